@@ -1,0 +1,56 @@
+package core
+
+// Ready is the work that waits to be done, by the three doors it leaves
+// through: messages may go at once, one write may be with the disk, one batch
+// may be with the state machine. Whatever it holds is handed out once.
+type Ready struct {
+	Calls   []Call     // requests to peers, in order per peer
+	Answers []Answer   // answers to peers' requests; what they promise is durable
+	Write   *Write     // next batch for the disk; nil while one is outstanding
+	Apply   *Batch     // next batch for the state machine; nil while one is outstanding
+	Reads   []ReadDone // ends of Reads
+}
+
+// Call is a request to a peer. It must be given back whole to Returned with
+// the peer's reply, or with nil when it was lost; the unexported part is the
+// core's own bookkeeping, which in this way never travels.
+type Call struct {
+	To      ID
+	Request Request
+
+	generation uint64 // of the follower's progress when this was sent
+	round      uint64 // of reads, when this was sent
+	tags       []Tag  // of the reads a ReadIndex stands for
+}
+
+// Answer is the answer to the request that Receive got under Tag.
+type Answer struct {
+	Tag   Tag
+	Reply Reply
+}
+
+// Write is one atomic batch for the disk. It says: the term and vote are
+// these, and if From is not 0 the log's entries at From and above are replaced
+// by Entries (which start at From and may be none).
+type Write struct {
+	Seq      uint64 // 1, 2, 3, …
+	Term     uint64
+	VotedFor ID
+	From     uint64
+	Entries  []Entry
+}
+
+// Batch is work for the state machine: committed entries in log order, each
+// exactly once per life of the process.
+type Batch struct {
+	Entries []Entry
+}
+
+// ReadDone ends the Read with the same tag. Err nil: a read of the state
+// machine is linearizable once entries up to Index are applied. Otherwise
+// nothing is known and the read may be asked again.
+type ReadDone struct {
+	Tag   Tag
+	Index uint64
+	Err   error
+}

@@ -1,0 +1,86 @@
+package core
+
+// The messages of the paper, fields only: Figure 2's two boxes, the
+// leadership transfer of the thesis (3.10) and the read index of §8 (thesis
+// 6.4) for readers on followers. Every reply belongs to its call; there are no
+// ids in them.
+
+// Request is one of *RequestVote, *AppendEntries, *TimeoutNow, *ReadIndex.
+type Request interface{ request() }
+
+// Reply is one of *RequestVoteReply, *AppendEntriesReply, *TimeoutNowReply,
+// *ReadIndexReply: the one that goes with the request.
+type Reply interface{ reply() }
+
+// RequestVote is sent by a candidate to gather votes (§5.2, §5.4.1).
+type RequestVote struct {
+	Term         uint64 // the term the candidate stands in; with Pre the term it would stand in
+	CandidateID  ID
+	LastLogIndex uint64
+	LastLogTerm  uint64
+	Pre          bool // thesis 9.6: would you vote for me? Changes nothing at the receiver
+	Transfer     bool // thesis 3.10: the leader asked for this election; do not withhold the vote
+}
+
+// RequestVoteReply answers RequestVote.
+type RequestVoteReply struct {
+	Term        uint64 // the voter's currentTerm
+	VoteGranted bool
+}
+
+// AppendEntries replicates entries; without any it is a heartbeat (§5.2, §5.3).
+// Entries have the indices PrevLogIndex+1, PrevLogIndex+2, …
+type AppendEntries struct {
+	Term         uint64
+	LeaderID     ID
+	PrevLogIndex uint64
+	PrevLogTerm  uint64
+	Entries      []Entry
+	LeaderCommit uint64
+}
+
+// AppendEntriesReply answers AppendEntries. On a rejection the Conflict fields
+// let the leader skip a whole term at a time (end of §5.3).
+type AppendEntriesReply struct {
+	Term    uint64
+	Success bool
+	// ConflictTerm is the term of the follower's entry at PrevLogIndex; 0 when
+	// its log is shorter than that.
+	ConflictTerm uint64
+	// ConflictIndex is the first index the follower holds of ConflictTerm, or
+	// the index after its last entry when the log is too short.
+	ConflictIndex uint64
+}
+
+// TimeoutNow asks the receiver to stand for election at once (thesis 3.10).
+type TimeoutNow struct {
+	Term     uint64
+	LeaderID ID
+}
+
+// TimeoutNowReply answers TimeoutNow.
+type TimeoutNowReply struct {
+	Term uint64
+}
+
+// ReadIndex asks the leader for an index at which a read is linearizable.
+type ReadIndex struct {
+	Term uint64 // the follower's currentTerm
+}
+
+// ReadIndexReply answers ReadIndex. Index means something only if Success.
+type ReadIndexReply struct {
+	Term    uint64
+	Success bool
+	Index   uint64
+}
+
+func (*RequestVote) request()   {}
+func (*AppendEntries) request() {}
+func (*TimeoutNow) request()    {}
+func (*ReadIndex) request()     {}
+
+func (*RequestVoteReply) reply()   {}
+func (*AppendEntriesReply) reply() {}
+func (*TimeoutNowReply) reply()    {}
+func (*ReadIndexReply) reply()     {}

@@ -1,0 +1,199 @@
+package core
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+)
+
+// ID names a server, as the operator named it ("n1"). The empty ID means
+// "nobody": no vote cast, no leader known. An ID is never reused for another
+// server and is at most MaxIDBytes long.
+type ID string
+
+// None is the ID of nobody.
+const None ID = ""
+
+// MaxIDBytes bounds the length of an ID on disk and on the wire.
+const MaxIDBytes = 64
+
+// Kind says what an entry is for. Values are stored on disk and sent to
+// peers: they are only ever added to.
+type Kind uint8
+
+const (
+	// KindCommand carries a command for the state machine.
+	KindCommand Kind = 0
+	// KindNoop carries nothing; a new leader appends one so that it can commit
+	// in its own term at once (§8).
+	KindNoop Kind = 1
+	// KindConfiguration is reserved for membership changes (§6).
+	KindConfiguration Kind = 2
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindCommand:
+		return "command"
+	case KindNoop:
+		return "noop"
+	case KindConfiguration:
+		return "configuration"
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Entry is one slot of the replicated log (Figure 2 "log[]"). Entries are
+// immutable once appended: a slice of them may be kept and read by anyone.
+type Entry struct {
+	Index uint64 // position in the log, from 1
+	Term  uint64 // term in which a leader received it
+	Kind  Kind
+	Data  []byte // opaque; nil and empty are the same
+}
+
+// entryOverhead is what one entry costs beyond its data when sizes are counted
+// against a limit. It is a round figure, not the exact encoded size.
+const entryOverhead = 16
+
+// size is what an entry counts for in batches and limits, in bytes.
+func (e Entry) size() int { return len(e.Data) + entryOverhead }
+
+// AppendEntry appends the encoding of e to dst and returns the extended slice.
+//
+// One encoding serves disk and wire:
+//
+//	term uvarint | kind u8 | length uvarint | data
+//
+// The index is not encoded: entries travel in runs without gaps and the run's
+// header holds the index of its first entry.
+func AppendEntry(dst []byte, e Entry) []byte {
+	dst = binary.AppendUvarint(dst, e.Term)
+	dst = append(dst, byte(e.Kind))
+	dst = binary.AppendUvarint(dst, uint64(len(e.Data)))
+	return append(dst, e.Data...)
+}
+
+// EncodeEntries encodes a run of entries one after the other; see AppendEntry.
+func EncodeEntries(dst []byte, entries []Entry) []byte {
+	for _, e := range entries {
+		dst = AppendEntry(dst, e)
+	}
+	return dst
+}
+
+// minEncodedEntry is the length of the shortest encoded entry: one byte each
+// for term, kind and length.
+const minEncodedEntry = 3
+
+// DecodeEntries reads count entries, the first of which has index first, from
+// b, which must hold exactly those. The entries' Data alias b: the caller must
+// not change b afterwards. Nothing is allocated beyond what b can hold,
+// whatever count claims.
+func DecodeEntries(b []byte, first uint64, count int) ([]Entry, error) {
+	if count < 0 || count > len(b)/minEncodedEntry {
+		return nil, fmt.Errorf("core: %d entries cannot fit in %d bytes", count, len(b))
+	}
+	if count == 0 {
+		if len(b) != 0 {
+			return nil, fmt.Errorf("core: %d bytes where no entry was announced", len(b))
+		}
+		return nil, nil
+	}
+	if first == 0 || first+uint64(count) < first {
+		return nil, fmt.Errorf("core: a run of %d entries cannot start at index %d", count, first)
+	}
+	entries := make([]Entry, count)
+	for i := range entries {
+		term, n := binary.Uvarint(b)
+		if n <= 0 || len(b) < n+1 {
+			return nil, fmt.Errorf("core: entry %d of %d: %w", i+1, count, errTruncatedEntry)
+		}
+		kind := Kind(b[n])
+		b = b[n+1:]
+		length, n := binary.Uvarint(b)
+		if n <= 0 || length > uint64(len(b)-n) {
+			return nil, fmt.Errorf("core: entry %d of %d: %w", i+1, count, errTruncatedEntry)
+		}
+		end := n + int(length)
+		entries[i] = Entry{Index: first + uint64(i), Term: term, Kind: kind, Data: b[n:end:end]}
+		b = b[end:]
+	}
+	if len(b) != 0 {
+		return nil, fmt.Errorf("core: %d bytes left over after %d entries", len(b), count)
+	}
+	return entries, nil
+}
+
+var errTruncatedEntry = errors.New("the encoding ends early")
+
+// State is what a server finds on its disk when it starts (Figure 2
+// "Persistent state on all servers"). The zero State is a server that never
+// ran.
+type State struct {
+	Term     uint64
+	VotedFor ID
+	Snapshot SnapshotMeta
+	Entries  []Entry // dense, from Snapshot.Index+1
+}
+
+// SnapshotMeta names the last entry that a snapshot replaces (§7
+// "lastIncludedIndex, lastIncludedTerm"). The zero value is "no snapshot".
+type SnapshotMeta struct {
+	Index uint64
+	Term  uint64
+}
+
+// Config is fixed for the life of a Raft. Times are in ticks, whose length is
+// the driver's affair.
+type Config struct {
+	ID    ID   // this server
+	Peers []ID // every voter, this server included, in any order
+
+	// ElectionTicks is the least time without a leader before a server stands
+	// for election; the time is drawn anew from [ElectionTicks, 2×ElectionTicks)
+	// (§5.2). It must be larger than HeartbeatTicks. A leader that heard from
+	// no majority for ElectionTicks steps down when CheckQuorum is on.
+	ElectionTicks int
+	// HeartbeatTicks is the time between two beats of an idle leader.
+	HeartbeatTicks int
+
+	// MaxAppendBytes bounds the entries of one AppendEntries; one entry always
+	// fits. 0 means 1 MiB.
+	MaxAppendBytes int
+	// Window is how many AppendEntries with entries may be under way to one
+	// follower. 0 means 64.
+	Window int
+	// MaxApplyBytes bounds one apply batch; one entry always fits. 0 means 4 MiB.
+	MaxApplyBytes int
+	// MaxUncommittedBytes bounds the entries a leader holds that are not yet
+	// committed; beyond it Propose answers ErrOverloaded. 0 means 64 MiB.
+	MaxUncommittedBytes int
+
+	PreVote     bool // thesis 9.6: ask before raising the term
+	CheckQuorum bool // a leader without a majority steps down; voters with a leader withhold their vote
+	Noop        bool // §8: a new leader appends an empty entry
+
+	// Rand draws election timeouts and must be seeded differently on every
+	// server. Nothing else in the algorithm is random.
+	Rand *rand.Rand
+}
+
+// Tag is the driver's name for a request it handed to Receive or Read. The
+// core only gives it back.
+type Tag uint64
+
+// Errors of Propose, Read and Transfer. None of them leaves anything behind:
+// what was asked did not happen and will not.
+var (
+	// ErrNotLeader says that another server must be asked; Status names the
+	// leader where one is known.
+	ErrNotLeader = errors.New("not the leader")
+	// ErrOverloaded says that the leader holds as much uncommitted work as it
+	// may; ask again after a pause.
+	ErrOverloaded = errors.New("too much uncommitted work")
+	// ErrTransferring says that leadership is just being handed to another
+	// server; ask again in an instant.
+	ErrTransferring = errors.New("leadership is being transferred")
+)
