@@ -1,5 +1,7 @@
 package core
 
+import "fmt"
+
 // The messages of the paper, fields only: Figure 2's two boxes, the
 // leadership transfer of the thesis (3.10) and the read index of §8 (thesis
 // 6.4) for readers on followers. Every reply belongs to its call; there are no
@@ -84,3 +86,22 @@ func (*RequestVoteReply) reply()   {}
 func (*AppendEntriesReply) reply() {}
 func (*TimeoutNowReply) reply()    {}
 func (*ReadIndexReply) reply()     {}
+
+// Valid reports whether the message could have come from a server that keeps
+// the rules: its entries follow PrevLogIndex without gaps, their terms never
+// fall and none is later than the leader's. A transport checks it before it
+// hands the message over.
+func (req *AppendEntries) Valid() error {
+	index, term := req.PrevLogIndex, req.PrevLogTerm
+	for _, e := range req.Entries {
+		index++
+		if e.Index != index || e.Term < term {
+			return fmt.Errorf("core: entry %d of term %d follows entry %d of term %d", e.Index, e.Term, index-1, term)
+		}
+		term = e.Term
+	}
+	if term > req.Term {
+		return fmt.Errorf("core: an entry of term %d from a leader of term %d", term, req.Term)
+	}
+	return nil
+}

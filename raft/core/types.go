@@ -165,6 +165,12 @@ type Config struct {
 	// Window is how many AppendEntries with entries may be under way to one
 	// follower. 0 means 64.
 	Window int
+	// WindowBytes bounds the entries under way to one follower; one AppendEntries
+	// always fits. 0 means 8 MiB.
+	WindowBytes int
+	// MaxEntryBytes bounds one command; a longer one is refused with
+	// ErrTooLarge. 0 means 4 MiB.
+	MaxEntryBytes int
 	// MaxApplyBytes bounds one apply batch; one entry always fits. 0 means 4 MiB.
 	MaxApplyBytes int
 	// MaxUncommittedBytes bounds the entries a leader holds that are not yet
@@ -193,6 +199,8 @@ var (
 	// ErrOverloaded says that the leader holds as much uncommitted work as it
 	// may; ask again after a pause.
 	ErrOverloaded = errors.New("too much uncommitted work")
+	// ErrTooLarge says that the command exceeds Config.MaxEntryBytes.
+	ErrTooLarge = errors.New("command too large for a log entry")
 	// ErrTransferring says that leadership is just being handed to another
 	// server; ask again in an instant.
 	ErrTransferring = errors.New("leadership is being transferred")

@@ -1,0 +1,62 @@
+package core
+
+// advanceCommitIndex applies the leader's last rule of Figure 2: commit what a
+// majority holds, if it is of the current term; what came before is then
+// committed with it (§5.4.2, Figure 8). The leader itself counts with what is
+// on its disk, not with what is in its log.
+func (r *Raft) advanceCommitIndex() {
+	if r.role != Leader {
+		return
+	}
+	match := make([]uint64, 0, 8)
+	for i := range r.progress {
+		if p := &r.progress[i]; p.id == r.config.ID {
+			match = append(match, r.durable)
+		} else {
+			match = append(match, p.matchIndex)
+		}
+	}
+	index := quorumIndex(match)
+	if term, ok := r.log.term(index); ok && index > r.commitIndex && term == r.currentTerm {
+		r.commitTo(index)
+	}
+}
+
+// commitTo raises commitIndex to index, if that is higher.
+func (r *Raft) commitTo(index uint64) {
+	if index <= r.commitIndex {
+		return
+	}
+	assert(index <= r.log.lastIndex(), "commit index %d beyond the log's end %d", index, r.log.lastIndex())
+	if r.role == Leader {
+		for _, e := range r.log.slice(r.commitIndex+1, index, unlimited) {
+			r.uncommittedBytes -= e.size()
+		}
+	}
+	r.commitIndex = index
+}
+
+// committedInTerm reports whether this leader has committed an entry of its
+// own term: before that it may not know what earlier leaders committed (§8).
+func (r *Raft) committedInTerm() bool {
+	term, ok := r.log.term(r.commitIndex)
+	return ok && term == r.currentTerm
+}
+
+// nextBatch hands out committed entries for applying, if the state machine is
+// free and there are any (Figure 2 "All Servers": commitIndex > lastApplied).
+func (r *Raft) nextBatch() *Batch {
+	if r.applying > r.lastApplied || r.applying == r.commitIndex {
+		return nil
+	}
+	entries := r.log.slice(r.applying+1, r.commitIndex, r.config.MaxApplyBytes)
+	r.applying += uint64(len(entries))
+	return &Batch{Entries: entries}
+}
+
+// Applied tells that the state machine has applied everything up to index,
+// which must be the end of the batch under way.
+func (r *Raft) Applied(index uint64) {
+	assert(index == r.applying && index >= r.lastApplied, "applied %d, but the batch under way ends at %d", index, r.applying)
+	r.lastApplied = index
+}

@@ -1,0 +1,46 @@
+// Package core is the Raft algorithm and nothing else: a plain object without
+// goroutine, clock, lock, file, socket or chance of its own. It is told what
+// happened (a tick passed, a request came, a reply came back, a write is on
+// the disk) and says what is to be done. The same list of calls always gives
+// the same run.
+//
+// "The paper" is Ongaro and Ousterhout, In Search of an Understandable
+// Consensus Algorithm (extended version); § marks its sections. "The thesis"
+// is Ongaro's, Consensus: Bridging Theory and Practice.
+//
+// # Where to find what
+//
+//	raft.go        Figure 2 "State"; the inputs; Ready
+//	types.go       entries and their encoding, configuration, persistent state
+//	rpc.go         Figure 2's messages, fields only
+//	ready.go       the work that leaves: calls, answers, writes, batches, reads
+//	roles.go       Figure 2 "Rules for Servers", Figure 4
+//	election.go    §5.2, §5.4.1; thesis 9.6 (pre-vote), 4.2.3 (withheld votes)
+//	replication.go §5.3: AppendEntries on both sides
+//	progress.go    Figure 2 "Volatile state on leaders"
+//	commitment.go  §5.3, §5.4.2, Figure 8; applying
+//	quorum.go      majorities
+//	log.go         §5.3: the log in memory
+//	durable.go     Figure 2 "Persistent state"; thesis 10.2.1
+//	reads.go       §8; thesis 6.4
+//	transfer.go    thesis 3.10
+//	invariants.go  Figure 3
+//	status.go      a copy of the state for people
+//
+// # The driver's four duties
+//
+//  1. Say Saved(n) only when write n and all before it are on the platter.
+//  2. Apply batches in order, then say Applied with the batch's last index.
+//  3. Give an answer to the request that had its tag, and a reply to its call.
+//  4. Never call two methods at once.
+//
+// Nothing else is asked of it. Calls, answers and replies may be lost,
+// delayed, duplicated (answers and requests, not the return of a call) and
+// reordered; ticks may be late. What a message promises is on the disk before
+// Ready hands the message out, so the driver has no order to keep between the
+// three doors: messages leave at once, one write is with the disk, one batch is
+// with the state machine.
+//
+// Rules that the proof of Raft rests on are asserted and panic when broken: a
+// dead server is harmless, a wrong one is not.
+package core

@@ -1,0 +1,109 @@
+package core
+
+import "slices"
+
+// The rule of this file: a server never lets go of a promise that its disk
+// does not hold (Figure 2 "Updated on stable storage before responding to
+// RPCs"). At most one write is with the disk; whatever changes meanwhile
+// gathers for the next. A leader's AppendEntries are not promises and leave
+// before its own write is saved (thesis 10.2.1).
+
+// dirty is what changed since the last write was handed out.
+type dirty struct {
+	hard bool   // currentTerm or votedFor
+	from uint64 // lowest changed index of the log; 0 if none
+}
+
+// entry marks the log as changed at index and above.
+func (d *dirty) entry(index uint64) {
+	if d.from == 0 || index < d.from {
+		d.from = index
+	}
+}
+
+// write is what must be remembered of the last write handed out.
+type write struct {
+	seq  uint64 // its sequence number
+	hard uint64 // sequence number of the last write that held the present term and vote
+	last uint64 // last index that its completion may confirm (the clamp)
+}
+
+// held is an answer that waits for a write.
+type held struct {
+	Answer
+	seq uint64 // the write that makes it true
+}
+
+// promised returns the sequence number of the write after which the present
+// term and vote and the log up to index are on the disk.
+func (r *Raft) promised(index uint64) uint64 {
+	if r.dirty.hard || index > max(r.durable, r.written.last) {
+		return r.written.seq + 1
+	}
+	if index > r.durable {
+		return r.written.seq
+	}
+	return r.written.hard
+}
+
+// answer gives the answer to a request once it can be relied on: when the
+// term, the vote and the log up to index are on the disk. Answers that are
+// true already leave at once.
+func (r *Raft) answer(tag Tag, reply Reply, index uint64) {
+	a := Answer{Tag: tag, Reply: reply}
+	if seq := r.promised(index); seq > r.saved {
+		r.held = append(r.held, held{a, seq})
+		return
+	}
+	r.answers = append(r.answers, a)
+}
+
+// truncateLog drops the entries at index and above and takes back what was
+// known of their durability, also from the write under way: its completion
+// must not confirm what it no longer holds.
+func (r *Raft) truncateLog(index uint64) {
+	assert(index > r.commitIndex, "committed entry %d would be truncated (commit index %d)", index, r.commitIndex)
+	r.log.truncate(index)
+	r.dirty.entry(index)
+	r.written.last = min(r.written.last, index-1)
+	r.durable = min(r.durable, index-1)
+}
+
+// nextWrite hands out everything that is not with the disk yet, if the disk is
+// free and there is something.
+func (r *Raft) nextWrite() *Write {
+	if r.written.seq > r.saved || !r.dirty.hard && r.dirty.from == 0 {
+		return nil
+	}
+	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, From: r.dirty.from}
+	if w.From != 0 {
+		w.Entries = r.log.slice(w.From, r.log.lastIndex(), unlimited)
+	}
+	r.written.seq = w.Seq
+	r.written.last = r.log.lastIndex()
+	if r.dirty.hard {
+		r.written.hard = w.Seq
+	}
+	r.dirty = dirty{}
+	return w
+}
+
+const unlimited = int(^uint(0) >> 1)
+
+// Saved tells that the write with this sequence number is on the platter. What
+// it makes true may now be relied on: answers leave, the candidate's own vote
+// and the leader's own entries count.
+func (r *Raft) Saved(seq uint64) {
+	assert(seq == r.saved+1 && seq == r.written.seq, "write %d saved, but %d is under way", seq, r.written.seq)
+	r.saved = seq
+	r.durable = r.written.last
+	r.held = slices.DeleteFunc(r.held, func(h held) bool {
+		if h.seq > r.saved {
+			return false
+		}
+		r.answers = append(r.answers, h.Answer)
+		return true
+	})
+	r.solicit()
+	r.advanceCommitIndex()
+}

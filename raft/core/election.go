@@ -1,0 +1,188 @@
+package core
+
+// vote is a peer's answer in a campaign.
+type vote uint8
+
+const (
+	voteUnasked vote = iota // not asked yet, or the answer was lost: to be asked with the next beat
+	voteAwaited
+	voteGranted
+	voteRefused
+)
+
+// resetElectionTimer starts the wait for a leader anew with a timeout drawn at
+// random, so that servers seldom stand at the same time (§5.2).
+func (r *Raft) resetElectionTimer() {
+	r.electionElapsed = 0
+	r.electionTimeout = r.config.ElectionTicks + r.config.Rand.IntN(r.config.ElectionTicks)
+}
+
+// startCampaign begins an election (§5.2), by asking first if PreVote is on.
+func (r *Raft) startCampaign() {
+	if r.config.PreVote {
+		r.becomePreCandidate()
+	} else {
+		r.becomeCandidate()
+	}
+}
+
+// newCampaign forgets the answers of the campaign before, those still under
+// way included.
+func (r *Raft) newCampaign() {
+	r.campaign++
+	r.soliciting = false
+	r.transferred = false
+	r.leader = None
+	clear(r.votes)
+	r.resetElectionTimer()
+}
+
+// solicit counts the candidate's own vote and asks for the others', once that
+// vote is on the disk: a server that asked, crashed and forgot could vote for
+// somebody else in the same term.
+func (r *Raft) solicit() {
+	if r.role != Candidate || r.soliciting || r.promised(0) > r.saved {
+		return
+	}
+	r.soliciting = true
+	r.countVote(r.self(), true)
+	if r.role == Candidate {
+		r.requestVotes()
+	}
+}
+
+// requestVotes sends RequestVote to every other server that has not been asked.
+// Before the candidate's own vote is saved nobody is.
+func (r *Raft) requestVotes() {
+	term, pre := r.currentTerm, r.role == PreCandidate
+	if pre {
+		term++
+	} else if !r.soliciting {
+		return
+	}
+	request := &RequestVote{
+		Term:         term,
+		CandidateID:  r.config.ID,
+		LastLogIndex: r.log.lastIndex(),
+		LastLogTerm:  r.log.lastTerm(),
+		Pre:          pre,
+		Transfer:     r.transferred,
+	}
+	for i, id := range r.peers {
+		if r.votes[i] == voteUnasked {
+			r.votes[i] = voteAwaited
+			r.calls = append(r.calls, Call{To: id, Request: request, generation: r.campaign})
+		}
+	}
+}
+
+// countVote records one server's answer and ends the campaign if it decides.
+func (r *Raft) countVote(position int, granted bool) {
+	if r.votes[position] < voteGranted {
+		r.votes[position] = voteRefused
+		if granted {
+			r.votes[position] = voteGranted
+		}
+	}
+	if !hasQuorum(r.votes) {
+		return
+	}
+	if r.role == PreCandidate {
+		r.becomeCandidate()
+	} else {
+		r.becomeLeader()
+	}
+}
+
+// handleRequestVote is the receiver's side of RequestVote (Figure 2).
+func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
+	if req.Term < r.currentTerm || r.withholdsVote(req) {
+		r.answer(tag, &RequestVoteReply{Term: r.currentTerm}, 0)
+		return
+	}
+	if req.Pre {
+		// Thesis 9.6: an answer to "would you?" changes nothing here, not even
+		// the time since the leader was heard.
+		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm)
+		r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
+		return
+	}
+	r.observeTerm(req.Term)
+	granted := (r.votedFor == None || r.votedFor == req.CandidateID) &&
+		r.role != Leader && r.isUpToDate(req.LastLogIndex, req.LastLogTerm)
+	if granted {
+		if r.votedFor == None {
+			r.votedFor = req.CandidateID
+			r.dirty.hard = true
+		}
+		if r.role == PreCandidate {
+			r.becomeFollower(r.currentTerm, None)
+		}
+		r.resetElectionTimer()
+	}
+	r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
+}
+
+// withholdsVote reports whether this server is content with its leader, so
+// that a candidate who is merely cut off cannot depose it (§6 end, thesis
+// 4.2.3). The candidate's term is then not even looked at.
+func (r *Raft) withholdsVote(req *RequestVote) bool {
+	if !r.config.CheckQuorum || req.Transfer {
+		return false
+	}
+	return r.role == Leader || r.leader != None && r.electionElapsed < r.config.ElectionTicks
+}
+
+// isUpToDate is the election restriction (§5.4.1): a vote goes only to a
+// candidate whose log is at least as complete as the voter's.
+func (r *Raft) isUpToDate(lastLogIndex, lastLogTerm uint64) bool {
+	if lastLogTerm != r.log.lastTerm() {
+		return lastLogTerm > r.log.lastTerm()
+	}
+	return lastLogIndex >= r.log.lastIndex()
+}
+
+// handleVote takes the answer to a RequestVote of ours, nil if it was lost.
+// Only an answer to the present campaign counts, and each server's once.
+func (r *Raft) handleVote(call Call, req *RequestVote, reply *RequestVoteReply) {
+	if reply != nil {
+		r.observeTerm(reply.Term)
+	}
+	if call.generation != r.campaign {
+		return
+	}
+	standing := r.role == Candidate && !req.Pre && req.Term == r.currentTerm
+	asking := r.role == PreCandidate && req.Pre && req.Term == r.currentTerm+1
+	position, known := r.position(call.To)
+	switch {
+	case !known || !standing && !asking:
+	case reply != nil:
+		r.countVote(position, reply.VoteGranted)
+	case r.votes[position] == voteAwaited:
+		r.votes[position] = voteUnasked
+	}
+}
+
+// tickCampaign asks those again whose answer was lost, at most once a beat.
+func (r *Raft) tickCampaign() {
+	if r.role != Follower && r.electionElapsed%r.config.HeartbeatTicks == 0 {
+		r.requestVotes()
+	}
+}
+
+// suspicionTicks bounds the random wait between losing the connection to the
+// leader and standing for election, in ticks.
+const suspicionTicks = 3
+
+// Suspect tells that the connection to peer died from the peer's side. If it
+// was the leader's, a server that asks before it stands (PreVote) need not
+// wait out the election timeout: it waits a few random ticks, and vouches for
+// that leader no more. Elections never rest on time for their safety, and a
+// pre-vote needs a majority that has lost the leader too, so a false alarm
+// costs a handful of messages.
+func (r *Raft) Suspect(peer ID) {
+	if r.config.PreVote && r.role == Follower && r.leader == peer {
+		r.leader = None
+		r.electionTimeout = r.electionElapsed + 1 + r.config.Rand.IntN(suspicionTicks)
+	}
+}

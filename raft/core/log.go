@@ -1,0 +1,130 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+)
+
+// log holds the entries since the last snapshot, in memory. Entries are never
+// changed in place and a slice handed out is clipped, so whoever holds one may
+// read it for ever.
+type log struct {
+	base    SnapshotMeta // what came before the first entry
+	entries []Entry      // entries[i] has index base.Index+1+i
+}
+
+func newLog(base SnapshotMeta, entries []Entry) log {
+	l := log{base: base}
+	for _, e := range entries {
+		l.append(e)
+	}
+	return l
+}
+
+func (l *log) firstIndex() uint64 { return l.base.Index + 1 }
+func (l *log) lastIndex() uint64  { return l.base.Index + uint64(len(l.entries)) }
+
+func (l *log) lastTerm() uint64 {
+	if len(l.entries) == 0 {
+		return l.base.Term
+	}
+	return l.entries[len(l.entries)-1].Term
+}
+
+// term returns the term of the entry at index; false if the log does not
+// reach there or has forgotten it.
+func (l *log) term(index uint64) (uint64, bool) {
+	switch {
+	case index == l.base.Index:
+		return l.base.Term, true
+	case index < l.base.Index || index > l.lastIndex():
+		return 0, false
+	}
+	return l.entries[index-l.base.Index-1].Term, true
+}
+
+// append adds one entry at the end.
+func (l *log) append(e Entry) {
+	assert(e.Index == l.lastIndex()+1, "entry %d appended after %d", e.Index, l.lastIndex())
+	assert(e.Term >= l.lastTerm(), "entry %d of term %d appended after one of term %d", e.Index, e.Term, l.lastTerm())
+	l.entries = append(l.entries, e)
+}
+
+// truncate drops the entries at index and above. The capacity is clipped, so
+// that what is appended later never overwrites a slice handed out before.
+func (l *log) truncate(index uint64) {
+	assert(index > l.base.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.base.Index, l.lastIndex())
+	keep := int(index - l.base.Index - 1)
+	l.entries = l.entries[:keep:keep]
+}
+
+// slice returns the entries from index from up to and including to, fewer if
+// they exceed maxBytes, but at least one if there is one.
+func (l *log) slice(from, to uint64, maxBytes int) []Entry {
+	assert(from > l.base.Index, "entry %d was compacted (the log starts at %d)", from, l.firstIndex())
+	to = min(to, l.lastIndex())
+	if from > to {
+		return nil
+	}
+	start, end := int(from-l.base.Index-1), int(to-l.base.Index)
+	bytes := 0
+	for i := start; i < end; i++ {
+		bytes += l.entries[i].size()
+		if bytes > maxBytes && i > start {
+			end = i
+			break
+		}
+	}
+	return l.entries[start:end:end]
+}
+
+// bytes returns the size of the entries at index and above.
+func (l *log) bytes(index uint64) int {
+	total := 0
+	for i := max(index, l.firstIndex()); i <= l.lastIndex(); i++ {
+		total += l.entries[i-l.base.Index-1].size()
+	}
+	return total
+}
+
+// firstOfTerm returns the first index the log holds of the entries with the
+// same term as the one at index.
+func (l *log) firstOfTerm(index uint64) uint64 {
+	term, ok := l.term(index)
+	assert(ok, "no term known at %d", index)
+	position, _ := slices.BinarySearchFunc(l.entries, term, compareTerm)
+	return min(index, l.base.Index+1+uint64(position))
+}
+
+// lastOfTerm returns the index of the last entry with the given term, if any.
+func (l *log) lastOfTerm(term uint64) (uint64, bool) {
+	position, _ := slices.BinarySearchFunc(l.entries, term+1, compareTerm)
+	index := l.base.Index + uint64(position) // the entry before the first of a later term
+	found, _ := l.term(index)
+	return index, found == term && index > 0
+}
+
+func compareTerm(e Entry, term uint64) int {
+	switch {
+	case e.Term < term:
+		return -1
+	case e.Term > term:
+		return 1
+	}
+	return 0
+}
+
+// check reports a log that could not have come about by the rules.
+func (l *log) check() error {
+	term := l.base.Term
+	for i, e := range l.entries {
+		if want := l.base.Index + 1 + uint64(i); e.Index != want {
+			return fmt.Errorf("core: entry %d stands at index %d", e.Index, want)
+		}
+		if e.Term < term {
+			return fmt.Errorf("core: entry %d of term %d follows one of term %d", e.Index, e.Term, term)
+		}
+		term = e.Term
+	}
+	return nil
+}

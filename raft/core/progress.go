@@ -1,0 +1,87 @@
+package core
+
+// progress is what the leader believes of one follower (Figure 2 "Volatile
+// state on leaders") and what it has under way to it.
+//
+// A leader probes a follower until one AppendEntries was accepted, then
+// pipelines. On a rejection or a lost call it falls back to probing as a whole:
+// the generation rises, the window empties, and answers of an older generation
+// can only raise matchIndex.
+type progress struct {
+	id         ID
+	nextIndex  uint64 // index of the next entry to send; always above matchIndex
+	matchIndex uint64 // highest index known to be on the follower's disk
+	generation uint64 // of the calls that may move nextIndex
+	pipelining bool   // nextIndex runs ahead of the answers
+	probing    bool   // a probe is under way: wait for its answer or the next beat
+	silent     bool   // the last call was lost: send no entries before it answers again
+
+	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
+	inflightSizes []int    // their sizes, in the same order
+	inflightBytes int      // their sum
+
+	beatDue   bool   // an AppendEntries must leave even if there is nothing to send
+	roundSent uint64 // latest round of reads sent in this term
+	round     uint64 // latest round of reads answered in this term
+	heard     bool   // answered since the last quorum check
+}
+
+// beat makes the next Ready send something, which also asks "did what I sent
+// arrive?" and so heals a pipeline that lost a message within one beat.
+func (p *progress) beat() {
+	p.beatDue = true
+	p.probing = false
+}
+
+// fallBack returns to probing from next.
+func (p *progress) fallBack(generation, next uint64) {
+	p.generation = generation
+	p.nextIndex = max(next, p.matchIndex+1)
+	p.pipelining = false
+	p.probing = false
+	p.inflight, p.inflightSizes, p.inflightBytes = nil, nil, 0
+}
+
+// advance begins to pipeline behind a match. The generation is new, so that a
+// probe that is lost late does not undo it.
+func (p *progress) advance(generation uint64) {
+	p.generation = generation
+	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
+	p.pipelining = true
+	p.probing = false
+}
+
+// matched records that the follower holds the log up to index on its disk.
+func (p *progress) matched(index uint64) {
+	p.matchIndex = max(p.matchIndex, index)
+	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
+	done := 0
+	for done < len(p.inflight) && p.inflight[done] <= p.matchIndex {
+		p.inflightBytes -= p.inflightSizes[done]
+		done++
+	}
+	p.inflight, p.inflightSizes = p.inflight[done:], p.inflightSizes[done:]
+}
+
+// sent records an AppendEntries with entries up to last.
+func (p *progress) sent(last uint64, bytes int) {
+	if !p.pipelining {
+		p.probing = true
+		return
+	}
+	p.nextIndex = last + 1
+	p.inflight = append(p.inflight, last)
+	p.inflightSizes = append(p.inflightSizes, bytes)
+	p.inflightBytes += bytes
+}
+
+// mayCarry reports whether entries may be sent now.
+func (p *progress) mayCarry(window, windowBytes int) bool {
+	switch {
+	case p.silent:
+		return false
+	case !p.pipelining:
+		return !p.probing
+	}
+	return len(p.inflight) < window && (p.inflightBytes < windowBytes || len(p.inflight) == 0)
+}

@@ -1,0 +1,276 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Raft is one server's part in consensus: a plain object that is told what
+// happened and says what is to be done. It is not safe for concurrent use; see
+// the package comment for the driver's four duties.
+//
+// The fields stand in Figure 2's order. Everything below them is this
+// implementation's own.
+type Raft struct {
+	config Config // as given, with defaults filled in
+	peers  []ID   // all voters, sorted; the order of every loop over servers
+
+	// Persistent state on all servers. Every change marks itself in dirty, so
+	// that nothing which depends on it leaves before it is saved (durable.go).
+
+	currentTerm uint64 // latest term seen; never falls (roles.go, election.go)
+	votedFor    ID     // candidate that got this server's vote in currentTerm; set at most once a term (election.go)
+	log         log    // entries since the last snapshot (log.go); changed by replication.go and Propose
+
+	// Volatile state on all servers.
+
+	commitIndex uint64 // highest index known to be committed; never falls (commitment.go)
+	lastApplied uint64 // highest index the state machine has applied; never falls (commitment.go)
+
+	// Volatile state on leaders, by position in peers. Reset by becomeLeader;
+	// of no meaning otherwise.
+
+	progress []progress // nextIndex, matchIndex and what is under way, per follower
+
+	// Volatile state of the role (roles.go, election.go).
+
+	role            Role   // follower, pre-candidate, candidate or leader
+	leader          ID     // whose AppendEntries this server follows in currentTerm; None if unknown
+	votes           []vote // answers of the present campaign, by position in peers
+	campaign        uint64 // number of the present campaign: answers to an earlier one are not counted
+	soliciting      bool   // the own vote is saved and the requests for the others' have been made
+	transferred     bool   // this campaign was asked for by the leader (thesis 3.10)
+	electionElapsed int    // ticks since the leader was heard, a vote was given or a campaign began; on a leader since the last quorum check
+	electionTimeout int    // ticks after which a campaign begins; drawn anew for each wait
+	beatElapsed     int    // leader: ticks since the last beat
+
+	// Durability (durable.go).
+
+	dirty   dirty  // what changed since the last write was handed out
+	written write  // the last write handed out
+	saved   uint64 // sequence number of the last write known to be on the disk
+	durable uint64 // last index of the log known to be on the disk: the leader's matchIndex for itself
+	held    []held // answers that wait for a write, in the order they were given
+
+	// The state machine's door (commitment.go).
+
+	applying         uint64 // last index handed out for applying; lastApplied until the batch is acknowledged
+	uncommittedBytes int    // leader: size of the entries above commitIndex
+
+	// Linearizable reads (reads.go).
+
+	round     uint64        // the latest question "am I still leader?"; never falls
+	roundOpen bool          // the latest round has not left yet: more reads may share it
+	reads     []pendingRead // leader: reads that wait for their round, oldest first
+	asking    []Tag         // follower: reads to ask the leader about at the next Ready
+
+	// Leadership transfer (transfer.go).
+
+	transferee ID   // leader: who shall lead next; None if nobody
+	timeoutNow bool // TimeoutNow has been sent to the transferee
+
+	generation uint64     // the last generation given to a follower's progress; unique over terms
+	calls      []Call     // requests made since the last Ready
+	answers    []Answer   // answers released since the last Ready
+	readsDone  []ReadDone // ends of reads since the last Ready
+	observed   Observed   // the state at the last Ready, for the delta checks
+}
+
+// New returns a server that continues from what is on its disk. It panics if
+// the configuration or the state contradicts itself: starting on either could
+// break a promise made earlier.
+func New(config Config, state State) *Raft {
+	config = config.withDefaults()
+	r := &Raft{
+		config:      config,
+		peers:       slices.Sorted(slices.Values(config.Peers)),
+		currentTerm: state.Term,
+		votedFor:    state.VotedFor,
+		log:         newLog(state.Snapshot, state.Entries),
+		commitIndex: state.Snapshot.Index,
+		lastApplied: state.Snapshot.Index,
+		applying:    state.Snapshot.Index,
+	}
+	assert(len(slices.Compact(slices.Clone(r.peers))) == len(r.peers), "a server is named twice in %v", r.peers)
+	assert(slices.Contains(r.peers, config.ID), "server %q is not one of %v", config.ID, r.peers)
+	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
+	r.durable = r.log.lastIndex()
+	r.written.last = r.durable
+	r.votes = make([]vote, len(r.peers))
+	r.progress = make([]progress, len(r.peers))
+	r.resetElectionTimer()
+	r.observed = r.Observe()
+	return r
+}
+
+// withDefaults fills in the limits that were left at 0 and checks the rest.
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxAppendBytes, 1<<20)
+	setDefault(&c.Window, 64)
+	setDefault(&c.WindowBytes, 8<<20)
+	setDefault(&c.MaxEntryBytes, 4<<20)
+	setDefault(&c.MaxApplyBytes, 4<<20)
+	setDefault(&c.MaxUncommittedBytes, 64<<20)
+	assert(c.ID != None && len(c.ID) <= MaxIDBytes, "a server's ID has 1 to %d bytes, not %d", MaxIDBytes, len(c.ID))
+	assert(c.HeartbeatTicks > 0 && c.ElectionTicks > c.HeartbeatTicks,
+		"ElectionTicks %d must exceed HeartbeatTicks %d, which must be positive", c.ElectionTicks, c.HeartbeatTicks)
+	assert(c.Rand != nil, "Config.Rand must be given")
+	return c
+}
+
+func setDefault(limit *int, value int) {
+	if *limit <= 0 {
+		*limit = value
+	}
+}
+
+// Tick tells that one unit of time has passed. A driver that was itself held
+// up drops the ticks it missed: a stalled process must not believe that every
+// timer has run out at once.
+func (r *Raft) Tick() {
+	if r.role == Leader {
+		r.tickLeader()
+		return
+	}
+	r.electionElapsed++
+	if r.electionElapsed >= r.electionTimeout {
+		r.startCampaign()
+	} else {
+		r.tickCampaign()
+	}
+}
+
+// tickLeader keeps followers from standing for election (§5.2) and, with
+// CheckQuorum, steps down if no majority answered for an election timeout.
+func (r *Raft) tickLeader() {
+	r.beatElapsed++
+	if r.beatElapsed >= r.config.HeartbeatTicks {
+		r.beatElapsed = 0
+		for i := range r.progress {
+			r.progress[i].beat()
+		}
+	}
+	r.electionElapsed++
+	if r.electionElapsed < r.config.ElectionTicks {
+		return
+	}
+	r.electionElapsed = 0
+	r.abandonTransfer()
+	if r.config.CheckQuorum && !r.heardFromQuorum() {
+		r.becomeFollower(r.currentTerm, None)
+	}
+}
+
+// Receive takes a peer's request. Its answer appears under tag in a later
+// Ready; it may never appear if the request is overtaken by a change of role.
+func (r *Raft) Receive(tag Tag, from ID, request Request) {
+	switch req := request.(type) {
+	case *RequestVote:
+		r.handleRequestVote(tag, req)
+	case *AppendEntries:
+		r.handleAppendEntries(tag, req)
+	case *TimeoutNow:
+		r.handleTimeoutNow(tag, req)
+	case *ReadIndex:
+		r.handleReadIndex(tag, from, req)
+	default:
+		panic(fmt.Sprintf("core: unknown request %T", request))
+	}
+}
+
+// Returned takes the end of a call this server made: the peer's reply, or nil
+// if the call or its reply was lost. It must be told once at most per call.
+func (r *Raft) Returned(call Call, reply Reply) {
+	switch req := call.Request.(type) {
+	case *RequestVote:
+		rep, _ := reply.(*RequestVoteReply)
+		r.handleVote(call, req, rep)
+	case *AppendEntries:
+		rep, _ := reply.(*AppendEntriesReply)
+		r.handleAppendEntriesReply(call, req, rep)
+	case *TimeoutNow:
+		if rep, ok := reply.(*TimeoutNowReply); ok {
+			r.observeTerm(rep.Term)
+		}
+	case *ReadIndex:
+		rep, _ := reply.(*ReadIndexReply)
+		r.handleReadIndexReply(call, rep)
+	default:
+		panic(fmt.Sprintf("core: unknown request %T", call.Request))
+	}
+}
+
+// Propose appends a command to the leader's log and returns where. The place
+// is a proposal only: the command is chosen when an entry of this index and
+// this term is handed out for applying, and lost when another term's is.
+// Errors: ErrNotLeader, ErrTransferring, ErrOverloaded, ErrTooLarge; then
+// nothing was appended. The core keeps data; the caller must not change it.
+func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
+	entry := Entry{Index: r.log.lastIndex() + 1, Term: r.currentTerm, Kind: KindCommand, Data: data}
+	switch {
+	case r.role != Leader:
+		return 0, 0, ErrNotLeader
+	case r.transferee != None:
+		return 0, 0, ErrTransferring
+	case len(data) > r.config.MaxEntryBytes:
+		return 0, 0, ErrTooLarge
+	case r.uncommittedBytes > 0 && r.uncommittedBytes+entry.size() > r.config.MaxUncommittedBytes:
+		return 0, 0, ErrOverloaded
+	}
+	r.appendToLog(entry)
+	return entry.Index, entry.Term, nil
+}
+
+// appendToLog appends an entry of the leader's own (Figure 2 "Rules for
+// Leaders": command received from client).
+func (r *Raft) appendToLog(entry Entry) {
+	r.log.append(entry)
+	r.dirty.entry(entry.Index)
+	r.uncommittedBytes += entry.size()
+}
+
+// Ready returns the work that has gathered since the last call and hands it
+// over: what it returns once it does not return again.
+func (r *Raft) Ready() Ready {
+	r.askLeader()
+	r.releaseReads()
+	if r.role == Leader {
+		r.replicate()
+		r.sendTimeoutNow()
+	}
+	ready := Ready{
+		Calls:   r.calls,
+		Answers: r.answers,
+		Write:   r.nextWrite(),
+		Apply:   r.nextBatch(),
+		Reads:   r.readsDone,
+	}
+	r.calls, r.answers, r.readsDone = nil, nil, nil
+	now := r.Observe()
+	if err := CheckStep(r.observed, now); err != nil {
+		panic(err)
+	}
+	r.observed = now
+	return ready
+}
+
+func (r *Raft) call(to ID, request Request) {
+	r.calls = append(r.calls, Call{To: to, Request: request})
+}
+
+// position returns the place of a server in peers, and whether it is there.
+func (r *Raft) position(id ID) (int, bool) { return slices.BinarySearch(r.peers, id) }
+
+// self returns this server's place in peers.
+func (r *Raft) self() int {
+	i, _ := r.position(r.config.ID)
+	return i
+}
+
+// assert stops the process if a rule that the proof of Raft rests on is
+// broken: a dead server is harmless, a wrong one is not.
+func assert(condition bool, format string, args ...any) {
+	if !condition {
+		panic("core: " + fmt.Sprintf(format, args...))
+	}
+}

@@ -1,0 +1,200 @@
+package core
+
+// replicate sends every follower what it is due (§5.3). All proposals since
+// the last Ready travel in one AppendEntries per follower: there is no other
+// batching.
+func (r *Raft) replicate() {
+	for i := range r.progress {
+		if p := &r.progress[i]; p.id != r.config.ID {
+			r.replicateTo(p)
+		}
+	}
+	r.roundOpen = false
+}
+
+func (r *Raft) replicateTo(p *progress) {
+	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
+		r.sendAppendEntries(p, r.log.slice(p.nextIndex, r.log.lastIndex(), r.config.MaxAppendBytes))
+	}
+	readsWait := len(r.reads) > 0 && p.roundSent < r.round && !p.silent
+	if p.beatDue || readsWait {
+		r.sendAppendEntries(p, nil)
+	}
+}
+
+// sendAppendEntries sends entries, which start at nextIndex; none make a
+// heartbeat.
+func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
+	previous := p.nextIndex - 1
+	previousTerm, ok := r.log.term(previous)
+	assert(ok, "no term known at %d for %s", previous, p.id)
+	r.calls = append(r.calls, Call{
+		To: p.id,
+		Request: &AppendEntries{
+			Term:         r.currentTerm,
+			LeaderID:     r.config.ID,
+			PrevLogIndex: previous,
+			PrevLogTerm:  previousTerm,
+			Entries:      entries,
+			LeaderCommit: r.commitIndex,
+		},
+		generation: p.generation,
+		round:      r.round,
+	})
+	p.beatDue = false
+	p.roundSent = r.round
+	if len(entries) > 0 {
+		bytes := 0
+		for _, e := range entries {
+			bytes += e.size()
+		}
+		p.sent(previous+uint64(len(entries)), bytes)
+	}
+}
+
+// handleAppendEntries is the receiver's side of AppendEntries: the five steps
+// of Figure 2, in order.
+func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
+	if req.Term < r.currentTerm { // step 1
+		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm}, 0)
+		return
+	}
+	assert(r.role != Leader || req.Term > r.currentTerm, "two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
+	r.becomeFollower(req.Term, req.LeaderID)
+	r.resetElectionTimer()
+
+	if req.PrevLogIndex < r.commitIndex {
+		// What is committed here is the same at the leader: skip it, so that an
+		// old message is neither compared with nor able to touch it.
+		skip := min(r.commitIndex-req.PrevLogIndex, uint64(len(req.Entries)))
+		if skip == uint64(len(req.Entries)) {
+			r.acceptAppendEntries(tag, req.PrevLogIndex+skip, req.LeaderCommit)
+			return
+		}
+		term, _ := r.log.term(r.commitIndex)
+		assert(req.Entries[skip-1].Term == term, "committed entry %d of term %d is of term %d at leader %s",
+			r.commitIndex, term, req.Entries[skip-1].Term, req.LeaderID)
+		req = &AppendEntries{
+			Term: req.Term, LeaderID: req.LeaderID,
+			PrevLogIndex: r.commitIndex, PrevLogTerm: term,
+			Entries: req.Entries[skip:], LeaderCommit: req.LeaderCommit,
+		}
+	}
+	if term, ok := r.log.term(req.PrevLogIndex); !ok || term != req.PrevLogTerm { // step 2
+		r.rejectAppendEntries(tag, req)
+		return
+	}
+	for i, e := range req.Entries {
+		term, ok := r.log.term(e.Index)
+		if ok && term == e.Term {
+			continue
+		}
+		if ok {
+			r.truncateLog(e.Index) // step 3: only on a real conflict
+		}
+		for _, e := range req.Entries[i:] { // step 4
+			r.log.append(e)
+			r.dirty.entry(e.Index)
+		}
+		break
+	}
+	r.acceptAppendEntries(tag, req.PrevLogIndex+uint64(len(req.Entries)), req.LeaderCommit)
+}
+
+// acceptAppendEntries answers that the log matches the leader's up to index,
+// once it does so on the disk, and takes over its commit index as far as that
+// (step 5).
+func (r *Raft) acceptAppendEntries(tag Tag, index, leaderCommit uint64) {
+	r.commitTo(min(leaderCommit, index))
+	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true}, index)
+}
+
+// rejectAppendEntries says where the logs may still agree, so that the leader
+// skips a term at a time (§5.3 end).
+func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
+	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1}
+	if term, ok := r.log.term(req.PrevLogIndex); ok {
+		reply.ConflictTerm = term
+		reply.ConflictIndex = r.log.firstOfTerm(req.PrevLogIndex)
+	}
+	r.answer(tag, reply, 0)
+}
+
+// handleAppendEntriesReply takes the answer to an AppendEntries of ours, nil if
+// it was lost. What it says is read together with the call it answers, never
+// with the present state (Students' Guide).
+func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *AppendEntriesReply) {
+	if reply != nil {
+		r.observeTerm(reply.Term)
+	}
+	position, known := r.position(call.To)
+	if !known || r.role != Leader || req.Term != r.currentTerm {
+		return
+	}
+	p := &r.progress[position]
+	present := call.generation == p.generation
+	if reply == nil {
+		if present {
+			r.lost(p)
+		}
+		return
+	}
+	if reply.Term != r.currentTerm {
+		return
+	}
+	p.heard = true
+	p.silent = false
+	p.round = max(p.round, call.round)
+	switch {
+	case reply.Success:
+		p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
+		if present && !p.pipelining {
+			r.generation++
+			p.advance(r.generation)
+		}
+		r.advanceCommitIndex()
+	case present:
+		r.fallBack(p, r.backUp(req, reply))
+	}
+}
+
+// lost falls back after a call that never came through. Entries are not sent
+// again before the follower is heard, and nothing before the next beat.
+func (r *Raft) lost(p *progress) {
+	next := p.nextIndex
+	if p.pipelining {
+		next = p.matchIndex + 1
+	}
+	r.fallBack(p, next)
+	p.silent = true
+	p.probing = true
+}
+
+func (r *Raft) fallBack(p *progress, next uint64) {
+	r.generation++
+	p.fallBack(r.generation, next)
+}
+
+// backUp returns where to try next after a rejection: behind the leader's own
+// last entry of the conflicting term if it has one, else at the first entry
+// the follower has of it. Always below what was rejected.
+func (r *Raft) backUp(req *AppendEntries, reply *AppendEntriesReply) uint64 {
+	next := reply.ConflictIndex
+	if last, ok := r.log.lastOfTerm(reply.ConflictTerm); ok && reply.ConflictTerm != 0 {
+		next = last + 1
+	}
+	return max(min(next, req.PrevLogIndex), r.log.firstIndex())
+}
+
+// heardFromQuorum reports whether a majority, this server included, answered
+// since the last time it was asked.
+func (r *Raft) heardFromQuorum() bool {
+	heard := 1
+	for i := range r.progress {
+		if p := &r.progress[i]; p.heard && p.id != r.config.ID {
+			heard++
+		}
+		r.progress[i].heard = false
+	}
+	return heard >= majority(len(r.peers))
+}

@@ -1,0 +1,84 @@
+package core
+
+// Role is what a server is at the moment (Figure 4).
+type Role uint8
+
+// The roles of Figure 4; PreCandidate asks whether standing would succeed
+// before it raises its term (thesis 9.6).
+const (
+	Follower Role = iota
+	PreCandidate
+	Candidate
+	Leader
+)
+
+func (r Role) String() string {
+	return [...]string{"follower", "pre-candidate", "candidate", "leader"}[r]
+}
+
+// observeTerm applies the rule for all servers of Figure 2: whoever sees a
+// newer term adopts it and is a follower in it.
+func (r *Raft) observeTerm(term uint64) {
+	if term > r.currentTerm {
+		r.becomeFollower(term, None)
+	}
+}
+
+// becomeFollower enters or stays in term as a follower of leader, or of nobody
+// yet. The vote is forgotten only with a new term. The election timer goes on:
+// only hearing the leader, giving a vote or having been leader starts it anew.
+func (r *Raft) becomeFollower(term uint64, leader ID) {
+	assert(term >= r.currentTerm, "term would fall from %d to %d", r.currentTerm, term)
+	if term > r.currentTerm {
+		r.currentTerm = term
+		r.votedFor = None
+		r.dirty.hard = true
+	}
+	if r.role == Leader {
+		r.failReads()
+		r.transferee = None
+		r.uncommittedBytes = 0
+		r.resetElectionTimer()
+	}
+	r.role = Follower
+	r.leader = leader
+}
+
+// becomePreCandidate asks for votes in the next term without entering it.
+func (r *Raft) becomePreCandidate() {
+	r.role = PreCandidate
+	r.newCampaign()
+	r.countVote(r.self(), true)
+	if r.role == PreCandidate {
+		r.requestVotes()
+	}
+}
+
+// becomeCandidate enters the next term with a vote for itself. Nothing is
+// asked of others before that vote is on the disk (see solicit).
+func (r *Raft) becomeCandidate() {
+	r.role = Candidate
+	r.currentTerm++
+	r.votedFor = r.config.ID
+	r.dirty.hard = true
+	r.newCampaign()
+}
+
+// becomeLeader takes over the term it was elected in (Figure 2 "Rules for
+// Servers", Leaders). The first beat leaves with the next Ready.
+func (r *Raft) becomeLeader() {
+	assert(r.role == Candidate, "a %v cannot become leader", r.role)
+	r.role = Leader
+	r.leader = r.config.ID
+	r.electionElapsed = 0
+	r.beatElapsed = 0
+	r.transferee = None
+	for i, id := range r.peers {
+		r.generation++
+		r.progress[i] = progress{id: id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true}
+	}
+	r.uncommittedBytes = r.log.bytes(r.commitIndex + 1)
+	if r.config.Noop {
+		r.appendToLog(Entry{Index: r.log.lastIndex() + 1, Term: r.currentTerm, Kind: KindNoop})
+	}
+}

@@ -1,0 +1,74 @@
+package core
+
+import "fmt"
+
+// Transfer begins to hand leadership to another server (thesis 3.10): new
+// proposals are refused, the other's log is brought up to date, then it is
+// told to stand for election at once. It is given up after ElectionTicks. None
+// picks the server whose log is most complete. Errors: ErrNotLeader,
+// ErrTransferring, or a sentence when to cannot lead.
+func (r *Raft) Transfer(to ID) error {
+	switch {
+	case r.role != Leader:
+		return ErrNotLeader
+	case r.transferee != None:
+		return ErrTransferring
+	case len(r.peers) == 1:
+		return fmt.Errorf("core: there is no other server to lead")
+	case to == None:
+		to = r.mostComplete()
+	}
+	position, known := r.position(to)
+	if !known || to == r.config.ID {
+		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.peers)
+	}
+	r.transferee = to
+	r.timeoutNow = false
+	r.electionElapsed = 0
+	r.progress[position].beat()
+	return nil
+}
+
+// mostComplete returns the other server that is furthest, of those that
+// answer if any does.
+func (r *Raft) mostComplete() ID {
+	best := -1
+	for i := range r.progress {
+		if r.peers[i] == r.config.ID {
+			continue
+		}
+		p := &r.progress[i]
+		if best < 0 || r.progress[best].silent && !p.silent ||
+			r.progress[best].silent == p.silent && p.matchIndex > r.progress[best].matchIndex {
+			best = i
+		}
+	}
+	return r.peers[best]
+}
+
+// sendTimeoutNow tells the transferee to stand, once its log is as long as ours.
+func (r *Raft) sendTimeoutNow() {
+	if r.transferee == None || r.timeoutNow {
+		return
+	}
+	position, _ := r.position(r.transferee)
+	if r.progress[position].matchIndex == r.log.lastIndex() {
+		r.timeoutNow = true
+		r.call(r.transferee, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
+	}
+}
+
+// abandonTransfer takes proposals again after a transfer that did not happen
+// in time. The transferee may still win: then it is an election like any other.
+func (r *Raft) abandonTransfer() { r.transferee = None }
+
+// handleTimeoutNow stands for election at once, without asking first: the
+// leader itself wants it.
+func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
+	r.observeTerm(req.Term)
+	if req.Term == r.currentTerm && r.role == Follower {
+		r.becomeCandidate()
+		r.transferred = true
+	}
+	r.answer(tag, &TimeoutNowReply{Term: r.currentTerm}, 0)
+}
