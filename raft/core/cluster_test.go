@@ -3,196 +3,318 @@ package core
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
+	"slices"
 	"testing"
 )
 
-// cluster drives several servers by hand: messages wait in flight until a test
-// delivers them, writes until it saves them.
+// cluster drives several servers by hand, on one thread and without a clock:
+// messages wait in flight until a test delivers them, writes wait until it
+// saves them, batches are applied at once unless it says otherwise. Every step
+// is watched by the oracles; the first thing they object to stays in fault.
 type cluster struct {
-	t       testing.TB
-	servers map[ID]*Raft
-	ids     []ID
-	disks   map[ID]*State
-	configs map[ID]Config
-	flight  []message
-	writes  map[ID]*Write
-	applied map[ID][]Entry
-	reads   map[ID][]ReadDone
-	tags    map[Tag]message // requests delivered, by tag
-	nextTag Tag
+	servers []*server
+	flight  []*message       // on their way, oldest first
+	waiting map[Tag]*message // requests that were delivered and not answered yet
+	lastTag Tag
+	cut     map[[2]ID]bool // direction from, to: what is sent that way is lost
+	slow    bool           // batches wait for apply
+	lazy    bool           // the test flushes by itself
+	oracles *oracles
+	fault   error
+	note    func(format string, args ...any) // hears of everything that happens; may be nil
 }
 
-// message is a request on its way, or the reply to one on its way back.
+// server is one of them: the core, what it survives a crash with, and the
+// work it handed out that is not done yet.
+type server struct {
+	id      ID
+	config  Config
+	core    *Raft // nil while it is down
+	life    int   // rises with every start: a call's return belongs to one life
+	disk    State
+	writing *Write
+	batch   *Batch
+	applied []Entry // in this life
+	held    bool    // the disk hangs: settle does not save
+	seen    Observed
+}
+
+// message is a request on its way, or its reply on the way back.
 type message struct {
-	from  ID
-	call  Call
-	reply Reply // nil while it is the request
+	from, to ID
+	call     Call
+	reply    Reply // nil while it is the request
+	life     int   // of the caller
+	held     bool  // delayed: settle does not deliver it
 }
 
-func newCluster(t testing.TB, n int, change func(*Config)) *cluster {
-	c := &cluster{
-		t: t, servers: map[ID]*Raft{}, disks: map[ID]*State{}, configs: map[ID]Config{}, writes: map[ID]*Write{},
-		applied: map[ID][]Entry{}, reads: map[ID][]ReadDone{}, tags: map[Tag]message{},
+func newCluster(n int, change func(*Config)) *cluster {
+	c := &cluster{waiting: map[Tag]*message{}, cut: map[[2]ID]bool{}, oracles: newOracles()}
+	var ids []ID
+	for i := range n {
+		ids = append(ids, ID(fmt.Sprint(i+1)))
 	}
-	for i := 1; i <= n; i++ {
-		c.ids = append(c.ids, ID(fmt.Sprint(i)))
-	}
-	for i, id := range c.ids {
+	for i, id := range ids {
 		config := Config{
-			ID: id, Peers: c.ids, ElectionTicks: 10, HeartbeatTicks: 2,
+			ID: id, Peers: ids, ElectionTicks: 10, HeartbeatTicks: 2,
 			Rand: rand.New(rand.NewPCG(uint64(i), 1)),
 		}
 		if change != nil {
 			change(&config)
 		}
-		c.configs[id] = config
-		c.disks[id] = &State{}
-		c.servers[id] = New(config, State{})
+		c.servers = append(c.servers, &server{id: id, config: config})
+	}
+	for _, s := range c.servers {
+		c.start(s)
 	}
 	return c
 }
 
-// flush takes everything a server has ready; writes stay outstanding.
-func (c *cluster) flush(id ID) {
-	r := c.servers[id]
-	if r == nil {
-		return
-	}
-	for {
-		ready := r.Ready()
-		for _, call := range ready.Calls {
-			c.flight = append(c.flight, message{from: id, call: call})
-		}
-		for _, a := range ready.Answers {
-			m := c.tags[a.Tag]
-			delete(c.tags, a.Tag)
-			m.reply = a.Reply
-			c.flight = append(c.flight, m)
-		}
-		c.reads[id] = append(c.reads[id], ready.Reads...)
-		if ready.Write != nil {
-			c.writes[id] = ready.Write
-		}
-		if err := r.Check(); err != nil {
-			c.t.Fatal(err)
-		}
-		if ready.Apply == nil {
-			return
-		}
-		c.applied[id] = append(c.applied[id], ready.Apply.Entries...)
-		r.Applied(ready.Apply.Entries[len(ready.Apply.Entries)-1].Index)
+func (c *cluster) server(id ID) *server { return c.servers[id[0]-'1'] }
+func (c *cluster) core(id ID) *Raft     { return c.server(id).core }
+
+func (c *cluster) failf(format string, args ...any) {
+	if c.fault == nil {
+		c.fault = fmt.Errorf(format, args...)
 	}
 }
 
-// save puts a server's outstanding write on its disk; false if there is none.
-func (c *cluster) save(id ID) bool {
-	w := c.writes[id]
-	if w == nil || c.servers[id] == nil {
+func (c *cluster) notef(format string, args ...any) {
+	if c.note != nil {
+		c.note(format, args...)
+	}
+}
+
+// start brings a server up with what is on its disk.
+func (c *cluster) start(s *server) {
+	s.life++
+	s.applied, s.writing, s.batch = nil, nil, nil
+	s.core = New(s.config, s.disk)
+	s.seen = s.core.Observe()
+}
+
+// crash ends a server. What was not saved is lost; a write under way may have
+// reached the disk all the same.
+func (c *cluster) crash(s *server, written bool) {
+	if s.core != nil && written && s.writing != nil {
+		c.write(s)
+	}
+	s.core = nil
+	for tag, m := range c.waiting {
+		if m.to == s.id {
+			delete(c.waiting, tag)
+		}
+	}
+}
+
+// input does something to a server and takes what became ready of it.
+func (c *cluster) input(s *server, do func(*Raft)) {
+	if s.core == nil || c.fault != nil {
+		return
+	}
+	do(s.core)
+	if !c.lazy {
+		c.flush(s)
+	}
+}
+
+// flush takes everything a server has ready.
+func (c *cluster) flush(s *server) {
+	for s.core != nil && c.fault == nil {
+		ready := s.core.Ready()
+		for _, call := range ready.Calls {
+			c.oracles.call(c, s, call)
+			m := &message{from: s.id, to: call.To, call: call, life: s.life}
+			c.flight = append(c.flight, m)
+			c.notef("%v", m)
+		}
+		for _, a := range ready.Answers {
+			request := c.waiting[a.Tag]
+			if request == nil {
+				c.failf("%s answered tag %d, which is not waiting", s.id, a.Tag)
+				return
+			}
+			delete(c.waiting, a.Tag)
+			c.oracles.answer(c, s, request, a.Reply)
+			m := &message{from: s.id, to: request.from, call: request.call, reply: a.Reply, life: request.life}
+			c.flight = append(c.flight, m)
+			c.notef("%v", m)
+		}
+		for _, done := range ready.Reads {
+			c.oracles.read(c, s, done)
+			c.notef("%s ends %v", s.id, readDone(done))
+		}
+		if ready.Write != nil {
+			s.writing = ready.Write
+			c.oracles.write(c, s, ready.Write)
+			c.notef("%s writes %v", s.id, ready.Write)
+		}
+		if ready.Apply != nil {
+			s.batch = ready.Apply
+		}
+		now := s.core.Observe()
+		c.oracles.state(c, s, now)
+		if err := s.core.Check(); err != nil {
+			c.failf("%w", err)
+		}
+		c.noteChange(s, now)
+		if s.batch == nil || c.slow || !c.apply(s) {
+			return
+		}
+	}
+}
+
+func (c *cluster) noteChange(s *server, now Observed) {
+	before := s.seen
+	s.seen = now
+	if now.Role != before.Role || now.Role == Candidate && now.Term != before.Term {
+		c.notef("%s is %v in term %d", s.id, now.Role, now.Term)
+	}
+	if now.CommitIndex != before.CommitIndex {
+		c.notef("%s commits %d", s.id, now.CommitIndex)
+	}
+}
+
+// write puts the outstanding write on the disk and tells nobody.
+func (c *cluster) write(s *server) {
+	w := s.writing
+	s.writing = nil
+	s.disk.Term, s.disk.VotedFor = w.Term, w.VotedFor
+	if w.From != 0 {
+		s.disk.Entries = append(s.disk.Entries[:w.From-1], w.Entries...)
+	}
+}
+
+// save completes the outstanding write; false if there is none.
+func (c *cluster) save(s *server) bool {
+	if s.core == nil || s.writing == nil {
 		return false
 	}
-	delete(c.writes, id)
-	disk := c.disks[id]
-	disk.Term, disk.VotedFor = w.Term, w.VotedFor
-	if w.From != 0 {
-		disk.Entries = append(disk.Entries[:w.From-1:w.From-1], w.Entries...)
-	}
-	c.servers[id].Saved(w.Seq)
-	c.flush(id)
+	seq := s.writing.Seq
+	c.write(s)
+	c.input(s, func(r *Raft) { r.Saved(seq) })
 	return true
 }
 
-// deliver hands over message i of those in flight.
-func (c *cluster) deliver(i int) {
-	m := c.flight[i]
-	c.flight = append(c.flight[:i:i], c.flight[i+1:]...)
-	if m.reply == nil {
-		c.nextTag++
-		c.tags[c.nextTag] = m
-		if to := c.servers[m.call.To]; to != nil {
-			to.Receive(c.nextTag, m.from, m.call.Request)
+// apply completes the outstanding batch; false if there is none.
+func (c *cluster) apply(s *server) bool {
+	if s.core == nil || s.batch == nil {
+		return false
+	}
+	entries := s.batch.Entries
+	s.batch = nil
+	s.applied = append(s.applied, entries...)
+	for i, e := range entries {
+		if e.Index != uint64(len(s.applied)-len(entries)+i+1) {
+			c.failf("%s applies entry %d out of turn", s.id, e.Index)
 		}
-		c.flush(m.call.To)
-		return
 	}
-	if from := c.servers[m.from]; from != nil {
-		from.Returned(m.call, m.reply)
-	}
-	c.flush(m.from)
+	c.notef("%s applies %s", s.id, entryList(entries))
+	s.core.Applied(entries[len(entries)-1].Index)
+	return true
 }
 
-// settle saves and delivers until nothing is left to do; messages for which
-// drop says so are lost.
-func (c *cluster) settle(drop func(from, to ID) bool) {
-	for range 100000 {
+// take removes a message from those in flight.
+func (c *cluster) take(m *message) {
+	i := slices.Index(c.flight, m)
+	c.flight = slices.Delete(c.flight, i, i+1)
+}
+
+// deliver hands a message over. What is sent to a server that is down, or over
+// a link that is cut, is lost.
+func (c *cluster) deliver(m *message) {
+	c.take(m)
+	switch {
+	case c.cut[[2]ID{m.from, m.to}]:
+		c.lost(m)
+	case m.reply != nil:
+		c.returned(m, m.reply)
+	case c.core(m.to) == nil:
+		c.lost(m)
+	default:
+		c.request(m)
+	}
+}
+
+// request hands over a request, which may have been handed over before.
+func (c *cluster) request(m *message) {
+	c.lastTag++
+	tag := c.lastTag
+	c.waiting[tag] = m
+	c.input(c.server(m.to), func(r *Raft) { r.Receive(tag, m.from, m.call.Request) })
+}
+
+// lost tells the caller that its call will not be answered.
+func (c *cluster) lost(m *message) { c.returned(m, nil) }
+
+func (c *cluster) returned(m *message, reply Reply) {
+	caller := m.from
+	if m.reply != nil {
+		caller = m.to
+	}
+	if s := c.server(caller); s.life == m.life {
+		c.input(s, func(r *Raft) { r.Returned(m.call, reply) })
+	}
+}
+
+// settle saves and delivers until nothing is left to do, and says how many
+// messages and writes that took. Only messages that only lets through count.
+func (c *cluster) settle(only func(*message) bool) (messages, writes int) {
+	for range 100_000 {
 		busy := false
-		for _, id := range c.ids {
-			busy = c.save(id) || busy
+		for _, s := range c.servers {
+			if !s.held && c.save(s) {
+				busy = true
+				writes++
+			}
 		}
-		if len(c.flight) > 0 {
+		i := slices.IndexFunc(c.flight, func(m *message) bool { return !m.held && (only == nil || only(m)) })
+		if i >= 0 {
 			busy = true
-			m := c.flight[0]
-			from, to := m.from, m.call.To
-			if m.reply != nil {
-				from, to = to, from
-			}
-			if drop != nil && drop(from, to) {
-				c.flight = c.flight[1:]
-				if r := c.servers[m.from]; r != nil {
-					r.Returned(m.call, nil)
-					c.flush(m.from)
-				}
-			} else {
-				c.deliver(0)
-			}
+			messages++
+			c.deliver(c.flight[i])
 		}
-		if !busy {
-			return
+		if !busy || c.fault != nil {
+			return messages, writes
 		}
 	}
-	c.t.Fatal("the cluster does not settle")
+	c.failf("the cluster does not settle")
+	return messages, writes
 }
 
-// tick lets time pass for one server.
+// elect makes a server leader with everybody's help.
+func (c *cluster) elect(id ID) {
+	c.input(c.server(id), (*Raft).startCampaign)
+	c.settle(nil)
+	if role := c.core(id).role; role != Leader {
+		c.failf("%s is %v, not leader", id, role)
+	}
+}
+
 func (c *cluster) tick(id ID, n int) {
 	for range n {
-		if r := c.servers[id]; r != nil {
-			r.Tick()
-			c.flush(id)
-		}
+		c.input(c.server(id), (*Raft).Tick)
 	}
 }
 
-// elect makes a server leader with the help of everybody.
-func (c *cluster) elect(id ID) {
-	c.servers[id].startCampaign()
-	c.flush(id)
-	c.settle(nil)
-	if role := c.servers[id].role; role != Leader {
-		c.t.Fatalf("%s is %v, not leader", id, role)
-	}
+func (c *cluster) propose(id ID, data string) (index uint64, err error) {
+	c.input(c.server(id), func(r *Raft) { index, _, err = r.Propose([]byte(data)) })
+	return index, err
 }
 
-func (c *cluster) propose(id ID, data string) uint64 {
-	index, _, err := c.servers[id].Propose([]byte(data))
-	if err != nil {
-		c.t.Fatalf("propose at %s: %v", id, err)
-	}
-	c.flush(id)
-	return index
+func (c *cluster) read(id ID) (tag Tag, err error) {
+	c.lastTag++
+	tag = c.lastTag
+	c.oracles.asked(tag)
+	c.input(c.server(id), func(r *Raft) { err = r.Read(tag) })
+	return tag, err
 }
 
-// restart ends a server, with what its disk has, and starts it again.
-func (c *cluster) restart(id ID) {
-	delete(c.writes, id)
-	kept := c.flight[:0:0]
-	for _, m := range c.flight {
-		if m.from != id {
-			kept = append(kept, m)
-		}
+// failOnPanic, deferred first in a test, makes a broken assertion of the core
+// this test's failure instead of the end of all tests.
+func failOnPanic(t testing.TB) {
+	if broken := recover(); broken != nil {
+		t.Fatalf("the core stopped itself: %v\n%s", broken, debug.Stack())
 	}
-	c.flight = kept
-	disk := *c.disks[id]
-	disk.Entries = append([]Entry(nil), disk.Entries...)
-	c.applied[id] = nil
-	c.servers[id] = New(c.configs[id], disk)
 }

@@ -161,8 +161,8 @@ func (r *Raft) tickLeader() {
 	}
 }
 
-// Receive takes a peer's request. Its answer appears under tag in a later
-// Ready; it may never appear if the request is overtaken by a change of role.
+// Receive takes a peer's request. Its answer appears under tag, once, in one of
+// the next Readys: when what it promises is on the disk.
 func (r *Raft) Receive(tag Tag, from ID, request Request) {
 	switch req := request.(type) {
 	case *RequestVote:

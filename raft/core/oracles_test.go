@@ -1,0 +1,203 @@
+package core
+
+import "bytes"
+
+// oracles watch every step of a cluster for the properties of Figure 3 and for
+// the promises of durable.go and reads.go. They use what they saw, never what
+// the code under test concludes from it.
+type oracles struct {
+	leaders map[uint64]ID        // of each term
+	votes   map[ballot]ID        // that left their voter
+	chosen  []choice             // chosen[i] was committed at index i+1
+	origin  map[position]history // of every entry that was ever written
+	floors  map[Tag]uint64       // what a read must at least see
+
+	elections, truncations, reads int // to tell a run in which nothing happened
+}
+
+type ballot struct {
+	term  uint64
+	voter ID
+}
+
+type choice struct {
+	entry Entry
+	term  uint64 // of the server that first took it for committed
+}
+
+type position struct{ index, term uint64 }
+
+type history struct {
+	previous uint64 // term of the entry before
+	data     []byte
+}
+
+func newOracles() *oracles {
+	return &oracles{
+		leaders: map[uint64]ID{}, votes: map[ballot]ID{}, origin: map[position]history{}, floors: map[Tag]uint64{},
+	}
+}
+
+// state watches a server's state after a step: Election Safety, Leader
+// Completeness, State Machine Safety, and a majority of disks behind whatever
+// a leader commits.
+func (o *oracles) state(c *cluster, s *server, now Observed) {
+	if now.Role == Leader {
+		leader, known := o.leaders[now.Term]
+		switch {
+		case !known:
+			o.leaders[now.Term] = s.id
+			o.elections++
+			for _, choice := range o.chosen {
+				o.complete(c, s, choice)
+			}
+		case leader != s.id:
+			c.failf("Election Safety: %s and %s both lead term %d", leader, s.id, now.Term)
+		}
+	}
+	for index := s.seen.CommitIndex + 1; index <= now.CommitIndex; index++ {
+		e := s.core.log.slice(index, index, unlimited)[0]
+		if index <= uint64(len(o.chosen)) {
+			if old := o.chosen[index-1].entry; old.Term != e.Term || !bytes.Equal(old.Data, e.Data) {
+				c.failf("State Machine Safety: %d is committed as %d@%d, and by %s as %d@%d", index, index, old.Term, s.id, index, e.Term)
+			}
+			continue
+		}
+		fresh := choice{e, now.Term}
+		o.chosen = append(o.chosen, fresh)
+		for _, other := range c.servers {
+			if other.core != nil && other.core.role == Leader {
+				o.complete(c, other, fresh)
+			}
+		}
+		o.durable(c, s, e)
+	}
+}
+
+// complete checks one committed entry against one leader's log.
+func (o *oracles) complete(c *cluster, leader *server, chosen choice) {
+	if leader.core.currentTerm <= chosen.term {
+		return
+	}
+	if term, ok := leader.core.log.term(chosen.entry.Index); !ok || term != chosen.entry.Term {
+		c.failf("Leader Completeness: %s leads term %d without %d@%d, committed in term %d",
+			leader.id, leader.core.currentTerm, chosen.entry.Index, chosen.entry.Term, chosen.term)
+	}
+}
+
+// durable checks that a majority's disks hold what is taken for committed.
+func (o *oracles) durable(c *cluster, s *server, e Entry) {
+	holders := 0
+	for _, other := range c.servers {
+		if other.disk.holds(e.Index, e.Term) {
+			holders++
+		}
+	}
+	if 2*holders <= len(c.servers) {
+		c.failf("%s commits %d@%d, which only %d of %d disks hold", s.id, e.Index, e.Term, holders, len(c.servers))
+	}
+}
+
+func (s State) holds(index, term uint64) bool {
+	return index == 0 && term == 0 || index >= 1 && index <= uint64(len(s.Entries)) && s.Entries[index-1].Term == term
+}
+
+// write watches Log Matching: wherever an entry of some index and term is
+// found, it is the same, and so is what stands before it.
+func (o *oracles) write(c *cluster, s *server, w *Write) {
+	if w.From != 0 && w.From <= uint64(len(s.disk.Entries)) {
+		o.truncations++
+	}
+	for _, e := range w.Entries {
+		previous, _ := s.core.log.term(e.Index - 1)
+		key := position{e.Index, e.Term}
+		if old, known := o.origin[key]; !known {
+			o.origin[key] = history{previous, e.Data}
+		} else if old.previous != previous || !bytes.Equal(old.data, e.Data) {
+			c.failf("Log Matching: %d@%d is %q behind term %d, and at %s %q behind term %d",
+				e.Index, e.Term, old.data, old.previous, s.id, e.Data, previous)
+		}
+	}
+}
+
+// call watches that a request leaves only when the sender's disk holds the
+// term it speaks in, and the vote it asks others to join.
+func (o *oracles) call(c *cluster, s *server, call Call) {
+	switch req := call.Request.(type) {
+	case *RequestVote:
+		if !req.Pre {
+			o.vote(c, s, req.Term, s.id)
+		}
+	case *AppendEntries:
+		if s.disk.Term < req.Term {
+			c.failf("dishonest call: %s sends AppendEntries of term %d, its disk is in term %d", s.id, req.Term, s.disk.Term)
+		}
+		if err := req.Valid(); err != nil {
+			c.failf("%s sends an impossible message: %w", s.id, err)
+		}
+	}
+}
+
+// answer watches that an answer leaves only when what it promises is on the
+// disk. A promise of an older term is kept by having entered a newer one.
+func (o *oracles) answer(c *cluster, s *server, request *message, reply Reply) {
+	switch rep := reply.(type) {
+	case *RequestVoteReply:
+		o.term(c, s, rep.Term)
+		req := request.call.Request.(*RequestVote)
+		if rep.VoteGranted && !req.Pre {
+			o.vote(c, s, req.Term, req.CandidateID)
+		}
+	case *AppendEntriesReply:
+		o.term(c, s, rep.Term)
+		req := request.call.Request.(*AppendEntries)
+		if !rep.Success || s.disk.Term > rep.Term {
+			return
+		}
+		ok := s.disk.holds(req.PrevLogIndex, req.PrevLogTerm)
+		for _, e := range req.Entries {
+			ok = ok && s.disk.holds(e.Index, e.Term)
+		}
+		if !ok {
+			c.failf("dishonest answer: %s says that it holds up to %d, its disk does not",
+				s.id, req.PrevLogIndex+uint64(len(req.Entries)))
+		}
+	}
+}
+
+func (o *oracles) term(c *cluster, s *server, term uint64) {
+	if s.disk.Term < term {
+		c.failf("dishonest answer: %s speaks in term %d, its disk is in term %d", s.id, term, s.disk.Term)
+	}
+}
+
+// vote watches that a vote leaves only from the disk, and once a term.
+func (o *oracles) vote(c *cluster, s *server, term uint64, candidate ID) {
+	if s.disk.Term < term || s.disk.Term == term && s.disk.VotedFor != candidate {
+		c.failf("dishonest vote: %s votes for %s in term %d, its disk has term %d and vote %q",
+			s.id, candidate, term, s.disk.Term, s.disk.VotedFor)
+	}
+	key := ballot{term, s.id}
+	if old, voted := o.votes[key]; voted && old != candidate {
+		c.failf("double vote: %s votes for %s and %s in term %d", s.id, old, candidate, term)
+	}
+	o.votes[key] = candidate
+}
+
+// asked notes what was committed when a read began.
+func (o *oracles) asked(tag Tag) { o.floors[tag] = uint64(len(o.chosen)) }
+
+// read watches that no read is allowed to see less than that.
+func (o *oracles) read(c *cluster, s *server, done ReadDone) {
+	floor, asked := o.floors[done.Tag]
+	if !asked {
+		c.failf("%s ends read %d, which was not asked or ended before", s.id, done.Tag)
+	}
+	delete(o.floors, done.Tag)
+	if done.Err == nil {
+		o.reads++
+		if done.Index < floor {
+			c.failf("stale read: %s serves a read at %d, %d was committed before it was asked", s.id, done.Index, floor)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package node
+
+import "raftkv/raft/core"
+
+// eventKind says which fields of an event mean something.
+type eventKind uint8
+
+const (
+	eventReceive  eventKind = iota // from, request, answer
+	eventReturned                  // call, reply
+	eventPropose                   // proposal
+	eventRead                      // read
+	eventSaved                     // number: the write's sequence number
+	eventApplied                   // number: the batch's last index
+	eventSuspect                   // from
+	eventTransfer                  // from: to whom; done
+)
+
+// event is one thing that happened to the loop.
+type event struct {
+	kind     eventKind
+	from     core.ID
+	request  core.Request
+	answer   func(core.Reply)
+	call     core.Call
+	reply    core.Reply
+	proposal *Proposal
+	read     func(index uint64, err error)
+	number   uint64
+	done     func(error)
+}
+
+// handle lets one event happen to the replica.
+func (n *Node) handle(e *event) {
+	switch e.kind {
+	case eventReceive:
+		n.replica.Receive(e.from, e.request, e.answer)
+	case eventReturned:
+		n.noteContact(e.call, e.reply)
+		n.replica.Returned(e.call, e.reply)
+	case eventPropose:
+		n.replica.Propose(e.proposal)
+	case eventRead:
+		n.replica.Read(e.read)
+	case eventSaved:
+		n.replica.Saved(e.number)
+	case eventApplied:
+		n.replica.Applied(e.number)
+	case eventSuspect:
+		n.replica.Suspect(e.from)
+	case eventTransfer:
+		n.beginTransfer(e.from, e.done)
+	}
+}
+
+// drop ends the waiting of whoever posted an event that came too late.
+func (e *event) drop() {
+	switch e.kind {
+	case eventPropose:
+		e.proposal.fail(ErrStopped)
+	case eventRead:
+		e.read(0, ErrStopped)
+	case eventTransfer:
+		e.done(ErrStopped)
+	}
+}

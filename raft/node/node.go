@@ -1,0 +1,327 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"raftkv/raft/core"
+)
+
+// Storage is a server's disk. Its methods are called by one goroutine.
+type Storage interface {
+	// Save makes a write durable before it returns. Any error is the end of the
+	// node: what the disk holds is then no longer known.
+	Save(*core.Write) error
+	// Close is called once, after the last Save.
+	Close() error
+}
+
+// Preparer is a Storage that has slow work which can be done ahead, such as
+// writing the next file full of zeros.
+type Preparer interface {
+	// Prepare does what there is to do. It is called by a goroutine of its own,
+	// beside Save. An error is the end of the node.
+	Prepare() error
+	// Wanted holds a token when Prepare should be called.
+	Wanted() <-chan struct{}
+}
+
+// Transport carries calls to peers.
+type Transport interface {
+	// Send never blocks. done is called at most once, from any goroutine, also
+	// before Send returns: with the reply, or with nil if the call was lost.
+	Send(call core.Call, done func(core.Call, core.Reply))
+}
+
+// Service takes what is committed. Its methods are called by one goroutine.
+type Service interface {
+	// Deliver hands over committed entries, in order, and returns when they
+	// have all been taken, or false if stop was closed first.
+	Deliver(entries []core.Entry, stop <-chan struct{}) bool
+	// Close says that nothing more will be delivered.
+	Close()
+}
+
+// Config is fixed for the life of a Node.
+type Config struct {
+	Core core.Config
+	// TickInterval is the length of a tick. A loop that was held up drops the
+	// ticks it missed.
+	TickInterval time.Duration
+}
+
+// Node runs one replica. All methods are safe for concurrent use.
+type Node struct {
+	config    Config
+	replica   *Replica
+	transport Transport
+	storage   Storage
+	service   Service
+	inbox     *inbox
+	writes    chan *core.Write // never full: the core has one write outstanding
+	batches   chan *core.Batch // likewise
+	returned  func(core.Call, core.Reply)
+	published atomic.Pointer[Status]
+	contacts  map[core.ID]time.Time // loop only: when each peer last replied
+	transfers []func(error)         // loop only: who waits for a transfer to end
+
+	stopOnce sync.Once
+	stop     chan struct{} // closed to end everything
+	running  sync.WaitGroup
+	finished chan struct{} // closed when everything has ended
+	err      error         // why, if the node failed; written before stop is closed
+}
+
+// Start runs a replica that continues from state, which must be what storage
+// holds.
+func Start(config Config, state core.State, storage Storage, transport Transport, service Service) *Node {
+	n := &Node{
+		config:    config,
+		replica:   NewReplica(config.Core, state),
+		transport: transport,
+		storage:   storage,
+		service:   service,
+		inbox:     newInbox(),
+		writes:    make(chan *core.Write, 1),
+		batches:   make(chan *core.Batch, 1),
+		contacts:  map[core.ID]time.Time{},
+		stop:      make(chan struct{}),
+		finished:  make(chan struct{}),
+	}
+	n.returned = func(call core.Call, reply core.Reply) {
+		n.inbox.post(event{kind: eventReturned, call: call, reply: reply})
+	}
+	n.publish()
+	n.running.Go(n.loop)
+	n.running.Go(n.write)
+	n.running.Go(n.apply)
+	if p, ok := storage.(Preparer); ok {
+		n.running.Go(func() { n.prepare(p) })
+	}
+	go func() {
+		n.running.Wait()
+		if err := storage.Close(); err != nil && n.err == nil {
+			n.err = fmt.Errorf("closing the storage: %w", err)
+		}
+		close(n.finished)
+	}()
+	return n
+}
+
+// Propose puts a command on its way into the log; what becomes of it is told
+// to the proposal. It never blocks.
+func (n *Node) Propose(p *Proposal) {
+	if e := (event{kind: eventPropose, proposal: p}); !n.inbox.post(e) {
+		e.drop()
+	}
+}
+
+// ReadIndex returns an index such that a read of a state machine that has
+// applied everything up to it is linearizable: it sees all writes that were
+// acknowledged before ReadIndex was called. It needs a leader, here or
+// elsewhere, that a majority still follows. Errors: core.ErrNotLeader,
+// ErrStopped, the context's. A read may always be asked again.
+func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
+	type result struct {
+		index uint64
+		err   error
+	}
+	results := make(chan result, 1)
+	e := event{kind: eventRead, read: func(index uint64, err error) { results <- result{index, err} }}
+	if !n.inbox.post(e) {
+		return 0, ErrStopped
+	}
+	select {
+	case r := <-results:
+		return r.index, r.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// Receive takes a peer's request. answer is called at most once, on the loop,
+// and must not block.
+func (n *Node) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
+	n.inbox.post(event{kind: eventReceive, from: from, request: request, answer: answer})
+}
+
+// Suspect tells that the connection to a peer died from its side.
+func (n *Node) Suspect(peer core.ID) { n.inbox.post(event{kind: eventSuspect, from: peer}) }
+
+// Stop begins to end the node and returns at once; see Wait.
+func (n *Node) Stop() { n.end(nil) }
+
+// Wait returns when all of the node's goroutines have ended and its storage is
+// closed: nil after Stop, else why it failed.
+func (n *Node) Wait() error {
+	<-n.finished
+	return n.err
+}
+
+// Stopping is closed when the node begins to end, by Stop or by a failure.
+func (n *Node) Stopping() <-chan struct{} { return n.stop }
+
+func (n *Node) end(err error) {
+	n.stopOnce.Do(func() {
+		n.err = err
+		close(n.stop)
+	})
+}
+
+// loop owns the replica. It never waits for anything but the inbox and time.
+func (n *Node) loop() {
+	ticker := time.NewTicker(n.config.TickInterval)
+	defer ticker.Stop()
+	defer n.finish()
+	var events []event
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-ticker.C:
+			n.replica.Tick()
+			n.flush()
+			n.publish()
+			continue
+		case <-n.inbox.bell:
+		}
+		events = n.inbox.take(events)
+		for i := range events {
+			n.handle(&events[i])
+			events[i] = event{}
+		}
+		events = events[:0]
+		select {
+		case <-n.stop: // a failed disk must not be followed by one more message
+			return
+		default:
+		}
+		n.flush()
+	}
+}
+
+// flush lets the turn's work out by its doors.
+func (n *Node) flush() {
+	work := n.replica.Flush()
+	for _, call := range work.Calls {
+		n.transport.Send(call, n.returned)
+	}
+	if work.Write != nil {
+		n.writes <- work.Write
+	}
+	if work.Apply != nil {
+		n.batches <- work.Apply
+	}
+	if n.stale() {
+		n.publish()
+	}
+	n.endTransfers()
+}
+
+// finish ends everybody's waiting when the loop ends.
+func (n *Node) finish() {
+	n.replica.Stop()
+	for _, e := range n.inbox.close() {
+		e.drop()
+	}
+	for _, done := range n.transfers {
+		done(ErrStopped)
+	}
+	n.transfers = nil
+}
+
+// write is the writer: one write after the other.
+func (n *Node) write() {
+	for {
+		select {
+		case <-n.stop:
+			return
+		case w := <-n.writes:
+			if err := n.storage.Save(w); err != nil {
+				n.end(fmt.Errorf("saving write %d: %w", w.Seq, err))
+				return
+			}
+			n.inbox.post(event{kind: eventSaved, number: w.Seq})
+		}
+	}
+}
+
+// apply is the applier: one batch after the other.
+func (n *Node) apply() {
+	defer n.service.Close()
+	for {
+		select {
+		case <-n.stop:
+			return
+		case b := <-n.batches:
+			if !n.service.Deliver(b.Entries, n.stop) {
+				return
+			}
+			n.inbox.post(event{kind: eventApplied, number: b.Entries[len(b.Entries)-1].Index})
+		}
+	}
+}
+
+// prepare is the preparer.
+func (n *Node) prepare(p Preparer) {
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-p.Wanted():
+			if err := p.Prepare(); err != nil {
+				n.end(fmt.Errorf("preparing the storage: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// ErrTransferFailed says that the other server did not take over leadership in
+// time; this one leads on.
+var ErrTransferFailed = errors.New("leadership was not taken over in time")
+
+// Transfer hands leadership to another server, None for the most fitting, and
+// returns when this server leads no more. Errors: core.ErrNotLeader,
+// core.ErrTransferring, ErrTransferFailed, ErrStopped, the context's.
+func (n *Node) Transfer(ctx context.Context, to core.ID) error {
+	result := make(chan error, 1)
+	if !n.inbox.post(event{kind: eventTransfer, from: to, done: func(err error) { result <- err }}) {
+		return ErrStopped
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) beginTransfer(to core.ID, done func(error)) {
+	if err := n.replica.Transfer(to); err != nil {
+		done(err)
+		return
+	}
+	n.transfers = append(n.transfers, done)
+}
+
+func (n *Node) endTransfers() {
+	if len(n.transfers) == 0 {
+		return
+	}
+	var err error
+	switch s := n.replica.Status(); {
+	case s.Role == core.Leader && s.Transferee != core.None:
+		return
+	case s.Role == core.Leader:
+		err = ErrTransferFailed
+	}
+	for _, done := range n.transfers {
+		done(err)
+	}
+	n.transfers = nil
+}

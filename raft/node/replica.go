@@ -1,0 +1,180 @@
+package node
+
+import (
+	"slices"
+
+	"raftkv/raft/core"
+)
+
+// Replica is a core.Raft together with everybody who waits for it: peers for
+// answers, proposals for their place and their fate, reads for an index. It is
+// a plain object, not safe for concurrent use; callbacks run inside its
+// methods and must not call back into it.
+type Replica struct {
+	raft      *core.Raft
+	lastTag   core.Tag
+	answers   map[core.Tag]func(core.Reply)
+	reads     map[core.Tag]func(index uint64, err error)
+	proposals map[uint64]*Proposal // by index; several of different terms are chained
+	stopped   bool
+}
+
+// Work is what a Replica wants done after a turn. A Write and a Batch, once
+// handed out, are outstanding until Saved and Applied.
+type Work struct {
+	Calls []core.Call
+	Write *core.Write
+	Apply *core.Batch
+}
+
+// NewReplica returns a server that continues from state.
+func NewReplica(config core.Config, state core.State) *Replica {
+	return &Replica{
+		raft:      core.New(config, state),
+		answers:   map[core.Tag]func(core.Reply){},
+		reads:     map[core.Tag]func(uint64, error){},
+		proposals: map[uint64]*Proposal{},
+	}
+}
+
+// Tick tells that one tick has passed.
+func (r *Replica) Tick() { r.raft.Tick() }
+
+// Receive takes a peer's request. answer is called once, in this or a later
+// turn, when everything that the answer promises is on the disk; never after
+// Stop.
+func (r *Replica) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
+	r.lastTag++
+	r.answers[r.lastTag] = answer
+	r.raft.Receive(r.lastTag, from, request)
+}
+
+// Returned takes the end of a call: the reply, or nil if it was lost.
+func (r *Replica) Returned(call core.Call, reply core.Reply) { r.raft.Returned(call, reply) }
+
+// Suspect tells that the connection to a peer died from its side.
+func (r *Replica) Suspect(peer core.ID) { r.raft.Suspect(peer) }
+
+// Saved tells that a write is on the disk.
+func (r *Replica) Saved(seq uint64) { r.raft.Saved(seq) }
+
+// Applied tells that everything up to index has been delivered.
+func (r *Replica) Applied(index uint64) { r.raft.Applied(index) }
+
+// Transfer begins to hand leadership to another server; see core.Raft.Transfer.
+func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
+
+// Status returns a copy of the present state.
+func (r *Replica) Status() core.Status { return r.raft.Status() }
+
+// Observe returns the part of the state that changes with every step. O(1).
+func (r *Replica) Observe() core.Observed { return r.raft.Observe() }
+
+// Check walks the whole state and reports what the rules do not allow.
+func (r *Replica) Check() error { return r.raft.Check() }
+
+// Propose appends a command to the log if this server leads. What becomes of
+// it is told to the proposal's functions; see Proposal.
+func (r *Replica) Propose(p *Proposal) {
+	if r.stopped {
+		p.fail(ErrStopped)
+		return
+	}
+	index, term, err := r.raft.Propose(p.Command)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	p.term = term
+	p.next = r.proposals[index]
+	r.proposals[index] = p
+	if p.Placed != nil {
+		p.Placed(index, term)
+	}
+}
+
+// Read asks for an index at which a read is linearizable. done is called once,
+// in this or a later turn.
+func (r *Replica) Read(done func(index uint64, err error)) {
+	if r.stopped {
+		done(0, ErrStopped)
+		return
+	}
+	r.lastTag++
+	if err := r.raft.Read(r.lastTag); err != nil {
+		done(0, err)
+		return
+	}
+	r.reads[r.lastTag] = done
+}
+
+// Flush ends a turn: it gives the answers and ends the reads that are due and
+// returns the rest of the work.
+func (r *Replica) Flush() Work {
+	ready := r.raft.Ready()
+	for _, a := range ready.Answers {
+		answer := r.answers[a.Tag]
+		delete(r.answers, a.Tag)
+		answer(a.Reply)
+	}
+	for _, d := range ready.Reads {
+		done := r.reads[d.Tag]
+		delete(r.reads, d.Tag)
+		done(d.Index, d.Err)
+	}
+	if ready.Apply != nil {
+		r.settleProposals(ready.Apply.Entries)
+	}
+	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply}
+}
+
+// settleProposals decides the proposals at the indices of committed entries:
+// the one whose term the entry has was chosen and will hear from the state
+// machine; any other can never be chosen any more.
+func (r *Replica) settleProposals(entries []core.Entry) {
+	if len(r.proposals) == 0 {
+		return
+	}
+	for _, e := range entries {
+		p, waiting := r.proposals[e.Index]
+		if !waiting {
+			continue
+		}
+		delete(r.proposals, e.Index)
+		for p != nil {
+			next := p.next
+			p.next = nil
+			if p.term != e.Term {
+				p.fail(ErrLost)
+			}
+			p = next
+		}
+	}
+}
+
+// Stop ends everybody's waiting: proposals that were placed and reads get
+// ErrStopped, peers get no answer. Nothing may be called afterwards but
+// Propose and Read, which fail.
+func (r *Replica) Stop() {
+	r.stopped = true
+	for _, index := range sortedKeys(r.proposals) {
+		for p := r.proposals[index]; p != nil; p = p.next {
+			p.fail(ErrStopped)
+		}
+	}
+	for _, tag := range sortedKeys(r.reads) {
+		r.reads[tag](0, ErrStopped)
+	}
+	r.proposals, r.reads, r.answers = nil, nil, nil
+}
+
+// sortedKeys returns a map's keys in order, so that what is done for each of
+// them is done in the same order in every run.
+func sortedKeys[K ~uint64, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m { // order does not escape: sorted below
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

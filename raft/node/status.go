@@ -1,0 +1,46 @@
+package node
+
+import (
+	"time"
+
+	"raftkv/raft/core"
+)
+
+// Status is a copy of a node's state for people and routers. Role, term and
+// leader are exact; the rest is at most one tick old.
+type Status struct {
+	core.Status
+	// Contacts holds, on a leader, when each peer last replied to a call.
+	Contacts map[core.ID]time.Time
+}
+
+// Status returns the node's state. It is cheap and never waits for the loop.
+// The caller must not change what it points to.
+func (n *Node) Status() *Status { return n.published.Load() }
+
+// stale reports whether the published role, term or leader is no longer true.
+func (n *Node) stale() bool {
+	now, published := n.replica.Observe(), n.published.Load()
+	return now.Role != published.Role || now.Term != published.Term || now.Leader != published.Leader
+}
+
+// publish makes the present state visible to Status.
+func (n *Node) publish() {
+	s := &Status{Status: n.replica.Status()}
+	if s.Role == core.Leader {
+		s.Contacts = make(map[core.ID]time.Time, len(s.Peers))
+		for _, p := range s.Peers {
+			if t, ok := n.contacts[p.ID]; ok {
+				s.Contacts[p.ID] = t
+			}
+		}
+	}
+	n.published.Store(s)
+}
+
+// noteContact remembers when a peer last replied.
+func (n *Node) noteContact(call core.Call, reply core.Reply) {
+	if reply != nil {
+		n.contacts[call.To] = time.Now()
+	}
+}

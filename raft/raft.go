@@ -1,0 +1,70 @@
+package raft
+
+import (
+	"context"
+
+	"raftkv/raft/core"
+	"raftkv/raft/node"
+)
+
+// Config, Status and Proposal are the node's; see there.
+type (
+	Config   = node.Config
+	Status   = node.Status
+	Proposal = node.Proposal
+)
+
+// Errors that end a proposal or a read. Only ErrStopped, and only for a
+// proposal that had been placed, leaves open whether the command will happen.
+var (
+	ErrNotLeader      = core.ErrNotLeader
+	ErrOverloaded     = core.ErrOverloaded
+	ErrTooLarge       = core.ErrTooLarge
+	ErrTransferring   = core.ErrTransferring
+	ErrLost           = node.ErrLost
+	ErrStopped        = node.ErrStopped
+	ErrTransferFailed = node.ErrTransferFailed
+)
+
+// Raft is one server of a cluster. All methods are safe for concurrent use.
+type Raft struct {
+	node *node.Node
+}
+
+// Open runs a server that continues from state, which must be what storage
+// holds. Committed entries leave by applyCh, which is closed when nothing
+// more will be delivered. The storage belongs to the server from now on; the transport does
+// not, and must be given the server as its handler.
+func Open(config Config, state core.State, storage node.Storage, transport node.Transport, applyCh chan ApplyMsg) *Raft {
+	return &Raft{node: node.Start(config, state, storage, transport, channel(applyCh))}
+}
+
+// Propose puts a command on its way into the log; see Proposal. It never blocks.
+func (rf *Raft) Propose(p *Proposal) { rf.node.Propose(p) }
+
+// ReadIndex returns an index at which a read is linearizable; see node.Node.
+func (rf *Raft) ReadIndex(ctx context.Context) (uint64, error) { return rf.node.ReadIndex(ctx) }
+
+// Status returns the server's state; the caller must not change it.
+func (rf *Raft) Status() *Status { return rf.node.Status() }
+
+// Transfer hands leadership to another server, "" for the most fitting, and
+// returns when this one leads no more.
+func (rf *Raft) Transfer(ctx context.Context, to core.ID) error { return rf.node.Transfer(ctx, to) }
+
+// Receive takes a peer's request; see node.Node.
+func (rf *Raft) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
+	rf.node.Receive(from, request, answer)
+}
+
+// Suspect tells that the connection to a peer died from its side.
+func (rf *Raft) Suspect(peer core.ID) { rf.node.Suspect(peer) }
+
+// Stop begins to end the server and returns at once.
+func (rf *Raft) Stop() { rf.node.Stop() }
+
+// Stopping is closed when the server begins to end, by Stop or by a failure.
+func (rf *Raft) Stopping() <-chan struct{} { return rf.node.Stopping() }
+
+// Wait returns when the server has ended: nil after Stop, else why it failed.
+func (rf *Raft) Wait() error { return rf.node.Wait() }
