@@ -214,7 +214,10 @@ func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
 		return 0, 0, ErrTransferring
 	case len(data) > r.config.MaxEntryBytes:
 		return 0, 0, ErrTooLarge
-	case r.uncommittedBytes > 0 && r.uncommittedBytes+entry.size() > r.config.MaxUncommittedBytes:
+	case r.log.lastTerm() == r.currentTerm && r.uncommittedBytes > 0 &&
+		r.uncommittedBytes+entry.size() > r.config.MaxUncommittedBytes:
+		// The first entry of a term is always taken: what earlier leaders left
+		// can only be committed together with it (§5.4.2).
 		return 0, 0, ErrOverloaded
 	}
 	r.appendToLog(entry)

@@ -36,3 +36,8 @@ func (r *Raft) Status() Status {
 	}
 	return s
 }
+
+// Entries returns the entries the log holds from index from on, for inspection.
+func (r *Raft) Entries(from uint64) []Entry {
+	return r.log.slice(max(from, r.log.firstIndex()), r.log.lastIndex(), unlimited)
+}

@@ -70,6 +70,9 @@ func (r *Replica) Status() core.Status { return r.raft.Status() }
 // Observe returns the part of the state that changes with every step. O(1).
 func (r *Replica) Observe() core.Observed { return r.raft.Observe() }
 
+// Entries returns the entries the log holds from index from on, for inspection.
+func (r *Replica) Entries(from uint64) []core.Entry { return r.raft.Entries(from) }
+
 // Check walks the whole state and reports what the rules do not allow.
 func (r *Replica) Check() error { return r.raft.Check() }
 
