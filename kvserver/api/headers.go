@@ -1,0 +1,54 @@
+package api
+
+// Headers that this API adds to HTTP.
+const (
+	// HeaderError is "<code>; outcome=<outcome>" on every error, for people who
+	// look at headers only.
+	HeaderError = "Kv-Error"
+	// HeaderVersion counts the changes of the key since it was created.
+	HeaderVersion = "Kv-Version"
+	// HeaderRevision is the revision of the store that the answer reflects.
+	HeaderRevision = "Kv-Revision"
+	// HeaderDeleted is 1 if a DELETE found something to delete, else 0.
+	HeaderDeleted = "Kv-Deleted"
+	// HeaderNode, HeaderLeader and HeaderTerm say which server answered, whom it
+	// took for the leader and in which term.
+	HeaderNode   = "Kv-Node"
+	HeaderLeader = "Kv-Leader"
+	HeaderTerm   = "Kv-Term"
+	// HeaderConsistency is the Consistency with which a read was served.
+	HeaderConsistency = "Kv-Consistency"
+	// HeaderRequestID names a request in answers and logs. A client may choose
+	// it: 1 to 64 visible ASCII characters.
+	HeaderRequestID = "Kv-Request-Id"
+	// HeaderForwarded is set between servers to the node that forwarded the
+	// request; such a request is not forwarded again.
+	HeaderForwarded = "Kv-Forwarded"
+	// HeaderCluster is set beside HeaderForwarded to the cluster's ID, so that a
+	// stale address cannot lead a write into another cluster.
+	HeaderCluster = "Kv-Cluster"
+)
+
+// Values of the consistency parameter and of HeaderConsistency.
+const (
+	// ConsistencyLinearizable, the default: the read shows every write that was
+	// answered before the read was asked.
+	ConsistencyLinearizable = "linearizable"
+	// ConsistencyLease is reserved.
+	ConsistencyLease = "lease"
+	// ConsistencyStale: the read shows what this node has applied so far.
+	ConsistencyStale = "stale"
+)
+
+// Limits of the API.
+const (
+	// MaxKeyBytes is the length of the longest key, percent-decoded.
+	MaxKeyBytes = 1024
+	// DefaultMaxValueBytes is the length of the longest value unless the server
+	// was configured otherwise.
+	DefaultMaxValueBytes = 1 << 20
+	// MaxValueBytes is the most that a server can be configured to take.
+	MaxValueBytes = 8 << 20
+	// MaxRequestIDBytes bounds HeaderRequestID.
+	MaxRequestIDBytes = 64
+)

@@ -1,0 +1,74 @@
+package api
+
+// Outcome says whether a write happened.
+type Outcome string
+
+const (
+	// OutcomeApplied: it happened.
+	OutcomeApplied Outcome = "applied"
+	// OutcomeNotApplied: it did not happen and will not. A request that was not a
+	// write has this outcome whenever it fails.
+	OutcomeNotApplied Outcome = "not_applied"
+	// OutcomeUnknown: it was on its way when its result was lost from sight. It
+	// happened, or will happen, at most once.
+	OutcomeUnknown Outcome = "unknown"
+)
+
+// Code names an error for programs. Codes are only ever added.
+type Code string
+
+// The codes, with the HTTP status they come with.
+const (
+	CodeBadRequest          Code = "bad_request"          // 400
+	CodeUnauthenticated     Code = "unauthenticated"      // 401
+	CodeForbidden           Code = "forbidden"            // 403
+	CodeNotFound            Code = "not_found"            // 404: no such path
+	CodeKeyNotFound         Code = "key_not_found"        // 404: the path is right, the key is not there
+	CodeMethodNotAllowed    Code = "method_not_allowed"   // 405
+	CodeLengthRequired      Code = "length_required"      // 411
+	CodePreconditionFailed  Code = "precondition_failed"  // 412
+	CodeValueTooLarge       Code = "value_too_large"      // 413
+	CodeKeyTooLong          Code = "key_too_long"         // 414
+	CodeIdempotencyMismatch Code = "idempotency_mismatch" // 422
+	CodeOverloaded          Code = "overloaded"           // 429
+	CodeInternal            Code = "internal"             // 500
+	CodeNoLeader            Code = "no_leader"            // 503
+	CodeBehind              Code = "behind"               // 503: this node lags too far to answer
+	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was under way
+	CodeIdempotencyFull     Code = "idempotency_full"     // 503
+	CodeTimeout             Code = "timeout"              // 504
+	CodeLeadershipLost      Code = "leadership_lost"      // 504
+	CodeQuotaExceeded       Code = "quota_exceeded"       // 507
+)
+
+// Problem is the body of every answer that is an error (RFC 9457), with the
+// media type MediaProblem.
+type Problem struct {
+	// Type is a URI for the kind of problem; "about:blank" says that Title and
+	// Code are all there is to know.
+	Type string `json:"type"`
+	// Title is the same for all problems with the same Code.
+	Title string `json:"title"`
+	// Status repeats the HTTP status.
+	Status int `json:"status"`
+	// Detail says what was wrong this time and what can be done.
+	Detail string `json:"detail,omitempty"`
+	Code   Code   `json:"code"`
+	// Outcome is empty when there is nothing to be in doubt about: a read that
+	// found no key.
+	Outcome Outcome `json:"outcome,omitempty"`
+	// Retryable: the same request may be sent again as it is, after RetryAfter
+	// if that was given, without the risk of being served twice.
+	Retryable bool `json:"retryable"`
+	// Node is the server that wrote this answer; Leader and Term are what it
+	// knew then, Leader "" if it knew of none.
+	Node      string `json:"node"`
+	Leader    string `json:"leader"`
+	Term      uint64 `json:"term"`
+	RequestID string `json:"request_id"`
+	// Checks are the lines of a failed readiness probe that asked for them.
+	Checks []string `json:"checks,omitempty"`
+}
+
+// MediaProblem is the media type of a Problem.
+const MediaProblem = "application/problem+json"

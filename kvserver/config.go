@@ -1,0 +1,77 @@
+package kvserver
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"raftkv/kvserver/api"
+)
+
+// Config is what a Server is made of. NodeID, Consensus, ApplyCh and ClientAddr
+// must be set; for the rest zero means the default named beside it.
+type Config struct {
+	NodeID    string // this server's name in the cluster
+	ClusterID string // requests forwarded from another cluster are refused
+	Build     string // version for /v1/status
+
+	Consensus Consensus
+	ApplyCh   <-chan ApplyMsg
+	// ClientAddr gives the host:port where a node takes client requests, "" if
+	// that is not known. It is asked for the leader on each forwarded request and
+	// must not block.
+	ClientAddr func(id string) string
+
+	// MaxInFlight bounds the writes that are being served, and separately the
+	// reads; beyond it requests are refused as overloaded. 4096.
+	MaxInFlight int
+	// MaxInFlightBytes bounds the bodies of the writes that are being served.
+	// 64 MiB.
+	MaxInFlightBytes int64
+	// MaxValueBytes is the length of the longest value, at most
+	// api.MaxValueBytes. 1 MiB.
+	MaxValueBytes int64
+	// RequestTimeout is the time for an answer once the request has been read.
+	// A write that has no result by then is answered as unknown. 10 s.
+	RequestTimeout time.Duration
+	// LeaderWait is how long a request waits for the cluster to have a leader
+	// before it is refused, so that clients do not see every election. 1 s.
+	LeaderWait time.Duration
+
+	// Logger gets what an operator should see; never keys or values.
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns the configuration that the server runs with.
+func (c Config) withDefaults() (Config, error) {
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = 4096
+	}
+	if c.MaxValueBytes == 0 {
+		c.MaxValueBytes = api.DefaultMaxValueBytes
+	}
+	if c.MaxInFlightBytes == 0 {
+		c.MaxInFlightBytes = max(64<<20, c.MaxValueBytes)
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = 10 * time.Second
+	}
+	if c.LeaderWait == 0 {
+		c.LeaderWait = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	switch {
+	case c.NodeID == "" || c.Consensus == nil || c.ApplyCh == nil || c.ClientAddr == nil:
+		return c, fmt.Errorf("kvserver: NodeID, Consensus, ApplyCh and ClientAddr must be set")
+	case c.MaxValueBytes < 1 || c.MaxValueBytes > api.MaxValueBytes:
+		return c, fmt.Errorf("kvserver: the longest value is %d bytes; choose 1 to %d", c.MaxValueBytes, api.MaxValueBytes)
+	case c.MaxInFlightBytes < c.MaxValueBytes:
+		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
+	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0:
+		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout and LeaderWait must be positive")
+	}
+	return c, nil
+}

@@ -1,0 +1,35 @@
+// Package kvserver serves the key/value store: it turns requests into commands
+// of the replicated log, applies what the log chose to the store, and answers.
+//
+// # Mental model
+//
+// A [Server] stands between two things that it is given: consensus, which
+// orders commands, and the channel on which the ordered commands come back. It
+// owns the store and one goroutine, the applier.
+//
+//	HTTP ──► admission ──► route ──┬─ leader is here:  propose ──► consensus
+//	                               └─ leader is there: forward, one hop    │
+//	        answer ◄── waiter ◄── applier (store) ◄──────────── applyCh ◄──┘
+//
+//	HTTP ──► admission ──► read index ──► applied far enough? ──► store ──► answer
+//
+// A write waits under the identity that its server drew for it and that
+// travels in the command. It ends in exactly one of three ways: with its
+// result; as not applied, when consensus said that it never will be; as
+// unknown, when time or the node ended first. No end is ever guessed from who
+// leads now: an entry of a deposed leader may still be chosen.
+//
+// A read takes no entry in the log. It asks consensus for an index, on any
+// node, waits until the store has applied it, and reads.
+//
+// # Locks
+//
+// The store's RWMutex (applier writes, readers read), the mutex of the waiting
+// writes, the mutex of the waiting reads and one mutex per connection to a
+// leader. No two are held at once and none during I/O.
+//
+// # What it does not know
+//
+// Figure 2, disks and the wire between nodes. HTTP is known to the files that
+// begin with http_ and to the table of errors, and to none of the others.
+package kvserver

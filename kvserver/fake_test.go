@@ -1,0 +1,336 @@
+package kvserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+// TestMain runs the tests and then waits until no goroutine of this package is
+// left; one that stays is a leak.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	deadline := time.Now().Add(5 * time.Second)
+	for code == 0 {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		leaked := ""
+		for _, stack := range strings.Split(string(stacks), "\n\n")[1:] {
+			if strings.Contains(stack, "raftkv/kvserver.") {
+				leaked = stack
+			}
+		}
+		if leaked == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			fmt.Printf("a goroutine is left after the tests:\n%s\n", leaked)
+			code = 1
+		}
+		runtime.Gosched()
+	}
+	os.Exit(code)
+}
+
+// fakeLog is consensus as one node sees it: a log in memory that does what the
+// test tells it. Untold, it leads, and chooses every proposal at once.
+type fakeLog struct {
+	applyCh chan ApplyMsg
+
+	mu        sync.Mutex
+	status    Status
+	closed    bool
+	proposals []*Proposal // all that were ever queued
+	// onPropose, if set, decides about a proposal; it may call place, choose or
+	// Failed, or keep the proposal for the test to decide about.
+	onPropose func(ctx context.Context, p *Proposal) error
+	// onRead, if set, answers ReadIndex.
+	onRead func(ctx context.Context) (uint64, error)
+}
+
+func newFakeLog(id string) *fakeLog {
+	return &fakeLog{
+		applyCh: make(chan ApplyMsg, 4096),
+		status:  Status{ID: ID(id), Leader: ID(id), Role: "leader", Term: 3, FirstIndex: 1},
+	}
+}
+
+func (f *fakeLog) Propose(ctx context.Context, p *Proposal) error {
+	f.mu.Lock()
+	f.proposals = append(f.proposals, p)
+	decide := f.onPropose
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(ctx, p)
+	}
+	f.choose(p)
+	return nil
+}
+
+func (f *fakeLog) ReadIndex(ctx context.Context) (uint64, error) {
+	f.mu.Lock()
+	decide, index := f.onRead, f.status.LastIndex
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(ctx)
+	}
+	return index, nil
+}
+
+func (f *fakeLog) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+func (f *fakeLog) Transfer(context.Context, string) error { return nil }
+
+// set changes the status.
+func (f *fakeLog) set(change func(*Status)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.status)
+}
+
+// setLeader makes another node (or nobody) the leader.
+func (f *fakeLog) setLeader(id string) {
+	f.set(func(s *Status) { s.Leader, s.Role = ID(id), "follower" })
+}
+
+// place gives a proposal the next index but does not choose it.
+func (f *fakeLog) place(p *Proposal) {
+	status := f.Status()
+	if p.Placed != nil {
+		p.Placed(status.LastIndex+1, status.Term)
+	}
+}
+
+// choose places a proposal and delivers its command.
+func (f *fakeLog) choose(p *Proposal) {
+	f.place(p)
+	f.deliver(p.Command)
+}
+
+// deliver delivers a command, or an index without one, at the next index.
+func (f *fakeLog) deliver(command []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.LastIndex++
+	f.status.Commit = f.status.LastIndex
+	msg := ApplyMsg{CommandIndex: int(f.status.LastIndex)}
+	if command != nil {
+		msg.CommandValid, msg.Command = true, command
+	}
+	f.applyCh <- msg
+}
+
+// stop closes the applyCh.
+func (f *fakeLog) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		close(f.applyCh)
+	}
+}
+
+// attempts is the number of proposals ever queued.
+func (f *fakeLog) attempts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.proposals)
+}
+
+// held makes the fake keep proposals, placed but not chosen, and returns where
+// they come out.
+func (f *fakeLog) held() <-chan *Proposal {
+	held := make(chan *Proposal, 64)
+	f.onPropose = func(_ context.Context, p *Proposal) error {
+		f.place(p)
+		held <- p
+		return nil
+	}
+	return held
+}
+
+// newServer starts a server named n1 over a fake log. When the test ends the
+// server is closed, and nothing may be left of any request.
+func newServer(t *testing.T, change func(*Config)) (*Server, *fakeLog) {
+	t.Helper()
+	log := newFakeLog("n1")
+	return newServerOver(t, log, change), log
+}
+
+func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
+	t.Helper()
+	config := Config{
+		NodeID: string(log.status.ID), ClusterID: "c1", Build: "test",
+		Consensus: log, ApplyCh: log.applyCh,
+		ClientAddr: func(string) string { return "" },
+		Logger:     slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&config)
+	}
+	s, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Close()
+		s.waiting.mu.Lock()
+		defer s.waiting.mu.Unlock()
+		if n := len(s.waiting.byNumber); n != 0 {
+			t.Errorf("%d writes are still waiting at the end", n)
+		}
+		for name, a := range map[string]*admission{"writes": &s.writes, "reads": &s.reads} {
+			if count, bytes := a.count.Load(), a.bytes.Load(); count != 0 || bytes != 0 {
+				t.Errorf("%d %s with %d bytes are still admitted at the end", count, name, bytes)
+			}
+		}
+	})
+	return s
+}
+
+// serveHTTP serves s on a loopback port with the limits of production.
+func serveHTTP(t *testing.T, s *Server) *httptest.Server {
+	t.Helper()
+	ts := httptest.NewUnstartedServer(nil)
+	ts.Config = NewHTTPServer(s.Handler())
+	ts.Start()
+	t.Cleanup(ts.Close)
+	return ts
+}
+
+// answer is an HTTP answer, read whole.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask gives one request to the handler, without a network.
+func ask(s *Server, method, target, body string, header ...string) answer {
+	return askCtx(context.Background(), s, method, target, body, header...)
+}
+
+func askCtx(ctx context.Context, s *Server, method, target, body string, header ...string) answer {
+	r := httptest.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
+	if method == "PUT" || method == "POST" {
+		// net/http leaves this header in place; httptest does not put it there.
+		r.Header.Set("Content-Length", fmt.Sprint(len(body)))
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
+
+// send gives one request to a server on the network.
+func send(t *testing.T, method, url, body string, header ...string) answer {
+	t.Helper()
+	r, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+	return readAnswer(t, response)
+}
+
+func readAnswer(t *testing.T, response *http.Response) answer {
+	t.Helper()
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(body)}
+}
+
+// wantProblem checks that an answer is a problem document with these
+// properties, and that everything a problem says is said and agrees.
+func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.Outcome) api.Problem {
+	t.Helper()
+	var p api.Problem
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Errorf("status %d with a body that is no problem document: %v\n%s", a.status, err, a.body)
+		return p
+	}
+	if a.status != status || p.Code != code || p.Outcome != outcome {
+		t.Errorf("answered %d %s %q (%s), want %d %s %q", a.status, p.Code, p.Outcome, p.Detail, status, code, outcome)
+	}
+	if p.Status != a.status || p.Title == "" || p.Type == "" || p.Detail == "" || p.Node == "" || p.RequestID == "" {
+		t.Errorf("the problem is incomplete: %+v", p)
+	}
+	want := string(code)
+	if outcome != "" {
+		want += "; outcome=" + string(outcome)
+	}
+	for name, value := range map[string]string{
+		"Content-Type": api.MediaProblem, api.HeaderError: want, api.HeaderNode: p.Node, api.HeaderLeader: p.Leader,
+		api.HeaderTerm: fmt.Sprint(p.Term), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+	} {
+		if got := a.header.Get(name); got != value {
+			t.Errorf("%s is %q, want %q", name, got, value)
+		}
+	}
+	if soon := status == 429 || status == 503; soon != (a.header.Get("Retry-After") != "") {
+		t.Errorf("status %d with Retry-After %q", status, a.header.Get("Retry-After"))
+	}
+	if p.Retryable && outcome == api.OutcomeUnknown {
+		t.Error("a write of unknown outcome is said to be safe to send again")
+	}
+	return p
+}
+
+func wantStatus(t *testing.T, a answer, status int) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("answered %d %s, want %d", a.status, a.body, status)
+	}
+}
+
+// stored returns what the store of s has under key.
+func stored(s *Server, key string) string {
+	r := s.readLocal(key)
+	if !r.found {
+		return "(none)"
+	}
+	return string(r.item.Value)
+}
+
+// stateOf is the hash of the store, for tests that say "nothing changed".
+func stateOf(s *Server) [32]byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.store.Hash()
+}
+
+// putCommand is a put that some other server proposed.
+func putCommand(key, value string) []byte {
+	return kv.EncodeCommand(kv.Command{
+		Op: kv.OpPut, ID: kv.RequestID{Origin: 77, Number: 1}, Key: []byte(key), Value: []byte(value),
+	})
+}

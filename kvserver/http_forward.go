@@ -1,0 +1,182 @@
+package kvserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+// forwarder carries writes to the leader's client port and brings its answers
+// back.
+type forwarder struct {
+	config    Config
+	transport *http.Transport
+}
+
+const (
+	// dialTimeout bounds the time for a connection to the leader. After it the
+	// write is known not to have left, and another leader may be known.
+	dialTimeout = time.Second
+	// maxRelayedBytes bounds an answer that is passed on. Writes have answers of
+	// some hundred bytes.
+	maxRelayedBytes = 64 << 10
+)
+
+func newForwarder(config Config) *forwarder {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &forwarder{
+		config: config,
+		transport: &http.Transport{
+			// No proxy: the leader is asked or nobody.
+			Proxy: nil,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return &leaderConn{Conn: conn}, nil
+			},
+			DisableCompression:     true,
+			MaxIdleConns:           512,
+			MaxIdleConnsPerHost:    256,
+			IdleConnTimeout:        idleTimeout / 2, // we close first, not the leader while we write
+			MaxResponseHeaderBytes: 32 << 10,
+		},
+	}
+}
+
+func (f *forwarder) close() { f.transport.CloseIdleConnections() }
+
+// relayedAnswer is the leader's answer, read whole.
+type relayedAnswer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// forward sends the request of x, whose command is c, to the leader. Its error
+// says whether the write may have left: errNoLeader, it has not; otherwise its
+// outcome is unknown.
+//
+// net/http sends a request again by itself only if nothing of it was written,
+// because it knows no way to get a second copy of the body.
+func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, c kv.Command) (*relayedAnswer, error) {
+	address := f.config.ClientAddr(leader)
+	if address == "" {
+		return nil, fail(errNoLeader, nil, "the client address of the leader, %s, is not known", leader)
+	}
+	var conn *leaderConn
+	var mark uint64
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			conn = info.Conn.(*leaderConn)
+			mark = conn.mark()
+		},
+	})
+	response, err := f.transport.RoundTrip(f.outgoing(ctx, address, x, c))
+	if err != nil {
+		if conn == nil || conn.seal(mark) {
+			return nil, f.notSent(ctx, leader, err)
+		}
+		return nil, f.lostSight(ctx, leader, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes+1))
+	if err != nil {
+		return nil, f.lostSight(ctx, leader, err)
+	}
+	if len(body) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
+		return nil, f.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
+	}
+	for _, kind := range []error{errNoLeader, errStopping} {
+		if response.Header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {
+			return nil, fail(errNoLeader, nil, "node %s does not lead any more", leader)
+		}
+	}
+	return &relayedAnswer{status: response.StatusCode, header: response.Header, body: body}, nil
+}
+
+// outgoing makes the request for the leader: the client's, with the value read
+// whole, and marked so that it travels no further.
+func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, c kv.Command) *http.Request {
+	header := make(http.Header, len(x.r.Header)+3)
+	copyEndToEnd(header, x.r.Header)
+	header.Del("Expect") // the body was read, so there is nothing to wait for
+	header.Set(api.HeaderForwarded, f.config.NodeID)
+	header.Set(api.HeaderCluster, f.config.ClusterID)
+	header.Set(api.HeaderRequestID, x.id)
+	request := &http.Request{
+		Method: x.r.Method,
+		URL: &url.URL{
+			Scheme:   "http",
+			Host:     address,
+			Path:     "/v1/kv/" + string(c.Key),
+			RawPath:  "/v1/kv/" + url.PathEscape(string(c.Key)),
+			RawQuery: x.r.URL.RawQuery,
+		},
+		Header: header,
+		Body:   http.NoBody,
+	}
+	if len(c.Value) > 0 {
+		request.Body = io.NopCloser(bytes.NewReader(c.Value))
+		request.ContentLength = int64(len(c.Value))
+	}
+	return request.WithContext(ctx)
+}
+
+// notSent says that nothing of the write has left this node.
+func (f *forwarder) notSent(ctx context.Context, leader string, err error) error {
+	f.config.Logger.Debug("the leader could not be reached", "leader", leader, "error", err)
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return fail(errStopping, err, "this node stopped before the write was on its way")
+	}
+	return fail(errNoLeader, err, "the leader, %s, could not be reached", leader)
+}
+
+// lostSight says that the write may have reached the leader.
+func (f *forwarder) lostSight(ctx context.Context, leader string, err error) error {
+	f.config.Logger.Debug("the leader's answer was lost", "leader", leader, "error", err)
+	switch {
+	case errors.Is(context.Cause(ctx), errStopping):
+		return fail(errStoppingUnknown, err, "this node stopped while the leader, %s, had the write; it may still happen", leader)
+	case ctx.Err() != nil:
+		return fail(errTimeout, err, "the leader, %s, did not answer in time; the write may still happen", leader)
+	}
+	return fail(errLeadershipLost, err, "the leader, %s, had the write when its answer was lost; it may still happen", leader)
+}
+
+// relay passes the leader's answer on as it is.
+func (x *exchange) relay(a *relayedAnswer) {
+	copyEndToEnd(x.w.Header(), a.header)
+	x.answered = true
+	x.w.WriteHeader(a.status)
+	_, _ = x.w.Write(a.body) // an error means that the client is gone
+}
+
+// copyEndToEnd copies a header without what concerns one connection only.
+func copyEndToEnd(to, from http.Header) {
+	local := map[string]bool{
+		"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
+		"Transfer-Encoding": true, "Upgrade": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	}
+	for _, line := range from.Values("Connection") {
+		for name := range strings.SplitSeq(line, ",") {
+			local[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
+		}
+	}
+	for name, values := range from {
+		if !local[name] {
+			to[name] = append([]string(nil), values...)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"raftkv/kvserver/api"
+)
+
+// readyTimeout bounds a readiness probe; who asks is mostly a load balancer,
+// for which a late yes is a no.
+const readyTimeout = time.Second
+
+// serveLive says whether the process is worth keeping: it is not once the node
+// has stopped, for only a restart can help it then.
+func (s *Server) serveLive(x *exchange) error {
+	if s.stopping() {
+		return fail(errStopping, nil, "the node has stopped")
+	}
+	return x.answerText("ok\n")
+}
+
+// serveReady says whether a linearizable read would succeed here now, by doing
+// what such a read does.
+func (s *Server) serveReady(x *exchange) error {
+	verbose, err := x.flag("verbose")
+	if err != nil {
+		return err
+	}
+	lines, err := s.ready(x.r.Context())
+	if !verbose {
+		lines = nil
+	}
+	if err != nil {
+		x.answerError(err, lines)
+		return nil
+	}
+	lines = append(lines, "ok")
+	return x.answerText(strings.Join(lines, "\n") + "\n")
+}
+
+// ready runs the checks until one fails and returns a line for each.
+func (s *Server) ready(parent context.Context) (lines []string, err error) {
+	ctx, cancel := s.requestContext(parent)
+	defer cancel()
+	ctx, cancelReady := context.WithTimeout(ctx, readyTimeout)
+	defer cancelReady()
+	var index uint64
+	checks := []struct {
+		name string
+		run  func() error
+	}{
+		{"serving", func() error {
+			if s.stopping() {
+				return fail(errStopping, nil, "the node is stopping")
+			}
+			return nil
+		}},
+		{"leader", func() error {
+			if s.consensus.Status().Leader == "" {
+				return fail(errNoLeader, nil, "no leader is known")
+			}
+			return nil
+		}},
+		{"read_index", func() (err error) {
+			index, err = s.readIndexOnce(ctx)
+			if errors.Is(err, errReadTimeout) {
+				return fail(errNoLeader, err, "no majority confirmed the leader in time")
+			}
+			return err
+		}},
+		{"applied", func() error { return s.awaitApplied(ctx, index) }},
+	}
+	for _, check := range checks {
+		if err := check.run(); err != nil {
+			return append(lines, "[-]"+check.name+" failed: "+err.Error()), err
+		}
+		lines = append(lines, "[+]"+check.name+" ok")
+	}
+	return lines, nil
+}
+
+// flag reads a parameter that is there or not.
+func (x *exchange) flag(name string) (bool, error) {
+	value, given := x.query[name]
+	if given && !slices.Contains([]string{"", "1", "true"}, value) {
+		return false, fail(errBadRequest, nil, "the parameter %q takes no value", name)
+	}
+	return given, nil
+}
+
+func (x *exchange) answerText(text string) error {
+	x.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	x.answer(http.StatusOK, []byte(text))
+	return nil
+}
+
+// serveStatus tells what this node knows, without asking anybody.
+func (s *Server) serveStatus(x *exchange) error {
+	c := s.consensus.Status()
+	status := api.Status{
+		Node:    s.config.NodeID,
+		Cluster: s.config.ClusterID,
+		Role:    c.Role,
+		Term:    c.Term,
+		Leader:  string(c.Leader),
+		Commit:  c.Commit,
+		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex},
+		Build:   s.config.Build,
+	}
+	for _, p := range c.Peers {
+		peer := api.Peer{Node: string(p.ID), Match: p.Match, Next: p.Next, Lag: p.Lag, LastContactMs: -1}
+		if p.LastContact >= 0 {
+			peer.LastContactMs = p.LastContact.Milliseconds()
+		}
+		status.Peers = append(status.Peers, peer)
+	}
+	status.Applied, status.Store = s.describeStore()
+	return x.answerJSON(http.StatusOK, status)
+}
+
+func (s *Server) describeStore() (applied uint64, store api.Store) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.store.AppliedIndex(), api.Store{
+		Keys:     s.store.Len(),
+		Bytes:    s.store.Bytes(),
+		Revision: s.store.Revision(),
+		Sessions: s.store.Sessions(),
+	}
+}

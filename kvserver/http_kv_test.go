@@ -1,0 +1,326 @@
+package kvserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"raftkv/kvserver/api"
+)
+
+// Goal: the life of a key over HTTP is what the contract says: statuses, bodies,
+// entity tags, versions, revisions.
+// Method: one life, step by step, over a real connection.
+func TestTheLifeOfAKey(t *testing.T) {
+	s, _ := newServer(t, nil)
+	url := serveHTTP(t, s).URL
+	steps := []struct {
+		method, target, body string
+		status               int
+		want                 string
+		header               map[string]string
+	}{
+		{"GET", "/v1/kv/k", "", 404, `"code": "key_not_found"`, map[string]string{"ETag": "", "Kv-Revision": "0"}},
+		{"PUT", "/v1/kv/k", "one", 201, `{"key":"k","revision":1,"version":1}`, map[string]string{"ETag": `"1"`, "Kv-Version": "1", "Kv-Revision": "1", "Content-Type": "application/json"}},
+		{"PUT", "/v1/kv/k", "two", 200, `{"key":"k","revision":2,"version":2}`, map[string]string{"ETag": `"2"`}},
+		{"PUT", "/v1/kv/other", "x", 201, `{"key":"other","revision":3,"version":1}`, nil},
+		{"POST", "/v1/kv/k?op=append", "!!", 200, `{"key":"k","revision":4,"version":3,"length":5}`, map[string]string{"ETag": `"4"`, "Kv-Version": "3"}},
+		{"POST", "/v1/kv/new?op=append", "n", 200, `{"key":"new","revision":5,"version":1,"length":1}`, nil},
+		{"GET", "/v1/kv/k", "", 200, "two!!", map[string]string{"ETag": `"4"`, "Kv-Version": "3", "Kv-Revision": "5", "Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff", "Kv-Consistency": "linearizable", "Content-Length": "5", "Vary": "Accept"}},
+		{"GET", "/v1/kv/k?consistency=linearizable", "", 200, "two!!", nil},
+		{"GET", "/v1/kv/k?consistency=stale", "", 200, "two!!", map[string]string{"Kv-Consistency": "stale"}},
+		{"HEAD", "/v1/kv/k", "", 200, "", map[string]string{"ETag": `"4"`, "Content-Length": "5", "Kv-Version": "3"}},
+		{"HEAD", "/v1/kv/none", "", 404, "", map[string]string{"Kv-Error": "key_not_found"}},
+		{"DELETE", "/v1/kv/k", "", 204, "", map[string]string{"Kv-Deleted": "1", "Kv-Revision": "6", "Content-Length": ""}},
+		{"DELETE", "/v1/kv/k", "", 204, "", map[string]string{"Kv-Deleted": "0", "Kv-Revision": "6"}},
+		{"PUT", "/v1/kv/k", "", 201, `{"key":"k","revision":7,"version":1}`, nil},
+		{"GET", "/v1/kv/k", "", 200, "", map[string]string{"Content-Length": "0", "ETag": `"7"`}},
+	}
+	for i, step := range steps {
+		a := send(t, step.method, url+step.target, step.body)
+		if a.status != step.status || (step.want != strings.TrimSuffix(a.body, "\n") && (step.status < 400 || !strings.Contains(a.body, step.want))) {
+			t.Errorf("step %d, %s %s: %d %q, want %d %q", i, step.method, step.target, a.status, a.body, step.status, step.want)
+		}
+		for name, value := range step.header {
+			if got := a.header.Get(name); got != value {
+				t.Errorf("step %d, %s %s: %s is %q, want %q", i, step.method, step.target, name, got, value)
+			}
+		}
+		for name, value := range map[string]string{"Kv-Node": "n1", "Kv-Leader": "n1", "Kv-Term": "3", "Cache-Control": "no-store"} {
+			if got := a.header.Get(name); got != value {
+				t.Errorf("step %d: %s is %q, want %q", i, name, got, value)
+			}
+		}
+		if a.header.Get("Kv-Request-Id") == "" {
+			t.Errorf("step %d: no request ID", i)
+		}
+	}
+}
+
+// Goal: who names JSON in Accept gets JSON, everybody else the bytes.
+// Method: a value that is not text, with various Accept headers.
+func TestAcceptChoosesBetweenBytesAndJSON(t *testing.T) {
+	s, _ := newServer(t, nil)
+	wantStatus(t, ask(s, "PUT", "/v1/kv/%ff", "\x00\xff"), 201)
+	for accept, isJSON := range map[string]bool{
+		"":                                      false,
+		"*/*":                                   false,
+		"application/octet-stream":              false,
+		"text/html, */*;q=0.8":                  false,
+		"application/json":                      true,
+		"Application/JSON; q=0.5":               true,
+		"text/plain;q=0.2, application/json":    true,
+		"application/json;q=0":                  false,
+		"application/json;q=0.0, */*":           false,
+		"application/jsonlines, application/js": false,
+	} {
+		a := ask(s, "GET", "/v1/kv/%ff", "", "Accept", accept)
+		wantStatus(t, a, 200)
+		if !isJSON {
+			if a.body != "\x00\xff" || a.header.Get("Content-Type") != "application/octet-stream" {
+				t.Errorf("Accept %q: %q as %s", accept, a.body, a.header.Get("Content-Type"))
+			}
+			continue
+		}
+		var v api.Value
+		if err := json.Unmarshal([]byte(a.body), &v); err != nil || v.Name() != "\xff" || string(v.Value) != "\x00\xff" || v.Revision != 1 || v.Version != 1 {
+			t.Errorf("Accept %q: %q, %v", accept, a.body, err)
+		}
+		if a.header.Get("Content-Type") != "application/json" {
+			t.Errorf("Accept %q: JSON as %s", accept, a.header.Get("Content-Type"))
+		}
+	}
+}
+
+// badRequests are requests that must be refused, with what they are refused as.
+var badRequests = []struct {
+	name, method, target, body string
+	header                     []string
+	status                     int
+	code                       api.Code
+}{
+	{"empty key", "PUT", "/v1/kv/", "v", nil, 400, api.CodeBadRequest},
+	{"empty key", "GET", "/v1/kv/", "", nil, 400, api.CodeBadRequest},
+	{"empty key", "DELETE", "/v1/kv/", "", nil, 400, api.CodeBadRequest},
+	{"key too long", "PUT", "/v1/kv/" + strings.Repeat("k", 1025), "v", nil, 414, api.CodeKeyTooLong},
+	{"key too long", "GET", "/v1/kv/" + strings.Repeat("%00", 1025), "", nil, 414, api.CodeKeyTooLong},
+	{"key too long", "POST", "/v1/kv/" + strings.Repeat("k", 1025) + "?op=append", "v", nil, 414, api.CodeKeyTooLong},
+	{"no such path", "GET", "/", "", nil, 404, api.CodeNotFound},
+	{"no such path", "PUT", "/v1/kvx/a", "v", nil, 404, api.CodeNotFound},
+	{"no such path", "GET", "//v1/kv/a", "", nil, 404, api.CodeNotFound},
+	{"no such path", "GET", "/v1/../v1/kv/a", "", nil, 404, api.CodeNotFound},
+	{"no such path", "GET", "/v1%2Fkv/a", "", nil, 404, api.CodeNotFound},
+	{"no such path", "GET", "/livez/", "", nil, 404, api.CodeNotFound},
+	{"list", "GET", "/v1/kv?prefix=a/&limit=100", "", nil, 400, api.CodeBadRequest},
+	{"list", "GET", "/v1/kv/?prefix=a/", "", nil, 400, api.CodeBadRequest},
+	{"method", "PATCH", "/v1/kv/k", "v", nil, 405, api.CodeMethodNotAllowed},
+	{"method", "OPTIONS", "/v1/kv/k", "", nil, 405, api.CodeMethodNotAllowed},
+	{"method", "POST", "/v1/status", "{}", nil, 405, api.CodeMethodNotAllowed},
+	{"method", "PUT", "/livez", "x", nil, 405, api.CodeMethodNotAllowed},
+	{"unknown parameter", "GET", "/v1/kv/k?pretty", "", nil, 400, api.CodeBadRequest},
+	{"unknown parameter", "PUT", "/v1/kv/k?consistency=stale", "v", nil, 400, api.CodeBadRequest},
+	{"unknown parameter", "PUT", "/v1/kv/k?op=append", "v", nil, 400, api.CodeBadRequest},
+	{"unknown parameter", "DELETE", "/v1/kv/k?recurse=true", "", nil, 400, api.CodeBadRequest},
+	{"unknown parameter", "GET", "/v1/status?x", "", nil, 400, api.CodeBadRequest},
+	{"unknown parameter", "GET", "/livez?verbose", "", nil, 400, api.CodeBadRequest},
+	{"unknown parameter", "GET", "/v1/kv/k?=", "", nil, 400, api.CodeBadRequest},
+	{"value of a flag", "GET", "/readyz?verbose=no", "", nil, 400, api.CodeBadRequest},
+	{"parameter twice", "GET", "/v1/kv/k?consistency=stale&consistency=stale", "", nil, 400, api.CodeBadRequest},
+	{"semicolon in the query", "GET", "/v1/kv/k?consistency=stale;x", "", nil, 400, api.CodeBadRequest},
+	{"bad encoding in the query", "POST", "/v1/kv/k?op=%zz", "v", nil, 400, api.CodeBadRequest},
+	{"unknown consistency", "GET", "/v1/kv/k?consistency=strong", "", nil, 400, api.CodeBadRequest},
+	{"empty consistency", "GET", "/v1/kv/k?consistency=", "", nil, 400, api.CodeBadRequest},
+	{"lease", "GET", "/v1/kv/k?consistency=lease", "", nil, 400, api.CodeBadRequest},
+	{"POST without operation", "POST", "/v1/kv/k", "v", nil, 400, api.CodeBadRequest},
+	{"POST with unknown operation", "POST", "/v1/kv/k?op=increment", "v", nil, 400, api.CodeBadRequest},
+	{"not offered", "PUT", "/v1/kv/k?cas=17", "v", nil, 400, api.CodeBadRequest},
+	{"not offered", "GET", "/v1/kv/k?min_revision=42", "", nil, 400, api.CodeBadRequest},
+	{"not offered", "PUT", "/v1/kv/k?redirect", "v", nil, 400, api.CodeBadRequest},
+	{"not offered", "PUT", "/v1/kv/k", "v", []string{"If-Match", `"17"`}, 400, api.CodeBadRequest},
+	{"not offered", "PUT", "/v1/kv/k", "v", []string{"If-None-Match", "*"}, 400, api.CodeBadRequest},
+	{"not offered", "DELETE", "/v1/kv/k", "", []string{"If-Match", "*"}, 400, api.CodeBadRequest},
+	{"not offered", "DELETE", "/v1/kv/k", "", []string{"If-Unmodified-Since", "x"}, 400, api.CodeBadRequest},
+	{"not offered", "GET", "/v1/kv/k", "", []string{"If-None-Match", `"1"`}, 400, api.CodeBadRequest},
+	{"not offered", "POST", "/v1/kv/k?op=append", "v", []string{"Idempotency-Key", "a"}, 400, api.CodeBadRequest},
+	{"not offered", "PUT", "/v1/kv/k", "v", []string{"Content-Range", "bytes 0-0/2"}, 400, api.CodeBadRequest},
+	{"not offered", "PUT", "/v1/kv/k", "v", []string{"Content-Encoding", "gzip"}, 400, api.CodeBadRequest},
+	{"body where none is taken", "GET", "/v1/kv/k", "v", nil, 400, api.CodeBadRequest},
+	{"body where none is taken", "DELETE", "/v1/kv/k", "v", nil, 400, api.CodeBadRequest},
+	{"value too large", "PUT", "/v1/kv/k", strings.Repeat("x", 101), nil, 413, api.CodeValueTooLarge},
+	{"value too large", "POST", "/v1/kv/k?op=append", strings.Repeat("x", 101), nil, 413, api.CodeValueTooLarge},
+	{"value would grow too large", "POST", "/v1/kv/k?op=append", strings.Repeat("x", 98), nil, 413, api.CodeValueTooLarge},
+}
+
+// Goal: bad input is refused with its documented problem, and nothing changes.
+// Method: the table above, over a real connection, against a store with one key;
+// its revision and content must be the same at the end.
+func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
+	s, log := newServer(t, func(c *Config) { c.MaxValueBytes = 100 })
+	url := serveHTTP(t, s).URL
+	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "old"), 201)
+	content := func() string {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		item, _ := s.store.Get([]byte("k"))
+		return fmt.Sprintf("%d keys, revision %d, k = %q", s.store.Len(), s.store.Revision(), item.Value)
+	}
+	before := content()
+	for _, c := range badRequests {
+		t.Run(c.name, func(t *testing.T) {
+			a := send(t, c.method, url+c.target, c.body, c.header...)
+			p := wantProblem(t, a, c.status, c.code, api.OutcomeNotApplied)
+			if p.Retryable {
+				t.Error("bad input is said to be worth sending again")
+			}
+			if c.status == 405 && a.header.Get("Allow") == "" {
+				t.Error("no Allow header")
+			}
+		})
+		if after := content(); after != before {
+			t.Fatalf("%s: the store was %s and is %s", c.name, before, after)
+		}
+	}
+	if n := log.attempts(); n != 2 {
+		t.Errorf("%d commands were proposed; want the first put and the append that would grow too large", n)
+	}
+}
+
+// Goal: 405 names the methods of just that path.
+// Method: one path of each kind.
+func TestMethodNotAllowedNamesTheAllowedOnes(t *testing.T) {
+	s, _ := newServer(t, nil)
+	for path, want := range map[string]string{
+		"/v1/kv/a/b": "GET, HEAD, PUT, POST, DELETE", "/v1/status": "GET", "/readyz": "GET",
+	} {
+		if got := ask(s, "TRACE", path, "").header.Get("Allow"); got != want {
+			t.Errorf("%s takes %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Goal: a value may have exactly the configured length, put or grown to.
+// Method: both sides of the limit, with and without a declared length.
+func TestValuesUpToTheLimitAreTaken(t *testing.T) {
+	s, _ := newServer(t, func(c *Config) { c.MaxValueBytes = 70_000 })
+	url := serveHTTP(t, s).URL
+	full := strings.Repeat("x", 70_000)
+	wantStatus(t, send(t, "PUT", url+"/v1/kv/a", full), 201)
+	wantStatus(t, send(t, "PUT", url+"/v1/kv/b", full[1:]), 201)
+	wantStatus(t, send(t, "POST", url+"/v1/kv/b?op=append", "x"), 200)
+	wantProblem(t, send(t, "POST", url+"/v1/kv/b?op=append", "x"), 413, api.CodeValueTooLarge, api.OutcomeNotApplied)
+	for _, c := range []struct {
+		body   string
+		status int
+	}{{full, 201}, {full + "x", 413}} {
+		r, err := http.NewRequest("PUT", url+"/v1/kv/chunked", struct{ *strings.Reader }{strings.NewReader(c.body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ContentLength = -1
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantStatus(t, readAnswer(t, response), c.status)
+	}
+	for _, key := range []string{"a", "b", "chunked"} {
+		if got := stored(s, key); got != full {
+			t.Errorf("%s has %d bytes, want %d", key, len(got), len(full))
+		}
+	}
+}
+
+// Goal: a request's name is the client's if it is usable, else one of ours.
+// Method: good and bad names.
+func TestRequestsHaveNames(t *testing.T) {
+	s, _ := newServer(t, nil)
+	for given, kept := range map[string]bool{
+		"": false, "abc-1": true, "a b": false, "ä": false, strings.Repeat("x", 64): true, strings.Repeat("x", 65): false,
+	} {
+		got := ask(s, "GET", "/v1/kv/k", "", api.HeaderRequestID, given).header.Get(api.HeaderRequestID)
+		if got == "" || (got == given) != kept {
+			t.Errorf("named %q, answered as %q", given, got)
+		}
+	}
+	a, b := s.nextRequestID(), s.nextRequestID()
+	if a == b {
+		t.Errorf("two requests are named %q", a)
+	}
+}
+
+// Goal: a handler that panics is answered, says that a write's outcome is
+// unknown, and leaves the server working.
+// Method: consensus panics under the handler's feet.
+func TestAPanicInAHandlerIsAnsweredAndKeepsTheServer(t *testing.T) {
+	s, log := newServer(t, nil)
+	log.onPropose = nil
+	s.consensus = panicking{log}
+	wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 500, api.CodeInternal, api.OutcomeUnknown)
+	wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 500, api.CodeInternal, api.OutcomeNotApplied)
+	s.consensus = log
+	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
+}
+
+type panicking struct{ *fakeLog }
+
+func (panicking) Propose(context.Context, *Proposal) error  { panic("planted") }
+func (panicking) ReadIndex(context.Context) (uint64, error) { panic("planted") }
+
+// Goal: the table of errors is complete and does not contradict itself.
+// Method: its invariants, row by row.
+func TestTheTableOfErrorsIsSound(t *testing.T) {
+	seen := map[error]bool{}
+	for _, k := range kinds {
+		if seen[k.err] {
+			t.Errorf("%v has two rows", k.err)
+		}
+		seen[k.err] = true
+		unknown := k.outcome == api.OutcomeUnknown
+		if unknown != (k.status == 504 && k.err != errReadTimeout || k.err == errInternal) {
+			t.Errorf("%v: status %d with outcome %q", k.err, k.status, k.outcome)
+		}
+		if unknown && k.retryable {
+			t.Errorf("%v: unknown, but safe to send again", k.err)
+		}
+		if (k.retryAfter > 0) != (k.status == 429 || k.status == 503) {
+			t.Errorf("%v: status %d with Retry-After %v", k.err, k.status, k.retryAfter)
+		}
+		if k.title == "" || k.code == "" {
+			t.Errorf("%v: incomplete", k.err)
+		}
+		if got := kindOf(fail(k.err, fail(errInternal, nil, "a cause"), "detail")); got.err != k.err {
+			t.Errorf("%v is shown as %v", k.err, got.err)
+		}
+	}
+	if got := kindOf(fmt.Errorf("something else")); got.err != errInternal {
+		t.Errorf("an unexpected error is shown as %v", got.err)
+	}
+}
+
+// Goal: the list of routes is what the router answers.
+// Method: each listed route must reach a handler; names and parameters must be
+// fit for documents.
+func TestEveryListedRouteIsServed(t *testing.T) {
+	s, _ := newServer(t, nil)
+	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
+	var seen []string
+	for _, r := range Routes() {
+		name := r.Method + " " + r.Path
+		if slices.Contains(seen, name) {
+			t.Errorf("%s is listed twice", name)
+		}
+		seen = append(seen, name)
+		target := strings.Replace(r.Path, "{key}", "k", 1)
+		if r.Method == "POST" {
+			target += "?op=append"
+		}
+		if a := ask(s, r.Method, target, ""); a.status >= 400 {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package kvserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raftkv/kvserver/api"
+)
+
+// Goal: more writes or reads than allowed are refused at the door with 429,
+// nothing happens, and there is room again afterwards. Reads and writes do not
+// take each other's room.
+// Method: hold as many as fit, one more of each, release.
+func TestRequestsOverTheLimitAreRefusedAtTheDoor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.MaxInFlight = 2 })
+		held := log.held()
+		var answered []<-chan answer
+		for range 2 {
+			answered = append(answered, later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") }))
+		}
+		synctest.Wait()
+		for _, method := range []string{"PUT", "DELETE"} {
+			body := map[string]string{"PUT": "v"}[method]
+			if p := wantProblem(t, ask(s, method, "/v1/kv/k", body), 429, api.CodeOverloaded, api.OutcomeNotApplied); !p.Retryable {
+				t.Error("overload is said not to be worth another try")
+			}
+		}
+		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 404)
+		wantStatus(t, ask(s, "GET", "/readyz", ""), 200)
+		if log.attempts() != 2 {
+			t.Errorf("%d commands were proposed, want 2", log.attempts())
+		}
+		for range 2 {
+			log.deliver((<-held).Command)
+		}
+		for _, a := range answered {
+			wantStatus(t, answer{status: (<-a).status / 100}, 2)
+		}
+		log.onPropose = nil
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 200)
+
+		log.onRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
+		for range 2 {
+			answered = append(answered, later(func() answer { return ask(s, "GET", "/v1/kv/k", "") }))
+		}
+		synctest.Wait()
+		wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 200)
+		for _, a := range answered[2:] {
+			wantStatus(t, <-a, 504)
+		}
+	})
+}
+
+// Goal: the bodies of all writes together are bounded; a body of unknown length
+// counts for the longest.
+// Method: hold one write that takes nearly all the room.
+func TestBodiesInFlightAreBoundedTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.MaxValueBytes, c.MaxInFlightBytes = 1000, 1000 })
+		held := log.held()
+		first := later(func() answer { return ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", 990)) })
+		p := <-held
+		wantProblem(t, ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", 11)), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		second := later(func() answer { return ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", 10)) })
+		q := <-held
+		log.deliver(p.Command)
+		log.deliver(q.Command)
+		wantStatus(t, <-first, 201)
+		wantStatus(t, <-second, 200)
+	})
+}
+
+// Goal: /livez, /readyz and /v1/status tell the truth.
+// Method: a healthy leader, then each way to be unready.
+func TestHealthTellsTheTruth(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		log.deliver(putCommand("k", "v"))
+		if a := ask(s, "GET", "/livez", ""); a.status != 200 || a.body != "ok\n" {
+			t.Errorf("/livez: %d %q", a.status, a.body)
+		}
+		if a := ask(s, "GET", "/readyz", ""); a.status != 200 || a.body != "ok\n" {
+			t.Errorf("/readyz: %d %q", a.status, a.body)
+		}
+		all := "[+]serving ok\n[+]leader ok\n[+]read_index ok\n[+]applied ok\nok\n"
+		if a := ask(s, "GET", "/readyz?verbose", ""); a.status != 200 || a.body != all || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+			t.Errorf("/readyz?verbose: %d %q", a.status, a.body)
+		}
+
+		began := time.Now()
+		log.onRead = func(context.Context) (uint64, error) { return 100, nil }
+		p := wantProblem(t, ask(s, "GET", "/readyz?verbose", ""), 503, api.CodeBehind, api.OutcomeNotApplied)
+		if len(p.Checks) != 4 || !strings.HasPrefix(p.Checks[3], "[-]applied failed: ") {
+			t.Errorf("checks %q", p.Checks)
+		}
+		log.onRead = func(context.Context) (uint64, error) { return 0, errors.New("no majority") }
+		wantProblem(t, ask(s, "GET", "/readyz", ""), 503, api.CodeNoLeader, api.OutcomeNotApplied)
+		log.setLeader("")
+		if p := wantProblem(t, ask(s, "GET", "/readyz", ""), 503, api.CodeNoLeader, api.OutcomeNotApplied); p.Checks != nil {
+			t.Errorf("checks that nobody asked for: %q", p.Checks)
+		}
+		if took := time.Since(began); took > 3*readyTimeout {
+			t.Errorf("three probes took %v", took)
+		}
+		wantStatus(t, ask(s, "GET", "/livez", ""), 200)
+		log.stop()
+		synctest.Wait()
+		wantProblem(t, ask(s, "GET", "/livez", ""), 503, api.CodeStopping, api.OutcomeNotApplied)
+		wantProblem(t, ask(s, "GET", "/readyz", ""), 503, api.CodeStopping, api.OutcomeNotApplied)
+	})
+}
+
+// Goal: the status of a leader holds everything the contract names.
+// Method: a status with two peers, one of them never heard of.
+func TestStatusDescribesTheNode(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		log.deliver(putCommand("key", "value"))
+		synctest.Wait()
+		log.set(func(st *Status) {
+			st.FirstIndex, st.LastIndex, st.Commit = 1, 5, 4
+			st.Peers = []PeerStatus{{ID: "n2", Match: 4, Next: 6, Lag: 1, LastContact: 20 * time.Millisecond}, {ID: "n3", Lag: 5, LastContact: -1}}
+		})
+		a := ask(s, "GET", "/v1/status", "")
+		wantStatus(t, a, 200)
+		var got api.Status
+		if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+			t.Fatal(err)
+		}
+		want := api.Status{
+			Node: "n1", Cluster: "c1", Role: "leader", Term: 3, Leader: "n1", Commit: 4, Applied: 1, Build: "test",
+			Log:   api.Log{First: 1, Last: 5},
+			Store: api.Store{Keys: 1, Bytes: 8, Revision: 1},
+		}
+		if len(got.Peers) != 2 || got.Peers[0] != (api.Peer{Node: "n2", Match: 4, Next: 6, Lag: 1, LastContactMs: 20}) || got.Peers[1].LastContactMs != -1 {
+			t.Errorf("peers %+v", got.Peers)
+		}
+		got.Peers = nil
+		gotText, _ := json.Marshal(got)
+		wantText, _ := json.Marshal(want)
+		if string(gotText) != string(wantText) {
+			t.Errorf("status %s, want %s", gotText, wantText)
+		}
+	})
+}
+
+// Goal: settings that cannot be are refused with a sentence.
+// Method: one bad setting at a time.
+func TestImpossibleSettingsAreRefused(t *testing.T) {
+	log := newFakeLog("n1")
+	good := Config{NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" }}
+	for name, spoil := range map[string]func(*Config){
+		"no consensus":           func(c *Config) { c.Consensus = nil },
+		"no name":                func(c *Config) { c.NodeID = "" },
+		"values over the limit":  func(c *Config) { c.MaxValueBytes = api.MaxValueBytes + 1 },
+		"negative values":        func(c *Config) { c.MaxValueBytes = -1 },
+		"room for less than one": func(c *Config) { c.MaxValueBytes, c.MaxInFlightBytes = 100, 99 },
+		"negative time":          func(c *Config) { c.RequestTimeout = -1 },
+	} {
+		config := good
+		spoil(&config)
+		if s, err := New(config); err == nil {
+			s.Close()
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	s, err := New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
+// Goal: the client port has the limits that strangers call for.
+// Method: the fields of the http.Server, and their order among each other.
+func TestTheClientPortHasLimits(t *testing.T) {
+	h := NewHTTPServer(nil)
+	if h.ReadHeaderTimeout <= 0 || h.ReadHeaderTimeout > 5*time.Second || h.ReadTimeout <= 0 || h.IdleTimeout <= 0 || h.MaxHeaderBytes != 32<<10 {
+		t.Errorf("%+v", h)
+	}
+	config, err := Config{NodeID: "n", Consensus: newFakeLog("n"), ApplyCh: make(chan ApplyMsg), ClientAddr: func(string) string { return "" }}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.WriteTimeout < h.ReadTimeout+config.RequestTimeout {
+		t.Error("an answer may come when its connection is closed already")
+	}
+	if h.Protocols.HTTP2() || h.Protocols.UnencryptedHTTP2() || len(h.TLSNextProto) != 0 || h.TLSNextProto == nil {
+		t.Error("HTTP/2 is on")
+	}
+}

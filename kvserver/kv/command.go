@@ -1,0 +1,230 @@
+package kv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Op says what a command asks for. Values are stored in logs: they are only
+// ever added to.
+type Op uint8
+
+// The operations. Zero is none of them, so that a zeroed record is not a command.
+const (
+	OpOpenSession Op = 1 // start a session; its ID is the command's log index
+	OpPut         Op = 2 // set Key to Value
+	OpAppend      Op = 3 // add Value at the end of Key's value; a missing key counts as empty
+	OpDelete      Op = 4 // remove Key
+	OpGet         Op = 5 // read Key at this place of the log
+)
+
+// opMax is the greatest operation this version knows.
+const opMax = OpGet
+
+func (o Op) String() string {
+	switch o {
+	case OpOpenSession:
+		return "open-session"
+	case OpPut:
+		return "put"
+	case OpAppend:
+		return "append"
+	case OpDelete:
+		return "delete"
+	case OpGet:
+		return "get"
+	}
+	return fmt.Sprintf("op(%d)", uint8(o))
+}
+
+// RequestID names one proposal of one server. The proposing server draws it so
+// that it can tell its own command when the log brings it back; an index alone
+// cannot do that, because after a change of leader another command may stand
+// there. The store only hands it on in the Result.
+type RequestID struct {
+	Origin uint64 // drawn at random by the server each time it starts
+	Number uint64 // counts that server's proposals
+}
+
+// SessionCall places a command in a session, for duplicate detection. The zero
+// value means that the command may be applied each time it is met.
+type SessionCall struct {
+	ID   uint64 // from the Result of OpOpenSession
+	Lane uint32 // 0 to MaxLanes-1; calls in flight at the same time need different lanes
+	Seq  uint64 // number of the call in its lane, from 1, rising; equal numbers are the same call
+}
+
+// Command is one entry of the log as the store understands it. Fields that an
+// operation does not use must be zero.
+type Command struct {
+	Op      Op
+	ID      RequestID
+	Session SessionCall
+	// Time is the stamp of the server that proposed the command, in milliseconds
+	// of the Unix epoch. Log time, which only rises, is the greatest stamp so far.
+	Time uint64
+	// MaxLength is the longest value, in bytes, that the proposing server lets
+	// an append make; 0 leaves only MaxValueBytes. It travels in the command
+	// because a limit that each server configures for itself would let equal
+	// logs lead to different states.
+	MaxLength uint64
+	Key       []byte
+	Value     []byte
+}
+
+// ErrMalformed is wrapped by every error of DecodeCommand.
+var ErrMalformed = errors.New("kv: not a command this version understands")
+
+const commandVersion = 1
+
+// Flags say which optional fields follow. Later versions take further bits; a
+// bit that is not known here makes the whole command unknown, because what it
+// stands for might be a condition.
+const (
+	flagID        = 1 << 0
+	flagSession   = 1 << 1
+	flagTime      = 1 << 2
+	flagMaxLength = 1 << 3
+	flagsKnown    = flagID | flagSession | flagTime | flagMaxLength
+)
+
+// AppendCommand appends the encoding of c to dst and returns the extended slice:
+//
+//	version u8 = 1 | op u8 | flags u8
+//	flagID:        origin uvarint | number uvarint
+//	flagSession:   session uvarint | lane uvarint | seq uvarint
+//	flagTime:      milliseconds uvarint
+//	flagMaxLength: bytes uvarint
+//	key length uvarint | key | value length uvarint | value
+//
+// A flag is set when its fields are not all zero and every uvarint is as short
+// as it can be, so that a command has exactly one encoding.
+func AppendCommand(dst []byte, c Command) []byte {
+	var flags byte
+	if c.ID != (RequestID{}) {
+		flags |= flagID
+	}
+	if c.Session != (SessionCall{}) {
+		flags |= flagSession
+	}
+	if c.Time != 0 {
+		flags |= flagTime
+	}
+	if c.MaxLength != 0 {
+		flags |= flagMaxLength
+	}
+	dst = append(dst, commandVersion, byte(c.Op), flags)
+	if flags&flagID != 0 {
+		dst = binary.AppendUvarint(dst, c.ID.Origin)
+		dst = binary.AppendUvarint(dst, c.ID.Number)
+	}
+	if flags&flagSession != 0 {
+		dst = binary.AppendUvarint(dst, c.Session.ID)
+		dst = binary.AppendUvarint(dst, uint64(c.Session.Lane))
+		dst = binary.AppendUvarint(dst, c.Session.Seq)
+	}
+	if flags&flagTime != 0 {
+		dst = binary.AppendUvarint(dst, c.Time)
+	}
+	if flags&flagMaxLength != 0 {
+		dst = binary.AppendUvarint(dst, c.MaxLength)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
+	dst = append(dst, c.Key...)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
+	return append(dst, c.Value...)
+}
+
+// EncodeCommand returns the encoding of c in a slice of its own; see
+// AppendCommand.
+func EncodeCommand(c Command) []byte {
+	const mostOverhead = 3 + 9*binary.MaxVarintLen64
+	return AppendCommand(make([]byte, 0, mostOverhead+len(c.Key)+len(c.Value)), c)
+}
+
+// DecodeCommand reads one command, which must be all of b. Key and Value alias
+// b. Nothing is allocated whatever the lengths inside claim. Errors wrap
+// ErrMalformed.
+func DecodeCommand(b []byte) (Command, error) {
+	var c Command
+	if len(b) < 3 {
+		return c, fmt.Errorf("%w: %d bytes are too few", ErrMalformed, len(b))
+	}
+	if b[0] != commandVersion {
+		return c, fmt.Errorf("%w: version %d", ErrMalformed, b[0])
+	}
+	c.Op = Op(b[1])
+	if c.Op == 0 || c.Op > opMax {
+		return Command{}, fmt.Errorf("%w: operation %d", ErrMalformed, b[1])
+	}
+	flags := b[2]
+	if flags&^flagsKnown != 0 {
+		return Command{}, fmt.Errorf("%w: flags %#x", ErrMalformed, flags)
+	}
+	r := fields{rest: b[3:]}
+	if flags&flagID != 0 {
+		c.ID = RequestID{Origin: r.uvarint(), Number: r.uvarint()}
+		r.check(c.ID != (RequestID{}), "an empty identity")
+	}
+	if flags&flagSession != 0 {
+		id, lane, seq := r.uvarint(), r.uvarint(), r.uvarint()
+		r.check(lane <= math.MaxUint32, "a lane beyond 32 bits")
+		c.Session = SessionCall{ID: id, Lane: uint32(lane), Seq: seq}
+		r.check(c.Session != (SessionCall{}), "an empty session")
+	}
+	if flags&flagTime != 0 {
+		c.Time = r.uvarint()
+		r.check(c.Time != 0, "an empty time")
+	}
+	if flags&flagMaxLength != 0 {
+		c.MaxLength = r.uvarint()
+		r.check(c.MaxLength != 0, "an empty limit")
+	}
+	c.Key = r.bytes()
+	c.Value = r.bytes()
+	r.check(len(r.rest) == 0, "bytes after the end")
+	if r.bad != "" {
+		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
+	}
+	return c, nil
+}
+
+// fields reads an encoding from the front and remembers the first thing that
+// was wrong with it; after that it reads zeros.
+type fields struct {
+	rest []byte
+	bad  string
+}
+
+func (f *fields) check(ok bool, bad string) {
+	if !ok && f.bad == "" {
+		f.bad = bad
+		f.rest = nil
+	}
+}
+
+// uvarint reads one number. A longer form of a number than needed is refused,
+// or equal commands would have different bytes.
+func (f *fields) uvarint() uint64 {
+	v, n := binary.Uvarint(f.rest)
+	f.check(n > 0, "a number that is cut off or too large")
+	f.check(n <= 1 || f.rest[n-1] != 0, "a number with needless bytes")
+	if f.bad != "" {
+		return 0
+	}
+	f.rest = f.rest[n:]
+	return v
+}
+
+func (f *fields) bytes() []byte {
+	n := f.uvarint()
+	f.check(n <= uint64(len(f.rest)), "a length beyond the end")
+	if f.bad != "" {
+		return nil
+	}
+	b := f.rest[:n:n]
+	f.rest = f.rest[n:]
+	return b
+}

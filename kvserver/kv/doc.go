@@ -1,0 +1,36 @@
+// Package kv is the replicated state machine: a map of keys to values that
+// changes only by applying the commands of the log, in the log's order.
+//
+// # Mental model
+//
+// A [Store] is a plain object. [Store.Apply] takes the next index of the log
+// and the command found there, and the result depends on nothing but the
+// commands applied so far: two stores that were fed the same log are equal,
+// which [View.Hash] shows. A command that cannot be decoded is answered like any
+// other, with [StatusUnknownCommand]; it must not stop one server and not
+// another.
+//
+//	log index ──► Apply ──► decode ──► duplicate? ──► put, append, delete, get
+//	                                      │                 │
+//	                               sessions and lanes     items (ordered tree)
+//
+// Three trees hold the state: items by key, sessions by ID, and the lanes of
+// all sessions. They are copy-on-write, so [Store.Freeze] costs the same
+// whatever the store holds, and a frozen [View] can be read for minutes while
+// commands go on being applied.
+//
+// # Duplicate detection
+//
+// A client that retries must not be served twice (§8 of the paper, 6.3 of the
+// thesis). It opens a session, whose ID is the log index of the command that
+// opened it, and numbers its calls. Each call in flight uses a lane of its own;
+// a lane remembers the last number it saw and the result. Sessions are bounded
+// in number and evicted in the order in which the log last used them, so all
+// servers forget the same ones.
+//
+// # What it does not know
+//
+// Raft, terms, leaders, goroutines, locks, clocks, files and HTTP. Its callers
+// serialise Apply and Freeze against everything else; reads may run beside each
+// other. Time comes in as the stamp in the command and is never asked for.
+package kv

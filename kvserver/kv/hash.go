@@ -1,0 +1,56 @@
+package kv
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+)
+
+// Hash is a digest of the whole state: items, revision, log time, applied
+// index, sessions and what their lanes remember. Two servers that stand at the
+// same index must have equal hashes. It takes time in proportion to what the
+// store holds.
+func (v *View) Hash() [sha256.Size]byte {
+	d := digest{to: sha256.New()}
+	d.numbers(v.applied, v.revision, v.logTime, uint64(v.items.Len()))
+	v.items.Scan(func(key string, item Item) bool {
+		d.numbers(uint64(len(key)), uint64(len(item.Value)), item.Revision, item.Version)
+		d.to.Write([]byte(key))
+		d.to.Write(item.Value)
+		return true
+	})
+	d.numbers(uint64(v.sessions.Len()))
+	v.sessions.Scan(func(id uint64, s session) bool {
+		d.numbers(id, s.lastUsed)
+		return true
+	})
+	d.numbers(uint64(v.lanes.Len()))
+	v.lanes.Scan(func(l lane) bool {
+		d.numbers(l.session, uint64(l.number), l.seq, uint64(l.status), bit(l.created), bit(l.deleted),
+			l.revision, l.version, l.length)
+		return true
+	})
+	return [sha256.Size]byte(d.to.Sum(nil))
+}
+
+// digest writes numbers in a fixed width: together with the lengths before all
+// byte strings that makes the hashed text unambiguous.
+type digest struct {
+	to      hash.Hash
+	scratch []byte
+}
+
+func (d *digest) numbers(numbers ...uint64) {
+	d.scratch = d.scratch[:0]
+	for _, n := range numbers {
+		d.scratch = binary.LittleEndian.AppendUint64(d.scratch, n)
+	}
+	d.to.Write(d.scratch)
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}

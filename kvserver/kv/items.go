@@ -1,0 +1,96 @@
+package kv
+
+import "bytes"
+
+// run does what c asks for, whether or not it was done before.
+func (s *Store) run(c Command) Result {
+	if len(c.Key) == 0 || len(c.Key) > MaxKeyBytes {
+		return Result{Status: StatusBadKey, Revision: s.revision}
+	}
+	switch c.Op {
+	case OpPut:
+		return s.put(c)
+	case OpAppend:
+		return s.append(c)
+	case OpDelete:
+		return s.delete(c)
+	case OpGet:
+		return s.get(c)
+	}
+	panic("kv: " + c.Op.String() + " is not an operation on a key")
+}
+
+func (s *Store) put(c Command) Result {
+	if !c.allows(len(c.Value)) {
+		return Result{Status: StatusTooLong, Revision: s.revision}
+	}
+	old, found := s.items.Get(string(c.Key))
+	// The command's bytes belong to the log, where a small value may lie inside
+	// a large batch; a copy lets both go at their own time.
+	return s.set(c.Key, bytes.Clone(c.Value), old, found)
+}
+
+func (s *Store) append(c Command) Result {
+	old, found := s.items.Get(string(c.Key))
+	if !c.allows(len(old.Value) + len(c.Value)) {
+		return Result{Status: StatusTooLong, Revision: s.revision}
+	}
+	return s.set(c.Key, grow(old.Value, c.Value), old, found)
+}
+
+// grow returns old with more at its end, mostly without copying old: like every
+// append it leaves spare capacity behind the value and fills it in place.
+//
+// That keeps the rule that values never change because nobody can see the
+// capacity but the store itself, and the store continues a value only once:
+//   - what leaves the package is clipped to its length (Item.clipped);
+//   - a frozen view holds the same array with the shorter length, and reads no
+//     further than that;
+//   - the longer value takes the place of the shorter one in the live tree, so
+//     no second append can start from the shorter one. Frozen views are never
+//     appended to.
+func grow(old, more []byte) []byte { return append(old, more...) }
+
+func (s *Store) set(key, value []byte, old Item, found bool) Result {
+	s.revision++
+	s.bytes += len(value) - len(old.Value)
+	if !found {
+		s.bytes += len(key)
+	}
+	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1}
+	s.items.Set(string(key), item)
+	return Result{
+		Revision: item.Revision,
+		Version:  item.Version,
+		Length:   uint64(len(value)),
+		Created:  !found,
+	}
+}
+
+func (s *Store) delete(c Command) Result {
+	old, found := s.items.Get(string(c.Key))
+	if found {
+		s.items.Delete(string(c.Key))
+		s.revision++
+		s.bytes -= len(c.Key) + len(old.Value)
+	}
+	return Result{Revision: s.revision, Deleted: found}
+}
+
+func (s *Store) get(c Command) Result {
+	item, found := s.Get(c.Key)
+	if !found {
+		return Result{Status: StatusNotFound, Revision: s.revision}
+	}
+	return Result{
+		Revision: item.Revision,
+		Version:  item.Version,
+		Length:   uint64(len(item.Value)),
+		Value:    item.Value,
+	}
+}
+
+// allows reports whether a value may have this length.
+func (c *Command) allows(length int) bool {
+	return length <= MaxValueBytes && (c.MaxLength == 0 || uint64(length) <= c.MaxLength)
+}

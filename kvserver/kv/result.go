@@ -1,0 +1,82 @@
+package kv
+
+import "fmt"
+
+// Status is how a command ended. Values are kept in lanes and thus in the
+// replicated state: they are only ever added to.
+type Status uint8
+
+// The ways a command can end. Each but StatusOK is definite about this copy of
+// the command: it changed nothing but the records of its session. (An earlier
+// copy of the same call may still have been applied before its session was
+// evicted; a client that retried must say so.)
+const (
+	// StatusOK: done. A delete of a missing key is done, too.
+	StatusOK Status = 0
+	// StatusNotFound: a get found no such key.
+	StatusNotFound Status = 1
+	// StatusUnknownCommand: the command could not be decoded, or has fields its
+	// operation does not take.
+	StatusUnknownCommand Status = 2
+	// StatusBadKey: the key is empty or longer than MaxKeyBytes.
+	StatusBadKey Status = 3
+	// StatusTooLong: the value, or what an append would make of it, is longer
+	// than the command's MaxLength or than MaxValueBytes.
+	StatusTooLong Status = 4
+	// StatusSessionExpired: no such session. IDs are log indices and so never
+	// name a session that is still to come: it was evicted.
+	StatusSessionExpired Status = 5
+	// StatusStale: a later call was already made in this lane, so the client
+	// has had its answer to this one.
+	StatusStale Status = 6
+	// StatusBadCall: the lane is not below MaxLanes, or the sequence number is 0.
+	StatusBadCall Status = 7
+)
+
+func (s Status) String() string {
+	switch s {
+	case StatusOK:
+		return "ok"
+	case StatusNotFound:
+		return "not found"
+	case StatusUnknownCommand:
+		return "unknown command"
+	case StatusBadKey:
+		return "bad key"
+	case StatusTooLong:
+		return "value too long"
+	case StatusSessionExpired:
+		return "session expired"
+	case StatusStale:
+		return "stale call"
+	case StatusBadCall:
+		return "bad lane or sequence number"
+	}
+	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// Result is what applying one command gave.
+type Result struct {
+	// ID is the identity in the command; zero if it could not be decoded.
+	ID     RequestID
+	Status Status
+	// Revision is the number the change took; of a get that found something,
+	// the revision of what it found; otherwise (nothing changed, nothing found)
+	// the store's revision.
+	Revision uint64
+	// Version counts the changes of the key since it was created; 0 if there is
+	// no such key now.
+	Version uint64
+	// Length is the value's length in bytes after a put or append or of a get.
+	Length uint64
+	// Created: the put or append made the key.
+	Created bool
+	// Deleted: there was something to delete.
+	Deleted bool
+	// Replayed: this is the answer given to an earlier copy of the same call.
+	Replayed bool
+	// Session is the ID of the session that OpOpenSession made.
+	Session uint64
+	// Value is what a get found. It never changes and must not be changed.
+	Value []byte
+}

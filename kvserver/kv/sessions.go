@@ -1,0 +1,131 @@
+package kv
+
+// session is one client's promise that its calls are numbered. Its ID is its
+// key in the tree.
+type session struct {
+	lastUsed uint64 // index of the last command that named it; no two have the same
+}
+
+// lane is the memory of one lane: the last call made in it and how it ended.
+type lane struct {
+	session  uint64
+	number   uint32
+	status   Status
+	created  bool
+	deleted  bool
+	seq      uint64
+	revision uint64
+	version  uint64
+	length   uint64
+}
+
+// laneLess orders lanes by session, so that a session's lanes stand together.
+func laneLess(a, b lane) bool {
+	if a.session != b.session {
+		return a.session < b.session
+	}
+	return a.number < b.number
+}
+
+// openSession starts a session. A repeated open starts another; the one nobody
+// uses is evicted in its time.
+func (s *Store) openSession(index uint64) Result {
+	for s.sessions.Len() >= s.rules.sessions {
+		s.evictLeastRecent()
+	}
+	s.sessions.Set(index, session{lastUsed: index})
+	s.recency.Set(index, index)
+	return Result{Revision: s.revision, Session: index}
+}
+
+// runOnce runs a call of a session unless it was run before.
+//
+// A get is run again when it is repeated, and leaves nothing in its lane. The
+// client takes one of the answers, and each was right at some time between the
+// call and that answer, which is all that a read promises. Keeping answers
+// instead would let each lane hold a whole value.
+func (s *Store) runOnce(index uint64, c Command) Result {
+	if !s.touch(c.Session.ID, index) {
+		return Result{Status: StatusSessionExpired, Revision: s.revision}
+	}
+	if c.Session.Lane >= uint32(s.rules.lanes) || c.Session.Seq == 0 {
+		return Result{Status: StatusBadCall, Revision: s.revision}
+	}
+	if c.Op == OpGet {
+		return s.run(c)
+	}
+	last, found := s.lanes.Get(lane{session: c.Session.ID, number: c.Session.Lane})
+	if found && c.Session.Seq <= last.seq {
+		if c.Session.Seq < last.seq {
+			return Result{Status: StatusStale, Revision: s.revision}
+		}
+		return last.result()
+	}
+	r := s.run(c)
+	s.lanes.Set(lane{
+		session:  c.Session.ID,
+		number:   c.Session.Lane,
+		seq:      c.Session.Seq,
+		status:   r.Status,
+		created:  r.Created,
+		deleted:  r.Deleted,
+		revision: r.Revision,
+		version:  r.Version,
+		length:   r.Length,
+	})
+	// This session was just used, so it is the last to go, and its own lanes
+	// are within the total.
+	for s.lanes.Len() > s.rules.lanesTotal {
+		s.evictLeastRecent()
+	}
+	return r
+}
+
+// result is the answer that the lane's last call got.
+func (l *lane) result() Result {
+	return Result{
+		Status:   l.status,
+		Revision: l.revision,
+		Version:  l.version,
+		Length:   l.length,
+		Created:  l.created,
+		Deleted:  l.deleted,
+		Replayed: true,
+	}
+}
+
+// touch notes that the command at index used the session, and reports whether
+// there is such a session.
+func (s *Store) touch(id, index uint64) bool {
+	old, ok := s.sessions.Get(id)
+	if !ok {
+		return false
+	}
+	s.recency.Delete(old.lastUsed)
+	s.recency.Set(index, id)
+	s.sessions.Set(id, session{lastUsed: index})
+	return true
+}
+
+// evictLeastRecent forgets the session that the log has not used for longest.
+func (s *Store) evictLeastRecent() {
+	_, id, ok := s.recency.PopMin()
+	assert(ok, "kv: %d sessions with %d lanes, but none to evict", s.sessions.Len(), s.lanes.Len())
+	s.sessions.Delete(id)
+	for {
+		first, found := s.firstLane(id)
+		if !found {
+			return
+		}
+		s.lanes.Delete(first)
+	}
+}
+
+// firstLane returns the session's lane with the least number.
+func (s *Store) firstLane(id uint64) (first lane, found bool) {
+	s.lanes.Ascend(lane{session: id}, func(l lane) bool {
+		first, found = l, l.session == id
+		return false
+	})
+	return first, found
+}

@@ -1,0 +1,120 @@
+package kv
+
+import (
+	"fmt"
+
+	"github.com/tidwall/btree"
+)
+
+// Limits that every server applies. They are part of the state machine's rules:
+// a change of one needs a new command version, or servers of different versions
+// would come to different states.
+const (
+	// MaxKeyBytes is the length of the longest key; the shortest has 1 byte.
+	MaxKeyBytes = 1024
+	// MaxValueBytes is the length of the longest value.
+	MaxValueBytes = 8 << 20
+	// MaxSessions is how many sessions are remembered. One more evicts the one
+	// that the log used least recently.
+	MaxSessions = 10_000
+	// MaxLanes is how many lanes, and so calls in flight, a session may have.
+	MaxLanes = 1024
+	// MaxLanesTotal bounds the lanes of all sessions together, at about 100
+	// bytes each; beyond it least recently used sessions are evicted, too.
+	MaxLanesTotal = 1 << 20
+)
+
+// Store is the state machine. It is not safe for concurrent use: Apply, Advance
+// and Freeze need it alone, the reading methods of View may share it.
+type Store struct {
+	state
+	// recency lists the sessions by the index that last used them. It follows
+	// from sessions, so a frozen view does without it.
+	recency *btree.Map[uint64, uint64]
+	rules   rules
+}
+
+// rules are the limits of the session tables; tests take smaller ones.
+type rules struct {
+	sessions, lanes, lanesTotal int
+}
+
+// New returns an empty store, which stands before index 1 of the log.
+func New() *Store {
+	return newStore(rules{sessions: MaxSessions, lanes: MaxLanes, lanesTotal: MaxLanesTotal})
+}
+
+func newStore(r rules) *Store {
+	assert(r.lanes <= r.lanesTotal, "kv: %d lanes of one session are more than %d of all", r.lanes, r.lanesTotal)
+	return &Store{
+		state: View{
+			items:    btree.NewMap[string, Item](0),
+			sessions: btree.NewMap[uint64, session](0),
+			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
+		},
+		recency: btree.NewMap[uint64, uint64](0),
+		rules:   r,
+	}
+}
+
+// Apply applies the command that the log holds at index and returns its result.
+// index must be the one after AppliedIndex: a gap would be a lost command and a
+// repetition a double one, so anything else panics. The command's bytes are not
+// kept.
+func (s *Store) Apply(index uint64, command []byte) Result {
+	s.Advance(index)
+	c, err := DecodeCommand(command)
+	if err != nil {
+		return Result{Status: StatusUnknownCommand, Revision: s.revision}
+	}
+	s.logTime = max(s.logTime, c.Time)
+	var r Result
+	switch {
+	case !c.fieldsFit():
+		r = Result{Status: StatusUnknownCommand, Revision: s.revision}
+	case c.Op == OpOpenSession:
+		r = s.openSession(index)
+	case c.Session == (SessionCall{}):
+		r = s.run(c)
+	default:
+		r = s.runOnce(index, c)
+	}
+	r.ID = c.ID
+	return r
+}
+
+// Advance moves over an index that holds no command, such as the entry a new
+// leader appends. The same rule holds for index as in Apply.
+func (s *Store) Advance(index uint64) {
+	assert(index == s.applied+1, "kv: index %d was applied to a store that stands at %d: commands are missing or doubled", index, s.applied)
+	s.applied = index
+}
+
+// Freeze returns the state as it is now. It costs the same whatever the store
+// holds, and commands applied later do not show in it.
+func (s *Store) Freeze() *View {
+	v := s.state
+	v.items = s.items.Copy()
+	v.sessions = s.sessions.Copy()
+	v.lanes = s.lanes.Copy()
+	return &v
+}
+
+// fieldsFit reports whether c has only the fields that its operation takes. A
+// field that would be ignored might have been a promise to somebody.
+func (c *Command) fieldsFit() bool {
+	switch c.Op {
+	case OpOpenSession:
+		return c.Session == (SessionCall{}) && len(c.Key) == 0 && len(c.Value) == 0 && c.MaxLength == 0
+	case OpPut, OpAppend:
+		return true
+	default:
+		return len(c.Value) == 0 && c.MaxLength == 0
+	}
+}
+
+func assert(ok bool, format string, args ...any) {
+	if !ok {
+		panic(fmt.Sprintf(format, args...))
+	}
+}

@@ -1,0 +1,350 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+// inBubble runs a test in virtual time.
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}
+
+// later asks in the background; the answer comes out of the channel.
+func later(ask func() answer) <-chan answer {
+	answered := make(chan answer, 1)
+	go func() { answered <- ask() }()
+	return answered
+}
+
+// wantSilence checks that everything has come to rest without an answer.
+func wantSilence(t *testing.T, answered <-chan answer) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case a := <-answered:
+		t.Fatalf("answered %d too early: %s", a.status, a.body)
+	default:
+	}
+}
+
+// Goal: a write is answered when its command was chosen and applied, and not a
+// moment before.
+// Method: hold the proposal, see that nothing comes, choose it, see the answer.
+func TestAWriteIsAnsweredOnlyOnceItIsApplied(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		held := log.held()
+		answered := later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") })
+		p := <-held
+		wantSilence(t, answered)
+		log.deliver(p.Command)
+		a := <-answered
+		wantStatus(t, a, 201)
+		if got := stored(s, "k"); got != "v" {
+			t.Errorf("answered, but the store has %q", got)
+		}
+	})
+}
+
+// Goal: a write knows its own command when the log brings it back, whatever
+// stands at the index it was given.
+// Method: other servers' commands, one of an earlier life of this server with
+// the very same number among them, take the index; the write must go on
+// waiting, and be told that it was lost when that is certain.
+func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		held := log.held()
+		answered := later(func() answer { return ask(s, "PUT", "/v1/kv/mine", "v") })
+		p := <-held
+		c, err := kv.DecodeCommand(p.Command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		earlierLife := kv.EncodeCommand(kv.Command{
+			Op: kv.OpPut, ID: kv.RequestID{Origin: c.ID.Origin + 1, Number: c.ID.Number}, Key: []byte("other"), Value: []byte("v"),
+		})
+		log.deliver(earlierLife) // at the index that p was given
+		log.deliver(putCommand("third", "v"))
+		wantSilence(t, answered)
+		p.Failed(ErrLost)
+		second := <-held // tried again, as it may be
+		if string(second.Command) == string(p.Command) {
+			t.Error("the second attempt has the identity of the first")
+		}
+		wantSilence(t, answered)
+		log.deliver(second.Command)
+		wantStatus(t, <-answered, 201)
+		if got := stored(s, "mine"); got != "v" {
+			t.Errorf("the store has %q", got)
+		}
+	})
+}
+
+// Goal: what the log says of a proposal is what the client hears, class by class.
+// Method: one scripted end for each row; the store must show a write that was
+// reported as applied, and none that was reported as not applied.
+func TestEveryEndOfAProposalHasItsAnswer(t *testing.T) {
+	cases := []struct {
+		name    string
+		end     func(log *fakeLog, p *Proposal) error
+		status  int
+		code    api.Code
+		outcome api.Outcome
+	}{
+		{"lost each time", func(log *fakeLog, p *Proposal) error { log.place(p); p.Failed(ErrLost); return nil }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"not leader each time", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrNotLeader); return nil }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"leadership is being handed over", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrTransferring); return nil }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"overloaded", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrOverloaded); return nil }, 429, api.CodeOverloaded, api.OutcomeNotApplied},
+		{"too large for the log", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrTooLarge); return nil }, 413, api.CodeValueTooLarge, api.OutcomeNotApplied},
+		{"stopped before it was placed", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrStopped); return nil }, 503, api.CodeStopping, api.OutcomeNotApplied},
+		{"stopped after it was placed", func(log *fakeLog, p *Proposal) error { log.place(p); p.Failed(ErrStopped); return nil }, 504, api.CodeStopping, api.OutcomeUnknown},
+		{"an error that is not in the contract", func(log *fakeLog, p *Proposal) error { log.place(p); p.Failed(errors.New("?")); return nil }, 500, api.CodeInternal, api.OutcomeUnknown},
+		{"not queued: stopped", func(*fakeLog, *Proposal) error { return ErrStopped }, 503, api.CodeStopping, api.OutcomeNotApplied},
+		{"not queued: not leader", func(*fakeLog, *Proposal) error { return ErrNotLeader }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"no end at all", func(log *fakeLog, p *Proposal) error { log.place(p); return nil }, 504, api.CodeTimeout, api.OutcomeUnknown},
+		{"no end, and not even placed", func(*fakeLog, *Proposal) error { return nil }, 504, api.CodeTimeout, api.OutcomeUnknown},
+		{"no end, and the term moved on", func(log *fakeLog, p *Proposal) error {
+			log.place(p)
+			log.set(func(s *Status) { s.Term++; s.Leader = "n2" })
+			return nil
+		}, 504, api.CodeLeadershipLost, api.OutcomeUnknown},
+		{"the node stops", func(log *fakeLog, p *Proposal) error { log.place(p); log.stop(); return nil }, 504, api.CodeStopping, api.OutcomeUnknown},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s, log := newServer(t, nil)
+				before := stateOf(s)
+				log.onPropose = func(_ context.Context, p *Proposal) error { return c.end(log, p) }
+				began := time.Now()
+				wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), c.status, c.code, c.outcome)
+				if took := time.Since(began); took > s.config.RequestTimeout {
+					t.Errorf("it took %v", took)
+				}
+				if retried := log.attempts() > 1; retried != (c.code == api.CodeNoLeader) {
+					t.Errorf("%d attempts for an end as %s", log.attempts(), c.code)
+				}
+				if stateOf(s) != before {
+					t.Error("the store changed")
+				}
+			})
+		})
+	}
+}
+
+// Goal: a write that was reported as unknown happens at most once, and its late
+// result disturbs nobody.
+// Method: let it time out, deliver its command afterwards, go on.
+func TestAWriteOfUnknownOutcomeMayStillHappen(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		held := log.held()
+		answered := later(func() answer { return ask(s, "POST", "/v1/kv/k?op=append", "x") })
+		p := <-held
+		wantProblem(t, <-answered, 504, api.CodeTimeout, api.OutcomeUnknown)
+		log.deliver(p.Command)
+		log.onPropose = nil
+		wantStatus(t, ask(s, "POST", "/v1/kv/k?op=append", "y"), 200)
+		if got := stored(s, "k"); got != "xy" {
+			t.Errorf("the store has %q, want xy", got)
+		}
+	})
+}
+
+// Goal: a definite loss is tried again within the time for it, here or at the
+// new leader, and succeeds without the client noticing.
+// Method: lose the first two attempts in different ways.
+func TestADefiniteLossIsTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		ends := []error{ErrLost, ErrTransferring}
+		log.onPropose = func(_ context.Context, p *Proposal) error {
+			if n := log.attempts(); n <= len(ends) {
+				p.Failed(ends[n-1])
+				return nil
+			}
+			log.choose(p)
+			return nil
+		}
+		wantStatus(t, ask(s, "POST", "/v1/kv/k?op=append", "once"), 200)
+		if got := stored(s, "k"); got != "once" || log.attempts() != 3 {
+			t.Errorf("the store has %q after %d attempts", got, log.attempts())
+		}
+	})
+}
+
+// Goal: clients do not see an election that ends soon, and do not wait long for
+// one that does not.
+// Method: no leader; then one appears after 300 ms of virtual time, or never.
+func TestAWriteWaitsForALeaderABoundedTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		log.setLeader("")
+		go func() {
+			time.Sleep(300 * time.Millisecond)
+			log.setLeader("n1")
+		}()
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
+		log.setLeader("")
+		began := time.Now()
+		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "w"), 503, api.CodeNoLeader, api.OutcomeNotApplied)
+		if took := time.Since(began); took < s.config.LeaderWait || took > s.config.LeaderWait+mostPause {
+			t.Errorf("gave up after %v, want about %v", took, s.config.LeaderWait)
+		}
+		if got := stored(s, "k"); got != "v" {
+			t.Errorf("the store has %q", got)
+		}
+	})
+}
+
+// Goal: Close ends every request that waits, each with the truth about it, and
+// refuses new ones.
+// Method: one write that was placed, one that is stuck in Propose, one that
+// waits for a leader, one read that waits for the index, one for the applier.
+func TestCloseEndsEverythingThatWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		stuck := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+		held := log.held()
+		placed := later(func() answer { return ask(s, "PUT", "/v1/kv/a", "v") })
+		<-held
+		log.mu.Lock()
+		log.onPropose = func(ctx context.Context, _ *Proposal) error { return stuck(ctx) }
+		log.onRead = func(ctx context.Context) (uint64, error) { return 0, stuck(ctx) }
+		log.mu.Unlock()
+		queueing := later(func() answer { return ask(s, "PUT", "/v1/kv/b", "v") })
+		asking := later(func() answer { return ask(s, "GET", "/v1/kv/a", "") })
+		synctest.Wait()
+		log.mu.Lock()
+		log.onRead = func(context.Context) (uint64, error) { return 1000, nil }
+		log.mu.Unlock()
+		lagging := later(func() answer { return ask(s, "GET", "/v1/kv/a", "") })
+		synctest.Wait()
+		log.setLeader("")
+		leaderless := later(func() answer { return ask(s, "DELETE", "/v1/kv/c", "") })
+		synctest.Wait()
+
+		s.Close()
+		wantProblem(t, <-placed, 504, api.CodeStopping, api.OutcomeUnknown)
+		wantProblem(t, <-queueing, 503, api.CodeStopping, api.OutcomeNotApplied)
+		wantProblem(t, <-leaderless, 503, api.CodeStopping, api.OutcomeNotApplied)
+		wantProblem(t, <-asking, 503, api.CodeStopping, api.OutcomeNotApplied)
+		wantProblem(t, <-lagging, 503, api.CodeStopping, api.OutcomeNotApplied)
+		for _, target := range []string{"/v1/kv/a", "/v1/kv/a?consistency=stale", "/readyz", "/livez"} {
+			wantProblem(t, ask(s, "GET", target, ""), 503, api.CodeStopping, api.OutcomeNotApplied)
+		}
+		log.setLeader("n1")
+		wantProblem(t, ask(s, "PUT", "/v1/kv/a", "v"), 503, api.CodeStopping, api.OutcomeNotApplied)
+		s.Close() // again is harmless
+	})
+}
+
+// Goal: a queue that stays full is overload, and nothing happened.
+// Method: Propose blocks until the request's time is over.
+func TestAFullQueueIsOverload(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		log.onPropose = func(ctx context.Context, _ *Proposal) error { <-ctx.Done(); return ctx.Err() }
+		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+	})
+}
+
+// Goal: a client that goes away takes its request with it.
+// Method: cancel the request's context while the write waits; the fixture
+// checks that nothing is left.
+func TestAClientThatLeavesLeavesNothingBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		held := log.held()
+		ctx, leave := context.WithCancel(context.Background())
+		answered := later(func() answer { return askCtx(ctx, s, "PUT", "/v1/kv/k", "v") })
+		<-held
+		leave()
+		wantProblem(t, <-answered, 504, api.CodeTimeout, api.OutcomeUnknown)
+	})
+}
+
+// Goal: an end that is known is told, even when time ends at the same moment.
+// Method: results, failures and the end of the context race, many times; a
+// write whose end was decided first must report it.
+func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
+	s, log := newServer(t, nil)
+	for i := range 500 {
+		ctx, cancel := context.WithCancel(context.Background())
+		log.onPropose = func(_ context.Context, p *Proposal) error {
+			if i%2 == 0 {
+				c, err := kv.DecodeCommand(p.Command)
+				if err != nil {
+					t.Error(err)
+				}
+				s.waiting.finish([]kv.Result{{ID: c.ID, Revision: 9}})
+			} else {
+				p.Failed(ErrLost)
+			}
+			cancel()
+			return nil
+		}
+		r, err := s.propose(ctx, kv.Command{Op: kv.OpDelete, Key: []byte("k")})
+		if i%2 == 0 && (err != nil || r.Revision != 9) {
+			t.Fatalf("the result was there, but the write ended with %+v, %v", r, err)
+		}
+		if i%2 == 1 && !errors.Is(err, errNoLeader) {
+			t.Fatalf("the loss was certain, but the write ended with %v", err)
+		}
+	}
+}
+
+// Goal: an index without a command moves the store on, and commands that cannot
+// be understood do not stop it.
+// Method: no-ops and garbage between writes.
+func TestIndicesWithoutACommandMoveTheStoreOn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		log.deliver(nil)
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "1"), 201)
+		log.deliver([]byte("garbage"))
+		log.deliver(nil)
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "2"), 200)
+		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 200)
+		if s.store.AppliedIndex() != 5 {
+			t.Errorf("applied %d, want 5", s.store.AppliedIndex())
+		}
+	})
+}
+
+// Goal: many writes at once each get their own result.
+// Method: appends to one key from many goroutines; every length must be
+// answered once.
+func TestConcurrentWritesEachGetTheirOwnResult(t *testing.T) {
+	s, log := newServer(t, nil)
+	const writers, each = 16, 50
+	lengths := make(chan uint64, writers*each)
+	for range writers {
+		go func() {
+			for range each {
+				r, _, err := s.write(t.Context(), kv.Command{Op: kv.OpAppend, Key: []byte("k"), Value: []byte("x")}, nil)
+				if err != nil {
+					t.Error(err)
+				}
+				lengths <- r.Length
+			}
+		}()
+	}
+	seen := map[uint64]bool{}
+	for range writers * each {
+		seen[<-lengths] = true
+	}
+	if len(seen) != writers*each || log.attempts() != writers*each {
+		t.Errorf("%d different results of %d proposals, want %d", len(seen), log.attempts(), writers*each)
+	}
+}

@@ -1,0 +1,81 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+
+	"raftkv/kvserver/kv"
+)
+
+// reading is what a read saw.
+type reading struct {
+	item     kv.Item
+	found    bool
+	revision uint64 // of the store
+}
+
+// readLinearizable reads a key so that every write answered before the call
+// shows. It works on any node.
+func (s *Server) readLinearizable(ctx context.Context, key string) (reading, error) {
+	index, err := s.readIndex(ctx)
+	if err != nil {
+		return reading{}, err
+	}
+	if err := s.awaitApplied(ctx, index); err != nil {
+		return reading{}, err
+	}
+	return s.readLocal(key), nil
+}
+
+// readLocal reads a key as this node has it.
+func (s *Server) readLocal(key string) reading {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	item, found := s.store.Get([]byte(key))
+	return reading{item: item, found: found, revision: s.store.Revision()}
+}
+
+// readIndex gets a read index, again and again while there is no leader to give
+// one: asking is always safe, for a read changes nothing.
+func (s *Server) readIndex(ctx context.Context) (uint64, error) {
+	patience := newPatience(s.config.LeaderWait)
+	for {
+		index, err := s.readIndexOnce(ctx)
+		again := errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded)
+		if again && patience.wait(ctx) {
+			continue
+		}
+		if again && s.stopping() {
+			err = fail(errStopping, err, "this node is stopping")
+		}
+		return index, err
+	}
+}
+
+// readIndexOnce asks for a read index one time.
+func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
+	index, err := s.consensus.ReadIndex(ctx)
+	switch {
+	case err == nil:
+		return index, nil
+	case s.stopping(), errors.Is(err, ErrStopped):
+		return 0, fail(errStopping, err, "this node is stopping")
+	case ctx.Err() != nil:
+		return 0, fail(errReadTimeout, err, "no majority confirmed the leader in time")
+	case errors.Is(err, ErrOverloaded):
+		return 0, fail(errOverloaded, err, "the leader has as many reads waiting as it may")
+	}
+	return 0, fail(errNoLeader, err, "no leader is known that could confirm the read")
+}
+
+// awaitApplied waits until the store has everything up to index.
+func (s *Server) awaitApplied(ctx context.Context, index uint64) error {
+	err := s.applied.wait(ctx, index)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errStopping):
+		return fail(errStopping, err, "this node is stopping")
+	}
+	return fail(errBehind, err, "this node has not applied index %d of the log yet", index)
+}

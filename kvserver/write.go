@@ -1,0 +1,120 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"raftkv/kvserver/kv"
+)
+
+// remote carries a write to the leader on another node and brings the answer
+// back. After nil the answer is with the caller. An error with errNoLeader says
+// that the write did not happen and may be tried again; other errors are final.
+type remote func(ctx context.Context, leader string) error
+
+// write takes a command through the log, wherever the leader is. elsewhere says
+// that the remote got the answer; a nil remote means that this request may not
+// travel (again).
+//
+// A write is tried again only after an attempt that definitely did not happen,
+// and then under a new identity.
+func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result kv.Result, elsewhere bool, err error) {
+	patience := newPatience(s.config.LeaderWait)
+	for {
+		if s.stopping() {
+			return kv.Result{}, false, fail(errStopping, nil, "this node is stopping")
+		}
+		leader := string(s.consensus.Status().Leader)
+		switch {
+		case leader == s.config.NodeID:
+			result, err = s.propose(ctx, c)
+		case remote == nil:
+			return kv.Result{}, false, fail(errNoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
+		case leader != "":
+			elsewhere, err = true, remote(ctx, leader)
+		default:
+			err = fail(errNoLeader, nil, "no leader is known")
+		}
+		if !errors.Is(err, errNoLeader) {
+			return result, elsewhere, err
+		}
+		elsewhere = false
+		if remote == nil || !patience.wait(ctx) {
+			if s.stopping() {
+				err = fail(errStopping, err, "this node stopped before the write was on its way")
+			}
+			return kv.Result{}, false, err
+		}
+	}
+}
+
+// propose puts a command into the log here and waits for its end. Errors say
+// whether it happened; see errors.go.
+func (s *Server) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
+	w := s.waiting.add()
+	defer s.waiting.withdraw(w) // nothing to do unless the code below panics
+	c.ID = kv.RequestID{Origin: s.origin, Number: w.number}
+	c.Time = uint64(time.Now().UnixMilli())
+	err := s.consensus.Propose(ctx, &Proposal{
+		Command: kv.EncodeCommand(c),
+		Placed:  func(_, term uint64) { w.term.Store(term) },
+		Failed:  func(err error) { s.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
+	})
+	if err != nil {
+		return kv.Result{}, notQueued(ctx, err)
+	}
+	select {
+	case e := <-w.done:
+		return e.result, e.err
+	case <-ctx.Done():
+	}
+	if !s.waiting.withdraw(w) {
+		// The end came at the same moment as the context's. It is known, so it
+		// is told.
+		e := <-w.done
+		return e.result, e.err
+	}
+	return kv.Result{}, s.lostSight(ctx, w)
+}
+
+// proposalFailed translates what consensus said of a queued proposal.
+func proposalFailed(err error, placed bool) error {
+	switch {
+	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrLost), errors.Is(err, ErrTransferring):
+		return fail(errNoLeader, err, "the leader changed before the write was chosen")
+	case errors.Is(err, ErrOverloaded):
+		return fail(errOverloaded, err, "the leader holds as much uncommitted work as it may")
+	case errors.Is(err, ErrTooLarge):
+		return fail(errValueTooLarge, err, "the write is larger than an entry of the log may be")
+	case errors.Is(err, ErrStopped) && !placed:
+		return fail(errStopping, err, "this node stopped before the write was on its way")
+	case errors.Is(err, ErrStopped):
+		return fail(errStoppingUnknown, err, "this node stopped while the write was under way; it may still happen")
+	}
+	// An error that is not in the contract cannot be taken for a promise.
+	return fail(errInternal, err, "the log ended the write with an error that says nothing of its outcome")
+}
+
+// notQueued translates an error of Propose itself: the write did not happen.
+func notQueued(ctx context.Context, err error) error {
+	if errors.Is(err, ErrStopped) || errors.Is(context.Cause(ctx), errStopping) {
+		return fail(errStopping, err, "this node stopped before the write was on its way")
+	}
+	if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrTransferring) {
+		return fail(errNoLeader, err, "the leader changed before the write was on its way")
+	}
+	return fail(errOverloaded, err, "the node could not take the write in time")
+}
+
+// lostSight says that a write was on its way when ctx ended. It makes no guess
+// at whether it happened; that the term has moved on only gives it another name.
+func (s *Server) lostSight(ctx context.Context, w *waiter) error {
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
+	}
+	if term := w.term.Load(); term != 0 && s.consensus.Status().Term != term {
+		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
+	}
+	return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
+}
