@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // maxApplyBatch bounds how many commands are applied under one lock, and so how
@@ -16,7 +17,7 @@ const maxApplyBatch = 256
 // worse than a dead one.
 func (s *Server) applyLoop() {
 	defer close(s.applierDone)
-	batch := make([]ApplyMsg, 0, maxApplyBatch)
+	batch := make([]raft.ApplyMsg, 0, maxApplyBatch)
 	results := make([]kv.Result, 0, maxApplyBatch)
 	for {
 		select {
@@ -42,7 +43,7 @@ func (s *Server) applyLoop() {
 
 // drain adds what is there already, without waiting. A closed channel is left
 // for the loop to see.
-func (s *Server) drain(batch []ApplyMsg) []ApplyMsg {
+func (s *Server) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
 	for len(batch) < maxApplyBatch {
 		select {
 		case msg, open := <-s.config.ApplyCh:
@@ -59,7 +60,7 @@ func (s *Server) drain(batch []ApplyMsg) []ApplyMsg {
 
 // applyBatch applies messages under one lock and appends to results those of
 // commands that this server proposed in this life.
-func (s *Server) applyBatch(batch []ApplyMsg, results []kv.Result) []kv.Result {
+func (s *Server) applyBatch(batch []raft.ApplyMsg, results []kv.Result) []kv.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, msg := range batch {

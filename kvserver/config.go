@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft"
 )
 
 // Config is what a Server is made of. NodeID, Consensus, ApplyCh and ClientAddr
@@ -16,7 +17,7 @@ type Config struct {
 	Build     string // version for /v1/status
 
 	Consensus Consensus
-	ApplyCh   <-chan ApplyMsg
+	ApplyCh   <-chan raft.ApplyMsg
 	// ClientAddr gives the host:port where a node takes client requests, "" if
 	// that is not known. It is asked for the leader on each forwarded request and
 	// must not block.

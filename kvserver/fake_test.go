@@ -17,6 +17,8 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
+	"raftkv/raft/core"
 )
 
 // TestMain runs the tests and then waits until no goroutine of this package is
@@ -48,36 +50,36 @@ func TestMain(m *testing.M) {
 // fakeLog is consensus as one node sees it: a log in memory that does what the
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type fakeLog struct {
-	applyCh chan ApplyMsg
+	applyCh chan raft.ApplyMsg
 
 	mu        sync.Mutex
-	status    Status
+	status    raft.Status
 	closed    bool
-	proposals []*Proposal // all that were ever queued
+	proposals []*raft.Proposal // all that were ever queued
 	// onPropose, if set, decides about a proposal; it may call place, choose or
 	// Failed, or keep the proposal for the test to decide about.
-	onPropose func(ctx context.Context, p *Proposal) error
+	onPropose func(p *raft.Proposal)
 	// onRead, if set, answers ReadIndex.
 	onRead func(ctx context.Context) (uint64, error)
 }
 
 func newFakeLog(id string) *fakeLog {
 	return &fakeLog{
-		applyCh: make(chan ApplyMsg, 4096),
-		status:  Status{ID: ID(id), Leader: ID(id), Role: "leader", Term: 3, FirstIndex: 1},
+		applyCh: make(chan raft.ApplyMsg, 4096),
+		status:  statusOf(id, core.Leader, 3),
 	}
 }
 
-func (f *fakeLog) Propose(ctx context.Context, p *Proposal) error {
+func (f *fakeLog) Propose(p *raft.Proposal) {
 	f.mu.Lock()
 	f.proposals = append(f.proposals, p)
 	decide := f.onPropose
 	f.mu.Unlock()
 	if decide != nil {
-		return decide(ctx, p)
+		decide(p)
+		return
 	}
 	f.choose(p)
-	return nil
 }
 
 func (f *fakeLog) ReadIndex(ctx context.Context) (uint64, error) {
@@ -90,16 +92,22 @@ func (f *fakeLog) ReadIndex(ctx context.Context) (uint64, error) {
 	return index, nil
 }
 
-func (f *fakeLog) Status() Status {
+func (f *fakeLog) Status() *raft.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.status
+	status := f.status
+	return &status
 }
 
-func (f *fakeLog) Transfer(context.Context, string) error { return nil }
+// statusOf is the status of a node that knows who leads: itself or nobody.
+func statusOf(id string, role core.Role, term uint64) raft.Status {
+	var s raft.Status
+	s.ID, s.Leader, s.Role, s.Term, s.FirstIndex = core.ID(id), core.ID(id), role, term, 1
+	return s
+}
 
 // set changes the status.
-func (f *fakeLog) set(change func(*Status)) {
+func (f *fakeLog) set(change func(*raft.Status)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(&f.status)
@@ -107,11 +115,11 @@ func (f *fakeLog) set(change func(*Status)) {
 
 // setLeader makes another node (or nobody) the leader.
 func (f *fakeLog) setLeader(id string) {
-	f.set(func(s *Status) { s.Leader, s.Role = ID(id), "follower" })
+	f.set(func(s *raft.Status) { s.Leader, s.Role = core.ID(id), core.Follower })
 }
 
 // place gives a proposal the next index but does not choose it.
-func (f *fakeLog) place(p *Proposal) {
+func (f *fakeLog) place(p *raft.Proposal) {
 	status := f.Status()
 	if p.Placed != nil {
 		p.Placed(status.LastIndex+1, status.Term)
@@ -119,7 +127,7 @@ func (f *fakeLog) place(p *Proposal) {
 }
 
 // choose places a proposal and delivers its command.
-func (f *fakeLog) choose(p *Proposal) {
+func (f *fakeLog) choose(p *raft.Proposal) {
 	f.place(p)
 	f.deliver(p.Command)
 }
@@ -129,8 +137,8 @@ func (f *fakeLog) deliver(command []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status.LastIndex++
-	f.status.Commit = f.status.LastIndex
-	msg := ApplyMsg{CommandIndex: int(f.status.LastIndex)}
+	f.status.CommitIndex = f.status.LastIndex
+	msg := raft.ApplyMsg{CommandIndex: int(f.status.LastIndex)}
 	if command != nil {
 		msg.CommandValid, msg.Command = true, command
 	}
@@ -156,12 +164,11 @@ func (f *fakeLog) attempts() int {
 
 // held makes the fake keep proposals, placed but not chosen, and returns where
 // they come out.
-func (f *fakeLog) held() <-chan *Proposal {
-	held := make(chan *Proposal, 64)
-	f.onPropose = func(_ context.Context, p *Proposal) error {
+func (f *fakeLog) held() <-chan *raft.Proposal {
+	held := make(chan *raft.Proposal, 64)
+	f.onPropose = func(p *raft.Proposal) {
 		f.place(p)
 		held <- p
-		return nil
 	}
 	return held
 }

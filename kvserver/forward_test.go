@@ -2,7 +2,6 @@ package kvserver
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft"
 )
 
 // pair is a follower n1 that forwards to a leader n2, both on loopback ports.
@@ -253,15 +253,15 @@ func TestALeaderThatKeepsSilentLeavesTheOutcomeUnknown(t *testing.T) {
 func TestARefusalByAFormerLeaderIsTriedAgain(t *testing.T) {
 	p := newPair(t)
 	var once atomic.Bool
-	refuse := ErrNotLeader
-	p.leaderLog.onPropose = func(_ context.Context, proposal *Proposal) error {
+	refuse := raft.ErrNotLeader
+	p.leaderLog.onPropose = func(proposal *raft.Proposal) {
 		if once.CompareAndSwap(false, true) {
-			return refuse
+			proposal.Failed(refuse)
+			return
 		}
 		p.leaderLog.choose(proposal)
-		return nil
 	}
-	for i, err := range []error{ErrNotLeader, ErrStopped, ErrTransferring} {
+	for i, err := range []error{raft.ErrNotLeader, raft.ErrStopped, raft.ErrTransferring} {
 		refuse = err
 		once.Store(false)
 		before := p.reached.Load()
@@ -273,7 +273,7 @@ func TestARefusalByAFormerLeaderIsTriedAgain(t *testing.T) {
 			t.Errorf("after %v the leader was asked %d times, want 2", err, n)
 		}
 	}
-	p.leaderLog.onPropose = func(context.Context, *Proposal) error { return context.DeadlineExceeded }
+	p.leaderLog.onPropose = func(proposal *raft.Proposal) { proposal.Failed(raft.ErrOverloaded) }
 	a := ask(p.follower, "PUT", "/v1/kv/k", "v")
 	if wantProblem(t, a, 429, api.CodeOverloaded, api.OutcomeNotApplied).Node != "n2" {
 		t.Error("the refusal is not the leader's own")

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft"
+	"raftkv/raft/core"
 )
 
 // Fuzz target: whatever a client sends, it gets an answer that fits: an error
@@ -91,32 +93,31 @@ func FuzzKeyInPath(f *testing.F) {
 
 // instantLog chooses every proposal and keeps nothing, for benchmarks.
 type instantLog struct {
-	applyCh chan ApplyMsg
-	queue   chan *Proposal
-	status  Status
+	applyCh chan raft.ApplyMsg
+	queue   chan *raft.Proposal
+	status  raft.Status
 }
 
 func newInstantLog() *instantLog {
 	l := &instantLog{
-		applyCh: make(chan ApplyMsg, 1024), queue: make(chan *Proposal, 1024),
-		status: Status{ID: "n1", Leader: "n1", Role: "leader", Term: 1},
+		applyCh: make(chan raft.ApplyMsg, 1024), queue: make(chan *raft.Proposal, 1024),
+		status: statusOf("n1", core.Leader, 1),
 	}
 	go func() {
 		index := 0
 		for p := range l.queue {
 			index++
 			p.Placed(uint64(index), 1)
-			l.applyCh <- ApplyMsg{CommandValid: true, Command: p.Command, CommandIndex: index}
+			l.applyCh <- raft.ApplyMsg{CommandValid: true, Command: p.Command, CommandIndex: index}
 		}
 		close(l.applyCh)
 	}()
 	return l
 }
 
-func (l *instantLog) Propose(_ context.Context, p *Proposal) error { l.queue <- p; return nil }
-func (l *instantLog) ReadIndex(context.Context) (uint64, error)    { return 0, nil }
-func (l *instantLog) Status() Status                               { return l.status }
-func (l *instantLog) Transfer(context.Context, string) error       { return nil }
+func (l *instantLog) Propose(p *raft.Proposal)                  { l.queue <- p }
+func (l *instantLog) ReadIndex(context.Context) (uint64, error) { return 0, nil }
+func (l *instantLog) Status() *raft.Status                      { return &l.status }
 
 // nowhere is a ResponseWriter that keeps nothing.
 type nowhere struct{ header http.Header }

@@ -105,17 +105,21 @@ func (s *Server) serveStatus(x *exchange) error {
 	status := api.Status{
 		Node:    s.config.NodeID,
 		Cluster: s.config.ClusterID,
-		Role:    c.Role,
+		Role:    c.Role.String(),
 		Term:    c.Term,
 		Leader:  string(c.Leader),
-		Commit:  c.Commit,
+		Commit:  c.CommitIndex,
 		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex},
 		Build:   s.config.Build,
 	}
+	now := time.Now()
 	for _, p := range c.Peers {
-		peer := api.Peer{Node: string(p.ID), Match: p.Match, Next: p.Next, Lag: p.Lag, LastContactMs: -1}
-		if p.LastContact >= 0 {
-			peer.LastContactMs = p.LastContact.Milliseconds()
+		peer := api.Peer{
+			Node: string(p.ID), Match: p.MatchIndex, Next: p.NextIndex,
+			Lag: c.LastIndex - min(p.MatchIndex, c.LastIndex), LastContactMs: -1,
+		}
+		if at, heard := c.Contacts[p.ID]; heard {
+			peer.LastContactMs = max(now.Sub(at), 0).Milliseconds()
 		}
 		status.Peers = append(status.Peers, peer)
 	}

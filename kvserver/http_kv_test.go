@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft"
 )
 
 // Goal: the life of a key over HTTP is what the contract says: statuses, bodies,
@@ -268,7 +269,7 @@ func TestAPanicInAHandlerIsAnsweredAndKeepsTheServer(t *testing.T) {
 
 type panicking struct{ *fakeLog }
 
-func (panicking) Propose(context.Context, *Proposal) error  { panic("planted") }
+func (panicking) Propose(*raft.Proposal)                    { panic("planted") }
 func (panicking) ReadIndex(context.Context) (uint64, error) { panic("planted") }
 
 // Goal: the table of errors is complete and does not contradict itself.

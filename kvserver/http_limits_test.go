@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft"
+	"raftkv/raft/core"
 )
 
 // Goal: more writes or reads than allowed are refused at the door with 429,
@@ -124,9 +126,10 @@ func TestStatusDescribesTheNode(t *testing.T) {
 		s, log := newServer(t, nil)
 		log.deliver(putCommand("key", "value"))
 		synctest.Wait()
-		log.set(func(st *Status) {
-			st.FirstIndex, st.LastIndex, st.Commit = 1, 5, 4
-			st.Peers = []PeerStatus{{ID: "n2", Match: 4, Next: 6, Lag: 1, LastContact: 20 * time.Millisecond}, {ID: "n3", Lag: 5, LastContact: -1}}
+		log.set(func(st *raft.Status) {
+			st.FirstIndex, st.LastIndex, st.CommitIndex = 1, 5, 4
+			st.Peers = []core.PeerStatus{{ID: "n2", MatchIndex: 4, NextIndex: 6}, {ID: "n3", NextIndex: 1}}
+			st.Contacts = map[core.ID]time.Time{"n2": time.Now().Add(-20 * time.Millisecond)}
 		})
 		a := ask(s, "GET", "/v1/status", "")
 		wantStatus(t, a, 200)
@@ -185,7 +188,7 @@ func TestTheClientPortHasLimits(t *testing.T) {
 	if h.ReadHeaderTimeout <= 0 || h.ReadHeaderTimeout > 5*time.Second || h.ReadTimeout <= 0 || h.IdleTimeout <= 0 || h.MaxHeaderBytes != 32<<10 {
 		t.Errorf("%+v", h)
 	}
-	config, err := Config{NodeID: "n", Consensus: newFakeLog("n"), ApplyCh: make(chan ApplyMsg), ClientAddr: func(string) string { return "" }}.withDefaults()
+	config, err := Config{NodeID: "n", Consensus: newFakeLog("n"), ApplyCh: make(chan raft.ApplyMsg), ClientAddr: func(string) string { return "" }}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}

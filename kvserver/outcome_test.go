@@ -9,6 +9,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // inBubble runs a test in virtual time.
@@ -75,7 +76,7 @@ func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
 		log.deliver(earlierLife) // at the index that p was given
 		log.deliver(putCommand("third", "v"))
 		wantSilence(t, answered)
-		p.Failed(ErrLost)
+		p.Failed(raft.ErrLost)
 		second := <-held // tried again, as it may be
 		if string(second.Command) == string(p.Command) {
 			t.Error("the second attempt has the identity of the first")
@@ -95,36 +96,33 @@ func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
 func TestEveryEndOfAProposalHasItsAnswer(t *testing.T) {
 	cases := []struct {
 		name    string
-		end     func(log *fakeLog, p *Proposal) error
+		end     func(log *fakeLog, p *raft.Proposal)
 		status  int
 		code    api.Code
 		outcome api.Outcome
 	}{
-		{"lost each time", func(log *fakeLog, p *Proposal) error { log.place(p); p.Failed(ErrLost); return nil }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"not leader each time", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrNotLeader); return nil }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"leadership is being handed over", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrTransferring); return nil }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"overloaded", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrOverloaded); return nil }, 429, api.CodeOverloaded, api.OutcomeNotApplied},
-		{"too large for the log", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrTooLarge); return nil }, 413, api.CodeValueTooLarge, api.OutcomeNotApplied},
-		{"stopped before it was placed", func(_ *fakeLog, p *Proposal) error { p.Failed(ErrStopped); return nil }, 503, api.CodeStopping, api.OutcomeNotApplied},
-		{"stopped after it was placed", func(log *fakeLog, p *Proposal) error { log.place(p); p.Failed(ErrStopped); return nil }, 504, api.CodeStopping, api.OutcomeUnknown},
-		{"an error that is not in the contract", func(log *fakeLog, p *Proposal) error { log.place(p); p.Failed(errors.New("?")); return nil }, 500, api.CodeInternal, api.OutcomeUnknown},
-		{"not queued: stopped", func(*fakeLog, *Proposal) error { return ErrStopped }, 503, api.CodeStopping, api.OutcomeNotApplied},
-		{"not queued: not leader", func(*fakeLog, *Proposal) error { return ErrNotLeader }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"no end at all", func(log *fakeLog, p *Proposal) error { log.place(p); return nil }, 504, api.CodeTimeout, api.OutcomeUnknown},
-		{"no end, and not even placed", func(*fakeLog, *Proposal) error { return nil }, 504, api.CodeTimeout, api.OutcomeUnknown},
-		{"no end, and the term moved on", func(log *fakeLog, p *Proposal) error {
+		{"lost each time", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrLost) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"not leader each time", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrNotLeader) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"leadership is being handed over", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrTransferring) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"overloaded", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrOverloaded) }, 429, api.CodeOverloaded, api.OutcomeNotApplied},
+		{"too large for the log", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrTooLarge) }, 413, api.CodeValueTooLarge, api.OutcomeNotApplied},
+		{"stopped before it was placed", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrStopped) }, 503, api.CodeStopping, api.OutcomeNotApplied},
+		{"stopped after it was placed", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrStopped) }, 504, api.CodeStopping, api.OutcomeUnknown},
+		{"an error that is not in the contract", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(errors.New("?")) }, 500, api.CodeInternal, api.OutcomeUnknown},
+		{"no end at all", func(log *fakeLog, p *raft.Proposal) { log.place(p) }, 504, api.CodeTimeout, api.OutcomeUnknown},
+		{"no end, and not even placed", func(*fakeLog, *raft.Proposal) {}, 504, api.CodeTimeout, api.OutcomeUnknown},
+		{"no end, and the term moved on", func(log *fakeLog, p *raft.Proposal) {
 			log.place(p)
-			log.set(func(s *Status) { s.Term++; s.Leader = "n2" })
-			return nil
+			log.set(func(s *raft.Status) { s.Term++; s.Leader = "n2" })
 		}, 504, api.CodeLeadershipLost, api.OutcomeUnknown},
-		{"the node stops", func(log *fakeLog, p *Proposal) error { log.place(p); log.stop(); return nil }, 504, api.CodeStopping, api.OutcomeUnknown},
+		{"the node stops", func(log *fakeLog, p *raft.Proposal) { log.place(p); log.stop() }, 504, api.CodeStopping, api.OutcomeUnknown},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				s, log := newServer(t, nil)
 				before := stateOf(s)
-				log.onPropose = func(_ context.Context, p *Proposal) error { return c.end(log, p) }
+				log.onPropose = func(p *raft.Proposal) { c.end(log, p) }
 				began := time.Now()
 				wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), c.status, c.code, c.outcome)
 				if took := time.Since(began); took > s.config.RequestTimeout {
@@ -166,14 +164,13 @@ func TestAWriteOfUnknownOutcomeMayStillHappen(t *testing.T) {
 func TestADefiniteLossIsTriedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		ends := []error{ErrLost, ErrTransferring}
-		log.onPropose = func(_ context.Context, p *Proposal) error {
+		ends := []error{raft.ErrLost, raft.ErrTransferring}
+		log.onPropose = func(p *raft.Proposal) {
 			if n := log.attempts(); n <= len(ends) {
 				p.Failed(ends[n-1])
-				return nil
+				return
 			}
 			log.choose(p)
-			return nil
 		}
 		wantStatus(t, ask(s, "POST", "/v1/kv/k?op=append", "once"), 200)
 		if got := stored(s, "k"); got != "once" || log.attempts() != 3 {
@@ -208,8 +205,7 @@ func TestAWriteWaitsForALeaderABoundedTime(t *testing.T) {
 
 // Goal: Close ends every request that waits, each with the truth about it, and
 // refuses new ones.
-// Method: one write that was placed, one that is stuck in Propose, one that
-// waits for a leader, one read that waits for the index, one for the applier.
+// Method: one write that was placed, one that waits for a leader, one read that waits for the index, one for the applier.
 func TestCloseEndsEverythingThatWaits(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
@@ -219,10 +215,8 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 		placed := later(func() answer { return ask(s, "PUT", "/v1/kv/a", "v") })
 		<-held
 		log.mu.Lock()
-		log.onPropose = func(ctx context.Context, _ *Proposal) error { return stuck(ctx) }
 		log.onRead = func(ctx context.Context) (uint64, error) { return 0, stuck(ctx) }
 		log.mu.Unlock()
-		queueing := later(func() answer { return ask(s, "PUT", "/v1/kv/b", "v") })
 		asking := later(func() answer { return ask(s, "GET", "/v1/kv/a", "") })
 		synctest.Wait()
 		log.mu.Lock()
@@ -236,7 +230,6 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 
 		s.Close()
 		wantProblem(t, <-placed, 504, api.CodeStopping, api.OutcomeUnknown)
-		wantProblem(t, <-queueing, 503, api.CodeStopping, api.OutcomeNotApplied)
 		wantProblem(t, <-leaderless, 503, api.CodeStopping, api.OutcomeNotApplied)
 		wantProblem(t, <-asking, 503, api.CodeStopping, api.OutcomeNotApplied)
 		wantProblem(t, <-lagging, 503, api.CodeStopping, api.OutcomeNotApplied)
@@ -246,16 +239,6 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 		log.setLeader("n1")
 		wantProblem(t, ask(s, "PUT", "/v1/kv/a", "v"), 503, api.CodeStopping, api.OutcomeNotApplied)
 		s.Close() // again is harmless
-	})
-}
-
-// Goal: a queue that stays full is overload, and nothing happened.
-// Method: Propose blocks until the request's time is over.
-func TestAFullQueueIsOverload(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, nil)
-		log.onPropose = func(ctx context.Context, _ *Proposal) error { <-ctx.Done(); return ctx.Err() }
-		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
 	})
 }
 
@@ -281,7 +264,7 @@ func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
 	s, log := newServer(t, nil)
 	for i := range 500 {
 		ctx, cancel := context.WithCancel(context.Background())
-		log.onPropose = func(_ context.Context, p *Proposal) error {
+		log.onPropose = func(p *raft.Proposal) {
 			if i%2 == 0 {
 				c, err := kv.DecodeCommand(p.Command)
 				if err != nil {
@@ -289,10 +272,9 @@ func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
 				}
 				s.waiting.finish([]kv.Result{{ID: c.ID, Revision: 9}})
 			} else {
-				p.Failed(ErrLost)
+				p.Failed(raft.ErrLost)
 			}
 			cancel()
-			return nil
 		}
 		r, err := s.propose(ctx, kv.Command{Op: kv.OpDelete, Key: []byte("k")})
 		if i%2 == 0 && (err != nil || r.Revision != 9) {

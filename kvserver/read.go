@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // reading is what a read saw.
@@ -58,11 +59,11 @@ func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
 	switch {
 	case err == nil:
 		return index, nil
-	case s.stopping(), errors.Is(err, ErrStopped):
+	case s.stopping(), errors.Is(err, raft.ErrStopped):
 		return 0, fail(errStopping, err, "this node is stopping")
 	case ctx.Err() != nil:
 		return 0, fail(errReadTimeout, err, "no majority confirmed the leader in time")
-	case errors.Is(err, ErrOverloaded):
+	case errors.Is(err, raft.ErrOverloaded):
 		return 0, fail(errOverloaded, err, "the leader has as many reads waiting as it may")
 	}
 	return 0, fail(errNoLeader, err, "no leader is known that could confirm the read")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft"
 )
 
 // Goal: a linearizable read is served only from a store that has everything up
@@ -43,10 +44,10 @@ func TestAReadThatCannotBeConfirmedIsRefused(t *testing.T) {
 		status int
 		code   api.Code
 	}{
-		{"no leader", func(context.Context) (uint64, error) { return 0, ErrNotLeader }, 503, api.CodeNoLeader},
+		{"no leader", func(context.Context) (uint64, error) { return 0, raft.ErrNotLeader }, 503, api.CodeNoLeader},
 		{"some other error", func(context.Context) (uint64, error) { return 0, errors.New("lost") }, 503, api.CodeNoLeader},
-		{"overloaded", func(context.Context) (uint64, error) { return 0, ErrOverloaded }, 429, api.CodeOverloaded},
-		{"stopped", func(context.Context) (uint64, error) { return 0, ErrStopped }, 503, api.CodeStopping},
+		{"overloaded", func(context.Context) (uint64, error) { return 0, raft.ErrOverloaded }, 429, api.CodeOverloaded},
+		{"stopped", func(context.Context) (uint64, error) { return 0, raft.ErrStopped }, 503, api.CodeStopping},
 		{"no answer", func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }, 504, api.CodeTimeout},
 		{"never applied", func(context.Context) (uint64, error) { return 99, nil }, 503, api.CodeBehind},
 	}
@@ -80,7 +81,7 @@ func TestAReadWaitsForALeader(t *testing.T) {
 		began := time.Now()
 		log.onRead = func(context.Context) (uint64, error) {
 			if time.Since(began) < 400*time.Millisecond {
-				return 0, ErrNotLeader
+				return 0, raft.ErrNotLeader
 			}
 			return 0, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // remote carries a write to the leader on another node and brings the answer
@@ -56,14 +57,11 @@ func (s *Server) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
 	defer s.waiting.withdraw(w) // nothing to do unless the code below panics
 	c.ID = kv.RequestID{Origin: s.origin, Number: w.number}
 	c.Time = uint64(time.Now().UnixMilli())
-	err := s.consensus.Propose(ctx, &Proposal{
+	s.consensus.Propose(&raft.Proposal{
 		Command: kv.EncodeCommand(c),
 		Placed:  func(_, term uint64) { w.term.Store(term) },
 		Failed:  func(err error) { s.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
 	})
-	if err != nil {
-		return kv.Result{}, notQueued(ctx, err)
-	}
 	select {
 	case e := <-w.done:
 		return e.result, e.err
@@ -81,30 +79,19 @@ func (s *Server) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
 // proposalFailed translates what consensus said of a queued proposal.
 func proposalFailed(err error, placed bool) error {
 	switch {
-	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrLost), errors.Is(err, ErrTransferring):
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLost), errors.Is(err, raft.ErrTransferring):
 		return fail(errNoLeader, err, "the leader changed before the write was chosen")
-	case errors.Is(err, ErrOverloaded):
+	case errors.Is(err, raft.ErrOverloaded):
 		return fail(errOverloaded, err, "the leader holds as much uncommitted work as it may")
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, raft.ErrTooLarge):
 		return fail(errValueTooLarge, err, "the write is larger than an entry of the log may be")
-	case errors.Is(err, ErrStopped) && !placed:
+	case errors.Is(err, raft.ErrStopped) && !placed:
 		return fail(errStopping, err, "this node stopped before the write was on its way")
-	case errors.Is(err, ErrStopped):
+	case errors.Is(err, raft.ErrStopped):
 		return fail(errStoppingUnknown, err, "this node stopped while the write was under way; it may still happen")
 	}
 	// An error that is not in the contract cannot be taken for a promise.
 	return fail(errInternal, err, "the log ended the write with an error that says nothing of its outcome")
-}
-
-// notQueued translates an error of Propose itself: the write did not happen.
-func notQueued(ctx context.Context, err error) error {
-	if errors.Is(err, ErrStopped) || errors.Is(context.Cause(ctx), errStopping) {
-		return fail(errStopping, err, "this node stopped before the write was on its way")
-	}
-	if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrTransferring) {
-		return fail(errNoLeader, err, "the leader changed before the write was on its way")
-	}
-	return fail(errOverloaded, err, "the node could not take the write in time")
 }
 
 // lostSight says that a write was on its way when ctx ended. It makes no guess
