@@ -1,0 +1,59 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+
+	"raftkv/raft/vfs"
+)
+
+// ErrClosed is the answer to every use of a WAL after Close.
+var ErrClosed = errors.New("wal: the log is closed")
+
+// CorruptionError says that bytes which were durable once are damaged or
+// missing. Nothing was changed on the disk.
+type CorruptionError struct {
+	File   string // path of the damaged or missing file
+	Offset int64  // of the first bad byte or record in it
+	Reason string
+}
+
+func (e *CorruptionError) Error() string {
+	return fmt.Sprintf("wal: %s is damaged at byte %d: %s; a server that forgot something must not vote or answer, so this one does not start: "+
+		"keep a copy of the directory, check the disk, and replace the server by a new one with an id of its own and an empty directory",
+		e.File, e.Offset, e.Reason)
+}
+
+// IdentityError says that a data directory belongs to another server.
+type IdentityError struct {
+	File                      string
+	ClusterID, NodeID         string // what the file says
+	WantClusterID, WantNodeID string // what Open was asked for
+}
+
+func (e *IdentityError) Error() string {
+	return fmt.Sprintf("wal: %s belongs to node %q of cluster %q, not to node %q of cluster %q: "+
+		"point this server at its own data directory, or correct its node and cluster ids",
+		e.File, e.NodeID, e.ClusterID, e.WantNodeID, e.WantClusterID)
+}
+
+// VersionError says that a file was written by a newer raftkv.
+type VersionError struct {
+	File    string
+	Version uint32 // of the file
+	Newest  uint32 // that this code reads
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("wal: %s has format version %d, this raftkv reads versions up to %d: start the newer raftkv that wrote it",
+		e.File, e.Version, e.Newest)
+}
+
+// diskError wraps the error of a file-system operation that was part of doing
+// something to path.
+func diskError(doing, path string, err error) error {
+	if vfs.IsNoSpace(err) {
+		return fmt.Errorf("wal: %s %s: the disk is full: free some space and start the server again, nothing acknowledged is lost: %w", doing, path, err)
+	}
+	return fmt.Errorf("wal: %s %s: %w", doing, path, err)
+}

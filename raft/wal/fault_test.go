@@ -1,0 +1,248 @@
+package wal
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// script is what came of runScript.
+type script struct {
+	machine  *machine
+	opened   error
+	prepared error
+	saved    error   // the first error of Save
+	later    []error // what Save answered after that
+	closed   error
+}
+
+// err is the first error of the script.
+func (s *script) err() error {
+	for _, err := range []error{s.opened, s.prepared, s.saved, s.closed} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runScript is a short life that takes every step there is: create, save,
+// prepare, roll with and without a spare, a batch larger than a segment, close.
+// It goes on after an error, as a careless caller would.
+func runScript(m *machine, fsys vfs.FS) *script {
+	s := &script{machine: m}
+	w, _, err := Open(testOptions(fsys))
+	if s.opened = err; err != nil {
+		return s
+	}
+	draw := seeded(4)
+	for i, size := range []int{10, 900, 900, 1, 900, 900, 3000} {
+		if i == 2 {
+			s.prepared = w.Prepare()
+		}
+		if s.saved != nil {
+			s.later = append(s.later, w.Save(&core.Write{Seq: uint64(m.acked + 1), Term: 100}))
+			continue
+		}
+		b := m.saved.next(draw, 3, size)
+		b.Seq = uint64(i + 1)
+		if s.saved = w.Save(b); s.saved == nil {
+			m.acked++
+		}
+	}
+	s.closed = w.Close()
+	return s
+}
+
+// runWith runs the script on a new disk with one fault.
+func runWith(fault vfs.Fault) *script {
+	m := newMachine(1)
+	fsys := vfs.NewFaulty(m.disk)
+	fsys.Inject(fault)
+	return runScript(m, fsys)
+}
+
+// Goal: after any error of the disk the log is dead: the error comes out of that
+// Save and, the same, of every later one; nothing is tried again; and the next
+// start finds all that was acknowledged. Method: make every single operation of
+// a life fail in turn, with EIO, with ENOSPC, with a short write; then kill the
+// process or cut the power in every way.
+func TestEveryFailingOperation(t *testing.T) {
+	struck := 0
+	for _, kind := range vfs.Kinds {
+		for nth := range operations(t)[kind] {
+			for _, fault := range []vfs.Fault{{Err: syscall.EIO}, {Err: syscall.ENOSPC}, {Err: syscall.ENOSPC, Short: 7, Sticky: true}, {Err: syscall.EIO, Short: 100}} {
+				fault.Kind, fault.Nth = kind, nth+1
+				if kind != vfs.OpWrite && fault.Short > 0 {
+					continue
+				}
+				for ending := range 1 + len(vfs.Models) {
+					l := runWith(fault)
+					if l.err() == nil {
+						if kind != vfs.OpClose {
+							t.Fatalf("%+v: nobody was told", fault)
+						}
+						break
+					}
+					struck++
+					checkDeath(t, l, fault)
+					endLife(t, l.machine, ending, fault)
+				}
+			}
+		}
+	}
+	if struck < 500 {
+		t.Errorf("only %d faults struck", struck)
+	}
+}
+
+// operations counts what the script does on a healthy disk.
+func operations(t *testing.T) map[vfs.Kind]int {
+	t.Helper()
+	m := newMachine(1)
+	fsys := vfs.NewFaulty(m.disk)
+	must(t, runScript(m, fsys).err())
+	counts := map[vfs.Kind]int{}
+	for _, kind := range vfs.Kinds {
+		counts[kind] = fsys.Count(kind)
+	}
+	return counts
+}
+
+// checkDeath checks what the caller was told.
+func checkDeath(t *testing.T, l *script, fault vfs.Fault) {
+	t.Helper()
+	for _, err := range []error{l.opened, l.prepared, l.saved, l.closed} {
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, fault.Err) {
+			t.Fatalf("%+v: the error %v does not wrap %v", fault, err, fault.Err)
+		}
+		if fault.Err == syscall.ENOSPC && !strings.Contains(err.Error(), "disk is full") {
+			t.Fatalf("%+v: a full disk is called %v", fault, err)
+		}
+	}
+	for _, err := range l.later {
+		if err != l.saved {
+			t.Fatalf("%+v: first %v, later %v", fault, l.saved, err)
+		}
+	}
+	if l.prepared != nil && fault.Err == syscall.EIO && l.saved == nil {
+		t.Fatalf("%+v: Prepare failed with %v, yet Save went on", fault, l.prepared)
+	}
+}
+
+// endLife cuts the power or kills the process and checks two more starts.
+func endLife(t *testing.T, m *machine, ending int, fault vfs.Fault) {
+	t.Helper()
+	if ending < len(vfs.Models) {
+		m.disk = m.disk.Crash(m.rng, vfs.Models[ending])
+	} else {
+		m.disk = m.disk.Kill()
+	}
+	for start := range 2 {
+		if err := m.live(0, start); err != nil {
+			t.Fatalf("%+v, ending %d, start %d: %v", fault, ending, start+1, err)
+		}
+	}
+}
+
+// Goal: a log whose Prepare failed for any reason but a full disk accepts nothing
+// more; with a full disk it goes on until its segment is used up and then says
+// so. Method: fail the spare's write.
+func TestPrepareFails(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		dies bool
+	}{{syscall.EIO, true}, {syscall.ENOSPC, false}} {
+		disk := vfs.NewCrashable()
+		fsys := vfs.NewFaulty(disk)
+		w, _, err := Open(testOptions(fsys))
+		must(t, err)
+		fsys.Inject(vfs.Fault{Kind: vfs.OpCreate, Nth: 2, Err: test.err, Sticky: true})
+		if err := w.Prepare(); !errors.Is(err, test.err) {
+			t.Fatalf("Prepare: %v", err)
+		}
+		h, rng, saved := newHistory(), seeded(2), 0
+		for i := range 100 {
+			b := h.next(rng, 4, 200)
+			b.Seq = uint64(i + 1)
+			if err = w.Save(b); err != nil {
+				break
+			}
+			saved++
+		}
+		if !errors.Is(err, test.err) || test.dies != (saved == 0) {
+			t.Errorf("%v: %d batches saved, then %v", test.err, saved, err)
+		}
+		must(t, w.Close())
+		must(t, reopen(t, disk, h, saved).Close()) // there is room again
+	}
+}
+
+// Goal: a disk that fails a sync and then pretends never gets a second chance,
+// so the lie costs nothing that was acknowledged. Method: every sync of a life
+// fails with the lie; then the power goes.
+func TestLyingSyncThenPowerCut(t *testing.T) {
+	struck := 0
+	for nth := 1; nth <= operations(t)[vfs.OpSync]; nth++ {
+		for _, model := range vfs.Models {
+			l := runWith(vfs.Fault{Kind: vfs.OpSync, Nth: nth, Err: syscall.EIO, Lie: true})
+			if l.err() == nil {
+				continue
+			}
+			struck++
+			m := l.machine
+			m.disk = m.disk.Crash(m.rng, model)
+			for range 2 {
+				if err := m.live(0, 3); err != nil {
+					t.Fatalf("sync %d, %v: %v", nth, model, err)
+				}
+			}
+		}
+	}
+	if struck < 40 {
+		t.Errorf("only %d lies were told", struck)
+	}
+}
+
+// Goal: the worst form of the lie: the process restarts on the living machine,
+// reads from the cache what the disk never got, and only then the power goes.
+// The next start may refuse the log; it may never come up without a batch that
+// an earlier start vouched for. Method: every sync of a life in turn; restart,
+// save some, cut the power, start.
+func TestLyingSyncThenRestartThenPowerCut(t *testing.T) {
+	struck, refused := 0, 0
+	for nth := 1; nth <= operations(t)[vfs.OpSync]; nth++ {
+		for saves := range 3 {
+			for _, model := range vfs.Models {
+				l := runWith(vfs.Fault{Kind: vfs.OpSync, Nth: nth, Err: syscall.EIO, Lie: true})
+				if l.err() == nil {
+					continue
+				}
+				struck++
+				m := l.machine
+				m.disk = m.disk.Kill()
+				if err := m.run(m.disk, saves); err != nil {
+					t.Fatalf("sync %d, restart: %v", nth, err)
+				}
+				m.disk = m.disk.Crash(m.rng, model)
+				err := m.live(0, 3)
+				var damage *CorruptionError
+				if errors.As(err, &damage) {
+					refused++
+				} else if err != nil {
+					t.Fatalf("sync %d, %d saves, %v: %v", nth, saves, model, err)
+				}
+			}
+		}
+	}
+	if struck < 100 || refused == 0 || refused == struck {
+		t.Errorf("%d lies were told, %d logs refused", struck, refused)
+	}
+}

@@ -1,0 +1,201 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"slices"
+	"testing"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// reseal gives the damaged or invented records of a segment valid checksums, from
+// the front as far as their lengths lead. Without it a fuzzer never gets past the
+// first checksum.
+func reseal(b []byte) []byte {
+	b = slices.Clone(b)
+	if len(b) < segmentHeaderBytes {
+		return b
+	}
+	copy(b, segmentMagic)
+	binary.LittleEndian.PutUint32(b[12:], checksum(b[:12]))
+	segment := checksum(b[20:segmentHeaderBytes])
+	binary.LittleEndian.PutUint32(b[16:], segment)
+	last, number := segment, binary.LittleEndian.Uint64(b[40:])
+	for at := int64(segmentHeaderBytes); at+recordHeaderBytes <= int64(len(b)); {
+		header := b[at : at+recordHeaderBytes]
+		length := binary.LittleEndian.Uint64(header[16:])
+		if header[12] == 0 || length > uint64(int64(len(b))-at-recordHeaderBytes) {
+			break
+		}
+		if Type(header[12]) == TypeBatch {
+			number++
+		}
+		payload := b[at+recordHeaderBytes : min(int64(len(b)), at+recordHeaderBytes+padded(int64(length)))]
+		clear(payload[length:])
+		h := recordHeader{previous: last, payload: checksum(payload), kind: Type(header[12]), length: length, number: number}
+		h.encode(header, segment, at)
+		if h.kind == TypeBatch {
+			last = h.checksum
+		}
+		at = h.end(at)
+	}
+	return b
+}
+
+// unpack puts back the zeros that fill up a segment's header. Inputs are kept
+// without them: a fuzzer wastes its time on what never matters.
+func unpack(b []byte) []byte {
+	if len(b) < headerFieldsTo {
+		return b
+	}
+	segment := make([]byte, segmentHeaderBytes, segmentHeaderBytes+len(b))
+	copy(segment, b[:headerFieldsTo])
+	return append(segment, b[headerFieldsTo:]...)
+}
+
+// FuzzReader feeds arbitrary bytes as the only segment of a log to the reader.
+// It must never panic, must take no more memory than 4 times the input and
+// 64 KiB, and whatever Open would accept must be the same when read again.
+func FuzzReader(f *testing.F) {
+	disk, _ := build(f, 31, 5, true)
+	ends, _ := batchEnds(f, disk, 1)
+	whole := content(f, disk, segmentPath(1))[:ends[4]+recordHeaderBytes]
+	add := func(b []byte) {
+		if len(b) >= segmentHeaderBytes {
+			b = append(slices.Clone(b[:headerFieldsTo]), b[segmentHeaderBytes:]...)
+		}
+		f.Add(b, false)
+		f.Add(b, true)
+	}
+	add(whole)
+	add(whole[:segmentHeaderBytes])
+	add(whole[:ends[2]])
+	add(whole[:ends[3]-9])
+	add([]byte{})
+	add(make([]byte, segmentHeaderBytes+100))
+	for _, at := range []int64{8, 32, 64, segmentHeaderBytes + 12, segmentHeaderBytes + 16, segmentHeaderBytes + 23, segmentHeaderBytes + recordHeaderBytes + 16, ends[0] + 12, ends[1] + recordHeaderBytes} {
+		b := slices.Clone(whole)
+		b[at] = 0xff
+		add(b)
+	}
+	// Entries as small as they get, the worst ratio of memory to input, in a
+	// segment that claims to be huge.
+	w := &core.Write{Term: 1, From: 1}
+	for i := range uint64(1000) {
+		w.Entries = append(w.Entries, core.Entry{Index: i + 1, Term: 1})
+	}
+	payload := appendBatch(nil, w)
+	tiny := slices.Clone(whole[:segmentHeaderBytes])
+	binary.LittleEndian.PutUint64(tiny[32:], 1<<40)
+	tiny = append(tiny, make([]byte, recordHeaderBytes)...)
+	tiny[segmentHeaderBytes+12] = byte(TypeBatch)
+	binary.LittleEndian.PutUint64(tiny[segmentHeaderBytes+16:], uint64(len(payload)))
+	add(append(tiny, payload...))
+
+	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
+		b = unpack(b)
+		if sealed {
+			b = reseal(b)
+		}
+		fsys := oneFile(b)
+		var batches int
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := Inspect(fsys, testDir, func(r Record) error {
+			if r.Type == TypeBatch {
+				batches++
+			}
+			return nil
+		})
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(4*len(b)+64<<10) {
+			t.Fatalf("%d bytes of memory for %d bytes of input", used, len(b))
+		}
+		var damage *CorruptionError
+		var version *VersionError
+		if err != nil && !errors.As(err, &damage) && !errors.As(err, &version) {
+			t.Fatalf("Inspect: %v", err)
+		}
+		found, state, err := readOnly(fsys)
+		if err != nil {
+			return
+		}
+		if found.at.number < uint64(batches) {
+			t.Fatalf("Inspect showed %d batches, Open found number %d", batches, found.at.number)
+		}
+		again, second, err := readOnly(fsys)
+		if err != nil || again.at != found.at || len(second.Entries) != len(state.Entries) {
+			t.Fatalf("the second reading differs: %v", err)
+		}
+	})
+}
+
+// oneFile is a disk with the given bytes as segment 1.
+func oneFile(b []byte) vfs.FS {
+	disk := vfs.NewCrashable()
+	if err := disk.MkdirAll(testDir); err != nil {
+		panic(err)
+	}
+	f, err := disk.Create(segmentPath(1))
+	if err != nil {
+		panic(err)
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		panic(err)
+	}
+	return disk
+}
+
+// FuzzRecord checks that what was encoded is decoded the same, that the place,
+// the segment and every byte of a record's header are under its checksum, and
+// that arbitrary payloads are decoded without a panic.
+func FuzzRecord(f *testing.F) {
+	f.Add(uint64(3), "n1", uint64(1), []byte("data"), uint8(2), uint32(7), int64(4096))
+	f.Add(uint64(1)<<63, "", uint64(0), []byte{}, uint8(0), uint32(0), int64(0))
+	f.Fuzz(func(t *testing.T, term uint64, vote string, from uint64, data []byte, count uint8, segment uint32, offset int64) {
+		if d, err := decodeBatch(data); err == nil {
+			d.decodeEntries()
+		}
+		w := &core.Write{Term: term, VotedFor: core.ID(vote[:min(len(vote), core.MaxIDBytes)]), From: from}
+		if from > 0 && from < 1<<63 {
+			for i := range uint64(count) {
+				w.Entries = append(w.Entries, core.Entry{Index: from + i, Term: term, Kind: core.Kind(i), Data: data[:min(len(data), int(i))]})
+			}
+		}
+		payload := appendBatch(nil, w)
+		d, err := decodeBatch(payload)
+		if err != nil {
+			t.Fatalf("a batch that was just encoded: %v", err)
+		}
+		entries, err := d.decodeEntries()
+		if err != nil || d.term != w.Term || d.votedFor != w.VotedFor || d.from != w.From || len(entries) != len(w.Entries) {
+			t.Fatalf("%+v became %+v, %v", w, d, err)
+		}
+		if again := appendBatch(nil, &core.Write{Term: d.term, VotedFor: d.votedFor, From: d.from, Entries: entries}); !bytes.Equal(again, payload) {
+			t.Fatal("encoding what was decoded gives other bytes")
+		}
+
+		h := recordHeader{previous: uint32(term), payload: checksum(payload), kind: TypeBatch, length: uint64(len(payload)), number: from}
+		b := make([]byte, recordHeaderBytes)
+		h.encode(b, segment, offset)
+		got, ok := decodeRecordHeader(b, segment, offset)
+		if !ok || got != h {
+			t.Fatalf("header %+v became %+v, %v", h, got, ok)
+		}
+		if _, ok := decodeRecordHeader(b, segment, offset+8); ok {
+			t.Fatal("the header is valid at another place")
+		}
+		if _, ok := decodeRecordHeader(b, segment+1, offset); ok {
+			t.Fatal("the header is valid in another segment")
+		}
+		at := int(count) % (recordHeaderBytes * 8)
+		b[at/8] ^= 1 << (at % 8)
+		if _, ok := decodeRecordHeader(b, segment, offset); ok {
+			t.Fatalf("bit %d of the header is under no checksum", at)
+		}
+	})
+}

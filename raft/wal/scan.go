@@ -1,0 +1,211 @@
+package wal
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"raftkv/raft/vfs"
+)
+
+// image is what a directory holds, and what has to be done before it may be
+// written to. Nothing is changed while it is made.
+type image struct {
+	segments int
+	bytes    int64 // of all segments
+	header   *segmentHeader
+	path     string // of the last segment
+	at       cursor // behind its last batch
+	empty    bool   // it has no batch
+	cut      Cut
+
+	// The segment before the last, which may lack its seal while the last is
+	// empty: then the step from the one to the other was interrupted.
+	previous     *segmentHeader
+	previousPath string
+}
+
+// scanner walks through all segments of a directory.
+type scanner struct {
+	fs    vfs.FS
+	dir   string
+	visit func(Record) error
+
+	window    []byte
+	image     image
+	lastIndex uint64
+	// unsealed is set while the seal of the segment before is not there. That is
+	// an error as soon as the present segment has a batch.
+	unsealed error
+}
+
+// scan reads the log in dir and calls visit for each record, in order. It
+// returns nil when there is no log. Bytes that no crash can leave behind are a
+// CorruptionError; errors of visit are returned as they are. check sees each
+// segment's header before anything else in it.
+func scan(fsys vfs.FS, dir string, check func(*segmentHeader, string) error, visit func(Record) error) (*image, error) {
+	generations, err := listSegments(fsys, dir)
+	if err != nil || len(generations) == 0 {
+		return nil, err
+	}
+	s := &scanner{fs: fsys, dir: dir, visit: visit}
+	// All headers first: what a segment must hold is written in the next one.
+	headers := make([]*segmentHeader, len(generations), len(generations)+1)
+	for i, generation := range generations {
+		if generation != uint64(i+1) {
+			return nil, &CorruptionError{File: s.path(uint64(i + 1)), Reason: fmt.Sprintf("the segment is missing, while %s is there", segmentName(generation))}
+		}
+		r, err := s.open(generation)
+		if err != nil {
+			return nil, err
+		}
+		headers[i] = r.header
+		r.file.Close()
+		if r.header.generation != generation {
+			return nil, r.damaged(0, fmt.Sprintf("the file says that it is segment %s: it was renamed or copied over", segmentName(r.header.generation)))
+		}
+		if err := check(r.header, r.path); err != nil {
+			return nil, err
+		}
+	}
+	headers = append(headers, nil)
+	for i, generation := range generations {
+		r, err := s.open(generation)
+		if err != nil {
+			return nil, err
+		}
+		err = s.segment(r, headers[i+1])
+		r.file.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &s.image, nil
+}
+
+// open opens a segment with the one window that all readers share.
+func (s *scanner) open(generation uint64) (*segmentReader, error) {
+	r, err := openSegment(s.fs, s.path(generation), s.window)
+	if err == nil {
+		s.window = r.window
+	}
+	return r, err
+}
+
+// segment reads one segment; following is the header of the next, nil for the
+// last.
+func (s *scanner) segment(r *segmentReader, following *segmentHeader) error {
+	if err := s.follows(r); err != nil {
+		return err
+	}
+	s.image.previous, s.image.previousPath = s.image.header, s.image.path
+	s.image.header, s.image.path = r.header, r.path
+	s.image.segments++
+	s.image.bytes += r.fileSize
+	s.image.empty = true
+	s.image.at = cursor{offset: segmentHeaderBytes, last: r.header.checksum, number: r.header.number}
+	if err := s.visit(r.headerRecord()); err != nil {
+		return err
+	}
+	for {
+		h, payload, what, err := r.next(s.image.at)
+		if err != nil {
+			return err
+		}
+		if what != foundBatch {
+			return s.endOfSegment(r, h, what, following)
+		}
+		if err := s.batch(r, h, payload); err != nil {
+			return err
+		}
+	}
+}
+
+// follows checks that the segment is the one that belongs behind the last.
+func (s *scanner) follows(r *segmentReader) error {
+	h, before := r.header, s.image.header
+	switch {
+	case before == nil && (h.previous != 0 || h.number != 0 || h.previousEnd != 0 || h.firstIndex != 1):
+		return r.damaged(0, "the first segment says that there is one before it")
+	case before != nil && (h.previous != s.image.at.last || h.number != s.image.at.number || h.previousEnd != s.image.at.offset):
+		return r.damaged(0, fmt.Sprintf("the segment does not follow %s, which ends with batch %d", s.image.path, s.image.at.number))
+	case h.firstIndex != s.lastIndex+1:
+		return r.damaged(0, fmt.Sprintf("the segment continues at index %d a log that ends with index %d", h.firstIndex, s.lastIndex))
+	}
+	return nil
+}
+
+// batch takes over one whole batch.
+func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error {
+	if s.unsealed != nil {
+		return s.unsealed
+	}
+	offset := s.image.at.offset
+	d, err := decodeBatch(payload)
+	if err != nil {
+		return r.damaged(offset, fmt.Sprintf("batch %d is whole but makes no sense: %v", h.number, err))
+	}
+	if d.from > s.lastIndex+1 {
+		return r.damaged(offset, fmt.Sprintf("batch %d starts at index %d, behind a log that ends with index %d", h.number, d.from, s.lastIndex))
+	}
+	if d.from > 0 {
+		s.lastIndex = d.from - 1 + uint64(d.count)
+	}
+	s.image.at = cursor{offset: h.end(offset), last: h.checksum, number: h.number}
+	s.image.empty = false
+	return s.visit(Record{
+		File: r.path, Offset: offset, Bytes: h.end(offset) - offset, Type: TypeBatch, Number: h.number, Checksum: h.checksum,
+		Term: d.term, VotedFor: d.votedFor, From: d.from, Count: d.count, batch: d,
+	})
+}
+
+// endOfSegment judges what stands behind the last whole batch of a segment.
+func (s *scanner) endOfSegment(r *segmentReader, h recordHeader, what found, following *segmentHeader) error {
+	if r.fileSize > r.header.size {
+		if err := r.zeroFrom(r.header.size, "the file is longer than it was made"); err != nil {
+			return err
+		}
+		r.fileSize = r.header.size
+	}
+	if what == foundMark || what == foundSeal {
+		if err := s.visit(r.record(h, s.image.at.offset)); err != nil {
+			return err
+		}
+	}
+	if following == nil {
+		return s.tail(r, h, what)
+	}
+	return s.sealed(r, what, following)
+}
+
+// sealed judges the end of a segment that has another one behind it: everything
+// in it is durable, so whatever is missing or left over is damage.
+func (s *scanner) sealed(r *segmentReader, what found, following *segmentHeader) error {
+	at := s.image.at
+	if s.unsealed != nil {
+		return s.unsealed
+	}
+	if at.offset < following.previousEnd {
+		return r.damaged(at.offset, fmt.Sprintf("batch %d is damaged or missing: the next segment was begun behind byte %d and batch %d",
+			at.number+1, following.previousEnd, following.number))
+	}
+	if what == foundBadPayload {
+		return r.damaged(at.offset, "another batch was begun where the next segment says that this one ends")
+	}
+	if what != foundSeal {
+		s.unsealed = r.damaged(at.offset, "the seal of the full segment is damaged or missing")
+	}
+	return r.zeroFrom(min(at.offset+recordHeaderBytes, r.header.size), "bytes that no record explains, in a segment that is full")
+}
+
+// zeroFrom checks that the file holds nothing but zeros from offset on.
+func (r *segmentReader) zeroFrom(offset int64, reason string) error {
+	l, err := r.leftoversFrom(offset)
+	if err == nil && !l.none() {
+		err = r.damaged(l.first, reason)
+	}
+	return err
+}
+
+func (s *scanner) path(generation uint64) string {
+	return filepath.Join(s.dir, segmentName(generation))
+}

@@ -1,0 +1,138 @@
+package wal
+
+import (
+	"encoding/binary"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// formatVersion is the version of the format that this code writes, and the
+// newest it reads.
+const formatVersion = 1
+
+// segmentMagic starts every segment.
+const segmentMagic = "raftkv\x00W"
+
+// segmentHeaderBytes is the length of the header at the start of a segment. It
+// fills a block of its own, so that no write to a batch ever touches it.
+//
+//	  0 8   magic
+//	  8 u32 format version
+//	 12 u32 checksum of the 12 bytes before: these 16 bytes are the same in every version
+//	 16 u32 checksum of the rest of the header
+//	 20 u32 checksum of the last batch of the segment before, or of that segment's header if it has none; 0 in the first
+//	 24 u64 generation, counted from 1
+//	 32 u64 size of the file
+//	 40 u64 number of the last batch before this segment
+//	 48 u64 offset behind the last batch of the segment before; 0 in the first
+//	 56 u64 index behind the last entry before this segment
+//	 64 u32 length of the cluster id, then u32 length of the node id
+//	 72 64  cluster id, padded with zeros
+//	136 64  node id, padded with zeros
+//	200     zeros
+const segmentHeaderBytes = 4096
+
+const (
+	preambleBytes  = 16
+	clusterIDAt    = 72
+	nodeIDAt       = clusterIDAt + core.MaxIDBytes
+	headerFieldsTo = nodeIDAt + core.MaxIDBytes
+)
+
+// segmentHeader is the decoded header of a segment.
+type segmentHeader struct {
+	checksum    uint32
+	previous    uint32 // checksum of the record before the first
+	generation  uint64
+	size        int64
+	number      uint64 // of the last batch before
+	previousEnd int64
+	firstIndex  uint64
+	clusterID   string
+	nodeID      string
+}
+
+// holds says whether a record at offset fits into the segment and leaves room
+// for the mark or seal behind it. A mark or seal needs none behind itself.
+func (h *segmentHeader) holds(r recordHeader, offset int64) bool {
+	room := h.size - offset - recordHeaderBytes
+	if r.kind == TypeBatch {
+		room -= recordHeaderBytes
+	}
+	return room >= 0 && r.length <= uint64(room) && padded(int64(r.length)) <= room
+}
+
+// encode returns the header's bytes and sets h.checksum.
+func (h *segmentHeader) encode() []byte {
+	b := make([]byte, segmentHeaderBytes)
+	copy(b, segmentMagic)
+	binary.LittleEndian.PutUint32(b[8:], formatVersion)
+	binary.LittleEndian.PutUint32(b[12:], checksum(b[:12]))
+	binary.LittleEndian.PutUint32(b[20:], h.previous)
+	binary.LittleEndian.PutUint64(b[24:], h.generation)
+	binary.LittleEndian.PutUint64(b[32:], uint64(h.size))
+	binary.LittleEndian.PutUint64(b[40:], h.number)
+	binary.LittleEndian.PutUint64(b[48:], uint64(h.previousEnd))
+	binary.LittleEndian.PutUint64(b[56:], h.firstIndex)
+	binary.LittleEndian.PutUint32(b[64:], uint32(len(h.clusterID)))
+	binary.LittleEndian.PutUint32(b[68:], uint32(len(h.nodeID)))
+	copy(b[clusterIDAt:nodeIDAt], h.clusterID)
+	copy(b[nodeIDAt:headerFieldsTo], h.nodeID)
+	h.checksum = checksum(b[20:])
+	binary.LittleEndian.PutUint32(b[16:], h.checksum)
+	return b
+}
+
+// decodeSegmentHeader reads the header of the segment file at path.
+func decodeSegmentHeader(b []byte, path string) (*segmentHeader, error) {
+	damaged := func(offset int64, reason string) error {
+		return &CorruptionError{File: path, Offset: offset, Reason: reason}
+	}
+	if string(b[:8]) != segmentMagic || binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
+		return nil, damaged(0, "it does not start as a segment of a log does")
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v > formatVersion {
+		return nil, &VersionError{File: path, Version: v, Newest: formatVersion}
+	} else if v == 0 {
+		return nil, damaged(8, "format version 0 does not exist")
+	}
+	h := &segmentHeader{
+		checksum:    binary.LittleEndian.Uint32(b[16:]),
+		previous:    binary.LittleEndian.Uint32(b[20:]),
+		generation:  binary.LittleEndian.Uint64(b[24:]),
+		size:        int64(binary.LittleEndian.Uint64(b[32:])),
+		number:      binary.LittleEndian.Uint64(b[40:]),
+		previousEnd: int64(binary.LittleEndian.Uint64(b[48:])),
+		firstIndex:  binary.LittleEndian.Uint64(b[56:]),
+	}
+	if h.checksum != checksum(b[20:segmentHeaderBytes]) {
+		return nil, damaged(16, "the checksum of the segment's header does not match")
+	}
+	cluster, node := binary.LittleEndian.Uint32(b[64:]), binary.LittleEndian.Uint32(b[68:])
+	if cluster > core.MaxIDBytes || node > core.MaxIDBytes || h.size < segmentHeaderBytes+recordHeaderBytes || h.previousEnd < 0 {
+		return nil, damaged(20, "the segment's header is whole but makes no sense")
+	}
+	h.clusterID = string(b[clusterIDAt : clusterIDAt+cluster])
+	h.nodeID = string(b[nodeIDAt : nodeIDAt+node])
+	return h, nil
+}
+
+// segment is the segment that is being written.
+type segment struct {
+	segmentHeader
+	path string
+	file vfs.File
+	end  int64  // where the next batch goes
+	last uint32 // checksum of the last batch, or of the header while there is none
+
+	mark [recordHeaderBytes]byte // memory for writeMark
+}
+
+// writeMark writes a mark or seal behind the last batch. It is the caller's to
+// decide whether it must be synced.
+func (s *segment) writeMark(kind Type, number uint64) error {
+	h := recordHeader{previous: s.last, kind: kind, number: number}
+	h.encode(s.mark[:], s.checksum, s.end)
+	return writeFull(s.file, s.mark[:], s.end)
+}

@@ -1,0 +1,222 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"raftkv/raft/vfs"
+)
+
+// spare is a file of durable zeros that waits to become the next segment.
+type spare struct {
+	file vfs.File
+	size int64
+}
+
+// Prepare makes the one spare segment ready, so that the next roll need not wait
+// for it. It writes and syncs a whole segment, or reads one that an earlier run
+// left, and returns at once when a spare is there. Call it from a goroutine of
+// its own, once for every value that NeedsSpare yields.
+//
+// A full disk is an error here but not the end of the log: Save goes on until
+// the present segment is used up. Every other failure of the disk ends it.
+func (w *WAL) Prepare() error {
+	w.spareMu.Lock()
+	defer w.spareMu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.spare != nil {
+		return nil
+	}
+	err := w.reuseSpare()
+	if err == nil && w.spare == nil {
+		err = w.makeSpare(w.segmentBytes, w.usable)
+	}
+	switch {
+	case err == nil || errors.Is(err, ErrClosed) || vfs.IsNoSpace(err):
+		return err
+	}
+	return w.fail(err)
+}
+
+// NeedsSpare yields a value whenever Prepare should be called: after Open and
+// after every roll. It is closed by Close, so a loop over it ends.
+func (w *WAL) NeedsSpare() <-chan struct{} { return w.needs }
+
+// signalNeed wakes whoever waits on NeedsSpare, once.
+func (w *WAL) signalNeed() {
+	select {
+	case w.needs <- struct{}{}:
+	default:
+	}
+}
+
+// reuseSpare takes the spare of an earlier run if it is whole: of the size that
+// is wanted now and nothing but zeros. The name alone says nothing, because a
+// crash may have come at any time.
+func (w *WAL) reuseSpare() error {
+	path := filepath.Join(w.dir, spareName)
+	file, err := w.fs.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return diskError("opening", path, err)
+	}
+	blank, err := isBlank(file, w.segmentBytes, w.usable)
+	if err == nil && blank {
+		err = w.sync(file, path)
+	}
+	if err != nil || !blank {
+		file.Close()
+		return err
+	}
+	w.setSpare(&spare{file: file, size: w.segmentBytes})
+	return nil
+}
+
+// isBlank says whether a file is size zeros. Between pieces it asks whether to
+// go on.
+func isBlank(f vfs.File, size int64, goOn func() error) (bool, error) {
+	if got, err := f.Size(); err != nil || got != size {
+		return false, err
+	}
+	piece := make([]byte, len(zeros))
+	for at := int64(0); at < size; at += int64(len(piece)) {
+		if err := goOn(); err != nil {
+			return false, err
+		}
+		b := piece[:min(int64(len(piece)), size-at)]
+		if n, err := f.ReadAt(b, at); err != nil && (err != io.EOF || n < len(b)) {
+			return false, err
+		}
+		if !bytes.Equal(b, zeros[:len(b)]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// makeSpare makes a file of zeros, in place of any spare there is. It is the
+// caller's to hold spareMu.
+func (w *WAL) makeSpare(size int64, goOn func() error) error {
+	path := filepath.Join(w.dir, spareName)
+	if w.spare != nil {
+		w.spare.file.Close()
+		w.setSpare(nil)
+	}
+	if err := w.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError("removing", path, err)
+	}
+	file, err := w.fs.Create(path)
+	if err != nil {
+		return diskError("creating", path, err)
+	}
+	err = writeZeros(file, 0, size, goOn)
+	if err != nil && !errors.Is(err, ErrClosed) {
+		err = diskError("filling", path, err)
+	}
+	if err == nil {
+		err = w.sync(file, path)
+	}
+	if err == nil {
+		err = w.syncDir()
+	}
+	if err != nil {
+		// A half-made spare is of no use, and the room it takes may be what the
+		// disk lacks. Whatever is left of it, the next start looks before it uses it.
+		file.Close()
+		w.fs.Remove(path)
+		return err
+	}
+	w.setSpare(&spare{file: file, size: size})
+	return nil
+}
+
+func (w *WAL) setSpare(s *spare) {
+	w.spare = s
+	w.mu.Lock()
+	w.stats.SpareReady = s != nil
+	w.mu.Unlock()
+}
+
+// roll ends the present segment and begins one that holds the record r. Each
+// step is durable before the next:
+//
+//  1. the new segment's header, while the file is still named as the spare;
+//  2. its name: from now on the old segment is complete by definition;
+//  3. the old segment's seal: from now on the new one cannot get lost unseen.
+func (w *WAL) roll(r recordHeader) error {
+	w.spareMu.Lock()
+	defer w.spareMu.Unlock()
+	if err := w.usable(); err != nil { // Prepare may have failed while this waited for it
+		return err
+	}
+	size := max(w.segmentBytes, roundUp(segmentHeaderBytes+recordHeaderBytes+padded(int64(r.length))+recordHeaderBytes))
+	if w.spare == nil && size == w.segmentBytes {
+		if err := w.reuseSpare(); err != nil {
+			return err
+		}
+	}
+	if w.spare == nil || w.spare.size < size {
+		if err := w.makeSpare(size, always); err != nil {
+			return err
+		}
+	}
+	old := w.active
+	err := w.begin(segmentHeader{
+		generation: old.generation + 1, previous: old.last, number: w.number, previousEnd: old.end, firstIndex: w.shape.last + 1,
+	})
+	if w.active != old {
+		defer old.file.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.seal(old); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.stats.Rolls++
+	w.mu.Unlock()
+	w.signalNeed()
+	return nil
+}
+
+// begin turns the spare into the active segment with the given header. It is
+// the caller's to hold spareMu.
+func (w *WAL) begin(h segmentHeader) error {
+	spareAt, path := filepath.Join(w.dir, spareName), filepath.Join(w.dir, segmentName(h.generation))
+	s := &segment{segmentHeader: h, path: path, file: w.spare.file, end: segmentHeaderBytes}
+	s.size, s.clusterID, s.nodeID = w.spare.size, w.clusterID, w.nodeID
+	header := s.encode()
+	s.last = s.checksum
+	if err := writeFull(s.file, header, 0); err != nil {
+		return diskError("writing the header of", spareAt, err)
+	}
+	if err := w.sync(s.file, spareAt); err != nil {
+		return err
+	}
+	if err := w.fs.Rename(spareAt, path); err != nil {
+		return diskError("renaming the spare to", path, err)
+	}
+	w.active = s
+	w.setSpare(nil)
+	w.mu.Lock()
+	w.stats.Segments++
+	w.stats.Bytes += s.size
+	w.mu.Unlock()
+	return w.syncDir()
+}
+
+// seal makes the seal behind the last batch of a full segment durable.
+func (w *WAL) seal(s *segment) error {
+	if err := s.writeMark(TypeSeal, w.number); err != nil {
+		return diskError("sealing", s.path, err)
+	}
+	return w.sync(s.file, s.path)
+}

@@ -1,0 +1,285 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// Sizes of segments, in bytes.
+const (
+	// DefaultSegmentBytes keeps both the making of a spare (some 50 ms of disk
+	// time) and the look through an unused tail at start small, while a roll
+	// stays rare.
+	DefaultSegmentBytes = 16 << 20
+	// MinSegmentBytes and MaxSegmentBytes bound Options.SegmentBytes.
+	MinSegmentBytes = 8 << 10
+	MaxSegmentBytes = 1 << 30
+
+	// firstSegmentBytes bounds the segment that a new log starts with: it is made
+	// while the server waits to serve.
+	firstSegmentBytes = 4 << 20
+	segmentAlign      = 4096
+)
+
+// maxKeptBuffer is how much memory one large batch may leave allocated.
+const maxKeptBuffer = 4 << 20
+
+// Options say which log to open.
+type Options struct {
+	FS  vfs.FS // where Dir is; nil means vfs.OS
+	Dir string // the log's own directory; created when missing
+
+	// ClusterID and NodeID name the owner, 1 to core.MaxIDBytes bytes each. They
+	// are written into every file, and a log of another owner is refused.
+	ClusterID, NodeID string
+
+	// SegmentBytes is the size of new segments, rounded up to 4 KiB; 0 means
+	// DefaultSegmentBytes. It may change from one start to the next. A batch that
+	// is larger gets a segment of its own size.
+	SegmentBytes int64
+}
+
+// WAL is an open log. Save and Close belong to one goroutine at a time; all
+// other methods may be called from any, at any time.
+type WAL struct {
+	fs           vfs.FS
+	dir          string
+	clusterID    string
+	nodeID       string
+	segmentBytes int64
+	lock         io.Closer
+
+	// Of the goroutine that calls Save.
+	active *segment
+	number uint64 // of the last batch on disk
+	seq    uint64 // Seq of the last Write
+	shape  shape
+	buffer []byte // encoded batch, kept between calls
+
+	// spareMu is held while the spare is made or used up. Save takes it only to
+	// roll.
+	spareMu sync.Mutex
+	spare   *spare
+	needs   chan struct{}
+
+	// mu guards what follows and is never held during I/O.
+	mu     sync.Mutex
+	failed error // the first error of the disk; nothing is written after it
+	closed bool
+	stats  Stats
+}
+
+// Open opens the log in o.Dir, creates it when there is none, and returns what
+// it holds. Everything in the State is durable when Open returns, and the
+// remains of an interrupted write are gone; see Stats.Cut.
+//
+// It answers a *CorruptionError when bytes are damaged that were durable once, an
+// *IdentityError when the log is another server's, a *VersionError when a newer
+// raftkv wrote it, and an error with vfs.ErrLocked when it is in use. In all
+// these cases nothing was changed.
+func Open(o Options) (*WAL, core.State, error) {
+	w, err := newWAL(o)
+	if err != nil {
+		return nil, core.State{}, err
+	}
+	if err := ensureDirectory(w.fs, w.dir); err != nil {
+		return nil, core.State{}, diskError("creating", w.dir, err)
+	}
+	if err := w.takeLock(); err != nil {
+		return nil, core.State{}, err
+	}
+	state, err := w.recover()
+	if err != nil {
+		w.release()
+		return nil, core.State{}, err
+	}
+	w.signalNeed()
+	return w, state, nil
+}
+
+func newWAL(o Options) (*WAL, error) {
+	if o.FS == nil {
+		o.FS = vfs.OS{}
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = DefaultSegmentBytes
+	}
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		return nil, fmt.Errorf("wal: segments of %d bytes: choose a size from %d to %d", o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
+	}
+	if o.Dir == "" {
+		return nil, errors.New("wal: no directory given: name one for the log to live in")
+	}
+	for _, owner := range [][2]string{{"cluster", o.ClusterID}, {"node", o.NodeID}} {
+		if name, id := owner[0], owner[1]; len(id) == 0 || len(id) > core.MaxIDBytes {
+			return nil, fmt.Errorf("wal: the %s id %q has %d bytes: give one of 1 to %d", name, id, len(id), core.MaxIDBytes)
+		}
+	}
+	return &WAL{
+		fs: o.FS, dir: o.Dir, clusterID: o.ClusterID, nodeID: o.NodeID,
+		segmentBytes: roundUp(o.SegmentBytes), needs: make(chan struct{}, 1),
+	}, nil
+}
+
+// roundUp rounds the size of a segment up to what file systems count in.
+func roundUp(size int64) int64 { return (size + segmentAlign - 1) / segmentAlign * segmentAlign }
+
+// Save makes one batch durable: term, vote, truncation and entries together, or
+// none of it. When it returns nil, the batch and all before it survive anything
+// that the disk survives. The entries are encoded before Save returns and not
+// kept.
+//
+// After an error the batch may or may not be found by the next Open, and the log
+// accepts nothing more: every later Save answers the same error. A batch that no
+// Raft server could want to save is a bug of the caller and panics.
+func (w *WAL) Save(b *core.Write) error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if err := w.check(b); err != nil {
+		// A server that is wrong about its own log is worse than one that is down.
+		panic(fmt.Sprintf("wal: write %d is impossible: %v", b.Seq, err))
+	}
+	if err := w.append(b); err != nil {
+		return w.fail(err)
+	}
+	w.seq = b.Seq
+	w.shape.apply(b.Term, b.VotedFor, b.From, b.Entries)
+	return nil
+}
+
+// check says why no Raft server may save this batch now, or nil.
+func (w *WAL) check(b *core.Write) error {
+	if b.Seq != w.seq+1 {
+		return fmt.Errorf("it follows write %d", w.seq)
+	}
+	if len(b.Entries) > math.MaxUint32 {
+		return fmt.Errorf("%d entries at once", len(b.Entries))
+	}
+	return w.shape.check(b.Term, b.VotedFor, b.From, b.Entries)
+}
+
+// append encodes a batch, writes it behind the last one and syncs it.
+func (w *WAL) append(b *core.Write) error {
+	buffer := append(w.buffer[:0], zeros[:recordHeaderBytes]...)
+	buffer = appendBatch(buffer, b)
+	h := recordHeader{kind: TypeBatch, length: uint64(len(buffer) - recordHeaderBytes), number: w.number + 1}
+	buffer = append(buffer, zeros[:padded(int64(len(buffer)))-int64(len(buffer))]...)
+	if w.buffer = buffer; cap(buffer) > maxKeptBuffer {
+		w.buffer = nil
+	}
+	if !w.active.holds(h, w.active.end) {
+		if err := w.roll(h); err != nil {
+			return err
+		}
+	}
+	s := w.active
+	h.previous = s.last
+	h.payload = checksum(buffer[recordHeaderBytes:])
+	h.encode(buffer, s.checksum, s.end)
+	if err := writeFull(s.file, buffer, s.end); err != nil {
+		return diskError(fmt.Sprintf("writing %d bytes at byte %d of", len(buffer), s.end), s.path, err)
+	}
+	if err := w.sync(s.file, s.path); err != nil {
+		return err
+	}
+	s.end, s.last, w.number = h.end(s.end), h.checksum, h.number
+	// The mark need not be durable. Where it survives, it tells damage to this
+	// batch from a write that a crash interrupted.
+	if err := s.writeMark(TypeMark, w.number); err != nil {
+		return diskError("marking", s.path, err)
+	}
+	w.mu.Lock()
+	w.stats.Batches++
+	w.stats.Entries += uint64(len(b.Entries))
+	w.stats.AppendedBytes += uint64(len(buffer))
+	w.mu.Unlock()
+	return nil
+}
+
+// sync syncs a file and counts it. There is no second try: after a failed sync
+// the kernel may call the data clean that never reached the disk.
+func (w *WAL) sync(f vfs.File, path string) error {
+	if err := f.Sync(); err != nil {
+		return diskError("syncing", path, err)
+	}
+	w.mu.Lock()
+	w.stats.Syncs++
+	w.mu.Unlock()
+	return nil
+}
+
+// syncDir makes the names in the directory durable.
+func (w *WAL) syncDir() error {
+	if err := w.fs.SyncDir(w.dir); err != nil {
+		return diskError("syncing", w.dir, err)
+	}
+	return nil
+}
+
+// usable says whether the log accepts anything.
+func (w *WAL) usable() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return ErrClosed
+	}
+	return w.failed
+}
+
+// fail ends the log's life and returns what ended it, which is err unless
+// something else did before.
+func (w *WAL) fail(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed == nil {
+		w.failed = fmt.Errorf("%w (the log accepts nothing more; the next start will find out what is durable)", err)
+	}
+	return w.failed
+}
+
+// Close writes down that everything is durable, gives the directory back and
+// closes the channel of NeedsSpare. It waits for a Prepare that is under way,
+// which gives up early. Closing twice is allowed. After a failure of the disk
+// nothing more is written.
+func (w *WAL) Close() error {
+	w.mu.Lock()
+	closed, failed := w.closed, w.failed
+	w.closed = true
+	w.mu.Unlock()
+	if closed {
+		return nil
+	}
+	var err error
+	if failed == nil {
+		if err = w.active.writeMark(TypeMark, w.number); err != nil {
+			err = diskError("marking", w.active.path, err)
+		} else {
+			err = w.sync(w.active.file, w.active.path)
+		}
+	}
+	w.release()
+	close(w.needs)
+	return err
+}
+
+// release closes the files and gives the lock back. Errors do not matter here:
+// what had to be durable was synced.
+func (w *WAL) release() {
+	w.spareMu.Lock()
+	defer w.spareMu.Unlock()
+	if w.active != nil {
+		w.active.file.Close()
+	}
+	if w.spare != nil {
+		w.spare.file.Close()
+		w.spare = nil
+	}
+	w.lock.Close()
+}
