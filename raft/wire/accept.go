@@ -1,0 +1,134 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// acceptPause is how long the acceptor rests after an error such as "too many
+// open files", which passes when others close theirs.
+const acceptPause = 50 * time.Millisecond
+
+// accept is the acceptor goroutine.
+func (t *Transport) accept() {
+	for {
+		conn, err := t.config.Listener.Accept()
+		switch {
+		case err == nil:
+			t.admit(conn)
+		case t.ctx.Err() != nil:
+			return
+		case errors.Is(err, net.ErrClosed):
+			t.journal.note(slog.LevelError, "listener", "the listener was closed by somebody else; peers cannot connect to us any more")
+			return
+		default:
+			t.journal.note(slog.LevelError, "accept", "a connection could not be accepted", "cause", err.Error())
+			select {
+			case <-time.After(acceptPause):
+			case <-t.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// admit gives an accepted connection its reader, unless too many others are
+// still waiting to say hello.
+func (t *Transport) admit(conn net.Conn) {
+	t.mu.Lock()
+	crowded := t.strangers >= t.config.MaxStrangers
+	if !crowded {
+		t.strangers++
+	}
+	t.mu.Unlock()
+	if crowded {
+		conn.Close()
+		t.turnedDown(conn, &rejection{ReasonCrowded, "too many connections have not yet said hello"})
+		return
+	}
+	t.work.Go(func() { t.serve(conn) })
+}
+
+// serve is the reader goroutine of an accepted connection, from the hello to
+// the end.
+func (t *Transport) serve(conn net.Conn) {
+	in := t.establish(conn)
+	if in == nil {
+		return
+	}
+	t.work.Go(in.write)
+	in.read()
+	t.retire(in)
+}
+
+// establish exchanges hellos on an accepted connection. It returns nil, having
+// closed it, if the connection did not come to stand.
+func (t *Transport) establish(conn net.Conn) *inbound {
+	if !t.track(conn, func(error) { conn.Close() }) {
+		t.noLongerStranger()
+		return nil
+	}
+	s, p, err := t.receive(conn)
+	t.noLongerStranger()
+	if err != nil {
+		conn.Close()
+		t.forget(conn)
+		if t.ctx.Err() == nil {
+			t.turnedDown(conn, err)
+		}
+		return nil
+	}
+	s.frames.conn, s.frames.stall = conn, t.config.StallTimeout
+	in := newInbound(t, p, conn, s.frames, s.decoder)
+	old, ok := t.install(in)
+	if !ok {
+		return nil
+	}
+	// Our hello comes after the installation: a peer that has it and dials once
+	// more cannot be installed before this connection is, and be replaced by it.
+	if err := s.greetBack(t.ownHello(p.id)); err != nil {
+		in.fail(fmt.Errorf("%w: %w", errLeftEarly, err))
+	} else {
+		p.accepts.Add(1)
+		p.nudge() // the peer is there, so our own connection to it should be, too
+		t.journal.note(slog.LevelInfo, "accepted "+string(p.id), "a peer connected", "peer", string(p.id), "remote", conn.RemoteAddr().String())
+	}
+	if old != nil {
+		// The peer has given the old connection up. Until its reader has handed
+		// over what it held in its hand, ours would overtake it.
+		old.fail(errReplaced)
+		<-old.ended
+	}
+	return in
+}
+
+func (t *Transport) noLongerStranger() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.strangers--
+}
+
+// install makes in the peer's connection and returns the one it replaces. It
+// returns false, having ended in, if Close has already begun.
+func (t *Transport) install(in *inbound) (old *inbound, ok bool) {
+	if !t.track(in.conn, in.fail) {
+		return nil, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old, in.peer.in = in.peer.in, in
+	return old, true
+}
+
+// retire forgets a connection whose reader has ended. Until then a newer one
+// has to find it, to wait for that end.
+func (t *Transport) retire(in *inbound) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if in.peer.in == in {
+		in.peer.in = nil
+	}
+}

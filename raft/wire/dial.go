@@ -1,0 +1,105 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// dial is the dialler goroutine of one peer: it sees to it that there is a
+// connection, from Start to Close, whether anybody wants to send or not. The
+// first election after a start would otherwise wait for it.
+func (t *Transport) dial(p *peer) {
+	pause := backoff{min: t.config.BackoffMin, max: t.config.BackoffMax}
+	for t.ctx.Err() == nil {
+		out, err := t.connect(p)
+		if err == nil {
+			pause.reset()
+			t.run(out)
+		} else if t.ctx.Err() == nil {
+			t.failedToConnect(p, err)
+		}
+		t.rest(p, pause.next())
+	}
+}
+
+// connect makes one attempt to connect.
+func (t *Transport) connect(p *peer) (*outbound, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.config.DialTimeout)
+	defer cancel()
+	conn, err := t.config.Dial(ctx, p.addr)
+	if err != nil {
+		return nil, err
+	}
+	if !t.track(conn, func(error) { conn.Close() }) {
+		return nil, errTransportClosed
+	}
+	s, err := t.introduce(conn, p)
+	if err != nil {
+		conn.Close()
+		t.forget(conn)
+		return nil, err
+	}
+	out := newOutbound(t, p, conn, s.frames, s.decoder)
+	if !t.track(conn, out.fail) {
+		return nil, errTransportClosed
+	}
+	return out, nil
+}
+
+// run lets a connection be used until it ends.
+func (t *Transport) run(out *outbound) {
+	p := out.peer
+	p.connects.Add(1)
+	t.journal.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
+	t.work.Go(out.write)
+	t.work.Go(out.read)
+	p.out.Store(out)
+	<-out.dead
+	p.out.Store(nil)
+}
+
+// rest waits until it is time for the next attempt: when the pause is over, or
+// at once when the peer has just connected to us and is thus surely there.
+func (t *Transport) rest(p *peer, pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.wake:
+	case <-t.ctx.Done():
+	}
+}
+
+// failedToConnect counts and logs an attempt that failed.
+func (t *Transport) failedToConnect(p *peer, err error) {
+	p.dialFailures.Add(1)
+	var no *rejection
+	var refused *refusedError
+	switch {
+	case errors.As(err, &no):
+		t.rejected[no.reason].Add(1)
+	case errors.As(err, &refused):
+		p.refusals.Add(1)
+	}
+	t.journal.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
+		"peer", string(p.id), "address", p.addr, "cause", err.Error())
+}
+
+// backoff computes the pauses between attempts: each is twice as long as the
+// last up to max, and half of it is random, so that servers that failed
+// together do not try together.
+type backoff struct {
+	min, max time.Duration
+	last     time.Duration
+}
+
+func (b *backoff) next() time.Duration {
+	b.last = min(max(2*b.last, b.min), b.max)
+	half := b.last / 2
+	return b.last - rand.N(half+1)
+}
+
+func (b *backoff) reset() { b.last = 0 }

@@ -1,0 +1,135 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"raftkv/raft/core"
+)
+
+// MaxFrameBytes is the longest frame there is, header included. It is part of
+// the protocol: a receiver takes a longer one for garbage.
+const MaxFrameBytes = 8 << 20
+
+// MaxEntryBytes is the longest Data of an entry that fits in a frame. A log
+// that holds a longer one cannot be replicated, so whoever accepts commands
+// must stay below it.
+const MaxEntryBytes = MaxFrameBytes - 2*entryRoom
+
+// entryRoom is room for a frame's header and all fields of AppendEntries but
+// the entries, generously: they take fewer than 130 bytes.
+const entryRoom = 256
+
+// headerBytes is the length of a frame's header: kind u8, body length u32
+// little-endian.
+const headerBytes = 5
+
+// kind says what a frame holds. Values are part of the protocol and are only
+// ever added to. Requests are even and their answer is the number above.
+type kind uint8
+
+const (
+	kindHello   kind = 0x01 // who is talking; the first frame in both directions
+	kindRefusal kind = 0x02 // instead of the receiver's hello: why it does not want to talk
+	kindNoReply kind = 0x03 // instead of an answer: there will be none
+
+	kindRequestVote        kind = 0x10
+	kindRequestVoteReply   kind = 0x11
+	kindAppendEntries      kind = 0x12
+	kindAppendEntriesReply kind = 0x13
+	kindTimeoutNow         kind = 0x14
+	kindTimeoutNowReply    kind = 0x15
+	kindReadIndex          kind = 0x16
+	kindReadIndexReply     kind = 0x17
+
+	// 0x20 to 0x2f are kept for snapshots, which travel in chunks on a
+	// connection of their own.
+)
+
+// limits says which kinds may come and how long their bodies may be. What may
+// come depends on the moment and the direction, so that no kind is ever
+// accepted where it has no meaning.
+type limits map[kind]uint32
+
+const (
+	maxHelloBody = 1 << 10 // the longest is 535 bytes
+	maxSmallBody = 256     // the longest, RequestVote's, is 96 bytes
+	maxLargeBody = MaxFrameBytes - headerBytes
+)
+
+var (
+	greetingFrames = limits{kindHello: maxHelloBody, kindRefusal: maxSmallBody}
+
+	requestFrames = limits{
+		kindRequestVote:   maxSmallBody,
+		kindAppendEntries: maxLargeBody,
+		kindTimeoutNow:    maxSmallBody,
+		kindReadIndex:     maxSmallBody,
+	}
+
+	answerFrames = limits{
+		kindNoReply:            0,
+		kindRequestVoteReply:   maxSmallBody,
+		kindAppendEntriesReply: maxSmallBody,
+		kindTimeoutNowReply:    maxSmallBody,
+		kindReadIndexReply:     maxSmallBody,
+	}
+)
+
+// answer is the kind of the answer to a request of kind k.
+func (k kind) answer() kind { return k + 1 }
+
+// errMalformed is in the chain of every error that says that the bytes a peer
+// sent are not the protocol. The errors name kinds, fields and lengths, never
+// what the bytes hold.
+var errMalformed = errors.New("malformed frame")
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errMalformed, fmt.Sprintf(format, args...))
+}
+
+// check returns how long the body of the frame with this header is, or why the
+// frame may not come.
+func (l limits) check(header []byte) (kind, int, error) {
+	k, length := kind(header[0]), binary.LittleEndian.Uint32(header[1:])
+	limit, known := l[k]
+	if !known {
+		return 0, 0, malformed("kind 0x%02x has no meaning here", uint8(k))
+	}
+	if length > limit {
+		return 0, 0, malformed("a body of %d bytes; kind 0x%02x may have %d", length, uint8(k), limit)
+	}
+	return k, int(length), nil
+}
+
+func requestKind(request core.Request) kind {
+	switch request.(type) {
+	case *core.RequestVote:
+		return kindRequestVote
+	case *core.AppendEntries:
+		return kindAppendEntries
+	case *core.TimeoutNow:
+		return kindTimeoutNow
+	case *core.ReadIndex:
+		return kindReadIndex
+	}
+	panic(fmt.Sprintf("wire: a request of type %T has no frame; give it a kind", request))
+}
+
+// replyKind is the kind of the frame for a reply; no reply is one, too.
+func replyKind(reply core.Reply) kind {
+	switch reply.(type) {
+	case nil:
+		return kindNoReply
+	case *core.RequestVoteReply:
+		return kindRequestVoteReply
+	case *core.AppendEntriesReply:
+		return kindAppendEntriesReply
+	case *core.TimeoutNowReply:
+		return kindTimeoutNowReply
+	case *core.ReadIndexReply:
+		return kindReadIndexReply
+	}
+	panic(fmt.Sprintf("wire: a reply of type %T has no frame; give it a kind", reply))
+}

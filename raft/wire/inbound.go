@@ -1,0 +1,180 @@
+package wire
+
+import (
+	"fmt"
+	"net"
+	"sync"
+
+	"raftkv/raft/core"
+)
+
+// slot is the place of a request's answer among the answers.
+type slot struct {
+	kind  kind // of the answer
+	bytes int  // of the request's frame
+	given bool // answer was called
+	reply core.Reply
+}
+
+// inbound is a connection that a peer dialled: its requests come in on it and
+// our answers leave, both in order.
+type inbound struct {
+	t     *Transport
+	peer  *peer
+	conn  net.Conn
+	ended chan struct{} // closed when no more requests will be handed over
+
+	frames  *frameReader // the reader's
+	decoder *decoder     // the reader's
+
+	mu    sync.Mutex
+	work  sync.Cond // the oldest slot was filled, or the connection failed
+	room  sync.Cond // slots became fewer, or the connection failed
+	cause error     // why it failed; nil while it stands
+	slots fifo[*slot]
+	bytes int64 // sum over slots
+}
+
+func newInbound(t *Transport, p *peer, conn net.Conn, frames *frameReader, d *decoder) *inbound {
+	c := &inbound{t: t, peer: p, conn: conn, ended: make(chan struct{}), frames: frames, decoder: d}
+	c.work.L = &c.mu
+	c.room.L = &c.mu
+	return c
+}
+
+// fail ends the connection, the first time it is called. Answers that are
+// still to come will go nowhere. No lock may be held.
+func (c *inbound) fail(cause error) {
+	c.mu.Lock()
+	if c.cause != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.cause = cause
+	c.slots.drain()
+	c.bytes = 0
+	c.work.Broadcast()
+	c.room.Broadcast()
+	c.mu.Unlock()
+
+	c.conn.Close()
+	c.t.ended(c.peer, c.conn, "inbound", cause)
+}
+
+// load says whether the connection stands and how many requests have no answer
+// yet.
+func (c *inbound) load() (stands bool, held int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause == nil, c.slots.len()
+}
+
+// read is the reader goroutine: it hands requests over in order. It stops
+// reading while too many have no answer, which in the end makes the peer's
+// writes wait.
+func (c *inbound) read() {
+	defer close(c.ended)
+	for c.waitForRoom() {
+		k, body, err := c.frames.next(requestFrames)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		request, err := c.decoder.request(k, body)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		frameBytes := headerBytes + len(body)
+		c.peer.received(frameBytes)
+		s := &slot{kind: k.answer(), bytes: frameBytes}
+		if !c.open(s) {
+			return
+		}
+		c.t.handler.Receive(c.peer.id, request, func(reply core.Reply) { c.answer(s, reply) })
+	}
+}
+
+// waitForRoom waits until one more request may be taken in. It returns false
+// when the connection failed.
+func (c *inbound) waitForRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.cause == nil && (c.slots.len() >= c.t.config.MaxRequests || c.bytes >= c.t.config.MaxRequestBytes) {
+		c.room.Wait()
+	}
+	return c.cause == nil
+}
+
+// open adds a place for an answer behind those there are.
+func (c *inbound) open(s *slot) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return false
+	}
+	c.slots.push(s)
+	c.bytes += int64(s.bytes)
+	return true
+}
+
+// answer fills a slot; nil says that there is no answer to this request. It
+// wakes the writer only for the oldest slot, since no other may leave.
+func (c *inbound) answer(s *slot, reply core.Reply) {
+	if k := replyKind(reply); k != s.kind && k != kindNoReply {
+		panic(fmt.Sprintf("wire: a %T is not the answer to a request whose answer has kind 0x%02x", reply, uint8(s.kind)))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.given {
+		panic(fmt.Sprintf("wire: a request of %q was answered twice; the second answer would be taken for that of another", c.peer.id))
+	}
+	s.given, s.reply = true, reply
+	if c.slots.len() > 0 && *c.slots.at(0) == s {
+		c.work.Signal()
+	}
+}
+
+// write is the writer goroutine: all answers that may leave do so in one write.
+func (c *inbound) write() {
+	e := newEncoder()
+	var replies []core.Reply
+	var out []byte
+	for {
+		var more bool
+		if replies, more = c.take(replies[:0]); !more {
+			return
+		}
+		out = out[:0]
+		for _, reply := range replies {
+			out = e.reply(out, reply)
+		}
+		if err := writeAll(c.conn, out, c.t.config.StallTimeout); err != nil {
+			c.fail(err)
+			return
+		}
+		c.peer.sent(len(replies), len(out))
+		clear(replies)
+	}
+}
+
+// take waits until the oldest slot is filled and appends the replies of all
+// filled slots up to the first empty one to dst. It returns false when the
+// connection failed.
+func (c *inbound) take(dst []core.Reply) ([]core.Reply, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.cause == nil && (c.slots.len() == 0 || !(*c.slots.at(0)).given) {
+		c.work.Wait()
+	}
+	if c.cause != nil {
+		return dst, false
+	}
+	for c.slots.len() > 0 && (*c.slots.at(0)).given {
+		s := c.slots.pop()
+		c.bytes -= int64(s.bytes)
+		dst = append(dst, s.reply)
+	}
+	c.room.Signal()
+	return dst, true
+}

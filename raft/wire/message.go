@@ -1,0 +1,180 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+
+	"raftkv/raft/core"
+)
+
+// handle is how the library is used: structs as arrays in the order of their
+// fields, today's msgpack with its byte strings and extensions. It is not
+// changed after it is made, so every connection shares it.
+var handle = func() *codec.MsgpackHandle {
+	h := &codec.MsgpackHandle{WriteExt: true}
+	h.StructToArray = true
+	h.ErrorIfNoField = true
+	h.MaxDepth = 4
+	if err := h.SetBytesExt(reflect.TypeFor[packedBytes](), packedExtension, packedCodec{}); err != nil {
+		panic(fmt.Sprintf("wire: the msgpack library does not take our extension: %v", err))
+	}
+	return h
+}()
+
+// The shapes of the bodies, field by field as in raft/core/rpc.go.
+var (
+	requestVoteShape        = shape{uintElement, idElement, uintElement, uintElement, boolElement, boolElement}
+	requestVoteReplyShape   = shape{uintElement, boolElement}
+	appendEntriesReplyShape = shape{uintElement, boolElement, uintElement, uintElement}
+	timeoutNowShape         = shape{uintElement, idElement}
+	timeoutNowReplyShape    = shape{uintElement}
+	readIndexShape          = shape{uintElement}
+	readIndexReplyShape     = shape{uintElement, boolElement, uintElement}
+)
+
+// encoder turns messages into frames. It keeps its buffers from one frame to
+// the next and belongs to one goroutine.
+type encoder struct {
+	enc    *codec.Encoder
+	body   []byte      // where the library writes; inside the frame's buffer
+	packed packedBytes // scratch for the entries of one message
+	append appendEntries
+}
+
+func newEncoder() *encoder {
+	e := &encoder{packed: packedBytes{}}
+	e.enc = codec.NewEncoderBytes(&e.body, handle)
+	return e
+}
+
+// request appends the frame of a request to dst, or returns dst unchanged and
+// an error if it would be longer than MaxFrameBytes.
+func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
+	bound := frameBound(request)
+	if bound > MaxFrameBytes {
+		return dst, fmt.Errorf("wire: a message with %d bytes of entries does not fit in a frame of %d; let fewer travel together", bound, MaxFrameBytes)
+	}
+	k := requestKind(request)
+	m, ok := request.(*core.AppendEntries)
+	if !ok {
+		return e.frame(dst, k, request, bound), nil
+	}
+	e.packed = core.EncodeEntries(e.packed[:0], m.Entries)
+	e.append = appendEntries{
+		Term:         m.Term,
+		LeaderID:     m.LeaderID,
+		PrevLogIndex: m.PrevLogIndex,
+		PrevLogTerm:  m.PrevLogTerm,
+		LeaderCommit: m.LeaderCommit,
+		Count:        uint64(len(m.Entries)),
+		Entries:      e.packed,
+		Padding:      make(packedBytes, paddingFor(len(m.Entries), len(e.packed))),
+	}
+	dst = e.frame(dst, k, &e.append, bound)
+	if cap(e.packed) > retainedBytes {
+		e.packed = packedBytes{}
+	}
+	e.append = appendEntries{}
+	return dst, nil
+}
+
+// reply appends the frame of an answer to dst; nil says that there is none.
+func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
+	if reply == nil {
+		return append(dst, byte(kindNoReply), 0, 0, 0, 0)
+	}
+	return e.frame(dst, replyKind(reply), reply, headerBytes+maxSmallBody)
+}
+
+// frame appends one frame of at most bound bytes to dst. The library encodes
+// straight into dst's spare room, so that a body is not copied once more.
+func (e *encoder) frame(dst []byte, k kind, message any, bound int) []byte {
+	dst = slices.Grow(dst, bound)
+	start := len(dst)
+	body := start + headerBytes
+	e.body = dst[body:body:cap(dst)]
+	e.enc.ResetBytes(&e.body)
+	if err := e.enc.Encode(message); err != nil {
+		panic(fmt.Sprintf("wire: a %T cannot be encoded: %v", message, err))
+	}
+	n := len(e.body)
+	if headerBytes+n > bound {
+		panic(fmt.Sprintf("wire: a %T took %d bytes where at most %d were expected", message, headerBytes+n, bound))
+	}
+	dst = dst[:body+n]
+	dst[start] = byte(k)
+	binary.LittleEndian.PutUint32(dst[start+1:], uint32(n))
+	e.body = nil
+	return dst
+}
+
+// decoder turns bodies into messages. It belongs to one goroutine.
+type decoder struct{ dec *codec.Decoder }
+
+func newDecoder() *decoder {
+	return &decoder{dec: codec.NewDecoderBytes([]byte{}, handle)}
+}
+
+// request decodes the body of a request. The entries of an AppendEntries alias
+// body, which must then belong to the message for good.
+func (d *decoder) request(k kind, body []byte) (core.Request, error) {
+	switch k {
+	case kindRequestVote:
+		m := new(core.RequestVote)
+		return m, d.decode(body, requestVoteShape, m)
+	case kindAppendEntries:
+		m := new(appendEntries)
+		if err := d.decode(body, appendEntriesShape, m); err != nil {
+			return nil, err
+		}
+		request, err := m.unpack()
+		if err != nil {
+			return nil, err
+		}
+		return request, nil
+	case kindTimeoutNow:
+		m := new(core.TimeoutNow)
+		return m, d.decode(body, timeoutNowShape, m)
+	case kindReadIndex:
+		m := new(core.ReadIndex)
+		return m, d.decode(body, readIndexShape, m)
+	}
+	return nil, malformed("kind 0x%02x is not a request", uint8(k))
+}
+
+// reply decodes the body of an answer; nil without an error is kindNoReply.
+func (d *decoder) reply(k kind, body []byte) (core.Reply, error) {
+	switch k {
+	case kindNoReply:
+		return nil, nil
+	case kindRequestVoteReply:
+		m := new(core.RequestVoteReply)
+		return m, d.decode(body, requestVoteReplyShape, m)
+	case kindAppendEntriesReply:
+		m := new(core.AppendEntriesReply)
+		return m, d.decode(body, appendEntriesReplyShape, m)
+	case kindTimeoutNowReply:
+		m := new(core.TimeoutNowReply)
+		return m, d.decode(body, timeoutNowReplyShape, m)
+	case kindReadIndexReply:
+		m := new(core.ReadIndexReply)
+		return m, d.decode(body, readIndexReplyShape, m)
+	}
+	return nil, malformed("kind 0x%02x is not an answer", uint8(k))
+}
+
+// decode fills message from a body that must have the shape s.
+func (d *decoder) decode(body []byte, s shape, message any) error {
+	if err := s.check(body); err != nil {
+		return err
+	}
+	d.dec.ResetBytes(body)
+	if err := d.dec.Decode(message); err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	return nil
+}

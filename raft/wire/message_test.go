@@ -1,0 +1,301 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"raftkv/raft/core"
+)
+
+var longestID = core.ID(strings.Repeat("x", core.MaxIDBytes))
+
+func sampleRequests() []core.Request {
+	const most = math.MaxUint64
+	many := make([]core.Entry, 2000) // far shorter than what an entry has to pay for
+	for i := range many {
+		many[i] = core.Entry{Index: uint64(i) + 1}
+	}
+	return []core.Request{
+		&core.RequestVote{},
+		&core.RequestVote{Term: 1, CandidateID: "n1", LastLogIndex: 127, LastLogTerm: 128, Pre: true},
+		&core.RequestVote{Term: most, CandidateID: longestID, LastLogIndex: most, LastLogTerm: most, Pre: true, Transfer: true},
+		&core.AppendEntries{},
+		&core.AppendEntries{Term: most, LeaderID: longestID, PrevLogIndex: most, PrevLogTerm: most, LeaderCommit: most},
+		&core.AppendEntries{Term: 3, LeaderID: "n1", PrevLogIndex: 41, PrevLogTerm: 2, LeaderCommit: 40, Entries: []core.Entry{
+			{Index: 42, Term: 2, Kind: core.KindNoop},
+			{Index: 43, Term: 3, Data: []byte("a")},
+			{Index: 44, Term: 3, Kind: core.KindConfiguration, Data: bytes.Repeat([]byte{0xff}, 70_000)},
+		}},
+		&core.AppendEntries{Entries: many},
+		&core.TimeoutNow{Term: 255, LeaderID: "n2"},
+		&core.ReadIndex{Term: 1 << 32},
+	}
+}
+
+func sampleReplies() []core.Reply {
+	const most = math.MaxUint64
+	return []core.Reply{
+		nil,
+		&core.RequestVoteReply{},
+		&core.RequestVoteReply{Term: most, VoteGranted: true},
+		&core.AppendEntriesReply{Term: 7, ConflictTerm: 256, ConflictIndex: 65536},
+		&core.AppendEntriesReply{Term: most, Success: true, ConflictTerm: most, ConflictIndex: most},
+		&core.TimeoutNowReply{Term: 9},
+		&core.ReadIndexReply{Term: most, Success: true, Index: most},
+	}
+}
+
+// splitFrame checks the header of the one frame in b and returns its parts.
+func splitFrame(t testing.TB, b []byte, allowed limits) (kind, []byte) {
+	t.Helper()
+	k, n, err := allowed.check(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b) != headerBytes+n {
+		t.Fatalf("the header announces %d bytes, there are %d", n, len(b)-headerBytes)
+	}
+	return k, b[headerBytes:]
+}
+
+// same says whether two requests are equal, nil and empty data being the same.
+func same(a, b core.Request) bool {
+	x, ok := a.(*core.AppendEntries)
+	y, ok2 := b.(*core.AppendEntries)
+	if !ok || !ok2 {
+		return reflect.DeepEqual(a, b)
+	}
+	if len(x.Entries) != len(y.Entries) {
+		return false
+	}
+	for i, e := range x.Entries {
+		f := y.Entries[i]
+		if e.Index != f.Index || e.Term != f.Term || e.Kind != f.Kind || !bytes.Equal(e.Data, f.Data) {
+			return false
+		}
+	}
+	xx, yy := *x, *y
+	xx.Entries, yy.Entries = nil, nil
+	return reflect.DeepEqual(xx, yy)
+}
+
+// Goal: what is encoded is what is decoded, for every message and the extremes
+// of its fields. Method: encode all into one buffer through one encoder, as a
+// burst does, and decode each.
+func TestEveryMessageComesBackEqual(t *testing.T) {
+	e, d := newEncoder(), newDecoder()
+	var prefix []byte
+	for _, request := range sampleRequests() {
+		b, err := e.request(prefix, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(b[:len(prefix)], prefix) {
+			t.Fatalf("encoding a %T changed what was in the buffer", request)
+		}
+		frame := b[len(prefix):]
+		if len(frame) > frameBound(request) {
+			t.Fatalf("%T: %d bytes, bound %d", request, len(frame), frameBound(request))
+		}
+		k, body := splitFrame(t, frame, requestFrames)
+		got, err := d.request(k, bytes.Clone(body))
+		if err != nil {
+			t.Fatalf("%T: %v", request, err)
+		}
+		if !same(got, request) {
+			t.Fatalf("got %+v\nwant %+v", got, request)
+		}
+		prefix = b
+	}
+	for _, reply := range sampleReplies() {
+		k, body := splitFrame(t, e.reply(nil, reply), answerFrames)
+		got, err := d.reply(k, body)
+		if err != nil {
+			t.Fatalf("%T: %v", reply, err)
+		}
+		if !reflect.DeepEqual(got, reply) {
+			t.Fatalf("got %+v, want %+v", got, reply)
+		}
+	}
+}
+
+// Goal: the bytes on the wire never change by accident. Method: compare with
+// frames written down by hand from docs/protocol.md.
+func TestFramesHaveTheDocumentedBytes(t *testing.T) {
+	e := newEncoder()
+	request := func(r core.Request) []byte {
+		b, err := e.request(nil, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, c := range []struct {
+		name string
+		got  []byte
+		want string
+	}{
+		{"request vote", request(&core.RequestVote{Term: 5, CandidateID: "n1", LastLogIndex: 300, LastLogTerm: 4, Pre: true}),
+			"10 0b000000 96 05 a26e31 cd012c 04 c3 c2"},
+		{"heartbeat", request(&core.AppendEntries{Term: 5, LeaderID: "n1", PrevLogIndex: 7, PrevLogTerm: 4, LeaderCommit: 6}),
+			"12 0f000000 98 05 a26e31 07 04 06 00 c70001 c70001"},
+		{"append", request(&core.AppendEntries{Term: 5, LeaderID: "n1", PrevLogIndex: 7, PrevLogTerm: 4, LeaderCommit: 6,
+			Entries: []core.Entry{{Index: 8, Term: 5, Data: []byte("hi")}}}),
+			"12 14000000 98 05 a26e31 07 04 06 01 c70501 0500026869 c70001"},
+		{"append reply", e.reply(nil, &core.AppendEntriesReply{Term: 5, ConflictTerm: 3, ConflictIndex: 200}),
+			"13 06000000 94 05 c2 03 ccc8"},
+		{"no reply", e.reply(nil, nil), "03 00000000"},
+		{"hello", e.hello(nil, &hello{Magic: magic, Version: 1, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}),
+			"01 1a000000 96 ab726166746b762d70656572 01 a163 a26e31 a26e32 a3683a31"},
+		{"refusal", e.refusal(nil, ReasonCluster), "02 0a000000 92 a7636c7573746572 01"},
+	} {
+		if got, want := hex.EncodeToString(c.got), strings.ReplaceAll(c.want, " ", ""); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, want)
+		}
+	}
+}
+
+// Goal: a frame above the limit is refused on encoding and one that just fits
+// is not. Method: an entry of MaxEntryBytes, and one so long that it cannot fit.
+func TestFrameLimitOnEncode(t *testing.T) {
+	e := newEncoder()
+	largest := &core.AppendEntries{LeaderID: longestID, Entries: []core.Entry{{Index: 1, Data: make([]byte, MaxEntryBytes)}}}
+	b, err := e.request(nil, largest)
+	if err != nil {
+		t.Fatalf("an entry of MaxEntryBytes must fit: %v", err)
+	}
+	if len(b) > MaxFrameBytes {
+		t.Fatalf("a frame of %d bytes left", len(b))
+	}
+	over := &core.AppendEntries{Entries: []core.Entry{{Index: 1, Data: make([]byte, MaxFrameBytes)}}}
+	if b, err := e.request([]byte("before"), over); err == nil || string(b) != "before" {
+		t.Fatalf("a frame above the limit gave %d bytes, %v", len(b), err)
+	}
+}
+
+// Goal: a body that is cut off or continued anywhere is refused. Method: every
+// prefix of every sample, and each sample with one byte more.
+func TestBodiesMustEndWhereTheyEnd(t *testing.T) {
+	e, d := newEncoder(), newDecoder()
+	check := func(k kind, body []byte, decode func([]byte) error) {
+		t.Helper()
+		step := 1 + len(body)/500
+		for n := 0; n < len(body); n += step {
+			if err := decode(body[:n:n]); !errors.Is(err, errMalformed) {
+				t.Fatalf("kind 0x%02x, %d of %d bytes: %v", uint8(k), n, len(body), err)
+			}
+		}
+		for _, extra := range []byte{0x00, 0xc0, 0xff} {
+			if err := decode(append(bytes.Clone(body), extra)); !errors.Is(err, errMalformed) {
+				t.Fatalf("kind 0x%02x and a byte 0x%02x behind: %v", uint8(k), extra, err)
+			}
+		}
+	}
+	for _, request := range sampleRequests() {
+		b, err := e.request(nil, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, body := splitFrame(t, b, requestFrames)
+		check(k, body, func(b []byte) error { _, err := d.request(k, b); return err })
+	}
+	for _, reply := range sampleReplies()[1:] {
+		k, body := splitFrame(t, e.reply(nil, reply), answerFrames)
+		check(k, body, func(b []byte) error { _, err := d.reply(k, b); return err })
+	}
+}
+
+// Goal: only the one form of each body is taken, whatever the library would
+// make of others. Method: a table of bodies that a lenient decoder accepts.
+func TestBodiesOfAnotherShapeAreRefused(t *testing.T) {
+	d := newDecoder()
+	for _, c := range []struct {
+		name string
+		kind kind
+		body string
+	}{
+		{"nil for the struct", kindReadIndex, "c0"},
+		{"map for the struct", kindReadIndex, "81 a454 65726d 01"},
+		{"too few fields", kindTimeoutNow, "91 01"},
+		{"too many fields", kindReadIndex, "92 01 01"},
+		{"array16 header", kindReadIndex, "dc0001 01"},
+		{"negative number that looks like an array", kindReadIndex, "f1 01"},
+		{"negative number", kindReadIndex, "91 ff"},
+		{"signed number", kindReadIndex, "91 d001"},
+		{"float", kindReadIndex, "91 ca3f800000"},
+		{"number in a longer form", kindReadIndex, "91 cc01"},
+		{"number in the longest form", kindReadIndex, "91 cf00000000ffffffff"},
+		{"nil for a number", kindReadIndex, "91 c0"},
+		{"number for a truth value", kindRequestVoteReply, "92 01 01"},
+		{"nil for a string", kindTimeoutNow, "92 01 c0"},
+		{"byte string for a string", kindTimeoutNow, "92 01 c4026e31"},
+		{"array for a string", kindTimeoutNow, "92 01 926e31"},
+		{"string in a longer form", kindTimeoutNow, "92 01 d9026e31"},
+		{"id of 65 bytes", kindTimeoutNow, "92 01 d941" + strings.Repeat("78", 65)},
+		{"string32 bomb", kindTimeoutNow, "92 01 dbffffffff"},
+		{"array32 bomb", kindAppendEntries, "dd ff ff ff ff"},
+		{"map32 bomb", kindAppendEntries, "df ff ff ff ff"},
+		{"byte string bomb", kindAppendEntries, "98 05 a26e31 07 04 06 01 c6ffffffff c70001"},
+		{"extension bomb", kindAppendEntries, "98 05 a26e31 07 04 06 01 c9ffffffff01 c70001"},
+		{"deep nesting", kindAppendEntries, strings.Repeat("91", 100_000)},
+		{"nested array16", kindAppendEntries, strings.Repeat("dcffff", 24_000)},
+		{"other extension type", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70502 0500026869 c70001"},
+		{"extension in a longer form", kindAppendEntries, "98 05 a26e31 07 04 06 01 c80005 01 0500026869 c70001"},
+		{"extension that has a fixed form", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70401 05000168 c70001"},
+		{"byte string for the entries", kindAppendEntries, "98 05 a26e31 07 04 06 01 c405 0500026869 c70001"},
+		{"nil for the padding", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0500026869 c0"},
+		{"more entries than bytes", kindAppendEntries, "98 05 a26e31 07 04 06 02 c70501 0500026869 c70001"},
+		{"fewer entries than bytes", kindAppendEntries, "98 05 a26e31 07 04 06 00 c70501 0500026869 c70001"},
+		{"a huge number of entries", kindAppendEntries, "98 05 a26e31 07 04 06 cfffffffffffffffff c70501 0500026869 c70001"},
+		{"a negative number of entries", kindAppendEntries, "98 05 a26e31 07 04 06 cf8000000000000001 c70501 0500026869 c70001"},
+		{"padding where none belongs", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0500026869 d40100"},
+		{"entries behind the end of the numbers", kindAppendEntries, "98 05 a26e31 cfffffffffffffffff 04 06 01 c70501 0500026869 c70001"},
+		{"an entry of a later term than the leader's", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0600026869 c70001"},
+		{"an entry of an earlier term than its predecessor's", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0300026869 c70001"},
+		{"a body where there is none", kindHello, "96"},
+	} {
+		body, err := hex.DecodeString(strings.ReplaceAll(c.body, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.kind == kindRequestVoteReply {
+			_, err = d.reply(c.kind, body)
+		} else {
+			_, err = d.request(c.kind, body)
+		}
+		if !errors.Is(err, errMalformed) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// Goal: entries that are too short to pay for their memory are padded, by
+// exactly what is missing, and padding that holds something is refused.
+// Method: look at the frame of 2,000 empty entries, then spoil its padding.
+func TestShortEntriesArePadded(t *testing.T) {
+	e, d := newEncoder(), newDecoder()
+	entries := make([]core.Entry, 2000)
+	for i := range entries {
+		entries[i].Index = uint64(i) + 1
+	}
+	b, err := e.request(nil, &core.AppendEntries{Entries: entries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, body := splitFrame(t, b, requestFrames)
+	if least := (2000 - freeEntries) * bytesPerEntry; len(body) < least || len(body) > least+100 {
+		t.Fatalf("the body has %d bytes, about %d were expected", len(body), least)
+	}
+	body[len(body)-1] = 1
+	if _, err := d.request(k, body); !errors.Is(err, errMalformed) {
+		t.Fatalf("spoiled padding: %v", err)
+	}
+	if paddingFor(64, 64*256) != 0 || paddingFor(freeEntries, 0) != 0 {
+		t.Fatal("usual batches need no padding")
+	}
+}

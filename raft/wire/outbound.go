@@ -1,0 +1,285 @@
+package wire
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"raftkv/raft/core"
+)
+
+// slowestRate is the speed of the slowest link that must not be taken for a
+// dead one, in bytes per second: 1 Mbit/s.
+const slowestRate = 128 << 10
+
+// burstBytes is the length at which the writer stops gathering frames.
+const burstBytes = 256 << 10
+
+// pending is a call that has no answer yet.
+type pending struct {
+	call  core.Call
+	done  func(core.Call, core.Reply)
+	kind  kind // of the request
+	bytes int  // upper bound of its frame's length
+}
+
+// outbound is a connection that we dialled: requests leave on it and their
+// answers come back, both in order.
+type outbound struct {
+	t    *Transport
+	peer *peer
+	conn net.Conn
+	dead chan struct{} // closed by fail
+
+	frames  *frameReader // the reader's
+	decoder *decoder     // the reader's
+
+	mu    sync.Mutex
+	work  sync.Cond // a call was queued, or the connection failed
+	cause error     // why it failed; nil while it stands
+	calls fifo[pending]
+	taken int       // the first so many of calls are with the writer or the peer
+	bytes int64     // sum over calls
+	since time.Time // when the oldest taken call became that
+	armed bool      // a read deadline is set that will look after the oldest taken call
+}
+
+func newOutbound(t *Transport, p *peer, conn net.Conn, frames *frameReader, d *decoder) *outbound {
+	c := &outbound{t: t, peer: p, conn: conn, dead: make(chan struct{}), frames: frames, decoder: d}
+	c.work.L = &c.mu
+	return c
+}
+
+// send queues a call and says whether there was room for it; if not, nothing
+// has happened.
+func (c *outbound) send(p pending) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return false
+	}
+	full := c.calls.len() >= c.t.config.MaxCalls || c.bytes+int64(p.bytes) > c.t.config.MaxCallBytes
+	if full && c.calls.len() > 0 {
+		return false
+	}
+	c.calls.push(p)
+	c.bytes += int64(p.bytes)
+	c.work.Signal()
+	return true
+}
+
+// fail ends the connection, the first time it is called: every call without an
+// answer is lost. No lock may be held.
+func (c *outbound) fail(cause error) {
+	c.mu.Lock()
+	if c.cause != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.cause = cause
+	lost := c.calls.drain()
+	c.taken, c.bytes = 0, 0
+	c.work.Broadcast()
+	c.mu.Unlock()
+
+	c.conn.Close()
+	close(c.dead)
+	// A suspicion is urgent, and the lost calls may be many.
+	c.t.ended(c.peer, c.conn, "outbound", cause)
+	for _, p := range lost {
+		c.peer.lose(p.call, p.done)
+	}
+}
+
+// load says whether the connection stands and how many calls and bytes are
+// without an answer.
+func (c *outbound) load() (stands bool, calls int, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause == nil, c.calls.len(), c.bytes
+}
+
+// write is the writer goroutine: all that is queued leaves in one write.
+func (c *outbound) write() {
+	e := newEncoder()
+	var requests []core.Request
+	var out []byte
+	for {
+		requests = c.take(requests[:0])
+		if len(requests) == 0 {
+			return
+		}
+		out = out[:0]
+		for _, request := range requests {
+			framed, err := e.request(out, request)
+			if err != nil {
+				// Send measured it and let it pass.
+				panic("wire: a queued request has no frame: " + err.Error())
+			}
+			out = framed
+		}
+		if err := writeAll(c.conn, out, c.t.config.StallTimeout); err != nil {
+			c.fail(err)
+			return
+		}
+		c.peer.sent(len(requests), len(out))
+		clear(requests)
+		if cap(out) > retainedBytes {
+			out = nil
+		}
+	}
+}
+
+// take waits for calls that are still to be written and appends their requests
+// to dst, up to about one burst. It returns none when the connection failed.
+func (c *outbound) take(dst []core.Request) []core.Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.cause == nil && c.taken == c.calls.len() {
+		c.work.Wait()
+	}
+	if c.cause != nil {
+		return dst[:0]
+	}
+	now := time.Now()
+	if c.taken == 0 {
+		c.since = now
+	}
+	for size := 0; c.taken < c.calls.len() && size < burstBytes; c.taken++ {
+		p := c.calls.at(c.taken)
+		dst = append(dst, p.call.Request)
+		size += p.bytes
+	}
+	if !c.armed {
+		c.armed = true
+		c.setDeadline(c.deadline())
+	}
+	return dst
+}
+
+// read is the reader goroutine: it matches answers with calls.
+func (c *outbound) read() {
+	for {
+		k, body, err := c.frames.next(answerFrames)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if c.rearm(time.Now()) {
+				continue
+			}
+			err = errCallTimeout
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if err := c.answered(k, body); err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// answered ends the oldest call with the answer that came.
+func (c *outbound) answered(k kind, body []byte) error {
+	want, any := c.oldest()
+	if !any {
+		return malformed("an answer of kind 0x%02x and no call that it could be for", uint8(k))
+	}
+	if k != want && k != kindNoReply {
+		return malformed("an answer of kind 0x%02x where 0x%02x was due", uint8(k), uint8(want))
+	}
+	reply, err := c.decoder.reply(k, body)
+	if err != nil {
+		return err
+	}
+	c.peer.received(headerBytes + len(body))
+	p, ok := c.pop()
+	if !ok {
+		return nil // fail has taken all calls and told them so
+	}
+	if reply == nil {
+		c.peer.lose(p.call, p.done)
+		return nil
+	}
+	p.done(p.call, reply)
+	return nil
+}
+
+// oldest returns the kind of answer that must come next, if any may come.
+func (c *outbound) oldest() (want kind, any bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil || c.taken == 0 {
+		return 0, false
+	}
+	return c.calls.at(0).kind.answer(), true
+}
+
+// pop takes the oldest call out. Whoever takes a call out ends it, so that it
+// ends once.
+func (c *outbound) pop() (pending, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return pending{}, false
+	}
+	p := c.calls.pop()
+	c.taken--
+	c.bytes -= int64(p.bytes)
+	c.since = time.Now()
+	return p, true
+}
+
+// rearm is called when the read deadline has passed and says whether to read
+// on. One deadline serves many calls: it is set when there was none, and only
+// when it passes do we look whether the call that is now the oldest has really
+// waited too long. Setting it anew for every call would cost more than the call.
+func (c *outbound) rearm(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return false
+	}
+	if c.taken == 0 {
+		c.armed = false
+		c.setDeadline(time.Time{})
+		return true
+	}
+	deadline := c.deadline()
+	if !now.Before(deadline) {
+		return false
+	}
+	c.setDeadline(deadline)
+	return true
+}
+
+// deadline is when the oldest taken call, of which there must be one, has
+// waited too long. The calls before it are answered, so all that can still be
+// on its way before its answer is its own frame.
+func (c *outbound) deadline() time.Time {
+	transfer := time.Duration(c.calls.at(0).bytes) * time.Second / slowestRate
+	return c.since.Add(c.t.config.CallTimeout + transfer)
+}
+
+// setDeadline sets the read deadline under the lock, so that two settings
+// cannot overtake each other. It touches a timer, not the network; if the
+// connection is already closed, the reader finds out by itself.
+func (c *outbound) setDeadline(deadline time.Time) {
+	_ = c.conn.SetReadDeadline(deadline)
+}
+
+// writeAll writes b in pieces, each of which must leave within stall.
+func writeAll(conn net.Conn, b []byte, stall time.Duration) error {
+	for len(b) > 0 {
+		if err := conn.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+			return err
+		}
+		n := min(len(b), pieceBytes)
+		if _, err := conn.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
