@@ -260,7 +260,13 @@ func (s *server) save(write *core.Write) {
 				w.fail("%s acknowledged a write whose sync failed", s.id)
 			}
 			w.event(string(s.id), "disk error: %v", err)
-			s.crash() // the node ends itself; its supervisor may restart it
+			// The node ends itself. What a failed sync left in the cache is not
+			// to be trusted, so the machine is booted, not only the process.
+			s.up = false
+			w.counts.Crashes++
+			s.disk = s.disk.Crash(w.rng, vfs.Models[w.rng.IntN(len(vfs.Models))])
+			w.connectionsDied(s)
+			w.restartLater(s)
 			return
 		}
 		if err != nil {
