@@ -1,0 +1,131 @@
+package kv
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+// populated is a store with items, sessions and lanes of all sorts.
+func populated(t testing.TB) *Store {
+	t.Helper()
+	s := New()
+	apply := func(c Command) Result {
+		return s.Apply(s.AppliedIndex()+1, EncodeCommand(c))
+	}
+	for i := range 50 {
+		apply(Command{Op: OpPut, Key: fmt.Appendf(nil, "key%d", i), Value: bytes.Repeat([]byte{byte(i)}, i*i), Time: uint64(i)})
+	}
+	for range 5 {
+		id := apply(Command{Op: OpOpenSession}).Session
+		for lane := range uint32(3) {
+			apply(Command{Op: OpAppend, Key: []byte("list"), Value: []byte("x"), Session: SessionCall{ID: id, Lane: lane, Seq: 1}})
+			apply(Command{Op: OpDelete, Key: []byte("key7"), Session: SessionCall{ID: id, Lane: lane, Seq: 2}})
+		}
+	}
+	return s
+}
+
+// Goal: a restored store is the store: equal state, and the same answers to
+// whatever comes next, retried calls included. Method: write, restore, compare
+// the hashes, then apply the same commands to both.
+func TestARestoredStoreGoesOnLikeTheOriginal(t *testing.T) {
+	s := populated(t)
+	var b bytes.Buffer
+	if n, err := s.Freeze().WriteTo(&b); err != nil || n != int64(b.Len()) {
+		t.Fatalf("wrote %d of %d bytes: %v", n, b.Len(), err)
+	}
+	r, err := Restore(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Hash() != s.Hash() || r.Bytes() != s.Bytes() || r.Len() != s.Len() {
+		t.Fatal("the restored store differs")
+	}
+	session := uint64(51) // the first one opened
+	for i, c := range []Command{
+		{Op: OpAppend, Key: []byte("list"), Value: []byte("x"), Session: SessionCall{ID: session, Lane: 0, Seq: 2}},
+		{Op: OpDelete, Key: []byte("key7"), Session: SessionCall{ID: session, Lane: 1, Seq: 2}},
+		{Op: OpAppend, Key: []byte("list"), Value: []byte("y"), Session: SessionCall{ID: session, Lane: 1, Seq: 3}},
+		{Op: OpOpenSession},
+		{Op: OpGet, Key: []byte("list")},
+	} {
+		at, command := s.AppliedIndex()+1, EncodeCommand(c)
+		if a, b := s.Apply(at, command), r.Apply(at, command); fmt.Sprintf("%+v", a) != fmt.Sprintf("%+v", b) {
+			t.Errorf("command %d: the original answers %+v, the restored store %+v", i, a, b)
+		}
+	}
+	if r.Hash() != s.Hash() {
+		t.Error("the stores part after the restore")
+	}
+}
+
+// Goal: what is no snapshot is refused, whatever it is, and never restored in
+// part. Method: cut a snapshot at every byte; change every byte in turn and
+// accept a refusal or a store that writes exactly those bytes.
+func TestADamagedSnapshotIsRefusedOrIsAnotherStore(t *testing.T) {
+	var b bytes.Buffer
+	s := New()
+	s.Apply(1, EncodeCommand(Command{Op: OpOpenSession}))
+	s.Apply(2, EncodeCommand(Command{Op: OpPut, Key: []byte("k"), Value: []byte("value"), Session: SessionCall{ID: 1, Seq: 1}}))
+	if _, err := s.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.Bytes()
+	for n := range whole {
+		if _, err := Restore(bytes.NewReader(whole[:n])); !errors.Is(err, ErrBadSnapshot) {
+			t.Errorf("cut at byte %d: %v", n, err)
+		}
+	}
+	for i := range whole {
+		damaged := bytes.Clone(whole)
+		damaged[i] ^= 0x55
+		checkRestore(t, damaged)
+	}
+}
+
+func checkRestore(t *testing.T, b []byte) {
+	t.Helper()
+	r, err := Restore(bytes.NewReader(b))
+	if err != nil {
+		if !errors.Is(err, ErrBadSnapshot) {
+			t.Fatalf("refused with %v", err)
+		}
+		return
+	}
+	var again bytes.Buffer
+	if _, err := r.WriteTo(&again); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Restore(&again)
+	if err != nil || s.Hash() != r.Hash() {
+		t.Fatalf("what was accepted cannot be written and read again: %v", err)
+	}
+}
+
+// Goal: one client's hundred puts leave a snapshot of next to nothing; the labs
+// allow 500 bytes. Method: write one after 200 puts to one key in a session.
+func TestASmallStoreHasASmallSnapshot(t *testing.T) {
+	s := New()
+	id := s.Apply(1, EncodeCommand(Command{Op: OpOpenSession})).Session
+	for seq := range uint64(200) {
+		s.Apply(2+seq, EncodeCommand(Command{Op: OpPut, Key: []byte("x"), Value: []byte("1"), Session: SessionCall{ID: id, Seq: seq + 1}}))
+	}
+	var b bytes.Buffer
+	if _, err := s.WriteTo(&b); err != nil || b.Len() > 100 {
+		t.Fatalf("%d bytes, %v", b.Len(), err)
+	}
+}
+
+// FuzzRestore: arbitrary bytes are refused or give a store that can be written
+// and read again.
+func FuzzRestore(f *testing.F) {
+	var b bytes.Buffer
+	if _, err := populated(f).WriteTo(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte(snapshotMagic))
+	f.Fuzz(func(t *testing.T, b []byte) { checkRestore(t, b) })
+}
