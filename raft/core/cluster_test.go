@@ -42,12 +42,25 @@ type server struct {
 
 // message is a request on its way, or its reply on the way back.
 type message struct {
+	*exchange
 	from, to ID
-	call     Call
 	reply    Reply // nil while it is the request
-	life     int   // of the caller
 	held     bool  // delayed: settle does not deliver it
 }
+
+// exchange is a call and what comes of it. It returns at most once, however
+// often its request arrives, and only to the life of the caller that made it.
+type exchange struct {
+	call   Call
+	caller ID
+	life   int
+	over   bool
+}
+
+const (
+	noteWrite = "%s writes %v"
+	noteApply = "%s applies %s"
+)
 
 func newCluster(n int, change func(*Config)) *cluster {
 	c := &cluster{waiting: map[Tag]*message{}, cut: map[[2]ID]bool{}, oracles: newOracles()}
@@ -125,7 +138,7 @@ func (c *cluster) flush(s *server) {
 		ready := s.core.Ready()
 		for _, call := range ready.Calls {
 			c.oracles.call(c, s, call)
-			m := &message{from: s.id, to: call.To, call: call, life: s.life}
+			m := &message{from: s.id, to: call.To, exchange: &exchange{call: call, caller: s.id, life: s.life}}
 			c.flight = append(c.flight, m)
 			c.notef("%v", m)
 		}
@@ -137,7 +150,7 @@ func (c *cluster) flush(s *server) {
 			}
 			delete(c.waiting, a.Tag)
 			c.oracles.answer(c, s, request, a.Reply)
-			m := &message{from: s.id, to: request.from, call: request.call, reply: a.Reply, life: request.life}
+			m := &message{from: s.id, to: request.from, exchange: request.exchange, reply: a.Reply}
 			c.flight = append(c.flight, m)
 			c.notef("%v", m)
 		}
@@ -148,7 +161,7 @@ func (c *cluster) flush(s *server) {
 		if ready.Write != nil {
 			s.writing = ready.Write
 			c.oracles.write(c, s, ready.Write)
-			c.notef("%s writes %v", s.id, ready.Write)
+			c.notef(noteWrite, s.id, ready.Write)
 		}
 		if ready.Apply != nil {
 			s.batch = ready.Apply
@@ -210,7 +223,7 @@ func (c *cluster) apply(s *server) bool {
 			c.failf("%s applies entry %d out of turn", s.id, e.Index)
 		}
 	}
-	c.notef("%s applies %s", s.id, entryList(entries))
+	c.notef(noteApply, s.id, entryList(entries))
 	s.core.Applied(entries[len(entries)-1].Index)
 	return true
 }
@@ -249,27 +262,25 @@ func (c *cluster) request(m *message) {
 func (c *cluster) lost(m *message) { c.returned(m, nil) }
 
 func (c *cluster) returned(m *message, reply Reply) {
-	caller := m.from
-	if m.reply != nil {
-		caller = m.to
-	}
-	if s := c.server(caller); s.life == m.life {
+	if s := c.server(m.caller); s.life == m.life && !m.over {
+		m.over = true
 		c.input(s, func(r *Raft) { r.Returned(m.call, reply) })
 	}
 }
 
 // settle saves and delivers until nothing is left to do, and says how many
-// messages and writes that took. Only messages that only lets through count.
-func (c *cluster) settle(only func(*message) bool) (messages, writes int) {
+// messages and writes that took. With servers named it stays among them.
+func (c *cluster) settle(among ...ID) (messages, writes int) {
+	within := func(id ID) bool { return len(among) == 0 || slices.Contains(among, id) }
 	for range 100_000 {
 		busy := false
 		for _, s := range c.servers {
-			if !s.held && c.save(s) {
+			if !s.held && within(s.id) && c.save(s) {
 				busy = true
 				writes++
 			}
 		}
-		i := slices.IndexFunc(c.flight, func(m *message) bool { return !m.held && (only == nil || only(m)) })
+		i := slices.IndexFunc(c.flight, func(m *message) bool { return !m.held && within(m.from) && within(m.to) })
 		if i >= 0 {
 			busy = true
 			messages++
@@ -286,7 +297,7 @@ func (c *cluster) settle(only func(*message) bool) (messages, writes int) {
 // elect makes a server leader with everybody's help.
 func (c *cluster) elect(id ID) {
 	c.input(c.server(id), (*Raft).startCampaign)
-	c.settle(nil)
+	c.settle()
 	if role := c.core(id).role; role != Leader {
 		c.failf("%s is %v, not leader", id, role)
 	}
@@ -308,6 +319,9 @@ func (c *cluster) read(id ID) (tag Tag, err error) {
 	tag = c.lastTag
 	c.oracles.asked(tag)
 	c.input(c.server(id), func(r *Raft) { err = r.Read(tag) })
+	if err != nil {
+		delete(c.oracles.floors, tag)
+	}
 	return tag, err
 }
 

@@ -27,7 +27,9 @@ func (r *Raft) commitTo(index uint64) {
 	if index <= r.commitIndex {
 		return
 	}
-	assert(index <= r.log.lastIndex(), "commit index %d beyond the log's end %d", index, r.log.lastIndex())
+	if index > r.log.lastIndex() {
+		broken("commit index %d beyond the log's end %d", index, r.log.lastIndex())
+	}
 	if r.role == Leader {
 		for _, e := range r.log.slice(r.commitIndex+1, index, unlimited) {
 			r.uncommittedBytes -= e.size()
@@ -57,6 +59,8 @@ func (r *Raft) nextBatch() *Batch {
 // Applied tells that the state machine has applied everything up to index,
 // which must be the end of the batch under way.
 func (r *Raft) Applied(index uint64) {
-	assert(index == r.applying && index >= r.lastApplied, "applied %d, but the batch under way ends at %d", index, r.applying)
+	if index != r.applying || index < r.lastApplied {
+		broken("applied %d, but the batch under way ends at %d", index, r.applying)
+	}
 	r.lastApplied = index
 }

@@ -94,7 +94,9 @@ const unlimited = int(^uint(0) >> 1)
 // it makes true may now be relied on: answers leave, the candidate's own vote
 // and the leader's own entries count.
 func (r *Raft) Saved(seq uint64) {
-	assert(seq == r.saved+1 && seq == r.written.seq, "write %d saved, but %d is under way", seq, r.written.seq)
+	if seq != r.saved+1 || seq != r.written.seq {
+		broken("write %d saved, but %d is under way", seq, r.written.seq)
+	}
 	r.saved = seq
 	r.durable = r.written.last
 	r.held = slices.DeleteFunc(r.held, func(h held) bool {

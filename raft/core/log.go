@@ -45,8 +45,9 @@ func (l *log) term(index uint64) (uint64, bool) {
 
 // append adds one entry at the end.
 func (l *log) append(e Entry) {
-	assert(e.Index == l.lastIndex()+1, "entry %d appended after %d", e.Index, l.lastIndex())
-	assert(e.Term >= l.lastTerm(), "entry %d of term %d appended after one of term %d", e.Index, e.Term, l.lastTerm())
+	if e.Index != l.lastIndex()+1 || e.Term < l.lastTerm() {
+		broken("entry %d of term %d appended after %d of term %d", e.Index, e.Term, l.lastIndex(), l.lastTerm())
+	}
 	l.entries = append(l.entries, e)
 }
 
@@ -61,7 +62,9 @@ func (l *log) truncate(index uint64) {
 // slice returns the entries from index from up to and including to, fewer if
 // they exceed maxBytes, but at least one if there is one.
 func (l *log) slice(from, to uint64, maxBytes int) []Entry {
-	assert(from > l.base.Index, "entry %d was compacted (the log starts at %d)", from, l.firstIndex())
+	if from <= l.base.Index {
+		broken("entry %d was compacted (the log starts at %d)", from, l.firstIndex())
+	}
 	to = min(to, l.lastIndex())
 	if from > to {
 		return nil

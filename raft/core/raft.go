@@ -274,6 +274,13 @@ func (r *Raft) self() int {
 // broken: a dead server is harmless, a wrong one is not.
 func assert(condition bool, format string, args ...any) {
 	if !condition {
-		panic("core: " + fmt.Sprintf(format, args...))
+		broken(format, args...)
 	}
+}
+
+// broken is for what is asserted with every entry: the arguments of assert are
+// put on the heap whether the condition holds or not, those of broken only when
+// the condition was tested before it and failed.
+func broken(format string, args ...any) {
+	panic("core: " + fmt.Sprintf(format, args...))
 }

@@ -27,7 +27,9 @@ func (r *Raft) replicateTo(p *progress) {
 func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 	previous := p.nextIndex - 1
 	previousTerm, ok := r.log.term(previous)
-	assert(ok, "no term known at %d for %s", previous, p.id)
+	if !ok {
+		broken("no term known at %d for %s", previous, p.id)
+	}
 	r.calls = append(r.calls, Call{
 		To: p.id,
 		Request: &AppendEntries{
@@ -59,7 +61,9 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm}, 0)
 		return
 	}
-	assert(r.role != Leader || req.Term > r.currentTerm, "two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
+	if r.role == Leader && req.Term == r.currentTerm {
+		broken("two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
+	}
 	r.becomeFollower(req.Term, req.LeaderID)
 	r.resetElectionTimer()
 

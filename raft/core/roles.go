@@ -28,7 +28,9 @@ func (r *Raft) observeTerm(term uint64) {
 // yet. The vote is forgotten only with a new term. The election timer goes on:
 // only hearing the leader, giving a vote or having been leader starts it anew.
 func (r *Raft) becomeFollower(term uint64, leader ID) {
-	assert(term >= r.currentTerm, "term would fall from %d to %d", r.currentTerm, term)
+	if term < r.currentTerm {
+		broken("term would fall from %d to %d", r.currentTerm, term)
+	}
 	if term > r.currentTerm {
 		r.currentTerm = term
 		r.votedFor = None

@@ -89,8 +89,8 @@ const minEncodedEntry = 3
 
 // DecodeEntries reads count entries, the first of which has index first, from
 // b, which must hold exactly those. The entries' Data alias b: the caller must
-// not change b afterwards. Nothing is allocated beyond what b can hold,
-// whatever count claims.
+// not change b afterwards. Nothing is allocated before all of b has been found
+// to be what count claims, and then only the entries.
 func DecodeEntries(b []byte, first uint64, count int) ([]Entry, error) {
 	if count < 0 || count > len(b)/minEncodedEntry {
 		return nil, fmt.Errorf("core: %d entries cannot fit in %d bytes", count, len(b))
@@ -104,26 +104,38 @@ func DecodeEntries(b []byte, first uint64, count int) ([]Entry, error) {
 	if first == 0 || first+uint64(count) < first {
 		return nil, fmt.Errorf("core: a run of %d entries cannot start at index %d", count, first)
 	}
+	rest := b
+	for i := range count {
+		var err error
+		if _, rest, err = decodeEntry(rest); err != nil {
+			return nil, fmt.Errorf("core: entry %d of %d: %w", i+1, count, err)
+		}
+	}
+	if len(rest) != 0 {
+		return nil, fmt.Errorf("core: %d bytes left over after %d entries", len(rest), count)
+	}
 	entries := make([]Entry, count)
 	for i := range entries {
-		term, n := binary.Uvarint(b)
-		if n <= 0 || len(b) < n+1 {
-			return nil, fmt.Errorf("core: entry %d of %d: %w", i+1, count, errTruncatedEntry)
-		}
-		kind := Kind(b[n])
-		b = b[n+1:]
-		length, n := binary.Uvarint(b)
-		if n <= 0 || length > uint64(len(b)-n) {
-			return nil, fmt.Errorf("core: entry %d of %d: %w", i+1, count, errTruncatedEntry)
-		}
-		end := n + int(length)
-		entries[i] = Entry{Index: first + uint64(i), Term: term, Kind: kind, Data: b[n:end:end]}
-		b = b[end:]
-	}
-	if len(b) != 0 {
-		return nil, fmt.Errorf("core: %d bytes left over after %d entries", len(b), count)
+		entries[i], b, _ = decodeEntry(b)
+		entries[i].Index = first + uint64(i)
 	}
 	return entries, nil
+}
+
+// decodeEntry reads one entry, without its index, and returns what follows it.
+func decodeEntry(b []byte) (e Entry, rest []byte, err error) {
+	term, n := binary.Uvarint(b)
+	if n <= 0 || len(b) < n+1 {
+		return Entry{}, nil, errTruncatedEntry
+	}
+	kind := Kind(b[n])
+	b = b[n+1:]
+	length, n := binary.Uvarint(b)
+	if n <= 0 || length > uint64(len(b)-n) {
+		return Entry{}, nil, errTruncatedEntry
+	}
+	end := n + int(length)
+	return Entry{Term: term, Kind: kind, Data: b[n:end:end]}, b[end:], nil
 }
 
 var errTruncatedEntry = errors.New("the encoding ends early")

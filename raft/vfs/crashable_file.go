@@ -3,6 +3,7 @@ package vfs
 import (
 	"io"
 	"io/fs"
+	"slices"
 )
 
 // node is a file or a directory of a Crashable, apart from its name.
@@ -142,6 +143,20 @@ func (f *crashableFile) Size() (size int64, err error) {
 	return size, err
 }
 
+// DropCache implements File: what the kernel wrongly calls clean vanishes.
+func (f *crashableFile) DropCache() {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.fs.dead || f.closed {
+		return
+	}
+	content := slices.Clone(f.node.syncedContent)
+	for _, change := range f.node.pendingContent {
+		content = change.applyTo(content)
+	}
+	f.node.content = content
+}
+
 // Close implements io.Closer.
 func (f *crashableFile) Close() error {
 	return f.do("close", func() error {
@@ -163,8 +178,8 @@ func (f *crashableFile) change(op string, change contentChange) error {
 }
 
 // forgetPending is what a kernel does after a failed sync: the dirty pages
-// count as clean from then on. Everybody still sees the data, no later sync
-// writes it, and a power cut loses it.
+// count as clean from then on. Everybody still sees the data, until DropCache, no
+// later sync writes it, and a power cut loses it.
 func (f *crashableFile) forgetPending() error {
 	return f.do("sync", func() error {
 		f.node.pendingContent = nil

@@ -262,6 +262,10 @@ func (f *faultyFile) Truncate(size int64) error {
 	return f.fs.plain(OpTruncate, f.name, func() error { return f.inner.Truncate(size) })
 }
 
+// DropCache implements File. It is no operation: it can neither fail nor change
+// the disk.
+func (f *faultyFile) DropCache() { f.inner.DropCache() }
+
 // Size implements File.
 func (f *faultyFile) Size() (int64, error) {
 	if _, err := f.fs.before(OpSize, f.name); err != nil {

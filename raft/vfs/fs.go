@@ -87,6 +87,12 @@ type File interface {
 
 	// Size is the length of the file in bytes.
 	Size() (int64, error)
+
+	// DropCache makes the reads that follow see what the disk holds, where the
+	// platform can do it. The two differ after a failed sync: the kernel may have
+	// called data clean that it could not write, and go on showing it. Data that
+	// waits for a sync is not dropped.
+	DropCache()
 }
 
 // Errors beside those of package io/fs.

@@ -71,7 +71,9 @@ func TestFileContent(t *testing.T) {
 		if _, err := f.WriteAt([]byte("J"), 0); err != nil {
 			t.Fatal(err)
 		}
+		f.DropCache()
 		must(t, f.Sync())
+		f.DropCache()
 		if got, want := read(t, fsys, name), "Jello\x00\x00\x00world"; got != want {
 			t.Fatalf("content %q, want %q", got, want)
 		}

@@ -115,6 +115,9 @@ func newOSFile(f *os.File) (File, error) {
 // Sync implements File with the cheapest call that makes data durable.
 func (f *osFile) Sync() error { return f.dataSync() }
 
+// DropCache implements File.
+func (f *osFile) DropCache() { dropCache(f.File) }
+
 // Size implements File.
 func (f *osFile) Size() (int64, error) {
 	info, err := f.Stat()

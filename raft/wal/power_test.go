@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 
 	"raftkv/raft/vfs"
@@ -51,7 +52,8 @@ func (m *machine) crash() {
 }
 
 // live runs one life of at most the given number of saves. Before its file-system
-// operation number crashAt, or at its end, the machine crashes.
+// operation number crashAt, or at its end, the machine crashes; now and then a
+// sync fails first, and some of those lie afterwards.
 func (m *machine) live(crashAt, saves int) error {
 	fsys := vfs.NewFaulty(m.disk)
 	fsys.Hook(func(op vfs.Op) error {
@@ -60,11 +62,21 @@ func (m *machine) live(crashAt, saves int) error {
 		}
 		return nil
 	})
+	failing := crashAt > 0 && m.rng.IntN(5) == 0
+	if failing {
+		lies := m.rng.IntN(2) == 0
+		fsys.Inject(vfs.Fault{Kind: vfs.OpSync, Nth: 1 + m.rng.IntN(30), Err: syscall.EIO, Lie: lies})
+	}
 	err := m.run(fsys, saves)
-	if m.next == nil {
+	switch {
+	case failing && errors.Is(err, syscall.EIO):
+		m.died = "failed sync"
+		m.crash()
+		err = nil
+	case m.next == nil:
 		m.died = "rest"
 		m.crash()
-	} else if err != nil && errors.Is(err, vfs.ErrCrashed) {
+	case errors.Is(err, vfs.ErrCrashed):
 		err = nil
 	}
 	m.deaths[m.died]++
@@ -124,7 +136,8 @@ func (m *machine) run(fsys vfs.FS, saves int) error {
 // next start, and the one batch that was under way is there whole or not at all.
 // Recovery itself is no exception. Method: random lives of random machines that
 // crash before a random file-system operation, over and over on the same disk,
-// under all models of what a power cut leaves; an oracle beside it.
+// under all models of what a power cut leaves, with a failed sync and a killed
+// process among them; an oracle beside it.
 func TestPowerCuts(t *testing.T) {
 	cuts, torn, rolls, deaths := 0, 0, 0, map[string]int{}
 	for seed := *firstSeed; cuts < *powerCuts; seed++ {
@@ -151,7 +164,7 @@ func TestPowerCuts(t *testing.T) {
 		return
 	}
 	// A run in which the faults did not happen proves nothing.
-	for _, where := range []string{"open", "prepare", "save", "close", "rest"} {
+	for _, where := range []string{"open", "prepare", "save", "close", "rest", "failed sync"} {
 		if deaths[where] < cuts/500 {
 			t.Errorf("only %d deaths in %s", deaths[where], where)
 		}

@@ -75,6 +75,14 @@ func (r *segmentReader) view(offset int64, n int) ([]byte, error) {
 	return r.window[:n], nil
 }
 
+// dropCache makes everything read from now on come from the disk. If a sync
+// failed and the process was started again on the same machine, the cache shows
+// the last batch while the disk never got it.
+func (r *segmentReader) dropCache() {
+	r.file.DropCache()
+	r.window = r.window[:0]
+}
+
 // read fills b from offset on.
 func (r *segmentReader) read(b []byte, offset int64) error {
 	there := min(int64(len(b)), max(0, r.fileSize-offset))

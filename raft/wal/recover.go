@@ -124,11 +124,10 @@ func (w *WAL) finishRoll(found *image) error {
 	return w.seal(before)
 }
 
-// confirm makes the mark behind the last batch durable. The sync before proved
-// that the disk took the batch; unless it lied, because an earlier sync, of a
-// process now dead, had failed and the kernel called the data clean. Then the
-// batch is in the cache and not on the disk, and the next power cut takes it.
-// Behind a durable mark that loss is seen and refused, not taken for a torn
+// confirm makes the mark behind the last batch durable. Where the cache cannot be
+// dropped, the last batch may be one that an earlier process failed to sync: in
+// the cache, called clean, and not on the disk. The next power cut takes it, and
+// behind a durable mark that loss is seen and refused, not taken for a torn
 // write. Writing the batch once more would take it to the disk, but a power cut
 // meanwhile could damage one that was durable and acknowledged.
 func (w *WAL) confirm() error {

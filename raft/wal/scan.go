@@ -73,6 +73,9 @@ func scan(fsys vfs.FS, dir string, check func(*segmentHeader, string) error, vis
 		if err != nil {
 			return nil, err
 		}
+		if headers[i+1] == nil {
+			r.dropCache()
+		}
 		err = s.segment(r, headers[i+1])
 		r.file.Close()
 		if err != nil {

@@ -67,6 +67,7 @@ func (w *WAL) reuseSpare() error {
 	if err != nil {
 		return diskError("opening", path, err)
 	}
+	file.DropCache() // the earlier run may have failed to sync it
 	blank, err := isBlank(file, w.segmentBytes, w.usable)
 	if err == nil && blank {
 		err = w.sync(file, path)

@@ -1,0 +1,67 @@
+# Everything here needs Go 1.26 or later, make and nothing else.
+
+GO       ?= go
+BENCH    ?= .
+FUZZTIME ?= 60s
+SECONDS  ?= 60
+KILLS    ?= 20
+OUTAGES  ?= 50
+
+# staticcheck is pinned in a module file of its own, so that it and what it needs
+# are no dependency of the program.
+STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
+
+# These run without the race detector: the simulator is one thread, and what the
+# system tests watch are processes.
+PLAIN = ./tests/sim ./tests/system
+
+.PHONY: help build run test lint bench fuzz sim kills clean
+
+help:
+	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
+	@echo 'make build             bin/raftkv'
+	@echo 'make test              every test, with the race detector where it can find something'
+	@echo 'make lint              gofmt, go vet, staticcheck'
+	@echo 'make bench             every benchmark (BENCH=Pattern)'
+	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
+	@echo 'make sim               fresh simulator seeds for SECONDS=60'
+	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
+	@echo 'make clean             remove bin/'
+
+build:
+	$(GO) build -trimpath -o bin/raftkv ./cmd/raftkv
+
+run: build
+	@exec bin/raftkv dev $(ARGS)
+
+# tests/sim and tests/system draw something new in every run, so a result of an
+# earlier run is never taken for theirs.
+test:
+	$(GO) test -race -timeout 4m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN),-e '$(p:.%=%)$$'))
+	$(GO) test -count=1 -timeout 4m -p 1 $(PLAIN)
+
+lint:
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
+		echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target for $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+sim:
+	$(GO) run ./tests/sim -seconds $(SECONDS)
+
+kills:
+	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)
+
+clean:
+	rm -rf bin

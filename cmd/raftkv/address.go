@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"raftkv/raft/core"
+)
+
+// members are the nodes of a cluster, by ID, with the addresses at which their
+// peers reach them.
+type members map[core.ID]string
+
+// parseMembers reads "n1=host:port,n2=host:port,…".
+func parseMembers(text string) (members, error) {
+	m := members{}
+	holder := map[string]core.ID{}
+	for pair := range strings.SplitSeq(text, ",") {
+		name, address, found := strings.Cut(strings.TrimSpace(pair), "=")
+		if !found {
+			return nil, fmt.Errorf("--cluster: %q is not of the form id=host:port", pair)
+		}
+		if err := checkName(name); err != nil {
+			return nil, fmt.Errorf("--cluster: the id in %q %w", pair, err)
+		}
+		id := core.ID(name)
+		host, port, err := splitAddress(address)
+		if err == nil && (host == "" || port == "0") {
+			err = fmt.Errorf("other nodes could not find it")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--cluster: %q is not an address of the form host:port for node %s: %w", address, id, err)
+		}
+		if _, twice := m[id]; twice {
+			return nil, fmt.Errorf("--cluster names node %s twice; every node has one id and one address", id)
+		}
+		address = net.JoinHostPort(strings.ToLower(host), port)
+		if other, taken := holder[address]; taken {
+			return nil, fmt.Errorf("--cluster gives nodes %s and %s the same address %s; every node has an address of its own", other, id, address)
+		}
+		m[id], holder[address] = address, id
+	}
+	return m, nil
+}
+
+// ids returns the members' IDs in order.
+func (m members) ids() []core.ID { return slices.Sorted(maps.Keys(m)) }
+
+// others returns the members without self.
+func (m members) others(self core.ID) map[core.ID]string {
+	others := maps.Clone(m)
+	delete(others, self)
+	return others
+}
+
+// listNames writes IDs for people.
+func listNames(ids []core.ID) string {
+	var b strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(id))
+	}
+	return b.String()
+}
+
+// checkName says what is wrong with the id of a node or cluster. What is
+// allowed can be a file name, a header and a word of a log line without quotes.
+func checkName(name string) error {
+	if name == "" || len(name) > core.MaxIDBytes {
+		return fmt.Errorf("has %d characters; it must have 1 to %d", len(name), core.MaxIDBytes)
+	}
+	for i, c := range name {
+		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alphanumeric && (i == 0 || !strings.ContainsRune("-_.", c)) {
+			return fmt.Errorf("holds %q; it may hold letters, digits and, not at its beginning, '-', '_' and '.'", c)
+		}
+	}
+	return nil
+}
+
+// splitAddress splits "host:port", ":port" or "port". The host may be empty,
+// the port is a number.
+func splitAddress(address string) (host, port string, err error) {
+	if _, err := strconv.Atoi(address); err == nil {
+		address = ":" + address
+	}
+	host, port, err = net.SplitHostPort(address)
+	if err != nil {
+		return "", "", fmt.Errorf("it has no port, or an IPv6 address without brackets")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
+		return "", "", fmt.Errorf("port %q is not a number from 0 to 65535", port)
+	}
+	return host, port, nil
+}
+
+// listenAddress reads an address to listen on. Without a host it is the
+// loopback address: nothing is opened to the network that nobody asked for.
+func listenAddress(address string) (string, error) {
+	host, port, err := splitAddress(address)
+	if err != nil {
+		return "", err
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// reachableAddress is where other nodes find what listens at listening. If that
+// means every address of this host, the one by which peers know the host is
+// taken.
+func reachableAddress(listening net.Addr, asPeer string) string {
+	address := listening.String()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if peerHost, _, err := net.SplitHostPort(asPeer); err == nil {
+			return net.JoinHostPort(peerHost, port)
+		}
+	}
+	return address
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// Goal: a list of members is read as it is meant.
+// Method: lists with spaces, case and IPv6, compared with what they mean.
+func TestMembersAreRead(t *testing.T) {
+	m, err := parseMembers("n1=Host.Example:9701, n2=[::1]:9702,west-3.b=10.0.0.3:9701")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := members{"n1": "host.example:9701", "n2": "[::1]:9702", "west-3.b": "10.0.0.3:9701"}
+	for id, address := range want {
+		if m[id] != address {
+			t.Errorf("%s is at %q, not %q", id, m[id], address)
+		}
+	}
+	if len(m) != len(want) {
+		t.Errorf("read %v", m)
+	}
+}
+
+// Goal: each mistake in --cluster has a sentence that names it.
+// Method: one list per mistake, and words that the sentence must hold.
+func TestMistakesInTheMemberListAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		list string
+		want []string
+	}{
+		{"", []string{"--cluster", "id=host:port"}},
+		{"n1", []string{`"n1"`, "id=host:port"}},
+		{"n1=h:1,", []string{`""`, "id=host:port"}},
+		{"=h:1", []string{`"=h:1"`, "0 characters"}},
+		{"n 1=h:1", []string{`' '`, "letters"}},
+		{"-n=h:1", []string{`'-'`, "beginning"}},
+		{strings.Repeat("x", 65) + "=h:1", []string{"65 characters", "64"}},
+		{"n1=", []string{"n1", "host:port"}},
+		{"n1=h", []string{`"h"`, "no port"}},
+		{"n1=:9701", []string{`":9701"`, "could not find it"}},
+		{"n1=9701", []string{`"9701"`, "could not find it"}},
+		{"n1=h:0", []string{`"h:0"`, "could not find it"}},
+		{"n1=h:x", []string{`port "x"`}},
+		{"n1=h:65536", []string{`port "65536"`}},
+		{"n1=h:09701", []string{`port "09701"`}},
+		{"n1=::1:9701", []string{`"::1:9701"`}},
+		{"n1=a:1,n2=b:1,n1=c:1", []string{"node n1 twice"}},
+		{"n1=a:1,n2=A:1", []string{"n1 and n2", "a:1"}},
+	} {
+		m, err := parseMembers(c.list)
+		if err == nil {
+			t.Errorf("%q was read as %v", c.list, m)
+			continue
+		}
+		for _, word := range c.want {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%q: %q does not say %q", c.list, err, word)
+			}
+		}
+	}
+}
+
+// Goal: nothing is opened to the network that was not asked for, and what was
+// asked for is opened.
+func TestListenAddressIsLoopbackUnlessAHostIsNamed(t *testing.T) {
+	for given, want := range map[string]string{
+		"8701":           "127.0.0.1:8701",
+		":8701":          "127.0.0.1:8701",
+		":0":             "127.0.0.1:0",
+		"0.0.0.0:8701":   "0.0.0.0:8701",
+		"[::]:8701":      "[::]:8701",
+		"localhost:8701": "localhost:8701",
+	} {
+		if got, err := listenAddress(given); err != nil || got != want {
+			t.Errorf("%q became %q, %v; want %q", given, got, err, want)
+		}
+	}
+	for _, bad := range []string{"", "host", "host:", "h:http", "h:-1", "h:99999", "::1"} {
+		if got, err := listenAddress(bad); err == nil {
+			t.Errorf("%q became %q", bad, got)
+		}
+	}
+}
+
+// Goal: peers are told an address at which they can reach this node's clients'
+// port, also when it listens on all addresses.
+func TestReachableAddress(t *testing.T) {
+	for _, c := range []struct{ listening, asPeer, want string }{
+		{"127.0.0.1:8701", "10.0.0.1:9701", "127.0.0.1:8701"},
+		{"0.0.0.0:8701", "10.0.0.1:9701", "10.0.0.1:8701"},
+		{"[::]:8701", "n1.example:9701", "n1.example:8701"},
+		{"[::]:8701", "[fd00::1]:9701", "[fd00::1]:8701"},
+	} {
+		address, err := net.ResolveTCPAddr("tcp", c.listening)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reachableAddress(address, c.asPeer); got != c.want {
+			t.Errorf("%s with peers at %s: %s, want %s", c.listening, c.asPeer, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// A node's data directory holds two things:
+//
+//	raftkv.toml   whose directory this is: cluster, node, members
+//	wal/          the log
+//
+// The log knows its cluster and node itself. The members are remembered beside
+// it because a node that is started with another list would count majorities
+// differently from its peers, and two majorities need not meet.
+const (
+	identityName = "raftkv.toml"
+	logName      = "wal"
+	tmpSuffix    = ".tmp" // of a file that is being written
+)
+
+// formatNewest is the format of raftkv.toml and dev.toml that this code writes.
+const formatNewest = 1
+
+// maxSmallFileBytes bounds raftkv.toml and dev.toml.
+const maxSmallFileBytes = 64 << 10
+
+// identity says whose a data directory is.
+type identity struct {
+	Format    int      `toml:"format"`
+	ClusterID string   `toml:"cluster-id"`
+	NodeID    string   `toml:"id"`
+	Members   []string `toml:"members"` // sorted
+}
+
+func newIdentity(clusterID string, id core.ID, m members) identity {
+	ident := identity{Format: formatNewest, ClusterID: clusterID, NodeID: string(id)}
+	for _, member := range m.ids() {
+		ident.Members = append(ident.Members, string(member))
+	}
+	return ident
+}
+
+// checkDirectory says whether a node with this identity may use the data
+// directory, before anything in it is touched. known is false if the directory
+// does not say whose it is, as a new one does not.
+func (want identity) checkDirectory(fsys vfs.FS, dir string) (known bool, err error) {
+	var is identity
+	known, err = readSmallFile(fsys, filepath.Join(dir, identityName), &is)
+	switch {
+	case err != nil || !known:
+		return false, err
+	case is.NodeID != want.NodeID:
+		return true, fmt.Errorf("the data directory %s belongs to node %s, and --id says %s: give each node a directory of its own, or correct --id",
+			dir, is.NodeID, want.NodeID)
+	case is.ClusterID != want.ClusterID:
+		return true, fmt.Errorf("the data directory %s belongs to cluster %s, and --cluster-id says %s: give each cluster directories of its own, or correct --cluster-id",
+			dir, is.ClusterID, want.ClusterID)
+	case !slices.Equal(is.Members, want.Members):
+		return true, fmt.Errorf("the data directory %s belongs to a cluster of %s, and --cluster names %s: start the node with the members it knows (their addresses may change); another list does not change the membership",
+			dir, strings.Join(is.Members, ", "), strings.Join(want.Members, ", "))
+	}
+	return true, checkLogIsThere(fsys, dir)
+}
+
+// checkLogIsThere refuses a directory that says whose it is but has lost its
+// log. A node that forgot how it voted and what it confirmed must not come back
+// under its old name.
+func checkLogIsThere(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(filepath.Join(dir, logName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &failure{err}
+	}
+	if slices.ContainsFunc(names, isSegmentName) {
+		return nil
+	}
+	return &failure{fmt.Errorf("the data directory %s has lost its log (%s holds no segments): restore it from this node's own copy; a node that forgot its log must not take part in its cluster",
+		dir, filepath.Join(dir, logName))}
+}
+
+// isSegmentName reports whether package wal gives such names to segments.
+func isSegmentName(name string) bool {
+	generation, isSegment := strings.CutSuffix(name, ".wal")
+	return isSegment && len(generation) == 16 && strings.Trim(generation, "0123456789abcdef") == ""
+}
+
+// readSmallFile decodes a TOML file of ours. found is false if there is none.
+func readSmallFile(fsys vfs.FS, path string, into any) (found bool, err error) {
+	text, err := readWhole(fsys, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &failure{fmt.Errorf("reading %s: %w", path, err)}
+	}
+	var version struct {
+		Format int `toml:"format"`
+	}
+	_, err = toml.Decode(text, &version)
+	if err == nil && version.Format > formatNewest {
+		return false, &failure{fmt.Errorf("%s has format %d and this raftkv knows formats up to %d: start the newer raftkv that wrote it", path, version.Format, formatNewest)}
+	}
+	if err == nil {
+		_, err = toml.Decode(text, into)
+	}
+	if err == nil && version.Format < 1 {
+		err = errors.New("it names no format")
+	}
+	if err != nil {
+		return false, &failure{fmt.Errorf("%s is damaged (%w): restore it from a copy, or write it anew from those of the other nodes", path, err)}
+	}
+	return true, nil
+}
+
+func readWhole(fsys vfs.FS, path string) (string, error) {
+	file, err := fsys.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.NewSectionReader(file, 0, maxSmallFileBytes+1))
+	if err == nil && len(text) > maxSmallFileBytes {
+		err = fmt.Errorf("it is longer than %d bytes", maxSmallFileBytes)
+	}
+	return string(text), err
+}
+
+// writeSmallFile writes a TOML file of ours so that after a crash it is there
+// whole or not at all.
+func writeSmallFile(fsys vfs.FS, path, comment string, content any) error {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "# %s\n", comment)
+	if err := toml.NewEncoder(&text).Encode(content); err != nil {
+		return fmt.Errorf("encoding %s: %w", path, err)
+	}
+	if err := replaceFile(fsys, path, text.Bytes()); err != nil {
+		return &failure{fmt.Errorf("writing %s: %w", path, err)}
+	}
+	return nil
+}
+
+func replaceFile(fsys vfs.FS, path string, content []byte) error {
+	tmp := path + tmpSuffix
+	if err := fsys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := fsys.Create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(content, 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(tmp, path); err != nil {
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(path))
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/kvserver/api"
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// devSettings are the flags of dev. They have no environment variables: what is
+// set for serve, or put into the environment by an orchestrator (RAFTKV_PORT),
+// must not move or empty a cluster on somebody's desk.
+type devSettings struct {
+	nodes    int
+	dataDir  string
+	port     int
+	fresh    bool
+	logLevel string
+}
+
+const (
+	defaultDevNodes = 3
+	mostDevNodes    = 7
+	// peerPortOffset is how far a node's peer port is above its HTTP port.
+	peerPortOffset = 1000
+)
+
+func newDevCommand() *cobra.Command {
+	var s devSettings
+	command := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a whole durable cluster in this terminal",
+		Long: `Run a whole cluster in one process: the same nodes as with serve, each with a
+data directory of its own under --data-dir, talking over loopback.
+
+The first node serves HTTP on --port, the others on the ports after it; peers
+connect on ports 1000 above those (9701, 9702, 9703 by default). Started again,
+the cluster finds its data. Ctrl-C ends it.`,
+		Example: `  raftkv dev
+  raftkv dev --nodes 5 --port 7001 --data-dir /tmp/five
+  raftkv dev --fresh        forget the data of the last time`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return s.run(command.OutOrStdout(), command.ErrOrStderr(), command.Flags().Changed("nodes"))
+		},
+	}
+	flags := command.Flags()
+	flags.SortFlags = false
+	flags.IntVar(&s.nodes, "nodes", defaultDevNodes, "number of nodes, 1 to 7; if not given, as many as the data directory holds")
+	flags.StringVar(&s.dataDir, "data-dir", "./raftkv-data", "directory for the nodes' data")
+	flags.IntVar(&s.port, "port", 8701, "HTTP port of the first node")
+	flags.BoolVar(&s.fresh, "fresh", false, "start empty: remove what an earlier dev left in the data directory")
+	flags.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error")
+	return command
+}
+
+// devCluster is the nodes of one dev process.
+type devCluster struct {
+	dir   string
+	nodes []*node
+}
+
+// run runs the cluster until a signal comes or a node fails.
+func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
+	logger, level, err := newLogger(stderr, s.logLevel)
+	if err != nil {
+		return err
+	}
+	if s.fresh {
+		if err := removeDevData(vfs.OS{}, s.dataDir); err != nil {
+			return err
+		}
+	}
+	known, err := s.settleNodes(nodesGiven)
+	if err != nil {
+		return err
+	}
+	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer endOfSignals()
+	begun := time.Now()
+	c, err := s.open(logger, known)
+	if err != nil {
+		return err
+	}
+	failed, err := c.start()
+	if err == nil {
+		err = c.attend(ctx, failed, func() { c.greet(stdout, time.Since(begun)) }, stderr)
+	}
+	endOfSignals()
+	level.Set(slog.LevelError) // nodes that miss each other now are no news
+	err = errors.Join(err, c.end(err == nil))
+	if err != nil {
+		return &failure{err}
+	}
+	fmt.Fprintf(stdout, "\nEnded. The data stays in %s.\n", s.dataDir)
+	return nil
+}
+
+// settleNodes checks the flags against the data directory and decides how many
+// nodes there are. known is true if the directory holds a cluster.
+func (s *devSettings) settleNodes(given bool) (known bool, err error) {
+	held, err := readDevData(vfs.OS{}, s.dataDir)
+	if err != nil {
+		return false, err
+	}
+	if held != 0 && !given {
+		s.nodes = held
+	}
+	switch {
+	case s.nodes < 1 || s.nodes > mostDevNodes:
+		return false, fmt.Errorf("--nodes is %d; choose 1 to %d", s.nodes, mostDevNodes)
+	case held != 0 && held != s.nodes:
+		return false, fmt.Errorf("%s holds a cluster of %d nodes, and --nodes says %d: leave --nodes out, choose another --data-dir, or start empty with --fresh", s.dataDir, held, s.nodes)
+	case s.port < 1 || s.port+peerPortOffset+s.nodes-1 > 65535:
+		return false, fmt.Errorf("--port is %d; choose 1 to %d, so that all nodes' ports exist", s.port, 65536-peerPortOffset-s.nodes)
+	}
+	return held != 0, nil
+}
+
+// open listens on all ports and opens all data directories, or leaves nothing
+// open. The cluster is written down as made before any of its nodes takes part
+// in it.
+func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err error) {
+	c = &devCluster{dir: s.dataDir}
+	defer func() {
+		if err != nil {
+			c.end(false)
+		}
+	}()
+	configs, err := s.configs(logger)
+	if err != nil {
+		return c, err
+	}
+	for i, config := range configs {
+		n, err := newNode(config)
+		if err != nil {
+			for _, unused := range configs[i+1:] {
+				unused.HTTP.Close()
+				unused.Peer.Close()
+			}
+			return c, err
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	if known {
+		return c, nil
+	}
+	return c, writeDevData(vfs.OS{}, s.dataDir, s.nodes)
+}
+
+// configs returns the configuration of every node, with its ports open.
+func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err error) {
+	m := members{}
+	for i := range s.nodes {
+		m[devID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, c := range configs {
+			c.HTTP.Close()
+			c.Peer.Close()
+		}
+	}()
+	for i := range s.nodes {
+		id := devID(i)
+		c := nodeConfig{
+			ClusterID: "dev", ID: id, Members: m, FS: vfs.OS{}, DataDir: filepath.Join(s.dataDir, string(id)),
+			MaxValueBytes: api.DefaultMaxValueBytes, RequestTimeout: defaultRequestTimeout,
+			ElectionTimeout: defaultElectionTimeout, Logger: logger,
+		}
+		if c.HTTP, err = listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
+			return configs, err
+		}
+		if c.Peer, err = listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", m[id]); err != nil {
+			c.HTTP.Close()
+			return configs, err
+		}
+		configs = append(configs, c)
+	}
+	return configs, nil
+}
+
+// devID names the nodes n1, n2, ….
+func devID(i int) core.ID { return core.ID(fmt.Sprintf("n%d", i+1)) }
+
+// start starts all nodes. What it returns yields the first failure of a node.
+func (c *devCluster) start() (failed <-chan error, err error) {
+	failures := make(chan error, 2*len(c.nodes))
+	for _, n := range c.nodes {
+		if err := n.start(); err != nil {
+			return nil, err
+		}
+		go func() { failures <- fmt.Errorf("node %s failed: %w", n.config.ID, <-n.failed()) }()
+	}
+	return failures, nil
+}
+
+// attend waits for the end: nil if it was asked for. It calls ready once when
+// all nodes serve.
+func (c *devCluster) attend(ctx context.Context, failed <-chan error, ready func(), stderr io.Writer) error {
+	serving := make(chan struct{})
+	go c.awaitServing(ctx, serving)
+	patience := time.NewTimer(5 * time.Second)
+	defer patience.Stop()
+	for {
+		select {
+		case <-serving:
+			ready()
+			serving = nil
+			patience.Stop()
+		case <-patience.C:
+			fmt.Fprintln(stderr, "raftkv: there is no leader yet; is the disk very slow? --log-level info tells more")
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// awaitServing closes serving when a read would succeed on every node.
+func (c *devCluster) awaitServing(ctx context.Context, serving chan<- struct{}) {
+	for _, n := range c.nodes {
+		for {
+			_, err := n.raft.ReadIndex(ctx)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	close(serving)
+}
+
+// greet says where the cluster is and what to type next.
+func (c *devCluster) greet(w io.Writer, took time.Duration) {
+	url := func(n *node) string { return "http://" + n.config.HTTP.Addr().String() }
+	first, second := c.nodes[0], c.nodes[min(1, len(c.nodes)-1)]
+	fmt.Fprintf(w, "A cluster of %d serves after %v. Its data is in %s.\n\n", len(c.nodes), took.Round(time.Millisecond), c.dir)
+	for _, n := range c.nodes {
+		mark := ""
+		if n.raft.Status().Role == core.Leader {
+			mark = "  leads"
+		}
+		fmt.Fprintf(w, "  %s  %s%s\n", n.config.ID, url(n), mark)
+	}
+	fmt.Fprintf(w, `
+Type in another terminal:
+
+  curl -X PUT --data-binary 'hello' %s/v1/kv/greeting
+  curl %s/v1/kv/greeting
+  curl %s/v1/status
+
+Ctrl-C ends it.
+`, url(first), url(second), url(first))
+}
+
+// end ends all nodes, together so that none waits for another. Requests under
+// way may finish first if there is no hurry.
+func (c *devCluster) end(inOrder bool) error {
+	each := func(do func(i int, n *node)) {
+		var all sync.WaitGroup
+		for i, n := range c.nodes {
+			all.Go(func() { do(i, n) })
+		}
+		all.Wait()
+	}
+	if inOrder {
+		each(func(_ int, n *node) { n.drain() })
+	}
+	errs := make([]error, len(c.nodes))
+	each(func(i int, n *node) { errs[i] = n.close() })
+	return errors.Join(errs...)
+}

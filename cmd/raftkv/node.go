@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/raft"
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wal"
+	"raftkv/raft/wire"
+)
+
+// nodeConfig is what one node is made of.
+type nodeConfig struct {
+	ClusterID string
+	ID        core.ID
+	Members   members // with the node itself
+	FS        vfs.FS
+	DataDir   string
+	// HTTP and Peer are where clients and peers connect. They belong to the node
+	// from newNode on.
+	HTTP, Peer net.Listener
+
+	MaxValueBytes   int64
+	RequestTimeout  time.Duration
+	ElectionTimeout time.Duration
+	Logger          *slog.Logger
+}
+
+// The node's clock, in ticks. An election timeout is drawn between one and two
+// times electionTicks, and six beats fit in it, so that five lost in a row do
+// not depose a leader.
+const (
+	electionTicks  = 30
+	heartbeatTicks = 5
+)
+
+// commandRoom is room for everything in a command but its value.
+const commandRoom = api.MaxKeyBytes + 256
+
+// applyBacklog is how many delivered commands may wait for the service. Their
+// data is the log's, so a longer queue would cost little and give nothing.
+const applyBacklog = 256
+
+// Bounds on the steps of an orderly end.
+const (
+	handOverLimit = time.Second
+	drainLimit    = 5 * time.Second
+	answerLimit   = time.Second // for the answers that the end itself gives
+	stopLimit     = 5 * time.Second
+)
+
+// node is one node of a cluster from its data directory to its ports. Its life
+// is newNode, start, then handOver and drain if there is time, and close. The
+// methods belong to one goroutine; failed may be used by any.
+type node struct {
+	config    nodeConfig
+	logger    *slog.Logger
+	wal       *wal.WAL
+	state     core.State // until start
+	transport *wire.Transport
+	raft      *raft.Raft
+	service   *kvserver.Server
+	clients   *clientPort
+	failures  chan error // room for all that may come
+}
+
+// newNode opens the data directory and makes sure that it is this node's. It
+// opens no connection and lets nobody in.
+func newNode(c nodeConfig) (*node, error) {
+	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), failures: make(chan error, 2)}
+	err := n.openLog()
+	if err == nil {
+		n.transport, err = wire.New(wire.Config{
+			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
+			ClientAddr: reachableAddress(c.HTTP.Addr(), c.Members[c.ID]), Logger: c.Logger,
+		})
+	}
+	if err != nil {
+		if n.wal != nil {
+			err = errors.Join(err, n.wal.Close())
+		}
+		return nil, errors.Join(err, c.HTTP.Close(), c.Peer.Close())
+	}
+	return n, nil
+}
+
+// openLog opens the log and writes down whose it is. The order matters twice:
+// nothing is touched in another node's directory, and a directory that says
+// whose it is has a log.
+func (n *node) openLog() error {
+	c := n.config
+	want := newIdentity(c.ClusterID, c.ID, c.Members)
+	known, err := want.checkDirectory(c.FS, c.DataDir)
+	if err != nil {
+		return err
+	}
+	n.wal, n.state, err = wal.Open(wal.Options{
+		FS: c.FS, Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
+	})
+	if wrong := (*wal.IdentityError)(nil); errors.As(err, &wrong) {
+		return err // the user named the wrong directory or the wrong node
+	}
+	if err != nil {
+		return &failure{err}
+	}
+	if cut := n.wal.Stats().Cut; cut.Bytes > 0 {
+		n.logger.Info("a write that a crash had interrupted was cut off the log; nothing acknowledged was in it", "bytes", cut.Bytes)
+	}
+	if known {
+		return nil
+	}
+	return writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), "Whose data this is. Written by raftkv, once.", want)
+}
+
+// start begins to take part in the cluster and to serve clients.
+func (n *node) start() error {
+	c := n.config
+	chosen := make(chan raft.ApplyMsg, applyBacklog)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, n.transport, chosen)
+	n.state = core.State{} // the log is the raft's now
+	var err error
+	n.service, err = kvserver.New(kvserver.Config{
+		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: buildVersion(),
+		Consensus: n.raft, ApplyCh: chosen,
+		ClientAddr:    func(id string) string { return n.transport.ClientAddr(core.ID(id)) },
+		MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		Logger: n.logger,
+	})
+	if err != nil {
+		return errors.Join(err, n.close())
+	}
+	n.transport.Start(n.raft)
+	server := kvserver.NewHTTPServer(n.service.Handler())
+	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
+	n.clients = newClientPort(server, c.HTTP)
+	go n.serveHTTP()
+	go n.watch()
+	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
+	return nil
+}
+
+func (n *node) raftConfig() raft.Config {
+	var seed [16]byte
+	crand.Read(seed[:])
+	return raft.Config{
+		TickInterval: n.config.ElectionTimeout / electionTicks,
+		Core: core.Config{
+			ID: n.config.ID, Peers: n.config.Members.ids(),
+			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
+			MaxEntryBytes: int(n.config.MaxValueBytes) + commandRoom,
+			PreVote:       true, CheckQuorum: true, Noop: true,
+			Rand: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
+		},
+	}
+}
+
+// failed yields why the node cannot go on, if that ever happens.
+func (n *node) failed() <-chan error { return n.failures }
+
+func (n *node) serveHTTP() {
+	if err := n.clients.serve(); err != nil {
+		n.failures <- fmt.Errorf("taking client connections on %s: %w", n.config.HTTP.Addr(), err)
+	}
+}
+
+// watch reports the failure of the raft.
+func (n *node) watch() {
+	if err := n.raft.Wait(); err != nil {
+		n.failures <- err
+	}
+}
+
+// stopListening takes no new client connections; those there are go on.
+func (n *node) stopListening() { n.clients.stopListening() }
+
+// handOver makes another node the leader if this one is, and waits a moment so
+// that the others know it: they forward to whom they take for the leader.
+func (n *node) handOver() {
+	if n.raft.Status().Role != core.Leader || len(n.config.Members) == 1 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handOverLimit)
+	defer cancel()
+	if err := n.raft.Transfer(ctx, core.None); err != nil && !errors.Is(err, raft.ErrNotLeader) {
+		n.logger.Warn("leadership could not be handed over; the others will elect a leader", "error", err)
+		return
+	}
+	tick := time.NewTicker(n.config.ElectionTimeout / electionTicks)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if s := n.raft.Status(); s.Leader != core.None && s.Leader != n.config.ID {
+			n.logger.Info("leadership was handed over", "to", string(s.Leader), "term", s.Term)
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	// The new leader has told all others at the same time as this node. One beat
+	// later it has told them again.
+	select {
+	case <-time.After(heartbeatTicks * n.config.ElectionTimeout / electionTicks):
+	case <-ctx.Done():
+	}
+}
+
+// drain lets the requests under way finish.
+func (n *node) drain() {
+	if !n.clients.drain(drainLimit) {
+		n.logger.Warn("some requests did not finish in time; they are ended", "waited", drainLimit)
+	}
+}
+
+// close ends everything that start began, in the order in which the parts need
+// each other. Requests that still wait are answered. The error is the disk's.
+func (n *node) close() error {
+	if n.clients != nil {
+		n.stopListening()
+	}
+	if n.service != nil {
+		n.service.Close()
+	}
+	if n.clients != nil {
+		n.clients.drain(answerLimit)
+		n.clients.close()
+	}
+	stopped := make(chan error, 1)
+	if n.raft == nil {
+		stopped <- n.wal.Close()
+	} else {
+		n.raft.Stop()
+		go func() { stopped <- n.raft.Wait() }()
+	}
+	err := n.transport.Close()
+	n.config.HTTP.Close()
+	select {
+	case walErr := <-stopped:
+		return errors.Join(err, walErr)
+	case <-time.After(stopLimit):
+		return errors.Join(err, fmt.Errorf("the disk under %s has not finished its last write within %v", n.config.DataDir, stopLimit))
+	}
+}

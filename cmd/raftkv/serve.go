@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/kvserver/api"
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
+)
+
+// serveSettings are the flags of serve as the user gave them.
+type serveSettings struct {
+	config          string
+	id              string
+	clusterID       string
+	cluster         string
+	dataDir         string
+	http            string
+	peer            string
+	maxValueBytes   int64
+	requestTimeout  time.Duration
+	electionTimeout time.Duration
+	logLevel        string
+}
+
+const (
+	defaultHTTP            = "127.0.0.1:8701"
+	defaultClusterID       = "raftkv"
+	defaultRequestTimeout  = 10 * time.Second
+	defaultElectionTimeout = 300 * time.Millisecond
+)
+
+// mostValueBytes is the longest value that can be configured: its command must
+// fit in a frame between nodes.
+const mostValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
+
+// table lists the settings, with their defaults, in the order of the help.
+func (s *serveSettings) table() []setting {
+	*s = serveSettings{
+		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes,
+		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info",
+	}
+	return []setting{
+		{"id", "name of this node, one of those in --cluster", &s.id},
+		{"data-dir", "directory for this node's data; created if missing", &s.dataDir},
+		{"cluster", "peer addresses of all nodes: n1=host:port,n2=host:port,…", &s.cluster},
+		{"http", "address to listen on for clients", &s.http},
+		{"peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer},
+		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
+		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", mostValueBytes), &s.maxValueBytes},
+		{"request-timeout", "time for a client's request", &s.requestTimeout},
+		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
+		{"log-level", "debug, info, warn or error", &s.logLevel},
+		{configSetting, "TOML file with settings", &s.config},
+	}
+}
+
+func newServeCommand() *cobra.Command {
+	var s serveSettings
+	settings := s.table()
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one node of a cluster",
+		Long: `Run one node of a cluster until SIGTERM or SIGINT.
+
+Every flag can also be given as an environment variable (--data-dir is
+RAFTKV_DATA_DIR) or in a TOML file named by --config (data-dir = "…"). A flag
+wins over a variable, a variable over the file. In the file the cluster may be
+a table:
+
+  id = "n1"
+  data-dir = "/var/lib/raftkv"
+  http = "0.0.0.0:8701"
+  [cluster]
+  n1 = "10.0.0.1:9701"
+  n2 = "10.0.0.2:9701"
+  n3 = "10.0.0.3:9701"
+
+A node listens on loopback unless an address says otherwise: ":8701" means
+127.0.0.1:8701. Peers must reach each other at the addresses in --cluster, and
+clients of other nodes are forwarded to the --http address of the leader; where
+that is 0.0.0.0, the host of the leader's entry in --cluster takes its place.
+
+On SIGTERM a leader hands leadership over, requests under way finish, and the
+process ends with code 0. A second signal ends it at once, which loses nothing
+that was acknowledged.`,
+		Example: `  raftkv serve --id n1 --data-dir ./n1 --http 127.0.0.1:8701 \
+    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703
+  RAFTKV_ID=n2 raftkv serve --config cluster.toml`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := completeSettings(settings, command.Flags().Changed, environment); err != nil {
+				return err
+			}
+			return s.serve(command.ErrOrStderr())
+		},
+	}
+	addFlags(command, settings)
+	return command
+}
+
+// serve runs the node until a signal comes or it fails.
+func (s *serveSettings) serve(stderr io.Writer) error {
+	config, err := s.nodeConfig(stderr)
+	if err != nil {
+		return err
+	}
+	// From here on a signal ends the node in order; the second one, whose
+	// handling is the system's again, ends the process.
+	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer endOfSignals()
+	if config.HTTP, err = listen("clients", "--http", s.http); err != nil {
+		return err
+	}
+	if config.Peer, err = listen("peers", "--peer", s.peer); err != nil {
+		return errors.Join(err, config.HTTP.Close())
+	}
+	n, err := newNode(config)
+	if err != nil {
+		return err
+	}
+	if err := n.start(); err != nil {
+		return &failure{err}
+	}
+	select {
+	case err := <-n.failed():
+		n.close()
+		return &failure{fmt.Errorf("node %s failed: %w", config.ID, err)}
+	case <-ctx.Done():
+	}
+	endOfSignals()
+	n.logger.Info("ending")
+	n.stopListening()
+	n.handOver()
+	n.drain()
+	if err := n.close(); err != nil {
+		return &failure{err}
+	}
+	n.logger.Info("ended")
+	return nil
+}
+
+// nodeConfig checks the settings and makes a node's configuration of them, all
+// but the listeners.
+func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
+	logger, _, err := newLogger(stderr, s.logLevel)
+	if err != nil {
+		return nodeConfig{}, err
+	}
+	for _, needed := range []struct{ flag, value string }{{"id", s.id}, {"data-dir", s.dataDir}, {"cluster", s.cluster}} {
+		if needed.value == "" {
+			return nodeConfig{}, fmt.Errorf("--%s is missing: give it as a flag, as %s or as %s in the --config file", needed.flag, variable(needed.flag), needed.flag)
+		}
+	}
+	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
+		if err := checkName(named.value); err != nil {
+			return nodeConfig{}, fmt.Errorf("--%s %w", named.flag, err)
+		}
+	}
+	m, err := parseMembers(s.cluster)
+	if err != nil {
+		return nodeConfig{}, err
+	}
+	id := core.ID(s.id)
+	own, isMember := m[id]
+	if !isMember {
+		return nodeConfig{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), id, id)
+	}
+	if s.peer == "" {
+		s.peer = own
+	}
+	switch {
+	case s.maxValueBytes < 1 || s.maxValueBytes > mostValueBytes:
+		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
+	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
+		return nodeConfig{}, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
+	case s.electionTimeout < 60*time.Millisecond || s.electionTimeout > time.Minute:
+		return nodeConfig{}, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
+	}
+	return nodeConfig{
+		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir,
+		MaxValueBytes: s.maxValueBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		Logger: logger,
+	}, nil
+}
+
+// listen opens a port. what and flag are for the sentence if it cannot.
+func listen(what, flag, address string) (net.Listener, error) {
+	normal, err := listenAddress(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s is %q, which is not an address of the form host:port: %w", flag, address, err)
+	}
+	l, err := net.Listen("tcp", normal)
+	if err != nil {
+		return nil, &failure{fmt.Errorf("cannot listen for %s on %s (%s): %w", what, normal, flag, explainListen(err))}
+	}
+	return l, nil
+}
+
+// explainListen adds what to do to the commonest reason.
+func explainListen(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return errors.New("the port is in use; stop what listens there or choose another port")
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// newLogger writes lines of text for people and machines alike. The level can
+// be changed later.
+func newLogger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
+	v := new(slog.LevelVar)
+	if err := v.UnmarshalText([]byte(level)); err != nil {
+		return nil, nil, fmt.Errorf("--log-level is %q; choose debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"log/slog"
+
+	"raftkv/raft/vfs"
+	"raftkv/raft/wal"
+)
+
+// storage is a log as the node's writer and preparer want it.
+type storage struct {
+	*wal.WAL
+	logger *slog.Logger
+}
+
+// Wanted implements node.Preparer.
+func (s storage) Wanted() <-chan struct{} { return s.NeedsSpare() }
+
+// Prepare implements node.Preparer. For lack of room the spare segment is left
+// unmade and the node goes on: the present segment still takes writes, and the
+// next one is tried again when it is needed.
+func (s storage) Prepare() error {
+	err := s.WAL.Prepare()
+	if vfs.IsNoSpace(err) {
+		s.logger.Warn("the disk has no room for the log's next segment; free some before the present one is full", "error", err)
+		return nil
+	}
+	return err
+}

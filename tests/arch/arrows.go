@@ -1,0 +1,196 @@
+package arch
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// arrows says which packages of this module each one may import. A package
+// that is not here is complained about: a new package needs a place in the
+// design first. Packages under tests/ may import anything.
+var arrows = map[string][]string{
+	"raft/core":    {},
+	"raft/vfs":     {},
+	"raft/wal":     {"raft/core", "raft/vfs"},
+	"raft/wire":    {"raft/core"},
+	"raft/node":    {"raft/core"},
+	"raft":         {"raft/core", "raft/node"},
+	"kvserver/kv":  {},
+	"kvserver/api": {},
+	"kvserver":     {"raft", "kvserver/kv", "kvserver/api"},
+	"client":       {"kvserver/api"},
+	"cmd/raftkv": {
+		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", // core: its words for the rest
+		"kvserver", "kvserver/api", "client",
+	},
+	"labrpc/labgob": {},
+	"labrpc":        {"labrpc/labgob"},
+}
+
+// modules says which packages may import which module of others. The same table
+// with the reasons is in docs/dependencies.md. A folder stands for all below it.
+var modules = map[string][]string{
+	"github.com/gorilla/mux":             {"kvserver"},
+	"github.com/hashicorp/go-msgpack/v2": {"raft/wire"},
+	"github.com/tidwall/btree":           {"kvserver/kv"},
+	"github.com/spf13/cobra":             {"cmd/raftkv"},
+	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
+}
+
+// CheckArrows holds the imports of this module's packages among each other to
+// the arrows. A package's own tests may import the package and all that it
+// reaches: they add no arrow.
+func CheckArrows(t *Tree) (complaints []string) {
+	for _, p := range t.Packages {
+		if isUnder(p.Path, "tests") {
+			continue
+		}
+		allowed, known := arrows[p.Path]
+		if !known {
+			complaints = append(complaints, fmt.Sprintf("package %s has no place in the arrows: draw it in docs/architecture.md and in tests/arch/arrows.go", p.Path))
+			continue
+		}
+		reached := reach(p.Path)
+		for _, f := range p.Files {
+			for _, path := range f.imports() {
+				to, ours := strings.CutPrefix(path, Module+"/")
+				if !ours || slices.Contains(allowed, to) || f.Test && reached[to] {
+					continue
+				}
+				complaints = append(complaints, fmt.Sprintf("%s imports %s: %s may import %s", f.Path, to, p.Path, listOr(allowed, "nothing of ours")))
+			}
+		}
+	}
+	return complaints
+}
+
+// reach returns a package and all packages that the arrows lead to from it.
+func reach(from string) map[string]bool {
+	reached := map[string]bool{from: true}
+	for waiting := []string{from}; len(waiting) > 0; waiting = waiting[1:] {
+		for _, to := range arrows[waiting[0]] {
+			if !reached[to] {
+				reached[to] = true
+				waiting = append(waiting, to)
+			}
+		}
+	}
+	return reached
+}
+
+// CheckModules holds the imports of other modules to the table, and the table
+// to what is used and what the document says.
+func CheckModules(t *Tree, document string) (complaints []string) {
+	used := map[string]bool{}
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			for _, path := range f.imports() {
+				if !strings.Contains(strings.Split(path, "/")[0], ".") {
+					continue // the standard library, or ours
+				}
+				module := moduleOf(path)
+				if !slices.ContainsFunc(modules[module], func(by string) bool { return isUnder(p.Path, by) }) {
+					complaints = append(complaints, fmt.Sprintf("%s imports %s: %s", f.Path, path, whoMay(module)))
+				}
+				used[module] = true
+			}
+		}
+	}
+	documented := documentedModules(document)
+	for _, module := range sortedKeys(modules) {
+		if !used[module] {
+			complaints = append(complaints, fmt.Sprintf("%s is in the table of tests/arch/arrows.go and nobody imports it", module))
+		}
+		if got, want := documented[module], modules[module]; !slices.Equal(got, want) {
+			complaints = append(complaints, fmt.Sprintf("docs/dependencies.md says that %s is imported by %s; tests/arch/arrows.go says %s",
+				module, listOr(got, "nobody"), listOr(want, "nobody")))
+		}
+	}
+	for _, module := range sortedKeys(documented) {
+		if _, known := modules[module]; !known {
+			complaints = append(complaints, fmt.Sprintf("docs/dependencies.md names %s, which tests/arch/arrows.go does not", module))
+		}
+	}
+	return complaints
+}
+
+// CheckGoMod complains about modules that go.mod names for this module's own
+// packages and the table does not.
+func CheckGoMod(goMod string) (complaints []string) {
+	for line := range strings.Lines(goMod) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) < 2 || !strings.Contains(fields[0], ".") || strings.Contains(line, "// indirect") || !strings.HasPrefix(fields[1], "v") {
+			continue
+		}
+		if _, known := modules[fields[0]]; !known {
+			complaints = append(complaints, fmt.Sprintf("go.mod requires %s, which is not in docs/dependencies.md", fields[0]))
+		}
+	}
+	return complaints
+}
+
+// moduleOf returns the module in the table that holds a package, or the path
+// itself.
+func moduleOf(path string) string {
+	for _, module := range sortedKeys(modules) {
+		if isUnder(path, module) {
+			return module
+		}
+	}
+	return path
+}
+
+func whoMay(module string) string {
+	if by, known := modules[module]; known {
+		return "only " + listOr(by, "nobody") + " may"
+	}
+	return "it is not in docs/dependencies.md"
+}
+
+var (
+	dependencyRow = regexp.MustCompile("^\\| *`([^`]+)` *\\|([^|]*)\\|([^|]*)\\|")
+	inBackticks   = regexp.MustCompile("`([^`]+)`")
+)
+
+// documentedModules reads the table of docs/dependencies.md: module, purpose,
+// who imports it.
+func documentedModules(document string) map[string][]string {
+	documented := map[string][]string{}
+	for line := range strings.Lines(document) {
+		row := dependencyRow.FindStringSubmatch(line)
+		if row == nil {
+			continue
+		}
+		var by []string
+		for _, name := range inBackticks.FindAllStringSubmatch(row[3], -1) {
+			by = append(by, name[1])
+		}
+		documented[row[1]] = by
+	}
+	return documented
+}
+
+// isUnder reports whether path is the folder or below it.
+func isUnder(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
+}
+
+func listOr(names []string, none string) string {
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, ", ")
+}
+
+// read returns the content of a file of the module, "" if it does not exist.
+func read(root, path string) string {
+	content, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		return ""
+	}
+	return string(content)
+}

@@ -1,0 +1,206 @@
+package system
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"raftkv/kvserver/api"
+)
+
+// patience is how long anything that must happen may take on a busy machine. No
+// test waits that long unless it fails.
+const patience = 30 * time.Second
+
+// cluster is nodes that are processes.
+type cluster struct {
+	t     *testing.T
+	nodes []*server
+	peers string // the --cluster of all
+}
+
+// server is one node of a cluster, running or not.
+type server struct {
+	cluster   *cluster
+	id        string
+	http      string // host:port
+	dir       string
+	arguments []string // more than the needed ones
+	*process
+}
+
+// newCluster chooses ports and directories and starts nothing.
+func newCluster(t *testing.T, size int, arguments ...string) *cluster {
+	t.Helper()
+	c := &cluster{t: t}
+	ports := freePorts(t, 2*size)
+	var peers []string
+	for i := range size {
+		id := fmt.Sprintf("n%d", i+1)
+		c.nodes = append(c.nodes, &server{cluster: c, id: id, http: ports[i], dir: filepath.Join(t.TempDir(), id), arguments: arguments})
+		peers = append(peers, id+"="+ports[size+i])
+	}
+	c.peers = strings.Join(peers, ",")
+	return c
+}
+
+// startCluster starts a cluster and waits until it serves.
+func startCluster(t *testing.T, size int, arguments ...string) *cluster {
+	t.Helper()
+	c := newCluster(t, size, arguments...)
+	c.start()
+	return c
+}
+
+// start starts all nodes and waits until they serve.
+func (c *cluster) start() {
+	c.t.Helper()
+	for _, s := range c.nodes {
+		s.start()
+	}
+	c.awaitServing()
+}
+
+// awaitServing waits until every node would serve a linearizable read.
+func (c *cluster) awaitServing() {
+	c.t.Helper()
+	for _, s := range c.nodes {
+		s.awaitServing()
+	}
+}
+
+// killAll ends all nodes as one power cut would: nobody is waited for before
+// the last has been hit.
+func (c *cluster) killAll() {
+	for _, s := range c.nodes {
+		s.signal(syscall.SIGKILL)
+	}
+	for _, s := range c.nodes {
+		<-s.ended
+	}
+}
+
+// leader returns the node that leads, and waits until the others follow it.
+func (c *cluster) leader() *server {
+	c.t.Helper()
+	var leader *server
+	eventually(c.t, patience, func() error {
+		leader = nil
+		names := map[string]bool{}
+		for _, s := range c.nodes {
+			status, err := s.status()
+			if err != nil {
+				return err
+			}
+			names[status.Leader] = true
+			if status.Leader == s.id {
+				leader = s
+			}
+		}
+		if leader == nil || len(names) != 1 {
+			return fmt.Errorf("no leader that all follow: %v", names)
+		}
+		return nil
+	})
+	return leader
+}
+
+// others returns all nodes but one.
+func (c *cluster) others(but *server) (others []*server) {
+	for _, s := range c.nodes {
+		if s != but {
+			others = append(others, s)
+		}
+	}
+	return others
+}
+
+// addresses returns where the given nodes serve.
+func addresses(servers []*server) (all []string) {
+	for _, s := range servers {
+		all = append(all, s.http)
+	}
+	return all
+}
+
+func (s *server) start() {
+	s.cluster.t.Helper()
+	s.process = launch(s.cluster.t, s.id, nil, s.commandLine()...)
+}
+
+func (s *server) commandLine() []string {
+	return append([]string{"serve", "--id", s.id, "--data-dir", s.dir, "--http", s.http, "--cluster", s.cluster.peers}, s.arguments...)
+}
+
+func (s *server) awaitServing() {
+	s.cluster.t.Helper()
+	eventually(s.cluster.t, patience, func() error {
+		if s.hasEnded() {
+			s.cluster.t.Fatalf("%s has ended instead of serving", s.id)
+		}
+		status, _, body, err := s.ask("GET", "/readyz", "")
+		if err == nil && status != 200 {
+			err = fmt.Errorf("%s is not ready: %s", s.id, body)
+		}
+		return err
+	})
+}
+
+// ask sends one request to the node, on a connection of its own: one from before
+// a kill would be of no use. The error is the connection's.
+func (s *server) ask(method, path, body string) (status int, header http.Header, got string, err error) {
+	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+s.http+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, "", err
+	}
+	transport := &http.Transport{Proxy: nil}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Timeout: 10 * time.Second, Transport: transport}).Do(request)
+	if err != nil {
+		return 0, nil, "", err
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	return response.StatusCode, response.Header, string(b), err
+}
+
+// must sends one request that has to be answered with the status, and returns
+// the body.
+func (s *server) must(want int, method, path, body string) string {
+	s.cluster.t.Helper()
+	status, _, got, err := s.ask(method, path, body)
+	if err != nil || status != want {
+		s.cluster.t.Fatalf("%s: %s %.60s: status %d, %v, want %d: %.300s", s.id, method, path, status, err, want, got)
+	}
+	return got
+}
+
+func (s *server) status() (status api.Status, err error) {
+	_, _, body, err := s.ask("GET", "/v1/status", "")
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &status)
+	}
+	return status, err
+}
+
+// freePorts returns addresses on which nobody listens at the moment.
+func freePorts(t *testing.T, n int) (addresses []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses
+}

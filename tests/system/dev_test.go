@@ -1,0 +1,118 @@
+package system
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// devPort finds a port such that all ports of a dev cluster of n are free.
+func devPort(t *testing.T, n int) int {
+	t.Helper()
+	for port := 20001; port < 60000; port += 97 {
+		if allFree(port, n) && allFree(port+1000, n) {
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func allFree(port, n int) bool {
+	for i := range n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
+}
+
+// dev starts a dev cluster and waits until it says that it serves. It returns
+// the process and how to ask its i-th node.
+func dev(t *testing.T, dir string, port, nodes int, arguments ...string) (*process, func(i int) *server) {
+	t.Helper()
+	begun := time.Now()
+	p := launch(t, "dev", nil, append([]string{"dev", "--data-dir", dir, "--port", fmt.Sprint(port)}, arguments...)...)
+	p.says("Ctrl-C ends it.", patience)
+	t.Logf("serves after %v", time.Since(begun).Round(time.Millisecond))
+	return p, func(i int) *server {
+		if i >= nodes {
+			t.Fatalf("node %d of %d", i, nodes)
+		}
+		return &server{cluster: &cluster{t: t}, id: fmt.Sprintf("n%d", i+1), http: fmt.Sprintf("127.0.0.1:%d", port+i), process: p}
+	}
+}
+
+// Goal: dev is a durable cluster in one command: it says what to type, ends
+// cleanly by Ctrl-C, and finds its data again. Method: the issue's own lines.
+func TestDevIsADurableCluster(t *testing.T) {
+	dir, port := filepath.Join(t.TempDir(), "data"), devPort(t, 3)
+	p, node := dev(t, dir, port, 3)
+	said := p.output.String()
+	for i := range 3 {
+		if address := fmt.Sprintf("http://127.0.0.1:%d", port+i); !strings.Contains(said, address) {
+			t.Errorf("does not say %s: %s", address, said)
+		}
+	}
+	if !strings.Contains(said, "curl -X PUT --data-binary 'hello' http://127.0.0.1:") {
+		t.Errorf("does not say what to type: %s", said)
+	}
+	node(0).must(201, "PUT", "/v1/kv/greeting", "hello")
+	if got := node(1).must(200, "GET", "/v1/kv/greeting", ""); got != "hello" {
+		t.Errorf("read %q", got)
+	}
+	for _, end := range []func(){
+		func() {
+			p.signal(syscall.SIGINT)
+			if code := p.exitCode(patience); code != 0 {
+				t.Errorf("Ctrl-C: exit code %d", code)
+			}
+			if said := p.output.String(); strings.Contains(said, "level=") {
+				t.Errorf("a clean end is logged as if it were none: %s", said)
+			}
+		},
+		func() { p.kill() },
+	} {
+		end()
+		p, node = dev(t, dir, port, 3)
+		if got := node(2).must(200, "GET", "/v1/kv/greeting", ""); got != "hello" {
+			t.Errorf("after the restart: %q", got)
+		}
+	}
+	second := launch(t, "second", nil, "dev", "--data-dir", filepath.Join(t.TempDir(), "other"), "--port", fmt.Sprint(port+2))
+	if code := second.exitCode(patience); code != 1 || !strings.Contains(second.output.String(), fmt.Sprintf("127.0.0.1:%d", port+2)) || !strings.Contains(second.output.String(), "--port") {
+		t.Errorf("a port in use: exit code %d, %s", code, second.output.String())
+	}
+	fresh := launch(t, "fresh", nil, "dev", "--data-dir", dir, "--fresh", "--port", fmt.Sprint(port+10))
+	if code := fresh.exitCode(patience); code != 1 || !strings.Contains(fresh.output.String(), "in use") {
+		t.Errorf("--fresh under a running cluster: exit code %d, %s", code, fresh.output.String())
+	}
+	p.kill()
+	other := launch(t, "other", nil, "dev", "--data-dir", dir, "--nodes", "5", "--port", fmt.Sprint(port))
+	if code := other.exitCode(patience); code != 2 || !strings.Contains(other.output.String(), "holds a cluster of 3 nodes, and --nodes says 5") {
+		t.Errorf("another number of nodes: exit code %d, %s", code, other.output.String())
+	}
+	_, node = dev(t, dir, port, 3, "--fresh")
+	node(0).must(404, "GET", "/v1/kv/greeting", "")
+}
+
+// Goal: a dev cluster of one and of five work as well.
+func TestDevOfOtherSizes(t *testing.T) {
+	for _, size := range []int{1, 5} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			p, node := dev(t, filepath.Join(t.TempDir(), "data"), devPort(t, size), size, "--nodes", fmt.Sprint(size))
+			node(0).must(201, "PUT", "/v1/kv/k", "v")
+			node(size-1).must(200, "GET", "/v1/kv/k", "")
+			p.signal(syscall.SIGTERM)
+			if code := p.exitCode(patience); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
