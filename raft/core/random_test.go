@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"testing"
 )
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run this one seed of TestRandomRuns and print all that happens")
-	seedsFlag = flag.Int("seeds", 1000, "how many seeds TestRandomRuns runs, from 1 on")
+	seedsFlag = flag.Int("seeds", 0, "how many seeds TestRandomRuns runs, from 1 on; 0 for 1000, or 200 under the race detector")
 )
 
 // steps is how long a random run lasts before everything calms down.
@@ -31,20 +32,33 @@ func TestRandomRuns(t *testing.T) {
 		return
 	}
 	var total tally
-	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
+	n := seeds()
+	for seed := uint64(1); seed <= uint64(n); seed++ {
 		happened, err := randomRun(seed, nil)
 		if err != nil {
 			t.Fatalf("seed %d: %v\nreplay it with: go test ./raft/core -run TestRandomRuns -v -seed %d", seed, err, seed)
 		}
 		total.add(happened)
 	}
-	t.Logf("%d seeds: %+v", *seedsFlag, total)
+	t.Logf("%d seeds: %+v", n, total)
 	least := tally{commits: 30, elections: 2, crashes: 6, losses: 20, copies: 10, reads: 15}
-	if n := *seedsFlag; total.commits < n*least.commits || total.elections < n*least.elections ||
+	if total.commits < n*least.commits || total.elections < n*least.elections ||
 		total.truncations < n/3 || total.crashes < n*least.crashes || total.losses < n*least.losses ||
 		total.copies < n*least.copies || total.reads < n*least.reads {
 		t.Fatalf("too little happened for this to mean anything: %+v, want %+v per seed", total, least)
 	}
+}
+
+// seeds returns how many seeds to run. There is nothing to race in the core: the
+// race detector only makes it slow.
+func seeds() int {
+	if *seedsFlag > 0 {
+		return *seedsFlag
+	}
+	if build, ok := debug.ReadBuildInfo(); ok && slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return 200
+	}
+	return 1000
 }
 
 // Goal: the same seed is the same run, or a failure could not be replayed.
