@@ -260,11 +260,11 @@ func (s *server) save(write *core.Write) {
 				w.fail("%s acknowledged a write whose sync failed", s.id)
 			}
 			w.event(string(s.id), "disk error: %v", err)
-			// The node ends itself. What a failed sync left in the cache is not
-			// to be trusted, so the machine is booted, not only the process.
+			// The node ends itself; its supervisor restarts it, perhaps on the
+			// same kernel, whose cache still shows what the disk never got.
 			s.up = false
 			w.counts.Crashes++
-			s.disk = s.disk.Crash(w.rng, vfs.Models[w.rng.IntN(len(vfs.Models))])
+			s.loseMachine()
 			w.connectionsDied(s)
 			w.restartLater(s)
 			return
