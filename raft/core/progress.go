@@ -15,6 +15,7 @@ type progress struct {
 	pipelining bool   // nextIndex runs ahead of the answers
 	probing    bool   // a probe is under way: wait for its answer or the next beat
 	silent     bool   // the last call was lost: send no entries before it answers again
+	installing uint64 // index of the snapshot under way to it; 0 if none
 
 	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
 	inflightSizes []int    // their sizes, in the same order
@@ -39,6 +40,7 @@ func (p *progress) fallBack(generation, next uint64) {
 	p.nextIndex = max(next, p.matchIndex+1)
 	p.pipelining = false
 	p.probing = false
+	p.installing = 0
 	p.inflight, p.inflightSizes, p.inflightBytes = nil, nil, 0
 }
 
@@ -49,6 +51,7 @@ func (p *progress) advance(generation uint64) {
 	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
 	p.pipelining = true
 	p.probing = false
+	p.installing = 0
 }
 
 // matched records that the follower holds the log up to index on its disk.
@@ -78,7 +81,7 @@ func (p *progress) sent(last uint64, bytes int) {
 // mayCarry reports whether entries may be sent now.
 func (p *progress) mayCarry(window, windowBytes int) bool {
 	switch {
-	case p.silent:
+	case p.silent || p.installing != 0:
 		return false
 	case !p.pipelining:
 		return !p.probing

@@ -169,6 +169,8 @@ func (r *Raft) Receive(tag Tag, from ID, request Request) {
 		r.handleRequestVote(tag, req)
 	case *AppendEntries:
 		r.handleAppendEntries(tag, req)
+	case *InstallSnapshot:
+		r.handleInstallSnapshot(tag, req)
 	case *TimeoutNow:
 		r.handleTimeoutNow(tag, req)
 	case *ReadIndex:
@@ -188,6 +190,9 @@ func (r *Raft) Returned(call Call, reply Reply) {
 	case *AppendEntries:
 		rep, _ := reply.(*AppendEntriesReply)
 		r.handleAppendEntriesReply(call, req, rep)
+	case *InstallSnapshot:
+		rep, _ := reply.(*InstallSnapshotReply)
+		r.handleInstallSnapshotReply(call, req, rep)
 	case *TimeoutNow:
 		if rep, ok := reply.(*TimeoutNowReply); ok {
 			r.observeTerm(rep.Term)

@@ -14,6 +14,10 @@ func (r *Raft) replicate() {
 
 func (r *Raft) replicateTo(p *progress) {
 	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
+		if p.nextIndex < r.log.firstIndex() {
+			r.sendSnapshot(p)
+			break
+		}
 		r.sendAppendEntries(p, r.log.slice(p.nextIndex, r.log.lastIndex(), r.config.MaxAppendBytes))
 	}
 	readsWait := len(r.reads) > 0 && p.roundSent < r.round && !p.silent
@@ -23,9 +27,10 @@ func (r *Raft) replicateTo(p *progress) {
 }
 
 // sendAppendEntries sends entries, which start at nextIndex; none make a
-// heartbeat.
+// heartbeat. If the log has forgotten what comes before nextIndex, the
+// heartbeat asks at the earliest place it still can.
 func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
-	previous := p.nextIndex - 1
+	previous := max(p.nextIndex-1, r.log.base.Index)
 	previousTerm, ok := r.log.term(previous)
 	assert(ok, "no term known at %d for %s", previous, p.id)
 	r.calls = append(r.calls, Call{
@@ -153,7 +158,7 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 			p.advance(r.generation)
 		}
 		r.advanceCommitIndex()
-	case present:
+	case present && p.installing == 0:
 		r.fallBack(p, r.backUp(req, reply))
 	}
 }
@@ -183,7 +188,7 @@ func (r *Raft) backUp(req *AppendEntries, reply *AppendEntriesReply) uint64 {
 	if last, ok := r.log.lastOfTerm(reply.ConflictTerm); ok && reply.ConflictTerm != 0 {
 		next = last + 1
 	}
-	return max(min(next, req.PrevLogIndex), r.log.firstIndex())
+	return max(min(next, req.PrevLogIndex), 1)
 }
 
 // heardFromQuorum reports whether a majority, this server included, answered

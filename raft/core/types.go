@@ -134,15 +134,18 @@ var errTruncatedEntry = errors.New("the encoding ends early")
 type State struct {
 	Term     uint64
 	VotedFor ID
-	Snapshot SnapshotMeta
+	Snapshot Snapshot
 	Entries  []Entry // dense, from Snapshot.Index+1
 }
 
-// SnapshotMeta names the last entry that a snapshot replaces (§7
-// "lastIncludedIndex, lastIncludedTerm"). The zero value is "no snapshot".
-type SnapshotMeta struct {
-	Index uint64
-	Term  uint64
+// Snapshot stands for the log up to an entry (§7 "lastIncludedIndex,
+// lastIncludedTerm"). The zero value is "no snapshot".
+type Snapshot struct {
+	Index uint64 // of the last entry it replaces
+	Term  uint64 // of that entry
+	// Data is the state machine at Index, as its service wrote it. The core only
+	// passes it on; it is nil where the driver keeps it elsewhere.
+	Data []byte
 }
 
 // Config is fixed for the life of a Raft. Times are in ticks, whose length is
