@@ -25,6 +25,11 @@ type progress struct {
 	roundSent uint64 // latest round of reads sent in this term
 	round     uint64 // latest round of reads answered in this term
 	heard     bool   // answered since the last quorum check
+
+	quiet      int    // ticks since an AppendEntries was sent
+	commitSent uint64 // commit index that the last AppendEntries carried
+	retried    bool   // a call was lost since it was last heard, and is or was tried again at once
+	retryDue   bool   // that attempt has not been made yet
 }
 
 // beat makes the next Ready send something, which also asks "did what I sent
@@ -32,6 +37,15 @@ type progress struct {
 func (p *progress) beat() {
 	p.beatDue = true
 	p.probing = false
+}
+
+// answered records that the follower replied to a call of a round of reads.
+func (p *progress) answered(round uint64) {
+	p.heard = true
+	p.silent = false
+	p.retried = false
+	p.retryDue = false
+	p.round = max(p.round, round)
 }
 
 // fallBack returns to probing from next.

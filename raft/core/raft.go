@@ -99,6 +99,9 @@ func New(config Config, state State) *Raft {
 	r.votes = make([]vote, len(r.peers))
 	r.progress = make([]progress, len(r.peers))
 	r.resetElectionTimer()
+	if config.PromptStart && r.currentTerm == 0 {
+		r.electionTimeout -= config.ElectionTicks
+	}
 	r.observed = r.Observe()
 	return r
 }
@@ -150,6 +153,7 @@ func (r *Raft) tickLeader() {
 			r.progress[i].beat()
 		}
 	}
+	r.tickPrompt()
 	r.electionElapsed++
 	if r.electionElapsed < r.config.ElectionTicks {
 		return

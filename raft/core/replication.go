@@ -47,6 +47,9 @@ func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 		round:      r.round,
 	})
 	p.beatDue = false
+	p.retryDue = false
+	p.quiet = 0
+	p.commitSent = r.commitIndex
 	p.roundSent = r.round
 	if len(entries) > 0 {
 		bytes := 0
@@ -147,9 +150,7 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	if reply.Term != r.currentTerm {
 		return
 	}
-	p.heard = true
-	p.silent = false
-	p.round = max(p.round, call.round)
+	p.answered(call.round)
 	switch {
 	case reply.Success:
 		p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
@@ -171,8 +172,28 @@ func (r *Raft) lost(p *progress) {
 		next = p.matchIndex + 1
 	}
 	r.fallBack(p, next)
-	p.silent = true
 	p.probing = true
+	if r.config.PromptTicks > 0 && !p.retried {
+		p.retried, p.retryDue = true, true
+	} else {
+		p.silent = true
+	}
+}
+
+// tickPrompt lets followers have early what else would wait for the next beat;
+// see Config.PromptTicks.
+func (r *Raft) tickPrompt() {
+	if r.config.PromptTicks == 0 {
+		return
+	}
+	for i := range r.progress {
+		p := &r.progress[i]
+		p.quiet++
+		news := p.commitSent < r.commitIndex && !p.silent
+		if p.quiet >= r.config.PromptTicks && (news || p.retryDue) {
+			p.beat()
+		}
+	}
 }
 
 func (r *Raft) fallBack(p *progress, next uint64) {

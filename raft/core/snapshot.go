@@ -82,9 +82,7 @@ func (r *Raft) handleInstallSnapshotReply(call Call, req *InstallSnapshot, reply
 	if reply.Term != r.currentTerm {
 		return
 	}
-	p.heard = true
-	p.silent = false
-	p.round = max(p.round, call.round)
+	p.answered(call.round)
 	p.matched(req.Snapshot.Index)
 	if present {
 		r.generation++

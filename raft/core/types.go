@@ -159,8 +159,18 @@ type Config struct {
 	// (§5.2). It must be larger than HeartbeatTicks. A leader that heard from
 	// no majority for ElectionTicks steps down when CheckQuorum is on.
 	ElectionTicks int
+	// PromptStart lets a server that has never seen a term wait only a time drawn
+	// from [0, ElectionTicks) before its first campaign. That campaign is for
+	// term 1, which unseats nobody: a leader that it does not know of yet has at
+	// least that term already.
+	PromptStart bool
 	// HeartbeatTicks is the time between two beats of an idle leader.
 	HeartbeatTicks int
+	// PromptTicks is how long a leader lets a follower wait for what only the
+	// next beat would bring: news of a higher commit index, or the first attempt
+	// after a call was lost. Whatever else is sent in that time carries the news.
+	// 0 means that both wait for the beat.
+	PromptTicks int
 
 	// MaxAppendBytes bounds the entries of one AppendEntries; one entry always
 	// fits. 0 means 1 MiB.
