@@ -16,20 +16,22 @@ type ApplyMsg struct {
 	SnapshotIndex int
 }
 
-// channel delivers into an applyCh: every index once, in order.
-type channel chan ApplyMsg
+// applyChannel delivers into an applyCh: every index once, in order.
+type applyChannel chan ApplyMsg
 
-// Deliver sends a message per entry and gives up when stop is closed.
-func (c channel) Deliver(entries []core.Entry, stop <-chan struct{}) bool {
-	for _, e := range entries {
+// Deliver sends a message per entry, or one for a snapshot, and gives up when
+// stop is closed.
+func (c applyChannel) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
+	if batch.Snapshot != nil {
+		return c.send(snapshotMsg(batch.Snapshot), stop)
+	}
+	for _, e := range batch.Entries {
 		msg := ApplyMsg{CommandIndex: int(e.Index)}
 		if e.Kind == core.KindCommand {
 			msg.CommandValid = true
 			msg.Command = e.Data
 		}
-		select {
-		case c <- msg:
-		case <-stop:
+		if !c.send(msg, stop) {
 			return false
 		}
 	}
@@ -37,4 +39,17 @@ func (c channel) Deliver(entries []core.Entry, stop <-chan struct{}) bool {
 }
 
 // Close closes the applyCh.
-func (c channel) Close() { close(c) }
+func (c applyChannel) Close() { close(c) }
+
+func (c applyChannel) send(msg ApplyMsg, stop <-chan struct{}) bool {
+	select {
+	case c <- msg:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+func snapshotMsg(s *core.Snapshot) ApplyMsg {
+	return ApplyMsg{SnapshotValid: true, Snapshot: s.Data, SnapshotTerm: int(s.Term), SnapshotIndex: int(s.Index)}
+}

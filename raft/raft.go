@@ -28,7 +28,8 @@ var (
 
 // Raft is one server of a cluster. All methods are safe for concurrent use.
 type Raft struct {
-	node *node.Node
+	node      *node.Node
+	persister *persisterStorage // labs only
 }
 
 // Open runs a server that continues from state, which must be what storage
@@ -36,7 +37,7 @@ type Raft struct {
 // more will be delivered. The storage belongs to the server from now on; the transport does
 // not, and must be given the server as its handler.
 func Open(config Config, state core.State, storage node.Storage, transport node.Transport, applyCh chan ApplyMsg) *Raft {
-	return &Raft{node: node.Start(config, state, storage, transport, channel(applyCh))}
+	return &Raft{node: node.Start(config, state, storage, transport, applyChannel(applyCh))}
 }
 
 // Propose puts a command on its way into the log; see Proposal. It never blocks.

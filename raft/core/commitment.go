@@ -47,9 +47,15 @@ func (r *Raft) committedInTerm() bool {
 
 // nextBatch hands out committed entries for applying, if the state machine is
 // free and there are any (Figure 2 "All Servers": commitIndex > lastApplied).
+// What the log has forgotten is covered by the snapshot that replaced it.
 func (r *Raft) nextBatch() *Batch {
 	if r.applying > r.lastApplied || r.applying == r.commitIndex {
 		return nil
+	}
+	if r.applying < r.log.base.Index {
+		snapshot := r.log.base
+		r.applying = snapshot.Index
+		return &Batch{Snapshot: &snapshot}
 	}
 	entries := r.log.slice(r.applying+1, r.commitIndex, r.config.MaxApplyBytes)
 	r.applying += uint64(len(entries))

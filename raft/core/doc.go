@@ -22,6 +22,7 @@
 //	quorum.go      majorities
 //	log.go         §5.3: the log in memory
 //	durable.go     Figure 2 "Persistent state"; thesis 10.2.1
+//	snapshot.go    §7, Figure 13: compaction, InstallSnapshot on both sides
 //	reads.go       §8; thesis 6.4
 //	transfer.go    thesis 3.10
 //	invariants.go  Figure 3

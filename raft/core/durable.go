@@ -10,8 +10,9 @@ import "slices"
 
 // dirty is what changed since the last write was handed out.
 type dirty struct {
-	hard bool   // currentTerm or votedFor
-	from uint64 // lowest changed index of the log; 0 if none
+	hard     bool   // currentTerm or votedFor
+	from     uint64 // lowest changed index of the log; 0 if none
+	snapshot bool   // the log's base
 }
 
 // entry marks the log as changed at index and above.
@@ -72,11 +73,16 @@ func (r *Raft) truncateLog(index uint64) {
 // nextWrite hands out everything that is not with the disk yet, if the disk is
 // free and there is something.
 func (r *Raft) nextWrite() *Write {
-	if r.written.seq > r.saved || !r.dirty.hard && r.dirty.from == 0 {
+	if r.written.seq > r.saved || r.dirty == (dirty{}) {
 		return nil
 	}
 	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, From: r.dirty.from}
+	if r.dirty.snapshot {
+		base := r.log.base
+		w.Snapshot = &base
+	}
 	if w.From != 0 {
+		w.From = max(w.From, r.log.firstIndex())
 		w.Entries = r.log.slice(w.From, r.log.lastIndex(), unlimited)
 	}
 	r.written.seq = w.Seq

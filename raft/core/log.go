@@ -9,11 +9,11 @@ import (
 // changed in place and a slice handed out is clipped, so whoever holds one may
 // read it for ever.
 type log struct {
-	base    SnapshotMeta // what came before the first entry
-	entries []Entry      // entries[i] has index base.Index+1+i
+	base    Snapshot // what stands for everything before the first entry
+	entries []Entry  // entries[i] has index base.Index+1+i
 }
 
-func newLog(base SnapshotMeta, entries []Entry) log {
+func newLog(base Snapshot, entries []Entry) log {
 	l := log{base: base}
 	for _, e := range entries {
 		l.append(e)
@@ -57,6 +57,14 @@ func (l *log) truncate(index uint64) {
 	assert(index > l.base.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.base.Index, l.lastIndex())
 	keep := int(index - l.base.Index - 1)
 	l.entries = l.entries[:keep:keep]
+}
+
+// compact lets a snapshot stand for the log up to its index. The entries behind
+// it move to an array of their own, so that the old ones can be collected.
+func (l *log) compact(s Snapshot) {
+	assert(s.Index > l.base.Index && s.Index <= l.lastIndex(), "compaction at %d outside (%d, %d]", s.Index, l.base.Index, l.lastIndex())
+	l.entries = slices.Clone(l.entries[s.Index-l.base.Index:])
+	l.base = s
 }
 
 // slice returns the entries from index from up to and including to, fewer if

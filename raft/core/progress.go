@@ -15,6 +15,7 @@ type progress struct {
 	pipelining bool   // nextIndex runs ahead of the answers
 	probing    bool   // a probe is under way: wait for its answer or the next beat
 	silent     bool   // the last call was lost: send no entries before it answers again
+	installing uint64 // index of the snapshot under way to it; 0 if none
 
 	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
 	inflightSizes []int    // their sizes, in the same order
@@ -24,6 +25,11 @@ type progress struct {
 	roundSent uint64 // latest round of reads sent in this term
 	round     uint64 // latest round of reads answered in this term
 	heard     bool   // answered since the last quorum check
+
+	quiet      int    // ticks since an AppendEntries was sent
+	commitSent uint64 // commit index that the last AppendEntries carried
+	retried    bool   // a call was lost since it was last heard, and is or was tried again at once
+	retryDue   bool   // that attempt has not been made yet
 }
 
 // beat makes the next Ready send something, which also asks "did what I sent
@@ -33,12 +39,22 @@ func (p *progress) beat() {
 	p.probing = false
 }
 
+// answered records that the follower replied to a call of a round of reads.
+func (p *progress) answered(round uint64) {
+	p.heard = true
+	p.silent = false
+	p.retried = false
+	p.retryDue = false
+	p.round = max(p.round, round)
+}
+
 // fallBack returns to probing from next.
 func (p *progress) fallBack(generation, next uint64) {
 	p.generation = generation
 	p.nextIndex = max(next, p.matchIndex+1)
 	p.pipelining = false
 	p.probing = false
+	p.installing = 0
 	p.inflight, p.inflightSizes, p.inflightBytes = nil, nil, 0
 }
 
@@ -49,6 +65,7 @@ func (p *progress) advance(generation uint64) {
 	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
 	p.pipelining = true
 	p.probing = false
+	p.installing = 0
 }
 
 // matched records that the follower holds the log up to index on its disk.
@@ -78,7 +95,7 @@ func (p *progress) sent(last uint64, bytes int) {
 // mayCarry reports whether entries may be sent now.
 func (p *progress) mayCarry(window, windowBytes int) bool {
 	switch {
-	case p.silent:
+	case p.silent || p.installing != 0:
 		return false
 	case !p.pipelining:
 		return !p.probing

@@ -99,6 +99,9 @@ func New(config Config, state State) *Raft {
 	r.votes = make([]vote, len(r.peers))
 	r.progress = make([]progress, len(r.peers))
 	r.resetElectionTimer()
+	if config.PromptStart && r.currentTerm == 0 {
+		r.electionTimeout -= config.ElectionTicks
+	}
 	r.observed = r.Observe()
 	return r
 }
@@ -150,6 +153,7 @@ func (r *Raft) tickLeader() {
 			r.progress[i].beat()
 		}
 	}
+	r.tickPrompt()
 	r.electionElapsed++
 	if r.electionElapsed < r.config.ElectionTicks {
 		return
@@ -169,6 +173,8 @@ func (r *Raft) Receive(tag Tag, from ID, request Request) {
 		r.handleRequestVote(tag, req)
 	case *AppendEntries:
 		r.handleAppendEntries(tag, req)
+	case *InstallSnapshot:
+		r.handleInstallSnapshot(tag, req)
 	case *TimeoutNow:
 		r.handleTimeoutNow(tag, req)
 	case *ReadIndex:
@@ -188,6 +194,9 @@ func (r *Raft) Returned(call Call, reply Reply) {
 	case *AppendEntries:
 		rep, _ := reply.(*AppendEntriesReply)
 		r.handleAppendEntriesReply(call, req, rep)
+	case *InstallSnapshot:
+		rep, _ := reply.(*InstallSnapshotReply)
+		r.handleInstallSnapshotReply(call, req, rep)
 	case *TimeoutNow:
 		if rep, ok := reply.(*TimeoutNowReply); ok {
 			r.observeTerm(rep.Term)

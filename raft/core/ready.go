@@ -36,14 +36,27 @@ type Write struct {
 	Seq      uint64 // 1, 2, 3, …
 	Term     uint64
 	VotedFor ID
+	// Snapshot, if not nil, replaces the log up to its index: entries from there
+	// down need not be kept. Those above are kept unless From says otherwise.
+	Snapshot *Snapshot
 	From     uint64
 	Entries  []Entry
 }
 
-// Batch is work for the state machine: committed entries in log order, each
-// exactly once per life of the process.
+// Batch is work for the state machine: a snapshot to restore, which replaces
+// whatever was there, or committed entries in log order. Every index is covered
+// once in the life of the process.
 type Batch struct {
-	Entries []Entry
+	Snapshot *Snapshot // nil, or Entries is empty
+	Entries  []Entry
+}
+
+// Last returns the index that the state machine stands at after the batch.
+func (b *Batch) Last() uint64 {
+	if b.Snapshot != nil {
+		return b.Snapshot.Index
+	}
+	return b.Entries[len(b.Entries)-1].Index
 }
 
 // ReadDone ends the Read with the same tag. Err nil: a read of the state

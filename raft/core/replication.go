@@ -14,6 +14,10 @@ func (r *Raft) replicate() {
 
 func (r *Raft) replicateTo(p *progress) {
 	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
+		if p.nextIndex < r.log.firstIndex() {
+			r.sendSnapshot(p)
+			break
+		}
 		r.sendAppendEntries(p, r.log.slice(p.nextIndex, r.log.lastIndex(), r.config.MaxAppendBytes))
 	}
 	readsWait := len(r.reads) > 0 && p.roundSent < r.round && !p.silent
@@ -23,9 +27,10 @@ func (r *Raft) replicateTo(p *progress) {
 }
 
 // sendAppendEntries sends entries, which start at nextIndex; none make a
-// heartbeat.
+// heartbeat. If the log has forgotten what comes before nextIndex, the
+// heartbeat asks at the earliest place it still can.
 func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
-	previous := p.nextIndex - 1
+	previous := max(p.nextIndex-1, r.log.base.Index)
 	previousTerm, ok := r.log.term(previous)
 	if !ok {
 		broken("no term known at %d for %s", previous, p.id)
@@ -44,6 +49,9 @@ func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 		round:      r.round,
 	})
 	p.beatDue = false
+	p.retryDue = false
+	p.quiet = 0
+	p.commitSent = r.commitIndex
 	p.roundSent = r.round
 	if len(entries) > 0 {
 		bytes := 0
@@ -146,9 +154,7 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	if reply.Term != r.currentTerm {
 		return
 	}
-	p.heard = true
-	p.silent = false
-	p.round = max(p.round, call.round)
+	p.answered(call.round)
 	switch {
 	case reply.Success:
 		p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
@@ -157,7 +163,7 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 			p.advance(r.generation)
 		}
 		r.advanceCommitIndex()
-	case present:
+	case present && p.installing == 0:
 		r.fallBack(p, r.backUp(req, reply))
 	}
 }
@@ -170,8 +176,28 @@ func (r *Raft) lost(p *progress) {
 		next = p.matchIndex + 1
 	}
 	r.fallBack(p, next)
-	p.silent = true
 	p.probing = true
+	if r.config.PromptTicks > 0 && !p.retried {
+		p.retried, p.retryDue = true, true
+	} else {
+		p.silent = true
+	}
+}
+
+// tickPrompt lets followers have early what else would wait for the next beat;
+// see Config.PromptTicks.
+func (r *Raft) tickPrompt() {
+	if r.config.PromptTicks == 0 {
+		return
+	}
+	for i := range r.progress {
+		p := &r.progress[i]
+		p.quiet++
+		news := p.commitSent < r.commitIndex && !p.silent
+		if p.quiet >= r.config.PromptTicks && (news || p.retryDue) {
+			p.beat()
+		}
+	}
 }
 
 func (r *Raft) fallBack(p *progress, next uint64) {
@@ -187,7 +213,7 @@ func (r *Raft) backUp(req *AppendEntries, reply *AppendEntriesReply) uint64 {
 	if last, ok := r.log.lastOfTerm(reply.ConflictTerm); ok && reply.ConflictTerm != 0 {
 		next = last + 1
 	}
-	return max(min(next, req.PrevLogIndex), r.log.firstIndex())
+	return max(min(next, req.PrevLogIndex), 1)
 }
 
 // heardFromQuorum reports whether a majority, this server included, answered

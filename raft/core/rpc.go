@@ -7,11 +7,13 @@ import "fmt"
 // 6.4) for readers on followers. Every reply belongs to its call; there are no
 // ids in them.
 
-// Request is one of *RequestVote, *AppendEntries, *TimeoutNow, *ReadIndex.
+// Request is one of *RequestVote, *AppendEntries, *InstallSnapshot,
+// *TimeoutNow, *ReadIndex.
 type Request interface{ request() }
 
-// Reply is one of *RequestVoteReply, *AppendEntriesReply, *TimeoutNowReply,
-// *ReadIndexReply: the one that goes with the request.
+// Reply is one of *RequestVoteReply, *AppendEntriesReply,
+// *InstallSnapshotReply, *TimeoutNowReply, *ReadIndexReply: the one that goes
+// with the request.
 type Reply interface{ reply() }
 
 // RequestVote is sent by a candidate to gather votes (§5.2, §5.4.1).
@@ -54,6 +56,20 @@ type AppendEntriesReply struct {
 	ConflictIndex uint64
 }
 
+// InstallSnapshot brings a follower that needs what the leader's log has
+// forgotten up to the leader's snapshot, in one piece (Figure 13).
+type InstallSnapshot struct {
+	Term     uint64
+	LeaderID ID
+	Snapshot Snapshot
+}
+
+// InstallSnapshotReply answers InstallSnapshot. With the request's term it says
+// that the follower holds everything up to the snapshot's index on its disk.
+type InstallSnapshotReply struct {
+	Term uint64
+}
+
 // TimeoutNow asks the receiver to stand for election at once (thesis 3.10).
 type TimeoutNow struct {
 	Term     uint64
@@ -77,15 +93,17 @@ type ReadIndexReply struct {
 	Index   uint64
 }
 
-func (*RequestVote) request()   {}
-func (*AppendEntries) request() {}
-func (*TimeoutNow) request()    {}
-func (*ReadIndex) request()     {}
+func (*RequestVote) request()     {}
+func (*AppendEntries) request()   {}
+func (*InstallSnapshot) request() {}
+func (*TimeoutNow) request()      {}
+func (*ReadIndex) request()       {}
 
-func (*RequestVoteReply) reply()   {}
-func (*AppendEntriesReply) reply() {}
-func (*TimeoutNowReply) reply()    {}
-func (*ReadIndexReply) reply()     {}
+func (*RequestVoteReply) reply()     {}
+func (*AppendEntriesReply) reply()   {}
+func (*InstallSnapshotReply) reply() {}
+func (*TimeoutNowReply) reply()      {}
+func (*ReadIndexReply) reply()       {}
 
 // Valid reports whether the message could have come from a server that keeps
 // the rules: its entries follow PrevLogIndex without gaps, their terms never

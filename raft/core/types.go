@@ -146,15 +146,18 @@ var errTruncatedEntry = errors.New("the encoding ends early")
 type State struct {
 	Term     uint64
 	VotedFor ID
-	Snapshot SnapshotMeta
+	Snapshot Snapshot
 	Entries  []Entry // dense, from Snapshot.Index+1
 }
 
-// SnapshotMeta names the last entry that a snapshot replaces (§7
-// "lastIncludedIndex, lastIncludedTerm"). The zero value is "no snapshot".
-type SnapshotMeta struct {
-	Index uint64
-	Term  uint64
+// Snapshot stands for the log up to an entry (§7 "lastIncludedIndex,
+// lastIncludedTerm"). The zero value is "no snapshot".
+type Snapshot struct {
+	Index uint64 // of the last entry it replaces
+	Term  uint64 // of that entry
+	// Data is the state machine at Index, as its service wrote it. The core only
+	// passes it on; it is nil where the driver keeps it elsewhere.
+	Data []byte
 }
 
 // Config is fixed for the life of a Raft. Times are in ticks, whose length is
@@ -168,8 +171,18 @@ type Config struct {
 	// (§5.2). It must be larger than HeartbeatTicks. A leader that heard from
 	// no majority for ElectionTicks steps down when CheckQuorum is on.
 	ElectionTicks int
+	// PromptStart lets a server that has never seen a term wait only a time drawn
+	// from [0, ElectionTicks) before its first campaign. That campaign is for
+	// term 1, which unseats nobody: a leader that it does not know of yet has at
+	// least that term already.
+	PromptStart bool
 	// HeartbeatTicks is the time between two beats of an idle leader.
 	HeartbeatTicks int
+	// PromptTicks is how long a leader lets a follower wait for what only the
+	// next beat would bring: news of a higher commit index, or the first attempt
+	// after a call was lost. Whatever else is sent in that time carries the news.
+	// 0 means that both wait for the beat.
+	PromptTicks int
 
 	// MaxAppendBytes bounds the entries of one AppendEntries; one entry always
 	// fits. 0 means 1 MiB.

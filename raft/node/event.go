@@ -14,6 +14,7 @@ const (
 	eventApplied                   // number: the batch's last index
 	eventSuspect                   // from
 	eventTransfer                  // from: to whom; done
+	eventCompact                   // snapshot
 )
 
 // event is one thing that happened to the loop.
@@ -28,6 +29,7 @@ type event struct {
 	read     func(index uint64, err error)
 	number   uint64
 	done     func(error)
+	snapshot core.Snapshot
 }
 
 // handle lets one event happen to the replica.
@@ -50,6 +52,8 @@ func (n *Node) handle(e *event) {
 		n.replica.Suspect(e.from)
 	case eventTransfer:
 		n.beginTransfer(e.from, e.done)
+	case eventCompact:
+		n.replica.Compact(e.snapshot)
 	}
 }
 

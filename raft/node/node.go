@@ -39,9 +39,9 @@ type Transport interface {
 
 // Service takes what is committed. Its methods are called by one goroutine.
 type Service interface {
-	// Deliver hands over committed entries, in order, and returns when they
-	// have all been taken, or false if stop was closed first.
-	Deliver(entries []core.Entry, stop <-chan struct{}) bool
+	// Deliver hands over a batch, in order, and returns when all of it has been
+	// taken, or false if stop was closed first.
+	Deliver(batch *core.Batch, stop <-chan struct{}) bool
 	// Close says that nothing more will be delivered.
 	Close()
 }
@@ -147,6 +147,12 @@ func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
 // and must not block.
 func (n *Node) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
 	n.inbox.post(event{kind: eventReceive, from: from, request: request, answer: answer})
+}
+
+// Compact lets a snapshot of the service, which has been delivered everything up
+// to its index, stand for the log up to there. It never blocks.
+func (n *Node) Compact(index uint64, data []byte) {
+	n.inbox.post(event{kind: eventCompact, snapshot: core.Snapshot{Index: index, Data: data}})
 }
 
 // Suspect tells that the connection to a peer died from its side.
@@ -258,10 +264,10 @@ func (n *Node) apply() {
 		case <-n.stop:
 			return
 		case b := <-n.batches:
-			if !n.service.Deliver(b.Entries, n.stop) {
+			if !n.service.Deliver(b, n.stop) {
 				return
 			}
-			n.inbox.post(event{kind: eventApplied, number: b.Entries[len(b.Entries)-1].Index})
+			n.inbox.post(event{kind: eventApplied, number: b.Last()})
 		}
 	}
 }

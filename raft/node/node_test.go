@@ -81,7 +81,7 @@ type machine struct {
 	block   chan struct{} // if not nil, deliveries wait for it
 }
 
-func (m *machine) Deliver(entries []core.Entry, stop <-chan struct{}) bool {
+func (m *machine) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 	m.mu.Lock()
 	block := m.block
 	m.mu.Unlock()
@@ -94,7 +94,7 @@ func (m *machine) Deliver(entries []core.Entry, stop <-chan struct{}) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.applied = append(m.applied, entries...)
+	m.applied = append(m.applied, batch.Entries...)
 	return true
 }
 

@@ -9,6 +9,9 @@ var (
 	// ErrLost says that another entry was chosen at the proposal's index: the
 	// command did not happen and never will.
 	ErrLost = errors.New("another entry took the proposal's place in the log")
+	// ErrUnknown says that a snapshot replaced the part of the log where the
+	// proposal's place was: it may have happened or not.
+	ErrUnknown = errors.New("a snapshot covers the proposal's place in the log")
 	// ErrStopped says that the node stopped first. A proposal that had been
 	// placed may still happen; one that had not, did not and will not.
 	ErrStopped = errors.New("the node has stopped")
@@ -31,8 +34,8 @@ type Proposal struct {
 	// was proposed. From then on the command may happen.
 	Placed func(index, term uint64)
 	// Failed is called at most once, and never if the command was chosen. With
-	// ErrStopped after Placed the outcome is unknown; in all other cases the
-	// command did not happen and never will.
+	// ErrStopped after Placed, and with ErrUnknown, the outcome is unknown; in all
+	// other cases the command did not happen and never will.
 	//
 	// Both functions run on the node's loop: they must not block.
 	Failed func(err error)

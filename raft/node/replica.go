@@ -61,6 +61,10 @@ func (r *Replica) Saved(seq uint64) { r.raft.Saved(seq) }
 // Applied tells that everything up to index has been delivered.
 func (r *Replica) Applied(index uint64) { r.raft.Applied(index) }
 
+// Compact lets a snapshot of the service stand for the log up to its index; see
+// core.Raft.Compact.
+func (r *Replica) Compact(snapshot core.Snapshot) { r.raft.Compact(snapshot) }
+
 // Transfer begins to hand leadership to another server; see core.Raft.Transfer.
 func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
 
@@ -126,32 +130,43 @@ func (r *Replica) Flush() Work {
 		done(d.Index, d.Err)
 	}
 	if ready.Apply != nil {
-		r.settleProposals(ready.Apply.Entries)
+		r.settleProposals(ready.Apply)
 	}
 	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply}
 }
 
-// settleProposals decides the proposals at the indices of committed entries:
-// the one whose term the entry has was chosen and will hear from the state
-// machine; any other can never be chosen any more.
-func (r *Replica) settleProposals(entries []core.Entry) {
+// settleProposals decides the proposals at the indices that a batch covers: the
+// one whose term the committed entry has was chosen and will hear from the
+// state machine; any other can never be chosen any more. A snapshot does not
+// tell what it was made of.
+func (r *Replica) settleProposals(batch *core.Batch) {
 	if len(r.proposals) == 0 {
 		return
 	}
-	for _, e := range entries {
-		p, waiting := r.proposals[e.Index]
-		if !waiting {
-			continue
-		}
-		delete(r.proposals, e.Index)
-		for p != nil {
-			next := p.next
-			p.next = nil
-			if p.term != e.Term {
-				p.fail(ErrLost)
+	if batch.Snapshot != nil {
+		for _, index := range sortedKeys(r.proposals) {
+			if index <= batch.Snapshot.Index {
+				r.settle(index, 0, ErrUnknown)
 			}
-			p = next
 		}
+	}
+	for _, e := range batch.Entries {
+		r.settle(e.Index, e.Term, ErrLost)
+	}
+}
+
+// settle fails the proposals at index, but for the one of the term that was
+// chosen.
+func (r *Replica) settle(index, chosen uint64, err error) {
+	p := r.proposals[index]
+	delete(r.proposals, index)
+	for p != nil {
+		next := p.next
+		p.next = nil
+		if p.term != chosen {
+			p.fail(err)
+		}
+		p = next
 	}
 }
 

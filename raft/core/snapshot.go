@@ -1,0 +1,92 @@
+package core
+
+// Compact lets a snapshot of the state machine, taken by its service, stand for
+// the log up to snapshot.Index, and forgets that part of the log (§7). The
+// snapshot's Term is filled in. It is ignored unless it covers more than the
+// present snapshot and no more than was handed out for applying: a service may
+// be late, or speak for an earlier life of itself.
+func (r *Raft) Compact(snapshot Snapshot) {
+	if snapshot.Index <= r.log.base.Index || snapshot.Index > r.applying {
+		return
+	}
+	snapshot.Term, _ = r.log.term(snapshot.Index)
+	r.log.compact(snapshot)
+	r.dirty.snapshot = true
+}
+
+// sendSnapshot sends the snapshot to a follower that needs what the log has
+// forgotten. Until it is answered nothing but heartbeats follow.
+func (r *Raft) sendSnapshot(p *progress) {
+	p.installing = r.log.base.Index
+	p.roundSent = r.round
+	p.beatDue = false
+	r.calls = append(r.calls, Call{
+		To:         p.id,
+		Request:    &InstallSnapshot{Term: r.currentTerm, LeaderID: r.config.ID, Snapshot: r.log.base},
+		generation: p.generation,
+		round:      r.round,
+	})
+}
+
+// handleInstallSnapshot is the receiver's side of InstallSnapshot (Figure 13).
+func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
+	if req.Term < r.currentTerm { // step 1
+		r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, 0)
+		return
+	}
+	assert(r.role != Leader || req.Term > r.currentTerm, "two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
+	r.becomeFollower(req.Term, req.LeaderID)
+	r.resetElectionTimer()
+
+	s := req.Snapshot
+	if term, ok := r.log.term(s.Index); ok && term == s.Term {
+		// Step 6: the log holds what the snapshot stands for, and what follows it
+		// may be committed already. There is nothing to install.
+		r.commitTo(s.Index)
+	} else if s.Index > r.commitIndex { // steps 5 and 7; 8 is the next batch
+		r.replaceLog(s)
+	}
+	r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)
+}
+
+// replaceLog discards the whole log for a snapshot. Of what the disk holds,
+// only what was committed still counts: the rest contradicts the snapshot or
+// lies beyond it.
+func (r *Raft) replaceLog(s Snapshot) {
+	r.written.last = min(r.written.last, r.commitIndex)
+	r.durable = min(r.durable, r.commitIndex)
+	r.log = newLog(s, nil)
+	r.dirty.snapshot = true
+	r.dirty.from = s.Index + 1
+	r.commitIndex = s.Index
+}
+
+// handleInstallSnapshotReply takes the end of an InstallSnapshot of ours, nil
+// if it was lost.
+func (r *Raft) handleInstallSnapshotReply(call Call, req *InstallSnapshot, reply *InstallSnapshotReply) {
+	if reply != nil {
+		r.observeTerm(reply.Term)
+	}
+	position, known := r.position(call.To)
+	if !known || r.role != Leader || req.Term != r.currentTerm {
+		return
+	}
+	p := &r.progress[position]
+	present := call.generation == p.generation
+	if reply == nil {
+		if present {
+			r.lost(p)
+		}
+		return
+	}
+	if reply.Term != r.currentTerm {
+		return
+	}
+	p.answered(call.round)
+	p.matched(req.Snapshot.Index)
+	if present {
+		r.generation++
+		p.advance(r.generation)
+	}
+	r.advanceCommitIndex()
+}

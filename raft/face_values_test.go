@@ -1,0 +1,124 @@
+package raft_test
+
+import (
+	"reflect"
+	"testing"
+
+	"raftkv/labrpc/labgob"
+	"raftkv/raft"
+	"raftkv/tests/lab"
+)
+
+// labCommand is what a service of the labs gives to Start.
+type labCommand struct {
+	Kind  string
+	Key   string
+	Value []int
+}
+
+// Goal: a command comes back as what it was. Method: every kind of value, its
+// dynamic type included, after a restart too.
+func TestCommandsKeepTheirTypes(t *testing.T) {
+	labgob.Register(labCommand{})
+	commands := []interface{}{
+		7, -1, 0, 1 << 40, "text", "", []byte("bytes"), nil, 3.5, true, int64(9), uint8(3),
+		labCommand{"Put", "k", []int{1, 2}}, labCommand{},
+	}
+	lab.InTime(t, func(t *testing.T) {
+		persister := raft.MakePersister()
+		s := newSolo(t, persister)
+		for _, command := range commands {
+			if got := s.commit(command).Command; !reflect.DeepEqual(got, command) {
+				t.Errorf("%#v (%T) came back as %#v (%T)", command, command, got, got)
+			}
+		}
+		s.rf.Kill()
+		s = newSolo(t, persister.Copy())
+		s.rf.Start("the end")
+		for _, command := range commands {
+			if got := s.next().Command; !reflect.DeepEqual(got, command) {
+				t.Errorf("after a restart %#v (%T) came back as %#v (%T)", command, command, got, got)
+			}
+		}
+	})
+}
+
+// Goal: nothing, nil and empty are the same state to begin with. Method: one
+// command on each.
+func TestNothingPersistedIsAFreshStart(t *testing.T) {
+	emptied, unset := raft.MakePersister(), &raft.Persister{}
+	emptied.Save([]byte{}, []byte{})
+	saved := raft.MakePersister()
+	saved.Save(nil, nil)
+	for name, persister := range map[string]*raft.Persister{"empty": emptied, "zero": unset, "nil": saved} {
+		if state, snapshot := persister.ReadRaftState(), persister.ReadSnapshot(); state == nil || snapshot == nil || len(state)+len(snapshot) > 0 {
+			t.Errorf("%s: reads back as %v and %v", name, state, snapshot)
+		}
+		lab.InTime(t, func(t *testing.T) {
+			if msg := newSolo(t, persister).commit("x"); msg.CommandIndex != 1 {
+				t.Errorf("%s: the first command got index %d", name, msg.CommandIndex)
+			}
+		})
+	}
+}
+
+// Goal: the persister's methods of all editions agree with each other. Method:
+// each way to save, read by each way to read.
+func TestPersisterHasEveryEditionsMethods(t *testing.T) {
+	ps := raft.MakePersister()
+	holds := func(step, state, snapshot string) {
+		t.Helper()
+		a, b := string(ps.ReadRaftState()), string(ps.ReadSnapshot())
+		if a != state || b != snapshot || ps.RaftStateSize() != len(state) || ps.SnapshotSize() != len(snapshot) {
+			t.Errorf("after %s: %q (%d) and %q (%d)", step, a, ps.RaftStateSize(), b, ps.SnapshotSize())
+		}
+	}
+	ps.SaveRaftState([]byte("s1"))
+	holds("SaveRaftState", "s1", "")
+	ps.SaveSnapshot([]byte("snap1"))
+	holds("SaveSnapshot", "s1", "snap1")
+	ps.SaveRaftState([]byte("state2"))
+	holds("a later SaveRaftState", "state2", "snap1")
+	ps.SaveStateAndSnapshot([]byte("s3"), []byte("snap3"))
+	holds("SaveStateAndSnapshot", "s3", "snap3")
+	copied := ps.Copy()
+	ps.Save([]byte("s4"), nil)
+	holds("Save", "s4", "")
+	ps = copied
+	holds("Copy", "s3", "snap3")
+}
+
+// Goal: PersistBytes is the size of the stored state. Method: beside the
+// persister's own figure.
+func TestPersistBytesIsTheStateSize(t *testing.T) {
+	lab.InTime(t, func(t *testing.T) {
+		s := newSolo(t, raft.MakePersister())
+		s.commit("x")
+		if got, want := s.rf.PersistBytes(), s.persister.RaftStateSize(); got != want || got == 0 {
+			t.Errorf("PersistBytes is %d; the persister holds %d", got, want)
+		}
+	})
+}
+
+// Goal: every scenario runs under one name, the one that was asked for. Method:
+// what each pattern leaves out.
+func TestRunPatternPicksOneNumbering(t *testing.T) {
+	two, three, old := numberings["2"], numberings["3"], numberings["2016"]
+	for pattern, want := range map[string]string{
+		"":                   three + "|" + old,
+		".":                  three + "|" + old,
+		"Snapshot":           three + "|" + old,
+		"2A":                 three + "|" + old,
+		"2A|2B|2C|2D":        three + "|" + old,
+		"TestFigure82C":      three + "|" + old,
+		"3C":                 two + "|" + old,
+		"TestPersist33C$":    two + "|" + old,
+		"Election":           two + "|" + three,
+		"TestFigure8$":       two + "|" + three,
+		"TestBackup2B|3[AB]": old,
+	} {
+		if got := otherNumberings(pattern); got != want {
+			t.Errorf("-run %q leaves out %q, not %q", pattern, got, want)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package raft
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"raftkv/raft/core"
+	"raftkv/raft/node"
+)
+
+// The labs' face: Make and the methods that the course suites call. It drives
+// the same node as Open, with a Persister for a disk and labrpc for a network,
+// and with the options that the labs' rules ask for: dense indices (no no-op)
+// and leaders that wait when they are cut off (no check-quorum).
+
+// Peer is what Make needs of a labrpc.ClientEnd, whichever package it is from.
+type Peer interface {
+	Call(svcMeth string, args interface{}, reply interface{}) bool
+}
+
+// StateStore is what Make reads from a Persister of any edition. How it saves
+// is found out by what methods it has; see persisterStorage.
+type StateStore interface {
+	ReadRaftState() []byte
+	ReadSnapshot() []byte
+}
+
+// Message is ApplyMsg or a struct of another package with the same fields in
+// the same order, such as the 2025 edition's raftapi.ApplyMsg.
+type Message interface {
+	~struct {
+		CommandValid bool
+		Command      interface{}
+		CommandIndex int
+
+		SnapshotValid bool
+		Snapshot      []byte
+		SnapshotTerm  int
+		SnapshotIndex int
+	}
+}
+
+// Times of the labs. The rules are ten heartbeats a second at most and a new
+// leader within five seconds, on a network that may hold a reply back for two.
+//
+// The handouts' RPC counts leave room for about five heartbeats a second.
+// Followers need not wait for one to hear of a commit, nor after a lost call:
+// that is what prompt is for. It lasts longer than the twenty milliseconds
+// between the polls of the suites' clients, so that in a stream of commands the
+// next command brings the news.
+const (
+	labTick           = 10 * time.Millisecond
+	labPromptTicks    = 4
+	labHeartbeatTicks = 22
+	labElectionTicks  = 42
+)
+
+// Make starts a server of the labs: peers[me] is this one. It returns at once
+// and touches applyCh only from a goroutine of its own. applyCh is closed after
+// Kill.
+func Make[P Peer, S StateStore, M Message](peers []P, me int, persister S, applyCh chan M) *Raft {
+	ids := make([]core.ID, len(peers))
+	calls := make(map[core.ID]Peer, len(peers))
+	for i, p := range peers {
+		ids[i] = labID(i)
+		calls[ids[i]] = p
+	}
+	storage, state := openPersister(persister)
+	config := node.Config{
+		TickInterval: labTick,
+		Core: core.Config{
+			ID: labID(me), Peers: ids,
+			HeartbeatTicks: labHeartbeatTicks, ElectionTicks: labElectionTicks,
+			PromptTicks: labPromptTicks, PromptStart: true,
+			// The network does not keep messages in order: one at a time is
+			// never overtaken by the next.
+			Window:         1,
+			MaxAppendBytes: 1 << 30,
+			Rand:           rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		},
+	}
+	rf := &Raft{persister: storage}
+	rf.node = node.Start(config, state, storage, labTransport{calls}, labService[M]{applyCh})
+	return rf
+}
+
+func labID(i int) core.ID { return core.ID(strconv.Itoa(i)) }
+
+// Start begins agreement on a command and returns at once: where it will stand
+// if it is ever committed, the present term, and whether this server leads.
+// Without the lead nothing was begun.
+func (rf *Raft) Start(command interface{}) (index int, term int, isLeader bool) {
+	status := rf.node.Status()
+	if status.Role != core.Leader {
+		return -1, int(status.Term), false
+	}
+	type place struct{ index, term uint64 }
+	placed := make(chan place, 1)
+	rf.node.Propose(&node.Proposal{
+		Command: encodeCommand(command),
+		Placed:  func(index, term uint64) { placed <- place{index, term} },
+		Failed: func(error) {
+			select { // one that was placed may be lost much later: nobody waits then
+			case placed <- place{}:
+			default:
+			}
+		},
+	})
+	if p := <-placed; p.index != 0 {
+		return int(p.index), int(p.term), true
+	}
+	return -1, int(rf.node.Status().Term), false
+}
+
+// GetState returns the present term and whether this server believes it leads.
+func (rf *Raft) GetState() (term int, isLeader bool) {
+	s := rf.node.Status()
+	return int(s.Term), s.Role == core.Leader
+}
+
+// Snapshot tells that the service has taken a snapshot of everything up to
+// index: the log forgets that part. Ignored if it is not news, or if index has
+// not been delivered to the service.
+func (rf *Raft) Snapshot(index int, snapshot []byte) {
+	if rf == nil || index <= 0 {
+		return
+	}
+	rf.node.Compact(uint64(index), copied(snapshot))
+}
+
+// CondInstallSnapshot is true: a snapshot that was delivered is installed
+// already (editions 2021 and 2022 ask).
+func (rf *Raft) CondInstallSnapshot(lastIncludedTerm int, lastIncludedIndex int, snapshot []byte) bool {
+	return true
+}
+
+// PersistBytes returns the size of the stored state in bytes.
+func (rf *Raft) PersistBytes() int { return rf.persister.size() }
+
+// Kill ends the server and returns at once.
+func (rf *Raft) Kill() { rf.node.Stop() }
+
+// killed reports whether Kill was called.
+func (rf *Raft) killed() bool {
+	select {
+	case <-rf.node.Stopping():
+		return true
+	default:
+		return false
+	}
+}
+
+// labService delivers into an applyCh of any edition.
+type labService[M Message] struct{ applyCh chan M }
+
+// Deliver sends a message per entry, or one for a snapshot.
+func (s labService[M]) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
+	if batch.Snapshot != nil {
+		return s.send(snapshotMsg(batch.Snapshot), stop)
+	}
+	for _, e := range batch.Entries {
+		if !s.send(ApplyMsg{CommandValid: true, Command: decodeCommand(e.Data), CommandIndex: int(e.Index)}, stop) {
+			return false
+		}
+	}
+	return true
+}
+
+// Close closes the applyCh.
+func (s labService[M]) Close() { close(s.applyCh) }
+
+func (s labService[M]) send(msg ApplyMsg, stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	default:
+	}
+	select {
+	case s.applyCh <- M(msg):
+		return true
+	case <-stop:
+		return false
+	}
+}
