@@ -109,6 +109,7 @@ func TestEveryEndOfAProposalHasItsAnswer(t *testing.T) {
 		{"stopped before it was placed", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrStopped) }, 503, api.CodeStopping, api.OutcomeNotApplied},
 		{"stopped after it was placed", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrStopped) }, 504, api.CodeStopping, api.OutcomeUnknown},
 		{"an error that is not in the contract", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(errors.New("?")) }, 500, api.CodeInternal, api.OutcomeUnknown},
+		{"covered by a snapshot", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrUnknown) }, 504, api.CodeLeadershipLost, api.OutcomeUnknown},
 		{"no end at all", func(log *fakeLog, p *raft.Proposal) { log.place(p) }, 504, api.CodeTimeout, api.OutcomeUnknown},
 		{"no end, and not even placed", func(*fakeLog, *raft.Proposal) {}, 504, api.CodeTimeout, api.OutcomeUnknown},
 		{"no end, and the term moved on", func(log *fakeLog, p *raft.Proposal) {

@@ -85,6 +85,8 @@ func proposalFailed(err error, placed bool) error {
 		return fail(errOverloaded, err, "the leader holds as much uncommitted work as it may")
 	case errors.Is(err, raft.ErrTooLarge):
 		return fail(errValueTooLarge, err, "the write is larger than an entry of the log may be")
+	case errors.Is(err, raft.ErrUnknown):
+		return fail(errLeadershipLost, err, "another leader's snapshot covers the write's place in the log; it may have happened")
 	case errors.Is(err, raft.ErrStopped) && !placed:
 		return fail(errStopping, err, "this node stopped before the write was on its way")
 	case errors.Is(err, raft.ErrStopped):

@@ -52,8 +52,8 @@ type Message interface {
 const (
 	labTick           = 10 * time.Millisecond
 	labPromptTicks    = 4
-	labHeartbeatTicks = 22
-	labElectionTicks  = 42
+	labHeartbeatTicks = 20
+	labElectionTicks  = 46
 )
 
 // Make starts a server of the labs: peers[me] is this one. It returns at once

@@ -14,14 +14,15 @@ type (
 	Proposal = node.Proposal
 )
 
-// Errors that end a proposal or a read. Only ErrStopped, and only for a
-// proposal that had been placed, leaves open whether the command will happen.
+// Errors that end a proposal or a read. Only ErrUnknown, and ErrStopped for a
+// proposal that had been placed, leave open whether the command will happen.
 var (
 	ErrNotLeader      = core.ErrNotLeader
 	ErrOverloaded     = core.ErrOverloaded
 	ErrTooLarge       = core.ErrTooLarge
 	ErrTransferring   = core.ErrTransferring
 	ErrLost           = node.ErrLost
+	ErrUnknown        = node.ErrUnknown
 	ErrStopped        = node.ErrStopped
 	ErrTransferFailed = node.ErrTransferFailed
 )

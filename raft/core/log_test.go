@@ -7,7 +7,7 @@ import (
 )
 
 // termsLog returns a log of entries with these terms behind base.
-func termsLog(base SnapshotMeta, terms ...uint64) *log {
+func termsLog(base Snapshot, terms ...uint64) *log {
 	l := newLog(base, entriesOf(base.Index+1, terms...))
 	return &l
 }
@@ -16,7 +16,7 @@ func termsLog(base SnapshotMeta, terms ...uint64) *log {
 // bisection as by a walk, with and without entries forgotten.
 // Method: every log of up to five entries of terms 1 to 4, every index and term.
 func TestLog_FindsTermsLikeAWalk(t *testing.T) {
-	for _, base := range []SnapshotMeta{{}, {Index: 7, Term: 1}} {
+	for _, base := range []Snapshot{{}, {Index: 7, Term: 1}} {
 		for n := range 6 {
 			combinations(n, 4, func(terms []uint64) {
 				for i := range terms {
@@ -30,7 +30,7 @@ func TestLog_FindsTermsLikeAWalk(t *testing.T) {
 	}
 }
 
-func compareWithWalk(t *testing.T, base SnapshotMeta, terms []uint64) {
+func compareWithWalk(t *testing.T, base Snapshot, terms []uint64) {
 	t.Helper()
 	l := termsLog(base, terms...)
 	all := append([]uint64{base.Term}, terms...) // all[i] is the term of base.Index+i
@@ -70,7 +70,7 @@ func compareWithWalk(t *testing.T, base SnapshotMeta, terms []uint64) {
 // compared with its copy at the end.
 func TestLog_ASliceHandedOutNeverChanges(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 2))
-	l := termsLog(SnapshotMeta{})
+	l := termsLog(Snapshot{})
 	var slices_, copies [][]Entry
 	for step := range uint64(3000) {
 		switch chance.IntN(4) {
@@ -102,7 +102,7 @@ func TestLog_ASliceHandedOutNeverChanges(t *testing.T) {
 // counts what is behind an index.
 // Method: entries of rising sizes, every range and some limits.
 func TestLog_SlicesKeepToTheirLimit(t *testing.T) {
-	l := termsLog(SnapshotMeta{})
+	l := termsLog(Snapshot{})
 	for i := range uint64(8) {
 		l.append(Entry{Index: i + 1, Term: 1, Data: make([]byte, i*10)})
 	}
@@ -148,7 +148,7 @@ func TestLog_StopsAtTheImpossible(t *testing.T) {
 					t.Errorf("%s: nothing stopped it", name)
 				}
 			}()
-			do(termsLog(SnapshotMeta{Index: 5, Term: 1}, 2, 2))
+			do(termsLog(Snapshot{Index: 5, Term: 1}, 2, 2))
 		}()
 	}
 }

@@ -159,6 +159,9 @@ func (w *WAL) check(b *core.Write) error {
 	if b.Seq != w.seq+1 {
 		return fmt.Errorf("it follows write %d", w.seq)
 	}
+	if b.Snapshot != nil {
+		return fmt.Errorf("it holds a snapshot at index %d, which this format has no record for", b.Snapshot.Index)
+	}
 	if len(b.Entries) > math.MaxUint32 {
 		return fmt.Errorf("%d entries at once", len(b.Entries))
 	}

@@ -350,6 +350,8 @@ func describeRequest(request core.Request) string {
 		return fmt.Sprintf("RequestVote term %d last %d/%d pre %v transfer %v", req.Term, req.LastLogIndex, req.LastLogTerm, req.Pre, req.Transfer)
 	case *core.AppendEntries:
 		return fmt.Sprintf("AppendEntries term %d prev %d/%d +%d commit %d", req.Term, req.PrevLogIndex, req.PrevLogTerm, len(req.Entries), req.LeaderCommit)
+	case *core.InstallSnapshot:
+		return fmt.Sprintf("InstallSnapshot term %d last %d/%d", req.Term, req.Snapshot.Index, req.Snapshot.Term)
 	case *core.TimeoutNow:
 		return fmt.Sprintf("TimeoutNow term %d", req.Term)
 	case *core.ReadIndex:
@@ -366,6 +368,8 @@ func describeReply(reply core.Reply) string {
 		return fmt.Sprintf("term %d granted %v", rep.Term, rep.VoteGranted)
 	case *core.AppendEntriesReply:
 		return fmt.Sprintf("term %d success %v conflict %d/%d", rep.Term, rep.Success, rep.ConflictIndex, rep.ConflictTerm)
+	case *core.InstallSnapshotReply:
+		return fmt.Sprintf("term %d", rep.Term)
 	case *core.TimeoutNowReply:
 		return fmt.Sprintf("term %d", rep.Term)
 	case *core.ReadIndexReply:
