@@ -272,7 +272,7 @@ func (c *cluster) returned(m *message, reply Reply) {
 // messages and writes that took. With servers named it stays among them.
 func (c *cluster) settle(among ...ID) (messages, writes int) {
 	within := func(id ID) bool { return len(among) == 0 || slices.Contains(among, id) }
-	for range 100_000 {
+	for range 20_000 {
 		busy := false
 		for _, s := range c.servers {
 			if !s.held && within(s.id) && c.save(s) {

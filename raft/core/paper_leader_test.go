@@ -167,6 +167,56 @@ func TestFigure2_Leaders_CommitOnlyEntriesOfTheirOwnTermByCounting(t *testing.T)
 	}
 }
 
+// Goal: matchIndex never falls, whatever order the answers come in, and a commit
+// never waits for an answer that a later one has made good.
+// Method: three commands under way, answered last to first.
+func TestFigure2_Leaders_MatchIndexNeverFalls(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t)
+	for _, call := range s.lead() {
+		s.accept(call)
+	}
+	var calls []Call
+	for _, data := range []string{"x", "y", "z"} {
+		calls = append(calls, s.to("2", s.propose(data)))
+	}
+	for i := range calls {
+		s.accept(calls[len(calls)-1-i])
+		if p := s.Status().Peers[0]; p.MatchIndex != 3 || p.NextIndex != 4 || p.Inflight != 0 || s.commitIndex != 3 {
+			t.Fatalf("after answer %d from behind: %+v, commit index %d", i+1, p, s.commitIndex)
+		}
+	}
+}
+
+// Goal: only a leader commits by counting; what it knew of others is void when it
+// follows, though its own disk goes on (§5.3).
+// Method: a leader of five whose own write is slow has two followers at index 3;
+// then another leader's entries of the new term fill its log and are saved.
+func TestFigure2_Followers_NeverCommitByCounting(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, withServers(5))
+	for _, call := range s.lead() {
+		s.accept(call)
+	}
+	s.slowDisk = true
+	s.propose("x")
+	s.propose("y")
+	s.propose("z")
+	calls := s.ticks(2)
+	s.accept(s.to("2", calls))
+	s.accept(s.to("3", calls))
+	if p := s.Status().Peers; p[0].MatchIndex != 3 || p[1].MatchIndex != 3 || s.commitIndex != 0 {
+		t.Fatalf("as leader: %+v, commit index %d", p, s.commitIndex)
+	}
+	s.receive("4", &AppendEntries{Term: 2, LeaderID: "4", Entries: entriesOf(1, 2, 2, 2)})
+	s.save()
+	s.save()
+	s.wantLog(2, 2, 2)
+	if s.durable != 3 || s.commitIndex != 0 {
+		t.Fatalf("as follower: durable %d, committed up to %d by counting", s.durable, s.commitIndex)
+	}
+}
+
 // Goal: the leader counts itself with what its disk holds, and neither needs its
 // own disk nor is it enough.
 // Method: three servers, a slow disk at the leader.

@@ -68,20 +68,27 @@ func TestFigure2_RequestVote_Receiver2_RefusesAnOlderLog(t *testing.T) {
 // Method: a slow disk; the answer must come with Saved and not before.
 func TestFigure2_RequestVote_IsAnsweredOnlyAfterTheVoteIsSaved(t *testing.T) {
 	defer failOnPanic(t)
-	for _, last := range []uint64{0, 9} { // refused, granted
-		s := newSubject(t, withLog(1))
+	for _, c := range []struct {
+		name       string
+		term, last uint64
+		granted    bool
+	}{
+		{"a refusal in a new term", 7, 0, false},
+		{"a grant in a new term", 7, 9, true},
+		{"a grant in the present term", 3, 9, true},
+	} {
+		s := newSubject(t, withLog(1), inTerm(3))
 		s.slowDisk = true
-		tag := s.receive("2", &RequestVote{Term: 7, CandidateID: "2", LastLogIndex: last, LastLogTerm: last})
+		tag := s.receive("2", &RequestVote{Term: c.term, CandidateID: "2", LastLogIndex: c.last, LastLogTerm: c.last})
 		if s.answers[tag] != nil {
-			t.Fatalf("answered %+v before the write of term 7 was saved", s.answers[tag])
+			t.Fatalf("%s: answered %+v before it was saved", c.name, s.answers[tag])
 		}
-		w := s.writes[0]
-		if w.Term != 7 || (w.VotedFor == "2") != (last == 9) {
-			t.Fatalf("the write is %+v", w)
+		if len(s.writes) != 1 || s.writes[0].Term != c.term || (s.writes[0].VotedFor == "2") != c.granted {
+			t.Fatalf("%s: the writes are %+v", c.name, s.writes)
 		}
 		s.save()
-		if reply, ok := s.answers[tag].(*RequestVoteReply); !ok || reply.VoteGranted != (last == 9) {
-			t.Fatalf("answered %+v after the save", s.answers[tag])
+		if reply, ok := s.answers[tag].(*RequestVoteReply); !ok || reply.VoteGranted != c.granted {
+			t.Fatalf("%s: answered %+v after the save", c.name, s.answers[tag])
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -65,15 +66,14 @@ func seeds() int {
 // Method: some seeds twice, comparing all that happened.
 func TestRandomRuns_RepeatExactly(t *testing.T) {
 	for seed := uint64(1); seed <= 10; seed++ {
-		var traces [2]string
+		var traces [2]strings.Builder
 		for i := range traces {
-			_, err := randomRun(seed, func(format string, args ...any) { traces[i] += fmt.Sprintf(format, args...) + "\n" })
-			if err != nil {
-				t.Fatal(err)
+			if _, err := randomRun(seed, func(format string, args ...any) { fmt.Fprintf(&traces[i], format+"\n", args...) }); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
 			}
 		}
-		if traces[0] != traces[1] || len(traces[0]) < 1000 {
-			t.Fatalf("seed %d: two runs differ: %s", seed, firstDifference(traces[0], traces[1]))
+		if a, b := traces[0].String(), traces[1].String(); a != b || len(a) < 1000 {
+			t.Fatalf("seed %d: two runs differ: %s", seed, firstDifference(a, b))
 		}
 	}
 }

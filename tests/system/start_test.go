@@ -1,7 +1,6 @@
 package system
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -18,24 +17,6 @@ func writeFile(t *testing.T, content string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// beginRequest sends the head of a request and half of its body.
-func beginRequest(ctx context.Context, t *testing.T, s *server) net.Conn {
-	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.http)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// 100 Continue says that the handler has begun to read the body.
-	fmt.Fprintf(conn, "PUT /v1/kv/half HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n", s.http)
-	answer := make([]byte, 12)
-	conn.SetReadDeadline(time.Now().Add(patience))
-	if _, err := conn.Read(answer); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 100") {
-		t.Fatalf("the server answered %q, %v", answer, err)
-	}
-	fmt.Fprint(conn, "half")
-	return conn
 }
 
 // Goal: a start that cannot be ends with the right code and a sentence that
