@@ -92,7 +92,7 @@ func labID(i int) core.ID { return core.ID(strconv.Itoa(i)) }
 // Without the lead nothing was begun.
 func (rf *Raft) Start(command interface{}) (index int, term int, isLeader bool) {
 	status := rf.node.Status()
-	if status.Role != core.Leader {
+	if status.Role != core.Leader || rf.killed() {
 		return -1, int(status.Term), false
 	}
 	type place struct{ index, term uint64 }
