@@ -24,8 +24,12 @@ func testConfigs(t *testing.T, disks ...vfs.FS) []nodeConfig {
 	m := members{}
 	var configs []nodeConfig
 	for i, disk := range disks {
+		data := "/data" // found again on the same disk
+		if disk == (vfs.OS{}) {
+			data = t.TempDir()
+		}
 		c := nodeConfig{
-			ClusterID: "test", ID: devID(i), Members: m, FS: disk, DataDir: filepath.Join("/data", string(devID(i))),
+			ClusterID: "test", ID: devID(i), Members: m, FS: disk, DataDir: filepath.Join(data, string(devID(i))),
 			MaxValueBytes: 1 << 10, RequestTimeout: 5 * time.Second, ElectionTimeout: defaultElectionTimeout,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		}
@@ -104,31 +108,49 @@ func TestAcknowledgedWritesSurviveAPowerCut(t *testing.T) {
 	}
 }
 
-// Goal: a node whose disk fails acknowledges nothing more, says why, and ends.
-func TestFailedDiskIsReported(t *testing.T) {
+// Goal: a node whose disk fails acknowledges nothing more, says why, and ends
+// as a failure. Method: run one as serve does, fail every sync, write.
+func TestFailedDiskEndsTheNode(t *testing.T) {
 	disk := vfs.NewFaulty(vfs.NewCrashable())
-	nodes := startNodes(t, testConfigs(t, disk))
+	config := testConfigs(t, disk)[0]
+	ended := make(chan error, 1)
+	go func() { ended <- runNode(t.Context(), func() {}, config) }()
+	n := &node{config: config}
+	awaitStatus(t, n, "/readyz", 200)
 	disk.Inject(vfs.Fault{Kind: vfs.OpSync, Nth: disk.Count(vfs.OpSync) + 1, Err: syscall.EIO, Sticky: true})
-	status, kvError, body := ask(t, nodes[0], "PUT", "/v1/kv/k", "v")
+	status, kvError, body := ask(t, n, "PUT", "/v1/kv/k", "v")
 	if status < 500 || !strings.Contains(kvError, "outcome=unknown") {
 		t.Errorf("PUT on a failed disk: %d %q %s", status, kvError, body)
 	}
 	select {
-	case err := <-nodes[0].failed():
-		if !strings.Contains(err.Error(), "input/output error") {
-			t.Errorf("failed with %v", err)
+	case err := <-ended:
+		if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "node n1 failed") || !strings.Contains(err.Error(), "input/output error") {
+			t.Errorf("ended with %v", err)
 		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("the failure is not reported")
+	case <-time.After(10 * time.Second):
+		t.Fatal("the node has not ended")
 	}
-	nodes[0].close()
+}
+
+// awaitStatus asks until the answer has a status.
+func awaitStatus(t *testing.T, n *node, path string, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		status, _, body := ask(t, n, "GET", path, "")
+		if status == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %d %s", path, status, body)
+		}
+	}
 }
 
 // Goal: a leader that ends hands over, keeps answering until it has, and leaves
 // the others serving. Method: end the leader of three in order while it gets
 // requests, which must all be answered well.
 func TestEndingLeaderHandsOver(t *testing.T) {
-	nodes := startNodes(t, testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable()))
+	nodes := startNodes(t, testConfigs(t, vfs.OS{}, vfs.OS{}, vfs.OS{}))
 	var leader, other *node
 	for _, n := range nodes {
 		if n.raft.Status().Role == core.Leader {

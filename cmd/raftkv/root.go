@@ -51,7 +51,9 @@ func newRootCommand() *cobra.Command {
 Exit codes of all commands:
   0  ended as asked
   1  could not start (a port or directory in use, a damaged log) or failed while running
-  2  wrong usage: flags, settings, or a data directory of another node`,
+  2  wrong usage: flags, settings, or a data directory of another node
+A stack trace means that raftkv found itself in a state that its rules exclude
+and would not go on; that is a bug worth reporting.`,
 		Example: `  raftkv dev                        a durable cluster of three nodes in this terminal
   raftkv serve --config n1.toml     one node of a real cluster`,
 		SilenceErrors: true,

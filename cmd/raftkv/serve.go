@@ -111,7 +111,7 @@ that was acknowledged.`,
 	return command
 }
 
-// serve runs the node until a signal comes or it fails.
+// serve opens the ports and runs the node until a signal comes or it fails.
 func (s *serveSettings) serve(stderr io.Writer) error {
 	config, err := s.nodeConfig(stderr)
 	if err != nil {
@@ -127,6 +127,12 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	if config.Peer, err = listen("peers", "--peer", s.peer); err != nil {
 		return errors.Join(err, config.HTTP.Close())
 	}
+	return runNode(ctx, endOfSignals, config)
+}
+
+// runNode runs a node until ctx ends, and then ends it in order, or until it
+// fails. It calls ending when the end begins.
+func runNode(ctx context.Context, ending func(), config nodeConfig) error {
 	n, err := newNode(config)
 	if err != nil {
 		return err
@@ -140,7 +146,7 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 		return &failure{fmt.Errorf("node %s failed: %w", config.ID, err)}
 	case <-ctx.Done():
 	}
-	endOfSignals()
+	ending()
 	n.logger.Info("ending")
 	n.stopListening()
 	n.handOver()

@@ -2,6 +2,8 @@ package core
 
 import (
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -35,9 +37,31 @@ type server struct {
 	disk    State
 	writing *Write
 	batch   *Batch
-	applied []Entry // in this life
-	held    bool    // the disk hangs: settle does not save
+	applied []Entry // in this life, behind the snapshot it began with
+	machine machine
+	held    bool // the disk hangs: settle does not save
 	seen    Observed
+}
+
+// machine is a state machine that remembers what it was given, in which order,
+// as one number.
+type machine struct {
+	index uint64 // last applied
+	sum   uint64 // of all entries up to there
+}
+
+func (m *machine) apply(e Entry) {
+	m.index = e.Index
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %d %d %s", m.sum, e.Index, e.Term, e.Data)
+	m.sum = h.Sum64()
+}
+
+func (m *machine) snapshot() Snapshot { return Snapshot{Index: m.index, Data: fmt.Append(nil, m.sum)} }
+
+func (m *machine) restore(s Snapshot) {
+	*m = machine{index: s.Index}
+	_, _ = fmt.Sscan(string(s.Data), &m.sum)
 }
 
 // message is a request on its way, or its reply on the way back.
@@ -55,6 +79,13 @@ type exchange struct {
 	caller ID
 	life   int
 	over   bool
+}
+
+// mustEnd reports whether the loss of a call must be told. The loss of any other
+// heals with the next beat; a snapshot is not sent again before its call ended.
+func (x *exchange) mustEnd() bool {
+	_, install := x.call.Request.(*InstallSnapshot)
+	return install
 }
 
 const (
@@ -103,6 +134,7 @@ func (c *cluster) notef(format string, args ...any) {
 func (c *cluster) start(s *server) {
 	s.life++
 	s.applied, s.writing, s.batch = nil, nil, nil
+	s.machine.restore(s.disk.Snapshot)
 	s.core = New(s.config, s.disk)
 	s.seen = s.core.Observe()
 }
@@ -114,9 +146,14 @@ func (c *cluster) crash(s *server, written bool) {
 		c.write(s)
 	}
 	s.core = nil
-	for tag, m := range c.waiting {
-		if m.to == s.id {
-			delete(c.waiting, tag)
+	for _, tag := range slices.Sorted(maps.Keys(c.waiting)) {
+		m := c.waiting[tag]
+		if m.to != s.id {
+			continue
+		}
+		delete(c.waiting, tag)
+		if m.mustEnd() {
+			c.lost(m)
 		}
 	}
 }
@@ -194,8 +231,13 @@ func (c *cluster) write(s *server) {
 	w := s.writing
 	s.writing = nil
 	s.disk.Term, s.disk.VotedFor = w.Term, w.VotedFor
+	if w.Snapshot != nil {
+		forgotten := min(w.Snapshot.Index-s.disk.Snapshot.Index, uint64(len(s.disk.Entries)))
+		s.disk.Entries = slices.Clone(s.disk.Entries[forgotten:])
+		s.disk.Snapshot = *w.Snapshot
+	}
 	if w.From != 0 {
-		s.disk.Entries = append(s.disk.Entries[:w.From-1], w.Entries...)
+		s.disk.Entries = append(s.disk.Entries[:w.From-1-s.disk.Snapshot.Index], w.Entries...)
 	}
 }
 
@@ -215,17 +257,33 @@ func (c *cluster) apply(s *server) bool {
 	if s.core == nil || s.batch == nil {
 		return false
 	}
-	entries := s.batch.Entries
+	batch := s.batch
 	s.batch = nil
-	s.applied = append(s.applied, entries...)
-	for i, e := range entries {
-		if e.Index != uint64(len(s.applied)-len(entries)+i+1) {
-			c.failf("%s applies entry %d out of turn", s.id, e.Index)
+	if batch.Snapshot != nil {
+		if batch.Snapshot.Index <= s.machine.index {
+			c.failf("%s is set back from %d to a snapshot at %d", s.id, s.machine.index, batch.Snapshot.Index)
 		}
+		s.machine.restore(*batch.Snapshot)
+		s.applied = nil
+		c.notef(noteApply, s.id, fmt.Sprintf("snapshot %d@%d", batch.Snapshot.Index, batch.Snapshot.Term))
+	} else {
+		for _, e := range batch.Entries {
+			if e.Index != s.machine.index+1 {
+				c.failf("%s applies entry %d behind %d", s.id, e.Index, s.machine.index)
+			}
+			s.machine.apply(e)
+		}
+		s.applied = append(s.applied, batch.Entries...)
+		c.notef(noteApply, s.id, entryList(batch.Entries))
 	}
-	c.notef(noteApply, s.id, entryList(entries))
-	s.core.Applied(entries[len(entries)-1].Index)
+	c.oracles.applied(c, s)
+	s.core.Applied(batch.Last())
 	return true
+}
+
+// compact lets a server's snapshot of now stand for its log.
+func (c *cluster) compact(s *server) {
+	c.input(s, func(r *Raft) { r.Compact(s.machine.snapshot()) })
 }
 
 // take removes a message from those in flight.

@@ -12,7 +12,7 @@ type oracles struct {
 	origin  map[position]history // of every entry that was ever written
 	floors  map[Tag]uint64       // what a read must at least see
 
-	elections, truncations, reads int // to tell a run in which nothing happened
+	elections, truncations, reads, installs int // to tell a run in which nothing happened
 }
 
 type ballot struct {
@@ -21,8 +21,9 @@ type ballot struct {
 }
 
 type choice struct {
-	entry Entry
-	term  uint64 // of the server that first took it for committed
+	entry   Entry
+	term    uint64  // of the server that first took it for committed
+	machine machine // that has applied everything up to it
 }
 
 type position struct{ index, term uint64 }
@@ -55,7 +56,12 @@ func (o *oracles) state(c *cluster, s *server, now Observed) {
 			c.failf("Election Safety: %s and %s both lead term %d", leader, s.id, now.Term)
 		}
 	}
-	for index := s.seen.CommitIndex + 1; index <= now.CommitIndex; index++ {
+	base := s.core.log.base
+	if base.Index > uint64(len(o.chosen)) || base.Index > 0 && o.chosen[base.Index-1].entry.Term != base.Term {
+		c.failf("%s has a snapshot at %d@%d of what was never committed", s.id, base.Index, base.Term)
+		return
+	}
+	for index := max(s.seen.CommitIndex, base.Index) + 1; index <= now.CommitIndex; index++ {
 		e := s.core.log.slice(index, index, unlimited)[0]
 		if index <= uint64(len(o.chosen)) {
 			if old := o.chosen[index-1].entry; old.Term != e.Term || !bytes.Equal(old.Data, e.Data) {
@@ -63,7 +69,11 @@ func (o *oracles) state(c *cluster, s *server, now Observed) {
 			}
 			continue
 		}
-		fresh := choice{e, now.Term}
+		fresh := choice{entry: e, term: now.Term}
+		if index > 1 {
+			fresh.machine = o.chosen[index-2].machine
+		}
+		fresh.machine.apply(e)
 		o.chosen = append(o.chosen, fresh)
 		for _, other := range c.servers {
 			if other.core != nil && other.core.role == Leader {
@@ -78,6 +88,9 @@ func (o *oracles) state(c *cluster, s *server, now Observed) {
 func (o *oracles) complete(c *cluster, leader *server, chosen choice) {
 	if leader.core.currentTerm <= chosen.term {
 		return
+	}
+	if chosen.entry.Index <= leader.core.log.base.Index {
+		return // its snapshot is checked by itself
 	}
 	if term, ok := leader.core.log.term(chosen.entry.Index); !ok || term != chosen.entry.Term {
 		c.failf("Leader Completeness: %s leads term %d without %d@%d, committed in term %d",
@@ -98,14 +111,31 @@ func (o *oracles) durable(c *cluster, s *server, e Entry) {
 	}
 }
 
+// applied watches State Machine Safety at the state machine itself, which a
+// snapshot may have taken there.
+func (o *oracles) applied(c *cluster, s *server) {
+	if m := s.machine; m.index > 0 && (m.index > uint64(len(o.chosen)) || o.chosen[m.index-1].machine != m) {
+		c.failf("State Machine Safety: at %d the state machine of %s is another", m.index, s.id)
+	}
+}
+
+// holds reports whether a disk holds an entry; what a snapshot stands for was
+// committed, and there is only one such entry at an index.
 func (s State) holds(index, term uint64) bool {
-	return index == 0 && term == 0 || index >= 1 && index <= uint64(len(s.Entries)) && s.Entries[index-1].Term == term
+	switch base := s.Snapshot; {
+	case index < base.Index:
+		return true
+	case index == base.Index:
+		return term == base.Term
+	default:
+		return index-base.Index <= uint64(len(s.Entries)) && s.Entries[index-base.Index-1].Term == term
+	}
 }
 
 // write watches Log Matching: wherever an entry of some index and term is
 // found, it is the same, and so is what stands before it.
 func (o *oracles) write(c *cluster, s *server, w *Write) {
-	if w.From != 0 && w.From <= uint64(len(s.disk.Entries)) {
+	if w.From != 0 && w.From <= s.disk.Snapshot.Index+uint64(len(s.disk.Entries)) {
 		o.truncations++
 	}
 	for _, e := range w.Entries {
@@ -128,13 +158,20 @@ func (o *oracles) call(c *cluster, s *server, call Call) {
 		if !req.Pre {
 			o.vote(c, s, req.Term, s.id)
 		}
+	case *InstallSnapshot:
+		o.installs++
+		o.leads(c, s, req.Term)
 	case *AppendEntries:
-		if s.disk.Term < req.Term {
-			c.failf("dishonest call: %s sends AppendEntries of term %d, its disk is in term %d", s.id, req.Term, s.disk.Term)
-		}
+		o.leads(c, s, req.Term)
 		if err := req.Valid(); err != nil {
 			c.failf("%s sends an impossible message: %w", s.id, err)
 		}
+	}
+}
+
+func (o *oracles) leads(c *cluster, s *server, term uint64) {
+	if s.disk.Term < term {
+		c.failf("dishonest call: %s sends as leader of term %d, its disk is in term %d", s.id, term, s.disk.Term)
 	}
 }
 
@@ -147,6 +184,12 @@ func (o *oracles) answer(c *cluster, s *server, request *message, reply Reply) {
 		req := request.call.Request.(*RequestVote)
 		if rep.VoteGranted && !req.Pre {
 			o.vote(c, s, req.Term, req.CandidateID)
+		}
+	case *InstallSnapshotReply:
+		o.term(c, s, rep.Term)
+		req := request.call.Request.(*InstallSnapshot)
+		if rep.Term == req.Term && s.disk.Term == rep.Term && !s.disk.holds(req.Snapshot.Index, req.Snapshot.Term) {
+			c.failf("dishonest answer: %s says that it holds the snapshot at %d, its disk does not", s.id, req.Snapshot.Index)
 		}
 	case *AppendEntriesReply:
 		o.term(c, s, rep.Term)

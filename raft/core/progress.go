@@ -16,6 +16,7 @@ type progress struct {
 	probing    bool   // a probe is under way: wait for its answer or the next beat
 	silent     bool   // the last call was lost: send no entries before it answers again
 	installing uint64 // index of the snapshot under way to it; 0 if none
+	installAge int    // election timeouts since it was sent
 
 	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
 	inflightSizes []int    // their sizes, in the same order

@@ -160,6 +160,7 @@ func (r *Raft) tickLeader() {
 	}
 	r.electionElapsed = 0
 	r.abandonTransfer()
+	r.tickSnapshots()
 	if r.config.CheckQuorum && !r.heardFromQuorum() {
 		r.becomeFollower(r.currentTerm, None)
 	}

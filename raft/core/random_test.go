@@ -45,7 +45,7 @@ func TestRandomRuns(t *testing.T) {
 	least := tally{commits: 30, elections: 2, crashes: 6, losses: 20, copies: 10, reads: 15}
 	if total.commits < n*least.commits || total.elections < n*least.elections ||
 		total.truncations < n/3 || total.crashes < n*least.crashes || total.losses < n*least.losses ||
-		total.copies < n*least.copies || total.reads < n*least.reads {
+		total.installs < n/2 || total.copies < n*least.copies || total.reads < n*least.reads {
 		t.Fatalf("too little happened for this to mean anything: %+v, want %+v per seed", total, least)
 	}
 }
@@ -79,7 +79,7 @@ func TestRandomRuns_RepeatExactly(t *testing.T) {
 }
 
 // tally counts what happened in a run.
-type tally struct{ commits, elections, truncations, crashes, losses, copies, reads int }
+type tally struct{ commits, elections, truncations, crashes, losses, copies, reads, installs int }
 
 func (t *tally) add(o tally) {
 	t.commits += o.commits
@@ -89,6 +89,7 @@ func (t *tally) add(o tally) {
 	t.losses += o.losses
 	t.copies += o.copies
 	t.reads += o.reads
+	t.installs += o.installs
 }
 
 // troubles is what a seed draws. Chances are in percent.
@@ -101,6 +102,8 @@ type troubles struct {
 	reorder                    int // a message may overtake so many others
 	crash, cut                 int // per hundred steps
 	disk                       int // chance that a chosen disk finishes its write
+	compact                    int // chance that a snapshot is taken when work is done
+	prompt                     int // ticks; see Config.PromptTicks
 	slow, lazy                 bool
 }
 
@@ -117,6 +120,7 @@ func drawTroubles(seed uint64) troubles {
 		applyBytes: limit(one * (1 + chance.IntN(4))), uncommitted: limit(one * (4 + chance.IntN(20))),
 		loss: limit(1 + chance.IntN(25)), copies: limit(1 + chance.IntN(25)), reorder: 1 + chance.IntN(8),
 		crash: chance.IntN(3), cut: chance.IntN(3), disk: 20 + chance.IntN(80),
+		compact: limit(1 + chance.IntN(20)), prompt: limit(1),
 		slow: chance.IntN(2) == 0, lazy: chance.IntN(2) == 0,
 	}
 }
@@ -136,6 +140,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 	x.cluster = newCluster(x.drawn.servers, func(c *Config) {
 		c.Noop, c.PreVote, c.CheckQuorum = x.drawn.noop, x.drawn.preVote, x.drawn.checkQuorum
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
+		c.PromptTicks, c.PromptStart = x.drawn.prompt, x.drawn.prompt > 0
 		c.Rand = rand.New(rand.NewPCG(seed, uint64(c.ID[0])))
 	})
 	x.note = note
@@ -153,6 +158,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 	x.happened.elections = x.oracles.elections
 	x.happened.truncations = x.oracles.truncations
 	x.happened.reads = x.oracles.reads
+	x.happened.installs = x.oracles.installs
 	return x.happened, x.fault
 }
 
@@ -194,6 +200,9 @@ func (x *chaos) work(s *server) {
 		if other.core != nil && other.core.role == Leader && x.percent(60) {
 			s = other
 		}
+	}
+	if x.percent(x.drawn.compact) {
+		x.compact(s)
 	}
 	switch x.chance.IntN(8) {
 	case 0, 1:
@@ -240,7 +249,7 @@ func (x *chaos) message() {
 	case x.percent(x.drawn.loss):
 		x.take(m)
 		x.happened.losses++
-		if x.percent(50) {
+		if m.mustEnd() || x.percent(50) {
 			x.lost(m)
 		}
 	case m.reply == nil && x.percent(x.drawn.copies) && x.core(m.to) != nil && !x.cut[[2]ID{m.from, m.to}]:

@@ -12,7 +12,7 @@ var commands map[string]func(s *script, args []string) error
 
 func init() {
 	commands = map[string]func(s *script, args []string) error{
-		"new": cmdNew, "log": cmdLog, "term": cmdTerm, "restart": cmdRestart, "crash": cmdCrash,
+		"new": cmdNew, "log": cmdLog, "term": cmdTerm, "restart": cmdRestart, "crash": cmdCrash, "compact": cmdCompact,
 		"campaign": cmdCampaign, "timeout": cmdTimeout, "tick": cmdTick, "elect": cmdElect,
 		"propose": cmdPropose, "read": cmdRead, "suspect": cmdSuspect, "transfer": cmdTransfer,
 		"deliver": cmdDeliver, "save": cmdSave, "settle": cmdSettle,
@@ -74,7 +74,7 @@ func (s *script) fresh(args []string, change func(*State, []uint64) error) error
 
 func cmdLog(s *script, args []string) error {
 	return s.fresh(args, func(disk *State, terms []uint64) error {
-		disk.Entries = nil
+		disk.Snapshot, disk.Entries = Snapshot{}, nil
 		for i, term := range terms {
 			disk.Entries = append(disk.Entries, Entry{Index: uint64(i + 1), Term: term})
 			disk.Term = max(disk.Term, term)
@@ -110,6 +110,14 @@ func cmdCrash(s *script, args []string) error {
 	target, err := s.id(args, 0)
 	if err == nil {
 		s.crash(target, has(args, "written"))
+	}
+	return err
+}
+
+func cmdCompact(s *script, args []string) error {
+	target, err := s.id(args, 0)
+	if err == nil {
+		s.compact(target)
 	}
 	return err
 }

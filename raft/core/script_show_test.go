@@ -15,11 +15,11 @@ func cmdShow(s *script, args []string) error {
 		r := server.core
 		if r == nil {
 			d := server.disk
-			fmt.Fprintf(rows, "%s\tdown\t%d\t%s\t%s\t-\t%d\t-\n", server.id, d.Term, nobody(d.VotedFor), terms(d.Entries), len(d.Entries))
+			fmt.Fprintf(rows, "%s\tdown\t%d\t%s\t%s\t-\t%d\t-\n", server.id, d.Term, nobody(d.VotedFor), terms(d.Snapshot, d.Entries), d.Snapshot.Index+uint64(len(d.Entries)))
 			continue
 		}
 		fmt.Fprintf(rows, "%s\t%v\t%d\t%s\t%s\t%d\t%d\t%d\n", server.id, r.role, r.currentTerm, nobody(r.votedFor),
-			terms(r.log.entries), r.commitIndex, r.durable, r.lastApplied)
+			terms(r.log.base, r.log.entries), r.commitIndex, r.durable, r.lastApplied)
 	}
 	return rows.Flush()
 }
@@ -31,11 +31,14 @@ func nobody(id ID) ID {
 	return id
 }
 
-func terms(entries []Entry) string {
-	if len(entries) == 0 {
+// terms lists the terms of a log; what a snapshot stands for is in parentheses.
+func terms(base Snapshot, entries []Entry) string {
+	var list []string
+	if base.Index > 0 {
+		list = append(list, fmt.Sprintf("(%d@%d)", base.Index, base.Term))
+	} else if len(entries) == 0 {
 		return "-"
 	}
-	var list []string
 	for _, e := range entries {
 		list = append(list, fmt.Sprint(e.Term))
 	}
@@ -80,6 +83,11 @@ func (m *message) String() string {
 		return text + voteText(req, m.reply)
 	case *AppendEntries:
 		return text + appendText(req, m.reply)
+	case *InstallSnapshot:
+		if rep, ok := m.reply.(*InstallSnapshotReply); ok {
+			return text + fmt.Sprintf("InstallSnapshotReply term %d", rep.Term)
+		}
+		return text + fmt.Sprintf("InstallSnapshot term %d snapshot %d@%d", req.Term, req.Snapshot.Index, req.Snapshot.Term)
 	case *TimeoutNow:
 		if rep, ok := m.reply.(*TimeoutNowReply); ok {
 			return text + fmt.Sprintf("TimeoutNowReply term %d", rep.Term)
@@ -138,6 +146,9 @@ func appendText(req *AppendEntries, reply Reply) string {
 
 // entryList prints 4@2 for an entry without data and 4@2=x for one with.
 func entryList(entries []Entry) string {
+	if len(entries) == 0 {
+		return "-"
+	}
 	var list []string
 	for _, e := range entries {
 		text := fmt.Sprintf("%d@%d", e.Index, e.Term)
@@ -151,6 +162,9 @@ func entryList(entries []Entry) string {
 
 func (w *Write) String() string {
 	text := fmt.Sprintf("#%d: term %d vote %s", w.Seq, w.Term, nobody(w.VotedFor))
+	if w.Snapshot != nil {
+		text += fmt.Sprintf(", snapshot %d@%d", w.Snapshot.Index, w.Snapshot.Term)
+	}
 	if w.From != 0 {
 		text += fmt.Sprintf(", log from %d: %s", w.From, entryList(w.Entries))
 	}

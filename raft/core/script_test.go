@@ -33,6 +33,7 @@ import (
 //	save 1                 its outstanding write is on the platter
 //	hold 1->2, hold 1      settle leaves these messages, or this disk, alone; release undoes it
 //	cut 1-2, cut 1->2, cut 1   what is sent this way is lost; heal undoes it
+//	compact 1              its snapshot of now stands for its log
 //	crash 1 [written]      what was not saved is lost; the write under way may have reached the disk
 //	restart 1
 //	settle [1 2 …]         save and deliver until nothing is left, or only among these

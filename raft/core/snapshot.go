@@ -18,6 +18,7 @@ func (r *Raft) Compact(snapshot Snapshot) {
 // forgotten. Until it is answered nothing but heartbeats follow.
 func (r *Raft) sendSnapshot(p *progress) {
 	p.installing = r.log.base.Index
+	p.installAge = 0
 	p.roundSent = r.round
 	p.beatDue = false
 	r.calls = append(r.calls, Call{
@@ -26,6 +27,25 @@ func (r *Raft) sendSnapshot(p *progress) {
 		generation: p.generation,
 		round:      r.round,
 	})
+}
+
+// snapshotPatience is after how many election timeouts a snapshot that was
+// neither answered nor reported lost is sent again. A driver that always reports
+// losses never waits for it.
+const snapshotPatience = 10
+
+// tickSnapshots gives up snapshots of which nothing was heard for long. It is
+// called once an election timeout.
+func (r *Raft) tickSnapshots() {
+	for i := range r.progress {
+		p := &r.progress[i]
+		if p.installing == 0 {
+			continue
+		}
+		if p.installAge++; p.installAge >= snapshotPatience {
+			r.fallBack(p, p.nextIndex)
+		}
+	}
 }
 
 // handleInstallSnapshot is the receiver's side of InstallSnapshot (Figure 13).

@@ -17,6 +17,7 @@ type subject struct {
 	calls    []Call
 	answers  map[Tag]Reply
 	applied  []Entry
+	restored []Snapshot // handed to the state machine
 	reads    []ReadDone
 	lastTag  Tag
 }
@@ -77,8 +78,11 @@ func (s *subject) run() {
 		}
 		s.reads = append(s.reads, ready.Reads...)
 		if ready.Apply != nil {
+			if ready.Apply.Snapshot != nil {
+				s.restored = append(s.restored, *ready.Apply.Snapshot)
+			}
 			s.applied = append(s.applied, ready.Apply.Entries...)
-			s.Applied(s.applied[len(s.applied)-1].Index)
+			s.Applied(ready.Apply.Last())
 		}
 		if ready.Write != nil {
 			s.writes = append(s.writes, *ready.Write)

@@ -33,6 +33,9 @@ type counts struct {
 	Cuts             int
 	Pauses           int
 	Transfers        int
+	Snapshots        int
+	Installs         int // of another server's snapshot
+	Unknown          int // proposals whose place a snapshot covers
 	OldTermMajority  int // an entry of an earlier term stood on a majority, uncommitted (Figure 8)
 	HeldAnswers      int // answers that left later than they were given
 }

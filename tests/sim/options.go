@@ -13,6 +13,7 @@ type options struct {
 	tick           int64
 	electionTicks  int
 	heartbeatTicks int
+	promptTicks    int
 	window         int
 	appendBytes    int
 	applyBytes     int
@@ -28,8 +29,12 @@ type options struct {
 	silentLoss          bool // a lost call is never reported
 
 	saveLow, saveHigh int64
-	segmentBytes      int64
-	applyDelay        int64
+	// persister: the disk is the labs', which stores a whole state at once; only
+	// on it are snapshots taken, after so many applied entries.
+	persister     bool
+	snapshotEvery uint64
+	segmentBytes  int64
+	applyDelay    int64
 
 	crashEvery  int64 // mean time between crashes of some server; 0 never
 	powerCuts   bool  // a crash is a power cut, not only the end of a process
@@ -71,6 +76,12 @@ func drawOptions(rng *rand.Rand) options {
 		transfers:      sometimes(0.3),
 		faultyTime:     pick(1, 2, 4) * second,
 		deadCore:       sometimes(0.4),
+	}
+	if o.persister = sometimes(0.4); o.persister {
+		o.snapshotEvery = uint64(pick(0, 1, 5, 20, 100))
+	}
+	if !o.server && sometimes(0.5) {
+		o.promptTicks = int(pick(1, 2, 4))
 	}
 	o.electionTicks = o.heartbeatTicks * int(pick(3, 5, 10))
 	o.delayHigh = o.delayLow * pick(1, 2, 10, 50)
@@ -115,5 +126,5 @@ func drawOptions(rng *rand.Rand) options {
 func (o options) patience() int64 {
 	election := int64(o.electionTicks) * o.tick
 	perOp := 8*o.delayHigh + 4*o.saveHigh + o.applyDelay + int64(o.heartbeatTicks)*o.tick
-	return 20*election + 4000*perOp + 30*second
+	return 40*election + 4000*perOp + 30*second
 }

@@ -19,9 +19,9 @@ func (o *oracles) electionSafety(s *server, now core.Observed) {
 	if disk := s.model.state; disk.Term != now.Term || disk.VotedFor != s.id {
 		o.w.fail("%s leads term %d but its disk holds term %d, vote %q", s.id, now.Term, disk.Term, disk.VotedFor)
 	}
-	log := s.replica.Entries(1)
+	log := logOf(s)
 	for i, e := range o.committed {
-		if o.chosenIn[i] < now.Term && (i >= len(log) || log[i].Term != e.Term) {
+		if o.chosenIn[i] < now.Term && !log.holds(e.Index, e.Term) {
 			o.w.fail("%s leads term %d without committed entry %d of term %d", s.id, now.Term, e.Index, e.Term)
 		}
 	}

@@ -24,23 +24,51 @@ func (d *diskModel) seenCommit(life int) uint64 {
 func (d *diskModel) noteCommit(life int, index uint64) { d.life, d.commit = life, index }
 
 func (d *diskModel) holds(index, term uint64) bool {
-	return index <= uint64(len(d.state.Entries)) && d.state.Entries[index-1].Term == term
+	return heldLog{d.state.Snapshot.Index, d.state.Entries}.holds(index, term)
+}
+
+// heldLog is a log that a snapshot stands for up to base.
+type heldLog struct {
+	base    uint64
+	entries []core.Entry
+}
+
+func logOf(s *server) heldLog {
+	return heldLog{s.replica.Status().FirstIndex - 1, s.replica.Entries(1)}
+}
+
+// holds reports whether the log has the entry. What a snapshot covers is
+// committed, so it is the same everywhere.
+func (l heldLog) holds(index, term uint64) bool {
+	if index <= l.base {
+		return true
+	}
+	i := index - l.base - 1
+	return i < uint64(len(l.entries)) && l.entries[i].Term == term
 }
 
 // with returns the model after a write.
 func (d diskModel) with(w *core.Write) diskModel {
 	d.state.Term, d.state.VotedFor = w.Term, w.VotedFor
+	base := d.state.Snapshot.Index
+	if w.Snapshot != nil {
+		d.state.Entries = d.state.Entries[min(w.Snapshot.Index-base, uint64(len(d.state.Entries))):]
+		d.state.Snapshot = *w.Snapshot
+		base = w.Snapshot.Index
+	}
 	if w.From != 0 {
-		d.state.Entries = append(d.state.Entries[:w.From-1:w.From-1], w.Entries...)
+		keep := w.From - base - 1
+		d.state.Entries = append(d.state.Entries[:keep:keep], w.Entries...)
 	}
 	return d
 }
 
 // saved: the server was told that a write is on the disk.
 func (o *oracles) saved(s *server, write *core.Write) {
-	if n := len(s.model.state.Entries); write.From != 0 && write.From <= uint64(n) {
+	last := s.model.state.Snapshot.Index + uint64(len(s.model.state.Entries))
+	if write.From != 0 && write.From <= last {
 		o.w.counts.Truncations++
-		o.w.counts.DurableTruncated += n - int(write.From) + 1
+		o.w.counts.DurableTruncated += int(last - write.From + 1)
 	}
 	s.model = s.model.with(write)
 }
@@ -90,9 +118,15 @@ func (o *oracles) commitment(s *server, now core.Observed) {
 	}
 	from := s.model.seenCommit(s.life) + 1
 	s.model.noteCommit(s.life, now.CommitIndex)
-	log := s.replica.Entries(from)
+	log := logOf(s)
+	if from <= log.base {
+		if log.base > uint64(len(o.committed)) {
+			o.w.fail("%s has a snapshot at %d, but only %d is committed", s.id, log.base, len(o.committed))
+		}
+		from = log.base + 1
+	}
 	for i := from; i <= now.CommitIndex; i++ {
-		e := log[i-from]
+		e := log.entries[i-log.base-1]
 		if i <= uint64(len(o.committed)) {
 			if !sameEntry(o.committed[i-1], e) {
 				o.w.fail("%s committed %d of term %d, others committed term %d there", s.id, i, e.Term, o.committed[i-1].Term)
@@ -117,19 +151,20 @@ func (o *oracles) commitment(s *server, now core.Observed) {
 // logMatching: two logs that agree in the term at an index agree in everything
 // up to it (Figure 3).
 func (o *oracles) logMatching(s *server) {
-	mine := s.replica.Entries(1)
+	mine := logOf(s)
 	for _, other := range o.w.servers {
 		if other == s || !other.up {
 			continue
 		}
-		theirs := other.replica.Entries(1)
-		i := min(len(mine), len(theirs)) - 1
-		for i >= 0 && mine[i].Term != theirs[i].Term {
-			i--
-		}
-		for ; i >= 0; i-- {
-			if !sameEntry(mine[i], theirs[i]) {
-				o.w.fail("logs of %s and %s agree later but not at %d", s.id, other.id, i+1)
+		theirs := logOf(other)
+		base := max(mine.base, theirs.base)
+		last := min(mine.base+uint64(len(mine.entries)), theirs.base+uint64(len(theirs.entries)))
+		agree := false
+		for i := last; i > base; i-- {
+			a, b := mine.entries[i-mine.base-1], theirs.entries[i-theirs.base-1]
+			agree = agree || a.Term == b.Term
+			if agree && !sameEntry(a, b) {
+				o.w.fail("logs of %s and %s agree later but not at %d", s.id, other.id, i)
 			}
 		}
 	}

@@ -143,6 +143,19 @@ func (o *oracles) applied(s *server, e core.Entry, result kv.Result) {
 	}
 }
 
+// restored: a snapshot is the state that everybody else had at its index.
+func (o *oracles) restored(s *server) {
+	index := s.store.AppliedIndex()
+	if index > o.model.applied {
+		o.w.fail("%s was restored to %d, but nobody applied %d", s.id, index, o.model.applied+1)
+	}
+	hash := s.store.Hash()
+	if other, known := o.hashes[index]; known && other != hash {
+		o.w.fail("%s was restored to another state at index %d than others had", s.id, index)
+	}
+	o.hashes[index] = hash
+}
+
 // expected runs an entry that is applied for the first time through the model.
 func (o *oracles) expected(s *server, e core.Entry) kv.Result {
 	if e.Kind != core.KindCommand {

@@ -58,6 +58,10 @@ func (o *oracles) observe(s *server) {
 func proposalOf(s *server, id kv.RequestID, command []byte, a *attempt) *node.Proposal {
 	return &node.Proposal{Command: command, Failed: func(err error) {
 		delete(s.waiting, id)
+		if errors.Is(err, node.ErrUnknown) {
+			s.w.counts.Unknown++
+			return // the client finds out by waiting in vain
+		}
 		if errors.Is(err, node.ErrLost) {
 			s.w.counts.Lost++
 		}

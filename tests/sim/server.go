@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -28,15 +29,16 @@ type server struct {
 	paused  int64 // until when; inputs wait
 	backlog []func()
 
-	wal     *wal.WAL
+	wal     *wal.WAL // nil if the disk is a persister: then the model is the disk
 	replica *node.Replica
 	store   *kv.Store
 	writing *core.Write
 	turning bool
 
-	number  uint64                    // of the last request proposed in this life
-	waiting map[kv.RequestID]*attempt // looked up, never walked
-	parked  []parkedRead
+	compacted uint64                    // index of the last snapshot taken in this life
+	number    uint64                    // of the last request proposed in this life
+	waiting   map[kv.RequestID]*attempt // looked up, never walked
+	parked    []parkedRead
 }
 
 // parkedRead is a read whose index has not been applied here yet.
@@ -76,7 +78,10 @@ func (s *server) start() {
 	s.up = true
 	s.replica = node.NewReplica(s.config(), state)
 	s.store = kv.New()
-	s.writing, s.parked, s.backlog, s.paused = nil, nil, nil, 0
+	if state.Snapshot.Index > 0 {
+		s.restore(&state.Snapshot)
+	}
+	s.writing, s.parked, s.backlog, s.paused, s.compacted = nil, nil, nil, 0, 0
 	s.waiting = map[kv.RequestID]*attempt{}
 	w.event(string(s.id), "start life %d: term %d, vote %q, %d entries", s.life, state.Term, state.VotedFor, len(state.Entries))
 	s.scheduleTick(s.life)
@@ -91,6 +96,7 @@ func (s *server) config() core.Config {
 	}
 	return core.Config{
 		ID: s.id, Peers: peers, ElectionTicks: o.electionTicks, HeartbeatTicks: o.heartbeatTicks,
+		PromptTicks: o.promptTicks, PromptStart: o.promptTicks > 0,
 		MaxAppendBytes: o.appendBytes, Window: o.window, MaxApplyBytes: o.applyBytes, MaxUncommittedBytes: o.uncommitted,
 		PreVote: o.server, CheckQuorum: o.server, Noop: o.server,
 		Rand: rand.New(rand.NewPCG(s.w.rng.Uint64(), uint64(s.index))),
@@ -100,6 +106,13 @@ func (s *server) config() core.Config {
 // recover opens the log. Now and then the machine dies once more meanwhile.
 func (s *server) recover() (core.State, bool) {
 	w := s.w
+	if w.options.persister {
+		if s.writing != nil && w.chance(0.3) { // it was stored, and nobody heard of it
+			s.model = s.model.with(s.writing)
+			w.counts.KeptTails++
+		}
+		return s.model.state, true
+	}
 	for {
 		s.faults = vfs.NewFaulty(s.disk)
 		dying := !w.healed && w.options.crashEvery > 0 && w.chance(0.1)
@@ -152,7 +165,7 @@ func (s *server) crash() {
 	w := s.w
 	s.up = false
 	w.counts.Crashes++
-	if s.writing != nil && w.chance(0.5) {
+	if s.writing != nil && s.wal != nil && w.chance(0.5) {
 		w.counts.TornWrites++
 		s.pullPlugAfter(w.rng.IntN(5))
 		_ = s.wal.Save(s.writing) // whatever it says, nobody hears it
@@ -248,6 +261,10 @@ func (s *server) save(write *core.Write) {
 		if !s.alive(life) {
 			return
 		}
+		if s.wal == nil {
+			s.saved(write)
+			return
+		}
 		failing := w.options.diskErrors && !w.healed && w.chance(0.002)
 		if failing {
 			kind := []vfs.Kind{vfs.OpSync, vfs.OpWrite}[w.rng.IntN(2)]
@@ -277,15 +294,21 @@ func (s *server) save(write *core.Write) {
 				w.fail("%s could not prepare a segment: %v", s.id, err)
 			}
 		}
-		s.writing = nil
-		w.oracles.saved(s, write)
-		s.input(func() {
-			if s.alive(life) {
-				w.event(string(s.id), "saved %d", write.Seq)
-				s.replica.Saved(write.Seq)
-				s.turn()
-			}
-		})
+		s.saved(write)
+	})
+}
+
+// saved tells the server that its write is on the disk.
+func (s *server) saved(write *core.Write) {
+	life := s.life
+	s.writing = nil
+	s.w.oracles.saved(s, write)
+	s.input(func() {
+		if s.alive(life) {
+			s.w.event(string(s.id), "saved %d", write.Seq)
+			s.replica.Saved(write.Seq)
+			s.turn()
+		}
 	})
 }
 
@@ -297,15 +320,54 @@ func (s *server) apply(batch *core.Batch) {
 			if !s.alive(life) {
 				return
 			}
+			if batch.Snapshot != nil {
+				if batch.Snapshot.Index <= s.store.AppliedIndex() {
+					w.fail("%s was given a snapshot at %d and stands at %d", s.id, batch.Snapshot.Index, s.store.AppliedIndex())
+				}
+				w.counts.Installs++
+				s.restore(batch.Snapshot)
+			}
 			for _, e := range batch.Entries {
 				s.applyEntry(e)
 			}
-			last := batch.Entries[len(batch.Entries)-1].Index
-			w.event(string(s.id), "applied %d", last)
-			s.replica.Applied(last)
+			w.event(string(s.id), "applied %d", batch.Last())
+			s.replica.Applied(batch.Last())
+			s.compact()
 			s.serveParked()
 			s.turn()
 		})
+	})
+}
+
+// restore replaces the state machine by a snapshot.
+func (s *server) restore(snapshot *core.Snapshot) {
+	store, err := kv.Restore(bytes.NewReader(snapshot.Data))
+	if err != nil || store.AppliedIndex() != snapshot.Index {
+		s.w.fail("%s cannot restore the snapshot at %d: %v", s.id, snapshot.Index, err)
+	}
+	s.store = store
+	s.w.oracles.restored(s)
+}
+
+// compact takes a snapshot when it is time for one. Now and then the log is told
+// late, or of one that it has already.
+func (s *server) compact() {
+	w, index := s.w, s.store.AppliedIndex()
+	if every := w.options.snapshotEvery; every == 0 || index-s.compacted < every {
+		return
+	}
+	var data bytes.Buffer
+	if _, err := s.store.WriteTo(&data); err != nil {
+		w.fail("%s cannot write a snapshot: %v", s.id, err)
+	}
+	s.compacted = index
+	w.counts.Snapshots++
+	life, snapshot := s.life, core.Snapshot{Index: index, Data: data.Bytes()}
+	w.after(w.between(0, 2*w.options.saveHigh), func() {
+		if s.alive(life) {
+			s.replica.Compact(snapshot)
+			s.turn()
+		}
 	})
 }
 

@@ -46,6 +46,7 @@ var regressions = []struct {
 	seed  uint64
 	story string
 }{
+	{732, "a snapshot that vanished without a word left its follower behind for ever"},
 	{1643, "a leader whose predecessors' entries filled the limit of uncommitted work refused every proposal, and without a no-op nothing else could commit them"},
 }
 

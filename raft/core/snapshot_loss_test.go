@@ -1,0 +1,36 @@
+package core
+
+import "testing"
+
+// Goal: a follower that needs a snapshot gets it although the call that carried
+// it vanished without a word: neither answered nor reported lost.
+// Method: a leader whose log starts behind a snapshot, a follower that has
+// nothing; forget the call and let time pass. The second call must come, and the
+// follower must be caught up by its answer.
+func TestASnapshotThatVanishedIsSentAgain(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, func(st *State) {
+		st.Snapshot = Snapshot{Index: 5, Term: 1}
+		st.Entries, st.Term = entriesOf(6, 1), 1
+	})
+	first := s.to("2", s.lead())
+	s.giveBack(first, &AppendEntriesReply{Term: s.currentTerm, ConflictIndex: 1})
+	if _, ok := s.to("2", s.takeCalls()).Request.(*InstallSnapshot); !ok {
+		t.Fatal("a follower with an empty log was not sent the snapshot")
+	}
+	var second *Call
+	for range snapshotPatience*s.config.ElectionTicks + 2*s.config.HeartbeatTicks {
+		for _, call := range s.ticks(1) {
+			if _, ok := call.Request.(*InstallSnapshot); ok && call.To == "2" {
+				second = &call
+			}
+		}
+	}
+	if second == nil {
+		t.Fatal("the snapshot was never sent again")
+	}
+	s.giveBack(*second, &InstallSnapshotReply{Term: s.currentTerm})
+	if p := s.progress[1]; p.matchIndex != 5 || p.installing != 0 {
+		t.Fatalf("after the answer: match %d, installing %d", p.matchIndex, p.installing)
+	}
+}
