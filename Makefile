@@ -6,6 +6,7 @@ FUZZTIME ?= 60s
 SECONDS  ?= 60
 KILLS    ?= 20
 OUTAGES  ?= 50
+COUNT    ?= 1
 
 # staticcheck is pinned in a module file of its own, so that it and what it needs
 # are no dependency of the program.
@@ -15,7 +16,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # system tests watch are processes.
 PLAIN = ./tests/sim ./tests/system
 
-.PHONY: help build run test lint bench fuzz sim kills clean
+.PHONY: help build run test lint bench fuzz sim kills labs labs-realtime labs-race clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -26,6 +27,9 @@ help:
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
 	@echo 'make sim               fresh simulator seeds for SECONDS=60'
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
+	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
+	@echo 'make labs-realtime     the same on the wall clock (some ten minutes)'
+	@echo 'make labs-race         the same in virtual time with the race detector'
 	@echo 'make clean             remove bin/'
 
 build:
@@ -62,6 +66,15 @@ sim:
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)
+
+labs:
+	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft ./kvserver
+
+labs-realtime:
+	$(GO) test -realtime -v -count=1 -timeout 60m -run '2A|2B|2C|2D' ./raft
+
+labs-race:
+	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft ./kvserver
 
 clean:
 	rm -rf bin

@@ -50,10 +50,11 @@ type Message interface {
 // between the polls of the suites' clients, so that in a stream of commands the
 // next command brings the news.
 const (
+	// An election timeout outlasts two beats, so that one lost beat deposes nobody.
 	labTick           = 10 * time.Millisecond
 	labPromptTicks    = 4
-	labHeartbeatTicks = 20
-	labElectionTicks  = 46
+	labHeartbeatTicks = 22
+	labElectionTicks  = 48
 )
 
 // Make starts a server of the labs: peers[me] is this one. It returns at once

@@ -81,13 +81,6 @@ type exchange struct {
 	over   bool
 }
 
-// mustEnd reports whether the loss of a call must be told. The loss of any other
-// heals with the next beat; a snapshot is not sent again before its call ended.
-func (x *exchange) mustEnd() bool {
-	_, install := x.call.Request.(*InstallSnapshot)
-	return install
-}
-
 const (
 	noteWrite = "%s writes %v"
 	noteApply = "%s applies %s"
@@ -146,16 +139,7 @@ func (c *cluster) crash(s *server, written bool) {
 		c.write(s)
 	}
 	s.core = nil
-	for _, tag := range slices.Sorted(maps.Keys(c.waiting)) {
-		m := c.waiting[tag]
-		if m.to != s.id {
-			continue
-		}
-		delete(c.waiting, tag)
-		if m.mustEnd() {
-			c.lost(m)
-		}
-	}
+	maps.DeleteFunc(c.waiting, func(_ Tag, m *message) bool { return m.to == s.id })
 }
 
 // input does something to a server and takes what became ready of it.

@@ -249,7 +249,7 @@ func (x *chaos) message() {
 	case x.percent(x.drawn.loss):
 		x.take(m)
 		x.happened.losses++
-		if m.mustEnd() || x.percent(50) {
+		if x.percent(50) {
 			x.lost(m)
 		}
 	case m.reply == nil && x.percent(x.drawn.copies) && x.core(m.to) != nil && !x.cut[[2]ID{m.from, m.to}]:
