@@ -44,6 +44,41 @@ func TestFigure2_RequestVote_Receiver2_VotesOncePerTerm(t *testing.T) {
 	}
 }
 
+// Goal: a vote outlasts every change of role within its term: it is forgotten
+// only with a new one (eliben/raft 5a550b1, NATS bf8ebe7dd; planted bug M06).
+// Method: a candidate meets the leader of its term, a voter hears its leader,
+// and a leader steps down for want of a quorum; then another asks for a vote.
+func TestFigure2_RequestVote_TheVoteOutlastsEveryRoleOfItsTerm(t *testing.T) {
+	defer failOnPanic(t)
+	for name, do := range map[string]func() *subject{
+		"candidate": func() *subject {
+			s := newSubject(t)
+			s.stand()
+			s.append(AppendEntries{Term: 1, LeaderID: "2"})
+			return s
+		},
+		"voter": func() *subject {
+			s := newSubject(t)
+			s.vote(RequestVote{Term: 1, CandidateID: "2"})
+			s.append(AppendEntries{Term: 1, LeaderID: "2"})
+			return s
+		},
+		"leader": func() *subject {
+			s := newSubject(t, withCheckQuorum)
+			s.lead()
+			s.ticks(s.config.ElectionTicks)
+			return s
+		},
+	} {
+		s := do()
+		s.want(Follower, 1)
+		s.leader = None // whoever it hears does not matter here
+		if reply := s.vote(RequestVote{Term: 1, CandidateID: "3", LastLogIndex: 9, LastLogTerm: 1}); reply.VoteGranted {
+			t.Errorf("a former %s voted a second time in its term", name)
+		}
+	}
+}
+
 // Goal: §5.4.1: the candidate's log must be at least as up to date: a later
 // last term wins whatever the lengths, with equal terms the longer log.
 // Method: every pair of last entries around the voter's own (index 3, term 2).
