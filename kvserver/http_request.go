@@ -87,6 +87,12 @@ func (x *exchange) checkLength() (int64, error) {
 	limit := x.server.config.MaxValueBytes
 	switch length := x.r.ContentLength; {
 	case length > limit:
+		if x.r.Header.Get("Expect") == "" {
+			// Bytes of the body are on their way, and closing on them would reset
+			// the connection before the client has read the answer. net/http waits
+			// a moment if it saw a limit exceeded; one byte shows it that.
+			_, _ = http.MaxBytesReader(x.w, x.r.Body, 0).Read(make([]byte, 1))
+		}
 		return 0, x.tooLarge()
 	case length < 0: // chunked: the length will show
 		return limit, nil
