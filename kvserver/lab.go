@@ -61,12 +61,14 @@ func (s *KVServer) Kill() {
 }
 
 // Submit is called by clerks: it takes a command through the log and answers
-// with its result. Without Done in the reply the command may or may not happen,
-// and the clerk asks another server: what is called again must be a read, be
-// in a session, or carry a condition that can hold only once.
+// with its result. Without Done in the reply the clerk asks another server.
+// Unless it was Refused the command may have happened then: what is called
+// again must be a read, be in a session, or carry a condition that can hold only
+// once.
 func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 	ctx := s.reign.context() // before the command is placed: see watchTerm
 	if _, leads := s.rf.GetState(); !leads {
+		reply.Refused = true
 		return
 	}
 	result, err := s.propose(ctx, args.command())
@@ -78,6 +80,8 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 		}
 	case errors.Is(err, errValueTooLarge):
 		*reply = SubmitReply{Done: true, Status: kv.StatusTooLong}
+	default:
+		reply.Refused = errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded) || errors.Is(err, errStopping)
 	}
 }
 

@@ -47,12 +47,13 @@ func (ck *Clerk) write(op kv.Op, key, value string) {
 			ck.session, ck.seq = reply.Session, 0
 		}
 		ck.seq++
-		reply, attempts := ck.servers.submit(&SubmitArgs{
+		reply, again := ck.servers.submit(&SubmitArgs{
 			Op: op, Session: ck.session, Seq: ck.seq, Key: key, Value: value,
 		})
-		if reply.Status == kv.StatusSessionExpired && attempts == 1 {
-			// So many others came that the session is forgotten. The one attempt
-			// did nothing, so it may be made in a new session.
+		if reply.Status == kv.StatusSessionExpired && !again {
+			// So many others came that the session is forgotten. This was the first
+			// attempt that could do anything, and it did nothing: it may be made in
+			// a new session.
 			ck.session = 0
 			continue
 		}
@@ -86,17 +87,17 @@ func newCaller[P raft.Peer](servers []P) caller {
 }
 
 // submit asks one server after the other until one has the result, and returns
-// it with the number of attempts. All attempts but the last may have happened,
-// too.
-func (c *caller) submit(args *SubmitArgs) (reply SubmitReply, attempts int) {
-	for {
-		attempts++
+// it. again says that an earlier attempt may have happened, too.
+func (c *caller) submit(args *SubmitArgs) (reply SubmitReply, again bool) {
+	for asked := 1; ; asked++ {
 		reply = SubmitReply{}
-		if c.servers[c.leader].Call("KVServer.Submit", args, &reply) && reply.Done {
-			return reply, attempts
+		answered := c.servers[c.leader].Call("KVServer.Submit", args, &reply)
+		if answered && reply.Done {
+			return reply, again
 		}
+		again = again || !answered || !reply.Refused
 		c.leader = (c.leader + 1) % len(c.servers)
-		if attempts%len(c.servers) == 0 {
+		if asked%len(c.servers) == 0 {
 			time.Sleep(roundPause)
 		}
 	}

@@ -10,12 +10,16 @@ type SubmitArgs struct {
 	Seq     uint64 // number of the call in its session
 	Key     string
 	Value   string
+	// Conditional lets a put happen only on this version.
+	Conditional bool
+	IfVersion   uint64
 }
 
-// SubmitReply answers SubmitArgs. Without Done nothing is known and the other
-// fields are zero.
+// SubmitReply answers SubmitArgs. Without Done and Refused nothing is known.
+// The other fields come with Done.
 type SubmitReply struct {
 	Done    bool
+	Refused bool // the command did not happen and never will by this attempt
 	Status  kv.Status
 	Session uint64 // the ID of the session that was opened
 	Value   string // what a get found
@@ -27,6 +31,7 @@ type SubmitReply struct {
 func (a *SubmitArgs) command() kv.Command {
 	return kv.Command{
 		Op: a.Op, Session: kv.SessionCall{ID: a.Session, Seq: a.Seq},
+		Conditional: a.Conditional, IfVersion: a.IfVersion,
 		Key: []byte(a.Key), Value: []byte(a.Value),
 	}
 }

@@ -49,7 +49,7 @@ func round(c *cluster, w trouble, reader *client) {
 			if w.randomKeys {
 				workOnAnyKey(cl, w.clients, &done)
 			} else {
-				appends[n] = workOnOwnKey(cl, strconv.Itoa(n), &done)
+				appends[n] = workOnOwnKey(cl, strconv.Itoa(n), w.clients, &done)
 			}
 		})
 	}
@@ -94,7 +94,7 @@ func round(c *cluster, w trouble, reader *client) {
 
 // workOnOwnKey appends and reads, and expects to read what it appended. It
 // returns how often it appended.
-func workOnOwnKey(cl *client, key string, done *atomic.Bool) (appends int) {
+func workOnOwnKey(cl *client, key string, clients int, done *atomic.Bool) (appends int) {
 	cl.put(key, "")
 	want := ""
 	for !done.Load() {
@@ -107,15 +107,16 @@ func workOnOwnKey(cl *client, key string, done *atomic.Bool) (appends int) {
 			cl.Errorf("client %s read %q, but has written %q", key, got, want)
 			return appends
 		}
-		cl.pause()
+		cl.pause(clients)
 	}
 	return appends
 }
 
-// workOnAnyKey appends to, puts and reads keys that others use, too.
-func workOnAnyKey(cl *client, keys int, done *atomic.Bool) {
+// workOnAnyKey appends to, puts and reads keys that others use, too; there are
+// as many keys as clients.
+func workOnAnyKey(cl *client, clients int, done *atomic.Bool) {
 	for n := 0; !done.Load(); n++ {
-		key := strconv.Itoa(cl.rand.IntN(keys))
+		key := strconv.Itoa(cl.rand.IntN(clients))
 		value := fmt.Sprintf("x %d %d y", cl.number, n)
 		switch dice := cl.rand.IntN(100); {
 		case dice < 50:
@@ -125,15 +126,17 @@ func workOnAnyKey(cl *client, keys int, done *atomic.Bool) {
 		default:
 			cl.get(key)
 		}
-		cl.pause()
+		cl.pause(clients)
 	}
 }
 
 // pause lets virtual time pass. Nothing else would while the network is in
-// order, and a client would never see its five seconds end.
-func (cl *client) pause() {
+// order, and a client would never see its five seconds end. All clients
+// together make about a hundred calls a second.
+func (cl *client) pause(clients int) {
 	if !lab.Realtime() {
-		time.Sleep(time.Duration(10+cl.rand.IntN(40)) * time.Millisecond)
+		most := max(clients, 3) * 20
+		time.Sleep(time.Duration(1+cl.rand.IntN(most)) * time.Millisecond)
 	}
 }
 
