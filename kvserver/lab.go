@@ -27,8 +27,8 @@ type RaftKV = KVServer
 
 // StartKVServer starts server me of servers with what its persister holds. It
 // takes a snapshot of the store, and lets the log forget what that covers,
-// whenever the persisted state of Raft has maxraftstate bytes or more; -1 means
-// never. It returns at once. It panics if the persister holds a snapshot that is
+// in time for the persisted state of Raft to stay near maxraftstate bytes and
+// below twice that; -1 means never. It returns at once. It panics if the persister holds a snapshot that is
 // none.
 func StartKVServer[P raft.Peer, S raft.StateStore](servers []P, me int, persister S, maxraftstate int) *KVServer {
 	store, err := restoreLab(persister.ReadSnapshot())
@@ -87,8 +87,12 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 
 // snapshotIfLarge lets a snapshot of the store stand for the log if that has
 // grown too long. The applier calls it, so the store does not move meanwhile.
+//
+// Half of what is allowed counts as long: a follower that lags may be sent as
+// much as the leader holds before it applies what it has, and on top of both
+// come the commands that are not committed yet.
 func (s *KVServer) snapshotIfLarge() {
-	if s.maxRaftState < 0 || s.rf.PersistBytes() < s.maxRaftState {
+	if s.maxRaftState < 0 || s.rf.PersistBytes() < s.maxRaftState/2 {
 		return
 	}
 	s.mu.Lock()
