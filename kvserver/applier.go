@@ -1,6 +1,7 @@
 package kvserver
 
 import (
+	"bytes"
 	"fmt"
 
 	"raftkv/kvserver/kv"
@@ -12,41 +13,43 @@ import (
 const maxApplyBatch = 256
 
 // applyLoop is the applier: the only writer of the store. It ends when applyCh
-// is closed or the server's life ends. It recovers from nothing: a panic in the
+// is closed or the machine's life ends. It recovers from nothing: a panic in the
 // store means that this node cannot tell what its state is, and a wrong node is
 // worse than a dead one.
-func (s *Server) applyLoop() {
-	defer close(s.applierDone)
+func (m *machine) applyLoop() {
+	defer close(m.applierDone)
 	batch := make([]raft.ApplyMsg, 0, maxApplyBatch)
 	results := make([]kv.Result, 0, maxApplyBatch)
 	for {
 		select {
-		case msg, open := <-s.config.ApplyCh:
+		case msg, open := <-m.applyCh:
 			if !open {
-				s.end(errStopping)
+				m.end(errStopping)
 				return
 			}
 			batch = append(batch[:0], msg)
-		case <-s.life.Done():
+		case <-m.life.Done():
 			return
 		}
-		batch = s.drain(batch)
-		results = s.applyBatch(batch, results[:0])
-		last := uint64(batch[len(batch)-1].CommandIndex)
+		batch = m.drain(batch)
+		results = m.applyBatch(batch, results[:0])
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)
-		s.waiting.finish(results)
+		m.waiting.finish(results)
 		clear(results)
-		s.applied.advance(last)
+		m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
+		if m.afterBatch != nil {
+			m.afterBatch()
+		}
 	}
 }
 
-// drain adds what is there already, without waiting. A closed channel is left
-// for the loop to see.
-func (s *Server) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
-	for len(batch) < maxApplyBatch {
+// drain adds what is there already, without waiting, up to the first snapshot.
+// A closed channel is left for the loop to see.
+func (m *machine) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
+	for len(batch) < maxApplyBatch && !batch[len(batch)-1].SnapshotValid {
 		select {
-		case msg, open := <-s.config.ApplyCh:
+		case msg, open := <-m.applyCh:
 			if !open {
 				return batch
 			}
@@ -58,27 +61,54 @@ func (s *Server) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
 	return batch
 }
 
-// applyBatch applies messages under one lock and appends to results those of
-// commands that this server proposed in this life.
-func (s *Server) applyBatch(batch []raft.ApplyMsg, results []kv.Result) []kv.Result {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// applyBatch applies messages, of which only the last may be a snapshot, and
+// appends to results those of commands that this node proposed in this life.
+func (m *machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) []kv.Result {
+	if last := batch[len(batch)-1]; last.SnapshotValid {
+		results = m.applyCommands(batch[:len(batch)-1], results)
+		m.install(last)
+		return results
+	}
+	return m.applyCommands(batch, results)
+}
+
+// applyCommands applies messages under one lock.
+func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv.Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, msg := range batch {
 		index := uint64(msg.CommandIndex)
-		switch {
-		case msg.SnapshotValid:
-			panic(fmt.Sprintf("kvserver: consensus delivered a snapshot at index %d, which this store cannot take", msg.SnapshotIndex))
-		case !msg.CommandValid:
-			s.store.Advance(index)
-		default:
-			command, ok := msg.Command.([]byte)
-			if !ok {
-				panic(fmt.Sprintf("kvserver: the command at index %d is a %T, not bytes", index, msg.Command))
-			}
-			if r := s.store.Apply(index, command); r.ID.Origin == s.origin {
-				results = append(results, r)
-			}
+		if !msg.CommandValid {
+			m.store.Advance(index)
+			continue
+		}
+		command, ok := msg.Command.([]byte)
+		if !ok {
+			panic(fmt.Sprintf("kvserver: the command at index %d is a %T, not bytes", index, msg.Command))
+		}
+		if r := m.store.Apply(index, command); r.ID.Origin == m.origin {
+			results = append(results, r)
 		}
 	}
 	return results
+}
+
+// install puts the state that a snapshot holds in the place of the store, if
+// the store has not come so far by itself. The state is read before the lock is
+// taken: other requests go on being served from the old one meanwhile.
+func (m *machine) install(msg raft.ApplyMsg) {
+	// Only this goroutine changes the store, so it may look without the lock.
+	if uint64(msg.SnapshotIndex) <= m.store.AppliedIndex() {
+		return
+	}
+	store, err := kv.Restore(bytes.NewReader(msg.Snapshot))
+	if err != nil {
+		panic(fmt.Sprintf("kvserver: the snapshot at index %d cannot be restored: %v", msg.SnapshotIndex, err))
+	}
+	if store.AppliedIndex() != uint64(msg.SnapshotIndex) {
+		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", msg.SnapshotIndex, store.AppliedIndex()))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.store = store
 }

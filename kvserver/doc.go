@@ -22,14 +22,22 @@
 // A read takes no entry in the log. It asks consensus for an index, on any
 // node, waits until the store has applied it, and reads.
 //
+// # The labs' face
+//
+// [KVServer] is the same machine (store, applier, waiting writes) behind the
+// RPCs of the courses' key/value lab, with [Clerk] and [VersionedClerk] for
+// clients. Leaders of the labs begin with no entry of their own, so its reads go
+// through the log, and what waits in a term that has passed is asked again.
+//
 // # Locks
 //
 // The store's RWMutex (applier writes, readers read), the mutex of the waiting
-// writes, the mutex of the waiting reads and one mutex per connection to a
-// leader. No two are held at once and none during I/O.
+// writes, the mutex of the waiting reads, one mutex per connection to a leader,
+// and in the labs one for the present term. No two are held at once and none during I/O.
 //
 // # What it does not know
 //
 // Figure 2, disks and the wire between nodes. HTTP is known to the files that
-// begin with http_ and to the table of errors, and to none of the others.
+// begin with http_ and to the table of errors, and to none of the others; the
+// labs' network to those that begin with lab, and only as an interface.
 package kvserver

@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,11 +20,15 @@ import (
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 	"raftkv/raft/core"
+	"raftkv/tests/lab"
 )
 
 // TestMain runs the tests and then waits until no goroutine of this package is
-// left; one that stays is a leak.
+// left; one that stays is a leak. The labs' scenarios run under one of their
+// names.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	lab.OneNumbering(lab.Numberings{{Pattern: `3[AB]`}, {Pattern: `4[AB]`}})
 	code := m.Run()
 	deadline := time.Now().Add(5 * time.Second)
 	for code == 0 {

@@ -2,11 +2,8 @@ package kvserver
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"raftkv/kvserver/kv"
@@ -14,30 +11,13 @@ import (
 
 // Server serves the store of one node. All methods are safe for concurrent use.
 type Server struct {
-	config    Config
-	consensus Consensus
-
-	// mu guards store: the applier holds it to apply a batch, readers share it.
-	mu    sync.RWMutex
-	store *kv.Store
-
-	// origin is drawn anew each time the process starts, so that a command
-	// proposed by an earlier life is never taken for one of this life.
-	origin  uint64
-	waiting waiters
-	applied progress
+	machine // every request ends with its life
+	config  Config
 
 	writes, reads admission
 	forwarder     *forwarder
 	handler       http.Handler
 	requests      atomic.Uint64 // counts requests, for their names
-
-	// life is cancelled, with errStopping as its cause, by Close and when the
-	// node stops. Every request ends with it.
-	life context.Context
-	end  context.CancelCauseFunc
-	// applierDone is closed when the applier has ended.
-	applierDone chan struct{}
 }
 
 // New starts a server with an empty store, which applyCh fills from index 1.
@@ -48,18 +28,13 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config:      config,
-		consensus:   config.Consensus,
-		store:       kv.New(),
-		origin:      drawOrigin(),
-		writes:      admission{maxCount: int64(config.MaxInFlight), maxBytes: config.MaxInFlightBytes},
-		reads:       admission{maxCount: int64(config.MaxInFlight)},
-		forwarder:   newForwarder(config),
-		applierDone: make(chan struct{}),
+		config:    config,
+		writes:    admission{maxCount: int64(config.MaxInFlight), maxBytes: config.MaxInFlightBytes},
+		reads:     admission{maxCount: int64(config.MaxInFlight)},
+		forwarder: newForwarder(config),
 	}
-	s.life, s.end = context.WithCancelCause(context.Background())
 	s.handler = newRouter(s)
-	go s.applyLoop()
+	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
 	return s, nil
 }
 
@@ -90,20 +65,7 @@ func (s *Server) requestContext(parent context.Context) (context.Context, contex
 	}
 }
 
-// stopping reports whether the server's life has ended.
-func (s *Server) stopping() bool { return s.life.Err() != nil }
-
 // nextRequestID names a request whose client did not.
 func (s *Server) nextRequestID() string {
 	return s.config.NodeID + "-" + strconv.FormatUint(s.origin>>32, 36) + "-" + strconv.FormatUint(s.requests.Add(1), 36)
-}
-
-func drawOrigin() uint64 {
-	var b [8]byte
-	for {
-		rand.Read(b[:])
-		if origin := binary.LittleEndian.Uint64(b[:]); origin != 0 {
-			return origin
-		}
-	}
 }

@@ -99,26 +99,3 @@ func TestPersistBytesIsTheStateSize(t *testing.T) {
 		}
 	})
 }
-
-// Goal: every scenario runs under one name, the one that was asked for. Method:
-// what each pattern leaves out.
-func TestRunPatternPicksOneNumbering(t *testing.T) {
-	two, three, old := numberings["2"], numberings["3"], numberings["2016"]
-	for pattern, want := range map[string]string{
-		"":                   three + "|" + old,
-		".":                  three + "|" + old,
-		"Snapshot":           three + "|" + old,
-		"2A":                 three + "|" + old,
-		"2A|2B|2C|2D":        three + "|" + old,
-		"TestFigure82C":      three + "|" + old,
-		"3C":                 two + "|" + old,
-		"TestPersist33C$":    two + "|" + old,
-		"Election":           two + "|" + three,
-		"TestFigure8$":       two + "|" + three,
-		"TestBackup2B|3[AB]": old,
-	} {
-		if got := otherNumberings(pattern); got != want {
-			t.Errorf("-run %q leaves out %q, not %q", pattern, got, want)
-		}
-	}
-}

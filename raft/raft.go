@@ -41,8 +41,14 @@ func Open(config Config, state core.State, storage node.Storage, transport node.
 	return &Raft{node: node.Start(config, state, storage, transport, applyChannel(applyCh))}
 }
 
-// Propose puts a command on its way into the log; see Proposal. It never blocks.
-func (rf *Raft) Propose(p *Proposal) { rf.node.Propose(p) }
+// Propose puts a command on its way into the log; see Proposal. It never
+// blocks. On a server of the labs too, the command comes out as a []byte.
+func (rf *Raft) Propose(p *Proposal) {
+	if rf.persister != nil {
+		p.Command = encodeCommand(p.Command)
+	}
+	rf.node.Propose(p)
+}
 
 // ReadIndex returns an index at which a read is linearizable; see node.Node.
 func (rf *Raft) ReadIndex(ctx context.Context) (uint64, error) { return rf.node.ReadIndex(ctx) }

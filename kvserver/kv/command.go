@@ -70,8 +70,12 @@ type Command struct {
 	// because a limit that each server configures for itself would let equal
 	// logs lead to different states.
 	MaxLength uint64
-	Key       []byte
-	Value     []byte
+	// Conditional lets a put happen only if the key has version IfVersion; 0
+	// means that there is no such key.
+	Conditional bool
+	IfVersion   uint64
+	Key         []byte
+	Value       []byte
 }
 
 // ErrMalformed is wrapped by every error of DecodeCommand.
@@ -87,7 +91,8 @@ const (
 	flagSession   = 1 << 1
 	flagTime      = 1 << 2
 	flagMaxLength = 1 << 3
-	flagsKnown    = flagID | flagSession | flagTime | flagMaxLength
+	flagIfVersion = 1 << 4
+	flagsKnown    = flagID | flagSession | flagTime | flagMaxLength | flagIfVersion
 )
 
 // AppendCommand appends the encoding of c to dst and returns the extended slice:
@@ -97,10 +102,13 @@ const (
 //	flagSession:   session uvarint | lane uvarint | seq uvarint
 //	flagTime:      milliseconds uvarint
 //	flagMaxLength: bytes uvarint
+//	flagIfVersion: version uvarint
 //	key length uvarint | key | value length uvarint | value
 //
-// A flag is set when its fields are not all zero and every uvarint is as short
-// as it can be, so that a command has exactly one encoding.
+// A flag is set when its fields are not all zero, flagIfVersion when the command
+// is conditional, and every uvarint is as short as it can be, so that a command
+// has exactly one encoding. The IfVersion of a command that is not conditional
+// is not encoded.
 func AppendCommand(dst []byte, c Command) []byte {
 	var flags byte
 	if c.ID != (RequestID{}) {
@@ -114,6 +122,9 @@ func AppendCommand(dst []byte, c Command) []byte {
 	}
 	if c.MaxLength != 0 {
 		flags |= flagMaxLength
+	}
+	if c.Conditional {
+		flags |= flagIfVersion
 	}
 	dst = append(dst, commandVersion, byte(c.Op), flags)
 	if flags&flagID != 0 {
@@ -131,6 +142,9 @@ func AppendCommand(dst []byte, c Command) []byte {
 	if flags&flagMaxLength != 0 {
 		dst = binary.AppendUvarint(dst, c.MaxLength)
 	}
+	if flags&flagIfVersion != 0 {
+		dst = binary.AppendUvarint(dst, c.IfVersion)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
 	dst = append(dst, c.Key...)
 	dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
@@ -140,7 +154,7 @@ func AppendCommand(dst []byte, c Command) []byte {
 // EncodeCommand returns the encoding of c in a slice of its own; see
 // AppendCommand.
 func EncodeCommand(c Command) []byte {
-	const mostOverhead = 3 + 9*binary.MaxVarintLen64
+	const mostOverhead = 3 + 10*binary.MaxVarintLen64
 	return AppendCommand(make([]byte, 0, mostOverhead+len(c.Key)+len(c.Value)), c)
 }
 
@@ -181,6 +195,9 @@ func DecodeCommand(b []byte) (Command, error) {
 	if flags&flagMaxLength != 0 {
 		c.MaxLength = r.uvarint()
 		r.check(c.MaxLength != 0, "an empty limit")
+	}
+	if flags&flagIfVersion != 0 {
+		c.Conditional, c.IfVersion = true, r.uvarint()
 	}
 	c.Key = r.bytes()
 	c.Value = r.bytes()

@@ -20,6 +20,8 @@ func sampleCommands() []Command {
 		{Op: OpPut, Key: []byte("k"), Value: []byte("v")},
 		{Op: OpPut, Key: []byte("k"), Value: []byte{}},
 		{Op: OpAppend, ID: RequestID{Number: 7}, Key: []byte("a/b"), Value: bytes.Repeat([]byte("x"), 300), MaxLength: 1 << 20},
+		{Op: OpPut, Conditional: true, Key: []byte("new"), Value: []byte("v")},
+		{Op: OpPut, Conditional: true, IfVersion: math.MaxUint64, Key: []byte("k"), MaxLength: 1},
 		{Op: OpDelete, Session: SessionCall{ID: 9, Lane: math.MaxUint32, Seq: math.MaxUint64}, Key: []byte{0, 255}},
 		{Op: OpGet, ID: RequestID{Origin: 1}, Session: SessionCall{Seq: 1}, Time: math.MaxUint64, Key: []byte("g")},
 	}
@@ -52,6 +54,9 @@ func TestCommandsComeBackAsTheyWereEncoded(t *testing.T) {
 		}
 		if r.IntN(2) == 0 {
 			c.MaxLength = r.Uint64() >> r.IntN(64)
+		}
+		if r.IntN(2) == 0 {
+			c.Conditional, c.IfVersion = true, r.Uint64()>>r.IntN(64)
 		}
 		c.Key = randomBytes(r, r.IntN(40))
 		c.Value = randomBytes(r, r.IntN(400))

@@ -25,6 +25,13 @@ func (s *Store) put(c Command) Result {
 		return Result{Status: StatusTooLong, Revision: s.revision}
 	}
 	old, found := s.items.Get(string(c.Key))
+	if c.Conditional && c.IfVersion != old.Version { // 0 if there is no such key
+		status := StatusWrongVersion
+		if !found {
+			status = StatusNotFound
+		}
+		return Result{Status: status, Revision: s.revision, Version: old.Version}
+	}
 	// The command's bytes belong to the log, where a small value may lie inside
 	// a large batch; a copy lets both go at their own time.
 	return s.set(c.Key, bytes.Clone(c.Value), old, found)

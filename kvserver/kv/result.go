@@ -13,7 +13,8 @@ type Status uint8
 const (
 	// StatusOK: done. A delete of a missing key is done, too.
 	StatusOK Status = 0
-	// StatusNotFound: a get found no such key.
+	// StatusNotFound: a get found no such key, or a put was to be made only if
+	// the key had a version.
 	StatusNotFound Status = 1
 	// StatusUnknownCommand: the command could not be decoded, or has fields its
 	// operation does not take.
@@ -31,6 +32,9 @@ const (
 	StatusStale Status = 6
 	// StatusBadCall: the lane is not below MaxLanes, or the sequence number is 0.
 	StatusBadCall Status = 7
+	// StatusWrongVersion: the key has another version than the put was to be
+	// made on.
+	StatusWrongVersion Status = 8
 )
 
 func (s Status) String() string {
@@ -51,6 +55,8 @@ func (s Status) String() string {
 		return "stale call"
 	case StatusBadCall:
 		return "bad lane or sequence number"
+	case StatusWrongVersion:
+		return "wrong version"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
 }

@@ -191,10 +191,10 @@ func TestLogTimeIsTheGreatestStamp(t *testing.T) {
 // Method: collect them.
 func TestStatusesAreNamed(t *testing.T) {
 	names := map[string]bool{}
-	for s := StatusOK; s <= StatusBadCall; s++ {
+	for s := StatusOK; s <= StatusWrongVersion; s++ {
 		names[s.String()] = true
 	}
-	if len(names) != int(StatusBadCall)+1 || names[fmt.Sprintf("status(%d)", StatusBadCall)] {
+	if len(names) != int(StatusWrongVersion)+1 || names[fmt.Sprintf("status(%d)", StatusWrongVersion)] {
 		t.Errorf("%v", names)
 	}
 }

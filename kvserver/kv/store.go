@@ -103,6 +103,9 @@ func (s *Store) Freeze() *View {
 // fieldsFit reports whether c has only the fields that its operation takes. A
 // field that would be ignored might have been a promise to somebody.
 func (c *Command) fieldsFit() bool {
+	if c.Conditional && c.Op != OpPut {
+		return false
+	}
 	switch c.Op {
 	case OpOpenSession:
 		return c.Session == (SessionCall{}) && len(c.Key) == 0 && len(c.Value) == 0 && c.MaxLength == 0

@@ -46,6 +46,7 @@ var modules = map[string][]string{
 	"github.com/tidwall/btree":           {"kvserver/kv"},
 	"github.com/spf13/cobra":             {"cmd/raftkv"},
 	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
+	"github.com/anishathalye/porcupine":  {"tests/lab"},
 }
 
 // CheckArrows holds the imports of this module's packages among each other to

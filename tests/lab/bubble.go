@@ -36,9 +36,9 @@ func InTime(t *testing.T, body func(t *testing.T)) {
 // Realtime reports whether -realtime was given.
 func Realtime() bool { return *realtime }
 
-// newRand returns a source of chance that several goroutines may use, and its
-// seed.
-func newRand() (*rand.Rand, uint64) {
+// NewRand returns a source of chance that several goroutines may use, and its
+// seed: that of -lab.seed, or a new one.
+func NewRand() (*rand.Rand, uint64) {
 	s := *seed
 	if s == 0 {
 		s = rand.Uint64N(1<<32) + 1 // short enough to be typed

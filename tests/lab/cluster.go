@@ -51,7 +51,7 @@ type server struct {
 // when the test ends.
 func NewCluster(t testing.TB, options Options) *Cluster {
 	c := &Cluster{t: t, options: options, wires: NewWiring(options.Servers)}
-	c.Rand, c.seed = newRand()
+	c.Rand, c.seed = NewRand()
 	c.trace = newTrace(options.Servers)
 	c.wires.Seed(c.seed)
 	c.wires.LongDelays(true)

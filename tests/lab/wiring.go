@@ -14,6 +14,7 @@ type Wiring struct {
 	*labrpc.Network
 	names     [][]string // names[i][j]: the end with which i reaches j; nil before i first started
 	connected []atomic.Bool
+	sides     []int // of a partition, by server; ends lead to servers of the same side
 }
 
 // NewWiring returns a network for n servers, all of them disconnected.
@@ -22,6 +23,7 @@ func NewWiring(n int) *Wiring {
 		Network:   labrpc.MakeNetwork(),
 		names:     make([][]string, n),
 		connected: make([]atomic.Bool, n),
+		sides:     make([]int, n),
 	}
 }
 
@@ -51,8 +53,20 @@ func (w *Wiring) SetConnected(i int, yes bool) {
 // Connected reports whether server i is on the network.
 func (w *Wiring) Connected(i int) bool { return w.connected[i].Load() }
 
+// Partition lets servers reach those of their own side only: sides[i] is server
+// i's. Without sides there is one.
+func (w *Wiring) Partition(sides ...int) {
+	clear(w.sides)
+	copy(w.sides, sides)
+	for i := range w.names {
+		for j := range w.names {
+			w.enable(i, j)
+		}
+	}
+}
+
 func (w *Wiring) enable(i, j int) {
 	if w.names[i] != nil {
-		w.Enable(w.names[i][j], w.Connected(i) && w.Connected(j))
+		w.Enable(w.names[i][j], w.Connected(i) && w.Connected(j) && w.sides[i] == w.sides[j])
 	}
 }

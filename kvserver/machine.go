@@ -1,0 +1,62 @@
+package kvserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
+)
+
+// machine is the replicated state machine of one node: the store, the applier
+// that feeds it, and who waits for that. Both faces, Server and KVServer, are
+// made around one.
+type machine struct {
+	consensus Consensus
+	applyCh   <-chan raft.ApplyMsg
+	// afterBatch, if not nil, is called by the applier after each batch.
+	afterBatch func()
+
+	// mu guards store: the applier holds it to apply a batch, readers share it.
+	mu    sync.RWMutex
+	store *kv.Store
+
+	// origin is drawn anew each time the process starts, so that a command
+	// proposed by an earlier life is never taken for one of this life.
+	origin  uint64
+	waiting waiters
+	applied progress
+
+	// life is cancelled, with errStopping as its cause, by end and when the node
+	// stops.
+	life context.Context
+	end  context.CancelCauseFunc
+	// applierDone is closed when the applier has ended.
+	applierDone chan struct{}
+}
+
+// start makes the machine continue from a store by what applyCh brings, until
+// its life is ended.
+func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store *kv.Store) {
+	m.consensus, m.applyCh, m.store = consensus, applyCh, store
+	m.origin = drawOrigin()
+	m.applierDone = make(chan struct{})
+	m.life, m.end = context.WithCancelCause(context.Background())
+	m.applied.advance(store.AppliedIndex())
+	go m.applyLoop()
+}
+
+// stopping reports whether the machine's life has ended.
+func (m *machine) stopping() bool { return m.life.Err() != nil }
+
+func drawOrigin() uint64 {
+	var b [8]byte
+	for {
+		rand.Read(b[:])
+		if origin := binary.LittleEndian.Uint64(b[:]); origin != 0 {
+			return origin
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
+)
+
+// propose puts a command into the log here and waits for its end. Errors say
+// whether it happened; see errors.go.
+func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
+	w := m.waiting.add()
+	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
+	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
+	c.Time = uint64(time.Now().UnixMilli())
+	m.consensus.Propose(&raft.Proposal{
+		Command: kv.EncodeCommand(c),
+		Placed:  func(_, term uint64) { w.term.Store(term) },
+		Failed:  func(err error) { m.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
+	})
+	select {
+	case e := <-w.done:
+		return e.result, e.err
+	case <-ctx.Done():
+	}
+	if !m.waiting.withdraw(w) {
+		// The end came at the same moment as the context's. It is known, so it
+		// is told.
+		e := <-w.done
+		return e.result, e.err
+	}
+	return kv.Result{}, m.lostSight(ctx, w)
+}
+
+// proposalFailed translates what consensus said of a queued proposal.
+func proposalFailed(err error, placed bool) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLost), errors.Is(err, raft.ErrTransferring):
+		return fail(errNoLeader, err, "the leader changed before the write was chosen")
+	case errors.Is(err, raft.ErrOverloaded):
+		return fail(errOverloaded, err, "the leader holds as much uncommitted work as it may")
+	case errors.Is(err, raft.ErrTooLarge):
+		return fail(errValueTooLarge, err, "the write is larger than an entry of the log may be")
+	case errors.Is(err, raft.ErrUnknown):
+		return fail(errLeadershipLost, err, "another leader's snapshot covers the write's place in the log; it may have happened")
+	case errors.Is(err, raft.ErrStopped) && !placed:
+		return fail(errStopping, err, "this node stopped before the write was on its way")
+	case errors.Is(err, raft.ErrStopped):
+		return fail(errStoppingUnknown, err, "this node stopped while the write was under way; it may still happen")
+	}
+	// An error that is not in the contract cannot be taken for a promise.
+	return fail(errInternal, err, "the log ended the write with an error that says nothing of its outcome")
+}
+
+// lostSight says that a write was on its way when ctx ended. It makes no guess
+// at whether it happened; that the term has moved on only gives it another name.
+func (m *machine) lostSight(ctx context.Context, w *waiter) error {
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
+	}
+	if term := w.term.Load(); term != 0 && m.consensus.Status().Term != term {
+		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
+	}
+	return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
+}

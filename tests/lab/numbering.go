@@ -1,0 +1,90 @@
+package lab
+
+import (
+	"flag"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Numberings are the ways in which a package's scenarios are named over the
+// editions. A run takes one name of each scenario at most.
+type Numberings []Numbering
+
+// Numbering is one way of naming. Either Pattern is set or Names.
+type Numbering struct {
+	// Pattern is what the names end in: a digit and a class of letters, such as
+	// 2[ABCD].
+	Pattern string
+	// Names are all names, without "Test", of an edition that has no parts.
+	Names []string
+}
+
+// OneNumbering makes this run skip the numberings that it does not ask for; see
+// others. It does nothing if -skip was given. Call it from TestMain, after
+// flag.Parse.
+func OneNumbering(all Numberings) {
+	skip := flag.Lookup("test.skip")
+	if skip.Value.String() != "" {
+		return
+	}
+	if err := skip.Value.Set(all.others(flag.Lookup("test.run").Value.String())); err != nil {
+		panic(err)
+	}
+}
+
+// others returns a pattern of the names that a run with -run=run leaves out. A
+// run that names parts (2A, 3C) asks for that numbering. One that names no part
+// but tests without parts (Election, Figure8) asks for those, unless it fits
+// them all. Everything else, no pattern included, asks for the first numbering.
+func (all Numberings) others(run string) string {
+	asked := make([]bool, len(all))
+	for i, n := range all {
+		asked[i] = n.Pattern != "" && n.namedBy(run)
+	}
+	if !slices.Contains(asked, true) {
+		for i, n := range all {
+			asked[i] = n.Pattern == "" && n.fitsSome(run)
+		}
+	}
+	if !slices.Contains(asked, true) {
+		asked[0] = true
+	}
+	left := []string{}
+	for i, n := range all {
+		if !asked[i] {
+			left = append(left, n.tests())
+		}
+	}
+	return strings.Join(left, "|")
+}
+
+// namedBy reports whether a -run pattern names parts of the numbering: its
+// digit before one of its letters, or before a class of letters.
+func (n Numbering) namedBy(run string) bool {
+	digit, letters, _ := strings.Cut(n.Pattern, "[")
+	return regexp.MustCompile(digit + `([` + letters + `|\[)`).MatchString(run)
+}
+
+// fitsSome reports whether a -run pattern fits some but not all of the names.
+func (n Numbering) fitsSome(run string) bool {
+	re, err := regexp.Compile(run)
+	if err != nil {
+		return false // the testing package will say so
+	}
+	fits := 0
+	for _, name := range n.Names {
+		if re.MatchString("Test" + name) {
+			fits++
+		}
+	}
+	return fits > 0 && fits < len(n.Names)
+}
+
+// tests returns a pattern of the numbering's tests.
+func (n Numbering) tests() string {
+	if n.Pattern != "" {
+		return `^Test\w+` + n.Pattern + `$`
+	}
+	return `^Test(` + strings.Join(n.Names, "|") + `)$`
+}
