@@ -19,6 +19,7 @@ type scenario struct {
 // run runs a scenario under a number: "2A", "3A", or "" for the 2016 edition.
 func run(t *testing.T, s scenario, number string) {
 	t.Helper()
+	lab.Wanted(t)
 	lab.InTime(t, func(t *testing.T) {
 		title := lab.Title{Numbering: number, Text: s.text, Unreliable: s.options.Unreliable}
 		title.Print()
