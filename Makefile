@@ -41,7 +41,7 @@ run: build
 # tests/sim and tests/system draw something new in every run, so a result of an
 # earlier run is never taken for theirs.
 test:
-	$(GO) test -race -timeout 4m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN),-e '$(p:.%=%)$$'))
+	$(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN),-e '$(p:.%=%)$$'))
 	$(GO) test -count=1 -timeout 4m -p 1 $(PLAIN)
 
 lint:
