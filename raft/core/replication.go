@@ -136,25 +136,15 @@ func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
 // it was lost. What it says is read together with the call it answers, never
 // with the present state (Students' Guide).
 func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *AppendEntriesReply) {
-	if reply != nil {
-		r.observeTerm(reply.Term)
+	lost, term := reply == nil, uint64(0)
+	if !lost {
+		term = reply.Term
 	}
-	position, known := r.position(call.To)
-	if !known || r.role != Leader || req.Term != r.currentTerm {
+	p := r.follower(call, req.Term, lost, term)
+	if p == nil {
 		return
 	}
-	p := &r.progress[position]
 	present := call.generation == p.generation
-	if reply == nil {
-		if present {
-			r.lost(p)
-		}
-		return
-	}
-	if reply.Term != r.currentTerm {
-		return
-	}
-	p.answered(call.round)
 	switch {
 	case reply.Success:
 		p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
@@ -166,6 +156,30 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	case present && p.installing == 0:
 		r.fallBack(p, r.backUp(req, reply))
 	}
+}
+
+// follower returns the progress of the follower that answered a call which this
+// server sent in sentTerm as leader, and notes that it was heard. It returns nil
+// if the answer says nothing to the present leadership, or if the call was lost,
+// after which the follower is probed.
+func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64) *progress {
+	if !lost {
+		r.observeTerm(replyTerm)
+	}
+	position, known := r.position(call.To)
+	if !known || r.role != Leader || sentTerm != r.currentTerm {
+		return nil
+	}
+	p := &r.progress[position]
+	switch {
+	case lost && call.generation == p.generation:
+		r.lost(p)
+		return nil
+	case lost, replyTerm != r.currentTerm:
+		return nil
+	}
+	p.answered(call.round)
+	return p
 }
 
 // lost falls back after a call that never came through. Entries are not sent

@@ -84,25 +84,15 @@ func (r *Raft) replaceLog(s Snapshot) {
 // handleInstallSnapshotReply takes the end of an InstallSnapshot of ours, nil
 // if it was lost.
 func (r *Raft) handleInstallSnapshotReply(call Call, req *InstallSnapshot, reply *InstallSnapshotReply) {
-	if reply != nil {
-		r.observeTerm(reply.Term)
+	lost, term := reply == nil, uint64(0)
+	if !lost {
+		term = reply.Term
 	}
-	position, known := r.position(call.To)
-	if !known || r.role != Leader || req.Term != r.currentTerm {
+	p := r.follower(call, req.Term, lost, term)
+	if p == nil {
 		return
 	}
-	p := &r.progress[position]
 	present := call.generation == p.generation
-	if reply == nil {
-		if present {
-			r.lost(p)
-		}
-		return
-	}
-	if reply.Term != r.currentTerm {
-		return
-	}
-	p.answered(call.round)
 	p.matched(req.Snapshot.Index)
 	if present {
 		r.generation++
