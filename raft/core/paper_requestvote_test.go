@@ -37,6 +37,9 @@ func TestFigure2_RequestVote_Receiver2_VotesOncePerTerm(t *testing.T) {
 			t.Fatalf("step %d: candidate %s of term %d: granted %v, want %v", i, step.candidate, step.term, got, step.want)
 		}
 	}
+	if len(s.writes) != 2 {
+		t.Fatalf("%d writes for two votes: %+v", len(s.writes), s.writes)
+	}
 	w := s.writes[len(s.writes)-1]
 	again := newSubject(t, inTerm(w.Term), votedFor(w.VotedFor))
 	if ask(again, "2", 6) || !ask(again, "3", 6) {
@@ -165,6 +168,34 @@ func TestThesis9_6_PreVote_ChangesNothingAtTheVoter(t *testing.T) {
 	}
 	s.ticks(1)
 	s.want(Candidate, 4)
+}
+
+// Goal: a pre-vote about a term that the voter has entered already is refused, and
+// the answer carries that term, so that the other learns of it (etcd-io/raft
+// d4471b2: it did not, and nobody could be elected).
+// Method: a voter in term 4 is asked about terms 3, 4 and 5.
+func TestThesis9_6_PreVote_IsRefusedForATermThatIsNotNew(t *testing.T) {
+	defer failOnPanic(t)
+	for term, want := range map[uint64]bool{3: false, 4: false, 5: true} {
+		s := newSubject(t, inTerm(4))
+		if reply := s.vote(RequestVote{Term: term, CandidateID: "2", Pre: true}); reply.VoteGranted != want || reply.Term != 4 {
+			t.Errorf("asked about term %d: %+v", term, reply)
+		}
+	}
+}
+
+// Goal: a pre-candidate that gives its vote to a candidate has found somebody
+// better: it asks no further, and late answers do not make it stand.
+// Method: a pre-candidate of term 3 is asked for its vote in term 3.
+func TestThesis9_6_PreCandidate_ThatVotesStopsAsking(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, withPreVote, inTerm(3))
+	calls := s.stand()
+	if reply := s.vote(RequestVote{Term: 3, CandidateID: "2"}); !reply.VoteGranted {
+		t.Fatalf("answered %+v", reply)
+	}
+	s.giveBack(calls[1], &RequestVoteReply{Term: 3, VoteGranted: true})
+	s.want(Follower, 3)
 }
 
 // Goal: thesis 9.6: a pre-candidate enters its term only when a majority would

@@ -63,6 +63,29 @@ func TestPromptTicks_RetryALostCallOnce(t *testing.T) {
 	if len(sent) != 3 || sent[0] != 2 || sent[1] != 9 || sent[2] != 18 {
 		t.Fatalf("tried in ticks %v, want 2, 9 and 18", sent)
 	}
+	// Once it has answered, the next loss is tried again early like the first.
+	s.takeCalls()
+	s.accept(s.to("2", s.ticks(7)))
+	s.giveBack(s.to("2", s.takeCalls()), nil)
+	if early := s.ticks(2); len(early) == 0 || early[0].To != "2" {
+		t.Fatalf("after an answer and another loss: %v", early)
+	}
+}
+
+// Goal: an answer that comes after a loss makes the early attempt needless.
+// Method: two commands under way, the second lost, the first answered.
+func TestPromptTicks_AnAnswerMakesTheRetryNeedless(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, func(c *Config) { c.HeartbeatTicks, c.ElectionTicks, c.PromptTicks = 9, 20, 2 })
+	for _, call := range s.lead() {
+		s.accept(call)
+	}
+	first, second := s.to("2", s.propose("x")), s.to("2", s.propose("y"))
+	s.giveBack(second, nil)
+	s.giveBack(first, &AppendEntriesReply{Term: 1, ConflictIndex: 1}) // of the generation before
+	if calls := s.ticks(2); len(calls) != 0 {
+		t.Fatalf("sent %v", calls)
+	}
 }
 
 // Goal: a server that never saw a term need not wait out an election timeout; one

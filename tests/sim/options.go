@@ -110,6 +110,11 @@ func drawOptions(rng *rand.Rand) options {
 	if sometimes(0.5) {
 		o.applyDelay = pick(10, 1000, 20000)
 	}
+	if o.applyBytes < 1000 {
+		// Clients ask again after a time-out. If commands are applied more slowly
+		// than they ask, each attempt adds to what the next one waits for.
+		o.applyDelay = min(o.applyDelay, 1000)
+	}
 	// A timeout must leave room for a round trip and the disks, or nobody is
 	// ever elected and the run proves nothing.
 	round := 4*o.delayHigh + 2*o.saveHigh
