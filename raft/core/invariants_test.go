@@ -51,6 +51,31 @@ func TestCheckStep_ObjectsToWhatTheRulesForbid(t *testing.T) {
 	}
 }
 
+// Goal: Ready makes that check with every call, from the first one on, and stops
+// the server.
+// Method: the vote is changed behind the server's back, before the first Ready
+// and between two later ones.
+func TestReady_StopsAtAForbiddenChange(t *testing.T) {
+	for readys := range 3 {
+		s := newSubject(t, inTerm(3), votedFor("2"))
+		for range readys {
+			s.Ready()
+		}
+		if readys == 2 { // what was sound once is compared with what came since
+			s.receive("3", &RequestVote{Term: 4, CandidateID: "3"})
+		}
+		s.votedFor = "1"
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("after %d Readys the vote could change", readys)
+				}
+			}()
+			s.Ready()
+		}()
+	}
+}
+
 // Goal: Check objects to every state that cannot come about.
 // Method: a leader with a pipelined follower, damaged in one place at a time.
 func TestCheck_ObjectsToWhatCannotComeAbout(t *testing.T) {

@@ -18,7 +18,7 @@ type subject struct {
 	answers  map[Tag]Reply
 	applied  []Entry
 	restored []Snapshot // handed to the state machine
-	reads    []ReadDone
+	ended    []ReadDone // reads
 	lastTag  Tag
 }
 
@@ -76,7 +76,7 @@ func (s *subject) run() {
 		for _, a := range ready.Answers {
 			s.answers[a.Tag] = a.Reply
 		}
-		s.reads = append(s.reads, ready.Reads...)
+		s.ended = append(s.ended, ready.Reads...)
 		if ready.Apply != nil {
 			if ready.Apply.Snapshot != nil {
 				s.restored = append(s.restored, *ready.Apply.Snapshot)
