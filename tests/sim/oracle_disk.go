@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+
+	"raftkv/raft/core"
+)
+
+// diskModel is what a server's disk must hold: what it was told is saved.
+type diskModel struct{ state core.State }
+
+func (d *diskModel) log() heldLog {
+	return heldLog{d.state.Snapshot.Index, d.state.Snapshot.Term, d.state.Entries}
+}
+
+func (d *diskModel) holds(index, term uint64) bool { return d.log().holds(index, term) }
+
+// heldLog is a log that a snapshot stands for up to base.
+type heldLog struct {
+	base     uint64
+	baseTerm uint64
+	entries  []core.Entry
+}
+
+func logOf(s *server) heldLog {
+	entries := s.replica.Entries(1)
+	last := s.replica.Observe().LastIndex
+	return heldLog{base: last - uint64(len(entries)), entries: entries}
+}
+
+// holds reports whether the log has the entry. What a snapshot covers is
+// committed, so it is the same everywhere.
+func (l heldLog) holds(index, term uint64) bool {
+	if index <= l.base {
+		return true
+	}
+	i := index - l.base - 1
+	return i < uint64(len(l.entries)) && l.entries[i].Term == term
+}
+
+// last is where the log ends.
+func (l heldLog) last() (index, term uint64) {
+	if n := len(l.entries); n > 0 {
+		return l.entries[n-1].Index, l.entries[n-1].Term
+	}
+	return l.base, l.baseTerm
+}
+
+// with returns the model after a write. It may share the present one's memory
+// and must then be used in its place or not be kept.
+func (d diskModel) with(w *core.Write) diskModel {
+	d.state.Term, d.state.VotedFor = w.Term, w.VotedFor
+	base := d.state.Snapshot.Index
+	if w.Snapshot != nil {
+		d.state.Entries = d.state.Entries[min(w.Snapshot.Index-base, uint64(len(d.state.Entries))):]
+		d.state.Snapshot = *w.Snapshot
+		base = w.Snapshot.Index
+	}
+	if w.From != 0 {
+		keep := w.From - base - 1
+		if keep < uint64(len(d.state.Entries)) {
+			d.state.Entries = d.state.Entries[:keep:keep]
+		}
+		d.state.Entries = append(d.state.Entries, w.Entries...)
+	}
+	return d
+}
+
+// writing: a write is handed to the disk. Every change of a log leaves in one.
+func (o *oracles) writing(s *server, write *core.Write) {
+	if len(write.Entries) > 0 {
+		o.placed(s, write)
+	}
+}
+
+// saved: the server is told that a write is on the disk.
+func (o *oracles) saved(s *server, write *core.Write) {
+	last := s.model.state.Snapshot.Index + uint64(len(s.model.state.Entries))
+	if write.From != 0 && write.From <= last {
+		o.w.counts.Truncations++
+		o.w.counts.DurableTruncated += int(last - write.From + 1)
+	}
+	if write.Snapshot != nil && write.From != 0 && write.Snapshot.Index < last {
+		o.w.counts.InstallsOverTail++
+	}
+	s.model = s.model.with(write)
+}
+
+// recovered: a disk gives back what was saved, and the write that was under way
+// whole or not at all.
+func (o *oracles) recovered(s *server, state core.State) {
+	writing := s.disk.writing
+	switch {
+	case sameState(state, s.model.state):
+		if writing != nil {
+			o.w.counts.CutTails++
+		}
+	case writing != nil && sameState(state, s.model.with(writing).state):
+		o.w.counts.KeptTails++
+	default:
+		want := s.model.state
+		o.w.fail("durability", "%s recovered term %d, vote %q, %d entries; saved were term %d, vote %q, %d entries (a write under way: %v)",
+			s.id, state.Term, state.VotedFor, len(state.Entries), want.Term, want.VotedFor, len(want.Entries), writing != nil)
+	}
+	s.model.state = state
+	s.model.state.Entries = state.Entries[:len(state.Entries):len(state.Entries)]
+}
+
+func sameState(a, b core.State) bool {
+	if a.Term != b.Term || a.VotedFor != b.VotedFor || len(a.Entries) != len(b.Entries) {
+		return false
+	}
+	for i := range a.Entries {
+		if !sameEntry(a.Entries[i], b.Entries[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameEntry(a, b core.Entry) bool {
+	return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && bytes.Equal(a.Data, b.Data)
+}
