@@ -23,15 +23,18 @@ type SubmitReply struct {
 	Status  kv.Status
 	Session uint64 // the ID of the session that was opened
 	Value   string // what a get found
-	Version uint64 // of the key, after a put or append or of a get
+	Version uint64 // of the key, after a put or append, of a get, or when a condition failed
 }
 
 // command returns what is to be proposed. A clerk makes one call at a time, so
 // lane 0 is all it needs.
 func (a *SubmitArgs) command() kv.Command {
-	return kv.Command{
+	c := kv.Command{
 		Op: a.Op, Session: kv.SessionCall{ID: a.Session, Seq: a.Seq},
-		Conditional: a.Conditional, IfVersion: a.IfVersion,
 		Key: []byte(a.Key), Value: []byte(a.Value),
 	}
+	if a.Conditional {
+		c.Condition = kv.Condition{Kind: kv.IfVersion, Number: a.IfVersion}
+	}
+	return c
 }

@@ -52,11 +52,11 @@ func (ck *VersionedClerk) Put(key, value string, version Tversion) Err {
 		Op: kv.OpPut, Key: key, Value: value, Conditional: true, IfVersion: version,
 	})
 	switch {
-	case reply.Status == kv.StatusNotFound:
+	case reply.Status == kv.StatusConditionFailed && reply.Version == 0:
 		return ErrNoKey
-	case reply.Status == kv.StatusWrongVersion && again:
+	case reply.Status == kv.StatusConditionFailed && again:
 		return ErrMaybe
-	case reply.Status == kv.StatusWrongVersion:
+	case reply.Status == kv.StatusConditionFailed:
 		return ErrVersion
 	}
 	mustBe(kv.StatusOK, reply.Status, "put", key)

@@ -3,7 +3,6 @@ package kvserver
 import (
 	"context"
 	"errors"
-	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -15,7 +14,10 @@ func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
-	c.Time = uint64(time.Now().UnixMilli())
+	c.Time = m.clock.now()
+	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
+		c.Quota = m.quota
+	}
 	m.consensus.Propose(&raft.Proposal{
 		Command: kv.EncodeCommand(c),
 		Placed:  func(_, term uint64) { w.term.Store(term) },

@@ -33,6 +33,7 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: int64(config.MaxInFlight)},
 		forwarder: newForwarder(config),
 	}
+	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newRouter(s)
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
 	return s, nil
