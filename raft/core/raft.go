@@ -20,7 +20,7 @@ type Raft struct {
 
 	currentTerm uint64 // latest term seen; never falls (roles.go, election.go)
 	votedFor    ID     // candidate that got this server's vote in currentTerm; set at most once a term (election.go)
-	log         log    // entries since the last snapshot (log.go); changed by replication.go and Propose
+	log         log    // entries since the last snapshot (log.go); changed by replication.go, snapshot.go and Propose
 
 	// Volatile state on all servers.
 
@@ -114,6 +114,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxEntryBytes, 4<<20)
 	setDefault(&c.MaxApplyBytes, 4<<20)
 	setDefault(&c.MaxUncommittedBytes, 64<<20)
+	if c.SnapshotPatience == 0 {
+		c.SnapshotPatience = 10
+	}
 	assert(c.ID != None && len(c.ID) <= MaxIDBytes, "a server's ID has 1 to %d bytes, not %d", MaxIDBytes, len(c.ID))
 	assert(c.HeartbeatTicks > 0 && c.ElectionTicks > c.HeartbeatTicks,
 		"ElectionTicks %d must exceed HeartbeatTicks %d, which must be positive", c.ElectionTicks, c.HeartbeatTicks)

@@ -104,6 +104,7 @@ type troubles struct {
 	disk                       int // chance that a chosen disk finishes its write
 	compact                    int // chance that a snapshot is taken when work is done
 	prompt                     int // ticks; see Config.PromptTicks
+	trailing                   int // bytes; see Config.TrailingBytes
 	slow, lazy                 bool
 }
 
@@ -122,6 +123,7 @@ func drawTroubles(seed uint64) troubles {
 		crash: chance.IntN(3), cut: chance.IntN(3), disk: 20 + chance.IntN(80),
 		compact: limit(1 + chance.IntN(20)), prompt: limit(1),
 		slow: chance.IntN(2) == 0, lazy: chance.IntN(2) == 0,
+		trailing: limit(one * (1 + chance.IntN(10))),
 	}
 }
 
@@ -141,6 +143,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 		c.Noop, c.PreVote, c.CheckQuorum = x.drawn.noop, x.drawn.preVote, x.drawn.checkQuorum
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
 		c.PromptTicks, c.PromptStart = x.drawn.prompt, x.drawn.prompt > 0
+		c.TrailingBytes = x.drawn.trailing
 		c.Rand = rand.New(rand.NewPCG(seed, uint64(c.ID[0])))
 	})
 	x.note = note

@@ -3,7 +3,7 @@ package core
 // Status is a copy of what an operator may want to know of a server.
 type Status struct {
 	Observed
-	FirstIndex uint64       // first index the log still holds
+	FirstIndex uint64       // first index the log still holds in memory; what the disk needs begins behind SnapshotIndex
 	Transferee ID           // who leadership is being handed to
 	Peers      []PeerStatus // leader only: the other servers, sorted by ID
 }
