@@ -103,6 +103,7 @@ func (r *Raft) Saved(seq uint64) {
 		broken("write %d saved, but %d is under way", seq, r.written.seq)
 	}
 	r.saved = seq
+	r.writeAge = 0
 	r.durable = r.written.last
 	r.held = slices.DeleteFunc(r.held, func(h held) bool {
 		if h.seq > r.saved {

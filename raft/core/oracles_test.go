@@ -12,7 +12,7 @@ type oracles struct {
 	origin  map[position]history // of every entry that was ever written
 	floors  map[Tag]uint64       // what a read must at least see
 
-	elections, truncations, reads, installs int // to tell a run in which nothing happened
+	elections, truncations, reads, installs, stalls int // to tell a run in which nothing happened
 }
 
 type ballot struct {

@@ -210,6 +210,11 @@ type Config struct {
 	// driver that always reports losses. 0 means 10.
 	SnapshotPatience int
 
+	// StallTicks is after how long a write that is still under way means that the
+	// disk hangs: a leader then hands over and steps down, and no server stands for
+	// election before that write is saved. 0 means never.
+	StallTicks int
+
 	PreVote     bool // thesis 9.6: ask before raising the term
 	CheckQuorum bool // a leader without a majority steps down; voters with a leader withhold their vote
 	Noop        bool // §8: a new leader appends an empty entry
