@@ -148,8 +148,13 @@ func readOnly(fsys vfs.FS) (*image, core.State, error) {
 	if err != nil {
 		return nil, core.State{}, err
 	}
-	found, entries, err := w.read()
-	return found, core.State{Term: w.shape.term, VotedFor: w.shape.votedFor, Entries: entries}, err
+	found, err := w.read()
+	if err != nil {
+		return nil, core.State{}, err
+	}
+	shape := found.replay.shape
+	return found.image, core.State{Term: shape.term, VotedFor: shape.votedFor,
+		Snapshot: core.Snapshot{Index: found.current.index, Term: found.current.term}, Entries: found.replay.entries}, nil
 }
 
 // records lists what Inspect shows.
