@@ -14,6 +14,6 @@
 // bytes.
 //
 // The package knows nothing of files, of what the payload means, or of Raft. It
-// starts no goroutine and takes one block of memory per Reader or Writer,
+// starts no goroutine and takes at most one block of memory per Reader or Writer,
 // whatever the input says.
 package snapshot

@@ -81,9 +81,7 @@ func (s *Reader) WriteTo(w io.Writer) (written int64, err error) {
 
 // next reads the next block into s.rest, or the trailer, which ends in io.EOF.
 func (s *Reader) next() error {
-	if s.buffer == nil {
-		s.buffer = make([]byte, blockHeaderBytes+MaxBlockBytes)
-	}
+	s.buffer = grown(s.buffer, blockHeaderBytes)
 	if err := s.fill(s.buffer[:blockHeaderBytes], s.offset, "before its trailer"); err != nil {
 		return err
 	}
@@ -97,7 +95,8 @@ func (s *Reader) next() error {
 	default:
 		return s.damaged(fmt.Sprintf("a block of kind %d with %d bytes, which this raftkv does not know", h.kind, h.length))
 	}
-	payload := s.buffer[blockHeaderBytes : blockHeaderBytes+h.length]
+	s.buffer = grown(s.buffer, int(h.length))
+	payload := s.buffer[:h.length]
 	if err := s.fill(payload, s.offset+blockHeaderBytes, "in a block"); err != nil {
 		return err
 	}
@@ -111,6 +110,14 @@ func (s *Reader) next() error {
 	s.offset += blockHeaderBytes + int64(h.length)
 	s.rest = payload
 	return nil
+}
+
+// grown returns a buffer of at least n bytes, which is b if it is large enough.
+func grown(b []byte, n int) []byte {
+	if n <= len(b) {
+		return b
+	}
+	return make([]byte, n)
 }
 
 // end compares the trailer with what was read and looks behind it.

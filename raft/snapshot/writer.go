@@ -31,17 +31,17 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	}
 	return &Writer{
 		w: w, identity: identity, offset: headerBytes,
-		block: make([]byte, blockHeaderBytes, blockHeaderBytes+MaxBlockBytes),
+		block: make([]byte, blockHeaderBytes),
 	}, nil
 }
 
 // Write adds p to the payload.
 func (w *Writer) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && w.err == nil {
-		room := min(len(p), cap(w.block)-len(w.block))
+		room := min(len(p), blockHeaderBytes+MaxBlockBytes-len(w.block))
 		w.block = append(w.block, p[:room]...)
 		n, p = n+room, p[room:]
-		if len(w.block) == cap(w.block) {
+		if len(w.block) == blockHeaderBytes+MaxBlockBytes {
 			w.err = w.flush(kindBlock)
 		}
 	}

@@ -25,21 +25,28 @@ const batchFixedBytes = 24
 //	 0 u64 index of the snapshot
 //	 8 u64 term of that entry
 //	16 u64 generation of the first segment that is still needed
-//	24 u8  1 if the snapshot replaces the log, 0 if the log holds what it stands for
-//	25     zeros
-const snapshotRecordBytes = 32
+//	24 u64 index of the snapshot before it, on which recovery falls back; 0 if
+//	       that is the beginning of the log, or if there is none
+//	32 u64 term of that entry
+//	40 u8  1 if the snapshot replaces the log, 0 if the log holds what it stands for
+//	41     zeros
+const snapshotRecordBytes = 48
 
 // keepAt is where the generation stands in it.
 const keepAt = 16
 
 // snapshotRecord is what a batch says of a snapshot. The zero value is "nothing".
 type snapshotRecord struct {
-	index, term uint64
+	place
 	// keep is the generation of the first segment that is still needed: those
 	// before it may be gone.
 	keep uint64
+	// previous is the snapshot that stays beside this one, with the log behind it;
+	// zero is the beginning of the log.
+	previous place
 	// replaces says that the log did not hold the snapshot's last entry, or
-	// another one in its place: all entries from before are void.
+	// another one in its place: all entries from before are void, and there is
+	// nothing to fall back on.
 	replaces bool
 }
 
@@ -68,6 +75,8 @@ func appendSnapshotRecord(dst []byte, r snapshotRecord) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, r.index)
 	dst = binary.LittleEndian.AppendUint64(dst, r.term)
 	dst = binary.LittleEndian.AppendUint64(dst, r.keep)
+	dst = binary.LittleEndian.AppendUint64(dst, r.previous.index)
+	dst = binary.LittleEndian.AppendUint64(dst, r.previous.term)
 	replaces := uint64(0)
 	if r.replaces {
 		replaces = 1
@@ -81,12 +90,12 @@ func decodeSnapshotRecord(b []byte) (r snapshotRecord, rest []byte, err error) {
 		return snapshotRecord{}, nil, errors.New("a record of a snapshot shorter than its fixed part")
 	}
 	r = snapshotRecord{
-		index: binary.LittleEndian.Uint64(b),
-		term:  binary.LittleEndian.Uint64(b[8:]),
-		keep:  binary.LittleEndian.Uint64(b[keepAt:]),
+		place:    place{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])},
+		keep:     binary.LittleEndian.Uint64(b[keepAt:]),
+		previous: place{binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])},
 	}
-	replaces := binary.LittleEndian.Uint64(b[24:])
-	if r.index == 0 || r.index == math.MaxUint64 || r.term == 0 || r.keep == 0 || replaces > 1 {
+	replaces := binary.LittleEndian.Uint64(b[40:])
+	if r.index == 0 || r.index == math.MaxUint64 || r.term == 0 || r.keep == 0 || replaces > 1 || r.previous.index >= r.index {
 		return snapshotRecord{}, nil, fmt.Errorf("a snapshot at index %d of term %d", r.index, r.term)
 	}
 	r.replaces = replaces == 1

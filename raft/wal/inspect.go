@@ -39,8 +39,9 @@ type Record struct {
 	From     uint64
 	Count    int // of entries
 	Snapshot core.Snapshot
-	Keep     uint64 // generation of the first segment that was still needed
-	Replaces bool   // the log from before was void
+	Keep     uint64        // generation of the first segment that was still needed
+	Previous core.Snapshot // stays beside it; zero for the beginning of the log
+	Replaces bool          // the log from before was void, and there is no previous
 	batch    batch
 
 	// Of a torn batch: what is left of it.

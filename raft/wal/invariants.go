@@ -2,7 +2,6 @@ package wal
 
 import (
 	"fmt"
-	"slices"
 
 	"raftkv/raft/core"
 )
@@ -15,7 +14,7 @@ type shape struct {
 	votedFor core.ID
 	last     uint64    // index of the last entry, 0 for none
 	runs     []termRun // terms rise along the log, so a few runs describe it
-	snapshot uint64    // the highest index of a recorded snapshot, 0 for none
+	snapshot place     // the recorded snapshot with the highest index, zero for none
 }
 
 // termRun says that the entries from first up to the next run have this term.
@@ -55,8 +54,8 @@ func (s *shape) check(b step) error {
 		}
 		return nil
 	}
-	if b.from <= s.snapshot {
-		return fmt.Errorf("entries from index %d on replace what the snapshot at index %d stands for", b.from, s.snapshot)
+	if b.from <= s.snapshot.index {
+		return fmt.Errorf("entries from index %d on replace what the snapshot at index %d stands for", b.from, s.snapshot.index)
 	}
 	before, last := b.record.term, b.record.index
 	if !b.record.replaces {
@@ -90,8 +89,8 @@ func (s *shape) checkRecord(b step) error {
 		return fmt.Errorf("the snapshot at index %d replaces a log that holds its last entry", r.index)
 	case known && !holds && !r.replaces:
 		return fmt.Errorf("the log does not hold entry %d of term %d, the last of the snapshot", r.index, r.term)
-	case r.replaces && r.index <= s.snapshot:
-		return fmt.Errorf("the snapshot at index %d replaces the log behind the snapshot at index %d", r.index, s.snapshot)
+	case r.replaces && r.index <= s.snapshot.index:
+		return fmt.Errorf("the snapshot at index %d replaces the log behind the snapshot at index %d", r.index, s.snapshot.index)
 	case r.replaces && b.from != r.index+1:
 		return fmt.Errorf("the snapshot at index %d replaces the log, which goes on at index %d", r.index, b.from)
 	}
@@ -116,14 +115,12 @@ func (s *shape) holds(index, term, from uint64, entries []core.Entry) (holds, kn
 // apply takes over a batch that was checked.
 func (s *shape) apply(b step) {
 	s.term, s.votedFor = b.term, b.votedFor
-	if r := b.record; r.replaces {
-		s.last = r.index
-		s.runs = []termRun{{first: r.index, term: r.term}}
-	} else if _, known := s.termAt(r.index); !known && r.index <= s.last {
-		// The first that is heard of a term before the first segment left.
-		s.runs = slices.Insert(s.runs, 0, termRun{first: r.index, term: r.term})
+	if b.record.replaces {
+		s.last, s.runs = b.record.index, nil
 	}
-	s.snapshot = max(s.snapshot, b.record.index)
+	if b.record.index > s.snapshot.index {
+		s.snapshot = b.record.place
+	}
 	if b.from == 0 {
 		return
 	}
@@ -139,12 +136,16 @@ func (s *shape) apply(b step) {
 }
 
 // termAt is the term of the entry at index, if it is known; 0 for the place
-// before the first.
+// before the first. Of what is before the first segment left, only the last
+// entry of the snapshot is known.
 func (s *shape) termAt(index uint64) (term uint64, known bool) {
 	for i := len(s.runs) - 1; i >= 0; i-- {
 		if s.runs[i].first <= index {
 			return s.runs[i].term, true
 		}
+	}
+	if index == s.snapshot.index {
+		return s.snapshot.term, true // 0 for none
 	}
 	return 0, index == 0
 }

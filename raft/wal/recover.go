@@ -28,17 +28,17 @@ func (w *WAL) takeLock() error {
 type recovered struct {
 	image  *image // nil when there is no log
 	replay *replay
-	// current is what the state starts from, previous what it would start from if
-	// current were damaged, passed what it would have started from were it not.
-	current, previous candidate
-	passed            []passedOver
-	files             map[place]int64 // sizes of the snapshots that stay
-	litter            []string        // names of files that nothing needs
+	// current is what the state starts from, passed what it would have started
+	// from, were it not damaged.
+	current candidate
+	passed  []passedOver
+	files   map[place]int64 // sizes of the snapshots that stay
+	litter  []string        // names of files that nothing needs
 }
 
 // passedOver is a recorded snapshot that cannot be used.
 type passedOver struct {
-	candidate
+	place
 	err *CorruptionError
 }
 
@@ -50,10 +50,7 @@ func (w *WAL) recover() (core.State, error) {
 		return core.State{}, err
 	}
 	if found.image == nil {
-		if err := w.create(nil); err != nil {
-			return core.State{}, err
-		}
-		return core.State{}, w.removeLitter(found)
+		return core.State{}, w.create(nil)
 	}
 	if err := w.repair(found); err != nil {
 		return core.State{}, err
@@ -71,14 +68,8 @@ func (w *WAL) read() (*recovered, error) {
 		return nil, err
 	}
 	shelf := &shelf{w: w, there: l.snapshots, verdicts: map[place]verdict{}}
-	if err := shelf.checkOwner(); err != nil {
-		return nil, err
-	}
 	if len(l.segments) == 0 {
-		if len(l.snapshots) > 0 {
-			return nil, &CorruptionError{File: filepath.Join(w.dir, segmentName(1)), Reason: fmt.Sprintf("the log is missing, while its snapshot %s is there (if it was being restored from a backup: restore it again, into an empty directory)", snapshotName(l.snapshots[0]))}
-		}
-		return &recovered{litter: l.unfinished}, nil
+		return &recovered{}, shelf.checkAlone(l.unfinished)
 	}
 	floor, err := shelf.newest()
 	if err != nil {
@@ -87,6 +78,9 @@ func (w *WAL) read() (*recovered, error) {
 	for {
 		found := &recovered{replay: &replay{floor: floor}}
 		if found.image, err = scan(w.fs, w.dir, l.segments, w.checkOwner, found.replay.visit); err != nil {
+			return nil, err
+		}
+		if err := shelf.checkOwner(); err != nil {
 			return nil, err
 		}
 		if err := found.choose(shelf); err != nil {
@@ -105,34 +99,25 @@ func (w *WAL) read() (*recovered, error) {
 // choose finds the newest snapshot that is whole and has the log behind it.
 func (f *recovered) choose(shelf *shelf) error {
 	r := f.replay
-	for i := len(r.candidates) - 1; i >= 0; i-- {
-		c := r.candidates[i]
-		if !r.usable(c) {
-			continue
-		}
+	var c *candidate
+	if n := len(r.candidates); n > 0 {
+		c = r.candidates[n-1]
+	}
+	for ; r.usable(c); c = c.previous {
 		err := shelf.verify(c.place)
 		var damage *CorruptionError
 		if errors.As(err, &damage) {
-			f.passed = append(f.passed, passedOver{c, damage})
+			f.passed = append(f.passed, passedOver{c.place, damage})
 			continue
 		}
-		if err != nil {
-			return err
-		}
-		f.current = c
-		for i--; i >= 0; i-- {
-			if r.usable(r.candidates[i]) {
-				f.previous = r.candidates[i]
-				break
-			}
-		}
-		return nil
+		f.current = *c
+		return err
 	}
 	if len(f.passed) == 0 {
 		return &CorruptionError{File: f.image.path, Reason: "the log behind every snapshot is missing"}
 	}
 	damage := *f.passed[0].err
-	damage.Reason += "; no older snapshot has the log behind it"
+	damage.Reason += "; there is no older one with the log behind it"
 	return &damage
 }
 
@@ -147,16 +132,13 @@ func (f *recovered) trim() {
 // sort divides the files into those that stay and those that nothing needs. A
 // damaged snapshot stays until the next one is recorded: it is evidence.
 func (f *recovered) sort(l listing, shelf *shelf) {
-	stay := map[place]bool{f.current.place: true, f.previous.place: true}
-	for _, p := range f.passed {
-		stay[p.place] = true
-	}
 	f.files = map[place]int64{}
 	for _, p := range l.snapshots {
-		if !stay[p] {
-			f.litter = append(f.litter, snapshotName(p))
-		} else if p == f.current.place || p == f.previous.place {
+		switch {
+		case p == f.current.place, f.replay.usable(f.current.previous) && p == f.current.previous.place:
 			f.files[p] = shelf.verdicts[p].size
+		case !slices.ContainsFunc(f.passed, func(o passedOver) bool { return o.place == p }):
+			f.litter = append(f.litter, snapshotName(p))
 		}
 	}
 	f.litter = append(f.litter, l.unfinished...)
@@ -201,7 +183,7 @@ func (w *WAL) repair(all *recovered) error {
 	}
 	w.number, w.shape = found.at.number, all.replay.shape
 	w.active = &segment{segmentHeader: *found.header, path: found.path, file: file, end: found.at.offset, last: found.at.last}
-	w.current, w.previous, w.files = all.current, all.previous, all.files
+	w.current, w.files = all.current, all.files
 	w.segments = found.segments
 	w.stats = Stats{RecoveredTo: found.at.number, Cut: found.cut}
 	for _, p := range all.passed {

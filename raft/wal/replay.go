@@ -8,8 +8,9 @@ import (
 
 // candidate is a snapshot that recovery may start from.
 type candidate struct {
-	place             // the zero place is the beginning of the log
-	generation uint64 // of the segment that records it; 0 for the beginning
+	place                 // the zero place is the beginning of the log
+	generation uint64     // of the segment that records it; 0 for the beginning
+	previous   *candidate // what to fall back on; nil for nothing
 }
 
 // replay is what the batches of a log say when they are read in order.
@@ -24,7 +25,7 @@ type replay struct {
 	entries []core.Entry // behind the floor, or from start on
 	// candidates are in the order in which the log records them, behind the last
 	// that replaced it.
-	candidates []candidate
+	candidates []*candidate
 }
 
 // visit takes one record of the scan.
@@ -33,7 +34,7 @@ func (r *replay) visit(rec Record) error {
 		r.begun = true
 		r.start, r.shape.last = rec.FirstIndex, rec.FirstIndex-1
 		if r.start == 1 {
-			r.candidates = []candidate{{}}
+			r.candidates = []*candidate{{}}
 		}
 	}
 	if !rec.Type.isBatch() {
@@ -52,13 +53,24 @@ func (r *replay) visit(rec Record) error {
 		r.start, r.entries, r.candidates = b.record.index+1, nil, nil
 	}
 	if b.record.index != 0 {
-		r.candidates = append(r.candidates, candidate{place{b.record.index, b.record.term}, rec.Generation})
+		r.note(b.record, rec.Generation)
 	}
 	if b.from != 0 {
 		r.start = min(r.start, b.from)
 		r.keepEntries(b.from, run)
 	}
 	return nil
+}
+
+// note takes a record of a snapshot into account.
+func (r *replay) note(record snapshotRecord, generation uint64) {
+	c := &candidate{place: record.place, generation: generation}
+	for _, before := range r.candidates {
+		if !record.replaces && before.place == record.previous {
+			c.previous = before
+		}
+	}
+	r.candidates = append(r.candidates, c)
 }
 
 // keepEntries takes over the entries behind the floor.
@@ -75,4 +87,4 @@ func (r *replay) keepEntries(from uint64, run []core.Entry) {
 }
 
 // usable says whether the segments that are left hold all entries behind c.
-func (r *replay) usable(c candidate) bool { return c.index+1 >= r.start }
+func (r *replay) usable(c *candidate) bool { return c != nil && c.index+1 >= r.start }

@@ -194,6 +194,7 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 		File: r.path, Offset: offset, Bytes: h.end(offset) - offset, Type: h.kind, Number: h.number, Checksum: h.checksum, Generation: r.header.generation,
 		Term: d.term, VotedFor: d.votedFor, From: d.from, Count: d.count, batch: d,
 		Snapshot: core.Snapshot{Index: d.record.index, Term: d.record.term}, Keep: d.record.keep, Replaces: d.record.replaces,
+		Previous: core.Snapshot{Index: d.record.previous.index, Term: d.record.previous.term},
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"raftkv/raft/snapshot"
 	"raftkv/raft/vfs"
@@ -26,35 +27,66 @@ type verdict struct {
 	err  error
 }
 
+// newest returns the index of the newest snapshot that is whole and this
+// cluster's, 0 for none. The log need not know of it.
+func (s *shelf) newest() (uint64, error) {
+	for i := len(s.there) - 1; i >= 0; i-- {
+		p := s.there[i]
+		v := s.w.look(p, true)
+		if v.err == nil {
+			s.verdicts[p] = v
+			return p.index, nil
+		}
+		if !isRefusal(v.err) {
+			return 0, v.err
+		}
+		s.verdicts[p] = v
+	}
+	return 0, nil
+}
+
+// isRefusal says whether an error means that a file was read and is not to be
+// used.
+func isRefusal(err error) bool {
+	var damage *CorruptionError
+	var owner *IdentityError
+	var version *VersionError
+	return errors.As(err, &damage) || errors.As(err, &owner) || errors.As(err, &version)
+}
+
 // checkOwner refuses snapshots of other clusters and of newer versions, also
 // where nothing needs them: they are not this log's to remove. Damage is judged
 // where it matters.
 func (s *shelf) checkOwner() error {
 	for _, p := range s.there {
-		v := s.w.look(p, false)
+		v, looked := s.verdicts[p]
+		if !looked {
+			v = s.w.look(p, false)
+			s.verdicts[p] = v
+		}
 		var damage *CorruptionError
 		if v.err != nil && !errors.As(v.err, &damage) {
 			return v.err
 		}
-		s.verdicts[p] = v
 	}
 	return nil
 }
 
-// newest returns the index of the newest snapshot that is whole, 0 for none. The
-// log need not know of it.
-func (s *shelf) newest() (uint64, error) {
-	for i := len(s.there) - 1; i >= 0; i-- {
-		err := s.verify(s.there[i])
-		var damage *CorruptionError
-		if err == nil {
-			return s.there[i].index, nil
-		}
-		if !errors.As(err, &damage) {
-			return 0, err
-		}
+// checkAlone judges what is there without any segment. A new log has segments
+// before it has snapshots, so its segments got lost, or it was being restored.
+func (s *shelf) checkAlone(unfinished []string) error {
+	if err := s.checkOwner(); err != nil {
+		return err
 	}
-	return 0, nil
+	names := unfinished
+	for _, p := range s.there {
+		names = append(names, snapshotName(p))
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &CorruptionError{File: filepath.Join(s.w.dir, segmentName(1)),
+		Reason: fmt.Sprintf("there is no log, while %s is there (if it was being restored from a backup: restore it again, into an empty directory)", names[0])}
 }
 
 // verify says whether the snapshot of a place is whole; the beginning of the log
@@ -63,10 +95,10 @@ func (s *shelf) verify(p place) error {
 	if p == (place{}) {
 		return nil
 	}
-	v, there := s.verdicts[p]
-	if !there {
+	if !slices.Contains(s.there, p) {
 		return &CorruptionError{File: s.w.snapshotPath(p), Reason: "the snapshot is missing, though the log records it"}
 	}
+	v := s.verdicts[p]
 	if !v.read && v.err == nil {
 		v = s.w.look(p, true)
 		s.verdicts[p] = v

@@ -207,7 +207,11 @@ func (w *WAL) recordOf(b *core.Write) snapshotRecord {
 	}
 	s := b.Snapshot
 	holds, _ := w.shape.holds(s.Index, s.Term, b.From, b.Entries)
-	return snapshotRecord{index: s.Index, term: s.Term, keep: 1, replaces: !holds}
+	r := snapshotRecord{place: placeOf(*s), keep: 1, replaces: !holds}
+	if holds {
+		r.previous = w.current.place
+	}
+	return r
 }
 
 // fillKeep completes an encoded record of a snapshot that goes to the segment of
@@ -244,14 +248,15 @@ func (w *WAL) recorded(r snapshotRecord) {
 	if !r.replaces {
 		keep = firstNeeded(w.segments, w.current)
 	}
-	w.previous = w.current
-	w.current = candidate{place{r.index, r.term}, w.active.generation}
+	previous := w.current
+	previous.previous = nil // it is of no more use
+	w.current = candidate{r.place, w.active.generation, &previous}
 	for w.segments[0].generation < keep {
 		w.garbage = append(w.garbage, segmentName(w.segments[0].generation))
 		w.segments = w.segments[1:]
 	}
 	for p := range w.files {
-		if p.index <= w.current.index && p != w.current.place && p != w.previous.place {
+		if p.index <= w.current.index && p != w.current.place && p != previous.place {
 			w.spoilt = append(w.spoilt, p)
 			delete(w.files, p)
 		}
@@ -281,6 +286,9 @@ func (w *WAL) trim() error {
 		if err := w.remove(name); err != nil {
 			return err
 		}
+		w.mu.Lock()
+		w.stats.Removed++
+		w.mu.Unlock()
 	}
 	return w.syncDir()
 }

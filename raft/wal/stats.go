@@ -12,6 +12,7 @@ type Stats struct {
 	AppendedBytes uint64 // of batches, with headers and padding
 	Syncs         uint64 // of files
 	Rolls         uint64 // times a segment was used up
+	Removed       uint64 // files that a snapshot made superfluous
 	SpareReady    bool   // the next roll need not wait
 	RecoveredTo   uint64 // number of the last batch that Open found, counted over the whole life of the log
 	Cut           Cut    // what Open cut off the end

@@ -84,7 +84,6 @@ type WAL struct {
 	stats    Stats
 	segments []segmentFile   // on disk and needed, in order; the active one is the last
 	current  candidate       // what a start begins with
-	previous candidate       // what it began with before that
 	files    map[place]int64 // sizes of the snapshots that are durable under their names
 	spoilt   []place         // snapshots that Open passed over
 	garbage  []string        // names of files to remove
