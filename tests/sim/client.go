@@ -7,14 +7,17 @@ import (
 )
 
 // client asks for one operation after the other in each of its lanes. A careful
-// one has a session and asks again until it is answered; a careless one asks for
-// each write once and may never learn what became of it.
+// one has a session and asks again until it is answered; one with idempotency
+// keys asks again for as long as the cluster promises to remember them; a careless
+// one asks for each write once and may never learn what became of it.
 type client struct {
 	w       *world
 	index   int
 	careful bool
+	keyed   bool
 	lanes   []*lane
 	count   uint64 // operations begun
+	lastKey string // the idempotency key of the operation before
 
 	session uint64
 	opening bool             // a lane is opening the session; the others wait
@@ -22,7 +25,11 @@ type client struct {
 }
 
 // keySeen is what a client last heard of a key.
-type keySeen struct{ version, length, revision uint64 }
+type keySeen struct {
+	version, length uint64
+	modified        uint64 // the key's revision
+	revision        uint64 // the store's
+}
 
 // lane is one operation at a time.
 type lane struct {
@@ -36,7 +43,14 @@ type lane struct {
 }
 
 func newClient(w *world, i int) *client {
-	c := &client{w: w, index: i, careful: !w.clientDice.chance(w.options.Careless)}
+	c := &client{w: w, index: i}
+	switch dice := w.clientDice.Float64(); {
+	case dice < w.options.Careless:
+	case dice < w.options.Careless+w.options.Keyed:
+		c.keyed = true
+	default:
+		c.careful = true
+	}
 	lanes := 1
 	if c.careful {
 		lanes = w.options.Lanes
@@ -123,16 +137,46 @@ func (l *lane) draw() *operation {
 		op.kind = opPut
 	case op.kind == opAppend && seen.length > 200:
 		op.kind = opPut // values stay small
-	case op.kind == opCompare && d.chance(0.8):
-		op.ifVersion = seen.version
+	case op.kind == opCompare:
+		op.change = kv.Op(d.pick(int64(kv.OpPut), int64(kv.OpPut), int64(kv.OpAppend), int64(kv.OpDelete)))
+		op.condition = seen.condition(d)
 	case op.kind == opStale && !w.options.Labs && d.chance(0.5):
 		op.minRevision = seen.revision
 	}
-	if c.careful && op.kind.writes() {
+	switch {
+	case !op.kind.writes():
+	case c.careful:
 		l.seq++
 		op.session = kv.SessionCall{ID: c.session, Lane: l.number, Seq: l.seq}
+	case c.keyed && c.lastKey != "" && d.chance(0.05) && (op.kind == opPut || op.kind == opAppend) && !l.last:
+		op.keyed = c.lastKey // by mistake
+	case c.keyed:
+		op.keyed = fmt.Sprintf("key-%s", op.token)
+		c.lastKey = op.keyed
 	}
 	return op
+}
+
+// condition draws what a compare asks of a key: mostly that it is as it was last
+// seen.
+func (k keySeen) condition(d dice) kv.Condition {
+	switch d.IntN(6) {
+	case 0:
+		return kv.Condition{Kind: kv.IfPresent}
+	case 1:
+		return kv.Condition{Kind: kv.IfAbsent}
+	case 2:
+		return kv.Condition{Kind: kv.IfVersion}
+	case 3:
+		return kv.Condition{Kind: kv.IfVersion, Number: k.version}
+	}
+	return kv.Condition{Kind: kv.IfRevision, Number: k.modified}
+}
+
+// deadline is until when a request under an idempotency key may be made again:
+// well within the time for which it is remembered.
+func (op *operation) deadline() int64 {
+	return op.began + kv.IdempotencyWindow*millisecond/max(1, op.lane.c.w.options.TimeFactor)/3
 }
 
 // draw picks a kind of operation by its weight.
@@ -173,6 +217,9 @@ func (a *attempt) happen() {
 	s := w.servers[a.server]
 	if s.up {
 		s.input(func() {
+			if a.op.keyed != "" && w.now > a.op.deadline() {
+				return // nothing is promised of it any more
+			}
 			w.event(s.index, evServes, uint64(a.op.lane.c.index+1), a.op.number)
 			s.serve(a)
 			s.turn()
@@ -192,7 +239,7 @@ func (a *attempt) timeOut() {
 		c.reborn()
 		return
 	}
-	if !c.careful && a.op.kind.writes() {
+	if a.op.kind.writes() && !c.careful && !(c.keyed && w.now < a.op.deadline()) {
 		l.giveUp()
 		l.next()
 		return
@@ -269,10 +316,10 @@ func (c *client) learn(op *operation, out outcome) {
 	case op.kind == opOpen:
 		c.session, c.opening = out.result.Session, false
 	case op.kind.writes() || op.kind == opGet && out.items == nil:
-		c.seen[op.keyNumber] = keySeen{out.result.Version, out.result.Length, out.revision}
+		c.seen[op.keyNumber] = keySeen{out.result.Version, out.result.Length, out.result.Revision, out.revision}
 	case op.kind == opGet || op.kind == opStale:
 		i := out.items[0]
-		c.seen[op.keyNumber] = keySeen{i.Version, uint64(len(i.Value)), out.revision}
+		c.seen[op.keyNumber] = keySeen{i.Version, uint64(len(i.Value)), i.Revision, out.revision}
 	}
 }
 

@@ -23,6 +23,12 @@ type counts struct {
 	LateRequests      int // that arrived when nobody waited any more
 	ClientsLost       int // with their sessions
 	Replays           int // commands met again and answered from a session
+	KeyedReplays      int // and from a record under their idempotency key
+	KeyMismatches     int // other requests under a key that was used
+	KeysForgotten     int // commands after which old records were dropped
+	ConditionsFailed  int
+	OverQuota         int
+	StaleCalls        int // of a session, behind a later one
 
 	// What became of proposals.
 
@@ -34,6 +40,11 @@ type counts struct {
 	// Elections.
 
 	Elections         int // leaders
+	LedByTransfer     int // of these, because the leader before told them to stand
+	Campaigns         int
+	PreVotes          int // campaigns that began by asking
+	LostQuorums       int // leaders that stepped down because no majority answered
+	StalledLeaders    int // and because their disks hung
 	VotesRefusedTerm  int // the candidate's term was old
 	VotesRefusedLog   int // the candidate's log was behind
 	VotesRefusedGiven int // the vote was another's
@@ -54,9 +65,22 @@ type counts struct {
 
 	// Snapshots.
 
-	Snapshots        int
-	Installs         int // of another server's snapshot
-	InstallsOverTail int // which threw away entries beyond it
+	Snapshots         int
+	SnapshotsObsolete int // a newer one had come meanwhile
+	SnapshotsFailed   int // the disk was full, or failed
+	TornSnapshots     int // crashes while one was written
+	Compactions       int // writes that let a snapshot stand for the log
+	Installs          int // of another server's snapshot
+	InstallsOverTail  int // which threw away entries beyond it
+	TransfersBegun    int // of snapshots between servers
+	TransfersDone     int
+	TransfersResumed  int
+	TransfersNeedless int // the receiver had it
+	TransfersBroken   int
+	TransfersRefused  int // by the receiver's disk
+	InterleavedChunks int // of one transfer while another was under way
+	SnapshotsDamaged  int // recoveries that fell back on an older one
+	DamagedSegments   int // recoveries that refused a damaged log
 
 	// Disks.
 

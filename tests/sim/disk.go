@@ -2,8 +2,8 @@ package main
 
 import (
 	"errors"
-	"syscall"
 
+	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
@@ -17,12 +17,24 @@ type disk struct {
 	faults *vfs.Faulty
 	wal    *wal.WAL
 
-	writing *core.Write // handed over and not saved yet
-	ready   bool        // the delay of writing is over; only a hang holds it up
-	hangs   int         // faults that hang it
-	slow    int64       // it is so many times slower; 0 as 1
-	failing *vfs.Fault  // strikes the next save; Nth is counted from there
-	plugs   []int       // after so many operations of the next recoveries the machine dies again
+	writing  *core.Write // handed over and not saved yet
+	ready    bool        // the delay of writing is over; only a hang holds it up
+	hangs    int         // faults that hang it
+	slow     int64       // it is so many times slower; 0 as 1
+	incoming *transfer   // the last that was begun
+	begun    *unwritten  // the last snapshot taken in this life; it may be written by now
+	failing  *vfs.Fault  // strikes the next save; Nth is counted from there
+	spoils   *vfs.Fault  // strikes the next snapshot that is written or received, likewise
+	rotten   bool        // a bit of it was changed since the last boot:
+	rotFile  string      // in this file,
+	rotAt    uint64      // there
+	plugs    []int       // after so many operations of the next recoveries the machine dies again
+}
+
+// unwritten is a snapshot that is not on the disk yet.
+type unwritten struct {
+	core.Snapshot
+	view *kv.View
 }
 
 // crash says how a server goes down.
@@ -50,7 +62,7 @@ func (d *disk) boot() core.State {
 		state = d.open()
 		w.oracles.recovered(s, state)
 	}
-	d.writing, d.ready, d.failing = nil, false, nil
+	d.writing, d.ready, d.failing, d.spoils, d.begun, d.rotten = nil, false, nil, nil, nil, false
 	return state
 }
 
@@ -69,8 +81,13 @@ func (d *disk) open() core.State {
 		d.faults.Hook(nil)
 		switch {
 		case err == nil:
+			if log.Stats().PassedOver != nil {
+				w.counts.SnapshotsDamaged++
+			}
 			d.wal = log
 			return state
+		case d.rotten && d.mended(err):
+			continue
 		case !dying || !errors.Is(err, vfs.ErrCrashed):
 			w.fail("recovery", "%s cannot start: %v", s.id, err)
 		}
@@ -113,6 +130,11 @@ func (d *disk) crash(how crash, dice dice) {
 		d.s.w.counts.TornWrites++
 		d.pullPlugAfter(how.torn)
 		_ = d.wal.Save(d.writing) // whatever it says, nobody hears it
+	}
+	if d.begun != nil && how.torn >= 0 && d.s.w.diskDice.chance(0.5) {
+		d.s.w.counts.TornSnapshots++
+		d.pullPlugAfter(how.torn * 2)
+		_ = d.wal.WriteSnapshot(d.begun.Snapshot, d.begun.writeTo)
 	}
 	if how.orderly {
 		d.s.w.counts.OrderlyStops++
@@ -208,13 +230,20 @@ func (d *disk) put(write *core.Write) bool {
 	if d.wal.Save(write) == nil {
 		w.fail("fail-stop", "%s saved a write after its disk had failed", s.id)
 	}
+	d.failStop()
+	return false
+}
+
+// failStop is the end of a server whose disk failed. Its supervisor starts it
+// again.
+func (d *disk) failStop() {
+	s, w := d.s, d.s.w
 	how := crash{torn: -1}
 	if w.diskDice.chance(0.3) {
 		how = crash{power: true, model: drawModel(w.diskDice), torn: -1}
 	}
 	s.crash(how, w.diskDice)
 	w.nemesis.restartSoon(s, w.diskDice.between(1, 1000)*millisecond)
-	return false
 }
 
 // prepareSoon makes the log's next segment ready, beside the saves.
@@ -233,17 +262,4 @@ func (d *disk) prepareSoon() {
 			w.fail("disk", "%s could not prepare a segment: %v", s.id, err)
 		}
 	}))
-}
-
-// drawDiskError draws the failure that the next save meets.
-func drawDiskError(d dice) *vfs.Fault {
-	switch d.IntN(4) {
-	case 0:
-		return &vfs.Fault{Kind: vfs.OpSync, Nth: 1, Err: syscall.EIO, Lie: true}
-	case 1:
-		return &vfs.Fault{Kind: vfs.OpSync, Nth: 1, Err: syscall.EIO}
-	case 2:
-		return &vfs.Fault{Kind: vfs.OpWrite, Nth: 1, Err: syscall.EIO, Short: d.IntN(100)}
-	}
-	return &vfs.Fault{Kind: vfs.OpWrite, Nth: 1, Err: syscall.ENOSPC, Short: d.IntN(100)}
 }

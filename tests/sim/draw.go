@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // Every run gets its own mixture: some faults never, some all the time (swarm
 // testing), because a world in which everything fails a little reaches few
 // corners.
@@ -34,6 +36,11 @@ func (o *options) drawCluster(d dice) {
 	o.AppendBytes = int(d.pick(1, 100, 1000, 1<<20, 1<<20))
 	o.ApplyBytes = int(d.pick(1, 200, 1<<20, 1<<20))
 	o.Uncommitted = int(d.pick(400, 1<<20, 1<<20, 1<<20))
+	o.Trailing = int(d.pick(0, 100, 1000, 100_000))
+	o.StallTicks = o.ElectionTicks * int(d.pick(0, 1, 2, 4))
+	if o.Labs {
+		o.Trailing, o.StallTicks = 0, 0
+	}
 	if d.chance(0.5) {
 		o.Drift = d.pick(1, 10, 100, 300)
 	}
@@ -43,7 +50,10 @@ func (o *options) drawNetwork(d dice) {
 	o.DelayLow = d.pick(20, 100, 100, 1000)
 	o.DelayHigh = o.DelayLow * d.pick(1, 2, 10, 50)
 	o.Ordered = d.chance(0.5)
-	o.SilentLoss = d.chance(0.3)
+	if o.SilentLoss = d.chance(0.3); !o.SilentLoss && !o.Labs && d.chance(0.7) {
+		o.Patience = -1 // as on the real server, whose transport reports losses
+	}
+	o.Chunk = int(d.pick(50, 500, 1<<20))
 	if d.chance(0.4) {
 		o.Loss = float64(d.pick(1, 5, 20, 40)) / 100
 	}
@@ -60,6 +70,7 @@ func (o *options) drawDisks(d dice) {
 	o.SaveHigh = o.SaveLow * d.pick(1, 2, 10)
 	o.SegmentBytes = d.pick(8, 8, 16, 64) << 10
 	o.SnapshotEvery = uint64(d.pick(0, 1, 5, 20, 100, 1000))
+	o.SnapshotDelay = d.pick(0, 10, 1000, 100_000)
 	if d.chance(0.5) {
 		o.ApplyDelay = d.pick(10, 1000, 20000)
 	}
@@ -70,7 +81,9 @@ func (o *options) drawClients(d dice) {
 	o.Lanes = int(d.pick(1, 1, 2, 4))
 	o.Keys = int(d.pick(1, 2, 4, 8))
 	o.Think = d.pick(1, 20, 100, 300, 300, 1000, 1000) * millisecond
-	o.Careless = float64(d.pick(0, 30, 50, 100)) / 100
+	o.Careless = float64(d.pick(0, 20, 40, 80)) / 100
+	o.Keyed = float64(d.pick(0, 20, 40)) / 100
+	o.Quota = uint64(d.pick(0, 0, 0, 0, 200, 1000))
 	if d.chance(0.5) {
 		o.LostAnswers = float64(d.pick(1, 10, 30)) / 100
 	}
@@ -111,11 +124,17 @@ func (o *options) drawFaults(d dice) {
 	o.Faulty = min(max(second*worldEvents/o.eventsPerSecond(), 3*second), 600*second)
 	o.FaultEvery = max(o.election()*d.pick(1, 3, 10, 30)/4, o.Faulty/1000)
 	if o.Servers > 2 {
-		o.Outside = []string{"", "", "dead", "cut", "mute", "deaf", "paused"}[d.IntN(7)]
+		o.Outside = []string{"", "", "dead", "cut", "mute", "deaf", "paused", "hung"}[d.IntN(8)]
+		if o.Outside == "hung" && o.StallTicks == 0 {
+			o.Outside = "" // nobody would notice a leader whose disk hangs
+		}
 		if o.Labs && (o.Outside == "deaf" || o.Outside == "paused") {
 			// Without pre-vote a server that hears nobody goes on deposing leaders.
 			o.Outside = "dead"
 		}
+	}
+	if o.Drift <= 10 && !slices.Contains(o.Faults, "drift") {
+		o.TimeFactor = d.pick(1, 1, 30, 300, 3000)
 	}
 	o.Calm = o.patience()
 }

@@ -43,7 +43,9 @@ func init() {
 		{name: "slow-disk", share: 0.2, do: slowDisk},
 		{name: "hung-disk", share: 0.2, do: hungDisk},
 		{name: "disk-error", share: 0.25, notLabs: true, do: diskError},
-		{name: "transfer", share: 0.3, least: 2, do: transfer},
+		{name: "snapshot-error", share: 0.25, notLabs: true, do: snapshotError},
+		{name: "rot", share: 0.25, notLabs: true, do: rot},
+		{name: "transfer", share: 0.3, least: 2, do: handOver},
 		{name: "drift", share: 0.2, do: drift},
 	}
 }
@@ -162,7 +164,26 @@ func diskError(n *nemesis, _ *fault, d dice) (func(), bool) {
 	return nil, true
 }
 
-func transfer(n *nemesis, _ *fault, d dice) (func(), bool) {
+func snapshotError(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	if !s.up {
+		return nil, false
+	}
+	s.disk.spoils = drawSpoiling(d)
+	return nil, true
+}
+
+// rot damages the disk of a server that is down, or ends one for it.
+func rot(n *nemesis, f *fault, d dice) (func(), bool) {
+	s := n.w.servers[d.IntN(len(n.w.servers))]
+	if s.up {
+		s.crash(crash{torn: -1}, d)
+		n.restartSoon(s, f.length)
+	}
+	return nil, !s.disk.rotten && s.disk.rot(d)
+}
+
+func handOver(n *nemesis, _ *fault, d dice) (func(), bool) {
 	s := n.leader()
 	if s == nil || s.paused {
 		return nil, false

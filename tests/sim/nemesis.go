@@ -155,8 +155,8 @@ func (n *nemesis) pause(s *server) func() {
 
 // heal ends all faults for a majority, drawn at random, which must from now on do
 // all that is asked of the cluster. The others are healed with it, or stay
-// outside for good: dead, cut off, unable to send (mute) or to hear (deaf), or
-// paused.
+// outside for good: dead, cut off, unable to send (mute) or to hear (deaf),
+// paused, or with a disk that hangs.
 func (n *nemesis) heal() {
 	w := n.w
 	w.healed = true
@@ -207,7 +207,10 @@ func (n *nemesis) shutOut(s *server) {
 			w.network.cut(other, s.index)
 		}
 	}
-	if w.options.Outside == "paused" {
+	switch w.options.Outside {
+	case "paused":
 		n.pause(s)
+	case "hung":
+		s.disk.hang()
 	}
 }

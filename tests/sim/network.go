@@ -1,6 +1,11 @@
 package main
 
-import "raftkv/raft/core"
+import (
+	"io"
+	"slices"
+
+	"raftkv/raft/core"
+)
 
 // network carries calls and replies between servers: late, twice, out of order,
 // or not at all.
@@ -104,7 +109,9 @@ type rpc struct {
 	life     int // of the caller
 	call     core.Call
 	broken   uint64 // see link.broken, when it was sent
-	over     bool   // its end was told
+	answered bool
+	over     bool      // its end was told
+	file     io.Closer // the snapshot that it sends, if any
 }
 
 // send makes a call and brings its end back to the life that made it.
@@ -112,8 +119,22 @@ func (n *network) send(s *server, call core.Call) {
 	w := n.w
 	r := &rpc{n: n, from: s, to: w.server(call.To), life: s.life, call: call}
 	r.broken = n.links[s.index][r.to.index].broken
+	_, install := call.Request.(*core.InstallSnapshot)
+	again := !w.healed && n.dice.chance(w.options.Duplicate)
+	if install && !w.options.Labs {
+		n.transfer(r)
+		if again {
+			w.counts.Duplicates++
+			w.after(n.dice.between(0, 20*w.options.DelayHigh), then(func() {
+				if s.alive(r.life) && !r.over {
+					n.transfer(r)
+				}
+			}))
+		}
+		return
+	}
 	n.carry(s.index, r.to.index, r, (*loss)(r))
-	if !w.healed && n.dice.chance(w.options.Duplicate) {
+	if again {
 		w.counts.Duplicates++
 		w.after(n.dice.between(0, 20*w.options.DelayHigh), r)
 	}
@@ -136,12 +157,32 @@ func (r *rpc) happen() {
 // deliver hands the request over.
 func (r *rpc) deliver() {
 	to, life := r.to, r.to.life
+	to.open(r)
 	to.receive(r.from, r.call, func(reply core.Reply) {
+		r.answered = true
 		if to.alive(life) {
 			b := &back{r, reply, r.n.links[to.index][r.from.index].broken}
 			r.n.carry(to.index, r.from.index, b, (*loss)(r))
 		}
 	})
+}
+
+// open takes note of a call that a server is to answer.
+func (s *server) open(r *rpc) {
+	if len(s.calls) >= 64 {
+		s.calls = slices.DeleteFunc(s.calls, func(r *rpc) bool { return r.answered || r.over })
+	}
+	s.calls = append(s.calls, r)
+}
+
+// died loses the calls that a server will never answer.
+func (n *network) died(s *server) {
+	for _, r := range s.calls {
+		if !r.answered && !r.over {
+			n.lose((*loss)(r))
+		}
+	}
+	s.calls = nil
 }
 
 // back is a reply under way.
@@ -172,5 +213,8 @@ func (r *rpc) end(reply core.Reply) {
 		return
 	}
 	r.over = true
+	if r.file != nil {
+		r.file.Close()
+	}
 	r.from.input(func() { r.from.returned(r.to, r.call, reply) })
 }

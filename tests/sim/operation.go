@@ -13,7 +13,7 @@ const (
 	opPut opKind = iota
 	opAppend
 	opDelete
-	opCompare // a put on a condition
+	opCompare // a put, append or delete on a condition
 	opGet
 	opStale // a get from the asked server's own copy
 	opList
@@ -37,7 +37,9 @@ type operation struct {
 	keyNumber int
 	token     string // unique; part of what is written
 	session   kv.SessionCall
-	ifVersion uint64 // of a compare; 0: if there is no such key
+	condition kv.Condition // of a compare
+	change    kv.Op        // a compare's: put, append or delete
+	keyed     string       // idempotency key
 
 	// For the oracles.
 
@@ -77,17 +79,17 @@ var keyNames = func() (names [maxKeys]string) {
 }()
 
 // command makes the log's command for an operation that goes through the log.
-func (op *operation) command(id kv.RequestID, now int64) kv.Command {
-	c := kv.Command{ID: id, Session: op.session, Key: []byte(op.key), Time: uint64(now / millisecond)}
+func (op *operation) command(id kv.RequestID, stamp, quota uint64) kv.Command {
+	c := kv.Command{ID: id, Session: op.session, Key: []byte(op.key), Time: stamp, Condition: op.condition, IdempotencyKey: op.keyed}
 	switch op.kind {
 	case opPut:
-		c.Op, c.Value = kv.OpPut, []byte(op.token)
+		c.Op = kv.OpPut
 	case opAppend:
-		c.Op, c.Value = kv.OpAppend, []byte(op.token)
+		c.Op = kv.OpAppend
 	case opDelete:
 		c.Op = kv.OpDelete
 	case opCompare:
-		c.Op, c.Value, c.Conditional, c.IfVersion = kv.OpPut, []byte(op.token), true, op.ifVersion
+		c.Op = op.change
 	case opGet:
 		c.Op = kv.OpGet
 	case opOpen:
@@ -95,5 +97,18 @@ func (op *operation) command(id kv.RequestID, now int64) kv.Command {
 	default:
 		panic("no command for a " + op.kind.String())
 	}
+	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
+		c.Value, c.Quota = []byte(op.token), quota
+	}
 	return c
+}
+
+// appends and deletes report whether the operation adds to a value, or takes it
+// away.
+func (op *operation) appends() bool {
+	return op.kind == opAppend || op.kind == opCompare && op.change == kv.OpAppend
+}
+
+func (op *operation) deletes() bool {
+	return op.kind == opDelete || op.kind == opCompare && op.change == kv.OpDelete
 }

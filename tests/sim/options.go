@@ -26,6 +26,9 @@ type options struct {
 	AppendBytes    int
 	ApplyBytes     int
 	Uncommitted    int // limit of uncommitted bytes
+	Trailing       int `json:",omitempty"` // bytes of the log that stay in memory behind a snapshot
+	StallTicks     int `json:",omitempty"` // after which a write under way means that the disk hangs
+	Patience       int `json:",omitempty"` // core.Config.SnapshotPatience
 
 	// The network.
 
@@ -35,12 +38,14 @@ type options struct {
 	Duplicate           float64 `json:",omitempty"`
 	Ordered             bool    `json:",omitempty"` // messages of one pair stay in order, as on one TCP connection
 	SilentLoss          bool    `json:",omitempty"` // a lost call is never reported
+	Chunk               int     `json:",omitempty"` // bytes of a snapshot in one message
 
 	// The disks and the state machine.
 
 	SaveLow, SaveHigh int64
 	SegmentBytes      int64
 	SnapshotEvery     uint64 `json:",omitempty"` // applied entries between two snapshots; 0 none
+	SnapshotDelay     int64  `json:",omitempty"` // most time until a snapshot is written, and until the log hears of it
 	ApplyDelay        int64  `json:",omitempty"`
 	Drift             int64  `json:",omitempty"` // permille that clocks run too fast or too slow at most
 
@@ -51,6 +56,9 @@ type options struct {
 	Keys        int     // keys in use
 	Think       int64   `json:",omitempty"` // mean pause between two operations
 	Careless    float64 `json:",omitempty"` // share of clients without protection against doing things twice
+	Keyed       float64 `json:",omitempty"` // share of clients that use idempotency keys; the others have sessions
+	TimeFactor  int64   `json:",omitempty"` // log time runs so many times faster; 0 as 1
+	Quota       uint64  `json:",omitempty"` // bytes that the store may hold; 0 any
 	LostAnswers float64 `json:",omitempty"`
 	Mix         mix     // weights of the operations
 

@@ -40,7 +40,7 @@ func (h *clientHistory) add(op *operation, out outcome, ended int64) {
 	res := &out.result
 	if op.kind.writes() {
 		h.byToken[op.token] = r
-		if ended != never && res.Status == kv.StatusOK && (op.kind != opDelete || res.Deleted) {
+		if ended != never && res.Status == kv.StatusOK && (!op.deletes() || res.Deleted) {
 			r.revision = res.Revision
 		}
 	}
@@ -98,7 +98,7 @@ func (h *clientHistory) explainValue(key, value string, i kv.Item, seen int64) e
 		switch {
 		case r == nil || r.op.key != key || r.op.kind == opDelete:
 			return fmt.Errorf("%q under %s holds %s, which nobody wrote there", value, key, token)
-		case n > 0 && r.op.kind != opAppend:
+		case n > 0 && !r.op.appends():
 			return fmt.Errorf("%q under %s holds %s, which was not appended", value, key, token)
 		case r.op.began > seen:
 			return fmt.Errorf("%q under %s holds %s, which was only written later", value, key, token)
@@ -130,15 +130,19 @@ func (r *record) place() uint64 {
 	switch {
 	case r.revision != 0:
 		return 2 * r.revision
-	case r.op.kind.writes():
+	case r.op.kind.writes() && r.out.result.Status != kv.StatusConditionFailed:
 		return 2*r.out.result.Revision + 1
 	}
 	return 2*r.out.revision + 1
 }
 
 // known reports whether the order has a place for the operation: some writes of
-// unknown outcome never happened, or nobody ever saw them.
-func (r *record) known() bool { return r.ended != never || r.revision != 0 }
+// unknown outcome never happened, or nobody ever saw them, and a condition that
+// failed says where it failed only if that was not told a second time.
+func (r *record) known() bool {
+	res := &r.out.result
+	return r.revision != 0 || r.ended != never && !(res.Status == kv.StatusConditionFailed && res.Replayed)
+}
 
 // checkTime: who was answered before another began stands no later than it.
 // Stale reads are exempt.
@@ -185,7 +189,7 @@ func (h *clientHistory) checkKeys(keys int) error {
 		switch {
 		case r.revision != 0:
 			changes[r.op.key] = append(changes[r.op.key], r)
-		case r.op.kind == opDelete && r.ended == never:
+		case r.op.deletes() && r.ended == never:
 			if at, known := deletes[r.op.key]; !known || r.op.began < at {
 				deletes[r.op.key] = r.op.began
 			}
@@ -201,6 +205,14 @@ func (h *clientHistory) checkKeys(keys int) error {
 		}
 	}
 	for _, r := range h.records {
+		if res := &r.out.result; r.op.kind.writes() && res.Status == kv.StatusConditionFailed && !res.Replayed {
+			of := changes[r.op.key]
+			n := sort.Search(len(of), func(n int) bool { return of[n].revision > r.out.revision })
+			if n > 0 && !of[n-1].op.deletes() && of[n-1].revision > res.Revision && deletes[r.op.key] == 0 {
+				return fmt.Errorf("%v failed at revision %d, and the key was said to have revision %d, though %v took %d",
+					r.op, r.out.revision, res.Revision, of[n-1].op, of[n-1].revision)
+			}
+		}
 		for i := range r.out.items {
 			it := &r.out.items[i]
 			if err := h.checkItem(it, changes[it.key], deletes, r); err != nil {
@@ -221,7 +233,7 @@ func (h *clientHistory) checkItem(it *item, changes []*record, deletes map[strin
 	last := changes[before-1]
 	if !it.found {
 		began, maybe := deletes[it.key]
-		if last.op.kind != opDelete && !(maybe && began < r.ended) {
+		if !last.op.deletes() && !(maybe && began < r.ended) {
 			return fmt.Errorf("%s was not there, though %v took revision %d", it.key, last.op, last.revision)
 		}
 		return nil

@@ -80,8 +80,11 @@ func (o *oracles) saved(s *server, write *core.Write) {
 		o.w.counts.Truncations++
 		o.w.counts.DurableTruncated += int(last - write.From + 1)
 	}
-	if write.Snapshot != nil && write.From != 0 && write.Snapshot.Index < last {
-		o.w.counts.InstallsOverTail++
+	if write.Snapshot != nil {
+		o.w.counts.Compactions++
+		if write.From != 0 && write.Snapshot.Index < last && !s.model.holds(write.Snapshot.Index, write.Snapshot.Term) {
+			o.w.counts.InstallsOverTail++
+		}
 	}
 	s.model = s.model.with(write)
 }
@@ -91,27 +94,33 @@ func (o *oracles) saved(s *server, write *core.Write) {
 func (o *oracles) recovered(s *server, state core.State) {
 	writing := s.disk.writing
 	switch {
-	case sameState(state, s.model.state):
+	case o.sameDisk(s, state, s.model.state):
 		if writing != nil {
 			o.w.counts.CutTails++
 		}
-	case writing != nil && sameState(state, s.model.with(writing).state):
+	case writing != nil && o.sameDisk(s, state, s.model.with(writing).state):
 		o.w.counts.KeptTails++
 	default:
 		want := s.model.state
-		o.w.fail("durability", "%s recovered term %d, vote %q, %d entries; saved were term %d, vote %q, %d entries (a write under way: %v)",
-			s.id, state.Term, state.VotedFor, len(state.Entries), want.Term, want.VotedFor, len(want.Entries), writing != nil)
+		o.w.fail("durability", "%s recovered term %d, vote %q, snapshot %d, %d entries; saved were term %d, vote %q, snapshot %d, %d entries (a write under way: %v)",
+			s.id, state.Term, state.VotedFor, state.Snapshot.Index, len(state.Entries), want.Term, want.VotedFor, want.Snapshot.Index, len(want.Entries), writing != nil)
 	}
 	s.model.state = state
 	s.model.state.Entries = state.Entries[:len(state.Entries):len(state.Entries)]
 }
 
-func sameState(a, b core.State) bool {
-	if a.Term != b.Term || a.VotedFor != b.VotedFor || len(a.Entries) != len(b.Entries) {
+// sameDisk compares what was found with what must be there. A disk whose newest
+// snapshot was damaged may give an older one with the log behind it.
+func (o *oracles) sameDisk(s *server, found, want core.State) bool {
+	base := want.Snapshot.Index
+	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Snapshot.Index > base ||
+		found.Snapshot.Index < base && !s.disk.rotten ||
+		found.Snapshot.Index+uint64(len(found.Entries)) != base+uint64(len(want.Entries)) {
 		return false
 	}
-	for i := range a.Entries {
-		if !sameEntry(a.Entries[i], b.Entries[i]) {
+	for i, e := range found.Entries {
+		index := found.Snapshot.Index + 1 + uint64(i)
+		if index <= base && !sameEntry(e, o.logs.committed[index-1].Entry) || index > base && !sameEntry(e, want.Entries[index-base-1]) {
 			return false
 		}
 	}

@@ -27,7 +27,7 @@ func (o *oracles) acknowledged(op *operation, out outcome) {
 		return
 	}
 	o.w.counts.Acknowledged++
-	if out.result.Status != kv.StatusOK || op.kind == opDelete {
+	if out.result.Status != kv.StatusOK || op.deletes() {
 		return
 	}
 	at, happened := o.machines.model.tokens[op.token]
@@ -90,7 +90,7 @@ func (m moment) is(i item) bool {
 // checkAcknowledged: at the end, everything acknowledged is where it was.
 func (o *oracles) checkAcknowledged() {
 	for _, r := range o.clients.records {
-		if r.op.kind.writes() && r.op.kind != opDelete && r.ended != never && r.out.result.Status == kv.StatusOK {
+		if r.op.kind.writes() && !r.op.deletes() && r.ended != never && r.out.result.Status == kv.StatusOK {
 			if at, there := o.machines.model.tokens[r.op.token]; !there {
 				o.w.fail("exactly once", "%v was acknowledged and is not in the history", r.op)
 			} else if !r.out.result.Replayed && at != r.out.index {

@@ -8,14 +8,16 @@ import (
 // machines is what is known of all state machines together.
 type machines struct {
 	model   *model
-	results []kv.Result         // results[i] is the one that index i+1 has
-	hashes  map[uint64][32]byte // of the state, by applied index
+	results []kv.Result // results[i] is the one that index i+1 has
+	digests []kv.Digest // of the state at index i+1
+	hashes  map[uint64][32]byte
 }
 
 func newMachines() machines { return machines{model: newModel(), hashes: map[uint64][32]byte{}} }
 
-// hashEvery is how far apart the indices are at which states are compared.
-const hashEvery = 64
+// hashEvery is how far apart the indices are at which whole states are compared;
+// their digests are compared at each.
+const hashEvery = 256
 
 // applied: every server applies what was committed, in the same order, gets the
 // result that the model gets, and stands in the same state at the same index.
@@ -30,10 +32,14 @@ func (o *oracles) applied(s *server, e core.Entry, result kv.Result) {
 	if e.Index == m.applied+1 {
 		m.applied++
 		o.machines.results = append(o.machines.results, o.expected(s, e, result))
+		o.machines.digests = append(o.machines.digests, s.store.Digest())
 	}
 	want, got := o.machines.results[e.Index-1], result
 	if !sameResult(got, want) {
 		o.w.fail("model", "%s got %+v at %d, the model %+v", s.id, got, e.Index, want)
+	}
+	if o.machines.digests[e.Index-1] != s.store.Digest() {
+		o.w.fail("equal states", "%s has another digest at index %d than others had", s.id, e.Index)
 	}
 	if e.Index%hashEvery == 0 {
 		o.sameState(s)
@@ -50,6 +56,9 @@ func (o *oracles) restored(s *server) {
 
 func (o *oracles) sameState(s *server) {
 	index, hash := s.store.AppliedIndex(), s.store.Hash()
+	if index > 0 && o.machines.digests[index-1] != s.store.Digest() {
+		o.w.fail("equal states", "%s has another digest at index %d than others had", s.id, index)
+	}
 	if other, known := o.machines.hashes[index]; known && other != hash {
 		o.w.fail("equal states", "%s is in another state at index %d than others were", s.id, index)
 	}
@@ -73,10 +82,25 @@ func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
 	if at, twice := o.machines.model.tokens[string(c.Value)]; twice && len(c.Value) > 0 && got.Status == kv.StatusOK && !got.Replayed {
 		o.w.fail("exactly once", "%q was applied at %d and again at %d", c.Value, at, e.Index)
 	}
-	if got.Replayed {
+	switch {
+	case got.Replayed && c.IdempotencyKey != "":
+		o.w.counts.KeyedReplays++
+	case got.Replayed:
 		o.w.counts.Replays++
+	case got.Status == kv.StatusIdempotencyMismatch:
+		o.w.counts.KeyMismatches++
+	case got.Status == kv.StatusConditionFailed:
+		o.w.counts.ConditionsFailed++
+	case got.Status == kv.StatusQuota:
+		o.w.counts.OverQuota++
+	case got.Status == kv.StatusStale:
+		o.w.counts.StaleCalls++
 	}
+	kept := len(o.machines.model.eldest)
 	r := o.machines.model.run(e.Index, c)
+	if len(o.machines.model.eldest) < kept {
+		o.w.counts.KeysForgotten++
+	}
 	r.ID = c.ID
 	return r
 }

@@ -93,7 +93,7 @@ func (s *server) propose(a *attempt) {
 	id := kv.RequestID{Origin: uint64(s.index)<<32 | uint64(s.life), Number: s.number}
 	s.waiting[id] = a
 	s.replica.Propose(&node.Proposal{
-		Command: kv.EncodeCommand(a.op.command(id, w.now)),
+		Command: kv.EncodeCommand(a.op.command(id, s.stamp(), w.options.Quota)),
 		Failed: func(err error) {
 			delete(s.waiting, id)
 			if errors.Is(err, node.ErrUnknown) {

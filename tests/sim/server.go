@@ -24,6 +24,7 @@ type server struct {
 	up      bool
 	paused  bool
 	backlog []func() // inputs that came while it was paused
+	calls   []*rpc   // that it is to answer, and some that it has
 
 	replica *node.Replica
 	turning bool // inside Flush
@@ -81,6 +82,7 @@ func (s *server) config() core.Config {
 		ID: s.id, Peers: peers, ElectionTicks: o.ElectionTicks, HeartbeatTicks: o.HeartbeatTicks,
 		PromptTicks: o.PromptTicks, PromptStart: o.PromptTicks > 0,
 		MaxAppendBytes: o.AppendBytes, Window: o.Window, MaxApplyBytes: o.ApplyBytes, MaxUncommittedBytes: o.Uncommitted,
+		TrailingBytes: o.Trailing, StallTicks: o.StallTicks, SnapshotPatience: o.Patience,
 		PreVote: !o.Labs, CheckQuorum: !o.Labs, Noop: !o.Labs,
 		Rand: rand.New(rand.NewPCG(s.w.serverDice.Uint64(), uint64(s.index))),
 	}
@@ -101,10 +103,22 @@ func (s *server) tick() {
 func (s *server) crash(how crash, d dice) {
 	w := s.w
 	w.event(s.index, evCrash, uint64(s.life))
+	s.end()
 	s.up, s.paused, s.backlog = false, false, nil
 	w.counts.Crashes++
+	w.network.died(s)
 	s.disk.crash(how, d)
 	w.connectionsDied(s)
+}
+
+// end adds up what this life counted.
+func (s *server) end() {
+	c := s.replica.Status().Counts
+	s.w.counts.StalledLeaders += int(c.StalledDisk)
+	s.w.counts.LostQuorums += int(c.LostQuorum)
+	s.w.counts.PreVotes += int(c.PreVotes)
+	s.w.counts.Campaigns += int(c.Campaigns)
+	s.w.counts.LedByTransfer += int(c.Transferred)
 }
 
 // stop ends the server in order: the log is closed.

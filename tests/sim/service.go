@@ -12,9 +12,11 @@ type service struct {
 	s         *server
 	store     *kv.Store
 	compacted uint64                    // index of the last snapshot taken in this life
+	taking    bool                      // a snapshot is taken and not written yet
 	number    uint64                    // of the last request proposed in this life
 	waiting   map[kv.RequestID]*attempt // looked up, never walked
 	parked    []parkedRead
+	clock     logClock
 }
 
 // parkedRead is a read whose index has not been applied here yet.
@@ -25,9 +27,9 @@ type parkedRead struct {
 
 func (v *service) start(s *server, state core.State) {
 	*v = service{s: s, store: kv.New(), waiting: map[kv.RequestID]*attempt{}}
+	v.clock.observe(v)
 	if state.Snapshot.Index > 0 {
 		v.restore(&state.Snapshot)
-		v.compacted = state.Snapshot.Index
 	}
 }
 
@@ -49,13 +51,13 @@ func (v *service) applyNow(batch *core.Batch) {
 		}
 		w.counts.Installs++
 		v.restore(snapshot)
-		v.compacted = snapshot.Index
 		w.event(s.index, evInstalled, snapshot.Index)
 	}
 	for _, e := range batch.Entries {
 		v.applyEntry(e)
 	}
 	w.event(s.index, evApplied, batch.Last(), v.store.Revision())
+	v.clock.observe(v)
 	s.replica.Applied(batch.Last())
 	v.compact()
 	v.serveParked()
@@ -79,38 +81,96 @@ func (v *service) applyEntry(e core.Entry) {
 
 // restore replaces the state machine by a snapshot.
 func (v *service) restore(snapshot *core.Snapshot) {
-	store, err := kv.Restore(bytes.NewReader(snapshot.Data))
+	w := v.s.w
+	store, err := v.open(snapshot)
 	if err != nil || store.AppliedIndex() != snapshot.Index {
-		v.s.w.fail("state machine", "%s cannot restore the snapshot at %d: %v", v.s.id, snapshot.Index, err)
+		w.fail("state machine", "%s cannot restore the snapshot at %d: %v", v.s.id, snapshot.Index, err)
 	}
 	v.store = store
-	v.s.w.oracles.restored(v.s)
+	v.compacted = snapshot.Index
+	v.clock.observe(v)
+	w.oracles.restored(v.s)
 }
 
-// compact takes a snapshot when it is time for one. The log is told later, when
-// the snapshot may be an old one.
+// open reads a snapshot from where it is kept.
+func (v *service) open(snapshot *core.Snapshot) (*kv.Store, error) {
+	if v.s.w.options.Labs {
+		return kv.Restore(bytes.NewReader(snapshot.Data))
+	}
+	r, err := v.s.disk.wal.OpenSnapshot(snapshot.Index)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return kv.Restore(r)
+}
+
+// compact takes a snapshot when it is time for one. It is written later, and the
+// log is told later still, when it may be an old one.
 func (v *service) compact() {
 	s, w, index := v.s, v.s.w, v.store.AppliedIndex()
-	if every := w.options.SnapshotEvery; every == 0 || index-v.compacted < every || !w.options.Labs {
+	if every := w.options.SnapshotEvery; every == 0 || index-v.compacted < every || v.taking && w.serverDice.chance(0.9) {
 		return
 	}
-	var data bytes.Buffer
-	if _, err := v.store.WriteTo(&data); err != nil {
-		w.fail("state machine", "%s cannot write a snapshot: %v", s.id, err)
-	}
-	v.compacted = index
-	w.counts.Snapshots++
-	w.event(s.index, evSnapshot, index, uint64(data.Len()))
-	life, snapshot := s.life, core.Snapshot{Index: index, Data: data.Bytes()}
-	w.after(w.serverDice.between(0, 2*w.options.SaveHigh), then(func() {
-		if s.alive(life) {
-			s.input(func() {
-				s.replica.Compact(snapshot)
-				s.turn()
-			})
+	v.compacted, v.taking = index, true
+	life, view := s.life, v.store.Freeze()
+	snapshot := core.Snapshot{Index: index, Term: w.oracles.logs.committed[index-1].Term}
+	s.disk.begun = &unwritten{snapshot, view}
+	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
+		if !s.alive(life) {
+			return
 		}
+		v.taking = false
+		if !v.write(&snapshot, view) {
+			return
+		}
+		w.counts.Snapshots++
+		w.event(s.index, evSnapshot, index, snapshot.Term)
+		w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
+			if s.alive(life) {
+				s.input(func() {
+					s.replica.Compact(snapshot)
+					s.turn()
+				})
+			}
+		}))
 	}))
 }
+
+// write makes a snapshot durable and reports whether it was of use.
+func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
+	s := v.s
+	if !s.w.options.Labs {
+		return s.disk.writeSnapshot(*snapshot, view)
+	}
+	var data bytes.Buffer
+	if _, err := view.WriteTo(&data); err != nil {
+		s.w.fail("state machine", "%s cannot write a snapshot: %v", s.id, err)
+	}
+	snapshot.Data = data.Bytes()
+	return true
+}
+
+// logClock stamps commands with log time, as package kvserver does: it goes on
+// from the log time applied here by this server's own clock.
+type logClock struct {
+	time  uint64 // milliseconds
+	since int64
+}
+
+func (c *logClock) now(s *server) uint64 {
+	local := (s.w.now - c.since) * (1000 + s.drift) / 1000
+	return c.time + uint64(local*max(1, s.w.options.TimeFactor)/millisecond)
+}
+
+func (c *logClock) observe(v *service) {
+	if t := v.store.LogTime(); c.since == 0 || t > c.now(v.s) {
+		c.time, c.since = t, v.s.w.now
+	}
+}
+
+// stamp is the log time that a command proposed now carries.
+func (v *service) stamp() uint64 { return v.clock.now(v.s) }
 
 func (v *service) serveParked() {
 	if len(v.parked) == 0 {

@@ -111,6 +111,10 @@ const (
 	evApplied
 	evSnapshot
 	evInstalled
+	evOffered
+	evChunk
+	evReceived
+	evBroken
 	evSuspects
 	evGotVote
 	evGotAppend
@@ -146,8 +150,12 @@ var kinds = [...]struct{ name, format string }{
 	evSaved:         {"saved", "write %d"},
 	evDiskError:     {"disk error", "write %d"},
 	evApplied:       {"applied", "up to %d, revision %d"},
-	evSnapshot:      {"snapshot", "of %d, %d bytes"},
+	evSnapshot:      {"snapshot", "of %d of term %d is written"},
 	evInstalled:     {"installed", "snapshot of %d"},
+	evOffered:       {"offered", "by n%d: snapshot of %d of term %d, %d bytes, %d are here"},
+	evChunk:         {"chunk", "from n%d: %d bytes at %d"},
+	evReceived:      {"received", "from n%d: snapshot of %d of term %d"},
+	evBroken:        {"broken", "transfer of snapshot %d from n%d"},
 	evSuspects:      {"suspects", "n%d"},
 	evGotVote:       {"<- vote", "n%d: term %d, log ends at %d of term %d, pre %d, transfer %d"},
 	evGotAppend:     {"<- append", "n%d: term %d, after %d of term %d, +%d, commit %d"},

@@ -110,6 +110,11 @@ func (w *world) play() {
 		w.fail("liveness", "no rest within %s after the last fault:%s", clock(w.options.Calm), w.describe())
 	}
 	w.oracles.finish()
+	for _, s := range w.servers {
+		if s.up {
+			s.end()
+		}
+	}
 }
 
 // runUntil lets things happen until the time is reached, or done says so.
