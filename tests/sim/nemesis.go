@@ -164,7 +164,7 @@ func (n *nemesis) heal() {
 		n.end(n.standing[0])
 	}
 	for _, s := range w.servers {
-		s.disk.failing = nil
+		s.disk.failing, s.disk.spoils = nil, nil
 	}
 	order := w.serverDice.Perm(len(w.servers))
 	inside := len(w.servers)
