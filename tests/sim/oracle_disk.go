@@ -7,7 +7,12 @@ import (
 )
 
 // diskModel is what a server's disk must hold: what it was told is saved.
-type diskModel struct{ state core.State }
+type diskModel struct {
+	state core.State
+	// recorded is the newest snapshot that the log ever recorded. If its file was
+	// damaged, the state may begin before it, until that snapshot is taken again.
+	recorded uint64
+}
 
 func (d *diskModel) log() heldLog {
 	return heldLog{d.state.Snapshot.Index, d.state.Snapshot.Term, d.state.Entries}
@@ -54,6 +59,7 @@ func (d diskModel) with(w *core.Write) diskModel {
 	if w.Snapshot != nil {
 		d.state.Entries = d.state.Entries[min(w.Snapshot.Index-base, uint64(len(d.state.Entries))):]
 		d.state.Snapshot = *w.Snapshot
+		d.recorded = max(d.recorded, w.Snapshot.Index)
 		base = w.Snapshot.Index
 	}
 	if w.From != 0 {
@@ -94,12 +100,13 @@ func (o *oracles) saved(s *server, write *core.Write) {
 func (o *oracles) recovered(s *server, state core.State) {
 	writing := s.disk.writing
 	switch {
-	case o.sameDisk(s, state, s.model.state):
+	case o.sameDisk(s, state, s.model):
 		if writing != nil {
 			o.w.counts.CutTails++
 		}
-	case writing != nil && o.sameDisk(s, state, s.model.with(writing).state):
+	case writing != nil && o.sameDisk(s, state, s.model.with(writing)):
 		o.w.counts.KeptTails++
+		s.model = s.model.with(writing)
 	default:
 		want := s.model.state
 		o.w.fail("durability", "%s recovered term %d, vote %q, snapshot %d, %d entries; saved were term %d, vote %q, snapshot %d, %d entries (a write under way: %v)",
@@ -110,10 +117,12 @@ func (o *oracles) recovered(s *server, state core.State) {
 }
 
 // sameDisk compares what was found with what must be there. A disk whose newest
-// snapshot was damaged may give an older one with the log behind it.
-func (o *oracles) sameDisk(s *server, found, want core.State) bool {
+// snapshot was damaged may give an older one with the log behind it, and the
+// newest again once it was written anew.
+func (o *oracles) sameDisk(s *server, found core.State, model diskModel) bool {
+	want := model.state
 	base := want.Snapshot.Index
-	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Snapshot.Index > base ||
+	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Snapshot.Index > model.recorded ||
 		found.Snapshot.Index < base && !s.disk.rotten ||
 		found.Snapshot.Index+uint64(len(found.Entries)) != base+uint64(len(want.Entries)) {
 		return false
