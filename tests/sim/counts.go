@@ -85,6 +85,7 @@ type counts struct {
 	// Disks.
 
 	Crashes         int
+	Assassinations  int // of these, of leaders just elected
 	OrderlyStops    int // of these, with the log closed
 	PowerCuts       int
 	TornWrites      int // crashes in the middle of a save

@@ -25,6 +25,7 @@ type disk struct {
 	begun    *unwritten  // the last snapshot taken in this life; it may be written by now
 	failing  *vfs.Fault  // strikes the next save; Nth is counted from there
 	spoils   *vfs.Fault  // strikes the next snapshot that is written or received, likewise
+	booted   uint64      // the term that this life began in
 	rotten   bool        // a bit of it was changed since the last boot:
 	rotFile  string      // in this file,
 	rotAt    uint64      // there
@@ -62,6 +63,7 @@ func (d *disk) boot() core.State {
 		state = d.open()
 		w.oracles.recovered(s, state)
 	}
+	d.booted = state.Term
 	d.writing, d.ready, d.failing, d.spoils, d.begun, d.rotten = nil, false, nil, nil, nil, false
 	return state
 }

@@ -36,7 +36,7 @@ func (o *options) drawCluster(d dice) {
 	o.AppendBytes = int(d.pick(1, 100, 1000, 1<<20, 1<<20))
 	o.ApplyBytes = int(d.pick(1, 200, 1<<20, 1<<20))
 	o.Uncommitted = int(d.pick(400, 1<<20, 1<<20, 1<<20))
-	o.Trailing = int(d.pick(0, 100, 1000, 100_000))
+	o.Trailing = int(d.pick(0, 0, 100, 1000, 100_000))
 	o.StallTicks = o.ElectionTicks * int(d.pick(0, 1, 2, 4))
 	if o.Labs {
 		o.Trailing, o.StallTicks = 0, 0
@@ -80,7 +80,7 @@ func (o *options) drawClients(d dice) {
 	o.Clients = int(d.pick(1, 2, 3, 5, 8))
 	o.Lanes = int(d.pick(1, 1, 2, 4))
 	o.Keys = int(d.pick(1, 2, 4, 8))
-	o.Think = d.pick(1, 20, 100, 300, 300, 1000, 1000) * millisecond
+	o.Think = d.pick(1, 10, 50, 100, 100, 300) * millisecond
 	o.Careless = float64(d.pick(0, 20, 40, 80)) / 100
 	o.Keyed = float64(d.pick(0, 20, 40)) / 100
 	o.Quota = uint64(d.pick(0, 0, 0, 0, 200, 1000))
@@ -122,7 +122,7 @@ func (o *options) drawFaults(d dice) {
 		}
 	}
 	o.Faulty = min(max(second*worldEvents/o.eventsPerSecond(), 3*second), 600*second)
-	o.FaultEvery = max(o.election()*d.pick(1, 3, 10, 30)/4, o.Faulty/1000)
+	o.FaultEvery = max(o.election()*d.pick(1, 2, 4, 20)/4, o.Faulty/1000)
 	if o.Servers > 2 {
 		o.Outside = []string{"", "", "dead", "cut", "mute", "deaf", "paused", "hung"}[d.IntN(8)]
 		if o.Outside == "hung" && o.StallTicks == 0 {

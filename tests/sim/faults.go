@@ -23,6 +23,7 @@ func init() {
 	faultKinds = []*faultKind{
 		{name: "kill", share: 0.6, do: kill},
 		{name: "power", share: 0.5, do: power},
+		{name: "assassin", share: 0.3, least: 3, do: assassinate},
 		{name: "blackout", share: 0.25, do: blackout},
 		{name: "rolling", share: 0.2, do: rolling},
 		{name: "pause", share: 0.3, do: pauseOne},
@@ -98,6 +99,38 @@ func blackout(n *nemesis, f *fault, d dice) (func(), bool) {
 		any = any || done
 	}
 	return nil, any
+}
+
+// assassin kills every new leader within a few messages, which leaves entries of
+// many terms on few disks (Figure 8).
+type assassin struct{ dice dice }
+
+func assassinate(n *nemesis, f *fault, d dice) (func(), bool) {
+	if n.assassin != nil {
+		return nil, false
+	}
+	n.assassin = &assassin{d}
+	f.length *= 8
+	return func() { n.assassin = nil }, true
+}
+
+// elected tells that a server has just been elected.
+func (n *nemesis) elected(s *server) {
+	if n.assassin == nil {
+		return
+	}
+	w, d, life := n.w, n.assassin.dice, s.life
+	o := &w.options
+	w.after(d.between(0, 4*o.DelayHigh+2*o.SaveHigh), then(func() {
+		if !w.healed && s.alive(life) {
+			w.counts.Assassinations++
+			how := crash{torn: tornAt(d)}
+			if d.chance(0.3) {
+				how.power, how.model = true, drawModel(d)
+			}
+			n.down(s, how, d.between(0, 2*o.election()), d)
+		}
+	}))
 }
 
 // rolling restarts one server after the other, in order: leadership is handed

@@ -17,6 +17,7 @@ func (w *world) gotRequest(s, from *server, request core.Request) {
 	case *core.InstallSnapshot:
 		w.event(s.index, evGotSnapshot, n, req.Term, req.Snapshot.Index, req.Snapshot.Term)
 	case *core.TimeoutNow:
+		w.oracles.elections.told[ballot{s, req.Term + 1}] = true
 		w.event(s.index, evGotTimeoutNow, n, req.Term)
 	case *core.ReadIndex:
 		w.event(s.index, evGotReadIndex, n, req.Term)

@@ -85,6 +85,7 @@ func (o *oracles) saved(s *server, write *core.Write) {
 	if write.From != 0 && write.From <= last {
 		o.w.counts.Truncations++
 		o.w.counts.DurableTruncated += int(last - write.From + 1)
+		o.committedStays(s, write)
 	}
 	if write.Snapshot != nil {
 		o.w.counts.Compactions++
@@ -93,6 +94,22 @@ func (o *oracles) saved(s *server, write *core.Write) {
 		}
 	}
 	s.model = s.model.with(write)
+}
+
+// committedStays: a disk that holds a committed entry never lets go of it.
+func (o *oracles) committedStays(s *server, write *core.Write) {
+	before := s.model.log()
+	for i := max(write.From, before.base+1); i <= uint64(len(o.logs.committed)) && i-before.base <= uint64(len(before.entries)); i++ {
+		e := before.entries[i-before.base-1]
+		if e.Term != o.logs.committed[i-1].Term {
+			return // nothing behind it is committed
+		}
+		at := i - write.From
+		covered := write.Snapshot != nil && i <= write.Snapshot.Index
+		if !covered && (at >= uint64(len(write.Entries)) || write.Entries[at].Term != e.Term) {
+			o.w.fail("committed entries stay", "%s drops committed entry %d of term %d from its disk", s.id, i, e.Term)
+		}
+	}
 }
 
 // recovered: a disk gives back what was saved, and the write that was under way

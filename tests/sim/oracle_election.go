@@ -1,17 +1,48 @@
 package main
 
-import "raftkv/raft/core"
+import (
+	"math/bits"
+
+	"raftkv/raft/core"
+)
 
 // elections is what is known of terms: Election Safety of Figure 3, and that a
 // vote is given once a term in all lives of a server together.
 type elections struct {
 	leaders map[uint64]*server // by term
 	votes   map[ballot]*server // given to
+
+	// With pre-vote a term begins when a majority would have the candidate, or
+	// when the leader before told it to stand.
+	preVotes map[ballot]uint // by candidate and term: a bit for each server that would vote for it
+	told     map[ballot]bool // by candidate and term: it was told to stand in it
+	latest   uint64          // the latest term that anybody began
 }
 
+// ballot is a server's part in the election of a term.
 type ballot struct {
-	voter *server
-	term  uint64
+	server *server
+	term   uint64
+}
+
+// entered: a server has a term that is new to it. Somebody must have begun it,
+// and been allowed to: a server that is merely cut off raises no terms.
+func (o *oracles) entered(s *server, now core.Observed) {
+	s.watch.term = now.Term
+	if now.Term <= o.elections.latest || o.w.options.Labs {
+		return
+	}
+	if s.disk.booted == now.Term {
+		o.elections.latest = now.Term // it began the term and died before it could be seen
+		return
+	}
+	b := ballot{s, now.Term}
+	would := bits.OnesCount(o.elections.preVotes[b] | 1<<s.index)
+	if now.Role == core.Follower || now.Role == core.PreCandidate || would <= len(o.w.servers)/2 && !o.elections.told[b] {
+		o.w.fail("pre-vote", "%s is a %v in term %d, which nobody was allowed to begin: %d of %d would vote for it",
+			s.id, now.Role, now.Term, would, len(o.w.servers))
+	}
+	o.elections.latest = now.Term
 }
 
 // elected: at most one leader per term, who voted for itself on its disk, and
@@ -25,6 +56,7 @@ func (o *oracles) elected(s *server, now core.Observed) {
 		o.w.fail("election safety", "two leaders in term %d: %s and %s", now.Term, leader.id, s.id)
 	}
 	o.elections.leaders[now.Term] = s
+	o.w.nemesis.elected(s)
 	o.w.counts.Elections++
 	if disk := s.model.state; disk.Term != now.Term || disk.VotedFor != s.id {
 		o.w.fail("durable vote", "%s leads term %d but its disk holds term %d, vote %q", s.id, now.Term, disk.Term, disk.VotedFor)
@@ -79,6 +111,7 @@ func (o *oracles) voted(s, from *server, req *core.RequestVote, rep *core.Reques
 		return
 	}
 	if req.Pre {
+		o.elections.preVotes[ballot{from, req.Term}] |= 1 << s.index
 		return
 	}
 	b := ballot{s, req.Term}

@@ -12,6 +12,9 @@ import (
 
 // refused: a client is told that a proposal did not happen and never will.
 func (o *oracles) refused(id kv.RequestID) {
+	if at, applied := o.machines.appliedID[id]; applied {
+		o.w.fail("honest refusal", "a client is told that its command did not happen, and it was applied at %d", at)
+	}
 	o.refusedID[id] = true
 	o.w.counts.ProposalsRefused++
 }

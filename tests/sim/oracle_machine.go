@@ -11,9 +11,13 @@ type machines struct {
 	results []kv.Result // results[i] is the one that index i+1 has
 	digests []kv.Digest // of the state at index i+1
 	hashes  map[uint64][32]byte
+	// appliedID says where each proposal was applied.
+	appliedID map[kv.RequestID]uint64
 }
 
-func newMachines() machines { return machines{model: newModel(), hashes: map[uint64][32]byte{}} }
+func newMachines() machines {
+	return machines{model: newModel(), hashes: map[uint64][32]byte{}, appliedID: map[kv.RequestID]uint64{}}
+}
 
 // hashEvery is how far apart the indices are at which whole states are compared;
 // their digests are compared at each.
@@ -79,6 +83,7 @@ func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
 	if o.refusedID[c.ID] {
 		o.w.fail("honest refusal", "%s applied %v of %q at %d, which had been refused", s.id, c.Op, c.Value, e.Index)
 	}
+	o.machines.appliedID[c.ID] = e.Index
 	if at, twice := o.machines.model.tokens[string(c.Value)]; twice && len(c.Value) > 0 && got.Status == kv.StatusOK && !got.Replayed {
 		o.w.fail("exactly once", "%q was applied at %d and again at %d", c.Value, at, e.Index)
 	}

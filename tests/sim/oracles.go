@@ -23,7 +23,7 @@ type oracles struct {
 func newOracles(w *world) *oracles {
 	return &oracles{
 		w:         w,
-		elections: elections{leaders: map[uint64]*server{}, votes: map[ballot]*server{}},
+		elections: elections{leaders: map[uint64]*server{}, votes: map[ballot]*server{}, preVotes: map[ballot]uint{}, told: map[ballot]bool{}},
 		machines:  newMachines(),
 		clients:   clientHistory{byToken: map[string]*record{}},
 		refusedID: map[kv.RequestID]bool{},
@@ -32,6 +32,7 @@ func newOracles(w *world) *oracles {
 
 // watch is what the oracles have seen of one life of a server.
 type watch struct {
+	term   uint64
 	led    uint64 // the last term it led
 	commit uint64
 	tail   uint64 // when it was elected, its log ended there
@@ -40,6 +41,9 @@ type watch struct {
 // observe looks at a server after each of its turns.
 func (o *oracles) observe(s *server) {
 	now := s.replica.Observe()
+	if now.Term > s.watch.term {
+		o.entered(s, now)
+	}
 	if now.Role == core.Leader {
 		if s.watch.led != now.Term {
 			o.elected(s, now)
