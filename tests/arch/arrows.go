@@ -47,7 +47,7 @@ var modules = map[string][]string{
 	"github.com/tidwall/btree":           {"kvserver/kv"},
 	"github.com/spf13/cobra":             {"cmd/raftkv"},
 	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":  {"tests/lab"},
+	"github.com/anishathalye/porcupine":  {"tests/lab", "tests/sim"},
 }
 
 // CheckArrows holds the imports of this module's packages among each other to

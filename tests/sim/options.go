@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -70,6 +71,10 @@ type options struct {
 	Faulty     int64    // how long things go wrong
 	Outside    string   `json:",omitempty"` // what becomes of those that the healed majority does without; see heal
 	Calm       int64    // how long the healed majority may take to come to rest
+
+	// Canary plants a bug, reads that do not wait for the state machine: who never
+	// sees a run fail does not know whether failures are seen.
+	Canary bool `json:",omitempty"`
 }
 
 // mix says how often clients do what.
@@ -102,6 +107,9 @@ func parseOptions(text string, strict bool) (options, error) {
 	var o options
 	if err := d.Decode(&o); err != nil {
 		return o, fmt.Errorf("options: %w", err)
+	}
+	if d.More() {
+		return o, errors.New("options: there is more behind them")
 	}
 	return o, o.valid()
 }
