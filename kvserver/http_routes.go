@@ -40,6 +40,7 @@ func routeTable() []route {
 		{Route{"PUT", "/v1/kv/{key}", nil}, (*Server).servePut},
 		{Route{"POST", "/v1/kv/{key}", []string{"op"}}, (*Server).servePost},
 		{Route{"DELETE", "/v1/kv/{key}", nil}, (*Server).serveDelete},
+		{Route{"GET", "/v1/clerk", nil}, (*Server).serveClerk},
 		{Route{"GET", "/v1/status", nil}, (*Server).serveStatus},
 		{Route{"GET", "/livez", nil}, (*Server).serveLive},
 		{Route{"GET", "/readyz", []string{"verbose"}}, (*Server).serveReady},

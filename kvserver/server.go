@@ -18,6 +18,7 @@ type Server struct {
 	forwarder     *forwarder
 	handler       http.Handler
 	requests      atomic.Uint64 // counts requests, for their names
+	clerks        clerks
 }
 
 // New starts a server with an empty store, which applyCh fills from index 1.
@@ -33,8 +34,10 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: int64(config.MaxInFlight)},
 		forwarder: newForwarder(config),
 	}
+	s.clerks.init()
 	s.handler = newRouter(s)
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	go s.watchClerks()
 	return s, nil
 }
 
@@ -49,6 +52,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	s.closeClerks()
 	s.forwarder.close()
 }
 
