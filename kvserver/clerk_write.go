@@ -51,6 +51,7 @@ func clerkCommand(m *clerkwire.Write, op kv.Op, config Config) kv.Command {
 	c := kv.Command{
 		Op: op, Session: kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq},
 		Key: m.Key, Value: m.Value,
+		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
 	}
 	if op != kv.OpDelete {
 		c.MaxLength = uint64(config.MaxValueBytes)
@@ -77,8 +78,8 @@ func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
 		refused := s.clerkRefusal(fail(errSessionExpired, nil, "the call was made in a session that is not known any more, or that has moved on"))
 		conn.refuse(h.Number, refused)
 	case r.Status != kv.StatusOK:
-		refused := s.clerkRefusal(refused(r, s.config.MaxValueBytes))
-		refused.Decided = r.Status != kv.StatusBadCall
+		refused := s.clerkRefusal(s.clerkRefused(r))
+		refused.Decided = true
 		refused.Revision, refused.Version = r.Revision, r.Version
 		conn.refuse(h.Number, refused)
 	case h.Kind == clerkwire.KindOpen:
@@ -89,6 +90,21 @@ func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
 			Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
 		})
 	}
+}
+
+// clerkRefused translates a result that is a refusal by the store. All of them
+// are remembered by the call's lane.
+func (s *Server) clerkRefused(r kv.Result) error {
+	switch r.Status {
+	case kv.StatusConditionFailed:
+		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d (0: there is no such key)", r.Revision)
+	case kv.StatusQuota:
+		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
+	case kv.StatusTooLong:
+		return fail(errValueTooLarge, nil, "the value would have more than %d bytes", s.config.MaxValueBytes)
+	}
+	// Whatever else the store refuses was checked before it was proposed.
+	return fail(errInternal, nil, "the store refused the command: %s", r.Status)
 }
 
 // clerkRefusal tells an error to a Clerk.

@@ -32,6 +32,10 @@ type Config struct {
 	// MaxValueBytes is the length of the longest value, at most
 	// api.MaxValueBytes. 1 MiB.
 	MaxValueBytes int64
+	// MaxStoreBytes is how many bytes of keys and values together the store may
+	// hold: a write that would make it grow beyond is refused. 0: no limit. The
+	// leader's setting counts.
+	MaxStoreBytes int64
 	// RequestTimeout is the time for an answer once the request has been read.
 	// A write that has no result by then is answered as unknown. 10 s.
 	RequestTimeout time.Duration
@@ -71,6 +75,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: the longest value is %d bytes; choose 1 to %d", c.MaxValueBytes, api.MaxValueBytes)
 	case c.MaxInFlightBytes < c.MaxValueBytes:
 		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
+	case c.MaxStoreBytes < 0:
+		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
 	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0:
 		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout and LeaderWait must be positive")
 	}

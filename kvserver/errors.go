@@ -27,6 +27,8 @@ var (
 	errReadTimeout      = errors.New("timeout of a read")
 	errLeadershipLost   = errors.New("leadership lost, outcome unknown")
 	errInternal         = errors.New("internal error, outcome unknown")
+	errPrecondition     = errors.New("precondition failed")
+	errQuota            = errors.New("quota exceeded")
 	errSessionExpired   = errors.New("session expired")
 	errInternalRead     = errors.New("internal error of a read")
 )
@@ -52,6 +54,8 @@ var kinds = [...]kind{
 	{errLengthRequired, 411, api.CodeLengthRequired, api.OutcomeNotApplied, false, 0, "The request needs a body, if only an empty one"},
 	{errValueTooLarge, 413, api.CodeValueTooLarge, api.OutcomeNotApplied, false, 0, "The value is too large"},
 	{errKeyTooLong, 414, api.CodeKeyTooLong, api.OutcomeNotApplied, false, 0, "The key is too long"},
+	{errPrecondition, 412, api.CodePreconditionFailed, api.OutcomeNotApplied, false, 0, "The condition does not hold"},
+	{errQuota, 507, api.CodeQuotaExceeded, api.OutcomeNotApplied, true, 0, "The store is as large as it may be"},
 	{errSessionExpired, 409, api.CodeSessionExpired, api.OutcomeNotApplied, false, 0, "The session of the call is not known any more"},
 	{errOverloaded, 429, api.CodeOverloaded, api.OutcomeNotApplied, true, time.Second, "The server has as much work as it can take"},
 	{errInternal, 500, api.CodeInternal, api.OutcomeUnknown, false, 0, "The server failed while it handled the request"},

@@ -26,6 +26,8 @@ type machine struct {
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
 	origin  uint64
+	clock   logClock
+	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
 	applied progress
 
@@ -44,6 +46,7 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.origin = drawOrigin()
 	m.applierDone = make(chan struct{})
 	m.life, m.end = context.WithCancelCause(context.Background())
+	m.clock.observe(store.LogTime())
 	m.applied.advance(store.AppliedIndex())
 	go m.applyLoop()
 }

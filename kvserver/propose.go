@@ -3,7 +3,6 @@ package kvserver
 import (
 	"context"
 	"errors"
-	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -40,7 +39,10 @@ func (m *machine) proposeTold(c kv.Command, told func(ending)) {
 // launch gives a command its identity and puts it on its way.
 func (m *machine) launch(c kv.Command, w *waiter) {
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
-	c.Time = uint64(time.Now().UnixMilli())
+	c.Time = m.clock.now()
+	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
+		c.Quota = m.quota
+	}
 	m.consensus.Propose(&raft.Proposal{
 		Command: kv.EncodeCommand(c),
 		Placed:  func(_, term uint64) { w.term.Store(term) },

@@ -35,6 +35,7 @@ func New(config Config) (*Server, error) {
 		forwarder: newForwarder(config),
 	}
 	s.clerks.init()
+	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newRouter(s)
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
 	go s.watchClerks()

@@ -191,10 +191,10 @@ func TestLogTimeIsTheGreatestStamp(t *testing.T) {
 // Method: collect them.
 func TestStatusesAreNamed(t *testing.T) {
 	names := map[string]bool{}
-	for s := StatusOK; s <= StatusWrongVersion; s++ {
+	for s := StatusOK; s <= statusMax; s++ {
 		names[s.String()] = true
 	}
-	if len(names) != int(StatusWrongVersion)+1 || names[fmt.Sprintf("status(%d)", StatusWrongVersion)] {
+	if len(names) != int(statusMax)+1 || names[fmt.Sprintf("status(%d)", statusMax)] {
 		t.Errorf("%v", names)
 	}
 }

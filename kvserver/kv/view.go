@@ -15,6 +15,8 @@ type Item struct {
 	Revision uint64
 	// Version counts the key's changes since it was created, from 1.
 	Version uint64
+	// checksum is the CRC32C of Value, which an append continues.
+	checksum uint32
 }
 
 // View is the state of a store at one index of the log. The methods only read:
@@ -26,9 +28,11 @@ type View struct {
 	revision uint64
 	logTime  uint64
 	bytes    int
+	sum      uint64 // of the hashes of all that follows, see Digest
 	items    *btree.Map[string, Item]
 	sessions *btree.Map[uint64, session]
 	lanes    *btree.BTreeG[lane]
+	records  recordQueue
 }
 
 // Get returns what is stored under key.
@@ -44,8 +48,8 @@ func (v *View) Revision() uint64 { return v.revision }
 // AppliedIndex is the index of the log up to which this state goes.
 func (v *View) AppliedIndex() uint64 { return v.applied }
 
-// LogTime is the greatest time stamp of all commands so far, in milliseconds of
-// the Unix epoch.
+// LogTime is the greatest time stamp of all commands so far, in milliseconds. It
+// only rises, and where it began says nothing.
 func (v *View) LogTime() uint64 { return v.logTime }
 
 // Len is the number of keys.
@@ -57,6 +61,10 @@ func (v *View) Bytes() int { return v.bytes }
 
 // Sessions is the number of open sessions.
 func (v *View) Sessions() int { return v.sessions.Len() }
+
+// IdempotencyRecords is the number of requests that are remembered by their
+// idempotency keys.
+func (v *View) IdempotencyRecords() int { return v.records.len() }
 
 // Ascend calls fn for the keys that are greater than after and begin with
 // prefix, in the order of their bytes, until fn returns false. An empty after

@@ -21,8 +21,11 @@ var arrows = map[string][]string{
 	"raft":         {"raft/core", "raft/node"},
 	"kvserver/kv":  {},
 	"kvserver/api": {},
-	"kvserver":     {"raft", "kvserver/kv", "kvserver/api"},
-	"client":       {"kvserver/api"},
+	"kvserver":     {"raft", "kvserver/kv", "kvserver/api", "kvserver/clerkwire", "client"},
+	"client":       {"kvserver/api", "kvserver/clerkwire"},
+
+	"internal/msgpack":   {},
+	"kvserver/clerkwire": {"internal/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", // core: its words for the rest
 		"kvserver", "kvserver/api", "client",
