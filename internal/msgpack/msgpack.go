@@ -106,8 +106,8 @@ func NewReader(body []byte) Reader { return Reader{rest: body} }
 
 // Close returns nil if everything that was read was there and nothing is left.
 func (r *Reader) Close() error {
-	if r.bad == "" && len(r.rest) != 0 {
-		r.bad = "bytes behind the end"
+	if len(r.rest) != 0 {
+		r.Reject("bytes behind the end")
 	}
 	if r.bad != "" {
 		return fmt.Errorf("%w: %s", ErrMalformed, r.bad)

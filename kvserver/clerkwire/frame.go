@@ -53,7 +53,7 @@ const (
 	MaxListedBytes = 1 << 20
 	itemRoom       = 32
 	maxListedBody  = MaxListedBytes + api.MaxValueBytes + api.MaxKeyBytes + 128
-	maxRefusedBody = 2 << 10
+	maxRefusedBody = 4 << 10
 	maxDetailBytes = 512
 	maxNameBytes   = 255
 )

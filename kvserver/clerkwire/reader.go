@@ -67,9 +67,7 @@ func (f *FrameReader) Next() (Header, error) {
 		return Header{}, err
 	}
 	if f.r.Buffered() < headerBytes {
-		if err := f.hurry(); err != nil {
-			return Header{}, err
-		}
+		f.hurry()
 	}
 	b, err := f.r.Peek(headerBytes)
 	if err != nil {
@@ -100,16 +98,15 @@ func (f *FrameReader) release() {
 func (f *FrameReader) Body(h Header) ([]byte, error) {
 	if whole := headerBytes + h.Length; whole <= bufferBytes {
 		if f.r.Buffered() < whole {
-			if err := f.hurry(); err != nil {
-				return nil, err
-			}
+			f.hurry()
 		}
 		b, err := f.r.Peek(whole)
 		if err != nil {
 			return nil, insideFrame(err)
 		}
 		f.held = whole
-		return b[headerBytes:], f.rest()
+		f.rest()
+		return b[headerBytes:], nil
 	}
 	f.release()
 	body := f.large[:0]
@@ -126,7 +123,8 @@ func (f *FrameReader) Body(h Header) ([]byte, error) {
 		body = body[:len(body)+len(piece)]
 	}
 	f.large = body
-	return body, f.rest()
+	f.rest()
+	return body, nil
 }
 
 // Skip steps over the body of the frame whose header Next returned, without
@@ -134,41 +132,38 @@ func (f *FrameReader) Body(h Header) ([]byte, error) {
 func (f *FrameReader) Skip(h Header) error {
 	f.release()
 	for left := h.Length; left > 0; {
-		if err := f.hurry(); err != nil {
-			return err
-		}
+		f.hurry()
 		n, err := f.r.Discard(min(left, pieceBytes))
 		if err != nil {
 			return insideFrame(err)
 		}
 		left -= n
 	}
-	return f.rest()
+	f.rest()
+	return nil
 }
 
 func (f *FrameReader) fill(piece []byte) error {
-	if err := f.hurry(); err != nil {
-		return err
-	}
+	f.hurry()
 	if _, err := io.ReadFull(f.r, piece); err != nil {
 		return insideFrame(err)
 	}
 	return nil
 }
 
-// rest says that a frame has been read: between two there is no hurry.
-func (f *FrameReader) rest() error {
-	if !f.armed {
-		return nil
+// rest says that a frame has been read: between two there is no hurry. If the
+// deadline cannot be set, the next read fails and tells.
+func (f *FrameReader) rest() {
+	if f.armed {
+		f.armed = false
+		_ = f.conn.SetReadDeadline(time.Time{})
 	}
-	f.armed = false
-	return f.conn.SetReadDeadline(time.Time{})
 }
 
 // hurry says that what was begun must go on.
-func (f *FrameReader) hurry() error {
+func (f *FrameReader) hurry() {
 	f.armed = true
-	return f.conn.SetReadDeadline(time.Now().Add(StallTimeout))
+	_ = f.conn.SetReadDeadline(time.Now().Add(StallTimeout))
 }
 
 // insideFrame tells the end of the bytes inside a frame from the one between
