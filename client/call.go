@@ -2,13 +2,12 @@ package client
 
 import (
 	"bytes"
-	"sync"
 
 	"raftkv/kvserver/clerkwire"
 )
 
 // call is one request on one connection and, later, its answer. Calls are used
-// again; see newCall.
+// again; see Clerk.newCall.
 type call struct {
 	number uint32
 	age    uint32 // of the connection, in sweeps, when it was sent
@@ -24,18 +23,20 @@ type call struct {
 	listed  clerkwire.Listed
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
-
-func newCall(kind clerkwire.Kind) *call {
-	c := calls.Get().(*call)
-	*c = call{kind: kind, done: c.done}
-	return c
+// newCall returns a call that is free.
+func (c *Clerk) newCall(kind clerkwire.Kind) *call {
+	w, used := c.calls.Get().(*call)
+	if !used {
+		w = &call{done: make(chan struct{}, 1)}
+	}
+	*w = call{kind: kind, done: w.done}
+	return w
 }
 
-// free ends the use of a call that has ended, token taken.
-func (c *call) free() {
-	c.refused, c.got.Value, c.listed.Items, c.err = nil, nil, nil, nil
-	calls.Put(c)
+// free ends the use of a call that no connection has any more.
+func (c *Clerk) free(w *call) {
+	w.refused, w.got.Value, w.listed.Items, w.err = nil, nil, nil, nil
+	c.calls.Put(w)
 }
 
 // take reads the answer. What it keeps of body is copied.

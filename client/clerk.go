@@ -14,6 +14,7 @@ type Clerk struct {
 	anyone route         // of reads that any server may answer
 	turns  atomic.Uint32 // of anyone
 	lanes  *lanes
+	calls  sync.Pool // of *call
 
 	life    context.Context // ends with Close, ErrClosed its cause
 	end     context.CancelCauseFunc

@@ -37,8 +37,8 @@ func (c *Clerk) Get(ctx context.Context, key string, options ...ReadOption) (Ite
 	for _, o := range options {
 		o.applyGet(&m)
 	}
-	w := newCall(clerkwire.KindGet)
-	defer w.free()
+	w := c.newCall(clerkwire.KindGet)
+	defer c.free(w)
 	if _, err := run(ctx, c, c.readRoute(m.Consistency), w, m); err != nil {
 		return Item{}, asRead(err)
 	}
@@ -60,8 +60,8 @@ func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) 
 	if len(m.Prefix) > api.MaxKeyBytes || len(m.After) > api.MaxKeyBytes {
 		return Page{}, invalid("a prefix and a key have %d bytes at most", api.MaxKeyBytes)
 	}
-	w := newCall(clerkwire.KindList)
-	defer w.free()
+	w := c.newCall(clerkwire.KindList)
+	defer c.free(w)
 	if _, err := run(ctx, c, c.readRoute(m.Consistency), w, m); err != nil {
 		return Page{}, asRead(err)
 	}

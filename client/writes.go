@@ -71,8 +71,8 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 	}
 	defer c.lanes.give(l)
 	m.Lane, m.Seq = l.number, l.seq
-	w := newCall(kind)
-	defer w.free()
+	w := c.newCall(kind)
+	defer c.free(w)
 	for {
 		session, err := c.openSession(ctx)
 		if err != nil {
@@ -115,8 +115,8 @@ func (c *Clerk) openSession(ctx context.Context) (uint64, error) {
 	if id := c.session.Load(); id != 0 {
 		return id, nil
 	}
-	w := newCall(clerkwire.KindOpen)
-	defer w.free()
+	w := c.newCall(clerkwire.KindOpen)
+	defer c.free(w)
 	if _, err := run(ctx, c, &c.route, w, clerkwire.Empty{}); err != nil {
 		err.Outcome = api.OutcomeNotApplied // of the call that it was to be opened for
 		return 0, err

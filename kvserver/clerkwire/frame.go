@@ -69,7 +69,7 @@ var (
 		KindList: 2 * maxSmallBody,
 	}
 	Answers = Limits{
-		KindRefused: maxRefusedBody, KindGoodbye: 0, KindOpened: maxSmallBody, KindGot: maxWriteBody,
+		KindRefused: maxRefusedBody, KindGoodbye: maxSmallBody, KindOpened: maxSmallBody, KindGot: maxWriteBody,
 		KindPut.Answer(): maxSmallBody, KindAppend.Answer(): maxSmallBody, KindDelete.Answer(): maxSmallBody,
 		KindListed: maxListedBody,
 	}

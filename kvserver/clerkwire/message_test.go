@@ -138,7 +138,7 @@ func TestLargestMessagesFit(t *testing.T) {
 	value := make([]byte, api.MaxValueBytes)
 	most := uint64(math.MaxUint64)
 	for kind, m := range map[Kind]Message{
-		KindGet: Get{Stale, most, key}, KindGot: Got{true, most, most, most, value}, KindOpened: Opened{most},
+		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key}, KindGot: Got{true, most, most, most, value}, KindOpened: Opened{most},
 		KindPut: Write{most, most, most, IfRevision, most, key, value}, KindDelete: Write{most, most, most, IfRevision, most, key, nil},
 		KindDelete.Answer(): Written{most, most, most, true, true, true}, KindList: List{Stale, most, most, true, key, key},
 		KindRefused: Refused{
