@@ -216,25 +216,27 @@ func TestABodyIsReadNoFurtherThanItsLimit(t *testing.T) {
 	r.ContentLength = -1
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
-	wantProblem(t, answer{w.Code, w.Header(), w.Body.String()}, 413, api.CodeValueTooLarge, api.OutcomeNotApplied)
+	wantProblem(t, answer{w.Code, w.Header(), w.Body.String(), nil}, 413, api.CodeValueTooLarge, api.OutcomeNotApplied)
 	if body.read > 100_001 {
 		t.Errorf("%d bytes were read of a body that may have 100000", body.read)
 	}
 	stalled := strings.NewReader("only this")
 	r = httptest.NewRequest("PUT", "/v1/kv/k", stalled)
 	x := &exchange{server: s, w: w, r: r}
-	if got, err := x.readBody(1 << 40); err != nil || cap(got) > 2*firstBodyBytes {
-		t.Errorf("a body of %d bytes took a buffer of %d: %v", len(got), cap(got), err)
+	got, err := x.readBody(1 << 40)
+	if err != nil || cap(got.bytes) > 2*firstBodyBytes {
+		t.Errorf("a body of %d bytes took a buffer of %d: %v", len(got.bytes), cap(got.bytes), err)
 	}
+	got.release()
 }
 
 // Goal: a client that stalls in the middle of a body loses, not the server.
 // Method: a server with a short read time-out; the body never ends.
 func TestABodyThatStallsIsRefused(t *testing.T) {
 	s, log := newServer(t, nil)
+	s.bodyGrace = 50 * time.Millisecond
 	ts := httptest.NewUnstartedServer(nil)
 	ts.Config = NewHTTPServer(s.Handler())
-	ts.Config.ReadTimeout = 50 * time.Millisecond
 	ts.Start()
 	t.Cleanup(ts.Close)
 	w := dialWire(t, ts.URL)
@@ -279,7 +281,7 @@ func TestAClientThatHangsUpEndsItsWrite(t *testing.T) {
 	w.conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for s.writes.count.Load() != 0 {
+	for s.writes.crowd().count != 0 {
 		if ctx.Err() != nil {
 			t.Fatal("the write is still being served")
 		}
