@@ -35,8 +35,7 @@ func (s *Server) serveGet(x *exchange) error {
 	if !read.found {
 		return fail(errKeyNotFound, nil, "there is no such key in revision %d", read.revision)
 	}
-	h.Set("ETag", `"`+strconv.FormatUint(read.item.Revision, 10)+`"`)
-	h.Set(api.HeaderVersion, strconv.FormatUint(read.item.Version, 10))
+	x.stampItem(read.item.Revision, read.item.Version)
 	if any || known == read.item.Revision {
 		x.answer(http.StatusNotModified, nil)
 		return nil

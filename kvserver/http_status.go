@@ -1,6 +1,7 @@
 package kvserver
 
 import (
+	"math"
 	"net/http"
 	"time"
 
@@ -64,5 +65,5 @@ func (s *Server) describeLoad() api.Load {
 }
 
 func (c crowd) describe() api.Lane {
-	return api.Lane{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: c.perSecond}
+	return api.Lane{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: math.Round(10*c.perSecond) / 10}
 }

@@ -16,7 +16,7 @@ func (s *Server) servePut(x *exchange) error {
 		if r.Created {
 			status = http.StatusCreated
 		}
-		x.stampItem(r.Revision, r.Version)
+		x.stampWritten(r)
 		return x.answerJSON(status, written(key, r))
 	})
 }
@@ -31,7 +31,7 @@ func (s *Server) servePost(x *exchange) error {
 		return fail(errBadRequest, nil, "the operation %.40q is unknown; there is append", op)
 	}
 	return s.serveWithBody(x, kv.OpAppend, func(key string, r kv.Result) error {
-		x.stampItem(r.Revision, r.Version)
+		x.stampWritten(r)
 		return x.answerJSON(http.StatusOK, api.Appended{Written: written(key, r), Length: r.Length})
 	})
 }
@@ -238,11 +238,16 @@ func written(key string, r kv.Result) api.Written {
 	return api.Written{KeyName: api.NameKey(key), Revision: r.Revision, Version: r.Version}
 }
 
+// stampWritten sets the headers that describe what a write has made of a key:
+// the change is the store's latest at that moment.
+func (x *exchange) stampWritten(r kv.Result) {
+	x.stampItem(r.Revision, r.Version)
+	x.w.Header().Set(api.HeaderRevision, strconv.FormatUint(r.Revision, 10))
+}
+
 // stampItem sets the headers that describe a key's present value.
 func (x *exchange) stampItem(revision, version uint64) {
 	h := x.w.Header()
-	text := strconv.FormatUint(revision, 10)
-	h.Set("ETag", `"`+text+`"`)
-	h.Set(api.HeaderRevision, text)
+	h.Set("ETag", `"`+strconv.FormatUint(revision, 10)+`"`)
 	h.Set(api.HeaderVersion, strconv.FormatUint(version, 10))
 }
