@@ -63,7 +63,7 @@ func (g *clerkReads) addList(number uint32, m clerkwire.List) {
 	g.reads = append(g.reads, clerkRead{number: number, keyEnd: len(g.keys), list: &m})
 }
 
-// serve answers all reads.
+// serve answers all reads, which were let in.
 func (g *clerkReads) serve() {
 	defer g.release()
 	s := g.conn.server
@@ -101,39 +101,35 @@ func (g *clerkReads) serve() {
 	g.conn.leave(gets)
 }
 
+// serveAlone serves reads that have to wait: for a revision, or for room.
+func (g *clerkReads) serveAlone() {
+	s := g.conn.server
+	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
+	defer cancel()
+	err := s.awaitRevision(ctx, g.minRevision)
+	if err == nil && !s.reads.wait(ctx, 0) {
+		err = s.refusedEntry(ctx, &s.reads, "reads")
+	}
+	if err != nil {
+		g.conn.refuse(g.reads[0].number, s.clerkRefusal(err))
+		g.release()
+		return
+	}
+	g.serve()
+}
+
 // await waits until the store shows all that the reads must see.
 func (g *clerkReads) await() error {
 	s := g.conn.server
-	if !g.linearizable && g.minRevision == 0 {
+	if s.stopping() {
+		return fail(errStopping, nil, "this node is stopping")
+	}
+	if !g.linearizable {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
 	defer cancel()
-	if g.linearizable {
-		index, err := s.readIndex(ctx)
-		if err == nil {
-			err = s.awaitApplied(ctx, index)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return s.awaitClerkRevision(ctx, g.minRevision)
-}
-
-// awaitClerkRevision waits until the store has come as far as revision.
-func (s *Server) awaitClerkRevision(ctx context.Context, revision uint64) error {
-	for {
-		s.mu.RLock()
-		present, applied := s.store.Revision(), s.store.AppliedIndex()
-		s.mu.RUnlock()
-		if present >= revision {
-			return nil
-		}
-		if err := s.awaitApplied(ctx, applied+1); err != nil {
-			return err
-		}
-	}
+	return s.awaitLinearizable(ctx)
 }
 
 // readGets reads the keys of all gets as they are at one moment, and returns the

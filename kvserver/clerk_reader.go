@@ -88,48 +88,49 @@ func (r *clerkReader) malformed(number uint32, err error) {
 // before the body is read.
 func (r *clerkReader) write(h clerkwire.Header, op kv.Op) bool {
 	s := r.server
-	size := int64(h.Length)
-	if !s.writes.enter(size) {
-		r.refuse(h.Number, tooManyWrites())
+	// Small bodies are in the connection's own buffer.
+	held := int64(0)
+	if h.Length > clerkwire.SmallBytes {
+		held = int64(h.Length)
+	}
+	if !s.bodies.take(held, 0) {
+		r.refuse(h.Number, s.overloaded("this node holds as many bytes of writes as it may"))
 		return r.frames.Skip(h) == nil
 	}
+	defer s.bodies.give(held)
 	body, err := r.frames.Body(h)
 	if err != nil {
-		s.writes.leave(size)
 		return false
 	}
-	var m clerkwire.Write
-	if err := m.Parse(body); err != nil {
-		s.writes.leave(size)
+	w := clerkWrite{conn: r.conn, header: h, op: op, size: int64(h.Length)}
+	err = w.message.Parse(body)
+	switch {
+	case err != nil:
 		r.malformed(h.Number, err)
-		return true
+	case !s.clerkAdmit(&w):
+	case w.admission.enter(w.size):
+		w.propose()
+	default:
+		w.message.Key, w.message.Value = bytes.Clone(w.message.Key), bytes.Clone(w.message.Value)
+		w.wait()
 	}
-	if err := s.checkClerkWrite(&m, op); err != nil {
-		s.writes.leave(size)
-		r.refuse(h.Number, err)
-		return true
-	}
-	s.clerkPropose(clerkCommand(&m, op, s.config), r.conn, h, size)
 	return true
 }
 
 // open takes in a request to open a session.
 func (r *clerkReader) open(h clerkwire.Header, body []byte) {
-	s := r.server
 	if err := new(clerkwire.Empty).Parse(body); err != nil {
 		r.malformed(h.Number, err)
 		return
 	}
-	if !s.writes.enter(0) {
-		r.refuse(h.Number, tooManyWrites())
-		return
+	w := clerkWrite{conn: r.conn, header: h, op: kv.OpOpenSession}
+	switch {
+	case !r.server.clerkAdmit(&w):
+	case w.admission.enter(0):
+		w.propose()
+	default:
+		w.wait()
 	}
-	if err := s.clerkMayPropose(); err != nil {
-		s.writes.leave(0)
-		r.refuse(h.Number, err)
-		return
-	}
-	s.clerkPropose(kv.Command{Op: kv.OpOpenSession}, r.conn, h, 0)
 }
 
 // get takes in a read of one key.
@@ -143,16 +144,13 @@ func (r *clerkReader) get(h clerkwire.Header, body []byte) {
 		r.refuse(h.Number, err)
 		return
 	}
-	if !r.admitRead(h.Number) {
+	if m.MinRevision == 0 && r.server.reads.enter(0) {
+		r.gather(m.Consistency).addGet(h.Number, m)
 		return
 	}
-	if m.MinRevision > 0 {
-		g := newClerkReads(r.conn)
-		g.addGet(h.Number, m)
-		go g.serve()
-		return
-	}
-	r.gather(m.Consistency).addGet(h.Number, m)
+	g := newClerkReads(r.conn)
+	g.addGet(h.Number, m)
+	go g.serveAlone()
 }
 
 // list takes in a request for a page.
@@ -162,25 +160,15 @@ func (r *clerkReader) list(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, err)
 		return
 	}
-	if r.admitRead(h.Number) {
-		m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
-		g := newClerkReads(r.conn)
-		g.addList(h.Number, m)
-		go g.serve()
-	}
-}
-
-func (r *clerkReader) admitRead(number uint32) bool {
-	if !r.server.reads.enter(0) {
-		r.refuse(number, fail(errOverloaded, nil, "this node is serving as many reads as it may"))
-		return false
-	}
-	return true
+	m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
+	g := newClerkReads(r.conn)
+	g.addList(h.Number, m)
+	go g.serveAlone()
 }
 
 // gather returns the reads to which one more may be added. A read index that is
 // asked for after all of them came is good for all of them. Reads that wait for
-// a revision, perhaps in vain, and pages go by themselves.
+// a revision or for room, perhaps in vain, and pages go by themselves.
 func (r *clerkReader) gather(c clerkwire.Consistency) *clerkReads {
 	if r.reads[c] == nil {
 		r.reads[c] = newClerkReads(r.conn)

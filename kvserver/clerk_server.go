@@ -15,13 +15,15 @@ import (
 type clerks struct {
 	mu      sync.Mutex // guards the fields below
 	conns   map[*clerkConn]bool
+	most    int
 	leaving bool          // no more connections, and no more requests on those there are
 	gone    chan struct{} // closed when leaving and no connection is left
 }
 
 const (
-	// maxClerkConns bounds the connections of Clerks; each holds some ten KiB.
-	maxClerkConns = 4096
+	// clerkConnsShare is which part of the connections of clients may be Clerks'.
+	// They stay open while nobody uses them, and must not keep HTTP out.
+	clerkConnsShare = 0.75
 	// clerkWatch is how often it is looked whether waiting writes of Clerks have
 	// lost their leader or their time.
 	clerkWatch = 20 * time.Millisecond
@@ -29,7 +31,8 @@ const (
 	clerkFlushLimit = time.Second
 )
 
-func (cs *clerks) init() {
+func (cs *clerks) init(config Config) {
+	cs.most = max(1, int(clerkConnsShare*float64(config.MaxConnections)))
 	cs.conns = map[*clerkConn]bool{}
 	cs.gone = make(chan struct{})
 }
@@ -41,7 +44,7 @@ func (cs *clerks) enter(c *clerkConn) error {
 	switch {
 	case cs.leaving:
 		return fail(errStopping, nil, "this node is stopping")
-	case len(cs.conns) >= maxClerkConns:
+	case len(cs.conns) >= cs.most:
 		return fail(errOverloaded, nil, "this node has as many connections of clerks as it may")
 	}
 	cs.conns[c] = true
@@ -154,9 +157,6 @@ func (s *Server) watchClerks() {
 func (s *Server) serveClerk(x *exchange) error {
 	if !strings.EqualFold(x.r.Header.Get("Upgrade"), clerkwire.Protocol) {
 		return fail(errBadRequest, nil, "this path is for clerks; it needs Upgrade: %s", clerkwire.Protocol)
-	}
-	if err := x.refuseBody(); err != nil {
-		return err
 	}
 	c := newClerkConn(s, s.clerkGreeting())
 	if err := s.clerks.enter(c); err != nil {

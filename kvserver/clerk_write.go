@@ -6,6 +6,87 @@ import (
 	"raftkv/kvserver/kv"
 )
 
+// clerkWrite is a put, append or delete on its way to the log, or the opening of
+// a session.
+type clerkWrite struct {
+	conn      *clerkConn
+	header    clerkwire.Header
+	op        kv.Op
+	message   clerkwire.Write
+	admission *admission
+	size      int64 // what the admission is asked for
+}
+
+// clerkAdmit decides what can be decided before there is room for a write, and
+// where it is to find room. It reports false if the write was refused.
+func (s *Server) clerkAdmit(w *clerkWrite) bool {
+	err := s.clerkMayPropose()
+	if err == nil && w.op != kv.OpOpenSession {
+		err = s.checkClerkWrite(&w.message, w.op)
+	}
+	w.admission = &s.writes
+	if w.op == kv.OpDelete {
+		w.admission, w.size = &s.deletes, 0
+	} else if lag := s.applyLag(); err == nil && lag > mostApplyLag {
+		err = s.overloaded("this node's store is %d entries behind its log", lag)
+	}
+	if err != nil {
+		w.conn.refuse(w.header.Number, s.clerkRefusal(err))
+	}
+	return err == nil
+}
+
+// wait proposes the write when there is room, or refuses it. Others on the
+// connection are not held up.
+func (w clerkWrite) wait() {
+	s := w.conn.server
+	if w.admission.full() || !s.bodies.take(w.size, 0) {
+		w.conn.refuse(w.header.Number, s.clerkRefusal(s.overloaded("this node has as many writes waiting as it may")))
+		return
+	}
+	go func() {
+		defer s.bodies.give(w.size)
+		if !w.admission.wait(s.life, w.size) {
+			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, "writes")))
+			return
+		}
+		if err := s.clerkMayPropose(); err != nil {
+			w.admission.leave(w.size)
+			w.conn.refuse(w.header.Number, s.clerkRefusal(err))
+			return
+		}
+		w.propose()
+	}()
+}
+
+// propose puts the write, which was let in, into the log and sees to it that its
+// end is answered.
+func (w clerkWrite) propose() {
+	s, conn, h, admission, size := w.conn.server, w.conn, w.header, w.admission, w.size
+	s.proposeTold(w.command(s.config), func(e ending) {
+		admission.leave(size)
+		s.clerkAnswer(conn, h, e)
+	})
+}
+
+// command is the command of the write. Its bytes are encoded before propose
+// returns, and not kept.
+func (w clerkWrite) command(config Config) kv.Command {
+	if w.op == kv.OpOpenSession {
+		return kv.Command{Op: w.op}
+	}
+	m := &w.message
+	c := kv.Command{
+		Op: w.op, Session: kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq},
+		Key: m.Key, Value: m.Value,
+		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
+	}
+	if w.op != kv.OpDelete {
+		c.MaxLength = uint64(config.MaxValueBytes)
+	}
+	return c
+}
+
 // checkClerkWrite refuses a write that need not be proposed.
 func (s *Server) checkClerkWrite(m *clerkwire.Write, op kv.Op) error {
 	switch {
@@ -16,10 +97,7 @@ func (s *Server) checkClerkWrite(m *clerkwire.Write, op kv.Op) error {
 	case op == kv.OpDelete && len(m.Value) > 0:
 		return fail(errBadRequest, nil, "a delete takes no value")
 	}
-	if err := checkClerkKey(m.Key); err != nil {
-		return err
-	}
-	return s.clerkMayPropose()
+	return checkClerkKey(m.Key)
 }
 
 func checkClerkKey(key []byte) error {
@@ -43,29 +121,6 @@ func (s *Server) clerkMayPropose() error {
 	default:
 		return fail(errNoLeader, nil, "node %s does not lead; %s does", s.config.NodeID, leader)
 	}
-}
-
-// clerkCommand is the command of a write. Its bytes are not kept: the command is
-// encoded before the next frame is read.
-func clerkCommand(m *clerkwire.Write, op kv.Op, config Config) kv.Command {
-	c := kv.Command{
-		Op: op, Session: kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq},
-		Key: m.Key, Value: m.Value,
-		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
-	}
-	if op != kv.OpDelete {
-		c.MaxLength = uint64(config.MaxValueBytes)
-	}
-	return c
-}
-
-// clerkPropose puts a command into the log and sees to it that its end is
-// answered. size is what the admission of writes let in for it.
-func (s *Server) clerkPropose(c kv.Command, conn *clerkConn, h clerkwire.Header, size int64) {
-	s.proposeTold(c, func(e ending) {
-		s.writes.leave(size)
-		s.clerkAnswer(conn, h, e)
-	})
 }
 
 // clerkAnswer answers a write or the opening of a session.
@@ -119,6 +174,9 @@ func (s *Server) clerkRefusal(err error) clerkwire.Refused {
 	}
 	if f, ok := err.(*failure); ok {
 		refused.Detail = f.detail
+		if f.retryAfter > 0 {
+			refused.RetryAfter = f.retryAfter
+		}
 	}
 	return refused
 }

@@ -50,7 +50,7 @@ const (
 	// MaxListedBytes is the longest page: keys and values of its items and
 	// itemRoom for each. One item may be larger than that, so a page has room for
 	// a whole one.
-	MaxListedBytes = 1 << 20
+	MaxListedBytes = api.MaxPageBytes
 	itemRoom       = 32
 	maxListedBody  = MaxListedBytes + api.MaxValueBytes + api.MaxKeyBytes + 128
 	maxRefusedBody = 4 << 10

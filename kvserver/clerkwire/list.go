@@ -6,7 +6,7 @@ import (
 )
 
 // MaxListed is how many items a page may have.
-const MaxListed = 1000
+const MaxListed = api.MaxPageItems
 
 // List asks for a page of keys in the order of their bytes.
 type List struct {

@@ -16,6 +16,9 @@ const (
 	// pieceBytes is the most for which memory is taken before its bytes came,
 	// and what must be read or written within the stall time.
 	pieceBytes = 64 << 10
+	// SmallBytes is the longest body for which a FrameReader needs no more memory
+	// than it has.
+	SmallBytes = bufferBytes - headerBytes
 	// retainedBytes is the most that is kept for the next large frame.
 	retainedBytes = 256 << 10
 	// StallTimeout is how long the other side may take for a piece of a frame
