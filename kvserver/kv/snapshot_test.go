@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -69,6 +70,32 @@ func TestARestoredStoreGoesOnLikeTheOriginal(t *testing.T) {
 	}
 	if r.Hash() != s.Hash() {
 		t.Error("the stores part after the restore")
+	}
+}
+
+// Goal: whatever the number of items, a restored tree holds them all in order.
+// Method: every number up to some groups of the packer, and changes after it.
+func TestEveryNumberOfItemsIsRestored(t *testing.T) {
+	s := New()
+	for n := range 5 * (packedFirst + packedLate) {
+		r := restored(t, s)
+		if r.Hash() != s.Hash() || r.Digest() != s.Digest() {
+			t.Fatalf("%d items are restored to %d others", s.Len(), r.Len())
+		}
+		for i := range 3 {
+			key := fmt.Sprintf("key%d", (n*7+i)%(n+5))
+			for _, store := range []*Store{s.clone(), r} {
+				put(store, key, "x")
+				apply(store, Command{Op: OpDelete, Key: []byte("key3")})
+				if item, found := store.Get([]byte(key)); key != "key3" && (!found || string(item.Value) != "x") {
+					t.Fatalf("%d items: %q was lost", n, key)
+				}
+			}
+		}
+		if r.items.Len() != len(r.items.Keys()) || !slices.IsSorted(r.items.Keys()) {
+			t.Fatalf("%d items: the tree lost its order", n)
+		}
+		put(s, fmt.Sprintf("key%d", n), fmt.Sprint(n))
 	}
 }
 
