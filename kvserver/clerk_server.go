@@ -153,10 +153,11 @@ func (s *Server) watchClerks() {
 }
 
 // serveClerk turns the connection of a request into one of a Clerk, and serves
-// that until its end.
+// that until its end. Who asks for no upgrade, or for another one, hears which
+// there is.
 func (s *Server) serveClerk(x *exchange) error {
 	if !strings.EqualFold(x.r.Header.Get("Upgrade"), clerkwire.Protocol) {
-		return fail(errBadRequest, nil, "this path is for clerks; it needs Upgrade: %s", clerkwire.Protocol)
+		return x.answerText(clerkwire.Protocol + "\n")
 	}
 	c := newClerkConn(s, s.clerkGreeting())
 	if err := s.clerks.enter(c); err != nil {

@@ -130,7 +130,8 @@ func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
 	case e.err != nil:
 		conn.refuse(h.Number, s.clerkRefusal(e.err))
 	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
-		refused := s.clerkRefusal(fail(errSessionExpired, nil, "the call was made in a session that is not known any more, or that has moved on"))
+		refused := s.clerkRefusal(fail(errBadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
+		refused.Code = api.CodeSessionExpired // which HTTP does not have
 		conn.refuse(h.Number, refused)
 	case r.Status != kv.StatusOK:
 		refused := s.clerkRefusal(s.clerkRefused(r))

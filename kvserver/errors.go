@@ -36,7 +36,6 @@ var (
 	errTimeout             = errors.New("timeout, outcome unknown")
 	errReadTimeout         = errors.New("timeout of a read")
 	errLeadershipLost      = errors.New("leadership lost, outcome unknown")
-	errSessionExpired      = errors.New("session expired")
 	errInternal            = errors.New("internal error, outcome unknown")
 	errInternalRead        = errors.New("internal error of a read")
 )
@@ -61,7 +60,6 @@ var kinds = [...]kind{
 	{errForbidden, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "The request may not come in this way"},
 	{errMethodNotAllowed, 405, api.CodeMethodNotAllowed, api.OutcomeNotApplied, false, 0, "This path does not take the method"},
 	{errLengthRequired, 411, api.CodeLengthRequired, api.OutcomeNotApplied, false, 0, "The request needs a body, if only an empty one"},
-	{errSessionExpired, 409, api.CodeSessionExpired, api.OutcomeNotApplied, false, 0, "The session of the call is not known any more"},
 	{errPrecondition, 412, api.CodePreconditionFailed, api.OutcomeNotApplied, false, 0, "The condition does not hold"},
 	{errValueTooLarge, 413, api.CodeValueTooLarge, api.OutcomeNotApplied, false, 0, "The value is too large"},
 	{errKeyTooLong, 414, api.CodeKeyTooLong, api.OutcomeNotApplied, false, 0, "The key is too long"},
