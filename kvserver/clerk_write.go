@@ -44,7 +44,7 @@ func (w clerkWrite) wait() {
 		w.conn.refuse(w.header.Number, s.clerkRefusal(s.overloaded("this node has as many writes waiting as it may")))
 		return
 	}
-	go func() {
+	s.clerks.work.Go(func() {
 		defer s.bodies.give(w.size)
 		if !w.admission.wait(s.life, w.size) {
 			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, "writes")))
@@ -56,7 +56,7 @@ func (w clerkWrite) wait() {
 			return
 		}
 		w.propose()
-	}()
+	})
 }
 
 // propose puts the write, which was let in, into the log and sees to it that its

@@ -53,7 +53,7 @@ func New(config Config) (*Server, error) {
 	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newGuard(s, newRouter(s))
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
-	go s.watchClerks()
+	s.clerks.work.Go(s.watchClerks)
 	return s, nil
 }
 
