@@ -183,9 +183,10 @@ func TestRefusalsStayFewBesideWhatIsServed(t *testing.T) {
 						a.leave(0)
 					}
 					mu.Lock()
-					if admitted {
+					switch {
+					case admitted:
 						served++
-					} else {
+					case ctx.Err() == nil:
 						refused++
 					}
 					mu.Unlock()
