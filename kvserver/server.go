@@ -26,6 +26,7 @@ type Server struct {
 	forwarder *forwarder
 	handler   http.Handler
 	requests  atomic.Uint64 // counts requests, for their names
+	clerks    clerks
 }
 
 // New starts a server with an empty store, which applyCh fills from index 1.
@@ -48,9 +49,11 @@ func New(config Config) (*Server, error) {
 		forwarder: newForwarder(config),
 	}
 	s.conns = newConnections(s)
+	s.clerks.init(config)
 	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newGuard(s, newRouter(s))
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	go s.watchClerks()
 	return s, nil
 }
 
@@ -65,6 +68,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	s.closeClerks()
 	s.forwarder.close()
 }
 

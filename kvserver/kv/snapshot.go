@@ -214,6 +214,8 @@ func (d *snapshotReader) bytes(what string, least, most uint64) []byte {
 
 func (d *snapshotReader) items(s *Store) {
 	last := ""
+	load := packer{tree: s.items}
+	defer load.finish()
 	for n := d.number(); n > 0 && d.err == nil; n-- {
 		key := string(d.bytes("key", 1, MaxKeyBytes))
 		item := Item{Value: d.bytes("value", 0, MaxValueBytes), Revision: d.number(), Version: d.number()}
@@ -226,7 +228,7 @@ func (d *snapshotReader) items(s *Store) {
 			return
 		}
 		last = key
-		s.items.Set(key, item)
+		load.add(key, item)
 		s.state.bytes += len(key) + len(item.Value)
 		s.sum += item.hash(keyHash(key))
 	}
