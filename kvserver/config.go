@@ -35,8 +35,8 @@ type Config struct {
 	MaxConnectionsPerIP int
 
 	// MaxInFlight bounds the puts and appends that are being served, and
-	// separately the reads; a quarter of it bounds the deletes. As many more may
-	// wait a moment; what is beyond that is refused as overloaded. 4096.
+	// separately the reads; a quarter of it bounds the deletes. What finds no room
+	// waits for it up to some seconds and is then refused as overloaded. 4096.
 	MaxInFlight int
 	// MaxInFlightBytes bounds the bodies of the writes that are being served. As
 	// much again may be held of those that wait or are still arriving. 48 MiB,

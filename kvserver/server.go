@@ -36,12 +36,12 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	most := int64(config.MaxInFlight)
+	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
 	s := &Server{
 		config:    config,
-		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: config.MaxInFlight},
-		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: config.MaxInFlight},
-		reads:     admission{maxCount: most, maxWaiting: config.MaxInFlight},
+		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: waiting},
+		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: waiting},
+		reads:     admission{maxCount: most, maxWaiting: waiting},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
