@@ -39,6 +39,7 @@ func (m *machine) applyLoop() {
 		m.waiting.finish(results)
 		clear(results)
 		m.applied.advance(m.store.AppliedIndex())
+		m.revision.advance(m.store.Revision())
 		if m.afterBatch != nil {
 			m.afterBatch()
 		}

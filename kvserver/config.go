@@ -23,11 +23,24 @@ type Config struct {
 	// must not block.
 	ClientAddr func(id string) string
 
-	// MaxInFlight bounds the writes that are being served, and separately the
-	// reads; beyond it requests are refused as overloaded. 4096.
+	// AllowedHosts are the names, beside those of loopback and all addresses, by
+	// which clients may reach this server; "*" stands for any. Requests to other
+	// names are refused, so that no page on the web can reach a server through a
+	// name of its own.
+	AllowedHosts []string
+	// MaxConnections bounds the connections of clients (see Server.Listener), of
+	// which some are kept for clients on this machine. 8192.
+	MaxConnections int
+	// MaxConnectionsPerIP bounds those from one address. 0: no bound.
+	MaxConnectionsPerIP int
+
+	// MaxInFlight bounds the puts and appends that are being served, and
+	// separately the reads; a quarter of it bounds the deletes. As many more may
+	// wait a moment; what is beyond that is refused as overloaded. 4096.
 	MaxInFlight int
-	// MaxInFlightBytes bounds the bodies of the writes that are being served.
-	// 64 MiB.
+	// MaxInFlightBytes bounds the bodies of the writes that are being served. As
+	// much again may be held of those that wait or are still arriving. 48 MiB,
+	// which leaves room in what a leader may hold uncommitted (64 MiB).
 	MaxInFlightBytes int64
 	// MaxValueBytes is the length of the longest value, at most
 	// api.MaxValueBytes. 1 MiB.
@@ -57,7 +70,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.MaxValueBytes = api.DefaultMaxValueBytes
 	}
 	if c.MaxInFlightBytes == 0 {
-		c.MaxInFlightBytes = max(64<<20, c.MaxValueBytes)
+		c.MaxInFlightBytes = max(48<<20, c.MaxValueBytes)
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 8192
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 10 * time.Second
@@ -77,6 +93,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
 	case c.MaxStoreBytes < 0:
 		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
+	case c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0:
+		return c, fmt.Errorf("kvserver: %d connections, %d from one address, cannot be", c.MaxConnections, c.MaxConnectionsPerIP)
 	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0:
 		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout and LeaderWait must be positive")
 	}

@@ -29,7 +29,9 @@ type machine struct {
 	clock   logClock
 	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
-	applied progress
+	// applied and revision are how far the store has come, in the log and in
+	// changes of its own.
+	applied, revision progress
 
 	// life is cancelled, with errStopping as its cause, by end and when the node
 	// stops.
@@ -48,6 +50,7 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.life, m.end = context.WithCancelCause(context.Background())
 	m.clock.observe(store.LogTime())
 	m.applied.advance(store.AppliedIndex())
+	m.revision.advance(store.Revision())
 	go m.applyLoop()
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"raftkv/kvserver/kv"
 )
@@ -14,10 +15,17 @@ type Server struct {
 	machine // every request ends with its life
 	config  Config
 
-	writes, reads admission
-	forwarder     *forwarder
-	handler       http.Handler
-	requests      atomic.Uint64 // counts requests, for their names
+	// writes are puts and appends. Deletes and reads have room of their own, so
+	// that writes cannot keep them out; patient are reads that wait for a
+	// revision, streams are lists that are being sent.
+	writes, deletes, reads, patient, streams admission
+
+	bodies    budget        // memory for the bodies of writes
+	bodyGrace time.Duration // see bodyTime
+	conns     *connections
+	forwarder *forwarder
+	handler   http.Handler
+	requests  atomic.Uint64 // counts requests, for their names
 }
 
 // New starts a server with an empty store, which applyCh fills from index 1.
@@ -27,14 +35,21 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	most := int64(config.MaxInFlight)
 	s := &Server{
 		config:    config,
-		writes:    admission{maxCount: int64(config.MaxInFlight), maxBytes: config.MaxInFlightBytes},
-		reads:     admission{maxCount: int64(config.MaxInFlight)},
+		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: config.MaxInFlight},
+		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: config.MaxInFlight},
+		reads:     admission{maxCount: most, maxWaiting: config.MaxInFlight},
+		patient:   admission{maxCount: most},
+		streams:   admission{maxCount: mostStreams},
+		bodies:    budget{most: 2 * config.MaxInFlightBytes},
+		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
 	}
+	s.conns = newConnections(s)
 	s.quota = uint64(config.MaxStoreBytes)
-	s.handler = newRouter(s)
+	s.handler = newGuard(s, newRouter(s))
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
 	return s, nil
 }

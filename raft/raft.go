@@ -7,8 +7,9 @@ import (
 	"raftkv/raft/node"
 )
 
-// Config, Status and Proposal are the node's; see there.
+// Config, Status and Proposal are the node's; see there. ID is the core's.
 type (
+	ID       = core.ID
 	Config   = node.Config
 	Status   = node.Status
 	Proposal = node.Proposal
