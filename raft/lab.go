@@ -54,7 +54,7 @@ const (
 	labTick           = 10 * time.Millisecond
 	labPromptTicks    = 3
 	labHeartbeatTicks = 25
-	labElectionTicks  = 40
+	labElectionTicks  = 38
 	// labGather lets commands that are started at the same moment travel together.
 	labGather = 500 * time.Microsecond
 	// labPatience is how long a leader believes that it leads without hearing from
