@@ -22,6 +22,8 @@ type machine struct {
 	// mu guards store: the applier holds it to apply a batch, readers share it.
 	mu    sync.RWMutex
 	store *kv.Store
+	// logBytes is the size of the log since the last snapshot; the applier's.
+	logBytes int64
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
