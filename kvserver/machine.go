@@ -22,6 +22,8 @@ type machine struct {
 	// mu guards store: the applier holds it to apply a batch, readers share it.
 	mu    sync.RWMutex
 	store *kv.Store
+	// logBytes is the size of the log since the last snapshot; the applier's.
+	logBytes int64
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
@@ -29,7 +31,9 @@ type machine struct {
 	clock   logClock
 	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
-	applied progress
+	// applied and revision are how far the store has come, in the log and in
+	// changes of its own.
+	applied, revision progress
 
 	// life is cancelled, with errStopping as its cause, by end and when the node
 	// stops.
@@ -48,6 +52,7 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.life, m.end = context.WithCancelCause(context.Background())
 	m.clock.observe(store.LogTime())
 	m.applied.advance(store.AppliedIndex())
+	m.revision.advance(store.Revision())
 	go m.applyLoop()
 }
 
