@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
@@ -49,19 +51,36 @@ func (v *service) applyNow(batch *core.Batch) {
 		if snapshot.Index <= v.store.AppliedIndex() {
 			w.fail("state machine", "%s was given a snapshot at %d and stands at %d", s.id, snapshot.Index, v.store.AppliedIndex())
 		}
-		w.counts.Installs++
-		v.restore(snapshot)
-		w.event(s.index, evInstalled, snapshot.Index)
+		v.install(snapshot)
 	}
 	for _, e := range batch.Entries {
 		v.applyEntry(e)
 	}
-	w.event(s.index, evApplied, batch.Last(), v.store.Revision())
+	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
 	v.clock.observe(v)
 	s.replica.Applied(batch.Last())
 	v.compact()
 	v.serveParked()
 	s.turn()
+}
+
+// install takes over the state of another server's snapshot, unless a newer one
+// came since and this one is gone: the newer one is what comes next.
+func (v *service) install(snapshot *core.Snapshot) {
+	s, w := v.s, v.s.w
+	if !w.options.Labs {
+		_, file, err := s.disk.wal.SnapshotFile(*snapshot)
+		if _, known := s.replica.Term(snapshot.Index); errors.Is(err, fs.ErrNotExist) && !known {
+			w.counts.InstallsGone++
+			return
+		}
+		if err == nil {
+			file.Close()
+		}
+	}
+	w.counts.Installs++
+	v.restore(snapshot)
+	w.event(s.index, evInstalled, snapshot.Index)
 }
 
 func (v *service) applyEntry(e core.Entry) {
@@ -112,9 +131,13 @@ func (v *service) compact() {
 	if every := w.options.SnapshotEvery; every == 0 || index-v.compacted < every || v.taking && w.serverDice.chance(0.9) {
 		return
 	}
+	term, known := s.replica.Term(index)
+	if !known {
+		return // a newer snapshot came from the leader
+	}
 	v.compacted, v.taking = index, true
 	life, view := s.life, v.store.Freeze()
-	snapshot := core.Snapshot{Index: index, Term: w.oracles.logs.committed[index-1].Term}
+	snapshot := core.Snapshot{Index: index, Term: term}
 	s.disk.begun = &unwritten{snapshot, view}
 	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
 		if !s.alive(life) {
