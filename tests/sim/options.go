@@ -127,8 +127,11 @@ func (o options) valid() error {
 		return fmt.Errorf("options: %d µs of faults, %d µs to rest, drift %d", o.Faulty, o.Calm, o.Drift)
 	}
 	for _, name := range o.Faults {
-		if _, known := faultNamed(name); !known {
+		switch k, known := faultNamed(name); {
+		case !known:
 			return fmt.Errorf("options: no fault is called %q", name)
+		case o.Servers < k.least || o.Labs && k.notLabs:
+			return fmt.Errorf("options: the fault %q does not happen to %d servers, or not to the labs'", name, o.Servers)
 		}
 	}
 	return nil

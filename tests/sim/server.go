@@ -157,8 +157,11 @@ func (s *server) resume() {
 	backlog := s.backlog
 	s.backlog = nil
 	s.w.event(s.index, evResumed, uint64(len(backlog)))
+	life := s.life
 	for _, do := range backlog {
-		do()
+		if s.alive(life) { // one of them may be its end
+			do()
+		}
 	}
 }
 
