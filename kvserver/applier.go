@@ -37,12 +37,11 @@ func (m *machine) applyLoop() {
 		batch = m.drain(batch)
 		var err error
 		results, err = m.applyBatch(batch, results[:0])
-		m.clock.observe(m.store.LogTime()) // only this goroutine changes the store
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)
 		m.waiting.finish(results)
 		clear(results)
-		m.applied.advance(m.store.AppliedIndex())
+		m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
 		m.revision.advance(m.store.Revision())
 		if err != nil {
 			if !m.stopping() {

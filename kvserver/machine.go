@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -28,7 +29,7 @@ type machine struct {
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
 	origin  uint64
-	clock   logClock
+	clock   lifeClock
 	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
 	// applied and revision are how far the store has come, in the log and in
@@ -50,7 +51,7 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.origin = drawOrigin()
 	m.applierDone = make(chan struct{})
 	m.life, m.end = context.WithCancelCause(context.Background())
-	m.clock.observe(store.LogTime())
+	m.clock = lifeClock{time.Now()}
 	m.applied.advance(store.AppliedIndex())
 	m.revision.advance(store.Revision())
 	go m.applyLoop()

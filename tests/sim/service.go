@@ -18,7 +18,7 @@ type service struct {
 	number    uint64                    // of the last request proposed in this life
 	waiting   map[kv.RequestID]*attempt // looked up, never walked
 	parked    []parkedRead
-	clock     logClock
+	begun     int64 // what the clock showed when this life began
 }
 
 // parkedRead is a read whose index has not been applied here yet.
@@ -29,7 +29,7 @@ type parkedRead struct {
 
 func (v *service) start(s *server, state core.State) {
 	*v = service{s: s, store: kv.New(), waiting: map[kv.RequestID]*attempt{}}
-	v.clock.observe(v)
+	v.begun = s.clock()
 	if state.Snapshot.Index > 0 {
 		v.restore(&state.Snapshot)
 	}
@@ -57,7 +57,6 @@ func (v *service) applyNow(batch *core.Batch) {
 		v.applyEntry(e)
 	}
 	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
-	v.clock.observe(v)
 	s.replica.Applied(batch.Last())
 	v.compact()
 	v.serveParked()
@@ -107,7 +106,6 @@ func (v *service) restore(snapshot *core.Snapshot) {
 	}
 	v.store = store
 	v.compacted = snapshot.Index
-	v.clock.observe(v)
 	w.oracles.restored(v.s)
 }
 
@@ -174,26 +172,12 @@ func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
 	return true
 }
 
-// logClock stamps commands with log time, as package kvserver does: it goes on
-// from the log time applied here by this server's own clock.
-type logClock struct {
-	time  uint64 // milliseconds
-	since int64
+// stamp is what a command proposed now carries: how long this life has lasted, by
+// the server's own clock.
+func (v *service) stamp() uint64 {
+	s := v.s
+	return 1 + uint64((s.clock()-v.begun)*max(1, s.w.options.TimeFactor)/millisecond)
 }
-
-func (c *logClock) now(s *server) uint64 {
-	local := (s.w.now - c.since) * (1000 + s.drift) / 1000
-	return c.time + uint64(local*max(1, s.w.options.TimeFactor)/millisecond)
-}
-
-func (c *logClock) observe(v *service) {
-	if t := v.store.LogTime(); c.since == 0 || t > c.now(v.s) {
-		c.time, c.since = t, v.s.w.now
-	}
-}
-
-// stamp is the log time that a command proposed now carries.
-func (v *service) stamp() uint64 { return v.clock.now(v.s) }
 
 func (v *service) serveParked() {
 	if len(v.parked) == 0 {
