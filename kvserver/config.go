@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,8 @@ type Config struct {
 
 	Consensus Consensus
 	ApplyCh   <-chan raft.ApplyMsg
+	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
+	Snapshot io.Reader
 	// ClientAddr gives the host:port where a node takes client requests, "" if
 	// that is not known. It is asked for the leader on each forwarded request and
 	// must not block.
@@ -32,6 +35,10 @@ type Config struct {
 	// MaxValueBytes is the length of the longest value, at most
 	// api.MaxValueBytes. 1 MiB.
 	MaxValueBytes int64
+	// SnapshotBytes is how long the log must have grown since the last snapshot
+	// before the next is taken; where the state is larger, as long as the state.
+	// 64 MiB.
+	SnapshotBytes int64
 	// RequestTimeout is the time for an answer once the request has been read.
 	// A write that has no result by then is answered as unknown. 10 s.
 	RequestTimeout time.Duration
@@ -55,6 +62,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxInFlightBytes == 0 {
 		c.MaxInFlightBytes = max(64<<20, c.MaxValueBytes)
 	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
+	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 10 * time.Second
 	}
@@ -71,8 +81,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: the longest value is %d bytes; choose 1 to %d", c.MaxValueBytes, api.MaxValueBytes)
 	case c.MaxInFlightBytes < c.MaxValueBytes:
 		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
-	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0:
-		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout and LeaderWait must be positive")
+	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0:
+		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait and SnapshotBytes must be positive")
 	}
 	return c, nil
 }

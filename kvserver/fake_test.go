@@ -55,6 +55,7 @@ func TestMain(m *testing.M) {
 // fakeLog is consensus as one node sees it: a log in memory that does what the
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type fakeLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 
 	mu        sync.Mutex

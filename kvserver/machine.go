@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -16,12 +17,16 @@ import (
 type machine struct {
 	consensus Consensus
 	applyCh   <-chan raft.ApplyMsg
-	// afterBatch, if not nil, is called by the applier after each batch.
+	// afterBatch, if not nil, is called by the applier after each batch, and when
+	// ticks yields, which may be nil.
 	afterBatch func()
+	ticks      <-chan time.Time
 
 	// mu guards store: the applier holds it to apply a batch, readers share it.
 	mu    sync.RWMutex
 	store *kv.Store
+	// logBytes is the size of the log since the last snapshot; the applier's.
+	logBytes int64
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.

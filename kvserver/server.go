@@ -2,9 +2,11 @@ package kvserver
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"raftkv/kvserver/kv"
 )
@@ -14,18 +16,26 @@ type Server struct {
 	machine // every request ends with its life
 	config  Config
 
+	snapshots     snapshotter
 	writes, reads admission
 	forwarder     *forwarder
 	handler       http.Handler
 	requests      atomic.Uint64 // counts requests, for their names
 }
 
-// New starts a server with an empty store, which applyCh fills from index 1.
-// Close ends it. An error says which setting cannot be.
+// New starts a server with the store in Config.Snapshot, which applyCh carries
+// on from the index behind it. Close ends it. An error says which setting cannot
+// be, or that the snapshot cannot be read.
 func New(config Config) (*Server, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	store := kv.New()
+	if config.Snapshot != nil {
+		if store, err = kv.Restore(config.Snapshot); err != nil {
+			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
+		}
 	}
 	s := &Server{
 		config:    config,
@@ -34,7 +44,8 @@ func New(config Config) (*Server, error) {
 		forwarder: newForwarder(config),
 	}
 	s.handler = newRouter(s)
-	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
+	s.machine.start(config.Consensus, config.ApplyCh, store)
 	return s, nil
 }
 
@@ -44,8 +55,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Close ends the server: requests that wait are answered (writes that were
 // under way as unknown), new ones are refused, and the applier ends, after which
-// applyCh is not read any more. It returns when the applier has ended. It does
-// not stop consensus; that may be stopped before or after.
+// applyCh is not read any more. It returns when the applier has ended. A
+// snapshot that is being written is given up soon after. It does not stop
+// consensus; that may be stopped before or after.
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
