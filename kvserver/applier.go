@@ -45,6 +45,7 @@ func (m *machine) applyLoop() {
 		m.waiting.finish(results)
 		clear(results)
 		m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
+		m.revision.advance(m.store.Revision())
 		if err != nil {
 			if !m.stopping() {
 				m.consensus.Fail(err)

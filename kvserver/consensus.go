@@ -17,6 +17,11 @@ type Consensus interface {
 	// once everything up to it is applied. It works on followers, too. After an
 	// error nothing is known and the read may be asked again.
 	ReadIndex(ctx context.Context) (uint64, error)
+	// Transfer hands leadership to another server, "" for the most fitting, and
+	// returns when this one leads no more. An error other than ErrNotLeader,
+	// ErrTransferring, ErrTransferFailed, ErrStopped and the context's says that
+	// the other cannot lead.
+	Transfer(ctx context.Context, to raft.ID) error
 	// Status is cheap enough for every request.
 	Status() *raft.Status
 	// WriteSnapshot makes durable what write writes as the state at index, and then

@@ -67,6 +67,8 @@ type fakeLog struct {
 	onPropose func(p *raft.Proposal)
 	// onRead, if set, answers ReadIndex.
 	onRead func(ctx context.Context) (uint64, error)
+	// onTransfer, if set, answers Transfer.
+	onTransfer func(ctx context.Context, to raft.ID) error
 }
 
 func newFakeLog(id string) *fakeLog {
@@ -96,6 +98,17 @@ func (f *fakeLog) ReadIndex(ctx context.Context) (uint64, error) {
 		return decide(ctx)
 	}
 	return index, nil
+}
+
+func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
+	f.mu.Lock()
+	decide := f.onTransfer
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(ctx, to)
+	}
+	f.setLeader(string(to))
+	return nil
 }
 
 func (f *fakeLog) Status() *raft.Status {
@@ -192,8 +205,9 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 	config := Config{
 		NodeID: string(log.status.ID), ClusterID: "c1", Build: "test",
 		Consensus: log, ApplyCh: log.applyCh,
-		ClientAddr: func(string) string { return "" },
-		Logger:     slog.New(slog.DiscardHandler),
+		ClientAddr:   func(string) string { return "" },
+		AllowedHosts: []string{"example.com", "kv"}, // what the tests' requests are addressed to
+		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&config)
@@ -209,10 +223,15 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		if n := len(s.waiting.byNumber); n != 0 {
 			t.Errorf("%d writes are still waiting at the end", n)
 		}
-		for name, a := range map[string]*admission{"writes": &s.writes, "reads": &s.reads} {
-			if count, bytes := a.count.Load(), a.bytes.Load(); count != 0 || bytes != 0 {
-				t.Errorf("%d %s with %d bytes are still admitted at the end", count, name, bytes)
+		for name, a := range map[string]*admission{
+			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
+		} {
+			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
+				t.Errorf("%+v of the %s are still there at the end", c, name)
 			}
+		}
+		if left := s.bodies.used.Load(); left != 0 {
+			t.Errorf("%d bytes of bodies are still held at the end", left)
 		}
 	})
 	return s
@@ -223,6 +242,7 @@ func serveHTTP(t *testing.T, s *Server) *httptest.Server {
 	t.Helper()
 	ts := httptest.NewUnstartedServer(nil)
 	ts.Config = NewHTTPServer(s.Handler())
+	ts.Listener = s.Listener(ts.Listener)
 	ts.Start()
 	t.Cleanup(ts.Close)
 	return ts
@@ -233,6 +253,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
+	asked  http.Header // of the request, where it is known
 }
 
 // ask gives one request to the handler, without a network.
@@ -251,7 +272,7 @@ func askCtx(ctx context.Context, s *Server, method, target, body string, header 
 	}
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
-	return answer{w.Code, w.Header(), w.Body.String()}
+	return answer{w.Code, w.Header(), w.Body.String(), r.Header}
 }
 
 // send gives one request to a server on the network.
@@ -279,7 +300,11 @@ func readAnswer(t *testing.T, response *http.Response) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(body)}
+	a := answer{status: response.StatusCode, header: response.Header, body: string(body)}
+	if response.Request != nil {
+		a.asked = response.Request.Header
+	}
+	return a
 }
 
 // wantProblem checks that an answer is a problem document with these
@@ -312,7 +337,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	if soon := status == 429 || status == 503; soon != (a.header.Get("Retry-After") != "") {
 		t.Errorf("status %d with Retry-After %q", status, a.header.Get("Retry-After"))
 	}
-	if p.Retryable && outcome == api.OutcomeUnknown {
+	if p.Retryable && outcome == api.OutcomeUnknown && a.asked.Get(api.HeaderIdempotencyKey) == "" {
 		t.Error("a write of unknown outcome is said to be safe to send again")
 	}
 	return p
@@ -339,6 +364,19 @@ func stateOf(s *Server) [32]byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.store.Hash()
+}
+
+// contentOf describes what a store holds, wherever in the log it stands.
+func contentOf(s *Server) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "revision %d", s.store.Revision())
+	s.store.Ascend("", "", func(key string, item kv.Item) bool {
+		fmt.Fprintf(&b, ", %q = %q (%d, %d)", key, item.Value, item.Revision, item.Version)
+		return true
+	})
+	return b.String()
 }
 
 // putCommand is a put that some other server proposed.

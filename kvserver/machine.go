@@ -31,8 +31,12 @@ type machine struct {
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
 	origin  uint64
+	clock   lifeClock
+	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
-	applied progress
+	// applied and revision are how far the store has come, in the log and in
+	// changes of its own.
+	applied, revision progress
 
 	// life is cancelled, with errStopping as its cause, by end and when the node
 	// stops.
@@ -49,7 +53,9 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.origin = drawOrigin()
 	m.applierDone = make(chan struct{})
 	m.life, m.end = context.WithCancelCause(context.Background())
+	m.clock = lifeClock{time.Now()}
 	m.applied.advance(store.AppliedIndex())
+	m.revision.advance(store.Revision())
 	go m.applyLoop()
 }
 

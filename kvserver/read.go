@@ -15,17 +15,14 @@ type reading struct {
 	revision uint64 // of the store
 }
 
-// readLinearizable reads a key so that every write answered before the call
-// shows. It works on any node.
-func (s *Server) readLinearizable(ctx context.Context, key string) (reading, error) {
+// awaitLinearizable waits until a read of the store would show every write that
+// was answered before the call. It works on any node.
+func (s *Server) awaitLinearizable(ctx context.Context) error {
 	index, err := s.readIndex(ctx)
 	if err != nil {
-		return reading{}, err
+		return err
 	}
-	if err := s.awaitApplied(ctx, index); err != nil {
-		return reading{}, err
-	}
-	return s.readLocal(key), nil
+	return s.awaitApplied(ctx, index)
 }
 
 // readLocal reads a key as this node has it.

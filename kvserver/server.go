@@ -16,11 +16,19 @@ type Server struct {
 	machine // every request ends with its life
 	config  Config
 
-	snapshots     snapshotter
-	writes, reads admission
-	forwarder     *forwarder
-	handler       http.Handler
-	requests      atomic.Uint64 // counts requests, for their names
+	// writes are puts and appends. Deletes and reads have room of their own, so
+	// that writes cannot keep them out; patient are reads that wait for a
+	// revision, streams are lists that are being sent.
+	writes, deletes, reads, patient, streams admission
+
+	bodies    budget        // memory for the bodies of writes
+	bodyGrace time.Duration // see bodyTime
+	conns     *connections
+	forwarder *forwarder
+	handler   http.Handler
+	requests  atomic.Uint64 // counts requests, for their names
+	clerks    clerks
+	snapshots snapshotter
 }
 
 // New starts a server with the store in Config.Snapshot, which applyCh carries
@@ -37,15 +45,25 @@ func New(config Config) (*Server, error) {
 			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
 		}
 	}
+	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
 	s := &Server{
 		config:    config,
-		writes:    admission{maxCount: int64(config.MaxInFlight), maxBytes: config.MaxInFlightBytes},
-		reads:     admission{maxCount: int64(config.MaxInFlight)},
+		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: waiting},
+		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: waiting},
+		reads:     admission{maxCount: most, maxWaiting: waiting},
+		patient:   admission{maxCount: most},
+		streams:   admission{maxCount: mostStreams},
+		bodies:    budget{most: 2 * config.MaxInFlightBytes},
+		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
 	}
-	s.handler = newRouter(s)
+	s.conns = newConnections(s)
+	s.clerks.init(config)
+	s.quota = uint64(config.MaxStoreBytes)
+	s.handler = newGuard(s, newRouter(s))
 	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
 	s.machine.start(config.Consensus, config.ApplyCh, store)
+	s.clerks.work.Go(s.watchClerks)
 	return s, nil
 }
 
@@ -61,6 +79,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	s.closeClerks()
 	s.forwarder.close()
 }
 

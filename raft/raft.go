@@ -8,8 +8,9 @@ import (
 	"raftkv/raft/node"
 )
 
-// Config, Status, Observer and Proposal are the node's; see there.
+// Config, Status, Observer and Proposal are the node's; see there. ID is the core's.
 type (
+	ID       = core.ID
 	Config   = node.Config
 	Status   = node.Status
 	Observer = node.Observer

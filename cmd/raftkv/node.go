@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -31,11 +32,20 @@ type nodeConfig struct {
 	// HTTP and Peer are where clients and peers connect. They belong to the node
 	// from newNode on.
 	HTTP, Peer net.Listener
+	// Admin is where the operator connects; nil: nowhere. It belongs to the node
+	// likewise.
+	Admin net.Listener
+	// AllowedHosts are names of this node beside the ones it knows itself.
+	AllowedHosts []string
 
-	MaxValueBytes   int64
-	RequestTimeout  time.Duration
-	ElectionTimeout time.Duration
-	Logger          *slog.Logger
+	MaxInFlight         int
+	MaxConnections      int
+	MaxConnectionsPerIP int
+	MaxValueBytes       int64
+	RequestTimeout      time.Duration
+	ElectionTimeout     time.Duration
+	Logger              *slog.Logger
+	LogLevel            *slog.LevelVar // of Logger, for the admin port
 }
 
 // The node's clock, in ticks. An election timeout is drawn between one and two
@@ -73,7 +83,8 @@ type node struct {
 	raft      *raft.Raft
 	service   *kvserver.Server
 	clients   *clientPort
-	failures  chan error // room for all that may come
+	admin     *http.Server // nil: there is no admin port
+	failures  chan error   // room for all that may come
 }
 
 // newNode opens the data directory and makes sure that it is this node's. It
@@ -84,12 +95,15 @@ func newNode(c nodeConfig) (*node, error) {
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
-			ClientAddr: reachableAddress(c.HTTP.Addr(), c.Members[c.ID]), Logger: c.Logger,
+			ClientAddr: n.clientAddress(), Logger: c.Logger,
 		})
 	}
 	if err != nil {
 		if n.wal != nil {
 			err = errors.Join(err, n.wal.Close())
+		}
+		if c.Admin != nil {
+			c.Admin.Close()
 		}
 		return nil, errors.Join(err, c.HTTP.Close(), c.Peer.Close())
 	}
@@ -136,6 +150,9 @@ func (n *node) start() error {
 		Consensus: n.raft, ApplyCh: chosen,
 		ClientAddr:    func(id string) string { return n.transport.ClientAddr(core.ID(id)) },
 		MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
+		MaxInFlight:    c.MaxInFlight,
+		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
 		Logger: n.logger,
 	})
 	if err != nil {
@@ -144,11 +161,33 @@ func (n *node) start() error {
 	n.transport.Start(n.raft)
 	server := kvserver.NewHTTPServer(n.service.Handler())
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
-	n.clients = newClientPort(server, c.HTTP)
+	n.clients = newClientPort(server, n.service.Listener(c.HTTP))
 	go n.serveHTTP()
+	n.startAdmin()
 	go n.watch()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
+}
+
+// clientAddress is where the other nodes send clients' requests for this one.
+func (n *node) clientAddress() string {
+	return reachableAddress(n.config.HTTP.Addr(), n.config.Members[n.config.ID])
+}
+
+// startAdmin serves the admin port, if there is one. The node does without it
+// if it fails.
+func (n *node) startAdmin() {
+	if n.config.Admin == nil {
+		return
+	}
+	n.admin = kvserver.NewAdminServer(n.service.AdminHandler(n.config.LogLevel))
+	n.admin.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
+	go func() {
+		if err := n.admin.Serve(n.config.Admin); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.logger.Error("the admin port failed", "address", n.config.Admin.Addr().String(), "error", err)
+		}
+	}()
+	n.logger.Info("serving the operator", "admin", n.config.Admin.Addr().String())
 }
 
 func (n *node) raftConfig() raft.Config {
@@ -217,9 +256,15 @@ func (n *node) handOver() {
 	}
 }
 
-// drain lets the requests under way finish.
+// drain lets the requests under way finish, those of HTTP and those of Clerks,
+// whose connections the HTTP server has let go of.
 func (n *node) drain() {
-	if !n.clients.drain(drainLimit) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	n.stopListening()
+	clerks := make(chan bool, 1)
+	go func() { clerks <- n.service.DrainClerks(ctx) }()
+	if http := n.clients.drain(drainLimit); !<-clerks || !http {
 		n.logger.Warn("some requests did not finish in time; they are ended", "waited", drainLimit)
 	}
 }
@@ -246,6 +291,9 @@ func (n *node) close() error {
 	}
 	err := n.transport.Close()
 	n.config.HTTP.Close()
+	if n.admin != nil {
+		n.admin.Close()
+	}
 	select {
 	case walErr := <-stopped:
 		return errors.Join(err, walErr)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,6 +34,11 @@ type serveSettings struct {
 	requestTimeout  time.Duration
 	electionTimeout time.Duration
 	logLevel        string
+	allowedHosts    string
+	adminAddr       string
+	maxInFlight     int64
+	maxConnections  int64
+	maxPerIP        int64
 }
 
 const (
@@ -40,6 +46,8 @@ const (
 	defaultClusterID       = "raftkv"
 	defaultRequestTimeout  = 10 * time.Second
 	defaultElectionTimeout = 300 * time.Millisecond
+	defaultMaxInFlight     = 4096
+	defaultMaxConnections  = 8192
 )
 
 // mostValueBytes is the longest value that can be configured: its command must
@@ -51,6 +59,7 @@ func (s *serveSettings) table() []setting {
 	*s = serveSettings{
 		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info",
+		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
 	return []setting{
 		{"id", "name of this node, one of those in --cluster", &s.id},
@@ -62,6 +71,11 @@ func (s *serveSettings) table() []setting {
 		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", mostValueBytes), &s.maxValueBytes},
 		{"request-timeout", "time for a client's request", &s.requestTimeout},
 		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
+		{"allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts},
+		{"max-in-flight", "writes served at one time, and likewise reads; as many more may wait a moment", &s.maxInFlight},
+		{"max-connections", "connections of clients at one time", &s.maxConnections},
+		{"max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP},
+		{"admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr},
 		{"log-level", "debug, info, warn or error", &s.logLevel},
 		{configSetting, "TOML file with settings", &s.config},
 	}
@@ -127,7 +141,27 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	if config.Peer, err = listen("peers", "--peer", s.peer); err != nil {
 		return errors.Join(err, config.HTTP.Close())
 	}
+	if config.Admin, err = s.listenForOperator(); err != nil {
+		return errors.Join(err, config.HTTP.Close(), config.Peer.Close())
+	}
 	return runNode(ctx, endOfSignals, config)
+}
+
+// listenForOperator opens the admin port, if there is to be one. It has no
+// authentication, so it must be on this machine.
+func (s *serveSettings) listenForOperator() (net.Listener, error) {
+	if s.adminAddr == "" {
+		return nil, nil
+	}
+	l, err := listen("the operator", "--admin-addr", s.adminAddr)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		l.Close()
+		return nil, fmt.Errorf("--admin-addr is %s; it must be a loopback address such as 127.0.0.1:8801, because whoever reaches it is served", s.adminAddr)
+	}
+	return l, nil
 }
 
 // runNode runs a node until ctx ends, and then ends it in order, or until it
@@ -161,7 +195,7 @@ func runNode(ctx context.Context, ending func(), config nodeConfig) error {
 // nodeConfig checks the settings and makes a node's configuration of them, all
 // but the listeners.
 func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
-	logger, _, err := newLogger(stderr, s.logLevel)
+	logger, level, err := newLogger(stderr, s.logLevel)
 	if err != nil {
 		return nodeConfig{}, err
 	}
@@ -192,14 +226,31 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
 	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
 		return nodeConfig{}, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
+	case s.maxInFlight < 1 || s.maxInFlight > 1<<20:
+		return nodeConfig{}, fmt.Errorf("--max-in-flight is %d; choose 1 to %d", s.maxInFlight, 1<<20)
+	case s.maxConnections < 1 || s.maxConnections > 1<<20 || s.maxPerIP < 0 || s.maxPerIP > 1<<20:
+		return nodeConfig{}, fmt.Errorf("--max-connections is %d and --max-connections-per-ip %d; choose 1 to %d, and 0 to %d", s.maxConnections, s.maxPerIP, 1<<20, 1<<20)
 	case s.electionTimeout < 60*time.Millisecond || s.electionTimeout > time.Minute:
 		return nodeConfig{}, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
 	}
 	return nodeConfig{
 		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir,
 		MaxValueBytes: s.maxValueBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
-		Logger: logger,
+		// What the user calls this node by is its name.
+		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
+		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
+		Logger: logger, LogLevel: level,
 	}, nil
+}
+
+// listOf splits "a, b".
+func listOf(text string) (list []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 // listen opens a port. what and flag are for the sentence if it cannot.

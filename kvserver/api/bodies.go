@@ -40,12 +40,33 @@ type Appended struct {
 	Length uint64 `json:"length"` // of the value now, in bytes
 }
 
-// Value is the answer to a GET that accepts JSON.
+// Value is the answer to a GET that accepts JSON, an item of a Page, and a line
+// of a list that is streamed.
 type Value struct {
 	KeyName
-	Value    []byte `json:"value"` // base64
+	Value    []byte `json:"value,omitzero"` // base64; left out where only keys were asked for
 	Revision uint64 `json:"revision"`
 	Version  uint64 `json:"version"`
+}
+
+// Page is the answer to GET /v1/kv: items in the order of the bytes of their
+// keys.
+type Page struct {
+	Items    []Value `json:"items"`
+	Revision uint64  `json:"revision"` // of the store, when it looked like this
+	// Next is the path and query of the next page; "" if this is the last.
+	Next string `json:"next,omitempty"`
+}
+
+// Transfer is the body of POST /v1/leader.
+type Transfer struct {
+	To string `json:"to"` // "": whoever is most fit
+}
+
+// Leader is the answer to POST /v1/leader.
+type Leader struct {
+	Leader string `json:"leader"`
+	Term   uint64 `json:"term"`
 }
 
 // Status is the answer to GET /v1/status: one node's view of itself and, on a
@@ -61,6 +82,8 @@ type Status struct {
 	Log     Log    `json:"log"`
 	Peers   []Peer `json:"peers,omitempty"`
 	Store   Store  `json:"store"`
+	Load    Load   `json:"load"`
+	Limits  Limits `json:"limits"`
 	Build   string `json:"build"`
 }
 
@@ -87,4 +110,40 @@ type Store struct {
 	Bytes    int    `json:"bytes"` // of keys and values
 	Revision uint64 `json:"revision"`
 	Sessions int    `json:"sessions"`
+	// IdempotencyRecords is how many requests with an idempotency key are
+	// remembered.
+	IdempotencyRecords int `json:"idempotency_records"`
+}
+
+// Load is what a node is doing at the moment.
+type Load struct {
+	Writes  Lane `json:"writes"` // puts and appends
+	Deletes Lane `json:"deletes"`
+	Reads   Lane `json:"reads"`
+	// ApplyLag is how many committed entries the store is behind the log.
+	ApplyLag    uint64      `json:"apply_lag"`
+	Connections Connections `json:"connections"`
+}
+
+// Lane is the requests of one kind.
+type Lane struct {
+	InFlight  int64   `json:"in_flight"`
+	Limit     int64   `json:"limit"` // how many may be in flight at the present pace
+	Waiting   int     `json:"waiting"`
+	PerSecond float64 `json:"per_second"` // that ended, over the last second
+}
+
+// Connections are those of clients.
+type Connections struct {
+	Open    int    `json:"open"`
+	Evicted uint64 `json:"evicted"` // closed to make room for others, since the start
+	Refused uint64 `json:"refused"` // for want of room, since the start
+}
+
+// Limits are a node's settings that clients may want to know.
+type Limits struct {
+	ValueBytes         int64 `json:"value_bytes"`
+	IdempotencySeconds int64 `json:"idempotency_seconds"`
+	IdempotencyRecords int   `json:"idempotency_records"`
+	Connections        int   `json:"connections"`
 }

@@ -14,6 +14,11 @@ func (r *Raft) Compact(snapshot Snapshot) {
 		snapshot.Term = term
 	}
 	assert(snapshot.Term != 0, "no term known for a snapshot at %d", snapshot.Index)
+	if r.dirty.replaced {
+		// The snapshot that replaced the log never got to the disk, so this one
+		// replaces it: entries between the two would stand there behind a gap.
+		r.dirty.from = max(r.dirty.from, snapshot.Index+1)
+	}
 	r.replaceSnapshot(snapshot)
 	r.forget()
 }
@@ -86,6 +91,7 @@ func (r *Raft) replaceLog(s Snapshot) {
 	r.durable = min(r.durable, r.commitIndex)
 	r.replaceSnapshot(s)
 	r.log = newLog(s, nil)
+	r.dirty.replaced = true
 	r.dirty.from = s.Index + 1
 	r.commitIndex = s.Index
 }

@@ -52,6 +52,10 @@ type Config struct {
 	// TickInterval is the length of a tick. A loop that was held up drops the
 	// ticks it missed.
 	TickInterval time.Duration
+	// Gather is how long the first proposal of a batch waits for more, so that
+	// proposals made at the same moment share their messages and their write. 0:
+	// not at all; then a batch is what came while the loop was busy.
+	Gather time.Duration
 	// Observer, if not nil, hears what the node does.
 	Observer Observer
 }
@@ -193,6 +197,7 @@ func (n *Node) loop() {
 	defer ticker.Stop()
 	defer n.finish()
 	var events []event
+	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
 		select {
 		case <-n.stop:
@@ -202,10 +207,15 @@ func (n *Node) loop() {
 			n.flush()
 			n.publish()
 			continue
+		case <-gathered:
+			gathered = nil
 		case <-n.inbox.bell:
 		}
 		events = n.inbox.take(events)
 		for i := range events {
+			if events[i].kind == eventPropose && gathered == nil && n.config.Gather > 0 {
+				gathered = time.After(n.config.Gather)
+			}
 			n.handle(&events[i])
 			events[i] = event{}
 		}
@@ -215,7 +225,11 @@ func (n *Node) loop() {
 			return
 		default:
 		}
-		n.flush()
+		if gathered == nil {
+			n.flush()
+		} else {
+			n.announce()
+		}
 	}
 }
 
@@ -231,13 +245,7 @@ func (n *Node) flush() {
 	if work.Apply != nil {
 		n.batches <- work.Apply
 	}
-	if n.stale() {
-		before := n.Status()
-		n.publish()
-		if n.config.Observer != nil {
-			n.config.Observer.Changed(before, n.Status())
-		}
-	}
+	n.announce()
 	if n.config.Observer != nil {
 		n.observeCommit()
 	}

@@ -1,0 +1,134 @@
+package system
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// example is one command of a document and the output that the document shows.
+type example struct {
+	line    int
+	command string
+	output  []string
+}
+
+// examplesOf returns the commands of a document's indented blocks: the lines
+// that begin with "$ ", each with what stands below it.
+func examplesOf(document string) (all []example) {
+	var last *example
+	for i, line := range strings.Split(document, "\n") {
+		text, isCode := strings.CutPrefix(line, "    ")
+		switch command, isCommand := strings.CutPrefix(text, "$ "); {
+		case isCode && isCommand:
+			all = append(all, example{line: i + 1, command: command})
+			last = &all[len(all)-1]
+		case isCode && last != nil:
+			last.output = append(last.output, text)
+		case line != "":
+			last = nil
+		}
+	}
+	return all
+}
+
+// matches reports whether an output is what a document shows. "…" stands for
+// any text, alone on a line for any lines; empty lines of the output need not be
+// shown.
+func matches(shown []string, output string) bool {
+	pattern := `(?s)\A`
+	for _, line := range shown {
+		if strings.TrimSpace(line) == "…" {
+			pattern += `(?:[^\n]*\n)*?`
+			continue
+		}
+		pattern += `\n*` + strings.ReplaceAll(regexp.QuoteMeta(line), "…", `[^\n]*`) + `\n`
+	}
+	output = strings.ReplaceAll(output, "\r\n", "\n")
+	if output != "" && !strings.HasSuffix(output, "\n") {
+		output += "\n"
+	}
+	return regexp.MustCompile(pattern + `\n*\z`).MatchString(output)
+}
+
+// Goal: every line of curl in the documents does what the document shows.
+// Method: each document's commands are run in a shell, in order, against a
+// cluster of its own that begins empty.
+func TestDocumentsShowWhatHappens(t *testing.T) {
+	for _, name := range []string{"README.md", "docs/http.md"} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			document, err := os.ReadFile(filepath.Join("..", "..", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			port := devPort(t, 3)
+			dev(t, filepath.Join(t.TempDir(), "data"), port, 3)
+			examples := examplesOf(string(document))
+			if len(examples) < 3 {
+				t.Fatalf("%s has only %d examples", name, len(examples))
+			}
+			for _, e := range examples {
+				command := e.command
+				for i := range 3 {
+					command = strings.ReplaceAll(command, fmt.Sprintf("localhost:%d", 8701+i), fmt.Sprintf("localhost:%d", port+i))
+				}
+				shell := exec.Command("bash", "-c", command)
+				shell.Dir = t.TempDir()
+				shell.Env = append(cleanEnvironment(), "no_proxy=*")
+				output, err := shell.Output()
+				if err != nil {
+					t.Errorf("%s:%d: %s: %v", name, e.line, e.command, err)
+				}
+				if !matches(e.output, string(output)) {
+					t.Errorf("%s:%d: %s\nprints\n%s\nand not\n%s", name, e.line, e.command, output, strings.Join(e.output, "\n"))
+				}
+			}
+			t.Logf("%d examples", len(examples))
+		})
+	}
+}
+
+// Goal: the script of docs/http.md shows what the page says it does: a write
+// that is sent again after the leader died is there once.
+// Method: run it, on ports of its own; its output must be the one on the page.
+func TestTheExactlyOnceScript(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "http.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, found := strings.Cut(string(document), "and prints:\n\n")
+	if !found {
+		t.Fatal("docs/http.md does not say what the script prints")
+	}
+	shown, _, _ = strings.Cut(shown, "\n\n")
+	var lines []string
+	for line := range strings.Lines(shown) {
+		lines = append(lines, strings.TrimSuffix(strings.TrimPrefix(line, "    "), "\n"))
+	}
+	path, err := filepath.Abs(filepath.Join("..", "..", "docs", "examples", "exactly-once.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := exec.Command("bash", path)
+	script.Dir = t.TempDir()
+	script.Env = append(cleanEnvironment(), "RAFTKV="+program, fmt.Sprintf("PORT=%d", devPort(t, 6)), "no_proxy=*")
+	output, err := script.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	// Now and then the leader takes the append with it; then the script says so
+	// and goes on until it had what it wants to show.
+	last := string(output)
+	if i := strings.LastIndex(last, "once more.\n"); i >= 0 {
+		last = last[i+len("once more.\n"):]
+		lines = lines[:len(lines)-3] // the numbers are others then
+		last = last[:strings.LastIndex(last, `{"key"`)]
+	}
+	if !matches(lines, last) {
+		t.Errorf("it prints\n%s\nand not\n%s", output, strings.Join(lines, "\n"))
+	}
+}
