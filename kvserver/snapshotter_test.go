@@ -187,11 +187,11 @@ func TestASnapshotThatIsWantedIsTaken(t *testing.T) {
 // Method: close the server while the disk holds the snapshot up.
 func TestClosingGivesUpASnapshot(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 100_000 })
+		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 500_000 })
 		resume := make(chan struct{})
 		log.change(func(f *fakeSnapshots) { f.pause = func() { <-resume } })
-		for i := range 3000 { // more than the writer's buffer
-			ask(s, "PUT", fmt.Sprintf("/v1/kv/%d", i), "v")
+		for i := range 2000 { // more than the writer's buffer
+			ask(s, "PUT", fmt.Sprintf("/v1/kv/%d", i), strings.Repeat("v", 300))
 		}
 		s.Close()
 		close(resume)
