@@ -82,6 +82,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 		index := uint64(msg.CommandIndex)
 		if !msg.CommandValid {
 			m.store.Advance(index)
+			m.marks.note(m.store)
 			continue
 		}
 		command, ok := msg.Command.([]byte)
@@ -91,6 +92,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 		if r := m.store.Apply(index, command); r.ID.Origin == m.origin {
 			results = append(results, r)
 		}
+		m.marks.note(m.store)
 	}
 	return results
 }
@@ -112,5 +114,5 @@ func (m *machine) install(msg raft.ApplyMsg) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.store = store
+	m.store, m.marks = store, new(marks)
 }

@@ -13,6 +13,10 @@ import (
 func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
+	// The fence closes before it ends what waits, so one of the two is seen.
+	if err := m.sound(); err != nil {
+		return kv.Result{}, err
+	}
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
 	c.Time = m.clock.now()
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend {

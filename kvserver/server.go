@@ -22,6 +22,8 @@ type Server struct {
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
+	integrity integrity
+	watched   chan struct{} // closed when the integrity is watched no more
 	conns     *connections
 	forwarder *forwarder
 	handler   http.Handler
@@ -51,6 +53,8 @@ func New(config Config) (*Server, error) {
 	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newGuard(s, newRouter(s))
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	s.watched = make(chan struct{})
+	go s.watchIntegrity()
 	return s, nil
 }
 
@@ -65,6 +69,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	<-s.watched
 	s.forwarder.close()
 }
 

@@ -62,6 +62,15 @@ func (ws *waiters) fail(number uint64, err error) {
 	ws.endLocked(number, ending{err: err})
 }
 
+// failAll ends all writes that wait.
+func (ws *waiters) failAll(err error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for number := range ws.byNumber { // any order will do
+		ws.endLocked(number, ending{err: err})
+	}
+}
+
 func (ws *waiters) endLocked(number uint64, e ending) {
 	if w, ok := ws.byNumber[number]; ok {
 		delete(ws.byNumber, number)

@@ -42,6 +42,7 @@ type nodeConfig struct {
 	MaxConnections      int
 	MaxConnectionsPerIP int
 	MaxValueBytes       int64
+	MaxStoreBytes       int64 // 0: no limit
 	RequestTimeout      time.Duration
 	ElectionTimeout     time.Duration
 	Logger              *slog.Logger
@@ -148,8 +149,9 @@ func (n *node) start() error {
 	n.service, err = kvserver.New(kvserver.Config{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: buildVersion(),
 		Consensus: n.raft, ApplyCh: chosen,
+		Peers:         names(c.Members.others(c.ID).ids()),
 		ClientAddr:    func(id string) string { return n.transport.ClientAddr(core.ID(id)) },
-		MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, RequestTimeout: c.RequestTimeout,
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
