@@ -41,7 +41,8 @@ func (s *Server) fence(format string, args ...any) {
 	if !s.closed.reason.CompareAndSwap(nil, &reason) {
 		return
 	}
-	s.waiting.failAll(fail(errLeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen"))
+	unknown := fail(errLeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen")
+	s.waiting.failWhere(func(*waiter) error { return unknown })
 	s.config.Logger.Error("this node stops serving: "+reason,
 		"what to do", "stop it, move its data directory away and start it again with --rejoin: it gets its state from the others; keep the old directory for whoever looks into the cause")
 	s.stepDown()

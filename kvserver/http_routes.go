@@ -59,6 +59,7 @@ func routeTable() []route {
 		{Route{"POST", "/v1/kv/{key}", append([]string{"op"}, writes...), onWrites, afterAppend}, (*Server).servePost},
 		{Route{"DELETE", "/v1/kv/{key}", writes, onWrites, afterDelete}, (*Server).serveDelete},
 		{Route{"GET", "/v1/kv", lists, []string{"Accept"}, afterList}, (*Server).serveList},
+		{Route{"GET", "/v1/clerk", nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Server).serveClerk},
 		{Route{"GET", "/v1/status", nil, nil, []int{200, 400, 500}}, (*Server).serveStatus},
 		{Route{"GET", "/v1/integrity", []string{"at"}, nil, []int{200, 400, 500}}, (*Server).serveDigest},
 		{Route{"POST", "/v1/leader", nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Server).serveTransfer},

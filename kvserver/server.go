@@ -28,6 +28,7 @@ type Server struct {
 	forwarder *forwarder
 	handler   http.Handler
 	requests  atomic.Uint64 // counts requests, for their names
+	clerks    clerks
 }
 
 // New starts a server with an empty store, which applyCh fills from index 1.
@@ -50,11 +51,13 @@ func New(config Config) (*Server, error) {
 		forwarder: newForwarder(config),
 	}
 	s.conns = newConnections(s)
+	s.clerks.init(config)
 	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newGuard(s, newRouter(s))
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
 	s.watched = make(chan struct{})
 	go s.watchIntegrity()
+	s.clerks.work.Go(s.watchClerks)
 	return s, nil
 }
 
@@ -70,6 +73,7 @@ func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
 	<-s.watched
+	s.closeClerks()
 	s.forwarder.close()
 }
 

@@ -258,9 +258,15 @@ func (n *node) handOver() {
 	}
 }
 
-// drain lets the requests under way finish.
+// drain lets the requests under way finish, those of HTTP and those of Clerks,
+// whose connections the HTTP server has let go of.
 func (n *node) drain() {
-	if !n.clients.drain(drainLimit) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	n.stopListening()
+	clerks := make(chan bool, 1)
+	go func() { clerks <- n.service.DrainClerks(ctx) }()
+	if http := n.clients.drain(drainLimit); !<-clerks || !http {
 		n.logger.Warn("some requests did not finish in time; they are ended", "waited", drainLimit)
 	}
 }

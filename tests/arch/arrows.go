@@ -22,12 +22,18 @@ var arrows = map[string][]string{
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
 	"kvserver/api":  {},
-	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api"},
-	"client":        {"kvserver/api"},
+	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/clerkwire", "client"},
+	"client":        {"kvserver/api", "kvserver/clerkwire"},
+
+	"internal/msgpack":   {},
+	"kvserver/clerkwire": {"internal/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
-		"kvserver", "kvserver/api", "client",
+		"kvserver", "kvserver/api", "client", "bench", "verify",
 	},
+	"bench":  {"client", "kvserver/api"},
+	"verify": {"client"},
+
 	"labrpc/labgob": {},
 	"labrpc":        {"labrpc/labgob"},
 }
@@ -43,11 +49,13 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
 	"github.com/gorilla/mux":             {"kvserver"},
-	"github.com/hashicorp/go-msgpack/v2": {"raft/wire"},
+	"github.com/hashicorp/go-msgpack/v2": {"raft/wire", "internal/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":           {"kvserver/kv"},
 	"github.com/spf13/cobra":             {"cmd/raftkv"},
 	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":  {"tests/lab"},
+	"github.com/anishathalye/porcupine":  {"tests/lab", "verify"},
+	"github.com/schollz/progressbar/v3":  {"cmd/raftkv"},
+	"golang.org/x/term":                  {"cmd/raftkv"},
 }
 
 // CheckArrows holds the imports of this module's packages among each other to
