@@ -21,6 +21,9 @@ type Consensus interface {
 	// ErrTransferring, ErrTransferFailed, ErrStopped and the context's says that
 	// the other cannot lead.
 	Transfer(ctx context.Context, to raft.ID) error
+	// TermAt returns the term of an entry that was chosen. Errors come and go: the
+	// entry may be forgotten already.
+	TermAt(ctx context.Context, index uint64) (uint64, error)
 	// Status is cheap enough for every request.
 	Status() *raft.Status
 }

@@ -66,6 +66,8 @@ type fakeLog struct {
 	onPropose func(p *raft.Proposal)
 	// onRead, if set, answers ReadIndex.
 	onRead func(ctx context.Context) (uint64, error)
+	// onTermAt, if set, answers TermAt.
+	onTermAt func(index uint64) (uint64, error)
 	// onTransfer, if set, answers Transfer.
 	onTransfer func(ctx context.Context, to raft.ID) error
 }
@@ -108,6 +110,16 @@ func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
 	}
 	f.setLeader(string(to))
 	return nil
+}
+
+func (f *fakeLog) TermAt(_ context.Context, index uint64) (uint64, error) {
+	f.mu.Lock()
+	decide, term := f.onTermAt, f.status.Term
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(index)
+	}
+	return term, nil
 }
 
 func (f *fakeLog) Status() *raft.Status {
@@ -224,6 +236,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		}
 		for name, a := range map[string]*admission{
 			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
+			"backups": &s.backups,
 		} {
 			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
 				t.Errorf("%+v of the %s are still there at the end", c, name)

@@ -116,10 +116,11 @@ func newInstantLog() *instantLog {
 	return l
 }
 
-func (l *instantLog) Propose(p *raft.Proposal)                  { l.queue <- p }
-func (l *instantLog) ReadIndex(context.Context) (uint64, error) { return 0, nil }
-func (l *instantLog) Transfer(context.Context, raft.ID) error   { return nil }
-func (l *instantLog) Status() *raft.Status                      { return &l.status }
+func (l *instantLog) Propose(p *raft.Proposal)                       { l.queue <- p }
+func (l *instantLog) ReadIndex(context.Context) (uint64, error)      { return 0, nil }
+func (l *instantLog) Transfer(context.Context, raft.ID) error        { return nil }
+func (l *instantLog) TermAt(context.Context, uint64) (uint64, error) { return 1, nil }
+func (l *instantLog) Status() *raft.Status                           { return &l.status }
 
 // nowhere is a ResponseWriter that keeps nothing.
 type nowhere struct{ header http.Header }

@@ -17,8 +17,8 @@ type Server struct {
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent.
-	writes, deletes, reads, patient, streams admission
+	// revision, streams are lists that are being sent, backups the whole store.
+	writes, deletes, reads, patient, streams, backups admission
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
@@ -46,6 +46,7 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: most, maxWaiting: config.MaxInFlight},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
+		backups:   admission{maxCount: mostBackups},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),

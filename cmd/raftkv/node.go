@@ -136,7 +136,7 @@ func (n *node) openLog() error {
 	if known {
 		return nil
 	}
-	return writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), "Whose data this is. Written by raftkv, once.", want)
+	return writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), identityComment, want)
 }
 
 // start begins to take part in the cluster and to serve clients.
