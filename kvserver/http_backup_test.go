@@ -116,7 +116,7 @@ func TestABackupThatIsCutIsSeenToBe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, log := newServer(t, nil)
-			fill(t, s, log, 60, 1<<20) // more than all buffers on the way hold
+			fill(t, s, log, 60, 1<<20)         // more than all buffers on the way hold
 			before := name == "damaged memory" // afterwards it would be a data race
 			if before {
 				spoil(s)

@@ -58,10 +58,14 @@ func outcomeOf(a answer) api.Outcome {
 func fuzzServer(t *testing.T) *Server {
 	log := newFakeLog("n1")
 	s, err := New(Config{
-		NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
+		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
 		AllowedHosts: []string{"h", "kv"}, MaxValueBytes: 1000, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	log.deliver(nil)
+	if err := s.awaitApplied(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	return s
