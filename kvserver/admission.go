@@ -9,10 +9,11 @@ import (
 )
 
 // admission bounds the requests of one kind that are being served, and the
-// bytes they may hold. What finds no room waits a moment for it, in a queue that
-// is bounded, too; then it is refused, when nothing has happened yet. The wait
-// is short, but it keeps a client that asks again at once from turning its
-// refusals into the server's main work.
+// bytes they may hold. What finds no room waits for it, in a queue that is
+// bounded, too; then it is refused, when nothing has happened yet. A refusal
+// costs nearly as much as a service, and there are clients that ask again at
+// once. So the wait is the longer the more wait: refusals never become the
+// server's main work.
 //
 // The room is as much as the requests of the last seconds would have left
 // within admissionDelay, so that a log that has become slow holds a short queue
@@ -35,16 +36,23 @@ type admission struct {
 const (
 	// admissionDelay is how long the requests in flight may take to be served
 	// at the pace that was measured.
-	admissionDelay = 500 * time.Millisecond
-	// admissionPatience is how long a request waits for room.
+	admissionDelay = 150 * time.Millisecond
+	// admissionPatience is how long a request waits for room while nothing is
+	// known of the pace; see patienceLocked.
 	admissionPatience = 500 * time.Millisecond
+	leastPatience     = 100 * time.Millisecond
+	mostPatience      = 3 * time.Second
+	// servedPerRefused is how many requests are to be served for each that is
+	// refused.
+	servedPerRefused = 4
 	// admissionFloor is room that is always there, however slow the log is.
-	admissionFloor = 256
+	admissionFloor = 1024
 )
 
 // entrant is a request that waits for room.
 type entrant struct {
 	bytes    int64
+	patience time.Duration
 	admitted chan struct{} // closed when it was let in
 }
 
@@ -82,7 +90,7 @@ func (a *admission) wait(ctx context.Context, bytes int64) bool {
 		return admitted
 	}
 	e := place.Value.(*entrant)
-	timer := time.NewTimer(admissionPatience)
+	timer := time.NewTimer(e.patience)
 	defer timer.Stop()
 	select {
 	case <-e.admitted:
@@ -111,7 +119,18 @@ func (a *admission) queue(bytes int64) (place *list.Element, admitted bool) {
 	case a.waiting.Len() >= a.maxWaiting:
 		return nil, false
 	}
-	return a.waiting.PushFront(&entrant{bytes: bytes, admitted: make(chan struct{})}), false
+	return a.waiting.PushFront(&entrant{bytes: bytes, patience: a.patienceLocked(), admitted: make(chan struct{})}), false
+}
+
+// patienceLocked is how long one more request is to wait for room: so long that
+// of all that wait no more are refused in a second than the pace allows.
+func (a *admission) patienceLocked() time.Duration {
+	best := a.pace.best(time.Now())
+	if best == 0 {
+		return admissionPatience
+	}
+	seconds := float64(a.waiting.Len()) * servedPerRefused / best
+	return min(max(time.Duration(seconds*float64(time.Second)), leastPatience), mostPatience)
 }
 
 // full reports whether a request would be refused without a wait.

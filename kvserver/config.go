@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,8 @@ type Config struct {
 
 	Consensus Consensus
 	ApplyCh   <-chan raft.ApplyMsg
+	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
+	Snapshot io.Reader
 	// ClientAddr gives the host:port where a node takes client requests, "" if
 	// that is not known. It is asked for the leader on each forwarded request and
 	// must not block.
@@ -41,8 +44,8 @@ type Config struct {
 	MaxConnectionsPerIP int
 
 	// MaxInFlight bounds the puts and appends that are being served, and
-	// separately the reads; a quarter of it bounds the deletes. As many more may
-	// wait a moment; what is beyond that is refused as overloaded. 4096.
+	// separately the reads; a quarter of it bounds the deletes. What finds no room
+	// waits for it up to some seconds and is then refused as overloaded. 4096.
 	MaxInFlight int
 	// MaxInFlightBytes bounds the bodies of the writes that are being served. As
 	// much again may be held of those that wait or are still arriving. 48 MiB,
@@ -55,6 +58,10 @@ type Config struct {
 	// hold: a write that would make it grow beyond is refused. 0: no limit. The
 	// leader's setting counts.
 	MaxStoreBytes int64
+	// SnapshotBytes is how long the log must have grown since the last snapshot
+	// before the next is taken; where the state is larger, as long as the state.
+	// 64 MiB.
+	SnapshotBytes int64
 	// RequestTimeout is the time for an answer once the request has been read.
 	// A write that has no result by then is answered as unknown. 10 s.
 	RequestTimeout time.Duration
@@ -81,6 +88,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxConnections == 0 {
 		c.MaxConnections = 8192
 	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
+	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 10 * time.Second
 	}
@@ -104,8 +114,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
 	case c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0:
 		return c, fmt.Errorf("kvserver: %d connections, %d from one address, cannot be", c.MaxConnections, c.MaxConnectionsPerIP)
-	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.IntegrityInterval < 0:
-		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait and IntegrityInterval must be positive")
+	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0 || c.IntegrityInterval < 0:
+		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait, SnapshotBytes and IntegrityInterval must be positive")
 	}
 	return c, nil
 }

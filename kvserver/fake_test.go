@@ -55,6 +55,7 @@ func TestMain(m *testing.M) {
 // fakeLog is consensus as one node sees it: a log in memory that does what the
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type fakeLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 
 	mu        sync.Mutex
@@ -112,14 +113,14 @@ func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
 	return nil
 }
 
-func (f *fakeLog) TermAt(_ context.Context, index uint64) (uint64, error) {
+func (f *fakeLog) TermAt(ctx context.Context, index uint64) (uint64, error) {
 	f.mu.Lock()
-	decide, term := f.onTermAt, f.status.Term
+	decide := f.onTermAt
 	f.mu.Unlock()
 	if decide != nil {
 		return decide(index)
 	}
-	return term, nil
+	return f.fakeSnapshots.TermAt(ctx, index)
 }
 
 func (f *fakeLog) Status() *raft.Status {

@@ -98,6 +98,7 @@ func FuzzKeyInPath(f *testing.F) {
 
 // instantLog chooses every proposal and keeps nothing, for benchmarks.
 type instantLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 	queue   chan *raft.Proposal
 	status  raft.Status

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,29 +131,75 @@ func TestRetryAfterIsMeasured(t *testing.T) {
 }
 
 // Goal: a slow log gets a short queue: no more is let in than it served of late
-// in half a second, down to a floor.
-// Method: a thousand requests a second end; then the limit must be five hundred.
+// within admissionDelay, down to a floor.
+// Method: twenty thousand requests a second end; then the limit must be what
+// admissionDelay holds of them; then ten a second.
 func TestTheRoomFollowsThePace(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a := admission{maxCount: 4096}
 		if got := a.crowd().limit; got != 4096 {
 			t.Errorf("before anything is known the limit is %d", got)
 		}
-		for range 1000 {
-			a.enter(0)
-			time.Sleep(time.Millisecond)
-			a.leave(0)
+		serve := func(n, each int, every time.Duration) {
+			for range n {
+				for range each {
+					a.enter(0)
+				}
+				time.Sleep(every)
+				for range each {
+					a.leave(0)
+				}
+			}
 		}
-		if got := a.crowd().limit; got < 490 || got > 510 {
-			t.Errorf("at 1000 a second the limit is %d", got)
+		serve(1000, 20, time.Millisecond)
+		if got, want := a.crowd().limit, int64(20_000*admissionDelay.Seconds()); got < want*98/100 || got > want*102/100 {
+			t.Errorf("at 20,000 a second the limit is %d, want %d", got, want)
 		}
-		for range 200 { // ten a second, for so long that the better times are forgotten
-			a.enter(0)
-			time.Sleep(100 * time.Millisecond)
-			a.leave(0)
-		}
+		serve(200, 1, 100*time.Millisecond) // for so long that the better times are forgotten
 		if got := a.crowd().limit; got != admissionFloor {
 			t.Errorf("at 10 a second the limit is %d", got)
+		}
+	})
+}
+
+// Goal: refusals stay few beside what is served, however many clients ask again
+// at once: the more wait, the longer they do.
+// Method: a log of a thousand writes a second, and fifteen hundred clients who
+// never wait by themselves, for ten seconds of virtual time.
+func TestRefusalsStayFewBesideWhatIsServed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a := admission{maxCount: 100, maxWaiting: 8192}
+		var served, refused int
+		var mu sync.Mutex
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		var all sync.WaitGroup
+		for range 1500 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					admitted := a.wait(ctx, 0)
+					if admitted {
+						time.Sleep(100 * time.Millisecond)
+						a.leave(0)
+					}
+					mu.Lock()
+					switch {
+					case admitted:
+						served++
+					case ctx.Err() == nil:
+						refused++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%d served, %d refused", served, refused)
+		if served < 9_500 || refused > served*6/10 || refused == 0 {
+			t.Errorf("%d served, %d refused", served, refused)
+		}
+		if c := a.crowd(); c.count != 0 || c.waiting != 0 {
+			t.Errorf("left behind: %+v", c)
 		}
 	})
 }

@@ -246,6 +246,21 @@ func TestABodyThatStallsIsRefused(t *testing.T) {
 	}
 }
 
+// Goal: the time for a request's body does not bound the time for its answer.
+// Method: a short grace, and a write that is held for longer; a read likewise.
+func TestTheTimeForABodyIsNotTheTimeForItsAnswer(t *testing.T) {
+	s, log := newServer(t, nil)
+	s.bodyGrace = 200 * time.Millisecond
+	held := log.held()
+	w := dialWire(t, serveHTTP(t, s).URL)
+	w.send("PUT /v1/kv/k HTTP/1.1\r\nHost: kv\r\nContent-Length: 1\r\n\r\nv")
+	p := <-held
+	time.Sleep(2 * s.bodyGrace)
+	log.deliver(p.Command)
+	wantStatus(t, w.receive("PUT"), 201)
+	wantStatus(t, w.ask("GET", "/v1/kv/k", ""), 200)
+}
+
 // Goal: several requests on one connection, sent without waiting, are answered
 // in order.
 // Method: pipelined raw requests.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -25,11 +26,13 @@ type machine struct {
 	marks *marks
 	// closed says whether the store may be shown and used.
 	closed fence
+	// logBytes is the size of the log since the last snapshot; the applier's.
+	logBytes int64
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
 	origin  uint64
-	clock   logClock
+	clock   lifeClock
 	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
 	// applied and revision are how far the store has come, in the log and in
@@ -51,7 +54,7 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.origin = drawOrigin()
 	m.applierDone = make(chan struct{})
 	m.life, m.end = context.WithCancelCause(context.Background())
-	m.clock.observe(store.LogTime())
+	m.clock = lifeClock{time.Now()}
 	m.applied.advance(store.AppliedIndex())
 	m.revision.advance(store.Revision())
 	go m.applyLoop()

@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -29,21 +30,29 @@ type Server struct {
 	handler   http.Handler
 	requests  atomic.Uint64 // counts requests, for their names
 	clerks    clerks
+	snapshots snapshotter
 }
 
-// New starts a server with an empty store, which applyCh fills from index 1.
-// Close ends it. An error says which setting cannot be.
+// New starts a server with the store in Config.Snapshot, which applyCh carries
+// on from the index behind it. Close ends it. An error says which setting cannot
+// be, or that the snapshot cannot be read.
 func New(config Config) (*Server, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	most := int64(config.MaxInFlight)
+	store := kv.New()
+	if config.Snapshot != nil {
+		if store, err = kv.Restore(config.Snapshot); err != nil {
+			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
+		}
+	}
+	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
 	s := &Server{
 		config:    config,
-		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: config.MaxInFlight},
-		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: config.MaxInFlight},
-		reads:     admission{maxCount: most, maxWaiting: config.MaxInFlight},
+		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: waiting},
+		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: waiting},
+		reads:     admission{maxCount: most, maxWaiting: waiting},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
 		backups:   admission{maxCount: mostBackups},
@@ -55,7 +64,8 @@ func New(config Config) (*Server, error) {
 	s.clerks.init(config)
 	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newGuard(s, newRouter(s))
-	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	s.afterBatch = s.snapshotIfDue
+	s.machine.start(config.Consensus, config.ApplyCh, store)
 	s.watched = make(chan struct{})
 	go s.watchIntegrity()
 	s.clerks.work.Go(s.watchClerks)
@@ -68,8 +78,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Close ends the server: requests that wait are answered (writes that were
 // under way as unknown), new ones are refused, and the applier ends, after which
-// applyCh is not read any more. It returns when the applier has ended. It does
-// not stop consensus; that may be stopped before or after.
+// applyCh is not read any more. It returns when the applier has ended. A
+// snapshot that is being written is given up soon after. It does not stop
+// consensus; that may be stopped before or after.
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone

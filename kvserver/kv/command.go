@@ -62,9 +62,9 @@ type Command struct {
 	Op      Op
 	ID      RequestID
 	Session SessionCall
-	// Time is the stamp of the server that proposed the command: log time as it
-	// knew it, in milliseconds. Log time, which only rises, is the greatest stamp
-	// so far.
+	// Time is what the clock of the server that proposed the command showed, in
+	// milliseconds since that server started, in the life that ID.Origin stands
+	// for; 0: it says nothing. See View.LogTime.
 	Time uint64
 	// MaxLength is the longest value, in bytes, that the proposing server lets
 	// an append make; 0 leaves only MaxValueBytes. It travels in the command

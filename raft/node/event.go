@@ -15,6 +15,7 @@ const (
 	eventSuspect                   // from
 	eventTransfer                  // from: to whom; done
 	eventCompact                   // snapshot
+	eventTerm                      // number: the index; read
 )
 
 // event is one thing that happened to the loop.
@@ -26,7 +27,7 @@ type event struct {
 	call     core.Call
 	reply    core.Reply
 	proposal *Proposal
-	read     func(index uint64, err error)
+	read     func(number uint64, err error)
 	number   uint64
 	done     func(error)
 	snapshot core.Snapshot
@@ -54,6 +55,8 @@ func (n *Node) handle(e *event) {
 		n.beginTransfer(e.from, e.done)
 	case eventCompact:
 		n.replica.Compact(e.snapshot)
+	case eventTerm:
+		e.read(n.termAt(e.number))
 	}
 }
 
@@ -62,7 +65,7 @@ func (e *event) drop() {
 	switch e.kind {
 	case eventPropose:
 		e.proposal.fail(ErrStopped)
-	case eventRead:
+	case eventRead, eventTerm:
 		e.read(0, ErrStopped)
 	case eventTransfer:
 		e.done(ErrStopped)

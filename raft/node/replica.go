@@ -65,6 +65,9 @@ func (r *Replica) Applied(index uint64) { r.raft.Applied(index) }
 // core.Raft.Compact.
 func (r *Replica) Compact(snapshot core.Snapshot) { r.raft.Compact(snapshot) }
 
+// Term returns the term of the entry at index; see core.Raft.Term.
+func (r *Replica) Term(index uint64) (uint64, bool) { return r.raft.Term(index) }
+
 // Transfer begins to hand leadership to another server; see core.Raft.Transfer.
 func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
 

@@ -53,7 +53,7 @@ var modules = map[string][]string{
 	"github.com/tidwall/btree":           {"kvserver/kv"},
 	"github.com/spf13/cobra":             {"cmd/raftkv"},
 	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":  {"tests/lab", "verify"},
+	"github.com/anishathalye/porcupine":  {"tests/lab", "tests/sim", "verify"},
 	"github.com/schollz/progressbar/v3":  {"cmd/raftkv"},
 	"golang.org/x/term":                  {"cmd/raftkv"},
 }
