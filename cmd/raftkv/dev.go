@@ -92,6 +92,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
+	go tuneCollector(ctx)
 	begun := time.Now()
 	c, err := s.open(logger, known)
 	if err != nil {

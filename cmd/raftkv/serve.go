@@ -169,6 +169,7 @@ func (s *serveSettings) listenForOperator() (net.Listener, error) {
 // runNode runs a node until ctx ends, and then ends it in order, or until it
 // fails. It calls ending when the end begins.
 func runNode(ctx context.Context, ending func(), config nodeConfig) error {
+	go tuneCollector(ctx)
 	n, err := newNode(config)
 	if err != nil {
 		return err
