@@ -31,6 +31,9 @@ func (m *machine) applyLoop() {
 				return
 			}
 			batch = append(batch[:0], msg)
+		case <-m.ticks:
+			m.afterBatch()
+			continue
 		case <-m.life.Done():
 			return
 		}
@@ -92,6 +95,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 		m.logBytes += entryOverhead
 		if !msg.CommandValid {
 			m.store.Advance(index)
+			m.marks.note(m.store)
 			continue
 		}
 		command, ok := msg.Command.([]byte)
@@ -102,6 +106,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 		if r := m.store.Apply(index, command); r.ID.Origin == m.origin {
 			results = append(results, r)
 		}
+		m.marks.note(m.store)
 	}
 	return results
 }

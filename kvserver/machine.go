@@ -17,12 +17,17 @@ import (
 type machine struct {
 	consensus Consensus
 	applyCh   <-chan raft.ApplyMsg
-	// afterBatch, if not nil, is called by the applier after each batch.
+	// afterBatch, if not nil, is called by the applier after each batch, and when
+	// ticks yields, which may be nil.
 	afterBatch func()
+	ticks      <-chan time.Time
 
-	// mu guards store: the applier holds it to apply a batch, readers share it.
+	// mu guards store and marks: the applier holds it to apply a batch, readers share it.
 	mu    sync.RWMutex
 	store *kv.Store
+	marks *marks
+	// closed says whether the store may be shown and used.
+	closed fence
 	// logBytes is the size of the log since the last snapshot; the applier's.
 	logBytes int64
 
@@ -47,7 +52,7 @@ type machine struct {
 // start makes the machine continue from a store by what applyCh brings, until
 // its life is ended.
 func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store *kv.Store) {
-	m.consensus, m.applyCh, m.store = consensus, applyCh, store
+	m.consensus, m.applyCh, m.store, m.marks = consensus, applyCh, store, new(marks)
 	m.origin = drawOrigin()
 	m.applierDone = make(chan struct{})
 	m.life, m.end = context.WithCancelCause(context.Background())
@@ -55,6 +60,13 @@ func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store
 	m.applied.advance(store.AppliedIndex())
 	m.revision.advance(store.Revision())
 	go m.applyLoop()
+}
+
+// freeze returns the state as it is now.
+func (m *machine) freeze() *kv.View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store.Freeze()
 }
 
 // stopping reports whether the machine's life has ended.

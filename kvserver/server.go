@@ -18,11 +18,13 @@ type Server struct {
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent.
-	writes, deletes, reads, patient, streams admission
+	// revision, streams are lists that are being sent, backups the whole store.
+	writes, deletes, reads, patient, streams, backups admission
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
+	integrity integrity
+	watched   chan struct{} // closed when the integrity is watched no more
 	conns     *connections
 	forwarder *forwarder
 	handler   http.Handler
@@ -53,6 +55,7 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: most, maxWaiting: waiting},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
+		backups:   admission{maxCount: mostBackups},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
@@ -61,8 +64,10 @@ func New(config Config) (*Server, error) {
 	s.clerks.init(config)
 	s.quota = uint64(config.MaxStoreBytes)
 	s.handler = newGuard(s, newRouter(s))
-	s.afterBatch = s.snapshotIfDue
+	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
 	s.machine.start(config.Consensus, config.ApplyCh, store)
+	s.watched = make(chan struct{})
+	go s.watchIntegrity()
 	s.clerks.work.Go(s.watchClerks)
 	return s, nil
 }
@@ -79,6 +84,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	<-s.watched
 	s.closeClerks()
 	s.forwarder.close()
 }

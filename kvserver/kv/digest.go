@@ -13,6 +13,10 @@ import (
 // protection against somebody who looks for two states with the same one.
 type Digest uint64
 
+// DigestVersion is the version of the way in which digests are made. Digests of
+// different versions cannot be compared.
+const DigestVersion = 1
+
 func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 
 // Digest returns the digest of the state. It costs the same whatever the store
