@@ -13,18 +13,19 @@ import (
 // that is not here is complained about: a new package needs a place in the
 // design first. Packages under tests/ may import anything.
 var arrows = map[string][]string{
-	"raft/core":    {},
-	"raft/vfs":     {},
-	"raft/wal":     {"raft/core", "raft/vfs"},
-	"raft/wire":    {"raft/core"},
-	"raft/node":    {"raft/core"},
-	"raft":         {"raft/core", "raft/node"},
-	"kvserver/kv":  {},
-	"kvserver/api": {},
-	"kvserver":     {"raft", "kvserver/kv", "kvserver/api"},
-	"client":       {"kvserver/api"},
+	"raft/core":     {},
+	"raft/vfs":      {},
+	"raft/snapshot": {},
+	"raft/wal":      {"raft/core", "raft/vfs", "raft/snapshot"},
+	"raft/wire":     {"raft/core"},
+	"raft/node":     {"raft/core"},
+	"raft":          {"raft/core", "raft/node"},
+	"kvserver/kv":   {},
+	"kvserver/api":  {},
+	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api"},
+	"client":        {"kvserver/api"},
 	"cmd/raftkv": {
-		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", // core: its words for the rest
+		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
 		"kvserver", "kvserver/api", "client",
 	},
 	"labrpc/labgob": {},
