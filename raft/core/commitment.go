@@ -47,13 +47,13 @@ func (r *Raft) committedInTerm() bool {
 
 // nextBatch hands out committed entries for applying, if the state machine is
 // free and there are any (Figure 2 "All Servers": commitIndex > lastApplied).
-// What the log has forgotten is covered by the snapshot that replaced it.
+// What the log has forgotten is covered by a snapshot that replaced it.
 func (r *Raft) nextBatch() *Batch {
 	if r.applying > r.lastApplied || r.applying == r.commitIndex {
 		return nil
 	}
 	if r.applying < r.log.base.Index {
-		snapshot := r.log.base
+		snapshot := r.log.snapshot
 		r.applying = snapshot.Index
 		return &Batch{Snapshot: &snapshot}
 	}

@@ -25,6 +25,7 @@
 //	snapshot.go    §7, Figure 13: compaction, InstallSnapshot on both sides
 //	reads.go       §8; thesis 6.4
 //	transfer.go    thesis 3.10
+//	stall.go       a disk that hangs without an error
 //	invariants.go  Figure 3
 //	status.go      a copy of the state for people
 //

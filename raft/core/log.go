@@ -5,16 +5,22 @@ import (
 	"slices"
 )
 
-// log holds the entries since the last snapshot, in memory. Entries are never
-// changed in place and a slice handed out is clipped, so whoever holds one may
-// read it for ever.
+// log holds the entries since the last snapshot, in memory, and a tail of those
+// that the snapshot stands for, as long as somebody may want them. Entries are
+// never changed in place and a slice handed out is clipped, so whoever holds one
+// may read it for ever.
 type log struct {
-	base    Snapshot // what stands for everything before the first entry
-	entries []Entry  // entries[i] has index base.Index+1+i
+	snapshot Snapshot // the newest: what the disk begins with, and a follower far behind is sent
+	base     place    // what comes before the first entry: the snapshot, or a place before it
+	entries  []Entry  // entries[i] has index base.Index+1+i
 }
 
-func newLog(base Snapshot, entries []Entry) log {
-	l := log{base: base}
+// place is one entry's place in the log.
+type place struct{ Index, Term uint64 }
+
+// newLog returns the log of a snapshot and the entries behind it.
+func newLog(snapshot Snapshot, entries []Entry) log {
+	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}}
 	for _, e := range entries {
 		l.append(e)
 	}
@@ -54,17 +60,35 @@ func (l *log) append(e Entry) {
 // truncate drops the entries at index and above. The capacity is clipped, so
 // that what is appended later never overwrites a slice handed out before.
 func (l *log) truncate(index uint64) {
-	assert(index > l.base.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.base.Index, l.lastIndex())
+	assert(index > l.snapshot.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.snapshot.Index, l.lastIndex())
 	keep := int(index - l.base.Index - 1)
 	l.entries = l.entries[:keep:keep]
 }
 
-// compact lets a snapshot stand for the log up to its index. The entries behind
-// it move to an array of their own, so that the old ones can be collected.
-func (l *log) compact(s Snapshot) {
-	assert(s.Index > l.base.Index && s.Index <= l.lastIndex(), "compaction at %d outside (%d, %d]", s.Index, l.base.Index, l.lastIndex())
-	l.entries = slices.Clone(l.entries[s.Index-l.base.Index:])
-	l.base = s
+// compact lets a snapshot stand for the log up to its index. Of what it stands
+// for, the entries at keep and above stay. What stays moves to an array of its
+// own, so that the rest can be collected.
+func (l *log) compact(s Snapshot, keep uint64) {
+	assert(s.Index > l.snapshot.Index && s.Index <= l.lastIndex(), "compaction at %d outside (%d, %d]", s.Index, l.snapshot.Index, l.lastIndex())
+	l.snapshot = s
+	keep = min(keep, s.Index+1)
+	if keep <= l.firstIndex() {
+		return
+	}
+	term, _ := l.term(keep - 1)
+	l.entries = slices.Clone(l.entries[keep-l.firstIndex():])
+	l.base = place{keep - 1, term}
+}
+
+// tail returns the lowest index from which on the entries up to index have no
+// more than maxBytes.
+func (l *log) tail(index uint64, maxBytes int) uint64 {
+	for bytes := 0; index > l.base.Index; index-- {
+		if bytes += l.entries[index-l.base.Index-1].size(); bytes > maxBytes {
+			break
+		}
+	}
+	return index + 1
 }
 
 // slice returns the entries from index from up to and including to, fewer if
@@ -136,6 +160,9 @@ func (l *log) check() error {
 			return fmt.Errorf("core: entry %d of term %d follows one of term %d", e.Index, e.Term, term)
 		}
 		term = e.Term
+	}
+	if term, ok := l.term(l.snapshot.Index); !ok || term != l.snapshot.Term {
+		return fmt.Errorf("core: the snapshot at %d is of term %d, the log has term %d there", l.snapshot.Index, l.snapshot.Term, term)
 	}
 	return nil
 }

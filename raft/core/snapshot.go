@@ -1,48 +1,75 @@
 package core
 
 // Compact lets a snapshot of the state machine, taken by its service, stand for
-// the log up to snapshot.Index, and forgets that part of the log (§7). The
-// snapshot's Term is filled in. It is ignored unless it covers more than the
-// present snapshot and no more than was handed out for applying: a service may
-// be late, or speak for an earlier life of itself.
+// the log up to snapshot.Index, and forgets that part of the log but for a tail
+// (§7; Config.TrailingBytes). The snapshot's Term is filled in. It is ignored
+// unless it covers more than the present snapshot and no more than was handed
+// out for applying: a service may be late, or speak for an earlier life of
+// itself.
 func (r *Raft) Compact(snapshot Snapshot) {
-	if snapshot.Index <= r.log.base.Index || snapshot.Index > r.applying {
+	if snapshot.Index <= r.log.snapshot.Index || snapshot.Index > r.applying {
 		return
 	}
 	snapshot.Term, _ = r.log.term(snapshot.Index)
-	r.log.compact(snapshot)
+	r.log.compact(snapshot, r.keepFrom(snapshot.Index))
 	r.dirty.snapshot = true
 }
 
-// sendSnapshot sends the snapshot to a follower that needs what the log has
-// forgotten. Until it is answered nothing but heartbeats follow.
+// keepFrom returns the first entry that stays in memory when a snapshot stands
+// for the log up to index: the tail that the configuration asks for, and what
+// the disk does not have yet, so that the log on it never has a gap.
+//
+// A snapshot under way to a follower, if it is the one before, keeps what
+// follows it: without that the follower would need the next snapshot as soon as
+// it has this one, and so for ever. A follower that takes longer than that for
+// a snapshot could not keep up with the log either.
+func (r *Raft) keepFrom(index uint64) uint64 {
+	keep := r.log.tail(index, r.config.TrailingBytes)
+	if r.dirty.from != 0 {
+		keep = min(keep, r.dirty.from)
+	}
+	if r.role != Leader || r.config.TrailingBytes == 0 {
+		return keep
+	}
+	for i := range r.progress {
+		if p := &r.progress[i]; p.installing != 0 && p.installing == r.log.snapshot.Index {
+			keep = min(keep, p.installing+1)
+		}
+	}
+	return keep
+}
+
+// Term returns the term of the entry at index; false if the log does not reach
+// there or has forgotten it.
+func (r *Raft) Term(index uint64) (uint64, bool) { return r.log.term(index) }
+
+// sendSnapshot sends the newest snapshot to a follower that needs what the log
+// has forgotten. Until it is answered nothing but heartbeats follow.
 func (r *Raft) sendSnapshot(p *progress) {
-	p.installing = r.log.base.Index
+	p.installing = r.log.snapshot.Index
 	p.installAge = 0
 	p.roundSent = r.round
 	p.beatDue = false
 	r.calls = append(r.calls, Call{
 		To:         p.id,
-		Request:    &InstallSnapshot{Term: r.currentTerm, LeaderID: r.config.ID, Snapshot: r.log.base},
+		Request:    &InstallSnapshot{Term: r.currentTerm, LeaderID: r.config.ID, Snapshot: r.log.snapshot},
 		generation: p.generation,
 		round:      r.round,
 	})
 }
 
-// snapshotPatience is after how many election timeouts a snapshot that was
-// neither answered nor reported lost is sent again. A driver that always reports
-// losses never waits for it.
-const snapshotPatience = 10
-
-// tickSnapshots gives up snapshots of which nothing was heard for long. It is
-// called once an election timeout.
+// tickSnapshots gives up snapshots of which nothing was heard for long; see
+// Config.SnapshotPatience. It is called once an election timeout.
 func (r *Raft) tickSnapshots() {
+	if r.config.SnapshotPatience < 0 {
+		return
+	}
 	for i := range r.progress {
 		p := &r.progress[i]
 		if p.installing == 0 {
 			continue
 		}
-		if p.installAge++; p.installAge >= snapshotPatience {
+		if p.installAge++; p.installAge >= r.config.SnapshotPatience {
 			r.fallBack(p, p.nextIndex)
 		}
 	}

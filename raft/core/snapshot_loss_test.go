@@ -19,7 +19,7 @@ func TestASnapshotThatVanishedIsSentAgain(t *testing.T) {
 		t.Fatal("a follower with an empty log was not sent the snapshot")
 	}
 	var second *Call
-	for range snapshotPatience*s.config.ElectionTicks + 2*s.config.HeartbeatTicks {
+	for range s.config.SnapshotPatience*s.config.ElectionTicks + 2*s.config.HeartbeatTicks {
 		for _, call := range s.ticks(1) {
 			if _, ok := call.Request.(*InstallSnapshot); ok && call.To == "2" {
 				second = &call
