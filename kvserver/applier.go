@@ -3,6 +3,7 @@ package kvserver
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -32,7 +33,9 @@ func (m *machine) applyLoop() {
 			return
 		}
 		batch = m.drain(batch)
+		begun := time.Now()
 		results = m.applyBatch(batch, results[:0])
+		m.metrics.applied(batch, begun)
 		m.clock.observe(m.store.LogTime()) // only this goroutine changes the store
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)

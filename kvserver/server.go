@@ -17,8 +17,8 @@ type Server struct {
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent.
-	writes, deletes, reads, patient, streams admission
+	// revision, streams are lists that are being sent, scrapes are of the metrics.
+	writes, deletes, reads, patient, streams, scrapes admission
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
@@ -43,14 +43,19 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: most, maxWaiting: config.MaxInFlight},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
+		scrapes:   admission{maxCount: mostScrapes},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
 	}
 	s.conns = newConnections(s)
 	s.quota = uint64(config.MaxStoreBytes)
+	s.metrics = config.Metrics
 	s.handler = newGuard(s, newRouter(s))
 	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	if s.metrics != nil {
+		s.metrics.registry.MustRegister(storeMetrics{s})
+	}
 	return s, nil
 }
 

@@ -42,12 +42,13 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 // modules says which packages may import which module of others. The same table
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
-	"github.com/gorilla/mux":             {"kvserver"},
-	"github.com/hashicorp/go-msgpack/v2": {"raft/wire"},
-	"github.com/tidwall/btree":           {"kvserver/kv"},
-	"github.com/spf13/cobra":             {"cmd/raftkv"},
-	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":  {"tests/lab"},
+	"github.com/gorilla/mux":              {"kvserver"},
+	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire"},
+	"github.com/tidwall/btree":            {"kvserver/kv"},
+	"github.com/spf13/cobra":              {"cmd/raftkv"},
+	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
+	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
+	"github.com/anishathalye/porcupine":   {"tests/lab"},
 }
 
 // CheckArrows holds the imports of this module's packages among each other to
