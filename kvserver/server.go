@@ -18,8 +18,8 @@ type Server struct {
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent.
-	writes, deletes, reads, patient, streams admission
+	// revision, streams are lists that are being sent, scrapes are of the metrics.
+	writes, deletes, reads, patient, streams, scrapes admission
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
@@ -53,6 +53,7 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: most, maxWaiting: waiting},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
+		scrapes:   admission{maxCount: mostScrapes},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
@@ -60,10 +61,14 @@ func New(config Config) (*Server, error) {
 	s.conns = newConnections(s)
 	s.clerks.init(config)
 	s.quota = uint64(config.MaxStoreBytes)
+	s.metrics = config.Metrics
 	s.handler = newGuard(s, newRouter(s))
 	s.afterBatch = s.snapshotIfDue
 	s.machine.start(config.Consensus, config.ApplyCh, store)
 	s.clerks.work.Go(s.watchClerks)
+	if s.metrics != nil {
+		s.metrics.registry.MustRegister(storeMetrics{s})
+	}
 	return s, nil
 }
 
