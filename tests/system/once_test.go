@@ -3,6 +3,7 @@ package system
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/client"
+	"raftkv/kvserver/clerkwire"
 )
 
 var (
@@ -36,8 +38,9 @@ func TestExactlyOnce(t *testing.T) {
 	c := startCluster(t, 3)
 	var proxies []*proxy
 	var endpoints []string
+	loses := func(kind clerkwire.Kind) bool { return kind != clerkwire.KindGoodbye && rand.Float64() < onceLoss }
 	for _, s := range c.nodes {
-		p := startProxy(t, s.http, onceLoss)
+		p := startProxy(t, s.http, loses)
 		proxies = append(proxies, p)
 		endpoints = append(endpoints, p.address())
 	}

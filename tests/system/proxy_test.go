@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"io"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -15,12 +14,12 @@ import (
 	"raftkv/kvserver/clerkwire"
 )
 
-// proxy stands between Clerks and one node and loses a part of the node's
-// answers: the requests are served, and nobody hears of it.
+// proxy stands between Clerks and one node and loses some of the node's answers:
+// the requests are served, and nobody hears of it.
 type proxy struct {
 	listener net.Listener
 	target   string
-	part     float64 // of the answers that are lost
+	loses    func(clerkwire.Kind) bool // decides about each answer; used by many at once
 	passed   atomic.Int64
 	lost     atomic.Int64
 	running  sync.WaitGroup
@@ -29,13 +28,13 @@ type proxy struct {
 	conns map[net.Conn]bool
 }
 
-func startProxy(t *testing.T, target string, part float64) *proxy {
+func startProxy(t *testing.T, target string, loses func(clerkwire.Kind) bool) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: target, part: part, conns: map[net.Conn]bool{}}
+	p := &proxy{listener: l, target: target, loses: loses, conns: map[net.Conn]bool{}}
 	p.running.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
@@ -97,7 +96,7 @@ func (p *proxy) relay(client, server net.Conn) {
 			return
 		}
 		var out io.Writer = to
-		if clerkwire.Kind(header[0]) != clerkwire.KindGoodbye && rand.Float64() < p.part {
+		if p.loses(clerkwire.Kind(header[0])) {
 			p.lost.Add(1)
 			out = io.Discard
 		} else {
