@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,10 +80,10 @@ func TestASlowDiskChangesNoLeader(t *testing.T) {
 			c := newCluster(t, 3, withStall)
 			leader := c.leader()
 			time.Sleep(time.Second)
-			writes := 0
+			var writes atomic.Int64
 			c.disks[c.ids[slow]].hold(func() {
 				time.Sleep(300 * time.Millisecond)
-				if writes++; writes%20 == 0 {
+				if writes.Add(1)%20 == 0 {
 					time.Sleep(900 * time.Millisecond)
 				}
 			})
@@ -91,8 +92,8 @@ func TestASlowDiskChangesNoLeader(t *testing.T) {
 				propose(c.node(leader), "x")
 				time.Sleep(100 * time.Millisecond)
 			}
-			if s := c.node(leader).Status(); s.Role != core.Leader || s.Term != term || writes < 200 {
-				t.Fatalf("with the disk of %s slow, %s is %v in term %d, it led term %d; %d writes", c.ids[slow], leader, s.Role, s.Term, term, writes)
+			if s := c.node(leader).Status(); s.Role != core.Leader || s.Term != term || writes.Load() < 200 {
+				t.Fatalf("with the disk of %s slow, %s is %v in term %d, it led term %d; %d writes", c.ids[slow], leader, s.Role, s.Term, term, writes.Load())
 			}
 			c.stop()
 		}
