@@ -21,6 +21,7 @@ type server struct {
 	setAt    int64 // since then,
 	showed   int64 // when it showed this
 	nextTick int64
+	ticks    int
 
 	life    int // counts starts; events of an earlier life find it changed
 	up      bool
@@ -109,6 +110,9 @@ func (s *server) tick() {
 	s.nextTick = s.w.now + s.interval()
 	if !s.paused { // ticks of a paused process are lost, not late
 		s.replica.Tick()
+		if s.ticks++; s.ticks%pollTicks == 0 {
+			s.poll()
+		}
 		s.turn()
 	}
 }
