@@ -67,7 +67,7 @@ func New(config Config) (*Server, error) {
 	s.quota = uint64(config.MaxStoreBytes)
 	s.metrics = config.Metrics
 	s.handler = newGuard(s, newRouter(s))
-	s.afterBatch = s.snapshotIfDue
+	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
 	s.machine.start(config.Consensus, config.ApplyCh, store)
 	s.watched = make(chan struct{})
 	go s.watchIntegrity()
