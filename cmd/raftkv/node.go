@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
@@ -44,6 +45,7 @@ type nodeConfig struct {
 	MaxValueBytes       int64
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default
+	trailingBytes       int   // 0: defaultTrailingBytes; tests take less
 	RequestTimeout      time.Duration
 	ElectionTimeout     time.Duration
 	Logger              *slog.Logger
@@ -64,9 +66,9 @@ const (
 // the four syncs that begin a new segment of the log is slow and does not hang.
 const stallTicks = electionTicks * 9 / 2
 
-// trailingBytes is how much of what is applied stays in memory: a follower that
-// was away while no more than that was written needs no snapshot.
-const trailingBytes = 32 << 20
+// defaultTrailingBytes is how much of what is applied stays in memory: a follower
+// that was away while no more than that was written needs no snapshot.
+const defaultTrailingBytes = 32 << 20
 
 // commandRoom is room for everything in a command but its value.
 const commandRoom = api.MaxKeyBytes + 256
@@ -225,7 +227,7 @@ func (n *node) raftConfig() raft.Config {
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
 			MaxEntryBytes: int(n.config.MaxValueBytes) + commandRoom,
 			PreVote:       true, CheckQuorum: true, Noop: true,
-			TrailingBytes: trailingBytes, StallTicks: stallTicks,
+			TrailingBytes: cmp.Or(n.config.trailingBytes, defaultTrailingBytes), StallTicks: stallTicks,
 			SnapshotPatience: -1, // the transport reports every loss
 			Rand:             rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
 		},

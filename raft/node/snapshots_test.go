@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -82,6 +83,13 @@ func (c *cluster) write(id core.ID) uint64 {
 	return index
 }
 
+// snapshots lists where the snapshots stood that a service was delivered.
+func (m *machine) snapshots() []uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.restored)
+}
+
 // Goal: a snapshot that a service writes takes the place of the log on its disk;
 // a follower that needs what the log has forgotten is delivered the snapshot, and
 // what follows it; and both start again behind it.
@@ -113,8 +121,8 @@ func TestASnapshotTakesTheLogsPlaceAndReachesAFollower(t *testing.T) {
 		}
 		c.network.isolate(away, false)
 		time.Sleep(3 * time.Second)
-		if m := c.machines[away]; len(m.restored) != 1 || m.restored[0] != index || len(m.commands()) != 5 {
-			t.Fatalf("the follower was delivered snapshots at %v and then %v", m.restored, m.commands())
+		if at, m := c.machines[away].snapshots(), c.machines[away]; len(at) != 1 || at[0] != index || len(m.commands()) != 5 {
+			t.Fatalf("the follower was delivered snapshots at %v and then %v", at, m.commands())
 		}
 		from, err := c.node(away).OpenSnapshot(index)
 		if err != nil {
@@ -132,8 +140,8 @@ func TestASnapshotTakesTheLogsPlaceAndReachesAFollower(t *testing.T) {
 		c.leader()
 		time.Sleep(time.Second)
 		for _, id := range []core.ID{leader, away} {
-			if m := c.machines[id]; len(m.restored) != 0 || len(m.commands()) != 5 {
-				t.Fatalf("%s started again with snapshots at %v and then %v", id, m.restored, m.commands())
+			if at, m := c.machines[id].snapshots(), c.machines[id]; len(at) != 0 || len(m.commands()) != 5 {
+				t.Fatalf("%s started again with snapshots at %v and then %v", id, at, m.commands())
 			}
 		}
 	})
@@ -166,8 +174,8 @@ func TestTheStatusSaysThatASnapshotIsWanted(t *testing.T) {
 		}
 		index := c.write(leader)
 		time.Sleep(time.Second)
-		if m := c.machines[away]; len(m.restored) != 1 || m.restored[0] != index || c.node(leader).Status().SnapshotWanted {
-			t.Fatalf("the follower was delivered snapshots at %v; one is wanted: %v", m.restored, c.node(leader).Status().SnapshotWanted)
+		if at := c.machines[away].snapshots(); len(at) != 1 || at[0] != index || c.node(leader).Status().SnapshotWanted {
+			t.Fatalf("the follower was delivered snapshots at %v; one is wanted: %v", at, c.node(leader).Status().SnapshotWanted)
 		}
 	})
 }
@@ -211,8 +219,13 @@ func TestASnapshotThatFailsChangesNothing(t *testing.T) {
 		if _, err := n.TermAt(context.Background(), 3); !errors.Is(err, ErrCompacted) {
 			t.Errorf("the term at 3: %v", err)
 		}
-		if _, err := n.TermAt(context.Background(), 99); err == nil {
-			t.Error("there is a term at 99")
+		for _, id := range c.ids {
+			c.network.isolate(id, true)
+		}
+		placed, _ := propose(n, "not committed")
+		<-placed
+		if _, err := n.TermAt(context.Background(), n.Status().CommitIndex+1); err == nil {
+			t.Error("a term was told that may change")
 		}
 
 		plain := Start(n.config, core.State{}, struct{ Storage }{&disk{}}, link{c.network, "n9"}, &machine{})
@@ -254,7 +267,7 @@ func TestStoppingInterruptsASnapshot(t *testing.T) {
 			t.Fatal("the storage was closed under the snapshot")
 		}
 		close(end)
-		if err := <-result; !errors.Is(err, ErrStopped) {
+		if err := <-result; !errors.Is(err, ErrStopped) || c.disks["n1"].has(1) {
 			t.Fatalf("the snapshot ended with %v", err)
 		}
 		if err := n.Wait(); err != nil || !c.disks["n1"].closed {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,27 +73,27 @@ func TestAFrozenDiskLosesTheLeadership(t *testing.T) {
 
 // Goal: A32: a disk that takes 300 ms for each of the syncs of a write, four for a
 // new segment, changes no leader, neither the leader's nor a follower's.
-// Method: ten minutes of commands with such a disk, one server after the other.
+// Method: two minutes of commands with such a disk, one server after the other.
 func TestASlowDiskChangesNoLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for slow := range 3 {
 			c := newCluster(t, 3, withStall)
 			leader := c.leader()
 			time.Sleep(time.Second)
-			writes := 0
+			var writes atomic.Int64
 			c.disks[c.ids[slow]].hold(func() {
 				time.Sleep(300 * time.Millisecond)
-				if writes++; writes%20 == 0 {
+				if writes.Add(1)%20 == 0 {
 					time.Sleep(900 * time.Millisecond)
 				}
 			})
 			term := c.node(leader).Status().Term
-			for range 6000 {
+			for range 1200 {
 				propose(c.node(leader), "x")
 				time.Sleep(100 * time.Millisecond)
 			}
-			if s := c.node(leader).Status(); s.Role != core.Leader || s.Term != term || writes < 1000 {
-				t.Fatalf("with the disk of %s slow, %s is %v in term %d, it led term %d; %d writes", c.ids[slow], leader, s.Role, s.Term, term, writes)
+			if s := c.node(leader).Status(); s.Role != core.Leader || s.Term != term || writes.Load() < 200 {
+				t.Fatalf("with the disk of %s slow, %s is %v in term %d, it led term %d; %d writes", c.ids[slow], leader, s.Role, s.Term, term, writes.Load())
 			}
 			c.stop()
 		}
