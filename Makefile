@@ -27,7 +27,7 @@ help:
 	@echo 'make lint              gofmt, go vet, staticcheck'
 	@echo 'make bench             every benchmark (BENCH=Pattern)'
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
-	@echo 'make sim               fresh simulator seeds for SECONDS=60'
+	@echo 'make sim               fresh simulator seeds for SECONDS=60 (docs/testing.md)'
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'

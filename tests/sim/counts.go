@@ -97,6 +97,7 @@ type counts struct {
 	RecoveryCrashes int // crashes during recovery
 	DiskErrors      int
 	HungWrites      int
+	NoRoom          int // times a full disk was in the way
 
 	faults map[string]int // that took place, by kind
 }

@@ -23,6 +23,9 @@ type disk struct {
 	slow     int64       // it is so many times slower; 0 as 1
 	incoming *transfer   // the last that was begun
 	begun    *unwritten  // the last snapshot taken in this life; it may be written by now
+	full     int         // faults that leave no room on it
+	plug     int         // after so many operations the machine dies; -1: it does not
+	strike   *vfs.Fault  // fails an operation; Nth counts down
 	failing  *vfs.Fault  // strikes the next save; Nth is counted from there
 	spoils   *vfs.Fault  // strikes the next snapshot that is written or received, likewise
 	booted   uint64      // the term that this life began in
@@ -50,7 +53,7 @@ func (d *disk) init(s *server) { d.s, d.fs = s, vfs.NewCrashable() }
 
 // boot opens the log and returns what it holds. Now and then the machine dies
 // once more meanwhile.
-func (d *disk) boot() core.State {
+func (d *disk) boot() (core.State, bool) {
 	s, w := d.s, d.s.w
 	state := s.model.state
 	if w.options.Labs {
@@ -60,36 +63,44 @@ func (d *disk) boot() core.State {
 			w.counts.KeptTails++
 		}
 	} else {
-		state = d.open()
+		var ok bool
+		if state, ok = d.open(); !ok {
+			return state, false
+		}
 		w.oracles.recovered(s, state)
 	}
 	d.booted = state.Term
 	d.writing, d.ready, d.failing, d.spoils, d.begun, d.rotten = nil, false, nil, nil, nil, false
-	return state
+	return state, true
 }
 
-func (d *disk) open() core.State {
+// open opens the log. It may find no room for a new one.
+func (d *disk) open() (core.State, bool) {
 	s, w := d.s, d.s.w
 	for {
 		d.faults = vfs.NewFaulty(d.fs)
+		d.faults.Hook(d.before)
 		dying := len(d.plugs) > 0 && !w.healed
-		if dying {
-			d.pullPlugAfter(d.plugs[0])
+		if d.plug = -1; dying {
+			d.plug = d.plugs[0]
 			d.plugs = d.plugs[1:]
 		}
 		log, state, err := wal.Open(wal.Options{
 			FS: d.faults, Dir: "data/" + string(s.id), ClusterID: "sim", NodeID: string(s.id), SegmentBytes: w.options.SegmentBytes,
 		})
-		d.faults.Hook(nil)
+		d.plug = -1
 		switch {
 		case err == nil:
 			if log.Stats().PassedOver != nil {
 				w.counts.SnapshotsDamaged++
 			}
 			d.wal = log
-			return state
+			return state, true
 		case d.rotten && d.mended(err):
 			continue
+		case d.full > 0 && vfs.IsNoSpace(err):
+			w.counts.NoRoom++
+			return state, false
 		case !dying || !errors.Is(err, vfs.ErrCrashed):
 			w.fail("recovery", "%s cannot start: %v", s.id, err)
 		}
@@ -100,18 +111,6 @@ func (d *disk) open() core.State {
 }
 
 func drawModel(d dice) vfs.Model { return vfs.Models[d.IntN(len(vfs.Models))] }
-
-// pullPlugAfter makes every file operation after the next n fail as if the
-// machine had died.
-func (d *disk) pullPlugAfter(n int) {
-	d.faults.Hook(func(vfs.Op) error {
-		if n == 0 {
-			return vfs.ErrCrashed
-		}
-		n--
-		return nil
-	})
-}
 
 // lose leaves behind the disk that the next boot finds.
 func (d *disk) lose(how crash) {
@@ -130,13 +129,17 @@ func (d *disk) crash(how crash, dice dice) {
 	}
 	if d.writing != nil && how.torn >= 0 {
 		d.s.w.counts.TornWrites++
-		d.pullPlugAfter(how.torn)
+		d.plug = how.torn
 		_ = d.wal.Save(d.writing) // whatever it says, nobody hears it
 	}
 	if d.begun != nil && how.torn >= 0 && d.s.w.diskDice.chance(0.5) {
 		d.s.w.counts.TornSnapshots++
-		d.pullPlugAfter(how.torn * 2)
+		d.plug = how.torn * 2
 		_ = d.wal.WriteSnapshot(d.begun.Snapshot, d.begun.writeTo)
+	}
+	if how.torn >= 0 && d.s.w.diskDice.chance(0.2) {
+		d.plug = how.torn
+		_ = d.wal.Prepare()
 	}
 	if how.orderly {
 		d.s.w.counts.OrderlyStops++
@@ -211,26 +214,38 @@ func (d *disk) finish() {
 // its supervisor starts it again.
 func (d *disk) put(write *core.Write) bool {
 	s, w := d.s, d.s.w
-	if d.failing == nil {
-		if err := d.wal.Save(write); err != nil {
-			w.fail("disk", "%s could not save: %v", s.id, err)
-		}
+	if d.failing != nil {
+		fault := *d.failing
+		d.failing = nil
+		fault.Nth += d.faults.Count(fault.Kind)
+		d.faults.Inject(fault)
+		return d.failToSave(write)
+	}
+	switch err := d.wal.Save(write); {
+	case err == nil:
 		d.prepareSoon()
 		return true
+	case d.full > 0 && vfs.IsNoSpace(err):
+		w.counts.NoRoom++
+		d.failStop()
+	default:
+		w.fail("disk", "%s could not save: %v", s.id, err)
 	}
-	fault := *d.failing
-	d.failing = nil
-	fault.Nth += d.faults.Count(fault.Kind)
-	d.faults.Inject(fault)
-	if d.wal.Save(write) == nil {
-		// The save did not come to the operation that was to fail.
-		return true
+	return false
+}
+
+// failToSave saves a write while the disk fails. Nothing may be accepted after it,
+// whatever the disk says by then.
+func (d *disk) failToSave(write *core.Write) bool {
+	s, w := d.s, d.s.w
+	first, second := d.wal.Save(write), error(nil)
+	if first != nil {
+		w.counts.DiskErrors++
+		w.event(s.index, evDiskError, write.Seq)
+		second = d.wal.Save(write)
 	}
-	w.counts.DiskErrors++
-	w.event(s.index, evDiskError, write.Seq)
-	// Nothing may be written after a failure, whatever the disk says by then.
-	if d.wal.Save(write) == nil {
-		w.fail("fail-stop", "%s saved a write after its disk had failed", s.id)
+	if second == nil {
+		w.fail("fail-stop", "%s saved a write though its disk failed (%v)", s.id, first)
 	}
 	d.failStop()
 	return false
@@ -260,7 +275,11 @@ func (d *disk) prepareSoon() {
 		if !s.alive(life) || d.wal == nil {
 			return
 		}
-		if err := d.wal.Prepare(); err != nil {
+		switch spoilt, err := d.spoil(d.wal.Prepare); {
+		case err == nil || spoilt:
+		case d.full > 0 && vfs.IsNoSpace(err):
+			w.counts.NoRoom++ // the present segment still takes writes
+		default:
 			w.fail("disk", "%s could not prepare a segment: %v", s.id, err)
 		}
 	}))

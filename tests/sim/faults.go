@@ -45,6 +45,7 @@ func init() {
 		{name: "hung-disk", share: 0.2, do: hungDisk},
 		{name: "stalled-machine", share: 0.2, do: stallMachine},
 		{name: "disk-error", share: 0.25, notLabs: true, do: diskError},
+		{name: "full-disk", share: 0.25, notLabs: true, do: fullDisk},
 		{name: "snapshot-error", share: 0.25, notLabs: true, do: snapshotError},
 		{name: "rot", share: 0.25, notLabs: true, do: rot},
 		{name: "transfer", share: 0.3, least: 2, do: handOver},
@@ -65,7 +66,7 @@ func tornAt(d dice) int {
 	if d.chance(0.5) {
 		return -1
 	}
-	return d.IntN(5)
+	return d.IntN(8)
 }
 
 func kill(n *nemesis, f *fault, d dice) (func(), bool) {
@@ -204,6 +205,12 @@ func diskError(n *nemesis, _ *fault, d dice) (func(), bool) {
 	}
 	s.disk.failing = drawDiskError(d)
 	return nil, true
+}
+
+func fullDisk(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	s.disk.full++
+	return func() { s.disk.full-- }, true
 }
 
 func snapshotError(n *nemesis, _ *fault, d dice) (func(), bool) {

@@ -62,7 +62,11 @@ func (s *server) input(do func()) {
 func (s *server) start() {
 	w := s.w
 	s.life++
-	state := s.disk.boot()
+	state, ok := s.disk.boot()
+	if !ok {
+		w.nemesis.restartSoon(s, 100*millisecond)
+		return
+	}
 	s.up, s.paused, s.due = true, false, false
 	s.backlog = nil
 	s.watch = watch{}
