@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"fmt"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -38,8 +39,10 @@ func (m *machine) applyLoop() {
 			return
 		}
 		batch = m.drain(batch)
+		begun := time.Now()
 		var err error
 		results, err = m.applyBatch(batch, results[:0])
+		m.metrics.applied(batch, begun)
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)
 		m.waiting.finish(results)

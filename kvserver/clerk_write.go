@@ -156,7 +156,10 @@ func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
 func (s *Server) clerkRefused(r kv.Result) error {
 	switch r.Status {
 	case kv.StatusConditionFailed:
-		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d (0: there is no such key)", r.Revision)
+		if r.Revision == 0 {
+			return fail(errPrecondition, nil, "the condition does not hold: there is no such key")
+		}
+		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusQuota:
 		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
 	case kv.StatusTooLong:

@@ -69,6 +69,9 @@ type Config struct {
 	// before it is refused, so that clients do not see every election. 1 s.
 	LeaderWait time.Duration
 
+	// Metrics measures the requests, and is shown at /metrics. nil: nothing is
+	// measured and there is no such path.
+	Metrics *Metrics
 	// Logger gets what an operator should see; never keys or values.
 	// slog.Default().
 	Logger *slog.Logger

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -219,6 +221,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		Consensus: log, ApplyCh: log.applyCh,
 		ClientAddr:   func(string) string { return "" },
 		AllowedHosts: []string{"example.com", "kv"}, // what the tests' requests are addressed to
+		Metrics:      NewMetrics(prometheus.NewRegistry()),
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -237,7 +240,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		}
 		for name, a := range map[string]*admission{
 			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
-			"backups": &s.backups,
+			"backups": &s.backups, "scrapes": &s.scrapes,
 		} {
 			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
 				t.Errorf("%+v of the %s are still there at the end", c, name)

@@ -164,6 +164,7 @@ func (x *exchange) relay(a *relayedAnswer) {
 	connOf(x.r).serving()
 	x.allowWriting(len(a.body))
 	x.answered = true
+	x.answering(a.status, len(a.body))
 	x.w.WriteHeader(a.status)
 	_, _ = x.w.Write(a.body) // an error means that the client is gone
 }

@@ -98,6 +98,7 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 		}
 	}
 	read()
+	s.metrics.read(consistency)
 	x.w.Header().Set(api.HeaderConsistency, consistency)
 	return false, nil
 }

@@ -38,6 +38,7 @@ type machine struct {
 	clock   lifeClock
 	quota   uint64 // bytes of keys and values that writes may fill; 0: no limit
 	waiting waiters
+	metrics *Metrics // nil: nothing is measured
 	// applied and revision are how far the store has come, in the log and in
 	// changes of its own.
 	applied, revision progress

@@ -48,14 +48,16 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 // modules says which packages may import which module of others. The same table
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
-	"github.com/gorilla/mux":             {"kvserver"},
-	"github.com/hashicorp/go-msgpack/v2": {"raft/wire", "internal/msgpack", "kvserver/clerkwire"},
-	"github.com/tidwall/btree":           {"kvserver/kv"},
-	"github.com/spf13/cobra":             {"cmd/raftkv"},
-	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":  {"tests/lab", "tests/sim", "verify"},
-	"github.com/schollz/progressbar/v3":  {"cmd/raftkv"},
-	"golang.org/x/term":                  {"cmd/raftkv"},
+	"github.com/gorilla/mux":              {"kvserver"},
+	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "internal/msgpack", "kvserver/clerkwire"},
+	"github.com/tidwall/btree":            {"kvserver/kv"},
+	"github.com/spf13/cobra":              {"cmd/raftkv"},
+	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
+	"github.com/prometheus/client_model":  {"kvserver"},
+	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
+	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "verify"},
+	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
+	"golang.org/x/term":                   {"cmd/raftkv"},
 }
 
 // CheckArrows holds the imports of this module's packages among each other to
