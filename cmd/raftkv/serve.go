@@ -288,13 +288,3 @@ func explainListen(err error) error {
 	}
 	return err
 }
-
-// newLogger writes lines of text for people and machines alike. The level can
-// be changed later.
-func newLogger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
-	v := new(slog.LevelVar)
-	if err := v.UnmarshalText([]byte(level)); err != nil {
-		return nil, nil, fmt.Errorf("--log-level is %q; choose debug, info, warn or error", level)
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
-}
