@@ -87,6 +87,9 @@ func (s *sink) droppedLines() uint64 {
 	return s.dropped
 }
 
+// flushLimit is how long the end of a process waits for its log to be read.
+const flushLimit = time.Second
+
 // flush waits until everything is written, but no longer than limit.
 func (s *sink) flush(limit time.Duration) {
 	late := time.After(limit)
