@@ -40,12 +40,11 @@ func (m *machine) applyLoop() {
 		var err error
 		results, err = m.applyBatch(batch, results[:0])
 		m.metrics.applied(batch, begun)
-		m.clock.observe(m.store.LogTime()) // only this goroutine changes the store
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)
 		m.waiting.finish(results)
 		clear(results)
-		m.applied.advance(m.store.AppliedIndex())
+		m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
 		m.revision.advance(m.store.Revision())
 		if err != nil {
 			if !m.stopping() {
@@ -96,6 +95,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 		m.logBytes += entryOverhead
 		if !msg.CommandValid {
 			m.store.Advance(index)
+			m.marks.note(m.store)
 			continue
 		}
 		command, ok := msg.Command.([]byte)
@@ -106,6 +106,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 		if r := m.store.Apply(index, command); r.ID.Origin == m.origin {
 			results = append(results, r)
 		}
+		m.marks.note(m.store)
 	}
 	return results
 }

@@ -113,6 +113,9 @@ func (s *Server) clerkMayPropose() error {
 	if s.stopping() {
 		return fail(errStopping, nil, "this node is stopping")
 	}
+	if err := s.sound(); err != nil {
+		return err
+	}
 	switch leader := string(s.consensus.Status().Leader); leader {
 	case s.config.NodeID:
 		return nil

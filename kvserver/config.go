@@ -26,6 +26,12 @@ type Config struct {
 	// must not block.
 	ClientAddr func(id string) string
 
+	// Peers names the other nodes of the cluster, whose states this server's is
+	// compared with.
+	Peers []string
+	// IntegrityInterval is how often that is done. 10 s.
+	IntegrityInterval time.Duration
+
 	// AllowedHosts are the names, beside those of loopback and all addresses, by
 	// which clients may reach this server; "*" stands for any. Requests to other
 	// names are refused, so that no page on the web can reach a server through a
@@ -91,6 +97,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 10 * time.Second
 	}
+	if c.IntegrityInterval == 0 {
+		c.IntegrityInterval = 10 * time.Second
+	}
 	if c.LeaderWait == 0 {
 		c.LeaderWait = time.Second
 	}
@@ -108,8 +117,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
 	case c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0:
 		return c, fmt.Errorf("kvserver: %d connections, %d from one address, cannot be", c.MaxConnections, c.MaxConnectionsPerIP)
-	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0:
-		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait and SnapshotBytes must be positive")
+	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0 || c.IntegrityInterval < 0:
+		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait, SnapshotBytes and IntegrityInterval must be positive")
 	}
 	return c, nil
 }

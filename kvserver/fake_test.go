@@ -69,6 +69,8 @@ type fakeLog struct {
 	onPropose func(p *raft.Proposal)
 	// onRead, if set, answers ReadIndex.
 	onRead func(ctx context.Context) (uint64, error)
+	// onTermAt, if set, answers TermAt.
+	onTermAt func(index uint64) (uint64, error)
 	// onTransfer, if set, answers Transfer.
 	onTransfer func(ctx context.Context, to raft.ID) error
 }
@@ -111,6 +113,16 @@ func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
 	}
 	f.setLeader(string(to))
 	return nil
+}
+
+func (f *fakeLog) TermAt(ctx context.Context, index uint64) (uint64, error) {
+	f.mu.Lock()
+	decide := f.onTermAt
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(index)
+	}
+	return f.fakeSnapshots.TermAt(ctx, index)
 }
 
 func (f *fakeLog) Status() *raft.Status {
@@ -227,7 +239,8 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 			t.Errorf("%d writes are still waiting at the end", n)
 		}
 		for name, a := range map[string]*admission{
-			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams, "scrapes": &s.scrapes,
+			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
+			"scrapes": &s.scrapes, "backups": &s.backups,
 		} {
 			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
 				t.Errorf("%+v of the %s are still there at the end", c, name)

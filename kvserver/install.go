@@ -38,7 +38,7 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.store = store
+	m.store, m.marks = store, new(marks)
 	m.logBytes = 0
 	return nil
 }

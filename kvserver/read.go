@@ -53,6 +53,9 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 
 // readIndexOnce asks for a read index one time.
 func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
+	if err := s.sound(); err != nil {
+		return 0, err
+	}
 	begun := time.Now()
 	index, err := s.askReadIndex(ctx)
 	s.metrics.confirmed(begun, err)

@@ -18,11 +18,14 @@ type Server struct {
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent, scrapes are of the metrics.
-	writes, deletes, reads, patient, streams, scrapes admission
+	// revision, streams are lists that are being sent, scrapes are of the metrics,
+	// backups of the whole store.
+	writes, deletes, reads, patient, streams, scrapes, backups admission
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
+	integrity integrity
+	watched   chan struct{} // closed when the integrity is watched no more
 	conns     *connections
 	forwarder *forwarder
 	handler   http.Handler
@@ -54,6 +57,7 @@ func New(config Config) (*Server, error) {
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
 		scrapes:   admission{maxCount: mostScrapes},
+		backups:   admission{maxCount: mostBackups},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
@@ -65,6 +69,8 @@ func New(config Config) (*Server, error) {
 	s.handler = newGuard(s, newRouter(s))
 	s.afterBatch = s.snapshotIfDue
 	s.machine.start(config.Consensus, config.ApplyCh, store)
+	s.watched = make(chan struct{})
+	go s.watchIntegrity()
 	s.clerks.work.Go(s.watchClerks)
 	if s.metrics != nil {
 		s.metrics.registry.MustRegister(storeMetrics{s})
@@ -84,6 +90,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	<-s.watched
 	s.closeClerks()
 	s.forwarder.close()
 }

@@ -27,16 +27,14 @@ type snapshotter struct {
 // snapshotIfDue begins a snapshot if it is time for one. The applier calls it
 // after each batch.
 func (s *Server) snapshotIfDue() {
-	if s.snapshots.busy.Load() {
-		return
+	if s.snapshots.busy.Load() || s.fault() != "" {
+		return // a state that is wrong must not last, nor come to others
 	}
 	s.logBytes += s.snapshots.owed.Swap(0)
 	if s.logBytes < max(s.config.SnapshotBytes, int64(s.store.Bytes())) {
 		return
 	}
-	s.mu.Lock()
-	view := s.store.Freeze()
-	s.mu.Unlock()
+	view := s.freeze()
 	s.snapshots.busy.Store(true)
 	go s.takeSnapshot(view, s.logBytes)
 	s.logBytes = 0
@@ -53,6 +51,8 @@ func (s *Server) takeSnapshot(view *kv.View, covers int64) {
 		return err
 	})
 	switch {
+	case errors.Is(err, kv.ErrCorrupt):
+		s.fence("its memory was damaged: %v", err)
 	case err == nil:
 		s.config.Logger.Debug("a snapshot is on the disk", "index", index, "covers_bytes", covers, "took", time.Since(begun))
 	case errors.Is(err, raft.ErrCompacted), s.stopping(), errors.Is(err, raft.ErrStopped):

@@ -24,6 +24,9 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 		if s.stopping() {
 			return kv.Result{}, false, fail(errStopping, nil, "this node is stopping")
 		}
+		if err := s.sound(); err != nil {
+			return kv.Result{}, false, err
+		}
 		leader := string(s.consensus.Status().Leader)
 		switch {
 		case leader == s.config.NodeID:

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -42,6 +43,7 @@ type nodeConfig struct {
 	MaxConnections      int
 	MaxConnectionsPerIP int
 	MaxValueBytes       int64
+	MaxStoreBytes       int64 // 0: no limit
 	RequestTimeout      time.Duration
 	ElectionTimeout     time.Duration
 	Logger              *slog.Logger
@@ -135,21 +137,28 @@ func (n *node) openLog() error {
 	if known {
 		return nil
 	}
-	return writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), "Whose data this is. Written by raftkv, once.", want)
+	return writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), identityComment, want)
 }
 
 // start begins to take part in the cluster and to serve clients.
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
+	state, err := n.openState()
+	if err != nil {
+		return errors.Join(err, n.close())
+	}
+	if state != nil {
+		defer state.Close()
+	}
 	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, n.transport, chosen)
 	n.state = core.State{} // the log is the raft's now
-	var err error
 	n.service, err = kvserver.New(kvserver.Config{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: buildVersion(),
-		Consensus: n.raft, ApplyCh: chosen,
+		Consensus: n.raft, ApplyCh: chosen, Snapshot: state,
+		Peers:         names(c.Members.others(c.ID).ids()),
 		ClientAddr:    func(id string) string { return n.transport.ClientAddr(core.ID(id)) },
-		MaxValueBytes: c.MaxValueBytes, RequestTimeout: c.RequestTimeout,
+		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, RequestTimeout: c.RequestTimeout,
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
@@ -167,6 +176,15 @@ func (n *node) start() error {
 	go n.watch()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
+}
+
+// openState opens the state that the log begins behind; nil if it begins at its
+// first entry.
+func (n *node) openState() (io.ReadCloser, error) {
+	if n.state.Snapshot.Index == 0 {
+		return nil, nil
+	}
+	return n.wal.OpenSnapshot(n.state.Snapshot.Index)
 }
 
 // clientAddress is where the other nodes send clients' requests for this one.

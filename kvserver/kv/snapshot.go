@@ -27,7 +27,7 @@ const (
 // which it makes anew from what it writes. All numbers but the digest are
 // uvarints:
 //
-//	magic | version u8 = 2 | applied | revision | log time
+//	magic | version u8 = 2 | applied | revision | log time, origin and time of the last stamp
 //	items:    count | key length, key, value length, value, revision, version …
 //	sessions: count | id, last used …
 //	lanes:    count | session, number, status, flags, seq, revision, version, length …
@@ -41,7 +41,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	e := &snapshotWriter{to: bufio.NewWriterSize(w, snapshotBuffer)}
 	e.raw([]byte(snapshotMagic))
 	e.raw([]byte{snapshotVersion})
-	e.numbers(v.applied, v.revision, v.logTime, uint64(v.items.Len()))
+	e.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.items.Len()))
 	content := *v
 	content.sum = 0
 	v.items.Scan(func(key string, item Item) bool {
@@ -100,6 +100,7 @@ func Restore(from io.Reader) (*Store, error) {
 		return nil, fmt.Errorf("%w: it has format version %d, and this program reads version %d", ErrBadSnapshot, version[0], snapshotVersion)
 	}
 	s.applied, s.revision, s.logTime = d.number(), d.number(), d.number()
+	s.stamped = stamp{origin: d.number(), time: d.number()}
 	d.items(s)
 	d.sessions(s)
 	d.lanes(s)

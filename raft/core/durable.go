@@ -13,6 +13,9 @@ type dirty struct {
 	hard     bool   // currentTerm or votedFor
 	from     uint64 // lowest changed index of the log; 0 if none
 	snapshot bool   // the log's snapshot
+	// replaced: the snapshot took the place of the log. What lies between the end
+	// of the log on the disk and the snapshot's is nowhere but in the snapshot.
+	replaced bool
 }
 
 // entry marks the log as changed at index and above.

@@ -11,6 +11,11 @@ func (r *Raft) Compact(snapshot Snapshot) {
 		return
 	}
 	snapshot.Term, _ = r.log.term(snapshot.Index)
+	if r.dirty.replaced {
+		// The snapshot that replaced the log never got to the disk, so this one
+		// replaces it: entries between the two would stand there behind a gap.
+		r.dirty.from = max(r.dirty.from, snapshot.Index+1)
+	}
 	r.log.compact(snapshot, r.keepFrom(snapshot.Index))
 	r.dirty.snapshot = true
 }
@@ -103,7 +108,7 @@ func (r *Raft) replaceLog(s Snapshot) {
 	r.written.last = min(r.written.last, r.commitIndex)
 	r.durable = min(r.durable, r.commitIndex)
 	r.log = newLog(s, nil)
-	r.dirty.snapshot = true
+	r.dirty.snapshot, r.dirty.replaced = true, true
 	r.dirty.from = s.Index + 1
 	r.commitIndex = s.Index
 }

@@ -55,7 +55,7 @@ var modules = map[string][]string{
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
 	"github.com/prometheus/client_model":  {"kvserver"},
 	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":   {"tests/lab", "verify"},
+	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "verify"},
 	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
 	"golang.org/x/term":                   {"cmd/raftkv"},
 }

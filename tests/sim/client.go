@@ -201,6 +201,7 @@ type attempt struct {
 func (l *lane) try() {
 	c, w := l.c, l.c.w
 	a := &attempt{op: l.op, server: l.server}
+	l.op.attempts++
 	w.event(c.subject(), evAsks, uint64(l.server+1), a.op.number, uint64(a.op.kind), uint64(a.op.keyNumber))
 	delay := w.clientDice.between(10, 200)
 	if !w.healed && w.clientDice.chance(w.options.Tail/4) {
@@ -301,6 +302,12 @@ func (l *lane) answered(op *operation, out outcome) {
 				l.try()
 			}
 		}))
+		return
+	}
+	if op.keyed != "" && op.attempts > 1 && out.result.Status == kv.StatusQuota {
+		// This copy found no room. An earlier one that is still on its way may.
+		l.giveUp()
+		l.next()
 		return
 	}
 	w.event(c.subject(), evDone, op.number, out.index, out.revision)

@@ -72,11 +72,13 @@ type counts struct {
 	Compactions       int // writes that let a snapshot stand for the log
 	Installs          int // of another server's snapshot
 	InstallsOverTail  int // which threw away entries beyond it
+	InstallsGone      int // a newer one had taken the snapshot's place
 	TransfersBegun    int // of snapshots between servers
 	TransfersDone     int
 	TransfersResumed  int
 	TransfersNeedless int // the receiver had it
-	TransfersBroken   int
+	TransfersGone     int
+	TransfersCut      int // lost on the way
 	TransfersRefused  int // by the receiver's disk
 	InterleavedChunks int // of one transfer while another was under way
 	SnapshotsDamaged  int // recoveries that fell back on an older one

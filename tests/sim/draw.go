@@ -1,7 +1,5 @@
 package main
 
-import "slices"
-
 // Every run gets its own mixture: some faults never, some all the time (swarm
 // testing), because a world in which everything fails a little reaches few
 // corners.
@@ -83,7 +81,7 @@ func (o *options) drawClients(d dice) {
 	o.Think = d.pick(1, 10, 50, 100, 100, 300) * millisecond
 	o.Careless = float64(d.pick(0, 20, 40, 80)) / 100
 	o.Keyed = float64(d.pick(0, 20, 40)) / 100
-	o.Quota = uint64(d.pick(0, 0, 0, 0, 200, 1000))
+	o.Quota = uint64(d.pick(0, 0, 0, 0, 40, 120))
 	if d.chance(0.5) {
 		o.LostAnswers = float64(d.pick(1, 10, 30)) / 100
 	}
@@ -133,9 +131,7 @@ func (o *options) drawFaults(d dice) {
 			o.Outside = "dead"
 		}
 	}
-	if o.Drift <= 10 && !slices.Contains(o.Faults, "drift") {
-		o.TimeFactor = d.pick(1, 1, 30, 300, 3000)
-	}
+	o.TimeFactor = d.pick(1, 1, 30, 300, 3000)
 	o.Calm = o.patience()
 }
 

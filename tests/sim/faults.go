@@ -249,6 +249,6 @@ func drift(n *nemesis, _ *fault, d dice) (func(), bool) {
 	if s.drift+by < -800 || s.drift+by > 1000 {
 		return nil, false
 	}
-	s.drift += by
-	return func() { s.drift -= by }, true
+	s.driftBy(by)
+	return func() { s.driftBy(-by) }, true
 }

@@ -16,6 +16,8 @@ type model struct {
 	tokens   map[string]uint64 // where each token took effect
 	bytes    int               // of keys and values
 	logTime  uint64
+	origin   uint64 // of the last command with a stamp
+	stamp    uint64
 	keyed    map[string]*keyedCall
 	eldest   []*keyedCall // keyed in the order in which they came
 }
@@ -75,7 +77,7 @@ func (m *model) at(key string, index uint64) moment {
 
 // run gives the result that a command has at an index.
 func (m *model) run(index uint64, c kv.Command) kv.Result {
-	m.logTime = max(m.logTime, c.Time)
+	m.pass(c)
 	m.forget()
 	switch {
 	case c.Op == kv.OpOpenSession:
@@ -98,6 +100,20 @@ func (m *model) run(index uint64, c kv.Command) kv.Result {
 	r := m.change(index, c)
 	m.sessions[c.Session.ID][c.Session.Lane] = call{c.Session.Seq, r}
 	return r
+}
+
+// pass lets log time go on by what one server's clock measured between two of its
+// commands.
+func (m *model) pass(c kv.Command) {
+	if c.Time == 0 {
+		return
+	}
+	if c.ID.Origin != m.origin {
+		m.origin, m.stamp = c.ID.Origin, c.Time
+	} else if c.Time > m.stamp {
+		m.logTime += c.Time - m.stamp
+		m.stamp = c.Time
+	}
 }
 
 // forget drops the eldest answers that were promised to be kept long enough, as

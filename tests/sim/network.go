@@ -215,6 +215,9 @@ func (r *rpc) end(reply core.Reply) {
 	r.over = true
 	if r.file != nil {
 		r.file.Close()
+		if reply == nil {
+			r.n.w.counts.TransfersCut++
+		}
 	}
 	r.from.input(func() { r.from.returned(r.to, r.call, reply) })
 }

@@ -40,6 +40,7 @@ type operation struct {
 	condition kv.Condition // of a compare
 	change    kv.Op        // a compare's: put, append or delete
 	keyed     string       // idempotency key
+	attempts  int
 
 	// For the oracles.
 

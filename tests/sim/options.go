@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -70,6 +71,10 @@ type options struct {
 	Faulty     int64    // how long things go wrong
 	Outside    string   `json:",omitempty"` // what becomes of those that the healed majority does without; see heal
 	Calm       int64    // how long the healed majority may take to come to rest
+
+	// Canary plants a bug, reads that do not wait for the state machine: who never
+	// sees a run fail does not know whether failures are seen.
+	Canary bool `json:",omitempty"`
 }
 
 // mix says how often clients do what.
@@ -103,6 +108,9 @@ func parseOptions(text string, strict bool) (options, error) {
 	if err := d.Decode(&o); err != nil {
 		return o, fmt.Errorf("options: %w", err)
 	}
+	if d.More() {
+		return o, errors.New("options: there is more behind them")
+	}
 	return o, o.valid()
 }
 
@@ -119,8 +127,11 @@ func (o options) valid() error {
 		return fmt.Errorf("options: %d µs of faults, %d µs to rest, drift %d", o.Faulty, o.Calm, o.Drift)
 	}
 	for _, name := range o.Faults {
-		if _, known := faultNamed(name); !known {
+		switch k, known := faultNamed(name); {
+		case !known:
 			return fmt.Errorf("options: no fault is called %q", name)
+		case o.Servers < k.least || o.Labs && k.notLabs:
+			return fmt.Errorf("options: the fault %q does not happen to %d servers, or not to the labs'", name, o.Servers)
 		}
 	}
 	return nil

@@ -15,16 +15,15 @@ type diskModel struct {
 }
 
 func (d *diskModel) log() heldLog {
-	return heldLog{d.state.Snapshot.Index, d.state.Snapshot.Term, d.state.Entries}
+	return heldLog{d.state.Snapshot.Index, d.state.Entries}
 }
 
 func (d *diskModel) holds(index, term uint64) bool { return d.log().holds(index, term) }
 
 // heldLog is a log that a snapshot stands for up to base.
 type heldLog struct {
-	base     uint64
-	baseTerm uint64
-	entries  []core.Entry
+	base    uint64
+	entries []core.Entry
 }
 
 func logOf(s *server) heldLog {
@@ -41,14 +40,6 @@ func (l heldLog) holds(index, term uint64) bool {
 	}
 	i := index - l.base - 1
 	return i < uint64(len(l.entries)) && l.entries[i].Term == term
-}
-
-// last is where the log ends.
-func (l heldLog) last() (index, term uint64) {
-	if n := len(l.entries); n > 0 {
-		return l.entries[n-1].Index, l.entries[n-1].Term
-	}
-	return l.base, l.baseTerm
 }
 
 // with returns the model after a write. It may share the present one's memory

@@ -30,7 +30,7 @@ func (s *server) serveRead(a *attempt) {
 			a.answer(outcome{err: err})
 			return
 		}
-		ready := func() bool { return index <= s.store.AppliedIndex() }
+		ready := func() bool { return index <= s.store.AppliedIndex() || w.options.Canary }
 		serve := func() {
 			out := s.read(a.op)
 			w.oracles.readServed(s, a.op, out)

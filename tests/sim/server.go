@@ -17,7 +17,9 @@ type server struct {
 	disk  disk
 	model diskModel // what the disk must hold (oracle)
 
-	drift    int64 // permille its clock runs too fast
+	drift    int64 // permille its clock runs too fast,
+	setAt    int64 // since then,
+	showed   int64 // when it showed this
 	nextTick int64
 
 	life    int // counts starts; events of an earlier life find it changed
@@ -91,6 +93,15 @@ func (s *server) config() core.Config {
 // interval is the length of a tick by the server's own clock.
 func (s *server) interval() int64 { return max(1, s.w.options.Tick*1000/(1000+s.drift)) }
 
+// clock is what the server's own clock shows.
+func (s *server) clock() int64 { return s.showed + (s.w.now-s.setAt)*(1000+s.drift)/1000 }
+
+// driftBy makes the clock run faster, or slower.
+func (s *server) driftBy(permille int64) {
+	s.showed, s.setAt = s.clock(), s.w.now
+	s.drift += permille
+}
+
 func (s *server) tick() {
 	s.nextTick = s.w.now + s.interval()
 	if !s.paused { // ticks of a paused process are lost, not late
@@ -157,8 +168,11 @@ func (s *server) resume() {
 	backlog := s.backlog
 	s.backlog = nil
 	s.w.event(s.index, evResumed, uint64(len(backlog)))
+	life := s.life
 	for _, do := range backlog {
-		do()
+		if s.alive(life) { // one of them may be its end
+			do()
+		}
 	}
 }
 

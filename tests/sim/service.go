@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
@@ -16,7 +18,7 @@ type service struct {
 	number    uint64                    // of the last request proposed in this life
 	waiting   map[kv.RequestID]*attempt // looked up, never walked
 	parked    []parkedRead
-	clock     logClock
+	begun     int64 // what the clock showed when this life began
 }
 
 // parkedRead is a read whose index has not been applied here yet.
@@ -27,7 +29,7 @@ type parkedRead struct {
 
 func (v *service) start(s *server, state core.State) {
 	*v = service{s: s, store: kv.New(), waiting: map[kv.RequestID]*attempt{}}
-	v.clock.observe(v)
+	v.begun = s.clock()
 	if state.Snapshot.Index > 0 {
 		v.restore(&state.Snapshot)
 	}
@@ -49,19 +51,35 @@ func (v *service) applyNow(batch *core.Batch) {
 		if snapshot.Index <= v.store.AppliedIndex() {
 			w.fail("state machine", "%s was given a snapshot at %d and stands at %d", s.id, snapshot.Index, v.store.AppliedIndex())
 		}
-		w.counts.Installs++
-		v.restore(snapshot)
-		w.event(s.index, evInstalled, snapshot.Index)
+		v.install(snapshot)
 	}
 	for _, e := range batch.Entries {
 		v.applyEntry(e)
 	}
-	w.event(s.index, evApplied, batch.Last(), v.store.Revision())
-	v.clock.observe(v)
+	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
 	s.replica.Applied(batch.Last())
 	v.compact()
 	v.serveParked()
 	s.turn()
+}
+
+// install takes over the state of another server's snapshot, unless a newer one
+// came since and this one is gone: the newer one is what comes next.
+func (v *service) install(snapshot *core.Snapshot) {
+	s, w := v.s, v.s.w
+	if !w.options.Labs {
+		_, file, err := s.disk.wal.SnapshotFile(*snapshot)
+		if _, known := s.replica.Term(snapshot.Index); errors.Is(err, fs.ErrNotExist) && !known {
+			w.counts.InstallsGone++
+			return
+		}
+		if err == nil {
+			file.Close()
+		}
+	}
+	w.counts.Installs++
+	v.restore(snapshot)
+	w.event(s.index, evInstalled, snapshot.Index)
 }
 
 func (v *service) applyEntry(e core.Entry) {
@@ -88,7 +106,6 @@ func (v *service) restore(snapshot *core.Snapshot) {
 	}
 	v.store = store
 	v.compacted = snapshot.Index
-	v.clock.observe(v)
 	w.oracles.restored(v.s)
 }
 
@@ -112,9 +129,13 @@ func (v *service) compact() {
 	if every := w.options.SnapshotEvery; every == 0 || index-v.compacted < every || v.taking && w.serverDice.chance(0.9) {
 		return
 	}
+	term, known := s.replica.Term(index)
+	if !known {
+		return // a newer snapshot came from the leader
+	}
 	v.compacted, v.taking = index, true
 	life, view := s.life, v.store.Freeze()
-	snapshot := core.Snapshot{Index: index, Term: w.oracles.logs.committed[index-1].Term}
+	snapshot := core.Snapshot{Index: index, Term: term}
 	s.disk.begun = &unwritten{snapshot, view}
 	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
 		if !s.alive(life) {
@@ -151,26 +172,12 @@ func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
 	return true
 }
 
-// logClock stamps commands with log time, as package kvserver does: it goes on
-// from the log time applied here by this server's own clock.
-type logClock struct {
-	time  uint64 // milliseconds
-	since int64
+// stamp is what a command proposed now carries: how long this life has lasted, by
+// the server's own clock.
+func (v *service) stamp() uint64 {
+	s := v.s
+	return 1 + uint64((s.clock()-v.begun)*max(1, s.w.options.TimeFactor)/millisecond)
 }
-
-func (c *logClock) now(s *server) uint64 {
-	local := (s.w.now - c.since) * (1000 + s.drift) / 1000
-	return c.time + uint64(local*max(1, s.w.options.TimeFactor)/millisecond)
-}
-
-func (c *logClock) observe(v *service) {
-	if t := v.store.LogTime(); c.since == 0 || t > c.now(v.s) {
-		c.time, c.since = t, v.s.w.now
-	}
-}
-
-// stamp is the log time that a command proposed now carries.
-func (v *service) stamp() uint64 { return v.clock.now(v.s) }
 
 func (v *service) serveParked() {
 	if len(v.parked) == 0 {

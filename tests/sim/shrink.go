@@ -70,9 +70,9 @@ func (s *shrinker) simplify() bool {
 
 // simplifications make a world smaller or plainer, those that help most first.
 var simplifications = []func(o *options){
-	func(o *options) { o.Servers = 1 },
-	func(o *options) { o.Servers = 2 },
-	func(o *options) { o.Servers = 3 },
+	func(o *options) { o.reduceTo(1) },
+	func(o *options) { o.reduceTo(2) },
+	func(o *options) { o.reduceTo(3) },
 	func(o *options) { o.Clients, o.Lanes = 1, 1 },
 	func(o *options) { o.Clients = 2 },
 	func(o *options) { o.Lanes = 1 },
@@ -103,6 +103,18 @@ var simplifications = []func(o *options){
 	func(o *options) { o.Mix = mix{Append: 1} },
 	func(o *options) { o.Mix = mix{Put: 1, Get: 1} },
 	func(o *options) { o.Window, o.AppendBytes, o.ApplyBytes, o.Uncommitted = 64, 1<<20, 1<<20, 1<<20 },
+}
+
+// reduceTo makes the cluster smaller. What cannot happen to so few servers goes.
+func (o *options) reduceTo(servers int) {
+	if o.Servers <= servers {
+		return
+	}
+	o.Servers = servers
+	o.Faults = slices.DeleteFunc(slices.Clone(o.Faults), func(name string) bool {
+		k, known := faultNamed(name)
+		return !known || k.least > servers
+	})
 }
 
 // halveFaults leaves out one half of the kinds of faults.

@@ -22,7 +22,7 @@ func (n *network) transfer(r *rpc) {
 	s := r.call.Request.(*core.InstallSnapshot).Snapshot
 	data, file, err := r.from.disk.wal.SnapshotFile(s)
 	if err != nil {
-		n.w.counts.TransfersBroken++
+		n.w.counts.TransfersGone++
 		n.lose((*loss)(r))
 		return
 	}

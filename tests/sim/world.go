@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"raftkv/raft/core"
 )
@@ -63,7 +64,7 @@ func run(seed uint64, o options, t *trace) (r result) {
 		if p := recover(); p != nil {
 			v, broken := p.(violation)
 			if !broken {
-				v = violation{"panic", fmt.Sprintf("%v\n%s", p, debug.Stack())}
+				v = violation{nameOfPanic(p), fmt.Sprintf("%v\n%s", p, debug.Stack())}
 			}
 			r.oracle, r.at = v.oracle, w.now
 			r.err = fmt.Errorf("seed %d at %s: %s: %s", seed, clock(w.now), v.oracle, v.text)
@@ -74,6 +75,16 @@ func run(seed uint64, o options, t *trace) (r result) {
 	r = result{seed: seed, options: o, counts: w.counts}
 	w.play()
 	return r
+}
+
+// nameOfPanic is the text of a panic up to its first figure, which tells panics
+// apart as the oracles' names do.
+func nameOfPanic(p any) string {
+	text := fmt.Sprint(p)
+	if at := strings.IndexAny(text, "0123456789\n"); at >= 0 {
+		text = text[:at]
+	}
+	return "panic: " + text
 }
 
 func newWorld(seed uint64, o options, t *trace) *world {
@@ -169,25 +180,27 @@ func (w *world) number(id core.ID) uint64 {
 }
 
 // atRest reports whether all that was asked for is done and everybody in the
-// healed majority has applied the same log to its end.
+// healed majority has applied the same log to its end and follows a leader. That
+// one may be outside, if its disk hangs and nobody asks for anything.
 func (w *world) atRest() bool {
 	for _, c := range w.clients {
 		if !c.idle() {
 			return false
 		}
 	}
-	last := w.core[0].replica.Observe().LastIndex
-	leaders := 0
+	first := w.core[0].replica.Observe()
 	for _, s := range w.core {
 		o := s.replica.Observe()
-		if o.LastIndex != last || o.LastApplied != last || o.Durable != last || s.store.AppliedIndex() != last {
+		if o.LastIndex != first.LastIndex || o.LastApplied != first.LastIndex || o.Durable != first.LastIndex ||
+			s.store.AppliedIndex() != first.LastIndex || o.Term != first.Term || o.Leader != first.Leader {
 			return false
 		}
-		if o.Role == core.Leader {
-			leaders++
-		}
 	}
-	return leaders == 1
+	if first.Leader == core.None {
+		return false
+	}
+	leader := w.server(first.Leader)
+	return leader.up && leader.replica.Observe().Role == core.Leader
 }
 
 // describe lists where everybody stands, for a failure's message.
