@@ -17,7 +17,7 @@ var arrows = map[string][]string{
 	"raft/vfs":      {},
 	"raft/snapshot": {},
 	"raft/wal":      {"raft/core", "raft/vfs", "raft/snapshot"},
-	"raft/wire":     {"raft/core"},
+	"raft/wire":     {"raft/core", "internal/msgpack"},
 	"raft/node":     {"raft/core"},
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
