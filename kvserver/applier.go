@@ -32,6 +32,9 @@ func (m *machine) applyLoop() {
 				return
 			}
 			batch = append(batch[:0], msg)
+		case <-m.ticks:
+			m.afterBatch()
+			continue
 		case <-m.life.Done():
 			return
 		}

@@ -22,6 +22,9 @@
 // A read takes no entry in the log. It asks consensus for an index, on any
 // node, waits until the store has applied it, and reads.
 //
+// A node that finds its state to differ from the others' closes its fence and
+// serves nothing any more: see watchIntegrity.
+//
 // # Clerks
 //
 // The connection of a Clerk ([raftkv/client]) begins as an HTTP request and then
@@ -45,7 +48,7 @@
 // The store's RWMutex (applier writes, readers read), the mutex of the waiting
 // writes, the mutex of the waiting reads, one mutex per connection to a leader,
 // two per connection of a Clerk (its requests in flight, its outbox), one for the
-// list of these connections,
+// list of these connections, one for the last comparison of states,
 // and in the labs one for the present term. No two are held at once and none during I/O.
 //
 // # What it does not know

@@ -240,7 +240,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		}
 		for name, a := range map[string]*admission{
 			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
-			"scrapes": &s.scrapes, "backups": &s.backups,
+			"backups": &s.backups, "scrapes": &s.scrapes,
 		} {
 			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
 				t.Errorf("%+v of the %s are still there at the end", c, name)

@@ -17,8 +17,10 @@ import (
 type machine struct {
 	consensus Consensus
 	applyCh   <-chan raft.ApplyMsg
-	// afterBatch, if not nil, is called by the applier after each batch.
+	// afterBatch, if not nil, is called by the applier after each batch, and when
+	// ticks yields, which may be nil.
 	afterBatch func()
+	ticks      <-chan time.Time
 
 	// mu guards store and marks: the applier holds it to apply a batch, readers share it.
 	mu    sync.RWMutex

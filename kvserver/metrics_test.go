@@ -96,6 +96,28 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	}
 }
 
+// Goal: operators see that states are compared, and at once when a node is
+// fenced. Method: a node alone, which is always right, before and after a fault.
+func TestMetricsShowIntegrity(t *testing.T) {
+	s, log := newServer(t, func(c *Config) { c.IntegrityInterval = time.Millisecond })
+	log.deliver(putCommand("a", "1"))
+	deadline := time.Now().Add(20 * time.Second)
+	for s.Integrity().OKIndex == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the state is not compared")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	f := scrape(t, s)
+	if value(f[metricsPrefix+"integrity_checks_total"], "result=ok") < 1 || value(f[metricsPrefix+"integrity_last_ok_timestamp_seconds"]) < 1e9 || value(f[metricsPrefix+"integrity_diverged"]) != 0 {
+		t.Errorf("%v", f)
+	}
+	s.fence("the test says so")
+	if f := scrape(t, s); value(f[metricsPrefix+"integrity_diverged"]) != 1 {
+		t.Errorf("%v", f[metricsPrefix+"integrity_diverged"])
+	}
+}
+
 // Goal: whatever clients ask for, labels have few values, and no key or path is
 // one of them.
 func TestMetricsHaveBoundedLabels(t *testing.T) {

@@ -18,9 +18,9 @@ type Server struct {
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent, scrapes are of the metrics,
-	// backups of the whole store.
-	writes, deletes, reads, patient, streams, scrapes, backups admission
+	// revision, streams are lists that are being sent, backups the whole store,
+	// scrapes are of the metrics.
+	writes, deletes, reads, patient, streams, backups, scrapes admission
 
 	bodies    budget        // memory for the bodies of writes
 	bodyGrace time.Duration // see bodyTime
@@ -56,8 +56,8 @@ func New(config Config) (*Server, error) {
 		reads:     admission{maxCount: most, maxWaiting: waiting},
 		patient:   admission{maxCount: most},
 		streams:   admission{maxCount: mostStreams},
-		scrapes:   admission{maxCount: mostScrapes},
 		backups:   admission{maxCount: mostBackups},
+		scrapes:   admission{maxCount: mostScrapes},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
@@ -67,13 +67,13 @@ func New(config Config) (*Server, error) {
 	s.quota = uint64(config.MaxStoreBytes)
 	s.metrics = config.Metrics
 	s.handler = newGuard(s, newRouter(s))
-	s.afterBatch = s.snapshotIfDue
+	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
 	s.machine.start(config.Consensus, config.ApplyCh, store)
 	s.watched = make(chan struct{})
 	go s.watchIntegrity()
 	s.clerks.work.Go(s.watchClerks)
 	if s.metrics != nil {
-		s.metrics.registry.MustRegister(storeMetrics{s})
+		s.metrics.registry.MustRegister(storeMetrics{s}, integrityMetrics{s})
 	}
 	return s, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // restored is the store that a snapshot of the fake holds.
@@ -139,17 +140,44 @@ func TestAFailedSnapshotIsTriedAgain(t *testing.T) {
 			t.Fatalf("%d attempts in no time", attempts)
 		}
 		time.Sleep(3 * snapshotRetry / 2)
-		ask(s, "PUT", "/v1/kv/k", "x")
-		synctest.Wait()
 		if attempts != 2 || log.failed() != nil {
 			t.Fatalf("%d attempts, the node was ended with %v", attempts, log.failed())
 		}
 		log.change(func(f *fakeSnapshots) { f.refuse = nil })
-		time.Sleep(3 * snapshotRetry / 2)
-		ask(s, "PUT", "/v1/kv/k", "x")
-		synctest.Wait()
-		if at := log.snapshots(); len(at) != 1 || at[0] != 102 {
-			t.Fatalf("with room again: snapshots at %v, want one at 102", at)
+		time.Sleep(snapshotRetry)
+		if at := log.snapshots(); len(at) != 1 || at[0] != 100 {
+			t.Fatalf("with room again: snapshots at %v, want one at 100", at)
+		}
+	})
+}
+
+// Goal: a snapshot that a follower needs is taken though nothing is written, and
+// once: an old status does not bring another.
+// Method: consensus wants one, knows of it a while later, and wants a newer one
+// when more has been applied.
+func TestASnapshotThatIsWantedIsTaken(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		ask(s, "PUT", "/v1/kv/k", "v")
+		log.set(func(status *raft.Status) { status.SnapshotWanted = true })
+		time.Sleep(10 * snapshotPoll)
+		if at := log.snapshots(); len(at) != 1 || at[0] != 1 {
+			t.Fatalf("snapshots at %v, want one at 1", at)
+		}
+		ask(s, "PUT", "/v1/kv/k", "v")
+		time.Sleep(10 * snapshotPoll)
+		if at := log.snapshots(); len(at) != 1 {
+			t.Fatalf("snapshots at %v by an old status", at)
+		}
+		log.set(func(status *raft.Status) { status.SnapshotIndex = 1 })
+		time.Sleep(10 * snapshotPoll)
+		if at := log.snapshots(); len(at) != 2 || at[1] != 2 {
+			t.Fatalf("snapshots at %v, want one more at 2", at)
+		}
+		log.set(func(status *raft.Status) { status.SnapshotIndex = 2 })
+		time.Sleep(10 * snapshotPoll)
+		if at := log.snapshots(); len(at) != 2 {
+			t.Fatalf("snapshots at %v with nothing new in them", at)
 		}
 	})
 }

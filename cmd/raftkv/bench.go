@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"raftkv/bench"
+	"raftkv/client/bench"
 	"raftkv/client"
 )
 

@@ -32,6 +32,7 @@ type serveSettings struct {
 	peer            string
 	maxValueBytes   int64
 	maxStoreBytes   int64
+	snapshotBytes   int64
 	requestTimeout  time.Duration
 	electionTimeout time.Duration
 	logLevel        string
@@ -48,6 +49,8 @@ const (
 	defaultRequestTimeout  = 10 * time.Second
 	defaultElectionTimeout = 300 * time.Millisecond
 	defaultMaxInFlight     = 4096
+	defaultSnapshotBytes   = 64 << 20
+	leastSnapshotBytes     = 4 << 10
 	defaultMaxConnections  = 8192
 )
 
@@ -58,7 +61,7 @@ const mostValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
 // table lists the settings, with their defaults, in the order of the help.
 func (s *serveSettings) table() []setting {
 	*s = serveSettings{
-		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes,
+		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
@@ -71,6 +74,7 @@ func (s *serveSettings) table() []setting {
 		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
 		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", mostValueBytes), &s.maxValueBytes},
 		{"max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes},
+		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes},
 		{"request-timeout", "time for a client's request", &s.requestTimeout},
 		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
 		{"allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts},
@@ -227,6 +231,8 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	switch {
 	case s.maxValueBytes < 1 || s.maxValueBytes > mostValueBytes:
 		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
+	case s.snapshotBytes < leastSnapshotBytes:
+		return nodeConfig{}, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
 	case s.maxStoreBytes < 0:
 		return nodeConfig{}, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStoreBytes)
 	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
@@ -240,7 +246,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	}
 	return nodeConfig{
 		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir,
-		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),

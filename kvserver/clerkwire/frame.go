@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"raftkv/internal/msgpack"
+	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
 )
 

@@ -1,7 +1,7 @@
 package clerkwire
 
 import (
-	"raftkv/internal/msgpack"
+	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
 )
 

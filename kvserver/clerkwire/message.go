@@ -3,7 +3,7 @@ package clerkwire
 import (
 	"time"
 
-	"raftkv/internal/msgpack"
+	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
 )
 

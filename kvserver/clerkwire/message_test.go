@@ -11,7 +11,7 @@ import (
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
-	"raftkv/internal/msgpack"
+	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
 )
 

@@ -28,7 +28,7 @@ const (
 	// IdempotencyWindow is how long the answer to a request with an idempotency
 	// key is kept at least, in milliseconds of log time: one hour.
 	IdempotencyWindow = 60 * 60 * 1000
-	// MaxIdempotencyRecords is how many such answers are kept, at about 110 bytes
+	// MaxIdempotencyRecords is how many such answers are kept, at about 120 bytes
 	// each. When there are as many and none is older than the window, further
 	// requests with such keys are refused.
 	MaxIdempotencyRecords = 1 << 20

@@ -89,6 +89,8 @@ func (r *Raft) Check() error {
 		return fault("%v did not vote for itself but for %q", r.role, r.votedFor)
 	case r.applying < r.lastApplied || r.applying > r.commitIndex:
 		return fault("applying %d outside [%d, %d]", r.applying, r.lastApplied, r.commitIndex)
+	case r.log.base.Index > max(r.lastApplied, r.log.snapshot.Index):
+		return fault("entries up to %d are forgotten, applied are those up to %d", r.log.base.Index, r.lastApplied)
 	case r.dirty.from != 0 && r.dirty.from < r.log.firstIndex():
 		return fault("changes marked at %d, which the log has forgotten (it starts at %d)", r.dirty.from, r.log.firstIndex())
 	case r.dirty.from > r.log.lastIndex()+1:

@@ -5,14 +5,15 @@ import (
 	"slices"
 )
 
-// log holds the entries since the last snapshot, in memory, and a tail of those
-// that the snapshot stands for, as long as somebody may want them. Entries are
-// never changed in place and a slice handed out is clipped, so whoever holds one
-// may read it for ever.
+// log holds in memory what anybody may still ask for: the entries since the last
+// snapshot, or where the configuration bounds what is held, the end of them; see
+// forget.go. Entries are never changed in place and a slice handed out is
+// clipped, so whoever holds one may read it for ever.
 type log struct {
 	snapshot Snapshot // the newest: what the disk begins with, and a follower far behind is sent
-	base     place    // what comes before the first entry: the snapshot, or a place before it
+	base     place    // what comes before the first entry
 	entries  []Entry  // entries[i] has index base.Index+1+i
+	size     int      // of the entries, in bytes
 }
 
 // place is one entry's place in the log.
@@ -55,6 +56,7 @@ func (l *log) append(e Entry) {
 		broken("entry %d of term %d appended after %d of term %d", e.Index, e.Term, l.lastIndex(), l.lastTerm())
 	}
 	l.entries = append(l.entries, e)
+	l.size += e.size()
 }
 
 // truncate drops the entries at index and above. The capacity is clipped, so
@@ -62,21 +64,25 @@ func (l *log) append(e Entry) {
 func (l *log) truncate(index uint64) {
 	assert(index > l.snapshot.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.snapshot.Index, l.lastIndex())
 	keep := int(index - l.base.Index - 1)
+	for _, e := range l.entries[keep:] {
+		l.size -= e.size()
+	}
 	l.entries = l.entries[:keep:keep]
 }
 
-// compact lets a snapshot stand for the log up to its index. Of what it stands
-// for, the entries at keep and above stay. What stays moves to an array of its
-// own, so that the rest can be collected.
-func (l *log) compact(s Snapshot, keep uint64) {
-	assert(s.Index > l.snapshot.Index && s.Index <= l.lastIndex(), "compaction at %d outside (%d, %d]", s.Index, l.snapshot.Index, l.lastIndex())
-	l.snapshot = s
-	keep = min(keep, s.Index+1)
+// forget drops the entries below keep. What stays moves to an array of its own,
+// so that the rest can be collected.
+func (l *log) forget(keep uint64) {
 	if keep <= l.firstIndex() {
 		return
 	}
-	term, _ := l.term(keep - 1)
-	l.entries = slices.Clone(l.entries[keep-l.firstIndex():])
+	term, ok := l.term(keep - 1)
+	assert(ok, "the log would forget up to %d and ends at %d", keep-1, l.lastIndex())
+	dropped := keep - l.firstIndex()
+	for _, e := range l.entries[:dropped] {
+		l.size -= e.size()
+	}
+	l.entries = slices.Clone(l.entries[dropped:])
 	l.base = place{keep - 1, term}
 }
 
@@ -151,7 +157,7 @@ func compareTerm(e Entry, term uint64) int {
 
 // check reports a log that could not have come about by the rules.
 func (l *log) check() error {
-	term := l.base.Term
+	term, size := l.base.Term, 0
 	for i, e := range l.entries {
 		if want := l.base.Index + 1 + uint64(i); e.Index != want {
 			return fmt.Errorf("core: entry %d stands at index %d", e.Index, want)
@@ -160,9 +166,16 @@ func (l *log) check() error {
 			return fmt.Errorf("core: entry %d of term %d follows one of term %d", e.Index, e.Term, term)
 		}
 		term = e.Term
+		size += e.size()
 	}
-	if term, ok := l.term(l.snapshot.Index); !ok || term != l.snapshot.Term {
+	if size != l.size {
+		return fmt.Errorf("core: the entries in memory are counted as %d bytes, are %d", l.size, size)
+	}
+	if term, ok := l.term(l.snapshot.Index); ok && term != l.snapshot.Term {
 		return fmt.Errorf("core: the snapshot at %d is of term %d, the log has term %d there", l.snapshot.Index, l.snapshot.Term, term)
+	}
+	if l.snapshot.Index > l.lastIndex() {
+		return fmt.Errorf("core: the snapshot at %d lies beyond the log's end %d", l.snapshot.Index, l.lastIndex())
 	}
 	return nil
 }

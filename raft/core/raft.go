@@ -59,6 +59,11 @@ type Raft struct {
 	applying         uint64 // last index handed out for applying; lastApplied until the batch is acknowledged
 	uncommittedBytes int    // leader: size of the entries above commitIndex
 
+	// What stays in memory (forget.go).
+
+	previous     uint64 // index of the snapshot before the newest in this life; 0 if there was none
+	appliedBytes int    // size of the entries applied since something was last forgotten
+
 	// Linearizable reads (reads.go).
 
 	round     uint64        // the latest question "am I still leader?"; never falls

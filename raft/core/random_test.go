@@ -45,7 +45,7 @@ func TestRandomRuns(t *testing.T) {
 	least := tally{commits: 30, elections: 2, crashes: 6, losses: 20, copies: 10, reads: 15}
 	if total.commits < n*least.commits || total.elections < n*least.elections ||
 		total.truncations < n/3 || total.crashes < n*least.crashes || total.losses < n*least.losses ||
-		total.installs < n/2 || total.stalls < n/10 || total.copies < n*least.copies || total.reads < n*least.reads {
+		total.installs < n/2 || total.stalls < n/10 || total.wanted < n/30 || total.copies < n*least.copies || total.reads < n*least.reads {
 		t.Fatalf("too little happened for this to mean anything: %+v, want %+v per seed", total, least)
 	}
 }
@@ -80,7 +80,7 @@ func TestRandomRuns_RepeatExactly(t *testing.T) {
 
 // tally counts what happened in a run.
 type tally struct {
-	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls int
+	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted int
 }
 
 func (t *tally) add(o tally) {
@@ -93,6 +93,7 @@ func (t *tally) add(o tally) {
 	t.reads += o.reads
 	t.installs += o.installs
 	t.stalls += o.stalls
+	t.wanted += o.wanted
 }
 
 // troubles is what a seed draws. Chances are in percent.
@@ -209,7 +210,11 @@ func (x *chaos) work(s *server) {
 			s = other
 		}
 	}
-	if x.percent(x.drawn.compact) {
+	switch {
+	case s.core.snapshotWanted() && x.percent(50):
+		x.happened.wanted++
+		x.compact(s)
+	case x.percent(x.drawn.compact):
 		x.compact(s)
 	}
 	switch x.chance.IntN(8) {
@@ -289,6 +294,10 @@ func (x *chaos) calm() {
 		}
 		x.settle()
 		for _, s := range x.servers {
+			if s.core.snapshotWanted() {
+				x.happened.wanted++
+				x.compact(s)
+			}
 			if s.core.role == Leader && !s.core.committedInTerm() && s.core.log.lastTerm() != s.core.currentTerm {
 				_, _ = x.propose(s.id, "calm")
 			}

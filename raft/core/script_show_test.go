@@ -32,13 +32,17 @@ func nobody(id ID) ID {
 }
 
 // terms lists the terms of a log. A snapshot is in parentheses, behind those
-// entries that it stands for and that are still held.
+// entries that it stands for and that are still held; … is what memory has
+// forgotten.
 func terms(snapshot Snapshot, entries []Entry) string {
 	var list []string
 	mark := func(index uint64) {
 		if snapshot.Index > 0 && index == snapshot.Index+1 {
 			list = append(list, fmt.Sprintf("(%d@%d)", snapshot.Index, snapshot.Term))
 		}
+	}
+	if len(entries) > 0 && entries[0].Index > 1 && entries[0].Index != snapshot.Index+1 {
+		list = append(list, "…")
 	}
 	for _, e := range entries {
 		mark(e.Index)

@@ -19,7 +19,7 @@ import (
 //	new 5 [noop] [prevote] [checkquorum] [bytes N] [window N]
 //	      [trailing N] [stall N]
 //	                       that many fresh servers; bytes bound one AppendEntries,
-//	                       trailing is what stays in memory behind a snapshot,
+//	                       trailing is what stays in memory of what is applied,
 //	                       stall the ticks after which a disk counts as hanging
 //	log 1 1 1 4            server 1 starts with a log of these terms on its disk
 //	term 1 8 [vote 2]      server 1 starts in this term, with this vote

@@ -1,52 +1,34 @@
 package core
 
 // Compact lets a snapshot of the state machine, taken by its service, stand for
-// the log up to snapshot.Index, and forgets that part of the log but for a tail
-// (§7; Config.TrailingBytes). The snapshot's Term is filled in. It is ignored
-// unless it covers more than the present snapshot and no more than was handed
-// out for applying: a service may be late, or speak for an earlier life of
-// itself.
+// the log up to snapshot.Index (§7): the disk forgets that part of the log, and
+// memory what nobody needs (forget.go). The snapshot's Term is the log's; it must
+// be given where the log may have forgotten it. Compact is ignored unless the
+// snapshot covers more than the present one and no more than was handed out for
+// applying: a service may be late, or speak for an earlier life of itself.
 func (r *Raft) Compact(snapshot Snapshot) {
 	if snapshot.Index <= r.log.snapshot.Index || snapshot.Index > r.applying {
 		return
 	}
-	snapshot.Term, _ = r.log.term(snapshot.Index)
+	if term, ok := r.log.term(snapshot.Index); ok {
+		snapshot.Term = term
+	}
+	assert(snapshot.Term != 0, "no term known for a snapshot at %d", snapshot.Index)
 	if r.dirty.replaced {
 		// The snapshot that replaced the log never got to the disk, so this one
 		// replaces it: entries between the two would stand there behind a gap.
 		r.dirty.from = max(r.dirty.from, snapshot.Index+1)
 	}
-	r.log.compact(snapshot, r.keepFrom(snapshot.Index))
+	r.replaceSnapshot(snapshot)
+	r.forget()
+}
+
+// replaceSnapshot makes a snapshot the newest.
+func (r *Raft) replaceSnapshot(s Snapshot) {
+	r.previous = r.log.snapshot.Index
+	r.log.snapshot = s
 	r.dirty.snapshot = true
 }
-
-// keepFrom returns the first entry that stays in memory when a snapshot stands
-// for the log up to index: the tail that the configuration asks for, and what
-// the disk does not have yet, so that the log on it never has a gap.
-//
-// A snapshot under way to a follower, if it is the one before, keeps what
-// follows it: without that the follower would need the next snapshot as soon as
-// it has this one, and so for ever. A follower that takes longer than that for
-// a snapshot could not keep up with the log either.
-func (r *Raft) keepFrom(index uint64) uint64 {
-	keep := r.log.tail(index, r.config.TrailingBytes)
-	if r.dirty.from != 0 {
-		keep = min(keep, r.dirty.from)
-	}
-	if r.role != Leader || r.config.TrailingBytes == 0 {
-		return keep
-	}
-	for i := range r.progress {
-		if p := &r.progress[i]; p.installing != 0 && p.installing == r.log.snapshot.Index {
-			keep = min(keep, p.installing+1)
-		}
-	}
-	return keep
-}
-
-// Term returns the term of the entry at index; false if the log does not reach
-// there or has forgotten it.
-func (r *Raft) Term(index uint64) (uint64, bool) { return r.log.term(index) }
 
 // sendSnapshot sends the newest snapshot to a follower that needs what the log
 // has forgotten. Until it is answered nothing but heartbeats follow.
@@ -107,8 +89,9 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 func (r *Raft) replaceLog(s Snapshot) {
 	r.written.last = min(r.written.last, r.commitIndex)
 	r.durable = min(r.durable, r.commitIndex)
+	r.replaceSnapshot(s)
 	r.log = newLog(s, nil)
-	r.dirty.snapshot, r.dirty.replaced = true, true
+	r.dirty.replaced = true
 	r.dirty.from = s.Index + 1
 	r.commitIndex = s.Index
 }

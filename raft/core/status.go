@@ -3,11 +3,15 @@ package core
 // Status is a copy of what an operator may want to know of a server.
 type Status struct {
 	Observed
-	FirstIndex uint64 // first index the log still holds in memory; what the disk needs begins behind SnapshotIndex
-	Stalled    bool   // the disk hangs: a write has been under way for Config.StallTicks
-	WriteTicks int    // how long the write under way has taken; 0 if there is none
-	Counts     Counts // what happened since this server started
-	Transferee ID     // who leadership is being handed to
+	FirstIndex uint64 // first index that the log holds in memory; the disk holds it from behind SnapshotIndex on
+	LogBytes   int    // size of the log in memory
+	// SnapshotWanted says that the service should take a snapshot now, because a
+	// follower is to get one and the newest is too old.
+	SnapshotWanted bool
+	Stalled        bool   // the disk hangs: a write has been under way for Config.StallTicks
+	WriteTicks     int    // how long the write under way has taken; 0 if there is none
+	Counts         Counts // what happened since this server started
+	Transferee     ID     // who leadership is being handed to
 	// UncommittedBytes is, on a leader, the size of the entries above CommitIndex.
 	UncommittedBytes int
 	Peers            []PeerStatus // leader only: the other servers, sorted by ID
@@ -40,7 +44,7 @@ type PeerStatus struct {
 // Status returns a copy of the present state.
 func (r *Raft) Status() Status {
 	s := Status{
-		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), Transferee: r.transferee,
+		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), Transferee: r.transferee,
 		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts,
 	}
 	if r.role != Leader {

@@ -202,8 +202,11 @@ type Config struct {
 	// committed; beyond it Propose answers ErrOverloaded. 0 means 64 MiB.
 	MaxUncommittedBytes int
 
-	// TrailingBytes is how much of the log stays in memory behind a snapshot, so
-	// that a follower slightly behind needs no snapshot. 0 keeps nothing.
+	// TrailingBytes bounds what memory holds of the log, to about twice as much and
+	// what is under way: so much of what is applied stays, so that a follower
+	// slightly behind needs no snapshot, whenever the last one was taken. Then
+	// Status.SnapshotWanted must be heeded. 0 holds all since the newest snapshot,
+	// and nothing behind it.
 	TrailingBytes int
 	// SnapshotPatience is after how many election timeouts a snapshot that was
 	// neither answered nor reported lost is sent again; below 0 it never is, for a

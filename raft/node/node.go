@@ -227,8 +227,8 @@ func (n *Node) loop() {
 		}
 		if gathered == nil {
 			n.flush()
-		} else if n.stale() {
-			n.publish()
+		} else {
+			n.announce()
 		}
 	}
 }
@@ -245,13 +245,7 @@ func (n *Node) flush() {
 	if work.Apply != nil {
 		n.batches <- work.Apply
 	}
-	if n.stale() {
-		before := n.Status()
-		n.publish()
-		if n.config.Observer != nil {
-			n.config.Observer.Changed(before, n.Status())
-		}
-	}
+	n.announce()
 	if n.config.Observer != nil {
 		n.observeCommit()
 	}

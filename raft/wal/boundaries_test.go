@@ -19,7 +19,7 @@ var boundaries = []string{
 	"snapshot: rename snapshot.tmp", "snapshot: syncdir the directory",
 	"receive: create received.tmp", "receive: write received.tmp", "receive: read received.tmp", "receive: sync received.tmp",
 	"receive: rename received.tmp", "receive: syncdir the directory",
-	"record: write spare", "record: sync spare", "record: rename spare", "record: syncdir the directory",
+	"record: write spare", "record: sync spare", "save: rename spare",
 	"prepare: remove a segment", "prepare: remove a snapshot", "prepare: syncdir the directory",
 	"save: remove a segment", "save: syncdir the directory",
 	"open: remove a segment", "open: remove a snapshot", "open: remove snapshot.tmp", "open: remove received.tmp", "open: syncdir the directory",

@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 
-	"raftkv/internal/msgpack"
 	"raftkv/raft/core"
 )
 
@@ -68,16 +67,13 @@ func (r *refusedError) Error() string {
 	return fmt.Sprintf("the peer refuses us: %q (it speaks version %d, we speak %d)", r.Reason, r.Version, version)
 }
 
-// maxHelloFields is how many fields a hello of any version may have.
-const maxHelloFields = 15
-
 // hello decodes and checks a hello of any version. The error is a *rejection.
 func (d *decoder) hello(body []byte) (hello, error) {
-	r := msgpack.NewReader(body)
-	r.Array(maxHelloFields)
-	word := r.Text(maxClientAddrBytes)
-	theirs := r.Uint() // 0 if it is not there
-	if string(word) != magic || theirs == 0 {
+	c := cursor{rest: body}
+	_, isArray := c.arrayHeader()
+	word, isString := c.str(maxClientAddrBytes)
+	theirs, isUint := c.uint()
+	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
 		return hello{}, &rejection{ReasonMalformed, "the frame is not the hello of a raftkv peer"}
 	}
 	if theirs > version {

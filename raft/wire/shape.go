@@ -1,7 +1,9 @@
 package wire
 
 import (
-	"raftkv/internal/msgpack"
+	"encoding/binary"
+	"math"
+
 	"raftkv/raft/core"
 )
 
@@ -30,31 +32,166 @@ type shape []element
 
 // check returns nil if body has the shape s.
 func (s shape) check(body []byte) error {
-	r := msgpack.NewReader(body)
-	r.Fields(len(s))
-	for _, e := range s {
-		e.step(&r)
+	c := cursor{rest: body}
+	if n, ok := c.arrayHeader(); !ok || n != len(s) {
+		return malformed("the body is not an array of %d", len(s))
 	}
-	if err := r.Close(); err != nil {
-		return malformed("%v", err)
+	for i, e := range s {
+		if !c.element(e) {
+			return malformed("field %d of %d is cut off or of the wrong type", i+1, len(s))
+		}
+	}
+	if len(c.rest) != 0 {
+		return malformed("%d bytes behind the body", len(c.rest))
 	}
 	return nil
 }
 
-// step steps over one element.
-func (e element) step(r *msgpack.Reader) {
+// cursor walks over a body. Each method steps over one item and says whether
+// it was there; after one that was not, the cursor is of no more use.
+type cursor struct{ rest []byte }
+
+// arrayHeader steps over the header of an array of fewer than 16 elements;
+// there are no longer ones in the protocol.
+func (c *cursor) arrayHeader() (n int, ok bool) {
+	if len(c.rest) == 0 || c.rest[0]&0xf0 != 0x90 {
+		return 0, false
+	}
+	n = int(c.rest[0] & 0x0f)
+	c.rest = c.rest[1:]
+	return n, true
+}
+
+func (c *cursor) element(e element) bool {
+	ok := false
 	switch e {
 	case uintElement:
-		r.Uint()
+		_, ok = c.uint()
 	case boolElement:
-		r.Bool()
+		ok = c.bool()
 	case idElement:
-		r.Text(core.MaxIDBytes)
+		_, ok = c.str(core.MaxIDBytes)
 	case clusterElement:
-		r.Text(maxClusterIDBytes)
+		_, ok = c.str(maxClusterIDBytes)
 	case textElement:
-		r.Text(maxClientAddrBytes)
+		_, ok = c.str(maxClientAddrBytes)
 	case packedElement:
-		r.Extension(packedExtension)
+		ok = c.extension(packedExtension)
 	}
+	return ok
+}
+
+// uint steps over an unsigned number in the shortest of its five forms.
+func (c *cursor) uint() (v uint64, ok bool) {
+	if len(c.rest) == 0 {
+		return 0, false
+	}
+	first := c.rest[0]
+	if first <= 0x7f {
+		c.rest = c.rest[1:]
+		return uint64(first), true
+	}
+	var width int
+	var least uint64 // the smallest value that needs this width
+	switch first {
+	case 0xcc:
+		width, least = 1, 0x80
+	case 0xcd:
+		width, least = 2, math.MaxUint8+1
+	case 0xce:
+		width, least = 4, math.MaxUint16+1
+	case 0xcf:
+		width, least = 8, math.MaxUint32+1
+	default:
+		return 0, false
+	}
+	v, ok = c.bigEndian(width)
+	return v, ok && v >= least
+}
+
+func (c *cursor) bool() bool {
+	if len(c.rest) == 0 || c.rest[0] != 0xc2 && c.rest[0] != 0xc3 {
+		return false
+	}
+	c.rest = c.rest[1:]
+	return true
+}
+
+// str steps over a string of at most limit bytes, which may be 31 or more.
+func (c *cursor) str(limit int) (s []byte, ok bool) {
+	if len(c.rest) == 0 {
+		return nil, false
+	}
+	if first := c.rest[0]; first&0xe0 == 0xa0 {
+		c.rest = c.rest[1:]
+		return c.take(uint64(first & 0x1f))
+	}
+	n, ok := c.length([3]byte{0xd9, 0xda, 0xdb}, 32)
+	if !ok || n > uint64(limit) {
+		return nil, false
+	}
+	return c.take(n)
+}
+
+// extension steps over an extension of the given type.
+func (c *cursor) extension(typ byte) bool {
+	if len(c.rest) == 0 {
+		return false
+	}
+	var n uint64
+	switch c.rest[0] {
+	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8: // of 1, 2, 4, 8, 16 bytes
+		n = 1 << (c.rest[0] - 0xd4)
+		c.rest = c.rest[1:]
+	default:
+		var ok bool
+		n, ok = c.length([3]byte{0xc7, 0xc8, 0xc9}, 0)
+		if !ok || n == 1 || n == 2 || n == 4 || n == 8 || n == 16 {
+			return false
+		}
+	}
+	if len(c.rest) == 0 || c.rest[0] != typ {
+		return false
+	}
+	c.rest = c.rest[1:]
+	_, ok := c.take(n)
+	return ok
+}
+
+// length steps over a length that is announced by one of three bytes, for one,
+// two and four bytes of length, in the shortest form and not below least.
+func (c *cursor) length(announce [3]byte, least uint64) (n uint64, ok bool) {
+	if len(c.rest) == 0 {
+		return 0, false
+	}
+	switch c.rest[0] {
+	case announce[0]:
+		n, ok = c.bigEndian(1)
+	case announce[1]:
+		n, ok = c.bigEndian(2)
+		least = math.MaxUint8 + 1
+	case announce[2]:
+		n, ok = c.bigEndian(4)
+		least = math.MaxUint16 + 1
+	}
+	return n, ok && n >= least
+}
+
+// bigEndian steps over one byte that was looked at and a number behind it.
+func (c *cursor) bigEndian(width int) (v uint64, ok bool) {
+	if len(c.rest) < 1+width {
+		return 0, false
+	}
+	var b [8]byte
+	copy(b[8-width:], c.rest[1:1+width])
+	c.rest = c.rest[1+width:]
+	return binary.BigEndian.Uint64(b[:]), true
+}
+
+func (c *cursor) take(n uint64) (b []byte, ok bool) {
+	if n > uint64(len(c.rest)) {
+		return nil, false
+	}
+	b, c.rest = c.rest[:n], c.rest[n:]
+	return b, true
 }

@@ -17,7 +17,7 @@ var arrows = map[string][]string{
 	"raft/vfs":      {},
 	"raft/snapshot": {},
 	"raft/wal":      {"raft/core", "raft/vfs", "raft/snapshot"},
-	"raft/wire":     {"raft/core", "internal/msgpack"},
+	"raft/wire":     {"raft/core"},
 	"raft/node":     {"raft/core"},
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
@@ -25,14 +25,16 @@ var arrows = map[string][]string{
 	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/clerkwire", "client"},
 	"client":        {"kvserver/api", "kvserver/clerkwire"},
 
-	"internal/msgpack":   {},
-	"kvserver/clerkwire": {"internal/msgpack", "kvserver/api"},
+	"kvserver/clerkwire/msgpack": {},
+	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
-		"kvserver", "kvserver/api", "client", "bench", "verify",
+		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
-	"bench":  {"client", "kvserver/api"},
-	"verify": {"client"},
+	"client/bench":  {"client", "kvserver/api"},
+	"client/verify": {"client"},
+
+	"deploy/dashboard": {},
 
 	"labrpc/labgob": {},
 	"labrpc":        {"labrpc/labgob"},
@@ -49,13 +51,13 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
 	"github.com/gorilla/mux":              {"kvserver"},
-	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "internal/msgpack", "kvserver/clerkwire"},
+	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "kvserver/clerkwire/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":            {"kvserver/kv"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
 	"github.com/prometheus/client_model":  {"kvserver"},
 	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "verify"},
+	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "client/verify"},
 	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
 	"golang.org/x/term":                   {"cmd/raftkv"},
 }

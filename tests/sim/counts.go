@@ -66,6 +66,7 @@ type counts struct {
 	// Snapshots.
 
 	Snapshots         int
+	SnapshotsWanted   int // of these, because a follower needed a newer one
 	SnapshotsObsolete int // a newer one had come meanwhile
 	SnapshotsFailed   int // the disk was full, or failed
 	TornSnapshots     int // crashes while one was written

@@ -38,7 +38,7 @@ func (o *oracles) entered(s *server, now core.Observed) {
 	}
 	b := ballot{s, now.Term}
 	would := bits.OnesCount(o.elections.preVotes[b] | 1<<s.index)
-	if now.Role == core.Follower || now.Role == core.PreCandidate || would <= len(o.w.servers)/2 && !o.elections.told[b] {
+	if would <= len(o.w.servers)/2 && !o.elections.told[b] {
 		o.w.fail("pre-vote", "%s is a %v in term %d, which nobody was allowed to begin: %d of %d would vote for it",
 			s.id, now.Role, now.Term, would, len(o.w.servers))
 	}

@@ -21,6 +21,7 @@ type server struct {
 	setAt    int64 // since then,
 	showed   int64 // when it showed this
 	nextTick int64
+	ticks    int
 
 	life    int // counts starts; events of an earlier life find it changed
 	up      bool
@@ -91,10 +92,13 @@ func (s *server) config() core.Config {
 }
 
 // interval is the length of a tick by the server's own clock.
-func (s *server) interval() int64 { return max(1, s.w.options.Tick*1000/(1000+s.drift)) }
+func (s *server) interval() int64 { return max(1, s.w.options.Tick*1000/s.pace()) }
+
+// pace is how far the server's clock gets in a thousand.
+func (s *server) pace() int64 { return min(max(1000+s.drift, 200), 3000) }
 
 // clock is what the server's own clock shows.
-func (s *server) clock() int64 { return s.showed + (s.w.now-s.setAt)*(1000+s.drift)/1000 }
+func (s *server) clock() int64 { return s.showed + (s.w.now-s.setAt)*s.pace()/1000 }
 
 // driftBy makes the clock run faster, or slower.
 func (s *server) driftBy(permille int64) {
@@ -106,6 +110,9 @@ func (s *server) tick() {
 	s.nextTick = s.w.now + s.interval()
 	if !s.paused { // ticks of a paused process are lost, not late
 		s.replica.Tick()
+		if s.ticks++; s.ticks%pollTicks == 0 {
+			s.poll()
+		}
 		s.turn()
 	}
 }

@@ -122,13 +122,34 @@ func (v *service) open(snapshot *core.Snapshot) (*kv.Store, error) {
 	return kv.Restore(r)
 }
 
-// compact takes a snapshot when it is time for one. It is written later, and the
-// log is told later still, when it may be an old one.
+// compact takes a snapshot when it is time for one.
 func (v *service) compact() {
-	s, w, index := v.s, v.s.w, v.store.AppliedIndex()
-	if every := w.options.SnapshotEvery; every == 0 || index-v.compacted < every || v.taking && w.serverDice.chance(0.9) {
+	w := v.s.w
+	if every := w.options.SnapshotEvery; every == 0 || v.store.AppliedIndex()-v.compacted < every || v.taking && w.serverDice.chance(0.9) {
 		return
 	}
+	v.take()
+}
+
+// pollTicks is how many ticks pass between two looks at whether a follower needs
+// a newer snapshot than there is.
+const pollTicks = 16
+
+// poll takes a snapshot if a follower needs one.
+func (v *service) poll() {
+	if v.taking || v.s.replica.Observe().Role != core.Leader {
+		return
+	}
+	if status := v.s.replica.Status(); status.SnapshotWanted && status.SnapshotIndex < v.store.AppliedIndex() {
+		v.s.w.counts.SnapshotsWanted++
+		v.take()
+	}
+}
+
+// take takes a snapshot. It is written later, and the log is told later still,
+// when it may be an old one.
+func (v *service) take() {
+	s, w, index := v.s, v.s.w, v.store.AppliedIndex()
 	term, known := s.replica.Term(index)
 	if !known {
 		return // a newer snapshot came from the leader

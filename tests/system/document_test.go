@@ -59,7 +59,7 @@ func matches(shown []string, output string) bool {
 // Method: each document's commands are run in a shell, in order, against a
 // cluster of its own that begins empty.
 func TestDocumentsShowWhatHappens(t *testing.T) {
-	for _, name := range []string{"README.md", "docs/http.md"} {
+	for _, name := range []string{"README.md", "docs/http.md", "docs/operations.md"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			document, err := os.ReadFile(filepath.Join("..", "..", name))
 			if err != nil {
@@ -71,6 +71,7 @@ func TestDocumentsShowWhatHappens(t *testing.T) {
 			if len(examples) < 3 {
 				t.Fatalf("%s has only %d examples", name, len(examples))
 			}
+			dir := t.TempDir()
 			for _, e := range examples {
 				command := e.command
 				for i := range 3 {
@@ -78,7 +79,7 @@ func TestDocumentsShowWhatHappens(t *testing.T) {
 				}
 				command = strings.ReplaceAll(command, "bin/raftkv", program)
 				shell := exec.Command("bash", "-c", command)
-				shell.Dir = t.TempDir()
+				shell.Dir = dir
 				shell.Env = append(cleanEnvironment(), "no_proxy=*", fmt.Sprintf("RAFTKV_ENDPOINTS=127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2))
 				output, err := shell.Output()
 				if err != nil {

@@ -1,6 +1,6 @@
 // Package msgpack writes and reads the few forms of msgpack that our protocols
-// are made of: arrays, unsigned numbers, truth values, strings, byte strings and,
-// for reading, extensions, each in the shortest form and no other.
+// are made of: arrays, unsigned numbers, truth values, strings and byte
+// strings, each in the shortest form and no other.
 //
 // # Mental model
 //
@@ -201,41 +201,17 @@ func (r *Reader) Bool() bool {
 }
 
 // String reads a string of at most limit bytes. It is copied.
-func (r *Reader) String(limit int) string { return string(r.Text(limit)) }
-
-// Text is String without the copy: the result aliases the body.
-func (r *Reader) Text(limit int) []byte {
+func (r *Reader) String(limit int) string {
 	if len(r.rest) > 0 && r.rest[0]&0xe0 == 0xa0 {
 		n := uint64(r.rest[0] & 0x1f)
 		r.rest = r.rest[1:]
-		return r.take(n, limit)
+		return string(r.take(n, limit))
 	}
-	return r.take(r.length(0xd9, 32), limit)
+	return string(r.take(r.length(0xd9, 32), limit))
 }
 
 // Bytes reads a byte string of at most limit bytes. It aliases the body.
 func (r *Reader) Bytes(limit int) []byte { return r.take(r.length(0xc4, 0), limit) }
-
-// Extension reads an extension of the given type, which aliases the body.
-func (r *Reader) Extension(typ byte) []byte {
-	n := uint64(0)
-	switch {
-	case len(r.rest) > 0 && r.rest[0] >= 0xd4 && r.rest[0] <= 0xd8: // of 1, 2, 4, 8, 16 bytes
-		n = 1 << (r.rest[0] - 0xd4)
-		r.rest = r.rest[1:]
-	default:
-		n = r.length(0xc7, 0)
-		if n == 1 || n == 2 || n == 4 || n == 8 || n == 16 {
-			r.Reject("an extension in a longer form than needed")
-		}
-	}
-	if len(r.rest) == 0 || r.rest[0] != typ {
-		r.Reject("an extension that is missing or of another type")
-		return nil
-	}
-	r.rest = r.rest[1:]
-	return r.take(n, math.MaxInt)
-}
 
 // length steps over a length as appendLength wrote it; it must be least or more.
 func (r *Reader) length(first byte, least uint64) uint64 {

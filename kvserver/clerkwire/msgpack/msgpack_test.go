@@ -58,12 +58,6 @@ func TestItemsAreThoseOfTheLibrary(t *testing.T) {
 			t.Errorf("%d bytes differ from the library's or are not read back", n)
 		}
 	}
-	for _, n := range []int{0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 255, 256, 65536} {
-		b := byLibrary(t, codec.RawExt{Tag: 5, Data: make([]byte, n)})
-		if r := NewReader(b); len(r.Extension(5)) != n || r.Close() != nil {
-			t.Errorf("an extension of %d bytes is not read: % x", n, b[:min(len(b), 8)])
-		}
-	}
 	for _, n := range []int{0, 1, 15, 16, 1000, 65535} {
 		b := AppendArray(nil, n)
 		for range n {
@@ -108,11 +102,6 @@ func TestReadersAreStrict(t *testing.T) {
 		"an array in too long a form":    {"\xdc\x00\x01\x01", func(r *Reader) { r.Array(2) }},
 		"an array without its items":     {"\xdc\xff\xff", func(r *Reader) { r.Array(65535) }},
 		"a map for an array":             {"\x81\x01\x01", func(r *Reader) { r.Array(9) }},
-		"an extension of another type":   {"\xd4\x02x", func(r *Reader) { r.Extension(1) }},
-		"an extension too long a form":   {"\xc7\x01\x01x", func(r *Reader) { r.Extension(1) }},
-		"an extension cut off":           {"\xc7\x05\x01x", func(r *Reader) { r.Extension(1) }},
-		"bytes for an extension":         {"\xc4\x01x", func(r *Reader) { r.Extension(1) }},
-		"nothing for an extension":       {"", func(r *Reader) { r.Extension(1) }},
 		"bytes behind the end":           {"\x01\x01", func(r *Reader) { r.Uint() }},
 		"what the caller rejects":        {"\x01", func(r *Reader) { r.Uint(); r.Reject("no") }},
 	} {
