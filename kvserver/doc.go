@@ -5,7 +5,8 @@
 //
 // A [Server] stands between two things that it is given: consensus, which
 // orders commands, and the channel on which the ordered commands come back. It
-// owns the store and one goroutine, the applier.
+// owns the store and one goroutine, the applier; another writes a snapshot of the
+// store when one is due.
 //
 //	HTTP ──► admission ──► route ──┬─ leader is here:  propose ──► consensus
 //	                               └─ leader is there: forward, one hop    │

@@ -87,13 +87,18 @@ func (o *oracles) saved(s *server, write *core.Write) {
 	s.model = s.model.with(write)
 }
 
-// committedStays: a disk that holds a committed entry never lets go of it.
+// committedStays: a disk that holds a committed entry never lets go of it, once
+// it has come to the term in which the entry was committed. (Before that, a leader
+// of an earlier term may take it away again from a server that was not asked.)
 func (o *oracles) committedStays(s *server, write *core.Write) {
 	before := s.model.log()
 	for i := max(write.From, before.base+1); i <= uint64(len(o.logs.committed)) && i-before.base <= uint64(len(before.entries)); i++ {
 		e := before.entries[i-before.base-1]
 		if e.Term != o.logs.committed[i-1].Term {
 			return // nothing behind it is committed
+		}
+		if s.model.state.Term < o.logs.committed[i-1].by {
+			continue
 		}
 		at := i - write.From
 		covered := write.Snapshot != nil && i <= write.Snapshot.Index

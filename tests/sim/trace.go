@@ -142,7 +142,7 @@ var kinds = [...]struct{ name, format string }{
 	evStart:         {"start", "life %d: log %d..%d, vote n%d"},
 	evCrash:         {"crash", "life %d"},
 	evRecoveryCrash: {"crash", "life %d, during recovery"},
-	evPaused:        {"paused", "for %d µs"},
+	evPaused:        {"paused", ""},
 	evResumed:       {"resumed", "%d inputs were waiting"},
 	evLeads:         {"leads", "term %d, log ends at %d"},
 	evCommitted:     {"committed", "up to %d"},
