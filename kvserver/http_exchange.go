@@ -34,7 +34,7 @@ func (s *Server) handle(serve func(*exchange) error) http.HandlerFunc {
 		x := &exchange{server: s, w: w, r: r, id: s.requestID(r)}
 		defer x.recoverPanic()
 		if r.ContentLength == 0 {
-			x.hasArrived()
+			connOf(r).serving()
 		}
 		if err := serve(x); err != nil {
 			x.answerError(err, nil)
