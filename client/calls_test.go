@@ -71,7 +71,7 @@ func TestOptions(t *testing.T) {
 		ctx := t.Context()
 		for _, o := range []WriteOption{IfRevision(7), IfPresent(), IfAbsent()} {
 			if _, err := c.Put(ctx, "k", nil, o); err != nil {
-				t.Error(err)
+				wantError(t, err, api.OutcomeNotApplied, ErrConflict)
 			}
 		}
 		for i, want := range []clerkwire.Write{{Condition: clerkwire.IfRevision, Number: 7}, {Condition: clerkwire.IfPresent}, {Condition: clerkwire.IfAbsent}} {

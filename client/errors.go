@@ -158,7 +158,7 @@ func givenUp(ctx context.Context, last *Error, unknown bool) *Error {
 	switch {
 	case last == nil:
 		e.Detail = "the call ended before it was answered"
-	case e.cause != nil:
+	case e.cause != nil && !errors.Is(e.cause, cause):
 		e.Detail = fmt.Sprintf("the call ended; the last attempt: %s: %v", e.Detail, e.cause)
 	default:
 		e.Detail = "the call ended; the last attempt: " + e.Detail

@@ -156,7 +156,7 @@ func (c *fakeConn) serve() {
 	defer c.Close()
 	early := bufio.NewReader(c)
 	r, err := http.ReadRequest(early)
-	if err != nil || r.URL.Path != clerkwire.Path || r.Header.Get("Upgrade") != clerkwire.Protocol || r.Host != addressOf(c.server) {
+	if f.t != nil && (err != nil || r.URL.Path != clerkwire.Path || r.Header.Get("Upgrade") != clerkwire.Protocol || r.Host != addressOf(c.server)) {
 		f.t.Errorf("the connection begins with %+v, %v", r, err)
 		return
 	}
@@ -252,8 +252,31 @@ func (c *fakeConn) answer(a asked) {
 	case clerkwire.KindList:
 		sendFrame(c, clerkwire.KindListed, a.number, f.page(a.list))
 	default:
+		if item, holds := f.holds(a.write); !holds {
+			c.refuse(a, clerkwire.Refused{
+				Code: api.CodePreconditionFailed, Outcome: api.OutcomeNotApplied, Decided: true, Revision: item.Revision, Version: item.Version,
+				Detail: "the condition does not hold",
+			})
+			return
+		}
 		sendFrame(c, a.kind.Answer(), a.number, f.apply(a))
 	}
+}
+
+// holds judges the condition of a write that is not a repetition.
+func (f *fakeCluster) holds(w clerkwire.Write) (item Item, holds bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	item, found := f.store[string(w.Key)]
+	switch w.Condition {
+	case clerkwire.IfRevision:
+		return item, item.Revision == w.Number
+	case clerkwire.IfPresent:
+		return item, found
+	case clerkwire.IfAbsent:
+		return item, !found
+	}
+	return item, true
 }
 
 // page lists items, whose keys are single letters, two by two.

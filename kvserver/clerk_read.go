@@ -124,8 +124,8 @@ func (g *clerkReads) await() error {
 	if s.stopping() {
 		return fail(errStopping, nil, "this node is stopping")
 	}
-	if !g.linearizable {
-		return nil
+	if err := s.sound(); err != nil || !g.linearizable {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
 	defer cancel()

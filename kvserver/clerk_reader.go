@@ -33,7 +33,7 @@ func (r *clerkReader) serveReads() {
 	for i, g := range r.reads {
 		if g != nil {
 			r.reads[i] = nil
-			go g.serve()
+			r.server.clerks.work.Go(g.serve)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func (r *clerkReader) get(h clerkwire.Header, body []byte) {
 	}
 	g := newClerkReads(r.conn)
 	g.addGet(h.Number, m)
-	go g.serveAlone()
+	r.server.clerks.work.Go(g.serveAlone)
 }
 
 // list takes in a request for a page.
@@ -163,7 +163,7 @@ func (r *clerkReader) list(h clerkwire.Header, body []byte) {
 	m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
 	g := newClerkReads(r.conn)
 	g.addList(h.Number, m)
-	go g.serveAlone()
+	r.server.clerks.work.Go(g.serveAlone)
 }
 
 // gather returns the reads to which one more may be added. A read index that is

@@ -13,6 +13,9 @@ import (
 
 // clerks are the connections of Clerks to this server.
 type clerks struct {
+	// work is what requests of Clerks do outside of the connections' goroutines.
+	work sync.WaitGroup
+
 	mu      sync.Mutex // guards the fields below
 	conns   map[*clerkConn]bool
 	most    int
@@ -117,6 +120,7 @@ func (s *Server) closeClerks() {
 	}
 	<-s.clerks.gone
 	s.waiting.failTold(stopped) // what came while the end began
+	s.clerks.work.Wait()
 }
 
 // watchClerks ends the waiting of Clerks' writes that have lost sight of their

@@ -44,7 +44,7 @@ func (w clerkWrite) wait() {
 		w.conn.refuse(w.header.Number, s.clerkRefusal(s.overloaded("this node has as many writes waiting as it may")))
 		return
 	}
-	go func() {
+	s.clerks.work.Go(func() {
 		defer s.bodies.give(w.size)
 		if !w.admission.wait(s.life, w.size) {
 			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, "writes")))
@@ -56,7 +56,7 @@ func (w clerkWrite) wait() {
 			return
 		}
 		w.propose()
-	}()
+	})
 }
 
 // propose puts the write, which was let in, into the log and sees to it that its
@@ -113,6 +113,9 @@ func (s *Server) clerkMayPropose() error {
 	if s.stopping() {
 		return fail(errStopping, nil, "this node is stopping")
 	}
+	if err := s.sound(); err != nil {
+		return err
+	}
 	switch leader := string(s.consensus.Status().Leader); leader {
 	case s.config.NodeID:
 		return nil
@@ -153,7 +156,10 @@ func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
 func (s *Server) clerkRefused(r kv.Result) error {
 	switch r.Status {
 	case kv.StatusConditionFailed:
-		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d (0: there is no such key)", r.Revision)
+		if r.Revision == 0 {
+			return fail(errPrecondition, nil, "the condition does not hold: there is no such key")
+		}
+		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusQuota:
 		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
 	case kv.StatusTooLong:

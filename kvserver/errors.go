@@ -31,6 +31,7 @@ var (
 	errVersion             = errors.New("version of HTTP not supported")
 	errNoLeader            = errors.New("no leader")
 	errBehind              = errors.New("behind")
+	errDiverged            = errors.New("diverged")
 	errStopping            = errors.New("stopping")
 	errStoppingUnknown     = errors.New("stopping, outcome unknown")
 	errTimeout             = errors.New("timeout, outcome unknown")
@@ -73,6 +74,7 @@ var kinds = [...]kind{
 	{errNotImplemented, 501, api.CodeNotImplemented, api.OutcomeNotApplied, false, 0, "The request needs something that is not implemented"},
 	{errNoLeader, 503, api.CodeNoLeader, api.OutcomeNotApplied, true, time.Second, "The cluster has no leader that could be reached"},
 	{errBehind, 503, api.CodeBehind, api.OutcomeNotApplied, true, time.Second, "This node lags behind the cluster"},
+	{errDiverged, 503, api.CodeDiverged, api.OutcomeNotApplied, true, time.Minute, "This node's state was found to be wrong"},
 	{errStopping, 503, api.CodeStopping, api.OutcomeNotApplied, true, time.Second, "This node is stopping"},
 	{errIdempotencyFull, 503, api.CodeIdempotencyFull, api.OutcomeNotApplied, true, time.Minute, "No more idempotency keys can be remembered"},
 	{errStoppingUnknown, 504, api.CodeStopping, api.OutcomeUnknown, false, 0, "This node stopped before the result was known"},

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -55,6 +57,7 @@ func TestMain(m *testing.M) {
 // fakeLog is consensus as one node sees it: a log in memory that does what the
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type fakeLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 
 	mu        sync.Mutex
@@ -66,6 +69,8 @@ type fakeLog struct {
 	onPropose func(p *raft.Proposal)
 	// onRead, if set, answers ReadIndex.
 	onRead func(ctx context.Context) (uint64, error)
+	// onTermAt, if set, answers TermAt.
+	onTermAt func(index uint64) (uint64, error)
 	// onTransfer, if set, answers Transfer.
 	onTransfer func(ctx context.Context, to raft.ID) error
 }
@@ -108,6 +113,16 @@ func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
 	}
 	f.setLeader(string(to))
 	return nil
+}
+
+func (f *fakeLog) TermAt(ctx context.Context, index uint64) (uint64, error) {
+	f.mu.Lock()
+	decide := f.onTermAt
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(index)
+	}
+	return f.fakeSnapshots.TermAt(ctx, index)
 }
 
 func (f *fakeLog) Status() *raft.Status {
@@ -206,6 +221,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		Consensus: log, ApplyCh: log.applyCh,
 		ClientAddr:   func(string) string { return "" },
 		AllowedHosts: []string{"example.com", "kv"}, // what the tests' requests are addressed to
+		Metrics:      NewMetrics(prometheus.NewRegistry()),
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -224,6 +240,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		}
 		for name, a := range map[string]*admission{
 			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
+			"backups": &s.backups, "scrapes": &s.scrapes,
 		} {
 			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
 				t.Errorf("%+v of the %s are still there at the end", c, name)

@@ -18,6 +18,8 @@ func goodRequest(r Route) (target, body string, header []string) {
 		body = "value"
 	case "POST /v1/kv/{key}":
 		target, body = target+"?op=append", "value"
+	case "GET /v1/integrity":
+		target += "?at=1"
 	case "POST /v1/leader":
 		body, header = `{"to":"n1"}`, []string{"Content-Type", "application/json"}
 	}
@@ -54,6 +56,7 @@ var badParameters = map[string][]badValue{
 	"prefix":       {{strings.Repeat("k", 1025), 414, api.CodeKeyTooLong}},
 	"after":        {{strings.Repeat("%00", 1025), 414, api.CodeKeyTooLong}},
 	"verbose":      malformed("no"),
+	"at":           malformed("", "0", "-1", "+1", "01", "x", overflow),
 }
 
 // badHeaders are the values that each header must not have on reads and on

@@ -25,6 +25,7 @@ type exchange struct {
 	// answered is set once the answer's header is out; nothing can be said
 	// differently from then on.
 	answered bool
+	passage  *passage // nil: the request is not measured
 }
 
 // handle makes an http.HandlerFunc of a function that serves one request, or
@@ -32,6 +33,7 @@ type exchange struct {
 func (s *Server) handle(serve func(*exchange) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{server: s, w: w, r: r, id: s.requestID(r)}
+		defer s.config.Metrics.leave(x)
 		defer x.recoverPanic()
 		if r.ContentLength == 0 {
 			connOf(r).serving()
@@ -97,6 +99,7 @@ func (x *exchange) begin(status, length int) {
 	connOf(x.r).serving()
 	x.allowWriting(length)
 	x.answered = true
+	x.answering(status, length)
 	x.w.WriteHeader(status)
 }
 
@@ -126,6 +129,7 @@ func (x *exchange) answerJSON(status int, body any) error {
 // answerError sends err as a problem document. checks are the lines of a
 // readiness probe, if any.
 func (x *exchange) answerError(err error, checks []string) {
+	x.server.config.Metrics.refused(err)
 	k, problem := x.server.problem(err, x.id)
 	problem.Checks = checks
 	if x.repeatable && k.outcome == api.OutcomeUnknown {

@@ -97,7 +97,7 @@ func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, bod
 	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
 		return nil, f.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
-	for _, kind := range []error{errNoLeader, errStopping} {
+	for _, kind := range []error{errNoLeader, errStopping, errDiverged} {
 		if response.Header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {
 			return nil, fail(errNoLeader, nil, "node %s does not lead any more", leader)
 		}
@@ -164,6 +164,7 @@ func (x *exchange) relay(a *relayedAnswer) {
 	connOf(x.r).serving()
 	x.allowWriting(len(a.body))
 	x.answered = true
+	x.answering(a.status, len(a.body))
 	x.w.WriteHeader(a.status)
 	_, _ = x.w.Write(a.body) // an error means that the client is gone
 }

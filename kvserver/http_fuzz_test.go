@@ -58,10 +58,14 @@ func outcomeOf(a answer) api.Outcome {
 func fuzzServer(t *testing.T) *Server {
 	log := newFakeLog("n1")
 	s, err := New(Config{
-		NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
+		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
 		AllowedHosts: []string{"h", "kv"}, MaxValueBytes: 1000, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	log.deliver(nil)
+	if err := s.awaitApplied(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -94,6 +98,7 @@ func FuzzKeyInPath(f *testing.F) {
 
 // instantLog chooses every proposal and keeps nothing, for benchmarks.
 type instantLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 	queue   chan *raft.Proposal
 	status  raft.Status
@@ -116,10 +121,11 @@ func newInstantLog() *instantLog {
 	return l
 }
 
-func (l *instantLog) Propose(p *raft.Proposal)                  { l.queue <- p }
-func (l *instantLog) ReadIndex(context.Context) (uint64, error) { return 0, nil }
-func (l *instantLog) Transfer(context.Context, raft.ID) error   { return nil }
-func (l *instantLog) Status() *raft.Status                      { return &l.status }
+func (l *instantLog) Propose(p *raft.Proposal)                       { l.queue <- p }
+func (l *instantLog) ReadIndex(context.Context) (uint64, error)      { return 0, nil }
+func (l *instantLog) Transfer(context.Context, raft.ID) error        { return nil }
+func (l *instantLog) TermAt(context.Context, uint64) (uint64, error) { return 1, nil }
+func (l *instantLog) Status() *raft.Status                           { return &l.status }
 
 // nowhere is a ResponseWriter that keeps nothing.
 type nowhere struct{ header http.Header }

@@ -57,6 +57,7 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 			}
 			return nil
 		}},
+		{"integrity", s.sound},
 		{"leader", func() error {
 			if s.consensus.Status().Leader == "" {
 				return fail(errNoLeader, nil, "no leader is known")

@@ -252,7 +252,7 @@ func TestHealthTellsTheTruth(t *testing.T) {
 		if a := ask(s, "GET", "/readyz", ""); a.status != 200 || a.body != "ok\n" {
 			t.Errorf("/readyz: %d %q", a.status, a.body)
 		}
-		all := "[+]serving ok\n[+]leader ok\n[+]read_index ok\n[+]applied ok\nok\n"
+		all := "[+]serving ok\n[+]integrity ok\n[+]leader ok\n[+]read_index ok\n[+]applied ok\nok\n"
 		if a := ask(s, "GET", "/readyz?verbose", ""); a.status != 200 || a.body != all || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 			t.Errorf("/readyz?verbose: %d %q", a.status, a.body)
 		}
@@ -260,7 +260,7 @@ func TestHealthTellsTheTruth(t *testing.T) {
 		began := time.Now()
 		log.onRead = func(context.Context) (uint64, error) { return 100, nil }
 		p := wantProblem(t, ask(s, "GET", "/readyz?verbose", ""), 503, api.CodeBehind, api.OutcomeNotApplied)
-		if len(p.Checks) != 4 || !strings.HasPrefix(p.Checks[3], "[-]applied failed: ") {
+		if len(p.Checks) != 5 || !strings.HasPrefix(p.Checks[4], "[-]applied failed: ") {
 			t.Errorf("checks %q", p.Checks)
 		}
 		log.onRead = func(context.Context) (uint64, error) { return 0, errors.New("no majority") }

@@ -86,6 +86,9 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 	// It leaves before the answer is sent: how long a client takes to read is
 	// no load.
 	defer s.reads.leave(0)
+	if err := s.sound(); err != nil {
+		return false, err
+	}
 	switch {
 	case s.stopping():
 		return false, fail(errStopping, nil, "this node is stopping")
@@ -95,6 +98,7 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 		}
 	}
 	read()
+	s.metrics.read(consistency)
 	x.w.Header().Set(api.HeaderConsistency, consistency)
 	return false, nil
 }

@@ -19,13 +19,14 @@ func (s *Server) serveStatus(x *exchange) error {
 		Term:    c.Term,
 		Leader:  string(c.Leader),
 		Commit:  c.CommitIndex,
-		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex},
+		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex, Snapshot: c.SnapshotIndex, Stalled: c.Stalled},
 		Load:    s.describeLoad(),
 		Limits: api.Limits{
 			ValueBytes: s.config.MaxValueBytes, Connections: s.config.MaxConnections,
 			IdempotencySeconds: idempotencySeconds, IdempotencyRecords: kv.MaxIdempotencyRecords,
 		},
-		Build: s.config.Build,
+		Integrity: s.describeIntegrity(),
+		Build:     s.config.Build,
 	}
 	now := time.Now()
 	for _, p := range c.Peers {
@@ -53,6 +54,15 @@ func (s *Server) describeStore() (applied uint64, store api.Store) {
 
 		IdempotencyRecords: s.store.IdempotencyRecords(),
 	}
+}
+
+func (s *Server) describeIntegrity() api.Integrity {
+	seen := s.Integrity()
+	described := api.Integrity{Result: string(seen.Result), OKIndex: seen.OKIndex, Fault: seen.Fault}
+	if !seen.OKTime.IsZero() {
+		described.OKSecondsAgo = int64(time.Since(seen.OKTime).Seconds())
+	}
+	return described
 }
 
 func (s *Server) describeLoad() api.Load {

@@ -96,9 +96,7 @@ func (s *KVServer) snapshotIfLarge() {
 	if s.maxRaftState < 0 || s.rf.PersistBytes() < s.maxRaftState/2 {
 		return
 	}
-	s.mu.Lock()
-	view := s.store.Freeze()
-	s.mu.Unlock()
+	view := s.freeze()
 	var snapshot bytes.Buffer
 	if _, err := view.WriteTo(&snapshot); err != nil {
 		panic(fmt.Sprintf("kvserver: a snapshot in memory cannot fail: %v", err))

@@ -38,6 +38,11 @@ func (m *machine) proposeTold(c kv.Command, told func(ending)) {
 
 // launch gives a command its identity and puts it on its way.
 func (m *machine) launch(c kv.Command, w *waiter) {
+	// The fence closes before it ends what waits, so a write sees one of the two.
+	if err := m.sound(); err != nil {
+		m.waiting.fail(w.number, err)
+		return
+	}
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
 	c.Time = m.clock.now()
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend {

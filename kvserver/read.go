@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -52,6 +53,16 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 
 // readIndexOnce asks for a read index one time.
 func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
+	begun := time.Now()
+	index, err := s.askReadIndex(ctx)
+	s.metrics.confirmed(begun, err)
+	return index, err
+}
+
+func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
+	if err := s.sound(); err != nil {
+		return 0, err
+	}
 	index, err := s.consensus.ReadIndex(ctx)
 	switch {
 	case err == nil:

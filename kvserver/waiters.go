@@ -98,6 +98,16 @@ func (ws *waiters) fail(number uint64, err error) {
 // failTold ends the writes for which judge returns an error, of those whose end
 // is told to a function.
 func (ws *waiters) failTold(judge func(*waiter) error) {
+	ws.failWhere(func(w *waiter) error {
+		if w.told == nil {
+			return nil
+		}
+		return judge(w)
+	})
+}
+
+// failWhere ends the writes for which judge returns an error.
+func (ws *waiters) failWhere(judge func(*waiter) error) {
 	type failed struct {
 		w   *waiter
 		err error
@@ -105,9 +115,6 @@ func (ws *waiters) failTold(judge func(*waiter) error) {
 	var all []failed
 	ws.mu.Lock()
 	for number, w := range ws.byNumber { // each by itself, in any order
-		if w.told == nil {
-			continue
-		}
 		if err := judge(w); err != nil {
 			delete(ws.byNumber, number)
 			all = append(all, failed{w, err})

@@ -83,6 +83,6 @@ and would not go on; that is a bug worth reporting.`,
 	}
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
-		newStatusCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+		newStatusCommand(), newSnapshotCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	return root
 }

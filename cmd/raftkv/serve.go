@@ -31,6 +31,8 @@ type serveSettings struct {
 	http            string
 	peer            string
 	maxValueBytes   int64
+	maxStoreBytes   int64
+	snapshotBytes   int64
 	requestTimeout  time.Duration
 	electionTimeout time.Duration
 	logLevel        string
@@ -47,6 +49,8 @@ const (
 	defaultRequestTimeout  = 10 * time.Second
 	defaultElectionTimeout = 300 * time.Millisecond
 	defaultMaxInFlight     = 4096
+	defaultSnapshotBytes   = 64 << 20
+	leastSnapshotBytes     = 4 << 10
 	defaultMaxConnections  = 8192
 )
 
@@ -57,7 +61,7 @@ const mostValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
 // table lists the settings, with their defaults, in the order of the help.
 func (s *serveSettings) table() []setting {
 	*s = serveSettings{
-		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes,
+		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
@@ -69,6 +73,8 @@ func (s *serveSettings) table() []setting {
 		{"peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer},
 		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
 		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", mostValueBytes), &s.maxValueBytes},
+		{"max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes},
+		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes},
 		{"request-timeout", "time for a client's request", &s.requestTimeout},
 		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
 		{"allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts},
@@ -167,6 +173,7 @@ func (s *serveSettings) listenForOperator() (net.Listener, error) {
 // runNode runs a node until ctx ends, and then ends it in order, or until it
 // fails. It calls ending when the end begins.
 func runNode(ctx context.Context, ending func(), config nodeConfig) error {
+	go tuneCollector(ctx)
 	n, err := newNode(config)
 	if err != nil {
 		return err
@@ -224,6 +231,10 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	switch {
 	case s.maxValueBytes < 1 || s.maxValueBytes > mostValueBytes:
 		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
+	case s.snapshotBytes < leastSnapshotBytes:
+		return nodeConfig{}, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
+	case s.maxStoreBytes < 0:
+		return nodeConfig{}, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStoreBytes)
 	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
 		return nodeConfig{}, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
 	case s.maxInFlight < 1 || s.maxInFlight > 1<<20:
@@ -235,7 +246,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	}
 	return nodeConfig{
 		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir,
-		MaxValueBytes: s.maxValueBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),

@@ -99,8 +99,7 @@ var statusClient = &http.Client{Transport: &http.Transport{Proxy: nil, DisableKe
 const maxStatusBytes = 1 << 20
 
 func fetchStatus(ctx context.Context, endpoint string) (*extendedStatus, error) {
-	url := "http://" + strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/") + "/v1/status"
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpointURL(endpoint, "/v1/status"), nil)
 	if err != nil {
 		return nil, fmt.Errorf("no address of the form host:port")
 	}
@@ -115,6 +114,11 @@ func fetchStatus(ctx context.Context, endpoint string) (*extendedStatus, error) 
 		return nil, fmt.Errorf("no answer of a node (%s)", response.Status)
 	}
 	return status, nil
+}
+
+// endpointURL returns the address of a path at an endpoint.
+func endpointURL(endpoint, path string) string {
+	return "http://" + strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/") + path
 }
 
 // lastCause returns the innermost error: the rest repeats the address.

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
-	"raftkv/verify"
+	"raftkv/client/verify"
 )
 
 // verifySettings are the flags of verify.

@@ -84,13 +84,43 @@ type Status struct {
 	Store   Store  `json:"store"`
 	Load    Load   `json:"load"`
 	Limits  Limits `json:"limits"`
-	Build   string `json:"build"`
+	// Integrity is what the node knows of its state being the others'.
+	Integrity Integrity `json:"integrity"`
+	Build     string    `json:"build"`
 }
 
-// Log is the range of indices that a node's log holds.
+// Integrity says whether a node's state was found to be that of the others.
+type Integrity struct {
+	// Result is how the last comparison ended: ok; unknown, if too few nodes
+	// answered; mismatch, if a node differs and no majority says which of them is
+	// wrong; diverged, if it is this one. "" before the first.
+	Result string `json:"result"`
+	// OKIndex is the log index at which the states were last found equal.
+	OKIndex      uint64 `json:"ok_index"`
+	OKSecondsAgo int64  `json:"ok_seconds_ago"`
+	// Fault says why the node serves nothing; "" while it does.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Digest is the answer to GET /v1/integrity, between nodes.
+type Digest struct {
+	Node    string `json:"node"`
+	Cluster string `json:"cluster"`
+	Index   uint64 `json:"index"`
+	// Digest is the digest of the node's state at Index, 16 hexadecimal digits;
+	// "" if it does not know it (any more).
+	Digest  string `json:"digest"`
+	Version int    `json:"version"` // of the way in which digests are made
+	Applied uint64 `json:"applied"` // where the node's state stands
+}
+
+// Log is the range of indices that a node holds of the log.
 type Log struct {
-	First uint64 `json:"first"`
-	Last  uint64 `json:"last"`
+	First    uint64 `json:"first"` // in memory; on disk the log begins behind Snapshot
+	Last     uint64 `json:"last"`
+	Snapshot uint64 `json:"snapshot"` // where the newest snapshot stands; 0 if there is none
+	// Stalled says that the disk under the log hangs.
+	Stalled bool `json:"stalled"`
 }
 
 // Peer is what a leader knows of one follower.

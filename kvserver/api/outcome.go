@@ -38,6 +38,7 @@ const (
 	CodeNotImplemented      Code = "not_implemented"      // 501
 	CodeNoLeader            Code = "no_leader"            // 503
 	CodeBehind              Code = "behind"               // 503: this node lags too far to answer
+	CodeDiverged            Code = "diverged"             // 503: this node's state was found to be wrong
 	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was under way
 	CodeIdempotencyFull     Code = "idempotency_full"     // 503
 	CodeTimeout             Code = "timeout"              // 504

@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"raftkv/internal/msgpack"
+	"raftkv/kvserver/clerkwire/msgpack"
 )
 
 // pipe returns both ends of a connection in memory.

@@ -62,9 +62,9 @@ type Command struct {
 	Op      Op
 	ID      RequestID
 	Session SessionCall
-	// Time is the stamp of the server that proposed the command: log time as it
-	// knew it, in milliseconds. Log time, which only rises, is the greatest stamp
-	// so far.
+	// Time is what the clock of the server that proposed the command showed, in
+	// milliseconds since that server started, in the life that ID.Origin stands
+	// for; 0: it says nothing. See View.LogTime.
 	Time uint64
 	// MaxLength is the longest value, in bytes, that the proposing server lets
 	// an append make; 0 leaves only MaxValueBytes. It travels in the command
@@ -122,6 +122,15 @@ const (
 // version 0, and every uvarint is as short as it can be, so that a command has
 // exactly one encoding. The number of a condition without a kind is not encoded.
 func AppendCommand(dst []byte, c Command) []byte {
+	dst = appendFields(dst, &c)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
+	dst = append(dst, c.Key...)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
+	return append(dst, c.Value...)
+}
+
+// appendFields appends all that stands before the key.
+func appendFields(dst []byte, c *Command) []byte {
 	var flags uint64
 	if c.ID != (RequestID{}) {
 		flags |= flagID
@@ -179,17 +188,29 @@ func AppendCommand(dst []byte, c Command) []byte {
 		dst = append(dst, byte(c.Condition.Kind))
 		dst = binary.AppendUvarint(dst, c.Condition.Number)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
-	dst = append(dst, c.Key...)
-	dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
-	return append(dst, c.Value...)
+	return dst
 }
 
-// EncodeCommand returns the encoding of c in a slice of its own; see
-// AppendCommand.
+// EncodeCommand returns the encoding of c in a slice of its own, which is no
+// longer than it must be: the log keeps it for a while. See AppendCommand.
 func EncodeCommand(c Command) []byte {
-	const mostOverhead = 5 + 13*binary.MaxVarintLen64
-	return AppendCommand(make([]byte, 0, mostOverhead+len(c.IdempotencyKey)+len(c.Key)+len(c.Value)), c)
+	var scratch [256]byte
+	fields := appendFields(scratch[:0], &c)
+	n := len(fields) + lengthOf(len(c.Key)) + len(c.Key) + lengthOf(len(c.Value)) + len(c.Value)
+	b := append(make([]byte, 0, n), fields...)
+	b = binary.AppendUvarint(b, uint64(len(c.Key)))
+	b = append(b, c.Key...)
+	b = binary.AppendUvarint(b, uint64(len(c.Value)))
+	return append(b, c.Value...)
+}
+
+// lengthOf is the length of the encoding of a length.
+func lengthOf(length int) int {
+	n := 1
+	for ; length >= 0x80; length >>= 7 {
+		n++
+	}
+	return n
 }
 
 // DecodeCommand reads one command, which must be all of b. Key and Value alias

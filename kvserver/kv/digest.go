@@ -13,6 +13,10 @@ import (
 // protection against somebody who looks for two states with the same one.
 type Digest uint64
 
+// DigestVersion is the version of the way in which digests are made. Digests of
+// different versions cannot be compared.
+const DigestVersion = 1
+
 func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 
 // Digest returns the digest of the state. It costs the same whatever the store
@@ -22,7 +26,7 @@ func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 // they came, mixed with the numbers that stand outside them. A sum can be
 // corrected when one thing changes, by taking its old hash off.
 func (v *View) Digest() Digest {
-	return Digest(hashOf(v.sum, v.applied, v.revision, v.logTime, uint64(v.bytes),
+	return Digest(hashOf(v.sum, v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.bytes),
 		uint64(v.items.Len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len())))
 }
 

@@ -49,6 +49,8 @@ func TestTheDigestShowsEveryDifference(t *testing.T) {
 		"applied":  func(s *Store) { s.applied++ },
 		"revision": func(s *Store) { s.revision++ },
 		"log time": func(s *Store) { s.logTime++ },
+		"origin":   func(s *Store) { s.stamped.origin++ },
+		"stamp":    func(s *Store) { s.stamped.time++ },
 		"value": func(s *Store) {
 			item, _ := s.items.Get("key9")
 			item.Value = bytes.Clone(item.Value)

@@ -109,6 +109,25 @@ func TestRefusalsByLimitsAreNotRemembered(t *testing.T) {
 	}
 }
 
+// Goal: a leader whose clock is hours ahead of the one before forgets nothing
+// that was promised. Method: a request, and the same once more by way of each of
+// two servers whose clocks differ by a day.
+func TestALeaderWithAClockAheadForgetsNothing(t *testing.T) {
+	s := New()
+	send := func(origin, time uint64, want bool) {
+		t.Helper()
+		c := keyed("key", "a")
+		c.ID.Origin, c.Time = origin, time
+		if r := apply(s, c); r.Status != StatusOK || r.Replayed != want {
+			t.Errorf("by way of server %d: %+v", origin, r)
+		}
+	}
+	send(1, 1000, false)
+	send(2, 24*IdempotencyWindow, true)
+	send(2, 24*IdempotencyWindow+1000, true)
+	send(1, 1500, true)
+}
+
 // Goal: within the window nothing is forgotten, and a full table refuses; after
 // it the eldest make room. Method: a table of three and stamps on both sides of
 // the window's end.

@@ -17,6 +17,8 @@ type model struct {
 	items    map[string]Item
 	sessions map[uint64]*modelSession
 	time     uint64
+	origin   uint64 // of the last command with a stamp
+	stamp    uint64
 	requests []modelRequest
 }
 
@@ -43,7 +45,14 @@ func newModel(r rules) *model {
 }
 
 func (m *model) apply(index uint64, c Command) Result {
-	m.time = max(m.time, c.Time)
+	if c.Time != 0 {
+		if c.ID.Origin == m.origin && c.Time > m.stamp {
+			m.time += c.Time - m.stamp
+		}
+		if c.ID.Origin != m.origin || c.Time > m.stamp {
+			m.origin, m.stamp = c.ID.Origin, c.Time
+		}
+	}
 	for i := 0; i < 64 && len(m.requests) > 0 && m.time-m.requests[0].time >= 3_600_000; i++ {
 		m.requests = m.requests[1:]
 	}
@@ -238,7 +247,7 @@ func (g *traffic) next(index uint64) Command {
 	}
 	c := Command{
 		Op: []Op{OpPut, OpPut, OpAppend, OpAppend, OpAppend, OpDelete, OpGet, OpOpenSession}[g.r.IntN(8)],
-		ID: RequestID{Origin: 5, Number: index},
+		ID: RequestID{Origin: 5 + uint64(g.r.IntN(20)/19), Number: index}, // now and then another server
 	}
 	if g.r.IntN(2) == 0 { // mostly a few seconds on, at times long ago, now and then a jump
 		g.time += uint64(g.r.IntN(10_000) + g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(4_000_000))

@@ -74,6 +74,22 @@ func BenchmarkMemory(b *testing.B) {
 	})
 }
 
+// BenchmarkIdempotencyRecords reports what a full table of them takes.
+func BenchmarkIdempotencyRecords(b *testing.B) {
+	before := liveHeap()
+	s := New()
+	var command []byte
+	for i := range MaxIdempotencyRecords {
+		command = AppendCommand(command[:0], Command{Op: OpDelete, Key: []byte("k"), IdempotencyKey: fmt.Sprintf("request-%d", i)})
+		s.Apply(uint64(i+1), command)
+	}
+	b.ReportMetric(float64(liveHeap()-before)/MaxIdempotencyRecords, "heap-B/record")
+	b.ReportMetric(0, "ns/op")
+	if s.IdempotencyRecords() != MaxIdempotencyRecords {
+		b.Fatal(s.IdempotencyRecords())
+	}
+}
+
 func snapshotOfAMillion(b *testing.B) []byte {
 	s, _ := filled(shuffled())
 	var snapshot bytes.Buffer

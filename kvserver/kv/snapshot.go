@@ -27,7 +27,7 @@ const (
 // which it makes anew from what it writes. All numbers but the digest are
 // uvarints:
 //
-//	magic | version u8 = 2 | applied | revision | log time
+//	magic | version u8 = 2 | applied | revision | log time, origin and time of the last stamp
 //	items:    count | key length, key, value length, value, revision, version …
 //	sessions: count | id, last used …
 //	lanes:    count | session, number, status, flags, seq, revision, version, length …
@@ -41,7 +41,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	e := &snapshotWriter{to: bufio.NewWriterSize(w, snapshotBuffer)}
 	e.raw([]byte(snapshotMagic))
 	e.raw([]byte{snapshotVersion})
-	e.numbers(v.applied, v.revision, v.logTime, uint64(v.items.Len()))
+	e.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.items.Len()))
 	content := *v
 	content.sum = 0
 	v.items.Scan(func(key string, item Item) bool {
@@ -84,7 +84,8 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	return e.written, e.err
 }
 
-// Restore reads a store that WriteTo has written. Nothing is allocated beyond
+// Restore reads a store that WriteTo has written, which must be all that from
+// holds: a reader that checks its end is read to that. Nothing is allocated beyond
 // what has been read. The error wraps ErrBadSnapshot or is the reader's.
 func Restore(from io.Reader) (*Store, error) {
 	d := &snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer)}
@@ -100,6 +101,7 @@ func Restore(from io.Reader) (*Store, error) {
 		return nil, fmt.Errorf("%w: it has format version %d, and this program reads version %d", ErrBadSnapshot, version[0], snapshotVersion)
 	}
 	s.applied, s.revision, s.logTime = d.number(), d.number(), d.number()
+	s.stamped = stamp{origin: d.number(), time: d.number()}
 	d.items(s)
 	d.sessions(s)
 	d.lanes(s)
@@ -108,6 +110,7 @@ func Restore(from io.Reader) (*Store, error) {
 	if d.err == nil && Digest(binary.LittleEndian.Uint64(digest)) != s.Digest() {
 		d.bad("its content has the digest %s, not the one at its end", s.Digest())
 	}
+	d.end()
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -184,6 +187,18 @@ func (d *snapshotReader) failed(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		d.bad("it ends early")
 	case d.err == nil:
+		d.err = err
+	}
+}
+
+// end takes note if anything follows.
+func (d *snapshotReader) end() {
+	if d.err != nil {
+		return
+	}
+	if _, err := d.from.ReadByte(); err == nil {
+		d.bad("something follows its end")
+	} else if err != io.EOF {
 		d.err = err
 	}
 }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/tidwall/btree"
 )
@@ -27,7 +28,7 @@ const (
 	// IdempotencyWindow is how long the answer to a request with an idempotency
 	// key is kept at least, in milliseconds of log time: one hour.
 	IdempotencyWindow = 60 * 60 * 1000
-	// MaxIdempotencyRecords is how many such answers are kept, at about 110 bytes
+	// MaxIdempotencyRecords is how many such answers are kept, at about 120 bytes
 	// each. When there are as many and none is older than the window, further
 	// requests with such keys are refused.
 	MaxIdempotencyRecords = 1 << 20
@@ -80,7 +81,7 @@ func (s *Store) Apply(index uint64, command []byte) Result {
 	if err != nil {
 		return Result{Status: StatusUnknownCommand, Revision: s.revision}
 	}
-	s.logTime = max(s.logTime, c.Time)
+	s.passTime(c)
 	s.forgetExpired()
 	var r Result
 	switch {
@@ -104,6 +105,25 @@ func (s *Store) Apply(index uint64, command []byte) Result {
 func (s *Store) Advance(index uint64) {
 	assert(index == s.applied+1, "kv: index %d was applied to a store that stands at %d: commands are missing or doubled", index, s.applied)
 	s.applied = index
+}
+
+// passTime lets log time go on. It is made of what one server's clock measured
+// between two of its commands with none of another server's between them. What
+// clocks of different servers show, or one before and after a restart, is never
+// compared: a leader whose clock is ahead of the last one's would make the store
+// forget at once what it has promised to keep for an hour. So log time may be
+// slow, when leadership changes often, and is never fast.
+func (s *Store) passTime(c Command) {
+	if c.Time == 0 {
+		return
+	}
+	if before := s.stamped; before.origin == c.ID.Origin {
+		if c.Time <= before.time {
+			return
+		}
+		s.logTime += min(c.Time-before.time, math.MaxUint64-s.logTime)
+	}
+	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
 }
 
 // Freeze returns the state as it is now. It costs the same whatever the store

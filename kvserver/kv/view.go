@@ -27,6 +27,7 @@ type View struct {
 	applied  uint64
 	revision uint64
 	logTime  uint64
+	stamped  stamp // the last command that had a stamp
 	bytes    int
 	sum      uint64 // of the hashes of all that follows, see Digest
 	items    *btree.Map[string, Item]
@@ -48,8 +49,12 @@ func (v *View) Revision() uint64 { return v.revision }
 // AppliedIndex is the index of the log up to which this state goes.
 func (v *View) AppliedIndex() uint64 { return v.applied }
 
-// LogTime is the greatest time stamp of all commands so far, in milliseconds. It
-// only rises, and where it began says nothing.
+// stamp is what a server's clock showed, in one life of that server.
+type stamp struct{ origin, time uint64 }
+
+// LogTime is the time that the commands so far took, in milliseconds, as the
+// clocks of the servers that proposed them have measured it. It only rises, never
+// faster than those clocks, and stands still while no server leads.
 func (v *View) LogTime() uint64 { return v.logTime }
 
 // Len is the number of keys.

@@ -55,11 +55,11 @@ func matches(shown []string, output string) bool {
 	return regexp.MustCompile(pattern + `\n*\z`).MatchString(output)
 }
 
-// Goal: every line of curl in the documents does what the document shows.
+// Goal: every command in the documents does what the document shows.
 // Method: each document's commands are run in a shell, in order, against a
 // cluster of its own that begins empty.
 func TestDocumentsShowWhatHappens(t *testing.T) {
-	for _, name := range []string{"README.md", "docs/http.md"} {
+	for _, name := range []string{"README.md", "docs/http.md", "docs/operations.md"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			document, err := os.ReadFile(filepath.Join("..", "..", name))
 			if err != nil {
@@ -71,14 +71,16 @@ func TestDocumentsShowWhatHappens(t *testing.T) {
 			if len(examples) < 3 {
 				t.Fatalf("%s has only %d examples", name, len(examples))
 			}
+			dir := t.TempDir()
 			for _, e := range examples {
 				command := e.command
 				for i := range 3 {
 					command = strings.ReplaceAll(command, fmt.Sprintf("localhost:%d", 8701+i), fmt.Sprintf("localhost:%d", port+i))
 				}
+				command = strings.ReplaceAll(command, "bin/raftkv", program)
 				shell := exec.Command("bash", "-c", command)
-				shell.Dir = t.TempDir()
-				shell.Env = append(cleanEnvironment(), "no_proxy=*")
+				shell.Dir = dir
+				shell.Env = append(cleanEnvironment(), "no_proxy=*", fmt.Sprintf("RAFTKV_ENDPOINTS=127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2))
 				output, err := shell.Output()
 				if err != nil {
 					t.Errorf("%s:%d: %s: %v", name, e.line, e.command, err)
@@ -131,4 +133,50 @@ func TestTheExactlyOnceScript(t *testing.T) {
 	if !matches(lines, last) {
 		t.Errorf("it prints\n%s\nand not\n%s", output, strings.Join(lines, "\n"))
 	}
+}
+
+// Goal: docs/first-five-minutes.md is what its script prints. Method: run it, on
+// ports of its own; it must type the same commands under the same headings.
+func TestTheFirstFiveMinutes(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "first-five-minutes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := filepath.Abs(filepath.Join("..", "..", "docs", "examples", "first-five-minutes.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := exec.Command("bash", path)
+	script.Env = append(cleanEnvironment(), "RAFTKV="+program, fmt.Sprintf("PORT=%d", devPort(t, 3)), "no_proxy=*")
+	var errs strings.Builder
+	script.Stderr = &errs
+	output, err := script.Output()
+	if err != nil {
+		t.Fatalf("%v: %s\n%s", err, errs.String(), output)
+	}
+	typed, shown := typedIn(string(output)), typedIn(strings.ReplaceAll(string(document), "    $ make build\n", ""))
+	if typed != shown {
+		t.Errorf("it types\n%s\nand the page shows\n%s", typed, shown)
+	}
+	for _, line := range []string{"linearizable: ", "not linearizable: ", "Idempotency-Replayed: true", "nothing failed", "hello, world", " leads. "} {
+		if !strings.Contains(string(output), line) {
+			t.Errorf("it does not print %q:\n%s", line, output)
+		}
+	}
+}
+
+// typedIn returns the headings, without their times, and the commands of a
+// transcript.
+func typedIn(transcript string) string {
+	var b strings.Builder
+	for line := range strings.Lines(transcript) {
+		if heading, isHeading := strings.CutPrefix(line, "## "); isHeading {
+			_, title, _ := strings.Cut(heading, " ")
+			b.WriteString(title)
+		}
+		if strings.HasPrefix(line, "    $ ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }

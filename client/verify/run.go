@@ -118,7 +118,7 @@ func (d *driver) drive(ctx context.Context) {
 			d.swap(key)
 		}
 		if pause > 0 {
-			timer := time.NewTimer(time.Duration(d.rand.Int64N(int64(2*pause))))
+			timer := time.NewTimer(time.Duration(d.rand.Int64N(int64(2 * pause))))
 			select {
 			case <-timer.C:
 			case <-ctx.Done():

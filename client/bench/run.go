@@ -2,8 +2,8 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +55,10 @@ type worker struct {
 	rand   *rand.Rand
 	value  []byte
 	byOp   map[Op]*Measured
+
+	ctx     context.Context // of requests; see requestContext
+	cancel  context.CancelFunc
+	renewed time.Time
 }
 
 // Run puts the load on. It ends early if ctx does; what was measured until then
@@ -112,7 +116,17 @@ func (m *Measured) merge(other *Measured) {
 	}
 }
 
-func keyName(n int) string { return fmt.Sprintf("bench/%07d", n) }
+// keyName is "bench/" and at least seven digits.
+func keyName(n int) string {
+	const prefix, digits = "bench/", 7
+	b := make([]byte, 0, 24)
+	b = append(b, prefix...)
+	number := strconv.Itoa(n)
+	for range digits - len(number) {
+		b = append(b, '0')
+	}
+	return string(append(b, number...))
+}
 
 // preload writes every key once.
 func preload(ctx context.Context, config *Config, workers []*worker) {
@@ -144,6 +158,7 @@ func period(ctx context.Context, config *Config, workers []*worker, length time.
 	for _, w := range workers {
 		w.byOp = map[Op]*Measured{}
 		working.Go(func() {
+			defer w.release()
 			if config.Rate > 0 {
 				w.openLoop(ctx, begun)
 			} else {
@@ -204,15 +219,33 @@ func (w *worker) openLoop(ctx context.Context, begun time.Time) {
 func (w *worker) ask(from time.Time) {
 	op := w.config.Mix.draw(w.rand)
 	key := keyName(w.rand.IntN(w.config.Keys))
-	ctx, cancel := context.WithTimeout(context.Background(), w.config.Timeout)
-	failure := w.target.Do(ctx, w.number, op, key, w.value)
-	cancel()
+	failure := w.target.Do(w.requestContext(), w.number, op, key, w.value)
 	m := w.of(op)
 	if failure != "" {
 		m.Failures[failure]++
 		return
 	}
 	m.Latency.Add(time.Since(from))
+}
+
+// requestContext bounds one request. It is good for several, one after the
+// other, that begin within a tenth of the timeout: a timer for each would cost
+// as much as the rest of the request.
+func (w *worker) requestContext() context.Context {
+	now := time.Now()
+	if w.ctx == nil || w.ctx.Err() != nil || now.Sub(w.renewed) > w.config.Timeout/10 {
+		w.release()
+		w.ctx, w.cancel = context.WithTimeout(context.Background(), w.config.Timeout)
+		w.renewed = now
+	}
+	return w.ctx
+}
+
+func (w *worker) release() {
+	if w.cancel != nil {
+		w.cancel()
+		w.ctx, w.cancel = nil, nil
+	}
 }
 
 func (w *worker) of(op Op) *Measured {

@@ -97,7 +97,8 @@ func (r Report) String() string {
 	if r.Rate > 0 {
 		loop = fmt.Sprintf("open loop of %.0f/s", r.Rate)
 	}
-	fmt.Fprintf(&b, "%s, %d clients on %d connections, %d-byte values, %d keys, %s, %s, %.1f s\n\n", r.Face, r.Clients, r.Conns, r.ValueSize, r.Keys, r.Mix, loop, r.Seconds)
+	fmt.Fprintf(&b, "%s, %s on %s, %d-byte values, %d keys, %s, %s, %.1f s\n\n", r.Face,
+		count(r.Clients, "client", "clients"), count(r.Conns, "connection", "connections"), r.ValueSize, r.Keys, r.Mix, loop, r.Seconds)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "op\tdone\tops/s\tmean\tp50\tp90\tp99\tp99.9\tmax\t")
 	for _, o := range r.Ops {
@@ -113,9 +114,16 @@ func (r Report) String() string {
 		b.WriteString("nothing failed\n")
 	}
 	if r.CPU != nil {
-		fmt.Fprintf(&b, "CPU per operation: servers %.1f µs (all %d processes), client %.1f µs\n", r.CPU.ServerUs, len(r.CPU.Servers), r.CPU.ClientUs)
+		fmt.Fprintf(&b, "CPU per operation: servers %.1f µs (%s), client %.1f µs\n", r.CPU.ServerUs, count(len(r.CPU.Servers), "process", "processes"), r.CPU.ClientUs)
 	}
 	return b.String()
+}
+
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // readable writes microseconds for people.
