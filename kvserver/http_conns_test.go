@@ -186,6 +186,26 @@ func TestSlowClientsDoNotDisturbAnHonestOne(t *testing.T) {
 	}
 }
 
+// Goal: a client that does not read its answer takes no place among the reads.
+// Method: room for one read, and a client that asks for a value larger than all
+// buffers and reads nothing; then another one.
+func TestAClientThatReadsSlowlyTakesNoPlaceAmongTheReads(t *testing.T) {
+	s, _ := newServer(t, func(c *Config) { c.MaxInFlight, c.MaxValueBytes = 1, api.MaxValueBytes })
+	wantStatus(t, ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", api.MaxValueBytes)), 201)
+	url := serveHTTP(t, s).URL
+	for _, accept := range []string{"*/*", api.MediaJSON} {
+		w := dialWire(t, url)
+		w.send("GET /v1/kv/k HTTP/1.1\r\nHost: kv\r\nAccept: " + accept + "\r\n\r\n")
+		if _, err := w.in.Peek(1); err != nil { // it is being answered
+			t.Fatal(err)
+		}
+		a := send(t, "GET", url+"/v1/kv/k", "")
+		if a.status != 200 || len(a.body) != api.MaxValueBytes {
+			t.Errorf("%s: %d with %d bytes", accept, a.status, len(a.body))
+		}
+	}
+}
+
 // Goal: the Host and Origin of a request decide whether it may come in: a page
 // of another site can neither read through a name of its own nor write.
 // Method: names and origins that are right and some that are not (those that are
