@@ -37,11 +37,8 @@ func ReadBackup(from io.Reader) (Backup, error) {
 	if err != nil {
 		return Backup{}, err
 	}
-	switch n, err := io.Copy(io.Discard, container); {
-	case err != nil:
-		return Backup{}, err
-	case n > 0 || store.AppliedIndex() != h.Index:
-		return Backup{}, fmt.Errorf("%w: a state at index %d and %d more bytes, in a container for index %d", kv.ErrBadSnapshot, store.AppliedIndex(), n, h.Index)
+	if store.AppliedIndex() != h.Index {
+		return Backup{}, fmt.Errorf("%w: a state at index %d in a container for index %d", kv.ErrBadSnapshot, store.AppliedIndex(), h.Index)
 	}
 	return Backup{
 		Cluster: h.ClusterID, Index: h.Index, Term: h.Term,

@@ -59,8 +59,8 @@ type Config struct {
 	// leader's setting counts.
 	MaxStoreBytes int64
 	// SnapshotBytes is how long the log must have grown since the last snapshot
-	// before the next is taken; where the state is larger, as long as the state.
-	// 64 MiB.
+	// before the next is taken; where the state in that was larger, as long as the
+	// state. 64 MiB.
 	SnapshotBytes int64
 	// RequestTimeout is the time for an answer once the request has been read.
 	// A write that has no result by then is answered as unknown. 10 s.

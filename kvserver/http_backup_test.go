@@ -144,6 +144,40 @@ func TestABackupThatIsCutIsSeenToBe(t *testing.T) {
 	}
 }
 
+// Goal: a container that holds something else than one state at its index is
+// refused, though its checksums are right. Method: bytes behind the state; the
+// state of another index.
+func TestABackupHoldsOneState(t *testing.T) {
+	store := kv.New()
+	store.Apply(1, putCommand("a", "1"))
+	contain := func(index uint64, more string) error {
+		var b bytes.Buffer
+		w, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: "c1", Index: index, Term: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.WriteTo(w); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, more); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err = ReadBackup(&b)
+		return err
+	}
+	if err := contain(1, ""); err != nil {
+		t.Error(err)
+	}
+	for _, err := range []error{contain(2, ""), contain(1, "x"), contain(1, strings.Repeat("x", 1<<20))} {
+		if !errors.Is(err, kv.ErrBadSnapshot) {
+			t.Errorf("refused with %v", err)
+		}
+	}
+}
+
 // Goal: a client that takes too little loses its backup, so that what the store
 // held is not kept for it. Method: the time that the connection is given for the
 // next byte follows from what was taken.

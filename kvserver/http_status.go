@@ -19,7 +19,7 @@ func (s *Server) serveStatus(x *exchange) error {
 		Term:    c.Term,
 		Leader:  string(c.Leader),
 		Commit:  c.CommitIndex,
-		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex},
+		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex, Snapshot: c.SnapshotIndex, Stalled: c.Stalled},
 		Load:    s.describeLoad(),
 		Limits: api.Limits{
 			ValueBytes: s.config.MaxValueBytes, Connections: s.config.MaxConnections,

@@ -39,7 +39,7 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store, m.marks = store, new(marks)
-	m.logBytes = 0
+	m.logBytes, m.stateBytes = 0, int64(store.Bytes())
 	return nil
 }
 

@@ -3,12 +3,15 @@ package kvserver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -170,6 +173,16 @@ func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
 				} {
 					wantProblem(t, ask(s, request[0], request[1], ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
 				}
+				p := wantProblem(t, ask(s, "GET", "/readyz?verbose", ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
+				if last := p.Checks[len(p.Checks)-1]; !strings.HasPrefix(last, "[-]integrity failed: ") {
+					t.Errorf("the check that fails is %q", last)
+				}
+				// A write that was let in before the fence closed.
+				late, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				if _, err := s.propose(late, kv.Command{Op: kv.OpDelete, Key: []byte("a")}); !errors.Is(err, errDiverged) {
+					t.Errorf("proposed all the same: %v", err)
+				}
 				wantStatus(t, ask(s, "GET", "/livez", ""), 200)
 				if !c.printed[i].contains("index 4") || !c.printed[i].contains("--rejoin") {
 					t.Error("its log does not say where it differs and what to do")
@@ -228,6 +241,63 @@ func TestNodesThatStandApartAreComparedAtAMark(t *testing.T) {
 	for _, i := range []int{0, 2} {
 		c.await(t, i, "ok at 768", func(seen Integrity) bool { return seen.OKIndex == 768 && seen.Fault == "" })
 	}
+}
+
+// Goal: what was noted of a state goes with it when another is installed, or a
+// node that was wrong would be found wrong once more. Method: a snapshot behind a
+// mark.
+func TestMarksDoNotOutliveTheirState(t *testing.T) {
+	s, log := newServer(t, nil)
+	for range markEvery {
+		log.deliver(putCommand("a", "1"))
+	}
+	if err := s.awaitApplied(t.Context(), markEvery); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := s.digestAt(markEvery); !known {
+		t.Fatal("nothing was noted")
+	}
+	other := kv.New()
+	for index := range uint64(markEvery + 1) {
+		other.Apply(index+1, putCommand("a", "2"))
+	}
+	var state bytes.Buffer
+	if _, err := other.WriteTo(&state); err != nil {
+		t.Fatal(err)
+	}
+	log.put(markEvery+1, state.Bytes())
+	log.applyCh <- raft.ApplyMsg{SnapshotValid: true, SnapshotIndex: markEvery + 1, SnapshotTerm: 1}
+	if err := s.awaitApplied(t.Context(), markEvery+1); err != nil {
+		t.Fatal(err)
+	}
+	if digest, known := s.digestAt(markEvery); known {
+		t.Errorf("the digest at %d is still %s", markEvery, digest)
+	}
+	if digest, known := s.digestAt(markEvery + 1); !known || digest != other.Digest() {
+		t.Errorf("the digest at %d is %s, want %s", markEvery+1, digest, other.Digest())
+	}
+}
+
+// Goal: a fenced node makes no snapshot of what is wrong. Method: a log that is
+// long enough for one, before and after the fence.
+func TestAFencedNodeTakesNoSnapshot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 1000 })
+		for range 2 {
+			for range 100 {
+				log.deliver(putCommand("a", strings.Repeat("v", 100)))
+				synctest.Wait()
+			}
+			if s.fault() == "" && len(log.snapshots()) == 0 {
+				t.Fatal("no snapshot, and no fence")
+			}
+			if s.fault() != "" && len(log.snapshots()) > 0 {
+				t.Fatalf("snapshots at %v", log.snapshots())
+			}
+			s.fence("the test says so")
+			log.change(func(f *fakeSnapshots) { f.written = nil })
+		}
+	})
 }
 
 // Goal: memory that was damaged is found without any other node. Method: flip a

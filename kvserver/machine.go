@@ -28,8 +28,9 @@ type machine struct {
 	marks *marks
 	// closed says whether the store may be shown and used.
 	closed fence
-	// logBytes is the size of the log since the last snapshot; the applier's.
-	logBytes int64
+	// logBytes is the size of the log since the last snapshot, stateBytes that of
+	// the state in it; the applier's.
+	logBytes, stateBytes int64
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed by an earlier life is never taken for one of this life.
@@ -54,6 +55,7 @@ type machine struct {
 // its life is ended.
 func (m *machine) start(consensus Consensus, applyCh <-chan raft.ApplyMsg, store *kv.Store) {
 	m.consensus, m.applyCh, m.store, m.marks = consensus, applyCh, store, new(marks)
+	m.stateBytes = int64(store.Bytes())
 	m.origin = drawOrigin()
 	m.applierDone = make(chan struct{})
 	m.life, m.end = context.WithCancelCause(context.Background())

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"raftkv/client/bench"
 	"raftkv/client"
+	"raftkv/client/bench"
 )
 
 // benchSettings are the flags of bench.

@@ -114,10 +114,13 @@ type Digest struct {
 	Applied uint64 `json:"applied"` // where the node's state stands
 }
 
-// Log is the range of indices that a node's log holds.
+// Log is the range of indices that a node holds of the log.
 type Log struct {
-	First uint64 `json:"first"`
-	Last  uint64 `json:"last"`
+	First    uint64 `json:"first"` // in memory; on disk the log begins behind Snapshot
+	Last     uint64 `json:"last"`
+	Snapshot uint64 `json:"snapshot"` // where the newest snapshot stands; 0 if there is none
+	// Stalled says that the disk under the log hangs.
+	Stalled bool `json:"stalled"`
 }
 
 // Peer is what a leader knows of one follower.

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
 )
 
 // Path and Protocol are what a client asks for: GET Path with Upgrade: Protocol.

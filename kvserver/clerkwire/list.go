@@ -1,8 +1,8 @@
 package clerkwire
 
 import (
-	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
 )
 
 // MaxListed is how many items a page may have.

@@ -3,8 +3,8 @@ package clerkwire
 import (
 	"time"
 
-	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
 )
 
 // Empty is a body without content: a request to open a session, a goodbye.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
-	"raftkv/kvserver/clerkwire/msgpack"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
 )
 
 // parser is a pointer to a message.

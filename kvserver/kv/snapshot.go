@@ -84,7 +84,8 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	return e.written, e.err
 }
 
-// Restore reads a store that WriteTo has written. Nothing is allocated beyond
+// Restore reads a store that WriteTo has written, which must be all that from
+// holds: a reader that checks its end is read to that. Nothing is allocated beyond
 // what has been read. The error wraps ErrBadSnapshot or is the reader's.
 func Restore(from io.Reader) (*Store, error) {
 	d := &snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer)}
@@ -109,6 +110,7 @@ func Restore(from io.Reader) (*Store, error) {
 	if d.err == nil && Digest(binary.LittleEndian.Uint64(digest)) != s.Digest() {
 		d.bad("its content has the digest %s, not the one at its end", s.Digest())
 	}
+	d.end()
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -185,6 +187,18 @@ func (d *snapshotReader) failed(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		d.bad("it ends early")
 	case d.err == nil:
+		d.err = err
+	}
+}
+
+// end takes note if anything follows.
+func (d *snapshotReader) end() {
+	if d.err != nil {
+		return
+	}
+	if _, err := d.from.ReadByte(); err == nil {
+		d.bad("something follows its end")
+	} else if err != io.EOF {
 		d.err = err
 	}
 }

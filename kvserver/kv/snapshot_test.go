@@ -117,6 +117,9 @@ func TestADamagedSnapshotIsRefused(t *testing.T) {
 			t.Errorf("cut at byte %d: %v", n, err)
 		}
 	}
+	if _, err := Restore(bytes.NewReader(append(bytes.Clone(whole), 0))); !errors.Is(err, ErrBadSnapshot) {
+		t.Errorf("with a byte more: %v", err)
+	}
 	for i := range whole {
 		damaged := bytes.Clone(whole)
 		damaged[i] ^= 0x55

@@ -8,7 +8,8 @@ package core
 //   - what the disk does not have yet, so that the log on it never has a gap;
 //   - what a follower that answers still lacks, or will lack when it has the
 //     snapshot that is under way to it, but nothing that the snapshot before the
-//     newest stands for: a follower so slow could not keep up with the log.
+//     newest stands for: a follower so slow could not keep up with the log;
+//   - what follows a snapshot that is being taken, if a follower waits for it.
 //
 // A follower that lacks more gets a snapshot. If the newest is too old for what
 // memory holds to follow it, the service is asked for one; see
@@ -28,6 +29,9 @@ func (r *Raft) keepFrom() uint64 {
 		if r.role == Leader {
 			keep = min(keep, max(r.lacking(), r.previous+1))
 		}
+		if r.taking != 0 && r.snapshotWanted() {
+			keep = min(keep, r.taking+1)
+		}
 	}
 	if r.dirty.from != 0 {
 		keep = min(keep, r.dirty.from)
@@ -45,13 +49,22 @@ func (r *Raft) lacking() uint64 {
 			continue
 		}
 		next := max(p.matchIndex, p.installing) + 1
-		if next < r.log.firstIndex() { // it will get the newest snapshot
+		if next < r.log.firstIndex() { // it will get a snapshot: the newest, if that reaches
+			if !r.snapshotReaches() {
+				continue
+			}
 			next = r.log.snapshot.Index + 1
 		}
 		first = min(first, next)
 	}
 	return first
 }
+
+// Taking tells that the service is taking a snapshot at index, 0 that it is not
+// any more: Compact will follow, or nothing. If a follower waits for the snapshot,
+// what follows it stays in memory meanwhile, however long that takes; otherwise
+// the snapshot would be too old again when it is there.
+func (r *Raft) Taking(index uint64) { r.taking = index }
 
 // noteApplied counts what was applied, and looks from time to time for what can
 // be forgotten.

@@ -134,6 +134,47 @@ func TestTrailingBytes_AskForASnapshotThatReaches(t *testing.T) {
 	}
 }
 
+// Goal: a snapshot that takes long is not too old when it is there: what follows
+// it stays in memory if a follower waits for it, and only then.
+// Method: much is applied while a snapshot at 6 is being taken, with and without a
+// follower that waits, and when the service gave it up.
+func TestTrailingBytes_KeepWhatFollowsASnapshotThatIsBeingTaken(t *testing.T) {
+	defer failOnPanic(t)
+	for _, c := range []struct{ waits, givenUp, kept bool }{{true, false, true}, {false, false, false}, {true, true, false}} {
+		s, beat := leaderWithTail(t)
+		if c.waits {
+			s.refuse(beat, 1)
+		} else {
+			s.giveBack(beat, nil)
+		}
+		s.Taking(6)
+		if c.givenUp {
+			s.Taking(0)
+		}
+		for range 20 {
+			s.accept(s.to("3", s.propose("x")))
+		}
+		if kept := s.log.base.Index <= 6; kept != c.kept {
+			t.Fatalf("%+v: the log starts behind %+v", c, s.log.base)
+		}
+		if !c.kept {
+			continue
+		}
+		s.Compact(Snapshot{Index: 6})
+		s.Taking(0)
+		s.takeCalls()
+		s.run()
+		sent := s.to("2", s.takeCalls())
+		if req, ok := sent.Request.(*InstallSnapshot); !ok || req.Snapshot.Index != 6 {
+			t.Fatalf("then it sent %+v", sent.Request)
+		}
+		s.giveBack(sent, &InstallSnapshotReply{Term: 2})
+		if req := s.entriesTo("2", s.takeCalls()); req.PrevLogIndex != 6 || len(req.Entries) != 20 {
+			t.Fatalf("then %d entries behind %d", len(req.Entries), req.PrevLogIndex)
+		}
+	}
+}
+
 // Goal: a follower that answers gets all it lacks from memory, however slow it is,
 // but for what the snapshot before the newest stands for; one that is silent
 // holds nothing up.

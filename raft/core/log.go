@@ -19,11 +19,17 @@ type log struct {
 // place is one entry's place in the log.
 type place struct{ Index, Term uint64 }
 
-// newLog returns the log of a snapshot and the entries behind it.
+// newLog returns the log of a snapshot and the entries behind it, which are the
+// log's from now on.
 func newLog(snapshot Snapshot, entries []Entry) log {
-	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}}
+	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
+	last := l.base
 	for _, e := range entries {
-		l.append(e)
+		if e.Index != last.Index+1 || e.Term < last.Term {
+			broken("entry %d of term %d follows %d of term %d", e.Index, e.Term, last.Index, last.Term)
+		}
+		last = place{e.Index, e.Term}
+		l.size += e.size()
 	}
 	return l
 }

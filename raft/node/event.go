@@ -15,6 +15,7 @@ const (
 	eventSuspect                   // from
 	eventTransfer                  // from: to whom; done
 	eventCompact                   // snapshot
+	eventTaking                    // number: the index; 0: not any more
 	eventTerm                      // number: the index; read
 )
 
@@ -55,6 +56,8 @@ func (n *Node) handle(e *event) {
 		n.beginTransfer(e.from, e.done)
 	case eventCompact:
 		n.replica.Compact(e.snapshot)
+	case eventTaking:
+		n.replica.Taking(e.number)
 	case eventTerm:
 		e.read(n.termAt(e.number))
 	}

@@ -58,6 +58,8 @@ func (n *Node) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 		return err
 	}
 	snapshot := core.Snapshot{Index: index, Term: term}
+	n.inbox.post(event{kind: eventTaking, number: index})
+	defer n.inbox.post(event{kind: eventTaking})
 	err = storage.WriteSnapshot(snapshot, func(w io.Writer) error { return write(untilStopped{w, n.stop}) })
 	if err != nil {
 		return err

@@ -174,12 +174,14 @@ func (v *service) take() {
 	life, view := s.life, v.store.Freeze()
 	snapshot := core.Snapshot{Index: index, Term: term}
 	s.disk.begun = &unwritten{snapshot, view}
+	s.replica.Taking(index)
 	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
 		if !s.alive(life) {
 			return
 		}
 		v.taking = false
 		if !v.write(&snapshot, view) {
+			s.replica.Taking(0)
 			return
 		}
 		w.counts.Snapshots++
@@ -188,6 +190,7 @@ func (v *service) take() {
 			if s.alive(life) {
 				s.input(func() {
 					s.replica.Compact(snapshot)
+					s.replica.Taking(0)
 					s.turn()
 				})
 			}
