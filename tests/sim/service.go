@@ -72,6 +72,7 @@ func (v *service) applyNow(batch *core.Batch) {
 	for _, e := range batch.Entries {
 		v.applyEntry(e)
 	}
+	w.trace.mix(uint64(v.store.Digest()))
 	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
 	s.replica.Applied(batch.Last())
 	v.compact()

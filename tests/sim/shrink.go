@@ -30,6 +30,9 @@ const otherSeeds = 10
 
 // try runs a world and keeps it if it fails like the best one.
 func (s *shrinker) try(seed uint64, o options) bool {
+	if o.Only != nil && len(o.Only) == 0 {
+		o.Faults, o.Only = nil, nil // as it will be printed
+	}
 	if time.Now().After(s.deadline) || o.valid() != nil {
 		return false
 	}
