@@ -29,6 +29,7 @@ func init() {
 		{name: "pause", share: 0.3, do: pauseOne},
 		{name: "pause-most", share: 0.15, least: 2, do: pauseMost},
 		{name: "isolate", share: 0.4, least: 2, do: isolate},
+		{name: "usurp", share: 0.3, least: 3, notLabs: true, do: usurp},
 		{name: "mute", share: 0.25, least: 2, do: mute},
 		{name: "deaf", share: 0.25, least: 2, do: deaf},
 		{name: "halves", share: 0.3, least: 2, do: halves},

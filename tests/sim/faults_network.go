@@ -42,6 +42,24 @@ func isolate(n *nemesis, _ *fault, d dice) (func(), bool) {
 	return n.cutAll(n.around(n.target(d), true, true)), true
 }
 
+// usurp cuts the leader off, or pauses it, and lets everybody else notice at once:
+// another leads while it still takes itself for the leader, and clients ask it.
+func usurp(n *nemesis, _ *fault, d dice) (func(), bool) {
+	leader := n.leader()
+	if leader == nil {
+		return nil, false
+	}
+	for _, s := range n.w.servers {
+		if s != leader && s.up {
+			n.w.suspectSoon(s, leader.id)
+		}
+	}
+	if d.chance(0.3) {
+		return n.pause(leader), true
+	}
+	return n.cutAll(n.around(leader, d.chance(0.7), true)), true
+}
+
 func mute(n *nemesis, _ *fault, d dice) (func(), bool) {
 	return n.cutAll(n.around(n.target(d), true, false)), true
 }
