@@ -18,7 +18,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # system tests watch are processes.
 PLAIN = ./tests/sim ./tests/system
 
-.PHONY: help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race overload clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race overload clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -31,6 +31,7 @@ help:
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
+	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some ten minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
@@ -75,6 +76,9 @@ exactly-once:
 	$(GO) test ./tests/system -run TestExactlyOnce -v -count=1 -timeout 60m -system.once.appends $(APPENDS) -system.once.kills 5s
 overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
+
+observe-test:
+	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe
 
 labs:
 	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft ./kvserver
