@@ -125,11 +125,11 @@ func (a *admission) queue(bytes int64) (place *list.Element, admitted bool) {
 // patienceLocked is how long one more request is to wait for room: so long that
 // of all that wait no more are refused in a second than the pace allows.
 func (a *admission) patienceLocked() time.Duration {
-	best := a.pace.best(time.Now())
-	if best == 0 {
+	pace := a.pace.recent(time.Now())
+	if pace == 0 {
 		return admissionPatience
 	}
-	seconds := float64(a.waiting.Len()) * servedPerRefused / best
+	seconds := float64(a.waiting.Len()) * servedPerRefused / pace
 	return min(max(time.Duration(seconds*float64(time.Second)), leastPatience), mostPatience)
 }
 

@@ -246,6 +246,12 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 				t.Errorf("%+v of the %s are still there at the end", c, name)
 			}
 		}
+		for deadline := time.Now().Add(5 * time.Second); len(s.conns.gate) != 0; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Errorf("%d connections are still in the gate at the end", len(s.conns.gate))
+				break
+			}
+		}
 		if left := s.bodies.used.Load(); left != 0 {
 			t.Errorf("%d bytes of bodies are still held at the end", left)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ type pair struct {
 	url                    string // of the follower
 	address                atomic.Value
 	reached                atomic.Int64 // requests that came to the leader
+	connected              atomic.Int64 // connections likewise
 }
 
 func newPair(t *testing.T) *pair {
@@ -34,6 +36,11 @@ func newPair(t *testing.T) *pair {
 		p.reached.Add(1)
 		p.leader.Handler().ServeHTTP(w, r)
 	}))
+	leaderPort.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			p.connected.Add(1)
+		}
+	}
 	leaderPort.Start()
 	t.Cleanup(leaderPort.Close)
 	p.address.Store(leaderPort.Listener.Addr().String())
@@ -316,6 +323,42 @@ func TestAKeptConnectionThatDiedDoublesNothing(t *testing.T) {
 	}
 	if got := len(stored(p.leader, "k")); got != applied {
 		t.Errorf("%d appends took effect, want %d", got, applied)
+	}
+}
+
+// Goal: a crowd at a follower does not become a crowd of connections: writes
+// wait for one of a bounded number, and all are served.
+// Method: more writes than that at once, which the leader holds until all are
+// under way; it counts the connections that come to it.
+func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
+	p := newPair(t)
+	held := make(chan *raft.Proposal, 2*maxLeaderConns)
+	p.leaderLog.onPropose = func(proposal *raft.Proposal) { held <- proposal }
+	const writes = maxLeaderConns + 100
+	answered := make(chan answer, writes)
+	for i := range writes {
+		go func() { answered <- ask(p.follower, "PUT", "/v1/kv/"+strconv.Itoa(i), "v") }()
+	}
+	var came []*raft.Proposal
+	for range maxLeaderConns {
+		came = append(came, <-held)
+	}
+	for deadline := time.Now().Add(20 * time.Second); p.follower.writes.crowd().count < writes; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", p.follower.writes.crowd())
+		}
+	}
+	for _, proposal := range came {
+		p.leaderLog.choose(proposal)
+	}
+	for range writes - maxLeaderConns {
+		p.leaderLog.choose(<-held)
+	}
+	for range writes {
+		wantStatus(t, <-answered, 201)
+	}
+	if n := p.connected.Load(); n > maxLeaderConns {
+		t.Errorf("%d connections came to the leader", n)
 	}
 }
 

@@ -33,6 +33,7 @@ type connections struct {
 	// evicted and refused count connections since the start.
 	evicted, refused uint64
 
+	gate      gate
 	farewells atomic.Int64 // connections that are being told that there is no room
 }
 
@@ -50,7 +51,7 @@ const (
 func newConnections(s *Server) *connections {
 	return &connections{
 		server: s, begun: time.Now(), most: s.config.MaxConnections, mostPerIP: s.config.MaxConnectionsPerIP,
-		all: map[*clientConn]bool{}, perIP: map[netip.Addr]int{},
+		gate: newGate(), all: map[*clientConn]bool{}, perIP: map[netip.Addr]int{},
 	}
 }
 
@@ -203,10 +204,11 @@ func addressOf(conn net.Conn) netip.Addr {
 // clientConn is a connection of the client port.
 type clientConn struct {
 	net.Conn
-	conns *connections
-	ip    netip.Addr
-	phase atomic.Int32
-	since atomic.Int64 // when it entered the phase, in the time of connections.now
+	conns  *connections
+	ip     netip.Addr
+	phase  atomic.Int32
+	inside atomic.Bool  // of the gate
+	since  atomic.Int64 // when it entered the phase, in the time of connections.now
 
 	mu        sync.Mutex // guards the fields below
 	recording bool
@@ -222,6 +224,7 @@ func (c *clientConn) enter(p phase) {
 }
 
 func (c *clientConn) Close() error {
+	c.leaveGate()
 	c.conns.forget(c)
 	return c.Conn.Close()
 }
@@ -235,12 +238,16 @@ func (c *clientConn) CloseWrite() error {
 }
 
 func (c *clientConn) Read(p []byte) (int, error) {
+	c.leaveGate() // more is needed before there is anything to do
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.phase.Load() != int32(phaseServing) {
 		if c.phase.Load() == int32(phaseIdle) {
 			c.enter(phaseReceiving)
 		}
 		c.note(p[:n])
+		if len(p) > 1 { // net/http reads single bytes beside a handler, to learn of the client's end
+			c.enterGate()
+		}
 	}
 	return n, err
 }
@@ -285,6 +292,7 @@ func (c *clientConn) heldTwoLengths(r *http.Request) (both, known bool) {
 // Write sends an answer. Those that net/http gives by itself, before any handler
 // has seen the request, become problem documents like all others.
 func (c *clientConn) Write(p []byte) (int, error) {
+	c.leaveGate()
 	if c.phase.Load() != int32(phaseServing) {
 		if err := netHTTPRefusal(p); err != nil {
 			_, writeErr := c.Conn.Write(c.conns.server.rawProblem(err))
@@ -329,6 +337,7 @@ func noteState(conn net.Conn, state http.ConnState) {
 			c.record = nil
 		}
 	case http.StateHijacked:
+		c.leaveGate()
 		c.enter(phaseServing)
 	}
 }

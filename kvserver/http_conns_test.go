@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -184,6 +185,60 @@ func TestSlowClientsDoNotDisturbAnHonestOne(t *testing.T) {
 	if got := stored(s, "slow"); got != "(none)" {
 		t.Errorf("half a body was stored: %q", got)
 	}
+}
+
+// Goal: nobody waits inside the gate, so nobody waits at it for long; and if
+// somebody did all the same, others would get through.
+// Method: many connections whose requests wait for each of the things that a
+// request can wait for, and then one that must be served at once; then the
+// gate is filled by force.
+func TestNobodyWaitsInsideTheGate(t *testing.T) {
+	s, log := newServer(t, func(c *Config) { c.LeaderWait = time.Minute })
+	log.mu.Lock()
+	log.onRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
+	log.mu.Unlock()
+	held := log.held()
+	url := serveHTTP(t, s).URL
+	const each = 10
+	for range each {
+		for _, raw := range []string{
+			rawRequest("PUT", "/v1/kv/k", "v"),                         // for the log
+			rawRequest("PUT", "/v1/kv/k", "v", "Content-Length", "10"), // for its body
+			rawRequest("GET", "/v1/kv/k", ""),                          // for a read index
+			rawRequest("GET", "/v1/kv/k?min_revision=9", ""),           // for a revision
+			"GET /v1/kv/k HTTP/1.1\r\nHost:",                           // for its header
+			rawRequest("POST", "/v1/leader", "", "Content-Type", "application/json", "Content-Length", "10"),
+			rawRequest("GET", "/v1/clerk", "", "Connection", "Upgrade", "Upgrade", "raftkv-clerk/1"),
+		} {
+			dialWire(t, url).send(raw)
+		}
+	}
+	for range each {
+		<-held
+	}
+	log.setLeader("n2") // of whom nobody knows where it is
+	for range 3 * each {
+		dialWire(t, url).send(rawRequest("PUT", "/v1/kv/k?redirect", strings.Repeat("x", 10_000)))
+	}
+	began := time.Now()
+	w := dialWire(t, url)
+	for range 100 {
+		wantStatus(t, w.ask("GET", "/livez", ""), 200)
+	}
+	if took := time.Since(began); took > 3*each/2*gateLimit {
+		t.Errorf("100 requests took %v", took)
+	}
+	for len(s.conns.gate) < cap(s.conns.gate) {
+		s.conns.gate <- struct{}{}
+	}
+	wantStatus(t, w.ask("GET", "/livez", ""), 200)
+	for len(s.conns.gate) > 0 {
+		<-s.conns.gate
+	}
+	log.mu.Lock()
+	log.onRead = nil
+	log.mu.Unlock()
+	s.Close() // so that nobody need wait for the time of all that waits
 }
 
 // Goal: a client that does not read its answer takes no place among the reads.

@@ -26,6 +26,10 @@ const (
 	// dialTimeout bounds the time for a connection to the leader. After it the
 	// write is known not to have left, and another leader may be known.
 	dialTimeout = time.Second
+	// maxLeaderConns bounds the connections to one leader, each of which carries
+	// one write at a time. More writes wait for one: a crowd that opened and
+	// closed connections for itself would cost both nodes more than its writes.
+	maxLeaderConns = 512
 	// maxRelayedBytes bounds an answer that is passed on. Writes have answers of
 	// some hundred bytes.
 	maxRelayedBytes = 64 << 10
@@ -46,8 +50,8 @@ func newForwarder(config Config) *forwarder {
 				return &leaderConn{Conn: conn}, nil
 			},
 			DisableCompression:     true,
-			MaxIdleConns:           512,
-			MaxIdleConnsPerHost:    256,
+			MaxConnsPerHost:        maxLeaderConns,
+			MaxIdleConnsPerHost:    maxLeaderConns,
 			IdleConnTimeout:        idleTimeout / 2, // we close first, not the leader while we write
 			MaxResponseHeaderBytes: 32 << 10,
 		},

@@ -21,8 +21,10 @@ import (
 // change it. Nothing panics.
 func FuzzRequest(f *testing.F) {
 	for _, r := range Routes() {
-		for _, bad := range badRequests(f, r) {
-			f.Add([]byte(bad.raw))
+		for i, bad := range badRequests(f, r) {
+			if i%8 == 0 { // more would only be slow: all of them are a test of their own
+				f.Add([]byte(bad.raw))
+			}
 		}
 	}
 	f.Add([]byte("PUT /v1/kv/a%2F%00 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"))

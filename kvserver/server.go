@@ -98,6 +98,7 @@ func (s *Server) Close() {
 // requestContext returns the context of one request: it ends with the client's,
 // with the server's life, or after RequestTimeout. Its cause tells which.
 func (s *Server) requestContext(parent context.Context) (context.Context, context.CancelFunc) {
+	leaveGate(parent)
 	ctx, end := context.WithCancelCause(parent)
 	unhook := context.AfterFunc(s.life, func() { end(context.Cause(s.life)) })
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)

@@ -30,6 +30,8 @@ type traffic struct {
 	keys    int
 	value   []byte
 
+	elections uint64 // that took place meanwhile
+
 	next atomic.Int64 // number of the put that is due next
 	tally
 }

@@ -1,0 +1,94 @@
+package system
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// askAs sends a GET that is addressed to a host, and returns the status.
+func askAs(t *testing.T, address, host string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/livez", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = host
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
+// Goal: the flags that guard a node's door do what they say: it answers to its
+// own names only, and the operator's port changes the log at run time and is
+// open to nobody else.
+// Method: one node with all of them; and an operator's port that would be open
+// to the network.
+func TestTheDoorOfANode(t *testing.T) {
+	c := startCluster(t, 1, "--allowed-hosts", "kv.example, other.example:80", "--admin-addr", "127.0.0.1:0", "--log-level", "info")
+	s := c.nodes[0]
+	for host, want := range map[string]int{s.http: 200, "localhost": 200, "kv.example": 200, "other.example": 200, "evil.example": 403} {
+		if got := askAs(t, s.http, host); got != want {
+			t.Errorf("Host %s: status %d, want %d", host, got, want)
+		}
+	}
+	s.says("serving the operator", patience)
+	found := regexp.MustCompile(`admin=(127\.0\.0\.1:\d+)`).FindStringSubmatch(s.output.String())
+	if found == nil {
+		t.Fatalf("does not say where the operator connects: %s", s.output)
+	}
+	admin := &server{cluster: c, id: "admin", http: found[1], process: s.process}
+	if got := admin.must(200, "PUT", "/v1/log-level", "error"); got != "error\n" {
+		t.Errorf("the level is %q", got)
+	}
+	admin.must(200, "GET", "/debug/pprof/goroutine?debug=1", "")
+	admin.must(404, "GET", "/v1/kv/k", "")
+	s.must(404, "GET", "/debug/pprof/goroutine", "")
+	s.must(404, "PUT", "/v1/log-level", "debug")
+
+	for _, arguments := range [][]string{
+		{"--admin-addr", "0.0.0.0:0"}, {"--max-connections", "0"}, {"--max-in-flight", "-1"}, {"--max-connections-per-ip", "-1"},
+	} {
+		other := newCluster(t, 1, arguments...)
+		p := launch(t, "refused", nil, other.nodes[0].commandLine()...)
+		if code := p.exitCode(patience); code != 2 || !strings.Contains(p.output.String(), arguments[0]) {
+			t.Errorf("%v: exit code %d, %s", arguments, code, p.output)
+		}
+	}
+}
+
+// Goal: connections beyond what a node may have come in all the same while
+// others keep it waiting.
+// Method: a node with few places, twice as many connections that send a byte a
+// second, and one honest client.
+func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
+	c := startCluster(t, 1, "--max-connections", "100")
+	s := c.nodes[0]
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan int64)
+	go func() { done <- drip(ctx, s.http, 200) }()
+	defer func() { stop(); <-done }()
+	served := 0
+	eventually(t, patience, func() error {
+		if status, _, _, err := s.ask("PUT", fmt.Sprintf("/v1/kv/%d", served), "v"); err == nil && status == 201 {
+			served++
+		}
+		if served < 50 {
+			return fmt.Errorf("%d writes of the honest client were served", served)
+		}
+		return nil
+	})
+	eventually(t, patience, func() error {
+		status, err := s.status()
+		if err == nil && (status.Load.Connections.Evicted == 0 || status.Load.Connections.Open > 100) {
+			err = fmt.Errorf("connections: %+v", status.Load.Connections)
+		}
+		return err
+	})
+}
