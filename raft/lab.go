@@ -150,7 +150,7 @@ func (rf *Raft) Snapshot(index int, snapshot []byte) {
 	if rf == nil || index <= 0 {
 		return
 	}
-	rf.node.Compact(uint64(index), copied(snapshot))
+	rf.node.Compact(uint64(index), append([]byte{}, snapshot...))
 }
 
 // CondInstallSnapshot is true: a snapshot that was delivered is installed
