@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"raftkv/raft/core"
 )
@@ -18,8 +19,40 @@ import (
 //	24     vote, then the entries as core.EncodeEntries has them
 const batchFixedBytes = 24
 
+// snapshotRecordBytes is the length of what stands before all this in a batch that
+// records a snapshot:
+//
+//	 0 u64 index of the snapshot
+//	 8 u64 term of that entry
+//	16 u64 generation of the first segment that is still needed
+//	24 u64 index of the snapshot before it, on which recovery falls back; 0 if
+//	       that is the beginning of the log, or if there is none
+//	32 u64 term of that entry
+//	40 u8  1 if the snapshot replaces the log, 0 if the log holds what it stands for
+//	41     zeros
+const snapshotRecordBytes = 48
+
+// keepAt is where the generation stands in it.
+const keepAt = 16
+
+// snapshotRecord is what a batch says of a snapshot. The zero value is "nothing".
+type snapshotRecord struct {
+	place
+	// keep is the generation of the first segment that is still needed: those
+	// before it may be gone.
+	keep uint64
+	// previous is the snapshot that stays beside this one, with the log behind it;
+	// zero is the beginning of the log.
+	previous place
+	// replaces says that the log did not hold the snapshot's last entry, or
+	// another one in its place: all entries from before are void, and there is
+	// nothing to fall back on.
+	replaces bool
+}
+
 // batch is a decoded payload whose entries are still encoded.
 type batch struct {
+	record   snapshotRecord
 	term     uint64
 	votedFor core.ID
 	from     uint64
@@ -37,7 +70,57 @@ func appendBatch(dst []byte, w *core.Write) []byte {
 	return core.EncodeEntries(dst, w.Entries)
 }
 
-// decodeBatch reads a payload. The entries alias b.
+// appendSnapshotRecord appends what a batch says of a snapshot.
+func appendSnapshotRecord(dst []byte, r snapshotRecord) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, r.index)
+	dst = binary.LittleEndian.AppendUint64(dst, r.term)
+	dst = binary.LittleEndian.AppendUint64(dst, r.keep)
+	dst = binary.LittleEndian.AppendUint64(dst, r.previous.index)
+	dst = binary.LittleEndian.AppendUint64(dst, r.previous.term)
+	replaces := uint64(0)
+	if r.replaces {
+		replaces = 1
+	}
+	return binary.LittleEndian.AppendUint64(dst, replaces)
+}
+
+// decodeSnapshotRecord reads what a batch says of a snapshot, and returns what follows.
+func decodeSnapshotRecord(b []byte) (r snapshotRecord, rest []byte, err error) {
+	if len(b) < snapshotRecordBytes {
+		return snapshotRecord{}, nil, errors.New("a record of a snapshot shorter than its fixed part")
+	}
+	r = snapshotRecord{
+		place:    place{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])},
+		keep:     binary.LittleEndian.Uint64(b[keepAt:]),
+		previous: place{binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])},
+	}
+	replaces := binary.LittleEndian.Uint64(b[40:])
+	if r.index == 0 || r.index == math.MaxUint64 || r.term == 0 || r.keep == 0 || replaces > 1 || r.previous.index >= r.index {
+		return snapshotRecord{}, nil, fmt.Errorf("a snapshot at index %d of term %d", r.index, r.term)
+	}
+	r.replaces = replaces == 1
+	return r, b[snapshotRecordBytes:], nil
+}
+
+// decodePayload reads the payload of a batch of either type. The entries alias b.
+func decodePayload(kind Type, b []byte) (batch, error) {
+	var r snapshotRecord
+	if kind == TypeSnapshot {
+		var err error
+		if r, b, err = decodeSnapshotRecord(b); err != nil {
+			return batch{}, err
+		}
+	}
+	d, err := decodeBatch(b)
+	d.record = r
+	if err == nil && r.replaces && d.from != r.index+1 {
+		err = fmt.Errorf("a snapshot at index %d replaces the log, which goes on at index %d", r.index, d.from)
+	}
+	return d, err
+}
+
+// decodeBatch reads the payload of a batch that records no snapshot, or what
+// follows the record in one that does. The entries alias b.
 func decodeBatch(b []byte) (batch, error) {
 	if len(b) < batchFixedBytes {
 		return batch{}, errors.New("a batch shorter than its fixed part")

@@ -9,14 +9,18 @@ import (
 	"strconv"
 	"strings"
 
+	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
 
 // Names in the directory of a log.
 const (
-	lockName      = "LOCK"
-	spareName     = "spare" // zeros, to become the next segment
-	segmentSuffix = ".wal"
+	lockName       = "LOCK"
+	spareName      = "spare"        // zeros, to become the next segment
+	writingName    = "snapshot.tmp" // a snapshot that is being written
+	receivingName  = "received.tmp" // a snapshot that is being received
+	segmentSuffix  = ".wal"
+	snapshotSuffix = ".snap"
 )
 
 // segmentName is the name of the segment of a generation: 1, 2, 3, …
@@ -30,25 +34,72 @@ func parseSegmentName(name string) (generation uint64, ok bool) {
 	return generation, err == nil && generation > 0 && name == segmentName(generation)
 }
 
-// listSegments returns the generations of the segments in dir, in order.
-func listSegments(fsys vfs.FS, dir string) ([]uint64, error) {
+// place is where in the log a snapshot stands, without its data.
+type place struct {
+	index, term uint64
+}
+
+func placeOf(s core.Snapshot) place { return place{s.Index, s.Term} }
+
+// snapshotName is the name of the snapshot of a place.
+func snapshotName(p place) string {
+	return fmt.Sprintf("%016x-%016x%s", p.index, p.term, snapshotSuffix)
+}
+
+// parseSnapshotName is the reverse of snapshotName.
+func parseSnapshotName(name string) (p place, ok bool) {
+	index, term, ok := strings.Cut(strings.TrimSuffix(name, snapshotSuffix), "-")
+	if !ok {
+		return place{}, false
+	}
+	var errs [2]error
+	p.index, errs[0] = strconv.ParseUint(index, 16, 64)
+	p.term, errs[1] = strconv.ParseUint(term, 16, 64)
+	return p, errs == [2]error{} && name == snapshotName(p)
+}
+
+// Owns reports whether a log gives such a name to a file in its directory.
+func Owns(name string) bool {
+	switch name {
+	case lockName, spareName, writingName, receivingName:
+		return true
+	}
+	_, segment := parseSegmentName(name)
+	_, snapshot := parseSnapshotName(name)
+	return segment || snapshot
+}
+
+// listing is what a directory holds of a log.
+type listing struct {
+	segments   []uint64 // generations, in order
+	snapshots  []place  // in order of their indexes
+	unfinished []string // snapshots that were being written or received
+}
+
+// list reads the names in dir. What ends as ours do and has another name stops
+// the server: it is a copy, or was renamed.
+func list(fsys vfs.FS, dir string) (listing, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
-		return nil, diskError("listing", dir, err)
+		return listing{}, diskError("listing", dir, err)
 	}
-	var generations []uint64
+	var l listing
 	for _, name := range names {
-		if !strings.HasSuffix(name, segmentSuffix) {
-			continue
-		}
-		generation, ok := parseSegmentName(name)
-		if !ok {
-			return nil, fmt.Errorf("wal: %s is not a name that this log gives to a segment: move it out of the directory if it is a copy, give it its own name back if it was renamed",
+		generation, isSegment := parseSegmentName(name)
+		place, isSnapshot := parseSnapshotName(name)
+		switch {
+		case isSegment:
+			l.segments = append(l.segments, generation)
+		case isSnapshot:
+			l.snapshots = append(l.snapshots, place)
+		case strings.HasSuffix(name, segmentSuffix), strings.HasSuffix(name, snapshotSuffix):
+			return listing{}, fmt.Errorf("wal: %s is not a name that this log gives to a segment or snapshot: move it out of the directory if it is a copy, give it its own name back if it was renamed",
 				filepath.Join(dir, name))
+		case name == writingName, name == receivingName:
+			l.unfinished = append(l.unfinished, name)
 		}
-		generations = append(generations, generation)
 	}
-	return generations, nil
+	return l, nil
 }
 
 // zeros is what files are filled with and compared to.

@@ -24,7 +24,8 @@ func (e *CorruptionError) Error() string {
 		e.File, e.Offset, e.Reason)
 }
 
-// IdentityError says that a data directory belongs to another server.
+// IdentityError says that a data directory belongs to another server, or that a
+// snapshot is another cluster's. A snapshot has no node id.
 type IdentityError struct {
 	File                      string
 	ClusterID, NodeID         string // what the file says
@@ -32,10 +33,16 @@ type IdentityError struct {
 }
 
 func (e *IdentityError) Error() string {
+	if e.NodeID == "" {
+		return fmt.Sprintf("wal: the snapshot %s is of cluster %q, not of cluster %q: move it out of the directory", e.File, e.ClusterID, e.WantClusterID)
+	}
 	return fmt.Sprintf("wal: %s belongs to node %q of cluster %q, not to node %q of cluster %q: "+
 		"point this server at its own data directory, or correct its node and cluster ids",
 		e.File, e.NodeID, e.ClusterID, e.WantNodeID, e.WantClusterID)
 }
+
+// ErrObsolete says that a newer snapshot was installed while one was written.
+var ErrObsolete = errors.New("a newer snapshot is there already")
 
 // VersionError says that a file was written by a newer raftkv.
 type VersionError struct {

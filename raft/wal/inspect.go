@@ -25,17 +25,23 @@ type Record struct {
 	Number   uint64
 	Checksum uint32 // as stored in the record's header
 
+	Generation uint64 // of the segment, counted from 1; also the file's name
+
 	// Of a segment.
-	Generation        uint64 // counted from 1; also the file's name
 	SegmentBytes      int64  // the size it was made with
 	FirstIndex        uint64 // the index behind the last entry before the segment
 	ClusterID, NodeID string
 
-	// Of a batch; see core.Write.
+	// Of a batch; see core.Write. Snapshot is of TypeSnapshot only, as are the
+	// two that follow it.
 	Term     uint64
 	VotedFor core.ID
 	From     uint64
 	Count    int // of entries
+	Snapshot core.Snapshot
+	Keep     uint64        // generation of the first segment that was still needed
+	Previous core.Snapshot // stays beside it; zero for the beginning of the log
+	Replaces bool          // the log from before was void, and there is no previous
 	batch    batch
 
 	// Of a torn batch: what is left of it.
@@ -51,7 +57,7 @@ func (r Record) Entries() ([]core.Entry, error) { return r.batch.decodeEntries()
 // refuse the log because of its records, never because of whose it is. It
 // decodes entries only in Record.Entries: Open also checks what they say.
 func Inspect(fsys vfs.FS, dir string, fn func(Record) error) error {
-	_, err := scan(fsys, dir, func(*segmentHeader, string) error { return nil }, fn)
+	_, err := scanAll(fsys, dir, func(*segmentHeader, string) error { return nil }, fn)
 	return err
 }
 
@@ -66,5 +72,5 @@ func (r *segmentReader) headerRecord() Record {
 
 // record shows a mark or seal.
 func (r *segmentReader) record(h recordHeader, offset int64) Record {
-	return Record{File: r.path, Offset: offset, Bytes: recordHeaderBytes, Type: h.kind, Number: h.number, Checksum: h.checksum}
+	return Record{File: r.path, Offset: offset, Bytes: recordHeaderBytes, Type: h.kind, Number: h.number, Checksum: h.checksum, Generation: r.header.generation}
 }

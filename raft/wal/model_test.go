@@ -32,20 +32,58 @@ func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
 
 // history is the oracle: what a log must hold after each of its batches.
 type history struct {
-	states []core.State // states[k] is the state after k batches
+	states []model // states[k] is the state after k batches
 }
 
-func newHistory() *history { return &history{states: make([]core.State, 1)} }
+// model is what a log must hold: all entries since the last snapshot that
+// replaced it, and where a start may begin.
+type model struct {
+	core.State        // Snapshot is the one that replaced the log, zero for none
+	current    place  // where a start begins
+	previous   place  // where it begins if current is spoilt
+	fallback   bool   // there is such a previous
+	recorded   uint64 // highest index of a recorded snapshot
+}
+
+func (m *model) last() uint64 { return m.Snapshot.Index + uint64(len(m.Entries)) }
+
+// term is the term of an entry that the model has, or of the place before it.
+func (m *model) term(index uint64) uint64 {
+	if index == m.Snapshot.Index {
+		return m.Snapshot.Term
+	}
+	return m.Entries[index-m.Snapshot.Index-1].Term
+}
+
+func newHistory() *history { return &history{states: make([]model, 1)} }
 
 func (h *history) batches() int { return len(h.states) - 1 }
 
+func (h *history) now() *model { return &h.states[h.batches()] }
+
 // forgetAfter drops the batches behind the first n.
-func (h *history) forgetAfter(n int) { h.states = h.states[:n+1] }
+func (h *history) forgetAfter(n int) {
+	h.states = h.states[:n+1]
+	h.now().Entries = slices.Clip(h.now().Entries)
+}
+
+// copy returns a history that shares nothing that changes.
+func (h *history) copy() *history {
+	c := &history{states: slices.Clone(h.states)}
+	c.forgetAfter(c.batches())
+	return c
+}
 
 // next draws a batch that a Raft server might save now: entries, a truncation, a
 // new term, a vote, several at once or nothing new at all.
 func (h *history) next(rng *rand.Rand, maxEntries, maxData int) *core.Write {
-	state := h.states[h.batches()]
+	w := h.draw(rng, maxEntries, maxData)
+	h.add(w)
+	return w
+}
+
+func (h *history) draw(rng *rand.Rand, maxEntries, maxData int) *core.Write {
+	state := h.now()
 	w := &core.Write{Term: state.Term, VotedFor: state.VotedFor}
 	if w.Term == 0 || rng.IntN(6) == 0 {
 		w.Term += 1 + uint64(rng.IntN(3))
@@ -55,25 +93,56 @@ func (h *history) next(rng *rand.Rand, maxEntries, maxData int) *core.Write {
 		w.VotedFor = core.ID([]string{"n1", "n2", "a-rather-long-name"}[rng.IntN(3)])
 	}
 	if rng.IntN(8) > 0 {
-		last := uint64(len(state.Entries))
-		w.From = last + 1
-		if last > 0 && rng.IntN(5) == 0 {
-			w.From -= uint64(rng.IntN(int(min(last, 4)) + 1))
+		w.From = state.last() + 1
+		if free := state.last() - max(state.recorded, state.Snapshot.Index); free > 0 && rng.IntN(5) == 0 {
+			w.From -= uint64(rng.IntN(int(min(free, 4)) + 1))
 		}
-		term := uint64(1)
-		if w.From > 1 {
-			term = state.Entries[w.From-2].Term
+		h.drawEntries(rng, w, max(1, state.term(w.From-1)), maxEntries, maxData)
+	}
+	return w
+}
+
+// drawEntries draws entries for w from w.From on, behind one of the given term.
+func (h *history) drawEntries(rng *rand.Rand, w *core.Write, term uint64, maxEntries, maxData int) {
+	for i := range rng.IntN(maxEntries + 1) {
+		if rng.IntN(3) == 0 {
+			term = w.Term
 		}
-		for i := range rng.IntN(maxEntries + 1) {
-			if rng.IntN(3) == 0 {
-				term = w.Term
-			}
-			data := make([]byte, rng.IntN(maxData+1))
-			for j := range data {
-				data[j] = byte(rng.Uint32())
-			}
-			w.Entries = append(w.Entries, core.Entry{Index: w.From + uint64(i), Term: term, Kind: core.Kind(rng.IntN(2)), Data: data})
+		data := make([]byte, rng.IntN(maxData+1))
+		for j := range data {
+			data[j] = byte(rng.Uint32())
 		}
+		w.Entries = append(w.Entries, core.Entry{Index: w.From + uint64(i), Term: term, Kind: core.Kind(rng.IntN(2)), Data: data})
+	}
+}
+
+// nextCompaction draws a batch that records a snapshot of what the log holds,
+// nil if it holds nothing that could be compacted.
+func (h *history) nextCompaction(rng *rand.Rand, maxEntries, maxData int) *core.Write {
+	w := h.draw(rng, maxEntries, maxData)
+	h.add(w)
+	after := *h.now()
+	first := after.current.index + 1
+	if first > after.last() {
+		return w
+	}
+	index := first + uint64(rng.IntN(int(after.last()-first)+1))
+	h.forgetAfter(h.batches() - 1)
+	w.Snapshot = &core.Snapshot{Index: index, Term: after.term(index)}
+	h.add(w)
+	return w
+}
+
+// nextInstallation draws a batch with a snapshot that replaces the log: it ends
+// behind the log, or with an entry of another term.
+func (h *history) nextInstallation(rng *rand.Rand, maxEntries, maxData int) *core.Write {
+	state := h.now()
+	w := &core.Write{Term: state.Term + 1}
+	index := max(state.recorded, state.Snapshot.Index) + 1 + uint64(rng.IntN(20))
+	w.Snapshot = &core.Snapshot{Index: index, Term: w.Term}
+	w.From = index + 1
+	if rng.IntN(2) == 0 {
+		h.drawEntries(rng, w, w.Term, maxEntries, maxData)
 	}
 	h.add(w)
 	return w
@@ -81,12 +150,36 @@ func (h *history) next(rng *rand.Rand, maxEntries, maxData int) *core.Write {
 
 // add notes a batch.
 func (h *history) add(w *core.Write) {
-	state := h.states[h.batches()]
+	state := *h.now()
 	state.Term, state.VotedFor = w.Term, w.VotedFor
+	if s := w.Snapshot; s != nil && w.From == s.Index+1 && (s.Index > state.last() || state.term(s.Index) != s.Term) {
+		state.Snapshot, state.Entries = *s, slices.Clone(w.Entries)
+		state.note(*s, false)
+		h.states = append(h.states, state)
+		return
+	}
 	if w.From > 0 {
-		state.Entries = append(slices.Clone(state.Entries[:w.From-1]), w.Entries...)
+		if kept := w.From - state.Snapshot.Index - 1; kept < uint64(len(state.Entries)) {
+			state.Entries = slices.Clone(state.Entries[:kept])
+		}
+		state.Entries = append(state.Entries, w.Entries...)
+	}
+	if w.Snapshot != nil {
+		state.note(*w.Snapshot, true)
 	}
 	h.states = append(h.states, state)
+}
+
+// note takes a recorded snapshot into account.
+func (m *model) note(s core.Snapshot, fallback bool) {
+	m.previous, m.fallback = m.current, fallback
+	m.current = placeOf(s)
+	m.recorded = max(m.recorded, s.Index)
+}
+
+// fallBack says that the current snapshot is spoilt.
+func (m *model) fallBack() {
+	m.current, m.fallback = m.previous, false
 }
 
 // check says how the state differs from what the log must hold after n batches.
@@ -98,11 +191,15 @@ func (h *history) check(got core.State, n int) error {
 	if got.Term != want.Term || got.VotedFor != want.VotedFor {
 		return fmt.Errorf("after %d batches: term %d and vote %q, want %d and %q", n, got.Term, got.VotedFor, want.Term, want.VotedFor)
 	}
-	if len(got.Entries) != len(want.Entries) {
-		return fmt.Errorf("after %d batches: %d entries, want %d", n, len(got.Entries), len(want.Entries))
+	if placeOf(got.Snapshot) != want.current {
+		return fmt.Errorf("after %d batches: the snapshot is %v, want %v", n, placeOf(got.Snapshot), want.current)
+	}
+	entries := want.Entries[want.current.index-want.Snapshot.Index:]
+	if len(got.Entries) != len(entries) {
+		return fmt.Errorf("after %d batches: %d entries, want %d", n, len(got.Entries), len(entries))
 	}
 	for i, e := range got.Entries {
-		w := want.Entries[i]
+		w := entries[i]
 		if e.Index != w.Index || e.Term != w.Term || e.Kind != w.Kind || !bytes.Equal(e.Data, w.Data) {
 			return fmt.Errorf("after %d batches: entry %d is %d/%d, want %d/%d, or their data differ", n, i+1, e.Index, e.Term, w.Index, w.Term)
 		}
@@ -148,8 +245,13 @@ func readOnly(fsys vfs.FS) (*image, core.State, error) {
 	if err != nil {
 		return nil, core.State{}, err
 	}
-	found, entries, err := w.read()
-	return found, core.State{Term: w.shape.term, VotedFor: w.shape.votedFor, Entries: entries}, err
+	found, err := w.read()
+	if err != nil {
+		return nil, core.State{}, err
+	}
+	shape := found.replay.shape
+	return found.image, core.State{Term: shape.term, VotedFor: shape.votedFor,
+		Snapshot: core.Snapshot{Index: found.current.index, Term: found.current.term}, Entries: found.replay.entries}, nil
 }
 
 // records lists what Inspect shows.

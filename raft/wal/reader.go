@@ -135,7 +135,7 @@ func (r *segmentReader) next(at cursor) (h recordHeader, payload []byte, what fo
 		return h, nil, foundNothing, r.damaged(at.offset, fmt.Sprintf("a record of %d bytes does not fit into the segment", h.length))
 	}
 	switch h.kind {
-	case TypeBatch:
+	case TypeBatch, TypeSnapshot:
 		if h.number != at.number+1 {
 			return h, nil, foundNothing, r.damaged(at.offset, fmt.Sprintf("batch %d stands where batch %d belongs", h.number, at.number+1))
 		}

@@ -18,7 +18,12 @@ const (
 	// TypeSeal is the mark of a full segment: it also says that the next segment
 	// exists.
 	TypeSeal Type = 3
+	// TypeSnapshot is a batch that also records a snapshot.
+	TypeSnapshot Type = 4
 )
+
+// isBatch says whether records of this type count as batches.
+func (t Type) isBatch() bool { return t == TypeBatch || t == TypeSnapshot }
 
 func (t Type) String() string {
 	switch t {
@@ -30,6 +35,8 @@ func (t Type) String() string {
 		return "mark"
 	case TypeSeal:
 		return "seal"
+	case TypeSnapshot:
+		return "snapshot"
 	case TypeTorn:
 		return "torn"
 	}

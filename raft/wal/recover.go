@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -23,43 +24,131 @@ func (w *WAL) takeLock() error {
 	return nil
 }
 
+// recovered is what the directory holds, judged and not yet changed.
+type recovered struct {
+	image  *image // nil when there is no log
+	replay *replay
+	// current is what the state starts from, passed what it would have started
+	// from, were it not damaged.
+	current candidate
+	passed  []passedOver
+	files   map[place]int64 // sizes of the snapshots that stay
+	litter  []string        // names of files that nothing needs
+}
+
+// passedOver is a recorded snapshot that cannot be used.
+type passedOver struct {
+	place
+	err *CorruptionError
+}
+
 // recover reads the log, puts right what a crash left half done, and makes the
 // log ready for Save. Everything is read and judged before anything is written.
 func (w *WAL) recover() (core.State, error) {
-	found, entries, err := w.read()
+	found, err := w.read()
 	if err != nil {
 		return core.State{}, err
 	}
-	if found == nil {
-		return core.State{}, w.create()
+	if found.image == nil {
+		return core.State{}, w.create(nil)
 	}
 	if err := w.repair(found); err != nil {
 		return core.State{}, err
 	}
-	return core.State{Term: w.shape.term, VotedFor: w.shape.votedFor, Entries: entries}, nil
+	return core.State{
+		Term: w.shape.term, VotedFor: w.shape.votedFor,
+		Snapshot: core.Snapshot{Index: w.current.index, Term: w.current.term}, Entries: found.replay.entries,
+	}, nil
 }
 
-// read reads the log without changing it. The image is nil when there is none.
-func (w *WAL) read() (*image, []core.Entry, error) {
-	var entries []core.Entry
-	found, err := scan(w.fs, w.dir, w.checkOwner, func(r Record) error {
-		if r.Type != TypeBatch {
-			return nil
+// read reads the log and its snapshots without changing anything.
+func (w *WAL) read() (*recovered, error) {
+	l, err := list(w.fs, w.dir)
+	if err != nil {
+		return nil, err
+	}
+	shelf := &shelf{w: w, there: l.snapshots, verdicts: map[place]verdict{}}
+	if len(l.segments) == 0 {
+		return &recovered{}, shelf.checkAlone(l.unfinished)
+	}
+	floor, err := shelf.newest()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		found := &recovered{replay: &replay{floor: floor}}
+		if found.image, err = scan(w.fs, w.dir, l.segments, w.checkOwner, found.replay.visit); err != nil {
+			return nil, err
 		}
-		run, err := r.Entries()
-		if err == nil {
-			err = w.shape.check(r.Term, r.VotedFor, r.From, run)
+		if err := shelf.checkOwner(); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return &CorruptionError{File: r.File, Offset: r.Offset, Reason: fmt.Sprintf("batch %d is whole but cannot be: %v", r.Number, err)}
+		if err := found.choose(shelf); err != nil {
+			return nil, err
 		}
-		w.shape.apply(r.Term, r.VotedFor, r.From, run)
-		if r.From > 0 {
-			entries = append(entries[:r.From-1], run...)
+		if found.current.index < floor { // that one is of a crash before it was recorded
+			floor = found.current.index
+			continue
 		}
-		return nil
-	})
-	return found, entries, err
+		found.trim()
+		found.sort(l, shelf)
+		return found, nil
+	}
+}
+
+// choose finds the newest snapshot that is whole and has the log behind it.
+func (f *recovered) choose(shelf *shelf) error {
+	r := f.replay
+	var c *candidate
+	if n := len(r.candidates); n > 0 {
+		c = r.candidates[n-1]
+	}
+	for ; r.usable(c); c = c.previous {
+		err := shelf.verify(c.place)
+		var damage *CorruptionError
+		if errors.As(err, &damage) {
+			f.passed = append(f.passed, passedOver{c.place, damage})
+			continue
+		}
+		f.current = *c
+		return err
+	}
+	if len(f.passed) == 0 {
+		return &CorruptionError{File: f.image.path, Reason: "the log behind every snapshot is missing"}
+	}
+	damage := *f.passed[0].err
+	damage.Reason += "; there is no older one with the log behind it"
+	return &damage
+}
+
+// trim drops the entries that the snapshot stands for.
+func (f *recovered) trim() {
+	r := f.replay
+	if first := max(r.start, r.floor+1); f.current.index >= first {
+		r.entries = slices.Clone(r.entries[f.current.index+1-first:])
+	}
+}
+
+// sort divides the files into those that stay and those that nothing needs. A
+// damaged snapshot stays until the next one is recorded: it is evidence.
+func (f *recovered) sort(l listing, shelf *shelf) {
+	f.files = map[place]int64{}
+	for _, p := range l.snapshots {
+		switch {
+		case p == f.current.place, f.replay.usable(f.current.previous) && p == f.current.previous.place:
+			f.files[p] = shelf.verdicts[p].size
+		case !slices.ContainsFunc(f.passed, func(o passedOver) bool { return o.place == p }):
+			f.litter = append(f.litter, snapshotName(p))
+		}
+	}
+	f.litter = append(f.litter, l.unfinished...)
+	for _, generation := range f.image.strays {
+		f.litter = append(f.litter, segmentName(generation))
+	}
+	for len(f.image.segments) > 0 && f.image.segments[0].generation < f.image.keep {
+		f.litter = append(f.litter, segmentName(f.image.segments[0].generation))
+		f.image.segments = f.image.segments[1:]
+	}
 }
 
 // checkOwner refuses the segments of other servers.
@@ -70,14 +159,15 @@ func (w *WAL) checkOwner(h *segmentHeader, path string) error {
 	return &IdentityError{File: path, ClusterID: h.clusterID, NodeID: h.nodeID, WantClusterID: w.clusterID, WantNodeID: w.nodeID}
 }
 
-// create begins a new log. A crash on the way leaves no segment, and so no log.
-func (w *WAL) create() error {
+// create begins a new log, with a first batch if there is one. A crash on the
+// way leaves no segment, and so no log.
+func (w *WAL) create(first *core.Write) error {
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
 	if err := w.makeSpare(min(w.segmentBytes, firstSegmentBytes), always); err != nil {
 		return err
 	}
-	if err := w.begin(segmentHeader{generation: 1, firstIndex: 1}); err != nil {
+	if err := w.begin(segmentHeader{generation: 1, firstIndex: 1}, first); err != nil {
 		return err
 	}
 	return w.confirm()
@@ -85,14 +175,21 @@ func (w *WAL) create() error {
 
 // repair opens the last segment for writing and finishes what a crash
 // interrupted. Every step may be interrupted in turn and is then done again.
-func (w *WAL) repair(found *image) error {
+func (w *WAL) repair(all *recovered) error {
+	found := all.image
 	file, err := w.fs.Open(found.path)
 	if err != nil {
 		return diskError("opening", found.path, err)
 	}
-	w.number = found.at.number
+	w.number, w.shape = found.at.number, all.replay.shape
 	w.active = &segment{segmentHeader: *found.header, path: found.path, file: file, end: found.at.offset, last: found.at.last}
-	w.stats = Stats{Segments: found.segments, Bytes: found.bytes, RecoveredTo: found.at.number, Cut: found.cut}
+	w.current, w.files = all.current, all.files
+	w.segments = found.segments
+	w.stats = Stats{RecoveredTo: found.at.number, Cut: found.cut}
+	for _, p := range all.passed {
+		w.spoilt = append(w.spoilt, p.place)
+		w.stats.PassedOver = errors.Join(w.stats.PassedOver, p.err)
+	}
 
 	if err := writeZeros(file, found.cut.Offset, found.cut.Offset+found.cut.Bytes, always); err != nil {
 		return diskError("cutting the torn end of", found.path, err)
@@ -109,7 +206,24 @@ func (w *WAL) repair(found *image) error {
 			return err
 		}
 	}
-	return w.confirm()
+	if err := w.confirm(); err != nil {
+		return err
+	}
+	return w.removeLitter(all)
+}
+
+// removeLitter removes what a crash left behind and nothing needs. What says
+// that it is not needed is durable by now.
+func (w *WAL) removeLitter(found *recovered) error {
+	if len(found.litter) == 0 {
+		return nil
+	}
+	for _, name := range found.litter {
+		if err := w.remove(name); err != nil {
+			return err
+		}
+	}
+	return w.syncDir()
 }
 
 // finishRoll writes the seal of the segment before the last again: the crash may

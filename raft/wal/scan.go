@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
 
 // image is what a directory holds, and what has to be done before it may be
 // written to. Nothing is changed while it is made.
 type image struct {
-	segments int
-	bytes    int64 // of all segments
+	segments []segmentFile // those that were read, in order
+	strays   []uint64      // generations below a gap that is meant to be: half removed
+	keep     uint64        // generation of the first segment that is still needed
 	header   *segmentHeader
 	path     string // of the last segment
 	at       cursor // behind its last batch
@@ -22,6 +24,13 @@ type image struct {
 	// empty: then the step from the one to the other was interrupted.
 	previous     *segmentHeader
 	previousPath string
+}
+
+// segmentFile is a segment on disk.
+type segmentFile struct {
+	generation uint64
+	firstIndex uint64 // the index behind the last entry before it
+	bytes      int64
 }
 
 // scanner walks through all segments of a directory.
@@ -38,22 +47,37 @@ type scanner struct {
 	unsealed error
 }
 
-// scan reads the log in dir and calls visit for each record, in order. It
-// returns nil when there is no log. Bytes that no crash can leave behind are a
-// CorruptionError; errors of visit are returned as they are. check sees each
-// segment's header before anything else in it.
-func scan(fsys vfs.FS, dir string, check func(*segmentHeader, string) error, visit func(Record) error) (*image, error) {
-	generations, err := listSegments(fsys, dir)
-	if err != nil || len(generations) == 0 {
+// scanAll scans the log in dir; see scan.
+func scanAll(fsys vfs.FS, dir string, check func(*segmentHeader, string) error, visit func(Record) error) (*image, error) {
+	l, err := list(fsys, dir)
+	if err != nil {
 		return nil, err
 	}
+	return scan(fsys, dir, l.segments, check, visit)
+}
+
+// scan reads the segments of the given generations in dir and calls visit for
+// each record, in order. It returns nil when there are none. Bytes that no crash
+// can leave behind are a CorruptionError; errors of visit are returned as they
+// are. check sees each segment's header before anything else in it.
+//
+// Segments that a snapshot made superfluous may be missing, each on its own: the
+// power may have failed while they were removed. So what counts is the run of
+// generations up to the last; whether it starts early enough is written in it.
+func scan(fsys vfs.FS, dir string, generations []uint64, check func(*segmentHeader, string) error, visit func(Record) error) (*image, error) {
+	if len(generations) == 0 {
+		return nil, nil
+	}
 	s := &scanner{fs: fsys, dir: dir, visit: visit}
+	s.image.keep = 1
+	start := len(generations) - 1
+	for start > 0 && generations[start-1] == generations[start]-1 {
+		start--
+	}
+	s.image.strays, generations = generations[:start], generations[start:]
 	// All headers first: what a segment must hold is written in the next one.
 	headers := make([]*segmentHeader, len(generations), len(generations)+1)
 	for i, generation := range generations {
-		if generation != uint64(i+1) {
-			return nil, &CorruptionError{File: s.path(uint64(i + 1)), Reason: fmt.Sprintf("the segment is missing, while %s is there", segmentName(generation))}
-		}
 		r, err := s.open(generation)
 		if err != nil {
 			return nil, err
@@ -82,6 +106,9 @@ func scan(fsys vfs.FS, dir string, check func(*segmentHeader, string) error, vis
 			return nil, err
 		}
 	}
+	if first := generations[0]; first > s.image.keep {
+		return nil, &CorruptionError{File: s.path(first - 1), Reason: fmt.Sprintf("the segment is missing, while %s is there and no snapshot made it superfluous", segmentName(first))}
+	}
 	return &s.image, nil
 }
 
@@ -102,8 +129,7 @@ func (s *scanner) segment(r *segmentReader, following *segmentHeader) error {
 	}
 	s.image.previous, s.image.previousPath = s.image.header, s.image.path
 	s.image.header, s.image.path = r.header, r.path
-	s.image.segments++
-	s.image.bytes += r.fileSize
+	s.image.segments = append(s.image.segments, segmentFile{r.header.generation, r.header.firstIndex, r.fileSize})
 	s.image.empty = true
 	s.image.at = cursor{offset: segmentHeaderBytes, last: r.header.checksum, number: r.header.number}
 	if err := s.visit(r.headerRecord()); err != nil {
@@ -127,6 +153,8 @@ func (s *scanner) segment(r *segmentReader, following *segmentHeader) error {
 func (s *scanner) follows(r *segmentReader) error {
 	h, before := r.header, s.image.header
 	switch {
+	case before == nil && h.generation > 1:
+		s.lastIndex = h.firstIndex - 1 // what was before is gone, on purpose or not
 	case before == nil && (h.previous != 0 || h.number != 0 || h.previousEnd != 0 || h.firstIndex != 1):
 		return r.damaged(0, "the first segment says that there is one before it")
 	case before != nil && (h.previous != s.image.at.last || h.number != s.image.at.number || h.previousEnd != s.image.at.offset):
@@ -143,10 +171,17 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 		return s.unsealed
 	}
 	offset := s.image.at.offset
-	d, err := decodeBatch(payload)
+	d, err := decodePayload(h.kind, payload)
 	if err != nil {
 		return r.damaged(offset, fmt.Sprintf("batch %d is whole but makes no sense: %v", h.number, err))
 	}
+	if d.record.replaces {
+		s.lastIndex = d.record.index
+	}
+	if d.record.keep > r.header.generation {
+		return r.damaged(offset, fmt.Sprintf("batch %d says that no segment before %s is needed, though it stands before it itself", h.number, segmentName(d.record.keep)))
+	}
+	s.image.keep = max(s.image.keep, d.record.keep)
 	if d.from > s.lastIndex+1 {
 		return r.damaged(offset, fmt.Sprintf("batch %d starts at index %d, behind a log that ends with index %d", h.number, d.from, s.lastIndex))
 	}
@@ -156,8 +191,10 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 	s.image.at = cursor{offset: h.end(offset), last: h.checksum, number: h.number}
 	s.image.empty = false
 	return s.visit(Record{
-		File: r.path, Offset: offset, Bytes: h.end(offset) - offset, Type: TypeBatch, Number: h.number, Checksum: h.checksum,
+		File: r.path, Offset: offset, Bytes: h.end(offset) - offset, Type: h.kind, Number: h.number, Checksum: h.checksum, Generation: r.header.generation,
 		Term: d.term, VotedFor: d.votedFor, From: d.from, Count: d.count, batch: d,
+		Snapshot: core.Snapshot{Index: d.record.index, Term: d.record.term}, Keep: d.record.keep, Replaces: d.record.replaces,
+		Previous: core.Snapshot{Index: d.record.previous.index, Term: d.record.previous.term},
 	})
 }
 

@@ -57,7 +57,7 @@ type segmentHeader struct {
 // for the mark or seal behind it. A mark or seal needs none behind itself.
 func (h *segmentHeader) holds(r recordHeader, offset int64) bool {
 	room := h.size - offset - recordHeaderBytes
-	if r.kind == TypeBatch {
+	if r.kind.isBatch() {
 		room -= recordHeaderBytes
 	}
 	return room >= 0 && r.length <= uint64(room) && padded(int64(r.length)) <= room
@@ -110,7 +110,7 @@ func decodeSegmentHeader(b []byte, path string) (*segmentHeader, error) {
 		return nil, damaged(16, "the checksum of the segment's header does not match")
 	}
 	cluster, node := binary.LittleEndian.Uint32(b[64:]), binary.LittleEndian.Uint32(b[68:])
-	if cluster > core.MaxIDBytes || node > core.MaxIDBytes || h.size < segmentHeaderBytes+recordHeaderBytes || h.previousEnd < 0 {
+	if cluster > core.MaxIDBytes || node > core.MaxIDBytes || h.size < segmentHeaderBytes+recordHeaderBytes || h.previousEnd < 0 || h.firstIndex == 0 {
 		return nil, damaged(20, "the segment's header is whole but makes no sense")
 	}
 	h.clusterID = string(b[clusterIDAt : clusterIDAt+cluster])

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
 
@@ -16,10 +17,11 @@ type spare struct {
 	size int64
 }
 
-// Prepare makes the one spare segment ready, so that the next roll need not wait
-// for it. It writes and syncs a whole segment, or reads one that an earlier run
-// left, and returns at once when a spare is there. Call it from a goroutine of
-// its own, once for every value that NeedsSpare yields.
+// Prepare removes what a recorded snapshot made superfluous and makes the one
+// spare segment ready, so that the next roll need not wait for it. It writes and
+// syncs a whole segment, or reads one that an earlier run left, and returns at
+// once when a spare is there. Call it from a goroutine of its own, once for every
+// value that NeedsSpare yields.
 //
 // A full disk is an error here but not the end of the log: Save goes on until
 // the present segment is used up. Every other failure of the disk ends it.
@@ -28,6 +30,9 @@ func (w *WAL) Prepare() error {
 	defer w.spareMu.Unlock()
 	if err := w.usable(); err != nil {
 		return err
+	}
+	if err := w.trim(); err != nil {
+		return w.fail(err)
 	}
 	if w.spare != nil {
 		return nil
@@ -43,8 +48,8 @@ func (w *WAL) Prepare() error {
 	return w.fail(err)
 }
 
-// NeedsSpare yields a value whenever Prepare should be called: after Open and
-// after every roll. It is closed by Close, so a loop over it ends.
+// NeedsSpare yields a value whenever Prepare should be called: after Open, after
+// every roll and when a snapshot was recorded. It is closed by Close, so a loop over it ends.
 func (w *WAL) NeedsSpare() <-chan struct{} { return w.needs }
 
 // signalNeed wakes whoever waits on NeedsSpare, once.
@@ -164,6 +169,9 @@ func (w *WAL) roll(r recordHeader) error {
 		}
 	}
 	if w.spare == nil || w.spare.size < size {
+		if err := w.trim(); err != nil { // it may need the room
+			return err
+		}
 		if err := w.makeSpare(size, always); err != nil {
 			return err
 		}
@@ -171,7 +179,7 @@ func (w *WAL) roll(r recordHeader) error {
 	old := w.active
 	err := w.begin(segmentHeader{
 		generation: old.generation + 1, previous: old.last, number: w.number, previousEnd: old.end, firstIndex: w.shape.last + 1,
-	})
+	}, nil)
 	if w.active != old {
 		defer old.file.Close()
 	}
@@ -188,9 +196,9 @@ func (w *WAL) roll(r recordHeader) error {
 	return nil
 }
 
-// begin turns the spare into the active segment with the given header. It is
-// the caller's to hold spareMu.
-func (w *WAL) begin(h segmentHeader) error {
+// begin turns the spare into the active segment with the given header and, if
+// there is one, a first batch. It is the caller's to hold spareMu.
+func (w *WAL) begin(h segmentHeader, first *core.Write) error {
 	spareAt, path := filepath.Join(w.dir, spareName), filepath.Join(w.dir, segmentName(h.generation))
 	s := &segment{segmentHeader: h, path: path, file: w.spare.file, end: segmentHeaderBytes}
 	s.size, s.clusterID, s.nodeID = w.spare.size, w.clusterID, w.nodeID
@@ -198,6 +206,12 @@ func (w *WAL) begin(h segmentHeader) error {
 	s.last = s.checksum
 	if err := writeFull(s.file, header, 0); err != nil {
 		return diskError("writing the header of", spareAt, err)
+	}
+	if first != nil {
+		batch, buffer := w.encode(first)
+		if err := w.place(s, batch, buffer); err != nil {
+			return err
+		}
 	}
 	if err := w.sync(s.file, spareAt); err != nil {
 		return err
@@ -208,8 +222,7 @@ func (w *WAL) begin(h segmentHeader) error {
 	w.active = s
 	w.setSpare(nil)
 	w.mu.Lock()
-	w.stats.Segments++
-	w.stats.Bytes += s.size
+	w.segments = append(w.segments, segmentFile{s.generation, s.firstIndex, s.size})
 	w.mu.Unlock()
 	return w.syncDir()
 }

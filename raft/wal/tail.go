@@ -41,10 +41,12 @@ func (s *scanner) tail(r *segmentReader, h recordHeader, what found) error {
 		return r.damaged(at.offset, fmt.Sprintf("batch %d is damaged: the bytes at %d behind it prove that it was durable", at.number+1, rest.first))
 	}
 	switch {
-	case r.fileSize < r.header.size:
+	case r.fileSize < r.header.size && what != foundMark:
 		// No crash does this, because the length is durable before the first
-		// record. But the records that are there are whole, and a file system's
-		// repair cuts files like this.
+		// record. Only a mark would prove that nothing of the log is gone: the next
+		// batch would stand in its place.
+		return r.damaged(r.fileSize, fmt.Sprintf("the file was made with %d bytes and ends here: somebody, or the repair of a file system, cut it", r.header.size))
+	case r.fileSize < r.header.size:
 		return s.torn(r, r.header.size, fmt.Sprintf("the file ends at byte %d; it was made with %d", r.fileSize, r.header.size))
 	case what == foundBadPayload:
 		return s.torn(r, h.end(at.offset), fmt.Sprintf("the header of batch %d without all of its content", at.number+1))

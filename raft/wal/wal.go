@@ -68,16 +68,31 @@ type WAL struct {
 	spare   *spare
 	needs   chan struct{}
 
+	// One snapshot is written and one received at a time.
+	writing   sync.Mutex
+	receiving sync.Mutex
+	incoming  *incoming // guarded by receiving; nil if there is none
+
+	// removing is held while files are removed or a snapshot gets its name. It may
+	// be taken while spareMu, writing or receiving is held.
+	removing sync.Mutex
+
 	// mu guards what follows and is never held during I/O.
-	mu     sync.Mutex
-	failed error // the first error of the disk; nothing is written after it
-	closed bool
-	stats  Stats
+	mu       sync.Mutex
+	failed   error // the first error of the disk; nothing is written after it
+	closed   bool
+	stats    Stats
+	segments []segmentFile   // on disk and needed, in order; the active one is the last
+	current  candidate       // what a start begins with
+	files    map[place]int64 // sizes of the snapshots that are durable under their names
+	spoilt   []place         // snapshots that Open passed over
+	garbage  []string        // names of files to remove
 }
 
 // Open opens the log in o.Dir, creates it when there is none, and returns what
-// it holds. Everything in the State is durable when Open returns, and the
-// remains of an interrupted write are gone; see Stats.Cut.
+// it holds: the newest snapshot that is whole, without its Data, and the entries
+// behind it. Everything in the State is durable when Open returns, and the
+// remains of an interrupted write are gone; see Stats.Cut and Stats.PassedOver.
 //
 // It answers a *CorruptionError when bytes are damaged that were durable once, an
 // *IdentityError when the log is another server's, a *VersionError when a newer
@@ -123,7 +138,7 @@ func newWAL(o Options) (*WAL, error) {
 	}
 	return &WAL{
 		fs: o.FS, dir: o.Dir, clusterID: o.ClusterID, nodeID: o.NodeID,
-		segmentBytes: roundUp(o.SegmentBytes), needs: make(chan struct{}, 1),
+		segmentBytes: roundUp(o.SegmentBytes), needs: make(chan struct{}, 1), files: map[place]int64{},
 	}, nil
 }
 
@@ -138,6 +153,12 @@ func roundUp(size int64) int64 { return (size + segmentAlign - 1) / segmentAlign
 // After an error the batch may or may not be found by the next Open, and the log
 // accepts nothing more: every later Save answers the same error. A batch that no
 // Raft server could want to save is a bug of the caller and panics.
+//
+// A batch with a Snapshot records it: from now on a start begins there, and
+// Prepare removes what is only needed without it. Its file must be there, by
+// WriteSnapshot or FinishReceive; the batch's Snapshot.Data is not looked at.
+// The snapshot before it stays, with the log behind it, unless the new one
+// replaces the log.
 func (w *WAL) Save(b *core.Write) error {
 	if err := w.usable(); err != nil {
 		return err
@@ -146,11 +167,15 @@ func (w *WAL) Save(b *core.Write) error {
 		// A server that is wrong about its own log is worse than one that is down.
 		panic(fmt.Sprintf("wal: write %d is impossible: %v", b.Seq, err))
 	}
+	applied := w.step(b)
 	if err := w.append(b); err != nil {
 		return w.fail(err)
 	}
 	w.seq = b.Seq
-	w.shape.apply(b.Term, b.VotedFor, b.From, b.Entries)
+	w.shape.apply(applied)
+	if b.Snapshot != nil {
+		w.recorded(applied.record)
+	}
 	return nil
 }
 
@@ -159,40 +184,37 @@ func (w *WAL) check(b *core.Write) error {
 	if b.Seq != w.seq+1 {
 		return fmt.Errorf("it follows write %d", w.seq)
 	}
-	if b.Snapshot != nil {
-		return fmt.Errorf("it holds a snapshot at index %d, which this format has no record for", b.Snapshot.Index)
-	}
 	if len(b.Entries) > math.MaxUint32 {
 		return fmt.Errorf("%d entries at once", len(b.Entries))
 	}
-	return w.shape.check(b.Term, b.VotedFor, b.From, b.Entries)
+	if b.Snapshot != nil {
+		if err := w.checkSnapshot(*b.Snapshot); err != nil {
+			return err
+		}
+	}
+	return w.shape.check(w.step(b))
 }
 
-// append encodes a batch, writes it behind the last one and syncs it.
+// step is the batch as the shape sees it.
+func (w *WAL) step(b *core.Write) step {
+	return step{term: b.Term, votedFor: b.VotedFor, record: w.recordOf(b), from: b.From, entries: b.Entries}
+}
+
+// append writes a batch behind the last one and syncs it.
 func (w *WAL) append(b *core.Write) error {
-	buffer := append(w.buffer[:0], zeros[:recordHeaderBytes]...)
-	buffer = appendBatch(buffer, b)
-	h := recordHeader{kind: TypeBatch, length: uint64(len(buffer) - recordHeaderBytes), number: w.number + 1}
-	buffer = append(buffer, zeros[:padded(int64(len(buffer)))-int64(len(buffer))]...)
-	if w.buffer = buffer; cap(buffer) > maxKeptBuffer {
-		w.buffer = nil
-	}
+	h, buffer := w.encode(b)
 	if !w.active.holds(h, w.active.end) {
 		if err := w.roll(h); err != nil {
 			return err
 		}
 	}
 	s := w.active
-	h.previous = s.last
-	h.payload = checksum(buffer[recordHeaderBytes:])
-	h.encode(buffer, s.checksum, s.end)
-	if err := writeFull(s.file, buffer, s.end); err != nil {
-		return diskError(fmt.Sprintf("writing %d bytes at byte %d of", len(buffer), s.end), s.path, err)
+	if err := w.place(s, h, buffer); err != nil {
+		return err
 	}
 	if err := w.sync(s.file, s.path); err != nil {
 		return err
 	}
-	s.end, s.last, w.number = h.end(s.end), h.checksum, h.number
 	// The mark need not be durable. Where it survives, it tells damage to this
 	// batch from a write that a crash interrupted.
 	if err := s.writeMark(TypeMark, w.number); err != nil {
@@ -206,16 +228,52 @@ func (w *WAL) append(b *core.Write) error {
 	return nil
 }
 
+// encode returns a batch as it is on disk, but for what depends on its place.
+func (w *WAL) encode(b *core.Write) (recordHeader, []byte) {
+	h := recordHeader{kind: TypeBatch, number: w.number + 1}
+	buffer := append(w.buffer[:0], zeros[:recordHeaderBytes]...)
+	if b.Snapshot != nil {
+		h.kind = TypeSnapshot
+		buffer = appendSnapshotRecord(buffer, w.recordOf(b))
+	}
+	buffer = appendBatch(buffer, b)
+	h.length = uint64(len(buffer) - recordHeaderBytes)
+	buffer = append(buffer, zeros[:padded(int64(len(buffer)))-int64(len(buffer))]...)
+	if w.buffer = buffer; cap(buffer) > maxKeptBuffer {
+		w.buffer = nil
+	}
+	return h, buffer
+}
+
+// place writes an encoded batch behind the last one of a segment.
+func (w *WAL) place(s *segment, h recordHeader, buffer []byte) error {
+	if h.kind == TypeSnapshot {
+		w.fillKeep(buffer[recordHeaderBytes:], s.generation)
+	}
+	h.previous = s.last
+	h.payload = checksum(buffer[recordHeaderBytes:])
+	h.encode(buffer, s.checksum, s.end)
+	if err := writeFull(s.file, buffer, s.end); err != nil {
+		return diskError(fmt.Sprintf("writing %d bytes at byte %d of", len(buffer), s.end), s.path, err)
+	}
+	s.end, s.last, w.number = h.end(s.end), h.checksum, h.number
+	return nil
+}
+
 // sync syncs a file and counts it. There is no second try: after a failed sync
 // the kernel may call the data clean that never reached the disk.
 func (w *WAL) sync(f vfs.File, path string) error {
 	if err := f.Sync(); err != nil {
 		return diskError("syncing", path, err)
 	}
+	w.countSync()
+	return nil
+}
+
+func (w *WAL) countSync() {
 	w.mu.Lock()
 	w.stats.Syncs++
 	w.mu.Unlock()
-	return nil
 }
 
 // syncDir makes the names in the directory durable.
@@ -248,8 +306,8 @@ func (w *WAL) fail(err error) error {
 }
 
 // Close writes down that everything is durable, gives the directory back and
-// closes the channel of NeedsSpare. It waits for a Prepare that is under way,
-// which gives up early. Closing twice is allowed. After a failure of the disk
+// closes the channel of NeedsSpare. It waits for a Prepare and a WriteSnapshot
+// that are under way, which give up early. Closing twice is allowed. After a failure of the disk
 // nothing more is written.
 func (w *WAL) Close() error {
 	w.mu.Lock()
@@ -275,8 +333,16 @@ func (w *WAL) Close() error {
 // release closes the files and gives the lock back. Errors do not matter here:
 // what had to be durable was synced.
 func (w *WAL) release() {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.receiving.Lock()
+	defer w.receiving.Unlock()
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
+	if w.incoming != nil {
+		w.incoming.file.Close()
+		w.incoming = nil
+	}
 	if w.active != nil {
 		w.active.file.Close()
 	}

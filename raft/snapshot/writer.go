@@ -1,0 +1,88 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Writer writes one snapshot. It is for one goroutine.
+type Writer struct {
+	w        io.Writer
+	identity uint32
+	offset   int64  // of the block that is being filled
+	block    []byte // its header and what there is of its payload
+	sum      trailer
+	err      error // the first error; nothing is written after it
+}
+
+// errClosed is the answer to a use of a Writer behind its Close.
+var errClosed = errors.New("snapshot: the writer is closed")
+
+// NewWriter writes the header to w and returns a Writer for the payload. Each
+// block goes to w in one Write of at most MaxBlockBytes and a little.
+func NewWriter(w io.Writer, h Header) (*Writer, error) {
+	if len(h.ClusterID) == 0 || len(h.ClusterID) > MaxClusterIDBytes {
+		return nil, fmt.Errorf("snapshot: the cluster id %q has %d bytes: give one of 1 to %d", h.ClusterID, len(h.ClusterID), MaxClusterIDBytes)
+	}
+	header, identity := h.encode()
+	if err := writeFull(w, header); err != nil {
+		return nil, err
+	}
+	return &Writer{
+		w: w, identity: identity, offset: headerBytes,
+		block: make([]byte, blockHeaderBytes),
+	}, nil
+}
+
+// Write adds p to the payload.
+func (w *Writer) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && w.err == nil {
+		room := min(len(p), blockHeaderBytes+MaxBlockBytes-len(w.block))
+		w.block = append(w.block, p[:room]...)
+		n, p = n+room, p[room:]
+		if len(w.block) == blockHeaderBytes+MaxBlockBytes {
+			w.err = w.flush(kindBlock)
+		}
+	}
+	return n, w.err
+}
+
+// Close writes what is left and the trailer. Without it the snapshot is not
+// complete. It does not close the underlying writer.
+func (w *Writer) Close() error {
+	if w.err == nil && len(w.block) > blockHeaderBytes {
+		w.err = w.flush(kindBlock)
+	}
+	if w.err == nil {
+		w.block = append(w.block, w.sum.encode()...)
+		w.err = w.flush(kindTrailer)
+	}
+	if w.err != nil {
+		return w.err
+	}
+	w.err = errClosed
+	return nil
+}
+
+// flush writes the block.
+func (w *Writer) flush(kind uint32) error {
+	h := blockHeader{payload: checksum(w.block[blockHeaderBytes:]), kind: kind, length: uint32(len(w.block) - blockHeaderBytes)}
+	h.encode(w.block, w.identity, w.offset)
+	if err := writeFull(w.w, w.block); err != nil {
+		return err
+	}
+	w.sum.add(h)
+	w.offset += int64(len(w.block))
+	w.block = w.block[:blockHeaderBytes]
+	return nil
+}
+
+// writeFull is Write for writers that forget to say why they wrote less.
+func writeFull(w io.Writer, b []byte) error {
+	n, err := w.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	return err
+}

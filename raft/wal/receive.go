@@ -1,0 +1,140 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// incoming is a snapshot that is being received from a peer.
+type incoming struct {
+	place place
+	total int64 // bytes of the whole container
+	id    [32]byte
+	container
+}
+
+// BeginReceive starts, or goes on with, the receiving of a snapshot of which the
+// container has size bytes, and returns how many of them are here already: the
+// offset at which ReceiveAt must go on. It goes on if the last one that was begun
+// has the same place, size and id, and starts anew otherwise; what a restart
+// finds half received is removed. If the snapshot is not needed, because it is
+// here or a newer one is, all of it counts as received.
+//
+// One snapshot is received at a time: the calls of BeginReceive, ReceiveAt and
+// FinishReceive must come from one goroutine, or one after the other.
+//
+// For lack of room, and if the bytes turn out to be no whole snapshot, what was
+// received is dropped and the log goes on. Every other failure of the disk ends
+// the log.
+func (w *WAL) BeginReceive(s core.Snapshot, size int64, id [32]byte) (have int64, err error) {
+	w.receiving.Lock()
+	defer w.receiving.Unlock()
+	p := placeOf(s)
+	done, err := w.wants(p)
+	if done || errors.Is(err, ErrObsolete) {
+		return size, w.dropIncoming()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if in := w.incoming; in != nil && in.place == p && in.total == size && in.id == id {
+		return in.size, nil
+	}
+	if err := w.dropIncoming(); err != nil {
+		return 0, err
+	}
+	if err := w.remove(receivingName); err != nil {
+		return 0, w.fail(err)
+	}
+	in := &incoming{place: p, total: size, id: id, container: container{w: w, path: filepath.Join(w.dir, receivingName)}}
+	if in.file, err = w.fs.Create(in.path); err != nil {
+		return 0, w.afterSnapshot(in.failed("creating", err), receivingName)
+	}
+	w.incoming = in
+	return 0, nil
+}
+
+// ReceiveAt takes the next bytes of the snapshot that is being received; offset
+// must be how many there are already.
+func (w *WAL) ReceiveAt(p []byte, offset int64) error {
+	w.receiving.Lock()
+	defer w.receiving.Unlock()
+	in := w.incoming
+	switch {
+	case in == nil:
+		return errNoReceive
+	case offset != in.size:
+		return fmt.Errorf("wal: %d bytes of the snapshot at index %d were received, and the next are for byte %d", in.size, in.place.index, offset)
+	case int64(len(p)) > in.total-in.size:
+		return fmt.Errorf("wal: the snapshot at index %d was announced with %d bytes, and there are more", in.place.index, in.total)
+	}
+	if _, err := in.Write(p); err != nil {
+		return errors.Join(w.afterSnapshot(err, receivingName), w.dropIncoming())
+	}
+	return nil
+}
+
+var errNoReceive = errors.New("wal: no snapshot is being received: begin first")
+
+// FinishReceive verifies the whole snapshot that was received and makes it
+// durable under its name, so that a Save may record it. If it was not needed,
+// there is nothing to do.
+func (w *WAL) FinishReceive() error {
+	w.receiving.Lock()
+	defer w.receiving.Unlock()
+	in := w.incoming
+	if in == nil {
+		return w.usable()
+	}
+	if in.size < in.total {
+		return fmt.Errorf("wal: %d of %d bytes of the snapshot at index %d were received", in.size, in.total, in.place.index)
+	}
+	err := w.usable()
+	if err == nil {
+		err = in.verify()
+	}
+	if err == nil {
+		err = in.sync()
+	}
+	if err == nil {
+		err = w.adopt(receivingName, in.place, in.size)
+	}
+	w.incoming = nil
+	in.file.Close()
+	if errors.Is(err, ErrObsolete) {
+		return w.afterSnapshot(nil, receivingName)
+	}
+	return w.afterSnapshot(err, receivingName)
+}
+
+// verify reads what was received.
+func (in *incoming) verify() error {
+	r, err := in.w.readContainer(io.NewSectionReader(in.file, 0, in.size), in.path, in.place)
+	if err == nil {
+		_, err = r.WriteTo(io.Discard)
+		err = snapshotError(in.path, err)
+	}
+	return err
+}
+
+// dropIncoming forgets a snapshot that was half received.
+func (w *WAL) dropIncoming() error {
+	in := w.incoming
+	if in == nil {
+		return nil
+	}
+	w.incoming = nil
+	in.file.Close()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if err := w.remove(receivingName); err != nil && !vfs.IsNoSpace(err) {
+		return w.fail(err)
+	}
+	return nil
+}

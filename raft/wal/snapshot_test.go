@@ -1,0 +1,187 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"testing"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// payloadOf is what the state machine at a place writes in every test.
+func payloadOf(p place) []byte {
+	return bytes.Repeat(fmt.Appendf(nil, "state at %d of term %d. ", p.index, p.term), 20)
+}
+
+func writePayload(p place) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(payloadOf(p))
+		return err
+	}
+}
+
+// wantSnapshot checks that the snapshot at an index is there and right.
+func wantSnapshot(t testing.TB, w *WAL, p place) {
+	t.Helper()
+	must(t, readSnapshot(w, p))
+}
+
+func readSnapshot(w *WAL, p place) error {
+	r, err := w.OpenSnapshot(p.index)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err == nil && !bytes.Equal(b, payloadOf(p)) {
+		err = fmt.Errorf("the snapshot at index %d holds something else", p.index)
+	}
+	return err
+}
+
+// appendEntries saves n entries of one term behind the log's last.
+func appendEntries(t testing.TB, w *WAL, seq *uint64, term, last uint64, n int) {
+	t.Helper()
+	for i := range uint64(n) {
+		*seq++
+		index := last + 1 + i
+		must(t, w.Save(&core.Write{Seq: *seq, Term: term, From: index, Entries: []core.Entry{{Index: index, Term: term, Data: bytes.Repeat([]byte{byte(index)}, 500)}}}))
+	}
+}
+
+// Goal: a recorded snapshot is where the next start begins, the one before it and
+// the log behind that one stay, and what is older goes. Method: four snapshots
+// of a log of many segments, with a restart after each.
+func TestSnapshotsReplaceTheLog(t *testing.T) {
+	disk := vfs.NewCrashable()
+	last := uint64(0)
+	var taken []place
+	for range 4 {
+		w, _, err := Open(testOptions(disk))
+		must(t, err)
+		seq := uint64(0)
+		appendEntries(t, w, &seq, 3, last, 60)
+		last += 60
+		p := place{last - 7, 3}
+		must(t, w.WriteSnapshot(core.Snapshot{Index: p.index, Term: p.term}, writePayload(p)))
+		seq++
+		must(t, w.Save(&core.Write{Seq: seq, Term: 3, Snapshot: &core.Snapshot{Index: p.index, Term: p.term}}))
+		taken = append(taken, p)
+		appendEntries(t, w, &seq, 3, last, 3)
+		last += 3
+		must(t, w.Prepare())
+		wantSnapshot(t, w, p)
+		if s := w.Stats(); s.SnapshotIndex != p.index || s.SnapshotTerm != 3 || s.SnapshotBytes < 400 {
+			t.Errorf("stats %+v", s)
+		}
+		must(t, w.Close())
+
+		w, state, err := Open(testOptions(disk))
+		must(t, err)
+		if state.Snapshot.Index != p.index || state.Snapshot.Term != 3 || state.Snapshot.Data != nil || len(state.Entries) != 10 || state.Entries[0].Index != p.index+1 {
+			t.Fatalf("found %+v and %d entries", state.Snapshot, len(state.Entries))
+		}
+		wantSnapshot(t, w, p)
+		if n := len(taken); n > 1 {
+			wantSnapshot(t, w, taken[n-2])
+		}
+		if n := len(taken); n > 2 {
+			if _, err := w.OpenSnapshot(taken[n-3].index); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("an old snapshot: %v", err)
+			}
+		}
+		must(t, w.Close())
+	}
+	l, err := list(disk, testDir)
+	must(t, err)
+	if len(l.snapshots) != 2 || l.segments[0] < 10 || len(l.segments) > 12 {
+		t.Errorf("left: %+v", l)
+	}
+	// Without the newest the one before it serves, with all of the log.
+	must(t, disk.Remove(testDir+"/"+snapshotName(taken[3])))
+	w, state, err := Open(testOptions(disk))
+	must(t, err)
+	if state.Snapshot.Index != taken[2].index || state.Entries[len(state.Entries)-1].Index != last || uint64(len(state.Entries)) != last-taken[2].index {
+		t.Errorf("found %+v and %d entries", state.Snapshot, len(state.Entries))
+	}
+	if w.Stats().PassedOver == nil {
+		t.Error("nothing was said of the missing snapshot")
+	}
+	must(t, w.Close())
+	must(t, disk.Remove(testDir+"/"+snapshotName(taken[2])))
+	var damage *CorruptionError
+	if _, _, err := Open(testOptions(disk)); !errors.As(err, &damage) || damage.File != testDir+"/"+snapshotName(taken[3]) {
+		t.Errorf("without any snapshot: %v", err)
+	}
+}
+
+// Goal: a snapshot travels from one log to another in pieces, with a cut in the
+// middle, and replaces what the receiver had. Method: send it, install it, open.
+func TestReceivedSnapshotReplacesTheLog(t *testing.T) {
+	from, to := vfs.NewCrashable(), vfs.NewCrashable()
+	sender, _, err := Open(testOptions(from))
+	must(t, err)
+	seq := uint64(0)
+	appendEntries(t, sender, &seq, 5, 0, 40)
+	p := place{30, 5}
+	s := core.Snapshot{Index: p.index, Term: p.term}
+	must(t, sender.WriteSnapshot(s, writePayload(p)))
+
+	receiver, _, err := Open(testOptions(to))
+	must(t, err)
+	seq = 0
+	appendEntries(t, receiver, &seq, 2, 0, 35)
+	for done := false; !done; {
+		r, closer, err := sender.SnapshotFile(s)
+		must(t, err)
+		have, err := receiver.BeginReceive(s, r.Size(), [32]byte{1})
+		must(t, err)
+		for range 3 {
+			b := make([]byte, 100)
+			n, _ := r.ReadAt(b, have)
+			must(t, receiver.ReceiveAt(b[:n], have))
+			have += int64(n)
+		}
+		if done = have == r.Size(); done {
+			must(t, receiver.FinishReceive())
+		} else if receiver.FinishReceive() == nil {
+			t.Error("half a snapshot was finished")
+		}
+		must(t, closer.Close())
+	}
+	must(t, receiver.Save(&core.Write{Seq: seq + 1, Term: 5, Snapshot: &s, From: 31}))
+	must(t, receiver.Prepare())
+	must(t, receiver.Close())
+	receiver, state, err := Open(testOptions(to))
+	must(t, err)
+	if state.Term != 5 || state.Snapshot.Index != 30 || state.Snapshot.Term != 5 || len(state.Entries) != 0 {
+		t.Errorf("found %+v", state)
+	}
+	wantSnapshot(t, receiver, p)
+	must(t, receiver.Close())
+}
+
+// Goal: a restored log begins with its snapshot, and only in an empty directory.
+// Method: restore, open, restore again.
+func TestInitialize(t *testing.T) {
+	disk := vfs.NewCrashable()
+	p := place{1000, 4}
+	s := core.Snapshot{Index: p.index, Term: p.term}
+	must(t, Initialize(testOptions(disk), 9, s, writePayload(p)))
+	for range 2 {
+		w, state, err := Open(testOptions(disk))
+		must(t, err)
+		if state.Term != 9 || state.VotedFor != core.None || state.Snapshot.Index != 1000 || state.Snapshot.Term != 4 || len(state.Entries) != 0 {
+			t.Errorf("found %+v", state)
+		}
+		wantSnapshot(t, w, p)
+		must(t, w.Close())
+		if err := Initialize(testOptions(disk), 9, s, writePayload(p)); err == nil {
+			t.Error("a log was overwritten")
+		}
+	}
+}
