@@ -36,7 +36,7 @@ help:
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
-	@echo 'make labs-realtime     the same on the wall clock (some ten minutes)'
+	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
 	@echo 'make clean             remove bin/'
 
@@ -91,6 +91,7 @@ labs:
 
 labs-realtime:
 	$(GO) test -realtime -v -count=1 -timeout 60m -run '2A|2B|2C|2D' ./raft
+	$(GO) test -realtime -v -count=1 -timeout 60m -run '3A|3B' ./kvserver
 
 labs-race:
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft ./kvserver
