@@ -8,6 +8,7 @@ KILLS    ?= 20
 OUTAGES  ?= 50
 OVERLOAD ?= 60s
 COUNT    ?= 1
+ONLY     ?=
 APPENDS  ?= 1000000
 
 # staticcheck is pinned in a module file of its own, so that it and what it needs
@@ -20,7 +21,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # runs the last two with it.
 PLAIN = ./tests/sim ./tests/system ./raft/wal ./cmd/raftkv
 
-.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race overload clean
+.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -38,6 +39,7 @@ help:
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
+	@echo 'make mutants           plant bugs, one at a time, in a copy; which test catches each (ONLY=M01,labs)'
 	@echo 'make clean             remove bin/'
 
 build:
@@ -95,6 +97,9 @@ labs-realtime:
 
 labs-race:
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft ./kvserver
+
+mutants:
+	$(GO) run ./tests/mutants -only '$(ONLY)'
 
 clean:
 	rm -rf bin
