@@ -136,8 +136,8 @@ var replicationMutants = []mutant{
 	{
 		id: "M13", bug: "answers count in a term in which they were not asked for",
 		file:    "raft/core/replication.go",
-		old:     "if !known || r.role != Leader || sentTerm != r.currentTerm {",
-		new:     "if !known || r.role != Leader {",
+		old:     staleAnswers,
+		new:     staleAccepted,
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -342,3 +342,28 @@ var nodeMutants = []mutant{
 		oracles: []string{"test ./raft/node", "test ./raft"},
 	},
 }
+
+// Answers that belong to another term are recognised twice, by the call's term
+// and by the answer's: either alone would do.
+const (
+	staleAnswers = `	if !known || r.role != Leader || sentTerm != r.currentTerm {
+		return nil
+	}
+	p := &r.progress[position]
+	switch {
+	case lost && call.generation == p.generation:
+		r.lost(p)
+		return nil
+	case lost, replyTerm != r.currentTerm:
+`
+	staleAccepted = `	if !known || r.role != Leader {
+		return nil
+	}
+	p := &r.progress[position]
+	switch {
+	case lost && call.generation == p.generation:
+		r.lost(p)
+		return nil
+	case lost:
+`
+)
