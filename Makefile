@@ -11,6 +11,9 @@ COUNT    ?= 1
 ONLY     ?=
 APPENDS  ?= 1000000
 
+# The labs' tests in kvserver, which has others too.
+KVLABS = 3A|3B|Versioned|LostAnswer
+
 # staticcheck is pinned in a module file of its own, so that it and what it needs
 # are no dependency of the program.
 STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
@@ -89,14 +92,16 @@ observe-test:
 	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe
 
 labs:
-	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft ./kvserver
+	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft
+	$(GO) test -count=$(COUNT) -timeout 120m -run '$(KVLABS)' ./kvserver
 
 labs-realtime:
 	$(GO) test -realtime -v -count=1 -timeout 60m -run '2A|2B|2C|2D' ./raft
 	$(GO) test -realtime -v -count=1 -timeout 60m -run '3A|3B' ./kvserver
 
 labs-race:
-	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft ./kvserver
+	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft
+	$(GO) test -race -count=$(COUNT) -timeout 60m -run '$(KVLABS)' ./kvserver
 
 mutants:
 	$(GO) run ./tests/mutants -only '$(ONLY)'
