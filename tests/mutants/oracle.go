@@ -51,7 +51,7 @@ func command(root, oracle string) (build, run []string, dir string, budget time.
 	default:
 		return nil, nil, "", 0, fmt.Errorf("%q is no oracle", oracle)
 	}
-	run = []string{program, "-test.count=1", "-test.timeout=" + budget.String()}
+	run = []string{program, "-test.count=1", "-test.failfast", "-test.timeout=" + budget.String()}
 	if len(words) == 3 {
 		run = append(run, "-test.run="+words[2])
 	}
