@@ -8,7 +8,11 @@ KILLS    ?= 20
 OUTAGES  ?= 50
 OVERLOAD ?= 60s
 COUNT    ?= 1
+ONLY     ?=
 APPENDS  ?= 1000000
+
+# The labs' tests in kvserver, which has others too.
+KVLABS = 3A|3B|Versioned|LostAnswer
 
 # staticcheck is pinned in a module file of its own, so that it and what it needs
 # are no dependency of the program.
@@ -20,7 +24,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # runs the last two with it.
 PLAIN = ./tests/sim ./tests/system ./raft/wal ./cmd/raftkv
 
-.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race overload clean
+.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -36,8 +40,9 @@ help:
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
-	@echo 'make labs-realtime     the same on the wall clock (some ten minutes)'
+	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
+	@echo 'make mutants           plant bugs, one at a time, in a copy; which test catches each (ONLY=M01,labs)'
 	@echo 'make clean             remove bin/'
 
 build:
@@ -87,13 +92,19 @@ observe-test:
 	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe
 
 labs:
-	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft ./kvserver
+	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft
+	$(GO) test -count=$(COUNT) -timeout 120m -run '$(KVLABS)' ./kvserver
 
 labs-realtime:
 	$(GO) test -realtime -v -count=1 -timeout 60m -run '2A|2B|2C|2D' ./raft
+	$(GO) test -realtime -v -count=1 -timeout 60m -run '3A|3B' ./kvserver
 
 labs-race:
-	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft ./kvserver
+	$(GO) test -race -count=$(COUNT) -timeout 60m ./labrpc/... ./raft
+	$(GO) test -race -count=$(COUNT) -timeout 60m -run '$(KVLABS)' ./kvserver
+
+mutants:
+	$(GO) run ./tests/mutants -only '$(ONLY)'
 
 clean:
 	rm -rf bin

@@ -69,7 +69,7 @@ func round(c *cluster, w trouble, reader *client) {
 	done.Store(true)
 	<-splitting
 	if w.partitions {
-		c.wires.Partition()
+		c.split()
 		time.Sleep(settle)
 	}
 	if w.crashes {

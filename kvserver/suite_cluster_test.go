@@ -27,6 +27,7 @@ type cluster struct {
 	servers      []*server
 	maxRaftState int
 	history      *lab.History
+	trace        *lab.Trace // nil unless asked for
 	began        time.Time
 	over         atomic.Bool  // clients that still call are ended
 	calls        atomic.Int64 // of clients that were answered
@@ -55,17 +56,17 @@ func (m measured) Save(state, snapshot []byte) {
 	lab.Save(m.Persister, state, snapshot)
 }
 
-func newCluster(t *testing.T, servers int, unreliable bool, maxRaftState int, history *lab.History) *cluster {
-	c := &cluster{T: t, wires: lab.NewWiring(servers), maxRaftState: maxRaftState, history: history}
+func newCluster(t *testing.T, s scenario, history *lab.History, trace *lab.Trace) *cluster {
+	c := &cluster{T: t, wires: lab.NewWiring(s.servers), maxRaftState: s.maxRaftState, history: history, trace: trace}
 	c.rand, c.seed = lab.NewRand()
 	c.wires.Seed(c.seed)
-	c.wires.Reliable(!unreliable)
+	c.wires.Reliable(!s.unreliable)
 	t.Cleanup(c.end)
-	for i := range servers {
+	for i := range s.servers {
 		c.servers = append(c.servers, &server{persister: raft.MakePersister()})
 		c.wires.SetConnected(i, true)
 	}
-	for i := range servers {
+	for i := range s.servers {
 		c.restart(i)
 	}
 	c.began = time.Now()
@@ -81,7 +82,7 @@ func (c *cluster) end() {
 	}
 	c.wires.Cleanup()
 	if c.Failed() {
-		c.Logf("to draw the same chances again: -lab.seed=%d", c.seed)
+		c.Logf("to draw the same chances again: -lab.seed=%d; to see what happened: -lab.trace=failed", c.seed)
 	}
 }
 
@@ -89,17 +90,19 @@ func (c *cluster) end() {
 func (c *cluster) restart(i int) {
 	s := c.servers[i]
 	s.life++
+	c.trace.Note(i, "starts")
 	s.kv = kvserver.StartKVServer(c.wires.NewEnds(i, s.life), i, measured{s.persister, &s.peak}, c.maxRaftState)
 	c.wires.SetConnected(i, true)
 	node := labrpc.MakeServer()
 	node.AddService(labrpc.MakeService(s.kv))
-	node.AddService(labrpc.MakeService(s.kv.Raft()))
+	node.AddService(labrpc.MakeService(c.trace.Service(i, s.kv.Raft())))
 	c.wires.AddServer(i, node)
 }
 
 // crash ends a server as a power cut would.
 func (c *cluster) crash(i int) {
 	s := c.servers[i]
+	c.trace.Note(i, "CRASHED")
 	c.wires.SetConnected(i, false)
 	c.wires.DeleteServer(i)
 	s.persister = s.persister.Copy() // before Kill, whose last writes must not count
@@ -126,6 +129,17 @@ func (c *cluster) partition() {
 	sides := make([]int, len(c.servers))
 	for i := range sides {
 		sides[i] = c.rand.IntN(2)
+	}
+	c.split(sides...)
+}
+
+// split puts each server on a side and lets it reach those of its own only;
+// without sides all reach all.
+func (c *cluster) split(sides ...int) {
+	if len(sides) == 0 {
+		c.trace.All("WHOLE")
+	} else {
+		c.trace.All(fmt.Sprintf("SPLIT %v", sides))
 	}
 	c.wires.Partition(sides...)
 }

@@ -27,9 +27,12 @@ func run(t *testing.T, s scenario, part string) {
 	lab.Wanted(t)
 	history := &lab.History{}
 	line := ""
+	var trace *lab.Trace
+	t.Cleanup(func() { trace.Print(t) }) // after the history was checked
 	lab.InTime(t, func(t *testing.T) {
 		fmt.Printf("Test: %s (%s) ...\n", s.text, part)
-		c := newCluster(t, s.servers, s.unreliable, s.maxRaftState, history)
+		trace = lab.NewTrace(s.servers)
+		c := newCluster(t, s, history, trace)
 		s.body(c)
 		c.checkSizes()
 		took := time.Since(c.began)

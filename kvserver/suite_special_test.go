@@ -83,7 +83,7 @@ func progressInMajority(c *cluster) {
 			minority = append(minority, i)
 		}
 	}
-	c.wires.Partition(sides...)
+	c.split(sides...)
 	upper := c.newClient(majority...)
 	upper.put("1", "14")
 	upper.wantValue("1", "14")
@@ -103,7 +103,7 @@ func progressInMajority(c *cluster) {
 	upper.put("1", "16")
 	upper.wantValue("1", "16")
 
-	c.wires.Partition()
+	c.split()
 	lowerPut.reach()
 	lowerGet.reach()
 	upper.reach()
@@ -125,7 +125,7 @@ func laggardCatchesUp(c *cluster) {
 	cl := c.newClient()
 	cl.put("a", "A")
 	cl.wantValue("a", "A")
-	c.wires.Partition(0, 0, 1)
+	c.split(0, 0, 1)
 	upper := c.newClient(0, 1)
 	for n := range 50 {
 		upper.put(strconv.Itoa(n), strconv.Itoa(n))
@@ -134,7 +134,7 @@ func laggardCatchesUp(c *cluster) {
 	upper.put("b", "B")
 	c.checkSizes() // the majority threw its log away
 
-	c.wires.Partition(0, 1, 0)
+	c.split(0, 1, 0)
 	other := c.newClient(0, 2)
 	other.put("c", "C")
 	other.put("d", "D")
@@ -143,7 +143,7 @@ func laggardCatchesUp(c *cluster) {
 	}
 	other.wantValue("49", "49")
 
-	c.wires.Partition()
+	c.split()
 	cl.put("e", "E")
 	for _, want := range []string{"cC", "eE", "11"} {
 		cl.wantValue(want[:1], want[1:])

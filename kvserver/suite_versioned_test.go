@@ -101,7 +101,7 @@ func TestVersionedPutsAreLinearizable(t *testing.T) {
 				c.partition()
 			}
 			done.Store(true)
-			c.wires.Partition()
+			c.split()
 			for i := range c.servers {
 				c.crash(i)
 			}

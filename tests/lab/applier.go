@@ -42,7 +42,7 @@ func (a *applier) run(applyCh <-chan raft.ApplyMsg) {
 func (a *applier) command(msg raft.ApplyMsg) error {
 	snapshot, err := a.record(msg)
 	if err == nil && snapshot != nil {
-		a.cluster.trace.note(a.server, fmt.Sprintf("snapshot <=%d", msg.CommandIndex))
+		a.cluster.trace.Note(a.server, fmt.Sprintf("snapshot <=%d", msg.CommandIndex))
 		a.rf.Snapshot(msg.CommandIndex, snapshot)
 	}
 	return err
@@ -92,7 +92,7 @@ func (a *applier) snapshot(msg raft.ApplyMsg) error {
 		return fmt.Errorf("snapshot at index %d: %w", msg.SnapshotIndex, err)
 	}
 	c := a.cluster
-	c.trace.note(a.server, fmt.Sprintf("delivers snap %d", msg.SnapshotIndex))
+	c.trace.Note(a.server, fmt.Sprintf("delivers snap %d", msg.SnapshotIndex))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.servers[a.server]

@@ -29,7 +29,7 @@ type Cluster struct {
 	options Options
 	seed    uint64
 	wires   *Wiring
-	trace   *trace // nil unless asked for
+	trace   *Trace // nil unless asked for
 	began   time.Time
 
 	mu         sync.Mutex // guards what follows
@@ -52,7 +52,7 @@ type server struct {
 func NewCluster(t testing.TB, options Options) *Cluster {
 	c := &Cluster{t: t, options: options, wires: NewWiring(options.Servers)}
 	c.Rand, c.seed = NewRand()
-	c.trace = newTrace(options.Servers)
+	c.trace = NewTrace(options.Servers)
 	c.wires.Seed(c.seed)
 	c.wires.LongDelays(true)
 	c.wires.Reliable(!options.Unreliable)
@@ -80,7 +80,7 @@ func (c *Cluster) end() {
 	if c.t.Failed() {
 		c.t.Logf("lab: to draw the same chances again: -lab.seed=%d; to see what happened: -lab.trace=failed", c.seed)
 	}
-	c.trace.print(c.t)
+	c.trace.Print(c.t)
 }
 
 // Servers returns the number of servers.
@@ -88,13 +88,13 @@ func (c *Cluster) Servers() int { return c.options.Servers }
 
 // Connect puts a server on the network.
 func (c *Cluster) Connect(i int) {
-	c.trace.note(i, "connected")
+	c.trace.Note(i, "connected")
 	c.wires.SetConnected(i, true)
 }
 
 // Disconnect cuts a server off.
 func (c *Cluster) Disconnect(i int) {
-	c.trace.note(i, "CUT OFF")
+	c.trace.Note(i, "CUT OFF")
 	c.wires.SetConnected(i, false)
 }
 
@@ -110,7 +110,7 @@ func (c *Cluster) SetReordering(yes bool) { c.wires.LongReordering(yes) }
 // Crash ends a server as a power cut would: what its persister held at this
 // moment is all that is left. A server that is down stays so.
 func (c *Cluster) Crash(i int) {
-	c.trace.note(i, "CRASHED")
+	c.trace.Note(i, "CRASHED")
 	c.wires.SetConnected(i, false)
 	c.wires.DeleteServer(i)
 	c.mu.Lock()
@@ -153,7 +153,7 @@ func (c *Cluster) Restart(i int) {
 	go (&applier{cluster: c, server: i, rf: rf}).run(applyCh)
 
 	node := labrpc.MakeServer()
-	node.AddService(labrpc.MakeService(c.trace.service(i, rf)))
+	node.AddService(labrpc.MakeService(c.trace.Service(i, rf)))
 	c.wires.AddServer(i, node)
 }
 
@@ -243,7 +243,7 @@ func (c *Cluster) Fail(format string, args ...interface{}) {
 // Fatalf ends the test.
 func (c *Cluster) Fatalf(format string, args ...interface{}) {
 	c.t.Helper()
-	c.trace.text("FAILED: " + fmt.Sprintf(format, args...))
+	c.trace.All("FAILED: " + fmt.Sprintf(format, args...))
 	c.t.Fatalf(format, args...)
 }
 

@@ -17,10 +17,11 @@ var traceWhen = flag.String("lab.trace", "", `print a column of events per serve
 // traceLines bounds what is kept of one test; the oldest lines go first.
 const traceLines = 20000
 
-// trace records what happened, a line each, in the column of the server it
+// Trace records what happened, a line each, in the column of the server it
 // happened to. It sees what servers ask and answer, and keeps book of what
-// each must therefore have in its log. A nil trace records nothing.
-type trace struct {
+// each must therefore have in its log. A nil Trace records nothing. It is safe
+// for concurrent use.
+type Trace struct {
 	mu      sync.Mutex // guards what follows
 	began   time.Time
 	lines   []traceLine
@@ -43,19 +44,21 @@ type view struct {
 	terms []uint64          // terms[i-1]: of its log's entry i; 0 where unknown
 }
 
-func newTrace(servers int) *trace {
+// NewTrace returns a trace of a cluster that starts now; nil if -lab.trace does
+// not ask for one.
+func NewTrace(servers int) *Trace {
 	if *traceWhen == "" {
 		return nil
 	}
-	t := &trace{began: time.Now(), views: make([]view, servers)}
+	t := &Trace{began: time.Now(), views: make([]view, servers)}
 	for i := range t.views {
 		t.views[i].voted = map[uint64]string{}
 	}
 	return t
 }
 
-// note records an event of one server.
-func (t *trace) note(server int, text string) {
+// Note records an event of one server.
+func (t *Trace) Note(server int, text string) {
 	if t == nil {
 		return
 	}
@@ -64,10 +67,10 @@ func (t *trace) note(server int, text string) {
 	t.add(server, text)
 }
 
-// text records an event that concerns all.
-func (t *trace) text(text string) { t.note(-1, text) }
+// All records an event that concerns all.
+func (t *Trace) All(text string) { t.Note(-1, text) }
 
-func (t *trace) add(server int, text string) {
+func (t *Trace) add(server int, text string) {
 	if len(t.lines) == traceLines {
 		t.lines = t.lines[:copy(t.lines, t.lines[traceLines/4:])]
 		t.dropped += traceLines / 4
@@ -76,7 +79,7 @@ func (t *trace) add(server int, text string) {
 }
 
 // restarted records that a server started with a snapshot up to an index.
-func (t *trace) restarted(server, snapshot int) {
+func (t *Trace) restarted(server, snapshot int) {
 	if t == nil {
 		return
 	}
@@ -90,7 +93,7 @@ func (t *trace) restarted(server, snapshot int) {
 }
 
 // started records that a leader took a command into its log.
-func (t *trace) started(server, index, term int) {
+func (t *Trace) started(server, index, term int) {
 	if t == nil {
 		return
 	}
@@ -102,7 +105,7 @@ func (t *trace) started(server, index, term int) {
 }
 
 // led records the beginning of a server's lead.
-func (t *trace) led(server int, term uint64) {
+func (t *Trace) led(server int, term uint64) {
 	if v := &t.views[server]; term > v.led {
 		v.led = term
 		t.add(server, fmt.Sprintf("*** LEADS t%d ***", term))
@@ -123,8 +126,8 @@ func (v *view) put(index, term uint64) (truncated int) {
 	return truncated
 }
 
-// print writes the lines to the test's log, if they were asked for.
-func (t *trace) print(tb testing.TB) {
+// Print writes the lines to the output, if they were asked for.
+func (t *Trace) Print(tb testing.TB) {
 	if t == nil || *traceWhen != "all" && !tb.Failed() {
 		return
 	}
@@ -155,9 +158,9 @@ func (t *trace) print(tb testing.TB) {
 	fmt.Println(b.String())
 }
 
-// service returns what is to be registered with labrpc as server i's Raft:
+// Service returns what is to be registered with labrpc as server i's Raft:
 // rf itself, or with a trace something in front of it.
-func (t *trace) service(i int, rf *raft.Raft) interface{} {
+func (t *Trace) Service(i int, rf *raft.Raft) interface{} {
 	if t == nil {
 		return rf
 	}
@@ -167,7 +170,7 @@ func (t *trace) service(i int, rf *raft.Raft) interface{} {
 // Raft stands before a raft.Raft and records what it is asked and answers. It
 // has this name because labrpc calls a service by its type's name.
 type Raft struct {
-	trace  *trace
+	trace  *Trace
 	server int
 	inner  *raft.Raft
 }
@@ -224,7 +227,7 @@ func (r *Raft) AppendEntries(args *raft.AppendEntriesArgs, reply *raft.AppendEnt
 	}
 }
 
-func (t *trace) appended(server int, args *raft.AppendEntriesArgs) {
+func (t *Trace) appended(server int, args *raft.AppendEntriesArgs) {
 	entries, err := core.DecodeEntries(args.Entries, args.PrevLogIndex+1, args.Count)
 	if err != nil {
 		t.add(server, "took entries that cannot be read")
@@ -247,7 +250,7 @@ func (t *trace) appended(server int, args *raft.AppendEntriesArgs) {
 func (r *Raft) InstallSnapshot(args *raft.InstallSnapshotArgs, reply *raft.InstallSnapshotReply) {
 	r.inner.InstallSnapshot(args, reply)
 	if reply.Term == args.Term {
-		r.trace.note(r.server, fmt.Sprintf("<%s SNAP %d/t%d", args.LeaderId, args.LastIncludedIndex, args.LastIncludedTerm))
+		r.trace.Note(r.server, fmt.Sprintf("<%s SNAP %d/t%d", args.LeaderId, args.LastIncludedIndex, args.LastIncludedTerm))
 	}
 }
 

@@ -1,0 +1,19 @@
+// Command mutants plants bugs, one at a time, in a copy of the source and reports
+// which test catches each, and in what time:
+//
+//	go run ./tests/mutants              all of them
+//	go run ./tests/mutants -only M01,C3 some of them
+//	go run ./tests/mutants -only labs   all whose ids begin so, or whose file is there
+//
+// A mutant is a row of a table (table_*.go): one place in one file, with other
+// text. Its oracles are asked from the cheapest to the dearest until one fails;
+// the first is the one that is expected to. Unit tests and the simulator have 60
+// seconds each, tests with real processes ten minutes, not counting the compiler.
+//
+// To prove that failures are seen, a canary goes first that no test can miss. To
+// prove that nothing else fails, all oracles are asked on the unchanged source
+// before the mutants, and one of them again after every fifth.
+//
+// The exit status is 0 if every mutant was caught and no oracle failed without
+// one.
+package main

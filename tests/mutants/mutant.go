@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// mutant is one planted bug.
+type mutant struct {
+	id   string
+	bug  string // what is wrong with it, for people
+	file string // from the root of the source
+	old  string // must be found there exactly once
+	new  string
+	// oracles are what should notice, the expected one first; see oracle.
+	oracles []string
+}
+
+// canary is a bug that any test of the core must notice.
+var canary = mutant{
+	id: "canary", bug: "every log index is one too high",
+	file:    "raft/core/log.go",
+	old:     `func (l *log) lastIndex() uint64  { return l.base.Index + uint64(len(l.entries)) }`,
+	new:     `func (l *log) lastIndex() uint64  { return l.base.Index + uint64(len(l.entries)) + 1 }`,
+	oracles: []string{"test ./raft/core"},
+}
+
+// all returns the whole table.
+func all() []mutant {
+	return slices.Concat(electionMutants, replicationMutants, readMutants, snapshotMutants, nodeMutants,
+		logMutants, containerMutants, wireMutants,
+		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, labMutants)
+}
+
+// chosen returns the mutants that a comma-separated list of ids, or of
+// beginnings of ids and of files, names; all of them if it is empty.
+func chosen(mutants []mutant, only string) []mutant {
+	if only == "" {
+		return mutants
+	}
+	var some []mutant
+	for _, m := range mutants {
+		for name := range strings.SplitSeq(only, ",") {
+			if name = strings.TrimSpace(name); m.id == name || strings.HasPrefix(m.file, name+"/") || len(name) > 1 && name == strings.TrimRight(m.id, "0123456789") {
+				some = append(some, m)
+				break
+			}
+		}
+	}
+	return some
+}
+
+// mutated returns the mutant's file with the bug in it and as it is.
+func (m mutant) mutated(root string) (with, without []byte, err error) {
+	without, err = os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return nil, nil, fmt.Errorf("mutant %s: %w", m.id, err)
+	}
+	switch n := strings.Count(string(without), m.old); {
+	case m.old == m.new || m.old == "":
+		return nil, nil, fmt.Errorf("mutant %s changes nothing", m.id)
+	case n != 1:
+		return nil, nil, fmt.Errorf("mutant %s: its text is found %d times in %s, not once: bring the table up to date", m.id, n, m.file)
+	}
+	return []byte(strings.Replace(string(without), m.old, m.new, 1)), without, nil
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"testing"
+)
+
+// root is the root of the source, seen from this package.
+const root = "../.."
+
+// Goal: the table is true: every mutant still finds its place, once, and leaves a
+// file that can be parsed. Method: all of them, without running anything.
+func TestEveryMutantApplies(t *testing.T) {
+	seen := map[string]bool{}
+	for _, m := range append(all(), canary) {
+		if seen[m.id] {
+			t.Errorf("there are two mutants %s", m.id)
+		}
+		seen[m.id] = true
+		with, _, err := m.mutated(root)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if _, err := parser.ParseFile(token.NewFileSet(), m.file, with, parser.SkipObjectResolution); err != nil {
+			t.Errorf("mutant %s: %v", m.id, err)
+		}
+		if m.bug == "" || len(m.oracles) == 0 {
+			t.Errorf("mutant %s has no description or no oracle", m.id)
+		}
+		for _, oracle := range m.oracles {
+			if _, _, _, _, err := command(root, oracle); err != nil {
+				t.Errorf("mutant %s: %v", m.id, err)
+			}
+		}
+	}
+}
+
+// Goal: a failure is told by what failed. Method: outputs as go test and the
+// simulator print them.
+func TestWitnesses(t *testing.T) {
+	for _, c := range []struct{ out, witness, message string }{
+		{"--- FAIL: TestA (0.00s)\n    --- FAIL: TestA/b (0.00s)\n        a_test.go:3: wrong\n--- FAIL: TestC (0.00s)\nFAIL\n", "TestA/b", "wrong"},
+		{"    a_test.go:3: noise\npanic: core: broken\n\ngoroutine 7 [running]:\nraftkv/raft/core.TestX(0xc0)\n", "TestX", "core: broken"},
+		{"panic: test timed out after 1m0s\n\trunning tests:\n\t\tTestSlow (59s)\n", "TestSlow", "test timed out after 1m0s"},
+		{"12 seeds run\nseed 77: promise broken\n", "seed 77", "seed 77: promise broken"},
+		{"signal: killed\n", "its exit status", ""},
+	} {
+		var a answer
+		if a.read(c.out); a.witness != c.witness || a.message != c.message {
+			t.Errorf("%q: witness %q, message %q", c.out, a.witness, a.message)
+		}
+	}
+}

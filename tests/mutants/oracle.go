@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// An oracle is written as one of
+//
+//	test PACKAGE [PATTERN]   the tests of a package whose names fit
+//	sim                      the simulator on fresh seeds, until one fails
+//	process PATTERN          the tests with real processes whose names fit
+const (
+	quickBudget   = 60 * time.Second
+	processBudget = 10 * time.Minute
+	simSeconds    = "50" // of simulating; the rest of the budget is to tell
+	buildLimit    = 10 * time.Minute
+)
+
+// answer is what came of asking an oracle.
+type answer struct {
+	failed  bool
+	timeout bool   // it failed by not ending
+	witness string // the first test, seed or panic that failed
+	message string // what it said
+	built   time.Duration
+	took    time.Duration
+}
+
+// command returns how an oracle is built and run, and what time it has.
+func command(root, oracle string) (build, run []string, dir string, budget time.Duration, err error) {
+	words := strings.Fields(oracle)
+	program := filepath.Join(root, ".mutants", "oracle")
+	switch {
+	case len(words) == 1 && words[0] == "sim":
+		return []string{"build", "-o", program, "./tests/sim"},
+			[]string{program, "-seconds", simSeconds, "-stop", "-patience", "1s"}, root, quickBudget, nil
+	case len(words) >= 2 && words[0] == "test":
+		budget, dir = quickBudget, filepath.Join(root, words[1])
+	case len(words) == 2 && words[0] == "process":
+		budget, dir = processBudget, filepath.Join(root, "tests", "system")
+		words = []string{"test", "./tests/system", words[1]}
+	default:
+		return nil, nil, "", 0, fmt.Errorf("%q is no oracle", oracle)
+	}
+	run = []string{program, "-test.count=1", "-test.failfast", "-test.timeout=" + budget.String()}
+	if len(words) == 3 {
+		run = append(run, "-test.run="+words[2])
+	}
+	return []string{"test", "-c", "-o", program, words[1]}, run, dir, budget, nil
+}
+
+// ask builds and runs an oracle. An error says that it could not be asked, which
+// says nothing about the source, unless that does not compile.
+func ask(ctx context.Context, root, oracle string) (answer, error) {
+	build, run, dir, budget, err := command(root, oracle)
+	if err != nil {
+		return answer{}, err
+	}
+	var a answer
+	begun := time.Now()
+	within, cancel := context.WithTimeout(ctx, buildLimit)
+	defer cancel()
+	compiler := exec.CommandContext(within, "go", build...)
+	compiler.Dir = root
+	if out, err := compiler.CombinedOutput(); err != nil {
+		return a, fmt.Errorf("%s does not compile: %w\n%s", oracle, err, out)
+	}
+	a.built = time.Since(begun)
+
+	within, cancel = context.WithTimeout(ctx, budget+10*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	program := exec.CommandContext(within, run[0], run[1:]...)
+	program.Dir, program.Stdout, program.Stderr = dir, &out, &out
+	program.Env = append(os.Environ(), "GOTRACEBACK=single")
+	program.WaitDelay = time.Second
+	begun = time.Now()
+	err = program.Run()
+	a.took = time.Since(begun)
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return a, ctx.Err()
+	case err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay):
+		return a, err
+	}
+	a.failed = err != nil
+	a.timeout = within.Err() != nil
+	if a.failed {
+		a.read(out.String())
+	}
+	return a, nil
+}
+
+var (
+	failLine  = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	panicLine = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.*)$`)
+	seedLine  = regexp.MustCompile(`(?mi)^.*\bseed (\d+).*$`)
+	hungLine  = regexp.MustCompile(`(?m)^\s+(Test\w+) \(`)
+	stackLine = regexp.MustCompile(`(?m)^\S+\.(Test\w+)[.(]`)
+	said      = regexp.MustCompile(`(?m)^\s+\w+\.go:\d+: (.*)$`)
+)
+
+// read finds in an output what failed.
+func (a *answer) read(out string) {
+	first := func(re *regexp.Regexp) string {
+		if m := re.FindStringSubmatch(out); m != nil {
+			return strings.TrimSpace(m[1])
+		}
+		return ""
+	}
+	a.message = first(panicLine)
+	switch {
+	case strings.Contains(a.message, "test timed out"):
+		a.timeout, a.witness = true, first(hungLine)
+	case failLine.MatchString(out):
+		a.witness = last(failLine, out)
+	case a.message != "":
+		a.witness = first(stackLine)
+	case seedLine.MatchString(out):
+		a.witness, a.message = "seed "+first(seedLine), strings.TrimSpace(seedLine.FindString(out))
+	}
+	if a.message == "" {
+		a.message = first(said)
+	}
+	if a.witness == "" {
+		a.witness = "its exit status"
+	}
+}
+
+// last returns the innermost of the first tests that failed: "A", "A/b".
+func last(re *regexp.Regexp, out string) string {
+	all := re.FindAllStringSubmatch(out, -1)
+	name := all[0][1]
+	for _, m := range all[1:] {
+		if strings.HasPrefix(m[1], name+"/") {
+			name = m[1]
+		} else {
+			break
+		}
+	}
+	return name
+}

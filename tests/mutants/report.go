@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// report prints what happens and keeps the figures.
+type report struct {
+	json bool
+
+	mu        sync.Mutex // guards what follows
+	begun     time.Time
+	times     []time.Duration
+	survivors []string
+	unlikely  []string // caught, but not by the first oracle
+	slow      []string // caught only because a test did not end
+	cleanRuns int
+	alarms    []string
+}
+
+// line is a result as JSON.
+type line struct {
+	ID      string  `json:"id,omitempty"`
+	Bug     string  `json:"bug,omitempty"`
+	File    string  `json:"file,omitempty"`
+	Clean   bool    `json:"clean,omitempty"` // no bug was planted
+	Failed  bool    `json:"failed"`
+	Oracle  string  `json:"oracle,omitempty"`
+	Witness string  `json:"witness,omitempty"`
+	Message string  `json:"message,omitempty"`
+	Timeout bool    `json:"timeout,omitempty"`
+	Seconds float64 `json:"seconds"`
+	Built   float64 `json:"built_seconds"`
+}
+
+func (r *report) began(mutants int) {
+	r.begun = time.Now()
+	if !r.json {
+		fmt.Printf("%d mutants\n", mutants)
+	}
+}
+
+// clean notes an oracle on clean source.
+func (r *report) clean(oracle string, a answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanRuns++
+	if a.failed {
+		r.alarms = append(r.alarms, oracle+": "+a.witness)
+	}
+	r.print(line{Clean: true, Failed: a.failed, Oracle: oracle, Witness: a.witness, Message: a.message, Timeout: a.timeout, Seconds: a.took.Seconds(), Built: a.built.Seconds()})
+}
+
+// mutant notes what became of a mutant; caught is nil if nothing noticed it.
+func (r *report) mutant(m mutant, caught *finding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := line{ID: m.id, Bug: m.bug, File: m.file}
+	if caught == nil {
+		r.survivors = append(r.survivors, m.id)
+	} else {
+		l.Failed, l.Oracle, l.Witness, l.Message, l.Timeout = true, caught.oracle, caught.witness, caught.message, caught.timeout
+		l.Seconds, l.Built = caught.took.Seconds(), caught.built.Seconds()
+		r.times = append(r.times, caught.took)
+		if caught.oracle != m.oracles[0] {
+			r.unlikely = append(r.unlikely, m.id)
+		}
+		if caught.timeout {
+			r.slow = append(r.slow, m.id)
+		}
+	}
+	r.print(l)
+}
+
+func (r *report) print(l line) {
+	switch {
+	case r.json:
+		text, err := json.Marshal(l)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(string(text))
+	case l.Clean && l.Failed:
+		fmt.Printf("FALSE ALARM  %s: %s: %s\n", l.Oracle, l.Witness, short(l.Message))
+	case l.Clean:
+		fmt.Printf("clean        %s in %.1f s\n", l.Oracle, l.Seconds)
+	case !l.Failed:
+		fmt.Printf("%-12s SURVIVES: %s\n", l.ID, l.Bug)
+	default:
+		fmt.Printf("%-12s %-28s %s in %.1f s: %s\n%12s %s\n", l.ID, l.Oracle, l.Witness, l.Seconds, short(l.Message), "", l.Bug)
+	}
+}
+
+func short(s string) string {
+	if len(s) > 120 {
+		return s[:117] + "..."
+	}
+	return s
+}
+
+// ended prints the figures and reports whether all is as it should be.
+func (r *report) ended() bool {
+	if r.json {
+		return len(r.survivors)+len(r.alarms) == 0
+	}
+	slices.Sort(r.times)
+	median := time.Duration(0)
+	if n := len(r.times); n > 0 {
+		median = r.times[n/2]
+	}
+	fmt.Printf("\n%d caught, median %.1f s; %d survived%s; %d clean runs with %d false alarms%s; %.0f min in all\n",
+		len(r.times), median.Seconds(), len(r.survivors), listed(r.survivors), r.cleanRuns, len(r.alarms), listed(r.alarms), time.Since(r.begun).Minutes())
+	if len(r.unlikely) > 0 {
+		fmt.Printf("not by the expected oracle:%s\n", listed(r.unlikely))
+	}
+	if len(r.slow) > 0 {
+		fmt.Printf("only by a test that did not end:%s\n", listed(r.slow))
+	}
+	return len(r.survivors)+len(r.alarms) == 0
+}
+
+func listed(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
+}
+
+func printTable(mutants []mutant) {
+	for _, m := range mutants {
+		fmt.Printf("%-12s %s: %s\n%12s %s\n", m.id, m.file, m.bug, "", strings.Join(m.oracles, "; "))
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+// The log on disk (raft/wal, raft/vfs).
+var logMutants = []mutant{
+	{
+		id: "M29", bug: "a batch is acknowledged without a sync",
+		file:    "raft/wal/wal.go",
+		old:     "\tif err := w.sync(s.file, s.path); err != nil {\n\t\treturn err\n\t}\n\t// The mark need not be durable.",
+		new:     "\t// The mark need not be durable.",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "M30", bug: "the error of a sync is ignored",
+		file:    "raft/wal/wal.go",
+		old:     "\tif err := f.Sync(); err != nil {\n\t\treturn diskError(\"syncing\", path, err)\n\t}\n\tw.countSync()",
+		new:     "\t_ = f.Sync()\n\tw.countSync()",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "M31", bug: "the directory is not synced after a segment was begun",
+		file:    "raft/wal/spare.go",
+		old:     "\tw.mu.Unlock()\n\treturn w.syncDir()\n}\n\n// seal makes",
+		new:     "\tw.mu.Unlock()\n\treturn nil\n}\n\n// seal makes",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "M33", bug: "checksums of batches are not compared when the log is read",
+		file:    "raft/wal/reader.go",
+		old:     "return b[:h.length:h.length], checksum(b) == h.payload, nil",
+		new:     "return b[:h.length:h.length], true, nil",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "M34", bug: "damage in the middle of the log is taken for its end",
+		file:    "raft/wal/tail.go",
+		old:     "if rest.record >= 0 {",
+		new:     "if rest.record >= 0 && what == foundSeal {",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "M35", bug: "a snapshot gets its name before its content is synced",
+		file:    "raft/wal/snapshot.go",
+		old:     "\t\treturn fmt.Errorf(\"wal: writing the snapshot at index %d: %w\", p.index, err)\n\t}\n\treturn c.sync()",
+		new:     "\t\treturn fmt.Errorf(\"wal: writing the snapshot at index %d: %w\", p.index, err)\n\t}\n\treturn nil",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W1", bug: "the directory is not synced after a snapshot got its name",
+		file:    "raft/wal/snapshot.go",
+		old:     "\tif err := w.syncDir(); err != nil {\n\t\treturn diskFailure{err} // for lack of room, too: nobody knows what the name is worth\n\t}\n",
+		new:     "",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W2", bug: "a record need not follow the one before it",
+		file:    "raft/wal/reader.go",
+		old:     "if h.previous != at.last {",
+		new:     "if h.previous != at.last && h.length == 1 {",
+		oracles: []string{"test ./raft/wal"},
+	},
+	{
+		id: "W3", bug: "the segment with the first entry behind the older snapshot is removed",
+		file:    "raft/wal/snapshot.go",
+		old:     "if s.generation <= from.generation && s.firstIndex <= from.index+1 {",
+		new:     "if s.firstIndex <= from.index+2 {",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W4", bug: "recovery believes the page cache after a failed sync",
+		file:    "raft/wal/scan.go",
+		old:     "\t\tif headers[i+1] == nil {\n\t\t\tr.dropCache()\n\t\t}\n",
+		new:     "",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W5", bug: "the torn end of the log is not overwritten",
+		file:    "raft/wal/recover.go",
+		old:     "writeZeros(file, found.cut.Offset, found.cut.Offset+found.cut.Bytes, always)",
+		new:     "writeZeros(file, found.cut.Offset, found.cut.Offset, always)",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W6", bug: "a snapshot that was received is not verified before it gets its name",
+		file:    "raft/wal/receive.go",
+		old:     "\tif err == nil {\n\t\terr = in.verify()\n\t}\n",
+		new:     "",
+		oracles: []string{"test ./raft/wal"},
+	},
+	{
+		id: "W7", bug: "the log of another cluster is taken",
+		file:    "raft/wal/recover.go",
+		old:     "if h.clusterID == w.clusterID && h.nodeID == w.nodeID {",
+		new:     "if h.nodeID == w.nodeID {",
+		oracles: []string{"test ./raft/wal"},
+	},
+	{
+		id: "W8", bug: "a damaged newest snapshot is not passed over",
+		file:    "raft/wal/recover.go",
+		old:     "\t\tif errors.As(err, &damage) {\n\t\t\tf.passed",
+		new:     "\t\tif errors.As(err, &damage) && c.previous == nil {\n\t\t\tf.passed",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W9", bug: "a seal that the crash took is not written again",
+		file:    "raft/wal/recover.go",
+		old:     "if found.empty && found.previous != nil {",
+		new:     "if found.empty && found.previous != nil && found.cut.Bytes > 0 {",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "W10", bug: "the log goes on after a failure of the disk",
+		file:    "raft/wal/wal.go",
+		old:     "\tif w.failed == nil {\n\t\tw.failed = fmt.Errorf",
+		new:     "\tif w.failed == nil && w.closed {\n\t\tw.failed = fmt.Errorf",
+		oracles: []string{"test ./raft/wal", "sim"},
+	},
+	{
+		id: "V1", bug: "anything that is no regular file is opened as one",
+		file:    "raft/vfs/os.go",
+		old:     "if err == nil && !info.Mode().IsRegular() {",
+		new:     "if err == nil && info.Mode().IsDir() {",
+		oracles: []string{"test ./raft/vfs"},
+	},
+	{
+		id: "V2", bug: "a directory may be locked twice",
+		file:    "raft/vfs/os.go",
+		old:     "\tif err := lockFile(f); err != nil {\n\t\tf.Close()\n\t\treturn nil, &fs.PathError{Op: \"lock\", Path: name, Err: err}\n\t}\n",
+		new:     "",
+		oracles: []string{"test ./raft/vfs"},
+	},
+}
+
+// The container of a snapshot (raft/snapshot).
+var containerMutants = []mutant{
+	{
+		id: "S1", bug: "the checksums of blocks are not compared",
+		file:    "raft/snapshot/reader.go",
+		old:     "if checksum(payload) != h.payload {",
+		new:     "if checksum(payload) != h.payload && h.length == 0 {",
+		oracles: []string{"test ./raft/snapshot"},
+	},
+	{
+		id: "S2", bug: "a snapshot with a block too few is whole",
+		file:    "raft/snapshot/reader.go",
+		old:     "if string(payload) != string(s.sum.encode()) {",
+		new:     "if len(payload) != len(s.sum.encode()) {",
+		oracles: []string{"test ./raft/snapshot"},
+	},
+	{
+		id: "S3", bug: "what follows the trailer is ignored",
+		file:    "raft/snapshot/reader.go",
+		old:     "case n > 0:\n\t\treturn s.damaged(\"something follows",
+		new:     "case n > 1:\n\t\treturn s.damaged(\"something follows",
+		oracles: []string{"test ./raft/snapshot"},
+	},
+}

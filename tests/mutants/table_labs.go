@@ -1,0 +1,102 @@
+package main
+
+// Bugs that students plant, each to be caught by the labs' suites; then the
+// labs' own face and network (raft, kvserver, labrpc).
+var labMutants = []mutant{
+	lab("A1", "a vote is not persisted", "raft/core/election.go",
+		"\t\t\tr.votedFor = req.CandidateID\n\t\t\tr.dirty.hard = true\n",
+		"\t\t\tr.votedFor = req.CandidateID\n"),
+	lab("A2", "entries of older terms are committed by counting (Figure 8)", "raft/core/commitment.go",
+		"ok && index > r.commitIndex && term == r.currentTerm {",
+		"ok && index > r.commitIndex && term <= r.currentTerm {"),
+	lab("A3", "a follower is believed to hold one entry more than it has", "raft/core/replication.go",
+		"p.matched(req.PrevLogIndex + uint64(len(req.Entries)))",
+		"p.matched(min(req.PrevLogIndex+uint64(len(req.Entries))+1, r.log.lastIndex()))"),
+	lab("A4", "messages are put on the applyCh with a lock held", "raft/node/node.go",
+		"n.batches <- work.Apply",
+		"if n.service.Deliver(work.Apply, n.stop) {\n\t\t\tn.inbox.post(event{kind: eventApplied, number: work.Apply.Last()})\n\t\t}"),
+	lab("A5", "answers of an earlier term are accepted", "raft/core/replication.go",
+		staleAnswers, staleAccepted),
+	lab("A6", "votes are given without a look at the candidate's log", "raft/core/election.go",
+		"\tif lastLogTerm != r.log.lastTerm() {\n\t\treturn lastLogTerm > r.log.lastTerm()\n\t}\n\treturn lastLogIndex >= r.log.lastIndex()",
+		"\treturn true"),
+	lab("A7", "AppendEntries always truncates", "raft/core/replication.go",
+		"\t\tif ok && term == e.Term {\n\t\t\tcontinue\n\t\t}\n",
+		"\t\t_ = term\n"),
+	lab("A8", "a follower commits beyond the last new entry", "raft/core/replication.go",
+		"r.commitTo(min(leaderCommit, index))",
+		"r.commitTo(min(leaderCommit, r.log.lastIndex()))"),
+	lab("A9", "the snapshot is not saved with later states", "raft/lab_storage.go",
+		"p.save(encodeState(p.state), p.state.Snapshot.Data)",
+		"if w.Snapshot != nil {\n\t\tp.save(encodeState(p.state), p.state.Snapshot.Data)\n\t} else {\n\t\tp.save(encodeState(p.state), nil)\n\t}"),
+	lab("A10", "the term before the new entries is not compared", "raft/core/replication.go",
+		"if term, ok := r.log.term(req.PrevLogIndex); !ok || term != req.PrevLogTerm { // step 2",
+		"if _, ok := r.log.term(req.PrevLogIndex); !ok {"),
+	lab("A11", "Kill leaves the applyCh open", "raft/lab.go",
+		"func (s labService[M]) Close() { close(s.applyCh) }",
+		"func (s labService[M]) Close() {}"),
+	lab("A12", "commands started at one moment travel one by one", "raft/lab.go",
+		"\t\tGather:       labGather,\n",
+		""),
+	lab("A13", "a leader that is cut off takes commands for ever", "raft/lab.go",
+		"if time.Since(s.Contacts[p.ID]) < labPatience {",
+		"if time.Since(s.Contacts[p.ID]) < time.Hour {"),
+	lab("A14", "a leader that is cut off gives up within a second", "raft/lab.go",
+		"labPatience = 1500 * time.Millisecond",
+		"labPatience = 600 * time.Millisecond"),
+	{
+		id: "A15", bug: "sessions are not restored with a snapshot",
+		file:    "kvserver/kv/snapshot.go",
+		old:     "\td.end()\n\tif d.err != nil {\n\t\treturn nil, d.err\n\t}\n\treturn s, nil",
+		new:     "\td.end()\n\tif d.err != nil {\n\t\treturn nil, d.err\n\t}\n\ts.sessions.Clear()\n\ts.recency.Clear()\n\ts.lanes.Clear()\n\treturn s, nil",
+		oracles: []string{"test ./kvserver 3B"},
+	},
+	{
+		id: "A16", bug: "the last call of a session is run again when it is repeated",
+		file:    "kvserver/kv/sessions.go",
+		old:     "if found && c.Session.Seq <= last.seq {",
+		new:     "if found && c.Session.Seq < last.seq {",
+		oracles: []string{"test ./kvserver 3A"},
+	},
+	{
+		id: "A17", bug: "the log is not compacted before it is twice as long as it may be",
+		file:    "kvserver/lab.go",
+		old:     "s.rf.PersistBytes() < s.maxRaftState/2 {",
+		new:     "s.rf.PersistBytes() < s.maxRaftState*3 {",
+		oracles: []string{"test ./kvserver 3B"},
+	},
+	{
+		id: "R1", bug: "the unreliable network loses no replies",
+		file:    "labrpc/call.go",
+		old:     "if !ok || f.replyLost || !n.pass(f.replyLate)",
+		new:     "if !ok || !n.pass(f.replyLate)",
+		oracles: []string{"test ./labrpc"},
+	},
+	{
+		id: "R2", bug: "calls go on waiting after Cleanup",
+		file:    "labrpc/fate.go",
+		old:     "\tcase <-n.done:\n\t\treturn false\n",
+		new:     "",
+		oracles: []string{"test ./labrpc"},
+	},
+	{
+		id: "R3", bug: "the reply of a server that was deleted arrives",
+		file:    "labrpc/call.go",
+		old:     "return answer, e.leadsTo(f.to)",
+		new:     "return answer, true",
+		oracles: []string{"test ./labrpc"},
+	},
+	{
+		id: "R4", bug: "a lower-case field in the key of a map is not reported",
+		file:    "labrpc/labgob/warnings.go",
+		old:     "\t\tfound = lowerCaseFields(t.Key(), found)\n",
+		new:     "",
+		oracles: []string{"test ./labrpc/labgob"},
+	},
+}
+
+// lab is a mutant that the suites of the Raft lab should catch, or else the tests
+// of its face.
+func lab(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"test ./raft 2A|2B|2C|2D", "test ./raft"}}
+}
