@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +15,8 @@ import (
 type script struct {
 	machine  *machine
 	opened   error
-	prepared error
+	prepared error   // the first error of Prepare
+	snapped  []error // of WriteSnapshot and receiving
 	saved    error   // the first error of Save
 	later    []error // what Save answered after that
 	closed   error
@@ -22,7 +24,7 @@ type script struct {
 
 // err is the first error of the script.
 func (s *script) err() error {
-	for _, err := range []error{s.opened, s.prepared, s.saved, s.closed} {
+	for _, err := range append([]error{s.opened, s.prepared, s.saved, s.closed}, s.snapped...) {
 		if err != nil {
 			return err
 		}
@@ -31,31 +33,81 @@ func (s *script) err() error {
 }
 
 // runScript is a short life that takes every step there is: create, save,
-// prepare, roll with and without a spare, a batch larger than a segment, close.
+// prepare, roll with and without a spare, a batch larger than a segment, take
+// snapshots until segments become superfluous, remove them, install one, close.
 // It goes on after an error, as a careless caller would.
 func runScript(m *machine, fsys vfs.FS) *script {
 	s := &script{machine: m}
-	w, _, err := Open(testOptions(fsys))
+	w, err := m.open(fsys)
 	if s.opened = err; err != nil {
 		return s
 	}
 	draw := seeded(4)
-	for i, size := range []int{10, 900, 900, 1, 900, 900, 3000} {
-		if i == 2 {
-			s.prepared = w.Prepare()
+	steps := []int{10, 900, 'p', 900, 's', 10, 900, 900, 'S', 3000, 's', 'p', 900, 900, 's', 3000, 900, 900, 900, 'S', 'S', 'p', 'i', 'p', 10}
+	for step, size := range steps {
+		switch size {
+		case 'p':
+			m.died = "prepare"
+			if err := w.Prepare(); s.prepared == nil {
+				s.prepared = err
+			}
+		case 's':
+			s.record(w, draw, 10, m.saved.nextCompaction)
+		case 'S':
+			s.record(w, draw, 3000, m.saved.nextCompaction)
+		case 'i':
+			s.record(w, draw, 10, m.saved.nextInstallation)
+		default:
+			if s.saved == nil {
+				s.save(w, m.saved.next(draw, 3, size))
+			}
 		}
 		if s.saved != nil {
-			s.later = append(s.later, w.Save(&core.Write{Seq: uint64(m.acked + 1), Term: 100}))
-			continue
-		}
-		b := m.saved.next(draw, 3, size)
-		b.Seq = uint64(i + 1)
-		if s.saved = w.Save(b); s.saved == nil {
-			m.acked++
+			s.later = append(s.later, w.Save(&core.Write{Seq: uint64(m.acked + 1), Term: 100 + uint64(step)}))
 		}
 	}
+	m.died = "close"
 	s.closed = w.Close()
 	return s
+}
+
+// record makes a snapshot and saves the batch that records it; without the
+// snapshot, the batch without the record.
+func (s *script) record(w *WAL, draw *rand.Rand, size int, next func(*rand.Rand, int, int) *core.Write) {
+	if s.saved != nil {
+		return
+	}
+	m := s.machine
+	b := next(draw, 3, size)
+	if b.Snapshot == nil { // there is nothing new to take one of
+		s.save(w, b)
+		return
+	}
+	m.died = "snapshot"
+	do := func() error { return w.WriteSnapshot(*b.Snapshot, writePayload(placeOf(*b.Snapshot))) }
+	if b.From == b.Snapshot.Index+1 {
+		m.died = "receive"
+		do = func() error { return receive(w, *b.Snapshot, draw) }
+	}
+	if err := do(); err != nil {
+		s.snapped = append(s.snapped, err)
+		m.saved.forgetAfter(m.saved.batches() - 1)
+		b = m.saved.next(draw, 3, 10)
+	} else {
+		m.died = "record"
+	}
+	s.save(w, b)
+}
+
+func (s *script) save(w *WAL, b *core.Write) {
+	m := s.machine
+	if b.Snapshot == nil {
+		m.died = "save"
+	}
+	b.Seq = uint64(m.acked + 1)
+	if s.saved = w.Save(b); s.saved == nil {
+		m.acked++
+	}
 }
 
 // runWith runs the script on a new disk with one fault.
@@ -116,7 +168,7 @@ func operations(t *testing.T) map[vfs.Kind]int {
 // checkDeath checks what the caller was told.
 func checkDeath(t *testing.T, l *script, fault vfs.Fault) {
 	t.Helper()
-	for _, err := range []error{l.opened, l.prepared, l.saved, l.closed} {
+	for _, err := range append([]error{l.opened, l.prepared, l.saved, l.closed}, l.snapped...) {
 		if err == nil {
 			continue
 		}
@@ -134,6 +186,13 @@ func checkDeath(t *testing.T, l *script, fault vfs.Fault) {
 	}
 	if l.prepared != nil && fault.Err == syscall.EIO && l.saved == nil {
 		t.Fatalf("%+v: Prepare failed with %v, yet Save went on", fault, l.prepared)
+	}
+	changes := fault.Kind != vfs.OpRead && fault.Kind != vfs.OpOpen && fault.Kind != vfs.OpSize
+	if len(l.snapped) > 0 && fault.Err == syscall.EIO && changes && l.saved == nil {
+		t.Fatalf("%+v: a snapshot failed with %v, yet Save went on", fault, l.snapped)
+	}
+	if len(l.snapped) > 0 && fault.Err == syscall.ENOSPC && !fault.Sticky && fault.Kind != vfs.OpSyncDir && fault.Kind != vfs.OpRemove && l.saved != nil {
+		t.Fatalf("%+v: there was no room for a snapshot, and the log died of it: %v", fault, l.saved)
 	}
 }
 

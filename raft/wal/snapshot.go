@@ -150,11 +150,15 @@ func (c *container) sync() error {
 
 // failed wraps an error of the disk. A full disk spoils only the snapshot.
 func (c *container) failed(doing string, err error) error {
-	if wrapped := diskError(doing, c.path, err); vfs.IsNoSpace(err) {
-		return wrapped
-	} else {
-		return diskFailure{wrapped}
+	if vfs.IsNoSpace(err) {
+		return noRoom(doing, c.path, err)
 	}
+	return diskFailure{diskError(doing, c.path, err)}
+}
+
+// noRoom is the error of a snapshot for which the disk has no room.
+func noRoom(doing, path string, err error) error {
+	return fmt.Errorf("wal: %s %s: the disk is full: the log goes on without this snapshot; free some space before it is tried again: %w", doing, path, err)
 }
 
 // adopt gives a durable file its name as a snapshot, durably.
@@ -173,10 +177,10 @@ func (w *WAL) adopt(name string, p place, size int64) error {
 		return fmt.Errorf("wal: the snapshot at index %d: %w", p.index, ErrObsolete)
 	}
 	if err := w.fs.Rename(filepath.Join(w.dir, name), path); err != nil {
-		if err := diskError("renaming the snapshot to", path, err); !vfs.IsNoSpace(err) {
-			return diskFailure{err}
+		if vfs.IsNoSpace(err) {
+			return noRoom("renaming the snapshot to", path, err)
 		}
-		return diskError("renaming the snapshot to", path, err)
+		return diskFailure{diskError("renaming the snapshot to", path, err)}
 	}
 	if err := w.syncDir(); err != nil {
 		return diskFailure{err} // for lack of room, too: nobody knows what the name is worth
