@@ -6,7 +6,9 @@ FUZZTIME ?= 60s
 SECONDS  ?= 60
 KILLS    ?= 20
 OUTAGES  ?= 50
+OVERLOAD ?= 60s
 COUNT    ?= 1
+APPENDS  ?= 1000000
 
 # staticcheck is pinned in a module file of its own, so that it and what it needs
 # are no dependency of the program.
@@ -16,7 +18,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # system tests watch are processes.
 PLAIN = ./tests/sim ./tests/system
 
-.PHONY: help build run test lint bench fuzz sim kills labs labs-realtime labs-race clean
+.PHONY: help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race overload clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -27,6 +29,8 @@ help:
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
 	@echo 'make sim               fresh simulator seeds for SECONDS=60'
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
+	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
+	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some ten minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
@@ -66,6 +70,11 @@ sim:
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)
+
+exactly-once:
+	$(GO) test ./tests/system -run TestExactlyOnce -v -count=1 -timeout 60m -system.once.appends $(APPENDS) -system.once.kills 5s
+overload:
+	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
 
 labs:
 	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft ./kvserver

@@ -1,8 +1,8 @@
 package kvserver
 
 import (
-	"bytes"
 	"fmt"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -12,10 +12,14 @@ import (
 // long a read waits for it: about a millisecond.
 const maxApplyBatch = 256
 
+// entryOverhead is about what an entry costs in the log beside its command.
+const entryOverhead = 16
+
 // applyLoop is the applier: the only writer of the store. It ends when applyCh
-// is closed or the machine's life ends. It recovers from nothing: a panic in the
-// store means that this node cannot tell what its state is, and a wrong node is
-// worse than a dead one.
+// is closed, when the machine's life ends, or when a snapshot that was delivered
+// cannot be read: then it ends the node. It recovers from nothing: a panic in
+// the store means that this node cannot tell what its state is, and a wrong node
+// is worse than a dead one.
 func (m *machine) applyLoop() {
 	defer close(m.applierDone)
 	batch := make([]raft.ApplyMsg, 0, maxApplyBatch)
@@ -28,16 +32,30 @@ func (m *machine) applyLoop() {
 				return
 			}
 			batch = append(batch[:0], msg)
+		case <-m.ticks:
+			m.afterBatch()
+			continue
 		case <-m.life.Done():
 			return
 		}
 		batch = m.drain(batch)
-		results = m.applyBatch(batch, results[:0])
+		begun := time.Now()
+		var err error
+		results, err = m.applyBatch(batch, results[:0])
+		m.metrics.applied(batch, begun)
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)
 		m.waiting.finish(results)
 		clear(results)
 		m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
+		m.revision.advance(m.store.Revision())
+		if err != nil {
+			if !m.stopping() {
+				m.consensus.Fail(err)
+				m.end(errStopping)
+			}
+			return
+		}
 		if m.afterBatch != nil {
 			m.afterBatch()
 		}
@@ -63,13 +81,12 @@ func (m *machine) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
 
 // applyBatch applies messages, of which only the last may be a snapshot, and
 // appends to results those of commands that this node proposed in this life.
-func (m *machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) []kv.Result {
+func (m *machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
 	if last := batch[len(batch)-1]; last.SnapshotValid {
 		results = m.applyCommands(batch[:len(batch)-1], results)
-		m.install(last)
-		return results
+		return results, m.install(last)
 	}
-	return m.applyCommands(batch, results)
+	return m.applyCommands(batch, results), nil
 }
 
 // applyCommands applies messages under one lock.
@@ -78,37 +95,21 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 	defer m.mu.Unlock()
 	for _, msg := range batch {
 		index := uint64(msg.CommandIndex)
+		m.logBytes += entryOverhead
 		if !msg.CommandValid {
 			m.store.Advance(index)
+			m.marks.note(m.store)
 			continue
 		}
 		command, ok := msg.Command.([]byte)
 		if !ok {
 			panic(fmt.Sprintf("kvserver: the command at index %d is a %T, not bytes", index, msg.Command))
 		}
+		m.logBytes += int64(len(command))
 		if r := m.store.Apply(index, command); r.ID.Origin == m.origin {
 			results = append(results, r)
 		}
+		m.marks.note(m.store)
 	}
 	return results
-}
-
-// install puts the state that a snapshot holds in the place of the store, if
-// the store has not come so far by itself. The state is read before the lock is
-// taken: other requests go on being served from the old one meanwhile.
-func (m *machine) install(msg raft.ApplyMsg) {
-	// Only this goroutine changes the store, so it may look without the lock.
-	if uint64(msg.SnapshotIndex) <= m.store.AppliedIndex() {
-		return
-	}
-	store, err := kv.Restore(bytes.NewReader(msg.Snapshot))
-	if err != nil {
-		panic(fmt.Sprintf("kvserver: the snapshot at index %d cannot be restored: %v", msg.SnapshotIndex, err))
-	}
-	if store.AppliedIndex() != uint64(msg.SnapshotIndex) {
-		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", msg.SnapshotIndex, store.AppliedIndex()))
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.store = store
 }

@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -18,20 +19,49 @@ type Config struct {
 
 	Consensus Consensus
 	ApplyCh   <-chan raft.ApplyMsg
+	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
+	Snapshot io.Reader
 	// ClientAddr gives the host:port where a node takes client requests, "" if
 	// that is not known. It is asked for the leader on each forwarded request and
 	// must not block.
 	ClientAddr func(id string) string
 
-	// MaxInFlight bounds the writes that are being served, and separately the
-	// reads; beyond it requests are refused as overloaded. 4096.
+	// Peers names the other nodes of the cluster, whose states this server's is
+	// compared with.
+	Peers []string
+	// IntegrityInterval is how often that is done. 10 s.
+	IntegrityInterval time.Duration
+
+	// AllowedHosts are the names, beside those of loopback and all addresses, by
+	// which clients may reach this server; "*" stands for any. Requests to other
+	// names are refused, so that no page on the web can reach a server through a
+	// name of its own.
+	AllowedHosts []string
+	// MaxConnections bounds the connections of clients (see Server.Listener), of
+	// which some are kept for clients on this machine. 8192.
+	MaxConnections int
+	// MaxConnectionsPerIP bounds those from one address. 0: no bound.
+	MaxConnectionsPerIP int
+
+	// MaxInFlight bounds the puts and appends that are being served, and
+	// separately the reads; a quarter of it bounds the deletes. What finds no room
+	// waits for it up to some seconds and is then refused as overloaded. 4096.
 	MaxInFlight int
-	// MaxInFlightBytes bounds the bodies of the writes that are being served.
-	// 64 MiB.
+	// MaxInFlightBytes bounds the bodies of the writes that are being served. As
+	// much again may be held of those that wait or are still arriving. 48 MiB,
+	// which leaves room in what a leader may hold uncommitted (64 MiB).
 	MaxInFlightBytes int64
 	// MaxValueBytes is the length of the longest value, at most
 	// api.MaxValueBytes. 1 MiB.
 	MaxValueBytes int64
+	// MaxStoreBytes is how many bytes of keys and values together the store may
+	// hold: a write that would make it grow beyond is refused. 0: no limit. The
+	// leader's setting counts.
+	MaxStoreBytes int64
+	// SnapshotBytes is how long the log must have grown since the last snapshot
+	// before the next is taken; where the state in that was larger, as long as the
+	// state. 64 MiB.
+	SnapshotBytes int64
 	// RequestTimeout is the time for an answer once the request has been read.
 	// A write that has no result by then is answered as unknown. 10 s.
 	RequestTimeout time.Duration
@@ -39,6 +69,9 @@ type Config struct {
 	// before it is refused, so that clients do not see every election. 1 s.
 	LeaderWait time.Duration
 
+	// Metrics measures the requests, and is shown at /metrics. nil: nothing is
+	// measured and there is no such path.
+	Metrics *Metrics
 	// Logger gets what an operator should see; never keys or values.
 	// slog.Default().
 	Logger *slog.Logger
@@ -53,10 +86,19 @@ func (c Config) withDefaults() (Config, error) {
 		c.MaxValueBytes = api.DefaultMaxValueBytes
 	}
 	if c.MaxInFlightBytes == 0 {
-		c.MaxInFlightBytes = max(64<<20, c.MaxValueBytes)
+		c.MaxInFlightBytes = max(48<<20, c.MaxValueBytes)
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 8192
+	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 10 * time.Second
+	}
+	if c.IntegrityInterval == 0 {
+		c.IntegrityInterval = 10 * time.Second
 	}
 	if c.LeaderWait == 0 {
 		c.LeaderWait = time.Second
@@ -71,8 +113,12 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: the longest value is %d bytes; choose 1 to %d", c.MaxValueBytes, api.MaxValueBytes)
 	case c.MaxInFlightBytes < c.MaxValueBytes:
 		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
-	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0:
-		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout and LeaderWait must be positive")
+	case c.MaxStoreBytes < 0:
+		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
+	case c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0:
+		return c, fmt.Errorf("kvserver: %d connections, %d from one address, cannot be", c.MaxConnections, c.MaxConnectionsPerIP)
+	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0 || c.IntegrityInterval < 0:
+		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait, SnapshotBytes and IntegrityInterval must be positive")
 	}
 	return c, nil
 }

@@ -5,7 +5,8 @@
 //
 // A [Server] stands between two things that it is given: consensus, which
 // orders commands, and the channel on which the ordered commands come back. It
-// owns the store and one goroutine, the applier.
+// owns the store and one goroutine, the applier; another writes a snapshot of the
+// store when one is due.
 //
 //	HTTP ──► admission ──► route ──┬─ leader is here:  propose ──► consensus
 //	                               └─ leader is there: forward, one hop    │
@@ -22,17 +23,33 @@
 // A read takes no entry in the log. It asks consensus for an index, on any
 // node, waits until the store has applied it, and reads.
 //
+// A node that finds its state to differ from the others' closes its fence and
+// serves nothing any more: see watchIntegrity.
+//
+// # Clerks
+//
+// The connection of a Clerk ([raftkv/client]) begins as an HTTP request and then
+// carries frames (kvserver/clerkwire): many requests at once, answered in any
+// order. Writes and reads take the paths drawn above, with the same admission
+// and the same outcomes, but not a goroutine each: a write's end is told to a
+// function that puts the answer into the connection's outbox, and reads that came
+// in one burst share a read index. Requests of Clerks are never forwarded. A Clerk
+// that asks the wrong node is told where to go, and one whose leader was replaced
+// is told that too, because its session makes asking again safe.
+//
 // # The labs' face
 //
 // [KVServer] is the same machine (store, applier, waiting writes) behind the
-// RPCs of the courses' key/value lab, with [Clerk] and [VersionedClerk] for
-// clients. Leaders of the labs begin with no entry of their own, so its reads go
+// RPCs of the courses' key/value lab, with [Clerk] and [VersionedClerk], which
+// are the client package's, for clients. Leaders of the labs begin with no entry of their own, so its reads go
 // through the log, and what waits in a term that has passed is asked again.
 //
 // # Locks
 //
 // The store's RWMutex (applier writes, readers read), the mutex of the waiting
 // writes, the mutex of the waiting reads, one mutex per connection to a leader,
+// two per connection of a Clerk (its requests in flight, its outbox), one for the
+// list of these connections, one for the last comparison of states,
 // and in the labs one for the present term. No two are held at once and none during I/O.
 //
 // # What it does not know

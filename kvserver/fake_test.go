@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -55,6 +57,7 @@ func TestMain(m *testing.M) {
 // fakeLog is consensus as one node sees it: a log in memory that does what the
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type fakeLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 
 	mu        sync.Mutex
@@ -66,6 +69,10 @@ type fakeLog struct {
 	onPropose func(p *raft.Proposal)
 	// onRead, if set, answers ReadIndex.
 	onRead func(ctx context.Context) (uint64, error)
+	// onTermAt, if set, answers TermAt.
+	onTermAt func(index uint64) (uint64, error)
+	// onTransfer, if set, answers Transfer.
+	onTransfer func(ctx context.Context, to raft.ID) error
 }
 
 func newFakeLog(id string) *fakeLog {
@@ -95,6 +102,27 @@ func (f *fakeLog) ReadIndex(ctx context.Context) (uint64, error) {
 		return decide(ctx)
 	}
 	return index, nil
+}
+
+func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
+	f.mu.Lock()
+	decide := f.onTransfer
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(ctx, to)
+	}
+	f.setLeader(string(to))
+	return nil
+}
+
+func (f *fakeLog) TermAt(ctx context.Context, index uint64) (uint64, error) {
+	f.mu.Lock()
+	decide := f.onTermAt
+	f.mu.Unlock()
+	if decide != nil {
+		return decide(index)
+	}
+	return f.fakeSnapshots.TermAt(ctx, index)
 }
 
 func (f *fakeLog) Status() *raft.Status {
@@ -191,8 +219,10 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 	config := Config{
 		NodeID: string(log.status.ID), ClusterID: "c1", Build: "test",
 		Consensus: log, ApplyCh: log.applyCh,
-		ClientAddr: func(string) string { return "" },
-		Logger:     slog.New(slog.DiscardHandler),
+		ClientAddr:   func(string) string { return "" },
+		AllowedHosts: []string{"example.com", "kv"}, // what the tests' requests are addressed to
+		Metrics:      NewMetrics(prometheus.NewRegistry()),
+		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&config)
@@ -208,10 +238,16 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 		if n := len(s.waiting.byNumber); n != 0 {
 			t.Errorf("%d writes are still waiting at the end", n)
 		}
-		for name, a := range map[string]*admission{"writes": &s.writes, "reads": &s.reads} {
-			if count, bytes := a.count.Load(), a.bytes.Load(); count != 0 || bytes != 0 {
-				t.Errorf("%d %s with %d bytes are still admitted at the end", count, name, bytes)
+		for name, a := range map[string]*admission{
+			"writes": &s.writes, "deletes": &s.deletes, "reads": &s.reads, "patient reads": &s.patient, "streams": &s.streams,
+			"backups": &s.backups, "scrapes": &s.scrapes,
+		} {
+			if c := a.crowd(); c.count != 0 || c.bytes != 0 || c.waiting != 0 {
+				t.Errorf("%+v of the %s are still there at the end", c, name)
 			}
+		}
+		if left := s.bodies.used.Load(); left != 0 {
+			t.Errorf("%d bytes of bodies are still held at the end", left)
 		}
 	})
 	return s
@@ -222,6 +258,7 @@ func serveHTTP(t *testing.T, s *Server) *httptest.Server {
 	t.Helper()
 	ts := httptest.NewUnstartedServer(nil)
 	ts.Config = NewHTTPServer(s.Handler())
+	ts.Listener = s.Listener(ts.Listener)
 	ts.Start()
 	t.Cleanup(ts.Close)
 	return ts
@@ -232,6 +269,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
+	asked  http.Header // of the request, where it is known
 }
 
 // ask gives one request to the handler, without a network.
@@ -250,7 +288,7 @@ func askCtx(ctx context.Context, s *Server, method, target, body string, header 
 	}
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
-	return answer{w.Code, w.Header(), w.Body.String()}
+	return answer{w.Code, w.Header(), w.Body.String(), r.Header}
 }
 
 // send gives one request to a server on the network.
@@ -278,7 +316,11 @@ func readAnswer(t *testing.T, response *http.Response) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(body)}
+	a := answer{status: response.StatusCode, header: response.Header, body: string(body)}
+	if response.Request != nil {
+		a.asked = response.Request.Header
+	}
+	return a
 }
 
 // wantProblem checks that an answer is a problem document with these
@@ -311,7 +353,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	if soon := status == 429 || status == 503; soon != (a.header.Get("Retry-After") != "") {
 		t.Errorf("status %d with Retry-After %q", status, a.header.Get("Retry-After"))
 	}
-	if p.Retryable && outcome == api.OutcomeUnknown {
+	if p.Retryable && outcome == api.OutcomeUnknown && a.asked.Get(api.HeaderIdempotencyKey) == "" {
 		t.Error("a write of unknown outcome is said to be safe to send again")
 	}
 	return p
@@ -338,6 +380,19 @@ func stateOf(s *Server) [32]byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.store.Hash()
+}
+
+// contentOf describes what a store holds, wherever in the log it stands.
+func contentOf(s *Server) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "revision %d", s.store.Revision())
+	s.store.Ascend("", "", func(key string, item kv.Item) bool {
+		fmt.Fprintf(&b, ", %q = %q (%d, %d)", key, item.Value, item.Revision, item.Version)
+		return true
+	})
+	return b.String()
 }
 
 // putCommand is a put that some other server proposed.

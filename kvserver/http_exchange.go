@@ -1,11 +1,13 @@
 package kvserver
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"raftkv/kvserver/api"
 )
@@ -16,10 +18,14 @@ type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	id     string
+	began  time.Time         // when its body began to be read
 	query  map[string]string // the parameters given, each of which the route takes
+	// repeatable is set when the log would know a second copy of the request.
+	repeatable bool
 	// answered is set once the answer's header is out; nothing can be said
 	// differently from then on.
 	answered bool
+	passage  *passage // nil: the request is not measured
 }
 
 // handle makes an http.HandlerFunc of a function that serves one request, or
@@ -27,7 +33,11 @@ type exchange struct {
 func (s *Server) handle(serve func(*exchange) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{server: s, w: w, r: r, id: s.requestID(r)}
+		defer s.config.Metrics.leave(x)
 		defer x.recoverPanic()
+		if r.ContentLength == 0 {
+			x.hasArrived()
+		}
 		if err := serve(x); err != nil {
 			x.answerError(err, nil)
 		}
@@ -74,24 +84,32 @@ func (x *exchange) recoverPanic() {
 
 // answer sends the header, which the caller has filled, and the body.
 func (x *exchange) answer(status int, body []byte) {
-	h := x.w.Header()
-	x.stampHeader(h)
-	if status != http.StatusNoContent {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+	if status != http.StatusNoContent && status != http.StatusNotModified {
+		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
-	x.answered = true
-	x.w.WriteHeader(status)
+	x.begin(status, len(body))
 	// An error here means that the client is gone, and there is nobody to tell.
 	_, _ = x.w.Write(body)
 }
 
+// begin sends the header of an answer whose body will have so many bytes, and
+// gives the client the time that it may take to read them.
+func (x *exchange) begin(status, length int) {
+	x.server.stampHeader(x.w.Header(), x.id)
+	connOf(x.r).serving()
+	x.allowWriting(length)
+	x.answered = true
+	x.answering(status, length)
+	x.w.WriteHeader(status)
+}
+
 // stampHeader sets what every answer says: who answers and what it knows.
-func (x *exchange) stampHeader(h http.Header) {
-	status := x.server.consensus.Status()
-	h.Set(api.HeaderNode, x.server.config.NodeID)
+func (s *Server) stampHeader(h http.Header, requestID string) {
+	status := s.consensus.Status()
+	h.Set(api.HeaderNode, s.config.NodeID)
 	h.Set(api.HeaderLeader, string(status.Leader))
 	h.Set(api.HeaderTerm, strconv.FormatUint(status.Term, 10))
-	h.Set(api.HeaderRequestID, x.id)
+	h.Set(api.HeaderRequestID, requestID)
 	// What was read a moment ago is not linearizable any more.
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -103,7 +121,7 @@ func (x *exchange) answerJSON(status int, body any) error {
 	if err != nil {
 		panic(fmt.Sprintf("kvserver: a %T cannot be written as JSON: %v", body, err))
 	}
-	x.w.Header().Set("Content-Type", "application/json")
+	x.w.Header().Set("Content-Type", api.MediaJSON)
 	x.answer(status, append(b, '\n'))
 	return nil
 }
@@ -111,8 +129,20 @@ func (x *exchange) answerJSON(status int, body any) error {
 // answerError sends err as a problem document. checks are the lines of a
 // readiness probe, if any.
 func (x *exchange) answerError(err error, checks []string) {
+	x.server.config.Metrics.refused(err)
+	k, problem := x.server.problem(err, x.id)
+	problem.Checks = checks
+	if x.repeatable && k.outcome == api.OutcomeUnknown {
+		problem.Retryable = true // the log knows the request again
+	}
+	stampError(x.w.Header(), k, err)
+	x.answer(k.status, encodeProblem(problem))
+}
+
+// problem describes an error.
+func (s *Server) problem(err error, requestID string) (kind, api.Problem) {
 	k := kindOf(err)
-	status := x.server.consensus.Status()
+	status := s.consensus.Status()
 	problem := api.Problem{
 		Type:      "about:blank",
 		Title:     k.title,
@@ -120,27 +150,54 @@ func (x *exchange) answerError(err error, checks []string) {
 		Code:      k.code,
 		Outcome:   k.outcome,
 		Retryable: k.retryable,
-		Node:      x.server.config.NodeID,
+		Node:      s.config.NodeID,
 		Leader:    string(status.Leader),
 		Term:      status.Term,
-		RequestID: x.id,
-		Checks:    checks,
+		RequestID: requestID,
 	}
 	if f, ok := err.(*failure); ok {
 		problem.Detail = f.detail
 	}
-	// The body is for people as well, who use curl.
-	body, err := json.MarshalIndent(problem, "", "  ")
+	return k, problem
+}
+
+// encodeProblem writes a problem for people as well, who use curl.
+func encodeProblem(p api.Problem) []byte {
+	body, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("kvserver: a problem cannot be written as JSON: %v", err))
 	}
-	h := x.w.Header()
+	return append(body, '\n')
+}
+
+// stampError sets the headers of an error.
+func stampError(h http.Header, k kind, err error) {
 	h.Set("Content-Type", api.MediaProblem)
 	h.Set(api.HeaderError, errorHeader(k))
-	if k.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(k.retryAfter.Seconds())))
+	after := k.retryAfter
+	if f, ok := err.(*failure); ok && f.retryAfter > 0 {
+		after = f.retryAfter
 	}
-	x.answer(k.status, append(body, '\n'))
+	if after > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(after.Seconds())))
+	}
+}
+
+// rawProblem is a whole answer for a connection whose request no handler has
+// seen. The connection ends with it.
+func (s *Server) rawProblem(err error) []byte {
+	id := s.nextRequestID()
+	k, problem := s.problem(err, id)
+	body := encodeProblem(problem)
+	h := http.Header{"Connection": {"close"}, "Content-Length": {strconv.Itoa(len(body))}}
+	s.stampHeader(h, id)
+	stampError(h, k, err)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", k.status, http.StatusText(k.status))
+	_ = h.Write(&b) // a buffer takes everything
+	b.WriteString("\r\n")
+	b.Write(body)
+	return b.Bytes()
 }
 
 // errorHeader is the value of api.HeaderError.

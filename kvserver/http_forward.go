@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/kv"
 )
 
 // forwarder carries writes to the leader's client port and brings its answers
@@ -64,13 +63,13 @@ type relayedAnswer struct {
 	body   []byte
 }
 
-// forward sends the request of x, whose command is c, to the leader. Its error
-// says whether the write may have left: errNoLeader, it has not; otherwise its
-// outcome is unknown.
+// forward sends the request of x, whose body has been read, to the leader. Its
+// error says whether the write may have left: errNoLeader, it has not; otherwise
+// its outcome is unknown.
 //
 // net/http sends a request again by itself only if nothing of it was written,
 // because it knows no way to get a second copy of the body.
-func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, c kv.Command) (*relayedAnswer, error) {
+func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, body []byte) (*relayedAnswer, error) {
 	address := f.config.ClientAddr(leader)
 	if address == "" {
 		return nil, fail(errNoLeader, nil, "the client address of the leader, %s, is not known", leader)
@@ -83,7 +82,7 @@ func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, c k
 			mark = conn.mark()
 		},
 	})
-	response, err := f.transport.RoundTrip(f.outgoing(ctx, address, x, c))
+	response, err := f.transport.RoundTrip(f.outgoing(ctx, address, x, body))
 	if err != nil {
 		if conn == nil || conn.seal(mark) {
 			return nil, f.notSent(ctx, leader, err)
@@ -91,45 +90,49 @@ func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, c k
 		return nil, f.lostSight(ctx, leader, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes+1))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes+1))
 	if err != nil {
 		return nil, f.lostSight(ctx, leader, err)
 	}
-	if len(body) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
+	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
 		return nil, f.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
-	for _, kind := range []error{errNoLeader, errStopping} {
+	for _, kind := range []error{errNoLeader, errStopping, errDiverged} {
 		if response.Header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {
 			return nil, fail(errNoLeader, nil, "node %s does not lead any more", leader)
 		}
 	}
-	return &relayedAnswer{status: response.StatusCode, header: response.Header, body: body}, nil
+	return &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}, nil
 }
 
-// outgoing makes the request for the leader: the client's, with the value read
+// firstHopHeaders say something to the first node that a request comes to, and
+// were judged there.
+var firstHopHeaders = []string{
+	"Expect", // the body was read, so there is nothing to wait for
+	"Origin", "Referer", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User",
+}
+
+// outgoing makes the request for the leader: the client's, with the body read
 // whole, and marked so that it travels no further.
-func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, c kv.Command) *http.Request {
+func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, body []byte) *http.Request {
 	header := make(http.Header, len(x.r.Header)+3)
 	copyEndToEnd(header, x.r.Header)
-	header.Del("Expect") // the body was read, so there is nothing to wait for
+	for _, name := range firstHopHeaders {
+		header.Del(name)
+	}
 	header.Set(api.HeaderForwarded, f.config.NodeID)
 	header.Set(api.HeaderCluster, f.config.ClusterID)
 	header.Set(api.HeaderRequestID, x.id)
 	request := &http.Request{
 		Method: x.r.Method,
-		URL: &url.URL{
-			Scheme:   "http",
-			Host:     address,
-			Path:     "/v1/kv/" + string(c.Key),
-			RawPath:  "/v1/kv/" + url.PathEscape(string(c.Key)),
-			RawQuery: x.r.URL.RawQuery,
-		},
+		// The path as it came: in a key every byte counts.
+		URL:    &url.URL{Scheme: "http", Host: address, Path: x.r.URL.Path, RawPath: x.r.URL.RawPath, RawQuery: x.r.URL.RawQuery},
 		Header: header,
 		Body:   http.NoBody,
 	}
-	if len(c.Value) > 0 {
-		request.Body = io.NopCloser(bytes.NewReader(c.Value))
-		request.ContentLength = int64(len(c.Value))
+	if len(body) > 0 {
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		request.ContentLength = int64(len(body))
 	}
 	return request.WithContext(ctx)
 }
@@ -158,7 +161,10 @@ func (f *forwarder) lostSight(ctx context.Context, leader string, err error) err
 // relay passes the leader's answer on as it is.
 func (x *exchange) relay(a *relayedAnswer) {
 	copyEndToEnd(x.w.Header(), a.header)
+	connOf(x.r).serving()
+	x.allowWriting(len(a.body))
 	x.answered = true
+	x.answering(a.status, len(a.body))
 	x.w.WriteHeader(a.status)
 	_, _ = x.w.Write(a.body) // an error means that the client is gone
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -21,8 +20,10 @@ import (
 // is a problem document and leaves the store as it was, and only a success may
 // change it. Nothing panics.
 func FuzzRequest(f *testing.F) {
-	for _, c := range badRequests {
-		f.Add(fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", c.method, c.target, len(c.body), c.body))
+	for _, r := range Routes() {
+		for _, bad := range badRequests(f, r) {
+			f.Add([]byte(bad.raw))
+		}
 	}
 	f.Add([]byte("PUT /v1/kv/a%2F%00 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"))
 	f.Add([]byte("GET /v1/kv/a?consistency=stale HTTP/1.0\r\nAccept: application/json;q=0.5, */*\r\n\r\n"))
@@ -33,13 +34,13 @@ func FuzzRequest(f *testing.F) {
 		}
 		s := fuzzServer(t)
 		defer s.Close()
-		before := stateOf(s)
+		before := contentOf(s)
 		w := httptest.NewRecorder()
 		s.Handler().ServeHTTP(w, r)
-		a := answer{w.Code, w.Header(), w.Body.String()}
+		a := answer{w.Code, w.Header(), w.Body.String(), nil}
 		if a.status >= 400 {
 			wantProblem(t, a, a.status, api.Code(strings.Split(a.header.Get(api.HeaderError), ";")[0]), outcomeOf(a))
-			if stateOf(s) != before {
+			if contentOf(s) != before {
 				t.Fatalf("answered %d, but the store changed", a.status)
 			}
 		}
@@ -57,10 +58,14 @@ func outcomeOf(a answer) api.Outcome {
 func fuzzServer(t *testing.T) *Server {
 	log := newFakeLog("n1")
 	s, err := New(Config{
-		NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
-		MaxValueBytes: 1000, Logger: slog.New(slog.DiscardHandler),
+		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
+		AllowedHosts: []string{"h", "kv"}, MaxValueBytes: 1000, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	log.deliver(nil)
+	if err := s.awaitApplied(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -93,6 +98,7 @@ func FuzzKeyInPath(f *testing.F) {
 
 // instantLog chooses every proposal and keeps nothing, for benchmarks.
 type instantLog struct {
+	fakeSnapshots
 	applyCh chan raft.ApplyMsg
 	queue   chan *raft.Proposal
 	status  raft.Status
@@ -115,9 +121,11 @@ func newInstantLog() *instantLog {
 	return l
 }
 
-func (l *instantLog) Propose(p *raft.Proposal)                  { l.queue <- p }
-func (l *instantLog) ReadIndex(context.Context) (uint64, error) { return 0, nil }
-func (l *instantLog) Status() *raft.Status                      { return &l.status }
+func (l *instantLog) Propose(p *raft.Proposal)                       { l.queue <- p }
+func (l *instantLog) ReadIndex(context.Context) (uint64, error)      { return 0, nil }
+func (l *instantLog) Transfer(context.Context, raft.ID) error        { return nil }
+func (l *instantLog) TermAt(context.Context, uint64) (uint64, error) { return 1, nil }
+func (l *instantLog) Status() *raft.Status                           { return &l.status }
 
 // nowhere is a ResponseWriter that keeps nothing.
 type nowhere struct{ header http.Header }
@@ -128,7 +136,7 @@ func (nowhere) WriteHeader(int)             {}
 
 func benchmarkHandler(b *testing.B, method, target, body string) {
 	log := newInstantLog()
-	s, err := New(Config{NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" }})
+	s, err := New(Config{NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" }, AllowedHosts: []string{"*"}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
-
-	"raftkv/kvserver/api"
 )
 
 // readyTimeout bounds a readiness probe; who asks is mostly a load balancer,
@@ -60,6 +57,7 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 			}
 			return nil
 		}},
+		{"integrity", s.sound},
 		{"leader", func() error {
 			if s.consensus.Status().Leader == "" {
 				return fail(errNoLeader, nil, "no leader is known")
@@ -84,56 +82,8 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 	return lines, nil
 }
 
-// flag reads a parameter that is there or not.
-func (x *exchange) flag(name string) (bool, error) {
-	value, given := x.query[name]
-	if given && !slices.Contains([]string{"", "1", "true"}, value) {
-		return false, fail(errBadRequest, nil, "the parameter %q takes no value", name)
-	}
-	return given, nil
-}
-
 func (x *exchange) answerText(text string) error {
 	x.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	x.answer(http.StatusOK, []byte(text))
 	return nil
-}
-
-// serveStatus tells what this node knows, without asking anybody.
-func (s *Server) serveStatus(x *exchange) error {
-	c := s.consensus.Status()
-	status := api.Status{
-		Node:    s.config.NodeID,
-		Cluster: s.config.ClusterID,
-		Role:    c.Role.String(),
-		Term:    c.Term,
-		Leader:  string(c.Leader),
-		Commit:  c.CommitIndex,
-		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex},
-		Build:   s.config.Build,
-	}
-	now := time.Now()
-	for _, p := range c.Peers {
-		peer := api.Peer{
-			Node: string(p.ID), Match: p.MatchIndex, Next: p.NextIndex,
-			Lag: c.LastIndex - min(p.MatchIndex, c.LastIndex), LastContactMs: -1,
-		}
-		if at, heard := c.Contacts[p.ID]; heard {
-			peer.LastContactMs = max(now.Sub(at), 0).Milliseconds()
-		}
-		status.Peers = append(status.Peers, peer)
-	}
-	status.Applied, status.Store = s.describeStore()
-	return x.answerJSON(http.StatusOK, status)
-}
-
-func (s *Server) describeStore() (applied uint64, store api.Store) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.store.AppliedIndex(), api.Store{
-		Keys:     s.store.Len(),
-		Bytes:    s.store.Bytes(),
-		Revision: s.store.Revision(),
-		Sessions: s.store.Sessions(),
-	}
 }

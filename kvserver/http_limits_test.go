@@ -5,20 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
 
-// Goal: more writes or reads than allowed are refused at the door with 429,
-// nothing happens, and there is room again afterwards. Reads and writes do not
-// take each other's room.
+// Goal: more writes or reads than allowed are refused with 429 after a short
+// wait, nothing happens, and there is room again afterwards. Writes, deletes and
+// reads do not take each other's room, and the probes need none.
 // Method: hold as many as fit, one more of each, release.
-func TestRequestsOverTheLimitAreRefusedAtTheDoor(t *testing.T) {
+func TestRequestsOverTheLimitAreRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *Config) { c.MaxInFlight = 2 })
 		held := log.held()
@@ -27,36 +29,195 @@ func TestRequestsOverTheLimitAreRefusedAtTheDoor(t *testing.T) {
 			answered = append(answered, later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") }))
 		}
 		synctest.Wait()
-		for _, method := range []string{"PUT", "DELETE"} {
-			body := map[string]string{"PUT": "v"}[method]
-			if p := wantProblem(t, ask(s, method, "/v1/kv/k", body), 429, api.CodeOverloaded, api.OutcomeNotApplied); !p.Retryable {
-				t.Error("overload is said not to be worth another try")
-			}
+		began := time.Now()
+		if p := wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied); !p.Retryable {
+			t.Error("overload is said not to be worth another try")
 		}
+		if took := time.Since(began); took != admissionPatience {
+			t.Errorf("refused after %v", took)
+		}
+		deleted := later(func() answer { return ask(s, "DELETE", "/v1/kv/k", "") })
+		synctest.Wait()
+		wantProblem(t, ask(s, "DELETE", "/v1/kv/k", ""), 429, api.CodeOverloaded, api.OutcomeNotApplied)
 		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 404)
-		wantStatus(t, ask(s, "GET", "/readyz", ""), 200)
-		if log.attempts() != 2 {
-			t.Errorf("%d commands were proposed, want 2", log.attempts())
+		for _, probe := range []string{"/readyz", "/livez", "/v1/status"} {
+			wantStatus(t, ask(s, "GET", probe, ""), 200)
 		}
-		for range 2 {
+		if log.attempts() != 3 {
+			t.Errorf("%d commands were proposed, want 3", log.attempts())
+		}
+		for range 3 {
 			log.deliver((<-held).Command)
 		}
-		for _, a := range answered {
+		for _, a := range append(answered, deleted) {
 			wantStatus(t, answer{status: (<-a).status / 100}, 2)
 		}
 		log.onPropose = nil
-		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 200)
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 
 		log.onRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
+		answered = nil
 		for range 2 {
 			answered = append(answered, later(func() answer { return ask(s, "GET", "/v1/kv/k", "") }))
 		}
 		synctest.Wait()
 		wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 429, api.CodeOverloaded, api.OutcomeNotApplied)
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 200)
-		for _, a := range answered[2:] {
+		for _, a := range answered {
 			wantStatus(t, <-a, 504)
 		}
+	})
+}
+
+// Goal: who waits for room gets it when somebody leaves, the youngest first; who
+// comes when as many wait as may is refused at once, before the body is read.
+// Method: one place, three who wait where two may.
+func TestWaitingForRoomIsBoundedAndYoungestFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.MaxInFlight = 1 })
+		s.writes.maxWaiting = 2
+		held := log.held()
+		first := later(func() answer { return ask(s, "PUT", "/v1/kv/first", "v") })
+		p := <-held
+		elder := later(func() answer { return ask(s, "PUT", "/v1/kv/elder", "v") })
+		time.Sleep(time.Millisecond)
+		younger := later(func() answer { return ask(s, "PUT", "/v1/kv/younger", "v") })
+		time.Sleep(time.Millisecond)
+		began := time.Now()
+		wantProblem(t, ask(s, "PUT", "/v1/kv/none", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("refused after %v though nobody else may wait", took)
+		}
+		log.deliver(p.Command)
+		wantStatus(t, <-first, 201)
+		p = <-held
+		if c, _ := kv.DecodeCommand(p.Command); string(c.Key) != "younger" {
+			t.Errorf("served %q next", c.Key)
+		}
+		wantProblem(t, <-elder, 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		log.deliver(p.Command)
+		wantStatus(t, <-younger, 201)
+	})
+}
+
+// Goal: Retry-After is measured: it says when those that are here will have been
+// served at the present pace.
+// Method: ten writes a second for some seconds, then a stop with 25 in flight.
+func TestRetryAfterIsMeasured(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.MaxInFlight = 25 })
+		for range 30 {
+			time.Sleep(100 * time.Millisecond)
+			wantStatus(t, answer{status: ask(s, "PUT", "/v1/kv/k", "v").status / 100}, 2)
+		}
+		held := log.held()
+		var answered []<-chan answer
+		for range 25 {
+			answered = append(answered, later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") }))
+		}
+		synctest.Wait()
+		a := ask(s, "PUT", "/v1/kv/k", "v")
+		wantProblem(t, a, 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		if after := a.header.Get("Retry-After"); after < "3" || after > "6" { // 25 at 10 a second, and the pace is falling
+			t.Errorf("Retry-After is %s", after)
+		}
+		for range 25 {
+			log.deliver((<-held).Command)
+		}
+		for _, a := range answered {
+			wantStatus(t, <-a, 200)
+		}
+	})
+}
+
+// Goal: a slow log gets a short queue: no more is let in than it served of late
+// within admissionDelay, down to a floor.
+// Method: twenty thousand requests a second end; then the limit must be what
+// admissionDelay holds of them; then ten a second.
+func TestTheRoomFollowsThePace(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a := admission{maxCount: 4096}
+		if got := a.crowd().limit; got != 4096 {
+			t.Errorf("before anything is known the limit is %d", got)
+		}
+		serve := func(n, each int, every time.Duration) {
+			for range n {
+				for range each {
+					a.enter(0)
+				}
+				time.Sleep(every)
+				for range each {
+					a.leave(0)
+				}
+			}
+		}
+		serve(1000, 20, time.Millisecond)
+		if got, want := a.crowd().limit, int64(20_000*admissionDelay.Seconds()); got < want*98/100 || got > want*102/100 {
+			t.Errorf("at 20,000 a second the limit is %d, want %d", got, want)
+		}
+		serve(200, 1, 100*time.Millisecond) // for so long that the better times are forgotten
+		if got := a.crowd().limit; got != admissionFloor {
+			t.Errorf("at 10 a second the limit is %d", got)
+		}
+	})
+}
+
+// Goal: refusals stay few beside what is served, however many clients ask again
+// at once: the more wait, the longer they do.
+// Method: a log of a thousand writes a second, and fifteen hundred clients who
+// never wait by themselves, for ten seconds of virtual time.
+func TestRefusalsStayFewBesideWhatIsServed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a := admission{maxCount: 100, maxWaiting: 8192}
+		var served, refused int
+		var mu sync.Mutex
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		var all sync.WaitGroup
+		for range 1500 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					admitted := a.wait(ctx, 0)
+					if admitted {
+						time.Sleep(100 * time.Millisecond)
+						a.leave(0)
+					}
+					mu.Lock()
+					switch {
+					case admitted:
+						served++
+					case ctx.Err() == nil:
+						refused++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%d served, %d refused", served, refused)
+		if served < 9_500 || refused > served*6/10 || refused == 0 {
+			t.Errorf("%d served, %d refused", served, refused)
+		}
+		if c := a.crowd(); c.count != 0 || c.waiting != 0 {
+			t.Errorf("left behind: %+v", c)
+		}
+	})
+}
+
+// Goal: writes are refused while the store is far behind the log, because they
+// would only wait; deletes, reads and probes are not.
+// Method: a commit index far ahead of what is applied.
+func TestWritesAreRefusedWhileTheStoreIsFarBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		log.set(func(st *raft.Status) { st.CommitIndex = mostApplyLag + 1 })
+		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		wantProblem(t, ask(s, "POST", "/v1/kv/k?op=append", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+		wantStatus(t, ask(s, "DELETE", "/v1/kv/k", ""), 204)
+		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 404)
+		wantStatus(t, ask(s, "GET", "/v1/status", ""), 200)
+		log.set(func(st *raft.Status) { st.CommitIndex = st.LastIndex })
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 	})
 }
 
@@ -91,7 +252,7 @@ func TestHealthTellsTheTruth(t *testing.T) {
 		if a := ask(s, "GET", "/readyz", ""); a.status != 200 || a.body != "ok\n" {
 			t.Errorf("/readyz: %d %q", a.status, a.body)
 		}
-		all := "[+]serving ok\n[+]leader ok\n[+]read_index ok\n[+]applied ok\nok\n"
+		all := "[+]serving ok\n[+]integrity ok\n[+]leader ok\n[+]read_index ok\n[+]applied ok\nok\n"
 		if a := ask(s, "GET", "/readyz?verbose", ""); a.status != 200 || a.body != all || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 			t.Errorf("/readyz?verbose: %d %q", a.status, a.body)
 		}
@@ -99,7 +260,7 @@ func TestHealthTellsTheTruth(t *testing.T) {
 		began := time.Now()
 		log.onRead = func(context.Context) (uint64, error) { return 100, nil }
 		p := wantProblem(t, ask(s, "GET", "/readyz?verbose", ""), 503, api.CodeBehind, api.OutcomeNotApplied)
-		if len(p.Checks) != 4 || !strings.HasPrefix(p.Checks[3], "[-]applied failed: ") {
+		if len(p.Checks) != 5 || !strings.HasPrefix(p.Checks[4], "[-]applied failed: ") {
 			t.Errorf("checks %q", p.Checks)
 		}
 		log.onRead = func(context.Context) (uint64, error) { return 0, errors.New("no majority") }
@@ -145,7 +306,10 @@ func TestStatusDescribesTheNode(t *testing.T) {
 		if len(got.Peers) != 2 || got.Peers[0] != (api.Peer{Node: "n2", Match: 4, Next: 6, Lag: 1, LastContactMs: 20}) || got.Peers[1].LastContactMs != -1 {
 			t.Errorf("peers %+v", got.Peers)
 		}
-		got.Peers = nil
+		if got.Load.ApplyLag != 3 || got.Load.Writes.Limit != 4096 || got.Limits.IdempotencySeconds != 3600 || got.Limits.ValueBytes != api.DefaultMaxValueBytes {
+			t.Errorf("load %+v, limits %+v", got.Load, got.Limits)
+		}
+		got.Peers, got.Load, got.Limits = nil, api.Load{}, api.Limits{}
 		gotText, _ := json.Marshal(got)
 		wantText, _ := json.Marshal(want)
 		if string(gotText) != string(wantText) {

@@ -1,66 +1,126 @@
 package kvserver
 
 import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
 )
 
 // serveGet serves GET and HEAD; net/http leaves out the body of the latter.
 func (s *Server) serveGet(x *exchange) error {
 	key, err := x.key()
-	if err == nil {
-		err = x.checkHeader()
-	}
-	if err == nil {
-		err = x.refuseBody()
-	}
 	if err != nil {
 		return err
 	}
-	consistency, err := x.consistency()
+	known, any, err := x.known()
 	if err != nil {
 		return err
 	}
-	if !s.reads.enter(0) {
-		return fail(errOverloaded, nil, "this node is serving as many reads as it may")
-	}
-	defer s.reads.leave(0)
-	read, err := s.read(x, key, consistency)
-	if err != nil {
+	var read reading
+	if sent, err := s.readFor(x, func() { read = s.readLocal(key) }); sent || err != nil {
 		return err
 	}
 	h := x.w.Header()
-	h.Set(api.HeaderConsistency, consistency)
 	h.Set(api.HeaderRevision, strconv.FormatUint(read.revision, 10))
 	h.Set("Vary", "Accept")
 	if !read.found {
 		return fail(errKeyNotFound, nil, "there is no such key in revision %d", read.revision)
 	}
-	h.Set("ETag", `"`+strconv.FormatUint(read.item.Revision, 10)+`"`)
-	h.Set(api.HeaderVersion, strconv.FormatUint(read.item.Version, 10))
-	if acceptsJSON(x.r.Header) {
-		return x.answerJSON(http.StatusOK, api.Value{
-			KeyName: api.NameKey(key), Value: read.item.Value, Revision: read.item.Revision, Version: read.item.Version,
-		})
+	x.stampItem(read.item.Revision, read.item.Version)
+	if any || known == read.item.Revision {
+		x.answer(http.StatusNotModified, nil)
+		return nil
+	}
+	if accepts(x.r.Header, api.MediaJSON) {
+		x.answerValue(key, read.item)
+		return nil
 	}
 	h.Set("Content-Type", "application/octet-stream")
 	x.answer(http.StatusOK, read.item.Value)
 	return nil
 }
 
-func (s *Server) read(x *exchange, key, consistency string) (reading, error) {
-	if s.stopping() {
-		return reading{}, fail(errStopping, nil, "this node is stopping")
+// answerValue sends one item as JSON.
+func (x *exchange) answerValue(key string, item kv.Item) {
+	j := newItemJSON(key, item, false)
+	h := x.w.Header()
+	h.Set("Content-Type", api.MediaJSON)
+	h.Set("Content-Length", strconv.Itoa(j.length()+1))
+	x.begin(http.StatusOK, j.length())
+	j.writeTo(x.w)
+	_, _ = io.WriteString(x.w, "\n")
+}
+
+// readFor lets a read in, waits until the store shows what it must see, and
+// calls read. What it must see is the client's choice, and is put into the
+// answer's header. sent says that the client was sent elsewhere instead.
+func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
+	consistency, err := x.consistency()
+	if err != nil {
+		return false, err
 	}
-	if consistency == api.ConsistencyStale {
-		return s.readLocal(key), nil
+	minRevision, err := x.number("min_revision", 0, 1<<64-1, 0)
+	if err != nil {
+		return false, err
+	}
+	if sent, err := s.redirect(x); sent || err != nil {
+		return sent, err
 	}
 	ctx, cancel := s.requestContext(x.r.Context())
 	defer cancel()
-	return s.readLinearizable(ctx, key)
+	if err := s.awaitRevision(ctx, minRevision); err != nil {
+		return false, err
+	}
+	if !s.reads.wait(ctx, 0) {
+		return false, s.refusedEntry(ctx, &s.reads, "reads")
+	}
+	// It leaves before the answer is sent: how long a client takes to read is
+	// no load.
+	defer s.reads.leave(0)
+	if err := s.sound(); err != nil {
+		return false, err
+	}
+	switch {
+	case s.stopping():
+		return false, fail(errStopping, nil, "this node is stopping")
+	case consistency == api.ConsistencyLinearizable:
+		if err := s.awaitLinearizable(ctx); err != nil {
+			return false, err
+		}
+	}
+	read()
+	s.metrics.read(consistency)
+	x.w.Header().Set(api.HeaderConsistency, consistency)
+	return false, nil
+}
+
+// awaitRevision waits until the store of this node has come to a revision. Such
+// reads wait outside, where they take no room from others.
+func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
+	if s.revision.reached(revision) == nil {
+		return nil
+	}
+	if !s.patient.enter(0) {
+		return s.overloadedAs(leastRetryAfter, "as many reads wait for a revision on this node as may")
+	}
+	defer s.patient.leave(0)
+	err := s.revision.wait(ctx, revision)
+	switch {
+	case err == nil:
+		return nil
+	case s.stopping():
+		return fail(errStopping, err, "this node is stopping")
+	}
+	return fail(errBehind, err, "this node has come to revision %d and not to %d", s.revision.at(), revision)
 }
 
 // consistency returns the consistency that a read asks for.
@@ -72,18 +132,18 @@ func (x *exchange) consistency() (string, error) {
 	case asked == api.ConsistencyStale:
 		return asked, nil
 	case asked == api.ConsistencyLease:
-		return "", fail(errBadRequest, nil, "lease reads are not offered by this version; choose linearizable or stale")
+		return "", fail(errBadRequest, nil, "lease reads are not enabled on this node; choose linearizable or stale")
 	}
 	return "", fail(errBadRequest, nil, "the consistency %.40q is unknown; choose linearizable or stale", asked)
 }
 
-// acceptsJSON reports whether the client names JSON among what it accepts. Who
-// takes anything gets the raw bytes.
-func acceptsJSON(h http.Header) bool {
+// accepts reports whether the client names a media type among what it accepts.
+// Who takes anything gets what is the rule.
+func accepts(h http.Header, media string) bool {
 	for _, line := range h.Values("Accept") {
 		for part := range strings.SplitSeq(line, ",") {
-			media, params, _ := strings.Cut(part, ";")
-			if !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+			name, params, _ := strings.Cut(part, ";")
+			if !strings.EqualFold(strings.TrimSpace(name), media) {
 				continue
 			}
 			q, weighted := strings.CutPrefix(strings.ReplaceAll(strings.ToLower(params), " ", ""), "q=")
@@ -92,4 +152,47 @@ func acceptsJSON(h http.Header) bool {
 		}
 	}
 	return false
+}
+
+// itemJSON is an item as JSON, an api.Value, in pieces: the value is not copied
+// but encoded on its way out, so that large ones cost no memory however slowly
+// clients read.
+type itemJSON struct {
+	before, after []byte
+	value         []byte // nil: only the key was asked for
+}
+
+func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
+	name, err := json.Marshal(api.NameKey(key))
+	if err != nil {
+		panic("kvserver: a key cannot be written as JSON: " + err.Error())
+	}
+	j := itemJSON{before: bytes.TrimSuffix(name, []byte("}"))}
+	if !keysOnly {
+		j.before = append(j.before, `,"value":"`...)
+		j.value = slices.Clip(item.Value)
+		j.after = append(j.after, '"')
+	}
+	j.after = append(j.after, `,"revision":`...)
+	j.after = strconv.AppendUint(j.after, item.Revision, 10)
+	j.after = append(j.after, `,"version":`...)
+	j.after = strconv.AppendUint(j.after, item.Version, 10)
+	j.after = append(j.after, '}')
+	return j
+}
+
+// length is the number of bytes that writeTo writes.
+func (j itemJSON) length() int {
+	return len(j.before) + base64.StdEncoding.EncodedLen(len(j.value)) + len(j.after)
+}
+
+// writeTo writes the item. Errors of w are for its user to notice.
+func (j itemJSON) writeTo(w io.Writer) {
+	_, _ = w.Write(j.before)
+	if len(j.value) > 0 {
+		e := base64.NewEncoder(base64.StdEncoding, w)
+		_, _ = e.Write(j.value)
+		_ = e.Close()
+	}
+	_, _ = w.Write(j.after)
 }

@@ -6,54 +6,59 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 
 	"github.com/gorilla/mux"
 
 	"raftkv/kvserver/api"
 )
 
-// notOffered are the parameters of the API that this version does not have. To
-// ignore one would be to break a promise: who sends a condition counts on it.
-var notOffered = []string{"cas", "min_revision", "redirect", "prefix", "limit", "after", "keys_only"}
+// conditional are the headers of RFC 9110 that make a request conditional.
+var conditional = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
+
+// keepTo refuses what would have to be ignored, because the route gives it no
+// meaning: who sends a condition, a parameter or a body counts on it.
+func (x *exchange) keepTo(r Route) error {
+	if err := x.parseQuery(r.Query); err != nil {
+		return err
+	}
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	for _, name := range conditional {
+		// The dates of values are not known, so that they may all have been
+		// modified since any other: RFC 9110, 13.1.3.
+		known := slices.Contains(r.Headers, name) || reads && name == "If-Modified-Since"
+		if !known && x.r.Header.Values(name) != nil {
+			return fail(errBadRequest, nil, "the header %s has no meaning for this request", name)
+		}
+	}
+	switch {
+	case x.r.Header.Values("Content-Range") != nil:
+		return fail(errBadRequest, nil, "a value is written whole or appended to; Content-Range is not taken")
+	case x.r.ContentLength != 0 && (reads || r.Method == http.MethodDelete):
+		return fail(errBadRequest, nil, "%s takes no body", r.Method)
+	}
+	return nil
+}
 
 // parseQuery reads the query. Each parameter must be one of params and stand
 // there once.
-func parseQuery(raw string, params []string) (map[string]string, error) {
-	if raw == "" {
-		return nil, nil
+func (x *exchange) parseQuery(params []string) error {
+	if x.r.URL.RawQuery == "" {
+		return nil
 	}
-	values, err := url.ParseQuery(raw)
+	values, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
-		return nil, fail(errBadRequest, err, "the query cannot be read; separate parameters by & and percent-encode the rest")
+		return fail(errBadRequest, err, "the query cannot be read; separate parameters by & and percent-encode the rest")
 	}
-	query := make(map[string]string, len(values))
+	x.query = make(map[string]string, len(values))
 	for name, given := range values {
 		switch {
-		case slices.Contains(params, name) && len(given) == 1:
-			query[name] = given[0]
-		case slices.Contains(params, name):
-			return query, fail(errBadRequest, nil, "the parameter %q is given %d times", name, len(given))
-		case slices.Contains(notOffered, name):
-			return query, fail(errBadRequest, nil, "the parameter %q is not offered by this version", name)
-		default:
-			return query, fail(errBadRequest, nil, "the parameter %.40q is unknown here", name)
+		case !slices.Contains(params, name):
+			return fail(errBadRequest, nil, "the parameter %.40q is unknown here", name)
+		case len(given) > 1:
+			return fail(errBadRequest, nil, "the parameter %q is given %d times", name, len(given))
 		}
-	}
-	return query, nil
-}
-
-// refusedHeaders are headers that change what a request means, in ways that
-// this version does not offer.
-var refusedHeaders = []string{
-	"If-Match", "If-None-Match", "If-Unmodified-Since", "Idempotency-Key", "Content-Range", "Content-Encoding",
-}
-
-// checkHeader refuses what this version would have to ignore.
-func (x *exchange) checkHeader() error {
-	for _, name := range refusedHeaders {
-		if x.r.Header.Values(name) != nil {
-			return fail(errBadRequest, nil, "the header %s is not offered by this version", name)
-		}
+		x.query[name] = given[0]
 	}
 	return nil
 }
@@ -67,18 +72,45 @@ func (x *exchange) key() (string, error) {
 		return "", fail(errBadRequest, err, "the key is not percent-encoded properly")
 	case key == "":
 		return "", fail(errBadRequest, nil, "the key is empty; it stands after /v1/kv/ and has 1 to %d bytes", api.MaxKeyBytes)
-	case len(key) > api.MaxKeyBytes:
-		return "", fail(errKeyTooLong, nil, "the key has %d bytes; the longest may have %d", len(key), api.MaxKeyBytes)
 	}
-	return key, nil
+	return key, checkKeyLength("key", key)
 }
 
-// refuseBody refuses a body where none is taken.
-func (x *exchange) refuseBody() error {
-	if x.r.ContentLength != 0 {
-		return fail(errBadRequest, nil, "%s takes no body", x.r.Method)
+// checkKeyLength refuses what is longer than any key.
+func checkKeyLength(what, key string) error {
+	if len(key) > api.MaxKeyBytes {
+		return fail(errKeyTooLong, nil, "the %s has %d bytes; the longest key may have %d", what, len(key), api.MaxKeyBytes)
 	}
 	return nil
+}
+
+// number reads a parameter that is a whole number from least to most, and
+// returns absent if it is not given.
+func (x *exchange) number(name string, least, most, absent uint64) (uint64, error) {
+	text, given := x.query[name]
+	if !given {
+		return absent, nil
+	}
+	n, ok := parseNumber(text)
+	if !ok || n < least || n > most {
+		return 0, fail(errBadRequest, nil, "the parameter %q is %.40q; it must be a whole number from %d to %d", name, text, least, most)
+	}
+	return n, nil
+}
+
+// parseNumber reads a number as it is written most shortly: digits only.
+func parseNumber(text string) (uint64, bool) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n, err == nil && strconv.FormatUint(n, 10) == text
+}
+
+// flag reads a parameter that is there or not.
+func (x *exchange) flag(name string) (bool, error) {
+	value, given := x.query[name]
+	if given && !slices.Contains([]string{"", "1", "true"}, value) {
+		return false, fail(errBadRequest, nil, "the parameter %q takes no value", name)
+	}
+	return given, nil
 }
 
 // checkLength decides by the header alone whether the body may be read, and
@@ -111,28 +143,73 @@ func (x *exchange) tooLarge() error {
 	return fail(errValueTooLarge, nil, "a value may have %d bytes at most", x.server.config.MaxValueBytes)
 }
 
-// firstBodyBytes bounds what is set aside for a body before its bytes come.
-const firstBodyBytes = 16 << 10
+const (
+	// firstBodyBytes bounds what is set aside for a body before its bytes come.
+	firstBodyBytes = 4 << 10
+	// smallBodyBytes is up to where a body may use the memory that large ones
+	// must leave: a quarter of it.
+	smallBodyBytes = 64 << 10
+)
 
-// readBody reads the body, which the header says has length bytes at most.
-func (x *exchange) readBody(length int64) ([]byte, error) {
+// body is a request's body, read whole. The memory it takes is accounted for
+// until it is released.
+type body struct {
+	bytes    []byte
+	budget   *budget
+	reserved int64
+}
+
+// release gives the memory back. It may be called again.
+func (b *body) release() {
+	b.budget.give(b.reserved)
+	b.reserved = 0
+}
+
+// grow makes room for more bytes, or reports that the server has none.
+func (b *body) grow(length int64) bool {
+	more := max(int64(cap(b.bytes)), min(length, firstBodyBytes)+1)
+	if left := length + 1 - int64(len(b.bytes)); left > 0 {
+		more = min(more, left)
+	}
+	reserve := int64(0)
+	if int64(cap(b.bytes))+more > smallBodyBytes {
+		reserve = b.budget.most / 4
+	}
+	if !b.budget.take(more, reserve) {
+		return false
+	}
+	b.reserved += more
+	grown := make([]byte, len(b.bytes), int64(cap(b.bytes))+more)
+	copy(grown, b.bytes)
+	b.bytes = grown
+	return true
+}
+
+// readBody reads the body, which the header says has length bytes at most. The
+// client must keep up a pace; see allowReading. The body must be released, also
+// after an error.
+func (x *exchange) readBody(length int64) (*body, error) {
+	b := &body{budget: &x.server.bodies}
 	from := http.MaxBytesReader(x.w, x.r.Body, x.server.config.MaxValueBytes)
-	body := make([]byte, 0, min(length, firstBodyBytes)+1)
 	for {
-		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
+		if len(b.bytes) == cap(b.bytes) {
+			if !b.grow(length) {
+				return b, x.server.overloaded("this node holds as many bodies as it has memory for")
+			}
+			x.allowReading(len(b.bytes))
 		}
-		n, err := from.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
+		n, err := from.Read(b.bytes[len(b.bytes):cap(b.bytes)])
+		b.bytes = b.bytes[:len(b.bytes)+n]
 		var tooLarge *http.MaxBytesError
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			return body, nil
+			x.hasArrived()
+			return b, nil
 		case errors.As(err, &tooLarge):
-			return nil, x.tooLarge()
+			return b, x.tooLarge()
 		default:
-			return nil, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
+			return b, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"raftkv/kvserver/api"
 )
 
 // Route is one thing that can be asked over HTTP.
@@ -14,6 +16,12 @@ type Route struct {
 	Path string
 	// Query lists the parameters that may be given; any other is refused.
 	Query []string
+	// Headers lists the headers of a request that have a meaning of their own
+	// for it; those of every request (see docs/http.md) are left out.
+	Headers []string
+	// Statuses lists what it may be answered with, beside the refusals that meet
+	// any request.
+	Statuses []int
 }
 
 // Routes lists everything that Server.Handler answers, for documents and tests
@@ -34,67 +42,81 @@ type route struct {
 
 // routeTable is the one list of routes.
 func routeTable() []route {
+	reads := []string{"consistency", "min_revision", "redirect"}
+	lists := append([]string{"prefix", "after", "limit", "keys_only"}, reads...)
+	writes := []string{"cas", "redirect"}
+	onReads := []string{"Accept", "If-None-Match"}
+	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey}
+	afterRead := []int{200, 304, 307, 400, 404, 414, 429, 500, 503, 504}
+	afterList := []int{200, 307, 400, 414, 429, 500, 503, 504}
+	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
+	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
+	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
 	return []route{
-		{Route{"GET", "/v1/kv/{key}", []string{"consistency"}}, (*Server).serveGet},
-		{Route{"HEAD", "/v1/kv/{key}", []string{"consistency"}}, (*Server).serveGet},
-		{Route{"PUT", "/v1/kv/{key}", nil}, (*Server).servePut},
-		{Route{"POST", "/v1/kv/{key}", []string{"op"}}, (*Server).servePost},
-		{Route{"DELETE", "/v1/kv/{key}", nil}, (*Server).serveDelete},
-		{Route{"GET", "/v1/status", nil}, (*Server).serveStatus},
-		{Route{"GET", "/livez", nil}, (*Server).serveLive},
-		{Route{"GET", "/readyz", []string{"verbose"}}, (*Server).serveReady},
+		{Route{"GET", "/v1/kv/{key}", reads, onReads, afterRead}, (*Server).serveGet},
+		{Route{"HEAD", "/v1/kv/{key}", reads, onReads, afterRead}, (*Server).serveGet},
+		{Route{"PUT", "/v1/kv/{key}", writes, onWrites, afterPut}, (*Server).servePut},
+		{Route{"POST", "/v1/kv/{key}", append([]string{"op"}, writes...), onWrites, afterAppend}, (*Server).servePost},
+		{Route{"DELETE", "/v1/kv/{key}", writes, onWrites, afterDelete}, (*Server).serveDelete},
+		{Route{"GET", "/v1/kv", lists, []string{"Accept"}, afterList}, (*Server).serveList},
+		{Route{"GET", "/v1/clerk", nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Server).serveClerk},
+		{Route{"GET", "/v1/status", nil, nil, []int{200, 400, 500}}, (*Server).serveStatus},
+		{Route{"GET", "/v1/integrity", []string{"at"}, nil, []int{200, 400, 500}}, (*Server).serveDigest},
+		{Route{"GET", "/v1/snapshot", nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Server).serveBackup},
+		{Route{"POST", "/v1/leader", nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Server).serveTransfer},
+		{Route{"GET", "/metrics", nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Server).serveMetrics},
+		{Route{"GET", "/livez", nil, nil, []int{200, 400, 500, 503}}, (*Server).serveLive},
+		{Route{"GET", "/readyz", []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Server).serveReady},
 	}
 }
 
-// router finds the route of a request. Paths are neither cleaned nor redirected
-// and are matched as they were sent, still percent-encoded: in a key, "//",
-// "..", "%2F" and a slash at the end are bytes like any others.
-type router struct {
-	server  *Server
-	mux     *mux.Router
-	methods []string // that any route takes
-}
+// AnyStatus lists the refusals that may meet any request: by the guard, the
+// router or net/http.
+func AnyStatus() []int { return []int{400, 403, 404, 405, 415, 417, 431, 501, 505} }
 
+// newRouter returns what finds the route of a request. Paths are neither cleaned
+// nor redirected and are matched as they were sent, still percent-encoded: in a
+// key, "//", "..", "%2F" and a slash at the end are bytes like any others.
 func newRouter(s *Server) http.Handler {
-	r := &router{server: s, mux: mux.NewRouter().SkipClean(true).UseEncodedPath()}
-	taken := map[string]bool{}
-	for _, route := range routeTable() {
-		if !taken[route.Method] {
-			taken[route.Method] = true
-			r.methods = append(r.methods, route.Method)
+	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	at := map[string]*crossing{}
+	for _, r := range routeTable() {
+		c := at[r.Path]
+		if c == nil {
+			c = &crossing{server: s, byMethod: map[string]http.Handler{}}
+			at[r.Path] = c
+			router.Path(strings.Replace(r.Path, "{key}", "{key:.*}", 1)).Handler(c)
 		}
-		pattern := strings.Replace(route.Path, "{key}", "{key:.*}", 1)
-		r.mux.Methods(route.Method).Path(pattern).HandlerFunc(s.handle(func(x *exchange) (err error) {
-			if x.query, err = parseQuery(x.r.URL.RawQuery, route.Query); err != nil {
+		c.methods = append(c.methods, r.Method)
+		c.byMethod[r.Method] = s.handle(func(x *exchange) error {
+			s.config.Metrics.enter(x, r.Route)
+			if err := x.keepTo(r.Route); err != nil {
 				return err
 			}
-			return route.serve(s, x)
-		}))
+			return r.serve(s, x)
+		})
 	}
-	r.mux.NotFoundHandler = s.handle(func(x *exchange) error {
-		if x.r.URL.Path == "/v1/kv" {
-			return fail(errBadRequest, nil, "this version does not list keys; a key stands after /v1/kv/")
-		}
+	router.NotFoundHandler = s.handle(func(*exchange) error {
 		return fail(errNoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/")
 	})
-	r.mux.MethodNotAllowedHandler = s.handle(func(x *exchange) error {
-		allowed := strings.Join(r.allowed(x.r), ", ")
-		x.w.Header().Set("Allow", allowed)
-		return fail(errMethodNotAllowed, nil, "this path takes %s", allowed)
-	})
-	return r.mux
+	return router
 }
 
-// allowed lists the methods that the request's path takes.
-func (r *router) allowed(req *http.Request) []string {
-	var allowed []string
-	for _, method := range r.methods {
-		asked := *req
-		asked.Method = method
-		var match mux.RouteMatch
-		if r.mux.Match(&asked, &match) && match.MatchErr == nil {
-			allowed = append(allowed, method)
-		}
+// crossing is the routes with the same path.
+type crossing struct {
+	server   *Server
+	methods  []string
+	byMethod map[string]http.Handler
+}
+
+func (c *crossing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := c.byMethod[r.Method]; h != nil {
+		h.ServeHTTP(w, r)
+		return
 	}
-	return allowed
+	c.server.handle(func(x *exchange) error {
+		allowed := strings.Join(c.methods, ", ")
+		x.w.Header().Set("Allow", allowed)
+		return fail(errMethodNotAllowed, nil, "this path takes %s", allowed)
+	})(w, r)
 }

@@ -10,19 +10,55 @@ import (
 // loses its connection, however many such clients there are.
 const (
 	readHeaderTimeout = 5 * time.Second
-	// readTimeout bounds the whole request, body included.
+	// readTimeout bounds the whole request, unless its body comes at bodyPace.
 	readTimeout = 30 * time.Second
-	// writeTimeout runs from the end of the header to the end of the answer, so
-	// it must leave room for reading the body and for RequestTimeout.
+	// writeTimeout runs from the end of the header to the beginning of the
+	// answer, so it must leave room for reading the body and for RequestTimeout.
 	writeTimeout   = 75 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
+
+	// bodyGrace and bodyPace are how long a body may take, in either direction:
+	// so long, and the longer the more has passed.
+	bodyGrace = 5 * time.Second
+	bodyPace  = 64 << 10 // bytes per second
+
+	// mostStreams bounds the lists that are being sent as lines: each keeps alive
+	// what the store held when it began.
+	mostStreams = 256
 )
+
+// bodyTime is how long a body of so many bytes may take.
+func (s *Server) bodyTime(bytes int) time.Duration {
+	return s.bodyGrace + time.Duration(bytes)*time.Second/bodyPace
+}
+
+// allowReading gives the client time to send more of a body of which so much
+// has come.
+func (x *exchange) allowReading(received int) {
+	if x.began.IsZero() {
+		x.began = time.Now()
+	}
+	// What serves in tests without a connection has no deadlines.
+	_ = http.NewResponseController(x.w).SetReadDeadline(x.began.Add(x.server.bodyTime(received)))
+}
+
+// hasArrived says that the whole request is here: the client is waited for no
+// more.
+func (x *exchange) hasArrived() {
+	connOf(x.r).serving()
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+}
+
+// allowWriting gives the client time to take so much of an answer.
+func (x *exchange) allowWriting(length int) {
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.server.bodyTime(length)))
+}
 
 // NewHTTPServer returns an http.Server for the handler with the limits that a
 // port open to strangers needs. HTTP/2 is off: it multiplexes requests behind
 // these time-outs and has nothing to offer to requests this small. The caller
-// listens, serves and shuts down.
+// listens (see Server.Listener), serves and shuts down.
 func NewHTTPServer(handler http.Handler) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -36,5 +72,7 @@ func NewHTTPServer(handler http.Handler) *http.Server {
 		MaxHeaderBytes:               maxHeaderBytes,
 		Protocols:                    &protocols,
 		TLSNextProto:                 map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ConnContext:                  keepConn,
+		ConnState:                    noteState,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
@@ -15,7 +16,7 @@ func (s *Server) servePut(x *exchange) error {
 		if r.Created {
 			status = http.StatusCreated
 		}
-		x.stampItem(r.Revision, r.Version)
+		x.stampWritten(r)
 		return x.answerJSON(status, written(key, r))
 	})
 }
@@ -30,27 +31,27 @@ func (s *Server) servePost(x *exchange) error {
 		return fail(errBadRequest, nil, "the operation %.40q is unknown; there is append", op)
 	}
 	return s.serveWithBody(x, kv.OpAppend, func(key string, r kv.Result) error {
-		x.stampItem(r.Revision, r.Version)
+		x.stampWritten(r)
 		return x.answerJSON(http.StatusOK, api.Appended{Written: written(key, r), Length: r.Length})
 	})
 }
 
 func (s *Server) serveDelete(x *exchange) error {
-	key, err := x.key()
-	if err == nil {
-		err = x.checkHeader()
-	}
-	if err == nil {
-		err = x.refuseBody()
-	}
+	command, err := x.command(kv.OpDelete)
 	if err != nil {
 		return err
 	}
-	if !s.writes.enter(0) {
-		return tooManyWrites()
+	if sent, err := s.redirect(x); sent || err != nil {
+		return err
 	}
-	defer s.writes.leave(0)
-	return s.serveCommand(x, kv.Command{Op: kv.OpDelete, Key: []byte(key)}, func(r kv.Result) error {
+	ctx, cancel := s.requestContext(x.r.Context())
+	defer cancel()
+	// Deletes have room of their own: they are what helps a store that is full.
+	if !s.deletes.wait(ctx, 0) {
+		return s.refusedEntry(ctx, &s.deletes, "deletes")
+	}
+	defer s.deletes.leave(0)
+	return s.serveCommand(ctx, x, command, func(r kv.Result) error {
 		h := x.w.Header()
 		h.Set(api.HeaderRevision, strconv.FormatUint(r.Revision, 10))
 		h.Set(api.HeaderDeleted, "0")
@@ -62,14 +63,26 @@ func (s *Server) serveDelete(x *exchange) error {
 	})
 }
 
-// serveWithBody serves a write whose body is its value. Everything that can be
-// refused by the header is refused before the body is read, and the body is
-// read whole before anything happens.
-func (s *Server) serveWithBody(x *exchange, op kv.Op, answer func(key string, r kv.Result) error) error {
+// command makes a command of what the request says beside its body.
+func (x *exchange) command(op kv.Op) (c kv.Command, err error) {
 	key, err := x.key()
 	if err == nil {
-		err = x.checkHeader()
+		c.Condition, err = x.condition()
 	}
+	if err == nil {
+		c.IdempotencyKey, err = x.idempotencyKey()
+	}
+	c.Op, c.Key = op, []byte(key)
+	x.repeatable = c.IdempotencyKey != ""
+	return c, err
+}
+
+// serveWithBody serves a write whose body is its value. Everything that can be
+// refused by the header is refused before the body is read, and the body is
+// read whole before anything happens: a client that sends slowly takes no room
+// from others.
+func (s *Server) serveWithBody(x *exchange, op kv.Op, answer func(key string, r kv.Result) error) error {
+	command, err := x.command(op)
 	if err != nil {
 		return err
 	}
@@ -77,32 +90,83 @@ func (s *Server) serveWithBody(x *exchange, op kv.Op, answer func(key string, r 
 	if err != nil {
 		return err
 	}
-	if !s.writes.enter(length) {
-		return tooManyWrites()
+	if sent, err := s.redirect(x); sent || err != nil {
+		return err
 	}
-	defer s.writes.leave(length)
+	if s.writes.full() {
+		return s.overloaded("this node has as many writes waiting as it may")
+	}
 	value, err := x.readBody(length)
+	defer value.release()
 	if err != nil {
 		return err
 	}
-	command := kv.Command{Op: op, Key: []byte(key), Value: value, MaxLength: uint64(s.config.MaxValueBytes)}
-	return s.serveCommand(x, command, func(r kv.Result) error { return answer(key, r) })
+	ctx, cancel := s.requestContext(x.r.Context())
+	defer cancel()
+	size := int64(len(value.bytes))
+	if err := s.admitWrite(ctx, size); err != nil {
+		return err
+	}
+	defer s.writes.leave(size)
+	command.Value, command.MaxLength = value.bytes, uint64(s.config.MaxValueBytes)
+	return s.serveCommand(ctx, x, command, func(r kv.Result) error { return answer(string(command.Key), r) })
+}
+
+// mostApplyLag is how many committed entries the store may be behind the log
+// before writes are refused: what is admitted then would only wait.
+const mostApplyLag = 1 << 14
+
+// admitWrite lets a put or append in, or says why not.
+func (s *Server) admitWrite(ctx context.Context, bytes int64) error {
+	if lag := s.applyLag(); lag > mostApplyLag {
+		return s.overloaded("this node's store is %d entries behind its log", lag)
+	}
+	if !s.writes.wait(ctx, bytes) {
+		return s.refusedEntry(ctx, &s.writes, "writes")
+	}
+	return nil
+}
+
+// applyLag is how many committed entries this node has not applied yet.
+func (s *Server) applyLag() uint64 {
+	commit := s.consensus.Status().CommitIndex
+	return commit - min(commit, s.applied.at())
+}
+
+// refusedEntry says why a request was not admitted.
+func (s *Server) refusedEntry(ctx context.Context, a *admission, what string) error {
+	if s.stopping() {
+		return fail(errStopping, context.Cause(ctx), "this node is stopping")
+	}
+	return s.overloadedAs(a.crowd().retryAfter(0), "this node is serving as many %s as it may", what)
+}
+
+// overloaded refuses a write and says when it is worth another try: when those
+// that are here will have been served.
+func (s *Server) overloaded(format string, args ...any) error {
+	return s.overloadedAs(s.writes.crowd().retryAfter(s.applyLag()), format, args...)
+}
+
+func (s *Server) overloadedAs(retryAfter time.Duration, format string, args ...any) error {
+	f := fail(errOverloaded, nil, format, args...).(*failure)
+	f.retryAfter = retryAfter
+	return f
 }
 
 // serveCommand takes a command through the log, here or at the leader's, and
 // answers with its result or with the leader's answer.
-func (s *Server) serveCommand(x *exchange, c kv.Command, answer func(kv.Result) error) error {
-	ctx, cancel := s.requestContext(x.r.Context())
-	defer cancel()
+func (s *Server) serveCommand(ctx context.Context, x *exchange, c kv.Command, answer func(kv.Result) error) error {
+	mayForward, err := x.mayForward()
+	if err != nil {
+		return err
+	}
 	var relayed *relayedAnswer
 	var elsewhere remote
-	if x.r.Header.Get(api.HeaderForwarded) == "" {
+	if mayForward {
 		elsewhere = func(ctx context.Context, leader string) (err error) {
-			relayed, err = s.forwarder.forward(ctx, leader, x, c)
+			relayed, err = s.forwarder.forward(ctx, leader, x, c.Value)
 			return err
 		}
-	} else if cluster := x.r.Header.Get(api.HeaderCluster); cluster != s.config.ClusterID {
-		return fail(errNoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, s.config.NodeID, s.config.ClusterID)
 	}
 	result, forwarded, err := s.write(ctx, c, elsewhere)
 	switch {
@@ -111,34 +175,79 @@ func (s *Server) serveCommand(x *exchange, c kv.Command, answer func(kv.Result) 
 	case forwarded:
 		x.relay(relayed)
 		return nil
-	case result.Status != kv.StatusOK:
-		return refused(result, s.config.MaxValueBytes)
+	}
+	x.stampReplay(c, result)
+	if result.Status != kv.StatusOK {
+		return x.refused(result)
 	}
 	return answer(result)
 }
 
+// mayForward reports whether the request may be passed on: one that was passed
+// on may not, and is from another cluster if it does not name ours.
+func (x *exchange) mayForward() (bool, error) {
+	if x.r.Header.Get(api.HeaderForwarded) == "" {
+		return true, nil
+	}
+	c := x.server.config
+	if cluster := x.r.Header.Get(api.HeaderCluster); cluster != c.ClusterID {
+		return false, fail(errNoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, c.NodeID, c.ClusterID)
+	}
+	return false, nil
+}
+
 // refused translates a result that is a refusal by the store.
-func refused(r kv.Result, limit int64) error {
-	if r.Status == kv.StatusTooLong {
-		return fail(errValueTooLarge, nil, "the value would have more than %d bytes", limit)
+func (x *exchange) refused(r kv.Result) error {
+	switch r.Status {
+	case kv.StatusConditionFailed:
+		if r.Revision == 0 {
+			return fail(errPrecondition, nil, "the condition does not hold: there is no such key")
+		}
+		x.stampItem(r.Revision, r.Version)
+		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
+	case kv.StatusTooLong:
+		return fail(errValueTooLarge, nil, "the value would have more than %d bytes", x.server.config.MaxValueBytes)
+	case kv.StatusQuota:
+		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
+	case kv.StatusIdempotencyMismatch:
+		return fail(errIdempotencyMismatch, nil, "another request was made with this %s", api.HeaderIdempotencyKey)
+	case kv.StatusIdempotencyFull:
+		return fail(errIdempotencyFull, nil, "%d requests with an %s are remembered, none of them longer than %d s; without one the write is possible",
+			kv.MaxIdempotencyRecords, api.HeaderIdempotencyKey, idempotencySeconds)
 	}
 	// Whatever else the store refuses was checked before it was proposed.
 	return fail(errInternal, nil, "the store refused the command: %s", r.Status)
 }
 
-func tooManyWrites() error {
-	return fail(errOverloaded, nil, "this node is serving as many writes as it may")
+// idempotencySeconds is how long an answer is remembered.
+const idempotencySeconds = kv.IdempotencyWindow / 1000
+
+// stampReplay says what is remembered of a request with an idempotency key.
+func (x *exchange) stampReplay(c kv.Command, r kv.Result) {
+	if c.IdempotencyKey == "" {
+		return
+	}
+	h := x.w.Header()
+	h.Set(api.HeaderIdempotencyRetention, strconv.Itoa(idempotencySeconds))
+	if r.Replayed {
+		h.Set(api.HeaderIdempotencyReplayed, "true")
+	}
 }
 
 func written(key string, r kv.Result) api.Written {
 	return api.Written{KeyName: api.NameKey(key), Revision: r.Revision, Version: r.Version}
 }
 
-// stampItem sets the headers that describe a key's present value after a write.
+// stampWritten sets the headers that describe what a write has made of a key:
+// the change is the store's latest at that moment.
+func (x *exchange) stampWritten(r kv.Result) {
+	x.stampItem(r.Revision, r.Version)
+	x.w.Header().Set(api.HeaderRevision, strconv.FormatUint(r.Revision, 10))
+}
+
+// stampItem sets the headers that describe a key's present value.
 func (x *exchange) stampItem(revision, version uint64) {
 	h := x.w.Header()
-	text := strconv.FormatUint(revision, 10)
-	h.Set("ETag", `"`+text+`"`)
-	h.Set(api.HeaderRevision, text)
+	h.Set("ETag", `"`+strconv.FormatUint(revision, 10)+`"`)
 	h.Set(api.HeaderVersion, strconv.FormatUint(version, 10))
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -71,15 +72,15 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 		reply.Refused = true
 		return
 	}
-	result, err := s.propose(ctx, args.command())
+	result, err := s.propose(ctx, submitted(args))
 	switch {
 	case err == nil:
 		*reply = SubmitReply{
-			Done: true, Status: result.Status, Session: result.Session,
+			Done: true, Status: api.LabStatus(result.Status), Session: result.Session,
 			Value: string(result.Value), Version: result.Version,
 		}
 	case errors.Is(err, errValueTooLarge):
-		*reply = SubmitReply{Done: true, Status: kv.StatusTooLong}
+		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusTooLong)}
 	default:
 		reply.Refused = errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded) || errors.Is(err, errStopping)
 	}
@@ -95,9 +96,7 @@ func (s *KVServer) snapshotIfLarge() {
 	if s.maxRaftState < 0 || s.rf.PersistBytes() < s.maxRaftState/2 {
 		return
 	}
-	s.mu.Lock()
-	view := s.store.Freeze()
-	s.mu.Unlock()
+	view := s.freeze()
 	var snapshot bytes.Buffer
 	if _, err := view.WriteTo(&snapshot); err != nil {
 		panic(fmt.Sprintf("kvserver: a snapshot in memory cannot fail: %v", err))

@@ -1,37 +1,25 @@
 package kvserver
 
-import "raftkv/kvserver/kv"
+import (
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
 
-// SubmitArgs is a command as clerks send it. All fields are exported because
-// labgob asks for it.
-type SubmitArgs struct {
-	Op      kv.Op
-	Session uint64 // 0: none
-	Seq     uint64 // number of the call in its session
-	Key     string
-	Value   string
-	// Conditional lets a put happen only on this version.
-	Conditional bool
-	IfVersion   uint64
-}
+// SubmitArgs and SubmitReply are what clerks of the labs send and hear.
+type (
+	SubmitArgs  = api.SubmitArgs
+	SubmitReply = api.SubmitReply
+)
 
-// SubmitReply answers SubmitArgs. Without Done and Refused nothing is known.
-// The other fields come with Done.
-type SubmitReply struct {
-	Done    bool
-	Refused bool // the command did not happen and never will by this attempt
-	Status  kv.Status
-	Session uint64 // the ID of the session that was opened
-	Value   string // what a get found
-	Version uint64 // of the key, after a put or append or of a get
-}
-
-// command returns what is to be proposed. A clerk makes one call at a time, so
+// submitted returns what is to be proposed. A clerk makes one call at a time, so
 // lane 0 is all it needs.
-func (a *SubmitArgs) command() kv.Command {
-	return kv.Command{
-		Op: a.Op, Session: kv.SessionCall{ID: a.Session, Seq: a.Seq},
-		Conditional: a.Conditional, IfVersion: a.IfVersion,
+func submitted(a *SubmitArgs) kv.Command {
+	c := kv.Command{
+		Op: kv.Op(a.Op), Session: kv.SessionCall{ID: a.Session, Seq: a.Seq},
 		Key: []byte(a.Key), Value: []byte(a.Value),
 	}
+	if a.Conditional {
+		c.Condition = kv.Condition{Kind: kv.IfVersion, Number: a.IfVersion}
+	}
+	return c
 }

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// progress is how far the applier has come, for reads that wait for it.
+// progress is how far the applier has come, for reads that wait for it: an index
+// of the log, or a revision of the store.
 type progress struct {
 	mu      sync.Mutex // guards the fields below
 	applied uint64
@@ -21,6 +22,13 @@ func (p *progress) advance(index uint64) {
 		close(p.changed)
 		p.changed = nil
 	}
+}
+
+// at returns how far the applier has come.
+func (p *progress) at() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.applied
 }
 
 // wait returns nil once everything up to index is applied, and the cause of

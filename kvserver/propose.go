@@ -3,7 +3,6 @@ package kvserver
 import (
 	"context"
 	"errors"
-	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -14,13 +13,7 @@ import (
 func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
-	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
-	c.Time = uint64(time.Now().UnixMilli())
-	m.consensus.Propose(&raft.Proposal{
-		Command: kv.EncodeCommand(c),
-		Placed:  func(_, term uint64) { w.term.Store(term) },
-		Failed:  func(err error) { m.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
-	})
+	m.launch(c, w)
 	select {
 	case e := <-w.done:
 		return e.result, e.err
@@ -33,6 +26,33 @@ func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 		return e.result, e.err
 	}
 	return kv.Result{}, m.lostSight(ctx, w)
+}
+
+// proposeTold puts a command into the log here and returns at once. Its end is
+// told once, by some goroutine that holds no lock and has other things to do;
+// it may be told before proposeTold returns. Somebody must see to it that it
+// ends at all: see waiters.failTold.
+func (m *machine) proposeTold(c kv.Command, told func(ending)) {
+	m.launch(c, m.waiting.addTold(told))
+}
+
+// launch gives a command its identity and puts it on its way.
+func (m *machine) launch(c kv.Command, w *waiter) {
+	// The fence closes before it ends what waits, so a write sees one of the two.
+	if err := m.sound(); err != nil {
+		m.waiting.fail(w.number, err)
+		return
+	}
+	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
+	c.Time = m.clock.now()
+	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
+		c.Quota = m.quota
+	}
+	m.consensus.Propose(&raft.Proposal{
+		Command: kv.EncodeCommand(c),
+		Placed:  func(_, term uint64) { w.term.Store(term) },
+		Failed:  func(err error) { m.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
+	})
 }
 
 // proposalFailed translates what consensus said of a queued proposal.

@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -15,17 +16,14 @@ type reading struct {
 	revision uint64 // of the store
 }
 
-// readLinearizable reads a key so that every write answered before the call
-// shows. It works on any node.
-func (s *Server) readLinearizable(ctx context.Context, key string) (reading, error) {
+// awaitLinearizable waits until a read of the store would show every write that
+// was answered before the call. It works on any node.
+func (s *Server) awaitLinearizable(ctx context.Context) error {
 	index, err := s.readIndex(ctx)
 	if err != nil {
-		return reading{}, err
+		return err
 	}
-	if err := s.awaitApplied(ctx, index); err != nil {
-		return reading{}, err
-	}
-	return s.readLocal(key), nil
+	return s.awaitApplied(ctx, index)
 }
 
 // readLocal reads a key as this node has it.
@@ -55,6 +53,16 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 
 // readIndexOnce asks for a read index one time.
 func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
+	begun := time.Now()
+	index, err := s.askReadIndex(ctx)
+	s.metrics.confirmed(begun, err)
+	return index, err
+}
+
+func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
+	if err := s.sound(); err != nil {
+		return 0, err
+	}
 	index, err := s.consensus.ReadIndex(ctx)
 	switch {
 	case err == nil:

@@ -2,9 +2,11 @@ package kvserver
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"raftkv/kvserver/kv"
 )
@@ -14,27 +16,65 @@ type Server struct {
 	machine // every request ends with its life
 	config  Config
 
-	writes, reads admission
-	forwarder     *forwarder
-	handler       http.Handler
-	requests      atomic.Uint64 // counts requests, for their names
+	// writes are puts and appends. Deletes and reads have room of their own, so
+	// that writes cannot keep them out; patient are reads that wait for a
+	// revision, streams are lists that are being sent, backups the whole store,
+	// scrapes are of the metrics.
+	writes, deletes, reads, patient, streams, backups, scrapes admission
+
+	bodies    budget        // memory for the bodies of writes
+	bodyGrace time.Duration // see bodyTime
+	integrity integrity
+	watched   chan struct{} // closed when the integrity is watched no more
+	conns     *connections
+	forwarder *forwarder
+	handler   http.Handler
+	requests  atomic.Uint64 // counts requests, for their names
+	clerks    clerks
+	snapshots snapshotter
 }
 
-// New starts a server with an empty store, which applyCh fills from index 1.
-// Close ends it. An error says which setting cannot be.
+// New starts a server with the store in Config.Snapshot, which applyCh carries
+// on from the index behind it. Close ends it. An error says which setting cannot
+// be, or that the snapshot cannot be read.
 func New(config Config) (*Server, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
+	store := kv.New()
+	if config.Snapshot != nil {
+		if store, err = kv.Restore(config.Snapshot); err != nil {
+			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
+		}
+	}
+	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
 	s := &Server{
 		config:    config,
-		writes:    admission{maxCount: int64(config.MaxInFlight), maxBytes: config.MaxInFlightBytes},
-		reads:     admission{maxCount: int64(config.MaxInFlight)},
+		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: waiting},
+		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: waiting},
+		reads:     admission{maxCount: most, maxWaiting: waiting},
+		patient:   admission{maxCount: most},
+		streams:   admission{maxCount: mostStreams},
+		backups:   admission{maxCount: mostBackups},
+		scrapes:   admission{maxCount: mostScrapes},
+		bodies:    budget{most: 2 * config.MaxInFlightBytes},
+		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
 	}
-	s.handler = newRouter(s)
-	s.machine.start(config.Consensus, config.ApplyCh, kv.New())
+	s.conns = newConnections(s)
+	s.clerks.init(config)
+	s.quota = uint64(config.MaxStoreBytes)
+	s.metrics = config.Metrics
+	s.handler = newGuard(s, newRouter(s))
+	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
+	s.machine.start(config.Consensus, config.ApplyCh, store)
+	s.watched = make(chan struct{})
+	go s.watchIntegrity()
+	s.clerks.work.Go(s.watchClerks)
+	if s.metrics != nil {
+		s.metrics.registry.MustRegister(storeMetrics{s}, integrityMetrics{s})
+	}
 	return s, nil
 }
 
@@ -44,11 +84,14 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Close ends the server: requests that wait are answered (writes that were
 // under way as unknown), new ones are refused, and the applier ends, after which
-// applyCh is not read any more. It returns when the applier has ended. It does
-// not stop consensus; that may be stopped before or after.
+// applyCh is not read any more. It returns when the applier has ended. A
+// snapshot that is being written is given up soon after. It does not stop
+// consensus; that may be stopped before or after.
 func (s *Server) Close() {
 	s.end(errStopping)
 	<-s.applierDone
+	<-s.watched
+	s.closeClerks()
 	s.forwarder.close()
 }
 

@@ -52,7 +52,7 @@ type measured struct {
 // Save stores state and snapshot as one.
 func (m measured) Save(state, snapshot []byte) {
 	m.peak.Store(max(m.peak.Load(), int64(len(state))))
-	m.Persister.Save(state, snapshot)
+	lab.Save(m.Persister, state, snapshot)
 }
 
 func newCluster(t *testing.T, servers int, unreliable bool, maxRaftState int, history *lab.History) *cluster {
@@ -141,7 +141,7 @@ func (c *cluster) stateBytes() (most int) {
 // snapshotBytes returns the largest snapshot that a server holds.
 func (c *cluster) snapshotBytes() (most int) {
 	for _, s := range c.servers {
-		most = max(most, s.persister.SnapshotSize())
+		most = max(most, len(s.persister.ReadSnapshot()))
 	}
 	return most
 }

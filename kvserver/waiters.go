@@ -3,6 +3,7 @@ package kvserver
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"raftkv/kvserver/kv"
 )
@@ -14,6 +15,8 @@ type waiters struct {
 	mu       sync.Mutex // guards the fields below
 	last     uint64
 	byNumber map[uint64]*waiter
+
+	ended []*waiter // finish's own
 }
 
 // waiter is one write that waits. It ends once: whoever takes it out of the map
@@ -21,7 +24,19 @@ type waiters struct {
 type waiter struct {
 	number uint64
 	term   atomic.Uint64 // in which the command was placed in the log; 0: not placed
-	done   chan ending   // has room for the one ending
+	done   chan ending   // has room for the one ending; nil if told is set
+	told   func(ending)  // called with the ending, without a lock, by whoever ended it
+	since  time.Time     // if told is set
+}
+
+// end hands over the ending. Whoever calls it has taken the waiter out of the
+// map and holds no lock.
+func (w *waiter) end(e ending) {
+	if w.told != nil {
+		w.told(e)
+		return
+	}
+	w.done <- e
 }
 
 // ending is how a proposal ended.
@@ -31,42 +46,91 @@ type ending struct {
 }
 
 // add draws a number and waits under it.
-func (ws *waiters) add() *waiter {
+func (ws *waiters) add() *waiter { return ws.enroll(&waiter{done: make(chan ending, 1)}) }
+
+// addTold draws a number for a write whose end is told to a function.
+func (ws *waiters) addTold(told func(ending)) *waiter {
+	return ws.enroll(&waiter{told: told, since: time.Now()})
+}
+
+func (ws *waiters) enroll(w *waiter) *waiter {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.byNumber == nil {
 		ws.byNumber = make(map[uint64]*waiter)
 	}
 	ws.last++
-	w := &waiter{number: ws.last, done: make(chan ending, 1)}
+	w.number = ws.last
 	ws.byNumber[w.number] = w
 	return w
 }
 
-// finish ends the writes whose results came, if they still wait.
+// finish ends the writes whose results came, if they still wait. Only the
+// applier calls it.
 func (ws *waiters) finish(results []kv.Result) {
 	if len(results) == 0 {
 		return
 	}
+	ws.ended = ws.ended[:0]
 	ws.mu.Lock()
-	defer ws.mu.Unlock()
 	for _, r := range results {
-		ws.endLocked(r.ID.Number, ending{result: r})
+		ws.ended = append(ws.ended, ws.takeLocked(r.ID.Number))
 	}
+	ws.mu.Unlock()
+	for i, w := range ws.ended {
+		if w != nil {
+			w.end(ending{result: results[i]})
+		}
+	}
+	clear(ws.ended)
 }
 
 // fail ends one write with an error, if it still waits.
 func (ws *waiters) fail(number uint64, err error) {
 	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	ws.endLocked(number, ending{err: err})
+	w := ws.takeLocked(number)
+	ws.mu.Unlock()
+	if w != nil {
+		w.end(ending{err: err})
+	}
 }
 
-func (ws *waiters) endLocked(number uint64, e ending) {
-	if w, ok := ws.byNumber[number]; ok {
-		delete(ws.byNumber, number)
-		w.done <- e
+// failTold ends the writes for which judge returns an error, of those whose end
+// is told to a function.
+func (ws *waiters) failTold(judge func(*waiter) error) {
+	ws.failWhere(func(w *waiter) error {
+		if w.told == nil {
+			return nil
+		}
+		return judge(w)
+	})
+}
+
+// failWhere ends the writes for which judge returns an error.
+func (ws *waiters) failWhere(judge func(*waiter) error) {
+	type failed struct {
+		w   *waiter
+		err error
 	}
+	var all []failed
+	ws.mu.Lock()
+	for number, w := range ws.byNumber { // each by itself, in any order
+		if err := judge(w); err != nil {
+			delete(ws.byNumber, number)
+			all = append(all, failed{w, err})
+		}
+	}
+	ws.mu.Unlock()
+	for _, f := range all {
+		f.w.end(ending{err: f.err})
+	}
+}
+
+// takeLocked takes a waiter out; nil if it does not wait any more.
+func (ws *waiters) takeLocked(number uint64) *waiter {
+	w := ws.byNumber[number]
+	delete(ws.byNumber, number)
+	return w
 }
 
 // withdraw stops waiting and reports whether the write was still without an

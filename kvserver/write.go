@@ -24,14 +24,20 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 		if s.stopping() {
 			return kv.Result{}, false, fail(errStopping, nil, "this node is stopping")
 		}
+		if err := s.sound(); err != nil {
+			return kv.Result{}, false, err
+		}
 		leader := string(s.consensus.Status().Leader)
 		switch {
 		case leader == s.config.NodeID:
+			s.metrics.proposed()
 			result, err = s.propose(ctx, c)
+			s.metrics.settled(c, result, err)
 		case remote == nil:
 			return kv.Result{}, false, fail(errNoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
 		case leader != "":
 			elsewhere, err = true, remote(ctx, leader)
+			s.metrics.hop(err)
 		default:
 			err = fail(errNoLeader, nil, "no leader is known")
 		}

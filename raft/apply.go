@@ -10,8 +10,8 @@ type ApplyMsg struct {
 	Command      interface{} // []byte on a server; what was given to Start in the labs
 	CommandIndex int         // the entry's index; also set for an entry that holds no command
 
-	SnapshotValid bool
-	Snapshot      []byte
+	SnapshotValid bool   // the state at SnapshotIndex takes the place of what was there
+	Snapshot      []byte // nil on a server, where OpenSnapshot has it
 	SnapshotTerm  int
 	SnapshotIndex int
 }

@@ -23,13 +23,19 @@ func (k keeps) ReadRaftState() []byte { return k.disk.ReadRaftState() }
 func (k keeps) ReadSnapshot() []byte  { return k.disk.ReadSnapshot() }
 func (k keeps) RaftStateSize() int    { return k.disk.RaftStateSize() }
 
-func (p from2023) Save(state, snapshot []byte) { p.disk.Save(state, snapshot) }
+func (p from2023) Save(state, snapshot []byte) { lab.Save(p.disk, state, snapshot) }
 
-func (p from2018) SaveRaftState(state []byte)                  { p.disk.SaveRaftState(state) }
-func (p from2018) SaveStateAndSnapshot(state, snapshot []byte) { p.disk.Save(state, snapshot) }
+func (p from2018) SaveRaftState(state []byte) {
+	lab.Save(p.disk, state, p.disk.ReadSnapshot())
+}
+func (p from2018) SaveStateAndSnapshot(state, snapshot []byte) { lab.Save(p.disk, state, snapshot) }
 
-func (p from2016) SaveRaftState(state []byte)   { p.disk.SaveRaftState(state) }
-func (p from2016) SaveSnapshot(snapshot []byte) { p.disk.SaveSnapshot(snapshot) }
+func (p from2016) SaveRaftState(state []byte) {
+	lab.Save(p.disk, state, p.disk.ReadSnapshot())
+}
+func (p from2016) SaveSnapshot(snapshot []byte) {
+	lab.Save(p.disk, p.disk.ReadRaftState(), snapshot)
+}
 
 // Goal: Make takes peers, persisters and messages of any edition, and what it
 // saved by their methods is enough to continue. Method: a cluster of foreign

@@ -129,7 +129,7 @@ type slowDisk struct{ *raft.Persister }
 // Save stores both after 50 ms.
 func (d slowDisk) Save(state, snapshot []byte) {
 	time.Sleep(50 * time.Millisecond)
-	d.Persister.Save(state, snapshot)
+	lab.Save(d.Persister, state, snapshot)
 }
 
 // Goal: entries that were acknowledged survive a crash: no answer before the

@@ -101,13 +101,4 @@ func TestBuffersMayBeReused(t *testing.T) {
 			t.Errorf("the persister holds %q", got)
 		}
 	})
-
-	state, snapshot := []byte("state"), []byte("snapshot")
-	ps := raft.MakePersister()
-	ps.Save(state, snapshot)
-	state[0], snapshot[0] = 'X', 'X'
-	ps.ReadRaftState()[0], ps.ReadSnapshot()[0] = 'Y', 'Y'
-	if a, b := string(ps.ReadRaftState()), string(ps.ReadSnapshot()); a != "state" || b != "snapshot" {
-		t.Errorf("the persister holds %q and %q", a, b)
-	}
 }

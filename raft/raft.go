@@ -2,15 +2,18 @@ package raft
 
 import (
 	"context"
+	"io"
 
 	"raftkv/raft/core"
 	"raftkv/raft/node"
 )
 
-// Config, Status and Proposal are the node's; see there.
+// Config, Status, Observer and Proposal are the node's; see there. ID is the core's.
 type (
+	ID       = core.ID
 	Config   = node.Config
 	Status   = node.Status
+	Observer = node.Observer
 	Proposal = node.Proposal
 )
 
@@ -25,6 +28,8 @@ var (
 	ErrUnknown        = node.ErrUnknown
 	ErrStopped        = node.ErrStopped
 	ErrTransferFailed = node.ErrTransferFailed
+	ErrCompacted      = node.ErrCompacted
+	ErrNoSnapshots    = node.ErrNoSnapshots
 )
 
 // Raft is one server of a cluster. All methods are safe for concurrent use.
@@ -60,6 +65,22 @@ func (rf *Raft) Status() *Status { return rf.node.Status() }
 // returns when this one leads no more.
 func (rf *Raft) Transfer(ctx context.Context, to core.ID) error { return rf.node.Transfer(ctx, to) }
 
+// WriteSnapshot puts the service's state at index on the disk and then lets the
+// log forget what that stands for; see node.Node. It is for servers made by Open:
+// those of the labs have Snapshot.
+func (rf *Raft) WriteSnapshot(index uint64, write func(io.Writer) error) error {
+	return rf.node.WriteSnapshot(index, write)
+}
+
+// OpenSnapshot opens the snapshot at index, which a message on the applyCh named
+// or WriteSnapshot wrote; see node.Node.
+func (rf *Raft) OpenSnapshot(index uint64) (io.ReadCloser, error) { return rf.node.OpenSnapshot(index) }
+
+// TermAt returns the term of the committed entry at index; see node.Node.
+func (rf *Raft) TermAt(ctx context.Context, index uint64) (uint64, error) {
+	return rf.node.TermAt(ctx, index)
+}
+
 // Receive takes a peer's request; see node.Node.
 func (rf *Raft) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
 	rf.node.Receive(from, request, answer)
@@ -67,6 +88,10 @@ func (rf *Raft) Receive(from core.ID, request core.Request, answer func(core.Rep
 
 // Suspect tells that the connection to a peer died from its side.
 func (rf *Raft) Suspect(peer core.ID) { rf.node.Suspect(peer) }
+
+// Fail begins to end the server because the service on it cannot go on; Wait
+// returns err.
+func (rf *Raft) Fail(err error) { rf.node.Fail(err) }
 
 // Stop begins to end the server and returns at once.
 func (rf *Raft) Stop() { rf.node.Stop() }

@@ -51,10 +51,18 @@ func parseMembers(text string) (members, error) {
 func (m members) ids() []core.ID { return slices.Sorted(maps.Keys(m)) }
 
 // others returns the members without self.
-func (m members) others(self core.ID) map[core.ID]string {
+func (m members) others(self core.ID) members {
 	others := maps.Clone(m)
 	delete(others, self)
 	return others
+}
+
+// names returns IDs as the service knows nodes.
+func names(ids []core.ID) (all []string) {
+	for _, id := range ids {
+		all = append(all, string(id))
+	}
+	return all
 }
 
 // listNames writes IDs for people.

@@ -30,6 +30,9 @@ const (
 	tmpSuffix    = ".tmp" // of a file that is being written
 )
 
+// identityComment stands at the beginning of raftkv.toml.
+const identityComment = "Whose data this is. Written by raftkv, once."
+
 // formatNewest is the format of raftkv.toml and dev.toml that this code writes.
 const formatNewest = 1
 

@@ -28,6 +28,7 @@ type devSettings struct {
 	dataDir  string
 	port     int
 	fresh    bool
+	maxStore int64 // bytes
 	logLevel string
 }
 
@@ -63,6 +64,7 @@ the cluster finds its data. Ctrl-C ends it.`,
 	flags.StringVar(&s.dataDir, "data-dir", "./raftkv-data", "directory for the nodes' data")
 	flags.IntVar(&s.port, "port", 8701, "HTTP port of the first node")
 	flags.BoolVar(&s.fresh, "fresh", false, "start empty: remove what an earlier dev left in the data directory")
+	flags.Int64Var(&s.maxStore, "max-store-bytes", 0, "bytes of keys and values together that the store may hold; 0 for no limit")
 	flags.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return command
 }
@@ -90,6 +92,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
+	go tuneCollector(ctx)
 	begun := time.Now()
 	c, err := s.open(logger, known)
 	if err != nil {
@@ -124,6 +127,8 @@ func (s *devSettings) settleNodes(given bool) (known bool, err error) {
 		return false, fmt.Errorf("--nodes is %d; choose 1 to %d", s.nodes, mostDevNodes)
 	case held != 0 && held != s.nodes:
 		return false, fmt.Errorf("%s holds a cluster of %d nodes, and --nodes says %d: leave --nodes out, choose another --data-dir, or start empty with --fresh", s.dataDir, held, s.nodes)
+	case s.maxStore < 0:
+		return false, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStore)
 	case s.port < 1 || s.port+peerPortOffset+s.nodes-1 > 65535:
 		return false, fmt.Errorf("--port is %d; choose 1 to %d, so that all nodes' ports exist", s.port, 65536-peerPortOffset-s.nodes)
 	}
@@ -180,7 +185,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 		id := devID(i)
 		c := nodeConfig{
 			ClusterID: "dev", ID: id, Members: m, FS: vfs.OS{}, DataDir: filepath.Join(s.dataDir, string(id)),
-			MaxValueBytes: api.DefaultMaxValueBytes, RequestTimeout: defaultRequestTimeout,
+			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger,
 		}
 		if c.HTTP, err = listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {

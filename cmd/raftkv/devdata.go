@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"raftkv/raft/vfs"
+	"raftkv/raft/wal"
 )
 
 // A dev cluster's data directory holds a data directory per node, n1, n2, …,
@@ -89,11 +90,8 @@ func removeDevData(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// Names in the directory of a log, beside its segments; see package wal.
-const (
-	logLockName  = "LOCK"
-	logSpareName = "spare"
-)
+// logLockName is the name of the file that package wal locks.
+const logLockName = "LOCK"
 
 // devFiles lists all that a dev cluster has in dir, what is inside a directory
 // before the directory, and the mark first: while it is gone, the rest counts
@@ -143,7 +141,7 @@ func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
 				return nil, &failure{err}
 			}
 			for _, name := range inside {
-				if name != logLockName && name != logSpareName && !isSegmentName(name) {
+				if !wal.Owns(name) {
 					return nil, foreign(dir, filepath.Join(path, name))
 				}
 				paths = append(paths, filepath.Join(path, name))

@@ -28,7 +28,13 @@ const muteLimit = 200 * time.Millisecond
 func newClientPort(server *http.Server, listener net.Listener) *clientPort {
 	p := &clientPort{server: server, listener: listener, mutes: map[net.Conn]bool{}}
 	server.Handler = p.closeWhenEnding(server.Handler)
-	server.ConnState = p.note
+	before := server.ConnState
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		if before != nil {
+			before(conn, state)
+		}
+		p.note(conn, state)
+	}
 	return p
 }
 

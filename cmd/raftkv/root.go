@@ -10,9 +10,12 @@ import (
 
 // Exit codes. They are part of the command line's promise.
 const (
-	exitDone   = 0 // it ended as it was asked to
-	exitFailed = 1 // it could not start, or failed while it ran
-	exitUsage  = 2 // what was asked for cannot be: flags, settings, another node's data directory
+	exitDone        = 0 // it ended as it was asked to
+	exitFailed      = 1 // a node could not start or failed; a key does not exist, a condition did not hold; a history is not linearizable
+	exitUsage       = 2 // what was asked for cannot be: flags, settings, another node's data directory
+	exitUnavailable = 3 // no server could do it in time; nothing was changed
+	exitUnknown     = 4 // a write may have happened or not
+	exitUndecided   = 5 // the search for an order of a history did not end in time
 )
 
 // failure is an error of the world, not of the command line: a disk, a port, a
@@ -22,6 +25,15 @@ type failure struct{ err error }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
+
+// ending is an error that ends the process with a code of its own.
+type ending struct {
+	code int
+	err  error
+}
+
+func (e *ending) Error() string { return e.err.Error() }
+func (e *ending) Unwrap() error { return e.err }
 
 // run runs one command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
@@ -34,9 +46,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	fmt.Fprintf(stderr, "raftkv: %v\n", err)
-	var failed *failure
-	if errors.As(err, &failed) {
+	if failed := (*failure)(nil); errors.As(err, &failed) {
 		return exitFailed
+	}
+	if ended := (*ending)(nil); errors.As(err, &ended) {
+		return ended.code
 	}
 	fmt.Fprintf(stderr, "'%s --help' lists what can be given.\n", command.CommandPath())
 	return exitUsage
@@ -50,15 +64,25 @@ func newRootCommand() *cobra.Command {
 
 Exit codes of all commands:
   0  ended as asked
-  1  could not start (a port or directory in use, a damaged log) or failed while running
+  1  could not start (a port or directory in use, a damaged log) or failed while
+     running; get: no such key; put, append, delete: the condition does not hold;
+     verify: the history is not linearizable
   2  wrong usage: flags, settings, or a data directory of another node
+  3  no server could do it in time; nothing was changed
+  4  the outcome of a write is not known: it may have happened, or happen yet, once
+  5  verify: the search for an order of the history did not end in time
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
 		Example: `  raftkv dev                        a durable cluster of three nodes in this terminal
-  raftkv serve --config n1.toml     one node of a real cluster`,
+  raftkv serve --config n1.toml     one node of a real cluster
+  raftkv put greeting hello         write and read through the Clerk
+  raftkv get greeting
+  raftkv status --watch             who leads, who lags`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServeCommand(), newDevCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newDevCommand(),
+		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
+		newStatusCommand(), newSnapshotCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	return root
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,9 +31,16 @@ type serveSettings struct {
 	http            string
 	peer            string
 	maxValueBytes   int64
+	maxStoreBytes   int64
+	snapshotBytes   int64
 	requestTimeout  time.Duration
 	electionTimeout time.Duration
 	logLevel        string
+	allowedHosts    string
+	adminAddr       string
+	maxInFlight     int64
+	maxConnections  int64
+	maxPerIP        int64
 }
 
 const (
@@ -40,6 +48,10 @@ const (
 	defaultClusterID       = "raftkv"
 	defaultRequestTimeout  = 10 * time.Second
 	defaultElectionTimeout = 300 * time.Millisecond
+	defaultMaxInFlight     = 4096
+	defaultSnapshotBytes   = 64 << 20
+	leastSnapshotBytes     = 4 << 10
+	defaultMaxConnections  = 8192
 )
 
 // mostValueBytes is the longest value that can be configured: its command must
@@ -49,8 +61,9 @@ const mostValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
 // table lists the settings, with their defaults, in the order of the help.
 func (s *serveSettings) table() []setting {
 	*s = serveSettings{
-		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes,
+		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info",
+		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
 	return []setting{
 		{"id", "name of this node, one of those in --cluster", &s.id},
@@ -60,8 +73,15 @@ func (s *serveSettings) table() []setting {
 		{"peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer},
 		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
 		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", mostValueBytes), &s.maxValueBytes},
+		{"max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes},
+		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes},
 		{"request-timeout", "time for a client's request", &s.requestTimeout},
 		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
+		{"allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts},
+		{"max-in-flight", "writes served at one time, and likewise reads; as many more may wait a moment", &s.maxInFlight},
+		{"max-connections", "connections of clients at one time", &s.maxConnections},
+		{"max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP},
+		{"admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr},
 		{"log-level", "debug, info, warn or error", &s.logLevel},
 		{configSetting, "TOML file with settings", &s.config},
 	}
@@ -127,12 +147,33 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	if config.Peer, err = listen("peers", "--peer", s.peer); err != nil {
 		return errors.Join(err, config.HTTP.Close())
 	}
+	if config.Admin, err = s.listenForOperator(); err != nil {
+		return errors.Join(err, config.HTTP.Close(), config.Peer.Close())
+	}
 	return runNode(ctx, endOfSignals, config)
+}
+
+// listenForOperator opens the admin port, if there is to be one. It has no
+// authentication, so it must be on this machine.
+func (s *serveSettings) listenForOperator() (net.Listener, error) {
+	if s.adminAddr == "" {
+		return nil, nil
+	}
+	l, err := listen("the operator", "--admin-addr", s.adminAddr)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		l.Close()
+		return nil, fmt.Errorf("--admin-addr is %s; it must be a loopback address such as 127.0.0.1:8801, because whoever reaches it is served", s.adminAddr)
+	}
+	return l, nil
 }
 
 // runNode runs a node until ctx ends, and then ends it in order, or until it
 // fails. It calls ending when the end begins.
 func runNode(ctx context.Context, ending func(), config nodeConfig) error {
+	go tuneCollector(ctx)
 	n, err := newNode(config)
 	if err != nil {
 		return err
@@ -161,7 +202,7 @@ func runNode(ctx context.Context, ending func(), config nodeConfig) error {
 // nodeConfig checks the settings and makes a node's configuration of them, all
 // but the listeners.
 func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
-	logger, _, err := newLogger(stderr, s.logLevel)
+	logger, level, err := newLogger(stderr, s.logLevel)
 	if err != nil {
 		return nodeConfig{}, err
 	}
@@ -190,16 +231,37 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	switch {
 	case s.maxValueBytes < 1 || s.maxValueBytes > mostValueBytes:
 		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
+	case s.snapshotBytes < leastSnapshotBytes:
+		return nodeConfig{}, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
+	case s.maxStoreBytes < 0:
+		return nodeConfig{}, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStoreBytes)
 	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
 		return nodeConfig{}, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
+	case s.maxInFlight < 1 || s.maxInFlight > 1<<20:
+		return nodeConfig{}, fmt.Errorf("--max-in-flight is %d; choose 1 to %d", s.maxInFlight, 1<<20)
+	case s.maxConnections < 1 || s.maxConnections > 1<<20 || s.maxPerIP < 0 || s.maxPerIP > 1<<20:
+		return nodeConfig{}, fmt.Errorf("--max-connections is %d and --max-connections-per-ip %d; choose 1 to %d, and 0 to %d", s.maxConnections, s.maxPerIP, 1<<20, 1<<20)
 	case s.electionTimeout < 60*time.Millisecond || s.electionTimeout > time.Minute:
 		return nodeConfig{}, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
 	}
 	return nodeConfig{
 		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir,
-		MaxValueBytes: s.maxValueBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
-		Logger: logger,
+		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		// What the user calls this node by is its name.
+		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
+		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
+		Logger: logger, LogLevel: level,
 	}, nil
+}
+
+// listOf splits "a, b".
+func listOf(text string) (list []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 // listen opens a port. what and flag are for the sentence if it cannot.

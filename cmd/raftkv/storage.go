@@ -1,16 +1,30 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 
+	"raftkv/raft"
+	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
 
-// storage is a log as the node's writer and preparer want it.
+// storage is a log as the node wants it.
 type storage struct {
 	*wal.WAL
 	logger *slog.Logger
+}
+
+// WriteSnapshot implements node.Snapshots.
+func (s storage) WriteSnapshot(at core.Snapshot, write func(io.Writer) error) error {
+	err := s.WAL.WriteSnapshot(at, write)
+	if errors.Is(err, wal.ErrObsolete) {
+		return fmt.Errorf("%w: %w", raft.ErrCompacted, err)
+	}
+	return err
 }
 
 // Wanted implements node.Preparer.

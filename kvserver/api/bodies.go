@@ -40,12 +40,33 @@ type Appended struct {
 	Length uint64 `json:"length"` // of the value now, in bytes
 }
 
-// Value is the answer to a GET that accepts JSON.
+// Value is the answer to a GET that accepts JSON, an item of a Page, and a line
+// of a list that is streamed.
 type Value struct {
 	KeyName
-	Value    []byte `json:"value"` // base64
+	Value    []byte `json:"value,omitzero"` // base64; left out where only keys were asked for
 	Revision uint64 `json:"revision"`
 	Version  uint64 `json:"version"`
+}
+
+// Page is the answer to GET /v1/kv: items in the order of the bytes of their
+// keys.
+type Page struct {
+	Items    []Value `json:"items"`
+	Revision uint64  `json:"revision"` // of the store, when it looked like this
+	// Next is the path and query of the next page; "" if this is the last.
+	Next string `json:"next,omitempty"`
+}
+
+// Transfer is the body of POST /v1/leader.
+type Transfer struct {
+	To string `json:"to"` // "": whoever is most fit
+}
+
+// Leader is the answer to POST /v1/leader.
+type Leader struct {
+	Leader string `json:"leader"`
+	Term   uint64 `json:"term"`
 }
 
 // Status is the answer to GET /v1/status: one node's view of itself and, on a
@@ -61,13 +82,45 @@ type Status struct {
 	Log     Log    `json:"log"`
 	Peers   []Peer `json:"peers,omitempty"`
 	Store   Store  `json:"store"`
-	Build   string `json:"build"`
+	Load    Load   `json:"load"`
+	Limits  Limits `json:"limits"`
+	// Integrity is what the node knows of its state being the others'.
+	Integrity Integrity `json:"integrity"`
+	Build     string    `json:"build"`
 }
 
-// Log is the range of indices that a node's log holds.
+// Integrity says whether a node's state was found to be that of the others.
+type Integrity struct {
+	// Result is how the last comparison ended: ok; unknown, if too few nodes
+	// answered; mismatch, if a node differs and no majority says which of them is
+	// wrong; diverged, if it is this one. "" before the first.
+	Result string `json:"result"`
+	// OKIndex is the log index at which the states were last found equal.
+	OKIndex      uint64 `json:"ok_index"`
+	OKSecondsAgo int64  `json:"ok_seconds_ago"`
+	// Fault says why the node serves nothing; "" while it does.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Digest is the answer to GET /v1/integrity, between nodes.
+type Digest struct {
+	Node    string `json:"node"`
+	Cluster string `json:"cluster"`
+	Index   uint64 `json:"index"`
+	// Digest is the digest of the node's state at Index, 16 hexadecimal digits;
+	// "" if it does not know it (any more).
+	Digest  string `json:"digest"`
+	Version int    `json:"version"` // of the way in which digests are made
+	Applied uint64 `json:"applied"` // where the node's state stands
+}
+
+// Log is the range of indices that a node holds of the log.
 type Log struct {
-	First uint64 `json:"first"`
-	Last  uint64 `json:"last"`
+	First    uint64 `json:"first"` // in memory; on disk the log begins behind Snapshot
+	Last     uint64 `json:"last"`
+	Snapshot uint64 `json:"snapshot"` // where the newest snapshot stands; 0 if there is none
+	// Stalled says that the disk under the log hangs.
+	Stalled bool `json:"stalled"`
 }
 
 // Peer is what a leader knows of one follower.
@@ -87,4 +140,40 @@ type Store struct {
 	Bytes    int    `json:"bytes"` // of keys and values
 	Revision uint64 `json:"revision"`
 	Sessions int    `json:"sessions"`
+	// IdempotencyRecords is how many requests with an idempotency key are
+	// remembered.
+	IdempotencyRecords int `json:"idempotency_records"`
+}
+
+// Load is what a node is doing at the moment.
+type Load struct {
+	Writes  Lane `json:"writes"` // puts and appends
+	Deletes Lane `json:"deletes"`
+	Reads   Lane `json:"reads"`
+	// ApplyLag is how many committed entries the store is behind the log.
+	ApplyLag    uint64      `json:"apply_lag"`
+	Connections Connections `json:"connections"`
+}
+
+// Lane is the requests of one kind.
+type Lane struct {
+	InFlight  int64   `json:"in_flight"`
+	Limit     int64   `json:"limit"` // how many may be in flight at the present pace
+	Waiting   int     `json:"waiting"`
+	PerSecond float64 `json:"per_second"` // that ended, over the last second
+}
+
+// Connections are those of clients.
+type Connections struct {
+	Open    int    `json:"open"`
+	Evicted uint64 `json:"evicted"` // closed to make room for others, since the start
+	Refused uint64 `json:"refused"` // for want of room, since the start
+}
+
+// Limits are a node's settings that clients may want to know.
+type Limits struct {
+	ValueBytes         int64 `json:"value_bytes"`
+	IdempotencySeconds int64 `json:"idempotency_seconds"`
+	IdempotencyRecords int   `json:"idempotency_records"`
+	Connections        int   `json:"connections"`
 }

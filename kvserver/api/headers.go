@@ -21,6 +21,15 @@ const (
 	// HeaderRequestID names a request in answers and logs. A client may choose
 	// it: 1 to 64 visible ASCII characters.
 	HeaderRequestID = "Kv-Request-Id"
+	// HeaderIdempotencyKey is set by clients on a write that they may send again:
+	// the log then knows the copies by it. 1 to 64 visible ASCII characters.
+	HeaderIdempotencyKey = "Idempotency-Key"
+	// HeaderIdempotencyReplayed is "true" if the answer was given to an earlier
+	// copy of the request.
+	HeaderIdempotencyReplayed = "Idempotency-Replayed"
+	// HeaderIdempotencyRetention is how long copies are known at least, in seconds
+	// of the cluster's running time.
+	HeaderIdempotencyRetention = "Idempotency-Retention"
 	// HeaderForwarded is set between servers to the node that forwarded the
 	// request; such a request is not forwarded again.
 	HeaderForwarded = "Kv-Forwarded"
@@ -34,7 +43,8 @@ const (
 	// ConsistencyLinearizable, the default: the read shows every write that was
 	// answered before the read was asked.
 	ConsistencyLinearizable = "linearizable"
-	// ConsistencyLease is reserved.
+	// ConsistencyLease is linearizable as long as clocks run at about the same
+	// pace; offered by clusters that were set up for it.
 	ConsistencyLease = "lease"
 	// ConsistencyStale: the read shows what this node has applied so far.
 	ConsistencyStale = "stale"
@@ -49,6 +59,13 @@ const (
 	DefaultMaxValueBytes = 1 << 20
 	// MaxValueBytes is the most that a server can be configured to take.
 	MaxValueBytes = 8 << 20
+	// DefaultPageItems and MaxPageItems are how many items a page of a list holds
+	// at most, unless and whatever the client asks for.
+	DefaultPageItems = 100
+	MaxPageItems     = 1000
+	// MaxPageBytes is how many bytes of keys and values a page holds, about: the
+	// item that reaches the limit is the last.
+	MaxPageBytes = 1 << 20
 	// MaxRequestIDBytes bounds HeaderRequestID.
 	MaxRequestIDBytes = 64
 )

@@ -29,15 +29,21 @@ const (
 	CodePreconditionFailed  Code = "precondition_failed"  // 412
 	CodeValueTooLarge       Code = "value_too_large"      // 413
 	CodeKeyTooLong          Code = "key_too_long"         // 414
+	CodeUnsupportedMedia    Code = "unsupported_media"    // 415
+	CodeExpectationFailed   Code = "expectation_failed"   // 417
 	CodeIdempotencyMismatch Code = "idempotency_mismatch" // 422
 	CodeOverloaded          Code = "overloaded"           // 429
+	CodeHeaderTooLarge      Code = "header_too_large"     // 431
 	CodeInternal            Code = "internal"             // 500
+	CodeNotImplemented      Code = "not_implemented"      // 501
 	CodeNoLeader            Code = "no_leader"            // 503
 	CodeBehind              Code = "behind"               // 503: this node lags too far to answer
+	CodeDiverged            Code = "diverged"             // 503: this node's state was found to be wrong
 	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was under way
 	CodeIdempotencyFull     Code = "idempotency_full"     // 503
 	CodeTimeout             Code = "timeout"              // 504
 	CodeLeadershipLost      Code = "leadership_lost"      // 504
+	CodeVersion             Code = "http_version"         // 505
 	CodeQuotaExceeded       Code = "quota_exceeded"       // 507
 )
 
@@ -70,5 +76,9 @@ type Problem struct {
 	Checks []string `json:"checks,omitempty"`
 }
 
-// MediaProblem is the media type of a Problem.
-const MediaProblem = "application/problem+json"
+// Media types of bodies.
+const (
+	MediaProblem = "application/problem+json" // a Problem
+	MediaJSON    = "application/json"
+	MediaNDJSON  = "application/x-ndjson" // a Value per line
+)

@@ -62,20 +62,27 @@ type Command struct {
 	Op      Op
 	ID      RequestID
 	Session SessionCall
-	// Time is the stamp of the server that proposed the command, in milliseconds
-	// of the Unix epoch. Log time, which only rises, is the greatest stamp so far.
+	// Time is what the clock of the server that proposed the command showed, in
+	// milliseconds since that server started, in the life that ID.Origin stands
+	// for; 0: it says nothing. See View.LogTime.
 	Time uint64
 	// MaxLength is the longest value, in bytes, that the proposing server lets
 	// an append make; 0 leaves only MaxValueBytes. It travels in the command
 	// because a limit that each server configures for itself would let equal
 	// logs lead to different states.
 	MaxLength uint64
-	// Conditional lets a put happen only if the key has version IfVersion; 0
-	// means that there is no such key.
-	Conditional bool
-	IfVersion   uint64
-	Key         []byte
-	Value       []byte
+	// Quota is how many bytes of keys and values together the proposing server
+	// lets the store hold: a put or append that would make it grow beyond is
+	// refused. 0: no limit. It travels in the command for the same reason.
+	Quota uint64
+	// Condition lets a put, append or delete happen only if it holds.
+	Condition Condition
+	// IdempotencyKey names the request, for duplicate detection without a
+	// session: 1 to MaxIdempotencyKeyBytes visible ASCII characters, for a put,
+	// append or delete that is in no session. "": none.
+	IdempotencyKey string
+	Key            []byte
+	Value          []byte
 }
 
 // ErrMalformed is wrapped by every error of DecodeCommand.
@@ -87,30 +94,44 @@ const commandVersion = 1
 // bit that is not known here makes the whole command unknown, because what it
 // stands for might be a condition.
 const (
-	flagID        = 1 << 0
-	flagSession   = 1 << 1
-	flagTime      = 1 << 2
-	flagMaxLength = 1 << 3
-	flagIfVersion = 1 << 4
-	flagsKnown    = flagID | flagSession | flagTime | flagMaxLength | flagIfVersion
+	flagID          = 1 << 0
+	flagSession     = 1 << 1
+	flagTime        = 1 << 2
+	flagMaxLength   = 1 << 3
+	flagIfVersion   = 1 << 4
+	flagQuota       = 1 << 5
+	flagIdempotency = 1 << 6
+	flagCondition   = 1 << 7
+	flagsKnown      = 1<<8 - 1
 )
 
 // AppendCommand appends the encoding of c to dst and returns the extended slice:
 //
-//	version u8 = 1 | op u8 | flags u8
-//	flagID:        origin uvarint | number uvarint
-//	flagSession:   session uvarint | lane uvarint | seq uvarint
-//	flagTime:      milliseconds uvarint
-//	flagMaxLength: bytes uvarint
-//	flagIfVersion: version uvarint
+//	version u8 = 1 | op u8 | flags uvarint
+//	flagID:          origin uvarint | number uvarint
+//	flagSession:     session uvarint | lane uvarint | seq uvarint
+//	flagTime:        milliseconds uvarint
+//	flagMaxLength:   bytes uvarint
+//	flagIfVersion:   version uvarint; the condition IfVersion
+//	flagQuota:       bytes uvarint
+//	flagIdempotency: key length uvarint | key
+//	flagCondition:   kind u8 | number uvarint; the other conditions
 //	key length uvarint | key | value length uvarint | value
 //
-// A flag is set when its fields are not all zero, flagIfVersion when the command
-// is conditional, and every uvarint is as short as it can be, so that a command
-// has exactly one encoding. The IfVersion of a command that is not conditional
-// is not encoded.
+// A flag is set when its fields are not all zero, flagIfVersion also with the
+// version 0, and every uvarint is as short as it can be, so that a command has
+// exactly one encoding. The number of a condition without a kind is not encoded.
 func AppendCommand(dst []byte, c Command) []byte {
-	var flags byte
+	dst = appendFields(dst, &c)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
+	dst = append(dst, c.Key...)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
+	return append(dst, c.Value...)
+}
+
+// appendFields appends all that stands before the key.
+func appendFields(dst []byte, c *Command) []byte {
+	var flags uint64
 	if c.ID != (RequestID{}) {
 		flags |= flagID
 	}
@@ -123,10 +144,21 @@ func AppendCommand(dst []byte, c Command) []byte {
 	if c.MaxLength != 0 {
 		flags |= flagMaxLength
 	}
-	if c.Conditional {
+	switch c.Condition.Kind {
+	case 0:
+	case IfVersion:
 		flags |= flagIfVersion
+	default:
+		flags |= flagCondition
 	}
-	dst = append(dst, commandVersion, byte(c.Op), flags)
+	if c.Quota != 0 {
+		flags |= flagQuota
+	}
+	if c.IdempotencyKey != "" {
+		flags |= flagIdempotency
+	}
+	dst = append(dst, commandVersion, byte(c.Op))
+	dst = binary.AppendUvarint(dst, flags)
 	if flags&flagID != 0 {
 		dst = binary.AppendUvarint(dst, c.ID.Origin)
 		dst = binary.AppendUvarint(dst, c.ID.Number)
@@ -143,41 +175,71 @@ func AppendCommand(dst []byte, c Command) []byte {
 		dst = binary.AppendUvarint(dst, c.MaxLength)
 	}
 	if flags&flagIfVersion != 0 {
-		dst = binary.AppendUvarint(dst, c.IfVersion)
+		dst = binary.AppendUvarint(dst, c.Condition.Number)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
-	dst = append(dst, c.Key...)
-	dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
-	return append(dst, c.Value...)
+	if flags&flagQuota != 0 {
+		dst = binary.AppendUvarint(dst, c.Quota)
+	}
+	if flags&flagIdempotency != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(c.IdempotencyKey)))
+		dst = append(dst, c.IdempotencyKey...)
+	}
+	if flags&flagCondition != 0 {
+		dst = append(dst, byte(c.Condition.Kind))
+		dst = binary.AppendUvarint(dst, c.Condition.Number)
+	}
+	return dst
 }
 
-// EncodeCommand returns the encoding of c in a slice of its own; see
-// AppendCommand.
+// EncodeCommand returns the encoding of c in a slice of its own, which is no
+// longer than it must be: the log keeps it for a while. See AppendCommand.
 func EncodeCommand(c Command) []byte {
-	const mostOverhead = 3 + 10*binary.MaxVarintLen64
-	return AppendCommand(make([]byte, 0, mostOverhead+len(c.Key)+len(c.Value)), c)
+	var scratch [256]byte
+	fields := appendFields(scratch[:0], &c)
+	n := len(fields) + lengthOf(len(c.Key)) + len(c.Key) + lengthOf(len(c.Value)) + len(c.Value)
+	b := append(make([]byte, 0, n), fields...)
+	b = binary.AppendUvarint(b, uint64(len(c.Key)))
+	b = append(b, c.Key...)
+	b = binary.AppendUvarint(b, uint64(len(c.Value)))
+	return append(b, c.Value...)
+}
+
+// lengthOf is the length of the encoding of a length.
+func lengthOf(length int) int {
+	n := 1
+	for ; length >= 0x80; length >>= 7 {
+		n++
+	}
+	return n
 }
 
 // DecodeCommand reads one command, which must be all of b. Key and Value alias
-// b. Nothing is allocated whatever the lengths inside claim. Errors wrap
-// ErrMalformed.
+// b. Nothing is allocated but the idempotency key, whatever the lengths inside
+// claim. Errors wrap ErrMalformed.
 func DecodeCommand(b []byte) (Command, error) {
-	var c Command
 	if len(b) < 3 {
-		return c, fmt.Errorf("%w: %d bytes are too few", ErrMalformed, len(b))
+		return Command{}, fmt.Errorf("%w: %d bytes are too few", ErrMalformed, len(b))
 	}
 	if b[0] != commandVersion {
-		return c, fmt.Errorf("%w: version %d", ErrMalformed, b[0])
+		return Command{}, fmt.Errorf("%w: version %d", ErrMalformed, b[0])
 	}
-	c.Op = Op(b[1])
-	if c.Op == 0 || c.Op > opMax {
+	if op := Op(b[1]); op == 0 || op > opMax {
 		return Command{}, fmt.Errorf("%w: operation %d", ErrMalformed, b[1])
 	}
-	flags := b[2]
-	if flags&^flagsKnown != 0 {
-		return Command{}, fmt.Errorf("%w: flags %#x", ErrMalformed, flags)
+	r := fields{rest: b[2:]}
+	c := r.command(Op(b[1]))
+	r.check(len(r.rest) == 0, "bytes after the end")
+	if r.bad != "" {
+		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
 	}
-	r := fields{rest: b[3:]}
+	return c, nil
+}
+
+// command reads what follows the operation.
+func (r *fields) command(op Op) Command {
+	c := Command{Op: op}
+	flags := r.uvarint()
+	r.check(flags&^flagsKnown == 0, "flags of a later version")
 	if flags&flagID != 0 {
 		c.ID = RequestID{Origin: r.uvarint(), Number: r.uvarint()}
 		r.check(c.ID != (RequestID{}), "an empty identity")
@@ -197,15 +259,24 @@ func DecodeCommand(b []byte) (Command, error) {
 		r.check(c.MaxLength != 0, "an empty limit")
 	}
 	if flags&flagIfVersion != 0 {
-		c.Conditional, c.IfVersion = true, r.uvarint()
+		r.check(flags&flagCondition == 0, "two conditions")
+		c.Condition = Condition{Kind: IfVersion, Number: r.uvarint()}
 	}
-	c.Key = r.bytes()
-	c.Value = r.bytes()
-	r.check(len(r.rest) == 0, "bytes after the end")
-	if r.bad != "" {
-		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
+	if flags&flagQuota != 0 {
+		c.Quota = r.uvarint()
+		r.check(c.Quota != 0, "an empty quota")
 	}
-	return c, nil
+	if flags&flagIdempotency != 0 {
+		c.IdempotencyKey = string(r.bytes())
+		r.check(c.IdempotencyKey != "", "an empty idempotency key")
+	}
+	if flags&flagCondition != 0 {
+		c.Condition.Kind = ConditionKind(r.byte())
+		r.check(c.Condition.Kind > IfVersion && c.Condition.Kind <= conditionMax, "an unknown condition")
+		c.Condition.Number = r.uvarint()
+	}
+	c.Key, c.Value = r.bytes(), r.bytes()
+	return c
 }
 
 // fields reads an encoding from the front and remembers the first thing that
@@ -233,6 +304,16 @@ func (f *fields) uvarint() uint64 {
 	}
 	f.rest = f.rest[n:]
 	return v
+}
+
+func (f *fields) byte() byte {
+	f.check(len(f.rest) > 0, "cut off")
+	if f.bad != "" {
+		return 0
+	}
+	b := f.rest[0]
+	f.rest = f.rest[1:]
+	return b
 }
 
 func (f *fields) bytes() []byte {

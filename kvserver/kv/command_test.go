@@ -20,8 +20,11 @@ func sampleCommands() []Command {
 		{Op: OpPut, Key: []byte("k"), Value: []byte("v")},
 		{Op: OpPut, Key: []byte("k"), Value: []byte{}},
 		{Op: OpAppend, ID: RequestID{Number: 7}, Key: []byte("a/b"), Value: bytes.Repeat([]byte("x"), 300), MaxLength: 1 << 20},
-		{Op: OpPut, Conditional: true, Key: []byte("new"), Value: []byte("v")},
-		{Op: OpPut, Conditional: true, IfVersion: math.MaxUint64, Key: []byte("k"), MaxLength: 1},
+		{Op: OpPut, Condition: Condition{Kind: IfVersion}, Key: []byte("new"), Value: []byte("v")},
+		{Op: OpPut, Condition: Condition{Kind: IfVersion, Number: math.MaxUint64}, Key: []byte("k"), MaxLength: 1},
+		{Op: OpAppend, Condition: Condition{Kind: IfRevision, Number: 17}, Key: []byte("k"), Quota: 1 << 40},
+		{Op: OpDelete, Condition: Condition{Kind: IfPresent}, Key: []byte("k"), IdempotencyKey: "one"},
+		{Op: OpPut, Condition: Condition{Kind: IfAbsent}, IdempotencyKey: strings.Repeat("~", MaxIdempotencyKeyBytes), Quota: 1, Key: []byte("k"), Value: []byte("v"), Time: 5},
 		{Op: OpDelete, Session: SessionCall{ID: 9, Lane: math.MaxUint32, Seq: math.MaxUint64}, Key: []byte{0, 255}},
 		{Op: OpGet, ID: RequestID{Origin: 1}, Session: SessionCall{Seq: 1}, Time: math.MaxUint64, Key: []byte("g")},
 	}
@@ -56,7 +59,13 @@ func TestCommandsComeBackAsTheyWereEncoded(t *testing.T) {
 			c.MaxLength = r.Uint64() >> r.IntN(64)
 		}
 		if r.IntN(2) == 0 {
-			c.Conditional, c.IfVersion = true, r.Uint64()>>r.IntN(64)
+			c.Condition = Condition{Kind: ConditionKind(1 + r.IntN(int(conditionMax))), Number: r.Uint64() >> r.IntN(64)}
+		}
+		if r.IntN(2) == 0 {
+			c.Quota = r.Uint64()>>r.IntN(64) | 1
+		}
+		if r.IntN(2) == 0 {
+			c.IdempotencyKey = string(randomBytes(r, 1+r.IntN(70)))
 		}
 		c.Key = randomBytes(r, r.IntN(40))
 		c.Value = randomBytes(r, r.IntN(400))
@@ -69,6 +78,9 @@ func TestCommandsComeBackAsTheyWereEncoded(t *testing.T) {
 		}
 		if !same(got, c) {
 			t.Fatalf("%+v came back as %+v", c, got)
+		}
+		if b := EncodeCommand(c); cap(b) != len(b) || !bytes.Equal(b, AppendCommand(nil, c)) {
+			t.Fatalf("%+v is encoded in %d bytes of %d, or differently when appended", c, len(b), cap(b))
 		}
 	}
 }
@@ -99,7 +111,14 @@ func TestBrokenCommandsAreRefused(t *testing.T) {
 		{"other version", with(0, 2), "version 2"},
 		{"operation 0", with(1, 0), "operation 0"},
 		{"operation of a later version", with(1, byte(opMax)+1), "operation"},
-		{"flag of a later version", with(2, 1<<6), "flags"},
+		{"flag of a later version", []byte{1, 2, 0x80, 0x02, 1, 'k', 0}, "flags of a later"},
+		{"padded flags", []byte{1, 2, 0x80, 0x00, 1, 'k', 0}, "needless"},
+		{"flag without quota", []byte{1, 2, flagQuota, 0, 1, 'k', 0}, "empty quota"},
+		{"flag without idempotency key", []byte{1, 2, flagIdempotency, 0, 1, 'k', 0}, "empty idempotency"},
+		{"flag without condition", []byte{1, 2, 0x80, 0x01, 0, 0, 1, 'k', 0}, "unknown condition"},
+		{"a second encoding of a version", []byte{1, 2, 0x80, 0x01, byte(IfVersion), 0, 1, 'k', 0}, "unknown condition"},
+		{"condition of a later version", []byte{1, 2, 0x80, 0x01, byte(conditionMax) + 1, 0, 1, 'k', 0}, "unknown condition"},
+		{"two conditions", []byte{1, 2, 0x80 | flagIfVersion, 0x01, 1, byte(IfPresent), 0, 1, 'k', 0}, "two conditions"},
 		{"byte after the end", append(bytes.Clone(put), 0), "after the end"},
 		{"huge key length", []byte{1, 2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, "length beyond"},
 		{"number over 64 bits", []byte{1, 2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, "too large"},

@@ -6,13 +6,13 @@ import (
 	"hash"
 )
 
-// Hash is a digest of the whole state: items, revision, log time, applied
-// index, sessions and what their lanes remember. Two servers that stand at the
-// same index must have equal hashes. It takes time in proportion to what the
-// store holds.
+// Hash is a cryptographic hash of the whole state: items, revision, log time,
+// applied index, sessions and what their lanes remember, idempotency records.
+// Two servers that stand at the same index must have equal hashes. It takes time
+// in proportion to what the store holds; Digest does not.
 func (v *View) Hash() [sha256.Size]byte {
-	d := digest{to: sha256.New()}
-	d.numbers(v.applied, v.revision, v.logTime, uint64(v.items.Len()))
+	d := hasher{to: sha256.New()}
+	d.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.items.Len()))
 	v.items.Scan(func(key string, item Item) bool {
 		d.numbers(uint64(len(key)), uint64(len(item.Value)), item.Revision, item.Version)
 		d.to.Write([]byte(key))
@@ -30,17 +30,24 @@ func (v *View) Hash() [sha256.Size]byte {
 			l.revision, l.version, l.length)
 		return true
 	})
+	d.numbers(uint64(v.records.len()))
+	v.records.scan(func(r *record) bool {
+		d.to.Write(r.id[:])
+		d.to.Write(r.fingerprint[:])
+		d.numbers(r.time, uint64(r.status), bit(r.created), bit(r.deleted), r.revision, r.version, uint64(r.length))
+		return true
+	})
 	return [sha256.Size]byte(d.to.Sum(nil))
 }
 
-// digest writes numbers in a fixed width: together with the lengths before all
+// hasher writes numbers in a fixed width: together with the lengths before all
 // byte strings that makes the hashed text unambiguous.
-type digest struct {
+type hasher struct {
 	to      hash.Hash
 	scratch []byte
 }
 
-func (d *digest) numbers(numbers ...uint64) {
+func (d *hasher) numbers(numbers ...uint64) {
 	d.scratch = d.scratch[:0]
 	for _, n := range numbers {
 		d.scratch = binary.LittleEndian.AppendUint64(d.scratch, n)

@@ -21,28 +21,44 @@ func (s *Store) run(c Command) Result {
 }
 
 func (s *Store) put(c Command) Result {
-	if !c.allows(len(c.Value)) {
-		return Result{Status: StatusTooLong, Revision: s.revision}
-	}
 	old, found := s.items.Get(string(c.Key))
-	if c.Conditional && c.IfVersion != old.Version { // 0 if there is no such key
-		status := StatusWrongVersion
-		if !found {
-			status = StatusNotFound
-		}
-		return Result{Status: status, Revision: s.revision, Version: old.Version}
+	if refusal, refused := s.refuse(c, old, found, len(c.Value)); refused {
+		return refusal
 	}
 	// The command's bytes belong to the log, where a small value may lie inside
 	// a large batch; a copy lets both go at their own time.
-	return s.set(c.Key, bytes.Clone(c.Value), old, found)
+	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, found)
 }
 
 func (s *Store) append(c Command) Result {
 	old, found := s.items.Get(string(c.Key))
-	if !c.allows(len(old.Value) + len(c.Value)) {
-		return Result{Status: StatusTooLong, Revision: s.revision}
+	if refusal, refused := s.refuse(c, old, found, len(old.Value)+len(c.Value)); refused {
+		return refusal
 	}
-	return s.set(c.Key, grow(old.Value, c.Value), old, found)
+	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, found)
+}
+
+// refuse gives the answer to a put or append that may not be made, which would
+// leave a value of length bytes under the key. The condition goes first: it
+// tells the client most.
+func (s *Store) refuse(c Command, old Item, found bool, length int) (Result, bool) {
+	grown := s.bytes + length - len(old.Value)
+	if !found {
+		grown += len(c.Key)
+	}
+	switch {
+	case !c.Condition.holds(old, found):
+		return conditionFailed(old), true
+	case length > MaxValueBytes, c.MaxLength != 0 && uint64(length) > c.MaxLength:
+		return Result{Status: StatusTooLong, Revision: s.revision}, true
+	case c.Quota != 0 && grown > s.bytes && uint64(grown) > c.Quota:
+		return Result{Status: StatusQuota, Revision: s.revision}, true
+	}
+	return Result{}, false
+}
+
+func conditionFailed(present Item) Result {
+	return Result{Status: StatusConditionFailed, Revision: present.Revision, Version: present.Version}
 }
 
 // grow returns old with more at its end, mostly without copying old: like every
@@ -58,13 +74,18 @@ func (s *Store) append(c Command) Result {
 //     appended to.
 func grow(old, more []byte) []byte { return append(old, more...) }
 
-func (s *Store) set(key, value []byte, old Item, found bool) Result {
+// set puts a value with this checksum in the place of old.
+func (s *Store) set(key, value []byte, checksum uint32, old Item, found bool) Result {
 	s.revision++
 	s.bytes += len(value) - len(old.Value)
-	if !found {
+	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1, checksum: checksum}
+	hash := keyHash(key)
+	s.sum += item.hash(hash)
+	if found {
+		s.sum -= old.hash(hash)
+	} else {
 		s.bytes += len(key)
 	}
-	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1}
 	s.items.Set(string(key), item)
 	return Result{
 		Revision: item.Revision,
@@ -76,10 +97,14 @@ func (s *Store) set(key, value []byte, old Item, found bool) Result {
 
 func (s *Store) delete(c Command) Result {
 	old, found := s.items.Get(string(c.Key))
+	if !c.Condition.holds(old, found) {
+		return conditionFailed(old)
+	}
 	if found {
 		s.items.Delete(string(c.Key))
 		s.revision++
 		s.bytes -= len(c.Key) + len(old.Value)
+		s.sum -= old.hash(keyHash(c.Key))
 	}
 	return Result{Revision: s.revision, Deleted: found}
 }
@@ -95,9 +120,4 @@ func (s *Store) get(c Command) Result {
 		Length:   uint64(len(item.Value)),
 		Value:    item.Value,
 	}
-}
-
-// allows reports whether a value may have this length.
-func (c *Command) allows(length int) bool {
-	return length <= MaxValueBytes && (c.MaxLength == 0 || uint64(length) <= c.MaxLength)
 }

@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -15,6 +16,18 @@ type model struct {
 	revision uint64
 	items    map[string]Item
 	sessions map[uint64]*modelSession
+	time     uint64
+	origin   uint64 // of the last command with a stamp
+	stamp    uint64
+	requests []modelRequest
+}
+
+// modelRequest is a request under an idempotency key.
+type modelRequest struct {
+	key    string
+	what   string
+	time   uint64
+	result Result
 }
 
 type modelSession struct {
@@ -32,6 +45,20 @@ func newModel(r rules) *model {
 }
 
 func (m *model) apply(index uint64, c Command) Result {
+	if c.Time != 0 {
+		if c.ID.Origin == m.origin && c.Time > m.stamp {
+			m.time += c.Time - m.stamp
+		}
+		if c.ID.Origin != m.origin || c.Time > m.stamp {
+			m.origin, m.stamp = c.ID.Origin, c.Time
+		}
+	}
+	for i := 0; i < 64 && len(m.requests) > 0 && m.time-m.requests[0].time >= 3_600_000; i++ {
+		m.requests = m.requests[1:]
+	}
+	if c.IdempotencyKey != "" {
+		return m.runKeyed(c)
+	}
 	if c.Op == OpOpenSession {
 		if len(m.sessions) == m.rules.sessions {
 			m.evict()
@@ -71,6 +98,49 @@ func (m *model) apply(index uint64, c Command) Result {
 	return r
 }
 
+func (m *model) runKeyed(c Command) Result {
+	what := fmt.Sprint(c.Op, c.Condition, c.Key, c.Value)
+	for _, r := range m.requests {
+		switch {
+		case r.key == c.IdempotencyKey && r.what == what:
+			r.result.Replayed = true
+			return r.result
+		case r.key == c.IdempotencyKey:
+			return Result{Status: StatusIdempotencyMismatch, Revision: m.revision}
+		}
+	}
+	if len(m.requests) == m.rules.records {
+		return Result{Status: StatusIdempotencyFull, Revision: m.revision}
+	}
+	r := m.run(c)
+	if r.Status == StatusOK || r.Status == StatusConditionFailed {
+		m.requests = append(m.requests, modelRequest{c.IdempotencyKey, what, m.time, r})
+	}
+	return r
+}
+
+func (m *model) bytes() (n int) {
+	for key, item := range m.items {
+		n += len(key) + len(item.Value)
+	}
+	return n
+}
+
+func (m *model) holds(c Condition, key string) bool {
+	old, found := m.items[key]
+	switch c.Kind {
+	case IfVersion:
+		return found && old.Version == c.Number || !found && c.Number == 0
+	case IfRevision:
+		return found && old.Revision == c.Number || !found && c.Number == 0
+	case IfPresent:
+		return found
+	case IfAbsent:
+		return !found
+	}
+	return true
+}
+
 func (m *model) lanes() (n int) {
 	for _, s := range m.sessions {
 		n += len(s.lanes)
@@ -93,6 +163,9 @@ func (m *model) run(c Command) Result {
 	if len(c.Key) < 1 || len(c.Key) > 1024 {
 		return Result{Status: StatusBadKey, Revision: m.revision}
 	}
+	if !m.holds(c.Condition, string(c.Key)) {
+		return Result{Status: StatusConditionFailed, Revision: old.Revision, Version: old.Version}
+	}
 	value := slices.Clone(c.Value)
 	switch c.Op {
 	case OpGet:
@@ -112,6 +185,14 @@ func (m *model) run(c Command) Result {
 	if c.MaxLength != 0 && uint64(len(value)) > c.MaxLength || len(value) > 8<<20 {
 		return Result{Status: StatusTooLong, Revision: m.revision}
 	}
+	size := m.bytes()
+	grown := size + len(value) - len(old.Value)
+	if !found {
+		grown += len(c.Key)
+	}
+	if c.Quota != 0 && grown > size && uint64(grown) > c.Quota {
+		return Result{Status: StatusQuota, Revision: m.revision}
+	}
 	m.revision++
 	m.items[string(c.Key)] = Item{Value: value, Revision: m.revision, Version: old.Version + 1}
 	return Result{Revision: m.revision, Version: old.Version + 1, Length: uint64(len(value)), Created: !found}
@@ -119,20 +200,14 @@ func (m *model) run(c Command) Result {
 
 // difference compares everything that a store shows with the model.
 func (m *model) difference(v *View) string {
-	if v.Revision() != m.revision || v.Len() != len(m.items) || v.Sessions() != len(m.sessions) {
-		return fmt.Sprintf("revision %d, %d keys, %d sessions; the model has %d, %d, %d",
-			v.Revision(), v.Len(), v.Sessions(), m.revision, len(m.items), len(m.sessions))
+	if v.Revision() != m.revision || v.Len() != len(m.items) || v.Sessions() != len(m.sessions) || v.IdempotencyRecords() != len(m.requests) {
+		return fmt.Sprintf("revision %d, %d keys, %d sessions, %d records; the model has %d, %d, %d, %d",
+			v.Revision(), v.Len(), v.Sessions(), v.IdempotencyRecords(), m.revision, len(m.items), len(m.sessions), len(m.requests))
 	}
-	var keys []string
-	total := 0
-	for key, item := range m.items {
-		keys = append(keys, key)
-		total += len(key) + len(item.Value)
+	if v.Bytes() != m.bytes() {
+		return fmt.Sprintf("%d bytes, the model has %d", v.Bytes(), m.bytes())
 	}
-	slices.Sort(keys)
-	if v.Bytes() != total {
-		return fmt.Sprintf("%d bytes, the model has %d", v.Bytes(), total)
-	}
+	keys := slices.Sorted(maps.Keys(m.items))
 	diff := ""
 	v.Ascend("", "", func(key string, item Item) bool {
 		want := m.items[key]
@@ -162,6 +237,7 @@ type traffic struct {
 	sent []Command
 	seq  uint64
 	ids  []uint64
+	time uint64
 }
 
 func (g *traffic) next(index uint64) Command {
@@ -170,9 +246,12 @@ func (g *traffic) next(index uint64) Command {
 		return g.sent[len(g.sent)-back]
 	}
 	c := Command{
-		Op:   []Op{OpPut, OpPut, OpAppend, OpAppend, OpAppend, OpDelete, OpGet, OpOpenSession}[g.r.IntN(8)],
-		ID:   RequestID{Origin: 5, Number: index},
-		Time: uint64(g.r.IntN(1000)),
+		Op: []Op{OpPut, OpPut, OpAppend, OpAppend, OpAppend, OpDelete, OpGet, OpOpenSession}[g.r.IntN(8)],
+		ID: RequestID{Origin: 5 + uint64(g.r.IntN(20)/19), Number: index}, // now and then another server
+	}
+	if g.r.IntN(2) == 0 { // mostly a few seconds on, at times long ago, now and then a jump
+		g.time += uint64(g.r.IntN(10_000) + g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(4_000_000))
+		c.Time = g.time - min(g.time, uint64(g.r.IntN(2)*g.r.IntN(10_000)))
 	}
 	if c.Op == OpOpenSession {
 		if g.r.IntN(6) == 0 || len(g.ids) == 0 {
@@ -190,6 +269,22 @@ func (g *traffic) next(index uint64) Command {
 		if g.r.IntN(4) == 0 {
 			c.MaxLength = uint64(1 + g.r.IntN(60))
 		}
+		if g.r.IntN(3) == 0 {
+			c.Quota = uint64(1 + g.r.IntN(400))
+		}
+	}
+	if c.Op != OpGet && g.r.IntN(3) == 0 {
+		c.Condition.Kind = ConditionKind(1 + g.r.IntN(int(conditionMax)))
+		switch c.Condition.Kind {
+		case IfVersion:
+			c.Condition.Number = uint64(g.r.IntN(4))
+		case IfRevision:
+			c.Condition.Number = index/2 - min(index/2, uint64(g.r.IntN(40)))
+		}
+	}
+	if c.Op != OpGet && g.r.IntN(4) == 0 {
+		c.IdempotencyKey = fmt.Sprintf("request-%d", int(index)-g.r.IntN(2)*g.r.IntN(10))
+		return c
 	}
 	if len(g.ids) > 0 && g.r.IntN(4) != 0 {
 		back := min(len(g.ids), 1+g.r.IntN(6))
@@ -214,12 +309,13 @@ func TestStoreAgreesWithAPlainModel(t *testing.T) {
 	seen := map[Status]int{}
 	replays, evictions := 0, 0
 	for seed := range uint64(30) {
-		r := rules{sessions: 4, lanes: 5, lanesTotal: 11}
+		r := rules{sessions: 4, lanes: 5, lanesTotal: 11, records: 40}
 		store, plain := newStore(r), newModel(r)
 		g := &traffic{r: rand.New(rand.NewPCG(seed, 77))}
 		type frozen struct {
-			view *View
-			hash [32]byte
+			view   *View
+			hash   [32]byte
+			digest Digest
 		}
 		var views []frozen
 		for index := uint64(1); index <= 1500; index++ {
@@ -247,16 +343,19 @@ func TestStoreAgreesWithAPlainModel(t *testing.T) {
 					t.Fatalf("seed %d, index %d: %s", seed, index, diff)
 				}
 				v := store.Freeze()
-				views = append(views, frozen{v, v.Hash()})
+				views = append(views, frozen{v, v.Hash(), v.Digest()})
 			}
 		}
 		for _, f := range views {
-			if f.view.Hash() != f.hash {
+			if f.view.Hash() != f.hash || f.view.Digest() != f.digest {
 				t.Fatalf("seed %d: the view frozen at %d changed", seed, f.view.AppliedIndex())
 			}
 		}
 	}
-	for _, s := range []Status{StatusOK, StatusNotFound, StatusBadKey, StatusTooLong, StatusSessionExpired, StatusStale, StatusBadCall} {
+	for s := range statusMax + 1 {
+		if s == StatusUnknownCommand {
+			continue
+		}
 		if seen[s] < 10 {
 			t.Errorf("%q was met only %d times: the traffic does not test it", s, seen[s])
 		}
@@ -278,7 +377,7 @@ func TestEqualLogsGiveEqualHashes(t *testing.T) {
 		g.sent = append(g.sent, c)
 		a.Apply(index, EncodeCommand(c))
 		b.Apply(index, EncodeCommand(c))
-		if index%250 == 0 && a.Hash() != b.Hash() {
+		if index%250 == 0 && (a.Hash() != b.Hash() || a.Digest() != b.Digest()) {
 			t.Fatalf("different hashes after the same %d commands", index)
 		}
 	}
@@ -290,12 +389,13 @@ func TestEqualLogsGiveEqualHashes(t *testing.T) {
 		{Op: OpPut, Key: []byte("k"), Session: SessionCall{ID: session, Seq: 1 << 40}},
 		{Op: OpGet, Key: []byte("k"), Session: SessionCall{ID: session, Seq: 1 << 40}},
 		{Op: OpGet, Key: []byte("k"), Time: 1 << 50},
+		{Op: OpPut, Key: []byte("k"), IdempotencyKey: "last", Condition: Condition{Kind: IfAbsent}},
 	} {
 		next := a.AppliedIndex() + 1
 		a.Apply(next, EncodeCommand(c))
 		b.Advance(next)
-		if a.Hash() == b.Hash() {
-			t.Errorf("%+v changed the state of one store but not its hash", c)
+		if a.Hash() == b.Hash() || a.Digest() == b.Digest() {
+			t.Errorf("%+v changed the state of one store but not its hashes", c)
 		}
 		// Level them again, so that the next command is the only difference.
 		b = a.clone()
@@ -323,15 +423,20 @@ func TestTheHashCoversSessionsAndLanes(t *testing.T) {
 		if a.Revision() != b.Revision() || a.AppliedIndex() != b.AppliedIndex() {
 			t.Fatal("the stores differ in more than their sessions")
 		}
-		if a.Hash() == b.Hash() {
-			t.Errorf("call %+v left the same hash as the first", other)
+		if a.Hash() == b.Hash() || a.Digest() == b.Digest() {
+			t.Errorf("call %+v left the same hashes as the first", other)
 		}
 	}
 }
 
 // clone copies a store for tests, appended values included.
 func (s *Store) clone() *Store {
-	c := &Store{state: *s.Freeze(), recency: s.recency.Copy(), rules: s.rules}
+	c := &Store{state: *s.Freeze(), recency: s.recency.Copy(), recordAt: maps.Clone(s.recordAt), rules: s.rules}
+	c.records = recordQueue{}
+	s.records.scan(func(r *record) bool {
+		c.recordAt[r.id] = c.records.push(*r)
+		return true
+	})
 	c.items.ScanMut(func(string, Item) bool { return true })
 	return c
 }

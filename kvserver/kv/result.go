@@ -13,8 +13,7 @@ type Status uint8
 const (
 	// StatusOK: done. A delete of a missing key is done, too.
 	StatusOK Status = 0
-	// StatusNotFound: a get found no such key, or a put was to be made only if
-	// the key had a version.
+	// StatusNotFound: a get found no such key.
 	StatusNotFound Status = 1
 	// StatusUnknownCommand: the command could not be decoded, or has fields its
 	// operation does not take.
@@ -32,10 +31,22 @@ const (
 	StatusStale Status = 6
 	// StatusBadCall: the lane is not below MaxLanes, or the sequence number is 0.
 	StatusBadCall Status = 7
-	// StatusWrongVersion: the key has another version than the put was to be
-	// made on.
-	StatusWrongVersion Status = 8
+	// StatusConditionFailed: the condition does not hold. The result tells the
+	// key's present revision and version.
+	StatusConditionFailed Status = 8
+	// StatusIdempotencyMismatch: another request was made under this idempotency
+	// key, and its answer is still kept.
+	StatusIdempotencyMismatch Status = 9
+	// StatusIdempotencyFull: so many answers are kept under idempotency keys that
+	// this one's could not be, and none is old enough to go.
+	StatusIdempotencyFull Status = 10
+	// StatusQuota: the store would hold more bytes than the command's Quota, and
+	// more than it holds now.
+	StatusQuota Status = 11
 )
+
+// statusMax is the greatest status this version knows.
+const statusMax = StatusQuota
 
 func (s Status) String() string {
 	switch s {
@@ -55,8 +66,14 @@ func (s Status) String() string {
 		return "stale call"
 	case StatusBadCall:
 		return "bad lane or sequence number"
-	case StatusWrongVersion:
-		return "wrong version"
+	case StatusConditionFailed:
+		return "condition failed"
+	case StatusIdempotencyMismatch:
+		return "idempotency key of another request"
+	case StatusIdempotencyFull:
+		return "too many idempotency keys"
+	case StatusQuota:
+		return "quota exceeded"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
 }
@@ -67,8 +84,9 @@ type Result struct {
 	ID     RequestID
 	Status Status
 	// Revision is the number the change took; of a get that found something,
-	// the revision of what it found; otherwise (nothing changed, nothing found)
-	// the store's revision.
+	// the revision of what it found; of a condition that failed, the key's
+	// present one, 0 if there is no such key; otherwise (nothing changed, nothing
+	// found) the store's revision.
 	Revision uint64
 	// Version counts the changes of the key since it was created; 0 if there is
 	// no such key now.
@@ -79,7 +97,8 @@ type Result struct {
 	Created bool
 	// Deleted: there was something to delete.
 	Deleted bool
-	// Replayed: this is the answer given to an earlier copy of the same call.
+	// Replayed: this is the answer given to an earlier copy of the same call or
+	// request.
 	Replayed bool
 	// Session is the ID of the session that OpOpenSession made.
 	Session uint64

@@ -33,8 +33,7 @@ func (s *Store) openSession(index uint64) Result {
 	for s.sessions.Len() >= s.rules.sessions {
 		s.evictLeastRecent()
 	}
-	s.sessions.Set(index, session{lastUsed: index})
-	s.recency.Set(index, index)
+	s.setSession(index, session{lastUsed: index})
 	return Result{Revision: s.revision, Session: index}
 }
 
@@ -62,7 +61,7 @@ func (s *Store) runOnce(index uint64, c Command) Result {
 		return last.result()
 	}
 	r := s.run(c)
-	s.lanes.Set(lane{
+	s.setLane(last, found, lane{
 		session:  c.Session.ID,
 		number:   c.Session.Lane,
 		seq:      c.Session.Seq,
@@ -94,6 +93,9 @@ func (l *lane) result() Result {
 	}
 }
 
+// flags packs what is true of the call in a number.
+func (l *lane) flags() uint64 { return bit(l.created) | bit(l.deleted)<<1 }
+
 // touch notes that the command at index used the session, and reports whether
 // there is such a session.
 func (s *Store) touch(id, index uint64) bool {
@@ -102,22 +104,41 @@ func (s *Store) touch(id, index uint64) bool {
 		return false
 	}
 	s.recency.Delete(old.lastUsed)
-	s.recency.Set(index, id)
-	s.sessions.Set(id, session{lastUsed: index})
+	s.sum -= old.hash(id)
+	s.setSession(id, session{lastUsed: index})
 	return true
+}
+
+// setSession puts a session where there is none, or one that was taken off the
+// digest.
+func (s *Store) setSession(id uint64, new session) {
+	s.sessions.Set(id, new)
+	s.recency.Set(new.lastUsed, id)
+	s.sum += new.hash(id)
+}
+
+// setLane puts a lane in the place of old, if that was found.
+func (s *Store) setLane(old lane, found bool, new lane) {
+	if found {
+		s.sum -= old.hash()
+	}
+	s.lanes.Set(new)
+	s.sum += new.hash()
 }
 
 // evictLeastRecent forgets the session that the log has not used for longest.
 func (s *Store) evictLeastRecent() {
-	_, id, ok := s.recency.PopMin()
+	lastUsed, id, ok := s.recency.PopMin()
 	assert(ok, "kv: %d sessions with %d lanes, but none to evict", s.sessions.Len(), s.lanes.Len())
 	s.sessions.Delete(id)
+	s.sum -= session{lastUsed: lastUsed}.hash(id)
 	for {
 		first, found := s.firstLane(id)
 		if !found {
 			return
 		}
 		s.lanes.Delete(first)
+		s.sum -= first.hash()
 	}
 }
 

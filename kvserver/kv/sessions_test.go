@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -175,14 +176,21 @@ func TestBadLanesAndNumbersAreRefused(t *testing.T) {
 	}
 }
 
-// Goal: log time only rises and follows the stamps in the commands.
-// Method: stamps out of order, one on a command that is refused.
-func TestLogTimeIsTheGreatestStamp(t *testing.T) {
+// Goal: log time only rises, by what one server's clock measured between two of
+// its commands, and never by what two clocks differ.
+// Method: stamps out of order, of servers whose clocks are far apart, and none, on
+// commands that are refused.
+func TestLogTimePassesByOneClockAtATime(t *testing.T) {
 	s := New()
-	for _, step := range []struct{ stamp, want uint64 }{{0, 0}, {50, 50}, {20, 50}, {0, 50}, {60, 60}} {
-		apply(s, Command{Op: OpDelete, Time: step.stamp})
+	for _, step := range []struct{ origin, stamp, want uint64 }{
+		{1, 1000, 0}, {1, 1050, 50}, {1, 1020, 50}, {1, 0, 50}, {1, 1060, 60}, // one server's
+		{2, 9_000_000, 60}, {2, 9_000_007, 67}, // another's, hours ahead
+		{1, 1100, 67}, {1, 1101, 68}, // the first one's again
+		{3, math.MaxUint64, 68}, {3, 5, 68}, {4, 1, 68}, {4, math.MaxUint64, math.MaxUint64}, {4, math.MaxUint64, math.MaxUint64},
+	} {
+		apply(s, Command{Op: OpDelete, ID: RequestID{Origin: step.origin}, Time: step.stamp})
 		if s.LogTime() != step.want {
-			t.Errorf("stamp %d: log time %d, want %d", step.stamp, s.LogTime(), step.want)
+			t.Errorf("stamp %d of %d: log time %d, want %d", step.stamp, step.origin, s.LogTime(), step.want)
 		}
 	}
 }
@@ -191,10 +199,10 @@ func TestLogTimeIsTheGreatestStamp(t *testing.T) {
 // Method: collect them.
 func TestStatusesAreNamed(t *testing.T) {
 	names := map[string]bool{}
-	for s := StatusOK; s <= StatusWrongVersion; s++ {
+	for s := StatusOK; s <= statusMax; s++ {
 		names[s.String()] = true
 	}
-	if len(names) != int(StatusWrongVersion)+1 || names[fmt.Sprintf("status(%d)", StatusWrongVersion)] {
+	if len(names) != int(statusMax)+1 || names[fmt.Sprintf("status(%d)", statusMax)] {
 		t.Errorf("%v", names)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -24,6 +26,12 @@ func populated(t testing.TB) *Store {
 			apply(Command{Op: OpDelete, Key: []byte("key7"), Session: SessionCall{ID: id, Lane: lane, Seq: 2}})
 		}
 	}
+	for i := range 20 {
+		apply(Command{
+			Op: OpPut, Key: []byte("asked"), Value: []byte{byte(i)}, Time: uint64(1000 + i),
+			IdempotencyKey: fmt.Sprint(i), Condition: Condition{IfVersion, uint64(i / 2)},
+		})
+	}
 	return s
 }
 
@@ -40,7 +48,7 @@ func TestARestoredStoreGoesOnLikeTheOriginal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Hash() != s.Hash() || r.Bytes() != s.Bytes() || r.Len() != s.Len() {
+	if r.Hash() != s.Hash() || r.Digest() != s.Digest() || r.IdempotencyRecords() != 20 || r.Bytes() != s.Bytes() || r.Len() != s.Len() {
 		t.Fatal("the restored store differs")
 	}
 	session := uint64(51) // the first one opened
@@ -50,6 +58,10 @@ func TestARestoredStoreGoesOnLikeTheOriginal(t *testing.T) {
 		{Op: OpAppend, Key: []byte("list"), Value: []byte("y"), Session: SessionCall{ID: session, Lane: 1, Seq: 3}},
 		{Op: OpOpenSession},
 		{Op: OpGet, Key: []byte("list")},
+		{Op: OpPut, Key: []byte("asked"), Value: []byte{0}, IdempotencyKey: "0", Condition: Condition{Kind: IfVersion}},
+		{Op: OpPut, Key: []byte("asked"), Value: []byte{3}, IdempotencyKey: "3", Condition: Condition{IfVersion, 1}},
+		{Op: OpPut, Key: []byte("asked"), Value: []byte{3}, IdempotencyKey: "4"},
+		{Op: OpDelete, Key: []byte("list"), IdempotencyKey: "new", Time: IdempotencyWindow + 1010},
 	} {
 		at, command := s.AppliedIndex()+1, EncodeCommand(c)
 		if a, b := s.Apply(at, command), r.Apply(at, command); fmt.Sprintf("%+v", a) != fmt.Sprintf("%+v", b) {
@@ -61,14 +73,41 @@ func TestARestoredStoreGoesOnLikeTheOriginal(t *testing.T) {
 	}
 }
 
-// Goal: what is no snapshot is refused, whatever it is, and never restored in
-// part. Method: cut a snapshot at every byte; change every byte in turn and
-// accept a refusal or a store that writes exactly those bytes.
-func TestADamagedSnapshotIsRefusedOrIsAnotherStore(t *testing.T) {
+// Goal: whatever the number of items, a restored tree holds them all in order.
+// Method: every number up to some groups of the packer, and changes after it.
+func TestEveryNumberOfItemsIsRestored(t *testing.T) {
+	s := New()
+	for n := range 5 * (packedFirst + packedLate) {
+		r := restored(t, s)
+		if r.Hash() != s.Hash() || r.Digest() != s.Digest() {
+			t.Fatalf("%d items are restored to %d others", s.Len(), r.Len())
+		}
+		for i := range 3 {
+			key := fmt.Sprintf("key%d", (n*7+i)%(n+5))
+			for _, store := range []*Store{s.clone(), r} {
+				put(store, key, "x")
+				apply(store, Command{Op: OpDelete, Key: []byte("key3")})
+				if item, found := store.Get([]byte(key)); key != "key3" && (!found || string(item.Value) != "x") {
+					t.Fatalf("%d items: %q was lost", n, key)
+				}
+			}
+		}
+		if r.items.Len() != len(r.items.Keys()) || !slices.IsSorted(r.items.Keys()) {
+			t.Fatalf("%d items: the tree lost its order", n)
+		}
+		put(s, fmt.Sprintf("key%d", n), fmt.Sprint(n))
+	}
+}
+
+// Goal: what is no whole snapshot is refused, and never restored in part.
+// Method: cut a snapshot at every byte and change every byte in turn.
+func TestADamagedSnapshotIsRefused(t *testing.T) {
 	var b bytes.Buffer
 	s := New()
 	s.Apply(1, EncodeCommand(Command{Op: OpOpenSession}))
 	s.Apply(2, EncodeCommand(Command{Op: OpPut, Key: []byte("k"), Value: []byte("value"), Session: SessionCall{ID: 1, Seq: 1}}))
+	s.Apply(3, EncodeCommand(Command{Op: OpDelete, Key: []byte("k"), Time: 300, IdempotencyKey: "one", Condition: Condition{IfVersion, 1}}))
+	s.Apply(4, EncodeCommand(Command{Op: OpPut, Key: []byte("k"), Time: 400, Value: []byte("value"), IdempotencyKey: "two"}))
 	if _, err := s.WriteTo(&b); err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +117,31 @@ func TestADamagedSnapshotIsRefusedOrIsAnotherStore(t *testing.T) {
 			t.Errorf("cut at byte %d: %v", n, err)
 		}
 	}
+	if _, err := Restore(bytes.NewReader(append(bytes.Clone(whole), 0))); !errors.Is(err, ErrBadSnapshot) {
+		t.Errorf("with a byte more: %v", err)
+	}
 	for i := range whole {
 		damaged := bytes.Clone(whole)
 		damaged[i] ^= 0x55
-		checkRestore(t, damaged)
+		if _, err := Restore(bytes.NewReader(damaged)); !errors.Is(err, ErrBadSnapshot) {
+			t.Errorf("byte %d changed: %v", i, err)
+		}
+	}
+}
+
+// Goal: a snapshot of another version is refused by its number. Method: write
+// the number of the first version, and of one to come.
+func TestASnapshotOfAnotherVersionIsRefusedByNumber(t *testing.T) {
+	var b bytes.Buffer
+	if _, err := populated(t).WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []byte{1, snapshotVersion + 1, 200} {
+		b.Bytes()[len(snapshotMagic)] = version
+		_, err := Restore(bytes.NewReader(b.Bytes()))
+		if !errors.Is(err, ErrBadSnapshot) || !strings.Contains(err.Error(), fmt.Sprintf("version %d,", version)) {
+			t.Errorf("version %d: %v", version, err)
+		}
 	}
 }
 

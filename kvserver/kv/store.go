@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/tidwall/btree"
 )
@@ -22,6 +23,15 @@ const (
 	// MaxLanesTotal bounds the lanes of all sessions together, at about 100
 	// bytes each; beyond it least recently used sessions are evicted, too.
 	MaxLanesTotal = 1 << 20
+	// MaxIdempotencyKeyBytes is the length of the longest idempotency key.
+	MaxIdempotencyKeyBytes = 64
+	// IdempotencyWindow is how long the answer to a request with an idempotency
+	// key is kept at least, in milliseconds of log time: one hour.
+	IdempotencyWindow = 60 * 60 * 1000
+	// MaxIdempotencyRecords is how many such answers are kept, at about 120 bytes
+	// each. When there are as many and none is older than the window, further
+	// requests with such keys are refused.
+	MaxIdempotencyRecords = 1 << 20
 )
 
 // Store is the state machine. It is not safe for concurrent use: Apply, Advance
@@ -31,17 +41,20 @@ type Store struct {
 	// recency lists the sessions by the index that last used them. It follows
 	// from sessions, so a frozen view does without it.
 	recency *btree.Map[uint64, uint64]
-	rules   rules
+	// recordAt finds the records by their IDs: their places in the queue. It
+	// follows from the queue likewise.
+	recordAt map[recordID]uint64
+	rules    rules
 }
 
-// rules are the limits of the session tables; tests take smaller ones.
+// rules are the limits of what is remembered of clients; tests take smaller ones.
 type rules struct {
-	sessions, lanes, lanesTotal int
+	sessions, lanes, lanesTotal, records int
 }
 
 // New returns an empty store, which stands before index 1 of the log.
 func New() *Store {
-	return newStore(rules{sessions: MaxSessions, lanes: MaxLanes, lanesTotal: MaxLanesTotal})
+	return newStore(rules{sessions: MaxSessions, lanes: MaxLanes, lanesTotal: MaxLanesTotal, records: MaxIdempotencyRecords})
 }
 
 func newStore(r rules) *Store {
@@ -52,8 +65,9 @@ func newStore(r rules) *Store {
 			sessions: btree.NewMap[uint64, session](0),
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
 		},
-		recency: btree.NewMap[uint64, uint64](0),
-		rules:   r,
+		recency:  btree.NewMap[uint64, uint64](0),
+		recordAt: map[recordID]uint64{},
+		rules:    r,
 	}
 }
 
@@ -67,13 +81,16 @@ func (s *Store) Apply(index uint64, command []byte) Result {
 	if err != nil {
 		return Result{Status: StatusUnknownCommand, Revision: s.revision}
 	}
-	s.logTime = max(s.logTime, c.Time)
+	s.passTime(c)
+	s.forgetExpired()
 	var r Result
 	switch {
 	case !c.fieldsFit():
 		r = Result{Status: StatusUnknownCommand, Revision: s.revision}
 	case c.Op == OpOpenSession:
 		r = s.openSession(index)
+	case c.IdempotencyKey != "":
+		r = s.runKeyed(c)
 	case c.Session == (SessionCall{}):
 		r = s.run(c)
 	default:
@@ -90,6 +107,25 @@ func (s *Store) Advance(index uint64) {
 	s.applied = index
 }
 
+// passTime lets log time go on. It is made of what one server's clock measured
+// between two of its commands with none of another server's between them. What
+// clocks of different servers show, or one before and after a restart, is never
+// compared: a leader whose clock is ahead of the last one's would make the store
+// forget at once what it has promised to keep for an hour. So log time may be
+// slow, when leadership changes often, and is never fast.
+func (s *Store) passTime(c Command) {
+	if c.Time == 0 {
+		return
+	}
+	if before := s.stamped; before.origin == c.ID.Origin {
+		if c.Time <= before.time {
+			return
+		}
+		s.logTime += min(c.Time-before.time, math.MaxUint64-s.logTime)
+	}
+	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
+}
+
 // Freeze returns the state as it is now. It costs the same whatever the store
 // holds, and commands applied later do not show in it.
 func (s *Store) Freeze() *View {
@@ -103,17 +139,19 @@ func (s *Store) Freeze() *View {
 // fieldsFit reports whether c has only the fields that its operation takes. A
 // field that would be ignored might have been a promise to somebody.
 func (c *Command) fieldsFit() bool {
-	if c.Conditional && c.Op != OpPut {
+	write := c.Op == OpPut || c.Op == OpAppend
+	change := write || c.Op == OpDelete
+	switch {
+	case !write && (len(c.Value) > 0 || c.MaxLength != 0 || c.Quota != 0):
 		return false
+	case !change && (c.Condition != (Condition{}) || c.IdempotencyKey != ""):
+		return false
+	case c.Op == OpOpenSession && (c.Session != (SessionCall{}) || len(c.Key) > 0):
+		return false
+	case c.IdempotencyKey != "" && c.Session != (SessionCall{}):
+		return false // one command has one memory
 	}
-	switch c.Op {
-	case OpOpenSession:
-		return c.Session == (SessionCall{}) && len(c.Key) == 0 && len(c.Value) == 0 && c.MaxLength == 0
-	case OpPut, OpAppend:
-		return true
-	default:
-		return len(c.Value) == 0 && c.MaxLength == 0
-	}
+	return c.Condition.fits() && idempotencyKeyFits(c.IdempotencyKey)
 }
 
 func assert(ok bool, format string, args ...any) {

@@ -267,39 +267,3 @@ func TestAFrozenViewStandsStill(t *testing.T) {
 		t.Error("the store did not go on: the test tested nothing")
 	}
 }
-
-// Goal: a conditional put happens only on the version it names. Method: a
-// table of versions, one after the other on one key, and the operations that
-// take no condition.
-func TestConditionalPutsHappenOnTheVersionTheyName(t *testing.T) {
-	s := New()
-	index := uint64(0)
-	apply := func(c Command) Result {
-		index++
-		return s.Apply(index, EncodeCommand(c))
-	}
-	for i, step := range []struct {
-		ifVersion uint64
-		status    Status
-		version   uint64 // afterwards
-	}{
-		{1, StatusNotFound, 0}, {0, StatusOK, 1}, {0, StatusWrongVersion, 1}, {2, StatusWrongVersion, 1}, {1, StatusOK, 2}, {1, StatusWrongVersion, 2},
-	} {
-		r := apply(Command{Op: OpPut, Conditional: true, IfVersion: step.ifVersion, Key: []byte("k"), Value: []byte{byte(i)}})
-		if r.Status != step.status || r.Version != step.version {
-			t.Errorf("step %d: put on version %d gave %v and version %d, want %v and %d", i, step.ifVersion, r.Status, r.Version, step.status, step.version)
-		}
-	}
-	if item, _ := s.Get([]byte("k")); string(item.Value) != "\x04" || item.Version != 2 {
-		t.Errorf("the key holds %v, want what step 4 put", item)
-	}
-	for _, op := range []Op{OpAppend, OpDelete, OpGet, OpOpenSession} {
-		c := Command{Op: op, Conditional: true}
-		if op != OpOpenSession {
-			c.Key = []byte("k")
-		}
-		if r := apply(c); r.Status != StatusUnknownCommand {
-			t.Errorf("a %v with a condition gave %v", op, r.Status)
-		}
-	}
-}

@@ -15,6 +15,8 @@ type Item struct {
 	Revision uint64
 	// Version counts the key's changes since it was created, from 1.
 	Version uint64
+	// checksum is the CRC32C of Value, which an append continues.
+	checksum uint32
 }
 
 // View is the state of a store at one index of the log. The methods only read:
@@ -25,10 +27,13 @@ type View struct {
 	applied  uint64
 	revision uint64
 	logTime  uint64
+	stamped  stamp // the last command that had a stamp
 	bytes    int
+	sum      uint64 // of the hashes of all that follows, see Digest
 	items    *btree.Map[string, Item]
 	sessions *btree.Map[uint64, session]
 	lanes    *btree.BTreeG[lane]
+	records  recordQueue
 }
 
 // Get returns what is stored under key.
@@ -44,8 +49,12 @@ func (v *View) Revision() uint64 { return v.revision }
 // AppliedIndex is the index of the log up to which this state goes.
 func (v *View) AppliedIndex() uint64 { return v.applied }
 
-// LogTime is the greatest time stamp of all commands so far, in milliseconds of
-// the Unix epoch.
+// stamp is what a server's clock showed, in one life of that server.
+type stamp struct{ origin, time uint64 }
+
+// LogTime is the time that the commands so far took, in milliseconds, as the
+// clocks of the servers that proposed them have measured it. It only rises, never
+// faster than those clocks, and stands still while no server leads.
 func (v *View) LogTime() uint64 { return v.logTime }
 
 // Len is the number of keys.
@@ -57,6 +66,10 @@ func (v *View) Bytes() int { return v.bytes }
 
 // Sessions is the number of open sessions.
 func (v *View) Sessions() int { return v.sessions.Len() }
+
+// IdempotencyRecords is the number of requests that are remembered by their
+// idempotency keys.
+func (v *View) IdempotencyRecords() int { return v.records.len() }
 
 // Ascend calls fn for the keys that are greater than after and begin with
 // prefix, in the order of their bytes, until fn returns false. An empty after

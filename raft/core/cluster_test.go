@@ -41,6 +41,7 @@ type server struct {
 	machine machine
 	held    bool // the disk hangs: settle does not save
 	seen    Observed
+	stalls  uint64 // counted in this life
 }
 
 // machine is a state machine that remembers what it was given, in which order,
@@ -126,7 +127,7 @@ func (c *cluster) notef(format string, args ...any) {
 // start brings a server up with what is on its disk.
 func (c *cluster) start(s *server) {
 	s.life++
-	s.applied, s.writing, s.batch = nil, nil, nil
+	s.applied, s.writing, s.batch, s.stalls = nil, nil, nil, 0
 	s.machine.restore(s.disk.Snapshot)
 	s.core = New(s.config, s.disk)
 	s.seen = s.core.Observe()
@@ -189,6 +190,8 @@ func (c *cluster) flush(s *server) {
 		}
 		now := s.core.Observe()
 		c.oracles.state(c, s, now)
+		c.oracles.stalls += int(s.core.counts.StalledDisk - s.stalls)
+		s.stalls = s.core.counts.StalledDisk
 		if err := s.core.Check(); err != nil {
 			c.failf("%w", err)
 		}

@@ -47,13 +47,13 @@ func (r *Raft) committedInTerm() bool {
 
 // nextBatch hands out committed entries for applying, if the state machine is
 // free and there are any (Figure 2 "All Servers": commitIndex > lastApplied).
-// What the log has forgotten is covered by the snapshot that replaced it.
+// A snapshot that replaced the log goes first.
 func (r *Raft) nextBatch() *Batch {
 	if r.applying > r.lastApplied || r.applying == r.commitIndex {
 		return nil
 	}
-	if r.applying < r.log.base.Index {
-		snapshot := r.log.base
+	if r.applying < r.log.snapshot.Index {
+		snapshot := r.log.snapshot
 		r.applying = snapshot.Index
 		return &Batch{Snapshot: &snapshot}
 	}
@@ -68,5 +68,7 @@ func (r *Raft) Applied(index uint64) {
 	if index != r.applying || index < r.lastApplied {
 		broken("applied %d, but the batch under way ends at %d", index, r.applying)
 	}
+	from := r.lastApplied + 1
 	r.lastApplied = index
+	r.noteApplied(from, index)
 }

@@ -21,10 +21,12 @@
 //	commitment.go  §5.3, §5.4.2, Figure 8; applying
 //	quorum.go      majorities
 //	log.go         §5.3: the log in memory
+//	forget.go      what of it stays there
 //	durable.go     Figure 2 "Persistent state"; thesis 10.2.1
 //	snapshot.go    §7, Figure 13: compaction, InstallSnapshot on both sides
 //	reads.go       §8; thesis 6.4
 //	transfer.go    thesis 3.10
+//	stall.go       a disk that hangs without an error
 //	invariants.go  Figure 3
 //	status.go      a copy of the state for people
 //

@@ -12,7 +12,10 @@ import "slices"
 type dirty struct {
 	hard     bool   // currentTerm or votedFor
 	from     uint64 // lowest changed index of the log; 0 if none
-	snapshot bool   // the log's base
+	snapshot bool   // the log's snapshot
+	// replaced: the snapshot took the place of the log. What lies between the end
+	// of the log on the disk and the snapshot's is nowhere but in the snapshot.
+	replaced bool
 }
 
 // entry marks the log as changed at index and above.
@@ -77,12 +80,11 @@ func (r *Raft) nextWrite() *Write {
 		return nil
 	}
 	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, From: r.dirty.from}
-	if r.dirty.snapshot {
-		base := r.log.base
-		w.Snapshot = &base
-	}
+	if r.dirty.snapshot && (w.From == 0 || w.From > r.log.snapshot.Index) {
+		snapshot := r.log.snapshot
+		w.Snapshot = &snapshot
+	} // else the entries it stands for come first: the log on disk has no gap
 	if w.From != 0 {
-		w.From = max(w.From, r.log.firstIndex())
 		w.Entries = r.log.slice(w.From, r.log.lastIndex(), unlimited)
 	}
 	r.written.seq = w.Seq
@@ -90,7 +92,7 @@ func (r *Raft) nextWrite() *Write {
 	if r.dirty.hard {
 		r.written.hard = w.Seq
 	}
-	r.dirty = dirty{}
+	r.dirty = dirty{snapshot: r.dirty.snapshot && w.Snapshot == nil}
 	return w
 }
 
@@ -104,6 +106,7 @@ func (r *Raft) Saved(seq uint64) {
 		broken("write %d saved, but %d is under way", seq, r.written.seq)
 	}
 	r.saved = seq
+	r.writeAge = 0
 	r.durable = r.written.last
 	r.held = slices.DeleteFunc(r.held, func(h held) bool {
 		if h.seq > r.saved {

@@ -103,7 +103,8 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 	if req.Pre {
 		// Thesis 9.6: an answer to "would you?" changes nothing here, not even
 		// the time since the leader was heard.
-		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm)
+		// A server whose disk hangs could not keep the vote it would be asked for.
+		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled()
 		r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 		return
 	}

@@ -13,9 +13,12 @@ type Observed struct {
 	LastApplied uint64
 	LastIndex   uint64
 	LastTerm    uint64
-	Durable     uint64 // last index known to be on the disk
-	Saved       uint64 // last write known to be on the disk
-	Round       uint64
+	// SnapshotIndex is where the newest snapshot stands that was taken here or
+	// came from the leader; 0 if there is none.
+	SnapshotIndex uint64
+	Durable       uint64 // last index known to be on the disk
+	Saved         uint64 // last write known to be on the disk
+	Round         uint64
 }
 
 // Observe returns the present state. O(1).
@@ -23,7 +26,7 @@ func (r *Raft) Observe() Observed {
 	return Observed{
 		ID: r.config.ID, Role: r.role, Term: r.currentTerm, VotedFor: r.votedFor, Leader: r.leader,
 		CommitIndex: r.commitIndex, LastApplied: r.lastApplied,
-		LastIndex: r.log.lastIndex(), LastTerm: r.log.lastTerm(),
+		LastIndex: r.log.lastIndex(), LastTerm: r.log.lastTerm(), SnapshotIndex: r.log.snapshot.Index,
 		Durable: r.durable, Saved: r.saved, Round: r.round,
 	}
 }
@@ -56,6 +59,10 @@ func CheckStep(before, after Observed) error {
 		return fault("the commit index is beyond the log's end")
 	case after.Durable > after.LastIndex:
 		return fault("more is durable than the log holds")
+	case after.SnapshotIndex < before.SnapshotIndex:
+		return fault("the snapshot went back")
+	case after.SnapshotIndex > after.CommitIndex:
+		return fault("the snapshot holds what is not committed")
 	case after.LastTerm > after.Term:
 		return fault("the log is of a later term than the server")
 	case after.Saved < before.Saved:
@@ -82,6 +89,10 @@ func (r *Raft) Check() error {
 		return fault("%v did not vote for itself but for %q", r.role, r.votedFor)
 	case r.applying < r.lastApplied || r.applying > r.commitIndex:
 		return fault("applying %d outside [%d, %d]", r.applying, r.lastApplied, r.commitIndex)
+	case r.log.base.Index > max(r.lastApplied, r.log.snapshot.Index):
+		return fault("entries up to %d are forgotten, applied are those up to %d", r.log.base.Index, r.lastApplied)
+	case r.dirty.from != 0 && r.dirty.from < r.log.firstIndex():
+		return fault("changes marked at %d, which the log has forgotten (it starts at %d)", r.dirty.from, r.log.firstIndex())
 	case r.dirty.from > r.log.lastIndex()+1:
 		return fault("changes marked at %d beyond the log's end %d", r.dirty.from, r.log.lastIndex())
 	case r.dirty.from == 0 && r.written.seq == r.saved && r.durable != r.log.lastIndex():

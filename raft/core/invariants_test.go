@@ -10,7 +10,7 @@ import "testing"
 func TestCheckStep_ObjectsToWhatTheRulesForbid(t *testing.T) {
 	base := Observed{
 		ID: "1", Role: Follower, Term: 5, VotedFor: "2", Leader: "2", CommitIndex: 7, LastApplied: 6,
-		LastIndex: 9, LastTerm: 4, Durable: 8, Saved: 3, Round: 2,
+		LastIndex: 9, LastTerm: 4, SnapshotIndex: 5, Durable: 8, Saved: 3, Round: 2,
 	}
 	leader := base
 	leader.Role, leader.VotedFor, leader.Leader, leader.LastTerm = Leader, "1", "1", 5
@@ -30,6 +30,8 @@ func TestCheckStep_ObjectsToWhatTheRulesForbid(t *testing.T) {
 		"applied too much":               {base, func(o *Observed) { o.LastApplied = 8 }, false},
 		"committed too much":             {base, func(o *Observed) { o.CommitIndex = 10 }, false},
 		"durable too much":               {base, func(o *Observed) { o.Durable = 10 }, false},
+		"snapshot went back":             {base, func(o *Observed) { o.SnapshotIndex = 4 }, false},
+		"snapshot of the uncommitted":    {base, func(o *Observed) { o.SnapshotIndex = 8 }, false},
 		"log of a later term":            {base, func(o *Observed) { o.LastTerm = 6 }, false},
 		"write un-saved":                 {base, func(o *Observed) { o.Saved = 2 }, false},
 		"round fell":                     {base, func(o *Observed) { o.Round = 1 }, false},
@@ -42,6 +44,7 @@ func TestCheckStep_ObjectsToWhatTheRulesForbid(t *testing.T) {
 		"leader stepped down":              {leader, func(o *Observed) { o.Role = Follower }, true},
 		"leader deposed, its log replaced": {leader, func(o *Observed) { o.Role, o.Term, o.VotedFor, o.LastIndex, o.Durable = Follower, 6, None, 8, 7 }, true},
 		"all committed and applied":        {base, func(o *Observed) { o.CommitIndex, o.LastApplied, o.Durable = 9, 9, 9 }, true},
+		"snapshot of all applied":          {base, func(o *Observed) { o.SnapshotIndex = 6 }, true},
 	} {
 		after := c.before
 		c.change(&after)
@@ -86,6 +89,9 @@ func TestCheck_ObjectsToWhatCannotComeAbout(t *testing.T) {
 		"applying behind applied":            func(r *Raft) { r.applying, r.lastApplied = 0, 1 },
 		"applying beyond the commit index":   func(r *Raft) { r.applying = 3 },
 		"change marked beyond the log":       func(r *Raft) { r.dirty.from = 9 },
+		"change marked in what is forgotten": func(r *Raft) { r.log.entries, r.log.base.Index, r.dirty.from = r.log.entries[1:], 1, 1 },
+		"snapshot of another term":           func(r *Raft) { r.log.snapshot = Snapshot{Index: 1, Term: 9} },
+		"snapshot beyond the log":            func(r *Raft) { r.log.snapshot.Index = 9 },
 		"durable covers a change":            func(r *Raft) { r.dirty.from = 2 },
 		"nothing to write and not durable":   func(r *Raft) { r.durable = 1 },
 		"uncommitted bytes miscounted":       func(r *Raft) { r.uncommittedBytes++ },

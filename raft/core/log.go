@@ -5,18 +5,31 @@ import (
 	"slices"
 )
 
-// log holds the entries since the last snapshot, in memory. Entries are never
-// changed in place and a slice handed out is clipped, so whoever holds one may
-// read it for ever.
+// log holds in memory what anybody may still ask for: the entries since the last
+// snapshot, or where the configuration bounds what is held, the end of them; see
+// forget.go. Entries are never changed in place and a slice handed out is
+// clipped, so whoever holds one may read it for ever.
 type log struct {
-	base    Snapshot // what stands for everything before the first entry
-	entries []Entry  // entries[i] has index base.Index+1+i
+	snapshot Snapshot // the newest: what the disk begins with, and a follower far behind is sent
+	base     place    // what comes before the first entry
+	entries  []Entry  // entries[i] has index base.Index+1+i
+	size     int      // of the entries, in bytes
 }
 
-func newLog(base Snapshot, entries []Entry) log {
-	l := log{base: base}
+// place is one entry's place in the log.
+type place struct{ Index, Term uint64 }
+
+// newLog returns the log of a snapshot and the entries behind it, which are the
+// log's from now on.
+func newLog(snapshot Snapshot, entries []Entry) log {
+	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
+	last := l.base
 	for _, e := range entries {
-		l.append(e)
+		if e.Index != last.Index+1 || e.Term < last.Term {
+			broken("entry %d of term %d follows %d of term %d", e.Index, e.Term, last.Index, last.Term)
+		}
+		last = place{e.Index, e.Term}
+		l.size += e.size()
 	}
 	return l
 }
@@ -49,22 +62,45 @@ func (l *log) append(e Entry) {
 		broken("entry %d of term %d appended after %d of term %d", e.Index, e.Term, l.lastIndex(), l.lastTerm())
 	}
 	l.entries = append(l.entries, e)
+	l.size += e.size()
 }
 
 // truncate drops the entries at index and above. The capacity is clipped, so
 // that what is appended later never overwrites a slice handed out before.
 func (l *log) truncate(index uint64) {
-	assert(index > l.base.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.base.Index, l.lastIndex())
+	assert(index > l.snapshot.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.snapshot.Index, l.lastIndex())
 	keep := int(index - l.base.Index - 1)
+	for _, e := range l.entries[keep:] {
+		l.size -= e.size()
+	}
 	l.entries = l.entries[:keep:keep]
 }
 
-// compact lets a snapshot stand for the log up to its index. The entries behind
-// it move to an array of their own, so that the old ones can be collected.
-func (l *log) compact(s Snapshot) {
-	assert(s.Index > l.base.Index && s.Index <= l.lastIndex(), "compaction at %d outside (%d, %d]", s.Index, l.base.Index, l.lastIndex())
-	l.entries = slices.Clone(l.entries[s.Index-l.base.Index:])
-	l.base = s
+// forget drops the entries below keep. What stays moves to an array of its own,
+// so that the rest can be collected.
+func (l *log) forget(keep uint64) {
+	if keep <= l.firstIndex() {
+		return
+	}
+	term, ok := l.term(keep - 1)
+	assert(ok, "the log would forget up to %d and ends at %d", keep-1, l.lastIndex())
+	dropped := keep - l.firstIndex()
+	for _, e := range l.entries[:dropped] {
+		l.size -= e.size()
+	}
+	l.entries = slices.Clone(l.entries[dropped:])
+	l.base = place{keep - 1, term}
+}
+
+// tail returns the lowest index from which on the entries up to index have no
+// more than maxBytes.
+func (l *log) tail(index uint64, maxBytes int) uint64 {
+	for bytes := 0; index > l.base.Index; index-- {
+		if bytes += l.entries[index-l.base.Index-1].size(); bytes > maxBytes {
+			break
+		}
+	}
+	return index + 1
 }
 
 // slice returns the entries from index from up to and including to, fewer if
@@ -127,7 +163,7 @@ func compareTerm(e Entry, term uint64) int {
 
 // check reports a log that could not have come about by the rules.
 func (l *log) check() error {
-	term := l.base.Term
+	term, size := l.base.Term, 0
 	for i, e := range l.entries {
 		if want := l.base.Index + 1 + uint64(i); e.Index != want {
 			return fmt.Errorf("core: entry %d stands at index %d", e.Index, want)
@@ -136,6 +172,16 @@ func (l *log) check() error {
 			return fmt.Errorf("core: entry %d of term %d follows one of term %d", e.Index, e.Term, term)
 		}
 		term = e.Term
+		size += e.size()
+	}
+	if size != l.size {
+		return fmt.Errorf("core: the entries in memory are counted as %d bytes, are %d", l.size, size)
+	}
+	if term, ok := l.term(l.snapshot.Index); ok && term != l.snapshot.Term {
+		return fmt.Errorf("core: the snapshot at %d is of term %d, the log has term %d there", l.snapshot.Index, l.snapshot.Term, term)
+	}
+	if l.snapshot.Index > l.lastIndex() {
+		return fmt.Errorf("core: the snapshot at %d lies beyond the log's end %d", l.snapshot.Index, l.lastIndex())
 	}
 	return nil
 }

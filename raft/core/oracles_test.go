@@ -12,7 +12,7 @@ type oracles struct {
 	origin  map[position]history // of every entry that was ever written
 	floors  map[Tag]uint64       // what a read must at least see
 
-	elections, truncations, reads, installs int // to tell a run in which nothing happened
+	elections, truncations, reads, installs, stalls int // to tell a run in which nothing happened
 }
 
 type ballot struct {
@@ -56,7 +56,7 @@ func (o *oracles) state(c *cluster, s *server, now Observed) {
 			c.failf("Election Safety: %s and %s both lead term %d", leader, s.id, now.Term)
 		}
 	}
-	base := s.core.log.base
+	base := s.core.log.snapshot
 	if base.Index > uint64(len(o.chosen)) || base.Index > 0 && o.chosen[base.Index-1].entry.Term != base.Term {
 		c.failf("%s has a snapshot at %d@%d of what was never committed", s.id, base.Index, base.Term)
 		return
@@ -137,6 +137,15 @@ func (s State) holds(index, term uint64) bool {
 func (o *oracles) write(c *cluster, s *server, w *Write) {
 	if w.From != 0 && w.From <= s.disk.Snapshot.Index+uint64(len(s.disk.Entries)) {
 		o.truncations++
+	}
+	if w.Snapshot != nil {
+		last := s.disk.Snapshot.Index + uint64(len(s.disk.Entries))
+		switch behind := w.Snapshot.Index + 1; {
+		case w.From != 0 && w.From < behind:
+			c.failf("%s writes entries from %d below its snapshot at %d", s.id, w.From, w.Snapshot.Index)
+		case last < w.Snapshot.Index && w.From != behind:
+			c.failf("%s writes a snapshot at %d behind a log that ends at %d, as if it were its own", s.id, w.Snapshot.Index, last)
+		}
 	}
 	for _, e := range w.Entries {
 		previous, _ := s.core.log.term(e.Index - 1)

@@ -75,8 +75,8 @@ func TestFigure13_AnOldSnapshotChangesNothing(t *testing.T) {
 		s.Compact(Snapshot{Index: 2})
 		s.run()
 		tag := s.receive("2", install(2, index, 1))
-		if s.answers[tag] == nil || len(s.restored) != 0 || s.lastApplied != 4 || s.commitIndex != 4 || s.log.base.Index != 2 {
-			t.Fatalf("snapshot at %d: answered %v, restored %v, applied %d, base %d", index, s.answers[tag], s.restored, s.lastApplied, s.log.base.Index)
+		if s.answers[tag] == nil || len(s.restored) != 0 || s.lastApplied != 4 || s.commitIndex != 4 || s.log.snapshot.Index != 2 {
+			t.Fatalf("snapshot at %d: answered %v, restored %v, applied %d, base %d", index, s.answers[tag], s.restored, s.lastApplied, s.log.snapshot.Index)
 		}
 		s.wantLog(1, 1, 1)
 	}
@@ -120,7 +120,7 @@ func TestSection7_Compact_ForgetsOnlyWhatWasApplied(t *testing.T) {
 			want = index
 		}
 		terms := []uint64{0, 1, 1, 2, 2, 3}
-		if base := s.log.base; base.Index != want || base.Term != terms[want] {
+		if base := s.log.snapshot; base.Index != want || base.Term != terms[want] {
 			t.Fatalf("compaction at %d left a snapshot at %d of term %d, want %d of term %d", index, base.Index, base.Term, want, terms[want])
 		}
 		s.wantLog(terms[want+1:]...)

@@ -20,7 +20,7 @@ type Raft struct {
 
 	currentTerm uint64 // latest term seen; never falls (roles.go, election.go)
 	votedFor    ID     // candidate that got this server's vote in currentTerm; set at most once a term (election.go)
-	log         log    // entries since the last snapshot (log.go); changed by replication.go and Propose
+	log         log    // entries since the last snapshot (log.go); changed by replication.go, snapshot.go and Propose
 
 	// Volatile state on all servers.
 
@@ -52,10 +52,18 @@ type Raft struct {
 	durable uint64 // last index of the log known to be on the disk: the leader's matchIndex for itself
 	held    []held // answers that wait for a write, in the order they were given
 
+	writeAge int // ticks that the write under way has taken (stall.go)
+
 	// The state machine's door (commitment.go).
 
 	applying         uint64 // last index handed out for applying; lastApplied until the batch is acknowledged
 	uncommittedBytes int    // leader: size of the entries above commitIndex
+
+	// What stays in memory (forget.go).
+
+	previous     uint64 // index of the snapshot before the newest in this life; 0 if there was none
+	taking       uint64 // index of the snapshot that the service is taking; 0 if there is none
+	appliedBytes int    // size of the entries applied since something was last forgotten
 
 	// Linearizable reads (reads.go).
 
@@ -69,6 +77,7 @@ type Raft struct {
 	transferee ID   // leader: who shall lead next; None if nobody
 	timeoutNow bool // TimeoutNow has been sent to the transferee
 
+	counts     Counts     // what happened in this life, for people (status.go)
 	generation uint64     // the last generation given to a follower's progress; unique over terms
 	calls      []Call     // requests made since the last Ready
 	answers    []Answer   // answers released since the last Ready
@@ -114,6 +123,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxEntryBytes, 4<<20)
 	setDefault(&c.MaxApplyBytes, 4<<20)
 	setDefault(&c.MaxUncommittedBytes, 64<<20)
+	if c.SnapshotPatience == 0 {
+		c.SnapshotPatience = 10
+	}
 	assert(c.ID != None && len(c.ID) <= MaxIDBytes, "a server's ID has 1 to %d bytes, not %d", MaxIDBytes, len(c.ID))
 	assert(c.HeartbeatTicks > 0 && c.ElectionTicks > c.HeartbeatTicks,
 		"ElectionTicks %d must exceed HeartbeatTicks %d, which must be positive", c.ElectionTicks, c.HeartbeatTicks)
@@ -131,21 +143,30 @@ func setDefault(limit *int, value int) {
 // up drops the ticks it missed: a stalled process must not believe that every
 // timer has run out at once.
 func (r *Raft) Tick() {
+	r.tickDisk()
 	if r.role == Leader {
 		r.tickLeader()
 		return
 	}
 	r.electionElapsed++
-	if r.electionElapsed >= r.electionTimeout {
+	switch {
+	case r.stalled():
+		r.standDown()
+	case r.electionElapsed >= r.electionTimeout:
 		r.startCampaign()
-	} else {
+	default:
 		r.tickCampaign()
 	}
 }
 
-// tickLeader keeps followers from standing for election (§5.2) and, with
-// CheckQuorum, steps down if no majority answered for an election timeout.
+// tickLeader keeps followers from standing for election (§5.2) and steps down if
+// the disk hangs or, with CheckQuorum, if no majority answered for an election
+// timeout.
 func (r *Raft) tickLeader() {
+	if r.stalled() && len(r.peers) > 1 {
+		r.abdicate()
+		return
+	}
 	r.beatElapsed++
 	if r.beatElapsed >= r.config.HeartbeatTicks {
 		r.beatElapsed = 0
@@ -162,6 +183,7 @@ func (r *Raft) tickLeader() {
 	r.abandonTransfer()
 	r.tickSnapshots()
 	if r.config.CheckQuorum && !r.heardFromQuorum() {
+		r.counts.LostQuorum++
 		r.becomeFollower(r.currentTerm, None)
 	}
 }

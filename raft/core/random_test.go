@@ -45,7 +45,7 @@ func TestRandomRuns(t *testing.T) {
 	least := tally{commits: 30, elections: 2, crashes: 6, losses: 20, copies: 10, reads: 15}
 	if total.commits < n*least.commits || total.elections < n*least.elections ||
 		total.truncations < n/3 || total.crashes < n*least.crashes || total.losses < n*least.losses ||
-		total.installs < n/2 || total.copies < n*least.copies || total.reads < n*least.reads {
+		total.installs < n/2 || total.stalls < n/10 || total.wanted < n/30 || total.copies < n*least.copies || total.reads < n*least.reads {
 		t.Fatalf("too little happened for this to mean anything: %+v, want %+v per seed", total, least)
 	}
 }
@@ -79,7 +79,9 @@ func TestRandomRuns_RepeatExactly(t *testing.T) {
 }
 
 // tally counts what happened in a run.
-type tally struct{ commits, elections, truncations, crashes, losses, copies, reads, installs int }
+type tally struct {
+	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted int
+}
 
 func (t *tally) add(o tally) {
 	t.commits += o.commits
@@ -90,6 +92,8 @@ func (t *tally) add(o tally) {
 	t.copies += o.copies
 	t.reads += o.reads
 	t.installs += o.installs
+	t.stalls += o.stalls
+	t.wanted += o.wanted
 }
 
 // troubles is what a seed draws. Chances are in percent.
@@ -104,6 +108,8 @@ type troubles struct {
 	disk                       int // chance that a chosen disk finishes its write
 	compact                    int // chance that a snapshot is taken when work is done
 	prompt                     int // ticks; see Config.PromptTicks
+	trailing                   int // bytes; see Config.TrailingBytes
+	stall                      int // ticks; see Config.StallTicks
 	slow, lazy                 bool
 }
 
@@ -122,6 +128,7 @@ func drawTroubles(seed uint64) troubles {
 		crash: chance.IntN(3), cut: chance.IntN(3), disk: 20 + chance.IntN(80),
 		compact: limit(1 + chance.IntN(20)), prompt: limit(1),
 		slow: chance.IntN(2) == 0, lazy: chance.IntN(2) == 0,
+		trailing: limit(one * (1 + chance.IntN(10))), stall: limit(3 + chance.IntN(20)),
 	}
 }
 
@@ -141,6 +148,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 		c.Noop, c.PreVote, c.CheckQuorum = x.drawn.noop, x.drawn.preVote, x.drawn.checkQuorum
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
 		c.PromptTicks, c.PromptStart = x.drawn.prompt, x.drawn.prompt > 0
+		c.TrailingBytes, c.StallTicks = x.drawn.trailing, x.drawn.stall
 		c.Rand = rand.New(rand.NewPCG(seed, uint64(c.ID[0])))
 	})
 	x.note = note
@@ -159,6 +167,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 	x.happened.truncations = x.oracles.truncations
 	x.happened.reads = x.oracles.reads
 	x.happened.installs = x.oracles.installs
+	x.happened.stalls = x.oracles.stalls
 	return x.happened, x.fault
 }
 
@@ -201,7 +210,11 @@ func (x *chaos) work(s *server) {
 			s = other
 		}
 	}
-	if x.percent(x.drawn.compact) {
+	switch {
+	case s.core.snapshotWanted() && x.percent(50):
+		x.happened.wanted++
+		x.compact(s)
+	case x.percent(x.drawn.compact):
 		x.compact(s)
 	}
 	switch x.chance.IntN(8) {
@@ -281,6 +294,10 @@ func (x *chaos) calm() {
 		}
 		x.settle()
 		for _, s := range x.servers {
+			if s.core.snapshotWanted() {
+				x.happened.wanted++
+				x.compact(s)
+			}
 			if s.core.role == Leader && !s.core.committedInTerm() && s.core.log.lastTerm() != s.core.currentTerm {
 				_, _ = x.propose(s.id, "calm")
 			}

@@ -37,7 +37,10 @@ type Write struct {
 	Term     uint64
 	VotedFor ID
 	// Snapshot, if not nil, replaces the log up to its index: entries from there
-	// down need not be kept. Those above are kept unless From says otherwise.
+	// down need not be kept. Those above are kept unless From says otherwise; From
+	// is then 0 or above the snapshot's index. The log held everything up to the
+	// snapshot, but for one that came from the leader (Figure 13): then From is the
+	// index behind it.
 	Snapshot *Snapshot
 	From     uint64
 	Entries  []Entry

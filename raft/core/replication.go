@@ -15,7 +15,9 @@ func (r *Raft) replicate() {
 func (r *Raft) replicateTo(p *progress) {
 	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
 		if p.nextIndex < r.log.firstIndex() {
-			r.sendSnapshot(p)
+			if r.snapshotReaches() { // else the service is asked for a newer one
+				r.sendSnapshot(p)
+			}
 			break
 		}
 		r.sendAppendEntries(p, r.log.slice(p.nextIndex, r.log.lastIndex(), r.config.MaxAppendBytes))

@@ -49,6 +49,7 @@ func (r *Raft) becomeFollower(term uint64, leader ID) {
 // becomePreCandidate asks for votes in the next term without entering it.
 func (r *Raft) becomePreCandidate() {
 	r.role = PreCandidate
+	r.counts.PreVotes++
 	r.newCampaign()
 	r.countVote(r.self(), true)
 	if r.role == PreCandidate {
@@ -60,6 +61,7 @@ func (r *Raft) becomePreCandidate() {
 // asked of others before that vote is on the disk (see solicit).
 func (r *Raft) becomeCandidate() {
 	r.role = Candidate
+	r.counts.Campaigns++
 	r.currentTerm++
 	r.votedFor = r.config.ID
 	r.dirty.hard = true
@@ -71,6 +73,11 @@ func (r *Raft) becomeCandidate() {
 func (r *Raft) becomeLeader() {
 	assert(r.role == Candidate, "a %v cannot become leader", r.role)
 	r.role = Leader
+	if r.transferred {
+		r.counts.Transferred++
+	} else {
+		r.counts.Elected++
+	}
 	r.leader = r.config.ID
 	r.electionElapsed = 0
 	r.beatElapsed = 0

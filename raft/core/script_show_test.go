@@ -19,7 +19,7 @@ func cmdShow(s *script, args []string) error {
 			continue
 		}
 		fmt.Fprintf(rows, "%s\t%v\t%d\t%s\t%s\t%d\t%d\t%d\n", server.id, r.role, r.currentTerm, nobody(r.votedFor),
-			terms(r.log.base, r.log.entries), r.commitIndex, r.durable, r.lastApplied)
+			terms(r.log.snapshot, r.log.entries), r.commitIndex, r.durable, r.lastApplied)
 	}
 	return rows.Flush()
 }
@@ -31,16 +31,30 @@ func nobody(id ID) ID {
 	return id
 }
 
-// terms lists the terms of a log; what a snapshot stands for is in parentheses.
-func terms(base Snapshot, entries []Entry) string {
+// terms lists the terms of a log. A snapshot is in parentheses, behind those
+// entries that it stands for and that are still held; … is what memory has
+// forgotten.
+func terms(snapshot Snapshot, entries []Entry) string {
 	var list []string
-	if base.Index > 0 {
-		list = append(list, fmt.Sprintf("(%d@%d)", base.Index, base.Term))
-	} else if len(entries) == 0 {
-		return "-"
+	mark := func(index uint64) {
+		if snapshot.Index > 0 && index == snapshot.Index+1 {
+			list = append(list, fmt.Sprintf("(%d@%d)", snapshot.Index, snapshot.Term))
+		}
+	}
+	if len(entries) > 0 && entries[0].Index > 1 && entries[0].Index != snapshot.Index+1 {
+		list = append(list, "…")
 	}
 	for _, e := range entries {
+		mark(e.Index)
 		list = append(list, fmt.Sprint(e.Term))
+	}
+	if len(entries) == 0 {
+		mark(snapshot.Index + 1)
+	} else {
+		mark(entries[len(entries)-1].Index + 1)
+	}
+	if len(list) == 0 {
+		return "-"
 	}
 	return strings.Join(list, " ")
 }

@@ -17,7 +17,10 @@ import (
 // begin with # and empty lines are for the reader.
 //
 //	new 5 [noop] [prevote] [checkquorum] [bytes N] [window N]
-//	                       that many fresh servers; bytes bound one AppendEntries
+//	      [trailing N] [stall N]
+//	                       that many fresh servers; bytes bound one AppendEntries,
+//	                       trailing is what stays in memory of what is applied,
+//	                       stall the ticks after which a disk counts as hanging
 //	log 1 1 1 4            server 1 starts with a log of these terms on its disk
 //	term 1 8 [vote 2]      server 1 starts in this term, with this vote
 //	campaign 1             it stands for election now

@@ -1,48 +1,62 @@
 package core
 
 // Compact lets a snapshot of the state machine, taken by its service, stand for
-// the log up to snapshot.Index, and forgets that part of the log (§7). The
-// snapshot's Term is filled in. It is ignored unless it covers more than the
-// present snapshot and no more than was handed out for applying: a service may
-// be late, or speak for an earlier life of itself.
+// the log up to snapshot.Index (§7): the disk forgets that part of the log, and
+// memory what nobody needs (forget.go). The snapshot's Term is the log's; it must
+// be given where the log may have forgotten it. Compact is ignored unless the
+// snapshot covers more than the present one and no more than was handed out for
+// applying: a service may be late, or speak for an earlier life of itself.
 func (r *Raft) Compact(snapshot Snapshot) {
-	if snapshot.Index <= r.log.base.Index || snapshot.Index > r.applying {
+	if snapshot.Index <= r.log.snapshot.Index || snapshot.Index > r.applying {
 		return
 	}
-	snapshot.Term, _ = r.log.term(snapshot.Index)
-	r.log.compact(snapshot)
+	if term, ok := r.log.term(snapshot.Index); ok {
+		snapshot.Term = term
+	}
+	assert(snapshot.Term != 0, "no term known for a snapshot at %d", snapshot.Index)
+	if r.dirty.replaced {
+		// The snapshot that replaced the log never got to the disk, so this one
+		// replaces it: entries between the two would stand there behind a gap.
+		r.dirty.from = max(r.dirty.from, snapshot.Index+1)
+	}
+	r.replaceSnapshot(snapshot)
+	r.forget()
+}
+
+// replaceSnapshot makes a snapshot the newest.
+func (r *Raft) replaceSnapshot(s Snapshot) {
+	r.previous = r.log.snapshot.Index
+	r.log.snapshot = s
 	r.dirty.snapshot = true
 }
 
-// sendSnapshot sends the snapshot to a follower that needs what the log has
-// forgotten. Until it is answered nothing but heartbeats follow.
+// sendSnapshot sends the newest snapshot to a follower that needs what the log
+// has forgotten. Until it is answered nothing but heartbeats follow.
 func (r *Raft) sendSnapshot(p *progress) {
-	p.installing = r.log.base.Index
+	p.installing = r.log.snapshot.Index
 	p.installAge = 0
 	p.roundSent = r.round
 	p.beatDue = false
 	r.calls = append(r.calls, Call{
 		To:         p.id,
-		Request:    &InstallSnapshot{Term: r.currentTerm, LeaderID: r.config.ID, Snapshot: r.log.base},
+		Request:    &InstallSnapshot{Term: r.currentTerm, LeaderID: r.config.ID, Snapshot: r.log.snapshot},
 		generation: p.generation,
 		round:      r.round,
 	})
 }
 
-// snapshotPatience is after how many election timeouts a snapshot that was
-// neither answered nor reported lost is sent again. A driver that always reports
-// losses never waits for it.
-const snapshotPatience = 10
-
-// tickSnapshots gives up snapshots of which nothing was heard for long. It is
-// called once an election timeout.
+// tickSnapshots gives up snapshots of which nothing was heard for long; see
+// Config.SnapshotPatience. It is called once an election timeout.
 func (r *Raft) tickSnapshots() {
+	if r.config.SnapshotPatience < 0 {
+		return
+	}
 	for i := range r.progress {
 		p := &r.progress[i]
 		if p.installing == 0 {
 			continue
 		}
-		if p.installAge++; p.installAge >= snapshotPatience {
+		if p.installAge++; p.installAge >= r.config.SnapshotPatience {
 			r.fallBack(p, p.nextIndex)
 		}
 	}
@@ -75,8 +89,9 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 func (r *Raft) replaceLog(s Snapshot) {
 	r.written.last = min(r.written.last, r.commitIndex)
 	r.durable = min(r.durable, r.commitIndex)
+	r.replaceSnapshot(s)
 	r.log = newLog(s, nil)
-	r.dirty.snapshot = true
+	r.dirty.replaced = true
 	r.dirty.from = s.Index + 1
 	r.commitIndex = s.Index
 }

@@ -3,9 +3,28 @@ package core
 // Status is a copy of what an operator may want to know of a server.
 type Status struct {
 	Observed
-	FirstIndex uint64       // first index the log still holds
-	Transferee ID           // who leadership is being handed to
-	Peers      []PeerStatus // leader only: the other servers, sorted by ID
+	FirstIndex uint64 // first index that the log holds in memory; the disk holds it from behind SnapshotIndex on
+	LogBytes   int    // size of the log in memory
+	// SnapshotWanted says that the service should take a snapshot now, because a
+	// follower is to get one and the newest is too old.
+	SnapshotWanted bool
+	Stalled        bool   // the disk hangs: a write has been under way for Config.StallTicks
+	WriteTicks     int    // how long the write under way has taken; 0 if there is none
+	Counts         Counts // what happened since this server started
+	Transferee     ID     // who leadership is being handed to
+	// UncommittedBytes is, on a leader, the size of the entries above CommitIndex.
+	UncommittedBytes int
+	Peers            []PeerStatus // leader only: the other servers, sorted by ID
+}
+
+// Counts are totals since New.
+type Counts struct {
+	PreVotes    uint64 // campaigns that began by asking (thesis 9.6)
+	Campaigns   uint64 // elections this server stood for
+	Elected     uint64 // of those it won by its own decision to stand
+	Transferred uint64 // and won because the leader told it to stand (thesis 3.10)
+	LostQuorum  uint64 // times it stepped down because no majority answered
+	StalledDisk uint64 // times it stepped down because its disk hung
 }
 
 // PeerStatus is what a leader knows of a follower.
@@ -16,11 +35,18 @@ type PeerStatus struct {
 	Pipelining bool
 	Silent     bool // its last call was lost
 	Inflight   int  // AppendEntries with entries under way
+	// InflightBytes is the size of those entries.
+	InflightBytes int
+	// Installing is the index of the snapshot under way to it; 0 if there is none.
+	Installing uint64
 }
 
 // Status returns a copy of the present state.
 func (r *Raft) Status() Status {
-	s := Status{Observed: r.Observe(), FirstIndex: r.log.firstIndex(), Transferee: r.transferee}
+	s := Status{
+		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), Transferee: r.transferee,
+		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts,
+	}
 	if r.role != Leader {
 		return s
 	}
@@ -32,6 +58,7 @@ func (r *Raft) Status() Status {
 		s.Peers = append(s.Peers, PeerStatus{
 			ID: p.id, MatchIndex: p.matchIndex, NextIndex: p.nextIndex,
 			Pipelining: p.pipelining, Silent: p.silent, Inflight: len(p.inflight),
+			InflightBytes: p.inflightBytes, Installing: p.installing,
 		})
 	}
 	return s

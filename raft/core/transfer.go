@@ -63,10 +63,10 @@ func (r *Raft) sendTimeoutNow() {
 func (r *Raft) abandonTransfer() { r.transferee = None }
 
 // handleTimeoutNow stands for election at once, without asking first: the
-// leader itself wants it.
+// leader itself wants it. A server whose disk hangs could not win.
 func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 	r.observeTerm(req.Term)
-	if req.Term == r.currentTerm && r.role == Follower {
+	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() {
 		r.becomeCandidate()
 		r.transferred = true
 	}

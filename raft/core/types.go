@@ -202,6 +202,22 @@ type Config struct {
 	// committed; beyond it Propose answers ErrOverloaded. 0 means 64 MiB.
 	MaxUncommittedBytes int
 
+	// TrailingBytes bounds what memory holds of the log, to about twice as much and
+	// what is under way: so much of what is applied stays, so that a follower
+	// slightly behind needs no snapshot, whenever the last one was taken. Then
+	// Status.SnapshotWanted must be heeded. 0 holds all since the newest snapshot,
+	// and nothing behind it.
+	TrailingBytes int
+	// SnapshotPatience is after how many election timeouts a snapshot that was
+	// neither answered nor reported lost is sent again; below 0 it never is, for a
+	// driver that always reports losses. 0 means 10.
+	SnapshotPatience int
+
+	// StallTicks is after how long a write that is still under way means that the
+	// disk hangs: a leader then hands over and steps down, and no server stands for
+	// election before that write is saved. 0 means never.
+	StallTicks int
+
 	PreVote     bool // thesis 9.6: ask before raising the term
 	CheckQuorum bool // a leader without a majority steps down; voters with a leader withhold their vote
 	Noop        bool // §8: a new leader appends an empty entry

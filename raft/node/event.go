@@ -15,6 +15,8 @@ const (
 	eventSuspect                   // from
 	eventTransfer                  // from: to whom; done
 	eventCompact                   // snapshot
+	eventTaking                    // number: the index; 0: not any more
+	eventTerm                      // number: the index; read
 )
 
 // event is one thing that happened to the loop.
@@ -26,7 +28,7 @@ type event struct {
 	call     core.Call
 	reply    core.Reply
 	proposal *Proposal
-	read     func(index uint64, err error)
+	read     func(number uint64, err error)
 	number   uint64
 	done     func(error)
 	snapshot core.Snapshot
@@ -54,6 +56,10 @@ func (n *Node) handle(e *event) {
 		n.beginTransfer(e.from, e.done)
 	case eventCompact:
 		n.replica.Compact(e.snapshot)
+	case eventTaking:
+		n.replica.Taking(e.number)
+	case eventTerm:
+		e.read(n.termAt(e.number))
 	}
 }
 
@@ -62,7 +68,7 @@ func (e *event) drop() {
 	switch e.kind {
 	case eventPropose:
 		e.proposal.fail(ErrStopped)
-	case eventRead:
+	case eventRead, eventTerm:
 		e.read(0, ErrStopped)
 	case eventTransfer:
 		e.done(ErrStopped)

@@ -52,6 +52,12 @@ type Config struct {
 	// TickInterval is the length of a tick. A loop that was held up drops the
 	// ticks it missed.
 	TickInterval time.Duration
+	// Gather is how long the first proposal of a batch waits for more, so that
+	// proposals made at the same moment share their messages and their write. 0:
+	// not at all; then a batch is what came while the loop was busy.
+	Gather time.Duration
+	// Observer, if not nil, hears what the node does.
+	Observer Observer
 }
 
 // Node runs one replica. All methods are safe for concurrent use.
@@ -68,6 +74,9 @@ type Node struct {
 	published atomic.Pointer[Status]
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
 	transfers []func(error)         // loop only: who waits for a transfer to end
+	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
+	sample    sample                // loop only
+	writing   gate                  // of snapshots: the storage is closed when they have ended
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed to end everything
@@ -104,6 +113,7 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 	}
 	go func() {
 		n.running.Wait()
+		n.writing.close()
 		if err := storage.Close(); err != nil && n.err == nil {
 			n.err = fmt.Errorf("closing the storage: %w", err)
 		}
@@ -158,6 +168,9 @@ func (n *Node) Compact(index uint64, data []byte) {
 // Suspect tells that the connection to a peer died from its side.
 func (n *Node) Suspect(peer core.ID) { n.inbox.post(event{kind: eventSuspect, from: peer}) }
 
+// Fail begins to end the node because its service cannot go on; Wait returns err.
+func (n *Node) Fail(err error) { n.end(err) }
+
 // Stop begins to end the node and returns at once; see Wait.
 func (n *Node) Stop() { n.end(nil) }
 
@@ -184,6 +197,7 @@ func (n *Node) loop() {
 	defer ticker.Stop()
 	defer n.finish()
 	var events []event
+	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
 		select {
 		case <-n.stop:
@@ -193,10 +207,15 @@ func (n *Node) loop() {
 			n.flush()
 			n.publish()
 			continue
+		case <-gathered:
+			gathered = nil
 		case <-n.inbox.bell:
 		}
 		events = n.inbox.take(events)
 		for i := range events {
+			if events[i].kind == eventPropose && gathered == nil && n.config.Gather > 0 {
+				gathered = time.After(n.config.Gather)
+			}
 			n.handle(&events[i])
 			events[i] = event{}
 		}
@@ -206,7 +225,11 @@ func (n *Node) loop() {
 			return
 		default:
 		}
-		n.flush()
+		if gathered == nil {
+			n.flush()
+		} else {
+			n.announce()
+		}
 	}
 }
 
@@ -222,8 +245,9 @@ func (n *Node) flush() {
 	if work.Apply != nil {
 		n.batches <- work.Apply
 	}
-	if n.stale() {
-		n.publish()
+	n.announce()
+	if n.config.Observer != nil {
+		n.observeCommit()
 	}
 	n.endTransfers()
 }
@@ -247,9 +271,13 @@ func (n *Node) write() {
 		case <-n.stop:
 			return
 		case w := <-n.writes:
+			begun := time.Now()
 			if err := n.storage.Save(w); err != nil {
 				n.end(fmt.Errorf("saving write %d: %w", w.Seq, err))
 				return
+			}
+			if n.config.Observer != nil {
+				n.config.Observer.Saved(w, time.Since(begun))
 			}
 			n.inbox.post(event{kind: eventSaved, number: w.Seq})
 		}
@@ -264,8 +292,12 @@ func (n *Node) apply() {
 		case <-n.stop:
 			return
 		case b := <-n.batches:
+			begun := time.Now()
 			if !n.service.Deliver(b, n.stop) {
 				return
+			}
+			if n.config.Observer != nil {
+				n.config.Observer.Delivered(b, time.Since(begun))
 			}
 			n.inbox.post(event{kind: eventApplied, number: b.Last()})
 		}

@@ -19,6 +19,7 @@ type network struct {
 	mu    sync.Mutex
 	nodes map[core.ID]*Node
 	cut   map[core.ID]bool
+	disks map[core.ID]*disk
 }
 
 // link is one node's end of the network.
@@ -38,6 +39,7 @@ func (l link) Send(call core.Call, done func(core.Call, core.Reply)) {
 		done(call, nil)
 		return
 	}
+	l.network.bringSnapshot(l.self, call)
 	to.Receive(l.self, call.Request, func(reply core.Reply) { done(call, reply) })
 }
 
@@ -53,17 +55,34 @@ type disk struct {
 	state  core.State
 	fail   error
 	closed bool
+	before func() // if not nil, called by Save before anything else
+	snapshots
 }
 
 func (d *disk) Save(w *core.Write) error {
+	d.mu.Lock()
+	before := d.before
+	d.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fail != nil {
 		return d.fail
 	}
 	d.state.Term, d.state.VotedFor = w.Term, w.VotedFor
+	base := d.state.Snapshot.Index
+	if s := w.Snapshot; s != nil {
+		if !d.has(s.Index) {
+			return fmt.Errorf("there is no snapshot at %d to record", s.Index)
+		}
+		d.state.Entries = d.state.Entries[min(s.Index-base, uint64(len(d.state.Entries))):]
+		d.state.Snapshot, base = *s, s.Index
+	}
 	if w.From != 0 {
-		d.state.Entries = append(d.state.Entries[:w.From-1:w.From-1], w.Entries...)
+		keep := w.From - base - 1
+		d.state.Entries = append(d.state.Entries[:keep:keep], w.Entries...)
 	}
 	return nil
 }
@@ -75,10 +94,11 @@ func (d *disk) Close() error {
 
 // machine is a Service that remembers what was delivered.
 type machine struct {
-	mu      sync.Mutex
-	applied []core.Entry
-	closed  bool
-	block   chan struct{} // if not nil, deliveries wait for it
+	mu       sync.Mutex
+	applied  []core.Entry // behind the last snapshot that was delivered
+	restored []uint64     // where the snapshots stood that were delivered
+	closed   bool
+	block    chan struct{} // if not nil, deliveries wait for it
 }
 
 func (m *machine) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
@@ -94,6 +114,10 @@ func (m *machine) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if batch.Snapshot != nil {
+		m.applied = nil
+		m.restored = append(m.restored, batch.Snapshot.Index)
+	}
 	m.applied = append(m.applied, batch.Entries...)
 	return true
 }
@@ -122,11 +146,17 @@ type cluster struct {
 	ids      []core.ID
 	disks    map[core.ID]*disk
 	machines map[core.ID]*machine
+	change   func(*Config)
 }
 
-func newCluster(t *testing.T, n int) *cluster {
+func newCluster(t *testing.T, n int, change ...func(*Config)) *cluster {
 	c := &cluster{
-		t:       t,
+		t: t,
+		change: func(config *Config) {
+			for _, f := range change {
+				f(config)
+			}
+		},
 		network: &network{nodes: map[core.ID]*Node{}, cut: map[core.ID]bool{}},
 		disks:   map[core.ID]*disk{}, machines: map[core.ID]*machine{},
 	}
@@ -135,6 +165,7 @@ func newCluster(t *testing.T, n int) *cluster {
 		c.ids = append(c.ids, id)
 		c.disks[id], c.machines[id] = &disk{}, &machine{}
 	}
+	c.network.disks = c.disks
 	for i := range c.ids {
 		c.start(i)
 	}
@@ -143,13 +174,15 @@ func newCluster(t *testing.T, n int) *cluster {
 
 func (c *cluster) start(i int) {
 	id := c.ids[i]
-	node := Start(Config{
+	config := Config{
 		TickInterval: 10 * time.Millisecond,
 		Core: core.Config{
 			ID: id, Peers: c.ids, ElectionTicks: 30, HeartbeatTicks: 5,
 			PreVote: true, CheckQuorum: true, Noop: true, Rand: rand.New(rand.NewPCG(uint64(i), 3)),
 		},
-	}, c.disks[id].state, c.disks[id], link{c.network, id}, c.machines[id])
+	}
+	c.change(&config)
+	node := Start(config, c.disks[id].state, c.disks[id], link{c.network, id}, c.machines[id])
 	c.network.mu.Lock()
 	c.network.nodes[id] = node
 	c.network.mu.Unlock()

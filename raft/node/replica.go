@@ -65,6 +65,13 @@ func (r *Replica) Applied(index uint64) { r.raft.Applied(index) }
 // core.Raft.Compact.
 func (r *Replica) Compact(snapshot core.Snapshot) { r.raft.Compact(snapshot) }
 
+// Taking tells that the service is taking a snapshot at index, 0 that it is not
+// any more; see core.Raft.Taking.
+func (r *Replica) Taking(index uint64) { r.raft.Taking(index) }
+
+// Term returns the term of the entry at index; see core.Raft.Term.
+func (r *Replica) Term(index uint64) (uint64, bool) { return r.raft.Term(index) }
+
 // Transfer begins to hand leadership to another server; see core.Raft.Transfer.
 func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
 

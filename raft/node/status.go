@@ -24,6 +24,18 @@ func (n *Node) stale() bool {
 	return now.Role != published.Role || now.Term != published.Term || now.Leader != published.Leader
 }
 
+// announce publishes a change of role, term or leader at once.
+func (n *Node) announce() {
+	if !n.stale() {
+		return
+	}
+	before := n.Status()
+	n.publish()
+	if n.config.Observer != nil {
+		n.config.Observer.Changed(before, n.Status())
+	}
+}
+
 // publish makes the present state visible to Status.
 func (n *Node) publish() {
 	s := &Status{Status: n.replica.Status()}

@@ -55,7 +55,15 @@ func (t *Transport) admit(conn net.Conn) {
 // serve is the reader goroutine of an accepted connection, from the hello to
 // the end.
 func (t *Transport) serve(conn net.Conn) {
-	in := t.establish(conn)
+	s, p := t.meet(conn)
+	if s == nil {
+		return
+	}
+	if s.purpose == kindTransferHello {
+		t.receiveSnapshot(s, p)
+		return
+	}
+	in := t.establish(s, p)
 	if in == nil {
 		return
 	}
@@ -64,12 +72,12 @@ func (t *Transport) serve(conn net.Conn) {
 	t.retire(in)
 }
 
-// establish exchanges hellos on an accepted connection. It returns nil, having
-// closed it, if the connection did not come to stand.
-func (t *Transport) establish(conn net.Conn) *inbound {
+// meet hears the hello on an accepted connection. It returns nil, having closed
+// it, if the hello was turned down.
+func (t *Transport) meet(conn net.Conn) (*stranger, *peer) {
 	if !t.track(conn, func(error) { conn.Close() }) {
 		t.noLongerStranger()
-		return nil
+		return nil, nil
 	}
 	s, p, err := t.receive(conn)
 	t.noLongerStranger()
@@ -79,8 +87,15 @@ func (t *Transport) establish(conn net.Conn) *inbound {
 		if t.ctx.Err() == nil {
 			t.turnedDown(conn, err)
 		}
-		return nil
+		return nil, nil
 	}
+	return s, p
+}
+
+// establish answers the hello of a connection for requests. It returns nil,
+// having closed it, if the connection did not come to stand.
+func (t *Transport) establish(s *stranger, p *peer) *inbound {
+	conn := s.conn
 	s.frames.conn, s.frames.stall = conn, t.config.StallTimeout
 	in := newInbound(t, p, conn, s.frames, s.decoder)
 	old, ok := t.install(in)

@@ -56,6 +56,13 @@ type Config struct {
 	// valid hello; beyond it new ones are closed at once. Default 64.
 	MaxStrangers int
 
+	// Snapshots is where snapshots that are sent to peers come from and where
+	// those that peers send go. nil: InstallSnapshot calls are lost.
+	Snapshots Snapshots
+	// SnapshotBytesPerSecond is how fast this server sends snapshots, all
+	// together. At least 64 KiB. Default 64 MiB.
+	SnapshotBytesPerSecond int64
+
 	// Dial connects to a peer's address. nil: TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
@@ -64,6 +71,9 @@ const (
 	maxClusterIDBytes  = 128
 	maxClientAddrBytes = 256
 	maxHelloTimeout    = 3 * time.Second
+
+	defaultSnapshotRate = 64 << 20
+	leastSnapshotRate   = snapshotChunkBytes
 )
 
 // Keep-alives find a host that vanished without a word on an idle connection
@@ -106,6 +116,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxCalls < 0 || c.MaxCallBytes < 0 || c.MaxRequests < 0 || c.MaxRequestBytes < 0 || c.MaxStrangers < 0 {
 		return Config{}, errors.New("wire: a limit is negative; 0 means the default")
+	}
+	c.SnapshotBytesPerSecond = orDefault(c.SnapshotBytesPerSecond, defaultSnapshotRate)
+	if c.SnapshotBytesPerSecond < leastSnapshotRate {
+		return Config{}, fmt.Errorf("wire: SnapshotBytesPerSecond is %d; it must be at least %d, or receivers would take the sender for stuck", c.SnapshotBytesPerSecond, leastSnapshotRate)
 	}
 	c.MaxCalls = orDefault(c.MaxCalls, 1024)
 	c.MaxCallBytes = orDefault(c.MaxCallBytes, 128<<20)

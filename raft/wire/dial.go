@@ -36,7 +36,7 @@ func (t *Transport) connect(p *peer) (*outbound, error) {
 	if !t.track(conn, func(error) { conn.Close() }) {
 		return nil, errTransportClosed
 	}
-	s, err := t.introduce(conn, p)
+	s, err := t.introduce(conn, p, kindHello)
 	if err != nil {
 		conn.Close()
 		t.forget(conn)

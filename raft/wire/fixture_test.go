@@ -77,6 +77,8 @@ func echo(_ core.ID, request core.Request, answer func(core.Reply)) {
 		answer(&core.TimeoutNowReply{Term: m.Term})
 	case *core.ReadIndex:
 		answer(&core.ReadIndexReply{Term: m.Term, Success: true})
+	case *core.InstallSnapshot:
+		answer(&core.InstallSnapshotReply{Term: m.Term})
 	}
 }
 
@@ -185,7 +187,7 @@ func dialRaw(t testing.TB, addr string) *raw {
 func greetRaw(t testing.TB, s *server, id core.ID) *raw {
 	t.Helper()
 	r := dialRaw(t, s.config.Listener.Addr().String())
-	r.write(t, r.encoder.hello(nil, validHello(id, s.config.ID)))
+	r.write(t, r.encoder.hello(nil, kindHello, validHello(id, s.config.ID)))
 	if k, _, err := r.frames.next(greetingFrames); err != nil || k != kindHello {
 		t.Fatalf("no hello came back: kind 0x%02x, %v", uint8(k), err)
 	}
@@ -209,7 +211,7 @@ func acceptRaw(t testing.TB, l net.Listener, id core.ID) *raw {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.write(t, r.encoder.hello(nil, validHello(id, h.From)))
+	r.write(t, r.encoder.hello(nil, kindHello, validHello(id, h.From)))
 	return r
 }
 

@@ -34,6 +34,9 @@ const (
 	kindRefusal kind = 0x02 // instead of the receiver's hello: why it does not want to talk
 	kindNoReply kind = 0x03 // instead of an answer: there will be none
 
+	// kindTransferHello is the hello of a connection that carries a snapshot.
+	kindTransferHello kind = 0x04
+
 	kindRequestVote        kind = 0x10
 	kindRequestVoteReply   kind = 0x11
 	kindAppendEntries      kind = 0x12
@@ -43,8 +46,13 @@ const (
 	kindReadIndex          kind = 0x16
 	kindReadIndexReply     kind = 0x17
 
-	// 0x20 to 0x2f are kept for snapshots, which travel in chunks on a
-	// connection of their own.
+	// Snapshots travel on connections of their own (transfer.go), to which 0x20
+	// to 0x2f belong.
+	kindSnapshotOffer        kind = 0x20
+	kindSnapshotOfferReply   kind = 0x21
+	kindSnapshotChunk        kind = 0x22 // has no answer
+	kindInstallSnapshotReply kind = 0x23 // the answer to all of it
+	kindSnapshotFailed       kind = 0x24 // instead of 0x21 or 0x23: the receiver gives up
 )
 
 // limits says which kinds may come and how long their bodies may be. What may
@@ -56,10 +64,13 @@ const (
 	maxHelloBody = 1 << 10 // the longest is 535 bytes
 	maxSmallBody = 256     // the longest, RequestVote's, is 96 bytes
 	maxLargeBody = MaxFrameBytes - headerBytes
+	maxChunkBody = snapshotChunkBytes + chunkRoom
 )
 
 var (
-	greetingFrames = limits{kindHello: maxHelloBody, kindRefusal: maxSmallBody}
+	strangerFrames         = limits{kindHello: maxHelloBody, kindTransferHello: maxHelloBody, kindRefusal: maxSmallBody}
+	greetingFrames         = limits{kindHello: maxHelloBody, kindRefusal: maxSmallBody}
+	transferGreetingFrames = limits{kindTransferHello: maxHelloBody, kindRefusal: maxSmallBody}
 
 	requestFrames = limits{
 		kindRequestVote:   maxSmallBody,
@@ -75,6 +86,11 @@ var (
 		kindTimeoutNowReply:    maxSmallBody,
 		kindReadIndexReply:     maxSmallBody,
 	}
+
+	offerFrames        = limits{kindSnapshotOffer: maxSmallBody}
+	offerReplyFrames   = limits{kindSnapshotOfferReply: maxSmallBody, kindSnapshotFailed: maxSmallBody}
+	chunkFrames        = limits{kindSnapshotChunk: maxChunkBody}
+	installReplyFrames = limits{kindInstallSnapshotReply: maxSmallBody, kindSnapshotFailed: maxSmallBody, kindNoReply: 0}
 )
 
 // answer is the kind of the answer to a request of kind k.
@@ -130,6 +146,8 @@ func replyKind(reply core.Reply) kind {
 		return kindTimeoutNowReply
 	case *core.ReadIndexReply:
 		return kindReadIndexReply
+	case *core.InstallSnapshotReply:
+		return kindInstallSnapshotReply
 	}
 	panic(fmt.Sprintf("wire: a reply of type %T has no frame; give it a kind", reply))
 }

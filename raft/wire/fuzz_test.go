@@ -32,9 +32,14 @@ func allocated(limit uint64, f func()) uint64 {
 // allowance is what reading and decoding so many bytes may allocate.
 func allowance(input int) uint64 { return 4*uint64(input) + 64<<10 }
 
-// readOne reads the first frame of b from a fresh reader and decodes it.
+// readOne reads the first frame of b from a fresh reader and decodes it. The
+// reader's buffer is that of the connection on which the kind comes.
 func readOne(b []byte, allowed limits) (kind, any, error) {
-	f := newFrameReader(bytes.NewReader(b), answerBuffer)
+	buffer := answerBuffer
+	if len(b) > 0 && kind(b[0]) == kindSnapshotChunk {
+		buffer = chunkBuffer
+	}
+	f := newFrameReader(bytes.NewReader(b), buffer)
 	k, body, err := f.next(allowed)
 	if err != nil {
 		return k, nil, err
@@ -44,8 +49,20 @@ func readOne(b []byte, allowed limits) (kind, any, error) {
 }
 
 func decodeAny(d *decoder, k kind, body []byte) (any, error) {
+	switch k {
+	case kindSnapshotOffer:
+		return d.offer(body)
+	case kindSnapshotOfferReply:
+		var m snapshotOfferReply
+		return m, d.decode(body, snapshotOfferReplyShape, &m)
+	case kindSnapshotChunk:
+		return d.chunk(body)
+	case kindSnapshotFailed:
+		var m snapshotFailed
+		return m, d.decode(body, snapshotFailedShape, &m)
+	}
 	switch {
-	case k == kindHello:
+	case k == kindHello || k == kindTransferHello:
 		return d.hello(body)
 	case k == kindRefusal:
 		return d.refusal(body)
@@ -55,12 +72,20 @@ func decodeAny(d *decoder, k kind, body []byte) (any, error) {
 	return d.request(k, body)
 }
 
-// encodeAny is the opposite of decodeAny.
-func encodeAny(t *testing.T, message any) []byte {
+// encodeAny is the opposite of decodeAny; k says which kind of hello it is.
+func encodeAny(t *testing.T, k kind, message any) []byte {
 	e := newEncoder()
 	switch m := message.(type) {
 	case hello:
-		return e.hello(nil, &m)
+		return e.hello(nil, k, &m)
+	case snapshotOffer:
+		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
+	case snapshotOfferReply:
+		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
+	case snapshotChunk:
+		return e.chunk(nil, int64(m.Offset), m.Data)
+	case snapshotFailed:
+		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
 	case refusal:
 		return e.frame(nil, kindRefusal, &m, headerBytes+maxSmallBody)
 	case core.Request:
@@ -81,7 +106,7 @@ func encodeAny(t *testing.T, message any) []byte {
 // everything is the limits of a place where every kind may come.
 func everything() limits {
 	all := limits{}
-	for _, l := range []limits{greetingFrames, requestFrames, answerFrames} {
+	for _, l := range []limits{strangerFrames, requestFrames, answerFrames, offerFrames, offerReplyFrames, chunkFrames, installReplyFrames} {
 		for k, n := range l {
 			all[k] = n
 		}
@@ -103,7 +128,11 @@ func seedFrames(t interface{ Fatal(...any) }) [][]byte {
 	for _, reply := range sampleReplies() {
 		seeds = append(seeds, e.reply(nil, reply))
 	}
-	seeds = append(seeds, e.hello(nil, validHello("n1", "n2")), e.refusal(nil, ReasonSender))
+	seeds = append(seeds, e.hello(nil, kindHello, validHello("n1", "n2")), e.refusal(nil, ReasonSender))
+	seeds = append(seeds, e.hello(nil, kindTransferHello, validHello("n1", "n2")), e.chunk(nil, 1<<40, []byte("data")),
+		e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
+		e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{70_000}, headerBytes+maxSmallBody),
+		e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody))
 	for _, bomb := range [][]byte{
 		{0xdd, 0xff, 0xff, 0xff, 0xff},
 		bytes.Repeat([]byte{0x91}, 10_000),
@@ -128,6 +157,9 @@ func checkFrame(t *testing.T, b []byte) {
 	var message any
 	var err error
 	limit := allowance(len(b))
+	if len(b) > 0 && kind(b[0]) == kindSnapshotChunk {
+		limit += chunkBuffer // what its connection has, for all chunks
+	}
 	if got := allocated(limit, func() { k, message, err = readOne(b, everything()) }); got > limit {
 		t.Fatalf("%d bytes of input made us allocate %d; %d are allowed", len(b), got, limit)
 	}
@@ -136,7 +168,7 @@ func checkFrame(t *testing.T, b []byte) {
 	case err == nil:
 		// There is one form of every message, so what was taken is what we
 		// would have sent, unless its entries have overlong numbers inside.
-		again := encodeAny(t, message)
+		again := encodeAny(t, k, message)
 		if !bytes.HasPrefix(b, again) && k != kindAppendEntries {
 			t.Fatalf("kind 0x%02x: took %x, would send %x", uint8(k), b, again)
 		}
@@ -189,7 +221,7 @@ func FuzzRoundTrip(f *testing.F) {
 		case 3:
 			request = &core.ReadIndex{Term: a}
 		}
-		_, got, err := readOne(encodeAny(t, request), requestFrames)
+		_, got, err := readOne(encodeAny(t, requestKind(request), request), requestFrames)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,8 +233,9 @@ func FuzzRoundTrip(f *testing.F) {
 			&core.AppendEntriesReply{Term: a, Success: c&1 == 1, ConflictTerm: b, ConflictIndex: c},
 			&core.TimeoutNowReply{Term: b},
 			&core.ReadIndexReply{Term: a, Success: b&1 == 1, Index: c},
+			&core.InstallSnapshotReply{Term: c},
 		} {
-			_, got, err := readOne(encodeAny(t, reply), answerFrames)
+			_, got, err := readOne(encodeAny(t, replyKind(reply), reply), everything())
 			if err != nil || !reflect.DeepEqual(got, reply) {
 				t.Fatalf("got %+v, %v, want %+v", got, err, reply)
 			}

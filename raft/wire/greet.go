@@ -20,13 +20,14 @@ const (
 // stranger is a connection before the hellos were exchanged.
 type stranger struct {
 	conn    net.Conn
+	purpose kind // of hello: what the connection is for
 	frames  *frameReader
 	decoder *decoder
 	encoder *encoder
 }
 
 // newStranger prepares a fresh connection and bounds the time for the hellos.
-func (t *Transport) newStranger(conn net.Conn, buffer int) (*stranger, error) {
+func (t *Transport) newStranger(conn net.Conn, purpose kind, buffer int) (*stranger, error) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{
 			Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
@@ -40,6 +41,7 @@ func (t *Transport) newStranger(conn net.Conn, buffer int) (*stranger, error) {
 	}
 	return &stranger{
 		conn:    conn,
+		purpose: purpose,
 		frames:  newFrameReader(conn, buffer),
 		decoder: newDecoder(),
 		encoder: newEncoder(),
@@ -47,15 +49,19 @@ func (t *Transport) newStranger(conn net.Conn, buffer int) (*stranger, error) {
 }
 
 // introduce is the dialling side: we say hello first, then the peer does.
-func (t *Transport) introduce(conn net.Conn, p *peer) (*stranger, error) {
-	s, err := t.newStranger(conn, answerBuffer)
+func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, error) {
+	s, err := t.newStranger(conn, purpose, answerBuffer)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.say(t.ownHello(p.id)); err != nil {
 		return nil, err
 	}
-	h, err := s.hear()
+	allowed := greetingFrames
+	if purpose == kindTransferHello {
+		allowed = transferGreetingFrames
+	}
+	h, err := s.hear(allowed)
 	if err == nil {
 		err = h.judge(t.config.ClusterID, t.config.ID, func(id core.ID) bool { return id == p.id })
 	}
@@ -71,11 +77,11 @@ func (t *Transport) introduce(conn net.Conn, p *peer) (*stranger, error) {
 // nothing, since whoever sent it would not understand a refusal. The second
 // half is greetBack.
 func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
-	s, err := t.newStranger(conn, requestBuffer)
+	s, err := t.newStranger(conn, kindHello, requestBuffer)
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := s.hear()
+	h, err := s.hear(strangerFrames)
 	if err == nil {
 		err = h.judge(t.config.ClusterID, t.config.ID, func(id core.ID) bool { return t.peers[id] != nil })
 	}
@@ -113,14 +119,15 @@ func (t *Transport) ownHello(to core.ID) *hello {
 
 // say writes our hello.
 func (s *stranger) say(h *hello) error {
-	_, err := s.conn.Write(s.encoder.hello(nil, h))
+	_, err := s.conn.Write(s.encoder.hello(nil, s.purpose, h))
 	return err
 }
 
-// hear reads the other side's hello. The error is a *refusedError, a
-// *rejection of what came, or that of the connection.
-func (s *stranger) hear() (hello, error) {
-	k, body, err := s.frames.next(greetingFrames)
+// hear reads the other side's hello, which says what the connection is for.
+// The error is a *refusedError, a *rejection of what came, or that of the
+// connection.
+func (s *stranger) hear(allowed limits) (hello, error) {
+	k, body, err := s.frames.next(allowed)
 	if errors.Is(err, errMalformed) {
 		return hello{}, &rejection{ReasonMalformed, err.Error()}
 	}
@@ -134,6 +141,7 @@ func (s *stranger) hear() (hello, error) {
 		}
 		return hello{}, &refusedError{r}
 	}
+	s.purpose = k
 	return s.decoder.hello(body)
 }
 

@@ -92,9 +92,10 @@ func (d *decoder) refusal(body []byte) (refusal, error) {
 	return r, d.decode(body, refusalShape, &r)
 }
 
-// hello appends the frame of a hello to dst.
-func (e *encoder) hello(dst []byte, h *hello) []byte {
-	return e.frame(dst, kindHello, h, headerBytes+maxHelloBody)
+// hello appends the frame of a hello to dst; k says for which kind of
+// connection.
+func (e *encoder) hello(dst []byte, k kind, h *hello) []byte {
+	return e.frame(dst, k, h, headerBytes+maxHelloBody)
 }
 
 // refusal appends the frame of a refusal to dst.

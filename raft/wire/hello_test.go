@@ -39,7 +39,7 @@ func TestEachMismatchOfAHelloIsRefused(t *testing.T) {
 	for reason, h := range mismatches() {
 		s := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": "127.0.0.1:1"}, nil, nil)
 		p := dialRaw(t, s.config.Listener.Addr().String())
-		p.write(t, p.encoder.hello(nil, h))
+		p.write(t, p.encoder.hello(nil, kindHello, h))
 		k, body, err := p.frames.next(greetingFrames)
 		if reason == ReasonMalformed {
 			if err == nil {
@@ -81,7 +81,7 @@ func TestDiallerTurnsDownMismatches(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := newRaw(conn)
-		p.write(t, p.encoder.hello(nil, h))
+		p.write(t, p.encoder.hello(nil, kindHello, h))
 		p.ended(t)
 		eventually(t, string(reason)+" is counted", func() bool { return s.Stats().Rejected[reason] >= 1 })
 		if st := s.Stats().Total; st.Connects != 0 || st.Connected || len(s.suspected()) != 0 {
@@ -114,7 +114,7 @@ func TestServersOfTwoClustersDoNotTalk(t *testing.T) {
 // peer would send; each must close the connection, count one, and reach nobody.
 func TestBadFirstFrames(t *testing.T) {
 	e := newEncoder()
-	good := e.hello(nil, validHello("n2", "n1"))
+	good := e.hello(nil, kindHello, validHello("n2", "n1"))
 	longID := validHello("n2", "n1")
 	longID.From = core.ID(strings.Repeat("x", core.MaxIDBytes+1))
 	request, err := e.request(nil, ping("n1", 1).Request)
@@ -132,8 +132,8 @@ func TestBadFirstFrames(t *testing.T) {
 		"deep nesting":            frameOf(kindHello, bytes.Repeat([]byte{0x91}, maxHelloBody)),
 		"one byte more":           frameOf(kindHello, append(bytes.Clone(good[headerBytes:]), 0)),
 		"one byte less":           frameOf(kindHello, good[headerBytes:len(good)-1]),
-		"version 0":               e.hello(nil, &hello{Magic: magic, ClusterID: "c", From: "n2", To: "n1"}),
-		"id too long":             e.hello(nil, longID),
+		"version 0":               e.hello(nil, kindHello, &hello{Magic: magic, ClusterID: "c", From: "n2", To: "n1"}),
+		"id too long":             e.hello(nil, kindHello, longID),
 		"tls client hello":        {0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03},
 		"msgpack map in the body": frameOf(kindHello, []byte{0x81, 0xa1, 'x', 1}),
 	} {
@@ -230,7 +230,7 @@ func TestRepeatedEventsAreLoggedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := newRaw(conn)
-		p.write(t, p.encoder.hello(nil, h))
+		p.write(t, p.encoder.hello(nil, kindHello, h))
 		p.ended(t)
 		conn.Close()
 	}

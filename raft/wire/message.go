@@ -34,6 +34,8 @@ var (
 	timeoutNowReplyShape    = shape{uintElement}
 	readIndexShape          = shape{uintElement}
 	readIndexReplyShape     = shape{uintElement, boolElement, uintElement}
+
+	installSnapshotReplyShape = shape{uintElement}
 )
 
 // encoder turns messages into frames. It keeps its buffers from one frame to
@@ -163,6 +165,9 @@ func (d *decoder) reply(k kind, body []byte) (core.Reply, error) {
 	case kindReadIndexReply:
 		m := new(core.ReadIndexReply)
 		return m, d.decode(body, readIndexReplyShape, m)
+	case kindInstallSnapshotReply:
+		m := new(core.InstallSnapshotReply)
+		return m, d.decode(body, installSnapshotReplyShape, m)
 	}
 	return nil, malformed("kind 0x%02x is not an answer", uint8(k))
 }

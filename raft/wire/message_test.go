@@ -46,6 +46,7 @@ func sampleReplies() []core.Reply {
 		&core.AppendEntriesReply{Term: 7, ConflictTerm: 256, ConflictIndex: 65536},
 		&core.AppendEntriesReply{Term: most, Success: true, ConflictTerm: most, ConflictIndex: most},
 		&core.TimeoutNowReply{Term: 9},
+		&core.InstallSnapshotReply{Term: most},
 		&core.ReadIndexReply{Term: most, Success: true, Index: most},
 	}
 }
@@ -113,7 +114,7 @@ func TestEveryMessageComesBackEqual(t *testing.T) {
 		prefix = b
 	}
 	for _, reply := range sampleReplies() {
-		k, body := splitFrame(t, e.reply(nil, reply), answerFrames)
+		k, body := splitFrame(t, e.reply(nil, reply), everything())
 		got, err := d.reply(k, body)
 		if err != nil {
 			t.Fatalf("%T: %v", reply, err)
@@ -150,8 +151,18 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"append reply", e.reply(nil, &core.AppendEntriesReply{Term: 5, ConflictTerm: 3, ConflictIndex: 200}),
 			"13 06000000 94 05 c2 03 ccc8"},
 		{"no reply", e.reply(nil, nil), "03 00000000"},
-		{"hello", e.hello(nil, &hello{Magic: magic, Version: 1, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}),
+		{"hello", e.hello(nil, kindHello, &hello{Magic: magic, Version: 1, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}),
 			"01 1a000000 96 ab726166746b762d70656572 01 a163 a26e31 a26e32 a3683a31"},
+		{"transfer hello", e.hello(nil, kindTransferHello, &hello{Magic: magic, Version: 1, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}),
+			"04 1a000000 96 ab726166746b762d70656572 01 a163 a26e31 a26e32 a3683a31"},
+		{"snapshot offer", e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
+			"20 31000000 96 05 a26e31 cd012c 04 ce00100000 c72001" + strings.Repeat("07", snapshotIDBytes)},
+		{"snapshot offer reply", e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{65536}, headerBytes+maxSmallBody),
+			"21 06000000 91 ce00010000"},
+		{"snapshot chunk", e.chunk(nil, 65536, []byte("hi")), "22 0f000000 93 ce00010000 ceae1d235c d5016869"},
+		{"install snapshot reply", e.reply(nil, &core.InstallSnapshotReply{Term: 5}), "23 02000000 91 05"},
+		{"snapshot failed", e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody),
+			"24 09000000 91 a773746f72616765"},
 		{"refusal", e.refusal(nil, ReasonCluster), "02 0a000000 92 a7636c7573746572 01"},
 	} {
 		if got, want := hex.EncodeToString(c.got), strings.ReplaceAll(c.want, " ", ""); got != want {
@@ -205,7 +216,7 @@ func TestBodiesMustEndWhereTheyEnd(t *testing.T) {
 		check(k, body, func(b []byte) error { _, err := d.request(k, b); return err })
 	}
 	for _, reply := range sampleReplies()[1:] {
-		k, body := splitFrame(t, e.reply(nil, reply), answerFrames)
+		k, body := splitFrame(t, e.reply(nil, reply), everything())
 		check(k, body, func(b []byte) error { _, err := d.reply(k, b); return err })
 	}
 }
@@ -298,4 +309,8 @@ func TestShortEntriesArePadded(t *testing.T) {
 	if paddingFor(64, 64*256) != 0 || paddingFor(freeEntries, 0) != 0 {
 		t.Fatal("usual batches need no padding")
 	}
+}
+
+func sampleOffer() *snapshotOffer {
+	return &snapshotOffer{Term: 5, LeaderID: "n1", SnapshotIndex: 300, SnapshotTerm: 4, Size: 1 << 20, ID: bytes.Repeat([]byte{7}, snapshotIDBytes)}
 }

@@ -16,7 +16,15 @@ type peer struct {
 	clientAddr atomic.Pointer[string]   // as the last hello that named one said
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
-	in *inbound // the newest connection the peer dialled; guarded by Transport.mu
+	// Guarded by Transport.mu.
+	in       *inbound  // the newest connection the peer dialled
+	sending  *outgoing // the snapshot on its way to the peer
+	next     *outgoing // the one that takes its place as soon as it has ended
+	incoming *incoming // the newest connection for a snapshot that the peer dialled
+
+	// Of the goroutine that sends snapshots, of which there is at most one.
+	transferRest  time.Duration // before the next transfer; 0 if the last one succeeded
+	transferPause backoff
 
 	lastContact    atomic.Int64 // Unix nanoseconds of the last frame from the peer; 0 never
 	framesSent     atomic.Uint64
@@ -35,10 +43,19 @@ type peer struct {
 	malformed      atomic.Uint64
 	replaced       atomic.Uint64
 	suspects       atomic.Uint64
+
+	snapshotsSent         atomic.Uint64
+	snapshotsReceived     atomic.Uint64
+	snapshotsFailed       atomic.Uint64
+	snapshotBytesSent     atomic.Uint64
+	snapshotBytesReceived atomic.Uint64
 }
 
 func newPeer(id core.ID, addr string) *peer {
-	return &peer{id: id, addr: addr, wake: make(chan struct{}, 1)}
+	return &peer{
+		id: id, addr: addr, wake: make(chan struct{}, 1),
+		transferPause: backoff{min: transferPauseMin, max: transferPauseMax},
+	}
 }
 
 // sent counts frames that were handed to the kernel.

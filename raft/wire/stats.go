@@ -46,6 +46,16 @@ type PeerStats struct {
 	Replaced     uint64 // connections given up because the peer dialled another one
 	Suspects     uint64 // connections that died from the other side
 
+	SnapshotsSent     uint64 // transfers to the peer that it answered
+	SnapshotsReceived uint64 // transfers from the peer that were received whole
+	SnapshotsFailed   uint64 // transfers in either direction that ended early
+	// SnapshotBytesSent and SnapshotBytesReceived are the bytes of snapshots,
+	// those of transfers under way included. What is sent again counts again.
+	SnapshotBytesSent     uint64
+	SnapshotBytesReceived uint64
+	SendingSnapshot       bool // a transfer to the peer is under way, or pauses after a failure
+	ReceivingSnapshot     bool // the peer has a connection for a transfer to us
+
 	CallsInFlight     int   // calls without an answer, queued ones included
 	CallBytesInFlight int64 // their encoded length, nearly
 	RequestsHeld      int   // the peer's requests that the Handler has not answered
@@ -56,14 +66,17 @@ func (t *Transport) Stats() Stats {
 	t.mu.Lock()
 	strangers := t.strangers
 	accepted := make(map[core.ID]*inbound, len(t.peers))
+	sending, receiving := make(map[core.ID]bool), make(map[core.ID]bool)
 	for id, p := range t.peers {
 		accepted[id] = p.in
+		sending[id], receiving[id] = p.sending != nil, p.incoming != nil
 	}
 	t.mu.Unlock()
 
 	s := Stats{Peers: make(map[core.ID]PeerStats, len(t.peers)), Rejected: make(map[Reason]uint64), Strangers: strangers}
 	for id, p := range t.peers {
 		stats := p.stats(accepted[id])
+		stats.SendingSnapshot, stats.ReceivingSnapshot = sending[id], receiving[id]
 		s.Peers[id] = stats
 		s.Total.add(stats)
 	}
@@ -93,6 +106,12 @@ func (p *peer) stats(in *inbound) PeerStats {
 		Malformed:      p.malformed.Load(),
 		Replaced:       p.replaced.Load(),
 		Suspects:       p.suspects.Load(),
+
+		SnapshotsSent:         p.snapshotsSent.Load(),
+		SnapshotsReceived:     p.snapshotsReceived.Load(),
+		SnapshotsFailed:       p.snapshotsFailed.Load(),
+		SnapshotBytesSent:     p.snapshotBytesSent.Load(),
+		SnapshotBytesReceived: p.snapshotBytesReceived.Load(),
 	}
 	if at := p.lastContact.Load(); at != 0 {
 		s.LastContact = time.Unix(0, at)
@@ -128,6 +147,13 @@ func (s *PeerStats) add(o PeerStats) {
 	s.Malformed += o.Malformed
 	s.Replaced += o.Replaced
 	s.Suspects += o.Suspects
+	s.SnapshotsSent += o.SnapshotsSent
+	s.SnapshotsReceived += o.SnapshotsReceived
+	s.SnapshotsFailed += o.SnapshotsFailed
+	s.SnapshotBytesSent += o.SnapshotBytesSent
+	s.SnapshotBytesReceived += o.SnapshotBytesReceived
+	s.SendingSnapshot = s.SendingSnapshot || o.SendingSnapshot
+	s.ReceivingSnapshot = s.ReceivingSnapshot || o.ReceivingSnapshot
 	s.CallsInFlight += o.CallsInFlight
 	s.CallBytesInFlight += o.CallBytesInFlight
 	s.RequestsHeld += o.RequestsHeld

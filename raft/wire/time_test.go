@@ -219,7 +219,7 @@ func greetPipe(t *testing.T, network *pipes, from, to core.ID) *raw {
 		t.Fatal(err)
 	}
 	p := newRaw(conn)
-	p.write(t, p.encoder.hello(nil, validHello(from, to)))
+	p.write(t, p.encoder.hello(nil, kindHello, validHello(from, to)))
 	if k, _, err := p.frames.next(greetingFrames); err != nil || k != kindHello {
 		t.Fatalf("no hello came back: kind 0x%02x, %v", uint8(k), err)
 	}

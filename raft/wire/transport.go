@@ -22,6 +22,9 @@ type Handler interface {
 	// a request without one holds back the answers behind it until the peer
 	// gives the connection up; answer(nil) says that there is none and costs
 	// nobody anything. The request belongs to the Handler.
+	//
+	// A *core.InstallSnapshot comes beside the others, once Config.Snapshots
+	// holds its snapshot durably; its Data is nil.
 	Receive(from core.ID, request core.Request, answer func(core.Reply))
 	// Suspect says that an established connection with the peer died from the
 	// other side: it was closed or reset there, or its host no longer responds.
@@ -40,6 +43,9 @@ type Transport struct {
 
 	rejected map[Reason]*atomic.Uint64 // hellos turned down; the map never changes
 
+	pace *pace         // of all snapshots that are sent
+	turn chan struct{} // holds a token while a snapshot is being received
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // every goroutine
@@ -48,6 +54,7 @@ type Transport struct {
 	started   bool
 	closed    bool
 	strangers int                            // accepted connections without a valid hello
+	newest    *incoming                      // the last one that a snapshot was offered on
 	conns     map[net.Conn]func(cause error) // every open connection and how to end it
 }
 
@@ -57,6 +64,7 @@ var (
 	errCallTimeout     = errors.New("a call had no answer in time")
 	errLeftEarly       = errors.New("the peer left before our hello")
 	errReplaced        = errors.New("the peer has dialled a newer connection")
+	errNewerSnapshot   = errors.New("a newer snapshot took its place")
 	errTransportClosed = errors.New("the transport was closed")
 )
 
@@ -72,6 +80,8 @@ func New(config Config) (*Transport, error) {
 		peers:    make(map[core.ID]*peer, len(config.Peers)),
 		journal:  newJournal(config.Logger.With("server", string(config.ID))),
 		rejected: make(map[Reason]*atomic.Uint64),
+		pace:     &pace{rate: config.SnapshotBytesPerSecond},
+		turn:     make(chan struct{}, 1),
 		conns:    make(map[net.Conn]func(error)),
 	}
 	for id, addr := range config.Peers {
@@ -117,6 +127,12 @@ func (t *Transport) Start(h Handler) {
 // (MaxFrameBytes), and when the peer is not known; otherwise it is lost when
 // its connection ends first. Calls to one peer leave in the order of Send.
 //
+// An InstallSnapshot is not in this order: the snapshot that Config.Snapshots
+// has is sent on a connection of its own first, beside all other calls and
+// however long that takes. It is lost when that breaks off, and when another
+// snapshot for the same peer takes its place. After a failure the next one waits
+// a moment, so it may be asked for again at once.
+//
 // Send never blocks. done may be called from any goroutine, also from within
 // Send, and should not block: it holds up the answers behind it. The request
 // and its entries must not be changed after Send, not even after done.
@@ -128,6 +144,10 @@ func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 		return
 	}
 	p.calls.Add(1)
+	if m, ok := call.Request.(*core.InstallSnapshot); ok {
+		t.sendSnapshot(p, call, m, done)
+		return
+	}
 	k, bytes := requestKind(call.Request), frameBound(call.Request)
 	if bytes > MaxFrameBytes {
 		p.tooLarge.Add(1)

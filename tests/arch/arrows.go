@@ -22,12 +22,20 @@ var arrows = map[string][]string{
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
 	"kvserver/api":  {},
-	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api"},
-	"client":        {"kvserver/api"},
+	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/clerkwire", "client"},
+	"client":        {"kvserver/api", "kvserver/clerkwire"},
+
+	"kvserver/clerkwire/msgpack": {},
+	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
-		"kvserver", "kvserver/api", "client",
+		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
+	"client/bench":  {"client", "kvserver/api"},
+	"client/verify": {"client"},
+
+	"deploy/dashboard": {},
+
 	"labrpc/labgob": {},
 	"labrpc":        {"labrpc/labgob"},
 }
@@ -42,12 +50,16 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 // modules says which packages may import which module of others. The same table
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
-	"github.com/gorilla/mux":             {"kvserver"},
-	"github.com/hashicorp/go-msgpack/v2": {"raft/wire"},
-	"github.com/tidwall/btree":           {"kvserver/kv"},
-	"github.com/spf13/cobra":             {"cmd/raftkv"},
-	"github.com/BurntSushi/toml":         {"cmd/raftkv"},
-	"github.com/anishathalye/porcupine":  {"tests/lab"},
+	"github.com/gorilla/mux":              {"kvserver"},
+	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "kvserver/clerkwire/msgpack", "kvserver/clerkwire"},
+	"github.com/tidwall/btree":            {"kvserver/kv"},
+	"github.com/spf13/cobra":              {"cmd/raftkv"},
+	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
+	"github.com/prometheus/client_model":  {"kvserver"},
+	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
+	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "client/verify"},
+	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
+	"golang.org/x/term":                   {"cmd/raftkv"},
 }
 
 // CheckArrows holds the imports of this module's packages among each other to

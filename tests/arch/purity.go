@@ -23,7 +23,7 @@ var impure = []string{
 // concurrent are the packages and files that may start goroutines. labrpc is a
 // network that the labs simulate with them, and a call over it blocks, so the
 // labs' transport needs one for each.
-var concurrent = []string{"raft/node", "raft/wire", "kvserver", "client", "cmd", "tests", "labrpc", "raft/lab_rpc.go"}
+var concurrent = []string{"raft/node", "raft/wire", "kvserver", "client", "bench", "verify", "cmd", "tests", "labrpc", "raft/lab_rpc.go"}
 
 // isPure reports whether the rules for pure code apply to a file.
 func isPure(f *File, p *Package) bool {

@@ -89,7 +89,11 @@ func TestModulesAreHeldToTheTable(t *testing.T) {
 
 	expect(t, "more in the document", CheckModules(good.tree(t), document.String()+"| `example.com/x` | for | `raft` | why |\n"), "names example.com/x")
 	expect(t, "other in the document", CheckModules(good.tree(t), strings.Replace(document.String(), "`kvserver/kv`", "`kvserver`", 1)), "tidwall/btree is imported by kvserver; tests")
-	delete(good, "kvserver/kv/f.go")
+	for path := range good { // the one file that imports it
+		if strings.HasPrefix(path, "kvserver/kv/") {
+			delete(good, path)
+		}
+	}
 	expect(t, "unused", CheckModules(good.tree(t), document.String()), "github.com/tidwall/btree is in the table")
 	expect(t, "go.mod", CheckGoMod("module m\n\ngo 1.26.0\n\nrequire example.com/a v1.0.0\nrequire (\n\tgithub.com/gorilla/mux v1.8.1\n\texample.com/b v1.0.0\n\texample.com/c v1.0.0 // indirect\n)\n"),
 		"example.com/a", "example.com/b")

@@ -6,255 +6,345 @@ import (
 	"raftkv/kvserver/kv"
 )
 
-// Kinds of operations.
-const (
-	opAppend = "append"
-	opPut    = "put"
-	opDelete = "delete"
-	opRead   = "read"
-	opOpen   = "open-session"
-)
-
-// operation is one thing a client wants, however often it must ask for it.
-type operation struct {
-	kind    string
-	key     string
-	token   string // unique; part of what is written
-	session kv.SessionCall
-	floor   uint64 // log index that everything acknowledged to anybody before it began lies at or below
-	began   int64
-}
-
-// attempt is one request for an operation to one server.
-type attempt struct {
-	c    *client
-	op   *operation
-	over bool // answered or given up
-}
-
-// status is how a server's answer ends an attempt.
-type status int
-
-const (
-	done    status = iota // a write was applied, or a read served
-	refused               // it did not happen and never will
-)
-
-// outcome is a server's answer.
-type outcome struct {
-	status status
-	result kv.Result
-	index  uint64 // done: where the command stands; of a read, what had been applied
-	err    error
-}
-
-// client asks for one operation after the other. One with a session asks again
-// until it is answered; one without asks for each write once and may never
-// learn what became of it.
+// client asks for one operation after the other in each of its lanes. A careful
+// one has a session and asks again until it is answered; one with idempotency
+// keys asks again for as long as the cluster promises to remember them; a careless
+// one asks for each write once and may never learn what became of it.
 type client struct {
 	w       *world
 	index   int
-	name    string
-	careful bool // has a session
+	careful bool
+	keyed   bool
+	lanes   []*lane
+	count   uint64 // operations begun
+	lastKey string // the idempotency key of the operation before
+
 	session uint64
-	seq     uint64
-	count   int
-	last    bool // the operation under way is the last one
-	op      *operation
-	server  int // whom to ask next
+	opening bool             // a lane is opening the session; the others wait
+	seen    [maxKeys]keySeen // what it last heard of each key
+}
+
+// keySeen is what a client last heard of a key.
+type keySeen struct {
+	version, length uint64
+	modified        uint64 // the key's revision
+	revision        uint64 // the store's
+}
+
+// lane is one operation at a time.
+type lane struct {
+	c      *client
+	number uint32
+	seq    uint64
+	op     *operation // under way; nil between two
+	last   bool       // the operation under way is the last one
+	done   bool       // with the last one, too
+	server int        // whom to ask next
 }
 
 func newClient(w *world, i int) *client {
-	return &client{w: w, index: i, name: fmt.Sprintf("c%d", i+1), careful: w.chance(0.6), server: w.rng.IntN(w.options.servers)}
+	c := &client{w: w, index: i}
+	switch dice := w.clientDice.Float64(); {
+	case dice < w.options.Careless:
+	case dice < w.options.Careless+w.options.Keyed:
+		c.keyed = true
+	default:
+		c.careful = true
+	}
+	lanes := 1
+	if c.careful {
+		lanes = w.options.Lanes
+	}
+	for n := range lanes {
+		c.lanes = append(c.lanes, &lane{c: c, number: uint32(n), server: w.clientDice.IntN(w.options.Servers)})
+	}
+	return c
 }
 
-func (c *client) idle() bool { return c.op == nil }
+func (c *client) name() string { return fmt.Sprintf("c%d", c.index+1) }
+func (c *client) subject() int { return theClient - c.index }
 
-func (c *client) timeout() int64 {
-	o := c.w.options
-	return int64(o.electionTicks)*o.tick + 8*o.delayHigh + 4*o.saveHigh + 2*o.applyDelay
+func (c *client) start() {
+	for _, l := range c.lanes {
+		c.w.after(c.w.clientDice.between(0, c.w.options.Think), then(l.begin))
+	}
 }
 
-// begin starts the next operation, unless the world is healed and the client
-// has done its last one.
-func (c *client) begin() {
-	w := c.w
-	if w.healed && c.last {
-		c.op = nil
-		if c.index == 0 && !w.options.server {
-			w.after(int64(w.options.electionTicks)*w.options.tick, c.nudge)
+func (c *client) idle() bool {
+	for _, l := range c.lanes {
+		if !l.done {
+			return false
+		}
+	}
+	return true
+}
+
+// timeout is how long a client waits for an answer.
+func (w *world) timeout() int64 {
+	o := &w.options
+	return o.election()/2 + 8*o.DelayHigh + 4*o.SaveHigh + 2*o.ApplyDelay + 8*o.LoopDelay
+}
+
+// begin starts the next operation, unless the world is healed and the lane has
+// done its last one.
+func (l *lane) begin() {
+	c, w := l.c, l.c.w
+	if w.healed && l.last {
+		l.done = true
+		if c.index == 0 && l.number == 0 && w.options.Labs {
+			w.after(w.options.election(), then(l.nudge))
 		}
 		return
 	}
-	c.last = w.healed
-	c.count++
-	op := &operation{floor: w.oracles.floor, began: w.now, token: fmt.Sprintf("%s.%d;", c.name, c.count)}
-	key := w.rng.IntN(w.options.keys)
-	dice := w.rng.IntN(10)
-	if c.last || !w.options.server {
-		// The last operation is a write, and without a no-op all are: a leader
-		// that has committed nothing in its term can neither read nor finish
-		// what earlier leaders began.
-		dice %= 6
+	if c.careful && c.session == 0 && c.opening {
+		w.after(w.timeout()/4, then(l.begin))
+		return
 	}
-	switch {
-	case c.careful && c.session == 0:
-		op.kind = opOpen
-	case dice < 4:
-		op.kind, op.key = opAppend, fmt.Sprintf("list%d", key)
-	case dice < 5:
-		op.kind, op.key = opPut, fmt.Sprintf("cell%d", key)
-	case dice < 6:
-		op.kind, op.key = opDelete, fmt.Sprintf("cell%d", key)
-	case dice < 8:
-		op.kind, op.key = opRead, fmt.Sprintf("list%d", key)
-	default:
-		op.kind, op.key = opRead, fmt.Sprintf("cell%d", key)
-	}
-	if c.careful && op.kind != opRead && op.kind != opOpen {
-		c.seq++
-		op.session = kv.SessionCall{ID: c.session, Lane: uint32(c.index), Seq: c.seq}
-	}
-	c.op = op
-	c.try()
+	l.last = w.healed
+	op := l.draw()
+	op.floor, op.began = w.oracles.floor, w.now
+	l.op = op
+	l.try()
 }
 
 // nudge asks for one more write if the world does not come to rest: without a
 // no-op, what an earlier leader left is only committed together with a new
 // command.
-func (c *client) nudge() {
-	c.last = false
-	c.begin()
+func (l *lane) nudge() {
+	l.last, l.done = false, false
+	l.begin()
+}
+
+// draw decides what to do next.
+func (l *lane) draw() *operation {
+	c, w := l.c, l.c.w
+	d := w.clientDice
+	c.count++
+	op := &operation{lane: l, number: c.count, token: fmt.Sprintf("%s.%d;", c.name(), c.count)}
+	op.keyNumber = d.IntN(w.options.Keys)
+	op.key = keyNames[op.keyNumber]
+	seen := c.seen[op.keyNumber]
+	if c.careful && c.session == 0 {
+		c.opening = true
+		op.kind = opOpen
+		return op
+	}
+	op.kind = w.options.Mix.draw(d)
+	switch {
+	case l.last:
+		// A leader that has committed nothing in its term can neither read nor
+		// finish what earlier leaders began.
+		op.kind = opPut
+	case op.kind == opAppend && seen.length > 200:
+		op.kind = opPut // values stay small
+	case op.kind == opCompare:
+		op.change = kv.Op(d.pick(int64(kv.OpPut), int64(kv.OpPut), int64(kv.OpAppend), int64(kv.OpDelete)))
+		op.condition = seen.condition(d)
+	case op.kind == opStale && !w.options.Labs && d.chance(0.5):
+		op.minRevision = seen.revision
+	}
+	switch {
+	case !op.kind.writes():
+	case c.careful:
+		l.seq++
+		op.session = kv.SessionCall{ID: c.session, Lane: l.number, Seq: l.seq}
+	case c.keyed && c.lastKey != "" && d.chance(0.05) && (op.kind == opPut || op.kind == opAppend) && !l.last:
+		op.keyed = c.lastKey // by mistake
+	case c.keyed:
+		op.keyed = fmt.Sprintf("key-%s", op.token)
+		c.lastKey = op.keyed
+	}
+	return op
+}
+
+// condition draws what a compare asks of a key: mostly that it is as it was last
+// seen.
+func (k keySeen) condition(d dice) kv.Condition {
+	switch d.IntN(6) {
+	case 0:
+		return kv.Condition{Kind: kv.IfPresent}
+	case 1:
+		return kv.Condition{Kind: kv.IfAbsent}
+	case 2:
+		return kv.Condition{Kind: kv.IfVersion}
+	case 3:
+		return kv.Condition{Kind: kv.IfVersion, Number: k.version}
+	}
+	return kv.Condition{Kind: kv.IfRevision, Number: k.modified}
+}
+
+// deadline is until when a request under an idempotency key may be made again:
+// well within the time for which it is remembered.
+func (op *operation) deadline() int64 {
+	return op.began + kv.IdempotencyWindow*millisecond/max(1, op.lane.c.w.options.TimeFactor)/3
+}
+
+// draw picks a kind of operation by its weight.
+func (m mix) draw(d dice) opKind {
+	n := d.IntN(m.total())
+	for kind, weight := range []int{m.Put, m.Append, m.Delete, m.Compare, m.Get, m.Stale, m.List} {
+		if n -= weight; n < 0 {
+			return opKind(kind)
+		}
+	}
+	panic("weights that do not add up")
+}
+
+// attempt is one request for an operation to one server.
+type attempt struct {
+	op     *operation
+	server int
+	over   bool // answered or given up
 }
 
 // try asks one server.
-func (c *client) try() {
-	w := c.w
-	a := &attempt{c: c, op: c.op}
-	s := w.servers[c.server]
-	w.event(c.name, "%s %s %s asks %s", a.op.kind, a.op.key, a.op.token, s.id)
-	w.after(w.between(10, 200), func() {
-		if s.up {
-			s.input(func() {
-				if s.up {
-					s.serve(a)
-				}
-			})
+func (l *lane) try() {
+	c, w := l.c, l.c.w
+	a := &attempt{op: l.op, server: l.server}
+	l.op.attempts++
+	w.event(c.subject(), evAsks, uint64(l.server+1), a.op.number, uint64(a.op.kind), uint64(a.op.keyNumber))
+	delay := w.clientDice.between(10, 200)
+	if !w.healed && w.clientDice.chance(w.options.Tail/4) {
+		delay += w.clientDice.between(0, 20*w.timeout()) // it arrives when nobody waits for it any more
+		w.counts.LateRequests++
+	}
+	w.after(delay, a)
+	w.after(w.timeout(), then(a.timeOut))
+}
+
+// happen is the arrival of the request.
+func (a *attempt) happen() {
+	w := a.op.lane.c.w
+	s := w.servers[a.server]
+	if s.up {
+		s.input(func() {
+			if a.op.keyed != "" && w.now > a.op.deadline() {
+				return // nothing is promised of it any more
+			}
+			w.event(s.index, evServes, uint64(a.op.lane.c.index+1), a.op.number)
+			s.serve(a)
+			s.turn()
+		})
+	}
+}
+
+func (a *attempt) timeOut() {
+	l := a.op.lane
+	if a.over || l.op != a.op {
+		return
+	}
+	a.over = true
+	c, w := l.c, l.c.w
+	l.lookElsewhere()
+	if c.careful && !w.healed && w.clientDice.chance(0.01) {
+		c.reborn()
+		return
+	}
+	if a.op.kind.writes() && !c.careful && !(c.keyed && w.now < a.op.deadline()) {
+		l.giveUp()
+		l.next()
+		return
+	}
+	l.try()
+}
+
+// giveUp ends an operation whose outcome nobody will learn.
+func (l *lane) giveUp() {
+	w := l.c.w
+	w.counts.UnknownToClient++
+	w.event(l.c.subject(), evGivesUp, l.op.number)
+	w.oracles.gaveUp(l.op)
+	l.op = nil
+}
+
+// reborn is the end of a client and its session; another takes its place.
+func (c *client) reborn() {
+	c.w.counts.ClientsLost++
+	c.session, c.opening = 0, false
+	c.seen = [maxKeys]keySeen{}
+	for _, l := range c.lanes {
+		l.seq = 0
+		if l.op == nil {
+			continue // it waits for its next operation
 		}
-	})
-	w.after(c.timeout(), func() {
-		if a.over {
-			return
+		if l.op.kind.writes() {
+			l.giveUp()
 		}
-		a.over = true
-		c.lookElsewhere()
-		if !c.careful && a.op.kind != opRead {
-			w.counts.TimedOut++
-			w.event(c.name, "%s %s unknown", a.op.kind, a.op.token)
-			c.next()
-			return
-		}
-		c.try()
-	})
+		l.op = nil
+		l.next()
+	}
 }
 
 // answer carries a server's answer to the client, if it is still waiting.
-func (a *attempt) answer(o outcome) {
-	w := a.c.w
-	if !w.healed && w.chance(0.1) {
-		return // the answer is lost
-	}
-	w.after(w.between(10, 200), func() {
-		if a.over {
-			return
-		}
-		a.over = true
-		a.c.answered(a.op, o)
-	})
-}
-
-func (c *client) answered(op *operation, o outcome) {
-	w := c.w
-	if o.status == refused {
-		w.counts.Refused++
-		w.event(c.name, "%s %s refused: %v", op.kind, op.token, o.err)
-		c.lookElsewhere()
-		w.after(w.between(1000, int64(w.options.electionTicks)*w.options.tick/2), c.try)
+func (a *attempt) answer(out outcome) {
+	w := a.op.lane.c.w
+	if !w.healed && w.clientDice.chance(w.options.LostAnswers) {
+		w.counts.LostAnswers++
 		return
 	}
-	w.event(c.name, "%s %s done at %d", op.kind, op.token, o.index)
-	w.oracles.acknowledged(op, o)
-	if op.kind == opOpen {
-		c.session = o.result.Session
+	w.after(w.clientDice.between(10, 200), then(func() {
+		if !a.over && a.op.lane.op == a.op {
+			a.over = true
+			a.op.lane.answered(a.op, out)
+		}
+	}))
+}
+
+func (l *lane) answered(op *operation, out outcome) {
+	c, w := l.c, l.c.w
+	if out.err != nil {
+		w.counts.Refused++
+		w.event(c.subject(), evRefused, op.number)
+		l.lookElsewhere()
+		life := l.op
+		w.after(w.clientDice.between(1000, w.options.election()/4), then(func() {
+			if l.op == life {
+				l.try()
+			}
+		}))
+		return
 	}
-	c.next()
+	if op.keyed != "" && op.attempts > 1 && out.result.Status == kv.StatusQuota {
+		// This copy found no room. An earlier one that is still on its way may.
+		l.giveUp()
+		l.next()
+		return
+	}
+	w.event(c.subject(), evDone, op.number, out.index, out.revision)
+	w.oracles.acknowledged(op, out)
+	c.learn(op, out)
+	l.op = nil
+	l.next()
 }
 
-func (c *client) next() {
-	c.op = &operation{kind: "pause"}
-	c.w.after(c.w.between(0, 5*millisecond), c.begin)
+// learn keeps what an answer says of a key.
+func (c *client) learn(op *operation, out outcome) {
+	switch {
+	case op.kind == opOpen:
+		c.session, c.opening = out.result.Session, false
+	case op.kind.writes() || op.kind == opGet && out.items == nil:
+		c.seen[op.keyNumber] = keySeen{out.result.Version, out.result.Length, out.result.Revision, out.revision}
+	case op.kind == opGet || op.kind == opStale:
+		i := out.items[0]
+		c.seen[op.keyNumber] = keySeen{i.Version, uint64(len(i.Value)), i.Revision, out.revision}
+	}
 }
 
-func (c *client) lookElsewhere() { c.server = c.w.rng.IntN(len(c.w.servers)) }
+func (l *lane) next() { l.c.w.after(l.c.w.clientDice.about(l.c.w.options.Think), then(l.begin)) }
+
+func (l *lane) lookElsewhere() { l.server = l.c.w.clientDice.IntN(l.c.w.options.Servers) }
 
 func (c *client) describe() string {
-	if c.op == nil {
-		return c.name + " idle"
-	}
-	return fmt.Sprintf("%s waits for %s %s %s since %s", c.name, c.op.kind, c.op.key, c.op.token, clock(c.op.began))
-}
-
-// serve takes a client's request.
-func (s *server) serve(a *attempt) {
-	if a.op.kind == opRead {
-		s.serveRead(a)
-	} else {
-		s.serveWrite(a)
-	}
-	s.turn()
-}
-
-func (s *server) serveRead(a *attempt) {
-	w := s.w
-	follower := s.replica.Observe().Role.String() != "leader"
-	s.replica.Read(func(index uint64, err error) {
-		if err != nil {
-			a.answer(outcome{status: refused, err: err})
-			return
+	text := c.name()
+	for _, l := range c.lanes {
+		switch {
+		case l.done:
+			text += " idle"
+		case l.op == nil:
+			text += " pauses"
+		default:
+			text += fmt.Sprintf(" waits for %v since %s", l.op, clock(l.op.began))
 		}
-		serve := func() {
-			item, _ := s.store.Get([]byte(a.op.key))
-			applied := s.store.AppliedIndex()
-			w.oracles.readServed(a.op, applied, string(item.Value))
-			w.counts.Reads++
-			if follower {
-				w.counts.FollowerReads++
-			}
-			a.answer(outcome{status: done, index: applied})
-		}
-		if index <= s.store.AppliedIndex() {
-			serve()
-			return
-		}
-		s.parked = append(s.parked, parkedRead{index, serve})
-	})
-}
-
-func (s *server) serveWrite(a *attempt) {
-	w := s.w
-	s.number++
-	id := kv.RequestID{Origin: uint64(s.index)<<32 | uint64(s.life), Number: s.number}
-	command := kv.Command{ID: id, Session: a.op.session, Key: []byte(a.op.key), Time: uint64(w.now / millisecond)}
-	switch a.op.kind {
-	case opOpen:
-		command.Op, command.Key = kv.OpOpenSession, nil
-	case opAppend:
-		command.Op, command.Value = kv.OpAppend, []byte(a.op.token)
-	case opPut:
-		command.Op, command.Value = kv.OpPut, []byte(a.op.token)
-	case opDelete:
-		command.Op = kv.OpDelete
 	}
-	s.waiting[id] = a
-	s.replica.Propose(proposalOf(s, id, kv.EncodeCommand(command), a))
+	return text
 }

@@ -9,61 +9,155 @@ import (
 // counts says how often each interesting thing happened, so that a campaign in
 // which something never did can be recognised as proving nothing about it.
 type counts struct {
+	// What clients did.
+
+	Acknowledged      int // writes
+	Reads             int // linearizable, by read index
+	FollowerReads     int // of these, on servers that did not lead
+	ParkedReads       int // that had to wait for the state machine
+	StaleReads        int
+	CheckedOperations int // in the clients' histories
+	Refused           int // answers that it did not happen
+	UnknownToClient   int // operations whose outcome the client never learnt
+	LostAnswers       int
+	LateRequests      int // that arrived when nobody waited any more
+	ClientsLost       int // with their sessions
+	Replays           int // commands met again and answered from a session
+	KeyedReplays      int // and from a record under their idempotency key
+	KeyMismatches     int // other requests under a key that was used
+	KeysForgotten     int // commands after which old records were dropped
+	ConditionsFailed  int
+	OverQuota         int
+	StaleCalls        int // of a session, behind a later one
+
+	// What became of proposals.
+
 	Commits          int
-	Acknowledged     int // writes
-	Reads            int
-	FollowerReads    int
-	Refused          int // proposals that ended as definitely not done
+	ProposalsRefused int
 	Lost             int // of these, those whose place another entry took
-	TimedOut         int // operations whose outcome the client never learnt
-	Replays          int // answers repeated from a session
-	Elections        int // leaders
-	Crashes          int
-	PowerCuts        int
-	TornWrites       int // crashes in the middle of a save
-	CutTails         int // recoveries that threw away a batch nobody was told of
-	KeptTails        int // recoveries that found a batch nobody was told of
-	RecoveryCrashes  int // crashes during recovery
-	DiskErrors       int
-	Truncations      int // of a log that had entries
-	DurableTruncated int // entries truncated that had been on the disk
+	Unknown          int // whose place a snapshot covers
+
+	// Elections.
+
+	Elections         int // leaders
+	LedByTransfer     int // of these, because the leader before told them to stand
+	Campaigns         int
+	PreVotes          int // campaigns that began by asking
+	LostQuorums       int // leaders that stepped down because no majority answered
+	StalledLeaders    int // and because their disks hung
+	VotesRefusedTerm  int // the candidate's term was old
+	VotesRefusedLog   int // the candidate's log was behind
+	VotesRefusedGiven int // the vote was another's
+	VotesWithheld     int // there was a leader
+	PreVotesRefused   int // for another reason than the log
+
+	// Replication.
+
 	Messages         int
 	LostMessages     int
 	Duplicates       int
-	Cuts             int
-	Pauses           int
-	Transfers        int
-	Snapshots        int
-	Installs         int // of another server's snapshot
-	Unknown          int // proposals whose place a snapshot covers
-	OldTermMajority  int // an entry of an earlier term stood on a majority, uncommitted (Figure 8)
+	HeldUp           int // messages on clogged links
 	HeldAnswers      int // answers that left later than they were given
+	AppendsRejected  int
+	Truncations      int // of what was on the disk
+	DurableTruncated int // entries
+	OldTermMajority  int // an entry of an earlier term stood on a majority, uncommitted (Figure 8)
+
+	// Snapshots.
+
+	Snapshots         int
+	SnapshotsWanted   int // of these, because a follower needed a newer one
+	SnapshotsObsolete int // a newer one had come meanwhile
+	SnapshotsFailed   int // the disk was full, or failed
+	TornSnapshots     int // crashes while one was written
+	Compactions       int // writes that let a snapshot stand for the log
+	Installs          int // of another server's snapshot
+	InstallsOverTail  int // which threw away entries beyond it
+	InstallsGone      int // a newer one had taken the snapshot's place
+	TransfersBegun    int // of snapshots between servers
+	TransfersDone     int
+	TransfersResumed  int
+	TransfersNeedless int // the receiver had it
+	TransfersGone     int
+	TransfersCut      int // lost on the way
+	TransfersRefused  int // by the receiver's disk
+	InterleavedChunks int // of one transfer while another was under way
+	SnapshotsDamaged  int // recoveries that fell back on an older one
+	DamagedSegments   int // recoveries that refused a damaged log
+
+	// Disks.
+
+	Crashes         int
+	Assassinations  int // of these, of leaders just elected
+	OrderlyStops    int // of these, with the log closed
+	PowerCuts       int
+	TornWrites      int // crashes in the middle of a save
+	CutTails        int // recoveries that threw away a batch nobody was told of
+	KeptTails       int // recoveries that found a batch nobody was told of
+	RecoveryCrashes int // crashes during recovery
+	DiskErrors      int
+	HungWrites      int
+
+	faults map[string]int // that took place, by kind
+}
+
+func (c *counts) fault(name string) {
+	if c.faults == nil {
+		c.faults = map[string]int{}
+	}
+	c.faults[name]++
 }
 
 func (c *counts) add(o *counts) {
 	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(o).Elem()
 	for i := range a.NumField() {
-		a.Field(i).SetInt(a.Field(i).Int() + b.Field(i).Int())
+		if a.Type().Field(i).IsExported() {
+			a.Field(i).SetInt(a.Field(i).Int() + b.Field(i).Int())
+		}
+	}
+	for name, n := range o.faults {
+		if c.faults == nil {
+			c.faults = map[string]int{}
+		}
+		c.faults[name] += n
+	}
+}
+
+// each calls fn for every count, in order.
+func (c *counts) each(fn func(name string, n int)) {
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.IsExported() {
+			fn(f.Name, int(v.Field(i).Int()))
+		}
+	}
+	for _, k := range faultKinds {
+		fn("fault "+k.name, c.faults[k.name])
 	}
 }
 
 // missing names what never happened.
-func (c *counts) missing() []string {
-	var names []string
-	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		if v.Field(i).Int() == 0 {
-			names = append(names, v.Type().Field(i).Name)
+func (c *counts) missing() (names []string) {
+	c.each(func(name string, n int) {
+		if n == 0 {
+			names = append(names, name)
 		}
-	}
+	})
 	return names
 }
 
+// String is a table of three columns.
 func (c *counts) String() string {
 	var b strings.Builder
-	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		fmt.Fprintf(&b, "  %-18s %d\n", v.Type().Field(i).Name, v.Field(i).Int())
+	column := 0
+	c.each(func(name string, n int) {
+		fmt.Fprintf(&b, "  %-18s %11d", name, n)
+		if column++; column%3 == 0 {
+			b.WriteByte('\n')
+		}
+	})
+	if column%3 != 0 {
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

@@ -1,142 +1,251 @@
 package main
 
-// scheduleFaults starts everything that goes wrong by itself.
-func (w *world) scheduleFaults() {
-	o := w.options
-	w.every(o.crashEvery, func() {
-		s := w.servers[w.rng.IntN(len(w.servers))]
-		switch {
-		case w.chance(0.05): // the whole room loses power
-			for _, s := range w.servers {
-				if s.up {
-					s.crash()
-				}
-			}
-			for _, s := range w.servers {
-				w.restartLater(s)
-			}
-		case s.up:
-			s.crash()
-			w.restartLater(s)
-		}
-	})
-	w.every(o.cutEvery, w.network.recut)
-	w.every(o.pauseEvery, func() {
-		s := w.servers[w.rng.IntN(len(w.servers))]
-		if s.up && s.paused <= w.now {
-			w.pause(s, w.between(1, 2000)*millisecond)
-		}
-	})
-	if o.transfers {
-		w.every(300*millisecond, func() {
-			for _, s := range w.servers {
-				if s.up && s.paused <= w.now && s.replica.Transfer("") == nil {
-					w.counts.Transfers++
-					w.event(string(s.id), "transfer")
-					s.turn()
-				}
-			}
-		})
+import (
+	"slices"
+
+	"raftkv/raft/core"
+)
+
+// faultKind is a kind of trouble. do begins it and returns how to end it, nil if
+// it needs no end, and whether it could be begun.
+type faultKind struct {
+	name    string
+	share   float64 // of worlds in which it happens
+	least   int     // servers it needs
+	notLabs bool    // it does not happen to the labs' Raft
+	do      func(n *nemesis, f *fault, d dice) (undo func(), done bool)
+}
+
+// faultKinds are all of them. Names are part of kept options.
+var faultKinds []*faultKind
+
+func init() {
+	faultKinds = []*faultKind{
+		{name: "kill", share: 0.6, do: kill},
+		{name: "power", share: 0.5, do: power},
+		{name: "assassin", share: 0.3, least: 3, do: assassinate},
+		{name: "blackout", share: 0.25, do: blackout},
+		{name: "rolling", share: 0.2, do: rolling},
+		{name: "pause", share: 0.3, do: pauseOne},
+		{name: "pause-most", share: 0.15, least: 2, do: pauseMost},
+		{name: "isolate", share: 0.4, least: 2, do: isolate},
+		{name: "mute", share: 0.25, least: 2, do: mute},
+		{name: "deaf", share: 0.25, least: 2, do: deaf},
+		{name: "halves", share: 0.3, least: 2, do: halves},
+		{name: "partial", share: 0.3, least: 3, do: partial},
+		{name: "chain", share: 0.2, least: 3, do: chain},
+		{name: "links", share: 0.2, least: 2, do: someLinks},
+		{name: "flap", share: 0.25, least: 2, do: flap},
+		{name: "clog", share: 0.25, least: 2, do: clog},
+		{name: "swizzle", share: 0.15, least: 2, do: swizzle},
+		{name: "slow-links", share: 0.2, least: 2, do: slowLinks},
+		{name: "reset", share: 0.3, least: 2, do: reset},
+		{name: "suspect", share: 0.15, least: 2, do: suspect},
+		{name: "slow-disk", share: 0.2, do: slowDisk},
+		{name: "hung-disk", share: 0.2, do: hungDisk},
+		{name: "disk-error", share: 0.25, notLabs: true, do: diskError},
+		{name: "snapshot-error", share: 0.25, notLabs: true, do: snapshotError},
+		{name: "rot", share: 0.25, notLabs: true, do: rot},
+		{name: "transfer", share: 0.3, least: 2, do: handOver},
+		{name: "drift", share: 0.2, do: drift},
 	}
 }
 
-// every lets something happen again and again until the world is healed, at
-// random times with the given mean; 0 never.
-func (w *world) every(mean int64, do func()) {
-	if mean == 0 {
+func faultNamed(name string) (*faultKind, bool) {
+	i := slices.IndexFunc(faultKinds, func(k *faultKind) bool { return k.name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return faultKinds[i], true
+}
+
+// tornAt draws how far a write under way gets: mostly it is not begun.
+func tornAt(d dice) int {
+	if d.chance(0.5) {
+		return -1
+	}
+	return d.IntN(5)
+}
+
+func kill(n *nemesis, f *fault, d dice) (func(), bool) {
+	return n.down(n.target(d), crash{torn: tornAt(d)}, f.length, d)
+}
+
+func power(n *nemesis, f *fault, d dice) (func(), bool) {
+	return n.down(n.target(d), crash{power: true, model: drawModel(d), torn: tornAt(d)}, f.length, d)
+}
+
+// down crashes a server and starts it again later.
+func (n *nemesis) down(s *server, how crash, length int64, d dice) (func(), bool) {
+	if !s.up {
+		return nil, false
+	}
+	s.crash(how, d)
+	n.restartSoon(s, length)
+	return nil, true
+}
+
+// blackout takes the power from a majority, or from everybody, at once.
+func blackout(n *nemesis, f *fault, d dice) (func(), bool) {
+	servers := n.w.servers
+	count := len(servers)
+	if d.chance(0.3) {
+		count = len(servers)/2 + 1
+	}
+	model := drawModel(d)
+	any := false
+	for _, i := range d.Perm(len(servers))[:count] {
+		_, done := n.down(servers[i], crash{power: true, model: model, torn: tornAt(d)}, d.between(1, f.length), d)
+		any = any || done
+	}
+	return nil, any
+}
+
+// assassin kills every new leader within a few messages, which leaves entries of
+// many terms on few disks (Figure 8).
+type assassin struct{ dice dice }
+
+func assassinate(n *nemesis, f *fault, d dice) (func(), bool) {
+	if n.assassin != nil {
+		return nil, false
+	}
+	n.assassin = &assassin{d}
+	f.length *= 8
+	return func() { n.assassin = nil }, true
+}
+
+// elected tells that a server has just been elected.
+func (n *nemesis) elected(s *server) {
+	if n.assassin == nil {
 		return
 	}
-	w.after(w.between(mean/2, mean*3/2), func() {
-		if !w.healed {
-			do()
-			w.every(mean, do)
+	w, d, life := n.w, n.assassin.dice, s.life
+	o := &w.options
+	w.after(d.between(0, 4*o.DelayHigh+2*o.SaveHigh), then(func() {
+		if !w.healed && s.alive(life) {
+			w.counts.Assassinations++
+			how := crash{torn: tornAt(d)}
+			if d.chance(0.3) {
+				how.power, how.model = true, drawModel(d)
+			}
+			n.down(s, how, d.between(0, 2*o.election()), d)
 		}
-	})
+	}))
 }
 
-func (w *world) restartLater(s *server) {
-	life := s.life
-	w.after(w.between(1, 1000)*millisecond, func() {
-		if !w.healed && !s.up && s.life == life {
-			s.start()
-		}
-	})
-}
-
-// pause stops a process for a while, as SIGSTOP or a long collection would.
-func (w *world) pause(s *server, d int64) {
-	w.counts.Pauses++
-	w.event(string(s.id), "paused for %s", clock(d))
-	life := s.life
-	s.paused = w.now + d
-	w.after(d, func() {
-		if s.alive(life) && s.paused <= w.now {
-			w.resume(s)
-		}
-	})
-}
-
-func (w *world) resume(s *server) {
-	s.paused = 0
-	backlog := s.backlog
-	s.backlog = nil
-	w.event(string(s.id), "resumed with %d inputs waiting", len(backlog))
-	for _, do := range backlog {
-		do()
-	}
-}
-
-// heal ends all faults. A majority, or everybody, is started and stays up.
-func (w *world) heal() {
-	w.healed = true
-	clear(w.network.cut)
-	dead := 0
-	if w.options.deadCore {
-		dead = (len(w.servers) - 1) / 2
-	}
-	order := w.rng.Perm(len(w.servers))
-	w.event("net", "healed; %d stay dead", dead)
-	for n, i := range order {
+// rolling restarts one server after the other, in order: leadership is handed
+// over, the log closed.
+func rolling(n *nemesis, f *fault, d dice) (func(), bool) {
+	w := n.w
+	step := max(f.length/int64(len(w.servers)), millisecond)
+	for turn, i := range d.Perm(len(w.servers)) {
 		s := w.servers[i]
-		switch {
-		case n < dead && s.up:
-			s.crash()
-		case n < dead:
-		case !s.up:
-			s.start()
-		case s.paused > 0:
-			w.resume(s)
+		w.after(int64(turn)*step, then(func() {
+			if w.healed || !s.up || s.paused {
+				return
+			}
+			_ = s.replica.Transfer(core.None) // an error means that there is nobody to hand over to
+			s.turn()
+			life := s.life
+			w.after(step/3, then(func() {
+				if !w.healed && s.alive(life) {
+					s.stop(d)
+					n.restartSoon(s, step/3)
+				}
+			}))
+		}))
+	}
+	return nil, true
+}
+
+func pauseOne(n *nemesis, _ *fault, d dice) (func(), bool) { return n.pause(n.target(d)), true }
+
+func pauseMost(n *nemesis, _ *fault, d dice) (func(), bool) {
+	var ends []func()
+	for _, i := range d.Perm(len(n.w.servers))[:len(n.w.servers)/2+1] {
+		ends = append(ends, n.pause(n.w.servers[i]))
+	}
+	return all(ends), true
+}
+
+func all(do []func()) func() {
+	return func() {
+		for _, f := range do {
+			f()
 		}
 	}
 }
 
-// atRest reports whether all that was asked for is done and everybody who is
-// up has applied the same log to its end.
-func (w *world) atRest() bool {
-	for _, c := range w.clients {
-		if !c.idle() {
-			return false
-		}
+func slowDisk(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s, factor := n.target(d), d.pick(10, 100)
+	s.disk.slow += factor
+	return func() { s.disk.slow -= factor }, true
+}
+
+func hungDisk(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	s.disk.hang()
+	return s.disk.release, true
+}
+
+func diskError(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	if !s.up {
+		return nil, false
 	}
-	var last uint64
-	leaders := 0
-	for _, s := range w.servers {
-		if !s.up {
-			continue
-		}
-		o := s.replica.Observe()
-		if o.LastApplied != o.LastIndex || o.Durable != o.LastIndex || s.store.AppliedIndex() != o.LastIndex {
-			return false
-		}
-		if last == 0 {
-			last = o.LastIndex
-		}
-		if o.LastIndex != last {
-			return false
-		}
-		if o.Role.String() == "leader" {
-			leaders++
-		}
+	s.disk.failing = drawDiskError(d)
+	return nil, true
+}
+
+func snapshotError(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	if !s.up {
+		return nil, false
 	}
-	return leaders == 1
+	s.disk.spoils = drawSpoiling(d)
+	return nil, true
+}
+
+// rot damages the disk of a server that is down, or ends one for it.
+func rot(n *nemesis, f *fault, d dice) (func(), bool) {
+	s := n.w.servers[d.IntN(len(n.w.servers))]
+	if s.up {
+		s.crash(crash{torn: -1}, d)
+		n.restartSoon(s, f.length)
+	}
+	return nil, !s.disk.rotten && s.disk.rot(d)
+}
+
+func handOver(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.leader()
+	if s == nil || s.paused {
+		return nil, false
+	}
+	to := core.None
+	if d.chance(0.7) {
+		to = n.w.servers[d.IntN(len(n.w.servers))].id
+	}
+	if s.replica.Transfer(to) != nil {
+		return nil, false
+	}
+	s.turn()
+	return nil, true
+}
+
+// suspect makes a server believe that a connection died which did not.
+func suspect(n *nemesis, _ *fault, d dice) (func(), bool) {
+	leader := n.leader()
+	s := n.w.servers[d.IntN(len(n.w.servers))]
+	if leader == nil || s == leader || !s.up {
+		return nil, false
+	}
+	n.w.suspectSoon(s, leader.id)
+	return nil, true
+}
+
+// drift changes how fast a server's clock runs.
+func drift(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s, by := n.target(d), d.pick(-300, -100, 100, 300)
+	s.driftBy(by)
+	return func() { s.driftBy(-by) }, true
 }

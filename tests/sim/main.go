@@ -4,118 +4,89 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
-	"strings"
-	"sync"
+	"runtime/pprof"
 	"time"
 )
 
-func main() {
-	seed := flag.Uint64("seed", 0, "run this seed only")
-	traced := flag.Bool("trace", false, "with -seed: print every event")
-	seconds := flag.Int("seconds", 10, "run fresh seeds for this many seconds")
-	first := flag.Uint64("first", uint64(time.Now().UnixNano()), "the first of the fresh seeds")
-	again := flag.Int("again", 10, "run every n-th fresh seed twice and compare the trace hashes")
-	flag.Parse()
-	named := false
-	flag.Visit(func(f *flag.Flag) { named = named || f.Name == "seed" })
-	if named {
-		os.Exit(single(*seed, *traced))
-	}
-	c := campaign(*first, time.Duration(*seconds)*time.Second, *again)
-	fmt.Print(c.report())
-	if len(c.failures) > 0 {
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(command(os.Args[1:])) }
 
-// single runs one seed and says how it went.
-func single(seed uint64, traced bool) int {
-	t := newTrace(nil)
-	if traced {
-		t.out = os.Stdout
+// command runs the simulator as the arguments say; the result is the exit
+// status: 0 if every promise was kept, 1 if one was broken, 2 for bad arguments.
+func command(args []string) int {
+	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
+	seed := flags.Uint64("seed", 0, "run this seed only")
+	text := flags.String("options", "", "with -seed: in the world that this JSON describes, not in the one that the seed draws")
+	traced := flags.Bool("trace", false, "with -seed: print every event")
+	small := flags.Bool("shrink", false, "with -seed: if it fails, look for the smallest world in which it does")
+	seconds := flags.Int("seconds", 10, "run fresh seeds for this many seconds")
+	seeds := flags.Int("seeds", 0, "run this many fresh seeds, however long it takes")
+	first := flags.Uint64("first", uint64(time.Now().UnixNano()), "the first of the fresh seeds")
+	again := flags.Int("again", 0, "run this many random seeds twice and compare the trace hashes")
+	stop := flags.Bool("stop", false, "begin no more seeds after the first that fails")
+	patience := flags.Duration("patience", 30*time.Second, "how long to shrink each failure")
+	profile := flags.String("profile", "", "write a CPU profile to this file")
+	if err := flags.Parse(args); err != nil {
+		return 2
 	}
-	r := run(seed, t)
-	fmt.Printf("seed %d: %s simulated, trace hash %016x\noptions %+v\n%s", seed, clock(r.virtual), r.hash, r.options, r.counts)
-	if r.err != nil {
-		fmt.Println(r.err)
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+		defer pprof.StopCPUProfile()
+	}
+	named := false
+	flags.Visit(func(f *flag.Flag) { named = named || f.Name == "seed" })
+	if named {
+		o := drawOptions(*seed)
+		if *text != "" {
+			var err error
+			if o, err = parseOptions(*text, true); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 2
+			}
+		}
+		return single(*seed, o, *traced, *small, *patience)
+	}
+	c := campaign{first: *first, length: time.Duration(*seconds) * time.Second, twice: 100, shrink: *patience, stop: *stop}
+	switch {
+	case *again > 0:
+		c.seeds, c.length, c.twice = *again, 0, 1
+	case *seeds > 0:
+		c.seeds, c.length = *seeds, 0
+	}
+	c.run()
+	fmt.Print(c.report())
+	if *again > 0 {
+		fmt.Printf("%d of %d seeds run twice gave equal trace hashes\n", c.repeated-c.totals.failed, c.repeated)
+	}
+	if len(c.failures) > 0 {
 		return 1
 	}
 	return 0
 }
 
-// tally is what a campaign found.
-type tally struct {
-	mu       sync.Mutex
-	first    uint64
-	seeds    int
-	twice    int
-	virtual  int64
-	took     time.Duration
-	counts   counts
-	failures []error
-}
-
-// campaign runs fresh seeds on all processors for a while.
-func campaign(first uint64, length time.Duration, again int) *tally {
-	c := &tally{first: first}
-	start := time.Now()
-	var next uint64
-	var running sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		running.Go(func() {
-			for time.Since(start) < length {
-				c.mu.Lock()
-				n := next
-				next++
-				c.mu.Unlock()
-				c.try(first+n, again > 0 && n%uint64(again) == 0)
-			}
-		})
+// single runs one seed and says how it went.
+func single(seed uint64, o options, traced, small bool, patience time.Duration) int {
+	t := &trace{}
+	if traced {
+		t.out = os.Stdout
 	}
-	running.Wait()
-	c.took = time.Since(start)
-	return c
-}
-
-// try runs one seed, twice if asked.
-func (c *tally) try(seed uint64, twice bool) {
-	r := run(seed, newTrace(nil))
-	if r.err == nil && twice {
-		if second := run(seed, newTrace(nil)); second.hash != r.hash {
-			r.err = fmt.Errorf("seed %d: two runs differ: trace hashes %016x and %016x", seed, r.hash, second.hash)
-		}
+	r := run(seed, o, t)
+	fmt.Printf("seed %d: %s simulated, %d events, %d of %d faults, trace hash %016x\noptions %s\n%s",
+		seed, clock(r.virtual), r.events, len(r.began), r.faults, r.hash, r.options, r.counts)
+	if r.err == nil {
+		return 0
 	}
-	if r.err != nil {
-		kept := newTrace(nil)
-		kept.keep = true
-		rows := run(seed, kept).lastRows
-		r.err = fmt.Errorf("%w\nthe last events:\n%s\nreplay: go run ./tests/sim -seed %d -trace", r.err, strings.Join(rows, "\n"), seed)
+	fmt.Println(r.err)
+	if small {
+		fmt.Print(explain(r, patience))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seeds++
-	if twice {
-		c.twice++
-	}
-	c.virtual += r.virtual
-	c.counts.add(r.counts)
-	if r.err != nil {
-		c.failures = append(c.failures, r.err)
-	}
-}
-
-func (c *tally) report() string {
-	var b strings.Builder
-	for _, err := range c.failures {
-		fmt.Fprintf(&b, "FAILED: %v\n\n", err)
-	}
-	fmt.Fprintf(&b, "%d seeds from %d in %.1f s, %d failed; %d run twice; %.2f hours simulated, %.0f times real time\n",
-		c.seeds, c.first, c.took.Seconds(), len(c.failures), c.twice,
-		float64(c.virtual)/float64(3600*second), float64(c.virtual)/float64(second)/c.took.Seconds())
-	b.WriteString(c.counts.String())
-	if missing := c.counts.missing(); len(missing) > 0 {
-		fmt.Fprintf(&b, "never happened: %s\n", strings.Join(missing, ", "))
-	}
-	return b.String()
+	return 1
 }

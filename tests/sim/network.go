@@ -1,121 +1,223 @@
 package main
 
-import "raftkv/raft/core"
+import (
+	"io"
+	"slices"
 
-// network carries calls and replies between servers: late, twice, out of
-// order, or not at all.
+	"raftkv/raft/core"
+)
+
+// network carries calls and replies between servers: late, twice, out of order,
+// or not at all.
 type network struct {
-	w    *world
-	cut  map[pair]bool  // who is not heard by whom; looked up, never walked
-	free map[pair]int64 // ordered: when the last message of a pair arrives
+	w     *world
+	dice  dice
+	links [maxServers][maxServers]link // by sender and receiver
 }
 
-type pair struct{ from, to core.ID }
+// link is one direction between two servers.
+type link struct {
+	cuts   int   // faults that cut it
+	clogs  int   // faults that hold up what is sent on it
+	slow   int64 // delays are so many times longer; 0 as 1
+	free   int64 // ordered: when the last message arrives
+	held   []held
+	broken uint64 // how often its connection was reset
+}
+
+// held is a message that a clogged link holds.
+type held struct {
+	arrive happening
+	lost   happening
+}
 
 func newNetwork(w *world) *network {
-	return &network{w: w, cut: map[pair]bool{}, free: map[pair]int64{}}
+	return &network{w: w, dice: newDice(w.seed, streamNetwork)}
 }
 
 // delay draws how long a message takes.
-func (n *network) delay(p pair) int64 {
-	w := n.w
-	d := w.between(w.options.delayLow, w.options.delayHigh)
-	if !w.healed && w.chance(w.options.tail) {
-		d *= w.between(2, 50)
+func (n *network) delay(l *link) int64 {
+	o := &n.w.options
+	d := n.dice.between(o.DelayLow, o.DelayHigh)
+	if !n.w.healed && n.dice.chance(o.Tail) {
+		d *= n.dice.between(2, 50)
 	}
-	if w.options.ordered {
-		d = max(d, n.free[p]-w.now)
-		n.free[p] = w.now + d
+	d *= max(1, l.slow)
+	if o.Ordered {
+		d = max(d, l.free-n.w.now)
+		l.free = n.w.now + d
 	}
 	return d
 }
 
-// carry brings something from one server to another, or loses it.
-func (n *network) carry(from, to core.ID, arrive func(), lost func()) {
-	w, p := n.w, pair{from, to}
+// carry brings something from one server to another, or loses it; then lost
+// happens unless losses are silent.
+func (n *network) carry(from, to int, arrive, lost happening) {
+	w, l := n.w, &n.links[from][to]
 	w.counts.Messages++
-	if n.cut[p] || !w.healed && w.chance(w.options.loss) {
+	switch {
+	case l.cuts > 0 || !w.healed && n.dice.chance(w.options.Loss):
 		w.counts.LostMessages++
-		if !w.options.silentLoss {
-			w.after(w.between(w.options.delayLow, 4*w.options.delayHigh), lost)
+		n.lose(lost)
+	case l.clogs > 0:
+		w.counts.HeldUp++
+		l.held = append(l.held, held{arrive, lost})
+	default:
+		w.after(n.delay(l), arrive)
+	}
+}
+
+// lose makes a loss known, if it is to be.
+func (n *network) lose(lost happening) {
+	o := &n.w.options
+	if !o.SilentLoss {
+		n.w.after(n.dice.between(o.DelayLow, 4*o.DelayHigh), lost)
+	}
+}
+
+// unclog lets out what a link held up, unless something else holds it up still.
+func (n *network) unclog(from, to int) {
+	l := &n.links[from][to]
+	l.clogs--
+	if l.clogs > 0 {
+		return
+	}
+	waiting := l.held
+	l.held = nil
+	for _, m := range waiting {
+		n.w.after(n.delay(l), m.arrive)
+	}
+}
+
+// reset breaks the connections between two servers: what is under way either
+// way is lost.
+func (n *network) reset(a, b int) {
+	for _, l := range []*link{&n.links[a][b], &n.links[b][a]} {
+		l.broken++
+		for _, m := range l.held {
+			n.lose(m.lost)
+		}
+		l.held = nil
+	}
+}
+
+// rpc is one call under way. It happens when the request arrives, which may be
+// more than once.
+type rpc struct {
+	n        *network
+	from, to *server
+	life     int // of the caller
+	call     core.Call
+	broken   uint64 // see link.broken, when it was sent
+	answered bool
+	over     bool      // its end was told
+	file     io.Closer // the snapshot that it sends, if any
+}
+
+// send makes a call and brings its end back to the life that made it.
+func (n *network) send(s *server, call core.Call) {
+	w := n.w
+	r := &rpc{n: n, from: s, to: w.server(call.To), life: s.life, call: call}
+	r.broken = n.links[s.index][r.to.index].broken
+	_, install := call.Request.(*core.InstallSnapshot)
+	again := !w.healed && n.dice.chance(w.options.Duplicate)
+	if install && !w.options.Labs {
+		n.transfer(r)
+		if again {
+			w.counts.Duplicates++
+			w.after(n.dice.between(0, 20*w.options.DelayHigh), then(func() {
+				if s.alive(r.life) && !r.over {
+					n.transfer(r)
+				}
+			}))
 		}
 		return
 	}
-	w.after(n.delay(p), arrive)
-}
-
-// send makes a call of one server's life and brings its end back to that life.
-func (n *network) send(s *server, call core.Call) {
-	w, life := n.w, s.life
-	over := false
-	end := func(reply core.Reply) {
-		if !over && s.alive(life) {
-			over = true
-			s.input(func() { s.returned(call, reply) })
-		}
-	}
-	lost := func() { end(nil) }
-	deliver := func() {
-		to := w.server(call.To)
-		if !to.up {
-			n.carry(call.To, s.id, lost, lost)
-			return
-		}
-		toLife := to.life
-		to.input(func() {
-			to.receive(s.id, call, func(reply core.Reply) {
-				if to.alive(toLife) {
-					n.carry(call.To, s.id, func() { end(reply) }, lost)
-				}
-			})
-		})
-	}
-	n.carry(s.id, call.To, deliver, lost)
-	if !w.healed && w.chance(w.options.duplicate) {
+	n.carry(s.index, r.to.index, r, (*loss)(r))
+	if again {
 		w.counts.Duplicates++
-		w.after(w.between(0, 20*w.options.delayHigh), deliver)
+		w.after(n.dice.between(0, 20*w.options.DelayHigh), r)
 	}
 }
 
-// recut draws new cuts: none, one server alone, two halves, one-way links, or
-// two servers that do not see each other while others see both.
-func (n *network) recut() {
-	w := n.w
-	clear(n.cut)
-	ids := make([]core.ID, len(w.servers))
-	for i, s := range w.servers {
-		ids[i] = s.id
+// happen is the arrival of the request.
+func (r *rpc) happen() {
+	n := r.n
+	if r.broken != n.links[r.from.index][r.to.index].broken {
+		n.lose((*loss)(r))
+		return
 	}
-	w.rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	separate := func(a, b core.ID, bothWays bool) {
-		n.cut[pair{a, b}] = true
-		if bothWays {
-			n.cut[pair{b, a}] = true
+	if !r.to.up {
+		n.carry(r.to.index, r.from.index, (*loss)(r), (*loss)(r))
+		return
+	}
+	r.to.input(r.deliver)
+}
+
+// deliver hands the request over.
+func (r *rpc) deliver() {
+	to, life := r.to, r.to.life
+	to.open(r)
+	to.receive(r.from, r.call, func(reply core.Reply) {
+		r.answered = true
+		if to.alive(life) {
+			b := &back{r, reply, r.n.links[to.index][r.from.index].broken}
+			r.n.carry(to.index, r.from.index, b, (*loss)(r))
+		}
+	})
+}
+
+// open takes note of a call that a server is to answer.
+func (s *server) open(r *rpc) {
+	if len(s.calls) >= 64 {
+		s.calls = slices.DeleteFunc(s.calls, func(r *rpc) bool { return r.answered || r.over })
+	}
+	s.calls = append(s.calls, r)
+}
+
+// died loses the calls that a server will never answer.
+func (n *network) died(s *server) {
+	for _, r := range s.calls {
+		if !r.answered && !r.over {
+			n.lose((*loss)(r))
 		}
 	}
-	shape := w.rng.IntN(5)
-	switch shape {
-	case 1, 2: // a group of any size is cut off, one way or both
-		size := 1 + w.rng.IntN(len(ids))
-		bothWays := shape == 1
-		for _, a := range ids[:size] {
-			for _, b := range ids[size:] {
-				separate(a, b, bothWays)
-			}
-		}
-	case 3: // a partial partition
-		if len(ids) > 2 {
-			separate(ids[0], ids[1], true)
-		}
-	case 4: // single directed links
-		for _, a := range ids {
-			for _, b := range ids {
-				if a != b && w.chance(0.2) {
-					separate(a, b, false)
-				}
-			}
+	s.calls = nil
+}
+
+// back is a reply under way.
+type back struct {
+	rpc    *rpc
+	reply  core.Reply
+	broken uint64
+}
+
+// happen is the arrival of the reply.
+func (b *back) happen() {
+	r := b.rpc
+	if b.broken != r.n.links[r.to.index][r.from.index].broken {
+		r.n.lose((*loss)(r))
+		return
+	}
+	r.end(b.reply)
+}
+
+// loss is an rpc whose caller is to learn that it was lost.
+type loss rpc
+
+func (l *loss) happen() { (*rpc)(l).end(nil) }
+
+// end tells the caller how its call ended, once.
+func (r *rpc) end(reply core.Reply) {
+	if r.over || !r.from.alive(r.life) {
+		return
+	}
+	r.over = true
+	if r.file != nil {
+		r.file.Close()
+		if reply == nil {
+			r.n.w.counts.TransfersCut++
 		}
 	}
-	w.counts.Cuts++
-	w.event("net", "cut shape %d over %v", shape, ids)
+	r.from.input(func() { r.from.returned(r.to, r.call, reply) })
 }

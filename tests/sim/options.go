@@ -1,135 +1,150 @@
 package main
 
-import "math/rand/v2"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
 
-// options is what a seed draws before anything happens. Every run gets its own
-// mixture: some faults never, some all the time (swarm testing), because a
-// world in which everything fails a little reaches few corners.
+// options say what a world is made of. A seed draws them (draw.go), and a run
+// that is kept carries them in full, because what a seed draws changes with the
+// simulator. Times are in microseconds.
 type options struct {
-	servers int
-	clients int
-	keys    int
+	// The cluster.
 
-	tick           int64
-	electionTicks  int
-	heartbeatTicks int
-	promptTicks    int
-	window         int
-	appendBytes    int
-	applyBytes     int
-	uncommitted    int
-	server         bool // pre-vote, check-quorum and no-op as on the real server; else the labs' plain Raft
-	suspects       bool // a dead server's peers are told at once
+	Servers int
+	// Labs makes the labs' plain Raft on their persister, without pre-vote,
+	// check-quorum, no-op and write-ahead log; reads then go through the log.
+	Labs           bool  `json:",omitempty"`
+	Tick           int64 // of every server, by its own clock
+	ElectionTicks  int
+	HeartbeatTicks int
+	PromptTicks    int   `json:",omitempty"`
+	LoopDelay      int64 `json:",omitempty"` // most time between an input and the turn that takes it
+	Suspects       bool  `json:",omitempty"` // peers notice at once when a connection dies
+	Window         int
+	AppendBytes    int
+	ApplyBytes     int
+	Uncommitted    int // limit of uncommitted bytes
+	Trailing       int `json:",omitempty"` // bytes of the log that stay in memory behind a snapshot
+	StallTicks     int `json:",omitempty"` // after which a write under way means that the disk hangs
+	Patience       int `json:",omitempty"` // core.Config.SnapshotPatience
 
-	delayLow, delayHigh int64
-	tail                float64 // probability of a delay far beyond the usual
-	loss                float64
-	duplicate           float64
-	ordered             bool // messages of one pair stay in order, as on one TCP connection
-	silentLoss          bool // a lost call is never reported
+	// The network.
 
-	saveLow, saveHigh int64
-	// persister: the disk is the labs', which stores a whole state at once; only
-	// on it are snapshots taken, after so many applied entries.
-	persister     bool
-	snapshotEvery uint64
-	segmentBytes  int64
-	applyDelay    int64
+	DelayLow, DelayHigh int64
+	Tail                float64 `json:",omitempty"` // probability of a delay far beyond the usual
+	Loss                float64 `json:",omitempty"`
+	Duplicate           float64 `json:",omitempty"`
+	Ordered             bool    `json:",omitempty"` // messages of one pair stay in order, as on one TCP connection
+	SilentLoss          bool    `json:",omitempty"` // a lost call is never reported
+	Chunk               int     `json:",omitempty"` // bytes of a snapshot in one message
 
-	crashEvery  int64 // mean time between crashes of some server; 0 never
-	powerCuts   bool  // a crash is a power cut, not only the end of a process
-	diskErrors  bool
-	diskStalls  bool
-	cutEvery    int64 // mean time between changes of the network's cuts; 0 never
-	pauseEvery  int64
-	transfers   bool
-	driftPermil int64 // clocks run up to this much too fast or too slow
+	// The disks and the state machine.
 
-	faultyTime int64
-	calmTime   int64
-	deadCore   bool // after the faults only a bare majority comes back
+	SaveLow, SaveHigh int64
+	SegmentBytes      int64
+	SnapshotEvery     uint64 `json:",omitempty"` // applied entries between two snapshots; 0 none
+	SnapshotDelay     int64  `json:",omitempty"` // most time until a snapshot is written, and until the log hears of it
+	ApplyDelay        int64  `json:",omitempty"`
+	Drift             int64  `json:",omitempty"` // permille that clocks run too fast or too slow at most
+
+	// The clients.
+
+	Clients     int
+	Lanes       int     // operations a client with a session has under way
+	Keys        int     // keys in use
+	Think       int64   `json:",omitempty"` // mean pause between two operations
+	Careless    float64 `json:",omitempty"` // share of clients without protection against doing things twice
+	Keyed       float64 `json:",omitempty"` // share of clients that use idempotency keys; the others have sessions
+	TimeFactor  int64   `json:",omitempty"` // log time runs so many times faster; 0 as 1
+	Quota       uint64  `json:",omitempty"` // bytes that the store may hold; 0 any
+	LostAnswers float64 `json:",omitempty"`
+	Mix         mix     // weights of the operations
+
+	// The faults.
+
+	Faults     []string `json:",omitempty"` // kinds in use; see faults.go
+	FaultEvery int64    `json:",omitempty"` // mean time between two
+	Only       []int    `json:",omitempty"` // if not nil, only these of the planned faults happen
+	Faulty     int64    // how long things go wrong
+	Outside    string   `json:",omitempty"` // what becomes of those that the healed majority does without; see heal
+	Calm       int64    // how long the healed majority may take to come to rest
+
+	// Canary plants a bug, reads that do not wait for the state machine: who never
+	// sees a run fail does not know whether failures are seen.
+	Canary bool `json:",omitempty"`
 }
 
-func drawOptions(rng *rand.Rand) options {
-	pick := func(values ...int64) int64 { return values[rng.IntN(len(values))] }
-	sometimes := func(p float64) bool { return rng.Float64() < p }
-	o := options{
-		servers:        int(pick(1, 2, 3, 3, 3, 3, 4, 5, 5, 7)),
-		clients:        int(pick(1, 2, 4, 8)),
-		keys:           int(pick(1, 2, 4)),
-		tick:           pick(1, 5, 10, 20) * millisecond,
-		heartbeatTicks: int(pick(1, 2, 5)),
-		window:         int(pick(1, 2, 8, 64)),
-		appendBytes:    int(pick(1, 100, 1000, 1<<20)),
-		applyBytes:     int(pick(1, 200, 1<<20)),
-		uncommitted:    int(pick(400, 1<<20, 1<<20)),
-		server:         sometimes(0.6),
-		suspects:       sometimes(0.5),
-		delayLow:       pick(20, 100, 1000),
-		ordered:        sometimes(0.5),
-		silentLoss:     sometimes(0.3),
-		saveLow:        pick(20, 100, 1000),
-		segmentBytes:   pick(8<<10, 16<<10, 1<<20),
-		powerCuts:      sometimes(0.6),
-		diskErrors:     sometimes(0.3),
-		diskStalls:     sometimes(0.3),
-		transfers:      sometimes(0.3),
-		faultyTime:     pick(1, 2, 4) * second,
-		deadCore:       sometimes(0.4),
-	}
-	if o.persister = sometimes(0.4); o.persister {
-		o.snapshotEvery = uint64(pick(0, 1, 5, 20, 100))
-	}
-	if !o.server && sometimes(0.5) {
-		o.promptTicks = int(pick(1, 2, 4))
-	}
-	o.electionTicks = o.heartbeatTicks * int(pick(3, 5, 10))
-	o.delayHigh = o.delayLow * pick(1, 2, 10, 50)
-	o.saveHigh = o.saveLow * pick(1, 2, 10)
-	if sometimes(0.5) {
-		o.loss = float64(pick(1, 5, 20, 40)) / 100
-	}
-	if sometimes(0.5) {
-		o.duplicate = float64(pick(1, 10, 40)) / 100
-	}
-	if sometimes(0.4) {
-		o.tail = float64(pick(1, 5, 20)) / 100
-	}
-	if sometimes(0.7) {
-		o.crashEvery = pick(100, 300, 1000) * millisecond
-	}
-	if sometimes(0.6) {
-		o.cutEvery = pick(100, 300, 1000) * millisecond
-	}
-	if sometimes(0.3) {
-		o.pauseEvery = pick(200, 1000) * millisecond
-	}
-	if sometimes(0.5) {
-		o.driftPermil = pick(10, 100, 300)
-	}
-	if sometimes(0.5) {
-		o.applyDelay = pick(10, 1000, 20000)
-	}
-	if o.applyBytes < 1000 {
-		// Clients ask again after a time-out. If commands are applied more slowly
-		// than they ask, each attempt adds to what the next one waits for.
-		o.applyDelay = min(o.applyDelay, 1000)
-	}
-	// A timeout must leave room for a round trip and the disks, or nobody is
-	// ever elected and the run proves nothing.
-	round := 4*o.delayHigh + 2*o.saveHigh
-	for int64(o.electionTicks)*o.tick < 3*round {
-		o.electionTicks *= 2
-	}
-	o.calmTime = o.patience()
-	return o
+// mix says how often clients do what.
+type mix struct {
+	Put, Append, Delete, Compare int `json:",omitempty"`
+	Get, Stale, List             int `json:",omitempty"`
 }
 
-// patience is how long a healed world may take to come to rest. It grows with
-// what was drawn: a window of one entry per message is slow without being
-// wrong.
-func (o options) patience() int64 {
-	election := int64(o.electionTicks) * o.tick
-	perOp := 8*o.delayHigh + 4*o.saveHigh + o.applyDelay + int64(o.heartbeatTicks)*o.tick
-	return 40*election + 4000*perOp + 30*second
+func (m mix) total() int {
+	return m.Put + m.Append + m.Delete + m.Compare + m.Get + m.Stale + m.List
 }
+
+// String is the form that -options takes.
+func (o options) String() string {
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // plain numbers and strings
+	}
+	return string(b)
+}
+
+// parseOptions reads what String wrote. Unknown fields are refused when strict:
+// on the command line they are typing errors, in a kept run they are options of
+// an older simulator.
+func parseOptions(text string, strict bool) (options, error) {
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	if strict {
+		d.DisallowUnknownFields()
+	}
+	var o options
+	if err := d.Decode(&o); err != nil {
+		return o, fmt.Errorf("options: %w", err)
+	}
+	if d.More() {
+		return o, errors.New("options: there is more behind them")
+	}
+	return o, o.valid()
+}
+
+// valid refuses what cannot be run.
+func (o options) valid() error {
+	switch {
+	case o.Servers < 1 || o.Servers > maxServers:
+		return fmt.Errorf("options: %d servers; choose 1 to %d", o.Servers, maxServers)
+	case o.Tick < 1 || o.HeartbeatTicks < 1 || o.ElectionTicks <= o.HeartbeatTicks:
+		return fmt.Errorf("options: ticks of %d µs, %d to a beat, %d to an election", o.Tick, o.HeartbeatTicks, o.ElectionTicks)
+	case o.Clients < 1 || o.Lanes < 1 || o.Keys < 1 || o.Keys > maxKeys || o.Mix.Put+o.Mix.Append == 0:
+		return fmt.Errorf("options: %d clients with %d lanes on %d keys, mix %+v", o.Clients, o.Lanes, o.Keys, o.Mix)
+	case o.Faulty < 0 || o.Calm < 1 || o.Drift < 0 || o.Drift > 900:
+		return fmt.Errorf("options: %d µs of faults, %d µs to rest, drift %d", o.Faulty, o.Calm, o.Drift)
+	}
+	for _, name := range o.Faults {
+		switch k, known := faultNamed(name); {
+		case !known:
+			return fmt.Errorf("options: no fault is called %q", name)
+		case o.Servers < k.least || o.Labs && k.notLabs:
+			return fmt.Errorf("options: the fault %q does not happen to %d servers, or not to the labs'", name, o.Servers)
+		}
+	}
+	return nil
+}
+
+// Bounds of what a world may have.
+const (
+	maxServers = 7
+	maxKeys    = 16
+)
+
+// election is the longest that a server waits for a leader, by a true clock.
+func (o options) election() int64 { return 2 * int64(o.ElectionTicks) * o.Tick }
+
+// beat is the time between two beats of a leader.
+func (o options) beat() int64 { return int64(o.HeartbeatTicks) * o.Tick }

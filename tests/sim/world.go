@@ -1,19 +1,11 @@
 package main
 
 import (
-	"container/heap"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 
 	"raftkv/raft/core"
-)
-
-// Times are virtual, in microseconds.
-const (
-	microsecond = int64(1)
-	millisecond = 1000 * microsecond
-	second      = 1000 * millisecond
 )
 
 // world is one simulated cluster with its clients, from the first event to the
@@ -21,121 +13,194 @@ const (
 type world struct {
 	seed    uint64
 	options options
-	rng     *rand.Rand
 	now     int64
 	queue   eventQueue
-	events  uint64 // events scheduled so far: breaks ties in time
 	servers []*server
 	clients []*client
 	network *network
+	nemesis *nemesis
 	oracles *oracles
 	trace   *trace
 	counts  *counts
-	healed  bool // the phase of faults is over
+
+	serverDice dice
+	diskDice   dice
+	clientDice dice
+
+	healed bool // the phase of faults is over
+	core   []*server
+	ticks  uint64
 }
 
 // violation is what an oracle ends a run with.
-type violation struct{ text string }
+type violation struct{ oracle, text string }
 
 // fail ends the run: a promise was broken.
-func (w *world) fail(format string, args ...any) {
-	panic(violation{fmt.Sprintf(format, args...)})
+func (w *world) fail(oracle, format string, args ...any) {
+	panic(violation{oracle, fmt.Sprintf(format, args...)})
 }
 
 // result is the outcome of one run.
 type result struct {
-	seed     uint64
-	options  options
-	hash     uint64 // of everything that happened, in order
-	virtual  int64  // virtual time that passed
-	counts   *counts
-	err      error // the broken promise, if any
-	lastRows []string
+	seed    uint64
+	options options
+	hash    uint64 // of everything that happened, in order
+	events  uint64
+	ticks   uint64
+	virtual int64 // virtual time that passed
+	counts  *counts
+	oracle  string // that ended the run, if one did
+	err     error
+	at      int64 // when it did
+	faults  int   // planned
+	began   []int // numbers of the faults that took place
+	rows    []string
 }
 
-// run plays one seed to its end.
-func run(seed uint64, t *trace) (r result) {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x72616674)), trace: t, counts: &counts{}}
-	w.options = drawOptions(w.rng)
-	w.network = newNetwork(w)
-	w.oracles = newOracles(w)
-	r = result{seed: seed, options: w.options, counts: w.counts}
+// run plays one world to its end.
+func run(seed uint64, o options, t *trace) (r result) {
+	w := newWorld(seed, o, t)
 	defer func() {
 		if p := recover(); p != nil {
-			if v, broken := p.(violation); broken {
-				r.err = fmt.Errorf("seed %d at %s: %s", seed, clock(w.now), v.text)
-			} else {
-				r.err = fmt.Errorf("seed %d at %s: panic: %v\n%s", seed, clock(w.now), p, debug.Stack())
+			v, broken := p.(violation)
+			if !broken {
+				v = violation{nameOfPanic(p), fmt.Sprintf("%v\n%s", p, debug.Stack())}
 			}
+			r.oracle, r.at = v.oracle, w.now
+			r.err = fmt.Errorf("seed %d at %s: %s: %s", seed, clock(w.now), v.oracle, v.text)
 		}
-		r.hash, r.virtual, r.lastRows = t.sum(), w.now, t.last()
+		r.hash, r.events, r.ticks, r.virtual, r.rows = t.sum, t.events, w.ticks, w.now, t.last()
+		r.faults, r.began = len(w.nemesis.plan), w.nemesis.began
 	}()
+	r = result{seed: seed, options: o, counts: w.counts}
 	w.play()
 	return r
 }
 
-// play is the whole run: a phase of faults, then a healed world that must come
-// to rest.
-func (w *world) play() {
-	for i := range w.options.servers {
+// nameOfPanic is the text of a panic up to its first figure, which tells panics
+// apart as the oracles' names do.
+func nameOfPanic(p any) string {
+	text := fmt.Sprint(p)
+	if at := strings.IndexAny(text, "0123456789\n"); at >= 0 {
+		text = text[:at]
+	}
+	return "panic: " + text
+}
+
+func newWorld(seed uint64, o options, t *trace) *world {
+	w := &world{
+		seed: seed, options: o, trace: t, counts: &counts{},
+		serverDice: newDice(seed, streamServers), diskDice: newDice(seed, streamDisk), clientDice: newDice(seed, streamClients),
+	}
+	w.network = newNetwork(w)
+	w.oracles = newOracles(w)
+	for i := range o.Servers {
 		w.servers = append(w.servers, newServer(w, i))
 	}
+	for i := range o.Clients {
+		w.clients = append(w.clients, newClient(w, i))
+	}
+	w.nemesis = newNemesis(w)
+	return w
+}
+
+// play is the whole run: a phase of faults, then a healed majority that must
+// come to rest.
+func (w *world) play() {
 	for _, s := range w.servers {
 		s.start()
 	}
-	for i := range w.options.clients {
-		c := newClient(w, i)
-		w.clients = append(w.clients, c)
-		c.begin()
+	for _, c := range w.clients {
+		c.start()
 	}
-	w.scheduleFaults()
-	w.runUntil(w.options.faultyTime, nil)
-	w.heal()
-	w.runUntil(w.now+w.options.calmTime, w.atRest)
+	w.nemesis.start()
+	w.runUntil(w.options.Faulty, nil)
+	w.nemesis.heal()
+	w.runUntil(w.now+w.options.Calm, w.atRest)
 	if !w.atRest() {
-		w.fail("no rest within %s after the last fault:%s", clock(w.options.calmTime), w.describe())
+		w.fail("liveness", "no rest within %s after the last fault:%s", clock(w.options.Calm), w.describe())
 	}
 	w.oracles.finish()
+	for _, s := range w.servers {
+		if s.up {
+			s.end()
+		}
+	}
 }
 
-// runUntil lets events happen until the time is reached, or done says so.
+// runUntil lets things happen until the time is reached, or done says so.
 func (w *world) runUntil(end int64, done func() bool) {
-	for steps := 0; len(w.queue) > 0 && w.queue[0].at <= end; steps++ {
+	for steps := 1; w.step(end); steps++ {
 		if done != nil && steps%64 == 0 && done() {
 			return
 		}
-		e := heap.Pop(&w.queue).(event)
-		w.now = e.at
-		e.do()
 	}
-	w.now = max(w.now, end)
+	w.now = end
+}
+
+// step lets the next thing happen, unless it comes after end. Ticks are not in
+// the queue: they are as many as everything else and never taken back.
+func (w *world) step(end int64) bool {
+	var ticking *server
+	at, waiting := w.queue.next()
+	if !waiting {
+		at = end + 1
+	}
+	for _, s := range w.servers {
+		if s.up && s.nextTick < at {
+			ticking, at = s, s.nextTick
+		}
+	}
+	if at > end {
+		return false
+	}
+	w.now = at
+	if ticking != nil {
+		w.ticks++
+		ticking.tick()
+		return true
+	}
+	e := w.queue.pop()
+	e.what.happen()
+	return true
 }
 
 // after schedules something.
-func (w *world) after(delay int64, do func()) {
-	w.events++
-	heap.Push(&w.queue, event{at: w.now + max(delay, 0), number: w.events, do: do})
-}
-
-// chance is true with probability p.
-func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
-
-// between draws from [low, high].
-func (w *world) between(low, high int64) int64 {
-	if high <= low {
-		return low
-	}
-	return low + w.rng.Int64N(high-low+1)
-}
+func (w *world) after(delay int64, what happening) { w.queue.push(w.now+max(delay, 0), what) }
 
 // server returns the server with this ID.
-func (w *world) server(id core.ID) *server {
-	for _, s := range w.servers {
-		if s.id == id {
-			return s
+func (w *world) server(id core.ID) *server { return w.servers[id[1]-'1'] }
+
+// number is a server's place as rows show it, from 1; 0 for nobody.
+func (w *world) number(id core.ID) uint64 {
+	if id == core.None {
+		return 0
+	}
+	return uint64(w.server(id).index + 1)
+}
+
+// atRest reports whether all that was asked for is done and everybody in the
+// healed majority has applied the same log to its end and follows a leader. That
+// one may be outside, if its disk hangs and nobody asks for anything.
+func (w *world) atRest() bool {
+	for _, c := range w.clients {
+		if !c.idle() {
+			return false
 		}
 	}
-	panic("no server " + string(id))
+	first := w.core[0].replica.Observe()
+	for _, s := range w.core {
+		o := s.replica.Observe()
+		if o.LastIndex != first.LastIndex || o.LastApplied != first.LastIndex || o.Durable != first.LastIndex ||
+			s.store.AppliedIndex() != first.LastIndex || o.Term != first.Term || o.Leader != first.Leader {
+			return false
+		}
+	}
+	if first.Leader == core.None {
+		return false
+	}
+	leader := w.server(first.Leader)
+	return leader.up && leader.replica.Observe().Role == core.Leader
 }
 
 // describe lists where everybody stands, for a failure's message.
@@ -149,30 +214,3 @@ func (w *world) describe() string {
 	}
 	return text
 }
-
-// event is something that will happen.
-type event struct {
-	at     int64
-	number uint64
-	do     func()
-}
-
-// eventQueue is a heap of events by time, then in the order of scheduling.
-type eventQueue []event
-
-func (q eventQueue) Len() int { return len(q) }
-func (q eventQueue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].number < q[j].number
-}
-func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(e any)   { *q = append(*q, e.(event)) }
-func (q *eventQueue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*q = old[:len(old)-1]
-	return e
-}
-
-// clock writes a virtual time in seconds.
-func clock(t int64) string { return fmt.Sprintf("%d.%06d s", t/second, t%second) }

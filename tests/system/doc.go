@@ -7,7 +7,8 @@
 // is there exactly once and in order, one that was refused is not there, one
 // whose outcome was called unknown is there at most once.
 //
-// The campaigns do the same for longer and measure; see campaign_test.go:
+// The campaigns do the same for longer and measure; see campaign_test.go and
+// overload_test.go:
 //
-//	go test ./tests/system -run Campaign -v -system.leaderkills 20 -system.outages 50
+//	go test ./tests/system -run Campaign -v -system.leaderkills 20 -system.outages 50 -system.overload 60s
 package system

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"errors"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+)
+
+// exchange makes one attempt at a request. After done, w holds the answer.
+// Otherwise w may be used again, and for nothing else until it is.
+func exchange[M clerkwire.Message](ctx context.Context, c *Clerk, server int, w *call, message M) verdict {
+	s := c.server(server)
+	conn, err := s.connection(ctx)
+	if conn == nil {
+		return verdict{outcome: notApplied, leader: -1, err: err}
+	}
+	if !send(ctx, conn, w, message) {
+		return verdict{outcome: unknown, leader: -1, err: lost(s.address, context.Cause(ctx))}
+	}
+	switch {
+	case errors.Is(w.err, errNotSent):
+		return verdict{outcome: notApplied, leader: -1, err: unreachable(s.address, w.err)}
+	case w.err != nil:
+		return verdict{outcome: unknown, leader: -1, err: lost(s.address, w.err)}
+	case w.refused == nil:
+		return verdict{outcome: done}
+	}
+	return c.judge(w.refused)
+}
+
+// judge decides what a refusal means for the call.
+func (c *Clerk) judge(r *clerkwire.Refused) verdict {
+	v := verdict{outcome: done, leader: c.find(r.Leader, r.LeaderAddr), err: refusal(r)}
+	switch {
+	case r.Decided:
+	case r.Outcome == api.OutcomeUnknown:
+		v.outcome = unknown
+	case r.Code == api.CodeOverloaded:
+		v.outcome, v.after = overloaded, r.RetryAfter
+	case r.Retryable:
+		v.outcome = notApplied
+	}
+	return v
+}
+
+// run makes attempts at one call until it is done, or ctx or the Clerk ends. The
+// error is nil if w holds an answer; doubt says that an attempt before the one
+// that was answered may have had an effect.
+func run[M clerkwire.Message](ctx context.Context, c *Clerk, r *route, w *call, message M) (doubt bool, err *Error) {
+	if ctx.Err() != nil || c.life.Err() != nil {
+		return false, c.givenUp(ctx, nil, false)
+	}
+	last, doubt := r.retry(ctx, func(ctx context.Context, server int) verdict { return exchange(ctx, c, server, w, message) })
+	if last.outcome == done {
+		return doubt, last.err
+	}
+	return doubt, c.givenUp(ctx, last.err, doubt || last.outcome == unknown)
+}
+
+// givenUp is the error of a call that ended before it was answered.
+func (c *Clerk) givenUp(ctx context.Context, last *Error, unknown bool) *Error {
+	if ctx.Err() == nil {
+		return givenUp(c.life, last, unknown)
+	}
+	return givenUp(ctx, last, unknown)
+}

@@ -1,0 +1,150 @@
+package bench
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeTarget takes its time, which can be changed for a while.
+type fakeTarget struct {
+	mu      sync.Mutex
+	took    time.Duration
+	stalled func(since time.Duration) bool // while it is, requests wait for its end
+	begun   time.Time
+	asked   map[Op]int
+	fail    string
+}
+
+func (f *fakeTarget) Do(_ context.Context, _ int, op Op, key string, value []byte) string {
+	f.mu.Lock()
+	f.asked[op]++
+	failure := f.fail
+	f.mu.Unlock()
+	time.Sleep(f.took)
+	for f.stalled != nil && f.stalled(time.Since(f.begun)) {
+		time.Sleep(time.Millisecond)
+	}
+	if !strings.HasPrefix(key, "bench/") || len(value) != 10 {
+		return "not_applied odd"
+	}
+	return failure
+}
+
+func newFakeTarget() *fakeTarget {
+	return &fakeTarget{took: time.Millisecond, begun: time.Now(), asked: map[Op]int{}}
+}
+
+func mustMix(t *testing.T, text string) Mix {
+	t.Helper()
+	m, err := ParseMix(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Goal: a standstill of the servers shows in an open loop in every request that
+// was due meanwhile. Method: a second of standstill in ten; a closed loop of the
+// same clients is beside it and shows almost nothing.
+func TestAnOpenLoopOmitsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, rate := range []float64{0, 500} {
+			f := newFakeTarget()
+			f.stalled = func(since time.Duration) bool { return since >= 4*time.Second && since < 5*time.Second }
+			r := Run(t.Context(), Config{
+				Clients: 4, Keys: 10, ValueSize: 10, Mix: mustMix(t, "put=1"), Duration: 10 * time.Second, Rate: rate, Timeout: time.Minute,
+			}, f)
+			h := &r.ByOp[Put].Latency
+			if rate == 0 {
+				if p99 := h.Percentile(99); p99 > 2*time.Millisecond {
+					t.Errorf("closed loop: p99 is %v", p99)
+				}
+				continue
+			}
+			if n := h.Count(); n < 4990 || n > 5001 {
+				t.Errorf("%d requests, where 5000 were due", n)
+			}
+			// A tenth of all was due in the standstill and waited half a second on
+			// the average.
+			if p90, p99 := h.Percentile(89), h.Percentile(99); p90 > 300*time.Millisecond || p99 < 850*time.Millisecond {
+				t.Errorf("p89 is %v, p99 %v", p90, p99)
+			}
+		}
+	})
+}
+
+// Goal: the mix is drawn as it was asked for, all of the time is used, failures
+// are counted by what they were, and preloading writes every key.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeTarget()
+		began, ended := false, false
+		phases := map[string]bool{}
+		r := Run(t.Context(), Config{
+			Clients: 10, Keys: 200, ValueSize: 10, Mix: mustMix(t, "append=9,get=1"), Duration: 10 * time.Second, Warmup: time.Second,
+			Timeout: time.Second, Preload: true,
+			Progress: func(phase string, part float64) { phases[phase] = part >= 0 && part <= 1 },
+			Begin:    func() { began = true }, End: func() { ended = began },
+		}, f)
+		if f.asked[Put] != 200 {
+			t.Errorf("%d keys were preloaded", f.asked[Put])
+		}
+		appends, gets := r.ByOp[Append].Latency.Count(), r.ByOp[Get].Latency.Count()
+		if n := appends + gets; n < 99_000 || n > 101_000 || gets < n*8/100 || gets > n*12/100 {
+			t.Errorf("%d appends, %d gets", appends, gets)
+		}
+		if !ended || !phases["measuring"] || !phases["warming up"] {
+			t.Errorf("%v %v", ended, phases)
+		}
+		f.fail = "unknown timeout"
+		r = Run(t.Context(), Config{Clients: 1, Keys: 1, ValueSize: 10, Mix: mustMix(t, "get=1"), Duration: time.Second, Timeout: time.Second}, f)
+		report := NewReport("Clerk", 1, Config{}, r)
+		if report.Done() != 0 || len(report.Failures) != 1 || report.Failures[0].Code != "timeout" || report.Failures[0].Count < 990 {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// Goal: a mix is read as it is written, and refused with the reason.
+func TestMixes(t *testing.T) {
+	if m := mustMix(t, " put=90, get=10"); m.String() != "put=90,get=10" {
+		t.Error(m)
+	}
+	for _, bad := range []string{"", "put", "put=", "put=0", "put=-1", "put=x", "swim=1", "put=1,put=2", "put=1,"} {
+		if _, err := ParseMix(bad); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
+
+// Goal: the processor time of this process is known and rises with work.
+func TestCPU(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no /proc")
+	}
+	before, err := CPU(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); ; {
+		now, err := CPU(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now > before {
+			break
+		}
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("half a minute of work took no time")
+		}
+	}
+	if _, err := CPU(1 << 30); err == nil {
+		t.Error("a process that does not exist has used time")
+	}
+}

@@ -1,0 +1,115 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"raftkv/client"
+	"raftkv/kvserver/api"
+)
+
+// ClerkTarget asks by a Clerk.
+type ClerkTarget struct{ Clerk *client.Clerk }
+
+// Do makes one request.
+func (t ClerkTarget) Do(ctx context.Context, _ int, op Op, key string, value []byte) (failure string) {
+	var err error
+	switch op {
+	case Put:
+		_, err = t.Clerk.Put(ctx, key, value)
+	case Append:
+		_, err = t.Clerk.Append(ctx, key, value)
+	case Delete:
+		_, err = t.Clerk.Delete(ctx, key)
+	case Get:
+		_, err = t.Clerk.Get(ctx, key)
+	case Stale:
+		_, err = t.Clerk.Get(ctx, key, client.Stale())
+	}
+	if err == nil || errors.Is(err, client.ErrNotFound) {
+		return ""
+	}
+	var e *client.Error
+	if !errors.As(err, &e) {
+		return "not_applied " + err.Error()
+	}
+	return failureName(string(e.Outcome), string(e.Code))
+}
+
+// failureName is what Do says of a failure: its outcome, and its code if it has
+// one.
+func failureName(outcome, code string) string {
+	if code == "" {
+		code = "no_answer"
+	}
+	if outcome == "" {
+		outcome = string(api.OutcomeNotApplied)
+	}
+	return outcome + " " + code
+}
+
+// HTTPTarget asks over HTTP. Clients take the endpoints in turn and stay with
+// theirs.
+type HTTPTarget struct {
+	endpoints []string
+	client    *http.Client
+}
+
+// NewHTTPTarget returns a target of these endpoints with at most conns
+// connections to each.
+func NewHTTPTarget(endpoints []string, conns int) *HTTPTarget {
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	t := &HTTPTarget{client: &http.Client{Transport: &http.Transport{
+		Proxy: nil, DialContext: dialer.DialContext, DisableCompression: true,
+		MaxConnsPerHost: conns, MaxIdleConnsPerHost: conns, MaxIdleConns: conns * len(endpoints),
+	}}}
+	for _, e := range endpoints {
+		t.endpoints = append(t.endpoints, strings.TrimSuffix(strings.TrimPrefix(e, "http://"), "/"))
+	}
+	return t
+}
+
+// Close closes its connections.
+func (t *HTTPTarget) Close() { t.client.CloseIdleConnections() }
+
+// methods are what operations are in HTTP.
+var methods = map[Op]struct{ method, query string }{
+	Put: {http.MethodPut, ""}, Append: {http.MethodPost, "?op=append"}, Delete: {http.MethodDelete, ""},
+	Get: {http.MethodGet, ""}, Stale: {http.MethodGet, "?consistency=stale"},
+}
+
+// Do makes one request.
+func (t *HTTPTarget) Do(ctx context.Context, client int, op Op, key string, value []byte) (failure string) {
+	m := methods[op]
+	var body io.Reader
+	if op == Put || op == Append {
+		body = bytes.NewReader(value)
+	}
+	address := t.endpoints[client%len(t.endpoints)] + "/v1/kv/" + url.PathEscape(key) + m.query
+	request, err := http.NewRequestWithContext(ctx, m.method, "http://"+address, body)
+	if err != nil {
+		return failureName("", "bad_endpoint")
+	}
+	request.GetBody = nil // so that it is never sent twice by itself
+	response, err := t.client.Do(request)
+	if err != nil {
+		return failureName(string(api.OutcomeUnknown), "no_answer")
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	switch {
+	case err != nil:
+		return failureName(string(api.OutcomeUnknown), "no_answer")
+	case response.StatusCode < 300, response.Header.Get(api.HeaderError) == string(api.CodeKeyNotFound):
+		return ""
+	}
+	code, outcome, _ := strings.Cut(response.Header.Get(api.HeaderError), "; outcome=")
+	return failureName(outcome, code)
+}

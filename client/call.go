@@ -1,0 +1,58 @@
+package client
+
+import (
+	"bytes"
+
+	"raftkv/kvserver/clerkwire"
+)
+
+// call is one request on one connection and, later, its answer. Calls are used
+// again; see Clerk.newCall.
+type call struct {
+	number uint32
+	age    uint32 // of the connection, in sweeps, when it was sent
+	kind   clerkwire.Kind
+	done   chan struct{} // holds a token when the call has ended
+
+	// err says that there is no answer: errNotSent or why it was lost.
+	err     error
+	refused *clerkwire.Refused // instead of one of those below
+	opened  clerkwire.Opened
+	got     clerkwire.Got
+	written clerkwire.Written
+	listed  clerkwire.Listed
+}
+
+// newCall returns a call that is free.
+func (c *Clerk) newCall(kind clerkwire.Kind) *call {
+	w, used := c.calls.Get().(*call)
+	if !used {
+		w = &call{done: make(chan struct{}, 1)}
+	}
+	*w = call{kind: kind, done: w.done}
+	return w
+}
+
+// free ends the use of a call that no connection has any more.
+func (c *Clerk) free(w *call) {
+	w.refused, w.got.Value, w.listed.Items, w.err = nil, nil, nil, nil
+	c.calls.Put(w)
+}
+
+// take reads the answer. What it keeps of body is copied.
+func (c *call) take(kind clerkwire.Kind, body []byte) error {
+	switch kind {
+	case clerkwire.KindRefused:
+		c.refused = new(clerkwire.Refused)
+		return c.refused.Parse(body)
+	case clerkwire.KindOpened:
+		return c.opened.Parse(body)
+	case clerkwire.KindGot:
+		err := c.got.Parse(body)
+		c.got.Value = bytes.Clone(c.got.Value)
+		return err
+	case clerkwire.KindListed:
+		return c.listed.Parse(bytes.Clone(body)) // the items alias the copy
+	}
+	return c.written.Parse(body) // the only answers that are left
+}

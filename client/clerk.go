@@ -1,0 +1,170 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// Clerk is a client of the store. All methods are safe for concurrent use.
+type Clerk struct {
+	config Config
+	route  route         // of calls that need the leader
+	anyone route         // of reads that any server may answer
+	turns  atomic.Uint32 // of anyone
+	lanes  *lanes
+	calls  sync.Pool // of *call
+
+	life    context.Context // ends with Close, ErrClosed its cause
+	end     context.CancelCauseFunc
+	running sync.WaitGroup
+
+	session atomic.Uint64 // 0: none is open
+	opening chan struct{} // holds a token while one is being opened
+
+	known atomic.Pointer[[]*server] // replaced as a whole under mu
+
+	mu      sync.Mutex // guards the fields below, and running against Close
+	cluster string     // of the first server that was met
+	closed  bool
+}
+
+// Dial makes a Clerk and waits until one of the servers has greeted it. An error
+// says which setting cannot be, or, as an *Error, why no server could be
+// reached until ctx ended. The Clerk outlives ctx; Close ends it.
+func Dial(ctx context.Context, config Config) (*Clerk, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if len(config.Endpoints) > maxServers {
+		return nil, fmt.Errorf("client: %d endpoints; the most is %d", len(config.Endpoints), maxServers)
+	}
+	c := &Clerk{config: config, lanes: newLanes(config.MaxWrites), opening: make(chan struct{}, 1)}
+	c.life, c.end = context.WithCancelCause(context.Background())
+	var all []*server
+	for i, address := range config.Endpoints {
+		all = append(all, newServer(c, i, address))
+	}
+	c.known.Store(&all)
+	for _, r := range []*route{&c.route, &c.anyone} {
+		r.servers = func() int { return len(*c.known.Load()) }
+		r.pause = jitter
+		r.life = c.life
+	}
+	last, _ := c.anyone.retry(ctx, func(ctx context.Context, server int) verdict {
+		conn, err := c.server(server).connection(ctx)
+		if conn == nil {
+			return verdict{outcome: notApplied, leader: -1, err: err}
+		}
+		return verdict{outcome: done}
+	})
+	if last.outcome != done {
+		err := c.givenUp(ctx, last.err, false)
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close ends all connections and all calls that are under way: writes whose
+// answer has not come as ErrOutcomeUnknown. It returns when nothing of the Clerk
+// is left running.
+func (c *Clerk) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end(ErrClosed)
+	c.running.Wait()
+}
+
+// start runs a goroutine that Close waits for; false if the Clerk is closed.
+func (c *Clerk) start(run func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.running.Go(run)
+	return true
+}
+
+func (c *Clerk) server(i int) *server { return (*c.known.Load())[i] }
+
+// met takes note of what a server said of itself. It returns an error if no
+// call may be made there: a session means nothing to another cluster.
+func (c *Clerk) met(s *server, g greeting) *Error {
+	if err := c.join(g.cluster, s.address); err != nil {
+		return err
+	}
+	if g.node != "" {
+		s.node.Store(&g.node)
+	}
+	if leader := c.find(g.leader, g.leaderAddr); leader >= 0 {
+		c.route.leader.CompareAndSwap(int32(s.index), int32(leader))
+	}
+	return nil
+}
+
+func (c *Clerk) join(cluster, address string) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cluster == "" {
+		c.cluster = cluster
+	}
+	if c.cluster != cluster {
+		return unreachable(address, fmt.Errorf("it belongs to cluster %.64q, the others to %.64q", cluster, c.cluster))
+	}
+	return nil
+}
+
+// find returns which server a node is, by its name and the address that others
+// gave for it; below 0 if that cannot be told yet. A server that has not been
+// met may be any node, and is to be met before an address is believed that the
+// caller has not given: there may be a proxy or another network between.
+func (c *Clerk) find(node, address string) int {
+	if node == "" {
+		return -1
+	}
+	all := *c.known.Load()
+	strangers := false
+	for i, s := range all {
+		name := s.node.Load()
+		if name != nil && *name == node {
+			return i
+		}
+		strangers = strangers || name == nil
+	}
+	for i, s := range all {
+		if s.address == address {
+			return i
+		}
+	}
+	if strangers || address == "" {
+		return -1
+	}
+	return c.add(address)
+}
+
+// add makes a server known that was not among the endpoints.
+func (c *Clerk) add(address string) int {
+	address, err := parseEndpoint(address)
+	if err != nil {
+		return -1
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := *c.known.Load()
+	for i, s := range all {
+		if s.address == address {
+			return i
+		}
+	}
+	if len(all) == maxServers {
+		return -1
+	}
+	grown := append(all[:len(all):len(all)], newServer(c, len(all), address))
+	c.known.Store(&grown)
+	return len(all)
+}

@@ -1,0 +1,269 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+)
+
+// conn is one connection to a server: many calls are under way on it, and
+// answers come in any order.
+type conn struct {
+	net  net.Conn
+	out  *clerkwire.Outbox
+	from greeting
+	// sweep is how often it is looked for calls that wait too long; they are
+	// given up after sweepsPerAttempt of them.
+	sweep time.Duration
+
+	mu      sync.Mutex // guards the fields below
+	calls   map[uint32]*call
+	last    uint32 // number of the last call
+	age     uint32 // sweeps so far
+	sweeper *time.Timer
+	swept   bool  // a sweep is ahead
+	away    bool  // the server takes no more requests here
+	failed  error // why the connection has ended; nil while it stands
+}
+
+const sweepsPerAttempt = 4
+
+// greeting is what a server says of itself when a connection begins.
+type greeting struct {
+	node, cluster      string
+	leader, leaderAddr string
+}
+
+var (
+	errNotSent        = errors.New("the connection had ended before the request was sent")
+	errAttemptTimeout = errors.New("no answer in time")
+	errGoodbye        = errors.New("the server is going away")
+)
+
+// open turns a connection into one of a Clerk. Nothing but the reader may use
+// the result's reader.
+func open(c net.Conn, address string, attempt time.Duration) (*conn, *clerkwire.FrameReader, *Error) {
+	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n\r\n"
+	if _, err := c.Write([]byte(request)); err != nil {
+		return nil, nil, unreachable(address, err)
+	}
+	early := bufio.NewReaderSize(c, 4<<10)
+	response, err := http.ReadResponse(early, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		return nil, nil, unreachable(address, err)
+	}
+	response.Body.Close() // of a refusal; the connection is of no use then
+	h := response.Header
+	if response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), clerkwire.Protocol) {
+		return nil, nil, notAClerk(address, response)
+	}
+	return &conn{
+			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, sweep: attempt / sweepsPerAttempt,
+			from: greeting{
+				node: h.Get(api.HeaderNode), cluster: h.Get(api.HeaderCluster),
+				leader: h.Get(api.HeaderLeader), leaderAddr: h.Get(api.HeaderLeaderAddr),
+			},
+		},
+		clerkwire.NewFrameReader(c, early, clerkwire.Answers), nil
+}
+
+// notAClerk is the error of an endpoint that answers but does not upgrade.
+func notAClerk(address string, response *http.Response) *Error {
+	code, _, _ := strings.Cut(response.Header.Get(api.HeaderError), ";")
+	if code == "" {
+		return unreachable(address, fmt.Errorf("it answers %q and not like a server of this store", response.Status))
+	}
+	return &Error{
+		Code: api.Code(code), Outcome: api.OutcomeNotApplied, Node: response.Header.Get(api.HeaderNode),
+		RequestID: response.Header.Get(api.HeaderRequestID), Detail: "the server at " + address + " takes no clerk now: " + response.Status,
+	}
+}
+
+// run moves frames until the connection ends.
+func (c *conn) run(frames *clerkwire.FrameReader) {
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		if err := c.out.Run(c.net); err != nil {
+			c.fail(err)
+		}
+	})
+	c.fail(c.read(frames))
+	writing.Wait()
+}
+
+// read takes answers until the connection ends, and returns why.
+func (c *conn) read(frames *clerkwire.FrameReader) error {
+	for {
+		h, err := frames.Next()
+		if err != nil {
+			return err
+		}
+		body, err := frames.Body(h)
+		if err != nil {
+			return err
+		}
+		if h.Kind == clerkwire.KindGoodbye {
+			if c.sendAway() {
+				return errGoodbye
+			}
+			continue
+		}
+		w, drained := c.pop(h.Number)
+		if w != nil {
+			if err := c.take(w, h, body); err != nil {
+				return err
+			}
+		}
+		if drained {
+			return errGoodbye
+		}
+	}
+}
+
+// take gives a call its answer and ends it.
+func (c *conn) take(w *call, h clerkwire.Header, body []byte) error {
+	var err error
+	if h.Kind != clerkwire.KindRefused && h.Kind != w.kind.Answer() {
+		err = fmt.Errorf("an answer of kind 0x%02x to a request of kind 0x%02x", uint8(h.Kind), uint8(w.kind))
+	} else {
+		err = w.take(h.Kind, body)
+	}
+	w.err = err
+	w.done <- struct{}{}
+	return err
+}
+
+// sendAway takes no more calls. It reports whether none is under way.
+func (c *conn) sendAway() (idle bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = true
+	return len(c.calls) == 0
+}
+
+// pop takes out a call; nil if nobody waits for it any more. Who takes a call
+// out ends it. drained says that it was the last one on a connection that takes
+// no more.
+func (c *conn) pop(number uint32) (w *call, drained bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w = c.calls[number]
+	delete(c.calls, number)
+	return w, c.away && len(c.calls) == 0
+}
+
+// send sends a request and waits for the end of the call: an answer, or an
+// error in it. It reports false if ctx ended first; the call then belongs to the
+// connection no more.
+func send[M clerkwire.Message](ctx context.Context, c *conn, w *call, message M) (ended bool) {
+	w.refused, w.err = nil, nil
+	number, ok := c.push(w)
+	if !ok {
+		w.err = errNotSent
+		return true
+	}
+	c.out.End(clerkwire.AppendFrame(c.out.Begin(), w.kind, number, message))
+	select {
+	case <-w.done:
+		return true
+	case <-ctx.Done():
+	}
+	if waits, _ := c.pop(number); waits == nil {
+		<-w.done // it ended at the same moment
+		return true
+	}
+	return false
+}
+
+// push takes in a call and gives it its number.
+func (c *conn) push(w *call) (number uint32, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil || c.away {
+		return 0, false
+	}
+	c.last++
+	for c.calls[c.last] != nil || c.last == 0 { // after four billion calls
+		c.last++
+	}
+	w.number, w.age = c.last, c.age
+	c.calls[c.last] = w
+	if !c.swept {
+		c.swept = true
+		if c.sweeper == nil {
+			c.sweeper = time.AfterFunc(c.sweep, c.sweepCalls)
+		} else {
+			c.sweeper.Reset(c.sweep)
+		}
+	}
+	return c.last, true
+}
+
+// sweepCalls ends the calls that wait too long. One timer for all costs less
+// than one for each.
+func (c *conn) sweepCalls() {
+	for _, w := range c.overdue() {
+		w.err = errAttemptTimeout
+		w.done <- struct{}{}
+	}
+}
+
+func (c *conn) overdue() (all []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.age++
+	for number, w := range c.calls { // any order will do
+		if c.age-w.age > sweepsPerAttempt {
+			delete(c.calls, number)
+			all = append(all, w)
+		}
+	}
+	c.swept = len(c.calls) > 0 && c.failed == nil
+	if c.swept {
+		c.sweeper.Reset(c.sweep)
+	}
+	return all
+}
+
+// usable reports whether calls may be made on the connection.
+func (c *conn) usable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed == nil && !c.away
+}
+
+// fail ends the connection, the first time it is called, and all calls on it.
+func (c *conn) fail(cause error) {
+	for _, w := range c.takeAll(cause) {
+		w.err = cause
+		w.done <- struct{}{}
+	}
+	c.out.Kill()
+	c.net.Close()
+}
+
+func (c *conn) takeAll(cause error) (all []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil {
+		return nil
+	}
+	c.failed = cause
+	for number, w := range c.calls { // any order will do
+		delete(c.calls, number)
+		all = append(all, w)
+	}
+	if c.sweeper != nil {
+		c.sweeper.Stop()
+	}
+	return all
+}

@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+)
+
+// Errors that errors.Is finds in what calls return. All but ErrClosed and
+// ErrInvalid come as an *Error with the details.
+var (
+	// ErrNotFound: a Get found no such key.
+	ErrNotFound = errors.New("there is no such key")
+	// ErrConflict: the condition of a write did not hold; it did not happen.
+	ErrConflict = errors.New("the condition does not hold")
+	// ErrNoLeader: no server that could be reached leads or knows a leader.
+	ErrNoLeader = errors.New("no leader could be reached")
+	// ErrOutcomeUnknown: the write may have happened or may still happen, once.
+	ErrOutcomeUnknown = errors.New("the outcome of the write is not known")
+	// ErrOverloaded: the servers had no room for the request until the context
+	// ended.
+	ErrOverloaded = errors.New("the servers have as much work as they can take")
+	// ErrQuota: the store is full. Reads and deletes still work.
+	ErrQuota = errors.New("the store is full")
+	// ErrTooLarge: the value, or what an append would make of it, is longer than
+	// the servers take.
+	ErrTooLarge = errors.New("the value is too large")
+	// ErrSessionExpired: the servers forgot the Clerk's session between two
+	// attempts at the same write, so that nobody can tell whether the first one
+	// happened. It is an ErrOutcomeUnknown, too. Sessions are only forgotten when
+	// ten thousand others were used since.
+	ErrSessionExpired = errors.New("the session expired between two attempts")
+	// ErrClosed: the Clerk is closed.
+	ErrClosed = errors.New("the clerk is closed")
+	// ErrInvalid: the call cannot be: the key is empty or too long, or options
+	// exclude each other. Nothing was sent.
+	ErrInvalid = errors.New("the call is invalid")
+)
+
+// Error is why a call failed. Which of the errors of this package it is can be
+// asked by errors.Is.
+type Error struct {
+	// Code names the error; "" if it is the caller's context that ended it.
+	Code api.Code
+	// Outcome says whether a write happened. A read has api.OutcomeNotApplied.
+	Outcome api.Outcome
+	// RetryAfter is when the server expected room, 0 if it did not say.
+	RetryAfter time.Duration
+	// Node is the server whose answer this is, Leader who led as far as it knew,
+	// and Term its term; "" and 0 if no server has answered.
+	Node   string
+	Leader string
+	Term   uint64
+	// Revision and Version are what the key had when a condition did not hold; 0
+	// if there was no such key.
+	Revision uint64
+	Version  uint64
+	// RequestID names the last attempt in the server's log.
+	RequestID string
+	// Detail is a sentence for people.
+	Detail string
+
+	cause error // ctx's, ErrClosed, a connection's; may be nil
+}
+
+// Error describes the error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("raftkv: ")
+	switch {
+	case e.Detail != "":
+		b.WriteString(e.Detail)
+	case e.cause != nil:
+		b.WriteString(e.cause.Error())
+	default:
+		b.WriteString(string(e.Code))
+	}
+	if e.Detail != "" && e.cause != nil {
+		b.WriteString(": " + e.cause.Error())
+	}
+	if e.Outcome == api.OutcomeUnknown {
+		b.WriteString(" (the write may have happened or may still happen, once)")
+	}
+	return b.String()
+}
+
+// Is reports whether the error is one of this package's.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrOutcomeUnknown:
+		return e.Outcome == api.OutcomeUnknown
+	case ErrNotFound:
+		return e.Code == api.CodeKeyNotFound
+	case ErrConflict:
+		return e.Code == api.CodePreconditionFailed
+	case ErrNoLeader:
+		return e.Code == api.CodeNoLeader || e.Code == api.CodeStopping
+	case ErrOverloaded:
+		return e.Code == api.CodeOverloaded
+	case ErrQuota:
+		return e.Code == api.CodeQuotaExceeded
+	case ErrTooLarge:
+		return e.Code == api.CodeValueTooLarge
+	case ErrSessionExpired:
+		return e.Code == api.CodeSessionExpired
+	case ErrInvalid:
+		return e.Code == api.CodeBadRequest
+	}
+	return false
+}
+
+// Unwrap returns what ended the call, if that was not an answer: the error of
+// the context, ErrClosed, or why no server could be reached.
+func (e *Error) Unwrap() error { return e.cause }
+
+// refusal makes an Error of a server's.
+func refusal(r *clerkwire.Refused) *Error {
+	return &Error{
+		Code: r.Code, Outcome: r.Outcome, RetryAfter: r.RetryAfter, Node: r.Node, Leader: r.Leader, Term: r.Term,
+		Revision: r.Revision, Version: r.Version, RequestID: r.RequestID, Detail: r.Detail,
+	}
+}
+
+// unreachable is why an attempt could not even be made.
+func unreachable(address string, cause error) *Error {
+	return &Error{
+		Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied,
+		Detail: "the server at " + address + " could not be reached", cause: cause,
+	}
+}
+
+// lost is why an attempt has no answer.
+func lost(address string, cause error) *Error {
+	return &Error{
+		Outcome: api.OutcomeUnknown,
+		Detail:  "the answer of the server at " + address + " was lost", cause: cause,
+	}
+}
+
+func invalid(format string, args ...any) error {
+	return &Error{Code: api.CodeBadRequest, Outcome: api.OutcomeNotApplied, Detail: fmt.Sprintf(format, args...)}
+}
+
+// givenUp is the error of a call whose context ended, or whose Clerk was closed,
+// before an attempt was done. last is how the last attempt ended, nil if there
+// was none; unknown says that some attempt may have had an effect.
+func givenUp(ctx context.Context, last *Error, unknown bool) *Error {
+	cause := context.Cause(ctx)
+	e := &Error{}
+	if last != nil {
+		*e = *last
+	}
+	switch {
+	case last == nil:
+		e.Detail = "the call ended before it was answered"
+	case e.cause != nil && !errors.Is(e.cause, cause):
+		e.Detail = fmt.Sprintf("the call ended; the last attempt: %s: %v", e.Detail, e.cause)
+	default:
+		e.Detail = "the call ended; the last attempt: " + e.Detail
+	}
+	e.cause = cause
+	e.Outcome = api.OutcomeNotApplied
+	if unknown {
+		e.Outcome = api.OutcomeUnknown
+	}
+	return e
+}

@@ -1,0 +1,117 @@
+package client
+
+import (
+	"context"
+	"iter"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+)
+
+// Item is a key and what is stored under it.
+type Item struct {
+	Key   string
+	Value []byte // the caller's; nil if only keys were asked for
+	// Revision is the number that the change which made this value has among all
+	// changes of the store, Version the one among those of the key.
+	Revision, Version uint64
+}
+
+// Page is a part of the store, in the order of the keys' bytes, as it was at one
+// moment.
+type Page struct {
+	Items []Item
+	// More: there are keys behind the last item; After(its key) begins there.
+	More bool
+	// Revision is the store's.
+	Revision uint64
+}
+
+// Get returns what is stored under a key, or ErrNotFound. Unless Stale allows
+// otherwise it sees every write that was answered before.
+func (c *Clerk) Get(ctx context.Context, key string, options ...ReadOption) (Item, error) {
+	if err := checkKey(key); err != nil {
+		return Item{}, err
+	}
+	m := clerkwire.Get{Key: []byte(key)}
+	for _, o := range options {
+		o.applyGet(&m)
+	}
+	w := c.newCall(clerkwire.KindGet)
+	defer c.free(w)
+	if _, err := run(ctx, c, c.readRoute(m.Consistency), w, m); err != nil {
+		return Item{}, asRead(err)
+	}
+	if !w.got.Found {
+		return Item{}, &Error{
+			Code: api.CodeKeyNotFound, Outcome: api.OutcomeNotApplied, Detail: "there is no such key", Revision: w.got.Store,
+		}
+	}
+	return Item{Key: key, Value: w.got.Value, Revision: w.got.Revision, Version: w.got.Version}, nil
+}
+
+// List returns the keys that begin with a prefix, "" for all, with their
+// values: a page of them, see After and Limit.
+func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) (Page, error) {
+	m := clerkwire.List{Prefix: []byte(prefix)}
+	for _, o := range options {
+		o.applyList(&m)
+	}
+	if len(m.Prefix) > api.MaxKeyBytes || len(m.After) > api.MaxKeyBytes {
+		return Page{}, invalid("a prefix and a key have %d bytes at most", api.MaxKeyBytes)
+	}
+	w := c.newCall(clerkwire.KindList)
+	defer c.free(w)
+	if _, err := run(ctx, c, c.readRoute(m.Consistency), w, m); err != nil {
+		return Page{}, asRead(err)
+	}
+	page := Page{More: w.listed.More, Revision: w.listed.Store, Items: make([]Item, 0, len(w.listed.Items))}
+	for _, i := range w.listed.Items {
+		item := Item{Key: string(i.Key), Revision: i.Revision, Version: i.Version}
+		if !m.KeysOnly {
+			item.Value = i.Value
+		}
+		page.Items = append(page.Items, item)
+	}
+	return page, nil
+}
+
+// All yields the keys that begin with a prefix, page after page. Each page is
+// the store at one moment, all together are not. An error is the last that is
+// yielded. Limit bounds the pages, not the whole.
+func (c *Clerk) All(ctx context.Context, prefix string, options ...ListOption) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for {
+			page, err := c.List(ctx, prefix, options...)
+			if err != nil {
+				yield(Item{}, err)
+				return
+			}
+			for _, item := range page.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if !page.More || len(page.Items) == 0 {
+				return
+			}
+			options = append(options[:len(options):len(options)], After(page.Items[len(page.Items)-1].Key))
+		}
+	}
+}
+
+// readRoute is where a read goes: to the leader, or to the servers in turn if
+// any will do.
+func (c *Clerk) readRoute(consistency clerkwire.Consistency) *route {
+	if consistency == clerkwire.Linearizable {
+		return &c.route
+	}
+	c.anyone.leader.Store(int32(c.turns.Add(1) % uint32(c.anyone.servers())))
+	return &c.anyone
+}
+
+// asRead says of a read that failed that nothing was written.
+func asRead(err *Error) *Error {
+	err.Outcome = api.OutcomeNotApplied
+	return err
+}

@@ -1,0 +1,138 @@
+package client
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// outcome is how one attempt ended.
+type outcome uint8
+
+const (
+	done       outcome = iota // there is an answer, if only a definite refusal
+	notApplied                // nothing happened and nothing will by this attempt; another server may help
+	unknown                   // something may have happened
+	overloaded                // nothing happened; the server asks for a pause
+)
+
+// verdict is what an attempt tells the loop.
+type verdict struct {
+	outcome outcome
+	leader  int           // the server that leads as far as the asked one knows; below 0: no idea
+	after   time.Duration // overloaded: the pause that is asked for
+	err     *Error        // unless done: what to tell the caller if there is no other attempt
+}
+
+// route is where the next attempt goes. It is shared by all calls of a clerk.
+type route struct {
+	leader atomic.Int32 // the server that was the leader the last time anybody knew
+	// life ends with the clerk, and with it all calls.
+	life context.Context
+	// servers returns how many there are; it may grow.
+	servers func() int
+	// pause returns how long to rest after the n-th round in which no server
+	// could help.
+	pause func(round int) time.Duration
+}
+
+// retry makes attempts at one call until one is done or ctx or the
+// clerk has ended. It returns the last verdict, and whether
+// an attempt before that one may have had an effect.
+//
+// A call goes to the leader. Where there is none, the server is asked that is
+// said to lead, else one that was not asked yet; when all were asked the call
+// rests.
+func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, server int) verdict) (last verdict, doubt bool) {
+	server := int(r.leader.Load())
+	var asked servers
+	for round := 1; ; {
+		v := attempt(ctx, server)
+		if v.outcome == done {
+			if !asked.empty() {
+				r.leader.Store(int32(server))
+			}
+			return v, doubt
+		}
+		rest := time.Duration(0)
+		asked.add(server)
+		if v.outcome == overloaded {
+			rest = max(v.after, r.pause(round))
+			round++
+		} else {
+			next, fresh := r.next(asked, server, v.leader)
+			if !fresh {
+				rest = r.pause(round)
+				round++
+				asked = servers{}
+			}
+			r.leader.CompareAndSwap(int32(server), int32(next))
+			server = next
+		}
+		if !r.sleep(ctx, rest) {
+			return v, doubt
+		}
+		doubt = doubt || v.outcome == unknown
+	}
+}
+
+// next chooses the server to ask after one that could not help: the leader that
+// it named, else the one that others have found meanwhile, else the next one.
+// fresh is false if all were asked.
+func (r *route) next(asked servers, last, leader int) (next int, fresh bool) {
+	all := r.servers()
+	known := int(r.leader.Load())
+	if leader >= 0 && leader < all && !asked.has(leader) {
+		return leader, true
+	}
+	if !asked.has(known) {
+		return known, true
+	}
+	for i := range all {
+		if next = (last + 1 + i) % all; !asked.has(next) {
+			return next, true
+		}
+	}
+	if leader >= 0 && leader < all {
+		return leader, false
+	}
+	return (last + 1) % all, false
+}
+
+// maxServers is how many servers a clerk knows.
+const maxServers = 64
+
+// servers is a set of servers.
+type servers struct{ bits uint64 }
+
+func (s *servers) add(server int)     { s.bits |= 1 << server }
+func (s servers) has(server int) bool { return s.bits&(1<<server) != 0 }
+func (s servers) empty() bool         { return s.bits == 0 }
+
+// sleep returns true after a time, or false if ctx or the clerk has ended.
+func (r *route) sleep(ctx context.Context, d time.Duration) bool {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-r.life.Done():
+		}
+	}
+	return ctx.Err() == nil && r.life.Err() == nil
+}
+
+const (
+	firstPause = 4 * time.Millisecond
+	mostPause  = 256 * time.Millisecond
+)
+
+// jitter is a pause drawn evenly from zero to a bound that doubles with each
+// round. Clerks that lost their leader in the same moment then do not all ask
+// in the same moment.
+func jitter(round int) time.Duration {
+	bound := firstPause << min(round-1, 16)
+	return rand.N(min(bound, mostPause)) + 1
+}

@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"raftkv/kvserver/clerkwire"
+)
+
+// server is one server as a Clerk knows it: an address, and the connections to
+// it that were needed so far.
+type server struct {
+	clerk   *Clerk
+	index   int
+	address string
+	slots   []slot
+	turn    atomic.Uint32
+	node    atomic.Pointer[string] // its name; nil until a connection has told
+}
+
+// slot is the place of one connection. Whoever finds none starts to dial; those
+// who come meanwhile wait for the same.
+type slot struct {
+	present atomic.Pointer[conn]
+
+	mu   sync.Mutex // guards the field below
+	dial *dialling  // nil: nobody dials
+}
+
+// dialling is an attempt at a connection.
+type dialling struct {
+	done chan struct{} // closed at its end; then the two below are set
+	conn *conn
+	err  *Error
+}
+
+func newServer(c *Clerk, index int, address string) *server {
+	return &server{clerk: c, index: index, address: address, slots: make([]slot, c.config.Connections)}
+}
+
+// connection returns a connection on which a call can be made. With an error
+// nothing was sent; nil and no error: ctx has ended.
+func (s *server) connection(ctx context.Context) (*conn, *Error) {
+	slot := &s.slots[int(s.turn.Add(1))%len(s.slots)]
+	if c := slot.present.Load(); c != nil && c.usable() {
+		return c, nil
+	}
+	d := s.join(slot)
+	select {
+	case <-d.done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, nil
+	}
+}
+
+// join returns the attempt at the slot's connection that is under way, or
+// starts one.
+func (s *server) join(slot *slot) *dialling {
+	slot.mu.Lock()
+	defer slot.mu.Unlock()
+	if slot.dial != nil {
+		return slot.dial
+	}
+	d := &dialling{done: make(chan struct{})}
+	if c := slot.present.Load(); c != nil && c.usable() { // it came meanwhile
+		d.conn = c
+		close(d.done)
+		return d
+	}
+	slot.dial = d
+	if !s.clerk.start(func() { s.connect(slot, d) }) {
+		slot.dial = nil
+		d.err = unreachable(s.address, ErrClosed)
+		close(d.done)
+	}
+	return d
+}
+
+// connect is the goroutine of one connection, from dialling to its end.
+func (s *server) connect(slot *slot, d *dialling) {
+	c, frames, err := s.open()
+	if err == nil {
+		slot.present.Store(c)
+	}
+	d.conn, d.err = c, err
+	slot.mu.Lock()
+	slot.dial = nil
+	slot.mu.Unlock()
+	close(d.done)
+	if err != nil {
+		return
+	}
+	unhook := context.AfterFunc(s.clerk.life, func() { c.fail(ErrClosed) })
+	c.run(frames)
+	unhook()
+	slot.present.CompareAndSwap(c, nil)
+}
+
+// open dials and greets.
+func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
+	ctx, cancel := context.WithTimeout(s.clerk.life, s.clerk.config.DialTimeout)
+	defer cancel()
+	raw, err := s.clerk.config.Dial(ctx, s.address)
+	if err != nil {
+		return nil, nil, unreachable(s.address, err)
+	}
+	unhook := context.AfterFunc(ctx, func() { raw.Close() })
+	c, frames, failed := open(raw, s.address, s.clerk.config.AttemptTimeout)
+	if !unhook() && failed == nil {
+		failed = unreachable(s.address, errors.New("it did not answer in time"))
+	}
+	if failed == nil {
+		failed = s.clerk.met(s, c.from)
+	}
+	if failed != nil {
+		raw.Close()
+		return nil, nil, failed
+	}
+	return c, frames, nil
+}

@@ -1,0 +1,133 @@
+package client
+
+import (
+	"context"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+)
+
+// Written is what a Put or Append did.
+type Written struct {
+	// Revision is the number that the change has among all changes of the store,
+	// and Version the one among those of the key.
+	Revision, Version uint64
+	// Length is the value's length in bytes afterwards.
+	Length uint64
+	// Created: there was no such key before.
+	Created bool
+}
+
+// Removed is what a Delete did.
+type Removed struct {
+	// Found: there was something to delete.
+	Found bool
+	// Revision is the number of the change, or the store's if there was nothing.
+	Revision uint64
+}
+
+// Put sets the value of a key. It happens once, however often the Clerk has to
+// ask. An error that is not ErrOutcomeUnknown says that it did not happen and
+// never will.
+func (c *Clerk) Put(ctx context.Context, key string, value []byte, options ...WriteOption) (Written, error) {
+	w, err := c.write(ctx, clerkwire.KindPut, key, value, options)
+	return Written{Revision: w.Revision, Version: w.Version, Length: w.Length, Created: w.Created}, err
+}
+
+// Append adds to the end of a key's value; a key that does not exist counts as
+// empty. As in Put, it happens once.
+func (c *Clerk) Append(ctx context.Context, key string, value []byte, options ...WriteOption) (Written, error) {
+	w, err := c.write(ctx, clerkwire.KindAppend, key, value, options)
+	return Written{Revision: w.Revision, Version: w.Version, Length: w.Length, Created: w.Created}, err
+}
+
+// Delete removes a key. That there was none is no error. As in Put, it happens
+// once.
+func (c *Clerk) Delete(ctx context.Context, key string, options ...WriteOption) (Removed, error) {
+	w, err := c.write(ctx, clerkwire.KindDelete, key, nil, options)
+	return Removed{Found: w.Deleted, Revision: w.Revision}, err
+}
+
+// write makes one call in a lane of its own.
+func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, value []byte, options []WriteOption) (clerkwire.Written, error) {
+	m := clerkwire.Write{Value: value}
+	if err := checkKey(key); err != nil {
+		return clerkwire.Written{}, err
+	}
+	if len(value) > api.MaxValueBytes {
+		return clerkwire.Written{}, &Error{
+			Code: api.CodeValueTooLarge, Outcome: api.OutcomeNotApplied, Detail: "the value is longer than any server takes",
+		}
+	}
+	m.Key = []byte(key)
+	for _, o := range options {
+		if err := o.applyWrite(&m); err != nil {
+			return clerkwire.Written{}, err
+		}
+	}
+	l := c.lanes.take(ctx, c.life)
+	if l == nil {
+		return clerkwire.Written{}, c.givenUp(ctx, nil, false)
+	}
+	defer c.lanes.give(l)
+	m.Lane, m.Seq = l.number, l.seq
+	w := c.newCall(kind)
+	defer c.free(w)
+	for {
+		session, err := c.openSession(ctx)
+		if err != nil {
+			return clerkwire.Written{}, err
+		}
+		m.Session = session
+		doubt, refused := run(ctx, c, &c.route, w, m)
+		switch {
+		case refused == nil:
+			return w.written, nil
+		case refused.Code == api.CodeSessionExpired && !doubt && w.refused != nil:
+			// So many others came that the session is forgotten. This attempt, the
+			// only one that could do anything, did nothing: the call may be made in
+			// a new session.
+			c.session.CompareAndSwap(session, 0)
+		case doubt && (w.refused == nil || !w.refused.Decided):
+			// What this server refuses may have been done by another.
+			refused.Outcome = api.OutcomeUnknown
+			return clerkwire.Written{}, refused
+		default:
+			return clerkwire.Written{}, refused
+		}
+	}
+}
+
+// openSession returns the session that calls are made in and opens one if there
+// is none. Opening twice does no harm: a session nobody uses is forgotten.
+func (c *Clerk) openSession(ctx context.Context) (uint64, error) {
+	if id := c.session.Load(); id != 0 {
+		return id, nil
+	}
+	select {
+	case c.opening <- struct{}{}:
+		defer func() { <-c.opening }()
+	case <-ctx.Done():
+		return 0, c.givenUp(ctx, nil, false)
+	case <-c.life.Done():
+		return 0, c.givenUp(ctx, nil, false)
+	}
+	if id := c.session.Load(); id != 0 {
+		return id, nil
+	}
+	w := c.newCall(clerkwire.KindOpen)
+	defer c.free(w)
+	if _, err := run(ctx, c, &c.route, w, clerkwire.Empty{}); err != nil {
+		err.Outcome = api.OutcomeNotApplied // of the call that it was to be opened for
+		return 0, err
+	}
+	c.session.Store(w.opened.Session)
+	return w.opened.Session, nil
+}
+
+func checkKey(key string) error {
+	if len(key) == 0 || len(key) > api.MaxKeyBytes {
+		return invalid("the key has %d bytes; it must have 1 to %d", len(key), api.MaxKeyBytes)
+	}
+	return nil
+}

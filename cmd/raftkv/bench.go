@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/client"
+	"raftkv/client/bench"
+)
+
+// benchSettings are the flags of bench.
+type benchSettings struct {
+	clerkSettings
+	clients, conns  int
+	valueSize, keys int
+	mix             string
+	duration        time.Duration
+	warmup          time.Duration
+	rate            float64
+	http            bool
+	preload         bool
+	pids            []int
+}
+
+const (
+	mostBenchClients = 100_000
+	mostBenchKeys    = 100_000_000
+)
+
+func newBenchCommand() *cobra.Command {
+	var s benchSettings
+	command := &cobra.Command{
+		Use:   "bench",
+		Short: "Put load on a running cluster and measure it",
+		Long: `Put load on a running cluster and measure throughput, latency and processor time.
+
+In a closed loop (the default) every client asks again as soon as it is
+answered. With --rate requests are due at a steady rate, whatever the servers
+do, and a latency counts from when the request was due: a standstill shows.
+
+Keys are bench/0000000 and so on. The processor time of the servers is known if
+they run on this host: the processes that listen on the endpoints' ports, or
+those of --pids.`,
+		Example: `  raftkv bench
+  raftkv bench --clients 256 --mix put=90,get=10 --duration 30s
+  raftkv bench --rate 5000 --clients 64 --json
+  raftkv bench --http --clients 64 --conns 64 --mix get=1 --preload`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return s.run(command.OutOrStdout(), command.ErrOrStderr())
+		},
+	}
+	s.addTo(command)
+	command.Flags().Lookup("timeout").Usage = "time for one request"
+	flags := command.Flags()
+	flags.IntVar(&s.clients, "clients", 64, "clients, each with one request outstanding")
+	flags.IntVar(&s.conns, "conns", 0, "connections to each server (default: 1 by Clerk, as many as clients over HTTP)")
+	flags.IntVar(&s.valueSize, "value-size", 256, "bytes of a value")
+	flags.IntVar(&s.keys, "keys", 100_000, "number of different keys")
+	flags.StringVar(&s.mix, "mix", "put=1", "weights of put, append, delete, get and stale (a get that any server may answer)")
+	flags.DurationVar(&s.duration, "duration", 10*time.Second, "how long to measure")
+	flags.DurationVar(&s.warmup, "warmup", time.Second, "load before that")
+	flags.Float64Var(&s.rate, "rate", 0, "requests per second of an open loop; 0: closed loop")
+	flags.BoolVar(&s.http, "http", false, "ask over HTTP instead of the Clerk's protocol")
+	flags.BoolVar(&s.preload, "preload", false, "write every key once before")
+	flags.IntSliceVar(&s.pids, "pids", nil, "the servers' processes, for their processor time (default: found by their ports)")
+	return command
+}
+
+// config checks the flags.
+func (s *benchSettings) config() (c bench.Config, err error) {
+	c = bench.Config{
+		Clients: s.clients, Keys: s.keys, ValueSize: s.valueSize, Duration: s.duration, Warmup: s.warmup,
+		Rate: s.rate, Timeout: s.timeout, Preload: s.preload,
+	}
+	if s.conns == 0 {
+		s.conns = 1
+		if s.http {
+			s.conns = s.clients
+		}
+	}
+	switch {
+	case s.clients < 1 || s.clients > mostBenchClients:
+		err = fmt.Errorf("--clients is %d; choose 1 to %d", s.clients, mostBenchClients)
+	case s.keys < 1 || s.keys > mostBenchKeys:
+		err = fmt.Errorf("--keys is %d; choose 1 to %d", s.keys, mostBenchKeys)
+	case s.valueSize < 0 || s.valueSize > mostValueBytes:
+		err = fmt.Errorf("--value-size is %d; choose 0 to %d", s.valueSize, mostValueBytes)
+	case s.duration <= 0 || s.warmup < 0 || s.timeout <= 0:
+		err = fmt.Errorf("--duration and --timeout must be above 0, and --warmup not below")
+	case s.rate < 0:
+		err = fmt.Errorf("--rate is %g; it cannot be below 0", s.rate)
+	default:
+		c.Mix, err = bench.ParseMix(s.mix)
+	}
+	return c, err
+}
+
+func (s *benchSettings) run(out, stderr io.Writer) error {
+	config, err := s.config()
+	if err != nil {
+		return err
+	}
+	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer endOfSignals()
+	target, face, end, err := s.target(ctx)
+	if err != nil {
+		return clerkEnding(err)
+	}
+	defer end()
+	const steps = 1000
+	bar := startProgress(stderr, "", steps)
+	config.Progress = func(phase string, part float64) {
+		bar.describe(phase)
+		bar.set(int64(part * steps))
+	}
+	meter := s.newMeter(stderr)
+	config.Begin, config.End = meter.begin, meter.end
+	result := bench.Run(ctx, config, target)
+	bar.finish()
+	report := bench.NewReport(face, s.conns, config, result)
+	report.CPU = meter.report(report.Done())
+	if s.json {
+		return printJSON(out, report)
+	}
+	fmt.Fprint(out, report.String())
+	if report.Done() == 0 {
+		return &ending{exitUnavailable, fmt.Errorf("nothing was done")}
+	}
+	return nil
+}
+
+// target is what the load goes to, and what ends it.
+func (s *benchSettings) target(ctx context.Context) (target bench.Target, face string, end func(), err error) {
+	if s.http {
+		t := bench.NewHTTPTarget(s.list(), s.conns)
+		return t, "HTTP", t.Close, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	clerk, err := client.Dial(ctx, client.Config{Endpoints: s.list(), Connections: s.conns})
+	if err != nil {
+		return nil, "", nil, err
+	}
+	return bench.ClerkTarget{Clerk: clerk}, "Clerk", clerk.Close, nil
+}
+
+// cpuMeter measures processor time.
+type cpuMeter struct {
+	servers        []int
+	stderr         io.Writer
+	server, client time.Duration
+	failed         error
+}
+
+func (s *benchSettings) newMeter(stderr io.Writer) *cpuMeter {
+	m := &cpuMeter{servers: s.pids, stderr: stderr}
+	if len(m.servers) == 0 {
+		m.servers = bench.Listeners(s.ports())
+	}
+	return m
+}
+
+// ports returns the ports of the endpoints that are on this host.
+func (s *benchSettings) ports() (ports []int) {
+	for _, e := range s.list() {
+		host, port, err := net.SplitHostPort(e)
+		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			continue
+		}
+		if n, err := strconv.Atoi(port); err == nil {
+			ports = append(ports, n)
+		}
+	}
+	return ports
+}
+
+func (m *cpuMeter) read(sign time.Duration) {
+	server, err := bench.CPU(m.servers...)
+	if err != nil {
+		m.failed = err
+	}
+	self, err := bench.CPU(os.Getpid())
+	if err != nil {
+		m.failed = err
+	}
+	m.server += sign * server
+	m.client += sign * self
+}
+
+func (m *cpuMeter) begin() { m.read(-1) }
+func (m *cpuMeter) end()   { m.read(1) }
+
+// report is the time for one of so many operations; nil if it is not known.
+func (m *cpuMeter) report(operations uint64) *bench.CPUReport {
+	if len(m.servers) == 0 || operations == 0 {
+		return nil
+	}
+	if m.failed != nil {
+		fmt.Fprintf(m.stderr, "raftkv: %v\n", m.failed)
+		return nil
+	}
+	per := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(operations) }
+	return &bench.CPUReport{ServerUs: per(m.server), ClientUs: per(m.client), Servers: m.servers}
+}

@@ -1,0 +1,13 @@
+package main
+
+import "syscall"
+
+// freeBytes returns how many bytes a process without privileges may still write
+// to the disk that holds dir.
+func freeBytes(dir string) (uint64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0, err
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "errors"
+
+// freeBytes is known on Linux only.
+func freeBytes(string) (uint64, error) { return 0, errors.ErrUnsupported }

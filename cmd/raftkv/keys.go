@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/client"
+	"raftkv/kvserver/api"
+)
+
+func newGetCommand() *cobra.Command {
+	var s clerkSettings
+	var stale bool
+	var minRevision uint64
+	command := &cobra.Command{
+		Use:   "get KEY",
+		Short: "Print the value of a key",
+		Long: `Print the value of a key, its bytes and nothing else. It shows every write that
+was answered before, unless --stale lets any server answer from what it has.
+
+Exit code 1 says that there is no such key.`,
+		Example: `  raftkv get greeting
+  raftkv get config/app > app.toml
+  raftkv get greeting --json
+  raftkv get greeting --stale --min-revision 42    one's own write 42, from any server`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			var options []client.ReadOption
+			if stale {
+				options = append(options, client.Stale())
+			}
+			if minRevision > 0 {
+				options = append(options, client.MinRevision(minRevision))
+			}
+			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+				item, err := clerk.Get(ctx, args[0], options...)
+				if err != nil {
+					return err
+				}
+				if s.json {
+					return printJSON(command.OutOrStdout(), valueOf(item))
+				}
+				out := command.OutOrStdout()
+				if _, err := out.Write(item.Value); err != nil {
+					return &failure{err}
+				}
+				if isTerminal(out) {
+					fmt.Fprintln(out) // so that the prompt stands on a line of its own
+				}
+				return nil
+			})
+		},
+	}
+	s.addTo(command)
+	command.Flags().BoolVar(&stale, "stale", false, "let any server answer from what it has, however old")
+	command.Flags().Uint64Var(&minRevision, "min-revision", 0, "wait until the server has seen this revision")
+	return command
+}
+
+// conditionSettings are the flags of a write's condition.
+type conditionSettings struct {
+	revision        uint64
+	absent, present bool
+}
+
+func (c *conditionSettings) addTo(command *cobra.Command) {
+	flags := command.Flags()
+	flags.Uint64Var(&c.revision, "if-revision", 0, "only if the key's value has this revision")
+	flags.BoolVar(&c.absent, "if-absent", false, "only if there is no such key")
+	flags.BoolVar(&c.present, "if-present", false, "only if there is such a key")
+	command.MarkFlagsMutuallyExclusive("if-revision", "if-absent", "if-present")
+}
+
+func (c *conditionSettings) options() (options []client.WriteOption) {
+	switch {
+	case c.revision > 0:
+		options = append(options, client.IfRevision(c.revision))
+	case c.absent:
+		options = append(options, client.IfAbsent())
+	case c.present:
+		options = append(options, client.IfPresent())
+	}
+	return options
+}
+
+func newPutCommand() *cobra.Command {
+	var s clerkSettings
+	var c conditionSettings
+	command := &cobra.Command{
+		Use:   "put KEY VALUE",
+		Short: "Set the value of a key",
+		Long: `Set the value of a key. It happens once, however often the servers had to be
+asked.
+
+` + valueHelp,
+		Example: `  raftkv put greeting hello
+  raftkv put config/app @app.toml
+  date | raftkv put today -
+  raftkv put lock mine --if-absent
+  raftkv put counter 8 --if-revision 17`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(command *cobra.Command, args []string) error {
+			value, err := readValue(args[1], command.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+				w, err := clerk.Put(ctx, args[0], value, c.options()...)
+				if err != nil {
+					return err
+				}
+				if s.json {
+					return printJSON(command.OutOrStdout(), writtenOf(args[0], w))
+				}
+				what := "replaced"
+				if w.Created {
+					what = "created"
+				}
+				fmt.Fprintf(command.OutOrStdout(), "%s, revision %d, version %d\n", what, w.Revision, w.Version)
+				return nil
+			})
+		},
+	}
+	s.addTo(command)
+	c.addTo(command)
+	return command
+}
+
+func newAppendCommand() *cobra.Command {
+	var s clerkSettings
+	var c conditionSettings
+	command := &cobra.Command{
+		Use:   "append KEY VALUE",
+		Short: "Add to the end of a key's value",
+		Long: `Add to the end of a key's value; a key that does not exist counts as empty. It
+happens once, however often the servers had to be asked.
+
+` + valueHelp,
+		Example: `  raftkv append greeting ', world'
+  raftkv append log @today.log`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(command *cobra.Command, args []string) error {
+			value, err := readValue(args[1], command.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+				w, err := clerk.Append(ctx, args[0], value, c.options()...)
+				if err != nil {
+					return err
+				}
+				if s.json {
+					return printJSON(command.OutOrStdout(), api.Appended{Written: writtenOf(args[0], w), Length: w.Length})
+				}
+				fmt.Fprintf(command.OutOrStdout(), "%d bytes now, revision %d, version %d\n", w.Length, w.Revision, w.Version)
+				return nil
+			})
+		},
+	}
+	s.addTo(command)
+	c.addTo(command)
+	return command
+}
+
+func newDeleteCommand() *cobra.Command {
+	var s clerkSettings
+	var c conditionSettings
+	command := &cobra.Command{
+		Use:   "delete KEY",
+		Short: "Remove a key",
+		Long:  `Remove a key. That there was none is no failure: the key is not there then.`,
+		Example: `  raftkv delete greeting
+  raftkv delete lock --if-revision 17`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+				removed, err := clerk.Delete(ctx, args[0], c.options()...)
+				if err != nil {
+					return err
+				}
+				if s.json {
+					return printJSON(command.OutOrStdout(), struct {
+						api.KeyName
+						Deleted  bool   `json:"deleted"`
+						Revision uint64 `json:"revision"`
+					}{api.NameKey(args[0]), removed.Found, removed.Revision})
+				}
+				if !removed.Found {
+					fmt.Fprintf(command.OutOrStdout(), "there was no such key, revision %d\n", removed.Revision)
+					return nil
+				}
+				fmt.Fprintf(command.OutOrStdout(), "deleted, revision %d\n", removed.Revision)
+				return nil
+			})
+		},
+	}
+	s.addTo(command)
+	c.addTo(command)
+	return command
+}
+
+func newListCommand() *cobra.Command {
+	var s clerkSettings
+	var values bool
+	var limit int
+	var after string
+	command := &cobra.Command{
+		Use:   "list [PREFIX]",
+		Short: "List keys in the order of their bytes",
+		Long: `List the keys that begin with PREFIX, or all, in the order of their bytes: one
+in a line, quoted if it holds anything but printable characters. With --values a
+tab and the value, likewise, follow. With --json each line is an object.`,
+		Example: `  raftkv list
+  raftkv list config/ --values
+  raftkv list --json | jq -r .key`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			prefix := ""
+			if len(args) == 1 {
+				prefix = args[0]
+			}
+			options := []client.ListOption{client.After(after)}
+			if !values {
+				options = append(options, client.KeysOnly())
+			}
+			if limit > 0 {
+				options = append(options, client.Limit(limit))
+			}
+			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+				bar := startProgress(command.ErrOrStderr(), "listing", -1)
+				defer bar.finish()
+				printed := 0
+				for item, err := range clerk.All(ctx, prefix, options...) {
+					if err != nil {
+						return err
+					}
+					if err := printItem(command.OutOrStdout(), item, s.json, values); err != nil {
+						return err
+					}
+					printed++
+					bar.set(int64(printed))
+					if printed == limit {
+						break
+					}
+				}
+				return nil
+			})
+		},
+	}
+	s.addTo(command)
+	flags := command.Flags()
+	flags.BoolVar(&values, "values", false, "print values, too")
+	flags.IntVar(&limit, "limit", 0, "print so many keys at most; 0: all")
+	flags.StringVar(&after, "after", "", "begin behind this key")
+	return command
+}
+
+func printItem(out io.Writer, item client.Item, asJSON, values bool) error {
+	if asJSON {
+		return printJSON(out, valueOf(item))
+	}
+	line := readable(item.Key)
+	if values {
+		line += "\t" + readable(string(item.Value))
+	}
+	if _, err := fmt.Fprintln(out, line); err != nil {
+		return &failure{err}
+	}
+	return nil
+}
+
+// readable returns text as it is if it can stand in a line, else quoted as in Go.
+func readable(text string) string {
+	for _, c := range text {
+		if !unicode.IsPrint(c) || c == unicode.ReplacementChar || c == '"' {
+			return strconv.Quote(text)
+		}
+	}
+	return text
+}
+
+func valueOf(i client.Item) api.Value {
+	return api.Value{KeyName: api.NameKey(i.Key), Value: i.Value, Revision: i.Revision, Version: i.Version}
+}
+
+func writtenOf(key string, w client.Written) api.Written {
+	return api.Written{KeyName: api.NameKey(key), Revision: w.Revision, Version: w.Version}
+}
+
+// printJSON prints a value in one line.
+func printJSON(out io.Writer, v any) error {
+	if err := json.NewEncoder(out).Encode(v); err != nil {
+		return &failure{err}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metricsPrefix begins the name of every metric of ours.
+const metricsPrefix = "raftkv_"
+
+// newRegistry returns a registry with what the process tells of itself and who
+// the node is. Everything else about the node is put into it by those who know.
+func newRegistry(c nodeConfig) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		shown(func(s *show) {
+			s.gauge("build_info", "Always 1; the labels say what runs.", 1, "version", buildVersion(), "go", runtime.Version())
+			s.gauge("node_info", "Always 1; the labels say which node of which cluster this is.", 1, "node_id", string(c.ID), "cluster_id", c.ClusterID)
+		}),
+	)
+	return registry
+}
+
+// shown is a collector that reads everything anew for each scrape. What belongs
+// to a leader only is then simply not there on a follower, instead of a stale
+// number or none.
+type shown func(*show)
+
+// Describe implements prometheus.Collector. It names nothing, which says that
+// the series come and go.
+func (shown) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (f shown) Collect(to chan<- prometheus.Metric) { f(&show{to}) }
+
+// show writes the series of one scrape.
+type show struct{ to chan<- prometheus.Metric }
+
+// gauge shows a value that goes up and down. labels are names and values in
+// turn.
+func (s *show) gauge(name, help string, value float64, labels ...string) {
+	s.series(prometheus.GaugeValue, name, help, value, labels)
+}
+
+// counter shows a value that only grows; the name ends in _total.
+func (s *show) counter(name, help string, value uint64, labels ...string) {
+	s.series(prometheus.CounterValue, name, help, float64(value), labels)
+}
+
+func (s *show) series(kind prometheus.ValueType, name, help string, value float64, labels []string) {
+	var names, values []string
+	for i := 0; i < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	desc := prometheus.NewDesc(metricsPrefix+name, help, names, nil)
+	s.to <- prometheus.MustNewConstMetric(desc, kind, value, values...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/kvserver"
+	"raftkv/raft/snapshot"
+)
+
+func newSnapshotCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "snapshot",
+		Short: "Back up a cluster, look into a backup, begin a new cluster with one",
+		Example: `  raftkv snapshot save monday.snapshot
+  raftkv snapshot inspect monday.snapshot
+  raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
+    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
+	}
+	command.AddCommand(newSnapshotSaveCommand(), newSnapshotInspectCommand(), newSnapshotRestoreCommand())
+	return command
+}
+
+func newSnapshotInspectCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Say what a backup holds, after checking all of it",
+		Long: `Read a backup whole, check its checksums and that its content has the digest
+that the cluster had, and say what it holds. It takes as much memory as a node
+with that content.
+
+Exit code 1 says that the file is damaged, was cut short, or is none.`,
+		Example: `  raftkv snapshot inspect monday.snapshot
+  raftkv snapshot inspect --json monday.snapshot | jq .keys`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			backup, err := readBackup(args[0], "checking", command.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return printBackup(command.OutOrStdout(), backup, asJSON)
+		},
+	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
+}
+
+// readBackup reads and checks a whole backup file.
+func readBackup(path, what string, stderr io.Writer) (kvserver.Backup, error) {
+	file, size, err := openBackup(path)
+	if err != nil {
+		return kvserver.Backup{}, err
+	}
+	defer file.Close()
+	bar := startProgress(stderr, what, size)
+	defer bar.finish()
+	backup, err := kvserver.ReadBackup(&watchedReader{from: file, bar: bar})
+	if err != nil {
+		return backup, badBackup(path, err)
+	}
+	return backup, nil
+}
+
+// openBackup opens a backup file and returns its length.
+func openBackup(path string) (*os.File, int64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, &failure{fmt.Errorf("the backup cannot be opened: %w", err)}
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a file")
+	}
+	if err != nil {
+		file.Close()
+		return nil, 0, &failure{fmt.Errorf("the backup %s cannot be read: %w", path, err)}
+	}
+	return file, info.Size(), nil
+}
+
+// badBackup says what is wrong with a file and what follows from it.
+func badBackup(path string, err error) error {
+	var damage *snapshot.CorruptionError
+	var newer *snapshot.VersionError
+	switch {
+	case errors.As(err, &damage) && damage.EndsEarly:
+		return &failure{fmt.Errorf("%s is not whole: %w; take the backup again, or use another one", path, err)}
+	case errors.As(err, &newer):
+		return &failure{fmt.Errorf("%s: %w", path, err)}
+	}
+	return &failure{fmt.Errorf("%s is damaged, or no backup: %w; use another one", path, err)}
+}
+
+// watchedReader shows how far it was read.
+type watchedReader struct {
+	from io.Reader
+	bar  *progress
+	done int64
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.done += int64(n)
+	r.bar.set(r.done)
+	return n, err
+}
+
+// printBackup prints what a backup holds.
+func printBackup(out io.Writer, b kvserver.Backup, asJSON bool) error {
+	if asJSON {
+		return printJSON(out, b)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, line := range []struct {
+		name  string
+		value any
+	}{
+		{"cluster", b.Cluster}, {"index", b.Index}, {"term", b.Term}, {"keys", b.Keys}, {"bytes", b.Bytes}, {"revision", b.Revision},
+		{"sessions", b.Sessions}, {"idempotency records", b.IdempotencyRecords}, {"digest", b.Digest}, {"hash", b.Hash},
+	} {
+		fmt.Fprintf(w, "%s\t%v\n", line.name, line.value)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/kvserver"
+	"raftkv/raft/core"
+	"raftkv/raft/snapshot"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wal"
+)
+
+// restoreSettings are the flags of snapshot restore.
+type restoreSettings struct {
+	dataDir, id, cluster, clusterID string
+}
+
+func newSnapshotRestoreCommand() *cobra.Command {
+	var s restoreSettings
+	command := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make the data directory of one node of a new cluster from a backup",
+		Long: `Make the data directory of one node of a new cluster that begins with what a
+backup holds: every key, revision, session and idempotency record. Run it for
+every node of the new cluster, with the same file, and then start them all with
+the same --id, --data-dir, --cluster and --cluster-id.
+
+The new cluster needs a name that the old one does not have, so that a node of
+the old one that comes back can never take part in it. The data directory must
+be empty or missing.`,
+		Example: `  raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
+    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return s.restore(args[0], command.OutOrStdout(), command.ErrOrStderr())
+		},
+	}
+	flags := command.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&s.dataDir, "data-dir", "", "directory for the node's data; empty or missing")
+	flags.StringVar(&s.id, "id", "", "name of the node, one of those in --cluster")
+	flags.StringVar(&s.cluster, "cluster", "", "peer addresses of all nodes of the new cluster: n1=host:port,n2=host:port,…")
+	flags.StringVar(&s.clusterID, "cluster-id", "", "name of the new cluster")
+	return command
+}
+
+func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
+	owner, err := s.owner()
+	if err != nil {
+		return err
+	}
+	if err := checkEmptyDirectory(s.dataDir); err != nil {
+		return err
+	}
+	backup, err := readBackup(path, "checking", stderr)
+	if err != nil {
+		return err
+	}
+	if backup.Cluster == s.clusterID {
+		return fmt.Errorf("the backup is of a cluster named %s, too: give the new one another --cluster-id, or nodes of the old one could take part in it", s.clusterID)
+	}
+	if err := s.fill(path, owner, backup, stderr); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: node %s of cluster %s, with %d keys at revision %d\n", s.dataDir, s.id, s.clusterID, backup.Keys, backup.Revision)
+	return err
+}
+
+// owner checks the flags and returns whose directory it will be.
+func (s *restoreSettings) owner() (identity, error) {
+	for _, needed := range []struct{ flag, value string }{
+		{"data-dir", s.dataDir}, {"id", s.id}, {"cluster", s.cluster}, {"cluster-id", s.clusterID},
+	} {
+		if needed.value == "" {
+			return identity{}, fmt.Errorf("--%s is missing", needed.flag)
+		}
+	}
+	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
+		if err := checkName(named.value); err != nil {
+			return identity{}, fmt.Errorf("--%s %w", named.flag, err)
+		}
+	}
+	m, err := parseMembers(s.cluster)
+	if err != nil {
+		return identity{}, err
+	}
+	if _, isMember := m[core.ID(s.id)]; !isMember {
+		return identity{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), s.id, s.id)
+	}
+	return newIdentity(s.clusterID, core.ID(s.id), m), nil
+}
+
+// checkEmptyDirectory refuses a directory that holds anything.
+func checkEmptyDirectory(path string) error {
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return &failure{fmt.Errorf("the data directory cannot be read: %w", err)}
+	case len(entries) > 0:
+		return fmt.Errorf("the data directory %s is not empty, it holds %s: nothing is restored over what is there; choose another directory", path, entries[0].Name())
+	}
+	return nil
+}
+
+// fill makes the log and then says whose the directory is, in the order in which
+// a node does it. A directory that was filled in part is emptied again, or the
+// next attempt would be refused.
+func (s *restoreSettings) fill(path string, owner identity, backup kvserver.Backup, stderr io.Writer) error {
+	file, size, err := openBackup(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	bar := startProgress(stderr, "restoring", size)
+	defer bar.finish()
+	content, err := snapshot.NewReader(&watchedReader{from: file, bar: bar})
+	if err != nil {
+		return badBackup(path, err)
+	}
+	fsys := vfs.OS{}
+	err = wal.Initialize(
+		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, logName), ClusterID: s.clusterID, NodeID: s.id},
+		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term},
+		func(to io.Writer) error {
+			_, err := io.Copy(to, content)
+			return err
+		})
+	if err == nil {
+		err = writeSmallFile(fsys, filepath.Join(s.dataDir, identityName), identityComment, owner)
+	}
+	if err != nil {
+		return &failure{errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear())}
+	}
+	return nil
+}
+
+// clear removes what fill has made.
+func (s *restoreSettings) clear() error {
+	return errors.Join(os.RemoveAll(filepath.Join(s.dataDir, logName)),
+		os.RemoveAll(filepath.Join(s.dataDir, identityName)), os.RemoveAll(filepath.Join(s.dataDir, identityName+tmpSuffix)))
+}

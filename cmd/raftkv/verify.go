@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/client"
+	"raftkv/client/verify"
+)
+
+// verifySettings are the flags of verify.
+type verifySettings struct {
+	clerkSettings
+	clients, keys int
+	duration      time.Duration
+	rate          float64
+	checkLimit    time.Duration
+	picture       string
+	plant         bool
+}
+
+func newVerifyCommand() *cobra.Command {
+	var s verifySettings
+	command := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that a running cluster is linearizable",
+		Long: `Drive a running cluster with concurrent clients that write and read a few keys,
+note everything they hear, and search an order of it all that one store could
+have had. Kill nodes, cut connections, stop processes meanwhile.
+
+Exit code 0: there is such an order. 1: there is none; an HTML picture of the
+history of the key is written. 5: the search did not end in time; nobody knows.
+The keys begin with raftkv-verify/ and are removed in the end.`,
+		Example: `  raftkv verify
+  raftkv verify --duration 1m --clients 16 --rate 2000
+  raftkv verify --check-limit 10m --picture found.html`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return s.run(command.OutOrStdout(), command.ErrOrStderr())
+		},
+	}
+	s.addTo(command)
+	command.Flags().Lookup("timeout").Usage = "how long one request goes on trying"
+	flags := command.Flags()
+	flags.IntVar(&s.clients, "clients", 10, "clients, each with one request outstanding")
+	flags.IntVar(&s.keys, "keys", 5, "number of different keys")
+	flags.DurationVar(&s.duration, "duration", 10*time.Second, "how long to drive the cluster")
+	flags.Float64Var(&s.rate, "rate", 1000, "requests per second of all clients together at most; 0: as many as they can")
+	flags.DurationVar(&s.checkLimit, "check-limit", 5*time.Minute, "how long to search an order")
+	flags.StringVar(&s.picture, "picture", "raftkv-verify.html", "file for the picture of a violation")
+	flags.BoolVar(&s.plant, "stale-read", false, "let one read lie, to see that it is found")
+	_ = flags.MarkHidden("stale-read") // the flag exists: it was made in the line above
+	return command
+}
+
+const (
+	mostVerifyClients = 1000
+	mostVerifyKeys    = 10_000
+)
+
+func (s *verifySettings) check() error {
+	switch {
+	case s.clients < 1 || s.clients > mostVerifyClients:
+		return fmt.Errorf("--clients is %d; choose 1 to %d", s.clients, mostVerifyClients)
+	case s.keys < 1 || s.keys > mostVerifyKeys:
+		return fmt.Errorf("--keys is %d; choose 1 to %d", s.keys, mostVerifyKeys)
+	case s.duration <= 0 || s.timeout <= 0 || s.checkLimit <= 0:
+		return errors.New("--duration, --timeout and --check-limit must be above 0")
+	case s.rate < 0:
+		return fmt.Errorf("--rate is %g; it cannot be below 0", s.rate)
+	}
+	return nil
+}
+
+// verification is the result in JSON.
+type verification struct {
+	Verdict    verify.Verdict `json:"verdict"`
+	Key        string         `json:"key,omitempty"`
+	Picture    string         `json:"picture,omitempty"`
+	Operations int            `json:"operations"`
+	Unknown    int            `json:"unknown"` // operations whose outcome is not known
+	Refused    int            `json:"refused"` // requests that did not happen
+	Keys       int            `json:"keys"`
+	Clients    int            `json:"clients"`
+	CheckMs    int64          `json:"check_ms"`
+}
+
+func (s *verifySettings) run(out, stderr io.Writer) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer endOfSignals()
+	history, err := s.drive(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	bar := startProgress(stderr, "searching an order", int64(s.keys))
+	begun := time.Now()
+	finding := history.Check(s.checkLimit, func(done, _ int) { bar.set(int64(done)) })
+	bar.finish()
+	v := verification{
+		Verdict: finding.Verdict, Key: finding.Key, Operations: history.Size(), Unknown: history.Unknown(), Refused: history.Refused(),
+		Keys: s.keys, Clients: s.clients, CheckMs: time.Since(begun).Milliseconds(),
+	}
+	if finding.Verdict == verify.Violation {
+		if err := drawFinding(finding, s.picture); err != nil {
+			return &failure{err}
+		}
+		v.Picture = s.picture
+	}
+	return s.report(out, v)
+}
+
+// drive makes the history.
+func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.History, error) {
+	dialling, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	clerk, err := client.Dial(dialling, client.Config{Endpoints: s.list()})
+	if err != nil {
+		return nil, clerkEnding(err)
+	}
+	defer clerk.Close()
+	bar := startProgress(stderr, "driving the cluster", s.duration.Milliseconds())
+	defer bar.finish()
+	return verify.Run(ctx, clerk, verify.Config{
+		Clients: s.clients, Keys: s.keys, Duration: s.duration, Timeout: s.timeout, Rate: s.rate,
+		Prefix: "raftkv-verify/" + rand.Text()[:8] + "/", PlantStaleRead: s.plant,
+		Progress: func(passed time.Duration) { bar.set(min(passed, s.duration).Milliseconds()) },
+	}), nil
+}
+
+func drawFinding(finding verify.Finding, file string) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := finding.Draw(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// report prints the result and gives it its exit code.
+func (s *verifySettings) report(out io.Writer, v verification) error {
+	if s.json {
+		if err := printJSON(out, v); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(out, "%s: %d operations of %d clients on %d keys (%d of unknown outcome; %d more refused); searched for %d ms\n",
+			v.Verdict, v.Operations, v.Clients, v.Keys, v.Unknown, v.Refused, v.CheckMs)
+	}
+	switch v.Verdict {
+	case verify.Violation:
+		return &ending{exitFailed, fmt.Errorf("what the clients heard of key %s has no order; %s shows it", v.Key, v.Picture)}
+	case verify.Undecided:
+		return &ending{exitUndecided, fmt.Errorf("the search for an order of key %s did not end within %v; give it longer by --check-limit, or less to search by --rate", v.Key, s.checkLimit)}
+	}
+	if v.Operations == 0 {
+		return &ending{exitUnavailable, errors.New("nothing was done")}
+	}
+	return nil
+}

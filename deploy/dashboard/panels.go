@@ -1,0 +1,86 @@
+package main
+
+// row is one row of the dashboard, with the question that it answers.
+type row struct {
+	title  string
+	panels []panel
+}
+
+// panel is one graph: a title, what its numbers are, and the expressions.
+type panel struct {
+	title string
+	unit  string // as Grafana names units: s, bytes, short, percentunit, reqps
+	exprs []expr
+}
+
+// expr is a query and how its lines are named.
+type expr struct{ query, legend string }
+
+// one is a panel with one query.
+func one(title, unit, query, legend string) panel {
+	return panel{title, unit, []expr{{query, legend}}}
+}
+
+// p99 is the slowest hundredth of a histogram, per group of labels.
+func p99(histogram, by string) string {
+	return `histogram_quantile(0.99, sum by (` + by + `, le) (rate(raftkv_` + histogram + `_bucket[$__rate_interval])))`
+}
+
+// rows is the dashboard from top to bottom: is it healthy, what do clients see,
+// what does consensus do, what do disk and network do, who are the clients, how
+// is the process.
+var rows = []row{
+	{"Is it healthy?", []panel{
+		one("Leader known", "short", `min by (job) (raftkv_raft_has_leader)`, "{{job}}"),
+		one("Nodes up", "short", `sum by (job) (up{job=~"raftkv.*"})`, "{{job}}"),
+		one("Who leads", "short", `raftkv_raft_is_leader`, "{{instance}}"),
+		one("Disk stalled", "short", `raftkv_disk_stalled`, "{{instance}}"),
+		{"Store and quota", "bytes", []expr{{`raftkv_store_size_bytes`, "{{instance}}"}, {`raftkv_quota_bytes > 0 or vector(0)`, "quota {{instance}}"}}},
+		one("Diverged nodes", "short", `raftkv_integrity_diverged`, "{{instance}}"),
+	}},
+	{"What do clients see?", []panel{
+		one("Requests", "reqps", `sum by (route, method) (rate(raftkv_http_request_duration_seconds_count[$__rate_interval]))`, "{{method}} {{route}}"),
+		one("Slowest hundredth", "s", p99(`http_request_duration_seconds`, "route, method"), "{{method}} {{route}}"),
+		one("Answers by code", "reqps", `sum by (code) (rate(raftkv_http_request_duration_seconds_count[$__rate_interval]))`, "{{code}}"),
+		one("Refused, by reason", "reqps", `sum by (reason) (rate(raftkv_requests_rejected_total[$__rate_interval]))`, "{{reason}}"),
+		{"In flight and waiting", "short", []expr{{`raftkv_writes_in_flight`, "writes {{instance}}"}, {`raftkv_reads_in_flight`, "reads {{instance}}"}, {`raftkv_requests_waiting`, "waiting {{instance}}"}}},
+		one("Forwarded to the leader", "reqps", `sum by (instance, result) (rate(raftkv_forwarded_requests_total[$__rate_interval]))`, "{{instance}} {{result}}"),
+	}},
+	{"What does consensus do?", []panel{
+		one("Term", "short", `raftkv_raft_term`, "{{instance}}"),
+		one("Leader changes, by reason", "short", `sum by (reason) (increase(raftkv_raft_leader_changes_total[$__rate_interval]))`, "{{reason}}"),
+		one("Campaigns", "short", `sum by (instance, phase) (increase(raftkv_raft_elections_started_total[$__rate_interval]))`, "{{instance}} {{phase}}"),
+		one("Writes, by how they ended", "reqps", `sum by (result) (rate(raftkv_raft_proposals_total[$__rate_interval]))`, "{{result}}"),
+		one("Commit, slowest hundredth", "s", p99(`raft_commit_duration_seconds`, "instance"), "{{instance}}"),
+		one("Read index, slowest hundredth", "s", p99(`raft_read_index_duration_seconds`, "instance"), "{{instance}}"),
+		{"Committed and not applied", "short", []expr{{`raftkv_apply_lag_entries`, "{{instance}}"}}},
+		one("Behind the leader", "short", `raftkv_raft_replication_lag_entries`, "{{peer}}"),
+		one("Last contact with the leader", "s", `raftkv_raft_leader_last_contact_seconds`, "{{peer}}"),
+		one("Entries per apply batch", "short", `sum by (instance) (rate(raftkv_raft_apply_batch_entries_sum[$__rate_interval])) / sum by (instance) (rate(raftkv_raft_apply_batch_entries_count[$__rate_interval]))`, "{{instance}}"),
+	}},
+	{"What do disk and network do?", []panel{
+		one("Sync, slowest hundredth", "s", p99(`wal_fsync_duration_seconds`, "instance"), "{{instance}}"),
+		one("Syncs", "reqps", `sum by (instance) (rate(raftkv_wal_fsync_duration_seconds_count[$__rate_interval]))`, "{{instance}}"),
+		one("Appended to the log", "Bps", `rate(raftkv_wal_append_bytes_total[$__rate_interval])`, "{{instance}}"),
+		{"On the disk", "bytes", []expr{{`raftkv_wal_size_bytes`, "log {{instance}}"}, {`raftkv_raft_snapshot_size_bytes`, "snapshot {{instance}}"}}},
+		one("Room on the disk", "bytes", `raftkv_disk_free_bytes`, "{{instance}}"),
+		one("Entries since the snapshot", "short", `raftkv_raft_last_log_index - raftkv_raft_snapshot_index`, "{{instance}}"),
+		one("To peers", "Bps", `sum by (instance, peer) (rate(raftkv_peer_sent_bytes_total[$__rate_interval]))`, "{{instance}} to {{peer}}"),
+		one("Round trip to peers, slowest hundredth", "s", p99(`peer_round_trip_duration_seconds`, "instance, peer"), "{{instance}} to {{peer}}"),
+		one("Lost calls to peers", "reqps", `sum by (instance, peer) (rate(raftkv_peer_send_failures_total[$__rate_interval]))`, "{{instance}} to {{peer}}"),
+	}},
+	{"Who are the clients?", []panel{
+		one("Connections", "short", `raftkv_client_connections`, "{{instance}}"),
+		one("Sessions", "short", `raftkv_sessions_active`, "{{instance}}"),
+		one("Repeated requests recognised", "reqps", `sum by (by) (rate(raftkv_dedup_hits_total[$__rate_interval]))`, "{{by}}"),
+		one("Idempotency keys remembered", "short", `raftkv_idempotency_records`, "{{instance}}"),
+		one("Keys", "short", `raftkv_store_keys`, "{{instance}}"),
+	}},
+	{"How is the process?", []panel{
+		one("Memory", "bytes", `process_resident_memory_bytes{job=~"raftkv.*"}`, "{{instance}}"),
+		one("Processor", "percentunit", `rate(process_cpu_seconds_total{job=~"raftkv.*"}[$__rate_interval])`, "{{instance}}"),
+		one("Goroutines", "short", `go_goroutines{job=~"raftkv.*"}`, "{{instance}}"),
+		one("Open files", "short", `process_open_fds{job=~"raftkv.*"}`, "{{instance}}"),
+		one("Garbage collection", "percentunit", `rate(go_gc_duration_seconds_sum{job=~"raftkv.*"}[$__rate_interval])`, "{{instance}}"),
+	}},
+}

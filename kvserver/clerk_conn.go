@@ -1,0 +1,141 @@
+package kvserver
+
+import (
+	"net"
+	"sync"
+
+	"raftkv/kvserver/clerkwire"
+)
+
+const (
+	// clerkInFlight is how many requests of one connection are served at the same
+	// time; while there are so many, no more are read.
+	clerkInFlight = 1024
+	// clerkOutBytes is how many bytes of answers may wait for a Clerk that reads
+	// slowly before reads wait, too.
+	clerkOutBytes = 4 << 20
+)
+
+// clerkConn is the connection of one Clerk. One goroutine reads requests, one
+// writes answers; in between a write is an entry among those that wait for the
+// applier, and the reads that came together are a goroutine.
+type clerkConn struct {
+	server *Server
+	out    *clerkwire.Outbox
+
+	mu       sync.Mutex // guards the fields below
+	room     sync.Cond  // requests were answered
+	conn     net.Conn   // nil until served
+	inFlight int
+	leaving  bool // no more requests are taken; the connection ends when none is in flight
+	killed   bool
+}
+
+// newClerkConn returns a connection on which greeting is the first to leave.
+func newClerkConn(s *Server, greeting string) *clerkConn {
+	c := &clerkConn{server: s, out: clerkwire.NewOutbox()}
+	c.out.End(append(c.out.Begin(), greeting...))
+	c.room.L = &c.mu
+	return c
+}
+
+// serve serves the connection until its end and closes it.
+func (c *clerkConn) serve(conn net.Conn, frames *clerkwire.FrameReader) {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	if !c.begin(conn) {
+		return
+	}
+	writing.Go(func() {
+		// Why it failed is of no use here: the client has gone or will ask again.
+		_ = c.out.Run(conn)
+		conn.Close()
+	})
+	r := clerkReader{conn: c, server: c.server, frames: frames}
+	r.run()
+	c.kill()
+}
+
+// begin makes conn the connection, unless its end has come before.
+func (c *clerkConn) begin(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = conn
+	if c.killed {
+		conn.Close()
+		return false
+	}
+	return true
+}
+
+// kill ends the connection at once. Requests in flight go on, and their answers
+// go nowhere.
+func (c *clerkConn) kill() {
+	c.out.Kill()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killed = true
+	if c.conn != nil {
+		c.conn.Close() // does not wait
+	}
+	c.room.Broadcast()
+}
+
+// sendAway tells the Clerk to send no more requests, and ends the connection
+// when those in flight are answered.
+func (c *clerkConn) sendAway() {
+	if !c.setLeaving() {
+		return
+	}
+	c.out.End(clerkwire.AppendFrame(c.out.Begin(), clerkwire.KindGoodbye, 0, clerkwire.Empty{}))
+	c.leave(0)
+}
+
+func (c *clerkConn) setLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.leaving
+	c.leaving = true
+	return first
+}
+
+// enter counts a request in, and waits while there are too many. It reports
+// false at the end of the connection; away says that the request must be
+// refused.
+func (c *clerkConn) enter() (ok, away bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.inFlight >= clerkInFlight && !c.killed {
+		c.room.Wait()
+	}
+	if c.killed {
+		return false, false
+	}
+	c.inFlight++
+	return true, c.leaving
+}
+
+// leave counts out requests whose answers are in the outbox.
+func (c *clerkConn) leave(n int) {
+	c.mu.Lock()
+	c.inFlight -= n
+	if c.inFlight+n >= clerkInFlight {
+		c.room.Broadcast()
+	}
+	last := c.leaving && c.inFlight == 0
+	c.mu.Unlock()
+	if last {
+		c.out.Close()
+	}
+}
+
+// answerClerk sends the answer to a request and counts it out.
+func answerClerk[M clerkwire.Message](c *clerkConn, kind clerkwire.Kind, number uint32, message M) {
+	c.out.End(clerkwire.AppendFrame(c.out.Begin(), kind, number, message))
+	c.leave(1)
+}
+
+// refuse sends the reason why a request has no other answer.
+func (c *clerkConn) refuse(number uint32, refused clerkwire.Refused) {
+	answerClerk(c, clerkwire.KindRefused, number, refused)
+}

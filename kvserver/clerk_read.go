@@ -1,0 +1,177 @@
+package kvserver
+
+import (
+	"context"
+	"sync"
+
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/kv"
+)
+
+// clerkReads are reads that came on one connection so close together that they
+// share one read index and one lock of the store.
+type clerkReads struct {
+	conn  *clerkConn
+	reads []clerkRead
+	keys  []byte // of all gets, one behind the other
+	// linearizable: one of them needs a read index.
+	linearizable bool
+	minRevision  uint64 // that the store must have reached
+}
+
+// clerkRead is one of them and what it saw.
+type clerkRead struct {
+	number uint32
+	keyEnd int             // the key of a get ends here in keys
+	list   *clerkwire.List // nil: a get
+	item   kv.Item
+	found  bool
+}
+
+var clerkReadsPool = sync.Pool{New: func() any { return new(clerkReads) }}
+
+func newClerkReads(c *clerkConn) *clerkReads {
+	g := clerkReadsPool.Get().(*clerkReads)
+	g.conn = c
+	return g
+}
+
+// release ends the use of g.
+func (g *clerkReads) release() {
+	const retained = 4096
+	if cap(g.reads) > retained || cap(g.keys) > retained*16 {
+		return
+	}
+	clear(g.reads)
+	*g = clerkReads{reads: g.reads[:0], keys: g.keys[:0]}
+	clerkReadsPool.Put(g)
+}
+
+func (g *clerkReads) need(c clerkwire.Consistency, minRevision uint64) {
+	g.linearizable = g.linearizable || c == clerkwire.Linearizable
+	g.minRevision = max(g.minRevision, minRevision)
+}
+
+func (g *clerkReads) addGet(number uint32, m clerkwire.Get) {
+	g.need(m.Consistency, m.MinRevision)
+	g.keys = append(g.keys, m.Key...)
+	g.reads = append(g.reads, clerkRead{number: number, keyEnd: len(g.keys)})
+}
+
+func (g *clerkReads) addList(number uint32, m clerkwire.List) {
+	g.need(m.Consistency, m.MinRevision)
+	g.reads = append(g.reads, clerkRead{number: number, keyEnd: len(g.keys), list: &m})
+}
+
+// serve answers all reads, which were let in.
+func (g *clerkReads) serve() {
+	defer g.release()
+	s := g.conn.server
+	err := g.await()
+	if err == nil && !g.conn.out.AwaitRoom(clerkOutBytes) {
+		err = errStopping // the connection has ended and nobody will see it
+	}
+	if err != nil {
+		for i := range g.reads {
+			s.reads.leave(0)
+			g.conn.refuse(g.reads[i].number, s.clerkRefusal(err))
+		}
+		return
+	}
+	revision := g.readGets()
+	pending := g.conn.out.Begin()
+	for i := range g.reads {
+		if r := &g.reads[i]; r.list == nil {
+			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, clerkwire.Got{
+				Found: r.found, Revision: r.item.Revision, Version: r.item.Version, Store: revision, Value: r.item.Value,
+			})
+		}
+	}
+	g.conn.out.End(pending)
+	gets := 0
+	for i := range g.reads {
+		s.reads.leave(0)
+		if r := &g.reads[i]; r.list != nil {
+			answerClerk(g.conn, clerkwire.KindListed, r.number, s.clerkPage(r.list))
+			g.conn.out.AwaitRoom(clerkOutBytes)
+		} else {
+			gets++
+		}
+	}
+	g.conn.leave(gets)
+}
+
+// serveAlone serves reads that have to wait: for a revision, or for room.
+func (g *clerkReads) serveAlone() {
+	s := g.conn.server
+	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
+	defer cancel()
+	err := s.awaitRevision(ctx, g.minRevision)
+	if err == nil && !s.reads.wait(ctx, 0) {
+		err = s.refusedEntry(ctx, &s.reads, "reads")
+	}
+	if err != nil {
+		g.conn.refuse(g.reads[0].number, s.clerkRefusal(err))
+		g.release()
+		return
+	}
+	g.serve()
+}
+
+// await waits until the store shows all that the reads must see.
+func (g *clerkReads) await() error {
+	s := g.conn.server
+	if s.stopping() {
+		return fail(errStopping, nil, "this node is stopping")
+	}
+	if err := s.sound(); err != nil || !g.linearizable {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
+	defer cancel()
+	return s.awaitLinearizable(ctx)
+}
+
+// readGets reads the keys of all gets as they are at one moment, and returns the
+// store's revision then.
+func (g *clerkReads) readGets() (revision uint64) {
+	s := g.conn.server
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	begin := 0
+	for i := range g.reads {
+		r := &g.reads[i]
+		if r.list == nil {
+			r.item, r.found = s.store.Get(g.keys[begin:r.keyEnd])
+		}
+		begin = r.keyEnd
+	}
+	return s.store.Revision()
+}
+
+// clerkPage reads one page.
+func (s *Server) clerkPage(m *clerkwire.List) clerkwire.Listed {
+	limit := clerkwire.MaxListed
+	if m.Limit > 0 {
+		limit = int(min(m.Limit, clerkwire.MaxListed))
+	}
+	var page clerkwire.Listed
+	size := 0
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	page.Store = s.store.Revision()
+	s.store.Ascend(string(m.After), string(m.Prefix), func(key string, item kv.Item) bool {
+		if len(page.Items) == limit || size >= clerkwire.MaxListedBytes {
+			page.More = true
+			return false
+		}
+		i := clerkwire.Item{Key: []byte(key), Revision: item.Revision, Version: item.Version}
+		if !m.KeysOnly {
+			i.Value = item.Value
+		}
+		page.Items = append(page.Items, i)
+		size += i.Bytes()
+		return true
+	})
+	return page
+}

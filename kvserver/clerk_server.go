@@ -1,0 +1,208 @@
+package kvserver
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+)
+
+// clerks are the connections of Clerks to this server.
+type clerks struct {
+	// work is what requests of Clerks do outside of the connections' goroutines.
+	work sync.WaitGroup
+
+	mu      sync.Mutex // guards the fields below
+	conns   map[*clerkConn]bool
+	most    int
+	leaving bool          // no more connections, and no more requests on those there are
+	gone    chan struct{} // closed when leaving and no connection is left
+}
+
+const (
+	// clerkConnsShare is which part of the connections of clients may be Clerks'.
+	// They stay open while nobody uses them, and must not keep HTTP out.
+	clerkConnsShare = 0.75
+	// clerkWatch is how often it is looked whether waiting writes of Clerks have
+	// lost their leader or their time.
+	clerkWatch = 20 * time.Millisecond
+	// clerkFlushLimit bounds the time for the last answers when the server ends.
+	clerkFlushLimit = time.Second
+)
+
+func (cs *clerks) init(config Config) {
+	cs.most = max(1, int(clerkConnsShare*float64(config.MaxConnections)))
+	cs.conns = map[*clerkConn]bool{}
+	cs.gone = make(chan struct{})
+}
+
+// enter takes in a connection, or says why not.
+func (cs *clerks) enter(c *clerkConn) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	switch {
+	case cs.leaving:
+		return fail(errStopping, nil, "this node is stopping")
+	case len(cs.conns) >= cs.most:
+		return fail(errOverloaded, nil, "this node has as many connections of clerks as it may")
+	}
+	cs.conns[c] = true
+	return nil
+}
+
+func (cs *clerks) leave(c *clerkConn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.conns, c)
+	if cs.leaving && len(cs.conns) == 0 {
+		close(cs.gone)
+	}
+}
+
+// sendAway ends all connections as soon as their requests are answered, and
+// takes no more.
+func (cs *clerks) sendAway() {
+	for _, c := range cs.list(true) {
+		c.sendAway()
+	}
+}
+
+// list returns the connections, and with leaving lets no more come.
+func (cs *clerks) list(leaving bool) (all []*clerkConn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if leaving && !cs.leaving {
+		cs.leaving = true
+		if len(cs.conns) == 0 {
+			close(cs.gone)
+		}
+	}
+	for c := range cs.conns { // any order will do
+		all = append(all, c)
+	}
+	return all
+}
+
+// DrainClerks tells the Clerks that are connected to go elsewhere and waits
+// until their requests are answered and their connections closed, or ctx has
+// ended; then false. http.Server.Shutdown does not wait for them, because their
+// connections are not HTTP any more.
+func (s *Server) DrainClerks(ctx context.Context) bool {
+	s.clerks.sendAway()
+	select {
+	case <-s.clerks.gone:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// closeClerks ends the connections of Clerks when the applier has ended: what
+// waits is answered as unknown, and what does not leave soon stays behind.
+func (s *Server) closeClerks() {
+	s.clerks.sendAway()
+	stopped := func(*waiter) error {
+		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
+	}
+	s.waiting.failTold(stopped)
+	timer := time.NewTimer(clerkFlushLimit)
+	defer timer.Stop()
+	select {
+	case <-s.clerks.gone:
+	case <-timer.C:
+	}
+	for _, c := range s.clerks.list(true) {
+		c.kill()
+	}
+	<-s.clerks.gone
+	s.waiting.failTold(stopped) // what came while the end began
+	s.clerks.work.Wait()
+}
+
+// watchClerks ends the waiting of Clerks' writes that have lost sight of their
+// leader or have run out of time. A Clerk is not kept waiting by a leader that
+// was replaced: it may ask the new one at once, because its session tells two
+// attempts at one call apart.
+func (s *Server) watchClerks() {
+	ticker := time.NewTicker(clerkWatch)
+	defer ticker.Stop()
+	looked := time.Now()
+	term := s.consensus.Status().Term
+	for {
+		select {
+		case <-s.life.Done():
+			return
+		case now := <-ticker.C:
+			present := s.consensus.Status().Term
+			if present == term && now.Sub(looked) < s.config.RequestTimeout/8 {
+				continue
+			}
+			looked, term = now, present
+			s.waiting.failTold(func(w *waiter) error {
+				placed := w.term.Load()
+				switch {
+				case placed != 0 && placed != present:
+					return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", placed)
+				case now.Sub(w.since) >= s.config.RequestTimeout:
+					return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// serveClerk turns the connection of a request into one of a Clerk, and serves
+// that until its end. Who asks for no upgrade, or for another one, hears which
+// there is.
+func (s *Server) serveClerk(x *exchange) error {
+	if !strings.EqualFold(x.r.Header.Get("Upgrade"), clerkwire.Protocol) {
+		return x.answerText(clerkwire.Protocol + "\n")
+	}
+	c := newClerkConn(s, s.clerkGreeting())
+	if err := s.clerks.enter(c); err != nil {
+		return err
+	}
+	defer s.clerks.leave(c)
+	conn, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return fail(errInternalRead, err, "this connection cannot be upgraded")
+	}
+	x.answered = true
+	if err := conn.SetDeadline(time.Time{}); err != nil { // those of HTTP
+		conn.Close()
+		return nil
+	}
+	c.serve(conn, clerkwire.NewFrameReader(conn, buffered.Reader, clerkwire.Requests))
+	return nil
+}
+
+// clerkGreeting is the end of HTTP on the connection.
+func (s *Server) clerkGreeting() string {
+	leader := string(s.consensus.Status().Leader)
+	var b strings.Builder
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n")
+	for _, h := range [][2]string{
+		{api.HeaderNode, s.config.NodeID}, {api.HeaderCluster, s.config.ClusterID},
+		{api.HeaderLeader, leader}, {api.HeaderLeaderAddr, s.leaderAddr(leader)},
+	} {
+		if h[1] != "" {
+			b.WriteString(h[0] + ": " + h[1] + "\r\n")
+		}
+	}
+	b.WriteString("\r\n")
+	return b.String()
+}
+
+// leaderAddr is where the leader takes clients, "" if there is none but this
+// node or its address is not known.
+func (s *Server) leaderAddr(leader string) string {
+	if leader == "" || leader == s.config.NodeID {
+		return ""
+	}
+	return s.config.ClientAddr(leader)
+}

@@ -1,0 +1,189 @@
+package kvserver
+
+import (
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/kv"
+)
+
+// clerkWrite is a put, append or delete on its way to the log, or the opening of
+// a session.
+type clerkWrite struct {
+	conn      *clerkConn
+	header    clerkwire.Header
+	op        kv.Op
+	message   clerkwire.Write
+	admission *admission
+	size      int64 // what the admission is asked for
+}
+
+// clerkAdmit decides what can be decided before there is room for a write, and
+// where it is to find room. It reports false if the write was refused.
+func (s *Server) clerkAdmit(w *clerkWrite) bool {
+	err := s.clerkMayPropose()
+	if err == nil && w.op != kv.OpOpenSession {
+		err = s.checkClerkWrite(&w.message, w.op)
+	}
+	w.admission = &s.writes
+	if w.op == kv.OpDelete {
+		w.admission, w.size = &s.deletes, 0
+	} else if lag := s.applyLag(); err == nil && lag > mostApplyLag {
+		err = s.overloaded("this node's store is %d entries behind its log", lag)
+	}
+	if err != nil {
+		w.conn.refuse(w.header.Number, s.clerkRefusal(err))
+	}
+	return err == nil
+}
+
+// wait proposes the write when there is room, or refuses it. Others on the
+// connection are not held up.
+func (w clerkWrite) wait() {
+	s := w.conn.server
+	if w.admission.full() || !s.bodies.take(w.size, 0) {
+		w.conn.refuse(w.header.Number, s.clerkRefusal(s.overloaded("this node has as many writes waiting as it may")))
+		return
+	}
+	s.clerks.work.Go(func() {
+		defer s.bodies.give(w.size)
+		if !w.admission.wait(s.life, w.size) {
+			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, "writes")))
+			return
+		}
+		if err := s.clerkMayPropose(); err != nil {
+			w.admission.leave(w.size)
+			w.conn.refuse(w.header.Number, s.clerkRefusal(err))
+			return
+		}
+		w.propose()
+	})
+}
+
+// propose puts the write, which was let in, into the log and sees to it that its
+// end is answered.
+func (w clerkWrite) propose() {
+	s, conn, h, admission, size := w.conn.server, w.conn, w.header, w.admission, w.size
+	s.proposeTold(w.command(s.config), func(e ending) {
+		admission.leave(size)
+		s.clerkAnswer(conn, h, e)
+	})
+}
+
+// command is the command of the write. Its bytes are encoded before propose
+// returns, and not kept.
+func (w clerkWrite) command(config Config) kv.Command {
+	if w.op == kv.OpOpenSession {
+		return kv.Command{Op: w.op}
+	}
+	m := &w.message
+	c := kv.Command{
+		Op: w.op, Session: kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq},
+		Key: m.Key, Value: m.Value,
+		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
+	}
+	if w.op != kv.OpDelete {
+		c.MaxLength = uint64(config.MaxValueBytes)
+	}
+	return c
+}
+
+// checkClerkWrite refuses a write that need not be proposed.
+func (s *Server) checkClerkWrite(m *clerkwire.Write, op kv.Op) error {
+	switch {
+	case m.Session == 0 || m.Seq == 0 || m.Lane >= kv.MaxLanes:
+		return fail(errBadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
+	case int64(len(m.Value)) > s.config.MaxValueBytes:
+		return fail(errValueTooLarge, nil, "a value may have %d bytes at most", s.config.MaxValueBytes)
+	case op == kv.OpDelete && len(m.Value) > 0:
+		return fail(errBadRequest, nil, "a delete takes no value")
+	}
+	return checkClerkKey(m.Key)
+}
+
+func checkClerkKey(key []byte) error {
+	if len(key) == 0 {
+		return fail(errBadRequest, nil, "the key is empty; it has 1 to %d bytes", api.MaxKeyBytes)
+	}
+	return nil
+}
+
+// clerkMayPropose refuses writes where the leader is not. Clerks are not
+// forwarded: they are told where to go.
+func (s *Server) clerkMayPropose() error {
+	if s.stopping() {
+		return fail(errStopping, nil, "this node is stopping")
+	}
+	if err := s.sound(); err != nil {
+		return err
+	}
+	switch leader := string(s.consensus.Status().Leader); leader {
+	case s.config.NodeID:
+		return nil
+	case "":
+		return fail(errNoLeader, nil, "no leader is known")
+	default:
+		return fail(errNoLeader, nil, "node %s does not lead; %s does", s.config.NodeID, leader)
+	}
+}
+
+// clerkAnswer answers a write or the opening of a session.
+func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
+	r := e.result
+	switch {
+	case e.err != nil:
+		conn.refuse(h.Number, s.clerkRefusal(e.err))
+	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
+		refused := s.clerkRefusal(fail(errBadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
+		refused.Code = api.CodeSessionExpired // which HTTP does not have
+		conn.refuse(h.Number, refused)
+	case r.Status != kv.StatusOK:
+		refused := s.clerkRefusal(s.clerkRefused(r))
+		refused.Decided = true
+		refused.Revision, refused.Version = r.Revision, r.Version
+		conn.refuse(h.Number, refused)
+	case h.Kind == clerkwire.KindOpen:
+		answerClerk(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
+	default:
+		answerClerk(conn, h.Kind.Answer(), h.Number, clerkwire.Written{
+			Revision: r.Revision, Version: r.Version, Length: r.Length,
+			Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
+		})
+	}
+}
+
+// clerkRefused translates a result that is a refusal by the store. All of them
+// are remembered by the call's lane.
+func (s *Server) clerkRefused(r kv.Result) error {
+	switch r.Status {
+	case kv.StatusConditionFailed:
+		if r.Revision == 0 {
+			return fail(errPrecondition, nil, "the condition does not hold: there is no such key")
+		}
+		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
+	case kv.StatusQuota:
+		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
+	case kv.StatusTooLong:
+		return fail(errValueTooLarge, nil, "the value would have more than %d bytes", s.config.MaxValueBytes)
+	}
+	// Whatever else the store refuses was checked before it was proposed.
+	return fail(errInternal, nil, "the store refused the command: %s", r.Status)
+}
+
+// clerkRefusal tells an error to a Clerk.
+func (s *Server) clerkRefusal(err error) clerkwire.Refused {
+	k := kindOf(err)
+	status := s.consensus.Status()
+	leader := string(status.Leader)
+	refused := clerkwire.Refused{
+		Code: k.code, Outcome: k.outcome, Retryable: k.retryable, RetryAfter: k.retryAfter,
+		Node: s.config.NodeID, Leader: leader, LeaderAddr: s.leaderAddr(leader), Term: status.Term,
+		RequestID: s.nextRequestID(),
+	}
+	if f, ok := err.(*failure); ok {
+		refused.Detail = f.detail
+		if f.retryAfter > 0 {
+			refused.RetryAfter = f.retryAfter
+		}
+	}
+	return refused
+}

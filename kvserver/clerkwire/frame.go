@@ -1,0 +1,113 @@
+package clerkwire
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
+)
+
+// Path and Protocol are what a client asks for: GET Path with Upgrade: Protocol.
+const (
+	Path     = "/v1/clerk"
+	Protocol = "raftkv-clerk/1"
+)
+
+// headerBytes is the length of a frame's header: kind u8, number u32, length of
+// the body u32, both little-endian.
+const headerBytes = 9
+
+// Kind says what a frame holds. Values are part of the protocol and are only
+// ever added to. The answer to a request has the kind above it, or is KindRefused.
+type Kind uint8
+
+// The kinds.
+const (
+	KindRefused Kind = 0x02 // instead of an answer: why there is none
+	KindGoodbye Kind = 0x03 // from the server, number 0: send no more requests here
+
+	KindOpen   Kind = 0x10
+	KindOpened Kind = 0x11
+	KindGet    Kind = 0x12
+	KindGot    Kind = 0x13
+	KindPut    Kind = 0x14 // answered with a Written, like the next two
+	KindAppend Kind = 0x16
+	KindDelete Kind = 0x18
+	KindList   Kind = 0x1a
+	KindListed Kind = 0x1b
+)
+
+// Answer is the kind of the answer to a request of kind k.
+func (k Kind) Answer() Kind { return k + 1 }
+
+// Limits of bodies.
+const (
+	maxSmallBody = api.MaxKeyBytes + 64
+	// maxWriteBody has room for a key, the longest value there can be, and the
+	// numbers beside them.
+	maxWriteBody = api.MaxValueBytes + api.MaxKeyBytes + 128
+	// MaxListedBytes is the longest page: keys and values of its items and
+	// itemRoom for each. One item may be larger than that, so a page has room for
+	// a whole one.
+	MaxListedBytes = api.MaxPageBytes
+	itemRoom       = 32
+	maxListedBody  = MaxListedBytes + api.MaxValueBytes + api.MaxKeyBytes + 128
+	maxRefusedBody = 4 << 10
+	maxDetailBytes = 512
+	maxNameBytes   = 255
+)
+
+// Limits says which kinds may come and how long their bodies may be.
+type Limits map[Kind]uint32
+
+// Requests and Answers are what comes to a server and to a client.
+var (
+	Requests = Limits{
+		KindOpen: maxSmallBody, KindGet: maxSmallBody,
+		KindPut: maxWriteBody, KindAppend: maxWriteBody, KindDelete: maxSmallBody,
+		KindList: 2 * maxSmallBody,
+	}
+	Answers = Limits{
+		KindRefused: maxRefusedBody, KindGoodbye: maxSmallBody, KindOpened: maxSmallBody, KindGot: maxWriteBody,
+		KindPut.Answer(): maxSmallBody, KindAppend.Answer(): maxSmallBody, KindDelete.Answer(): maxSmallBody,
+		KindListed: maxListedBody,
+	}
+)
+
+// Header is the header of a frame.
+type Header struct {
+	Kind   Kind
+	Number uint32
+	Length int // of the body
+}
+
+// parse reads a header, or says why the frame may not come.
+func (l Limits) parse(b []byte) (Header, error) {
+	h := Header{Kind: Kind(b[0]), Number: binary.LittleEndian.Uint32(b[1:])}
+	length := binary.LittleEndian.Uint32(b[5:])
+	limit, known := l[h.Kind]
+	if !known {
+		return h, fmt.Errorf("%w: kind 0x%02x has no meaning here", msgpack.ErrMalformed, uint8(h.Kind))
+	}
+	if length > limit {
+		return h, fmt.Errorf("%w: a body of %d bytes; kind 0x%02x may have %d", msgpack.ErrMalformed, length, uint8(h.Kind), limit)
+	}
+	h.Length = int(length)
+	return h, nil
+}
+
+// Message is a body that can be written.
+type Message interface {
+	append(dst []byte) []byte
+}
+
+// AppendFrame adds a frame to dst.
+func AppendFrame[M Message](dst []byte, kind Kind, number uint32, message M) []byte {
+	start := len(dst)
+	dst = append(dst, byte(kind), 0, 0, 0, 0, 0, 0, 0, 0)
+	dst = message.append(dst)
+	binary.LittleEndian.PutUint32(dst[start+1:], number)
+	binary.LittleEndian.PutUint32(dst[start+5:], uint32(len(dst)-start-headerBytes))
+	return dst
+}

@@ -1,0 +1,261 @@
+package clerkwire
+
+import (
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
+)
+
+// Empty is a body without content: a request to open a session, a goodbye.
+type Empty struct{}
+
+func (Empty) append(dst []byte) []byte { return msgpack.AppendArray(dst, 0) }
+
+// Parse reads a body. This and the others of its name: byte strings alias the
+// body, errors wrap msgpack.ErrMalformed.
+func (*Empty) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(0)
+	return r.Close()
+}
+
+// Opened answers a request to open a session.
+type Opened struct{ Session uint64 }
+
+func (m Opened) append(dst []byte) []byte {
+	return msgpack.AppendUint(msgpack.AppendArray(dst, 1), m.Session)
+}
+
+// Parse reads a body.
+func (m *Opened) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(1)
+	m.Session = r.Uint()
+	return r.Close()
+}
+
+// Consistency says how fresh a read must be.
+type Consistency uint8
+
+// The consistencies.
+const (
+	Linearizable Consistency = 0
+	Stale        Consistency = 1
+)
+
+func readConsistency(r *msgpack.Reader) Consistency {
+	v := r.Uint()
+	if v > uint64(Stale) {
+		r.Reject("a consistency that is unknown")
+	}
+	return Consistency(v)
+}
+
+// Get asks for the value of a key.
+type Get struct {
+	Consistency Consistency
+	MinRevision uint64 // the store must have come so far
+	Key         []byte
+}
+
+func (m Get) append(dst []byte) []byte {
+	dst = msgpack.AppendArray(dst, 3)
+	dst = msgpack.AppendUint(dst, uint64(m.Consistency))
+	dst = msgpack.AppendUint(dst, m.MinRevision)
+	return msgpack.AppendBytes(dst, m.Key)
+}
+
+// Parse reads a body.
+func (m *Get) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(3)
+	m.Consistency = readConsistency(&r)
+	m.MinRevision = r.Uint()
+	m.Key = r.Bytes(api.MaxKeyBytes)
+	return r.Close()
+}
+
+// Got answers Get.
+type Got struct {
+	Found    bool
+	Revision uint64 // of the key's value
+	Version  uint64
+	Store    uint64 // the store's revision
+	Value    []byte
+}
+
+func (m Got) append(dst []byte) []byte {
+	dst = msgpack.AppendArray(dst, 5)
+	dst = msgpack.AppendBool(dst, m.Found)
+	dst = msgpack.AppendUint(dst, m.Revision)
+	dst = msgpack.AppendUint(dst, m.Version)
+	dst = msgpack.AppendUint(dst, m.Store)
+	return msgpack.AppendBytes(dst, m.Value)
+}
+
+// Parse reads a body.
+func (m *Got) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(5)
+	m.Found = r.Bool()
+	m.Revision = r.Uint()
+	m.Version = r.Uint()
+	m.Store = r.Uint()
+	m.Value = r.Bytes(api.MaxValueBytes)
+	return r.Close()
+}
+
+// ConditionKind says what a write depends on.
+type ConditionKind uint8
+
+// The conditions. Zero is none.
+const (
+	Always     ConditionKind = 0
+	IfRevision ConditionKind = 2 // the key's value has this revision
+	IfPresent  ConditionKind = 3
+	IfAbsent   ConditionKind = 4
+)
+
+// Write is a put, append or delete, as the frame's kind says, in a session.
+type Write struct {
+	Session   uint64
+	Lane      uint64
+	Seq       uint64
+	Condition ConditionKind
+	Number    uint64 // of IfRevision
+	Key       []byte
+	Value     []byte // empty in a delete
+}
+
+func (m Write) append(dst []byte) []byte {
+	dst = msgpack.AppendArray(dst, 7)
+	dst = msgpack.AppendUint(dst, m.Session)
+	dst = msgpack.AppendUint(dst, m.Lane)
+	dst = msgpack.AppendUint(dst, m.Seq)
+	dst = msgpack.AppendUint(dst, uint64(m.Condition))
+	dst = msgpack.AppendUint(dst, m.Number)
+	dst = msgpack.AppendBytes(dst, m.Key)
+	return msgpack.AppendBytes(dst, m.Value)
+}
+
+// Parse reads a body.
+func (m *Write) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(7)
+	m.Session = r.Uint()
+	m.Lane = r.Uint()
+	m.Seq = r.Uint()
+	condition := r.Uint()
+	m.Number = r.Uint()
+	m.Key = r.Bytes(api.MaxKeyBytes)
+	m.Value = r.Bytes(api.MaxValueBytes)
+	m.Condition = ConditionKind(condition)
+	switch {
+	case condition != uint64(Always) && (condition < uint64(IfRevision) || condition > uint64(IfAbsent)):
+		r.Reject("a condition that is unknown")
+	case m.Condition != IfRevision && m.Number != 0:
+		r.Reject("a number that its condition does not take")
+	}
+	return r.Close()
+}
+
+// Written answers a put, append or delete that was done.
+type Written struct {
+	Revision uint64 // that the change took, or the store's if nothing changed
+	Version  uint64
+	Length   uint64 // of the value
+	Created  bool
+	Deleted  bool
+	Replayed bool // an earlier attempt had done it
+}
+
+func (m Written) append(dst []byte) []byte {
+	dst = msgpack.AppendArray(dst, 6)
+	dst = msgpack.AppendUint(dst, m.Revision)
+	dst = msgpack.AppendUint(dst, m.Version)
+	dst = msgpack.AppendUint(dst, m.Length)
+	dst = msgpack.AppendBool(dst, m.Created)
+	dst = msgpack.AppendBool(dst, m.Deleted)
+	return msgpack.AppendBool(dst, m.Replayed)
+}
+
+// Parse reads a body.
+func (m *Written) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(6)
+	m.Revision = r.Uint()
+	m.Version = r.Uint()
+	m.Length = r.Uint()
+	m.Created = r.Bool()
+	m.Deleted = r.Bool()
+	m.Replayed = r.Bool()
+	return r.Close()
+}
+
+// Refused says why a request has no other answer.
+type Refused struct {
+	Code      api.Code
+	Outcome   api.Outcome
+	Retryable bool
+	// Decided: the log decided so and the session remembers it. No other attempt
+	// at the same call will end otherwise.
+	Decided    bool
+	RetryAfter time.Duration // whole milliseconds
+	Node       string        // who refuses
+	Leader     string        // who leads as far as it knows
+	LeaderAddr string        // where that takes clients, if it knows
+	Term       uint64
+	Revision   uint64 // of the key, of a condition that did not hold; 0: there is no such key
+	Version    uint64
+	RequestID  string // names the request in the server's log
+	Detail     string
+}
+
+func (m Refused) append(dst []byte) []byte {
+	dst = msgpack.AppendArray(dst, 13)
+	dst = msgpack.AppendString(dst, clip(string(m.Code), maxNameBytes))
+	dst = msgpack.AppendString(dst, clip(string(m.Outcome), maxNameBytes))
+	dst = msgpack.AppendBool(dst, m.Retryable)
+	dst = msgpack.AppendBool(dst, m.Decided)
+	dst = msgpack.AppendUint(dst, uint64(max(m.RetryAfter, 0)/time.Millisecond))
+	dst = msgpack.AppendString(dst, clip(m.Node, maxNameBytes))
+	dst = msgpack.AppendString(dst, clip(m.Leader, maxNameBytes))
+	dst = msgpack.AppendString(dst, clip(m.LeaderAddr, maxNameBytes))
+	dst = msgpack.AppendUint(dst, m.Term)
+	dst = msgpack.AppendUint(dst, m.Revision)
+	dst = msgpack.AppendUint(dst, m.Version)
+	dst = msgpack.AppendString(dst, clip(m.RequestID, maxNameBytes))
+	return msgpack.AppendString(dst, clip(m.Detail, maxDetailBytes))
+}
+
+func clip(s string, limit int) string { return s[:min(len(s), limit)] }
+
+// maxRetryAfter bounds what a server can make a client wait.
+const maxRetryAfter = time.Hour
+
+// Parse reads a body.
+func (m *Refused) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(13)
+	m.Code = api.Code(r.String(maxNameBytes))
+	m.Outcome = api.Outcome(r.String(maxNameBytes))
+	m.Retryable = r.Bool()
+	m.Decided = r.Bool()
+	m.RetryAfter = time.Duration(min(r.Uint(), uint64(maxRetryAfter/time.Millisecond))) * time.Millisecond
+	m.Node = r.String(maxNameBytes)
+	m.Leader = r.String(maxNameBytes)
+	m.LeaderAddr = r.String(maxNameBytes)
+	m.Term = r.Uint()
+	m.Revision = r.Uint()
+	m.Version = r.Uint()
+	m.RequestID = r.String(maxNameBytes)
+	m.Detail = r.String(maxDetailBytes)
+	switch m.Outcome {
+	case "", api.OutcomeNotApplied, api.OutcomeUnknown:
+	default:
+		// To take an outcome that is not known here for a promise would be wrong.
+		r.Reject("an outcome that is unknown")
+	}
+	return r.Close()
+}

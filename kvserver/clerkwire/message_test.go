@@ -1,0 +1,205 @@
+package clerkwire
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire/msgpack"
+)
+
+// parser is a pointer to a message.
+type parser interface{ Parse(body []byte) error }
+
+// samples has one full message of each kind.
+func samples() map[Kind]Message {
+	return map[Kind]Message{
+		KindOpen:   Empty{},
+		KindOpened: Opened{Session: math.MaxUint64},
+		KindGet:    Get{Consistency: Stale, MinRevision: 300, Key: []byte("k\x00\xff")},
+		KindGot:    Got{Found: true, Revision: 1 << 40, Version: 3, Store: 70000, Value: bytes.Repeat([]byte{0xc1}, 300)},
+		KindPut: Write{
+			Session: 9, Lane: 1023, Seq: 1 << 33, Condition: IfRevision, Number: 17, Key: []byte("key"), Value: []byte("value"),
+		},
+		KindPut.Answer(): Written{Revision: 5, Version: 4, Length: 3, Created: true, Deleted: true, Replayed: true},
+		KindList:         List{Consistency: Stale, MinRevision: 1, Limit: 2, KeysOnly: true, Prefix: []byte("a/"), After: []byte("a/b")},
+		KindListed: Listed{Store: 8, More: true, Items: []Item{
+			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 3, Version: 4},
+		}},
+		KindRefused: Refused{
+			Code: api.CodePreconditionFailed, Outcome: api.OutcomeNotApplied, Retryable: true, Decided: true,
+			RetryAfter: 1500 * time.Millisecond, Node: "n1", Leader: "n2", LeaderAddr: "127.0.0.1:8702", Term: 7,
+			Revision: 17, Version: 3, RequestID: "n1-x-1", Detail: strings.Repeat("d", 100),
+		},
+	}
+}
+
+// empty returns a pointer to a message of the kind of m.
+func empty(m Message) parser { return reflect.New(reflect.TypeOf(m)).Interface().(parser) }
+
+// Goal: every message comes back as it was sent. Method: a full one and an empty
+// one of each kind.
+func TestMessagesComeBack(t *testing.T) {
+	for kind, full := range samples() {
+		for _, m := range []Message{full, reflect.Zero(reflect.TypeOf(full)).Interface().(Message)} {
+			body := m.append(nil)
+			got := empty(m)
+			if err := got.Parse(body); err != nil {
+				t.Errorf("kind %#x: %v", kind, err)
+				continue
+			}
+			if again := reflect.ValueOf(got).Elem().Interface().(Message).append(nil); !bytes.Equal(again, body) {
+				t.Errorf("kind %#x came back as %+v", kind, got)
+			}
+		}
+	}
+}
+
+// Goal: the bodies are msgpack as others know it. Method: the library that the
+// peers' protocol uses writes the same fields as an array.
+func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
+	h := &codec.MsgpackHandle{WriteExt: true}
+	h.StructToArray = true
+	for kind, m := range samples() {
+		v := reflect.ValueOf(m)
+		var fields any = m
+		if r, isRefused := m.(Refused); isRefused {
+			fields = struct {
+				Code, Outcome            string
+				Retryable, Decided       bool
+				RetryAfter               uint64
+				Node, Leader, LeaderAddr string
+				Term, Revision, Version  uint64
+				RequestID, Detail        string
+			}{
+				string(r.Code), string(r.Outcome), r.Retryable, r.Decided, uint64(r.RetryAfter.Milliseconds()),
+				r.Node, r.Leader, r.LeaderAddr, r.Term, r.Revision, r.Version, r.RequestID, r.Detail,
+			}
+		}
+		var want []byte
+		if err := codec.NewEncoderBytes(&want, h).Encode(fields); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.append(nil); !bytes.Equal(got, want) {
+			t.Errorf("kind %#x, %d fields:\n% x\nlibrary:\n% x", kind, v.NumField(), got, want)
+		}
+	}
+}
+
+// Goal: a body is refused if any byte of it is missing or anything follows.
+// Method: all prefixes of each, and each with one byte more.
+func TestBodiesThatAreCutOffAreRefused(t *testing.T) {
+	for kind, m := range samples() {
+		body := m.append(nil)
+		for n := range body {
+			if err := empty(m).Parse(body[:n]); !errors.Is(err, msgpack.ErrMalformed) {
+				t.Errorf("kind %#x, %d of %d bytes: %v", kind, n, len(body), err)
+			}
+		}
+		if err := empty(m).Parse(append(body, 0)); !errors.Is(err, msgpack.ErrMalformed) {
+			t.Errorf("kind %#x with a byte behind it: %v", kind, err)
+		}
+	}
+}
+
+// Goal: values that have no meaning here are refused, because to ignore them
+// would be to break a promise.
+func TestUnknownValuesAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		m  Message
+		to parser
+	}{
+		"consistency":              {Get{Consistency: 2, Key: []byte("k")}, new(Get)},
+		"consistency of a list":    {List{Consistency: 9}, new(List)},
+		"condition":                {Write{Condition: 5}, new(Write)},
+		"condition of the labs":    {Write{Condition: 1}, new(Write)},
+		"number without condition": {Write{Number: 1}, new(Write)},
+		"number of if-absent":      {Write{Condition: IfAbsent, Number: 1}, new(Write)},
+		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused)},
+		"outcome applied":          {Refused{Outcome: api.OutcomeApplied}, new(Refused)},
+		"key too long":             {Get{Key: make([]byte, api.MaxKeyBytes+1)}, new(Get)},
+	} {
+		if err := c.to.Parse(c.m.append(nil)); !errors.Is(err, msgpack.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Goal: every message fits in what its kind may have, at its largest.
+func TestLargestMessagesFit(t *testing.T) {
+	key, text := make([]byte, api.MaxKeyBytes), strings.Repeat("x", 1000)
+	value := make([]byte, api.MaxValueBytes)
+	most := uint64(math.MaxUint64)
+	for kind, m := range map[Kind]Message{
+		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key}, KindGot: Got{true, most, most, most, value}, KindOpened: Opened{most},
+		KindPut: Write{most, most, most, IfRevision, most, key, value}, KindDelete: Write{most, most, most, IfRevision, most, key, nil},
+		KindDelete.Answer(): Written{most, most, most, true, true, true}, KindList: List{Stale, most, most, true, key, key},
+		KindRefused: Refused{
+			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,
+		},
+	} {
+		limit, known := Requests[kind]
+		if !known {
+			limit, known = Answers[kind]
+		}
+		if n := len(m.append(nil)); !known || n > int(limit) {
+			t.Errorf("kind %#x: %d bytes, the limit is %d", kind, n, limit)
+		}
+	}
+	page := Listed{Store: most, More: true}
+	for size := 0; size < MaxListedBytes; {
+		i := Item{key, nil, most, most}
+		page.Items = append(page.Items, i)
+		size += i.Bytes()
+	}
+	page.Items = append(page.Items, Item{key, value, most, most})
+	if n := len(page.append(nil)); n > int(Answers[KindListed]) {
+		t.Errorf("a page has %d bytes", n)
+	}
+	if len(page.Items) > MaxListed {
+		t.Skip("void: the page has more items than pages may have")
+	}
+}
+
+// Goal: what a server says cannot make a client wait for ever.
+func TestRetryAfterIsBounded(t *testing.T) {
+	var got Refused
+	if err := got.Parse(Refused{RetryAfter: math.MaxInt64}.append(nil)); err != nil || got.RetryAfter != maxRetryAfter {
+		t.Errorf("%v, %v", got.RetryAfter, err)
+	}
+}
+
+// Goal: whatever bytes come as a body, parsing them does no harm, takes no more
+// memory than they justify, and what is accepted is exactly what writing it
+// again gives. Method: both directions, all kinds.
+func FuzzBodies(f *testing.F) {
+	for kind, m := range samples() {
+		f.Add(uint8(kind), m.append(nil))
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
+		m, known := samples()[Kind(kind)]
+		if !known {
+			return
+		}
+		got := empty(m)
+		if err := got.Parse(body); err != nil {
+			if !errors.Is(err, msgpack.ErrMalformed) {
+				t.Errorf("an error of another kind: %v", err)
+			}
+			return
+		}
+		if r, isRefused := got.(*Refused); isRefused && r.RetryAfter == maxRetryAfter {
+			return // clamped
+		}
+		if again := reflect.ValueOf(got).Elem().Interface().(Message).append(nil); !bytes.Equal(again, body) {
+			t.Errorf("% x was read as %+v", body, got)
+		}
+	})
+}

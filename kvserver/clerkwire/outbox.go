@@ -1,0 +1,131 @@
+package clerkwire
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Outbox gathers the frames that are to leave by one connection. Its methods
+// may be called by any goroutine; Run belongs to the one that writes.
+type Outbox struct {
+	mu      sync.Mutex // guards the fields below; not held while writing
+	work    sync.Cond  // there is something to write, or an end
+	room    sync.Cond  // something was written, or an end
+	pending []byte
+	writing int  // bytes that are being written
+	closing bool // what is pending leaves, and no more comes
+	dead    bool // nothing leaves any more
+}
+
+// NewOutbox returns an empty outbox.
+func NewOutbox() *Outbox {
+	o := &Outbox{}
+	o.work.L, o.room.L = &o.mu, &o.mu
+	return o
+}
+
+// Begin locks the outbox and returns the slice to which frames may be appended;
+// End must follow at once. After the end of the connection the frames go nowhere.
+func (o *Outbox) Begin() []byte {
+	o.mu.Lock()
+	return o.pending
+}
+
+// End takes back what Begin gave, with frames appended.
+func (o *Outbox) End(pending []byte) {
+	first := len(o.pending) == 0
+	if !o.dead && !o.closing {
+		o.pending = pending
+	}
+	o.mu.Unlock()
+	if first {
+		o.work.Signal()
+	}
+}
+
+// AwaitRoom waits until fewer than limit bytes are on their way. It reports
+// false after the end.
+func (o *Outbox) AwaitRoom(limit int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.dead && !o.closing && len(o.pending)+o.writing >= limit {
+		o.room.Wait()
+	}
+	return !o.dead && !o.closing
+}
+
+// Close lets what is pending leave and then ends Run.
+func (o *Outbox) Close() { o.end(false) }
+
+// Kill ends Run at once; whoever calls it closes the connection, too.
+func (o *Outbox) Kill() { o.end(true) }
+
+func (o *Outbox) end(dead bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closing = true
+	o.dead = o.dead || dead
+	o.work.Broadcast()
+	o.room.Broadcast()
+}
+
+// Run writes what is pending until the end or until a write fails, whose error
+// it returns. Everything that gathered while one write was under way leaves in
+// the next.
+func (o *Outbox) Run(conn net.Conn) error {
+	var out []byte
+	for {
+		var more bool
+		if out, more = o.take(out); !more {
+			return nil
+		}
+		if err := writeAll(conn, out); err != nil {
+			o.Kill()
+			return err
+		}
+		if cap(out) > retainedBytes {
+			out = nil
+		}
+	}
+}
+
+// take waits for something to write and leaves spare in its place.
+func (o *Outbox) take(spare []byte) (out []byte, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = 0
+	o.room.Broadcast()
+	for len(o.pending) == 0 && !o.closing {
+		o.work.Wait()
+	}
+	if !o.closing {
+		// Whoever is about to add a frame does so before this goroutine runs again,
+		// and both leave in one write.
+		o.mu.Unlock()
+		runtime.Gosched()
+		o.mu.Lock()
+	}
+	if o.dead || len(o.pending) == 0 {
+		return nil, false
+	}
+	out, o.pending = o.pending, spare[:0]
+	o.writing = len(out)
+	return out, true
+}
+
+// writeAll writes b in pieces, each of which must leave within StallTimeout.
+func writeAll(conn net.Conn, b []byte) error {
+	for len(b) > 0 {
+		if err := conn.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil {
+			return err
+		}
+		n, err := conn.Write(b[:min(len(b), pieceBytes)])
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

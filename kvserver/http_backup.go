@@ -1,0 +1,117 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+	"raftkv/raft/snapshot"
+)
+
+const (
+	// mostBackups bounds the backups that are being sent: each keeps alive what
+	// the store held when it began.
+	mostBackups = 2
+	// backupPace is the least pace, in bytes per second, at which a backup must
+	// be taken, for the same reason. backupGrace is how far it may lag behind.
+	backupPace  = 1 << 20
+	backupGrace = 10 * time.Second
+)
+
+// serveBackup sends the state of the store, linearizable, as a snapshot that a
+// new cluster can begin with. Any node serves it, and the log takes no part.
+func (s *Server) serveBackup(x *exchange) error {
+	if !s.backups.enter(0) {
+		return fail(errOverloaded, nil, "this node is sending as many backups as it may, %d; another one may have room", mostBackups)
+	}
+	defer s.backups.leave(0)
+	view, term, err := s.freezeForBackup(x.r.Context())
+	if err != nil {
+		return err
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set(api.HeaderRevision, strconv.FormatUint(view.Revision(), 10))
+	h.Set(api.HeaderConsistency, api.ConsistencyLinearizable)
+	x.begin(http.StatusOK, 0)
+	if err := s.sendBackup(x, view, term); err != nil {
+		if errors.Is(err, kv.ErrCorrupt) {
+			s.fence("its memory was damaged: %v", err)
+		}
+		s.config.Logger.Warn("a backup was not sent to its end", "request", x.id, "error", err)
+		// The connection is cut: what has no end must not look as if it had one.
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// freezeForBackup returns the state as it is at one moment after the request
+// came, and the term of the log entry it stands at.
+func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, error) {
+	ctx, cancel := s.requestContext(parent)
+	defer cancel()
+	if err := s.awaitLinearizable(ctx); err != nil {
+		return nil, 0, err
+	}
+	patience := newPatience(s.config.LeaderWait)
+	for {
+		view := s.freeze()
+		if view.AppliedIndex() == 0 {
+			return nil, 0, fail(errBehind, nil, "the cluster has not begun its log: there is nothing to back up")
+		}
+		term, err := s.consensus.TermAt(ctx, view.AppliedIndex())
+		switch {
+		case err == nil:
+			return view, term, nil
+		case s.stopping():
+			return nil, 0, fail(errStopping, err, "this node is stopping")
+		case !patience.wait(ctx):
+			return nil, 0, fail(errReadTimeout, err, "the log moved on faster than a backup could begin")
+		}
+		// The log had forgotten that entry already. The next one is younger.
+	}
+}
+
+// sendBackup writes the container to the client.
+func (s *Server) sendBackup(x *exchange, view *kv.View, term uint64) error {
+	to := &backupWriter{x: x, began: time.Now()}
+	container, err := snapshot.NewWriter(to, snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term})
+	if err != nil {
+		return err
+	}
+	if _, err := view.WriteTo(container); err != nil {
+		return err
+	}
+	return container.Close()
+}
+
+// backupWriter is the client's end of a backup. It fails when the client takes
+// too little, and when this node may not serve any more.
+type backupWriter struct {
+	x     *exchange
+	began time.Time
+	sent  int64
+}
+
+var _ io.Writer = (*backupWriter)(nil)
+
+func (w *backupWriter) Write(b []byte) (int, error) {
+	s := w.x.server
+	if s.stopping() {
+		return 0, errStopping
+	}
+	if err := s.sound(); err != nil {
+		return 0, err
+	}
+	// What serves in tests without a connection has no deadlines.
+	due := w.began.Add(backupGrace + time.Duration(w.sent)*time.Second/backupPace)
+	_ = http.NewResponseController(w.x.w).SetWriteDeadline(due)
+	n, err := w.x.w.Write(b)
+	w.sent += int64(n)
+	return n, err
+}

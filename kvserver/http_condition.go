@@ -1,0 +1,130 @@
+package kvserver
+
+import (
+	"strings"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+// condition returns the condition that a write carries: one at most, by a
+// header of RFC 9110 or by the parameter cas, which is easier to type.
+//
+//	If-Match: "17"     the key's revision is 17        ?cas=17
+//	If-Match: *        the key exists
+//	If-None-Match: *   the key does not exist          ?cas=0
+func (x *exchange) condition() (kv.Condition, error) {
+	var conditions []kv.Condition
+	for _, source := range []func() (kv.Condition, bool, error){x.ifMatch, x.ifNoneMatch, x.cas} {
+		switch c, given, err := source(); {
+		case err != nil:
+			return kv.Condition{}, err
+		case given:
+			conditions = append(conditions, c)
+		}
+	}
+	switch len(conditions) {
+	case 0:
+		return kv.Condition{}, nil
+	case 1:
+		return conditions[0], nil
+	}
+	return kv.Condition{}, fail(errBadRequest, nil, "there is more than one condition; choose one of If-Match, If-None-Match and cas")
+}
+
+func (x *exchange) ifMatch() (c kv.Condition, given bool, err error) {
+	text, given, err := x.single("If-Match")
+	switch {
+	case !given || err != nil:
+		return c, given, err
+	case text == "*":
+		return kv.Condition{Kind: kv.IfPresent}, true, nil
+	}
+	revision, err := parseETag("If-Match", text)
+	return kv.Condition{Kind: kv.IfRevision, Number: revision}, true, err
+}
+
+func (x *exchange) ifNoneMatch() (c kv.Condition, given bool, err error) {
+	text, given, err := x.single("If-None-Match")
+	if given && err == nil && text != "*" {
+		err = fail(errBadRequest, nil, "the only If-None-Match of a write is *; for a write to one revision send If-Match")
+	}
+	return kv.Condition{Kind: kv.IfAbsent}, given, err
+}
+
+func (x *exchange) cas() (c kv.Condition, given bool, err error) {
+	text, given := x.query["cas"]
+	if !given {
+		return c, false, nil
+	}
+	revision, ok := parseNumber(text)
+	switch {
+	case !ok:
+		return c, true, fail(errBadRequest, nil, "the parameter cas is %.40q; it must be the key's revision, or 0 for a key that does not exist", text)
+	case revision == 0:
+		return kv.Condition{Kind: kv.IfAbsent}, true, nil
+	}
+	return kv.Condition{Kind: kv.IfRevision, Number: revision}, true, nil
+}
+
+// single returns the value of a header that may be there once.
+func (x *exchange) single(name string) (text string, given bool, err error) {
+	values := x.r.Header.Values(name)
+	switch {
+	case len(values) == 0:
+		return "", false, nil
+	case len(values) > 1 || strings.Contains(values[0], ","):
+		return "", true, fail(errBadRequest, nil, "the header %s holds a list; one value is taken", name)
+	}
+	return strings.TrimSpace(values[0]), true, nil
+}
+
+// parseETag reads the entity tag of a value, which is its revision in quotes.
+func parseETag(header, text string) (revision uint64, err error) {
+	inside, quoted := strings.CutPrefix(text, `"`)
+	inside, closed := strings.CutSuffix(inside, `"`)
+	revision, ok := parseNumber(inside)
+	switch {
+	case strings.HasPrefix(text, "W/"):
+		return 0, fail(errBadRequest, nil, "the header %s holds a weak entity tag; those of this API are strong", header)
+	case !quoted || !closed || !ok || revision == 0:
+		return 0, fail(errBadRequest, nil, `the header %s is %.40q; it must be an entity tag that a value came with, such as "17"`, header, text)
+	}
+	return revision, nil
+}
+
+// known returns the revision that the client has, for a GET that is to be
+// answered only if there is another one: a revision; 0, nothing is known; or any,
+// for If-None-Match: *.
+func (x *exchange) known() (revision uint64, any bool, err error) {
+	text, given, err := x.single("If-None-Match")
+	switch {
+	case !given || err != nil:
+		return 0, false, err
+	case text == "*":
+		return 0, true, nil
+	}
+	// A weak tag may be compared here: RFC 9110, 13.1.2.
+	revision, err = parseETag("If-None-Match", strings.TrimPrefix(text, "W/"))
+	return revision, false, err
+}
+
+// idempotencyKey returns the key that the client gave the request, bare or in
+// quotes, "" if none.
+func (x *exchange) idempotencyKey() (string, error) {
+	values := x.r.Header.Values(api.HeaderIdempotencyKey)
+	if len(values) == 0 {
+		return "", nil
+	}
+	bare := values[0]
+	if len(bare) >= 2 && bare[0] == '"' && bare[len(bare)-1] == '"' {
+		bare = bare[1 : len(bare)-1]
+	}
+	if len(values) > 1 || bare == "" || len(bare) > kv.MaxIdempotencyKeyBytes || strings.ContainsFunc(bare, notInIdempotencyKey) {
+		return "", fail(errBadRequest, nil, "the header %s must be there once and hold 1 to %d visible ASCII characters, in quotes or not, without quotes and backslashes inside",
+			api.HeaderIdempotencyKey, kv.MaxIdempotencyKeyBytes)
+	}
+	return bare, nil
+}
+
+func notInIdempotencyKey(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }

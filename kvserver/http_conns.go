@@ -1,0 +1,334 @@
+package kvserver
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// connections bounds the connections of a client port. Where all places are
+// taken, connections whose clients keep the server waiting make room for new
+// ones: those on which a request has begun and does not come to its end first,
+// then those that nobody uses. Connections whose requests are being served are
+// never closed for others.
+type connections struct {
+	server *Server
+	begun  time.Time
+	// most is the number of places; the last loopbackPlaces of them are for
+	// connections from this machine, so that its operator is never locked out.
+	// mostPerIP bounds the connections from one address that is not loopback;
+	// 0: no bound.
+	most, mostPerIP int
+
+	mu    sync.Mutex // guards the fields below
+	all   map[*clientConn]bool
+	perIP map[netip.Addr]int
+	// evicted and refused count connections since the start.
+	evicted, refused uint64
+
+	farewells atomic.Int64 // connections that are being told that there is no room
+}
+
+const (
+	loopbackPlaces = 64
+	// evictionAge is how long a connection must have kept the server waiting
+	// before it makes room for another: crowds of honest clients that come at
+	// once must not drive each other out.
+	evictionAge = time.Second
+	// mostFarewells bounds the refused connections to which the refusal is sent
+	// with care; others are just closed.
+	mostFarewells = 64
+)
+
+func newConnections(s *Server) *connections {
+	return &connections{
+		server: s, begun: time.Now(), most: s.config.MaxConnections, mostPerIP: s.config.MaxConnectionsPerIP,
+		all: map[*clientConn]bool{}, perIP: map[netip.Addr]int{},
+	}
+}
+
+// Listener makes the client port out of a listener: the same connections, but
+// bounded in number (Config.MaxConnections) and watched, so that clients that
+// keep the server waiting lose theirs when there are too many. It is to be
+// served by an http.Server that NewHTTPServer made.
+func (s *Server) Listener(l net.Listener) net.Listener { return &clientListener{l, s.conns} }
+
+type clientListener struct {
+	net.Listener
+	conns *connections
+}
+
+// Accept returns the next connection for which there is room.
+func (l *clientListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c := l.conns.take(conn); c != nil {
+			return c, nil
+		}
+		l.conns.refuse(conn)
+	}
+}
+
+// phase is whom a connection is waiting for.
+type phase int32
+
+const (
+	phaseReceiving phase = iota // the client, in the middle of a request or before its first
+	phaseServing                // this server
+	phaseIdle                   // the client, between two requests
+)
+
+// take gives a connection a place, or returns nil.
+func (cs *connections) take(conn net.Conn) *clientConn {
+	ip := addressOf(conn)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.mostPerIP > 0 && !ip.IsLoopback() && cs.perIP[ip] >= cs.mostPerIP {
+		cs.refused++
+		return nil
+	}
+	places := cs.most
+	if !ip.IsLoopback() {
+		places -= min(loopbackPlaces, cs.most/2)
+	}
+	if len(cs.all) >= places && !cs.evictLocked() {
+		cs.refused++
+		return nil
+	}
+	c := &clientConn{Conn: conn, conns: cs, ip: ip, recording: true}
+	c.enter(phaseReceiving)
+	cs.all[c] = true
+	cs.perIP[ip]++
+	return c
+}
+
+// evictLocked closes some connections whose clients keep the server waiting and
+// reports whether there were any: one in sixteen at once, so that looking for
+// them costs little for each.
+func (cs *connections) evictLocked() bool {
+	type candidate struct {
+		conn  *clientConn
+		since int64
+	}
+	for _, waitsFor := range []phase{phaseReceiving, phaseIdle} {
+		var candidates []candidate
+		before := cs.now() - int64(evictionAge)
+		for c := range cs.all {
+			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before {
+				candidates = append(candidates, candidate{c, since})
+			}
+		}
+		if len(candidates) == 0 {
+			continue
+		}
+		slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.since-b.since, -1), 1)) })
+		for _, c := range candidates[:max(1, min(len(candidates), cs.most/16))] {
+			cs.forgetLocked(c.conn)
+			cs.evicted++
+			c.conn.Conn.Close()
+		}
+		return true
+	}
+	return false
+}
+
+// refuse tells a client that there is no room, as far as that costs nothing.
+func (cs *connections) refuse(conn net.Conn) {
+	if cs.farewells.Add(1) > mostFarewells {
+		cs.farewells.Add(-1)
+		conn.Close()
+		return
+	}
+	go func() {
+		defer cs.farewells.Add(-1)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		err := fail(errOverloaded, nil, "this node has as many connections as it may")
+		if _, err := conn.Write(cs.server.rawProblem(err)); err != nil {
+			return
+		}
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		// What the client is still sending would reset the connection before the
+		// answer is read.
+		_, _ = io.CopyN(io.Discard, conn, 64<<10)
+	}()
+}
+
+func (cs *connections) forget(c *clientConn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.forgetLocked(c)
+}
+
+// forgetLocked frees a connection's place, once.
+func (cs *connections) forgetLocked(c *clientConn) {
+	if !cs.all[c] {
+		return
+	}
+	delete(cs.all, c)
+	if cs.perIP[c.ip]--; cs.perIP[c.ip] == 0 {
+		delete(cs.perIP, c.ip)
+	}
+}
+
+// counts returns the number of connections now, and of those that were closed
+// for others or refused since the start.
+func (cs *connections) counts() (now int, evicted, refused uint64) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.all), cs.evicted, cs.refused
+}
+
+func (cs *connections) now() int64 { return int64(time.Since(cs.begun)) }
+
+func addressOf(conn net.Conn) netip.Addr {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// clientConn is a connection of the client port.
+type clientConn struct {
+	net.Conn
+	conns *connections
+	ip    netip.Addr
+	phase atomic.Int32
+	since atomic.Int64 // when it entered the phase, in the time of connections.now
+
+	mu        sync.Mutex // guards the fields below
+	recording bool
+	record    []byte // what came since the last request ended, up to the end of the next one's header
+}
+
+// mostRecorded bounds the record: net/http reads a little past its own limit.
+const mostRecorded = maxHeaderBytes + 8<<10
+
+func (c *clientConn) enter(p phase) {
+	c.since.Store(c.conns.now())
+	c.phase.Store(int32(p))
+}
+
+func (c *clientConn) Close() error {
+	c.conns.forget(c)
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end a connection without a reset.
+func (c *clientConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+func (c *clientConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.phase.Load() != int32(phaseServing) {
+		if c.phase.Load() == int32(phaseIdle) {
+			c.enter(phaseReceiving)
+		}
+		c.note(p[:n])
+	}
+	return n, err
+}
+
+// note keeps the header of the request that is coming.
+func (c *clientConn) note(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.recording {
+		return
+	}
+	searched := max(len(c.record)-3, 0)
+	c.record = append(c.record, p[:min(len(p), mostRecorded-len(c.record))]...)
+	c.recording = len(c.record) < mostRecorded && !bytes.Contains(c.record[searched:], []byte("\r\n\r\n"))
+}
+
+// heldTwoLengths reports whether the header of the request that is being served
+// has the field Content-Length, which net/http removes from a request that has
+// Transfer-Encoding, too. Whoever passed such a request on to us may have read
+// the other one, and would take the rest of the body for a request. known is
+// false if the request came right behind another one, so that its header cannot
+// be told from what was before it.
+func (c *clientConn) heldTwoLengths(r *http.Request) (both, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	head, isWhole := bytes.CutPrefix(bytes.TrimLeft(c.record, "\r\n"), []byte(r.Method+" "+r.RequestURI+" "+r.Proto))
+	if !isWhole {
+		return false, false
+	}
+	_, fields, _ := bytes.Cut(head, []byte("\n")) // the end of the first line
+	for line := range bytes.Lines(fields) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			break
+		}
+		if name, _, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")) {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+// Write sends an answer. Those that net/http gives by itself, before any handler
+// has seen the request, become problem documents like all others.
+func (c *clientConn) Write(p []byte) (int, error) {
+	if c.phase.Load() != int32(phaseServing) {
+		if err := netHTTPRefusal(p); err != nil {
+			_, writeErr := c.Conn.Write(c.conns.server.rawProblem(err))
+			return len(p), writeErr
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// serving says that the server has what it needs of the client to go on.
+func (c *clientConn) serving() {
+	if c != nil && c.phase.Load() != int32(phaseServing) {
+		c.enter(phaseServing)
+	}
+}
+
+// connKey is the key of the clientConn in a request's context.
+type connKey struct{}
+
+func connOf(r *http.Request) *clientConn {
+	c, _ := r.Context().Value(connKey{}).(*clientConn)
+	return c
+}
+
+// keepConn and noteState are hooks of http.Server.
+func keepConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+func noteState(conn net.Conn, state http.ConnState) {
+	c, ours := conn.(*clientConn)
+	if !ours {
+		return
+	}
+	switch state {
+	case http.StateIdle:
+		c.enter(phaseIdle)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.recording, c.record = true, c.record[:0]
+		if cap(c.record) > 4<<10 { // an idle connection is to be cheap
+			c.record = nil
+		}
+	case http.StateHijacked:
+		c.enter(phaseServing)
+	}
+}

@@ -1,0 +1,85 @@
+package kvserver
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// guard lets requests through to the router that may come in at all, whatever
+// they ask for.
+type guard struct {
+	server *Server
+	next   http.Handler
+	origin *http.CrossOriginProtection
+}
+
+func newGuard(s *Server, next http.Handler) http.Handler {
+	return &guard{server: s, next: next, origin: http.NewCrossOriginProtection()}
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn := connOf(r)
+	if err := g.check(conn, r); err != nil {
+		g.server.handle(func(x *exchange) error { return err })(w, r)
+		return
+	}
+	if r.ContentLength < 0 {
+		// A client, or a proxy before it, that disagrees with us about where this
+		// body ends would disagree about where the next request begins.
+		w.Header().Set("Connection", "close")
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// check returns why a request must not come in, or nil.
+func (g *guard) check(conn *clientConn, r *http.Request) error {
+	if !g.server.isOwnName(r.Host) {
+		return fail(errForbidden, nil, "this node does not serve the host %.80q; if clients are to reach it by that name, list it in --allowed-hosts", r.Host)
+	}
+	if err := g.origin.Check(r); err != nil {
+		return fail(errForbidden, err, "a page of another site may not make a browser send this")
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return fail(errUnsupportedMedia, nil, "bodies are taken as they are; the content coding %.40q is not undone", coding)
+	}
+	if conn != nil && len(r.TransferEncoding) > 0 {
+		switch both, known := conn.heldTwoLengths(r); {
+		case !known:
+			return fail(errBadRequest, nil, "a request with Transfer-Encoding came before the one ahead of it was answered; wait for the answer or send Content-Length")
+		case both:
+			return fail(errBadRequest, nil, "the request has both Transfer-Encoding and Content-Length")
+		}
+	}
+	return nil
+}
+
+// isOwnName reports whether a request may be addressed to this host. A page
+// whose own name was pointed at this node's address (DNS rebinding) is known by
+// that name: it cannot make a browser send another one. So addresses are always
+// right, and of names those of loopback and those that were configured.
+func (s *Server) isOwnName(hostport string) bool {
+	host := strings.ToLower(hostOf(hostport))
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true // without a Host there is no browser
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(s.config.AllowedHosts, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(hostOf(allowed), host)
+	})
+}
+
+// hostOf returns a host without its port, the brackets of an IPv6 address and
+// the dot that may end a name.
+func hostOf(hostport string) string {
+	host := hostport
+	if name, _, err := net.SplitHostPort(hostport); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return strings.TrimSuffix(host, ".")
+}

@@ -1,0 +1,79 @@
+package kvserver
+
+import (
+	"math"
+	"net/http"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+// serveStatus tells what this node knows, without asking anybody.
+func (s *Server) serveStatus(x *exchange) error {
+	c := s.consensus.Status()
+	status := api.Status{
+		Node:    s.config.NodeID,
+		Cluster: s.config.ClusterID,
+		Role:    c.Role.String(),
+		Term:    c.Term,
+		Leader:  string(c.Leader),
+		Commit:  c.CommitIndex,
+		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex, Snapshot: c.SnapshotIndex, Stalled: c.Stalled},
+		Load:    s.describeLoad(),
+		Limits: api.Limits{
+			ValueBytes: s.config.MaxValueBytes, Connections: s.config.MaxConnections,
+			IdempotencySeconds: idempotencySeconds, IdempotencyRecords: kv.MaxIdempotencyRecords,
+		},
+		Integrity: s.describeIntegrity(),
+		Build:     s.config.Build,
+	}
+	now := time.Now()
+	for _, p := range c.Peers {
+		peer := api.Peer{
+			Node: string(p.ID), Match: p.MatchIndex, Next: p.NextIndex,
+			Lag: c.LastIndex - min(p.MatchIndex, c.LastIndex), LastContactMs: -1,
+		}
+		if at, heard := c.Contacts[p.ID]; heard {
+			peer.LastContactMs = max(now.Sub(at), 0).Milliseconds()
+		}
+		status.Peers = append(status.Peers, peer)
+	}
+	status.Applied, status.Store = s.describeStore()
+	return x.answerJSON(http.StatusOK, status)
+}
+
+func (s *Server) describeStore() (applied uint64, store api.Store) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.store.AppliedIndex(), api.Store{
+		Keys:     s.store.Len(),
+		Bytes:    s.store.Bytes(),
+		Revision: s.store.Revision(),
+		Sessions: s.store.Sessions(),
+
+		IdempotencyRecords: s.store.IdempotencyRecords(),
+	}
+}
+
+func (s *Server) describeIntegrity() api.Integrity {
+	seen := s.Integrity()
+	described := api.Integrity{Result: string(seen.Result), OKIndex: seen.OKIndex, Fault: seen.Fault}
+	if !seen.OKTime.IsZero() {
+		described.OKSecondsAgo = int64(time.Since(seen.OKTime).Seconds())
+	}
+	return described
+}
+
+func (s *Server) describeLoad() api.Load {
+	open, evicted, refused := s.conns.counts()
+	return api.Load{
+		Writes: s.writes.crowd().describe(), Deletes: s.deletes.crowd().describe(), Reads: s.reads.crowd().describe(),
+		ApplyLag:    s.applyLag(),
+		Connections: api.Connections{Open: open, Evicted: evicted, Refused: refused},
+	}
+}
+
+func (c crowd) describe() api.Lane {
+	return api.Lane{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: math.Round(10*c.perSecond) / 10}
+}

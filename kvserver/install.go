@@ -1,0 +1,80 @@
+package kvserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
+)
+
+// install puts the state that a snapshot holds in the place of the store, if
+// the store has not come so far by itself. The state is read before the lock is
+// taken: other requests go on being served from the old one meanwhile. The
+// applier calls it, so there is one installation at a time.
+//
+// An error means that the state is not there, though the log begins behind it:
+// this node cannot go on.
+func (m *machine) install(msg raft.ApplyMsg) error {
+	index := uint64(msg.SnapshotIndex)
+	// Only this goroutine changes the store, so it may look without the lock.
+	if index <= m.store.AppliedIndex() {
+		return nil
+	}
+	store, err := m.readSnapshot(msg)
+	if err != nil {
+		if _, gone := m.consensus.TermAt(m.life, index); errors.Is(gone, raft.ErrCompacted) {
+			// The leader has sent a newer one since, and this one was removed. The
+			// newer one is what comes next.
+			return nil
+		}
+		return fmt.Errorf("installing the snapshot at index %d: %w", index, err)
+	}
+	if store.AppliedIndex() != index {
+		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", index, store.AppliedIndex()))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.store, m.marks = store, new(marks)
+	m.logBytes, m.stateBytes = 0, int64(store.Bytes())
+	return nil
+}
+
+// readSnapshot reads the state that a message stands for: from the message
+// itself in the labs, on a server from where consensus keeps it.
+func (m *machine) readSnapshot(msg raft.ApplyMsg) (*kv.Store, error) {
+	if msg.Snapshot != nil {
+		return kv.Restore(bytes.NewReader(msg.Snapshot))
+	}
+	from, err := m.consensus.OpenSnapshot(uint64(msg.SnapshotIndex))
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	return kv.Restore(whileAlive{life: m.life, Reader: from})
+}
+
+// whileAlive is a reader or writer that fails when a life has ended: large
+// states must not hold up the end of a node.
+type whileAlive struct {
+	life context.Context
+	io.Reader
+	io.Writer
+}
+
+func (w whileAlive) Read(b []byte) (int, error) {
+	if w.life.Err() != nil {
+		return 0, context.Cause(w.life)
+	}
+	return w.Reader.Read(b)
+}
+
+func (w whileAlive) Write(b []byte) (int, error) {
+	if w.life.Err() != nil {
+		return 0, context.Cause(w.life)
+	}
+	return w.Writer.Write(b)
+}

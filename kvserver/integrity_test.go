@@ -1,0 +1,402 @@
+package kvserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
+)
+
+// trio is three servers that ask each other for their digests, over logs that
+// the test delivers to: n1 leads.
+type trio struct {
+	servers [3]*Server
+	logs    [3]*fakeLog
+	printed [3]*lockedBuffer
+
+	mu        sync.Mutex
+	addresses map[string]string // without those that cannot be reached
+}
+
+// lockedBuffer is a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b.Bytes(), []byte(text))
+}
+
+func newTrio(t *testing.T) *trio {
+	t.Helper()
+	c := &trio{addresses: map[string]string{}}
+	var listeners [3]net.Listener
+	for i := range c.servers {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners[i] = l
+		c.addresses[c.name(i)] = l.Addr().String()
+	}
+	for i := range c.servers {
+		c.logs[i] = newFakeLog(c.name(i))
+		if i > 0 {
+			c.logs[i].setLeader("n1")
+		}
+		c.printed[i] = &lockedBuffer{}
+		c.servers[i] = newServerOver(t, c.logs[i], func(config *Config) {
+			for j := range c.servers {
+				if j != i {
+					config.Peers = append(config.Peers, c.name(j))
+				}
+			}
+			config.IntegrityInterval = 5 * time.Millisecond
+			config.ClientAddr = c.address
+			config.Logger = slog.New(slog.NewTextHandler(c.printed[i], nil))
+		})
+		ts := httptest.NewUnstartedServer(nil)
+		ts.Config = NewHTTPServer(c.servers[i].Handler())
+		ts.Listener = c.servers[i].Listener(listeners[i])
+		ts.Start()
+		t.Cleanup(ts.Close)
+	}
+	return c
+}
+
+func (c *trio) name(i int) string { return fmt.Sprintf("n%d", i+1) }
+
+func (c *trio) address(id string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.addresses[id]
+}
+
+// hide makes a node one that nobody finds, until show is called.
+func (c *trio) hide(i int) (show func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	address := c.addresses[c.name(i)]
+	delete(c.addresses, c.name(i))
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.addresses[c.name(i)] = address
+	}
+}
+
+// deliver lets every log choose a put; that of the odd one, -1 for none, has
+// another value.
+func (c *trio) deliver(key string, odd int) {
+	for i, log := range c.logs {
+		value := "right"
+		if i == odd {
+			value = "wrong"
+		}
+		log.deliver(putCommand(key, value))
+	}
+}
+
+// await waits until a server's last comparison had this result.
+func (c *trio) await(t *testing.T, i int, what string, is func(Integrity) bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !is(c.servers[i].Integrity()) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not come to %q: %+v", c.name(i), what, c.servers[i].Integrity())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (c *trio) awaitResult(t *testing.T, i int, want IntegrityResult) {
+	t.Helper()
+	c.await(t, i, string(want), func(seen Integrity) bool { return seen.Result == want })
+}
+
+// Goal: a node whose state differs from the majority's stops serving, hands on
+// the leadership and says at which index; the others go on. It makes no
+// difference whether it leads. Method: three servers are fed the same log but
+// for one command; each of them is the odd one in its turn.
+func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
+	for odd := range 3 {
+		t.Run(fmt.Sprintf("n%d", odd+1), func(t *testing.T) {
+			c := newTrio(t)
+			transferred := make(chan struct{}, 100)
+			for i := range c.logs {
+				c.deliver("a", -1)
+				c.logs[i].onTransfer = func(context.Context, raft.ID) error {
+					transferred <- struct{}{}
+					return raft.ErrTransferFailed
+				}
+			}
+			for i := range c.servers {
+				c.await(t, i, "ok at 3", func(seen Integrity) bool { return seen.OKIndex == 3 })
+			}
+			held := c.logs[0].held()
+			waits := make(chan answer, 1)
+			go func() { waits <- ask(c.servers[0], "PUT", "/v1/kv/waits", "x") }()
+			<-held // n1 leads, so the write is under way there
+			c.deliver("a", odd)
+			c.awaitResult(t, odd, IntegrityDiverged)
+			for i, s := range c.servers {
+				if i != odd {
+					c.await(t, i, "ok at 4", func(seen Integrity) bool { return seen.OKIndex == 4 && seen.Fault == "" })
+					wantStatus(t, ask(s, "GET", "/v1/kv/a?consistency=stale", ""), 200)
+					wantStatus(t, ask(s, "GET", "/readyz", ""), 200)
+					continue
+				}
+				for _, request := range [][2]string{
+					{"GET", "/v1/kv/a"}, {"GET", "/v1/kv/a?consistency=stale"}, {"PUT", "/v1/kv/a"}, {"DELETE", "/v1/kv/a"},
+					{"POST", "/v1/kv/a?op=append"}, {"GET", "/v1/kv"}, {"GET", "/v1/kv?consistency=stale"}, {"GET", "/readyz"},
+				} {
+					wantProblem(t, ask(s, request[0], request[1], ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
+				}
+				p := wantProblem(t, ask(s, "GET", "/readyz?verbose", ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
+				if last := p.Checks[len(p.Checks)-1]; !strings.HasPrefix(last, "[-]integrity failed: ") {
+					t.Errorf("the check that fails is %q", last)
+				}
+				// A write that was let in before the fence closed.
+				late, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				if _, err := s.propose(late, kv.Command{Op: kv.OpDelete, Key: []byte("a")}); !errors.Is(err, errDiverged) {
+					t.Errorf("proposed all the same: %v", err)
+				}
+				wantStatus(t, ask(s, "GET", "/livez", ""), 200)
+				if !c.printed[i].contains("index 4") || !c.printed[i].contains("--rejoin") {
+					t.Error("its log does not say where it differs and what to do")
+				}
+			}
+			if odd != 0 {
+				if len(waits) > 0 || len(transferred) > 0 {
+					t.Error("a follower diverged, and a write or the leadership of the leader ended")
+				}
+				c.servers[0].end(errStopping)
+				<-waits
+				return
+			}
+			wantProblem(t, <-waits, 504, api.CodeLeadershipLost, api.OutcomeUnknown)
+			<-transferred
+			<-transferred // it asks again while it leads
+		})
+	}
+}
+
+// Goal: without a majority that agrees nobody is condemned; with it only the
+// odd one is. Method: the third node cannot be reached while the other two
+// differ, and then it can.
+func TestTwoThatDifferServeOnUntilAThirdDecides(t *testing.T) {
+	c := newTrio(t)
+	show := c.hide(2)
+	c.deliver("a", 1)
+	for i := range 2 {
+		c.awaitResult(t, i, IntegrityMismatch)
+		wantStatus(t, ask(c.servers[i], "GET", "/v1/kv/a?consistency=stale", ""), 200)
+		if !c.printed[i].contains("differ") {
+			t.Errorf("%s says nothing of it in its log", c.name(i))
+		}
+	}
+	show()
+	c.awaitResult(t, 1, IntegrityDiverged)
+	for _, i := range []int{0, 2} {
+		c.awaitResult(t, i, IntegrityOK)
+	}
+}
+
+// Goal: nodes that never stand at the same index are compared all the same.
+// Method: three servers that stop at different places of one long log.
+func TestNodesThatStandApartAreComparedAtAMark(t *testing.T) {
+	c := newTrio(t)
+	for i, stop := range []int{1000, 900, 950} {
+		for n := range stop {
+			value := "right"
+			if i == 1 && n == 600 {
+				value = "wrong" // mark 768 shows it, mark 512 does not
+			}
+			c.logs[i].deliver(putCommand(fmt.Sprint(n), value))
+		}
+	}
+	c.awaitResult(t, 1, IntegrityDiverged)
+	for _, i := range []int{0, 2} {
+		c.await(t, i, "ok at 768", func(seen Integrity) bool { return seen.OKIndex == 768 && seen.Fault == "" })
+	}
+}
+
+// Goal: what was noted of a state goes with it when another is installed, or a
+// node that was wrong would be found wrong once more. Method: a snapshot behind a
+// mark.
+func TestMarksDoNotOutliveTheirState(t *testing.T) {
+	s, log := newServer(t, nil)
+	for range markEvery {
+		log.deliver(putCommand("a", "1"))
+	}
+	if err := s.awaitApplied(t.Context(), markEvery); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := s.digestAt(markEvery); !known {
+		t.Fatal("nothing was noted")
+	}
+	other := kv.New()
+	for index := range uint64(markEvery + 1) {
+		other.Apply(index+1, putCommand("a", "2"))
+	}
+	var state bytes.Buffer
+	if _, err := other.WriteTo(&state); err != nil {
+		t.Fatal(err)
+	}
+	log.put(markEvery+1, state.Bytes())
+	log.applyCh <- raft.ApplyMsg{SnapshotValid: true, SnapshotIndex: markEvery + 1, SnapshotTerm: 1}
+	if err := s.awaitApplied(t.Context(), markEvery+1); err != nil {
+		t.Fatal(err)
+	}
+	if digest, known := s.digestAt(markEvery); known {
+		t.Errorf("the digest at %d is still %s", markEvery, digest)
+	}
+	if digest, known := s.digestAt(markEvery + 1); !known || digest != other.Digest() {
+		t.Errorf("the digest at %d is %s, want %s", markEvery+1, digest, other.Digest())
+	}
+}
+
+// Goal: a fenced node makes no snapshot of what is wrong. Method: a log that is
+// long enough for one, before and after the fence.
+func TestAFencedNodeTakesNoSnapshot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 1000 })
+		for range 2 {
+			for range 100 {
+				log.deliver(putCommand("a", strings.Repeat("v", 100)))
+				synctest.Wait()
+			}
+			if s.fault() == "" && len(log.snapshots()) == 0 {
+				t.Fatal("no snapshot, and no fence")
+			}
+			if s.fault() != "" && len(log.snapshots()) > 0 {
+				t.Fatalf("snapshots at %v", log.snapshots())
+			}
+			s.fence("the test says so")
+			log.change(func(f *fakeSnapshots) { f.written = nil })
+		}
+	})
+}
+
+// Goal: memory that was damaged is found without any other node. Method: flip a
+// bit of a stored value and let the store be scrubbed.
+func TestDamagedMemoryFencesTheNode(t *testing.T) {
+	s, log := newServer(t, nil)
+	log.deliver(putCommand("a", "value"))
+	if err := s.awaitApplied(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	s.scrub()
+	wantStatus(t, ask(s, "GET", "/v1/kv/a", ""), 200)
+	s.readLocal("a").item.Value[2] ^= 1
+	s.scrub()
+	wantProblem(t, ask(s, "GET", "/v1/kv/a", ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
+}
+
+// Goal: the verdict is the majority's, never this node's own vote or a single
+// peer's. Method: a table of digests in clusters of one to five nodes.
+func TestOnlyAMajorityOfOthersCondemns(t *testing.T) {
+	for _, c := range []struct {
+		nodes int
+		own   kv.Digest
+		peers string // one digit for each that answered
+		want  IntegrityResult
+	}{
+		{1, 1, "", IntegrityOK},
+		{2, 1, "", IntegrityUnknown},
+		{2, 1, "1", IntegrityOK},
+		{2, 1, "2", IntegrityMismatch},
+		{3, 1, "", IntegrityUnknown},
+		{3, 1, "1", IntegrityOK},
+		{3, 1, "2", IntegrityMismatch},
+		{3, 1, "12", IntegrityOK},
+		{3, 1, "23", IntegrityMismatch},
+		{3, 1, "22", IntegrityDiverged},
+		{5, 1, "1", IntegrityUnknown},
+		{5, 1, "22", IntegrityMismatch},
+		{5, 1, "112", IntegrityOK},
+		{5, 1, "122", IntegrityMismatch},
+		{5, 1, "1122", IntegrityOK},
+		{5, 1, "2233", IntegrityMismatch},
+		{5, 1, "1222", IntegrityDiverged},
+		{5, 1, "2223", IntegrityDiverged},
+		{4, 1, "22", IntegrityMismatch},
+		{4, 1, "222", IntegrityDiverged},
+	} {
+		peers := map[string]kv.Digest{}
+		for i, digit := range c.peers {
+			peers[fmt.Sprint(i)] = kv.Digest(digit - '0')
+		}
+		if got := judge(c.own, peers, c.nodes); got.result != c.want {
+			t.Errorf("%d nodes, %d against %q: %+v, want %s", c.nodes, c.own, c.peers, got, c.want)
+		}
+	}
+}
+
+// Goal: a mark is found while it is kept, never a newer one in its place.
+// Method: a store that passes more marks than are kept.
+func TestMarksAreKeptForAWhile(t *testing.T) {
+	store, m := kv.New(), new(marks)
+	digests := map[uint64]kv.Digest{}
+	const last = markEvery * (marksKept + 10)
+	for index := uint64(1); index <= last; index++ {
+		store.Advance(index)
+		m.note(store)
+		if index%markEvery == 0 {
+			digests[index] = store.Digest()
+		}
+	}
+	for index := uint64(0); index <= last+markEvery; index += markEvery / 2 {
+		digest, known := m.at(index)
+		want := index%markEvery == 0 && index > last-markEvery*marksKept && index <= last
+		if known != want || known && digest != digests[index] {
+			t.Fatalf("index %d: %s, %t; want %s, %t", index, digest, known, digests[index], want)
+		}
+	}
+}
+
+// Goal: what is no digest of the node, the cluster, the index and the version
+// that were asked for is nobody's vote. Method: one answer with each in turn.
+func TestAnswersOfOthersAreNoVotes(t *testing.T) {
+	f := &forwarder{config: Config{ClusterID: "c1"}}
+	right := api.Digest{Node: "n2", Cluster: "c1", Index: 7, Digest: "00000000000000ff", Version: kv.DigestVersion}
+	if digest, err := f.judgeDigest("n2", 7, right); digest != 255 || err != nil {
+		t.Errorf("%s, %v", digest, err)
+	}
+	for _, change := range []func(*api.Digest){
+		func(a *api.Digest) { a.Node = "n3" },
+		func(a *api.Digest) { a.Cluster = "c2" },
+		func(a *api.Digest) { a.Index = 8 },
+		func(a *api.Digest) { a.Digest = "" },
+		func(a *api.Digest) { a.Digest = "digest" },
+		func(a *api.Digest) { a.Version++ },
+	} {
+		answer := right
+		change(&answer)
+		if _, err := f.judgeDigest("n2", 7, answer); err == nil {
+			t.Errorf("%+v was taken", answer)
+		}
+	}
+}

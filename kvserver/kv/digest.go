@@ -1,0 +1,103 @@
+package kv
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// Digest is a short hash of the whole state, kept up to date by every change.
+// Servers that stand at the same index must have equal digests. It shows every
+// single difference and any number of them with a probability of all but one in
+// 2^64 (in 2^32, if values of equal lengths are all that differs); it is no
+// protection against somebody who looks for two states with the same one.
+type Digest uint64
+
+// DigestVersion is the version of the way in which digests are made. Digests of
+// different versions cannot be compared.
+const DigestVersion = 1
+
+func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
+
+// Digest returns the digest of the state. It costs the same whatever the store
+// holds.
+//
+// It is the sum of the hashes of all that is in the trees, in whatever order
+// they came, mixed with the numbers that stand outside them. A sum can be
+// corrected when one thing changes, by taking its old hash off.
+func (v *View) Digest() Digest {
+	return Digest(hashOf(v.sum, v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.bytes),
+		uint64(v.items.Len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len())))
+}
+
+// What a hash is of. Equal numbers of different things must have different
+// hashes.
+const (
+	hashItem uint64 = 1 + iota
+	hashSession
+	hashLane
+	hashRecord
+)
+
+// mix works the number n into the hash h. For a given h different numbers give
+// different hashes.
+func mix(h, n uint64) uint64 {
+	h = (h ^ n) * 0x9e3779b97f4a7c15
+	h = (h ^ h>>32) * 0xd6e8feb86659fd93
+	return h ^ h>>29
+}
+
+func hashOf(numbers ...uint64) uint64 {
+	h := uint64(0)
+	for _, n := range numbers {
+		h = mix(h, n)
+	}
+	return h
+}
+
+// keyHash is what the hashes of all values of a key begin with.
+func keyHash[K string | []byte](key K) uint64 {
+	h := mix(mix(0, hashItem), uint64(len(key)))
+	for len(key) >= 8 {
+		h = mix(h, word(key))
+		key = key[8:]
+	}
+	rest := uint64(0)
+	for i := range len(key) {
+		rest |= uint64(key[i]) << (8 * i)
+	}
+	return mix(h, rest)
+}
+
+// word reads the first eight bytes of b, as encoding/binary does of a slice.
+func word[K string | []byte](b K) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
+// hash returns the hash of an item under the key with this hash.
+func (i *Item) hash(key uint64) uint64 {
+	return mix(mix(mix(key, i.Revision), i.Version), uint64(len(i.Value))<<32|uint64(i.checksum))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksumOf continues the checksum of a value, 0 for none, over more bytes at
+// its end.
+func checksumOf(checksum uint32, more []byte) uint32 { return crc32.Update(checksum, castagnoli, more) }
+
+func (s session) hash(id uint64) uint64 { return hashOf(hashSession, id, s.lastUsed) }
+
+func (l *lane) hash() uint64 {
+	return hashOf(hashLane, l.session, uint64(l.number)<<16|uint64(l.status)<<8|l.flags(), l.seq, l.revision, l.version, l.length)
+}
+
+func (r *record) hash() uint64 {
+	half := func(b [16]byte) (uint64, uint64) {
+		return binary.LittleEndian.Uint64(b[:8]), binary.LittleEndian.Uint64(b[8:])
+	}
+	id, idEnd := half(r.id)
+	print, printEnd := half(r.fingerprint)
+	return hashOf(hashRecord, id, idEnd, print, printEnd, r.time, uint64(r.status)<<8|r.flags(), r.revision, r.version, uint64(r.length))
+}

@@ -1,0 +1,173 @@
+package kv
+
+import (
+	"crypto/sha256"
+	"slices"
+)
+
+// record is the memory of one request that was made under an idempotency key.
+// It holds no pointer, so a million of them cost the garbage collector nothing;
+// that is also why the key is not in it but 128 bits of its hash.
+type record struct {
+	id          recordID
+	fingerprint [16]byte // of the request
+	time        uint64   // log time when it was answered, milliseconds
+	revision    uint64
+	version     uint64
+	length      uint32
+	status      Status
+	created     bool
+	deleted     bool
+}
+
+// recordID is the beginning of the hash of an idempotency key.
+type recordID [16]byte
+
+func recordIDOf(key string) recordID {
+	sum := sha256.Sum256([]byte(key))
+	return recordID(sum[:16])
+}
+
+// fingerprint tells requests under the same idempotency key apart. What the
+// proposing server adds (identity, time, limits) is not part of the request.
+func fingerprint(c Command) [16]byte {
+	d := hasher{to: sha256.New()}
+	d.numbers(uint64(c.Op), uint64(c.Condition.Kind), c.Condition.Number, uint64(len(c.Key)), uint64(len(c.Value)))
+	d.to.Write(c.Key)
+	d.to.Write(c.Value)
+	return [16]byte(d.to.Sum(nil))
+}
+
+// runKeyed runs a request under an idempotency key unless it was run before.
+//
+// Answers are remembered that the store's content decided: the change that was
+// made, the condition that failed. A refusal by a limit is not: it holds for
+// this copy of the request, which changed nothing, and the same request sent
+// again may find room. So a request is applied at most once either way.
+func (s *Store) runKeyed(c Command) Result {
+	id, print := recordIDOf(c.IdempotencyKey), fingerprint(c)
+	if at, known := s.recordAt[id]; known {
+		r := s.records.at(at)
+		if r.fingerprint != print {
+			return Result{Status: StatusIdempotencyMismatch, Revision: s.revision}
+		}
+		return r.result()
+	}
+	if s.records.len() >= s.rules.records {
+		return Result{Status: StatusIdempotencyFull, Revision: s.revision}
+	}
+	result := s.run(c)
+	if result.Status != StatusOK && result.Status != StatusConditionFailed {
+		return result
+	}
+	s.remember(record{
+		id: id, fingerprint: print, time: s.logTime,
+		revision: result.Revision, version: result.Version, length: uint32(result.Length),
+		status: result.Status, created: result.Created, deleted: result.Deleted,
+	})
+	return result
+}
+
+func (s *Store) remember(r record) {
+	s.recordAt[r.id] = s.records.push(r)
+	s.sum += r.hash()
+}
+
+// expiredPerCommand bounds how many old records one command removes, so that
+// the first command after a long pause does not pay for all of them.
+const expiredPerCommand = 64
+
+// forgetExpired removes the eldest records that are older than the window. A
+// record that stays a little longer than that is honoured as long as it stays.
+func (s *Store) forgetExpired() {
+	for range expiredPerCommand {
+		if s.records.len() == 0 {
+			return
+		}
+		eldest := s.records.at(s.records.first)
+		if s.logTime-eldest.time < IdempotencyWindow {
+			return
+		}
+		s.sum -= eldest.hash()
+		delete(s.recordAt, eldest.id)
+		s.records.pop()
+	}
+}
+
+// result is the answer that the request got.
+func (r *record) result() Result {
+	return Result{
+		Status:   r.status,
+		Revision: r.revision,
+		Version:  r.version,
+		Length:   uint64(r.length),
+		Created:  r.created,
+		Deleted:  r.deleted,
+		Replayed: true,
+	}
+}
+
+// flags packs what is true of the answer in a number.
+func (r *record) flags() uint64 { return bit(r.created) | bit(r.deleted)<<1 }
+
+// recordQueue holds the records in the order in which they came, which is that
+// of their times. A record never changes, so a copy of the queue is a frozen
+// queue: what the original takes in later lies beyond the copy's end.
+type recordQueue struct {
+	chunks      []*[recordChunk]record // chunks[0] holds the record at first
+	first, next uint64                 // places of the eldest and of the one to come
+}
+
+const recordChunk = 512
+
+func (q *recordQueue) len() int { return int(q.next - q.first) }
+
+// at returns the record at a place that push has given. It must not be changed.
+func (q *recordQueue) at(place uint64) *record {
+	chunk := place/recordChunk - q.first/recordChunk
+	return &q.chunks[chunk][place%recordChunk]
+}
+
+// push adds a record and returns its place.
+func (q *recordQueue) push(r record) uint64 {
+	place := q.next
+	if place/recordChunk-q.first/recordChunk == uint64(len(q.chunks)) {
+		q.chunks = append(q.chunks, new([recordChunk]record))
+	}
+	q.next++
+	*q.at(place) = r
+	return place
+}
+
+// pop removes the eldest record.
+func (q *recordQueue) pop() {
+	q.first++
+	if q.first%recordChunk == 0 {
+		// A list of its own: the old one would keep the chunk alive, and a frozen
+		// queue may still read from that.
+		q.chunks = slices.Clone(q.chunks[1:])
+	}
+}
+
+// scan calls fn for the records from the eldest until it returns false.
+func (q *recordQueue) scan(fn func(r *record) bool) {
+	for place := q.first; place < q.next; place++ {
+		if !fn(q.at(place)) {
+			return
+		}
+	}
+}
+
+// idempotencyKeyFits reports whether a key has the length and the characters
+// that it may have.
+func idempotencyKeyFits(key string) bool {
+	if len(key) > MaxIdempotencyKeyBytes {
+		return false
+	}
+	for _, b := range []byte(key) {
+		if b <= ' ' || b > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,208 @@
+package kv
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+)
+
+// keyed returns an append under an idempotency key.
+func keyed(key, value string) Command {
+	return Command{Op: OpAppend, Key: []byte("k"), Value: []byte(value), IdempotencyKey: key}
+}
+
+// Goal: a request under an idempotency key is applied once and gets its first
+// answer each time, also from a store that was restored. Method: repeat it at
+// once, after other changes and after a restore; proposer's fields may differ.
+func TestARequestUnderAnIdempotencyKeyIsAppliedOnce(t *testing.T) {
+	s := New()
+	first := apply(s, keyed("one", "a"))
+	if first.Status != StatusOK || first.Replayed || !first.Created {
+		t.Fatalf("%+v", first)
+	}
+	again := first
+	again.Replayed = true
+	for i := range 3 {
+		c := keyed("one", "a")
+		c.Time, c.MaxLength, c.Quota = uint64(1000*i), uint64(10*i), uint64(i)
+		if r := apply(s, c); !sameResult(r, again) {
+			t.Errorf("repeat %d: %+v, want %+v", i, r, again)
+		}
+		put(s, "k", "z")
+		s = restored(t, s)
+	}
+	if s.IdempotencyRecords() != 1 || valueOf(s, "k") != "z" {
+		t.Errorf("%d records, value %q", s.IdempotencyRecords(), valueOf(s, "k"))
+	}
+}
+
+func restored(t *testing.T, s *Store) *Store {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := s.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Restore(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Goal: a key that comes again for another request is refused, whatever part
+// of the request differs. Method: each part in turn.
+func TestAnIdempotencyKeyIsForOneRequest(t *testing.T) {
+	s := New()
+	apply(s, keyed("one", "a"))
+	for _, change := range []func(*Command){
+		func(c *Command) { c.Op = OpPut },
+		func(c *Command) { c.Op, c.Value = OpDelete, nil },
+		func(c *Command) { c.Key = []byte("l") },
+		func(c *Command) { c.Key, c.Value = []byte("ka"), nil },
+		func(c *Command) { c.Value = []byte("b") },
+		func(c *Command) { c.Condition = Condition{Kind: IfPresent} },
+		func(c *Command) { c.Condition = Condition{IfVersion, 1} },
+	} {
+		c := keyed("one", "a")
+		change(&c)
+		if r := apply(s, c); r.Status != StatusIdempotencyMismatch || r.Replayed {
+			t.Errorf("%+v: %+v", c, r)
+		}
+	}
+	if s.Revision() != 1 {
+		t.Errorf("%d changes, want 1", s.Revision())
+	}
+}
+
+// Goal: what the store's content decided is remembered; what a limit refused is
+// not, so that it can succeed later, but never twice. Method: a condition that
+// fails and would hold later; appends over a limit and over the quota, repeated
+// when there is room, and once more.
+func TestRefusalsByLimitsAreNotRemembered(t *testing.T) {
+	s := New()
+	put(s, "k", "1234")
+	failed := keyed("condition", "x")
+	failed.Condition = Condition{Kind: IfAbsent}
+	long, full := keyed("long", "x"), keyed("full", "y")
+	long.MaxLength, full.Quota = 4, 5
+	for _, step := range []struct {
+		c    Command
+		want Status
+	}{{failed, StatusConditionFailed}, {long, StatusTooLong}, {full, StatusQuota}} {
+		if r := apply(s, step.c); r.Status != step.want || r.Replayed {
+			t.Fatalf("%q: %+v", step.c.IdempotencyKey, r)
+		}
+	}
+	apply(s, Command{Op: OpDelete, Key: []byte("k")})
+	if r := apply(s, failed); r.Status != StatusConditionFailed || !r.Replayed || r.Version != 1 {
+		t.Errorf("the failed condition again: %+v", r)
+	}
+	for range 2 {
+		for _, c := range []Command{long, full} {
+			if r := apply(s, c); r.Status != StatusOK {
+				t.Errorf("%q when there is room: %+v", c.IdempotencyKey, r)
+			}
+		}
+	}
+	if got := valueOf(s, "k"); got != "xy" {
+		t.Errorf("value %q, want xy", got)
+	}
+}
+
+// Goal: a leader whose clock is hours ahead of the one before forgets nothing
+// that was promised. Method: a request, and the same once more by way of each of
+// two servers whose clocks differ by a day.
+func TestALeaderWithAClockAheadForgetsNothing(t *testing.T) {
+	s := New()
+	send := func(origin, time uint64, want bool) {
+		t.Helper()
+		c := keyed("key", "a")
+		c.ID.Origin, c.Time = origin, time
+		if r := apply(s, c); r.Status != StatusOK || r.Replayed != want {
+			t.Errorf("by way of server %d: %+v", origin, r)
+		}
+	}
+	send(1, 1000, false)
+	send(2, 24*IdempotencyWindow, true)
+	send(2, 24*IdempotencyWindow+1000, true)
+	send(1, 1500, true)
+}
+
+// Goal: within the window nothing is forgotten, and a full table refuses; after
+// it the eldest make room. Method: a table of three and stamps on both sides of
+// the window's end.
+func TestATableOfFreshRecordsRefusesRatherThanForgets(t *testing.T) {
+	s := newStore(rules{sessions: 1, lanes: 1, lanesTotal: 1, records: 3})
+	at := func(c Command, time uint64) Result {
+		c.Time = time
+		return apply(s, c)
+	}
+	for i := range 3 {
+		at(keyed(fmt.Sprint(i), "a"), uint64(1000+100*i))
+	}
+	if r := at(keyed("3", "a"), 999+IdempotencyWindow); r.Status != StatusIdempotencyFull || s.Revision() != 3 {
+		t.Fatalf("a fourth within the window: %+v", r)
+	}
+	if r := at(keyed("0", "a"), 0); !r.Replayed {
+		t.Errorf("the first, still within the window: %+v", r)
+	}
+	if r := at(keyed("3", "a"), 1000+IdempotencyWindow); r.Status != StatusOK {
+		t.Errorf("a fourth when the first is old enough: %+v", r)
+	}
+	if r := at(keyed("1", "a"), 0); !r.Replayed {
+		t.Errorf("the second, still within the window: %+v", r)
+	}
+	if r := at(keyed("0", "a"), 1150+IdempotencyWindow); r.Status != StatusOK || r.Replayed {
+		t.Errorf("the first, forgotten: %+v", r)
+	}
+	if s.IdempotencyRecords() != 3 {
+		t.Errorf("%d records", s.IdempotencyRecords())
+	}
+}
+
+// Goal: a long pause is not paid for by one command, and every record goes in
+// the end. Method: a thousand records, the window passes, commands go by.
+func TestOldRecordsGoAFewAtATime(t *testing.T) {
+	s := New()
+	for i := range 1000 {
+		apply(s, keyed(fmt.Sprint(i), ""))
+	}
+	frozen := s.Freeze()
+	hash := frozen.Hash()
+	for left := 1000; left > 0; left -= expiredPerCommand {
+		apply(s, Command{Op: OpGet, Key: []byte("k"), Time: 2 * IdempotencyWindow})
+		if n := s.IdempotencyRecords(); n != max(left-expiredPerCommand, 0) {
+			t.Fatalf("%d records after a command that found %d", n, left)
+		}
+	}
+	if len(s.recordAt) != 0 || len(s.records.chunks) > 1 {
+		t.Errorf("%d places and %d chunks are left of no records", len(s.recordAt), len(s.records.chunks))
+	}
+	if frozen.IdempotencyRecords() != 1000 || frozen.Hash() != hash {
+		t.Error("a frozen view lost its records")
+	}
+}
+
+// Goal: keys are checked in the state machine too, and a command has one
+// memory. Method: keys at and over the limits, a key beside a session, on a
+// get.
+func TestIdempotencyKeysThatCannotBeAreRefused(t *testing.T) {
+	s := New()
+	session := openSession(s)
+	long := string(bytes.Repeat([]byte("k"), MaxIdempotencyKeyBytes))
+	for key, want := range map[string]Status{
+		long: StatusOK, "!~": StatusOK, long + "k": StatusUnknownCommand, " ": StatusUnknownCommand,
+		"a\x7f": StatusUnknownCommand, "ä": StatusUnknownCommand, "a\n": StatusUnknownCommand,
+	} {
+		if r := apply(s, keyed(key, "")); r.Status != want {
+			t.Errorf("key %q: %v, want %v", key, r.Status, want)
+		}
+	}
+	inSession := keyed("one", "")
+	inSession.Session = SessionCall{ID: session, Seq: 1}
+	for _, c := range []Command{inSession, {Op: OpGet, Key: []byte("k"), IdempotencyKey: "one"}, {Op: OpOpenSession, IdempotencyKey: "one"}} {
+		if r := apply(s, c); r.Status != StatusUnknownCommand {
+			t.Errorf("%+v: %v", c, r.Status)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package core
+
+// What the log holds in memory. The disk has all of it since the newest
+// snapshot, which may be as much as the state itself. With Config.TrailingBytes
+// memory holds only what somebody may ask for:
+//
+//   - what the state machine has not applied, and TrailingBytes behind that;
+//   - what the disk does not have yet, so that the log on it never has a gap;
+//   - what a follower that answers still lacks, or will lack when it has the
+//     snapshot that is under way to it, but nothing that the snapshot before the
+//     newest stands for: a follower so slow could not keep up with the log;
+//   - what follows a snapshot that is being taken, if a follower waits for it.
+//
+// A follower that lacks more gets a snapshot. If the newest is too old for what
+// memory holds to follow it, the service is asked for one; see
+// Status.SnapshotWanted.
+
+// forget drops from memory what nobody needs.
+func (r *Raft) forget() {
+	r.appliedBytes = 0
+	r.log.forget(r.keepFrom())
+}
+
+// keepFrom returns the first entry that must stay in memory.
+func (r *Raft) keepFrom() uint64 {
+	keep := r.log.snapshot.Index + 1
+	if r.config.TrailingBytes > 0 {
+		keep = r.log.tail(r.lastApplied, r.config.TrailingBytes)
+		if r.role == Leader {
+			keep = min(keep, max(r.lacking(), r.previous+1))
+		}
+		if r.taking != 0 && r.snapshotWanted() {
+			keep = min(keep, r.taking+1)
+		}
+	}
+	if r.dirty.from != 0 {
+		keep = min(keep, r.dirty.from)
+	}
+	return keep
+}
+
+// lacking returns the first entry that a follower lacks which answers, if the
+// log can still give it to that follower.
+func (r *Raft) lacking() uint64 {
+	first := r.log.lastIndex() + 1
+	for i := range r.progress {
+		p := &r.progress[i]
+		if p.id == r.config.ID || p.silent && p.installing == 0 {
+			continue
+		}
+		next := max(p.matchIndex, p.installing) + 1
+		if next < r.log.firstIndex() { // it will get a snapshot: the newest, if that reaches
+			if !r.snapshotReaches() {
+				continue
+			}
+			next = r.log.snapshot.Index + 1
+		}
+		first = min(first, next)
+	}
+	return first
+}
+
+// Taking tells that the service is taking a snapshot at index, 0 that it is not
+// any more: Compact will follow, or nothing. If a follower waits for the snapshot,
+// what follows it stays in memory meanwhile, however long that takes; otherwise
+// the snapshot would be too old again when it is there.
+func (r *Raft) Taking(index uint64) { r.taking = index }
+
+// noteApplied counts what was applied, and looks from time to time for what can
+// be forgotten.
+func (r *Raft) noteApplied(from, to uint64) {
+	if r.config.TrailingBytes == 0 {
+		return
+	}
+	for _, e := range r.log.slice(max(from, r.log.firstIndex()), to, unlimited) {
+		r.appliedBytes += e.size()
+	}
+	if r.appliedBytes >= r.config.TrailingBytes {
+		r.forget()
+	}
+}
+
+// snapshotWanted reports whether a follower that answers needs a newer snapshot
+// than there is: what follows the newest has been forgotten.
+func (r *Raft) snapshotWanted() bool {
+	if r.role != Leader || r.snapshotReaches() {
+		return false
+	}
+	for i := range r.progress {
+		if p := &r.progress[i]; p.id != r.config.ID && !p.silent && p.nextIndex < r.log.firstIndex() {
+			return true
+		}
+	}
+	return false
+}
+
+// snapshotReaches reports whether the log can follow the newest snapshot.
+func (r *Raft) snapshotReaches() bool { return r.log.snapshot.Index >= r.log.base.Index }
+
+// Term returns the term of the entry at index; false if the log does not reach
+// there or memory has forgotten it.
+func (r *Raft) Term(index uint64) (uint64, bool) { return r.log.term(index) }

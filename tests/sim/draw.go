@@ -1,0 +1,155 @@
+package main
+
+// Every run gets its own mixture: some faults never, some all the time (swarm
+// testing), because a world in which everything fails a little reaches few
+// corners.
+
+// drawOptions makes the options of a seed.
+func drawOptions(seed uint64) options {
+	d := newDice(seed, streamOptions)
+	var o options
+	o.drawCluster(d)
+	o.drawNetwork(d)
+	o.drawDisks(d)
+	o.drawClients(d)
+	o.makeRoom()
+	o.drawFaults(d)
+	return o
+}
+
+func (o *options) drawCluster(d dice) {
+	o.Servers = int(d.pick(1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7))
+	o.Labs = d.chance(0.2)
+	o.Tick = d.pick(2, 5, 10, 10, 10, 20) * millisecond
+	o.HeartbeatTicks = int(d.pick(1, 2, 5, 5))
+	o.ElectionTicks = o.HeartbeatTicks * int(d.pick(3, 6, 6, 10))
+	if d.chance(0.3) {
+		o.PromptTicks = int(d.pick(1, 2, 4))
+	}
+	if d.chance(0.5) {
+		o.LoopDelay = d.pick(20, 200, 2000)
+	}
+	o.Suspects = d.chance(0.5)
+	o.Window = int(d.pick(1, 2, 8, 64))
+	o.AppendBytes = int(d.pick(1, 100, 1000, 1<<20, 1<<20))
+	o.ApplyBytes = int(d.pick(1, 200, 1<<20, 1<<20))
+	o.Uncommitted = int(d.pick(400, 1<<20, 1<<20, 1<<20))
+	o.Trailing = int(d.pick(0, 0, 100, 1000, 100_000))
+	o.StallTicks = o.ElectionTicks * int(d.pick(0, 1, 2, 4))
+	if o.Labs {
+		o.Trailing, o.StallTicks = 0, 0
+	}
+	if d.chance(0.5) {
+		o.Drift = d.pick(1, 10, 100, 300)
+	}
+}
+
+func (o *options) drawNetwork(d dice) {
+	o.DelayLow = d.pick(20, 100, 100, 1000)
+	o.DelayHigh = o.DelayLow * d.pick(1, 2, 10, 50)
+	o.Ordered = d.chance(0.5)
+	if o.SilentLoss = d.chance(0.3); !o.SilentLoss && !o.Labs && d.chance(0.7) {
+		o.Patience = -1 // as on the real server, whose transport reports losses
+	}
+	o.Chunk = int(d.pick(50, 500, 1<<20))
+	if d.chance(0.4) {
+		o.Loss = float64(d.pick(1, 5, 20, 40)) / 100
+	}
+	if d.chance(0.4) {
+		o.Duplicate = float64(d.pick(1, 10, 50)) / 100
+	}
+	if d.chance(0.4) {
+		o.Tail = float64(d.pick(1, 5, 20)) / 100
+	}
+}
+
+func (o *options) drawDisks(d dice) {
+	o.SaveLow = d.pick(20, 100, 100, 1000)
+	o.SaveHigh = o.SaveLow * d.pick(1, 2, 10)
+	o.SegmentBytes = d.pick(8, 8, 16, 64) << 10
+	o.SnapshotEvery = uint64(d.pick(0, 1, 5, 20, 100, 1000))
+	o.SnapshotDelay = d.pick(0, 10, 1000, 100_000)
+	if d.chance(0.5) {
+		o.ApplyDelay = d.pick(10, 1000, 20000)
+	}
+}
+
+func (o *options) drawClients(d dice) {
+	o.Clients = int(d.pick(1, 2, 3, 5, 8))
+	o.Lanes = int(d.pick(1, 1, 2, 4))
+	o.Keys = int(d.pick(1, 2, 4, 8))
+	o.Think = d.pick(1, 10, 50, 100, 100, 300) * millisecond
+	o.Careless = float64(d.pick(0, 20, 40, 80)) / 100
+	o.Keyed = float64(d.pick(0, 20, 40)) / 100
+	o.Quota = uint64(d.pick(0, 0, 0, 0, 40, 120))
+	if d.chance(0.5) {
+		o.LostAnswers = float64(d.pick(1, 10, 30)) / 100
+	}
+	weight := func() int { return int(d.pick(0, 1, 2, 4)) }
+	o.Mix = mix{Put: 1 + weight(), Append: weight(), Delete: weight(), Compare: weight(), Get: weight(), Stale: weight(), List: weight()}
+	if o.Labs {
+		o.Mix.List = 0 // reads go through the log, which knows no lists
+	}
+}
+
+// makeRoom keeps the drawn figures from making a world in which nothing can
+// work, which would prove nothing.
+func (o *options) makeRoom() {
+	if o.ApplyBytes < 1000 {
+		// Clients ask again after a time-out. If commands are applied more slowly
+		// than they ask, each attempt adds to what the next one waits for.
+		o.ApplyDelay = min(o.ApplyDelay, 1000)
+	}
+	// A timeout must leave room for a round trip and the disks, or nobody is ever
+	// elected.
+	round := 4*o.DelayHigh + 2*o.SaveHigh + 4*o.LoopDelay
+	for int64(o.ElectionTicks)*o.Tick < 3*round {
+		o.ElectionTicks *= 2
+	}
+}
+
+// worldEvents is about how many events a world may cost.
+const worldEvents = 60_000
+
+// drawFaults decides what goes wrong, how often and for how long. Worlds cost
+// about the same: the fewer events a virtual second has, the more seconds.
+func (o *options) drawFaults(d dice) {
+	for _, f := range faultKinds {
+		if d.chance(f.share) && o.Servers >= f.least && !(o.Labs && f.notLabs) {
+			o.Faults = append(o.Faults, f.name)
+		}
+	}
+	o.Faulty = min(max(second*worldEvents/o.eventsPerSecond(), 3*second), 600*second)
+	o.FaultEvery = max(o.election()*d.pick(1, 2, 4, 20)/4, o.Faulty/1000)
+	if o.Servers > 2 {
+		o.Outside = []string{"", "", "dead", "cut", "mute", "deaf", "paused", "hung"}[d.IntN(8)]
+		if o.Outside == "hung" && o.StallTicks == 0 {
+			o.Outside = "" // nobody would notice a leader whose disk hangs
+		}
+		if o.Labs && (o.Outside == "deaf" || o.Outside == "paused") {
+			// Without pre-vote a server that hears nobody goes on deposing leaders.
+			o.Outside = "dead"
+		}
+	}
+	o.TimeFactor = d.pick(1, 1, 30, 300, 3000)
+	o.Calm = o.patience()
+}
+
+// eventsPerSecond estimates what a virtual second costs.
+func (o options) eventsPerSecond() int64 {
+	n := int64(o.Servers)
+	ticks := n * second / o.Tick / 4 // most ticks cost little
+	beats := (n - 1) * 3 * second / o.beat()
+	lanes := float64(o.Clients) * float64(o.Lanes)
+	latency := o.Think + 4*o.DelayHigh + 2*o.SaveHigh + o.ApplyDelay + 10*o.LoopDelay
+	ops := int64(lanes * float64(second) / float64(latency))
+	return ticks + beats + ops*(8+6*n)
+}
+
+// patience is how long a healed world may take to come to rest. It grows with
+// what was drawn: a window of one entry per message is slow without being
+// wrong.
+func (o options) patience() int64 {
+	perOp := 8*o.DelayHigh + 4*o.SaveHigh + o.ApplyDelay + o.beat() + 4*o.LoopDelay
+	return 40*o.election() + 4000*perOp + 30*second
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+
+	"raftkv/kvserver/kv"
+	"raftkv/raft/core"
+)
+
+// service is the state machine of a server and who waits for it.
+type service struct {
+	s         *server
+	store     *kv.Store
+	compacted uint64                    // index of the last snapshot taken in this life
+	taking    bool                      // a snapshot is taken and not written yet
+	number    uint64                    // of the last request proposed in this life
+	waiting   map[kv.RequestID]*attempt // looked up, never walked
+	parked    []parkedRead
+	begun     int64 // what the clock showed when this life began
+}
+
+// parkedRead is a read whose index has not been applied here yet.
+type parkedRead struct {
+	ready func() bool
+	serve func()
+}
+
+func (v *service) start(s *server, state core.State) {
+	*v = service{s: s, store: kv.New(), waiting: map[kv.RequestID]*attempt{}}
+	v.begun = s.clock()
+	if state.Snapshot.Index > 0 {
+		v.restore(&state.Snapshot)
+	}
+}
+
+// apply lets the state machine work off a batch.
+func (v *service) apply(batch *core.Batch) {
+	s, w, life := v.s, v.s.w, v.s.life
+	w.after(w.serverDice.between(0, w.options.ApplyDelay), then(func() {
+		if s.alive(life) {
+			s.input(func() { v.applyNow(batch) })
+		}
+	}))
+}
+
+func (v *service) applyNow(batch *core.Batch) {
+	s, w := v.s, v.s.w
+	if snapshot := batch.Snapshot; snapshot != nil {
+		if snapshot.Index <= v.store.AppliedIndex() {
+			w.fail("state machine", "%s was given a snapshot at %d and stands at %d", s.id, snapshot.Index, v.store.AppliedIndex())
+		}
+		v.install(snapshot)
+	}
+	for _, e := range batch.Entries {
+		v.applyEntry(e)
+	}
+	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
+	s.replica.Applied(batch.Last())
+	v.compact()
+	v.serveParked()
+	s.turn()
+}
+
+// install takes over the state of another server's snapshot, unless a newer one
+// came since and this one is gone: the newer one is what comes next.
+func (v *service) install(snapshot *core.Snapshot) {
+	s, w := v.s, v.s.w
+	if !w.options.Labs {
+		_, file, err := s.disk.wal.SnapshotFile(*snapshot)
+		if _, known := s.replica.Term(snapshot.Index); errors.Is(err, fs.ErrNotExist) && !known {
+			w.counts.InstallsGone++
+			return
+		}
+		if err == nil {
+			file.Close()
+		}
+	}
+	w.counts.Installs++
+	v.restore(snapshot)
+	w.event(s.index, evInstalled, snapshot.Index)
+}
+
+func (v *service) applyEntry(e core.Entry) {
+	w := v.s.w
+	if e.Kind != core.KindCommand {
+		v.store.Advance(e.Index)
+		w.oracles.applied(v.s, e, kv.Result{})
+		return
+	}
+	result := v.store.Apply(e.Index, e.Data)
+	w.oracles.applied(v.s, e, result)
+	if a, mine := v.waiting[result.ID]; mine {
+		delete(v.waiting, result.ID)
+		a.answer(outcome{result: result, index: e.Index, revision: v.store.Revision()})
+	}
+}
+
+// restore replaces the state machine by a snapshot.
+func (v *service) restore(snapshot *core.Snapshot) {
+	w := v.s.w
+	store, err := v.open(snapshot)
+	if err != nil || store.AppliedIndex() != snapshot.Index {
+		w.fail("state machine", "%s cannot restore the snapshot at %d: %v", v.s.id, snapshot.Index, err)
+	}
+	v.store = store
+	v.compacted = snapshot.Index
+	w.oracles.restored(v.s)
+}
+
+// open reads a snapshot from where it is kept.
+func (v *service) open(snapshot *core.Snapshot) (*kv.Store, error) {
+	if v.s.w.options.Labs {
+		return kv.Restore(bytes.NewReader(snapshot.Data))
+	}
+	r, err := v.s.disk.wal.OpenSnapshot(snapshot.Index)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return kv.Restore(r)
+}
+
+// compact takes a snapshot when it is time for one.
+func (v *service) compact() {
+	w := v.s.w
+	if every := w.options.SnapshotEvery; every == 0 || v.store.AppliedIndex()-v.compacted < every || v.taking && w.serverDice.chance(0.9) {
+		return
+	}
+	v.take()
+}
+
+// pollTicks is how many ticks pass between two looks at whether a follower needs
+// a newer snapshot than there is.
+const pollTicks = 16
+
+// poll takes a snapshot if a follower needs one.
+func (v *service) poll() {
+	if v.taking || v.s.replica.Observe().Role != core.Leader {
+		return
+	}
+	if status := v.s.replica.Status(); status.SnapshotWanted && status.SnapshotIndex < v.store.AppliedIndex() {
+		v.s.w.counts.SnapshotsWanted++
+		v.take()
+	}
+}
+
+// take takes a snapshot. It is written later, and the log is told later still,
+// when it may be an old one.
+func (v *service) take() {
+	s, w, index := v.s, v.s.w, v.store.AppliedIndex()
+	term, known := s.replica.Term(index)
+	if !known {
+		return // a newer snapshot came from the leader
+	}
+	v.compacted, v.taking = index, true
+	life, view := s.life, v.store.Freeze()
+	snapshot := core.Snapshot{Index: index, Term: term}
+	s.disk.begun = &unwritten{snapshot, view}
+	s.replica.Taking(index)
+	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
+		if !s.alive(life) {
+			return
+		}
+		v.taking = false
+		if !v.write(&snapshot, view) {
+			s.replica.Taking(0)
+			return
+		}
+		w.counts.Snapshots++
+		w.event(s.index, evSnapshot, index, snapshot.Term)
+		w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
+			if s.alive(life) {
+				s.input(func() {
+					s.replica.Compact(snapshot)
+					s.replica.Taking(0)
+					s.turn()
+				})
+			}
+		}))
+	}))
+}
+
+// write makes a snapshot durable and reports whether it was of use.
+func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
+	s := v.s
+	if !s.w.options.Labs {
+		return s.disk.writeSnapshot(*snapshot, view)
+	}
+	var data bytes.Buffer
+	if _, err := view.WriteTo(&data); err != nil {
+		s.w.fail("state machine", "%s cannot write a snapshot: %v", s.id, err)
+	}
+	snapshot.Data = data.Bytes()
+	return true
+}
+
+// stamp is what a command proposed now carries: how long this life has lasted, by
+// the server's own clock.
+func (v *service) stamp() uint64 {
+	s := v.s
+	return 1 + uint64((s.clock()-v.begun)*max(1, s.w.options.TimeFactor)/millisecond)
+}
+
+func (v *service) serveParked() {
+	if len(v.parked) == 0 {
+		return
+	}
+	kept := v.parked[:0]
+	for _, r := range v.parked {
+		if r.ready() {
+			r.serve()
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	clear(v.parked[len(kept):])
+	v.parked = kept
+}

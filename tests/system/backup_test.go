@@ -1,0 +1,176 @@
+package system
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"raftkv/client"
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+)
+
+// askOnce sends an append under an idempotency key and returns whether it was
+// answered as a repeat.
+func askOnce(t *testing.T, s *server, key, value, idempotencyKey string) (replayed bool) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+s.http+"/v1/kv/"+key+"?op=append", strings.NewReader(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set(api.HeaderIdempotencyKey, idempotencyKey)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != 200 {
+		t.Fatalf("append %q: %s", value, response.Status)
+	}
+	return response.Header.Get(api.HeaderIdempotencyReplayed) == "true"
+}
+
+// inspectBackup runs snapshot inspect.
+func (c *cluster) inspectBackup(file string) (b kvserver.Backup) {
+	c.t.Helper()
+	said := c.command("", "snapshot", "inspect", "--json", file)
+	if said.code != 0 {
+		c.t.Fatalf("inspect: code %d: %s", said.code, said.errors)
+	}
+	if err := json.Unmarshal([]byte(said.out), &b); err != nil {
+		c.t.Fatal(err)
+	}
+	return b
+}
+
+// Goal: a cluster that lost all its machines lives on in a new one made from a
+// backup: every key with its revision, every session and every remembered
+// request, so that what was asked of the old one is not done again by the new.
+// Method: three processes, with Clerks' sessions and idempotency keys; save
+// while writes go on, kill everything, restore three directories, start, and
+// ask for everything.
+func TestABackupBecomesANewCluster(t *testing.T) {
+	old := startCluster(t, 3)
+	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: addresses(old.nodes)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if _, err := clerk.Put(t.Context(), fmt.Sprintf("key%d", i), fmt.Appendf(nil, "value%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clerk.Close()
+	for i := range 20 {
+		askOnce(t, old.nodes[i%3], "list", fmt.Sprintf("%d;", i), fmt.Sprintf("request-%d", i))
+	}
+	want := map[string]string{}
+	for i := range 100 {
+		key := fmt.Sprintf("key%d", i)
+		_, header, body, err := old.nodes[0].ask("GET", "/v1/kv/"+key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[key] = body + header.Get("Etag") + header.Get(api.HeaderVersion)
+	}
+	list := old.nodes[0].must(200, "GET", "/v1/kv/list", "")
+
+	var writing sync.WaitGroup
+	var stop atomic.Bool
+	writing.Go(func() {
+		for i := 0; !stop.Load(); i++ {
+			old.nodes[i%3].must(201, "PUT", fmt.Sprintf("/v1/kv/later%d", i), "x")
+		}
+	})
+	file := filepath.Join(t.TempDir(), "backup")
+	if said := old.command("", "snapshot", "save", file); said.code != 0 || !strings.Contains(said.out, "cluster raftkv") {
+		t.Fatalf("save: code %d: %s%s", said.code, said.out, said.errors)
+	}
+	stop.Store(true)
+	writing.Wait()
+	backup := old.inspectBackup(file)
+	if backup.Sessions == 0 || backup.IdempotencyRecords != 20 || backup.Keys < 101 {
+		t.Fatalf("the backup holds %+v", backup)
+	}
+	old.killAll()
+	for _, s := range old.nodes[1:] {
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	again := newCluster(t, 3, "--cluster-id", "restored")
+	for _, s := range again.nodes {
+		said := again.command("", "snapshot", "restore", file, "--data-dir", s.dir, "--id", s.id, "--cluster", again.peers, "--cluster-id", "restored")
+		if said.code != 0 {
+			t.Fatalf("restore of %s: code %d: %s", s.id, said.code, said.errors)
+		}
+	}
+	again.start()
+	for key, held := range want {
+		_, header, body, err := again.nodes[1].ask("GET", "/v1/kv/"+key, "")
+		if got := body + header.Get("Etag") + header.Get(api.HeaderVersion); err != nil || got != held {
+			t.Errorf("%s: %q, it was %q (%v)", key, got, held, err)
+		}
+	}
+	for i := range 20 {
+		if !askOnce(t, again.nodes[i%3], "list", fmt.Sprintf("%d;", i), fmt.Sprintf("request-%d", i)) {
+			t.Errorf("request-%d was taken for a new one", i)
+		}
+	}
+	if got := again.nodes[2].must(200, "GET", "/v1/kv/list", ""); got != list {
+		t.Errorf("the list is %q, it was %q", got, list)
+	}
+	for _, s := range again.nodes {
+		status, err := s.status()
+		if err != nil || status.Cluster != "restored" || status.Store.Sessions != backup.Sessions || status.Store.Keys != backup.Keys || status.Store.Revision != backup.Revision {
+			t.Errorf("%s: %+v, %v; the backup holds %+v", s.id, status.Store, err, backup)
+		}
+	}
+	var written struct{ Revision uint64 }
+	if body := again.nodes[0].must(201, "PUT", "/v1/kv/new", "x"); json.Unmarshal([]byte(body), &written) != nil || written.Revision != backup.Revision+1 {
+		t.Errorf("the next change is %s, the last one was %d", body, backup.Revision)
+	}
+
+	file += ".second"
+	if said := again.command("", "snapshot", "save", file); said.code != 0 {
+		t.Fatalf("save: code %d: %s", said.code, said.errors)
+	}
+	if second := again.inspectBackup(file); second.Cluster != "restored" || second.Index <= backup.Index || second.Revision != backup.Revision+1 || second.Sessions != backup.Sessions || second.IdempotencyRecords != 20 {
+		t.Errorf("the restored cluster's backup holds %+v", second)
+	}
+	again.killAll()
+	again.start()
+	again.nodes[0].must(200, "GET", "/v1/kv/new", "")
+}
+
+// Goal: a store at its quota refuses what would make it larger and nothing
+// else, says so, and takes writes again when there is room. Method: fill three
+// processes to the byte.
+func TestAFullStoreServesOn(t *testing.T) {
+	c := startCluster(t, 3, "--max-store-bytes", "1000")
+	s := c.nodes[1]
+	s.must(201, "PUT", "/v1/kv/a", strings.Repeat("a", 899))
+	s.must(201, "PUT", "/v1/kv/b", strings.Repeat("b", 99))
+	for _, full := range [][3]string{
+		{"PUT", "/v1/kv/c", ""}, {"PUT", "/v1/kv/b", strings.Repeat("b", 100)}, {"POST", "/v1/kv/a?op=append", "a"},
+	} {
+		status, header, body, err := s.ask(full[0], full[1], full[2])
+		if err != nil || status != 507 || header.Get(api.HeaderError) != "quota_exceeded; outcome=not_applied" {
+			t.Errorf("%s %s: %d %s %v", full[0], full[1], status, body, err)
+		}
+	}
+	if said := c.command("", "put", "c", "x"); said.code == 0 || !strings.Contains(said.errors, "holds as many bytes") {
+		t.Errorf("put: code %d: %s", said.code, said.errors)
+	}
+	s.must(200, "GET", "/v1/kv/a", "")
+	s.must(200, "PUT", "/v1/kv/b", strings.Repeat("x", 99)) // as long as before
+	s.must(204, "DELETE", "/v1/kv/b", "")
+	s.must(201, "PUT", "/v1/kv/c", strings.Repeat("c", 99))
+}

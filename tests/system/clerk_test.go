@@ -1,0 +1,253 @@
+package system
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"raftkv/kvserver/clerkwire"
+)
+
+// said is what one command printed and how it ended.
+type said struct {
+	code        int
+	out, errors string
+}
+
+// command runs the program to its end.
+func (c *cluster) command(stdin string, arguments ...string) said {
+	c.t.Helper()
+	lookAtSource()
+	command := exec.Command(program, arguments...)
+	command.Env = append(cleanEnvironment(), "RAFTKV_ENDPOINTS="+strings.Join(addresses(c.nodes), ","))
+	command.Dir = c.t.TempDir()
+	command.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	command.Stdout, command.Stderr = &out, &errs
+	err := command.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	return said{command.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// Goal: the commands do what their help says and end with the codes that it
+// lists. Method: a story, line by line.
+func TestKeyCommands(t *testing.T) {
+	c := startCluster(t, 3)
+	file := filepath.Join(t.TempDir(), "value")
+	if err := os.WriteFile(file, []byte("from a file\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		arguments string // separated by spaces
+		stdin     string
+		code      int
+		out       string
+		errors    string // what standard error must hold
+	}{
+		{"get greeting", "", 1, "", "there is no such key"},
+		{"put greeting hello", "", 0, "created, revision 1, version 1\n", ""},
+		{"get greeting", "", 0, "hello", ""},
+		{"append greeting -", ", world", 0, "12 bytes now, revision 2, version 2\n", ""},
+		{"get greeting --json", "", 0, `{"key":"greeting","value":"aGVsbG8sIHdvcmxk","revision":2,"version":2}` + "\n", ""},
+		{"put greeting x --if-absent", "", 1, "", "the condition does not hold"},
+		{"put greeting x --if-revision 1", "", 1, "", "revision 2"},
+		{"put greeting x --if-revision 2 --json", "", 0, `{"key":"greeting","revision":3,"version":3}` + "\n", ""},
+		{"put other y --if-present", "", 1, "", "the condition does not hold"},
+		{"put file @" + file, "", 0, "created, revision 4, version 1\n", ""},
+		{"get file --stale --min-revision 4", "", 0, "from a file\x00", ""},
+		{"put empty -", "", 0, "created, revision 5, version 1\n", ""},
+		{"get empty", "", 0, "", ""},
+		{"list", "", 0, "empty\nfile\ngreeting\n", ""},
+		{"list gree --values", "", 0, "greeting\tx\n", ""},
+		{"list f --values", "", 0, "file\t\"from a file\\x00\"\n", ""},
+		{"list --limit 1 --after empty --json", "", 0, `{"key":"file","revision":4,"version":1}` + "\n", ""},
+		{"delete greeting --if-revision 2", "", 1, "", "the condition does not hold"},
+		{"delete greeting", "", 0, "deleted, revision 6\n", ""},
+		{"delete greeting --json", "", 0, `{"key":"greeting","deleted":false,"revision":6}` + "\n", ""},
+		{"get", "", 2, "", "--help"},
+		{"get a b", "", 2, "", "--help"},
+		{"put k @/there/is/no/such/file", "", 2, "", "no such file"},
+		{"put k v --if-absent --if-present", "", 2, "", "if-absent"},
+		{"put " + strings.Repeat("k", 1025) + " v", "", 2, "", "1 to 1024"},
+		{"put big -", strings.Repeat("x", 1<<20+1), 2, "", "1048576 bytes"},
+		{"put k v --endpoints nonsense", "", 2, "", "host:port"},
+		{"get k --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "could not be reached"},
+		{"put k v --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "could not be reached"},
+		{"status --endpoints 127.0.0.1:1", "", 3, "NODE", "no node that answered leads"},
+		{"bench --clients 0", "", 2, "", "--clients is 0"},
+		{"bench --mix put=1,swim=1", "", 2, "", "swim"},
+		{"verify --keys 0", "", 2, "", "--keys is 0"},
+	} {
+		got := c.command(step.stdin, strings.Split(step.arguments, " ")...)
+		outOK := got.out == step.out || step.code == 3 && strings.Contains(got.out, step.out)
+		if got.code != step.code || !outOK || !strings.Contains(got.errors, step.errors) || (step.code == 0) != (got.errors == "") {
+			t.Errorf("raftkv %.80s: code %d, printed %q and %.300q; want code %d, %q and %q", step.arguments, got.code, got.out, got.errors, step.code, step.out, step.errors)
+		}
+	}
+}
+
+// Goal: a write that is under way when its time ends is said to be of unknown
+// outcome, with a code of its own, and happens once at most. Method: all answers
+// to appends are lost.
+func TestCommandOfUnknownOutcome(t *testing.T) {
+	c := startCluster(t, 3)
+	loses := func(kind clerkwire.Kind) bool { return kind == clerkwire.KindAppend.Answer() }
+	var endpoints []string
+	for _, s := range c.nodes {
+		endpoints = append(endpoints, startProxy(t, s.http, loses).address())
+	}
+	got := c.command("", "append", "k", "v", "--timeout", "4s", "--endpoints", strings.Join(endpoints, ","))
+	if got.code != 4 || !strings.Contains(got.errors, "may have happened") {
+		t.Errorf("code %d: %s", got.code, got.errors)
+	}
+	if read := c.command("", "get", "k"); read.code != 0 || read.out != "v" {
+		t.Errorf("a read: code %d, %q, %s", read.code, read.out, read.errors)
+	}
+	if status := mustStatus(t, c.nodes[0]); status.Applied < 4 {
+		t.Errorf("void: only %d entries, so there was no second attempt", status.Applied)
+	}
+}
+
+// Goal: status shows every node, the dead ones too, and who leads.
+func TestStatusCommand(t *testing.T) {
+	c := startCluster(t, 3)
+	leader := c.leader()
+	dead := c.others(leader)[0]
+	dead.kill()
+	got := c.command("", "status")
+	if got.code != 0 || !strings.Contains(got.out, leader.id+" leads.") || strings.Count(got.out, "\n") != 5 ||
+		!strings.Contains(got.out, "connection refused") || !strings.Contains(got.out, "follower") {
+		t.Errorf("code %d:\n%s%s", got.code, got.out, got.errors)
+	}
+	lines := strings.Split(strings.TrimSpace(c.command("", "status", "--json").out), "\n")
+	for i, line := range lines {
+		var n struct{ Endpoint, Error, Node, Role, Leader string }
+		if err := json.Unmarshal([]byte(line), &n); err != nil {
+			t.Fatal(err)
+		}
+		if n.Endpoint != c.nodes[i].http || (n.Error != "") != (c.nodes[i] == dead) || n.Error == "" && n.Leader != leader.id {
+			t.Errorf("line %d: %s", i+1, line)
+		}
+	}
+	if len(lines) != 3 {
+		t.Errorf("%d lines", len(lines))
+	}
+}
+
+// Goal: bench measures what it says, by both faces, and says it in JSON.
+func TestBenchCommand(t *testing.T) {
+	c := startCluster(t, 3)
+	for _, more := range [][]string{nil, {"--http"}, {"--rate", "200"}} {
+		got := c.command("", append([]string{"bench", "--duration", "1s", "--warmup", "0s", "--clients", "4", "--keys", "50", "--mix", "put=1,get=1", "--preload", "--json"}, more...)...)
+		var report struct {
+			Face    string
+			Seconds float64
+			Ops     []struct {
+				Op           string
+				Count        int
+				P50          float64 `json:"p50_us"`
+				P99          float64 `json:"p99_us"`
+				Max          float64 `json:"max_us"`
+				OpsPerSecond float64 `json:"ops_per_second"`
+			}
+			Failures []any
+			CPU      struct {
+				ServerUs float64 `json:"server_us_per_op"`
+				PIDs     []int   `json:"server_pids"`
+			}
+		}
+		if err := json.Unmarshal([]byte(got.out), &report); err != nil || got.code != 0 {
+			t.Fatalf("%v: code %d, %v: %s%s", more, got.code, err, got.out, got.errors)
+		}
+		if len(report.Ops) != 2 || len(report.Failures) != 0 || report.Seconds < 0.9 || len(report.CPU.PIDs) != 3 {
+			t.Errorf("%v: %s", more, got.out)
+		}
+		for _, o := range report.Ops {
+			if o.Count == 0 || o.P50 <= 0 || o.P50 > o.P99 || o.P99 > o.Max {
+				t.Errorf("%v: %+v", more, o)
+			}
+			if more != nil && more[0] == "--rate" && o.OpsPerSecond > 160 {
+				t.Errorf("half of 200 requests a second are %.0f", o.OpsPerSecond)
+			}
+		}
+	}
+}
+
+// Goal: verify finds a cluster linearizable through the deaths of its leaders,
+// and finds and draws a stale read that was planted.
+func TestVerifyCommand(t *testing.T) {
+	c := startCluster(t, 3)
+	picture := filepath.Join(t.TempDir(), "picture.html")
+	got := c.command("", "verify", "--duration", "2s", "--stale-read", "--picture", picture)
+	html, err := os.ReadFile(picture)
+	if got.code != 1 || !strings.HasPrefix(got.out, "not linearizable: ") || !strings.Contains(got.errors, picture) || err != nil || !strings.Contains(string(html), "<html") {
+		t.Errorf("a planted stale read: code %d, %v: %s%s", got.code, err, got.out, got.errors)
+	}
+
+	done := make(chan said, 1)
+	go func() { done <- c.command("", "verify", "--duration", "5s", "--picture", picture+"2") }()
+	kills := 0
+	for ended := false; !ended; {
+		select {
+		case got = <-done:
+			ended = true
+		case <-time.After(700 * time.Millisecond):
+			leader := c.leader()
+			leader.kill()
+			kills++
+			leader.start()
+			leader.awaitServing()
+		}
+	}
+	if got.code != 0 || !strings.HasPrefix(got.out, "linearizable: ") {
+		t.Errorf("under kills: code %d: %s%s", got.code, got.out, got.errors)
+	}
+	t.Logf("%d leaders were killed: %s", kills, strings.TrimSpace(got.out))
+	if _, err := os.Stat(picture + "2"); err == nil {
+		t.Error("a picture of nothing was written")
+	}
+	var v struct{ Verdict string }
+	if err := json.Unmarshal([]byte(c.command("", "verify", "--duration", "500ms", "--json").out), &v); err != nil || v.Verdict != "linearizable" {
+		t.Errorf("JSON: %+v, %v", v, err)
+	}
+	if keys := c.command("", "list"); keys.out != "" {
+		t.Errorf("keys are left: %s", keys.out)
+	}
+}
+
+// Goal: a rolling restart of all nodes costs a Clerk's client nothing but time.
+// Method: SIGTERM and start, one node after the other, under load by bench; no
+// request may fail.
+func TestRollingRestartUnderClerks(t *testing.T) {
+	c := startCluster(t, 3)
+	done := make(chan said, 1)
+	go func() {
+		done <- c.command("", "bench", "--duration", "6s", "--warmup", "0s", "--clients", "8", "--mix", "put=1,get=1", "--json")
+	}()
+	for _, s := range c.nodes {
+		s.signal(syscall.SIGTERM)
+		if code := s.exitCode(patience); code != 0 {
+			t.Errorf("%s ended with code %d", s.id, code)
+		}
+		s.start()
+		s.awaitServing()
+	}
+	got := <-done
+	var report struct {
+		Failures []json.RawMessage
+		Ops      []struct{ Count int }
+	}
+	if err := json.Unmarshal([]byte(got.out), &report); err != nil || len(report.Failures) != 0 || len(report.Ops) != 2 {
+		t.Errorf("code %d, %v: %s%s", got.code, err, got.out, got.errors)
+	}
+}

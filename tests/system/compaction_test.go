@@ -1,0 +1,121 @@
+package system
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// filler writes values of 64 KiB to a few keys and remembers the last of each.
+type filler struct {
+	values map[string]string
+	count  int
+}
+
+// write makes the log grow by n values, through nodes in turn.
+func (f *filler) write(t *testing.T, n int, nodes []*server) {
+	t.Helper()
+	for range n {
+		key := fmt.Sprintf("/v1/kv/fill-%d", rand.IntN(8))
+		value := fmt.Sprintf("%d-%s", f.count, strings.Repeat("v", 64<<10))
+		status, _, got, err := nodes[f.count%len(nodes)].ask("PUT", key, value)
+		if err != nil || status/100 != 2 {
+			t.Fatalf("PUT %d: %d, %v: %.200s", f.count, status, err, got)
+		}
+		f.values[key] = value
+		f.count++
+	}
+}
+
+// verify reads all from a node.
+func (f *filler) verify(t *testing.T, s *server) {
+	t.Helper()
+	for key, value := range f.values {
+		if got := s.must(200, "GET", key, ""); got != value {
+			t.Errorf("%s: %s is %.20q…, want %.20q…", s.id, key, got, value)
+		}
+	}
+}
+
+// diskBytes is the size of all files of a node.
+func diskBytes(t *testing.T, s *server) (total int64) {
+	t.Helper()
+	err := filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			total += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total
+}
+
+// Goal: the log on the disk does not grow for ever, and what it no longer holds
+// is not lost: after a kill of all nodes everything acknowledged is there.
+// Method: 75 MiB of values over a state of half a MiB, with appends under way,
+// and kills in the middle of it; the files of each node stay within some
+// segments.
+func TestTheLogOnDiskIsBounded(t *testing.T) {
+	c := startCluster(t, 3, "--snapshot-bytes", "1048576")
+	f := &filler{values: map[string]string{}}
+	for round := range 3 {
+		l := startLoad(fmt.Sprintf("round%d", round), 4, addresses(c.nodes), nil)
+		f.write(t, 400, c.nodes)
+		c.killAll()
+		l.end()
+		c.start()
+		for _, s := range c.nodes {
+			l.verify(t, s)
+			f.verify(t, s)
+			// The present segment, the one before, which the last snapshot but one may
+			// need, the spare, and one that is just being removed.
+			if size, most := diskBytes(t, s), int64(4*16<<20+8<<20); size > most {
+				t.Errorf("%s takes %d bytes on the disk, want at most %d", s.id, size, most)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	awaitEqual(t, c)
+	c.nodes[0].says("the state was loaded", patience)
+}
+
+// Goal: a follower that was away while the log was cut off behind it is sent a
+// snapshot, and has everything then; a node starts from a snapshot that came from
+// another.
+// Method: kill one, write far more than the others hold in memory, start it; then
+// kill all.
+func TestAFollowerThatWasAwayForLong(t *testing.T) {
+	c := startCluster(t, 3, "--snapshot-bytes", "1048576")
+	f := &filler{values: map[string]string{}}
+	f.write(t, 20, c.nodes)
+	leader := c.leader()
+	others := c.others(leader)
+	away := others[0]
+	away.kill()
+	l := startLoad("while-away", 2, addresses([]*server{leader, others[1]}), nil)
+	f.write(t, 1200, []*server{leader, others[1]}) // 75 MiB, of which 32 stay in memory
+	away.start()
+	away.says("a snapshot was received", patience)
+	away.awaitServing()
+	l.end()
+	l.verify(t, away)
+	f.verify(t, away)
+	awaitEqual(t, c)
+	c.killAll()
+	c.start()
+	for _, s := range c.nodes {
+		l.verify(t, s)
+		f.verify(t, s)
+	}
+}

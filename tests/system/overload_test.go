@@ -1,0 +1,141 @@
+package system
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	overload  = flag.Duration("system.overload", 0, "how long TestCampaignOfOverload offers ten times what the cluster can do; 0 skips it")
+	slowConns = flag.Int("system.slowconns", 5000, "how many slow connections it opens")
+)
+
+// overloadConns is how many connections the overload comes on: more than the
+// server lets in at one time.
+const overloadConns = 5000
+
+// watch counts the terms that a cluster goes through until ctx ends.
+func watch(ctx context.Context, s *server) (elections func() uint64) {
+	first, _ := s.status()
+	last := first.Term
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, 200*time.Millisecond) {
+			if status, err := s.status(); err == nil {
+				last = max(last, status.Term)
+			}
+		}
+	}()
+	return func() uint64 {
+		<-done
+		if status, err := s.status(); err == nil {
+			last = max(last, status.Term)
+		}
+		return last - first.Term
+	}
+}
+
+// Goal: under ten times the load that it can carry a cluster goes on doing what
+// it can, refuses the rest, elects nobody, and is itself again within seconds;
+// and thousands of clients that send a byte a second do not disturb an honest
+// one.
+// Method: three processes. Their capacity is measured by as many clients as
+// they like; then ten times that is offered for a while, by clients who do not
+// care for Retry-After; then an honest client is measured with and without the
+// slow ones. Everything shares one machine with the generator, so the figures
+// are printed, and held to limits that leave room for that.
+func TestCampaignOfOverload(t *testing.T) {
+	if *overload == 0 {
+		t.Skip("say -system.overload")
+	}
+	c := startCluster(t, 3)
+	leader := c.leader()
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%-34s %9s %9s %9s %9s %9s %9s %10s %10s\n", "", "offered/s", "applied/s", "429/s", "unsent/s", "failed", "elections", "p50", "p99")
+	measure := func(name string, rate float64, conns int, time_ time.Duration) *traffic {
+		l := &traffic{address: leader.http, rate: rate, conns: conns, keys: 10_000, value: bytes.Repeat([]byte("v"), 256)}
+		ctx, cancel := context.WithCancel(t.Context())
+		elections := watch(ctx, leader)
+		l.run(ctx, time_)
+		cancel()
+		at := l.percentiles(50, 99)
+		per := func(n int64) float64 { return float64(n) / time_.Seconds() }
+		fmt.Fprintf(&b, "%-34s %9.0f %9.0f %9.0f %9.0f %9d %9d %10v %10v\n", name, rate, per(l.applied.Load()), per(l.refused.Load()), per(l.unsent.Load()),
+			l.failed.Load(), elections(), at[0].Round(10*time.Microsecond), at[1].Round(10*time.Microsecond))
+		for how, n := range l.other {
+			fmt.Fprintf(&b, "%34s %9d × %s\n", "", n, how)
+		}
+		return l
+	}
+	defer func() { t.Log(b.String()) }()
+
+	measure("warming up", 0, 64, 3*time.Second)
+	capacity := func() (best float64) {
+		const each = 6 * time.Second
+		for _, conns := range []int{64, 256, 1024} {
+			l := measure(fmt.Sprintf("capacity, %d connections", conns), 0, conns, each)
+			best = max(best, float64(l.applied.Load())/each.Seconds())
+		}
+		return best
+	}
+	before := capacity()
+	over := measure(fmt.Sprintf("ten times that, %d connections", overloadConns), 10*before, overloadConns, *overload)
+	recovery := recoveryTime(t, leader, time.Now())
+	peak := (before + capacity()) / 2 // the machine may be slower or faster now
+	goodput := float64(over.applied.Load()) / overload.Seconds()
+	fmt.Fprintf(&b, "goodput %.0f %% of the peak, recovered after %v, Retry-After %.1f s on average\n",
+		100*goodput/peak, recovery.Round(time.Millisecond), float64(over.retryAfter.Load())/float64(max(over.refused.Load(), 1)))
+	if goodput < 0.8*peak {
+		t.Errorf("goodput fell to %.0f of %.0f", goodput, peak)
+	}
+	if recovery > 5*time.Second {
+		t.Errorf("recovery took %v", recovery)
+	}
+
+	honest := func(name string) time.Duration {
+		return measure(name, peak/10, 16, 15*time.Second).percentiles(99)[0]
+	}
+	without := honest("honest, a tenth of the capacity")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int64)
+	go func() { done <- drip(ctx, leader.http, *slowConns) }()
+	time.Sleep(2 * time.Second) // until most are there
+	with := honest(fmt.Sprintf("the same beside %d slow ones", *slowConns))
+	cancel()
+	closed := <-done
+	fmt.Fprintf(&b, "honest p99 %v alone, %v beside slow connections, of which the server ended %d\n", without.Round(time.Microsecond), with.Round(time.Microsecond), closed)
+	if with > 2*without && with > 20*time.Millisecond {
+		t.Errorf("slow connections raised the p99 of an honest client from %v to %v", without, with)
+	}
+	c.awaitServing()
+	awaitEqual(t, c)
+}
+
+// recoveryTime returns how long after the end of an overload a write is answered
+// promptly, ten times in a row.
+func recoveryTime(t *testing.T, s *server, ended time.Time) time.Duration {
+	t.Helper()
+	prompt, first := 0, ended
+	eventually(t, patience, func() error {
+		begun := time.Now()
+		status, _, _, err := s.ask("PUT", "/v1/kv/recovered", "v")
+		if err != nil || status/100 != 2 || time.Since(begun) > 100*time.Millisecond {
+			prompt = 0
+			return fmt.Errorf("status %d after %v: %v", status, time.Since(begun), err)
+		}
+		if prompt == 0 {
+			first = begun
+		}
+		if prompt++; prompt < 10 {
+			return fmt.Errorf("%d prompt answers in a row", prompt)
+		}
+		return nil
+	})
+	return first.Sub(ended)
+}
