@@ -6,6 +6,8 @@ FUZZTIME ?= 60s
 SECONDS  ?= 60
 KILLS    ?= 20
 OUTAGES  ?= 50
+CUTS     ?= 200000
+SEED     ?= 1
 OVERLOAD ?= 60s
 COUNT    ?= 1
 APPENDS  ?= 1000000
@@ -18,7 +20,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # system tests watch are processes.
 PLAIN = ./tests/sim ./tests/system
 
-.PHONY: help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race overload clean
+.PHONY: help build run test lint bench fuzz sim kills crash damage exactly-once labs labs-realtime labs-race overload clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -29,6 +31,8 @@ help:
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
 	@echo 'make sim               fresh simulator seeds for SECONDS=60'
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
+	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
+	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
@@ -67,6 +71,12 @@ fuzz:
 
 sim:
 	$(GO) run ./tests/sim -seconds $(SECONDS)
+
+crash:
+	$(GO) test ./raft/wal -run 'PowerCuts|CrashBetween|CrashInInitialize' -v -count=1 -timeout 20m -args -power-cuts $(CUTS) -every-boundary -seed $(SEED)
+
+damage:
+	$(GO) test ./raft/wal -run 'TestEvery(FlippedBit|Cut|MixUp)' -v -count=1 -timeout 20m -args -every-bit
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)
