@@ -16,16 +16,19 @@ APPENDS  ?= 1000000
 # are no dependency of the program.
 STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 
-# These run without the race detector: the simulator is one thread, and what the
-# system tests watch are processes.
-PLAIN = ./tests/sim ./tests/system
+# These run without the race detector in make test: the simulator is one thread,
+# what the system tests watch are processes, the log's power cuts are counted in
+# ten thousands, and whole nodes in one process keep time with disks. make race
+# runs the last two with it.
+PLAIN = ./tests/sim ./tests/system ./raft/wal ./cmd/raftkv
 
-.PHONY: help build run test lint bench fuzz sim kills crash damage exactly-once labs labs-realtime labs-race overload clean
+.PHONY: race observe-test help build run test lint bench fuzz sim kills crash damage exactly-once labs labs-realtime labs-race overload clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
 	@echo 'make build             bin/raftkv'
 	@echo 'make test              every test, with the race detector where it can find something'
+	@echo 'make race              the packages that make test runs without the race detector, with it'
 	@echo 'make lint              gofmt, go vet, staticcheck'
 	@echo 'make bench             every benchmark (BENCH=Pattern)'
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
@@ -35,6 +38,7 @@ help:
 	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
+	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some ten minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
@@ -51,6 +55,9 @@ run: build
 test:
 	$(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN),-e '$(p:.%=%)$$'))
 	$(GO) test -count=1 -timeout 4m -p 1 $(PLAIN)
+
+race:
+	$(GO) test -race -count=1 -timeout 20m -p 1 ./raft/wal ./cmd/raftkv
 
 lint:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
@@ -85,6 +92,9 @@ exactly-once:
 	$(GO) test ./tests/system -run TestExactlyOnce -v -count=1 -timeout 60m -system.once.appends $(APPENDS) -system.once.kills 5s
 overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
+
+observe-test:
+	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe
 
 labs:
 	$(GO) test -count=$(COUNT) -timeout 120m ./labrpc/... ./raft ./kvserver

@@ -149,12 +149,13 @@ func TestStaleReadsAreSpread(t *testing.T) {
 func TestLanes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFakeCluster(t, "n1")
-		release := make(chan struct{})
+		release, again := make(chan struct{}), make(chan struct{})
 		f.before = func(c *fakeConn, a asked) bool {
-			if a.kind != clerkwire.KindAppend {
+			gate := map[clerkwire.Kind]chan struct{}{clerkwire.KindAppend: release, clerkwire.KindDelete: again}[a.kind]
+			if gate == nil {
 				return false
 			}
-			f.served.Go(func() { <-release; c.answer(a) })
+			f.served.Go(func() { <-gate; c.answer(a) })
 			return true
 		}
 		c := f.dial(func(config *Config) { config.MaxWrites = 5; config.AttemptTimeout = time.Hour })
@@ -192,6 +193,23 @@ func TestLanes(t *testing.T) {
 		if len(seqs) != 5 || n != 12 {
 			t.Errorf("%d calls in %d lanes", n, len(seqs))
 		}
+		for range 5 { // all lanes are free, and five are taken at once
+			calls.Go(func() {
+				if _, err := c.Delete(t.Context(), "k"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		second := map[uint64]bool{}
+		for _, a := range f.requests(clerkwire.KindDelete) {
+			second[a.write.Lane] = true
+		}
+		if len(second) != 5 {
+			t.Errorf("5 writes in flight use the lanes %v", second)
+		}
+		close(again)
+		calls.Wait()
 		for range 20 { // one at a time needs one lane
 			if _, err := c.Put(t.Context(), "k", nil); err != nil {
 				t.Error(err)

@@ -47,7 +47,9 @@
 // # Locks
 //
 // The store's RWMutex (applier writes, readers read), the mutex of the waiting
-// writes, the mutex of the waiting reads, one mutex per connection to a leader,
+// writes, those of the waiting reads (for an index, for a revision), one for each
+// kind of request around its places and who waits for them, one for the list of
+// connections and one per connection, one mutex per connection to a leader,
 // two per connection of a Clerk (its requests in flight, its outbox), one for the
 // list of these connections, one for the last comparison of states,
 // and in the labs one for the present term. No two are held at once and none during I/O.

@@ -156,6 +156,8 @@ func TestAForwardedRequestGoesNoFurther(t *testing.T) {
 	p := newPair(t)
 	a := send(t, "PUT", p.url+"/v1/kv/k", "v", api.HeaderForwarded, "n3", api.HeaderCluster, "c1")
 	wantProblem(t, a, 503, api.CodeNoLeader, api.OutcomeNotApplied)
+	a = send(t, "POST", p.url+"/v1/leader", "{}", "Content-Type", "application/json", api.HeaderForwarded, "n3", api.HeaderCluster, "c1")
+	wantProblem(t, a, 503, api.CodeNoLeader, api.OutcomeNotApplied)
 	if p.reached.Load() != 0 {
 		t.Error("the request was forwarded a second time")
 	}

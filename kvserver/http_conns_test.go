@@ -41,13 +41,15 @@ func (f *fakeConn) SetWriteDeadline(time.Time) error { return nil }
 // Method: a port with few places and connections in known phases.
 func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, _ := newServer(t, func(c *Config) { c.MaxConnections = 4 })
+		s, _ := newServer(t, func(c *Config) { c.MaxConnections = 5 })
 		come := func() (*fakeConn, *clientConn) {
 			f := &fakeConn{from: "127.0.0.1:1000"}
 			return f, s.conns.take(f)
 		}
 		slow, _ := come()
-		time.Sleep(2 * time.Second)
+		time.Sleep(time.Second)
+		slower, _ := come() // but not for as long
+		time.Sleep(time.Second)
 		idle, idleConn := come()
 		noteState(idleConn, http.StateIdle)
 		served, servedConn := come()
@@ -57,7 +59,10 @@ func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 		for i, step := range []struct {
 			leaves *fakeConn
 			comes  bool
-		}{{slow, true}, {idle, true}, {nil, false}} {
+		}{{slow, true}, {slower, true}, {idle, true}, {nil, false}} {
+			if i == 1 && slower.closed {
+				t.Error("the younger of two slow connections had to go first")
+			}
 			f, c := come()
 			if (c != nil) != step.comes || f.closed {
 				t.Fatalf("step %d: the new connection is taken: %v", i, c != nil)
@@ -69,7 +74,7 @@ func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 		if served.closed || fresh.closed {
 			t.Error("a connection that is served, or has just come, was closed")
 		}
-		if now, evicted, refused := s.conns.counts(); now != 4 || evicted != 2 || refused != 1 {
+		if now, evicted, refused := s.conns.counts(); now != 5 || evicted != 3 || refused != 1 {
 			t.Errorf("%d connections, %d evicted, %d refused", now, evicted, refused)
 		}
 		freshConn.Close()
@@ -178,6 +183,26 @@ func TestSlowClientsDoNotDisturbAnHonestOne(t *testing.T) {
 	}
 	if got := stored(s, "slow"); got != "(none)" {
 		t.Errorf("half a body was stored: %q", got)
+	}
+}
+
+// Goal: a client that does not read its answer takes no place among the reads.
+// Method: room for one read, and a client that asks for a value larger than all
+// buffers and reads nothing; then another one.
+func TestAClientThatReadsSlowlyTakesNoPlaceAmongTheReads(t *testing.T) {
+	s, _ := newServer(t, func(c *Config) { c.MaxInFlight, c.MaxValueBytes = 1, api.MaxValueBytes })
+	wantStatus(t, ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", api.MaxValueBytes)), 201)
+	url := serveHTTP(t, s).URL
+	for _, accept := range []string{"*/*", api.MediaJSON} {
+		w := dialWire(t, url)
+		w.send("GET /v1/kv/k HTTP/1.1\r\nHost: kv\r\nAccept: " + accept + "\r\n\r\n")
+		if _, err := w.in.Peek(1); err != nil { // it is being answered
+			t.Fatal(err)
+		}
+		a := send(t, "GET", url+"/v1/kv/k", "")
+		if a.status != 200 || len(a.body) != api.MaxValueBytes {
+			t.Errorf("%s: %d with %d bytes", accept, a.status, len(a.body))
+		}
 	}
 }
 

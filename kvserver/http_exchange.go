@@ -36,7 +36,7 @@ func (s *Server) handle(serve func(*exchange) error) http.HandlerFunc {
 		defer s.config.Metrics.leave(x)
 		defer x.recoverPanic()
 		if r.ContentLength == 0 {
-			x.hasArrived()
+			connOf(r).serving()
 		}
 		if err := serve(x); err != nil {
 			x.answerError(err, nil)

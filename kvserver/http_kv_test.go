@@ -166,18 +166,17 @@ func TestRequestsHaveNames(t *testing.T) {
 // Method: consensus panics under the handler's feet.
 func TestAPanicInAHandlerIsAnsweredAndKeepsTheServer(t *testing.T) {
 	s, log := newServer(t, nil)
-	log.onPropose = nil
-	s.consensus = panicking{log}
+	log.mu.Lock()
+	log.onPropose = func(*raft.Proposal) { panic("planted") }
+	log.onRead = func(context.Context) (uint64, error) { panic("planted") }
+	log.mu.Unlock()
 	wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 500, api.CodeInternal, api.OutcomeUnknown)
 	wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 500, api.CodeInternal, api.OutcomeNotApplied)
-	s.consensus = log
+	log.mu.Lock()
+	log.onPropose, log.onRead = nil, nil
+	log.mu.Unlock()
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 }
-
-type panicking struct{ *fakeLog }
-
-func (panicking) Propose(*raft.Proposal)                    { panic("planted") }
-func (panicking) ReadIndex(context.Context) (uint64, error) { panic("planted") }
 
 // Goal: the table of errors is complete and does not contradict itself.
 // Method: its invariants, row by row.

@@ -77,7 +77,7 @@ func (x *exchange) jsonBody(most int64) ([]byte, error) {
 	if err != nil {
 		return nil, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
 	}
-	x.hasArrived()
+	connOf(x.r).serving()
 	return body, nil
 }
 

@@ -204,7 +204,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			x.hasArrived()
+			connOf(x.r).serving()
 			return b, nil
 		case errors.As(err, &tooLarge):
 			return b, x.tooLarge()

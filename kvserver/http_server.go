@@ -43,13 +43,6 @@ func (x *exchange) allowReading(received int) {
 	_ = http.NewResponseController(x.w).SetReadDeadline(x.began.Add(x.server.bodyTime(received)))
 }
 
-// hasArrived says that the whole request is here: the client is waited for no
-// more.
-func (x *exchange) hasArrived() {
-	connOf(x.r).serving()
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
-}
-
 // allowWriting gives the client time to take so much of an answer.
 func (x *exchange) allowWriting(length int) {
 	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.server.bodyTime(length)))

@@ -77,10 +77,11 @@ type devCluster struct {
 
 // run runs the cluster until a signal comes or a node fails.
 func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
-	logger, level, err := newLogger(stderr, s.logLevel)
+	logger, level, log, err := newLogger(stderr, s.logLevel, "text")
 	if err != nil {
 		return err
 	}
+	defer log.flush(flushLimit)
 	if s.fresh {
 		if err := removeDevData(vfs.OS{}, s.dataDir); err != nil {
 			return err

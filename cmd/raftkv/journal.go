@@ -4,13 +4,37 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
 
-// journal writes down who leads, and why this node began or ended to. It is the
-// raft.Observer of a node.
-type journal struct{ logger *slog.Logger }
+// journal writes down who leads, and why this node began or ended to, and
+// measures what consensus does. It is the raft.Observer of a node.
+type journal struct {
+	logger  *slog.Logger
+	saves   prometheus.Histogram
+	commits prometheus.Histogram
+}
+
+// consensusBuckets go from a commit on a fast disk to one that waits for an
+// election, in seconds.
+var consensusBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
+
+// newJournal returns a journal whose measurements are in the registry.
+func newJournal(logger *slog.Logger, registry *prometheus.Registry) journal {
+	histogram := func(name, help string) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + name, Help: help, Buckets: consensusBuckets})
+		registry.MustRegister(h)
+		return h
+	}
+	return journal{
+		logger:  logger,
+		saves:   histogram("wal_save_duration_seconds", "Time to append one batch to the log and make it durable."),
+		commits: histogram("raft_commit_duration_seconds", "Time from the proposal of an entry on the leader to its commitment; one entry at a time is measured."),
+	}
+}
 
 // Changed implements raft.Observer.
 func (j journal) Changed(before, after *raft.Status) {
@@ -34,10 +58,10 @@ func (j journal) Changed(before, after *raft.Status) {
 }
 
 // Saved implements raft.Observer.
-func (journal) Saved(*core.Write, time.Duration) {}
+func (j journal) Saved(_ *core.Write, took time.Duration) { j.saves.Observe(took.Seconds()) }
 
 // Committed implements raft.Observer.
-func (journal) Committed(time.Duration) {}
+func (j journal) Committed(took time.Duration) { j.commits.Observe(took.Seconds()) }
 
 // Delivered implements raft.Observer.
 func (journal) Delivered(*core.Batch, time.Duration) {}

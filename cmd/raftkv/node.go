@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/raft"
@@ -50,6 +52,7 @@ type nodeConfig struct {
 	ElectionTimeout     time.Duration
 	Logger              *slog.Logger
 	LogLevel            *slog.LevelVar // of Logger, for the admin port
+	Log                 *sink          // what Logger writes to
 }
 
 // The node's clock, in ticks. An election timeout is drawn between one and two
@@ -93,6 +96,7 @@ type node struct {
 	logger    *slog.Logger
 	wal       *wal.WAL
 	state     core.State // until start
+	registry  *prometheus.Registry
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *kvserver.Server
@@ -104,7 +108,7 @@ type node struct {
 // newNode opens the data directory and makes sure that it is this node's. It
 // opens no connection and lets nobody in.
 func newNode(c nodeConfig) (*node, error) {
-	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), failures: make(chan error, 2)}
+	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), failures: make(chan error, 2)}
 	err := n.openLog()
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
@@ -135,7 +139,7 @@ func (n *node) openLog() error {
 		return err
 	}
 	n.wal, n.state, err = wal.Open(wal.Options{
-		FS: c.FS, Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
+		FS: newTimedFS(c.FS, n.registry), Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
 	})
 	if wrong := (*wal.IdentityError)(nil); errors.As(err, &wrong) {
 		return err // the user named the wrong directory or the wrong node
@@ -159,7 +163,8 @@ func (n *node) openLog() error {
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, n.transport, chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, newTimedTransport(n.transport, n.registry), chosen)
+	n.registry.MustRegister(raftMetrics(n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
 	// The node votes and takes entries while it loads its state: the cluster need
@@ -179,12 +184,14 @@ func (n *node) start() error {
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
-		Logger: n.logger,
+		Metrics: kvserver.NewMetrics(n.registry),
+		Logger:  n.logger,
 	})
 	if err != nil {
 		return errors.Join(err, n.close())
 	}
 	state.report(n.logger, begins)
+	n.registry.MustRegister(integrityMetrics(n.service.Integrity))
 	server := kvserver.NewHTTPServer(n.service.Handler())
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
 	n.clients = newClientPort(server, n.service.Listener(c.HTTP))
@@ -221,7 +228,7 @@ func (n *node) raftConfig() raft.Config {
 	crand.Read(seed[:])
 	return raft.Config{
 		TickInterval: n.config.ElectionTimeout / electionTicks,
-		Observer:     journal{n.logger},
+		Observer:     newJournal(n.logger, n.registry),
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.ids(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -36,6 +35,7 @@ type serveSettings struct {
 	requestTimeout  time.Duration
 	electionTimeout time.Duration
 	logLevel        string
+	logFormat       string
 	allowedHosts    string
 	adminAddr       string
 	maxInFlight     int64
@@ -62,7 +62,7 @@ const mostValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
 func (s *serveSettings) table() []setting {
 	*s = serveSettings{
 		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
-		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info",
+		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
 	return []setting{
@@ -83,6 +83,7 @@ func (s *serveSettings) table() []setting {
 		{"max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP},
 		{"admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr},
 		{"log-level", "debug, info, warn or error", &s.logLevel},
+		{"log-format", "text or json", &s.logFormat},
 		{configSetting, "TOML file with settings", &s.config},
 	}
 }
@@ -137,6 +138,7 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer config.Log.flush(flushLimit)
 	// From here on a signal ends the node in order; the second one, whose
 	// handling is the system's again, ends the process.
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -202,7 +204,7 @@ func runNode(ctx context.Context, ending func(), config nodeConfig) error {
 // nodeConfig checks the settings and makes a node's configuration of them, all
 // but the listeners.
 func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
-	logger, level, err := newLogger(stderr, s.logLevel)
+	logger, level, log, err := newLogger(stderr, s.logLevel, s.logFormat)
 	if err != nil {
 		return nodeConfig{}, err
 	}
@@ -250,7 +252,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
-		Logger: logger, LogLevel: level,
+		Logger: logger, LogLevel: level, Log: log,
 	}, nil
 }
 
@@ -287,14 +289,4 @@ func explainListen(err error) error {
 		return op.Err
 	}
 	return err
-}
-
-// newLogger writes lines of text for people and machines alike. The level can
-// be changed later.
-func newLogger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
-	v := new(slog.LevelVar)
-	if err := v.UnmarshalText([]byte(level)); err != nil {
-		return nil, nil, fmt.Errorf("--log-level is %q; choose debug, info, warn or error", level)
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"raftkv/kvserver"
@@ -111,19 +112,23 @@ func TestABackupThatBrokeOffIsNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var part []byte
-	var abort bool
+	type sending struct {
+		part  []byte
+		abort bool // the connection, behind it
+	}
+	var now atomic.Pointer[sending]
 	stall := make(chan struct{})
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/status" {
 			fmt.Fprint(w, `{"node":"n1"}`)
 			return
 		}
-		_, _ = w.Write(part)
+		send := now.Load()
+		_, _ = w.Write(send.part)
 		switch {
-		case abort:
+		case send.abort:
 			panic(http.ErrAbortHandler)
-		case len(part) == len(whole)-1:
+		case len(send.part) == len(whole)-1:
 			w.(http.Flusher).Flush()
 			<-stall
 		}
@@ -131,16 +136,16 @@ func TestABackupThatBrokeOffIsNotKept(t *testing.T) {
 	defer node.Close()
 	defer close(stall)
 	to := filepath.Join(t.TempDir(), "b.snapshot")
-	for _, abort = range []bool{true, false} {
+	for _, abort := range []bool{true, false} {
 		for _, n := range []int{0, 1, 100, 128, 200, len(whole) / 2, len(whole) - 32, len(whole) - 1} {
-			part = whole[:n]
+			now.Store(&sending{whole[:n], abort})
 			wantLine(t, exitUnavailable, "no node sent", "snapshot", "save", to, "--timeout", "500ms", "--endpoints", node.URL)
 			if names := namesIn(t, filepath.Dir(to)); len(names) != 0 {
 				t.Fatalf("%d bytes left %v", n, names)
 			}
 		}
 	}
-	part = whole
+	now.Store(&sending{part: whole})
 	wantLine(t, exitDone, "node n1", "snapshot", "save", to, "--endpoints", node.URL)
 }
 

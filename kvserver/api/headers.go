@@ -43,8 +43,7 @@ const (
 	// ConsistencyLinearizable, the default: the read shows every write that was
 	// answered before the read was asked.
 	ConsistencyLinearizable = "linearizable"
-	// ConsistencyLease is linearizable as long as clocks run at about the same
-	// pace; offered by clusters that were set up for it.
+	// ConsistencyLease is reserved: no read of this version rests on clocks.
 	ConsistencyLease = "lease"
 	// ConsistencyStale: the read shows what this node has applied so far.
 	ConsistencyStale = "stale"

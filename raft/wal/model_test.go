@@ -68,13 +68,6 @@ func (h *history) forgetAfter(n int) {
 	h.now().Entries = slices.Clip(h.now().Entries)
 }
 
-// copy returns a history that shares nothing that changes.
-func (h *history) copy() *history {
-	c := &history{states: slices.Clone(h.states)}
-	c.forgetAfter(c.batches())
-	return c
-}
-
 // next draws a batch that a Raft server might save now: entries, a truncation, a
 // new term, a vote, several at once or nothing new at all.
 func (h *history) next(rng *rand.Rand, maxEntries, maxData int) *core.Write {

@@ -43,6 +43,7 @@ func init() {
 		{name: "suspect", share: 0.15, least: 2, do: suspect},
 		{name: "slow-disk", share: 0.2, do: slowDisk},
 		{name: "hung-disk", share: 0.2, do: hungDisk},
+		{name: "stalled-machine", share: 0.2, do: stallMachine},
 		{name: "disk-error", share: 0.25, notLabs: true, do: diskError},
 		{name: "snapshot-error", share: 0.25, notLabs: true, do: snapshotError},
 		{name: "rot", share: 0.25, notLabs: true, do: rot},
@@ -186,6 +187,14 @@ func hungDisk(n *nemesis, _ *fault, d dice) (func(), bool) {
 	s := n.target(d)
 	s.disk.hang()
 	return s.disk.release, true
+}
+
+// stallMachine lets a server's log run ahead of its state machine.
+func stallMachine(n *nemesis, f *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	s.stall()
+	f.length *= 4
+	return s.release, true
 }
 
 func diskError(n *nemesis, _ *fault, d dice) (func(), bool) {

@@ -33,6 +33,7 @@ type server struct {
 	turning bool // inside Flush
 	due     bool // a turn is scheduled
 
+	stalls int // faults that stall the state machine
 	service
 	watch watch // what the oracles have seen of this life
 }

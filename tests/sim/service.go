@@ -18,7 +18,8 @@ type service struct {
 	number    uint64                    // of the last request proposed in this life
 	waiting   map[kv.RequestID]*attempt // looked up, never walked
 	parked    []parkedRead
-	begun     int64 // what the clock showed when this life began
+	stalled   *core.Batch // waits until the state machine goes on
+	begun     int64       // what the clock showed when this life began
 }
 
 // parkedRead is a read whose index has not been applied here yet.
@@ -39,10 +40,25 @@ func (v *service) start(s *server, state core.State) {
 func (v *service) apply(batch *core.Batch) {
 	s, w, life := v.s, v.s.w, v.s.life
 	w.after(w.serverDice.between(0, w.options.ApplyDelay), then(func() {
-		if s.alive(life) {
+		switch {
+		case !s.alive(life):
+		case s.stalls > 0:
+			v.stalled = batch
+		default:
 			s.input(func() { v.applyNow(batch) })
 		}
 	}))
+}
+
+// stall and release make the state machine stand still for a while.
+func (s *server) stall() { s.stalls++ }
+
+func (s *server) release() {
+	s.stalls--
+	if batch := s.stalled; s.stalls == 0 && s.up && batch != nil {
+		s.stalled = nil
+		s.input(func() { s.applyNow(batch) })
+	}
 }
 
 func (v *service) applyNow(batch *core.Batch) {

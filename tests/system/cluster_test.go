@@ -158,9 +158,17 @@ func (s *server) awaitServing() {
 // ask sends one request to the node, on a connection of its own: one from before
 // a kill would be of no use. The error is the connection's.
 func (s *server) ask(method, path, body string) (status int, header http.Header, got string, err error) {
+	return s.askWith(method, path, body)
+}
+
+// askWith is ask with more headers, names and values in turn.
+func (s *server) askWith(method, path, body string, headers ...string) (status int, header http.Header, got string, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+s.http+path, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, "", err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
 	}
 	transport := &http.Transport{Proxy: nil}
 	defer transport.CloseIdleConnections()
