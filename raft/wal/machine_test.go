@@ -151,6 +151,9 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 	if err := m.saved.check(state, int(found)); err != nil {
 		return nil, err
 	}
+	if err := m.tidy(stats); err != nil {
+		return nil, err
+	}
 	if p := placeOf(state.Snapshot); p != (place{}) {
 		m.died = "read"
 		if err := readSnapshot(w, p); err != nil {
@@ -162,6 +165,24 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 		m.tally.tornEnds++
 	}
 	return w, nil
+}
+
+// tidy says what a start left behind that nothing needs.
+func (m *machine) tidy(stats Stats) error {
+	l, err := list(m.disk, testDir)
+	if err != nil {
+		return nil // it has crashed just now
+	}
+	if len(l.segments) != stats.Segments || len(l.unfinished) > 0 {
+		return fmt.Errorf("it found %d segments and left %+v", stats.Segments, l)
+	}
+	now := m.saved.now()
+	for _, p := range l.snapshots {
+		if p != now.current && p != now.previous && now.spoilt == (place{}) {
+			return fmt.Errorf("it begins with the snapshot %v and left %v", now.current, p)
+		}
+	}
+	return nil
 }
 
 func (m *machine) prepare(w *WAL) error {

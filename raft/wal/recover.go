@@ -153,7 +153,9 @@ func (f *recovered) sort(l listing, shelf *shelf) {
 	for _, generation := range f.image.strays {
 		f.litter = append(f.litter, segmentName(generation))
 	}
-	for len(f.image.segments) > 0 && f.image.segments[0].generation < f.image.keep {
+	// A snapshot so old that only luck has kept the log behind it needs that log now.
+	keep := min(f.image.keep, firstNeeded(f.image.segments, f.current))
+	for f.image.segments[0].generation < keep {
 		f.litter = append(f.litter, segmentName(f.image.segments[0].generation))
 		f.image.segments = f.image.segments[1:]
 	}

@@ -119,6 +119,56 @@ func TestSnapshotsReplaceTheLog(t *testing.T) {
 	}
 }
 
+// Goal: where the log still reaches back behind an older snapshot, because nothing
+// was removed yet, that one serves when two are damaged, now and at every later
+// start. Method: three snapshots without a Prepare, the newer two damaged; starts,
+// another snapshot, that one damaged too.
+func TestOlderSnapshotServesWhileTheLogIsThere(t *testing.T) {
+	disk := vfs.NewCrashable()
+	w, _, err := Open(testOptions(disk))
+	must(t, err)
+	seq, last := uint64(0), uint64(0)
+	take := func() place {
+		appendEntries(t, w, &seq, 3, last, 40)
+		last += 40
+		p := place{last - 3, 3}
+		s := core.Snapshot{Index: p.index, Term: p.term}
+		must(t, w.WriteSnapshot(s, writePayload(p)))
+		seq++
+		must(t, w.Save(&core.Write{Seq: seq, Term: 3, Snapshot: &s}))
+		return p
+	}
+	spoil := func(p place) {
+		path := w.snapshotPath(p)
+		b := content(t, disk, path)
+		b[len(b)/2] ^= 1
+		replace(t, disk, path, b)
+	}
+	start := func(from place) {
+		t.Helper()
+		must(t, w.Close())
+		var state core.State
+		w, state, err = Open(testOptions(disk))
+		must(t, err)
+		must(t, w.Prepare())
+		if placeOf(state.Snapshot) != from || uint64(len(state.Entries)) != last-from.index {
+			t.Fatalf("found %+v and %d entries, want %v", state.Snapshot, len(state.Entries), from)
+		}
+		wantSnapshot(t, w, from)
+		seq = 0
+	}
+	oldest, older, newest := take(), take(), take()
+	spoil(older)
+	spoil(newest)
+	start(oldest)
+	start(oldest)
+	newer := take()
+	start(newer)
+	spoil(newer)
+	start(oldest)
+	must(t, w.Close())
+}
+
 // Goal: a snapshot travels from one log to another in pieces, with a cut in the
 // middle, and replaces what the receiver had. Method: send it, install it, open.
 func TestReceivedSnapshotReplacesTheLog(t *testing.T) {
