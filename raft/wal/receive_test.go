@@ -244,6 +244,7 @@ func TestImpossibleSnapshotsPanic(t *testing.T) {
 		"no file":              {Snapshot: &core.Snapshot{Index: 5, Term: 2}},
 		"no file of this term": {Snapshot: &core.Snapshot{Index: 6, Term: 1}},
 		"older":                {Snapshot: &core.Snapshot{Index: 3, Term: 2}},
+		"the same again":       {Snapshot: &core.Snapshot{Index: 4, Term: 2}},
 		"another term":         {Snapshot: &core.Snapshot{Index: 7, Term: 3}},
 		"beyond the log":       {Snapshot: &core.Snapshot{Index: 20, Term: 2}},
 		"beyond, with a gap":   {Snapshot: &core.Snapshot{Index: 20, Term: 2}, From: 22},
