@@ -44,7 +44,7 @@ func (s *Server) fence(format string, args ...any) {
 	unknown := fail(errLeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen")
 	s.waiting.failWhere(func(*waiter) error { return unknown })
 	s.config.Logger.Error("this node stops serving: "+reason,
-		"what to do", "stop it, move its data directory away and start it again with --rejoin: it gets its state from the others; keep the old directory for whoever looks into the cause")
+		"what to do", "take a backup of a healthy node with raftkv snapshot save and restore it into a new cluster; keep the directory of this node for whoever looks into the cause")
 	s.stepDown()
 }
 

@@ -191,7 +191,6 @@ func (n *node) start() error {
 		return errors.Join(err, n.close())
 	}
 	state.report(n.logger, begins)
-	n.registry.MustRegister(integrityMetrics(n.service.Integrity))
 	server := kvserver.NewHTTPServer(n.service.Handler())
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
 	n.clients = newClientPort(server, n.service.Listener(c.HTTP))

@@ -297,3 +297,15 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 }
+
+// Goal: a node's metrics are one exposition without contradictions: no two parts
+// of it show the same series.
+func TestANodeShowsItsMetrics(t *testing.T) {
+	c := startCluster(t, 1)
+	text := c.nodes[0].must(200, "GET", "/metrics", "")
+	for _, family := range []string{"raft_term", "wal_fsync_duration_seconds", "store_keys", "integrity_diverged", "http_requests_in_flight"} {
+		if n := strings.Count(text, "# TYPE raftkv_"+family+" "); n != 1 {
+			t.Errorf("raftkv_%s is shown %d times", family, n)
+		}
+	}
+}
