@@ -6,6 +6,8 @@ FUZZTIME ?= 60s
 SECONDS  ?= 60
 KILLS    ?= 20
 OUTAGES  ?= 50
+CUTS     ?= 200000
+SEED     ?= 1
 OVERLOAD ?= 60s
 COUNT    ?= 1
 ONLY     ?=
@@ -24,7 +26,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # runs the last two with it.
 PLAIN = ./tests/sim ./tests/system ./raft/wal ./cmd/raftkv
 
-.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload clean
+.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -36,6 +38,8 @@ help:
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
 	@echo 'make sim               fresh simulator seeds for SECONDS=60 (docs/testing.md)'
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
+	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
+	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
@@ -79,6 +83,12 @@ fuzz:
 
 sim:
 	$(GO) run ./tests/sim -seconds $(SECONDS)
+
+crash:
+	$(GO) test ./raft/wal -run 'PowerCuts|CrashBetween|CrashInInitialize' -v -count=1 -timeout 20m -args -power-cuts $(CUTS) -every-boundary -seed $(SEED)
+
+damage:
+	$(GO) test ./raft/wal -run 'TestEvery(FlippedBit|Cut|MixUp)' -v -count=1 -timeout 20m -args -every-bit
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)

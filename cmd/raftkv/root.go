@@ -83,6 +83,6 @@ and would not go on; that is a bug worth reporting.`,
 	}
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
-		newStatusCommand(), newSnapshotCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+		newStatusCommand(), newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	return root
 }

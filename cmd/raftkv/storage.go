@@ -18,9 +18,9 @@ type storage struct {
 	logger *slog.Logger
 }
 
-// WriteSnapshot implements node.Snapshots.
+// WriteSnapshot implements node.Snapshots. It leaves room for the log's writes.
 func (s storage) WriteSnapshot(at core.Snapshot, write func(io.Writer) error) error {
-	err := s.WAL.WriteSnapshot(at, write)
+	err := s.WAL.WriteSnapshot(at, func(to io.Writer) error { return write(newPacedWriter(to)) })
 	if errors.Is(err, wal.ErrObsolete) {
 		return fmt.Errorf("%w: %w", raft.ErrCompacted, err)
 	}

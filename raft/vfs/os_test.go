@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Goal: nobody but the owner reads a log, whatever the umask lets through.
@@ -59,11 +60,11 @@ func TestOSRefusesWhatIsNoRegularFile(t *testing.T) {
 // included. Method: this test binary runs itself as the other process.
 func TestOSLockBetweenProcesses(t *testing.T) {
 	if name := os.Getenv("VFS_TEST_LOCK"); name != "" {
-		if _, err := (OS{}).Lock(name); err != nil {
-			t.Fatal(err)
-		}
+		lock, err := OS{}.Lock(name)
+		must(t, err)
 		os.Stdout.WriteString("locked\n")
-		select {} // until killed
+		time.Sleep(time.Hour) // until killed
+		must(t, lock.Close()) // keeps it: a file that nobody refers to is closed by the collector
 	}
 	name := filepath.Join(t.TempDir(), "LOCK")
 	holder := exec.Command(os.Args[0], "-test.run=^TestOSLockBetweenProcesses$")

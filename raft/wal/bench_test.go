@@ -3,8 +3,11 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -101,5 +104,95 @@ func TestSaveAllocatesNothingPerEntry(t *testing.T) {
 		if got := testing.AllocsPerRun(10, save); got > 0 {
 			t.Errorf("a batch of %d entries took %v allocations", size, got)
 		}
+	}
+}
+
+// writeNoise writes a payload of the given size, as fast as it is taken.
+func writeNoise(size int) func(io.Writer) error {
+	piece := make([]byte, 64<<10)
+	for i, rng := 0, seeded(1); i < len(piece); i++ {
+		piece[i] = byte(rng.Uint32())
+	}
+	return func(w io.Writer) error {
+		for left := size; left > 0; left -= len(piece) {
+			if _, err := w.Write(piece[:min(left, len(piece))]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// BenchmarkOpenSnapshot starts from a snapshot of 270 MB, which is read and
+// verified whole, with an almost empty log.
+func BenchmarkOpenSnapshot(b *testing.B) {
+	const size = 270 << 20
+	o := Options{FS: vfs.OS{}, Dir: b.TempDir(), ClusterID: "c1", NodeID: "n1"}
+	must(b, Initialize(o, 3, core.Snapshot{Index: 1000, Term: 3}, writeNoise(size)))
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		w, state, err := Open(o)
+		must(b, err)
+		if state.Snapshot.Index != 1000 {
+			b.Fatal("another snapshot")
+		}
+		must(b, w.Close())
+	}
+}
+
+// BenchmarkSaveBesideSnapshot saves batches of 64 entries of 256 bytes, a
+// thousand with nothing beside it and then as many as fit into the time that a
+// snapshot of 270 MB takes, and reports how long a save takes in both halves.
+func BenchmarkSaveBesideSnapshot(b *testing.B) {
+	for b.Loop() {
+		w, _, err := Open(Options{FS: vfs.OS{}, Dir: b.TempDir(), ClusterID: "c1", NodeID: "n1"})
+		must(b, err)
+		var preparing sync.WaitGroup
+		preparing.Go(func() {
+			for range w.NeedsSpare() {
+				if err := w.Prepare(); err != nil && !errors.Is(err, ErrClosed) {
+					b.Error(err)
+				}
+			}
+		})
+		write := core.Write{Term: 1, From: 1, Entries: make([]core.Entry, 64)}
+		for i := range write.Entries {
+			write.Entries[i] = core.Entry{Term: 1, Data: make([]byte, 256)}
+		}
+		save := func() time.Duration {
+			write.Seq++
+			for i := range write.Entries {
+				write.Entries[i].Index = write.From + uint64(i)
+			}
+			begun := time.Now()
+			must(b, w.Save(&write))
+			write.From += 64
+			return time.Since(begun)
+		}
+		var alone, beside []time.Duration
+		for range 1000 {
+			alone = append(alone, save())
+		}
+		done := make(chan error, 1)
+		go func() { done <- w.WriteSnapshot(core.Snapshot{Index: 10, Term: 1}, writeNoise(270<<20)) }()
+		begun := time.Now()
+		for running := true; running; {
+			beside = append(beside, save())
+			select {
+			case err := <-done:
+				must(b, err)
+				running = false
+			default:
+			}
+		}
+		b.ReportMetric(time.Since(begun).Seconds(), "s/snapshot")
+		for name, times := range map[string][]time.Duration{"alone": alone, "beside": beside} {
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Microseconds()), "p50µs-"+name)
+			b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99µs-"+name)
+		}
+		must(b, w.Close())
+		preparing.Wait()
 	}
 }

@@ -2,17 +2,13 @@ package wal
 
 import (
 	"errors"
-	"flag"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
-
-var everyBit = flag.Bool("every-bit", false, "flip every bit of the log, not a sample")
 
 // batchEnds lists where the batches of a segment end, in order, and the number
 // of the last batch before it.
@@ -30,96 +26,6 @@ func batchEnds(t testing.TB, disk vfs.FS, generation uint64) (ends []int64, befo
 		}
 	}
 	return ends, before
-}
-
-// Goal: no single flipped bit anywhere in a log is ever read as data, and none
-// ever shortens it: the bit is either found or of no consequence. Method: a log
-// of eight segments with a mark at its end; every bit in turn, or a sample that
-// still has every bit of a record's header in some ten records.
-func TestEveryFlippedBitIsFoundOrHarmless(t *testing.T) {
-	disk, h := build(t, 11, 150, true)
-	last := uint64(0)
-	for _, r := range records(t, disk) {
-		last = max(last, r.Generation)
-	}
-	if last < 8 {
-		t.Fatalf("only %d segments", last)
-	}
-	var workers sync.WaitGroup
-	found, harmless := make([]int, last), make([]int, last)
-	for generation := uint64(1); generation <= last; generation++ {
-		workers.Go(func() {
-			found[generation-1], harmless[generation-1] = flipBits(t, disk, h, generation)
-		})
-	}
-	workers.Wait()
-	// Zeros take up a part of every segment, but most bits are in use.
-	for i := range found {
-		if found[i] == 0 {
-			t.Errorf("segment %d: no flipped bit was found", i+1)
-		}
-		if i+1 < int(last) && harmless[i] != 0 {
-			t.Errorf("segment %d is full, yet %d flipped bits were not found", i+1, harmless[i])
-		}
-	}
-	if harmless[last-1] == 0 {
-		t.Error("no bit of the unused end was flipped")
-	}
-}
-
-// flipBits flips bits of one segment on a copy of the disk and counts what a
-// reader makes of them.
-func flipBits(t *testing.T, disk *vfs.Crashable, h *history, generation uint64) (found, harmless int) {
-	path := segmentPath(generation)
-	own := vfs.NewCrashable() // a disk for this goroutine, so that they do not wait for each other
-	must(t, own.MkdirAll(testDir))
-	names, err := disk.List(testDir)
-	must(t, err)
-	for _, name := range names {
-		if g, ok := parseSegmentName(name); ok {
-			replace(t, own, segmentPath(g), content(t, disk, segmentPath(g)))
-		}
-	}
-	f, err := own.Open(path)
-	must(t, err)
-	b := content(t, own, path)
-	headers := map[int64]bool{}
-	for _, r := range records(t, own) {
-		for i := range int64(recordHeaderBytes) {
-			if r.File == path {
-				headers[r.Offset+i] = true
-			}
-		}
-	}
-	count := int(generation)
-	for at := range int64(len(b)) {
-		for bit := range 8 {
-			if count++; !*everyBit && count%509 != 0 && (!headers[at] || count%13 != 0) {
-				continue
-			}
-			_, err := f.WriteAt([]byte{b[at] ^ 1<<bit}, at)
-			must(t, err)
-			image, state, err := readOnly(own)
-			var damage *CorruptionError
-			switch {
-			case errors.As(err, &damage):
-				found++
-			case err != nil:
-				t.Errorf("%s byte %d bit %d: %v", path, at, bit, err)
-			default:
-				harmless++
-				if err := h.check(state, h.batches()); err != nil {
-					t.Errorf("%s byte %d bit %d, read up to batch %d: %v", path, at, bit, image.at.number, err)
-				}
-			}
-		}
-		if count%4096 == 0 {
-			must(t, f.Sync()) // keeps the disk's list of pending writes short
-		}
-		_, err := f.WriteAt(b[at:at+1], at)
-		must(t, err)
-	}
-	return found, harmless
 }
 
 // Goal: a torn end is cut back to the last batch whose bytes are all there and

@@ -43,7 +43,7 @@ func runScript(m *machine, fsys vfs.FS) *script {
 		return s
 	}
 	draw := seeded(4)
-	steps := []int{10, 900, 'p', 900, 's', 10, 900, 900, 'S', 3000, 's', 'p', 900, 900, 's', 3000, 900, 900, 900, 'S', 'p', 'i', 'p', 10}
+	steps := []int{10, 900, 'p', 900, 's', 10, 900, 900, 'S', 3000, 's', 'p', 900, 900, 's', 3000, 900, 900, 900, 'S', 'S', 'p', 'i', 'p', 10}
 	for step, size := range steps {
 		switch size {
 		case 'p':
@@ -79,6 +79,10 @@ func (s *script) record(w *WAL, draw *rand.Rand, size int, next func(*rand.Rand,
 	}
 	m := s.machine
 	b := next(draw, 3, size)
+	if b.Snapshot == nil { // there is nothing new to take one of
+		s.save(w, b)
+		return
+	}
 	m.died = "snapshot"
 	do := func() error { return w.WriteSnapshot(*b.Snapshot, writePayload(placeOf(*b.Snapshot))) }
 	if b.From == b.Snapshot.Index+1 {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
-	"raftkv/raft/vfs"
 )
 
 // reseal gives the damaged or invented records of a segment valid checksums, from
@@ -31,14 +30,14 @@ func reseal(b []byte) []byte {
 		if header[12] == 0 || length > uint64(int64(len(b))-at-recordHeaderBytes) {
 			break
 		}
-		if Type(header[12]) == TypeBatch {
+		if Type(header[12]).isBatch() {
 			number++
 		}
 		payload := b[at+recordHeaderBytes : min(int64(len(b)), at+recordHeaderBytes+padded(int64(length)))]
 		clear(payload[length:])
 		h := recordHeader{previous: last, payload: checksum(payload), kind: Type(header[12]), length: length, number: number}
 		h.encode(header, segment, at)
-		if h.kind == TypeBatch {
+		if h.kind.isBatch() {
 			last = h.checksum
 		}
 		at = h.end(at)
@@ -57,7 +56,8 @@ func unpack(b []byte) []byte {
 	return append(segment, b[headerFieldsTo:]...)
 }
 
-// FuzzReader feeds arbitrary bytes as the only segment of a log to the reader.
+// FuzzReader feeds arbitrary bytes as the only segment of a log to the reader,
+// with a snapshot beside it that the segment may or may not know of.
 // It must never panic, must take no more memory than 4 times the input and
 // 64 KiB, and whatever Open would accept must be the same when read again.
 func FuzzReader(f *testing.F) {
@@ -82,6 +82,24 @@ func FuzzReader(f *testing.F) {
 		b[at] = 0xff
 		add(b)
 	}
+	// Segments with snapshots that were taken and installed.
+	s := newSpecimen(f)
+	for _, name := range s.segments {
+		add(s.files[name])
+	}
+	p := place{3, 1}
+	beside := packed(f, "c1", p)
+	for _, b := range []*core.Write{
+		{Term: 1, Snapshot: &core.Snapshot{Index: 3, Term: 1}, From: 1, Entries: []core.Entry{{Index: 1, Term: 1}, {Index: 2, Term: 1}, {Index: 3, Term: 1}}},
+		{Term: 2, Snapshot: &core.Snapshot{Index: 3, Term: 1}, From: 4, Entries: []core.Entry{{Index: 4, Term: 2}}},
+	} {
+		r := snapshotRecord{place: p, keep: 1, replaces: b.From == 4}
+		payload := appendBatch(appendSnapshotRecord(nil, r), b)
+		segment := append(slices.Clone(whole[:segmentHeaderBytes]), make([]byte, recordHeaderBytes)...)
+		segment[segmentHeaderBytes+12] = byte(TypeSnapshot)
+		binary.LittleEndian.PutUint64(segment[segmentHeaderBytes+16:], uint64(len(payload)))
+		add(append(segment, append(payload, make([]byte, MinSegmentBytes)...)...))
+	}
 	// Entries as small as they get, the worst ratio of memory to input, in a
 	// segment that claims to be huge.
 	w := &core.Write{Term: 1, From: 1}
@@ -101,12 +119,16 @@ func FuzzReader(f *testing.F) {
 		if sealed {
 			b = reseal(b)
 		}
-		fsys := oneFile(b)
+		fsys := frozen{files: map[string][]byte{segmentName(1): b, snapshotName(p): beside}}
+		if generation := binary.LittleEndian.Uint64(append(slices.Clone(b), make([]byte, segmentHeaderBytes)...)[24:]); generation > 1 {
+			delete(fsys.files, segmentName(1))
+			fsys.files[segmentName(generation)] = b
+		}
 		var batches int
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err := Inspect(fsys, testDir, func(r Record) error {
-			if r.Type == TypeBatch {
+			if r.Type.isBatch() {
 				batches++
 			}
 			return nil
@@ -124,6 +146,14 @@ func FuzzReader(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if state.Snapshot.Index > 0 && placeOf(state.Snapshot) != p {
+			t.Fatalf("the log begins with a snapshot at %+v", state.Snapshot)
+		}
+		for i, e := range state.Entries {
+			if e.Index != state.Snapshot.Index+1+uint64(i) {
+				t.Fatalf("entry %d stands %d places behind the snapshot at index %d", e.Index, i+1, state.Snapshot.Index)
+			}
+		}
 		if found.at.number < uint64(batches) {
 			t.Fatalf("Inspect showed %d batches, Open found number %d", batches, found.at.number)
 		}
@@ -134,22 +164,6 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// oneFile is a disk with the given bytes as segment 1.
-func oneFile(b []byte) vfs.FS {
-	disk := vfs.NewCrashable()
-	if err := disk.MkdirAll(testDir); err != nil {
-		panic(err)
-	}
-	f, err := disk.Create(segmentPath(1))
-	if err != nil {
-		panic(err)
-	}
-	if _, err := f.WriteAt(b, 0); err != nil {
-		panic(err)
-	}
-	return disk
-}
-
 // FuzzRecord checks that what was encoded is decoded the same, that the place,
 // the segment and every byte of a record's header are under its checksum, and
 // that arbitrary payloads are decoded without a panic.
@@ -157,8 +171,10 @@ func FuzzRecord(f *testing.F) {
 	f.Add(uint64(3), "n1", uint64(1), []byte("data"), uint8(2), uint32(7), int64(4096))
 	f.Add(uint64(1)<<63, "", uint64(0), []byte{}, uint8(0), uint32(0), int64(0))
 	f.Fuzz(func(t *testing.T, term uint64, vote string, from uint64, data []byte, count uint8, segment uint32, offset int64) {
-		if d, err := decodeBatch(data); err == nil {
-			d.decodeEntries()
+		for _, kind := range []Type{TypeBatch, TypeSnapshot} {
+			if d, err := decodePayload(kind, data); err == nil {
+				d.decodeEntries()
+			}
 		}
 		w := &core.Write{Term: term, VotedFor: core.ID(vote[:min(len(vote), core.MaxIDBytes)]), From: from}
 		if from > 0 && from < 1<<63 {

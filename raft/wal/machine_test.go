@@ -18,8 +18,9 @@ type machine struct {
 	rng   *rand.Rand
 	disk  *vfs.Crashable
 	saved *history
-	acked int  // batches that Save or Open vouched for
-	spoil bool // the current snapshot was damaged from outside
+	acked int   // batches that Save or Open vouched for
+	spoil place // the snapshot that was damaged from outside, zero for none
+	again place // the last snapshot of which the writing was begun
 
 	next *vfs.Crashable // the disk after the crash; nil while the machine runs
 	died string         // in which of our calls
@@ -140,11 +141,17 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 		return nil, fmt.Errorf("%d batches found, %d acknowledged and %d begun", found, m.acked, m.saved.batches())
 	}
 	m.saved.forgetAfter(int(found))
-	if m.spoil {
+	if m.spoil != (place{}) && m.spoil == m.saved.now().current {
 		m.saved.now().fallBack()
-		m.spoil = false
+	}
+	m.spoil = place{} // else its record was lost with the power
+	if now := m.saved.now(); now.spoilt != (place{}) && now.spoilt == m.again && placeOf(state.Snapshot) == m.again {
+		now.mend()
 	}
 	if err := m.saved.check(state, int(found)); err != nil {
+		return nil, err
+	}
+	if err := m.tidy(stats); err != nil {
 		return nil, err
 	}
 	if p := placeOf(state.Snapshot); p != (place{}) {
@@ -158,6 +165,24 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 		m.tally.tornEnds++
 	}
 	return w, nil
+}
+
+// tidy says what a start left behind that nothing needs.
+func (m *machine) tidy(stats Stats) error {
+	l, err := list(m.disk, testDir)
+	if err != nil {
+		return nil // it has crashed just now
+	}
+	if len(l.segments) != stats.Segments || len(l.unfinished) > 0 {
+		return fmt.Errorf("it found %d segments and left %+v", stats.Segments, l)
+	}
+	now := m.saved.now()
+	for _, p := range l.snapshots {
+		if p != now.current && p != now.previous && now.spoilt == (place{}) {
+			return fmt.Errorf("it begins with the snapshot %v and left %v", now.current, p)
+		}
+	}
+	return nil
 }
 
 func (m *machine) prepare(w *WAL) error {
@@ -177,6 +202,7 @@ func (m *machine) save(w *WAL, b *core.Write) error {
 	m.died = "save"
 	if s := b.Snapshot; s != nil {
 		m.tally.snapshots++
+		m.again = placeOf(*s)
 		m.died = "snapshot"
 		do := func() error { return w.WriteSnapshot(*s, writePayload(placeOf(*s))) }
 		if b.From == s.Index+1 && m.rng.IntN(4) > 0 {
@@ -227,7 +253,7 @@ func receive(w *WAL, s core.Snapshot, rng *rand.Rand) error {
 // spoilSnapshot damages the snapshot that the next start would begin with, now
 // and then, if there is one to fall back on.
 func (m *machine) spoilSnapshot() error {
-	if m.spoil || m.acked == 0 || m.rng.IntN(12) > 0 {
+	if m.spoil != (place{}) || m.acked == 0 || m.rng.IntN(12) > 0 {
 		return nil
 	}
 	w, err := newWAL(testOptions(m.disk))
@@ -242,7 +268,7 @@ func (m *machine) spoilSnapshot() error {
 	if !state.fallback {
 		return nil
 	}
-	m.spoil = true
+	m.spoil = state.current
 	m.tally.fallbacks++
 	path := w.snapshotPath(state.current)
 	if m.rng.IntN(3) == 0 {

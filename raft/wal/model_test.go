@@ -43,6 +43,7 @@ type model struct {
 	previous   place  // where it begins if current is spoilt
 	fallback   bool   // there is such a previous
 	recorded   uint64 // highest index of a recorded snapshot
+	spoilt     place  // what was current until it was damaged
 }
 
 func (m *model) last() uint64 { return m.Snapshot.Index + uint64(len(m.Entries)) }
@@ -166,13 +167,19 @@ func (h *history) add(w *core.Write) {
 // note takes a recorded snapshot into account.
 func (m *model) note(s core.Snapshot, fallback bool) {
 	m.previous, m.fallback = m.current, fallback
-	m.current = placeOf(s)
+	m.current, m.spoilt = placeOf(s), place{}
 	m.recorded = max(m.recorded, s.Index)
 }
 
 // fallBack says that the current snapshot is spoilt.
 func (m *model) fallBack() {
-	m.current, m.fallback = m.previous, false
+	m.spoilt, m.current, m.fallback = m.current, m.previous, false
+}
+
+// mend says that the spoilt snapshot was written once more, which its old record
+// is as good for as a new one.
+func (m *model) mend() {
+	m.current, m.previous, m.fallback, m.spoilt = m.spoilt, m.current, true, place{}
 }
 
 // check says how the state differs from what the log must hold after n batches.

@@ -121,6 +121,14 @@ func (f *recovered) choose(shelf *shelf) error {
 	return &damage
 }
 
+// passedError says what was passed over, nil for nothing.
+func (f *recovered) passedError() (all error) {
+	for _, p := range f.passed {
+		all = errors.Join(all, p.err)
+	}
+	return all
+}
+
 // trim drops the entries that the snapshot stands for.
 func (f *recovered) trim() {
 	r := f.replay
@@ -145,7 +153,9 @@ func (f *recovered) sort(l listing, shelf *shelf) {
 	for _, generation := range f.image.strays {
 		f.litter = append(f.litter, segmentName(generation))
 	}
-	for len(f.image.segments) > 0 && f.image.segments[0].generation < f.image.keep {
+	// A snapshot so old that only luck has kept the log behind it needs that log now.
+	keep := min(f.image.keep, firstNeeded(f.image.segments, f.current))
+	for f.image.segments[0].generation < keep {
 		f.litter = append(f.litter, segmentName(f.image.segments[0].generation))
 		f.image.segments = f.image.segments[1:]
 	}
@@ -188,8 +198,8 @@ func (w *WAL) repair(all *recovered) error {
 	w.stats = Stats{RecoveredTo: found.at.number, Cut: found.cut}
 	for _, p := range all.passed {
 		w.spoilt = append(w.spoilt, p.place)
-		w.stats.PassedOver = errors.Join(w.stats.PassedOver, p.err)
 	}
+	w.stats.PassedOver = all.passedError()
 
 	if err := writeZeros(file, found.cut.Offset, found.cut.Offset+found.cut.Bytes, always); err != nil {
 		return diskError("cutting the torn end of", found.path, err)

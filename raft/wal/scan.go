@@ -13,7 +13,7 @@ import (
 type image struct {
 	segments []segmentFile // those that were read, in order
 	strays   []uint64      // generations below a gap that is meant to be: half removed
-	keep     uint64        // generation of the first segment that is still needed
+	keep     uint64        // generation of the first segment that must be there, as the last record says
 	header   *segmentHeader
 	path     string // of the last segment
 	at       cursor // behind its last batch
@@ -181,7 +181,9 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 	if d.record.keep > r.header.generation {
 		return r.damaged(offset, fmt.Sprintf("batch %d says that no segment before %s is needed, though it stands before it itself", h.number, segmentName(d.record.keep)))
 	}
-	s.image.keep = max(s.image.keep, d.record.keep)
+	if d.record.index != 0 {
+		s.image.keep = d.record.keep
+	}
 	if d.from > s.lastIndex+1 {
 		return r.damaged(offset, fmt.Sprintf("batch %d starts at index %d, behind a log that ends with index %d", h.number, d.from, s.lastIndex))
 	}

@@ -110,7 +110,7 @@ func (s *shelf) verify(p place) error {
 func (w *WAL) look(p place, whole bool) verdict {
 	r, file, size, err := w.openContainer(p)
 	if err != nil {
-		return verdict{err: err}
+		return verdict{size: size, err: err}
 	}
 	defer file.Close()
 	if whole {
@@ -134,7 +134,7 @@ func (w *WAL) openContainer(p place) (r *snapshot.Reader, file vfs.File, size in
 	}
 	if err != nil {
 		file.Close()
-		return nil, nil, 0, err
+		return nil, nil, size, err
 	}
 	return r, file, size, nil
 }
@@ -146,7 +146,7 @@ func (w *WAL) readContainer(from io.Reader, path string, p place) (*snapshot.Rea
 		return nil, snapshotError(path, err)
 	}
 	h := r.Header()
-	if h.ClusterID != w.clusterID {
+	if w.clusterID != "" && h.ClusterID != w.clusterID {
 		return nil, &IdentityError{File: path, ClusterID: h.ClusterID, WantClusterID: w.clusterID}
 	}
 	if h.Index != p.index || h.Term != p.term {

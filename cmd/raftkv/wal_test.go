@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/raft/core"
+	"raftkv/raft/wal"
+)
+
+// writtenLog is the data directory of a node with a log of a few segments and
+// two snapshots.
+func writtenLog(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	w, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, logName), ClusterID: "test", NodeID: "n1", SegmentBytes: wal.MinSegmentBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for i := range uint64(30) {
+		b := &core.Write{Seq: i + 1, Term: 3, VotedFor: "n1", From: i + 1, Entries: []core.Entry{{Index: i + 1, Term: 3, Data: make([]byte, 1000)}}}
+		if i == 10 || i == 20 || i == 25 {
+			b.Snapshot = &core.Snapshot{Index: i, Term: 3}
+			if err := w.WriteSnapshot(*b.Snapshot, func(to io.Writer) error {
+				_, err := fmt.Fprintf(to, "state at %d", i)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Save(b); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// inspected runs the inspection and returns its lines by type.
+func inspected(t *testing.T, want int, dir string) map[string][]map[string]any {
+	t.Helper()
+	lines := map[string][]map[string]any{}
+	for line := range strings.Lines(wantLine(t, want, "", "wal", "inspect", "--json", dir)) {
+		var l map[string]any
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		lines[l["type"].(string)] = append(lines[l["type"].(string)], l)
+	}
+	return lines
+}
+
+// Goal: the inspection shows every record and snapshot of a log and what a start
+// would find, and changes nothing. Method: a log of some segments, given by its
+// own directory and by the data directory; the directory compared before and
+// after.
+func TestALogIsInspected(t *testing.T) {
+	dir := writtenLog(t)
+	before := directoryContent(t, filepath.Join(dir, logName))
+	for _, at := range []string{dir, filepath.Join(dir, logName)} {
+		lines := inspected(t, exitDone, at)
+		if n := len(lines["segment"]); n < 2 || len(lines["seal"]) != n-1 || len(lines["snapshot-file"]) != 2 || len(lines["damage"]) != 0 {
+			t.Errorf("%d segments, %d seals, %d snapshots", n, len(lines["seal"]), len(lines["snapshot-file"]))
+		}
+		records := lines["snapshot"]
+		if last := records[len(records)-1]; fmt.Sprint(last["snapshot"]) != "map[index:25 term:3]" || last["from"] != 26.0 {
+			t.Errorf("the last record of a snapshot is %v", last)
+		}
+		if s := lines["summary"][0]; s["last_index"] != 30.0 || s["node"] != "n1" || s["cluster"] != "test" || s["voted_for"] != "n1" || fmt.Sprint(s["snapshot"]) != "map[index:25 term:3]" {
+			t.Errorf("summary %v", s)
+		}
+	}
+	text := wantLine(t, exitDone, "snapshot at index 25 of term 3 and entries 26 to 30", "wal", "inspect", dir)
+	if !strings.Contains(text, "vote for n1, entries 30 to 30") {
+		t.Errorf("it prints\n%s", text)
+	}
+	if after := directoryContent(t, filepath.Join(dir, logName)); after != before {
+		t.Error("the inspection changed something")
+	}
+	wantLine(t, exitUsage, "holds no log", "wal", "inspect", t.TempDir())
+	wantLine(t, exitUsage, "", "wal", "inspect")
+}
+
+// directoryContent is all that a directory holds.
+func directoryContent(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, name := range namesIn(t, dir) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&all, "%s %q\n", name, b)
+	}
+	return all.String()
+}
+
+// Goal: damage is named with file and offset, and the exit code says that there
+// is some; a torn end is none. Method: a damaged snapshot, a damaged record, a
+// missing segment, a torn end.
+func TestDamageOfALogIsInspected(t *testing.T) {
+	spoil := func(path string, at int) {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err == nil {
+			b[at] ^= 1
+			err = os.WriteFile(path, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := writtenLog(t)
+	newest := inspected(t, exitDone, dir)["snapshot-file"][1]["file"].(string)
+	spoil(newest, 150)
+	lines := inspected(t, exitFailed, dir)
+	if d := lines["damage"]; len(d) != 1 || d[0]["file"] != newest || d[0]["offset"] != 128.0 {
+		t.Errorf("a damaged snapshot: %v", d)
+	}
+	if s := lines["summary"][0]; fmt.Sprint(s["snapshot"]) != "map[index:20 term:3]" || s["reason"] == nil {
+		t.Errorf("summary %v", s)
+	}
+	wantLine(t, exitFailed, "would pass over a damaged snapshot", "wal", "inspect", dir)
+
+	segment := lines["segment"][0]["file"].(string)
+	spoil(segment, 4096+100)
+	lines = inspected(t, exitFailed, dir)
+	if d := lines["damage"]; len(d) != 2 || d[0]["file"] != segment || d[0]["offset"] != 4096.0 {
+		t.Errorf("a damaged record: %v", d)
+	}
+	wantLine(t, exitFailed, "would not start", "wal", "inspect", dir)
+	spoil(segment, 4096+100)
+	if err := os.Remove(segment); err != nil {
+		t.Fatal(err)
+	}
+	wantLine(t, exitFailed, "missing", "wal", "inspect", dir)
+
+	dir = writtenLog(t)
+	segments := inspected(t, exitDone, dir)["segment"]
+	last := segments[len(segments)-1]["file"].(string)
+	marks := inspected(t, exitDone, dir)["mark"]
+	spoil(last, int(marks[0]["offset"].(float64)))
+	if torn := inspected(t, exitDone, dir)["torn"]; len(torn) != 1 {
+		t.Errorf("a torn end: %v", torn)
+	}
+}
