@@ -20,19 +20,18 @@ KVLABS = 3A|3B|Versioned|LostAnswer
 # are no dependency of the program.
 STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 
-# These run without the race detector in make test: the simulator is one thread,
-# what the system tests watch are processes, the log's power cuts are counted in
-# ten thousands, and whole nodes in one process keep time with disks. make race
-# runs the last two with it.
-PLAIN = ./tests/sim ./tests/system ./raft/wal ./cmd/raftkv
+# These run without the race detector: the simulator is one thread, and what the
+# system tests watch are processes. ALONE are whole nodes in one process, which
+# keep time with disks: nothing else runs beside them.
+PLAIN = ./tests/sim ./tests/system
+ALONE = ./cmd/raftkv
 
-.PHONY: race observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
 	@echo 'make build             bin/raftkv'
 	@echo 'make test              every test, with the race detector where it can find something'
-	@echo 'make race              the packages that make test runs without the race detector, with it'
 	@echo 'make lint              gofmt, go vet, staticcheck'
 	@echo 'make bench             every benchmark (BENCH=Pattern)'
 	@echo 'make fuzz              every fuzz target for FUZZTIME=60s'
@@ -58,11 +57,9 @@ run: build
 # tests/sim and tests/system draw something new in every run, so a result of an
 # earlier run is never taken for theirs.
 test:
-	$(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN),-e '$(p:.%=%)$$'))
+	$(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN) $(ALONE),-e '$(p:.%=%)$$'))
+	$(GO) test -race -timeout 4m $(ALONE)
 	$(GO) test -count=1 -timeout 4m -p 1 $(PLAIN)
-
-race:
-	$(GO) test -race -count=1 -timeout 20m -p 1 ./raft/wal ./cmd/raftkv
 
 lint:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
