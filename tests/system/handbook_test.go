@@ -1,0 +1,91 @@
+package system
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func handbook(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var (
+	shownFamily      = regexp.MustCompile(`(?m)^# TYPE (raftkv_\S+) (\S+)`)
+	documentedFamily = regexp.MustCompile("(?m)^\\| `(raftkv_[a-z0-9_]+)` \\| ([a-z]+) \\|")
+)
+
+// Goal: docs/operations.md lists every metric that nodes show, with its type, and
+// none that they do not.
+func TestEveryMetricIsInTheHandbook(t *testing.T) {
+	documented := map[string]string{}
+	for _, m := range documentedFamily.FindAllStringSubmatch(handbook(t), -1) {
+		documented[m[1]] = m[2]
+	}
+	if len(documented) < 35 {
+		t.Fatalf("void: %d metrics were found in the handbook", len(documented))
+	}
+	c := startCluster(t, 3)
+	for i, s := range c.nodes {
+		s.must(201, "PUT", fmt.Sprintf("/v1/kv/k%d", i), "v")
+		s.must(200, "GET", "/v1/kv/k0", "")
+	}
+	eventually(t, patience, func() error { // some come with the first comparison of states
+		shown := map[string]string{}
+		for _, s := range c.nodes {
+			for _, m := range shownFamily.FindAllStringSubmatch(s.must(200, "GET", "/metrics", ""), -1) {
+				shown[m[1]] = m[2]
+			}
+		}
+		var wrong []string
+		for _, name := range slices.Sorted(maps.Keys(shown)) {
+			if documented[name] != shown[name] {
+				wrong = append(wrong, fmt.Sprintf("%s is a %s and documented as %q", name, shown[name], documented[name]))
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(documented)) {
+			if shown[name] == "" {
+				wrong = append(wrong, name+" is documented and not shown")
+			}
+		}
+		if wrong != nil {
+			return fmt.Errorf("%s", strings.Join(wrong, "; "))
+		}
+		return nil
+	})
+}
+
+var runbook = regexp.MustCompile(`runbook: docs/operations\.md#(\S+)`)
+
+// Goal: every alert leads to a paragraph that is there.
+func TestEveryAlertLeadsToARunbook(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join("..", "..", "deploy", "prometheus", "raftkv.rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors := runbook.FindAllStringSubmatch(string(rules), -1)
+	if alerts := strings.Count(string(rules), "- alert: "); alerts == 0 || len(anchors) != alerts {
+		t.Fatalf("%d alerts name %d runbooks", alerts, len(anchors))
+	}
+	headings := map[string]bool{}
+	for line := range strings.Lines(handbook(t)) {
+		if title, is := strings.CutPrefix(line, "### "); is {
+			headings[strings.ToLower(strings.TrimSpace(title))] = true
+		}
+	}
+	for _, a := range anchors {
+		if !headings[a[1]] {
+			t.Errorf("docs/operations.md has no paragraph %q", a[1])
+		}
+	}
+}
