@@ -113,6 +113,24 @@ func reportCPU(b *testing.B, since float64) {
 	b.ReportMetric((cpuSeconds()-since)/float64(b.N), "cpu-s/op")
 }
 
+// BenchmarkReplay applies a million puts, in random order, to a store that has
+// their keys: what a start does at most with the log behind a snapshot.
+func BenchmarkReplay(b *testing.B) {
+	s, _ := filled(shuffled())
+	value := make([]byte, benchValueBytes)
+	order := rand.New(rand.NewPCG(3, 4)).Perm(benchKeys)
+	b.ResetTimer()
+	defer reportCPU(b, cpuSeconds())
+	var command []byte
+	for range b.N {
+		for _, k := range order {
+			index := s.AppliedIndex() + 1
+			command = AppendCommand(command[:0], Command{Op: OpPut, Key: fmt.Appendf(nil, "key-%012d", k), Value: value, Time: index})
+			s.Apply(index, command)
+		}
+	}
+}
+
 // BenchmarkRestore reads a million keys of 256 bytes.
 func BenchmarkRestore(b *testing.B) {
 	snapshot := snapshotOfAMillion(b)
