@@ -13,6 +13,7 @@ COUNT    ?= 1
 ONLY     ?=
 APPENDS  ?= 1000000
 KEYS     ?= 1000000
+PAIRS    ?= 300
 
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
@@ -27,7 +28,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -44,6 +45,7 @@ help:
 	@echo 'make restart           kill -9 all nodes of a store of KEYS=1000000, start them, and so again when all was overwritten; prints time and memory'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
+	@echo 'make metrics-cost      what measuring costs a PUT: PAIRS=300 times on and off, in turn, in one run; prints figures'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
@@ -100,6 +102,9 @@ restart:
 
 overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
+
+metrics-cost:
+	$(GO) test $(ALONE) -run TestMetricsCost -v -count=1 -timeout 20m -args -cost.pairs $(PAIRS)
 
 observe-test:
 	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe

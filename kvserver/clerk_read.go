@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"sync"
+	"time"
 
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/kv"
@@ -17,6 +18,7 @@ type clerkReads struct {
 	// linearizable: one of them needs a read index.
 	linearizable bool
 	minRevision  uint64 // that the store must have reached
+	begun        time.Time
 }
 
 // clerkRead is one of them and what it saw.
@@ -32,7 +34,7 @@ var clerkReadsPool = sync.Pool{New: func() any { return new(clerkReads) }}
 
 func newClerkReads(c *clerkConn) *clerkReads {
 	g := clerkReadsPool.Get().(*clerkReads)
-	g.conn = c
+	g.conn, g.begun = c, time.Now()
 	return g
 }
 
@@ -99,6 +101,8 @@ func (g *clerkReads) serve() {
 		}
 	}
 	g.conn.leave(gets)
+	s.metrics.read(g.linearizable, len(g.reads))
+	s.metrics.clerkReads(g.reads, time.Since(g.begun))
 }
 
 // serveAlone serves reads that have to wait: for a revision, or for room.

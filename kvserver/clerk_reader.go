@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"bytes"
+	"time"
 
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/kv"
@@ -102,7 +103,7 @@ func (r *clerkReader) write(h clerkwire.Header, op kv.Op) bool {
 	if err != nil {
 		return false
 	}
-	w := clerkWrite{conn: r.conn, header: h, op: op, size: int64(h.Length)}
+	w := clerkWrite{conn: r.conn, header: h, op: op, size: int64(h.Length), begun: time.Now()}
 	err = w.message.Parse(body)
 	switch {
 	case err != nil:
@@ -123,7 +124,7 @@ func (r *clerkReader) open(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, err)
 		return
 	}
-	w := clerkWrite{conn: r.conn, header: h, op: kv.OpOpenSession}
+	w := clerkWrite{conn: r.conn, header: h, op: kv.OpOpenSession, begun: time.Now()}
 	switch {
 	case !r.server.clerkAdmit(&w):
 	case w.admission.enter(0):

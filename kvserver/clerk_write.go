@@ -1,6 +1,8 @@
 package kvserver
 
 import (
+	"time"
+
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/kv"
@@ -15,6 +17,7 @@ type clerkWrite struct {
 	message   clerkwire.Write
 	admission *admission
 	size      int64 // what the admission is asked for
+	begun     time.Time
 }
 
 // clerkAdmit decides what can be decided before there is room for a write, and
@@ -62,10 +65,13 @@ func (w clerkWrite) wait() {
 // propose puts the write, which was let in, into the log and sees to it that its
 // end is answered.
 func (w clerkWrite) propose() {
-	s, conn, h, admission, size := w.conn.server, w.conn, w.header, w.admission, w.size
+	s, conn, h, admission, size, begun := w.conn.server, w.conn, w.header, w.admission, w.size, w.begun
+	s.metrics.proposed()
 	s.proposeTold(w.command(s.config), func(e ending) {
 		admission.leave(size)
 		s.clerkAnswer(conn, h, e)
+		s.metrics.settled(false, e.result, e.err)
+		s.metrics.clerk(h.Kind, time.Since(begun))
 	})
 }
 
@@ -171,6 +177,7 @@ func (s *Server) clerkRefused(r kv.Result) error {
 
 // clerkRefusal tells an error to a Clerk.
 func (s *Server) clerkRefusal(err error) clerkwire.Refused {
+	s.metrics.refused(err)
 	k := kindOf(err)
 	status := s.consensus.Status()
 	leader := string(status.Leader)

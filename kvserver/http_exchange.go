@@ -25,7 +25,7 @@ type exchange struct {
 	// answered is set once the answer's header is out; nothing can be said
 	// differently from then on.
 	answered bool
-	passage  *passage // nil: the request is not measured
+	passage  passage
 }
 
 // handle makes an http.HandlerFunc of a function that serves one request, or
@@ -33,7 +33,7 @@ type exchange struct {
 func (s *Server) handle(serve func(*exchange) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{server: s, w: w, r: r, id: s.requestID(r)}
-		defer s.config.Metrics.leave(x)
+		defer x.leave()
 		defer x.recoverPanic()
 		if r.ContentLength == 0 {
 			connOf(r).serving()

@@ -98,7 +98,7 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 		}
 	}
 	read()
-	s.metrics.read(consistency)
+	s.metrics.read(consistency == api.ConsistencyLinearizable, 1)
 	x.w.Header().Set(api.HeaderConsistency, consistency)
 	return false, nil
 }

@@ -88,8 +88,9 @@ func newRouter(s *Server) http.Handler {
 			router.Path(strings.Replace(r.Path, "{key}", "{key:.*}", 1)).Handler(c)
 		}
 		c.methods = append(c.methods, r.Method)
+		meter := s.config.Metrics.meter(r.Route)
 		c.byMethod[r.Method] = s.handle(func(x *exchange) error {
-			s.config.Metrics.enter(x, r.Route)
+			meter.enter(x)
 			if err := x.keepTo(r.Route); err != nil {
 				return err
 			}

@@ -32,7 +32,7 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 		case leader == s.config.NodeID:
 			s.metrics.proposed()
 			result, err = s.propose(ctx, c)
-			s.metrics.settled(c, result, err)
+			s.metrics.settled(c.IdempotencyKey != "", result, err)
 		case remote == nil:
 			return kv.Result{}, false, fail(errNoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
 		case leader != "":

@@ -5,6 +5,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"raftkv/kvserver"
+	"raftkv/raft"
+	"raftkv/raft/vfs"
 )
 
 // metricsPrefix begins the name of every metric of ours.
@@ -23,6 +27,38 @@ func newRegistry(c nodeConfig) *prometheus.Registry {
 		}),
 	)
 	return registry
+}
+
+// disk is the file system of the node's log, with what measures it.
+func (n *node) disk() vfs.FS {
+	if n.config.unmeasured {
+		return n.config.FS
+	}
+	return newTimedFS(n.config.FS, n.registry)
+}
+
+// network is what consensus sends by, with what measures it.
+func (n *node) network() timedTransport {
+	if n.config.unmeasured {
+		return timedTransport{Transport: n.transport}
+	}
+	return newTimedTransport(n.transport, n.registry, n.config.Members.others(n.config.ID).ids())
+}
+
+// observer hears what consensus does.
+func (n *node) observer() raft.Observer {
+	if n.config.unmeasured {
+		return nil
+	}
+	return newJournal(n.logger, n.registry)
+}
+
+// measures are the instruments of the service.
+func (n *node) measures() *kvserver.Metrics {
+	if n.config.unmeasured {
+		return nil
+	}
+	return kvserver.NewMetrics(n.registry)
 }
 
 // shown is a collector that reads everything anew for each scrape. What belongs

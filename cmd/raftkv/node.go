@@ -48,6 +48,7 @@ type nodeConfig struct {
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default
 	trailingBytes       int   // 0: defaultTrailingBytes; tests take less
+	unmeasured          bool  // for a test that asks what measuring costs
 	RequestTimeout      time.Duration
 	ElectionTimeout     time.Duration
 	Logger              *slog.Logger
@@ -139,7 +140,7 @@ func (n *node) openLog() error {
 		return err
 	}
 	n.wal, n.state, err = wal.Open(wal.Options{
-		FS: newTimedFS(c.FS, n.registry), Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
+		FS: n.disk(), Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
 	})
 	if wrong := (*wal.IdentityError)(nil); errors.As(err, &wrong) {
 		return err // the user named the wrong directory or the wrong node
@@ -163,7 +164,7 @@ func (n *node) openLog() error {
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, newTimedTransport(n.transport, n.registry), chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, n.network(), chosen)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
@@ -184,7 +185,7 @@ func (n *node) start() error {
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
-		Metrics: kvserver.NewMetrics(n.registry),
+		Metrics: n.measures(),
 		Logger:  n.logger,
 	})
 	if err != nil {
@@ -227,7 +228,7 @@ func (n *node) raftConfig() raft.Config {
 	crand.Read(seed[:])
 	return raft.Config{
 		TickInterval: n.config.ElectionTimeout / electionTicks,
-		Observer:     newJournal(n.logger, n.registry),
+		Observer:     n.observer(),
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.ids(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,

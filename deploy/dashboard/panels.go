@@ -42,6 +42,8 @@ var rows = []row{
 		one("Requests", "reqps", `sum by (route, method) (rate(raftkv_http_request_duration_seconds_count[$__rate_interval]))`, "{{method}} {{route}}"),
 		one("Slowest hundredth", "s", p99(`http_request_duration_seconds`, "route, method"), "{{method}} {{route}}"),
 		one("Answers by code", "reqps", `sum by (code) (rate(raftkv_http_request_duration_seconds_count[$__rate_interval]))`, "{{code}}"),
+		one("Clerks' requests", "reqps", `sum by (op) (rate(raftkv_clerk_request_duration_seconds_count[$__rate_interval]))`, "{{op}}"),
+		one("Clerks' slowest hundredth", "s", p99(`clerk_request_duration_seconds`, "op"), "{{op}}"),
 		one("Refused, by reason", "reqps", `sum by (reason) (rate(raftkv_requests_rejected_total[$__rate_interval]))`, "{{reason}}"),
 		{"In flight and waiting", "short", []expr{{`raftkv_writes_in_flight`, "writes {{instance}}"}, {`raftkv_reads_in_flight`, "reads {{instance}}"}, {`raftkv_requests_waiting`, "waiting {{instance}}"}}},
 		one("Forwarded to the leader", "reqps", `sum by (instance, result) (rate(raftkv_forwarded_requests_total[$__rate_interval]))`, "{{instance}} {{result}}"),

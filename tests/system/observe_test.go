@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"raftkv/client"
 )
 
 var observed = flag.Bool("system.observe", false, "TestObserve: run a real Prometheus beside a cluster under load and faults; installs Debian's where there is none")
@@ -394,7 +396,7 @@ func delaySyncs(t *testing.T, strace string, s *server, delay time.Duration) (en
 }
 
 // mixedLoad is clients that write, append with idempotency keys, read and list,
-// through all nodes.
+// through all nodes, and a Clerk.
 type mixedLoad struct {
 	t       *testing.T
 	stop    context.CancelFunc
@@ -427,6 +429,24 @@ func startMixedLoad(t *testing.T, c *cluster) *mixedLoad {
 			}
 		})
 	}
+	clerk, err := client.Dial(ctx, client.Config{Endpoints: addresses(c.nodes)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.clients.Go(func() {
+		defer clerk.Close()
+		for ctx.Err() == nil {
+			_, _ = clerk.Put(ctx, "clerk", []byte("v"))
+			_, _ = clerk.Append(ctx, "clerk", []byte("v"))
+			_, _ = clerk.Get(ctx, "clerk")
+			_, _ = clerk.List(ctx, "k")
+			_, _ = clerk.Delete(ctx, "clerk")
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	})
 	return l
 }
 

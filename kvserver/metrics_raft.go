@@ -1,0 +1,117 @@
+package kvserver
+
+import (
+	"errors"
+	"time"
+
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
+)
+
+// proposalEnd is how a proposal ended.
+type proposalEnd int
+
+const (
+	proposalApplied proposalEnd = iota
+	proposalRejected
+	proposalNotLeader
+	proposalDropped
+	proposalTimeout
+	proposalUnknown
+)
+
+var proposalEnds = [...]string{
+	proposalApplied: "applied", proposalRejected: "rejected", proposalNotLeader: "not_leader",
+	proposalDropped: "dropped", proposalTimeout: "timeout", proposalUnknown: "unknown",
+}
+
+// proposed notes that a command was proposed.
+func (m *Metrics) proposed() {
+	if m != nil {
+		m.pending.Inc()
+	}
+}
+
+// settled counts the end of a proposal; byKey says that the command had an
+// idempotency key.
+func (m *Metrics) settled(byKey bool, result kv.Result, err error) {
+	if m == nil {
+		return
+	}
+	m.pending.Dec()
+	if err == nil && result.Replayed {
+		if byKey {
+			m.keyReplays.Inc()
+		} else {
+			m.sessionReplays.Inc()
+		}
+	}
+	end := proposalUnknown
+	switch {
+	case err == nil && result.Status == kv.StatusOK:
+		end = proposalApplied
+	case err == nil:
+		end = proposalRejected
+	case errors.Is(err, errNoLeader):
+		end = proposalNotLeader
+	case errors.Is(err, errOverloaded), errors.Is(err, errStopping), errors.Is(err, errValueTooLarge):
+		end = proposalDropped
+	case errors.Is(err, errTimeout):
+		end = proposalTimeout
+	}
+	m.proposals[end].Inc()
+}
+
+// read counts reads that are served.
+func (m *Metrics) read(linearizable bool, count int) {
+	switch {
+	case m == nil:
+	case linearizable:
+		m.linearizable.Add(float64(count))
+	default:
+		m.stale.Add(float64(count))
+	}
+}
+
+// readIndexFailure is why a linearizable read was not confirmed.
+type readIndexFailure int
+
+const (
+	readIndexNoLeader readIndexFailure = iota
+	readIndexTimeout
+	readIndexOverload
+	readIndexStopping
+)
+
+var readIndexFailures = [...]string{
+	readIndexNoLeader: "no_leader", readIndexTimeout: "timeout", readIndexOverload: "overload", readIndexStopping: "stopping",
+}
+
+// confirmed notes how the question for a read index ended.
+func (m *Metrics) confirmed(begun time.Time, err error) {
+	if m == nil {
+		return
+	}
+	reason := readIndexNoLeader
+	switch {
+	case err == nil:
+		m.readIndexSeconds.Observe(time.Since(begun).Seconds())
+		return
+	case errors.Is(err, errReadTimeout):
+		reason = readIndexTimeout
+	case errors.Is(err, errOverloaded):
+		reason = readIndexOverload
+	case errors.Is(err, errStopping):
+		reason = readIndexStopping
+	}
+	m.readIndexFailures[reason].Inc()
+}
+
+// applied notes a batch of messages that went into the store.
+func (m *Metrics) applied(batch []raft.ApplyMsg, begun time.Time) {
+	if m == nil {
+		return
+	}
+	m.applySeconds.Observe(time.Since(begun).Seconds())
+	m.applyCommands.Observe(float64(len(batch)))
+}
