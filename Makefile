@@ -28,7 +28,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -41,6 +41,7 @@ help:
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
 	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
 	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
+	@echo 'make powercut          the power of three real ext4 file systems cut CUTS=200 times under load (root, Linux); prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make restart           kill -9 all nodes of a store of KEYS=1000000, start them, and so again when all was overwritten; prints time and memory'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
@@ -90,6 +91,10 @@ crash:
 
 damage:
 	$(GO) test ./raft/wal -run 'TestEvery(FlippedBit|Cut|MixUp)' -v -count=1 -timeout 20m -args -every-bit
+
+powercut: CUTS = 200
+powercut:
+	$(GO) test ./tests/system -run CampaignOfPowerCuts -v -count=1 -timeout 60m -system.powercuts $(CUTS)
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)

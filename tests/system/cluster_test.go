@@ -35,6 +35,7 @@ type server struct {
 	http      string // host:port
 	dir       string
 	arguments []string // more than the needed ones
+	in        surroundings
 	*process
 }
 
@@ -134,7 +135,7 @@ func addresses(servers []*server) (all []string) {
 
 func (s *server) start() {
 	s.cluster.t.Helper()
-	s.process = launch(s.cluster.t, s.id, nil, s.commandLine()...)
+	s.process = launchIn(s.cluster.t, s.id, s.in, nil, s.commandLine()...)
 }
 
 func (s *server) commandLine() []string {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,8 +74,21 @@ type process struct {
 // ended before; its output is shown if the test failed.
 func launch(t *testing.T, name string, environment []string, arguments ...string) *process {
 	t.Helper()
+	return launchIn(t, name, surroundings{}, environment, arguments...)
+}
+
+// surroundings is where a process runs. The zero value is the test's own.
+type surroundings struct {
+	wrapper []string  // a command that becomes the program, in a network namespace for one
+	log     io.Writer // gets all that the process says, if not nil
+}
+
+// launchIn is launch in other surroundings.
+func launchIn(t *testing.T, name string, in surroundings, environment []string, arguments ...string) *process {
+	t.Helper()
 	lookAtSource()
-	p := &process{t: t, name: name, command: exec.Command(program, arguments...), output: &capture{}, ended: make(chan struct{})}
+	line := slices.Concat(in.wrapper, []string{program}, arguments)
+	p := &process{t: t, name: name, command: exec.Command(line[0], line[1:]...), output: &capture{copy: in.log}, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.Env = append(cleanEnvironment(), environment...)
 	p.command.Dir = t.TempDir() // nothing is found or left in the source tree
@@ -158,11 +173,15 @@ func (p *process) says(text string, limit time.Duration) {
 type capture struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	copy io.Writer // gets it, too, if not nil
 }
 
 func (c *capture) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.copy != nil {
+		_, _ = c.copy.Write(b) // it is for people who look for the cause of a failure
+	}
 	return c.text.Write(b)
 }
 
