@@ -358,3 +358,36 @@ func countAgreement(c *lab.Cluster, leader int) bool {
 	}
 	return true
 }
+
+// A service that takes its time holds up neither elections nor agreement: the
+// applyCh is no part of consensus.
+var slowService = scenario{
+	text:    "slow services",
+	options: lab.Options{Servers: 3},
+	body: func(c *lab.Cluster) {
+		agreeAt(c, 1, 101, 3)
+		leader := c.OneLeader()
+		term := c.SameTerm()
+		for k, slow := range []int{leader, (leader + 1) % 3} {
+			c.Hold(slow)
+			index, _, leads := c.Start(leader, 200+k)
+			if !leads {
+				c.Fatalf("the leader took no command")
+			}
+			if _, ok := c.Await(index, 2, -1); !ok {
+				c.Fatalf("index %d was not delivered by the two others", index)
+			}
+			c.Sleep(3 * lab.ElectionTimeout)
+			if after := c.SameTerm(); after != term {
+				c.Fatalf("the term rose from %d to %d while the service on server %d took nothing", term, after, slow)
+			}
+			before := time.Now()
+			c.Start(leader, 300+k)
+			if took := time.Since(before); took > lab.ElectionTimeout/2 {
+				c.Fatalf("Start took %v while the service on server %d took nothing", took, slow)
+			}
+			c.Release(slow)
+			c.Agree(400+k, 3, false)
+		}
+	},
+}

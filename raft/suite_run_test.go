@@ -37,7 +37,14 @@ func TestMain(m *testing.M) {
 		{Pattern: `3[ABCD]`},
 		{Names: []string{
 			"InitialElection", "ReElection", "BasicAgree", "FailAgree", "FailNoAgree", "ConcurrentStarts", "Rejoin", "Backup", "Count",
-			"Persist1", "Persist2", "Persist3", "Figure8", "UnreliableAgree", "Figure8Unreliable", "ReliableChurn", "UnreliableChurn",
+			"Persist1", "Persist2", "Persist3", "Figure8", "SlowService", "UnreliableAgree", "Figure8Unreliable", "ReliableChurn", "UnreliableChurn",
+			"OneVoteATerm", "NewerTermsEndALead", "MajoritiesElect",
+			"OneServerOneVote", "CandidatesFollowTheWinner", "ChatterHoldsOffNobody",
+			"LateVotesDoNotCount", "HeartbeatsKeepTheLeader", "VotesGoToCompleteLogs",
+			"OlderTermsAreNotCommittedByCounting", "MajoritiesCommit", "CommitGoesNoFurtherThanTheMatch",
+			"LateEntriesTruncateNothing", "ConflictsAreTruncated", "AnswersAreReadWithTheirCall",
+			"AnswersOfAnEarlierTermDoNotCount", "BackingUpTakesFewRPCs", "VoteSurvivesACrash",
+			"EntriesSurviveACrash", "LateSnapshotIsNotInstalled", "AgreeingSnapshotsKeepTheRest",
 		}},
 	})
 	os.Exit(m.Run())

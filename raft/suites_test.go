@@ -20,6 +20,7 @@ func TestFailNoAgree2B(t *testing.T)      { run(t, failNoAgree, "2B") }
 func TestConcurrentStarts2B(t *testing.T) { run(t, concurrentStarts, "2B") }
 func TestRejoin2B(t *testing.T)           { run(t, rejoin, "2B") }
 func TestBackup2B(t *testing.T)           { run(t, backup, "2B") }
+func TestSlowService2B(t *testing.T)      { run(t, slowService, "2B") }
 func TestCount2B(t *testing.T)            { run(t, count, "2B") }
 
 func TestPersist12C(t *testing.T)          { run(t, persist1, "2C") }
@@ -54,6 +55,7 @@ func TestFailNoAgree3B(t *testing.T)      { run(t, failNoAgree, "3B") }
 func TestConcurrentStarts3B(t *testing.T) { run(t, concurrentStarts, "3B") }
 func TestRejoin3B(t *testing.T)           { run(t, rejoin, "3B") }
 func TestBackup3B(t *testing.T)           { run(t, backup, "3B") }
+func TestSlowService3B(t *testing.T)      { run(t, slowService, "3B") }
 func TestCount3B(t *testing.T)            { run(t, count, "3B") }
 
 func TestPersist13C(t *testing.T)          { run(t, persist1, "3C") }
@@ -83,6 +85,7 @@ func TestFailNoAgree(t *testing.T)       { run(t, failNoAgree, "") }
 func TestConcurrentStarts(t *testing.T)  { run(t, concurrentStarts, "") }
 func TestRejoin(t *testing.T)            { run(t, rejoin, "") }
 func TestBackup(t *testing.T)            { run(t, backup, "") }
+func TestSlowService(t *testing.T)       { run(t, slowService, "") }
 func TestCount(t *testing.T)             { run(t, count, "") }
 func TestPersist1(t *testing.T)          { run(t, persist1, "") }
 func TestPersist2(t *testing.T)          { run(t, persist2, "") }

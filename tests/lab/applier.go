@@ -24,6 +24,9 @@ type applier struct {
 // was found wrong, so that nobody waits for it.
 func (a *applier) run(applyCh <-chan raft.ApplyMsg) {
 	for msg := range applyCh {
+		if held := a.cluster.heldBy(a.server); held != nil {
+			<-held
+		}
 		var err error
 		switch {
 		case msg.CommandValid && msg.SnapshotValid:

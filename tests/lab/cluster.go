@@ -45,6 +45,7 @@ type server struct {
 	rf        *raft.Raft      // nil while it is down
 	persister *raft.Persister // the present life's, or what the last one left
 	applied   []interface{}   // applied[i-1]: what it delivered, or was restored, at index i
+	held      chan struct{}   // not nil: its service takes nothing until this is closed
 }
 
 // NewCluster starts the servers of a cluster, all connected. They are killed
@@ -72,6 +73,7 @@ func NewCluster(t testing.TB, options Options) *Cluster {
 // end kills everything, and says how to see the run again if it failed.
 func (c *Cluster) end() {
 	for i := range c.servers {
+		c.Release(i)
 		if rf := c.raft(i); rf != nil {
 			rf.Kill()
 		}
@@ -155,6 +157,30 @@ func (c *Cluster) Restart(i int) {
 	node := labrpc.MakeServer()
 	node.AddService(labrpc.MakeService(c.trace.Service(i, rf)))
 	c.wires.AddServer(i, node)
+}
+
+// Hold makes a server's service take nothing more from its applyCh until Release.
+func (c *Cluster) Hold(i int) {
+	c.trace.Note(i, "service held")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.servers[i].held = make(chan struct{})
+}
+
+// Release ends Hold, if it was called.
+func (c *Cluster) Release(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.servers[i]; s.held != nil {
+		close(s.held)
+		s.held = nil
+	}
+}
+
+func (c *Cluster) heldBy(i int) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.servers[i].held
 }
 
 // Running reports whether a server is up, connected or not.

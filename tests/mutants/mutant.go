@@ -32,7 +32,8 @@ var canary = mutant{
 func all() []mutant {
 	return slices.Concat(electionMutants, replicationMutants, readMutants, snapshotMutants, nodeMutants,
 		logMutants, containerMutants, wireMutants,
-		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, labMutants)
+		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants,
+		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants)
 }
 
 // chosen returns the mutants that a comma-separated list of ids, or of
