@@ -148,7 +148,7 @@ func TestSmallFilesAreReplacedWhole(t *testing.T) {
 			}
 			cuts++
 			var got content
-			found, readErr := readSmallFile(after, path, &got)
+			found, readErr := readSmallFile(after, path, &got, "remedy")
 			if readErr != nil || !found || got.Text != "old" && got.Text != long {
 				t.Fatalf("step %d, seed %d: found %v, %v, %d bytes", step, seed, found, readErr, len(got.Text))
 			}

@@ -61,7 +61,7 @@ const (
 type limits map[kind]uint32
 
 const (
-	maxHelloBody = 1 << 10 // the longest is 535 bytes
+	maxHelloBody = 2 << 10 // the longest is 1,084 bytes
 	maxSmallBody = 256     // the longest, RequestVote's, is 96 bytes
 	maxLargeBody = MaxFrameBytes - headerBytes
 	maxChunkBody = snapshotChunkBytes + chunkRoom
