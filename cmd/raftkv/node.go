@@ -173,6 +173,7 @@ func (n *node) openDirectory() (err error) {
 	if n.directory, err = openDirectory(c.FS, c.DataDir, c.ID, void, c.Rejoin); err != nil {
 		return err
 	}
+	n.state.Rejoining = n.directory.rejoining()
 	n.peers, err = openPeerMemory(c.FS, c.DataDir)
 	return err
 }
@@ -187,7 +188,7 @@ func (n *node) fenced(by core.ID, why wire.Reason) {
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, newTimedTransport(n.transport, n.registry), chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.logger}, newTimedTransport(n.transport, n.registry), chosen)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
@@ -222,6 +223,7 @@ func (n *node) start() error {
 	go n.serveHTTP()
 	n.startAdmin()
 	go n.watch()
+	go n.watchRejoin()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
 }

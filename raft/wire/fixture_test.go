@@ -77,6 +77,8 @@ func echo(_ core.ID, request core.Request, answer func(core.Reply)) {
 		answer(&core.TimeoutNowReply{Term: m.Term})
 	case *core.ReadIndex:
 		answer(&core.ReadIndexReply{Term: m.Term, Success: true})
+	case *core.Rejoin:
+		answer(&core.RejoinReply{Leads: true})
 	case *core.InstallSnapshot:
 		answer(&core.InstallSnapshotReply{Term: m.Term})
 	}

@@ -34,6 +34,7 @@ func sampleRequests() []core.Request {
 		&core.AppendEntries{Entries: many},
 		&core.TimeoutNow{Term: 255, LeaderID: "n2"},
 		&core.ReadIndex{Term: 1 << 32},
+		&core.Rejoin{},
 	}
 }
 
@@ -48,6 +49,7 @@ func sampleReplies() []core.Reply {
 		&core.TimeoutNowReply{Term: 9},
 		&core.InstallSnapshotReply{Term: most},
 		&core.ReadIndexReply{Term: most, Success: true, Index: most},
+		&core.RejoinReply{Term: most, Rejoining: true, Leads: true, LastIndex: most},
 	}
 }
 
@@ -154,6 +156,8 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"append reply", e.reply(nil, &core.AppendEntriesReply{Term: 5, ConflictTerm: 3, ConflictIndex: 200}),
 			"13 06000000 94 05 c2 03 ccc8"},
 		{"no reply", e.reply(nil, nil), "03 00000000"},
+		{"rejoin", request(&core.Rejoin{}), "18 01000000 90"},
+		{"rejoin reply", e.reply(nil, &core.RejoinReply{Term: 5, Leads: true, LastIndex: 200}), "19 06000000 94 05 c2 c3 ccc8"},
 		{"hello", e.hello(nil, kindHello, (&hello{Magic: magic, Version: 2, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}).of(documentedLife)),
 			"01 38000000 9a ab726166746b762d70656572 02 a163 a26e31 a26e32 a3683a31 d801" + strings.Repeat("0a", 16) + "07 d701 0102030405060708 c2"},
 		{"transfer hello", e.hello(nil, kindTransferHello, (&hello{Magic: magic, Version: 2, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}).of(documentedLife)),
