@@ -78,6 +78,9 @@ func (r *rejection) Error() string { return "hello turned down: " + r.detail }
 type refusedError struct{ refusal }
 
 func (r *refusedError) Error() string {
+	if r.Reason != ReasonVersion {
+		return fmt.Sprintf("the peer refuses us: %q", r.Reason)
+	}
 	return fmt.Sprintf("the peer refuses us: %q (it speaks version %d, we speak %d)", r.Reason, r.Version, version)
 }
 
