@@ -12,6 +12,7 @@ OVERLOAD ?= 60s
 COUNT    ?= 1
 ONLY     ?=
 APPENDS  ?= 1000000
+KEYS     ?= 1000000
 
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
@@ -26,7 +27,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload rejoin crash damage clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -40,6 +41,7 @@ help:
 	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
 	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
+	@echo 'make rejoin            a node whose disk is lost comes back while 64 clients write to KEYS=1000000 keys; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
@@ -92,6 +94,10 @@ kills:
 
 exactly-once:
 	$(GO) test ./tests/system -run TestExactlyOnce -v -count=1 -timeout 60m -system.once.appends $(APPENDS) -system.once.kills 5s
+
+rejoin:
+	$(GO) test ./tests/system -run TestANodeRejoins -v -count=1 -timeout 40m -system.rejoin.keys $(KEYS)
+
 overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
 
