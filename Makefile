@@ -28,7 +28,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut rejoin clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -44,6 +44,7 @@ help:
 	@echo 'make powercut          the power of three real ext4 file systems cut CUTS=200 times under load (root, Linux); prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make restart           kill -9 all nodes of a store of KEYS=1000000, start them, and so again when all was overwritten; prints time and memory'
+	@echo 'make rejoin            a node whose disk is lost comes back while 64 clients write to KEYS=1000000 keys; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
 	@echo 'make metrics-cost      what measuring costs a PUT: PAIRS=300 times on and off, in turn, in one run; prints figures'
@@ -104,6 +105,8 @@ exactly-once:
 
 restart:
 	$(GO) test ./tests/system -run 'TestRestart$$' -v -count=1 -timeout 30m -system.restart.keys $(KEYS)
+rejoin:
+	$(GO) test ./tests/system -run TestANodeRejoins -v -count=1 -timeout 40m -system.rejoin.keys $(KEYS)
 
 overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)

@@ -44,7 +44,7 @@ func (s *Server) fence(format string, args ...any) {
 	unknown := fail(errLeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen")
 	s.waiting.failWhere(func(*waiter) error { return unknown })
 	s.config.Logger.Error("this node stops serving: "+reason,
-		"what to do", "take a backup of a healthy node with raftkv snapshot save and restore it into a new cluster; keep the directory of this node for whoever looks into the cause")
+		"what to do", "stop this node, move its data directory away for whoever looks into the cause, and start it with --rejoin on an empty one")
 	s.stepDown()
 }
 

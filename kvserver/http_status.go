@@ -28,6 +28,9 @@ func (s *Server) serveStatus(x *exchange) error {
 		Integrity: s.describeIntegrity(),
 		Build:     s.config.Build,
 	}
+	if c.Rejoining.On {
+		status.Rejoin = &api.Rejoin{Goal: c.Rejoining.Index, Unheard: nodeNames(c.RejoinUnheard), Too: nodeNames(c.RejoinToo)}
+	}
 	now := time.Now()
 	for _, p := range c.Peers {
 		peer := api.Peer{
@@ -41,6 +44,13 @@ func (s *Server) serveStatus(x *exchange) error {
 	}
 	status.Applied, status.Store = s.describeStore()
 	return x.answerJSON(http.StatusOK, status)
+}
+
+func nodeNames[ID ~string](ids []ID) (names []string) {
+	for _, id := range ids {
+		names = append(names, string(id))
+	}
+	return names
 }
 
 func (s *Server) describeStore() (applied uint64, store api.Store) {

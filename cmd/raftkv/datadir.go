@@ -16,9 +16,11 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// A node's data directory holds two things:
+// A node's data directory holds four things:
 //
 //	raftkv.toml   whose directory this is: cluster, node, members
+//	life.toml     which of the directories of that node, and how often it was used
+//	peers.toml    which directories the other nodes have
 //	wal/          the log
 //
 // The log knows its cluster and node itself. The members are remembered beside
@@ -60,7 +62,7 @@ func newIdentity(clusterID string, id core.ID, m members) identity {
 // does not say whose it is, as a new one does not.
 func (want identity) checkDirectory(fsys vfs.FS, dir string) (known bool, err error) {
 	var is identity
-	known, err = readSmallFile(fsys, filepath.Join(dir, identityName), &is)
+	known, err = readSmallFile(fsys, filepath.Join(dir, identityName), &is, "restore it from a copy, or write it anew from those of the other nodes")
 	switch {
 	case err != nil || !known:
 		return false, err
@@ -88,7 +90,7 @@ func checkLogIsThere(fsys vfs.FS, dir string) error {
 	if slices.ContainsFunc(names, isSegmentName) {
 		return nil
 	}
-	return &failure{fmt.Errorf("the data directory %s has lost its log (%s holds no segments): restore it from this node's own copy; a node that forgot its log must not take part in its cluster",
+	return &failure{fmt.Errorf("the data directory %s has lost its log (%s holds no segments): a node that forgot its log must not take part in its cluster as if nothing had happened; empty the directory and start the node with --rejoin",
 		dir, filepath.Join(dir, logName))}
 }
 
@@ -99,7 +101,8 @@ func isSegmentName(name string) bool {
 }
 
 // readSmallFile decodes a TOML file of ours. found is false if there is none.
-func readSmallFile(fsys vfs.FS, path string, into any) (found bool, err error) {
+// remedy says what to do if it is damaged.
+func readSmallFile(fsys vfs.FS, path string, into any, remedy string) (found bool, err error) {
 	text, err := readWhole(fsys, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -121,7 +124,7 @@ func readSmallFile(fsys vfs.FS, path string, into any) (found bool, err error) {
 		err = errors.New("it names no format")
 	}
 	if err != nil {
-		return false, &failure{fmt.Errorf("%s is damaged (%w): restore it from a copy, or write it anew from those of the other nodes", path, err)}
+		return false, &failure{fmt.Errorf("%s is damaged (%w): %s", path, err, remedy)}
 	}
 	return true, nil
 }

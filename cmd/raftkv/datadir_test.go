@@ -148,7 +148,7 @@ func TestSmallFilesAreReplacedWhole(t *testing.T) {
 			}
 			cuts++
 			var got content
-			found, readErr := readSmallFile(after, path, &got)
+			found, readErr := readSmallFile(after, path, &got, "remedy")
 			if readErr != nil || !found || got.Text != "old" && got.Text != long {
 				t.Fatalf("step %d, seed %d: found %v, %v, %d bytes", step, seed, found, readErr, len(got.Text))
 			}
@@ -171,7 +171,7 @@ func makeDev(t *testing.T, n int) string {
 	dir := filepath.Join(t.TempDir(), "data")
 	for i := range n {
 		of := filepath.Join(dir, string(devID(i)))
-		for _, name := range []string{identityName, "wal/LOCK", "wal/spare", "wal/snapshot.tmp", "wal/0000000000000007-0000000000000002.snap", "wal/0000000000000001.wal", "wal/00000000000000ff.wal"} {
+		for _, name := range []string{identityName, lifeName, lifeName + tmpSuffix, peersName, "wal/LOCK", "wal/spare", "wal/snapshot.tmp", "wal/0000000000000007-0000000000000002.snap", "wal/0000000000000001.wal", "wal/00000000000000ff.wal"} {
 			mustWrite(t, filepath.Join(of, name), "x")
 		}
 	}

@@ -31,7 +31,7 @@ func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
 		return 0, err
 	}
 	var mark devMark
-	found, err := readSmallFile(fsys, filepath.Join(dir, devMarkName), &mark)
+	found, err := readSmallFile(fsys, filepath.Join(dir, devMarkName), &mark, "start empty with --fresh")
 	switch {
 	case err != nil:
 		return 0, err
@@ -134,7 +134,7 @@ func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
 	for _, name := range names {
 		path := filepath.Join(dir, name)
 		switch name {
-		case identityName, identityName + tmpSuffix:
+		case identityName, identityName + tmpSuffix, lifeName, lifeName + tmpSuffix, peersName, peersName + tmpSuffix:
 		case logName:
 			inside, err := fsys.List(path)
 			if err != nil {

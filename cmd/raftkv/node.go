@@ -32,6 +32,7 @@ type nodeConfig struct {
 	Members   members // with the node itself
 	FS        vfs.FS
 	DataDir   string
+	Rejoin    bool // the data directory takes the place of one that was lost
 	// HTTP and Peer are where clients and peers connect. They belong to the node
 	// from newNode on.
 	HTTP, Peer net.Listener
@@ -96,6 +97,8 @@ type node struct {
 	config    nodeConfig
 	logger    *slog.Logger
 	wal       *wal.WAL
+	directory *directory
+	peers     *peerMemory
 	state     core.State // until start
 	registry  *prometheus.Registry
 	transport *wire.Transport
@@ -115,6 +118,7 @@ func newNode(c nodeConfig) (*node, error) {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), Snapshots: n.wal, Logger: c.Logger,
+			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced,
 		})
 	}
 	if err != nil {
@@ -154,20 +158,42 @@ func (n *node) openLog() error {
 	if passed := n.wal.Stats().PassedOver; passed != nil {
 		n.logger.Error("a snapshot on the disk is damaged; the one before it and the log behind that serve instead, and nothing is lost: look after the disk", "error", passed)
 	}
-	if known {
-		return nil
+	if !known {
+		if err := writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), identityComment, want); err != nil {
+			return err
+		}
 	}
-	return writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), identityComment, want)
+	return n.openDirectory()
+}
+
+// openDirectory counts this start and reads what is known of the other nodes, now
+// that the log is open and locked.
+func (n *node) openDirectory() (err error) {
+	c := n.config
+	void := n.state.Term == 0 && n.state.Snapshot.Index == 0 && len(n.state.Entries) == 0
+	if n.directory, err = openDirectory(c.FS, c.DataDir, c.ID, void, c.Rejoin); err != nil {
+		return err
+	}
+	n.state.Rejoining = n.directory.rejoining()
+	n.peers, err = openPeerMemory(c.FS, c.DataDir)
+	return err
+}
+
+// fenced ends the node because a peer has found out that its data directory must
+// not be used.
+func (n *node) fenced(by core.ID, why wire.Reason) {
+	n.raft.Fail(n.directory.fence(by, why))
 }
 
 // start begins to take part in the cluster and to serve clients.
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, n.network(), chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.logger}, n.network(), chosen)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
+	n.peers.failed = n.raft.Fail
 	// The node votes and takes entries while it loads its state: the cluster need
 	// not wait for that.
 	n.transport.Start(n.raft)
@@ -198,6 +224,7 @@ func (n *node) start() error {
 	go n.serveHTTP()
 	n.startAdmin()
 	go n.watch()
+	go n.watchRejoin()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
 }

@@ -27,6 +27,7 @@ type serveSettings struct {
 	clusterID       string
 	cluster         string
 	dataDir         string
+	rejoin          bool
 	http            string
 	peer            string
 	maxValueBytes   int64
@@ -116,10 +117,16 @@ that is 0.0.0.0, the host of the leader's entry in --cluster takes its place.
 
 On SIGTERM a leader hands leadership over, requests under way finish, and the
 process ends with code 0. A second signal ends it at once, which loses nothing
-that was acknowledged.`,
+that was acknowledged.
+
+A node whose data directory was emptied, put back to an earlier state or copied is
+refused by the others, and ends. With --rejoin it comes back on an empty directory,
+as soon as all others have told it what it may have promised; until it has fetched
+that, it votes for nobody.`,
 		Example: `  raftkv serve --id n1 --data-dir ./n1 --http 127.0.0.1:8701 \
     --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703
-  RAFTKV_ID=n2 raftkv serve --config cluster.toml`,
+  RAFTKV_ID=n2 raftkv serve --config cluster.toml
+  raftkv serve --config n3.toml --rejoin    the disk of n3 was replaced`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := completeSettings(settings, command.Flags().Changed, environment); err != nil {
@@ -129,6 +136,8 @@ that was acknowledged.`,
 		},
 	}
 	addFlags(command, settings)
+	// A flag only: what is said once about one directory is no setting.
+	command.Flags().BoolVar(&s.rejoin, "rejoin", false, "come back with an empty data directory after this node's disk was lost")
 	return command
 }
 
@@ -231,6 +240,8 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 		s.peer = own
 	}
 	switch {
+	case s.rejoin && checkRejoin(len(m)) != nil:
+		return nodeConfig{}, checkRejoin(len(m))
 	case s.maxValueBytes < 1 || s.maxValueBytes > mostValueBytes:
 		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
 	case s.snapshotBytes < leastSnapshotBytes:
@@ -247,7 +258,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 		return nodeConfig{}, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
 	}
 	return nodeConfig{
-		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir,
+		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir, Rejoin: s.rejoin,
 		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),

@@ -218,7 +218,11 @@ func statusTable(all []nodeStatus) string {
 		if p99 := n.Disk.FsyncP99Seconds; p99 > 0 {
 			fsync = fmt.Sprintf("%.2f ms", p99*1000)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%s\t%d\t%s\n", n.Node, n.Endpoint, n.Role, n.Term,
+		role := n.Role
+		if n.Rejoin != nil {
+			role = "rejoining"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%s\t%d\t%s\n", n.Node, n.Endpoint, role, n.Term,
 			n.Log.Last, n.Commit, n.Applied, last-min(n.Applied, last), heard, n.Store.Keys, sizeOf(int64(n.Store.Bytes)), n.Store.Revision, fsync)
 	}
 	w.Flush() // to memory

@@ -15,7 +15,8 @@ import (
 // storage is a log as the node wants it.
 type storage struct {
 	*wal.WAL
-	logger *slog.Logger
+	directory *directory
+	logger    *slog.Logger
 }
 
 // WriteSnapshot implements node.Snapshots. It leaves room for the log's writes.

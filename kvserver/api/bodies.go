@@ -84,9 +84,19 @@ type Status struct {
 	Store   Store  `json:"store"`
 	Load    Load   `json:"load"`
 	Limits  Limits `json:"limits"`
+	// Rejoin is how far the node has come back after it lost its disk; nil on a full
+	// member.
+	Rejoin *Rejoin `json:"rejoin,omitempty"`
 	// Integrity is what the node knows of its state being the others'.
 	Integrity Integrity `json:"integrity"`
 	Build     string    `json:"build"`
+}
+
+// Rejoin says what a node that lost its disk waits for before it votes again.
+type Rejoin struct {
+	Goal    uint64   `json:"goal"`              // log index to be committed here; 0 while the others are asked
+	Unheard []string `json:"unheard,omitempty"` // nodes that have not answered yet
+	Too     []string `json:"too,omitempty"`     // nodes that have lost their disks as well
 }
 
 // Integrity says whether a node's state was found to be that of the others.

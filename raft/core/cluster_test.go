@@ -30,18 +30,20 @@ type cluster struct {
 // server is one of them: the core, what it survives a crash with, and the
 // work it handed out that is not done yet.
 type server struct {
-	id      ID
-	config  Config
-	core    *Raft // nil while it is down
-	life    int   // rises with every start: a call's return belongs to one life
-	disk    State
-	writing *Write
-	batch   *Batch
-	applied []Entry // in this life, behind the snapshot it began with
-	machine machine
-	held    bool // the disk hangs: settle does not save
-	seen    Observed
-	stalls  uint64 // counted in this life
+	id       ID
+	config   Config
+	core     *Raft // nil while it is down
+	life     int   // rises with every start: a call's return belongs to one life
+	disk     State
+	rejoined bool    // in this life
+	former   []State // disks that were lost
+	writing  *Write
+	batch    *Batch
+	applied  []Entry // in this life, behind the snapshot it began with
+	machine  machine
+	held     bool // the disk hangs: settle does not save
+	seen     Observed
+	stalls   uint64 // counted in this life
 }
 
 // machine is a state machine that remembers what it was given, in which order,
@@ -127,7 +129,7 @@ func (c *cluster) notef(format string, args ...any) {
 // start brings a server up with what is on its disk.
 func (c *cluster) start(s *server) {
 	s.life++
-	s.applied, s.writing, s.batch, s.stalls = nil, nil, nil, 0
+	s.applied, s.writing, s.batch, s.stalls, s.rejoined = nil, nil, nil, 0, false
 	s.machine.restore(s.disk.Snapshot)
 	s.core = New(s.config, s.disk)
 	s.seen = s.core.Observe()
@@ -141,6 +143,14 @@ func (c *cluster) crash(s *server, written bool) {
 	}
 	s.core = nil
 	maps.DeleteFunc(c.waiting, func(_ Tag, m *message) bool { return m.to == s.id })
+}
+
+// wipe ends a server and brings it up again with an empty disk, to rejoin.
+func (c *cluster) wipe(s *server, written bool) {
+	c.crash(s, written)
+	s.former = append(s.former, s.disk)
+	s.disk = State{Rejoining: Rejoining{On: true}}
+	c.start(s)
 }
 
 // input does something to a server and takes what became ready of it.
@@ -172,6 +182,11 @@ func (c *cluster) flush(s *server) {
 			}
 			delete(c.waiting, a.Tag)
 			c.oracles.answer(c, s, request, a.Reply)
+			if a.Reply == nil {
+				c.notef("%s gives %v no answer", s.id, request)
+				c.lost(request)
+				continue
+			}
 			m := &message{from: s.id, to: request.from, exchange: request.exchange, reply: a.Reply}
 			c.flight = append(c.flight, m)
 			c.notef("%v", m)
@@ -190,6 +205,11 @@ func (c *cluster) flush(s *server) {
 		}
 		now := s.core.Observe()
 		c.oracles.state(c, s, now)
+		if s.disk.Rejoining.On && !s.core.rejoining.On && !s.rejoined {
+			s.rejoined = true
+			c.oracles.rejoined++
+			c.notef("%s has rejoined", s.id)
+		}
 		c.oracles.stalls += int(s.core.counts.StalledDisk - s.stalls)
 		s.stalls = s.core.counts.StalledDisk
 		if err := s.core.Check(); err != nil {
@@ -217,7 +237,7 @@ func (c *cluster) noteChange(s *server, now Observed) {
 func (c *cluster) write(s *server) {
 	w := s.writing
 	s.writing = nil
-	s.disk.Term, s.disk.VotedFor = w.Term, w.VotedFor
+	s.disk.Term, s.disk.VotedFor, s.disk.Rejoining = w.Term, w.VotedFor, w.Rejoining
 	if w.Snapshot != nil {
 		forgotten := min(w.Snapshot.Index-s.disk.Snapshot.Index, uint64(len(s.disk.Entries)))
 		s.disk.Entries = slices.Clone(s.disk.Entries[forgotten:])

@@ -27,6 +27,7 @@
 //	reads.go       §8; thesis 6.4
 //	transfer.go    thesis 3.10
 //	stall.go       a disk that hangs without an error
+//	rejoin.go      a disk that was lost
 //	invariants.go  Figure 3
 //	status.go      a copy of the state for people
 //

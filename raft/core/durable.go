@@ -10,7 +10,7 @@ import "slices"
 
 // dirty is what changed since the last write was handed out.
 type dirty struct {
-	hard     bool   // currentTerm or votedFor
+	hard     bool   // currentTerm, votedFor or rejoining
 	from     uint64 // lowest changed index of the log; 0 if none
 	snapshot bool   // the log's snapshot
 	// replaced: the snapshot took the place of the log. What lies between the end
@@ -79,7 +79,7 @@ func (r *Raft) nextWrite() *Write {
 	if r.written.seq > r.saved || r.dirty == (dirty{}) {
 		return nil
 	}
-	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, From: r.dirty.from}
+	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, Rejoining: r.rejoining, From: r.dirty.from}
 	if r.dirty.snapshot && (w.From == 0 || w.From > r.log.snapshot.Index) {
 		snapshot := r.log.snapshot
 		w.Snapshot = &snapshot

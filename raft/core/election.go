@@ -104,13 +104,13 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 		// Thesis 9.6: an answer to "would you?" changes nothing here, not even
 		// the time since the leader was heard.
 		// A server whose disk hangs could not keep the vote it would be asked for.
-		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled()
+		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled() && !r.rejoining.On
 		r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 		return
 	}
 	r.observeTerm(req.Term)
 	granted := (r.votedFor == None || r.votedFor == req.CandidateID) &&
-		r.role != Leader && r.isUpToDate(req.LastLogIndex, req.LastLogTerm)
+		r.role != Leader && !r.rejoining.On && r.isUpToDate(req.LastLogIndex, req.LastLogTerm)
 	if granted {
 		if r.votedFor == None {
 			r.votedFor = req.CandidateID

@@ -1,23 +1,31 @@
 package core
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // oracles watch every step of a cluster for the properties of Figure 3 and for
 // the promises of durable.go and reads.go. They use what they saw, never what
 // the code under test concludes from it.
 type oracles struct {
 	leaders map[uint64]ID        // of each term
-	votes   map[ballot]ID        // that left their voter
+	votes   map[ballot]favour    // that left their voter
 	chosen  []choice             // chosen[i] was committed at index i+1
 	origin  map[position]history // of every entry that was ever written
 	floors  map[Tag]uint64       // what a read must at least see
 
-	elections, truncations, reads, installs, stalls int // to tell a run in which nothing happened
+	elections, truncations, reads, installs, stalls, rejoined int // to tell a run in which nothing happened
 }
 
 type ballot struct {
 	term  uint64
 	voter ID
+}
+
+type favour struct {
+	candidate ID
+	disks     int // that the candidate had lost by then
 }
 
 type choice struct {
@@ -35,7 +43,7 @@ type history struct {
 
 func newOracles() *oracles {
 	return &oracles{
-		leaders: map[uint64]ID{}, votes: map[ballot]ID{}, origin: map[position]history{}, floors: map[Tag]uint64{},
+		leaders: map[uint64]ID{}, votes: map[ballot]favour{}, origin: map[position]history{}, floors: map[Tag]uint64{},
 	}
 }
 
@@ -102,7 +110,8 @@ func (o *oracles) complete(c *cluster, leader *server, chosen choice) {
 func (o *oracles) durable(c *cluster, s *server, e Entry) {
 	holders := 0
 	for _, other := range c.servers {
-		if other.disk.holds(e.Index, e.Term) {
+		// A disk that was lost may have been counted before it was.
+		if slices.ContainsFunc(append(slices.Clone(other.former), other.disk), func(disk State) bool { return disk.holds(e.Index, e.Term) }) {
 			holders++
 		}
 	}
@@ -230,10 +239,12 @@ func (o *oracles) vote(c *cluster, s *server, term uint64, candidate ID) {
 			s.id, candidate, term, s.disk.Term, s.disk.VotedFor)
 	}
 	key := ballot{term, s.id}
-	if old, voted := o.votes[key]; voted && old != candidate {
-		c.failf("double vote: %s votes for %s and %s in term %d", s.id, old, candidate, term)
+	old, voted := o.votes[key]
+	// A candidate that has lost its disk since will never count the votes it got.
+	if voted && old.candidate != candidate && len(c.server(old.candidate).former) == old.disks {
+		c.failf("double vote: %s votes for %s and %s in term %d", s.id, old.candidate, candidate, term)
 	}
-	o.votes[key] = candidate
+	o.votes[key] = favour{candidate, len(c.server(candidate).former)}
 }
 
 // asked notes what was committed when a read began.

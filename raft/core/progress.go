@@ -12,6 +12,7 @@ type progress struct {
 	nextIndex  uint64 // index of the next entry to send; always above matchIndex
 	matchIndex uint64 // highest index known to be on the follower's disk
 	generation uint64 // of the calls that may move nextIndex
+	since      uint64 // answers to calls of an earlier generation say nothing: the follower has lost its disk
 	pipelining bool   // nextIndex runs ahead of the answers
 	probing    bool   // a probe is under way: wait for its answer or the next beat
 	silent     bool   // the last call was lost: send no entries before it answers again

@@ -77,6 +77,12 @@ type Raft struct {
 	transferee ID   // leader: who shall lead next; None if nobody
 	timeoutNow bool // TimeoutNow has been sent to the transferee
 
+	// The way back after the disk was lost (rejoin.go).
+
+	rejoining     Rejoining      // durable, like term and vote
+	rejoinAnswers []rejoinAnswer // by position in peers, while the others are asked
+	rejoinRound   uint64         // rises with every other server that turns out to be rejoining, too
+
 	counts     Counts     // what happened in this life, for people (status.go)
 	generation uint64     // the last generation given to a follower's progress; unique over terms
 	calls      []Call     // requests made since the last Ready
@@ -107,6 +113,10 @@ func New(config Config, state State) *Raft {
 	r.written.last = r.durable
 	r.votes = make([]vote, len(r.peers))
 	r.progress = make([]progress, len(r.peers))
+	r.rejoining = state.Rejoining
+	if r.asksToRejoin() {
+		r.rejoinAnswers = make([]rejoinAnswer, len(r.peers))
+	}
 	r.resetElectionTimer()
 	if config.PromptStart && r.currentTerm == 0 {
 		r.electionTimeout -= config.ElectionTicks
@@ -144,8 +154,12 @@ func setDefault(limit *int, value int) {
 // timer has run out at once.
 func (r *Raft) Tick() {
 	r.tickDisk()
-	if r.role == Leader {
+	switch {
+	case r.role == Leader:
 		r.tickLeader()
+		return
+	case r.rejoining.On:
+		r.tickRejoin()
 		return
 	}
 	r.electionElapsed++
@@ -189,8 +203,13 @@ func (r *Raft) tickLeader() {
 }
 
 // Receive takes a peer's request. Its answer appears under tag, once, in one of
-// the next Readys: when what it promises is on the disk.
+// the next Readys: when what it promises is on the disk. A server that cannot
+// answer yet says so with an answer that has no Reply.
 func (r *Raft) Receive(tag Tag, from ID, request Request) {
+	if _, same := request.(*Rejoin); r.asksToRejoin() && !same {
+		r.answers = append(r.answers, Answer{Tag: tag})
+		return
+	}
 	switch req := request.(type) {
 	case *RequestVote:
 		r.handleRequestVote(tag, req)
@@ -202,6 +221,8 @@ func (r *Raft) Receive(tag Tag, from ID, request Request) {
 		r.handleTimeoutNow(tag, req)
 	case *ReadIndex:
 		r.handleReadIndex(tag, from, req)
+	case *Rejoin:
+		r.handleRejoin(tag, from)
 	default:
 		panic(fmt.Sprintf("core: unknown request %T", request))
 	}
@@ -227,6 +248,9 @@ func (r *Raft) Returned(call Call, reply Reply) {
 	case *ReadIndex:
 		rep, _ := reply.(*ReadIndexReply)
 		r.handleReadIndexReply(call, rep)
+	case *Rejoin:
+		rep, _ := reply.(*RejoinReply)
+		r.handleRejoinReply(call, rep)
 	default:
 		panic(fmt.Sprintf("core: unknown request %T", call.Request))
 	}
@@ -267,6 +291,7 @@ func (r *Raft) appendToLog(entry Entry) {
 // Ready returns the work that has gathered since the last call and hands it
 // over: what it returns once it does not return again.
 func (r *Raft) Ready() Ready {
+	r.endRejoin()
 	r.askLeader()
 	r.releaseReads()
 	if r.role == Leader {

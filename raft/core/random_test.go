@@ -45,7 +45,7 @@ func TestRandomRuns(t *testing.T) {
 	least := tally{commits: 30, elections: 2, crashes: 6, losses: 20, copies: 10, reads: 15}
 	if total.commits < n*least.commits || total.elections < n*least.elections ||
 		total.truncations < n/3 || total.crashes < n*least.crashes || total.losses < n*least.losses ||
-		total.installs < n/2 || total.stalls < n/10 || total.wanted < n/30 || total.copies < n*least.copies || total.reads < n*least.reads {
+		total.installs < n/2 || total.stalls < n/10 || total.wanted < n/30 || total.wipes < n/3 || total.rejoined < n/4 || total.copies < n*least.copies || total.reads < n*least.reads {
 		t.Fatalf("too little happened for this to mean anything: %+v, want %+v per seed", total, least)
 	}
 }
@@ -80,7 +80,7 @@ func TestRandomRuns_RepeatExactly(t *testing.T) {
 
 // tally counts what happened in a run.
 type tally struct {
-	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted int
+	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted, wipes, rejoined int
 }
 
 func (t *tally) add(o tally) {
@@ -94,6 +94,8 @@ func (t *tally) add(o tally) {
 	t.installs += o.installs
 	t.stalls += o.stalls
 	t.wanted += o.wanted
+	t.wipes += o.wipes
+	t.rejoined += o.rejoined
 }
 
 // troubles is what a seed draws. Chances are in percent.
@@ -111,6 +113,7 @@ type troubles struct {
 	trailing                   int // bytes; see Config.TrailingBytes
 	stall                      int // ticks; see Config.StallTicks
 	slow, lazy                 bool
+	wipe                       int // percent of the crashes in which the disk is lost
 }
 
 func drawTroubles(seed uint64) troubles {
@@ -128,6 +131,7 @@ func drawTroubles(seed uint64) troubles {
 		crash: chance.IntN(3), cut: chance.IntN(3), disk: 20 + chance.IntN(80),
 		compact: limit(1 + chance.IntN(20)), prompt: limit(1),
 		slow: chance.IntN(2) == 0, lazy: chance.IntN(2) == 0,
+		wipe:     limit(10 + chance.IntN(60)),
 		trailing: limit(one * (1 + chance.IntN(10))), stall: limit(3 + chance.IntN(20)),
 	}
 }
@@ -168,6 +172,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 	x.happened.reads = x.oracles.reads
 	x.happened.installs = x.oracles.installs
 	x.happened.stalls = x.oracles.stalls
+	x.happened.rejoined = x.oracles.rejoined
 	return x.happened, x.fault
 }
 
@@ -238,9 +243,15 @@ func (x *chaos) work(s *server) {
 func (x *chaos) hurt(s *server) {
 	switch {
 	case x.percent(10 * x.drawn.crash):
+		x.happened.crashes++
+		if x.mayLoseDisk(s) && x.percent(x.drawn.wipe) {
+			x.wipe(s, x.percent(50))
+			x.notef("%s loses its disk", s.id)
+			x.happened.wipes++
+			break
+		}
 		x.crash(s, x.percent(50))
 		x.notef("%s crashes", s.id)
-		x.happened.crashes++
 	case x.percent(15 * x.drawn.cut):
 		for _, other := range x.servers {
 			x.cut[[2]ID{s.id, other.id}] = x.percent(70)
@@ -250,6 +261,17 @@ func (x *chaos) hurt(s *server) {
 	case x.percent(25):
 		clear(x.cut)
 	}
+}
+
+// mayLoseDisk says whether enough full members are left without s.
+func (x *chaos) mayLoseDisk(s *server) bool {
+	members := 0
+	for _, other := range x.servers {
+		if other != s && !other.disk.Rejoining.On {
+			members++
+		}
+	}
+	return members >= majority(x.drawn.servers)
 }
 
 // message delivers one of the oldest, or does worse to it.
@@ -315,7 +337,7 @@ func (x *chaos) agreed() bool {
 		if r.role == Leader {
 			leaders++
 		}
-		if r.lastApplied != r.log.lastIndex() || r.lastApplied != first.lastApplied || r.currentTerm != first.currentTerm {
+		if r.rejoining.On || r.lastApplied != r.log.lastIndex() || r.lastApplied != first.lastApplied || r.currentTerm != first.currentTerm {
 			return false
 		}
 	}

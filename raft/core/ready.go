@@ -19,14 +19,14 @@ type Call struct {
 	Request Request
 
 	generation uint64 // of the follower's progress when this was sent
-	round      uint64 // of reads, when this was sent
+	round      uint64 // of reads, or of questions to rejoin, when this was sent
 	tags       []Tag  // of the reads a ReadIndex stands for
 }
 
 // Answer is the answer to the request that Receive got under Tag.
 type Answer struct {
 	Tag   Tag
-	Reply Reply
+	Reply Reply // nil: there is none, and the call is lost
 }
 
 // Write is one atomic batch for the disk. It says: the term and vote are
@@ -36,6 +36,9 @@ type Write struct {
 	Seq      uint64 // 1, 2, 3, …
 	Term     uint64
 	VotedFor ID
+	// Rejoining, if On or if it was in the Write before, is to be made durable after
+	// the rest of this Write and before it is Saved.
+	Rejoining Rejoining
 	// Snapshot, if not nil, replaces the log up to its index: entries from there
 	// down need not be kept. Those above are kept unless From says otherwise; From
 	// is then 0 or above the snapshot's index. The log held everything up to the

@@ -174,6 +174,8 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 	}
 	p := &r.progress[position]
 	switch {
+	case call.generation < p.since:
+		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
 		return nil

@@ -60,6 +60,7 @@ func (r *Raft) becomePreCandidate() {
 // becomeCandidate enters the next term with a vote for itself. Nothing is
 // asked of others before that vote is on the disk (see solicit).
 func (r *Raft) becomeCandidate() {
+	assert(!r.rejoining.On, "a server that is rejoining stands for election")
 	r.role = Candidate
 	r.counts.Campaigns++
 	r.currentTerm++

@@ -4,16 +4,16 @@ import "fmt"
 
 // The messages of the paper, fields only: Figure 2's two boxes, the
 // leadership transfer of the thesis (3.10) and the read index of §8 (thesis
-// 6.4) for readers on followers. Every reply belongs to its call; there are no
+// 6.4) for readers on followers, and Rejoin (rejoin.go). Every reply belongs to its call; there are no
 // ids in them.
 
 // Request is one of *RequestVote, *AppendEntries, *InstallSnapshot,
-// *TimeoutNow, *ReadIndex.
+// *TimeoutNow, *ReadIndex, *Rejoin.
 type Request interface{ request() }
 
 // Reply is one of *RequestVoteReply, *AppendEntriesReply,
-// *InstallSnapshotReply, *TimeoutNowReply, *ReadIndexReply: the one that goes
-// with the request.
+// *InstallSnapshotReply, *TimeoutNowReply, *ReadIndexReply, *RejoinReply: the one
+// that goes with the request.
 type Reply interface{ reply() }
 
 // RequestVote is sent by a candidate to gather votes (§5.2, §5.4.1).
@@ -93,17 +93,31 @@ type ReadIndexReply struct {
 	Index   uint64
 }
 
+// Rejoin is sent to every other server by one that has lost its disk, to learn
+// what it may have promised. A leader forgets what it knew of the sender.
+type Rejoin struct{}
+
+// RejoinReply answers Rejoin.
+type RejoinReply struct {
+	Term      uint64 // the server's currentTerm
+	Rejoining bool   // it has lost its disk itself: the rest says nothing
+	Leads     bool   // it leads that term
+	LastIndex uint64 // the end of its log
+}
+
 func (*RequestVote) request()     {}
 func (*AppendEntries) request()   {}
 func (*InstallSnapshot) request() {}
 func (*TimeoutNow) request()      {}
 func (*ReadIndex) request()       {}
+func (*Rejoin) request()          {}
 
 func (*RequestVoteReply) reply()     {}
 func (*AppendEntriesReply) reply()   {}
 func (*InstallSnapshotReply) reply() {}
 func (*TimeoutNowReply) reply()      {}
 func (*ReadIndexReply) reply()       {}
+func (*RejoinReply) reply()          {}
 
 // Valid reports whether the message could have come from a server that keeps
 // the rules: its entries follow PrevLogIndex without gaps, their terms never

@@ -12,7 +12,7 @@ var commands map[string]func(s *script, args []string) error
 
 func init() {
 	commands = map[string]func(s *script, args []string) error{
-		"new": cmdNew, "log": cmdLog, "term": cmdTerm, "restart": cmdRestart, "crash": cmdCrash, "compact": cmdCompact,
+		"new": cmdNew, "log": cmdLog, "term": cmdTerm, "restart": cmdRestart, "crash": cmdCrash, "wipe": cmdWipe, "compact": cmdCompact,
 		"campaign": cmdCampaign, "timeout": cmdTimeout, "tick": cmdTick, "elect": cmdElect,
 		"propose": cmdPropose, "read": cmdRead, "suspect": cmdSuspect, "transfer": cmdTransfer,
 		"deliver": cmdDeliver, "save": cmdSave, "settle": cmdSettle,
@@ -111,6 +111,14 @@ func cmdCrash(s *script, args []string) error {
 	target, err := s.id(args, 0)
 	if err == nil {
 		s.crash(target, has(args, "written"))
+	}
+	return err
+}
+
+func cmdWipe(s *script, args []string) error {
+	target, err := s.id(args, 0)
+	if err == nil {
+		s.wipe(target, false)
 	}
 	return err
 }

@@ -18,7 +18,14 @@ func cmdShow(s *script, args []string) error {
 			fmt.Fprintf(rows, "%s\tdown\t%d\t%s\t%s\t-\t%d\t-\n", server.id, d.Term, nobody(d.VotedFor), terms(d.Snapshot, d.Entries), d.Snapshot.Index+uint64(len(d.Entries)))
 			continue
 		}
-		fmt.Fprintf(rows, "%s\t%v\t%d\t%s\t%s\t%d\t%d\t%d\n", server.id, r.role, r.currentTerm, nobody(r.votedFor),
+		role := r.role.String()
+		if r.rejoining.On {
+			role = "rejoining"
+		}
+		if r.rejoining.Term > 0 {
+			role += fmt.Sprintf(" to %d@%d", r.rejoining.Index, r.rejoining.Term)
+		}
+		fmt.Fprintf(rows, "%s\t%v\t%d\t%s\t%s\t%d\t%d\t%d\n", server.id, role, r.currentTerm, nobody(r.votedFor),
 			terms(r.log.snapshot, r.log.entries), r.commitIndex, r.durable, r.lastApplied)
 	}
 	return rows.Flush()
@@ -117,7 +124,22 @@ func (m *message) String() string {
 		}
 		return text + fmt.Sprintf("ReadIndexReply term %d index %d", rep.Term, rep.Index)
 	}
-	return text + "?"
+	return text + rejoinText(m.reply)
+}
+
+func rejoinText(reply Reply) string {
+	rep, ok := reply.(*RejoinReply)
+	switch {
+	case !ok:
+		return "Rejoin"
+	case rep.Rejoining:
+		return "RejoinReply: rejoining, too"
+	}
+	text := fmt.Sprintf("RejoinReply term %d last %d", rep.Term, rep.LastIndex)
+	if rep.Leads {
+		text += " leads"
+	}
+	return text
 }
 
 func voteText(req *RequestVote, reply Reply) string {
@@ -176,6 +198,9 @@ func entryList(entries []Entry) string {
 
 func (w *Write) String() string {
 	text := fmt.Sprintf("#%d: term %d vote %s", w.Seq, w.Term, nobody(w.VotedFor))
+	if w.Rejoining.On {
+		text += fmt.Sprintf(", rejoining to %d@%d", w.Rejoining.Index, w.Rejoining.Term)
+	}
 	if w.Snapshot != nil {
 		text += fmt.Sprintf(", snapshot %d@%d", w.Snapshot.Index, w.Snapshot.Term)
 	}

@@ -39,6 +39,7 @@ import (
 //	compact 1              its snapshot of now stands for its log
 //	crash 1 [written]      what was not saved is lost; the write under way may have reached the disk
 //	restart 1
+//	wipe 1                 it is down and up again with an empty disk, to rejoin
 //	settle [1 2 …]         save and deliver until nothing is left, or only among these
 //	show, progress 1, flight
 //

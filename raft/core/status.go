@@ -12,6 +12,12 @@ type Status struct {
 	WriteTicks     int    // how long the write under way has taken; 0 if there is none
 	Counts         Counts // what happened since this server started
 	Transferee     ID     // who leadership is being handed to
+	// Rejoining is how far a server has come back that lost its disk. While it has no
+	// goal, it waits for the servers in RejoinUnheard; those in RejoinToo have lost
+	// their disks as well.
+	Rejoining     Rejoining
+	RejoinUnheard []ID
+	RejoinToo     []ID
 	// UncommittedBytes is, on a leader, the size of the entries above CommitIndex.
 	UncommittedBytes int
 	Peers            []PeerStatus // leader only: the other servers, sorted by ID
@@ -45,8 +51,9 @@ type PeerStatus struct {
 func (r *Raft) Status() Status {
 	s := Status{
 		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), Transferee: r.transferee,
-		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts,
+		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts, Rejoining: r.rejoining,
 	}
+	s.RejoinUnheard, s.RejoinToo = r.rejoinWaits()
 	if r.role != Leader {
 		return s
 	}

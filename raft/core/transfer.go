@@ -63,10 +63,11 @@ func (r *Raft) sendTimeoutNow() {
 func (r *Raft) abandonTransfer() { r.transferee = None }
 
 // handleTimeoutNow stands for election at once, without asking first: the
-// leader itself wants it. A server whose disk hangs could not win.
+// leader itself wants it. A server whose disk hangs could not win, and one that is
+// rejoining must not.
 func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 	r.observeTerm(req.Term)
-	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() {
+	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.rejoining.On {
 		r.becomeCandidate()
 		r.transferred = true
 	}

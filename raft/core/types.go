@@ -148,6 +148,9 @@ type State struct {
 	VotedFor ID
 	Snapshot Snapshot
 	Entries  []Entry // dense, from Snapshot.Index+1
+	// Rejoining is On in the State of a server whose disk took the place of a lost
+	// one: it is to be given with a State that is zero otherwise.
+	Rejoining Rejoining
 }
 
 // Snapshot stands for the log up to an entry (§7 "lastIncludedIndex,

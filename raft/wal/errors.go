@@ -20,7 +20,7 @@ type CorruptionError struct {
 
 func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("wal: %s is damaged at byte %d: %s; a server that forgot something must not vote or answer, so this one does not start: "+
-		"keep a copy of the directory, check the disk, and replace the server by a new one with an id of its own and an empty directory",
+		"keep a copy of the directory, check the disk, and start the server with --rejoin on an empty directory",
 		e.File, e.Offset, e.Reason)
 }
 

@@ -98,7 +98,7 @@ func (t *Transport) establish(s *stranger, p *peer) *inbound {
 	conn := s.conn
 	s.frames.conn, s.frames.stall = conn, t.config.StallTimeout
 	in := newInbound(t, p, conn, s.frames, s.decoder)
-	old, ok := t.install(in)
+	old, ok := t.install(in, s.use)
 	if !ok {
 		return nil
 	}
@@ -127,15 +127,22 @@ func (t *Transport) noLongerStranger() {
 }
 
 // install makes in the peer's connection and returns the one it replaces. It
-// returns false, having ended in, if Close has already begun.
-func (t *Transport) install(in *inbound) (old *inbound, ok bool) {
+// returns false, having ended in, if Close has already begun or a later process of
+// the peer was met meanwhile.
+func (t *Transport) install(in *inbound, u use) (old *inbound, ok bool) {
 	if !t.track(in.conn, in.fail) {
 		return nil, false
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	old, in.peer.in = in.peer.in, in
-	return old, true
+	stands := in.peer.stands(u)
+	if stands {
+		old, in.peer.in = in.peer.in, in
+	}
+	t.mu.Unlock()
+	if !stands {
+		in.fail(errReplaced)
+	}
+	return old, stands
 }
 
 // retire forgets a connection whose reader has ended. Until then a newer one

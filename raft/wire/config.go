@@ -23,6 +23,17 @@ type Config struct {
 	ClientAddr string             // our address for clients, told to peers; at most 256 bytes, may be empty
 	Logger     *slog.Logger       // nil: nothing is logged
 
+	// Life is what our hellos say of our data directory. The zero Life stands for a
+	// directory made now, for servers without one.
+	Life Life
+	// Memory is where the lives of peers are remembered. nil: in this process only.
+	Memory Memory
+	// Fenced is told that a peer turns us down because of our data directory. The
+	// server must then end: what it has forgotten it would break. It is called by one
+	// goroutine per peer, maybe more than once, and must not call Close. nil: nobody
+	// is told.
+	Fenced func(by core.ID, why Reason)
+
 	// CallTimeout is how long the oldest call may stay without an answer before
 	// its connection is given up with all its calls. The receiver may hold an
 	// answer until its disk has synced, so it is longer than any healthy sync.
@@ -116,6 +127,15 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxCalls < 0 || c.MaxCallBytes < 0 || c.MaxRequests < 0 || c.MaxRequestBytes < 0 || c.MaxStrangers < 0 {
 		return Config{}, errors.New("wire: a limit is negative; 0 means the default")
+	}
+	if c.Life.Boot == 0 {
+		c.Life = NewLife()
+	}
+	if err := c.Life.Check(); err != nil {
+		return Config{}, err
+	}
+	if c.Memory == nil {
+		c.Memory = forgetful{}
 	}
 	c.SnapshotBytesPerSecond = orDefault(c.SnapshotBytesPerSecond, defaultSnapshotRate)
 	if c.SnapshotBytesPerSecond < leastSnapshotRate {

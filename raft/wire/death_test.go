@@ -158,9 +158,11 @@ func TestRestartReconnectsBothWays(t *testing.T) {
 	noLeak(t)
 	l1, l2 := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	addrs := map[core.ID]string{"n1": l1.Addr().String(), "n2": l2.Addr().String()}
-	slow := func(c *Config) { c.BackoffMin, c.BackoffMax = time.Hour, time.Hour }
-	n1 := start(t, "n1", l1, addrs, nil, nil)
-	n2 := start(t, "n2", l2, addrs, nil, nil)
+	life := map[core.ID]Life{"n1": NewLife(), "n2": NewLife()}
+	quick := func(c *Config) { c.Life = life[c.ID]; life[c.ID] = c.Life.Next() }
+	slow := func(c *Config) { quick(c); c.BackoffMin, c.BackoffMax = time.Hour, time.Hour }
+	n1 := start(t, "n1", l1, addrs, quick, nil)
+	n2 := start(t, "n2", l2, addrs, quick, nil)
 	connected(t, n1, 1)
 	n1.Close()
 	n1 = start(t, "n1", listen(t, addrs["n1"]), addrs, slow, nil)
@@ -176,7 +178,7 @@ func TestRestartReconnectsBothWays(t *testing.T) {
 	if got := n1.ClientAddr("n2"); got != "http-n2" {
 		t.Fatalf("client address %q while the peer is away", got)
 	}
-	n2 = start(t, "n2", listen(t, addrs["n2"]), addrs, func(c *Config) { c.ClientAddr = "elsewhere" }, nil)
+	n2 = start(t, "n2", listen(t, addrs["n2"]), addrs, func(c *Config) { quick(c); c.ClientAddr = "elsewhere" }, nil)
 	began := time.Now()
 	connected(t, n1, 1)
 	t.Logf("connected both ways again after %v", time.Since(began))

@@ -43,6 +43,7 @@ func (t *Transport) connect(p *peer) (*outbound, error) {
 		return nil, err
 	}
 	out := newOutbound(t, p, conn, s.frames, s.decoder)
+	out.use = s.use
 	if !t.track(conn, out.fail) {
 		return nil, errTransportClosed
 	}
@@ -52,11 +53,20 @@ func (t *Transport) connect(p *peer) (*outbound, error) {
 // run lets a connection be used until it ends.
 func (t *Transport) run(out *outbound) {
 	p := out.peer
+	t.mu.Lock()
+	stands := p.stands(out.use)
+	if stands {
+		p.out.Store(out)
+	}
+	t.mu.Unlock()
+	if !stands {
+		out.fail(errReplaced)
+		return
+	}
 	p.connects.Add(1)
 	t.journal.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
 	t.work.Go(out.write)
 	t.work.Go(out.read)
-	p.out.Store(out)
 	<-out.dead
 	p.out.Store(nil)
 }
@@ -83,6 +93,7 @@ func (t *Transport) failedToConnect(p *peer, err error) {
 		t.rejected[no.reason].Add(1)
 	case errors.As(err, &refused):
 		p.refusals.Add(1)
+		t.fenced(p, refused.Reason)
 	}
 	t.journal.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
 		"peer", string(p.id), "address", p.addr, "cause", err.Error())

@@ -77,6 +77,8 @@ func echo(_ core.ID, request core.Request, answer func(core.Reply)) {
 		answer(&core.TimeoutNowReply{Term: m.Term})
 	case *core.ReadIndex:
 		answer(&core.ReadIndexReply{Term: m.Term, Success: true})
+	case *core.Rejoin:
+		answer(&core.RejoinReply{Leads: true})
 	case *core.InstallSnapshot:
 		answer(&core.InstallSnapshotReply{Term: m.Term})
 	}
@@ -216,7 +218,18 @@ func acceptRaw(t testing.TB, l net.Listener, id core.ID) *raw {
 }
 
 func validHello(from, to core.ID) *hello {
-	return &hello{Magic: magic, Version: version, ClusterID: "c", From: from, To: to, ClientAddr: "http-" + string(from)}
+	h := &hello{Magic: magic, Version: version, ClusterID: "c", From: from, To: to, ClientAddr: "http-" + string(from)}
+	return h.of(testLife)
+}
+
+// testLife is the life of peers that tests play.
+var testLife = Life{Incarnation: Incarnation{1}, Boot: 1, Nonces: []uint64{1}}
+
+// of makes a hello one of the given life.
+func (h *hello) of(l Life) *hello {
+	b := l.pack()
+	h.Incarnation, h.Boot, h.Nonces, h.Rejoined = b.incarnation, l.Boot, b.nonces, l.Rejoined
+	return h
 }
 
 func (r *raw) write(t testing.TB, b []byte) {

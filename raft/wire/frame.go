@@ -45,6 +45,8 @@ const (
 	kindTimeoutNowReply    kind = 0x15
 	kindReadIndex          kind = 0x16
 	kindReadIndexReply     kind = 0x17
+	kindRejoin             kind = 0x18
+	kindRejoinReply        kind = 0x19
 
 	// Snapshots travel on connections of their own (transfer.go), to which 0x20
 	// to 0x2f belong.
@@ -61,7 +63,7 @@ const (
 type limits map[kind]uint32
 
 const (
-	maxHelloBody = 1 << 10 // the longest is 535 bytes
+	maxHelloBody = 2 << 10 // the longest is 1,084 bytes
 	maxSmallBody = 256     // the longest, RequestVote's, is 96 bytes
 	maxLargeBody = MaxFrameBytes - headerBytes
 	maxChunkBody = snapshotChunkBytes + chunkRoom
@@ -77,6 +79,7 @@ var (
 		kindAppendEntries: maxLargeBody,
 		kindTimeoutNow:    maxSmallBody,
 		kindReadIndex:     maxSmallBody,
+		kindRejoin:        maxSmallBody,
 	}
 
 	answerFrames = limits{
@@ -85,6 +88,7 @@ var (
 		kindAppendEntriesReply: maxSmallBody,
 		kindTimeoutNowReply:    maxSmallBody,
 		kindReadIndexReply:     maxSmallBody,
+		kindRejoinReply:        maxSmallBody,
 	}
 
 	offerFrames        = limits{kindSnapshotOffer: maxSmallBody}
@@ -129,6 +133,8 @@ func requestKind(request core.Request) kind {
 		return kindTimeoutNow
 	case *core.ReadIndex:
 		return kindReadIndex
+	case *core.Rejoin:
+		return kindRejoin
 	}
 	panic(fmt.Sprintf("wire: a request of type %T has no frame; give it a kind", request))
 }
@@ -146,6 +152,8 @@ func replyKind(reply core.Reply) kind {
 		return kindTimeoutNowReply
 	case *core.ReadIndexReply:
 		return kindReadIndexReply
+	case *core.RejoinReply:
+		return kindRejoinReply
 	case *core.InstallSnapshotReply:
 		return kindInstallSnapshotReply
 	}

@@ -166,6 +166,11 @@ func checkFrame(t *testing.T, b []byte) {
 	var no *rejection
 	switch {
 	case err == nil:
+		if h, ok := message.(hello); ok {
+			if l, err := h.life(); err == nil && l.Check() != nil {
+				t.Fatalf("a life that no server has was taken: %+v", l)
+			}
+		}
 		// There is one form of every message, so what was taken is what we
 		// would have sent, unless its entries have overlong numbers inside.
 		again := encodeAny(t, k, message)

@@ -21,6 +21,7 @@ const (
 type stranger struct {
 	conn    net.Conn
 	purpose kind // of hello: what the connection is for
+	use     use  // which process of the peer it is with
 	frames  *frameReader
 	decoder *decoder
 	encoder *encoder
@@ -65,10 +66,12 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 	if err == nil {
 		err = h.judge(t.config.ClusterID, t.config.ID, func(id core.ID) bool { return id == p.id })
 	}
+	if err == nil {
+		err = t.acquaint(s, p, &h)
+	}
 	if err != nil {
 		return nil, err
 	}
-	p.greeted(h)
 	return s, conn.SetDeadline(time.Time{})
 }
 
@@ -85,6 +88,10 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 	if err == nil {
 		err = h.judge(t.config.ClusterID, t.config.ID, func(id core.ID) bool { return t.peers[id] != nil })
 	}
+	p := t.peers[h.From]
+	if err == nil {
+		err = t.acquaint(s, p, &h)
+	}
 	if err != nil {
 		var no *rejection
 		if errors.As(err, &no) && no.reason != ReasonMalformed {
@@ -93,9 +100,22 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 		}
 		return nil, nil, err
 	}
-	p := t.peers[h.From]
-	p.greeted(h)
 	return s, p, nil
+}
+
+// acquaint takes note of a peer's hello, whose data directory must be the one that
+// it had.
+func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
+	l, err := h.life()
+	if err == nil {
+		err = t.meetLife(p, l)
+	}
+	if err != nil {
+		return err
+	}
+	s.use = l.use()
+	p.greeted(*h)
+	return nil
 }
 
 // greetBack answers a hello and lets the connection stand.
@@ -107,13 +127,18 @@ func (s *stranger) greetBack(h *hello) error {
 }
 
 func (t *Transport) ownHello(to core.ID) *hello {
+	l := t.config.Life.pack()
 	return &hello{
-		Magic:      magic,
-		Version:    version,
-		ClusterID:  t.config.ClusterID,
-		From:       t.config.ID,
-		To:         to,
-		ClientAddr: t.config.ClientAddr,
+		Magic:       magic,
+		Version:     version,
+		ClusterID:   t.config.ClusterID,
+		From:        t.config.ID,
+		To:          to,
+		ClientAddr:  t.config.ClientAddr,
+		Incarnation: l.incarnation,
+		Boot:        t.config.Life.Boot,
+		Nonces:      l.nonces,
+		Rejoined:    t.config.Life.Rejoined,
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 const magic = "raftkv-peer"
 
 // version is the version of the protocol that this package speaks, and the
-// only one. Versions count from 1.
-const version = 1
+// only one. Versions count from 1. Version 1 said nothing of data directories.
+const version = 2
 
 // Reason says why a hello was turned down. Values travel in refusals and are
 // only ever added to; they are also what Stats counts by.
@@ -27,6 +27,12 @@ const (
 	ReasonMalformed Reason = "malformed" // what came is no hello
 	ReasonSilent    Reason = "silent"    // it was not there, or not there any more, for the exchange of hellos
 	ReasonCrowded   Reason = "crowded"   // too many others had not said theirs yet
+
+	// These four are about the data directory of the server that says hello; see Life.
+	ReasonWiped      Reason = "wiped"       // it is another one than before
+	ReasonRolledBack Reason = "rolled-back" // it is in an earlier state than before
+	ReasonCopied     Reason = "copied"      // it is a copy of one that is in use
+	ReasonReplaced   Reason = "replaced"    // a newer one has taken its place
 )
 
 // hello is the first frame in both directions. Magic and Version stand first
@@ -39,9 +45,17 @@ type hello struct {
 	From       core.ID
 	To         core.ID
 	ClientAddr string
+
+	Incarnation packedBytes // of the sender's data directory, 16 bytes
+	Boot        uint64
+	Nonces      packedBytes // 8 bytes each, big-endian
+	Rejoined    bool
 }
 
-var helloShape = shape{textElement, uintElement, clusterElement, idElement, idElement, textElement}
+var helloShape = shape{
+	textElement, uintElement, clusterElement, idElement, idElement, textElement,
+	packedElement, uintElement, packedElement, boolElement,
+}
 
 // refusal is sent instead of a hello, by the accepting side only. It tells the
 // version its sender speaks, so that a newer peer can adapt.
@@ -64,6 +78,9 @@ func (r *rejection) Error() string { return "hello turned down: " + r.detail }
 type refusedError struct{ refusal }
 
 func (r *refusedError) Error() string {
+	if r.Reason != ReasonVersion {
+		return fmt.Sprintf("the peer refuses us: %q", r.Reason)
+	}
 	return fmt.Sprintf("the peer refuses us: %q (it speaks version %d, we speak %d)", r.Reason, r.Version, version)
 }
 
@@ -79,11 +96,24 @@ func (d *decoder) hello(body []byte) (hello, error) {
 	if theirs > version {
 		return hello{}, &rejection{ReasonVersion, fmt.Sprintf("the peer speaks protocol version %d and we only know %d; upgrade this server first", theirs, version)}
 	}
+	if theirs < version {
+		return hello{}, &rejection{ReasonVersion, fmt.Sprintf("the peer speaks protocol version %d, which does not say whose data directory it has, and we speak %d; upgrade the peer", theirs, version)}
+	}
 	var h hello
 	if err := d.decode(body, helloShape, &h); err != nil {
 		return hello{}, &rejection{ReasonMalformed, err.Error()}
 	}
 	return h, nil
+}
+
+// life returns what a hello says of its sender's data directory. The error is a
+// *rejection.
+func (h *hello) life() (Life, error) {
+	l, err := unpackLife(h.Incarnation, h.Boot, h.Nonces, h.Rejoined)
+	if err != nil {
+		return Life{}, &rejection{ReasonMalformed, err.Error()}
+	}
+	return l, nil
 }
 
 // refusal decodes a refusal.

@@ -151,13 +151,13 @@ func TestBadFirstFrames(t *testing.T) {
 
 // Goal: a newer version is recognised even if the rest of its hello looks
 // different, and an unknown reason in a refusal is no trouble. Method: decode a
-// hello of version 2 with other fields; have a raw peer refuse with a new word.
+// hello of version 3 with other fields; have a raw peer refuse with a new word.
 func TestRoomForNewerVersions(t *testing.T) {
 	future := append([]byte{0x94, 0xab}, magic...)
-	future = append(future, 2, 0xc0, 0x80)
+	future = append(future, 3, 0xc0, 0x80)
 	var no *rejection
 	if _, err := newDecoder().hello(future); !errors.As(err, &no) || no.reason != ReasonVersion {
-		t.Fatalf("a hello of version 2: %v", err)
+		t.Fatalf("a hello of version 3: %v", err)
 	}
 
 	l := listen(t, "127.0.0.1:0")

@@ -34,6 +34,8 @@ var (
 	timeoutNowReplyShape    = shape{uintElement}
 	readIndexShape          = shape{uintElement}
 	readIndexReplyShape     = shape{uintElement, boolElement, uintElement}
+	rejoinShape             = shape{}
+	rejoinReplyShape        = shape{uintElement, boolElement, boolElement, uintElement}
 
 	installSnapshotReplyShape = shape{uintElement}
 )
@@ -144,6 +146,9 @@ func (d *decoder) request(k kind, body []byte) (core.Request, error) {
 	case kindReadIndex:
 		m := new(core.ReadIndex)
 		return m, d.decode(body, readIndexShape, m)
+	case kindRejoin:
+		m := new(core.Rejoin)
+		return m, d.decode(body, rejoinShape, m)
 	}
 	return nil, malformed("kind 0x%02x is not a request", uint8(k))
 }
@@ -165,6 +170,9 @@ func (d *decoder) reply(k kind, body []byte) (core.Reply, error) {
 	case kindReadIndexReply:
 		m := new(core.ReadIndexReply)
 		return m, d.decode(body, readIndexReplyShape, m)
+	case kindRejoinReply:
+		m := new(core.RejoinReply)
+		return m, d.decode(body, rejoinReplyShape, m)
 	case kindInstallSnapshotReply:
 		m := new(core.InstallSnapshotReply)
 		return m, d.decode(body, installSnapshotReplyShape, m)

@@ -34,6 +34,7 @@ func sampleRequests() []core.Request {
 		&core.AppendEntries{Entries: many},
 		&core.TimeoutNow{Term: 255, LeaderID: "n2"},
 		&core.ReadIndex{Term: 1 << 32},
+		&core.Rejoin{},
 	}
 }
 
@@ -48,6 +49,7 @@ func sampleReplies() []core.Reply {
 		&core.TimeoutNowReply{Term: 9},
 		&core.InstallSnapshotReply{Term: most},
 		&core.ReadIndexReply{Term: most, Success: true, Index: most},
+		&core.RejoinReply{Term: most, Rejoining: true, Leads: true, LastIndex: most},
 	}
 }
 
@@ -125,6 +127,9 @@ func TestEveryMessageComesBackEqual(t *testing.T) {
 	}
 }
 
+// documentedLife is that of the hello in docs/protocol.md.
+var documentedLife = Life{Incarnation: Incarnation(bytes.Repeat([]byte{10}, 16)), Boot: 7, Nonces: []uint64{0x0102030405060708}}
+
 // Goal: the bytes on the wire never change by accident. Method: compare with
 // frames written down by hand from docs/protocol.md.
 func TestFramesHaveTheDocumentedBytes(t *testing.T) {
@@ -151,10 +156,12 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"append reply", e.reply(nil, &core.AppendEntriesReply{Term: 5, ConflictTerm: 3, ConflictIndex: 200}),
 			"13 06000000 94 05 c2 03 ccc8"},
 		{"no reply", e.reply(nil, nil), "03 00000000"},
-		{"hello", e.hello(nil, kindHello, &hello{Magic: magic, Version: 1, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}),
-			"01 1a000000 96 ab726166746b762d70656572 01 a163 a26e31 a26e32 a3683a31"},
-		{"transfer hello", e.hello(nil, kindTransferHello, &hello{Magic: magic, Version: 1, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}),
-			"04 1a000000 96 ab726166746b762d70656572 01 a163 a26e31 a26e32 a3683a31"},
+		{"rejoin", request(&core.Rejoin{}), "18 01000000 90"},
+		{"rejoin reply", e.reply(nil, &core.RejoinReply{Term: 5, Leads: true, LastIndex: 200}), "19 06000000 94 05 c2 c3 ccc8"},
+		{"hello", e.hello(nil, kindHello, (&hello{Magic: magic, Version: 2, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}).of(documentedLife)),
+			"01 38000000 9a ab726166746b762d70656572 02 a163 a26e31 a26e32 a3683a31 d801" + strings.Repeat("0a", 16) + "07 d701 0102030405060708 c2"},
+		{"transfer hello", e.hello(nil, kindTransferHello, (&hello{Magic: magic, Version: 2, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}).of(documentedLife)),
+			"04 38000000 9a ab726166746b762d70656572 02 a163 a26e31 a26e32 a3683a31 d801" + strings.Repeat("0a", 16) + "07 d701 0102030405060708 c2"},
 		{"snapshot offer", e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
 			"20 31000000 96 05 a26e31 cd012c 04 ce00100000 c72001" + strings.Repeat("07", snapshotIDBytes)},
 		{"snapshot offer reply", e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{65536}, headerBytes+maxSmallBody),
@@ -163,7 +170,7 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"install snapshot reply", e.reply(nil, &core.InstallSnapshotReply{Term: 5}), "23 02000000 91 05"},
 		{"snapshot failed", e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody),
 			"24 09000000 91 a773746f72616765"},
-		{"refusal", e.refusal(nil, ReasonCluster), "02 0a000000 92 a7636c7573746572 01"},
+		{"refusal", e.refusal(nil, ReasonCluster), "02 0a000000 92 a7636c7573746572 02"},
 	} {
 		if got, want := hex.EncodeToString(c.got), strings.ReplaceAll(c.want, " ", ""); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, want)

@@ -32,6 +32,7 @@ type outbound struct {
 	peer *peer
 	conn net.Conn
 	dead chan struct{} // closed by fail
+	use  use           // which process of the peer it is with
 
 	frames  *frameReader // the reader's
 	decoder *decoder     // the reader's

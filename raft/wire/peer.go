@@ -17,6 +17,7 @@ type peer struct {
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
 	// Guarded by Transport.mu.
+	use      use       // the latest process of the peer that was met
 	in       *inbound  // the newest connection the peer dialled
 	sending  *outgoing // the snapshot on its way to the peer
 	next     *outgoing // the one that takes its place as soon as it has ended

@@ -45,6 +45,8 @@ type Transport struct {
 
 	pace *pace         // of all snapshots that are sent
 	turn chan struct{} // holds a token while a snapshot is being received
+	// remembering holds a token while Config.Memory is used.
+	remembering chan struct{}
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -76,13 +78,14 @@ func New(config Config) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		config:   config,
-		peers:    make(map[core.ID]*peer, len(config.Peers)),
-		journal:  newJournal(config.Logger.With("server", string(config.ID))),
-		rejected: make(map[Reason]*atomic.Uint64),
-		pace:     &pace{rate: config.SnapshotBytesPerSecond},
-		turn:     make(chan struct{}, 1),
-		conns:    make(map[net.Conn]func(error)),
+		config:      config,
+		peers:       make(map[core.ID]*peer, len(config.Peers)),
+		journal:     newJournal(config.Logger.With("server", string(config.ID))),
+		rejected:    make(map[Reason]*atomic.Uint64),
+		pace:        &pace{rate: config.SnapshotBytesPerSecond},
+		turn:        make(chan struct{}, 1),
+		remembering: make(chan struct{}, 1),
+		conns:       make(map[net.Conn]func(error)),
 	}
 	for id, addr := range config.Peers {
 		t.peers[id] = newPeer(id, addr)
@@ -90,6 +93,7 @@ func New(config Config) (*Transport, error) {
 	for _, reason := range []Reason{
 		ReasonVersion, ReasonCluster, ReasonReceiver, ReasonSender,
 		ReasonMalformed, ReasonSilent, ReasonCrowded,
+		ReasonWiped, ReasonRolledBack, ReasonCopied, ReasonReplaced,
 	} {
 		t.rejected[reason] = new(atomic.Uint64)
 	}

@@ -21,6 +21,8 @@ func (w *world) gotRequest(s, from *server, request core.Request) {
 		w.event(s.index, evGotTimeoutNow, n, req.Term)
 	case *core.ReadIndex:
 		w.event(s.index, evGotReadIndex, n, req.Term)
+	case *core.Rejoin:
+		w.event(s.index, evGotRejoin, n)
 	default:
 		panic(fmt.Sprintf("unknown request %T", request))
 	}
@@ -45,6 +47,8 @@ func (w *world) callEnded(s, to *server, request core.Request, reply core.Reply)
 		w.event(s.index, evTimeoutNowEnd, n, rep.Term)
 	case *core.ReadIndexReply:
 		w.event(s.index, evReadIndexEnd, n, rep.Term, bit(rep.Success), rep.Index)
+	case *core.RejoinReply:
+		w.event(s.index, evRejoinEnd, n, rep.Term, bit(rep.Rejoining), bit(rep.Leads), rep.LastIndex)
 	default:
 		panic(fmt.Sprintf("unknown reply %T", reply))
 	}
@@ -62,6 +66,8 @@ func kindOf(request core.Request) uint64 {
 		return 4
 	case *core.ReadIndex:
 		return 5
+	case *core.Rejoin:
+		return 6
 	}
 	panic(fmt.Sprintf("unknown request %T", request))
 }

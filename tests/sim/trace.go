@@ -126,6 +126,8 @@ const (
 	evSnapshotEnd
 	evTimeoutNowEnd
 	evReadIndexEnd
+	evGotRejoin
+	evRejoinEnd
 	evLost
 	evAsks
 	evServes
@@ -167,6 +169,8 @@ var kinds = [...]struct{ name, format string }{
 	evSnapshotEnd:   {"-> install", "n%d: snapshot of %d, it has term %d"},
 	evTimeoutNowEnd: {"-> stand", "n%d: it has term %d"},
 	evReadIndexEnd:  {"-> read", "n%d: it has term %d, success %d, index %d"},
+	evGotRejoin:     {"<- rejoin", "n%d"},
+	evRejoinEnd:     {"-> rejoin", "n%d: it has term %d, rejoining %d, leads %d, last %d"},
 	evLost:          {"lost", "call to n%d, kind %d"},
 	evAsks:          {"asks", "n%d: operation %d, kind %d, key %d"},
 	evServes:        {"serves", "c%d's operation %d"},

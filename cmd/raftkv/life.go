@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
+)
+
+// life.toml says which data directory this is and how often it was used: what a
+// node's hello tells its peers, so that they recognise one that was emptied, put
+// back or copied (wire.Life). It is written at every start, before the node says
+// anything to anybody.
+const lifeName = "life.toml"
+
+const lifeComment = "Which data directory this is, and how often a node has started on it. Written by raftkv; a copy that is put back makes the node's peers refuse it."
+
+// lifeContent is the content of life.toml.
+type lifeContent struct {
+	Format      int           `toml:"format"`
+	Incarnation string        `toml:"incarnation"` // 32 hexadecimal digits
+	Boot        uint64        `toml:"boot"`
+	Nonces      []string      `toml:"nonces"`           // of the last boots, 16 hexadecimal digits each
+	Rejoined    bool          `toml:"rejoined"`         // made by --rejoin
+	Fenced      string        `toml:"fenced,omitempty"` // why no node may start here any more
+	Rejoin      rejoinContent `toml:"rejoin"`
+}
+
+// rejoinContent is core.Rejoining.
+type rejoinContent struct {
+	On    bool   `toml:"on"`
+	Term  uint64 `toml:"term"`
+	Index uint64 `toml:"index"`
+}
+
+// directory is the data directory that a node runs on. Its methods may be called
+// by several goroutines.
+type directory struct {
+	fs   vfs.FS
+	dir  string
+	id   core.ID
+	life wire.Life // of this process
+
+	turn    chan struct{} // holds a token while content is used
+	content lifeContent
+}
+
+// openDirectory begins a new life on a data directory, whose log must be open and
+// therefore locked. void says that the log holds nothing, rejoin that the
+// directory is to take the place of a lost one.
+func openDirectory(fsys vfs.FS, dir string, id core.ID, void, rejoin bool) (*directory, error) {
+	d := &directory{fs: fsys, dir: dir, id: id, turn: make(chan struct{}, 1)}
+	found, err := readSmallFile(fsys, d.path(), &d.content, "empty the data directory and start the node with --rejoin")
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		if d.life, err = d.content.life(); err != nil {
+			return nil, &failure{fmt.Errorf("%s is damaged (%w): empty the data directory and start the node with --rejoin", d.path(), err)}
+		}
+	}
+	switch is := &d.content; {
+	case rejoin && !is.Rejoined && !void:
+		return nil, fmt.Errorf("--rejoin is for a node that has lost its disk, and the data directory %s holds a log: start the node without --rejoin, or, to give up what the directory holds, empty it first", dir)
+	case rejoin && (!is.Rejoined || is.Fenced != "" && void):
+		// A log that holds nothing has promised nothing, so it is as good as none.
+		d.content = lifeContent{Rejoined: true, Rejoin: rejoinContent{On: true}}
+		d.life = wire.NewLife()
+	case is.Fenced != "":
+		return nil, &failure{errors.New(is.Fenced)}
+	case found:
+		d.life = d.life.Next()
+	default:
+		d.life = wire.NewLife()
+	}
+	d.life.Rejoined = d.content.Rejoined
+	d.content.setLife(d.life)
+	return d, d.write()
+}
+
+func (d *directory) path() string { return filepath.Join(d.dir, lifeName) }
+
+func (d *directory) write() error {
+	d.content.Format = formatNewest
+	return writeSmallFile(d.fs, d.path(), lifeComment, d.content)
+}
+
+// fence makes sure that no node starts on the directory again, because a peer has
+// found out that it must not be used, and returns the sentence that says so.
+func (d *directory) fence(by core.ID, why wire.Reason) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	if d.content.Fenced == "" {
+		d.content.Fenced = fmt.Sprintf("node %s must not go on with the data directory %s: %s says that it %s (docs/operations.md, \"Replace a dead disk\")",
+			d.id, d.dir, by, fenceSentences[why])
+		if err := d.write(); err != nil {
+			return errors.Join(errors.New(d.content.Fenced), err)
+		}
+	}
+	return errors.New(d.content.Fenced)
+}
+
+// fenceSentences continue "it …".
+var fenceSentences = map[wire.Reason]string{
+	wire.ReasonWiped: "is not the one this node had. What the node has promised, votes and entries, was in that one. " +
+		"If that is lost, empty the directory and start the node with --rejoin; if it is not, start the node on it",
+	wire.ReasonRolledBack: "was put back to an earlier state, as by restoring a copy. What the node has promised since is lost. " +
+		"Empty the directory and start the node with --rejoin",
+	wire.ReasonCopied: "is a copy of one on which this node already runs. Remove this copy; the other goes on. " +
+		"If there is no other any more, empty the directory and start the node with --rejoin",
+	wire.ReasonReplaced: "was replaced by a newer one when this node came back with --rejoin. Remove this one",
+}
+
+// rejoining returns how far the node has come back after it lost its disk.
+func (d *directory) rejoining() core.Rejoining {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	r := d.content.Rejoin
+	return core.Rejoining{On: r.On, Term: r.Term, Index: r.Index}
+}
+
+// setRejoining makes that durable, if it is news.
+func (d *directory) setRejoining(r core.Rejoining) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	is := rejoinContent{On: r.On, Term: r.Term, Index: r.Index}
+	if d.content.Rejoin == is {
+		return nil
+	}
+	d.content.Rejoin = is
+	return d.write()
+}
+
+// life returns the life of the process that wrote the file.
+func (c *lifeContent) life() (l wire.Life, err error) {
+	l = wire.Life{Boot: c.Boot, Rejoined: c.Rejoined}
+	if l.Incarnation, err = parseIncarnation(c.Incarnation); err != nil {
+		return l, err
+	}
+	for _, text := range c.Nonces {
+		nonce, err := parseNonce(text)
+		if err != nil {
+			return l, err
+		}
+		l.Nonces = append(l.Nonces, nonce)
+	}
+	return l, l.Check()
+}
+
+func (c *lifeContent) setLife(l wire.Life) {
+	c.Incarnation, c.Boot, c.Nonces = formatIncarnation(l.Incarnation), l.Boot, nil
+	for _, nonce := range l.Nonces {
+		c.Nonces = append(c.Nonces, formatNonce(nonce))
+	}
+}
+
+func formatIncarnation(i wire.Incarnation) string { return hex.EncodeToString(i[:]) }
+func formatNonce(nonce uint64) string             { return fmt.Sprintf("%016x", nonce) }
+
+func parseIncarnation(text string) (i wire.Incarnation, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(i) {
+		return i, fmt.Errorf("%q is not an incarnation", text)
+	}
+	return wire.Incarnation(b), nil
+}
+
+func parseNonce(text string) (uint64, error) {
+	nonce, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || len(text) != 16 {
+		return 0, fmt.Errorf("%q is not a nonce", text)
+	}
+	return nonce, nil
+}

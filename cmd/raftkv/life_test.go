@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
+)
+
+// Goal: every start on a directory is one boot more of the same incarnation, and
+// what the peers were told last time is in it. Method: starts, with power cuts
+// between them that keep only what was synced.
+func TestEveryStartIsANewLifeOfTheSameDirectory(t *testing.T) {
+	disk := newDisk(t)
+	var before wire.Life
+	for boot := uint64(1); boot <= wire.MaxNonces+3; boot++ {
+		d, err := openDirectory(disk, "/d", "n1", boot == 1, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := d.life
+		if now.Boot != boot || now.Check() != nil || now.Rejoined {
+			t.Fatalf("boot %d: %+v, %v", boot, now, now.Check())
+		}
+		if boot > 1 {
+			known, _, _ := wire.Known{}.Meet(before)
+			if _, changed, reason := known.Meet(now); !changed || reason != "" {
+				t.Fatalf("boot %d is no restart of the one before: %q", boot, reason)
+			}
+		}
+		before = now
+		disk = disk.Crash(rand.New(rand.NewPCG(boot, 1)), vfs.LoseUnsynced)
+	}
+}
+
+// Goal: a crash at any moment of a start leaves a directory on which a node can
+// start, with a boot that is later than any that was told. Method: a second start
+// fails at each of its operations on the disk, then the power is cut.
+func TestACrashWhileAStartIsCounted(t *testing.T) {
+	for _, kind := range []vfs.Kind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir} {
+		crashable := newDisk(t)
+		first, err := openDirectory(crashable, "/d", "n1", true, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk := vfs.NewFaulty(crashable)
+		disk.Inject(vfs.Fault{Kind: kind, Nth: 1, Err: syscall.EIO, Sticky: true})
+		if _, err := openDirectory(disk, "/d", "n1", false, false); err == nil {
+			t.Fatalf("operation %v did not fail", kind)
+		}
+		after := crashable.Crash(rand.New(rand.NewPCG(uint64(kind), 1)), vfs.LoseUnsynced)
+		next, err := openDirectory(after, "/d", "n1", false, false)
+		if err != nil {
+			t.Fatalf("operation %v: %v", kind, err)
+		}
+		known, _, _ := wire.Known{}.Meet(first.life)
+		if _, changed, reason := known.Meet(next.life); !changed || reason != "" {
+			t.Fatalf("operation %v: the next start is taken for %q", kind, reason)
+		}
+	}
+}
+
+// newDisk returns a disk that can lose its power, with directories on it.
+func newDisk(t *testing.T) *vfs.Crashable {
+	disk := vfs.NewCrashable()
+	for _, dir := range []string{"/d", "/used", "/empty", "/wiped", "/full"} {
+		if err := disk.MkdirAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.SyncDir("/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return disk
+}
+
+// Goal: --rejoin makes a new directory of one that holds nothing, goes on with one
+// that it has made, and is refused where there is something to lose; a directory
+// that was fenced is not used again. Method: a table of directories.
+func TestWhatRejoinMayBeUsedOn(t *testing.T) {
+	disk := newDisk(t)
+	open := func(dir string, void, rejoin bool) (*directory, error) {
+		return openDirectory(disk, dir, "n1", void, rejoin)
+	}
+	must := func(d *directory, err error) *directory {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	used := must(open("/used", true, false))
+	if _, err := open("/used", false, true); exitCodeOf(err) != exitUsage || !strings.Contains(err.Error(), "start the node without --rejoin") {
+		t.Errorf("--rejoin on a log: %v", err)
+	}
+	if again := must(open("/used", false, false)); again.life.Boot != 2 || again.life.Incarnation != used.life.Incarnation {
+		t.Errorf("a refused start counted, or made another directory: %+v", again.life)
+	}
+
+	empty := must(open("/empty", true, true))
+	if !empty.life.Rejoined || !empty.rejoining().On {
+		t.Errorf("--rejoin on an empty directory: %+v", empty.content)
+	}
+	goal := core.Rejoining{On: true, Term: 7, Index: 9}
+	if err := empty.setRejoining(goal); err != nil {
+		t.Fatal(err)
+	}
+	for _, rejoin := range []bool{true, false} { // with the flag or without
+		if again := must(open("/empty", false, rejoin)); again.rejoining() != goal || !again.life.Rejoined || again.life.Incarnation != empty.life.Incarnation {
+			t.Errorf("a restart in the middle: %+v", again.content)
+		}
+	}
+
+	wiped := must(open("/wiped", true, false))
+	said := wiped.fence("n2", wire.ReasonWiped)
+	if !strings.Contains(said.Error(), "--rejoin") || !strings.Contains(said.Error(), "n2") {
+		t.Errorf("it says %v", said)
+	}
+	if _, err := open("/wiped", true, false); exitCodeOf(err) != exitFailed || err.Error() != said.Error() {
+		t.Errorf("a fenced directory: %v", err)
+	}
+	if again := must(open("/wiped", true, true)); again.life.Incarnation == wiped.life.Incarnation || !again.rejoining().On {
+		t.Errorf("--rejoin on a directory that was fenced while it held nothing: %+v", again.content)
+	}
+	full := must(open("/full", true, false))
+	full.fence("n2", wire.ReasonRolledBack)
+	if _, err := open("/full", false, true); exitCodeOf(err) != exitUsage {
+		t.Errorf("--rejoin on a fenced log: %v", err)
+	}
+}
+
+// Goal: what is remembered of peers survives, and what is damaged is refused with
+// what to do. Method: remember, cut the power, read; then files with one thing
+// wrong.
+func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
+	disk := newDisk(t)
+	memory, err := openPeerMemory(disk, "/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[core.ID]wire.Known{}
+	for _, id := range []core.ID{"n2", "n.3 and \"more\""} {
+		var k wire.Known
+		for range 3 {
+			l := wire.NewLife()
+			l.Rejoined = true
+			k, _, _ = k.Meet(l)
+			if err := memory.Remember(id, k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want[id] = k
+	}
+	memory, err = openPeerMemory(disk.Crash(rand.New(rand.NewPCG(1, 1)), vfs.LoseUnsynced), "/d")
+	if err != nil || !reflect.DeepEqual(memory.known, want) {
+		t.Fatalf("%+v, %v; want %+v", memory.known, err, want)
+	}
+	for _, content := range []string{"format = 1\n[peers.n2]\nboot = 0\n", "format = 1\n[peers.n2]\nboot = 1\nincarnation = \"00\"\n", "garbage"} {
+		dir := t.TempDir()
+		mustWrite(t, filepath.Join(dir, peersName), content)
+		if _, err := openPeerMemory(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%q: %v", content, err)
+		}
+		mustWrite(t, filepath.Join(dir, lifeName), "format = 1\nboot = 3\nincarnation = \"00\"\n")
+		if _, err := openDirectory(vfs.OS{}, dir, "n1", false, false); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--rejoin") {
+			t.Errorf("life: %v", err)
+		}
+	}
+	failed := errors.New("nothing")
+	memory.fs, memory.failed = vfs.NewFaulty(newDisk(t)), func(err error) { failed = err }
+	memory.fs.(*vfs.Faulty).Inject(vfs.Fault{Kind: vfs.OpSync, Nth: 1, Err: syscall.EIO, Sticky: true})
+	if err := memory.Remember("n2", want["n2"]); err == nil || !errors.Is(failed, syscall.EIO) {
+		t.Errorf("a failed write: %v, told %v", err, failed)
+	}
+}

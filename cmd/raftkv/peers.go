@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
+)
+
+// peers.toml holds what this node has seen of the data directories of the others
+// (wire.Known). It changes when one of them starts.
+const peersName = "peers.toml"
+
+const peersComment = "The data directories of the other nodes, as this one has seen them. Written by raftkv."
+
+// peersContent is the content of peers.toml.
+type peersContent struct {
+	Format int                    `toml:"format"`
+	Peers  map[string]peerContent `toml:"peers"` // by id
+}
+
+// peerContent is wire.Known.
+type peerContent struct {
+	Incarnation string   `toml:"incarnation"`
+	Boot        uint64   `toml:"boot"`
+	Nonce       string   `toml:"nonce"`
+	Former      []string `toml:"former,omitempty"`
+}
+
+// peerMemory implements wire.Memory with peers.toml. It belongs to the transport.
+type peerMemory struct {
+	fs     vfs.FS
+	path   string
+	known  map[core.ID]wire.Known
+	failed func(error) // told when the file cannot be written
+}
+
+// openPeerMemory reads peers.toml. Without one nobody is known, and whoever comes
+// is believed: so a new node begins, and one that ran before there was such a file.
+func openPeerMemory(fsys vfs.FS, dir string) (*peerMemory, error) {
+	m := &peerMemory{fs: fsys, path: filepath.Join(dir, peersName), known: map[core.ID]wire.Known{}}
+	const remedy = "remove it, and the node learns anew whose directories the others have; until then it cannot tell one that was emptied"
+	var content peersContent
+	if _, err := readSmallFile(fsys, m.path, &content, remedy); err != nil {
+		return nil, err
+	}
+	for id, p := range content.Peers {
+		known, err := p.known()
+		if err != nil {
+			return nil, &failure{fmt.Errorf("%s is damaged (node %q: %w): %s", m.path, id, err, remedy)}
+		}
+		m.known[core.ID(id)] = known
+	}
+	return m, nil
+}
+
+// Known implements wire.Memory.
+func (m *peerMemory) Known(peer core.ID) wire.Known { return m.known[peer] }
+
+// Remember implements wire.Memory. An error ends the node.
+func (m *peerMemory) Remember(peer core.ID, k wire.Known) error {
+	content := peersContent{Format: formatNewest, Peers: map[string]peerContent{}}
+	m.known[peer] = k
+	for id, known := range m.known {
+		content.Peers[string(id)] = peerContentOf(known)
+	}
+	err := writeSmallFile(m.fs, m.path, peersComment, content)
+	if err != nil && m.failed != nil {
+		m.failed(err)
+	}
+	return err
+}
+
+func peerContentOf(k wire.Known) peerContent {
+	p := peerContent{Incarnation: formatIncarnation(k.Incarnation), Boot: k.Boot, Nonce: formatNonce(k.Nonce)}
+	for _, i := range k.Former {
+		p.Former = append(p.Former, formatIncarnation(i))
+	}
+	return p
+}
+
+func (p peerContent) known() (k wire.Known, err error) {
+	if p.Boot == 0 {
+		return k, fmt.Errorf("it was seen in no boot")
+	}
+	k.Boot = p.Boot
+	if k.Incarnation, err = parseIncarnation(p.Incarnation); err != nil {
+		return k, err
+	}
+	if k.Nonce, err = parseNonce(p.Nonce); err != nil {
+		return k, err
+	}
+	for _, text := range p.Former {
+		i, err := parseIncarnation(text)
+		if err != nil {
+			return k, err
+		}
+		k.Former = append(k.Former, i)
+	}
+	return k, nil
+}

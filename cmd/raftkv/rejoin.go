@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"raftkv/raft"
+	"raftkv/raft/core"
+)
+
+// leastMembersToRejoin is how many members a cluster needs so that one that lost
+// its disk can come back: of two, the other alone is no majority.
+const leastMembersToRejoin = 3
+
+// rejoinReports is how often a node that is coming back says how far it is.
+const (
+	rejoinLook    = 100 * time.Millisecond
+	rejoinReports = 10 * time.Second
+)
+
+// Save implements node.Storage. How far a node has come back is durable after what
+// it has promised: after a crash between the two it has promised more than it
+// thinks.
+func (s storage) Save(w *core.Write) error {
+	if err := s.WAL.Save(w); err != nil {
+		return err
+	}
+	return s.directory.setRejoining(w.Rejoining)
+}
+
+// watchRejoin logs how the node comes back after it lost its disk, until it has or
+// the node ends.
+func (n *node) watchRejoin() {
+	if !n.raft.Status().Rejoining.On {
+		return
+	}
+	n.logger.Warn("this node has lost its disk and comes back: it votes for nobody until it has what it may have confirmed before")
+	begun := time.Now()
+	ticker := time.NewTicker(rejoinLook)
+	defer ticker.Stop()
+	said, report := core.Rejoining{On: true}, begun.Add(time.Second)
+	for {
+		select {
+		case <-ticker.C:
+		case <-n.raft.Stopping():
+			return
+		}
+		s := n.raft.Status()
+		switch now := time.Now(); {
+		case !s.Rejoining.On:
+			n.logger.Info("this node is a full member again", "commit", s.CommitIndex, "took", now.Sub(begun).Round(time.Millisecond))
+			return
+		case s.Rejoining != said || now.After(report):
+			said, report = s.Rejoining, now.Add(rejoinReports)
+			reportRejoin(n.logger, s, len(n.config.Members))
+		}
+	}
+}
+
+// reportRejoin says what a node that is coming back waits for.
+func reportRejoin(logger *slog.Logger, s *raft.Status, members int) {
+	unheard, too := listNames(s.RejoinUnheard), listNames(s.RejoinToo)
+	switch {
+	case s.Rejoining.Term > 0:
+		logger.Info("this node comes back: it fetches what it may have confirmed before", "goal", s.Rejoining.Index, "commit", s.CommitIndex, "leader", string(s.Leader))
+	case len(s.RejoinUnheard) > 0:
+		logger.Warn("this node cannot come back before it has heard all others; one that is lost for good must be started with --rejoin on an empty directory as well", "unheard", unheard, "rejoining", too)
+	case 2*(members-1-len(s.RejoinToo)) <= members:
+		logger.Error("this node cannot come back: so many have lost their disks that the others are no majority. Nobody can know what the cluster had confirmed: restore it from a backup (docs/operations.md, \"Quorum lost\")", "rejoining", too)
+	default:
+		logger.Warn("this node cannot come back before the others have a leader", "rejoining", too)
+	}
+}
+
+// checkRejoin says whether a node of a cluster of so many may be started with
+// --rejoin.
+func checkRejoin(members int) error {
+	if members >= leastMembersToRejoin {
+		return nil
+	}
+	return fmt.Errorf("--rejoin needs a cluster of at least %d nodes, and --cluster names %d: without this node the others are no majority, so that nobody can know what it had confirmed; restore the cluster from a backup",
+		leastMembersToRejoin, members)
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// again returns the configuration of a node that is to start once more, on a disk.
+func again(t *testing.T, before nodeConfig, disk vfs.FS) nodeConfig {
+	t.Helper()
+	c := testConfigs(t, disk)[0]
+	c.Peer.Close()
+	c.ID, c.DataDir, c.Members, c.SnapshotBytes, c.trailingBytes = before.ID, before.DataDir, before.Members, before.SnapshotBytes, before.trailingBytes
+	peer, err := listen("peers", "--peer", c.Members[c.ID])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Peer = peer
+	return c
+}
+
+// runs starts a node that is expected to run.
+func runs(t *testing.T, c nodeConfig) *node {
+	t.Helper()
+	n, err := newNode(c)
+	if err == nil {
+		err = n.start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// ends starts a node that is expected to end as serve does, and returns why.
+func ends(t *testing.T, c nodeConfig) error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- runNode(t.Context(), func() {}, c) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("the node goes on")
+		return nil
+	}
+}
+
+// pages is a log that a test can read.
+type pages struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *pages) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+func (p *pages) String() string { p.mu.Lock(); defer p.mu.Unlock(); return p.text.String() }
+
+func aFollower(nodes []*node) int {
+	for i, n := range nodes {
+		if n.raft.Status().Role != core.Leader && n.raft.Status().Leader != core.None {
+			return i
+		}
+	}
+	return 0
+}
+
+// threeNodes starts a cluster on disks that can be copied.
+func threeNodes(t *testing.T) (nodes []*node, disks []*vfs.Crashable) {
+	t.Helper()
+	disks = []*vfs.Crashable{vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable()}
+	configs := testConfigs(t, disks[0], disks[1], disks[2])
+	for i := range configs {
+		configs[i].SnapshotBytes, configs[i].trailingBytes = 16<<10, 4<<10
+	}
+	nodes = startNodes(t, configs)
+	t.Cleanup(func() {
+		for _, n := range nodes {
+			n.close()
+		}
+	})
+	return nodes, disks
+}
+
+// Goal: a node whose disk is empty is refused by its peers and ends with a message
+// that names --rejoin, before it has voted; so is it at the next start, without
+// asking anybody. With --rejoin it comes back under write load: without an
+// election, with all that was acknowledged, by way of a snapshot, and votes again.
+// Method: three nodes; a follower is stopped and gets an empty disk, while others
+// are written to.
+func TestANodeThatLostItsDiskComesBack(t *testing.T) {
+	nodes, _ := threeNodes(t)
+	w := aFollower(nodes)
+	other := nodes[(w+1)%3]
+	for i := range 300 {
+		put(t, other, fmt.Sprintf("k%d", i%50), fmt.Sprintf("%d-%s", i, strings.Repeat("v", 500)))
+	}
+	if err := nodes[w].close(); err != nil {
+		t.Fatal(err)
+	}
+	empty := vfs.NewCrashable()
+	err := ends(t, again(t, nodes[w].config, empty))
+	if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--rejoin") || !strings.Contains(err.Error(), "is not the one this node had") {
+		t.Errorf("without --rejoin it ends with %v", err)
+	}
+	_, err = newNode(again(t, nodes[w].config, empty))
+	if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--rejoin") {
+		t.Errorf("and at the next start with %v", err)
+	}
+
+	term := other.raft.Status().Term
+	var written atomic.Int64
+	stop := make(chan struct{})
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				i := written.Load()
+				put(t, other, fmt.Sprintf("during%d", i), "v")
+				written.Add(1)
+			}
+		}
+	})
+	var log pages
+	c := again(t, nodes[w].config, empty)
+	c.Rejoin, c.Logger = true, slog.New(slog.NewTextHandler(&log, nil))
+	nodes[w] = runs(t, c)
+	eventually(t, "the node is a full member", func() bool { return strings.Contains(log.String(), "a full member again") })
+	close(stop)
+	writing.Wait()
+	if now := other.raft.Status(); now.Term != term {
+		t.Errorf("there was an election: term %d, then %d", term, now.Term)
+	}
+	if nodes[w].directory.rejoining().On {
+		t.Error("that it is a full member is not on the disk")
+	}
+	if !strings.Contains(log.String(), "has lost its disk") || nodes[w].wal.Stats().SnapshotIndex == 0 {
+		t.Errorf("no snapshot, or nothing said:\n%s", log.String())
+	}
+	// Without the third node it must vote and hold everything.
+	third := 3 - w - (w+1)%3
+	if err := nodes[third].close(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, nodes[w], "after", "v")
+	for i := range written.Load() {
+		if status, _, body := ask(t, nodes[w], "GET", fmt.Sprintf("/v1/kv/during%d", i), ""); status != 200 {
+			t.Fatalf("during%d is lost: %d %s", i, status, body)
+		}
+	}
+}
+
+// Goal: a node that is killed while it comes back goes on with it, with the flag or
+// without, and votes for nobody before. Method: the third node is away, so that
+// there is no goal; kill and start; then the third comes back.
+func TestANodeThatIsComingBackIsStartedAnew(t *testing.T) {
+	nodes, disks := threeNodes(t)
+	w := aFollower(nodes)
+	third := (w + 1) % 3
+	if nodes[third].raft.Status().Role == core.Leader {
+		third = (w + 2) % 3
+	}
+	put(t, nodes[w], "before", "v")
+	for _, i := range []int{w, third} {
+		if err := nodes[i].close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk := vfs.NewCrashable()
+	for life := range 3 {
+		c := again(t, nodes[w].config, disk)
+		c.Rejoin = life == 0
+		nodes[w] = runs(t, c)
+		eventually(t, "it waits for the third node alone", func() bool {
+			s := nodes[w].raft.Status()
+			return s.Rejoining.On && s.Rejoining.Term == 0 && len(s.RejoinUnheard) == 1 && s.RejoinUnheard[0] == nodes[third].config.ID
+		})
+		if s := nodes[w].raft.Status(); s.Term != 0 || s.VotedFor != core.None {
+			t.Fatalf("it takes part: %+v", s.Observed)
+		}
+		_, _, body := ask(t, nodes[w], "GET", "/v1/status", "")
+		if !strings.Contains(body, `"rejoin":{"goal":0,"unheard":["`+string(nodes[third].config.ID)) {
+			t.Errorf("the status says %s", body)
+		}
+		if life < 2 {
+			if err := nodes[w].close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	nodes[third] = runs(t, again(t, nodes[third].config, disks[third]))
+	eventually(t, "the node is a full member", func() bool { return !nodes[w].raft.Status().Rejoining.On })
+	put(t, nodes[w], "after", "v")
+	if status, _, body := ask(t, nodes[w], "GET", "/v1/kv/before", ""); status != 200 || body != "v" {
+		t.Errorf("before: %d %s", status, body)
+	}
+}
+
+// Goal: a directory that was put back to an earlier state is refused, however often
+// it was started in between, and so is a copy; the cluster goes on, and the node
+// that the copy is of. Method: copies of a follower's directory.
+func TestADirectoryThatWasPutBackOrCopiedIsRefused(t *testing.T) {
+	nodes := startNodes(t, testConfigs(t, vfs.OS{}, vfs.OS{}, vfs.OS{}))
+	defer func() {
+		for _, n := range nodes {
+			n.close()
+		}
+	}()
+	w := aFollower(nodes)
+	put(t, nodes[w], "a", "v")
+	if err := nodes[w].close(); err != nil {
+		t.Fatal(err)
+	}
+	config := nodes[w].config
+	on := func(dir string) nodeConfig {
+		c := again(t, config, vfs.OS{})
+		c.DataDir = dir
+		return c
+	}
+	copied := func(from string) string {
+		to := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	met := func(n *node) func() bool { return func() bool { return n.raft.Status().Leader != core.None } }
+	backup := copied(config.DataDir)
+	nodes[w] = runs(t, on(config.DataDir))
+	eventually(t, "the others have met the node", met(nodes[w]))
+	put(t, nodes[w], "b", "v")
+	if err := nodes[w].close(); err != nil {
+		t.Fatal(err)
+	}
+	for starts := range 3 {
+		dir := copied(backup)
+		for range starts { // that met nobody
+			if _, err := openDirectory(vfs.OS{}, dir, config.ID, false, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := "was put back to an earlier state"
+		if starts == 0 {
+			want = "is a copy of one on which this node already runs"
+		}
+		if err := ends(t, on(dir)); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), want) {
+			t.Errorf("after %d more starts it ends with %v", starts, err)
+		}
+		if _, err := newNode(on(dir)); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), want) {
+			t.Errorf("and at the next start with %v", err)
+		}
+	}
+	nodes[w] = runs(t, on(config.DataDir))
+	eventually(t, "the node itself goes on", met(nodes[w]))
+	put(t, nodes[w], "c", "v")
+}
+
+// Goal: --rejoin is refused where it could lose something or cannot succeed.
+// Method: command lines.
+func TestRejoinIsRefusedWhereItIsOfNoUse(t *testing.T) {
+	dir := t.TempDir()
+	s := serveSettings{}
+	s.table()
+	s.id, s.dataDir, s.cluster, s.rejoin = "n1", dir, "n1=127.0.0.1:1,n2=127.0.0.1:2", true
+	if _, err := s.nodeConfig(t.Output()); exitCodeOf(err) != exitUsage || !strings.Contains(err.Error(), "at least 3 nodes") {
+		t.Errorf("two nodes: %v", err)
+	}
+	nodes, disks := threeNodes(t)
+	put(t, nodes[0], "a", "v")
+	if err := nodes[0].close(); err != nil {
+		t.Fatal(err)
+	}
+	c := again(t, nodes[0].config, disks[0])
+	c.Rejoin = true
+	if _, err := newNode(c); exitCodeOf(err) != exitUsage || !strings.Contains(err.Error(), "holds a log") {
+		t.Errorf("a directory with a log: %v", err)
+	}
+}

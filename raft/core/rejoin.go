@@ -1,0 +1,189 @@
+package core
+
+// A server that has lost its disk has forgotten what it promised: whom it voted
+// for, and which entries it holds. Under its old name it could vote twice in a
+// term, and help to elect a leader without an entry that was committed with its
+// help. It may come back all the same, because the others know enough.
+//
+// First it asks every other server (Rejoin) and takes nothing from anybody until
+// all have answered. Servers that are coming back themselves say so; the rest, the
+// full members, must be a majority, and must have been asked after that was heard
+// of the others. When the latest term among their answers is that of one who leads
+// it, that term and the end of that leader's log make the goal. The server enters that term with a vote for itself, so that it gives that
+// term's vote to nobody, and becomes an ordinary follower but for one thing: until
+// it has committed the log up to the goal, or an entry of a later term, it
+// abstains. It gives no vote, promises none, and does not stand.
+//
+// Why that is safe. A vote that was forgotten matters if its candidate was elected
+// or may yet be. If the candidate has not lost its disk, it is one that has
+// answered, and it is in that term: this is why all must answer, and a majority is
+// not enough. If it has, it must have been elected before that. Then a majority had
+// entered the term, and one of them is a full member that was asked later. Either
+// way the term is not later than the goal's, and in no such term will the server
+// vote again, nor take an entry from a leader of an earlier one.
+//
+// An entry that was confirmed and forgotten is held by the rest of the majority
+// that committed it, or will. Every later leader is elected by a majority, the two
+// share a server, and that server has not forgotten the entry, for whoever has
+// forgotten it abstains. So all later leaders have it (§5.4.3 as it stands), and the
+// leader of the goal had it when it answered: it was elected later than the entry
+// was made, or had made it itself. Once the server has committed as far, it holds
+// the entry again, and it has forgotten nothing that counts.
+//
+// The same holds for reads (§8). A server that abstains helps a leader to prove
+// that it still leads. It could only prove too much if a later leader had been
+// elected before; but that one was elected without the server, so one of the others
+// that vouch for the earlier leader would have been in the later term already.
+//
+// Late answers of the former life do no harm to any of this, as they were true when
+// they were given. But a leader that counts one as the new life's would believe
+// entries to be where they are not, and never send them: so Rejoin makes it forget
+// all it knew of the server, and what it sent before is no longer looked at.
+
+// Rejoining says how far a server has come back that lost its disk. The zero
+// Rejoining is of a full member.
+type Rejoining struct {
+	On    bool   // the server abstains
+	Term  uint64 // the goal's; 0: there is no goal yet, the others are being asked
+	Index uint64 // the goal: what must be committed here
+}
+
+// rejoinAnswer is what another server last answered to Rejoin.
+type rejoinAnswer struct {
+	awaited  bool // a call is under way
+	answered bool
+	round    uint64 // in which a full member was asked
+	RejoinReply
+}
+
+// asksToRejoin reports whether this server has no goal yet: then it takes no part
+// in anything.
+func (r *Raft) asksToRejoin() bool { return r.rejoining.On && r.rejoining.Term == 0 }
+
+// tickRejoin stands in for the election timer of a server that must not stand.
+func (r *Raft) tickRejoin() {
+	if r.asksToRejoin() && r.electionElapsed%r.config.HeartbeatTicks == 0 {
+		r.askToRejoin()
+	}
+	r.electionElapsed++
+	if r.electionElapsed < r.electionTimeout {
+		return
+	}
+	r.leader = None
+	r.resetElectionTimer()
+	for i := range r.rejoinAnswers {
+		r.rejoinAnswers[i].awaited = false // a call may vanish without being reported lost
+	}
+}
+
+// askToRejoin asks all others that have no call to answer: those again that have
+// answered, since what they said may have changed.
+func (r *Raft) askToRejoin() {
+	for i, id := range r.peers {
+		if a := &r.rejoinAnswers[i]; id != r.config.ID && !a.awaited {
+			a.awaited = true
+			r.calls = append(r.calls, Call{To: id, Request: &Rejoin{}, round: r.rejoinRound})
+		}
+	}
+}
+
+// handleRejoin answers a server that has lost its disk.
+func (r *Raft) handleRejoin(tag Tag, from ID) {
+	if position, known := r.position(from); known && r.role == Leader {
+		r.generation++
+		r.progress[position] = progress{
+			id: from, generation: r.generation, since: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true,
+		}
+		if r.transferee == from {
+			r.abandonTransfer()
+		}
+	}
+	r.answer(tag, &RejoinReply{
+		Term: r.currentTerm, Rejoining: r.rejoining.On, Leads: r.role == Leader, LastIndex: r.log.lastIndex(),
+	}, 0)
+}
+
+// handleRejoinReply takes the answer to a Rejoin of ours, nil if it was lost.
+func (r *Raft) handleRejoinReply(call Call, reply *RejoinReply) {
+	position, known := r.position(call.To)
+	if !known || !r.asksToRejoin() {
+		return
+	}
+	a := &r.rejoinAnswers[position]
+	a.awaited = false
+	if reply == nil {
+		return
+	}
+	if reply.Rejoining && !a.Rejoining {
+		r.rejoinRound++ // what the full members have said does not count any more
+	}
+	a.answered, a.round, a.RejoinReply = true, call.round, *reply
+	r.setGoal()
+}
+
+// setGoal makes the goal if the answers allow it.
+func (r *Raft) setGoal() {
+	members, latest := 0, RejoinReply{}
+	for i, id := range r.peers {
+		switch a := r.rejoinAnswers[i]; {
+		case id == r.config.ID:
+		case !r.heardToRejoin(a):
+			return
+		case !a.Rejoining:
+			members++
+			if a.Term > latest.Term || a.Term == latest.Term && a.Leads {
+				latest = a.RejoinReply
+			}
+		}
+	}
+	if members < majority(len(r.peers)) || !latest.Leads {
+		return
+	}
+	if latest.Term > r.currentTerm {
+		r.currentTerm = latest.Term
+		r.votedFor = None
+	}
+	if r.votedFor == None {
+		r.votedFor = r.config.ID
+	}
+	r.rejoining = Rejoining{On: true, Term: r.currentTerm, Index: latest.LastIndex}
+	r.dirty.hard = true
+	r.resetElectionTimer()
+}
+
+// heardToRejoin reports whether a server's answer counts.
+func (r *Raft) heardToRejoin(a rejoinAnswer) bool {
+	return a.answered && (a.Rejoining || a.round == r.rejoinRound)
+}
+
+// endRejoin makes this server a full member when it has reached its goal. What it
+// then promises leaves only when that and the log up to the goal are on the disk.
+func (r *Raft) endRejoin() {
+	if !r.rejoining.On || r.asksToRejoin() {
+		return
+	}
+	if term, ok := r.log.term(r.commitIndex); r.commitIndex >= r.rejoining.Index || ok && term > r.rejoining.Term {
+		r.rejoining = Rejoining{}
+		r.rejoinAnswers = nil
+		r.dirty.hard = true
+		r.resetElectionTimer()
+	}
+}
+
+// rejoinWaits lists the servers without whose answer there is no goal, and those
+// that are coming back themselves.
+func (r *Raft) rejoinWaits() (unheard, rejoining []ID) {
+	if !r.asksToRejoin() {
+		return nil, nil
+	}
+	for i, id := range r.peers {
+		switch a := r.rejoinAnswers[i]; {
+		case id == r.config.ID:
+		case !r.heardToRejoin(a):
+			unheard = append(unheard, id)
+		case a.Rejoining:
+			rejoining = append(rejoining, id)
+		}
+	}
+	return unheard, rejoining
+}
