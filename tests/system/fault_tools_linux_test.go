@@ -35,7 +35,14 @@ func needPrograms(t *testing.T, programs ...string) {
 
 // run runs a program to its end and returns what it said.
 func run(name string, arguments ...string) (string, error) {
-	out, err := exec.Command(name, arguments...).CombinedOutput()
+	return runWith("", name, arguments...)
+}
+
+// runWith is run for a program that reads a text.
+func runWith(text, name string, arguments ...string) (string, error) {
+	command := exec.Command(name, arguments...)
+	command.Stdin = strings.NewReader(text)
+	out, err := command.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("%s %s: %w: %s", name, strings.Join(arguments, " "), err, strings.TrimSpace(string(out)))
 	}
