@@ -51,7 +51,7 @@ func TestCampaignOfPowerCuts(t *testing.T) {
 	oldest := oldestSegments(t, c)
 	begun := time.Now()
 	for round := range *powerCuts {
-		b.begin(c)
+		b.begin(c.nodes)
 		l := startLoad(fmt.Sprintf("cut%d", round), f.appendersAtOnce, addresses(c.nodes), nil)
 		l.awaitProgress(t, 20+rand.IntN(400))
 		cutBegun := time.Now()
@@ -105,14 +105,14 @@ type ballast struct {
 	puts    int // how many were acknowledged
 }
 
-func (b *ballast) begin(c *cluster) {
+func (b *ballast) begin(through []*server) {
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
 	padding := strings.Repeat("v", 128<<10)
 	b.running.Go(func() {
 		for ctx.Err() == nil {
 			b.sent++
-			status, _, _, err := c.nodes[b.sent%len(c.nodes)].ask("PUT", "/v1/kv/ballast", fmt.Sprintf("%d %s", b.sent, padding))
+			status, _, _, err := through[b.sent%len(through)].ask("PUT", "/v1/kv/ballast", fmt.Sprintf("%d %s", b.sent, padding))
 			if err == nil && status/100 == 2 {
 				b.acked = b.sent
 				b.puts++
