@@ -13,6 +13,7 @@ COUNT    ?= 1
 ONLY     ?=
 APPENDS  ?= 1000000
 TIMES    ?= 1
+MINUTES  ?= 20
 
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
@@ -27,7 +28,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants powercut faults overload crash damage clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants powercut faults nemesis overload crash damage clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -40,6 +41,7 @@ help:
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
 	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
 	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
+	@echo 'make nemesis           some thirty kinds of real faults for MINUTES=20 under checked load, drawn from SEED=1 (root, Linux); prints figures'
 	@echo 'make faults            partial partitions, hung, slow and failing disks of real nodes, TIMES=1 (root, Linux); prints how long writes stop'
 	@echo 'make powercut          the power of three real ext4 file systems cut CUTS=200 times under load (root, Linux); prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
@@ -93,6 +95,9 @@ damage:
 powercut: CUTS = 200
 powercut:
 	$(GO) test ./tests/system -run CampaignOfPowerCuts -v -count=1 -timeout 60m -system.powercuts $(CUTS)
+
+nemesis:
+	$(GO) test ./tests/system -run CampaignOfNemeses -v -count=1 -timeout 0 -system.nemesis $(MINUTES)m -system.nemesis.seed $(SEED)
 
 faults:
 	$(GO) test ./tests/system -run 'PartialPartitions|CutOffForLong|FaultyDisks' -v -count=1 -timeout 60m -system.faults $(TIMES)

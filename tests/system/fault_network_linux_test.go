@@ -1,11 +1,13 @@
 package system
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -44,7 +46,7 @@ func newNetwork(t *testing.T, u *undo, size int) *network {
 	must("addr", "add", n.subnet+"254/24", "dev", bridge)
 	must("link", "set", bridge, "up")
 	for i := range size {
-		space, cable := n.space(i), fmt.Sprintf("%sv%d", n.tag, i)
+		space, cable := n.space(i), n.cable(i)
 		must("netns", "add", space)
 		u.later(func() {
 			_, err := run("ip", "netns", "del", space)
@@ -86,6 +88,9 @@ draw:
 
 // space is the name of a node's namespace.
 func (n *network) space(i int) string { return fmt.Sprintf("%sn%d", n.tag, i) }
+
+// cable is the name of the end of a node's link that is on the bridge.
+func (n *network) cable(i int) string { return fmt.Sprintf("%sv%d", n.tag, i) }
 
 // address is the IP address of a node.
 func (n *network) address(i int) string { return n.subnet + strconv.Itoa(i+1) }
@@ -204,22 +209,41 @@ func (c *cut) hit() (packets int) {
 	return packets
 }
 
-// slow bounds the bytes per second that leave a node.
-func (n *network) slow(i, kilobits int) (passed func() string, mend func(), err error) {
-	_, err = n.inside(i, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", fmt.Sprintf("%dkbit", kilobits), "burst", "4k", "latency", "200ms")
-	if err != nil {
-		return nil, nil, err
-	}
-	mend = n.undo.later(func() {
+// narrow is a link that lets little through.
+type narrow struct {
+	network *network
+	node    int
+	mend    func()
+}
+
+// slow bounds what goes to a node and what comes from it, in kbit/s each.
+func (n *network) slow(i, kilobits int) (*narrow, error) {
+	shape := []string{"root", "tbf", "rate", fmt.Sprintf("%dkbit", kilobits), "burst", "8k", "latency", "400ms"}
+	l := &narrow{network: n, node: i}
+	l.mend = n.undo.later(func() {
 		_, err := n.inside(i, "tc", "qdisc", "del", "dev", "eth0", "root")
-		complain(err)
+		_, other := run("tc", "qdisc", "del", "dev", n.cable(i), "root")
+		complain(errors.Join(err, other))
 	})
-	passed = func() string {
-		out, err := n.inside(i, "tc", "-s", "qdisc", "show", "dev", "eth0")
-		complain(err)
-		return out
+	_, err := n.inside(i, append([]string{"tc", "qdisc", "add", "dev", "eth0"}, shape...)...)
+	_, other := run("tc", append([]string{"qdisc", "add", "dev", n.cable(i)}, shape...)...)
+	if err := errors.Join(err, other); err != nil {
+		l.mend()
+		return nil, err
 	}
-	return passed, mend, nil
+	return l, nil
+}
+
+// late is how many packets had to wait for their turn, or found no room to.
+func (l *narrow) late() (packets int) {
+	from, err := l.network.inside(l.node, "tc", "-s", "qdisc", "show", "dev", "eth0")
+	to, other := run("tc", "-s", "qdisc", "show", "dev", l.network.cable(l.node))
+	complain(errors.Join(err, other))
+	for _, found := range regexp.MustCompile(`overlimits (\d+)`).FindAllStringSubmatch(from+to, -1) {
+		count, _ := strconv.Atoi(found[1])
+		packets += count
+	}
+	return packets
 }
 
 // state is the letter by which the kernel calls the state of a process: T if it
