@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,6 +85,7 @@ func newUndo(t *testing.T) *undo {
 		case s := <-signals:
 			fmt.Fprintln(os.Stderr, "ended by", s)
 			u.all()
+			complain(os.RemoveAll(filepath.Dir(program)))
 			os.Exit(1)
 		case <-over:
 		}

@@ -23,7 +23,7 @@ var (
 
 const (
 	nemesisClients = 56
-	nemesisKeys    = 40
+	nemesisKeys    = 20
 	// nemesisPatience is when a client gives a request up. It is short, so that
 	// longer faults leave writes whose outcome nobody knows.
 	nemesisPatience = time.Second
