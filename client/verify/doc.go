@@ -12,6 +12,10 @@
 // never. One that was refused did not happen; should its value be read, no order
 // will be found.
 //
+// Lists are reads of every key that the page covers. Stale reads need no place in
+// the order, but they cannot show what nobody had written, nor anything older than
+// the revision that they asked for.
+//
 // The search can take very long. It ends when it has used its time, and then the
 // answer is that nobody knows.
 //

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -17,12 +18,13 @@ type History struct {
 
 	mu      sync.Mutex // guards the fields below
 	byKey   map[string][]porcupine.Operation
+	stale   map[string][]staleRead
 	unknown int
 	refused int // requests that did not happen and are not in the history
 }
 
 func newHistory() *History {
-	return &History{begun: time.Now(), byKey: map[string][]porcupine.Operation{}}
+	return &History{begun: time.Now(), byKey: map[string][]porcupine.Operation{}, stale: map[string][]staleRead{}}
 }
 
 // now is the time on the history's clock, which is monotonic.
@@ -80,6 +82,7 @@ const (
 type Finding struct {
 	Verdict Verdict
 	Key     string // the first one for which there is no order, or no answer
+	Stale   string // what a stale read showed that it may not, if it is that
 
 	info porcupine.LinearizationInfo
 }
@@ -97,10 +100,13 @@ func (h *History) Check(limit time.Duration, progress func(done, keys int)) Find
 	for i, key := range keys {
 		// Zero would mean no limit at all.
 		left := max(time.Until(deadline), time.Millisecond)
+		stale := h.staleFault(key)
 		result, info := porcupine.CheckOperationsVerbose(model, h.byKey[key], left)
 		switch {
 		case result == porcupine.Illegal:
 			return Finding{Verdict: Violation, Key: key, info: info}
+		case stale != "":
+			return Finding{Verdict: Violation, Key: key, Stale: stale, info: info}
 		case result == porcupine.Unknown && finding.Verdict == Linearizable:
 			finding = Finding{Verdict: Undecided, Key: key, info: info}
 		}
@@ -109,6 +115,20 @@ func (h *History) Check(limit time.Duration, progress func(done, keys int)) Find
 		}
 	}
 	return finding
+}
+
+// Dump writes every operation on a key, one a line, in the order of the calls:
+// the client, when it called and was answered, in nanoseconds since the
+// beginning, and what it heard.
+func (h *History) Dump(w io.Writer, key string) error {
+	operations := slices.Clone(h.byKey[key])
+	slices.SortFunc(operations, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	for _, o := range operations {
+		if _, err := fmt.Fprintf(w, "client %d, %d to %d: %s\n", o.ClientId, o.Call, o.Return, describe(o.Input, o.Output)); err != nil {
+			return fmt.Errorf("writing the history of %s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 // Draw writes an HTML page on which the history of the finding's key can be

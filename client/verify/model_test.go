@@ -100,6 +100,37 @@ func TestSearchesThatTakeTooLong(t *testing.T) {
 	}
 }
 
+// Goal: a stale read may show what is old, and nothing else. Method: one put, one
+// append and one stale read that shows each of the things that it could.
+func TestStaleReads(t *testing.T) {
+	for name, c := range map[string]struct {
+		read    staleRead
+		removed bool
+		want    Verdict
+	}{
+		"the newest value":                    {staleRead{9, heard{value: "a b ", revision: 6}, 0}, false, Linearizable},
+		"an old value":                        {staleRead{9, heard{value: "a ", revision: 5}, 0}, false, Linearizable},
+		"nothing":                             {staleRead{9, heard{}, 0}, false, Linearizable},
+		"nothing, though it was seen":         {staleRead{9, heard{}, 5}, false, Violation},
+		"nothing, seen and deleted":           {staleRead{9, heard{}, 5}, true, Linearizable},
+		"what nobody wrote":                   {staleRead{9, heard{value: "z ", revision: 6}, 0}, false, Violation},
+		"what was written later":              {staleRead{2, heard{value: "a b ", revision: 6}, 0}, false, Violation},
+		"another revision":                    {staleRead{9, heard{value: "a ", revision: 7}, 0}, false, Violation},
+		"an old value, asked for a newer one": {staleRead{9, heard{value: "a ", revision: 5}, 6}, false, Violation},
+		"what it asked for":                   {staleRead{9, heard{value: "a b ", revision: 6}, 6}, false, Linearizable},
+	} {
+		all := []told{{1, 2, request{action: put, value: "a "}, heard{revision: 5}}, {3, 4, request{action: add, value: "b "}, heard{revision: 6}}}
+		if c.removed {
+			all = append(all, told{7, 8, request{action: remove}, heard{}})
+		}
+		h := historyOf(all...)
+		h.stale["k"] = append(h.stale["k"], c.read)
+		if finding := h.Check(10*time.Second, nil); finding.Verdict != c.want || (finding.Stale == "") != (c.want == Linearizable) {
+			t.Errorf("%s: %s %q, want %s", name, finding.Verdict, finding.Stale, c.want)
+		}
+	}
+}
+
 // Goal: the planted lie is one: it tells a value that was replaced before the
 // read was called, once.
 func TestPlant(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,10 +27,31 @@ type Config struct {
 	// PlantStaleRead makes one read lie: it tells a value that was replaced before
 	// it was asked for. If that is not found, nothing would be.
 	PlantStaleRead bool
+	// Answered, if not nil, is told of every request when it is answered or given
+	// up, by its client: by many at one time.
+	Answered func(Answer)
 	// Progress, if not nil, is called now and then by one goroutine with the time
 	// that has passed.
 	Progress func(time.Duration)
 }
+
+// Answer is how a request ended.
+type Answer struct {
+	// Call is what was asked: get, stale get, list, put, append, delete or swap.
+	Call string
+	// Outcome is done, refused if a condition did not hold or nothing was there to
+	// be deleted, failed if it did not happen, or unknown.
+	Outcome          string
+	Called, Answered time.Time
+}
+
+// The outcomes of an Answer.
+const (
+	Done    = "done"
+	Refused = "refused"
+	Failed  = "failed"
+	Unknown = "unknown"
+)
 
 // driver is one client.
 type driver struct {
@@ -43,9 +65,10 @@ type driver struct {
 	plant   *plant                 // nil: tell the truth
 }
 
-// Run drives the cluster, reads every key once more when all is quiet, and
-// removes what it wrote. It ends early if ctx does.
-func Run(ctx context.Context, clerk *client.Clerk, config Config) *History {
+// Run drives the cluster by one or more Clerks, which the clients share out among
+// themselves, reads every key once more when all is quiet, and removes what it
+// wrote. It ends early if ctx does.
+func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 	h := newHistory()
 	var p *plant
 	if config.PlantStaleRead {
@@ -55,7 +78,7 @@ func Run(ctx context.Context, clerk *client.Clerk, config Config) *History {
 	defer cancel()
 	var running sync.WaitGroup
 	for i := range config.Clients {
-		d := newDriver(i, &config, clerk, h)
+		d := newDriver(i, &config, clerks[i%len(clerks)], h)
 		d.plant = p
 		running.Go(func() { d.drive(driving) })
 	}
@@ -71,12 +94,12 @@ func Run(ctx context.Context, clerk *client.Clerk, config Config) *History {
 		}
 	}
 	running.Wait()
-	last := newDriver(config.Clients, &config, clerk, h)
+	last := newDriver(config.Clients, &config, clerks[0], h)
 	for k := range config.Keys {
 		last.read(last.key(k))
 		ctx, cancel := last.requestContext()
 		// What is left behind does no harm.
-		_, _ = clerk.Delete(ctx, last.key(k))
+		_, _ = clerks[0].Delete(ctx, last.key(k))
 		cancel()
 	}
 	return h
@@ -106,8 +129,12 @@ func (d *driver) drive(ctx context.Context) {
 	for ctx.Err() == nil {
 		key := d.key(d.rand.IntN(d.config.Keys))
 		switch dice := d.rand.IntN(100); {
-		case dice < 40:
+		case dice < 33:
 			d.read(key)
+		case dice < 38:
+			d.readStale(key)
+		case dice < 40:
+			d.list(key[:len(key)-1])
 		case dice < 60:
 			d.write(put, key)
 		case dice < 80:
@@ -134,6 +161,13 @@ func (d *driver) token() string {
 	return fmt.Sprintf("%d.%d ", d.number, d.writes)
 }
 
+// answered tells of a request that ends now.
+func (d *driver) answered(call, outcome string, called int64) {
+	if d.config.Answered != nil {
+		d.config.Answered(Answer{call, outcome, d.history.begun.Add(time.Duration(called)), time.Now()})
+	}
+}
+
 func (d *driver) read(key string) {
 	ctx, cancel := d.requestContext()
 	defer cancel()
@@ -144,14 +178,68 @@ func (d *driver) read(key string) {
 		item = client.Item{Key: key}
 	case err != nil:
 		d.history.noteRefused()
+		d.answered("get", Failed, called)
 		return
 	}
+	d.answered("get", Done, called)
 	d.seen[key] = item
 	told := heard{value: string(item.Value), revision: item.Revision}
 	if d.plant != nil {
 		told = d.plant.tell(key, called, d.history.now(), told)
 	}
 	d.history.note(d.number, called, request{action: get, key: key}, told)
+}
+
+// readStale reads what any server has; every other time not older than what this
+// client has seen.
+func (d *driver) readStale(key string) {
+	ctx, cancel := d.requestContext()
+	defer cancel()
+	options := []client.ReadOption{client.Stale()}
+	floor := uint64(0)
+	if d.rand.IntN(2) == 0 {
+		floor = d.seen[key].Revision
+		options = append(options, client.MinRevision(floor))
+	}
+	called := d.history.now()
+	item, err := d.clerk.Get(ctx, key, options...)
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		d.history.noteRefused()
+		d.answered("stale get", Failed, called)
+		return
+	}
+	d.answered("stale get", Done, called)
+	d.history.noteStale(key, heard{value: string(item.Value), revision: item.Revision}, floor)
+}
+
+// list reads all keys with a prefix at once. For the search each key that the
+// page covers was read by itself, at the time of the page.
+func (d *driver) list(prefix string) {
+	ctx, cancel := d.requestContext()
+	defer cancel()
+	called := d.history.now()
+	page, err := d.clerk.List(ctx, prefix)
+	if err != nil {
+		d.history.noteRefused()
+		d.answered("list", Failed, called)
+		return
+	}
+	d.answered("list", Done, called)
+	listed := map[string]client.Item{}
+	for _, item := range page.Items {
+		listed[item.Key] = item
+	}
+	for k := range d.config.Keys {
+		key := d.key(k)
+		if !strings.HasPrefix(key, prefix) || page.More && key > page.Items[len(page.Items)-1].Key {
+			continue
+		}
+		d.history.note(d.number, called, request{action: get, key: key}, heard{value: string(listed[key].Value), revision: listed[key].Revision})
+		delete(listed, key)
+	}
+	for key, item := range listed { // nobody wrote these, and the search will say so
+		d.history.note(d.number, called, request{action: get, key: key}, heard{value: string(item.Value), revision: item.Revision})
+	}
 }
 
 func (d *driver) write(a action, key string) {
@@ -176,19 +264,20 @@ func (d *driver) remove(key string) {
 	removed, err := d.clerk.Delete(ctx, key)
 	asked := request{action: remove, key: key}
 	if err == nil && !removed.Found {
+		d.answered("delete", Refused, called)
 		d.history.note(d.number, called, asked, heard{refused: true})
 		return
 	}
 	d.ended(called, asked, 0, err)
 }
 
-// swap writes on the condition that the key is as this client read it last.
+// swap writes on the condition that the key is as this client read it last, just
+// now or long ago.
 func (d *driver) swap(key string) {
-	item, read := d.seen[key]
-	if !read {
+	if _, read := d.seen[key]; !read || d.rand.IntN(2) == 0 {
 		d.read(key)
-		return
 	}
+	item := d.seen[key] // after a read that failed perhaps an old one, or nothing
 	ctx, cancel := d.requestContext()
 	defer cancel()
 	condition := client.IfAbsent()
@@ -201,51 +290,24 @@ func (d *driver) swap(key string) {
 	d.ended(called, asked, written.Revision, err)
 }
 
+// callNames are the writes' names in an Answer.
+var callNames = map[action]string{put: "put", add: "append", remove: "delete", swap: "swap"}
+
 // ended notes how a write ended.
 func (d *driver) ended(called int64, asked request, revision uint64, err error) {
+	outcome := Failed
 	switch {
 	case err == nil:
+		outcome = Done
 		d.history.note(d.number, called, asked, heard{revision: revision})
 	case errors.Is(err, client.ErrOutcomeUnknown):
+		outcome = Unknown
 		d.history.note(d.number, called, asked, heard{unknown: true})
 	case errors.Is(err, client.ErrConflict):
+		outcome = Refused
 		d.history.note(d.number, called, asked, heard{refused: true})
 	default:
 		d.history.noteRefused()
 	}
-}
-
-// plant makes one read tell an old value.
-type plant struct {
-	mu      sync.Mutex // guards the fields below
-	from    int64      // on the history's clock: not before
-	planted bool
-	old     map[string]oldValue
-}
-
-// oldValue is a value and when somebody was told that it had been replaced.
-type oldValue struct {
-	present, before heard
-	replaced        int64
-}
-
-func newPlant(from time.Duration) *plant {
-	return &plant{from: int64(from), old: map[string]oldValue{}}
-}
-
-// tell returns what a read is to say that was called at a time and is answered
-// now: the truth, but once a value that had certainly been replaced before the
-// read was called, because another read had seen a newer one by then.
-func (p *plant) tell(key string, called, now int64, truth heard) heard {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	o := p.old[key]
-	if !p.planted && called > p.from && o.replaced < called && o.before.value != "" {
-		p.planted = true
-		return o.before
-	}
-	if truth.revision > o.present.revision {
-		p.old[key] = oldValue{present: truth, before: o.present, replaced: now}
-	}
-	return truth
+	d.answered(callNames[asked.action], outcome, called)
 }

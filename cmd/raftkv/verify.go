@@ -33,9 +33,10 @@ func newVerifyCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that a running cluster is linearizable",
-		Long: `Drive a running cluster with concurrent clients that write and read a few keys,
-note everything they hear, and search an order of it all that one store could
-have had. Kill nodes, cut connections, stop processes meanwhile.
+		Long: `Drive a running cluster with concurrent clients that write, read and list a few
+keys, note everything they hear, and search an order of it all that one store
+could have had. Stale reads need no place in it, but may only show what was
+written, and nothing older than they ask for. Kill nodes, cut connections, stop processes meanwhile.
 
 Exit code 0: there is such an order. 1: there is none; an HTML picture of the
 history of the key is written. 5: the search did not end in time; nobody knows.
@@ -85,6 +86,7 @@ func (s *verifySettings) check() error {
 type verification struct {
 	Verdict    verify.Verdict `json:"verdict"`
 	Key        string         `json:"key,omitempty"`
+	Stale      string         `json:"stale,omitempty"` // what a stale read showed that it may not
 	Picture    string         `json:"picture,omitempty"`
 	Operations int            `json:"operations"`
 	Unknown    int            `json:"unknown"` // operations whose outcome is not known
@@ -109,7 +111,7 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 	finding := history.Check(s.checkLimit, func(done, _ int) { bar.set(int64(done)) })
 	bar.finish()
 	v := verification{
-		Verdict: finding.Verdict, Key: finding.Key, Operations: history.Size(), Unknown: history.Unknown(), Refused: history.Refused(),
+		Verdict: finding.Verdict, Key: finding.Key, Stale: finding.Stale, Operations: history.Size(), Unknown: history.Unknown(), Refused: history.Refused(),
 		Keys: s.keys, Clients: s.clients, CheckMs: time.Since(begun).Milliseconds(),
 	}
 	if finding.Verdict == verify.Violation {
@@ -132,7 +134,7 @@ func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.H
 	defer clerk.Close()
 	bar := startProgress(stderr, "driving the cluster", s.duration.Milliseconds())
 	defer bar.finish()
-	return verify.Run(ctx, clerk, verify.Config{
+	return verify.Run(ctx, []*client.Clerk{clerk}, verify.Config{
 		Clients: s.clients, Keys: s.keys, Duration: s.duration, Timeout: s.timeout, Rate: s.rate,
 		Prefix: "raftkv-verify/" + rand.Text()[:8] + "/", PlantStaleRead: s.plant,
 		Progress: func(passed time.Duration) { bar.set(min(passed, s.duration).Milliseconds()) },
@@ -163,6 +165,9 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 	}
 	switch v.Verdict {
 	case verify.Violation:
+		if v.Stale != "" {
+			return &ending{exitFailed, fmt.Errorf("of key %s %s; %s shows the calls that are not stale reads", v.Key, v.Stale, v.Picture)}
+		}
 		return &ending{exitFailed, fmt.Errorf("what the clients heard of key %s has no order; %s shows it", v.Key, v.Picture)}
 	case verify.Undecided:
 		return &ending{exitUndecided, fmt.Errorf("the search for an order of key %s did not end within %v; give it longer by --check-limit, or less to search by --rate", v.Key, s.checkLimit)}

@@ -22,8 +22,9 @@ import (
 // that the answer called not applied, or that never left, is sent again.
 type appender struct {
 	key       string
-	addresses []string // of the nodes it tries, in turn
-	next      int      // the one it tries now
+	addresses []string      // of the nodes it tries, in turn
+	next      int           // the one it tries now
+	limit     time.Duration // when it gives an attempt up
 
 	mu        sync.Mutex // guards what follows
 	sent      int        // tokens 1 to sent have been sent
@@ -41,7 +42,7 @@ const attemptLimit = 3 * time.Second
 const tokenFormat = "%07d\n"
 
 func newAppender(key string, addresses []string, first int) *appender {
-	return &appender{key: key, addresses: addresses, next: first % len(addresses)}
+	return &appender{key: key, addresses: addresses, next: first % len(addresses), limit: attemptLimit}
 }
 
 // run appends until ctx ends. What is under way then is finished.
@@ -91,7 +92,7 @@ func (a *appender) append(ctx context.Context, transport *http.Transport, token 
 // attempt sends the token to one node. known is false if it may or may not have
 // been appended; term is the leader's if it was.
 func (a *appender) attempt(transport *http.Transport, token int) (applied, known bool, term uint64, surprise string) {
-	ctx, cancel := context.WithTimeout(context.Background(), attemptLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), a.limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+a.addresses[a.next]+"/v1/kv/"+a.key+"?op=append", strings.NewReader(fmt.Sprintf(tokenFormat, token)))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,7 +36,14 @@ func needPrograms(t *testing.T, programs ...string) {
 
 // run runs a program to its end and returns what it said.
 func run(name string, arguments ...string) (string, error) {
-	out, err := exec.Command(name, arguments...).CombinedOutput()
+	return runWith("", name, arguments...)
+}
+
+// runWith is run for a program that reads a text.
+func runWith(text, name string, arguments ...string) (string, error) {
+	command := exec.Command(name, arguments...)
+	command.Stdin = strings.NewReader(text)
+	out, err := command.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("%s %s: %w: %s", name, strings.Join(arguments, " "), err, strings.TrimSpace(string(out)))
 	}
@@ -77,6 +85,7 @@ func newUndo(t *testing.T) *undo {
 		case s := <-signals:
 			fmt.Fprintln(os.Stderr, "ended by", s)
 			u.all()
+			complain(os.RemoveAll(filepath.Dir(program)))
 			os.Exit(1)
 		case <-over:
 		}
