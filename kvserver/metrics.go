@@ -34,6 +34,10 @@ type Metrics struct {
 	readIndexSeconds    prometheus.Histogram
 	readIndexFailures   []prometheus.Counter // by readIndexFailure
 
+	snapshotSeconds prometheus.Histogram // that a snapshot took to be written
+	restoreSeconds  prometheus.Histogram // that a state took to be read
+	lastRestore     prometheus.Gauge
+
 	sessionReplays, keyReplays prometheus.Counter
 }
 
@@ -43,9 +47,10 @@ const metricsPrefix = "raftkv_"
 // Buckets of the histograms, in seconds: from what a request takes on an idle
 // node with a fast disk to the time-out of a request.
 var (
-	requestBuckets = prometheus.ExponentialBucketsRange(0.000_1, 12.8, 18)
-	applyBuckets   = prometheus.ExponentialBucketsRange(0.000_002, 0.5, 14)
-	batchBuckets   = prometheus.ExponentialBuckets(1, 2, 9) // up to maxApplyBatch
+	requestBuckets  = prometheus.ExponentialBucketsRange(0.000_1, 12.8, 18)
+	applyBuckets    = prometheus.ExponentialBucketsRange(0.000_002, 0.5, 14)
+	snapshotBuckets = prometheus.ExponentialBuckets(0.001, 2, 20) // to a quarter of an hour
+	batchBuckets    = prometheus.ExponentialBuckets(1, 2, 9)      // up to maxApplyBatch
 )
 
 // NewMetrics makes the instruments and puts them into a registry, which must
@@ -72,6 +77,9 @@ func NewMetrics(registry *prometheus.Registry) *Metrics {
 		readIndexSeconds:  in.histogram("raft_read_index_duration_seconds", "Time until a majority had confirmed the leader for a linearizable read.", requestBuckets),
 		readIndexFailures: in.counts("raft_read_index_failures_total", "Linearizable reads that no majority confirmed, by reason.", "reason", readIndexFailures[:]),
 	}
+	m.snapshotSeconds = in.histogram("raft_snapshot_create_duration_seconds", "Time to write a snapshot of the store to the disk.", snapshotBuckets)
+	m.restoreSeconds = in.histogram("raft_snapshot_restore_duration_seconds", "Time to make the store of a snapshot, at the start of the node or when one came from the leader.", snapshotBuckets)
+	m.lastRestore = in.gauges("raft_last_restore_duration_seconds", "How long that took the last time; 0 if there was no snapshot to start from.").WithLabelValues()
 	var reasons []string
 	for _, r := range rejections {
 		reasons = append(reasons, r.label)

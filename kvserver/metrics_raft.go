@@ -115,3 +115,20 @@ func (m *Metrics) applied(batch []raft.ApplyMsg, begun time.Time) {
 	m.applySeconds.Observe(time.Since(begun).Seconds())
 	m.applyCommands.Observe(float64(len(batch)))
 }
+
+// snapshotWritten notes that a snapshot is on the disk.
+func (m *Metrics) snapshotWritten(took time.Duration) {
+	if m != nil {
+		m.snapshotSeconds.Observe(took.Seconds())
+	}
+}
+
+// restored notes that the store was made of a snapshot.
+func (m *Metrics) restored(begun time.Time) {
+	if m == nil {
+		return
+	}
+	took := time.Since(begun).Seconds()
+	m.restoreSeconds.Observe(took)
+	m.lastRestore.Set(took)
+}

@@ -16,6 +16,7 @@ type journal struct {
 	logger  *slog.Logger
 	saves   prometheus.Histogram
 	commits prometheus.Histogram
+	ages    *logAges
 }
 
 // consensusBuckets go from a commit on a fast disk to one that waits for an
@@ -23,7 +24,7 @@ type journal struct {
 var consensusBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
 
 // newJournal returns a journal whose measurements are in the registry.
-func newJournal(logger *slog.Logger, registry *prometheus.Registry) journal {
+func newJournal(logger *slog.Logger, registry *prometheus.Registry, ages *logAges) journal {
 	histogram := func(name, help string) prometheus.Histogram {
 		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + name, Help: help, Buckets: consensusBuckets})
 		registry.MustRegister(h)
@@ -31,6 +32,7 @@ func newJournal(logger *slog.Logger, registry *prometheus.Registry) journal {
 	}
 	return journal{
 		logger:  logger,
+		ages:    ages,
 		saves:   histogram("wal_save_duration_seconds", "Time to append one batch to the log and make it durable."),
 		commits: histogram("raft_commit_duration_seconds", "Time from the proposal of an entry on the leader to its commitment; one entry at a time is measured."),
 	}
@@ -58,7 +60,10 @@ func (j journal) Changed(before, after *raft.Status) {
 }
 
 // Saved implements raft.Observer.
-func (j journal) Saved(_ *core.Write, took time.Duration) { j.saves.Observe(took.Seconds()) }
+func (j journal) Saved(write *core.Write, took time.Duration) {
+	j.saves.Observe(took.Seconds())
+	j.ages.saved(write, time.Now())
+}
 
 // Committed implements raft.Observer.
 func (j journal) Committed(took time.Duration) { j.commits.Observe(took.Seconds()) }

@@ -9,6 +9,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/raft"
 	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
 )
 
 // metricsPrefix begins the name of every metric of ours.
@@ -37,12 +38,20 @@ func (n *node) disk() vfs.FS {
 	return newTimedFS(n.config.FS, n.registry)
 }
 
+// shelf is where snapshots of peers arrive, with what measures it.
+func (n *node) shelf() wire.Snapshots {
+	if n.config.unmeasured {
+		return n.wal
+	}
+	return newTimedSnapshots(n.wal, n.registry)
+}
+
 // network is what consensus sends by, with what measures it.
 func (n *node) network() timedTransport {
 	if n.config.unmeasured {
 		return timedTransport{Transport: n.transport}
 	}
-	return newTimedTransport(n.transport, n.registry, n.config.Members.others(n.config.ID).ids())
+	return newTimedTransport(n.transport, n.registry, n.config)
 }
 
 // observer hears what consensus does.
@@ -50,7 +59,7 @@ func (n *node) observer() raft.Observer {
 	if n.config.unmeasured {
 		return nil
 	}
-	return newJournal(n.logger, n.registry)
+	return newJournal(n.logger, n.registry, &n.ages)
 }
 
 // measures are the instruments of the service.

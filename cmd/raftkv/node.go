@@ -98,6 +98,7 @@ type node struct {
 	wal       *wal.WAL
 	state     core.State // until start
 	registry  *prometheus.Registry
+	ages      logAges
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *kvserver.Server
@@ -114,7 +115,7 @@ func newNode(c nodeConfig) (*node, error) {
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
-			ClientAddr: n.clientAddress(), Snapshots: n.wal, Logger: c.Logger,
+			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger,
 		})
 	}
 	if err != nil {
@@ -165,7 +166,7 @@ func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
 	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.logger}, n.network(), chosen)
-	n.registry.MustRegister(raftMetrics(n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
+	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
 	// The node votes and takes entries while it loads its state: the cluster need
