@@ -12,7 +12,7 @@ OVERLOAD ?= 60s
 COUNT    ?= 1
 ONLY     ?=
 APPENDS  ?= 1000000
-PAIRS    ?= 300
+PAIRS    ?= 200
 
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
@@ -43,7 +43,7 @@ help:
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
-	@echo 'make metrics-cost      what measuring costs a PUT: PAIRS=300 times on and off, in turn, in one run; prints figures'
+	@echo 'make metrics-cost      what measuring costs a PUT: PAIRS=200 times on and off, in turn, in one run; prints figures'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
@@ -98,7 +98,7 @@ overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
 
 metrics-cost:
-	$(GO) test $(ALONE) -run TestMetricsCost -v -count=1 -timeout 20m -args -cost.pairs $(PAIRS)
+	$(GO) test $(ALONE) -run TestMetricsCost -v -count=1 -timeout 60m -args -cost.pairs $(PAIRS)
 
 observe-test:
 	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe
