@@ -35,7 +35,7 @@ func (n *node) disk() vfs.FS {
 	if n.config.unmeasured {
 		return n.config.FS
 	}
-	return newTimedFS(n.config.FS, n.registry)
+	return newTimedFS(n.config.FS, n.registry, &n.syncs)
 }
 
 // shelf is where snapshots of peers arrive, with what measures it.
@@ -59,7 +59,7 @@ func (n *node) observer() raft.Observer {
 	if n.config.unmeasured {
 		return nil
 	}
-	return newJournal(n.logger, n.registry, &n.ages)
+	return newJournal(n, n.registry)
 }
 
 // measures are the instruments of the service.

@@ -99,6 +99,9 @@ type node struct {
 	state     core.State // until start
 	registry  *prometheus.Registry
 	ages      logAges
+	syncs     recent // of the log's files
+	commits   recent // of entries of this leader
+	begun     time.Time
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *kvserver.Server
@@ -110,7 +113,7 @@ type node struct {
 // newNode opens the data directory and makes sure that it is this node's. It
 // opens no connection and lets nobody in.
 func newNode(c nodeConfig) (*node, error) {
-	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), failures: make(chan error, 2)}
+	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2)}
 	err := n.openLog()
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
@@ -186,8 +189,9 @@ func (n *node) start() error {
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
-		Metrics: n.measures(),
-		Logger:  n.logger,
+		Describe: n.describe,
+		Metrics:  n.measures(),
+		Logger:   n.logger,
 	})
 	if err != nil {
 		return errors.Join(err, n.close())
