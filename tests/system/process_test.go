@@ -72,11 +72,26 @@ type process struct {
 // ended before; its output is shown if the test failed.
 func launch(t *testing.T, name string, environment []string, arguments ...string) *process {
 	t.Helper()
+	p := prepare(t, name, environment, arguments...)
+	p.begin()
+	return p
+}
+
+// prepare is launch up to the start.
+func prepare(t *testing.T, name string, environment []string, arguments ...string) *process {
+	t.Helper()
 	lookAtSource()
 	p := &process{t: t, name: name, command: exec.Command(program, arguments...), output: &capture{}, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.Env = append(cleanEnvironment(), environment...)
 	p.command.Dir = t.TempDir() // nothing is found or left in the source tree
+	return p
+}
+
+// begin starts a process that was prepared.
+func (p *process) begin() {
+	t := p.t
+	t.Helper()
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +102,9 @@ func launch(t *testing.T, name string, environment []string, arguments ...string
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", name, p.output.tail(4000))
+			t.Logf("output of %s:\n%s", p.name, p.output.tail(4000))
 		}
 	})
-	return p
 }
 
 // cleanEnvironment is ours without settings of the program.
