@@ -26,7 +26,6 @@ type Metrics struct {
 	forwarded      []prometheus.Counter                         // by hop
 
 	proposals     []prometheus.Counter // by proposalEnd
-	pending       prometheus.Gauge
 	applySeconds  prometheus.Histogram
 	applyCommands prometheus.Histogram
 
@@ -70,7 +69,6 @@ func NewMetrics(registry *prometheus.Registry) *Metrics {
 		forwarded:      in.counts("forwarded_requests_total", "Writes carried to the leader on another node, by what came of it.", "result", hops[:]),
 
 		proposals:     in.counts("raft_proposals_total", "Commands proposed by this node, by how they ended.", "result", proposalEnds[:]),
-		pending:       in.gauges("raft_proposals_pending", "Commands proposed by this node whose end is not known yet.").WithLabelValues(),
 		applySeconds:  in.histogram("raft_apply_duration_seconds", "Time to apply one batch of committed commands to the store.", applyBuckets),
 		applyCommands: in.histogram("raft_apply_batch_entries", "Log entries in one batch applied to the store.", batchBuckets),
 

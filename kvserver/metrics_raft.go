@@ -25,20 +25,12 @@ var proposalEnds = [...]string{
 	proposalDropped: "dropped", proposalTimeout: "timeout", proposalUnknown: "unknown",
 }
 
-// proposed notes that a command was proposed.
-func (m *Metrics) proposed() {
-	if m != nil {
-		m.pending.Inc()
-	}
-}
-
 // settled counts the end of a proposal; byKey says that the command had an
 // idempotency key.
 func (m *Metrics) settled(byKey bool, result kv.Result, err error) {
 	if m == nil {
 		return
 	}
-	m.pending.Dec()
 	if err == nil && result.Replayed {
 		if byKey {
 			m.keyReplays.Inc()

@@ -70,6 +70,6 @@ func (f timedFile) Sync() error {
 	err := f.File.Sync()
 	took := time.Since(begun)
 	f.on.syncs.Observe(took.Seconds())
-	f.on.recent.note(took)
+	f.on.recent.noteAt(took, begun.Add(took))
 	return err
 }
