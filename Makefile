@@ -13,7 +13,9 @@ COUNT    ?= 1
 ONLY     ?=
 APPENDS  ?= 1000000
 KEYS     ?= 1000000
-PAIRS    ?= 300
+PAIRS    ?= 200
+TIMES    ?= 1
+MINUTES  ?= 20
 
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
@@ -28,7 +30,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut rejoin clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut rejoin nemesis faults clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -41,13 +43,15 @@ help:
 	@echo 'make kills             kill KILLS=20 leaders and OUTAGES=50 times all nodes, under load; prints figures'
 	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
 	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
+	@echo 'make nemesis           some thirty kinds of real faults for MINUTES=20 under checked load, drawn from SEED=1 (root, Linux); prints figures'
+	@echo 'make faults            partial partitions, hung, slow and failing disks of real nodes, TIMES=1 (root, Linux); prints how long writes stop'
 	@echo 'make powercut          the power of three real ext4 file systems cut CUTS=200 times under load (root, Linux); prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make restart           kill -9 all nodes of a store of KEYS=1000000, start them, and so again when all was overwritten; prints time and memory'
 	@echo 'make rejoin            a node whose disk is lost comes back while 64 clients write to KEYS=1000000 keys; prints figures'
 	@echo 'make overload          ten times the capacity for OVERLOAD=60s, and 5,000 slow connections; prints figures'
 	@echo 'make observe-test      the dashboard and the alerts on a real Prometheus beside a cluster under faults'
-	@echo 'make metrics-cost      what measuring costs a PUT: PAIRS=300 times on and off, in turn, in one run; prints figures'
+	@echo 'make metrics-cost      what measuring costs a PUT: PAIRS=200 times on and off, in turn, in one run; prints figures'
 	@echo 'make labs              the labs'"'"' suites in virtual time, COUNT=1 times'
 	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
@@ -97,6 +101,12 @@ powercut: CUTS = 200
 powercut:
 	$(GO) test ./tests/system -run CampaignOfPowerCuts -v -count=1 -timeout 60m -system.powercuts $(CUTS)
 
+nemesis:
+	$(GO) test ./tests/system -run CampaignOfNemeses -v -count=1 -timeout 0 -system.nemesis $(MINUTES)m -system.nemesis.seed $(SEED)
+
+faults:
+	$(GO) test ./tests/system -run 'PartialPartitions|CutOffForLong|FaultyDisks' -v -count=1 -timeout 60m -system.faults $(TIMES)
+
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)
 
@@ -105,6 +115,7 @@ exactly-once:
 
 restart:
 	$(GO) test ./tests/system -run 'TestRestart$$' -v -count=1 -timeout 30m -system.restart.keys $(KEYS)
+
 rejoin:
 	$(GO) test ./tests/system -run TestANodeRejoins -v -count=1 -timeout 40m -system.rejoin.keys $(KEYS)
 
@@ -112,7 +123,7 @@ overload:
 	$(GO) test ./tests/system -run CampaignOfOverload -v -count=1 -timeout 20m -system.overload $(OVERLOAD)
 
 metrics-cost:
-	$(GO) test $(ALONE) -run TestMetricsCost -v -count=1 -timeout 20m -args -cost.pairs $(PAIRS)
+	$(GO) test $(ALONE) -run TestMetricsCost -v -count=1 -timeout 60m -args -cost.pairs $(PAIRS)
 
 observe-test:
 	$(GO) test ./tests/system -run TestObserve -v -count=1 -timeout 20m -system.observe

@@ -66,12 +66,11 @@ func (w clerkWrite) wait() {
 // end is answered.
 func (w clerkWrite) propose() {
 	s, conn, h, admission, size, begun := w.conn.server, w.conn, w.header, w.admission, w.size, w.begun
-	s.metrics.proposed()
-	s.proposeTold(w.command(s.config), func(e ending) {
+	s.proposeTold(w.command(s.config), begun, func(e ending) {
 		admission.leave(size)
 		s.clerkAnswer(conn, h, e)
 		s.metrics.settled(false, e.result, e.err)
-		s.metrics.clerk(h.Kind, time.Since(begun))
+		s.metrics.clerk(h.Kind, e.at.Sub(begun))
 	})
 }
 

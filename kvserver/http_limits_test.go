@@ -284,12 +284,16 @@ func TestHealthTellsTheTruth(t *testing.T) {
 // Method: a status with two peers, one of them never heard of.
 func TestStatusDescribesTheNode(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, nil)
+		s, log := newServer(t, func(c *Config) {
+			c.MaxStoreBytes = 1 << 20
+			c.Describe = func(status *api.Status) { status.Disk.LogBytes = 77 }
+		})
 		log.deliver(putCommand("key", "value"))
 		synctest.Wait()
 		log.set(func(st *raft.Status) {
 			st.FirstIndex, st.LastIndex, st.CommitIndex = 1, 5, 4
-			st.Peers = []core.PeerStatus{{ID: "n2", MatchIndex: 4, NextIndex: 6}, {ID: "n3", NextIndex: 1}}
+			st.Peers = []core.PeerStatus{{ID: "n2", MatchIndex: 4, NextIndex: 6, Pipelining: true, Inflight: 1, InflightBytes: 70}, {ID: "n3", NextIndex: 1, Installing: 9}}
+			st.Counts = core.Counts{Elected: 4, Transferred: 3, LostQuorum: 2, StalledDisk: 1}
 			st.Contacts = map[core.ID]time.Time{"n2": time.Now().Add(-20 * time.Millisecond)}
 		})
 		a := ask(s, "GET", "/v1/status", "")
@@ -301,9 +305,11 @@ func TestStatusDescribesTheNode(t *testing.T) {
 		want := api.Status{
 			Node: "n1", Cluster: "c1", Role: "leader", Term: 3, Leader: "n1", Commit: 4, Applied: 1, Build: "test",
 			Log:   api.Log{First: 1, Last: 5},
-			Store: api.Store{Keys: 1, Bytes: 8, Revision: 1},
+			Store: api.Store{Keys: 1, Bytes: 8, Revision: 1, Quota: 1 << 20}, Disk: api.Disk{LogBytes: 77},
+			Changes: api.Changes{Elected: 4, Transferred: 3, LostQuorum: 2, StalledDisk: 1},
 		}
-		if len(got.Peers) != 2 || got.Peers[0] != (api.Peer{Node: "n2", Match: 4, Next: 6, Lag: 1, LastContactMs: 20}) || got.Peers[1].LastContactMs != -1 {
+		if len(got.Peers) != 2 || got.Peers[0] != (api.Peer{Node: "n2", Match: 4, Next: 6, Lag: 1, LastContactMs: 20, State: "pipeline", InflightMessages: 1, InflightBytes: 70}) ||
+			got.Peers[1].LastContactMs != -1 || got.Peers[1].State != "snapshot" {
 			t.Errorf("peers %+v", got.Peers)
 		}
 		if got.Load.ApplyLag != 3 || got.Load.Writes.Limit != 4096 || got.Limits.IdempotencySeconds != 3600 || got.Limits.ValueBytes != api.DefaultMaxValueBytes {

@@ -7,6 +7,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // serveStatus tells what this node knows, without asking anybody.
@@ -25,6 +26,9 @@ func (s *Server) serveStatus(x *exchange) error {
 			ValueBytes: s.config.MaxValueBytes, Connections: s.config.MaxConnections,
 			IdempotencySeconds: idempotencySeconds, IdempotencyRecords: kv.MaxIdempotencyRecords,
 		},
+		Changes: api.Changes{
+			Elected: c.Counts.Elected, Transferred: c.Counts.Transferred, LostQuorum: c.Counts.LostQuorum, StalledDisk: c.Counts.StalledDisk,
+		},
 		Integrity: s.describeIntegrity(),
 		Build:     s.config.Build,
 	}
@@ -36,6 +40,7 @@ func (s *Server) serveStatus(x *exchange) error {
 		peer := api.Peer{
 			Node: string(p.ID), Match: p.MatchIndex, Next: p.NextIndex,
 			Lag: c.LastIndex - min(p.MatchIndex, c.LastIndex), LastContactMs: -1,
+			State: PeerState(p), InflightMessages: p.Inflight, InflightBytes: p.InflightBytes,
 		}
 		if at, heard := c.Contacts[p.ID]; heard {
 			peer.LastContactMs = max(now.Sub(at), 0).Milliseconds()
@@ -43,6 +48,9 @@ func (s *Server) serveStatus(x *exchange) error {
 		status.Peers = append(status.Peers, peer)
 	}
 	status.Applied, status.Store = s.describeStore()
+	if s.config.Describe != nil {
+		s.config.Describe(&status)
+	}
 	return x.answerJSON(http.StatusOK, status)
 }
 
@@ -53,6 +61,22 @@ func nodeNames[ID ~string](ids []ID) (names []string) {
 	return names
 }
 
+// PeerStates are the values of PeerState.
+var PeerStates = []string{"probe", "pipeline", "snapshot", "silent"}
+
+// PeerState names how a leader replicates to a peer at the moment.
+func PeerState(p raft.PeerStatus) string {
+	switch {
+	case p.Installing != 0:
+		return "snapshot"
+	case p.Silent:
+		return "silent"
+	case p.Pipelining:
+		return "pipeline"
+	}
+	return "probe"
+}
+
 func (s *Server) describeStore() (applied uint64, store api.Store) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -60,6 +84,7 @@ func (s *Server) describeStore() (applied uint64, store api.Store) {
 		Keys:     s.store.Len(),
 		Bytes:    s.store.Bytes(),
 		Revision: s.store.Revision(),
+		Quota:    s.quota,
 		Sessions: s.store.Sessions(),
 
 		IdempotencyRecords: s.store.IdempotencyRecords(),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -24,6 +25,7 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 	if index <= m.store.AppliedIndex() {
 		return nil
 	}
+	begun := time.Now()
 	store, err := m.readSnapshot(msg)
 	if err != nil {
 		if _, gone := m.consensus.TermAt(m.life, index); errors.Is(gone, raft.ErrCompacted) {
@@ -36,6 +38,7 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 	if store.AppliedIndex() != index {
 		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", index, store.AppliedIndex()))
 	}
+	m.metrics.restored(begun)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store, m.marks = store, new(marks)

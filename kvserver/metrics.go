@@ -26,13 +26,16 @@ type Metrics struct {
 	forwarded      []prometheus.Counter                         // by hop
 
 	proposals     []prometheus.Counter // by proposalEnd
-	pending       prometheus.Gauge
 	applySeconds  prometheus.Histogram
 	applyCommands prometheus.Histogram
 
 	linearizable, stale prometheus.Counter // reads
 	readIndexSeconds    prometheus.Histogram
 	readIndexFailures   []prometheus.Counter // by readIndexFailure
+
+	snapshotSeconds prometheus.Histogram // that a snapshot took to be written
+	restoreSeconds  prometheus.Histogram // that a state took to be read
+	lastRestore     prometheus.Gauge
 
 	sessionReplays, keyReplays prometheus.Counter
 }
@@ -43,9 +46,10 @@ const metricsPrefix = "raftkv_"
 // Buckets of the histograms, in seconds: from what a request takes on an idle
 // node with a fast disk to the time-out of a request.
 var (
-	requestBuckets = prometheus.ExponentialBucketsRange(0.000_1, 12.8, 18)
-	applyBuckets   = prometheus.ExponentialBucketsRange(0.000_002, 0.5, 14)
-	batchBuckets   = prometheus.ExponentialBuckets(1, 2, 9) // up to maxApplyBatch
+	requestBuckets  = prometheus.ExponentialBucketsRange(0.000_1, 12.8, 18)
+	applyBuckets    = prometheus.ExponentialBucketsRange(0.000_002, 0.5, 14)
+	snapshotBuckets = prometheus.ExponentialBuckets(0.001, 2, 20) // to a quarter of an hour
+	batchBuckets    = prometheus.ExponentialBuckets(1, 2, 9)      // up to maxApplyBatch
 )
 
 // NewMetrics makes the instruments and puts them into a registry, which must
@@ -65,13 +69,15 @@ func NewMetrics(registry *prometheus.Registry) *Metrics {
 		forwarded:      in.counts("forwarded_requests_total", "Writes carried to the leader on another node, by what came of it.", "result", hops[:]),
 
 		proposals:     in.counts("raft_proposals_total", "Commands proposed by this node, by how they ended.", "result", proposalEnds[:]),
-		pending:       in.gauges("raft_proposals_pending", "Commands proposed by this node whose end is not known yet.").WithLabelValues(),
 		applySeconds:  in.histogram("raft_apply_duration_seconds", "Time to apply one batch of committed commands to the store.", applyBuckets),
 		applyCommands: in.histogram("raft_apply_batch_entries", "Log entries in one batch applied to the store.", batchBuckets),
 
 		readIndexSeconds:  in.histogram("raft_read_index_duration_seconds", "Time until a majority had confirmed the leader for a linearizable read.", requestBuckets),
 		readIndexFailures: in.counts("raft_read_index_failures_total", "Linearizable reads that no majority confirmed, by reason.", "reason", readIndexFailures[:]),
 	}
+	m.snapshotSeconds = in.histogram("raft_snapshot_create_duration_seconds", "Time to write a snapshot of the store to the disk.", snapshotBuckets)
+	m.restoreSeconds = in.histogram("raft_snapshot_restore_duration_seconds", "Time to make the store of a snapshot, at the start of the node or when one came from the leader.", snapshotBuckets)
+	m.lastRestore = in.gauges("raft_last_restore_duration_seconds", "How long that took the last time; 0 if there was no snapshot to start from.").WithLabelValues()
 	var reasons []string
 	for _, r := range rejections {
 		reasons = append(reasons, r.label)

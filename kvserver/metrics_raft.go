@@ -25,20 +25,12 @@ var proposalEnds = [...]string{
 	proposalDropped: "dropped", proposalTimeout: "timeout", proposalUnknown: "unknown",
 }
 
-// proposed notes that a command was proposed.
-func (m *Metrics) proposed() {
-	if m != nil {
-		m.pending.Inc()
-	}
-}
-
 // settled counts the end of a proposal; byKey says that the command had an
 // idempotency key.
 func (m *Metrics) settled(byKey bool, result kv.Result, err error) {
 	if m == nil {
 		return
 	}
-	m.pending.Dec()
 	if err == nil && result.Replayed {
 		if byKey {
 			m.keyReplays.Inc()
@@ -114,4 +106,21 @@ func (m *Metrics) applied(batch []raft.ApplyMsg, begun time.Time) {
 	}
 	m.applySeconds.Observe(time.Since(begun).Seconds())
 	m.applyCommands.Observe(float64(len(batch)))
+}
+
+// snapshotWritten notes that a snapshot is on the disk.
+func (m *Metrics) snapshotWritten(took time.Duration) {
+	if m != nil {
+		m.snapshotSeconds.Observe(took.Seconds())
+	}
+}
+
+// restored notes that the store was made of a snapshot.
+func (m *Metrics) restored(begun time.Time) {
+	if m == nil {
+		return
+	}
+	took := time.Since(begun).Seconds()
+	m.restoreSeconds.Observe(took)
+	m.lastRestore.Set(took)
 }

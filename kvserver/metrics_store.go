@@ -18,6 +18,7 @@ type reportedState struct {
 	revision, applied, lag            uint64
 	quota                             uint64
 	connections, writes, reads, queue int64
+	pending                           int
 }
 
 func storeGauge(name, help string, read func(reportedState) float64) gaugeOf {
@@ -34,6 +35,7 @@ var storeGauges = []gaugeOf{
 	storeGauge("sessions_active", "Client sessions that are remembered.", func(v reportedState) float64 { return float64(v.sessions) }),
 	storeGauge("idempotency_records", "Answers remembered under idempotency keys.", func(v reportedState) float64 { return float64(v.records) }),
 	storeGauge("client_connections", "Open connections of clients.", func(v reportedState) float64 { return float64(v.connections) }),
+	storeGauge("raft_proposals_pending", "Commands proposed by this node whose end is not known yet.", func(v reportedState) float64 { return float64(v.pending) }),
 	storeGauge("writes_in_flight", "Writes that have been let in and have no answer yet.", func(v reportedState) float64 { return float64(v.writes) }),
 	storeGauge("reads_in_flight", "Reads that have been let in and have no answer yet.", func(v reportedState) float64 { return float64(v.reads) }),
 	storeGauge("requests_waiting", "Requests that wait to be let in.", func(v reportedState) float64 { return float64(v.queue) }),
@@ -61,6 +63,7 @@ func (s *Server) reportState() reportedState {
 	return reportedState{
 		keys: store.Keys, bytes: store.Bytes, sessions: store.Sessions, records: store.IdempotencyRecords,
 		revision: store.Revision, applied: applied, lag: s.applyLag(), quota: s.quota,
+		pending:     s.waiting.count(),
 		connections: int64(open), writes: writes.count + deletes.count, reads: reads.count,
 		queue: int64(writes.waiting + deletes.waiting + reads.waiting),
 	}

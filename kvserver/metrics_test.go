@@ -283,7 +283,6 @@ func TestMetricsCountClerks(t *testing.T) {
 // measurePut does all the measuring of a PUT and nothing else.
 func measurePut(m *meter, x *exchange) {
 	m.enter(x)
-	m.all.proposed()
 	m.all.settled(false, kv.Result{}, nil)
 	m.all.applied(nil, x.passage.begun)
 	x.answering(http.StatusCreated, 50)

@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"time"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -31,9 +32,9 @@ func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 // proposeTold puts a command into the log here and returns at once. Its end is
 // told once, by some goroutine that holds no lock and has other things to do;
 // it may be told before proposeTold returns. Somebody must see to it that it
-// ends at all: see waiters.failTold.
-func (m *machine) proposeTold(c kv.Command, told func(ending)) {
-	m.launch(c, m.waiting.addTold(told))
+// ends at all: see waiters.failTold. since is when its request came.
+func (m *machine) proposeTold(c kv.Command, since time.Time, told func(ending)) {
+	m.launch(c, m.waiting.addTold(since, told))
 }
 
 // launch gives a command its identity and puts it on its way.

@@ -44,9 +44,11 @@ func New(config Config) (*Server, error) {
 	}
 	store := kv.New()
 	if config.Snapshot != nil {
+		begun := time.Now()
 		if store, err = kv.Restore(config.Snapshot); err != nil {
 			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
 		}
+		config.Metrics.restored(begun)
 	}
 	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
 	s := &Server{

@@ -69,6 +69,9 @@ type Config struct {
 	// before it is refused, so that clients do not see every election. 1 s.
 	LeaderWait time.Duration
 
+	// Describe, if not nil, adds to /v1/status what others know of the node.
+	Describe func(*api.Status)
+
 	// Metrics measures the requests, and is shown at /metrics. nil: nothing is
 	// measured and there is no such path.
 	Metrics *Metrics

@@ -103,7 +103,9 @@ func (s *Server) takeSnapshot(a *attempt) {
 		s.fence("its memory was damaged: %v", err)
 	case err == nil:
 		a.written = true
-		s.config.Logger.Debug("a snapshot is on the disk", "index", a.index, "covers_bytes", a.covers, "took", time.Since(begun))
+		took := time.Since(begun)
+		s.metrics.snapshotWritten(took)
+		s.config.Logger.Debug("a snapshot is on the disk", "index", a.index, "covers_bytes", a.covers, "took", took)
 	case s.stopping(), errors.Is(err, raft.ErrStopped):
 	case errors.Is(err, raft.ErrCompacted): // one that came from the leader is newer
 	default:

@@ -43,14 +43,15 @@ func (w *waiter) end(e ending) {
 type ending struct {
 	result kv.Result
 	err    error
+	at     time.Time // about, for measuring
 }
 
 // add draws a number and waits under it.
 func (ws *waiters) add() *waiter { return ws.enroll(&waiter{done: make(chan ending, 1)}) }
 
 // addTold draws a number for a write whose end is told to a function.
-func (ws *waiters) addTold(told func(ending)) *waiter {
-	return ws.enroll(&waiter{told: told, since: time.Now()})
+func (ws *waiters) addTold(since time.Time, told func(ending)) *waiter {
+	return ws.enroll(&waiter{told: told, since: since})
 }
 
 func (ws *waiters) enroll(w *waiter) *waiter {
@@ -77,9 +78,10 @@ func (ws *waiters) finish(results []kv.Result) {
 		ws.ended = append(ws.ended, ws.takeLocked(r.ID.Number))
 	}
 	ws.mu.Unlock()
+	now := time.Now() // once for all: asking the clock costs as much as the rest
 	for i, w := range ws.ended {
 		if w != nil {
-			w.end(ending{result: results[i]})
+			w.end(ending{result: results[i], at: now})
 		}
 	}
 	clear(ws.ended)
@@ -91,7 +93,7 @@ func (ws *waiters) fail(number uint64, err error) {
 	w := ws.takeLocked(number)
 	ws.mu.Unlock()
 	if w != nil {
-		w.end(ending{err: err})
+		w.end(ending{err: err, at: time.Now()})
 	}
 }
 
@@ -122,8 +124,15 @@ func (ws *waiters) failWhere(judge func(*waiter) error) {
 	}
 	ws.mu.Unlock()
 	for _, f := range all {
-		f.w.end(ending{err: f.err})
+		f.w.end(ending{err: f.err, at: time.Now()})
 	}
+}
+
+// count is how many writes wait.
+func (ws *waiters) count() int {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return len(ws.byNumber)
 }
 
 // takeLocked takes a waiter out; nil if it does not wait any more.

@@ -30,7 +30,6 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 		leader := string(s.consensus.Status().Leader)
 		switch {
 		case leader == s.config.NodeID:
-			s.metrics.proposed()
 			result, err = s.propose(ctx, c)
 			s.metrics.settled(c.IdempotencyKey != "", result, err)
 		case remote == nil:

@@ -8,13 +8,15 @@ import (
 	"raftkv/raft/node"
 )
 
-// Config, Status, Observer and Proposal are the node's; see there. ID is the core's.
+// Config, Status, Observer and Proposal are the node's; see there. ID and
+// PeerStatus are the core's.
 type (
-	ID       = core.ID
-	Config   = node.Config
-	Status   = node.Status
-	Observer = node.Observer
-	Proposal = node.Proposal
+	ID         = core.ID
+	PeerStatus = core.PeerStatus
+	Config     = node.Config
+	Status     = node.Status
+	Observer   = node.Observer
+	Proposal   = node.Proposal
 )
 
 // Errors that end a proposal or a read. Only ErrUnknown, and ErrStopped for a

@@ -29,7 +29,8 @@ const costSlice = 250 * time.Millisecond
 // Goal: what measuring costs on the path of a PUT, from the client to three logs
 // and back. Method: two clusters of three nodes in this process, one of which
 // measures nothing; the same load for a moment on one, then on the other, again
-// and again. The logs are in memory where the system has such a file system: a
+// and again. A third, which measures nothing either, takes part to show what
+// difference the method finds where there is none. The logs are in memory where the system has such a file system: a
 // disk would only hide the cost. It fails on nothing: the figures are for people.
 func TestMetricsCost(t *testing.T) {
 	if *costPairs == 0 {
@@ -38,25 +39,22 @@ func TestMetricsCost(t *testing.T) {
 	if memory := "/dev/shm"; isDirectory(memory) {
 		t.Setenv("TMPDIR", memory)
 	}
-	on, off := startCostCluster(t, false), startCostCluster(t, true)
+	on, off, control := startCostCluster(t, false), startCostCluster(t, true), startCostCluster(t, true)
 	for _, face := range []string{"HTTP", "Clerk"} {
-		for _, c := range []*costCluster{on, off} {
+		all := []*costCluster{on, off, control}
+		for _, c := range all {
 			c.connect(t, face)
 			c.measure(t) // the first is for warming up
 		}
-		var with, without []costFigures
+		var got [3][]costFigures
 		for i := range *costPairs {
-			first, second := on, off
-			if i%2 == 1 {
-				first, second = off, on
+			for j := range all {
+				at := (i + j) % len(all) // each is first as often as the others
+				got[at] = append(got[at], all[at].measure(t))
 			}
-			a, b := first.measure(t), second.measure(t)
-			if first == off {
-				a, b = b, a
-			}
-			with, without = append(with, a), append(without, b)
 		}
-		t.Logf("%s, %d pairs of %v, metrics on against off; medians, and where they are with a probability of 95 %%:", face, *costPairs, costSlice)
+		with, without, again := got[0], got[1], got[2]
+		t.Logf("%s, %d times %v each, metrics on against off; medians, and where they are with a probability of 95 %%:", face, *costPairs, costSlice)
 		for _, q := range []struct {
 			what, unit string
 			of         func(costFigures) float64
@@ -64,8 +62,8 @@ func TestMetricsCost(t *testing.T) {
 			{"processor time of a PUT, clients and all nodes", "µs", func(f costFigures) float64 { return f.cpu }},
 			{"PUTs per second", "/s", func(f costFigures) float64 { return f.perSecond }},
 		} {
-			t.Logf("  %-48s off %s %s, on %s %s, change %s %%", q.what,
-				spread(without, q.of, "%.1f"), q.unit, spread(with, q.of, "%.1f"), q.unit, change(with, without, q.of))
+			t.Logf("  %s: off %s %s, on %s %s, change %s %%; off against off %s %%", q.what,
+				spread(without, q.of, "%.1f"), q.unit, spread(with, q.of, "%.1f"), q.unit, change(with, without, q.of), change(again, without, q.of))
 		}
 	}
 	const scrapes = 100

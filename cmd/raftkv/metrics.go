@@ -9,6 +9,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/raft"
 	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
 )
 
 // metricsPrefix begins the name of every metric of ours.
@@ -34,7 +35,15 @@ func (n *node) disk() vfs.FS {
 	if n.config.unmeasured {
 		return n.config.FS
 	}
-	return newTimedFS(n.config.FS, n.registry)
+	return newTimedFS(n.config.FS, n.registry, &n.syncs)
+}
+
+// shelf is where snapshots of peers arrive, with what measures it.
+func (n *node) shelf() wire.Snapshots {
+	if n.config.unmeasured {
+		return n.wal
+	}
+	return newTimedSnapshots(n.wal, n.registry)
 }
 
 // network is what consensus sends by, with what measures it.
@@ -42,7 +51,7 @@ func (n *node) network() timedTransport {
 	if n.config.unmeasured {
 		return timedTransport{Transport: n.transport}
 	}
-	return newTimedTransport(n.transport, n.registry, n.config.Members.others(n.config.ID).ids())
+	return newTimedTransport(n.transport, n.registry, n.config)
 }
 
 // observer hears what consensus does.
@@ -50,7 +59,7 @@ func (n *node) observer() raft.Observer {
 	if n.config.unmeasured {
 		return nil
 	}
-	return newJournal(n.logger, n.registry)
+	return newJournal(n, n.registry)
 }
 
 // measures are the instruments of the service.

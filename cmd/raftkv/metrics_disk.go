@@ -33,17 +33,18 @@ func diskMetrics(log *wal.WAL, dataDir string) shown {
 // timedFS is a file system whose syncs of files are timed.
 type timedFS struct {
 	vfs.FS
-	syncs prometheus.Histogram
+	syncs  prometheus.Histogram
+	recent *recent
 }
 
 // newTimedFS returns fsys with a histogram of its syncs, which it puts into the
-// registry.
-func newTimedFS(fsys vfs.FS, registry *prometheus.Registry) vfs.FS {
+// registry, and which notes them in last.
+func newTimedFS(fsys vfs.FS, registry *prometheus.Registry, last *recent) vfs.FS {
 	syncs := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: metricsPrefix + "wal_fsync_duration_seconds", Help: "Time that the disk takes to make a file's data durable.", Buckets: fsyncBuckets,
 	})
 	registry.MustRegister(syncs)
-	return timedFS{fsys, syncs}
+	return timedFS{fsys, syncs, last}
 }
 
 func (t timedFS) Create(name string) (vfs.File, error) { return t.timed(t.FS.Create(name)) }
@@ -54,12 +55,12 @@ func (t timedFS) timed(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return timedFile{f, t.syncs}, nil
+	return timedFile{f, t}, nil
 }
 
 type timedFile struct {
 	vfs.File
-	syncs prometheus.Histogram
+	on timedFS
 }
 
 // Sync implements vfs.File. A sync that failed has its time, too: it is often
@@ -67,6 +68,8 @@ type timedFile struct {
 func (f timedFile) Sync() error {
 	begun := time.Now()
 	err := f.File.Sync()
-	f.syncs.Observe(time.Since(begun).Seconds())
+	took := time.Since(begun)
+	f.on.syncs.Observe(took.Seconds())
+	f.on.recent.noteAt(took, begun.Add(took))
 	return err
 }

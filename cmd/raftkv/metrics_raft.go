@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
@@ -63,16 +64,8 @@ func showPeer(s *show, c *raft.Status, p core.PeerStatus) {
 	if at, heard := c.Contacts[p.ID]; heard {
 		s.gauge("raft_leader_last_contact_seconds", "Time since the peer last answered the leader.", max(time.Since(at).Seconds(), 0), "peer", peer)
 	}
-	now := "probe"
-	switch {
-	case p.Installing != 0:
-		now = "snapshot"
-	case p.Silent:
-		now = "silent"
-	case p.Pipelining:
-		now = "pipeline"
-	}
-	for _, state := range []string{"probe", "pipeline", "snapshot", "silent"} {
+	now := kvserver.PeerState(p)
+	for _, state := range kvserver.PeerStates {
 		s.gauge("raft_peer_state", "1 for how the leader replicates to the peer at the moment: asking where its log ends, sending ahead, sending a snapshot, or not hearing from it.", truth(state == now), "peer", peer, "state", state)
 	}
 }

@@ -35,37 +35,91 @@ func wireMetrics(transport *wire.Transport) shown {
 	}
 }
 
-// timedTransport is a transport whose heartbeats are timed: they wait for no
-// disk, so what they take is the network and the peer's attention.
+// timedTransport is a transport whose heartbeats and snapshots are timed.
+// Heartbeats wait for no disk, so what they take is the network and the peer's
+// attention.
 type timedTransport struct {
 	*wire.Transport
-	trips map[core.ID]prometheus.Observer // by peer; nil: not timed
+	peers map[core.ID]*timedPeer // nil: nothing is timed
+	late  prometheus.Counter
+	beat  time.Duration // what a heartbeat of a leader may come after the one before
+	sends prometheus.Histogram
 }
 
-// newTimedTransport returns a transport with histograms of its round trips to the
-// peers, which it puts into the registry.
-func newTimedTransport(t *wire.Transport, registry *prometheus.Registry, peers []core.ID) timedTransport {
+// timedPeer is what is sent to one peer. Only the loop of the node sends.
+type timedPeer struct {
+	trips    prometheus.Observer
+	failures prometheus.Counter
+	term     uint64    // of the last AppendEntries
+	sent     time.Time // when that was
+}
+
+// newTimedTransport returns a transport with instruments, which it puts into the
+// registry.
+func newTimedTransport(t *wire.Transport, registry *prometheus.Registry, c nodeConfig) timedTransport {
 	trips := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: metricsPrefix + "peer_round_trip_duration_seconds", Help: "Time from a heartbeat of this node to the peer's answer.", Buckets: consensusBuckets,
 	}, []string{"peer"})
-	registry.MustRegister(trips)
-	byPeer := make(map[core.ID]prometheus.Observer, len(peers))
-	for _, id := range peers {
-		byPeer[id] = trips.WithLabelValues(string(id))
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: metricsPrefix + "raft_snapshot_send_failures_total", Help: "Snapshots for the peer that it did not take, for whatever reason.",
+	}, []string{"peer"})
+	timed := timedTransport{
+		Transport: t, peers: map[core.ID]*timedPeer{}, beat: 2 * heartbeatTicks * c.ElectionTimeout / electionTicks,
+		late: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: metricsPrefix + "raft_heartbeat_late_total", Help: "Times that this node, leading, let a peer wait for a message twice as long as between two heartbeats.",
+		}),
+		sends: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: metricsPrefix + "raft_snapshot_send_duration_seconds", Help: "Time from the beginning of sending a snapshot to the peer's answer that it has it, pauses after failures included.", Buckets: snapshotBuckets,
+		}),
 	}
-	return timedTransport{t, byPeer}
+	registry.MustRegister(trips, failures, timed.late, timed.sends)
+	for id := range c.Members.others(c.ID) {
+		timed.peers[id] = &timedPeer{trips: trips.WithLabelValues(string(id)), failures: failures.WithLabelValues(string(id))}
+	}
+	return timed
 }
 
 // Send implements node.Transport.
 func (t timedTransport) Send(call core.Call, done func(core.Call, core.Reply)) {
-	if beat, ok := call.Request.(*core.AppendEntries); ok && len(beat.Entries) == 0 && t.trips != nil {
-		begun, told := time.Now(), done
-		done = func(call core.Call, reply core.Reply) {
-			if reply != nil {
-				t.trips[call.To].Observe(time.Since(begun).Seconds())
-			}
-			told(call, reply)
+	p := t.peers[call.To]
+	switch m := call.Request.(type) {
+	case *core.AppendEntries:
+		if p != nil {
+			done = t.timeAppend(p, m, done)
+		}
+	case *core.InstallSnapshot:
+		if p != nil {
+			done = t.timeSnapshot(p, done)
 		}
 	}
 	t.Transport.Send(call, done)
+}
+
+func (t timedTransport) timeAppend(p *timedPeer, m *core.AppendEntries, told func(core.Call, core.Reply)) func(core.Call, core.Reply) {
+	now := time.Now()
+	if m.Term == p.term && now.Sub(p.sent) > t.beat {
+		t.late.Inc()
+	}
+	p.term, p.sent = m.Term, now
+	if len(m.Entries) > 0 {
+		return told // it waits for the peer's disk
+	}
+	return func(call core.Call, reply core.Reply) {
+		if reply != nil {
+			p.trips.Observe(time.Since(now).Seconds())
+		}
+		told(call, reply)
+	}
+}
+
+func (t timedTransport) timeSnapshot(p *timedPeer, told func(core.Call, core.Reply)) func(core.Call, core.Reply) {
+	begun := time.Now()
+	return func(call core.Call, reply core.Reply) {
+		if reply == nil {
+			p.failures.Inc()
+		} else {
+			t.sends.Observe(time.Since(begun).Seconds())
+		}
+		told(call, reply)
+	}
 }

@@ -101,6 +101,10 @@ type node struct {
 	peers     *peerMemory
 	state     core.State // until start
 	registry  *prometheus.Registry
+	ages      logAges
+	syncs     recent // of the log's files
+	commits   recent // of entries of this leader
+	begun     time.Time
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *kvserver.Server
@@ -112,12 +116,12 @@ type node struct {
 // newNode opens the data directory and makes sure that it is this node's. It
 // opens no connection and lets nobody in.
 func newNode(c nodeConfig) (*node, error) {
-	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), failures: make(chan error, 2)}
+	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2)}
 	err := n.openLog()
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
-			ClientAddr: n.clientAddress(), Snapshots: n.wal, Logger: c.Logger,
+			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger,
 			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced,
 		})
 	}
@@ -190,7 +194,7 @@ func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
 	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.logger}, n.network(), chosen)
-	n.registry.MustRegister(raftMetrics(n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
+	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
 	n.peers.failed = n.raft.Fail
@@ -211,8 +215,9 @@ func (n *node) start() error {
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
-		Metrics: n.measures(),
-		Logger:  n.logger,
+		Describe: n.describe,
+		Metrics:  n.measures(),
+		Logger:   n.logger,
 	})
 	if err != nil {
 		return errors.Join(err, n.close())

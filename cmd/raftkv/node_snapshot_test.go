@@ -126,6 +126,21 @@ func TestAFollowerThatWasAwayGetsTheSnapshot(t *testing.T) {
 	if got := n.transport.Stats(); got.Peers["n1"].SnapshotsReceived+got.Peers["n2"].SnapshotsReceived+got.Peers["n3"].SnapshotsReceived == 0 {
 		t.Error("it was sent no snapshot")
 	}
+	for _, timed := range []string{"raft_snapshot_install_duration_seconds_count", "raft_snapshot_restore_duration_seconds_count", "raft_last_restore_duration_seconds"} {
+		if shownValue(t, n, timed) <= 0 {
+			t.Errorf("%s shows %s as 0", n.config.ID, timed)
+		}
+	}
+	sent, created := 0.0, 0.0
+	for i, n := range nodes {
+		if i != away {
+			sent += shownValue(t, n, "raft_snapshot_send_duration_seconds_count")
+			created += shownValue(t, n, "raft_snapshot_create_duration_seconds_count")
+		}
+	}
+	if sent == 0 || created == 0 {
+		t.Errorf("the others have measured that %v snapshots were sent and %v were made", sent, created)
+	}
 	for i := 250; i < 300; i++ {
 		want := fmt.Sprintf("%d-%s", i, strings.Repeat("v", 500))
 		if status, _, body := ask(t, n, "GET", fmt.Sprintf("/v1/kv/k%d", i%50), ""); status != 200 || body != want {

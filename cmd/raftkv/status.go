@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,8 +24,16 @@ func newStatusCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "status",
 		Short: "Show who leads, who lags, and what the nodes hold",
-		Long: `Ask every endpoint for its status and show a table, a node in a line. With
---watch the table is drawn again and again until Ctrl-C.
+		Long: `Ask every endpoint for its status and show two tables, a node in a line of
+each: where it stands, and what it does. With --watch they are drawn again and
+again until Ctrl-C. All of it, and more, is in --json.
+
+LAG is what a node has not applied of the longest log. CONTACT is how long ago it
+answered the leader, REPLICATION how the leader sends to it, and how much is
+under way. FSYNC P99 and COMMIT P99 are the slowest hundredth of the last minute.
+STATES is how the last comparison of its state with the others' ended. LED and
+GAVE UP count how often it became leader, and how often it gave that up because
+no majority answered or its disk hung.
 
 Exit code 3 says that no node leads, or that none answered.`,
 		Example: `  raftkv status
@@ -51,20 +58,7 @@ Exit code 3 says that no node leads, or that none answered.`,
 type nodeStatus struct {
 	Endpoint string `json:"endpoint"`
 	Error    string `json:"error,omitempty"`
-	*extendedStatus
-}
-
-// extendedStatus is api.Status and what a node may tell beyond it, in whatever
-// version; what is not there is left out of the table.
-type extendedStatus struct {
-	api.Status
-	PID  int        `json:"pid,omitempty"`
-	Disk diskStatus `json:"disk,omitzero"`
-}
-
-type diskStatus struct {
-	FsyncP99Seconds float64 `json:"fsync_p99_seconds,omitzero"`
-	LogBytes        int64   `json:"log_bytes,omitzero"`
+	*api.Status
 }
 
 // askAll asks all endpoints at the same time.
@@ -88,7 +82,7 @@ func askStatus(ctx context.Context, endpoint string) nodeStatus {
 		n.Error = err.Error()
 		return n
 	}
-	n.extendedStatus = status
+	n.Status = status
 	return n
 }
 
@@ -98,7 +92,7 @@ var statusClient = &http.Client{Transport: &http.Transport{Proxy: nil, DisableKe
 
 const maxStatusBytes = 1 << 20
 
-func fetchStatus(ctx context.Context, endpoint string) (*extendedStatus, error) {
+func fetchStatus(ctx context.Context, endpoint string) (*api.Status, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpointURL(endpoint, "/v1/status"), nil)
 	if err != nil {
 		return nil, fmt.Errorf("no address of the form host:port")
@@ -109,7 +103,7 @@ func fetchStatus(ctx context.Context, endpoint string) (*extendedStatus, error) 
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxStatusBytes))
-	status := new(extendedStatus)
+	status := new(api.Status)
 	if err != nil || json.Unmarshal(body, status) != nil || status.Node == "" {
 		return nil, fmt.Errorf("no answer of a node (%s)", response.Status)
 	}
@@ -173,75 +167,4 @@ func (s *clerkSettings) watchStatus(ctx context.Context, out io.Writer) error {
 			return nil
 		}
 	}
-}
-
-// leaderOf returns the leader of the latest term that anybody knows of.
-func leaderOf(all []nodeStatus) string {
-	leader, term := "", uint64(0)
-	for _, n := range all {
-		if n.extendedStatus != nil && n.Leader != "" && n.Term >= term {
-			leader, term = n.Leader, n.Term
-		}
-	}
-	return leader
-}
-
-// statusTable draws what the nodes answered.
-func statusTable(all []nodeStatus) string {
-	var b strings.Builder
-	leader := leaderOf(all)
-	contact := map[string]int64{} // by node, as the leader sees it
-	last := uint64(0)
-	for _, n := range all {
-		if n.extendedStatus == nil {
-			continue
-		}
-		last = max(last, n.Log.Last)
-		if n.Node == leader {
-			for _, p := range n.Peers {
-				contact[p.Node] = p.LastContactMs
-			}
-		}
-	}
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tENDPOINT\tROLE\tTERM\tLAST\tCOMMIT\tAPPLIED\tLAG\tCONTACT\tKEYS\tBYTES\tREVISION\tFSYNC P99")
-	for _, n := range all {
-		if n.extendedStatus == nil {
-			fmt.Fprintf(w, "?\t%s\t%s\n", n.Endpoint, n.Error)
-			continue
-		}
-		heard := "-"
-		if ms, known := contact[n.Node]; known && ms >= 0 {
-			heard = fmt.Sprintf("%d ms", ms)
-		}
-		fsync := "-"
-		if p99 := n.Disk.FsyncP99Seconds; p99 > 0 {
-			fsync = fmt.Sprintf("%.2f ms", p99*1000)
-		}
-		role := n.Role
-		if n.Rejoin != nil {
-			role = "rejoining"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%s\t%d\t%s\n", n.Node, n.Endpoint, role, n.Term,
-			n.Log.Last, n.Commit, n.Applied, last-min(n.Applied, last), heard, n.Store.Keys, sizeOf(int64(n.Store.Bytes)), n.Store.Revision, fsync)
-	}
-	w.Flush() // to memory
-	if leader == "" {
-		leader = "nobody"
-	}
-	fmt.Fprintf(&b, "%s leads. %s\n", leader, time.Now().Format(time.TimeOnly))
-	return b.String()
-}
-
-// sizeOf writes a number of bytes for people.
-func sizeOf(bytes int64) string {
-	unit, value := 0, float64(bytes)
-	for value >= 1024 && unit < 4 {
-		value /= 1024
-		unit++
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[unit-1])
 }

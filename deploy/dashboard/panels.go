@@ -26,6 +26,11 @@ func p99(histogram, by string) string {
 	return `histogram_quantile(0.99, sum by (` + by + `, le) (rate(raftkv_` + histogram + `_bucket[$__rate_interval])))`
 }
 
+// mean is the mean of what a histogram measured within the last hour.
+func mean(histogram string) string {
+	return `sum by (instance) (increase(raftkv_` + histogram + `_sum[1h])) / sum by (instance) (increase(raftkv_` + histogram + `_count[1h]))`
+}
+
 // rows is the dashboard from top to bottom: is it healthy, what do clients see,
 // what does consensus do, what do disk and network do, who are the clients, how
 // is the process.
@@ -36,6 +41,8 @@ var rows = []row{
 		one("Who leads", "short", `raftkv_raft_is_leader`, "{{instance}}"),
 		one("Disk stalled", "short", `raftkv_disk_stalled`, "{{instance}}"),
 		{"Store and quota", "bytes", []expr{{`raftkv_store_size_bytes`, "{{instance}}"}, {`raftkv_quota_bytes > 0 or vector(0)`, "quota {{instance}}"}}},
+		one("Nodes to lose before writes stop", "short", `count by (job) (up{job=~"raftkv.*"} == 1) - (floor(count by (job) (up{job=~"raftkv.*"}) / 2) + 1)`, "{{job}}"),
+		one("Comparison of states, last ok", "s", `time() - raftkv_integrity_last_ok_timestamp_seconds`, "{{instance}}"),
 		one("Diverged nodes", "short", `raftkv_integrity_diverged`, "{{instance}}"),
 	}},
 	{"What do clients see?", []panel{
@@ -58,6 +65,7 @@ var rows = []row{
 		{"Committed and not applied", "short", []expr{{`raftkv_apply_lag_entries`, "{{instance}}"}}},
 		one("Behind the leader", "short", `raftkv_raft_replication_lag_entries`, "{{peer}}"),
 		one("Last contact with the leader", "s", `raftkv_raft_leader_last_contact_seconds`, "{{peer}}"),
+		one("Late heartbeats", "short", `increase(raftkv_raft_heartbeat_late_total[$__rate_interval])`, "{{instance}}"),
 		one("Entries per apply batch", "short", `sum by (instance) (rate(raftkv_raft_apply_batch_entries_sum[$__rate_interval])) / sum by (instance) (rate(raftkv_raft_apply_batch_entries_count[$__rate_interval]))`, "{{instance}}"),
 	}},
 	{"What do disk and network do?", []panel{
@@ -67,6 +75,12 @@ var rows = []row{
 		{"On the disk", "bytes", []expr{{`raftkv_wal_size_bytes`, "log {{instance}}"}, {`raftkv_raft_snapshot_size_bytes`, "snapshot {{instance}}"}}},
 		one("Room on the disk", "bytes", `raftkv_disk_free_bytes`, "{{instance}}"),
 		one("Entries since the snapshot", "short", `raftkv_raft_last_log_index - raftkv_raft_snapshot_index`, "{{instance}}"),
+		{"Snapshots, mean time", "s", []expr{
+			{mean(`raft_snapshot_create_duration_seconds`), "make {{instance}}"}, {mean(`raft_snapshot_send_duration_seconds`), "send {{instance}}"},
+			{mean(`raft_snapshot_install_duration_seconds`), "receive {{instance}}"}, {mean(`raft_snapshot_restore_duration_seconds`), "load {{instance}}"},
+		}},
+		{"Loading the state and reach of the log in memory", "s", []expr{{`raftkv_raft_last_restore_duration_seconds`, "load {{instance}}"}, {`raftkv_raft_oldest_log_age_seconds`, "reach {{instance}}"}}},
+		one("Snapshots not taken", "short", `increase(raftkv_raft_snapshot_send_failures_total[$__rate_interval])`, "{{instance}} to {{peer}}"),
 		one("To peers", "Bps", `sum by (instance, peer) (rate(raftkv_peer_sent_bytes_total[$__rate_interval]))`, "{{instance}} to {{peer}}"),
 		one("Round trip to peers, slowest hundredth", "s", p99(`peer_round_trip_duration_seconds`, "instance, peer"), "{{instance}} to {{peer}}"),
 		one("Lost calls to peers", "reqps", `sum by (instance, peer) (rate(raftkv_peer_send_failures_total[$__rate_interval]))`, "{{instance}} to {{peer}}"),

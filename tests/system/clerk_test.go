@@ -118,16 +118,28 @@ func TestCommandOfUnknownOutcome(t *testing.T) {
 	}
 }
 
-// Goal: status shows every node, the dead ones too, and who leads.
+// Goal: status shows every node, the dead ones too, who leads, and what a
+// dashboard would show: the disk, the pace, the sizes.
 func TestStatusCommand(t *testing.T) {
-	c := startCluster(t, 3)
+	c := startCluster(t, 3, "--max-store-bytes", "1048576")
 	leader := c.leader()
 	dead := c.others(leader)[0]
+	leader.must(201, "PUT", "/v1/kv/k", "v")
 	dead.kill()
 	got := c.command("", "status")
-	if got.code != 0 || !strings.Contains(got.out, leader.id+" leads.") || strings.Count(got.out, "\n") != 5 ||
-		!strings.Contains(got.out, "connection refused") || !strings.Contains(got.out, "follower") {
+	if got.code != 0 || !strings.Contains(got.out, leader.id+" leads.") || strings.Count(got.out, "\n") != 9 ||
+		!strings.Contains(got.out, "connection refused") || !strings.Contains(got.out, "follower") || strings.Count(got.out, "1.0 MiB") != 2 {
 		t.Errorf("code %d:\n%s%s", got.code, got.out, got.errors)
+	}
+	status, err := leader.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := status.Disk; d.FsyncP99Seconds <= 0 || d.LogBytes <= 0 || d.FreeBytes <= 0 {
+		t.Errorf("the leader's disk is described as %+v", d)
+	}
+	if status.Log.CommitP99Seconds <= 0 || status.Process.MemoryBytes <= 0 || status.Process.Goroutines <= 0 || status.Changes.Elected+status.Changes.Transferred == 0 {
+		t.Errorf("the leader is described as %+v", status)
 	}
 	lines := strings.Split(strings.TrimSpace(c.command("", "status", "--json").out), "\n")
 	for i, line := range lines {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -91,4 +93,49 @@ func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// Goal: who does not ask for an admin port has none, and its profiles and its log
+// level are nowhere else.
+// Method: the sockets on which the process listens are those for clients and for
+// peers; the paths are not on the client port.
+func TestThereIsNoAdminPortByDefault(t *testing.T) {
+	c := startCluster(t, 1)
+	s := c.nodes[0]
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/v1/log-level"} {
+		s.must(404, "GET", path, "")
+	}
+	s.must(404, "PUT", "/v1/log-level", "debug")
+	if got := listening(t, s.command.Process.Pid); got != 2 {
+		t.Errorf("the node listens on %d sockets, want 2", got)
+	}
+	withAdmin := startCluster(t, 1, "--admin-addr", "127.0.0.1:0").nodes[0]
+	if got := listening(t, withAdmin.command.Process.Pid); got != 3 {
+		t.Errorf("void: with an admin port it listens on %d sockets, want 3", got)
+	}
+}
+
+// listening counts the TCP sockets on which a process listens.
+func listening(t *testing.T, pid int) (count int) {
+	t.Helper()
+	sockets, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil || len(sockets) == 0 {
+		t.Skip("SKIPPED, NOTHING WAS TESTED: this system does not show the sockets of a process")
+	}
+	own := map[string]bool{}
+	for _, fd := range sockets {
+		if name, err := os.Readlink(fd); err == nil && strings.HasPrefix(name, "socket:[") {
+			own[strings.Trim(name, "socket:[]")] = true
+		}
+	}
+	for _, table := range []string{"tcp", "tcp6"} {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table)) // there may be no IPv6
+		for line := range strings.Lines(string(text)) {
+			const state, inode, listen = 3, 9, "0A"
+			if fields := strings.Fields(line); len(fields) > inode && fields[state] == listen && own[fields[inode]] {
+				count++
+			}
+		}
+	}
+	return count
 }

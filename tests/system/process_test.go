@@ -86,12 +86,33 @@ type surroundings struct {
 // launchIn is launch in other surroundings.
 func launchIn(t *testing.T, name string, in surroundings, environment []string, arguments ...string) *process {
 	t.Helper()
+	p := prepareIn(t, name, in, environment, arguments...)
+	p.begin()
+	return p
+}
+
+// prepare is launch up to the start.
+func prepare(t *testing.T, name string, environment []string, arguments ...string) *process {
+	t.Helper()
+	return prepareIn(t, name, surroundings{}, environment, arguments...)
+}
+
+// prepareIn is launchIn up to the start.
+func prepareIn(t *testing.T, name string, in surroundings, environment []string, arguments ...string) *process {
+	t.Helper()
 	lookAtSource()
 	line := slices.Concat(in.wrapper, []string{program}, arguments)
 	p := &process{t: t, name: name, command: exec.Command(line[0], line[1:]...), output: &capture{copy: in.log}, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.Env = append(cleanEnvironment(), environment...)
 	p.command.Dir = t.TempDir() // nothing is found or left in the source tree
+	return p
+}
+
+// begin starts a process that was prepared.
+func (p *process) begin() {
+	t := p.t
+	t.Helper()
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +123,9 @@ func launchIn(t *testing.T, name string, in surroundings, environment []string, 
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", name, p.output.tail(4000))
+			t.Logf("output of %s:\n%s", p.name, p.output.tail(4000))
 		}
 	})
-	return p
 }
 
 // cleanEnvironment is ours without settings of the program.

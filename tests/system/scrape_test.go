@@ -1,0 +1,178 @@
+package system
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// calmElection is an election timeout that a busy machine does not reach by
+// itself: an election then has a cause that the test made.
+const calmElection = 2 * time.Second
+
+// mostResident is more memory than a node with next to nothing in its store may
+// take, whatever is asked of it.
+const mostResident = 256 << 20
+
+// resident is how much memory a process has, in bytes.
+func (p *process) resident() (bytes int64) {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.command.Process.Pid), "status"))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0 // not Linux
+	}
+	_, line, _ := strings.Cut(string(text), "VmRSS:")
+	if _, scanned := fmt.Sscanf(line, "%d kB", &bytes); err != nil || scanned != nil {
+		p.t.Fatalf("the memory of %s: %v, %v", p.name, err, scanned)
+	}
+	return bytes << 10
+}
+
+// mustServeOn writes and reads through every node, each request within the time
+// of an ordinary client, and demands the term and the bounds of memory.
+func (c *cluster) mustServeOn(term uint64, rounds int) {
+	c.t.Helper()
+	for i := range rounds {
+		for _, s := range c.nodes {
+			key, value := "/v1/kv/"+s.id, strconv.Itoa(i)
+			if status, _, body, err := s.ask("PUT", key, value); err != nil || status != 200 && status != 201 {
+				c.t.Fatalf("round %d: a write through %s: %d, %v: %s", i, s.id, status, err, body)
+			}
+			if got := s.must(200, "GET", key, ""); got != value {
+				c.t.Fatalf("round %d: a read through %s gives %q", i, s.id, got)
+			}
+		}
+	}
+	for _, s := range c.nodes {
+		status, err := s.status()
+		if err != nil || status.Term != term {
+			c.t.Errorf("%s is in term %d, was in %d (%v)", s.id, status.Term, term, err)
+		}
+		if got := s.resident(); got > mostResident {
+			c.t.Errorf("%s takes %d MiB", s.id, got>>20)
+		}
+	}
+}
+
+// Goal: scrapes that hang, and a thousand at once, are noticed by nobody else:
+// there is no election, requests are served in time, and memory stays bounded.
+// Method: on every node connections that ask for metrics again and again and
+// never read; then crowds of scrapes, while clients write and read.
+func TestScrapesAreNoticedByNobody(t *testing.T) {
+	c := startCluster(t, 3, "--election-timeout", calmElection.String())
+	term := c.term()
+	for _, s := range c.nodes {
+		for range 20 {
+			conn, err := net.Dial("tcp", s.http)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10) // it is a wish
+			ask := strings.Repeat("GET /metrics HTTP/1.1\r\nHost: "+s.http+"\r\n\r\n", 100)
+			if _, err := conn.Write([]byte(ask)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.mustServeOn(term, 20)
+
+	var scrapes sync.WaitGroup
+	var answered, refused atomic.Int64
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	for i := range 1000 {
+		scrapes.Go(func() {
+			response, err := client.Get("http://" + c.nodes[i%3].http + "/metrics")
+			if err != nil {
+				return
+			}
+			response.Body.Close()
+			switch response.StatusCode {
+			case 200:
+				answered.Add(1)
+			case 429:
+				refused.Add(1)
+			}
+		})
+	}
+	c.mustServeOn(term, 20)
+	scrapes.Wait()
+	t.Logf("of a thousand scrapes %d were answered and %d refused", answered.Load(), refused.Load())
+	if answered.Load()+refused.Load() < 900 {
+		t.Errorf("of a thousand scrapes only %d were answered and %d refused", answered.Load(), refused.Load())
+	}
+	c.mustServeOn(term, 1)
+}
+
+// Goal: a node whose log nobody reads serves, leads and ends as any other.
+// Method: one node's standard error is a pipe that is full from the beginning,
+// at the most talkative level; it gets requests, leadership and a signal.
+func TestABlockedLogIsNoticedByNobody(t *testing.T) {
+	c := newCluster(t, 3, "--election-timeout", calmElection.String(), "--log-level", "debug")
+	deaf := c.nodes[2]
+	deaf.process = launchOn(t, deaf.id, fullPipe(t), deaf.commandLine())
+	for _, s := range c.nodes[:2] {
+		s.start()
+	}
+	c.awaitServing()
+	c.leader()
+	for _, to := range []*server{deaf, c.nodes[0], deaf} {
+		if leader := c.leader(); leader != to {
+			if status, _, body, err := leader.askJSON("POST", "/v1/leader", fmt.Sprintf(`{"to":%q}`, to.id)); err != nil || status != 200 {
+				t.Fatalf("handing leadership to %s: %d %v %s", to.id, status, err, body)
+			}
+		}
+		c.mustServeOn(c.term(), 10)
+	}
+	deaf.signal(syscall.SIGTERM)
+	if code := deaf.exitCode(patience); code != 0 {
+		t.Errorf("the node that could not log ended with code %d", code)
+	}
+}
+
+// launchOn is launch with another standard error.
+func launchOn(t *testing.T, name string, stderr *os.File, arguments []string) *process {
+	t.Helper()
+	p := prepare(t, name, nil, arguments...)
+	p.command.Stderr = stderr
+	p.begin()
+	return p
+}
+
+// fullPipe returns the writing end of a pipe that takes nothing.
+func fullPipe(t *testing.T) *os.File {
+	t.Helper()
+	var ends [2]int
+	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.SetNonblock(ends[1], true); err != nil {
+		t.Fatal(err)
+	}
+	for junk := []byte{'x'}; ; { // byte by byte, so that there is no room for one
+		if _, err := syscall.Write(ends[1], junk); errors.Is(err, syscall.EAGAIN) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.SetNonblock(ends[1], false); err != nil {
+		t.Fatal(err)
+	}
+	reading, writing := os.NewFile(uintptr(ends[0]), "pipe"), os.NewFile(uintptr(ends[1]), "pipe")
+	t.Cleanup(func() {
+		reading.Close()
+		writing.Close()
+	})
+	return writing
+}
