@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 			"LateVotesDoNotCount", "HeartbeatsKeepTheLeader", "VotesGoToCompleteLogs",
 			"OlderTermsAreNotCommittedByCounting", "MajoritiesCommit", "CommitGoesNoFurtherThanTheMatch",
 			"LateEntriesTruncateNothing", "ConflictsAreTruncated", "AnswersAreReadWithTheirCall",
-			"AnswersOfAnEarlierTermDoNotCount", "BackingUpTakesFewRPCs", "VoteSurvivesACrash",
+			"AnswersOfAnEarlierTermDoNotCount", "NobodyIsBelievedFromEarlier", "BackingUpTakesFewRPCs", "VoteSurvivesACrash",
 			"EntriesSurviveACrash", "LateSnapshotIsNotInstalled", "AgreeingSnapshotsKeepTheRest",
 		}},
 	})

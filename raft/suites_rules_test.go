@@ -34,6 +34,7 @@ func TestLateEntriesTruncateNothing2B(t *testing.T)       { rule(t, lateEntriesT
 func TestConflictsAreTruncated2B(t *testing.T)            { rule(t, conflictsAreTruncated) }
 func TestAnswersAreReadWithTheirCall2B(t *testing.T)      { rule(t, answersAreReadWithTheirCall) }
 func TestAnswersOfAnEarlierTermDoNotCount2B(t *testing.T) { rule(t, answersOfAnEarlierTermDoNotCount) }
+func TestNobodyIsBelievedFromEarlier2B(t *testing.T)      { rule(t, nobodyIsBelievedFromEarlier) }
 func TestBackingUpTakesFewRPCs2B(t *testing.T)            { rule(t, backingUpTakesFewRPCs) }
 func TestVoteSurvivesACrash2C(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash2C(t *testing.T)             { rule(t, entriesSurviveACrash) }
@@ -58,6 +59,7 @@ func TestLateEntriesTruncateNothing3B(t *testing.T)       { rule(t, lateEntriesT
 func TestConflictsAreTruncated3B(t *testing.T)            { rule(t, conflictsAreTruncated) }
 func TestAnswersAreReadWithTheirCall3B(t *testing.T)      { rule(t, answersAreReadWithTheirCall) }
 func TestAnswersOfAnEarlierTermDoNotCount3B(t *testing.T) { rule(t, answersOfAnEarlierTermDoNotCount) }
+func TestNobodyIsBelievedFromEarlier3B(t *testing.T)      { rule(t, nobodyIsBelievedFromEarlier) }
 func TestBackingUpTakesFewRPCs3B(t *testing.T)            { rule(t, backingUpTakesFewRPCs) }
 func TestVoteSurvivesACrash3C(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash3C(t *testing.T)             { rule(t, entriesSurviveACrash) }
@@ -82,6 +84,7 @@ func TestLateEntriesTruncateNothing(t *testing.T)       { rule(t, lateEntriesTru
 func TestConflictsAreTruncated(t *testing.T)            { rule(t, conflictsAreTruncated) }
 func TestAnswersAreReadWithTheirCall(t *testing.T)      { rule(t, answersAreReadWithTheirCall) }
 func TestAnswersOfAnEarlierTermDoNotCount(t *testing.T) { rule(t, answersOfAnEarlierTermDoNotCount) }
+func TestNobodyIsBelievedFromEarlier(t *testing.T)      { rule(t, nobodyIsBelievedFromEarlier) }
 func TestBackingUpTakesFewRPCs(t *testing.T)            { rule(t, backingUpTakesFewRPCs) }
 func TestVoteSurvivesACrash(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash(t *testing.T)             { rule(t, entriesSurviveACrash) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -155,7 +156,11 @@ func (w *workshop) clean(ctx context.Context, root string) error {
 // mutant asks the mutant's oracles until one fails.
 func (w *workshop) mutant(ctx context.Context, root string, m mutant) error {
 	caught, err := w.plant(ctx, root, m)
-	if err == nil {
+	switch {
+	case errors.Is(err, errBuild):
+		w.report.broken(m, err)
+		return nil
+	case err == nil:
 		w.report.mutant(m, caught)
 	}
 	return err

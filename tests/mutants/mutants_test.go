@@ -45,6 +45,8 @@ func TestWitnesses(t *testing.T) {
 		{"    a_test.go:3: noise\npanic: core: broken\n\ngoroutine 7 [running]:\nraftkv/raft/core.TestX(0xc0)\n", "TestX", "core: broken"},
 		{"panic: test timed out after 1m0s\n\trunning tests:\n\t\tTestSlow (59s)\n", "TestSlow", "test timed out after 1m0s"},
 		{"12 seeds run\nseed 77: promise broken\n", "seed 77", "seed 77: promise broken"},
+		{"=== RUN   TestA\n=== RUN   TestB\npanic: core: broken\n\ngoroutine 9 [running]:\nraftkv/raft/core.broken(...)\n", "TestB", "core: broken"},
+		{"=== RUN   TestA\nexit status 3\n", "TestA", ""},
 		{"signal: killed\n", "its exit status", ""},
 	} {
 		var a answer
