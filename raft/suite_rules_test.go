@@ -390,3 +390,45 @@ func agreeingSnapshotsKeepTheRest(t *testing.T) {
 		}
 	})
 }
+
+// Goal: a follower that needs what a snapshot stands for gets it, and then the
+// entries behind it, none left out (Figure 13, §7). Method: followers with empty
+// logs and a leader with a snapshot of four entries and one more.
+func theNextEntryFollowsTheSnapshot(t *testing.T) {
+	lab.InTime(t, func(t *testing.T) {
+		var mu sync.Mutex
+		has, calls := map[string]uint64{}, 0
+		follower := func(name string) script {
+			return votes(func(args interface{}, reply interface{}) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				if calls++; calls > 100 {
+					time.Sleep(10 * time.Millisecond) // a leader that runs in circles must not stop the clock
+				}
+				switch a := args.(type) {
+				case *raft.InstallSnapshotArgs:
+					has[name] = max(has[name], a.LastIncludedIndex)
+					*reply.(*raft.InstallSnapshotReply) = raft.InstallSnapshotReply{Term: a.Term}
+				case *raft.AppendEntriesArgs:
+					r := raft.AppendEntriesReply{Term: a.Term, ConflictIndex: has[name] + 1}
+					if r.Success = a.PrevLogIndex <= has[name]; r.Success {
+						has[name] = max(has[name], a.PrevLogIndex+uint64(a.Count))
+					}
+					*reply.(*raft.AppendEntriesReply) = r
+				}
+				return true
+			})
+		}
+		b := startAmong(t, raft.MakePersister(), []script{nil, follower("1"), follower("2")})
+		b.take("1", 1, 0, 0, 5, 5)
+		time.Sleep(50 * time.Millisecond)
+		b.Snapshot(4, []byte("up to 4"))
+		waitUntil(t, "the server leads", b.leads)
+		time.Sleep(2 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if has["1"] != 5 || has["2"] != 5 || calls > 60 {
+			t.Errorf("after %d calls the followers hold %v, not all five entries", calls, has)
+		}
+	})
+}

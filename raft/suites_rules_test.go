@@ -39,6 +39,7 @@ func TestBackingUpTakesFewRPCs2B(t *testing.T)            { rule(t, backingUpTak
 func TestVoteSurvivesACrash2C(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash2C(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled2D(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
+func TestTheNextEntryFollowsTheSnapshot2D(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
 func TestAgreeingSnapshotsKeepTheRest2D(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }
 
 func TestOneVoteATerm3A(t *testing.T)              { rule(t, oneVoteATerm) }
@@ -64,6 +65,7 @@ func TestBackingUpTakesFewRPCs3B(t *testing.T)            { rule(t, backingUpTak
 func TestVoteSurvivesACrash3C(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash3C(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled3D(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
+func TestTheNextEntryFollowsTheSnapshot3D(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
 func TestAgreeingSnapshotsKeepTheRest3D(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }
 
 func TestOneVoteATerm(t *testing.T)              { rule(t, oneVoteATerm) }
@@ -89,4 +91,5 @@ func TestBackingUpTakesFewRPCs(t *testing.T)            { rule(t, backingUpTakes
 func TestVoteSurvivesACrash(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
+func TestTheNextEntryFollowsTheSnapshot(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
 func TestAgreeingSnapshotsKeepTheRest(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }

@@ -30,7 +30,7 @@ func TestEveryMutantApplies(t *testing.T) {
 			t.Errorf("mutant %s has no description or no oracle", m.id)
 		}
 		for _, oracle := range m.oracles {
-			if _, _, _, _, err := command(root, oracle); err != nil {
+			if _, _, _, _, err := command(root, oracle, 1); err != nil {
 				t.Errorf("mutant %s: %v", m.id, err)
 			}
 		}

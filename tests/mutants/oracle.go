@@ -39,14 +39,15 @@ type answer struct {
 	took    time.Duration
 }
 
-// command returns how an oracle is built and run, and what time it has.
-func command(root, oracle string) (build, run []string, dir string, budget time.Duration, err error) {
+// command returns how an oracle is built and run, and what time it has: so many
+// times what is due to it on a machine of its own.
+func command(root, oracle string, patience int) (build, run []string, dir string, budget time.Duration, err error) {
 	words := strings.Fields(oracle)
 	program := filepath.Join(root, ".mutants", "oracle")
 	switch {
 	case len(words) == 1 && words[0] == "sim":
 		return []string{"build", lean, "-o", program, "./tests/sim"},
-			[]string{program, "-seconds", simSeconds, "-stop", "-patience", "1s"}, root, quickBudget, nil
+			[]string{program, "-seconds", simSeconds, "-stop", "-patience", "1s"}, root, quickBudget * time.Duration(patience), nil
 	case len(words) >= 2 && words[0] == "test":
 		budget, dir = quickBudget, filepath.Join(root, words[1])
 	case len(words) == 2 && words[0] == "process":
@@ -55,6 +56,7 @@ func command(root, oracle string) (build, run []string, dir string, budget time.
 	default:
 		return nil, nil, "", 0, fmt.Errorf("%q is no oracle", oracle)
 	}
+	budget *= time.Duration(patience)
 	// With -test.v the output says which test ran when the program died.
 	run = []string{program, "-test.v", "-test.count=1", "-test.failfast", "-test.timeout=" + budget.String()}
 	if len(words) == 3 {
@@ -72,8 +74,8 @@ var errBuild = errors.New("does not compile")
 
 // ask builds and runs an oracle. An error says that it could not be asked, which
 // says nothing about the source, unless it is errBuild.
-func ask(ctx context.Context, root, oracle string) (answer, error) {
-	build, run, dir, budget, err := command(root, oracle)
+func ask(ctx context.Context, root, oracle string, patience int) (answer, error) {
+	build, run, dir, budget, err := command(root, oracle, patience)
 	if err != nil {
 		return answer{}, err
 	}

@@ -13,7 +13,7 @@ var moreFaceMutants = []mutant{
 	inStore("K14", "a list gives the key after which it begins once more", "view.go",
 		"\t\tif key == after {\n\t\t\treturn true\n\t\t}\n", ""),
 	inStore("K15", "a list goes on behind its prefix", "view.go",
-		"if !strings.HasPrefix(key, prefix) {", "if len(key) < len(prefix) {"),
+		"if !strings.HasPrefix(key, prefix) {", "if !strings.HasPrefix(key, prefix[:min(len(prefix), 1)]) {"),
 	inStore("K16", "the lanes of a forgotten session stay", "sessions.go",
 		"\t\ts.lanes.Delete(first)\n\t\ts.sum -= first.hash()\n\t}\n", "\t\ts.lanes.Delete(first)\n\t\ts.sum -= first.hash()\n\t\treturn\n\t}\n"),
 	inStore("K17", "a call that comes late is answered with a later call's result", "sessions.go",
