@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 			"OlderTermsAreNotCommittedByCounting", "MajoritiesCommit", "CommitGoesNoFurtherThanTheMatch",
 			"LateEntriesTruncateNothing", "ConflictsAreTruncated", "AnswersAreReadWithTheirCall",
 			"AnswersOfAnEarlierTermDoNotCount", "NobodyIsBelievedFromEarlier", "BackingUpTakesFewRPCs", "VoteSurvivesACrash",
-			"EntriesSurviveACrash", "LateSnapshotIsNotInstalled", "TheNextEntryFollowsTheSnapshot", "AgreeingSnapshotsKeepTheRest",
+			"EntriesSurviveACrash", "LateSnapshotIsNotInstalled", "TheNextEntryFollowsTheSnapshot", "InstalledSnapshotsSurviveACrash", "AgreeingSnapshotsKeepTheRest",
 		}},
 	})
 	os.Exit(m.Run())

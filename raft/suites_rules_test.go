@@ -40,6 +40,7 @@ func TestVoteSurvivesACrash2C(t *testing.T)               { rule(t, voteSurvives
 func TestEntriesSurviveACrash2C(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled2D(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
 func TestTheNextEntryFollowsTheSnapshot2D(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
+func TestInstalledSnapshotsSurviveACrash2D(t *testing.T)  { rule(t, installedSnapshotsSurviveACrash) }
 func TestAgreeingSnapshotsKeepTheRest2D(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }
 
 func TestOneVoteATerm3A(t *testing.T)              { rule(t, oneVoteATerm) }
@@ -66,6 +67,7 @@ func TestVoteSurvivesACrash3C(t *testing.T)               { rule(t, voteSurvives
 func TestEntriesSurviveACrash3C(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled3D(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
 func TestTheNextEntryFollowsTheSnapshot3D(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
+func TestInstalledSnapshotsSurviveACrash3D(t *testing.T)  { rule(t, installedSnapshotsSurviveACrash) }
 func TestAgreeingSnapshotsKeepTheRest3D(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }
 
 func TestOneVoteATerm(t *testing.T)              { rule(t, oneVoteATerm) }
@@ -92,4 +94,5 @@ func TestVoteSurvivesACrash(t *testing.T)               { rule(t, voteSurvivesAC
 func TestEntriesSurviveACrash(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
 func TestTheNextEntryFollowsTheSnapshot(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
+func TestInstalledSnapshotsSurviveACrash(t *testing.T)  { rule(t, installedSnapshotsSurviveACrash) }
 func TestAgreeingSnapshotsKeepTheRest(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }

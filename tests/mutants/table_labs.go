@@ -157,9 +157,9 @@ var labSnapshotMutants = []mutant{
 	raftLab("labs48", "a snapshot that was installed is not handed to the service", "raft/lab.go",
 		"\t\treturn s.send(snapshotMsg(batch.Snapshot), stop)\n",
 		"\t\treturn true\n"),
-	raftLab("labs49", "a snapshot that was installed is not persisted", "raft/core/snapshot.go",
-		"\tr.log.snapshot = s\n\tr.dirty.snapshot = true\n",
-		"\tr.log.snapshot = s\n\tr.dirty.snapshot = r.dirty.from == 0\n"),
+	raftLab("labs49", "a snapshot is acknowledged before it is persisted", "raft/core/snapshot.go",
+		"r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)",
+		"r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, 0)"),
 }
 
 // The key/value lab.
