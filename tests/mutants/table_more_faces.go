@@ -39,7 +39,7 @@ var moreFaceMutants = []mutant{
 	inStore("K27", "the digest does not show what lanes remember", "sessions.go",
 		"\ts.lanes.Set(new)\n\ts.sum += new.hash()\n", "\ts.lanes.Set(new)\n\ts.sum += old.hash()\n"),
 	inStore("K28", "a session used last at an index that another has is restored", "snapshot.go",
-		"lastUsed > s.applied || taken || s.sessions.Len()", "lastUsed > s.applied || s.sessions.Len()"),
+		"lastUsed > s.applied || taken || s.sessions.Len()", "lastUsed > s.applied || taken && id == 0 || s.sessions.Len()"),
 	inStore("K29", "numbers may be written in more than one way", "command.go",
 		"\tf.check(n <= 1 || f.rest[n-1] != 0, \"a number with needless bytes\")\n", ""),
 	inStore("K30", "bytes after a command are ignored", "command.go",
