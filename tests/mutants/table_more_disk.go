@@ -106,7 +106,7 @@ var moreDiskMutants = []mutant{
 	onWire("X10", "requests of a new connection overtake those of the one before", "accept.go",
 		"\t\t<-old.ended\n", ""),
 	onWire("X11", "a connection on which nothing comes back is kept for ever", "outbound.go",
-		"if !now.Before(deadline) {", "if !now.Before(deadline.Add(1 << 40)) {"),
+		"return c.since.Add(c.t.config.CallTimeout + transfer)", "return c.since.Add(100*c.t.config.CallTimeout + transfer)"),
 	onWire("X12", "a stranger may keep silent for ever", "greet.go",
 		"if err := conn.SetDeadline(time.Now().Add(t.config.HelloTimeout)); err != nil {", "if err := conn.SetDeadline(time.Time{}); err != nil {"),
 	onWire("X13", "there may be any number of strangers", "accept.go",
