@@ -1,9 +1,12 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"raftkv/raft/core"
 )
@@ -120,5 +123,52 @@ func TestTwoProposalsAtOneIndexHaveTheirOwnEnds(t *testing.T) {
 	}
 	if !errors.Is(ends["before"], ErrLost) || !errors.Is(ends["first"], ErrLost) || ends["second"] != nil {
 		t.Errorf("%v", ends)
+	}
+}
+
+// Goal: nobody waits for a node that has stopped: neither a read that nobody has
+// confirmed, nor what came too late for the last turn. Method: a leader that is
+// cut off is asked for a read and stopped; then a loop that ends with everything
+// in its inbox.
+func TestStopLeavesNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		defer c.stop()
+		id := c.leader()
+		c.network.isolate(id, true)
+		n := c.node(id)
+		reads := make(chan error, 1)
+		go func() {
+			_, err := n.ReadIndex(context.Background())
+			reads <- err
+		}()
+		synctest.Wait()
+		n.Stop()
+		select {
+		case err := <-reads:
+			if !errors.Is(err, ErrStopped) {
+				t.Errorf("the read ended with %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the read waits for ever")
+		}
+	})
+
+	var ends []error
+	note := func(err error) { ends = append(ends, err) }
+	n := &Node{inbox: newInbox(), replica: elected(t)}
+	n.inbox.post(event{kind: eventPropose, proposal: &Proposal{Failed: note}})
+	n.inbox.post(event{kind: eventRead, read: func(_ uint64, err error) { note(err) }})
+	n.inbox.post(event{kind: eventTerm, read: func(_ uint64, err error) { note(err) }})
+	n.inbox.post(event{kind: eventTransfer, done: note})
+	n.transfers = append(n.transfers, note)
+	n.finish()
+	if len(ends) != 5 {
+		t.Errorf("of five that waited %d were told", len(ends))
+	}
+	for _, err := range ends {
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("told %v", err)
+		}
 	}
 }
