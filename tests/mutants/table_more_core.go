@@ -60,8 +60,6 @@ var moreCoreMutants = []mutant{
 	inCore("C53", "a snapshot that the service takes loses its term", "snapshot.go",
 		"\t\tsnapshot.Term = term\n", "\t\tsnapshot.Term = max(snapshot.Term, term, r.currentTerm)\n"),
 
-	inNode("N5", "the loop takes one more turn after the disk has failed", "node.go",
-		"\t\tselect {\n\t\tcase <-n.stop: // a failed disk must not be followed by one more message\n\t\t\treturn\n\t\tdefault:\n\t\t}\n", ""),
 	inNode("N6", "reads that wait are forgotten when the node stops", "replica.go",
 		"\tfor _, tag := range sortedKeys(r.reads) {\n\t\tr.reads[tag](0, ErrStopped)\n\t}\n", ""),
 	inNode("N7", "what came while the node stopped is never answered", "node.go",
@@ -80,7 +78,7 @@ var moreCoreMutants = []mutant{
 		"index > commit {", "index > commit && commit == 0 {"),
 	inNode("N14", "a transfer that did not happen is reported as done", "node.go",
 		"\t\terr = ErrTransferFailed\n", "\t\terr = nil\n"),
-	inNode("N15", "a proposal to a node that has stopped is never answered", "node.go",
+	inNode("N5", "a proposal to a node that has stopped is never answered", "node.go",
 		"; !n.inbox.post(e) {\n\t\te.drop()\n\t}", "; n.inbox.post(e) {\n\t\treturn\n\t}"),
 }
 
