@@ -5,6 +5,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
 )
 
 // The scenarios with a course of their own.
@@ -14,6 +17,7 @@ var (
 	speedSnapshots  = scenario{"ops complete fast enough, snapshots", 3, false, 1000, thousandAppends}
 	oneKey          = scenario{"concurrent append to same key, unreliable", 3, true, -1, appendToOneKey}
 	onePartition    = scenario{"progress in majority, none in minority, completion after heal", 5, false, -1, progressInMajority}
+	lateCall        = scenario{"a call comes once more, late", 3, false, -1, lateCallChangesNothing}
 	snapshotRPC     = scenario{"InstallSnapshot RPC", 3, false, 1000, laggardCatchesUp}
 	snapshotSize    = scenario{"snapshot size is reasonable", 3, false, 1000, smallSnapshot}
 	longestSnapshot = 500                        // bytes
@@ -170,5 +174,34 @@ func smallSnapshot(c *cluster) {
 	}
 	if strings.TrimSpace(cl.get("x")) != "1" {
 		c.Fatal("the last put is lost")
+	}
+}
+
+// lateCallChangesNothing makes a call of a session once more when the next one was
+// answered, as a network that held it back would: it must not happen again, and
+// the next one stands.
+func lateCallChangesNothing(c *cluster) {
+	end := c.wires.MakeEnd("late")
+	c.wires.Enable("late", true)
+	submit := func(args kvserver.SubmitArgs) (reply kvserver.SubmitReply) {
+		for range 100 {
+			c.wires.Network.Connect("late", c.leader())
+			reply = kvserver.SubmitReply{}
+			if end.Call("KVServer.Submit", &args, &reply) && reply.Done {
+				return reply
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.Fatalf("%+v is not answered", args)
+		return reply
+	}
+	session := submit(kvserver.SubmitArgs{Op: api.LabOpenSession}).Session
+	first := kvserver.SubmitArgs{Op: api.LabAppend, Session: session, Seq: 1, Key: "k", Value: "a"}
+	second := kvserver.SubmitArgs{Op: api.LabAppend, Session: session, Seq: 2, Key: "k", Value: "b"}
+	for _, args := range []kvserver.SubmitArgs{first, second, first, second, first} {
+		submit(args)
+	}
+	if got := submit(kvserver.SubmitArgs{Op: api.LabGet, Key: "k"}).Value; got != "ab" {
+		c.Fatalf("the value is %q, not \"ab\"", got)
 	}
 }

@@ -11,6 +11,7 @@ func TestSpeed3A(t *testing.T)                                  { run(t, speed, 
 func TestConcurrent3A(t *testing.T)                             { run(t, concurrent, "3A") }
 func TestUnreliable3A(t *testing.T)                             { run(t, unreliable, "3A") }
 func TestUnreliableOneKey3A(t *testing.T)                       { run(t, oneKey, "3A") }
+func TestLateCall3A(t *testing.T)                               { run(t, lateCall, "3A") }
 func TestOnePartition3A(t *testing.T)                           { run(t, onePartition, "3A") }
 func TestManyPartitionsOneClient3A(t *testing.T)                { run(t, manyPartsOne, "3A") }
 func TestManyPartitionsManyClients3A(t *testing.T)              { run(t, manyParts, "3A") }
@@ -40,6 +41,7 @@ func TestSpeed4A(t *testing.T)                                  { run(t, speed, 
 func TestConcurrent4A(t *testing.T)                             { run(t, concurrent, "4A") }
 func TestUnreliable4A(t *testing.T)                             { run(t, unreliable, "4A") }
 func TestUnreliableOneKey4A(t *testing.T)                       { run(t, oneKey, "4A") }
+func TestLateCall4A(t *testing.T)                               { run(t, lateCall, "4A") }
 func TestOnePartition4A(t *testing.T)                           { run(t, onePartition, "4A") }
 func TestManyPartitionsOneClient4A(t *testing.T)                { run(t, manyPartsOne, "4A") }
 func TestManyPartitionsManyClients4A(t *testing.T)              { run(t, manyParts, "4A") }

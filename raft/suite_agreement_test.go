@@ -370,24 +370,24 @@ var slowService = scenario{
 		term := c.SameTerm()
 		for k, slow := range []int{leader, (leader + 1) % 3} {
 			c.Hold(slow)
-			index, _, leads := c.Start(leader, 200+k)
-			if !leads {
-				c.Fatalf("the leader took no command")
-			}
-			if _, ok := c.Await(index, 2, -1); !ok {
-				c.Fatalf("index %d was not delivered by the two others", index)
+			for _, command := range []int{200 + k, 300 + k, 400 + k} {
+				index, _, leads := c.Start(leader, command)
+				if !leads {
+					c.Fatalf("the leader took no command")
+				}
+				c.Await(index, 2, -1) // by the two others
 			}
 			c.Sleep(3 * lab.ElectionTimeout)
 			if after := c.SameTerm(); after != term {
 				c.Fatalf("the term rose from %d to %d while the service on server %d took nothing", term, after, slow)
 			}
 			before := time.Now()
-			c.Start(leader, 300+k)
+			c.Start(leader, 500+k)
 			if took := time.Since(before); took > lab.ElectionTimeout/2 {
 				c.Fatalf("Start took %v while the service on server %d took nothing", took, slow)
 			}
 			c.Release(slow)
-			c.Agree(400+k, 3, false)
+			c.Agree(600+k, 3, false)
 		}
 	},
 }

@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 			"LateVotesDoNotCount", "HeartbeatsKeepTheLeader", "VotesGoToCompleteLogs",
 			"OlderTermsAreNotCommittedByCounting", "MajoritiesCommit", "CommitGoesNoFurtherThanTheMatch",
 			"LateEntriesTruncateNothing", "ConflictsAreTruncated", "AnswersAreReadWithTheirCall",
-			"AnswersOfAnEarlierTermDoNotCount", "BackingUpTakesFewRPCs", "VoteSurvivesACrash",
-			"EntriesSurviveACrash", "LateSnapshotIsNotInstalled", "AgreeingSnapshotsKeepTheRest",
+			"AnswersOfAnEarlierTermDoNotCount", "NobodyIsBelievedFromEarlier", "BackingUpTakesFewRPCs", "VoteSurvivesACrash",
+			"EntriesSurviveACrash", "LateSnapshotIsNotInstalled", "TheNextEntryFollowsTheSnapshot", "InstalledSnapshotsSurviveACrash", "AgreeingSnapshotsKeepTheRest",
 		}},
 	})
 	os.Exit(m.Run())

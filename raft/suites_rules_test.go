@@ -34,10 +34,13 @@ func TestLateEntriesTruncateNothing2B(t *testing.T)       { rule(t, lateEntriesT
 func TestConflictsAreTruncated2B(t *testing.T)            { rule(t, conflictsAreTruncated) }
 func TestAnswersAreReadWithTheirCall2B(t *testing.T)      { rule(t, answersAreReadWithTheirCall) }
 func TestAnswersOfAnEarlierTermDoNotCount2B(t *testing.T) { rule(t, answersOfAnEarlierTermDoNotCount) }
+func TestNobodyIsBelievedFromEarlier2B(t *testing.T)      { rule(t, nobodyIsBelievedFromEarlier) }
 func TestBackingUpTakesFewRPCs2B(t *testing.T)            { rule(t, backingUpTakesFewRPCs) }
 func TestVoteSurvivesACrash2C(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash2C(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled2D(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
+func TestTheNextEntryFollowsTheSnapshot2D(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
+func TestInstalledSnapshotsSurviveACrash2D(t *testing.T)  { rule(t, installedSnapshotsSurviveACrash) }
 func TestAgreeingSnapshotsKeepTheRest2D(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }
 
 func TestOneVoteATerm3A(t *testing.T)              { rule(t, oneVoteATerm) }
@@ -58,10 +61,13 @@ func TestLateEntriesTruncateNothing3B(t *testing.T)       { rule(t, lateEntriesT
 func TestConflictsAreTruncated3B(t *testing.T)            { rule(t, conflictsAreTruncated) }
 func TestAnswersAreReadWithTheirCall3B(t *testing.T)      { rule(t, answersAreReadWithTheirCall) }
 func TestAnswersOfAnEarlierTermDoNotCount3B(t *testing.T) { rule(t, answersOfAnEarlierTermDoNotCount) }
+func TestNobodyIsBelievedFromEarlier3B(t *testing.T)      { rule(t, nobodyIsBelievedFromEarlier) }
 func TestBackingUpTakesFewRPCs3B(t *testing.T)            { rule(t, backingUpTakesFewRPCs) }
 func TestVoteSurvivesACrash3C(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash3C(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled3D(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
+func TestTheNextEntryFollowsTheSnapshot3D(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
+func TestInstalledSnapshotsSurviveACrash3D(t *testing.T)  { rule(t, installedSnapshotsSurviveACrash) }
 func TestAgreeingSnapshotsKeepTheRest3D(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }
 
 func TestOneVoteATerm(t *testing.T)              { rule(t, oneVoteATerm) }
@@ -82,8 +88,11 @@ func TestLateEntriesTruncateNothing(t *testing.T)       { rule(t, lateEntriesTru
 func TestConflictsAreTruncated(t *testing.T)            { rule(t, conflictsAreTruncated) }
 func TestAnswersAreReadWithTheirCall(t *testing.T)      { rule(t, answersAreReadWithTheirCall) }
 func TestAnswersOfAnEarlierTermDoNotCount(t *testing.T) { rule(t, answersOfAnEarlierTermDoNotCount) }
+func TestNobodyIsBelievedFromEarlier(t *testing.T)      { rule(t, nobodyIsBelievedFromEarlier) }
 func TestBackingUpTakesFewRPCs(t *testing.T)            { rule(t, backingUpTakesFewRPCs) }
 func TestVoteSurvivesACrash(t *testing.T)               { rule(t, voteSurvivesACrash) }
 func TestEntriesSurviveACrash(t *testing.T)             { rule(t, entriesSurviveACrash) }
 func TestLateSnapshotIsNotInstalled(t *testing.T)       { rule(t, lateSnapshotIsNotInstalled) }
+func TestTheNextEntryFollowsTheSnapshot(t *testing.T)   { rule(t, theNextEntryFollowsTheSnapshot) }
+func TestInstalledSnapshotsSurviveACrash(t *testing.T)  { rule(t, installedSnapshotsSurviveACrash) }
 func TestAgreeingSnapshotsKeepTheRest(t *testing.T)     { rule(t, agreeingSnapshotsKeepTheRest) }

@@ -222,3 +222,17 @@ func FuzzFrames(f *testing.F) {
 		}
 	})
 }
+
+// Goal: a frame comes only where its kind has a meaning, also one without a body.
+// Method: every kind in both directions, with nothing behind the header.
+func TestKindsWithoutMeaningAreRefused(t *testing.T) {
+	for _, limits := range []Limits{Requests, Answers} {
+		for kind := range 256 {
+			_, known := limits[Kind(kind)]
+			_, err := limits.parse([]byte{byte(kind), 1, 0, 0, 0, 0, 0, 0, 0})
+			if known != (err == nil) || err != nil && !errors.Is(err, msgpack.ErrMalformed) {
+				t.Errorf("kind 0x%02x, which has a meaning: %v; %v", kind, known, err)
+			}
+		}
+	}
+}

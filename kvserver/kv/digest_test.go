@@ -169,3 +169,25 @@ func TestOneBitChangesHalfOfTheHash(t *testing.T) {
 		t.Errorf("%.1f bits change on average", mean)
 	}
 }
+
+// Goal: the hash of a key depends on every byte of it, and on how many there are.
+// Method: keys of many lengths, each with one bit changed at every place.
+func TestTheHashOfAKeyIsOfAllOfIt(t *testing.T) {
+	for length := range 41 {
+		key := bytes.Repeat([]byte{'k'}, length)
+		hash := keyHash(key)
+		if keyHash(append(bytes.Clone(key), 0)) == hash {
+			t.Errorf("a key of %d bytes with a zero byte behind it has the same hash", length)
+		}
+		for i := range key {
+			other := bytes.Clone(key)
+			other[i] ^= 4
+			if keyHash(other) == hash {
+				t.Errorf("of %d bytes, byte %d makes no difference", length, i)
+			}
+		}
+		if length > 0 && keyHash(string(key)) != hash {
+			t.Errorf("a key of %d bytes has another hash as a string", length)
+		}
+	}
+}

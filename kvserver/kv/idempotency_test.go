@@ -72,6 +72,18 @@ func TestAnIdempotencyKeyIsForOneRequest(t *testing.T) {
 	if s.Revision() != 1 {
 		t.Errorf("%d changes, want 1", s.Revision())
 	}
+	// Of two conditions of one kind the number tells which.
+	first := keyed("two", "a")
+	first.Condition = Condition{IfRevision, 1}
+	second := first
+	second.Condition.Number = 2
+	apply(s, first)
+	if r := apply(s, second); r.Status != StatusIdempotencyMismatch || r.Replayed {
+		t.Errorf("%+v: %+v", second, r)
+	}
+	if s.Revision() != 2 {
+		t.Errorf("%d changes, want 2", s.Revision())
+	}
 }
 
 // Goal: what the store's content decided is remembered; what a limit refused is

@@ -303,6 +303,11 @@ func TestFailedWriteEndsTheNode(t *testing.T) {
 		c.disks[id].mu.Unlock()
 		n := c.node(id)
 		_, failed := propose(n, "x")
+		select {
+		case <-n.Stopping():
+		case <-time.After(time.Minute):
+			t.Fatal("a minute after its disk has failed the node goes on")
+		}
 		if err := n.Wait(); !errors.Is(err, broken) {
 			t.Fatalf("ended with %v", err)
 		}

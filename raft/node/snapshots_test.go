@@ -196,7 +196,7 @@ func TestASnapshotThatFailsChangesNothing(t *testing.T) {
 		broken := errors.New("broken")
 		nothing := func(io.Writer) error { return nil }
 		if err := n.WriteSnapshot(5, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
-			t.Errorf("the service's own error came back as %v", err)
+			t.Fatalf("the service's own error came back as %v", err)
 		}
 		if err := n.WriteSnapshot(99, nothing); err == nil {
 			t.Error("a snapshot of what is not committed was taken")

@@ -30,6 +30,15 @@ type shelf struct {
 	fail     error   // of everything that writes
 	block    chan struct{}
 	finishes int
+	inside   atomic.Int32 // calls that receive
+}
+
+// alone panics if another call is receiving, until the caller calls the result.
+func (s *shelf) alone() (leave func()) {
+	if s.inside.Add(1) > 1 {
+		panic("two snapshots are received at one time")
+	}
+	return func() { s.inside.Add(-1) }
 }
 
 func (s *shelf) SnapshotFile(of core.Snapshot) (*io.SectionReader, io.Closer, error) {
@@ -43,6 +52,7 @@ func (s *shelf) SnapshotFile(of core.Snapshot) (*io.SectionReader, io.Closer, er
 }
 
 func (s *shelf) BeginReceive(of core.Snapshot, size int64, id [32]byte) (int64, error) {
+	defer s.alone()()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
@@ -58,6 +68,7 @@ func (s *shelf) BeginReceive(of core.Snapshot, size int64, id [32]byte) (int64, 
 }
 
 func (s *shelf) ReceiveAt(p []byte, offset int64) error {
+	defer s.alone()()
 	if s.block != nil {
 		<-s.block
 	}
@@ -71,6 +82,7 @@ func (s *shelf) ReceiveAt(p []byte, offset int64) error {
 }
 
 func (s *shelf) FinishReceive() error {
+	defer s.alone()()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finishes++
@@ -358,6 +370,25 @@ func TestNewerSnapshotTakesThePlaceOfTheOlder(t *testing.T) {
 	close(p.shelf2.block)
 	if results[2].wait(t) == nil || p.shelf2.get(8, 2) != p.file[:1000] {
 		t.Fatalf("the newest: answered %v", results[2].reply)
+	}
+}
+
+// Goal: snapshots are received one at a time, because there is one place for them
+// on the disk: a newer one waits until the disk has let go of the older. Method:
+// a disk that holds a chunk while a raw peer makes the next offer.
+func TestSnapshotsAreReceivedOneAtATime(t *testing.T) {
+	p := newPair(t, 1000, func(c *Config) { c.StallTimeout = time.Hour })
+	p.shelf2.block = make(chan struct{})
+	first := newResult()
+	p.n1.Send(install("n2", 5, 7), first.done)
+	eventually(t, "the disk has the first chunk", func() bool { return p.shelf2.inside.Load() == 1 })
+	next := offerRaw(t, p.n2, "n1", sampleOffer())
+	if first.wait(t) != nil { // the newer offer has ended it
+		t.Fatal("a snapshot that was replaced was answered")
+	}
+	close(p.shelf2.block)
+	if k, _, err := next.frames.next(offerReplyFrames); err != nil || k != kindSnapshotOfferReply {
+		t.Fatalf("kind 0x%02x, %v", uint8(k), err)
 	}
 }
 

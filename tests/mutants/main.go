@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ const cleanEvery = 5
 func main() {
 	only := flag.String("only", "", "run these `mutants`: ids, beginnings of ids, or directories, with commas between")
 	parallel := flag.Int("parallel", 1, "work on so many at a time, each in a copy of its own")
+	patience := flag.Int("patience", 1, "let tests take so many `times` as long, on a machine that others use")
 	asJSON := flag.Bool("json", false, "print a line of JSON per result")
 	noClean := flag.Bool("no-clean", false, "ask no oracle on clean source")
 	list := flag.Bool("list", false, "print the table and end")
@@ -27,7 +29,7 @@ func main() {
 		printTable(mutants)
 		return
 	}
-	ok, err := run(ctx, mutants, *parallel, !*noClean, &report{json: *asJSON})
+	ok, err := run(ctx, mutants, *parallel, *patience, !*noClean, &report{json: *asJSON})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(2)
@@ -39,11 +41,11 @@ func main() {
 
 // run works through the mutants and reports whether all were caught and nothing
 // else was.
-func run(ctx context.Context, mutants []mutant, parallel int, clean bool, r *report) (ok bool, err error) {
+func run(ctx context.Context, mutants []mutant, parallel, patience int, clean bool, r *report) (ok bool, err error) {
 	if err := os.Setenv("GOFLAGS", "-trimpath"); err != nil { // or every copy would be compiled from nothing
 		return false, err
 	}
-	w := &workshop{report: r, oracles: oraclesOf(mutants)}
+	w := &workshop{report: r, oracles: oraclesOf(mutants), patience: max(patience, 1)}
 	first, err := copyTree(".")
 	if err != nil {
 		return false, err
@@ -73,8 +75,9 @@ func run(ctx context.Context, mutants []mutant, parallel int, clean bool, r *rep
 
 // workshop is where the mutants are worked on.
 type workshop struct {
-	report  *report
-	oracles []string // all that the mutants name
+	report   *report
+	oracles  []string // all that the mutants name
+	patience int      // how many times as long as is due an oracle may take
 
 	mu   sync.Mutex // guards next
 	next int        // of oracles, for the next clean run
@@ -145,7 +148,7 @@ func (w *workshop) clean(ctx context.Context, root string) error {
 	oracle := w.oracles[w.next%len(w.oracles)]
 	w.next++
 	w.mu.Unlock()
-	a, err := ask(ctx, root, oracle)
+	a, err := ask(ctx, root, oracle, w.patience)
 	if err == nil {
 		w.report.clean(oracle, a)
 	}
@@ -155,7 +158,11 @@ func (w *workshop) clean(ctx context.Context, root string) error {
 // mutant asks the mutant's oracles until one fails.
 func (w *workshop) mutant(ctx context.Context, root string, m mutant) error {
 	caught, err := w.plant(ctx, root, m)
-	if err == nil {
+	switch {
+	case errors.Is(err, errBuild):
+		w.report.broken(m, err)
+		return nil
+	case err == nil:
 		w.report.mutant(m, caught)
 	}
 	return err
@@ -183,7 +190,7 @@ func (w *workshop) plant(ctx context.Context, root string, m mutant) (caught *fi
 		}
 	}()
 	for _, oracle := range m.oracles {
-		a, err := ask(ctx, root, oracle)
+		a, err := ask(ctx, root, oracle, w.patience)
 		if err != nil {
 			return nil, fmt.Errorf("mutant %s: %w", m.id, err)
 		}

@@ -30,7 +30,7 @@ func TestEveryMutantApplies(t *testing.T) {
 			t.Errorf("mutant %s has no description or no oracle", m.id)
 		}
 		for _, oracle := range m.oracles {
-			if _, _, _, _, err := command(root, oracle); err != nil {
+			if _, _, _, _, err := command(root, oracle, 1); err != nil {
 				t.Errorf("mutant %s: %v", m.id, err)
 			}
 		}
@@ -45,6 +45,8 @@ func TestWitnesses(t *testing.T) {
 		{"    a_test.go:3: noise\npanic: core: broken\n\ngoroutine 7 [running]:\nraftkv/raft/core.TestX(0xc0)\n", "TestX", "core: broken"},
 		{"panic: test timed out after 1m0s\n\trunning tests:\n\t\tTestSlow (59s)\n", "TestSlow", "test timed out after 1m0s"},
 		{"12 seeds run\nseed 77: promise broken\n", "seed 77", "seed 77: promise broken"},
+		{"=== RUN   TestA\n=== RUN   TestB\npanic: core: broken\n\ngoroutine 9 [running]:\nraftkv/raft/core.broken(...)\n", "TestB", "core: broken"},
+		{"=== RUN   TestA\nexit status 3\n", "TestA", ""},
 		{"signal: killed\n", "its exit status", ""},
 	} {
 		var a answer

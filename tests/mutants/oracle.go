@@ -16,6 +16,7 @@ import (
 // An oracle is written as one of
 //
 //	test PACKAGE [PATTERN]   the tests of a package whose names fit
+//	test PACKAGE !PATTERN    those whose names do not fit
 //	sim                      the simulator on fresh seeds, until one fails
 //	process PATTERN          the tests with real processes whose names fit
 const (
@@ -24,6 +25,9 @@ const (
 	simSeconds    = "50" // of simulating; the rest of the budget is to tell
 	buildLimit    = 10 * time.Minute
 )
+
+// lean spares the linker the tables for debuggers, a third of its time.
+const lean = "-ldflags=-w"
 
 // answer is what came of asking an oracle.
 type answer struct {
@@ -35,14 +39,15 @@ type answer struct {
 	took    time.Duration
 }
 
-// command returns how an oracle is built and run, and what time it has.
-func command(root, oracle string) (build, run []string, dir string, budget time.Duration, err error) {
+// command returns how an oracle is built and run, and what time it has: so many
+// times what is due to it on a machine of its own.
+func command(root, oracle string, patience int) (build, run []string, dir string, budget time.Duration, err error) {
 	words := strings.Fields(oracle)
 	program := filepath.Join(root, ".mutants", "oracle")
 	switch {
 	case len(words) == 1 && words[0] == "sim":
-		return []string{"build", "-o", program, "./tests/sim"},
-			[]string{program, "-seconds", simSeconds, "-stop", "-patience", "1s"}, root, quickBudget, nil
+		return []string{"build", lean, "-o", program, "./tests/sim"},
+			[]string{program, "-seconds", simSeconds, "-stop", "-patience", "1s"}, root, quickBudget * time.Duration(patience), nil
 	case len(words) >= 2 && words[0] == "test":
 		budget, dir = quickBudget, filepath.Join(root, words[1])
 	case len(words) == 2 && words[0] == "process":
@@ -51,17 +56,26 @@ func command(root, oracle string) (build, run []string, dir string, budget time.
 	default:
 		return nil, nil, "", 0, fmt.Errorf("%q is no oracle", oracle)
 	}
-	run = []string{program, "-test.count=1", "-test.failfast", "-test.timeout=" + budget.String()}
+	budget *= time.Duration(patience)
+	// With -test.v the output says which test ran when the program died.
+	run = []string{program, "-test.v", "-test.count=1", "-test.failfast", "-test.timeout=" + budget.String()}
 	if len(words) == 3 {
-		run = append(run, "-test.run="+words[2])
+		if unfit, not := strings.CutPrefix(words[2], "!"); not {
+			run = append(run, "-test.skip="+unfit)
+		} else {
+			run = append(run, "-test.run="+words[2])
+		}
 	}
-	return []string{"test", "-c", "-o", program, words[1]}, run, dir, budget, nil
+	return []string{"test", "-c", lean, "-o", program, words[1]}, run, dir, budget, nil
 }
 
+// errBuild says that the source does not compile.
+var errBuild = errors.New("does not compile")
+
 // ask builds and runs an oracle. An error says that it could not be asked, which
-// says nothing about the source, unless that does not compile.
-func ask(ctx context.Context, root, oracle string) (answer, error) {
-	build, run, dir, budget, err := command(root, oracle)
+// says nothing about the source, unless it is errBuild.
+func ask(ctx context.Context, root, oracle string, patience int) (answer, error) {
+	build, run, dir, budget, err := command(root, oracle, patience)
 	if err != nil {
 		return answer{}, err
 	}
@@ -72,7 +86,7 @@ func ask(ctx context.Context, root, oracle string) (answer, error) {
 	compiler := exec.CommandContext(within, "go", build...)
 	compiler.Dir = root
 	if out, err := compiler.CombinedOutput(); err != nil {
-		return a, fmt.Errorf("%s does not compile: %w\n%s", oracle, err, out)
+		return a, fmt.Errorf("%s %w: %w\n%s", oracle, errBuild, err, out)
 	}
 	a.built = time.Since(begun)
 
@@ -107,6 +121,7 @@ var (
 	seedLine  = regexp.MustCompile(`(?mi)^.*\bseed (\d+).*$`)
 	hungLine  = regexp.MustCompile(`(?m)^\s+(Test\w+) \(`)
 	stackLine = regexp.MustCompile(`(?m)^\S+\.(Test\w+)[.(]`)
+	runLine   = regexp.MustCompile(`(?m)^=== (?:RUN|CONT)\s+(\S+)`)
 	said      = regexp.MustCompile(`(?m)^\s+\w+\.go:\d+: (.*)$`)
 )
 
@@ -125,7 +140,9 @@ func (a *answer) read(out string) {
 	case failLine.MatchString(out):
 		a.witness = last(failLine, out)
 	case a.message != "":
-		a.witness = first(stackLine)
+		if a.witness = first(stackLine); a.witness == "" {
+			a.witness = latest(runLine, out)
+		}
 	case seedLine.MatchString(out):
 		a.witness, a.message = "seed "+first(seedLine), strings.TrimSpace(seedLine.FindString(out))
 	}
@@ -133,8 +150,19 @@ func (a *answer) read(out string) {
 		a.message = first(said)
 	}
 	if a.witness == "" {
+		a.witness = latest(runLine, out) // it died without a word, os.Exit or a signal
+	}
+	if a.witness == "" {
 		a.witness = "its exit status"
 	}
+}
+
+// latest returns what re found at last.
+func latest(re *regexp.Regexp, out string) string {
+	if all := re.FindAllStringSubmatch(out, -1); len(all) > 0 {
+		return all[len(all)-1][1]
+	}
+	return ""
 }
 
 // last returns the innermost of the first tests that failed: "A", "A/b".

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ type report struct {
 	survivors []string
 	unlikely  []string // caught, but not by the first oracle
 	slow      []string // caught only because a test did not end
+	unbuilt   []string // did not compile
 	cleanRuns int
 	alarms    []string
 }
@@ -77,6 +79,14 @@ func (r *report) mutant(m mutant, caught *finding) {
 	r.print(l)
 }
 
+// broken notes a mutant that is none.
+func (r *report) broken(m mutant, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unbuilt = append(r.unbuilt, m.id)
+	fmt.Fprintf(os.Stderr, "mutants: %s: %v\n", m.id, why)
+}
+
 func (r *report) print(l line) {
 	switch {
 	case r.json:
@@ -106,7 +116,7 @@ func short(s string) string {
 // ended prints the figures and reports whether all is as it should be.
 func (r *report) ended() bool {
 	if r.json {
-		return len(r.survivors)+len(r.alarms) == 0
+		return len(r.survivors)+len(r.alarms)+len(r.unbuilt) == 0
 	}
 	slices.Sort(r.times)
 	median := time.Duration(0)
@@ -121,7 +131,10 @@ func (r *report) ended() bool {
 	if len(r.slow) > 0 {
 		fmt.Printf("only by a test that did not end:%s\n", listed(r.slow))
 	}
-	return len(r.survivors)+len(r.alarms) == 0
+	if len(r.unbuilt) > 0 {
+		fmt.Printf("did not compile:%s\n", listed(r.unbuilt))
+	}
+	return len(r.survivors)+len(r.alarms)+len(r.unbuilt) == 0
 }
 
 func listed(names []string) string {
