@@ -223,6 +223,9 @@ func (s *server) flush() {
 	work := s.replica.Flush()
 	s.turning = false
 	s.w.oracles.observe(s)
+	if len(work.Forgot) > 0 {
+		s.w.fail("nobody forgets", "%s finds that %v have forgotten what they confirmed", s.id, work.Forgot)
+	}
 	for _, call := range work.Calls {
 		s.w.network.send(s, call)
 	}
