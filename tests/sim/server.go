@@ -15,7 +15,8 @@ type server struct {
 	index int
 
 	disk  disk
-	model diskModel // what the disk must hold (oracle)
+	model diskModel   // what the disk must hold (oracle)
+	lost  []diskModel // what the disks held that it has lost (oracle)
 
 	drift    int64 // permille its clock runs too fast,
 	setAt    int64 // since then,
