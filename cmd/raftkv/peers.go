@@ -26,6 +26,7 @@ type peerContent struct {
 	Incarnation string   `toml:"incarnation"`
 	Boot        uint64   `toml:"boot"`
 	Nonce       string   `toml:"nonce"`
+	PutBack     bool     `toml:"put-back,omitempty"`
 	Former      []string `toml:"former,omitempty"`
 }
 
@@ -74,7 +75,7 @@ func (m *peerMemory) Remember(peer core.ID, k wire.Known) error {
 }
 
 func peerContentOf(k wire.Known) peerContent {
-	p := peerContent{Incarnation: formatIncarnation(k.Incarnation), Boot: k.Boot, Nonce: formatNonce(k.Nonce)}
+	p := peerContent{Incarnation: formatIncarnation(k.Incarnation), Boot: k.Boot, Nonce: formatNonce(k.Nonce), PutBack: k.PutBack}
 	for _, i := range k.Former {
 		p.Former = append(p.Former, formatIncarnation(i))
 	}
@@ -85,7 +86,7 @@ func (p peerContent) known() (k wire.Known, err error) {
 	if p.Boot == 0 {
 		return k, fmt.Errorf("it was seen in no boot")
 	}
-	k.Boot = p.Boot
+	k.Boot, k.PutBack = p.Boot, p.PutBack
 	if k.Incarnation, err = parseIncarnation(p.Incarnation); err != nil {
 		return k, err
 	}

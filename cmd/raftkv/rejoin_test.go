@@ -233,13 +233,7 @@ func TestADirectoryThatWasPutBackOrCopiedIsRefused(t *testing.T) {
 		c.DataDir = dir
 		return c
 	}
-	copied := func(from string) string {
-		to := filepath.Join(t.TempDir(), "copy")
-		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-			t.Fatal(err)
-		}
-		return to
-	}
+	copied := func(from string) string { return copied(t, from) }
 	met := func(n *node) func() bool { return func() bool { return n.raft.Status().Leader != core.None } }
 	backup := copied(config.DataDir)
 	nodes[w] = runs(t, on(config.DataDir))
@@ -269,6 +263,57 @@ func TestADirectoryThatWasPutBackOrCopiedIsRefused(t *testing.T) {
 	nodes[w] = runs(t, on(config.DataDir))
 	eventually(t, "the node itself goes on", met(nodes[w]))
 	put(t, nodes[w], "c", "v")
+}
+
+func copied(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// Goal: a directory that was put back to an earlier moment since the node's last
+// start has boots as if nothing had happened; the leader finds out by what the
+// node denies, and the node ends as well. Method: a copy of the directory of a
+// running follower, on which it is started after more was written.
+func TestADirectoryThatWasPutBackBetweenTwoStartsIsFoundOut(t *testing.T) {
+	nodes := startNodes(t, testConfigs(t, vfs.OS{}, vfs.OS{}, vfs.OS{}))
+	defer func() {
+		for _, n := range nodes {
+			n.close()
+		}
+	}()
+	w := aFollower(nodes)
+	put(t, nodes[w], "a", "v")
+	eventually(t, "the node has all", func() bool { return nodes[w].raft.Status().Durable == nodes[(w+1)%3].raft.Status().LastIndex })
+	config := nodes[w].config
+	backup := copied(t, config.DataDir)
+	put(t, nodes[(w+1)%3], "b", "v")
+	var leader *node
+	eventually(t, "the leader has the node's confirmation", func() bool {
+		for _, n := range nodes {
+			for _, p := range n.raft.Status().Peers {
+				if leader = n; p.ID == config.ID && p.MatchIndex == n.raft.Status().LastIndex {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	if err := nodes[w].close(); err != nil {
+		t.Fatal(err)
+	}
+	c := again(t, config, vfs.OS{})
+	c.DataDir = backup
+	if err := ends(t, c); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "was put back to an earlier state") {
+		t.Errorf("it ends with %v", err)
+	}
+	memory, err := openPeerMemory(vfs.OS{}, leader.config.DataDir)
+	if err != nil || !memory.known[config.ID].PutBack {
+		t.Errorf("the leader does not remember it: %+v, %v", memory.known, err)
+	}
 }
 
 // Goal: --rejoin is refused where it could lose something or cannot succeed.

@@ -36,6 +36,7 @@ type server struct {
 	life     int   // rises with every start: a call's return belongs to one life
 	disk     State
 	rejoined bool    // in this life
+	putBack  bool    // its disk was put back to an earlier state
 	former   []State // disks that were lost
 	writing  *Write
 	batch    *Batch
@@ -190,6 +191,10 @@ func (c *cluster) flush(s *server) {
 			m := &message{from: s.id, to: request.from, exchange: request.exchange, reply: a.Reply}
 			c.flight = append(c.flight, m)
 			c.notef("%v", m)
+		}
+		for _, id := range ready.Forgot {
+			c.oracles.forgotten(c, s, id)
+			c.notef("%s finds that %s has forgotten what it confirmed", s.id, id)
 		}
 		for _, done := range ready.Reads {
 			c.oracles.read(c, s, done)

@@ -28,6 +28,7 @@
 //	transfer.go    thesis 3.10
 //	stall.go       a disk that hangs without an error
 //	rejoin.go      a disk that was lost
+//	amnesia.go     a disk that was put back
 //	invariants.go  Figure 3
 //	status.go      a copy of the state for people
 //

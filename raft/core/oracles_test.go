@@ -247,6 +247,14 @@ func (o *oracles) vote(c *cluster, s *server, term uint64, candidate ID) {
 	o.votes[key] = favour{candidate, len(c.server(candidate).former)}
 }
 
+// forgotten watches that nobody is accused of having forgotten something but those
+// whose disk was put back.
+func (o *oracles) forgotten(c *cluster, by *server, id ID) {
+	if !c.server(id).putBack {
+		c.failf("%s accuses %s of having forgotten something", by.id, id)
+	}
+}
+
 // asked notes what was committed when a read began.
 func (o *oracles) asked(tag Tag) { o.floors[tag] = uint64(len(o.chosen)) }
 

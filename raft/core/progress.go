@@ -16,6 +16,7 @@ type progress struct {
 	pipelining bool   // nextIndex runs ahead of the answers
 	probing    bool   // a probe is under way: wait for its answer or the next beat
 	silent     bool   // the last call was lost: send no entries before it answers again
+	forgot     bool   // it has forgotten what it confirmed (amnesia.go)
 	installing uint64 // index of the snapshot under way to it; 0 if none
 	installAge int    // election timeouts since it was sent
 

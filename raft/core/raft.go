@@ -87,6 +87,7 @@ type Raft struct {
 	generation uint64     // the last generation given to a follower's progress; unique over terms
 	calls      []Call     // requests made since the last Ready
 	answers    []Answer   // answers released since the last Ready
+	forgot     []ID       // followers that were found to have forgotten something since the last Ready
 	readsDone  []ReadDone // ends of reads since the last Ready
 	observed   Observed   // the state at the last Ready, for the delta checks
 }
@@ -304,8 +305,9 @@ func (r *Raft) Ready() Ready {
 		Write:   r.nextWrite(),
 		Apply:   r.nextBatch(),
 		Reads:   r.readsDone,
+		Forgot:  r.forgot,
 	}
-	r.calls, r.answers, r.readsDone = nil, nil, nil
+	r.calls, r.answers, r.readsDone, r.forgot = nil, nil, nil, nil
 	now := r.Observe()
 	if err := CheckStep(r.observed, now); err != nil {
 		panic(err)

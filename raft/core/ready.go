@@ -9,6 +9,9 @@ type Ready struct {
 	Write   *Write     // next batch for the disk; nil while one is outstanding
 	Apply   *Batch     // next batch for the state machine; nil while one is outstanding
 	Reads   []ReadDone // ends of Reads
+	// Forgot names followers that deny what they have confirmed. They must not be
+	// talked to any more: what they say next may be worth nothing, too.
+	Forgot []ID
 }
 
 // Call is a request to a peer. It must be given back whole to Returned with
@@ -20,6 +23,7 @@ type Call struct {
 
 	generation uint64 // of the follower's progress when this was sent
 	round      uint64 // of reads, or of questions to rejoin, when this was sent
+	matched    uint64 // of the follower's progress, when this was sent
 	tags       []Tag  // of the reads a ReadIndex stands for
 }
 

@@ -49,6 +49,7 @@ func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 		},
 		generation: p.generation,
 		round:      r.round,
+		matched:    p.matchIndex,
 	})
 	p.beatDue = false
 	p.retryDue = false
@@ -148,6 +149,8 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	}
 	present := call.generation == p.generation
 	switch {
+	case hasForgotten(call, req, reply):
+		r.noteForgotten(p)
 	case reply.Success:
 		p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
 		if present && !p.pipelining {

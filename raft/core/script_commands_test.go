@@ -12,7 +12,7 @@ var commands map[string]func(s *script, args []string) error
 
 func init() {
 	commands = map[string]func(s *script, args []string) error{
-		"new": cmdNew, "log": cmdLog, "term": cmdTerm, "restart": cmdRestart, "crash": cmdCrash, "wipe": cmdWipe, "compact": cmdCompact,
+		"new": cmdNew, "log": cmdLog, "term": cmdTerm, "restart": cmdRestart, "crash": cmdCrash, "wipe": cmdWipe, "keep": cmdKeep, "putback": cmdPutBack, "compact": cmdCompact,
 		"campaign": cmdCampaign, "timeout": cmdTimeout, "tick": cmdTick, "elect": cmdElect,
 		"propose": cmdPropose, "read": cmdRead, "suspect": cmdSuspect, "transfer": cmdTransfer,
 		"deliver": cmdDeliver, "save": cmdSave, "settle": cmdSettle,
@@ -33,7 +33,7 @@ func cmdNew(s *script, args []string) error {
 		}
 		return 0
 	}
-	s.reads, s.names = 0, map[Tag]string{}
+	s.reads, s.names, s.kept = 0, map[Tag]string{}, map[ID]State{}
 	s.cluster = newCluster(n, func(c *Config) {
 		c.Noop, c.PreVote, c.CheckQuorum = has(args, "noop"), has(args, "prevote"), has(args, "checkquorum")
 		c.MaxAppendBytes, c.Window, c.TrailingBytes = limit("bytes"), limit("window"), limit("trailing")
@@ -119,6 +119,26 @@ func cmdWipe(s *script, args []string) error {
 	target, err := s.id(args, 0)
 	if err == nil {
 		s.wipe(target, false)
+	}
+	return err
+}
+
+func cmdKeep(s *script, args []string) error {
+	target, err := s.id(args, 0)
+	if err == nil {
+		kept := target.disk
+		kept.Entries = slices.Clone(kept.Entries)
+		s.kept[target.id] = kept
+	}
+	return err
+}
+
+func cmdPutBack(s *script, args []string) error {
+	target, err := s.id(args, 0)
+	if err == nil {
+		s.crash(target, false)
+		target.disk, target.putBack = s.kept[target.id], true
+		s.start(target)
 	}
 	return err
 }

@@ -39,6 +39,7 @@ import (
 //	compact 1              its snapshot of now stands for its log
 //	crash 1 [written]      what was not saved is lost; the write under way may have reached the disk
 //	restart 1
+//	keep 1, putback 1      a copy is made of its disk; it starts on that copy
 //	wipe 1                 it is down and up again with an empty disk, to rejoin
 //	settle [1 2 …]         save and deliver until nothing is left, or only among these
 //	show, progress 1, flight
@@ -115,6 +116,7 @@ type script struct {
 	output strings.Builder
 	reads  int // reads so far: they are called r1, r2, …
 	names  map[Tag]string
+	kept   map[ID]State // copies of disks
 }
 
 func (s *script) printf(format string, args ...any) {

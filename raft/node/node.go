@@ -37,6 +37,12 @@ type Transport interface {
 	Send(call core.Call, done func(core.Call, core.Reply))
 }
 
+// Fencer is a Transport that can refuse to talk to a peer's data directory ever
+// again. Fence never blocks.
+type Fencer interface {
+	Fence(peer core.ID)
+}
+
 // Service takes what is committed. Its methods are called by one goroutine.
 type Service interface {
 	// Deliver hands over a batch, in order, and returns when all of it has been
@@ -236,6 +242,11 @@ func (n *Node) loop() {
 // flush lets the turn's work out by its doors.
 func (n *Node) flush() {
 	work := n.replica.Flush()
+	if f, ok := n.transport.(Fencer); ok {
+		for _, peer := range work.Forgot {
+			f.Fence(peer)
+		}
+	}
 	for _, call := range work.Calls {
 		n.transport.Send(call, n.returned)
 	}

@@ -25,6 +25,8 @@ type Work struct {
 	Calls []core.Call
 	Write *core.Write
 	Apply *core.Batch
+	// Forgot names peers that must not be talked to any more; see core.Ready.
+	Forgot []core.ID
 }
 
 // NewReplica returns a server that continues from state.
@@ -139,7 +141,7 @@ func (r *Replica) Flush() Work {
 	if ready.Apply != nil {
 		r.settleProposals(ready.Apply)
 	}
-	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply}
+	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply, Forgot: ready.Forgot}
 }
 
 // settleProposals decides the proposals at the indices that a batch covers: the

@@ -2,6 +2,9 @@ package wire
 
 import (
 	"fmt"
+	"log/slog"
+
+	"raftkv/raft/core"
 )
 
 // fencing says whether a reason means that a server must not go on with the data
@@ -48,20 +51,20 @@ func (t *Transport) meetLife(p *peer, l Life) error {
 			return fmt.Errorf("remembering server %q: %w", p.id, err)
 		}
 	}
-	t.endFormerLives(p, l)
+	t.endLives(p, l.use())
 	return nil
 }
 
-// endFormerLives lets only connections of this life of the peer stand from now on
+// endLives lets only connections of this process of the peer stand from now on
 // (see stands) and ends the others: what is still on its way from a process that
 // has a successor is not the successor's.
-func (t *Transport) endFormerLives(p *peer, l Life) {
+func (t *Transport) endLives(p *peer, but use) {
 	t.mu.Lock()
-	if p.use == l.use() {
+	if p.use == but {
 		t.mu.Unlock()
 		return
 	}
-	p.use = l.use()
+	p.use = but
 	in, out, sending, incoming := p.in, p.out.Load(), p.sending, p.incoming
 	t.mu.Unlock()
 	if in != nil {
@@ -76,6 +79,37 @@ func (t *Transport) endFormerLives(p *peer, l Life) {
 	if incoming != nil {
 		incoming.fail(errReplaced)
 	}
+}
+
+// Fence turns a peer's data directory down from now on, because the peer was found
+// to have forgotten what it confirmed, and ends what there is with it. The peer is
+// told when it says hello the next time. It returns before that is remembered.
+func (t *Transport) Fence(id core.ID) {
+	p, known := t.peers[id]
+	if !known {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.work.Go(func() { t.fence(p) })
+	}
+}
+
+func (t *Transport) fence(p *peer) {
+	select {
+	case t.remembering <- struct{}{}:
+		defer func() { <-t.remembering }()
+	case <-t.ctx.Done():
+		return
+	}
+	t.journal.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
+	k := t.config.Memory.Known(p.id)
+	k.PutBack = true
+	if err := t.config.Memory.Remember(p.id, k); err != nil {
+		t.journal.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
+	}
+	t.endLives(p, use{})
 }
 
 // fenced tells the server to end if a peer turned us down because of our data

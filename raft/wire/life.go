@@ -51,6 +51,7 @@ type Known struct {
 	Incarnation Incarnation
 	Boot        uint64 // the highest seen; 0: never met
 	Nonce       uint64 // of that boot
+	PutBack     bool   // the directory was found to be in an earlier state, whatever its boots say
 	// Former are directories that were replaced, the last one last, at most 16.
 	Former []Incarnation
 }
@@ -95,7 +96,7 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	case l.Incarnation != k.Incarnation:
 		k.Former = append(slices.Clone(k.Former), k.Incarnation)
 		k.Former = k.Former[max(0, len(k.Former)-maxFormer):]
-	case l.Boot < k.Boot:
+	case k.PutBack || l.Boot < k.Boot:
 		return k, false, ReasonRolledBack
 	case l.Boot-k.Boot < uint64(len(l.Nonces)):
 		if then := l.Nonces[len(l.Nonces)-1-int(l.Boot-k.Boot)]; then == k.Nonce {

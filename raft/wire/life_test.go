@@ -73,6 +73,37 @@ func TestAPeersDirectoryIsJudged(t *testing.T) {
 	}
 }
 
+// Goal: a directory that was found to be in an earlier state is turned down,
+// whatever its boots say, until another takes its place. Method: a raw peer stands;
+// then it is fenced; then it comes again, with the same process, the next, and a
+// replacement.
+func TestAFencedPeerIsTurnedDown(t *testing.T) {
+	var log logbook
+	s := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": "127.0.0.1:1"}, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	}, nil)
+	p := greetRaw(t, s, "n2")
+	s.Fence("n3") // nobody
+	s.Fence("n2")
+	p.ended(t)
+	for i, l := range []Life{testLife, testLife.Next(), rejoined(NewLife())} {
+		q := dialRaw(t, s.config.Listener.Addr().String())
+		q.write(t, q.encoder.hello(nil, kindHello, validHello("n2", "n1").of(l)))
+		k, body, err := q.frames.next(greetingFrames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken := i == 2; taken != (k == kindHello) {
+			t.Errorf("life %d: a frame of kind 0x%02x", i, uint8(k))
+		} else if r, err := q.decoder.refusal(body); !taken && (err != nil || r.Reason != ReasonRolledBack) {
+			t.Errorf("life %d: %+v, %v", i, r, err)
+		}
+	}
+	if !strings.Contains(log.String(), "has forgotten what it confirmed") {
+		t.Errorf("the log says\n%s", log.String())
+	}
+}
+
 // Goal: what is remembered of replaced directories is bounded. Method: more
 // replacements than that.
 func TestReplacedDirectoriesAreBounded(t *testing.T) {

@@ -98,6 +98,7 @@ type counts struct {
 	DiskErrors      int
 	HungWrites      int
 	NoRoom          int // times a full disk was in the way
+	Rejoined        int // servers that came back after their disks were lost
 
 	faults map[string]int // that took place, by kind
 }

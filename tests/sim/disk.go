@@ -17,22 +17,23 @@ type disk struct {
 	faults *vfs.Faulty
 	wal    *wal.WAL
 
-	writing  *core.Write // handed over and not saved yet
-	ready    bool        // the delay of writing is over; only a hang holds it up
-	hangs    int         // faults that hang it
-	slow     int64       // it is so many times slower; 0 as 1
-	incoming *transfer   // the last that was begun
-	begun    *unwritten  // the last snapshot taken in this life; it may be written by now
-	full     int         // faults that leave no room on it
-	plug     int         // after so many operations the machine dies; -1: it does not
-	strike   *vfs.Fault  // fails an operation; Nth counts down
-	failing  *vfs.Fault  // strikes the next save; Nth is counted from there
-	spoils   *vfs.Fault  // strikes the next snapshot that is written or received, likewise
-	booted   uint64      // the term that this life began in
-	rotten   bool        // a bit of it was changed since the last boot:
-	rotFile  string      // in this file,
-	rotAt    uint64      // there
-	plugs    []int       // after so many operations of the next recoveries the machine dies again
+	writing   *core.Write    // handed over and not saved yet
+	ready     bool           // the delay of writing is over; only a hang holds it up
+	hangs     int            // faults that hang it
+	slow      int64          // it is so many times slower; 0 as 1
+	incoming  *transfer      // the last that was begun
+	begun     *unwritten     // the last snapshot taken in this life; it may be written by now
+	full      int            // faults that leave no room on it
+	plug      int            // after so many operations the machine dies; -1: it does not
+	strike    *vfs.Fault     // fails an operation; Nth counts down
+	failing   *vfs.Fault     // strikes the next save; Nth is counted from there
+	spoils    *vfs.Fault     // strikes the next snapshot that is written or received, likewise
+	booted    uint64         // the term that this life began in
+	rejoining core.Rejoining // what a node keeps beside its log
+	rotten    bool           // a bit of it was changed since the last boot:
+	rotFile   string         // in this file,
+	rotAt     uint64         // there
+	plugs     []int          // after so many operations of the next recoveries the machine dies again
 }
 
 // unwritten is a snapshot that is not on the disk yet.
@@ -67,6 +68,7 @@ func (d *disk) boot() (core.State, bool) {
 		if state, ok = d.open(); !ok {
 			return state, false
 		}
+		state.Rejoining = d.rejoining
 		w.oracles.recovered(s, state)
 	}
 	d.booted = state.Term
@@ -108,6 +110,13 @@ func (d *disk) open() (core.State, bool) {
 		w.event(s.index, evRecoveryCrash, uint64(s.life))
 		d.lose(crash{power: w.diskDice.chance(0.5), model: drawModel(w.diskDice)})
 	}
+}
+
+// replace puts an empty disk in the place of one that is lost. The server is down.
+func (d *disk) replace() {
+	d.s.lost, d.s.model = append(d.s.lost, d.s.model), diskModel{}
+	d.fs, d.rejoining = vfs.NewCrashable(), core.Rejoining{On: true}
+	d.writing, d.ready, d.incoming, d.rotten, d.plugs = nil, false, nil, false, nil
 }
 
 func drawModel(d dice) vfs.Model { return vfs.Models[d.IntN(len(vfs.Models))] }
@@ -202,6 +211,10 @@ func (d *disk) finish() {
 		return
 	}
 	d.writing, d.ready = nil, false
+	if d.rejoining.On && !write.Rejoining.On {
+		w.counts.Rejoined++
+	}
+	d.rejoining = write.Rejoining
 	w.oracles.saved(s, write)
 	s.input(func() {
 		w.event(s.index, evSaved, write.Seq)

@@ -51,6 +51,7 @@ func init() {
 		{name: "rot", share: 0.25, notLabs: true, do: rot},
 		{name: "transfer", share: 0.3, least: 2, do: handOver},
 		{name: "drift", share: 0.2, do: drift},
+		{name: "lost-disk", share: 0.25, least: 3, notLabs: true, do: loseDisk},
 	}
 }
 
@@ -231,6 +232,27 @@ func rot(n *nemesis, f *fault, d dice) (func(), bool) {
 		n.restartSoon(s, f.length)
 	}
 	return nil, !s.disk.rotten && s.disk.rot(d)
+}
+
+// loseDisk lets a server come back with an empty disk, as long as those that have
+// lost nothing stay a majority.
+func loseDisk(n *nemesis, f *fault, d dice) (func(), bool) {
+	w, s := n.w, n.target(d)
+	members := 0
+	for _, other := range w.servers {
+		if other != s && !other.disk.rejoining.On {
+			members++
+		}
+	}
+	if members <= len(w.servers)/2 {
+		return nil, false
+	}
+	if s.up {
+		s.crash(crash{torn: tornAt(d)}, d)
+	}
+	s.disk.replace()
+	n.restartSoon(s, f.length)
+	return nil, true
 }
 
 func handOver(n *nemesis, _ *fault, d dice) (func(), bool) {

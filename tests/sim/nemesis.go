@@ -156,7 +156,7 @@ func (n *nemesis) pause(s *server) func() {
 
 // heal ends all faults for a majority, drawn at random, which must from now on do
 // all that is asked of the cluster. The others are healed with it, or stay
-// outside for good: dead, cut off, unable to send (mute) or to hear (deaf),
+// outside for good, unless one of them is coming back without its disk: dead, cut off, unable to send (mute) or to hear (deaf),
 // paused, or with a disk that hangs.
 func (n *nemesis) heal() {
 	w := n.w
@@ -169,7 +169,8 @@ func (n *nemesis) heal() {
 	}
 	order := w.serverDice.Perm(len(w.servers))
 	inside := len(w.servers)
-	if w.options.Outside != "" {
+	comingBack := slices.ContainsFunc(w.servers, func(s *server) bool { return s.disk.rejoining.On })
+	if w.options.Outside != "" && !comingBack { // one that comes back must hear everybody
 		inside = len(w.servers)/2 + 1
 	}
 	for _, i := range order[:inside] {

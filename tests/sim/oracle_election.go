@@ -10,13 +10,20 @@ import (
 // vote is given once a term in all lives of a server together.
 type elections struct {
 	leaders map[uint64]*server // by term
-	votes   map[ballot]*server // given to
+	votes   map[ballot]favour
 
 	// With pre-vote a term begins when a majority would have the candidate, or
 	// when the leader before told it to stand.
 	preVotes map[ballot]uint // by candidate and term: a bit for each server that would vote for it
 	told     map[ballot]bool // by candidate and term: it was told to stand in it
 	latest   uint64          // the latest term that anybody began
+}
+
+// favour is whom a vote was given to, and how many disks that server had lost by
+// then.
+type favour struct {
+	candidate *server
+	lost      int
 }
 
 // ballot is a server's part in the election of a term.
@@ -115,10 +122,11 @@ func (o *oracles) voted(s, from *server, req *core.RequestVote, rep *core.Reques
 		return
 	}
 	b := ballot{s, req.Term}
-	if other, voted := o.elections.votes[b]; voted && other != from {
-		o.w.fail("one vote a term", "%s voted for %s and for %s in term %d", s.id, other.id, from.id, req.Term)
+	// A candidate that has lost its disk since will never count the votes it got.
+	if other, voted := o.elections.votes[b]; voted && other.candidate != from && other.lost == len(other.candidate.lost) {
+		o.w.fail("one vote a term", "%s voted for %s and for %s in term %d", s.id, other.candidate.id, from.id, req.Term)
 	}
-	o.elections.votes[b] = from
+	o.elections.votes[b] = favour{from, len(from.lost)}
 	if disk := &s.model.state; disk.Term < req.Term || disk.Term == req.Term && disk.VotedFor != from.id {
 		o.w.fail("durable vote", "%s gave %s its vote in term %d but its disk holds term %d, vote %q", s.id, from.id, req.Term, disk.Term, disk.VotedFor)
 	}

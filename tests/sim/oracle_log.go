@@ -1,6 +1,10 @@
 package main
 
-import "raftkv/raft/core"
+import (
+	"slices"
+
+	"raftkv/raft/core"
+)
 
 // logs is what is known of all logs together.
 type logs struct {
@@ -102,7 +106,8 @@ func (o *oracles) committed(s *server, now core.Observed) {
 func (o *oracles) holders(e core.Entry) int {
 	n := 0
 	for _, s := range o.w.servers {
-		if s.model.holds(e.Index, e.Term) {
+		// A disk that was lost may have been counted before it was.
+		if s.model.holds(e.Index, e.Term) || slices.ContainsFunc(s.lost, func(d diskModel) bool { return d.holds(e.Index, e.Term) }) {
 			n++
 		}
 	}

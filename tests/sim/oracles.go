@@ -23,7 +23,7 @@ type oracles struct {
 func newOracles(w *world) *oracles {
 	return &oracles{
 		w:         w,
-		elections: elections{leaders: map[uint64]*server{}, votes: map[ballot]*server{}, preVotes: map[ballot]uint{}, told: map[ballot]bool{}},
+		elections: elections{leaders: map[uint64]*server{}, votes: map[ballot]favour{}, preVotes: map[ballot]uint{}, told: map[ballot]bool{}},
 		machines:  newMachines(),
 		clients:   clientHistory{byToken: map[string]*record{}},
 		refusedID: map[kv.RequestID]bool{},

@@ -15,7 +15,8 @@ type server struct {
 	index int
 
 	disk  disk
-	model diskModel // what the disk must hold (oracle)
+	model diskModel   // what the disk must hold (oracle)
+	lost  []diskModel // what the disks held that it has lost (oracle)
 
 	drift    int64 // permille its clock runs too fast,
 	setAt    int64 // since then,
@@ -223,6 +224,9 @@ func (s *server) flush() {
 	work := s.replica.Flush()
 	s.turning = false
 	s.w.oracles.observe(s)
+	if len(work.Forgot) > 0 {
+		s.w.fail("nobody forgets", "%s finds that %v have forgotten what they confirmed", s.id, work.Forgot)
+	}
 	for _, call := range work.Calls {
 		s.w.network.send(s, call)
 	}
