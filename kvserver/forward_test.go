@@ -332,6 +332,8 @@ func TestAKeptConnectionThatDiedDoublesNothing(t *testing.T) {
 // under way; it counts the connections that come to it.
 func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 	p := newPair(t)
+	// On a busy machine it takes a while until all are there.
+	p.follower.config.RequestTimeout, p.leader.config.RequestTimeout = time.Minute, time.Minute
 	held := make(chan *raft.Proposal, 2*maxLeaderConns)
 	p.leaderLog.onPropose = func(proposal *raft.Proposal) { held <- proposal }
 	const writes = maxLeaderConns + 100
@@ -343,7 +345,7 @@ func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 	for range maxLeaderConns {
 		came = append(came, <-held)
 	}
-	for deadline := time.Now().Add(20 * time.Second); p.follower.writes.crowd().count < writes; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); p.follower.writes.crowd().count < writes; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", p.follower.writes.crowd())
 		}
