@@ -180,8 +180,8 @@ var moreFaceMutants = []mutant{
 		"PreVote:       true, CheckQuorum: true, Noop: true,", "PreVote:       true, Noop: true,", "test ./cmd/raftkv"),
 	inFile("D13", "a leader whose disk hangs leads on", "cmd/raftkv/node.go",
 		", StallTicks: stallTicks,", ", StallTicks: 0,", "test ./cmd/raftkv"),
-	inFile("D14", "a snapshot that is obsolete ends nothing and is called done", "cmd/raftkv/storage.go",
-		"\t\treturn fmt.Errorf(\"%w: %w\", raft.ErrCompacted, err)\n", "\t\treturn nil\n", "test ./cmd/raftkv"),
+	inFile("D14", "a snapshot that a newer one made superfluous is called written", "cmd/raftkv/storage.go",
+		"\t\treturn fmt.Errorf(\"%w: %w\", raft.ErrCompacted, err)\n", "\t\t_ = fmt.Errorf(\"%w: %w\", raft.ErrCompacted, err)\n\t\treturn nil\n", "test ./cmd/raftkv"),
 	inFile("D15", "a disk without room for the next segment ends the node", "cmd/raftkv/storage.go",
 		"if vfs.IsNoSpace(err) {", "if vfs.IsNoSpace(err) && s.logger == nil {", "test ./cmd/raftkv"),
 
