@@ -339,6 +339,8 @@ func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 		conn, err := net.Dial(network, address)
 		return &leaderConn{Conn: conn}, err
 	}
+	// On a busy machine it takes a while until all are there.
+	p.follower.config.RequestTimeout, p.leader.config.RequestTimeout = time.Minute, time.Minute
 	held := make(chan *raft.Proposal, 2*maxLeaderConns)
 	p.leaderLog.onPropose = func(proposal *raft.Proposal) { held <- proposal }
 	const writes = maxLeaderConns + 100
@@ -355,7 +357,7 @@ func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 			t.Fatalf("a write was answered while the leader held %d: %d %s", len(came), early.status, early.body)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); p.follower.writes.crowd().count < writes; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); p.follower.writes.crowd().count < writes; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", p.follower.writes.crowd())
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -208,6 +209,28 @@ func TestAStreamThatIsNotReadIsCutOff(t *testing.T) {
 	}
 	if lines.Err() == nil {
 		t.Error("the stream ended as if it were whole")
+	}
+}
+
+// Goal: a stream that the server's end cuts short is seen not to be whole.
+// Method: more than all buffers on the way hold; the server ends when the answer
+// has begun.
+func TestAStreamThatTheEndCutsIsSeenToBe(t *testing.T) {
+	s, log := newServer(t, nil)
+	fill(t, s, log, 60, 1<<20)
+	request, err := http.NewRequest(http.MethodGet, serveHTTP(t, s).URL+"/v1/kv", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", api.MediaNDJSON)
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	s.end(errStopping)
+	if body, err := io.ReadAll(response.Body); err == nil {
+		t.Errorf("the connection says that %d bytes are the whole answer", len(body))
 	}
 }
 

@@ -81,7 +81,16 @@ func round(c *cluster, w trouble, reader *client) {
 			c.restart(i)
 		}
 	}
-	working.Wait()
+	finished := make(chan struct{})
+	go func() {
+		working.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-time.After(testLimit):
+		c.Fatalf("a call has no answer %v after all servers were there again", testLimit)
+	}
 	if c.Failed() {
 		c.FailNow()
 	}

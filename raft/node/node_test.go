@@ -326,8 +326,14 @@ func TestFailedWriteEndsTheNode(t *testing.T) {
 		if _, err := n.ReadIndex(context.Background()); !errors.Is(err, ErrStopped) {
 			t.Fatalf("read ended with %v", err)
 		}
-		if _, failed := propose(n, "y"); !errors.Is(<-failed, ErrStopped) {
-			t.Fatal("a stopped node took a proposal")
+		_, failed = propose(n, "y")
+		select {
+		case err := <-failed:
+			if !errors.Is(err, ErrStopped) {
+				t.Fatalf("a stopped node ends a proposal with %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("a stopped node leaves a proposal waiting")
 		}
 		if !c.machines[id].closed || !c.disks[id].closed {
 			t.Fatal("service or storage not closed")

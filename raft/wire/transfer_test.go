@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -385,6 +386,15 @@ func TestSnapshotsAreReceivedOneAtATime(t *testing.T) {
 	next := offerRaw(t, p.n2, "n1", sampleOffer())
 	if first.wait(t) != nil { // the newer offer has ended it
 		t.Fatal("a snapshot that was replaced was answered")
+	}
+	if err := next.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if k, _, err := next.frames.next(offerReplyFrames); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the next offer was answered while the disk held the first snapshot: kind 0x%02x, %v", uint8(k), err)
+	}
+	if err := next.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
 	}
 	close(p.shelf2.block)
 	if k, _, err := next.frames.next(offerReplyFrames); err != nil || k != kindSnapshotOfferReply {
