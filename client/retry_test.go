@@ -455,36 +455,3 @@ func TestErrorTexts(t *testing.T) {
 		}
 	}
 }
-
-// Goal: a refusal that leaves the outcome open is an attempt that may have
-// happened, whatever comes after it. Method: the first attempt is refused so; then
-// the session has expired, or the call ends.
-func TestARefusalMayLeaveTheOutcomeOpen(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFakeCluster(t, "n1")
-		c := f.dial(nil)
-		defer f.end(c)
-		if _, err := c.Put(t.Context(), "k", nil); err != nil {
-			t.Fatal(err)
-		}
-		attempts, then := 0, expire
-		f.set(func() {
-			f.before = func(c *fakeConn, a asked) bool {
-				if attempts++; attempts == 1 {
-					c.refuse(a, clerkwire.Refused{Code: api.CodeLeadershipLost, Outcome: api.OutcomeUnknown})
-				} else {
-					then(c, a)
-				}
-				return true
-			}
-		})
-		_, err := c.Append(t.Context(), "k", []byte("x"))
-		wantError(t, err, api.OutcomeUnknown, ErrSessionExpired, ErrOutcomeUnknown)
-
-		attempts, then = 0, func(c *fakeConn, a asked) { c.noLeader(a, "") }
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		_, err = c.Append(ctx, "k", []byte("x"))
-		wantError(t, err, api.OutcomeUnknown, ErrOutcomeUnknown, ErrNoLeader, context.DeadlineExceeded)
-	})
-}

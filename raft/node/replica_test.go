@@ -172,3 +172,38 @@ func TestStopLeavesNobodyWaiting(t *testing.T) {
 		}
 	}
 }
+
+// preparing is a disk whose slow work fails.
+type preparing struct {
+	*disk
+	wanted chan struct{}
+	err    error
+}
+
+// Prepare fails.
+func (p preparing) Prepare() error { return p.err }
+
+// Wanted has what the test puts in.
+func (p preparing) Wanted() <-chan struct{} { return p.wanted }
+
+// Goal: a disk that cannot prepare ends the node, as one that cannot save does.
+// Method: such a disk under a node of its own.
+func TestAFailedPreparationEndsTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		defer c.stop()
+		broken := errors.New("input/output error")
+		storage := preparing{&disk{}, make(chan struct{}, 1), broken}
+		n := Start(c.node(c.leader()).config, core.State{}, storage, link{c.network, "n9"}, &machine{})
+		defer n.Stop()
+		storage.wanted <- struct{}{}
+		select {
+		case <-n.Stopping():
+			if err := n.Wait(); !errors.Is(err, broken) {
+				t.Errorf("ended with %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the node goes on")
+		}
+	})
+}

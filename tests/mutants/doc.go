@@ -4,6 +4,7 @@
 //	go run ./tests/mutants              all of them
 //	go run ./tests/mutants -only M01,C3 some of them
 //	go run ./tests/mutants -only labs   all whose ids begin so, or whose file is there
+//	go run ./tests/mutants -patience 3  on a machine that others use
 //
 // A mutant is a row of a table (table_*.go): one place in one file, with other
 // text. Its oracles are asked from the cheapest to the dearest until one fails;

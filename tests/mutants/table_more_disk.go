@@ -2,55 +2,53 @@ package main
 
 // More of the disk and of the wire.
 var moreDiskMutants = []mutant{
-	inLog("W11", "the term is not written", "batch.go",
+	inLog("W11", "TestCrashBetween|TestSaveAndReopen", "the term is not written", "batch.go",
 		"dst = binary.LittleEndian.AppendUint64(dst, w.Term)", "dst = binary.LittleEndian.AppendUint64(dst, min(w.Term, 1))"),
-	inLog("W12", "the vote is not read back", "batch.go",
+	inLog("W12", "TestCrashBetween|TestSaveAndReopen", "the vote is not read back", "batch.go",
 		"votedFor: core.ID(b[batchFixedBytes : batchFixedBytes+vote]),", "votedFor: core.ID(b[batchFixedBytes:batchFixedBytes]),"),
-	inLog("W13", "a truncation is forgotten when the log is read", "replay.go",
+	inLog("W13", "TestCrashBetween|TestSaveAndReopen", "a truncation is forgotten when the log is read", "replay.go",
 		"r.entries = append(r.entries[:from-first], run...)", "r.entries = append(r.entries, run...)"),
-	inLog("W14", "the spare of an earlier run is used whatever it holds", "spare.go",
+	inLog("W14", "TestSpare|TestPowerCuts", "the spare of an earlier run is used whatever it holds", "spare.go",
 		"if err == nil && blank {", "if err == nil {\n\t\tblank = true"),
-	inLog("W15", "a directory that is created is not synced in its parent", "directory.go",
+	inLog("W15", "TestCrashBetween", "a directory that is created is not synced in its parent", "directory.go",
 		"\t\treturn fsys.SyncDir(parent)\n\t}\n\tif err != nil {", "\t\treturn nil\n\t}\n\tif err != nil {"),
-	inLog("W16", "a new snapshot takes the log behind the one before with it", "snapshot.go",
+	inLog("W16", "TestCrashBetween|TestOlderSnapshot", "a new snapshot takes the log behind the one before with it", "snapshot.go",
 		"\tkeep := w.active.generation\n\tif !r.replaces {\n\t\tkeep = firstNeeded(w.segments, w.current)\n\t}\n\tprevious", "\tkeep := w.active.generation\n\tprevious"),
-	inLog("W17", "a segment without its seal is taken for whole", "scan.go",
+	inLog("W17", "TestEveryCut|TestEveryFlippedBit", "a segment without its seal is taken for whole", "scan.go",
 		"if what != foundSeal {", "if what != foundSeal && what != foundNothing {"),
-	inLog("W18", "a short write is taken for a whole one", "directory.go",
+	inLog("W18", "TestAShortWrite", "a short write is taken for a whole one", "directory.go",
 		"if err == nil && n < len(b) {", "if err == nil && n < 0 {"),
-	inLog("W19", "a segment gets its name before its header is synced", "spare.go",
+	inLog("W19", "TestCrashBetween", "a segment gets its name before its header is synced", "spare.go",
 		"\tif err := w.sync(s.file, spareAt); err != nil {\n\t\treturn err\n\t}\n", ""),
-	inLog("W20", "the seal of a full segment is not synced", "spare.go",
+	inLog("W20", "TestCrashBetween", "the seal of a full segment is not synced", "spare.go",
 		"\t\treturn diskError(\"sealing\", s.path, err)\n\t}\n\treturn w.sync(s.file, s.path)\n", "\t\treturn diskError(\"sealing\", s.path, err)\n\t}\n\treturn nil\n"),
-	inLog("W21", "a snapshot goes on where another one was broken off", "receive.go",
+	inLog("W21", "TestReceiving|TestReceivedSnapshot", "a snapshot goes on where another one was broken off", "receive.go",
 		"in.place == p && in.total == size && in.id == id {", "in.place == p && in.total == size {"),
-	inLog("W22", "bytes of a snapshot are taken at any offset", "receive.go",
+	inLog("W22", "TestBadTransfers|TestReceiving", "bytes of a snapshot are taken at any offset", "receive.go",
 		"case offset != in.size:", "case offset > in.size:"),
-	inLog("W23", "a snapshot that was received is not synced", "receive.go",
+	inLog("W23", "TestCrashBetween", "a snapshot that was received is not synced", "receive.go",
 		"\tif err == nil {\n\t\terr = in.sync()\n\t}\n", ""),
-	inLog("W24", "a segment that somebody cut is taken for one with a torn end", "tail.go",
+	inLog("W24", "TestEveryCut", "a segment that somebody cut is taken for one with a torn end", "tail.go",
 		"case r.fileSize < r.header.size && what != foundMark:", "case r.fileSize < r.header.size && what == foundSeal:"),
-	inLog("W25", "a segment that was renamed is read under its new name", "scan.go",
+	inLog("W25", "TestMixedUp|TestEveryMixUp", "a segment that was renamed is read under its new name", "scan.go",
 		"if r.header.generation != generation {", "if r.header.generation > generation {"),
-	inLog("W26", "a missing segment is not noticed", "scan.go",
+	inLog("W26", "TestMixedUp|TestEveryMixUp", "a missing segment is not noticed", "scan.go",
 		"if first := generations[0]; first > s.image.keep {", "if first := generations[0]; first > s.image.keep+1 {"),
-	inLog("W27", "a record may come from another place of the segment", "record.go",
+	inLog("W27", "TestRecordsOf|TestStaleRecords|TestImpossible|TestEveryMixUp", "a record may come from another place of the segment", "record.go",
 		"place := segment ^ uint32(offset) ^ uint32(offset>>32)", "place := segment ^ uint32(offset>>32)"),
-	inLog("W28", "the vote may change within a term", "invariants.go",
+	inLog("W28", "TestImpossible", "the vote may change within a term", "invariants.go",
 		"if b.term == s.term && s.votedFor != core.None && b.votedFor != s.votedFor {", "if b.term == s.term && b.votedFor == core.None && b.votedFor != s.votedFor {"),
-	inLog("W29", "a batch may leave a gap in the log", "invariants.go",
+	inLog("W29", "TestImpossible", "a batch may leave a gap in the log", "invariants.go",
 		"if b.from > last+1 {", "if b.from > last+2 {"),
-	inLog("W30", "a mark of another batch is believed", "reader.go",
-		"if h.number != at.number || h.length != 0 {", "if h.number > at.number+1 || h.length != 0 {"),
-	inLog("W31", "a snapshot of another index is taken for this one", "shelf.go",
+	inLog("W31", "TestEveryMixUp|TestBadTransfers|TestSnapshots", "a snapshot of another index is taken for this one", "shelf.go",
 		"if h.Index != p.index || h.Term != p.term {", "if h.Index < p.index {"),
-	inLog("W32", "what a kill left in the cache is not synced at the next start", "recover.go",
+	inLog("W32", "TestLyingSync|TestCrashBetween|TestPowerCuts", "what a kill left in the cache is not synced at the next start", "recover.go",
 		"\tif err := w.sync(file, found.path); err != nil {\n\t\treturn err\n\t}\n\tif err := w.syncDir(); err != nil {\n\t\treturn err\n\t}\n\tif found.empty", "\tif found.empty"),
-	inLog("W33", "a snapshot is recorded that has no file", "snapshot.go",
+	inLog("W33", "TestImpossibleSnapshotsPanic", "a snapshot is recorded that has no file", "snapshot.go",
 		"if _, there := w.files[placeOf(s)]; !there {", "if _, there := w.files[placeOf(s)]; !there && len(w.files) == 0 {"),
-	inLog("W34", "an older snapshot may be written over a newer one", "snapshot.go",
+	inLog("W34", "TestOvertaken", "an older snapshot may be written over a newer one", "snapshot.go",
 		"\tobsolete := p.index <= w.current.index\n", "\tobsolete := false\n"),
-	inLog("W35", "a directory with something in it is filled by a restore", "initialize.go",
+	inLog("W30", "TestInitialize", "a directory with something in it is filled by a restore", "initialize.go",
 		"if name != lockName {", "if name == writingName {"),
 
 	{
@@ -133,8 +131,10 @@ var moreDiskMutants = []mutant{
 		"\tfor have < size {\n", "\tfor have+snapshotChunkBytes < size {\n"),
 }
 
-func inLog(id, bug, file, old, new string) mutant {
-	return mutant{id: id, bug: bug, file: "raft/wal/" + file, old: old, new: new, oracles: []string{"test ./raft/wal", "sim"}}
+// inLog is a mutant that tests whose names fit should notice; they are asked alone
+// first, because some of the others take their time.
+func inLog(id, tests, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "raft/wal/" + file, old: old, new: new, oracles: []string{"test ./raft/wal " + tests, "test ./raft/wal", "sim"}}
 }
 
 func onWire(id, bug, file, old, new string) mutant {
