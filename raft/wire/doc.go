@@ -18,7 +18,8 @@
 // milliseconds.
 //
 // What comes from the network is never trusted. A connection must begin with a
-// hello that fits (cluster, sender, receiver, version); every frame has a limit
+// hello that fits (version, cluster, receiver, sender, and that the sender has the
+// data directory it had before, life.go); every frame has a limit
 // that depends on its kind; a body is checked to be the one shape its kind has
 // before it is decoded, and memory is taken as bytes arrive, never because a
 // length announces them. One bad frame ends its connection and nothing of it
@@ -27,8 +28,9 @@
 // The package knows what the messages look like and nothing of what they mean:
 // it knows no terms, no roles and no log. docs/protocol.md draws the bytes.
 //
-// Goroutines: an acceptor, a dialler per peer, and two per connection, one
-// reading and one writing. Locks: one per connection for its queue and one in
+// Goroutines: an acceptor, a dialler per peer, two per connection, one reading
+// and one writing, and one for as long as it takes to remember that a peer is
+// fenced. Locks: one per connection for its queue and one in
 // the Transport for the list of connections. None is held while a byte is read
 // or written or the Handler is called, and no two are held at once.
 package wire
