@@ -6,12 +6,12 @@ import "testing"
 
 // Lab 3 of 2018 to 2023.
 
+func TestLateCall3A(t *testing.T)                               { run(t, lateCall, "3A") }
 func TestBasic3A(t *testing.T)                                  { run(t, basic, "3A") }
 func TestSpeed3A(t *testing.T)                                  { run(t, speed, "3A") }
 func TestConcurrent3A(t *testing.T)                             { run(t, concurrent, "3A") }
 func TestUnreliable3A(t *testing.T)                             { run(t, unreliable, "3A") }
 func TestUnreliableOneKey3A(t *testing.T)                       { run(t, oneKey, "3A") }
-func TestLateCall3A(t *testing.T)                               { run(t, lateCall, "3A") }
 func TestOnePartition3A(t *testing.T)                           { run(t, onePartition, "3A") }
 func TestManyPartitionsOneClient3A(t *testing.T)                { run(t, manyPartsOne, "3A") }
 func TestManyPartitionsManyClients3A(t *testing.T)              { run(t, manyParts, "3A") }
@@ -36,12 +36,12 @@ func TestSnapshotUnreliableRecoverConcurrentPartitionLinearizable3B(t *testing.T
 
 // Lab 4 of 2024.
 
+func TestLateCall4A(t *testing.T)                               { run(t, lateCall, "4A") }
 func TestBasic4A(t *testing.T)                                  { run(t, basic, "4A") }
 func TestSpeed4A(t *testing.T)                                  { run(t, speed, "4A") }
 func TestConcurrent4A(t *testing.T)                             { run(t, concurrent, "4A") }
 func TestUnreliable4A(t *testing.T)                             { run(t, unreliable, "4A") }
 func TestUnreliableOneKey4A(t *testing.T)                       { run(t, oneKey, "4A") }
-func TestLateCall4A(t *testing.T)                               { run(t, lateCall, "4A") }
 func TestOnePartition4A(t *testing.T)                           { run(t, onePartition, "4A") }
 func TestManyPartitionsOneClient4A(t *testing.T)                { run(t, manyPartsOne, "4A") }
 func TestManyPartitionsManyClients4A(t *testing.T)              { run(t, manyParts, "4A") }

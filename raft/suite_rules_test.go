@@ -1,6 +1,7 @@
 package raft_test
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -295,24 +296,25 @@ func conflictsAreTruncated(t *testing.T) {
 // to five in which so many hold the entry, the leader included.
 func majoritiesCommit(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
-		for servers := 2; servers <= 5; servers++ {
-			for holding := 1; holding <= servers; holding++ {
-				peers := make([]script, servers)
-				for i := range peers {
-					peers[i] = votes(appends(func(a *raft.AppendEntriesArgs) (raft.AppendEntriesReply, bool) {
-						return raft.AppendEntriesReply{Term: a.Term, Success: true}, i < holding || a.Count == 0 && a.PrevLogIndex == 0
-					}))
-				}
-				b := startAmong(t, raft.MakePersister(), peers)
-				waitUntil(t, "the server leads", b.leads)
-				b.Start(1)
-				time.Sleep(time.Second)
-				if 2*holding > servers {
-					b.has(t, "with a majority", 1)
-				} else {
-					b.has(t, "without a majority")
-				}
-				b.Kill()
+		cases := eachMajority(func(servers, holding int) *between {
+			peers := make([]script, servers)
+			for i := range peers {
+				peers[i] = votes(appends(func(a *raft.AppendEntriesArgs) (raft.AppendEntriesReply, bool) {
+					return raft.AppendEntriesReply{Term: a.Term, Success: true}, i < holding || a.Count == 0 && a.PrevLogIndex == 0
+				}))
+			}
+			return startAmong(t, raft.MakePersister(), peers)
+		})
+		for _, c := range cases {
+			waitUntil(t, "the server leads", c.leads)
+			c.Start(1)
+		}
+		time.Sleep(time.Second)
+		for _, c := range cases {
+			if c.majority {
+				c.has(t, fmt.Sprintf("with %d of %d", c.some, c.servers), 1)
+			} else {
+				c.has(t, fmt.Sprintf("with %d of %d", c.some, c.servers))
 			}
 		}
 	})

@@ -61,9 +61,9 @@ func oneVoteATerm(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
 		b := startBetween(t, raft.MakePersister(), lost)
 		for term := uint64(3); term < 6; term++ {
-			for range 2 {
+			for range 2 { // it may ask again
 				if !b.ask("1", term, 0, 0) {
-					t.Fatalf("the first candidate of term %d was refused, or when it asked again", term)
+					t.Fatalf("the first candidate of term %d was refused", term)
 				}
 			}
 			if b.ask("2", term, 0, 0) {
@@ -144,28 +144,47 @@ func newerTermsEndALead(t *testing.T) {
 // which so many grant their votes, the server's own included.
 func majoritiesElect(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
-		for servers := 2; servers <= 5; servers++ {
-			for granting := 1; granting <= servers; granting++ {
-				peers := make([]script, servers)
-				for i := range peers {
-					peers[i] = lost
-					if i < granting {
-						peers[i] = votes(lost)
-					}
+		led := map[*between]bool{}
+		cases := eachMajority(func(servers, granting int) *between {
+			peers := make([]script, servers)
+			for i := range peers {
+				peers[i] = lost
+				if i < granting {
+					peers[i] = votes(lost)
 				}
-				b := startAmong(t, raft.MakePersister(), peers)
-				led := false
-				for range 300 {
-					time.Sleep(10 * time.Millisecond)
-					led = led || b.leads()
-				}
-				if due := 2*granting > servers; led != due {
-					t.Errorf("%d of %d votes: led %v", granting, servers, led)
-				}
-				b.Kill()
+			}
+			return startAmong(t, raft.MakePersister(), peers)
+		})
+		for range 300 {
+			time.Sleep(10 * time.Millisecond)
+			for _, c := range cases {
+				led[c.between] = led[c.between] || c.leads()
+			}
+		}
+		for _, c := range cases {
+			if led[c.between] != c.majority {
+				t.Errorf("%d of %d votes: led %v", c.some, c.servers, led[c.between])
 			}
 		}
 	})
+}
+
+// counted is a server of so many, of which some do what is counted.
+type counted struct {
+	*between
+	servers, some int
+	majority      bool
+}
+
+// eachMajority starts a server for every number of two to five, and for every
+// number of them.
+func eachMajority(start func(servers, some int) *between) (all []counted) {
+	for servers := 2; servers <= 5; servers++ {
+		for some := 1; some <= servers; some++ {
+			all = append(all, counted{start(servers, some), servers, some, 2*some > servers})
+		}
+	}
+	return all
 }
 
 // refuses refuses every vote.
@@ -183,7 +202,7 @@ func refuses(args interface{}, reply interface{}) bool {
 func oneServerOneVote(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
 		b := startAmong(t, raft.MakePersister(), []script{nil, votes(lost), refuses, refuses, lost})
-		for range 300 {
+		for range 150 {
 			time.Sleep(20 * time.Millisecond)
 			if b.leads() {
 				t.Fatal("the server leads five by its own vote and one other's")
@@ -199,7 +218,7 @@ func candidatesFollowTheWinner(t *testing.T) {
 		b := startBetween(t, raft.MakePersister(), lost)
 		waitUntil(t, "the server stands", func() bool { term, _ := b.GetState(); return term > 0 })
 		won, _ := b.GetState()
-		for range 20 {
+		for range 12 {
 			if !b.take("1", uint64(won), 0, 0, 0, 0) {
 				t.Fatal("the candidate refuses the leader of its term")
 			}
@@ -216,21 +235,26 @@ func candidatesFollowTheWinner(t *testing.T) {
 // of a term gone by, and a candidate with an old log, call all the time.
 func chatterHoldsOffNobody(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
-		for how, chatter := range map[string]func(b *between){
+		servers := map[string]*between{}
+		chatter := map[string]func(b *between){
 			"an old leader":       func(b *between) { b.take("1", 2, 0, 0, 0, 0) },
 			"an old candidate":    func(b *between) { b.ask("1", 2, 9, 2) },
 			"a refused candidate": func(b *between) { b.ask("1", 5, 0, 0) },
-		} {
-			b := startBetween(t, raft.MakePersister(), lost)
-			b.take("2", 5, 0, 0, 1, 0)
-			for range 30 {
-				chatter(b)
-				time.Sleep(100 * time.Millisecond)
+		}
+		for who := range chatter {
+			servers[who] = startBetween(t, raft.MakePersister(), lost)
+			servers[who].take("2", 5, 0, 0, 1, 0)
+		}
+		for range 30 {
+			for who, call := range chatter {
+				call(servers[who])
 			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		for who, b := range servers {
 			if term, _ := b.GetState(); term == 5 {
-				t.Errorf("the server has not stood for election in three seconds in which it heard only %s", how)
+				t.Errorf("the server has not stood for election in three seconds in which it heard only %s", who)
 			}
-			b.Kill()
 		}
 	})
 }
@@ -262,7 +286,7 @@ func lateVotesDoNotCount(t *testing.T) {
 func heartbeatsKeepTheLeader(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
 		b := startBetween(t, raft.MakePersister(), lost)
-		for range 50 {
+		for range 20 {
 			b.take("1", 5, 0, 0, 0, 0)
 			time.Sleep(220 * time.Millisecond)
 		}
