@@ -95,15 +95,6 @@ func (n *network) cable(i int) string { return fmt.Sprintf("%sv%d", n.tag, i) }
 // address is the IP address of a node.
 func (n *network) address(i int) string { return n.subnet + strconv.Itoa(i+1) }
 
-// addresses lists those of some nodes, as iptables wants it.
-func (n *network) addresses(nodes []int) string {
-	var list []string
-	for _, i := range nodes {
-		list = append(list, n.address(i))
-	}
-	return strings.Join(list, ",")
-}
-
 // inside runs a program in a node's namespace.
 func (n *network) inside(i int, command ...string) (string, error) {
 	return run("nsenter", append([]string{"--net=" + filepath.Join("/run/netns", n.space(i))}, command...)...)
