@@ -138,16 +138,19 @@ func (s *Server) watchClerks() {
 		case <-s.life.Done():
 			return
 		case now := <-ticker.C:
-			present := s.tenures.see(s.leads())
-			if present == last && now.Sub(looked) < s.config.RequestTimeout/8 {
+			leader, present := s.leads()
+			tenure := s.tenures.see(leader, present)
+			if tenure == last && now.Sub(looked) < s.config.RequestTimeout/8 {
 				continue
 			}
-			looked, last = now, present
+			looked, last = now, tenure
 			s.waiting.failTold(func(w *waiter) error {
 				placed := w.term.Load()
 				switch {
-				case placed != 0 && (placed != present.term || present.leader != s.config.NodeID):
-					return fail(errLeadershipLost, nil, "the leader of term %d does not lead any more; the write was under way and may still happen", placed)
+				case placed != 0 && placed != present:
+					return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", placed)
+				case placed != 0 && leader != s.config.NodeID:
+					return fail(errLeadershipLost, nil, "this node ceased to lead while the write was under way; it may still happen")
 				case now.Sub(w.since) >= s.config.RequestTimeout:
 					return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
 				}
