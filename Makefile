@@ -105,7 +105,7 @@ nemesis:
 	$(GO) test ./tests/system -run CampaignOfNemeses -v -count=1 -timeout 0 -system.nemesis $(MINUTES)m -system.nemesis.seed $(SEED)
 
 faults:
-	$(GO) test ./tests/system -run 'PartialPartitions|CutOffForLong|FaultyDisks' -v -count=1 -timeout 60m -system.faults $(TIMES)
+	$(GO) test ./tests/system -run 'PartialPartitions|CutOff|FaultyDisks' -v -count=1 -timeout 60m -system.faults $(TIMES)
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)

@@ -125,28 +125,32 @@ func (s *Server) closeClerks() {
 
 // watchClerks ends the waiting of Clerks' writes that have lost sight of their
 // leader or have run out of time. A Clerk is not kept waiting by a leader that
-// was replaced: it may ask the new one at once, because its session tells two
-// attempts at one call apart.
+// was replaced, or that ceased to lead because it hears of no majority: it may
+// ask elsewhere at once, because its session tells two attempts at one call
+// apart. It also sees to it that tenures end for other clients.
 func (s *Server) watchClerks() {
 	ticker := time.NewTicker(clerkWatch)
 	defer ticker.Stop()
 	looked := time.Now()
-	term := s.consensus.Status().Term
+	last := s.tenures.see(s.leads())
 	for {
 		select {
 		case <-s.life.Done():
 			return
 		case now := <-ticker.C:
-			present := s.consensus.Status().Term
-			if present == term && now.Sub(looked) < s.config.RequestTimeout/8 {
+			leader, present := s.leads()
+			tenure := s.tenures.see(leader, present)
+			if tenure == last && now.Sub(looked) < s.config.RequestTimeout/8 {
 				continue
 			}
-			looked, term = now, present
+			looked, last = now, tenure
 			s.waiting.failTold(func(w *waiter) error {
 				placed := w.term.Load()
 				switch {
 				case placed != 0 && placed != present:
 					return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", placed)
+				case placed != 0 && leader != s.config.NodeID:
+					return fail(errLeadershipLost, nil, "this node ceased to lead while the write was under way; it may still happen")
 				case now.Sub(w.since) >= s.config.RequestTimeout:
 					return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
 				}
@@ -154,6 +158,12 @@ func (s *Server) watchClerks() {
 			})
 		}
 	}
+}
+
+// leads is the leader that this node knows, and the term.
+func (s *Server) leads() (leader string, term uint64) {
+	status := s.consensus.Status()
+	return string(status.Leader), status.Term
 }
 
 // serveClerk turns the connection of a request into one of a Clerk, and serves

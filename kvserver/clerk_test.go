@@ -317,6 +317,7 @@ func TestClerkWritesThatLoseSight(t *testing.T) {
 		code api.Code
 	}{
 		"another term": {func(log *fakeLog) { log.set(func(s *raft.Status) { s.Term++ }) }, api.CodeLeadershipLost},
+		"no leader":    {func(log *fakeLog) { log.setLeader("") }, api.CodeLeadershipLost},
 		"no answer":    {func(*fakeLog) {}, api.CodeTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -331,6 +332,7 @@ func TestClerkWritesThatLoseSight(t *testing.T) {
 			p := <-held
 			c.lose(log)
 			r.wantRefused(number, c.code, api.OutcomeUnknown)
+			log.setLeader("n1")
 			log.deliver(p.Command) // it happens after all
 			log.decide(nil)
 			if got := r.get("k"); got != "v" {

@@ -51,7 +51,8 @@
 // kind of request around its places and who waits for them, one for the list of
 // connections and one per connection, one mutex per connection to a leader,
 // two per connection of a Clerk (its requests in flight, its outbox), one for the
-// list of these connections, one for the last comparison of states,
+// list of these connections, one for the last comparison of states, one for who
+// led when,
 // and in the labs one for the present term. No two are held at once and none during I/O.
 //
 // # What it does not know

@@ -30,8 +30,14 @@ type pair struct {
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
+	return newPairWith(t, func(*Config) {})
+}
+
+// newPairWith is newPair with other settings of both.
+func newPairWith(t *testing.T, change func(*Config)) *pair {
+	t.Helper()
 	p := &pair{leaderLog: newFakeLog("n2")}
-	p.leader = newServerOver(t, p.leaderLog, nil)
+	p.leader = newServerOver(t, p.leaderLog, change)
 	leaderPort := httptest.NewUnstartedServer(nil)
 	leaderPort.Config = NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.reached.Add(1)
@@ -45,7 +51,7 @@ func newPair(t *testing.T) *pair {
 	leaderPort.Start()
 	t.Cleanup(leaderPort.Close)
 	p.address.Store(leaderPort.Listener.Addr().String())
-	p.follower, p.followerLog = newServer(t, p.config)
+	p.follower, p.followerLog = newServer(t, func(c *Config) { p.config(c); change(c) })
 	p.followerLog.setLeader("n2")
 	p.url = serveHTTP(t, p.follower).URL
 	return p
@@ -332,15 +338,14 @@ func TestAKeptConnectionThatDiedDoublesNothing(t *testing.T) {
 // Method: more writes than that at once, which the leader holds until all are
 // under way; it counts the connections that come to it.
 func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
-	p := newPair(t)
+	// On a busy machine it takes a while until all are there.
+	p := newPairWith(t, func(c *Config) { c.RequestTimeout = time.Minute })
 	// Some hundred connections at once may take longer to make on a busy machine
 	// than a leader is given.
 	p.follower.forwarder.transport.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
 		conn, err := net.Dial(network, address)
 		return &leaderConn{Conn: conn}, err
 	}
-	// On a busy machine it takes a while until all are there.
-	p.follower.config.RequestTimeout, p.leader.config.RequestTimeout = time.Minute, time.Minute
 	held := make(chan *raft.Proposal, 2*maxLeaderConns)
 	p.leaderLog.onPropose = func(proposal *raft.Proposal) { held <- proposal }
 	const writes = maxLeaderConns + 100

@@ -156,6 +156,8 @@ func (f *forwarder) lostSight(ctx context.Context, leader string, err error) err
 	switch {
 	case errors.Is(context.Cause(ctx), errStopping):
 		return fail(errStoppingUnknown, err, "this node stopped while the leader, %s, had the write; it may still happen", leader)
+	case errors.Is(context.Cause(ctx), errReplaced):
+		return fail(errLeadershipLost, err, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
 	case ctx.Err() != nil:
 		return fail(errTimeout, err, "the leader, %s, did not answer in time; the write may still happen", leader)
 	}

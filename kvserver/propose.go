@@ -82,6 +82,9 @@ func (m *machine) lostSight(ctx context.Context, w *waiter) error {
 	if errors.Is(context.Cause(ctx), errStopping) {
 		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
 	}
+	if errors.Is(context.Cause(ctx), errReplaced) {
+		return fail(errLeadershipLost, nil, "this node ceased to lead while the write was under way; it may still happen")
+	}
 	if term := w.term.Load(); term != 0 && m.consensus.Status().Term != term {
 		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
 	}

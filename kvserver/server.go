@@ -28,6 +28,7 @@ type Server struct {
 	watched   chan struct{} // closed when the integrity is watched no more
 	conns     *connections
 	forwarder *forwarder
+	tenures   tenures
 	handler   http.Handler
 	requests  atomic.Uint64 // counts requests, for their names
 	clerks    clerks
@@ -63,6 +64,7 @@ func New(config Config) (*Server, error) {
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace,
 		forwarder: newForwarder(config),
+		tenures:   tenures{patience: config.LeaderWait},
 	}
 	s.conns = newConnections(s)
 	s.clerks.init(config)

@@ -27,19 +27,23 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 		if err := s.sound(); err != nil {
 			return kv.Result{}, false, err
 		}
-		leader := string(s.consensus.Status().Leader)
+		status := s.consensus.Status()
+		leader := string(status.Leader)
+		attempt, release := s.tenures.during(ctx, leader, status.Term)
 		switch {
 		case leader == s.config.NodeID:
-			result, err = s.propose(ctx, c)
+			result, err = s.propose(attempt, c)
 			s.metrics.settled(c.IdempotencyKey != "", result, err)
 		case remote == nil:
+			release()
 			return kv.Result{}, false, fail(errNoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
 		case leader != "":
-			elsewhere, err = true, remote(ctx, leader)
+			elsewhere, err = true, remote(attempt, leader)
 			s.metrics.hop(err)
 		default:
 			err = fail(errNoLeader, nil, "no leader is known")
 		}
+		release()
 		if !errors.Is(err, errNoLeader) {
 			return result, elsewhere, err
 		}

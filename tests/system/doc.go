@@ -11,4 +11,9 @@
 // overload_test.go:
 //
 //	go test ./tests/system -run Campaign -v -system.leaderkills 20 -system.outages 50 -system.overload 60s
+//
+// What begins with fault makes real faults of networks and disks, for root on
+// Linux, and measures what they cost; powercut cuts the power of real file
+// systems; nemesis makes all kinds of faults in turn and has the histories of its
+// clients checked.
 package system

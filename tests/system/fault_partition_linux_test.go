@@ -1,10 +1,15 @@
 package system
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"raftkv/client"
 )
 
 var (
@@ -196,5 +201,71 @@ func TestAFollowerCutOffForLong(t *testing.T) {
 		*awayFor, hit, caughtUp.Seconds(), l.acknowledged(), status.Term)
 	if status.Term != term || status.Leader != leader.id || hit == 0 {
 		t.Errorf("leader %s in term %d became %s in term %d", leader.id, term, status.Leader, status.Term)
+	}
+}
+
+// Goal: nobody waits long for a leader that was cut off while it had a write: not
+// a Clerk, nor a client of that leader, nor one of a follower that had passed the
+// write on.
+// Method: a few of each write with no end; the leader is cut off from the others,
+// not from clients. The longest call counts.
+func TestNobodyWaitsForALeaderThatIsCutOff(t *testing.T) {
+	if *realFaults == 0 {
+		t.Skip("say -system.faults")
+	}
+	need(t, "ip", "nsenter", "iptables", "iptables-restore")
+	u := newUndo(t)
+	c, n := newClusterOn(t, u, 3, "--log-level", "warn")
+	u.killLater(c)
+	c.start()
+	leader := c.leader()
+	others := c.others(leader)
+	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: addresses(c.nodes)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clerk.Close()
+	calls := []struct {
+		name string
+		do   func(i int)
+		max  atomic.Int64
+	}{
+		{name: "a Clerk", do: func(int) { _, _ = clerk.Put(context.Background(), "waits", []byte("v")) }},
+		{name: "a client of the leader", do: func(int) { _, _, _, _ = leader.ask("PUT", "/v1/kv/waits", "v") }},
+		{name: "a client of a follower", do: func(i int) { _, _, _, _ = others[i%2].ask("PUT", "/v1/kv/waits", "v") }},
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var calling sync.WaitGroup
+	for k := range calls {
+		for i := range 4 {
+			calling.Go(func() {
+				for ctx.Err() == nil {
+					begun := time.Now()
+					calls[k].do(i)
+					for took := int64(time.Since(begun)); ; {
+						if longest := calls[k].max.Load(); took <= longest || calls[k].max.CompareAndSwap(longest, took) {
+							break
+						}
+					}
+				}
+			})
+		}
+	}
+	sleep(ctx, time.Second)
+	cut, err := n.cutWays(bothWays([]int{leader.place()}, []int{others[0].place(), others[1].place()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleep(ctx, 2*held)
+	hit := cut.hit()
+	cut.mend()
+	stop()
+	calling.Wait()
+	for k := range calls {
+		longest := time.Duration(calls[k].max.Load())
+		t.Logf("%s waits %.2f s at most", calls[k].name, longest.Seconds())
+		if longest > 4*electionTimeout || hit == 0 {
+			t.Errorf("%s has waited %v; %d packets were dropped", calls[k].name, longest, hit)
+		}
 	}
 }

@@ -18,7 +18,7 @@ var (
 	nemesisTime = flag.Duration("system.nemesis", 0, "how long TestCampaignOfNemeses runs; 0 skips it")
 	nemesisSeed = flag.Uint64("system.nemesis.seed", 1, "what draws the faults of the campaign")
 	nemesisOnly = flag.String("system.nemesis.only", "", "only faults whose names contain this")
-	nemesisRate = flag.Float64("system.nemesis.rate", 2500, "operations per second of all clients together, at most")
+	nemesisRate = flag.Float64("system.nemesis.rate", 3500, "operations per second of all clients together, at most")
 )
 
 const (

@@ -134,19 +134,26 @@ func (c *tallies) print(t *testing.T, took time.Duration) {
 	fmt.Fprintf(&b, "\n\n%-46s %5s   %s   %s\n%-46s %5s   %7s %7s %7s %7s   %7s %7s\n",
 		"", "", "no write for, in seconds       ", "first write after the end",
 		"fault", "times", "min", "p50", "p90", "max", "p50", "max")
-	var all []time.Duration
+	var all, allHeals []time.Duration
 	for _, kind := range slices.Sorted(slices.Values(c.kinds)) {
-		stops, heals := c.stops[kind], c.heals[kind]
-		all = append(all, stops...)
-		fmt.Fprintf(&b, "%-46s %5d   %7.2f %7.2f %7.2f %7.2f   %7.2f %7.2f\n", kind, len(stops),
-			percentile(stops, 0).Seconds(), percentile(stops, 50).Seconds(), percentile(stops, 90).Seconds(), percentile(stops, 100).Seconds(),
-			percentile(heals, 50).Seconds(), percentile(heals, 100).Seconds())
+		all, allHeals = append(all, c.stops[kind]...), append(allHeals, c.heals[kind]...)
+		b.WriteString(recoveryRow(kind, c.stops[kind], c.heals[kind]))
+	}
+	if len(all) > 0 {
+		b.WriteString(recoveryRow("all", all, allHeals))
 	}
 	b.WriteString("\n" + histogram(all))
 	for _, void := range c.void {
 		fmt.Fprintf(&b, "void: %s\n", void)
 	}
 	t.Log(b.String())
+}
+
+// recoveryRow is a row of the table of recovery times.
+func recoveryRow(name string, stops, heals []time.Duration) string {
+	return fmt.Sprintf("%-46s %5d   %7.2f %7.2f %7.2f %7.2f   %7.2f %7.2f\n", name, len(stops),
+		percentile(stops, 0).Seconds(), percentile(stops, 50).Seconds(), percentile(stops, 90).Seconds(), percentile(stops, 100).Seconds(),
+		percentile(heals, 50).Seconds(), percentile(heals, 100).Seconds())
 }
 
 // histogram draws how often writes stopped for how long.
