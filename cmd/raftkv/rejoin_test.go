@@ -297,10 +297,12 @@ func TestADirectoryThatWasPutBackBetweenTwoStartsIsFoundOut(t *testing.T) {
 		})
 		term, config := leader.raft.Status().Term, nodes[w].config
 		backup := copied(t, config.DataDir)
+		before := leader.raft.Status().LastIndex // the status may be a tick old
 		put(t, leader, "b", "v")
+		put(t, leader, "c", "v")
 		eventually(t, "the follower has confirmed what is not in the copy", func() bool {
 			s := leader.raft.Status()
-			return s.Term != term || len(s.Peers) > 0 && s.Peers[0].MatchIndex == s.LastIndex
+			return s.Term != term || len(s.Peers) > 0 && s.Peers[0].MatchIndex > before+1
 		})
 		if err := nodes[w].close(); err != nil {
 			t.Fatal(err)
