@@ -351,6 +351,8 @@ const (
 	}
 	p := &r.progress[position]
 	switch {
+	case call.generation < p.since:
+		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
 		return nil
@@ -361,6 +363,8 @@ const (
 	}
 	p := &r.progress[position]
 	switch {
+	case call.generation < p.since:
+		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
 		return nil
