@@ -380,10 +380,13 @@ func TestNewerSnapshotTakesThePlaceOfTheOlder(t *testing.T) {
 func TestSnapshotsAreReceivedOneAtATime(t *testing.T) {
 	p := newPair(t, 1000, func(c *Config) { c.StallTimeout = time.Hour })
 	p.shelf2.block = make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(p.shelf2.block) })
+	t.Cleanup(letGo)
 	first := newResult()
 	p.n1.Send(install("n2", 5, 7), first.done)
 	eventually(t, "the disk has the first chunk", func() bool { return p.shelf2.inside.Load() == 1 })
-	next := offerRaw(t, p.n2, "n1", sampleOffer())
+	// The raw peer speaks for the process that n2 knows.
+	next := offerRawBy(t, p.n2, p.n1.ownHello("n2"), sampleOffer())
 	if first.wait(t) != nil { // the newer offer has ended it
 		t.Fatal("a snapshot that was replaced was answered")
 	}
@@ -396,7 +399,7 @@ func TestSnapshotsAreReceivedOneAtATime(t *testing.T) {
 	if err := next.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	close(p.shelf2.block)
+	letGo()
 	if k, _, err := next.frames.next(offerReplyFrames); err != nil || k != kindSnapshotOfferReply {
 		t.Fatalf("kind 0x%02x, %v", uint8(k), err)
 	}
@@ -433,9 +436,15 @@ func TestNewestOfferIsTaken(t *testing.T) {
 // offerRaw connects to s as peer id and makes an offer.
 func offerRaw(t testing.TB, s *server, id core.ID, offer *snapshotOffer) *raw {
 	t.Helper()
+	return offerRawBy(t, s, validHello(id, s.config.ID), offer)
+}
+
+// offerRawBy is offerRaw of the peer that says this hello.
+func offerRawBy(t testing.TB, s *server, who *hello, offer *snapshotOffer) *raw {
+	t.Helper()
 	r := dialRaw(t, s.config.Listener.Addr().String())
 	r.frames = newFrameReader(r.Conn, chunkBuffer)
-	r.write(t, r.encoder.hello(nil, kindTransferHello, validHello(id, s.config.ID)))
+	r.write(t, r.encoder.hello(nil, kindTransferHello, who))
 	if k, _, err := r.frames.next(transferGreetingFrames); err != nil || k != kindTransferHello {
 		t.Fatalf("no hello came back: kind 0x%02x, %v", uint8(k), err)
 	}
