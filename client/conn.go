@@ -30,9 +30,10 @@ type conn struct {
 	last    uint32 // number of the last call
 	age     uint32 // sweeps so far
 	sweeper *time.Timer
-	swept   bool  // a sweep is ahead
-	away    bool  // the server takes no more requests here
-	failed  error // why the connection has ended; nil while it stands
+	sweeps  sync.WaitGroup // ahead, or under way
+	swept   bool           // a sweep is ahead
+	away    bool           // the server takes no more requests here
+	failed  error          // why the connection has ended; nil while it stands
 }
 
 const sweepsPerAttempt = 4
@@ -98,6 +99,7 @@ func (c *conn) run(frames *clerkwire.FrameReader) {
 	})
 	c.fail(c.read(frames))
 	writing.Wait()
+	c.sweeps.Wait()
 }
 
 // read takes answers until the connection ends, and returns why.
@@ -199,6 +201,7 @@ func (c *conn) push(w *call) (number uint32, ok bool) {
 	c.calls[c.last] = w
 	if !c.swept {
 		c.swept = true
+		c.sweeps.Add(1)
 		if c.sweeper == nil {
 			c.sweeper = time.AfterFunc(c.sweep, c.sweepCalls)
 		} else {
@@ -211,6 +214,7 @@ func (c *conn) push(w *call) (number uint32, ok bool) {
 // sweepCalls ends the calls that wait too long. One timer for all costs less
 // than one for each.
 func (c *conn) sweepCalls() {
+	defer c.sweeps.Done()
 	for _, w := range c.overdue() {
 		w.err = errAttemptTimeout
 		w.done <- struct{}{}
@@ -229,6 +233,7 @@ func (c *conn) overdue() (all []*call) {
 	}
 	c.swept = len(c.calls) > 0 && c.failed == nil
 	if c.swept {
+		c.sweeps.Add(1)
 		c.sweeper.Reset(c.sweep)
 	}
 	return all
@@ -262,8 +267,8 @@ func (c *conn) takeAll(cause error) (all []*call) {
 		delete(c.calls, number)
 		all = append(all, w)
 	}
-	if c.sweeper != nil {
-		c.sweeper.Stop()
+	if c.sweeper != nil && c.sweeper.Stop() {
+		c.sweeps.Done()
 	}
 	return all
 }

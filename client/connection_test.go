@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,5 +252,43 @@ func TestReconnecting(t *testing.T) {
 		if n := len(f.value("k")); n != 10+5+100 {
 			t.Errorf("%d appends happened", n)
 		}
+	})
+}
+
+// lingering is a connection whose Close takes a second after it has closed.
+type lingering struct {
+	net.Conn
+	closing *atomic.Int32 // under way
+}
+
+func (l lingering) Close() error {
+	l.closing.Add(1)
+	defer l.closing.Add(-1)
+	err := l.Conn.Close()
+	time.Sleep(time.Second)
+	return err
+}
+
+// Goal: Close leaves no goroutine behind, not even one that is just ending a
+// connection. Method: connections whose Close lingers behind what the reader
+// sees; when the Clerk is closed, none may be in it.
+func TestCloseWaitsForTheEndOfConnections(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFakeCluster(t, "n1")
+		var closing atomic.Int32
+		c := f.dial(func(config *Config) {
+			config.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+				conn, err := f.connect(ctx, address)
+				return lingering{conn, &closing}, err
+			}
+		})
+		if _, err := c.Put(t.Context(), "k", []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if n := closing.Load(); n != 0 {
+			t.Errorf("%d connections are still being closed", n)
+		}
+		f.served.Wait()
 	})
 }

@@ -93,7 +93,7 @@ func (s *server) connect(slot *slot, d *dialling) {
 	if err != nil {
 		return
 	}
-	unhook := context.AfterFunc(s.clerk.life, func() { c.fail(ErrClosed) })
+	unhook := atEnd(s.clerk.life, func() { c.fail(ErrClosed) })
 	c.run(frames)
 	unhook()
 	slot.present.CompareAndSwap(c, nil)
@@ -107,7 +107,7 @@ func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
 	if err != nil {
 		return nil, nil, unreachable(s.address, err)
 	}
-	unhook := context.AfterFunc(ctx, func() { raw.Close() })
+	unhook := atEnd(ctx, func() { raw.Close() })
 	c, frames, failed := open(raw, s.address, s.clerk.config.AttemptTimeout)
 	if !unhook() && failed == nil {
 		failed = unreachable(s.address, errors.New("it did not answer in time"))
@@ -120,4 +120,22 @@ func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
 		return nil, nil, failed
 	}
 	return c, frames, nil
+}
+
+// atEnd does something when ctx ends, unless it is unhooked before; unhook
+// reports that. If it does not, it has waited until all was done, so that a closed
+// Clerk leaves no goroutine behind.
+func atEnd(ctx context.Context, do func()) (unhook func() bool) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		do()
+	})
+	return func() bool {
+		if stop() {
+			return true
+		}
+		<-done
+		return false
+	}
 }
