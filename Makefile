@@ -102,7 +102,7 @@ powercut:
 	$(GO) test ./tests/system -run CampaignOfPowerCuts -v -count=1 -timeout 60m -system.powercuts $(CUTS)
 
 nemesis:
-	$(GO) test ./tests/system -run CampaignOfNemeses -v -count=1 -timeout 0 -system.nemesis $(MINUTES)m -system.nemesis.seed $(SEED)
+	$(GO) test ./tests/system -run CampaignOfNemeses -v -count=1 -timeout $$(($(MINUTES) + 20))m -system.nemesis $(MINUTES)m -system.nemesis.seed $(SEED)
 
 faults:
 	$(GO) test ./tests/system -run 'PartialPartitions|CutOff|FaultyDisks' -v -count=1 -timeout 60m -system.faults $(TIMES)

@@ -42,8 +42,8 @@ type Raft struct {
 
 // Open runs a server that continues from state, which must be what storage
 // holds. Committed entries leave by applyCh, which is closed when nothing
-// more will be delivered. The storage belongs to the server from now on; the transport does
-// not, and must be given the server as its handler.
+// more will be delivered. The storage belongs to the server from now on; the
+// transport does not, and must be given the server as its handler.
 func Open(config Config, state core.State, storage node.Storage, transport node.Transport, applyCh chan ApplyMsg) *Raft {
 	return &Raft{node: node.Start(config, state, storage, transport, applyChannel(applyCh))}
 }

@@ -179,4 +179,7 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 	if err := memory.Remember("n2", want["n2"]); err == nil || !errors.Is(failed, syscall.EIO) {
 		t.Errorf("a failed write: %v, told %v", err, failed)
 	}
+	if known := memory.Known("n2"); known.Boot != 0 {
+		t.Errorf("it knows what it could not write down: %+v", known)
+	}
 }

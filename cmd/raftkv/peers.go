@@ -63,15 +63,18 @@ func (m *peerMemory) Known(peer core.ID) wire.Known { return m.known[peer] }
 // Remember implements wire.Memory. An error ends the node.
 func (m *peerMemory) Remember(peer core.ID, k wire.Known) error {
 	content := peersContent{Format: formatNewest, Peers: map[string]peerContent{}}
-	m.known[peer] = k
 	for id, known := range m.known {
 		content.Peers[string(id)] = peerContentOf(known)
 	}
-	err := writeSmallFile(m.fs, m.path, peersComment, content)
-	if err != nil && m.failed != nil {
-		m.failed(err)
+	content.Peers[string(peer)] = peerContentOf(k)
+	if err := writeSmallFile(m.fs, m.path, peersComment, content); err != nil {
+		if m.failed != nil {
+			m.failed(err)
+		}
+		return err
 	}
-	return err
+	m.known[peer] = k // and not before it is durable
+	return nil
 }
 
 func peerContentOf(k wire.Known) peerContent {

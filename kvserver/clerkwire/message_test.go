@@ -164,7 +164,7 @@ func TestLargestMessagesFit(t *testing.T) {
 		t.Errorf("a page has %d bytes", n)
 	}
 	if len(page.Items) > MaxListed {
-		t.Skip("void: the page has more items than pages may have")
+		t.Errorf("void: %d items, more than pages may have", len(page.Items))
 	}
 }
 

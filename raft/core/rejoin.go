@@ -9,10 +9,11 @@ package core
 // all have answered. Servers that are coming back themselves say so; the rest, the
 // full members, must be a majority, and must have been asked after that was heard
 // of the others. When the latest term among their answers is that of one who leads
-// it, that term and the end of that leader's log make the goal. The server enters that term with a vote for itself, so that it gives that
-// term's vote to nobody, and becomes an ordinary follower but for one thing: until
-// it has committed the log up to the goal, or an entry of a later term, it
-// abstains. It gives no vote, promises none, and does not stand.
+// it, that term and the end of that leader's log make the goal. The server enters
+// that term with a vote for itself, so that it gives that term's vote to nobody,
+// and becomes an ordinary follower but for one thing: until it has committed the
+// log up to the goal, or an entry of a later term, it abstains. It gives no vote,
+// promises none, and does not stand.
 //
 // Why that is safe. A vote that was forgotten matters if its candidate was elected
 // or may yet be. If the candidate has not lost its disk, it is one that has

@@ -4,8 +4,8 @@ import "fmt"
 
 // The messages of the paper, fields only: Figure 2's two boxes, the
 // leadership transfer of the thesis (3.10) and the read index of §8 (thesis
-// 6.4) for readers on followers, and Rejoin (rejoin.go). Every reply belongs to its call; there are no
-// ids in them.
+// 6.4) for readers on followers, and Rejoin (rejoin.go). Every reply belongs to
+// its call; there are no ids in them.
 
 // Request is one of *RequestVote, *AppendEntries, *InstallSnapshot,
 // *TimeoutNow, *ReadIndex, *Rejoin.

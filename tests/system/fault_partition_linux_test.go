@@ -164,10 +164,9 @@ func (s shape) hold(t *testing.T, n *network, ways []way) (hit int) {
 	return hit
 }
 
-// Goal: a follower that was cut off for minutes and comes back causes no
-// election, and has everything soon.
-// Method: cut it off in both directions, from clients, too, under appends.
-func TestAFollowerCutOffForLong(t *testing.T) {
+// startCuttable starts three nodes whose links can be cut.
+func startCuttable(t *testing.T) (*cluster, *network) {
+	t.Helper()
 	if *realFaults == 0 {
 		t.Skip("say -system.faults")
 	}
@@ -176,6 +175,14 @@ func TestAFollowerCutOffForLong(t *testing.T) {
 	c, n := newClusterOn(t, u, 3, "--log-level", "warn")
 	u.killLater(c)
 	c.start()
+	return c, n
+}
+
+// Goal: a follower that was cut off for minutes and comes back causes no
+// election, and has everything soon.
+// Method: cut it off in both directions, from clients, too, under appends.
+func TestAFollowerCutOffForLong(t *testing.T) {
+	c, n := startCuttable(t)
 	leader := c.leader()
 	follower := c.others(leader)[0]
 	l := startLoad("away", 3, addresses([]*server{leader}), nil)
@@ -210,14 +217,7 @@ func TestAFollowerCutOffForLong(t *testing.T) {
 // Method: a few of each write with no end; the leader is cut off from the others,
 // not from clients. The longest call counts.
 func TestNobodyWaitsForALeaderThatIsCutOff(t *testing.T) {
-	if *realFaults == 0 {
-		t.Skip("say -system.faults")
-	}
-	need(t, "ip", "nsenter", "iptables", "iptables-restore")
-	u := newUndo(t)
-	c, n := newClusterOn(t, u, 3, "--log-level", "warn")
-	u.killLater(c)
-	c.start()
+	c, n := startCuttable(t)
 	leader := c.leader()
 	others := c.others(leader)
 	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: addresses(c.nodes)})
