@@ -176,10 +176,10 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 	failed := errors.New("nothing")
 	memory.fs, memory.failed = vfs.NewFaulty(newDisk(t)), func(err error) { failed = err }
 	memory.fs.(*vfs.Faulty).Inject(vfs.Fault{Kind: vfs.OpSync, Nth: 1, Err: syscall.EIO, Sticky: true})
-	if err := memory.Remember("n2", want["n2"]); err == nil || !errors.Is(failed, syscall.EIO) {
+	if err := memory.Remember("n4", want["n2"]); err == nil || !errors.Is(failed, syscall.EIO) {
 		t.Errorf("a failed write: %v, told %v", err, failed)
 	}
-	if known := memory.Known("n2"); known.Boot != 0 {
+	if known := memory.Known("n4"); known.Boot != 0 {
 		t.Errorf("it knows what it could not write down: %+v", known)
 	}
 }
