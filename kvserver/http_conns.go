@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -106,7 +107,7 @@ func (cs *connections) take(conn net.Conn) *clientConn {
 		cs.refused++
 		return nil
 	}
-	c := &clientConn{Conn: conn, conns: cs, ip: ip, recording: true}
+	c := &clientConn{Conn: conn, conns: cs, ip: ip, recording: true, haste: rand.Float64()}
 	c.enter(phaseReceiving)
 	cs.all[c] = true
 	cs.perIP[ip]++
@@ -209,11 +210,15 @@ type clientConn struct {
 	phase  atomic.Int32
 	inside atomic.Bool  // of the gate
 	since  atomic.Int64 // when it entered the phase, in the time of connections.now
+	haste  float64      // see hasten; below 1
 
 	mu        sync.Mutex // guards the fields below
 	recording bool
 	record    []byte // what came since the last request ended, up to the end of the next one's header
 }
+
+// crumb is a piece of a body, in bytes, that is read past the gate.
+const crumb = 64
 
 // mostRecorded bounds the record: net/http reads a little past its own limit.
 const mostRecorded = maxHeaderBytes + 8<<10
@@ -237,6 +242,28 @@ func (c *clientConn) CloseWrite() error {
 	return nil
 }
 
+// SetReadDeadline hastens the end of the time for a header.
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	inHeader := c.recording && c.phase.Load() == int32(phaseReceiving)
+	c.mu.Unlock()
+	if inHeader && !t.IsZero() {
+		t = t.Add(-c.hasten(time.Until(t)))
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// hasten returns what this connection gets less than so much time: up to half of
+// it, drawn when it came. Thousands of slow clients that come at one moment would
+// otherwise be ended at one moment, and come back at one moment, and for as long
+// as that takes nobody else would be served as usual.
+func (c *clientConn) hasten(d time.Duration) time.Duration {
+	if c == nil || d <= 0 {
+		return 0
+	}
+	return time.Duration(c.haste * float64(d) / 2)
+}
+
 func (c *clientConn) Read(p []byte) (int, error) {
 	c.leaveGate() // more is needed before there is anything to do
 	n, err := c.Conn.Read(p)
@@ -244,24 +271,27 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		if c.phase.Load() == int32(phaseIdle) {
 			c.enter(phaseReceiving)
 		}
-		c.note(p[:n])
-		if len(p) > 1 { // net/http reads single bytes beside a handler, to learn of the client's end
+		if c.note(p[:n]) && len(p) > 1 { // net/http reads single bytes beside a handler, to learn of the client's end
 			c.enterGate()
 		}
 	}
 	return n, err
 }
 
-// note keeps the header of the request that is coming.
-func (c *clientConn) note(p []byte) {
+// note keeps the header of the request that is coming, and reports whether what
+// has come gives the server more to do than to read on. A part of a header does
+// not, and a crumb of a body hardly ever: thousands of clients that send such at
+// the same moment are not to queue at the gate for it.
+func (c *clientConn) note(p []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.recording {
-		return
+		return len(p) > crumb
 	}
 	searched := max(len(c.record)-3, 0)
 	c.record = append(c.record, p[:min(len(p), mostRecorded-len(c.record))]...)
 	c.recording = len(c.record) < mostRecorded && !bytes.Contains(c.record[searched:], []byte("\r\n\r\n"))
+	return !c.recording
 }
 
 // heldTwoLengths reports whether the header of the request that is being served

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,18 +24,19 @@ type fakeConn struct {
 	net.Conn
 	from   string
 	closed bool
+	until  time.Time
 	wrote  bytes.Buffer
 }
 
 func (f *fakeConn) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(f.from))
 }
-func (f *fakeConn) Close() error                     { f.closed = true; return nil }
-func (f *fakeConn) SetDeadline(time.Time) error      { return nil }
-func (f *fakeConn) Write(p []byte) (int, error)      { return f.wrote.Write(p) }
-func (f *fakeConn) Read([]byte) (int, error)         { return 0, io.EOF }
-func (f *fakeConn) SetReadDeadline(time.Time) error  { return nil }
-func (f *fakeConn) SetWriteDeadline(time.Time) error { return nil }
+func (f *fakeConn) Close() error                      { f.closed = true; return nil }
+func (f *fakeConn) SetDeadline(time.Time) error       { return nil }
+func (f *fakeConn) Write(p []byte) (int, error)       { return f.wrote.Write(p) }
+func (f *fakeConn) Read([]byte) (int, error)          { return 0, io.EOF }
+func (f *fakeConn) SetReadDeadline(t time.Time) error { f.until = t; return nil }
+func (f *fakeConn) SetWriteDeadline(time.Time) error  { return nil }
 
 // Goal: when all places are taken, the connections make room whose clients keep
 // the server waiting: first those in the middle of a request, then idle ones,
@@ -104,6 +107,100 @@ func TestPlacesAreKept(t *testing.T) {
 			t.Errorf("connection %d, from %s: taken %v", i, c.from, got)
 		}
 	}
+}
+
+// Goal: slow clients that came at one moment are not ended at one moment, and
+// everybody has half of the time at least; other times are what they are said to be.
+// Method: many connections, and the deadlines that they get for a header, for a
+// body, and between two requests.
+func TestSlowClientsThatCameTogetherAreEndedOneByOne(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, nil)
+		const most = 10 * time.Second
+		s.bodyGrace = most
+		var header, body []time.Duration
+		for range 200 {
+			f := &fakeConn{from: "127.0.0.1:1000"}
+			c := s.conns.take(f)
+			last := func() time.Duration { return time.Until(f.until) }
+			_ = c.SetReadDeadline(time.Now().Add(most))
+			header = append(header, last())
+			c.note([]byte("PUT /v1/kv/k HTTP/1.1\r\nContent-Length: 10\r\n\r\n"))
+			_ = c.SetReadDeadline(time.Now().Add(most))
+			if last() != most {
+				t.Fatalf("the time for the whole request: %v", last())
+			}
+			r := httptest.NewRequest("PUT", "/v1/kv/k", nil).WithContext(keepConn(t.Context(), c))
+			x := &exchange{server: s, w: connWriter{httptest.NewRecorder(), c}, r: r}
+			x.allowReading(bodyPace)
+			body = append(body, last()-time.Second)
+			noteState(c, http.StateIdle)
+			_ = c.SetReadDeadline(time.Now().Add(most))
+			if last() != most {
+				t.Fatalf("the time between two requests: %v", last())
+			}
+			_ = c.SetReadDeadline(time.Time{})
+			if !f.until.IsZero() {
+				t.Fatalf("no limit became %v", f.until)
+			}
+			c.Close()
+		}
+		for what, times := range map[string][]time.Duration{"header": header, "body": body} {
+			slices.Sort(times)
+			if first, last := times[0], times[len(times)-1]; first < most/2 || first > most*6/10 || last < most*9/10 || last > most {
+				t.Errorf("the times for a %s are from %v to %v", what, first, last)
+			}
+			for i, next := range times[1:] {
+				if next-times[i] > most/10 {
+					t.Errorf("between %v and %v no %s comes to its end", times[i], next, what)
+				}
+			}
+		}
+	})
+}
+
+// connWriter is an answer whose deadlines are a connection's.
+type connWriter struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (w connWriter) SetReadDeadline(t time.Time) error { return w.conn.SetReadDeadline(t) }
+
+// Goal: who sends a part of a header, or a crumb of a body, does not queue for
+// it; who sends a whole request does.
+// Method: a gate that is full, and a connection that gets a request in pieces;
+// time is the bubble's.
+func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, nil)
+		for len(s.conns.gate) < cap(s.conns.gate) {
+			s.conns.gate <- struct{}{}
+		}
+		defer func() {
+			for len(s.conns.gate) > 0 {
+				<-s.conns.gate
+			}
+		}()
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := s.conns.take(ours)
+		defer c.Close()
+		for _, piece := range []struct {
+			text  string
+			waits bool
+		}{
+			{"PUT /v1/kv/k HTTP/1.1\r\nHo", false}, {"st: kv\r\n", false}, {"Content-Length: 200\r\n\r\n", true},
+			{"x", false}, {strings.Repeat("x", crumb), false}, {strings.Repeat("x", crumb+1), true},
+		} {
+			go func() { _, _ = io.WriteString(theirs, piece.text) }()
+			began := time.Now()
+			n, err := c.Read(make([]byte, 4096))
+			if took := time.Since(began); err != nil || n != len(piece.text) || (took >= gateLimit) != piece.waits {
+				t.Errorf("%.20q: %d bytes after %v: %v", piece.text, n, took, err)
+			}
+		}
+	})
 }
 
 // Goal: a connection for which there is no room is told so in full, and the

@@ -9,9 +9,10 @@ import (
 // Time-outs and limits of the client port. A client that is slower than these
 // loses its connection, however many such clients there are.
 const (
-	readHeaderTimeout = 5 * time.Second
+	// readHeaderTimeout is the most; see clientConn.hasten.
+	readHeaderTimeout = 20 * time.Second
 	// readTimeout bounds the whole request, unless its body comes at bodyPace.
-	readTimeout = 30 * time.Second
+	readTimeout = 40 * time.Second
 	// writeTimeout runs from the end of the header to the beginning of the
 	// answer, so it must leave room for reading the body and for RequestTimeout.
 	writeTimeout   = 75 * time.Second
@@ -19,8 +20,9 @@ const (
 	maxHeaderBytes = 32 << 10
 
 	// bodyGrace and bodyPace are how long a body may take, in either direction:
-	// so long, and the longer the more has passed.
-	bodyGrace = 5 * time.Second
+	// so long, and the longer the more has passed. For a request it is less; see
+	// clientConn.hasten.
+	bodyGrace = 20 * time.Second
 	bodyPace  = 64 << 10 // bytes per second
 
 	// mostStreams bounds the lists that are being sent as lines: each keeps alive
@@ -40,7 +42,7 @@ func (x *exchange) allowReading(received int) {
 		x.began = time.Now()
 	}
 	// What serves in tests without a connection has no deadlines.
-	_ = http.NewResponseController(x.w).SetReadDeadline(x.began.Add(x.server.bodyTime(received)))
+	_ = http.NewResponseController(x.w).SetReadDeadline(x.began.Add(x.server.bodyTime(received) - connOf(x.r).hasten(x.server.bodyGrace)))
 }
 
 // allowWriting gives the client time to take so much of an answer.

@@ -74,7 +74,7 @@ func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
 	s := c.nodes[0]
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int64)
-	go func() { done <- drip(ctx, s.http, 200) }()
+	go func() { done <- drip(ctx, s.http, 200, 0) }()
 	defer func() { stop(); <-done }()
 	served := 0
 	eventually(t, patience, func() error {

@@ -25,6 +25,10 @@ var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *dripTo != "" {
+		dripUntilTold()
+		return
+	}
 	os.Exit(buildAndRun(m))
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -191,47 +190,4 @@ func (l *traffic) percentiles(percents ...float64) (at []time.Duration) {
 		at = append(at, l.took[min(len(l.took)-1, int(p/100*float64(len(l.took))))])
 	}
 	return at
-}
-
-// drip keeps connections open on which one byte a second is sent, each until the
-// server ends it, and then another in its place. It returns when ctx has ended.
-func drip(ctx context.Context, address string, conns int) (ended int64) {
-	var all sync.WaitGroup
-	var n atomic.Int64
-	for i := range conns {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				dripOne(ctx, address, i)
-				n.Add(1)
-				sleep(ctx, 50*time.Millisecond)
-			}
-		})
-	}
-	all.Wait()
-	return n.Load()
-}
-
-func dripOne(ctx context.Context, address string, i int) {
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	text := "GET /v1/kv/slow HTTP/1.1\r\nHost: localhost\r\n"
-	if i%2 == 1 {
-		text = "PUT /v1/kv/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-		if _, err := io.WriteString(conn, text); err != nil {
-			return
-		}
-	}
-	for at := 0; ; at++ {
-		if _, err := io.WriteString(conn, text[at%len(text):at%len(text)+1]); err != nil {
-			return
-		}
-		if !sleep(ctx, time.Second) {
-			return
-		}
-	}
 }

@@ -1,0 +1,220 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	slowConns = flag.Int("system.slowconns", 0, "how many slow connections TestCampaignOfSlowClients opens; 0 skips it")
+	dripTo    = flag.String("system.dripto", "", "address to which the slow connections go, from a process that does nothing else")
+	dripIn    = flag.Duration("system.dripin", 0, "the time within which that process opens the first of them")
+)
+
+// Goal: thousands of clients that send a byte a second do not disturb an honest
+// one, whether each has a beat of its own or all have the same.
+// Method: the p99 of a client that asks for a tenth of what the leader can do,
+// alone and beside the slow ones, by turns. Those have a process of their own,
+// since a Go program with thousands of things to do at the same moment looks late
+// at what comes from the network, and the honest client would be measured by that.
+// They share the machine all the same. How much of what is measured is theirs
+// is seen when they go to a server that does nothing but read.
+func TestCampaignOfSlowClients(t *testing.T) {
+	if *slowConns == 0 {
+		t.Skip("say -system.slowconns")
+	}
+	c := startCluster(t, 3)
+	f := newFigures(t, c)
+	f.measure(t, "warming up", 0, 64, 3*time.Second)
+	const each = 10 * time.Second
+	rate := float64(f.measure(t, "capacity, 256 connections", 0, 256, 6*time.Second).applied.Load()) / 6 / 10
+	honest := func(name string) time.Duration {
+		return f.measure(t, name, rate, 16, each).percentiles(99)[0]
+	}
+	beside := func(address string, within time.Duration, name string) (p99 time.Duration) {
+		end := dripElsewhere(t, address, *slowConns, within)
+		time.Sleep(11 * time.Second) // until the first are ended, and come back
+		p99 = honest(fmt.Sprintf("%d slow ones %s", *slowConns, name))
+		f.printf("%34s %9s connections were ended by the server\n", "", end())
+		return p99
+	}
+	leader := c.leader().http
+	var alone, elsewhere, here time.Duration
+	const rounds = 3
+	for range rounds {
+		alone += honest("honest, a tenth of the capacity") / rounds
+		elsewhere += beside(elsewhereOnly, time.Second, "elsewhere") / rounds
+		here += beside(leader, time.Second, "beside it") / rounds
+	}
+	inStep := beside(leader, 0, "in step")
+	us := time.Microsecond
+	f.printf("p99 of the honest: %v alone, %v with slow clients elsewhere, %v (%.1f and %.1f times) with slow clients beside it, %v if all are in step\n",
+		alone.Round(us), elsewhere.Round(us), here.Round(us), float64(here)/float64(alone), float64(here)/float64(elsewhere), inStep.Round(us))
+	if here > 2*max(alone, elsewhere) {
+		t.Errorf("slow clients raised the p99 of an honest one from %v to %v", max(alone, elsewhere), here)
+	}
+	c.awaitServing()
+	awaitEqual(t, c)
+}
+
+// elsewhereOnly is the address of a server in the process with the slow clients.
+const elsewhereOnly = "itself"
+
+// dripElsewhere starts a process that drips until end is called, which returns
+// how many connections were ended.
+func dripElsewhere(t *testing.T, address string, conns int, within time.Duration) (end func() string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := exec.Command(self, "-system.dripto", address, "-system.slowconns", strconv.Itoa(conns), "-system.dripin", within.String())
+	p.Stderr = os.Stderr
+	stdin, err := p.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceValue(func() string {
+		stdin.Close()
+		ended, err := io.ReadAll(stdout)
+		if err = errors.Join(err, p.Wait()); err != nil {
+			t.Errorf("the process with the slow connections: %v", err)
+		}
+		return strings.TrimSpace(string(ended))
+	})
+	t.Cleanup(func() { end() })
+	return end
+}
+
+// dripUntilTold is that process: it ends when its input does.
+func dripUntilTold() {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	address := *dripTo
+	if address == elsewhereOnly {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		address = l.Addr().String()
+		go swallow(l)
+	}
+	fmt.Println(drip(ctx, address, *slowConns, *dripIn))
+}
+
+// swallow accepts connections and reads from each for 10 to 20 seconds.
+func swallow(l net.Listener) {
+	for i := 0; ; i++ {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(10*time.Second + time.Duration(i%100)*100*time.Millisecond))
+		go func() {
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
+	}
+}
+
+// drip keeps connections open on which one byte a second is sent, each until the
+// server ends it, and then another in its place. They begin one after the other
+// within so long, a second at most, and keep their beats. It returns when ctx has
+// ended.
+//
+// One goroutine writes to all: one for each would take more of the machine than
+// the server does.
+func drip(ctx context.Context, address string, conns int, within time.Duration) (ended int64) {
+	const beats = 100 // of a second
+	drippers := make([]*dripper, conns)
+	turns := make([][]*dripper, beats)
+	for i := range drippers {
+		d := &dripper{odd: i%2 == 1}
+		drippers[i] = d
+		turn := beats * int(within) / int(time.Second) * i / conns % beats
+		turns[turn] = append(turns[turn], d)
+	}
+	defer func() {
+		for _, d := range drippers {
+			d.dialling.Wait()
+			if d.conn != nil {
+				d.conn.Close()
+			}
+		}
+	}()
+	begun := time.Now()
+	for beat := 0; sleep(ctx, time.Until(begun.Add(time.Duration(beat)*time.Second/beats))); beat++ {
+		for _, d := range turns[beat%beats] {
+			if !d.drip(ctx, address) {
+				ended++
+			}
+		}
+	}
+	return ended
+}
+
+// dripper is one slow client: of two, one never comes to the end of its header
+// and one never to the end of its body.
+type dripper struct {
+	odd      bool
+	dialling sync.WaitGroup
+	conn     net.Conn // nil: none; not to be touched while dialling
+	busy     atomic.Bool
+	sent     int
+}
+
+// drip sends a byte, or dials if there is no connection. It reports whether the
+// connection was still there.
+func (d *dripper) drip(ctx context.Context, address string) bool {
+	if d.busy.Load() {
+		return true
+	}
+	if d.conn == nil {
+		d.busy.Store(true)
+		d.dialling.Go(func() { d.dial(ctx, address); d.busy.Store(false) })
+		return true
+	}
+	text := "GET /v1/kv/slow HTTP/1.1\r\nHost: localhost\r\n"
+	_, err := d.conn.Write([]byte{text[d.sent%len(text)]})
+	if d.sent++; err != nil {
+		d.conn.Close()
+		d.conn = nil
+	}
+	return err == nil
+}
+
+func (d *dripper) dial(ctx context.Context, address string) {
+	dialler := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialler.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return
+	}
+	d.conn, d.sent = conn, 0
+	if d.odd {
+		// If it fails the first byte will, too.
+		_, _ = io.WriteString(conn, "PUT /v1/kv/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
+	}
+}
