@@ -184,7 +184,7 @@ func TestAStreamIsFrozenAndHoldsNobodyUp(t *testing.T) {
 // Method: a short grace; the client reads only when the server has given up.
 func TestAStreamThatIsNotReadIsCutOff(t *testing.T) {
 	s, _ := newServer(t, nil)
-	s.bodyGrace = -900 * time.Millisecond // a tenth of a second for each piece
+	s.answerGrace = -900 * time.Millisecond // a tenth of a second for each piece
 	for i := range 40 {
 		wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), strings.Repeat("o", 512<<10)), 201)
 	}

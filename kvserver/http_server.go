@@ -31,8 +31,8 @@ const (
 )
 
 // bodyTime is how long a body of so many bytes may take.
-func (s *Server) bodyTime(bytes int) time.Duration {
-	return s.bodyGrace + time.Duration(bytes)*time.Second/bodyPace
+func bodyTime(grace time.Duration, bytes int) time.Duration {
+	return grace + time.Duration(bytes)*time.Second/bodyPace
 }
 
 // allowReading gives the client time to send more of a body of which so much
@@ -42,12 +42,12 @@ func (x *exchange) allowReading(received int) {
 		x.began = time.Now()
 	}
 	// What serves in tests without a connection has no deadlines.
-	_ = http.NewResponseController(x.w).SetReadDeadline(x.began.Add(x.server.bodyTime(received) - connOf(x.r).hasten(x.server.bodyGrace)))
+	_ = http.NewResponseController(x.w).SetReadDeadline(x.began.Add(bodyTime(x.server.bodyGrace, received) - connOf(x.r).hasten(x.server.bodyGrace)))
 }
 
 // allowWriting gives the client time to take so much of an answer.
 func (x *exchange) allowWriting(length int) {
-	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.server.bodyTime(length)))
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(bodyTime(x.server.answerGrace, length)))
 }
 
 // NewHTTPServer returns an http.Server for the handler with the limits that a

@@ -22,8 +22,10 @@ type Server struct {
 	// scrapes are of the metrics.
 	writes, deletes, reads, patient, streams, backups, scrapes admission
 
-	bodies    budget        // memory for the bodies of writes
-	bodyGrace time.Duration // see bodyTime
+	bodies budget // memory for the bodies of writes
+	// bodyGrace is for reading bodies, answerGrace for writing them; see bodyTime.
+	bodyGrace, answerGrace time.Duration
+
 	integrity integrity
 	watched   chan struct{} // closed when the integrity is watched no more
 	conns     *connections
@@ -62,7 +64,7 @@ func New(config Config) (*Server, error) {
 		backups:   admission{maxCount: mostBackups},
 		scrapes:   admission{maxCount: mostScrapes},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
-		bodyGrace: bodyGrace,
+		bodyGrace: bodyGrace, answerGrace: bodyGrace,
 		forwarder: newForwarder(config),
 		tenures:   tenures{patience: config.LeaderWait},
 	}
