@@ -428,6 +428,28 @@ func TestOnlyEndToEndHeadersTravel(t *testing.T) {
 	}
 }
 
+// Goal: a write through a follower keeps its condition and its idempotency key,
+// whatever its header says of them.
+// Method: a header that declares them to be for this connection only, as it may
+// be said to any proxy, at a follower.
+func TestAConditionTravelsThoughConnectionNamesIt(t *testing.T) {
+	p := newPair(t)
+	wantStatus(t, ask(p.leader, "PUT", "/v1/kv/k", "old"), 201)
+	for _, condition := range [][]string{{"If-Match", `"77"`}, {"If-None-Match", "*"}} {
+		w := dialWire(t, p.url)
+		w.send("PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: " + condition[0] + "\r\n" + condition[0] + ": " + condition[1] + "\r\n\r\nnew")
+		wantProblem(t, w.receive("PUT"), 412, api.CodePreconditionFailed, api.OutcomeNotApplied)
+	}
+	for range 2 {
+		w := dialWire(t, p.url)
+		w.send("POST /v1/kv/k?op=append HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nConnection: Idempotency-Key\r\nIdempotency-Key: once\r\n\r\n+")
+		wantStatus(t, w.receive("POST"), 200)
+	}
+	if got := stored(p.leader, "k"); got != "old+" {
+		t.Errorf("the leader has %q", got)
+	}
+}
+
 // Goal: a connection is sealed only if nothing was written since the mark, and
 // then nothing can be.
 // Method: marks and writes in both orders.

@@ -163,11 +163,14 @@ func (s *Server) problem(err error, requestID string) (kind, api.Problem) {
 
 // encodeProblem writes a problem for people as well, who use curl.
 func encodeProblem(p api.Problem) []byte {
-	body, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false) // it is said to be no HTML, and & should be readable
+	e.SetIndent("", "  ")
+	if err := e.Encode(p); err != nil {
 		panic(fmt.Sprintf("kvserver: a problem cannot be written as JSON: %v", err))
 	}
-	return append(body, '\n')
+	return body.Bytes()
 }
 
 // stampError sets the headers of an error.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,6 +117,10 @@ var firstHopHeaders = []string{
 	"Origin", "Referer", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User",
 }
 
+// decidingHeaders decide what a request does. They travel even if the client's
+// Connection names them: without one, the leader would do what was not asked for.
+var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey, "Content-Type"}
+
 // outgoing makes the request for the leader: the client's, with the body read
 // whole, and marked so that it travels no further.
 func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, body []byte) *http.Request {
@@ -123,6 +128,11 @@ func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, b
 	copyEndToEnd(header, x.r.Header)
 	for _, name := range firstHopHeaders {
 		header.Del(name)
+	}
+	for _, name := range decidingHeaders {
+		if values := x.r.Header.Values(name); len(values) > 0 {
+			header[name] = slices.Clone(values)
+		}
 	}
 	header.Set(api.HeaderForwarded, f.config.NodeID)
 	header.Set(api.HeaderCluster, f.config.ClusterID)

@@ -172,6 +172,26 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 	}
 }
 
+// Goal: who sends a key as it is, without percent-encoding, is told what is
+// wrong, in words that can be read.
+// Method: a percent sign and a space in a path, and a query that cannot be
+// split; no escapes meant for HTML in the answers.
+func TestARefusalOfAPathSaysHowToWriteIt(t *testing.T) {
+	s, _ := newServer(t, nil)
+	url := serveHTTP(t, s).URL
+	for target, want := range map[string]string{
+		"/v1/kv/100%": "%25", "/v1/kv/a b": "%20", "/v1/kv?prefix=a;b": "separate parameters by & and",
+	} {
+		w := dialWire(t, url)
+		w.send("GET " + target + " HTTP/1.1\r\nHost: kv\r\n\r\n")
+		a := w.receive("GET")
+		wantProblem(t, a, 400, api.CodeBadRequest, api.OutcomeNotApplied)
+		if !strings.Contains(a.body, want) {
+			t.Errorf("GET %s: %s, want %q in it", target, a.body, want)
+		}
+	}
+}
+
 // Goal: a body that is announced too large is refused at once, without asking
 // for it, and the connection ends.
 // Method: Expect: 100-continue with a length over the limit; the client sends

@@ -23,7 +23,7 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 		}
 		if address := s.addressOf(leader); address != "" {
 			u := *x.r.URL
-			u.Scheme, u.Host = "http", address
+			u.Scheme, u.Host, u.User = "http", address, nil
 			u.Path, u.RawPath = x.r.URL.Path, keepDots(x.r.URL.EscapedPath())
 			x.w.Header().Set("Location", u.String())
 			x.answer(http.StatusTemporaryRedirect, nil)

@@ -60,6 +60,18 @@ func TestRedirectSendsToTheLeader(t *testing.T) {
 	}
 }
 
+// Goal: a name and password in the target, as a proxy may be sent them, are not
+// handed to another server in the location.
+func TestARedirectCarriesNoUser(t *testing.T) {
+	p := newPair(t)
+	w := dialWire(t, p.url)
+	w.send("GET http://user:secret@localhost/v1/kv/a?redirect HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	a := w.receive("GET")
+	if want := "http://" + p.address.Load().(string) + "/v1/kv/a?redirect"; a.status != 307 || a.header.Get("Location") != want {
+		t.Errorf("%d, Location %q, want %q", a.status, a.header.Get("Location"), want)
+	}
+}
+
 // Goal: without a leader, or while its address is not known, a redirect waits a
 // moment and is then refused.
 func TestARedirectNeedsALeader(t *testing.T) {

@@ -43,7 +43,8 @@ func netHTTPRefusal(answer []byte) error {
 		return fail(errVersion, nil, "the version of HTTP is not 1.0 or 1.1")
 	}
 	if len(detail) == 0 {
-		return fail(errBadRequest, nil, "this is not a request of HTTP/1.1")
+		// It gives no reason for the mistake that is made most often: a key as it is.
+		return fail(errBadRequest, nil, "this is not a request of HTTP/1.1; if a key in the path holds a space, a control character or %%, send them as %%20, %%01 or %%25")
 	}
 	return fail(errBadRequest, nil, "this is not a request of HTTP/1.1: %s", detail)
 }

@@ -207,6 +207,9 @@ func (w *worker) openLoop(ctx context.Context, begun time.Time) {
 				return
 			}
 		}
+		if ctx.Err() != nil && time.Now().Before(deadline) {
+			return // the user has ended it
+		}
 		if ctx.Err() != nil && time.Since(deadline) > w.config.Timeout {
 			w.of(w.config.Mix.draw(w.rand)).Failures["not_applied never_begun"]++
 			continue

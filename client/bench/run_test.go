@@ -79,6 +79,21 @@ func TestAnOpenLoopOmitsNothing(t *testing.T) {
 	})
 }
 
+// Goal: the end of the context ends an open loop that is far behind, which waits
+// for nothing and has all the work of the rest of its time before it.
+func TestAnOpenLoopThatIsBehindCanBeEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		r := Run(ctx, Config{
+			Clients: 2, Keys: 10, ValueSize: 10, Mix: mustMix(t, "put=1"), Duration: 10 * time.Second, Rate: 100_000, Timeout: time.Second,
+		}, newFakeTarget())
+		if r.Elapsed > time.Second {
+			t.Errorf("it went on for %v", r.Elapsed)
+		}
+	})
+}
+
 // Goal: the mix is drawn as it was asked for, all of the time is used, failures
 // are counted by what they were, and preloading writes every key.
 func TestRun(t *testing.T) {

@@ -97,12 +97,26 @@ func (s *benchSettings) config() (c bench.Config, err error) {
 		err = fmt.Errorf("--value-size is %d; choose 0 to %d", s.valueSize, mostValueBytes)
 	case s.duration <= 0 || s.warmup < 0 || s.timeout <= 0:
 		err = fmt.Errorf("--duration and --timeout must be above 0, and --warmup not below")
-	case s.rate < 0:
-		err = fmt.Errorf("--rate is %g; it cannot be below 0", s.rate)
+	case s.conns < 0 || s.conns > mostBenchClients:
+		err = fmt.Errorf("--conns is %d; choose 1 to %d, or 0 for the default", s.conns, mostBenchClients)
 	default:
+		err = checkRate(s.rate)
+	}
+	if err == nil {
 		c.Mix, err = bench.ParseMix(s.mix)
 	}
 	return c, err
+}
+
+// mostRate is more than any client can ask for.
+const mostRate = 1e8
+
+// checkRate checks a flag --rate.
+func checkRate(rate float64) error {
+	if !(rate >= 0 && rate <= mostRate) { // and not NaN
+		return fmt.Errorf("--rate is %g; choose 0 to %.0f", rate, mostRate)
+	}
+	return nil
 }
 
 func (s *benchSettings) run(out, stderr io.Writer) error {
@@ -130,9 +144,12 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 	report := bench.NewReport(face, s.conns, config, result)
 	report.CPU = meter.report(report.Done())
 	if s.json {
-		return printJSON(out, report)
+		if err := printJSON(out, report); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(out, report.String())
 	}
-	fmt.Fprint(out, report.String())
 	if report.Done() == 0 {
 		return &ending{exitUnavailable, fmt.Errorf("nothing was done")}
 	}

@@ -58,9 +58,20 @@ func (s *clerkSettings) list() []string {
 	return list
 }
 
+// checkTimeout refuses a time in which nothing can be done.
+func (s *clerkSettings) checkTimeout() error {
+	if s.timeout <= 0 {
+		return fmt.Errorf("--timeout is %v; it must be above 0", s.timeout)
+	}
+	return nil
+}
+
 // with runs a call by a Clerk within the time that was given. Ctrl-C ends it,
 // too.
 func (s *clerkSettings) with(call func(ctx context.Context, clerk *client.Clerk) error) error {
+	if err := s.checkTimeout(); err != nil {
+		return err
+	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)

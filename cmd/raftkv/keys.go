@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -65,28 +66,34 @@ Exit code 1 says that there is no such key.`,
 
 // conditionSettings are the flags of a write's condition.
 type conditionSettings struct {
+	command         *cobra.Command
 	revision        uint64
 	absent, present bool
 }
 
 func (c *conditionSettings) addTo(command *cobra.Command) {
 	flags := command.Flags()
+	c.command = command
 	flags.Uint64Var(&c.revision, "if-revision", 0, "only if the key's value has this revision")
 	flags.BoolVar(&c.absent, "if-absent", false, "only if there is no such key")
 	flags.BoolVar(&c.present, "if-present", false, "only if there is such a key")
 	command.MarkFlagsMutuallyExclusive("if-revision", "if-absent", "if-present")
 }
 
-func (c *conditionSettings) options() (options []client.WriteOption) {
+// options returns the condition that was given, if any. A revision of 0, which a
+// script may have come to, must not be taken for none.
+func (c *conditionSettings) options() ([]client.WriteOption, error) {
 	switch {
+	case c.command.Flags().Changed("if-revision") && c.revision == 0:
+		return nil, errors.New("--if-revision is 0, which no value has; for a key that does not exist say --if-absent")
 	case c.revision > 0:
-		options = append(options, client.IfRevision(c.revision))
+		return []client.WriteOption{client.IfRevision(c.revision)}, nil
 	case c.absent:
-		options = append(options, client.IfAbsent())
+		return []client.WriteOption{client.IfAbsent()}, nil
 	case c.present:
-		options = append(options, client.IfPresent())
+		return []client.WriteOption{client.IfPresent()}, nil
 	}
-	return options
+	return nil, nil
 }
 
 func newPutCommand() *cobra.Command {
@@ -106,12 +113,16 @@ asked.
   raftkv put counter 8 --if-revision 17`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
+			options, err := c.options()
+			if err != nil {
+				return err
+			}
 			value, err := readValue(args[1], command.InOrStdin())
 			if err != nil {
 				return err
 			}
 			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				w, err := clerk.Put(ctx, args[0], value, c.options()...)
+				w, err := clerk.Put(ctx, args[0], value, options...)
 				if err != nil {
 					return err
 				}
@@ -146,12 +157,16 @@ happens once, however often the servers had to be asked.
   raftkv append log @today.log`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
+			options, err := c.options()
+			if err != nil {
+				return err
+			}
 			value, err := readValue(args[1], command.InOrStdin())
 			if err != nil {
 				return err
 			}
 			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				w, err := clerk.Append(ctx, args[0], value, c.options()...)
+				w, err := clerk.Append(ctx, args[0], value, options...)
 				if err != nil {
 					return err
 				}
@@ -179,8 +194,12 @@ func newDeleteCommand() *cobra.Command {
   raftkv delete lock --if-revision 17`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
+			options, err := c.options()
+			if err != nil {
+				return err
+			}
 			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				removed, err := clerk.Delete(ctx, args[0], c.options()...)
+				removed, err := clerk.Delete(ctx, args[0], options...)
 				if err != nil {
 					return err
 				}
@@ -224,6 +243,9 @@ tab and the value, likewise, follow. With --json each line is an object.`,
 			prefix := ""
 			if len(args) == 1 {
 				prefix = args[0]
+			}
+			if limit < 0 {
+				return fmt.Errorf("--limit is %d; it cannot be below 0", limit)
 			}
 			options := []client.ListOption{client.After(after)}
 			if !values {

@@ -86,3 +86,8 @@ and would not go on; that is a bug worth reporting.`,
 		newStatusCommand(), newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	return root
 }
+
+// showHelp is what a command does that only has others below it. That it does
+// something makes cobra refuse what it does not know; it would else show the help
+// and end well, and a script with a slip of the pen would have no backup.
+func showHelp(command *cobra.Command, _ []string) error { return command.Help() }

@@ -166,7 +166,10 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 func TestWrongCommandLines(t *testing.T) {
 	for _, args := range [][]string{
 		{"sevre"}, {"serve", "n1"}, {"dev", "--nodes", "0"}, {"dev", "--nodes", "8"}, {"dev", "--port", "0"}, {"dev", "--port", "64534"},
-		{"dev", "more"}, {"version", "now"}, {"--loud"},
+		{"dev", "more"}, {"version", "now"}, {"--loud"}, {"snapshot", "sav", "f"}, {"wal", "inspekt", "d"},
+		{"list", "--limit", "-1"}, {"get", "k", "--timeout", "0s"}, {"put", "k", "v", "--timeout", "-1s"}, {"status", "--timeout", "0s"},
+		{"snapshot", "save", "f", "--timeout", "0s"}, {"bench", "--http", "--conns", "-1"}, {"bench", "--rate", "inf"}, {"bench", "--rate", "NaN"},
+		{"verify", "--rate", "NaN"},
 	} {
 		if args[0] == "dev" {
 			args = append(args, "--data-dir", filepath.Join(t.TempDir(), "d"))

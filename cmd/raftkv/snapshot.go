@@ -21,6 +21,8 @@ func newSnapshotCommand() *cobra.Command {
   raftkv snapshot inspect monday.snapshot
   raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
     --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
+		Args: cobra.NoArgs,
+		RunE: showHelp,
 	}
 	command.AddCommand(newSnapshotSaveCommand(), newSnapshotInspectCommand(), newSnapshotRestoreCommand())
 	return command

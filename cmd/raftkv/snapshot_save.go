@@ -58,6 +58,9 @@ type saved struct {
 }
 
 func (s *clerkSettings) saveSnapshot(path string, force bool, stdout, stderr io.Writer) error {
+	if err := s.checkTimeout(); err != nil {
+		return err
+	}
 	if _, err := os.Lstat(path); !force && !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
 			return &failure{err}

@@ -41,6 +41,9 @@ Exit code 3 says that no node leads, or that none answered.`,
   raftkv status --json | jq .role`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if err := s.checkTimeout(); err != nil {
+				return err
+			}
 			ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 			defer endOfSignals()
 			if watch {
@@ -130,10 +133,8 @@ func lastCause(err error) error {
 func (s *clerkSettings) printStatus(ctx context.Context, out io.Writer) error {
 	all := s.askAll(ctx)
 	if s.json {
-		for _, n := range all {
-			if err := printJSON(out, n); err != nil {
-				return err
-			}
+		if err := printStatusJSON(out, all); err != nil {
+			return err
 		}
 	} else {
 		fmt.Fprint(out, statusTable(all))
@@ -144,22 +145,28 @@ func (s *clerkSettings) printStatus(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
+// printStatusJSON prints a line for each node.
+func printStatusJSON(out io.Writer, all []nodeStatus) error {
+	for _, n := range all {
+		if err := printJSON(out, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // watchStatus draws until ctx ends. Each picture is written over the last, in
 // one write, so that nothing flickers.
 func (s *clerkSettings) watchStatus(ctx context.Context, out io.Writer) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
-		table := statusTable(s.askAll(ctx))
+		all := s.askAll(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if isTerminal(out) {
-			// Home, each line with what was right of it cleared, then all below.
-			table = "\x1b[H" + strings.ReplaceAll(table, "\n", "\x1b[K\n") + "\x1b[J"
-		}
-		if _, err := io.WriteString(out, table); err != nil {
-			return &failure{err}
+		if err := s.drawStatus(out, all); err != nil {
+			return err
 		}
 		select {
 		case <-ticker.C:
@@ -167,4 +174,20 @@ func (s *clerkSettings) watchStatus(ctx context.Context, out io.Writer) error {
 			return nil
 		}
 	}
+}
+
+// drawStatus draws one picture; as JSON it is lines like those of printStatus.
+func (s *clerkSettings) drawStatus(out io.Writer, all []nodeStatus) error {
+	if s.json {
+		return printStatusJSON(out, all)
+	}
+	table := statusTable(all)
+	if isTerminal(out) {
+		// Home, each line with what was right of it cleared, then all below.
+		table = "\x1b[H" + strings.ReplaceAll(table, "\n", "\x1b[K\n") + "\x1b[J"
+	}
+	if _, err := io.WriteString(out, table); err != nil {
+		return &failure{err}
+	}
+	return nil
 }

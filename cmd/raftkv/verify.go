@@ -76,10 +76,8 @@ func (s *verifySettings) check() error {
 		return fmt.Errorf("--keys is %d; choose 1 to %d", s.keys, mostVerifyKeys)
 	case s.duration <= 0 || s.timeout <= 0 || s.checkLimit <= 0:
 		return errors.New("--duration, --timeout and --check-limit must be above 0")
-	case s.rate < 0:
-		return fmt.Errorf("--rate is %g; it cannot be below 0", s.rate)
 	}
-	return nil
+	return checkRate(s.rate)
 }
 
 // verification is the result in JSON.

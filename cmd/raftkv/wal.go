@@ -20,6 +20,8 @@ func newWALCommand() *cobra.Command {
 		Use:     "wal",
 		Short:   "Look into a node's log on the disk",
 		Example: "  raftkv wal inspect ./raftkv-data/n1",
+		Args:    cobra.NoArgs,
+		RunE:    showHelp,
 	}
 	command.AddCommand(newWALInspectCommand())
 	return command

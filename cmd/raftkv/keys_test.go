@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// nowhere is an endpoint at which nothing listens.
+func nowhere(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Goal: a write with --if-revision 0, to which a script comes that found no
+// revision, is refused before any server is asked; it must not happen without a
+// condition.
+// Method: every kind of write. Were it sent, it would end as unavailable.
+func TestAConditionOnRevisionZeroIsNotNoCondition(t *testing.T) {
+	for _, args := range [][]string{{"put", "k", "v"}, {"append", "k", "v"}, {"delete", "k"}} {
+		var said strings.Builder
+		args = append(args, "--if-revision", "0", "--timeout", "50ms", "--endpoints", nowhere(t))
+		if code := run(args, io.Discard, &said); code != exitUsage || !strings.Contains(said.String(), "--if-absent") {
+			t.Errorf("%q: exit code %d, said %q", args, code, said.String())
+		}
+	}
+}
+
+// Goal: a bench that did nothing has the same exit code with --json as without.
+func TestABenchThatDidNothingFailsWithJSONToo(t *testing.T) {
+	for _, face := range [][]string{{"--json"}, nil} {
+		args := append([]string{"bench", "--http", "--endpoints", nowhere(t), "--clients", "1", "--warmup", "0s", "--duration", "20ms", "--timeout", "100ms"}, face...)
+		var out strings.Builder
+		if code := run(args, &out, io.Discard); code != exitUnavailable {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+		if face != nil && !json.Valid([]byte(out.String())) {
+			t.Errorf("printed %q", out.String())
+		}
+	}
+}
+
+// Goal: status --watch --json prints JSON.
+// Method: one picture of an endpoint at which nothing listens.
+func TestAWatchedStatusIsJSONIfAskedFor(t *testing.T) {
+	s := clerkSettings{json: true, endpoints: nowhere(t), timeout: defaultClerkTimeout}
+	var out strings.Builder
+	if err := s.drawStatus(&out, s.askAll(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	var n nodeStatus
+	if err := json.Unmarshal([]byte(out.String()), &n); err != nil || n.Endpoint != s.endpoints || n.Error == "" {
+		t.Errorf("printed %q: %v", out.String(), err)
+	}
+}
