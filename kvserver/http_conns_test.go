@@ -109,6 +109,25 @@ func TestPlacesAreKept(t *testing.T) {
 	}
 }
 
+// Goal: a connection frees its place once, however often it is closed.
+// Method: an address with all the connections that it may have; one is closed
+// twice, as net/http does, and others come.
+func TestAPlaceIsFreedOnce(t *testing.T) {
+	s, _ := newServer(t, func(c *Config) { c.MaxConnectionsPerIP = 3 })
+	come := func() *clientConn { return s.conns.take(&fakeConn{from: "10.0.0.1:1"}) }
+	first := come()
+	come()
+	come()
+	first.Close()
+	first.Close()
+	if come() == nil {
+		t.Error("no room after one left")
+	}
+	if come() != nil {
+		t.Error("a connection that was closed twice made room for two")
+	}
+}
+
 // Goal: slow clients that came at one moment are not ended at one moment, and
 // everybody has half of the time at least; other times are what they are said to be.
 // Method: many connections, and the deadlines that they get for a header, for a
@@ -190,7 +209,7 @@ func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {
 			text  string
 			waits bool
 		}{
-			{"PUT /v1/kv/k HTTP/1.1\r\nHo", false}, {"st: kv\r\n", false}, {"Content-Length: 200\r\n\r\n", true},
+			{"PUT /v1/kv/k HTTP/1.1\r\nHo", false}, {"st: kv\r\n", false}, {"Content-Length: 200\r\n\r", false}, {"\n", true},
 			{"x", false}, {strings.Repeat("x", crumb), false}, {strings.Repeat("x", crumb+1), true},
 		} {
 			go func() { _, _ = io.WriteString(theirs, piece.text) }()

@@ -45,6 +45,26 @@ func TestTenures(t *testing.T) {
 	})
 }
 
+// Goal: a leader that leads again in a later term is another one to whoever waits
+// for what it had before: it may have forgotten that it is asked, as its log was
+// cut. Method: one leader, in two terms.
+func TestALaterTermIsAnotherTenure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := tenures{patience: time.Second}
+		ctx, release := r.during(t.Context(), "n1", 1)
+		defer release()
+		r.see("", 2)
+		r.see("n1", 3)
+		later, releaseLater := r.during(t.Context(), "n1", 3)
+		defer releaseLater()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !errors.Is(context.Cause(ctx), errReplaced) || later.Err() != nil {
+			t.Errorf("the first ended with %v, the second with %v", context.Cause(ctx), later.Err())
+		}
+	})
+}
+
 // Goal: a write at a leader that ceases to lead, and hears of no other, does not
 // wait for its whole time. Method: the leader steps down while it has a write.
 func TestAWriteIsNotKeptByALeaderThatSteppedDown(t *testing.T) {

@@ -152,6 +152,7 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 			l := wire.NewLife()
 			l.Rejoined = true
 			k, _, _ = k.Meet(l)
+			k.PutBack = id == "n2"
 			if err := memory.Remember(id, k); err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -55,5 +57,53 @@ func TestTheNodesStorage(t *testing.T) {
 	}
 	if err := s.WriteSnapshot(core.Snapshot{Index: 2, Term: 1}, nothing); !errors.Is(err, raft.ErrCompacted) || !errors.Is(err, wal.ErrObsolete) {
 		t.Errorf("a snapshot behind a newer one: %v", err)
+	}
+}
+
+// Goal: how far a node has come back is durable only with what it has promised:
+// after a crash at any moment of the write that has its goal, a node that has the
+// goal also has the term and the vote.
+// Method: the disk fails at each operation of that write, and the power is cut.
+func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
+	goal := core.Rejoining{On: true, Term: 7, Index: 9}
+	onDisk := func(fsys vfs.FS) (s storage, held core.State, err error) {
+		log, held, err := wal.Open(wal.Options{FS: fsys, Dir: filepath.Join("/d", logName), ClusterID: "c", NodeID: "n1"})
+		if err != nil {
+			return s, held, err
+		}
+		d, err := openDirectory(fsys, "/d", "n1", held.Term == 0, held.Term == 0)
+		return storage{log, d, slog.New(slog.DiscardHandler)}, held, err
+	}
+	saved, between := false, 0
+	for steps := 0; !saved; steps++ {
+		crashable := newDisk(t)
+		disk := vfs.NewFaulty(crashable)
+		s, _, err := onDisk(disk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := steps
+		disk.Hook(func(vfs.Op) error {
+			if left--; left < 0 {
+				return syscall.EIO
+			}
+			return nil
+		})
+		saved = s.Save(&core.Write{Seq: 1, Term: 7, VotedFor: "n1", Rejoining: goal}) == nil
+		after, held, err := onDisk(crashable.Crash(rand.New(rand.NewPCG(1, uint64(steps))), vfs.LoseUnsynced))
+		if err != nil {
+			t.Fatalf("%d operations: %v", steps, err)
+		}
+		promised, reached := held.Term == 7 && held.VotedFor == "n1", after.directory.rejoining() == goal
+		if reached && !promised || saved && !reached {
+			t.Errorf("%d operations: saved %v, term %d, vote %q, %+v", steps, saved, held.Term, held.VotedFor, after.directory.rejoining())
+		}
+		if promised && !reached {
+			between++
+		}
+		_, _ = s.Close(), after.Close()
+	}
+	if between == 0 {
+		t.Error("void: there was no crash between the two")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,7 @@ func TestAPeersDirectoryIsJudged(t *testing.T) {
 		{"replaced, then restarted", []Life{a, b}, b.Next(), ""},
 		{"replaced twice", []Life{a, b}, c, ""},
 		{"the one before the replacement", []Life{a, b}, a.Next(), ReasonReplaced},
+		{"the one before two replacements", []Life{a, b, c}, a.Next(), ReasonReplaced},
 		{"the replacement before the last", []Life{a, b, c}, b.Next(), ReasonReplaced},
 		{"emptied after a replacement", []Life{a, b}, NewLife(), ReasonWiped},
 	} {
@@ -104,19 +106,20 @@ func TestAFencedPeerIsTurnedDown(t *testing.T) {
 	}
 }
 
-// Goal: what is remembered of replaced directories is bounded. Method: more
-// replacements than that.
+// Goal: what is remembered of replaced directories is bounded, and it is the last
+// ones that are remembered. Method: more replacements than that.
 func TestReplacedDirectoriesAreBounded(t *testing.T) {
 	var k Known
-	first := NewLife()
-	k, _, _ = k.Meet(first)
-	last := first
+	last := NewLife()
+	k, _, _ = k.Meet(last)
+	var replaced []Incarnation
 	for range maxFormer + 3 {
+		replaced = append(replaced, last.Incarnation)
 		last = rejoined(NewLife())
 		k, _, _ = k.Meet(last)
 	}
-	if len(k.Former) != maxFormer || k.Incarnation != last.Incarnation {
-		t.Fatalf("%d former directories", len(k.Former))
+	if !slices.Equal(k.Former, replaced[len(replaced)-maxFormer:]) || k.Incarnation != last.Incarnation {
+		t.Fatalf("%d former directories, not the last %d", len(k.Former), maxFormer)
 	}
 }
 
