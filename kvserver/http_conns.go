@@ -126,7 +126,7 @@ func (cs *connections) evictLocked() bool {
 		var candidates []candidate
 		before := cs.now() - int64(evictionAge)
 		for c := range cs.all {
-			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before {
+			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before && !c.atGate.Load() {
 				candidates = append(candidates, candidate{c, since})
 			}
 		}
@@ -209,6 +209,7 @@ type clientConn struct {
 	ip     netip.Addr
 	phase  atomic.Int32
 	inside atomic.Bool  // of the gate
+	atGate atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
 	since  atomic.Int64 // when it entered the phase, in the time of connections.now
 	haste  float64      // see hasten; below 1
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -85,6 +86,46 @@ func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 		freshConn.Close() // net/http does
 		if _, c := come(); c == nil {
 			t.Error("no room after one left")
+		}
+	})
+}
+
+// Goal: a connection whose request has come, and which this server keeps waiting
+// at the gate, does not make room for others, however long its header took.
+// Method: one place, a full gate, and a header whose end comes after two seconds.
+func TestWhoWaitsAtTheGateMakesNoRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, func(c *Config) { c.MaxConnections = 1 })
+		for range cap(s.conns.gate) {
+			s.conns.gate <- struct{}{}
+		}
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := s.conns.take(ours)
+		read := make(chan error)
+		go func() {
+			for range 2 {
+				_, err := c.Read(make([]byte, 100))
+				read <- err
+			}
+		}()
+		_, _ = io.WriteString(theirs, "GET /livez HTTP/1.1\r\nHost: kv\r\n")
+		<-read
+		time.Sleep(2 * evictionAge)
+		_, _ = io.WriteString(theirs, "\r\n")
+		synctest.Wait() // it waits at the gate
+		if s.conns.take(&fakeConn{from: "127.0.0.1:1000"}) != nil {
+			t.Error("a connection made room while its request waited for this server")
+		}
+		for range cap(s.conns.gate) {
+			<-s.conns.gate
+		}
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+		c.leaveGate()
+		if s.conns.take(&fakeConn{from: "127.0.0.1:1000"}) == nil {
+			t.Error("a connection that keeps the server waiting made no room")
 		}
 	})
 }

@@ -29,6 +29,7 @@ func newGate() gate { return make(gate, max(1, runtime.GOMAXPROCS(0)/2)) }
 const gateLimit = time.Second
 
 func (c *clientConn) enterGate() {
+	c.atGate.Store(true)
 	select {
 	case c.conns.gate <- struct{}{}:
 		c.inside.Store(true)
@@ -40,14 +41,18 @@ func (c *clientConn) enterGate() {
 	select {
 	case c.conns.gate <- struct{}{}:
 		c.inside.Store(true)
-	case <-timer.C:
+	case <-timer.C: // atGate stays: what came is being served
 	}
 }
 
 // leaveGate lets the next one in. It may be called at any time, on any
 // connection and on none.
 func (c *clientConn) leaveGate() {
-	if c != nil && c.inside.CompareAndSwap(true, false) {
+	if c == nil {
+		return
+	}
+	c.atGate.Store(false)
+	if c.inside.CompareAndSwap(true, false) {
 		<-c.conns.gate
 	}
 }
