@@ -114,8 +114,14 @@ func (o *oracles) recovered(s *server, state core.State) {
 	writing := s.disk.writing
 	switch {
 	case o.sameDisk(s, state, s.model):
-		if writing != nil {
-			o.w.counts.CutTails++
+		if writing == nil {
+			break
+		}
+		o.w.counts.CutTails++
+		// A record that was kept, of a snapshot whose file rotted meanwhile, looks
+		// the same; it counts again when that snapshot is written anew.
+		if kept := s.model.with(writing); s.disk.rotten && o.sameDisk(s, state, kept) {
+			s.model.recorded = kept.recorded
 		}
 	case writing != nil && o.sameDisk(s, state, s.model.with(writing)):
 		o.w.counts.KeptTails++
