@@ -13,6 +13,10 @@ set -euo pipefail
 
 program=${RAFTKV:-bin/raftkv}
 port=${PORT:-8711}
+if [ ! -x "$program" ]; then
+	echo "there is no program $program: go build -o bin/raftkv ./cmd/raftkv" >&2
+	exit 2
+fi
 dir=$(mktemp -d)
 declare -A pid
 trap 'kill -9 "${pid[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$dir"' EXIT
