@@ -140,6 +140,23 @@ func TestEveryEndOfAProposalHasItsAnswer(t *testing.T) {
 	}
 }
 
+// Goal: a write whose time ends just after its leader was replaced, before
+// anybody has given that leader up, is said to be lost from sight, not undone.
+// Method: a term that moves on shortly before the end of the time.
+func TestAWriteWhoseTimeEndsAsItsLeaderIsReplacedIsUnknown(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *Config) { c.RequestTimeout = 2 * time.Second })
+		held := log.held()
+		answered := later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") })
+		p := <-held
+		log.place(p)
+		time.Sleep(2*time.Second - 10*time.Millisecond)
+		log.set(func(s *raft.Status) { s.Term++; s.Leader = "n2" })
+		wantProblem(t, <-answered, 504, api.CodeLeadershipLost, api.OutcomeUnknown)
+		log.deliver(p.Command) // it happens after all
+	})
+}
+
 // Goal: a write that was reported as unknown happens at most once, and its late
 // result disturbs nobody.
 // Method: let it time out, deliver its command afterwards, go on.
