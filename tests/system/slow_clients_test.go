@@ -62,8 +62,9 @@ func TestCampaignOfSlowClients(t *testing.T) {
 	p99, floor, with := middle(alone), middle(elsewhere), middle(here)
 	f.printf("p99 of the honest, medians: %v alone, %v with slow clients elsewhere, %v (%.1f and %.1f times) with slow clients beside it; %v if all are in step\n",
 		p99, floor, with, float64(with)/float64(p99), float64(with)/float64(floor), inStep)
-	if with > 2*max(p99, floor) {
-		t.Errorf("slow clients raised the p99 of an honest one from %v to %v", max(p99, floor), with)
+	// Beyond 20 ms it does not matter what the machine has to do with it.
+	if with > 2*p99 && (with > 2*floor || with > 20*time.Millisecond) {
+		t.Errorf("slow clients raised the p99 of an honest one from %v to %v (%v if they are elsewhere)", p99, with, floor)
 	}
 	c.awaitServing()
 	awaitEqual(t, c)
