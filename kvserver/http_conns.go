@@ -28,6 +28,8 @@ type connections struct {
 	// 0: no bound.
 	most, mostPerIP int
 
+	count atomic.Int64 // of all, for who does not hold the lock
+
 	mu    sync.Mutex // guards the fields below
 	all   map[*clientConn]bool
 	perIP map[netip.Addr]int
@@ -110,6 +112,7 @@ func (cs *connections) take(conn net.Conn) *clientConn {
 	c := &clientConn{Conn: conn, conns: cs, ip: ip, recording: true, haste: rand.Float64()}
 	c.enter(phaseReceiving)
 	cs.all[c] = true
+	cs.count.Store(int64(len(cs.all)))
 	cs.perIP[ip]++
 	return c
 }
@@ -180,6 +183,7 @@ func (cs *connections) forgetLocked(c *clientConn) {
 		return
 	}
 	delete(cs.all, c)
+	cs.count.Store(int64(len(cs.all)))
 	if cs.perIP[c.ip]--; cs.perIP[c.ip] == 0 {
 		delete(cs.perIP, c.ip)
 	}
@@ -258,12 +262,23 @@ func (c *clientConn) SetReadDeadline(t time.Time) error {
 // it, drawn when it came. Thousands of slow clients that come at one moment would
 // otherwise be ended at one moment, and come back at one moment, and for as long
 // as that takes nobody else would be served as usual.
+//
+// Where places are short it gets a third of the rest. Else time is given freely:
+// to end a connection and to take the one that comes in its place costs about
+// what half a minute of a byte a second does.
 func (c *clientConn) hasten(d time.Duration) time.Duration {
 	if c == nil || d <= 0 {
 		return 0
 	}
-	return time.Duration(c.haste * float64(d) / 2)
+	left := d - time.Duration(c.haste*float64(d)/2)
+	if c.conns.short() {
+		left /= 3
+	}
+	return d - left
 }
+
+// short reports whether more than three in four places are taken.
+func (cs *connections) short() bool { return cs.count.Load()*4 > int64(cs.most)*3 }
 
 func (c *clientConn) Read(p []byte) (int, error) {
 	c.leaveGate() // more is needed before there is anything to do

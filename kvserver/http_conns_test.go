@@ -219,6 +219,43 @@ func TestSlowClientsThatCameTogetherAreEndedOneByOne(t *testing.T) {
 	})
 }
 
+// Goal: slow clients may take their time while there is room, and a third of it
+// when places are short.
+// Method: the deadline for a header and for a body, with three in four places
+// taken, with one more, and when that one has left.
+func TestSlowClientsGetLessTimeWherePlacesAreShort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const most = 12 * time.Second
+		s, _ := newServer(t, func(c *Config) { c.MaxConnections = 8 })
+		s.bodyGrace = most
+		f := &fakeConn{from: "127.0.0.1:1000"}
+		c := s.conns.take(f)
+		c.haste = 0
+		x := &exchange{server: s, w: connWriter{httptest.NewRecorder(), c}, r: httptest.NewRequest("PUT", "/v1/kv/k", nil).WithContext(keepConn(t.Context(), c))}
+		want := func(when string, want time.Duration) {
+			t.Helper()
+			_ = c.SetReadDeadline(time.Now().Add(most))
+			header := time.Until(f.until)
+			c.recording = false // the header has come
+			x.allowReading(0)
+			c.recording = true
+			if body := time.Until(f.until); header != want || body != want {
+				t.Errorf("%s: %v for a header and %v for a body, want %v", when, header, body, want)
+			}
+		}
+		for range 5 {
+			s.conns.take(&fakeConn{from: "127.0.0.1:1000"})
+		}
+		want("with room", most)
+		last := s.conns.take(&fakeConn{from: "127.0.0.1:1000"})
+		want("with little room", most/3)
+		c.haste = 1
+		want("with little room and in haste", most/6)
+		last.Close()
+		want("with room again", most/2)
+	})
+}
+
 // connWriter is an answer whose deadlines are a connection's.
 type connWriter struct {
 	http.ResponseWriter

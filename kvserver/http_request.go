@@ -144,8 +144,11 @@ func (x *exchange) tooLarge() error {
 }
 
 const (
-	// firstBodyBytes bounds what is set aside for a body before its bytes come.
-	firstBodyBytes = 4 << 10
+	// firstBodyBytes bounds what is set aside for a body before its bytes come,
+	// nextBodyBytes what is when so many have come. Thousands of clients may
+	// announce a body and not send it.
+	firstBodyBytes = 1 << 10
+	nextBodyBytes  = 4 << 10
 	// smallBodyBytes is up to where a body may use the memory that large ones
 	// must leave: a quarter of it.
 	smallBodyBytes = 64 << 10
@@ -167,7 +170,10 @@ func (b *body) release() {
 
 // grow makes room for more bytes, or reports that the server has none.
 func (b *body) grow(length int64) bool {
-	more := max(int64(cap(b.bytes)), min(length, firstBodyBytes)+1)
+	more := max(int64(cap(b.bytes)), min(length, nextBodyBytes)+1)
+	if cap(b.bytes) == 0 {
+		more = min(length, firstBodyBytes) + 1
+	}
 	if left := length + 1 - int64(len(b.bytes)); left > 0 {
 		more = min(more, left)
 	}

@@ -10,19 +10,19 @@ import (
 // loses its connection, however many such clients there are.
 const (
 	// readHeaderTimeout is the most; see clientConn.hasten.
-	readHeaderTimeout = 20 * time.Second
+	readHeaderTimeout = time.Minute
 	// readTimeout bounds the whole request, unless its body comes at bodyPace.
-	readTimeout = 40 * time.Second
+	readTimeout = 90 * time.Second
 	// writeTimeout runs from the end of the header to the beginning of the
 	// answer, so it must leave room for reading the body and for RequestTimeout.
-	writeTimeout   = 75 * time.Second
+	writeTimeout   = 2 * time.Minute
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
 
 	// bodyGrace and bodyPace are how long a body may take, in either direction:
 	// so long, and the longer the more has passed. For a request it is less; see
 	// clientConn.hasten.
-	bodyGrace = 20 * time.Second
+	bodyGrace = time.Minute
 	bodyPace  = 64 << 10 // bytes per second
 
 	// mostStreams bounds the lists that are being sent as lines: each keeps alive

@@ -8,7 +8,7 @@ func TestTheCollectorLeavesRoomAndNotMore(t *testing.T) {
 	for _, c := range []struct {
 		alive uint64
 		want  int
-	}{{0, 400}, {1 << 20, 400}, {16 << 20, 400}, {32 << 20, 200}, {64 << 20, 100}, {128 << 20, 50}, {1 << 30, 50}, {1 << 50, 50}} {
+	}{{0, 400}, {1 << 20, 400}, {16 << 20, 400}, {32 << 20, 400}, {64 << 20, 200}, {128 << 20, 100}, {256 << 20, 50}, {1 << 30, 50}, {1 << 50, 50}} {
 		if got := collectorPercent(c.alive); got != c.want {
 			t.Errorf("%d bytes alive: %d percent, want %d", c.alive, got, c.want)
 		}
