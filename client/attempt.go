@@ -17,7 +17,7 @@ func exchange[M clerkwire.Message](ctx context.Context, c *Clerk, server int, w 
 		return verdict{outcome: notApplied, leader: -1, err: err}
 	}
 	if !send(ctx, conn, w, message) {
-		return verdict{outcome: unknown, leader: -1, err: lost(s.address, context.Cause(ctx))}
+		return verdict{outcome: unknown, leader: -1, err: overdue(s.address, context.Cause(ctx))}
 	}
 	switch {
 	case errors.Is(w.err, errNotSent):

@@ -142,6 +142,14 @@ func lost(address string, cause error) *Error {
 	}
 }
 
+// overdue is why an attempt was not waited for any longer.
+func overdue(address string, cause error) *Error {
+	return &Error{
+		Outcome: api.OutcomeUnknown,
+		Detail:  "the server at " + address + " had not answered yet", cause: cause,
+	}
+}
+
 func invalid(format string, args ...any) error {
 	return &Error{Code: api.CodeBadRequest, Outcome: api.OutcomeNotApplied, Detail: fmt.Sprintf(format, args...)}
 }

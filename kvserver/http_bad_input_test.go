@@ -64,7 +64,7 @@ var badParameters = map[string][]badValue{
 var badHeaders = map[string]struct{ onReads, onWrites []badValue }{
 	"Accept":        {}, // what is not known is not asked for
 	"If-Match":      {nil, malformed("17", `"17`, `17"`, `""`, `"x"`, `"0"`, `"-1"`, `"017"`, `W/"17"`, `"1", "2"`, "\"1\"\n\"2\"", `"`+overflow+`"`, "**", "")},
-	"If-None-Match": {malformed("17", `"x"`, `"1", "2"`, "*, *", `w/"17"`, ""), malformed(`"17"`, "17", "*, *", "*\n*", "")},
+	"If-None-Match": {malformed("17", `"x"`, `"1", 2`, `"1",`, `"1", *`, "*, *", "*\n*", "\"1\"\nx", `w/"17"`, ""), malformed(`"17"`, "17", "*, *", "*\n*", "")},
 	api.HeaderIdempotencyKey: {nil, malformed("", `""`, strings.Repeat("x", 65), `"`+strings.Repeat("x", 65)+`"`,
 		"two words", "ä", `"open`, `open"`, `a"b`, `a\b`, "tab\there", "one\ntwo", "\x7f")},
 	"Content-Type": {nil, []badValue{{"", 415, api.CodeUnsupportedMedia}, {"text/plain", 415, api.CodeUnsupportedMedia},

@@ -1,6 +1,7 @@
 package kvserver
 
 import (
+	"slices"
 	"strings"
 
 	"raftkv/kvserver/api"
@@ -93,20 +94,27 @@ func parseETag(header, text string) (revision uint64, err error) {
 	return revision, nil
 }
 
-// known returns the revision that the client has, for a GET that is to be
-// answered only if there is another one: a revision; 0, nothing is known; or any,
-// for If-None-Match: *.
-func (x *exchange) known() (revision uint64, any bool, err error) {
-	text, given, err := x.single("If-None-Match")
-	switch {
-	case !given || err != nil:
-		return 0, false, err
-	case text == "*":
-		return 0, true, nil
+// known returns whether the client has a revision already, for a GET that is to
+// be answered only if there is another one: If-None-Match holds what it has, one
+// entity tag, a list of them, or * for whatever there is.
+func (x *exchange) known() (has func(revision uint64) bool, err error) {
+	const header = "If-None-Match"
+	values := x.r.Header.Values(header)
+	if len(values) == 1 && strings.TrimSpace(values[0]) == "*" {
+		return func(uint64) bool { return true }, nil
 	}
-	// A weak tag may be compared here: RFC 9110, 13.1.2.
-	revision, err = parseETag("If-None-Match", strings.TrimPrefix(text, "W/"))
-	return revision, false, err
+	var revisions []uint64
+	for _, value := range values {
+		for text := range strings.SplitSeq(value, ",") {
+			// A weak tag may be compared here: RFC 9110, 13.1.2.
+			revision, err := parseETag(header, strings.TrimPrefix(strings.TrimSpace(text), "W/"))
+			if err != nil {
+				return nil, err
+			}
+			revisions = append(revisions, revision)
+		}
+	}
+	return func(revision uint64) bool { return slices.Contains(revisions, revision) }, nil
 }
 
 // idempotencyKey returns the key that the client gave the request, bare or in

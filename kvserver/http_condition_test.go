@@ -104,7 +104,7 @@ func TestIfNoneMatchSavesTheBody(t *testing.T) {
 	url := serveHTTP(t, s).URL
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "value"), 201)
 	for _, method := range []string{"GET", "HEAD"} {
-		for tag, status := range map[string]int{`"1"`: 304, `W/"1"`: 304, `*`: 304, `"2"`: 200} {
+		for tag, status := range map[string]int{`"1"`: 304, `W/"1"`: 304, `*`: 304, `"2"`: 200, `"2", "1"`: 304, `"2",W/"1" , "3"`: 304, `"2", "3"`: 200} {
 			a := send(t, method, url+"/v1/kv/k", "", "If-None-Match", tag)
 			if a.status != status || a.header.Get("ETag") != `"1"` || a.header.Get(api.HeaderVersion) != "1" || status == 304 && a.body != "" {
 				t.Errorf("%s with If-None-Match: %s: %d %q, header %v", method, tag, a.status, a.body, a.header)

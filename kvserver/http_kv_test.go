@@ -102,7 +102,7 @@ func TestAcceptChoosesBetweenBytesAndJSON(t *testing.T) {
 func TestMethodNotAllowedNamesTheAllowedOnes(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for path, want := range map[string]string{
-		"/v1/kv/a/b": "GET, HEAD, PUT, POST, DELETE", "/v1/status": "GET", "/readyz": "GET",
+		"/v1/kv/a/b": "GET, HEAD, PUT, POST, DELETE", "/v1/status": "GET, HEAD", "/readyz": "GET, HEAD", "/v1/integrity": "GET",
 	} {
 		if got := ask(s, "TRACE", path, "").header.Get("Allow"); got != want {
 			t.Errorf("%s takes %q, want %q", path, got, want)
@@ -212,6 +212,28 @@ func TestTheTableOfErrorsIsSound(t *testing.T) {
 // Goal: the list of routes is what the router answers.
 // Method: each listed route must reach a handler; names and parameters must be
 // fit for documents.
+// Goal: a probe by HEAD hears what one by GET does, without the body.
+// Method: both over a connection, at a node that serves and at one that does not.
+func TestProbesByHEAD(t *testing.T) {
+	s, _ := newServer(t, nil)
+	url := serveHTTP(t, s).URL
+	ask := func(status int) {
+		t.Helper()
+		for _, path := range []string{"/livez", "/readyz", "/v1/status"} {
+			get, head := send(t, "GET", url+path, ""), send(t, "HEAD", url+path, "")
+			if path == "/v1/status" {
+				status = 200 // it tells in any case
+			}
+			if get.status != status || head.status != status || head.body != "" || get.body == "" || head.header.Get("Kv-Error") != get.header.Get("Kv-Error") {
+				t.Errorf("%s: GET %d, HEAD %d %q, want %d", path, get.status, head.status, head.body, status)
+			}
+		}
+	}
+	ask(200)
+	s.Close()
+	ask(503)
+}
+
 func TestEveryListedRouteIsServed(t *testing.T) {
 	s, _ := newServer(t, nil)
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)

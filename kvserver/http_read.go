@@ -21,7 +21,7 @@ func (s *Server) serveGet(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	known, any, err := x.known()
+	has, err := x.known()
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (s *Server) serveGet(x *exchange) error {
 		return fail(errKeyNotFound, nil, "there is no such key in revision %d", read.revision)
 	}
 	x.stampItem(read.item.Revision, read.item.Version)
-	if any || known == read.item.Revision {
+	if has(read.item.Revision) {
 		x.answer(http.StatusNotModified, nil)
 		return nil
 	}

@@ -61,12 +61,15 @@ func routeTable() []route {
 		{Route{"GET", "/v1/kv", lists, []string{"Accept"}, afterList}, (*Server).serveList},
 		{Route{"GET", "/v1/clerk", nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Server).serveClerk},
 		{Route{"GET", "/v1/status", nil, nil, []int{200, 400, 500}}, (*Server).serveStatus},
+		{Route{"HEAD", "/v1/status", nil, nil, []int{200, 400, 500}}, (*Server).serveStatus},
 		{Route{"GET", "/v1/integrity", []string{"at"}, nil, []int{200, 400, 500}}, (*Server).serveDigest},
 		{Route{"GET", "/v1/snapshot", nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Server).serveBackup},
 		{Route{"POST", "/v1/leader", nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Server).serveTransfer},
 		{Route{"GET", "/metrics", nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Server).serveMetrics},
 		{Route{"GET", "/livez", nil, nil, []int{200, 400, 500, 503}}, (*Server).serveLive},
+		{Route{"HEAD", "/livez", nil, nil, []int{200, 400, 500, 503}}, (*Server).serveLive},
 		{Route{"GET", "/readyz", []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Server).serveReady},
+		{Route{"HEAD", "/readyz", []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Server).serveReady},
 	}
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -135,6 +136,21 @@ func TestMixes(t *testing.T) {
 		if _, err := ParseMix(bad); err == nil {
 			t.Errorf("%q is read", bad)
 		}
+	}
+}
+
+// Goal: what never left this process is not called unknown.
+// Method: a put to a port at which nobody listens any more.
+func TestARefusedConnectionIsNoUnknownOutcome(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	target := NewHTTPTarget([]string{l.Addr().String()}, 1)
+	defer target.Close()
+	if got := target.Do(t.Context(), 0, Put, "k", nil); got != "not_applied no_connection" {
+		t.Errorf("it ended with %q", got)
 	}
 }
 

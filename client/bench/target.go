@@ -99,6 +99,9 @@ func (t *HTTPTarget) Do(ctx context.Context, client int, op Op, key string, valu
 	}
 	request.GetBody = nil // so that it is never sent twice by itself
 	response, err := t.client.Do(request)
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		return failureName(string(api.OutcomeNotApplied), "no_connection")
+	}
 	if err != nil {
 		return failureName(string(api.OutcomeUnknown), "no_answer")
 	}

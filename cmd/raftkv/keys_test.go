@@ -2,11 +2,26 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"raftkv/client/verify"
 )
+
+// Goal: who could do nothing does not hear that the cluster is linearizable.
+func TestAVerificationOfNothingFindsNothing(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		var out strings.Builder
+		s := verifySettings{clerkSettings: clerkSettings{json: asJSON}}
+		err := s.report(&out, verification{Verdict: verify.Linearizable})
+		if ended := (*ending)(nil); !errors.As(err, &ended) || ended.code != exitUnavailable || !strings.Contains(out.String(), "undecided") {
+			t.Errorf("JSON %v: %v, said %q", asJSON, err, out.String())
+		}
+	}
+}
 
 // nowhere is an endpoint at which nothing listens.
 func nowhere(t *testing.T) string {

@@ -84,7 +84,29 @@ and would not go on; that is a bug worth reporting.`,
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
 		newStatusCommand(), newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+	refuseUnknownTopics(root)
 	return root
+}
+
+// refuseUnknownTopics makes "help" and "completion" fail for what there is not, as
+// all other commands do; cobra's own end well.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, command := range root.Commands() {
+		switch command.Name() {
+		case "help":
+			command.Args = func(_ *cobra.Command, topic []string) error {
+				found, rest, err := root.Find(topic)
+				if err == nil && len(rest) > 0 {
+					err = fmt.Errorf("unknown command %q for %q", rest[0], found.CommandPath())
+				}
+				return err
+			}
+		case "completion":
+			command.RunE = showHelp
+		}
+	}
 }
 
 // showHelp is what a command does that only has others below it. That it does

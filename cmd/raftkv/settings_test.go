@@ -169,7 +169,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"dev", "more"}, {"version", "now"}, {"--loud"}, {"snapshot", "sav", "f"}, {"wal", "inspekt", "d"},
 		{"list", "--limit", "-1"}, {"get", "k", "--timeout", "0s"}, {"put", "k", "v", "--timeout", "-1s"}, {"status", "--timeout", "0s"},
 		{"snapshot", "save", "f", "--timeout", "0s"}, {"bench", "--http", "--conns", "-1"}, {"bench", "--rate", "inf"}, {"bench", "--rate", "NaN"},
-		{"verify", "--rate", "NaN"},
+		{"verify", "--rate", "NaN"}, {"help", "sevre"}, {"help", "snapshot", "sav"}, {"completion", "tcsh"},
 	} {
 		if args[0] == "dev" {
 			args = append(args, "--data-dir", filepath.Join(t.TempDir(), "d"))

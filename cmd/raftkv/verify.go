@@ -153,6 +153,9 @@ func drawFinding(finding verify.Finding, file string) error {
 
 // report prints the result and gives it its exit code.
 func (s *verifySettings) report(out io.Writer, v verification) error {
+	if v.Operations == 0 {
+		v.Verdict = verify.Undecided // nothing is easily linearizable
+	}
 	if s.json {
 		if err := printJSON(out, v); err != nil {
 			return err
@@ -161,17 +164,16 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 		fmt.Fprintf(out, "%s: %d operations of %d clients on %d keys (%d of unknown outcome; %d more refused); searched for %d ms\n",
 			v.Verdict, v.Operations, v.Clients, v.Keys, v.Unknown, v.Refused, v.CheckMs)
 	}
-	switch v.Verdict {
-	case verify.Violation:
+	switch {
+	case v.Operations == 0:
+		return &ending{exitUnavailable, errors.New("nothing was done")}
+	case v.Verdict == verify.Violation:
 		if v.Stale != "" {
 			return &ending{exitFailed, fmt.Errorf("of key %s %s; %s shows the calls that are not stale reads", v.Key, v.Stale, v.Picture)}
 		}
 		return &ending{exitFailed, fmt.Errorf("what the clients heard of key %s has no order; %s shows it", v.Key, v.Picture)}
-	case verify.Undecided:
+	case v.Verdict == verify.Undecided:
 		return &ending{exitUndecided, fmt.Errorf("the search for an order of key %s did not end within %v; give it longer by --check-limit, or less to search by --rate", v.Key, s.checkLimit)}
-	}
-	if v.Operations == 0 {
-		return &ending{exitUnavailable, errors.New("nothing was done")}
 	}
 	return nil
 }
