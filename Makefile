@@ -120,7 +120,7 @@ rejoin:
 	$(GO) test ./tests/system -run TestANodeRejoins -v -count=1 -timeout 40m -system.rejoin.keys $(KEYS)
 
 overload:
-	$(GO) test ./tests/system -run 'CampaignOf(Overload|SlowClients)' -v -count=1 -timeout 20m -system.overload $(OVERLOAD) -system.slowconns 5000
+	$(GO) test ./tests/system -run 'CampaignOf(Overload|SlowClients)' -v -count=1 -timeout 30m -system.overload $(OVERLOAD) -system.slowconns 5000
 
 metrics-cost:
 	$(GO) test $(ALONE) -run TestMetricsCost -v -count=1 -timeout 60m -args -cost.pairs $(PAIRS)
