@@ -233,9 +233,9 @@ var httpMutants = []mutant{
 	},
 	{
 		id: "H3", bug: "304 is answered for a revision the key never had",
-		file:    "kvserver/http_read.go",
-		old:     "if any || known == read.item.Revision {",
-		new:     "if any || known >= read.item.Revision {",
+		file:    "kvserver/http_condition.go",
+		old:     "slices.Contains(revisions, revision)",
+		new:     "slices.ContainsFunc(revisions, func(has uint64) bool { return has >= revision })",
 		oracles: []string{"test ./kvserver"},
 	},
 }
