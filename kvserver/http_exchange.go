@@ -117,12 +117,8 @@ func (s *Server) stampHeader(h http.Header, requestID string) {
 
 // answerJSON sends a body of the types of package api.
 func (x *exchange) answerJSON(status int, body any) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		panic(fmt.Sprintf("kvserver: a %T cannot be written as JSON: %v", body, err))
-	}
 	x.w.Header().Set("Content-Type", api.MediaJSON)
-	x.answer(status, append(b, '\n'))
+	x.answer(status, encodeJSON(body, ""))
 	return nil
 }
 
@@ -162,15 +158,18 @@ func (s *Server) problem(err error, requestID string) (kind, api.Problem) {
 }
 
 // encodeProblem writes a problem for people as well, who use curl.
-func encodeProblem(p api.Problem) []byte {
-	var body bytes.Buffer
-	e := json.NewEncoder(&body)
-	e.SetEscapeHTML(false) // it is said to be no HTML, and & should be readable
-	e.SetIndent("", "  ")
-	if err := e.Encode(p); err != nil {
-		panic(fmt.Sprintf("kvserver: a problem cannot be written as JSON: %v", err))
+func encodeProblem(p api.Problem) []byte { return encodeJSON(p, "  ") }
+
+// encodeJSON writes one of the types of package api, and the end of a line.
+func encodeJSON(v any, indent string) []byte {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it is said to be no HTML, and a key with & should be readable
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("kvserver: a %T cannot be written as JSON: %v", v, err))
 	}
-	return body.Bytes()
+	return text.Bytes()
 }
 
 // stampError sets the headers of an error.

@@ -97,6 +97,20 @@ func TestAcceptChoosesBetweenBytesAndJSON(t *testing.T) {
 	}
 }
 
+// Goal: a key stands in JSON as it was typed, without escapes that only HTML needs.
+// Method: such a key, in all answers that name it.
+func TestJSONNamesKeysAsTheyAreTyped(t *testing.T) {
+	s, _ := newServer(t, nil)
+	for _, a := range []answer{
+		ask(s, "PUT", "/v1/kv/a&<b>", "v"), ask(s, "POST", "/v1/kv/a&<b>?op=append", "v"), ask(s, "GET", "/v1/kv/a&<b>", "", "Accept", api.MediaJSON),
+		ask(s, "GET", "/v1/kv", ""), ask(s, "GET", "/v1/kv", "", "Accept", api.MediaNDJSON),
+	} {
+		if !strings.Contains(a.body, `{"key":"a&<b>",`) || a.header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%d %q", a.status, a.body)
+		}
+	}
+}
+
 // Goal: 405 names the methods of just that path.
 // Method: one path of each kind.
 func TestMethodNotAllowedNamesTheAllowedOnes(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"io"
 	"net/http"
 	"slices"
@@ -163,11 +162,7 @@ type itemJSON struct {
 }
 
 func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
-	name, err := json.Marshal(api.NameKey(key))
-	if err != nil {
-		panic("kvserver: a key cannot be written as JSON: " + err.Error())
-	}
-	j := itemJSON{before: bytes.TrimSuffix(name, []byte("}"))}
+	j := itemJSON{before: bytes.TrimSuffix(encodeJSON(api.NameKey(key), ""), []byte("}\n"))}
 	if !keysOnly {
 		j.before = append(j.before, `,"value":"`...)
 		j.value = slices.Clip(item.Value)

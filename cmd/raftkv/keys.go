@@ -317,7 +317,9 @@ func writtenOf(key string, w client.Written) api.Written {
 
 // printJSON prints a value in one line.
 func printJSON(out io.Writer, v any) error {
-	if err := json.NewEncoder(out).Encode(v); err != nil {
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false) // a key with & should be readable
+	if err := e.Encode(v); err != nil {
 		return &failure{err}
 	}
 	return nil

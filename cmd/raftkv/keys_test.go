@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/client"
 	"raftkv/client/verify"
 )
 
@@ -20,6 +21,14 @@ func TestAVerificationOfNothingFindsNothing(t *testing.T) {
 		if ended := (*ending)(nil); !errors.As(err, &ended) || ended.code != exitUnavailable || !strings.Contains(out.String(), "undecided") {
 			t.Errorf("JSON %v: %v, said %q", asJSON, err, out.String())
 		}
+	}
+}
+
+// Goal: a key stands in JSON as it was typed.
+func TestJSONNamesKeysAsTheyAreTyped(t *testing.T) {
+	var out strings.Builder
+	if err := printJSON(&out, valueOf(client.Item{Key: "a&<b>"})); err != nil || !strings.Contains(out.String(), `"key":"a&<b>"`) {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }
 
