@@ -94,9 +94,9 @@ func parseETag(header, text string) (revision uint64, err error) {
 	return revision, nil
 }
 
-// known returns whether the client has a revision already, for a GET that is to
-// be answered only if there is another one: If-None-Match holds what it has, one
-// entity tag, a list of them, or * for whatever there is.
+// known returns a function that reports whether the client has a revision already,
+// for a GET that is to be answered only if there is another one: If-None-Match
+// holds what it has, one entity tag, a list of them, or * for whatever there is.
 func (x *exchange) known() (has func(revision uint64) bool, err error) {
 	const header = "If-None-Match"
 	values := x.r.Header.Values(header)

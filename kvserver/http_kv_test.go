@@ -223,9 +223,6 @@ func TestTheTableOfErrorsIsSound(t *testing.T) {
 	}
 }
 
-// Goal: the list of routes is what the router answers.
-// Method: each listed route must reach a handler; names and parameters must be
-// fit for documents.
 // Goal: a probe by HEAD hears what one by GET does, without the body.
 // Method: both over a connection, at a node that serves and at one that does not.
 func TestProbesByHEAD(t *testing.T) {
@@ -235,11 +232,12 @@ func TestProbesByHEAD(t *testing.T) {
 		t.Helper()
 		for _, path := range []string{"/livez", "/readyz", "/v1/status"} {
 			get, head := send(t, "GET", url+path, ""), send(t, "HEAD", url+path, "")
+			want := status
 			if path == "/v1/status" {
-				status = 200 // it tells in any case
+				want = 200 // it tells in any case
 			}
-			if get.status != status || head.status != status || head.body != "" || get.body == "" || head.header.Get("Kv-Error") != get.header.Get("Kv-Error") {
-				t.Errorf("%s: GET %d, HEAD %d %q, want %d", path, get.status, head.status, head.body, status)
+			if get.status != want || head.status != want || head.body != "" || get.body == "" || head.header.Get("Kv-Error") != get.header.Get("Kv-Error") {
+				t.Errorf("%s: GET %d, HEAD %d %q, want %d", path, get.status, head.status, head.body, want)
 			}
 		}
 	}
@@ -248,6 +246,9 @@ func TestProbesByHEAD(t *testing.T) {
 	ask(503)
 }
 
+// Goal: the list of routes is what the router answers.
+// Method: each listed route must reach a handler; names and parameters must be
+// fit for documents.
 func TestEveryListedRouteIsServed(t *testing.T) {
 	s, _ := newServer(t, nil)
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)

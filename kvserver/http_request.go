@@ -170,10 +170,11 @@ func (b *body) release() {
 
 // grow makes room for more bytes, or reports that the server has none.
 func (b *body) grow(length int64) bool {
-	more := max(int64(cap(b.bytes)), min(length, nextBodyBytes)+1)
-	if cap(b.bytes) == 0 {
-		more = min(length, firstBodyBytes) + 1
+	least := int64(nextBodyBytes)
+	if len(b.bytes) == 0 {
+		least = firstBodyBytes
 	}
+	more := max(int64(cap(b.bytes)), min(length, least)+1)
 	if left := length + 1 - int64(len(b.bytes)); left > 0 {
 		more = min(more, left)
 	}
