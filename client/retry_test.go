@@ -228,7 +228,10 @@ func TestContextEndsInFlight(t *testing.T) {
 				time.AfterFunc(time.Millisecond, cancel)
 			}
 			_, err := c.Put(ctx, "held", []byte("x"))
-			wantError(t, err, api.OutcomeUnknown, ErrOutcomeUnknown, end)
+			e := wantError(t, err, api.OutcomeUnknown, ErrOutcomeUnknown, end)
+			if !strings.Contains(e.Detail, "had not answered yet") { // nothing was lost
+				t.Errorf("it is explained by %q", e.Detail)
+			}
 			cancel()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
