@@ -134,7 +134,8 @@ func dripUntilTold() {
 	fmt.Println(drip(ctx, address, *slowConns, *dripIn))
 }
 
-// swallow accepts connections and reads from each for half a minute to a whole one.
+// swallow accepts connections and reads from each for half a minute to a whole one, as
+// ours does.
 func swallow(l net.Listener) {
 	for i := 0; ; i++ {
 		conn, err := l.Accept()
