@@ -103,7 +103,7 @@ func (m *model) run(index uint64, c kv.Command) kv.Result {
 }
 
 // pass lets log time go on by what one server's clock measured between two of its
-// commands.
+// commands, by a minute at most.
 func (m *model) pass(c kv.Command) {
 	if c.Time == 0 {
 		return
@@ -111,7 +111,7 @@ func (m *model) pass(c kv.Command) {
 	if c.ID.Origin != m.origin {
 		m.origin, m.stamp = c.ID.Origin, c.Time
 	} else if c.Time > m.stamp {
-		m.logTime += c.Time - m.stamp
+		m.logTime += min(c.Time-m.stamp, kv.MaxTimeStep)
 		m.stamp = c.Time
 	}
 }
