@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -26,7 +27,31 @@ func (s storage) Save(w *core.Write) error {
 	if err := s.WAL.Save(w); err != nil {
 		return err
 	}
-	return s.directory.setRejoining(w.Rejoining)
+	if err := s.directory.setRejoining(w.Rejoining); err != nil {
+		return err
+	}
+	s.directory.log.saved(w)
+	if w.Rejoining.On && w.Rejoining.Term > 0 {
+		return s.announce()
+	}
+	return nil
+}
+
+// errNotAnnounced ends a write of a node that ends before the others know its goal.
+var errNotAnnounced = errors.New("the node ended before all others had been told that it comes back")
+
+// announceOnce tells all other nodes, once in a process, that this one comes back
+// and has its goal. Before that it may promise nothing: to each of them the old
+// directory might come back instead (wire.Transport.Announce).
+func (n *node) announceOnce() error {
+	if n.announced {
+		return nil
+	}
+	if !n.transport.Announce(n.raft.Stopping()) {
+		return errNotAnnounced
+	}
+	n.announced = true
+	return nil
 }
 
 // watchRejoin logs how the node comes back after it lost its disk, until it has or
