@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"raftkv/raft/core"
 	"raftkv/raft/snapshot"
 	"raftkv/raft/vfs"
 )
@@ -24,6 +25,7 @@ type shelf struct {
 type verdict struct {
 	read bool // whole, not only its header
 	size int64
+	uid  core.UID // of the cluster, as its header says
 	err  error
 }
 
@@ -116,7 +118,7 @@ func (w *WAL) look(p place, whole bool) verdict {
 	if whole {
 		_, err = r.WriteTo(io.Discard)
 	}
-	return verdict{read: whole, size: size, err: snapshotError(w.snapshotPath(p), err)}
+	return verdict{read: whole, size: size, uid: r.Header().UID, err: snapshotError(w.snapshotPath(p), err)}
 }
 
 // openContainer opens the snapshot of a place and compares what it says of
@@ -165,7 +167,7 @@ func snapshotError(path string, err error) error {
 	case errors.As(err, &damage):
 		return &CorruptionError{File: path, Offset: damage.Offset, Reason: damage.Reason}
 	case errors.As(err, &version):
-		return &VersionError{File: path, Version: version.Version, Newest: version.Newest}
+		return &VersionError{File: path, Version: version.Version, Newest: version.Newest, Cause: version}
 	}
 	return diskError("reading", path, err)
 }

@@ -93,6 +93,7 @@ func (s *server) config() core.Config {
 		MaxAppendBytes: o.AppendBytes, Window: o.Window, MaxApplyBytes: o.ApplyBytes, MaxUncommittedBytes: o.Uncommitted,
 		TrailingBytes: o.Trailing, StallTicks: o.StallTicks, SnapshotPatience: o.Patience,
 		PreVote: !o.Labs, CheckQuorum: !o.Labs, Noop: !o.Labs,
+		NewUID: core.UID{'s', 'i', 'm', byte(s.index + 1), byte(s.life)}, CommitTicks: 10 * o.ElectionTicks,
 		Rand: rand.New(rand.NewPCG(s.w.serverDice.Uint64(), uint64(s.index))),
 	}
 }
