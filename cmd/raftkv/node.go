@@ -314,7 +314,6 @@ func (n *node) raftConfig() raft.Config {
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.ids(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
-			NewUID:        uid,
 			MaxEntryBytes: int(n.config.MaxValueBytes) + commandRoom,
 			PreVote:       true, CheckQuorum: true, Noop: true,
 			TrailingBytes: cmp.Or(n.config.trailingBytes, defaultTrailingBytes), StallTicks: stallTicks,
