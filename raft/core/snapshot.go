@@ -69,8 +69,7 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 		return
 	}
 	assert(r.role != Leader || req.Term > r.currentTerm, "two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
-	r.becomeFollower(req.Term, req.LeaderID)
-	r.resetElectionTimer()
+	r.follow(req.Term, req.LeaderID)
 
 	s := req.Snapshot
 	if term, ok := r.log.term(s.Index); ok && term == s.Term {
@@ -87,8 +86,7 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 // only what was committed still counts: the rest contradicts the snapshot or
 // lies beyond it.
 func (r *Raft) replaceLog(s Snapshot) {
-	r.written.last = min(r.written.last, r.commitIndex)
-	r.durable = min(r.durable, r.commitIndex)
+	r.undo(r.commitIndex + 1)
 	r.replaceSnapshot(s)
 	r.log = newLog(s, nil)
 	r.dirty.replaced = true
