@@ -82,7 +82,9 @@ func (r *Raft) undo(index uint64) {
 
 // truncateLog drops the entries at index and above.
 func (r *Raft) truncateLog(index uint64) {
-	assert(index > r.commitIndex, "committed entry %d would be truncated (commit index %d)", index, r.commitIndex)
+	if index <= r.commitIndex {
+		contradiction("the leader of term %d would truncate entry %d, and what is committed here reaches to %d", r.currentTerm, index, r.commitIndex)
+	}
 	r.log.truncate(index)
 	r.dirty.entry(index)
 	r.undo(index)

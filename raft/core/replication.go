@@ -89,17 +89,15 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 	}
 	r.follow(req.Term, req.LeaderID)
 
+	r.compareCommitted(req)
 	if req.PrevLogIndex < r.commitIndex {
-		// What is committed here is the same at the leader: skip it, so that an
-		// old message is neither compared with nor able to touch it.
+		// What is committed here is the same at the leader: skip it.
 		skip := min(r.commitIndex-req.PrevLogIndex, uint64(len(req.Entries)))
 		if skip == uint64(len(req.Entries)) {
 			r.acceptAppendEntries(tag, req)
 			return
 		}
 		term, _ := r.log.term(r.commitIndex)
-		assert(req.Entries[skip-1].Term == term, "committed entry %d of term %d is of term %d at leader %s",
-			r.commitIndex, term, req.Entries[skip-1].Term, req.LeaderID)
 		req = &AppendEntries{
 			Term: req.Term, LeaderID: req.LeaderID,
 			PrevLogIndex: r.commitIndex, PrevLogTerm: term,
@@ -137,16 +135,16 @@ func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	index := req.PrevLogIndex + uint64(len(req.Entries))
 	r.commitTo(min(req.LeaderCommit, index))
 	if len(req.Entries) == 0 && index > r.durable {
-		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Pending: true, RatherNot: r.ratherNot}, 0)
+		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Pending: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, 0)
 		return
 	}
-	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true, RatherNot: r.ratherNot}, index)
+	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, index)
 }
 
 // rejectAppendEntries says where the logs may still agree, so that the leader
 // skips a term at a time (§5.3 end).
 func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
-	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1, RatherNot: r.ratherNot}
+	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1, RatherNot: r.ratherNot, Commit: r.commitIndex}
 	if term, ok := r.log.term(req.PrevLogIndex); ok {
 		reply.ConflictTerm = term
 		reply.ConflictIndex = r.log.firstOfTerm(req.PrevLogIndex)
@@ -165,6 +163,10 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	p := r.follower(call, req.Term, lost, term)
 	if p == nil {
 		return
+	}
+	if reply.Commit > r.log.lastIndex() {
+		contradiction("%s, a follower in term %d, has committed up to %d, and this server leads that term with a log up to %d",
+			p.id, r.currentTerm, reply.Commit, r.log.lastIndex())
 	}
 	p.ratherNot = reply.RatherNot
 	present := call.generation == p.generation

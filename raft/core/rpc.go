@@ -61,6 +61,8 @@ type AppendEntriesReply struct {
 	// RatherNot says that the follower would rather not lead: leadership should go
 	// to another one.
 	RatherNot bool
+	// Commit is the follower's commit index when it answered; 0 if it says nothing.
+	Commit uint64
 }
 
 // InstallSnapshot brings a follower that needs what the leader's log has

@@ -72,6 +72,7 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 	r.follow(req.Term, req.LeaderID)
 
 	s := req.Snapshot
+	r.compareAt(req.LeaderID, s.Index, s.Term)
 	if term, ok := r.log.term(s.Index); ok && term == s.Term {
 		// Step 6: the log holds what the snapshot stands for, and what follows it
 		// may be committed already. There is nothing to install.

@@ -202,6 +202,7 @@ func (n *Node) loop() {
 	ticker := time.NewTicker(n.config.TickInterval)
 	defer ticker.Stop()
 	defer n.finish()
+	defer n.endIfBroken()
 	var events []event
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
@@ -236,6 +237,18 @@ func (n *Node) loop() {
 		} else {
 			n.announce()
 		}
+	}
+}
+
+// endIfBroken ends the node if the core has found that two histories have met:
+// that is for people to decide, and no mistake of the program.
+func (n *Node) endIfBroken() {
+	switch failed := recover().(type) {
+	case nil:
+	case *core.Broken:
+		n.end(failed)
+	default:
+		panic(failed)
 	}
 }
 
