@@ -17,6 +17,7 @@ const (
 	eventCompact                   // snapshot
 	eventTaking                    // number: the index; 0: not any more
 	eventTerm                      // number: the index; read
+	eventRatherNot                 // reason; number: 1, or 0 if it is gone
 )
 
 // event is one thing that happened to the loop.
@@ -31,6 +32,7 @@ type event struct {
 	read     func(number uint64, err error)
 	number   uint64
 	done     func(error)
+	reason   string
 	snapshot core.Snapshot
 }
 
@@ -60,6 +62,8 @@ func (n *Node) handle(e *event) {
 		n.replica.Taking(e.number)
 	case eventTerm:
 		e.read(n.termAt(e.number))
+	case eventRatherNot:
+		n.noteRatherNot(e.reason, e.number != 0)
 	}
 }
 

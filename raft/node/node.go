@@ -79,6 +79,7 @@ type Node struct {
 	returned  func(core.Call, core.Reply)
 	published atomic.Pointer[Status]
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
+	reasons   map[string]bool       // loop only: why this server would rather not lead
 	transfers []func(error)         // loop only: who waits for a transfer to end
 	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
 	sample    sample                // loop only
@@ -104,6 +105,7 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 		writes:    make(chan *core.Write, 1),
 		batches:   make(chan *core.Batch, 1),
 		contacts:  map[core.ID]time.Time{},
+		reasons:   map[string]bool{},
 		stop:      make(chan struct{}),
 		finished:  make(chan struct{}),
 	}
@@ -202,8 +204,8 @@ func (n *Node) loop() {
 	ticker := time.NewTicker(n.config.TickInterval)
 	defer ticker.Stop()
 	defer n.finish()
-	defer n.endIfBroken()
 	var events []event
+	defer func() { n.endIfBroken(recover(), events) }()
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
 		select {
@@ -241,14 +243,19 @@ func (n *Node) loop() {
 }
 
 // endIfBroken ends the node if the core has found that two histories have met:
-// that is for people to decide, and no mistake of the program.
-func (n *Node) endIfBroken() {
-	switch failed := recover().(type) {
-	case nil:
-	case *core.Broken:
-		n.end(failed)
-	default:
+// that is for people to decide, and no mistake of the program. The events that the
+// turn did not come to are dropped.
+func (n *Node) endIfBroken(failed any, events []event) {
+	if failed == nil {
+		return
+	}
+	broken, ok := failed.(*core.Broken)
+	if !ok {
 		panic(failed)
+	}
+	n.end(broken)
+	for i := range events {
+		events[i].drop()
 	}
 }
 

@@ -77,6 +77,9 @@ func (r *Replica) Term(index uint64) (uint64, bool) { return r.raft.Term(index) 
 // Transfer begins to hand leadership to another server; see core.Raft.Transfer.
 func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
 
+// RatherNot says whether this server would rather not lead; see core.Raft.RatherNot.
+func (r *Replica) RatherNot(ratherNot bool) { r.raft.RatherNot(ratherNot) }
+
 // Status returns a copy of the present state.
 func (r *Replica) Status() core.Status { return r.raft.Status() }
 
