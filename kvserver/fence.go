@@ -12,8 +12,8 @@ import (
 // new life with another state opens it.
 //
 // The node's log is none the worse for that: it goes on to take part in
-// consensus, so that the cluster does not lose a vote over it. It only hands on
-// the leadership, because leaders must serve.
+// consensus, so that the cluster does not lose a vote over it. It hands on
+// leadership, because leaders must serve, and does not ask for it.
 type fence struct {
 	reason atomic.Pointer[string]
 }
@@ -45,7 +45,17 @@ func (s *Server) fence(format string, args ...any) {
 	s.waiting.failWhere(func(*waiter) error { return unknown })
 	s.config.Logger.Error("this node stops serving: "+reason,
 		"what to do", "stop this node, move its data directory away for whoever looks into the cause, and start it with --rejoin on an empty one")
+	ratherNot(s.consensus, "its state is wrong", true)
 	s.stepDown()
+}
+
+// ratherNot tells consensus for a reason that this node had better not lead, or that
+// the reason is gone. Where consensus cannot be told, as in the labs' tests, any
+// node leads.
+func ratherNot(c any, reason string, is bool) {
+	if c, ok := c.(interface{ RatherNot(string, bool) }); ok {
+		c.RatherNot(reason, is)
+	}
 }
 
 // stepDown hands leadership to a node that can serve, if this one leads.

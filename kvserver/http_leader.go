@@ -127,6 +127,8 @@ func (s *Server) transfer(ctx context.Context, to raft.ID) error {
 	case err == nil:
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrTransferring):
 		return fail(errNoLeader, err, "leadership is just changing")
+	case errors.Is(err, raft.ErrNobodyElse):
+		return fail(errBadRequest, err, "no other node can lead now; leadership stays with %s", s.config.NodeID)
 	case errors.Is(err, raft.ErrTransferFailed):
 		return fail(errTimeout, err, "leadership was not taken over in time; node %s leads on for now", s.config.NodeID)
 	case errors.Is(err, raft.ErrStopped), s.stopping():

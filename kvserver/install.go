@@ -30,6 +30,9 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 		return nil
 	}
 	begun := time.Now()
+	const reason = "it is installing a snapshot"
+	ratherNot(m.consensus, reason, true)
+	defer ratherNot(m.consensus, reason, false)
 	store, err := m.readSnapshot(msg)
 	if err != nil {
 		if _, gone := m.consensus.TermAt(m.life, index); errors.Is(gone, raft.ErrCompacted) {

@@ -37,12 +37,13 @@ type AppendEntriesArgs struct {
 }
 
 // AppendEntriesReply answers AppendEntriesArgs; see core.AppendEntriesReply for
-// the two fields that speed up backing up.
+// the two fields that speed up backing up, and for Pending.
 type AppendEntriesReply struct {
 	Term          uint64
 	Success       bool
 	ConflictTerm  uint64
 	ConflictIndex uint64
+	Pending       bool
 }
 
 // InstallSnapshotArgs is Figure 13's InstallSnapshot, in one piece.
@@ -85,7 +86,10 @@ func (rf *Raft) AppendEntries(args *AppendEntriesArgs, reply *AppendEntriesReply
 		return
 	}
 	if answer, ok := rf.handle(request.LeaderID, request); ok {
-		*reply = AppendEntriesReply(*answer.(*core.AppendEntriesReply))
+		a := answer.(*core.AppendEntriesReply)
+		*reply = AppendEntriesReply{
+			Term: a.Term, Success: a.Success, ConflictTerm: a.ConflictTerm, ConflictIndex: a.ConflictIndex, Pending: a.Pending,
+		}
 	}
 }
 
@@ -144,7 +148,10 @@ func callPeer(peer Peer, request core.Request) core.Reply {
 			Count: len(req.Entries), Entries: core.EncodeEntries(nil, req.Entries), LeaderCommit: req.LeaderCommit,
 		}
 		if peer.Call("Raft.AppendEntries", args, &reply) && reply.Term != 0 {
-			answer := core.AppendEntriesReply(reply)
+			answer := core.AppendEntriesReply{
+				Term: reply.Term, Success: reply.Success, Pending: reply.Pending,
+				ConflictTerm: reply.ConflictTerm, ConflictIndex: reply.ConflictIndex,
+			}
 			return &answer
 		}
 	case *core.InstallSnapshot:

@@ -26,6 +26,7 @@ var (
 	ErrOverloaded     = core.ErrOverloaded
 	ErrTooLarge       = core.ErrTooLarge
 	ErrTransferring   = core.ErrTransferring
+	ErrNobodyElse     = core.ErrNobodyElse
 	ErrLost           = node.ErrLost
 	ErrUnknown        = node.ErrUnknown
 	ErrStopped        = node.ErrStopped
@@ -66,6 +67,10 @@ func (rf *Raft) Status() *Status { return rf.node.Status() }
 // Transfer hands leadership to another server, "" for the most fitting, and
 // returns when this one leads no more.
 func (rf *Raft) Transfer(ctx context.Context, to core.ID) error { return rf.node.Transfer(ctx, to) }
+
+// RatherNot says for a reason that this server had better not lead, or that the
+// reason is gone; see node.Node.
+func (rf *Raft) RatherNot(reason string, ratherNot bool) { rf.node.RatherNot(reason, ratherNot) }
 
 // WriteSnapshot puts the service's state at index on the disk and then lets the
 // log forget what that stands for; see node.Node. It is for servers made by Open:

@@ -246,7 +246,9 @@ func (n *node) start() error {
 	n.state = core.State{} // the log is the raft's now
 	n.peers.failed = n.raft.Fail
 	// The node votes and takes entries while it loads its state: the cluster need
-	// not wait for that.
+	// not wait for that. It leads only if nobody else does, since it cannot serve.
+	const loading = "it is loading its state"
+	n.raft.RatherNot(loading, begins.Index > 0)
 	n.transport.Start(n.raft)
 	state, err := n.openState(begins.Index)
 	if err != nil {
@@ -274,6 +276,7 @@ func (n *node) start() error {
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
 	n.clients = newClientPort(server, n.service.Listener(c.HTTP))
 	go n.serveHTTP()
+	n.raft.RatherNot(loading, false)
 	n.startAdmin()
 	go n.watch()
 	go n.watchRejoin()
@@ -346,6 +349,7 @@ func (n *node) stopListening() { n.clients.stopListening() }
 // handOver makes another node the leader if this one is, and waits a moment so
 // that the others know it: they forward to whom they take for the leader.
 func (n *node) handOver() {
+	n.raft.RatherNot("it is about to stop", true)
 	if n.raft.Status().Role != core.Leader || len(n.config.Members) == 1 {
 		return
 	}

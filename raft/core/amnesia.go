@@ -9,7 +9,7 @@ package core
 // late messages are.
 func hasForgotten(call Call, req *AppendEntries, reply *AppendEntriesReply) bool {
 	switch {
-	case reply.Success || reply.ConflictIndex == 0:
+	case reply.Success || reply.Pending || reply.ConflictIndex == 0:
 		return false
 	case reply.ConflictTerm == 0: // its log ends before ConflictIndex
 		return reply.ConflictIndex <= call.matched

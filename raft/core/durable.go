@@ -36,20 +36,18 @@ type write struct {
 	commitAge int
 }
 
-// held is an answer that waits for a write.
+// held is an answer that waits for the disk.
 type held struct {
 	Answer
-	seq uint64 // the write that makes it true
+	seq   uint64 // it needs this write
+	index uint64 // and the log up to here
 }
 
 // promised returns the sequence number of the write after which the present
-// term and vote and the log up to index are on the disk.
-func (r *Raft) promised(index uint64) uint64 {
-	if r.dirty.hard || index > max(r.durable, r.written.last) {
+// term and vote are on the disk.
+func (r *Raft) promised() uint64 {
+	if r.dirty.hard {
 		return r.written.seq + 1
-	}
-	if index > r.durable {
-		return r.written.seq
 	}
 	return r.written.hard
 }
@@ -58,27 +56,47 @@ func (r *Raft) promised(index uint64) uint64 {
 // term, the vote and the log up to index are on the disk. Answers that are
 // true already leave at once.
 func (r *Raft) answer(tag Tag, reply Reply, index uint64) {
-	a := Answer{Tag: tag, Reply: reply}
-	if seq := r.promised(index); seq > r.saved {
-		r.held = append(r.held, held{a, seq})
+	h := held{Answer{Tag: tag, Reply: reply}, r.promised(), index}
+	if h.seq > r.saved || h.index > r.durable {
+		r.held = append(r.held, h)
 		return
 	}
-	r.answers = append(r.answers, a)
+	r.answers = append(r.answers, h.Answer)
 }
 
-// truncateLog drops the entries at index and above and takes back what was
-// known of their durability, also from the write under way: its completion
-// must not confirm what it no longer holds.
-func (r *Raft) truncateLog(index uint64) {
-	assert(index > r.commitIndex, "committed entry %d would be truncated (commit index %d)", index, r.commitIndex)
-	r.log.truncate(index)
-	r.dirty.entry(index)
+// undo takes back what was known of the durability of the log at index and above,
+// also from the write under way: its completion must not confirm what it no longer
+// holds. An answer that waits for an entry there was true when it was given. It
+// leaves with the write under way if that holds the entry. Else it leaves with the
+// next, which holds what took the entry's place, and the term in which it did so.
+func (r *Raft) undo(index uint64) {
+	for i := range r.held {
+		h := &r.held[i]
+		if h.index < index {
+			continue
+		}
+		if h.index > r.written.last {
+			h.seq = r.written.seq + 1
+		}
+		h.index = index - 1
+	}
 	r.written.last = min(r.written.last, index-1)
 	r.durable = min(r.durable, index-1)
 }
 
-// nextWrite hands out everything that is not with the disk yet, if the disk is
-// free and there is something.
+// truncateLog drops the entries at index and above.
+func (r *Raft) truncateLog(index uint64) {
+	if index <= r.commitIndex {
+		contradiction("the leader of term %d would truncate entry %d, and what is committed here reaches to %d", r.currentTerm, index, r.commitIndex)
+	}
+	r.log.truncate(index)
+	r.dirty.entry(index)
+	r.undo(index)
+}
+
+// nextWrite hands out what is not with the disk yet, if the disk is free and there
+// is something: the term and the vote, and no more entries than one write may have.
+// The rest goes with the next.
 func (r *Raft) nextWrite() *Write {
 	if r.written.seq > r.saved || r.dirty == (dirty{}) && !r.commitDue() {
 		return nil
@@ -89,7 +107,7 @@ func (r *Raft) nextWrite() *Write {
 		w.Snapshot = &snapshot
 	} // else the entries it stands for come first: the log on disk has no gap
 	if w.From != 0 {
-		w.Entries = r.log.slice(w.From, r.log.lastIndex(), unlimited)
+		w.Entries = r.log.slice(w.From, r.log.lastIndex(), r.config.MaxWriteBytes)
 	}
 	r.written.seq = w.Seq
 	r.written.last = r.log.lastIndex()
@@ -97,6 +115,10 @@ func (r *Raft) nextWrite() *Write {
 		r.written.hard = w.Seq
 	}
 	r.dirty = dirty{snapshot: r.dirty.snapshot && w.Snapshot == nil}
+	if end := w.From + uint64(len(w.Entries)); w.From != 0 && end <= r.log.lastIndex() {
+		r.written.last = end - 1
+		r.dirty.from = end
+	}
 	r.complete(w)
 	return w
 }
@@ -135,10 +157,14 @@ func (r *Raft) Saved(seq uint64) {
 		broken("write %d saved, but %d is under way", seq, r.written.seq)
 	}
 	r.saved = seq
+	r.noteSync(seq, r.writeAge)
 	r.writeAge = 0
 	r.durable = r.written.last
+	if r.role == Leader {
+		r.unsavedBytes = r.log.bytes(r.durable + 1)
+	}
 	r.held = slices.DeleteFunc(r.held, func(h held) bool {
-		if h.seq > r.saved {
+		if h.seq > r.saved || h.index > r.durable {
 			return false
 		}
 		r.answers = append(r.answers, h.Answer)

@@ -14,6 +14,7 @@ const (
 // random, so that servers seldom stand at the same time (§5.2).
 func (r *Raft) resetElectionTimer() {
 	r.electionElapsed = 0
+	r.yielded = false
 	r.electionTimeout = r.config.ElectionTicks + r.config.Rand.IntN(r.config.ElectionTicks)
 }
 
@@ -39,12 +40,13 @@ func (r *Raft) newCampaign() {
 
 // solicit counts the candidate's own vote and asks for the others', once that
 // vote is on the disk: a server that asked, crashed and forgot could vote for
-// somebody else in the same term.
+// somebody else in the same term. The wait for their answers begins now.
 func (r *Raft) solicit() {
-	if r.role != Candidate || r.soliciting || r.promised(0) > r.saved {
+	if r.role != Candidate || r.soliciting || r.promised() > r.saved {
 		return
 	}
 	r.soliciting = true
+	r.resetElectionTimer()
 	r.countVote(r.self(), true)
 	if r.role == Candidate {
 		r.requestVotes()
@@ -101,10 +103,13 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 		return
 	}
 	if req.Pre {
-		// Thesis 9.6: an answer to "would you?" changes nothing here, not even
+		// Thesis 9.6: an answer to "would you?" changes nothing that is promised, nor
 		// the time since the leader was heard.
 		// A server whose disk hangs could not keep the vote it would be asked for.
 		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled() && !r.rejoining.On
+		if granted {
+			r.yield()
+		}
 		r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 		return
 	}
@@ -120,6 +125,7 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 			r.becomeFollower(r.currentTerm, None)
 		}
 		r.resetElectionTimer()
+		r.waited = 0
 	}
 	r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 }

@@ -106,6 +106,9 @@ func (r *Raft) Check() error {
 	if want := r.log.bytes(r.commitIndex + 1); r.uncommittedBytes != want {
 		return fault("uncommitted bytes counted as %d, are %d", r.uncommittedBytes, want)
 	}
+	if want := r.log.bytes(r.durable + 1); r.durable >= r.log.base.Index && r.unsavedBytes != want {
+		return fault("bytes that are not on the disk counted as %d, are %d", r.unsavedBytes, want)
+	}
 	for i := range r.progress {
 		if err := r.progress[i].check(r.log.lastIndex(), r.config.ID); err != nil {
 			return fault("%v", err)
@@ -131,6 +134,8 @@ func (p *progress) check(lastIndex uint64, self ID) error {
 		return fmt.Errorf("next %d of %s is beyond the log's end %d", p.nextIndex, p.id, lastIndex)
 	case bytes != p.inflightBytes || len(p.inflight) != len(p.inflightSizes):
 		return fmt.Errorf("bytes in flight to %s counted as %d, are %d", p.id, p.inflightBytes, bytes)
+	case p.probe.last != 0 && (p.pipelining || p.probe.last != p.nextIndex-1):
+		return fmt.Errorf("a probe of %s ends at %d, next is %d, pipelining %v", p.id, p.probe.last, p.nextIndex, p.pipelining)
 	case !p.pipelining && len(p.inflight) > 0:
 		return fmt.Errorf("probing %s with %d in flight", p.id, len(p.inflight))
 	}

@@ -4,19 +4,22 @@ package core
 // state on leaders") and what it has under way to it.
 //
 // A leader probes a follower until one AppendEntries was accepted, then
-// pipelines. On a rejection or a lost call it falls back to probing as a whole:
+// pipelines. While a probe with entries is under way, the beats ask at its end
+// whether it has arrived: it is not sent again before one of them is rejected. On a rejection or a lost call it falls back to probing as a whole:
 // the generation rises, the window empties, and answers of an older generation
 // can only raise matchIndex.
 type progress struct {
 	id         ID
-	nextIndex  uint64 // index of the next entry to send; always above matchIndex
+	nextIndex  uint64 // index of the next entry to send, behind the probe under way; always above matchIndex
 	matchIndex uint64 // highest index known to be on the follower's disk
 	generation uint64 // of the calls that may move nextIndex
 	since      uint64 // answers to calls of an earlier generation say nothing: the follower has lost its disk
 	pipelining bool   // nextIndex runs ahead of the answers
-	probing    bool   // a probe is under way: wait for its answer or the next beat
+	probe      probe  // the probe with entries under way; zero if there is none
+	paused     bool   // a call was lost: send no entries before the next beat
 	silent     bool   // the last call was lost: send no entries before it answers again
 	forgot     bool   // it has forgotten what it confirmed (amnesia.go)
+	ratherNot  bool   // it would rather not lead
 	installing uint64 // index of the snapshot under way to it; 0 if none
 	installAge int    // election timeouts since it was sent
 
@@ -35,11 +38,18 @@ type progress struct {
 	retryDue   bool   // that attempt has not been made yet
 }
 
+// probe is an AppendEntries with entries to a follower that has not accepted any
+// yet.
+type probe struct {
+	from, last uint64 // indices of its first and last entry
+	bytes      int    // size of its entries
+}
+
 // beat makes the next Ready send something, which also asks "did what I sent
 // arrive?" and so heals a pipeline that lost a message within one beat.
 func (p *progress) beat() {
 	p.beatDue = true
-	p.probing = false
+	p.paused = false
 }
 
 // answered records that the follower replied to a call of a round of reads.
@@ -56,7 +66,8 @@ func (p *progress) fallBack(generation, next uint64) {
 	p.generation = generation
 	p.nextIndex = max(next, p.matchIndex+1)
 	p.pipelining = false
-	p.probing = false
+	p.probe = probe{}
+	p.paused = false
 	p.installing = 0
 	p.inflight, p.inflightSizes, p.inflightBytes = nil, nil, 0
 }
@@ -67,14 +78,21 @@ func (p *progress) advance(generation uint64) {
 	p.generation = generation
 	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
 	p.pipelining = true
-	p.probing = false
+	p.paused = false
 	p.installing = 0
+	if p.probe.last > p.matchIndex { // accepted, but not on the follower's disk yet
+		p.fly(p.probe.last, p.probe.bytes)
+	}
+	p.probe = probe{}
 }
 
 // matched records that the follower holds the log up to index on its disk.
 func (p *progress) matched(index uint64) {
 	p.matchIndex = max(p.matchIndex, index)
 	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
+	if p.probe.last <= p.matchIndex {
+		p.probe = probe{}
+	}
 	done := 0
 	for done < len(p.inflight) && p.inflight[done] <= p.matchIndex {
 		p.inflightBytes -= p.inflightSizes[done]
@@ -85,11 +103,16 @@ func (p *progress) matched(index uint64) {
 
 // sent records an AppendEntries with entries up to last.
 func (p *progress) sent(last uint64, bytes int) {
-	if !p.pipelining {
-		p.probing = true
-		return
+	if p.pipelining {
+		p.fly(last, bytes)
+	} else {
+		p.probe = probe{from: p.nextIndex, last: last, bytes: bytes}
 	}
 	p.nextIndex = last + 1
+}
+
+// fly counts an AppendEntries as under way.
+func (p *progress) fly(last uint64, bytes int) {
 	p.inflight = append(p.inflight, last)
 	p.inflightSizes = append(p.inflightSizes, bytes)
 	p.inflightBytes += bytes
@@ -101,7 +124,7 @@ func (p *progress) mayCarry(window, windowBytes int) bool {
 	case p.silent || p.installing != 0:
 		return false
 	case !p.pipelining:
-		return !p.probing
+		return p.probe.last == 0 && !p.paused
 	}
 	return len(p.inflight) < window && (p.inflightBytes < windowBytes || len(p.inflight) == 0)
 }

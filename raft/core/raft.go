@@ -52,12 +52,15 @@ type Raft struct {
 	durable uint64 // last index of the log known to be on the disk: the leader's matchIndex for itself
 	held    []held // answers that wait for a write, in the order they were given
 
-	writeAge int // ticks that the write under way has taken (stall.go)
+	writeAge  int  // ticks that the write under way has taken (stall.go)
+	syncTicks int  // what writes have taken lately (slow.go)
+	yielded   bool // this wait for a leader was made longer for somebody's campaign (slow.go)
 
 	// The state machine's door (commitment.go).
 
 	applying         uint64 // last index handed out for applying; lastApplied until the batch is acknowledged
 	uncommittedBytes int    // leader: size of the entries above commitIndex
+	unsavedBytes     int    // leader: size of the entries above durable
 
 	// What stays in memory (forget.go).
 
@@ -71,6 +74,11 @@ type Raft struct {
 	roundOpen bool          // the latest round has not left yet: more reads may share it
 	reads     []pendingRead // leader: reads that wait for their round, oldest first
 	asking    []Tag         // follower: reads to ask the leader about at the next Ready
+
+	// Servers that had better not lead (rather.go).
+
+	ratherNot bool // this is one
+	waited    int  // waits for a leader that this one let pass; since the last leader or vote
 
 	// Leadership transfer (transfer.go).
 
@@ -124,6 +132,7 @@ func New(config Config, state State) *Raft {
 	if config.PromptStart && r.currentTerm == 0 {
 		r.electionTimeout -= config.ElectionTicks
 	}
+	r.syncTicks = config.StallTicks
 	r.observed = r.Observe()
 	return r
 }
@@ -135,6 +144,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.WindowBytes, 8<<20)
 	setDefault(&c.MaxEntryBytes, 4<<20)
 	setDefault(&c.MaxApplyBytes, 4<<20)
+	setDefault(&c.MaxWriteBytes, 8<<20)
 	setDefault(&c.MaxUncommittedBytes, 64<<20)
 	if c.SnapshotPatience == 0 {
 		c.SnapshotPatience = 10
@@ -170,8 +180,10 @@ func (r *Raft) Tick() {
 	switch {
 	case r.stalled():
 		r.standDown()
-	case r.electionElapsed >= r.electionTimeout:
-		r.startCampaign()
+	case r.promised() > r.saved:
+		r.electionTimeout++ // the term and the vote are being written: that time does not count (slow.go)
+	case r.electionElapsed >= r.electionTimeout && !r.awaitsVotes():
+		r.timeOut()
 	default:
 		r.tickCampaign()
 	}
@@ -273,8 +285,8 @@ func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
 		return 0, 0, ErrTransferring
 	case len(data) > r.config.MaxEntryBytes:
 		return 0, 0, ErrTooLarge
-	case r.log.lastTerm() == r.currentTerm && r.uncommittedBytes > 0 &&
-		r.uncommittedBytes+(Entry{Data: data}).size() > r.config.MaxUncommittedBytes:
+	case r.log.lastTerm() == r.currentTerm && r.backlog() > 0 &&
+		r.backlog()+(Entry{Data: data}).size() > r.config.MaxUncommittedBytes:
 		// The first entry of a term is always taken: what earlier leaders left
 		// can only be committed together with it (§5.4.2).
 		return 0, 0, ErrOverloaded
@@ -290,7 +302,12 @@ func (r *Raft) appendToLog(entry Entry) {
 	r.log.append(entry)
 	r.dirty.entry(entry.Index)
 	r.uncommittedBytes += entry.size()
+	r.unsavedBytes += entry.size()
 }
+
+// backlog returns the size of the entries that are not committed or not on this
+// server's own disk, whichever is more: a majority may be quicker than its leader.
+func (r *Raft) backlog() int { return max(r.uncommittedBytes, r.unsavedBytes) }
 
 // Ready returns the work that has gathered since the last call and hands it
 // over: what it returns once it does not return again.

@@ -122,7 +122,7 @@ func (r *Raft) askLeader() {
 			r.addRead(pendingRead{tag: tag})
 		}
 	case r.leader != None:
-		r.calls = append(r.calls, Call{To: r.leader, Request: &ReadIndex{Term: r.currentTerm}, tags: tags})
+		r.calls = append(r.calls, Call{To: r.leader, Request: &ReadIndex{Term: r.currentTerm}, tags: tags, committed: r.commitIndex})
 	default:
 		r.endReads(tags, 0, ErrNotLeader)
 	}
@@ -139,6 +139,10 @@ func (r *Raft) handleReadIndexReply(call Call, reply *ReadIndexReply) {
 		}
 		r.endReads(call.tags, 0, ErrNotLeader)
 		return
+	}
+	if reply.Index < call.committed {
+		contradiction("%s, which a majority takes for the leader, has committed up to %d, and this server had committed up to %d before it asked",
+			call.To, reply.Index, call.committed)
 	}
 	r.endReads(call.tags, reply.Index, nil)
 }

@@ -25,6 +25,7 @@ type Call struct {
 	round      uint64 // of reads, or of questions to rejoin, when this was sent
 	matched    uint64 // of the follower's progress, when this was sent
 	tags       []Tag  // of the reads a ReadIndex stands for
+	committed  uint64 // commit index of this server, when a ReadIndex was sent
 }
 
 // Answer is the answer to the request that Receive got under Tag.

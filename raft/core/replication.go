@@ -12,7 +12,12 @@ func (r *Raft) replicate() {
 	r.roundOpen = false
 }
 
+// A beat and a question of reads (reads.go) leave before the entries and apart
+// from them: their answer waits for no disk, that to entries does.
 func (r *Raft) replicateTo(p *progress) {
+	if r.config.StallTicks > 0 && r.mustAsk(p) {
+		r.sendAppendEntries(p, nil)
+	}
 	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
 		if p.nextIndex < r.log.firstIndex() {
 			if r.snapshotReaches() { // else the service is asked for a newer one
@@ -22,10 +27,15 @@ func (r *Raft) replicateTo(p *progress) {
 		}
 		r.sendAppendEntries(p, r.log.slice(p.nextIndex, r.log.lastIndex(), r.config.MaxAppendBytes))
 	}
-	readsWait := len(r.reads) > 0 && p.roundSent < r.round && !p.silent
-	if p.beatDue || readsWait {
+	if r.mustAsk(p) {
 		r.sendAppendEntries(p, nil)
 	}
+}
+
+// mustAsk reports whether a follower is due a beat, or a question of reads that it
+// has not been asked.
+func (r *Raft) mustAsk(p *progress) bool {
+	return p.beatDue || len(r.reads) > 0 && p.roundSent < r.round && !p.silent
 }
 
 // sendAppendEntries sends entries, which start at nextIndex; none make a
@@ -52,11 +62,13 @@ func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 		round:      r.round,
 		matched:    p.matchIndex,
 	})
-	p.beatDue = false
 	p.retryDue = false
 	p.quiet = 0
 	p.commitSent = r.commitIndex
-	p.roundSent = r.round
+	if len(entries) == 0 || r.config.StallTicks == 0 { // else the answer may wait for a disk
+		p.beatDue = false
+		p.roundSent = r.round
+	}
 	if len(entries) > 0 {
 		bytes := 0
 		for _, e := range entries {
@@ -76,16 +88,14 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 	if r.role == Leader && req.Term == r.currentTerm {
 		broken("two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
 	}
-	r.becomeFollower(req.Term, req.LeaderID)
-	r.resetElectionTimer()
+	r.follow(req.Term, req.LeaderID)
 
+	r.compareCommitted(req)
 	if req.PrevLogIndex < r.commitIndex {
-		// What is committed here is the same at the leader: skip it, so that an
-		// old message is neither compared with nor able to touch it.
+		// What is committed here is the same at the leader: skip it.
 		skip := min(r.commitIndex-req.PrevLogIndex, uint64(len(req.Entries)))
-		r.agreesOnCommitted(req, skip)
 		if skip == uint64(len(req.Entries)) {
-			r.acceptAppendEntries(tag, req.PrevLogIndex+skip, req.LeaderCommit)
+			r.acceptAppendEntries(tag, req)
 			return
 		}
 		term, _ := r.log.term(r.commitIndex)
@@ -113,35 +123,29 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 		}
 		break
 	}
-	r.acceptAppendEntries(tag, req.PrevLogIndex+uint64(len(req.Entries)), req.LeaderCommit)
+	r.acceptAppendEntries(tag, req)
 }
 
-// agreesOnCommitted stops the server if a message says that what is committed here
-// is something else at the leader. It looks at the last of the first skip entries,
-// which are committed here, or at the entry before them if there are none. A leader
-// that has lost what was committed would otherwise hear that it is there.
-func (r *Raft) agreesOnCommitted(req *AppendEntries, skip uint64) {
-	index, theirs := req.PrevLogIndex, req.PrevLogTerm
-	if skip > 0 {
-		index, theirs = req.Entries[skip-1].Index, req.Entries[skip-1].Term
+// acceptAppendEntries answers that the log matches the leader's up to the end of
+// the request, and takes over its commit index as far as that (step 5).
+//
+// The answer to entries waits until they are on the disk. The answer to a beat
+// waits for nothing but the term and says if there is something that it cannot
+// confirm yet: a follower whose disk is slow is there all the same.
+func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
+	index := req.PrevLogIndex + uint64(len(req.Entries))
+	r.commitTo(min(req.LeaderCommit, index))
+	if len(req.Entries) == 0 && index > r.durable {
+		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Pending: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, 0)
+		return
 	}
-	if term, ok := r.log.term(index); ok && term != theirs {
-		broken("committed entry %d of term %d is of term %d at leader %s", index, term, theirs, req.LeaderID)
-	}
-}
-
-// acceptAppendEntries answers that the log matches the leader's up to index,
-// once it does so on the disk, and takes over its commit index as far as that
-// (step 5).
-func (r *Raft) acceptAppendEntries(tag Tag, index, leaderCommit uint64) {
-	r.commitTo(min(leaderCommit, index))
-	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true}, index)
+	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, index)
 }
 
 // rejectAppendEntries says where the logs may still agree, so that the leader
 // skips a term at a time (§5.3 end).
 func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
-	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1}
+	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1, RatherNot: r.ratherNot, Commit: r.commitIndex}
 	if term, ok := r.log.term(req.PrevLogIndex); ok {
 		reply.ConflictTerm = term
 		reply.ConflictIndex = r.log.firstOfTerm(req.PrevLogIndex)
@@ -161,12 +165,19 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	if p == nil {
 		return
 	}
+	if reply.Commit > r.log.lastIndex() {
+		contradiction("%s, a follower in term %d, has committed up to %d, and this server leads that term with a log up to %d",
+			p.id, r.currentTerm, reply.Commit, r.log.lastIndex())
+	}
+	p.ratherNot = reply.RatherNot
 	present := call.generation == p.generation
 	switch {
 	case hasForgotten(call, req, reply):
 		r.noteForgotten(p)
-	case reply.Success:
-		p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
+	case reply.Success || reply.Pending:
+		if reply.Success {
+			p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
+		}
 		if present && !p.pipelining {
 			r.generation++
 			p.advance(r.generation)
@@ -207,11 +218,14 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 // again before the follower is heard, and nothing before the next beat.
 func (r *Raft) lost(p *progress) {
 	next := p.nextIndex
-	if p.pipelining {
+	switch {
+	case p.pipelining:
 		next = p.matchIndex + 1
+	case p.probe.last != 0:
+		next = p.probe.from
 	}
 	r.fallBack(p, next)
-	p.probing = true
+	p.paused = true
 	if r.config.PromptTicks > 0 && !p.retried {
 		p.retried, p.retryDue = true, true
 	} else {

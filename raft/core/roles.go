@@ -46,6 +46,14 @@ func (r *Raft) becomeFollower(term uint64, leader ID) {
 	r.leader = leader
 }
 
+// follow is what hearing a leader does: this server is its follower, and the wait
+// for a leader begins anew.
+func (r *Raft) follow(term uint64, leader ID) {
+	r.becomeFollower(term, leader)
+	r.resetElectionTimer()
+	r.waited = 0
+}
+
 // becomePreCandidate asks for votes in the next term without entering it.
 func (r *Raft) becomePreCandidate() {
 	r.role = PreCandidate
@@ -88,6 +96,7 @@ func (r *Raft) becomeLeader() {
 		r.progress[i] = progress{id: id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true}
 	}
 	r.uncommittedBytes = r.log.bytes(r.commitIndex + 1)
+	r.unsavedBytes = r.log.bytes(r.durable + 1)
 	if r.config.Noop {
 		r.appendToLog(r.noop())
 	}

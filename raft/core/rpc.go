@@ -54,6 +54,15 @@ type AppendEntriesReply struct {
 	// ConflictIndex is the first index the follower holds of ConflictTerm, or
 	// the index after its last entry when the log is too short.
 	ConflictIndex uint64
+	// Pending, without Success, says that the log matches as far as Success would
+	// say, but that the disk does not hold all of it yet: the follower is there and
+	// confirms nothing. Only calls without entries are answered so.
+	Pending bool
+	// RatherNot says that the follower would rather not lead: leadership should go
+	// to another one.
+	RatherNot bool
+	// Commit is the follower's commit index when it answered; 0 if it says nothing.
+	Commit uint64
 }
 
 // InstallSnapshot brings a follower that needs what the leader's log has

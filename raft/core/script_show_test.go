@@ -172,6 +172,8 @@ func appendText(req *AppendEntries, reply Reply) string {
 		return text + fmt.Sprintf(" commit %d", req.LeaderCommit)
 	case rep.Success:
 		return fmt.Sprintf("AppendEntriesReply term %d success to %d", rep.Term, req.PrevLogIndex+uint64(len(req.Entries)))
+	case rep.Pending:
+		return fmt.Sprintf("AppendEntriesReply term %d pending to %d", rep.Term, req.PrevLogIndex)
 	case rep.ConflictTerm != 0:
 		return fmt.Sprintf("AppendEntriesReply term %d refused: term %d from %d", rep.Term, rep.ConflictTerm, rep.ConflictIndex)
 	case rep.ConflictIndex != 0:

@@ -70,10 +70,10 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 		return
 	}
 	assert(r.role != Leader || req.Term > r.currentTerm, "two leaders in term %d: %s and %s", req.Term, r.config.ID, req.LeaderID)
-	r.becomeFollower(req.Term, req.LeaderID)
-	r.resetElectionTimer()
+	r.follow(req.Term, req.LeaderID)
 
 	s := req.Snapshot
+	r.compareAt(req.LeaderID, s.Index, s.Term)
 	if term, ok := r.log.term(s.Index); ok && term == s.Term {
 		// Step 6: the log holds what the snapshot stands for, and what follows it
 		// may be committed already. There is nothing to install.
@@ -90,8 +90,7 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 // only what was committed still counts: the rest contradicts the snapshot or
 // lies beyond it.
 func (r *Raft) replaceLog(s Snapshot) {
-	r.written.last = min(r.written.last, r.commitIndex)
-	r.durable = min(r.durable, r.commitIndex)
+	r.undo(r.commitIndex + 1)
 	r.replaceSnapshot(s)
 	r.log = newLog(s, nil)
 	r.dirty.replaced = true

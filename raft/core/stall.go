@@ -22,7 +22,9 @@ func (r *Raft) stalled() bool {
 // whose log is most complete to stand at once: it need not ask whether this
 // server would mind. What that follower was sent before, it has by then.
 func (r *Raft) abdicate() {
-	r.call(r.mostComplete(), &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
+	if to := r.mostComplete(); to != None {
+		r.call(to, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
+	}
 	r.counts.StalledDisk++
 	r.becomeFollower(r.currentTerm, None)
 }

@@ -112,7 +112,9 @@ func TestStall_NobodyStandsWithoutADisk(t *testing.T) {
 
 	s = newSubject(t, withStall(25), withPreVote)
 	s.slowDisk = true
-	s.receive("2", &RequestVote{Term: 1, CandidateID: "2"})
+	s.receive("2", &AppendEntries{Term: 1, LeaderID: "2"})
+	s.save()
+	s.receive("2", &AppendEntries{Term: 1, LeaderID: "2", Entries: entriesOf(1, 1)})
 	s.stand()
 	s.want(PreCandidate, 1)
 	if s.ticks(25 - s.writeAge); s.role != Follower {

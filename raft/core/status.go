@@ -19,6 +19,7 @@ type Status struct {
 	Rejoining     Rejoining
 	RejoinUnheard []ID
 	RejoinToo     []ID
+	RatherNot     bool // this server would rather not lead
 	// UncommittedBytes is, on a leader, the size of the entries above CommitIndex.
 	UncommittedBytes int
 	Peers            []PeerStatus // leader only: the other servers, sorted by ID
@@ -41,6 +42,7 @@ type PeerStatus struct {
 	NextIndex  uint64
 	Pipelining bool
 	Silent     bool // its last call was lost
+	RatherNot  bool // it would rather not lead
 	Inflight   int  // AppendEntries with entries under way
 	// InflightBytes is the size of those entries.
 	InflightBytes int
@@ -53,7 +55,8 @@ func (r *Raft) Status() Status {
 	s := Status{
 		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), Transferee: r.transferee,
 		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts, Rejoining: r.rejoining,
-		UID: r.UID(),
+		UID:       r.UID(),
+		RatherNot: r.ratherNot,
 	}
 	s.RejoinUnheard, s.RejoinToo = r.rejoinWaits()
 	if r.role != Leader {
@@ -66,7 +69,7 @@ func (r *Raft) Status() Status {
 		}
 		s.Peers = append(s.Peers, PeerStatus{
 			ID: p.id, MatchIndex: p.matchIndex, NextIndex: p.nextIndex,
-			Pipelining: p.pipelining, Silent: p.silent, Inflight: len(p.inflight),
+			Pipelining: p.pipelining, Silent: p.silent, RatherNot: p.ratherNot, Inflight: len(p.inflight),
 			InflightBytes: p.inflightBytes, Installing: p.installing,
 		})
 	}

@@ -5,8 +5,8 @@ import "fmt"
 // Transfer begins to hand leadership to another server (thesis 3.10): new
 // proposals are refused, the other's log is brought up to date, then it is
 // told to stand for election at once. It is given up after ElectionTicks. None
-// picks the server whose log is most complete. Errors: ErrNotLeader,
-// ErrTransferring, or a sentence when to cannot lead.
+// picks the server whose log is most complete of those that would lead. Errors:
+// ErrNotLeader, ErrTransferring, ErrNobodyElse, or a sentence when to cannot lead.
 func (r *Raft) Transfer(to ID) error {
 	switch {
 	case r.role != Leader:
@@ -16,11 +16,16 @@ func (r *Raft) Transfer(to ID) error {
 	case len(r.peers) == 1:
 		return fmt.Errorf("core: there is no other server to lead")
 	case to == None:
-		to = r.mostComplete()
+		if to = r.mostComplete(); to == None {
+			return ErrNobodyElse
+		}
 	}
 	position, known := r.position(to)
 	if !known || to == r.config.ID {
 		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.peers)
+	}
+	if r.progress[position].ratherNot {
+		return fmt.Errorf("core: %q would rather not lead: it cannot serve now", to)
 	}
 	r.transferee = to
 	r.timeoutNow = false
@@ -30,11 +35,11 @@ func (r *Raft) Transfer(to ID) error {
 }
 
 // mostComplete returns the other server that is furthest, of those that
-// answer if any does.
+// answer if any does; None if all would rather not lead.
 func (r *Raft) mostComplete() ID {
 	best := -1
 	for i := range r.progress {
-		if r.peers[i] == r.config.ID {
+		if r.peers[i] == r.config.ID || r.progress[i].ratherNot {
 			continue
 		}
 		p := &r.progress[i]
@@ -42,6 +47,9 @@ func (r *Raft) mostComplete() ID {
 			r.progress[best].silent == p.silent && p.matchIndex > r.progress[best].matchIndex {
 			best = i
 		}
+	}
+	if best < 0 {
+		return None
 	}
 	return r.peers[best]
 }
@@ -63,11 +71,11 @@ func (r *Raft) sendTimeoutNow() {
 func (r *Raft) abandonTransfer() { r.transferee = None }
 
 // handleTimeoutNow stands for election at once, without asking first: the
-// leader itself wants it. A server whose disk hangs could not win, and one that is
-// rejoining must not.
+// leader itself wants it. A server whose disk hangs could not win, one that would
+// rather not lead waits for another, and one that is rejoining must not stand.
 func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 	r.observeTerm(req.Term)
-	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.rejoining.On {
+	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.ratherNot && !r.rejoining.On {
 		r.becomeCandidate()
 		r.transferred = true
 	}

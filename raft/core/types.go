@@ -81,8 +81,12 @@ type Config struct {
 	MaxEntryBytes int
 	// MaxApplyBytes bounds one apply batch; one entry always fits. 0 means 4 MiB.
 	MaxApplyBytes int
+	// MaxWriteBytes bounds the entries of one Write; one entry always fits. The log
+	// on the disk must be able to take so much at once. 0 means 8 MiB.
+	MaxWriteBytes int
 	// MaxUncommittedBytes bounds the entries a leader holds that are not yet
-	// committed; beyond it Propose answers ErrOverloaded. 0 means 64 MiB.
+	// committed, and those that are not yet on its own disk; beyond it Propose
+	// answers ErrOverloaded. 0 means 64 MiB.
 	MaxUncommittedBytes int
 
 	// TrailingBytes bounds what memory holds of the log, to about twice as much and
@@ -136,4 +140,7 @@ var (
 	// ErrTransferring says that leadership is just being handed to another
 	// server; ask again in an instant.
 	ErrTransferring = errors.New("leadership is being transferred")
+	// ErrNobodyElse says that every other server would rather not lead; see
+	// Raft.RatherNot.
+	ErrNobodyElse = errors.New("every other server says that it cannot serve now")
 )

@@ -6,17 +6,18 @@ import "raftkv/raft/core"
 type eventKind uint8
 
 const (
-	eventReceive  eventKind = iota // from, request, answer
-	eventReturned                  // call, reply
-	eventPropose                   // proposal
-	eventRead                      // read
-	eventSaved                     // number: the write's sequence number
-	eventApplied                   // number: the batch's last index
-	eventSuspect                   // from
-	eventTransfer                  // from: to whom; done
-	eventCompact                   // snapshot
-	eventTaking                    // number: the index; 0: not any more
-	eventPlace                     // number: the index; place
+	eventReceive   eventKind = iota // from, request, answer
+	eventReturned                   // call, reply
+	eventPropose                    // proposal
+	eventRead                       // read
+	eventSaved                      // number: the write's sequence number
+	eventApplied                    // number: the batch's last index
+	eventSuspect                    // from
+	eventTransfer                   // from: to whom; done
+	eventCompact                    // snapshot
+	eventTaking                     // number: the index; 0: not any more
+	eventPlace                      // number: the index; place
+	eventRatherNot                  // reason; number: 1, or 0 if it is gone
 )
 
 // event is one thing that happened to the loop.
@@ -31,6 +32,7 @@ type event struct {
 	read     func(number uint64, err error)
 	number   uint64
 	done     func(error)
+	reason   string
 	snapshot core.Snapshot
 	place    func(core.Snapshot, error)
 }
@@ -61,6 +63,8 @@ func (n *Node) handle(e *event) {
 		n.replica.Taking(e.number)
 	case eventPlace:
 		e.place(n.placeOf(e.number))
+	case eventRatherNot:
+		n.noteRatherNot(e.reason, e.number != 0)
 	}
 }
 

@@ -83,6 +83,7 @@ type Node struct {
 	returned  func(core.Call, core.Reply)
 	published atomic.Pointer[Status]
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
+	reasons   map[string]bool       // loop only: why this server would rather not lead
 	transfers []func(error)         // loop only: who waits for a transfer to end
 	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
 	delivered delivered             // loop only
@@ -110,6 +111,7 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 		writes:    make(chan *core.Write, 1),
 		batches:   make(chan *core.Batch, 1),
 		contacts:  map[core.ID]time.Time{},
+		reasons:   map[string]bool{},
 		stop:      make(chan struct{}),
 		finished:  make(chan struct{}),
 	}
@@ -212,6 +214,7 @@ func (n *Node) loop() {
 	defer n.endIfDamaged()
 	n.announceUID()
 	var events []event
+	defer func() { n.endIfBroken(recover(), events) }()
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
 		select {
@@ -245,6 +248,23 @@ func (n *Node) loop() {
 		} else {
 			n.announce()
 		}
+	}
+}
+
+// endIfBroken ends the node if the core has found that two histories have met:
+// that is for people to decide, and no mistake of the program. The events that the
+// turn did not come to are dropped.
+func (n *Node) endIfBroken(failed any, events []event) {
+	if failed == nil {
+		return
+	}
+	broken, ok := failed.(*core.Broken)
+	if !ok {
+		panic(failed)
+	}
+	n.end(broken)
+	for i := range events {
+		events[i].drop()
 	}
 }
 

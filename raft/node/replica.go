@@ -83,6 +83,9 @@ func (r *Replica) UIDAt(index uint64) core.UID { return r.raft.UIDAt(index) }
 // Transfer begins to hand leadership to another server; see core.Raft.Transfer.
 func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
 
+// RatherNot says whether this server would rather not lead; see core.Raft.RatherNot.
+func (r *Replica) RatherNot(ratherNot bool) { r.raft.RatherNot(ratherNot) }
+
 // Status returns a copy of the present state.
 func (r *Replica) Status() core.Status { return r.raft.Status() }
 

@@ -35,6 +35,16 @@ func (q *fifo[T]) pop() T {
 	return item
 }
 
+// remove takes out the i-th oldest element, of which there must be so many. It
+// moves those that are older.
+func (q *fifo[T]) remove(i int) T {
+	older := q.items[q.first : q.first+i+1]
+	item := older[i]
+	copy(older[1:], older[:i])
+	older[0] = item
+	return q.pop()
+}
+
 // drain takes out everything, oldest first.
 func (q *fifo[T]) drain() []T {
 	items := q.items[q.first:]

@@ -54,6 +54,9 @@ const (
 	// kindTransferHello is the hello of a connection that carries a snapshot.
 	kindTransferHello kind = 0x04
 
+	// kindOvertakes comes before an answer that is not the oldest call's.
+	kindOvertakes kind = 0x06
+
 	kindRequestVote        kind = 0x10
 	kindRequestVoteReply   kind = 0x11
 	kindAppendEntries      kind = 0x12
@@ -103,6 +106,7 @@ var (
 
 	answerFrames = limits{
 		kindNoReply:            0,
+		kindOvertakes:          maxSmallBody,
 		kindRequestVoteReply:   maxSmallBody,
 		kindAppendEntriesReply: maxSmallBody,
 		kindTimeoutNowReply:    maxSmallBody,

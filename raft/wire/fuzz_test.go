@@ -60,6 +60,9 @@ func decodeAny(d *decoder, k kind, body []byte) (any, error) {
 	case kindStanding:
 		s, uid, err := d.standing(body)
 		return statement{s, uid}, err
+	case kindOvertakes:
+		older, err := d.overtakes(body)
+		return overtakes{older}, err
 	case kindSnapshotFailed:
 		var m snapshotFailed
 		return m, d.decode(body, snapshotFailedShape, &m)
@@ -87,6 +90,8 @@ func encodeAny(t *testing.T, k kind, message any) []byte {
 		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
 	case snapshotChunk:
 		return e.chunk(nil, int64(m.Offset), m.Data)
+	case overtakes:
+		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
 	case snapshotFailed:
 		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
 	case *refusedError:
@@ -137,7 +142,8 @@ func seedFrames(t interface{ Fatal(...any) }) [][]byte {
 	seeds = append(seeds, e.hello(nil, kindTransferHello, validHello("n1", "n2")), e.chunk(nil, 1<<40, []byte("data")),
 		e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
 		e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{70_000}, headerBytes+maxSmallBody),
-		e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody))
+		e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody),
+		e.frame(nil, kindOvertakes, &overtakes{3}, headerBytes+maxSmallBody))
 	for _, bomb := range [][]byte{
 		{0xdd, 0xff, 0xff, 0xff, 0xff},
 		bytes.Repeat([]byte{0x91}, 10_000),

@@ -12,12 +12,13 @@ import (
 type slot struct {
 	kind  kind // of the answer
 	bytes int  // of the request's frame
+	lane  lane // what it may overtake
 	given bool // answer was called
 	reply core.Reply
 }
 
 // inbound is a connection that a peer dialled: its requests come in on it and
-// our answers leave, both in order.
+// our answers leave, both in order but for overtake.go.
 type inbound struct {
 	t     *Transport
 	peer  *peer
@@ -95,7 +96,7 @@ func (c *inbound) read() {
 		}
 		frameBytes := headerBytes + len(body)
 		c.peer.received(frameBytes)
-		s := &slot{kind: k.answer(), bytes: frameBytes}
+		s := &slot{kind: k.answer(), bytes: frameBytes, lane: laneOf(request)}
 		if !c.open(s) {
 			return
 		}
@@ -141,7 +142,7 @@ func (c *inbound) open(s *slot) bool {
 }
 
 // answer fills a slot; nil says that there is no answer to this request. It
-// wakes the writer only for the oldest slot, since no other may leave.
+// wakes the writer only for a slot that may leave.
 func (c *inbound) answer(s *slot, reply core.Reply) {
 	if k := replyKind(reply); k != s.kind && k != kindNoReply {
 		panic(fmt.Sprintf("wire: a %T is not the answer to a request whose answer has kind 0x%02x", reply, uint8(s.kind)))
@@ -155,7 +156,7 @@ func (c *inbound) answer(s *slot, reply core.Reply) {
 		panic(fmt.Sprintf("wire: a request of %q was answered twice; the second answer would be taken for that of another", c.peer.id))
 	}
 	s.given, s.reply = true, reply
-	if c.slots.len() > 0 && *c.slots.at(0) == s {
+	if s.lane == lanePrompt || c.slots.len() > 0 && *c.slots.at(0) == s {
 		c.work.Signal()
 	}
 }
@@ -163,7 +164,7 @@ func (c *inbound) answer(s *slot, reply core.Reply) {
 // write is the writer goroutine: all answers that may leave do so in one write.
 func (c *inbound) write() {
 	e := newEncoder()
-	var replies []core.Reply
+	var replies []departing
 	var out []byte
 	for {
 		var more bool
@@ -171,35 +172,33 @@ func (c *inbound) write() {
 			return
 		}
 		out = out[:0]
+		frames := len(replies)
 		for _, reply := range replies {
-			out = e.reply(out, reply)
+			out = e.answer(out, reply)
+			if reply.older > 0 {
+				frames++
+			}
 		}
 		if err := writeAll(c.conn, out, c.t.config.StallTimeout); err != nil {
 			c.fail(err)
 			return
 		}
-		c.peer.sent(len(replies), len(out))
+		c.peer.sent(frames, len(out))
 		clear(replies)
 	}
 }
 
-// take waits until the oldest slot is filled and appends the replies of all
-// filled slots up to the first empty one to dst. It returns false when the
-// connection failed.
-func (c *inbound) take(dst []core.Reply) ([]core.Reply, bool) {
+// take waits until answers may leave and appends them to dst. It returns false
+// when the connection failed.
+func (c *inbound) take(dst []departing) ([]departing, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.cause == nil && (c.slots.len() == 0 || !(*c.slots.at(0)).given) {
+	for c.cause == nil {
+		if dst = c.gather(dst); len(dst) > 0 {
+			c.room.Signal()
+			return dst, true
+		}
 		c.work.Wait()
 	}
-	if c.cause != nil {
-		return dst, false
-	}
-	for c.slots.len() > 0 && (*c.slots.at(0)).given {
-		s := c.slots.pop()
-		c.bytes -= int64(s.bytes)
-		dst = append(dst, s.reply)
-	}
-	c.room.Signal()
-	return dst, true
+	return dst, false
 }

@@ -29,7 +29,7 @@ var handle = func() *codec.MsgpackHandle {
 var (
 	requestVoteShape        = shape{uintElement, idElement, uintElement, uintElement, boolElement, boolElement}
 	requestVoteReplyShape   = shape{uintElement, boolElement}
-	appendEntriesReplyShape = shape{uintElement, boolElement, uintElement, uintElement}
+	appendEntriesReplyShape = shape{uintElement, boolElement, uintElement, uintElement, boolElement, boolElement, uintElement}
 	timeoutNowShape         = shape{uintElement, idElement}
 	timeoutNowReplyShape    = shape{uintElement}
 	readIndexShape          = shape{uintElement}

@@ -26,7 +26,7 @@ type pending struct {
 }
 
 // outbound is a connection that we dialled: requests leave on it and their
-// answers come back, both in order.
+// answers come back, both in order but for overtake.go.
 type outbound struct {
 	t    *Transport
 	peer *peer
@@ -43,6 +43,7 @@ type outbound struct {
 	work  sync.Cond // a call was queued, or the connection failed
 	cause error     // why it failed; nil while it stands
 	calls fifo[pending]
+	older int        // the next answer is for the call that has so many older ones
 	taken int        // the first so many of calls are with the writer or the peer
 	bytes int64      // sum over calls
 	since time.Time  // when the oldest taken call became that
@@ -199,16 +200,21 @@ func (c *outbound) read() {
 			c.fail(err)
 			return
 		}
-		if err := c.answered(k, body); err != nil {
+		if k == kindOvertakes {
+			err = c.overtaken(body)
+		} else {
+			err = c.answered(k, body)
+		}
+		if err != nil {
 			c.fail(err)
 			return
 		}
 	}
 }
 
-// answered ends the oldest call with the answer that came.
+// answered ends the call whose answer came: the oldest, but for one that overtakes.
 func (c *outbound) answered(k kind, body []byte) error {
-	want, any := c.oldest()
+	want, any := c.awaited()
 	if !any {
 		return malformed("an answer of kind 0x%02x and no call that it could be for", uint8(k))
 	}
@@ -232,28 +238,31 @@ func (c *outbound) answered(k kind, body []byte) error {
 	return nil
 }
 
-// oldest returns the kind of answer that must come next, if any may come.
-func (c *outbound) oldest() (want kind, any bool) {
+// awaited returns the kind of answer that must come next, if any may come.
+func (c *outbound) awaited() (want kind, any bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil || c.taken == 0 {
 		return 0, false
 	}
-	return c.calls.at(0).kind.answer(), true
+	return c.calls.at(c.older).kind.answer(), true
 }
 
-// pop takes the oldest call out. Whoever takes a call out ends it, so that it
-// ends once.
+// pop takes the call out whose answer came. Whoever takes a call out ends it, so
+// that it ends once.
 func (c *outbound) pop() (pending, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil {
 		return pending{}, false
 	}
-	p := c.calls.pop()
+	p := c.calls.remove(c.older)
 	c.taken--
 	c.bytes -= int64(p.bytes)
-	c.since = time.Now()
+	if c.older == 0 {
+		c.since = time.Now()
+	}
+	c.older = 0
 	return p, true
 }
 

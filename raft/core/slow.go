@@ -1,0 +1,56 @@
+package core
+
+// A disk may be slow without hanging: each sync takes longer than an election
+// timeout, but less than Config.StallTicks. A candidate's vote for itself then
+// takes one sync, and a voter's vote takes another, or two if a write is under way
+// there. Three rules let elections end and leaders stand all the same. With disks
+// that are quick none of them changes anything.
+//
+//   - While a server's own term or vote is being written, its election timeout
+//     does not run. Nor does a campaign end while votes are awaited that decide it
+//     and nobody has refused, until two syncs could have hung.
+//   - A server that answers "I would vote for you" lets the other have the time
+//     that writing its vote may take: two syncs, as they take here lately. It does
+//     so once in each wait for a leader, so that a server which asks for ever and
+//     never wins keeps nobody from standing.
+//   - A beat is answered without waiting for entries to be written (replication.go),
+//     so a leader hears its followers, and reads are confirmed, whatever syncs take.
+//
+// Without StallTicks the driver does not say what a slow disk is, and only the
+// first half of the first rule holds.
+
+// noteSync remembers what a write took: the longest of late, which fades by a
+// quarter with each write. Before the first it is the longest there may be.
+func (r *Raft) noteSync(seq uint64, ticks int) {
+	if seq > 1 {
+		ticks = max(ticks, r.syncTicks*3/4)
+	}
+	r.syncTicks = ticks
+}
+
+// yield makes the wait for a leader longer by what somebody else's vote for itself
+// may take until it is on the disk.
+func (r *Raft) yield() {
+	if !r.yielded {
+		r.yielded = true
+		r.electionTimeout += 2 * min(r.syncTicks, r.config.StallTicks)
+	}
+}
+
+// awaitsVotes reports whether this candidate can still win with the votes that it
+// was not told about, and others' disks may be what they wait for.
+func (r *Raft) awaitsVotes() bool {
+	if r.role != Candidate || r.electionElapsed >= r.electionTimeout+2*r.config.StallTicks {
+		return false
+	}
+	hoped := 0
+	for _, v := range r.votes {
+		switch v {
+		case voteRefused:
+			return false
+		case voteGranted, voteAwaited:
+			hoped++
+		}
+	}
+	return hoped >= majority(len(r.votes))
+}

@@ -1,0 +1,194 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// slowSyncs are syncs of a disk that is slow and does not hang, in milliseconds; it
+// counts as hanging after 1,350.
+var slowSyncs = []int64{1, 20, 100, 250, 290, 350, 400, 600, 1000, 1300}
+
+// worksAtAnySpeed fails the test unless, over a minute of load from all
+// servers' first start in each world, somebody leads nine tenths of the time, there are at most six
+// campaigns a minute, and reads are confirmed after a round trip, not after a sync.
+func worksAtAnySpeed(t *testing.T, worlds int, make func(seed uint64) *timed) {
+	t.Helper()
+	sampled, led, campaigns, lost, confirmed := 0, 0, uint64(0), uint64(0), []int64{}
+	for seed := range uint64(worlds) {
+		w := make(seed)
+		w.load(100, 20)
+		w.run(60_000)
+		sampled, led = sampled+w.sampled, led+w.led
+		campaigns, lost = campaigns+w.counts().Campaigns, lost+w.counts().LostQuorum
+		for _, s := range w.servers {
+			confirmed = append(confirmed, s.took...)
+		}
+	}
+	slices.Sort(confirmed)
+	if len(confirmed) < worlds*2000 {
+		t.Fatalf("only %d reads were confirmed", len(confirmed))
+	}
+	p90, p95 := confirmed[len(confirmed)*90/100], confirmed[len(confirmed)*95/100]
+	t.Logf("led %.1f %%, %d campaigns, %d lost quorums in %d minutes; 9 of 10 reads within %d ms, 19 of 20 within %d ms",
+		100*float64(led)/float64(sampled), campaigns, lost, worlds, p90, p95)
+	if led*100 < sampled*90 || campaigns > uint64(6*worlds) || lost > uint64(worlds) || p90 > 4 {
+		t.Error("too slow a disk is taken for no disk")
+	}
+}
+
+// Goal: disks that are slow on all servers cost no leader and no read. Method: every
+// sync time below the stall limit; a minute of load from the first start, five
+// times.
+func TestSlowDisks_OnAllServers(t *testing.T) {
+	for _, ms := range slowSyncs {
+		t.Run(fmt.Sprint(ms), func(t *testing.T) {
+			worksAtAnySpeed(t, 5, func(seed uint64) *timed {
+				w := newTimed(t, 3, seed)
+				for _, s := range w.servers {
+					s.disk(ms)
+				}
+				return w
+			})
+		})
+	}
+}
+
+// Goal: likewise where the majority needs one slow disk and the others are quick.
+// Method: one server is down; each of the others is the slow one in turn.
+func TestSlowDisks_OneAndAnotherServerIsDown(t *testing.T) {
+	for _, ms := range slowSyncs {
+		for slow := range 2 {
+			t.Run(fmt.Sprintf("%d at %d", ms, slow+1), func(t *testing.T) {
+				worksAtAnySpeed(t, 3, func(seed uint64) *timed {
+					w := newTimed(t, 3, seed)
+					w.servers[slow].disk(ms)
+					w.servers[2].down = true
+					return w
+				})
+			})
+		}
+	}
+}
+
+// Goal: likewise with five servers of which two are down and the rest slow, and with
+// disks that change their speed from write to write. Method: as above.
+func TestSlowDisks_OfFiveAndOfChangingSpeed(t *testing.T) {
+	for _, ms := range []int64{290, 600, 1300} {
+		t.Run(fmt.Sprint(ms), func(t *testing.T) {
+			worksAtAnySpeed(t, 3, func(seed uint64) *timed {
+				w := newTimed(t, 5, seed)
+				for i, s := range w.servers {
+					s.down = i >= 3
+					turn := int64(0)
+					s.sync = func(*Write) int64 {
+						turn++
+						return ms * (turn % 4) / 3
+					}
+				}
+				return w
+			})
+		})
+	}
+}
+
+// Goal: slow disks do not keep a new leader from following a dead one for long.
+// Method: under load on slow disks the leader goes down; the next leads after the
+// wait for it, the candidate's own sync and two of a voter's, and as much to spare.
+func TestSlowDisks_ADeadLeaderIsFollowed(t *testing.T) {
+	for _, ms := range slowSyncs {
+		for seed := range uint64(5) {
+			w := newTimed(t, 3, seed)
+			for _, s := range w.servers {
+				s.disk(ms)
+			}
+			w.load(100, 20)
+			w.run(10_000)
+			dead := w.leader()
+			if dead == nil {
+				t.Fatalf("syncs of %d ms: nobody leads after 10 s", ms)
+			}
+			dead.down = true
+			begun := w.now
+			for w.leader() == nil && w.now < begun+60_000 {
+				w.run(10)
+			}
+			if took := w.now - begun; took > 2*(600+3*ms) {
+				t.Errorf("syncs of %d ms, seed %d: the next leader came after %d ms", ms, seed, took)
+			}
+		}
+	}
+}
+
+// Goal: a leader is deposed if its followers are gone, however patient it is with
+// their disks. Method: under load on slow disks both followers go down.
+func TestSlowDisks_ALeaderWithoutFollowersStepsDown(t *testing.T) {
+	w := newTimed(t, 3, 1)
+	for _, s := range w.servers {
+		s.disk(600)
+	}
+	w.load(100, 20)
+	w.run(10_000)
+	leader := w.leader()
+	for _, s := range w.servers {
+		s.down = s != leader
+	}
+	if w.run(700); leader.role == Leader {
+		t.Fatal("it still leads 700 ms after its followers went down")
+	}
+}
+
+// Goal: an answer that confirms nothing is given at once and moves nothing; the
+// confirmation waits for the disk. Method: a follower whose disk does not end takes
+// entries and then a beat; a leader hears "pending", and then "success".
+func TestSlowDisks_PendingConfirmsNothing(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t)
+	s.receive("2", &AppendEntries{Term: 1, LeaderID: "2"})
+	s.slowDisk = true
+	entries := s.receive("2", &AppendEntries{Term: 1, LeaderID: "2", Entries: entriesOf(1, 1, 1)})
+	beat := s.receive("2", &AppendEntries{Term: 1, LeaderID: "2", PrevLogIndex: 2, PrevLogTerm: 1, LeaderCommit: 1})
+	if reply, ok := s.answers[beat].(*AppendEntriesReply); !ok || reply.Success || !reply.Pending || reply.ConflictIndex != 0 {
+		t.Fatalf("the beat is answered %+v", s.answers[beat])
+	}
+	if s.answers[entries] != nil || s.commitIndex != 1 {
+		t.Fatalf("entries that are not on the disk are answered %+v; committed %d", s.answers[entries], s.commitIndex)
+	}
+	s.save()
+	if reply, ok := s.answers[entries].(*AppendEntriesReply); !ok || !reply.Success {
+		t.Fatalf("saved entries are answered %+v", s.answers[entries])
+	}
+
+	l := newSubject(t)
+	call := l.to("2", l.lead())
+	l.giveBack(call, &AppendEntriesReply{Term: 1, Pending: true})
+	l.to("2", l.propose("x"))
+	l.ticks(10)
+	if p := l.progress[1]; l.commitIndex != 0 || p.matchIndex != 0 || !p.pipelining || !p.heard {
+		t.Fatalf("after a pending answer: committed %d, progress %+v", l.commitIndex, p)
+	}
+}
+
+// Goal: a probe with entries is not sent again before it is known to be lost.
+// Method: a leader's first message carries entries; beats pass; an answer to one of
+// them says that the entries never came, and they are sent again from there.
+func TestProbe_IsSentAgainOnlyIfItIsLost(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, withNoop)
+	s.lead()
+	var beat Call
+	for range 5 {
+		for _, call := range s.ticks(s.config.HeartbeatTicks) {
+			if req := call.Request.(*AppendEntries); call.To == "2" {
+				if beat = call; len(req.Entries) > 0 || req.PrevLogIndex != 1 {
+					t.Fatalf("a beat asks at %d with %d entries", req.PrevLogIndex, len(req.Entries))
+				}
+			}
+		}
+	}
+	s.giveBack(beat, &AppendEntriesReply{Term: 1, ConflictIndex: 1})
+	if req := s.to("2", s.takeCalls()).Request.(*AppendEntries); len(req.Entries) != 1 || req.PrevLogIndex != 0 {
+		t.Fatalf("after the rejection %+v is sent", req)
+	}
+}

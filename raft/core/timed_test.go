@@ -1,0 +1,214 @@
+package core
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"testing"
+)
+
+// timed is a cluster in virtual time: messages take a millisecond each way, and a
+// write takes what the server's disk takes. It is configured as the real node is.
+type timed struct {
+	t       *testing.T
+	now     int64 // milliseconds
+	events  timedEvents
+	count   int64
+	servers []*timedServer
+	// samples, taken every 5 ms
+	sampled, led int
+}
+
+type timedServer struct {
+	*Raft
+	world   *timed
+	down    bool
+	sync    func(*Write) int64 // how long a write takes
+	tags    Tag
+	answers map[Tag]func(Reply)
+	reads   map[Tag]int64 // when each was asked
+	took    []int64       // by the reads that were confirmed
+	failed  int           // reads that were not
+	largest int           // bytes of the largest write
+}
+
+type timedEvent struct {
+	at, number int64
+	do         func()
+}
+
+type timedEvents []timedEvent
+
+func (q timedEvents) Len() int { return len(q) }
+func (q timedEvents) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].number < q[j].number
+}
+func (q timedEvents) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *timedEvents) Push(x any)   { *q = append(*q, x.(timedEvent)) }
+func (q *timedEvents) Pop() any {
+	old := *q
+	last := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return last
+}
+
+// newTimed starts n servers whose disks take a millisecond.
+func newTimed(t *testing.T, n int, seed uint64, options ...func(*Config)) *timed {
+	w := &timed{t: t}
+	dice := rand.New(rand.NewPCG(seed, 0))
+	for i, id := range names(n) {
+		config := Config{
+			ID: id, Peers: names(n), ElectionTicks: 30, HeartbeatTicks: 5, PreVote: true, CheckQuorum: true, Noop: true,
+			TrailingBytes: 32 << 20, StallTicks: 135, SnapshotPatience: -1, Rand: rand.New(rand.NewPCG(seed, uint64(i+1))),
+		}
+		for _, option := range options {
+			option(&config)
+		}
+		s := &timedServer{Raft: New(config, State{}), world: w, answers: map[Tag]func(Reply){}, reads: map[Tag]int64{}}
+		s.disk(1)
+		w.servers = append(w.servers, s)
+		w.every(dice.Int64N(10), 10, func() {
+			if !s.down {
+				s.Tick()
+				s.turn()
+			}
+		})
+	}
+	w.every(5, 5, func() {
+		w.sampled++
+		if w.leader() != nil {
+			w.led++
+		}
+	})
+	return w
+}
+
+// disk makes every write of the server take ms.
+func (s *timedServer) disk(ms int64) { s.sync = func(*Write) int64 { return ms } }
+
+func (w *timed) after(ms int64, do func()) {
+	w.count++
+	heap.Push(&w.events, timedEvent{w.now + ms, w.count, do})
+}
+
+func (w *timed) every(first, ms int64, do func()) {
+	w.after(first, func() {
+		do()
+		w.every(ms, ms, do)
+	})
+}
+
+// run lets ms pass.
+func (w *timed) run(ms int64) {
+	w.t.Helper()
+	for end := w.now + ms; w.events[0].at <= end; {
+		e := heap.Pop(&w.events).(timedEvent)
+		w.now = e.at
+		e.do()
+	}
+	for _, s := range w.servers {
+		if err := s.Check(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// leader returns the leader of the latest term, nil if nobody leads.
+func (w *timed) leader() *timedServer {
+	var latest *timedServer
+	for _, s := range w.servers {
+		if !s.down && s.role == Leader && (latest == nil || s.currentTerm > latest.currentTerm) {
+			latest = s
+		}
+	}
+	return latest
+}
+
+// load makes a proposal of size bytes every so many ms, and a read every 20.
+func (w *timed) load(size int, ms int64) {
+	w.every(ms, ms, func() {
+		if l := w.leader(); l != nil {
+			l.Propose(make([]byte, size))
+			l.turn()
+		}
+	})
+	w.every(20, 20, func() {
+		if l := w.leader(); l != nil {
+			l.tags++
+			l.reads[l.tags] = w.now
+			if l.Read(l.tags) != nil {
+				delete(l.reads, l.tags)
+			}
+			l.turn()
+		}
+	})
+}
+
+// counts sums up what all servers counted.
+func (w *timed) counts() (c Counts) {
+	for _, s := range w.servers {
+		c.Campaigns += s.Raft.counts.Campaigns
+		c.LostQuorum += s.Raft.counts.LostQuorum
+		c.StalledDisk += s.Raft.counts.StalledDisk
+	}
+	return c
+}
+
+// turn lets out what the server has to do.
+func (s *timedServer) turn() {
+	w, ready := s.world, s.Ready()
+	for _, a := range ready.Answers {
+		answer := s.answers[a.Tag]
+		delete(s.answers, a.Tag)
+		w.after(1, func() { answer(a.Reply) })
+	}
+	for _, done := range ready.Reads {
+		if done.Err == nil {
+			s.took = append(s.took, w.now-s.reads[done.Tag])
+		} else {
+			s.failed++
+		}
+		delete(s.reads, done.Tag)
+	}
+	for _, call := range ready.Calls {
+		s.send(call)
+	}
+	if write := ready.Write; write != nil {
+		bytes := 0
+		for _, e := range write.Entries {
+			bytes += e.size()
+		}
+		s.largest = max(s.largest, bytes)
+		w.after(s.sync(write), func() {
+			s.Saved(write.Seq)
+			s.turn()
+		})
+	}
+	if ready.Apply != nil {
+		last := ready.Apply.Last()
+		w.after(0, func() {
+			s.Applied(last)
+			s.turn()
+		})
+	}
+}
+
+// send brings a call to its receiver and its answer back.
+func (s *timedServer) send(call Call) {
+	w := s.world
+	position, _ := s.position(call.To)
+	to := w.servers[position]
+	returned := func(reply Reply) {
+		s.Returned(call, reply)
+		s.turn()
+	}
+	w.after(1, func() {
+		if to.down {
+			returned(nil)
+			return
+		}
+		to.tags++
+		to.answers[to.tags] = returned
+		to.Receive(to.tags, s.config.ID, call.Request)
+		to.turn()
+	})
+}

@@ -1,0 +1,111 @@
+package wire
+
+import "raftkv/raft/core"
+
+// Answers leave in the order of the requests, but for one kind. The answer to an
+// AppendEntries with entries waits for a disk. The answer to one without says "I am
+// here, in this term": a leader needs it, however slow that disk is. So it may
+// overtake answers to entries that are not there yet. A frame of kind overtakes
+// comes before it and says how many older calls have no answer yet. Both sides
+// count alike, since each has the same calls in the same order.
+
+// overtakes is the body of the frame before an answer that overtakes others.
+type overtakes struct {
+	Older uint64 // calls that are older than the one answered, and have no answer yet; not 0
+}
+
+var overtakesShape = shape{uintElement}
+
+// departing is an answer on its way out.
+type departing struct {
+	reply core.Reply
+	older int // answers that it overtakes
+}
+
+// lane says how an answer may be ordered.
+type lane uint8
+
+const (
+	laneStrict  lane = iota // neither overtakes nor is overtaken
+	lanePrompt              // may overtake answers to entries
+	laneEntries             // may be overtaken by prompt answers
+)
+
+// laneOf returns the lane of the answer to a request.
+func laneOf(request core.Request) lane {
+	switch m, ok := request.(*core.AppendEntries); {
+	case !ok:
+		return laneStrict
+	case len(m.Entries) == 0:
+		return lanePrompt
+	}
+	return laneEntries
+}
+
+// answer appends the frames of an answer to dst.
+func (e *encoder) answer(dst []byte, out departing) []byte {
+	if out.older > 0 {
+		dst = e.frame(dst, kindOvertakes, &overtakes{Older: uint64(out.older)}, headerBytes+maxSmallBody)
+	}
+	return e.reply(dst, out.reply)
+}
+
+// overtakes decodes the body of a frame of kind overtakes.
+func (d *decoder) overtakes(body []byte) (uint64, error) {
+	var m overtakes
+	if err := d.decode(body, overtakesShape, &m); err != nil {
+		return 0, err
+	}
+	if m.Older == 0 {
+		return 0, malformed("an answer that overtakes no other")
+	}
+	return m.Older, nil
+}
+
+// gather takes out the slots whose answers may leave now and appends them to dst,
+// oldest first. The caller holds the lock.
+func (c *inbound) gather(dst []departing) []departing {
+	for i := 0; i < c.slots.len(); {
+		s := *c.slots.at(i)
+		switch {
+		case s.given && (i == 0 || s.lane == lanePrompt):
+			c.slots.remove(i)
+			c.bytes -= int64(s.bytes)
+			dst = append(dst, departing{s.reply, i})
+		case s.lane != laneEntries:
+			return dst
+		default:
+			i++
+		}
+	}
+	return dst
+}
+
+// overtaken takes note that the next answer is for the call that has so many older
+// ones.
+func (c *outbound) overtaken(body []byte) error {
+	older, err := c.decoder.overtakes(body)
+	if err != nil {
+		return err
+	}
+	c.peer.received(headerBytes + len(body))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.older > 0:
+		return malformed("an answer overtakes others twice")
+	case c.cause == nil && older >= uint64(c.taken):
+		return malformed("an answer overtakes %d others of %d calls", older, c.taken)
+	}
+	c.older = int(older)
+	for i := range c.older + 1 {
+		want := laneEntries
+		if i == c.older {
+			want = lanePrompt
+		}
+		if c.cause == nil && laneOf(c.calls.at(i).call.Request) != want {
+			return malformed("an answer overtakes %d others, which these calls do not allow", older)
+		}
+	}
+	return nil
+}
