@@ -37,7 +37,7 @@ func (c applyChannel) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 			msg.Command = e.Data
 		case core.KindNoop:
 		default: // to go on without it would be to come to another state than those that know it
-			panic(fmt.Sprintf("raft: %v", &core.UnknownKindError{Index: e.Index, Kind: e.Kind}))
+			panic(fmt.Sprintf("raft: %v", &core.UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data)}))
 		}
 		if !c.send(msg, stop) {
 			return false

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -184,6 +185,9 @@ func (s labService[M]) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 		return s.send(snapshotMsg(batch.Snapshot), stop)
 	}
 	for _, e := range batch.Entries {
+		if e.Kind != core.KindCommand {
+			panic(fmt.Sprintf("raft: %v", &core.UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data)}))
+		}
 		if !s.send(ApplyMsg{CommandValid: true, Command: decodeCommand(e.Data), CommandIndex: int(e.Index)}, stop) {
 			return false
 		}

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -368,5 +369,22 @@ func TestInspectShowsEverything(t *testing.T) {
 	stop := errors.New("enough")
 	if err := Inspect(disk, testDir, func(Record) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the callback's error became %v", err)
+	}
+}
+
+// Goal: the largest batch that a server saves fits into a segment of the usual size,
+// so that no batch is written twice: once as the zeros of a segment of its own.
+// Method: 8 MiB of entries, as their sizes are counted, with the longest encodings:
+// one, and as many as there can be.
+func TestTheLargestWriteFitsIntoAUsualSegment(t *testing.T) {
+	const mostBytes, counted = 8 << 20, 16 // what an entry counts for beyond its data
+	for _, data := range []int{0, mostBytes - counted} {
+		count := mostBytes / (data + counted)
+		longest := core.AppendEntry(nil, core.NewEntry(math.MaxUint64, math.MaxUint64, core.KindCommand, make([]byte, data)))
+		size := uint64(snapshotRecordBytes + batchFixedBytes + core.MaxIDBytes + count*len(longest))
+		h := segmentHeader{size: DefaultSegmentBytes}
+		if !h.holds(recordHeader{kind: TypeSnapshot, length: size}, segmentHeaderBytes) {
+			t.Errorf("%d entries with %d bytes each make a batch of %d bytes, and a segment has %d", count, data, size, DefaultSegmentBytes)
+		}
 	}
 }

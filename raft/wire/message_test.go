@@ -303,19 +303,20 @@ func TestBodiesOfAnotherShapeAreRefused(t *testing.T) {
 		{"extension bomb", kindAppendEntries, "98 05 a26e31 07 04 06 01 c9ffffffff01 c70001"},
 		{"deep nesting", kindAppendEntries, strings.Repeat("91", 100_000)},
 		{"nested array16", kindAppendEntries, strings.Repeat("dcffff", 24_000)},
-		{"other extension type", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70502 0500026869 c70001"},
-		{"extension in a longer form", kindAppendEntries, "98 05 a26e31 07 04 06 01 c80005 01 0500026869 c70001"},
-		{"extension that has a fixed form", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70401 05000168 c70001"},
-		{"byte string for the entries", kindAppendEntries, "98 05 a26e31 07 04 06 01 c405 0500026869 c70001"},
-		{"nil for the padding", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0500026869 c0"},
-		{"more entries than bytes", kindAppendEntries, "98 05 a26e31 07 04 06 02 c70501 0500026869 c70001"},
-		{"fewer entries than bytes", kindAppendEntries, "98 05 a26e31 07 04 06 00 c70501 0500026869 c70001"},
-		{"a huge number of entries", kindAppendEntries, "98 05 a26e31 07 04 06 cfffffffffffffffff c70501 0500026869 c70001"},
-		{"a negative number of entries", kindAppendEntries, "98 05 a26e31 07 04 06 cf8000000000000001 c70501 0500026869 c70001"},
-		{"padding where none belongs", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0500026869 d40100"},
-		{"entries behind the end of the numbers", kindAppendEntries, "98 05 a26e31 cfffffffffffffffff 04 06 01 c70501 0500026869 c70001"},
-		{"an entry of a later term than the leader's", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0600026869 c70001"},
-		{"an entry of an earlier term than its predecessor's", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70501 0300026869 c70001"},
+		{"other extension type", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70902 050067ce86ab026869 c70001"},
+		{"extension in a longer form", kindAppendEntries, "98 05 a26e31 07 04 06 01 c80009 01 050067ce86ab026869 c70001"},
+		{"extension that has a fixed form", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70801 0500f31949b10168 c70001"},
+		{"byte string for the entries", kindAppendEntries, "98 05 a26e31 07 04 06 01 c409 050067ce86ab026869 c70001"},
+		{"nil for the padding", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70901 050067ce86ab026869 c0"},
+		{"more entries than bytes", kindAppendEntries, "98 05 a26e31 07 04 06 02 c70901 050067ce86ab026869 c70001"},
+		{"fewer entries than bytes", kindAppendEntries, "98 05 a26e31 07 04 06 00 c70901 050067ce86ab026869 c70001"},
+		{"a huge number of entries", kindAppendEntries, "98 05 a26e31 07 04 06 cfffffffffffffffff c70901 050067ce86ab026869 c70001"},
+		{"a negative number of entries", kindAppendEntries, "98 05 a26e31 07 04 06 cf8000000000000001 c70901 050067ce86ab026869 c70001"},
+		{"padding where none belongs", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70901 050067ce86ab026869 d40100"},
+		{"entries behind the end of the numbers", kindAppendEntries, "98 05 a26e31 cfffffffffffffffff 04 06 01 c70901 050067ce86ab026869 c70001"},
+		{"an entry of a later term than the leader's", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70901 0600d5a0f817026869 c70001"},
+		{"an entry of an earlier term than its predecessor's", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70901 0300f26596d6026869 c70001"},
+		{"an entry that does not match its checksum", kindAppendEntries, "98 05 a26e31 07 04 06 01 c70901 050067ce86ab026868 c70001"},
 		{"a body where there is none", kindHello, "96"},
 	} {
 		body, err := hex.DecodeString(strings.ReplaceAll(c.body, " ", ""))
@@ -329,6 +330,27 @@ func TestBodiesOfAnotherShapeAreRefused(t *testing.T) {
 		}
 		if !errors.Is(err, errMalformed) {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// Goal: an entry of a kind that this build does not know is refused by its number,
+// and so is a no-op with more in it. Method: messages with valid checksums.
+func TestEntriesOfUnknownKindsAreRefusedByNumber(t *testing.T) {
+	e, d := newEncoder(), newDecoder()
+	for want, entry := range map[string]core.Entry{
+		"kind 2,":                      core.NewEntry(8, 5, core.KindConfiguration, []byte("remove n2")),
+		"kind 77,":                     core.NewEntry(8, 5, 77, nil),
+		"kind 1 with 17 bytes of data": core.NewEntry(8, 5, core.KindNoop, make([]byte, 17)),
+	} {
+		b, err := e.request(nil, &core.AppendEntries{Term: 5, LeaderID: "n1", PrevLogIndex: 7, PrevLogTerm: 4, Entries: []core.Entry{entry}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, body := splitFrame(t, b, requestFrames)
+		var unknown *core.UnknownKindError
+		if _, err := d.request(k, body); !errors.Is(err, errMalformed) || !errors.As(err, &unknown) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want one that names %q", entry.Kind, err, want)
 		}
 	}
 }

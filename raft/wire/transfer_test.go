@@ -120,7 +120,7 @@ func someBytes(n int) string {
 
 // install is the call for the snapshot at index, of term 2.
 func install(to core.ID, term, index uint64) core.Call {
-	return core.Call{To: to, Request: &core.InstallSnapshot{Term: term, LeaderID: "n1", Snapshot: core.Snapshot{Index: index, Term: 2}}}
+	return core.Call{To: to, Request: &core.InstallSnapshot{Term: term, LeaderID: "n1", Snapshot: core.Snapshot{Index: index, Term: 2, UID: core.UID{9, 8}}}}
 }
 
 // result is how one call ended.
@@ -193,7 +193,7 @@ func TestSnapshotArrivesBeforeItsRequest(t *testing.T) {
 			t.Fatalf("%d bytes: answered %+v", size, r.reply)
 		}
 		got := p.n2.received()
-		want := &core.InstallSnapshot{Term: uint64(i) + 5, LeaderID: "n1", Snapshot: core.Snapshot{Index: 7, Term: 2}}
+		want := &core.InstallSnapshot{Term: uint64(i) + 5, LeaderID: "n1", Snapshot: core.Snapshot{Index: 7, Term: 2, UID: core.UID{9, 8}}}
 		if len(got) != 1 || fmt.Sprint(got[0]) != fmt.Sprint(want) {
 			t.Fatalf("received %+v", got)
 		}
