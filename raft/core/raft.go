@@ -88,6 +88,7 @@ type Raft struct {
 	// The way back after the disk was lost (rejoin.go).
 
 	rejoining     Rejoining      // durable, like term and vote
+	agreed        place          // how far the log is known to be that of the leader of agreed.Term
 	rejoinAnswers []rejoinAnswer // by position in peers, while the others are asked
 	rejoinRound   uint64         // rises with every other server that turns out to be rejoining, too
 
