@@ -139,6 +139,9 @@ func callPeer(peer Peer, request core.Request) core.Reply {
 		}
 		if peer.Call("Raft.RequestVote", args, &reply) && (reply.Term != 0 || reply.VoteGranted) {
 			answer := core.RequestVoteReply(reply)
+			if req.Pre && answer.VoteGranted && answer.Term == req.Term {
+				answer.Term-- // a peer that knows no pre-vote has voted: it will again when it is asked
+			}
 			return &answer
 		}
 	case *core.AppendEntries:
