@@ -2,10 +2,8 @@ package kvserver
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -20,7 +18,6 @@ type KVServer struct {
 	machine
 	rf           *raft.Raft
 	maxRaftState int // bytes; below 0: never take a snapshot
-	reign        reign
 }
 
 // RaftKV is what editions to 2017 call it.
@@ -41,7 +38,6 @@ func StartKVServer[P raft.Peer, S raft.StateStore](servers []P, me int, persiste
 	s.rf = raft.Make(servers, me, persister, applyCh)
 	s.afterBatch = s.snapshotIfLarge
 	s.machine.start(s.rf, applyCh, store)
-	s.reign.begin(s.life, s.rf.Status().Term)
 	go s.watchTerm()
 	return s
 }
@@ -67,12 +63,11 @@ func (s *KVServer) Kill() {
 // again must be a read, be in a session, or carry a condition that can hold only
 // once.
 func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
-	ctx := s.reign.context() // before the command is placed: see watchTerm
 	if _, leads := s.rf.GetState(); !leads {
 		reply.Refused = true
 		return
 	}
-	result, err := s.propose(ctx, submitted(args))
+	result, err := s.propose(s.life, submitted(args))
 	switch {
 	case err == nil:
 		*reply = SubmitReply{
@@ -112,45 +107,30 @@ const termPoll = 10 * time.Millisecond
 // watchTerm ends the waiting of calls whose command was placed in a term that
 // has passed. Such a command may still be chosen, but without an entry of the
 // new term nobody would learn of it: leaders of the labs begin with none. Its
-// clerk asks again, and the session tells the two apart.
+// clerk asks again, and the session tells the two apart. A call is judged by the
+// term of its own command, since the term that this server had when the call came
+// may be older: a server that has just been elected takes commands at once.
 func (s *KVServer) watchTerm() {
 	ticker := time.NewTicker(termPoll)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			s.reign.begin(s.life, s.rf.Status().Term)
+			s.endBefore(s.rf.Status().Term)
 		case <-s.life.Done():
 			return
 		}
 	}
 }
 
-// reign is the present term as those see it who wait for something in it.
-type reign struct {
-	mu   sync.Mutex // guards the fields below
-	term uint64
-	ctx  context.Context // ends when the term has passed
-	end  context.CancelFunc
-}
-
-// begin tells which term it is now.
-func (r *reign) begin(life context.Context, term uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ctx != nil {
-		if r.term == term {
-			return
+// endBefore ends the waiting of calls whose command was placed before the given
+// term.
+func (s *KVServer) endBefore(now uint64) {
+	s.waiting.failWhere(func(w *waiter) error {
+		term := w.term.Load()
+		if term == 0 || term >= now {
+			return nil
 		}
-		r.end()
-	}
-	r.term = term
-	r.ctx, r.end = context.WithCancel(life)
-}
-
-// context returns a context that ends with the present term.
-func (r *reign) context() context.Context {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ctx
+		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/api"
 	"raftkv/labrpc"
 	"raftkv/tests/lab"
 )
@@ -151,4 +152,42 @@ func (e *forgetful) Call(method string, args, reply interface{}) bool {
 		return false
 	}
 	return e.ClientEnd.Call(method, args, reply)
+}
+
+// Goal: a put that a leader takes in the first moment of its term is waited for like
+// any other: nobody has replaced that leader. Method: as soon as a server leads, it
+// is cut off, given a put, and connected again after the server has looked at its
+// term; twenty terms.
+func TestVersionedPutInTheFirstTickOfATerm(t *testing.T) {
+	run(t, scenario{"a put in the first tick of a term", 3, false, 1000, func(c *cluster) {
+		last, leader := 0, -1
+		for round := range 20 {
+			for leader = -1; leader < 0; time.Sleep(time.Millisecond) {
+				for i, s := range c.servers {
+					if term, leads := s.kv.Raft().GetState(); leads && term > last {
+						last, leader = term, i
+						break
+					}
+				}
+				if leader >= 0 {
+					break
+				}
+			}
+			for i := range c.servers {
+				c.wires.SetConnected(i, i != leader)
+			}
+			replies := make(chan kvserver.SubmitReply, 1)
+			go func() {
+				var reply kvserver.SubmitReply
+				c.servers[leader].kv.Submit(&kvserver.SubmitArgs{Op: api.LabPut, Key: fmt.Sprint(round), Value: "v", Conditional: true}, &reply)
+				replies <- reply
+			}()
+			time.Sleep(25 * time.Millisecond)
+			c.wires.SetConnected(leader, true)
+			if reply := <-replies; !reply.Done {
+				c.Errorf("round %d: a put in the first tick of term %d is not known to be done: %+v", round, last, reply)
+			}
+			c.wires.SetConnected(leader, false) // until another leads
+		}
+	}}, "versioned")
 }

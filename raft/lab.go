@@ -82,6 +82,9 @@ func Make[P Peer, S StateStore, M Message](peers []P, me int, persister S, apply
 			ID: labID(me), Peers: ids,
 			HeartbeatTicks: labHeartbeatTicks, ElectionTicks: labElectionTicks,
 			PromptTicks: labPromptTicks, PromptStart: true,
+			// A server that is up before a majority is does not raise its term again and
+			// again meanwhile: it would depose the first leader that there is.
+			PreVoteAgain: true,
 			// The network does not keep messages in order: one at a time is
 			// never overtaken by the next.
 			Window:         1,

@@ -7,7 +7,7 @@ import (
 // The labs' RPCs. Their names, that they take pointers and that all fields are
 // exported is what labrpc and labgob ask for. A zero Term in a reply means that
 // the server was stopped before it could answer: no term is 0 once anybody
-// stands for election.
+// stands for election. Only a pre-vote is granted in term 0.
 
 // RequestVoteArgs is Figure 2's RequestVote.
 type RequestVoteArgs struct {
@@ -15,6 +15,7 @@ type RequestVoteArgs struct {
 	CandidateId  string
 	LastLogIndex uint64
 	LastLogTerm  uint64
+	PreVote      bool // would you vote for me in Term? Changes nothing at the receiver
 }
 
 // RequestVoteReply answers RequestVoteArgs.
@@ -64,7 +65,7 @@ type InstallSnapshotReply struct {
 func (rf *Raft) RequestVote(args *RequestVoteArgs, reply *RequestVoteReply) {
 	answer, ok := rf.handle(core.ID(args.CandidateId), &core.RequestVote{
 		Term: args.Term, CandidateID: core.ID(args.CandidateId),
-		LastLogIndex: args.LastLogIndex, LastLogTerm: args.LastLogTerm,
+		LastLogIndex: args.LastLogIndex, LastLogTerm: args.LastLogTerm, Pre: args.PreVote,
 	})
 	if ok {
 		*reply = RequestVoteReply(*answer.(*core.RequestVoteReply))
@@ -134,10 +135,13 @@ func callPeer(peer Peer, request core.Request) core.Reply {
 		var reply RequestVoteReply
 		args := &RequestVoteArgs{
 			Term: req.Term, CandidateId: string(req.CandidateID),
-			LastLogIndex: req.LastLogIndex, LastLogTerm: req.LastLogTerm,
+			LastLogIndex: req.LastLogIndex, LastLogTerm: req.LastLogTerm, PreVote: req.Pre,
 		}
-		if peer.Call("Raft.RequestVote", args, &reply) && reply.Term != 0 {
+		if peer.Call("Raft.RequestVote", args, &reply) && (reply.Term != 0 || reply.VoteGranted) {
 			answer := core.RequestVoteReply(reply)
+			if req.Pre && answer.VoteGranted && answer.Term == req.Term {
+				answer.Term-- // a peer that knows no pre-vote has voted: it will again when it is asked
+			}
 			return &answer
 		}
 	case *core.AppendEntries:

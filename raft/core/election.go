@@ -18,9 +18,12 @@ func (r *Raft) resetElectionTimer() {
 	r.electionTimeout = r.config.ElectionTicks + r.config.Rand.IntN(r.config.ElectionTicks)
 }
 
-// startCampaign begins an election (§5.2), by asking first if PreVote is on.
+// startCampaign begins an election (§5.2), by asking first if PreVote is on, or
+// PreVoteAgain and this is not the first.
 func (r *Raft) startCampaign() {
-	if r.config.PreVote {
+	again := r.campaigned
+	r.campaigned = true
+	if r.config.PreVote || r.config.PreVoteAgain && again {
 		r.becomePreCandidate()
 	} else {
 		r.becomeCandidate()
@@ -126,6 +129,7 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 		}
 		r.resetElectionTimer()
 		r.waited = 0
+		r.campaigned = false
 	}
 	r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 }

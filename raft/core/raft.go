@@ -38,6 +38,7 @@ type Raft struct {
 	leader          ID     // whose AppendEntries this server follows in currentTerm; None if unknown
 	votes           []vote // answers of the present campaign, by position in peers
 	campaign        uint64 // number of the present campaign: answers to an earlier one are not counted
+	campaigned      bool   // a campaign was begun since a leader was heard or a vote was given
 	soliciting      bool   // the own vote is saved and the requests for the others' have been made
 	transferred     bool   // this campaign was asked for by the leader (thesis 3.10)
 	electionElapsed int    // ticks since the leader was heard, a vote was given or a campaign began; on a leader since the last quorum check
@@ -88,6 +89,7 @@ type Raft struct {
 	// The way back after the disk was lost (rejoin.go).
 
 	rejoining     Rejoining      // durable, like term and vote
+	agreed        place          // how far the log is known to be that of the leader of agreed.Term
 	rejoinAnswers []rejoinAnswer // by position in peers, while the others are asked
 	rejoinRound   uint64         // rises with every other server that turns out to be rejoining, too
 

@@ -11,9 +11,9 @@ package core
 // of the others. When the latest term among their answers is that of one who leads
 // it, that term and the end of that leader's log make the goal. The server enters
 // that term with a vote for itself, so that it gives that term's vote to nobody,
-// and becomes an ordinary follower but for one thing: until it has committed the
-// log up to the goal, or an entry of a later term, it abstains. It gives no vote,
-// promises none, and does not stand.
+// and becomes an ordinary follower but for one thing: until its disk holds the log
+// up to the goal as a leader of the goal's term or a later one has it, it abstains.
+// It gives no vote, promises none, and does not stand.
 //
 // Why that is safe. A vote that was forgotten matters if its candidate was elected
 // or may yet be. If the candidate has not lost its disk, it is one that has
@@ -28,8 +28,12 @@ package core
 // share a server, and that server has not forgotten the entry, for whoever has
 // forgotten it abstains. So all later leaders have it (§5.4.3 as it stands), and the
 // leader of the goal had it when it answered: it was elected later than the entry
-// was made, or had made it itself. Once the server has committed as far, it holds
-// the entry again, and it has forgotten nothing that counts.
+// was made, or had made it itself. So the entry lies at or before the goal, in that
+// leader's log and in those of all later ones. Once the server's disk agrees with
+// one of these logs up to the goal, it holds the entry again, and it has forgotten
+// nothing that counts. Whether the rest of that log is committed does not matter. It
+// could not always be waited for: if that leader is gone, there may be no other
+// without this server's vote.
 //
 // The same holds for reads (§8). A server that abstains helps a leader to prove
 // that it still leads. It could only prove too much if a later leader had been
@@ -46,7 +50,7 @@ package core
 type Rejoining struct {
 	On    bool   // the server abstains
 	Term  uint64 // the goal's; 0: there is no goal yet, the others are being asked
-	Index uint64 // the goal: what must be committed here
+	Index uint64 // the goal: how far the disk must agree with a leader of Term or later
 }
 
 // rejoinAnswer is what another server last answered to Rejoin.
@@ -163,7 +167,10 @@ func (r *Raft) endRejoin() {
 	if !r.rejoining.On || r.asksToRejoin() {
 		return
 	}
-	if term, ok := r.log.term(r.commitIndex); r.commitIndex >= r.rejoining.Index || ok && term > r.rejoining.Term {
+	term, ok := r.log.term(r.commitIndex)
+	committed := r.commitIndex >= r.rejoining.Index || ok && term > r.rejoining.Term
+	agrees := r.agreed.Term >= r.rejoining.Term && min(r.agreed.Index, r.durable) >= r.rejoining.Index
+	if committed || agrees {
 		r.rejoining = Rejoining{}
 		r.rejoinAnswers = nil
 		r.dirty.hard = true

@@ -135,6 +135,10 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	index := req.PrevLogIndex + uint64(len(req.Entries))
 	r.commitTo(min(req.LeaderCommit, index))
+	if r.agreed.Term < r.currentTerm {
+		r.agreed = place{Term: r.currentTerm}
+	}
+	r.agreed.Index = max(r.agreed.Index, index)
 	if len(req.Entries) == 0 && index > r.durable {
 		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Pending: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, 0)
 		return

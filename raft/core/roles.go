@@ -52,6 +52,7 @@ func (r *Raft) follow(term uint64, leader ID) {
 	r.becomeFollower(term, leader)
 	r.resetElectionTimer()
 	r.waited = 0
+	r.campaigned = false
 }
 
 // becomePreCandidate asks for votes in the next term without entering it.

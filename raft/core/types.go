@@ -105,9 +105,13 @@ type Config struct {
 	// election before that write is saved. 0 means never.
 	StallTicks int
 
-	PreVote     bool // thesis 9.6: ask before raising the term
-	CheckQuorum bool // a leader without a majority steps down; voters with a leader withhold their vote
-	Noop        bool // §8: a new leader appends an empty entry
+	PreVote bool // thesis 9.6: ask before raising the term
+	// PreVoteAgain lets only those campaigns ask first that follow one without
+	// success: one since a leader was heard or a vote was given. The common election
+	// then takes no more messages, and who is alone raises its term once.
+	PreVoteAgain bool
+	CheckQuorum  bool // a leader without a majority steps down; voters with a leader withhold their vote
+	Noop         bool // §8: a new leader appends an empty entry
 
 	// NewUID is the UID that this server gives its cluster if it is the first to
 	// lead it; it must be drawn at random. Zero, or without Noop: none is given.

@@ -12,8 +12,8 @@ var electionMutants = []mutant{
 	{
 		id: "M04", bug: "a vote is answered before it is on the disk",
 		file:    "raft/core/election.go",
-		old:     "\t\tr.resetElectionTimer()\n\t}\n\tr.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)",
-		new:     "\t\tr.resetElectionTimer()\n\t}\n\tr.answers = append(r.answers, Answer{Tag: tag, Reply: &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}})",
+		old:     "\t\tr.campaigned = false\n\t}\n\tr.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)",
+		new:     "\t\tr.campaigned = false\n\t}\n\tr.answers = append(r.answers, Answer{Tag: tag, Reply: &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}})",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -47,7 +47,7 @@ var electionMutants = []mutant{
 	{
 		id: "C1", bug: "a candidate asks for votes before its own is on the disk",
 		file:    "raft/core/election.go",
-		old:     "if r.role != Candidate || r.soliciting || r.promised(0) > r.saved {",
+		old:     "if r.role != Candidate || r.soliciting || r.promised() > r.saved {",
 		new:     "if r.role != Candidate || r.soliciting {",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
@@ -87,10 +87,10 @@ var electionMutants = []mutant{
 		oracles: []string{"test ./raft/core", "test ./raft/node", "sim"},
 	},
 	{
-		id: "C7", bug: "a write is taken for durable when the next one is",
+		id: "C7", bug: "an answer to entries leaves with any write, though a later one holds the entries",
 		file:    "raft/core/durable.go",
-		old:     "\tif index > r.durable {\n\t\treturn r.written.seq\n\t}\n\treturn r.written.hard",
-		new:     "\treturn r.written.hard",
+		old:     "\t\tif h.seq > r.saved || h.index > r.durable {\n",
+		new:     "\t\tif h.seq > r.saved {\n",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 }
@@ -122,8 +122,8 @@ var replicationMutants = []mutant{
 	{
 		id: "M09", bug: "a follower commits beyond the last entry that the leader vouched for",
 		file:    "raft/core/replication.go",
-		old:     "r.commitTo(min(leaderCommit, index))",
-		new:     "r.commitTo(min(leaderCommit, r.log.lastIndex()))",
+		old:     "r.commitTo(min(req.LeaderCommit, index))",
+		new:     "r.commitTo(min(req.LeaderCommit, r.log.lastIndex()))",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -157,8 +157,8 @@ var replicationMutants = []mutant{
 	{
 		id: "C10", bug: "entries are acknowledged before they are on the disk",
 		file:    "raft/core/replication.go",
-		old:     "r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true}, index)",
-		new:     "r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true}, 0)",
+		old:     "Success: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, index)",
+		new:     "Success: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, 0)",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -192,8 +192,8 @@ var replicationMutants = []mutant{
 	{
 		id: "C15", bug: "the first entry of a term is refused for what earlier leaders left",
 		file:    "raft/core/raft.go",
-		old:     "case r.log.lastTerm() == r.currentTerm && r.uncommittedBytes > 0 &&",
-		new:     "case r.uncommittedBytes > 0 &&",
+		old:     "case r.log.lastTerm() == r.currentTerm && r.backlog() > 0 &&",
+		new:     "case r.backlog() > 0 &&",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -224,8 +224,8 @@ var readMutants = []mutant{
 	{
 		id: "C18", bug: "reads join a round that has left already",
 		file:    "raft/core/replication.go",
-		old:     "\tr.roundOpen = false\n}\n\nfunc (r *Raft) replicateTo",
-		new:     "}\n\nfunc (r *Raft) replicateTo",
+		old:     "\tr.roundOpen = false\n}\n",
+		new:     "}\n",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -284,8 +284,8 @@ var snapshotMutants = []mutant{
 	{
 		id: "C23", bug: "entries count as durable that a snapshot has replaced",
 		file:    "raft/core/snapshot.go",
-		old:     "\tr.durable = min(r.durable, r.commitIndex)\n",
-		new:     "",
+		old:     "\tr.undo(r.commitIndex + 1)\n",
+		new:     "\tr.written.last = min(r.written.last, r.commitIndex)\n",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{

@@ -16,7 +16,7 @@ var identityMutants = []mutant{
 	inTests("C58", "TestScripts", "a leader counts what a lost disk had confirmed as the new one's", "raft/core/rejoin.go",
 		"\t\tr.generation++\n\t\tr.progress[position]", "\t\tr.progress[position]"),
 	inTests("C59", "TestScripts", "an entry of the goal's own term makes a full member, wherever the goal is", "raft/core/rejoin.go",
-		"ok && term > r.rejoining.Term {", "ok && term >= r.rejoining.Term {"),
+		"ok && term > r.rejoining.Term\n", "ok && term >= r.rejoining.Term\n"),
 	inTests("C60", "TestRandomRuns", "a server that comes back votes", "raft/core/election.go",
 		"\t\tr.role != Leader && !r.rejoining.On && r.isUpToDate", "\t\tr.role != Leader && r.isUpToDate"),
 	inTests("C61", "TestScripts", "who has put other entries in the place of what it confirmed is not found out", "raft/core/amnesia.go",
