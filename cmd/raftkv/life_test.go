@@ -193,20 +193,23 @@ func TestAFullDiskTurnsPeersDownAndEndsNobody(t *testing.T) {
 	k, _, _ := wire.Known{}.Meet(wire.NewLife())
 	for _, kind := range []vfs.Kind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir} {
 		for fault, ends := range map[error]bool{syscall.EIO: true, syscall.ENOSPC: false, syscall.EDQUOT: false} {
-			disk := vfs.NewFaulty(newDisk(t))
-			memory, err := openPeerMemory(disk, "/d")
-			if err != nil {
-				t.Fatal(err)
+			failing := func() (*peerMemory, *error) {
+				disk, failed := vfs.NewFaulty(newDisk(t)), new(error)
+				memory, err := openPeerMemory(disk, "/d")
+				if err != nil {
+					t.Fatal(err)
+				}
+				memory.failed = func(err error) { *failed = err }
+				disk.Inject(vfs.Fault{Kind: kind, Nth: 1, Err: fault})
+				return memory, failed
 			}
-			var failed error
-			memory.failed = func(err error) { failed = err }
-			disk.Inject(vfs.Fault{Kind: kind, Nth: 1, Err: fault})
-			if err := memory.Note(map[core.ID]wire.Known{"n2": k}); !errors.Is(err, fault) || failed != nil {
-				t.Errorf("operation %v, %v: a note: %v, told %v", kind, fault, err, failed)
+			memory, failed := failing()
+			if err := memory.Note(map[core.ID]wire.Known{"n2": k}); !errors.Is(err, fault) || *failed != nil {
+				t.Errorf("operation %v, %v: a note: %v, told %v", kind, fault, err, *failed)
 			}
-			disk.Inject(vfs.Fault{Kind: kind, Nth: 1, Err: fault})
-			if err := memory.Remember("n2", k); !errors.Is(err, fault) || (failed != nil) != ends {
-				t.Errorf("operation %v, %v: %v, told %v", kind, fault, err, failed)
+			memory, failed = failing()
+			if err := memory.Remember("n2", k); !errors.Is(err, fault) || (*failed != nil) != ends {
+				t.Errorf("operation %v, %v: %v, told %v", kind, fault, err, *failed)
 			}
 			if memory.Known("n2").Boot != 0 {
 				t.Errorf("operation %v, %v: it knows what it could not write down", kind, fault)
