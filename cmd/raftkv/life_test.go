@@ -184,3 +184,84 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 		t.Errorf("it knows what it could not write down: %+v", known)
 	}
 }
+
+// Goal: a disk without room turns peers down and ends nobody; any other error of
+// peers.toml ends the node, and nothing is known that is not written down. What is
+// only noted ends nobody at all. Method: each operation on the file fails once, in
+// each way.
+func TestAFullDiskTurnsPeersDownAndEndsNobody(t *testing.T) {
+	k, _, _ := wire.Known{}.Meet(wire.NewLife())
+	for _, kind := range []vfs.Kind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir} {
+		for fault, ends := range map[error]bool{syscall.EIO: true, syscall.ENOSPC: false, syscall.EDQUOT: false} {
+			failing := func() (*peerMemory, *error) {
+				disk, failed := vfs.NewFaulty(newDisk(t)), new(error)
+				memory, err := openPeerMemory(disk, "/d")
+				if err != nil {
+					t.Fatal(err)
+				}
+				memory.failed = func(err error) { *failed = err }
+				disk.Inject(vfs.Fault{Kind: kind, Nth: 1, Err: fault})
+				return memory, failed
+			}
+			memory, failed := failing()
+			if err := memory.Note(map[core.ID]wire.Known{"n2": k}); !errors.Is(err, fault) || *failed != nil {
+				t.Errorf("operation %v, %v: a note: %v, told %v", kind, fault, err, *failed)
+			}
+			memory, failed = failing()
+			if err := memory.Remember("n2", k); !errors.Is(err, fault) || (*failed != nil) != ends {
+				t.Errorf("operation %v, %v: %v, told %v", kind, fault, err, *failed)
+			}
+			if memory.Known("n2").Boot != 0 {
+				t.Errorf("operation %v, %v: it knows what it could not write down", kind, fault)
+			}
+			if err := memory.Remember("n2", k); err != nil || memory.Known("n2").Boot == 0 {
+				t.Errorf("operation %v, %v: tried again: %v", kind, fault, err)
+			}
+		}
+	}
+}
+
+// Goal: a single peer's word, or that of a few, ends the node and leaves the
+// directory as it was; a majority's leaves the mark. Method: both verdicts.
+func TestOnlyAMajorityMarksADirectory(t *testing.T) {
+	disk := newDisk(t)
+	d, err := openDirectory(disk, "/d", "n1", false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := d.fence(wire.Verdict{Why: wire.ReasonRolledBack, By: []core.ID{"n2"}, Detail: "the log ends at 7"})
+	if few == nil || !strings.Contains(few.Error(), "may be started again") || !strings.Contains(few.Error(), "the log ends at 7") {
+		t.Errorf("a single word: %v", few)
+	}
+	if d, err = openDirectory(disk, "/d", "n1", false, false); err != nil {
+		t.Fatalf("after a single word the directory cannot be used: %v", err)
+	}
+	many := d.fence(wire.Verdict{Why: wire.ReasonRolledBack, By: []core.ID{"n2", "n3"}, Majority: true})
+	if many == nil || !strings.Contains(many.Error(), "n2, n3 say that it was put back") {
+		t.Errorf("a majority: %v", many)
+	}
+	if _, err := openDirectory(disk, "/d", "n1", false, false); err == nil || err.Error() != many.Error() {
+		t.Errorf("after a majority's verdict: %v", err)
+	}
+}
+
+// Goal: a log of another cluster under a directory's identity is refused, and one
+// of the same is not. Method: uids in raftkv.toml, in entries and in a snapshot.
+func TestALogOfAnotherClusterIsRefused(t *testing.T) {
+	a, b := core.UID{1}, core.UID{2}
+	inEntries := core.State{Entries: []core.Entry{core.NewEntry(1, 1, core.KindNoop, a[:])}}
+	inSnapshot := core.State{Snapshot: core.Snapshot{Index: 1, Term: 1, UID: a}}
+	for _, state := range []core.State{inEntries, inSnapshot} {
+		if err := (identity{UID: b.String()}).checkUID("/d", state); err == nil || !strings.Contains(err.Error(), a.String()) || !strings.Contains(err.Error(), b.String()) {
+			t.Errorf("another cluster's log: %v", err)
+		}
+		for _, uid := range []core.UID{a, {}} {
+			if err := (identity{UID: uid.String()}).checkUID("/d", state); err != nil {
+				t.Errorf("uid %v: %v", uid, err)
+			}
+		}
+	}
+	if err := (identity{UID: b.String()}).checkUID("/d", core.State{}); err != nil {
+		t.Errorf("an empty log: %v", err)
+	}
+}
