@@ -27,6 +27,7 @@ type Clerk struct {
 
 	mu      sync.Mutex // guards the fields below, and running against Close
 	cluster string     // of the first server that was met
+	uid     string     // of that cluster; "" until a server has told
 	closed  bool
 }
 
@@ -95,7 +96,7 @@ func (c *Clerk) server(i int) *server { return (*c.known.Load())[i] }
 // met takes note of what a server said of itself. It returns an error if no
 // call may be made there: a session means nothing to another cluster.
 func (c *Clerk) met(s *server, g greeting) *Error {
-	if err := c.join(g.cluster, s.address); err != nil {
+	if err := c.join(g, s.address); err != nil {
 		return err
 	}
 	if g.node != "" {
@@ -107,16 +108,32 @@ func (c *Clerk) met(s *server, g greeting) *Error {
 	return nil
 }
 
-func (c *Clerk) join(cluster, address string) *Error {
+// join takes a server for one of the Clerk's cluster, or says why it is not. The
+// first server that is met decides which cluster that is, by its name and its uid.
+// A cluster that was emptied and begun again has the same name and gives the same
+// session ids again, so a call of an old session could be taken for another's
+// there; only the uid tells the two apart. A server that does not know its uid yet
+// has nothing to serve to a Clerk that does.
+func (c *Clerk) join(g greeting, address string) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cluster == "" {
-		c.cluster = cluster
+		c.cluster = g.cluster
 	}
-	if c.cluster != cluster {
-		return unreachable(address, fmt.Errorf("it belongs to cluster %.64q, the others to %.64q", cluster, c.cluster))
+	if c.cluster != g.cluster {
+		return unreachable(address, fmt.Errorf("it belongs to cluster %.64q, the others to %.64q", g.cluster, c.cluster))
 	}
-	return nil
+	if c.uid == "" {
+		c.uid = g.uid
+	}
+	switch {
+	case c.uid == g.uid:
+		return nil
+	case g.uid == "":
+		return unreachable(address, fmt.Errorf("it does not know yet which cluster named %.64q it belongs to", g.cluster))
+	}
+	return unreachable(address, fmt.Errorf("it belongs to another cluster named %.64q, of uid %.32q and not %.32q: that one was emptied and begun again, or it is a test's; dial anew to use it",
+		g.cluster, g.uid, c.uid))
 }
 
 // find returns which server a node is, by its name and the address that others

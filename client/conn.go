@@ -40,7 +40,7 @@ const sweepsPerAttempt = 4
 
 // greeting is what a server says of itself when a connection begins.
 type greeting struct {
-	node, cluster      string
+	node, cluster, uid string
 	leader, leaderAddr string
 }
 
@@ -70,7 +70,7 @@ func open(c net.Conn, address string, attempt time.Duration) (*conn, *clerkwire.
 	return &conn{
 			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, sweep: attempt / sweepsPerAttempt,
 			from: greeting{
-				node: h.Get(api.HeaderNode), cluster: h.Get(api.HeaderCluster),
+				node: h.Get(api.HeaderNode), cluster: h.Get(api.HeaderCluster), uid: h.Get(api.HeaderClusterUID),
 				leader: h.Get(api.HeaderLeader), leaderAddr: h.Get(api.HeaderLeaderAddr),
 			},
 		},

@@ -22,6 +22,7 @@ const (
 type clerkConn struct {
 	server *Server
 	out    *clerkwire.Outbox
+	uid    string // of the cluster, as the greeting has said; "" if it was not known
 
 	mu       sync.Mutex // guards the fields below
 	room     sync.Cond  // requests were answered
@@ -31,9 +32,10 @@ type clerkConn struct {
 	killed   bool
 }
 
-// newClerkConn returns a connection on which greeting is the first to leave.
-func newClerkConn(s *Server, greeting string) *clerkConn {
-	c := &clerkConn{server: s, out: clerkwire.NewOutbox()}
+// newClerkConn returns a connection on which greeting is the first to leave, which
+// names the cluster's uid.
+func newClerkConn(s *Server, uid, greeting string) *clerkConn {
+	c := &clerkConn{server: s, uid: uid, out: clerkwire.NewOutbox()}
 	c.out.End(append(c.out.Begin(), greeting...))
 	c.room.L = &c.mu
 	return c

@@ -173,7 +173,8 @@ func (s *Server) serveClerk(x *exchange) error {
 	if !strings.EqualFold(x.r.Header.Get("Upgrade"), clerkwire.Protocol) {
 		return x.answerText(clerkwire.Protocol + "\n")
 	}
-	c := newClerkConn(s, s.clerkGreeting())
+	uid := s.clusterUID()
+	c := newClerkConn(s, uid, s.clerkGreeting(uid))
 	if err := s.clerks.enter(c); err != nil {
 		return err
 	}
@@ -192,12 +193,12 @@ func (s *Server) serveClerk(x *exchange) error {
 }
 
 // clerkGreeting is the end of HTTP on the connection.
-func (s *Server) clerkGreeting() string {
+func (s *Server) clerkGreeting(uid string) string {
 	leader := string(s.consensus.Status().Leader)
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n")
 	for _, h := range [][2]string{
-		{api.HeaderNode, s.config.NodeID}, {api.HeaderCluster, s.config.ClusterID},
+		{api.HeaderNode, s.config.NodeID}, {api.HeaderCluster, s.config.ClusterID}, {api.HeaderClusterUID, uid},
 		{api.HeaderLeader, leader}, {api.HeaderLeaderAddr, s.leaderAddr(leader)},
 	} {
 		if h[1] != "" {
@@ -207,6 +208,9 @@ func (s *Server) clerkGreeting() string {
 	b.WriteString("\r\n")
 	return b.String()
 }
+
+// clusterUID returns the cluster's uid as text, "" while it is not known.
+func (s *Server) clusterUID() string { return uidText(s.consensus.Status().UID) }
 
 // leaderAddr is where the leader takes clients, "" if there is none but this
 // node or its address is not known.

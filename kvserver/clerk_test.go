@@ -692,7 +692,7 @@ func FuzzClerkStream(f *testing.F) {
 		s, _ := newServer(t, nil)
 		here, there := net.Pipe()
 		defer here.Close()
-		c := newClerkConn(s, "")
+		c := newClerkConn(s, "", "")
 		if err := s.clerks.enter(c); err != nil {
 			t.Fatal(err)
 		}

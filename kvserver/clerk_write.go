@@ -24,6 +24,11 @@ type clerkWrite struct {
 // where it is to find room. It reports false if the write was refused.
 func (s *Server) clerkAdmit(w *clerkWrite) bool {
 	err := s.clerkMayPropose()
+	if err == nil && w.conn.uid != s.clusterUID() {
+		// The Clerk cannot know yet whether its session is one of this cluster.
+		err = fail(errNoLeader, nil, "the cluster has begun since this connection was made; connect again")
+		w.conn.sendAway()
+	}
 	if err == nil && w.op != kv.OpOpenSession {
 		err = s.checkClerkWrite(&w.message, w.op)
 	}

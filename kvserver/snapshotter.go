@@ -83,8 +83,9 @@ func (s *Server) noteSnapshot() {
 // give. The status may be older than the last snapshot: then it says nothing.
 func (s *Server) snapshotWanted() bool {
 	status := s.consensus.Status()
+	applied := s.store.AppliedIndex()
 	return status.SnapshotWanted && status.SnapshotIndex >= s.snapshots.taken &&
-		status.SnapshotIndex < s.store.AppliedIndex()
+		(status.SnapshotIndex < applied || status.SnapshotIndex == applied && status.SnapshotLost)
 }
 
 // takeSnapshot writes a state to the disk, in a goroutine of its own. If that

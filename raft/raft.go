@@ -96,6 +96,10 @@ func (rf *Raft) Receive(from core.ID, request core.Request, answer func(core.Rep
 // Suspect tells that the connection to a peer died from its side.
 func (rf *Raft) Suspect(peer core.ID) { rf.node.Suspect(peer) }
 
+// SnapshotLost tells that the file of the snapshot at index is damaged; see
+// node.Node.SnapshotLost.
+func (rf *Raft) SnapshotLost(index uint64) { rf.node.SnapshotLost(index) }
+
 // Fail begins to end the server because the service on it cannot go on; Wait
 // returns err.
 func (rf *Raft) Fail(err error) { rf.node.Fail(err) }

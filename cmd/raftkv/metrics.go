@@ -40,10 +40,11 @@ func (n *node) disk() vfs.FS {
 
 // shelf is where snapshots of peers arrive, with what measures it.
 func (n *node) shelf() wire.Snapshots {
+	checked := checkedSnapshots{n.wal, n.snapshotLost}
 	if n.config.unmeasured {
-		return n.wal
+		return checked
 	}
-	return newTimedSnapshots(n.wal, n.registry)
+	return newTimedSnapshots(checked, n.registry)
 }
 
 // network is what consensus sends by, with what measures it.

@@ -29,6 +29,30 @@ func (s storage) WriteSnapshot(at core.Snapshot, write func(io.Writer) error) er
 	return err
 }
 
+// checkedSnapshots is where the transport finds snapshots for peers. It tells of
+// those whose file is damaged.
+type checkedSnapshots struct {
+	*wal.WAL
+	lost func(*wal.DamagedSnapshotError)
+}
+
+// SnapshotFile implements wire.Snapshots.
+func (s checkedSnapshots) SnapshotFile(of core.Snapshot) (*io.SectionReader, io.Closer, error) {
+	file, closer, err := s.WAL.SnapshotFile(of)
+	if damaged, ok := errors.AsType[*wal.DamagedSnapshotError](err); ok {
+		s.lost(damaged)
+	}
+	return file, closer, err
+}
+
+// snapshotLost is told of a snapshot whose file is damaged: consensus asks the
+// store for another one.
+func (n *node) snapshotLost(damaged *wal.DamagedSnapshotError) {
+	n.logger.Error("a snapshot on this node's disk is damaged and can be sent to nobody; nothing is lost, and another one is taken: look after the disk",
+		"index", damaged.Snapshot.Index, "error", damaged)
+	n.raft.SnapshotLost(damaged.Snapshot.Index)
+}
+
 // Wanted implements node.Preparer.
 func (s storage) Wanted() <-chan struct{} { return s.NeedsSpare() }
 

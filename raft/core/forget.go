@@ -81,7 +81,7 @@ func (r *Raft) noteApplied(from, to uint64) {
 }
 
 // snapshotWanted reports whether a follower that answers needs a newer snapshot
-// than there is: what follows the newest has been forgotten.
+// than there is: what follows the newest has been forgotten, or its file is lost.
 func (r *Raft) snapshotWanted() bool {
 	if r.role != Leader || r.snapshotReaches() {
 		return false
@@ -94,8 +94,11 @@ func (r *Raft) snapshotWanted() bool {
 	return false
 }
 
-// snapshotReaches reports whether the log can follow the newest snapshot.
-func (r *Raft) snapshotReaches() bool { return r.log.snapshot.Index >= r.log.base.Index }
+// snapshotReaches reports whether the newest snapshot can be sent and the log can
+// follow it.
+func (r *Raft) snapshotReaches() bool {
+	return r.log.snapshot.Index >= r.log.base.Index && !r.lostNewest()
+}
 
 // Term returns the term of the entry at index; false if the log does not reach
 // there or memory has forgotten it.

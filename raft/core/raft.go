@@ -67,6 +67,7 @@ type Raft struct {
 
 	previous     uint64 // index of the snapshot before the newest in this life; 0 if there was none
 	taking       uint64 // index of the snapshot that the service is taking; 0 if there is none
+	lostSnapshot uint64 // index of the newest snapshot whose file was found damaged; 0 if there is none
 	appliedBytes int    // size of the entries applied since something was last forgotten
 
 	// Linearizable reads (reads.go).

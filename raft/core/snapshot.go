@@ -7,6 +7,9 @@ package core
 // snapshot covers more than the present one and no more than was handed out for
 // applying: a service may be late, or speak for an earlier life of itself.
 func (r *Raft) Compact(snapshot Snapshot) {
+	if snapshot.Index == r.lostSnapshot {
+		r.lostSnapshot = 0 // its file is there again
+	}
 	if snapshot.Index <= r.log.snapshot.Index || snapshot.Index > r.applying {
 		return
 	}

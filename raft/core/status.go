@@ -8,11 +8,14 @@ type Status struct {
 	// SnapshotWanted says that the service should take a snapshot now, because a
 	// follower is to get one and the newest is too old.
 	SnapshotWanted bool
-	Stalled        bool   // the disk hangs: a write has been under way for Config.StallTicks
-	WriteTicks     int    // how long the write under way has taken; 0 if there is none
-	UID            UID    // of the cluster; zero until it is known to be committed
-	Counts         Counts // what happened since this server started
-	Transferee     ID     // who leadership is being handed to
+	// SnapshotLost says that the file of the newest snapshot was found damaged and
+	// there is no newer one yet.
+	SnapshotLost bool
+	Stalled      bool   // the disk hangs: a write has been under way for Config.StallTicks
+	WriteTicks   int    // how long the write under way has taken; 0 if there is none
+	UID          UID    // of the cluster; zero until it is known to be committed
+	Counts       Counts // what happened since this server started
+	Transferee   ID     // who leadership is being handed to
 	// Rejoining is how far a server has come back that lost its disk. While it has no
 	// goal, it waits for the servers in RejoinUnheard; those in RejoinToo have lost
 	// their disks as well.
@@ -53,7 +56,7 @@ type PeerStatus struct {
 // Status returns a copy of the present state.
 func (r *Raft) Status() Status {
 	s := Status{
-		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), Transferee: r.transferee,
+		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), SnapshotLost: r.lostNewest(), Transferee: r.transferee,
 		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts, Rejoining: r.rejoining,
 		UID:       r.UID(),
 		RatherNot: r.ratherNot,

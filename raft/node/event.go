@@ -6,18 +6,19 @@ import "raftkv/raft/core"
 type eventKind uint8
 
 const (
-	eventReceive   eventKind = iota // from, request, answer
-	eventReturned                   // call, reply
-	eventPropose                    // proposal
-	eventRead                       // read
-	eventSaved                      // number: the write's sequence number
-	eventApplied                    // number: the batch's last index
-	eventSuspect                    // from
-	eventTransfer                   // from: to whom; done
-	eventCompact                    // snapshot
-	eventTaking                     // number: the index; 0: not any more
-	eventPlace                      // number: the index; place
-	eventRatherNot                  // reason; number: 1, or 0 if it is gone
+	eventReceive      eventKind = iota // from, request, answer
+	eventReturned                      // call, reply
+	eventPropose                       // proposal
+	eventRead                          // read
+	eventSaved                         // number: the write's sequence number
+	eventApplied                       // number: the batch's last index
+	eventSuspect                       // from
+	eventTransfer                      // from: to whom; done
+	eventCompact                       // snapshot
+	eventTaking                        // number: the index; 0: not any more
+	eventSnapshotLost                  // number: the index
+	eventPlace                         // number: the index; place
+	eventRatherNot                     // reason; number: 1, or 0 if it is gone
 )
 
 // event is one thing that happened to the loop.
@@ -61,6 +62,8 @@ func (n *Node) handle(e *event) {
 		n.replica.Compact(e.snapshot)
 	case eventTaking:
 		n.replica.Taking(e.number)
+	case eventSnapshotLost:
+		n.replica.SnapshotLost(e.number)
 	case eventPlace:
 		e.place(n.placeOf(e.number))
 	case eventRatherNot:

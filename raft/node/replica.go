@@ -71,6 +71,10 @@ func (r *Replica) Compact(snapshot core.Snapshot) { r.raft.Compact(snapshot) }
 // any more; see core.Raft.Taking.
 func (r *Replica) Taking(index uint64) { r.raft.Taking(index) }
 
+// SnapshotLost tells that the file of a snapshot is damaged; see
+// core.Raft.SnapshotLost.
+func (r *Replica) SnapshotLost(index uint64) { r.raft.SnapshotLost(index) }
+
 // Term returns the term of the entry at index; see core.Raft.Term.
 func (r *Replica) Term(index uint64) (uint64, bool) { return r.raft.Term(index) }
 

@@ -50,7 +50,7 @@ func (n *Node) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 		return ErrStopped
 	}
 	defer n.writing.leave()
-	if index <= n.Status().SnapshotIndex {
+	if status := n.Status(); index < status.SnapshotIndex || index == status.SnapshotIndex && !status.SnapshotLost {
 		return ErrCompacted
 	}
 	snapshot, err := n.snapshotAt(context.Background(), index)
@@ -67,6 +67,13 @@ func (n *Node) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 		return ErrStopped
 	}
 	return nil
+}
+
+// SnapshotLost tells that the storage found the file of the snapshot at index
+// damaged, as when it was to be sent. The service is asked for another one as soon
+// as a follower needs it; see Status.SnapshotWanted. It never blocks.
+func (n *Node) SnapshotLost(index uint64) {
+	n.inbox.post(event{kind: eventSnapshotLost, number: index})
 }
 
 // OpenSnapshot opens the snapshot at index, which the service was delivered or

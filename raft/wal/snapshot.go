@@ -51,7 +51,7 @@ func (w *WAL) wants(p place) (done bool, err error) {
 		return false, w.failed
 	case there:
 		return true, nil
-	case p.index <= w.current.index:
+	case p.index <= w.current.index && p != w.current.place: // whose file was lost
 		return false, fmt.Errorf("wal: the snapshot at index %d is not needed, there is one at index %d: %w", p.index, w.current.index, ErrObsolete)
 	case p.term == 0:
 		return false, fmt.Errorf("wal: there can be no snapshot at index %d of term 0", p.index)
@@ -170,7 +170,7 @@ func (w *WAL) adopt(name string, p place, size int64) error {
 	}
 	path := w.snapshotPath(p)
 	w.mu.Lock()
-	obsolete := p.index <= w.current.index
+	obsolete := p.index <= w.current.index && p != w.current.place
 	w.garbage = without(w.garbage, snapshotName(p)) // a damaged one may have had the name
 	w.mu.Unlock()
 	if obsolete {
@@ -265,12 +265,15 @@ func (w *WAL) recorded(r snapshotRecord) {
 			delete(w.files, p)
 		}
 	}
+	var stay []place
 	for _, p := range w.spoilt {
-		if _, again := w.files[p]; !again {
+		if p == previous.place {
+			stay = append(stay, p) // until there is something else to fall back on
+		} else if _, again := w.files[p]; !again {
 			w.garbage = append(w.garbage, snapshotName(p))
 		}
 	}
-	w.spoilt = nil
+	w.spoilt = stay
 	w.signalNeed()
 }
 
@@ -295,24 +298,6 @@ func (w *WAL) trim() error {
 		w.mu.Unlock()
 	}
 	return w.syncDir()
-}
-
-// SnapshotFile opens the file of a snapshot, for a transfer to a peer: its bytes
-// are the container of package snapshot, unverified. The caller closes it. The
-// error satisfies fs.ErrNotExist if there is none, or none any more.
-func (w *WAL) SnapshotFile(s core.Snapshot) (*io.SectionReader, io.Closer, error) {
-	w.mu.Lock()
-	size, there := w.files[placeOf(s)]
-	w.mu.Unlock()
-	if !there {
-		return nil, nil, fmt.Errorf("wal: there is no snapshot at index %d of term %d: %w", s.Index, s.Term, fs.ErrNotExist)
-	}
-	path := w.snapshotPath(placeOf(s))
-	file, err := w.fs.Open(path)
-	if err != nil {
-		return nil, nil, diskError("opening", path, err)
-	}
-	return io.NewSectionReader(file, 0, size), file, nil
 }
 
 // OpenSnapshot opens the payload of the snapshot at an index. It is verified

@@ -21,6 +21,7 @@ type Stats struct {
 	// there is nothing left to fall back on: look after the disk. It is nil if
 	// all was well.
 	PassedOver error
+	Lost       uint64 // snapshots that SnapshotFile found damaged
 }
 
 // Stats returns the counts of this moment.

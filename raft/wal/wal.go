@@ -85,7 +85,7 @@ type WAL struct {
 	segments []segmentFile   // on disk and needed, in order; the active one is the last
 	current  candidate       // what a start begins with
 	files    map[place]int64 // sizes of the snapshots that are durable under their names
-	spoilt   []place         // snapshots that Open passed over
+	spoilt   []place         // snapshots that Open passed over or SnapshotFile found damaged
 	garbage  []string        // names of files to remove
 }
 
