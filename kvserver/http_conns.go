@@ -310,31 +310,6 @@ func (c *clientConn) note(p []byte) bool {
 	return !c.recording
 }
 
-// heldTwoLengths reports whether the header of the request that is being served
-// has the field Content-Length, which net/http removes from a request that has
-// Transfer-Encoding, too. Whoever passed such a request on to us may have read
-// the other one, and would take the rest of the body for a request. known is
-// false if the request came right behind another one, so that its header cannot
-// be told from what was before it.
-func (c *clientConn) heldTwoLengths(r *http.Request) (both, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	head, isWhole := bytes.CutPrefix(bytes.TrimLeft(c.record, "\r\n"), []byte(r.Method+" "+r.RequestURI+" "+r.Proto))
-	if !isWhole {
-		return false, false
-	}
-	_, fields, _ := bytes.Cut(head, []byte("\n")) // the end of the first line
-	for line := range bytes.Lines(fields) {
-		if len(bytes.TrimSpace(line)) == 0 {
-			break
-		}
-		if name, _, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")) {
-			return true, true
-		}
-	}
-	return false, true
-}
-
 // Write sends an answer. Those that net/http gives by itself, before any handler
 // has seen the request, become problem documents like all others.
 func (c *clientConn) Write(p []byte) (int, error) {
