@@ -22,7 +22,8 @@ func (s *Server) overloaded(format string, args ...any) error {
 // tooMany refuses a request that waited for room in vain.
 func (s *Server) tooMany(a *admission, what string) error {
 	c := a.crowd()
-	if c.count < c.limit && a.maxBytes > 0 {
+	// Which of the two it was is not kept: places may be free again by now.
+	if c.count < c.limit && c.bytes > a.maxBytes/2 {
 		return s.overloadedAs(c.retryAfter(0), "too many bytes of %s in flight (%s of %s)", what, byteCount(c.bytes), byteCount(a.maxBytes))
 	}
 	return s.overloadedAs(c.retryAfter(0), "too many %s in flight (limit %d)", what, c.limit)
