@@ -39,14 +39,17 @@ var (
 )
 
 // between is what happens to the call's session between two attempts.
-var between = map[string]func(log *fakeLog, call kv.SessionCall){
-	"nothing": func(*fakeLog, kv.SessionCall) {},
-	"forgotten": func(log *fakeLog, _ kv.SessionCall) {
-		for range kv.MaxSessions {
-			log.deliver(kv.EncodeCommand(kv.Command{Op: kv.OpOpenSession}))
+var between = map[string]func(s *Server, log *fakeLog, call kv.SessionCall){
+	"nothing": func(*Server, *fakeLog, kv.SessionCall) {},
+	"forgotten": func(s *Server, log *fakeLog, _ kv.SessionCall) {
+		open := kv.EncodeCommand(kv.Command{Op: kv.OpOpenSession})
+		for i := range kv.MaxSessions {
+			if log.deliver(open); i%1000 == 0 { // the log's channel must not be full
+				_ = s.awaitApplied(context.Background(), log.Status().LastIndex)
+			}
 		}
 	},
-	"moved on": func(log *fakeLog, call kv.SessionCall) {
+	"moved on": func(_ *Server, log *fakeLog, call kv.SessionCall) {
 		call.Seq++
 		log.deliver(kv.EncodeCommand(kv.Command{Op: kv.OpPut, Session: call, Key: []byte("other"), Value: []byte("v")}))
 	},
@@ -86,7 +89,7 @@ func TestWhatAClerkSaysOfAWriteIsTrue(t *testing.T) {
 
 // oneWrite makes one append through a Clerk and returns what the Clerk said and
 // how many times it happened.
-func oneWrite(t *testing.T, first attemptEnd, happens func(*fakeLog, kv.SessionCall), second attemptEnd) (told string, times int) {
+func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakeLog, kv.SessionCall), second attemptEnd) (told string, times int) {
 	s, log := newServer(t, func(c *Config) { c.RequestTimeout = 2 * time.Second })
 	network := servePipes(t, s)
 	c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.dial, AttemptTimeout: time.Second})
@@ -120,7 +123,7 @@ func oneWrite(t *testing.T, first attemptEnd, happens func(*fakeLog, kv.SessionC
 			p.Failed(end.failed)
 		}
 		if attempts == 1 {
-			happens(log, command.Session)
+			happens(s, log, command.Session)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
