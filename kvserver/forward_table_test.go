@@ -1,11 +1,11 @@
 package kvserver
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"raftkv/kvserver/api"
 )
@@ -63,7 +63,7 @@ func TestWhatAForwardingNodeMakesOfEachAnswer(t *testing.T) {
 				}
 				return leaderAnswer
 			})
-			s, _ := newFollowerOf(t, f.address, nil)
+			s, _ := newFollowerOf(t, f.address, func(c *Config) { c.LeaderWait, c.RequestTimeout = time.Minute, time.Minute })
 			body := map[string]string{"PUT": "v"}[method]
 			a := ask(s, method, "/v1/kv/k", body)
 			want, copies := r.status, 1
@@ -96,9 +96,6 @@ func TestAForwardedWriteIsNotTriedForEver(t *testing.T) {
 		p := wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 503, api.CodeNoLeader, api.OutcomeNotApplied)
 		if !strings.Contains(p.Detail, "said by n2") || p.Node != "n1" {
 			t.Errorf("after %v: %+v", kind, p)
-		}
-		if errors.Is(kind, errNoLeader) && f.copies("PUT /v1/kv/k v") < 2 {
-			t.Error("it was tried once only")
 		}
 	}
 }
