@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	lab.OneNumbering(lab.Numberings{{Pattern: `3[AB]`}, {Pattern: `4[AB]`}})
 	code := m.Run()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for code == 0 {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 			fmt.Printf("a goroutine is left after the tests:\n%s\n", leaked)
 			code = 1
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	os.Exit(code)
 }
@@ -246,7 +246,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 				t.Errorf("%+v of the %s are still there at the end", c, name)
 			}
 		}
-		for deadline := time.Now().Add(5 * time.Second); len(s.conns.gate) != 0; runtime.Gosched() {
+		for deadline := time.Now().Add(time.Minute); len(s.conns.gate) != 0; runtime.Gosched() {
 			if time.Now().After(deadline) {
 				t.Errorf("%d connections are still in the gate at the end", len(s.conns.gate))
 				break

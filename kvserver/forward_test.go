@@ -59,7 +59,8 @@ func newPairWith(t *testing.T, change func(*Config)) *pair {
 
 // config makes a server look for the leader at p.address.
 func (p *pair) config(c *Config) {
-	c.LeaderWait = 100 * time.Millisecond
+	// On a busy machine a single try may take longer than clients are to wait.
+	c.LeaderWait, c.RequestTimeout = time.Minute, time.Minute
 	c.ClientAddr = func(string) string { return p.address.Load().(string) }
 }
 
@@ -251,19 +252,19 @@ func TestALeaderThatKeepsSilentLeavesTheOutcomeUnknown(t *testing.T) {
 		t.Cleanup(func() { close(release) })
 		return address, has
 	}
-	address, has := silent(t)
+	address, _ := silent(t)
 	// On a busy machine the time may be over before the leader has the request.
 	// Then nothing has happened, and it is for the next one.
 	for timeout := 50 * time.Millisecond; ; timeout *= 2 {
 		s, _ := newFollowerOf(t, address, func(c *Config) { c.RequestTimeout = timeout })
 		a := ask(s, "PUT", "/v1/kv/k", "v")
-		if len(has) > 0 || timeout > time.Minute {
+		if a.status == 504 || timeout > time.Minute {
 			wantProblem(t, a, 504, api.CodeTimeout, api.OutcomeUnknown)
 			break
 		}
 	}
 
-	address, has = silent(t)
+	address, has := silent(t)
 	s, _ := newFollowerOf(t, address, func(c *Config) { c.LeaderWait = time.Minute })
 	answered := later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") })
 	<-has

@@ -148,90 +148,90 @@ func TestPagesHaveBoundedBytes(t *testing.T) {
 // Method: a client that reads nothing of a stream longer than all buffers; then
 // every key is written again; then the client reads.
 func TestAStreamIsFrozenAndHoldsNobodyUp(t *testing.T) {
-	s, _ := newServer(t, nil)
-	const keys = 40
-	old, new := strings.Repeat("o", 256<<10), strings.Repeat("n", 256<<10)
-	for i := range keys {
-		wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), old), 201)
-	}
-	w := dialWire(t, serveHTTP(t, s).URL)
-	w.send("GET /v1/kv HTTP/1.1\r\nHost: kv\r\nAccept: application/x-ndjson\r\n\r\n")
-	response, err := http.ReadResponse(w.in, nil)
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, nil)
+		const keys = 40
+		old, new := strings.Repeat("o", 16<<10), strings.Repeat("n", 16<<10)
+		for i := range keys {
+			wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), old), 201)
+		}
+		response := streamOf(t, s)
+		defer response.Body.Close()
+		for i := range keys {
+			wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), new), 200)
+		}
+		wantStatus(t, ask(s, "DELETE", "/v1/kv/00", ""), 204)
+		lines := bufio.NewScanner(response.Body)
+		lines.Buffer(nil, 1<<20)
+		n := 0
+		for ; lines.Scan(); n++ {
+			var v api.Value
+			if err := json.Unmarshal(lines.Bytes(), &v); err != nil || v.Key != fmt.Sprintf("%02d", n) || string(v.Value) != old || v.Version != 1 {
+				t.Fatalf("line %d: key %q, version %d, %v", n, v.Key, v.Version, err)
+			}
+		}
+		if lines.Err() != nil || n != keys {
+			t.Errorf("%d lines, %v", n, lines.Err())
+		}
+	})
+}
+
+// streamOf asks s for a stream of all that it has, in a bubble: nothing holds
+// bytes on the way, and no time passes while anybody has something to do. So the
+// stream can only end for the reason that a test gives.
+func streamOf(t *testing.T, s *Server) *http.Response {
+	t.Helper()
+	conn := servePipes(t, s).open(t, rawRequest("GET", "/v1/kv", "", "Accept", api.MediaNDJSON))
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	for i := range keys {
-		wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), new), 200)
-	}
-	wantStatus(t, ask(s, "DELETE", "/v1/kv/00", ""), 204)
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, 1<<20)
-	n := 0
-	for ; lines.Scan(); n++ {
-		var v api.Value
-		if err := json.Unmarshal(lines.Bytes(), &v); err != nil || v.Key != fmt.Sprintf("%02d", n) || string(v.Value) != old || v.Version != 1 {
-			t.Fatalf("line %d: key %q, version %d, %v", n, v.Key, v.Version, err)
-		}
-	}
-	if lines.Err() != nil || n != keys {
-		t.Errorf("%d lines, %v", n, lines.Err())
-	}
+	return response
 }
 
 // Goal: a client that stops reading a stream loses it, and sees that it is not
 // whole.
 // Method: a short grace; the client reads only when the server has given up.
 func TestAStreamThatIsNotReadIsCutOff(t *testing.T) {
-	s, _ := newServer(t, nil)
-	s.answerGrace = -900 * time.Millisecond // a tenth of a second for each piece
-	for i := range 40 {
-		wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), strings.Repeat("o", 512<<10)), 201)
-	}
-	w := dialWire(t, serveHTTP(t, s).URL)
-	w.send("GET /v1/kv HTTP/1.1\r\nHost: kv\r\nAccept: application/x-ndjson\r\n\r\n")
-	if _, err := w.in.Peek(1); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); s.streams.crowd().count != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the stream is still being sent")
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, nil)
+		for i := range 40 {
+			wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%02d", i), strings.Repeat("o", 16<<10)), 201)
 		}
-	}
-	response, err := http.ReadResponse(w.in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-	}
-	if lines.Err() == nil {
-		t.Error("the stream ended as if it were whole")
-	}
+		response := streamOf(t, s)
+		defer response.Body.Close()
+		time.Sleep(s.answerGrace - time.Second)
+		if s.streams.crowd().count != 1 {
+			t.Error("the stream was cut off too early")
+		}
+		time.Sleep(4 * time.Second)
+		if s.streams.crowd().count != 0 {
+			t.Error("the stream is still being sent")
+		}
+		lines := bufio.NewScanner(response.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+		}
+		if lines.Err() == nil {
+			t.Error("the stream ended as if it were whole")
+		}
+	})
 }
 
 // Goal: a stream that the server's end cuts short is seen not to be whole.
 // Method: more than all buffers on the way hold; the server ends when the answer
 // has begun.
 func TestAStreamThatTheEndCutsIsSeenToBe(t *testing.T) {
-	s, log := newServer(t, nil)
-	fill(t, s, log, 60, 1<<20)
-	request, err := http.NewRequest(http.MethodGet, serveHTTP(t, s).URL+"/v1/kv", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Accept", api.MediaNDJSON)
-	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	s.end(errStopping)
-	if body, err := io.ReadAll(response.Body); err == nil {
-		t.Errorf("the connection says that %d bytes are the whole answer", len(body))
-	}
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		fill(t, s, log, 40, 16<<10)
+		response := streamOf(t, s)
+		defer response.Body.Close()
+		s.end(errStopping)
+		if body, err := io.ReadAll(response.Body); err == nil {
+			t.Errorf("the connection says that %d bytes are the whole answer", len(body))
+		}
+	})
 }
 
 // Goal: lists wait and choose like reads: consistency, a revision, the leader.

@@ -66,7 +66,7 @@ var moreFaceMutants = []mutant{
 	inService("G14", "TestAForwarded", "a write that another cluster forwarded is taken", "http_write.go",
 		"; cluster != c.ClusterID {", "; cluster == \"-\" {"),
 	inService("G15", "TestAnAnswer", "a forwarded write whose answer is lost is tried again", "http_forward.go",
-		"if conn == nil || conn.seal(mark) {", "if conn == nil || conn.seal(mark) || ctx.Err() == nil {"),
+		"if trail.seal() {", "if trail.seal() || ctx.Err() == nil {"),
 	inService("G16", "TestRefusalsOfTheStore", "the quota is not handed to the store", "propose.go",
 		"\t\tc.Quota = m.quota\n", ""),
 	inService("G17", "TestAnOldSnapshot", "an old snapshot takes the store back", "install.go",

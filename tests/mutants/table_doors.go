@@ -1,0 +1,35 @@
+package main
+
+// The doors of a node: how requests come in, are passed on, wait, and leave
+// (kvserver/http_*.go, clerk_*.go, cmd/raftkv/port.go).
+var doorMutants = []mutant{
+	inService("DR1", "DoubtfulRequest", "a refusal for two lengths leaves the connection open", "http_guard.go",
+		"\tif last {\n", "\tif last && err == nil {\n"),
+	inService("DR2", "TwoLengths", "HTTP/1.0 with a transfer coding is served by its other length", "http_framing.go",
+		"\tcase coded && old:\n", "\tcase coded && old && r.ContentLength < 0:\n"),
+	inService("DR3", "BadInput", "any minor version of HTTP is served", "http_framing.go",
+		"|| r.ProtoMinor > 1 {", "|| r.ProtoMinor > 9 {"),
+	inService("DR4", "NeverRepeated", "net/http may send a forwarded request without a body again", "http_forward.go",
+		"Body:   io.NopCloser(bytes.NewReader(body)),",
+		"Body:   map[bool]io.ReadCloser{true: http.NoBody, false: io.NopCloser(bytes.NewReader(body))}[len(body) == 0],"),
+	inService("DR5", "NoConnectionTookIt", "only the last connection is asked whether a write was sent", "http_conn.go",
+		"sealed = h.conn.seal(h.mark) && sealed", "sealed = h.conn.seal(h.mark)"),
+	inService("DR6", "ForwardingNode", "what the leader says of a write is judged by its code alone", "http_forward.go",
+		"if a.header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {", "if strings.HasPrefix(a.header.Get(api.HeaderError), string(kindOf(kind).code)) {"),
+	inService("DR7", "EveryLinearizable", "a stream shows the store as it was when the request came", "http_list.go",
+		"\tif sent, err := s.readFor(x, func() { view = s.freeze() }); sent || err != nil {", "\tview = s.freeze()\n\tif sent, err := s.readFor(x, func() {}); sent || err != nil {"),
+	inService("DR8", "EveryLinearizable", "a backup asks for no read index", "http_backup.go",
+		"\tif err := s.awaitLinearizable(ctx); err != nil {", "\tif err := ctx.Err(); err != nil {"),
+	inService("DR9", "RoomIsGiven", "the memory of a body that is cut is not given back", "http_write.go",
+		"\tdefer value.release()\n\tif err != nil {\n\t\treturn err\n\t}\n", "\tif err != nil {\n\t\treturn err\n\t}\n\tdefer value.release()\n"),
+	inService("DR10", "RoomIsGiven", "a read that is let in and finds no read index keeps its place", "http_read.go",
+		"\tdefer s.reads.leave(0)\n", "\tdefer func() {\n\t\tif err == nil {\n\t\t\ts.reads.leave(0)\n\t\t}\n\t}()\n"),
+	inService("DR11", "Shortage", "a shortage of descriptors ends the client port", "http_listen.go",
+		"\t\tcase isShortage(err):\n", "\t\tcase isShortage(err) && l == nil:\n"),
+	inService("DR12", "ServesNoPage", "the admin port serves pages of other sites", "http_admin.go",
+		"case site != \"\" && site != \"none\" && site != \"same-origin\", origin", "case site == \"x\", origin"),
+	inFile("DR13", "a session that is forgotten between two attempts is called a refusal", "client/writes.go",
+		"case refused.Code == api.CodeSessionExpired && !doubt &&", "case refused.Code == api.CodeSessionExpired &&", "test ./kvserver WhatAClerkSays"),
+	inFile("DR14", "a client port that was closed twice is said to have ended too late", "cmd/raftkv/port.go",
+		"return !errors.Is(p.server.Shutdown(ctx), context.DeadlineExceeded)", "return !errors.Is(p.server.Shutdown(ctx), context.DeadlineExceeded) && p.server.Shutdown(ctx) == nil", "test ./cmd/raftkv AnEndWith"),
+}
