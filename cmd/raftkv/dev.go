@@ -185,7 +185,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 	for i := range s.nodes {
 		id := devID(i)
 		c := nodeConfig{
-			ClusterID: "dev", ID: id, Members: m, FS: vfs.OS{}, DataDir: filepath.Join(s.dataDir, string(id)),
+			ClusterID: devClusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger,
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -148,6 +149,9 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 		return err
 	}
 	defer config.Log.flush(flushLimit)
+	if err := s.checkDataDir(config.Logger); err != nil {
+		return err
+	}
 	// From here on a signal ends the node in order; the second one, whose
 	// handling is the system's again, ends the process.
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -162,6 +166,20 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 		return errors.Join(err, config.HTTP.Close(), config.Peer.Close())
 	}
 	return runNode(ctx, endOfSignals, config)
+}
+
+// checkDataDir refuses a data directory that cannot be a node's, and warns about
+// one that holds other things, too.
+func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
+	holds, err := takeInventory(vfs.OS{}, s.dataDir)
+	if err != nil {
+		return err
+	}
+	strange, err := holds.checkForServe(s.dataDir)
+	if strange != "" {
+		logger.Warn("the data directory holds something that is not this node's; it is left alone, but give a node a directory of its own", "found", strange)
+	}
+	return err
 }
 
 // listenForOperator opens the admin port, if there is to be one. It has no

@@ -70,6 +70,9 @@ func completeSettings(settings []setting, givenAsFlag func(string) bool, lookup 
 	if path == "" {
 		return nil
 	}
+	if err := checkTilde("--config", path); err != nil {
+		return err
+	}
 	return completeFromFile(settings, given, path)
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -97,18 +96,14 @@ func (s *restoreSettings) owner() (identity, error) {
 	return newIdentity(s.clusterID, core.ID(s.id), m), nil
 }
 
-// checkEmptyDirectory refuses a directory that holds anything.
+// checkEmptyDirectory refuses a directory that holds anything but what a file
+// system keeps for itself.
 func checkEmptyDirectory(path string) error {
-	entries, err := os.ReadDir(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return &failure{fmt.Errorf("the data directory cannot be read: %w", err)}
-	case len(entries) > 0:
-		return fmt.Errorf("the data directory %s is not empty, it holds %s: nothing is restored over what is there; choose another directory", path, entries[0].Name())
+	holds, err := takeInventory(vfs.OS{}, path)
+	if err != nil {
+		return err
 	}
-	return nil
+	return holds.checkForRestore(path)
 }
 
 // fill makes the log and then says whose the directory is, in the order in which
