@@ -15,6 +15,7 @@ var (
 	errNoSuchPath          = errors.New("no such path")
 	errKeyNotFound         = errors.New("key not found")
 	errForbidden           = errors.New("forbidden")
+	errUnknownHost         = errors.New("unknown host")
 	errMethodNotAllowed    = errors.New("method not allowed")
 	errPrecondition        = errors.New("precondition failed")
 	errIdempotencyMismatch = errors.New("idempotency key used for another request")
@@ -58,7 +59,8 @@ var kinds = [...]kind{
 	{errBadRequest, 400, api.CodeBadRequest, api.OutcomeNotApplied, false, 0, "The request is malformed"},
 	{errNoSuchPath, 404, api.CodeNotFound, api.OutcomeNotApplied, false, 0, "There is nothing at this path"},
 	{errKeyNotFound, 404, api.CodeKeyNotFound, "", false, 0, "There is no such key"},
-	{errForbidden, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "The request may not come in this way"},
+	{errForbidden, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "Sent by a page of another site"},
+	{errUnknownHost, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "Unknown host"},
 	{errMethodNotAllowed, 405, api.CodeMethodNotAllowed, api.OutcomeNotApplied, false, 0, "This path does not take the method"},
 	{errLengthRequired, 411, api.CodeLengthRequired, api.OutcomeNotApplied, false, 0, "The request needs a body, if only an empty one"},
 	{errPrecondition, 412, api.CodePreconditionFailed, api.OutcomeNotApplied, false, 0, "The condition does not hold"},

@@ -299,7 +299,8 @@ func badForAll(r Route, target, body string, header []string) (all []badRequest)
 		}
 	}
 	all = append(all,
-		badRequest{name: "HTTP/2", raw: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", status: 404, code: api.CodeNotFound},
+		badRequest{name: "HTTP/2", raw: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", status: 505, code: api.CodeVersion},
+		badRequest{name: "HTTP/1.2", raw: strings.Replace(rawRequest(r.Method, target, body, header...), "HTTP/1.1", "HTTP/1.2", 1), status: 505, code: api.CodeVersion},
 		badRequest{name: "HTTP/3", raw: strings.Replace(rawRequest(r.Method, target, body, header...), "HTTP/1.1", "HTTP/3.0", 1), status: 505, code: api.CodeVersion},
 		badRequest{name: "not HTTP", raw: "SSH-2.0-hello\r\n\r\n", status: 400, code: api.CodeBadRequest},
 	)

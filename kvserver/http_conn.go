@@ -64,3 +64,23 @@ func (c *leaderConn) sealIf(mark uint64) bool {
 	c.sealed = true
 	return true
 }
+
+// trail is the connections on which net/http may have written one request.
+type trail []held
+
+type held struct {
+	conn *leaderConn
+	mark uint64
+}
+
+func (t *trail) add(c *leaderConn) { *t = append(*t, held{c, c.mark()}) }
+
+// seal reports whether nothing of the request was written on any of them, and if
+// so sees to it that nothing ever will be.
+func (t trail) seal() bool {
+	sealed := true
+	for _, h := range t {
+		sealed = h.conn.seal(h.mark) && sealed
+	}
+	return sealed
+}

@@ -38,6 +38,7 @@ type connections struct {
 
 	gate      gate
 	farewells atomic.Int64 // connections that are being told that there is no room
+	crowded   throttle     // of the warning that file descriptors are short
 }
 
 const (
@@ -47,7 +48,7 @@ const (
 	// once must not drive each other out.
 	evictionAge = time.Second
 	// mostFarewells bounds the refused connections to which the refusal is sent
-	// with care; others are just closed.
+	// with care, and so does an eighth of the places; others are just closed.
 	mostFarewells = 64
 )
 
@@ -62,26 +63,7 @@ func newConnections(s *Server) *connections {
 // bounded in number (Config.MaxConnections) and watched, so that clients that
 // keep the server waiting lose theirs when there are too many. It is to be
 // served by an http.Server that NewHTTPServer made.
-func (s *Server) Listener(l net.Listener) net.Listener { return &clientListener{l, s.conns} }
-
-type clientListener struct {
-	net.Listener
-	conns *connections
-}
-
-// Accept returns the next connection for which there is room.
-func (l *clientListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c := l.conns.take(conn); c != nil {
-			return c, nil
-		}
-		l.conns.refuse(conn)
-	}
-}
+func (s *Server) Listener(l net.Listener) net.Listener { return newClientListener(l, s.conns) }
 
 // phase is whom a connection is waiting for.
 type phase int32
@@ -137,7 +119,7 @@ func (cs *connections) evictLocked() bool {
 			continue
 		}
 		slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.since-b.since, -1), 1)) })
-		for _, c := range candidates[:max(1, min(len(candidates), cs.most/16))] {
+		for _, c := range candidates[:max(1, min(len(candidates), len(cs.all)/16))] {
 			cs.forgetLocked(c.conn)
 			cs.evicted++
 			c.conn.Conn.Close()
@@ -149,7 +131,7 @@ func (cs *connections) evictLocked() bool {
 
 // refuse tells a client that there is no room, as far as that costs nothing.
 func (cs *connections) refuse(conn net.Conn) {
-	if cs.farewells.Add(1) > mostFarewells {
+	if cs.farewells.Add(1) > int64(max(1, min(mostFarewells, cs.most/8))) {
 		cs.farewells.Add(-1)
 		conn.Close()
 		return
@@ -308,31 +290,6 @@ func (c *clientConn) note(p []byte) bool {
 	c.record = append(c.record, p[:min(len(p), mostRecorded-len(c.record))]...)
 	c.recording = len(c.record) < mostRecorded && !bytes.Contains(c.record[searched:], []byte("\r\n\r\n"))
 	return !c.recording
-}
-
-// heldTwoLengths reports whether the header of the request that is being served
-// has the field Content-Length, which net/http removes from a request that has
-// Transfer-Encoding, too. Whoever passed such a request on to us may have read
-// the other one, and would take the rest of the body for a request. known is
-// false if the request came right behind another one, so that its header cannot
-// be told from what was before it.
-func (c *clientConn) heldTwoLengths(r *http.Request) (both, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	head, isWhole := bytes.CutPrefix(bytes.TrimLeft(c.record, "\r\n"), []byte(r.Method+" "+r.RequestURI+" "+r.Proto))
-	if !isWhole {
-		return false, false
-	}
-	_, fields, _ := bytes.Cut(head, []byte("\n")) // the end of the first line
-	for line := range bytes.Lines(fields) {
-		if len(bytes.TrimSpace(line)) == 0 {
-			break
-		}
-		if name, _, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")) {
-			return true, true
-		}
-	}
-	return false, true
 }
 
 // Write sends an answer. Those that net/http gives by itself, before any handler

@@ -3,6 +3,7 @@ package kvserver
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -21,25 +22,31 @@ import (
 type forwarder struct {
 	config    Config
 	transport *http.Transport
+	// shortage is called when no connection can be made for want of a file
+	// descriptor.
+	shortage    func(error)
+	misdirected throttle // of the warning about the leader's address
 }
 
 const (
 	// dialTimeout bounds the time for a connection to the leader. After it the
 	// write is known not to have left, and another leader may be known.
 	dialTimeout = time.Second
-	// maxLeaderConns bounds the connections to one leader, each of which carries
-	// one write at a time. More writes wait for one: a crowd that opened and
-	// closed connections for itself would cost both nodes more than its writes.
+	// maxLeaderConns is the default of Config.MaxForwardConnections. Each
+	// connection carries one write at a time, and more writes wait for one: a
+	// crowd that opened and closed connections for itself would cost both nodes
+	// more than its writes.
 	maxLeaderConns = 512
 	// maxRelayedBytes bounds an answer that is passed on. Writes have answers of
 	// some hundred bytes.
 	maxRelayedBytes = 64 << 10
 )
 
-func newForwarder(config Config) *forwarder {
+func newForwarder(config Config, shortage func(error)) *forwarder {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &forwarder{
-		config: config,
+		config:   config,
+		shortage: shortage,
 		transport: &http.Transport{
 			// No proxy: the leader is asked or nobody.
 			Proxy: nil,
@@ -51,8 +58,9 @@ func newForwarder(config Config) *forwarder {
 				return &leaderConn{Conn: conn}, nil
 			},
 			DisableCompression:     true,
-			MaxConnsPerHost:        maxLeaderConns,
-			MaxIdleConnsPerHost:    maxLeaderConns,
+			MaxConnsPerHost:        config.MaxForwardConnections,
+			MaxIdleConnsPerHost:    config.MaxForwardConnections,
+			MaxIdleConns:           config.MaxForwardConnections,
 			IdleConnTimeout:        idleTimeout / 2, // we close first, not the leader while we write
 			MaxResponseHeaderBytes: 32 << 10,
 		},
@@ -72,24 +80,20 @@ type relayedAnswer struct {
 // error says whether the write may have left: errNoLeader, it has not; otherwise
 // its outcome is unknown.
 //
-// net/http sends a request again by itself only if nothing of it was written,
-// because it knows no way to get a second copy of the body.
+// net/http must never send a request again by itself, or a write would happen
+// twice; see outgoing. The trail holds for every connection that it tries.
 func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, body []byte) (*relayedAnswer, error) {
 	address := f.config.ClientAddr(leader)
 	if address == "" {
 		return nil, fail(errNoLeader, nil, "the client address of the leader, %s, is not known", leader)
 	}
-	var conn *leaderConn
-	var mark uint64
+	var trail trail
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			conn = info.Conn.(*leaderConn)
-			mark = conn.mark()
-		},
+		GotConn: func(info httptrace.GotConnInfo) { trail.add(info.Conn.(*leaderConn)) },
 	})
 	response, err := f.transport.RoundTrip(f.outgoing(ctx, address, x, body))
 	if err != nil {
-		if conn == nil || conn.seal(mark) {
+		if trail.seal() {
 			return nil, f.notSent(ctx, leader, err)
 		}
 		return nil, f.lostSight(ctx, leader, err)
@@ -102,18 +106,48 @@ func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, bod
 	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
 		return nil, f.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
+	relayed := &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}
+	if relayed.triedAgain() {
+		return nil, f.turnedDown(leader, address, relayed)
+	}
+	return relayed, nil
+}
+
+// triedAgain reports whether an answer says that its node cannot serve the write
+// and that it did not happen, so that it is for whichever node leads now. Code
+// and outcome decide together: a node that stopped while it had the write knows
+// nothing of its outcome, and says so under the same code.
+func (a *relayedAnswer) triedAgain() bool {
 	for _, kind := range []error{errNoLeader, errStopping, errDiverged} {
-		if response.Header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {
-			return nil, fail(errNoLeader, nil, "node %s does not lead any more", leader)
+		if a.header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {
+			return true
 		}
 	}
-	return &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}, nil
+	return false
+}
+
+// turnedDown says why the node at the leader's address did not serve a write.
+func (f *forwarder) turnedDown(leader, address string, a *relayedAnswer) error {
+	if node := a.header.Get(api.HeaderNode); node != leader {
+		if node == f.config.NodeID {
+			node = "this node, " + node
+		}
+		f.misdirected.warn(f.config.Logger, "the client address of the leader leads to another node; start the leader with an --http address that the other nodes reach",
+			"leader", leader, "address", address, "leads_to", a.header.Get(api.HeaderNode))
+		return fail(errNoLeader, nil, "the client address of the leader, %s, is %s, which leads to %.80s; start %s with an --http address that the other nodes reach", leader, address, node, leader)
+	}
+	var problem api.Problem
+	if err := json.Unmarshal(a.body, &problem); err != nil || problem.Detail == "" {
+		return fail(errNoLeader, nil, "node %s does not lead any more", leader)
+	}
+	return fail(errNoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, problem.Detail)
 }
 
 // firstHopHeaders say something to the first node that a request comes to, and
 // were judged there.
 var firstHopHeaders = []string{
-	"Expect", // the body was read, so there is nothing to wait for
+	"Expect",            // the body was read, so there is nothing to wait for
+	"X-Idempotency-Key", // it would make net/http send a write twice
 	"Origin", "Referer", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User",
 }
 
@@ -123,6 +157,12 @@ var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIdempotenc
 
 // outgoing makes the request for the leader: the client's, with the body read
 // whole, and marked so that it travels no further.
+//
+// net/http repeats a request whose connection died if it can get the body again.
+// To it, http.NoBody is such a body, and the headers Idempotency-Key and
+// X-Idempotency-Key allow the repetition of any method. So an empty body is a
+// reader of our own, too, and a client's X-Idempotency-Key, which means nothing
+// here, stays behind.
 func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, body []byte) *http.Request {
 	header := make(http.Header, len(x.r.Header)+3)
 	copyEndToEnd(header, x.r.Header)
@@ -142,11 +182,12 @@ func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, b
 		// The path as it came: in a key every byte counts.
 		URL:    &url.URL{Scheme: "http", Host: address, Path: x.r.URL.Path, RawPath: x.r.URL.RawPath, RawQuery: x.r.URL.RawQuery},
 		Header: header,
-		Body:   http.NoBody,
+		Body:   io.NopCloser(bytes.NewReader(body)),
+		// Where this is 0, net/http takes the length for unknown and sends chunks.
+		ContentLength: int64(len(body)),
 	}
-	if len(body) > 0 {
-		request.Body = io.NopCloser(bytes.NewReader(body))
-		request.ContentLength = int64(len(body))
+	if x.r.Method == http.MethodDelete {
+		request.TransferEncoding = []string{"identity"} // nothing, not a chunk of nothing
 	}
 	return request.WithContext(ctx)
 }
@@ -157,7 +198,11 @@ func (f *forwarder) notSent(ctx context.Context, leader string, err error) error
 	if errors.Is(context.Cause(ctx), errStopping) {
 		return fail(errStopping, err, "this node stopped before the write was on its way")
 	}
-	return fail(errNoLeader, err, "the leader, %s, could not be reached", leader)
+	if isShortage(err) {
+		f.shortage(err)
+		return fail(errNoLeader, err, "this node has no file descriptor left for a connection to the leader, %s; retry, or raise the limit (ulimit -n)", leader)
+	}
+	return fail(errNoLeader, err, "the leader, %s, could not be reached at %s", leader, f.config.ClientAddr(leader))
 }
 
 // lostSight says that the write may have reached the leader.

@@ -21,37 +21,32 @@ func newGuard(s *Server, next http.Handler) http.Handler {
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	conn := connOf(r)
-	if err := g.check(conn, r); err != nil {
+	err, last := judgeFraming(r)
+	if last {
+		// This is set before anything is answered, so that a refusal ends the
+		// connection, too.
+		w.Header().Set("Connection", "close")
+	}
+	if err == nil {
+		err = g.check(r)
+	}
+	if err != nil {
 		g.server.handle(func(x *exchange) error { return err })(w, r)
 		return
-	}
-	if r.ContentLength < 0 {
-		// A client, or a proxy before it, that disagrees with us about where this
-		// body ends would disagree about where the next request begins.
-		w.Header().Set("Connection", "close")
 	}
 	g.next.ServeHTTP(w, r)
 }
 
 // check returns why a request must not come in, or nil.
-func (g *guard) check(conn *clientConn, r *http.Request) error {
+func (g *guard) check(r *http.Request) error {
 	if !g.server.isOwnName(r.Host) {
-		return fail(errForbidden, nil, "this node does not serve the host %.80q; if clients are to reach it by that name, list it in --allowed-hosts", r.Host)
+		return fail(errUnknownHost, nil, "this node does not serve the host %.80q; if clients are to reach it by that name, list it in --allowed-hosts", r.Host)
 	}
 	if err := g.origin.Check(r); err != nil {
 		return fail(errForbidden, err, "a page of another site may not make a browser send this")
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return fail(errUnsupportedMedia, nil, "bodies are taken as they are; the content coding %.40q is not undone", coding)
-	}
-	if conn != nil && len(r.TransferEncoding) > 0 {
-		switch both, known := conn.heldTwoLengths(r); {
-		case !known:
-			return fail(errBadRequest, nil, "a request with Transfer-Encoding came before the one ahead of it was answered; wait for the answer or send Content-Length")
-		case both:
-			return fail(errBadRequest, nil, "the request has both Transfer-Encoding and Content-Length")
-		}
+		return fail(errUnsupportedMedia, nil, "the body has the content coding %.40q; send it without one", coding)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 		{"control byte in the path", "PUT /v1/kv/a\x01 HTTP/1.1\r\nHost: kv\r\nContent-Length: 1\r\n\r\nv", 400, api.CodeBadRequest},
 		{"no Host", "PUT /v1/kv/k HTTP/1.1\r\nContent-Length: 1\r\n\r\nv", 400, api.CodeBadRequest},
 		{"header too large", head + "X: " + strings.Repeat("x", 48<<10) + "\r\n\r\n", 431, api.CodeHeaderTooLarge},
-		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404, api.CodeNotFound},
+		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, api.CodeVersion},
 		{"not HTTP", "SSH-2.0-hello\r\n\r\n", 400, api.CodeBadRequest},
 		{"no length at all", head + "\r\n", 411, api.CodeLengthRequired},
 		{"body stops half-way", head + "Content-Length: 10\r\n\r\nhello", 400, api.CodeBadRequest},

@@ -129,7 +129,9 @@ func (x *exchange) checkLength() (int64, error) {
 	case length < 0: // chunked: the length will show
 		return limit, nil
 	case length == 0 && x.r.Header.Get("Content-Length") == "":
-		// A forgotten body must not empty a value.
+		// A forgotten body must not empty a value. It may come all the same, behind
+		// the header, and would be taken for the next request.
+		x.w.Header().Set("Connection", "close")
 		return 0, fail(errLengthRequired, nil, "there is no body; for an empty value send Content-Length: 0")
 	default:
 		return length, nil

@@ -65,10 +65,10 @@ func New(config Config) (*Server, error) {
 		scrapes:   admission{maxCount: mostScrapes},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace, answerGrace: bodyGrace,
-		forwarder: newForwarder(config),
-		tenures:   tenures{patience: config.LeaderWait},
+		tenures: tenures{patience: config.LeaderWait},
 	}
 	s.conns = newConnections(s)
+	s.forwarder = newForwarder(config, s.conns.makeRoom)
 	s.clerks.init(config)
 	s.quota = uint64(config.MaxStoreBytes)
 	s.metrics = config.Metrics

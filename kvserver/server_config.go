@@ -38,10 +38,15 @@ type Config struct {
 	// name of its own.
 	AllowedHosts []string
 	// MaxConnections bounds the connections of clients (see Server.Listener), of
-	// which some are kept for clients on this machine. 8192.
+	// which some are kept for clients on this machine. It is taken as it is:
+	// whoever sets it leaves file descriptors for the rest of the process. 8192.
 	MaxConnections int
 	// MaxConnectionsPerIP bounds those from one address. 0: no bound.
 	MaxConnectionsPerIP int
+
+	// MaxForwardConnections bounds the connections on which this node passes writes
+	// on to one leader. 512, or MaxConnections where that is less.
+	MaxForwardConnections int
 
 	// MaxInFlight bounds the puts and appends that are being served, and
 	// separately the reads; a quarter of it bounds the deletes. What finds no room
@@ -94,6 +99,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxConnections == 0 {
 		c.MaxConnections = 8192
 	}
+	if c.MaxForwardConnections == 0 {
+		c.MaxForwardConnections = max(1, min(maxLeaderConns, c.MaxConnections))
+	}
 	if c.SnapshotBytes == 0 {
 		c.SnapshotBytes = 64 << 20
 	}
@@ -118,8 +126,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
 	case c.MaxStoreBytes < 0:
 		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
-	case c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0:
-		return c, fmt.Errorf("kvserver: %d connections, %d from one address, cannot be", c.MaxConnections, c.MaxConnectionsPerIP)
+	case c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0 || c.MaxForwardConnections < 1:
+		return c, fmt.Errorf("kvserver: %d connections, %d from one address, %d to a leader; choose 1 or more, 0 or more, 1 or more", c.MaxConnections, c.MaxConnectionsPerIP, c.MaxForwardConnections)
 	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0 || c.IntegrityInterval < 0:
 		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait, SnapshotBytes and IntegrityInterval must be positive")
 	}

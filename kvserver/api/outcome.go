@@ -53,7 +53,7 @@ type Problem struct {
 	// Type is a URI for the kind of problem; "about:blank" says that Title and
 	// Code are all there is to know.
 	Type string `json:"type"`
-	// Title is the same for all problems with the same Code.
+	// Title names the kind of problem. A Code may have several kinds.
 	Title string `json:"title"`
 	// Status repeats the HTTP status.
 	Status int `json:"status"`
