@@ -157,7 +157,7 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 				unused.HTTP.Close()
 				unused.Peer.Close()
 			}
-			return c, err
+			return c, explainFileSystem(err)
 		}
 		c.nodes = append(c.nodes, n)
 	}
@@ -173,6 +173,10 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 	for i := range s.nodes {
 		m[devID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
 	}
+	room, err := divideDescriptors(descriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
+	if err != nil {
+		return nil, &failure{err}
+	}
 	defer func() {
 		if err == nil {
 			return
@@ -185,7 +189,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 	for i := range s.nodes {
 		id := devID(i)
 		c := nodeConfig{
-			ClusterID: devClusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: filepath.Join(s.dataDir, string(id)),
+			ClusterID: devClusterID, ID: id, Members: m, FS: patientFS{vfs.NewOS(), logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger,
 		}
@@ -196,6 +200,8 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 			c.HTTP.Close()
 			return configs, err
 		}
+		c.HTTP, c.Peer = newPatientListener(c.HTTP, "clients", logger), newPatientListener(c.Peer, "peers", logger)
+		c.MaxConnections, c.maxForwards, c.maxStrangers = room.clients, room.forwards, room.strangers
 		configs = append(configs, c)
 	}
 	return configs, nil

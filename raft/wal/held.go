@@ -17,6 +17,9 @@ import (
 // Close. The directory is looked at before each segment is begun; whoever wants to
 // know sooner calls Held now and then, from any goroutine.
 func (w *WAL) Held() error {
+	if err := w.checkPresence(); err != nil {
+		return w.fail(err)
+	}
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
 	if err := w.usable(); err != nil {
@@ -25,28 +28,30 @@ func (w *WAL) Held() error {
 		}
 		return err
 	}
-	err := w.checkNames()
-	if err == nil {
-		err = w.checkPresence()
-	}
-	if err != nil {
+	if err := w.checkNames(); err != nil {
 		return w.fail(err)
 	}
 	return nil
 }
 
-// checkPresence looks whether every file that the next start needs is there.
+// checkPresence looks whether every segment that the next start needs is there.
+// It holds no lock while it lists the directory, so that nobody waits for it.
 func (w *WAL) checkPresence() error {
-	w.removing.Lock() // no name comes or goes meanwhile
-	defer w.removing.Unlock()
+	w.mu.Lock()
+	before := slices.Clone(w.segments)
+	w.mu.Unlock()
 	names, err := w.fs.List(w.dir)
 	if err != nil {
 		return nil // it may be a lack of file descriptors
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.segments {
-		if name := segmentName(s.generation); !slices.Contains(names, name) {
+	if w.closed {
+		return nil
+	}
+	for _, s := range before {
+		name := segmentName(s.generation)
+		if !slices.Contains(names, name) && slices.Contains(w.segments, s) {
 			return lostName(fmt.Errorf("%s: %w", filepath.Join(w.dir, name), vfs.ErrLost))
 		}
 	}
