@@ -123,21 +123,37 @@ func (f *failing) Accept() (net.Conn, error) {
 }
 
 // Goal: a port goes on after every error that passes, also after those that
-// net/http ends a server for, and ends with the listener.
+// net/http ends a server for, and ends with the listener. A lack of descriptors is
+// passed on to the ports that can do something about it.
 func TestAPortOutlastsWhatPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newPatientListener(&failing{errs: []error{
-			syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, nil,
-		}}, "clients", slog.New(slog.NewTextHandler(io.Discard, nil)))
-		if conn, err := l.Accept(); err != nil || conn == nil {
-			t.Errorf("%v", err)
+		passing := []error{syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, nil}
+		for what, errs := range map[string][]error{
+			"clients":    passing,
+			whatOperator: append([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, passing...),
+		} {
+			l := newPatientListener(&failing{errs: errs}, what, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			if conn, err := l.Accept(); err != nil || conn == nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s, closed: %v", what, err)
+			}
 		}
-		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("closed: %v", err)
-		}
-		l = newPatientListener(&failing{errs: []error{syscall.EINVAL, nil}}, "clients", slog.New(slog.DiscardHandler))
-		if _, err := l.Accept(); !errors.Is(err, syscall.EINVAL) {
-			t.Errorf("no listener: %v", err)
+		for _, passedOn := range []error{syscall.EINVAL, syscall.EMFILE, syscall.ENOMEM} {
+			l := newPatientListener(&failing{errs: []error{passedOn, nil}}, "clients", slog.New(slog.DiscardHandler))
+			if _, err := l.Accept(); !errors.Is(err, passedOn) {
+				t.Errorf("%v became %v", passedOn, err)
+			}
 		}
 	})
+}
+
+// Goal: the numbers in docs/operations.md are the program's.
+func TestTheDocumentedDescriptors(t *testing.T) {
+	for limit, want := range map[int]int{128: 39, 256: 114, 1024: 560, 9400: defaultMaxConnections} {
+		if d, err := divideDescriptors(limit, 1, 2, defaultMaxConnections); err != nil || d.clients != want {
+			t.Errorf("limit %d: %d connections, %v", limit, d.clients, err)
+		}
+	}
 }

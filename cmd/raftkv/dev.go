@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,11 +75,13 @@ type devCluster struct {
 
 // run runs the cluster until a signal comes or a node fails.
 func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
-	logger, level, log, err := newLogger(stderr, s.logLevel, "text")
+	logger, level, log, err := newLogger(stderr, s.logLevel, "plain")
 	if err != nil {
 		return err
 	}
 	defer log.flush(flushLimit)
+	said := newSink(stdout) // nobody need read it
+	defer said.flush(flushLimit)
 	if s.fresh {
 		if err := removeDevData(vfs.OS{}, s.dataDir); err != nil {
 			return err
@@ -91,8 +91,9 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	if err != nil {
 		return err
 	}
-	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, endOfSignals := awaitEnd(true)
 	defer endOfSignals()
+	dumpOnQuit(stderr)
 	go tuneCollector(ctx)
 	begun := time.Now()
 	c, err := s.open(logger, known)
@@ -101,7 +102,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	}
 	failed, err := c.start()
 	if err == nil {
-		err = c.attend(ctx, failed, func() { c.greet(stdout, time.Since(begun)) }, stderr)
+		err = c.attend(ctx, failed, func() { c.greet(said, time.Since(begun)) }, log)
 	}
 	endOfSignals()
 	level.Set(slog.LevelError) // nodes that miss each other now are no news
@@ -109,7 +110,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	if err != nil {
 		return &failure{err}
 	}
-	fmt.Fprintf(stdout, "\nEnded. The data stays in %s.\n", s.dataDir)
+	fmt.Fprintf(said, "\nEnded. The data stays in %s.\n", s.dataDir)
 	return nil
 }
 
@@ -280,10 +281,23 @@ Type in another terminal:
 
   curl -X PUT --data-binary 'hello' %s/v1/kv/greeting
   curl %s/v1/kv/greeting
-  curl %s/v1/status
+  raftkv status --watch%s
 
 Ctrl-C ends it.
-`, url(first), url(second), url(first))
+`, url(first), url(second), c.endpointsFlag())
+}
+
+// endpointsFlag is what commands need to find the cluster; nothing if it is where
+// they look by themselves.
+func (c *devCluster) endpointsFlag() string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.config.HTTP.Addr().String())
+	}
+	if len(all) == defaultDevNodes && all[0] == defaultHTTP {
+		return ""
+	}
+	return " --endpoints " + strings.Join(all, ",")
 }
 
 // end ends all nodes, together so that none waits for another. Requests under

@@ -106,16 +106,16 @@ func isNodeEntry(fsys vfs.FS, dir, name string) bool {
 	return false
 }
 
-// harmless lists what file systems, their servers and desktops put into a
+// volumeRemains lists what file systems, their servers and desktops put into a
 // directory by themselves, above all into the root of a volume.
-var harmless = []string{
+var volumeRemains = []string{
 	"lost+found", ".snapshot", ".snapshots", ".zfs", "aquota.user", "aquota.group",
 	".DS_Store", ".Spotlight-V100", ".Trashes", ".fseventsd", "System Volume Information", "$RECYCLE.BIN",
 }
 
 // isHarmless reports whether a name says nothing about whose a directory is.
 func isHarmless(name string) bool {
-	return slices.Contains(harmless, name) || strings.HasPrefix(name, ".Trash-") || strings.HasPrefix(name, ".nfs")
+	return slices.Contains(volumeRemains, name) || strings.HasPrefix(name, ".Trash-") || strings.HasPrefix(name, ".nfs")
 }
 
 // listDataDir lists a data directory without what is harmless. One that does

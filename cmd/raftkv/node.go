@@ -45,8 +45,8 @@ type nodeConfig struct {
 	MaxInFlight         int
 	MaxConnections      int
 	MaxConnectionsPerIP int
-	maxForwards         int   // connections to one leader; 0: kvserver's default
-	maxStrangers        int   // connections to Peer without a hello; 0: wire's default
+	maxForwards         int // connections to one leader; 0: kvserver's default
+	maxStrangers        int // connections to Peer without a hello; 0: wire's default
 	MaxValueBytes       int64
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default

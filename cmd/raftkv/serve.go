@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -154,8 +152,10 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	}
 	// From here on a signal ends the node in order; the second one, whose
 	// handling is the system's again, ends the process.
-	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, endOfSignals := awaitEnd(false)
 	defer endOfSignals()
+	ignoreHangups(ctx, config.Logger)
+	dumpOnQuit(stderr)
 	if err := s.openPorts(ctx, &config); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logg
 	if s.adminAddr == "" {
 		return nil, nil
 	}
-	l, err := listenPatiently(ctx, "the operator", "--admin-addr", s.adminAddr, logger)
+	l, err := listenPatiently(ctx, whatOperator, "--admin-addr", s.adminAddr, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +297,9 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 		Logger: logger, LogLevel: level, Log: log,
 	}
 	room.applyTo(&c, logger)
+	for _, sentence := range strayVariables(os.Environ()) {
+		logger.Warn(sentence)
+	}
 	return c, nil
 }
 

@@ -69,9 +69,10 @@ func (p patientFS) patiently(try func() error) error {
 	}
 }
 
-// patientListener is a listener that goes on after errors that pass. net/http
-// knows only some of them, and would end the port, and so the node, for want of
-// memory.
+// patientListener is a listener that goes on after errors that pass, such as one
+// of the network that Linux reports to the next accept. net/http knows only some of
+// them, and would end the port, and so the node. A lack of descriptors or memory is
+// the caller's, who may close something: the client port and the transport do.
 type patientListener struct {
 	net.Listener
 	what    string // who connects, for the log
@@ -88,7 +89,7 @@ func newPatientListener(l net.Listener, what string, logger *slog.Logger) *patie
 func (l *patientListener) Accept() (net.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		conn, err := l.Listener.Accept()
-		if err == nil || !passes(err) {
+		if err == nil || !passes(err) || lacking(err) && l.what != whatOperator {
 			return conn, err
 		}
 		l.logger.Warn("connections cannot be accepted at the moment; it is tried again", "from", l.what, "error", err)
@@ -103,6 +104,20 @@ func (l *patientListener) Accept() (net.Conn, error) {
 func (l *patientListener) Close() error {
 	l.closing.Do(func() { close(l.closed) })
 	return l.Listener.Close()
+}
+
+// whatOperator names who connects to the admin port.
+const whatOperator = "the operator"
+
+// lacking reports whether the process or the machine lacks descriptors or memory
+// for one more connection.
+func lacking(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // passes reports whether accepting may succeed after this error. What does not

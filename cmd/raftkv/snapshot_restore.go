@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -121,12 +122,14 @@ func (s *restoreSettings) fill(path string, owner identity, backup kvserver.Back
 	if err != nil {
 		return badBackup(path, err)
 	}
+	ctx, endOfSignals := awaitEnd(true)
+	defer endOfSignals()
 	fsys := vfs.OS{}
 	err = wal.Initialize(
 		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, logName), ClusterID: s.clusterID, NodeID: s.id},
 		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term},
 		func(to io.Writer) error {
-			_, err := io.Copy(to, content)
+			_, err := io.Copy(to, untilEnd{ctx, content})
 			return err
 		})
 	if err == nil {
@@ -136,6 +139,20 @@ func (s *restoreSettings) fill(path string, owner identity, backup kvserver.Back
 		return &failure{errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear())}
 	}
 	return nil
+}
+
+// untilEnd reads until ctx ends, so that a restore that is told to end removes
+// what it has made.
+type untilEnd struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (u untilEnd) Read(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, errors.New("the restore was ended by a signal")
+	}
+	return u.from.Read(p)
 }
 
 // clear removes what fill has made.
