@@ -126,7 +126,7 @@ func (g *clerkReads) serveAlone() {
 func (g *clerkReads) await() error {
 	s := g.conn.server
 	if s.stopping() {
-		return fail(errStopping, nil, "this node is stopping")
+		return fail(errStopping, nil, "this node is stopping; ask another one")
 	}
 	if err := s.sound(); err != nil || !g.linearizable {
 		return err

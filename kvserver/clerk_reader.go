@@ -50,7 +50,7 @@ func (r *clerkReader) step() bool {
 		return false
 	}
 	if away {
-		r.refuse(h.Number, fail(errStopping, nil, "this node is stopping"))
+		r.refuse(h.Number, fail(errStopping, nil, "this node is stopping; ask another one"))
 		return r.frames.Skip(h) == nil
 	}
 	switch h.Kind {
@@ -95,7 +95,7 @@ func (r *clerkReader) write(h clerkwire.Header, op kv.Op) bool {
 		held = int64(h.Length)
 	}
 	if !s.bodies.take(held, 0) {
-		r.refuse(h.Number, s.overloaded("this node holds as many bytes of writes as it may"))
+		r.refuse(h.Number, s.noMemory())
 		return r.frames.Skip(h) == nil
 	}
 	defer s.bodies.give(held)

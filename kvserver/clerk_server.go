@@ -46,9 +46,9 @@ func (cs *clerks) enter(c *clerkConn) error {
 	defer cs.mu.Unlock()
 	switch {
 	case cs.leaving:
-		return fail(errStopping, nil, "this node is stopping")
+		return fail(errStopping, nil, "this node is stopping; ask another one")
 	case len(cs.conns) >= cs.most:
-		return fail(errOverloaded, nil, "this node has as many connections of clerks as it may")
+		return fail(errOverloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", cs.most)
 	}
 	cs.conns[c] = true
 	return nil

@@ -31,7 +31,7 @@ func (s *Server) clerkAdmit(w *clerkWrite) bool {
 	if w.op == kv.OpDelete {
 		w.admission, w.size = &s.deletes, 0
 	} else if lag := s.applyLag(); err == nil && lag > mostApplyLag {
-		err = s.overloaded("this node's store is %d entries behind its log", lag)
+		err = s.lagsBehind(lag)
 	}
 	if err != nil {
 		w.conn.refuse(w.header.Number, s.clerkRefusal(err))
@@ -43,14 +43,22 @@ func (s *Server) clerkAdmit(w *clerkWrite) bool {
 // connection are not held up.
 func (w clerkWrite) wait() {
 	s := w.conn.server
-	if w.admission.full() || !s.bodies.take(w.size, 0) {
-		w.conn.refuse(w.header.Number, s.clerkRefusal(s.overloaded("this node has as many writes waiting as it may")))
+	what := "writes"
+	if w.op == kv.OpDelete {
+		what = "deletes"
+	}
+	if w.admission.full() {
+		w.conn.refuse(w.header.Number, s.clerkRefusal(s.queueFull(w.admission, what)))
+		return
+	}
+	if !s.bodies.take(w.size, 0) {
+		w.conn.refuse(w.header.Number, s.clerkRefusal(s.noMemory()))
 		return
 	}
 	s.clerks.work.Go(func() {
 		defer s.bodies.give(w.size)
 		if !w.admission.wait(s.life, w.size) {
-			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, "writes")))
+			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, what)))
 			return
 		}
 		if err := s.clerkMayPropose(); err != nil {
@@ -98,7 +106,7 @@ func (s *Server) checkClerkWrite(m *clerkwire.Write, op kv.Op) error {
 	case m.Session == 0 || m.Seq == 0 || m.Lane >= kv.MaxLanes:
 		return fail(errBadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
 	case int64(len(m.Value)) > s.config.MaxValueBytes:
-		return fail(errValueTooLarge, nil, "a value may have %d bytes at most", s.config.MaxValueBytes)
+		return s.valueTooLarge(int64(len(m.Value)))
 	case op == kv.OpDelete && len(m.Value) > 0:
 		return fail(errBadRequest, nil, "a delete takes no value")
 	}
@@ -116,7 +124,7 @@ func checkClerkKey(key []byte) error {
 // forwarded: they are told where to go.
 func (s *Server) clerkMayPropose() error {
 	if s.stopping() {
-		return fail(errStopping, nil, "this node is stopping")
+		return fail(errStopping, nil, "this node is stopping; ask another one")
 	}
 	if err := s.sound(); err != nil {
 		return err
@@ -125,9 +133,12 @@ func (s *Server) clerkMayPropose() error {
 	case s.config.NodeID:
 		return nil
 	case "":
-		return fail(errNoLeader, nil, "no leader is known")
+		return fail(errNoLeader, nil, "no leader is known; retry, an election takes about a second")
 	default:
-		return fail(errNoLeader, nil, "node %s does not lead; %s does", s.config.NodeID, leader)
+		if address := s.leaderAddr(leader); address != "" {
+			return fail(errNoLeader, nil, "node %s does not lead; %s does, and takes clients at %s", s.config.NodeID, leader, address)
+		}
+		return fail(errNoLeader, nil, "node %s does not lead; %s does, and its client address is not known", s.config.NodeID, leader)
 	}
 }
 
@@ -166,9 +177,9 @@ func (s *Server) clerkRefused(r kv.Result) error {
 		}
 		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusQuota:
-		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
+		return s.storeFull()
 	case kv.StatusTooLong:
-		return fail(errValueTooLarge, nil, "the value would have more than %d bytes", s.config.MaxValueBytes)
+		return s.growsTooLarge()
 	}
 	// Whatever else the store refuses was checked before it was proposed.
 	return fail(errInternal, nil, "the store refused the command: %s", r.Status)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"strings"
 )
 
@@ -39,7 +40,43 @@ func (s *Server) AdminHandler(level *slog.LevelVar) http.Handler {
 		s.config.Logger.Warn("the log level was changed", "level", level.Level().String())
 		return answerLevel(x)
 	}))
-	return newGuard(s, mux)
+	return s.operatorsOnly(newGuard(s, mux))
+}
+
+// operatorsOnly refuses what a page in a browser on this machine may have sent:
+// a profile costs time, also if the page cannot read it. The client port lets
+// pages of other sites send reads, whose answers the browser keeps from them.
+// Here nothing but a loopback address, or its name, is served, and nothing that
+// says that it comes from another site.
+func (s *Server) operatorsOnly(next http.Handler) http.Handler {
+	refuse := func(kind error, format string, args ...any) http.HandlerFunc {
+		return s.handle(func(*exchange) error { return fail(kind, nil, format, args...) })
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		site := r.Header.Get("Sec-Fetch-Site")
+		origin := r.Header.Get("Origin")
+		switch {
+		case !isLoopbackName(r.Host):
+			w.Header().Set("Connection", "close")
+			refuse(errUnknownHost, "the admin port does not serve the host %.80q; use a loopback address, as 127.0.0.1, or localhost", r.Host)(w, r)
+		case site != "" && site != "none" && site != "same-origin", origin != "" && origin != "http://"+r.Host:
+			w.Header().Set("Connection", "close")
+			refuse(errForbidden, "a page of another site may not make a browser send this")(w, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// isLoopbackName reports whether a host is this machine, as this machine calls
+// it. A request without a host is of no browser.
+func isLoopbackName(hostport string) bool {
+	host := strings.ToLower(hostOf(hostport))
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // NewAdminServer returns an http.Server for the handler. Only the time for a

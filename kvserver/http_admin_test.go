@@ -48,3 +48,43 @@ func TestTheAdminPortChangesTheLogLevelAndGivesProfiles(t *testing.T) {
 	wantProblem(t, ask(s, "PUT", "/v1/log-level", "debug"), 404, api.CodeNotFound, api.OutcomeNotApplied)
 	wantStatus(t, send(t, "GET", ts.URL+"/v1/kv/k", ""), 404)
 }
+
+// Goal: no page in a browser on the operator's machine makes the process profile
+// itself, or changes what it logs, whether by its own name or from its own site.
+// Method: the headers that browsers send, with names of all kinds, on each path;
+// a name that the client port takes is of no help.
+func TestTheAdminPortServesNoPage(t *testing.T) {
+	s, _ := newServer(t, func(c *Config) { c.AllowedHosts = []string{"*"} })
+	ts := httptest.NewUnstartedServer(nil)
+	ts.Config = NewAdminServer(s.AdminHandler(new(slog.LevelVar)))
+	ts.Start()
+	defer ts.Close()
+	port := strings.TrimPrefix(ts.URL, "http://127.0.0.1")
+	for _, c := range []struct {
+		host   string
+		header string
+		want   int
+	}{
+		{"127.0.0.1" + port, "", 200}, {"localhost" + port, "", 200}, {"[::1]" + port, "", 200}, {"", "", 200},
+		{"127.0.0.1" + port, "Sec-Fetch-Site: none", 200}, {"127.0.0.1" + port, "Sec-Fetch-Site: same-origin", 200}, {"localhost" + port, "Origin: http://localhost" + port, 200},
+		{"evil.example" + port, "", 403}, {"kv" + port, "", 403}, {"10.0.0.1" + port, "", 403}, {"127.0.0.1.evil.example", "", 403}, {"localhost.evil", "", 403},
+		{"127.0.0.1" + port, "Sec-Fetch-Site: cross-site", 403}, {"127.0.0.1" + port, "Sec-Fetch-Site: same-site", 403},
+		{"127.0.0.1" + port, "Origin: http://evil.example", 403}, {"127.0.0.1" + port, "Origin: null", 403}, {"localhost" + port, "Origin: http://127.0.0.1" + port, 403},
+	} {
+		for _, path := range []string{"/v1/log-level", "/debug/pprof/", "/debug/pprof/cmdline"} {
+			w := dialWire(t, ts.URL)
+			raw := "GET " + path + " HTTP/1.1\r\nHost: " + c.host + "\r\n"
+			if c.header != "" {
+				raw += c.header + "\r\n"
+			}
+			w.send(raw + "\r\n")
+			a := w.receive("GET")
+			if a.status != c.want {
+				t.Errorf("%s for host %q with %q: %d, want %d", path, c.host, c.header, a.status, c.want)
+			}
+			if c.want == 403 {
+				wantProblem(t, a, 403, api.CodeForbidden, api.OutcomeNotApplied)
+			}
+		}
+	}
+}

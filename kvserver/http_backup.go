@@ -27,7 +27,7 @@ const (
 // new cluster can begin with. Any node serves it, and the log takes no part.
 func (s *Server) serveBackup(x *exchange) error {
 	if !s.backups.enter(0) {
-		return fail(errOverloaded, nil, "this node is sending as many backups as it may, %d; another one may have room", mostBackups)
+		return s.overloadedAs(leastRetryAfter, "too many backups are being sent (limit %d); ask another node", mostBackups)
 	}
 	defer s.backups.leave(0)
 	view, term, err := s.freezeForBackup(x.r.Context())
@@ -69,7 +69,7 @@ func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, erro
 		case err == nil:
 			return view, term, nil
 		case s.stopping():
-			return nil, 0, fail(errStopping, err, "this node is stopping")
+			return nil, 0, fail(errStopping, err, "this node is stopping; ask another one")
 		case !patience.wait(ctx):
 			return nil, 0, fail(errReadTimeout, err, "the log moved on faster than a backup could begin")
 		}

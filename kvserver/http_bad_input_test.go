@@ -76,7 +76,7 @@ var badHeaders = map[string]struct{ onReads, onWrites []badValue }{
 var badBodies = map[string][]badValue{
 	"PUT /v1/kv/{key}":  {{strings.Repeat("x", 101), 413, api.CodeValueTooLarge}},
 	"POST /v1/kv/{key}": {{strings.Repeat("x", 101), 413, api.CodeValueTooLarge}, {strings.Repeat("x", 98), 413, api.CodeValueTooLarge}}, // the last would grow too large
-	"POST /v1/leader": append(malformed("", "{", "[]", "null", `"n1"`, `{"to":1}`, `{"to":null,"to":"n1"}`, `{"to":"n1"}{}`, `{"to":"n1","x":1}`, `{"TO":"n1"}`,
+	"POST /v1/leader": append(malformed("{", "[]", "null", `"n1"`, `{"to":1}`, `{"to":null,"to":"n1"}`, `{"to":"n1"}{}`, `{"to":"n1","x":1}`, `{"TO":"n1"}`,
 		`{"to":"nobody"}`, strings.Repeat(`{"to":`, 500)+"1", "\xff\xff"), badValue{`{"to":"` + strings.Repeat("n", 5000) + `"}`, 413, api.CodeValueTooLarge}),
 }
 

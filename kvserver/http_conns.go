@@ -140,7 +140,7 @@ func (cs *connections) refuse(conn net.Conn) {
 		defer cs.farewells.Add(-1)
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		err := fail(errOverloaded, nil, "this node has as many connections as it may")
+		err := fail(errOverloaded, nil, "too many connections (limit %d, --max-connections; %d from one address, --max-connections-per-ip, 0 for no limit); close some, or connect to another node", cs.most, cs.mostPerIP)
 		if _, err := conn.Write(cs.server.rawProblem(err)); err != nil {
 			return
 		}

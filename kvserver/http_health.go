@@ -53,14 +53,14 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 	}{
 		{"serving", func() error {
 			if s.stopping() {
-				return fail(errStopping, nil, "the node is stopping")
+				return fail(errStopping, nil, "this node is stopping; ask another one")
 			}
 			return nil
 		}},
 		{"integrity", s.sound},
 		{"leader", func() error {
 			if s.consensus.Status().Leader == "" {
-				return fail(errNoLeader, nil, "no leader is known")
+				return fail(errNoLeader, nil, "no leader is known; retry, an election takes about a second")
 			}
 			return nil
 		}},

@@ -20,9 +20,14 @@ const mostTransferBytes = 4 << 10
 // serveTransfer hands leadership to another node. Like a write it may come to
 // any node and is passed on to the leader.
 func (s *Server) serveTransfer(x *exchange) error {
-	body, err := x.jsonBody(mostTransferBytes)
-	if err != nil {
-		return err
+	body := []byte("{}") // of a request without one
+	if x.r.ContentLength != 0 {
+		var err error
+		if body, err = x.jsonBody(mostTransferBytes); err != nil {
+			return err
+		}
+	} else {
+		x.r.Header.Set("Content-Type", api.MediaJSON) // for the leader
 	}
 	to, err := parseTransfer(body)
 	if err != nil {
@@ -64,15 +69,15 @@ func (s *Server) serveTransfer(x *exchange) error {
 func (x *exchange) jsonBody(most int64) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || media != api.MediaJSON {
-		return nil, fail(errUnsupportedMedia, err, "the body must be JSON, with Content-Type: %s", api.MediaJSON)
+		return nil, fail(errUnsupportedMedia, err, `the body must be JSON, with Content-Type: %s, as in {"to":"n2"} or {}; without a body the node that is most fit takes over`, api.MediaJSON)
 	}
 	if x.r.ContentLength > most {
-		return nil, fail(errValueTooLarge, nil, "the body may have %d bytes at most", most)
+		return nil, fail(errValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, most)
 	}
 	x.allowReading(0)
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, most))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, fail(errValueTooLarge, err, "the body may have %d bytes at most", most)
+		return nil, fail(errValueTooLarge, err, "the body has more than %d bytes, the limit", most)
 	}
 	if err != nil {
 		return nil, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(body))

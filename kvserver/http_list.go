@@ -145,7 +145,7 @@ const (
 // meanwhile: writes go on beside it.
 func (s *Server) streamList(x *exchange, l listing) error {
 	if !s.streams.enter(0) {
-		return s.overloadedAs(leastRetryAfter, "this node is sending as many streams as it may")
+		return s.overloadedAs(leastRetryAfter, "too many lists are being streamed (limit %d); ask another node", mostStreams)
 	}
 	defer s.streams.leave(0)
 	var view *kv.View
@@ -156,6 +156,9 @@ func (s *Server) streamList(x *exchange, l listing) error {
 	h.Set(api.HeaderRevision, strconv.FormatUint(view.Revision(), 10))
 	h.Set("Content-Type", api.MediaNDJSON)
 	x.begin(http.StatusOK, streamPiece)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
 	end := time.Now().Add(streamLimit)
 	w := bufio.NewWriterSize(pieces{x}, streamPiece)
 	sent := 0

@@ -13,7 +13,7 @@ func (s *Server) serveMetrics(x *exchange) error {
 		return fail(errNoSuchPath, nil, "this node measures nothing")
 	}
 	if !s.scrapes.enter(0) {
-		return s.overloadedAs(leastRetryAfter, "as many scrapes are being answered as may")
+		return s.overloadedAs(leastRetryAfter, "too many scrapes are being answered (limit %d)", mostScrapes)
 	}
 	defer s.scrapes.leave(0)
 	s.stampHeader(x.w.Header(), x.id)

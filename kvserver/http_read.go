@@ -90,7 +90,7 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 	}
 	switch {
 	case s.stopping():
-		return false, fail(errStopping, nil, "this node is stopping")
+		return false, fail(errStopping, nil, "this node is stopping; ask another one")
 	case consistency == api.ConsistencyLinearizable:
 		if err := s.awaitLinearizable(ctx); err != nil {
 			return false, err
@@ -109,7 +109,7 @@ func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
 		return nil
 	}
 	if !s.patient.enter(0) {
-		return s.overloadedAs(leastRetryAfter, "as many reads wait for a revision on this node as may")
+		return s.overloadedAs(leastRetryAfter, "too many reads are waiting for a revision (limit %d)", s.patient.maxCount)
 	}
 	defer s.patient.leave(0)
 	err := s.revision.wait(ctx, revision)
@@ -117,7 +117,7 @@ func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
 	case err == nil:
 		return nil
 	case s.stopping():
-		return fail(errStopping, err, "this node is stopping")
+		return fail(errStopping, err, "this node is stopping; ask another one")
 	}
 	return fail(errBehind, err, "this node has come to revision %d and not to %d", s.revision.at(), revision)
 }

@@ -31,7 +31,7 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 		}
 		if !patience.wait(ctx) {
 			if s.stopping() {
-				return false, fail(errStopping, nil, "this node is stopping")
+				return false, fail(errStopping, nil, "this node is stopping; ask another one")
 			}
 			return false, fail(errNoLeader, nil, "no leader is known to send the request to")
 		}

@@ -125,7 +125,7 @@ func (x *exchange) checkLength() (int64, error) {
 			// a moment if it saw a limit exceeded; one byte shows it that.
 			_, _ = http.MaxBytesReader(x.w, x.r.Body, 0).Read(make([]byte, 1))
 		}
-		return 0, x.tooLarge()
+		return 0, x.tooLarge(length)
 	case length < 0: // chunked: the length will show
 		return limit, nil
 	case length == 0 && x.r.Header.Get("Content-Length") == "":
@@ -138,11 +138,11 @@ func (x *exchange) checkLength() (int64, error) {
 	}
 }
 
-// tooLarge refuses a body for its length. The connection ends with the answer,
-// so that nothing past the limit has to be read.
-func (x *exchange) tooLarge() error {
+// tooLarge refuses a body for its length, -1 if that is not known. The connection
+// ends with the answer, so that nothing past the limit has to be read.
+func (x *exchange) tooLarge(length int64) error {
 	x.w.Header().Set("Connection", "close")
-	return fail(errValueTooLarge, nil, "a value may have %d bytes at most", x.server.config.MaxValueBytes)
+	return x.server.valueTooLarge(length)
 }
 
 const (
@@ -203,7 +203,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			if !b.grow(length) {
-				return b, x.server.overloaded("this node holds as many bodies as it has memory for")
+				return b, x.server.noMemory()
 			}
 			x.allowReading(len(b.bytes))
 		}
@@ -216,7 +216,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 			connOf(x.r).serving()
 			return b, nil
 		case errors.As(err, &tooLarge):
-			return b, x.tooLarge()
+			return b, x.tooLarge(-1)
 		default:
 			return b, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
 		}

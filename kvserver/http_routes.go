@@ -59,6 +59,7 @@ func routeTable() []route {
 		{Route{"POST", "/v1/kv/{key}", append([]string{"op"}, writes...), onWrites, afterAppend}, (*Server).servePost},
 		{Route{"DELETE", "/v1/kv/{key}", writes, onWrites, afterDelete}, (*Server).serveDelete},
 		{Route{"GET", "/v1/kv", lists, []string{"Accept"}, afterList}, (*Server).serveList},
+		{Route{"HEAD", "/v1/kv", lists, []string{"Accept"}, afterList}, (*Server).serveList},
 		{Route{"GET", "/v1/clerk", nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Server).serveClerk},
 		{Route{"GET", "/v1/status", nil, nil, []int{200, 400, 500}}, (*Server).serveStatus},
 		{Route{"HEAD", "/v1/status", nil, nil, []int{200, 400, 500}}, (*Server).serveStatus},
@@ -66,6 +67,7 @@ func routeTable() []route {
 		{Route{"GET", "/v1/snapshot", nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Server).serveBackup},
 		{Route{"POST", "/v1/leader", nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Server).serveTransfer},
 		{Route{"GET", "/metrics", nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Server).serveMetrics},
+		{Route{"HEAD", "/metrics", nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Server).serveMetrics},
 		{Route{"GET", "/livez", nil, nil, []int{200, 400, 500, 503}}, (*Server).serveLive},
 		{Route{"HEAD", "/livez", nil, nil, []int{200, 400, 500, 503}}, (*Server).serveLive},
 		{Route{"GET", "/readyz", []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Server).serveReady},
@@ -101,7 +103,7 @@ func newRouter(s *Server) http.Handler {
 		})
 	}
 	router.NotFoundHandler = s.handle(func(*exchange) error {
-		return fail(errNoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/")
+		return fail(errNoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/, health is at /livez and /readyz, what the node knows is at /v1/status")
 	})
 	return router
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
@@ -94,7 +93,7 @@ func (s *Server) serveWithBody(x *exchange, op kv.Op, answer func(key string, r 
 		return err
 	}
 	if s.writes.full() {
-		return s.overloaded("this node has as many writes waiting as it may")
+		return s.queueFull(&s.writes, "writes")
 	}
 	value, err := x.readBody(length)
 	defer value.release()
@@ -119,7 +118,7 @@ const mostApplyLag = 1 << 14
 // admitWrite lets a put or append in, or says why not.
 func (s *Server) admitWrite(ctx context.Context, bytes int64) error {
 	if lag := s.applyLag(); lag > mostApplyLag {
-		return s.overloaded("this node's store is %d entries behind its log", lag)
+		return s.lagsBehind(lag)
 	}
 	if !s.writes.wait(ctx, bytes) {
 		return s.refusedEntry(ctx, &s.writes, "writes")
@@ -136,21 +135,9 @@ func (s *Server) applyLag() uint64 {
 // refusedEntry says why a request was not admitted.
 func (s *Server) refusedEntry(ctx context.Context, a *admission, what string) error {
 	if s.stopping() {
-		return fail(errStopping, context.Cause(ctx), "this node is stopping")
+		return fail(errStopping, context.Cause(ctx), "this node is stopping; ask another one")
 	}
-	return s.overloadedAs(a.crowd().retryAfter(0), "this node is serving as many %s as it may", what)
-}
-
-// overloaded refuses a write and says when it is worth another try: when those
-// that are here will have been served.
-func (s *Server) overloaded(format string, args ...any) error {
-	return s.overloadedAs(s.writes.crowd().retryAfter(s.applyLag()), format, args...)
-}
-
-func (s *Server) overloadedAs(retryAfter time.Duration, format string, args ...any) error {
-	f := fail(errOverloaded, nil, format, args...).(*failure)
-	f.retryAfter = retryAfter
-	return f
+	return s.tooMany(a, what)
 }
 
 // serveCommand takes a command through the log, here or at the leader's, and
@@ -206,14 +193,14 @@ func (x *exchange) refused(r kv.Result) error {
 		x.stampItem(r.Revision, r.Version)
 		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusTooLong:
-		return fail(errValueTooLarge, nil, "the value would have more than %d bytes", x.server.config.MaxValueBytes)
+		return x.server.growsTooLarge()
 	case kv.StatusQuota:
-		return fail(errQuota, nil, "the store holds as many bytes as it may; deletes and reads still work")
+		return x.server.storeFull()
 	case kv.StatusIdempotencyMismatch:
 		return fail(errIdempotencyMismatch, nil, "another request was made with this %s", api.HeaderIdempotencyKey)
 	case kv.StatusIdempotencyFull:
-		return fail(errIdempotencyFull, nil, "%d requests with an %s are remembered, none of them longer than %d s; without one the write is possible",
-			kv.MaxIdempotencyRecords, api.HeaderIdempotencyKey, idempotencySeconds)
+		return fail(errIdempotencyFull, nil, "the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
+			kv.MaxIdempotencyRecords, idempotencySeconds, api.HeaderIdempotencyKey)
 	}
 	// Whatever else the store refuses was checked before it was proposed.
 	return fail(errInternal, nil, "the store refused the command: %s", r.Status)

@@ -62,9 +62,9 @@ func proposalFailed(err error, placed bool) error {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLost), errors.Is(err, raft.ErrTransferring):
 		return fail(errNoLeader, err, "the leader changed before the write was chosen")
 	case errors.Is(err, raft.ErrOverloaded):
-		return fail(errOverloaded, err, "the leader holds as much uncommitted work as it may")
+		return fail(errOverloaded, err, "the leader holds too much uncommitted work (limit 64 MiB, or as many entries as it takes); retry after 1 s")
 	case errors.Is(err, raft.ErrTooLarge):
-		return fail(errValueTooLarge, err, "the write is larger than an entry of the log may be")
+		return fail(errValueTooLarge, err, "the write exceeds the largest entry of the log (--max-value-bytes of the leader and room for the key); send a smaller value")
 	case errors.Is(err, raft.ErrUnknown):
 		return fail(errLeadershipLost, err, "another leader's snapshot covers the write's place in the log; it may have happened")
 	case errors.Is(err, raft.ErrStopped) && !placed:

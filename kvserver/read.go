@@ -45,7 +45,7 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 			continue
 		}
 		if again && s.stopping() {
-			err = fail(errStopping, err, "this node is stopping")
+			err = fail(errStopping, err, "this node is stopping; ask another one")
 		}
 		return index, err
 	}
@@ -68,11 +68,11 @@ func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 	case err == nil:
 		return index, nil
 	case s.stopping(), errors.Is(err, raft.ErrStopped):
-		return 0, fail(errStopping, err, "this node is stopping")
+		return 0, fail(errStopping, err, "this node is stopping; ask another one")
 	case ctx.Err() != nil:
 		return 0, fail(errReadTimeout, err, "no majority confirmed the leader in time")
 	case errors.Is(err, raft.ErrOverloaded):
-		return 0, fail(errOverloaded, err, "the leader has as many reads waiting as it may")
+		return 0, fail(errOverloaded, err, "too many reads wait at the leader for its confirmation (limit 4096); retry after 1 s")
 	}
 	return 0, fail(errNoLeader, err, "no leader is known that could confirm the read")
 }
@@ -84,7 +84,7 @@ func (s *Server) awaitApplied(ctx context.Context, index uint64) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, errStopping):
-		return fail(errStopping, err, "this node is stopping")
+		return fail(errStopping, err, "this node is stopping; ask another one")
 	}
 	return fail(errBehind, err, "this node has not applied index %d of the log yet", index)
 }

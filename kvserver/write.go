@@ -22,7 +22,7 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 	patience := newPatience(s.config.LeaderWait)
 	for {
 		if s.stopping() {
-			return kv.Result{}, false, fail(errStopping, nil, "this node is stopping")
+			return kv.Result{}, false, fail(errStopping, nil, "this node is stopping; ask another one")
 		}
 		if err := s.sound(); err != nil {
 			return kv.Result{}, false, err
@@ -41,7 +41,7 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 			elsewhere, err = true, remote(attempt, leader)
 			s.metrics.hop(err)
 		default:
-			err = fail(errNoLeader, nil, "no leader is known")
+			err = fail(errNoLeader, nil, "no leader is known; retry, an election takes about a second")
 		}
 		release()
 		if !errors.Is(err, errNoLeader) {

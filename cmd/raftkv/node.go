@@ -333,11 +333,12 @@ func (n *node) handOver() {
 func (n *node) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
+	begun := time.Now()
 	n.stopListening()
 	clerks := make(chan bool, 1)
 	go func() { clerks <- n.service.DrainClerks(ctx) }()
 	if http := n.clients.drain(drainLimit); !<-clerks || !http {
-		n.logger.Warn("some requests did not finish in time; they are ended", "waited", drainLimit)
+		n.logger.Warn("some requests did not finish in time; they are ended", "waited", time.Since(begun).Round(time.Millisecond))
 	}
 }
 

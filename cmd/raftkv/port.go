@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -62,7 +63,10 @@ func (p *clientPort) drain(limit time.Duration) bool {
 	defer timer.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	return p.server.Shutdown(ctx) == nil
+	// Shutdown closes the listener, too, and reports that it was closed already
+	// where serve has not returned yet. Only the end of ctx means that it did not
+	// wait to the end.
+	return !errors.Is(p.server.Shutdown(ctx), context.DeadlineExceeded)
 }
 
 // close ends what is left at once.
