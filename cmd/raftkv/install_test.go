@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 )
 
 // Goal: docs/install.md fits the program and the unit: its settings are taken,
@@ -54,7 +52,7 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 		}
 		commands++
 		for _, word := range rest {
-			if flag, is := strings.CutPrefix(word, "--"); is && flag != "help" && lookUp(command.Flags(), flag) == nil {
+			if flag, is := strings.CutPrefix(word, "--"); is && flag != "help" && command.Flags().Lookup(flag) == nil {
 				t.Errorf("%s has no flag %s", command.CommandPath(), word)
 			}
 		}
@@ -62,11 +60,6 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 	if commands < 6 {
 		t.Errorf("void: only %d commands were found", commands)
 	}
-}
-
-func lookUp(flags *pflag.FlagSet, name string) *pflag.Flag {
-	name, _, _ = strings.Cut(name, "=")
-	return flags.Lookup(name)
 }
 
 // codeBlock returns the indented block of a page that holds a text.
