@@ -47,7 +47,10 @@ data directory of its own under --data-dir, talking over loopback.
 
 The first node serves HTTP on --port, the others on the ports after it; peers
 connect on ports 1000 above those (9701, 9702, 9703 by default). Started again,
-the cluster finds its data. Ctrl-C ends it.`,
+the cluster finds its data. Ctrl-C ends it, and so does closing the terminal.
+
+--fresh removes what an earlier dev made, and nothing else: a directory that holds
+anything that dev did not make, such as a node of serve, is refused whole.`,
 		Example: `  raftkv dev
   raftkv dev --nodes 5 --port 7001 --data-dir /tmp/five
   raftkv dev --fresh        forget the data of the last time`,

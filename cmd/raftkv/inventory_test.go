@@ -96,7 +96,8 @@ func TestFreshNeverRemovesTheNodesOfServe(t *testing.T) {
 			before := contentOf(t, dir)
 			for _, fresh := range []bool{false, true} {
 				var out, said bytes.Buffer
-				s := devSettings{nodes: 3, dataDir: dir, port: 1, fresh: fresh, logLevel: "error"}
+				// With a port that cannot be, nothing runs if the directory is taken.
+				s := devSettings{nodes: 3, dataDir: dir, port: 0, fresh: fresh, logLevel: "error"}
 				err := s.run(&out, &said, false)
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("fresh %v: %v; want %q", fresh, err, c.want)

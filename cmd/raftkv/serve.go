@@ -116,7 +116,7 @@ that is 0.0.0.0, the host of the leader's entry in --cluster takes its place.
 
 On SIGTERM a leader hands leadership over, requests under way finish, and the
 process ends with code 0. A second signal ends it at once, which loses nothing
-that was acknowledged.
+that was acknowledged. SIGHUP does nothing; docs/operations.md lists all signals.
 
 A node whose data directory was emptied, put back to an earlier state or copied is
 refused by the others, and ends. With --rejoin it comes back on an empty directory,

@@ -34,7 +34,8 @@ the same --id, --data-dir, --cluster and --cluster-id.
 
 The new cluster needs a name that the old one does not have, so that a node of
 the old one that comes back can never take part in it. The data directory must
-be empty or missing.`,
+be empty or missing; a lost+found, and what else a file system keeps for itself,
+does not count.`,
 		Example: `  raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
     --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
 		Args: cobra.ExactArgs(1),
