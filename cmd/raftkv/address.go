@@ -20,6 +20,9 @@ func parseMembers(text string) (members, error) {
 	m := members{}
 	holder := map[string]core.ID{}
 	for pair := range strings.SplitSeq(text, ",") {
+		if strings.TrimSpace(pair) == "" {
+			continue // a comma at the end
+		}
 		name, address, found := strings.Cut(strings.TrimSpace(pair), "=")
 		if !found {
 			return nil, fmt.Errorf("--cluster: %q is not of the form id=host:port", pair)
@@ -29,7 +32,7 @@ func parseMembers(text string) (members, error) {
 		}
 		id := core.ID(name)
 		host, port, err := splitAddress(address)
-		if err == nil && (host == "" || port == "0") {
+		if ip := net.ParseIP(host); err == nil && (host == "" || port == "0" || ip != nil && ip.IsUnspecified()) {
 			err = fmt.Errorf("other nodes could not find it")
 		}
 		if err != nil {
@@ -43,6 +46,9 @@ func parseMembers(text string) (members, error) {
 			return nil, fmt.Errorf("--cluster gives nodes %s and %s the same address %s; every node has an address of its own", other, id, address)
 		}
 		m[id], holder[address] = address, id
+	}
+	if len(m) == 0 {
+		return nil, fmt.Errorf("--cluster is %q and names no node: give it as id=host:port,id=host:port,…", text)
 	}
 	return m, nil
 }
@@ -136,4 +142,59 @@ func reachableAddress(listening net.Addr, asPeer string) string {
 		}
 	}
 	return address
+}
+
+// isLoopback reports whether an address leads to the machine of whoever uses it.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback() || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
+}
+
+// warnOfAddresses warns about addresses that mean another machine to whoever
+// gets them: members on other machines, and an address of this node that leads
+// everybody to himself.
+func warnOfAddresses(c nodeConfig) {
+	for _, w := range doubtfulAddresses(c) {
+		c.Logger.Warn(w.message, w.about...)
+	}
+}
+
+type addressWarning struct {
+	message string
+	about   []any
+}
+
+// doubtfulAddresses returns what is to be said about a node's addresses.
+func doubtfulAddresses(c nodeConfig) (all []addressWarning) {
+	own := c.Members[c.ID]
+	var near, far []string
+	for _, id := range c.Members.ids() {
+		if isLoopback(c.Members[id]) {
+			near = append(near, string(id))
+		} else {
+			far = append(far, string(id))
+		}
+	}
+	remote := len(far) // nodes on other machines
+	if !isLoopback(own) {
+		remote--
+	}
+	clients := reachableAddress(c.HTTP.Addr(), own)
+	if remote > 0 && isLoopback(clients) {
+		all = append(all, addressWarning{"the other nodes are on other machines, and the client address that this node gives them is a loopback address: writes that they forward to it will not arrive; set --http to an address that they reach, such as 0.0.0.0:8701",
+			[]any{"client_address", clients}})
+	}
+	if listening := c.Peer.Addr().String(); remote > 0 && isLoopback(listening) {
+		all = append(all, addressWarning{"the other nodes are on other machines, and this node listens for them on a loopback address: they cannot reach it; correct its entry in --cluster, or --peer",
+			[]any{"peer_address", listening}})
+	}
+	if len(near) > 0 && len(far) > 0 {
+		all = append(all, addressWarning{"--cluster gives some nodes loopback addresses and others not: a loopback address leads each node to its own machine",
+			[]any{"loopback", strings.Join(near, ","), "others", strings.Join(far, ",")}})
+	}
+	return all
 }

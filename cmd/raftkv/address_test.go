@@ -22,6 +22,9 @@ func TestMembersAreRead(t *testing.T) {
 	if len(m) != len(want) {
 		t.Errorf("read %v", m)
 	}
+	if m, err := parseMembers("n1=h:1,n2=i:1, "); err != nil || len(m) != 2 {
+		t.Errorf("with a comma at the end: %v, %v", m, err)
+	}
 }
 
 // Goal: each mistake in --cluster has a sentence that names it.
@@ -33,7 +36,9 @@ func TestMistakesInTheMemberListAreNamed(t *testing.T) {
 	}{
 		{"", []string{"--cluster", "id=host:port"}},
 		{"n1", []string{`"n1"`, "id=host:port"}},
-		{"n1=h:1,", []string{`""`, "id=host:port"}},
+		{" , ", []string{"names no node", "id=host:port"}},
+		{"n1=0.0.0.0:9701", []string{`"0.0.0.0:9701"`, "could not find it"}},
+		{"n1=[::]:9701", []string{"could not find it"}},
 		{"=h:1", []string{`"=h:1"`, "0 characters"}},
 		{"n 1=h:1", []string{`' '`, "letters"}},
 		{"-n=h:1", []string{`'-'`, "beginning"}},

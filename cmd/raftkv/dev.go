@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +47,10 @@ data directory of its own under --data-dir, talking over loopback.
 
 The first node serves HTTP on --port, the others on the ports after it; peers
 connect on ports 1000 above those (9701, 9702, 9703 by default). Started again,
-the cluster finds its data. Ctrl-C ends it.`,
+the cluster finds its data. Ctrl-C ends it, and so does closing the terminal.
+
+--fresh removes what an earlier dev made, and nothing else: a directory that holds
+anything that dev did not make, such as a node of serve, is refused whole.`,
 		Example: `  raftkv dev
   raftkv dev --nodes 5 --port 7001 --data-dir /tmp/five
   raftkv dev --fresh        forget the data of the last time`,
@@ -77,11 +78,13 @@ type devCluster struct {
 
 // run runs the cluster until a signal comes or a node fails.
 func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
-	logger, level, log, err := newLogger(stderr, s.logLevel, "text")
+	logger, level, log, err := newLogger(stderr, s.logLevel, "plain")
 	if err != nil {
 		return err
 	}
 	defer log.flush(flushLimit)
+	said := newSink(stdout) // nobody need read it
+	defer said.flush(flushLimit)
 	if s.fresh {
 		if err := removeDevData(vfs.OS{}, s.dataDir); err != nil {
 			return err
@@ -91,8 +94,9 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	if err != nil {
 		return err
 	}
-	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, endOfSignals := awaitEnd(true)
 	defer endOfSignals()
+	dumpOnQuit(stderr)
 	go tuneCollector(ctx)
 	begun := time.Now()
 	c, err := s.open(logger, known)
@@ -101,7 +105,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	}
 	failed, err := c.start()
 	if err == nil {
-		err = c.attend(ctx, failed, func() { c.greet(stdout, time.Since(begun)) }, stderr)
+		err = c.attend(ctx, failed, func() { c.greet(said, time.Since(begun)) }, log)
 	}
 	endOfSignals()
 	level.Set(slog.LevelError) // nodes that miss each other now are no news
@@ -109,7 +113,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	if err != nil {
 		return &failure{err}
 	}
-	fmt.Fprintf(stdout, "\nEnded. The data stays in %s.\n", s.dataDir)
+	fmt.Fprintf(said, "\nEnded. The data stays in %s.\n", s.dataDir)
 	return nil
 }
 
@@ -157,7 +161,7 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 				unused.HTTP.Close()
 				unused.Peer.Close()
 			}
-			return c, err
+			return c, explainFileSystem(err)
 		}
 		c.nodes = append(c.nodes, n)
 	}
@@ -173,6 +177,10 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 	for i := range s.nodes {
 		m[devID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
 	}
+	room, err := divideDescriptors(descriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
+	if err != nil {
+		return nil, &failure{err}
+	}
 	defer func() {
 		if err == nil {
 			return
@@ -185,7 +193,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 	for i := range s.nodes {
 		id := devID(i)
 		c := nodeConfig{
-			ClusterID: "dev", ID: id, Members: m, FS: vfs.OS{}, DataDir: filepath.Join(s.dataDir, string(id)),
+			ClusterID: devClusterID, ID: id, Members: m, FS: patientFS{vfs.NewOS(), logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger,
 		}
@@ -196,6 +204,8 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 			c.HTTP.Close()
 			return configs, err
 		}
+		c.HTTP, c.Peer = newPatientListener(c.HTTP, "clients", logger), newPatientListener(c.Peer, "peers", logger)
+		c.MaxConnections, c.maxForwards, c.maxStrangers = room.clients, room.forwards, room.strangers
 		configs = append(configs, c)
 	}
 	return configs, nil
@@ -274,10 +284,23 @@ Type in another terminal:
 
   curl -X PUT --data-binary 'hello' %s/v1/kv/greeting
   curl %s/v1/kv/greeting
-  curl %s/v1/status
+  raftkv status --watch%s
 
 Ctrl-C ends it.
-`, url(first), url(second), url(first))
+`, url(first), url(second), c.endpointsFlag())
+}
+
+// endpointsFlag is what commands need to find the cluster; nothing if it is where
+// they look by themselves.
+func (c *devCluster) endpointsFlag() string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.config.HTTP.Addr().String())
+	}
+	if len(all) == defaultDevNodes && all[0] == defaultHTTP {
+		return ""
+	}
+	return " --endpoints " + strings.Join(all, ",")
 }
 
 // end ends all nodes, together so that none waits for another. Requests under

@@ -13,9 +13,20 @@ import (
 )
 
 // A dev cluster's data directory holds a data directory per node, n1, n2, …,
-// and dev.toml, which is the last to be made, before any node runs, and the
-// first to be removed. Without it the rest is only part of a cluster.
-const devMarkName = "dev.toml"
+// and dev.toml, which is made last, before any node runs. A removal renames it
+// to dev.removing first and removes that last. So one of the two is there
+// whenever a node's log may hold anything, and what has neither is not removed
+// unless its logs hold nothing.
+const (
+	devMarkName     = "dev.toml"
+	devRemovingName = "dev.removing"
+	devClusterID    = "dev"
+)
+
+// isDevMark reports whether only 'raftkv dev' makes such a file.
+func isDevMark(name string) bool {
+	return name == devMarkName || name == devMarkName+tmpSuffix || name == devRemovingName
+}
 
 // devMark is the content of dev.toml.
 type devMark struct {
@@ -36,7 +47,7 @@ func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
 	case err != nil:
 		return 0, err
 	case !found && len(files) > 0:
-		return 0, &failure{fmt.Errorf("%s holds only part of a cluster, because it was being made or removed when the process was killed: start empty with --fresh", dir)}
+		return 0, &failure{fmt.Errorf("%s holds only part of a cluster of 'raftkv dev', because it was being made or removed when the process was killed: start empty with --fresh", dir)}
 	case !found:
 		return 0, nil
 	}
@@ -62,8 +73,8 @@ func writeDevData(fsys vfs.FS, dir string, nodes int) error {
 }
 
 // removeDevData removes a dev cluster, and nothing else: a directory that holds
-// anything that dev would not have put there is refused whole, and one that is
-// in use, too. The directory itself stays.
+// anything that dev did not make is refused whole, and so is one that is in use.
+// The directory itself stays.
 func removeDevData(fsys vfs.FS, dir string) error {
 	found, err := devFiles(fsys, dir)
 	if err != nil {
@@ -82,10 +93,39 @@ func removeDevData(fsys vfs.FS, dir string) error {
 		}
 		defer func(lock io.Closer) { lock.Close() }(lock)
 	}
-	for _, path := range found {
-		if err := fsys.Remove(path); err != nil {
-			return &failure{fmt.Errorf("--fresh: %w", err)}
+	if len(found) == 0 {
+		return nil
+	}
+	if err := removeAll(fsys, dir, found); err != nil {
+		return &failure{fmt.Errorf("--fresh: %w", err)}
+	}
+	return nil
+}
+
+// removeAll removes the files of a dev cluster. While it does, dev.removing says
+// that it may; a removal that was interrupted is finished by the next one.
+func removeAll(fsys vfs.FS, dir string, found []string) error {
+	mark, removing := filepath.Join(dir, devMarkName), filepath.Join(dir, devRemovingName)
+	if err := fsys.Rename(mark, removing); err == nil {
+		if err := fsys.SyncDir(dir); err != nil {
+			return err
 		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, path := range found {
+		if path == mark || path == removing {
+			continue
+		}
+		if err := fsys.Remove(path); err != nil {
+			return err
+		}
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return err
+	}
+	if err := fsys.Remove(removing); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -94,29 +134,29 @@ func removeDevData(fsys vfs.FS, dir string) error {
 const logLockName = "LOCK"
 
 // devFiles lists all that a dev cluster has in dir, what is inside a directory
-// before the directory, and the mark first: while it is gone, the rest counts
-// for nothing. The error names what is not ours.
+// before the directory. The error names what dev did not make.
 func devFiles(fsys vfs.FS, dir string) ([]string, error) {
-	names, err := listIfThere(fsys, dir)
+	holds, err := takeInventory(fsys, dir)
 	if err != nil {
-		return nil, &failure{err}
+		return nil, err
+	}
+	switch {
+	case holds.contents == holdsNode || holds.contents == holdsPartOfNode:
+		return nil, fmt.Errorf("%s is the data directory of one node of 'raftkv serve', not of a dev cluster: choose another --data-dir; nothing is removed", dir)
+	case holds.foreign != "":
+		return nil, foreign(dir, holds.foreign)
 	}
 	var paths []string
-	for _, name := range names {
+	for _, name := range holds.marks {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	for _, name := range holds.nodes {
 		path := filepath.Join(dir, name)
-		var inside []string
-		switch {
-		case name == devMarkName || name == devMarkName+tmpSuffix:
-			paths = slices.Insert(paths, 0, path)
-			continue
-		case slices.ContainsFunc(devIDs(), func(id string) bool { return id == name }):
-			inside, err = nodeFiles(fsys, path)
-		case name == identityName:
-			err = fmt.Errorf("%s is the data directory of one node of 'raftkv serve', not of a dev cluster: choose another --data-dir", dir)
-		default:
-			err = foreign(dir, path)
-		}
+		inside, err := nodeFiles(fsys, path)
 		if err != nil {
+			return nil, err
+		}
+		if err := checkMadeByDev(fsys, path, name, holds.contents == holdsDev); err != nil {
 			return nil, err
 		}
 		paths = append(append(paths, inside...), path)
@@ -124,34 +164,95 @@ func devFiles(fsys vfs.FS, dir string) ([]string, error) {
 	return paths, nil
 }
 
-// nodeFiles lists what is in a node's data directory.
+// checkMadeByDev refuses a node's directory that dev did not make: one of a
+// node of serve holds what nobody else may have. marked says that there is a
+// mark of dev beside it. Without one, dev has made the directory only if its log
+// holds nothing: a cluster of serve may have the name that dev uses, too.
+func checkMadeByDev(fsys vfs.FS, path, name string, marked bool) error {
+	var is identity
+	known, err := readSmallFile(fsys, filepath.Join(path, identityName), &is,
+		"nobody can tell whether 'raftkv dev' made the directory, so nothing is removed: choose another --data-dir, or move it away")
+	switch {
+	case err != nil:
+		return err
+	case known && (is.ClusterID != devClusterID || is.NodeID != name):
+		return fmt.Errorf("%s is node %s of cluster %s, made by 'raftkv serve' or 'raftkv snapshot restore', not by 'raftkv dev': nothing is removed; choose another --data-dir", path, is.NodeID, is.ClusterID)
+	case known && marked:
+		return nil
+	}
+	return checkVoidLog(fsys, path, name)
+}
+
+// checkVoidLog refuses a node's directory whose log holds anything, or belongs
+// to another cluster or node.
+func checkVoidLog(fsys vfs.FS, path, name string) error {
+	log := filepath.Join(path, logName)
+	names, err := listIfThere(fsys, log)
+	if err != nil {
+		return &failure{err}
+	}
+	refused := func(what string) error {
+		return fmt.Errorf("%s holds %s, and nothing says that 'raftkv dev' made it: nothing is removed; choose another --data-dir, or move it away", path, what)
+	}
+	for _, file := range names {
+		if filepath.Ext(file) == snapshotSuffix {
+			return refused("a snapshot (" + file + ")")
+		}
+	}
+	if !slices.ContainsFunc(names, isSegmentName) {
+		return nil
+	}
+	err = wal.Inspect(fsys, log, func(r wal.Record) error {
+		switch {
+		case r.Type == wal.TypeSegment && (r.ClusterID != devClusterID || r.NodeID != name):
+			return refused(fmt.Sprintf("the log of node %s of cluster %s", r.NodeID, r.ClusterID))
+		case r.Type == wal.TypeBatch || r.Type == wal.TypeSnapshot || r.Type == wal.TypeTorn:
+			return refused("a log that has been written to")
+		}
+		return nil
+	})
+	var damage *wal.CorruptionError
+	if errors.As(err, &damage) {
+		return refused("a log that cannot be read (" + damage.Error() + ")")
+	}
+	return err
+}
+
+// snapshotSuffix ends the names that package wal gives to snapshots.
+const snapshotSuffix = ".snap"
+
+// nodeFiles lists what is in a node's data directory, raftkv.toml last: as long
+// as anything of a node is there, it says whose.
 func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
+	if to, isLink := linkAt(fsys, dir); isLink {
+		return nil, fmt.Errorf("%s is a symbolic link to %s, which 'raftkv dev' does not make: nothing is removed; choose another --data-dir", dir, to)
+	}
 	names, err := fsys.List(dir)
 	if err != nil {
 		return nil, &failure{err}
 	}
-	var paths []string
+	var paths, last []string
 	for _, name := range names {
 		path := filepath.Join(dir, name)
-		switch name {
-		case identityName, identityName + tmpSuffix, lifeName, lifeName + tmpSuffix, peersName, peersName + tmpSuffix:
-		case logName:
+		_, isLink := linkAt(fsys, path)
+		switch {
+		case isLink || !isNodeEntry(fsys, dir, name):
+			return nil, foreign(dir, path)
+		case name == identityName:
+			last = append(last, path)
+			continue
+		case name == logName:
 			inside, err := fsys.List(path)
 			if err != nil {
 				return nil, &failure{err}
 			}
 			for _, name := range inside {
-				if !wal.Owns(name) {
-					return nil, foreign(dir, filepath.Join(path, name))
-				}
 				paths = append(paths, filepath.Join(path, name))
 			}
-		default:
-			return nil, foreign(dir, path)
 		}
 		paths = append(paths, path)
 	}
-	return paths, nil
+	return append(paths, last...), nil
 }
 
 func foreign(dir, path string) error {

@@ -27,6 +27,8 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, *slog.LevelVar,
 		handler = slog.NewTextHandler(to, options)
 	case "json":
 		handler = slog.NewJSONHandler(to, options)
+	case "plain": // of dev
+		handler = newPlainHandler(to, options)
 	default:
 		return nil, nil, nil, fmt.Errorf("--log-format is %q; choose text or json", format)
 	}
@@ -58,9 +60,7 @@ func (s *sink) Write(line []byte) (int, error) {
 	select {
 	case s.lines <- bytes.Clone(line):
 	default:
-		s.mu.Lock()
-		s.dropped++
-		s.mu.Unlock()
+		s.drop()
 	}
 	return len(line), nil
 }
@@ -73,11 +73,21 @@ func (s *sink) write(w io.Writer) {
 			continue // flush wants to know that it came this far
 		}
 		if n := s.droppedLines(); n > told {
-			fmt.Fprintf(w, "level=WARN msg=\"lines of this log were dropped because it was not read\" lines=%d\n", n-told)
-			told = n
+			if _, err := fmt.Fprintf(w, "level=WARN msg=\"lines of this log were dropped because it was not read\" lines=%d\n", n-told); err == nil {
+				told = n
+			}
 		}
-		_, _ = w.Write(line) // there is nobody to tell
+		if _, err := w.Write(line); err != nil { // the reader is gone, or the disk is full
+			s.drop()
+		}
 	}
+}
+
+// drop counts a line that could not be said.
+func (s *sink) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped++
 }
 
 // droppedLines counts what was dropped.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,4 +94,60 @@ func TestLogAsJSON(t *testing.T) {
 	if _, _, _, err := newLogger(io.Discard, "info", "xml"); err == nil {
 		t.Error("an unknown format was taken")
 	}
+}
+
+// Goal: lines that cannot be written because the reader went away, or the disk
+// is full, are counted, and told of as soon as a line can be written again.
+func TestALogThatCannotBeWrittenIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &broken{}
+		logger, _, to, err := newLogger(w, "info", "text")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.breakNow(true)
+		for range 3 {
+			logger.Info("lost")
+		}
+		synctest.Wait()
+		if got := to.droppedLines(); got != 3 {
+			t.Errorf("%d lines are counted, want 3", got)
+		}
+		w.breakNow(false)
+		logger.Info("heard")
+		synctest.Wait()
+		close(to.lines)
+		synctest.Wait()
+		if text := w.text(); !strings.Contains(text, "lines=3") || !strings.Contains(text, "msg=heard") || strings.Contains(text, "msg=lost") {
+			t.Errorf("the log says %q", text)
+		}
+	})
+}
+
+// broken is a writer that can be broken and mended.
+type broken struct {
+	mu   sync.Mutex
+	is   bool
+	said bytes.Buffer
+}
+
+func (b *broken) breakNow(is bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.is = is
+}
+
+func (b *broken) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.said.String()
+}
+
+func (b *broken) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.is {
+		return 0, syscall.EPIPE
+	}
+	return b.said.Write(p)
 }

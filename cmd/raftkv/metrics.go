@@ -24,6 +24,9 @@ func newRegistry(c nodeConfig) *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		shown(func(s *show) {
 			s.gauge("build_info", "Always 1; the labels say what runs.", 1, "version", buildVersion(), "go", runtime.Version())
+			if c.Log != nil {
+				s.counter("log_lines_dropped_total", "Lines of the log that could not be written, because nobody reads it or its disk is full.", c.Log.droppedLines())
+			}
 			s.gauge("node_info", "Always 1; the labels say which node of which cluster this is.", 1, "node_id", string(c.ID), "cluster_id", c.ClusterID)
 		}),
 	)

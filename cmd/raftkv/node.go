@@ -46,6 +46,8 @@ type nodeConfig struct {
 	MaxInFlight         int
 	MaxConnections      int
 	MaxConnectionsPerIP int
+	maxForwards         int // connections to one leader; 0: kvserver's default
+	maxStrangers        int // connections to Peer without a hello; 0: wire's default
 	MaxValueBytes       int64
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default
@@ -131,7 +133,7 @@ func newNode(c nodeConfig) (*node, error) {
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
-			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger,
+			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger, MaxStrangers: c.maxStrangers,
 			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested,
 			UID: n.identity.uid(), Standing: n.directory.log.now, Build: buildVersion(),
 		})
@@ -263,7 +265,7 @@ func (n *node) start() error {
 		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
 		MaxInFlight:    c.MaxInFlight,
-		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP,
+		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, MaxForwardConnections: c.maxForwards,
 		Describe: n.describe,
 		Metrics:  n.measures(),
 		Logger:   n.logger,
@@ -280,6 +282,8 @@ func (n *node) start() error {
 	n.startAdmin()
 	go n.watch()
 	go n.watchRejoin()
+	go n.watchDirectory()
+	go n.watchLeader()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
 }

@@ -45,14 +45,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(stderr, "raftkv: %v\n", err)
+	sayWithin(stderr, fmt.Sprintf("raftkv: %v\n", err), flushLimit)
 	if failed := (*failure)(nil); errors.As(err, &failed) {
 		return exitFailed
 	}
 	if ended := (*ending)(nil); errors.As(err, &ended) {
 		return ended.code
 	}
-	fmt.Fprintf(stderr, "'%s --help' lists what can be given.\n", command.CommandPath())
+	sayWithin(stderr, fmt.Sprintf("'%s --help' lists what can be given.\n", command.CommandPath()), flushLimit)
 	return exitUsage
 }
 
@@ -78,6 +78,10 @@ and would not go on; that is a bug worth reporting.`,
   raftkv put greeting hello         write and read through the Clerk
   raftkv get greeting
   raftkv status --watch             who leads, who lags`,
+		PersistentPreRun: func(command *cobra.Command, _ []string) {
+			decideSignals(command)
+			warnOfVariables(command)
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,7 +116,7 @@ that is 0.0.0.0, the host of the leader's entry in --cluster takes its place.
 
 On SIGTERM a leader hands leadership over, requests under way finish, and the
 process ends with code 0. A second signal ends it at once, which loses nothing
-that was acknowledged.
+that was acknowledged. SIGHUP does nothing; docs/operations.md lists all signals.
 
 A node whose data directory was emptied, put back to an earlier state or copied is
 refused by the others, and ends. With --rejoin it comes back on an empty directory,
@@ -148,29 +147,57 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 		return err
 	}
 	defer config.Log.flush(flushLimit)
-	// From here on a signal ends the node in order; the second one, whose
-	// handling is the system's again, ends the process.
-	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer endOfSignals()
-	if config.HTTP, err = listen("clients", "--http", s.http); err != nil {
+	if err := s.checkDataDir(config.Logger); err != nil {
 		return err
 	}
-	if config.Peer, err = listen("peers", "--peer", s.peer); err != nil {
-		return errors.Join(err, config.HTTP.Close())
+	// From here on a signal ends the node in order; the second one, whose
+	// handling is the system's again, ends the process.
+	ctx, endOfSignals := awaitEnd(false)
+	defer endOfSignals()
+	ignoreHangups(ctx, config.Logger)
+	dumpOnQuit(stderr)
+	if err := s.openPorts(ctx, &config); err != nil {
+		return err
 	}
-	if config.Admin, err = s.listenForOperator(); err != nil {
-		return errors.Join(err, config.HTTP.Close(), config.Peer.Close())
-	}
+	warnOfAddresses(config)
 	return runNode(ctx, endOfSignals, config)
+}
+
+// openPorts opens the node's ports, or none of them.
+func (s *serveSettings) openPorts(ctx context.Context, c *nodeConfig) (err error) {
+	if c.HTTP, err = listenPatiently(ctx, "clients", "--http", s.http, c.Logger); err != nil {
+		return err
+	}
+	if c.Peer, err = listenPatiently(ctx, "peers", "--peer", s.peer, c.Logger); err != nil {
+		return errors.Join(err, c.HTTP.Close())
+	}
+	if c.Admin, err = s.listenForOperator(ctx, c.Logger); err != nil {
+		return errors.Join(err, c.HTTP.Close(), c.Peer.Close())
+	}
+	return nil
+}
+
+// checkDataDir refuses a data directory that cannot be a node's, and warns about
+// one that holds other things, too.
+func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
+	holds, err := takeInventory(vfs.OS{}, s.dataDir)
+	if err != nil {
+		return err
+	}
+	strange, err := holds.checkForServe(s.dataDir)
+	if strange != "" {
+		logger.Warn("the data directory holds something that is not this node's; it is left alone, but give a node a directory of its own", "found", strange)
+	}
+	return err
 }
 
 // listenForOperator opens the admin port, if there is to be one. It has no
 // authentication, so it must be on this machine.
-func (s *serveSettings) listenForOperator() (net.Listener, error) {
+func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logger) (net.Listener, error) {
 	if s.adminAddr == "" {
 		return nil, nil
 	}
-	l, err := listen("the operator", "--admin-addr", s.adminAddr)
+	l, err := listenPatiently(ctx, whatOperator, "--admin-addr", s.adminAddr, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +214,7 @@ func runNode(ctx context.Context, ending func(), config nodeConfig) error {
 	go tuneCollector(ctx)
 	n, err := newNode(config)
 	if err != nil {
-		return err
+		return explainFileSystem(err)
 	}
 	if err := n.start(); err != nil {
 		return &failure{err}
@@ -257,14 +284,23 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	case s.electionTimeout < 60*time.Millisecond || s.electionTimeout > time.Minute:
 		return nodeConfig{}, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
 	}
-	return nodeConfig{
-		ClusterID: s.clusterID, ID: id, Members: m, FS: vfs.OS{}, DataDir: s.dataDir, Rejoin: s.rejoin,
+	room, err := divideDescriptors(descriptorLimit(), 1, len(m)-1, int(s.maxConnections))
+	if err != nil {
+		return nodeConfig{}, &failure{err}
+	}
+	c := nodeConfig{
+		ClusterID: s.clusterID, ID: id, Members: m, FS: patientFS{vfs.NewOS(), logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
 		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
 		Logger: logger, LogLevel: level, Log: log,
-	}, nil
+	}
+	room.applyTo(&c, logger)
+	for _, sentence := range strayVariables(os.Environ()) {
+		logger.Warn(sentence)
+	}
+	return c, nil
 }
 
 // listOf splits "a, b".
@@ -275,29 +311,4 @@ func listOf(text string) (list []string) {
 		}
 	}
 	return list
-}
-
-// listen opens a port. what and flag are for the sentence if it cannot.
-func listen(what, flag, address string) (net.Listener, error) {
-	normal, err := listenAddress(address)
-	if err != nil {
-		return nil, fmt.Errorf("%s is %q, which is not an address of the form host:port: %w", flag, address, err)
-	}
-	l, err := net.Listen("tcp", normal)
-	if err != nil {
-		return nil, &failure{fmt.Errorf("cannot listen for %s on %s (%s): %w", what, normal, flag, explainListen(err))}
-	}
-	return l, nil
-}
-
-// explainListen adds what to do to the commonest reason.
-func explainListen(err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return errors.New("the port is in use; stop what listens there or choose another port")
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }

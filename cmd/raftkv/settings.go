@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,9 +50,9 @@ const configSetting = "config"
 
 // completeSettings fills in the settings that were not given as flags: from the
 // environment, else from the file that --config names. Variables that are empty
-// count as not set. A variable that is no setting's is left alone, because
-// orchestrators put such things there; a key of the file that is none is an
-// error.
+// count as not set. A variable that is no setting's is only warned about (see
+// strayVariables), because orchestrators put such things there; a key of the file
+// that is none is an error.
 func completeSettings(settings []setting, givenAsFlag func(string) bool, lookup func(string) (string, bool)) error {
 	given := map[string]bool{}
 	path := ""
@@ -70,6 +71,9 @@ func completeSettings(settings []setting, givenAsFlag func(string) bool, lookup 
 	if path == "" {
 		return nil
 	}
+	if err := checkTilde("--config", path); err != nil {
+		return err
+	}
 	return completeFromFile(settings, given, path)
 }
 
@@ -81,7 +85,7 @@ func completeFromFile(settings []setting, given map[string]bool, path string) er
 		if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
 			return fmt.Errorf("--config: %w", err)
 		}
-		return fmt.Errorf("--config: %s cannot be read: %w", path, err)
+		return fmt.Errorf("--config: %s cannot be read: %w%s", path, err, adviceOnTOML(err))
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		i := slices.IndexFunc(settings, func(s setting) bool { return s.name == key && key != configSetting })
@@ -97,6 +101,16 @@ func completeFromFile(settings []setting, given map[string]bool, path string) er
 		}
 	}
 	return nil
+}
+
+// adviceOnTOML says what to do about the commonest mistake in a file: a string
+// without quotes.
+func adviceOnTOML(err error) string {
+	var parse toml.ParseError
+	if !errors.As(err, &parse) || !strings.Contains(parse.Message, "expected value but found") {
+		return ""
+	}
+	return fmt.Sprintf("; strings need quotes, as in %s = \"…\"", cmp.Or(parse.LastKey, "id"))
 }
 
 // listSettings lists what a file may hold, for people.
@@ -135,9 +149,17 @@ func (s setting) set(text string) (err error) {
 		*v = text
 	}
 	if err != nil {
-		return fmt.Errorf("is %q, which is not a %s", text, s.kind())
+		return fmt.Errorf("is %q, which is not a %s%s", text, s.kind(), adviceOnDuration(text, err))
 	}
 	return nil
+}
+
+// adviceOnDuration says what to do about a duration without a unit.
+func adviceOnDuration(text string, err error) string {
+	if err == nil || !strings.Contains(err.Error(), "missing unit in duration") {
+		return ""
+	}
+	return fmt.Sprintf("; write it with a unit, as %ss", text)
 }
 
 // kind says what the setting takes.
@@ -173,15 +195,25 @@ func (s setting) setFromTOML(value any) error {
 	return fmt.Errorf("must be a %s, not %s", s.kind(), describeTOML(value))
 }
 
-// memberPairs writes a table of addresses by id as --cluster would.
+// memberPairs writes a table of addresses by id as --cluster would. An id with
+// dots that is not quoted is a table in a table to TOML; it is put together again.
 func memberPairs(table map[string]any) (string, bool) {
 	var pairs []string
 	for _, id := range slices.Sorted(maps.Keys(table)) {
-		address, isString := table[id].(string)
-		if !isString {
+		switch value := table[id].(type) {
+		case string:
+			pairs = append(pairs, id+"="+value)
+		case map[string]any:
+			inner, ok := memberPairs(value)
+			if !ok || inner == "" {
+				return "", false
+			}
+			for pair := range strings.SplitSeq(inner, ",") {
+				pairs = append(pairs, id+"."+pair)
+			}
+		default:
 			return "", false
 		}
-		pairs = append(pairs, id+"="+address)
 	}
 	return strings.Join(pairs, ","), true
 }

@@ -101,6 +101,9 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"wrong though overridden", []string{"--max-value-bytes", "5"}, nil, "max-value-bytes = \"x\"", []string{"max-value-bytes must be a whole number"}},
 		{"no duration though overridden", nil, map[string]string{"RAFTKV_REQUEST_TIMEOUT": "1s"}, "request-timeout = \"ten\"", []string{"request-timeout", `"ten"`}},
 		{"not TOML", nil, nil, "id = ", []string{"n.toml", "cannot be read"}},
+		{"string without quotes", nil, nil, "id = n1", []string{"n.toml", `strings need quotes, as in id = "…"`}},
+		{"no unit", nil, nil, "request-timeout = \"5\"", []string{"request-timeout", "as 5s"}},
+		{"a home directory", []string{"--config", "~/n.toml"}, nil, "", []string{"--config", "only a shell"}},
 		{"key twice", nil, nil, "id = \"a\"\nid = \"b\"", []string{"n.toml", "id"}},
 		{"variable", nil, map[string]string{"RAFTKV_MAX_VALUE_BYTES": "1MiB"}, "", []string{"RAFTKV_MAX_VALUE_BYTES", `"1MiB"`, "whole number"}},
 		{"file that is not there", []string{"--config", "/nowhere/n.toml"}, nil, "", []string{"--config", "/nowhere/n.toml"}},
@@ -182,5 +185,23 @@ func TestWrongCommandLines(t *testing.T) {
 	var out strings.Builder
 	if code := run([]string{"version"}, &out, io.Discard); code != exitDone || !strings.HasPrefix(out.String(), "raftkv ") {
 		t.Errorf("version: exit code %d, printed %q", code, out.String())
+	}
+}
+
+// Goal: a table of members may have ids with dots, quoted or not.
+func TestMembersWithDotsInATable(t *testing.T) {
+	for _, file := range []string{
+		"[cluster]\n\"kv1.example.com\" = \"a:1\"\nkv2.example.com = \"b:1\"",
+		"[cluster]\nkv1.example.com = \"a:1\"\nkv2.example.com = \"b:1\"",
+		"[cluster.kv1.example]\ncom = \"a:1\"\n[cluster.kv2]\nexample.com = \"b:1\"",
+	} {
+		s, err := parse(t, nil, nil, file)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if m, err := parseMembers(s.cluster); err != nil || len(m) != 2 || m["kv1.example.com"] != "a:1" || m["kv2.example.com"] != "b:1" {
+			t.Errorf("%s: %v, %v", file, m, err)
+		}
 	}
 }

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -37,7 +37,8 @@ refuse each other.
 
 The new cluster needs a name that the old one does not have, so that a node of
 the old one that comes back can never take part in it. The data directory must
-be empty or missing.
+be empty or missing; a lost+found, and what else a file system keeps for itself,
+does not count.
 
 The store's revision is raised by 2^40, so that a revision which the old cluster
 gave after the backup is never given to another value, and an If-Match that still
@@ -112,18 +113,14 @@ func (s *restoreSettings) owner() (identity, error) {
 	return newIdentity(s.clusterID, core.ID(s.id), m), nil
 }
 
-// checkEmptyDirectory refuses a directory that holds anything.
+// checkEmptyDirectory refuses a directory that holds anything but what a file
+// system keeps for itself.
 func checkEmptyDirectory(path string) error {
-	entries, err := os.ReadDir(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return &failure{fmt.Errorf("the data directory cannot be read: %w", err)}
-	case len(entries) > 0:
-		return fmt.Errorf("the data directory %s is not empty, it holds %s: nothing is restored over what is there; choose another directory", path, entries[0].Name())
+	holds, err := takeInventory(vfs.OS{}, path)
+	if err != nil {
+		return err
 	}
-	return nil
+	return holds.checkForRestore(path)
 }
 
 // uid returns the uid of the new cluster. It follows from what the cluster begins
@@ -155,12 +152,14 @@ func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (u
 func (s *restoreSettings) fill(owner identity, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
 	bar := startProgress(stderr, "restoring", int64(backup.Bytes))
 	defer bar.finish()
+	ctx, endOfSignals := awaitEnd(true)
+	defer endOfSignals()
 	fsys := vfs.OS{}
 	err := wal.Initialize(
 		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, logName), ClusterID: s.clusterID, NodeID: s.id},
 		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term, UID: uid},
 		func(to io.Writer) error {
-			_, err := backup.WriteTo(&watchedWriter{to: to, bar: bar})
+			_, err := backup.WriteTo(&watchedWriter{to: untilEnd{ctx, to}, bar: bar})
 			return err
 		})
 	if err == nil {
@@ -184,6 +183,20 @@ func (w *watchedWriter) Write(p []byte) (int, error) {
 	w.done += int64(n)
 	w.bar.set(w.done)
 	return n, err
+}
+
+// untilEnd writes until ctx ends, so that a restore that is told to end removes
+// what it has made.
+type untilEnd struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+func (u untilEnd) Write(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, errors.New("the restore was ended by a signal")
+	}
+	return u.to.Write(p)
 }
 
 // clear removes what fill has made.

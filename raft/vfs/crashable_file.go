@@ -143,6 +143,9 @@ func (f *crashableFile) Size() (size int64, err error) {
 	return size, err
 }
 
+// CheckName implements File. Nobody moves files under a simulated process.
+func (f *crashableFile) CheckName(string) error { return nil }
+
 // DropCache implements File: what the kernel wrongly calls clean vanishes.
 func (f *crashableFile) DropCache() {
 	f.fs.mu.Lock()

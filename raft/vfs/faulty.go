@@ -266,6 +266,9 @@ func (f *faultyFile) Truncate(size int64) error {
 // the disk.
 func (f *faultyFile) DropCache() { f.inner.DropCache() }
 
+// CheckName implements File. It is no operation, as DropCache.
+func (f *faultyFile) CheckName(name string) error { return f.inner.CheckName(name) }
+
 // Size implements File.
 func (f *faultyFile) Size() (int64, error) {
 	if _, err := f.fs.before(OpSize, f.name); err != nil {

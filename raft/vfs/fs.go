@@ -24,6 +24,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"syscall"
 )
 
@@ -64,7 +65,7 @@ type FS interface {
 	// Lock takes an exclusive lock on the file of that name, which it creates
 	// when missing. It never waits: it fails with ErrLocked when any other
 	// process, or another Lock in this one, holds it. Closing the result, or
-	// the end of the process, gives the lock back.
+	// the end of the process, gives the lock back. The result may be a Holder.
 	Lock(name string) (io.Closer, error)
 }
 
@@ -88,6 +89,11 @@ type File interface {
 	// Size is the length of the file in bytes.
 	Size() (int64, error)
 
+	// CheckName returns an error that satisfies errors.Is with ErrLost when name
+	// leads to another file than this one, or to none. It returns nil when that
+	// cannot be told.
+	CheckName(name string) error
+
 	// DropCache makes the reads that follow see what the disk holds, where the
 	// platform can do it. The two differ after a failed sync: the kernel may have
 	// called data clean that it could not write, and go on showing it. Data that
@@ -106,6 +112,23 @@ var (
 	// file: a symbolic link, a directory, a device.
 	ErrNotRegular = errors.New("not a regular file")
 )
+
+// IsShortage says whether err means that a file or directory could not be opened
+// because the process or the machine had no file descriptor or no memory for it
+// at the moment. Nothing was done then, so the same call may be made again; the
+// error says nothing about the disk.
+func IsShortage(err error) bool {
+	var opening *fs.PathError
+	if !errors.As(err, &opening) || opening.Op != "open" {
+		return false
+	}
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN} {
+		if errors.Is(opening.Err, errno) {
+			return true
+		}
+	}
+	return false
+}
 
 // IsNoSpace says whether err means that the disk, or the owner's quota on it,
 // is full.

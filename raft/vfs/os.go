@@ -20,7 +20,11 @@ const (
 // in place of a file, where the platform can tell: a link planted in the data
 // directory must not lead writes elsewhere. (The data directory itself may be
 // reached through one.)
-type OS struct{}
+//
+// The zero value is ready for use; see NewOS for one that keeps directories open.
+type OS struct {
+	kept *keptDirs // nil: directories are opened for each SyncDir
+}
 
 // MkdirAll implements FS.
 func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, directoryMode) }
@@ -64,19 +68,20 @@ func (OS) List(dir string) ([]string, error) {
 }
 
 // SyncDir implements FS.
-func (OS) SyncDir(dir string) error { return syncDir(dir) }
+func (o OS) SyncDir(dir string) error {
+	if done, err := o.syncKept(dir); done {
+		return err
+	}
+	return syncDir(dir)
+}
 
-// Lock implements FS.
-func (OS) Lock(name string) (io.Closer, error) {
-	f, err := openRegular(name, os.O_RDWR|os.O_CREATE)
+// Lock implements FS. The result is a Holder.
+func (o OS) Lock(name string) (io.Closer, error) {
+	l, err := o.lock(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
-		f.Close()
-		return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
-	}
-	return f, nil
+	return l, nil
 }
 
 // openRegular opens name unless it is a link, a device or a directory.

@@ -20,3 +20,5 @@ func lockFile(*os.File) error {
 
 // syncDir has nothing to do: the platform offers no call for it.
 func syncDir(string) error { return nil }
+
+func syncOpenDir(*os.File) error { return nil }

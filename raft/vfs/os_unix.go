@@ -49,3 +49,6 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// syncOpenDir is syncDir for a directory that is open.
+func syncOpenDir(d *os.File) error { return d.Sync() }

@@ -148,10 +148,14 @@ func (c *container) sync() error {
 	return nil
 }
 
-// failed wraps an error of the disk. A full disk spoils only the snapshot.
+// failed wraps an error of the disk. A full disk, and a lack of file descriptors,
+// spoils only the snapshot.
 func (c *container) failed(doing string, err error) error {
-	if vfs.IsNoSpace(err) {
+	switch {
+	case vfs.IsNoSpace(err):
 		return noRoom(doing, c.path, err)
+	case vfs.IsShortage(err):
+		return fmt.Errorf("wal: %s %s: the log goes on without this snapshot: %w", doing, c.path, err)
 	}
 	return diskFailure{diskError(doing, c.path, err)}
 }

@@ -23,8 +23,9 @@ type spare struct {
 // once when a spare is there. Call it from a goroutine of its own, once for every
 // value that NeedsSpare yields.
 //
-// A full disk is an error here but not the end of the log: Save goes on until
-// the present segment is used up. Every other failure of the disk ends it.
+// A full disk, and a lack of file descriptors, is an error here but not the end of
+// the log: Save goes on until the present segment is used up. Every other failure
+// of the disk ends it.
 func (w *WAL) Prepare() error {
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
@@ -42,7 +43,7 @@ func (w *WAL) Prepare() error {
 		err = w.makeSpare(w.segmentBytes, w.usable)
 	}
 	switch {
-	case err == nil || errors.Is(err, ErrClosed) || vfs.IsNoSpace(err):
+	case err == nil || errors.Is(err, ErrClosed) || vfs.IsNoSpace(err) || vfs.IsShortage(err):
 		return err
 	}
 	return w.fail(err)
@@ -160,6 +161,9 @@ func (w *WAL) roll(r recordHeader) error {
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
 	if err := w.usable(); err != nil { // Prepare may have failed while this waited for it
+		return err
+	}
+	if err := w.checkNames(); err != nil {
 		return err
 	}
 	size := max(w.segmentBytes, roundUp(segmentHeaderBytes+recordHeaderBytes+padded(int64(r.length))+recordHeaderBytes))

@@ -33,7 +33,7 @@ func all() []mutant {
 	return slices.Concat(electionMutants, replicationMutants, readMutants, snapshotMutants, nodeMutants,
 		logMutants, containerMutants, wireMutants,
 		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants, entryMutants, doorMutants,
-		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants)
+		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants, hostMutants)
 }
 
 // chosen returns the mutants that a comma-separated list of ids, or of

@@ -166,8 +166,8 @@ var moreFaceMutants = []mutant{
 
 	inFile("D6", "a backup is restored into a cluster of the same name", "cmd/raftkv/snapshot_restore.go",
 		"if backup.Cluster == s.clusterID {", "if backup.Cluster == s.clusterID && s.clusterID == \"\" {", "test ./cmd/raftkv"),
-	inFile("D7", "a backup is restored over what is there", "cmd/raftkv/snapshot_restore.go",
-		"case len(entries) > 0:", "case len(entries) > 1<<20:", "test ./cmd/raftkv"),
+	inFile("D7", "a backup is restored over what is there", "cmd/raftkv/inventory.go",
+		"case len(others) > 0:", "case len(others) > 1<<20:", "test ./cmd/raftkv"),
 	inFile("D8", "a small file's name is not synced", "cmd/raftkv/datadir.go",
 		"\treturn fsys.SyncDir(filepath.Dir(path))\n", "\treturn nil\n", "test ./cmd/raftkv"),
 	inFile("D9", "a file of a newer raftkv is read as ours", "cmd/raftkv/datadir.go",

