@@ -54,7 +54,7 @@ those of --pids.`,
   raftkv bench --clients 256 --mix put=90,get=10 --duration 30s
   raftkv bench --rate 5000 --clients 64 --json
   raftkv bench --http --clients 64 --conns 64 --mix get=1 --preload`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
 		},
@@ -128,7 +128,7 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 	defer endOfSignals()
 	target, face, end, err := s.target(ctx)
 	if err != nil {
-		return clerkEnding(err)
+		return err
 	}
 	defer end()
 	const steps = 1000
@@ -159,16 +159,20 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 // target is what the load goes to, and what ends it.
 func (s *benchSettings) target(ctx context.Context) (target bench.Target, face string, end func(), err error) {
 	if s.http {
-		t := bench.NewHTTPTarget(s.list(), s.conns)
+		endpoints, err := s.servers()
+		if err != nil {
+			return nil, "", nil, err
+		}
+		t := bench.NewHTTPTarget(endpoints, s.conns)
 		return t, "HTTP", t.Close, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	clerk, err := client.Dial(ctx, client.Config{Endpoints: s.list(), Connections: s.conns})
+	clerk, end, err := s.dial(ctx, client.Config{Connections: s.conns})
 	if err != nil {
 		return nil, "", nil, err
 	}
-	return bench.ClerkTarget{Clerk: clerk}, "Clerk", clerk.Close, nil
+	return bench.ClerkTarget{Clerk: clerk}, "Clerk", end, nil
 }
 
 // cpuMeter measures processor time.
@@ -189,7 +193,8 @@ func (s *benchSettings) newMeter(stderr io.Writer) *cpuMeter {
 
 // ports returns the ports of the endpoints that are on this host.
 func (s *benchSettings) ports() (ports []int) {
-	for _, e := range s.list() {
+	endpoints, _ := s.servers() // they were checked before
+	for _, e := range endpoints {
 		host, port, err := net.SplitHostPort(e)
 		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			continue

@@ -44,7 +44,7 @@ The keys begin with raftkv-verify/ and are removed in the end.`,
 		Example: `  raftkv verify
   raftkv verify --duration 1m --clients 16 --rate 2000
   raftkv verify --check-limit 10m --picture found.html`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
 		},
@@ -125,11 +125,11 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.History, error) {
 	dialling, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	clerk, err := client.Dial(dialling, client.Config{Endpoints: s.list()})
+	clerk, end, err := s.dial(dialling, client.Config{})
 	if err != nil {
-		return nil, clerkEnding(err)
+		return nil, err
 	}
-	defer clerk.Close()
+	defer end()
 	bar := startProgress(stderr, "driving the cluster", s.duration.Milliseconds())
 	defer bar.finish()
 	return verify.Run(ctx, []*client.Clerk{clerk}, verify.Config{
