@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -142,7 +144,7 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 	result := bench.Run(ctx, config, target)
 	bar.finish()
 	report := bench.NewReport(face, s.conns, config, result)
-	report.CPU = meter.report(report.Done())
+	report.CPU, report.Host = meter.report(report.Done()), meter.host()
 	if s.json {
 		if err := printJSON(out, report); err != nil {
 			return err
@@ -151,7 +153,11 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 		fmt.Fprint(out, report.String())
 	}
 	if report.Done() == 0 {
-		return &ending{exitUnavailable, fmt.Errorf("nothing was done")}
+		text := "nothing was done"
+		for i, f := range report.Failures {
+			text += fmt.Sprintf("%s %d × %s failed: %s", map[bool]string{true: ":", false: ";"}[i == 0], f.Count, f.Op, f.Code)
+		}
+		return &ending{exitUnavailable, errors.New(text + ". Does a cluster run at these endpoints? `raftkv status` shows it")}
 	}
 	return nil
 }
@@ -180,7 +186,9 @@ type cpuMeter struct {
 	servers        []int
 	stderr         io.Writer
 	server, client time.Duration
+	total, idle    time.Duration // of this host
 	failed         error
+	hostFailed     error
 }
 
 func (s *benchSettings) newMeter(stderr io.Writer) *cpuMeter {
@@ -215,8 +223,23 @@ func (m *cpuMeter) read(sign time.Duration) {
 	if err != nil {
 		m.failed = err
 	}
+	total, idle, err := bench.HostTimes()
+	if err != nil {
+		m.hostFailed = err
+	}
 	m.server += sign * server
 	m.client += sign * self
+	m.total += sign * total
+	m.idle += sign * idle
+}
+
+// host is how busy this host was; nil if that is not known.
+func (m *cpuMeter) host() *bench.HostReport {
+	load, err := bench.Load()
+	if err != nil || m.hostFailed != nil || m.total <= 0 {
+		return nil
+	}
+	return &bench.HostReport{Processors: runtime.NumCPU(), Load: load, IdlePercent: 100 * float64(m.idle) / float64(m.total)}
 }
 
 func (m *cpuMeter) begin() { m.read(-1) }

@@ -142,7 +142,7 @@ func (s *clerkSettings) ending(err error) error {
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text
 	case errors.Is(err, client.ErrTooLarge):
-		return fmt.Errorf("%w (serve --max-value-bytes sets how many)", text)
+		return &ending{exitUsage, fmt.Errorf("%w (serve --max-value-bytes sets how many)", text)}
 	}
 	return &ending{exitUnavailable, text}
 }

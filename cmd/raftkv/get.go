@@ -43,7 +43,7 @@ Exit code 1 says that there is no such key.`,
   raftkv get config/app config/db
   raftkv get --prefix config/
   raftkv get greeting --json
-  raftkv get greeting --stale --min-revision 42    one's own write 42, from any server`,
+  raftkv get greeting --stale --min-revision 42    one's own write, anywhere`,
 		Args: func(command *cobra.Command, args []string) error {
 			s.byPrefix = command.Flags().Changed("prefix")
 			switch {

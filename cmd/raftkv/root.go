@@ -84,7 +84,8 @@ Exit codes of all commands:
      two leaders, or a node that is ahead of the leader
   2  wrong usage: flags, settings, a data directory of another node, endpoints of
      two clusters
-  3  no server could do it in time; nothing was changed
+  3  no server could do it in time; nothing was changed (delete --prefix and import
+     say how far they came)
   4  the outcome of a write is not known: it may have happened, or happen yet, once
   5  verify: the search for an order of the history did not end in time
   6  it was done, but what it printed could not be written (a full disk)
@@ -108,6 +109,7 @@ and would not go on; that is a bug worth reporting.`,
 		newExportCommand(), newImportCommand(), newStatusCommand(), newHealthCommand(), newLeaderCommand(),
 		newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	completeFlags(root)
+	reflow(root)
 	return root
 }
 

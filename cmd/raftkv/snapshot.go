@@ -21,7 +21,8 @@ func newSnapshotCommand() *cobra.Command {
 		Example: `  raftkv snapshot save monday.snapshot
   raftkv snapshot inspect monday.snapshot
   raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
-    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
+    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 \
+    --cluster-id restored`,
 		Args: noArguments,
 		RunE: showHelp,
 	}

@@ -211,6 +211,9 @@ func (d drawing) lines(all []nodeStatus, v verdict, now time.Time) []string {
 		lines = append(lines, d.table(rows, d.fitting(rows))...)
 	}
 	for _, n := range all {
+		if line := errorLine(n); n.Status == nil && cut(line, d.columns, d.wide) != line {
+			lines = append(lines, d.trouble(n.Endpoint+": "+n.Error)...) // there was no room for all of it
+		}
 		if n.Status != nil && n.Integrity.Fault != "" {
 			lines = append(lines, d.trouble(n.Node+" serves nothing: "+n.Integrity.Fault)...)
 		}
@@ -365,6 +368,11 @@ func (d drawing) table(rows []statusRow, columns []column) []string {
 	return lines
 }
 
+// errorLine is the shortest line of a node that did not answer.
+func errorLine(n nodeStatus) string {
+	return pad("?", len("NODE"), false) + pad(n.Endpoint, len("ENDPOINT"), false) + harmless(n.Error)
+}
+
 // pad fills a cell up to its column's width and the gap behind it; the last one
 // has none.
 func pad(text string, width int, last bool) string {
@@ -382,10 +390,18 @@ func cut(line string, columns int, wide bool) string {
 	return line
 }
 
-// wrap breaks a text into lines at spaces.
+// wrap breaks a text into lines at spaces, and words that are longer than a line.
 func wrap(text string, columns int) (lines []string) {
 	line := ""
 	for _, word := range strings.Fields(text) {
+		for letters := []rune(word); len(letters) > columns; letters = []rune(word) {
+			if line != "" {
+				lines = append(lines, line)
+				line = ""
+			}
+			lines = append(lines, string(letters[:columns]))
+			word = string(letters[columns:])
+		}
 		switch {
 		case line == "":
 			line = word

@@ -33,7 +33,7 @@ func (t targetFile) check() error {
 		if err != nil {
 			return &failure{err}
 		}
-		return fmt.Errorf("%s is a symbolic link to %s, and links are not replaced: name the file itself", t.path, to)
+		return fmt.Errorf("%s is a symbolic link to %s, and links are not replaced: name the file itself, or - for standard output", t.path, to)
 	case !is.Mode().IsRegular():
 		advice := "name a file"
 		if !is.IsDir() {

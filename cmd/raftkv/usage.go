@@ -94,10 +94,10 @@ func explainFlagError(command *cobra.Command, err error) error {
 	case errors.As(err, &unknown):
 		text := err.Error()
 		if like := likeFlag(command, unknown.GetSpecifiedName()); like != "" {
-			text += fmt.Sprintf("; did you mean --%s?", like)
+			text += fmt.Sprintf("; did you mean --%s", like) + "?"
 		}
 		if strings.Contains(command.Use, "VALUE") {
-			text += fmt.Sprintf(" A value that begins with - goes behind --: %s KEY -- %s", command.CommandPath(), dashed(unknown))
+			text += fmt.Sprintf("; a value that begins with - goes behind --: %s KEY -- %s", command.CommandPath(), dashed(unknown))
 		}
 		return errors.New(text)
 	case errors.As(err, &bad) && strings.Contains(err.Error(), "missing unit in duration"):
@@ -175,4 +175,30 @@ func distance(a, b string) int {
 func usageTemplate(template string) string {
 	template = strings.ReplaceAll(template, ".LocalFlags.FlagUsages", ".LocalFlags.FlagUsagesWrapped 80")
 	return strings.ReplaceAll(template, ".InheritedFlags.FlagUsages", ".InheritedFlags.FlagUsagesWrapped 80")
+}
+
+// reflow makes the paragraphs of all help texts 80 columns wide. Lines that begin
+// with a space stay as they are.
+func reflow(command *cobra.Command) {
+	const columns = 80
+	var lines, paragraph []string
+	end := func() {
+		if len(paragraph) > 0 {
+			lines = append(lines, wrap(strings.Join(paragraph, " "), columns)...)
+			paragraph = nil
+		}
+	}
+	for line := range strings.SplitSeq(command.Long, "\n") {
+		if line == "" || strings.HasPrefix(line, " ") {
+			end()
+			lines = append(lines, line)
+			continue
+		}
+		paragraph = append(paragraph, line)
+	}
+	end()
+	command.Long = strings.Join(lines, "\n")
+	for _, below := range command.Commands() {
+		reflow(below)
+	}
 }
