@@ -80,7 +80,7 @@ func TestAWatchedStatusIsJSONIfAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.drawStatus(&out, all, nil, false); err != nil {
+	if _, err := s.drawStatus(&out, all, judge(all), nil, false); err != nil {
 		t.Fatal(err)
 	}
 	var n nodeStatus

@@ -125,28 +125,34 @@ func fetchStatus(ctx context.Context, endpoint string) (nodeStatus, error) {
 // followers, while leadership changes.
 const settleTime = 500 * time.Millisecond
 
-// survey asks all nodes, and asks again what can be wrong for a moment only.
+// survey asks all nodes, and asks again what can be wrong for a moment only. The
+// answers of one round are not of one moment: under load a follower's commit index
+// may be beyond what its leader said a millisecond before. So the leaders are asked
+// once more, at once and then when a change of leadership would be over; one that is
+// still behind what a follower had said before is behind indeed.
 func (s *clerkSettings) survey(ctx context.Context) ([]nodeStatus, verdict, error) {
 	all, err := s.askAll(ctx)
 	if err != nil {
 		return nil, verdict{}, err
 	}
 	v := judge(all)
-	if !v.mayPass || !sleep(ctx, settleTime) {
-		return all, v, nil
-	}
-	again, err := s.askAll(ctx)
-	if err != nil {
-		return nil, verdict{}, err
-	}
-	// Followers are shown as they were: a leader that is still behind that is
-	// behind indeed.
-	for i, n := range again {
-		if all[i].Status != nil && n.Status != nil && n.Role != "leader" && all[i].Role != "leader" {
-			again[i] = all[i]
+	for _, wait := range []time.Duration{0, settleTime} {
+		if !v.mayPass || !sleep(ctx, wait) {
+			break
 		}
+		again, err := s.askAll(ctx)
+		if err != nil {
+			return nil, verdict{}, err
+		}
+		mixed := slices.Clone(again)
+		for i, n := range again {
+			if all[i].Status != nil && n.Status != nil && n.Role != "leader" && all[i].Role != "leader" {
+				mixed[i] = all[i]
+			}
+		}
+		all, v = again, judge(mixed)
 	}
-	return again, judge(again), nil
+	return all, v, nil
 }
 
 // sleep waits; false if ctx ended first.
@@ -218,14 +224,14 @@ func (s *statusSettings) watchStatus(ctx context.Context, out io.Writer) error {
 	defer ticker.Stop()
 	lags := map[string]uint64{}
 	for {
-		all, err := s.askAll(ctx)
+		all, v, err := s.survey(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if last, err = s.drawStatus(out, all, lags, screen); err != nil {
+		if last, err = s.drawStatus(out, all, v, lags, screen); err != nil {
 			return err
 		}
 		select {
@@ -239,12 +245,12 @@ func (s *statusSettings) watchStatus(ctx context.Context, out io.Writer) error {
 // drawStatus draws one picture in one write, so that nothing flickers; as JSON it
 // is lines like those of printStatus. lags holds what the nodes lagged in the
 // picture before, and then in this one.
-func (s *statusSettings) drawStatus(out io.Writer, all []nodeStatus, lags map[string]uint64, screen bool) ([]string, error) {
+func (s *statusSettings) drawStatus(out io.Writer, all []nodeStatus, v verdict, lags map[string]uint64, screen bool) ([]string, error) {
 	if s.json {
 		return nil, printStatusJSON(out, all)
 	}
 	columns, rows := windowSize(out)
-	lines := drawing{columns: columns, wide: s.wide, colour: hasColour(out), lags: lags}.lines(all, judge(all), time.Now())
+	lines := drawing{columns: columns, wide: s.wide, colour: hasColour(out), lags: lags}.lines(all, v, time.Now())
 	text := strings.Join(lines, "\n") + "\n"
 	if screen {
 		shown := lines

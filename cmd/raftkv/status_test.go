@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -64,6 +66,30 @@ func TestStatusIsNotDeceived(t *testing.T) {
 		picture := strings.Join(drawing{columns: 200}.lines(all, v, time.Now()), "\n")
 		if v.code != c.code || c.code != exitDone && !strings.Contains(v.text(), c.says) || !strings.Contains(picture, c.says) {
 			t.Errorf("%s: code %d, %q, want %d, %q:\n%s", name, v.code, v.text(), c.code, c.says, picture)
+		}
+	}
+}
+
+// Goal: a follower that is only asked later than its leader is not called ahead of
+// it; one that stays ahead is. Method: two servers that answer as nodes; the
+// leader's commit index rises with each answer, or does not.
+func TestAFollowerThatWasAskedLaterIsNotAhead(t *testing.T) {
+	for _, rises := range []bool{true, false} {
+		var asked atomic.Uint64
+		leader := fakeServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			s := leading("n1", 3)
+			s.Commit = 10
+			if n := asked.Add(1); rises {
+				s.Commit += 100 * (n - 1)
+			}
+			json.NewEncoder(w).Encode(s)
+		})
+		follower := leading("n1", 3)
+		follower.Node, follower.Role, follower.Commit = "n2", "follower", 20
+		var out, said strings.Builder
+		code := run([]string{"status", "--endpoints", leader + "," + fakeNode(t, follower, nil)}, &out, &said)
+		if want := map[bool]int{true: exitDone, false: exitFailed}[rises]; code != want || rises == strings.Contains(out.String(), "only up to 10") {
+			t.Errorf("the leader's index rises %v: code %d, want %d: %s%s", rises, code, want, out.String(), said.String())
 		}
 	}
 }
