@@ -54,9 +54,6 @@ const (
 	jsonVariable      = "RAFTKV_JSON"
 )
 
-// clientVariables are all of them, for whoever warns of names that are none.
-func clientVariables() []string { return []string{endpointsVariable, timeoutVariable, jsonVariable} }
-
 // readEnvironment takes from the environment what no flag says, and refuses what
 // cannot be.
 func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
