@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -176,6 +177,10 @@ func (s *clerkSettings) explain(e *client.Error) string {
 // adviceFor says what to do about a call that failed; "" if that was said.
 func adviceFor(e *client.Error, answered bool) string {
 	unreachable := 0
+	var dns *net.DNSError
+	if !answered && len(e.Refusals) > 0 && errors.As(e, &dns) {
+		return ". Check the names in --endpoints"
+	}
 	for _, r := range e.Refusals {
 		if r.Node == "" && r.Code == "" {
 			unreachable++

@@ -90,7 +90,7 @@ func (s *clerkSettings) printNodeHealth(out io.Writer, n nodeHealth) error {
 	if name == "" {
 		name = "?"
 	}
-	_, err := fmt.Fprintf(out, "%s  %s  %s\n", harmless(name), n.Endpoint, harmless(what))
+	_, err := fmt.Fprintf(out, "%-2s  %s  %s\n", harmless(name), n.Endpoint, harmless(what))
 	return err
 }
 

@@ -8,7 +8,8 @@ import (
 
 // verdict is what the answers of all endpoints say together.
 type verdict struct {
-	cluster          string // its name; "" if nobody answered or there are two
+	cluster          string // its name; "" if nobody answered or there are several
+	clusters         int    // how many there are behind the endpoints
 	leader           string // of the latest term that anybody knows of; "" if there is none
 	term             uint64
 	asked, answering int
@@ -84,8 +85,8 @@ func judge(all []nodeStatus) verdict {
 		}
 	}
 	clusters = withoutUnknown(clusters)
-	if len(clusters) > 1 {
-		v.cluster = ""
+	if v.clusters = len(clusters); v.clusters > 1 {
+		v.cluster, v.leader = "", ""
 		v.fault(exitUsage, "these endpoints belong to %d clusters: %s", len(clusters), describeClusters(clusters))
 		return v
 	}

@@ -239,9 +239,12 @@ func (d drawing) heading(v verdict, now time.Time) string {
 	if v.cluster != "" {
 		parts = append(parts, "cluster "+harmless(v.cluster))
 	}
-	if v.leader != "" {
+	switch {
+	case v.clusters > 1:
+		parts = append(parts, fmt.Sprintf("%d clusters", v.clusters), fmt.Sprintf("%d of %d %s", v.answering, v.asked, answers(v.answering)))
+	case v.leader != "":
 		parts = append(parts, fmt.Sprintf("%s leads term %d", harmless(v.leader), v.term), fmt.Sprintf("%d of %d %s", v.answering, v.asked, answers(v.answering)))
-	} else {
+	default:
 		parts = append(parts, v.nobody())
 	}
 	return strings.Join(append(parts, now.Format(time.TimeOnly)), " · ")

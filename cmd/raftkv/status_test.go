@@ -35,6 +35,11 @@ func answered() []nodeStatus {
 // Goal: status never calls in order what no cluster in order shows, and its exit
 // code says so.
 func TestStatusIsNotDeceived(t *testing.T) {
+	mixed := answered()
+	mixed[2].Cluster = "dev"
+	if heading := (drawing{}).heading(judge(mixed), time.Now()); !strings.HasPrefix(heading, "2 clusters · 3 of 3 answer") {
+		t.Errorf("over two clusters stands %q", heading)
+	}
 	for name, c := range map[string]struct {
 		change func(all []nodeStatus)
 		code   int
