@@ -16,6 +16,7 @@ KEYS     ?= 1000000
 PAIRS    ?= 200
 TIMES    ?= 1
 MINUTES  ?= 20
+MODULE   ?=
 
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
@@ -30,7 +31,7 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 PLAIN = ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
-.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut rejoin nemesis faults clean
+.PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut rejoin nemesis faults rename clean
 
 help:
 	@echo 'make run               a durable cluster of three nodes in this terminal (ARGS="--fresh")'
@@ -56,6 +57,7 @@ help:
 	@echo 'make labs-realtime     the same on the wall clock (some eleven minutes)'
 	@echo 'make labs-race         the same in virtual time with the race detector'
 	@echo 'make mutants           plant bugs, one at a time, in a copy; which test catches each (ONLY=M01,labs)'
+	@echo 'make rename            give the module another path, in all files: MODULE=example.org/you/raftkv'
 	@echo 'make clean             remove bin/'
 
 build:
@@ -142,6 +144,9 @@ labs-race:
 
 mutants:
 	$(GO) run ./tests/mutants -only '$(ONLY)'
+
+rename:
+	@$(GO) run ./deploy/rename -module '$(MODULE)'
 
 clean:
 	rm -rf bin

@@ -50,19 +50,41 @@ func (c *Clerk) judge(r *clerkwire.Refused) verdict {
 // that was answered may have had an effect.
 func run[M clerkwire.Message](ctx context.Context, c *Clerk, r *route, w *call, message M) (doubt bool, err *Error) {
 	if ctx.Err() != nil || c.life.Err() != nil {
-		return false, c.givenUp(ctx, nil, false)
+		return false, c.givenUp(ctx, new(trail), false)
 	}
-	last, doubt := r.retry(ctx, func(ctx context.Context, server int) verdict { return exchange(ctx, c, server, w, message) })
+	var t trail
+	last, doubt := r.retry(ctx, func(ctx context.Context, server int) verdict {
+		return c.note(&t, server, exchange(ctx, c, server, w, message))
+	})
 	if last.outcome == done {
 		return doubt, last.err
 	}
-	return doubt, c.givenUp(ctx, last.err, doubt || last.outcome == unknown)
+	return doubt, c.givenUp(ctx, &t, doubt || last.outcome == unknown)
 }
 
-// givenUp is the error of a call that ended before it was answered.
-func (c *Clerk) givenUp(ctx context.Context, last *Error, unknown bool) *Error {
-	if ctx.Err() == nil {
-		return givenUp(c.life, last, unknown)
+// note remembers how an attempt ended, if it is not the end of the call, and
+// tells the caller who wants to know.
+func (c *Clerk) note(t *trail, server int, v verdict) verdict {
+	if v.outcome == done || v.err == nil {
+		return v
 	}
-	return givenUp(ctx, last, unknown)
+	v.final = v.final || v.err.final
+	address := c.server(server).address
+	t.note(address, v.err)
+	if c.config.OnRefusal != nil {
+		c.config.OnRefusal(noted{address, v.err}.refusal())
+	}
+	return v
+}
+
+// givenUp is the error of a call that ended before it was answered: because ctx
+// or the Clerk ended, or because no server can answer otherwise later.
+func (c *Clerk) givenUp(ctx context.Context, t *trail, unknown bool) *Error {
+	switch {
+	case ctx.Err() != nil:
+		return givenUp(context.Cause(ctx), t, unknown)
+	case c.life.Err() != nil:
+		return givenUp(context.Cause(c.life), t, unknown)
+	}
+	return givenUp(nil, t, unknown)
 }

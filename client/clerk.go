@@ -33,7 +33,9 @@ type Clerk struct {
 
 // Dial makes a Clerk and waits until one of the servers has greeted it. An error
 // says which setting cannot be, or, as an *Error, why no server could be
-// reached until ctx ended. The Clerk outlives ctx; Close ends it.
+// reached until ctx ended. It does not wait for ctx if no server can answer
+// otherwise later: if the name of none is known, or all refuse the client. The
+// Clerk outlives ctx; Close ends it.
 func Dial(ctx context.Context, config Config) (*Clerk, error) {
 	config, err := config.withDefaults()
 	if err != nil {
@@ -54,15 +56,18 @@ func Dial(ctx context.Context, config Config) (*Clerk, error) {
 		r.pause = jitter
 		r.life = c.life
 	}
+	var t trail
 	last, _ := c.anyone.retry(ctx, func(ctx context.Context, server int) verdict {
 		conn, err := c.server(server).connection(ctx)
 		if conn == nil {
-			return verdict{outcome: notApplied, leader: -1, err: err}
+			// A name that nobody knows when the Clerk is made is most likely misspelt.
+			// One that was known, and is not now, may come back.
+			return c.note(&t, server, verdict{outcome: notApplied, leader: -1, err: err, final: err != nil && isUnknownHost(err.cause)})
 		}
 		return verdict{outcome: done}
 	})
 	if last.outcome != done {
-		err := c.givenUp(ctx, last.err, false)
+		err := c.givenUp(ctx, &t, false)
 		c.Close()
 		return nil, err
 	}
@@ -121,7 +126,7 @@ func (c *Clerk) join(g greeting, address string) *Error {
 		c.cluster = g.cluster
 	}
 	if c.cluster != g.cluster {
-		return unreachable(address, fmt.Errorf("it belongs to cluster %.64q, the others to %.64q", g.cluster, c.cluster))
+		return stranger(address, fmt.Sprintf("belongs to cluster %.64q, the others to %.64q", g.cluster, c.cluster))
 	}
 	if c.uid == "" {
 		c.uid = g.uid
@@ -132,7 +137,7 @@ func (c *Clerk) join(g greeting, address string) *Error {
 	case g.uid == "":
 		return unreachable(address, fmt.Errorf("it does not know yet which cluster named %.64q it belongs to", g.cluster))
 	}
-	return unreachable(address, fmt.Errorf("it belongs to another cluster named %.64q, of uid %.32q and not %.32q: that one was emptied and begun again, or it is a test's; dial anew to use it",
+	return stranger(address, fmt.Sprintf("belongs to another cluster named %.64q, of uid %.32q and not %.32q: that one was emptied and begun again, or it is a test's; dial anew to use it",
 		g.cluster, g.uid, c.uid))
 }
 
@@ -166,7 +171,7 @@ func (c *Clerk) find(node, address string) int {
 
 // add makes a server known that was not among the endpoints.
 func (c *Clerk) add(address string) int {
-	address, err := parseEndpoint(address)
+	address, err := ParseEndpoint(address)
 	if err != nil {
 		return -1
 	}

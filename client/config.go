@@ -4,15 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 )
 
 // Config says where the servers are. Endpoints must be set; for the rest zero
 // means the default named beside it.
 type Config struct {
-	// Endpoints are the addresses where servers take clients, host:port, with or
-	// without http:// before them. One that works is enough, but only a Clerk
+	// Endpoints are the addresses where servers take clients, as ParseEndpoint reads
+	// them: host:port, with or without http:// before them. One that works is enough, but only a Clerk
 	// that knows all is sure to find one.
 	Endpoints []string
 	// Connections is how many connections there are to each server that is
@@ -28,6 +27,10 @@ type Config struct {
 	DialTimeout time.Duration
 	// Dial makes the connections. TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// OnRefusal, if not nil, is told of every attempt that did not do what its call
+	// asked, while the call goes on. It is called by the goroutines of the calls, at
+	// the same time, and must not block.
+	OnRefusal func(Refusal)
 }
 
 const mostConnections = 256
@@ -51,8 +54,6 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	switch {
-	case len(c.Endpoints) == 0:
-		return c, fmt.Errorf("client: no endpoint is given; give the host:port where a server takes clients")
 	case c.Connections < 1 || c.Connections > mostConnections:
 		return c, fmt.Errorf("client: %d connections per server; choose 1 to %d", c.Connections, mostConnections)
 	case c.MaxWrites < 1 || c.MaxWrites > maxLanes:
@@ -60,34 +61,10 @@ func (c Config) withDefaults() (Config, error) {
 	case c.AttemptTimeout < 0 || c.DialTimeout < 0:
 		return c, fmt.Errorf("client: AttemptTimeout and DialTimeout must be positive")
 	}
-	endpoints := make([]string, 0, len(c.Endpoints))
-	seen := map[string]bool{}
-	for _, given := range c.Endpoints {
-		address, err := parseEndpoint(given)
-		if err != nil {
-			return c, err
-		}
-		if !seen[address] {
-			seen[address] = true
-			endpoints = append(endpoints, address)
-		}
+	endpoints, err := parseAll(c.Endpoints)
+	if err != nil {
+		return c, err
 	}
 	c.Endpoints = endpoints
 	return c, nil
-}
-
-// parseEndpoint returns the host:port of an endpoint.
-func parseEndpoint(given string) (string, error) {
-	address := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(given), "http://"), "/")
-	if strings.HasPrefix(address, "https://") {
-		return "", fmt.Errorf("client: the endpoint %q asks for TLS, which is not offered", given)
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port == "" {
-		return "", fmt.Errorf("client: the endpoint %q is not of the form host:port", given)
-	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port), nil
 }

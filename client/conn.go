@@ -3,8 +3,10 @@ package client
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -48,6 +50,7 @@ var (
 	errNotSent        = errors.New("the connection had ended before the request was sent")
 	errAttemptTimeout = errors.New("no answer in time")
 	errGoodbye        = errors.New("the server is going away")
+	errSilent         = errors.New("it did not answer in time")
 )
 
 // open turns a connection into one of a Clerk. Nothing but the reader may use
@@ -62,11 +65,11 @@ func open(c net.Conn, address string, attempt time.Duration) (*conn, *clerkwire.
 	if err != nil {
 		return nil, nil, unreachable(address, err)
 	}
-	response.Body.Close() // of a refusal; the connection is of no use then
 	h := response.Header
 	if response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), clerkwire.Protocol) {
 		return nil, nil, notAClerk(address, response)
 	}
+	response.Body.Close() // an upgrade has none
 	return &conn{
 			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, sweep: attempt / sweepsPerAttempt,
 			from: greeting{
@@ -77,17 +80,32 @@ func open(c net.Conn, address string, attempt time.Duration) (*conn, *clerkwire.
 		clerkwire.NewFrameReader(c, early, clerkwire.Answers), nil
 }
 
-// notAClerk is the error of an endpoint that answers but does not upgrade.
+// notAClerk is the error of an endpoint that answers but does not upgrade. A
+// status that says that the request is wrong, 4xx, does not pass by itself; but
+// for those that ask for patience.
 func notAClerk(address string, response *http.Response) *Error {
-	code, _, _ := strings.Cut(response.Header.Get(api.HeaderError), ";")
+	defer response.Body.Close() // the connection is of no use
+	status, h := response.StatusCode, response.Header
+	final := status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly && status != http.StatusTooManyRequests
+	code, _, _ := strings.Cut(h.Get(api.HeaderError), ";")
 	if code == "" {
-		return unreachable(address, fmt.Errorf("it answers %q and not like a server of this store", response.Status))
+		e := stranger(address, fmt.Sprintf("answers %q and not like a server of this store", response.Status))
+		e.final = final
+		return e
+	}
+	var problem api.Problem
+	body, err := io.ReadAll(io.LimitReader(response.Body, mostProblemBytes))
+	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
+		problem.Detail = "the server takes no clerk now: " + response.Status
 	}
 	return &Error{
-		Code: api.Code(code), Outcome: api.OutcomeNotApplied, Node: response.Header.Get(api.HeaderNode),
-		RequestID: response.Header.Get(api.HeaderRequestID), Detail: "the server at " + address + " takes no clerk now: " + response.Status,
+		Code: api.Code(code), Outcome: api.OutcomeNotApplied, Node: h.Get(api.HeaderNode), Leader: problem.Leader, Term: problem.Term,
+		RequestID: h.Get(api.HeaderRequestID), Detail: problem.Detail, final: final,
 	}
 }
+
+// mostProblemBytes bounds what is read of a refusal.
+const mostProblemBytes = 64 << 10
 
 // run moves frames until the connection ends.
 func (c *conn) run(frames *clerkwire.FrameReader) {

@@ -5,6 +5,9 @@
 //	defer clerk.Close()
 //	_, err = clerk.Put(ctx, "greeting", []byte("hello"))
 //
+// The import is "raftkv/client". How another module gets it is in
+// docs/go-client.md.
+//
 // # Mental model
 //
 // A call is one or more attempts. An attempt asks one server and ends as done,

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,7 +64,18 @@ type Error struct {
 	// Detail is a sentence for people.
 	Detail string
 
-	cause error // ctx's, ErrClosed, a connection's; may be nil
+	// LeaderAddr is where the leader takes clients, as Node says; "" if it did not
+	// say.
+	LeaderAddr string
+	// Refusals is what every server that was asked answered the last time, those
+	// first that tell most, if the call ended before one did what it asked.
+	Refusals []Refusal
+
+	cause    error  // ctx's, ErrClosed, a connection's; may be nil
+	short    string // instead of Detail where the server is named before it
+	final    bool   // the server will not answer otherwise later
+	stranger bool   // what answered is no server of this cluster
+	cutShort bool   // the caller did not wait any longer
 }
 
 // Error describes the error.
@@ -121,7 +131,7 @@ func (e *Error) Unwrap() error { return e.cause }
 // refusal makes an Error of a server's.
 func refusal(r *clerkwire.Refused) *Error {
 	return &Error{
-		Code: r.Code, Outcome: r.Outcome, RetryAfter: r.RetryAfter, Node: r.Node, Leader: r.Leader, Term: r.Term,
+		Code: r.Code, Outcome: r.Outcome, RetryAfter: r.RetryAfter, Node: r.Node, Leader: r.Leader, LeaderAddr: r.LeaderAddr, Term: r.Term,
 		Revision: r.Revision, Version: r.Version, RequestID: r.RequestID, Detail: r.Detail,
 	}
 }
@@ -134,19 +144,31 @@ func unreachable(address string, cause error) *Error {
 	}
 }
 
+// stranger is why an attempt was not made at what is no server of this cluster.
+func stranger(address, what string) *Error {
+	return &Error{
+		Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied, Detail: "the server at " + address + " " + what,
+		short: what, stranger: true,
+	}
+}
+
 // lost is why an attempt has no answer.
 func lost(address string, cause error) *Error {
-	return &Error{
+	e := &Error{
 		Outcome: api.OutcomeUnknown,
-		Detail:  "the answer of the server at " + address + " was lost", cause: cause,
+		Detail:  "the answer of the server at " + address + " was lost", cause: cause, short: "lost its answer",
 	}
+	if errors.Is(cause, errAttemptTimeout) {
+		e.short = "does not answer requests"
+	}
+	return e
 }
 
 // overdue is why an attempt was not waited for any longer.
 func overdue(address string, cause error) *Error {
 	return &Error{
 		Outcome: api.OutcomeUnknown,
-		Detail:  "the server at " + address + " had not answered yet", cause: cause,
+		Detail:  "the server at " + address + " had not answered yet", cause: cause, short: "had not answered yet", cutShort: true,
 	}
 }
 
@@ -154,22 +176,19 @@ func invalid(format string, args ...any) error {
 	return &Error{Code: api.CodeBadRequest, Outcome: api.OutcomeNotApplied, Detail: fmt.Sprintf(format, args...)}
 }
 
-// givenUp is the error of a call whose context ended, or whose Clerk was closed,
-// before an attempt was done. last is how the last attempt ended, nil if there
-// was none; unknown says that some attempt may have had an effect.
-func givenUp(ctx context.Context, last *Error, unknown bool) *Error {
-	cause := context.Cause(ctx)
-	e := &Error{}
-	if last != nil {
-		*e = *last
-	}
-	switch {
-	case last == nil:
-		e.Detail = "the call ended before it was answered"
-	case e.cause != nil && !errors.Is(e.cause, cause):
-		e.Detail = fmt.Sprintf("the call ended; the last attempt: %s: %v", e.Detail, e.cause)
-	default:
-		e.Detail = "the call ended; the last attempt: " + e.Detail
+// givenUp is the error of a call that ended before an attempt was done. cause is
+// the context's, or nil if no server can answer otherwise later. unknown says
+// that some attempt may have had an effect.
+func givenUp(cause error, t *trail, unknown bool) *Error {
+	e := &Error{Detail: "the call ended before it was answered"}
+	if best := t.best(); best != nil {
+		*e = *best
+		e.Refusals = t.refusals()
+		e.Detail = Explain(e.Refusals)
+		if cause == nil {
+			cause = best.cause
+			e.short = ""
+		}
 	}
 	e.cause = cause
 	e.Outcome = api.OutcomeNotApplied

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math/bits"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type verdict struct {
 	leader  int           // the server that leads as far as the asked one knows; below 0: no idea
 	after   time.Duration // overloaded: the pause that is asked for
 	err     *Error        // unless done: what to tell the caller if there is no other attempt
+	final   bool          // the server will not answer otherwise later
 }
 
 // route is where the next attempt goes. It is shared by all calls of a clerk.
@@ -41,12 +43,12 @@ type route struct {
 // clerk has ended. It returns the last verdict, and whether
 // an attempt before that one may have had an effect.
 //
-// A call goes to the leader. Where there is none, the server is asked that is
-// said to lead, else one that was not asked yet; when all were asked the call
-// rests.
+// The leader is tried first, then the server named as leader, then servers that
+// were not asked yet. When all were asked, the call pauses; but it ends if none
+// of them will answer otherwise later.
 func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, server int) verdict) (last verdict, doubt bool) {
 	server := int(r.leader.Load())
-	var asked servers
+	var asked, hopeless servers
 	for round := 1; ; {
 		v := attempt(ctx, server)
 		if v.outcome == done {
@@ -57,12 +59,16 @@ func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, ser
 		}
 		rest := time.Duration(0)
 		asked.add(server)
+		hopeless.set(server, v.final)
 		if v.outcome == overloaded {
 			rest = max(v.after, r.pause(round))
 			round++
 		} else {
 			next, fresh := r.next(asked, server, v.leader)
 			if !fresh {
+				if hopeless.count() == r.servers() {
+					return v, doubt
+				}
 				rest = r.pause(round)
 				round++
 				asked = servers{}
@@ -107,8 +113,17 @@ const maxServers = 64
 type servers struct{ bits uint64 }
 
 func (s *servers) add(server int)     { s.bits |= 1 << server }
+func (s servers) count() int          { return bits.OnesCount64(s.bits) }
 func (s servers) has(server int) bool { return s.bits&(1<<server) != 0 }
 func (s servers) empty() bool         { return s.bits == 0 }
+
+// set puts a server into the set, or takes it out.
+func (s *servers) set(server int, in bool) {
+	s.bits &^= 1 << server
+	if in {
+		s.add(server)
+	}
+}
 
 // sleep returns true after a time, or false if ctx or the clerk has ended.
 func (r *route) sleep(ctx context.Context, d time.Duration) bool {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -110,7 +109,7 @@ func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
 	unhook := atEnd(ctx, func() { raw.Close() })
 	c, frames, failed := open(raw, s.address, s.clerk.config.AttemptTimeout)
 	if !unhook() && failed == nil {
-		failed = unreachable(s.address, errors.New("it did not answer in time"))
+		failed = unreachable(s.address, errSilent)
 	}
 	if failed == nil {
 		failed = s.clerk.met(s, c.from)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
@@ -56,7 +57,7 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 	}
 	if len(value) > api.MaxValueBytes {
 		return clerkwire.Written{}, &Error{
-			Code: api.CodeValueTooLarge, Outcome: api.OutcomeNotApplied, Detail: "the value is longer than any server takes",
+			Code: api.CodeValueTooLarge, Outcome: api.OutcomeNotApplied, Detail: fmt.Sprintf("the value has %d bytes; no server takes more than %d", len(value), api.MaxValueBytes),
 		}
 	}
 	m.Key = []byte(key)
@@ -67,7 +68,7 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 	}
 	l := c.lanes.take(ctx, c.life)
 	if l == nil {
-		return clerkwire.Written{}, c.givenUp(ctx, nil, false)
+		return clerkwire.Written{}, c.givenUp(ctx, new(trail), false)
 	}
 	defer c.lanes.give(l)
 	m.Lane, m.Seq = l.number, l.seq
@@ -88,6 +89,9 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 			// only one that could do anything, did nothing: the call may be made in
 			// a new session.
 			c.session.CompareAndSwap(session, 0)
+		case refused.Code == api.CodeValueTooLarge && !doubt:
+			refused.Detail = fmt.Sprintf("the value given has %d bytes; %s", len(value), refused.Detail)
+			return clerkwire.Written{}, refused
 		case doubt && (w.refused == nil || !w.refused.Decided):
 			// What this server refuses may have been done by another.
 			refused.Outcome = api.OutcomeUnknown
@@ -108,9 +112,9 @@ func (c *Clerk) openSession(ctx context.Context) (uint64, error) {
 	case c.opening <- struct{}{}:
 		defer func() { <-c.opening }()
 	case <-ctx.Done():
-		return 0, c.givenUp(ctx, nil, false)
+		return 0, c.givenUp(ctx, new(trail), false)
 	case <-c.life.Done():
-		return 0, c.givenUp(ctx, nil, false)
+		return 0, c.givenUp(ctx, new(trail), false)
 	}
 	if id := c.session.Load(); id != 0 {
 		return id, nil

@@ -84,3 +84,44 @@ func addListening(sockets map[string]bool, file string, ports []int) {
 		}
 	}
 }
+
+// HostTimes returns how much processor time of this host has passed since it
+// started, of all processors together, and how much of it nobody used.
+func HostTimes() (total, idle time.Duration, err error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, fmt.Errorf("the processor times of this host: %w", err)
+	}
+	first, _, _ := strings.Cut(string(stat), "\n")
+	fields := strings.Fields(first)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, 0, fmt.Errorf("the processor times of this host cannot be read")
+	}
+	for i, field := range fields[1:9] { // user, nice, system, idle, iowait, irq, softirq, steal
+		ticks, err := strconv.ParseUint(field, 10, 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("the processor times of this host cannot be read: %w", err)
+		}
+		d := time.Duration(ticks) * time.Second / ticksPerSecond
+		total += d
+		if i == 3 || i == 4 {
+			idle += d
+		}
+	}
+	return total, idle, nil
+}
+
+// Load returns the load average of the last minute; an error if the system does
+// not tell.
+func Load() (float64, error) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, fmt.Errorf("the load of this host: %w", err)
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the load of this host cannot be read: %w", err)
+	}
+	return load, nil
+}

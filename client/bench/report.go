@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // Report is a Result and what it was measured with, as JSON.
@@ -23,6 +24,7 @@ type Report struct {
 	Ops       []OpReport    `json:"ops"`
 	Failures  []FailedCount `json:"failures,omitempty"`
 	CPU       *CPUReport    `json:"cpu,omitempty"`
+	Host      *HostReport   `json:"host,omitempty"`
 }
 
 // OpReport is what came of one operation.
@@ -51,6 +53,14 @@ type CPUReport struct {
 	ServerUs float64 `json:"server_us_per_op"` // of all server processes together
 	ClientUs float64 `json:"client_us_per_op"`
 	Servers  []int   `json:"server_pids"`
+}
+
+// HostReport says how busy this host was while it measured: on a host that has
+// other work the figures are those of both.
+type HostReport struct {
+	Processors  int     `json:"processors"`
+	Load        float64 `json:"load"`         // the average of the last minute, at the end
+	IdlePercent float64 `json:"idle_percent"` // of all processors together, while it measured
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
@@ -97,8 +107,11 @@ func (r Report) String() string {
 	if r.Rate > 0 {
 		loop = fmt.Sprintf("open loop of %.0f/s", r.Rate)
 	}
-	fmt.Fprintf(&b, "%s, %s on %s, %d-byte values, %d keys, %s, %s, %.1f s\n\n", r.Face,
-		count(r.Clients, "client", "clients"), count(r.Conns, "connection", "connections"), r.ValueSize, r.Keys, r.Mix, loop, r.Seconds)
+	writeWrapped(&b, []string{
+		r.Face, count(r.Clients, "client", "clients") + " on " + count(r.Conns, "connection", "connections"), loop,
+		fmt.Sprintf("%d-byte values", r.ValueSize), fmt.Sprintf("%d keys", r.Keys), r.Mix, fmt.Sprintf("%.1f s", r.Seconds),
+	})
+	b.WriteString("\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "op\tdone\tops/s\tmean\tp50\tp90\tp99\tp99.9\tmax\t")
 	for _, o := range r.Ops {
@@ -116,7 +129,34 @@ func (r Report) String() string {
 	if r.CPU != nil {
 		fmt.Fprintf(&b, "CPU per operation: servers %.1f µs (%s), client %.1f µs\n", r.CPU.ServerUs, count(len(r.CPU.Servers), "process", "processes"), r.CPU.ClientUs)
 	}
+	if h := r.Host; h != nil {
+		fmt.Fprintf(&b, "this host: load %.1f on %s, %.0f %% idle meanwhile\n", h.Load, count(h.Processors, "processor", "processors"), h.IdlePercent)
+	}
 	return b.String()
+}
+
+// writeWrapped writes parts with commas between, in lines that fit into a
+// terminal.
+func writeWrapped(b *strings.Builder, parts []string) {
+	const columns = 80
+	room := columns
+	for i, part := range parts {
+		if i < len(parts)-1 {
+			part += ","
+		}
+		need := utf8.RuneCountInString(part)
+		switch {
+		case i > 0 && need+1 > room:
+			b.WriteString("\n")
+			room = columns
+		case i > 0:
+			b.WriteString(" ")
+			room--
+		}
+		b.WriteString(part)
+		room -= need
+	}
+	b.WriteString("\n")
 }
 
 func count(n int, one, more string) string {
@@ -126,13 +166,19 @@ func count(n int, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-// readable writes microseconds for people.
+// readable writes microseconds for people, in three digits or more. Up to ten
+// seconds the unit stays, so that a row can be compared.
 func readable(us float64) string {
-	switch {
+	switch ms := us / 1000; {
 	case us < 1000:
 		return fmt.Sprintf("%.0f µs", us)
-	case us < 100_000:
-		return fmt.Sprintf("%.2f ms", us/1000)
+	case ms < 10:
+		return fmt.Sprintf("%.2f ms", ms)
+	case ms < 100:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 10_000:
+		return fmt.Sprintf("%.0f ms", ms)
+	default:
+		return fmt.Sprintf("%.1f s", ms/1000)
 	}
-	return fmt.Sprintf("%.2f s", us/1e6)
 }

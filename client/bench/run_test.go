@@ -2,7 +2,10 @@ package bench
 
 import (
 	"context"
+	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 )
 
 // fakeTarget takes its time, which can be changed for a while.
@@ -151,6 +155,57 @@ func TestARefusedConnectionIsNoUnknownOutcome(t *testing.T) {
 	defer target.Close()
 	if got := target.Do(t.Context(), 0, Put, "k", nil); got != "not_applied no_connection" {
 		t.Errorf("it ended with %q", got)
+	}
+}
+
+// Goal: what another server says is no operation that was done. Method: a web
+// server that answers every request well, one that sends clients elsewhere, and
+// one that says "no such key" with the wrong status.
+func TestOnlyNodesAreMeasured(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		header http.Header
+		want   string
+	}{
+		"a web server":             {200, nil, "unknown no_node"},
+		"a redirect":               {302, http.Header{"Location": {"/elsewhere"}}, "unknown no_node"},
+		"no such key, and 500":     {500, http.Header{"Kv-Node": {"n1"}, "Kv-Error": {"key_not_found"}}, "not_applied key_not_found"},
+		"a node":                   {200, http.Header{"Kv-Node": {"n1"}}, ""},
+		"a node without the key":   {404, http.Header{"Kv-Node": {"n1"}, "Kv-Error": {"key_not_found"}}, ""},
+		"a node that has no room":  {429, http.Header{"Kv-Error": {"overloaded; outcome=not_applied"}}, "not_applied overloaded"},
+		"a node without its error": {503, http.Header{"Kv-Node": {"n1"}}, "not_applied no_answer"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			maps.Copy(w.Header(), c.header)
+			w.WriteHeader(c.status)
+		}))
+		target := NewHTTPTarget([]string{server.Listener.Addr().String()}, 1)
+		if got := target.Do(t.Context(), 0, Get, "k", nil); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		target.Close()
+		server.Close()
+	}
+}
+
+// Goal: the report fits into 80 columns, and a row keeps its unit as long as its
+// figures can be compared.
+func TestTheReportFitsAndKeepsItsUnits(t *testing.T) {
+	r := Report{
+		Face: "Clerk", Clients: 100_000, Conns: 100_000, ValueSize: 1 << 20, Keys: 100_000_000, Mix: "put=1,append=1,delete=1,get=1,stale=1", Rate: 5000, Seconds: 10,
+		Ops:  []OpReport{{Op: Put, Count: 1_000_000, OpsPerSec: 100_000, MeanUs: 99_999, P50Us: 56_080, P90Us: 101_000, P99Us: 340_000, P999Us: 1_380_000, MaxUs: 9_999_000}},
+		Host: &HostReport{Processors: 2, Load: 12.3, IdlePercent: 4},
+	}
+	text := r.String()
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for _, part := range []string{"56.1 ms", "101 ms", "340 ms", "1380 ms", "9999 ms", "load 12.3 on 2 processors, 4 % idle"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("it does not say %q:\n%s", part, text)
+		}
 	}
 }
 

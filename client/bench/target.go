@@ -62,18 +62,17 @@ type HTTPTarget struct {
 	client    *http.Client
 }
 
-// NewHTTPTarget returns a target of these endpoints with at most conns
-// connections to each.
+// NewHTTPTarget returns a target of these endpoints, host:port each, with at most
+// conns connections to each.
 func NewHTTPTarget(endpoints []string, conns int) *HTTPTarget {
 	dialer := &net.Dialer{Timeout: 2 * time.Second}
-	t := &HTTPTarget{client: &http.Client{Transport: &http.Transport{
-		Proxy: nil, DialContext: dialer.DialContext, DisableCompression: true,
-		MaxConnsPerHost: conns, MaxIdleConnsPerHost: conns, MaxIdleConns: conns * len(endpoints),
-	}}}
-	for _, e := range endpoints {
-		t.endpoints = append(t.endpoints, strings.TrimSuffix(strings.TrimPrefix(e, "http://"), "/"))
-	}
-	return t
+	return &HTTPTarget{endpoints: endpoints, client: &http.Client{
+		Transport: &http.Transport{
+			Proxy: nil, DialContext: dialer.DialContext, DisableCompression: true,
+			MaxConnsPerHost: conns, MaxIdleConnsPerHost: conns, MaxIdleConns: conns * len(endpoints),
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // Close closes its connections.
@@ -110,7 +109,10 @@ func (t *HTTPTarget) Do(ctx context.Context, client int, op Op, key string, valu
 	switch {
 	case err != nil:
 		return failureName(string(api.OutcomeUnknown), "no_answer")
-	case response.StatusCode < 300, response.Header.Get(api.HeaderError) == string(api.CodeKeyNotFound):
+	case response.Header.Get(api.HeaderNode) == "" && response.Header.Get(api.HeaderError) == "":
+		return failureName(string(api.OutcomeUnknown), "no_node") // another server answers there
+	case response.StatusCode >= 200 && response.StatusCode < 300,
+		response.StatusCode == http.StatusNotFound && response.Header.Get(api.HeaderError) == string(api.CodeKeyNotFound):
 		return ""
 	}
 	code, outcome, _ := strings.Cut(response.Header.Get(api.HeaderError), "; outcome=")

@@ -84,7 +84,8 @@ type Finding struct {
 	Key     string // the first one for which there is no order, or no answer
 	Stale   string // what a stale read showed that it may not, if it is that
 
-	info porcupine.LinearizationInfo
+	info       porcupine.LinearizationInfo
+	operations []porcupine.Operation // of the key
 }
 
 // Check searches an order for each key, for limit at most. progress, if not nil,
@@ -104,9 +105,9 @@ func (h *History) Check(limit time.Duration, progress func(done, keys int)) Find
 		result, info := porcupine.CheckOperationsVerbose(model, h.byKey[key], left)
 		switch {
 		case result == porcupine.Illegal:
-			return Finding{Verdict: Violation, Key: key, info: info}
+			return Finding{Verdict: Violation, Key: key, info: info, operations: h.byKey[key]}
 		case stale != "":
-			return Finding{Verdict: Violation, Key: key, Stale: stale, info: info}
+			return Finding{Verdict: Violation, Key: key, Stale: stale, info: info, operations: h.byKey[key]}
 		case result == porcupine.Unknown && finding.Verdict == Linearizable:
 			finding = Finding{Verdict: Undecided, Key: key, info: info}
 		}
@@ -127,15 +128,6 @@ func (h *History) Dump(w io.Writer, key string) error {
 		if _, err := fmt.Fprintf(w, "client %d, %d to %d: %s\n", o.ClientId, o.Call, o.Return, describe(o.Input, o.Output)); err != nil {
 			return fmt.Errorf("writing the history of %s: %w", key, err)
 		}
-	}
-	return nil
-}
-
-// Draw writes an HTML page on which the history of the finding's key can be
-// looked at.
-func (f Finding) Draw(w io.Writer) error {
-	if err := porcupine.Visualize(model, f.info, w); err != nil {
-		return fmt.Errorf("drawing the history of %s: %w", f.Key, err)
 	}
 	return nil
 }

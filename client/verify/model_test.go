@@ -81,9 +81,39 @@ func TestHistories(t *testing.T) {
 			continue
 		}
 		var html strings.Builder
-		if err := finding.Draw(&html); err != nil || !strings.Contains(html.String(), "<html") || finding.Key != "k" {
+		err := finding.Draw(&html, Caption{Cluster: "c1", Endpoints: []string{"h:1"}, Clients: 3})
+		if err != nil || !strings.Contains(html.String(), "<html") || finding.Key != "k" {
 			t.Errorf("%s: the picture: %v, %d bytes", name, err, html.Len())
 		}
+		if !strings.HasSuffix(finding.Wrong(), ".") || !strings.Contains(finding.Wrong(), " was answered at ") {
+			t.Errorf("%s: it says %q", name, finding.Wrong())
+		}
+	}
+}
+
+// Goal: a picture says what is wrong, of which key and cluster, and begins at the
+// error, in words that the page cannot be broken by.
+func TestAPictureSaysWhatIsWrong(t *testing.T) {
+	finding := historyOf(
+		told{1, 2, request{action: put, value: "<b>"}, heard{revision: 5}},
+		told{3, 4, request{action: add, value: "&c"}, heard{revision: 6}},
+		told{5, 6, request{action: get}, heard{value: "<b>", revision: 5}},
+	).Check(10*time.Second, nil)
+	if wrong := finding.Wrong(); !strings.Contains(wrong, "get → <b> (revision 5)") || !strings.Contains(wrong, "append &c (revision 6)") {
+		t.Errorf("it says %q", wrong)
+	}
+	var page strings.Builder
+	if err := finding.Draw(&page, Caption{Cluster: "c<1", Endpoints: []string{"h:1"}, Clients: 3}); err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(page.String(), "<div id=\"legend\">")
+	for _, part := range []string{"<title>key k is not linearizable</title>", "get → &lt;b&gt;", "cluster c&lt;1 at h:1", "3 clients", "prefers-color-scheme: dark"} {
+		if !strings.Contains(head, part) {
+			t.Errorf("the page's head does not say %q:\n%s", part, head)
+		}
+	}
+	if !strings.Contains(page.String(), "#jump-link').dispatchEvent") {
+		t.Error("the page does not begin at the error")
 	}
 }
 

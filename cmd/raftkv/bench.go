@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -54,7 +56,7 @@ those of --pids.`,
   raftkv bench --clients 256 --mix put=90,get=10 --duration 30s
   raftkv bench --rate 5000 --clients 64 --json
   raftkv bench --http --clients 64 --conns 64 --mix get=1 --preload`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
 		},
@@ -128,7 +130,7 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 	defer endOfSignals()
 	target, face, end, err := s.target(ctx)
 	if err != nil {
-		return clerkEnding(err)
+		return err
 	}
 	defer end()
 	const steps = 1000
@@ -142,7 +144,7 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 	result := bench.Run(ctx, config, target)
 	bar.finish()
 	report := bench.NewReport(face, s.conns, config, result)
-	report.CPU = meter.report(report.Done())
+	report.CPU, report.Host = meter.report(report.Done()), meter.host()
 	if s.json {
 		if err := printJSON(out, report); err != nil {
 			return err
@@ -151,7 +153,11 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 		fmt.Fprint(out, report.String())
 	}
 	if report.Done() == 0 {
-		return &ending{exitUnavailable, fmt.Errorf("nothing was done")}
+		text := "nothing was done"
+		for i, f := range report.Failures {
+			text += fmt.Sprintf("%s %d × %s failed: %s", map[bool]string{true: ":", false: ";"}[i == 0], f.Count, f.Op, f.Code)
+		}
+		return &ending{exitUnavailable, errors.New(text + ". Does a cluster run at these endpoints? `raftkv status` shows it")}
 	}
 	return nil
 }
@@ -159,16 +165,20 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 // target is what the load goes to, and what ends it.
 func (s *benchSettings) target(ctx context.Context) (target bench.Target, face string, end func(), err error) {
 	if s.http {
-		t := bench.NewHTTPTarget(s.list(), s.conns)
+		endpoints, err := s.servers()
+		if err != nil {
+			return nil, "", nil, err
+		}
+		t := bench.NewHTTPTarget(endpoints, s.conns)
 		return t, "HTTP", t.Close, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	clerk, err := client.Dial(ctx, client.Config{Endpoints: s.list(), Connections: s.conns})
+	clerk, end, err := s.dial(ctx, client.Config{Connections: s.conns})
 	if err != nil {
 		return nil, "", nil, err
 	}
-	return bench.ClerkTarget{Clerk: clerk}, "Clerk", clerk.Close, nil
+	return bench.ClerkTarget{Clerk: clerk}, "Clerk", end, nil
 }
 
 // cpuMeter measures processor time.
@@ -176,7 +186,9 @@ type cpuMeter struct {
 	servers        []int
 	stderr         io.Writer
 	server, client time.Duration
+	total, idle    time.Duration // of this host
 	failed         error
+	hostFailed     error
 }
 
 func (s *benchSettings) newMeter(stderr io.Writer) *cpuMeter {
@@ -189,7 +201,8 @@ func (s *benchSettings) newMeter(stderr io.Writer) *cpuMeter {
 
 // ports returns the ports of the endpoints that are on this host.
 func (s *benchSettings) ports() (ports []int) {
-	for _, e := range s.list() {
+	endpoints, _ := s.servers() // they were checked before
+	for _, e := range endpoints {
 		host, port, err := net.SplitHostPort(e)
 		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			continue
@@ -210,8 +223,23 @@ func (m *cpuMeter) read(sign time.Duration) {
 	if err != nil {
 		m.failed = err
 	}
+	total, idle, err := bench.HostTimes()
+	if err != nil {
+		m.hostFailed = err
+	}
 	m.server += sign * server
 	m.client += sign * self
+	m.total += sign * total
+	m.idle += sign * idle
+}
+
+// host is how busy this host was; nil if that is not known.
+func (m *cpuMeter) host() *bench.HostReport {
+	load, err := bench.Load()
+	if err != nil || m.hostFailed != nil || m.total <= 0 {
+		return nil
+	}
+	return &bench.HostReport{Processors: runtime.NumCPU(), Load: load, IdlePercent: 100 * float64(m.idle) / float64(m.total)}
 }
 
 func (m *cpuMeter) begin() { m.read(-1) }

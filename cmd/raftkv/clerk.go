@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -23,6 +25,7 @@ type clerkSettings struct {
 	endpoints string
 	timeout   time.Duration
 	json      bool
+	stderr    io.Writer // for what is waited for; nil: nobody is told
 }
 
 const (
@@ -31,31 +34,54 @@ const (
 	defaultClerkTimeout = 10 * time.Second
 )
 
-// addTo adds the flags to a command.
+// addTo adds the flags to a command. A flag that is not given takes its value
+// from its environment variable.
 func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags := command.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&s.endpoints, "endpoints", "", "where the servers take clients: host:port,… (default $RAFTKV_ENDPOINTS, else "+devEndpoints+")")
-	flags.DurationVar(&s.timeout, "timeout", defaultClerkTimeout, "how long to go on trying")
-	flags.BoolVar(&s.json, "json", false, "print JSON")
+	flags.StringVar(&s.endpoints, "endpoints", "", "where servers take clients: host:port,… (default $"+endpointsVariable+", else ports 8701 to 8703 of this host)")
+	flags.DurationVar(&s.timeout, "timeout", defaultClerkTimeout, "how long to go on trying ($"+timeoutVariable+")")
+	flags.BoolVar(&s.json, "json", false, "print JSON ($"+jsonVariable+")")
+	command.PreRunE = func(command *cobra.Command, _ []string) error {
+		s.stderr = command.ErrOrStderr()
+		return s.readEnvironment(command)
+	}
 }
 
-// list returns the endpoints one by one.
-func (s *clerkSettings) list() []string {
-	given := s.endpoints
-	if given == "" {
-		given = os.Getenv("RAFTKV_ENDPOINTS")
-	}
-	if given == "" {
-		given = devEndpoints
-	}
-	var list []string
-	for e := range strings.SplitSeq(given, ",") {
-		if e = strings.TrimSpace(e); e != "" {
-			list = append(list, e)
+// The environment variables of commands that talk to a running cluster.
+const (
+	endpointsVariable = "RAFTKV_ENDPOINTS"
+	timeoutVariable   = "RAFTKV_TIMEOUT"
+	jsonVariable      = "RAFTKV_JSON"
+)
+
+// readEnvironment takes from the environment what no flag says, and refuses what
+// cannot be.
+func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
+	for _, v := range []struct{ flag, variable string }{{"timeout", timeoutVariable}, {"json", jsonVariable}} {
+		value, set := os.LookupEnv(v.variable)
+		if !set || value == "" || command.Flags().Changed(v.flag) {
+			continue
+		}
+		if err := command.Flags().Lookup(v.flag).Value.Set(value); err != nil {
+			return fmt.Errorf("%s is %q: %w", v.variable, value, err)
 		}
 	}
-	return list
+	if err := s.checkTimeout(); err != nil {
+		return err
+	}
+	_, err := s.servers()
+	return err
+}
+
+// servers returns the endpoints, host:port each.
+func (s *clerkSettings) servers() ([]string, error) {
+	given := cmp.Or(s.endpoints, os.Getenv(endpointsVariable), devEndpoints)
+	all, err := client.ParseEndpoints(given)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "client: "))
+	}
+	return all, nil
 }
 
 // checkTimeout refuses a time in which nothing can be done.
@@ -69,37 +95,106 @@ func (s *clerkSettings) checkTimeout() error {
 // with runs a call by a Clerk within the time that was given. Ctrl-C ends it,
 // too.
 func (s *clerkSettings) with(call func(ctx context.Context, clerk *client.Clerk) error) error {
-	if err := s.checkTimeout(); err != nil {
-		return err
-	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	clerk, err := client.Dial(ctx, client.Config{Endpoints: s.list()})
+	clerk, end, err := s.dial(ctx, client.Config{})
 	if err != nil {
-		return clerkEnding(err)
+		return err
 	}
-	defer clerk.Close()
-	return clerkEnding(call(ctx, clerk))
+	defer end()
+	return s.ending(call(ctx, clerk))
 }
 
-// clerkEnding gives an error of the Clerk its exit code.
-func clerkEnding(err error) error {
+// dial makes a Clerk of the endpoints. Until end is called a terminal shows what
+// is waited for.
+func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *client.Clerk, end func(), err error) {
+	if config.Endpoints, err = s.servers(); err != nil {
+		return nil, nil, err
+	}
+	w := startWaiting(cmp.Or[io.Writer](s.stderr, io.Discard))
+	config.OnRefusal = w.note
+	if clerk, err = client.Dial(ctx, config); err != nil {
+		w.stop()
+		return nil, nil, s.ending(err)
+	}
+	return clerk, func() {
+		w.stop()
+		clerk.Close()
+	}, nil
+}
+
+// ending gives an error of the Clerk its words and its exit code.
+func (s *clerkSettings) ending(err error) error {
 	var e *client.Error
 	if !errors.As(err, &e) {
 		return err // a setting of the Clerk, a file of the user's
 	}
-	text := errors.New(strings.TrimPrefix(e.Error(), "raftkv: ")) // run puts the name before it
+	text := errors.New(s.explain(e))
 	switch {
 	case errors.Is(err, client.ErrOutcomeUnknown):
 		return &ending{exitUnknown, text}
 	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict):
 		return &ending{exitFailed, text}
-	case errors.Is(err, client.ErrInvalid), errors.Is(err, client.ErrTooLarge):
+	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text
+	case errors.Is(err, client.ErrTooLarge):
+		return &ending{exitUsage, fmt.Errorf("%w (serve --max-value-bytes sets how many)", text)}
 	}
 	return &ending{exitUnavailable, text}
+}
+
+// explain says in one sentence why a call failed: what each server said, and what
+// to do about it.
+func (s *clerkSettings) explain(e *client.Error) string {
+	if len(e.Refusals) == 0 {
+		return strings.TrimPrefix(e.Error(), "raftkv: ") // run puts the name before it
+	}
+	answered := false
+	for _, r := range e.Refusals {
+		answered = answered || r.Node != ""
+	}
+	var b strings.Builder
+	switch {
+	case errors.Is(e, context.Canceled):
+		b.WriteString("interrupted: ")
+	case errors.Is(e, context.DeadlineExceeded) && answered:
+		fmt.Fprintf(&b, "it could not be done within %v: ", s.timeout)
+	case errors.Is(e, context.DeadlineExceeded):
+		fmt.Fprintf(&b, "no server answered within %v: ", s.timeout)
+	case !answered:
+		b.WriteString("no server can answer: ")
+	}
+	b.WriteString(client.Explain(e.Refusals))
+	if e.Outcome == api.OutcomeUnknown {
+		b.WriteString(" (the write may have happened or may still happen, once)")
+	}
+	b.WriteString(adviceFor(e, answered))
+	return b.String()
+}
+
+// adviceFor says what to do about a call that failed; "" if that was said.
+func adviceFor(e *client.Error, answered bool) string {
+	unreachable := 0
+	var dns *net.DNSError
+	if !answered && len(e.Refusals) > 0 && errors.As(e, &dns) {
+		return ". Check the names in --endpoints"
+	}
+	for _, r := range e.Refusals {
+		if r.Node == "" && r.Code == "" {
+			unreachable++
+		}
+	}
+	switch {
+	case e.Code == api.CodeNoLeader && e.Leader != "" && e.Leader != e.Node:
+		return fmt.Sprintf(". Name in --endpoints an address at which this machine reaches %s, which leads", e.Leader)
+	case e.Code == api.CodeNoLeader && answered:
+		return ". A majority of the nodes must run and reach each other; `raftkv status` shows which do"
+	case unreachable == len(e.Refusals):
+		return ". Does a cluster run there? `raftkv dev` starts one; --endpoints names another"
+	}
+	return ""
 }
 
 // readValue returns a value as it is given on a command line: itself, - for
@@ -115,6 +210,8 @@ func readValue(argument string, stdin io.Reader) ([]byte, error) {
 		from = f
 	} else if argument != "-" {
 		return []byte(argument), nil
+	} else if isClosed(stdin) {
+		return nil, errors.New("standard input is closed, so there is no value to read; for an empty value say ''")
 	}
 	value, err := io.ReadAll(io.LimitReader(from, api.MaxValueBytes+1))
 	if err != nil {
@@ -128,4 +225,5 @@ func readValue(argument string, stdin io.Reader) ([]byte, error) {
 
 // valueHelp is what the help of commands says that take a value.
 const valueHelp = `VALUE is the value itself, - for standard input, or @FILE for the content of a
-file. A value that begins with @, or is -, goes by standard input.`
+file. A value that begins with @, or is -, goes by standard input. One that
+begins with - and is no flag goes behind --, as in put KEY -- -5.`

@@ -15,55 +15,6 @@ import (
 	"raftkv/kvserver/api"
 )
 
-func newGetCommand() *cobra.Command {
-	var s clerkSettings
-	var stale bool
-	var minRevision uint64
-	command := &cobra.Command{
-		Use:   "get KEY",
-		Short: "Print the value of a key",
-		Long: `Print the value of a key, its bytes and nothing else. It shows every write that
-was answered before, unless --stale lets any server answer from what it has.
-
-Exit code 1 says that there is no such key.`,
-		Example: `  raftkv get greeting
-  raftkv get config/app > app.toml
-  raftkv get greeting --json
-  raftkv get greeting --stale --min-revision 42    one's own write 42, from any server`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(command *cobra.Command, args []string) error {
-			var options []client.ReadOption
-			if stale {
-				options = append(options, client.Stale())
-			}
-			if minRevision > 0 {
-				options = append(options, client.MinRevision(minRevision))
-			}
-			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				item, err := clerk.Get(ctx, args[0], options...)
-				if err != nil {
-					return err
-				}
-				if s.json {
-					return printJSON(command.OutOrStdout(), valueOf(item))
-				}
-				out := command.OutOrStdout()
-				if _, err := out.Write(item.Value); err != nil {
-					return &failure{err}
-				}
-				if isTerminal(out) {
-					fmt.Fprintln(out) // so that the prompt stands on a line of its own
-				}
-				return nil
-			})
-		},
-	}
-	s.addTo(command)
-	command.Flags().BoolVar(&stale, "stale", false, "let any server answer from what it has, however old")
-	command.Flags().Uint64Var(&minRevision, "min-revision", 0, "wait until the server has seen this revision")
-	return command
-}
-
 // conditionSettings are the flags of a write's condition.
 type conditionSettings struct {
 	command         *cobra.Command
@@ -77,13 +28,20 @@ func (c *conditionSettings) addTo(command *cobra.Command) {
 	flags.Uint64Var(&c.revision, "if-revision", 0, "only if the key's value has this revision")
 	flags.BoolVar(&c.absent, "if-absent", false, "only if there is no such key")
 	flags.BoolVar(&c.present, "if-present", false, "only if there is such a key")
-	command.MarkFlagsMutuallyExclusive("if-revision", "if-absent", "if-present")
 }
 
 // options returns the condition that was given, if any. A revision of 0, which a
 // script may have come to, must not be taken for none.
 func (c *conditionSettings) options() ([]client.WriteOption, error) {
+	given := 0
+	for _, flag := range []string{"if-revision", "if-absent", "if-present"} {
+		if c.command.Flags().Changed(flag) {
+			given++
+		}
+	}
 	switch {
+	case given > 1:
+		return nil, errors.New("a write takes one condition: choose one of --if-revision, --if-absent, --if-present")
 	case c.command.Flags().Changed("if-revision") && c.revision == 0:
 		return nil, errors.New("--if-revision is 0, which no value has; for a key that does not exist say --if-absent")
 	case c.revision > 0:
@@ -109,9 +67,10 @@ asked.
 		Example: `  raftkv put greeting hello
   raftkv put config/app @app.toml
   date | raftkv put today -
-  raftkv put lock mine --if-absent
+  raftkv put -- temperature -5
+  raftkv put job mine --if-absent                  nobody else has written it
   raftkv put counter 8 --if-revision 17`,
-		Args: cobra.ExactArgs(2),
+		Args: arguments("KEY", "VALUE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			options, err := c.options()
 			if err != nil {
@@ -140,6 +99,7 @@ asked.
 	}
 	s.addTo(command)
 	c.addTo(command)
+	command.ValidArgsFunction = s.completeKeys(1)
 	return command
 }
 
@@ -155,7 +115,7 @@ happens once, however often the servers had to be asked.
 ` + valueHelp,
 		Example: `  raftkv append greeting ', world'
   raftkv append log @today.log`,
-		Args: cobra.ExactArgs(2),
+		Args: arguments("KEY", "VALUE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			options, err := c.options()
 			if err != nil {
@@ -180,47 +140,7 @@ happens once, however often the servers had to be asked.
 	}
 	s.addTo(command)
 	c.addTo(command)
-	return command
-}
-
-func newDeleteCommand() *cobra.Command {
-	var s clerkSettings
-	var c conditionSettings
-	command := &cobra.Command{
-		Use:   "delete KEY",
-		Short: "Remove a key",
-		Long:  `Remove a key. That there was none is no failure: the key is not there then.`,
-		Example: `  raftkv delete greeting
-  raftkv delete lock --if-revision 17`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(command *cobra.Command, args []string) error {
-			options, err := c.options()
-			if err != nil {
-				return err
-			}
-			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				removed, err := clerk.Delete(ctx, args[0], options...)
-				if err != nil {
-					return err
-				}
-				if s.json {
-					return printJSON(command.OutOrStdout(), struct {
-						api.KeyName
-						Deleted  bool   `json:"deleted"`
-						Revision uint64 `json:"revision"`
-					}{api.NameKey(args[0]), removed.Found, removed.Revision})
-				}
-				if !removed.Found {
-					fmt.Fprintf(command.OutOrStdout(), "there was no such key, revision %d\n", removed.Revision)
-					return nil
-				}
-				fmt.Fprintf(command.OutOrStdout(), "deleted, revision %d\n", removed.Revision)
-				return nil
-			})
-		},
-	}
-	s.addTo(command)
-	c.addTo(command)
+	command.ValidArgsFunction = s.completeKeys(1)
 	return command
 }
 
@@ -238,7 +158,7 @@ tab and the value, likewise, follow. With --json each line is an object.`,
 		Example: `  raftkv list
   raftkv list config/ --values
   raftkv list --json | jq -r .key`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("PREFIX"),
 		RunE: func(command *cobra.Command, args []string) error {
 			prefix := ""
 			if len(args) == 1 {
@@ -276,9 +196,10 @@ tab and the value, likewise, follow. With --json each line is an object.`,
 		},
 	}
 	s.addTo(command)
+	command.ValidArgsFunction = s.completeKeys(1)
 	flags := command.Flags()
 	flags.BoolVar(&values, "values", false, "print values, too")
-	flags.IntVar(&limit, "limit", 0, "print so many keys at most; 0: all")
+	flags.IntVar(&limit, "limit", 0, "print at most this many keys; 0: all")
 	flags.StringVar(&after, "after", "", "begin behind this key")
 	return command
 }
@@ -291,10 +212,8 @@ func printItem(out io.Writer, item client.Item, asJSON, values bool) error {
 	if values {
 		line += "\t" + readable(string(item.Value))
 	}
-	if _, err := fmt.Fprintln(out, line); err != nil {
-		return &failure{err}
-	}
-	return nil
+	_, err := fmt.Fprintln(out, line)
+	return err
 }
 
 // readable returns text as it is if it can stand in a line, else quoted as in Go.
@@ -319,8 +238,5 @@ func writtenOf(key string, w client.Written) api.Written {
 func printJSON(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false) // a key with & should be readable
-	if err := e.Encode(v); err != nil {
-		return &failure{err}
-	}
-	return nil
+	return e.Encode(v)
 }

@@ -74,9 +74,13 @@ func TestABenchThatDidNothingFailsWithJSONToo(t *testing.T) {
 // Goal: status --watch --json prints JSON.
 // Method: one picture of an endpoint at which nothing listens.
 func TestAWatchedStatusIsJSONIfAskedFor(t *testing.T) {
-	s := clerkSettings{json: true, endpoints: nowhere(t), timeout: defaultClerkTimeout}
+	s := statusSettings{clerkSettings: clerkSettings{json: true, endpoints: nowhere(t), timeout: defaultClerkTimeout}}
 	var out strings.Builder
-	if err := s.drawStatus(&out, s.askAll(t.Context())); err != nil {
+	all, err := s.askAll(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.drawStatus(&out, all, judge(all), nil, false); err != nil {
 		t.Fatal(err)
 	}
 	var n nodeStatus

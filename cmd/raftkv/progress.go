@@ -2,11 +2,9 @@ package main
 
 import (
 	"io"
-	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // progress shows how far a piece of work has come, once it has taken a second
@@ -55,10 +53,4 @@ func (p *progress) finish() {
 	if p.shown {
 		_ = p.bar.Finish()
 	}
-}
-
-// isTerminal reports whether what is written to w is seen by a person.
-func isTerminal(w io.Writer) bool {
-	f, isFile := w.(*os.File)
-	return isFile && term.IsTerminal(int(f.Fd()))
 }

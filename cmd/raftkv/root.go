@@ -1,21 +1,28 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/spf13/cobra"
 )
 
 // Exit codes. They are part of the command line's promise.
 const (
-	exitDone        = 0 // it ended as it was asked to
-	exitFailed      = 1 // a node could not start or failed; a key does not exist, a condition did not hold; a history is not linearizable
-	exitUsage       = 2 // what was asked for cannot be: flags, settings, another node's data directory
-	exitUnavailable = 3 // no server could do it in time; nothing was changed
-	exitUnknown     = 4 // a write may have happened or not
-	exitUndecided   = 5 // the search for an order of a history did not end in time
+	exitDone        = 0  // it ended as it was asked to
+	exitFailed      = 1  // a node could not start or failed; a key does not exist, a condition did not hold; a history is not linearizable
+	exitUsage       = 2  // what was asked for cannot be: flags, settings, another node's data directory
+	exitUnavailable = 3  // no server could do it in time; nothing was changed
+	exitUnknown     = 4  // a write may have happened or not
+	exitUndecided   = 5  // the search for an order of a history did not end in time
+	exitOutput      = 13 // it was done, and what it printed could not be written; 6 to 12 are reserved (docs/formats.md)
+
+	// exitReaderGone is what shells show for a program that ends because nobody
+	// reads it any more; nothing is said then.
+	exitReaderGone = 141
 )
 
 // failure is an error of the world, not of the command line: a disk, a port, a
@@ -39,13 +46,20 @@ func (e *ending) Unwrap() error { return e.err }
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	out := &output{to: stdout}
+	root.SetOut(out)
 	root.SetErr(stderr)
+	refuseUnknownTopics(root) // behind SetOut: what is made here keeps the output
+	refusedHelp := refuseHelpBesideArguments(root)
 	command, err := root.ExecuteC()
-	if err == nil {
+	err = out.judge(command, cmp.Or(*refusedHelp, err))
+	switch {
+	case err == nil:
 		return exitDone
+	case errors.Is(err, errReaderGone):
+		return exitReaderGone
 	}
-	sayWithin(stderr, fmt.Sprintf("raftkv: %v\n", err), flushLimit)
+	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", harmless(err.Error())), flushLimit)
 	if failed := (*failure)(nil); errors.As(err, &failed) {
 		return exitFailed
 	}
@@ -66,18 +80,24 @@ Exit codes of all commands:
   0  ended as asked
   1  could not start (a port or directory in use, a damaged log) or failed while
      running; get: no such key; put, append, delete: the condition does not hold;
-     verify: the history is not linearizable
-  2  wrong usage: flags, settings, or a data directory of another node
-  3  no server could do it in time; nothing was changed
+     verify: the history is not linearizable; health: a node is not ready; status:
+     two leaders, or a node that is ahead of the leader
+  2  wrong usage: flags, settings, a data directory of another node, endpoints of
+     two clusters
+  3  no server could do it in time; nothing was changed (delete --prefix and import
+     say how far they came)
   4  the outcome of a write is not known: it may have happened, or happen yet, once
   5  verify: the search for an order of the history did not end in time
+ 13  it was done, but what it printed could not be written (a full disk)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
 		Example: `  raftkv dev                        a durable cluster of three nodes in this terminal
   raftkv serve --config n1.toml     one node of a real cluster
   raftkv put greeting hello         write and read through the Clerk
   raftkv get greeting
-  raftkv status --watch             who leads, who lags`,
+  raftkv status --watch             who leads, who lags
+  raftkv health                     for scripts: does every node serve?`,
+		Version: fmt.Sprintf("%s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH),
 		PersistentPreRun: func(command *cobra.Command, _ []string) {
 			decideSignals(command)
 			warnOfVariables(command)
@@ -85,10 +105,15 @@ and would not go on; that is a bug worth reporting.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("raftkv {{.Version}}\n")
+	root.SetFlagErrorFunc(explainFlagError)
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
-		newStatusCommand(), newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
-	refuseUnknownTopics(root)
+		newExportCommand(), newImportCommand(), newStatusCommand(), newHealthCommand(), newLeaderCommand(),
+		newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+	completeFlags(root)
+	reflow(root)
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"text/tabwriter"
 
@@ -20,8 +21,9 @@ func newSnapshotCommand() *cobra.Command {
 		Example: `  raftkv snapshot save monday.snapshot
   raftkv snapshot inspect monday.snapshot
   raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
-    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
-		Args: cobra.NoArgs,
+    --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 \
+    --cluster-id restored`,
+		Args: noArguments,
 		RunE: showHelp,
 	}
 	command.AddCommand(newSnapshotSaveCommand(), newSnapshotInspectCommand(), newSnapshotRestoreCommand())
@@ -35,12 +37,12 @@ func newSnapshotInspectCommand() *cobra.Command {
 		Short: "Say what a backup holds, after checking all of it",
 		Long: `Read a backup whole, check its checksums and that its content has the digest
 that the cluster had, and say what it holds. It takes as much memory as a node
-with that content.
+with that content. FILE must be a file, not a pipe.
 
 Exit code 1 says that the file is damaged, was cut short, or is none.`,
 		Example: `  raftkv snapshot inspect monday.snapshot
   raftkv snapshot inspect --json monday.snapshot | jq .keys`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			backup, err := readBackup(args[0], "checking", command.ErrOrStderr())
 			if err != nil {
@@ -69,19 +71,21 @@ func readBackup(path, what string, stderr io.Writer) (*kvserver.BackupState, err
 	return backup, nil
 }
 
-// openBackup opens a backup file and returns its length.
+// openBackup opens a backup file and returns its length. It looks before it
+// opens: a pipe that nobody writes to would hold it for ever.
 func openBackup(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, &failure{fmt.Errorf("there is no backup %s", path)}
+	case err != nil:
+		return nil, 0, &failure{fmt.Errorf("the backup %s cannot be read: %w", path, lastCause(err))}
+	case !info.Mode().IsRegular():
+		return nil, 0, &failure{fmt.Errorf("%s is %s; a backup is read more than once and must be a file: save it to one first", path, kindOf(info.Mode()))}
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, 0, &failure{fmt.Errorf("the backup cannot be opened: %w", err)}
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file")
-	}
-	if err != nil {
-		file.Close()
-		return nil, 0, &failure{fmt.Errorf("the backup %s cannot be read: %w", path, err)}
 	}
 	return file, info.Size(), nil
 }

@@ -100,7 +100,7 @@ func TestABackupIsSavedAndInspected(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("who may read it: %v, %v", info.Mode(), err)
 	}
-	wantLine(t, exitFailed, "making a file", "snapshot", "save", filepath.Join(t.TempDir(), "missing", "b"), "--endpoints", endpoint)
+	wantLine(t, exitUsage, "does not exist", "snapshot", "save", filepath.Join(t.TempDir(), "missing", "b"), "--endpoints", endpoint)
 }
 
 // Goal: a backup that broke off leaves nothing behind. Method: a server that
@@ -120,7 +120,7 @@ func TestABackupThatBrokeOffIsNotKept(t *testing.T) {
 	stall := make(chan struct{})
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/status" {
-			fmt.Fprint(w, `{"node":"n1"}`)
+			fmt.Fprint(w, `{"node":"n1","cluster":"test","role":"follower"}`)
 			return
 		}
 		send := now.Load()
@@ -185,8 +185,8 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	newer := bytes.Clone(whole)
 	newer[8]++
 	refused(newer, "byte 8")
-	wantLine(t, exitFailed, "cannot be opened", "snapshot", "inspect", filepath.Join(dir, "missing"))
-	wantLine(t, exitFailed, "not a file", "snapshot", "inspect", dir)
+	wantLine(t, exitFailed, "there is no backup", "snapshot", "inspect", filepath.Join(dir, "missing"))
+	wantLine(t, exitFailed, "must be a file", "snapshot", "inspect", dir)
 }
 
 // Goal: restore makes the directory of a node of a new cluster, whose log begins

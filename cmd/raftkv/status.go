@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,42 +20,49 @@ import (
 	"raftkv/kvserver/api"
 )
 
+// statusSettings are the flags of status.
+type statusSettings struct {
+	clerkSettings
+	watch, wide bool
+}
+
 func newStatusCommand() *cobra.Command {
-	var s clerkSettings
-	var watch bool
+	var s statusSettings
 	command := &cobra.Command{
 		Use:   "status",
 		Short: "Show who leads, who lags, and what the nodes hold",
-		Long: `Ask every endpoint for its status and show two tables, a node in a line of
-each: where it stands, and what it does. With --watch they are drawn again and
-again until Ctrl-C. All of it, and more, is in --json.
+		Long: `Ask every endpoint for its status and show a line for each node. The table has as
+many columns as the window has room for, or as fit into 80; columns in which
+nothing happens are left out. --wide shows all of them. With --watch the table is
+drawn again every second until Ctrl-C. All of it, and more, is in --json.
 
-LAG is what a node has not applied of the longest log. CONTACT is how long ago it
-answered the leader, REPLICATION how the leader sends to it, and how much is
-under way. FSYNC P99 and COMMIT P99 are the slowest hundredth of the last minute.
+LAG is how many entries of the longest log a node has not applied. CONTACT is how
+long ago it answered the leader, REPLICATION how the leader sends to it and how
+much is under way. FSYNC and COMMIT are 99th percentiles over the last minute.
 STATES is how the last comparison of its state with the others' ended. LED and
 GAVE UP count how often it became leader, and how often it gave that up because
 no majority answered or its disk hung.
 
-Exit code 3 says that no node leads, or that none answered.`,
+A terminal shows the leader bold and trouble red; NO_COLOR turns that off.
+
+Exit code 3 says that no node leads or none answered, 2 that the endpoints belong
+to two clusters, 1 that two nodes lead or that one is ahead of its leader.`,
 		Example: `  raftkv status
   raftkv status --watch
   raftkv status --json | jq .role`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := s.checkTimeout(); err != nil {
-				return err
-			}
 			ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 			defer endOfSignals()
-			if watch {
+			if s.watch {
 				return s.watchStatus(ctx, command.OutOrStdout())
 			}
 			return s.printStatus(ctx, command.OutOrStdout())
 		},
 	}
 	s.addTo(command)
-	command.Flags().BoolVar(&watch, "watch", false, "draw the table again every second")
+	command.Flags().BoolVar(&s.watch, "watch", false, "draw the table again every second")
+	command.Flags().BoolVar(&s.wide, "wide", false, "show all columns, however wide the window is")
 	return command
 }
 
@@ -61,86 +70,120 @@ Exit code 3 says that no node leads, or that none answered.`,
 type nodeStatus struct {
 	Endpoint string `json:"endpoint"`
 	Error    string `json:"error,omitempty"`
+	UID      string `json:"uid,omitempty"` // of the cluster, if the node says it
 	*api.Status
 }
 
 // askAll asks all endpoints at the same time.
-func (s *clerkSettings) askAll(ctx context.Context) []nodeStatus {
+func (s *clerkSettings) askAll(ctx context.Context) ([]nodeStatus, error) {
+	endpoints, err := s.servers()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, 2*time.Second))
 	defer cancel()
-	endpoints := s.list()
 	all := make([]nodeStatus, len(endpoints))
 	var asking sync.WaitGroup
 	for i, e := range endpoints {
 		asking.Go(func() { all[i] = askStatus(ctx, e) })
 	}
 	asking.Wait()
-	return all
+	return all, nil
 }
 
 func askStatus(ctx context.Context, endpoint string) nodeStatus {
-	n := nodeStatus{Endpoint: endpoint}
 	status, err := fetchStatus(ctx, endpoint)
 	if err != nil {
-		n.Error = err.Error()
-		return n
+		return nodeStatus{Endpoint: endpoint, Error: err.Error()}
 	}
-	n.Status = status
-	return n
+	return status
 }
 
-// statusClient makes a connection for each question: the next comes a second
-// later.
-var statusClient = &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+// roles are what a node may say that it is.
+var roles = []string{"leader", "follower", "candidate", "pre-candidate"}
 
-const maxStatusBytes = 1 << 20
-
-func fetchStatus(ctx context.Context, endpoint string) (*api.Status, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpointURL(endpoint, "/v1/status"), nil)
+// fetchStatus asks one node. What is no status, whatever its form, is an error.
+func fetchStatus(ctx context.Context, endpoint string) (nodeStatus, error) {
+	response, err := askNode(ctx, endpoint, http.MethodGet, "/v1/status", nil)
 	if err != nil {
-		return nil, fmt.Errorf("no address of the form host:port")
-	}
-	response, err := statusClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("no answer: %w", lastCause(err))
+		return nodeStatus{}, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxStatusBytes))
-	status := new(api.Status)
-	if err != nil || json.Unmarshal(body, status) != nil || status.Node == "" {
-		return nil, fmt.Errorf("no answer of a node (%s)", response.Status)
+	status := nodeStatus{Status: new(api.Status)}
+	switch {
+	case err != nil:
+		return nodeStatus{}, fmt.Errorf("no answer: %w", lastCause(err))
+	case json.Unmarshal(body, &status) != nil || status.Node == "" || status.Cluster == "" || !slices.Contains(roles, status.Role):
+		return nodeStatus{}, fmt.Errorf("answers %s, and not like a node", response.Status)
 	}
+	status.Endpoint, status.Error = endpoint, ""
 	return status, nil
 }
 
-// endpointURL returns the address of a path at an endpoint.
-func endpointURL(endpoint, path string) string {
-	return "http://" + strings.TrimSuffix(strings.TrimPrefix(endpoint, "http://"), "/") + path
+// settleTime is how long two nodes may lead, or a new leader know less than its
+// followers, while leadership changes.
+const settleTime = 500 * time.Millisecond
+
+// survey asks all nodes, and asks again what can be wrong for a moment only. The
+// answers of one round are not of one moment: under load a follower's commit index
+// may be beyond what its leader said a millisecond before. So the leaders are asked
+// once more, at once and then when a change of leadership would be over; one that is
+// still behind what a follower had said before is behind indeed.
+func (s *clerkSettings) survey(ctx context.Context) ([]nodeStatus, verdict, error) {
+	all, err := s.askAll(ctx)
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	v := judge(all)
+	for _, wait := range []time.Duration{0, settleTime} {
+		if !v.mayPass || !sleep(ctx, wait) {
+			break
+		}
+		again, err := s.askAll(ctx)
+		if err != nil {
+			return nil, verdict{}, err
+		}
+		mixed := slices.Clone(again)
+		for i, n := range again {
+			if all[i].Status != nil && n.Status != nil && n.Role != "leader" && all[i].Role != "leader" {
+				mixed[i] = all[i]
+			}
+		}
+		all, v = again, judge(mixed)
+	}
+	return all, v, nil
 }
 
-// lastCause returns the innermost error: the rest repeats the address.
-func lastCause(err error) error {
-	for {
-		u, wraps := err.(interface{ Unwrap() error })
-		if !wraps || u.Unwrap() == nil {
-			return err
-		}
-		err = u.Unwrap()
+// sleep waits; false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
 // printStatus asks once.
-func (s *clerkSettings) printStatus(ctx context.Context, out io.Writer) error {
-	all := s.askAll(ctx)
-	if s.json {
-		if err := printStatusJSON(out, all); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprint(out, statusTable(all))
+func (s *statusSettings) printStatus(ctx context.Context, out io.Writer) error {
+	all, v, err := s.survey(ctx)
+	if err != nil {
+		return err
 	}
-	if leaderOf(all) == "" {
-		return &ending{exitUnavailable, fmt.Errorf("no node that answered leads or knows who does")}
+	if s.json {
+		err = printStatusJSON(out, all)
+	} else {
+		columns, _ := windowSize(out)
+		_, err = io.WriteString(out, strings.Join(drawing{columns: columns, wide: s.wide, colour: hasColour(out)}.lines(all, v, time.Now()), "\n")+"\n")
+	}
+	if err != nil {
+		return err
+	}
+	if v.code != exitDone {
+		return &ending{v.code, errors.New(v.text())}
 	}
 	return nil
 }
@@ -155,17 +198,40 @@ func printStatusJSON(out io.Writer, all []nodeStatus) error {
 	return nil
 }
 
-// watchStatus draws until ctx ends. Each picture is written over the last, in
-// one write, so that nothing flickers.
-func (s *clerkSettings) watchStatus(ctx context.Context, out io.Writer) error {
+// Control sequences of a terminal.
+const (
+	enterAlternateScreen = "\x1b[?1049h\x1b[?25l" // and hide the cursor
+	leaveAlternateScreen = "\x1b[?25h\x1b[?1049l"
+	cursorHome           = "\x1b[H"
+	clearLineEnd         = "\x1b[K"
+	clearBelow           = "\x1b[J"
+)
+
+// watchStatus draws until ctx ends. A terminal shows it on its alternate screen;
+// the last picture stays when it has ended.
+func (s *statusSettings) watchStatus(ctx context.Context, out io.Writer) error {
+	screen := isTerminal(out) && !s.json
+	var last []string
+	if screen {
+		if _, err := io.WriteString(out, enterAlternateScreen); err != nil {
+			return err
+		}
+		defer func() {
+			_, _ = io.WriteString(out, leaveAlternateScreen+strings.Join(last, "\n")+"\n") // the output remembers
+		}()
+	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	lags := map[string]uint64{}
 	for {
-		all := s.askAll(ctx)
+		all, v, err := s.survey(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := s.drawStatus(out, all); err != nil {
+		if err != nil {
+			return err
+		}
+		if last, err = s.drawStatus(out, all, v, lags, screen); err != nil {
 			return err
 		}
 		select {
@@ -176,18 +242,23 @@ func (s *clerkSettings) watchStatus(ctx context.Context, out io.Writer) error {
 	}
 }
 
-// drawStatus draws one picture; as JSON it is lines like those of printStatus.
-func (s *clerkSettings) drawStatus(out io.Writer, all []nodeStatus) error {
+// drawStatus draws one picture in one write, so that nothing flickers; as JSON it
+// is lines like those of printStatus. lags holds what the nodes lagged in the
+// picture before, and then in this one.
+func (s *statusSettings) drawStatus(out io.Writer, all []nodeStatus, v verdict, lags map[string]uint64, screen bool) ([]string, error) {
 	if s.json {
-		return printStatusJSON(out, all)
+		return nil, printStatusJSON(out, all)
 	}
-	table := statusTable(all)
-	if isTerminal(out) {
-		// Home, each line with what was right of it cleared, then all below.
-		table = "\x1b[H" + strings.ReplaceAll(table, "\n", "\x1b[K\n") + "\x1b[J"
+	columns, rows := windowSize(out)
+	lines := drawing{columns: columns, wide: s.wide, colour: hasColour(out), lags: lags}.lines(all, v, time.Now())
+	text := strings.Join(lines, "\n") + "\n"
+	if screen {
+		shown := lines
+		if rows > 1 && len(lines) > rows {
+			shown = append(slices.Clone(lines[:rows-1]), fmt.Sprintf("… %d more lines; the window is too low", len(lines)-rows+1))
+		}
+		text = cursorHome + strings.Join(shown, clearLineEnd+"\n") + clearLineEnd + clearBelow
 	}
-	if _, err := io.WriteString(out, table); err != nil {
-		return &failure{err}
-	}
-	return nil
+	_, err := io.WriteString(out, text)
+	return lines, err
 }

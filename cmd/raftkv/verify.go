@@ -34,17 +34,19 @@ func newVerifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Check that a running cluster is linearizable",
 		Long: `Drive a running cluster with concurrent clients that write, read and list a few
-keys, note everything they hear, and search an order of it all that one store
-could have had. Stale reads need no place in it, but may only show what was
-written, and nothing older than they ask for. Kill nodes, cut connections, stop processes meanwhile.
+keys, record every response, and check that the history is linearizable: that
+some order of the operations explains all answers. Stale reads are left out of the
+order; they may only show what was written, and nothing older than they ask for.
+Meanwhile kill nodes, cut connections, stop processes.
 
-Exit code 0: there is such an order. 1: there is none; an HTML picture of the
+Exit code 0: the history is linearizable. 1: it is not; an HTML picture of the
 history of the key is written. 5: the search did not end in time; nobody knows.
-The keys begin with raftkv-verify/ and are removed in the end.`,
+The keys begin with raftkv-verify/ and are removed at the end. With --stale-read
+one read is made to tell an old value, to show that this is found.`,
 		Example: `  raftkv verify
   raftkv verify --duration 1m --clients 16 --rate 2000
   raftkv verify --check-limit 10m --picture found.html`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
 		},
@@ -58,8 +60,7 @@ The keys begin with raftkv-verify/ and are removed in the end.`,
 	flags.Float64Var(&s.rate, "rate", 1000, "requests per second of all clients together at most; 0: as many as they can")
 	flags.DurationVar(&s.checkLimit, "check-limit", 5*time.Minute, "how long to search an order")
 	flags.StringVar(&s.picture, "picture", "raftkv-verify.html", "file for the picture of a violation")
-	flags.BoolVar(&s.plant, "stale-read", false, "let one read lie, to see that it is found")
-	_ = flags.MarkHidden("stale-read") // the flag exists: it was made in the line above
+	flags.BoolVar(&s.plant, "stale-read", false, "let one read lie, to show that it is found")
 	return command
 }
 
@@ -85,6 +86,7 @@ type verification struct {
 	Verdict    verify.Verdict `json:"verdict"`
 	Key        string         `json:"key,omitempty"`
 	Stale      string         `json:"stale,omitempty"` // what a stale read showed that it may not
+	Wrong      string         `json:"wrong,omitempty"` // the first answer that fits into no order
 	Picture    string         `json:"picture,omitempty"`
 	Operations int            `json:"operations"`
 	Unknown    int            `json:"unknown"` // operations whose outcome is not known
@@ -113,10 +115,10 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 		Keys: s.keys, Clients: s.clients, CheckMs: time.Since(begun).Milliseconds(),
 	}
 	if finding.Verdict == verify.Violation {
-		if err := drawFinding(finding, s.picture); err != nil {
+		if err := s.draw(finding); err != nil {
 			return &failure{err}
 		}
-		v.Picture = s.picture
+		v.Picture, v.Wrong = s.picture, finding.Wrong()
 	}
 	return s.report(out, v)
 }
@@ -125,11 +127,11 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.History, error) {
 	dialling, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	clerk, err := client.Dial(dialling, client.Config{Endpoints: s.list()})
+	clerk, end, err := s.dial(dialling, client.Config{})
 	if err != nil {
-		return nil, clerkEnding(err)
+		return nil, err
 	}
-	defer clerk.Close()
+	defer end()
 	bar := startProgress(stderr, "driving the cluster", s.duration.Milliseconds())
 	defer bar.finish()
 	return verify.Run(ctx, []*client.Clerk{clerk}, verify.Config{
@@ -139,12 +141,21 @@ func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.H
 	}), nil
 }
 
-func drawFinding(finding verify.Finding, file string) error {
-	f, err := os.Create(file)
+// draw makes the picture of a violation.
+func (s *verifySettings) draw(finding verify.Finding) error {
+	endpoints, err := s.servers()
 	if err != nil {
 		return err
 	}
-	if err := finding.Draw(f); err != nil {
+	caption := verify.Caption{Endpoints: endpoints, Clients: s.clients, At: time.Now()}
+	if all, err := s.askAll(context.Background()); err == nil {
+		caption.Cluster = judge(all).cluster
+	}
+	f, err := os.Create(s.picture)
+	if err != nil {
+		return err
+	}
+	if err := finding.Draw(f, caption); err != nil {
 		f.Close()
 		return err
 	}
@@ -161,7 +172,7 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%s: %d operations of %d clients on %d keys (%d of unknown outcome; %d more refused); searched for %d ms\n",
+		fmt.Fprintf(out, "%s: %d operations of %d clients on %d keys,\n%d of unknown outcome, %d more refused; searched for %d ms\n",
 			v.Verdict, v.Operations, v.Clients, v.Keys, v.Unknown, v.Refused, v.CheckMs)
 	}
 	switch {
@@ -171,7 +182,7 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 		if v.Stale != "" {
 			return &ending{exitFailed, fmt.Errorf("of key %s %s; %s shows the calls that are not stale reads", v.Key, v.Stale, v.Picture)}
 		}
-		return &ending{exitFailed, fmt.Errorf("what the clients heard of key %s has no order; %s shows it", v.Key, v.Picture)}
+		return &ending{exitFailed, fmt.Errorf("key %s: %s %s shows it", v.Key, v.Wrong, v.Picture)}
 	case v.Verdict == verify.Undecided:
 		return &ending{exitUndecided, fmt.Errorf("the search for an order of key %s did not end within %v; give it longer by --check-limit, or less to search by --rate", v.Key, s.checkLimit)}
 	}

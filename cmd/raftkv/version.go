@@ -9,16 +9,27 @@ import (
 )
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	command := &cobra.Command{
 		Use:     "version",
 		Short:   "Print which build this is",
-		Example: "  raftkv version",
-		Args:    cobra.NoArgs,
+		Example: "  raftkv version\n  raftkv version --json | jq -r .version",
+		Args:    noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(command.OutOrStdout(), "raftkv %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			if asJSON {
+				return printJSON(command.OutOrStdout(), struct {
+					Version string `json:"version"`
+					Go      string `json:"go"`
+					OS      string `json:"os"`
+					Arch    string `json:"arch"`
+				}{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH})
+			}
+			_, err := fmt.Fprintf(command.OutOrStdout(), "raftkv %s\n", command.Root().Version)
 			return err
 		},
 	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return command
 }
 
 // buildVersion names the build by what the Go toolchain wrote into it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -20,7 +21,7 @@ func newWALCommand() *cobra.Command {
 		Use:     "wal",
 		Short:   "Look into a node's log on the disk",
 		Example: "  raftkv wal inspect ./raftkv-data/n1",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    showHelp,
 	}
 	command.AddCommand(newWALInspectCommand())
@@ -43,7 +44,7 @@ was under way when the machine stopped, and the next start cuts it off.
 Exit code 1 says that something is damaged; it is named with file and offset.`,
 		Example: `  raftkv wal inspect ./raftkv-data/n1
   raftkv wal inspect --json ./raftkv-data/n1 | jq 'select(.type == "snapshot-file")'`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments("DIR"),
 		RunE: func(command *cobra.Command, args []string) error {
 			return inspectLog(vfs.ReadOnly{}, args[0], command.OutOrStdout(), asJSON)
 		},
@@ -136,6 +137,9 @@ func findLog(fsys vfs.FS, dir string) (string, error) {
 		if slices.ContainsFunc(names, wal.Owns) {
 			return at, nil
 		}
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("there is no %s", dir)
 	}
 	return "", fmt.Errorf("%s holds no log: name the data directory of a node, or the directory %q in it", dir, logName)
 }

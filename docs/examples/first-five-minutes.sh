@@ -65,6 +65,7 @@ echo "# The first five minutes"
 say "Produced by [docs/examples/first-five-minutes.sh](examples/first-five-minutes.sh), which types what the [README](../README.md) says. Each heading says how much time has passed."
 
 step "Build"
+say "On a fresh machine this is most of the first five minutes: it downloads the modules and compiles them and the standard library. Here all of that was there already."
 if [ -n "${RAFTKV:-}" ]; then
 	program=$RAFTKV
 else
@@ -97,9 +98,12 @@ type "bin/raftkv get greeting"
 type "bin/raftkv put greeting mine --if-absent"
 type "bin/raftkv list --values"
 type "bin/raftkv get nothing"
+type "bin/raftkv export"
 
 step "Who leads?"
 type "bin/raftkv status"
+type "bin/raftkv leader"
+type "bin/raftkv health"
 
 step "How fast is it?"
 type "bin/raftkv bench --clients 64 --duration 5s --mix put=1"
@@ -118,4 +122,4 @@ type "bin/raftkv get greeting"
 stop
 
 step "The end"
-say "Where to read on: the [HTTP API](http.md), the [Go client](../client), a real cluster in the [README](../README.md), [how it works](architecture.md)."
+say "Where to read on: the [HTTP API](http.md), the [Go client](go-client.md), a [client for Python](../examples/raftkv.py), a real cluster in the [README](../README.md), [how it works](architecture.md)."

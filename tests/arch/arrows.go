@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"client/verify": {"client"},
 
 	"deploy/dashboard": {},
+	"deploy/rename":    {},
 
 	"labrpc/labgob": {},
 	"labrpc":        {"labrpc/labgob"},

@@ -144,7 +144,7 @@ var moreFaceMutants = []mutant{
 	inFile("L8", "pages of a listing overlap", "client/reads.go",
 		"After(page.Items[len(page.Items)-1].Key)", "After(page.Items[max(len(page.Items)-2, 0)].Key)", "test ./client"),
 	inFile("L9", "a write that was given up is called not applied", "client/attempt.go",
-		"c.givenUp(ctx, last.err, doubt || last.outcome == unknown)", "c.givenUp(ctx, last.err, doubt)", "test ./client"),
+		"c.givenUp(ctx, &t, doubt || last.outcome == unknown)", "c.givenUp(ctx, &t, doubt)", "test ./client"),
 	inFile("L10", "a refusal after an attempt of unknown outcome is final", "client/writes.go",
 		"\t\t\trefused.Outcome = api.OutcomeUnknown\n", "", "test ./client"),
 	inFile("L11", "a conflict that the session remembers is called unknown", "client/writes.go",

@@ -245,8 +245,8 @@ var clientMutants = []mutant{
 	{
 		id: "M40", bug: "a call gets a new identity with each attempt",
 		file:    "client/attempt.go",
-		old:     "func(ctx context.Context, server int) verdict { return exchange(ctx, c, server, w, message) })",
-		new:     "func(ctx context.Context, server int) verdict {\n\t\tif m, is := any(&message).(*clerkwire.Write); is {\n\t\t\tm.Lane = (m.Lane + 1) % maxLanes\n\t\t}\n\t\treturn exchange(ctx, c, server, w, message)\n\t})",
+		old:     "\t\treturn c.note(&t, server, exchange(ctx, c, server, w, message))",
+		new:     "\t\tif m, is := any(&message).(*clerkwire.Write); is {\n\t\t\tm.Lane = (m.Lane + 1) % maxLanes\n\t\t}\n\t\treturn c.note(&t, server, exchange(ctx, c, server, w, message))",
 		oracles: []string{"test ./client", "process ExactlyOnce"},
 	},
 	{

@@ -75,15 +75,18 @@ func TestKeyCommands(t *testing.T) {
 		{"delete greeting", "", 0, "deleted, revision 6\n", ""},
 		{"delete greeting --json", "", 0, `{"key":"greeting","deleted":false,"revision":6}` + "\n", ""},
 		{"get", "", 2, "", "--help"},
-		{"get a b", "", 2, "", "--help"},
+		{"get a b", "", 1, "", "no such key: a, b"},
+		{"get file empty", "", 0, "file\t\"from a file\\x00\"\nempty\t\n", ""},
+		{"get --prefix e --json", "", 0, `{"key":"empty","value":"","revision":5,"version":1}` + "\n", ""},
+		{"get file --stale --min-revision 100000 --timeout 500ms", "", 3, "", "at revision 6"},
 		{"put k @/there/is/no/such/file", "", 2, "", "no such file"},
 		{"put k v --if-absent --if-present", "", 2, "", "if-absent"},
 		{"put " + strings.Repeat("k", 1025) + " v", "", 2, "", "1 to 1024"},
 		{"put big -", strings.Repeat("x", 1<<20+1), 2, "", "1048576 bytes"},
 		{"put k v --endpoints nonsense", "", 2, "", "host:port"},
-		{"get k --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "could not be reached"},
-		{"put k v --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "could not be reached"},
-		{"status --endpoints 127.0.0.1:1", "", 3, "NODE", "no node that answered leads"},
+		{"get k --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "127.0.0.1:1 refuses connections"},
+		{"put k v --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "127.0.0.1:1 refuses connections"},
+		{"status --endpoints 127.0.0.1:1", "", 3, "NODE", "no node answers"},
 		{"bench --clients 0", "", 2, "", "--clients is 0"},
 		{"bench --mix put=1,swim=1", "", 2, "", "swim"},
 		{"verify --keys 0", "", 2, "", "--keys is 0"},
@@ -127,9 +130,25 @@ func TestStatusCommand(t *testing.T) {
 	leader.must(201, "PUT", "/v1/kv/k", "v")
 	dead.kill()
 	got := c.command("", "status")
-	if got.code != 0 || !strings.Contains(got.out, leader.id+" leads.") || strings.Count(got.out, "\n") != 9 ||
-		!strings.Contains(got.out, "connection refused") || !strings.Contains(got.out, "follower") || strings.Count(got.out, "1.0 MiB") != 2 {
+	if got.code != 0 || !strings.Contains(got.out, leader.id+" leads term ") || !strings.Contains(got.out, " 2 of 3 answer ") || strings.Count(got.out, "\n") != 6 ||
+		!strings.Contains(got.out, "connection refused") || !strings.Contains(got.out, "follower") {
 		t.Errorf("code %d:\n%s%s", got.code, got.out, got.errors)
+	}
+	if wide := c.command("", "status", "--wide"); strings.Count(wide.out, "1.0 MiB") != 2 {
+		t.Errorf("--wide does not show the quota of two nodes:\n%s", wide.out)
+	}
+	if got := c.command("", "health"); got.code != 1 || strings.Count(got.out, "ready\n") != 2 || !strings.Contains(got.errors, "2 of 3") {
+		t.Errorf("health: code %d:\n%s%s", got.code, got.out, got.errors)
+	}
+	other := c.others(leader)[1]
+	if got := c.command("", "leader", "--to", other.id); got.code != 0 || !strings.HasPrefix(got.out, other.id+"  "+other.http+"  term ") {
+		t.Errorf("leader --to %s: code %d: %s%s", other.id, got.code, got.out, got.errors)
+	}
+	if got := c.command("", "leader", "--to", "n9"); got.code != 2 {
+		t.Errorf("leader --to n9: code %d: %s%s", got.code, got.out, got.errors)
+	}
+	if got := c.command("", "leader", "--to", leader.id); got.code != 0 {
+		t.Errorf("leader --to %s: code %d: %s%s", leader.id, got.code, got.out, got.errors)
 	}
 	status, err := leader.status()
 	if err != nil {
@@ -153,6 +172,66 @@ func TestStatusCommand(t *testing.T) {
 	}
 	if len(lines) != 3 {
 		t.Errorf("%d lines", len(lines))
+	}
+}
+
+// Goal: what export writes import reads, whatever the keys and values are; an
+// import that is run again changes no value, or no key with --if-absent; delete
+// --prefix removes what it says and nothing else.
+// Method: values of every kind, through two prefixes and back.
+func TestExportImportAndDeleteByPrefix(t *testing.T) {
+	c := startCluster(t, 3)
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	lines := []string{
+		`{"key":"a/1","text":"hello\u0000\n"}`, ``, `{"key":"a/ä","text":""}`, `{"key_base64":"YS//","value":"/wA="}`,
+		`{"key":"a/2","value":"aGVsbG8=","revision":7,"version":1}`, `{"key":"b/1","text":"stays"}`, `{"key":"a/2","text":"later wins"}`,
+	}
+	if err := os.WriteFile(in, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(got said, code int, out, errors string) {
+		t.Helper()
+		if got.code != code || !strings.Contains(got.out, out) || !strings.Contains(got.errors, errors) {
+			t.Errorf("code %d, printed %q and %q; want %d, %q, %q", got.code, got.out, got.errors, code, out, errors)
+		}
+	}
+	expect(c.command("", "import", in), 0, "6 keys written", "")
+	expect(c.command("", "import", in, "--if-absent"), 0, "0 keys written, 6 were there already", "")
+	expect(c.command("", "import", in, "--skip", "5"), 0, "2 keys written", "")
+	out := filepath.Join(dir, "out")
+	expect(c.command("", "export", out, "--prefix", "a/"), 0, "4 keys", "")
+	first, err := os.ReadFile(out)
+	if err != nil || strings.Count(string(first), "\n") != 4 {
+		t.Fatalf("%v: %s", err, first)
+	}
+	for _, part := range []string{`"text":"hello\u0000\n"`, `"text":""`, `"key_base64":"YS//","value":"/wA="`, `"text":"later wins"`} {
+		if !strings.Contains(string(first), part) {
+			t.Errorf("the export lacks %s:\n%s", part, first)
+		}
+	}
+	expect(c.command("", "export", out), 2, "", "--force")
+	expect(c.command("", "delete", "--prefix", "a/"), 2, "", "--yes")
+	expect(c.command("", "delete", "--prefix", "a/", "--yes"), 0, "4 of 4 keys deleted", "")
+	expect(c.command("", "list"), 0, "b/1\n", "")
+	expect(c.command(string(first), "import", "-"), 0, "4 keys written", "")
+	if again := c.command("", "get", "--prefix", "a/"); again.code != 0 || strings.Count(again.out, "\n") != 4 || !strings.Contains(again.out, "later wins") {
+		t.Errorf("after all: %q", again.out)
+	}
+	listed := c.command("", "list", "--values", "--json")
+	expect(c.command(listed.out, "import", "-"), 0, "5 keys written", "")
+	if got := c.command("", "get", "b/1"); got.out != "stays" {
+		t.Errorf("what list --json printed was imported as %q", got.out)
+	}
+	for line, says := range map[string]string{
+		`{"key":"x"}`: "no value", `{"text":"x"}`: "0 bytes", `{"key":"x","text":"a","value":"YQ=="}`: "two values", `{"key":"x","val":"a"}`: "form",
+		`{"key":"x","text":"a"} {}`: "behind", `{"key":"x","text":"\ud800"}`: "half", "{\"key\":\"x\",\"text\":\"\xff\"}": "UTF-8", `[1]`: "form",
+	} {
+		if err := os.WriteFile(in, []byte(lines[0]+"\n"+line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(c.command("", "import", in), 2, "", says)
+		expect(c.command("", "import", in), 2, "", "line 2")
 	}
 }
 

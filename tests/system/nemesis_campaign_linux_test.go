@@ -227,7 +227,7 @@ func (c *campaign) keepHistory(h *verify.History, f verify.Finding) {
 	complain(err)
 	picture, err := os.Create(name + ".html")
 	if err == nil {
-		err = f.Draw(picture)
+		err = f.Draw(picture, verify.Caption{At: time.Now()})
 		complain(picture.Close())
 	}
 	complain(err)

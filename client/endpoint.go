@@ -1,0 +1,87 @@
+package client
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// ParseEndpoint returns the host:port of an endpoint, which may be written with
+// http:// before it and one slash behind it. A missing host is 127.0.0.1. The
+// error says in words what is wrong: another scheme, a user, a path, a port that
+// is missing or is no number from 1 to 65535.
+func ParseEndpoint(given string) (string, error) {
+	bad := func(format string, args ...any) (string, error) {
+		return "", fmt.Errorf("client: the endpoint %q %s", given, fmt.Sprintf(format, args...))
+	}
+	address := strings.TrimSpace(given)
+	if scheme, rest, has := strings.Cut(address, "://"); has {
+		switch strings.ToLower(scheme) {
+		case "http":
+			address = rest
+		case "https":
+			return bad("asks for TLS, which is not offered")
+		default:
+			return bad("begins with %s://; write host:port", scheme)
+		}
+	}
+	address = strings.TrimSuffix(address, "/")
+	switch {
+	case strings.Contains(address, "@"):
+		return bad("names a user, and there are none; write host:port")
+	case strings.ContainsAny(address, "/?#"):
+		return bad("has a path; write host:port")
+	}
+	host, port, err := net.SplitHostPort(address)
+	switch {
+	case err != nil && strings.Count(address, ":") > 1 && !strings.Contains(address, "["):
+		return bad("is not of the form host:port; an IPv6 address stands in brackets: [::1]:8701")
+	case err != nil || port == "":
+		return bad("is not of the form host:port")
+	case strings.ContainsFunc(host, isNoHostCharacter):
+		return bad("has a host name that cannot be")
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 || strings.HasPrefix(port, "+") {
+		return bad("has the port %q; choose 1 to 65535", port)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
+}
+
+// isNoHostCharacter reports whether c can be in no host name or IP address.
+func isNoHostCharacter(c rune) bool {
+	return c <= ' ' || c == 0x7f || strings.ContainsRune(`",;<>\^|{}`+"`", c)
+}
+
+// ParseEndpoints returns the endpoints of a list that is separated by commas,
+// each as ParseEndpoint returns it and each once, in their order. Empty places
+// in the list are passed over. An error says which endpoint cannot be, or that
+// there is none.
+func ParseEndpoints(list string) ([]string, error) { return parseAll(strings.Split(list, ",")) }
+
+// parseAll parses endpoints and leaves out those that came before.
+func parseAll(given []string) ([]string, error) {
+	var all []string
+	seen := map[string]bool{}
+	for _, g := range given {
+		if strings.TrimSpace(g) == "" {
+			continue
+		}
+		address, err := ParseEndpoint(g)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[address] {
+			seen[address] = true
+			all = append(all, address)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("client: no endpoint is given; give the host:port where a server takes clients")
+	}
+	return all, nil
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/client"
+	"raftkv/kvserver/api"
+)
+
+// deleteSettings are the flags of delete.
+type deleteSettings struct {
+	clerkSettings
+	conditionSettings
+	prefix   string
+	byPrefix bool // --prefix was given
+	yes      bool
+}
+
+func newDeleteCommand() *cobra.Command {
+	var s deleteSettings
+	command := &cobra.Command{
+		Use:   "delete KEY",
+		Short: "Remove a key, or all keys that begin with a prefix",
+		Long: `Remove a key. That there was none is no failure: the key is not there then.
+
+With --prefix remove all keys that begin so, after a question on a terminal, or
+with --yes. They are listed and then removed one by one, so this is not one step:
+others see some of them gone before the rest. A key that somebody writes after it
+was listed is left alone and counted. Run the command again after a failure.`,
+		Example: `  raftkv delete greeting
+  raftkv delete job --if-revision 17
+  raftkv delete --prefix sessions/ --yes`,
+		Args: func(command *cobra.Command, args []string) error {
+			if s.byPrefix = command.Flags().Changed("prefix"); !s.byPrefix {
+				if s.yes {
+					return errors.New("--yes answers the question of --prefix, which is missing")
+				}
+				return arguments("KEY")(command, args)
+			}
+			if len(args) > 0 {
+				return fmt.Errorf("delete removes a key or a --prefix; with --prefix %s leave %q out", readable(s.prefix), args[0])
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, args []string) error {
+			options, err := s.options()
+			switch {
+			case err != nil:
+				return err
+			case s.byPrefix && len(options) > 0:
+				return errors.New("--prefix takes no condition: it removes each key only if it is as it was listed")
+			case s.byPrefix:
+				return s.deleteAll(command.InOrStdin(), command.OutOrStdout(), command.ErrOrStderr())
+			}
+			return s.deleteOne(args[0], options, command.OutOrStdout())
+		},
+	}
+	s.clerkSettings.addTo(command)
+	s.conditionSettings.addTo(command)
+	command.ValidArgsFunction = s.completeKeys(1)
+	command.Flags().StringVar(&s.prefix, "prefix", "", "remove all keys that begin so")
+	command.Flags().BoolVar(&s.yes, "yes", false, "with --prefix: do not ask")
+	return command
+}
+
+func (s *deleteSettings) deleteOne(key string, options []client.WriteOption, out io.Writer) error {
+	return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+		removed, err := clerk.Delete(ctx, key, options...)
+		if err != nil {
+			return err
+		}
+		if s.json {
+			return printJSON(out, struct {
+				api.KeyName
+				Deleted  bool   `json:"deleted"`
+				Revision uint64 `json:"revision"`
+			}{api.NameKey(key), removed.Found, removed.Revision})
+		}
+		text := "deleted"
+		if !removed.Found {
+			text = "there was no such key"
+		}
+		_, err = fmt.Fprintf(out, "%s, revision %d\n", text, removed.Revision)
+		return err
+	})
+}
+
+// deleteWorkers is how many deletes are under way at the same time.
+const deleteWorkers = 16
+
+// deleteAll removes the keys that begin with the prefix. The time of --timeout is
+// that of one request.
+func (s *deleteSettings) deleteAll(stdin io.Reader, out, stderr io.Writer) error {
+	if !s.yes && (!isTerminal(stdin) || !isTerminal(stderr)) {
+		return errors.New("nobody is there to be asked: say --yes to delete all keys that begin with " + strconv.Quote(s.prefix))
+	}
+	long := clerkCalls{settings: &s.clerkSettings}
+	return long.run(func(ctx context.Context, clerk *client.Clerk) error {
+		items, err := s.listAll(ctx, clerk)
+		if err != nil {
+			return err
+		}
+		if !s.yes && len(items) > 0 {
+			fmt.Fprintf(stderr, "%d keys begin with %s, the first is %s. Delete them? [y/N] ", len(items), strconv.Quote(s.prefix), readable(items[0].Key))
+			answer, _ := bufio.NewReader(stdin).ReadString('\n') // nothing is no
+			if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+				return &ending{exitFailed, errors.New("nothing was deleted")}
+			}
+		}
+		deleted, changed, err := s.removeAll(ctx, clerk, items, stderr)
+		if s.json {
+			err = errors.Join(err, printJSON(out, struct {
+				Prefix  string `json:"prefix"`
+				Deleted int64  `json:"deleted"`
+				Changed int64  `json:"changed"`
+			}{s.prefix, deleted, changed}))
+		} else if _, printErr := fmt.Fprintf(out, "%d of %d keys deleted%s\n", deleted, len(items), changedText(changed)); err == nil {
+			err = printErr
+		}
+		return err
+	})
+}
+
+func changedText(changed int64) string {
+	if changed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d were written or deleted by others meanwhile and left alone", changed)
+}
+
+// listAll lists the keys with their revisions.
+func (s *deleteSettings) listAll(ctx context.Context, clerk *client.Clerk) (items []client.Item, err error) {
+	after := ""
+	for {
+		page, err := callWithin(ctx, s.timeout, func(ctx context.Context) (client.Page, error) {
+			return clerk.List(ctx, s.prefix, client.KeysOnly(), client.After(after))
+		})
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, page.Items...)
+		if !page.More || len(page.Items) == 0 {
+			return items, nil
+		}
+		after = page.Items[len(page.Items)-1].Key
+	}
+}
+
+// removeAll removes items, each only if it is as it was listed.
+func (s *deleteSettings) removeAll(ctx context.Context, clerk *client.Clerk, items []client.Item, stderr io.Writer) (deleted, changed int64, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var removed, others, next atomic.Int64
+	var working sync.WaitGroup
+	var once sync.Once
+	for range min(deleteWorkers, len(items)) {
+		working.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(items)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				_, e := callWithin(ctx, s.timeout, func(ctx context.Context) (client.Removed, error) {
+					return clerk.Delete(ctx, items[i].Key, client.IfRevision(items[i].Revision))
+				})
+				switch {
+				case e == nil:
+					removed.Add(1)
+				case errors.Is(e, client.ErrConflict):
+					others.Add(1)
+				default:
+					once.Do(func() { err = e; cancel(e) })
+				}
+			}
+		})
+	}
+	finished := make(chan struct{})
+	go func() {
+		working.Wait()
+		close(finished)
+	}()
+	bar := startProgress(stderr, "deleting", int64(len(items)))
+	defer bar.finish()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			bar.set(removed.Load())
+		case <-finished:
+			return removed.Load(), others.Load(), err
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/client"
+)
+
+// getSettings are the flags of get.
+type getSettings struct {
+	clerkSettings
+	stale, raw  bool
+	minRevision uint64
+	prefix      string
+	byPrefix    bool // --prefix was given
+}
+
+func newGetCommand() *cobra.Command {
+	var s getSettings
+	command := &cobra.Command{
+		Use:   "get KEY…",
+		Short: "Print the values of keys",
+		Long: `Print the value of a key, its bytes and nothing else. Of several keys, or those
+that begin with --prefix, print a line each: the key, a tab and the value, quoted
+like those of list. A read shows every write that was answered before, unless
+--stale lets any server answer from what it has. Several keys are read one after
+the other, not at one moment.
+
+On a terminal a value that holds control characters is printed in quotes, since
+a terminal would obey them; --raw prints it as it is.
+
+Exit code 1 says that there is no such key.`,
+		Example: `  raftkv get greeting
+  raftkv get config/app > app.toml
+  raftkv get config/app config/db
+  raftkv get --prefix config/
+  raftkv get greeting --json
+  raftkv get greeting --stale --min-revision 42    one's own write, anywhere`,
+		Args: func(command *cobra.Command, args []string) error {
+			s.byPrefix = command.Flags().Changed("prefix")
+			switch {
+			case s.byPrefix && len(args) > 0:
+				return fmt.Errorf("get reads keys or a --prefix; with --prefix %s leave %q out", readable(s.prefix), args[0])
+			case !s.byPrefix && len(args) == 0:
+				return errors.New("get needs a KEY, or --prefix; the KEY is missing")
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, args []string) error { return s.run(args, command.OutOrStdout()) },
+	}
+	s.addTo(command)
+	command.ValidArgsFunction = s.completeKeys(0)
+	flags := command.Flags()
+	flags.StringVar(&s.prefix, "prefix", "", "read all keys that begin so")
+	flags.BoolVar(&s.raw, "raw", false, "print values as they are, even on a terminal; several without keys or line ends")
+	flags.BoolVar(&s.stale, "stale", false, "let any server answer from what it has, however old")
+	flags.Uint64Var(&s.minRevision, "min-revision", 0, "wait until the server has seen this revision")
+	return command
+}
+
+func (s *getSettings) run(keys []string, out io.Writer) error {
+	var options []client.ReadOption
+	if s.stale {
+		options = append(options, client.Stale())
+	}
+	if s.minRevision > 0 {
+		options = append(options, client.MinRevision(s.minRevision))
+	}
+	err := s.with(func(ctx context.Context, clerk *client.Clerk) error {
+		if s.byPrefix {
+			return s.printAll(ctx, clerk, options, out)
+		}
+		var missing []string
+		for _, key := range keys {
+			item, err := clerk.Get(ctx, key, options...)
+			switch {
+			case errors.Is(err, client.ErrNotFound) && len(keys) > 1:
+				missing = append(missing, readable(key))
+				continue
+			case err != nil:
+				return err
+			}
+			if err := s.print(out, item, len(keys) == 1); err != nil {
+				return err
+			}
+		}
+		if len(missing) > 0 {
+			return &ending{exitFailed, fmt.Errorf("there is no such key: %s", strings.Join(missing, ", "))}
+		}
+		return nil
+	})
+	return s.sayHowFar(err)
+}
+
+// printAll prints the keys that begin with the prefix.
+func (s *getSettings) printAll(ctx context.Context, clerk *client.Clerk, options []client.ReadOption, out io.Writer) error {
+	var list []client.ListOption
+	for _, o := range options {
+		list = append(list, o)
+	}
+	printed := 0
+	for item, err := range clerk.All(ctx, s.prefix, list...) {
+		if err != nil {
+			return err
+		}
+		if err := s.print(out, item, false); err != nil {
+			return err
+		}
+		printed++
+	}
+	if printed == 0 {
+		return &ending{exitFailed, fmt.Errorf("there is no key that begins with %s", strconv.Quote(s.prefix))}
+	}
+	return nil
+}
+
+// print prints one item; alone says that it is the only one.
+func (s *getSettings) print(out io.Writer, item client.Item, alone bool) error {
+	terminal := isTerminal(out)
+	switch {
+	case s.json:
+		return printJSON(out, valueOf(item))
+	case !alone && !s.raw:
+		return printItem(out, item, false, true)
+	case terminal && !s.raw:
+		_, err := fmt.Fprintln(out, visible(string(item.Value))) // the prompt stands on a line of its own
+		return err
+	}
+	_, err := out.Write(item.Value)
+	if err == nil && terminal {
+		_, err = fmt.Fprintln(out)
+	}
+	return err
+}
+
+// visible returns a value as a terminal may have it: as it is if it is text of
+// one or more lines, else quoted as in Go.
+func visible(value string) string {
+	for _, c := range value {
+		if c != '\n' && c != '\t' && (!unicode.IsPrint(c) || c == unicode.ReplacementChar) {
+			return strconv.Quote(value)
+		}
+	}
+	return value
+}
+
+// sayHowFar adds to the error of a read that waited for a revision in vain how
+// far the servers have come.
+func (s *getSettings) sayHowFar(err error) error {
+	var ended *ending
+	if s.minRevision == 0 || !errors.As(err, &ended) || ended.code != exitUnavailable {
+		return err
+	}
+	best := nodeStatus{}
+	all, askErr := s.askAll(context.Background())
+	if askErr != nil {
+		return err
+	}
+	for _, n := range all {
+		if n.Status != nil && (best.Status == nil || n.Store.Revision > best.Store.Revision) {
+			best = n
+		}
+	}
+	if best.Status == nil || best.Store.Revision >= s.minRevision {
+		return err
+	}
+	return &ending{exitUnavailable, fmt.Errorf("no server has come to revision %d within %v: the newest store, of %s, is at revision %d",
+		s.minRevision, s.timeout, best.Node, best.Store.Revision)}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/kvserver/api"
+)
+
+func newLeaderCommand() *cobra.Command {
+	var s clerkSettings
+	var to string
+	command := &cobra.Command{
+		Use:   "leader",
+		Short: "Show which node leads, or hand leadership to another",
+		Long: `Print the name of the node that leads, where it takes clients, and its term. With
+--to hand leadership to another node first; writes stop for some milliseconds.
+
+Exit code 3 says that nobody leads, or that leadership was not handed over.`,
+		Example: `  raftkv leader
+  raftkv leader --to n2
+  raftkv leader --json | jq -r .leader`,
+		Args: noArguments,
+		RunE: func(command *cobra.Command, _ []string) error {
+			ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+			defer endOfSignals()
+			if command.Flags().Changed("to") {
+				if to == "" {
+					return errors.New("--to is empty; name a node, as in --to n2")
+				}
+				if err := s.handOver(ctx, to); err != nil {
+					return err
+				}
+			}
+			return s.printLeader(ctx, command.OutOrStdout())
+		},
+	}
+	s.addTo(command)
+	command.Flags().StringVar(&to, "to", "", "the node that shall lead")
+	_ = command.RegisterFlagCompletionFunc("to", s.completeNodes) // the flag was made in the line above
+	return command
+}
+
+// shownLeader is what leader prints with --json.
+type shownLeader struct {
+	Leader   string `json:"leader"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Term     uint64 `json:"term"`
+}
+
+func (s *clerkSettings) printLeader(ctx context.Context, out io.Writer) error {
+	all, v, err := s.survey(ctx)
+	if err != nil {
+		return err
+	}
+	if v.code != exitDone {
+		return &ending{v.code, errors.New(v.text())}
+	}
+	l := shownLeader{Leader: v.leader, Term: v.term}
+	for _, n := range all {
+		if n.Status != nil && n.Node == v.leader {
+			l.Endpoint = n.Endpoint
+		}
+	}
+	if s.json {
+		return printJSON(out, l)
+	}
+	endpoint := l.Endpoint
+	if endpoint == "" {
+		endpoint = "(at none of the endpoints)"
+	}
+	_, err = fmt.Fprintf(out, "%s  %s  term %d\n", harmless(l.Leader), endpoint, l.Term)
+	return err
+}
+
+// handOver asks the nodes in turn until one has done it: each passes the request
+// on to the leader.
+func (s *clerkSettings) handOver(ctx context.Context, to string) error {
+	endpoints, err := s.servers()
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(api.Transfer{To: to})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var reasons []string
+	for _, endpoint := range endpoints {
+		response, err := askNode(ctx, endpoint, http.MethodPost, "/v1/leader", bytes.NewReader(body), "Content-Type", api.MediaJSON)
+		if err == nil {
+			var leader api.Leader
+			err = json.NewDecoder(io.LimitReader(response.Body, maxStatusBytes)).Decode(&leader)
+			response.Body.Close()
+			if err == nil && leader.Leader != to {
+				err = fmt.Errorf("%s leads", leader.Leader)
+			}
+			if err == nil {
+				return nil
+			}
+		}
+		if refused := (*refusedError)(nil); errors.As(err, &refused) && refused.code == api.CodeBadRequest {
+			return err // it is the same everywhere: there is no such node
+		}
+		reasons = append(reasons, endpoint+": "+err.Error())
+	}
+	return &ending{exitUnavailable, fmt.Errorf("leadership was not handed to %s: %s", to, strings.Join(reasons, "; "))}
+}

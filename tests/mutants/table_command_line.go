@@ -1,0 +1,33 @@
+package main
+
+// What the command line promises, and how a Clerk explains a failed call.
+var commandLineMutants = []mutant{
+	inTests("CL1", "TestAnAttemptCutShort", "an attempt that the caller did not wait for hides what the server had answered", "client/trail.go",
+		"\tcase err.cutShort && t.all[i].err.Node != \"\":\n", "\tcase err.cutShort && t.all[i].err.Node == \"?\":\n"),
+	inTests("CL2", "TestTheMostTelling", "a node that knows no leader says less than one that refuses connections", "client/trail.go",
+		"\tcase e.Node != \"\" && e.Code == api.CodeNoLeader:\n\t\treturn 5\n", "\tcase e.Node != \"\" && e.Code == api.CodeNoLeader:\n\t\treturn 0\n"),
+	inTests("CL3", "TestWhatCannotCome", "a call goes on asking servers that refuse it for good", "client/retry.go",
+		"if hopeless.count() == r.servers() {", "if hopeless.count() > r.servers() {"),
+	inTests("CL4", "TestWhatCannotCome", "a call ends when one of several servers refuses it for good", "client/retry.go",
+		"if hopeless.count() == r.servers() {", "if hopeless.count() > 0 {"),
+	inTests("CL5", "TestEndpoints", "a port beyond 65535 is an endpoint", "client/endpoint.go",
+		"strconv.ParseUint(port, 10, 16)", "strconv.ParseUint(port, 10, 32)"),
+	inTests("CL6", "TestOnlyNodesAreMeasured", "what a web server answers is an operation that was done", "client/bench/target.go",
+		"\tcase response.Header.Get(api.HeaderNode) == \"\" && response.Header.Get(api.HeaderError) == \"\":\n\t\treturn failureName(string(api.OutcomeUnknown), \"no_node\") // another server answers there\n", ""),
+	inTests("CL7", "TestAnOutputThat", "a command whose output was not written ends well", "cmd/raftkv/output.go",
+		"\tif o.err == nil {\n\t\to.err = err\n\t}\n", ""),
+	inTests("CL8", "TestOnlyAStatus", "an error that a node answered with is read as a status", "cmd/raftkv/http.go",
+		"\tif response.StatusCode != http.StatusOK {\n", "\tif response.StatusCode >= 600 {\n"),
+	inTests("CL9", "TestANameIsLookedAt", "--force replaces a device or a pipe", "cmd/raftkv/target_file.go",
+		"\tcase !is.Mode().IsRegular():\n\t\tadvice", "\tcase is.IsDir():\n\t\tadvice"),
+	inTests("CL10", "TestStatusIsNotDeceived", "two clusters of one name are one to status", "cmd/raftkv/status_judge.go",
+		"return n.Cluster + \"\\x00\" + n.UID", "return n.Cluster + \"\\x00\" + n.UID[:0]"),
+	inTests("CL11", "TestAFollowerThatWas", "a follower that was asked later is called ahead of its leader", "cmd/raftkv/status.go",
+		"for _, wait := range []time.Duration{0, settleTime} {", "for _, wait := range []time.Duration{} {"),
+	inTests("CL12", "TestWhatBeginsWithADash", "a write whose value is --help ends well and writes nothing", "cmd/raftkv/usage.go",
+		"if len(given) == 0 || !command.Runnable()", "if len(given) < 9 || !command.Runnable()"),
+	inTests("CL13", "TestAClosedInput", "a closed standard input is an empty value", "cmd/raftkv/stdin_unix.go",
+		"flags&syscall.O_ACCMODE != syscall.O_RDONLY", "flags&syscall.O_ACCMODE == 99"),
+	inTests("CL14", "TestValuesAreVisible", "a value reaches a terminal with its escape sequences", "cmd/raftkv/get.go",
+		"(!unicode.IsPrint(c) || c == unicode.ReplacementChar)", "c == unicode.ReplacementChar"),
+}
