@@ -65,25 +65,28 @@ type counts struct {
 
 	// Snapshots.
 
-	Snapshots         int
-	SnapshotsWanted   int // of these, because a follower needed a newer one
-	SnapshotsObsolete int // a newer one had come meanwhile
-	SnapshotsFailed   int // the disk was full, or failed
-	TornSnapshots     int // crashes while one was written
-	Compactions       int // writes that let a snapshot stand for the log
-	Installs          int // of another server's snapshot
-	InstallsOverTail  int // which threw away entries beyond it
-	InstallsGone      int // a newer one had taken the snapshot's place
-	TransfersBegun    int // of snapshots between servers
-	TransfersDone     int
-	TransfersResumed  int
-	TransfersNeedless int // the receiver had it
-	TransfersGone     int
-	TransfersCut      int // lost on the way
-	TransfersRefused  int // by the receiver's disk
-	InterleavedChunks int // of one transfer while another was under way
-	SnapshotsDamaged  int // recoveries that fell back on an older one
-	DamagedSegments   int // recoveries that refused a damaged log
+	Snapshots           int
+	SnapshotsWanted     int // of these, because a follower needed a newer one
+	SnapshotsObsolete   int // a newer one had come meanwhile
+	SnapshotsBehindTail int // taken where the log does not know the term any more
+	SnapshotsFailed     int // the disk was full, or failed
+	TornSnapshots       int // crashes while one was written
+	Compactions         int // writes that let a snapshot stand for the log
+	Installs            int // of another server's snapshot
+	InstallsOverTail    int // which threw away entries beyond it
+	InstallsGone        int // a newer one had taken the snapshot's place
+	SkippedEntries      int // that followed such a snapshot in the channel
+	AppliedAhead        int // times the log heard that entries were delivered before the store showed them
+	TransfersBegun      int // of snapshots between servers
+	TransfersDone       int
+	TransfersResumed    int
+	TransfersNeedless   int // the receiver had it
+	TransfersGone       int
+	TransfersCut        int // lost on the way
+	TransfersRefused    int // by the receiver's disk
+	InterleavedChunks   int // of one transfer while another was under way
+	SnapshotsDamaged    int // recoveries that fell back on an older one
+	DamagedSegments     int // recoveries that refused a damaged log
 
 	// Disks.
 

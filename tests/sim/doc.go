@@ -24,7 +24,8 @@
 //	nemesis.go, faults*  what goes wrong and when
 //	network.go           calls between servers
 //	server.go, disk.go   one machine: the Replica, and the log on its disk
-//	service.go, serve.go the state machine and who waits for it
+//	apply.go             what is delivered and not applied yet
+//	service.go, serve.go the state machine and the requests that wait for it
 //	client.go            who asks
 //	oracle*.go, model.go what must never be seen
 //	trace.go, counts.go  what was seen

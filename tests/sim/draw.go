@@ -72,6 +72,7 @@ func (o *options) drawDisks(d dice) {
 	if d.chance(0.5) {
 		o.ApplyDelay = d.pick(10, 1000, 20000)
 	}
+	o.SlowRead = d.chance(0.5)
 }
 
 func (o *options) drawClients(d dice) {

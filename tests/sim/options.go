@@ -48,6 +48,7 @@ type options struct {
 	SnapshotEvery     uint64 `json:",omitempty"` // applied entries between two snapshots; 0 none
 	SnapshotDelay     int64  `json:",omitempty"` // most time until a snapshot is written, and until the log hears of it
 	ApplyDelay        int64  `json:",omitempty"`
+	SlowRead          bool   `json:",omitempty"` // the state of a snapshot may take up to a minute to read
 	Drift             int64  `json:",omitempty"` // permille that clocks run too fast or too slow at most
 
 	// The clients.
