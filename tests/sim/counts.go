@@ -24,6 +24,8 @@ type counts struct {
 	ClientsLost       int // with their sessions
 	Replays           int // commands met again and answered from a session
 	KeyedReplays      int // and from a record under their idempotency key
+	Repeats           int // requests that were answered, and made again within the window
+	LateRetries       int // requests made again in the last two thirds of the window
 	KeyMismatches     int // other requests under a key that was used
 	KeysForgotten     int // commands after which old records were dropped
 	ConditionsFailed  int

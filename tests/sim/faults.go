@@ -51,6 +51,7 @@ func init() {
 		{name: "rot", share: 0.25, notLabs: true, do: rot},
 		{name: "transfer", share: 0.3, least: 2, do: handOver},
 		{name: "drift", share: 0.2, do: drift},
+		{name: "outage", share: 0.15, least: 2, do: outage},
 		{name: "lost-disk", share: 0.25, least: 3, notLabs: true, do: loseDisk},
 	}
 }

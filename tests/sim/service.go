@@ -154,6 +154,9 @@ func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
 	return true
 }
 
+// origin names this life in the commands that it proposes.
+func (v *service) origin() uint64 { return uint64(v.s.index)<<32 | uint64(v.s.life) }
+
 // stamp is what a command proposed now carries: how long this life has lasted, by
 // the server's own clock.
 func (v *service) stamp() uint64 {
