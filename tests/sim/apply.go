@@ -84,7 +84,7 @@ func (v *service) work() {
 	v.working = true
 	delay := w.serverDice.between(0, w.options.ApplyDelay)
 	if v.queue[0].Snapshot != nil && w.options.SlowRead && !w.healed && w.serverDice.chance(0.5) {
-		delay += w.serverDice.between(0, slowRead)
+		delay += w.serverDice.between(0, min(slowRead, w.options.Faulty-w.now))
 	}
 	w.after(delay, then(func() {
 		if !s.alive(life) {

@@ -84,7 +84,7 @@ func (c *client) idle() bool {
 // timeout is how long a client waits for an answer.
 func (w *world) timeout() int64 {
 	o := &w.options
-	return o.election()/2 + 8*o.DelayHigh + 4*o.SaveHigh + 2*o.ApplyDelay + 8*o.LoopDelay
+	return o.election()/2 + 8*o.DelayHigh + 4*(o.SaveHigh+o.SlowSync) + 2*o.ApplyDelay + 8*o.LoopDelay
 }
 
 // begin starts the next operation, unless the world is healed and the lane has

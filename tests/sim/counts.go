@@ -102,6 +102,7 @@ type counts struct {
 	RecoveryCrashes int // crashes during recovery
 	DiskErrors      int
 	HungWrites      int
+	SlowWrites      int // on disks that are slow all the time
 	NoRoom          int // times a full disk was in the way
 	Rejoined        int // servers that came back after their disks were lost
 

@@ -174,6 +174,10 @@ func (d *disk) save(write *core.Write) {
 	w.event(s.index, evSaving, write.Seq, write.Term, w.number(write.VotedFor), write.From, uint64(len(write.Entries)), snapshot)
 	w.oracles.writing(s, write)
 	delay := w.diskDice.between(w.options.SaveLow, w.options.SaveHigh) * max(1, d.slow)
+	if s.index < w.options.SlowDisks {
+		delay += w.options.SlowSync
+		w.counts.SlowWrites++
+	}
 	w.after(delay, &saving{d, s.life})
 }
 

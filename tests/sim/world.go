@@ -28,6 +28,7 @@ type world struct {
 	clientDice dice
 
 	healed bool // the phase of faults is over
+	calm   calm
 	core   []*server
 	ticks  uint64
 }
@@ -116,10 +117,12 @@ func (w *world) play() {
 	w.nemesis.start()
 	w.runUntil(w.options.Faulty, nil)
 	w.nemesis.heal()
+	w.calm.begin(w)
 	w.runUntil(w.now+w.options.Calm, w.atRest)
 	if !w.atRest() {
 		w.fail("liveness", "no rest within %s after the last fault:%s", clock(w.options.Calm), w.describe())
 	}
+	w.calm.end(w)
 	w.oracles.finish()
 	for _, s := range w.servers {
 		if s.up {
