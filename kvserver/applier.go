@@ -16,10 +16,11 @@ const maxApplyBatch = 256
 const entryOverhead = 16
 
 // applyLoop is the applier: the only writer of the store. It ends when applyCh
-// is closed, when the machine's life ends, or when a snapshot that was delivered
-// cannot be read: then it ends the node. It recovers from nothing: a panic in
-// the store means that this node cannot tell what its state is, and a wrong node
-// is worse than a dead one.
+// is closed and when the machine's life ends. It ends the node when a snapshot
+// that was delivered cannot be read, and when a command comes from a later
+// version: to pass it over would be to part from the servers that know it. It
+// recovers from nothing: a panic in the store means that this node cannot tell
+// what its state is, and a wrong node is worse than a dead one.
 func (m *machine) applyLoop() {
 	defer close(m.applierDone)
 	batch := make([]raft.ApplyMsg, 0, maxApplyBatch)
@@ -82,15 +83,25 @@ func (m *machine) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
 // applyBatch applies messages, of which only the last may be a snapshot, and
 // appends to results those of commands that this node proposed in this life.
 func (m *machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
-	if last := batch[len(batch)-1]; last.SnapshotValid {
-		results = m.applyCommands(batch[:len(batch)-1], results)
-		return results, m.install(last)
+	commands := batch
+	if last := len(batch) - 1; batch[last].SnapshotValid {
+		commands = batch[:last]
 	}
-	return m.applyCommands(batch, results), nil
+	var err error
+	if m.skipping {
+		m.drop(commands)
+	} else if results, err = m.applyCommands(commands, results); err != nil {
+		return results, err
+	}
+	for _, msg := range batch[len(commands):] {
+		err = m.install(msg)
+	}
+	return results, err
 }
 
-// applyCommands applies messages under one lock.
-func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv.Result {
+// applyCommands applies messages under one lock. An error says that a message
+// needs a later version; the messages before it are applied.
+func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, msg := range batch {
@@ -101,15 +112,40 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) []kv
 			m.marks.note(m.store)
 			continue
 		}
-		command, ok := msg.Command.([]byte)
-		if !ok {
-			panic(fmt.Sprintf("kvserver: the command at index %d is a %T, not bytes", index, msg.Command))
-		}
+		command := commandOf(msg)
 		m.logBytes += int64(len(command))
-		if r := m.store.Apply(index, command); r.ID.Origin == m.origin {
+		r, err := m.store.ApplyKnown(index, command)
+		if err != nil {
+			return results, fmt.Errorf("the log entry at index %d cannot be applied: %w", index, err)
+		}
+		if r.ID.Origin == m.origin {
 			results = append(results, r)
 		}
 		m.marks.note(m.store)
 	}
-	return results
+	return results, nil
+}
+
+// drop passes over messages that stand behind a snapshot which is gone: the next
+// snapshot holds what they did. Writes of this node among them are ended as
+// unknown, for their results are nowhere.
+func (m *machine) drop(batch []raft.ApplyMsg) {
+	unknown := fail(errLeadershipLost, nil, "a snapshot of another leader took the place of the write's result; it may have happened")
+	for _, msg := range batch {
+		if !msg.CommandValid {
+			continue
+		}
+		if c, err := kv.DecodeCommand(commandOf(msg)); err == nil && c.ID.Origin == m.origin {
+			m.waiting.fail(c.ID.Number, unknown)
+		}
+	}
+}
+
+// commandOf returns the command that a message holds.
+func commandOf(msg raft.ApplyMsg) []byte {
+	command, ok := msg.Command.([]byte)
+	if !ok {
+		panic(fmt.Sprintf("kvserver: the command at index %d is a %T, not bytes", msg.CommandIndex, msg.Command))
+	}
+	return command
 }

@@ -80,11 +80,12 @@ func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, erro
 // sendBackup writes the container to the client.
 func (s *Server) sendBackup(x *exchange, view *kv.View, term uint64) error {
 	to := &backupWriter{x: x, began: time.Now()}
-	container, err := snapshot.NewWriter(to, snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term})
+	h := snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term}
+	container, err := snapshot.NewWriter(to, h)
 	if err != nil {
 		return err
 	}
-	if _, err := view.WriteTo(container); err != nil {
+	if err := writeState(container, view, h.Index); err != nil {
 		return err
 	}
 	return container.Close()

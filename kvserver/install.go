@@ -17,6 +17,10 @@ import (
 // taken: other requests go on being served from the old one meanwhile. The
 // applier calls it, so there is one installation at a time.
 //
+// A snapshot may be gone when its turn comes, because the leader has sent a newer
+// one since. The messages that follow it were delivered before the newer one was
+// known, so they are dropped: they build on a state that this store never had.
+//
 // An error means that the state is not there, though the log begins behind it:
 // this node cannot go on.
 func (m *machine) install(msg raft.ApplyMsg) error {
@@ -29,19 +33,16 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 	store, err := m.readSnapshot(msg)
 	if err != nil {
 		if _, gone := m.consensus.TermAt(m.life, index); errors.Is(gone, raft.ErrCompacted) {
-			// The leader has sent a newer one since, and this one was removed. The
-			// newer one is what comes next.
+			m.skipping = true
 			return nil
 		}
 		return fmt.Errorf("installing the snapshot at index %d: %w", index, err)
 	}
-	if store.AppliedIndex() != index {
-		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", index, store.AppliedIndex()))
-	}
+	mustStandAt(store.AppliedIndex(), index)
 	m.metrics.restored(begun)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.store, m.marks = store, new(marks)
+	m.store, m.marks, m.skipping = store, new(marks), false
 	m.logBytes, m.stateBytes = 0, int64(store.Bytes())
 	return nil
 }

@@ -79,6 +79,8 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 			Done: true, Status: api.LabStatus(result.Status), Session: result.Session,
 			Value: string(result.Value), Version: result.Version,
 		}
+	case errors.Is(err, errBadRequest): // of a later version of the clerk
+		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusUnknownCommand)}
 	case errors.Is(err, errValueTooLarge):
 		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusTooLong)}
 	default:
@@ -96,12 +98,12 @@ func (s *KVServer) snapshotIfLarge() {
 	if s.maxRaftState < 0 || s.rf.PersistBytes() < s.maxRaftState/2 {
 		return
 	}
-	view := s.freeze()
+	view, index := s.freeze(), s.store.AppliedIndex()
 	var snapshot bytes.Buffer
-	if _, err := view.WriteTo(&snapshot); err != nil {
+	if err := writeState(&snapshot, view, index); err != nil {
 		panic(fmt.Sprintf("kvserver: a snapshot in memory cannot fail: %v", err))
 	}
-	s.rf.Snapshot(int(view.AppliedIndex()), snapshot.Bytes())
+	s.rf.Snapshot(int(index), snapshot.Bytes())
 }
 
 // termPoll is how often a server looks whether its term has passed.

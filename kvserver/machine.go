@@ -28,6 +28,10 @@ type machine struct {
 	marks *marks
 	// closed says whether the store may be shown and used.
 	closed fence
+	// skipping is set while the store lacks a snapshot that was gone when it was
+	// to be installed: what follows it is dropped until the next one; the
+	// applier's.
+	skipping bool
 	// logBytes is the size of the log since the last snapshot, stateBytes that of
 	// the state in it; the applier's.
 	logBytes, stateBytes int64

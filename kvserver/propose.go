@@ -44,6 +44,11 @@ func (m *machine) launch(c kv.Command, w *waiter) {
 		m.waiting.fail(w.number, err)
 		return
 	}
+	if err := c.CheckKnown(); err != nil {
+		// Every server that applied it would stop.
+		m.waiting.fail(w.number, fail(errBadRequest, err, "the request asks for something that this node does not know"))
+		return
+	}
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
 	c.Time = m.clock.now()
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend {

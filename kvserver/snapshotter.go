@@ -2,6 +2,7 @@ package kvserver
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -94,8 +95,7 @@ func (s *Server) takeSnapshot(a *attempt) {
 	begun, view := time.Now(), a.view
 	a.view = nil // what it holds must not live on when it has been written
 	err := s.consensus.WriteSnapshot(a.index, func(to io.Writer) error {
-		_, err := view.WriteTo(whileAlive{life: s.life, Writer: to})
-		return err
+		return writeState(whileAlive{life: s.life, Writer: to}, view, a.index)
 	})
 	view = nil // not to be held while waiting for the next attempt
 	switch {
@@ -114,5 +114,21 @@ func (s *Server) takeSnapshot(a *attempt) {
 		case <-time.After(snapshotRetry):
 		case <-s.life.Done():
 		}
+	}
+}
+
+// writeState writes a state that its container calls the state at index. The two
+// are compared here, where the log still has what the state lacks; at the next
+// start it would be gone.
+func writeState(to io.Writer, view *kv.View, index uint64) error {
+	mustStandAt(view.AppliedIndex(), index)
+	_, err := view.WriteTo(to)
+	return err
+}
+
+// mustStandAt panics if a state is not the one that its name says.
+func mustStandAt(applied, index uint64) {
+	if applied != index {
+		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", index, applied))
 	}
 }

@@ -1,6 +1,7 @@
 package clerkwire
 
 import (
+	"fmt"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -47,7 +48,7 @@ const (
 func readConsistency(r *msgpack.Reader) Consistency {
 	v := r.Uint()
 	if v > uint64(Stale) {
-		r.Reject("a consistency that is unknown")
+		r.Reject(fmt.Sprintf("a consistency of %d, which has no meaning here", v))
 	}
 	return Consistency(v)
 }
@@ -153,7 +154,7 @@ func (m *Write) Parse(body []byte) error {
 	m.Condition = ConditionKind(condition)
 	switch {
 	case condition != uint64(Always) && (condition < uint64(IfRevision) || condition > uint64(IfAbsent)):
-		r.Reject("a condition that is unknown")
+		r.Reject(fmt.Sprintf("a condition of kind %d, which has no meaning here", condition))
 	case m.Condition != IfRevision && m.Number != 0:
 		r.Reject("a number that its condition does not take")
 	}
@@ -255,7 +256,7 @@ func (m *Refused) Parse(body []byte) error {
 	case "", api.OutcomeNotApplied, api.OutcomeUnknown:
 	default:
 		// To take an outcome that is not known here for a promise would be wrong.
-		r.Reject("an outcome that is unknown")
+		r.Reject(fmt.Sprintf("the outcome %q, which has no meaning here", m.Outcome))
 	}
 	return r.Close()
 }

@@ -110,23 +110,24 @@ func TestBodiesThatAreCutOffAreRefused(t *testing.T) {
 }
 
 // Goal: values that have no meaning here are refused, because to ignore them
-// would be to break a promise.
+// would be to break a promise; the refusal names what a later version may know.
 func TestUnknownValuesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
-		m  Message
-		to parser
+		m    Message
+		to   parser
+		says string
 	}{
-		"consistency":              {Get{Consistency: 2, Key: []byte("k")}, new(Get)},
-		"consistency of a list":    {List{Consistency: 9}, new(List)},
-		"condition":                {Write{Condition: 5}, new(Write)},
-		"condition of the labs":    {Write{Condition: 1}, new(Write)},
-		"number without condition": {Write{Number: 1}, new(Write)},
-		"number of if-absent":      {Write{Condition: IfAbsent, Number: 1}, new(Write)},
-		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused)},
-		"outcome applied":          {Refused{Outcome: api.OutcomeApplied}, new(Refused)},
-		"key too long":             {Get{Key: make([]byte, api.MaxKeyBytes+1)}, new(Get)},
+		"consistency":              {Get{Consistency: 2, Key: []byte("k")}, new(Get), "consistency of 2"},
+		"consistency of a list":    {List{Consistency: 9}, new(List), "consistency of 9"},
+		"condition":                {Write{Condition: 5}, new(Write), "kind 5"},
+		"condition of the labs":    {Write{Condition: 1}, new(Write), "kind 1"},
+		"number without condition": {Write{Number: 1}, new(Write), "a number"},
+		"number of if-absent":      {Write{Condition: IfAbsent, Number: 1}, new(Write), "a number"},
+		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused), `"perhaps"`},
+		"outcome applied":          {Refused{Outcome: api.OutcomeApplied}, new(Refused), `"applied"`},
+		"key too long":             {Get{Key: make([]byte, api.MaxKeyBytes+1)}, new(Get), ""},
 	} {
-		if err := c.to.Parse(c.m.append(nil)); !errors.Is(err, msgpack.ErrMalformed) {
+		if err := c.to.Parse(c.m.append(nil)); !errors.Is(err, msgpack.ErrMalformed) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

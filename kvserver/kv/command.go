@@ -23,6 +23,9 @@ const (
 // opMax is the greatest operation this version knows.
 const opMax = OpGet
 
+// known reports whether this version knows the operation.
+func (o Op) known() bool { return o != 0 && o <= opMax }
+
 func (o Op) String() string {
 	switch o {
 	case OpOpenSession:
@@ -85,14 +88,15 @@ type Command struct {
 	Value          []byte
 }
 
-// ErrMalformed is wrapped by every error of DecodeCommand.
-var ErrMalformed = errors.New("kv: not a command this version understands")
+// ErrMalformed is wrapped by the errors of DecodeCommand that are about bytes
+// which no version writes.
+var ErrMalformed = errors.New("kv: not a command")
 
 const commandVersion = 1
 
 // Flags say which optional fields follow. Later versions take further bits; a
-// bit that is not known here makes the whole command unknown, because what it
-// stands for might be a condition.
+// bit that is not known here stops the server, because what it stands for might
+// be a condition.
 const (
 	flagID          = 1 << 0
 	flagSession     = 1 << 1
@@ -215,31 +219,50 @@ func lengthOf(length int) int {
 
 // DecodeCommand reads one command, which must be all of b. Key and Value alias
 // b. Nothing is allocated but the idempotency key, whatever the lengths inside
-// claim. Errors wrap ErrMalformed.
+// claim. The error is an *UnknownError if b begins as a command of a later
+// version, or has an operation, a flag or a condition that only a later version
+// can know. All other errors wrap ErrMalformed.
 func DecodeCommand(b []byte) (Command, error) {
-	if len(b) < 3 {
+	switch {
+	case len(b) > 0 && b[0] != commandVersion:
+		return Command{}, &UnknownError{What: "version of a command", Number: uint64(b[0])}
+	case len(b) > 1 && !Op(b[1]).known():
+		return Command{}, &UnknownError{What: "operation", Number: uint64(b[1])}
+	case len(b) < 3:
 		return Command{}, fmt.Errorf("%w: %d bytes are too few", ErrMalformed, len(b))
-	}
-	if b[0] != commandVersion {
-		return Command{}, fmt.Errorf("%w: version %d", ErrMalformed, b[0])
-	}
-	if op := Op(b[1]); op == 0 || op > opMax {
-		return Command{}, fmt.Errorf("%w: operation %d", ErrMalformed, b[1])
 	}
 	r := fields{rest: b[2:]}
 	c := r.command(Op(b[1]))
 	r.check(len(r.rest) == 0, "bytes after the end")
+	if r.unknown != nil {
+		return Command{}, r.unknown
+	}
 	if r.bad != "" {
 		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
 	}
 	return c, nil
 }
 
+// CheckKnown returns an *UnknownError if this version has no encoding for c. It
+// is for the doors of a server: what they propose must never stop the servers
+// that apply it.
+func (c *Command) CheckKnown() error {
+	switch {
+	case !c.Op.known():
+		return &UnknownError{What: "operation", Number: uint64(c.Op)}
+	case c.Condition.Kind > conditionMax:
+		return &UnknownError{What: "condition", Number: uint64(c.Condition.Kind)}
+	}
+	return nil
+}
+
 // command reads what follows the operation.
 func (r *fields) command(op Op) Command {
 	c := Command{Op: op}
 	flags := r.uvarint()
-	r.check(flags&^flagsKnown == 0, "flags of a later version")
+	if later := flags &^ flagsKnown; later != 0 {
+		r.stop("flag", later&-later)
+	}
 	if flags&flagID != 0 {
 		c.ID = RequestID{Origin: r.uvarint(), Number: r.uvarint()}
 		r.check(c.ID != (RequestID{}), "an empty identity")
@@ -272,7 +295,10 @@ func (r *fields) command(op Op) Command {
 	}
 	if flags&flagCondition != 0 {
 		c.Condition.Kind = ConditionKind(r.byte())
-		r.check(c.Condition.Kind > IfVersion && c.Condition.Kind <= conditionMax, "an unknown condition")
+		if c.Condition.Kind > conditionMax {
+			r.stop("condition", uint64(c.Condition.Kind))
+		}
+		r.check(c.Condition.Kind > IfVersion, "a condition that has another encoding")
 		c.Condition.Number = r.uvarint()
 	}
 	c.Key, c.Value = r.bytes(), r.bytes()
@@ -282,8 +308,9 @@ func (r *fields) command(op Op) Command {
 // fields reads an encoding from the front and remembers the first thing that
 // was wrong with it; after that it reads zeros.
 type fields struct {
-	rest []byte
-	bad  string
+	rest    []byte
+	bad     string
+	unknown *UnknownError // instead of bad, if a later version may know what it means
 }
 
 func (f *fields) check(ok bool, bad string) {
@@ -291,6 +318,15 @@ func (f *fields) check(ok bool, bad string) {
 		f.bad = bad
 		f.rest = nil
 	}
+}
+
+// stop ends the reading at a number that this version does not know. Nothing
+// behind it can be judged.
+func (f *fields) stop(what string, number uint64) {
+	if f.bad == "" {
+		f.unknown = &UnknownError{What: what, Number: number}
+	}
+	f.check(false, what)
 }
 
 // uvarint reads one number. A longer form of a number than needed is refused,

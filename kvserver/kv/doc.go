@@ -6,9 +6,11 @@
 // A [Store] is a plain object. [Store.Apply] takes the next index of the log
 // and the command found there, and the result depends on nothing but the
 // commands applied so far: two stores that were fed the same log are equal,
-// which [View.Hash] shows. A command that cannot be decoded is answered like any
-// other, with [StatusUnknownCommand]; it must not stop one server and not
-// another.
+// which [View.Hash] shows. Malformed bytes are answered like any other command,
+// with [StatusUnknownCommand]: they mean the same everywhere. A version, an
+// operation, a flag or a condition that this version does not know stops the
+// server before it is applied, with an [UnknownError]: another server may know
+// it, and would come to another state.
 //
 //	log index ──► Apply ──► decode ──► duplicate? ──► put, append, delete, get
 //	                                      │                 │

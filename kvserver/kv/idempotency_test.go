@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -140,12 +141,77 @@ func TestALeaderWithAClockAheadForgetsNothing(t *testing.T) {
 	send(1, 1500, true)
 }
 
+// pass lets log time go on from one stamp of a server to another by commands that
+// come often enough, and returns the later stamp.
+func pass(s *Store, from, to uint64) uint64 {
+	for at := from; at < to; {
+		at = min(to, at+MaxTimeStep)
+		apply(s, Command{Op: OpGet, Key: []byte("nothing"), Time: at})
+	}
+	return max(from, to)
+}
+
+// Goal: a request that is applied after an outage, or was answered just before
+// it, is remembered by its retries for the whole window from there on, though the
+// same server led before and after, and its clock went on. Method: outages of a
+// minute to a month; after each the request and its retries, in steps of commands
+// that come often; the retry when the window is over is applied.
+func TestAnOutageForgetsNothing(t *testing.T) {
+	const second, hour = 1000, 60 * 60 * 1000
+	for _, outage := range []uint64{MaxTimeStep, hour, IdempotencyWindow + second, 12 * hour, 720 * hour} {
+		s := New()
+		send := func(key string, time uint64) Result {
+			c := keyed(key, key)
+			c.ID, c.Time = RequestID{Origin: 1, Number: time}, time
+			return apply(s, c)
+		}
+		send("before", 1000) // answered, then nobody leads
+		applied := send("order-17", 1000)
+		s.Advance(s.AppliedIndex() + 1) // the entry of the leader that committed it
+		now := 1000 + outage
+		for _, key := range []string{"order-17", "before"} {
+			if r := send(key, now); !r.Replayed || r.Revision == 0 {
+				t.Errorf("%d ms of outage: the retry of %q is applied again: %+v", outage, key, r)
+			}
+		}
+		for range IdempotencyWindow/MaxTimeStep - 2 { // the outage itself was one step
+			now += MaxTimeStep
+			if r := send("order-17", now); !r.Replayed || r.Revision != applied.Revision {
+				t.Fatalf("%d ms after the outage of %d: %+v", now-1000-outage, outage, r)
+			}
+		}
+		if r := send("order-17", now+MaxTimeStep); r.Replayed {
+			t.Errorf("the window has no end after an outage of %d ms: %+v", outage, r)
+		}
+		if got := valueOf(s, "k"); got != "beforeorder-17order-17" {
+			t.Errorf("after an outage of %d ms: %q", outage, got)
+		}
+	}
+}
+
+// Goal: one step of log time is a minute at most, whatever a clock showed, and
+// shorter steps count in full. Method: pairs of stamps of one server.
+func TestOneStepOfLogTimeIsAMinuteAtMost(t *testing.T) {
+	for step, want := range map[uint64]uint64{0: 0, 1: 1, MaxTimeStep - 1: MaxTimeStep - 1, MaxTimeStep: MaxTimeStep,
+		MaxTimeStep + 1: MaxTimeStep, IdempotencyWindow: MaxTimeStep, math.MaxUint64 - 7: MaxTimeStep} {
+		s := New()
+		for _, time := range []uint64{7, 7 + step} {
+			apply(s, Command{Op: OpGet, Key: []byte("k"), ID: RequestID{Origin: 3}, Time: time})
+		}
+		if got := s.LogTime(); got != want {
+			t.Errorf("two stamps %d ms apart make %d ms of log time, want %d", step, got, want)
+		}
+	}
+}
+
 // Goal: within the window nothing is forgotten, and a full table refuses; after
 // it the eldest make room. Method: a table of three and stamps on both sides of
 // the window's end.
 func TestATableOfFreshRecordsRefusesRatherThanForgets(t *testing.T) {
 	s := newStore(rules{sessions: 1, lanes: 1, lanesTotal: 1, records: 3})
+	clock := uint64(0)
 	at := func(c Command, time uint64) Result {
+		clock = pass(s, clock, time)
 		c.Time = time
 		return apply(s, c)
 	}
@@ -181,8 +247,9 @@ func TestOldRecordsGoAFewAtATime(t *testing.T) {
 	}
 	frozen := s.Freeze()
 	hash := frozen.Hash()
+	now := pass(s, 0, IdempotencyWindow-1)
 	for left := 1000; left > 0; left -= expiredPerCommand {
-		apply(s, Command{Op: OpGet, Key: []byte("k"), Time: 2 * IdempotencyWindow})
+		apply(s, Command{Op: OpGet, Key: []byte("k"), Time: now + 2})
 		if n := s.IdempotencyRecords(); n != max(left-expiredPerCommand, 0) {
 			t.Fatalf("%d records after a command that found %d", n, left)
 		}

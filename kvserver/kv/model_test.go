@@ -47,7 +47,7 @@ func newModel(r rules) *model {
 func (m *model) apply(index uint64, c Command) Result {
 	if c.Time != 0 {
 		if c.ID.Origin == m.origin && c.Time > m.stamp {
-			m.time += c.Time - m.stamp
+			m.time += min(c.Time-m.stamp, MaxTimeStep)
 		}
 		if c.ID.Origin != m.origin || c.Time > m.stamp {
 			m.origin, m.stamp = c.ID.Origin, c.Time
@@ -249,8 +249,8 @@ func (g *traffic) next(index uint64) Command {
 		Op: []Op{OpPut, OpPut, OpAppend, OpAppend, OpAppend, OpDelete, OpGet, OpOpenSession}[g.r.IntN(8)],
 		ID: RequestID{Origin: 5 + uint64(g.r.IntN(20)/19), Number: index}, // now and then another server
 	}
-	if g.r.IntN(2) == 0 { // mostly a few seconds on, at times long ago, now and then a jump
-		g.time += uint64(g.r.IntN(10_000) + g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(4_000_000))
+	if g.r.IntN(2) == 0 { // mostly some seconds on, at times long ago, now and then a jump
+		g.time += uint64(g.r.IntN(40_000) + g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(2)*g.r.IntN(4_000_000))
 		c.Time = g.time - min(g.time, uint64(g.r.IntN(2)*g.r.IntN(10_000)))
 	}
 	if c.Op == OpOpenSession {

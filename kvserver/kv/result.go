@@ -15,8 +15,9 @@ const (
 	StatusOK Status = 0
 	// StatusNotFound: a get found no such key.
 	StatusNotFound Status = 1
-	// StatusUnknownCommand: the command could not be decoded, or has fields its
-	// operation does not take.
+	// StatusUnknownCommand: the command is malformed, or has fields its operation
+	// does not take. What a later version may know gets no status: it stops the
+	// server; see UnknownError.
 	StatusUnknownCommand Status = 2
 	// StatusBadKey: the key is empty or longer than MaxKeyBytes.
 	StatusBadKey Status = 3

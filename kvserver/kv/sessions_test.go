@@ -186,12 +186,18 @@ func TestLogTimePassesByOneClockAtATime(t *testing.T) {
 		{1, 1000, 0}, {1, 1050, 50}, {1, 1020, 50}, {1, 0, 50}, {1, 1060, 60}, // one server's
 		{2, 9_000_000, 60}, {2, 9_000_007, 67}, // another's, hours ahead
 		{1, 1100, 67}, {1, 1101, 68}, // the first one's again
-		{3, math.MaxUint64, 68}, {3, 5, 68}, {4, 1, 68}, {4, math.MaxUint64, math.MaxUint64}, {4, math.MaxUint64, math.MaxUint64},
+		{3, math.MaxUint64, 68}, {3, 5, 68}, {4, 1, 68}, {4, math.MaxUint64, 68 + MaxTimeStep}, {4, math.MaxUint64, 68 + MaxTimeStep},
 	} {
 		apply(s, Command{Op: OpDelete, ID: RequestID{Origin: step.origin}, Time: step.stamp})
 		if s.LogTime() != step.want {
 			t.Errorf("stamp %d of %d: log time %d, want %d", step.stamp, step.origin, s.LogTime(), step.want)
 		}
+	}
+	s.logTime = math.MaxUint64 - 2
+	apply(s, Command{Op: OpDelete, ID: RequestID{Origin: 5}, Time: 1})
+	apply(s, Command{Op: OpDelete, ID: RequestID{Origin: 5}, Time: 10})
+	if s.LogTime() != math.MaxUint64 {
+		t.Errorf("log time went on from its end to %d", s.LogTime())
 	}
 }
 

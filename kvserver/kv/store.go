@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -28,6 +29,9 @@ const (
 	// IdempotencyWindow is how long the answer to a request with an idempotency
 	// key is kept at least, in milliseconds of log time: one hour.
 	IdempotencyWindow = 60 * 60 * 1000
+	// MaxTimeStep is how much log time, in milliseconds, passes from one command
+	// to the next at most: one minute, however long nobody led between them.
+	MaxTimeStep = 60 * 1000
 	// MaxIdempotencyRecords is how many such answers are kept, at about 120 bytes
 	// each. When there are as many and none is older than the window, further
 	// requests with such keys are refused.
@@ -74,13 +78,31 @@ func newStore(r rules) *Store {
 // Apply applies the command that the log holds at index and returns its result.
 // index must be the one after AppliedIndex: a gap would be a lost command and a
 // repetition a double one, so anything else panics. The command's bytes are not
-// kept.
+// kept. Apply panics as well at a command that this version does not know; a
+// server uses ApplyKnown, which leaves the ending to the caller.
 func (s *Store) Apply(index uint64, command []byte) Result {
-	s.Advance(index)
+	r, err := s.ApplyKnown(index, command)
+	assert(err == nil, "kv: the command at index %d: %v", index, err)
+	return r
+}
+
+// ApplyKnown is Apply with an *UnknownError in place of the panic. Then nothing
+// was applied: the store stands before index, and so must the server until it is
+// upgraded.
+func (s *Store) ApplyKnown(index uint64, command []byte) (Result, error) {
 	c, err := DecodeCommand(command)
-	if err != nil {
-		return Result{Status: StatusUnknownCommand, Revision: s.revision}
+	if unknown, ok := errors.AsType[*UnknownError](err); ok {
+		return Result{}, unknown
 	}
+	s.Advance(index)
+	if err != nil {
+		return Result{Status: StatusUnknownCommand, Revision: s.revision}, nil
+	}
+	return s.apply(index, c), nil
+}
+
+// apply applies a command that was decoded.
+func (s *Store) apply(index uint64, c Command) Result {
 	s.passTime(c)
 	s.forgetExpired()
 	var r Result
@@ -113,6 +135,11 @@ func (s *Store) Advance(index uint64) {
 // compared: a leader whose clock is ahead of the last one's would make the store
 // forget at once what it has promised to keep for an hour. So log time may be
 // slow, when leadership changes often, and is never fast.
+//
+// One step counts for MaxTimeStep at most. The same server may lead before and
+// after an outage of hours, and its clock went on meanwhile. Without the bound
+// the first command after the outage would forget what the last one before it
+// had promised.
 func (s *Store) passTime(c Command) {
 	if c.Time == 0 {
 		return
@@ -121,7 +148,7 @@ func (s *Store) passTime(c Command) {
 		if c.Time <= before.time {
 			return
 		}
-		s.logTime += min(c.Time-before.time, math.MaxUint64-s.logTime)
+		s.logTime += min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)
 	}
 	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
 }

@@ -86,21 +86,6 @@ func TestLimitsHoldToTheByte(t *testing.T) {
 	}
 }
 
-// Goal: bytes that are no command give the same definite result on every server.
-// Method: apply garbage between two puts.
-func TestAnUnknownCommandIsAnswered(t *testing.T) {
-	s := New()
-	put(s, "a", "1")
-	for _, b := range [][]byte{nil, {9}, {1, 99, 0, 0, 0}, bytes.Repeat([]byte{0xff}, 40)} {
-		if got := s.Apply(s.AppliedIndex()+1, b); !sameResult(got, Result{Status: StatusUnknownCommand, Revision: 1}) {
-			t.Errorf("%x: %+v", b, got)
-		}
-	}
-	if r := put(s, "a", "2"); r.Version != 2 || s.AppliedIndex() != 6 {
-		t.Errorf("after garbage: %+v at index %d", r, s.AppliedIndex())
-	}
-}
-
 // Goal: a lost or doubled index stops the server.
 // Method: apply and advance to every wrong index and expect a panic.
 func TestAGapInTheLogPanics(t *testing.T) {

@@ -54,7 +54,8 @@ type stamp struct{ origin, time uint64 }
 
 // LogTime is the time that the commands so far took, in milliseconds, as the
 // clocks of the servers that proposed them have measured it. It only rises, never
-// faster than those clocks, and stands still while no server leads.
+// faster than those clocks, and by MaxTimeStep at most from one command to the
+// next: an outage of any length counts for no more than that.
 func (v *View) LogTime() uint64 { return v.logTime }
 
 // Len is the number of keys.

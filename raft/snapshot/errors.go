@@ -16,12 +16,31 @@ func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("snapshot: bad at byte %d: %s", e.Offset, e.Reason)
 }
 
-// VersionError says that the snapshot was written by a newer raftkv.
+// VersionError says that the bytes are sound and hold something that this code
+// does not know: another format version, another group, a kind of block or a
+// field of a later version. It must not be skipped, for it may be a promise to
+// somebody.
 type VersionError struct {
-	Version uint32 // of the snapshot
+	What    string // WhatVersion, WhatGroup, WhatBlock, or the name of another field
+	Version uint32 // the number that was found
+	Oldest  uint32 // that this code reads
 	Newest  uint32 // that this code reads
 }
 
+// What a VersionError may be about.
+const (
+	WhatVersion = "format version"
+	WhatGroup   = "group"
+	WhatBlock   = "block kind"
+)
+
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("snapshot: it has format version %d, this raftkv reads versions up to %d: use the newer raftkv that wrote it", e.Version, e.Newest)
+	known := fmt.Sprintf("%d to %d", e.Oldest, e.Newest)
+	if e.Oldest == e.Newest {
+		known = fmt.Sprintf("only %d", e.Newest)
+	}
+	if e.Version < e.Oldest {
+		return fmt.Sprintf("snapshot: %s %d is of before the first release; this raftkv reads %s: take a new snapshot with a released raftkv", e.What, e.Version, known)
+	}
+	return fmt.Sprintf("snapshot: %s %d is not known to this raftkv, which reads %s: use the newer raftkv that wrote the snapshot", e.What, e.Version, known)
 }

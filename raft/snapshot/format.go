@@ -7,8 +7,12 @@ import (
 )
 
 // formatVersion is the version of the format that this code writes, and the
-// newest it reads.
-const formatVersion = 1
+// newest it reads. oldestVersion is the oldest it reads: version 1 had no group
+// and no uid, and no release wrote it.
+const (
+	formatVersion = 2
+	oldestVersion = 2
+)
 
 // magic starts every snapshot.
 const magic = "raftkv\x00S"
@@ -26,19 +30,33 @@ const MaxClusterIDBytes = 64
 //	 24 u64 index
 //	 32 u64 term
 //	 40 64  cluster id, padded with zeros
-//	104     zeros
+//	104 u32 group
+//	108 16  uid of the cluster, zeros if it is not known
+//	124     zeros
 const (
 	headerBytes   = 128
 	preambleBytes = 16
 	clusterIDAt   = 40
 	clusterIDTo   = clusterIDAt + MaxClusterIDBytes
+	groupAt       = clusterIDTo
+	uidAt         = groupAt + 4
+	uidTo         = uidAt + 16
 )
+
+// OnlyGroup is the group of every snapshot of this version: a server has one
+// log. The field keeps the place for servers that have several.
+const OnlyGroup = 1
 
 // Header says what a snapshot is of.
 type Header struct {
 	ClusterID string // 1 to MaxClusterIDBytes bytes
 	Index     uint64 // of the last log entry whose effect is in the snapshot
 	Term      uint64 // of that entry
+	// Group is the log that the snapshot is of. A Writer takes 0 for OnlyGroup; a
+	// Reader returns OnlyGroup and refuses every other number.
+	Group uint32
+	// UID tells clusters of one name apart; see core.UID. Zero: not known.
+	UID [16]byte
 }
 
 // encode returns the header's bytes and the container's identity.
@@ -51,6 +69,8 @@ func (h Header) encode() (b []byte, identity uint32) {
 	binary.LittleEndian.PutUint64(b[24:], h.Index)
 	binary.LittleEndian.PutUint64(b[32:], h.Term)
 	copy(b[clusterIDAt:clusterIDTo], h.ClusterID)
+	binary.LittleEndian.PutUint32(b[groupAt:], h.Group)
+	copy(b[uidAt:uidTo], h.UID[:])
 	identity = checksum(b[20:])
 	binary.LittleEndian.PutUint32(b[16:], identity)
 	return b, identity
@@ -65,10 +85,10 @@ func decodePreamble(b []byte) error {
 		return &CorruptionError{Offset: 8, Reason: "the checksum of the format version does not match"}
 	}
 	switch v := binary.LittleEndian.Uint32(b[8:]); {
-	case v > formatVersion:
-		return &VersionError{Version: v, Newest: formatVersion}
 	case v == 0:
 		return &CorruptionError{Offset: 8, Reason: "format version 0 does not exist"}
+	case v < oldestVersion || v > formatVersion:
+		return &VersionError{What: WhatVersion, Version: v, Oldest: oldestVersion, Newest: formatVersion}
 	}
 	return nil
 }
@@ -83,11 +103,35 @@ func decodeHeader(b []byte) (h Header, identity uint32, err error) {
 	if length == 0 || length > MaxClusterIDBytes {
 		return Header{}, 0, &CorruptionError{Offset: 20, Reason: fmt.Sprintf("a cluster id of %d bytes", length)}
 	}
-	return Header{
+	h = Header{
 		ClusterID: string(b[clusterIDAt : clusterIDAt+length]),
 		Index:     binary.LittleEndian.Uint64(b[24:]),
 		Term:      binary.LittleEndian.Uint64(b[32:]),
-	}, identity, nil
+		Group:     binary.LittleEndian.Uint32(b[groupAt:]),
+		UID:       [16]byte(b[uidAt:uidTo]),
+	}
+	if at, value := firstNonZero(b, int(clusterIDAt+length), clusterIDTo); value != 0 {
+		return Header{}, 0, &CorruptionError{Offset: int64(at), Reason: fmt.Sprintf("the byte %d behind the cluster id, where zeros must be", value)}
+	}
+	if h.Group != OnlyGroup {
+		return Header{}, 0, &VersionError{What: WhatGroup, Version: h.Group, Oldest: OnlyGroup, Newest: OnlyGroup}
+	}
+	if at, value := firstNonZero(b, uidTo, headerBytes); value != 0 {
+		// The place is kept for what a later version says of a snapshot.
+		return Header{}, 0, &VersionError{What: fmt.Sprintf("byte %d of the header", at), Version: uint32(value)}
+	}
+	return h, identity, nil
+}
+
+// firstNonZero returns the first byte of b[from:to] that is not zero, and its
+// place; value is 0 if there is none.
+func firstNonZero(b []byte, from, to int) (at int, value byte) {
+	for at = from; at < to; at++ {
+		if b[at] != 0 {
+			return at, b[at]
+		}
+	}
+	return to, 0
 }
 
 // MaxBlockBytes bounds the payload of one block.
@@ -97,7 +141,7 @@ const MaxBlockBytes = 256 << 10
 //
 //	 0 u32 checksum of the rest, started from the container's identity XOR the offset
 //	 4 u32 checksum of the payload
-//	 8 u32 kind: 1 block, 2 trailer
+//	 8 u32 kind: 1 block, 2 trailer; 3 is kept for the configuration of a cluster
 //	12 u32 length of the payload
 const blockHeaderBytes = 16
 

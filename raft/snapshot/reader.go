@@ -18,8 +18,9 @@ type Reader struct {
 }
 
 // NewReader reads the header of a snapshot, which must be all that r holds. It
-// answers a *VersionError for a newer format, a *CorruptionError for bytes that
-// are no header, and errors of r as they are.
+// answers a *VersionError for a format, a group or a field that this code does not
+// know, a *CorruptionError for bytes that are no header, and errors of r as they
+// are.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := make([]byte, headerBytes)
 	s := &Reader{r: r}
@@ -43,7 +44,8 @@ func (s *Reader) Header() Header { return s.header }
 
 // Read reads the payload. It answers io.EOF only when all of it was read, is
 // sound and ends with its trailer, and nothing follows; otherwise a
-// *CorruptionError, or the error of the underlying reader. What it hands out has
+// *CorruptionError, a *VersionError for a kind of block that this code does not
+// know, or the error of the underlying reader. What it hands out has
 // been compared with its checksum, but only io.EOF says that nothing lacks.
 func (s *Reader) Read(p []byte) (int, error) {
 	for len(s.rest) == 0 && s.err == nil && len(p) > 0 {
@@ -92,8 +94,10 @@ func (s *Reader) next() error {
 	switch {
 	case h.kind == kindBlock && h.length > 0 && h.length <= MaxBlockBytes:
 	case h.kind == kindTrailer && h.length == trailerBytes:
+	case h.kind < kindBlock || h.kind > kindTrailer:
+		return &VersionError{What: WhatBlock, Version: h.kind, Oldest: kindBlock, Newest: kindTrailer}
 	default:
-		return s.damaged(fmt.Sprintf("a block of kind %d with %d bytes, which this raftkv does not know", h.kind, h.length))
+		return s.damaged(fmt.Sprintf("a block of kind %d with %d bytes", h.kind, h.length))
 	}
 	s.buffer = grown(s.buffer, int(h.length))
 	payload := s.buffer[:h.length]

@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-var testHeader = Header{ClusterID: "c1", Index: 1 << 40, Term: 7}
+var testHeader = Header{ClusterID: "c1", Index: 1 << 40, Term: 7, Group: OnlyGroup, UID: [16]byte{3, 1, 4}}
 
 func must(t testing.TB, err error) {
 	t.Helper()

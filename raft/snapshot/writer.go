@@ -25,6 +25,12 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	if len(h.ClusterID) == 0 || len(h.ClusterID) > MaxClusterIDBytes {
 		return nil, fmt.Errorf("snapshot: the cluster id %q has %d bytes: give one of 1 to %d", h.ClusterID, len(h.ClusterID), MaxClusterIDBytes)
 	}
+	if h.Group == 0 {
+		h.Group = OnlyGroup
+	}
+	if h.Group != OnlyGroup {
+		return nil, fmt.Errorf("snapshot: there is no group %d: give group %d", h.Group, OnlyGroup)
+	}
 	header, identity := h.encode()
 	if err := writeFull(w, header); err != nil {
 		return nil, err

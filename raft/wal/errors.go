@@ -44,14 +44,21 @@ func (e *IdentityError) Error() string {
 // ErrObsolete says that a newer snapshot was installed while one was written.
 var ErrObsolete = errors.New("a newer snapshot is there already")
 
-// VersionError says that a file was written by a newer raftkv.
+// VersionError says that a file holds something of a version that this code does
+// not know, mostly of a newer raftkv.
 type VersionError struct {
 	File    string
 	Version uint32 // of the file
 	Newest  uint32 // that this code reads
+	// Cause says it in the words of package snapshot, if the file is a snapshot; it
+	// may then be about a part of the format and not the whole.
+	Cause error
 }
 
 func (e *VersionError) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("wal: %s: %v", e.File, e.Cause)
+	}
 	return fmt.Sprintf("wal: %s has format version %d, this raftkv reads versions up to %d: start the newer raftkv that wrote it",
 		e.File, e.Version, e.Newest)
 }

@@ -165,7 +165,7 @@ func snapshotError(path string, err error) error {
 	case errors.As(err, &damage):
 		return &CorruptionError{File: path, Offset: damage.Offset, Reason: damage.Reason}
 	case errors.As(err, &version):
-		return &VersionError{File: path, Version: version.Version, Newest: version.Newest}
+		return &VersionError{File: path, Version: version.Version, Newest: version.Newest, Cause: version}
 	}
 	return diskError("reading", path, err)
 }

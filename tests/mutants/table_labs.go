@@ -180,8 +180,8 @@ var labStoreMutants = []mutant{
 		"\t\treturn verdict{outcome: unknown, leader: -1}\n",
 		"\t\treturn verdict{outcome: done}\n"),
 	storeLab("labs55", "a result goes to whoever waits under its number, whichever server proposed it", "3A", "kvserver/applier.go",
-		"if r := m.store.Apply(index, command); r.ID.Origin == m.origin {",
-		"if r := m.store.Apply(index, command); r.ID.Origin != 0 {"),
+		"if r.ID.Origin == m.origin {",
+		"if r.ID.Origin != 0 {"),
 	storeLab("labs56", "calls to a leader that was replaced wait for ever", "3A", "kvserver/lab.go",
 		"\tgo s.watchTerm()\n",
 		""),
@@ -204,8 +204,8 @@ var labStoreMutants = []mutant{
 		"if index <= m.store.AppliedIndex() {",
 		"if index > 0 {"),
 	storeLab("labs63", "a snapshot is said to stand for one entry more than it does", "3B", "kvserver/lab.go",
-		"s.rf.Snapshot(int(view.AppliedIndex()), snapshot.Bytes())",
-		"s.rf.Snapshot(int(view.AppliedIndex())-1, snapshot.Bytes())"),
+		"s.rf.Snapshot(int(index), snapshot.Bytes())",
+		"s.rf.Snapshot(int(index)-1, snapshot.Bytes())"),
 }
 
 // The labs' face beyond what the courses ask for, and their network.
