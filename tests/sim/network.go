@@ -67,6 +67,18 @@ func (n *network) carry(from, to int, arrive, lost happening) {
 	}
 }
 
+// behind is how long what was sent so far still holds up what is sent now, on
+// links that keep their order.
+func (n *network) behind() int64 {
+	last := n.w.now
+	for i := range n.links {
+		for j := range n.links[i] {
+			last = max(last, n.links[i][j].free)
+		}
+	}
+	return last - n.w.now
+}
+
 // lose makes a loss known, if it is to be.
 func (n *network) lose(lost happening) {
 	o := &n.w.options

@@ -21,9 +21,10 @@ func (c *calm) begin(w *world) {
 	if w.options.Labs {
 		return // without a no-op a leader may have nothing to commit
 	}
-	w.after(w.options.ledWithin(), then(func() {
+	patience := w.options.ledWithin() + w.network.behind()
+	w.after(patience, then(func() {
 		if !c.led {
-			w.fail("leader", "no leader within %s after the last fault:%s", clock(w.options.ledWithin()), w.describe())
+			w.fail("leader", "no leader within %s after the last fault:%s", clock(patience), w.describe())
 		}
 	}))
 }
