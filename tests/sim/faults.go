@@ -52,6 +52,8 @@ func init() {
 		{name: "transfer", share: 0.3, least: 2, do: handOver},
 		{name: "drift", share: 0.2, do: drift},
 		{name: "outage", share: 0.15, least: 2, do: outage},
+		{name: "running-rot", share: 0.2, notLabs: true, do: runningRot},
+		{name: "blind-rejoin", share: 0.2, least: 3, notLabs: true, do: blindRejoin},
 		{name: "lost-disk", share: 0.25, least: 3, notLabs: true, do: loseDisk},
 	}
 }
@@ -235,25 +237,79 @@ func rot(n *nemesis, f *fault, d dice) (func(), bool) {
 	return nil, !s.disk.rotten && s.disk.rot(d)
 }
 
+// runningRot damages the disk of a server that runs. It finds the damage when it
+// reads the file: at its next start, or when it sends the snapshot to another
+// server.
+func runningRot(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	return nil, s.up && !s.disk.rotten && s.disk.rot(d)
+}
+
 // loseDisk lets a server come back with an empty disk, as long as those that have
 // lost nothing stay a majority.
 func loseDisk(n *nemesis, f *fault, d dice) (func(), bool) {
-	w, s := n.w, n.target(d)
+	s := n.target(d)
+	if !n.mayLose(s) {
+		return nil, false
+	}
+	n.wipe(s, d)
+	n.restartSoon(s, f.length)
+	return nil, true
+}
+
+// mayLose reports whether a majority has lost nothing even if this server loses
+// its disk.
+func (n *nemesis) mayLose(s *server) bool {
 	members := 0
-	for _, other := range w.servers {
+	for _, other := range n.w.servers {
 		if other != s && !other.disk.rejoining.On {
 			members++
 		}
 	}
-	if members <= len(w.servers)/2 {
-		return nil, false
-	}
+	return members > len(n.w.servers)/2
+}
+
+// wipe ends a server and puts an empty disk in the place of its own.
+func (n *nemesis) wipe(s *server, d dice) {
 	if s.up {
 		s.crash(crash{torn: tornAt(d)}, d)
 	}
 	s.disk.replace()
-	n.restartSoon(s, f.length)
-	return nil, true
+}
+
+// blindRejoin wipes a server while two others do not see each other and lead in
+// different terms: the leader is cut off until another one is elected, and then
+// sees the wiped server again before it has noticed. All others must answer that
+// server, and it must believe the leader of the later term.
+func blindRejoin(n *nemesis, f *fault, d dice) (func(), bool) {
+	w, leader := n.w, n.leader()
+	if leader == nil {
+		return nil, false
+	}
+	order := d.Perm(len(w.servers))
+	order = slices.DeleteFunc(order, func(i int) bool { return i == leader.index })
+	successor, victim := w.servers[order[0]], w.servers[order[1]]
+	if !n.mayLose(victim) || !successor.up || !victim.up {
+		return nil, false
+	}
+	see := n.cutAll(n.around(leader, true, true))
+	blind := n.cutAll([]pair{{leader.index, successor.index}, {successor.index, leader.index}})
+	for _, s := range w.servers {
+		if s != leader && s.up {
+			w.suspectSoon(s, leader.id)
+		}
+	}
+	o := &w.options
+	w.after(d.between(0, int64(o.ElectionTicks)*o.Tick), then(func() {
+		see()
+		if w.healed || !n.mayLose(victim) {
+			return
+		}
+		n.wipe(victim, d)
+		n.restartSoon(victim, 0)
+	}))
+	f.length = max(f.length, o.election())
+	return blind, true
 }
 
 func handOver(n *nemesis, _ *fault, d dice) (func(), bool) {

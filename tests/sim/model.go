@@ -16,7 +16,7 @@ type model struct {
 	tokens   map[string]uint64 // where each token took effect
 	bytes    int               // of keys and values
 	clock    logClock
-	keyedAt  map[string]keyedMoment // by token: when a request under an idempotency key was applied
+	keyedAt  map[string]keyedMoment // by callOf: when a request under an idempotency key was applied
 	keyed    map[string]*keyedCall
 	eldest   []*keyedCall // keyed in the order in which they came
 }

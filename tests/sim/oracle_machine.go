@@ -101,8 +101,8 @@ func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
 	case got.Status == kv.StatusStale:
 		o.w.counts.StaleCalls++
 	}
-	if c.IdempotencyKey != "" && len(c.Value) > 0 && !got.Replayed {
-		o.machines.model.keyedAt[string(c.Value)] = keyedMoment{o.machines.model.after(c), o.w.now}
+	if c.IdempotencyKey != "" && !got.Replayed {
+		o.machines.model.keyedAt[callOf(c)] = keyedMoment{o.machines.model.after(c), o.w.now}
 	}
 	kept := len(o.machines.model.eldest)
 	r := o.machines.model.run(e.Index, c)

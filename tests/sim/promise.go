@@ -36,10 +36,10 @@ func (c *logClock) pass(id kv.RequestID, stamp uint64) {
 // idempotency key that a server would append to its log now.
 func (o *oracles) mayAsk(s *server, op *operation) bool {
 	w, m := o.w, o.machines.model
-	applied, known := m.keyedAt[op.token]
+	applied, known := m.keyedAt[op.keyedCall()]
 	// No server's clock runs three times as fast as true time.
 	quick := kv.IdempotencyWindow * millisecond / max(1, w.options.TimeFactor) / 3
-	if w.now-op.began < quick || known && w.now-applied.at < quick {
+	if op.repeats == nil && w.now-op.began < quick || known && w.now-applied.at < quick {
 		return true
 	}
 	if len(o.logs.committed) < int(m.applied) {
@@ -77,9 +77,20 @@ func (c *logClock) passEntry(data []byte, op *operation, applied *keyedMoment, k
 		return // an entry without a command
 	}
 	c.pass(command.ID, command.Time)
-	if !*known && command.IdempotencyKey != "" && string(command.Value) == op.token {
+	if !*known && command.IdempotencyKey != "" && callOf(command) == op.keyedCall() {
 		*applied, *known = keyedMoment{logTime: c.time, at: op.began}, true
 	}
+}
+
+// callOf names a request under an idempotency key. The same key may be used, by
+// mistake, for another value.
+func callOf(c kv.Command) string { return c.IdempotencyKey + " " + string(c.Value) }
+
+func (op *operation) keyedCall() string {
+	if op.deletes() {
+		return op.keyed + " "
+	}
+	return op.keyed + " " + op.token
 }
 
 // keyedMoment is when a request under an idempotency key was first applied.
