@@ -1,6 +1,10 @@
 package raft
 
-import "raftkv/raft/core"
+import (
+	"fmt"
+
+	"raftkv/raft/core"
+)
 
 // ApplyMsg is one message on the applyCh: a committed command, a snapshot, or
 // (on a server that leads with a no-op) an index that holds neither. The seven
@@ -27,9 +31,13 @@ func (c applyChannel) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 	}
 	for _, e := range batch.Entries {
 		msg := ApplyMsg{CommandIndex: int(e.Index)}
-		if e.Kind == core.KindCommand {
+		switch e.Kind {
+		case core.KindCommand:
 			msg.CommandValid = true
 			msg.Command = e.Data
+		case core.KindNoop:
+		default: // to go on without it would be to come to another state than those that know it
+			panic(fmt.Sprintf("raft: %v", &core.UnknownKindError{Index: e.Index, Kind: e.Kind}))
 		}
 		if !c.send(msg, stop) {
 			return false

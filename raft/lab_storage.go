@@ -61,6 +61,9 @@ func openPersister(persister StateStore) (*persisterStorage, core.State) {
 
 // Save stores a write together with everything before it.
 func (p *persisterStorage) Save(w *core.Write) error {
+	if err := core.Intact(w.Entries, "written"); err != nil {
+		return err
+	}
 	p.state.Term, p.state.VotedFor = w.Term, w.VotedFor
 	entries := p.state.Entries
 	base := p.state.Snapshot.Index
@@ -86,11 +89,12 @@ func (p *persisterStorage) Close() error { return nil }
 //
 //	term | vote length | vote | snapshot index | snapshot term | entries | the entries
 //
-// with all numbers as uvarints and the entries in the core's encoding.
+// with all numbers as uvarints and the entries in the core's encoding. The commit
+// index is volatile here, as Figure 2 has it.
 func encodeState(s core.State) []byte {
 	size := 64
 	for _, e := range s.Entries {
-		size += len(e.Data) + 16
+		size += len(e.Data) + 20
 	}
 	b := binary.AppendUvarint(make([]byte, 0, size), s.Term)
 	b = binary.AppendUvarint(b, uint64(len(s.VotedFor)))

@@ -64,7 +64,7 @@ func (b *between) has(t *testing.T, when string, want ...int) {
 func (b *between) take(leader string, term, prevIndex, prevTerm uint64, entries int, commit uint64) bool {
 	run := make([]core.Entry, entries)
 	for i := range run {
-		run[i] = core.Entry{Index: prevIndex + 1 + uint64(i), Term: term, Data: []byte{1, 2}} // the int 1
+		run[i] = core.NewEntry(prevIndex+1+uint64(i), term, core.KindCommand, []byte{1, 2}) // the int 1
 	}
 	args := &raft.AppendEntriesArgs{
 		Term: term, LeaderId: leader, PrevLogIndex: prevIndex, PrevLogTerm: prevTerm,

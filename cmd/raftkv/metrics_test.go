@@ -55,7 +55,7 @@ func TestTheAgeOfTheLog(t *testing.T) {
 		for range i % 3 {
 			last++
 			came[last] = now
-			w.Entries = append(w.Entries, core.Entry{Index: last})
+			w.Entries = append(w.Entries, core.NewEntry(last, 0, core.KindCommand, nil))
 		}
 		a.saved(&w, now)
 		if i%1000 != 999 {
@@ -77,7 +77,7 @@ func TestTheAgeOfTheLog(t *testing.T) {
 		}
 	}
 	// A new leader puts other entries in the place of the last ones.
-	a.saved(&core.Write{Entries: []core.Entry{{Index: last - 10}}}, now.Add(time.Hour))
+	a.saved(&core.Write{Entries: []core.Entry{core.NewEntry(last-10, 0, core.KindCommand, nil)}}, now.Add(time.Hour))
 	if age, known := a.oldest(last-10, now.Add(time.Hour)); !known || age != 0 {
 		t.Errorf("an entry that has come now is told to be %v old", age)
 	}

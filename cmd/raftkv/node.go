@@ -71,6 +71,10 @@ const (
 // the four syncs that begin a new segment of the log is slow and does not hang.
 const stallTicks = electionTicks * 9 / 2
 
+// commitTicks is after how long an idle node writes down what was committed last:
+// two seconds, unless the election timeout is longer than usual.
+const commitTicks = electionTicks * 20 / 3
+
 // defaultTrailingBytes is how much of what is applied stays in memory: a follower
 // that was away while no more than that was written needs no snapshot.
 const defaultTrailingBytes = 32 << 20
@@ -258,6 +262,8 @@ func (n *node) startAdmin() {
 func (n *node) raftConfig() raft.Config {
 	var seed [16]byte
 	crand.Read(seed[:])
+	var uid core.UID
+	crand.Read(uid[:])
 	return raft.Config{
 		TickInterval: n.config.ElectionTimeout / electionTicks,
 		Observer:     n.observer(),
@@ -267,6 +273,7 @@ func (n *node) raftConfig() raft.Config {
 			MaxEntryBytes: int(n.config.MaxValueBytes) + commandRoom,
 			PreVote:       true, CheckQuorum: true, Noop: true,
 			TrailingBytes: cmp.Or(n.config.trailingBytes, defaultTrailingBytes), StallTicks: stallTicks,
+			NewUID: uid, CommitTicks: commitTicks,
 			SnapshotPatience: -1, // the transport reports every loss
 			Rand:             rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
 		},

@@ -43,7 +43,7 @@ func TestTheNodesStorage(t *testing.T) {
 	}
 	s := storage{log, &directory{turn: make(chan struct{}, 1)}, slog.New(slog.DiscardHandler)}
 	defer s.Close()
-	entries := []core.Entry{{Index: 1, Term: 1}, {Index: 2, Term: 1}, {Index: 3, Term: 1}}
+	entries := []core.Entry{core.NewEntry(1, 1, core.KindCommand, nil), core.NewEntry(2, 1, core.KindCommand, nil), core.NewEntry(3, 1, core.KindCommand, nil)}
 	newer := core.Snapshot{Index: 3, Term: 1}
 	nothing := func(io.Writer) error { return nil }
 	if err := s.Save(&core.Write{Seq: 1, Term: 1, From: 1, Entries: entries}); err != nil {

@@ -182,8 +182,9 @@ func recordLine(r wal.Record) logLine {
 func isDamage(err error) bool {
 	var damage *wal.CorruptionError
 	var version *wal.VersionError
+	var unknown *wal.UnknownError
 	var owner *wal.IdentityError
-	return errors.As(err, &damage) || errors.As(err, &version) || errors.As(err, &owner)
+	return errors.As(err, &damage) || errors.As(err, &version) || errors.As(err, &unknown) || errors.As(err, &owner)
 }
 
 // showDamage prints what is damaged, if anything.
@@ -194,12 +195,15 @@ func showDamage(show func(logLine) error, err error) error {
 	l := logLine{Type: "damage", Reason: err.Error(), broken: true}
 	var damage *wal.CorruptionError
 	var version *wal.VersionError
+	var unknown *wal.UnknownError
 	var owner *wal.IdentityError
 	switch {
 	case errors.As(err, &damage):
 		l.File, l.Offset, l.Reason = damage.File, damage.Offset, damage.Reason
 	case errors.As(err, &version):
 		l.File = version.File
+	case errors.As(err, &unknown):
+		l.File, l.Offset = unknown.File, unknown.Offset
 	case errors.As(err, &owner):
 		l.File = owner.File
 	}

@@ -24,7 +24,7 @@ func writtenLog(t *testing.T) (dir string) {
 	}
 	defer w.Close()
 	for i := range uint64(30) {
-		b := &core.Write{Seq: i + 1, Term: 3, VotedFor: "n1", From: i + 1, Entries: []core.Entry{{Index: i + 1, Term: 3, Data: make([]byte, 1000)}}}
+		b := &core.Write{Seq: i + 1, Term: 3, VotedFor: "n1", From: i + 1, Entries: []core.Entry{core.NewEntry(i+1, 3, core.KindCommand, make([]byte, 1000))}}
 		if i == 10 || i == 20 || i == 25 {
 			b.Snapshot = &core.Snapshot{Index: i, Term: 3}
 			if err := w.WriteSnapshot(*b.Snapshot, func(to io.Writer) error {

@@ -13,21 +13,22 @@ import (
 // Method: one entry of each kind of length; these bytes must never change.
 func TestEntryEncoding_IsTheOneOnDisk(t *testing.T) {
 	entries := []Entry{
-		{Index: 5, Term: 1, Kind: KindCommand, Data: []byte("ab")},
-		{Index: 6, Term: 300, Kind: KindNoop},
-		{Index: 7, Term: 300, Kind: KindConfiguration, Data: bytes.Repeat([]byte{7}, 130)},
+		NewEntry(5, 1, KindCommand, []byte("ab")),
+		NewEntry(6, 300, KindNoop, nil),
+		NewEntry(7, 300, KindNoop, []byte("0123456789abcdef")),
+		NewEntry(8, 300, KindCommand, bytes.Repeat([]byte{7}, 130)),
 	}
-	want := "\x01\x00\x02ab" + "\xac\x02\x01\x00" + "\xac\x02\x02\x82\x01" + strings.Repeat("\x07", 130)
+	want := "\x01\x00\xe1T/g\x02ab" + "\xac\x02\x01\xe4\xf5\xa7(\x00" + "\xac\x02\x01\x98\xb7H\xe5\x100123456789abcdef" + "\xac\x02\x00\x86lHA\x82\x01" + strings.Repeat("\x07", 130)
 	got := EncodeEntries([]byte("head"), entries)
 	if string(got) != "head"+want {
 		t.Fatalf("encoded as %q, want %q", got, want)
 	}
-	back, err := DecodeEntries(got[4:], 5, 3)
+	back, err := DecodeEntries(got[4:], 5, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range back {
-		if w := entries[i]; e.Index != w.Index || e.Term != w.Term || e.Kind != w.Kind || !bytes.Equal(e.Data, w.Data) {
+		if w := entries[i]; e.Index != w.Index || e.Term != w.Term || e.Kind != w.Kind || e.Sum != w.Sum || !bytes.Equal(e.Data, w.Data) {
 			t.Fatalf("entry %d came back as %+v", i, e)
 		}
 		if cap(e.Data) != len(e.Data) {
@@ -62,9 +63,9 @@ func TestDecodeEntries_RefusesWhatDoesNotFit(t *testing.T) {
 		"a huge count":            {good, 1, 1 << 60},
 		"index 0":                 {good, 0, 3},
 		"indices that wrap":       {good, ^uint64(0) - 1, 3},
-		"a length beyond the end": {[]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0}, 1, 1},
-		"a length that overflows": {[]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0}, 1, 1},
-		"a term that overflows":   {[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0}, 1, 1},
+		"a length beyond the end": {[]byte{1, 0, 1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0}, 1, 1},
+		"a length that overflows": {[]byte{1, 0, 1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0}, 1, 1},
+		"a term that overflows":   {[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0}, 1, 1},
 	} {
 		if entries, err := DecodeEntries(c.b, c.first, c.count); err == nil {
 			t.Errorf("%s: decoded %d entries", name, len(entries))
@@ -77,18 +78,28 @@ func TestDecodeEntries_RefusesWhatDoesNotFit(t *testing.T) {
 
 // Goal: garbage that announces as many entries as could fit is refused before
 // anything is allocated for them: it once cost sixteen times its size.
-// Method: 1 MiB of garbage; only the last of the entries is damaged.
+// Method: 1 MiB of entries; only the last of them is damaged.
 func TestDecodeEntries_GarbageCostsNothing(t *testing.T) {
-	b := bytes.Repeat([]byte{1, 0, 0}, 1<<20/3)
+	count := 1 << 20 / minEncodedEntry
+	b := manySmall(count)
 	b[len(b)-1] = 9
 	used, ok := allocatesAtMost(64<<10, func() {
-		if _, err := DecodeEntries(b, 1, len(b)/3); err == nil {
+		if _, err := DecodeEntries(b, 1, count); err == nil {
 			t.Error("garbage was taken")
 		}
 	})
 	if !ok {
 		t.Fatalf("%d bytes of garbage made the decoder allocate %d", len(b), used)
 	}
+}
+
+// manySmall encodes so many entries of the shortest kind, from index 1 on.
+func manySmall(count int) []byte {
+	var b []byte
+	for i := range count {
+		b = AppendEntry(b, NewEntry(uint64(i)+1, 1, KindCommand, nil))
+	}
+	return b
 }
 
 // allocatesAtMost reports whether f allocates no more than limit bytes, and what
@@ -108,8 +119,8 @@ func allocatesAtMost(limit uint64, f func()) (used uint64, ok bool) {
 	return used, false
 }
 
-// entryBytes is the size of an Entry in memory. An encoded one has three bytes
-// at least: a good run of entries without data is sixteen times as large in
+// entryBytes is the size of an Entry in memory. An encoded one has seven bytes
+// at least: a good run of entries without data is seven times as large in
 // memory, which no care in the decoder can change.
 const entryBytes = int(unsafe.Sizeof(Entry{}))
 
@@ -123,10 +134,12 @@ func FuzzDecodeEntries(f *testing.F) {
 	f.Add(good, uint64(1), 3)
 	f.Add(good, uint64(7), 4)
 	f.Add([]byte{}, uint64(0), 0)
-	f.Add([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, uint64(1), 1)
+	f.Add([]byte{1, 0, 1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, uint64(1), 1)
+	f.Add(AppendEntry(nil, NewEntry(3, 2, KindNoop, []byte("0123456789abcdef"))), uint64(3), 1)
+	f.Add(AppendEntry(nil, NewEntry(3, 2, KindConfiguration, []byte("x"))), uint64(3), 1)
 	f.Add(bytes.Repeat([]byte{0xff}, 64), uint64(1), 21)
-	f.Add(bytes.Repeat([]byte{1, 0, 0}, 400), uint64(9), 400)
-	f.Add(bytes.Repeat([]byte{1, 0, 0}, 2000), uint64(1), 2000)
+	f.Add(manySmall(400), uint64(9), 400)
+	f.Add(manySmall(2000), uint64(1), 2000)
 	f.Fuzz(func(t *testing.T, b []byte, first uint64, count int) {
 		entries, err := DecodeEntries(b, first, count)
 		limit := uint64(4*len(b) + 64<<10 + entryBytes*len(entries))
@@ -144,7 +157,7 @@ func FuzzDecodeEntries(f *testing.F) {
 			t.Fatalf("what was decoded cannot be decoded again: %v", err)
 		}
 		for i, e := range again {
-			if old := entries[i]; e.Index != old.Index || e.Term != old.Term || e.Kind != old.Kind || !bytes.Equal(e.Data, old.Data) {
+			if old := entries[i]; e.Index != old.Index || e.Term != old.Term || e.Kind != old.Kind || e.Sum != old.Sum || !bytes.Equal(e.Data, old.Data) {
 				t.Fatalf("entry %d was %+v and is %+v", i, old, e)
 			}
 		}

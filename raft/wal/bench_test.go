@@ -30,7 +30,7 @@ func BenchmarkSave(b *testing.B) {
 			})
 			entries := make([]core.Entry, size)
 			for i := range entries {
-				entries[i] = core.Entry{Term: 1, Data: make([]byte, 256)}
+				entries[i] = core.NewEntry(0, 1, core.KindCommand, make([]byte, 256))
 			}
 			write := core.Write{Term: 1, From: 1, Entries: entries}
 			b.SetBytes(int64(size) * 256)
@@ -38,7 +38,7 @@ func BenchmarkSave(b *testing.B) {
 			for b.Loop() {
 				write.Seq++
 				for i := range entries {
-					entries[i].Index = write.From + uint64(i)
+					entries[i] = core.NewEntry(write.From+uint64(i), 1, core.KindCommand, entries[i].Data)
 				}
 				if err := w.Save(&write); err != nil {
 					b.Fatal(err)
@@ -59,13 +59,13 @@ func BenchmarkOpen(b *testing.B) {
 	must(b, err)
 	write := core.Write{Term: 1, From: 1, Entries: make([]core.Entry, 64)}
 	for i := range write.Entries {
-		write.Entries[i] = core.Entry{Term: 1, Data: make([]byte, 256)}
+		write.Entries[i] = core.NewEntry(0, 1, core.KindCommand, make([]byte, 256))
 	}
 	bytes := int64(0)
 	for ; bytes < 64<<20; bytes += 64 * 256 {
 		write.Seq++
 		for i := range write.Entries {
-			write.Entries[i].Index = write.From + uint64(i)
+			write.Entries[i] = core.NewEntry(write.From+uint64(i), 1, core.KindCommand, write.Entries[i].Data)
 		}
 		must(b, w.Save(&write))
 		write.From += 64
@@ -95,7 +95,7 @@ func TestSaveAllocatesNothingPerEntry(t *testing.T) {
 		save := func() {
 			write.Seq++
 			for i := range write.Entries {
-				write.Entries[i] = core.Entry{Index: write.From + uint64(i), Term: 1, Data: zeros[:100]}
+				write.Entries[i] = core.NewEntry(write.From+uint64(i), 1, core.KindCommand, zeros[:100])
 			}
 			must(t, w.Save(&write))
 			write.From += uint64(size)
@@ -158,12 +158,12 @@ func BenchmarkSaveBesideSnapshot(b *testing.B) {
 		})
 		write := core.Write{Term: 1, From: 1, Entries: make([]core.Entry, 64)}
 		for i := range write.Entries {
-			write.Entries[i] = core.Entry{Term: 1, Data: make([]byte, 256)}
+			write.Entries[i] = core.NewEntry(0, 1, core.KindCommand, make([]byte, 256))
 		}
 		save := func() time.Duration {
 			write.Seq++
 			for i := range write.Entries {
-				write.Entries[i].Index = write.From + uint64(i)
+				write.Entries[i] = core.NewEntry(write.From+uint64(i), 1, core.KindCommand, write.Entries[i].Data)
 			}
 			begun := time.Now()
 			must(b, w.Save(&write))

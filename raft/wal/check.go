@@ -12,6 +12,7 @@ type Report struct {
 	VotedFor          core.ID
 	Snapshot          core.Snapshot // what a start would begin with, without its Data
 	LastIndex         uint64        // of the last entry
+	Commit            uint64        // entries up to it are recorded as committed
 	Batches           uint64        // counted over the whole life of the log
 	Segments          int
 	Cut               Cut   // what it would cut off the end
@@ -45,8 +46,8 @@ func Check(fsys vfs.FS, dir string) (Report, error) {
 		return report, err
 	}
 	shape := found.replay.shape
-	report.Term, report.VotedFor, report.LastIndex = shape.term, shape.votedFor, shape.last
-	report.Snapshot = core.Snapshot{Index: found.current.index, Term: found.current.term}
+	report.Term, report.VotedFor, report.LastIndex, report.Commit = shape.term, shape.votedFor, shape.last, shape.commit
+	report.Snapshot = core.Snapshot{Index: found.current.index, Term: found.current.term, UID: found.uid}
 	report.Batches, report.Segments, report.Cut = found.image.at.number, len(found.image.segments), found.image.cut
 	report.PassedOver = found.passedError()
 	return report, nil

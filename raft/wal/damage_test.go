@@ -234,7 +234,7 @@ func TestRecordsOfAnotherHistoryAreRefused(t *testing.T) {
 			if i == 1 {
 				data[500] = letter
 			}
-			must(t, w.Save(&core.Write{Seq: i + 1, Term: 1, From: i + 1, Entries: []core.Entry{{Index: i + 1, Term: 1, Data: data}}}))
+			must(t, w.Save(&core.Write{Seq: i + 1, Term: 1, From: i + 1, Entries: []core.Entry{core.NewEntry(i+1, 1, core.KindCommand, data)}}))
 		}
 		must(t, w.Close())
 		return disk

@@ -170,7 +170,7 @@ func (s *specimen) judge(damaged frozen, file string) (outcome, error) {
 	}
 	shape := found.replay.shape
 	return result, h.check(core.State{Term: shape.term, VotedFor: shape.votedFor,
-		Snapshot: core.Snapshot{Index: found.current.index, Term: found.current.term}, Entries: found.replay.entries}, 0)
+		Snapshot: core.Snapshot{Index: found.current.index, Term: found.current.term}, Entries: found.replay.entries, Commit: shape.commit}, 0)
 }
 
 // everywhere runs do for every name of the specimen and every offset in its file,

@@ -11,7 +11,8 @@ import (
 
 // Initialize makes a new log that begins with a snapshot, as a restore from a
 // backup needs it, in a directory that must be empty or missing. The log is in
-// the given term, without a vote. write writes the snapshot's payload. When
+// the given term, without a vote, and of the cluster that s.UID says; if that is
+// zero, the first leader gives the cluster a new uid. write writes the snapshot's payload. When
 // Initialize returns nil, everything is durable and Open will find it; after an
 // error, or a crash, there is no log: empty the directory and begin again.
 func Initialize(o Options, term uint64, s core.Snapshot, write func(io.Writer) error) error {
@@ -38,8 +39,8 @@ func Initialize(o Options, term uint64, s core.Snapshot, write func(io.Writer) e
 	if err := w.WriteSnapshot(s, write); err != nil {
 		return err
 	}
-	snapshot := core.Snapshot{Index: s.Index, Term: s.Term}
-	return w.create(&core.Write{Seq: 1, Term: term, Snapshot: &snapshot, From: s.Index + 1})
+	snapshot := core.Snapshot{Index: s.Index, Term: s.Term, UID: s.UID}
+	return w.create(&core.Write{Seq: 1, Term: term, Snapshot: &snapshot, From: s.Index + 1, Commit: s.Index})
 }
 
 // checkEmpty refuses a directory that holds anything but a lock.

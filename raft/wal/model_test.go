@@ -88,11 +88,12 @@ func (h *history) draw(rng *rand.Rand, maxEntries, maxData int) *core.Write {
 	}
 	if rng.IntN(8) > 0 {
 		w.From = state.last() + 1
-		if free := state.last() - max(state.recorded, state.Snapshot.Index); free > 0 && rng.IntN(5) == 0 {
+		if free := state.last() - max(state.recorded, state.Snapshot.Index, state.Commit); free > 0 && rng.IntN(5) == 0 {
 			w.From -= uint64(rng.IntN(int(min(free, 4)) + 1))
 		}
 		h.drawEntries(rng, w, max(1, state.term(w.From-1)), maxEntries, maxData)
 	}
+	h.drawCommit(rng, w)
 	return w
 }
 
@@ -106,7 +107,24 @@ func (h *history) drawEntries(rng *rand.Rand, w *core.Write, term uint64, maxEnt
 		for j := range data {
 			data[j] = byte(rng.Uint32())
 		}
-		w.Entries = append(w.Entries, core.Entry{Index: w.From + uint64(i), Term: term, Kind: core.Kind(rng.IntN(2)), Data: data})
+		kind := core.KindCommand
+		if rng.IntN(16) == 0 {
+			kind, data = core.KindNoop, nil
+		}
+		w.Entries = append(w.Entries, core.NewEntry(w.From+uint64(i), term, kind, data))
+	}
+}
+
+// drawCommit draws how far the log is known to be committed after w: seldom up to
+// its end, so that there is something to truncate.
+func (h *history) drawCommit(rng *rand.Rand, w *core.Write) {
+	last := h.now().last()
+	if w.From > 0 {
+		last = w.From - 1 + uint64(len(w.Entries))
+	}
+	w.Commit = h.now().Commit
+	if free := last - w.Commit; rng.IntN(3) == 0 {
+		w.Commit += uint64(rng.IntN(int(free)/2 + 1))
 	}
 }
 
@@ -132,12 +150,13 @@ func (h *history) nextCompaction(rng *rand.Rand, maxEntries, maxData int) *core.
 func (h *history) nextInstallation(rng *rand.Rand, maxEntries, maxData int) *core.Write {
 	state := h.now()
 	w := &core.Write{Term: state.Term + 1}
-	index := max(state.recorded, state.Snapshot.Index) + 1 + uint64(rng.IntN(20))
+	index := max(state.recorded, state.Snapshot.Index, state.Commit) + 1 + uint64(rng.IntN(20))
 	w.Snapshot = &core.Snapshot{Index: index, Term: w.Term}
 	w.From = index + 1
 	if rng.IntN(2) == 0 {
 		h.drawEntries(rng, w, w.Term, maxEntries, maxData)
 	}
+	w.Commit = index
 	h.add(w)
 	return w
 }
@@ -145,7 +164,7 @@ func (h *history) nextInstallation(rng *rand.Rand, maxEntries, maxData int) *cor
 // add notes a batch.
 func (h *history) add(w *core.Write) {
 	state := *h.now()
-	state.Term, state.VotedFor = w.Term, w.VotedFor
+	state.Term, state.VotedFor, state.Commit = w.Term, w.VotedFor, w.Commit
 	if s := w.Snapshot; s != nil && w.From == s.Index+1 && (s.Index > state.last() || state.term(s.Index) != s.Term) {
 		state.Snapshot, state.Entries = *s, slices.Clone(w.Entries)
 		state.note(*s, false)
@@ -191,6 +210,9 @@ func (h *history) check(got core.State, n int) error {
 	if got.Term != want.Term || got.VotedFor != want.VotedFor {
 		return fmt.Errorf("after %d batches: term %d and vote %q, want %d and %q", n, got.Term, got.VotedFor, want.Term, want.VotedFor)
 	}
+	if got.Commit != want.Commit {
+		return fmt.Errorf("after %d batches: entries are committed up to %d, want %d", n, got.Commit, want.Commit)
+	}
 	if placeOf(got.Snapshot) != want.current {
 		return fmt.Errorf("after %d batches: the snapshot is %v, want %v", n, placeOf(got.Snapshot), want.current)
 	}
@@ -200,7 +222,7 @@ func (h *history) check(got core.State, n int) error {
 	}
 	for i, e := range got.Entries {
 		w := entries[i]
-		if e.Index != w.Index || e.Term != w.Term || e.Kind != w.Kind || !bytes.Equal(e.Data, w.Data) {
+		if e.Index != w.Index || e.Term != w.Term || e.Kind != w.Kind || e.Sum != w.Sum || !bytes.Equal(e.Data, w.Data) {
 			return fmt.Errorf("after %d batches: entry %d is %d/%d, want %d/%d, or their data differ", n, i+1, e.Index, e.Term, w.Index, w.Term)
 		}
 	}
@@ -251,7 +273,7 @@ func readOnly(fsys vfs.FS) (*image, core.State, error) {
 	}
 	shape := found.replay.shape
 	return found.image, core.State{Term: shape.term, VotedFor: shape.votedFor,
-		Snapshot: core.Snapshot{Index: found.current.index, Term: found.current.term}, Entries: found.replay.entries}, nil
+		Snapshot: core.Snapshot{Index: found.current.index, Term: found.current.term}, Entries: found.replay.entries, Commit: shape.commit}, nil
 }
 
 // records lists what Inspect shows.

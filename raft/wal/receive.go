@@ -13,7 +13,8 @@ import (
 // incoming is a snapshot that is being received from a peer.
 type incoming struct {
 	place place
-	total int64 // bytes of the whole container
+	uid   core.UID // of the cluster, as the leader says
+	total int64    // bytes of the whole container
 	id    [32]byte
 	container
 }
@@ -42,7 +43,7 @@ func (w *WAL) BeginReceive(s core.Snapshot, size int64, id [32]byte) (have int64
 	if err != nil {
 		return 0, err
 	}
-	if in := w.incoming; in != nil && in.place == p && in.total == size && in.id == id {
+	if in := w.incoming; in != nil && in.place == p && in.uid == s.UID && in.total == size && in.id == id {
 		return in.size, nil
 	}
 	if err := w.dropIncoming(); err != nil {
@@ -51,7 +52,7 @@ func (w *WAL) BeginReceive(s core.Snapshot, size int64, id [32]byte) (have int64
 	if err := w.remove(receivingName); err != nil {
 		return 0, w.fail(err)
 	}
-	in := &incoming{place: p, total: size, id: id, container: container{w: w, path: filepath.Join(w.dir, receivingName)}}
+	in := &incoming{place: p, uid: s.UID, total: size, id: id, container: container{w: w, path: filepath.Join(w.dir, receivingName)}}
 	if in.file, err = w.fs.Create(in.path); err != nil {
 		return 0, w.afterSnapshot(in.failed("creating", err), receivingName)
 	}
@@ -115,6 +116,9 @@ func (w *WAL) FinishReceive() error {
 // verify reads what was received.
 func (in *incoming) verify() error {
 	r, err := in.w.readContainer(io.NewSectionReader(in.file, 0, in.size), in.path, in.place)
+	if err == nil && r.Header().UID != in.uid {
+		err = &CorruptionError{File: in.path, Reason: fmt.Sprintf("the snapshot is of the cluster %q, and was announced as of %q", core.UID(r.Header().UID), in.uid)}
+	}
 	if err == nil {
 		_, err = r.WriteTo(io.Discard)
 		err = snapshotError(in.path, err)

@@ -248,7 +248,7 @@ func TestImpossibleSnapshotsPanic(t *testing.T) {
 		"another term":         {Snapshot: &core.Snapshot{Index: 7, Term: 3}},
 		"beyond the log":       {Snapshot: &core.Snapshot{Index: 20, Term: 2}},
 		"beyond, with a gap":   {Snapshot: &core.Snapshot{Index: 20, Term: 2}, From: 22},
-		"entries before it":    {From: 4, Entries: []core.Entry{{Index: 4, Term: 2}}},
+		"entries before it":    {From: 4, Entries: []core.Entry{core.NewEntry(4, 2, core.KindCommand, nil)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := vfs.NewFaulty(vfs.NewCrashable())

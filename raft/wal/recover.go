@@ -31,6 +31,7 @@ type recovered struct {
 	// current is what the state starts from, passed what it would have started
 	// from, were it not damaged.
 	current candidate
+	uid     core.UID // that the current snapshot carries
 	passed  []passedOver
 	files   map[place]int64 // sizes of the snapshots that stay
 	litter  []string        // names of files that nothing needs
@@ -57,7 +58,8 @@ func (w *WAL) recover() (core.State, error) {
 	}
 	return core.State{
 		Term: w.shape.term, VotedFor: w.shape.votedFor,
-		Snapshot: core.Snapshot{Index: w.current.index, Term: w.current.term}, Entries: found.replay.entries,
+		Snapshot: core.Snapshot{Index: w.current.index, Term: w.current.term, UID: found.uid}, Entries: found.replay.entries,
+		Commit: w.shape.commit,
 	}, nil
 }
 
@@ -110,7 +112,7 @@ func (f *recovered) choose(shelf *shelf) error {
 			f.passed = append(f.passed, passedOver{c.place, damage})
 			continue
 		}
-		f.current = *c
+		f.current, f.uid = *c, shelf.verdicts[c.place].uid
 		return err
 	}
 	if len(f.passed) == 0 {

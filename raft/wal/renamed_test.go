@@ -20,7 +20,7 @@ func TestASnapshotUnderAnothersNameIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	entries := []core.Entry{{Index: 1, Term: 1}, {Index: 2, Term: 1}, {Index: 3, Term: 2}}
+	entries := []core.Entry{core.NewEntry(1, 1, core.KindCommand, nil), core.NewEntry(2, 1, core.KindCommand, nil), core.NewEntry(3, 2, core.KindCommand, nil)}
 	if err := w.Save(&core.Write{Seq: 1, Term: 2, From: 1, Entries: entries}); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"raftkv/raft/core"
 	"raftkv/raft/snapshot"
 	"raftkv/raft/vfs"
 )
@@ -24,6 +25,7 @@ type shelf struct {
 type verdict struct {
 	read bool // whole, not only its header
 	size int64
+	uid  core.UID // of the cluster, as its header says
 	err  error
 }
 
@@ -116,7 +118,7 @@ func (w *WAL) look(p place, whole bool) verdict {
 	if whole {
 		_, err = r.WriteTo(io.Discard)
 	}
-	return verdict{read: whole, size: size, err: snapshotError(w.snapshotPath(p), err)}
+	return verdict{read: whole, size: size, uid: r.Header().UID, err: snapshotError(w.snapshotPath(p), err)}
 }
 
 // openContainer opens the snapshot of a place and compares what it says of

@@ -33,7 +33,7 @@ func (w *WAL) WriteSnapshot(s core.Snapshot, write func(io.Writer) error) error 
 		return w.fail(err)
 	}
 	f := &container{w: w, path: path}
-	err := f.write(p, write)
+	err := f.write(s, write)
 	if err == nil {
 		err = w.adopt(writingName, p, f.size)
 	}
@@ -96,14 +96,14 @@ type container struct {
 const syncEvery = 1 << 20
 
 // write creates the file and writes all of it.
-func (c *container) write(p place, payload func(io.Writer) error) error {
+func (c *container) write(of core.Snapshot, payload func(io.Writer) error) error {
 	file, err := c.w.fs.Create(c.path)
 	if err != nil {
 		return c.failed("creating", err)
 	}
 	c.file = file
 	defer file.Close()
-	s, err := snapshot.NewWriter(c, snapshot.Header{ClusterID: c.w.clusterID, Index: p.index, Term: p.term})
+	s, err := snapshot.NewWriter(c, snapshot.Header{ClusterID: c.w.clusterID, Index: of.Index, Term: of.Term, UID: of.UID})
 	if err == nil {
 		err = payload(s)
 	}
@@ -114,7 +114,7 @@ func (c *container) write(p place, payload func(io.Writer) error) error {
 		return c.err // whatever payload made of it
 	}
 	if err != nil {
-		return fmt.Errorf("wal: writing the snapshot at index %d: %w", p.index, err)
+		return fmt.Errorf("wal: writing the snapshot at index %d: %w", of.Index, err)
 	}
 	return c.sync()
 }

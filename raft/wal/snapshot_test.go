@@ -50,7 +50,7 @@ func appendEntries(t testing.TB, w *WAL, seq *uint64, term, last uint64, n int) 
 	for i := range uint64(n) {
 		*seq++
 		index := last + 1 + i
-		must(t, w.Save(&core.Write{Seq: *seq, Term: term, From: index, Entries: []core.Entry{{Index: index, Term: term, Data: bytes.Repeat([]byte{byte(index)}, 500)}}}))
+		must(t, w.Save(&core.Write{Seq: *seq, Term: term, From: index, Entries: []core.Entry{core.NewEntry(index, term, core.KindCommand, bytes.Repeat([]byte{byte(index)}, 500))}}))
 	}
 }
 
@@ -295,7 +295,7 @@ func TestNothingIsFoundBehindAReplacedLog(t *testing.T) {
 	must(t, w.WriteSnapshot(taken, writePayload(placeOf(taken))))
 	must(t, w.Save(&core.Write{Seq: 5, Term: 3, Snapshot: &taken}))
 	must(t, receive(w, installed, seeded(1)))
-	must(t, w.Save(&core.Write{Seq: 6, Term: 5, Snapshot: &installed, From: 5, Entries: []core.Entry{{Index: 5, Term: 5}}}))
+	must(t, w.Save(&core.Write{Seq: 6, Term: 5, Snapshot: &installed, From: 5, Entries: []core.Entry{core.NewEntry(5, 5, core.KindCommand, nil)}}))
 	must(t, w.Close())
 	path := w.snapshotPath(placeOf(installed))
 	b := content(t, disk, path)

@@ -62,7 +62,7 @@ func TestOneBatchIsOneWriteAndOneSync(t *testing.T) {
 	must(t, err)
 	defer w.Close()
 	writes, syncs := fsys.Count(vfs.OpWrite), fsys.Count(vfs.OpSync)
-	must(t, w.Save(&core.Write{Seq: 1, Term: 3, VotedFor: "n2", From: 1, Entries: []core.Entry{{Index: 1, Term: 2}, {Index: 2, Term: 3, Data: []byte("x")}}}))
+	must(t, w.Save(&core.Write{Seq: 1, Term: 3, VotedFor: "n2", From: 1, Entries: []core.Entry{core.NewEntry(1, 2, core.KindCommand, nil), core.NewEntry(2, 3, core.KindCommand, []byte("x"))}}))
 	must(t, w.Save(&core.Write{Seq: 2, Term: 4, VotedFor: "n1", From: 2}))
 	if got := fsys.Count(vfs.OpWrite) - writes; got != 4 {
 		t.Errorf("two batches took %d writes, want 4: a batch and a mark each", got)
@@ -86,7 +86,7 @@ func TestBatchesOfEverySizeFindASegment(t *testing.T) {
 	seq, index := uint64(0), uint64(0)
 	for _, size := range []int{1, room - 20, room - 8, room - 4, room, room + 1, 3 * MinSegmentBytes, 1, room / 2, room / 2, room / 2} {
 		seq, index = seq+1, index+1
-		b := &core.Write{Seq: seq, Term: 1, From: index, Entries: []core.Entry{{Index: index, Term: 1, Data: slices.Repeat([]byte{byte(seq)}, size)}}}
+		b := &core.Write{Seq: seq, Term: 1, From: index, Entries: []core.Entry{core.NewEntry(index, 1, core.KindCommand, slices.Repeat([]byte{byte(seq)}, size))}}
 		h.add(b)
 		must(t, w.Save(b))
 	}
@@ -179,7 +179,7 @@ func TestBadOptionsAreRefused(t *testing.T) {
 // Goal: what no Raft server may ever save stops the process instead of reaching
 // the disk. Method: break each invariant once, on a log with two entries.
 func TestImpossibleWritesPanic(t *testing.T) {
-	entry := func(index, term uint64) core.Entry { return core.Entry{Index: index, Term: term} }
+	entry := func(index, term uint64) core.Entry { return core.NewEntry(index, term, core.KindCommand, nil) }
 	for name, b := range map[string]*core.Write{
 		"sequence repeats":      {Seq: 1, Term: 5, VotedFor: "n1"},
 		"sequence skips":        {Seq: 3, Term: 5, VotedFor: "n1"},

@@ -12,7 +12,7 @@ import (
 func batch() *core.AppendEntries {
 	m := &core.AppendEntries{Term: 7, LeaderID: "n1", PrevLogIndex: 1 << 20, PrevLogTerm: 7, LeaderCommit: 1 << 20}
 	for i := range 64 {
-		m.Entries = append(m.Entries, core.Entry{Index: 1<<20 + 1 + uint64(i), Term: 7, Data: bytes.Repeat([]byte{byte(i)}, 256)})
+		m.Entries = append(m.Entries, core.NewEntry(1<<20+1+uint64(i), 7, core.KindCommand, bytes.Repeat([]byte{byte(i)}, 256)))
 	}
 	return m
 }

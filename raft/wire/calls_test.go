@@ -213,7 +213,7 @@ func TestEntriesStayAsTheyCame(t *testing.T) {
 	content := func(n int) []byte { return bytes.Repeat([]byte{byte(n), byte(n >> 8), 0xa5}, sizes[n%len(sizes)]/3+1) }
 	const n = 400
 	for i := 1; i <= n; i++ {
-		servers["n1"].Send(core.Call{To: "n2", Request: &core.AppendEntries{Term: uint64(i), Entries: []core.Entry{{Index: 1, Data: content(i)}}}}, o.done)
+		servers["n1"].Send(core.Call{To: "n2", Request: &core.AppendEntries{Term: uint64(i), Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, content(i))}}}, o.done)
 	}
 	eventually(t, "all calls are done", func() bool { return o.count() == n })
 	if o.countLost() != 0 {

@@ -52,9 +52,9 @@ func (packedCodec) ReadExt(dst any, src []byte) {
 	*dst.(*packedBytes) = packedBytes(src[:len(src):len(src)])
 }
 
-// An encoded entry can be as short as three bytes and takes 48 in memory, so a
-// frame of nothing but such entries would make its receiver take sixteen times
-// what was sent. The protocol therefore lets freeEntries entries come for
+// An encoded entry can be as short as seven bytes and takes 48 in memory, so a
+// frame of nothing but such entries would make its receiver take seven times what
+// was sent. The protocol therefore lets freeEntries entries come for
 // nothing and asks bytesPerEntry bytes for each further one; a sender whose
 // entries are shorter than that on average makes up for it with padding. Real
 // commands are longer, so there is next to never any.
@@ -106,7 +106,7 @@ func encodedLen(entries []core.Entry) int {
 	n := 0
 	for i := range entries {
 		data := len(entries[i].Data)
-		n += uvarintLen(entries[i].Term) + 1 + uvarintLen(uint64(data)) + data
+		n += uvarintLen(entries[i].Term) + 1 + 4 + uvarintLen(uint64(data)) + data
 	}
 	return n
 }

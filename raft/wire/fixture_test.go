@@ -326,7 +326,7 @@ func ping(to core.ID, n uint64) core.Call {
 // load is call number n with so many bytes of entries.
 func load(to core.ID, n uint64, bytes int) core.Call {
 	return core.Call{To: to, Request: &core.AppendEntries{
-		Term: n, LeaderID: "n1", Entries: []core.Entry{{Index: 1, Data: make([]byte, bytes)}},
+		Term: n, LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, make([]byte, bytes))},
 	}}
 }
 

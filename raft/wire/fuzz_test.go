@@ -218,7 +218,7 @@ func FuzzRoundTrip(f *testing.F) {
 			m := &core.AppendEntries{Term: a, LeaderID: core.ID(id), PrevLogIndex: c / 2, PrevLogTerm: b, LeaderCommit: a}
 			for i := range int(count) {
 				n := i % (len(data) + 1)
-				m.Entries = append(m.Entries, core.Entry{Index: c/2 + uint64(i) + 1, Term: c, Kind: core.Kind(i), Data: data[:n]})
+				m.Entries = append(m.Entries, core.NewEntry(c/2+uint64(i)+1, c, core.KindCommand, data[:n]))
 			}
 			request = m
 		case 2:
@@ -269,7 +269,7 @@ func TestMemoryFollowsWhatArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkFrame(t, b)
-	b, err = newEncoder().request(nil, &core.AppendEntries{Entries: []core.Entry{{Index: 1, Data: make([]byte, 5<<20)}}})
+	b, err = newEncoder().request(nil, &core.AppendEntries{Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, make([]byte, 5<<20))}})
 	if err != nil {
 		t.Fatal(err)
 	}

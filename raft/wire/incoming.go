@@ -100,7 +100,8 @@ func (in *incoming) hearOffer() (*snapshotOffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	offer.ID = append(packedBytes(nil), offer.ID...) // the body is the buffer's
+	offer.UID = append(packedBytes(nil), offer.UID...) // the body is the buffer's
+	offer.ID = append(packedBytes(nil), offer.ID...)
 	return &offer, nil
 }
 
@@ -171,7 +172,7 @@ func (in *incoming) receive(offer *snapshotOffer) error {
 }
 
 func (o *snapshotOffer) snapshot() core.Snapshot {
-	return core.Snapshot{Index: o.SnapshotIndex, Term: o.SnapshotTerm}
+	return core.Snapshot{Index: o.SnapshotIndex, Term: o.SnapshotTerm, UID: core.UID(o.UID)}
 }
 
 // handOver gives the request to the Handler, now that its snapshot is here, and

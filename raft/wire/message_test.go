@@ -18,7 +18,7 @@ func sampleRequests() []core.Request {
 	const most = math.MaxUint64
 	many := make([]core.Entry, 2000) // far shorter than what an entry has to pay for
 	for i := range many {
-		many[i] = core.Entry{Index: uint64(i) + 1}
+		many[i] = core.NewEntry(uint64(i)+1, 0, core.KindCommand, nil)
 	}
 	return []core.Request{
 		&core.RequestVote{},
@@ -27,9 +27,9 @@ func sampleRequests() []core.Request {
 		&core.AppendEntries{},
 		&core.AppendEntries{Term: most, LeaderID: longestID, PrevLogIndex: most, PrevLogTerm: most, LeaderCommit: most},
 		&core.AppendEntries{Term: 3, LeaderID: "n1", PrevLogIndex: 41, PrevLogTerm: 2, LeaderCommit: 40, Entries: []core.Entry{
-			{Index: 42, Term: 2, Kind: core.KindNoop},
-			{Index: 43, Term: 3, Data: []byte("a")},
-			{Index: 44, Term: 3, Kind: core.KindConfiguration, Data: bytes.Repeat([]byte{0xff}, 70_000)},
+			core.NewEntry(42, 2, core.KindNoop, nil),
+			core.NewEntry(43, 3, core.KindCommand, []byte("a")),
+			core.NewEntry(44, 3, core.KindCommand, bytes.Repeat([]byte{0xff}, 70_000)),
 		}},
 		&core.AppendEntries{Entries: many},
 		&core.TimeoutNow{Term: 255, LeaderID: "n2"},
@@ -151,8 +151,8 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"heartbeat", request(&core.AppendEntries{Term: 5, LeaderID: "n1", PrevLogIndex: 7, PrevLogTerm: 4, LeaderCommit: 6}),
 			"12 0f000000 98 05 a26e31 07 04 06 00 c70001 c70001"},
 		{"append", request(&core.AppendEntries{Term: 5, LeaderID: "n1", PrevLogIndex: 7, PrevLogTerm: 4, LeaderCommit: 6,
-			Entries: []core.Entry{{Index: 8, Term: 5, Data: []byte("hi")}}}),
-			"12 14000000 98 05 a26e31 07 04 06 01 c70501 0500026869 c70001"},
+			Entries: []core.Entry{core.NewEntry(8, 5, core.KindCommand, []byte("hi"))}}),
+			"12 18000000 98 05 a26e31 07 04 06 01 c70901 0500 67ce86ab 026869 c70001"},
 		{"append reply", e.reply(nil, &core.AppendEntriesReply{Term: 5, ConflictTerm: 3, ConflictIndex: 200}),
 			"13 06000000 94 05 c2 03 ccc8"},
 		{"no reply", e.reply(nil, nil), "03 00000000"},
@@ -163,7 +163,7 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"transfer hello", e.hello(nil, kindTransferHello, (&hello{Magic: magic, Version: 2, ClusterID: "c", From: "n1", To: "n2", ClientAddr: "h:1"}).of(documentedLife)),
 			"04 38000000 9a ab726166746b762d70656572 02 a163 a26e31 a26e32 a3683a31 d801" + strings.Repeat("0a", 16) + "07 d701 0102030405060708 c2"},
 		{"snapshot offer", e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
-			"20 31000000 96 05 a26e31 cd012c 04 ce00100000 c72001" + strings.Repeat("07", snapshotIDBytes)},
+			"20 43000000 97 05 a26e31 cd012c 04 ce00100000 d801" + strings.Repeat("09", 16) + " c72001" + strings.Repeat("07", snapshotIDBytes)},
 		{"snapshot offer reply", e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{65536}, headerBytes+maxSmallBody),
 			"21 06000000 91 ce00010000"},
 		{"snapshot chunk", e.chunk(nil, 65536, []byte("hi")), "22 0f000000 93 ce00010000 ceae1d235c d5016869"},
@@ -182,7 +182,7 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 // is not. Method: an entry of MaxEntryBytes, and one so long that it cannot fit.
 func TestFrameLimitOnEncode(t *testing.T) {
 	e := newEncoder()
-	largest := &core.AppendEntries{LeaderID: longestID, Entries: []core.Entry{{Index: 1, Data: make([]byte, MaxEntryBytes)}}}
+	largest := &core.AppendEntries{LeaderID: longestID, Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, make([]byte, MaxEntryBytes))}}
 	b, err := e.request(nil, largest)
 	if err != nil {
 		t.Fatalf("an entry of MaxEntryBytes must fit: %v", err)
@@ -190,7 +190,7 @@ func TestFrameLimitOnEncode(t *testing.T) {
 	if len(b) > MaxFrameBytes {
 		t.Fatalf("a frame of %d bytes left", len(b))
 	}
-	over := &core.AppendEntries{Entries: []core.Entry{{Index: 1, Data: make([]byte, MaxFrameBytes)}}}
+	over := &core.AppendEntries{Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, make([]byte, MaxFrameBytes))}}
 	if b, err := e.request([]byte("before"), over); err == nil || string(b) != "before" {
 		t.Fatalf("a frame above the limit gave %d bytes, %v", len(b), err)
 	}
@@ -319,5 +319,5 @@ func TestShortEntriesArePadded(t *testing.T) {
 }
 
 func sampleOffer() *snapshotOffer {
-	return &snapshotOffer{Term: 5, LeaderID: "n1", SnapshotIndex: 300, SnapshotTerm: 4, Size: 1 << 20, ID: bytes.Repeat([]byte{7}, snapshotIDBytes)}
+	return &snapshotOffer{Term: 5, LeaderID: "n1", SnapshotIndex: 300, SnapshotTerm: 4, Size: 1 << 20, UID: bytes.Repeat([]byte{9}, 16), ID: bytes.Repeat([]byte{7}, snapshotIDBytes)}
 }

@@ -190,7 +190,7 @@ func (o *outgoing) offer(s *stranger, file *io.SectionReader) (int64, error) {
 	m := snapshotOffer{
 		Term: o.request.Term, LeaderID: o.request.LeaderID,
 		SnapshotIndex: o.request.Snapshot.Index, SnapshotTerm: o.request.Snapshot.Term,
-		Size: uint64(file.Size()), ID: id[:],
+		Size: uint64(file.Size()), UID: o.request.Snapshot.UID[:], ID: id[:],
 	}
 	frame := s.encoder.frame(nil, kindSnapshotOffer, &m, headerBytes+maxSmallBody)
 	if err := writeAll(s.conn, frame, o.t.config.StallTimeout); err != nil {

@@ -23,7 +23,7 @@ func TestFramesAreCutWhereverReadsEnd(t *testing.T) {
 		request := core.Request(&core.TimeoutNow{Term: uint64(i), LeaderID: "n1"})
 		if i%3 == 0 {
 			data := bytes.Repeat([]byte{byte(i)}, 1+i*chunkBytes/10)
-			request = &core.AppendEntries{Term: uint64(i), LeaderID: "n1", Entries: []core.Entry{{Index: 1, Data: data}}}
+			request = &core.AppendEntries{Term: uint64(i), LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, data)}}
 		}
 		b, err := e.request(stream, request)
 		if err != nil {
@@ -72,7 +72,7 @@ func TestEndInsideAFrameIsNoEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both, err := e.request(first, &core.AppendEntries{Term: 1, Entries: []core.Entry{{Index: 1, Term: 1, Data: []byte("x")}}})
+	both, err := e.request(first, &core.AppendEntries{Term: 1, Entries: []core.Entry{core.NewEntry(1, 1, core.KindCommand, []byte("x"))}})
 	if err != nil {
 		t.Fatal(err)
 	}

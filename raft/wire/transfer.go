@@ -27,7 +27,7 @@ import (
 // Snapshots is where a server keeps its snapshots. SnapshotFile may be called at
 // any time and for several peers at once; the other three belong to one transfer
 // at a time and are called by one goroutine. A snapshot is named by its Index
-// and Term; Data plays no part.
+// and Term, and carries the UID; Data plays no part.
 type Snapshots interface {
 	// SnapshotFile returns the bytes of a snapshot as they travel, and what to
 	// close when they are no longer needed. They must not change meanwhile.
@@ -64,6 +64,7 @@ type snapshotOffer struct {
 	SnapshotIndex uint64
 	SnapshotTerm  uint64
 	Size          uint64
+	UID           packedBytes // of the cluster, as the snapshot carries it; zeros if it carries none
 	ID            packedBytes // tells this file from others of the same index and term
 }
 
@@ -89,7 +90,7 @@ const (
 )
 
 var (
-	snapshotOfferShape      = shape{uintElement, idElement, uintElement, uintElement, uintElement, packedElement}
+	snapshotOfferShape      = shape{uintElement, idElement, uintElement, uintElement, uintElement, packedElement, packedElement}
 	snapshotOfferReplyShape = shape{uintElement}
 	snapshotChunkShape      = shape{uintElement, uintElement, packedElement}
 	snapshotFailedShape     = shape{idElement}
@@ -119,6 +120,9 @@ func (d *decoder) offer(body []byte) (snapshotOffer, error) {
 	var o snapshotOffer
 	if err := d.decode(body, snapshotOfferShape, &o); err != nil {
 		return o, err
+	}
+	if len(o.UID) != len(core.UID{}) {
+		return o, malformed("the uid of a cluster has %d bytes, not %d", len(o.UID), len(core.UID{}))
 	}
 	if len(o.ID) != snapshotIDBytes {
 		return o, malformed("the id of a snapshot has %d bytes, not %d", len(o.ID), snapshotIDBytes)

@@ -12,7 +12,7 @@ import (
 var pure = []string{"raft/core", "kvserver/kv", "raft/node/replica.go"}
 
 // coreImports is all that raft/core may import.
-var coreImports = []string{"fmt", "slices", "errors", "math/rand/v2", "encoding/binary"}
+var coreImports = []string{"fmt", "slices", "errors", "math/rand/v2", "encoding/binary", "hash/crc32"}
 
 // impure are the packages of the standard library that a pure package may not
 // import, with what is below them.

@@ -40,8 +40,8 @@ var logMutants = []mutant{
 	{
 		id: "M35", bug: "a snapshot gets its name before its content is synced",
 		file:    "raft/wal/snapshot.go",
-		old:     "\t\treturn fmt.Errorf(\"wal: writing the snapshot at index %d: %w\", p.index, err)\n\t}\n\treturn c.sync()",
-		new:     "\t\treturn fmt.Errorf(\"wal: writing the snapshot at index %d: %w\", p.index, err)\n\t}\n\treturn nil",
+		old:     "\t\treturn fmt.Errorf(\"wal: writing the snapshot at index %d: %w\", of.Index, err)\n\t}\n\treturn c.sync()",
+		new:     "\t\treturn fmt.Errorf(\"wal: writing the snapshot at index %d: %w\", of.Index, err)\n\t}\n\treturn nil",
 		oracles: []string{"test ./raft/wal", "sim"},
 	},
 	{

@@ -75,7 +75,7 @@ var moreCoreMutants = []mutant{
 	inNode("N12", "the storage is closed while a snapshot is written to it", "snapshots.go",
 		"\tg.mu.Unlock()\n\tg.inside.Wait()\n", "\tg.mu.Unlock()\n"),
 	inNode("N13", "the term of an entry is told that is not committed", "snapshots.go",
-		"index > commit {", "index > commit && commit == 0 {"),
+		"index > now.CommitIndex {", "index > now.CommitIndex && now.CommitIndex == 0 {"),
 	inNode("N14", "a transfer that did not happen is reported as done", "node.go",
 		"\t\terr = ErrTransferFailed\n", "\t\terr = nil\n"),
 	inNode("N5", "a proposal to a node that has stopped is never answered", "node.go",

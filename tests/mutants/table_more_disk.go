@@ -23,7 +23,7 @@ var moreDiskMutants = []mutant{
 	inLog("W20", "TestCrashBetween", "the seal of a full segment is not synced", "spare.go",
 		"\t\treturn diskError(\"sealing\", s.path, err)\n\t}\n\treturn w.sync(s.file, s.path)\n", "\t\treturn diskError(\"sealing\", s.path, err)\n\t}\n\treturn nil\n"),
 	inLog("W21", "TestReceiving|TestReceivedSnapshot", "a snapshot goes on where another one was broken off", "receive.go",
-		"in.place == p && in.total == size && in.id == id {", "in.place == p && in.total == size {"),
+		"in.place == p && in.uid == s.UID && in.total == size && in.id == id {", "in.place == p && in.uid == s.UID && in.total == size {"),
 	inLog("W22", "TestBadTransfers|TestReceiving", "bytes of a snapshot are taken at any offset", "receive.go",
 		"case offset != in.size:", "case offset > in.size:"),
 	inLog("W23", "TestCrashBetween", "a snapshot that was received is not synced", "receive.go",
