@@ -21,7 +21,7 @@ func newTrio(length int) *trio {
 	t := &trio{}
 	entries := make([]Entry, length)
 	for i := range entries {
-		entries[i] = Entry{Index: uint64(i + 1), Term: 1}
+		entries[i] = NewEntry(uint64(i+1), 1, KindCommand, nil)
 	}
 	state := State{Entries: entries}
 	if length > 0 {
@@ -166,7 +166,7 @@ func BenchmarkReplicateBehindLog(b *testing.B) {
 func BenchmarkDecodeEntries(b *testing.B) {
 	entries := make([]Entry, 64)
 	for i := range entries {
-		entries[i] = Entry{Index: uint64(i + 1), Term: 7, Data: make([]byte, 256)}
+		entries[i] = NewEntry(uint64(i+1), 7, KindCommand, make([]byte, 256))
 	}
 	encoded := EncodeEntries(nil, entries)
 	b.SetBytes(int64(len(encoded)))

@@ -58,6 +58,12 @@ func (r *Raft) nextBatch() *Batch {
 		return &Batch{Snapshot: &snapshot}
 	}
 	entries := r.log.slice(r.applying+1, r.commitIndex, r.config.MaxApplyBytes)
+	mustBeIntact(entries, "applied")
+	for i := range entries {
+		if err := entries[i].meaning(); err != nil {
+			broken("%v", err)
+		}
+	}
 	r.applying += uint64(len(entries))
 	return &Batch{Entries: entries}
 }

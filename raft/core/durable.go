@@ -30,6 +30,10 @@ type write struct {
 	seq  uint64 // its sequence number
 	hard uint64 // sequence number of the last write that held the present term and vote
 	last uint64 // last index that its completion may confirm (the clamp)
+	// commit is the commit index that it holds; commitAge is for how many ticks a
+	// higher one has been known.
+	commit    uint64
+	commitAge int
 }
 
 // held is an answer that waits for a write.
@@ -76,7 +80,7 @@ func (r *Raft) truncateLog(index uint64) {
 // nextWrite hands out everything that is not with the disk yet, if the disk is
 // free and there is something.
 func (r *Raft) nextWrite() *Write {
-	if r.written.seq > r.saved || r.dirty == (dirty{}) {
+	if r.written.seq > r.saved || r.dirty == (dirty{}) && !r.commitDue() {
 		return nil
 	}
 	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, Rejoining: r.rejoining, From: r.dirty.from}
@@ -89,11 +93,26 @@ func (r *Raft) nextWrite() *Write {
 	}
 	r.written.seq = w.Seq
 	r.written.last = r.log.lastIndex()
+	w.Commit = min(r.commitIndex, r.written.last)
+	r.written.commit, r.written.commitAge = w.Commit, 0
+	mustBeIntact(w.Entries, "written")
 	if r.dirty.hard {
 		r.written.hard = w.Seq
 	}
 	r.dirty = dirty{snapshot: r.dirty.snapshot && w.Snapshot == nil}
 	return w
+}
+
+// tickCommit counts how long the disk has been without the present commit index.
+func (r *Raft) tickCommit() {
+	if r.written.commit < min(r.commitIndex, r.durable) {
+		r.written.commitAge++
+	}
+}
+
+// commitDue reports whether the commit index is to be written for its own sake.
+func (r *Raft) commitDue() bool {
+	return r.config.CommitTicks > 0 && r.written.commitAge >= r.config.CommitTicks
 }
 
 const unlimited = int(^uint(0) >> 1)

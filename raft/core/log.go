@@ -14,6 +14,8 @@ type log struct {
 	base     place    // what comes before the first entry
 	entries  []Entry  // entries[i] has index base.Index+1+i
 	size     int      // of the entries, in bytes
+	uid      UID      // that the log holds, committed or not; zero if none
+	uidAt    uint64   // index of the entry that brought it, or of a snapshot that carries it
 }
 
 // place is one entry's place in the log.
@@ -23,12 +25,15 @@ type place struct{ Index, Term uint64 }
 // log's from now on.
 func newLog(snapshot Snapshot, entries []Entry) log {
 	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
+	l.uid, l.uidAt = snapshot.UID, snapshot.Index
 	last := l.base
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		if e.Index != last.Index+1 || e.Term < last.Term {
 			broken("entry %d of term %d follows %d of term %d", e.Index, e.Term, last.Index, last.Term)
 		}
 		last = place{e.Index, e.Term}
+		l.noteUID(e)
 		l.size += e.size()
 	}
 	return l
@@ -61,6 +66,7 @@ func (l *log) append(e Entry) {
 	if e.Index != l.lastIndex()+1 || e.Term < l.lastTerm() {
 		broken("entry %d of term %d appended after %d of term %d", e.Index, e.Term, l.lastIndex(), l.lastTerm())
 	}
+	l.noteUID(&e)
 	l.entries = append(l.entries, e)
 	l.size += e.size()
 }
@@ -74,6 +80,9 @@ func (l *log) truncate(index uint64) {
 		l.size -= e.size()
 	}
 	l.entries = l.entries[:keep:keep]
+	if l.uidAt >= index {
+		l.uid, l.uidAt = UID{}, 0
+	}
 }
 
 // forget drops the entries below keep. What stays moves to an array of its own,

@@ -103,15 +103,17 @@ func New(config Config, state State) *Raft {
 		currentTerm: state.Term,
 		votedFor:    state.VotedFor,
 		log:         newLog(state.Snapshot, state.Entries),
-		commitIndex: state.Snapshot.Index,
+		commitIndex: max(state.Snapshot.Index, state.Commit),
 		lastApplied: state.Snapshot.Index,
 		applying:    state.Snapshot.Index,
 	}
 	assert(len(slices.Compact(slices.Clone(r.peers))) == len(r.peers), "a server is named twice in %v", r.peers)
 	assert(slices.Contains(r.peers, config.ID), "server %q is not one of %v", config.ID, r.peers)
 	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
+	assert(state.Commit <= r.log.lastIndex(), "the log ends with entry %d, and those up to %d are known to be committed", r.log.lastIndex(), state.Commit)
 	r.durable = r.log.lastIndex()
 	r.written.last = r.durable
+	r.written.commit = state.Commit
 	r.votes = make([]vote, len(r.peers))
 	r.progress = make([]progress, len(r.peers))
 	r.rejoining = state.Rejoining
@@ -155,6 +157,7 @@ func setDefault(limit *int, value int) {
 // timer has run out at once.
 func (r *Raft) Tick() {
 	r.tickDisk()
+	r.tickCommit()
 	switch {
 	case r.role == Leader:
 		r.tickLeader()
@@ -263,7 +266,6 @@ func (r *Raft) Returned(call Call, reply Reply) {
 // Errors: ErrNotLeader, ErrTransferring, ErrOverloaded, ErrTooLarge; then
 // nothing was appended. The core keeps data; the caller must not change it.
 func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
-	entry := Entry{Index: r.log.lastIndex() + 1, Term: r.currentTerm, Kind: KindCommand, Data: data}
 	switch {
 	case r.role != Leader:
 		return 0, 0, ErrNotLeader
@@ -272,11 +274,12 @@ func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
 	case len(data) > r.config.MaxEntryBytes:
 		return 0, 0, ErrTooLarge
 	case r.log.lastTerm() == r.currentTerm && r.uncommittedBytes > 0 &&
-		r.uncommittedBytes+entry.size() > r.config.MaxUncommittedBytes:
+		r.uncommittedBytes+(Entry{Data: data}).size() > r.config.MaxUncommittedBytes:
 		// The first entry of a term is always taken: what earlier leaders left
 		// can only be committed together with it (§5.4.2).
 		return 0, 0, ErrOverloaded
 	}
+	entry := NewEntry(r.log.lastIndex()+1, r.currentTerm, KindCommand, data)
 	r.appendToLog(entry)
 	return entry.Index, entry.Term, nil
 }

@@ -32,6 +32,7 @@ func (r *Raft) replicateTo(p *progress) {
 // heartbeat. If the log has forgotten what comes before nextIndex, the
 // heartbeat asks at the earliest place it still can.
 func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
+	mustBeIntact(entries, "sent")
 	previous := max(p.nextIndex-1, r.log.base.Index)
 	previousTerm, ok := r.log.term(previous)
 	if !ok {
@@ -82,13 +83,12 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 		// What is committed here is the same at the leader: skip it, so that an
 		// old message is neither compared with nor able to touch it.
 		skip := min(r.commitIndex-req.PrevLogIndex, uint64(len(req.Entries)))
+		r.agreesOnCommitted(req, skip)
 		if skip == uint64(len(req.Entries)) {
 			r.acceptAppendEntries(tag, req.PrevLogIndex+skip, req.LeaderCommit)
 			return
 		}
 		term, _ := r.log.term(r.commitIndex)
-		assert(req.Entries[skip-1].Term == term, "committed entry %d of term %d is of term %d at leader %s",
-			r.commitIndex, term, req.Entries[skip-1].Term, req.LeaderID)
 		req = &AppendEntries{
 			Term: req.Term, LeaderID: req.LeaderID,
 			PrevLogIndex: r.commitIndex, PrevLogTerm: term,
@@ -114,6 +114,20 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 		break
 	}
 	r.acceptAppendEntries(tag, req.PrevLogIndex+uint64(len(req.Entries)), req.LeaderCommit)
+}
+
+// agreesOnCommitted stops the server if a message says that what is committed here
+// is something else at the leader. It looks at the last of the first skip entries,
+// which are committed here, or at the entry before them if there are none. A leader
+// that has lost what was committed would otherwise hear that it is there.
+func (r *Raft) agreesOnCommitted(req *AppendEntries, skip uint64) {
+	index, theirs := req.PrevLogIndex, req.PrevLogTerm
+	if skip > 0 {
+		index, theirs = req.Entries[skip-1].Index, req.Entries[skip-1].Term
+	}
+	if term, ok := r.log.term(index); ok && term != theirs {
+		broken("committed entry %d of term %d is of term %d at leader %s", index, term, theirs, req.LeaderID)
+	}
 }
 
 // acceptAppendEntries answers that the log matches the leader's up to index,

@@ -89,6 +89,6 @@ func (r *Raft) becomeLeader() {
 	}
 	r.uncommittedBytes = r.log.bytes(r.commitIndex + 1)
 	if r.config.Noop {
-		r.appendToLog(Entry{Index: r.log.lastIndex() + 1, Term: r.currentTerm, Kind: KindNoop})
+		r.appendToLog(r.noop())
 	}
 }

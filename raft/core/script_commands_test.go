@@ -77,7 +77,7 @@ func cmdLog(s *script, args []string) error {
 	return s.fresh(args, func(disk *State, terms []uint64) error {
 		disk.Snapshot, disk.Entries = Snapshot{}, nil
 		for i, term := range terms {
-			disk.Entries = append(disk.Entries, Entry{Index: uint64(i + 1), Term: term})
+			disk.Entries = append(disk.Entries, NewEntry(uint64(i+1), term, KindCommand, nil))
 			disk.Term = max(disk.Term, term)
 		}
 		return nil

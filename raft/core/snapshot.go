@@ -14,6 +14,7 @@ func (r *Raft) Compact(snapshot Snapshot) {
 		snapshot.Term = term
 	}
 	assert(snapshot.Term != 0, "no term known for a snapshot at %d", snapshot.Index)
+	snapshot.UID = r.UIDAt(snapshot.Index)
 	if r.dirty.replaced {
 		// The snapshot that replaced the log never got to the disk, so this one
 		// replaces it: entries between the two would stand there behind a gap.
@@ -78,6 +79,8 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 		// may be committed already. There is nothing to install.
 		r.commitTo(s.Index)
 	} else if s.Index > r.commitIndex { // steps 5 and 7; 8 is the next batch
+		known := r.UID()
+		assert(known == (UID{}) || s.UID == known, "leader %s sent a snapshot of the cluster %q, and this one is %q", req.LeaderID, s.UID, known)
 		r.replaceLog(s)
 	}
 	r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)

@@ -10,6 +10,7 @@ type Status struct {
 	SnapshotWanted bool
 	Stalled        bool   // the disk hangs: a write has been under way for Config.StallTicks
 	WriteTicks     int    // how long the write under way has taken; 0 if there is none
+	UID            UID    // of the cluster; zero until it is known to be committed
 	Counts         Counts // what happened since this server started
 	Transferee     ID     // who leadership is being handed to
 	// Rejoining is how far a server has come back that lost its disk. While it has no
@@ -52,6 +53,7 @@ func (r *Raft) Status() Status {
 	s := Status{
 		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), Transferee: r.transferee,
 		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts, Rejoining: r.rejoining,
+		UID: r.UID(),
 	}
 	s.RejoinUnheard, s.RejoinToo = r.rejoinWaits()
 	if r.role != Leader {

@@ -42,7 +42,7 @@ func names(n int) []ID {
 func entriesOf(first uint64, terms ...uint64) []Entry {
 	var entries []Entry
 	for i, term := range terms {
-		entries = append(entries, Entry{Index: first + uint64(i), Term: term, Data: []byte{byte(term)}})
+		entries = append(entries, NewEntry(first+uint64(i), term, KindCommand, []byte{byte(term)}))
 	}
 	return entries
 }

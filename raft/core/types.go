@@ -1,9 +1,7 @@
 package core
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 )
 
@@ -18,128 +16,6 @@ const None ID = ""
 // MaxIDBytes bounds the length of an ID on disk and on the wire.
 const MaxIDBytes = 64
 
-// Kind says what an entry is for. Values are stored on disk and sent to
-// peers: they are only ever added to.
-type Kind uint8
-
-const (
-	// KindCommand carries a command for the state machine.
-	KindCommand Kind = 0
-	// KindNoop carries nothing; a new leader appends one so that it can commit
-	// in its own term at once (§8).
-	KindNoop Kind = 1
-	// KindConfiguration is reserved for membership changes (§6).
-	KindConfiguration Kind = 2
-)
-
-func (k Kind) String() string {
-	switch k {
-	case KindCommand:
-		return "command"
-	case KindNoop:
-		return "noop"
-	case KindConfiguration:
-		return "configuration"
-	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
-}
-
-// Entry is one slot of the replicated log (Figure 2 "log[]"). Entries are
-// immutable once appended: a slice of them may be kept and read by anyone.
-type Entry struct {
-	Index uint64 // position in the log, from 1
-	Term  uint64 // term in which a leader received it
-	Kind  Kind
-	Data  []byte // opaque; nil and empty are the same
-}
-
-// entryOverhead is what one entry costs beyond its data when sizes are counted
-// against a limit. It is a round figure, not the exact encoded size.
-const entryOverhead = 16
-
-// size is what an entry counts for in batches and limits, in bytes.
-func (e Entry) size() int { return len(e.Data) + entryOverhead }
-
-// AppendEntry appends the encoding of e to dst and returns the extended slice.
-//
-// One encoding serves disk and wire:
-//
-//	term uvarint | kind u8 | length uvarint | data
-//
-// The index is not encoded: entries travel in runs without gaps and the run's
-// header holds the index of its first entry.
-func AppendEntry(dst []byte, e Entry) []byte {
-	dst = binary.AppendUvarint(dst, e.Term)
-	dst = append(dst, byte(e.Kind))
-	dst = binary.AppendUvarint(dst, uint64(len(e.Data)))
-	return append(dst, e.Data...)
-}
-
-// EncodeEntries encodes a run of entries one after the other; see AppendEntry.
-func EncodeEntries(dst []byte, entries []Entry) []byte {
-	for _, e := range entries {
-		dst = AppendEntry(dst, e)
-	}
-	return dst
-}
-
-// minEncodedEntry is the length of the shortest encoded entry: one byte each
-// for term, kind and length.
-const minEncodedEntry = 3
-
-// DecodeEntries reads count entries, the first of which has index first, from
-// b, which must hold exactly those. The entries' Data alias b: the caller must
-// not change b afterwards. Nothing is allocated before all of b has been found
-// to be what count claims, and then only the entries.
-func DecodeEntries(b []byte, first uint64, count int) ([]Entry, error) {
-	if count < 0 || count > len(b)/minEncodedEntry {
-		return nil, fmt.Errorf("core: %d entries cannot fit in %d bytes", count, len(b))
-	}
-	if count == 0 {
-		if len(b) != 0 {
-			return nil, fmt.Errorf("core: %d bytes where no entry was announced", len(b))
-		}
-		return nil, nil
-	}
-	if first == 0 || first+uint64(count) < first {
-		return nil, fmt.Errorf("core: a run of %d entries cannot start at index %d", count, first)
-	}
-	rest := b
-	for i := range count {
-		var err error
-		if _, rest, err = decodeEntry(rest); err != nil {
-			return nil, fmt.Errorf("core: entry %d of %d: %w", i+1, count, err)
-		}
-	}
-	if len(rest) != 0 {
-		return nil, fmt.Errorf("core: %d bytes left over after %d entries", len(rest), count)
-	}
-	entries := make([]Entry, count)
-	for i := range entries {
-		entries[i], b, _ = decodeEntry(b)
-		entries[i].Index = first + uint64(i)
-	}
-	return entries, nil
-}
-
-// decodeEntry reads one entry, without its index, and returns what follows it.
-func decodeEntry(b []byte) (e Entry, rest []byte, err error) {
-	term, n := binary.Uvarint(b)
-	if n <= 0 || len(b) < n+1 {
-		return Entry{}, nil, errTruncatedEntry
-	}
-	kind := Kind(b[n])
-	b = b[n+1:]
-	length, n := binary.Uvarint(b)
-	if n <= 0 || length > uint64(len(b)-n) {
-		return Entry{}, nil, errTruncatedEntry
-	}
-	end := n + int(length)
-	return Entry{Term: term, Kind: kind, Data: b[n:end:end]}, b[end:], nil
-}
-
-var errTruncatedEntry = errors.New("the encoding ends early")
-
 // State is what a server finds on its disk when it starts (Figure 2
 // "Persistent state on all servers"). The zero State is a server that never
 // ran.
@@ -148,6 +24,9 @@ type State struct {
 	VotedFor ID
 	Snapshot Snapshot
 	Entries  []Entry // dense, from Snapshot.Index+1
+	// Commit is the Commit of the last Write: what was committed up to there stays
+	// committed, whatever a leader says. 0 where it is not kept.
+	Commit uint64
 	// Rejoining is On in the State of a server whose disk took the place of a lost
 	// one: it is to be given with a State that is zero otherwise.
 	Rejoining Rejoining
@@ -158,6 +37,7 @@ type State struct {
 type Snapshot struct {
 	Index uint64 // of the last entry it replaces
 	Term  uint64 // of that entry
+	UID   UID    // of the cluster, if the log up to Index holds it
 	// Data is the state machine at Index, as its service wrote it. The core only
 	// passes it on; it is nil where the driver keeps it elsewhere.
 	Data []byte
@@ -224,6 +104,14 @@ type Config struct {
 	PreVote     bool // thesis 9.6: ask before raising the term
 	CheckQuorum bool // a leader without a majority steps down; voters with a leader withhold their vote
 	Noop        bool // §8: a new leader appends an empty entry
+
+	// NewUID is the UID that this server gives its cluster if it is the first to
+	// lead it; it must be drawn at random. Zero, or without Noop: none is given.
+	NewUID UID
+
+	// CommitTicks is after how long a commit index that only memory knows is written
+	// on its own, when no other write takes it along. 0 means never.
+	CommitTicks int
 
 	// Rand draws election timeouts and must be seeded differently on every
 	// server. Nothing else in the algorithm is random.

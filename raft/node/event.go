@@ -16,7 +16,7 @@ const (
 	eventTransfer                  // from: to whom; done
 	eventCompact                   // snapshot
 	eventTaking                    // number: the index; 0: not any more
-	eventTerm                      // number: the index; read
+	eventPlace                     // number: the index; place
 )
 
 // event is one thing that happened to the loop.
@@ -32,6 +32,7 @@ type event struct {
 	number   uint64
 	done     func(error)
 	snapshot core.Snapshot
+	place    func(core.Snapshot, error)
 }
 
 // handle lets one event happen to the replica.
@@ -58,8 +59,8 @@ func (n *Node) handle(e *event) {
 		n.replica.Compact(e.snapshot)
 	case eventTaking:
 		n.replica.Taking(e.number)
-	case eventTerm:
-		e.read(n.termAt(e.number))
+	case eventPlace:
+		e.place(n.placeOf(e.number))
 	}
 }
 
@@ -68,8 +69,10 @@ func (e *event) drop() {
 	switch e.kind {
 	case eventPropose:
 		e.proposal.fail(ErrStopped)
-	case eventRead, eventTerm:
+	case eventRead:
 		e.read(0, ErrStopped)
+	case eventPlace:
+		e.place(core.Snapshot{}, ErrStopped)
 	case eventTransfer:
 		e.done(ErrStopped)
 	}

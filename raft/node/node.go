@@ -64,6 +64,10 @@ type Config struct {
 	Gather time.Duration
 	// Observer, if not nil, hears what the node does.
 	Observer Observer
+	// OnUID, if not nil, is called once, when the cluster's UID is known to be
+	// committed: at start, if the disk says so. It is called on the loop and must not
+	// block.
+	OnUID func(core.UID)
 }
 
 // Node runs one replica. All methods are safe for concurrent use.
@@ -81,6 +85,8 @@ type Node struct {
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
 	transfers []func(error)         // loop only: who waits for a transfer to end
 	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
+	delivered delivered             // loop only
+	uidKnown  bool                  // loop only: OnUID was called
 	sample    sample                // loop only
 	writing   gate                  // of snapshots: the storage is closed when they have ended
 
@@ -110,6 +116,7 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 	n.returned = func(call core.Call, reply core.Reply) {
 		n.inbox.post(event{kind: eventReturned, call: call, reply: reply})
 	}
+	n.delivered.begin(state.Snapshot)
 	n.publish()
 	n.running.Go(n.loop)
 	n.running.Go(n.write)
@@ -202,6 +209,8 @@ func (n *Node) loop() {
 	ticker := time.NewTicker(n.config.TickInterval)
 	defer ticker.Stop()
 	defer n.finish()
+	defer n.endIfDamaged()
+	n.announceUID()
 	var events []event
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
@@ -254,13 +263,38 @@ func (n *Node) flush() {
 		n.writes <- work.Write
 	}
 	if work.Apply != nil {
+		n.delivered.note(work.Apply)
 		n.batches <- work.Apply
 	}
 	n.announce()
+	n.announceUID()
 	if n.config.Observer != nil {
 		n.observeCommit()
 	}
 	n.endTransfers()
+}
+
+// announceUID tells the cluster's UID once it is known.
+func (n *Node) announceUID() {
+	if n.uidKnown || n.config.OnUID == nil {
+		return
+	}
+	if uid := n.replica.UID(); uid != (core.UID{}) {
+		n.uidKnown = true
+		n.config.OnUID(uid)
+	}
+}
+
+// endIfDamaged ends the node with a sentence if the core found damage in the
+// memory of this machine. Any other panic goes on.
+func (n *Node) endIfDamaged() {
+	switch v := recover().(type) {
+	case nil:
+	case *core.DamageError:
+		n.end(v)
+	default:
+		panic(v)
+	}
 }
 
 // finish ends everybody's waiting when the loop ends.

@@ -74,6 +74,12 @@ func (r *Replica) Taking(index uint64) { r.raft.Taking(index) }
 // Term returns the term of the entry at index; see core.Raft.Term.
 func (r *Replica) Term(index uint64) (uint64, bool) { return r.raft.Term(index) }
 
+// UID returns the cluster's UID, zero until it is known to be committed.
+func (r *Replica) UID() core.UID { return r.raft.UID() }
+
+// UIDAt returns the UID that a snapshot at index carries; see core.Raft.UIDAt.
+func (r *Replica) UIDAt(index uint64) core.UID { return r.raft.UIDAt(index) }
+
 // Transfer begins to hand leadership to another server; see core.Raft.Transfer.
 func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
 

@@ -77,7 +77,7 @@ func TestASnapshotLeavesProposalsUnknown(t *testing.T) {
 	}
 	r.Receive("2", &core.AppendEntries{
 		Term: term + 1, LeaderID: "2", PrevLogIndex: 2, PrevLogTerm: term + 1,
-		Entries: []core.Entry{{Index: 3, Term: term + 1}}, LeaderCommit: 3,
+		Entries: []core.Entry{core.NewEntry(3, term+1, core.KindCommand, nil)}, LeaderCommit: 3,
 	}, func(core.Reply) {})
 	turn(r)
 	if !errors.Is(ends[2], ErrLost) {
@@ -101,7 +101,7 @@ func TestTwoProposalsAtOneIndexHaveTheirOwnEnds(t *testing.T) {
 	propose("before")
 	propose("first")
 	turn(r)
-	r.Receive("2", &core.AppendEntries{Term: term + 1, LeaderID: "2", Entries: []core.Entry{{Index: 1, Term: term + 1}}}, func(core.Reply) {})
+	r.Receive("2", &core.AppendEntries{Term: term + 1, LeaderID: "2", Entries: []core.Entry{core.NewEntry(1, term+1, core.KindCommand, nil)}}, func(core.Reply) {})
 	turn(r)
 	lead(t, r)
 	propose("second")
@@ -159,7 +159,7 @@ func TestStopLeavesNobodyWaiting(t *testing.T) {
 	n := &Node{inbox: newInbox(), replica: elected(t)}
 	n.inbox.post(event{kind: eventPropose, proposal: &Proposal{Failed: note}})
 	n.inbox.post(event{kind: eventRead, read: func(_ uint64, err error) { note(err) }})
-	n.inbox.post(event{kind: eventTerm, read: func(_ uint64, err error) { note(err) }})
+	n.inbox.post(event{kind: eventPlace, place: func(_ core.Snapshot, err error) { note(err) }})
 	n.inbox.post(event{kind: eventTransfer, done: note})
 	n.transfers = append(n.transfers, note)
 	n.finish()

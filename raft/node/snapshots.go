@@ -15,8 +15,8 @@ import (
 // they are without their data. Both methods may be called by any goroutine,
 // beside Save.
 type Snapshots interface {
-	// WriteSnapshot makes what write writes durable as the snapshot s before it
-	// returns nil. The log goes on to count from the snapshot before until a Save
+	// WriteSnapshot makes what write writes durable as the snapshot s, its UID
+	// included, before it returns nil. The log goes on to count from the snapshot before until a Save
 	// brings a Write with this one. An error that ends the storage is repeated by
 	// the next Save.
 	WriteSnapshot(s core.Snapshot, write func(io.Writer) error) error
@@ -53,11 +53,10 @@ func (n *Node) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 	if index <= n.Status().SnapshotIndex {
 		return ErrCompacted
 	}
-	term, err := n.TermAt(context.Background(), index)
+	snapshot, err := n.snapshotAt(context.Background(), index)
 	if err != nil {
 		return err
 	}
-	snapshot := core.Snapshot{Index: index, Term: term}
 	n.inbox.post(event{kind: eventTaking, number: index})
 	defer n.inbox.post(event{kind: eventTaking})
 	err = storage.WriteSnapshot(snapshot, func(w io.Writer) error { return write(untilStopped{w, n.stop}) })
@@ -83,33 +82,47 @@ func (n *Node) OpenSnapshot(index uint64) (io.ReadCloser, error) {
 // TermAt returns the term of the committed entry at index. Errors: ErrCompacted,
 // ErrStopped, the context's, or a sentence if nothing is committed there yet.
 func (n *Node) TermAt(ctx context.Context, index uint64) (uint64, error) {
+	s, err := n.snapshotAt(ctx, index)
+	return s.Term, err
+}
+
+// snapshotAt returns what a snapshot at index is called: the term of the committed
+// entry there and the cluster's UID, if that is known by then. Errors as of TermAt.
+func (n *Node) snapshotAt(ctx context.Context, index uint64) (core.Snapshot, error) {
 	type result struct {
-		term uint64
-		err  error
+		snapshot core.Snapshot
+		err      error
 	}
 	results := make(chan result, 1)
-	e := event{kind: eventTerm, number: index, read: func(term uint64, err error) { results <- result{term, err} }}
+	e := event{kind: eventPlace, number: index, place: func(s core.Snapshot, err error) { results <- result{s, err} }}
 	if !n.inbox.post(e) {
-		return 0, ErrStopped
+		return core.Snapshot{}, ErrStopped
 	}
 	select {
 	case r := <-results:
-		return r.term, r.err
+		return r.snapshot, r.err
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return core.Snapshot{}, ctx.Err()
 	}
 }
 
-// termAt looks up the term of a committed entry.
-func (n *Node) termAt(index uint64) (uint64, error) {
-	if commit := n.replica.Observe().CommitIndex; index > commit {
-		return 0, fmt.Errorf("index %d is not committed: the log is committed up to %d", index, commit)
+// placeOf looks up what a snapshot at index is called. The core may have forgotten
+// the entry, while the service has not yet applied what it was given. So an index
+// behind the newest snapshot is looked up in what was delivered as well.
+func (n *Node) placeOf(index uint64) (core.Snapshot, error) {
+	now := n.replica.Observe()
+	if index > now.CommitIndex {
+		return core.Snapshot{}, fmt.Errorf("index %d is not committed: the log is committed up to %d", index, now.CommitIndex)
 	}
+	n.delivered.forget(now.SnapshotIndex)
 	term, known := n.replica.Term(index)
-	if !known {
-		return 0, ErrCompacted
+	if !known && index >= now.SnapshotIndex {
+		term, known = n.delivered.term(index)
 	}
-	return term, nil
+	if !known {
+		return core.Snapshot{}, ErrCompacted
+	}
+	return core.Snapshot{Index: index, Term: term, UID: n.replica.UIDAt(index)}, nil
 }
 
 // untilStopped is a writer that fails when the node ends.

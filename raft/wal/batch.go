@@ -13,11 +13,12 @@ import (
 //
 //	 0 u64 term
 //	 8 u64 from: entries at and above it are replaced; 0 leaves the log alone
-//	16 u32 count of entries
-//	20 u8  length of the vote
-//	21     zeros
-//	24     vote, then the entries as core.EncodeEntries has them
-const batchFixedBytes = 24
+//	16 u64 commit: entries up to it are known to be committed
+//	24 u32 count of entries
+//	28 u8  length of the vote
+//	29     zeros
+//	32     vote, then the entries as core.EncodeEntries has them
+const batchFixedBytes = 32
 
 // snapshotRecordBytes is the length of what stands before all this in a batch that
 // records a snapshot:
@@ -56,6 +57,7 @@ type batch struct {
 	term     uint64
 	votedFor core.ID
 	from     uint64
+	commit   uint64
 	count    int
 	entries  []byte
 }
@@ -64,6 +66,7 @@ type batch struct {
 func appendBatch(dst []byte, w *core.Write) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, w.Term)
 	dst = binary.LittleEndian.AppendUint64(dst, w.From)
+	dst = binary.LittleEndian.AppendUint64(dst, w.Commit)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(w.Entries)))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(w.VotedFor)))
 	dst = append(dst, w.VotedFor...)
@@ -95,7 +98,10 @@ func decodeSnapshotRecord(b []byte) (r snapshotRecord, rest []byte, err error) {
 		previous: place{binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])},
 	}
 	replaces := binary.LittleEndian.Uint64(b[40:])
-	if r.index == 0 || r.index == math.MaxUint64 || r.term == 0 || r.keep == 0 || replaces > 1 || r.previous.index >= r.index {
+	if replaces > 1 {
+		return snapshotRecord{}, nil, unknown("flags %#x in the record of a snapshot", replaces)
+	}
+	if r.index == 0 || r.index == math.MaxUint64 || r.term == 0 || r.keep == 0 || r.previous.index >= r.index {
 		return snapshotRecord{}, nil, fmt.Errorf("a snapshot at index %d of term %d", r.index, r.term)
 	}
 	r.replaces = replaces == 1
@@ -125,14 +131,18 @@ func decodeBatch(b []byte) (batch, error) {
 	if len(b) < batchFixedBytes {
 		return batch{}, errors.New("a batch shorter than its fixed part")
 	}
-	vote := binary.LittleEndian.Uint32(b[20:])
+	vote := binary.LittleEndian.Uint32(b[28:])
+	if vote > math.MaxUint8 {
+		return batch{}, unknown("flags %#x in a batch", vote>>8)
+	}
 	if vote > core.MaxIDBytes || int(vote) > len(b)-batchFixedBytes {
 		return batch{}, fmt.Errorf("a vote of %d bytes", vote)
 	}
 	d := batch{
 		term:     binary.LittleEndian.Uint64(b),
 		from:     binary.LittleEndian.Uint64(b[8:]),
-		count:    int(binary.LittleEndian.Uint32(b[16:])),
+		commit:   binary.LittleEndian.Uint64(b[16:]),
+		count:    int(binary.LittleEndian.Uint32(b[24:])),
 		votedFor: core.ID(b[batchFixedBytes : batchFixedBytes+vote]),
 		entries:  b[batchFixedBytes+vote:],
 	}

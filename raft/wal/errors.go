@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
 
@@ -44,16 +45,51 @@ func (e *IdentityError) Error() string {
 // ErrObsolete says that a newer snapshot was installed while one was written.
 var ErrObsolete = errors.New("a newer snapshot is there already")
 
-// VersionError says that a file was written by a newer raftkv.
+// VersionError says that a file has a format version that this code does not read.
 type VersionError struct {
 	File    string
 	Version uint32 // of the file
-	Newest  uint32 // that this code reads
+	Newest  uint32 // that this code reads; it reads none before it that was in use
 }
 
 func (e *VersionError) Error() string {
+	if e.Version < e.Newest {
+		return fmt.Sprintf("wal: %s has format version %d: log version %d was never released; start with an empty directory", e.File, e.Version, e.Version)
+	}
 	return fmt.Sprintf("wal: %s has format version %d, this raftkv reads versions up to %d: start the newer raftkv that wrote it",
 		e.File, e.Version, e.Newest)
+}
+
+// UnknownError says that a file holds something of the present format version that
+// this build does not know. To skip it could lose what was acknowledged, so the
+// server does not start. Nothing was changed on the disk.
+type UnknownError struct {
+	File   string // path of the file
+	Offset int64  // of the record in it
+	What   string // what it holds, with its number
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("wal: %s has at byte %d %s, which this raftkv does not know: start the newer raftkv that wrote it", e.File, e.Offset, e.What)
+}
+
+// unknown says what a build does not know; see UnknownError.
+func unknown(format string, args ...any) error {
+	return &UnknownError{What: fmt.Sprintf(format, args...)}
+}
+
+// judged returns the error of a record that is whole and not to be taken: what a
+// build does not know is named, everything else is damage, in the words given.
+func judged(err error, file string, offset int64, format string, args ...any) error {
+	var kind *core.UnknownKindError
+	var what *UnknownError
+	switch {
+	case errors.As(err, &kind):
+		return &UnknownError{File: file, Offset: offset, What: fmt.Sprintf("log entry %d of kind %d", kind.Index, uint8(kind.Kind))}
+	case errors.As(err, &what):
+		return &UnknownError{File: file, Offset: offset, What: what.What}
+	}
+	return &CorruptionError{File: file, Offset: offset, Reason: fmt.Sprintf(format, args...)}
 }
 
 // diskError wraps the error of a file-system operation that was part of doing

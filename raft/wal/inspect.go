@@ -37,6 +37,7 @@ type Record struct {
 	Term     uint64
 	VotedFor core.ID
 	From     uint64
+	Commit   uint64
 	Count    int // of entries
 	Snapshot core.Snapshot
 	Keep     uint64        // generation of the first segment that was still needed

@@ -15,6 +15,7 @@ type shape struct {
 	last     uint64    // index of the last entry, 0 for none
 	runs     []termRun // terms rise along the log, so a few runs describe it
 	snapshot place     // the recorded snapshot with the highest index, zero for none
+	commit   uint64    // the highest recorded commit index
 }
 
 // termRun says that the entries from first up to the next run have this term.
@@ -30,6 +31,7 @@ type step struct {
 	record   snapshotRecord
 	from     uint64
 	entries  []core.Entry
+	commit   uint64
 }
 
 // check says why a batch may not follow, or nil.
@@ -47,6 +49,9 @@ func (s *shape) check(b step) error {
 		if err := s.checkRecord(b); err != nil {
 			return err
 		}
+	}
+	if err := s.checkCommit(b); err != nil {
+		return err
 	}
 	if b.from == 0 {
 		if len(b.entries) != 0 {
@@ -73,6 +78,27 @@ func (s *shape) check(b step) error {
 			return fmt.Errorf("entry %d has term %d, which is not between %d and %d", e.Index, e.Term, before, b.term)
 		}
 		before = e.Term
+	}
+	return nil
+}
+
+// checkCommit says why a batch may not have its commit index, or nil. What is
+// committed stays, and it is in the log.
+func (s *shape) checkCommit(b step) error {
+	last := s.last
+	if b.record.replaces {
+		last = b.record.index
+	}
+	if b.from != 0 {
+		last = b.from - 1 + uint64(len(b.entries))
+	}
+	switch {
+	case b.commit < s.commit:
+		return fmt.Errorf("the commit index falls from %d to %d", s.commit, b.commit)
+	case b.from != 0 && b.from <= s.commit:
+		return fmt.Errorf("entries from index %d on are replaced, while those up to index %d are recorded as committed: acknowledged entries would be lost", b.from, s.commit)
+	case b.commit > last:
+		return fmt.Errorf("entries up to index %d are recorded as committed, and the log ends with index %d: %d acknowledged entries are lost", b.commit, last, b.commit-last)
 	}
 	return nil
 }
@@ -114,7 +140,7 @@ func (s *shape) holds(index, term, from uint64, entries []core.Entry) (holds, kn
 
 // apply takes over a batch that was checked.
 func (s *shape) apply(b step) {
-	s.term, s.votedFor = b.term, b.votedFor
+	s.term, s.votedFor, s.commit = b.term, b.votedFor, b.commit
 	if b.record.replaces {
 		s.last, s.runs = b.record.index, nil
 	}

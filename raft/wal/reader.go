@@ -128,6 +128,9 @@ func (r *segmentReader) next(at cursor) (h recordHeader, payload []byte, what fo
 	if !ok {
 		return h, nil, foundNothing, nil
 	}
+	if what := h.unknown(); what != "" {
+		return h, nil, foundNothing, &UnknownError{File: r.path, Offset: at.offset, What: what}
+	}
 	if h.previous != at.last {
 		return h, nil, foundNothing, r.damaged(at.offset, "a whole record that does not follow the record before it")
 	}
@@ -153,7 +156,7 @@ func (r *segmentReader) next(at cursor) (h recordHeader, payload []byte, what fo
 		}
 		return h, nil, foundSeal, nil
 	}
-	return h, nil, foundNothing, r.damaged(at.offset, fmt.Sprintf("a record of type %d, which this raftkv does not know: it was written by a newer one", h.kind))
+	panic(fmt.Sprintf("wal: a record of type %d came through", h.kind)) // h.unknown names it
 }
 
 // payload reads the payload of the record at offset and says whether it is the
@@ -205,6 +208,9 @@ func (r *segmentReader) leftoversFrom(offset int64) (leftovers, error) {
 			}
 		}
 		for i := 0; l.record < 0 && i+recordHeaderBytes <= n; i += recordAlign {
+			if !looksLikeRecord(b[i:]) {
+				continue
+			}
 			at := offset + int64(i)
 			if h, ok := decodeRecordHeader(b[i:], r.header.checksum, at); ok && r.header.holds(h, at) {
 				l.record = at

@@ -65,6 +65,7 @@ type recordHeader struct {
 	kind     Type
 	length   uint64
 	number   uint64
+	reserved uint32 // the three bytes behind the type: zero in this version
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -76,6 +77,18 @@ func padded(n int64) int64 { return (n + recordAlign - 1) &^ (recordAlign - 1) }
 // segmentHeader.holds.
 func (h recordHeader) end(offset int64) int64 {
 	return offset + recordHeaderBytes + padded(int64(h.length))
+}
+
+// unknown names what is in the header of a whole record that this build does not
+// know, "" for nothing.
+func (h recordHeader) unknown() string {
+	switch {
+	case h.kind < TypeBatch || h.kind > TypeSnapshot:
+		return fmt.Sprintf("a record of type %d", uint8(h.kind))
+	case h.reserved != 0:
+		return fmt.Sprintf("a record with flags %#x", h.reserved)
+	}
+	return ""
 }
 
 // encode writes the header to b and sets h.checksum. The same fields at another
@@ -92,20 +105,28 @@ func (h *recordHeader) encode(b []byte, segment uint32, offset int64) {
 	binary.LittleEndian.PutUint32(b, h.checksum)
 }
 
+// looksLikeRecord says whether bytes may be the header of a record that this
+// version writes. It costs less than the checksum.
+func looksLikeRecord(b []byte) bool {
+	word := binary.LittleEndian.Uint32(b[12:])
+	return word != 0 && word <= 0xff
+}
+
 // decodeRecordHeader reads a header. It answers false unless these bytes are a
 // record header written to this offset of this segment; the links to the record
-// before and the payload are the caller's to check.
+// before, the payload, the type and the reserved bytes are the caller's to check.
 func decodeRecordHeader(b []byte, segment uint32, offset int64) (recordHeader, bool) {
 	b = b[:recordHeaderBytes]
 	word := binary.LittleEndian.Uint32(b[12:])
-	if word == 0 || word > 0xff {
-		return recordHeader{}, false // no type, or something where zeros belong: cheaper than a checksum
+	if word == 0 && string(b) == string(zeros[:recordHeaderBytes]) {
+		return recordHeader{}, false
 	}
 	h := recordHeader{
 		checksum: binary.LittleEndian.Uint32(b),
 		previous: binary.LittleEndian.Uint32(b[4:]),
 		payload:  binary.LittleEndian.Uint32(b[8:]),
-		kind:     Type(word),
+		kind:     Type(word & 0xff),
+		reserved: word >> 8,
 		length:   binary.LittleEndian.Uint64(b[16:]),
 		number:   binary.LittleEndian.Uint64(b[24:]),
 	}

@@ -1,10 +1,6 @@
 package wal
 
-import (
-	"fmt"
-
-	"raftkv/raft/core"
-)
+import "raftkv/raft/core"
 
 // candidate is a snapshot that recovery may start from.
 type candidate struct {
@@ -41,12 +37,12 @@ func (r *replay) visit(rec Record) error {
 		return nil
 	}
 	run, err := rec.Entries()
-	b := step{term: rec.Term, votedFor: rec.VotedFor, record: rec.batch.record, from: rec.From, entries: run}
+	b := step{term: rec.Term, votedFor: rec.VotedFor, record: rec.batch.record, from: rec.From, entries: run, commit: rec.Commit}
 	if err == nil {
 		err = r.shape.check(b)
 	}
 	if err != nil {
-		return &CorruptionError{File: rec.File, Offset: rec.Offset, Reason: fmt.Sprintf("batch %d is whole but cannot be: %v", rec.Number, err)}
+		return judged(err, rec.File, rec.Offset, "batch %d is whole but cannot be: %v", rec.Number, err)
 	}
 	r.shape.apply(b)
 	if b.record.replaces {

@@ -173,7 +173,7 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 	offset := s.image.at.offset
 	d, err := decodePayload(h.kind, payload)
 	if err != nil {
-		return r.damaged(offset, fmt.Sprintf("batch %d is whole but makes no sense: %v", h.number, err))
+		return judged(err, r.path, offset, "batch %d is whole but makes no sense: %v", h.number, err)
 	}
 	if d.record.replaces {
 		s.lastIndex = d.record.index
@@ -194,7 +194,7 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 	s.image.empty = false
 	return s.visit(Record{
 		File: r.path, Offset: offset, Bytes: h.end(offset) - offset, Type: h.kind, Number: h.number, Checksum: h.checksum, Generation: r.header.generation,
-		Term: d.term, VotedFor: d.votedFor, From: d.from, Count: d.count, batch: d,
+		Term: d.term, VotedFor: d.votedFor, From: d.from, Commit: d.commit, Count: d.count, batch: d,
 		Snapshot: core.Snapshot{Index: d.record.index, Term: d.record.term}, Keep: d.record.keep, Replaces: d.record.replaces,
 		Previous: core.Snapshot{Index: d.record.previous.index, Term: d.record.previous.term},
 	})

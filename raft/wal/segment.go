@@ -8,8 +8,8 @@ import (
 )
 
 // formatVersion is the version of the format that this code writes, and the
-// newest it reads.
-const formatVersion = 1
+// only one it reads: version 1 was in use before the first release only.
+const formatVersion = 2
 
 // segmentMagic starts every segment.
 const segmentMagic = "raftkv\x00W"
@@ -92,7 +92,7 @@ func decodeSegmentHeader(b []byte, path string) (*segmentHeader, error) {
 	if string(b[:8]) != segmentMagic || binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
 		return nil, damaged(0, "it does not start as a segment of a log does")
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v > formatVersion {
+	if v := binary.LittleEndian.Uint32(b[8:]); v != 0 && v != formatVersion {
 		return nil, &VersionError{File: path, Version: v, Newest: formatVersion}
 	} else if v == 0 {
 		return nil, damaged(8, "format version 0 does not exist")
@@ -112,6 +112,13 @@ func decodeSegmentHeader(b []byte, path string) (*segmentHeader, error) {
 	cluster, node := binary.LittleEndian.Uint32(b[64:]), binary.LittleEndian.Uint32(b[68:])
 	if cluster > core.MaxIDBytes || node > core.MaxIDBytes || h.size < segmentHeaderBytes+recordHeaderBytes || h.previousEnd < 0 || h.firstIndex == 0 {
 		return nil, damaged(20, "the segment's header is whole but makes no sense")
+	}
+	for _, reserved := range [][]byte{b[clusterIDAt+cluster : nodeIDAt], b[nodeIDAt+node : headerFieldsTo], b[headerFieldsTo:segmentHeaderBytes]} {
+		for _, c := range reserved {
+			if c != 0 {
+				return nil, &UnknownError{File: path, Offset: clusterIDAt, What: "a header with more fields"}
+			}
+		}
 	}
 	h.clusterID = string(b[clusterIDAt : clusterIDAt+cluster])
 	h.nodeID = string(b[nodeIDAt : nodeIDAt+node])

@@ -151,7 +151,8 @@ func roundUp(size int64) int64 { return (size + segmentAlign - 1) / segmentAlign
 // kept.
 //
 // After an error the batch may or may not be found by the next Open, and the log
-// accepts nothing more: every later Save answers the same error. A batch that no
+// accepts nothing more: every later Save answers the same error. An entry that does
+// not match its checksum is such an error too, a *core.DamageError. A batch that no
 // Raft server could want to save is a bug of the caller and panics.
 //
 // A batch with a Snapshot records it: from now on a start begins there, and
@@ -162,6 +163,9 @@ func roundUp(size int64) int64 { return (size + segmentAlign - 1) / segmentAlign
 func (w *WAL) Save(b *core.Write) error {
 	if err := w.usable(); err != nil {
 		return err
+	}
+	if err := core.Intact(b.Entries, "written"); err != nil {
+		return w.fail(fmt.Errorf("wal: write %d: %w", b.Seq, err))
 	}
 	if err := w.check(b); err != nil {
 		// A server that is wrong about its own log is worse than one that is down.
@@ -197,7 +201,7 @@ func (w *WAL) check(b *core.Write) error {
 
 // step is the batch as the shape sees it.
 func (w *WAL) step(b *core.Write) step {
-	return step{term: b.Term, votedFor: b.VotedFor, record: w.recordOf(b), from: b.From, entries: b.Entries}
+	return step{term: b.Term, votedFor: b.VotedFor, record: w.recordOf(b), from: b.From, entries: b.Entries, commit: b.Commit}
 }
 
 // append writes a batch behind the last one and syncs it.
