@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -110,8 +111,12 @@ type node struct {
 	raft      *raft.Raft
 	service   *kvserver.Server
 	clients   *clientPort
-	admin     *http.Server // nil: there is no admin port
-	failures  chan error   // room for all that may come
+
+	announcing sync.Mutex // guards announced
+	announced  bool       // all others know that this node comes back; see rejoin.go
+
+	admin    *http.Server // nil: there is no admin port
+	failures chan error   // room for all that may come
 }
 
 // newNode opens the data directory and makes sure that it is this node's. It
@@ -230,8 +235,9 @@ func (n *node) fileFailed(err error) {
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.logger}, n.network(), chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.announceOnce, n.logger}, n.network(), chosen)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
+	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
 	n.peers.failed = n.raft.Fail
@@ -295,12 +301,16 @@ func (n *node) startAdmin() {
 func (n *node) raftConfig() raft.Config {
 	var seed [16]byte
 	crand.Read(seed[:])
+	var uid core.UID
+	crand.Read(uid[:])
 	return raft.Config{
 		TickInterval: n.config.ElectionTimeout / electionTicks,
 		Observer:     n.observer(),
+		OnUID:        func(uid core.UID) { go n.learned(uid) },
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.ids(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
+			NewUID:        uid,
 			MaxEntryBytes: int(n.config.MaxValueBytes) + commandRoom,
 			PreVote:       true, CheckQuorum: true, Noop: true,
 			TrailingBytes: cmp.Or(n.config.trailingBytes, defaultTrailingBytes), StallTicks: stallTicks,

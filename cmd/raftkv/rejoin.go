@@ -44,14 +44,23 @@ var errNotAnnounced = errors.New("the node ended before all others had been told
 // and has its goal. Before that it may promise nothing: to each of them the old
 // directory might come back instead (wire.Transport.Announce).
 func (n *node) announceOnce() error {
-	if n.announced {
-		return nil
-	}
-	if !n.transport.Announce(n.raft.Stopping()) {
+	n.announcing.Lock()
+	defer n.announcing.Unlock()
+	if !n.announced && !n.transport.Announce() {
 		return errNotAnnounced
 	}
 	n.announced = true
 	return nil
+}
+
+// resumeRejoin keeps a node silent that was started again while it comes back,
+// until the others have heard of its goal.
+func (n *node) resumeRejoin() {
+	if r := n.state.Rejoining; !r.On || r.Term == 0 {
+		return
+	}
+	n.transport.Hush()
+	go func() { _ = n.announceOnce() }() // it fails only when the node ends
 }
 
 // watchRejoin logs how the node comes back after it lost its disk, until it has or

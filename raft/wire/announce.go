@@ -8,12 +8,34 @@ import "raftkv/raft/core"
 // directory has come back meanwhile. Without this the two could promise different
 // things in one term.
 
-// Announce tells every peer, by new connections, how far this server has come, and
-// returns when all have taken it, or when stop is closed or the transport ends;
-// then it returns false. Until it returns, no message is passed on in either
-// direction. The first call may come before Start, which then begins in silence.
-func (t *Transport) Announce(stop <-chan struct{}) bool {
-	t.beginAnnouncing()
+// Hush lets no message pass in either direction until Announce has returned true.
+// It may be called before Start.
+func (t *Transport) Hush() {
+	t.mu.Lock()
+	if t.announcing {
+		t.mu.Unlock()
+		return
+	}
+	t.announcing, t.awareness, t.unaware = true, make(chan struct{}), make(map[core.ID]bool)
+	var outs []*outbound
+	for id, p := range t.peers {
+		t.unaware[id] = true
+		if out := p.out.Load(); out != nil {
+			outs = append(outs, out)
+		}
+	}
+	t.mute()
+	t.mu.Unlock()
+	for _, out := range outs {
+		out.fail(errAnnouncing) // the peer hears more at the beginning of the next one
+	}
+}
+
+// Announce tells every peer, by new connections, how far this server has come. It
+// returns true when all have taken it, and false when the transport is closed
+// first. Until it returns true, no message is passed on.
+func (t *Transport) Announce() bool {
+	t.Hush()
 	for {
 		t.mu.Lock()
 		done := len(t.unaware) == 0
@@ -28,30 +50,9 @@ func (t *Transport) Announce(stop <-chan struct{}) bool {
 		}
 		select {
 		case <-changed:
-		case <-stop:
-			return false
 		case <-t.ctx.Done():
 			return false
 		}
-	}
-}
-
-// beginAnnouncing silences the server and ends the connections that it dialled:
-// the peers hear more at the beginning of the next ones.
-func (t *Transport) beginAnnouncing() {
-	t.mu.Lock()
-	t.announcing, t.awareness, t.unaware = true, make(chan struct{}), make(map[core.ID]bool)
-	var outs []*outbound
-	for id, p := range t.peers {
-		t.unaware[id] = true
-		if out := p.out.Load(); out != nil {
-			outs = append(outs, out)
-		}
-	}
-	t.mute()
-	t.mu.Unlock()
-	for _, out := range outs {
-		out.fail(errAnnouncing)
 	}
 }
 
