@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,7 @@ const (
 )
 
 // identityComment stands at the beginning of raftkv.toml.
-const identityComment = "Whose data this is. Written by raftkv, once."
+const identityComment = "Whose data this is. Written by raftkv."
 
 // formatNewest is the format of raftkv.toml and dev.toml that this code writes.
 const formatNewest = 1
@@ -47,6 +48,9 @@ type identity struct {
 	ClusterID string   `toml:"cluster-id"`
 	NodeID    string   `toml:"id"`
 	Members   []string `toml:"members"` // sorted
+	// UID is the uid of the cluster, 32 hexadecimal digits; "" until its first leader
+	// was heard of.
+	UID string `toml:"uid,omitempty"`
 }
 
 func newIdentity(clusterID string, id core.ID, m members) identity {
@@ -58,25 +62,69 @@ func newIdentity(clusterID string, id core.ID, m members) identity {
 }
 
 // checkDirectory says whether a node with this identity may use the data
-// directory, before anything in it is touched. known is false if the directory
-// does not say whose it is, as a new one does not.
-func (want identity) checkDirectory(fsys vfs.FS, dir string) (known bool, err error) {
-	var is identity
-	known, err = readSmallFile(fsys, filepath.Join(dir, identityName), &is, "restore it from a copy, or write it anew from those of the other nodes")
+// directory, before anything in it is touched. It returns what the directory says,
+// nil if it does not say whose it is, as a new one does not.
+func (want identity) checkDirectory(fsys vfs.FS, dir string) (*identity, error) {
+	is := new(identity)
+	known, err := readSmallFile(fsys, filepath.Join(dir, identityName), is, "restore it from a copy, or write it anew from those of the other nodes")
 	switch {
 	case err != nil || !known:
-		return false, err
+		return nil, err
 	case is.NodeID != want.NodeID:
-		return true, fmt.Errorf("the data directory %s belongs to node %s, and --id says %s: give each node a directory of its own, or correct --id",
+		return nil, fmt.Errorf("the data directory %s belongs to node %s, and --id says %s: give each node a directory of its own, or correct --id",
 			dir, is.NodeID, want.NodeID)
 	case is.ClusterID != want.ClusterID:
-		return true, fmt.Errorf("the data directory %s belongs to cluster %s, and --cluster-id says %s: give each cluster directories of its own, or correct --cluster-id",
+		return nil, fmt.Errorf("the data directory %s belongs to cluster %s, and --cluster-id says %s: give each cluster directories of its own, or correct --cluster-id",
 			dir, is.ClusterID, want.ClusterID)
 	case !slices.Equal(is.Members, want.Members):
-		return true, fmt.Errorf("the data directory %s belongs to a cluster of %s, and --cluster names %s: start the node with the members it knows (their addresses may change); another list does not change the membership",
+		return nil, fmt.Errorf("the data directory %s belongs to a cluster of %s, and --cluster names %s: start the node with the members it knows (their addresses may change); another list does not change the membership",
 			dir, strings.Join(is.Members, ", "), strings.Join(want.Members, ", "))
 	}
-	return true, checkLogIsThere(fsys, dir)
+	if _, err := parseUID(is.UID); err != nil {
+		return nil, &failure{fmt.Errorf("%s is damaged (%w): write it anew from those of the other nodes", filepath.Join(dir, identityName), err)}
+	}
+	return is, checkLogIsThere(fsys, dir)
+}
+
+// uid returns the cluster's uid, zero if the directory does not know it.
+func (is identity) uid() core.UID {
+	uid, err := parseUID(is.UID)
+	if err != nil {
+		panic("raftkv: a uid that was checked is wrong: " + err.Error())
+	}
+	return uid
+}
+
+func parseUID(text string) (uid core.UID, err error) {
+	b, err := hex.DecodeString(text)
+	if text != "" && (err != nil || len(b) != len(uid)) {
+		return uid, fmt.Errorf("%q is not the uid of a cluster", text)
+	}
+	copy(uid[:], b)
+	return uid, nil
+}
+
+// checkUID refuses a directory whose log belongs to another cluster than the
+// directory says: the log was copied into it.
+func (is identity) checkUID(dir string, state core.State) error {
+	inLog, ours := stateUID(state), is.uid()
+	if inLog == (core.UID{}) || ours == (core.UID{}) || inLog == ours {
+		return nil
+	}
+	return &failure{fmt.Errorf("the data directory %s belongs to the cluster with the uid %v, and the log in it to one with the uid %v: put back the log that belongs there, or empty the directory and start the node with --rejoin", dir, ours, inLog)}
+}
+
+// stateUID returns the uid that a log holds, zero if it holds none.
+func stateUID(state core.State) core.UID {
+	if state.Snapshot.UID != (core.UID{}) {
+		return state.Snapshot.UID
+	}
+	for _, e := range state.Entries {
+		if e.Kind == core.KindNoop && len(e.Data) == len(core.UID{}) {
+			return core.UID(e.Data)
+		}
+	}
+	return core.UID{}
 }
 
 // checkLogIsThere refuses a directory that says whose it is but has lost its

@@ -44,7 +44,7 @@ func TestDataDirectoryKnowsWhoseItIs(t *testing.T) {
 	}
 	dir := t.TempDir()
 	owner := newIdentity("blue", "n1", m)
-	if known, err := owner.checkDirectory(vfs.OS{}, dir); known || err != nil {
+	if known, err := owner.checkDirectory(vfs.OS{}, dir); known != nil || err != nil {
 		t.Fatalf("a new directory: known %v, %v", known, err)
 	}
 	if err := writeSmallFile(vfs.OS{}, filepath.Join(dir, identityName), "whose", owner); err != nil {
@@ -75,7 +75,7 @@ func TestDataDirectoryKnowsWhoseItIs(t *testing.T) {
 			known, err = newIdentity(c.cluster, "n2", m).checkDirectory(vfs.OS{}, dir)
 		}
 		if c.want == nil {
-			if !known || err != nil {
+			if known == nil || err != nil {
 				t.Errorf("%v: known %v, %v", c, known, err)
 			}
 			continue

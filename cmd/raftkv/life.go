@@ -45,6 +45,7 @@ type directory struct {
 	dir  string
 	id   core.ID
 	life wire.Life // of this process
+	log  standing  // of the log in it
 
 	turn    chan struct{} // holds a token while content is used
 	content lifeContent
@@ -90,19 +91,29 @@ func (d *directory) write() error {
 	return writeSmallFile(d.fs, d.path(), lifeComment, d.content)
 }
 
-// fence makes sure that no node starts on the directory again, because a peer has
-// found out that it must not be used, and returns the sentence that says so.
-func (d *directory) fence(by core.ID, why wire.Reason) error {
+// fence returns the sentence with which the node ends because peers have found
+// out that the directory must not be used. If a majority of them says so, no node
+// starts on it again. A smaller number may be wrong, so the next start asks anew.
+func (d *directory) fence(v wire.Verdict) error {
 	d.turn <- struct{}{}
 	defer func() { <-d.turn }()
-	if d.content.Fenced == "" {
-		d.content.Fenced = fmt.Sprintf("node %s must not go on with the data directory %s: %s says that it %s (docs/operations.md, \"Replace a dead disk\")",
-			d.id, d.dir, by, fenceSentences[why])
-		if err := d.write(); err != nil {
-			return errors.Join(errors.New(d.content.Fenced), err)
-		}
+	if d.content.Fenced != "" {
+		return errors.New(d.content.Fenced)
 	}
-	return errors.New(d.content.Fenced)
+	says := "says"
+	if len(v.By) > 1 {
+		says = "say"
+	}
+	sentence := fmt.Sprintf("node %s must not go on with the data directory %s: %s %s that it %s (docs/operations.md, \"Replace a dead disk\")",
+		d.id, d.dir, listNames(v.By), says, fenceSentences[v.Why])
+	if !v.Majority {
+		return fmt.Errorf("%s. That is no majority of the other nodes, so nothing was written down, and the node may be started again. What was said: %s", sentence, v.Detail)
+	}
+	d.content.Fenced = sentence
+	if err := d.write(); err != nil {
+		return errors.Join(errors.New(sentence), err)
+	}
+	return errors.New(sentence)
 }
 
 // fenceSentences continue "it …".

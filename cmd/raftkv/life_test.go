@@ -119,7 +119,7 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 	}
 
 	wiped := must(open("/wiped", true, false))
-	said := wiped.fence("n2", wire.ReasonWiped)
+	said := wiped.fence(wire.Verdict{By: []core.ID{"n2", "n3"}, Why: wire.ReasonWiped, Majority: true})
 	if !strings.Contains(said.Error(), "--rejoin") || !strings.Contains(said.Error(), "n2") {
 		t.Errorf("it says %v", said)
 	}
@@ -130,7 +130,7 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 		t.Errorf("--rejoin on a directory that was fenced while it held nothing: %+v", again.content)
 	}
 	full := must(open("/full", true, false))
-	full.fence("n2", wire.ReasonRolledBack)
+	full.fence(wire.Verdict{By: []core.ID{"n2"}, Why: wire.ReasonRolledBack, Majority: true})
 	if _, err := open("/full", false, true); exitCodeOf(err) != exitUsage {
 		t.Errorf("--rejoin on a fenced log: %v", err)
 	}

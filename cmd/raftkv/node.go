@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,6 +102,7 @@ type node struct {
 	config    nodeConfig
 	logger    *slog.Logger
 	wal       *wal.WAL
+	identity  identity // as it is in raftkv.toml
 	directory *directory
 	peers     *peerMemory
 	state     core.State // until start
@@ -113,8 +115,12 @@ type node struct {
 	raft      *raft.Raft
 	service   *kvserver.Server
 	clients   *clientPort
-	admin     *http.Server // nil: there is no admin port
-	failures  chan error   // room for all that may come
+
+	announcing sync.Mutex // guards announced
+	announced  bool       // all others know that this node comes back; see rejoin.go
+
+	admin    *http.Server // nil: there is no admin port
+	failures chan error   // room for all that may come
 }
 
 // newNode opens the data directory and makes sure that it is this node's. It
@@ -126,7 +132,8 @@ func newNode(c nodeConfig) (*node, error) {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger,
-			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced,
+			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested,
+			UID: n.identity.uid(), Standing: n.directory.log.now, Build: buildVersion(),
 		})
 	}
 	if err != nil {
@@ -147,7 +154,7 @@ func newNode(c nodeConfig) (*node, error) {
 func (n *node) openLog() error {
 	c := n.config
 	want := newIdentity(c.ClusterID, c.ID, c.Members)
-	known, err := want.checkDirectory(c.FS, c.DataDir)
+	is, err := want.checkDirectory(c.FS, c.DataDir)
 	if err != nil {
 		return err
 	}
@@ -166,7 +173,12 @@ func (n *node) openLog() error {
 	if passed := n.wal.Stats().PassedOver; passed != nil {
 		n.logger.Error("a snapshot on the disk is damaged; the one before it and the log behind that serve instead, and nothing is lost: look after the disk", "error", passed)
 	}
-	if !known {
+	if n.identity = want; is != nil {
+		n.identity = *is
+		if err := n.identity.checkUID(c.DataDir, n.state); err != nil {
+			return err
+		}
+	} else {
 		if err := writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), identityComment, want); err != nil {
 			return err
 		}
@@ -183,22 +195,53 @@ func (n *node) openDirectory() (err error) {
 		return err
 	}
 	n.state.Rejoining = n.directory.rejoining()
+	n.directory.log.begin(n.state)
 	n.peers, err = openPeerMemory(c.FS, c.DataDir)
 	return err
 }
 
-// fenced ends the node because a peer has found out that its data directory must
+// fenced ends the node because peers have found out that its data directory must
 // not be used.
-func (n *node) fenced(by core.ID, why wire.Reason) {
-	n.raft.Fail(n.directory.fence(by, why))
+func (n *node) fenced(v wire.Verdict) { n.raft.Fail(n.directory.fence(v)) }
+
+// contested ends the node, whose --cluster lists only itself, because a node with
+// another list counts it among its own. Nothing is written down: the node may be
+// started again with the right list.
+func (n *node) contested(by core.ID) {
+	n.raft.Fail(fmt.Errorf("--cluster of node %s lists only itself, and node %s of cluster %q counts it among the members of a larger list: alone it would serve beside the others, who know nothing of what it acknowledges. Start it with the list of the others, on an empty data directory if it has served alone; if it is meant to be alone, correct the address that node %s has for it, or give it another --cluster-id",
+		n.config.ID, by, n.config.ClusterID, by))
+}
+
+// learned makes the cluster's uid part of the directory's identity, once it is
+// known. It is called once per process.
+func (n *node) learned(uid core.UID) {
+	n.transport.SetUID(uid)
+	if n.identity.uid() == uid {
+		return
+	}
+	n.identity.UID = uid.String()
+	if err := writeSmallFile(n.config.FS, filepath.Join(n.config.DataDir, identityName), identityComment, n.identity); err != nil {
+		n.fileFailed(err)
+	}
+}
+
+// fileFailed ends the node because one of its small files could not be written.
+// The lack of room passes, so it ends no node.
+func (n *node) fileFailed(err error) {
+	if vfs.IsNoSpace(err) {
+		n.logger.Warn("the disk has no room for a small file of the node; it will be tried again at the next start", "error", err)
+		return
+	}
+	n.raft.Fail(err)
 }
 
 // start begins to take part in the cluster and to serve clients.
 func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.logger}, n.network(), chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.announceOnce, n.logger}, n.network(), chosen)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
+	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
 	n.peers.failed = n.raft.Fail
@@ -267,6 +310,7 @@ func (n *node) raftConfig() raft.Config {
 	return raft.Config{
 		TickInterval: n.config.ElectionTimeout / electionTicks,
 		Observer:     n.observer(),
+		OnUID:        func(uid core.UID) { go n.learned(uid) },
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.ids(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"raftkv/raft/core"
@@ -28,6 +29,11 @@ type peerContent struct {
 	Nonce       string   `toml:"nonce"`
 	PutBack     bool     `toml:"put-back,omitempty"`
 	Former      []string `toml:"former,omitempty"`
+	Newcomer    string   `toml:"newcomer,omitempty"`
+	UID         string   `toml:"uid,omitempty"`
+	Term        uint64   `toml:"term,omitempty"`
+	Held        uint64   `toml:"held,omitempty"`
+	Firm        uint64   `toml:"firm,omitempty"`
 }
 
 // peerMemory implements wire.Memory with peers.toml. It belongs to the transport.
@@ -60,25 +66,42 @@ func openPeerMemory(fsys vfs.FS, dir string) (*peerMemory, error) {
 // Known implements wire.Memory.
 func (m *peerMemory) Known(peer core.ID) wire.Known { return m.known[peer] }
 
-// Remember implements wire.Memory. An error ends the node.
+// Remember implements wire.Memory. For lack of room the peer is turned down and
+// tries again, and the node goes on; any other error ends it.
 func (m *peerMemory) Remember(peer core.ID, k wire.Known) error {
-	content := peersContent{Format: formatNewest, Peers: map[string]peerContent{}}
-	for id, known := range m.known {
-		content.Peers[string(id)] = peerContentOf(known)
+	err := m.remember(map[core.ID]wire.Known{peer: k})
+	if err != nil && !vfs.IsNoSpace(err) && m.failed != nil {
+		m.failed(err)
 	}
-	content.Peers[string(peer)] = peerContentOf(k)
-	if err := writeSmallFile(m.fs, m.path, peersComment, content); err != nil {
-		if m.failed != nil {
-			m.failed(err)
+	return err
+}
+
+// Note implements wire.Memory. What it writes may be lost, so no error ends the
+// node by itself. A disk that fails has other ways to do so.
+func (m *peerMemory) Note(known map[core.ID]wire.Known) error { return m.remember(known) }
+
+func (m *peerMemory) remember(news map[core.ID]wire.Known) error {
+	content := peersContent{Format: formatNewest, Peers: map[string]peerContent{}}
+	for _, part := range []map[core.ID]wire.Known{m.known, news} {
+		for id, known := range part {
+			content.Peers[string(id)] = peerContentOf(known)
 		}
+	}
+	if err := writeSmallFile(m.fs, m.path, peersComment, content); err != nil {
 		return err
 	}
-	m.known[peer] = k // and not before it is durable
+	maps.Copy(m.known, news) // and not before it is durable
 	return nil
 }
 
 func peerContentOf(k wire.Known) peerContent {
-	p := peerContent{Incarnation: formatIncarnation(k.Incarnation), Boot: k.Boot, Nonce: formatNonce(k.Nonce), PutBack: k.PutBack}
+	p := peerContent{
+		Incarnation: formatIncarnation(k.Incarnation), Boot: k.Boot, Nonce: formatNonce(k.Nonce), PutBack: k.PutBack,
+		UID: k.UID.String(), Term: k.Term, Held: k.Held, Firm: k.Firm,
+	}
+	if k.Newcomer != (wire.Incarnation{}) {
+		p.Newcomer = formatIncarnation(k.Newcomer)
+	}
 	for _, i := range k.Former {
 		p.Former = append(p.Former, formatIncarnation(i))
 	}
@@ -90,6 +113,15 @@ func (p peerContent) known() (k wire.Known, err error) {
 		return k, fmt.Errorf("it was seen in no boot")
 	}
 	k.Boot, k.PutBack = p.Boot, p.PutBack
+	k.Term, k.Held, k.Firm = p.Term, p.Held, p.Firm
+	if k.UID, err = parseUID(p.UID); err != nil {
+		return k, err
+	}
+	if p.Newcomer != "" {
+		if k.Newcomer, err = parseIncarnation(p.Newcomer); err != nil {
+			return k, err
+		}
+	}
 	if k.Incarnation, err = parseIncarnation(p.Incarnation); err != nil {
 		return k, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -26,7 +27,40 @@ func (s storage) Save(w *core.Write) error {
 	if err := s.WAL.Save(w); err != nil {
 		return err
 	}
-	return s.directory.setRejoining(w.Rejoining)
+	if err := s.directory.setRejoining(w.Rejoining); err != nil {
+		return err
+	}
+	s.directory.log.saved(w)
+	if w.Rejoining.On && w.Rejoining.Term > 0 {
+		return s.announce()
+	}
+	return nil
+}
+
+// errNotAnnounced ends a write of a node that ends before the others know its goal.
+var errNotAnnounced = errors.New("the node ended before all others had been told that it comes back")
+
+// announceOnce tells all other nodes, once in a process, that this one comes back
+// and has its goal. Before that it may promise nothing: to each of them the old
+// directory might come back instead (wire.Transport.Announce).
+func (n *node) announceOnce() error {
+	n.announcing.Lock()
+	defer n.announcing.Unlock()
+	if !n.announced && !n.transport.Announce() {
+		return errNotAnnounced
+	}
+	n.announced = true
+	return nil
+}
+
+// resumeRejoin keeps a node silent that was started again while it comes back,
+// until the others have heard of its goal.
+func (n *node) resumeRejoin() {
+	if r := n.state.Rejoining; !r.On || r.Term == 0 {
+		return
+	}
+	n.transport.Hush()
+	go func() { _ = n.announceOnce() }() // it fails only when the node ends
 }
 
 // watchRejoin logs how the node comes back after it lost its disk, until it has or

@@ -230,8 +230,8 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	wantLine(t, exitUsage, "thesis.txt", line("--data-dir", occupied)...)
 
 	known, err := newIdentity("new", "n2", members{"n1": "", "n2": ""}).checkDirectory(vfs.OS{}, data)
-	if err != nil || !known {
-		t.Fatalf("whose directory it is: %t, %v", known, err)
+	if err != nil || known == nil {
+		t.Fatalf("whose directory it is: %v, %v", known, err)
 	}
 	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, logName), ClusterID: "new", NodeID: "n2"})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 type storage struct {
 	*wal.WAL
 	directory *directory
+	announce  func() error // tells the others that this node has a goal; see rejoin.go
 	logger    *slog.Logger
 }
 

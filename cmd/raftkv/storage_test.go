@@ -29,7 +29,7 @@ func TestTheNodesStorage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := storage{log, &directory{turn: make(chan struct{}, 1)}, slog.New(slog.DiscardHandler)}
+		s := storage{log, &directory{turn: make(chan struct{}, 1)}, nil, slog.New(slog.DiscardHandler)}
 		fsys.Inject(vfs.Fault{Kind: vfs.OpCreate, Nth: fsys.Count(vfs.OpCreate) + 1, Err: c.disk})
 		if err := s.Prepare(); (err != nil) != c.ends {
 			t.Errorf("%v while the next segment is made: %v", c.disk, err)
@@ -41,7 +41,7 @@ func TestTheNodesStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := storage{log, &directory{turn: make(chan struct{}, 1)}, slog.New(slog.DiscardHandler)}
+	s := storage{log, &directory{turn: make(chan struct{}, 1)}, nil, slog.New(slog.DiscardHandler)}
 	defer s.Close()
 	entries := []core.Entry{core.NewEntry(1, 1, core.KindCommand, nil), core.NewEntry(2, 1, core.KindCommand, nil), core.NewEntry(3, 1, core.KindCommand, nil)}
 	newer := core.Snapshot{Index: 3, Term: 1}
@@ -72,7 +72,7 @@ func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 			return s, held, err
 		}
 		d, err := openDirectory(fsys, "/d", "n1", held.Term == 0, held.Term == 0)
-		return storage{log, d, slog.New(slog.DiscardHandler)}, held, err
+		return storage{log, d, func() error { return nil }, slog.New(slog.DiscardHandler)}, held, err
 	}
 	saved, between := false, 0
 	for steps := 0; !saved; steps++ {

@@ -46,7 +46,7 @@ func (t *Transport) admit(conn net.Conn) {
 	t.mu.Unlock()
 	if crowded {
 		conn.Close()
-		t.turnedDown(conn, &rejection{ReasonCrowded, "too many connections have not yet said hello"})
+		t.turnedDown(conn, &rejection{reason: ReasonCrowded, detail: "too many connections have not yet said hello"})
 		return
 	}
 	t.work.Go(func() { t.serve(conn) })
@@ -98,6 +98,7 @@ func (t *Transport) establish(s *stranger, p *peer) *inbound {
 	conn := s.conn
 	s.frames.conn, s.frames.stall = conn, t.config.StallTimeout
 	in := newInbound(t, p, conn, s.frames, s.decoder)
+	in.use = s.use
 	old, ok := t.install(in, s.use)
 	if !ok {
 		return nil

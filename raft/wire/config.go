@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"raftkv/raft/core"
@@ -28,11 +29,25 @@ type Config struct {
 	Life Life
 	// Memory is where the lives of peers are remembered. nil: in this process only.
 	Memory Memory
-	// Fenced is told that a peer turns us down because of our data directory. The
-	// server must then end: what it has forgotten it would break. It is called by one
-	// goroutine per peer, maybe more than once, and must not call Close. nil: nobody
-	// is told.
-	Fenced func(by core.ID, why Reason)
+	// Fenced is told that peers which we know turn us down because of our data
+	// directory. The server must then end: what it has forgotten it would break. It may
+	// be called several times, by several goroutines, and must not call Close. nil:
+	// nobody is told, and the server takes part in nothing for as long as it is so.
+	Fenced func(Verdict)
+	// VerdictWait is how long the first such peer waits for the others. Default 2 s.
+	VerdictWait time.Duration
+	// Contested is told that a server with another list of members counts this one,
+	// which is alone in its own list, among its own: two clusters would go by one
+	// name. The server must then end. It must not call Close. nil: nobody is told.
+	Contested func(by core.ID)
+	// UID is the uid of the cluster, zero if this server does not know it yet; see
+	// SetUID.
+	UID core.UID
+	// Standing says how far our disk has come: only what is durable. It may be called
+	// at any time from any goroutine. nil: nothing is said.
+	Standing func() Standing
+	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
+	Build string
 
 	// CallTimeout is how long the oldest call may stay without an answer before
 	// its connection is given up with all its calls. The receiver may hold an
@@ -109,6 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"DialTimeout", &c.DialTimeout, 2 * time.Second},
 		{"HelloTimeout", &c.HelloTimeout, maxHelloTimeout},
 		{"StallTimeout", &c.StallTimeout, 5 * time.Second},
+		{"VerdictWait", &c.VerdictWait, 2 * time.Second},
 		{"BackoffMin", &c.BackoffMin, 10 * time.Millisecond},
 		{"BackoffMax", &c.BackoffMax, time.Second},
 	} {
@@ -137,6 +153,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Memory == nil {
 		c.Memory = forgetful{}
 	}
+	c.Build = strings.ToValidUTF8(c.Build[:min(len(c.Build), maxBuildBytes)], "")
 	c.SnapshotBytesPerSecond = orDefault(c.SnapshotBytesPerSecond, defaultSnapshotRate)
 	if c.SnapshotBytesPerSecond < leastSnapshotRate {
 		return Config{}, fmt.Errorf("wire: SnapshotBytesPerSecond is %d; it must be at least %d, or receivers would take the sender for stuck", c.SnapshotBytesPerSecond, leastSnapshotRate)

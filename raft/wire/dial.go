@@ -43,7 +43,7 @@ func (t *Transport) connect(p *peer) (*outbound, error) {
 		return nil, err
 	}
 	out := newOutbound(t, p, conn, s.frames, s.decoder)
-	out.use = s.use
+	out.use, out.asked = s.use, s.asked
 	if !t.track(conn, out.fail) {
 		return nil, errTransportClosed
 	}
@@ -54,13 +54,18 @@ func (t *Transport) connect(p *peer) (*outbound, error) {
 func (t *Transport) run(out *outbound) {
 	p := out.peer
 	t.mu.Lock()
-	stands := p.stands(out.use)
-	if stands {
+	var cause error
+	switch {
+	case !p.stands(out.use):
+		cause = errReplaced
+	case t.announcing && out.asked:
+		cause = errAnnouncing // the peer has not heard yet what is to be announced
+	default:
 		p.out.Store(out)
 	}
 	t.mu.Unlock()
-	if !stands {
-		out.fail(errReplaced)
+	if cause != nil {
+		out.fail(cause)
 		return
 	}
 	p.connects.Add(1)
@@ -92,8 +97,7 @@ func (t *Transport) failedToConnect(p *peer, err error) {
 	case errors.As(err, &no):
 		t.rejected[no.reason].Add(1)
 	case errors.As(err, &refused):
-		p.refusals.Add(1)
-		t.fenced(p, refused.Reason)
+		t.refused(p, refused)
 	}
 	t.journal.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
 		"peer", string(p.id), "address", p.addr, "cause", err.Error())

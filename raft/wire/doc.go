@@ -29,8 +29,9 @@
 // it knows no terms, no roles and no log. docs/protocol.md draws the bytes.
 //
 // Goroutines: an acceptor, a dialler per peer, two per connection, one reading
-// and one writing, and one for as long as it takes to remember that a peer is
-// fenced. Locks: one per connection for its queue and one in
+// and one writing, one that tells how far the disk has come and remembers what
+// peers say of theirs, one for as long as it takes to remember that a peer is
+// fenced, and one while the verdict of the peers on our directory is awaited. Locks: one per connection for its queue and one in
 // the Transport for the list of connections. None is held while a byte is read
 // or written or the Handler is called, and no two are held at once.
 package wire

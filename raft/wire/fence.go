@@ -26,25 +26,24 @@ var fenceSentences = map[Reason]string{
 	ReasonReplaced:   "the data directory of server %q has been replaced by a newer one: this is the old one, which must not be used again",
 }
 
-// meet judges the life in the hello of a peer against what is remembered of the
-// peer, and remembers it. A life that is new ends what there is with the peer's
+// meetLife judges the life in the hello of a peer against what is remembered of
+// the peer, and remembers it. A life that is new ends what there is with the peer's
 // former ones. The error is a *rejection, or the disk's.
-func (t *Transport) meetLife(p *peer, l Life) error {
+func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 	t.mu.Lock()
 	met := p.stands(l.use())
 	t.mu.Unlock()
 	if met { // a disk that hangs must not keep those apart who have met
 		return nil
 	}
-	select {
-	case t.remembering <- struct{}{}:
-		defer func() { <-t.remembering }()
-	case <-t.ctx.Done():
-		return errTransportClosed
+	release, err := t.takeMemory()
+	if err != nil {
+		return err
 	}
-	next, changed, reason := t.config.Memory.Known(p.id).Meet(l)
-	if reason != "" {
-		return &rejection{reason, fmt.Sprintf(fenceSentences[reason], p.id)}
+	defer release()
+	next, changed, err := t.assess(p, l, h)
+	if err != nil {
+		return err
 	}
 	if changed {
 		if err := t.config.Memory.Remember(p.id, next); err != nil {
@@ -53,6 +52,58 @@ func (t *Transport) meetLife(p *peer, l Life) error {
 	}
 	t.endLives(p, l.use())
 	return nil
+}
+
+// takeMemory waits for its turn to use Config.Memory, and returns how to end it.
+func (t *Transport) takeMemory() (release func(), err error) {
+	select {
+	case t.remembering <- struct{}{}:
+		return func() { <-t.remembering }, nil
+	case <-t.ctx.Done():
+		return nil, errTransportClosed
+	}
+}
+
+// assess judges a peer's life, and how far its disk had come, against what is
+// known of the peer. It returns what is to be remembered once the peer is talked
+// to, and whether that differs from what is. The error is a *rejection. The memory
+// must have been taken.
+func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
+	k := t.known(p)
+	next, changed, reason := k.Meet(l)
+	if reason != "" {
+		return k, false, &rejection{reason: reason, detail: fmt.Sprintf(fenceSentences[reason], p.id)}
+	}
+	if next.Incarnation != l.Incarnation {
+		return next, changed, nil // a newcomer that has promised nothing yet
+	}
+	said := h.standing()
+	if lost := next.behind(said); lost != "" {
+		return k, false, &rejection{reason: ReasonRolledBack, detail: fmt.Sprintf(fenceSentences[ReasonRolledBack]+" (%s)", p.id, lost)}
+	}
+	changed = next.note(said) || changed
+	if uid := h.uid(); uid != (core.UID{}) && next.UID != uid {
+		next.UID, changed = uid, true
+	}
+	return next, changed, nil
+}
+
+// known returns what is known of a peer: what is remembered and what it has said
+// since. Whoever was met as a member of another cluster is not known.
+func (t *Transport) known(p *peer) Known {
+	k := t.config.Memory.Known(p.id)
+	if ours := t.UID(); k.UID != (core.UID{}) && ours != (core.UID{}) && k.UID != ours {
+		return Known{}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.use.incarnation == k.Incarnation {
+		k.note(p.said)
+		if p.uid != (core.UID{}) {
+			k.UID = p.uid
+		}
+	}
+	return k
 }
 
 // endLives lets only connections of this process of the peer stand from now on
@@ -64,7 +115,7 @@ func (t *Transport) endLives(p *peer, but use) {
 		t.mu.Unlock()
 		return
 	}
-	p.use = but
+	p.use, p.said, p.uid = but, Standing{}, core.UID{}
 	in, out, sending, incoming := p.in, p.out.Load(), p.sending, p.incoming
 	t.mu.Unlock()
 	if in != nil {
@@ -97,27 +148,18 @@ func (t *Transport) Fence(id core.ID) {
 }
 
 func (t *Transport) fence(p *peer) {
-	select {
-	case t.remembering <- struct{}{}:
-		defer func() { <-t.remembering }()
-	case <-t.ctx.Done():
+	release, err := t.takeMemory()
+	if err != nil {
 		return
 	}
+	defer release()
 	t.journal.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
-	k := t.config.Memory.Known(p.id)
+	k := t.known(p)
 	k.PutBack = true
 	if err := t.config.Memory.Remember(p.id, k); err != nil {
 		t.journal.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
 	}
 	t.endLives(p, use{})
-}
-
-// fenced tells the server to end if a peer turned us down because of our data
-// directory.
-func (t *Transport) fenced(p *peer, why Reason) {
-	if why.fencing() && t.config.Fenced != nil {
-		t.config.Fenced(p.id, why)
-	}
 }
 
 // stands says whether a connection that was made in the given use of a peer's

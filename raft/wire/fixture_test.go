@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -189,7 +190,9 @@ func dialRaw(t testing.TB, addr string) *raw {
 func greetRaw(t testing.TB, s *server, id core.ID) *raw {
 	t.Helper()
 	r := dialRaw(t, s.config.Listener.Addr().String())
-	r.write(t, r.encoder.hello(nil, kindHello, validHello(id, s.config.ID)))
+	h := validHello(id, s.config.ID)
+	h.Bootstrap = s.bootstrap[:]
+	r.write(t, r.encoder.hello(nil, kindHello, h))
 	if k, _, err := r.frames.next(greetingFrames); err != nil || k != kindHello {
 		t.Fatalf("no hello came back: kind 0x%02x, %v", uint8(k), err)
 	}
@@ -209,17 +212,30 @@ func acceptRaw(t testing.TB, l net.Listener, id core.ID) *raw {
 	if err != nil || k != kindHello {
 		t.Fatalf("no hello came: kind 0x%02x, %v", uint8(k), err)
 	}
-	h, err := r.decoder.hello(body)
+	h, err := r.decoder.hello(k, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.write(t, r.encoder.hello(nil, kindHello, validHello(id, h.From)))
+	own := validHello(id, h.From)
+	own.Bootstrap = h.Bootstrap
+	r.write(t, r.encoder.hello(nil, kindHello, own))
 	return r
 }
 
 func validHello(from, to core.ID) *hello {
-	h := &hello{Magic: magic, Version: version, ClusterID: "c", From: from, To: to, ClientAddr: "http-" + string(from)}
+	members := bootstrapOf(slices.Sorted(slices.Values([]core.ID{from, to})))
+	h := &hello{
+		Magic: magic, Version: version, ClusterID: "c", From: from, To: to, ClientAddr: "http-" + string(from),
+		UID: make(packedBytes, 16), Bootstrap: members[:], LevelMin: levelMin, LevelMax: levelMax, Addresses: packedBytes{},
+	}
 	return h.of(testLife)
+}
+
+// among makes a hello one of a server whose list of members is another one.
+func (h *hello) among(ids ...core.ID) *hello {
+	members := bootstrapOf(slices.Sorted(slices.Values(ids)))
+	h.Bootstrap = members[:]
+	return h
 }
 
 // testLife is the life of peers that tests play.

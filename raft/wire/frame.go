@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 
 	"raftkv/raft/core"
 )
@@ -21,9 +22,22 @@ const MaxEntryBytes = MaxFrameBytes - 2*entryRoom
 // the entries, generously: they take fewer than 130 bytes.
 const entryRoom = 256
 
-// headerBytes is the length of a frame's header: kind u8, body length u32
-// little-endian.
-const headerBytes = 5
+// headerBytes is the length of the header of every frame behind the hellos: kind
+// u8, group u32, body length u32, CRC-32C u32, all little-endian. The checksum
+// covers the nine bytes before it and the body.
+const headerBytes = 13
+
+// greetingHeaderBytes is the length of the header of a hello and of a refusal:
+// kind u8, body length u32. It is the same in every version of the protocol, so
+// that versions can refuse each other. The checksum of these frames is the last
+// four bytes of their body.
+const greetingHeaderBytes = 5
+
+// sumBytes is the length of a checksum.
+const sumBytes = 4
+
+// onlyGroup is the Raft group that every frame belongs to. A process has one.
+const onlyGroup = 1
 
 // kind says what a frame holds. Values are part of the protocol and are only
 // ever added to. Requests are even and their answer is the number above.
@@ -33,6 +47,9 @@ const (
 	kindHello   kind = 0x01 // who is talking; the first frame in both directions
 	kindRefusal kind = 0x02 // instead of the receiver's hello: why it does not want to talk
 	kindNoReply kind = 0x03 // instead of an answer: there will be none
+
+	// kindStanding says how far the sender's disk has come. It has no answer.
+	kindStanding kind = 0x05
 
 	// kindTransferHello is the hello of a connection that carries a snapshot.
 	kindTransferHello kind = 0x04
@@ -63,16 +80,17 @@ const (
 type limits map[kind]uint32
 
 const (
-	maxHelloBody = 2 << 10 // the longest is 1,084 bytes
-	maxSmallBody = 256     // the longest, RequestVote's, is 96 bytes
-	maxLargeBody = MaxFrameBytes - headerBytes
-	maxChunkBody = snapshotChunkBytes + chunkRoom
+	maxHelloBody   = 2 << 10 // the longest is 1,297 bytes
+	maxRefusalBody = 3 << 10 // a hello of that length, and a sentence
+	maxSmallBody   = 256     // the longest, RequestVote's, is 96 bytes
+	maxLargeBody   = MaxFrameBytes - headerBytes
+	maxChunkBody   = snapshotChunkBytes + chunkRoom
 )
 
 var (
-	strangerFrames         = limits{kindHello: maxHelloBody, kindTransferHello: maxHelloBody, kindRefusal: maxSmallBody}
-	greetingFrames         = limits{kindHello: maxHelloBody, kindRefusal: maxSmallBody}
-	transferGreetingFrames = limits{kindTransferHello: maxHelloBody, kindRefusal: maxSmallBody}
+	strangerFrames         = limits{kindHello: maxHelloBody, kindTransferHello: maxHelloBody, kindRefusal: maxRefusalBody}
+	greetingFrames         = limits{kindHello: maxHelloBody, kindRefusal: maxRefusalBody}
+	transferGreetingFrames = limits{kindTransferHello: maxHelloBody, kindRefusal: maxRefusalBody}
 
 	requestFrames = limits{
 		kindRequestVote:   maxSmallBody,
@@ -80,6 +98,7 @@ var (
 		kindTimeoutNow:    maxSmallBody,
 		kindReadIndex:     maxSmallBody,
 		kindRejoin:        maxSmallBody,
+		kindStanding:      maxSmallBody,
 	}
 
 	answerFrames = limits{
@@ -109,18 +128,78 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errMalformed, fmt.Sprintf(format, args...))
 }
 
-// check returns how long the body of the frame with this header is, or why the
-// frame may not come.
-func (l limits) check(header []byte) (kind, int, error) {
-	k, length := kind(header[0]), binary.LittleEndian.Uint32(header[1:])
+// greeting reports whether frames of kind k are exchanged before a connection
+// stands. Their header has another form.
+func (k kind) greeting() bool { return k == kindHello || k == kindTransferHello || k == kindRefusal }
+
+// headerBytes returns the length of the header of frames of kind k.
+func (k kind) headerBytes() int {
+	if k.greeting() {
+		return greetingHeaderBytes
+	}
+	return headerBytes
+}
+
+// check returns the limit of the body of frames of kind k, or why they may not
+// come.
+func (l limits) check(k kind) (limit uint32, err error) {
 	limit, known := l[k]
 	if !known {
-		return 0, 0, malformed("kind 0x%02x has no meaning here", uint8(k))
+		return 0, malformed("kind 0x%02x has no meaning here", uint8(k))
 	}
-	if length > limit {
-		return 0, 0, malformed("a body of %d bytes; kind 0x%02x may have %d", length, uint8(k), limit)
+	return limit, nil
+}
+
+// bodyLength returns the length of the body that a whole header announces.
+func (l limits) bodyLength(header []byte) (int, error) {
+	k := kind(header[0])
+	lengthAt := 1
+	if !k.greeting() {
+		lengthAt = 5
+		if group := binary.LittleEndian.Uint32(header[1:]); group != onlyGroup {
+			return 0, malformed("group %d; this build knows group %d only", group, onlyGroup)
+		}
 	}
-	return k, int(length), nil
+	length := binary.LittleEndian.Uint32(header[lengthAt:])
+	if limit := l[k]; length > limit {
+		return 0, malformed("a body of %d bytes; kind 0x%02x may have %d", length, uint8(k), limit)
+	}
+	return int(length), nil
+}
+
+// frameSum returns the checksum of a frame behind the hellos.
+func frameSum(header, body []byte) uint32 {
+	return crc32.Update(crc32.Checksum(header[:headerBytes-sumBytes], castagnoli), castagnoli, body)
+}
+
+// checkSum compares a frame behind the hellos with its checksum.
+func checkSum(header, body []byte) error {
+	if sum, said := frameSum(header, body), binary.LittleEndian.Uint32(header[headerBytes-sumBytes:]); sum != said {
+		return malformed("a frame of kind 0x%02x has checksum %08x and should have %08x", header[0], sum, said)
+	}
+	return nil
+}
+
+// greetingSum returns the checksum of a hello or a refusal whose body, without
+// the checksum, is content.
+func greetingSum(k kind, content []byte) uint32 {
+	var header [greetingHeaderBytes]byte
+	header[0] = byte(k)
+	binary.LittleEndian.PutUint32(header[1:], uint32(len(content)+sumBytes))
+	return crc32.Update(crc32.Checksum(header[:], castagnoli), castagnoli, content)
+}
+
+// greetingContent returns the body of a hello or a refusal without its checksum,
+// which it compares.
+func greetingContent(k kind, body []byte) ([]byte, error) {
+	if len(body) < sumBytes {
+		return nil, malformed("a greeting of %d bytes", len(body))
+	}
+	content := body[:len(body)-sumBytes]
+	if sum, said := greetingSum(k, content), binary.LittleEndian.Uint32(body[len(content):]); sum != said {
+		return nil, malformed("a frame of kind 0x%02x has checksum %08x and should have %08x", uint8(k), sum, said)
+	}
+	return content, nil
 }
 
 func requestKind(request core.Request) kind {

@@ -57,13 +57,16 @@ func decodeAny(d *decoder, k kind, body []byte) (any, error) {
 		return m, d.decode(body, snapshotOfferReplyShape, &m)
 	case kindSnapshotChunk:
 		return d.chunk(body)
+	case kindStanding:
+		s, uid, err := d.standing(body)
+		return statement{s, uid}, err
 	case kindSnapshotFailed:
 		var m snapshotFailed
 		return m, d.decode(body, snapshotFailedShape, &m)
 	}
 	switch {
 	case k == kindHello || k == kindTransferHello:
-		return d.hello(body)
+		return d.hello(k, body)
 	case k == kindRefusal:
 		return d.refusal(body)
 	case k == kindNoReply || k&1 == 1:
@@ -86,8 +89,10 @@ func encodeAny(t *testing.T, k kind, message any) []byte {
 		return e.chunk(nil, int64(m.Offset), m.Data)
 	case snapshotFailed:
 		return e.frame(nil, k, &m, headerBytes+maxSmallBody)
-	case refusal:
-		return e.frame(nil, kindRefusal, &m, headerBytes+maxSmallBody)
+	case *refusedError:
+		return e.frame(nil, kindRefusal, &m.refusal, greetingHeaderBytes+maxRefusalBody)
+	case statement:
+		return e.standing(nil, m.Standing, m.uid)
 	case core.Request:
 		b, err := e.request(nil, m)
 		if err != nil {
@@ -128,7 +133,7 @@ func seedFrames(t interface{ Fatal(...any) }) [][]byte {
 	for _, reply := range sampleReplies() {
 		seeds = append(seeds, e.reply(nil, reply))
 	}
-	seeds = append(seeds, e.hello(nil, kindHello, validHello("n1", "n2")), e.refusal(nil, ReasonSender))
+	seeds = append(seeds, e.hello(nil, kindHello, validHello("n1", "n2")), e.refusal(nil, &rejection{reason: ReasonSender, detail: "no"}, validHello("n2", "n1")), e.standing(nil, Standing{1, 2, 3, 4}, core.UID{1}))
 	seeds = append(seeds, e.hello(nil, kindTransferHello, validHello("n1", "n2")), e.chunk(nil, 1<<40, []byte("data")),
 		e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
 		e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{70_000}, headerBytes+maxSmallBody),
@@ -139,16 +144,16 @@ func seedFrames(t interface{ Fatal(...any) }) [][]byte {
 		bytes.Repeat([]byte{0xdc, 0xff, 0xff}, 3_000),
 		{0x98, 5, 0xa2, 'n', '1', 7, 4, 6, 1, 0xc9, 0xff, 0xff, 0xff, 0xff, 1},
 	} {
-		seeds = append(seeds, append(binary.LittleEndian.AppendUint32([]byte{byte(kindAppendEntries)}, uint32(len(bomb))), bomb...))
+		seeds = append(seeds, frameOf(kindAppendEntries, bomb))
 	}
 	// As dense with entries as a body can be: three zeros make an entry.
 	for _, count := range []int{500, 1000, 50_000} {
 		dense := binary.BigEndian.AppendUint16([]byte{0x98, 0, 0xa0, 0, 0, 0, 0xcd}, uint16(count))
 		dense = append(binary.BigEndian.AppendUint32(append(dense, 0xc9), uint32(3*count)), 1)
 		dense = append(append(dense, make([]byte, 3*count)...), 0xc7, 0, 1)
-		seeds = append(seeds, append(binary.LittleEndian.AppendUint32([]byte{byte(kindAppendEntries)}, uint32(len(dense))), dense...))
+		seeds = append(seeds, frameOf(kindAppendEntries, dense))
 	}
-	return append(seeds, []byte{byte(kindAppendEntries), 0xfb, 0xff, 0x7f, 0}, []byte{0x20, 0, 0, 0, 0}, []byte{})
+	return append(seeds, announce(kindAppendEntries, maxLargeBody), announce(kindSnapshotOffer, 0), []byte{})
 }
 
 // checkFrame is what holds for any bytes whatsoever.
@@ -252,8 +257,7 @@ func FuzzRoundTrip(f *testing.F) {
 // longest frame there may be, cut off after more and more of its bytes, and one
 // as dense with entries as possible, each within the allowance.
 func TestMemoryFollowsWhatArrives(t *testing.T) {
-	announced := []byte{byte(kindAppendEntries), 0, 0, 0, 0}
-	binary.LittleEndian.PutUint32(announced[1:], maxLargeBody)
+	announced := announce(kindAppendEntries, maxLargeBody)
 	for _, seed := range seedFrames(t) {
 		checkFrame(t, seed)
 	}

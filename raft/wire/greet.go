@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -21,6 +22,8 @@ const (
 type stranger struct {
 	conn    net.Conn
 	purpose kind // of hello: what the connection is for
+	asked   bool // our hello said that we have no goal; see Announce
+	old     bool // the other side speaks an earlier version
 	use     use  // which process of the peer it is with
 	frames  *frameReader
 	decoder *decoder
@@ -55,7 +58,8 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.say(t.ownHello(p.id)); err != nil {
+	own := t.ownHello(p.id)
+	if err := s.say(own); err != nil {
 		return nil, err
 	}
 	allowed := greetingFrames
@@ -63,14 +67,22 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 		allowed = transferGreetingFrames
 	}
 	h, err := s.hear(allowed)
+	if errors.Is(err, errHTTP) {
+		err = &rejection{reason: ReasonMalformed, detail: fmt.Sprintf("an HTTP server answers at %s: --cluster wants the addresses of the peer ports, not those of --http", p.addr)}
+	}
 	if err == nil {
-		err = h.judge(t.config.ClusterID, t.config.ID, func(id core.ID) bool { return id == p.id })
+		err = t.judge(&h, func(id core.ID) bool { return id == p.id })
 	}
 	if err == nil {
 		err = t.acquaint(s, p, &h)
 	}
 	if err != nil {
 		return nil, err
+	}
+	s.asked = own.Rejoined && own.Term == 0
+	t.takesBack(p)
+	if !s.asked {
+		t.announced(p)
 	}
 	return s, conn.SetDeadline(time.Time{})
 }
@@ -85,8 +97,12 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 		return nil, nil, err
 	}
 	h, err := s.hear(strangerFrames)
+	if errors.Is(err, errHTTP) {
+		s.answerHTTP()
+		return nil, nil, &rejection{reason: ReasonMalformed, detail: "an HTTP client speaks to the peer port; clients use the port of --http"}
+	}
 	if err == nil {
-		err = h.judge(t.config.ClusterID, t.config.ID, func(id core.ID) bool { return t.peers[id] != nil })
+		err = t.judge(&h, func(id core.ID) bool { return t.peers[id] != nil })
 	}
 	p := t.peers[h.From]
 	if err == nil {
@@ -96,11 +112,19 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 		var no *rejection
 		if errors.As(err, &no) && no.reason != ReasonMalformed {
 			// The rejection is what matters; that it could not be told is not news.
-			_, _ = conn.Write(s.encoder.refusal(nil, no.reason))
+			_, _ = conn.Write(t.refusalFor(s, no, h.From))
 		}
 		return nil, nil, err
 	}
 	return s, p, nil
+}
+
+// refusalFor returns the refusal in the form that the other side understands.
+func (t *Transport) refusalFor(s *stranger, no *rejection, to core.ID) []byte {
+	if s.old {
+		return s.encoder.oldRefusal(nil)
+	}
+	return s.encoder.refusal(nil, no, t.ownHello(to))
 }
 
 // acquaint takes note of a peer's hello, whose data directory must be the one that
@@ -108,7 +132,7 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
 	l, err := h.life()
 	if err == nil {
-		err = t.meetLife(p, l)
+		err = t.meetLife(p, l, h)
 	}
 	if err != nil {
 		return err
@@ -127,7 +151,7 @@ func (s *stranger) greetBack(h *hello) error {
 }
 
 func (t *Transport) ownHello(to core.ID) *hello {
-	l := t.config.Life.pack()
+	l, uid, standing := t.config.Life.pack(), t.UID(), t.standing()
 	return &hello{
 		Magic:       magic,
 		Version:     version,
@@ -139,6 +163,15 @@ func (t *Transport) ownHello(to core.ID) *hello {
 		Boot:        t.config.Life.Boot,
 		Nonces:      l.nonces,
 		Rejoined:    t.config.Life.Rejoined,
+		UID:         uid[:],
+		Bootstrap:   t.bootstrap[:],
+		LevelMin:    levelMin,
+		LevelMax:    levelMax,
+		Addresses:   packedBytes{},
+		Build:       t.config.Build,
+		Term:        standing.Term,
+		Last:        standing.Last,
+		Commit:      standing.Commit,
 	}
 }
 
@@ -154,7 +187,10 @@ func (s *stranger) say(h *hello) error {
 func (s *stranger) hear(allowed limits) (hello, error) {
 	k, body, err := s.frames.next(allowed)
 	if errors.Is(err, errMalformed) {
-		return hello{}, &rejection{ReasonMalformed, err.Error()}
+		if s.frames.beginsHTTP() {
+			return hello{}, errHTTP
+		}
+		return hello{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
 	}
 	if err != nil {
 		return hello{}, err
@@ -162,12 +198,53 @@ func (s *stranger) hear(allowed limits) (hello, error) {
 	if k == kindRefusal {
 		r, err := s.decoder.refusal(body)
 		if err != nil {
-			return hello{}, &rejection{ReasonMalformed, err.Error()}
+			return hello{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
 		}
-		return hello{}, &refusedError{r}
+		return hello{}, r
 	}
 	s.purpose = k
-	return s.decoder.hello(body)
+	h, err := s.decoder.hello(k, body)
+	var no *rejection
+	s.old = errors.As(err, &no) && no.reason == ReasonVersion && no.older
+	return h, err
+}
+
+// errHTTP says that the other side speaks HTTP.
+var errHTTP = errors.New("the other side speaks HTTP")
+
+// beginsHTTP reports whether the bytes that were no frame are the beginning of a
+// request or an answer of HTTP.
+func (f *frameReader) beginsHTTP() bool {
+	const shortest = 4
+	if first, err := f.r.Peek(1); err != nil || first[0] < 'A' || first[0] > 'Z' {
+		return false // so nobody waits here for bytes that may never come
+	}
+	word, err := f.r.Peek(shortest)
+	if err != nil {
+		return false
+	}
+	switch string(word) {
+	case "HTTP", "GET ", "HEAD", "POST", "PUT ", "DELE", "CONN", "OPTI", "TRAC", "PATC", "PRI ":
+		return true
+	}
+	return false
+}
+
+// answerHTTP tells a client of HTTP that it has the wrong port. It then reads
+// what the client has still to say, since a connection that is closed before that
+// may take the answer with it.
+func (s *stranger) answerHTTP() {
+	const (
+		moment   = time.Second
+		most     = 64 << 10
+		sentence = "this is a peer port; clients use the port of --http\n"
+	)
+	_ = s.conn.SetDeadline(time.Now().Add(moment))
+	_, err := fmt.Fprintf(s.conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(sentence), sentence)
+	if tcp, ok := s.conn.(*net.TCPConn); err == nil && ok {
+		_ = tcp.CloseWrite()
+		_, _ = io.CopyN(io.Discard, s.frames.r, most)
+	}
 }
 
 // turnedDown counts and logs why a connection that was accepted did not come
@@ -183,6 +260,10 @@ func (t *Transport) turnedDown(conn net.Conn, err error) {
 		reason = ReasonMalformed // only the accepting side refuses
 	}
 	t.rejected[reason].Add(1)
-	t.journal.note(slog.LevelWarn, "rejected "+string(reason), "a connection was turned down",
+	level := slog.LevelWarn
+	if errors.Is(err, io.EOF) { // a probe that connects and closes
+		level = slog.LevelDebug
+	}
+	t.journal.note(level, "rejected "+string(reason), "a connection was turned down",
 		"remote", conn.RemoteAddr().String(), "reason", string(reason), "cause", err.Error())
 }

@@ -11,8 +11,19 @@ import (
 const magic = "raftkv-peer"
 
 // version is the version of the protocol that this package speaks, and the
-// only one. Versions count from 1. Version 1 said nothing of data directories.
-const version = 2
+// only one. Versions count from 1. Version 1 said nothing of data directories,
+// version 2 nothing of beginnings, and its frames had no checksums.
+const version = 3
+
+// The levels that this build can work at. Two servers whose ranges do not meet
+// refuse each other.
+const (
+	levelMin = 2
+	levelMax = 2
+)
+
+// maxBuildBytes bounds the name of a build in a hello.
+const maxBuildBytes = core.MaxIDBytes
 
 // Reason says why a hello was turned down. Values travel in refusals and are
 // only ever added to; they are also what Stats counts by.
@@ -27,6 +38,8 @@ const (
 	ReasonMalformed Reason = "malformed" // what came is no hello
 	ReasonSilent    Reason = "silent"    // it was not there, or not there any more, for the exchange of hellos
 	ReasonCrowded   Reason = "crowded"   // too many others had not said theirs yet
+	ReasonBootstrap Reason = "bootstrap" // its list of members is another one than ours
+	ReasonLevel     Reason = "level"     // it works at levels that we do not know, or uses what they bring
 
 	// These four are about the data directory of the server that says hello; see Life.
 	ReasonWiped      Reason = "wiped"       // it is another one than before
@@ -35,9 +48,16 @@ const (
 	ReasonReplaced   Reason = "replaced"    // a newer one has taken its place
 )
 
+// reasons lists all of them.
+var reasons = []Reason{
+	ReasonVersion, ReasonCluster, ReasonReceiver, ReasonSender,
+	ReasonMalformed, ReasonSilent, ReasonCrowded, ReasonBootstrap, ReasonLevel,
+	ReasonWiped, ReasonRolledBack, ReasonCopied, ReasonReplaced,
+}
+
 // hello is the first frame in both directions. Magic and Version stand first
 // in every version of the protocol, so that a reader can tell a newer hello
-// from garbage.
+// from garbage. Fields are only ever added at the end, with a new version.
 type hello struct {
 	Magic      string
 	Version    uint64
@@ -50,58 +70,76 @@ type hello struct {
 	Boot        uint64
 	Nonces      packedBytes // 8 bytes each, big-endian
 	Rejoined    bool
+
+	UID        packedBytes // of the cluster, 16 bytes; zeros: the sender does not know it yet
+	Generation uint64      // room; 0
+	Bootstrap  packedBytes // SHA-256 of the sorted ids of the members, 32 bytes
+	LevelMin   uint64      // the levels at which the sender can work
+	LevelMax   uint64
+	ConfigVer  uint64      // room; 0
+	Addresses  packedBytes // room; empty
+	ClientTLS  bool        // room; false
+	Build      string      // for people
+	Term       uint64      // how far the sender's disk has come; see Standing
+	Last       uint64
+	Commit     uint64
 }
 
 var helloShape = shape{
 	textElement, uintElement, clusterElement, idElement, idElement, textElement,
 	packedElement, uintElement, packedElement, boolElement,
+	packedElement, uintElement, packedElement, uintElement, uintElement,
+	uintElement, packedElement, boolElement, idElement, uintElement, uintElement, uintElement,
 }
-
-// refusal is sent instead of a hello, by the accepting side only. It tells the
-// version its sender speaks, so that a newer peer can adapt.
-type refusal struct {
-	Reason  Reason
-	Version uint64
-}
-
-var refusalShape = shape{idElement, uintElement}
 
 // rejection is the error for a hello that does not fit.
 type rejection struct {
 	reason Reason
-	detail string // for the log
+	detail string // for both logs
+	older  bool   // the other side speaks an earlier version
 }
 
 func (r *rejection) Error() string { return "hello turned down: " + r.detail }
 
-// refusedError says that the peer turned our hello down.
-type refusedError struct{ refusal }
-
-func (r *refusedError) Error() string {
-	if r.Reason != ReasonVersion {
-		return fmt.Sprintf("the peer refuses us: %q", r.Reason)
-	}
-	return fmt.Sprintf("the peer refuses us: %q (it speaks version %d, we speak %d)", r.Reason, r.Version, version)
-}
-
 // hello decodes and checks a hello of any version. The error is a *rejection.
-func (d *decoder) hello(body []byte) (hello, error) {
+func (d *decoder) hello(k kind, body []byte) (hello, error) {
 	c := cursor{rest: body}
 	_, isArray := c.arrayHeader()
 	word, isString := c.str(maxClientAddrBytes)
 	theirs, isUint := c.uint()
 	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
-		return hello{}, &rejection{ReasonMalformed, "the frame is not the hello of a raftkv peer"}
+		return hello{}, &rejection{reason: ReasonMalformed, detail: "the frame is not the hello of a raftkv peer"}
 	}
 	if theirs > version {
-		return hello{}, &rejection{ReasonVersion, fmt.Sprintf("the peer speaks protocol version %d and we only know %d; upgrade this server first", theirs, version)}
+		return hello{}, &rejection{reason: ReasonVersion, detail: fmt.Sprintf("the peer speaks protocol version %d and we know version %d only; upgrade this server first", theirs, version)}
 	}
 	if theirs < version {
-		return hello{}, &rejection{ReasonVersion, fmt.Sprintf("the peer speaks protocol version %d, which does not say whose data directory it has, and we speak %d; upgrade the peer", theirs, version)}
+		return hello{}, &rejection{reason: ReasonVersion, detail: fmt.Sprintf("the peer speaks protocol version %d, whose frames have no checksums, and we speak %d; upgrade the peer", theirs, version), older: true}
 	}
+	content, err := greetingContent(k, body)
+	if err != nil {
+		return hello{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
+	}
+	return d.helloContent(content)
+}
+
+// helloContent decodes a hello of our version whose checksum was compared. The
+// error is a *rejection.
+func (d *decoder) helloContent(content []byte) (hello, error) {
 	var h hello
-	if err := d.decode(body, helloShape, &h); err != nil {
-		return hello{}, &rejection{ReasonMalformed, err.Error()}
+	err := d.decode(content, helloShape, &h)
+	if err == nil && len(h.UID) != len(core.UID{}) {
+		err = malformed("a uid of %d bytes", len(h.UID))
+	}
+	if err == nil && len(h.Bootstrap) != len(bootstrap{}) {
+		err = malformed("a digest of members of %d bytes", len(h.Bootstrap))
+	}
+	if err != nil {
+		return hello{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
+	}
+	// The body is the buffer's, and the hello outlives it.
+	for _, b := range []*packedBytes{&h.Incarnation, &h.Nonces, &h.UID, &h.Bootstrap, &h.Addresses} {
+		*b = append(packedBytes{}, *b...)
 	}
 	return h, nil
 }
@@ -111,38 +149,22 @@ func (d *decoder) hello(body []byte) (hello, error) {
 func (h *hello) life() (Life, error) {
 	l, err := unpackLife(h.Incarnation, h.Boot, h.Nonces, h.Rejoined)
 	if err != nil {
-		return Life{}, &rejection{ReasonMalformed, err.Error()}
+		return Life{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
 	}
+	l.Asking = l.Rejoined && h.Term == 0 // a goal has a term, and that is durable
 	return l, nil
 }
 
-// refusal decodes a refusal.
-func (d *decoder) refusal(body []byte) (refusal, error) {
-	var r refusal
-	return r, d.decode(body, refusalShape, &r)
+func (h *hello) uid() core.UID { return core.UID(h.UID) }
+
+// standing returns how far the sender's disk had come. The term of its last entry
+// is not said.
+func (h *hello) standing() Standing {
+	return Standing{Term: h.Term, Last: h.Last, Commit: h.Commit}
 }
 
 // hello appends the frame of a hello to dst; k says for which kind of
 // connection.
 func (e *encoder) hello(dst []byte, k kind, h *hello) []byte {
-	return e.frame(dst, k, h, headerBytes+maxHelloBody)
-}
-
-// refusal appends the frame of a refusal to dst.
-func (e *encoder) refusal(dst []byte, reason Reason) []byte {
-	return e.frame(dst, kindRefusal, &refusal{reason, version}, headerBytes+maxSmallBody)
-}
-
-// judge says whether we want to talk to the server whose hello this is. knows
-// says who may be talking. The error is a *rejection.
-func (h *hello) judge(cluster string, self core.ID, knows func(core.ID) bool) error {
-	switch {
-	case h.ClusterID != cluster:
-		return &rejection{ReasonCluster, fmt.Sprintf("server %q belongs to cluster %q and we to %q; check the addresses of the peers", h.From, h.ClusterID, cluster)}
-	case h.To != self:
-		return &rejection{ReasonReceiver, fmt.Sprintf("server %q wants to talk to %q and we are %q; check the addresses of the peers", h.From, h.To, self)}
-	case !knows(h.From):
-		return &rejection{ReasonSender, fmt.Sprintf("we do not expect to talk to server %q here; check the list of peers", h.From)}
-	}
-	return nil
+	return e.frame(dst, k, h, greetingHeaderBytes+maxHelloBody)
 }

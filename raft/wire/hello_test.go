@@ -15,8 +15,7 @@ import (
 
 // frameOf makes a frame of any kind and body.
 func frameOf(k kind, body []byte) []byte {
-	n := len(body)
-	return append([]byte{byte(k), byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}, body...)
+	return newEncoder().seal(append(make([]byte, k.headerBytes()), body...), 0, k)
 }
 
 // mismatches are hellos that n1 of cluster "c", whose only peer is n2, must
@@ -28,6 +27,8 @@ func mismatches() map[Reason]*hello {
 		ReasonReceiver:  change(func(h *hello) { h.To = "n3" }),
 		ReasonSender:    change(func(h *hello) { h.From = "n3" }),
 		ReasonVersion:   change(func(h *hello) { h.Version = version + 1 }),
+		ReasonBootstrap: change(func(h *hello) { h.among("n1", "n2", "n3") }),
+		ReasonLevel:     change(func(h *hello) { h.LevelMin, h.LevelMax = 3, 4 }),
 		ReasonMalformed: change(func(h *hello) { h.Magic = "raftkv-clerk" }),
 	}
 }
@@ -50,7 +51,12 @@ func TestEachMismatchOfAHelloIsRefused(t *testing.T) {
 				t.Fatalf("%s: no refusal but kind 0x%02x, %v", reason, uint8(k), err)
 			}
 			r, err := p.decoder.refusal(body)
-			if err != nil || r.Reason != reason || r.Version != version {
+			if reason == ReasonVersion {
+				// A later version refuses us in a form of its own, and we it in ours.
+				if err != nil || r.Reason != reason {
+					t.Errorf("%s: refused with %+v, %v", reason, r, err)
+				}
+			} else if err != nil || r.Reason != reason || r.Version != version || r.by.From != "n1" || r.Detail == "" {
 				t.Errorf("%s: refused with %+v, %v", reason, r, err)
 			}
 			b, err := p.encoder.request(nil, ping("n1", 1).Request)
@@ -122,16 +128,17 @@ func TestBadFirstFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
-		"http":                    []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"request before hello":    request,
-		"refusal instead":         e.refusal(nil, ReasonCluster),
+		"refusal instead":         e.refusal(nil, &rejection{reason: ReasonCluster}, validHello("n2", "n1")),
 		"length above the limit":  frameOf(kindHello, make([]byte, maxHelloBody+1)),
 		"huge length":             {byte(kindHello), 0xff, 0xff, 0xff, 0xff},
 		"empty":                   frameOf(kindHello, nil),
 		"array32 bomb":            frameOf(kindHello, []byte{0xdd, 0xff, 0xff, 0xff, 0xff}),
 		"deep nesting":            frameOf(kindHello, bytes.Repeat([]byte{0x91}, maxHelloBody)),
-		"one byte more":           frameOf(kindHello, append(bytes.Clone(good[headerBytes:]), 0)),
-		"one byte less":           frameOf(kindHello, good[headerBytes:len(good)-1]),
+		"one byte more":           frameOf(kindHello, append(bytes.Clone(good[greetingHeaderBytes:len(good)-sumBytes]), 0)),
+		"another checksum":        append(bytes.Clone(good[:len(good)-1]), good[len(good)-1]^1),
+		"no checksum":             append([]byte{byte(kindHello), byte(len(good) - greetingHeaderBytes - sumBytes), 0, 0, 0}, good[greetingHeaderBytes:len(good)-sumBytes]...),
+		"one byte less":           frameOf(kindHello, good[greetingHeaderBytes:len(good)-sumBytes-1]),
 		"version 0":               e.hello(nil, kindHello, &hello{Magic: magic, ClusterID: "c", From: "n2", To: "n1"}),
 		"id too long":             e.hello(nil, kindHello, longID),
 		"tls client hello":        {0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03},
@@ -151,13 +158,13 @@ func TestBadFirstFrames(t *testing.T) {
 
 // Goal: a newer version is recognised even if the rest of its hello looks
 // different, and an unknown reason in a refusal is no trouble. Method: decode a
-// hello of version 3 with other fields; have a raw peer refuse with a new word.
+// hello of version 4 with other fields; have a raw peer refuse with a new word.
 func TestRoomForNewerVersions(t *testing.T) {
 	future := append([]byte{0x94, 0xab}, magic...)
-	future = append(future, 3, 0xc0, 0x80)
+	future = append(future, 4, 0xc0, 0x80)
 	var no *rejection
-	if _, err := newDecoder().hello(future); !errors.As(err, &no) || no.reason != ReasonVersion {
-		t.Fatalf("a hello of version 3: %v", err)
+	if _, err := newDecoder().hello(kindHello, future); !errors.As(err, &no) || no.reason != ReasonVersion {
+		t.Fatalf("a hello of version 4: %v", err)
 	}
 
 	l := listen(t, "127.0.0.1:0")
@@ -169,7 +176,7 @@ func TestRoomForNewerVersions(t *testing.T) {
 	}
 	defer conn.Close()
 	p := newRaw(conn)
-	p.write(t, p.encoder.refusal(nil, "some-new-reason"))
+	p.write(t, p.encoder.refusal(nil, &rejection{reason: "some-new-reason"}, validHello("n2", "n1")))
 	eventually(t, "the refusal is counted", func() bool { return s.Stats().Total.Refusals == 1 })
 }
 

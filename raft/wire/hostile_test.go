@@ -10,6 +10,15 @@ import (
 	"raftkv/raft/core"
 )
 
+// announce returns the header of a frame whose body does not come.
+func announce(k kind, length uint32) []byte {
+	header := make([]byte, headerBytes)
+	header[0] = byte(k)
+	binary.LittleEndian.PutUint32(header[1:], onlyGroup)
+	binary.LittleEndian.PutUint32(header[5:], length)
+	return header
+}
+
 // badFrames are what a peer, or somebody who poses as one, must not send on a
 // connection that stands.
 func badFrames(t testing.TB) map[string][]byte {
@@ -19,8 +28,12 @@ func badFrames(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	body := good[headerBytes:]
-	flipped := bytes.Clone(good)
-	flipped[headerBytes] = 0x97
+	flipped := bytes.Clone(body)
+	flipped[0] = 0x97
+	group := bytes.Clone(good)
+	group[1] = 2
+	sum := bytes.Clone(good)
+	sum[headerBytes-1] ^= 1
 	rng := rand.New(rand.NewPCG(3, 4))
 	noise := make([]byte, 4096)
 	for i := range noise {
@@ -32,11 +45,11 @@ func badFrames(t testing.TB) map[string][]byte {
 		"kind kept for snapshots":  frameOf(0x20, []byte{0x90}),
 		"kind 0":                   make([]byte, 64),
 		"second hello":             e.hello(nil, kindHello, validHello("n2", "n1")),
-		"refusal":                  e.refusal(nil, ReasonSender),
+		"refusal":                  e.refusal(nil, &rejection{reason: ReasonSender}, validHello("n2", "n1")),
 		"an answer to no call":     e.reply(nil, &core.AppendEntriesReply{Term: 1, Success: true}),
 		"no-reply for a request":   e.reply(nil, nil),
-		"huge length":              {byte(kindAppendEntries), 0xff, 0xff, 0xff, 0xff},
-		"length just above limit":  binary.LittleEndian.AppendUint32([]byte{byte(kindAppendEntries)}, maxLargeBody+1),
+		"huge length":              announce(kindAppendEntries, 0xffffffff),
+		"length just above limit":  announce(kindAppendEntries, maxLargeBody+1),
 		"large body, small kind":   frameOf(kindRequestVote, make([]byte, maxSmallBody+1)),
 		"truncated body":           frameOf(kindAppendEntries, body[:len(body)-1]),
 		"trailing byte":            frameOf(kindAppendEntries, append(bytes.Clone(body), 0)),
@@ -109,7 +122,7 @@ func TestBadAnswersLoseTheCalls(t *testing.T) {
 		"more no-replies than calls": e.reply(e.reply(e.reply(nil, nil), nil), nil),
 		"a request":                  frameOf(kindReadIndex, []byte{0x91, 1}),
 		"hello":                      e.hello(nil, kindHello, validHello("n2", "n1")),
-		"huge length":                {byte(kindTimeoutNowReply), 0xff, 0xff, 0xff, 0xff},
+		"huge length":                announce(kindTimeoutNowReply, 0xffffffff),
 		"bomb":                       frameOf(kindTimeoutNowReply, []byte{0xdd, 0xff, 0xff, 0xff, 0xff}),
 		"wrong type":                 frameOf(kindTimeoutNowReply, []byte{0x91, 0xc3}),
 		"no-reply with body":         frameOf(kindNoReply, []byte{0xc0}),

@@ -22,6 +22,7 @@ type inbound struct {
 	t     *Transport
 	peer  *peer
 	conn  net.Conn
+	use   use           // which process of the peer it is with
 	ended chan struct{} // closed when no more requests will be handed over
 
 	frames  *frameReader // the reader's
@@ -80,6 +81,13 @@ func (c *inbound) read() {
 			c.fail(err)
 			return
 		}
+		if k == kindStanding {
+			if err := c.hearStanding(body); err != nil {
+				c.fail(err)
+				return
+			}
+			continue
+		}
 		request, err := c.decoder.request(k, body)
 		if err != nil {
 			c.fail(err)
@@ -91,8 +99,22 @@ func (c *inbound) read() {
 		if !c.open(s) {
 			return
 		}
+		if c.t.muted.Load() {
+			c.answer(s, nil)
+			continue
+		}
 		c.t.handler.Receive(c.peer.id, request, func(reply core.Reply) { c.answer(s, reply) })
 	}
+}
+
+// hearStanding takes what the peer says of its disk.
+func (c *inbound) hearStanding(body []byte) error {
+	standing, uid, err := c.decoder.standing(body)
+	if err != nil {
+		return err
+	}
+	c.peer.received(headerBytes + len(body))
+	return c.t.hearStanding(c.peer, c.use, standing, uid)
 }
 
 // waitForRoom waits until one more request may be taken in. It returns false
@@ -123,6 +145,9 @@ func (c *inbound) open(s *slot) bool {
 func (c *inbound) answer(s *slot, reply core.Reply) {
 	if k := replyKind(reply); k != s.kind && k != kindNoReply {
 		panic(fmt.Sprintf("wire: a %T is not the answer to a request whose answer has kind 0x%02x", reply, uint8(s.kind)))
+	}
+	if c.t.muted.Load() {
+		reply = nil // who is muted promises nothing
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -189,9 +189,15 @@ func (in *incoming) handOver(offer *snapshotOffer) error {
 		}
 		answers <- reply
 	}
+	if in.t.muted.Load() {
+		return writeAll(in.conn, in.encoder.reply(nil, nil), in.t.config.StallTimeout)
+	}
 	in.t.handler.Receive(in.peer.id, &core.InstallSnapshot{Term: offer.Term, LeaderID: offer.LeaderID, Snapshot: offer.snapshot()}, answer)
 	select {
 	case reply := <-answers:
+		if in.t.muted.Load() {
+			reply = nil
+		}
 		return writeAll(in.conn, in.encoder.reply(nil, reply), in.t.config.StallTimeout)
 	case <-in.ctx.Done():
 		return in.ctx.Err()

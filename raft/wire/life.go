@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"raftkv/raft/core"
@@ -36,6 +37,9 @@ type Life struct {
 	// lost. What such a server may do before it knows what its predecessor promised
 	// is the core's affair (core.Rejoining).
 	Rejoined bool
+	// Asking says that such a server has no goal yet (core.Rejoining): it has promised
+	// nothing, so the directory it is to replace may still come back.
+	Asking bool
 }
 
 // MaxNonces is how many nonces a hello holds: a directory that was put back is
@@ -54,6 +58,14 @@ type Known struct {
 	PutBack     bool   // the directory was found to be in an earlier state, whatever its boots say
 	// Former are directories that were replaced, the last one last, at most 16.
 	Former []Incarnation
+	// Newcomer is a directory that is to take the place of Incarnation as soon as it
+	// has its goal. Zero: there is none.
+	Newcomer Incarnation
+
+	UID core.UID // of the cluster to which the peer belonged; zero: not known
+
+	// Term, Held and Firm say how far the directory had come; see behind.
+	Term, Held, Firm uint64
 }
 
 // NewLife returns the first life of a new data directory.
@@ -93,9 +105,18 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 		return k, false, ReasonReplaced
 	case l.Incarnation != k.Incarnation && !l.Rejoined:
 		return k, false, ReasonWiped
+	case l.Incarnation != k.Incarnation && l.Asking:
+		// It may have the place when it has a goal. Until then its predecessor, which
+		// still holds all its promises, can come back.
+		next = k
+		next.Newcomer = l.Incarnation
+		return next, next.Newcomer != k.Newcomer, ""
+	case l.Incarnation != k.Incarnation && l.Incarnation != k.Newcomer:
+		// It has a goal to which we have said nothing: its predecessor may have
+		// promised us something since.
+		return k, false, ReasonWiped
 	case l.Incarnation != k.Incarnation:
-		k.Former = append(slices.Clone(k.Former), k.Incarnation)
-		k.Former = k.Former[max(0, len(k.Former)-maxFormer):]
+		return Known{Incarnation: l.Incarnation, Boot: l.Boot, Nonce: l.nonce(), Former: k.former(k.Incarnation), UID: k.UID}, true, ""
 	case k.PutBack || l.Boot < k.Boot:
 		return k, false, ReasonRolledBack
 	case l.Boot-k.Boot < uint64(len(l.Nonces)):
@@ -107,18 +128,31 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 		}
 		return k, false, ReasonRolledBack
 	}
-	next = Known{Incarnation: l.Incarnation, Boot: l.Boot, Nonce: l.nonce(), Former: k.Former}
-	return next, next.use() != k.use(), ""
+	next = k
+	next.Incarnation, next.Boot, next.Nonce = l.Incarnation, l.Boot, l.nonce()
+	if k.Newcomer != (Incarnation{}) {
+		// The directory that was to be replaced is back. What the newcomer has heard
+		// from us may be out of date from now on.
+		next.Newcomer, next.Former = Incarnation{}, k.former(k.Newcomer)
+	}
+	return next, next.use() != k.use() || next.Newcomer != k.Newcomer, ""
+}
+
+// former returns k.Former with one more directory.
+func (k Known) former(i Incarnation) []Incarnation {
+	all := append(slices.Clone(k.Former), i)
+	return all[max(0, len(all)-maxFormer):]
 }
 
 // use is one process on one directory.
 type use struct {
 	incarnation Incarnation
 	boot, nonce uint64
+	asking      bool // it had no goal yet
 }
 
-func (k Known) use() use { return use{k.Incarnation, k.Boot, k.Nonce} }
-func (l Life) use() use  { return use{l.Incarnation, l.Boot, l.nonce()} }
+func (k Known) use() use { return use{k.Incarnation, k.Boot, k.Nonce, false} }
+func (l Life) use() use  { return use{l.Incarnation, l.Boot, l.nonce(), l.Asking} }
 
 // Memory is where a server remembers its peers. It is used by one goroutine at a
 // time.
@@ -126,8 +160,12 @@ type Memory interface {
 	// Known returns what is remembered of a peer.
 	Known(peer core.ID) Known
 	// Remember replaces it. When it returns nil, it is on the disk. An error turns
-	// the peer down and should end the server, as any error of its disk.
+	// the peer down. It should end the server as any error of its disk does, but for
+	// the lack of room: then the peer is turned down until there is some.
 	Remember(peer core.ID, k Known) error
+	// Note is Remember for several peers, of which only how far they have come and
+	// their uid have changed. An error is harmless: it is tried again.
+	Note(known map[core.ID]Known) error
 }
 
 // forgetful is the Memory of a server that has no disk: it lasts as long as the
@@ -136,6 +174,7 @@ type forgetful map[core.ID]Known
 
 func (f forgetful) Known(peer core.ID) Known             { return f[peer] }
 func (f forgetful) Remember(peer core.ID, k Known) error { f[peer] = k; return nil }
+func (f forgetful) Note(known map[core.ID]Known) error   { maps.Copy(f, known); return nil }
 
 // lifeBody is a life as it travels.
 type lifeBody struct {

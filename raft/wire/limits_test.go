@@ -165,7 +165,7 @@ func TestStuckPeersHoldUpNobodyElse(t *testing.T) {
 		c.MaxCallBytes = 64 << 20
 		c.Peers["n3"], c.Peers["n4"] = l3.Addr().String(), "127.0.0.1:1"
 	}, r)
-	n2 := start(t, "n2", l2, addrs, nil, nil)
+	n2 := start(t, "n2", l2, addrs, func(c *Config) { c.Peers["n3"], c.Peers["n4"] = "127.0.0.1:1", "127.0.0.1:2" }, nil)
 	acceptRaw(t, l3, "n3") // and never reads
 	eventually(t, "the connections", func() bool {
 		st := n1.Stats().Peers

@@ -89,7 +89,7 @@ func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
 // reply appends the frame of an answer to dst; nil says that there is none.
 func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
 	if reply == nil {
-		return append(dst, byte(kindNoReply), 0, 0, 0, 0)
+		return e.seal(append(dst, make([]byte, headerBytes)...), len(dst), kindNoReply)
 	}
 	return e.frame(dst, replyKind(reply), reply, headerBytes+maxSmallBody)
 }
@@ -99,20 +99,36 @@ func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
 func (e *encoder) frame(dst []byte, k kind, message any, bound int) []byte {
 	dst = slices.Grow(dst, bound)
 	start := len(dst)
-	body := start + headerBytes
+	body := start + k.headerBytes()
 	e.body = dst[body:body:cap(dst)]
 	e.enc.ResetBytes(&e.body)
 	if err := e.enc.Encode(message); err != nil {
 		panic(fmt.Sprintf("wire: a %T cannot be encoded: %v", message, err))
 	}
-	n := len(e.body)
-	if headerBytes+n > bound {
-		panic(fmt.Sprintf("wire: a %T took %d bytes where at most %d were expected", message, headerBytes+n, bound))
+	n := k.headerBytes() + len(e.body)
+	if k.greeting() {
+		n += sumBytes
 	}
-	dst = dst[:body+n]
-	dst[start] = byte(k)
-	binary.LittleEndian.PutUint32(dst[start+1:], uint32(n))
+	if n > bound {
+		panic(fmt.Sprintf("wire: a %T took %d bytes where at most %d were expected", message, n, bound))
+	}
+	dst = dst[:body+len(e.body)]
 	e.body = nil
+	return e.seal(dst, start, k)
+}
+
+// seal fills in the header and the checksum of the frame that begins at start and
+// ends where dst does.
+func (e *encoder) seal(dst []byte, start int, k kind) []byte {
+	header, body := dst[start:start+k.headerBytes()], dst[start+k.headerBytes():]
+	header[0] = byte(k)
+	if k.greeting() {
+		binary.LittleEndian.PutUint32(header[1:], uint32(len(body)+sumBytes))
+		return binary.LittleEndian.AppendUint32(dst, greetingSum(k, body))
+	}
+	binary.LittleEndian.PutUint32(header[1:], onlyGroup)
+	binary.LittleEndian.PutUint32(header[5:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(header[headerBytes-sumBytes:], frameSum(header, body))
 	return dst
 }
 

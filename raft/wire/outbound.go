@@ -34,6 +34,8 @@ type outbound struct {
 	dead chan struct{} // closed by fail
 	use  use           // which process of the peer it is with
 
+	asked bool // our hello said that we have no goal; see Announce
+
 	frames  *frameReader // the reader's
 	decoder *decoder     // the reader's
 
@@ -41,10 +43,12 @@ type outbound struct {
 	work  sync.Cond // a call was queued, or the connection failed
 	cause error     // why it failed; nil while it stands
 	calls fifo[pending]
-	taken int       // the first so many of calls are with the writer or the peer
-	bytes int64     // sum over calls
-	since time.Time // when the oldest taken call became that
-	armed bool      // a read deadline is set that will look after the oldest taken call
+	taken int        // the first so many of calls are with the writer or the peer
+	bytes int64      // sum over calls
+	since time.Time  // when the oldest taken call became that
+	news  *statement // to be told before the next request
+	told  statement  // what the peer has heard last
+	armed bool       // a read deadline is set that will look after the oldest taken call
 }
 
 func newOutbound(t *Transport, p *peer, conn net.Conn, frames *frameReader, d *decoder) *outbound {
@@ -69,6 +73,16 @@ func (c *outbound) send(p pending) bool {
 	c.bytes += int64(p.bytes)
 	c.work.Signal()
 	return true
+}
+
+// tell queues a statement about our disk, if it is news.
+func (c *outbound) tell(s statement) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil && s != c.told {
+		c.told, c.news = s, &s
+		c.work.Signal()
+	}
 }
 
 // fail ends the connection, the first time it is called: every call without an
@@ -108,11 +122,17 @@ func (c *outbound) write() {
 	var requests []core.Request
 	var out []byte
 	for {
-		requests = c.take(requests[:0])
-		if len(requests) == 0 {
+		var news *statement
+		requests, news = c.take(requests[:0])
+		frames := len(requests)
+		if frames == 0 && news == nil {
 			return
 		}
 		out = out[:0]
+		if news != nil {
+			out = e.standing(out, news.Standing, news.uid)
+			frames++
+		}
 		for _, request := range requests {
 			framed, err := e.request(out, request)
 			if err != nil {
@@ -125,7 +145,7 @@ func (c *outbound) write() {
 			c.fail(err)
 			return
 		}
-		c.peer.sent(len(requests), len(out))
+		c.peer.sent(frames, len(out))
 		clear(requests)
 		if cap(out) > retainedBytes {
 			out = nil
@@ -133,16 +153,21 @@ func (c *outbound) write() {
 	}
 }
 
-// take waits for calls that are still to be written and appends their requests
-// to dst, up to about one burst. It returns none when the connection failed.
-func (c *outbound) take(dst []core.Request) []core.Request {
+// take waits for calls that are still to be written, or a statement, and appends
+// the requests to dst, up to about one burst. It returns nothing when the
+// connection failed.
+func (c *outbound) take(dst []core.Request) (requests []core.Request, news *statement) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.cause == nil && c.taken == c.calls.len() {
+	for c.cause == nil && c.taken == c.calls.len() && c.news == nil {
 		c.work.Wait()
 	}
 	if c.cause != nil {
-		return dst[:0]
+		return dst[:0], nil
+	}
+	news, c.news = c.news, nil
+	if c.taken == c.calls.len() {
+		return dst[:0], news
 	}
 	now := time.Now()
 	if c.taken == 0 {
@@ -157,7 +182,7 @@ func (c *outbound) take(dst []core.Request) []core.Request {
 		c.armed = true
 		c.setDeadline(c.deadline())
 	}
-	return dst
+	return dst, news
 }
 
 // read is the reader goroutine: it matches answers with calls.

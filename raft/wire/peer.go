@@ -18,6 +18,8 @@ type peer struct {
 
 	// Guarded by Transport.mu.
 	use      use       // the latest process of the peer that was met
+	said     Standing  // what that process has said of its disk since it was met
+	uid      core.UID  // and of its cluster
 	in       *inbound  // the newest connection the peer dialled
 	sending  *outgoing // the snapshot on its way to the peer
 	next     *outgoing // the one that takes its place as soon as it has ended

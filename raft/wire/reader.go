@@ -50,27 +50,48 @@ func (f *frameReader) next(allowed limits) (kind, []byte, error) {
 		panic("wire: the buffer lost a body that was in it: " + err.Error())
 	}
 	f.held = 0
-	header, err := f.r.Peek(headerBytes)
+	first, err := f.r.Peek(1)
 	if err != nil {
-		return 0, nil, insideFrame(err, len(header) > 0)
+		return 0, nil, err
 	}
-	k, length, err := allowed.check(header)
+	k := kind(first[0])
+	if _, err := allowed.check(k); err != nil {
+		return 0, nil, err
+	}
+	header, err := f.r.Peek(k.headerBytes())
+	if err != nil {
+		return 0, nil, insideFrame(err, true)
+	}
+	length, err := allowed.bodyLength(header)
 	if err != nil {
 		return 0, nil, err
 	}
 	if k == kindAppendEntries {
-		if _, err := f.r.Discard(headerBytes); err != nil {
-			panic("wire: the buffer lost a header that was in it: " + err.Error())
-		}
-		body, err := f.ownBody(length)
-		return k, body, err
+		return f.largeFrame(header, length)
 	}
-	frame, err := f.r.Peek(headerBytes + length)
+	frame, err := f.r.Peek(len(header) + length)
 	if err != nil {
 		return 0, nil, insideFrame(err, true)
 	}
 	f.held = len(frame)
-	return k, frame[headerBytes:], nil
+	header, body := frame[:k.headerBytes()], frame[k.headerBytes():]
+	if k.greeting() {
+		return k, body, nil // it carries its checksum in the body
+	}
+	return k, body, checkSum(header, body)
+}
+
+// largeFrame reads the rest of an AppendEntries, whose header is in the buffer.
+func (f *frameReader) largeFrame(peeked []byte, length int) (kind, []byte, error) {
+	header := [headerBytes]byte(peeked)
+	if _, err := f.r.Discard(headerBytes); err != nil {
+		panic("wire: the buffer lost a header that was in it: " + err.Error())
+	}
+	body, err := f.ownBody(length)
+	if err == nil {
+		err = checkSum(header[:], body)
+	}
+	return kindAppendEntries, body, err
 }
 
 // ownBody reads a body into memory of its own. On the word of the header alone

@@ -24,6 +24,7 @@ const (
 	idElement                     // string of at most core.MaxIDBytes
 	clusterElement                // string of at most maxClusterIDBytes
 	textElement                   // string of at most maxClientAddrBytes
+	detailElement                 // string of at most maxDetailBytes
 	packedElement                 // extension packedExtension
 )
 
@@ -51,9 +52,13 @@ func (s shape) check(body []byte) error {
 // it was there; after one that was not, the cursor is of no more use.
 type cursor struct{ rest []byte }
 
-// arrayHeader steps over the header of an array of fewer than 16 elements;
-// there are no longer ones in the protocol.
+// arrayHeader steps over the header of an array of fewer than 65,536 elements,
+// in the shorter of its two forms.
 func (c *cursor) arrayHeader() (n int, ok bool) {
+	if len(c.rest) > 0 && c.rest[0] == 0xdc {
+		long, ok := c.bigEndian(2)
+		return int(long), ok && long >= 16
+	}
 	if len(c.rest) == 0 || c.rest[0]&0xf0 != 0x90 {
 		return 0, false
 	}
@@ -75,6 +80,8 @@ func (c *cursor) element(e element) bool {
 		_, ok = c.str(maxClusterIDBytes)
 	case textElement:
 		_, ok = c.str(maxClientAddrBytes)
+	case detailElement:
+		_, ok = c.str(maxDetailBytes)
 	case packedElement:
 		ok = c.extension(packedExtension)
 	}

@@ -279,7 +279,7 @@ func TestReceiverThatStopsReadingHurtsNobody(t *testing.T) {
 	shelf.files[[2]uint64{7, 2}] = someBytes(64 << 20) // more than any socket holds
 	tweak := func(c *Config) { c.Snapshots = shelf; c.StallTimeout = 500 * time.Millisecond }
 	n1 := start(t, "n1", l1, addrs, tweak, nil)
-	start(t, "n3", l3, map[core.ID]string{"n1": addrs["n1"]}, nil, nil)
+	start(t, "n3", l3, map[core.ID]string{"n1": addrs["n1"], "n2": "127.0.0.1:1"}, nil, nil)
 	n2 := acceptRaw(t, l2, "n2")
 	eventually(t, "connections", func() bool {
 		st := n1.Stats().Peers
@@ -333,15 +333,17 @@ func acceptOffer(t testing.TB, l net.Listener, id core.ID) *raw {
 	}
 	t.Cleanup(func() { conn.Close() })
 	r := newRaw(conn)
-	_, body, err := r.frames.next(transferGreetingFrames)
+	k, body, err := r.frames.next(transferGreetingFrames)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := r.decoder.hello(body)
+	h, err := r.decoder.hello(k, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.write(t, r.encoder.hello(nil, kindTransferHello, validHello(id, h.From)))
+	own := validHello(id, h.From)
+	own.Bootstrap = h.Bootstrap
+	r.write(t, r.encoder.hello(nil, kindTransferHello, own))
 	if _, _, err := r.frames.next(offerFrames); err != nil {
 		t.Fatal(err)
 	}
@@ -436,7 +438,9 @@ func TestNewestOfferIsTaken(t *testing.T) {
 // offerRaw connects to s as peer id and makes an offer.
 func offerRaw(t testing.TB, s *server, id core.ID, offer *snapshotOffer) *raw {
 	t.Helper()
-	return offerRawBy(t, s, validHello(id, s.config.ID), offer)
+	h := validHello(id, s.config.ID)
+	h.Bootstrap = s.bootstrap[:]
+	return offerRawBy(t, s, h, offer)
 }
 
 // offerRawBy is offerRaw of the peer that says this hello.
@@ -471,7 +475,7 @@ func TestBadChunksEndTheTransfer(t *testing.T) {
 		"a request":               frameOf(kindReadIndex, []byte{0x91, 1}),
 		"a second offer":          e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
 		"a second hello":          e.hello(nil, kindTransferHello, validHello("n2", "n1")),
-		"a huge length":           {byte(kindSnapshotChunk), 0xff, 0xff, 0xff, 0xff},
+		"a huge length":           announce(kindSnapshotChunk, 0xffffffff),
 		"an extension bomb":       frameOf(kindSnapshotChunk, []byte{0x93, 9, 9, 0xc9, 0xff, 0xff, 0xff, 0xff, 1}),
 		"a checksum of 64 bits":   frameOf(kindSnapshotChunk, []byte{0x93, 9, 0xcf, 255, 255, 255, 255, 255, 255, 255, 255, 0xd4, 1, 1}),
 		"bytes that mean nothing": bytes.Repeat([]byte{0xee}, 300),

@@ -41,6 +41,12 @@ type Transport struct {
 	peers   map[core.ID]*peer
 	journal *journal
 
+	bootstrap bootstrap                // of the list of members
+	uid       atomic.Pointer[core.UID] // of the cluster; zero: not known yet
+
+	muted      atomic.Bool   // no message is passed on, in either direction; see mute
+	distrusted atomic.Uint64 // words about our directory that did not count
+
 	rejected map[Reason]*atomic.Uint64 // hellos turned down; the map never changes
 
 	pace *pace         // of all snapshots that are sent
@@ -55,9 +61,14 @@ type Transport struct {
 	mu        sync.Mutex // guards what follows and the in of every peer
 	started   bool
 	closed    bool
+	words     map[core.ID]word               // what peers say of our data directory
 	strangers int                            // accepted connections without a valid hello
 	newest    *incoming                      // the last one that a snapshot was offered on
 	conns     map[net.Conn]func(cause error) // every open connection and how to end it
+
+	announcing bool             // see Announce
+	unaware    map[core.ID]bool // the peers that have not taken our announcement
+	awareness  chan struct{}    // closed when unaware has changed
 }
 
 // Why a connection ends that did not die from the other side while it stood.
@@ -67,6 +78,8 @@ var (
 	errLeftEarly       = errors.New("the peer left before our hello")
 	errReplaced        = errors.New("the peer has dialled a newer connection")
 	errNewerSnapshot   = errors.New("a newer snapshot took its place")
+	errOtherCluster    = errors.New("the peer belongs to another cluster")
+	errAnnouncing      = errors.New("we have more to say at the beginning of a connection")
 	errTransportClosed = errors.New("the transport was closed")
 )
 
@@ -86,15 +99,14 @@ func New(config Config) (*Transport, error) {
 		turn:        make(chan struct{}, 1),
 		remembering: make(chan struct{}, 1),
 		conns:       make(map[net.Conn]func(error)),
+		words:       make(map[core.ID]word),
+		bootstrap:   bootstrapOf(config.members()),
 	}
+	t.uid.Store(&config.UID)
 	for id, addr := range config.Peers {
 		t.peers[id] = newPeer(id, addr)
 	}
-	for _, reason := range []Reason{
-		ReasonVersion, ReasonCluster, ReasonReceiver, ReasonSender,
-		ReasonMalformed, ReasonSilent, ReasonCrowded,
-		ReasonWiped, ReasonRolledBack, ReasonCopied, ReasonReplaced,
-	} {
+	for _, reason := range reasons {
 		t.rejected[reason] = new(atomic.Uint64)
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -118,6 +130,7 @@ func (t *Transport) Start(h Handler) {
 	}
 	t.handler = h
 	t.work.Go(t.accept)
+	t.work.Go(t.keepStandings)
 	for _, id := range sortedIDs(t.peers) {
 		p := t.peers[id]
 		t.work.Go(func() { t.dial(p) })
@@ -148,6 +161,10 @@ func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 		return
 	}
 	p.calls.Add(1)
+	if t.muted.Load() {
+		p.lose(call, done)
+		return
+	}
 	if m, ok := call.Request.(*core.InstallSnapshot); ok {
 		t.sendSnapshot(p, call, m, done)
 		return
@@ -233,13 +250,14 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 	t.forget(conn)
 	level := slog.LevelWarn
 	switch {
-	case errors.Is(cause, errTransportClosed):
+	case errors.Is(cause, errTransportClosed), errors.Is(cause, errAnnouncing):
 		return
 	case errors.Is(cause, errLeftEarly):
 		t.rejected[ReasonSilent].Add(1)
 	case errors.Is(cause, errReplaced):
 		p.replaced.Add(1)
 		level = slog.LevelInfo
+	case errors.Is(cause, errOtherCluster):
 	case errors.Is(cause, errCallTimeout):
 		p.timeouts.Add(1)
 	case errors.Is(cause, errMalformed):

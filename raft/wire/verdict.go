@@ -1,0 +1,107 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"raftkv/raft/core"
+)
+
+// Verdict is what peers say of this server's data directory.
+type Verdict struct {
+	Why    Reason    // wiped, rolled-back, copied or replaced
+	By     []core.ID // the peers that say so, sorted; at least one
+	Detail string    // the sentence of the first of them
+	// Majority says that By is a majority of all other servers. The verdict is then
+	// for good. A smaller number ends this process only, since it may be wrong.
+	Majority bool
+}
+
+// word is what one peer says of our data directory.
+type word struct {
+	why    Reason
+	detail string
+}
+
+// refused weighs a refusal. Reasons that concern our data directory count only
+// from a peer that we know (credible). From the first such word on, this server
+// takes part in nothing: what it may have forgotten it would break. It then waits
+// for the words of the others for Config.VerdictWait, and ends.
+func (t *Transport) refused(p *peer, r *refusedError) {
+	p.refusals.Add(1)
+	if !r.Reason.fencing() {
+		return
+	}
+	if err := t.credible(p, &r.by); err != nil {
+		if !errors.Is(err, errTransportClosed) {
+			t.distrusted.Add(1)
+			t.journal.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address turns us down, but it is not the peer that we know; its word does not count",
+				"peer", string(p.id), "address", p.addr, "reason", string(r.Reason), "it says", r.Detail, "because", err.Error())
+		}
+		return
+	}
+	t.mu.Lock()
+	first := len(t.words) == 0
+	t.words[p.id] = word{r.Reason, r.Detail}
+	majority := 2*len(t.words) > len(t.peers)
+	if first && !majority && !t.closed {
+		t.work.Go(t.awaitWords)
+	}
+	t.mute()
+	t.mu.Unlock()
+	t.journal.note(slog.LevelError, "refused "+string(p.id), "a peer turns down our data directory; we take part in nothing until the others have been heard",
+		"peer", string(p.id), "reason", string(r.Reason), "it says", r.Detail)
+	if majority {
+		t.pronounce()
+	}
+}
+
+// awaitWords is the goroutine that gives the other peers time to say what they
+// think of our data directory.
+func (t *Transport) awaitWords() {
+	timer := time.NewTimer(t.config.VerdictWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		t.pronounce()
+	case <-t.ctx.Done():
+	}
+}
+
+// pronounce tells the server the verdict as it stands, if there is one.
+func (t *Transport) pronounce() {
+	t.mu.Lock()
+	v := Verdict{Majority: 2*len(t.words) > len(t.peers)}
+	for _, id := range sortedIDs(t.words) {
+		if len(v.By) == 0 {
+			v.Why, v.Detail = t.words[id].why, t.words[id].detail
+		}
+		v.By = append(v.By, id)
+	}
+	t.mu.Unlock()
+	if len(v.By) > 0 && t.config.Fenced != nil {
+		t.config.Fenced(v)
+	}
+}
+
+// takesBack forgets what a peer said of our directory, now that it talks to us.
+func (t *Transport) takesBack(p *peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.words, p.id)
+	t.mute()
+}
+
+// mute decides whether messages are passed on. t.mu must be held.
+func (t *Transport) mute() { t.muted.Store(len(t.words) > 0 || t.announcing) }
+
+// String describes the verdict for people: "n2, n3 say: …".
+func (v Verdict) String() string {
+	says := "says"
+	if len(v.By) > 1 {
+		says = "say"
+	}
+	return fmt.Sprintf("%s %s: %s", listMembers(v.By), says, v.Why)
+}
