@@ -39,9 +39,10 @@ func (k Known) Acquaint(ours core.UID, them Identity) (next Known, changed bool,
 
 // Credible reports whether the word of a server that says it is them counts, if
 // it is about our data directory: it is the peer that k is of, on the directory
-// that is known.
+// that is known. A server that has no goal yet has forgotten whom it knew, so its
+// word does not count.
 func (k Known) Credible(ours core.UID, them Identity) bool {
-	if ours != (core.UID{}) && them.UID != ours {
+	if ours != (core.UID{}) && them.UID != ours || them.Life.Asking {
 		return false
 	}
 	_, _, reason, _ := k.Acquaint(ours, them)
@@ -62,3 +63,6 @@ func (k Known) in(ours core.UID) Known {
 	}
 	return k
 }
+
+// Lost reports whether a peer that says this has lost something that it had.
+func (k Known) Lost(s Standing) bool { return k.behind(s) != "" }

@@ -92,8 +92,11 @@ func (v *service) work() {
 		}
 		s.input(func() {
 			v.working = false
-			if s.stalls == 0 {
-				v.applyNext()
+			if s.stalls > 0 {
+				return
+			}
+			v.applyNext()
+			if s.up {
 				v.delivered()
 				v.work()
 			}
@@ -124,6 +127,9 @@ func (v *service) applyNext() {
 		v.install(snapshot)
 	} else {
 		v.applyEntries()
+	}
+	if !s.up {
+		return
 	}
 	w.trace.mix(uint64(v.store.Digest()))
 	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
@@ -172,6 +178,13 @@ func (v *service) install(snapshot *core.Snapshot) {
 		}
 		if err == nil {
 			file.Close()
+		}
+	}
+	if s.disk.rotten {
+		if _, err := v.open(snapshot); err != nil {
+			w.counts.DamagedInstalls++
+			s.disk.failStop()
+			return
 		}
 	}
 	w.counts.Installs++

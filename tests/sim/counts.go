@@ -77,6 +77,7 @@ type counts struct {
 	Installs            int // of another server's snapshot
 	InstallsOverTail    int // which threw away entries beyond it
 	InstallsGone        int // a newer one had taken the snapshot's place
+	DamagedInstalls     int // of a snapshot whose file was damaged meanwhile
 	SkippedEntries      int // that followed such a snapshot in the channel
 	AppliedAhead        int // times the log heard that entries were delivered before the store showed them
 	TransfersBegun      int // of snapshots between servers
@@ -104,6 +105,16 @@ type counts struct {
 	HungWrites      int
 	SlowWrites      int // on disks that are slow all the time
 	NoRoom          int // times a full disk was in the way
+	Hellos          int // that both servers took
+	PeersRefused    int // because of their data directories
+	PeersDistrusted int // that took us, and were not taken
+	WordsBelieved   int // of peers against a server's own directory
+	WordsDistrusted int // of others
+	Fenced          int // servers that a majority refused
+	StraysMet       int
+	PutBack         int // copies of directories that were started
+	BroughtBack     int // servers whose own directories came back
+	Replaced        int // and those whose place was taken by then
 	Rejoined        int // servers that came back after their disks were lost
 
 	faults map[string]int // that took place, by kind

@@ -74,6 +74,7 @@ func (o *options) drawDisks(d dice) {
 		o.ApplyDelay = d.pick(10, 1000, 20000)
 	}
 	o.SlowRead = d.chance(0.5)
+	o.CommitTicks = int(d.pick(0, 10, 100))
 }
 
 // slowWorlds lets worlds be drawn in which syncs take longer than elections wait.

@@ -54,6 +54,11 @@ func init() {
 		{name: "outage", share: 0.15, least: 2, do: outage},
 		{name: "running-rot", share: 0.2, notLabs: true, do: runningRot},
 		{name: "blind-rejoin", share: 0.2, least: 3, notLabs: true, do: blindRejoin},
+		{name: "stray", share: 0.2, least: 3, notLabs: true, do: strayAt},
+		{name: "empty-disk", share: 0.2, least: 3, notLabs: true, do: empty},
+		{name: "early-rejoin", share: 0.2, least: 3, notLabs: true, do: rejoinTooEarly},
+		{name: "put-back", share: 0.2, least: 3, notLabs: true, do: putBack},
+		{name: "put-back-hot", share: 0.2, least: 3, notLabs: true, do: putBackHot},
 		{name: "lost-disk", share: 0.25, least: 3, notLabs: true, do: loseDisk},
 	}
 }
@@ -262,11 +267,11 @@ func loseDisk(n *nemesis, f *fault, d dice) (func(), bool) {
 func (n *nemesis) mayLose(s *server) bool {
 	members := 0
 	for _, other := range n.w.servers {
-		if other != s && !other.disk.rejoining.On {
+		if other != s && !other.disk.rejoining.On && other.aside == nil {
 			members++
 		}
 	}
-	return members > len(n.w.servers)/2
+	return members > len(n.w.servers)/2 && !slices.ContainsFunc(n.w.servers, (*server).impostor)
 }
 
 // wipe ends a server and puts an empty disk in the place of its own.

@@ -23,6 +23,7 @@ type link struct {
 	free   int64 // ordered: when the last message arrives
 	held   []held
 	broken uint64 // how often its connection was reset
+	met    met    // which processes have said hello on it
 }
 
 // held is a message that a clogged link holds.
@@ -159,7 +160,7 @@ func (r *rpc) happen() {
 		n.lose((*loss)(r))
 		return
 	}
-	if !r.to.up {
+	if !r.to.up || !n.meets(r.from, r.to, r.life) {
 		n.carry(r.to.index, r.from.index, (*loss)(r), (*loss)(r))
 		return
 	}

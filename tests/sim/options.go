@@ -30,6 +30,7 @@ type options struct {
 	Trailing       int `json:",omitempty"` // bytes of the log that stay in memory behind a snapshot
 	StallTicks     int `json:",omitempty"` // after which a write under way means that the disk hangs
 	Patience       int `json:",omitempty"` // core.Config.SnapshotPatience
+	CommitTicks    int `json:",omitempty"` // core.Config.CommitTicks
 
 	// The network.
 

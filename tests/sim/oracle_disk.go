@@ -45,7 +45,7 @@ func (l heldLog) holds(index, term uint64) bool {
 // with returns the model after a write. It may share the present one's memory
 // and must then be used in its place or not be kept.
 func (d diskModel) with(w *core.Write) diskModel {
-	d.state.Term, d.state.VotedFor = w.Term, w.VotedFor
+	d.state.Term, d.state.VotedFor, d.state.Commit = w.Term, w.VotedFor, w.Commit
 	base := d.state.Snapshot.Index
 	if w.Snapshot != nil {
 		d.state.Entries = d.state.Entries[min(w.Snapshot.Index-base, uint64(len(d.state.Entries))):]
@@ -141,7 +141,7 @@ func (o *oracles) recovered(s *server, state core.State) {
 func (o *oracles) sameDisk(s *server, found core.State, model diskModel) bool {
 	want := model.state
 	base := want.Snapshot.Index
-	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Snapshot.Index > model.recorded ||
+	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Commit < want.Commit || found.Snapshot.Index > model.recorded ||
 		found.Snapshot.Index < base && !s.disk.rotten ||
 		found.Snapshot.Index+uint64(len(found.Entries)) != base+uint64(len(want.Entries)) {
 		return false

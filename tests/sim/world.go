@@ -27,6 +27,9 @@ type world struct {
 	diskDice   dice
 	clientDice dice
 
+	identityDice dice
+	strays       [maxServers]*stray // at the addresses of servers that are down
+
 	healed bool // the phase of faults is over
 	calm   calm
 	core   []*server
@@ -92,6 +95,7 @@ func newWorld(seed uint64, o options, t *trace) *world {
 	w := &world{
 		seed: seed, options: o, trace: t, counts: &counts{},
 		serverDice: newDice(seed, streamServers), diskDice: newDice(seed, streamDisk), clientDice: newDice(seed, streamClients),
+		identityDice: newDice(seed, streamIdentity),
 	}
 	w.network = newNetwork(w)
 	w.oracles = newOracles(w)
