@@ -243,6 +243,9 @@ func (c *cluster) write(s *server) {
 	w := s.writing
 	s.writing = nil
 	s.disk.Term, s.disk.VotedFor, s.disk.Rejoining = w.Term, w.VotedFor, w.Rejoining
+	if s.config.CommitTicks > 0 {
+		s.disk.Commit = w.Commit
+	}
 	if w.Snapshot != nil {
 		forgotten := min(w.Snapshot.Index-s.disk.Snapshot.Index, uint64(len(s.disk.Entries)))
 		s.disk.Entries = slices.Clone(s.disk.Entries[forgotten:])

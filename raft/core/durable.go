@@ -93,14 +93,24 @@ func (r *Raft) nextWrite() *Write {
 	}
 	r.written.seq = w.Seq
 	r.written.last = r.log.lastIndex()
-	w.Commit = min(r.commitIndex, r.written.last)
-	r.written.commit, r.written.commitAge = w.Commit, 0
-	mustBeIntact(w.Entries, "written")
 	if r.dirty.hard {
 		r.written.hard = w.Seq
 	}
 	r.dirty = dirty{snapshot: r.dirty.snapshot && w.Snapshot == nil}
+	r.complete(w)
 	return w
+}
+
+// complete gives a write the commit index, as far as the log will be on the disk
+// with it, and looks once more at what it holds.
+func (r *Raft) complete(w *Write) {
+	last := r.log.lastIndex()
+	if w.From != 0 {
+		last = w.From - 1 + uint64(len(w.Entries))
+	}
+	w.Commit = min(r.commitIndex, last)
+	r.written.commit, r.written.commitAge = w.Commit, 0
+	mustBeIntact(w.Entries, "written")
 }
 
 // tickCommit counts how long the disk has been without the present commit index.

@@ -112,6 +112,7 @@ type troubles struct {
 	prompt                     int // ticks; see Config.PromptTicks
 	trailing                   int // bytes; see Config.TrailingBytes
 	stall                      int // ticks; see Config.StallTicks
+	commit                     int // ticks; see Config.CommitTicks. 0: the disk does not keep the commit index
 	slow, lazy                 bool
 	wipe                       int // percent of the crashes in which the disk is lost
 }
@@ -133,6 +134,7 @@ func drawTroubles(seed uint64) troubles {
 		slow: chance.IntN(2) == 0, lazy: chance.IntN(2) == 0,
 		wipe:     limit(10 + chance.IntN(60)),
 		trailing: limit(one * (1 + chance.IntN(10))), stall: limit(3 + chance.IntN(20)),
+		commit: limit(1 + chance.IntN(30)),
 	}
 }
 
@@ -153,6 +155,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
 		c.PromptTicks, c.PromptStart = x.drawn.prompt, x.drawn.prompt > 0
 		c.TrailingBytes, c.StallTicks = x.drawn.trailing, x.drawn.stall
+		c.NewUID, c.CommitTicks = UID{c.ID[0]}, x.drawn.commit
 		c.Rand = rand.New(rand.NewPCG(seed, uint64(c.ID[0])))
 	})
 	x.note = note

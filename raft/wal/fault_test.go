@@ -45,23 +45,7 @@ func runScript(m *machine, fsys vfs.FS) *script {
 	draw := seeded(4)
 	steps := []int{10, 900, 'p', 900, 's', 10, 900, 900, 'S', 3000, 's', 'p', 900, 900, 's', 3000, 900, 900, 900, 'S', 'S', 'p', 'i', 'p', 10}
 	for step, size := range steps {
-		switch size {
-		case 'p':
-			m.died = "prepare"
-			if err := w.Prepare(); s.prepared == nil {
-				s.prepared = err
-			}
-		case 's':
-			s.record(w, draw, 10, m.saved.nextCompaction)
-		case 'S':
-			s.record(w, draw, 3000, m.saved.nextCompaction)
-		case 'i':
-			s.record(w, draw, 10, m.saved.nextInstallation)
-		default:
-			if s.saved == nil {
-				s.save(w, m.saved.next(draw, 3, size))
-			}
-		}
+		s.step(w, draw, size)
 		if s.saved != nil {
 			s.later = append(s.later, w.Save(&core.Write{Seq: uint64(m.acked + 1), Term: 100 + uint64(step)}))
 		}
@@ -69,6 +53,28 @@ func runScript(m *machine, fsys vfs.FS) *script {
 	m.died = "close"
 	s.closed = w.Close()
 	return s
+}
+
+// step takes one step: a batch with entries of a size, or what a letter stands for.
+func (s *script) step(w *WAL, draw *rand.Rand, size int) {
+	m := s.machine
+	switch size {
+	case 'p':
+		m.died = "prepare"
+		if err := w.Prepare(); s.prepared == nil {
+			s.prepared = err
+		}
+	case 's':
+		s.record(w, draw, 10, m.saved.nextCompaction)
+	case 'S':
+		s.record(w, draw, 3000, m.saved.nextCompaction)
+	case 'i':
+		s.record(w, draw, 10, m.saved.nextInstallation)
+	default:
+		if s.saved == nil {
+			s.save(w, m.saved.next(draw, 3, size))
+		}
+	}
 }
 
 // record makes a snapshot and saves the batch that records it; without the

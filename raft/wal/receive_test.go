@@ -18,8 +18,13 @@ import (
 // packed is the container of the snapshot of a place.
 func packed(t testing.TB, cluster string, p place) []byte {
 	t.Helper()
+	return packedUID(t, cluster, p, core.UID{})
+}
+
+func packedUID(t testing.TB, cluster string, p place, uid core.UID) []byte {
+	t.Helper()
 	var b bytes.Buffer
-	w, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: cluster, Index: p.index, Term: p.term})
+	w, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: cluster, Index: p.index, Term: p.term, UID: uid})
 	must(t, err)
 	must(t, writePayload(p)(w))
 	must(t, w.Close())

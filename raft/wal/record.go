@@ -98,7 +98,7 @@ func (h *recordHeader) encode(b []byte, segment uint32, offset int64) {
 	b = b[:recordHeaderBytes]
 	binary.LittleEndian.PutUint32(b[4:], h.previous)
 	binary.LittleEndian.PutUint32(b[8:], h.payload)
-	binary.LittleEndian.PutUint32(b[12:], uint32(h.kind))
+	binary.LittleEndian.PutUint32(b[12:], uint32(h.kind)|h.reserved<<8)
 	binary.LittleEndian.PutUint64(b[16:], h.length)
 	binary.LittleEndian.PutUint64(b[24:], h.number)
 	h.checksum = headerChecksum(b, segment, offset)

@@ -165,7 +165,7 @@ func (w *WAL) Save(b *core.Write) error {
 		return err
 	}
 	if err := core.Intact(b.Entries, "written"); err != nil {
-		return w.fail(fmt.Errorf("wal: write %d: %w", b.Seq, err))
+		return w.fail(err)
 	}
 	if err := w.check(b); err != nil {
 		// A server that is wrong about its own log is worse than one that is down.

@@ -59,13 +59,14 @@ func (d *disk) init(s *server) {
 // once more meanwhile.
 func (d *disk) boot() (core.State, bool) {
 	s, w := d.s, d.s.w
-	state := s.model.state
+	var state core.State
 	if w.options.Labs {
 		if d.writing != nil && w.diskDice.chance(0.3) { // it was stored, and nobody heard of it
 			s.model = s.model.with(d.writing)
-			state = s.model.state
 			w.counts.KeptTails++
 		}
+		state = s.model.state
+		state.Commit = 0 // the labs' commit index is volatile
 	} else {
 		var ok bool
 		if state, ok = d.open(); !ok {

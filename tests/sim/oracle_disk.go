@@ -141,8 +141,9 @@ func (o *oracles) recovered(s *server, state core.State) {
 func (o *oracles) sameDisk(s *server, found core.State, model diskModel) bool {
 	want := model.state
 	base := want.Snapshot.Index
-	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Commit < want.Commit || found.Snapshot.Index > model.recorded ||
+	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Commit != want.Commit || found.Snapshot.Index > model.recorded ||
 		found.Snapshot.Index < base && !s.disk.rotten ||
+		found.Snapshot.Index == base && found.Snapshot.UID != want.Snapshot.UID ||
 		found.Snapshot.Index+uint64(len(found.Entries)) != base+uint64(len(want.Entries)) {
 		return false
 	}
@@ -156,5 +157,5 @@ func (o *oracles) sameDisk(s *server, found core.State, model diskModel) bool {
 }
 
 func sameEntry(a, b core.Entry) bool {
-	return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && bytes.Equal(a.Data, b.Data)
+	return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && a.Sum == b.Sum && bytes.Equal(a.Data, b.Data)
 }
