@@ -80,7 +80,7 @@ func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, erro
 // sendBackup writes the container to the client.
 func (s *Server) sendBackup(x *exchange, view *kv.View, term uint64) error {
 	to := &backupWriter{x: x, began: time.Now()}
-	h := snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term}
+	h := snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term, UID: s.consensus.Status().UID}
 	container, err := snapshot.NewWriter(to, h)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ Exit code 1 says that the file is damaged, was cut short, or is none.`,
 			if err != nil {
 				return err
 			}
-			return printBackup(command.OutOrStdout(), backup, asJSON)
+			return printBackup(command.OutOrStdout(), backup.Backup, asJSON)
 		},
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -54,17 +54,17 @@ Exit code 1 says that the file is damaged, was cut short, or is none.`,
 }
 
 // readBackup reads and checks a whole backup file.
-func readBackup(path, what string, stderr io.Writer) (kvserver.Backup, error) {
+func readBackup(path, what string, stderr io.Writer) (*kvserver.BackupState, error) {
 	file, size, err := openBackup(path)
 	if err != nil {
-		return kvserver.Backup{}, err
+		return nil, err
 	}
 	defer file.Close()
 	bar := startProgress(stderr, what, size)
 	defer bar.finish()
-	backup, err := kvserver.ReadBackup(&watchedReader{from: file, bar: bar})
+	backup, err := kvserver.ReadBackupState(&watchedReader{from: file, bar: bar})
 	if err != nil {
-		return backup, badBackup(path, err)
+		return nil, badBackup(path, err)
 	}
 	return backup, nil
 }
@@ -123,7 +123,7 @@ func printBackup(out io.Writer, b kvserver.Backup, asJSON bool) error {
 		name  string
 		value any
 	}{
-		{"cluster", b.Cluster}, {"index", b.Index}, {"term", b.Term}, {"keys", b.Keys}, {"bytes", b.Bytes}, {"revision", b.Revision},
+		{"cluster", b.Cluster}, {"uid", b.UID}, {"index", b.Index}, {"term", b.Term}, {"keys", b.Keys}, {"bytes", b.Bytes}, {"revision", b.Revision},
 		{"sessions", b.Sessions}, {"idempotency records", b.IdempotencyRecords}, {"digest", b.Digest}, {"hash", b.Hash},
 	} {
 		fmt.Fprintf(w, "%s\t%v\n", line.name, line.value)

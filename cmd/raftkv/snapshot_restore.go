@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/raft/core"
-	"raftkv/raft/snapshot"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -20,6 +20,7 @@ import (
 // restoreSettings are the flags of snapshot restore.
 type restoreSettings struct {
 	dataDir, id, cluster, clusterID string
+	noLift                          bool // keep the revision of the backup
 }
 
 func newSnapshotRestoreCommand() *cobra.Command {
@@ -30,11 +31,18 @@ func newSnapshotRestoreCommand() *cobra.Command {
 		Long: `Make the data directory of one node of a new cluster that begins with what a
 backup holds: every key, revision, session and idempotency record. Run it for
 every node of the new cluster, with the same file, and then start them all with
-the same --id, --data-dir, --cluster and --cluster-id.
+the same --id, --data-dir, --cluster and --cluster-id. Directories that were made
+from different backups, or for other members, have another uid: their nodes
+refuse each other.
 
 The new cluster needs a name that the old one does not have, so that a node of
 the old one that comes back can never take part in it. The data directory must
-be empty or missing.`,
+be empty or missing.
+
+The store's revision is raised by 2^40, so that a revision which the old cluster
+gave after the backup is never given to another value, and an If-Match that still
+names it fails. Keys keep the revisions that they have. --no-lift goes on from the
+revision of the backup.`,
 		Example: `  raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
     --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
 		Args: cobra.ExactArgs(1),
@@ -48,6 +56,7 @@ be empty or missing.`,
 	flags.StringVar(&s.id, "id", "", "name of the node, one of those in --cluster")
 	flags.StringVar(&s.cluster, "cluster", "", "peer addresses of all nodes of the new cluster: n1=host:port,n2=host:port,…")
 	flags.StringVar(&s.clusterID, "cluster-id", "", "name of the new cluster")
+	flags.BoolVar(&s.noLift, "no-lift", false, "go on from the revision of the backup")
 	return command
 }
 
@@ -66,10 +75,16 @@ func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
 	if backup.Cluster == s.clusterID {
 		return fmt.Errorf("the backup is of a cluster named %s, too: give the new one another --cluster-id, or nodes of the old one could take part in it", s.clusterID)
 	}
-	if err := s.fill(path, owner, backup, stderr); err != nil {
+	if !s.noLift {
+		if err := backup.Lift(); err != nil {
+			return &failure{fmt.Errorf("%w; restore with --no-lift, if no client can still know a revision that the old cluster gave after the backup", err)}
+		}
+	}
+	uid := s.uid(owner.Members, backup)
+	if err := s.fill(owner, uid, backup, stderr); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%s: node %s of cluster %s, with %d keys at revision %d\n", s.dataDir, s.id, s.clusterID, backup.Keys, backup.Revision)
+	_, err = fmt.Fprintf(stdout, "%s: node %s of cluster %s, uid %s, with %d keys at revision %d\n", s.dataDir, s.id, s.clusterID, uid, backup.Keys, backup.Revision())
 	return err
 }
 
@@ -111,27 +126,41 @@ func checkEmptyDirectory(path string) error {
 	return nil
 }
 
+// uid returns the uid of the new cluster. It follows from what the cluster begins
+// with: the backup, whether the revision is raised, the name and the members. So
+// the directories of one cluster agree without having spoken, and a directory that
+// began otherwise is another cluster's.
+func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (uid core.UID) {
+	h := sha256.New()
+	text := func(t string) { fmt.Fprintf(h, "%d:%s,", len(t), t) }
+	number := func(n uint64) { fmt.Fprintf(h, "%d,", n) }
+	text("raftkv: the uid of a restored cluster, 1")
+	text(backup.UID)
+	number(backup.Index)
+	number(backup.Term)
+	text(backup.Hash)
+	number(backup.Revision())
+	text(s.clusterID)
+	number(uint64(len(members)))
+	for _, id := range members { // sorted
+		text(id)
+	}
+	copy(uid[:], h.Sum(nil))
+	return uid
+}
+
 // fill makes the log and then says whose the directory is, in the order in which
 // a node does it. A directory that was filled in part is emptied again, or the
 // next attempt would be refused.
-func (s *restoreSettings) fill(path string, owner identity, backup kvserver.Backup, stderr io.Writer) error {
-	file, size, err := openBackup(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	bar := startProgress(stderr, "restoring", size)
+func (s *restoreSettings) fill(owner identity, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
+	bar := startProgress(stderr, "restoring", int64(backup.Bytes))
 	defer bar.finish()
-	content, err := snapshot.NewReader(&watchedReader{from: file, bar: bar})
-	if err != nil {
-		return badBackup(path, err)
-	}
 	fsys := vfs.OS{}
-	err = wal.Initialize(
+	err := wal.Initialize(
 		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, logName), ClusterID: s.clusterID, NodeID: s.id},
-		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term},
+		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term, UID: uid},
 		func(to io.Writer) error {
-			_, err := io.Copy(to, content)
+			_, err := backup.WriteTo(&watchedWriter{to: to, bar: bar})
 			return err
 		})
 	if err == nil {
@@ -141,6 +170,20 @@ func (s *restoreSettings) fill(path string, owner identity, backup kvserver.Back
 		return &failure{errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear())}
 	}
 	return nil
+}
+
+// watchedWriter shows how far it was written.
+type watchedWriter struct {
+	to   io.Writer
+	bar  *progress
+	done int64
+}
+
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	w.done += int64(n)
+	w.bar.set(w.done)
+	return n, err
 }
 
 // clear removes what fill has made.

@@ -221,7 +221,7 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(data)); !os.IsNotExist(err) {
 		t.Fatalf("a refused restore made a directory: %v", err)
 	}
-	wantLine(t, exitDone, "50 keys at revision 50", line()...)
+	wantLine(t, exitDone, "50 keys at revision 1099511627826", line()...)
 	wantLine(t, exitUsage, "not empty", line()...)
 	occupied := t.TempDir()
 	if err := os.WriteFile(filepath.Join(occupied, "thesis.txt"), nil, 0o600); err != nil {

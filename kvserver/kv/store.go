@@ -38,6 +38,11 @@ const (
 	MaxIdempotencyRecords = 1 << 20
 )
 
+// MaxRevision is the greatest revision, and so the greatest number that is shown
+// to clients as a JSON number: programs that take those for floating-point
+// numbers know it exactly. At a million changes a second it lasts for 285 years.
+const MaxRevision = 1<<53 - 1
+
 // Store is the state machine. It is not safe for concurrent use: Apply, Advance
 // and Freeze need it alone, the reading methods of View may share it.
 type Store struct {
@@ -151,6 +156,18 @@ func (s *Store) passTime(c Command) {
 		s.logTime += min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)
 	}
 	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
+}
+
+// Lift raises the revision, so that the changes to come have numbers that were
+// never given to anything else: a store that begins with a copy of an earlier
+// state must not give the numbers again that the original gave after the copy was
+// made. Items keep theirs. The error says that there are not enough numbers left.
+func (s *Store) Lift(by uint64) error {
+	if s.revision > MaxRevision || by > MaxRevision-s.revision {
+		return fmt.Errorf("kv: the revision %d cannot be raised by %d: the greatest is %d", s.revision, by, uint64(MaxRevision))
+	}
+	s.revision += by
+	return nil
 }
 
 // Freeze returns the state as it is now. It costs the same whatever the store

@@ -252,3 +252,26 @@ func TestAFrozenViewStandsStill(t *testing.T) {
 		t.Error("the store did not go on: the test tested nothing")
 	}
 }
+
+// Goal: a lift raises the store's revision and nothing else, counts in the digest,
+// and never goes beyond what JSON numbers hold. Method: lifts up to the greatest
+// revision and beyond.
+func TestALiftRaisesTheRevisionAlone(t *testing.T) {
+	s := New()
+	put(s, "a", "1")
+	digest := s.Digest()
+	for lifts := 0; s.Lift(1<<40) == nil; lifts++ {
+		if want := uint64(1 + (lifts+1)<<40); s.Revision() != want || lifts > 8191 {
+			t.Fatalf("after %d lifts the revision is %d", lifts+1, s.Revision())
+		}
+	}
+	if s.Revision() != 1+8191<<40 || s.Digest() == digest || s.AppliedIndex() != 1 || s.Lift(MaxRevision) == nil || s.Lift(1<<64-1) == nil {
+		t.Errorf("the lifts end at %d", s.Revision())
+	}
+	if item, _ := s.Get([]byte("a")); item.Revision != 1 {
+		t.Errorf("the item has revision %d", item.Revision)
+	}
+	if r := put(s, "a", "2"); r.Revision != 2+8191<<40 || restored(t, s).Hash() != s.Hash() {
+		t.Errorf("the next change: %+v", r)
+	}
+}

@@ -129,12 +129,12 @@ func TestABackupBecomesANewCluster(t *testing.T) {
 	}
 	for _, s := range again.nodes {
 		status, err := s.status()
-		if err != nil || status.Cluster != "restored" || status.Store.Sessions != backup.Sessions || status.Store.Keys != backup.Keys || status.Store.Revision != backup.Revision {
+		if err != nil || status.Cluster != "restored" || status.Store.Sessions != backup.Sessions || status.Store.Keys != backup.Keys || status.Store.Revision != backup.Revision+kvserver.RevisionLift {
 			t.Errorf("%s: %+v, %v; the backup holds %+v", s.id, status.Store, err, backup)
 		}
 	}
 	var written struct{ Revision uint64 }
-	if body := again.nodes[0].must(201, "PUT", "/v1/kv/new", "x"); json.Unmarshal([]byte(body), &written) != nil || written.Revision != backup.Revision+1 {
+	if body := again.nodes[0].must(201, "PUT", "/v1/kv/new", "x"); json.Unmarshal([]byte(body), &written) != nil || written.Revision != backup.Revision+kvserver.RevisionLift+1 {
 		t.Errorf("the next change is %s, the last one was %d", body, backup.Revision)
 	}
 
@@ -142,7 +142,7 @@ func TestABackupBecomesANewCluster(t *testing.T) {
 	if said := again.command("", "snapshot", "save", file); said.code != 0 {
 		t.Fatalf("save: code %d: %s", said.code, said.errors)
 	}
-	if second := again.inspectBackup(file); second.Cluster != "restored" || second.Index <= backup.Index || second.Revision != backup.Revision+1 || second.Sessions != backup.Sessions || second.IdempotencyRecords != 20 {
+	if second := again.inspectBackup(file); second.Cluster != "restored" || second.Index <= backup.Index || second.Revision != backup.Revision+kvserver.RevisionLift+1 || second.UID == backup.UID || second.UID == "" || second.Sessions != backup.Sessions || second.IdempotencyRecords != 20 {
 		t.Errorf("the restored cluster's backup holds %+v", second)
 	}
 	again.killAll()

@@ -1,0 +1,156 @@
+package kv
+
+// Flags of a lane or a record: what Created and Deleted of its result are.
+const (
+	flagCreated = 1 << 0
+	flagDeleted = 1 << 1
+)
+
+func writeNumbers(e *snapshotWriter, v, _ *View) {
+	e.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time)
+}
+
+func (d *snapshotReader) numbers(s *Store) {
+	s.applied, s.revision, s.logTime = d.number(), d.number(), d.number()
+	s.stamped = stamp{origin: d.number(), time: d.number()}
+}
+
+func writeItems(e *snapshotWriter, v, content *View) {
+	v.items.Scan(func(key string, item Item) bool {
+		e.numbers(uint64(len(key)))
+		e.text(key)
+		e.numbers(uint64(len(item.Value)))
+		e.raw(item.Value)
+		e.numbers(item.Revision, item.Version)
+		if e.to != nil { // to count the bytes needs no checksum over all values
+			item.checksum = checksumOf(0, item.Value)
+			content.sum += item.hash(keyHash(key))
+		}
+		return e.err == nil
+	})
+}
+
+func (d *snapshotReader) items(s *Store) {
+	last := ""
+	load := packer{tree: s.items}
+	defer load.finish()
+	for d.more() {
+		key := string(d.bytes("key", 1, MaxKeyBytes))
+		item := Item{Value: d.bytes("value", 0, MaxValueBytes), Revision: d.number(), Version: d.number()}
+		item.checksum = checksumOf(0, item.Value)
+		if d.err != nil {
+			return
+		}
+		if key <= last || item.Version == 0 || item.Revision > s.revision {
+			d.bad("an item that cannot stand where it stands")
+			return
+		}
+		last = key
+		load.add(key, item)
+		s.state.bytes += len(key) + len(item.Value)
+		s.sum += item.hash(keyHash(key))
+	}
+}
+
+func writeSessions(e *snapshotWriter, v, content *View) {
+	v.sessions.Scan(func(id uint64, s session) bool {
+		e.numbers(id, s.lastUsed)
+		content.sum += s.hash(id)
+		return e.err == nil
+	})
+}
+
+func (d *snapshotReader) sessions(s *Store) {
+	last := uint64(0)
+	for d.more() {
+		id, lastUsed := d.number(), d.number()
+		_, taken := s.recency.Get(lastUsed)
+		if d.err == nil && (id <= last || lastUsed < id || lastUsed > s.applied || taken || s.sessions.Len() >= s.rules.sessions) {
+			d.bad("session %d cannot have been used last at %d", id, lastUsed)
+		}
+		if d.err == nil {
+			s.setSession(id, session{lastUsed: lastUsed})
+		}
+		last = id
+	}
+}
+
+func writeLanes(e *snapshotWriter, v, content *View) {
+	v.lanes.Scan(func(l lane) bool {
+		e.numbers(l.session, uint64(l.number), uint64(l.status), l.flags(), l.seq, l.revision, l.version, l.length, 0, 0)
+		content.sum += l.hash()
+		return e.err == nil
+	})
+}
+
+func (d *snapshotReader) lanes(s *Store) {
+	var last lane
+	for d.more() {
+		l := lane{session: d.number()}
+		number, status, flags := d.number(), d.number(), d.number()
+		l.seq, l.revision, l.version, l.length = d.number(), d.number(), d.number(), d.number()
+		d.zero("shard of a lane")
+		d.zero("index of a lane")
+		d.outcome("lane", status, flags)
+		l.number = uint32(number)
+		_, open := s.sessions.Get(l.session)
+		if d.err == nil && (!open || !laneLess(last, l) && s.lanes.Len() > 0 || number >= uint64(s.rules.lanes) || s.lanes.Len() >= s.rules.lanesTotal) {
+			d.bad("lane %d of session %d makes no sense", number, l.session)
+		}
+		l.status = Status(status)
+		l.created, l.deleted = flags&flagCreated != 0, flags&flagDeleted != 0
+		if d.err == nil {
+			s.setLane(lane{}, false, l)
+		}
+		last = l
+	}
+}
+
+func writeRecords(e *snapshotWriter, v, content *View) {
+	v.records.scan(func(r *record) bool {
+		e.raw(r.id[:])
+		e.raw(r.fingerprint[:])
+		e.numbers(r.time, uint64(r.status), r.flags(), r.revision, r.version, uint64(r.length), 0, 0, 0)
+		content.sum += r.hash()
+		return e.err == nil
+	})
+}
+
+func (d *snapshotReader) records(s *Store) {
+	last := uint64(0)
+	for d.more() {
+		var r record
+		copy(r.id[:], d.raw(len(r.id)))
+		copy(r.fingerprint[:], d.raw(len(r.fingerprint)))
+		time, status, flags := d.number(), d.number(), d.number()
+		revision, version, length := d.number(), d.number(), d.number()
+		d.zero("identity of a record")
+		d.zero("shard of a record")
+		d.zero("index of a record")
+		d.outcome("record", status, flags)
+		_, twice := s.recordAt[r.id]
+		if d.err == nil && (twice || time < last || time > s.logTime || length > MaxValueBytes || s.records.len() >= s.rules.records) {
+			d.bad("an idempotency record that cannot stand where it stands")
+		}
+		if d.err != nil {
+			return
+		}
+		last = time
+		r.time, r.status, r.created, r.deleted = time, Status(status), flags&flagCreated != 0, flags&flagDeleted != 0
+		r.revision, r.version, r.length = revision, version, uint32(length)
+		s.remember(r)
+	}
+}
+
+// outcome judges how a remembered call ended.
+func (d *snapshotReader) outcome(of string, status, flags uint64) {
+	if d.err != nil {
+		return
+	}
+	if status > uint64(statusMax) {
+		d.unknown(&UnknownError{What: "status of a " + of, Number: status})
+	}
+	if flags > flagCreated|flagDeleted {
+		d.unknown(&UnknownError{What: "flags of a " + of, Number: flags})
+	}
+}
