@@ -1,0 +1,148 @@
+package system
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var strayRuns = flag.Int("system.stray.runs", 1, "how often TestAStrayNodeEndsNobody and TestAHotCopyThatIsPutBackIsFound run")
+
+// moveAside renames the directories of all nodes and returns where they are.
+func moveAside(t *testing.T, c *cluster, name string) (dirs []string) {
+	t.Helper()
+	for _, s := range c.nodes {
+		aside := s.dir + "-" + name
+		if err := os.Rename(s.dir, aside); err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, aside)
+	}
+	return dirs
+}
+
+// Goal: a node of an earlier cluster of the same name at a member's address ends
+// nobody, whichever way it is met, and when the address leads to the right node
+// again, all is well: every key is there on every node. Method: a cluster is made,
+// killed and set aside; another one takes its ports; its last node dies, and in its
+// place comes the one of the earlier cluster, for longer than any node takes to end.
+func TestAStrayNodeEndsNobody(t *testing.T) {
+	for run := range *strayRuns {
+		for _, size := range []int{3, 5} {
+			t.Run(fmt.Sprintf("%d of %d nodes", run, size), func(t *testing.T) { strayEndsNobody(t, size) })
+		}
+	}
+}
+
+func strayEndsNobody(t *testing.T, size int) {
+	c := startCluster(t, size)
+	c.leader().must(201, "PUT", "/v1/kv/earlier", "x")
+	c.killAll()
+	earlier := moveAside(t, c, "earlier")
+	c.start()
+	c.awaitServing()
+	const keys = 20
+	for i := range keys {
+		c.leader().must(201, "PUT", fmt.Sprintf("/v1/kv/key-%d", i), "value")
+	}
+	last := c.nodes[size-1]
+	last.kill()
+	own := last.dir
+	last.dir = earlier[size-1]
+	last.start()
+	others := c.nodes[:size-1]
+	for _, s := range others {
+		s.says("another cluster of the name", patience)
+	}
+	last.says("another cluster of the name", patience)
+	time.Sleep(5 * time.Second) // the longest that a node takes to end, twice
+	for _, s := range others {
+		if s.hasEnded() {
+			t.Fatalf("%s was ended by a stray node:\n%s", s.id, s.output.tail(1000))
+		}
+		life, err := os.ReadFile(filepath.Join(s.dir, "life.toml"))
+		if err != nil || strings.Contains(string(life), "fenced") {
+			t.Fatalf("%s is fenced: %s, %v", s.id, life, err)
+		}
+	}
+	others[0].must(200, "GET", "/v1/kv/key-0", "")
+	last.kill()
+	last.dir = own
+	last.start()
+	c.awaitServing()
+	for _, s := range c.nodes {
+		for i := range keys {
+			s.must(200, "GET", fmt.Sprintf("/v1/kv/key-%d", i), "")
+		}
+		s.must(404, "GET", "/v1/kv/earlier", "")
+	}
+}
+
+// copyTree copies a directory as it is at this moment.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Goal: a copy of a running node's directory that is put back later is found by
+// those whom the node has told how far it had come, though the leader is away, and
+// though all have restarted. Nothing acknowledged is lost. Method: a copy, writes,
+// some seconds, the copy in the node's place; the leader dead, or all killed and
+// two started.
+func TestAHotCopyThatIsPutBackIsFound(t *testing.T) {
+	for range *strayRuns {
+		for name, wait := range map[string]time.Duration{
+			"the leader is away": 5 * time.Second,
+			"all have restarted": 15 * time.Second,
+		} {
+			if wait > 10*time.Second && *strayRuns == 1 {
+				continue
+			}
+			t.Run(name, func(t *testing.T) {
+				c := startCluster(t, 3)
+				leader := c.leader()
+				victim, other := c.others(leader)[0], c.others(leader)[1]
+				leader.must(201, "PUT", "/v1/kv/before", "x")
+				eventually(t, patience, func() error {
+					if status, code, _, err := victim.ask("GET", "/v1/kv/before", ""); err != nil || status != 200 {
+						return fmt.Errorf("%d %v %v", status, code, err)
+					}
+					return nil
+				})
+				copied := victim.dir + "-copy"
+				copyTree(t, victim.dir, copied)
+				for i := range 50 {
+					leader.must(201, "PUT", fmt.Sprintf("/v1/kv/key-%d", i), "value")
+				}
+				time.Sleep(wait)
+				victim.kill()
+				leader.kill()
+				if wait > 10*time.Second {
+					other.kill()
+				}
+				victim.dir = copied
+				victim.start()
+				if wait > 10*time.Second {
+					other.start()
+				}
+				if code := victim.exitCode(patience); code != 1 || !strings.Contains(victim.output.String(), "put back to an earlier state") {
+					t.Fatalf("the copy goes on: code %d\n%s", code, victim.output.tail(1000))
+				}
+				leader.start()
+				leader.awaitServing()
+				for i := range 50 {
+					leader.must(200, "GET", fmt.Sprintf("/v1/kv/key-%d", i), "")
+				}
+				if other.hasEnded() || leader.hasEnded() {
+					t.Fatal("a node that lost nothing was ended")
+				}
+			})
+		}
+	}
+}
