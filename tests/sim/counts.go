@@ -105,6 +105,8 @@ type counts struct {
 	HungWrites      int
 	SlowWrites      int // on disks that are slow all the time
 	NoRoom          int // times a full disk was in the way
+	DamageFound     int // processes that ended because an entry changed in memory
+	FlippedFrames   int // frames with entries of which a bit changed on the way
 	Hellos          int // that both servers took
 	PeersRefused    int // because of their data directories
 	PeersDistrusted int // that took us, and were not taken

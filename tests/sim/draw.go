@@ -91,7 +91,10 @@ func (o *options) drawSlowDisks(d dice) {
 	}
 	o.SlowDisks = min(disks, o.Servers)
 	o.SlowSync = int64(o.ElectionTicks) * o.Tick * share / 100
-	for o.StallTicks > 0 && int64(o.StallTicks)*o.Tick < 2*o.SlowSync+4*o.SaveHigh { // clocks may be fast
+	if o.StallTicks == 0 {
+		o.StallTicks = o.ElectionTicks // a real node always has a limit
+	}
+	for int64(o.StallTicks)*o.Tick < 2*o.SlowSync+4*o.SaveHigh { // clocks may be fast
 		o.StallTicks *= 2
 	}
 }

@@ -54,6 +54,8 @@ func init() {
 		{name: "outage", share: 0.15, least: 2, do: outage},
 		{name: "running-rot", share: 0.2, notLabs: true, do: runningRot},
 		{name: "blind-rejoin", share: 0.2, least: 3, notLabs: true, do: blindRejoin},
+		{name: "memory-flip", share: 0.2, notLabs: true, do: flipMemory},
+		{name: "frame-flips", share: 0.2, least: 2, notLabs: true, do: flipFrames},
 		{name: "stray", share: 0.2, least: 3, notLabs: true, do: strayAt},
 		{name: "empty-disk", share: 0.2, least: 3, notLabs: true, do: empty},
 		{name: "early-rejoin", share: 0.2, least: 3, notLabs: true, do: rejoinTooEarly},
@@ -239,15 +241,19 @@ func rot(n *nemesis, f *fault, d dice) (func(), bool) {
 		s.crash(crash{torn: -1}, d)
 		n.restartSoon(s, f.length)
 	}
-	return nil, !s.disk.rotten && s.disk.rot(d)
+	return nil, !s.disk.rotten && s.disk.rot(d, true)
 }
+
+// rotsRunningSnapshots lets running-rot strike snapshots, too. A leader that sends
+// a snapshot must then find the damage, and make another one.
+const rotsRunningSnapshots = false
 
 // runningRot damages the disk of a server that runs. It finds the damage when it
 // reads the file: at its next start, or when it sends the snapshot to another
 // server.
 func runningRot(n *nemesis, _ *fault, d dice) (func(), bool) {
 	s := n.target(d)
-	return nil, s.up && !s.disk.rotten && s.disk.rot(d)
+	return nil, s.up && !s.disk.rotten && s.disk.rot(d, rotsRunningSnapshots)
 }
 
 // loseDisk lets a server come back with an empty disk, as long as those that have
@@ -349,4 +355,43 @@ func drift(n *nemesis, _ *fault, d dice) (func(), bool) {
 	s, by := n.target(d), d.pick(-300, -100, 100, 300)
 	s.driftBy(by)
 	return func() { s.driftBy(-by) }, true
+}
+
+// handedOn reports whether the disk or the state machine is at work on an entry
+// that was compared with its checksum when it was handed over. A real one works on
+// it at once.
+func (s *server) handedOn(index uint64) bool {
+	write := s.disk.writing
+	return write != nil && write.From != 0 && index >= write.From ||
+		index > s.store.AppliedIndex() && index <= s.replica.Observe().CommitIndex
+}
+
+// flipFrames changes a bit in some of the frames with entries.
+func flipFrames(n *nemesis, f *fault, _ dice) (func(), bool) {
+	n.w.network.flips++
+	f.length *= 2
+	return func() { n.w.network.flips-- }, true
+}
+
+// flipMemory changes a bit of an entry in the memory of a server. Whatever was
+// made of the entry before is sound; nothing that is made of it later may be
+// believed by anybody.
+func flipMemory(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	if !s.up {
+		return nil, false
+	}
+	entries := s.replica.Entries(1)
+	if len(entries) == 0 {
+		return nil, false
+	}
+	e := &entries[len(entries)-1-d.IntN(min(len(entries), 8))]
+	if len(e.Data) == 0 || s.handedOn(e.Index) {
+		return nil, false
+	}
+	n.w.flipped = true
+	data := slices.Clone(e.Data)
+	data[d.IntN(len(data))] ^= 1 << d.IntN(8)
+	e.Data = data
+	return nil, true
 }

@@ -13,6 +13,7 @@ type network struct {
 	w     *world
 	dice  dice
 	links [maxServers][maxServers]link // by sender and receiver
+	flips int                          // faults that change bits of frames
 }
 
 // link is one direction between two servers.
@@ -164,7 +165,37 @@ func (r *rpc) happen() {
 		n.carry(r.to.index, r.from.index, (*loss)(r), (*loss)(r))
 		return
 	}
+	if n.flips > 0 && n.flipped(r) || n.w.flipped && stale(r.call.Request) {
+		n.carry(r.to.index, r.from.index, (*loss)(r), (*loss)(r)) // the connection ends
+		return
+	}
 	r.to.input(r.deliver)
+}
+
+// stale reports whether an entry of a request changed in the sender's memory after
+// the request was sent. A real request was encoded by then.
+func stale(request core.Request) bool {
+	req, ok := request.(*core.AppendEntries)
+	return ok && core.Intact(req.Entries, "sent") != nil
+}
+
+// flipped reports whether a frame under way is damaged, and found to be. It
+// encodes the entries as peers do, changes a bit, and decodes them.
+func (n *network) flipped(r *rpc) bool {
+	w := n.w
+	req, ok := r.call.Request.(*core.AppendEntries)
+	if !ok || len(req.Entries) == 0 || w.healed || !n.dice.chance(0.2) {
+		return false
+	}
+	w.counts.FlippedFrames++
+	b := core.EncodeEntries(nil, req.Entries)
+	bit := n.dice.IntN(8 * len(b))
+	b[bit/8] ^= 1 << (bit % 8)
+	entries, err := core.DecodeEntries(b, req.Entries[0].Index, len(req.Entries))
+	if err == nil {
+		w.fail("damage", "a frame of %s with entries from %d has bit %d changed, and was believed: %v", r.from.id, req.Entries[0].Index, bit, entries)
+	}
+	return true
 }
 
 // deliver hands the request over.

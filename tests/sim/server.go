@@ -229,9 +229,10 @@ func (t *turn) happen() {
 
 // flush hands work out by its three doors.
 func (s *server) flush() {
-	s.turning = true
-	work := s.replica.Flush()
-	s.turning = false
+	work, ok := s.takeWork()
+	if !ok {
+		return
+	}
 	s.w.oracles.observe(s)
 	if len(work.Forgot) > 0 {
 		s.w.fail("nobody forgets", "%s finds that %v have forgotten what they confirmed", s.id, work.Forgot)
@@ -245,6 +246,26 @@ func (s *server) flush() {
 	if work.Apply != nil {
 		s.apply(work.Apply)
 	}
+}
+
+// takeWork takes what is to be done. A core that finds an entry damaged in memory ends
+// its process; the next one has what is on the disk.
+func (s *server) takeWork() (work node.Work, ok bool) {
+	s.turning = true
+	defer func() {
+		s.turning = false
+		damage := recover()
+		switch damage.(type) {
+		case nil:
+		case *core.DamageError:
+			s.w.counts.DamageFound++
+			s.crash(crash{torn: -1}, s.w.diskDice)
+			s.w.nemesis.restartSoon(s, 100*millisecond)
+		default:
+			panic(damage)
+		}
+	}()
+	return s.replica.Flush(), true
 }
 
 // receive takes a peer's request.

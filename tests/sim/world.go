@@ -30,10 +30,11 @@ type world struct {
 	identityDice dice
 	strays       [maxServers]*stray // at the addresses of servers that are down
 
-	healed bool // the phase of faults is over
-	calm   calm
-	core   []*server
-	ticks  uint64
+	healed  bool // the phase of faults is over
+	flipped bool // a bit changed in the memory of a server
+	calm    calm
+	core    []*server
+	ticks   uint64
 }
 
 // violation is what an oracle ends a run with.
