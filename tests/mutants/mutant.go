@@ -35,7 +35,7 @@ var canary = mutant{
 func all() []mutant {
 	return slices.Concat(electionMutants, replicationMutants, readMutants, snapshotMutants, nodeMutants,
 		logMutants, containerMutants, wireMutants,
-		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants, entryMutants,
+		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants, simulatorMutants, entryMutants,
 		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants)
 }
 
