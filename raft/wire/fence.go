@@ -69,32 +69,22 @@ func (t *Transport) takeMemory() (release func(), err error) {
 // to, and whether that differs from what is. The error is a *rejection. The memory
 // must have been taken.
 func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
-	k := t.known(p)
-	next, changed, reason := k.Meet(l)
-	if reason != "" {
-		return k, false, &rejection{reason: reason, detail: fmt.Sprintf(fenceSentences[reason], p.id)}
+	next, changed, reason, lost := t.known(p).Acquaint(t.UID(), Identity{UID: h.uid(), Life: l, Standing: h.standing()})
+	switch {
+	case reason == "":
+		return next, changed, nil
+	case reason == ReasonCluster: // the uid became known while the hello was judged
+		return next, false, &rejection{reason: reason, detail: fmt.Sprintf("server %q belongs to another cluster of this name", p.id)}
+	case lost != "":
+		lost = " (" + lost + ")"
 	}
-	if next.Incarnation != l.Incarnation {
-		return next, changed, nil // a newcomer that has promised nothing yet
-	}
-	said := h.standing()
-	if lost := next.behind(said); lost != "" {
-		return k, false, &rejection{reason: ReasonRolledBack, detail: fmt.Sprintf(fenceSentences[ReasonRolledBack]+" (%s)", p.id, lost)}
-	}
-	changed = next.note(said) || changed
-	if uid := h.uid(); uid != (core.UID{}) && next.UID != uid {
-		next.UID, changed = uid, true
-	}
-	return next, changed, nil
+	return next, false, &rejection{reason: reason, detail: fmt.Sprintf(fenceSentences[reason], p.id) + lost}
 }
 
 // known returns what is known of a peer: what is remembered and what it has said
 // since. Whoever was met as a member of another cluster is not known.
 func (t *Transport) known(p *peer) Known {
-	k := t.config.Memory.Known(p.id)
-	if ours := t.UID(); k.UID != (core.UID{}) && ours != (core.UID{}) && k.UID != ours {
-		return Known{}
-	}
+	k := t.config.Memory.Known(p.id).in(t.UID())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.use.incarnation == k.Incarnation {

@@ -100,6 +100,8 @@ func (l Life) nonce() uint64 { return l.Nonces[len(l.Nonces)-1] }
 // from k.
 func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	switch {
+	case k.Boot == 0 && l.Asking:
+		return k, false, "" // nobody yet: the directory it is to replace may come instead
 	case k.Boot == 0:
 	case slices.Contains(k.Former, l.Incarnation):
 		return k, false, ReasonReplaced

@@ -114,6 +114,9 @@ func (t *Transport) credible(p *peer, by *hello) error {
 		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q does not know our cluster's uid yet", p.id)}
 	}
 	l, err := by.life()
+	if err == nil && l.Asking {
+		err = &rejection{reason: ReasonWiped, detail: fmt.Sprintf("server %q has lost its disk and does not know yet who was who", p.id)}
+	}
 	if err != nil {
 		return err
 	}

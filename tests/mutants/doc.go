@@ -8,8 +8,10 @@
 //
 // A mutant is a row of a table (table_*.go): one place in one file, with other
 // text. Its oracles are asked from the cheapest to the dearest until one fails;
-// the first is the one that is expected to. Unit tests and the simulator have 60
-// seconds each, tests with real processes ten minutes, not counting the compiler.
+// the first is the one that is expected to. Unit tests have 60 seconds, the
+// simulator and tests with real processes ten minutes, not counting the compiler.
+// A test that does not end is asked again with four times as long. If it does not
+// end then either, it proves nothing, unless the row says that the bug hangs.
 //
 // To prove that failures are seen, a canary goes first that no test can miss. To
 // prove that nothing else fails, all oracles are asked on the unchanged source

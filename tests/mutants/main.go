@@ -45,7 +45,7 @@ func run(ctx context.Context, mutants []mutant, parallel, patience int, clean bo
 	if err := os.Setenv("GOFLAGS", "-trimpath"); err != nil { // or every copy would be compiled from nothing
 		return false, err
 	}
-	w := &workshop{report: r, oracles: oraclesOf(mutants), patience: max(patience, 1)}
+	w := &workshop{report: r, ask: ask, oracles: oraclesOf(mutants), patience: max(patience, 1)}
 	first, err := copyTree(".")
 	if err != nil {
 		return false, err
@@ -76,6 +76,7 @@ func run(ctx context.Context, mutants []mutant, parallel, patience int, clean bo
 // workshop is where the mutants are worked on.
 type workshop struct {
 	report   *report
+	ask      func(ctx context.Context, root, oracle string, patience int) (answer, error)
 	oracles  []string // all that the mutants name
 	patience int      // how many times as long as is due an oracle may take
 
@@ -136,7 +137,7 @@ func (w *workshop) share(ctx context.Context, mutants []mutant, workers int, fir
 // canary makes sure that a failure is seen.
 func (w *workshop) canary(ctx context.Context, root string) error {
 	caught, err := w.plant(ctx, root, canary)
-	if err == nil && caught == nil {
+	if err == nil && !caught.failed {
 		err = fmt.Errorf("the canary lives: no failure would be seen")
 	}
 	return err
@@ -148,7 +149,7 @@ func (w *workshop) clean(ctx context.Context, root string) error {
 	oracle := w.oracles[w.next%len(w.oracles)]
 	w.next++
 	w.mu.Unlock()
-	a, err := ask(ctx, root, oracle, w.patience)
+	a, err := w.ended(ctx, root, oracle)
 	if err == nil {
 		w.report.clean(oracle, a)
 	}
@@ -168,21 +169,35 @@ func (w *workshop) mutant(ctx context.Context, root string, m mutant) error {
 	return err
 }
 
-// finding is which oracle caught a mutant, and how.
+// finding is which oracle caught a mutant, and how. If none did, the oracle is "".
 type finding struct {
 	oracle string
 	answer
 }
 
-// plant puts a bug into the source for as long as its oracles are asked.
-func (w *workshop) plant(ctx context.Context, root string, m mutant) (caught *finding, err error) {
+// moreTime is how many times as long an oracle gets that did not end.
+const moreTime = 4
+
+// ended asks an oracle, and a second time with more time if it did not end.
+func (w *workshop) ended(ctx context.Context, root, oracle string) (answer, error) {
+	a, err := w.ask(ctx, root, oracle, w.patience)
+	if err == nil && a.timeout {
+		return w.ask(ctx, root, oracle, moreTime*w.patience)
+	}
+	return a, err
+}
+
+// plant puts a bug into the source for as long as its oracles are asked. The
+// finding is of the oracle that caught the bug, or of none. If one did not end,
+// and nothing else caught the bug, the finding says so.
+func (w *workshop) plant(ctx context.Context, root string, m mutant) (f finding, err error) {
 	with, without, err := m.mutated(root)
 	if err != nil {
-		return nil, err
+		return f, err
 	}
 	path := root + "/" + m.file
 	if err := os.WriteFile(path, with, 0o644); err != nil {
-		return nil, err
+		return f, err
 	}
 	defer func() {
 		if restored := os.WriteFile(path, without, 0o644); err == nil {
@@ -190,13 +205,16 @@ func (w *workshop) plant(ctx context.Context, root string, m mutant) (caught *fi
 		}
 	}()
 	for _, oracle := range m.oracles {
-		a, err := ask(ctx, root, oracle, w.patience)
+		a, err := w.ended(ctx, root, oracle)
 		if err != nil {
-			return nil, fmt.Errorf("mutant %s: %w", m.id, err)
+			return finding{}, fmt.Errorf("mutant %s: %w", m.id, err)
 		}
-		if a.failed {
-			return &finding{oracle, a}, nil
+		switch {
+		case a.timeout && !m.hangs:
+			f.timeout = true
+		case a.failed:
+			return finding{oracle, a}, nil
 		}
 	}
-	return nil, nil
+	return f, nil
 }

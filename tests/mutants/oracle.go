@@ -17,12 +17,13 @@ import (
 //
 //	test PACKAGE [PATTERN]   the tests of a package whose names fit
 //	test PACKAGE !PATTERN    those whose names do not fit
-//	sim                      the simulator on fresh seeds, until one fails
+//	sim                      the simulator on simSeeds seeds, always the same, until one fails
 //	process PATTERN          the tests with real processes whose names fit
 const (
 	quickBudget   = 60 * time.Second
 	processBudget = 10 * time.Minute
-	simSeconds    = "50" // of simulating; the rest of the budget is to tell
+	simBudget     = 10 * time.Minute
+	simSeeds      = "1500" // 50 seconds of one processor
 	buildLimit    = 10 * time.Minute
 )
 
@@ -47,7 +48,7 @@ func command(root, oracle string, patience int) (build, run []string, dir string
 	switch {
 	case len(words) == 1 && words[0] == "sim":
 		return []string{"build", lean, "-o", program, "./tests/sim"},
-			[]string{program, "-seconds", simSeconds, "-stop", "-patience", "1s"}, root, quickBudget * time.Duration(patience), nil
+			[]string{program, "-first", "1", "-seeds", simSeeds, "-stop", "-patience", "1s"}, root, simBudget * time.Duration(patience), nil
 	case len(words) >= 2 && words[0] == "test":
 		budget, dir = quickBudget, filepath.Join(root, words[1])
 	case len(words) == 2 && words[0] == "process":
@@ -107,8 +108,8 @@ func ask(ctx context.Context, root, oracle string, patience int) (answer, error)
 	case err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay):
 		return a, err
 	}
-	a.failed = err != nil
 	a.timeout = within.Err() != nil
+	a.failed = err != nil
 	if a.failed {
 		a.read(out.String())
 	}

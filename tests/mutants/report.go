@@ -19,7 +19,7 @@ type report struct {
 	times     []time.Duration
 	survivors []string
 	unlikely  []string // caught, but not by the first oracle
-	slow      []string // caught only because a test did not end
+	undecided []string // an oracle did not end, and no other one caught it
 	unbuilt   []string // did not compile
 	cleanRuns int
 	alarms    []string
@@ -58,22 +58,23 @@ func (r *report) clean(oracle string, a answer) {
 	r.print(line{Clean: true, Failed: a.failed, Oracle: oracle, Witness: a.witness, Message: a.message, Timeout: a.timeout, Seconds: a.took.Seconds(), Built: a.built.Seconds()})
 }
 
-// mutant notes what became of a mutant; caught is nil if nothing noticed it.
-func (r *report) mutant(m mutant, caught *finding) {
+// mutant notes what became of a mutant.
+func (r *report) mutant(m mutant, caught finding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := line{ID: m.id, Bug: m.bug, File: m.file}
-	if caught == nil {
+	switch {
+	case caught.oracle == "" && caught.timeout:
+		l.Timeout = true
+		r.undecided = append(r.undecided, m.id)
+	case caught.oracle == "":
 		r.survivors = append(r.survivors, m.id)
-	} else {
+	default:
 		l.Failed, l.Oracle, l.Witness, l.Message, l.Timeout = true, caught.oracle, caught.witness, caught.message, caught.timeout
 		l.Seconds, l.Built = caught.took.Seconds(), caught.built.Seconds()
 		r.times = append(r.times, caught.took)
 		if caught.oracle != m.oracles[0] {
 			r.unlikely = append(r.unlikely, m.id)
-		}
-		if caught.timeout {
-			r.slow = append(r.slow, m.id)
 		}
 	}
 	r.print(l)
@@ -99,6 +100,8 @@ func (r *report) print(l line) {
 		fmt.Printf("FALSE ALARM  %s: %s: %s\n", l.Oracle, l.Witness, short(l.Message))
 	case l.Clean:
 		fmt.Printf("clean        %s in %.1f s\n", l.Oracle, l.Seconds)
+	case !l.Failed && l.Timeout:
+		fmt.Printf("%-12s UNDECIDED: a test did not end: %s\n", l.ID, l.Bug)
 	case !l.Failed:
 		fmt.Printf("%-12s SURVIVES: %s\n", l.ID, l.Bug)
 	default:
@@ -115,8 +118,9 @@ func short(s string) string {
 
 // ended prints the figures and reports whether all is as it should be.
 func (r *report) ended() bool {
+	good := len(r.survivors)+len(r.undecided)+len(r.alarms)+len(r.unbuilt) == 0
 	if r.json {
-		return len(r.survivors)+len(r.alarms)+len(r.unbuilt) == 0
+		return good
 	}
 	slices.Sort(r.times)
 	median := time.Duration(0)
@@ -128,13 +132,13 @@ func (r *report) ended() bool {
 	if len(r.unlikely) > 0 {
 		fmt.Printf("not by the expected oracle:%s\n", listed(r.unlikely))
 	}
-	if len(r.slow) > 0 {
-		fmt.Printf("only by a test that did not end:%s\n", listed(r.slow))
+	if len(r.undecided) > 0 {
+		fmt.Printf("undecided, as a test did not end; try them again with a higher -patience:%s\n", listed(r.undecided))
 	}
 	if len(r.unbuilt) > 0 {
 		fmt.Printf("did not compile:%s\n", listed(r.unbuilt))
 	}
-	return len(r.survivors)+len(r.alarms)+len(r.unbuilt) == 0
+	return good
 }
 
 func listed(names []string) string {

@@ -16,8 +16,10 @@ type client struct {
 	careful bool
 	keyed   bool
 	lanes   []*lane
-	count   uint64 // operations begun
-	lastKey string // the idempotency key of the operation before
+	count   uint64     // operations begun
+	lastKey string     // the idempotency key of the operation before
+	before  *operation // under an idempotency key, answered; it may be made again
+	answer  kv.Result  // that it got
 
 	session uint64
 	opening bool             // a lane is opening the session; the others wait
@@ -82,7 +84,7 @@ func (c *client) idle() bool {
 // timeout is how long a client waits for an answer.
 func (w *world) timeout() int64 {
 	o := &w.options
-	return o.election()/2 + 8*o.DelayHigh + 4*o.SaveHigh + 2*o.ApplyDelay + 8*o.LoopDelay
+	return o.election()/2 + 8*o.DelayHigh + 4*(o.SaveHigh+o.SlowSync) + 2*o.ApplyDelay + 8*o.LoopDelay
 }
 
 // begin starts the next operation, unless the world is healed and the lane has
@@ -129,6 +131,11 @@ func (l *lane) draw() *operation {
 		op.kind = opOpen
 		return op
 	}
+	if b := c.before; b != nil && !l.last && d.chance(0.1) {
+		op.kind, op.key, op.keyNumber, op.token, op.condition, op.change, op.keyed = b.kind, b.key, b.keyNumber, b.token, b.condition, b.change, b.keyed
+		op.repeats, op.expired = &c.answer, b.expired
+		return op
+	}
 	op.kind = w.options.Mix.draw(d)
 	switch {
 	case l.last:
@@ -173,12 +180,6 @@ func (k keySeen) condition(d dice) kv.Condition {
 	return kv.Condition{Kind: kv.IfRevision, Number: k.modified}
 }
 
-// deadline is until when a request under an idempotency key may be made again:
-// well within the time for which it is remembered.
-func (op *operation) deadline() int64 {
-	return op.began + kv.IdempotencyWindow*millisecond/max(1, op.lane.c.w.options.TimeFactor)/3
-}
-
 // draw picks a kind of operation by its weight.
 func (m mix) draw(d dice) opKind {
 	n := d.IntN(m.total())
@@ -218,8 +219,9 @@ func (a *attempt) happen() {
 	s := w.servers[a.server]
 	if s.up {
 		s.input(func() {
-			if a.op.keyed != "" && w.now > a.op.deadline() {
-				return // nothing is promised of it any more
+			if a.op.keyed != "" && !w.oracles.mayAsk(s, a.op) {
+				a.op.expired = true
+				return
 			}
 			w.event(s.index, evServes, uint64(a.op.lane.c.index+1), a.op.number)
 			s.serve(a)
@@ -240,7 +242,7 @@ func (a *attempt) timeOut() {
 		c.reborn()
 		return
 	}
-	if a.op.kind.writes() && !c.careful && !(c.keyed && w.now < a.op.deadline()) {
+	if a.op.kind.writes() && !c.careful && (!c.keyed || a.op.expired) {
 		l.giveUp()
 		l.next()
 		return
@@ -251,6 +253,10 @@ func (a *attempt) timeOut() {
 // giveUp ends an operation whose outcome nobody will learn.
 func (l *lane) giveUp() {
 	w := l.c.w
+	if l.op.repeats != nil {
+		l.op = nil // its outcome is known
+		return
+	}
 	w.counts.UnknownToClient++
 	w.event(l.c.subject(), evGivesUp, l.op.number)
 	w.oracles.gaveUp(l.op)
@@ -311,14 +317,21 @@ func (l *lane) answered(op *operation, out outcome) {
 		return
 	}
 	w.event(c.subject(), evDone, op.number, out.index, out.revision)
-	w.oracles.acknowledged(op, out)
-	c.learn(op, out)
+	if op.repeats != nil {
+		w.oracles.repeated(op, out)
+	} else {
+		w.oracles.acknowledged(op, out)
+		c.learn(op, out)
+	}
 	l.op = nil
 	l.next()
 }
 
 // learn keeps what an answer says of a key.
 func (c *client) learn(op *operation, out outcome) {
+	if status := out.result.Status; op.keyed != "" && len(op.token) > 0 && (status == kv.StatusOK || status == kv.StatusConditionFailed) {
+		c.before, c.answer = op, out.result
+	}
 	switch {
 	case op.kind == opOpen:
 		c.session, c.opening = out.result.Session, false

@@ -24,6 +24,8 @@ type counts struct {
 	ClientsLost       int // with their sessions
 	Replays           int // commands met again and answered from a session
 	KeyedReplays      int // and from a record under their idempotency key
+	Repeats           int // requests that were answered, and made again within the window
+	LateRetries       int // requests made again in the last two thirds of the window
 	KeyMismatches     int // other requests under a key that was used
 	KeysForgotten     int // commands after which old records were dropped
 	ConditionsFailed  int
@@ -65,25 +67,29 @@ type counts struct {
 
 	// Snapshots.
 
-	Snapshots         int
-	SnapshotsWanted   int // of these, because a follower needed a newer one
-	SnapshotsObsolete int // a newer one had come meanwhile
-	SnapshotsFailed   int // the disk was full, or failed
-	TornSnapshots     int // crashes while one was written
-	Compactions       int // writes that let a snapshot stand for the log
-	Installs          int // of another server's snapshot
-	InstallsOverTail  int // which threw away entries beyond it
-	InstallsGone      int // a newer one had taken the snapshot's place
-	TransfersBegun    int // of snapshots between servers
-	TransfersDone     int
-	TransfersResumed  int
-	TransfersNeedless int // the receiver had it
-	TransfersGone     int
-	TransfersCut      int // lost on the way
-	TransfersRefused  int // by the receiver's disk
-	InterleavedChunks int // of one transfer while another was under way
-	SnapshotsDamaged  int // recoveries that fell back on an older one
-	DamagedSegments   int // recoveries that refused a damaged log
+	Snapshots           int
+	SnapshotsWanted     int // of these, because a follower needed a newer one
+	SnapshotsObsolete   int // a newer one had come meanwhile
+	SnapshotsBehindTail int // taken where the log does not know the term any more
+	SnapshotsFailed     int // the disk was full, or failed
+	TornSnapshots       int // crashes while one was written
+	Compactions         int // writes that let a snapshot stand for the log
+	Installs            int // of another server's snapshot
+	InstallsOverTail    int // which threw away entries beyond it
+	InstallsGone        int // a newer one had taken the snapshot's place
+	DamagedInstalls     int // of a snapshot whose file was damaged meanwhile
+	SkippedEntries      int // that followed such a snapshot in the channel
+	AppliedAhead        int // times the log heard that entries were delivered before the store showed them
+	TransfersBegun      int // of snapshots between servers
+	TransfersDone       int
+	TransfersResumed    int
+	TransfersNeedless   int // the receiver had it
+	TransfersGone       int
+	TransfersCut        int // lost on the way
+	TransfersRefused    int // by the receiver's disk
+	InterleavedChunks   int // of one transfer while another was under way
+	SnapshotsDamaged    int // recoveries that fell back on an older one
+	DamagedSegments     int // recoveries that refused a damaged log
 
 	// Disks.
 
@@ -97,7 +103,20 @@ type counts struct {
 	RecoveryCrashes int // crashes during recovery
 	DiskErrors      int
 	HungWrites      int
+	SlowWrites      int // on disks that are slow all the time
 	NoRoom          int // times a full disk was in the way
+	DamageFound     int // processes that ended because an entry changed in memory
+	FlippedFrames   int // frames with entries of which a bit changed on the way
+	Hellos          int // that both servers took
+	PeersRefused    int // because of their data directories
+	PeersDistrusted int // that took us, and were not taken
+	WordsBelieved   int // of peers against a server's own directory
+	WordsDistrusted int // of others
+	Fenced          int // servers that a majority refused
+	StraysMet       int
+	PutBack         int // copies of directories that were started
+	BroughtBack     int // servers whose own directories came back
+	Replaced        int // and those whose place was taken by then
 	Rejoined        int // servers that came back after their disks were lost
 
 	faults map[string]int // that took place, by kind

@@ -15,6 +15,7 @@ const (
 	streamDisk
 	streamServers
 	streamClients
+	streamIdentity
 )
 
 func newDice(seed, stream uint64) dice { return dice{rand.New(rand.NewPCG(seed, stream))} }

@@ -30,6 +30,7 @@ type disk struct {
 	spoils    *vfs.Fault     // strikes the next snapshot that is written or received, likewise
 	booted    uint64         // the term that this life began in
 	rejoining core.Rejoining // what a node keeps beside its log
+	dir       *directory     // likewise
 	rotten    bool           // a bit of it was changed since the last boot:
 	rotFile   string         // in this file,
 	rotAt     uint64         // there
@@ -50,7 +51,9 @@ type crash struct {
 	orderly bool      // the log is closed first
 }
 
-func (d *disk) init(s *server) { d.s, d.fs = s, vfs.NewCrashable() }
+func (d *disk) init(s *server) {
+	d.s, d.fs, d.dir = s, vfs.NewCrashable(), newDirectory(s.w.identityDice, false)
+}
 
 // boot opens the log and returns what it holds. Now and then the machine dies
 // once more meanwhile.
@@ -116,7 +119,7 @@ func (d *disk) open() (core.State, bool) {
 // replace puts an empty disk in the place of one that is lost. The server is down.
 func (d *disk) replace() {
 	d.s.lost, d.s.model = append(d.s.lost, d.s.model), diskModel{}
-	d.fs, d.rejoining = vfs.NewCrashable(), core.Rejoining{On: true}
+	d.fs, d.rejoining, d.dir = vfs.NewCrashable(), core.Rejoining{On: true}, newDirectory(d.s.w.identityDice, true)
 	d.writing, d.ready, d.incoming, d.rotten, d.plugs = nil, false, nil, false, nil
 }
 
@@ -175,6 +178,10 @@ func (d *disk) save(write *core.Write) {
 	w.event(s.index, evSaving, write.Seq, write.Term, w.number(write.VotedFor), write.From, uint64(len(write.Entries)), snapshot)
 	w.oracles.writing(s, write)
 	delay := w.diskDice.between(w.options.SaveLow, w.options.SaveHigh) * max(1, d.slow)
+	if s.index < w.options.SlowDisks {
+		delay += w.options.SlowSync
+		w.counts.SlowWrites++
+	}
 	w.after(delay, &saving{d, s.life})
 }
 
@@ -215,13 +222,21 @@ func (d *disk) finish() {
 	if d.rejoining.On && !write.Rejoining.On {
 		w.counts.Rejoined++
 	}
+	goal := write.Rejoining.On && write.Rejoining.Term > 0 && d.rejoining.Term == 0
 	d.rejoining = write.Rejoining
 	w.oracles.saved(s, write)
-	s.input(func() {
-		w.event(s.index, evSaved, write.Seq)
-		s.replica.Saved(write.Seq)
-		s.turn()
-	})
+	saved := func() {
+		s.input(func() {
+			w.event(s.index, evSaved, write.Seq)
+			s.replica.Saved(write.Seq)
+			s.turn()
+		})
+	}
+	if goal {
+		s.announce(saved)
+		return
+	}
+	saved()
 }
 
 // put saves a write in the log. If the disk fails the server ends itself and

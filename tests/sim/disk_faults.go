@@ -54,7 +54,7 @@ func drawSpoiling(d dice) *vfs.Fault {
 // rot changes a byte of a snapshot, or of a segment that is full: a server must
 // never serve what it holds. (At the end of the log a damaged batch cannot always
 // be told from one that a crash interrupted.)
-func (d *disk) rot(dice dice) bool {
+func (d *disk) rot(dice dice, snapshots bool) bool {
 	dir := "data/" + string(d.s.id)
 	names, err := d.fs.List(dir)
 	if err != nil {
@@ -73,7 +73,7 @@ func (d *disk) rot(dice dice) bool {
 				continue // the last one
 			}
 		}
-		if strings.HasSuffix(name, ".wal") || strings.HasSuffix(name, ".snap") {
+		if strings.HasSuffix(name, ".wal") || snapshots && strings.HasSuffix(name, ".snap") {
 			files = append(files, name)
 		}
 	}

@@ -23,8 +23,10 @@
 //	options.go, draw.go  what a seed decides before anything happens
 //	nemesis.go, faults*  what goes wrong and when
 //	network.go           calls between servers
+//	identity.go          hellos, data directories, what is remembered of the others
 //	server.go, disk.go   one machine: the Replica, and the log on its disk
-//	service.go, serve.go the state machine and who waits for it
+//	apply.go             what is delivered and not applied yet
+//	service.go, serve.go the state machine and the requests that wait for it
 //	client.go            who asks
 //	oracle*.go, model.go what must never be seen
 //	trace.go, counts.go  what was seen

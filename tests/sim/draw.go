@@ -12,6 +12,7 @@ func drawOptions(seed uint64) options {
 	o.drawNetwork(d)
 	o.drawDisks(d)
 	o.drawClients(d)
+	o.drawSlowDisks(d)
 	o.makeRoom()
 	o.drawFaults(d)
 	return o
@@ -72,6 +73,30 @@ func (o *options) drawDisks(d dice) {
 	if d.chance(0.5) {
 		o.ApplyDelay = d.pick(10, 1000, 20000)
 	}
+	o.SlowRead = d.chance(0.5)
+	o.CommitTicks = int(d.pick(0, 10, 100))
+}
+
+// slowWorlds lets worlds be drawn in which syncs take longer than elections wait.
+const slowWorlds = false
+
+// drawSlowDisks makes syncs slow on some disks, or on all: up to somewhat more
+// than four times the shortest election timeout, but always below the limit from
+// which a disk counts as hung.
+func (o *options) drawSlowDisks(d dice) {
+	share := d.pick(7, 33, 97, 133, 200, 333, 433) // percent of the shortest election timeout
+	disks := int(d.pick(1, int64(o.Servers/2+1), int64(o.Servers), int64(o.Servers)))
+	if !d.chance(0.15) || o.Labs || !slowWorlds {
+		return
+	}
+	o.SlowDisks = min(disks, o.Servers)
+	o.SlowSync = int64(o.ElectionTicks) * o.Tick * share / 100
+	if o.StallTicks == 0 {
+		o.StallTicks = o.ElectionTicks // a real node always has a limit
+	}
+	for int64(o.StallTicks)*o.Tick < 2*o.SlowSync+4*o.SaveHigh { // clocks may be fast
+		o.StallTicks *= 2
+	}
 }
 
 func (o *options) drawClients(d dice) {
@@ -100,9 +125,12 @@ func (o *options) makeRoom() {
 		// than they ask, each attempt adds to what the next one waits for.
 		o.ApplyDelay = min(o.ApplyDelay, 1000)
 	}
-	// A timeout must leave room for a round trip and the disks, or nobody is ever
-	// elected.
-	round := 4*o.DelayHigh + 2*o.SaveHigh + 4*o.LoopDelay
+	// A timeout must leave room for a round trip, or nobody is ever elected. The
+	// labs' Raft must also have room for the disks.
+	round := 4*o.DelayHigh + 4*o.LoopDelay
+	if o.Labs || !slowWorlds {
+		round += 2 * o.SaveHigh
+	}
 	for int64(o.ElectionTicks)*o.Tick < 3*round {
 		o.ElectionTicks *= 2
 	}
@@ -141,7 +169,7 @@ func (o options) eventsPerSecond() int64 {
 	ticks := n * second / o.Tick / 4 // most ticks cost little
 	beats := (n - 1) * 3 * second / o.beat()
 	lanes := float64(o.Clients) * float64(o.Lanes)
-	latency := o.Think + 4*o.DelayHigh + 2*o.SaveHigh + o.ApplyDelay + 10*o.LoopDelay
+	latency := o.Think + 4*o.DelayHigh + 2*o.SaveHigh + 2*o.SlowSync + o.ApplyDelay + 10*o.LoopDelay
 	ops := int64(lanes * float64(second) / float64(latency))
 	return ticks + beats + ops*(8+6*n)
 }
@@ -151,5 +179,11 @@ func (o options) eventsPerSecond() int64 {
 // wrong.
 func (o options) patience() int64 {
 	perOp := 8*o.DelayHigh + 4*o.SaveHigh + o.ApplyDelay + o.beat() + 4*o.LoopDelay
-	return 40*o.election() + 4000*perOp + 30*second
+	return 40*o.election() + 4000*perOp + 400*o.SlowSync + 30*second
+}
+
+// ledWithin is how long a healed world may take until a leader has committed an
+// entry of its term.
+func (o options) ledWithin() int64 {
+	return 20*o.election() + 40*(o.SlowSync+o.SaveHigh+4*o.DelayHigh+o.LoopDelay) + 2*second
 }

@@ -51,6 +51,16 @@ func init() {
 		{name: "rot", share: 0.25, notLabs: true, do: rot},
 		{name: "transfer", share: 0.3, least: 2, do: handOver},
 		{name: "drift", share: 0.2, do: drift},
+		{name: "outage", share: 0.15, least: 2, do: outage},
+		{name: "running-rot", share: 0.2, notLabs: true, do: runningRot},
+		{name: "blind-rejoin", share: 0.2, least: 3, notLabs: true, do: blindRejoin},
+		{name: "memory-flip", share: 0.2, notLabs: true, do: flipMemory},
+		{name: "frame-flips", share: 0.2, least: 2, notLabs: true, do: flipFrames},
+		{name: "stray", share: 0.2, least: 3, notLabs: true, do: strayAt},
+		{name: "empty-disk", share: 0.2, least: 3, notLabs: true, do: empty},
+		{name: "early-rejoin", share: 0.2, least: 3, notLabs: true, do: rejoinTooEarly},
+		{name: "put-back", share: 0.2, least: 3, notLabs: true, do: putBack},
+		{name: "put-back-hot", share: 0.2, least: 3, notLabs: true, do: putBackHot},
 		{name: "lost-disk", share: 0.25, least: 3, notLabs: true, do: loseDisk},
 	}
 }
@@ -231,28 +241,86 @@ func rot(n *nemesis, f *fault, d dice) (func(), bool) {
 		s.crash(crash{torn: -1}, d)
 		n.restartSoon(s, f.length)
 	}
-	return nil, !s.disk.rotten && s.disk.rot(d)
+	return nil, !s.disk.rotten && s.disk.rot(d, true)
+}
+
+// rotsRunningSnapshots lets running-rot strike snapshots, too. A leader that sends
+// a snapshot must then find the damage, and make another one.
+const rotsRunningSnapshots = false
+
+// runningRot damages the disk of a server that runs. It finds the damage when it
+// reads the file: at its next start, or when it sends the snapshot to another
+// server.
+func runningRot(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	return nil, s.up && !s.disk.rotten && s.disk.rot(d, rotsRunningSnapshots)
 }
 
 // loseDisk lets a server come back with an empty disk, as long as those that have
 // lost nothing stay a majority.
 func loseDisk(n *nemesis, f *fault, d dice) (func(), bool) {
-	w, s := n.w, n.target(d)
+	s := n.target(d)
+	if !n.mayLose(s) {
+		return nil, false
+	}
+	n.wipe(s, d)
+	n.restartSoon(s, f.length)
+	return nil, true
+}
+
+// mayLose reports whether a majority has lost nothing even if this server loses
+// its disk.
+func (n *nemesis) mayLose(s *server) bool {
 	members := 0
-	for _, other := range w.servers {
-		if other != s && !other.disk.rejoining.On {
+	for _, other := range n.w.servers {
+		if other != s && !other.disk.rejoining.On && other.aside == nil {
 			members++
 		}
 	}
-	if members <= len(w.servers)/2 {
-		return nil, false
-	}
+	return members > len(n.w.servers)/2 && !slices.ContainsFunc(n.w.servers, (*server).impostor)
+}
+
+// wipe ends a server and puts an empty disk in the place of its own.
+func (n *nemesis) wipe(s *server, d dice) {
 	if s.up {
 		s.crash(crash{torn: tornAt(d)}, d)
 	}
 	s.disk.replace()
-	n.restartSoon(s, f.length)
-	return nil, true
+}
+
+// blindRejoin wipes a server while two others do not see each other and lead in
+// different terms: the leader is cut off until another one is elected, and then
+// sees the wiped server again before it has noticed. All others must answer that
+// server, and it must believe the leader of the later term.
+func blindRejoin(n *nemesis, f *fault, d dice) (func(), bool) {
+	w, leader := n.w, n.leader()
+	if leader == nil {
+		return nil, false
+	}
+	order := d.Perm(len(w.servers))
+	order = slices.DeleteFunc(order, func(i int) bool { return i == leader.index })
+	successor, victim := w.servers[order[0]], w.servers[order[1]]
+	if !n.mayLose(victim) || !successor.up || !victim.up {
+		return nil, false
+	}
+	see := n.cutAll(n.around(leader, true, true))
+	blind := n.cutAll([]pair{{leader.index, successor.index}, {successor.index, leader.index}})
+	for _, s := range w.servers {
+		if s != leader && s.up {
+			w.suspectSoon(s, leader.id)
+		}
+	}
+	o := &w.options
+	w.after(d.between(0, int64(o.ElectionTicks)*o.Tick), then(func() {
+		see()
+		if w.healed || !n.mayLose(victim) {
+			return
+		}
+		n.wipe(victim, d)
+		n.restartSoon(victim, 0)
+	}))
+	f.length = max(f.length, o.election())
+	return blind, true
 }
 
 func handOver(n *nemesis, _ *fault, d dice) (func(), bool) {
@@ -287,4 +355,43 @@ func drift(n *nemesis, _ *fault, d dice) (func(), bool) {
 	s, by := n.target(d), d.pick(-300, -100, 100, 300)
 	s.driftBy(by)
 	return func() { s.driftBy(-by) }, true
+}
+
+// handedOn reports whether the disk or the state machine is at work on an entry
+// that was compared with its checksum when it was handed over. A real one works on
+// it at once.
+func (s *server) handedOn(index uint64) bool {
+	write := s.disk.writing
+	return write != nil && write.From != 0 && index >= write.From ||
+		index > s.store.AppliedIndex() && index <= s.replica.Observe().CommitIndex
+}
+
+// flipFrames changes a bit in some of the frames with entries.
+func flipFrames(n *nemesis, f *fault, _ dice) (func(), bool) {
+	n.w.network.flips++
+	f.length *= 2
+	return func() { n.w.network.flips-- }, true
+}
+
+// flipMemory changes a bit of an entry in the memory of a server. Whatever was
+// made of the entry before is sound; nothing that is made of it later may be
+// believed by anybody.
+func flipMemory(n *nemesis, _ *fault, d dice) (func(), bool) {
+	s := n.target(d)
+	if !s.up {
+		return nil, false
+	}
+	entries := s.replica.Entries(1)
+	if len(entries) == 0 {
+		return nil, false
+	}
+	e := &entries[len(entries)-1-d.IntN(min(len(entries), 8))]
+	if len(e.Data) == 0 || s.handedOn(e.Index) {
+		return nil, false
+	}
+	n.w.flipped = true
+	data := slices.Clone(e.Data)
+	data[d.IntN(len(data))] ^= 1 << d.IntN(8)
+	e.Data = data
+	return nil, true
 }

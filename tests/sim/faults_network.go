@@ -1,5 +1,7 @@
 package main
 
+import "raftkv/kvserver/kv"
+
 // The ways in which servers cannot reach each other.
 
 // cut and mend work on one direction between two servers.
@@ -118,6 +120,23 @@ func someLinks(n *nemesis, _ *fault, d dice) (func(), bool) {
 		}
 	}
 	return n.cutAll(links), len(links) > 0
+}
+
+// outage lets nobody see anybody for up to two windows of idempotency keys, as far
+// as the world lasts. What was appended before it is applied after it.
+func outage(n *nemesis, f *fault, d dice) (func(), bool) {
+	o := &n.w.options
+	window := kv.IdempotencyWindow * millisecond / max(1, o.TimeFactor)
+	f.length = max(f.length, min(d.between(window/4, 2*window), o.Faulty/4))
+	var links []pair
+	for i := range n.w.servers {
+		for j := range n.w.servers {
+			if i != j {
+				links = append(links, pair{i, j})
+			}
+		}
+	}
+	return n.cutAll(links), true
 }
 
 // flap cuts and mends a server's links, or one link, in turn.

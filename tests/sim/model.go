@@ -15,9 +15,8 @@ type model struct {
 	sessions map[uint64]map[uint32]call
 	tokens   map[string]uint64 // where each token took effect
 	bytes    int               // of keys and values
-	logTime  uint64
-	origin   uint64 // of the last command with a stamp
-	stamp    uint64
+	clock    logClock
+	keyedAt  map[string]keyedMoment // by callOf: when a request under an idempotency key was applied
 	keyed    map[string]*keyedCall
 	eldest   []*keyedCall // keyed in the order in which they came
 }
@@ -52,7 +51,7 @@ type call struct {
 }
 
 func newModel() *model {
-	return &model{cells: map[string]*cell{}, sessions: map[uint64]map[uint32]call{}, tokens: map[string]uint64{}, keyed: map[string]*keyedCall{}}
+	return &model{cells: map[string]*cell{}, sessions: map[uint64]map[uint32]call{}, tokens: map[string]uint64{}, keyed: map[string]*keyedCall{}, keyedAt: map[string]keyedMoment{}}
 }
 
 func (m *model) cell(key string) *cell {
@@ -77,7 +76,7 @@ func (m *model) at(key string, index uint64) moment {
 
 // run gives the result that a command has at an index.
 func (m *model) run(index uint64, c kv.Command) kv.Result {
-	m.pass(c)
+	m.clock.pass(c.ID, c.Time)
 	m.forget()
 	switch {
 	case c.Op == kv.OpOpenSession:
@@ -102,27 +101,20 @@ func (m *model) run(index uint64, c kv.Command) kv.Result {
 	return r
 }
 
-// pass lets log time go on by what one server's clock measured between two of its
-// commands, by a minute at most.
-func (m *model) pass(c kv.Command) {
-	if c.Time == 0 {
-		return
-	}
-	if c.ID.Origin != m.origin {
-		m.origin, m.stamp = c.ID.Origin, c.Time
-	} else if c.Time > m.stamp {
-		m.logTime += min(c.Time-m.stamp, kv.MaxTimeStep)
-		m.stamp = c.Time
-	}
-}
-
 // forget drops the eldest answers that were promised to be kept long enough, as
 // many as the store drops with one command.
 func (m *model) forget() {
-	for n := 0; n < 64 && len(m.eldest) > 0 && m.logTime-m.eldest[0].time >= kv.IdempotencyWindow; n++ {
+	for n := 0; n < 64 && len(m.eldest) > 0 && m.clock.time-m.eldest[0].time >= kv.IdempotencyWindow; n++ {
 		delete(m.keyed, m.eldest[0].key)
 		m.eldest = m.eldest[1:]
 	}
+}
+
+// after is log time once a command is applied.
+func (m *model) after(c kv.Command) uint64 {
+	clock := m.clock
+	clock.pass(c.ID, c.Time)
+	return clock.time
 }
 
 func (m *model) runKeyed(index uint64, c kv.Command) kv.Result {
@@ -136,7 +128,7 @@ func (m *model) runKeyed(index uint64, c kv.Command) kv.Result {
 	}
 	r := m.change(index, c)
 	if r.Status == kv.StatusOK || r.Status == kv.StatusConditionFailed {
-		k := &keyedCall{c.IdempotencyKey, c, m.logTime, r}
+		k := &keyedCall{c.IdempotencyKey, c, m.clock.time, r}
 		m.keyed[k.key] = k
 		m.eldest = append(m.eldest, k)
 	}

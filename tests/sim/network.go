@@ -13,6 +13,7 @@ type network struct {
 	w     *world
 	dice  dice
 	links [maxServers][maxServers]link // by sender and receiver
+	flips int                          // faults that change bits of frames
 }
 
 // link is one direction between two servers.
@@ -23,6 +24,7 @@ type link struct {
 	free   int64 // ordered: when the last message arrives
 	held   []held
 	broken uint64 // how often its connection was reset
+	met    met    // which processes have said hello on it
 }
 
 // held is a message that a clogged link holds.
@@ -65,6 +67,18 @@ func (n *network) carry(from, to int, arrive, lost happening) {
 	default:
 		w.after(n.delay(l), arrive)
 	}
+}
+
+// behind is how long what was sent so far still holds up what is sent now, on
+// links that keep their order.
+func (n *network) behind() int64 {
+	last := n.w.now
+	for i := range n.links {
+		for j := range n.links[i] {
+			last = max(last, n.links[i][j].free)
+		}
+	}
+	return last - n.w.now
 }
 
 // lose makes a loss known, if it is to be.
@@ -147,11 +161,41 @@ func (r *rpc) happen() {
 		n.lose((*loss)(r))
 		return
 	}
-	if !r.to.up {
+	if !r.to.up || !n.meets(r.from, r.to, r.life) {
 		n.carry(r.to.index, r.from.index, (*loss)(r), (*loss)(r))
 		return
 	}
+	if n.flips > 0 && n.flipped(r) || n.w.flipped && stale(r.call.Request) {
+		n.carry(r.to.index, r.from.index, (*loss)(r), (*loss)(r)) // the connection ends
+		return
+	}
 	r.to.input(r.deliver)
+}
+
+// stale reports whether an entry of a request changed in the sender's memory after
+// the request was sent. A real request was encoded by then.
+func stale(request core.Request) bool {
+	req, ok := request.(*core.AppendEntries)
+	return ok && core.Intact(req.Entries, "sent") != nil
+}
+
+// flipped reports whether a frame under way is damaged, and found to be. It
+// encodes the entries as peers do, changes a bit, and decodes them.
+func (n *network) flipped(r *rpc) bool {
+	w := n.w
+	req, ok := r.call.Request.(*core.AppendEntries)
+	if !ok || len(req.Entries) == 0 || w.healed || !n.dice.chance(0.2) {
+		return false
+	}
+	w.counts.FlippedFrames++
+	b := core.EncodeEntries(nil, req.Entries)
+	bit := n.dice.IntN(8 * len(b))
+	b[bit/8] ^= 1 << (bit % 8)
+	entries, err := core.DecodeEntries(b, req.Entries[0].Index, len(req.Entries))
+	if err == nil {
+		w.fail("damage", "a frame of %s with entries from %d has bit %d changed, and was believed: %v", r.from.id, req.Entries[0].Index, bit, entries)
+	}
+	return true
 }
 
 // deliver hands the request over.

@@ -40,6 +40,8 @@ type operation struct {
 	condition kv.Condition // of a compare
 	change    kv.Op        // a compare's: put, append or delete
 	keyed     string       // idempotency key
+	repeats   *kv.Result   // the answer that it got already, if it is made once more
+	expired   bool         // nothing is promised any more of an idempotency key
 	attempts  int
 
 	// For the oracles.

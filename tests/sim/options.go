@@ -30,6 +30,7 @@ type options struct {
 	Trailing       int `json:",omitempty"` // bytes of the log that stay in memory behind a snapshot
 	StallTicks     int `json:",omitempty"` // after which a write under way means that the disk hangs
 	Patience       int `json:",omitempty"` // core.Config.SnapshotPatience
+	CommitTicks    int `json:",omitempty"` // core.Config.CommitTicks
 
 	// The network.
 
@@ -44,10 +45,13 @@ type options struct {
 	// The disks and the state machine.
 
 	SaveLow, SaveHigh int64
+	SlowSync          int64 `json:",omitempty"` // added to every write of the first SlowDisks servers
+	SlowDisks         int   `json:",omitempty"`
 	SegmentBytes      int64
 	SnapshotEvery     uint64 `json:",omitempty"` // applied entries between two snapshots; 0 none
 	SnapshotDelay     int64  `json:",omitempty"` // most time until a snapshot is written, and until the log hears of it
 	ApplyDelay        int64  `json:",omitempty"`
+	SlowRead          bool   `json:",omitempty"` // the state of a snapshot may take up to a minute to read
 	Drift             int64  `json:",omitempty"` // permille that clocks run too fast or too slow at most
 
 	// The clients.
@@ -123,6 +127,8 @@ func (o options) valid() error {
 		return fmt.Errorf("options: ticks of %d µs, %d to a beat, %d to an election", o.Tick, o.HeartbeatTicks, o.ElectionTicks)
 	case o.Clients < 1 || o.Lanes < 1 || o.Keys < 1 || o.Keys > maxKeys || o.Mix.Put+o.Mix.Append == 0:
 		return fmt.Errorf("options: %d clients with %d lanes on %d keys, mix %+v", o.Clients, o.Lanes, o.Keys, o.Mix)
+	case o.SlowSync < 0 || o.SlowDisks < 0 || o.SlowDisks > o.Servers:
+		return fmt.Errorf("options: %d of %d disks take %d µs longer", o.SlowDisks, o.Servers, o.SlowSync)
 	case o.Faulty < 0 || o.Calm < 1 || o.Drift < 0 || o.Drift > 900:
 		return fmt.Errorf("options: %d µs of faults, %d µs to rest, drift %d", o.Faulty, o.Calm, o.Drift)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 
 	"raftkv/raft/core"
 )
@@ -132,7 +133,7 @@ func (o *oracles) recovered(s *server, state core.State) {
 			s.id, state.Term, state.VotedFor, state.Snapshot.Index, len(state.Entries), want.Term, want.VotedFor, want.Snapshot.Index, len(want.Entries), writing != nil)
 	}
 	s.model.state = state
-	s.model.state.Entries = state.Entries[:len(state.Entries):len(state.Entries)]
+	s.model.state.Entries = slices.Clone(state.Entries) // the core's may be damaged
 }
 
 // sameDisk compares what was found with what must be there. A disk whose newest

@@ -107,7 +107,7 @@ func (o *oracles) holders(e core.Entry) int {
 	n := 0
 	for _, s := range o.w.servers {
 		// A disk that was lost may have been counted before it was.
-		if s.model.holds(e.Index, e.Term) || slices.ContainsFunc(s.lost, func(d diskModel) bool { return d.holds(e.Index, e.Term) }) {
+		if s.model.holds(e.Index, e.Term) || s.aside != nil && s.aside.model.holds(e.Index, e.Term) || slices.ContainsFunc(s.lost, func(d diskModel) bool { return d.holds(e.Index, e.Term) }) {
 			n++
 		}
 	}

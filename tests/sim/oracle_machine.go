@@ -101,6 +101,9 @@ func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
 	case got.Status == kv.StatusStale:
 		o.w.counts.StaleCalls++
 	}
+	if c.IdempotencyKey != "" && !got.Replayed {
+		o.machines.model.keyedAt[callOf(c)] = keyedMoment{o.machines.model.after(c), o.w.now}
+	}
 	kept := len(o.machines.model.eldest)
 	r := o.machines.model.run(e.Index, c)
 	if len(o.machines.model.eldest) < kept {

@@ -49,6 +49,9 @@ func (o *oracles) observe(s *server) {
 			o.elected(s, now)
 		}
 		o.countOldTermMajority(s, now)
+		if now.CommitIndex > s.watch.tail {
+			o.w.calm.led = true
+		}
 	}
 	if now.CommitIndex > s.watch.commit {
 		o.committed(s, now)

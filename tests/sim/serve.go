@@ -90,7 +90,7 @@ func folder(key string) string { return key[:2] }
 func (s *server) propose(a *attempt) {
 	w := s.w
 	s.number++
-	id := kv.RequestID{Origin: uint64(s.index)<<32 | uint64(s.life), Number: s.number}
+	id := kv.RequestID{Origin: s.origin(), Number: s.number}
 	s.waiting[id] = a
 	s.replica.Propose(&node.Proposal{
 		Command: kv.EncodeCommand(a.op.command(id, s.stamp(), w.options.Quota)),

@@ -36,7 +36,9 @@ type server struct {
 
 	stalls int // faults that stall the state machine
 	service
-	watch watch // what the oracles have seen of this life
+	acquaintance
+	aside *aside // its own directory, while another one is in its place
+	watch watch  // what the oracles have seen of this life
 }
 
 func newServer(w *world, i int) *server {
@@ -62,6 +64,9 @@ func (s *server) input(do func()) {
 // violation: every fault drawn here must be survived without help.
 func (s *server) start() {
 	w := s.w
+	if s.disk.dir.fenced {
+		return // until somebody puts another directory in its place
+	}
 	s.life++
 	state, ok := s.disk.boot()
 	if !ok {
@@ -72,12 +77,16 @@ func (s *server) start() {
 	s.backlog = nil
 	s.watch = watch{}
 	s.replica = node.NewReplica(s.config(), state)
+	s.introduce()
 	s.service.start(s, state)
 	if w.nemesis.pauses[s.index] > 0 {
 		s.paused = true
 	}
 	w.event(s.index, evStart, uint64(s.life), state.Snapshot.Index+1, state.Snapshot.Index+uint64(len(state.Entries)), w.number(state.VotedFor))
 	s.nextTick = w.now + w.serverDice.between(1, s.interval())
+	if s.disk.rejoining.On && s.disk.rejoining.Term > 0 {
+		s.announce(func() {})
+	}
 	s.turn()
 }
 
@@ -91,9 +100,8 @@ func (s *server) config() core.Config {
 		ID: s.id, Peers: peers, ElectionTicks: o.ElectionTicks, HeartbeatTicks: o.HeartbeatTicks,
 		PromptTicks: o.PromptTicks, PromptStart: o.PromptTicks > 0,
 		MaxAppendBytes: o.AppendBytes, Window: o.Window, MaxApplyBytes: o.ApplyBytes, MaxUncommittedBytes: o.Uncommitted,
-		TrailingBytes: o.Trailing, StallTicks: o.StallTicks, SnapshotPatience: o.Patience,
+		NewUID: s.newUID(), CommitTicks: o.CommitTicks, TrailingBytes: o.Trailing, StallTicks: o.StallTicks, SnapshotPatience: o.Patience,
 		PreVote: !o.Labs, CheckQuorum: !o.Labs, Noop: !o.Labs,
-		NewUID: core.UID{'s', 'i', 'm', byte(s.index + 1), byte(s.life)}, CommitTicks: 10 * o.ElectionTicks,
 		Rand: rand.New(rand.NewPCG(s.w.serverDice.Uint64(), uint64(s.index))),
 	}
 }
@@ -221,9 +229,10 @@ func (t *turn) happen() {
 
 // flush hands work out by its three doors.
 func (s *server) flush() {
-	s.turning = true
-	work := s.replica.Flush()
-	s.turning = false
+	work, ok := s.takeWork()
+	if !ok {
+		return
+	}
 	s.w.oracles.observe(s)
 	if len(work.Forgot) > 0 {
 		s.w.fail("nobody forgets", "%s finds that %v have forgotten what they confirmed", s.id, work.Forgot)
@@ -237,6 +246,26 @@ func (s *server) flush() {
 	if work.Apply != nil {
 		s.apply(work.Apply)
 	}
+}
+
+// takeWork takes what is to be done. A core that finds an entry damaged in memory ends
+// its process; the next one has what is on the disk.
+func (s *server) takeWork() (work node.Work, ok bool) {
+	s.turning = true
+	defer func() {
+		s.turning = false
+		damage := recover()
+		switch damage.(type) {
+		case nil:
+		case *core.DamageError:
+			s.w.counts.DamageFound++
+			s.crash(crash{torn: -1}, s.w.diskDice)
+			s.w.nemesis.restartSoon(s, 100*millisecond)
+		default:
+			panic(damage)
+		}
+	}()
+	return s.replica.Flush(), true
 }
 
 // receive takes a peer's request.

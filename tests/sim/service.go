@@ -2,24 +2,23 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"io/fs"
 
 	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
 )
 
-// service is the state machine of a server and who waits for it.
+// service is the state machine of a server and the requests that wait for it.
 type service struct {
 	s         *server
 	store     *kv.Store
+	term      uint64                    // of the last entry applied; what a snapshot of the store is called
 	compacted uint64                    // index of the last snapshot taken in this life
 	taking    bool                      // a snapshot is taken and not written yet
 	number    uint64                    // of the last request proposed in this life
 	waiting   map[kv.RequestID]*attempt // looked up, never walked
 	parked    []parkedRead
-	stalled   *core.Batch // waits until the state machine goes on
-	begun     int64       // what the clock showed when this life began
+	begun     int64 // what the clock showed when this life began
+	channel
 }
 
 // parkedRead is a read whose index has not been applied here yet.
@@ -36,71 +35,9 @@ func (v *service) start(s *server, state core.State) {
 	}
 }
 
-// apply lets the state machine work off a batch.
-func (v *service) apply(batch *core.Batch) {
-	s, w, life := v.s, v.s.w, v.s.life
-	w.after(w.serverDice.between(0, w.options.ApplyDelay), then(func() {
-		switch {
-		case !s.alive(life):
-		case s.stalls > 0:
-			v.stalled = batch
-		default:
-			s.input(func() { v.applyNow(batch) })
-		}
-	}))
-}
-
-// stall and release make the state machine stand still for a while.
-func (s *server) stall() { s.stalls++ }
-
-func (s *server) release() {
-	s.stalls--
-	if batch := s.stalled; s.stalls == 0 && s.up && batch != nil {
-		s.stalled = nil
-		s.input(func() { s.applyNow(batch) })
-	}
-}
-
-func (v *service) applyNow(batch *core.Batch) {
-	s, w := v.s, v.s.w
-	if snapshot := batch.Snapshot; snapshot != nil {
-		if snapshot.Index <= v.store.AppliedIndex() {
-			w.fail("state machine", "%s was given a snapshot at %d and stands at %d", s.id, snapshot.Index, v.store.AppliedIndex())
-		}
-		v.install(snapshot)
-	}
-	for _, e := range batch.Entries {
-		v.applyEntry(e)
-	}
-	w.trace.mix(uint64(v.store.Digest()))
-	w.event(s.index, evApplied, v.store.AppliedIndex(), v.store.Revision())
-	s.replica.Applied(batch.Last())
-	v.compact()
-	v.serveParked()
-	s.turn()
-}
-
-// install takes over the state of another server's snapshot, unless a newer one
-// came since and this one is gone: the newer one is what comes next.
-func (v *service) install(snapshot *core.Snapshot) {
-	s, w := v.s, v.s.w
-	if !w.options.Labs {
-		_, file, err := s.disk.wal.SnapshotFile(*snapshot)
-		if _, known := s.replica.Term(snapshot.Index); errors.Is(err, fs.ErrNotExist) && !known {
-			w.counts.InstallsGone++
-			return
-		}
-		if err == nil {
-			file.Close()
-		}
-	}
-	w.counts.Installs++
-	v.restore(snapshot)
-	w.event(s.index, evInstalled, snapshot.Index)
-}
-
 func (v *service) applyEntry(e core.Entry) {
 	w := v.s.w
+	v.term = e.Term
 	if e.Kind != core.KindCommand {
 		v.store.Advance(e.Index)
 		w.oracles.applied(v.s, e, kv.Result{})
@@ -121,7 +58,7 @@ func (v *service) restore(snapshot *core.Snapshot) {
 	if err != nil || store.AppliedIndex() != snapshot.Index {
 		w.fail("state machine", "%s cannot restore the snapshot at %d: %v", v.s.id, snapshot.Index, err)
 	}
-	v.store = store
+	v.store, v.term = store, snapshot.Term
 	v.compacted = snapshot.Index
 	w.oracles.restored(v.s)
 }
@@ -167,13 +104,17 @@ func (v *service) poll() {
 // when it may be an old one.
 func (v *service) take() {
 	s, w, index := v.s, v.s.w, v.store.AppliedIndex()
-	term, known := s.replica.Term(index)
-	if !known {
+	if index <= s.replica.Status().SnapshotIndex {
 		return // a newer snapshot came from the leader
+	}
+	if term, known := s.replica.Term(index); known && term != v.term {
+		w.fail("state machine", "%s applied %d of term %d, and its log has term %d there", s.id, index, v.term, term)
+	} else if !known {
+		w.counts.SnapshotsBehindTail++
 	}
 	v.compacted, v.taking = index, true
 	life, view := s.life, v.store.Freeze()
-	snapshot := core.Snapshot{Index: index, Term: term, UID: s.replica.UIDAt(index)}
+	snapshot := core.Snapshot{Index: index, Term: v.term, UID: s.replica.UIDAt(index)}
 	s.disk.begun = &unwritten{snapshot, view}
 	s.replica.Taking(index)
 	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {
@@ -212,6 +153,9 @@ func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
 	snapshot.Data = data.Bytes()
 	return true
 }
+
+// origin names this life in the commands that it proposes.
+func (v *service) origin() uint64 { return uint64(v.s.index)<<32 | uint64(v.s.life) }
 
 // stamp is what a command proposed now carries: how long this life has lasted, by
 // the server's own clock.

@@ -128,6 +128,7 @@ const (
 	evReadIndexEnd
 	evGotRejoin
 	evRejoinEnd
+	evRefuses
 	evLost
 	evAsks
 	evServes
@@ -171,6 +172,7 @@ var kinds = [...]struct{ name, format string }{
 	evReadIndexEnd:  {"-> read", "n%d: it has term %d, success %d, index %d"},
 	evGotRejoin:     {"<- rejoin", "n%d"},
 	evRejoinEnd:     {"-> rejoin", "n%d: it has term %d, rejoining %d, leads %d, last %d"},
+	evRefuses:       {"refuses", "n%d, which is in boot %d of its directory"},
 	evLost:          {"lost", "call to n%d, kind %d"},
 	evAsks:          {"asks", "n%d: operation %d, kind %d, key %d"},
 	evServes:        {"serves", "c%d's operation %d"},

@@ -44,7 +44,7 @@ func (t *transfer) to(step func()) {
 	r := t.rpc
 	life := r.to.life
 	r.n.carry(r.from.index, r.to.index, then(func() {
-		if !r.to.alive(life) {
+		if !r.to.alive(life) || !r.n.meets(r.from, r.to, r.life) {
 			r.n.lose((*loss)(r))
 			return
 		}

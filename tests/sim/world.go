@@ -27,9 +27,14 @@ type world struct {
 	diskDice   dice
 	clientDice dice
 
-	healed bool // the phase of faults is over
-	core   []*server
-	ticks  uint64
+	identityDice dice
+	strays       [maxServers]*stray // at the addresses of servers that are down
+
+	healed  bool // the phase of faults is over
+	flipped bool // a bit changed in the memory of a server
+	calm    calm
+	core    []*server
+	ticks   uint64
 }
 
 // violation is what an oracle ends a run with.
@@ -91,6 +96,7 @@ func newWorld(seed uint64, o options, t *trace) *world {
 	w := &world{
 		seed: seed, options: o, trace: t, counts: &counts{},
 		serverDice: newDice(seed, streamServers), diskDice: newDice(seed, streamDisk), clientDice: newDice(seed, streamClients),
+		identityDice: newDice(seed, streamIdentity),
 	}
 	w.network = newNetwork(w)
 	w.oracles = newOracles(w)
@@ -116,10 +122,12 @@ func (w *world) play() {
 	w.nemesis.start()
 	w.runUntil(w.options.Faulty, nil)
 	w.nemesis.heal()
+	w.calm.begin(w)
 	w.runUntil(w.now+w.options.Calm, w.atRest)
 	if !w.atRest() {
 		w.fail("liveness", "no rest within %s after the last fault:%s", clock(w.options.Calm), w.describe())
 	}
+	w.calm.end(w)
 	w.oracles.finish()
 	for _, s := range w.servers {
 		if s.up {

@@ -1,0 +1,32 @@
+package main
+
+// Mistakes that show when a whole cluster lives through something: who is who
+// after a disk was lost or put back, how long a request is remembered, what is
+// delivered and not applied yet.
+var simulatorMutants = []mutant{
+	inSimulator("Y1", "who comes back without its disk believes the first leader that answers, of whatever term", "raft/core/rejoin.go",
+		"if a.Term > latest.Term || a.Term == latest.Term && a.Leads {", "if a.Leads || a.Term > latest.Term && !latest.Leads {"),
+	inSimulator("Y2", "the log forgets what is committed and not delivered yet", "raft/core/forget.go",
+		"keep = r.log.tail(r.lastApplied, r.config.TrailingBytes)", "keep = r.log.tail(r.commitIndex, r.config.TrailingBytes)"),
+	inSimulator("Y3", "an empty directory passes for the server's own at its first start", "raft/wire/life.go",
+		"case l.Incarnation != k.Incarnation && !l.Rejoined:", "case l.Incarnation != k.Incarnation && !l.Rejoined && l.Boot > 1:"),
+	inSimulator("Y4", "a copy that starts in the boot that was met is believed", "raft/wire/life.go",
+		"then == k.Nonce {", "then == k.Nonce || l.Boot == k.Boot {"),
+	inSimulator("Y5", "the word of a server that has lost its disk counts against another's directory", "raft/wire/acquaint.go",
+		" || them.Life.Asking {", " {"),
+	inSimulator("Y6", "the word of any server of no other cluster counts, whoever it is", "raft/wire/acquaint.go",
+		"\t_, _, reason, _ := k.Acquaint(ours, them)\n\treturn reason == \"\"\n", "\t_, _, reason, _ := k.Acquaint(ours, them)\n\treturn reason != ReasonCluster\n"),
+	inSimulator("Y7", "a server that has no goal yet is remembered as the first directory of a peer", "raft/wire/life.go",
+		"\tcase k.Boot == 0 && l.Asking:\n\t\treturn k, false, \"\" // nobody yet: the directory it is to replace may come instead\n", ""),
+	inSimulator("Y8", "a request under an idempotency key is forgotten after half of the window", "kvserver/kv/idempotency.go",
+		"if s.logTime-eldest.time < IdempotencyWindow {", "if s.logTime-eldest.time < IdempotencyWindow/2 {"),
+	inSimulator("Y9", "log time passes by what clocks of different servers show", "kvserver/kv/store.go",
+		"if before := s.stamped; before.origin == c.ID.Origin {", "if before := s.stamped; before.origin != 0 {"),
+	inSimulator("Y10", "log time has no longest step", "kvserver/kv/store.go",
+		"min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)", "min(c.Time-before.time, math.MaxUint64-s.logTime)"),
+}
+
+// inSimulator is a mutant that the simulator should notice.
+func inSimulator(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"sim"}}
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"raftkv/raft/core"
+	"raftkv/raft/wire"
+)
+
+// Before two servers talk they say hello: which data directory speaks, which use
+// of it, of which cluster, and how far its disk has come. Each judges the other by
+// what it remembers. The judgement is the shipped one (wire.Known); what is
+// remembered where, and what becomes of a refusal, follows raft/wire step by step.
+
+// directory is what a node keeps beside its log.
+type directory struct {
+	life   wire.Life // of the last process
+	memory map[core.ID]wire.Known
+	fenced bool // a majority of the others said for good that it must not be used
+}
+
+// newDirectory makes one, as a node does at its first start.
+func newDirectory(d dice, rejoined bool) *directory {
+	dir := &directory{memory: map[core.ID]wire.Known{}}
+	dir.life.Rejoined = rejoined
+	binary.BigEndian.PutUint64(dir.life.Incarnation[:], d.Uint64()|1)
+	return dir
+}
+
+// copied returns a copy of a directory.
+func (d *directory) copied() *directory {
+	c := *d
+	c.life.Nonces = slices.Clone(d.life.Nonces)
+	c.memory = maps.Clone(d.memory)
+	return &c
+}
+
+// nextLife is wire.Life.Next with chance from the seed.
+func (d *directory) nextLife(dice dice) {
+	d.life.Boot++
+	d.life.Nonces = append(slices.Clone(d.life.Nonces), dice.Uint64())
+	d.life.Nonces = d.life.Nonces[max(0, len(d.life.Nonces)-wire.MaxNonces):]
+}
+
+// acquaintance is what a process knows of the others, beside its directory.
+type acquaintance struct {
+	known map[core.ID]wire.Known // what is remembered, and what was said since
+	noted int64                  // when that was last made durable
+	words map[int]bool           // peers whose word against our directory counts, by index
+	doubt int64                  // when the first of them spoke
+
+	// A server that comes back without its disk has told a goal to nobody yet: until
+	// these know it, it takes part in nothing.
+	unaware map[int]bool
+}
+
+// Times of raft/wire.
+const (
+	standingInterval = 2 * second
+	memoryInterval   = 8 * second
+	verdictWait      = 2 * second
+)
+
+func (s *server) introduce() {
+	w := s.w
+	s.disk.dir.nextLife(w.identityDice)
+	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}}
+}
+
+// newUID draws the uid that the server gives the cluster if it is the first to
+// lead.
+func (s *server) newUID() (uid core.UID) {
+	if !s.w.options.Labs {
+		binary.BigEndian.PutUint64(uid[:], s.w.identityDice.Uint64()|1)
+	}
+	return uid
+}
+
+// muted reports whether the server takes part in nothing for the moment.
+func (s *server) muted() bool { return len(s.words) > 0 || len(s.unaware) > 0 }
+
+// identity is what the server says in its hello.
+func (s *server) identity() wire.Identity {
+	disk := &s.model.state
+	last, term := disk.Snapshot.Index, disk.Snapshot.Term
+	if n := len(disk.Entries); n > 0 {
+		last, term = disk.Entries[n-1].Index, disk.Entries[n-1].Term
+	}
+	life := s.disk.dir.life
+	life.Asking = life.Rejoined && disk.Term == 0
+	return wire.Identity{
+		UID: s.replica.UID(), Life: life,
+		Standing: wire.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit},
+	}
+}
+
+// met says between which lives of two servers there is a connection.
+type met struct {
+	from, to int
+	broken   uint64 // see link.broken
+	told     int64  // when the dialling side last said how far it has come
+	asked    bool   // the dialling side had no goal yet
+}
+
+// meets reports whether a request of one process of a server reaches the process
+// that another one runs now: over the connection between them, or one that is
+// made.
+func (n *network) meets(from, to *server, life int) bool {
+	w, l := n.w, &n.links[from.index][to.index]
+	if w.options.Labs {
+		return true
+	}
+	if w.strays[to.index] != nil {
+		return false
+	}
+	same := l.met.from == life && l.met.to == to.life && l.met.broken == l.broken
+	if !from.alive(life) {
+		return same && !to.muted()
+	}
+	if from.muted() || to.muted() {
+		return false
+	}
+	if !same && !n.greet(from, to) {
+		return false
+	}
+	if w.now-l.met.told > standingInterval {
+		l.met.told = w.now
+		to.note(from)
+	}
+	return true
+}
+
+// greet lets two servers say hello to each other.
+func (n *network) greet(from, to *server) bool {
+	l := &n.links[from.index][to.index]
+	them := from.identity()
+	if !to.judges(from, them) {
+		return false
+	}
+	if !from.judges(to, to.identity()) {
+		n.w.counts.PeersDistrusted++
+		return false
+	}
+	l.met = met{from.life, to.life, l.broken, n.w.now, them.Life.Asking}
+	n.w.counts.Hellos++
+	return true
+}
+
+// judges decides whether a server talks to one that says it is them, and tells it
+// if not.
+func (s *server) judges(other *server, them wire.Identity) bool {
+	w := s.w
+	ours := s.replica.UID()
+	k := s.known[other.id]
+	next, changed, reason, _ := k.Acquaint(ours, them)
+	if reason == "" {
+		w.oracles.believed(s, other)
+		s.known[other.id] = next
+		if changed {
+			s.disk.dir.memory[other.id] = next
+		}
+		return true
+	}
+	w.oracles.refusedPeer(s, other, reason)
+	w.event(s.index, evRefuses, uint64(other.index+1), them.Life.Boot)
+	w.counts.PeersRefused++
+	by, life := s.identity(), other.life
+	w.network.carry(s.index, other.index, then(func() {
+		if other.alive(life) && w.strays[s.index] == nil {
+			other.hearRefusal(s.index, by)
+		}
+	}), then(func() {}))
+	return false
+}
+
+// hearRefusal weighs the word of a server at a peer's address against our data
+// directory. From the first that counts on, the server takes part in nothing; when
+// a majority says so, or the others have had their time, it ends.
+func (s *server) hearRefusal(by int, them wire.Identity) {
+	w := s.w
+	if !s.known[w.servers[by].id].Credible(s.replica.UID(), them) {
+		w.counts.WordsDistrusted++
+		return
+	}
+	w.counts.WordsBelieved++
+	w.oracles.doubted(s, by)
+	s.words[by] = true
+	life := s.life
+	if 2*len(s.words) > len(w.servers)-1 {
+		s.disk.dir.fenced = true
+		w.counts.Fenced++
+		s.crash(crash{torn: -1}, w.diskDice)
+		return
+	}
+	if len(s.words) == 1 {
+		w.after(verdictWait, then(func() {
+			if s.alive(life) {
+				s.crash(crash{torn: -1}, w.diskDice)
+				w.nemesis.restartSoon(s, second)
+			}
+		}))
+	}
+}
+
+// note takes down how far a peer has come, and makes it durable now and then.
+func (s *server) note(peer *server) {
+	k := s.known[peer.id].Note(peer.identity().Standing)
+	s.known[peer.id] = k
+	if s.w.now-s.noted > memoryInterval {
+		s.noted = s.w.now
+		maps.Copy(s.disk.dir.memory, s.known)
+	}
+}
+
+// announce lets a server that comes back without its disk tell its goal to all
+// others before anybody hears anything else of it; then it goes on.
+func (s *server) announce(done func()) {
+	w := s.w
+	s.unaware = map[int]bool{}
+	for _, other := range w.servers {
+		if other != s {
+			s.unaware[other.index] = true
+		}
+	}
+	s.announceOn(done)
+}
+
+func (s *server) announceOn(done func()) {
+	w, life := s.w, s.life
+	for _, other := range w.servers {
+		l, back := &w.network.links[s.index][other.index], &w.network.links[other.index][s.index]
+		if s.unaware[other.index] && other.up && !other.paused && w.strays[other.index] == nil &&
+			l.cuts+l.clogs+back.cuts+back.clogs == 0 && len(s.words) == 0 && w.network.greet(s, other) {
+			delete(s.unaware, other.index)
+		}
+	}
+	if len(s.unaware) == 0 {
+		done()
+		return
+	}
+	w.after(w.options.election()/4, then(func() {
+		if s.alive(life) {
+			s.input(func() { s.announceOn(done) })
+		}
+	}))
+}

@@ -1,0 +1,31 @@
+package main
+
+import "raftkv/raft/wire"
+
+// A server whose data directory is its own, and whole, is not doubted by anybody
+// whose word counts, whatever else answers at the addresses of its peers. One on
+// a directory that was emptied, copied or put back is believed by nobody who can
+// tell.
+
+func (s *server) impostor() bool { return s.aside != nil }
+
+// believed: a server talks to a peer from now on.
+func (o *oracles) believed(s, peer *server) {
+	if peer.impostor() && peer.aside.refused && !s.impostor() {
+		o.w.fail("identity", "%s talks to %s, which runs on a directory that is not its own", s.id, peer.id)
+	}
+}
+
+// refusedPeer: a server refuses a peer.
+func (o *oracles) refusedPeer(s, peer *server, reason wire.Reason) {
+	if !s.impostor() && !peer.impostor() {
+		o.w.fail("identity", "%s refuses %s, which runs on its own directory: %s", s.id, peer.id, reason)
+	}
+}
+
+// doubted: the word of a peer against a server's directory counts.
+func (o *oracles) doubted(s *server, by int) {
+	if !s.impostor() {
+		o.w.fail("identity", "%s runs on its own directory and believes %s, which says that it must not", s.id, o.w.servers[by].id)
+	}
+}
