@@ -50,9 +50,8 @@ func (w *WAL) SnapshotFile(s core.Snapshot) (*io.SectionReader, io.Closer, error
 		return nil, nil, diskError("opening", path, err) // for lack of descriptors, perhaps
 	}
 	if err == nil {
-		section := io.NewSectionReader(file, 0, size)
-		if err = w.verifyFile(section, path, p); err == nil {
-			return section, file, nil
+		if err = w.verifyFile(io.NewSectionReader(file, 0, size), path, p); err == nil {
+			return io.NewSectionReader(file, 0, size), file, nil
 		}
 		file.Close()
 	}
