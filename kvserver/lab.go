@@ -57,6 +57,9 @@ func (s *KVServer) Kill() {
 	s.end(errStopping)
 }
 
+// RaftServer returns the Raft server below, for testers that look at it.
+func (s *KVServer) RaftServer() *raft.Raft { return s.rf }
+
 // Submit is called by clerks: it takes a command through the log and answers
 // with its result. Without Done in the reply the clerk asks another server.
 // Unless it was Refused the command may have happened then: what is called

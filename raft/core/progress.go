@@ -21,7 +21,7 @@ type progress struct {
 	forgot     bool   // it has forgotten what it confirmed (amnesia.go)
 	ratherNot  bool   // it would rather not lead
 	installing uint64 // index of the snapshot under way to it; 0 if none
-	installAge int    // election timeouts since it was sent
+	installAge int    // ticks since it was sent
 
 	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
 	inflightSizes []int    // their sizes, in the same order

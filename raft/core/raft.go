@@ -208,13 +208,13 @@ func (r *Raft) tickLeader() {
 		}
 	}
 	r.tickPrompt()
+	r.tickSnapshots()
 	r.electionElapsed++
 	if r.electionElapsed < r.config.ElectionTicks {
 		return
 	}
 	r.electionElapsed = 0
 	r.abandonTransfer()
-	r.tickSnapshots()
 	if r.config.CheckQuorum && !r.heardFromQuorum() {
 		r.counts.LostQuorum++
 		r.becomeFollower(r.currentTerm, None)

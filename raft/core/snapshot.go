@@ -50,7 +50,8 @@ func (r *Raft) sendSnapshot(p *progress) {
 }
 
 // tickSnapshots gives up snapshots of which nothing was heard for long; see
-// Config.SnapshotPatience. It is called once an election timeout.
+// Config.SnapshotPatience. It is called with every tick, so that each has its whole
+// time, whenever it was sent.
 func (r *Raft) tickSnapshots() {
 	if r.config.SnapshotPatience < 0 {
 		return
@@ -60,7 +61,7 @@ func (r *Raft) tickSnapshots() {
 		if p.installing == 0 {
 			continue
 		}
-		if p.installAge++; p.installAge >= r.config.SnapshotPatience {
+		if p.installAge++; p.installAge >= r.config.SnapshotPatience*r.config.ElectionTicks {
 			r.fallBack(p, p.nextIndex)
 		}
 	}
