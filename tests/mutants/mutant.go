@@ -32,7 +32,7 @@ var canary = mutant{
 func all() []mutant {
 	return slices.Concat(electionMutants, replicationMutants, readMutants, snapshotMutants, nodeMutants,
 		logMutants, containerMutants, wireMutants,
-		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants,
+		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants, beginningMutants,
 		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants)
 }
 
