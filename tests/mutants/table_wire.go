@@ -4,7 +4,7 @@ package main
 // checksums, beginnings, refusals, and how far disks have come.
 var beginningMutants = []mutant{
 	inTests("X40", "TestAStray", "a refusal of the data directory is believed from whoever answers at a peer's address", "raft/wire/refusal.go",
-		"\t_, _, err = t.assess(p, l, by)\n\treturn err\n", "\treturn nil\n"),
+		"\t_, _, err = t.assess(p, l, by)\n\treturn err\n", "\t_ = l\n\treturn nil\n"),
 	inTests("X41", "TestWhoseWord", "the word of a server that does not know the cluster's uid counts", "raft/wire/refusal.go",
 		"ours != (core.UID{}) && by.uid() != ours {", "ours != (core.UID{}) && by.uid() != (core.UID{}) && by.uid() != ours {"),
 	inTests("X42", "TestAnEmptied", "a single peer's word is taken for a majority's", "raft/wire/verdict.go",
