@@ -34,7 +34,7 @@ type Config struct {
 	// be called several times, by several goroutines, and must not call Close. nil:
 	// nobody is told, and the server takes part in nothing for as long as it is so.
 	Fenced func(Verdict)
-	// VerdictWait is how long the first such peer waits for the others. Default 2 s.
+	// VerdictWait is how long the first such peer waits for the others. Default 3 s.
 	VerdictWait time.Duration
 	// Contested is told that a server with another list of members counts this one,
 	// which is alone in its own list, among its own: two clusters would go by one
@@ -124,7 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"DialTimeout", &c.DialTimeout, 2 * time.Second},
 		{"HelloTimeout", &c.HelloTimeout, maxHelloTimeout},
 		{"StallTimeout", &c.StallTimeout, 5 * time.Second},
-		{"VerdictWait", &c.VerdictWait, 2 * time.Second},
+		{"VerdictWait", &c.VerdictWait, 3 * time.Second},
 		{"BackoffMin", &c.BackoffMin, 10 * time.Millisecond},
 		{"BackoffMax", &c.BackoffMax, time.Second},
 	} {

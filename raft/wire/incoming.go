@@ -36,9 +36,16 @@ func (t *Transport) receiveSnapshot(s *stranger, p *peer) {
 		return
 	}
 	t.mu.Lock()
-	old := p.incoming
-	p.incoming = in
+	old, stands := p.incoming, p.stands(s.use)
+	if stands {
+		p.incoming = in
+	}
 	t.mu.Unlock()
+	if !stands { // a later process of the peer was met meanwhile
+		in.fail(errReplaced)
+		t.forget(s.conn)
+		return
+	}
 	if old != nil {
 		old.fail(errReplaced)
 	}

@@ -37,7 +37,7 @@ func all() []mutant {
 		logMutants, containerMutants, wireMutants,
 		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, commandLineMutants,
 		moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants, simulatorMutants,
-		entryMutants, doorMutants, stateMutants, kindMutants,
+		entryMutants, doorMutants, stateMutants, kindMutants, beginningMutants,
 		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants, hostMutants)
 }
 

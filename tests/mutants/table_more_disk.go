@@ -97,8 +97,8 @@ var moreDiskMutants = []mutant{
 		oracles: []string{"test ./raft/vfs"},
 	},
 
-	onWire("X8", "a message for another server is taken", "hello.go",
-		"case h.To != self:", "case h.To == \"\":"),
+	onWire("X8", "a message for another server is taken", "judge.go",
+		"if h.To != c.ID {", "if h.To == \"\" {"),
 	onWire("X9", "a newer version of the protocol is taken for ours", "hello.go",
 		"if theirs > version {", "if theirs > version+1 {"),
 	onWire("X10", "requests of a new connection overtake those of the one before", "accept.go",

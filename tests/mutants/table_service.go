@@ -4,9 +4,9 @@ package main
 var wireMutants = []mutant{
 	{
 		id: "X1", bug: "a server of another cluster is welcome",
-		file:    "raft/wire/hello.go",
-		old:     "case h.ClusterID != cluster:",
-		new:     "case h.ClusterID != cluster && h.From == \"\":",
+		file:    "raft/wire/judge.go",
+		old:     "if h.ClusterID != c.ClusterID {",
+		new:     "if h.ClusterID != c.ClusterID && h.From == \"\" {",
 		oracles: []string{"test ./raft/wire"},
 	},
 	{
@@ -40,8 +40,8 @@ var wireMutants = []mutant{
 	{
 		id: "X6", bug: "the length that a frame claims has no limit",
 		file:    "raft/wire/frame.go",
-		old:     "if length > limit {",
-		new:     "if length > limit && limit == 0 {",
+		old:     "length > limit {",
+		new:     "length > limit && limit == 0 {",
 		oracles: []string{"test ./raft/wire"},
 	},
 	{
@@ -291,8 +291,8 @@ var commandMutants = []mutant{
 	{
 		id: "D2", bug: "a node that lost its log starts with an empty one",
 		file:    "cmd/raftkv/datadir.go",
-		old:     "return true, checkLogIsThere(fsys, dir)",
-		new:     "return true, nil",
+		old:     "return is, checkLogIsThere(fsys, dir)",
+		new:     "return is, nil",
 		oracles: []string{"test ./cmd/raftkv"},
 	},
 	{
