@@ -64,10 +64,12 @@ func TestRejoin_TheOthersLeadInDifferentTerms(t *testing.T) {
 		LINK
 		wipe C
 		tick C 1
-		settle
-		tick C 2
-		settle
+		settle A C
+		deliver C->B all
+		deliver B->C all
 		cut B
+		tick A 2
+		settle A C
 		campaign A
 		settle
 		propose A z
@@ -141,8 +143,12 @@ func TestRejoin_ALaterTermWithoutALeaderMakesNoGoal(t *testing.T) {
 		LINK
 		wipe C
 		tick C 1
-		settle
+		settle A C
+		deliver C->B all
+		deliver B->C all
 		cut B
+		tick A 2
+		settle A C
 		campaign A
 		settle
 		propose A z
