@@ -47,7 +47,7 @@ var moreDiskMutants = []mutant{
 	inLog("W33", "TestImpossibleSnapshotsPanic", "a snapshot is recorded that has no file", "snapshot.go",
 		"if _, there := w.files[placeOf(s)]; !there {", "if _, there := w.files[placeOf(s)]; !there && len(w.files) == 0 {"),
 	inLog("W34", "TestOvertaken", "an older snapshot may be written over a newer one", "snapshot.go",
-		"\tobsolete := p.index <= w.current.index\n", "\tobsolete := false\n"),
+		"\tobsolete := p.index <= w.current.index && p != w.current.place\n", "\tobsolete := false\n"),
 	inLog("W30", "TestInitialize", "a directory with something in it is filled by a restore", "initialize.go",
 		"if name != lockName {", "if name == writingName {"),
 

@@ -140,7 +140,7 @@ var moreFaceMutants = []mutant{
 	inFile("L6", "a call that is not answered waits for ever", "client/conn.go",
 		"if c.age-w.age > sweepsPerAttempt {", "if c.age-w.age > 1<<30 {", "test ./client"),
 	inFile("L7", "a server of another cluster is asked", "client/clerk.go",
-		"if c.cluster != cluster {", "if c.cluster != cluster && cluster == \"\" {", "test ./client"),
+		"if c.cluster != g.cluster {", "if c.cluster != g.cluster && g.cluster == \"\" {", "test ./client"),
 	inFile("L8", "pages of a listing overlap", "client/reads.go",
 		"After(page.Items[len(page.Items)-1].Key)", "After(page.Items[max(len(page.Items)-2, 0)].Key)", "test ./client"),
 	inFile("L9", "a write that was given up is called not applied", "client/attempt.go",
