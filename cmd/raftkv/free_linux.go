@@ -11,3 +11,10 @@ func freeBytes(dir string) (uint64, error) {
 	}
 	return fs.Bavail * uint64(fs.Bsize), nil
 }
+
+// noInodes reports whether the disk that holds dir has no inode left for another
+// file. A file system that makes inodes as it needs them has none to count.
+func noInodes(dir string) bool {
+	var fs syscall.Statfs_t
+	return syscall.Statfs(dir, &fs) == nil && fs.Files > 0 && fs.Ffree == 0
+}

@@ -62,8 +62,17 @@ func (s storage) Wanted() <-chan struct{} { return s.NeedsSpare() }
 func (s storage) Prepare() error {
 	err := s.WAL.Prepare()
 	if vfs.IsNoSpace(err) {
-		s.logger.Warn("the disk has no room for the log's next segment; free some before the present one is full", "error", err)
+		s.logger.Warn("there is "+whatIsShort(noInodes(s.directory.dir))+" for the log's next segment; free some before the present one is full", "error", err)
 		return nil
 	}
 	return err
+}
+
+// whatIsShort names what a file system lacks that refused to take more. A system
+// with many small files runs out of inodes while bytes are free, and says the same.
+func whatIsShort(noInodes bool) string {
+	if noInodes {
+		return "no inode left on the disk (bytes may be free: delete files, not bytes)"
+	}
+	return "no room left on the disk"
 }

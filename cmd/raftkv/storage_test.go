@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -105,5 +106,17 @@ func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 	}
 	if between == 0 {
 		t.Error("void: there was no crash between the two")
+	}
+}
+
+// Goal: a disk without inodes is not called a full one, since bytes cannot be freed
+// to help it.
+// Method: both lacks, and this machine's disk, which has inodes.
+func TestAWantOfInodesIsCalledThat(t *testing.T) {
+	if text := whatIsShort(true); !strings.Contains(text, "inode") {
+		t.Errorf("without inodes there is %s", text)
+	}
+	if text := whatIsShort(noInodes(t.TempDir())); strings.Contains(text, "inode") {
+		t.Errorf("with inodes there is %s", text)
 	}
 }
