@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -40,5 +41,15 @@ func TestAMisspeltVariableIsNamed(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Goal: a command says that a variable does nothing, beside what it does.
+func TestACommandWarnsOfAStrayVariable(t *testing.T) {
+	t.Setenv("RAFTKV_ENDPOINT", "127.0.0.1:1")
+	var said strings.Builder
+	run([]string{"snapshot", "inspect", t.TempDir() + "/nothing"}, io.Discard, &said)
+	if !strings.Contains(said.String(), "did you mean RAFTKV_ENDPOINTS?") {
+		t.Errorf("%q", said.String())
 	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -101,5 +103,25 @@ func TestAFileSystemThatCannotIsNamed(t *testing.T) {
 		if c.want == "" && got != error(err) || c.want != "" && (!strings.Contains(got.Error(), c.want) || !strings.Contains(got.Error(), "/d/wal") || exitCodeOf(got) != exitFailed || !errors.Is(got, c.err)) {
 			t.Errorf("%s %v: %v", c.op, c.err, got)
 		}
+	}
+}
+
+// Goal: an address of this machine that is not there yet is waited for, and in the
+// end, or when the process is told to end, the message says what needs no name.
+func TestAnAddressThatIsNotThereYetIsWaitedFor(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	_, err := listenPatiently(ctx, "peers", "--peer", "192.0.2.1:9701", slog.New(slog.DiscardHandler)) // reserved for documents, so nobody has it
+	if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--peer 0.0.0.0:9701 listens on all addresses") {
+		t.Errorf("%v", err)
+	}
+	if !mayComeYet(&net.OpError{Op: "listen", Err: &net.DNSError{Err: "no such host", Name: "kv1", IsNotFound: true}}) {
+		t.Error("a name without a record is not waited for")
+	}
+	used, err := listen("peers", "--peer", "127.0.0.1:0")
+	must(t, err)
+	defer used.Close()
+	if _, err := listenPatiently(t.Context(), "peers", "--peer", used.Addr().String(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "the port is in use") {
+		t.Errorf("a port in use: %v", err)
 	}
 }

@@ -50,7 +50,11 @@ func dashboard(rows []row) object {
 	var laid []object
 	id, top := 0, 0
 	next := func() int { id++; return id }
-	for _, r := range rows {
+	for n, r := range rows {
+		kind := "timeseries"
+		if n == 0 {
+			kind = "stat"
+		}
 		laid = append(laid, object{
 			"id": next(), "type": "row", "title": r.title, "collapsed": false, "panels": []object{},
 			"gridPos": object{"x": 0, "y": top, "w": gridWidth, "h": 1},
@@ -58,7 +62,7 @@ func dashboard(rows []row) object {
 		top++
 		for i, p := range r.panels {
 			x := i * panelWidth % gridWidth
-			laid = append(laid, graph(next(), p, object{"x": x, "y": top, "w": panelWidth, "h": panelHeight}))
+			laid = append(laid, draw(kind, next(), p, object{"x": x, "y": top, "w": panelWidth, "h": panelHeight}))
 			if x+panelWidth == gridWidth || i == len(r.panels)-1 {
 				top += panelHeight
 			}
@@ -81,16 +85,25 @@ func dashboard(rows []row) object {
 // source is the data source that the reader of the dashboard chooses.
 var source = object{"type": "prometheus", "uid": "${datasource}"}
 
-func graph(id int, p panel, place object) object {
+// draw returns a panel: a number ("stat") or a graph ("timeseries").
+func draw(kind string, id int, p panel, place object) object {
 	var targets []object
 	for i, e := range p.exprs {
 		targets = append(targets, object{
 			"refId": string(rune('A' + i)), "expr": e.query, "legendFormat": e.legend, "datasource": source, "range": true,
 		})
 	}
-	return object{
-		"id": id, "type": "timeseries", "title": p.title, "datasource": source, "gridPos": place, "targets": targets,
-		"fieldConfig": object{"defaults": object{"unit": p.unit, "min": 0}, "overrides": []object{}},
-		"options":     object{"legend": object{"displayMode": "list", "placement": "bottom"}, "tooltip": object{"mode": "multi"}},
+	options := object{"legend": object{"displayMode": "list", "placement": "bottom"}, "tooltip": object{"mode": "multi"}}
+	if kind == "stat" {
+		options = object{"reduceOptions": object{"calcs": []string{"lastNotNull"}}, "graphMode": "area", "textMode": "value_and_name"}
 	}
+	drawn := object{
+		"id": id, "type": kind, "title": p.title, "datasource": source, "gridPos": place, "targets": targets,
+		"fieldConfig": object{"defaults": object{"unit": p.unit, "min": 0}, "overrides": []object{}},
+		"options":     options,
+	}
+	if text := descriptions[p.title]; text != "" {
+		drawn["description"] = text
+	}
+	return drawn
 }

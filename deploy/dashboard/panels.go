@@ -1,6 +1,7 @@
 package main
 
-// row is one row of the dashboard, with the question that it answers.
+// row is one row of the dashboard, with the question that it answers. The first
+// row shows numbers, the others graphs.
 type row struct {
 	title  string
 	panels []panel
@@ -21,7 +22,7 @@ func one(title, unit, query, legend string) panel {
 	return panel{title, unit, []expr{{query, legend}}}
 }
 
-// p99 is the slowest hundredth of a histogram, per group of labels.
+// p99 is the 99th percentile of a histogram, per group of labels.
 func p99(histogram, by string) string {
 	return `histogram_quantile(0.99, sum by (` + by + `, le) (rate(raftkv_` + histogram + `_bucket[$__rate_interval])))`
 }
@@ -47,10 +48,10 @@ var rows = []row{
 	}},
 	{"What do clients see?", []panel{
 		one("Requests", "reqps", `sum by (route, method) (rate(raftkv_http_request_duration_seconds_count[$__rate_interval]))`, "{{method}} {{route}}"),
-		one("Slowest hundredth", "s", p99(`http_request_duration_seconds`, "route, method"), "{{method}} {{route}}"),
+		one("Request latency, p99", "s", p99(`http_request_duration_seconds`, "route, method"), "{{method}} {{route}}"),
 		one("Answers by code", "reqps", `sum by (code) (rate(raftkv_http_request_duration_seconds_count[$__rate_interval]))`, "{{code}}"),
 		one("Clerks' requests", "reqps", `sum by (op) (rate(raftkv_clerk_request_duration_seconds_count[$__rate_interval]))`, "{{op}}"),
-		one("Clerks' slowest hundredth", "s", p99(`clerk_request_duration_seconds`, "op"), "{{op}}"),
+		one("Clerks' request latency, p99", "s", p99(`clerk_request_duration_seconds`, "op"), "{{op}}"),
 		one("Refused, by reason", "reqps", `sum by (reason) (rate(raftkv_requests_rejected_total[$__rate_interval]))`, "{{reason}}"),
 		{"In flight and waiting", "short", []expr{{`raftkv_writes_in_flight`, "writes {{instance}}"}, {`raftkv_reads_in_flight`, "reads {{instance}}"}, {`raftkv_requests_waiting`, "waiting {{instance}}"}}},
 		one("Forwarded to the leader", "reqps", `sum by (instance, result) (rate(raftkv_forwarded_requests_total[$__rate_interval]))`, "{{instance}} {{result}}"),
@@ -60,8 +61,8 @@ var rows = []row{
 		one("Leader changes, by reason", "short", `sum by (reason) (increase(raftkv_raft_leader_changes_total[$__rate_interval]))`, "{{reason}}"),
 		one("Campaigns", "short", `sum by (instance, phase) (increase(raftkv_raft_elections_started_total[$__rate_interval]))`, "{{instance}} {{phase}}"),
 		one("Writes, by how they ended", "reqps", `sum by (result) (rate(raftkv_raft_proposals_total[$__rate_interval]))`, "{{result}}"),
-		one("Commit, slowest hundredth", "s", p99(`raft_commit_duration_seconds`, "instance"), "{{instance}}"),
-		one("Read index, slowest hundredth", "s", p99(`raft_read_index_duration_seconds`, "instance"), "{{instance}}"),
+		one("Commit latency, p99", "s", p99(`raft_commit_duration_seconds`, "instance"), "{{instance}}"),
+		one("Read index latency, p99", "s", p99(`raft_read_index_duration_seconds`, "instance"), "{{instance}}"),
 		{"Committed and not applied", "short", []expr{{`raftkv_apply_lag_entries`, "{{instance}}"}}},
 		one("Behind the leader", "short", `raftkv_raft_replication_lag_entries`, "{{peer}}"),
 		one("Last contact with the leader", "s", `raftkv_raft_leader_last_contact_seconds`, "{{peer}}"),
@@ -69,7 +70,7 @@ var rows = []row{
 		one("Entries per apply batch", "short", `sum by (instance) (rate(raftkv_raft_apply_batch_entries_sum[$__rate_interval])) / sum by (instance) (rate(raftkv_raft_apply_batch_entries_count[$__rate_interval]))`, "{{instance}}"),
 	}},
 	{"What do disk and network do?", []panel{
-		one("Sync, slowest hundredth", "s", p99(`wal_fsync_duration_seconds`, "instance"), "{{instance}}"),
+		one("Fsync latency, p99", "s", p99(`wal_fsync_duration_seconds`, "instance"), "{{instance}}"),
 		one("Syncs", "reqps", `sum by (instance) (rate(raftkv_wal_fsync_duration_seconds_count[$__rate_interval]))`, "{{instance}}"),
 		one("Appended to the log", "Bps", `rate(raftkv_wal_append_bytes_total[$__rate_interval])`, "{{instance}}"),
 		{"On the disk", "bytes", []expr{{`raftkv_wal_size_bytes`, "log {{instance}}"}, {`raftkv_raft_snapshot_size_bytes`, "snapshot {{instance}}"}}},
@@ -82,7 +83,7 @@ var rows = []row{
 		{"Loading the state and reach of the log in memory", "s", []expr{{`raftkv_raft_last_restore_duration_seconds`, "load {{instance}}"}, {`raftkv_raft_oldest_log_age_seconds`, "reach {{instance}}"}}},
 		one("Snapshots not taken", "short", `increase(raftkv_raft_snapshot_send_failures_total[$__rate_interval])`, "{{instance}} to {{peer}}"),
 		one("To peers", "Bps", `sum by (instance, peer) (rate(raftkv_peer_sent_bytes_total[$__rate_interval]))`, "{{instance}} to {{peer}}"),
-		one("Round trip to peers, slowest hundredth", "s", p99(`peer_round_trip_duration_seconds`, "instance, peer"), "{{instance}} to {{peer}}"),
+		one("Round trip to peers, p99", "s", p99(`peer_round_trip_duration_seconds`, "instance, peer"), "{{instance}} to {{peer}}"),
 		one("Lost calls to peers", "reqps", `sum by (instance, peer) (rate(raftkv_peer_send_failures_total[$__rate_interval]))`, "{{instance}} to {{peer}}"),
 	}},
 	{"Who are the clients?", []panel{
@@ -99,4 +100,26 @@ var rows = []row{
 		one("Open files", "short", `process_open_fds{job=~"raftkv.*"}`, "{{instance}}"),
 		one("Garbage collection", "percentunit", `rate(go_gc_duration_seconds_sum{job=~"raftkv.*"}[$__rate_interval])`, "{{instance}}"),
 	}},
+}
+
+// descriptions are what somebody on call reads at a panel, by its title: what a
+// good value is, and where to look when it is not.
+var descriptions = map[string]string{
+	"Leader known":                     "1 when every node knows a leader. 0: nothing is written; see RaftkvNoLeader in docs/operations.md.",
+	"Nodes up":                         "Nodes that Prometheus reaches. A majority must be up for writes.",
+	"Who leads":                        "1 at the node that leads. Exactly one node should show it.",
+	"Disk stalled":                     "1 while a write to the log takes so long that the disk counts as hung; the node has handed leadership on.",
+	"Store and quota":                  "Bytes of keys and values, and --max-store-bytes where there is one. At the quota, writes are refused with 507.",
+	"Nodes to lose before writes stop": "0: the next loss of a node stops writes. Below 0: they have stopped.",
+	"Comparison of states, last ok":    "Seconds since this node's state was last found to be a majority's. More than some minutes: see RaftkvIntegrityStale.",
+	"Diverged nodes":                   "1 at a node whose state is wrong. It serves nothing; see RaftkvDiverged.",
+	"Request latency, p99":             "99th percentile of HTTP requests, from the header to the end of the answer.",
+	"Refused, by reason":               "Requests refused for the state of the node or cluster. None of them has changed anything.",
+	"Leader changes, by reason":        "stepdown_quorum: the leader heard no majority. stepdown_disk: its disk hung. Many elections: nodes die or are starved.",
+	"Commit latency, p99":              "From a proposal on the leader until a majority has it on disk: the slower of fsync and round trip.",
+	"Read index latency, p99":          "What a linearizable read waits for a majority to confirm the leader. No disk takes part in it.",
+	"Committed and not applied":        "Entries that the store is behind. A number that grows: the node is short of processor time.",
+	"Behind the leader":                "Entries that a follower lacks. A number that grows: its disk or network is slower than the writes.",
+	"Fsync latency, p99":               "How long the disk takes to make a write durable. Every write waits for it on a majority.",
+	"Room on the disk":                 "Free bytes for the node. A log that finds no room ends its node and loses nothing.",
 }
