@@ -94,8 +94,11 @@ func endOfAWrite(t *testing.T, end, then func(c *fakeConn, a asked), happens str
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		_, err := c.Append(ctx, "k", []byte("x"))
+		f.hook.Lock()
+		first := put
+		f.hook.Unlock()
 		if happens == "later" {
-			f.apply(*put) // does nothing if the lane has gone on
+			f.apply(*first) // does nothing if the lane has gone on
 		}
 		value := f.value("k")
 		var e *Error
