@@ -260,7 +260,12 @@ func (s *server) takeWork() (work node.Work, ok bool) {
 		case *core.DamageError:
 			s.w.counts.DamageFound++
 			s.crash(crash{torn: -1}, s.w.diskDice)
-			s.w.nemesis.restartSoon(s, 100*millisecond)
+			life := s.life
+			s.w.after(100*millisecond, then(func() {
+				if !s.up && s.life == life {
+					s.start()
+				}
+			}))
 		default:
 			panic(damage)
 		}
