@@ -136,7 +136,10 @@ func TestPeersRememberHowFarADiskHasCome(t *testing.T) {
 		time.Sleep(memoryInterval)
 		memory.fail.Store(false)
 		time.Sleep(memoryInterval + time.Second)
-		if k := memory.Known("n2"); k.Term != 3 || k.Held != 90 || k.Firm != 100 {
+		n1.remembering <- struct{}{}
+		k := memory.Known("n2")
+		<-n1.remembering
+		if k.Term != 3 || k.Held != 90 || k.Firm != 100 {
 			t.Errorf("remembered %+v", k)
 		}
 		notes := memory.notes.Load()
