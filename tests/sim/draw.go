@@ -78,7 +78,7 @@ func (o *options) drawDisks(d dice) {
 }
 
 // slowWorlds lets worlds be drawn in which syncs take longer than elections wait.
-const slowWorlds = false
+const slowWorlds = true
 
 // drawSlowDisks makes syncs slow on some disks, or on all: up to somewhat more
 // than four times the shortest election timeout, but always below the limit from

@@ -246,7 +246,7 @@ func rot(n *nemesis, f *fault, d dice) (func(), bool) {
 
 // rotsRunningSnapshots lets running-rot strike snapshots, too. A leader that sends
 // a snapshot must then find the damage, and make another one.
-const rotsRunningSnapshots = false
+const rotsRunningSnapshots = true
 
 // runningRot damages the disk of a server that runs. It finds the damage when it
 // reads the file: at its next start, or when it sends the snapshot to another
