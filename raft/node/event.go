@@ -6,18 +6,18 @@ import "raftkv/raft/core"
 type eventKind uint8
 
 const (
-	eventReceive  eventKind = iota // from, request, answer
-	eventReturned                  // call, reply
-	eventPropose                   // proposal
-	eventRead                      // read
-	eventSaved                     // number: the write's sequence number
-	eventApplied                   // number: the batch's last index
-	eventSuspect                   // from
-	eventTransfer                  // from: to whom; done
-	eventCompact                   // snapshot
-	eventTaking                    // number: the index; 0: not any more
-	eventTerm                      // number: the index; read
-	eventRatherNot                 // reason; number: 1, or 0 if it is gone
+	eventReceive   eventKind = iota // from, request, answer
+	eventReturned                   // call, reply
+	eventPropose                    // proposal
+	eventRead                       // read
+	eventSaved                      // number: the write's sequence number
+	eventApplied                    // number: the batch's last index
+	eventSuspect                    // from
+	eventTransfer                   // from: to whom; done
+	eventCompact                    // snapshot
+	eventTaking                     // number: the index; 0: not any more
+	eventTerm                       // number: the index; read
+	eventRatherNot                  // reason; number: 1, or 0 if it is gone
 )
 
 // event is one thing that happened to the loop.

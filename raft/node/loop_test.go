@@ -46,7 +46,9 @@ func (l *lone) ask(from core.ID, request core.Request) core.Reply {
 	}
 }
 
-func entry(index, term uint64) core.Entry { return core.Entry{Index: index, Term: term, Data: []byte("x")} }
+func entry(index, term uint64) core.Entry {
+	return core.Entry{Index: index, Term: term, Data: []byte("x")}
+}
 
 // Goal: the loop never waits for the service, whatever it hands over: a node whose
 // service stands still goes on to answer beats, votes and snapshots, and to tick.
