@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"raftkv/kvserver/api"
 )
@@ -212,7 +213,8 @@ func TestAWrongClientAddressOfTheLeaderIsNamed(t *testing.T) {
 // again.
 // Method: a dialler that fails once in this way, and one that always does.
 func TestAWriteThatFindsNoDescriptorIsTriedAgain(t *testing.T) {
-	p := newPair(t)
+	// The last write looks for a leader for all of LeaderWait.
+	p := newPairWith(t, func(c *Config) { c.LeaderWait = 2 * time.Second })
 	idle := p.follower.conns.take(&fakeConn{from: "127.0.0.1:1"})
 	idle.since.Store(-int64(2 * evictionAge))
 	dial := p.follower.forwarder.transport.DialContext

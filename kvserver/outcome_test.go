@@ -304,15 +304,15 @@ func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
 	}
 }
 
-// Goal: an index without a command moves the store on, and commands that cannot
-// be understood do not stop it.
-// Method: no-ops and garbage between writes.
+// Goal: an index without a command moves the store on, and malformed bytes of the
+// known version do not stop it.
+// Method: no-ops and a put that ends early between writes.
 func TestIndicesWithoutACommandMoveTheStoreOn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
 		log.deliver(nil)
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "1"), 201)
-		log.deliver([]byte("garbage"))
+		log.deliver([]byte{1, byte(kv.OpPut)})
 		log.deliver(nil)
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "2"), 200)
 		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 200)
