@@ -89,9 +89,6 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 			// only one that could do anything, did nothing: the call may be made in
 			// a new session.
 			c.session.CompareAndSwap(session, 0)
-		case refused.Code == api.CodeValueTooLarge && !doubt:
-			refused.Detail = fmt.Sprintf("the value given has %d bytes; %s", len(value), refused.Detail)
-			return clerkwire.Written{}, refused
 		case doubt && (w.refused == nil || !w.refused.Decided):
 			// What this server refuses may have been done by another.
 			refused.Outcome = api.OutcomeUnknown

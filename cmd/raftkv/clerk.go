@@ -140,7 +140,7 @@ func (s *clerkSettings) ending(err error) error {
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text
 	case errors.Is(err, client.ErrTooLarge):
-		return &ending{exitUsage, fmt.Errorf("%w (serve --max-value-bytes sets how many)", text)}
+		return &ending{exitUsage, text}
 	}
 	return &ending{exitUnavailable, text}
 }

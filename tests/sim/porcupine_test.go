@@ -74,7 +74,7 @@ func recorded(t *testing.T, seed uint64) (*clientHistory, *kv.Store, int) {
 // worlds, by porcupine.
 func TestPorcupineAgrees(t *testing.T) {
 	checked := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(50) {
 		h, _, _ := recorded(t, seed)
 		ops := operations(h)
 		checked += len(ops)
@@ -95,7 +95,7 @@ func TestPorcupineAgrees(t *testing.T) {
 // then finds no order, our check must complain.
 func TestOurCheckSeesWhatPorcupineSees(t *testing.T) {
 	illegal := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(50) {
 		h, final, keys := recorded(t, seed)
 		if err := h.check(keys, final); err != nil {
 			t.Fatal(err)

@@ -166,7 +166,7 @@ func TestAFullStoreServesOn(t *testing.T) {
 			t.Errorf("%s %s: %d %s %v", full[0], full[1], status, body, err)
 		}
 	}
-	if said := c.command("", "put", "c", "x"); said.code == 0 || !strings.Contains(said.errors, "holds as many bytes") {
+	if said := c.command("", "put", "c", "x"); said.code == 0 || !strings.Contains(said.errors, "the store is full (quota 1000 bytes") {
 		t.Errorf("put: code %d: %s", said.code, said.errors)
 	}
 	s.must(200, "GET", "/v1/kv/a", "")

@@ -82,7 +82,7 @@ func TestKeyCommands(t *testing.T) {
 		{"put k @/there/is/no/such/file", "", 2, "", "no such file"},
 		{"put k v --if-absent --if-present", "", 2, "", "if-absent"},
 		{"put " + strings.Repeat("k", 1025) + " v", "", 2, "", "1 to 1024"},
-		{"put big -", strings.Repeat("x", 1<<20+1), 2, "", "1048576 bytes"},
+		{"put big -", strings.Repeat("x", 1<<20+1), 2, "", "the value has 1048577 bytes; this node takes 1048576"},
 		{"put k v --endpoints nonsense", "", 2, "", "host:port"},
 		{"get k --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "127.0.0.1:1 refuses connections"},
 		{"put k v --endpoints 127.0.0.1:1 --timeout 300ms", "", 3, "", "127.0.0.1:1 refuses connections"},
