@@ -49,7 +49,6 @@ type acquaintance struct {
 	known map[core.ID]wire.Known // what is remembered, and what was said since
 	noted int64                  // when that was last made durable
 	words map[int]bool           // peers whose word against our directory counts, by index
-	doubt int64                  // when the first of them spoke
 
 	// A server that comes back without its disk has told a goal to nobody yet: until
 	// these know it, it takes part in nothing.
