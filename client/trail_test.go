@@ -178,23 +178,3 @@ func TestALeaderOutOfReachIsNamedWithItsAddress(t *testing.T) {
 		})
 	}
 }
-
-// Goal: a value that is too long is refused with its length.
-func TestAValueThatIsTooLongIsMeasured(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFakeCluster(t, "n1")
-		f.before = func(c *fakeConn, a asked) bool {
-			if a.kind != clerkwire.KindPut {
-				return false
-			}
-			c.refuse(a, clerkwire.Refused{Code: api.CodeValueTooLarge, Outcome: api.OutcomeNotApplied, Detail: "a value may have 3 bytes at most"})
-			return true
-		}
-		c := f.dial(nil)
-		defer f.end(c)
-		_, err := c.Put(t.Context(), "k", []byte("four"))
-		if e := wantError(t, err, api.OutcomeNotApplied, ErrTooLarge); !strings.Contains(e.Detail, "4 bytes") || !strings.Contains(e.Detail, "3 bytes") {
-			t.Errorf("%q", e.Detail)
-		}
-	})
-}
