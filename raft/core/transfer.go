@@ -35,11 +35,14 @@ func (r *Raft) Transfer(to ID) error {
 }
 
 // mostComplete returns the other server that is furthest, of those that
-// answer if any does; None if all would rather not lead.
+// answer if any does; None if all would rather not lead. Among equals it is the
+// next one in the order of IDs, in a circle that begins behind this server. So two
+// servers that pass leadership on again and again do not pass it to each other.
 func (r *Raft) mostComplete() ID {
 	best := -1
-	for i := range r.progress {
-		if r.peers[i] == r.config.ID || r.progress[i].ratherNot {
+	for step := range len(r.progress) - 1 {
+		i := (r.self() + 1 + step) % len(r.progress)
+		if r.progress[i].ratherNot {
 			continue
 		}
 		p := &r.progress[i]
