@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,9 +98,12 @@ func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakeLog, kv
 		t.Fatal(err)
 	}
 	defer c.Close()
+	var mu sync.Mutex // guards late and attempts
 	var late [][]byte
 	attempts := 0
 	log.onPropose = func(p *raft.Proposal) {
+		mu.Lock()
+		defer mu.Unlock()
 		command, err := kv.DecodeCommand(p.Command)
 		if err != nil || command.Op != kv.OpAppend {
 			log.choose(p)
@@ -129,7 +133,10 @@ func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakeLog, kv
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	_, err = c.Append(ctx, "k", []byte("x"))
-	for _, command := range late {
+	mu.Lock()
+	held := late
+	mu.Unlock()
+	for _, command := range held {
 		log.deliver(command)
 	}
 	synctest.Wait()

@@ -29,11 +29,8 @@ func TestWhatFollowsASnapshotThatIsGoneIsPassedOver(t *testing.T) {
 				states := []string{"a", "b"}
 				for range gone {
 					msg := snapshotOf(t, states...)
-					log.deliverSnapshot(msg)
-					log.change(func(f *fakeSnapshots) {
-						delete(f.written, uint64(msg.SnapshotIndex))
-						f.first = uint64(msg.SnapshotIndex) + 1
-					})
+					log.change(func(f *fakeSnapshots) { f.first = uint64(msg.SnapshotIndex) + 1 })
+					log.deliverLostSnapshot(msg)
 					log.deliver(putCommand("behind", "1"))
 					log.deliver(nil)
 					if own != nil {

@@ -29,6 +29,11 @@ func snapshotOf(t *testing.T, values ...string) raft.ApplyMsg {
 // state itself; the log goes on behind it.
 func (f *fakeLog) deliverSnapshot(msg raft.ApplyMsg) {
 	f.put(uint64(msg.SnapshotIndex), msg.Snapshot)
+	f.deliverLostSnapshot(msg)
+}
+
+// deliverLostSnapshot delivers a snapshot message whose state is gone already.
+func (f *fakeLog) deliverLostSnapshot(msg raft.ApplyMsg) {
 	msg.Snapshot = nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
