@@ -12,6 +12,7 @@
 //
 //	go test ./tests/compat -args -compat.write
 //
-// and the same in the other packages, writes the files of rows that have none yet, and refuses to touch one that is
-// there. Until its release, a file is written anew by removing it first.
+// and the same in the other packages, writes the files of rows that have none yet,
+// and refuses to touch one that is there. Until its release, a file is written anew
+// by removing it first.
 package compat
