@@ -119,12 +119,19 @@ func stateUID(state core.State) core.UID {
 	if state.Snapshot.UID != (core.UID{}) {
 		return state.Snapshot.UID
 	}
-	for _, e := range state.Entries {
+	uid, _ := entryUID(state.Entries)
+	return uid
+}
+
+// entryUID returns the uid that one of the entries brings, and the index of that
+// one; zeros if none does.
+func entryUID(entries []core.Entry) (uid core.UID, at uint64) {
+	for _, e := range entries {
 		if e.Kind == core.KindNoop && len(e.Data) == len(core.UID{}) {
-			return core.UID(e.Data)
+			return core.UID(e.Data), e.Index
 		}
 	}
-	return core.UID{}
+	return core.UID{}, 0
 }
 
 // checkLogIsThere refuses a directory that says whose it is but has lost its

@@ -163,6 +163,7 @@ func (s *restoreSettings) fill(owner identity, uid core.UID, backup *kvserver.Ba
 			return err
 		})
 	if err == nil {
+		owner.UID = uid.String()
 		err = writeSmallFile(fsys, filepath.Join(s.dataDir, identityName), identityComment, owner)
 	}
 	if err != nil {

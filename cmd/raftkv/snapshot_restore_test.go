@@ -74,6 +74,40 @@ func TestRestoredDirectoriesKnowWhatTheyBeganWith(t *testing.T) {
 	}
 }
 
+// Goal: a restored directory says whose it is from the beginning: a log that was
+// made from another backup, and put into it before its first start, is refused with
+// both uids. Method: two directories for the same node, from a backup as it is and
+// lifted; the identity of the one with the log of the other.
+func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
+	file, _ := savedBackup(t)
+	c := testConfigs(t, vfs.OS{})[0]
+	c.ClusterID = "restored"
+	var uids []string
+	for i, more := range [][]string{{"--no-lift"}, nil} {
+		to := filepath.Join(filepath.Dir(c.DataDir), []string{"other", "n1"}[i])
+		wantLine(t, exitDone, "", append([]string{"snapshot", "restore", file, "--data-dir", to, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}, more...)...)
+		var is identity
+		if _, err := readSmallFile(vfs.OS{}, filepath.Join(to, identityName), &is, ""); err != nil {
+			t.Fatal(err)
+		}
+		uids = append(uids, is.UID)
+	}
+	if uids[0] == "" || uids[0] == uids[1] {
+		t.Fatalf("the directories say the uids %q", uids)
+	}
+	for _, move := range [][2]string{{"n1/" + logName, "n1-log"}, {"other/" + logName, "n1/" + logName}} {
+		if err := os.Rename(filepath.Join(filepath.Dir(c.DataDir), move[0]), filepath.Join(filepath.Dir(c.DataDir), move[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := newNode(c); exitCodeOf(err) != exitFailed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
+		t.Errorf("the log of another restore: %v", err)
+		if n != nil {
+			n.close()
+		}
+	}
+}
+
 // uidOf returns the uid in a backup.
 func uidOf(t *testing.T, file string) (uid core.UID) {
 	t.Helper()

@@ -12,7 +12,7 @@ import (
 
 // commandVariables are the environment variables of the commands that talk to a
 // running cluster. Those of serve are made of its settings, see variable.
-var commandVariables = []string{"RAFTKV_ENDPOINTS", "RAFTKV_TIMEOUT", "RAFTKV_JSON"}
+var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable}
 
 // reservedVariables are kept for what runs raftkv or is run by it, and never
 // belong to a setting. Nobody is warned of them.

@@ -69,6 +69,8 @@ type logLine struct {
 	From     uint64    `json:"from,omitempty"` // entries from here on were replaced
 	Entries  int       `json:"entries,omitempty"`
 	Snapshot *logPlace `json:"snapshot,omitempty"`
+	Commit   uint64    `json:"commit,omitempty"` // entries up to it were known to be committed
+	UID      string    `json:"uid,omitempty"`    // of the cluster, that an entry of the batch or the start brings
 	Keep     uint64    `json:"first_segment_kept,omitempty"`
 	Replaces bool      `json:"replaces_log,omitempty"`
 	Last     uint64    `json:"last_index,omitempty"`
@@ -100,11 +102,12 @@ func inspectLog(fsys vfs.FS, dir string, out io.Writer, asJSON bool) error {
 		return err
 	}
 	cluster := ""
+	var known knownUID
 	err = wal.Inspect(fsys, dir, func(r wal.Record) error {
 		if r.Type == wal.TypeSegment {
 			cluster = r.ClusterID
 		}
-		return show(recordLine(r))
+		return show(recordLine(r, known.note(r)))
 	})
 	if err == nil || isDamage(err) {
 		err = errors.Join(showDamage(show, err), wal.InspectSnapshots(fsys, dir, cluster, func(s wal.SnapshotInfo) error {
@@ -116,7 +119,7 @@ func inspectLog(fsys vfs.FS, dir string, out io.Writer, asJSON bool) error {
 		}))
 	}
 	if err == nil {
-		err = summarize(fsys, dir, show)
+		err = summarize(fsys, dir, known.uid, show)
 	}
 	if err != nil {
 		return &failure{err}
@@ -144,12 +147,39 @@ func findLog(fsys vfs.FS, dir string) (string, error) {
 	return "", fmt.Errorf("%s holds no log: name the data directory of a node, or the directory %q in it", dir, logName)
 }
 
-// recordLine is the line of one record.
-func recordLine(r wal.Record) logLine {
+// knownUID is the cluster's uid that the entries of a log bring.
+type knownUID struct {
+	uid core.UID
+	at  uint64 // index of the entry
+}
+
+// note returns the uid that a batch brings, zero for none. An entry that is
+// replaced takes its uid with it. Entries that cannot be decoded bring none: the
+// summary says why the node would not start with them.
+func (k *knownUID) note(r wal.Record) core.UID {
+	if r.Type != wal.TypeBatch && r.Type != wal.TypeSnapshot {
+		return core.UID{}
+	}
+	if r.From > 0 && r.From <= k.at {
+		*k = knownUID{}
+	}
+	entries, err := r.Entries()
+	if err != nil {
+		return core.UID{}
+	}
+	uid, at := entryUID(entries)
+	if at > 0 {
+		*k = knownUID{uid, at}
+	}
+	return uid
+}
+
+// recordLine is the line of one record, which brings a uid or none.
+func recordLine(r wal.Record, uid core.UID) logLine {
 	l := logLine{
 		Type: r.Type.String(), File: r.File, Offset: r.Offset, Bytes: r.Bytes, Number: r.Number,
 		Cluster: r.ClusterID, Node: r.NodeID, Term: r.Term, VotedFor: r.VotedFor, From: r.From, Entries: r.Count,
-		Keep: r.Keep, Replaces: r.Replaces, Reason: r.Reason,
+		Commit: r.Commit, UID: uid.String(), Keep: r.Keep, Replaces: r.Replaces, Reason: r.Reason,
 	}
 	if r.Type == wal.TypeSegment {
 		l.text = fmt.Sprintf("%s\n%12d  segment of node %s of cluster %s, %d bytes, from index %d on", r.File, r.Offset, r.NodeID, r.ClusterID, r.SegmentBytes, r.FirstIndex)
@@ -177,6 +207,12 @@ func recordLine(r wal.Record) logLine {
 		l.text += fmt.Sprintf(", entries %d to %d", r.From, r.From+uint64(r.Count)-1)
 	case r.From > 0 && !r.Replaces:
 		l.text += fmt.Sprintf(", entries from %d on removed", r.From)
+	}
+	if r.Commit > 0 {
+		l.text += fmt.Sprintf(", committed up to %d", r.Commit)
+	}
+	if l.UID != "" {
+		l.text += ", brings the uid " + l.UID
 	}
 	return l
 }
@@ -215,8 +251,8 @@ func showDamage(show func(logLine) error, err error) error {
 	return show(l)
 }
 
-// summarize prints what the node would start with.
-func summarize(fsys vfs.FS, dir string, show func(logLine) error) error {
+// summarize prints what the node would start with. The uid is that of the entries.
+func summarize(fsys vfs.FS, dir string, uid core.UID, show func(logLine) error) error {
 	r, err := wal.Check(fsys, dir)
 	if isDamage(err) {
 		return show(logLine{Type: "summary", Reason: err.Error(), broken: true, text: "the node would not start: " + err.Error()})
@@ -224,7 +260,13 @@ func summarize(fsys vfs.FS, dir string, show func(logLine) error) error {
 	if err != nil {
 		return err
 	}
-	l := logLine{Type: "summary", Cluster: r.ClusterID, Node: r.NodeID, Number: r.Batches, Term: r.Term, VotedFor: r.VotedFor, Last: r.LastIndex}
+	if r.Snapshot.UID != (core.UID{}) {
+		uid = r.Snapshot.UID
+	}
+	l := logLine{
+		Type: "summary", Cluster: r.ClusterID, Node: r.NodeID, Number: r.Batches, Term: r.Term, VotedFor: r.VotedFor, Last: r.LastIndex,
+		Commit: r.Commit, UID: uid.String(),
+	}
 	l.text = fmt.Sprintf("node %s of cluster %s would start in term %d", r.NodeID, r.ClusterID, r.Term)
 	if r.VotedFor != core.None {
 		l.text += fmt.Sprintf(" with a vote for %s", r.VotedFor)
@@ -236,6 +278,12 @@ func summarize(fsys vfs.FS, dir string, show func(logLine) error) error {
 	l.text += fmt.Sprintf(" and entries %d to %d", r.Snapshot.Index+1, r.LastIndex)
 	if r.LastIndex == r.Snapshot.Index {
 		l.text += " (none)"
+	}
+	if r.Commit > 0 {
+		l.text += fmt.Sprintf(", committed up to %d", r.Commit)
+	}
+	if l.UID != "" {
+		l.text += ", uid " + l.UID
 	}
 	if r.PassedOver != nil {
 		l.Reason, l.broken = r.PassedOver.Error(), true

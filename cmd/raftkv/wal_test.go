@@ -89,6 +89,54 @@ func TestALogIsInspected(t *testing.T) {
 	wantLine(t, exitUsage, "", "wal", "inspect")
 }
 
+// Goal: the inspection shows how far the log was known to be committed and which
+// cluster it belongs to, as the batches and the start say. A uid that was replaced
+// with its entry is not shown, and that of the snapshot needs no entry. Method: a
+// leader's uid is overwritten by the next one's; then a snapshot takes the place of
+// the entries.
+func TestAnInspectionShowsCommitAndUID(t *testing.T) {
+	dir := t.TempDir()
+	w, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, logName), ClusterID: "test", NodeID: "n1", SegmentBytes: wal.MinSegmentBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	first, second := core.UID{1}, core.UID{2}
+	save := func(b *core.Write) {
+		t.Helper()
+		if b.Snapshot != nil {
+			if err := w.WriteSnapshot(*b.Snapshot, func(io.Writer) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Save(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func(batch int, commit any, uid any, summaryCommit any, summaryUID any) {
+		t.Helper()
+		lines := inspected(t, exitDone, dir)
+		records := append(lines["batch"], lines["snapshot"]...)
+		if r := records[batch]; r["commit"] != commit || r["uid"] != uid {
+			t.Errorf("batch %d: %v", batch, r)
+		}
+		if s := lines["summary"][0]; s["commit"] != summaryCommit || s["uid"] != summaryUID {
+			t.Errorf("summary %v", s)
+		}
+	}
+	save(&core.Write{Seq: 1, Term: 1, From: 1, Entries: []core.Entry{core.NewEntry(1, 1, core.KindNoop, first[:])}})
+	says(0, nil, first.String(), nil, first.String())
+	save(&core.Write{Seq: 2, Term: 2, From: 1, Entries: []core.Entry{core.NewEntry(1, 2, core.KindCommand, nil)}})
+	says(1, nil, nil, nil, nil)
+	save(&core.Write{Seq: 3, Term: 3, From: 1, Entries: []core.Entry{core.NewEntry(1, 3, core.KindCommand, nil), core.NewEntry(2, 3, core.KindNoop, second[:])}, Commit: 1})
+	says(2, 1.0, second.String(), 1.0, second.String())
+	says(0, nil, first.String(), 1.0, second.String())
+	wantLine(t, exitDone, "entries 1 to 2, committed up to 1, brings the uid "+second.String(), "wal", "inspect", dir)
+	save(&core.Write{Seq: 4, Term: 3, Snapshot: &core.Snapshot{Index: 2, Term: 3, UID: second}, Commit: 2})
+	says(3, 2.0, nil, 2.0, second.String())
+	wantLine(t, exitDone, "and entries 3 to 2 (none), committed up to 2, uid "+second.String(), "wal", "inspect", dir)
+}
+
 // directoryContent is all that a directory holds.
 func directoryContent(t *testing.T, dir string) string {
 	t.Helper()

@@ -302,3 +302,26 @@ func TestAPeerOfAnEarlierVersionIsTurnedDownByName(t *testing.T) {
 	}
 	eventually(t, "it is counted", func() bool { return s.Stats().Rejected[ReasonVersion] == 1 })
 }
+
+// Goal: a server that lost its disk and has no goal yet neither takes the place of
+// the directory it is to replace, where nobody was met before, nor condemns a
+// peer's. Method: the pure judgement; the peer's own directory comes after the
+// newcomer, and the newcomer speaks about ours.
+func TestANewcomerWithoutAGoalStandsForNobody(t *testing.T) {
+	own, newcomer := NewLife(), NewLife()
+	newcomer.Rejoined = true
+	k, changed, reason := Known{}.Meet(asking(newcomer))
+	if changed || reason != "" || k.Boot != 0 {
+		t.Errorf("the newcomer is remembered as %+v, reason %q", k, reason)
+	}
+	if k, _, reason = k.Meet(own); reason != "" || k.Incarnation != own.Incarnation {
+		t.Errorf("the peer's own directory is turned down as %q", reason)
+	}
+	uid := core.UID{1}
+	if (Known{}).Credible(uid, Identity{UID: uid, Life: asking(newcomer)}) {
+		t.Error("the word of a server that has forgotten everybody counts")
+	}
+	if !(Known{}).Credible(uid, Identity{UID: uid, Life: newcomer}) {
+		t.Error("void: the word of a replacement does not count")
+	}
+}

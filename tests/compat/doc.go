@@ -5,12 +5,14 @@
 //
 // testdata has a directory for each release that changed a format, with a file, or a
 // directory of files, for each format that it wrote. What is in them is said by the
-// table of formats in compat_test.go, a row each. A new format, or a new version of
-// one, is a new row; a row is never changed once its release is out, and neither
-// are its files:
+// table of formats in compat_test.go, a row each. Formats that only their own
+// package can write, such as the frames of protocols, have their rows in the
+// compat_test.go of that package. A new format, or a new version of one, is a new
+// row; a row is never changed once its release is out, and neither are its files:
 //
 //	go test ./tests/compat -args -compat.write
 //
-// writes the files of rows that have none yet, and refuses to touch one that is
-// there. Until its release, a file is written anew by removing it first.
+// and the same in the other packages, writes the files of rows that have none yet,
+// and refuses to touch one that is there. Until its release, a file is written anew
+// by removing it first.
 package compat

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/kvserver"
+	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
 	"raftkv/raft/snapshot"
 	"raftkv/raft/vfs"
@@ -238,4 +240,60 @@ func content(t *testing.T, disk vfs.FS, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// The backup of a store with a key, a session and a record.
+
+func writeBackup(t *testing.T) files {
+	store := kv.New()
+	for i, c := range []kv.Command{
+		{Op: kv.OpOpenSession},
+		{Op: kv.OpPut, Key: []byte("k"), Value: []byte("value"), Session: kv.SessionCall{ID: 1, Seq: 1}},
+		{Op: kv.OpAppend, Key: []byte("k"), Value: []byte("s"), IdempotencyKey: "once", Time: 500},
+	} {
+		store.Apply(uint64(i)+1, kv.EncodeCommand(c))
+	}
+	return backupOf(t, func(w io.Writer) error {
+		_, err := store.WriteTo(w)
+		return err
+	})
+}
+
+// backupOf puts a payload into the container of a backup.
+func backupOf(t *testing.T, payload func(io.Writer) error) files {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: "compat", Index: 3, Term: 2, UID: uid})
+	if err == nil {
+		err = payload(w)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files{"backup": b.Bytes()}
+}
+
+func readBackup(t *testing.T, f files) {
+	b, err := kvserver.ReadBackupState(bytes.NewReader(f["backup"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := kvserver.Backup{
+		Cluster: "compat", UID: "1032547698badcfe0102030405060708", Index: 3, Term: 2,
+		Keys: 1, Bytes: 7, Revision: 2, Sessions: 1, IdempotencyRecords: 1,
+		Digest: "c0bc5918121477d7", Hash: "9b0f39c1ac460487e329ca96183c71371b67ffacc4a21ffed81b39ac26daf590",
+	}
+	if b.Backup != want {
+		t.Errorf("it is read as %+v", b.Backup)
+	}
+	again := backupOf(t, func(w io.Writer) error {
+		_, err := b.WriteTo(w)
+		return err
+	})
+	if !bytes.Equal(again["backup"], f["backup"]) {
+		t.Error("what was read is written as other bytes")
+	}
 }

@@ -1,0 +1,111 @@
+package clerkwire
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/tests/compat/golden"
+)
+
+// Goal: frames that an earlier release sent are read by this one, and mean the
+// same. Method: see golden.Check. The table has every kind.
+func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
+	golden.Check(t, []golden.Format{
+		{Release: "v0.1.0", Name: "clerk-frames", Write: writeReleasedFrames, Read: readReleasedFrames},
+	})
+}
+
+// releasedFrame is a frame as a release sent it.
+type releasedFrame struct {
+	kind   Kind
+	number uint32
+	means  Message
+}
+
+func releasedFrames() map[string]releasedFrame {
+	write := Write{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Key: []byte("key"), Value: []byte("value")}
+	if1, if2, if3 := write, write, write
+	if1.Condition, if1.Number = IfRevision, 300
+	if2.Condition, if3.Condition, if3.Value = IfPresent, IfAbsent, []byte{}
+	written := Written{Revision: 300, Version: 4, Length: 65_536, Created: true, Deleted: true, Replayed: true}
+	return map[string]releasedFrame{
+		"goodbye":           {KindGoodbye, 0, Empty{}},
+		"open":              {KindOpen, 1, Empty{}},
+		"opened":            {KindOpened, 1, Opened{Session: 1 << 40}},
+		"get":               {KindGet, 2, Get{Consistency: Stale, MinRevision: 300, Key: []byte("k\x00\xff")}},
+		"get-linearizable":  {KindGet, 1 << 31, Get{Key: []byte("k")}},
+		"got":               {KindGot, 2, Got{Found: true, Revision: 1 << 40, Version: 3, Store: 70_000, Value: bytes.Repeat([]byte{0xc1}, 300)}},
+		"got-nothing":       {KindGot, 1 << 31, Got{Store: 70_000, Value: []byte{}}},
+		"put":               {KindPut, 3, write},
+		"put-if-revision":   {KindPut, 4, if1},
+		"append-if-present": {KindAppend, 5, if2},
+		"delete-if-absent":  {KindDelete, 6, if3},
+		"put-written":       {KindPut.Answer(), 3, written},
+		"append-written":    {KindAppend.Answer(), 5, written},
+		"delete-written":    {KindDelete.Answer(), 6, Written{Revision: 5, Deleted: true}},
+		"list":              {KindList, 7, List{Consistency: Stale, MinRevision: 1, Limit: 200, KeysOnly: true, Prefix: []byte("a/"), After: []byte("a/b")}},
+		"listed": {KindListed, 7, Listed{Store: 8, More: true, Items: []Item{
+			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 300, Version: 4},
+		}}},
+		"refused": {KindRefused, 8, Refused{
+			Code: api.CodePreconditionFailed, Outcome: api.OutcomeNotApplied, Retryable: true, Decided: true,
+			RetryAfter: 1500 * time.Millisecond, Node: "n1", Leader: "n2", LeaderAddr: "10.0.0.2:8701", Term: 7,
+			Revision: 17, Version: 3, RequestID: "n1-x-1", Detail: "the key has another revision",
+		}},
+		"refused-unknown": {KindRefused, 9, Refused{Code: api.CodeTimeout, Outcome: api.OutcomeUnknown}},
+	}
+}
+
+func writeReleasedFrames(*testing.T) golden.Files {
+	all := golden.Files{}
+	for name, f := range releasedFrames() {
+		all[name] = AppendFrame(nil, f.kind, f.number, f.means)
+	}
+	return all
+}
+
+func readReleasedFrames(t *testing.T, f golden.Files) {
+	for name, want := range releasedFrames() {
+		b, limits := f[name], Answers
+		if _, ok := Requests[want.kind]; ok {
+			limits = Requests
+		}
+		if len(b) < headerBytes {
+			t.Errorf("%s has %d bytes", name, len(b))
+			continue
+		}
+		h, err := limits.parse(b)
+		if err != nil || h.Kind != want.kind || h.Number != want.number || h.Length != len(b)-headerBytes {
+			t.Errorf("%s has the header %+v, %v", name, h, err)
+			continue
+		}
+		got := empty(want.means)
+		if err := got.Parse(b[headerBytes:]); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := reflect.ValueOf(got).Elem().Interface(); fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want.means) {
+			t.Errorf("%s is read as\n%+v\nand said\n%+v", name, got, want.means)
+		}
+	}
+}
+
+// Goal: no kind of frame is without a file. Method: the kinds that may come,
+// against those in the table.
+func TestEveryKindOfFrameWasKept(t *testing.T) {
+	kept := map[Kind]bool{}
+	for _, f := range releasedFrames() {
+		kept[f.kind] = true
+	}
+	for _, l := range []Limits{Requests, Answers} {
+		for k := range l {
+			if !kept[k] {
+				t.Errorf("no file has a frame of kind 0x%02x", uint8(k))
+			}
+		}
+	}
+}
