@@ -26,7 +26,7 @@ func TestWrite_IsBoundedAndAnswersWaitForTheirs(t *testing.T) {
 	s.receive("2", &RequestVote{Term: 2, CandidateID: "3"}) // a write is under way
 	var large []Entry
 	for i := range 6 {
-		large = append(large, Entry{Index: uint64(i + 1), Term: 3, Data: make([]byte, 3<<20)})
+		large = append(large, NewEntry(uint64(i+1), 3, KindCommand, make([]byte, 3<<20)))
 	}
 	five := s.receive("2", &AppendEntries{Term: 3, LeaderID: "2", Entries: large[:5]})
 	six := s.receive("2", &AppendEntries{Term: 3, LeaderID: "2", PrevLogIndex: 5, PrevLogTerm: 3, Entries: large[5:]})
@@ -59,11 +59,11 @@ func TestWrite_AReplacedTailIsNotConfirmedByItsSuccessor(t *testing.T) {
 	s.slowDisk = true
 	var large []Entry
 	for i := range 4 {
-		large = append(large, Entry{Index: uint64(i + 1), Term: 1, Data: make([]byte, 3<<20)})
+		large = append(large, NewEntry(uint64(i+1), 1, KindCommand, make([]byte, 3<<20)))
 	}
 	old := s.receive("2", &AppendEntries{Term: 1, LeaderID: "2", Entries: large})
 	fresh := s.receive("3", &AppendEntries{Term: 2, LeaderID: "3", PrevLogIndex: 2, PrevLogTerm: 1, Entries: []Entry{
-		{Index: 3, Term: 2, Data: make([]byte, 3<<20)}, {Index: 4, Term: 2, Data: make([]byte, 3<<20)},
+		NewEntry(3, 2, KindCommand, make([]byte, 3<<20)), NewEntry(4, 2, KindCommand, make([]byte, 3<<20)),
 	}})
 	if s.save(); s.answers[old] != nil || s.answers[fresh] != nil || s.underWay().Term != 2 {
 		t.Fatalf("after the first write: %v, %v", s.answers[old], s.answers[fresh])

@@ -80,7 +80,7 @@ func TestALeaderThatLostCommittedEntriesIsNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			req.Term, req.LeaderID = 4, "2"
-			wantPanic(t, "is of term", func() {
+			wantPanic(t, "is committed here as one of term", func() {
 				newSubject(t, withLog(1, 1, 2), knownCommitted(3)).append(req)
 			})
 		})
