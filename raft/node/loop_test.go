@@ -47,7 +47,7 @@ func (l *lone) ask(from core.ID, request core.Request) core.Reply {
 }
 
 func entry(index, term uint64) core.Entry {
-	return core.Entry{Index: index, Term: term, Data: []byte("x")}
+	return core.NewEntry(index, term, core.KindCommand, []byte("x"))
 }
 
 // Goal: the loop never waits for the service, whatever it hands over: a node whose
