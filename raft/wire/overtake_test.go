@@ -3,6 +3,7 @@ package wire
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"raftkv/raft/core"
 )
@@ -11,7 +12,7 @@ import (
 // own.
 func beat(term uint64) core.Request { return &core.AppendEntries{Term: term, LeaderID: "n1"} }
 func entries(term uint64) core.Request {
-	return &core.AppendEntries{Term: term, LeaderID: "n1", Entries: []core.Entry{{Index: 1, Term: 1, Data: []byte("x")}}}
+	return &core.AppendEntries{Term: term, LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 1, core.KindCommand, []byte("x"))}}
 }
 
 // Goal: a follower whose disk holds up the answers to entries is heard all the
@@ -34,7 +35,13 @@ func TestTheAnswerToABeatOvertakesThoseToEntries(t *testing.T) {
 	o := newOutcomes()
 	send := func(request core.Request) held {
 		n1.Send(core.Call{To: "n2", Request: request}, o.done)
-		return <-requests
+		select {
+		case h := <-requests:
+			return h
+		case <-time.After(patience):
+			t.Fatalf("%T did not arrive", request)
+			return held{}
+		}
 	}
 	ended := func(what string, n int) {
 		t.Helper()
