@@ -40,7 +40,7 @@ var stateMutants = []mutant{
 		"\tmustStandAt(view.AppliedIndex(), index)\n", "",
 		"test ./kvserver TestASnapshotIsOf"),
 	inFile("Y13", "a snapshot is sent unverified", "raft/wal/send.go",
-		"\t_, err = r.WriteTo(io.Discard)\n\treturn snapshotError", "\treturn snapshotError",
+		"\t_, err = r.WriteTo(io.Discard)\n\treturn snapshotError", "\t_ = r\n\treturn snapshotError",
 		"test ./raft/wal TestADamagedSnapshotIsForgotten"),
 	inFile("Y14", "a lost snapshot is sent again and again", "raft/core/forget.go",
 		" && !r.lostNewest()", "",
