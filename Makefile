@@ -45,7 +45,7 @@ help:
 	@echo 'make crash             CUTS=200000 simulated power cuts of a node'"'"'s log, under four models; prints figures'
 	@echo 'make damage            every bit of a small log and its snapshots flipped, every file cut at every byte'
 	@echo 'make nemesis           some thirty kinds of real faults for MINUTES=20 under checked load, drawn from SEED=1 (root, Linux); prints figures'
-	@echo 'make faults            partial partitions, hung, slow and failing disks of real nodes, TIMES=1 (root, Linux); prints how long writes stop'
+	@echo 'make faults            partial partitions, hung, slow and failing disks of real nodes, TIMES=1 (root, Linux); prints how long writes stop, and reads beside slow syncs'
 	@echo 'make powercut          the power of three real ext4 file systems cut CUTS=200 times under load (root, Linux); prints figures'
 	@echo 'make exactly-once      APPENDS=1000000 appends by Clerk while 30 % of the answers are lost and leaders killed; prints figures'
 	@echo 'make restart           kill -9 all nodes of a store of KEYS=1000000, start them, and so again when all was overwritten; prints time and memory'
@@ -107,7 +107,7 @@ nemesis:
 	$(GO) test ./tests/system -run CampaignOfNemeses -v -count=1 -timeout $$(($(MINUTES) + 20))m -system.nemesis $(MINUTES)m -system.nemesis.seed $(SEED)
 
 faults:
-	$(GO) test ./tests/system -run 'PartialPartitions|CutOff|FaultyDisks' -v -count=1 -timeout 60m -system.faults $(TIMES)
+	$(GO) test ./tests/system -run 'PartialPartitions|CutOff|FaultyDisks|SlowSyncs' -v -count=1 -timeout 60m -system.faults $(TIMES)
 
 kills:
 	$(GO) test ./tests/system -run Campaign -v -count=1 -timeout 20m -system.leaderkills $(KILLS) -system.outages $(OUTAGES)

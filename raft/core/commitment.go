@@ -30,11 +30,11 @@ func (r *Raft) commitTo(index uint64) {
 	if index > r.log.lastIndex() {
 		broken("commit index %d beyond the log's end %d", index, r.log.lastIndex())
 	}
+	size := r.log.sizeOf(r.commitIndex+1, index)
 	if r.role == Leader {
-		for _, e := range r.log.slice(r.commitIndex+1, index, unlimited) {
-			r.uncommittedBytes -= e.size()
-		}
+		r.uncommittedBytes -= size
 	}
+	r.unappliedBytes += size
 	r.commitIndex = index
 }
 

@@ -8,7 +8,9 @@ package core
 //   - what the disk does not have yet, so that the log on it never has a gap;
 //   - what a follower that answers still lacks, or will lack when it has the
 //     snapshot that is under way to it, but nothing that the snapshot before the
-//     newest stands for: a follower so slow could not keep up with the log;
+//     newest stands for, nor more than Config.FollowerBytes of what is applied: a
+//     follower so slow could not keep up with the log. What followed a snapshot that
+//     it was sent does not count in that;
 //   - what follows a snapshot that is being taken, if a follower waits for it.
 //
 // A follower that lacks more gets a snapshot. If the newest is too old for what
@@ -18,7 +20,9 @@ package core
 // forget drops from memory what nobody needs.
 func (r *Raft) forget() {
 	r.appliedBytes = 0
-	r.log.forget(r.keepFrom())
+	keep := r.keepFrom()
+	r.unappliedBytes -= r.log.sizeOf(r.lastApplied+1, min(keep-1, r.commitIndex))
+	r.log.forget(keep)
 }
 
 // keepFrom returns the first entry that must stay in memory.
@@ -43,6 +47,10 @@ func (r *Raft) keepFrom() uint64 {
 // log can still give it to that follower.
 func (r *Raft) lacking() uint64 {
 	first := r.log.lastIndex() + 1
+	within := r.log.firstIndex() // what lies before it is more than is kept for a slow follower
+	if r.log.size > r.config.FollowerBytes {
+		within = r.log.tail(r.lastApplied, r.config.FollowerBytes)
+	}
 	for i := range r.progress {
 		p := &r.progress[i]
 		if p.id == r.config.ID || p.silent && p.installing == 0 {
@@ -54,6 +62,8 @@ func (r *Raft) lacking() uint64 {
 				continue
 			}
 			next = r.log.snapshot.Index + 1
+		} else if p.installing == 0 && max(next, p.renewed+1) < within {
+			continue
 		}
 		first = min(first, next)
 	}
@@ -69,12 +79,12 @@ func (r *Raft) Taking(index uint64) { r.taking = index }
 // noteApplied counts what was applied, and looks from time to time for what can
 // be forgotten.
 func (r *Raft) noteApplied(from, to uint64) {
+	size := r.log.sizeOf(from, to)
+	r.unappliedBytes -= size
 	if r.config.TrailingBytes == 0 {
 		return
 	}
-	for _, e := range r.log.slice(max(from, r.log.firstIndex()), to, unlimited) {
-		r.appliedBytes += e.size()
-	}
+	r.appliedBytes += size
 	if r.appliedBytes >= r.config.TrailingBytes {
 		r.forget()
 	}

@@ -100,6 +100,9 @@ func (r *Raft) Check() error {
 	case r.dirty.from != 0 && r.durable >= r.dirty.from:
 		return fault("durable %d covers a change at %d", r.durable, r.dirty.from)
 	}
+	if want := r.log.sizeOf(r.lastApplied+1, r.commitIndex); r.unappliedBytes != want {
+		return fault("unapplied bytes counted as %d, are %d", r.unappliedBytes, want)
+	}
 	if r.role != Leader {
 		return nil
 	}

@@ -135,9 +135,13 @@ func (l *log) slice(from, to uint64, maxBytes int) []Entry {
 }
 
 // bytes returns the size of the entries at index and above.
-func (l *log) bytes(index uint64) int {
+func (l *log) bytes(index uint64) int { return l.sizeOf(index, l.lastIndex()) }
+
+// sizeOf returns the size of the entries in memory from index from up to and
+// including to.
+func (l *log) sizeOf(from, to uint64) int {
 	total := 0
-	for i := max(index, l.firstIndex()); i <= l.lastIndex(); i++ {
+	for i := max(from, l.firstIndex()); i <= min(to, l.lastIndex()); i++ {
 		total += l.entries[i-l.base.Index-1].size()
 	}
 	return total

@@ -22,6 +22,7 @@ type progress struct {
 	ratherNot  bool   // it would rather not lead
 	installing uint64 // index of the snapshot under way to it; 0 if none
 	installAge int    // ticks since it was sent
+	renewed    uint64 // end of the log when it had taken its last snapshot; 0 if it got none
 
 	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
 	inflightSizes []int    // their sizes, in the same order

@@ -62,6 +62,7 @@ type Raft struct {
 	applying         uint64 // last index handed out for applying; lastApplied until the batch is acknowledged
 	uncommittedBytes int    // leader: size of the entries above commitIndex
 	unsavedBytes     int    // leader: size of the entries above durable
+	unappliedBytes   int    // size of the entries in memory above lastApplied, up to commitIndex
 
 	// What stays in memory (forget.go).
 
@@ -123,6 +124,7 @@ func New(config Config, state State) *Raft {
 	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
 	assert(state.Commit <= r.log.lastIndex(), "the log ends with entry %d, and those up to %d are known to be committed", r.log.lastIndex(), state.Commit)
 	r.durable = r.log.lastIndex()
+	r.unappliedBytes = r.log.sizeOf(state.Snapshot.Index+1, r.commitIndex)
 	r.written.last = r.durable
 	r.written.commit = state.Commit
 	r.votes = make([]vote, len(r.peers))
@@ -149,6 +151,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxApplyBytes, 4<<20)
 	setDefault(&c.MaxWriteBytes, 8<<20)
 	setDefault(&c.MaxUncommittedBytes, 64<<20)
+	setDefault(&c.FollowerBytes, 256<<20)
+	setDefault(&c.MaxUnappliedBytes, 256<<20)
 	if c.SnapshotPatience == 0 {
 		c.SnapshotPatience = 10
 	}

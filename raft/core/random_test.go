@@ -45,7 +45,7 @@ func TestRandomRuns(t *testing.T) {
 	least := tally{commits: 30, elections: 2, crashes: 6, losses: 20, copies: 10, reads: 15}
 	if total.commits < n*least.commits || total.elections < n*least.elections ||
 		total.truncations < n/3 || total.crashes < n*least.crashes || total.losses < n*least.losses ||
-		total.installs < n/2 || total.stalls < n/10 || total.wanted < n/30 || total.wipes < n/3 || total.rejoined < n/4 || total.copies < n*least.copies || total.reads < n*least.reads {
+		total.installs < n/2 || total.stalls < n/10 || total.wanted < n/30 || total.wipes < n/3 || total.rejoined < n/4 || total.parted < n/4 || total.copies < n*least.copies || total.reads < n*least.reads {
 		t.Fatalf("too little happened for this to mean anything: %+v, want %+v per seed", total, least)
 	}
 }
@@ -80,7 +80,7 @@ func TestRandomRuns_RepeatExactly(t *testing.T) {
 
 // tally counts what happened in a run.
 type tally struct {
-	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted, wipes, rejoined int
+	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted, wipes, rejoined, parted int
 }
 
 func (t *tally) add(o tally) {
@@ -96,6 +96,7 @@ func (t *tally) add(o tally) {
 	t.wanted += o.wanted
 	t.wipes += o.wipes
 	t.rejoined += o.rejoined
+	t.parted += o.parted
 }
 
 // troubles is what a seed draws. Chances are in percent.
@@ -115,6 +116,8 @@ type troubles struct {
 	commit                     int // ticks; see Config.CommitTicks. 0: the disk does not keep the commit index
 	slow, lazy                 bool
 	wipe                       int // percent of the crashes in which the disk is lost
+	writeBytes                 int // see Config.MaxWriteBytes
+	follower, unapplied        int // bytes; see Config.FollowerBytes, Config.MaxUnappliedBytes
 }
 
 func drawTroubles(seed uint64) troubles {
@@ -134,7 +137,9 @@ func drawTroubles(seed uint64) troubles {
 		slow: chance.IntN(2) == 0, lazy: chance.IntN(2) == 0,
 		wipe:     limit(10 + chance.IntN(60)),
 		trailing: limit(one * (1 + chance.IntN(10))), stall: limit(3 + chance.IntN(20)),
-		commit: limit(1 + chance.IntN(30)),
+		commit:     limit(1 + chance.IntN(30)),
+		writeBytes: limit(one * (1 + chance.IntN(5))),
+		follower:   limit(one * (1 + chance.IntN(20))), unapplied: limit(one * (1 + chance.IntN(10))),
 	}
 }
 
@@ -145,6 +150,8 @@ type chaos struct {
 	chance   *rand.Rand
 	happened tally
 	commands int
+	doomed   *server // loses its disk after so many steps; see part
+	doomedIn int
 }
 
 // randomRun runs one seed and returns the first thing an oracle objects to.
@@ -155,6 +162,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
 		c.PromptTicks, c.PromptStart = x.drawn.prompt, x.drawn.prompt > 0
 		c.TrailingBytes, c.StallTicks = x.drawn.trailing, x.drawn.stall
+		c.MaxWriteBytes, c.FollowerBytes, c.MaxUnappliedBytes = x.drawn.writeBytes, x.drawn.follower, x.drawn.unapplied
 		c.NewUID, c.CommitTicks = UID{c.ID[0]}, x.drawn.commit
 		c.Rand = rand.New(rand.NewPCG(seed, uint64(c.ID[0])))
 	})
@@ -183,6 +191,9 @@ func (x *chaos) percent(p int) bool { return x.chance.IntN(100) < p }
 
 // step does one thing to one server.
 func (x *chaos) step() {
+	if x.doomedIn > 0 {
+		x.doom()
+	}
 	s := x.servers[x.chance.IntN(x.drawn.servers)]
 	if s.core == nil {
 		if x.percent(20) {
@@ -197,7 +208,9 @@ func (x *chaos) step() {
 	case action < 12:
 		x.work(s)
 	case action < 13:
-		x.hurt(s)
+		if x.doomedIn == 0 {
+			x.hurt(s)
+		}
 	case action < 18:
 		if x.percent(x.drawn.disk) {
 			x.save(s)
@@ -255,6 +268,8 @@ func (x *chaos) hurt(s *server) {
 		}
 		x.crash(s, x.percent(50))
 		x.notef("%s crashes", s.id)
+	case x.percent(x.drawn.wipe/6) && len(x.servers) > 2:
+		x.part(s)
 	case x.percent(15 * x.drawn.cut):
 		for _, other := range x.servers {
 			x.cut[[2]ID{s.id, other.id}] = x.percent(70)
@@ -263,6 +278,31 @@ func (x *chaos) hurt(s *server) {
 		x.notef("%s is cut off", s.id)
 	case x.percent(25):
 		clear(x.cut)
+	}
+}
+
+// part keeps two servers from seeing each other for a while, at the end of which
+// another one loses its disk: the two may tell it different things.
+func (x *chaos) part(doomed *server) {
+	var pair []*server
+	for _, i := range x.chance.Perm(len(x.servers)) {
+		if other := x.servers[i]; other != doomed && len(pair) < 2 {
+			pair = append(pair, other)
+		}
+	}
+	clear(x.cut)
+	x.cut[[2]ID{pair[0].id, pair[1].id}] = true
+	x.cut[[2]ID{pair[1].id, pair[0].id}] = true
+	x.doomed, x.doomedIn = doomed, 1+x.chance.IntN(1000)
+	x.notef("%s and %s do not see each other", pair[0].id, pair[1].id)
+}
+
+// doom lets the server lose its disk that was chosen for it, when it is time.
+func (x *chaos) doom() {
+	if x.doomedIn--; x.doomedIn == 0 && x.mayLoseDisk(x.doomed) {
+		x.wipe(x.doomed, x.percent(50))
+		x.happened.parted++
+		x.notef("%s loses its disk", x.doomed.id)
 	}
 }
 

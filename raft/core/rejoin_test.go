@@ -187,3 +187,25 @@ settle`, "\n") {
 		t.Errorf("server 3 holds all that it may have promised, and is %v, rejoining %+v", third.core.role, third.core.rejoining)
 	}
 }
+
+// Goal: a server that lost its disk is no full member before its disk holds the log
+// up to the goal, however many writes that takes: a crash between two of them would
+// leave one that votes and lacks what it confirmed once. Method: a slow disk that
+// takes one entry at a time, and a message with all four up to the goal.
+func TestRejoin_TheDiskReachesTheGoalFirst(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, func(c *Config) { c.MaxWriteBytes = one }, inTerm(2), votedFor("1"), func(state *State) {
+		state.Rejoining = Rejoining{On: true, Term: 2, Index: 4}
+	})
+	s.slowDisk = true
+	s.receive("2", &AppendEntries{Term: 2, LeaderID: "2", Entries: entriesOf(1, 1, 1, 2, 2)})
+	for saved := uint64(0); s.rejoining.On; saved++ {
+		if w := s.underWay(); w == nil || !w.Rejoining.On || saved > 4 {
+			t.Fatalf("with %d entries on the disk the write is %+v", s.durable, w)
+		}
+		s.save()
+	}
+	if w := s.underWay(); s.durable != 4 || w == nil || w.Rejoining.On {
+		t.Fatalf("a full member with %d entries on the disk; the write is %+v", s.durable, w)
+	}
+}

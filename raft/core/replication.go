@@ -131,7 +131,10 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 //
 // The answer to entries waits until they are on the disk. The answer to a beat
 // waits for nothing but the term and says if there is something that it cannot
-// confirm yet: a follower whose disk is slow is there all the same.
+// confirm yet: a follower whose disk is slow is there all the same. So is one whose
+// state machine is slow: it confirms nothing while too much waits to be applied, so
+// that the leader's window stays full and no more comes. Nothing else has to happen
+// for what is committed to be applied, so it always confirms in the end.
 func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	index := req.PrevLogIndex + uint64(len(req.Entries))
 	r.commitTo(min(req.LeaderCommit, index))
@@ -139,7 +142,8 @@ func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 		r.agreed = place{Term: r.currentTerm}
 	}
 	r.agreed.Index = max(r.agreed.Index, index)
-	if len(req.Entries) == 0 && index > r.durable {
+	waiting := len(req.Entries) == 0 && index > r.durable
+	if waiting || r.unappliedBytes > r.config.MaxUnappliedBytes {
 		r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Pending: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, 0)
 		return
 	}

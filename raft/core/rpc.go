@@ -55,8 +55,9 @@ type AppendEntriesReply struct {
 	// the index after its last entry when the log is too short.
 	ConflictIndex uint64
 	// Pending, without Success, says that the log matches as far as Success would
-	// say, but that the disk does not hold all of it yet: the follower is there and
-	// confirms nothing. Only calls without entries are answered so.
+	// say, but that the disk does not hold all of it yet, or that the state machine
+	// is too far behind for more: the follower is there and confirms nothing. For a
+	// disk alone only calls without entries are answered so.
 	Pending bool
 	// RatherNot says that the follower would rather not lead: leadership should go
 	// to another one.

@@ -100,6 +100,7 @@ func (r *Raft) replaceLog(s Snapshot) {
 	r.dirty.replaced = true
 	r.dirty.from = s.Index + 1
 	r.commitIndex = s.Index
+	r.unappliedBytes = 0
 }
 
 // handleInstallSnapshotReply takes the end of an InstallSnapshot of ours, nil
@@ -115,6 +116,7 @@ func (r *Raft) handleInstallSnapshotReply(call Call, req *InstallSnapshot, reply
 	}
 	present := call.generation == p.generation
 	p.matched(req.Snapshot.Index)
+	p.renewed = r.log.lastIndex()
 	if present {
 		r.generation++
 		p.advance(r.generation)

@@ -13,6 +13,7 @@ type subject struct {
 	*Raft
 	t        *testing.T
 	slowDisk bool
+	idle     *Batch // if not nil, the state machine stands still, with the batch that it was given
 	writes   []Write
 	calls    []Call
 	answers  map[Tag]Reply
@@ -77,6 +78,9 @@ func (s *subject) run() {
 			s.answers[a.Tag] = a.Reply
 		}
 		s.ended = append(s.ended, ready.Reads...)
+		if ready.Apply != nil && s.idle != nil {
+			*s.idle, ready.Apply = *ready.Apply, nil
+		}
 		if ready.Apply != nil {
 			if ready.Apply.Snapshot != nil {
 				s.restored = append(s.restored, *ready.Apply.Snapshot)

@@ -95,6 +95,16 @@ type Config struct {
 	// Status.SnapshotWanted must be heeded. 0 holds all since the newest snapshot,
 	// and nothing behind it.
 	TrailingBytes int
+	// FollowerBytes bounds what memory holds of the log, with TrailingBytes, for a
+	// follower that answers and is slow: of what is applied, so much. A follower that
+	// lacks more gets a snapshot; what follows that snapshot stays until the follower
+	// has caught up, and so much again. 0 means 256 MiB.
+	FollowerBytes int
+	// MaxUnappliedBytes bounds what a follower confirms while its state machine is
+	// slow: with more than that committed and not applied it confirms no entries, so
+	// that the leader sends it no more than Window and WindowBytes beyond. 0 means
+	// 256 MiB.
+	MaxUnappliedBytes int
 	// SnapshotPatience is after how many election timeouts a snapshot that was
 	// neither answered nor reported lost is sent again; below 0 it never is, for a
 	// driver that always reports losses. 0 means 10.

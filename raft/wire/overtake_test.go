@@ -3,6 +3,7 @@ package wire
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"raftkv/raft/core"
 )
@@ -34,7 +35,13 @@ func TestTheAnswerToABeatOvertakesThoseToEntries(t *testing.T) {
 	o := newOutcomes()
 	send := func(request core.Request) held {
 		n1.Send(core.Call{To: "n2", Request: request}, o.done)
-		return <-requests
+		select {
+		case h := <-requests:
+			return h
+		case <-time.After(patience):
+			t.Fatalf("%T did not arrive", request)
+			return held{}
+		}
 	}
 	ended := func(what string, n int) {
 		t.Helper()

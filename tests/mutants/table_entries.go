@@ -46,7 +46,7 @@ var entryMutants = []mutant{
 		"case b.commit > last:", "case b.commit > last+100:",
 		"test ./raft/wal TestTheCommitIndex|TestImpossible"),
 	entryBug("E15", "a leader that lost committed entries is told that they are there", "raft/core/replication.go",
-		"\t\tr.agreesOnCommitted(req, skip)\n", "",
+		"\tr.compareCommitted(req)\n", "",
 		"test ./raft/core TestALeaderThatLost"),
 	entryBug("E16", "every leader draws a uid", "raft/core/uid.go",
 		"u != (UID{}) && r.log.uid == (UID{}) {", "u != (UID{}) {",

@@ -30,7 +30,7 @@ var beginningMutants = []mutant{
 		"next.Newcomer, next.Former = Incarnation{}, k.former(k.Newcomer)", "next.Newcomer = k.Newcomer"),
 	inTests("X52", "TestAGoal", "a server that comes back speaks before all others have heard of its goal", "raft/wire/announce.go",
 		"done := len(t.unaware) == 0", "done := len(t.unaware) < len(t.peers)"),
-	inTests("X53", "TestWhoWasMet", "who was met as a member of another cluster is held against the peer", "raft/wire/fence.go",
+	inTests("X53", "TestWhoWasMet", "who was met as a member of another cluster is held against the peer", "raft/wire/acquaint.go",
 		"ours != (core.UID{}) && k.UID != ours {", "ours != (core.UID{}) && k.UID != ours && k.Boot == 0 {"),
 	inTests("D30", "TestAFullDiskTurns", "a full disk ends a node when another one restarts", "cmd/raftkv/peers.go",
 		"err != nil && !vfs.IsNoSpace(err) && m.failed != nil", "err != nil && m.failed != nil"),

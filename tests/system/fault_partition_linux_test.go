@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	realFaults = flag.Int("system.faults", 0, "how often each fault of TestPartialPartitions and TestFaultyDisks is made; 0 skips them")
+	realFaults = flag.Int("system.faults", 0, "how often each fault of TestPartialPartitions, TestFaultyDisks and TestSlowSyncs is made; 0 skips them")
 	awayFor    = flag.Duration("system.away", 2*time.Minute, "how long TestAFollowerCutOffForLong cuts it off")
 )
 
