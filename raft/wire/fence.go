@@ -69,7 +69,7 @@ func (t *Transport) takeMemory() (release func(), err error) {
 // to, and whether that differs from what is. The error is a *rejection. The memory
 // must have been taken.
 func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
-	next, changed, reason, lost := t.known(p).Acquaint(t.UID(), Identity{UID: h.uid(), Life: l, Standing: h.standing()})
+	next, changed, reason, lost := t.known(p).Acquaint(t.UID(), h.identity(l))
 	switch {
 	case reason == "":
 		return next, changed, nil

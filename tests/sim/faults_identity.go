@@ -241,7 +241,7 @@ func (s *server) meetsStray(at *server, it *stray) {
 		return // its own directory is new, so it cannot tell
 	}
 	w.counts.StraysMet++
-	if s.known[at.id].Credible(s.replica.UID(), it.identity) {
+	if s.known[at.id].Credible(s.replica.UID(), it.identity) == "" {
 		w.fail("identity", "%s believes a server of another cluster at the address of %s", s.id, at.id)
 	}
 	if _, _, reason, _ := s.known[at.id].Acquaint(s.replica.UID(), it.identity); reason == "" {

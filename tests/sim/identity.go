@@ -180,7 +180,7 @@ func (s *server) judges(other *server, them wire.Identity) bool {
 // a majority says so, or the others have had their time, it ends.
 func (s *server) hearRefusal(by int, them wire.Identity) {
 	w := s.w
-	if !s.known[w.servers[by].id].Credible(s.replica.UID(), them) {
+	if s.known[w.servers[by].id].Credible(s.replica.UID(), them) != "" {
 		w.counts.WordsDistrusted++
 		return
 	}
