@@ -19,7 +19,9 @@ func (k Known) Acquaint(ours core.UID, them Identity) (next Known, changed bool,
 	if ours != (core.UID{}) && them.UID != (core.UID{}) && ours != them.UID {
 		return k, false, ReasonCluster, ""
 	}
-	k = k.in(ours)
+	if k = k.in(ours); ours == (core.UID{}) {
+		k = k.in(them.UID) // we belong to nobody yet, so a stray that stood here may give way to the member
+	}
 	next, changed, reason = k.Meet(them.Life)
 	switch {
 	case reason != "":

@@ -121,5 +121,13 @@ func (t *Transport) UID() core.UID { return *t.uid.Load() }
 // that belong to another cluster are told so, and turned down from then on.
 func (t *Transport) SetUID(uid core.UID) {
 	t.uid.Store(&uid)
+	t.mu.Lock()
+	t.atOdds = false
+	t.mute()
+	others := t.ofOthers(uid)
+	t.mu.Unlock()
+	for _, p := range others {
+		t.endLives(p, use{})
+	}
 	t.tellAll()
 }

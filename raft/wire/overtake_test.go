@@ -11,7 +11,7 @@ import (
 // own.
 func beat(term uint64) core.Request { return &core.AppendEntries{Term: term, LeaderID: "n1"} }
 func entries(term uint64) core.Request {
-	return &core.AppendEntries{Term: term, LeaderID: "n1", Entries: []core.Entry{{Index: 1, Term: 1, Data: []byte("x")}}}
+	return &core.AppendEntries{Term: term, LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 1, core.KindCommand, []byte("x"))}}
 }
 
 // Goal: a follower whose disk holds up the answers to entries is heard all the

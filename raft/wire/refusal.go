@@ -112,15 +112,22 @@ func (t *Transport) credible(p *peer, by *hello) error {
 		return err
 	}
 	l, err := by.life()
+	if err == nil {
+		err = t.hearUID(p, by.uid(), false)
+	}
 	if err != nil {
 		return err
+	}
+	ours, atOdds := t.presumed()
+	if atOdds {
+		return errors.New("peers name different uids of this cluster")
 	}
 	release, err := t.takeMemory()
 	if err != nil {
 		return err
 	}
 	defer release()
-	if doubt := t.known(p).Credible(t.UID(), by.identity(l)); doubt != "" {
+	if doubt := t.known(p).Credible(ours, by.identity(l)); doubt != "" {
 		return errors.New(doubt)
 	}
 	return nil
