@@ -134,7 +134,7 @@ func newNode(c nodeConfig) (*node, error) {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger, MaxStrangers: c.maxStrangers,
-			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested,
+			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested, Fresh: n.directory.life.Boot == 1 && n.identity.uid() == (core.UID{}),
 			UID: n.identity.uid(), Standing: n.directory.log.now, Build: buildVersion(),
 		})
 	}

@@ -45,6 +45,13 @@ package core
 // entries to be where they are not, and never send them: so Rejoin makes it forget
 // all it knew of the server, and what it sent before is no longer looked at.
 
+// All of it is about the servers of one cluster. Another one's server may answer at
+// a member's address. In its place the member would not be asked, whose term counts,
+// or the goal would lie in a log that has nothing to do with what was promised. So
+// the answers of full members count only while all of them name the same UID. One
+// that knows none yet is not heard until it does: a leader tells it. (A cluster
+// whose servers draw none, as in the labs, is not held to this.)
+
 // Rejoining says how far a server has come back that lost its disk. The zero
 // Rejoining is of a full member.
 type Rejoining struct {
@@ -104,7 +111,7 @@ func (r *Raft) handleRejoin(tag Tag, from ID) {
 		}
 	}
 	r.answer(tag, &RejoinReply{
-		Term: r.currentTerm, Rejoining: r.rejoining.On, Leads: r.role == Leader, LastIndex: r.log.lastIndex(),
+		Term: r.currentTerm, Rejoining: r.rejoining.On, Leads: r.role == Leader, LastIndex: r.log.lastIndex(), UID: r.UID(),
 	}, 0)
 }
 
@@ -129,6 +136,9 @@ func (r *Raft) handleRejoinReply(call Call, reply *RejoinReply) {
 // setGoal makes the goal if the answers allow it.
 func (r *Raft) setGoal() {
 	members, latest := 0, RejoinReply{}
+	if r.rejoinAtOdds() {
+		return
+	}
 	for i, id := range r.peers {
 		switch a := r.rejoinAnswers[i]; {
 		case id == r.config.ID:
@@ -158,7 +168,23 @@ func (r *Raft) setGoal() {
 
 // heardToRejoin reports whether a server's answer counts.
 func (r *Raft) heardToRejoin(a rejoinAnswer) bool {
-	return a.answered && (a.Rejoining || a.round == r.rejoinRound)
+	known := a.UID != (UID{}) || r.config.NewUID == (UID{}) || !r.config.Noop
+	return a.answered && (a.Rejoining || a.round == r.rejoinRound && known)
+}
+
+// rejoinAtOdds reports whether servers of different clusters have answered.
+func (r *Raft) rejoinAtOdds() bool {
+	var said UID
+	for _, a := range r.rejoinAnswers {
+		switch {
+		case a.UID == (UID{}):
+		case said == (UID{}):
+			said = a.UID
+		case said != a.UID:
+			return true
+		}
+	}
+	return false
 }
 
 // endRejoin makes this server a full member when it has reached its goal. What it
@@ -184,10 +210,11 @@ func (r *Raft) rejoinWaits() (unheard, rejoining []ID) {
 	if !r.asksToRejoin() {
 		return nil, nil
 	}
+	atOdds := r.rejoinAtOdds()
 	for i, id := range r.peers {
 		switch a := r.rejoinAnswers[i]; {
 		case id == r.config.ID:
-		case !r.heardToRejoin(a):
+		case !r.heardToRejoin(a), atOdds && !a.Rejoining: // nobody knows who of them is a stranger
 			unheard = append(unheard, id)
 		case a.Rejoining:
 			rejoining = append(rejoining, id)

@@ -113,6 +113,7 @@ type RejoinReply struct {
 	Rejoining bool   // it has lost its disk itself: the rest says nothing
 	Leads     bool   // it leads that term
 	LastIndex uint64 // the end of its log
+	UID       UID    // of its cluster; zero: it does not know it yet
 }
 
 func (*RequestVote) request()     {}

@@ -139,6 +139,9 @@ func rejoinText(reply Reply) string {
 	if rep.Leads {
 		text += " leads"
 	}
+	if rep.UID != (UID{}) {
+		text += " uid " + rep.UID.String()[:4]
+	}
 	return text
 }
 

@@ -19,7 +19,9 @@ func (k Known) Acquaint(ours core.UID, them Identity) (next Known, changed bool,
 	if ours != (core.UID{}) && them.UID != (core.UID{}) && ours != them.UID {
 		return k, false, ReasonCluster, ""
 	}
-	k = k.in(ours)
+	if k = k.in(ours); ours == (core.UID{}) {
+		k = k.in(them.UID) // we belong to nobody yet, so a stray that stood here may give way to the member
+	}
 	next, changed, reason = k.Meet(them.Life)
 	switch {
 	case reason != "":
@@ -37,16 +39,27 @@ func (k Known) Acquaint(ours core.UID, them Identity) (next Known, changed bool,
 	return next, changed, "", ""
 }
 
-// Credible reports whether the word of a server that says it is them counts, if
-// it is about our data directory: it is the peer that k is of, on the directory
-// that is known. A server that has no goal yet has forgotten whom it knew, so its
-// word does not count.
-func (k Known) Credible(ours core.UID, them Identity) bool {
-	if ours != (core.UID{}) && them.UID != ours || them.Life.Asking {
-		return false
+// Credible judges the word of a server that says it is them, if it is about our
+// data directory. The word counts if the server is the peer that k is of, on the
+// directory that is known; then doubt is empty. Else doubt says why it does not
+// count. A server that has no goal yet has forgotten whom it knew, so its word does
+// not count, and neither does that of a server which does not know our uid.
+func (k Known) Credible(ours core.UID, them Identity) (doubt string) {
+	switch {
+	case ours != (core.UID{}) && them.UID == (core.UID{}):
+		return "it does not know our cluster's uid yet"
+	case them.Life.Asking:
+		return "it has lost its disk and does not know yet who was who"
 	}
-	_, _, reason, _ := k.Acquaint(ours, them)
-	return reason == ""
+	switch _, _, reason, lost := k.Acquaint(ours, them); {
+	case reason == ReasonCluster:
+		return "it belongs to another cluster of this name"
+	case lost != "":
+		return "its data directory was put back to an earlier state: " + lost
+	case reason != "":
+		return "it is not on the data directory that we know of the peer (" + string(reason) + ")"
+	}
+	return ""
 }
 
 // Note adds what a peer says of its disk on a connection that stands.

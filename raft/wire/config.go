@@ -38,8 +38,12 @@ type Config struct {
 	VerdictWait time.Duration
 	// Contested is told that a server with another list of members counts this one,
 	// which is alone in its own list, among its own: two clusters would go by one
-	// name. The server must then end. It must not call Close. nil: nobody is told.
+	// name. The server must then end. It must not call Close. nil: nobody is told. A
+	// server that is not Fresh is not told, and goes on.
 	Contested func(by core.ID)
+	// Fresh says that this process made the data directory: what it holds was put
+	// there since.
+	Fresh bool
 	// UID is the uid of the cluster, zero if this server does not know it yet; see
 	// SetUID.
 	UID core.UID

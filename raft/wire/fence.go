@@ -31,7 +31,7 @@ var fenceSentences = map[Reason]string{
 // former ones. The error is a *rejection, or the disk's.
 func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 	t.mu.Lock()
-	met := p.stands(l.use())
+	met := p.stands(l.use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // what decides to whom we belong must be on the disk
 	t.mu.Unlock()
 	if met { // a disk that hangs must not keep those apart who have met
 		return nil
@@ -51,6 +51,11 @@ func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 		}
 	}
 	t.endLives(p, l.use())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.stands(l.use()) && h.uid() != (core.UID{}) {
+		p.uid = h.uid()
+	}
 	return nil
 }
 
@@ -69,7 +74,8 @@ func (t *Transport) takeMemory() (release func(), err error) {
 // to, and whether that differs from what is. The error is a *rejection. The memory
 // must have been taken.
 func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
-	next, changed, reason, lost := t.known(p).Acquaint(t.UID(), Identity{UID: h.uid(), Life: l, Standing: h.standing()})
+	ours, _ := t.presumed()
+	next, changed, reason, lost := t.known(p).Acquaint(ours, h.identity(l))
 	switch {
 	case reason == "":
 		return next, changed, nil
@@ -84,7 +90,8 @@ func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool,
 // known returns what is known of a peer: what is remembered and what it has said
 // since. Whoever was met as a member of another cluster is not known.
 func (t *Transport) known(p *peer) Known {
-	k := t.config.Memory.Known(p.id).in(t.UID())
+	ours, _ := t.presumed()
+	k := t.config.Memory.Known(p.id).in(ours)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.use.incarnation == k.Incarnation {

@@ -131,9 +131,10 @@ func TestFlippedBitsUnderLoadAreNotBelieved(t *testing.T) {
 	}}
 	s := newSite(t, 2)
 	shelf := newShelf()
-	snapshot := someBytes(40 << 10)
+	snapshot := someBytes(6 << 10) // two flips are 12,000 bytes apart, so some pass between them
 	shelf.files[[2]uint64{7, 2}] = snapshot
 	theirs := newShelf()
+	var begun, through atomic.Int64 // snapshots
 	s.told["n1"], s.told["n2"] = &verdicts{}, &verdicts{}
 	n1 := start(t, "n1", s.listeners["n1"], s.addrs, func(c *Config) {
 		c.Fenced, c.Snapshots, c.HelloTimeout, c.CallTimeout, c.StallTimeout = s.told["n1"].fenced, shelf, time.Second, time.Second, time.Second
@@ -150,6 +151,7 @@ func TestFlippedBitsUnderLoadAreNotBelieved(t *testing.T) {
 		c.Fenced, c.Snapshots, c.UID, c.HelloTimeout, c.StallTimeout = s.told["n2"].fenced, theirs, core.UID{1}, time.Second, time.Second
 	}, hears)
 	var answered atomic.Int64
+	var under atomic.Bool
 	deadline := time.Now().Add(patience + time.Duration(*flipCount)*20*time.Millisecond)
 	for n := uint64(1); f.flips.Load() < int64(*flipCount); n++ {
 		if time.Now().After(deadline) {
@@ -167,8 +169,14 @@ func TestFlippedBitsUnderLoadAreNotBelieved(t *testing.T) {
 			}
 			close(ended)
 		})
-		if n%256 == 0 {
-			n1.Send(core.Call{To: "n2", Request: &core.InstallSnapshot{Term: n, LeaderID: "n1", Snapshot: core.Snapshot{Index: 7, Term: 2}}}, func(core.Call, core.Reply) {})
+		if under.CompareAndSwap(false, true) { // there is always one on its way, so that flips meet it
+			begun.Add(1)
+			n1.Send(core.Call{To: "n2", Request: &core.InstallSnapshot{Term: n, LeaderID: "n1", Snapshot: core.Snapshot{Index: 7, Term: 2}}}, func(_ core.Call, reply core.Reply) {
+				if reply != nil {
+					through.Add(1)
+				}
+				under.Store(false)
+			})
 		}
 		if n%16 == 0 {
 			<-ended
@@ -193,7 +201,10 @@ func TestFlippedBitsUnderLoadAreNotBelieved(t *testing.T) {
 			t.Errorf("snapshot %v was damaged on its way", at)
 		}
 	}
-	t.Logf("%d bits flipped, %d answers, %d connections, %d snapshots", f.flips.Load(), answered.Load(), n1.Stats().Total.Connects, n1.Stats().Total.SnapshotsSent)
+	t.Logf("%d bits flipped, %d answers, %d connections, %d snapshots asked for, %d through", f.flips.Load(), answered.Load(), n1.Stats().Total.Connects, begun.Load(), through.Load())
+	if begun.Load() <= through.Load() || through.Load() == 0 && *flipCount >= 300 {
+		t.Errorf("of %d snapshots %d came through: flips should meet some and not all", begun.Load(), through.Load())
+	}
 	if answered.Load() == 0 {
 		t.Error("nothing came through at all")
 	}

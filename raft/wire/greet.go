@@ -81,7 +81,7 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 	}
 	s.asked = own.Rejoined && own.Term == 0
 	t.takesBack(p)
-	if !s.asked {
+	if !s.asked && !t.maybeStray(&h) {
 		t.announced(p)
 	}
 	return s, conn.SetDeadline(time.Time{})
@@ -131,6 +131,9 @@ func (t *Transport) refusalFor(s *stranger, no *rejection, to core.ID) []byte {
 // it had.
 func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
 	l, err := h.life()
+	if err == nil {
+		err = t.hearUID(p, h.uid(), true)
+	}
 	if err == nil {
 		err = t.meetLife(p, l, h)
 	}

@@ -163,6 +163,11 @@ func (h *hello) standing() Standing {
 	return Standing{Term: h.Term, Last: h.Last, Commit: h.Commit}
 }
 
+// identity returns what a hello says of its sender, whose life was decoded before.
+func (h *hello) identity(l Life) Identity {
+	return Identity{UID: h.uid(), Life: l, Standing: h.standing()}
+}
+
 // hello appends the frame of a hello to dst; k says for which kind of
 // connection.
 func (e *encoder) hello(dst []byte, k kind, h *hello) []byte {

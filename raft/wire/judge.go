@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"raftkv/raft/core"
@@ -106,12 +107,20 @@ func (h *hello) judgeLevel() error {
 }
 
 // contest tells a server that is alone in its list of members that another one,
-// with another list, counts it among its own. It would else go on as a cluster of
-// one beside the real one.
+// with another list, counts it among its own. If its data directory is fresh, it was
+// probably started with the wrong list, and would go on as a cluster of one beside
+// the real one. If it has served alone before, the other one has a wrong address:
+// nobody's mistake elsewhere may end it.
 func (t *Transport) contest(h *hello) {
-	if len(t.peers) == 0 && h.To == t.config.ID && h.From != t.config.ID && t.config.Contested != nil {
-		t.config.Contested(h.From)
+	if len(t.peers) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
+		return
 	}
+	if !t.config.Fresh {
+		t.journal.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
+			"peer", string(h.From), "its uid", h.uid().String(), "our uid", t.UID().String())
+		return
+	}
+	t.config.Contested(h.From)
 }
 
 // UID returns the uid of this server's cluster, zero while it is not known.
@@ -121,5 +130,13 @@ func (t *Transport) UID() core.UID { return *t.uid.Load() }
 // that belong to another cluster are told so, and turned down from then on.
 func (t *Transport) SetUID(uid core.UID) {
 	t.uid.Store(&uid)
+	t.mu.Lock()
+	t.atOdds = false
+	t.mute()
+	others := t.ofOthers(uid)
+	t.mu.Unlock()
+	for _, p := range others {
+		t.endLives(p, use{})
+	}
 	t.tellAll()
 }

@@ -35,7 +35,7 @@ var (
 	readIndexShape          = shape{uintElement}
 	readIndexReplyShape     = shape{uintElement, boolElement, uintElement}
 	rejoinShape             = shape{}
-	rejoinReplyShape        = shape{uintElement, boolElement, boolElement, uintElement}
+	rejoinReplyShape        = shape{uintElement, boolElement, boolElement, uintElement, packedElement}
 
 	installSnapshotReplyShape = shape{uintElement}
 )
@@ -91,7 +91,11 @@ func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
 	if reply == nil {
 		return e.seal(append(dst, make([]byte, headerBytes)...), len(dst), kindNoReply)
 	}
-	return e.frame(dst, replyKind(reply), reply, headerBytes+maxSmallBody)
+	var body any = reply
+	if m, ok := reply.(*core.RejoinReply); ok {
+		body = &rejoinReplyBody{Term: m.Term, Rejoining: m.Rejoining, Leads: m.Leads, LastIndex: m.LastIndex, UID: m.UID[:]}
+	}
+	return e.frame(dst, replyKind(reply), body, headerBytes+maxSmallBody)
 }
 
 // frame appends one frame of at most bound bytes to dst. The library encodes
@@ -187,13 +191,33 @@ func (d *decoder) reply(k kind, body []byte) (core.Reply, error) {
 		m := new(core.ReadIndexReply)
 		return m, d.decode(body, readIndexReplyShape, m)
 	case kindRejoinReply:
-		m := new(core.RejoinReply)
-		return m, d.decode(body, rejoinReplyShape, m)
+		return d.rejoinReply(body)
 	case kindInstallSnapshotReply:
 		m := new(core.InstallSnapshotReply)
 		return m, d.decode(body, installSnapshotReplyShape, m)
 	}
 	return nil, malformed("kind 0x%02x is not an answer", uint8(k))
+}
+
+// rejoinReplyBody is a RejoinReply as it travels.
+type rejoinReplyBody struct {
+	Term      uint64
+	Rejoining bool
+	Leads     bool
+	LastIndex uint64
+	UID       packedBytes // zeros: not known
+}
+
+// rejoinReply decodes the body of the answer to a Rejoin.
+func (d *decoder) rejoinReply(body []byte) (core.Reply, error) {
+	var b rejoinReplyBody
+	if err := d.decode(body, rejoinReplyShape, &b); err != nil {
+		return nil, err
+	}
+	if len(b.UID) != len(core.UID{}) {
+		return nil, malformed("a uid of %d bytes", len(b.UID))
+	}
+	return &core.RejoinReply{Term: b.Term, Rejoining: b.Rejoining, Leads: b.Leads, LastIndex: b.LastIndex, UID: core.UID(b.UID)}, nil
 }
 
 // decode fills message from a body that must have the shape s.

@@ -52,7 +52,7 @@ func sampleReplies() []core.Reply {
 		&core.TimeoutNowReply{Term: 9},
 		&core.InstallSnapshotReply{Term: most},
 		&core.ReadIndexReply{Term: most, Success: true, Index: most},
-		&core.RejoinReply{Term: most, Rejoining: true, Leads: true, LastIndex: most},
+		&core.RejoinReply{Term: most, Rejoining: true, Leads: true, LastIndex: most, UID: core.UID{1, 15: 255}},
 	}
 }
 
@@ -198,7 +198,7 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"pending reply", e.reply(nil, &core.AppendEntriesReply{Term: 5, Pending: true, RatherNot: true, Commit: 6}), "13 97 05 c2 00 00 c3 c3 06"},
 		{"no reply", e.reply(nil, nil), "03"},
 		{"rejoin", request(&core.Rejoin{}), "18 90"},
-		{"rejoin reply", e.reply(nil, &core.RejoinReply{Term: 5, Leads: true, LastIndex: 200}), "19 94 05 c2 c3 ccc8"},
+		{"rejoin reply", e.reply(nil, &core.RejoinReply{Term: 5, Leads: true, LastIndex: 200, UID: core.UID{15: 9}}), "19 95 05 c2 c3 ccc8 d801 00000000000000000000000000000009"},
 		{"standing", e.standing(nil, Standing{Term: 5, Last: 300, LastTerm: 4, Commit: 200}, core.UID{}), "05 95 05 cd012c 04 ccc8 d801" + zeros},
 		{"hello", e.hello(nil, kindHello, documentedHello()), "01" + documentedContent},
 		{"transfer hello", e.hello(nil, kindTransferHello, documentedHello()), "04" + documentedContent},

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -110,21 +111,24 @@ func (t *Transport) credible(p *peer, by *hello) error {
 	if err := t.judge(by, func(id core.ID) bool { return id == p.id }); err != nil {
 		return err
 	}
-	if ours := t.UID(); ours != (core.UID{}) && by.uid() != ours {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q does not know our cluster's uid yet", p.id)}
-	}
 	l, err := by.life()
-	if err == nil && l.Asking {
-		err = &rejection{reason: ReasonWiped, detail: fmt.Sprintf("server %q has lost its disk and does not know yet who was who", p.id)}
+	if err == nil {
+		err = t.hearUID(p, by.uid(), false)
 	}
 	if err != nil {
 		return err
+	}
+	ours, atOdds := t.presumed()
+	if atOdds {
+		return errors.New("peers name different uids of this cluster")
 	}
 	release, err := t.takeMemory()
 	if err != nil {
 		return err
 	}
 	defer release()
-	_, _, err = t.assess(p, l, by)
-	return err
+	if doubt := t.known(p).Credible(ours, by.identity(l)); doubt != "" {
+		return errors.New(doubt)
+	}
+	return nil
 }

@@ -175,6 +175,9 @@ func (t *Transport) hearStanding(p *peer, u use, s Standing, uid core.UID) error
 			"peer", string(p.id), "its uid", uid.String(), "our uid", ours.String())
 		return errOtherCluster
 	}
+	if uid != (core.UID{}) && t.hearUID(p, uid, true) != nil {
+		return errOtherCluster
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.stands(u) && !u.asking {

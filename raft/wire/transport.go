@@ -62,6 +62,8 @@ type Transport struct {
 	started   bool
 	closed    bool
 	words     map[core.ID]word               // what peers say of our data directory
+	hearsay   Hearsay                        // which uids peers name, while ours is not known
+	atOdds    bool                           // they name different ones
 	strangers int                            // accepted connections without a valid hello
 	newest    *incoming                      // the last one that a snapshot was offered on
 	conns     map[net.Conn]func(cause error) // every open connection and how to end it
@@ -106,6 +108,7 @@ func New(config Config) (*Transport, error) {
 	for id, addr := range config.Peers {
 		t.peers[id] = newPeer(id, addr)
 	}
+	t.bindByMemory()
 	for _, reason := range reasons {
 		t.rejected[reason] = new(atomic.Uint64)
 	}

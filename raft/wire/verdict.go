@@ -95,7 +95,7 @@ func (t *Transport) takesBack(p *peer) {
 }
 
 // mute decides whether messages are passed on. t.mu must be held.
-func (t *Transport) mute() { t.muted.Store(len(t.words) > 0 || t.announcing) }
+func (t *Transport) mute() { t.muted.Store(len(t.words) > 0 || t.announcing || t.atOdds) }
 
 // String describes the verdict for people: "n2, n3 say: …".
 func (v Verdict) String() string {

@@ -321,7 +321,7 @@ func TestAServerThatIsAloneHearsThatItIsNot(t *testing.T) {
 		"one of the same, alone": {validHello("n2", "n1").among("n1"), false},
 	} {
 		told := make(chan core.ID, 1)
-		s := start(t, "n1", listen(t, "127.0.0.1:0"), nil, func(c *Config) { c.Contested = func(by core.ID) { told <- by } }, nil)
+		s := start(t, "n1", listen(t, "127.0.0.1:0"), nil, func(c *Config) { c.Contested, c.Fresh = func(by core.ID) { told <- by }, true }, nil)
 		p := dialRaw(t, s.config.Listener.Addr().String())
 		p.write(t, p.encoder.hello(nil, kindHello, c.h))
 		p.ended(t)
@@ -331,6 +331,26 @@ func TestAServerThatIsAloneHearsThatItIsNot(t *testing.T) {
 		}
 		s.Close()
 	}
+}
+
+// Goal: a server that has served alone before is not ended because another one has
+// a wrong address: it turns that one down, and both say why. Method: n1, alone and
+// not fresh; n2, whose list names both, dials it.
+func TestAServerThatHasServedAloneGoesOn(t *testing.T) {
+	var log, other logbook
+	alone := listen(t, "127.0.0.1:0")
+	s := start(t, "n1", alone, nil, func(c *Config) {
+		c.Contested, c.UID = func(by core.ID) { t.Errorf("it is ended by %s", by) }, core.UID{1}
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	}, nil)
+	n2 := start(t, "n2", listen(t, "127.0.0.1:0"), map[core.ID]string{"n1": alone.Addr().String()}, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&other, nil))
+	}, nil)
+	eventually(t, "n2 is turned down", func() bool { return n2.Stats().Peers["n1"].Refusals > 0 })
+	eventually(t, "n1 says why", func() bool { return strings.Contains(log.String(), "this server goes on") })
+	eventually(t, "n2 says why", func() bool { return strings.Contains(other.String(), "has another list of members") })
+	n2.Close()
+	s.Close()
 }
 
 // Goal: of the fields that wait for a later level only the empty ones are taken,

@@ -114,6 +114,8 @@ type counts struct {
 	WordsDistrusted int // of others
 	Fenced          int // servers that a majority refused
 	StraysMet       int
+	StraysAsked     int // a server without its disk heard the answer of one
+	AtOdds          int // or talked to nobody, since two clusters were named to it
 	PutBack         int // copies of directories that were started
 	BroughtBack     int // servers whose own directories came back
 	Replaced        int // and those whose place was taken by then

@@ -199,7 +199,7 @@ func (a *aside) standing() wire.Standing {
 // down, and dial the others.
 func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 	w, s := n.w, n.w.servers[d.IntN(len(n.w.servers))]
-	if s.aside != nil || w.strays[s.index] != nil || !n.knownToAll(s, func(k wire.Known) bool { return k.Boot > 0 }) {
+	if s.aside != nil || w.strays[s.index] != nil || !n.rejoining() && !n.knownToAll(s, func(k wire.Known) bool { return k.Boot > 0 }) {
 		return nil, false
 	}
 	if s.up {
@@ -237,15 +237,47 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 // meetsStray lets a server dial a stray, which refuses it, and be dialled by it.
 func (s *server) meetsStray(at *server, it *stray) {
 	w := s.w
+	if it.identity.UID != (core.UID{}) && s.replica.UID() == (core.UID{}) && s.identity().Life.Asking {
+		s.tellsStrayApart(at, it)
+		return
+	}
 	if s.known[at.id].Boot == 0 {
 		return // its own directory is new, so it cannot tell
 	}
 	w.counts.StraysMet++
-	if s.known[at.id].Credible(s.replica.UID(), it.identity) {
+	if s.known[at.id].Credible(s.replica.UID(), it.identity) == "" {
 		w.fail("identity", "%s believes a server of another cluster at the address of %s", s.id, at.id)
 	}
 	if _, _, reason, _ := s.known[at.id].Acquaint(s.replica.UID(), it.identity); reason == "" {
 		w.fail("identity", "%s takes a server of another cluster for %s", s.id, at.id)
 	}
 	s.hearRefusal(at.index, it.identity)
+}
+
+// tellsStrayApart lets a server that lost its disk, and remembers nobody, take a
+// stray for its peer, and hear the stray's answer to Rejoin. It may not have a goal
+// of it.
+func (s *server) tellsStrayApart(at *server, it *stray) {
+	w := s.w
+	ours := s.hearUID(at.id, it.identity, true)
+	next, changed, reason, _ := s.known[at.id].Acquaint(ours, it.identity)
+	if reason != "" {
+		return
+	}
+	if s.known[at.id] = next; changed {
+		s.disk.dir.memory[at.id] = next
+	}
+	if s.muted() {
+		w.counts.AtOdds++
+		return
+	}
+	w.counts.StraysAsked++
+	answer := core.RejoinReply{Term: 1 << 40, Leads: true, LastIndex: 1 << 40, UID: it.identity.UID}
+	life := s.life
+	s.input(func() {
+		if s.alive(life) && s.identity().Life.Asking {
+			s.replica.Returned(core.Call{To: at.id, Request: &core.Rejoin{}}, &answer)
+			s.turn()
+		}
+	})
 }

@@ -50,6 +50,8 @@ type acquaintance struct {
 	noted int64                  // when that was last made durable
 	words map[int]bool           // peers whose word against our directory counts, by index
 
+	hearsay wire.Hearsay // which uids the others name, while the server's own is not known
+
 	// A server that comes back without its disk has told a goal to nobody yet: until
 	// these know it, it takes part in nothing.
 	unaware map[int]bool
@@ -66,6 +68,11 @@ func (s *server) introduce() {
 	w := s.w
 	s.disk.dir.nextLife(w.identityDice)
 	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}}
+	if s.identity().Standing != (wire.Standing{}) {
+		for _, other := range w.servers {
+			s.hearsay.Bind(s.known[other.id].UID)
+		}
+	}
 }
 
 // newUID draws the uid that the server gives the cluster if it is the first to
@@ -78,7 +85,33 @@ func (s *server) newUID() (uid core.UID) {
 }
 
 // muted reports whether the server takes part in nothing for the moment.
-func (s *server) muted() bool { return len(s.words) > 0 || len(s.unaware) > 0 }
+func (s *server) muted() bool {
+	_, atOdds := s.presumed()
+	return len(s.words) > 0 || len(s.unaware) > 0 || atOdds
+}
+
+// presumed is the uid by which the server judges the others, and whether it talks to
+// nobody.
+func (s *server) presumed() (uid core.UID, atOdds bool) {
+	if ours := s.replica.UID(); ours != (core.UID{}) {
+		return ours, false
+	}
+	return s.hearsay.Presume(len(s.w.servers))
+}
+
+// hearUID notes the uid that another server names, and returns the one by which the
+// server judges it.
+func (s *server) hearUID(peer core.ID, them wire.Identity, talk bool) core.UID {
+	if ours := s.replica.UID(); ours != (core.UID{}) {
+		return ours
+	}
+	s.hearsay.Hear(peer, them.UID)
+	uid, atOdds := s.presumed()
+	if talk && !s.identity().Life.Asking && !atOdds && (uid == (core.UID{}) || uid == them.UID) {
+		s.hearsay.Bind(them.UID)
+	}
+	return uid
+}
 
 // identity is what the server says in its hello.
 func (s *server) identity() wire.Identity {
@@ -142,6 +175,9 @@ func (n *network) greet(from, to *server) bool {
 		n.w.counts.PeersDistrusted++
 		return false
 	}
+	if _, atOdds := to.presumed(); atOdds {
+		return false
+	}
 	l.met = met{from.life, to.life, l.broken, n.w.now, them.Life.Asking}
 	n.w.counts.Hellos++
 	return true
@@ -151,7 +187,7 @@ func (n *network) greet(from, to *server) bool {
 // if not.
 func (s *server) judges(other *server, them wire.Identity) bool {
 	w := s.w
-	ours := s.replica.UID()
+	ours := s.hearUID(other.id, them, true)
 	k := s.known[other.id]
 	next, changed, reason, _ := k.Acquaint(ours, them)
 	if reason == "" {
@@ -179,7 +215,8 @@ func (s *server) judges(other *server, them wire.Identity) bool {
 // a majority says so, or the others have had their time, it ends.
 func (s *server) hearRefusal(by int, them wire.Identity) {
 	w := s.w
-	if !s.known[w.servers[by].id].Credible(s.replica.UID(), them) {
+	ours := s.hearUID(w.servers[by].id, them, false)
+	if _, atOdds := s.presumed(); atOdds || s.known[w.servers[by].id].Credible(ours, them) != "" {
 		w.counts.WordsDistrusted++
 		return
 	}

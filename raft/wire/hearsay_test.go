@@ -1,0 +1,155 @@
+package wire
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/raft/core"
+)
+
+// Goal: a server that does not know its uid talks to servers of one cluster only,
+// and to nobody while it cannot tell which is its own; a majority of all members
+// decides, but not against the cluster in which it may have promised something.
+// Method: a table of what peers name.
+func TestHearsay(t *testing.T) {
+	none, a, b, c := core.UID{}, core.UID{1}, core.UID{2}, core.UID{3}
+	for name, test := range map[string]struct {
+		members int
+		bound   core.UID
+		said    string // of n2, n3, …: a letter each
+		uid     core.UID
+		atOdds  bool
+	}{
+		"nothing was heard":                         {3, none, "..", none, false},
+		"one names a uid":                           {3, none, "a.", none, false},
+		"two name the same":                         {3, none, "aa", a, false},
+		"two name different ones":                   {3, none, "ab", none, true},
+		"one of five is a stray":                    {5, none, "aaab", a, false},
+		"one of five is a stray, one is away":       {5, none, "aab.", none, true},
+		"two of five are strays":                    {5, none, "aabb", none, true},
+		"three clusters":                            {5, none, "aabc", none, true},
+		"one of four is a stray":                    {4, none, "aab", none, true},
+		"bound, and nobody says otherwise":          {3, a, "a.", a, false},
+		"bound, and one says otherwise":             {3, a, ".b", a, false},
+		"bound, and they differ":                    {3, a, "ab", a, true},
+		"bound to the majority":                     {5, a, "aaab", a, false},
+		"bound to the minority":                     {5, b, "aaab", b, true},
+		"bound to a cluster that nobody names":      {5, c, "aaaa", c, false},
+		"bound to a cluster that nobody names, odd": {5, c, "aaab", c, true},
+	} {
+		var h Hearsay
+		h.Bind(test.bound)
+		h.Bind(core.UID{9}) // comes second, where there is a first
+		if test.bound == none {
+			h = Hearsay{}
+		}
+		for i, said := range test.said {
+			id := core.ID("n" + string(rune('2'+i)))
+			h.Hear(id, c) // what a peer named before does not matter
+			if uid := map[rune]core.UID{'.': none, 'a': a, 'b': b, 'c': c}[said]; uid != c && !h.Hear(id, uid) {
+				t.Errorf("%s: what %s names is no news", name, id)
+			}
+		}
+		if uid, atOdds := h.Presume(test.members); uid != test.uid || atOdds != test.atOdds {
+			t.Errorf("%s: %v, at odds %v", name, uid, atOdds)
+		}
+	}
+}
+
+// Goal: a server without a uid that is offered two clusters talks to neither, says
+// so with both uids, believes neither of its directory, and goes on when the stray
+// is gone and the member is there, if it has taken nothing from the stray. Method:
+// n1, new or coming back, whose n2 is of one cluster; at the address of n3 is one of
+// another cluster, and later the member.
+func TestAServerWithoutAUIDTakesNoSides(t *testing.T) {
+	ours, theirs := core.UID{1}, core.UID{2}
+	for _, rejoins := range []bool{false, true} {
+		s := newSite(t, 3)
+		if rejoins {
+			s.lives["n1"] = rejoined(s.lives["n1"])
+		}
+		of := func(uid core.UID) func(*Config) { return func(c *Config) { c.UID = uid } }
+		n2 := s.start(t, "n2", of(ours))
+		n1 := s.start(t, "n1", nil)
+		eventually(t, "n1 talks to n2", func() bool { return n1.Stats().Peers["n2"].Connected && n2.Stats().Peers["n1"].Connected })
+		member := s.lives["n3"]
+		s.lives["n3"] = NewLife()
+		n3 := s.start(t, "n3", of(theirs))
+		eventually(t, "n1 takes part in nothing", n1.muted.Load)
+		o := newOutcomes()
+		n1.Send(ping("n2", 1), o.done)
+		if o.countLost() != 1 {
+			t.Error("n1 talks while it does not know to whom it belongs")
+		}
+		eventually(t, "n1 names both", func() bool {
+			log := s.logs["n1"].String()
+			return strings.Contains(log, "peers name different uids") && strings.Contains(log, "n2 names "+ours.String()) && strings.Contains(log, "n3 names "+theirs.String())
+		})
+		if len(s.told["n1"].told) != 0 {
+			t.Error("n1 was ended")
+		}
+		n3.Close()
+		s.listeners["n3"], s.lives["n3"] = listen(t, s.addrs["n3"]), member
+		n3 = s.start(t, "n3", of(ours))
+		connected(t, n1, 2)
+		eventually(t, "n1 takes part again", func() bool { return !n1.muted.Load() })
+		for _, server := range []*server{n1, n2, n3} {
+			server.Close()
+		}
+	}
+}
+
+// Goal: a refusal of one of two clusters ends no server that cannot tell which is
+// its own. Method: n1 is new; n2 names a uid and takes it; the stray at n3's address
+// names another one, and turns n1 down as wiped.
+func TestAServerWithoutAUIDIsNotEndedByAStray(t *testing.T) {
+	s := newSite(t, 3)
+	s.memories["n3"]["n1"], _, _ = Known{}.Meet(NewLife())
+	n2 := s.start(t, "n2", func(c *Config) { c.UID = core.UID{1} })
+	n1 := s.start(t, "n1", func(c *Config) { c.VerdictWait = time.Hour })
+	eventually(t, "n1 talks to n2", func() bool { return n1.Stats().Peers["n2"].Connected })
+	n3 := s.start(t, "n3", func(c *Config) { c.UID = core.UID{2} })
+	eventually(t, "n3's word does not count", func() bool { return n1.distrusted.Load() > 0 })
+	n1.Transport.mu.Lock()
+	words, atOdds := len(n1.words), n1.atOdds
+	n1.Transport.mu.Unlock()
+	if words != 0 || !atOdds || len(s.told["n1"].told) != 0 {
+		t.Errorf("%d words count, at odds %v, told %v", words, atOdds, s.told["n1"].last)
+	}
+	for _, server := range []*server{n1, n2, n3} {
+		server.Close()
+	}
+}
+
+// Goal: a server whose disk holds something from one cluster takes nothing from
+// another, though all who are there name it, also after a restart; one whose disk
+// is empty may. Method: n1, whose memory names a uid, starts with either disk; n2
+// names another one.
+func TestAServerStaysWithTheClusterItHasPromisedTo(t *testing.T) {
+	ours, theirs := core.UID{1}, core.UID{2}
+	for _, void := range []bool{false, true} {
+		s := newSite(t, 3)
+		k, _, _ := Known{}.Meet(NewLife())
+		k.UID = ours
+		s.memories["n1"]["n3"] = k
+		n1 := s.start(t, "n1", func(c *Config) {
+			if !void {
+				c.Standing = func() Standing { return Standing{Term: 3, Last: 2} }
+			}
+		})
+		n2 := s.start(t, "n2", func(c *Config) { c.UID = theirs })
+		eventually(t, "n2 is judged", func() bool {
+			st := n1.Stats()
+			return void && st.Peers["n2"].Connected || !void && st.Rejected[ReasonCluster] > 0
+		})
+		if !void {
+			eventually(t, "n1 names both", func() bool {
+				log := s.logs["n1"].String()
+				return strings.Contains(log, ours.String()) && strings.Contains(log, theirs.String())
+			})
+		}
+		n1.Close()
+		n2.Close()
+	}
+}
