@@ -46,7 +46,7 @@ var kindMutants = []mutant{
 	inTests("KN11", "TestPropose_", "what is not on the leader's own disk is not counted", "raft/core/raft.go",
 		"return max(r.uncommittedBytes, r.unsavedBytes)", "return r.uncommittedBytes"),
 	inTests("KN12", "TestRatherNot_", "leadership is handed to a server that would rather not", "raft/core/transfer.go",
-		"|| r.progress[i].ratherNot {", "{"),
+		"if r.progress[i].ratherNot {\n\t\t\tcontinue", "if false {\n\t\t\tcontinue"),
 	inTests("KN13", "TestRatherNot_", "a server that would rather not lead stands with the others", "raft/core/rather.go",
 		"r.waited < ratherWaits {", "false {"),
 	inTests("KN14", "TestRatherNot_", "where all would rather not lead, nobody does", "raft/core/rather.go",
