@@ -10,7 +10,7 @@ var beginningMutants = []mutant{
 	inTests("X42", "TestAnEmptied", "a single peer's word is taken for a majority's", "raft/wire/verdict.go",
 		"v := Verdict{Majority: 2*len(t.words) > len(t.peers)}", "v := Verdict{Majority: len(t.words) > 0}"),
 	inTests("X43", "TestAnEmptied", "a server that is told that it has forgotten everything goes on until the verdict", "raft/wire/verdict.go",
-		"t.muted.Store(len(t.words) > 0 || t.announcing)", "t.muted.Store(t.announcing)"),
+		"t.muted.Store(len(t.words) > 0 || t.announcing", "t.muted.Store(t.announcing"),
 	inTests("X44", "TestNoFlippedBit", "the checksum of a frame is not compared", "raft/wire/frame.go",
 		"sum != said {\n\t\treturn malformed(\"a frame of kind 0x%02x has checksum %08x and should have %08x\", header[0]",
 		"sum != said && len(body) > MaxFrameBytes {\n\t\treturn malformed(\"a frame of kind 0x%02x has checksum %08x and should have %08x\", header[0]"),
