@@ -19,9 +19,7 @@ func (k Known) Acquaint(ours core.UID, them Identity) (next Known, changed bool,
 	if ours != (core.UID{}) && them.UID != (core.UID{}) && ours != them.UID {
 		return k, false, ReasonCluster, ""
 	}
-	if k = k.in(ours); ours == (core.UID{}) {
-		k = k.in(them.UID) // we belong to nobody yet, so a stray that stood here may give way to the member
-	}
+	k = k.in(ours)
 	next, changed, reason = k.Meet(them.Life)
 	switch {
 	case reason != "":
@@ -76,6 +74,11 @@ func (k Known) in(ours core.UID) Known {
 	}
 	return k
 }
+
+// Asked returns what is known for a server that has no goal yet and whose uid is
+// not known, once a peer names its uid: it has promised nothing to anybody, so a
+// stray that it met here may give way to the member.
+func (k Known) Asked(them Identity) Known { return k.in(them.UID) }
 
 // Lost reports whether a peer that says this has lost something that it had.
 func (k Known) Lost(s Standing) bool { return k.behind(s) != "" }

@@ -75,7 +75,11 @@ func (t *Transport) takeMemory() (release func(), err error) {
 // must have been taken.
 func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
 	ours, _ := t.presumed()
-	next, changed, reason, lost := t.known(p).Acquaint(ours, h.identity(l))
+	k := t.known(p)
+	if ours == (core.UID{}) && t.asking() {
+		k = k.Asked(h.identity(l))
+	}
+	next, changed, reason, lost := k.Acquaint(ours, h.identity(l))
 	switch {
 	case reason == "":
 		return next, changed, nil

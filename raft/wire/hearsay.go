@@ -110,6 +110,9 @@ func (t *Transport) bindByMemory() {
 	}
 }
 
+// asking reports whether this server has no goal yet: it promises nothing to anybody.
+func (t *Transport) asking() bool { return t.config.Life.Rejoined && t.standing().Term == 0 }
+
 // presumed returns the uid by which this server judges its peers, zero if it takes
 // all of them, and whether it talks to nobody (Hearsay.Presume).
 func (t *Transport) presumed() (uid core.UID, atOdds bool) {
@@ -129,7 +132,7 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	if t.UID() != (core.UID{}) {
 		return nil
 	}
-	asking := t.config.Life.Rejoined && t.standing().Term == 0 // it promises nothing to anybody
+	asking := t.asking()
 	t.mu.Lock()
 	if t.config.Life.Rejoined && !asking {
 		t.hearsay.Bind(t.hearsay.sole()) // its goal was made of what these said

@@ -33,7 +33,7 @@ var identityMutants = []mutant{
 	inTests("X27", "TestReplaced", "of the directories that were replaced the eldest are remembered, not the last", "raft/wire/life.go",
 		"return all[max(0, len(all)-maxFormer):]", "return all[:min(len(all), maxFormer)]"),
 	inTests("X28", "TestALaterLife", "any life of a directory that is talked to passes: the next process does not end the connections of the one before", "raft/wire/fence.go",
-		"\tmet := p.stands(l.use())\n", "\tmet := p.use.incarnation == l.Incarnation\n"),
+		"\tmet := p.stands(l.use()) && ", "\tmet := p.use.incarnation == l.Incarnation && "),
 	inTests("X29", "TestAFenced", "who was found to have forgotten is talked to until its connections end", "raft/wire/fence.go",
 		"\tt.endLives(p, use{})\n", ""),
 

@@ -245,10 +245,11 @@ func (s *server) meetsStray(at *server, it *stray) {
 		return // its own directory is new, so it cannot tell
 	}
 	w.counts.StraysMet++
-	if s.known[at.id].Credible(s.replica.UID(), it.identity) == "" {
+	ours, _ := s.presumed()
+	if s.known[at.id].Credible(ours, it.identity) == "" {
 		w.fail("identity", "%s believes a server of another cluster at the address of %s", s.id, at.id)
 	}
-	if _, _, reason, _ := s.known[at.id].Acquaint(s.replica.UID(), it.identity); reason == "" {
+	if _, _, reason, _ := s.known[at.id].Acquaint(ours, it.identity); reason == "" {
 		w.fail("identity", "%s takes a server of another cluster for %s", s.id, at.id)
 	}
 	s.hearRefusal(at.index, it.identity)
@@ -260,14 +261,14 @@ func (s *server) meetsStray(at *server, it *stray) {
 func (s *server) tellsStrayApart(at *server, it *stray) {
 	w := s.w
 	ours := s.hearUID(at.id, it.identity, true)
-	next, changed, reason, _ := s.known[at.id].Acquaint(ours, it.identity)
+	next, changed, reason, _ := s.knows(at.id, ours, it.identity).Acquaint(ours, it.identity)
 	if reason != "" {
 		return
 	}
 	if s.known[at.id] = next; changed {
 		s.disk.dir.memory[at.id] = next
 	}
-	if s.muted() {
+	if s.muted() || s.atOdds() {
 		w.counts.AtOdds++
 		return
 	}
@@ -275,7 +276,7 @@ func (s *server) tellsStrayApart(at *server, it *stray) {
 	answer := core.RejoinReply{Term: 1 << 40, Leads: true, LastIndex: 1 << 40, UID: it.identity.UID}
 	life := s.life
 	s.input(func() {
-		if s.alive(life) && s.identity().Life.Asking {
+		if s.alive(life) && s.identity().Life.Asking && !s.atOdds() {
 			s.replica.Returned(core.Call{To: at.id, Request: &core.Rejoin{}}, &answer)
 			s.turn()
 		}

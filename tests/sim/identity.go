@@ -85,9 +85,22 @@ func (s *server) newUID() (uid core.UID) {
 }
 
 // muted reports whether the server takes part in nothing for the moment.
-func (s *server) muted() bool {
+func (s *server) muted() bool { return len(s.words) > 0 || len(s.unaware) > 0 }
+
+// atOdds reports whether the server talks to nobody because two clusters were named
+// to it. It says hello all the same.
+func (s *server) atOdds() bool {
 	_, atOdds := s.presumed()
-	return len(s.words) > 0 || len(s.unaware) > 0 || atOdds
+	return atOdds
+}
+
+// knows returns what the server knows of another one, as that one names its cluster.
+func (s *server) knows(peer core.ID, ours core.UID, them wire.Identity) wire.Known {
+	k := s.known[peer]
+	if ours == (core.UID{}) && s.identity().Life.Asking {
+		k = k.Asked(them)
+	}
+	return k
 }
 
 // presumed is the uid by which the server judges the others, and whether it talks to
@@ -154,7 +167,7 @@ func (n *network) meets(from, to *server, life int) bool {
 	if from.muted() || to.muted() {
 		return false
 	}
-	if !same && !n.greet(from, to) {
+	if !same && !n.greet(from, to) || from.atOdds() || to.atOdds() {
 		return false
 	}
 	if w.now-l.met.told > standingInterval {
@@ -175,9 +188,6 @@ func (n *network) greet(from, to *server) bool {
 		n.w.counts.PeersDistrusted++
 		return false
 	}
-	if _, atOdds := to.presumed(); atOdds {
-		return false
-	}
 	l.met = met{from.life, to.life, l.broken, n.w.now, them.Life.Asking}
 	n.w.counts.Hellos++
 	return true
@@ -188,7 +198,7 @@ func (n *network) greet(from, to *server) bool {
 func (s *server) judges(other *server, them wire.Identity) bool {
 	w := s.w
 	ours := s.hearUID(other.id, them, true)
-	k := s.known[other.id]
+	k := s.knows(other.id, ours, them)
 	next, changed, reason, _ := k.Acquaint(ours, them)
 	if reason == "" {
 		w.oracles.believed(s, other)
@@ -216,7 +226,7 @@ func (s *server) judges(other *server, them wire.Identity) bool {
 func (s *server) hearRefusal(by int, them wire.Identity) {
 	w := s.w
 	ours := s.hearUID(w.servers[by].id, them, false)
-	if _, atOdds := s.presumed(); atOdds || s.known[w.servers[by].id].Credible(ours, them) != "" {
+	if s.atOdds() || s.known[w.servers[by].id].Credible(ours, them) != "" {
 		w.counts.WordsDistrusted++
 		return
 	}
