@@ -7,8 +7,9 @@ package core
 // that are quick none of them changes anything.
 //
 //   - While a server's own term or vote is being written, its election timeout
-//     does not run. Nor does a campaign end while votes are awaited that decide it
-//     and nobody has refused, until two syncs could have hung.
+//     does not run. Nor does a campaign end while votes are awaited that may still
+//     decide it, until two syncs could have hung. A refusal ends no hope by itself: a
+//     server that has lost its disk refuses every candidate.
 //   - A server that answers "I would vote for you" lets the other have the time
 //     that writing its vote may take: two syncs, as they take here lately. It does
 //     so once in each wait for a leader, so that a server which asks for ever and
@@ -45,10 +46,7 @@ func (r *Raft) awaitsVotes() bool {
 	}
 	hoped := 0
 	for _, v := range r.votes {
-		switch v {
-		case voteRefused:
-			return false
-		case voteGranted, voteAwaited:
+		if v == voteGranted || v == voteAwaited {
 			hoped++
 		}
 	}

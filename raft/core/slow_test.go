@@ -192,3 +192,29 @@ func TestProbe_IsSentAgainOnlyIfItIsLost(t *testing.T) {
 		t.Fatalf("after the rejection %+v is sent", req)
 	}
 }
+
+// Goal: a refusal does not end a campaign that can still be won: a server that has
+// lost its disk refuses every candidate, and the third may have a slow disk.
+// Method: of two voters one refuses; the other's disk takes longer than the election
+// timeout. The vote must find the campaign still there. Where both refuse, the
+// next campaign comes after the timeout.
+func TestSlowDisks_ARefusalEndsNoHope(t *testing.T) {
+	defer failOnPanic(t)
+	for _, bothRefuse := range []bool{false, true} {
+		s := newSubject(t, func(c *Config) { c.StallTicks = 45 })
+		calls := s.stand()
+		slow := s.to("3", calls)
+		s.giveBack(s.to("2", calls), &RequestVoteReply{Term: 1})
+		if bothRefuse {
+			s.giveBack(slow, &RequestVoteReply{Term: 1})
+		}
+		s.ticks(40)
+		if again := s.currentTerm > 1; again != bothRefuse {
+			t.Fatalf("both refuse: %v; after four election timeouts the term is %d", bothRefuse, s.currentTerm)
+		}
+		if !bothRefuse {
+			s.giveBack(slow, &RequestVoteReply{Term: 1, VoteGranted: true})
+			s.want(Leader, 1)
+		}
+	}
+}

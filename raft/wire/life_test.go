@@ -318,10 +318,10 @@ func TestANewcomerWithoutAGoalStandsForNobody(t *testing.T) {
 		t.Errorf("the peer's own directory is turned down as %q", reason)
 	}
 	uid := core.UID{1}
-	if (Known{}).Credible(uid, Identity{UID: uid, Life: asking(newcomer)}) {
+	if (Known{}).Credible(uid, Identity{UID: uid, Life: asking(newcomer)}) == "" {
 		t.Error("the word of a server that has forgotten everybody counts")
 	}
-	if !(Known{}).Credible(uid, Identity{UID: uid, Life: newcomer}) {
-		t.Error("void: the word of a replacement does not count")
+	if doubt := (Known{}).Credible(uid, Identity{UID: uid, Life: newcomer}); doubt != "" {
+		t.Errorf("void: the word of a replacement does not count: %s", doubt)
 	}
 }

@@ -88,6 +88,7 @@ type counts struct {
 	TransfersCut        int // lost on the way
 	TransfersRefused    int // by the receiver's disk
 	InterleavedChunks   int // of one transfer while another was under way
+	SnapshotsLost       int // found damaged when they were to be sent
 	SnapshotsDamaged    int // recoveries that fell back on an older one
 	DamagedSegments     int // recoveries that refused a damaged log
 

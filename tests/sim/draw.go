@@ -125,6 +125,10 @@ func (o *options) makeRoom() {
 		// than they ask, each attempt adds to what the next one waits for.
 		o.ApplyDelay = min(o.ApplyDelay, 1000)
 	}
+	if o.SlowSync > 0 {
+		// The same holds for a window of few entries that each wait for a slow disk.
+		o.Window, o.AppendBytes = max(o.Window, 16), max(o.AppendBytes, 10_000)
+	}
 	// A timeout must leave room for a round trip, or nobody is ever elected. The
 	// labs' Raft must also have room for the disks.
 	round := 4*o.DelayHigh + 4*o.LoopDelay

@@ -238,7 +238,9 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 func (s *server) meetsStray(at *server, it *stray) {
 	w := s.w
 	if it.identity.UID != (core.UID{}) && s.replica.UID() == (core.UID{}) && s.identity().Life.Asking {
-		s.tellsStrayApart(at, it)
+		if w.hasUID() {
+			s.tellsStrayApart(at, it)
+		} // else nobody of its own cluster can tell it another uid
 		return
 	}
 	if s.known[at.id].Boot == 0 {
@@ -253,6 +255,16 @@ func (s *server) meetsStray(at *server, it *stray) {
 		w.fail("identity", "%s takes a server of another cluster for %s", s.id, at.id)
 	}
 	s.hearRefusal(at.index, it.identity)
+}
+
+// hasUID reports whether a server of the cluster that is up knows the cluster's uid.
+func (w *world) hasUID() bool {
+	for _, s := range w.servers {
+		if s.up && s.replica.UID() != (core.UID{}) {
+			return true
+		}
+	}
+	return false
 }
 
 // tellsStrayApart lets a server that lost its disk, and remembers nobody, take a

@@ -94,17 +94,23 @@ func (v *service) poll() {
 	if v.taking || v.s.replica.Observe().Role != core.Leader {
 		return
 	}
-	if status := v.s.replica.Status(); status.SnapshotWanted && status.SnapshotIndex < v.store.AppliedIndex() {
+	if status := v.s.replica.Status(); status.SnapshotWanted && isNewer(v.store.AppliedIndex(), status) {
 		v.s.w.counts.SnapshotsWanted++
 		v.take()
 	}
+}
+
+// isNewer reports whether a snapshot at index would be of use: it is newer than the
+// newest, or takes the place of one whose file is damaged.
+func isNewer(index uint64, status core.Status) bool {
+	return index > status.SnapshotIndex || index == status.SnapshotIndex && status.SnapshotLost
 }
 
 // take takes a snapshot. It is written later, and the log is told later still,
 // when it may be an old one.
 func (v *service) take() {
 	s, w, index := v.s, v.s.w, v.store.AppliedIndex()
-	if index <= s.replica.Status().SnapshotIndex {
+	if !isNewer(index, s.replica.Status()) {
 		return // a newer snapshot came from the leader
 	}
 	if term, known := s.replica.Term(index); known && term != v.term {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"io"
 
 	"raftkv/raft/core"
+	"raftkv/raft/wal"
 )
 
 // transfer is a snapshot on its way to another server, in pieces: an offer, then
@@ -23,6 +25,9 @@ func (n *network) transfer(r *rpc) {
 	data, file, err := r.from.disk.wal.SnapshotFile(s)
 	if err != nil {
 		n.w.counts.TransfersGone++
+		if damaged, ok := errors.AsType[*wal.DamagedSnapshotError](err); ok {
+			r.from.snapshotLost(damaged.Snapshot.Index, r.life)
+		}
 		n.lose((*loss)(r))
 		return
 	}
@@ -36,6 +41,20 @@ func (n *network) transfer(r *rpc) {
 	n.w.counts.TransfersBegun++
 	r.to.open(r)
 	t.to(t.offer)
+}
+
+// snapshotLost tells consensus that the file of a snapshot is damaged, as a node
+// does. It comes in a turn of its own: the damage is found in the middle of one.
+func (s *server) snapshotLost(index uint64, life int) {
+	s.w.counts.SnapshotsLost++
+	s.w.after(0, then(func() {
+		if s.alive(life) {
+			s.input(func() {
+				s.replica.SnapshotLost(index)
+				s.turn()
+			})
+		}
+	}))
 }
 
 // to carries a step of the transfer to the receiver, back one to the sender. A
