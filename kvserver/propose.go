@@ -67,7 +67,7 @@ func proposalFailed(err error, placed bool) error {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLost), errors.Is(err, raft.ErrTransferring):
 		return fail(errNoLeader, err, "the leader changed before the write was chosen")
 	case errors.Is(err, raft.ErrOverloaded):
-		return fail(errOverloaded, err, "the leader holds too much uncommitted work (limit 64 MiB, or as many entries as it takes); retry after 1 s")
+		return fail(errOverloaded, err, "the leader holds too much uncommitted work (limit 64 MiB); retry after 1 s")
 	case errors.Is(err, raft.ErrTooLarge):
 		return fail(errValueTooLarge, err, "the write exceeds the largest entry of the log (--max-value-bytes of the leader and room for the key); send a smaller value")
 	case errors.Is(err, raft.ErrUnknown):

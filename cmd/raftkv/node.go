@@ -121,14 +121,15 @@ type node struct {
 	announcing sync.Mutex // guards announced
 	announced  bool       // all others know that this node comes back; see rejoin.go
 
-	admin    *http.Server // nil: there is no admin port
-	failures chan error   // room for all that may come
+	admin    *http.Server  // nil: there is no admin port
+	failures chan error    // room for all that may come
+	opened   chan struct{} // closed when raft is set
 }
 
 // newNode opens the data directory and makes sure that it is this node's. It
 // opens no connection and lets nobody in.
 func newNode(c nodeConfig) (*node, error) {
-	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2)}
+	n := &node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{})}
 	err := n.openLog()
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
@@ -207,6 +208,7 @@ func (n *node) start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
 	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.announceOnce, n.logger}, n.network(), chosen)
+	close(n.opened)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	n.resumeRejoin()
 	begins := n.state.Snapshot
@@ -282,7 +284,12 @@ func (n *node) raftConfig() raft.Config {
 	return raft.Config{
 		TickInterval: n.config.ElectionTimeout / electionTicks,
 		Observer:     n.observer(),
-		OnUID:        func(uid core.UID) { go n.learned(uid) },
+		OnUID: func(uid core.UID) {
+			go func() {
+				<-n.opened
+				n.learned(uid)
+			}()
+		},
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.ids(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,

@@ -43,7 +43,7 @@ func (r *Raft) keepFrom() uint64 {
 	return keep
 }
 
-// lacking returns the first entry that a follower lacks which answers, if the
+// lacking returns the first entry that some responsive follower still lacks, if the
 // log can still give it to that follower.
 func (r *Raft) lacking() uint64 {
 	first := r.log.lastIndex() + 1

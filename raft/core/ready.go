@@ -53,7 +53,7 @@ type Write struct {
 	From     uint64
 	Entries  []Entry
 	// Commit is how far the log, as it is after this Write, is known to be committed.
-	// It never falls, and From is above it; a Write is seldom made for its sake alone
+	// It never falls, and From is above the Commit of the Write before; a Write is seldom made for its sake alone
 	// (see Config.CommitTicks). A Storage that keeps it gives it back in the State.
 	Commit uint64
 }

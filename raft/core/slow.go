@@ -20,8 +20,8 @@ package core
 // Without StallTicks the driver does not say what a slow disk is, and only the
 // first half of the first rule holds.
 
-// noteSync remembers what a write took: the longest of late, which fades by a
-// quarter with each write. Before the first it is the longest there may be.
+// noteSync remembers how long writes take: the longest recent time, reduced by a
+// quarter with each write. Before the first write it is the longest there may be.
 func (r *Raft) noteSync(seq uint64, ticks int) {
 	if seq > 1 {
 		ticks = max(ticks, r.syncTicks*3/4)

@@ -25,7 +25,7 @@ func (r *Raft) Transfer(to ID) error {
 		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.peers)
 	}
 	if r.progress[position].ratherNot {
-		return fmt.Errorf("core: %q would rather not lead: it cannot serve now", to)
+		return fmt.Errorf("core: %q cannot serve now (it is loading, installing, stopping or wrong); choose another server", to)
 	}
 	r.transferee = to
 	r.timeoutNow = false

@@ -58,7 +58,7 @@ func (w *WAL) checkPresence() error {
 	return nil
 }
 
-// checkNames looks at the directory and the active segment. It is the caller's to
+// checkNames looks at the directory and the active segment. The caller must
 // hold spareMu.
 func (w *WAL) checkNames() error {
 	if lock, ok := w.lock.(vfs.Holder); ok {

@@ -105,12 +105,9 @@ func (h *recordHeader) encode(b []byte, segment uint32, offset int64) {
 	binary.LittleEndian.PutUint32(b, h.checksum)
 }
 
-// looksLikeRecord says whether bytes may be the header of a record that this
-// version writes. It costs less than the checksum.
-func looksLikeRecord(b []byte) bool {
-	word := binary.LittleEndian.Uint32(b[12:])
-	return word != 0 && word <= 0xff
-}
+// looksLikeRecord says whether bytes may be the header of a record, of this version
+// or a later one that sets reserved bits. It costs less than the checksum.
+func looksLikeRecord(b []byte) bool { return b[12] != 0 }
 
 // decodeRecordHeader reads a header. It answers false unless these bytes are a
 // record header written to this offset of this segment; the links to the record

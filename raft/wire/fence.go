@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -57,6 +58,28 @@ func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 		p.uid = h.uid()
 	}
 	return nil
+}
+
+// fits judges a hello as meetLife does, and has no effect. What a server that is
+// turned down says of its cluster must leave no trace. The error is a *rejection, or
+// the transport was closed.
+func (t *Transport) fits(p *peer, l Life, h *hello) error {
+	t.mu.Lock()
+	met := p.stands(l.use())
+	t.mu.Unlock()
+	if met {
+		return nil
+	}
+	release, err := t.takeMemory()
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, _, err = t.assess(p, l, h)
+	if no := (*rejection)(nil); errors.As(err, &no) && no.reason == ReasonCluster {
+		return nil // hearUID says more about it
+	}
+	return err
 }
 
 // takeMemory waits for its turn to use Config.Memory, and returns how to end it.

@@ -40,7 +40,7 @@ const sumBytes = 4
 const onlyGroup = 1
 
 // kind says what a frame holds. Values are part of the protocol and are only
-// ever added to. Requests are even and their answer is the number above.
+// ever added to. From 0x10 on, requests are even and their answer is the number above.
 type kind uint8
 
 const (

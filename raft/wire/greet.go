@@ -132,6 +132,9 @@ func (t *Transport) refusalFor(s *stranger, no *rejection, to core.ID) []byte {
 func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
 	l, err := h.life()
 	if err == nil {
+		err = t.fits(p, l, h)
+	}
+	if err == nil {
 		err = t.hearUID(p, h.uid(), true)
 	}
 	if err == nil {

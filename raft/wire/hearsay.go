@@ -77,7 +77,7 @@ func (h *Hearsay) Presume(members int) (uid core.UID, atOdds bool) {
 	return most, false
 }
 
-// sole returns the uid that all peers name which name one, zero if they differ.
+// sole returns the only uid that peers name, zero if they name none or several.
 func (h *Hearsay) sole() (uid core.UID) {
 	for _, id := range sortedIDs(h.said) {
 		if said := h.said[id]; uid == (core.UID{}) {
@@ -145,6 +145,7 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	t.atOdds = atOdds
 	if atOdds {
 		clear(t.words) // nobody knows whose they were
+		t.trial++
 	}
 	t.mute()
 	listed, others := t.hearsay.listed(), t.ofOthers(uid)

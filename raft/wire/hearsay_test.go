@@ -153,3 +153,26 @@ func TestAServerStaysWithTheClusterItHasPromisedTo(t *testing.T) {
 		n2.Close()
 	}
 }
+
+// Goal: a server that is turned down leaves no trace in what is heard of the
+// cluster's uid. Method: n1 knows n3's directory and no uid; a stray at n3's address,
+// on another directory, names a uid and is refused as wiped; then n2 names another
+// uid and is talked to.
+func TestARefusedStrayNamesNoCluster(t *testing.T) {
+	s := newSite(t, 3)
+	s.memories["n1"]["n3"], _, _ = Known{}.Meet(NewLife())
+	n1 := s.start(t, "n1", func(*Config) {})
+	stray := s.start(t, "n3", func(c *Config) { c.UID = core.UID{2} })
+	eventually(t, "the stray is refused", func() bool { return n1.Stats().Rejected[ReasonWiped] > 0 })
+	n1.Transport.mu.Lock()
+	said, bound := len(n1.hearsay.said), n1.hearsay.bound
+	n1.Transport.mu.Unlock()
+	if said != 0 || bound != (core.UID{}) {
+		t.Errorf("%d peers count as heard, and the server belongs to %v", said, bound)
+	}
+	n2 := s.start(t, "n2", func(c *Config) { c.UID = core.UID{1} })
+	eventually(t, "n1 talks to n2", func() bool { return n1.Stats().Peers["n2"].Connected })
+	for _, server := range []*server{n1, n2, stray} {
+		server.Close()
+	}
+}

@@ -148,7 +148,7 @@ func (c *inbound) answer(s *slot, reply core.Reply) {
 		panic(fmt.Sprintf("wire: a %T is not the answer to a request whose answer has kind 0x%02x", reply, uint8(s.kind)))
 	}
 	if c.t.muted.Load() {
-		reply = nil // who is muted promises nothing
+		reply = nil // a muted server promises nothing
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -230,7 +230,7 @@ func (c *outbound) answered(k kind, body []byte) error {
 	if !ok {
 		return nil // fail has taken all calls and told them so
 	}
-	if reply == nil {
+	if reply == nil || c.t.muted.Load() {
 		c.peer.lose(p.call, p.done)
 		return nil
 	}

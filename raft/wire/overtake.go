@@ -92,9 +92,11 @@ func (c *outbound) overtaken(body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.cause != nil:
+		return nil // all calls have ended
 	case c.older > 0:
 		return malformed("an answer overtakes others twice")
-	case c.cause == nil && older >= uint64(c.taken):
+	case older >= uint64(c.taken):
 		return malformed("an answer overtakes %d others of %d calls", older, c.taken)
 	}
 	c.older = int(older)
@@ -103,7 +105,7 @@ func (c *outbound) overtaken(body []byte) error {
 		if i == c.older {
 			want = lanePrompt
 		}
-		if c.cause == nil && laneOf(c.calls.at(i).call.Request) != want {
+		if laneOf(c.calls.at(i).call.Request) != want {
 			return malformed("an answer overtakes %d others, which these calls do not allow", older)
 		}
 	}

@@ -89,7 +89,7 @@ func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	word, isString := c.str(maxClientAddrBytes)
 	theirs, isUint := c.uint()
 	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
-		return nil, malformed("the hello in a refusal is none")
+		return nil, malformed("the refusal contains no valid hello")
 	}
 	if theirs != version {
 		return r, nil // by stays empty: the word of a server that we do not understand

@@ -75,7 +75,7 @@ type standingBody struct {
 
 var standingShape = shape{uintElement, uintElement, uintElement, uintElement, packedElement}
 
-// standingBody decodes a standing.
+// standing decodes what a peer says of its disk.
 func (d *decoder) standing(body []byte) (Standing, core.UID, error) {
 	var b standingBody
 	if err := d.decode(body, standingShape, &b); err != nil {

@@ -62,6 +62,7 @@ type Transport struct {
 	started   bool
 	closed    bool
 	words     map[core.ID]word               // what peers say of our data directory
+	trial     int                            // counts how often all words were taken back
 	hearsay   Hearsay                        // which uids peers name, while ours is not known
 	atOdds    bool                           // they name different ones
 	strangers int                            // accepted connections without a valid hello

@@ -47,7 +47,8 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 	t.words[p.id] = word{r.Reason, r.Detail}
 	majority := 2*len(t.words) > len(t.peers)
 	if first && !majority && !t.closed {
-		t.work.Go(t.awaitWords)
+		trial := t.trial
+		t.work.Go(func() { t.awaitWords(trial) })
 	}
 	t.mute()
 	t.mu.Unlock()
@@ -59,14 +60,21 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 }
 
 // awaitWords is the goroutine that gives the other peers time to say what they
-// think of our data directory.
-func (t *Transport) awaitWords() {
+// think of our data directory. If all words are taken back meanwhile, the trial is
+// over, and the next word begins another one.
+func (t *Transport) awaitWords(trial int) {
 	timer := time.NewTimer(t.config.VerdictWait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		t.pronounce()
 	case <-t.ctx.Done():
+		return
+	}
+	t.mu.Lock()
+	over := t.trial != trial
+	t.mu.Unlock()
+	if !over {
+		t.pronounce()
 	}
 }
 
@@ -90,7 +98,9 @@ func (t *Transport) pronounce() {
 func (t *Transport) takesBack(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.words, p.id)
+	if delete(t.words, p.id); len(t.words) == 0 {
+		t.trial++
+	}
 	t.mute()
 }
 
