@@ -71,6 +71,8 @@ func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 		return 0, fail(errStopping, err, "this node is stopping; ask another one")
 	case ctx.Err() != nil:
 		return 0, fail(errReadTimeout, err, "no majority confirmed the leader in time")
+	case errors.Is(err, raft.ErrOverloaded):
+		return 0, fail(errOverloaded, err, "too many reads wait at the leader for its confirmation; retry after 1 s")
 	}
 	return 0, fail(errNoLeader, err, "no leader is known that could confirm the read")
 }
