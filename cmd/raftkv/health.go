@@ -23,10 +23,12 @@ func newHealthCommand() *cobra.Command {
 		Long: `Ask every endpoint whether it is ready: whether a linearizable read would succeed
 there now. Print a line for each.
 
+A node is not ready while it has no majority, and a restart does not help then. A
+supervisor that restarts nodes asks /livez.
+
 Exit code 0: all are ready. 1: some are and some are not; the cluster serves.
 3: none is; nothing is served.`,
 		Example: `  raftkv health
-  raftkv health --endpoints 10.0.0.1:8701 || systemctl restart raftkv
   raftkv health --json | jq -r 'select(.ready | not) | .endpoint'`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
