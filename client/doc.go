@@ -5,8 +5,7 @@
 //	defer clerk.Close()
 //	_, err = clerk.Put(ctx, "greeting", []byte("hello"))
 //
-// The import is "raftkv/client". How another module gets it is in
-// docs/go-client.md.
+// How another module imports this package is in docs/go-client.md.
 //
 // # Mental model
 //

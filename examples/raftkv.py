@@ -30,6 +30,7 @@ import collections
 import http.client
 import json
 import random
+import re
 import time
 import urllib.parse
 import uuid
@@ -66,7 +67,8 @@ class _NotANode(Exception):
 
 class Client:
     """A client of the nodes at endpoints, "host:port" each. timeout is how many
-    seconds one call goes on trying, attempt_timeout how long one node may take."""
+    seconds one call goes on trying, attempt_timeout how long one node may take.
+    ValueError if an endpoint is no host:port."""
 
     def __init__(self, endpoints, timeout=10.0, attempt_timeout=3.0):
         if isinstance(endpoints, str):
@@ -74,6 +76,8 @@ class Client:
         self._endpoints = [e.strip() for e in endpoints if e.strip()]
         if not self._endpoints:
             raise ValueError("no endpoint is given")
+        for endpoint in self._endpoints:
+            _check_endpoint(endpoint)
         self._timeout, self._attempt_timeout = timeout, attempt_timeout
         self._first = 0  # the endpoint that answered last
 
@@ -119,10 +123,10 @@ class Client:
         return items
 
     def _write(self, method, key, query, value, options):
-        status, headers, body = self._call(method, _path(key, query), value, _headers(options), write=True)
+        _, headers, body = self._call(method, _path(key, query), value, _headers(options), write=True)
         answer = json.loads(body)
         replayed = headers.get("Idempotency-Replayed") == "true"
-        return Written(answer["revision"], answer["version"], answer.get("length", len(value)), status == 201, replayed)
+        return Written(answer["revision"], answer["version"], answer.get("length", len(value)), answer["version"] == 1, replayed)
 
     def _call(self, method, path, body=None, headers=None, write=False):
         """Ask one node after the other until one has done it, refuses it for good, or
@@ -185,6 +189,14 @@ class Client:
         if "Kv-Node" not in answer and "Kv-Error" not in answer:
             raise _NotANode("answers %d, and not like a node" % response.status)
         return response.status, answer, content
+
+
+def _check_endpoint(endpoint):
+    """Raise ValueError unless endpoint is host:port. An IPv6 address stands in
+    brackets."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/:@\[\]]+):([0-9]{1,5})", endpoint)
+    if not match or not 1 <= int(match.group(2)) <= 65535:
+        raise ValueError("endpoint %r is not host:port" % endpoint)
 
 
 def _bytes(text):

@@ -138,7 +138,7 @@ func (s *Server) clerkMayPropose() error {
 	case s.config.NodeID:
 		return nil
 	case "":
-		return fail(errNoLeader, nil, "no leader is known; retry, an election takes about a second")
+		return fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
 	default:
 		if address := s.leaderAddr(leader); address != "" {
 			return fail(errNoLeader, nil, "node %s does not lead; %s does, and takes clients at %s", s.config.NodeID, leader, address)

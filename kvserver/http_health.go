@@ -60,7 +60,7 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 		{"integrity", s.sound},
 		{"leader", func() error {
 			if s.consensus.Status().Leader == "" {
-				return fail(errNoLeader, nil, "no leader is known; retry, an election takes about a second")
+				return fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
 			}
 			return nil
 		}},

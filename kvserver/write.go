@@ -41,7 +41,7 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 			elsewhere, err = true, remote(attempt, leader)
 			s.metrics.hop(err)
 		default:
-			err = fail(errNoLeader, nil, "no leader is known; retry, an election takes about a second")
+			err = fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
 		}
 		release()
 		if !errors.Is(err, errNoLeader) {

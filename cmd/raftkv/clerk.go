@@ -70,6 +70,9 @@ func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
 	if err := s.checkTimeout(); err != nil {
 		return err
 	}
+	if s.endpoints == "" && command.Flags().Changed("endpoints") {
+		return errors.New("--endpoints is empty; give at least one endpoint, host:port, or leave the flag out")
+	}
 	_, err := s.servers()
 	return err
 }

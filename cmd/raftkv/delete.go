@@ -103,7 +103,7 @@ const deleteWorkers = 16
 // that of one request.
 func (s *deleteSettings) deleteAll(stdin io.Reader, out, stderr io.Writer) error {
 	if !s.yes && (!isTerminal(stdin) || !isTerminal(stderr)) {
-		return errors.New("nobody is there to be asked: say --yes to delete all keys that begin with " + strconv.Quote(s.prefix))
+		return errors.New("no terminal to ask on; add --yes to delete all keys that begin with " + strconv.Quote(s.prefix))
 	}
 	long := clerkCalls{settings: &s.clerkSettings}
 	return long.run(func(ctx context.Context, clerk *client.Clerk) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,10 +25,12 @@ func newHealthCommand() *cobra.Command {
 		Long: `Ask every endpoint whether it is ready: whether a linearizable read would succeed
 there now. Print a line for each.
 
+A node is not ready while it has no majority, and a restart does not help then. A
+supervisor that restarts nodes asks /livez.
+
 Exit code 0: all are ready. 1: some are and some are not; the cluster serves.
-3: none is; nothing is served.`,
+2: the endpoints belong to two clusters. 3: none is; nothing is served.`,
 		Example: `  raftkv health
-  raftkv health --endpoints 10.0.0.1:8701 || systemctl restart raftkv
   raftkv health --json | jq -r 'select(.ready | not) | .endpoint'`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -43,6 +47,8 @@ type nodeHealth struct {
 	Node     string `json:"node,omitempty"`
 	Ready    bool   `json:"ready"`
 	Error    string `json:"error,omitempty"`
+
+	status nodeStatus // without Status if the node said none
 }
 
 func (s *clerkSettings) printHealth(out io.Writer) error {
@@ -60,14 +66,20 @@ func (s *clerkSettings) printHealth(out io.Writer) error {
 		asking.Go(func() { all[i] = askHealth(ctx, e) })
 	}
 	asking.Wait()
-	ready := 0
+	if err := s.printNodes(out, all); err != nil {
+		return err
+	}
+	clusters, ready := map[string][]string{}, 0
 	for _, n := range all {
 		if n.Ready {
 			ready++
 		}
-		if err := s.printNodeHealth(out, n); err != nil {
-			return err
+		if n.status.Status != nil {
+			clusters[clusterName(n.status)] = append(clusters[clusterName(n.status)], n.Endpoint)
 		}
+	}
+	if clusters = withoutUnknown(clusters); len(clusters) > 1 {
+		return &ending{exitUsage, errors.New(twoClusters(clusters))}
 	}
 	switch ready {
 	case len(all):
@@ -78,20 +90,25 @@ func (s *clerkSettings) printHealth(out io.Writer) error {
 	return &ending{exitFailed, fmt.Errorf("%d of %d nodes %s ready", ready, len(all), map[bool]string{true: "is", false: "are"}[ready == 1])}
 }
 
-func (s *clerkSettings) printNodeHealth(out io.Writer, n nodeHealth) error {
+// printNodes prints a line for each node, in columns.
+func (s *clerkSettings) printNodes(out io.Writer, all []nodeHealth) error {
 	if s.json {
-		return printJSON(out, n)
+		for _, n := range all {
+			if err := printJSON(out, n); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	what := "ready"
-	if !n.Ready {
-		what = n.Error
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, n := range all {
+		what := "ready"
+		if !n.Ready {
+			what = n.Error
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", harmless(cmp.Or(n.Node, "?")), n.Endpoint, harmless(what))
 	}
-	name := n.Node
-	if name == "" {
-		name = "?"
-	}
-	_, err := fmt.Fprintf(out, "%-2s  %s  %s\n", harmless(name), n.Endpoint, harmless(what))
-	return err
+	return w.Flush()
 }
 
 // askHealth asks one node. Only its own word counts: another server that answers
@@ -100,7 +117,7 @@ func askHealth(ctx context.Context, endpoint string) nodeHealth {
 	n := nodeHealth{Endpoint: endpoint}
 	status, err := fetchStatus(ctx, endpoint)
 	if err == nil {
-		n.Node = status.Node
+		n.Node, n.status = status.Node, status
 		var response *http.Response
 		if response, err = askNode(ctx, endpoint, http.MethodGet, "/readyz", nil); err == nil {
 			response.Body.Close()

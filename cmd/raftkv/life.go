@@ -122,7 +122,7 @@ var fenceSentences = map[wire.Reason]string{
 		"If that is lost, empty the directory and start the node with --rejoin; if it is not, start the node on it",
 	wire.ReasonRolledBack: "was put back to an earlier state, as by restoring a copy. What the node has promised since is lost. " +
 		"Empty the directory and start the node with --rejoin",
-	wire.ReasonCopied: "is a copy of one on which this node already runs. Remove this copy; the other goes on. " +
+	wire.ReasonCopied: "is a copy of a directory on which this node runs or has been started since. Remove this copy, and use the other. " +
 		"If there is no other any more, empty the directory and start the node with --rejoin",
 	wire.ReasonReplaced: "was replaced by a newer one when this node came back with --rejoin. Remove this one",
 }

@@ -259,7 +259,7 @@ func TestADirectoryThatWasPutBackOrCopiedIsRefused(t *testing.T) {
 		}
 		want := "was put back to an earlier state"
 		if starts == 0 {
-			want = "is a copy of one on which this node already runs"
+			want = "is a copy of a directory on which this node runs or has been started since"
 		}
 		if err := ends(t, on(dir)); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), want) {
 			t.Errorf("after %d more starts it ends with %v", starts, err)

@@ -38,7 +38,8 @@ drawn again every second until Ctrl-C. All of it, and more, is in --json.
 
 LAG is how many entries of the longest log a node has not applied. CONTACT is how
 long ago it answered the leader, REPLICATION how the leader sends to it and how
-much is under way. FSYNC and COMMIT are 99th percentiles over the last minute.
+much is under way. FSYNC and COMMIT P99 are 99th percentiles over the last
+minute; COMMIT, in --wide, is the index up to which the node's log is committed.
 STATES is how the last comparison of its state with the others' ended. LED and
 GAVE UP count how often it became leader, and how often it gave that up because
 no majority answered or its disk hung.

@@ -87,7 +87,7 @@ func judge(all []nodeStatus) verdict {
 	clusters = withoutUnknown(clusters)
 	if v.clusters = len(clusters); v.clusters > 1 {
 		v.cluster, v.leader = "", ""
-		v.fault(exitUsage, "these endpoints belong to %d clusters: %s", len(clusters), describeClusters(clusters))
+		v.fault(exitUsage, "%s", twoClusters(clusters))
 		return v
 	}
 	if len(leaders) > 1 {
@@ -142,6 +142,11 @@ func withoutUnknown(clusters map[string][]string) map[string][]string {
 		}
 	}
 	return clusters
+}
+
+// twoClusters is the sentence for endpoints that belong to several clusters.
+func twoClusters(clusters map[string][]string) string {
+	return fmt.Sprintf("these endpoints belong to %d clusters: %s", len(clusters), describeClusters(clusters))
 }
 
 func describeClusters(clusters map[string][]string) string {

@@ -259,6 +259,51 @@ func TestClientVariables(t *testing.T) {
 	}
 }
 
+// Goal: an endpoint list that is given and empty, as by a shell variable that is
+// not set, is wrong usage. No command takes the default ports for it.
+func TestAnEmptyEndpointListIsRefused(t *testing.T) {
+	t.Setenv("RAFTKV_ENDPOINTS", nowhere(t))
+	for _, args := range [][]string{{"get", "k"}, {"put", "k", "v"}, {"status"}, {"health"}, {"bench"}, {"snapshot", "save", t.TempDir() + "/x"}} {
+		var said strings.Builder
+		code := run(append(args, "--endpoints", "", "--timeout", "60ms"), io.Discard, &said)
+		if code != exitUsage || !strings.Contains(said.String(), "--endpoints is empty") {
+			t.Errorf("%q: code %d, said %q", args, code, said.String())
+		}
+	}
+}
+
+// Goal: health over nodes of two clusters is wrong usage, as status and leader are,
+// even if every node is ready; its lines are aligned.
+func TestHealthSeesTwoClusters(t *testing.T) {
+	node := func(name, cluster, uid string) string {
+		return fakeServer(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/status" {
+				fmt.Fprintf(w, `{"node":%q,"cluster":%q,"uid":%q,"role":"leader","leader":%q,"term":3}`, name, cluster, uid, name)
+			}
+		})
+	}
+	first := node("n1", "c1", "aa")
+	for name, c := range map[string]struct {
+		second, says string
+		code         int
+	}{
+		"one cluster":    {node("node-2", "c1", "aa"), "", exitDone},
+		"another name":   {node("node-2", "c2", "bb"), "these endpoints belong to 2 clusters: c1 at " + first + "; c2 at ", exitUsage},
+		"another uid":    {node("node-2", "c1", "bb"), "c1 (uid bb) at ", exitUsage},
+		"no uid is said": {node("node-2", "c1", ""), "", exitDone},
+	} {
+		var out, said strings.Builder
+		code := run([]string{"health", "--endpoints", first + "," + c.second}, &out, &said)
+		if code != c.code || !strings.Contains(said.String(), c.says) || strings.Count(out.String(), "ready\n") != 2 {
+			t.Errorf("%s: code %d: %s%s", name, code, out.String(), said.String())
+		}
+		lines := strings.Split(out.String(), "\n")
+		if strings.Index(lines[0], "127.") != strings.Index(lines[1], "127.") || strings.Index(lines[0], "ready") != strings.Index(lines[1], "ready") {
+			t.Errorf("%s: not aligned:\n%s", name, out.String())
+		}
+	}
+}
+
 // Goal: every command that talks to a cluster refuses the same endpoints, in
 // words, before it asks anybody.
 func TestAllCommandsReadEndpointsInOneWay(t *testing.T) {

@@ -48,11 +48,36 @@ func strayVariables(environ []string) (sentences []string) {
 	return sentences
 }
 
-// warnOfVariables prints these sentences. Servers log them instead, and dev has
-// no variables.
+// unusedByDev returns a sentence for every variable that is a setting of serve.
+// dev takes flags only, so what such a variable says is not done.
+func unusedByDev(command *cobra.Command, environ []string) (sentences []string) {
+	for _, pair := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(pair, "=")
+		if value == "" || ofOrchestrator.MatchString(name) || slices.Contains(commandVariables, name) {
+			continue
+		}
+		for _, s := range new(serveSettings).table() {
+			if variable(s.name) != name {
+				continue
+			}
+			advice := "unset it, or use serve"
+			if command.Flags().Lookup(s.name) != nil {
+				advice = "give --" + s.name
+			}
+			sentences = append(sentences, fmt.Sprintf("the environment variable %s is a setting of serve and does nothing for dev; %s", name, advice))
+		}
+	}
+	return sentences
+}
+
+// warnOfVariables prints these sentences. A server logs them instead.
 func warnOfVariables(command *cobra.Command) {
 	switch command.Name() {
-	case "serve", "dev", "version", "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+	case "dev":
+		for _, sentence := range unusedByDev(command, os.Environ()) {
+			fmt.Fprintf(command.ErrOrStderr(), "raftkv: %s\n", sentence)
+		}
+	case "serve", "version", "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
 		return
 	}
 	for _, sentence := range strayVariables(os.Environ()) {

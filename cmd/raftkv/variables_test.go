@@ -53,3 +53,23 @@ func TestACommandWarnsOfAStrayVariable(t *testing.T) {
 		t.Errorf("%q", said.String())
 	}
 }
+
+// Goal: dev says that it takes no setting from a variable, and is not disturbed by
+// what commands and orchestrators use.
+// Method: a dev that is refused for its number of nodes, so that nothing starts.
+func TestDevWarnsOfVariables(t *testing.T) {
+	t.Setenv("RAFTKV_DATA_DIR", "zzz")
+	t.Setenv("RAFTKV_ENDPOINTS", "127.0.0.1:1")
+	t.Setenv("RAFTKV_PORT", "tcp://10.0.0.1:8701")
+	t.Setenv("RAFTKV_HTPP", "x")
+	var said strings.Builder
+	run([]string{"dev", "--nodes", "0", "--data-dir", t.TempDir()}, io.Discard, &said)
+	for _, want := range []string{"RAFTKV_DATA_DIR is a setting of serve", "give --data-dir", "RAFTKV_HTPP is no setting"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q is missing in %q", want, said.String())
+		}
+	}
+	if strings.Contains(said.String(), "RAFTKV_ENDPOINTS") || strings.Contains(said.String(), "RAFTKV_PORT") {
+		t.Errorf("warned without need: %q", said.String())
+	}
+}

@@ -44,6 +44,18 @@ first = kv.append("order", "paid;", idempotency_key="order-17")
 again = Client(follower, timeout=60).append("order", "paid;", idempotency_key="order-17")
 assert again.replayed and again.revision == first.revision and kv.get("order").value == b"paid;"
 
+# An append that makes the key says so; the next one does not.
+assert kv.append("new", "a").created and not kv.append("new", "b").created
+
+# What is no endpoint is refused before anything is asked.
+for bad in ["", "localhost", "localhost:", ":8701", "localhost:0", "localhost:65536", "localhost:x", "http://localhost:8701", "::1:8701"]:
+    try:
+        Client([follower, bad] if bad else bad)
+        raise AssertionError("an endpoint: %r" % bad)
+    except ValueError:
+        pass
+Client(["[::1]:8701", "kv1:8701"])
+
 # Conditions.
 written = kv.put("job", "mine", if_absent=True)
 for options in [{"if_absent": True}, {"if_revision": written.revision + 1}]:
