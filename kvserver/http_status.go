@@ -16,6 +16,7 @@ func (s *Server) serveStatus(x *exchange) error {
 	status := api.Status{
 		Node:    s.config.NodeID,
 		Cluster: s.config.ClusterID,
+		UID:     c.UID.String(),
 		Role:    c.Role.String(),
 		Term:    c.Term,
 		Leader:  string(c.Leader),

@@ -59,6 +59,10 @@ func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
 	return index, err
 }
 
+// Revision returns the store's revision: how many writes have changed it, as far as
+// this node has applied them. It is safe for concurrent use.
+func (s *Server) Revision() uint64 { return s.revision.at() }
+
 func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 	if err := s.sound(); err != nil {
 		return 0, err

@@ -245,12 +245,19 @@ func TestFreshIsRefusedWhileTheClusterRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	before := filesIn(t, dir)
-	if err := removeDevData(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("%v", err)
-	}
-	if after := filesIn(t, dir); len(after) != len(before) {
-		t.Errorf("%d of %d files are left", len(after), len(before))
+	for _, removed := range []bool{false, true} {
+		if removed { // the running node holds the directory still
+			if err := os.Remove(filepath.Join(dir, "n2", logName, logLockName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := filesIn(t, dir)
+		if err := removeDevData(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("LOCK removed %v: %v", removed, err)
+		}
+		if after := filesIn(t, dir); len(after) < len(before) {
+			t.Errorf("LOCK removed %v: %d of %d files are left", removed, len(after), len(before))
+		}
 	}
 }
 

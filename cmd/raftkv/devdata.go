@@ -80,9 +80,16 @@ func removeDevData(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range found {
-		if filepath.Base(path) != logLockName {
+	for i := 0; i < len(found); i++ {
+		if filepath.Base(found[i]) != logName {
 			continue
+		}
+		// As a node locks it: a running one holds the directory, too, and its LOCK may
+		// have been removed.
+		path := filepath.Join(found[i], logLockName)
+		if !slices.Contains(found, path) {
+			found = slices.Insert(found, i, path)
+			i++
 		}
 		lock, err := fsys.Lock(path)
 		if errors.Is(err, vfs.ErrLocked) {

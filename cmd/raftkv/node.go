@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,6 +117,7 @@ type node struct {
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *kvserver.Server
+	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
 
 	announcing sync.Mutex // guards announced
@@ -135,7 +137,7 @@ func newNode(c nodeConfig) (*node, error) {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger, MaxStrangers: c.maxStrangers,
-			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested, Fresh: n.directory.life.Boot == 1 && n.identity.uid() == (core.UID{}),
+			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.identity.uid(), Standing: n.directory.log.now, Build: buildVersion(),
 		})
 	}
@@ -240,6 +242,7 @@ func (n *node) start() error {
 	if err != nil {
 		return errors.Join(err, n.close())
 	}
+	n.loaded.Store(n.service)
 	state.report(n.logger, begins)
 	server := kvserver.NewHTTPServer(n.service.Handler())
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)

@@ -71,7 +71,6 @@ to two clusters, 1 that two nodes lead or that one is ahead of its leader.`,
 type nodeStatus struct {
 	Endpoint string `json:"endpoint"`
 	Error    string `json:"error,omitempty"`
-	UID      string `json:"uid,omitempty"` // of the cluster, if the node says it
 	*api.Status
 }
 

@@ -21,6 +21,13 @@ func (n *node) contested(by core.ID) {
 		n.config.ID, by, n.config.ClusterID, by))
 }
 
+// used reports whether anything was ever written to this node's store. Until the
+// store is loaded nobody knows, and the node counts as used.
+func (n *node) used() bool {
+	service := n.loaded.Load()
+	return service == nil || service.Revision() > 0
+}
+
 // learned makes the cluster's uid part of the directory's identity, once it is
 // known. It is called once per process.
 func (n *node) learned(uid core.UID) {

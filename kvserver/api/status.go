@@ -5,7 +5,8 @@ package api
 type Status struct {
 	Node    string `json:"node"`
 	Cluster string `json:"cluster"`
-	Role    string `json:"role"` // leader, follower, candidate, pre-candidate
+	UID     string `json:"uid,omitempty"` // of the cluster, 32 hexadecimal digits; "" until its first leader is known
+	Role    string `json:"role"`          // leader, follower, candidate, pre-candidate
 	Term    uint64 `json:"term"`
 	Leader  string `json:"leader"` // "" if none is known
 	Commit  uint64 `json:"commit"` // last log index known to be committed

@@ -39,11 +39,11 @@ type Config struct {
 	// Contested is told that a server with another list of members counts this one,
 	// which is alone in its own list, among its own: two clusters would go by one
 	// name. The server must then end. It must not call Close. nil: nobody is told. A
-	// server that is not Fresh is not told, and goes on.
+	// server that is Used is not told, and goes on.
 	Contested func(by core.ID)
-	// Fresh says that this process made the data directory: what it holds was put
-	// there since.
-	Fresh bool
+	// Used reports whether this server has anything to lose: something was written
+	// to it. It may be called at any time from any goroutine. nil: it has nothing.
+	Used func() bool
 	// UID is the uid of the cluster, zero if this server does not know it yet; see
 	// SetUID.
 	UID core.UID

@@ -107,15 +107,15 @@ func (h *hello) judgeLevel() error {
 }
 
 // contest tells a server that is alone in its list of members that another one,
-// with another list, counts it among its own. If its data directory is fresh, it was
-// probably started with the wrong list, and would go on as a cluster of one beside
-// the real one. If it has served alone before, the other one has a wrong address:
+// with another list, counts it among its own. If nothing was ever written to it, it
+// was probably started with the wrong list, and would go on as a cluster of one
+// beside the real one. If it has served alone, the other one has a wrong address:
 // nobody's mistake elsewhere may end it.
 func (t *Transport) contest(h *hello) {
 	if len(t.peers) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
 		return
 	}
-	if !t.config.Fresh {
+	if t.config.Used != nil && t.config.Used() {
 		t.journal.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
 			"peer", string(h.From), "its uid", h.uid().String(), "our uid", t.UID().String())
 		return

@@ -14,8 +14,10 @@ type Verdict struct {
 	Why    Reason    // wiped, rolled-back, copied or replaced
 	By     []core.ID // the peers that say so, sorted; at least one
 	Detail string    // the sentence of the first of them
-	// Majority says that By is a majority of all other servers. The verdict is then
-	// for good. A smaller number ends this process only, since it may be wrong.
+	// Majority says that a majority of all other servers is among By and knows the
+	// cluster's uid. The verdict is then for good. Otherwise it ends this process
+	// only, since it may be wrong: a new cluster cannot tell a member from a stray
+	// that it has met in the member's place.
 	Majority bool
 }
 
@@ -23,6 +25,9 @@ type Verdict struct {
 type word struct {
 	why    Reason
 	detail string
+	// knows says that the peer knows its cluster's uid. One that knows none may have
+	// met a stray of another cluster in our place, and nobody can tell.
+	knows bool
 }
 
 // refused weighs a refusal. Reasons that concern our data directory count only
@@ -44,8 +49,8 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 	}
 	t.mu.Lock()
 	first := len(t.words) == 0
-	t.words[p.id] = word{r.Reason, r.Detail}
-	majority := 2*len(t.words) > len(t.peers)
+	t.words[p.id] = word{r.Reason, r.Detail, r.by.uid() != (core.UID{})}
+	majority := t.majorityLocked()
 	if first && !majority && !t.closed {
 		trial := t.trial
 		t.work.Go(func() { t.awaitWords(trial) })
@@ -81,7 +86,7 @@ func (t *Transport) awaitWords(trial int) {
 // pronounce tells the server the verdict as it stands, if there is one.
 func (t *Transport) pronounce() {
 	t.mu.Lock()
-	v := Verdict{Majority: 2*len(t.words) > len(t.peers)}
+	v := Verdict{Majority: t.majorityLocked()}
 	for _, id := range sortedIDs(t.words) {
 		if len(v.By) == 0 {
 			v.Why, v.Detail = t.words[id].why, t.words[id].detail
@@ -92,6 +97,18 @@ func (t *Transport) pronounce() {
 	if len(v.By) > 0 && t.config.Fenced != nil {
 		t.config.Fenced(v)
 	}
+}
+
+// majorityLocked reports whether a majority of all other servers that know their
+// cluster's uid has turned our directory down. t.mu must be held.
+func (t *Transport) majorityLocked() bool {
+	count := 0
+	for _, w := range t.words {
+		if w.knows {
+			count++
+		}
+	}
+	return 2*count > len(t.peers)
 }
 
 // takesBack forgets what a peer said of our directory, now that it talks to us.
