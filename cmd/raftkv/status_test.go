@@ -272,6 +272,17 @@ func TestAnEmptyEndpointListIsRefused(t *testing.T) {
 	}
 }
 
+// Goal: an empty --data-dir of dev, as by a shell variable that is not set, is
+// wrong usage and not the directory that the user happens to be in.
+func TestDevRefusesAnEmptyDataDir(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var said strings.Builder
+	code := run([]string{"dev", "--data-dir", "", "--nodes", "8"}, io.Discard, &said)
+	if code != exitUsage || !strings.Contains(said.String(), "--data-dir is empty") {
+		t.Errorf("code %d, said %q", code, said.String())
+	}
+}
+
 // Goal: health over nodes of two clusters is wrong usage, as status and leader are,
 // even if every node is ready; its lines are aligned.
 func TestHealthSeesTwoClusters(t *testing.T) {
