@@ -283,6 +283,16 @@ func TestDevRefusesAnEmptyDataDir(t *testing.T) {
 	}
 }
 
+// Goal: delete --prefix with an empty prefix, as by a shell variable that is not
+// set, does not remove every key unasked.
+func TestDeleteRefusesAnEmptyPrefixUnasked(t *testing.T) {
+	var said strings.Builder
+	code := run([]string{"delete", "--prefix", "", "--yes", "--endpoints", nowhere(t), "--timeout", "60ms"}, io.Discard, &said)
+	if code != exitUsage || !strings.Contains(said.String(), "--prefix is empty") {
+		t.Errorf("code %d, said %q", code, said.String())
+	}
+}
+
 // Goal: health over nodes of two clusters is wrong usage, as status and leader are,
 // even if every node is ready; its lines are aligned.
 func TestHealthSeesTwoClusters(t *testing.T) {
