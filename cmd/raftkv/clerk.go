@@ -207,7 +207,7 @@ func readValue(argument string, stdin io.Reader) ([]byte, error) {
 	if name, isFile := strings.CutPrefix(argument, "@"); isFile {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("the value's file: %w", err)
+			return nil, fmt.Errorf("cannot open the value's file %s: %w", name, lastCause(err))
 		}
 		defer f.Close()
 		from = f

@@ -48,6 +48,9 @@ was listed is left alone and counted. Run the command again after a failure.`,
 				}
 				return arguments("KEY")(command, args)
 			}
+			if s.prefix == "" && s.yes {
+				return errors.New("--prefix is empty, so every key would be deleted; name a prefix, or leave --yes out to be asked")
+			}
 			if len(args) > 0 {
 				return fmt.Errorf("delete removes a key or a --prefix; with --prefix %s leave %q out", readable(s.prefix), args[0])
 			}

@@ -83,6 +83,9 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 		return err
 	}
 	defer log.flush(flushLimit)
+	if s.dataDir == "" {
+		return errors.New("--data-dir is empty; name a directory, or leave the flag out")
+	}
 	said := newSink(stdout) // nobody need read it
 	defer said.flush(flushLimit)
 	if s.fresh {

@@ -68,7 +68,7 @@ func (s *importSettings) run(path string, stdin io.Reader, out, stderr io.Writer
 	} else {
 		file, err := os.Open(path)
 		if err != nil {
-			return &failure{fmt.Errorf("the file to import: %w", err)}
+			return &failure{fmt.Errorf("cannot open the file to import %s: %w", path, lastCause(err))}
 		}
 		defer file.Close()
 		is, err := file.Stat()

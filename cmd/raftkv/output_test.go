@@ -104,6 +104,39 @@ func TestWhatBeginsWithADash(t *testing.T) {
 	}
 }
 
+// Goal: a slip in the command line is answered with what was meant or what to do:
+// a command that does not exist, a flag for an argument, a file that is missing.
+func TestASlipIsExplained(t *testing.T) {
+	missing := t.TempDir() + "/missing"
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"snapshot", "foo"}, exitUsage, `unknown command "foo" for "raftkv snapshot"; it has inspect, restore, save`},
+		{[]string{"wal", "foo"}, exitUsage, `unknown command "foo" for "raftkv wal"; it has inspect`},
+		{[]string{"list", "--prefix", "g"}, exitUsage, "the prefix is an argument: raftkv list PREFIX"},
+		{[]string{"import", missing}, exitFailed, "cannot open the file to import " + missing + ": no such file or directory"},
+		{[]string{"put", "k", "@" + missing}, exitUsage, "cannot open the value's file " + missing + ": no such file or directory"},
+	} {
+		var said strings.Builder
+		if code := run(c.args, io.Discard, &said); code != c.code || !strings.Contains(said.String(), c.says) {
+			t.Errorf("%q: code %d, said %q; want %q", c.args, code, said.String(), c.says)
+		}
+	}
+}
+
+// Goal: the help of raftkv itself fits into 80 columns.
+func TestTheFirstHelpFitsIntoEightyColumns(t *testing.T) {
+	var out strings.Builder
+	run([]string{"--help"}, &out, io.Discard)
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
 // Goal: the help of every command fits into 80 columns.
 func TestHelpFitsIntoEightyColumns(t *testing.T) {
 	for _, command := range newRootCommand().Commands() {

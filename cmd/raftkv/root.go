@@ -79,24 +79,25 @@ func newRootCommand() *cobra.Command {
 Exit codes of all commands:
   0  ended as asked
   1  could not start (a port or directory in use, a damaged log) or failed while
-     running; get: no such key; put, append, delete: the condition does not hold;
-     verify: the history is not linearizable; health: a node is not ready; status:
-     two leaders, or a node that is ahead of the leader
-  2  wrong usage: flags, settings, a data directory of another node, endpoints of
-     two clusters
-  3  no server could do it in time; nothing was changed (delete --prefix and import
-     say how far they came)
-  4  the outcome of a write is not known: it may have happened, or happen yet, once
+     running; get: no such key; put, append, delete: the condition does not
+     hold; verify: the history is not linearizable; health: a node is not ready;
+     status: two leaders, or a node that is ahead of the leader
+  2  wrong usage: flags, settings, a data directory of another node, endpoints
+     of two clusters
+  3  no server could do it in time; nothing was changed (delete --prefix and
+     import say how far they came)
+  4  the outcome of a write is not known: it may have happened, or happen yet,
+     once
   5  verify: the search for an order of the history did not end in time
  13  it was done, but what it printed could not be written (a full disk)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
-		Example: `  raftkv dev                        a durable cluster of three nodes in this terminal
-  raftkv serve --config n1.toml     one node of a real cluster
-  raftkv put greeting hello         write and read through the Clerk
+		Example: `  raftkv dev                     a durable cluster of three in this terminal
+  raftkv serve --config n1.toml  one node of a real cluster
+  raftkv put greeting hello      write and read through the Clerk
   raftkv get greeting
-  raftkv status --watch             who leads, who lags
-  raftkv health                     for scripts: does every node serve?`,
+  raftkv status --watch          who leads, who lags
+  raftkv health                  for scripts: does every node serve?`,
 		Version: fmt.Sprintf("%s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH),
 		PersistentPreRun: func(command *cobra.Command, _ []string) {
 			decideSignals(command)

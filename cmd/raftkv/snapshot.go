@@ -17,7 +17,7 @@ import (
 func newSnapshotCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Back up a cluster, look into a backup, begin a new cluster with one",
+		Short: "Back up a cluster, inspect a backup, begin a new cluster with it",
 		Example: `  raftkv snapshot save monday.snapshot
   raftkv snapshot inspect monday.snapshot
   raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
@@ -85,7 +85,7 @@ func openBackup(path string) (*os.File, int64, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, 0, &failure{fmt.Errorf("the backup cannot be opened: %w", err)}
+		return nil, 0, &failure{fmt.Errorf("cannot open the backup %s: %w", path, lastCause(err))}
 	}
 	return file, info.Size(), nil
 }

@@ -272,6 +272,27 @@ func TestAnEmptyEndpointListIsRefused(t *testing.T) {
 	}
 }
 
+// Goal: an empty --data-dir of dev, as by a shell variable that is not set, is
+// wrong usage and not the directory that the user happens to be in.
+func TestDevRefusesAnEmptyDataDir(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var said strings.Builder
+	code := run([]string{"dev", "--data-dir", "", "--nodes", "8"}, io.Discard, &said)
+	if code != exitUsage || !strings.Contains(said.String(), "--data-dir is empty") {
+		t.Errorf("code %d, said %q", code, said.String())
+	}
+}
+
+// Goal: delete --prefix with an empty prefix, as by a shell variable that is not
+// set, does not remove every key unasked.
+func TestDeleteRefusesAnEmptyPrefixUnasked(t *testing.T) {
+	var said strings.Builder
+	code := run([]string{"delete", "--prefix", "", "--yes", "--endpoints", nowhere(t), "--timeout", "60ms"}, io.Discard, &said)
+	if code != exitUsage || !strings.Contains(said.String(), "--prefix is empty") {
+		t.Errorf("code %d, said %q", code, said.String())
+	}
+}
+
 // Goal: health over nodes of two clusters is wrong usage, as status and leader are,
 // even if every node is ready; its lines are aligned.
 func TestHealthSeesTwoClusters(t *testing.T) {

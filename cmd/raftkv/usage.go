@@ -35,8 +35,16 @@ func orName(args []string, name string) string {
 	return name
 }
 
-// noArguments is the check of commands that have only flags.
+// noArguments is the check of commands that have only flags, or commands below
+// them.
 func noArguments(command *cobra.Command, args []string) error {
+	if len(args) > 0 && command.HasSubCommands() {
+		var names []string
+		for _, below := range command.Commands() {
+			names = append(names, below.Name())
+		}
+		return fmt.Errorf("unknown command %q for %q; it has %s", args[0], command.CommandPath(), strings.Join(names, ", "))
+	}
 	if len(args) > 0 {
 		return fmt.Errorf("%s has no arguments; %q is too much", command.CommandPath(), args[0])
 	}
@@ -95,6 +103,9 @@ func explainFlagError(command *cobra.Command, err error) error {
 		text := err.Error()
 		if like := likeFlag(command, unknown.GetSpecifiedName()); like != "" {
 			text += fmt.Sprintf("; did you mean --%s", like) + "?"
+		}
+		if unknown.GetSpecifiedName() == "prefix" && strings.Contains(command.Use, "[PREFIX]") {
+			text += fmt.Sprintf("; the prefix is an argument: %s PREFIX", command.CommandPath())
 		}
 		if strings.Contains(command.Use, "VALUE") {
 			text += fmt.Sprintf("; a value that begins with - goes behind --: %s KEY -- %s", command.CommandPath(), dashed(unknown))
