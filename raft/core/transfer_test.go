@@ -17,3 +17,20 @@ func TestThesis3_10_TimeoutNow_OfAnEarlierTermIsPast(t *testing.T) {
 	s.receive("3", &TimeoutNow{Term: 5, LeaderID: "3"})
 	s.want(Candidate, 6)
 }
+
+// Goal: servers that hand leadership on again and again do not hand it to each
+// other: among equals it goes on in a circle. Method: each of three servers in turn
+// leads two equal followers and hands over to nobody in particular.
+func TestTransfer_AmongEqualsGoesOn(t *testing.T) {
+	defer failOnPanic(t)
+	for self, next := range map[ID]ID{"1": "2", "2": "3", "3": "1"} {
+		s := newSubject(t, func(c *Config) { c.ID = self })
+		for _, call := range s.stand() {
+			s.giveBack(call, &RequestVoteReply{Term: s.currentTerm, VoteGranted: true})
+		}
+		s.want(Leader, 1)
+		if got := s.mostComplete(); got != next {
+			t.Errorf("%s hands over to %s, want %s", self, got, next)
+		}
+	}
+}
