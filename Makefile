@@ -25,10 +25,11 @@ KVLABS = 3A|3B|Versioned|LostAnswer
 # are no dependency of the program.
 STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 
-# These run without the race detector: the simulator is one thread, and what the
-# system tests watch are processes. ALONE are whole nodes in one process, which
+# These run without the race detector: the simulator is one thread, what the
+# system tests watch are processes, and tests/memory damages memory behind the
+# back of those who read it. ALONE are whole nodes in one process, which
 # keep time with disks: nothing else runs beside them.
-PLAIN = ./tests/sim ./tests/system
+PLAIN = ./tests/memory ./tests/sim ./tests/system
 ALONE = ./cmd/raftkv
 
 .PHONY: observe-test help build run test lint bench fuzz sim kills exactly-once labs labs-realtime labs-race mutants overload crash damage restart metrics-cost powercut rejoin nemesis faults rename clean

@@ -33,7 +33,6 @@ func judgeFraming(r *http.Request) (err error, last bool) {
 	head := conn.rawHead(r)
 	old, coded := r.ProtoMinor == 0, len(r.TransferEncoding) > 0 || head.codings > 0
 	last = old || coded || head.lengths > 1 || head.bareLF || head.oddLength
-	last = last || conn != nil && !head.known && r.ContentLength != 0 // how its length was written was not seen
 	switch {
 	case conn == nil: // a port without a clientListener, which sees no bytes
 	case !head.known && (coded || old):

@@ -180,23 +180,6 @@ func TestARefusalThatLeavesNoDoubtKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// Goal: a pipelined request with a body ends the connection: its header is not seen
-// by itself, so nobody knows how its length was written. Method: behind a GET, and
-// sent together with it, a PUT whose length is written oddly, and a hidden request.
-func TestAPipelinedBodyEndsTheConnection(t *testing.T) {
-	p := newPair(t)
-	for _, length := range []string{"1", "01", "1\r\nContent-Length: 1"} {
-		w := dialWire(t, p.url)
-		w.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" +
-			"PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + "\r\n\r\nv" + hiddenRequest)
-		wantStatus(t, w.receive("GET"), 200)
-		w.receive("PUT")
-	}
-	if got := stored(p.leader, "hidden"); got != "(none)" {
-		t.Error("what stood behind the body was served")
-	}
-}
-
 // Goal: a request with a chunked body is served behind another one on the same
 // connection, also if the server took its first byte while it looked for the end
 // of the client.
