@@ -70,9 +70,9 @@ run: build
 # tests/sim and tests/system draw something new in every run, so a result of an
 # earlier run is never taken for theirs.
 test:
-	$(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN) $(ALONE),-e '$(p:.%=%)$$'))
-	$(GO) test -race -timeout 4m $(ALONE)
-	$(GO) test -count=1 -timeout 4m -p 1 $(PLAIN)
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v $(foreach p,$(PLAIN) $(ALONE),-e '$(p:.%=%)$$'))
+	$(GO) test -race -timeout 10m $(ALONE)
+	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
 
 lint:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
