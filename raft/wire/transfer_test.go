@@ -32,6 +32,7 @@ type shelf struct {
 	block    chan struct{}
 	finishes int
 	inside   atomic.Int32 // calls that receive
+	blocked  atomic.Int32 // calls of ReceiveAt that wait for block
 }
 
 // alone panics if another call is receiving, until the caller calls the result.
@@ -71,6 +72,7 @@ func (s *shelf) BeginReceive(of core.Snapshot, size int64, id [32]byte) (int64, 
 func (s *shelf) ReceiveAt(p []byte, offset int64) error {
 	defer s.alone()()
 	if s.block != nil {
+		s.blocked.Add(1)
 		<-s.block
 	}
 	s.mu.Lock()
@@ -386,7 +388,7 @@ func TestSnapshotsAreReceivedOneAtATime(t *testing.T) {
 	t.Cleanup(letGo)
 	first := newResult()
 	p.n1.Send(install("n2", 5, 7), first.done)
-	eventually(t, "the disk has the first chunk", func() bool { return p.shelf2.inside.Load() == 1 })
+	eventually(t, "the disk has the first chunk", func() bool { return p.shelf2.blocked.Load() == 1 })
 	// The raw peer speaks for the process that n2 knows.
 	next := offerRawBy(t, p.n2, p.n1.ownHello("n2"), sampleOffer())
 	if first.wait(t) != nil { // the newer offer has ended it
