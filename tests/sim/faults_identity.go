@@ -277,6 +277,7 @@ func (s *server) tellsStrayApart(at *server, it *stray) {
 	if reason != "" {
 		return
 	}
+	s.disk.dir.metStray[at.id] = true
 	if s.known[at.id] = next; changed {
 		s.disk.dir.memory[at.id] = next
 	}

@@ -19,11 +19,13 @@ type directory struct {
 	life   wire.Life // of the last process
 	memory map[core.ID]wire.Known
 	fenced bool // a majority of the others said for good that it must not be used
+
+	metStray map[core.ID]bool // a stray was taken for the peer
 }
 
 // newDirectory makes one, as a node does at its first start.
 func newDirectory(d dice, rejoined bool) *directory {
-	dir := &directory{memory: map[core.ID]wire.Known{}}
+	dir := &directory{memory: map[core.ID]wire.Known{}, metStray: map[core.ID]bool{}}
 	dir.life.Rejoined = rejoined
 	binary.BigEndian.PutUint64(dir.life.Incarnation[:], d.Uint64()|1)
 	return dir
@@ -34,6 +36,7 @@ func (d *directory) copied() *directory {
 	c := *d
 	c.life.Nonces = slices.Clone(d.life.Nonces)
 	c.memory = maps.Clone(d.memory)
+	c.metStray = maps.Clone(d.metStray)
 	return &c
 }
 

@@ -1,6 +1,9 @@
 package main
 
-import "raftkv/raft/wire"
+import (
+	"raftkv/raft/core"
+	"raftkv/raft/wire"
+)
 
 // A server whose data directory is its own, and whole, is not doubted by anybody
 // whose word counts, whatever else answers at the addresses of its peers. One on
@@ -16,8 +19,15 @@ func (o *oracles) believed(s, peer *server) {
 	}
 }
 
-// refusedPeer: a server refuses a peer.
+// refusedPeer: a server refuses a peer. One that lost its disk and does not know the
+// cluster's uid may have met a stray in the peer's place. Until one of the two
+// learns the uid it cannot tell them apart, so it may refuse the peer: its word does
+// not count, and it takes the peer once the uid is known.
 func (o *oracles) refusedPeer(s, peer *server, reason wire.Reason) {
+	inTheDark := s.identity().Life.Asking && s.replica.UID() == (core.UID{}) && peer.replica.UID() == (core.UID{})
+	if inTheDark && s.disk.dir.metStray[peer.id] {
+		return
+	}
 	if !s.impostor() && !peer.impostor() {
 		o.w.fail("identity", "%s refuses %s, which runs on its own directory: %s", s.id, peer.id, reason)
 	}
