@@ -53,6 +53,7 @@ type nodeConfig struct {
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default
 	trailingBytes       int   // 0: defaultTrailingBytes; tests take less
+	segmentBytes        int64 // 0: wal.DefaultSegmentBytes; tests take less
 	unmeasured          bool  // for a test that asks what measuring costs
 	RequestTimeout      time.Duration
 	ElectionTimeout     time.Duration
@@ -165,6 +166,7 @@ func (n *node) openLog() error {
 	}
 	n.wal, n.state, err = wal.Open(wal.Options{
 		FS: n.disk(), Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
+		SegmentBytes: c.segmentBytes,
 	})
 	if wrong := (*wal.IdentityError)(nil); errors.As(err, &wrong) {
 		return err // the user named the wrong directory or the wrong node

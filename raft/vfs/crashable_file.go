@@ -70,12 +70,19 @@ func (change contentChange) applyTo(content []byte) []byte {
 	return content
 }
 
-// resize returns content cut or zero-extended to size bytes.
+// resize returns content cut or zero-extended to size bytes. What it allocates
+// doubles, so that a file of zeros written in pieces costs no more than its size.
 func resize(content []byte, size int64) []byte {
-	if size <= int64(len(content)) {
+	old := int64(len(content))
+	if size <= old {
 		return content[:size:size]
 	}
-	return append(content, make([]byte, size-int64(len(content)))...)
+	if size > int64(cap(content)) {
+		content = slices.Grow(content, int(max(size, 2*old)-old))
+	}
+	content = content[:size]
+	clear(content[old:])
+	return content
 }
 
 // crashableFile is an open file of a Crashable. It outlives its name, as files
