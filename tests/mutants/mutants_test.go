@@ -3,6 +3,7 @@ package main
 import (
 	"go/parser"
 	"go/token"
+	"path"
 	"testing"
 )
 
@@ -32,6 +33,18 @@ func TestEveryMutantApplies(t *testing.T) {
 		for _, oracle := range m.oracles {
 			if _, _, _, _, err := command(root, oracle, 1); err != nil {
 				t.Errorf("mutant %s: %v", m.id, err)
+			}
+		}
+	}
+}
+
+// Goal: whoever changes a package finds its rows in its tables. Method: the folder of
+// every row's file.
+func TestTablesAreNamedByThePackage(t *testing.T) {
+	for _, table := range tables {
+		for _, m := range table.rows {
+			if path.Dir(m.file) != table.pkg {
+				t.Errorf("mutant %s of %s stands in a table of %s: move the row", m.id, m.file, table.pkg)
 			}
 		}
 	}
