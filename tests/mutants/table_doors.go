@@ -15,7 +15,7 @@ var doorMutants = []mutant{
 	inService("DR5", "NoConnectionTookIt", "only the last connection is asked whether a write was sent", "http_conn.go",
 		"sealed = h.conn.seal(h.mark) && sealed", "sealed = h.conn.seal(h.mark)"),
 	inService("DR6", "ForwardingNode", "what the leader says of a write is judged by its code alone", "http_forward.go",
-		"if a.header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {", "if strings.HasPrefix(a.header.Get(api.HeaderError), string(kindOf(kind).code)) {"),
+		"if a.header.Get(api.HeaderError) == failure.KindOf(kind).Header() {", "if strings.HasPrefix(a.header.Get(api.HeaderError), string(failure.KindOf(kind).Code)) {"),
 	inService("DR7", "EveryLinearizable", "a stream shows the store as it was when the request came", "http_list.go",
 		"\tif sent, err := s.readFor(x, func() { view = s.freeze() }); sent || err != nil {", "\tview = s.freeze()\n\tif sent, err := s.readFor(x, func() {}); sent || err != nil {"),
 	inService("DR8", "EveryLinearizable", "a backup asks for no read index", "http_backup.go",

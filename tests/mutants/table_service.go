@@ -138,9 +138,9 @@ var storeMutants = []mutant{
 var serviceMutants = []mutant{
 	{
 		id: "M24", bug: "a write whose leader was replaced is called not applied",
-		file:    "kvserver/propose.go",
-		old:     "return fail(errLeadershipLost, nil, \"the leader of term %d",
-		new:     "return fail(errNoLeader, nil, \"the leader of term %d",
+		file:    "kvserver/failure/sentences.go",
+		old:     "return Of(LeadershipLost, nil, \"the leader of term %d",
+		new:     "return Of(NoLeader, nil, \"the leader of term %d",
 		oracles: []string{"test ./kvserver"},
 	},
 	{
@@ -160,8 +160,8 @@ var serviceMutants = []mutant{
 	{
 		id: "G1", bug: "a write that a snapshot covers is called not applied",
 		file:    "kvserver/propose.go",
-		old:     "return fail(errLeadershipLost, err, \"another leader's snapshot",
-		new:     "return fail(errNoLeader, err, \"another leader's snapshot",
+		old:     "return failure.Of(failure.LeadershipLost, err, \"another leader's snapshot",
+		new:     "return failure.Of(failure.NoLeader, err, \"another leader's snapshot",
 		oracles: []string{"test ./kvserver"},
 	},
 	{
@@ -195,8 +195,8 @@ var serviceMutants = []mutant{
 	{
 		id: "G6", bug: "a write is tried again after an outcome that is unknown",
 		file:    "kvserver/write.go",
-		old:     "if !errors.Is(err, errNoLeader) {",
-		new:     "if !errors.Is(err, errNoLeader) && !errors.Is(err, errLeadershipLost) {",
+		old:     "if !errors.Is(err, failure.NoLeader) {",
+		new:     "if !errors.Is(err, failure.NoLeader) && !errors.Is(err, failure.LeadershipLost) {",
 		oracles: []string{"test ./kvserver"},
 	},
 	{
