@@ -10,7 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
+
+// longestLine is how many characters a line of a document may have: one that is
+// longer can be read neither in a terminal nor in a diff.
+const longestLine = 400
 
 // figure2Rules is how many rules Figure 2 of the paper has, counted by its
 // bullets: five of AppendEntries, two of RequestVote, two for all servers, two
@@ -198,6 +203,18 @@ func textOf(e ast.Expr) string {
 	}
 	text, _ := strconv.Unquote(literal.Value)
 	return text
+}
+
+// CheckLines demands that no line of a document is longer than longestLine.
+func CheckLines(documents map[string]string) (complaints []string) {
+	for _, name := range sortedKeys(documents) {
+		for i, line := range strings.Split(documents[name], "\n") {
+			if n := utf8.RuneCountInString(line); n > longestLine {
+				complaints = append(complaints, fmt.Sprintf("%s:%d has %d characters; a line may have %d: wrap it, or make a list of the table", name, i+1, n, longestLine))
+			}
+		}
+	}
+	return complaints
 }
 
 // CheckBugs holds docs/bugs.md to its form and to the code: every entry says why

@@ -269,6 +269,16 @@ var all = []any{Route{"GET", "/v1/kv/{key}", nil}, Route{Method: "PUT", Path: "/
 	expect(t, "no table", CheckRoutes(source{"kvserver/a.go": "package kvserver\n"}.tree(t), documents), "no route was found")
 }
 
+// Goal: a line of a document that nobody can read is seen, with its place.
+// Method: lines at the limit and one beyond it, counted in characters and not in
+// bytes.
+func TestLongLinesAreSeen(t *testing.T) {
+	at := strings.Repeat("é", longestLine)
+	expect(t, "lines", CheckLines(map[string]string{
+		"README.md": at + "\nshort\n" + at + "!\n", "docs/a.md": at,
+	}), "README.md:3 has 401 characters")
+}
+
 // Goal: an entry of docs/bugs.md cannot lose a part, or name a test that is gone
 // or was moved. Method: a small tree and entries that are right or wrong.
 func TestBugsAreHeldToTheCode(t *testing.T) {
