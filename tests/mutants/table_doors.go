@@ -17,7 +17,7 @@ var doorMutants = []mutant{
 	inService("DR6", "ForwardingNode", "what the leader says of a write is judged by its code alone", "http_forward.go",
 		"if a.header.Get(api.HeaderError) == failure.KindOf(kind).Header() {", "if strings.HasPrefix(a.header.Get(api.HeaderError), string(failure.KindOf(kind).Code)) {"),
 	inService("DR7", "EveryLinearizable", "a stream shows the store as it was when the request came", "http_list.go",
-		"\tif sent, err := s.readFor(x, func() { view = s.freeze() }); sent || err != nil {", "\tview = s.freeze()\n\tif sent, err := s.readFor(x, func() {}); sent || err != nil {"),
+		"\tif sent, err := s.readFor(x, func() { view = s.machine.Freeze() }); sent || err != nil {", "\tview = s.machine.Freeze()\n\tif sent, err := s.readFor(x, func() {}); sent || err != nil {"),
 	inService("DR8", "EveryLinearizable", "a backup asks for no read index", "http_backup.go",
 		"\tif err := s.awaitLinearizable(ctx); err != nil {", "\tif err := ctx.Err(); err != nil {"),
 	inService("DR9", "RoomIsGiven", "the memory of a body that is cut is not given back", "http_write.go",
