@@ -7,6 +7,7 @@ import (
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 )
 
 // clerkWrite is a put, append or delete on its way to the log, or the opening of
@@ -36,7 +37,7 @@ func (s *Server) clerkAdmit(w *clerkWrite) bool {
 	w.admission = &s.writes
 	if w.op == kv.OpDelete {
 		w.admission, w.size = &s.deletes, 0
-	} else if lag := s.applyLag(); err == nil && lag > mostApplyLag {
+	} else if lag := s.machine.ApplyLag(); err == nil && lag > mostApplyLag {
 		err = s.lagsBehind(lag)
 	}
 	if err != nil {
@@ -63,8 +64,8 @@ func (w clerkWrite) wait() {
 	}
 	s.clerks.work.Go(func() {
 		defer s.bodies.give(w.size)
-		if !w.admission.wait(s.life, w.size) {
-			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, what)))
+		if !w.admission.wait(s.machine.Lifetime(), w.size) {
+			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.machine.Lifetime(), w.admission, what)))
 			return
 		}
 		if err := s.clerkMayPropose(); err != nil {
@@ -80,11 +81,11 @@ func (w clerkWrite) wait() {
 // end is answered.
 func (w clerkWrite) propose() {
 	s, conn, h, admission, size, begun := w.conn.server, w.conn, w.header, w.admission, w.size, w.begun
-	s.proposeTold(w.command(s.config), begun, func(e ending) {
+	s.machine.ProposeAsync(w.command(s.config), begun, func(e machine.Ending) {
 		admission.leave(size)
 		s.clerkAnswer(conn, h, e)
-		s.metrics.settled(false, e.result, e.err)
-		s.metrics.clerk(h.Kind, e.at.Sub(begun))
+		s.config.Metrics.settled(false, e.Result, e.Err)
+		s.config.Metrics.clerk(h.Kind, e.At.Sub(begun))
 	})
 }
 
@@ -129,13 +130,13 @@ func checkClerkKey(key []byte) error {
 // clerkMayPropose refuses writes where the leader is not. Clerks are not
 // forwarded: they are told where to go.
 func (s *Server) clerkMayPropose() error {
-	if s.stopping() {
+	if s.machine.Stopping() {
 		return failure.NodeStopping(nil)
 	}
-	if err := s.sound(); err != nil {
+	if err := s.machine.Quarantined(); err != nil {
 		return err
 	}
-	switch leader := string(s.consensus.Status().Leader); leader {
+	switch leader := string(s.config.Consensus.Status().Leader); leader {
 	case s.config.NodeID:
 		return nil
 	case "":
@@ -149,11 +150,11 @@ func (s *Server) clerkMayPropose() error {
 }
 
 // clerkAnswer answers a write or the opening of a session.
-func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
-	r := e.result
+func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e machine.Ending) {
+	r := e.Result
 	switch {
-	case e.err != nil:
-		conn.refuse(h.Number, s.clerkRefusal(e.err))
+	case e.Err != nil:
+		conn.refuse(h.Number, s.clerkRefusal(e.Err))
 	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
 		refused := s.clerkRefusal(failure.Of(failure.BadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
 		refused.Code = api.CodeSessionExpired // which HTTP does not have
@@ -193,9 +194,9 @@ func (s *Server) clerkRefused(r kv.Result) error {
 
 // clerkRefusal tells an error to a Clerk.
 func (s *Server) clerkRefusal(err error) clerkwire.Refused {
-	s.metrics.refused(err)
+	s.config.Metrics.refused(err)
 	k := failure.KindOf(err)
-	status := s.consensus.Status()
+	status := s.config.Consensus.Status()
 	leader := string(status.Leader)
 	return clerkwire.Refused{
 		Code: k.Code, Outcome: k.Outcome, Retryable: k.Retryable, RetryAfter: failure.RetryIn(err), Detail: failure.Detail(err),

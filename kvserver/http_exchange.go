@@ -106,7 +106,7 @@ func (x *exchange) begin(status, length int) {
 
 // stampHeader sets what every answer says: who answers and what it knows.
 func (s *Server) stampHeader(h http.Header, requestID string) {
-	status := s.consensus.Status()
+	status := s.config.Consensus.Status()
 	h.Set(api.HeaderNode, s.config.NodeID)
 	h.Set(api.HeaderLeader, string(status.Leader))
 	h.Set(api.HeaderTerm, strconv.FormatUint(status.Term, 10))
@@ -139,7 +139,7 @@ func (x *exchange) answerError(err error, checks []string) {
 // problem describes an error.
 func (s *Server) problem(err error, requestID string) (failure.Kind, api.Problem) {
 	k := failure.KindOf(err)
-	status := s.consensus.Status()
+	status := s.config.Consensus.Status()
 	problem := api.Problem{
 		Type:      "about:blank",
 		Title:     k.Title,

@@ -17,7 +17,7 @@ const readyTimeout = time.Second
 // serveLive says whether the process is worth keeping: it is not once the node
 // has stopped, for only a restart can help it then.
 func (s *Server) serveLive(x *exchange) error {
-	if s.stopping() {
+	if s.machine.Stopping() {
 		return failure.Of(failure.Stopping, nil, "the node has stopped")
 	}
 	return x.answerText("ok\n")
@@ -54,14 +54,14 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 		run  func() error
 	}{
 		{"serving", func() error {
-			if s.stopping() {
+			if s.machine.Stopping() {
 				return failure.NodeStopping(nil)
 			}
 			return nil
 		}},
-		{"integrity", s.sound},
+		{"integrity", s.machine.Quarantined},
 		{"leader", func() error {
-			if s.consensus.Status().Leader == "" {
+			if s.config.Consensus.Status().Leader == "" {
 				return failure.LeaderUnknown()
 			}
 			return nil
@@ -73,7 +73,7 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 			}
 			return err
 		}},
-		{"applied", func() error { return s.awaitApplied(ctx, index) }},
+		{"applied", func() error { return s.machine.AwaitApplied(ctx, index) }},
 	}
 	for _, check := range checks {
 		if err := check.run(); err != nil {

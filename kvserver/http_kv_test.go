@@ -181,15 +181,15 @@ func TestRequestsHaveNames(t *testing.T) {
 // Method: consensus panics under the handler's feet.
 func TestAPanicInAHandlerIsAnsweredAndKeepsTheServer(t *testing.T) {
 	s, log := newServer(t, nil)
-	log.mu.Lock()
-	log.onPropose = func(*raft.Proposal) { panic("planted") }
-	log.onRead = func(context.Context) (uint64, error) { panic("planted") }
-	log.mu.Unlock()
+	log.Mu.Lock()
+	log.OnPropose = func(*raft.Proposal) { panic("planted") }
+	log.OnRead = func(context.Context) (uint64, error) { panic("planted") }
+	log.Mu.Unlock()
 	wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 500, api.CodeInternal, api.OutcomeUnknown)
 	wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 500, api.CodeInternal, api.OutcomeNotApplied)
-	log.mu.Lock()
-	log.onPropose, log.onRead = nil, nil
-	log.mu.Unlock()
+	log.Mu.Lock()
+	log.OnPropose, log.OnRead = nil, nil
+	log.Mu.Unlock()
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 }
 

@@ -42,7 +42,7 @@ func (s *Server) serveTransfer(x *exchange) error {
 	defer cancel()
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		leader := string(s.consensus.Status().Leader)
+		leader := string(s.config.Consensus.Status().Leader)
 		switch {
 		case leader == s.config.NodeID:
 			err = s.transfer(ctx, to)
@@ -56,7 +56,7 @@ func (s *Server) serveTransfer(x *exchange) error {
 			}
 		}
 		if err == nil {
-			status := s.consensus.Status()
+			status := s.config.Consensus.Status()
 			return x.answerJSON(http.StatusOK, api.Leader{Leader: string(status.Leader), Term: status.Term})
 		}
 		if !errors.Is(err, failure.NoLeader) || !mayForward || !patience.wait(ctx) {
@@ -119,7 +119,7 @@ func (s *Server) transfer(ctx context.Context, to raft.ID) error {
 		return nil // it leads
 	}
 	var others []raft.ID
-	for _, peer := range s.consensus.Status().Peers {
+	for _, peer := range s.config.Consensus.Status().Peers {
 		others = append(others, peer.ID)
 	}
 	switch {
@@ -128,7 +128,7 @@ func (s *Server) transfer(ctx context.Context, to raft.ID) error {
 	case to != "" && !slices.Contains(others, to):
 		return failure.Of(failure.BadRequest, nil, "%.40q is not a node of this cluster; beside the leader, %s, there are %v", to, s.config.NodeID, others)
 	}
-	err := s.consensus.Transfer(ctx, to)
+	err := s.config.Consensus.Transfer(ctx, to)
 	switch {
 	case err == nil:
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrTransferring):
@@ -137,7 +137,7 @@ func (s *Server) transfer(ctx context.Context, to raft.ID) error {
 		return failure.Of(failure.BadRequest, err, "no other node can lead now; leadership stays with %s", s.config.NodeID)
 	case errors.Is(err, raft.ErrTransferFailed):
 		return failure.Of(failure.Timeout, err, "leadership was not taken over in time; node %s leads on for now", s.config.NodeID)
-	case errors.Is(err, raft.ErrStopped), s.stopping():
+	case errors.Is(err, raft.ErrStopped), s.machine.Stopping():
 		return failure.Of(failure.StoppingUnknown, err, "this node stopped meanwhile; leadership may have been handed over")
 	case ctx.Err() != nil:
 		return failure.Of(failure.Timeout, err, "leadership was not taken over in time; it may still be")
@@ -146,7 +146,7 @@ func (s *Server) transfer(ctx context.Context, to raft.ID) error {
 	}
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		leader := string(s.consensus.Status().Leader)
+		leader := string(s.config.Consensus.Status().Leader)
 		if leader != "" && leader != s.config.NodeID || !patience.wait(ctx) {
 			return nil
 		}

@@ -19,7 +19,7 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 	defer cancel()
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		leader := string(s.consensus.Status().Leader)
+		leader := string(s.config.Consensus.Status().Leader)
 		if leader == s.config.NodeID {
 			return false, nil
 		}
@@ -32,7 +32,7 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 			return true, nil
 		}
 		if !patience.wait(ctx) {
-			if s.stopping() {
+			if s.machine.Stopping() {
 				return false, failure.NodeStopping(nil)
 			}
 			return false, failure.Of(failure.NoLeader, nil, "no leader is known to send the request to")

@@ -118,7 +118,7 @@ const mostApplyLag = 1 << 14
 
 // admitWrite lets a put or append in, or says why not.
 func (s *Server) admitWrite(ctx context.Context, bytes int64) error {
-	if lag := s.applyLag(); lag > mostApplyLag {
+	if lag := s.machine.ApplyLag(); lag > mostApplyLag {
 		return s.lagsBehind(lag)
 	}
 	if !s.writes.wait(ctx, bytes) {
@@ -127,15 +127,9 @@ func (s *Server) admitWrite(ctx context.Context, bytes int64) error {
 	return nil
 }
 
-// applyLag is how many committed entries this node has not applied yet.
-func (s *Server) applyLag() uint64 {
-	commit := s.consensus.Status().CommitIndex
-	return commit - min(commit, s.applied.at())
-}
-
 // refusedEntry says why a request was not admitted.
 func (s *Server) refusedEntry(ctx context.Context, a *admission, what string) error {
-	if s.stopping() {
+	if s.machine.Stopping() {
 		return failure.NodeStopping(context.Cause(ctx))
 	}
 	return s.tooMany(a, what)

@@ -6,7 +6,6 @@ import (
 
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
-	"raftkv/raft"
 )
 
 // proposalEnd is how a proposal ended.
@@ -100,28 +99,27 @@ func (m *Metrics) confirmed(begun time.Time, err error) {
 	m.readIndexFailures[reason].Inc()
 }
 
-// applied notes a batch of messages that went into the store.
-func (m *Metrics) applied(batch []raft.ApplyMsg, begun time.Time) {
+// Applied notes a batch of log entries that went into the store.
+func (m *Metrics) Applied(entries int, took time.Duration) {
 	if m == nil {
 		return
 	}
-	m.applySeconds.Observe(time.Since(begun).Seconds())
-	m.applyCommands.Observe(float64(len(batch)))
+	m.applySeconds.Observe(took.Seconds())
+	m.applyCommands.Observe(float64(entries))
 }
 
-// snapshotWritten notes that a snapshot is on the disk.
-func (m *Metrics) snapshotWritten(took time.Duration) {
+// SnapshotWritten notes that a snapshot is on the disk.
+func (m *Metrics) SnapshotWritten(took time.Duration) {
 	if m != nil {
 		m.snapshotSeconds.Observe(took.Seconds())
 	}
 }
 
-// restored notes that the store was made of a snapshot.
-func (m *Metrics) restored(begun time.Time) {
+// Restored notes that the store was made from a snapshot.
+func (m *Metrics) Restored(took time.Duration) {
 	if m == nil {
 		return
 	}
-	took := time.Since(begun).Seconds()
-	m.restoreSeconds.Observe(took)
-	m.lastRestore.Set(took)
+	m.restoreSeconds.Observe(took.Seconds())
+	m.lastRestore.Set(took.Seconds())
 }

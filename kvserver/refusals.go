@@ -16,7 +16,7 @@ func (s *Server) overloadedAs(retryAfter time.Duration, format string, args ...a
 
 // overloaded refuses a write until those that are here will have been served.
 func (s *Server) overloaded(format string, args ...any) error {
-	return s.overloadedAs(s.writes.crowd().retryAfter(s.applyLag()), format, args...)
+	return s.overloadedAs(s.writes.crowd().retryAfter(s.machine.ApplyLag()), format, args...)
 }
 
 // tooMany refuses a request that waited for room in vain.

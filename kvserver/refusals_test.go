@@ -8,6 +8,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -83,7 +84,7 @@ func TestRefusalsOfHandlersNameTheLimit(t *testing.T) {
 			c.fill.leave(0)
 		}
 	}
-	log.onRead = func(context.Context) (uint64, error) { return 0, raft.ErrOverloaded }
+	log.OnRead = func(context.Context) (uint64, error) { return 0, raft.ErrOverloaded }
 	if p := wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 429, api.CodeOverloaded, api.OutcomeNotApplied); !strings.Contains(p.Detail, "retry after 1 s") {
 		t.Errorf("reads at the leader: %q", p.Detail)
 	}
@@ -95,17 +96,17 @@ func TestRefusalsOfHandlersNameTheLimit(t *testing.T) {
 func TestLeadershipIsHandedOverWithoutABody(t *testing.T) {
 	p := newPair(t)
 	transfers := 0
-	p.leaderLog.onTransfer = func(_ context.Context, to raft.ID) error {
+	p.leaderLog.OnTransfer = func(_ context.Context, to raft.ID) error {
 		transfers++
 		if to != "" {
 			t.Errorf("handed to %q", to)
 		}
-		p.leaderLog.setLeader("n1")
+		p.leaderLog.SetLeader("n1")
 		return nil
 	}
 	leads := func() {
-		p.leaderLog.set(func(st *raft.Status) {
-			*st = statusOf("n2", core.Leader, 3)
+		p.leaderLog.Set(func(st *raft.Status) {
+			*st = fakelog.StatusOf("n2", core.Leader, 3)
 			st.Peers = []core.PeerStatus{{ID: "n1"}}
 		})
 	}

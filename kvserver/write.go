@@ -22,25 +22,25 @@ type remote func(ctx context.Context, leader string) error
 func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result kv.Result, elsewhere bool, err error) {
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		if s.stopping() {
+		if s.machine.Stopping() {
 			return kv.Result{}, false, failure.NodeStopping(nil)
 		}
-		if err := s.sound(); err != nil {
+		if err := s.machine.Quarantined(); err != nil {
 			return kv.Result{}, false, err
 		}
-		status := s.consensus.Status()
+		status := s.config.Consensus.Status()
 		leader := string(status.Leader)
-		attempt, release := s.tenures.during(ctx, leader, status.Term)
+		attempt, release := s.machine.DuringTenure(ctx, leader, status.Term)
 		switch {
 		case leader == s.config.NodeID:
-			result, err = s.propose(attempt, c)
-			s.metrics.settled(c.IdempotencyKey != "", result, err)
+			result, err = s.machine.Propose(attempt, c)
+			s.config.Metrics.settled(c.IdempotencyKey != "", result, err)
 		case remote == nil:
 			release()
 			return kv.Result{}, false, failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
 		case leader != "":
 			elsewhere, err = true, remote(attempt, leader)
-			s.metrics.hop(err)
+			s.config.Metrics.hop(err)
 		default:
 			err = failure.LeaderUnknown()
 		}
@@ -50,7 +50,7 @@ func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result
 		}
 		elsewhere = false
 		if remote == nil || !patience.wait(ctx) {
-			if s.stopping() {
+			if s.machine.Stopping() {
 				err = failure.StoppedBefore(err)
 			}
 			return kv.Result{}, false, err

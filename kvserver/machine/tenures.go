@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"context"
@@ -8,23 +8,22 @@ import (
 	"raftkv/kvserver/failure"
 )
 
-// tenures knows who led when, so that nobody waits for a leader that does not
-// lead any more: it may be cut off and never answer. For a while it is waited
-// for, because mostly it will: it hears from its successor what became of the
-// writes that it had.
+// tenures tracks recent leaders. A request that depends on a replaced leader is
+// cancelled after a grace period: that leader may be cut off and never answer.
+// Until then it may still learn the outcome from its successor.
 type tenures struct {
-	patience time.Duration // how long an answer of a replaced leader is waited for
+	grace time.Duration // how long a replaced leader may still answer
 
 	mu      sync.Mutex // guards the fields below
 	present *tenure
-	past    []*tenure // whose patience is not over
+	past    []*tenure // whose grace is not over
 }
 
 // tenure is a leader ("" for nobody) in its term, as this node sees it.
 type tenure struct {
 	leader string
 	term   uint64
-	over   context.Context // ends when the patience is over
+	over   context.Context // ends when the grace is over
 	end    context.CancelCauseFunc
 	timer  *time.Timer // of a past one
 }
@@ -38,7 +37,7 @@ func (t *tenures) see(leader string, term uint64) *tenure {
 			return p
 		}
 		t.past = append(t.past, p)
-		p.timer = time.AfterFunc(t.patience, func() { t.bury(p) })
+		p.timer = time.AfterFunc(t.grace, func() { t.expire(p) })
 	}
 	t.present = nil
 	for i, p := range t.past {
@@ -54,8 +53,8 @@ func (t *tenures) see(leader string, term uint64) *tenure {
 	return t.present
 }
 
-// bury ends the contexts that depend on a past tenure.
-func (t *tenures) bury(p *tenure) {
+// expire ends the contexts that depend on a past tenure.
+func (t *tenures) expire(p *tenure) {
 	p.end(failure.ErrReplaced)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,9 +66,10 @@ func (t *tenures) bury(p *tenure) {
 	}
 }
 
-// during returns a context for what depends on a leader in its term. It ends when
-// that has been replaced for as long as the patience is, with failure.ErrReplaced as its
-// cause. The function must be called when the context is not needed any more.
+// during returns a context for what depends on a leader in its term. It ends, with
+// failure.ErrReplaced as its cause, when the grace period after the leader's
+// replacement is over. The function must be called when the context is not needed
+// any more.
 func (t *tenures) during(ctx context.Context, leader string, term uint64) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
 	unhook := context.AfterFunc(t.see(leader, term).over, func() { end(failure.ErrReplaced) })
@@ -77,4 +77,12 @@ func (t *tenures) during(ctx context.Context, leader string, term uint64) (conte
 		unhook()
 		end(nil)
 	}
+}
+
+// DuringTenure returns a context for a request that depends on a leader in its
+// term, "" for a time without one. The context ends, with failure.ErrReplaced as
+// its cause, when that leader was replaced Config.ReplacedGrace ago. The function
+// must be called when the context is not needed any more.
+func (m *Machine) DuringTenure(ctx context.Context, leader string, term uint64) (context.Context, context.CancelFunc) {
+	return m.tenures.during(ctx, leader, term)
 }

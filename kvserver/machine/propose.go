@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"context"
@@ -10,38 +10,43 @@ import (
 	"raftkv/raft"
 )
 
-// propose puts a command into the log here and waits for its end. Errors say
-// whether it happened; see package failure.
-func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
+// Propose puts a command into the log here and waits for its end. Errors are of
+// package failure and say whether the command took effect.
+func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) {
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
 	m.launch(c, w)
 	select {
 	case e := <-w.done:
-		return e.result, e.err
+		return e.Result, e.Err
 	case <-ctx.Done():
 	}
 	if !m.waiting.withdraw(w) {
 		// The end came at the same moment as the context's. It is known, so it
 		// is told.
 		e := <-w.done
-		return e.result, e.err
+		return e.Result, e.Err
 	}
 	return kv.Result{}, m.lostSight(ctx, w)
 }
 
-// proposeTold puts a command into the log here and returns at once. Its end is
-// told once, by some goroutine that holds no lock and has other things to do;
-// it may be told before proposeTold returns. Somebody must see to it that it
-// ends at all: see waiters.failTold. since is when its request came.
-func (m *machine) proposeTold(c kv.Command, since time.Time, told func(ending)) {
-	m.launch(c, m.waiting.addTold(since, told))
+// ProposeAsync proposes a command and returns at once. onEnd is called exactly
+// once, possibly before ProposeAsync returns, without locks held; it must not
+// block. since is when the request came, from which Config.AsyncTimeout counts.
+func (m *Machine) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending)) {
+	m.launch(c, m.waiting.addAsync(since.Add(m.config.AsyncTimeout), onEnd))
 }
 
+// Pending returns how many writes were proposed here and have no Ending yet.
+func (m *Machine) Pending() int { return m.waiting.count() }
+
+// quota is how many bytes of keys and values writes may fill; 0: no limit.
+func (m *Machine) quota() uint64 { return uint64(m.config.MaxStoreBytes) }
+
 // launch gives a command its identity and puts it on its way.
-func (m *machine) launch(c kv.Command, w *waiter) {
-	// The fence closes before it ends what waits, so a write sees one of the two.
-	if err := m.sound(); err != nil {
+func (m *Machine) launch(c kv.Command, w *waiter) {
+	// A quarantine is set before it ends what waits, so a write sees one of the two.
+	if err := m.Quarantined(); err != nil {
 		m.waiting.fail(w.number, err)
 		return
 	}
@@ -53,7 +58,7 @@ func (m *machine) launch(c kv.Command, w *waiter) {
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
 	c.Time = m.clock.now()
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
-		c.Quota = m.quota
+		c.Quota = m.quota()
 	}
 	m.consensus.Propose(&raft.Proposal{
 		Command: kv.EncodeCommand(c),
@@ -84,7 +89,7 @@ func proposalFailed(err error, placed bool) error {
 
 // lostSight says that a write was on its way when ctx ended. It makes no guess
 // at whether it happened; that the term has moved on only gives it another name.
-func (m *machine) lostSight(ctx context.Context, w *waiter) error {
+func (m *Machine) lostSight(ctx context.Context, w *waiter) error {
 	if errors.Is(context.Cause(ctx), failure.Stopping) {
 		return failure.StoppedDuring(nil)
 	}
