@@ -149,7 +149,7 @@ func crashBefore(m *machine, step int, crash func(*machine)) *vfs.Faulty {
 // that was finished is there whole. Method: a crash before every operation of
 // Initialize, under every model.
 func TestCrashInInitialize(t *testing.T) {
-	p := place{77, 3}
+	p := position{77, 3}
 	outcomes := map[string]int{}
 	for _, model := range vfs.Models {
 		for crashAt, done := 1, false; !done; crashAt++ {
@@ -169,7 +169,7 @@ func TestCrashInInitialize(t *testing.T) {
 				outcomes["refused"]++
 			case opened != nil:
 				t.Fatalf("%v, crash before operation %d: %v, then %v", model, crashAt, err, opened)
-			case placeOf(state.Snapshot) == p && state.Term == 5 && len(state.Entries) == 0:
+			case positionOf(state.Snapshot) == p && state.Term == 5 && len(state.Entries) == 0:
 				outcomes["whole"]++
 				must(t, readSnapshot(w, p))
 			case err != nil && nothing:

@@ -11,7 +11,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// script is what came of runScript.
+// script is the result of runScript.
 type script struct {
 	machine  *machine
 	opened   error
@@ -90,7 +90,7 @@ func (s *script) record(w *WAL, draw *rand.Rand, size int, next func(*rand.Rand,
 		return
 	}
 	m.died = "snapshot"
-	do := func() error { return w.WriteSnapshot(*b.Snapshot, writePayload(placeOf(*b.Snapshot))) }
+	do := func() error { return w.WriteSnapshot(*b.Snapshot, writePayload(positionOf(*b.Snapshot))) }
 	if b.From == b.Snapshot.Index+1 {
 		m.died = "receive"
 		do = func() error { return receive(w, *b.Snapshot, draw) }
@@ -158,7 +158,8 @@ func TestEveryFailingOperation(t *testing.T) {
 	}
 }
 
-// operations counts what the script does on a healthy disk.
+// operations returns the number of operations that the script does on a healthy
+// disk.
 func operations(t *testing.T) map[vfs.Kind]int {
 	t.Helper()
 	m := newMachine(1)

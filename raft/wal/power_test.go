@@ -19,7 +19,7 @@ var (
 // itself is no exception. Method: random lives of random machines that crash
 // before a random file-system operation, over and over on the same disk, under
 // all models of what a power cut leaves, with a failed sync and a killed process
-// among them; an oracle beside it.
+// among them; an oracle watches.
 func TestPowerCuts(t *testing.T) {
 	var workers sync.WaitGroup
 	var mu sync.Mutex // guards all and seed

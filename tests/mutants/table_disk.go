@@ -47,7 +47,7 @@ var logMutants = []mutant{
 	{
 		id: "W1", bug: "the directory is not synced after a snapshot got its name",
 		file:    "raft/wal/snapshot.go",
-		old:     "\tif err := w.syncDir(); err != nil {\n\t\treturn diskFailure{err} // for lack of room, too: nobody knows what the name is worth\n\t}\n",
+		old:     "\tif err := w.syncDir(); err != nil {\n\t\treturn diskFailure{err} // for lack of room, too: the name may or may not be durable\n\t}\n",
 		new:     "",
 		oracles: []string{"test ./raft/wal", "sim"},
 	},

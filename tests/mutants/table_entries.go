@@ -58,7 +58,7 @@ var entryMutants = []mutant{
 		"\tsnapshot.UID = r.UIDAt(snapshot.Index)\n", "",
 		"test ./raft/core TestASnapshotCarries"),
 	entryBug("E19", "the uid is lost with the log that a snapshot stands for", "raft/wal/recover.go",
-		"f.current, f.uid = *c, shelf.verdicts[c.place].uid", "f.current = *c",
+		"f.current, f.uid = *c, snapshots.verdicts[c.position].uid", "f.current = *c",
 		"test ./raft/wal TestASnapshotKeepsTheUID", "sim"),
 	entryBug("E20", "the uid is told before it is committed", "raft/core/uid.go",
 		"func (r *Raft) UID() UID { return r.log.uidUpTo(r.commitIndex) }", "func (r *Raft) UID() UID { return r.log.uid }",

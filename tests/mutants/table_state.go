@@ -46,7 +46,7 @@ var stateMutants = []mutant{
 		" && !r.lostNewest()", "",
 		"test ./raft/core TestALost"),
 	inFile("Y15", "the file of a lost snapshot cannot be written again", "raft/wal/snapshot.go",
-		"\tcase p.index <= w.current.index && p != w.current.place:", "\tcase p.index <= w.current.index:",
+		"\tcase p.index <= w.current.index && p != w.current.position:", "\tcase p.index <= w.current.index:",
 		"test ./raft/wal TestADamagedSnapshotIsForgotten"),
 	inFile("Y16", "another backup makes the same cluster", "cmd/raftkv/snapshot_restore.go",
 		"\ttext(backup.Hash)\n\tnumber(backup.Revision())\n", "",
