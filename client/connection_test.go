@@ -133,7 +133,7 @@ func TestALeaderThatIsNoEndpoint(t *testing.T) {
 		if _, err := c.Put(t.Context(), "k", []byte("x")); err != nil || f.value("k") != "x" {
 			t.Error(err)
 		}
-		if n := len(*c.known.Load()); n != 3 || f.dials["n3"] != 1 {
+		if n := len(*c.serverList.Load()); n != 3 || f.dials["n3"] != 1 {
 			t.Errorf("%d servers are known", n)
 		}
 		met := map[string]bool{}
