@@ -265,7 +265,7 @@ func TestALiftRaisesTheRevisionAlone(t *testing.T) {
 			t.Fatalf("after %d lifts the revision is %d", lifts+1, s.Revision())
 		}
 	}
-	if s.Revision() != 1+8191<<40 || s.Digest() == digest || s.AppliedIndex() != 1 || s.Lift(MaxRevision) == nil || s.Lift(1<<64-1) == nil {
+	if s.Revision() != 1+8191<<40 || s.Digest() == digest || s.AppliedIndex() != 1 || s.Lift(maxRevision) == nil || s.Lift(1<<64-1) == nil {
 		t.Errorf("the lifts end at %d", s.Revision())
 	}
 	if item, _ := s.Get([]byte("a")); item.Revision != 1 {

@@ -31,7 +31,7 @@ var moreFaceMutants = []mutant{
 	inStore("K23", "a gap in the log is not noticed", "store.go",
 		"assert(index == s.applied+1,", "assert(index > s.applied,"),
 	inStore("K24", "log time follows a clock that goes back", "store.go",
-		"\t\tif c.Time <= before.time {\n\t\t\treturn\n\t\t}\n\t\ts.logTime += min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)\n", "\t\ts.logTime += min(max(c.Time, before.time)-before.time, MaxTimeStep, math.MaxUint64-s.logTime)\n"),
+		"\t\tif c.Time <= before.time {\n\t\t\treturn\n\t\t}\n\t\ts.logTime += min(c.Time-before.time, maxTimeStep, math.MaxUint64-s.logTime)\n", "\t\ts.logTime += min(max(c.Time, before.time)-before.time, maxTimeStep, math.MaxUint64-s.logTime)\n"),
 	inStore("K25", "the digest of a snapshot is not compared", "snapshot.go",
 		"if d.err == nil && Digest(binary.LittleEndian.Uint64(digest)) != s.Digest() {", "if d.err == nil && len(digest) != 8 {"),
 	inStore("K26", "the digest does not show values", "digest.go",

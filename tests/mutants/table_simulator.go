@@ -23,7 +23,7 @@ var simulatorMutants = []mutant{
 	inSimulator("SI9", "log time passes by what clocks of different servers show", "kvserver/kv/store.go",
 		"if before := s.stamped; before.origin == c.ID.Origin {", "if before := s.stamped; before.origin != 0 {"),
 	inSimulator("SI10", "log time has no longest step", "kvserver/kv/store.go",
-		"min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)", "min(c.Time-before.time, math.MaxUint64-s.logTime)"),
+		"min(c.Time-before.time, maxTimeStep, math.MaxUint64-s.logTime)", "min(c.Time-before.time, math.MaxUint64-s.logTime)"),
 }
 
 // inSimulator is a mutant that the simulator should notice.

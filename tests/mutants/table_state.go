@@ -10,7 +10,7 @@ var stateMutants = []mutant{
 		"\t\t\treturn results, fmt.Errorf(\"the log entry at index %d cannot be applied: %w\", index, err)\n", "\t\t\tm.store.Advance(index)\n\t\t\tcontinue\n",
 		"test ./kvserver TestACommandOfALaterVersion"),
 	inFile("Y3", "an outage passes as log time", "kvserver/kv/store.go",
-		"min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)", "min(c.Time-before.time, math.MaxUint64-s.logTime)",
+		"min(c.Time-before.time, maxTimeStep, math.MaxUint64-s.logTime)", "min(c.Time-before.time, math.MaxUint64-s.logTime)",
 		"test ./kvserver/kv TestAnOutage"),
 	inFile("Y4", "what follows a snapshot that is gone is applied", "kvserver/install.go",
 		"\t\t\tm.skipping = true\n", "",
