@@ -34,7 +34,7 @@ type Generic[T any] struct{}
 
 func (*Generic[T]) Fits(int, *int) {}
 
-// misuses are what ends the process, and what it says.
+// misuses are the mistakes that end the process, with the text that it prints.
 var misuses = map[string]struct {
 	do   func(m market)
 	says string
