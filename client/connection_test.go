@@ -45,8 +45,8 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// Goal: a server that goes away is left in order: what is under way is answered,
-// and new calls go elsewhere.
+// Goal: a server that goes away is left in order: pending calls are answered, and
+// new calls go elsewhere.
 func TestGoodbye(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFakeCluster(t, "n1")
@@ -258,7 +258,7 @@ func TestReconnecting(t *testing.T) {
 // lingering is a connection whose Close takes a second after it has closed.
 type lingering struct {
 	net.Conn
-	closing *atomic.Int32 // under way
+	closing *atomic.Int32 // pending
 }
 
 func (l lingering) Close() error {

@@ -206,8 +206,8 @@ func TestOverloaded(t *testing.T) {
 	})
 }
 
-// Goal: a write whose context ends while it is under way is of unknown outcome;
-// a read is not; one that never left is not. The answers that come later do no
+// Goal: a write whose context ends while it is pending is of unknown outcome; a
+// read is not; one that never left is not. The answers that come later do no
 // harm.
 func TestContextEndsInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -413,7 +413,7 @@ func TestUnknownOutcomesAreAskedAgain(t *testing.T) {
 	})
 }
 
-// Goal: Close ends calls under way: writes as of unknown outcome, and waits for
+// Goal: Close ends pending calls: writes as of unknown outcome, and waits for
 // everything that the Clerk started. Calls afterwards fail.
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -188,8 +188,8 @@ func TestManyEndsAtOnce(t *testing.T) {
 	}
 }
 
-// Goal: many calls on one end are under way together. Method: 20 handlers that
-// all wait; only when all have begun may they return.
+// Goal: many calls on one end are pending together. Method: 20 handlers that all
+// wait; only when all have begun may they return.
 func TestManyCallsOnOneEnd(t *testing.T) {
 	const calls = 20
 	inBubble(t, func(t *testing.T, m market) {

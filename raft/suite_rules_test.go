@@ -218,7 +218,7 @@ func backingUpTakesFewRPCs(t *testing.T) {
 }
 
 // Goal: an answer says nothing in a later term (§5.1). Method: a leader is
-// deposed while the answers to two entries are under way, and leads again with
+// deposed while the answers to two entries are pending, and leads again with
 // other entries in their places, which nobody else has.
 func answersOfAnEarlierTermDoNotCount(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {

@@ -94,7 +94,7 @@ var snapshotAllCrash = scenario{
 	},
 }
 
-// A snapshot survives a life in which only the log was saved.
+// A snapshot survives a run in which only the log was saved.
 var snapshotInit = scenario{
 	text:    "snapshot initialization after crash",
 	options: lab.Options{Servers: 3, Snapshots: true},

@@ -17,8 +17,7 @@ func put(s *Store, key, value string) Result {
 }
 
 // Goal: revisions count the store's changes and versions those of one key; a
-// delete of nothing is not a change.
-// Method: one life of two keys, step by step.
+// delete of nothing is not a change. Method: one run of two keys, step by step.
 func TestRevisionsAndVersionsCountChanges(t *testing.T) {
 	s := New()
 	steps := []struct {

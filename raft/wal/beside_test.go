@@ -10,7 +10,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// A stage is a life up to a Save, and that Save. Letters are as in runScript.
+// A stage is a run up to a Save, and that Save. Letters are as in runScript.
 type stage struct {
 	name  string
 	steps []int
@@ -68,12 +68,13 @@ func besideSnapshot(m *machine, w *WAL, received bool) error {
 }
 
 // Goal: whatever Prepare, the writing of a snapshot or a transfer do between two
-// operations of a Save, a power cut at any later moment of that Save loses nothing
-// that was acknowledged, leaves no half batch, and the next start succeeds and
-// leaves no litter. Method: every way a Save can go, with each of the three and all
-// of them run as a whole before one of the Save's operations, and the power cut
-// before one of the operations from there on, or behind the last; under every model
-// of what a power cut leaves. Each start is followed by a short life.
+// operations of a Save, a power cut at any later moment of that Save loses
+// nothing that was acknowledged, leaves no half batch, and the next start
+// succeeds and leaves no litter. Method: every way a Save can go, with each of
+// the three and all of them run as a whole before one of the Save's operations,
+// and the power cut before one of the operations from there on, or behind the
+// last; under every model of what a power cut leaves. Each start is followed by a
+// short run.
 func TestWhatRunsBesideASave(t *testing.T) {
 	var workers sync.WaitGroup
 	for _, s := range stages {

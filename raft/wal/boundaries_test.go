@@ -26,8 +26,8 @@ var boundaries = []string{
 	"open: remove a segment", "open: remove a snapshot", "open: remove snapshot.tmp", "open: remove received.tmp", "open: syncdir the directory",
 }
 
-// Goal: the same, without luck: a crash between any two operations of a short
-// life that creates, rolls, prepares, takes snapshots, removes what they made
+// Goal: the same, without luck: a crash between any two operations of a short run
+// that creates, rolls, prepares, takes snapshots, removes what they made
 // superfluous, installs one and closes, followed by a crash between any two
 // operations of the recovery. Method: all pairs of moments, under every model,
 // and with kill -9 as the first crash too; the recovery of a sample of the

@@ -12,8 +12,8 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// machine is a server's life on one disk: it saves, dies, starts again and
-// checks what it finds. Between the lives it keeps what it promised.
+// machine is a server on one disk, over many boots: it saves, dies, starts again
+// and checks what it finds. Between the boots it keeps what it promised.
 type machine struct {
 	rng   *rand.Rand
 	disk  *vfs.Crashable
@@ -34,7 +34,7 @@ func newMachine(seed uint64) *machine {
 	return &machine{rng: seeded(seed), disk: vfs.NewCrashable(), saved: newHistory(), tally: newTally()}
 }
 
-// crash ends the present life, by a power cut of a random model or, now and then,
+// crash ends the present run, by a power cut of a random model or, now and then,
 // by kill -9.
 func (m *machine) crash() {
 	if m.next != nil {
@@ -53,7 +53,7 @@ func (m *machine) cut(model vfs.Model) {
 	m.tally.cuts[model]++
 }
 
-// live runs one life of at most the given number of saves. Before its file-system
+// live runs one run of at most the given number of saves. Before its file-system
 // operation number crashAt, or at its end, the machine crashes; now and then a
 // sync fails first, and some of those lie afterwards.
 func (m *machine) live(crashAt, saves int) error {

@@ -43,7 +43,7 @@ func (t Type) String() string {
 	return fmt.Sprintf("type(%d)", uint8(t))
 }
 
-// recordAlign is the alignment of records: each starts at a multiple of it.
+// Records start at multiples of recordAlign.
 const recordAlign = 8
 
 // recordHeaderBytes is the length of the header of every record:
