@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -29,7 +30,7 @@ func (m *machine) applyLoop() {
 		select {
 		case msg, open := <-m.applyCh:
 			if !open {
-				m.end(errStopping)
+				m.end(failure.Stopping)
 				return
 			}
 			batch = append(batch[:0], msg)
@@ -53,7 +54,7 @@ func (m *machine) applyLoop() {
 		if err != nil {
 			if !m.stopping() {
 				m.consensus.Fail(err)
-				m.end(errStopping)
+				m.end(failure.Stopping)
 			}
 			return
 		}
@@ -130,7 +131,7 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) ([]k
 // snapshot holds what they did. Writes of this node among them are ended as
 // unknown, for their results are nowhere.
 func (m *machine) drop(batch []raft.ApplyMsg) {
-	unknown := fail(errLeadershipLost, nil, "a snapshot of another leader took the place of the write's result; it may have happened")
+	unknown := failure.Of(failure.LeadershipLost, nil, "a snapshot of another leader took the place of the write's result; it may have happened")
 	for _, msg := range batch {
 		if !msg.CommandValid {
 			continue

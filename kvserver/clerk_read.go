@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -71,7 +72,7 @@ func (g *clerkReads) serve() {
 	s := g.conn.server
 	err := g.await()
 	if err == nil && !g.conn.out.AwaitRoom(clerkOutBytes) {
-		err = errStopping // the connection has ended and nobody will see it
+		err = failure.Stopping // the connection has ended and nobody will see it
 	}
 	if err != nil {
 		for i := range g.reads {
@@ -126,7 +127,7 @@ func (g *clerkReads) serveAlone() {
 func (g *clerkReads) await() error {
 	s := g.conn.server
 	if s.stopping() {
-		return fail(errStopping, nil, "this node is stopping; ask another one")
+		return failure.NodeStopping(nil)
 	}
 	if err := s.sound(); err != nil || !g.linearizable {
 		return err

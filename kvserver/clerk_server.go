@@ -9,6 +9,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 )
 
 // clerks are the connections of Clerks to this server.
@@ -46,9 +47,9 @@ func (cs *clerks) enter(c *clerkConn) error {
 	defer cs.mu.Unlock()
 	switch {
 	case cs.leaving:
-		return fail(errStopping, nil, "this node is stopping; ask another one")
+		return failure.NodeStopping(nil)
 	case len(cs.conns) >= cs.most:
-		return fail(errOverloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", cs.most)
+		return failure.Of(failure.Overloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", cs.most)
 	}
 	cs.conns[c] = true
 	return nil
@@ -106,7 +107,7 @@ func (s *Server) DrainClerks(ctx context.Context) bool {
 func (s *Server) closeClerks() {
 	s.clerks.sendAway()
 	stopped := func(*waiter) error {
-		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
+		return failure.StoppedDuring(nil)
 	}
 	s.waiting.failTold(stopped)
 	timer := time.NewTimer(clerkFlushLimit)
@@ -148,11 +149,11 @@ func (s *Server) watchClerks() {
 				placed := w.term.Load()
 				switch {
 				case placed != 0 && placed != present:
-					return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", placed)
+					return failure.TermOver(placed)
 				case placed != 0 && leader != s.config.NodeID:
-					return fail(errLeadershipLost, nil, "this node ceased to lead while the write was under way; it may still happen")
+					return failure.Deposed()
 				case now.Sub(w.since) >= s.config.RequestTimeout:
-					return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
+					return failure.Unheard()
 				}
 				return nil
 			})
@@ -181,7 +182,7 @@ func (s *Server) serveClerk(x *exchange) error {
 	defer s.clerks.leave(c)
 	conn, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		return fail(errInternalRead, err, "this connection cannot be upgraded")
+		return failure.Of(failure.InternalRead, err, "this connection cannot be upgraded")
 	}
 	x.answered = true
 	if err := conn.SetDeadline(time.Time{}); err != nil { // those of HTTP

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"raftkv/kvserver/failure"
 	"raftkv/raft"
 )
 
@@ -29,7 +30,7 @@ func (m *machine) fault() string {
 // sound returns nil if this node's state may be shown and used.
 func (m *machine) sound() error {
 	if reason := m.fault(); reason != "" {
-		return fail(errDiverged, nil, "this node serves nothing, because %s", reason)
+		return failure.Of(failure.Diverged, nil, "this node serves nothing, because %s", reason)
 	}
 	return nil
 }
@@ -41,7 +42,7 @@ func (s *Server) fence(format string, args ...any) {
 	if !s.closed.reason.CompareAndSwap(nil, &reason) {
 		return
 	}
-	unknown := fail(errLeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen")
+	unknown := failure.Of(failure.LeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen")
 	s.waiting.failWhere(func(*waiter) error { return unknown })
 	s.config.Logger.Error("this node stops serving: "+reason,
 		"what to do", "stop this node, move its data directory away for whoever looks into the cause, and start it with --rejoin on an empty one")

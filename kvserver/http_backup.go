@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft/snapshot"
 )
@@ -62,16 +63,16 @@ func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, erro
 	for {
 		view := s.freeze()
 		if view.AppliedIndex() == 0 {
-			return nil, 0, fail(errBehind, nil, "the cluster has not begun its log: there is nothing to back up")
+			return nil, 0, failure.Of(failure.Behind, nil, "the cluster has not begun its log: there is nothing to back up")
 		}
 		term, err := s.consensus.TermAt(ctx, view.AppliedIndex())
 		switch {
 		case err == nil:
 			return view, term, nil
 		case s.stopping():
-			return nil, 0, fail(errStopping, err, "this node is stopping; ask another one")
+			return nil, 0, failure.NodeStopping(err)
 		case !patience.wait(ctx):
-			return nil, 0, fail(errReadTimeout, err, "the log moved on faster than a backup could begin")
+			return nil, 0, failure.Of(failure.ReadTimeout, err, "the log moved on faster than a backup could begin")
 		}
 		// The log had forgotten that entry already. The next one is younger.
 	}
@@ -104,7 +105,7 @@ var _ io.Writer = (*backupWriter)(nil)
 func (w *backupWriter) Write(b []byte) (int, error) {
 	s := w.x.server
 	if s.stopping() {
-		return 0, errStopping
+		return 0, failure.Stopping
 	}
 	if err := s.sound(); err != nil {
 		return 0, err

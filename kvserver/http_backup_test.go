@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft/snapshot"
 )
@@ -113,7 +114,7 @@ func TestABackupThatIsCutIsSeenToBe(t *testing.T) {
 	for name, spoil := range map[string]func(*Server){
 		"damaged memory": func(s *Server) { s.readLocal("key9").item.Value[1] ^= 1 }, // the last one
 		"fenced":         func(s *Server) { s.fence("the test says so") },
-		"stopping":       func(s *Server) { s.end(errStopping) },
+		"stopping":       func(s *Server) { s.end(failure.Stopping) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			// In a bubble, where no time passes while anybody has something to do: the

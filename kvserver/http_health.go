@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"raftkv/kvserver/failure"
 )
 
 // readyTimeout bounds a readiness probe; who asks is mostly a load balancer,
@@ -16,7 +18,7 @@ const readyTimeout = time.Second
 // has stopped, for only a restart can help it then.
 func (s *Server) serveLive(x *exchange) error {
 	if s.stopping() {
-		return fail(errStopping, nil, "the node has stopped")
+		return failure.Of(failure.Stopping, nil, "the node has stopped")
 	}
 	return x.answerText("ok\n")
 }
@@ -53,21 +55,21 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 	}{
 		{"serving", func() error {
 			if s.stopping() {
-				return fail(errStopping, nil, "this node is stopping; ask another one")
+				return failure.NodeStopping(nil)
 			}
 			return nil
 		}},
 		{"integrity", s.sound},
 		{"leader", func() error {
 			if s.consensus.Status().Leader == "" {
-				return fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
+				return failure.LeaderUnknown()
 			}
 			return nil
 		}},
 		{"read_index", func() (err error) {
 			index, err = s.readIndexOnce(ctx)
-			if errors.Is(err, errReadTimeout) {
-				return fail(errNoLeader, err, "no majority confirmed the leader in time")
+			if errors.Is(err, failure.ReadTimeout) {
+				return failure.Of(failure.NoLeader, err, "no majority confirmed the leader in time")
 			}
 			return err
 		}},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -23,7 +24,7 @@ func (s *Server) serveDigest(x *exchange) error {
 		return err
 	}
 	if index == 0 {
-		return fail(errBadRequest, nil, "the parameter at must name an index of the log")
+		return failure.Of(failure.BadRequest, nil, "the parameter at must name an index of the log")
 	}
 	applied, _ := s.progressOfMarks()
 	answer := api.Digest{Node: s.config.NodeID, Cluster: s.config.ClusterID, Index: index, Version: kv.DigestVersion, Applied: applied}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // listed follows the links of a list from its first page and returns all items
@@ -227,7 +228,7 @@ func TestAStreamThatTheEndCutsIsSeenToBe(t *testing.T) {
 		fill(t, s, log, 40, 16<<10)
 		response := streamOf(t, s)
 		defer response.Body.Close()
-		s.end(errStopping)
+		s.end(failure.Stopping)
 		if body, err := io.ReadAll(response.Body); err == nil {
 			t.Errorf("the connection says that %d bytes are the whole answer", len(body))
 		}

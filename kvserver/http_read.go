@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -32,7 +33,7 @@ func (s *Server) serveGet(x *exchange) error {
 	h.Set(api.HeaderRevision, strconv.FormatUint(read.revision, 10))
 	h.Set("Vary", "Accept")
 	if !read.found {
-		return fail(errKeyNotFound, nil, "there is no such key in revision %d", read.revision)
+		return failure.Of(failure.KeyNotFound, nil, "there is no such key in revision %d", read.revision)
 	}
 	x.stampItem(read.item.Revision, read.item.Version)
 	if has(read.item.Revision) {
@@ -90,7 +91,7 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 	}
 	switch {
 	case s.stopping():
-		return false, fail(errStopping, nil, "this node is stopping; ask another one")
+		return false, failure.NodeStopping(nil)
 	case consistency == api.ConsistencyLinearizable:
 		if err := s.awaitLinearizable(ctx); err != nil {
 			return false, err
@@ -117,9 +118,9 @@ func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
 	case err == nil:
 		return nil
 	case s.stopping():
-		return fail(errStopping, err, "this node is stopping; ask another one")
+		return failure.NodeStopping(err)
 	}
-	return fail(errBehind, err, "this node has come to revision %d and not to %d", s.revision.at(), revision)
+	return failure.Of(failure.Behind, err, "this node has come to revision %d and not to %d", s.revision.at(), revision)
 }
 
 // consistency returns the consistency that a read asks for.
@@ -131,9 +132,9 @@ func (x *exchange) consistency() (string, error) {
 	case asked == api.ConsistencyStale:
 		return asked, nil
 	case asked == api.ConsistencyLease:
-		return "", fail(errBadRequest, nil, "lease reads are not enabled on this node; choose linearizable or stale")
+		return "", failure.Of(failure.BadRequest, nil, "lease reads are not enabled on this node; choose linearizable or stale")
 	}
-	return "", fail(errBadRequest, nil, "the consistency %.40q is unknown; choose linearizable or stale", asked)
+	return "", failure.Of(failure.BadRequest, nil, "the consistency %.40q is unknown; choose linearizable or stale", asked)
 }
 
 // accepts reports whether the client names a media type among what it accepts.

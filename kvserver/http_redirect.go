@@ -3,6 +3,8 @@ package kvserver
 import (
 	"net/http"
 	"strings"
+
+	"raftkv/kvserver/failure"
 )
 
 // redirect sends a client to the leader that asks for that with ?redirect, in
@@ -31,9 +33,9 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 		}
 		if !patience.wait(ctx) {
 			if s.stopping() {
-				return false, fail(errStopping, nil, "this node is stopping; ask another one")
+				return false, failure.NodeStopping(nil)
 			}
-			return false, fail(errNoLeader, nil, "no leader is known to send the request to")
+			return false, failure.Of(failure.NoLeader, nil, "no leader is known to send the request to")
 		}
 	}
 }

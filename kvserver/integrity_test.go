@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -180,7 +181,7 @@ func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
 				// A write that was let in before the fence closed.
 				late, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
-				if _, err := s.propose(late, kv.Command{Op: kv.OpDelete, Key: []byte("a")}); !errors.Is(err, errDiverged) {
+				if _, err := s.propose(late, kv.Command{Op: kv.OpDelete, Key: []byte("a")}); !errors.Is(err, failure.Diverged) {
 					t.Errorf("proposed all the same: %v", err)
 				}
 				wantStatus(t, ask(s, "GET", "/livez", ""), 200)
@@ -192,7 +193,7 @@ func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
 				if len(waits) > 0 || len(transferred) > 0 {
 					t.Error("a follower diverged, and a write or the leadership of the leader ended")
 				}
-				c.servers[0].end(errStopping)
+				c.servers[0].end(failure.Stopping)
 				<-waits
 				return
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -54,7 +55,7 @@ func restoreLab(snapshot []byte) (*kv.Store, error) {
 // not done.
 func (s *KVServer) Kill() {
 	s.rf.Kill()
-	s.end(errStopping)
+	s.end(failure.Stopping)
 }
 
 // RaftServer returns the Raft server below, for testers that look at it.
@@ -77,12 +78,12 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 			Done: true, Status: api.LabStatus(result.Status), Session: result.Session,
 			Value: string(result.Value), Version: result.Version,
 		}
-	case errors.Is(err, errBadRequest): // of a later version of the clerk
+	case errors.Is(err, failure.BadRequest): // of a later version of the clerk
 		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusUnknownCommand)}
-	case errors.Is(err, errValueTooLarge):
+	case errors.Is(err, failure.ValueTooLarge):
 		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusTooLong)}
 	default:
-		reply.Refused = errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded) || errors.Is(err, errStopping)
+		reply.Refused = errors.Is(err, failure.NoLeader) || errors.Is(err, failure.Overloaded) || errors.Is(err, failure.Stopping)
 	}
 }
 
@@ -134,6 +135,6 @@ func (s *KVServer) endBefore(now uint64) {
 		if term == 0 || term >= now {
 			return nil
 		}
-		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
+		return failure.TermOver(term)
 	})
 }

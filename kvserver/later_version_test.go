@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -65,7 +66,7 @@ func TestNothingOfALaterVersionIsProposed(t *testing.T) {
 			{Op: 0, Key: []byte("k")}, {Op: 6, Key: []byte("k")}, {Op: 255},
 			{Op: kv.OpPut, Key: []byte("k"), Condition: kv.Condition{Kind: 5}},
 		} {
-			if _, err := s.propose(t.Context(), c); kindOf(err).outcome != api.OutcomeNotApplied {
+			if _, err := s.propose(t.Context(), c); failure.KindOf(err).Outcome != api.OutcomeNotApplied {
 				t.Errorf("%+v: %v", c, err)
 			}
 		}

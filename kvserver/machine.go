@@ -47,7 +47,7 @@ type machine struct {
 	// changes of its own.
 	applied, revision progress
 
-	// life is cancelled, with errStopping as its cause, by end and when the node
+	// life is cancelled, with failure.Stopping as its cause, by end and when the node
 	// stops.
 	life context.Context
 	end  context.CancelCauseFunc

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -44,11 +45,11 @@ func (m *Metrics) settled(byKey bool, result kv.Result, err error) {
 		end = proposalApplied
 	case err == nil:
 		end = proposalRejected
-	case errors.Is(err, errNoLeader):
+	case errors.Is(err, failure.NoLeader):
 		end = proposalNotLeader
-	case errors.Is(err, errOverloaded), errors.Is(err, errStopping), errors.Is(err, errValueTooLarge):
+	case errors.Is(err, failure.Overloaded), errors.Is(err, failure.Stopping), errors.Is(err, failure.ValueTooLarge):
 		end = proposalDropped
-	case errors.Is(err, errTimeout):
+	case errors.Is(err, failure.Timeout):
 		end = proposalTimeout
 	}
 	m.proposals[end].Inc()
@@ -89,11 +90,11 @@ func (m *Metrics) confirmed(begun time.Time, err error) {
 	case err == nil:
 		m.readIndexSeconds.Observe(time.Since(begun).Seconds())
 		return
-	case errors.Is(err, errReadTimeout):
+	case errors.Is(err, failure.ReadTimeout):
 		reason = readIndexTimeout
-	case errors.Is(err, errOverloaded):
+	case errors.Is(err, failure.Overloaded):
 		reason = readIndexOverload
-	case errors.Is(err, errStopping):
+	case errors.Is(err, failure.Stopping):
 		reason = readIndexStopping
 	}
 	m.readIndexFailures[reason].Inc()

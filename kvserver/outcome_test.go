@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -298,7 +299,7 @@ func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
 		if i%2 == 0 && (err != nil || r.Revision != 9) {
 			t.Fatalf("the result was there, but the write ended with %+v, %v", r, err)
 		}
-		if i%2 == 1 && !errors.Is(err, errNoLeader) {
+		if i%2 == 1 && !errors.Is(err, failure.NoLeader) {
 			t.Fatalf("the loss was certain, but the write ended with %v", err)
 		}
 	}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
 
 // propose puts a command into the log here and waits for its end. Errors say
-// whether it happened; see errors.go.
+// whether it happened; see package failure.
 func (m *machine) propose(ctx context.Context, c kv.Command) (kv.Result, error) {
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
@@ -46,7 +47,7 @@ func (m *machine) launch(c kv.Command, w *waiter) {
 	}
 	if err := c.CheckKnown(); err != nil {
 		// Every server that applied it would stop.
-		m.waiting.fail(w.number, fail(errBadRequest, err, "the request asks for something that this node does not know"))
+		m.waiting.fail(w.number, failure.Of(failure.BadRequest, err, "the request asks for something that this node does not know"))
 		return
 	}
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
@@ -65,33 +66,33 @@ func (m *machine) launch(c kv.Command, w *waiter) {
 func proposalFailed(err error, placed bool) error {
 	switch {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLost), errors.Is(err, raft.ErrTransferring):
-		return fail(errNoLeader, err, "the leader changed before the write was chosen")
+		return failure.Of(failure.NoLeader, err, "the leader changed before the write was chosen")
 	case errors.Is(err, raft.ErrOverloaded):
-		return fail(errOverloaded, err, "the leader holds too much uncommitted work (limit 64 MiB); retry after 1 s")
+		return failure.Of(failure.Overloaded, err, "the leader holds too much uncommitted work (limit 64 MiB); retry after 1 s")
 	case errors.Is(err, raft.ErrTooLarge):
-		return fail(errValueTooLarge, err, "the write exceeds the largest entry of the log (--max-value-bytes of the leader and room for the key); send a smaller value")
+		return failure.Of(failure.ValueTooLarge, err, "the write exceeds the largest entry of the log (--max-value-bytes of the leader and room for the key); send a smaller value")
 	case errors.Is(err, raft.ErrUnknown):
-		return fail(errLeadershipLost, err, "another leader's snapshot covers the write's place in the log; it may have happened")
+		return failure.Of(failure.LeadershipLost, err, "another leader's snapshot covers the write's place in the log; it may have happened")
 	case errors.Is(err, raft.ErrStopped) && !placed:
-		return fail(errStopping, err, "this node stopped before the write was on its way")
+		return failure.StoppedBefore(err)
 	case errors.Is(err, raft.ErrStopped):
-		return fail(errStoppingUnknown, err, "this node stopped while the write was under way; it may still happen")
+		return failure.StoppedDuring(err)
 	}
 	// An error that is not in the contract cannot be taken for a promise.
-	return fail(errInternal, err, "the log ended the write with an error that says nothing of its outcome")
+	return failure.Of(failure.Internal, err, "the log ended the write with an error that says nothing of its outcome")
 }
 
 // lostSight says that a write was on its way when ctx ended. It makes no guess
 // at whether it happened; that the term has moved on only gives it another name.
 func (m *machine) lostSight(ctx context.Context, w *waiter) error {
-	if errors.Is(context.Cause(ctx), errStopping) {
-		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
+	if errors.Is(context.Cause(ctx), failure.Stopping) {
+		return failure.StoppedDuring(nil)
 	}
-	if errors.Is(context.Cause(ctx), errReplaced) {
-		return fail(errLeadershipLost, nil, "this node ceased to lead while the write was under way; it may still happen")
+	if errors.Is(context.Cause(ctx), failure.ErrReplaced) {
+		return failure.Deposed()
 	}
 	if term := w.term.Load(); term != 0 && m.consensus.Status().Term != term {
-		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
+		return failure.TermOver(term)
 	}
-	return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
+	return failure.Unheard()
 }

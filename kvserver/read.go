@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -40,12 +41,12 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 	patience := newPatience(s.config.LeaderWait)
 	for {
 		index, err := s.readIndexOnce(ctx)
-		again := errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded)
+		again := errors.Is(err, failure.NoLeader) || errors.Is(err, failure.Overloaded)
 		if again && patience.wait(ctx) {
 			continue
 		}
 		if again && s.stopping() {
-			err = fail(errStopping, err, "this node is stopping; ask another one")
+			err = failure.NodeStopping(err)
 		}
 		return index, err
 	}
@@ -72,13 +73,13 @@ func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 	case err == nil:
 		return index, nil
 	case s.stopping(), errors.Is(err, raft.ErrStopped):
-		return 0, fail(errStopping, err, "this node is stopping; ask another one")
+		return 0, failure.NodeStopping(err)
 	case ctx.Err() != nil:
-		return 0, fail(errReadTimeout, err, "no majority confirmed the leader in time")
+		return 0, failure.Of(failure.ReadTimeout, err, "no majority confirmed the leader in time")
 	case errors.Is(err, raft.ErrOverloaded):
-		return 0, fail(errOverloaded, err, "too many reads wait at the leader for its confirmation; retry after 1 s")
+		return 0, failure.Of(failure.Overloaded, err, "too many reads wait at the leader for its confirmation; retry after 1 s")
 	}
-	return 0, fail(errNoLeader, err, "no leader is known that could confirm the read")
+	return 0, failure.Of(failure.NoLeader, err, "no leader is known that could confirm the read")
 }
 
 // awaitApplied waits until the store has everything up to index.
@@ -87,8 +88,8 @@ func (s *Server) awaitApplied(ctx context.Context, index uint64) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errStopping):
-		return fail(errStopping, err, "this node is stopping; ask another one")
+	case errors.Is(err, failure.Stopping):
+		return failure.NodeStopping(err)
 	}
-	return fail(errBehind, err, "this node has not applied index %d of the log yet", index)
+	return failure.Of(failure.Behind, err, "this node has not applied index %d of the log yet", index)
 }

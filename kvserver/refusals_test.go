@@ -2,12 +2,12 @@ package kvserver
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"strings"
 	"testing"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -20,11 +20,10 @@ func TestRefusalsNameTheLimitItsNumberAndWhatToDo(t *testing.T) {
 	s, _ := newServer(t, func(c *Config) { c.MaxStoreBytes, c.MaxConnections, c.MaxInFlight = 10<<30, 8192, 1024 })
 	x := &exchange{server: s, w: newRecorder()}
 	detail := func(err error) string {
-		var f *failure
-		if !errors.As(err, &f) {
+		if failure.Detail(err) == "" {
 			t.Fatalf("%v has no text", err)
 		}
-		return f.detail
+		return failure.Detail(err)
 	}
 	full := &clerks{most: 6144, conns: make(map[*clerkConn]bool)}
 	for range full.most {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -94,7 +95,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // snapshot that is being written is given up soon after. It does not stop
 // consensus; that may be stopped before or after.
 func (s *Server) Close() {
-	s.end(errStopping)
+	s.end(failure.Stopping)
 	<-s.applierDone
 	<-s.watched
 	s.closeClerks()

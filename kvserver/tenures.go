@@ -2,14 +2,11 @@ package kvserver
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
-)
 
-// errReplaced is the cause of a context that ended because its leader had been
-// replaced for a while.
-var errReplaced = errors.New("the leader was replaced")
+	"raftkv/kvserver/failure"
+)
 
 // tenures knows who led when, so that nobody waits for a leader that does not
 // lead any more: it may be cut off and never answer. For a while it is waited
@@ -59,7 +56,7 @@ func (t *tenures) see(leader string, term uint64) *tenure {
 
 // bury ends the contexts that depend on a past tenure.
 func (t *tenures) bury(p *tenure) {
-	p.end(errReplaced)
+	p.end(failure.ErrReplaced)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.past {
@@ -71,11 +68,11 @@ func (t *tenures) bury(p *tenure) {
 }
 
 // during returns a context for what depends on a leader in its term. It ends when
-// that has been replaced for as long as the patience is, with errReplaced as its
+// that has been replaced for as long as the patience is, with failure.ErrReplaced as its
 // cause. The function must be called when the context is not needed any more.
 func (t *tenures) during(ctx context.Context, leader string, term uint64) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(t.see(leader, term).over, func() { end(errReplaced) })
+	unhook := context.AfterFunc(t.see(leader, term).over, func() { end(failure.ErrReplaced) })
 	return ctx, func() {
 		unhook()
 		end(nil)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // Goal: what depends on a leader ends when that has been replaced for a while,
@@ -36,7 +37,7 @@ func TestTenures(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if !errors.Is(context.Cause(ctx), errReplaced) || later.Err() != nil {
+		if !errors.Is(context.Cause(ctx), failure.ErrReplaced) || later.Err() != nil {
 			t.Errorf("the first ended with %v, the second with %v", context.Cause(ctx), later.Err())
 		}
 		if len(r.past) != 0 {
@@ -59,7 +60,7 @@ func TestALaterTermIsAnotherTenure(t *testing.T) {
 		defer releaseLater()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if !errors.Is(context.Cause(ctx), errReplaced) || later.Err() != nil {
+		if !errors.Is(context.Cause(ctx), failure.ErrReplaced) || later.Err() != nil {
 			t.Errorf("the first ended with %v, the second with %v", context.Cause(ctx), later.Err())
 		}
 	})
