@@ -42,6 +42,13 @@ func inService(id, tests, bug, file, old, new string) mutant {
 	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{"test ./kvserver " + tests, "test ./kvserver " + notLabs}}
 }
 
+// inMachine is a mutant of kvserver/machine that tests with fitting names, there or
+// in kvserver, should notice.
+func inMachine(id, tests, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/machine/" + file, old: old, new: new,
+		oracles: []string{"test ./kvserver/machine " + tests, "test ./kvserver " + tests, "test ./kvserver/machine", "test ./kvserver " + notLabs}}
+}
+
 // inTests is a mutant that tests of its package with fitting names should notice.
 // They are asked alone first, because the others take their time.
 func inTests(id, tests, bug, file, old, new string) mutant {

@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import "raftkv/kvserver/kv"
 
@@ -43,9 +43,9 @@ func (m *marks) at(index uint64) (kv.Digest, bool) {
 	return kept.digest, index != 0 && kept.index == index
 }
 
-// digestAt returns the digest of this node's state at an index: the present one
+// DigestAt returns the digest of this node's state at an index: the present one
 // or one that was noted.
-func (m *machine) digestAt(index uint64) (digest kv.Digest, known bool) {
+func (m *Machine) DigestAt(index uint64) (digest kv.Digest, known bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if index == m.store.AppliedIndex() {
@@ -54,9 +54,9 @@ func (m *machine) digestAt(index uint64) (digest kv.Digest, known bool) {
 	return m.marks.at(index)
 }
 
-// progressOfMarks returns how far the store has come and the last index at
+// MarksProgress returns how far the store has come and the last index at
 // which its digest was noted, 0 if there is none.
-func (m *machine) progressOfMarks() (applied, newest uint64) {
+func (m *Machine) MarksProgress() (applied, newest uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.store.AppliedIndex(), m.marks.newest

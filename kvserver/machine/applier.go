@@ -1,9 +1,10 @@
-package kvserver
+package machine
 
 import (
 	"fmt"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -16,34 +17,40 @@ const maxApplyBatch = 256
 const entryOverhead = 16
 
 // applyLoop is the applier: the only writer of the store. It ends when applyCh
-// is closed and when the machine's life ends. It ends the node when a snapshot
+// is closed and when the machine is ended. It ends the node when a snapshot
 // that was delivered cannot be read, and when a command comes from a later
 // version: to pass it over would be to part from the servers that know it. It
 // recovers from nothing: a panic in the store means that this node cannot tell
 // what its state is, and a wrong node is worse than a dead one.
-func (m *machine) applyLoop() {
+func (m *Machine) applyLoop() {
 	defer close(m.applierDone)
 	batch := make([]raft.ApplyMsg, 0, maxApplyBatch)
 	results := make([]kv.Result, 0, maxApplyBatch)
+	var ticks <-chan time.Time // none where no snapshots are taken
+	if m.config.SnapshotBytes > 0 {
+		ticker := time.NewTicker(snapshotPoll)
+		defer ticker.Stop()
+		ticks = ticker.C
+	}
 	for {
 		select {
-		case msg, open := <-m.applyCh:
+		case msg, open := <-m.config.ApplyCh:
 			if !open {
-				m.end(errStopping)
+				m.End()
 				return
 			}
 			batch = append(batch[:0], msg)
-		case <-m.ticks:
-			m.afterBatch()
+		case <-ticks:
+			m.snapshotIfDue()
 			continue
-		case <-m.life.Done():
+		case <-m.lifetime.Done():
 			return
 		}
 		batch = m.drain(batch)
 		begun := time.Now()
 		var err error
 		results, err = m.applyBatch(batch, results[:0])
-		m.metrics.applied(batch, begun)
+		m.observer.Applied(len(batch), time.Since(begun))
 		// Values and commands must not live on in the spare room of the slices.
 		clear(batch)
 		m.waiting.finish(results)
@@ -51,24 +58,32 @@ func (m *machine) applyLoop() {
 		m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
 		m.revision.advance(m.store.Revision())
 		if err != nil {
-			if !m.stopping() {
+			if !m.Stopping() {
 				m.consensus.Fail(err)
-				m.end(errStopping)
+				m.End()
 			}
 			return
 		}
-		if m.afterBatch != nil {
-			m.afterBatch()
-		}
+		m.afterBatch()
+	}
+}
+
+// afterBatch takes a snapshot of the store if one is due.
+func (m *Machine) afterBatch() {
+	if m.config.AfterBatch != nil {
+		m.config.AfterBatch(m)
+	}
+	if m.config.SnapshotBytes > 0 {
+		m.snapshotIfDue()
 	}
 }
 
 // drain adds what is there already, without waiting, up to the first snapshot.
 // A closed channel is left for the loop to see.
-func (m *machine) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
+func (m *Machine) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
 	for len(batch) < maxApplyBatch && !batch[len(batch)-1].SnapshotValid {
 		select {
-		case msg, open := <-m.applyCh:
+		case msg, open := <-m.config.ApplyCh:
 			if !open {
 				return batch
 			}
@@ -81,8 +96,8 @@ func (m *machine) drain(batch []raft.ApplyMsg) []raft.ApplyMsg {
 }
 
 // applyBatch applies messages, of which only the last may be a snapshot, and
-// appends to results those of commands that this node proposed in this life.
-func (m *machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
+// appends to results those of commands that this process proposed.
+func (m *Machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
 	commands := batch
 	if last := len(batch) - 1; batch[last].SnapshotValid {
 		commands = batch[:last]
@@ -101,7 +116,7 @@ func (m *machine) applyBatch(batch []raft.ApplyMsg, results []kv.Result) ([]kv.R
 
 // applyCommands applies messages under one lock. An error says that a message
 // needs a later version; the messages before it are applied.
-func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
+func (m *Machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) ([]kv.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, msg := range batch {
@@ -129,8 +144,8 @@ func (m *machine) applyCommands(batch []raft.ApplyMsg, results []kv.Result) ([]k
 // drop passes over messages that stand behind a snapshot which is gone: the next
 // snapshot holds what they did. Writes of this node among them are ended as
 // unknown, for their results are nowhere.
-func (m *machine) drop(batch []raft.ApplyMsg) {
-	unknown := fail(errLeadershipLost, nil, "a snapshot of another leader took the place of the write's result; it may have happened")
+func (m *Machine) drop(batch []raft.ApplyMsg) {
+	unknown := failure.Of(failure.LeadershipLost, nil, "a snapshot of another leader took the place of the write's result; it may have happened")
 	for _, msg := range batch {
 		if !msg.CommandValid {
 			continue
@@ -145,7 +160,7 @@ func (m *machine) drop(batch []raft.ApplyMsg) {
 func commandOf(msg raft.ApplyMsg) []byte {
 	command, ok := msg.Command.([]byte)
 	if !ok {
-		panic(fmt.Sprintf("kvserver: the command at index %d is a %T, not bytes", msg.CommandIndex, msg.Command))
+		panic(fmt.Sprintf("machine: the command at index %d is a %T, not bytes", msg.CommandIndex, msg.Command))
 	}
 	return command
 }

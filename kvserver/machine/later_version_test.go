@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"strings"
@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 )
 
@@ -14,7 +16,7 @@ import (
 // what stands before it is applied and answered, and nothing behind it is. Method:
 // each kind of unknown number between two commands in one batch, and alone.
 func TestACommandOfALaterVersionEndsTheNode(t *testing.T) {
-	known := putCommand("k", "v")
+	known := fakelog.PutCommand("k", "v")
 	for says, change := range map[string]func([]byte) []byte{
 		"version of a command 2": func(b []byte) []byte { b[0] = 2; return b },
 		"operation 6":            func(b []byte) []byte { b[1] = 6; return b },
@@ -26,30 +28,29 @@ func TestACommandOfALaterVersionEndsTheNode(t *testing.T) {
 	} {
 		for _, alone := range []bool{true, false} {
 			inBubble(t, func(t *testing.T) {
-				s, log := newServer(t, nil)
-				s.mu.Lock() // so that what follows comes as one batch
-				log.deliver(putCommand("before", "1"))
+				m, log := newMachine(t, nil)
+				m.mu.Lock() // so that what follows comes as one batch
+				log.Deliver(fakelog.PutCommand("before", "1"))
 				if alone {
-					s.mu.Unlock()
+					m.mu.Unlock()
 					synctest.Wait()
-					s.mu.Lock()
+					m.mu.Lock()
 				}
-				log.deliver(change(append([]byte(nil), known...)))
-				log.deliver(putCommand("behind", "1"))
-				s.mu.Unlock()
+				log.Deliver(change(append([]byte(nil), known...)))
+				log.Deliver(fakelog.PutCommand("behind", "1"))
+				m.mu.Unlock()
 				synctest.Wait()
-				err := log.failed()
+				err := log.Failed()
 				if err == nil || !strings.Contains(err.Error(), says+";") ||
 					!strings.Contains(err.Error(), "at index 2") || !strings.Contains(err.Error(), "upgrade this node") {
 					t.Errorf("%s: the node was ended with %v", says, err)
 				}
-				if stored(s, "before") != "1" || stored(s, "k") != "(none)" || stored(s, "behind") != "(none)" || s.store.AppliedIndex() != 1 {
-					t.Errorf("%s: the store stands at %d, k is %q", says, s.store.AppliedIndex(), stored(s, "k"))
+				if stored(m, "before") != "1" || stored(m, "k") != "(none)" || stored(m, "behind") != "(none)" || applied(m) != 1 {
+					t.Errorf("%s: the store stands at %d, k is %q", says, applied(m), stored(m, "k"))
 				}
-				if !s.stopping() {
+				if !m.Stopping() {
 					t.Errorf("%s: the server goes on", says)
 				}
-				wantProblem(t, ask(s, "PUT", "/v1/kv/k", "next"), 503, api.CodeStopping, api.OutcomeNotApplied)
 			})
 		}
 	}
@@ -60,17 +61,17 @@ func TestACommandOfALaterVersionEndsTheNode(t *testing.T) {
 // comes to the log.
 func TestNothingOfALaterVersionIsProposed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, nil)
+		m, log := newMachine(t, nil)
 		for _, c := range []kv.Command{
 			{Op: 0, Key: []byte("k")}, {Op: 6, Key: []byte("k")}, {Op: 255},
 			{Op: kv.OpPut, Key: []byte("k"), Condition: kv.Condition{Kind: 5}},
 		} {
-			if _, err := s.propose(t.Context(), c); kindOf(err).outcome != api.OutcomeNotApplied {
+			if _, err := m.Propose(t.Context(), c); failure.KindOf(err).Outcome != api.OutcomeNotApplied {
 				t.Errorf("%+v: %v", c, err)
 			}
 		}
-		if n := log.attempts(); n != 0 || log.failed() != nil {
-			t.Errorf("%d commands were proposed; the node was ended with %v", n, log.failed())
+		if n := log.Attempts(); n != 0 || log.Failed() != nil {
+			t.Errorf("%d commands were proposed; the node was ended with %v", n, log.Failed())
 		}
 	})
 }

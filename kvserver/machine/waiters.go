@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"sync"
@@ -9,7 +9,7 @@ import (
 )
 
 // waiters are the writes that were proposed here and whose end is not known
-// yet, by the number that this server drew for each. A number is never used for
+// yet, by the number that this machine drew for each. A number is never used for
 // two proposals, not even for two attempts at the same request.
 type waiters struct {
 	mu       sync.Mutex // guards the fields below
@@ -24,34 +24,37 @@ type waiters struct {
 type waiter struct {
 	number uint64
 	term   atomic.Uint64 // in which the command was placed in the log; 0: not placed
-	done   chan ending   // has room for the one ending; nil if told is set
-	told   func(ending)  // called with the ending, without a lock, by whoever ended it
-	since  time.Time     // if told is set
+	done   chan Ending   // has room for the one Ending; nil for an asynchronous write
+	// onEnd, of an asynchronous write, is called with the Ending, without a lock, by
+	// the goroutine that ended it. Such a write has no goroutine of its own that
+	// withdraws it when its time is over: watchAsync ends it at its deadline.
+	onEnd    func(Ending)
+	deadline time.Time
 }
 
 // end hands over the ending. Whoever calls it has taken the waiter out of the
 // map and holds no lock.
-func (w *waiter) end(e ending) {
-	if w.told != nil {
-		w.told(e)
+func (w *waiter) end(e Ending) {
+	if w.onEnd != nil {
+		w.onEnd(e)
 		return
 	}
 	w.done <- e
 }
 
-// ending is how a proposal ended.
-type ending struct {
-	result kv.Result
-	err    error
-	at     time.Time // about, for measuring
+// Ending is how a proposal ended.
+type Ending struct {
+	Result kv.Result // if Err is nil
+	Err    error     // of package failure; it says whether the command took effect
+	At     time.Time // about, for measuring
 }
 
 // add draws a number and waits under it.
-func (ws *waiters) add() *waiter { return ws.enroll(&waiter{done: make(chan ending, 1)}) }
+func (ws *waiters) add() *waiter { return ws.enroll(&waiter{done: make(chan Ending, 1)}) }
 
-// addTold draws a number for a write whose end is told to a function.
-func (ws *waiters) addTold(since time.Time, told func(ending)) *waiter {
-	return ws.enroll(&waiter{told: told, since: since})
+// addAsync draws a number for an asynchronous write.
+func (ws *waiters) addAsync(deadline time.Time, onEnd func(Ending)) *waiter {
+	return ws.enroll(&waiter{onEnd: onEnd, deadline: deadline})
 }
 
 func (ws *waiters) enroll(w *waiter) *waiter {
@@ -81,7 +84,7 @@ func (ws *waiters) finish(results []kv.Result) {
 	now := time.Now() // once for all: asking the clock costs as much as the rest
 	for i, w := range ws.ended {
 		if w != nil {
-			w.end(ending{result: results[i], at: now})
+			w.end(Ending{Result: results[i], At: now})
 		}
 	}
 	clear(ws.ended)
@@ -93,15 +96,14 @@ func (ws *waiters) fail(number uint64, err error) {
 	w := ws.takeLocked(number)
 	ws.mu.Unlock()
 	if w != nil {
-		w.end(ending{err: err, at: time.Now()})
+		w.end(Ending{Err: err, At: time.Now()})
 	}
 }
 
-// failTold ends the writes for which judge returns an error, of those whose end
-// is told to a function.
-func (ws *waiters) failTold(judge func(*waiter) error) {
+// failAsync ends the asynchronous writes for which judge returns an error.
+func (ws *waiters) failAsync(judge func(*waiter) error) {
 	ws.failWhere(func(w *waiter) error {
-		if w.told == nil {
+		if w.onEnd == nil {
 			return nil
 		}
 		return judge(w)
@@ -124,11 +126,11 @@ func (ws *waiters) failWhere(judge func(*waiter) error) {
 	}
 	ws.mu.Unlock()
 	for _, f := range all {
-		f.w.end(ending{err: f.err, at: time.Now()})
+		f.w.end(Ending{Err: f.err, At: time.Now()})
 	}
 }
 
-// count is how many writes wait.
+// count returns how many writes wait.
 func (ws *waiters) count() int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

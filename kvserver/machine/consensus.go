@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"raftkv/raft"
 )
 
-// Consensus is what the server needs of the replicated log; *raft.Raft is one.
+// Consensus is what a machine and its server need of the replicated log; *raft.Raft is one.
 // All methods are safe for concurrent use.
 type Consensus interface {
 	// Propose puts a command on its way into the log and never blocks; what

@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 //
 // An error means that the state is not there, though the log begins behind it:
 // this node cannot go on.
-func (m *machine) install(msg raft.ApplyMsg) error {
+func (m *Machine) install(msg raft.ApplyMsg) error {
 	index := uint64(msg.SnapshotIndex)
 	// Only this goroutine changes the store, so it may look without the lock.
 	if index <= m.store.AppliedIndex() {
@@ -31,18 +31,18 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 	}
 	begun := time.Now()
 	const reason = "it is installing a snapshot"
-	ratherNot(m.consensus, reason, true)
-	defer ratherNot(m.consensus, reason, false)
+	m.preferNotToLead(reason, true)
+	defer m.preferNotToLead(reason, false)
 	store, err := m.readSnapshot(msg)
 	if err != nil {
-		if _, gone := m.consensus.TermAt(m.life, index); errors.Is(gone, raft.ErrCompacted) {
+		if _, gone := m.consensus.TermAt(m.lifetime, index); errors.Is(gone, raft.ErrCompacted) {
 			m.skipping = true
 			return nil
 		}
 		return fmt.Errorf("installing the snapshot at index %d: %w", index, err)
 	}
 	mustStandAt(store.AppliedIndex(), index)
-	m.metrics.restored(begun)
+	m.observer.Restored(time.Since(begun))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store, m.marks, m.skipping = store, new(marks), false
@@ -52,7 +52,7 @@ func (m *machine) install(msg raft.ApplyMsg) error {
 
 // readSnapshot reads the state that a message stands for: from the message
 // itself in the labs, on a server from where consensus keeps it.
-func (m *machine) readSnapshot(msg raft.ApplyMsg) (*kv.Store, error) {
+func (m *Machine) readSnapshot(msg raft.ApplyMsg) (*kv.Store, error) {
 	if msg.Snapshot != nil {
 		return kv.Restore(bytes.NewReader(msg.Snapshot))
 	}
@@ -61,27 +61,27 @@ func (m *machine) readSnapshot(msg raft.ApplyMsg) (*kv.Store, error) {
 		return nil, err
 	}
 	defer from.Close()
-	return kv.Restore(whileAlive{life: m.life, Reader: from})
+	return kv.Restore(whileAlive{lifetime: m.lifetime, Reader: from})
 }
 
-// whileAlive is a reader or writer that fails when a life has ended: large
+// whileAlive is a reader or writer that fails when the machine has ended: large
 // states must not hold up the end of a node.
 type whileAlive struct {
-	life context.Context
+	lifetime context.Context
 	io.Reader
 	io.Writer
 }
 
 func (w whileAlive) Read(b []byte) (int, error) {
-	if w.life.Err() != nil {
-		return 0, context.Cause(w.life)
+	if w.lifetime.Err() != nil {
+		return 0, context.Cause(w.lifetime)
 	}
 	return w.Reader.Read(b)
 }
 
 func (w whileAlive) Write(b []byte) (int, error) {
-	if w.life.Err() != nil {
-		return 0, context.Cause(w.life)
+	if w.lifetime.Err() != nil {
+		return 0, context.Cause(w.lifetime)
 	}
 	return w.Writer.Write(b)
 }

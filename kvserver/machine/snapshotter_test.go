@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"bytes"
@@ -11,12 +11,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
 
 // restored is the store that a snapshot of the fake holds.
-func restored(t *testing.T, log *fakeLog, index uint64) *kv.Store {
+func restored(t *testing.T, log *fakelog.Log, index uint64) *kv.Store {
 	t.Helper()
 	from, err := log.OpenSnapshot(index)
 	if err != nil {
@@ -31,29 +32,29 @@ func restored(t *testing.T, log *fakeLog, index uint64) *kv.Store {
 
 // Goal: a snapshot is taken when the log since the last is longer than
 // SnapshotBytes and than the state in the last, and not earlier; it holds the
-// state at its index, and a server that starts with it goes on behind it.
+// state at its index, and a machine that starts with it goes on behind it.
 // Method: puts of one key (a small state) and then of many (a growing one),
 // counting snapshots.
 func TestASnapshotIsTakenWhenTheLogIsLongerThanTheState(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 10_000 })
+		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes = 10_000 })
 		value := strings.Repeat("v", 1000)
 		for range 30 {
-			ask(s, "PUT", "/v1/kv/one", value)
+			mustPut(t, m, "one", value)
 			synctest.Wait()
 		}
-		few := log.snapshots()
+		few := log.SnapshotsAt()
 		if len(few) != 3 || few[0] < 8 || few[0] > 10 {
 			t.Fatalf("30 puts of 1000 bytes to one key: snapshots at %v, want three, some ten apart", few)
 		}
 		for i := range 300 {
-			ask(s, "PUT", fmt.Sprintf("/v1/kv/%d", i), value)
+			mustPut(t, m, fmt.Sprint(i), value)
 			synctest.Wait()
 		}
 		at, previous := uint64(0), 10_000
-		for _, index := range log.snapshots() {
+		for _, index := range log.SnapshotsAt() {
 			covered := 0
-			for _, p := range log.proposals[at:index] {
+			for _, p := range log.Proposals[at:index] {
 				covered += len(p.Command) + entryOverhead
 			}
 			if most := previous + len(value) + 200; covered < previous || covered > most {
@@ -61,7 +62,7 @@ func TestASnapshotIsTakenWhenTheLogIsLongerThanTheState(t *testing.T) {
 			}
 			at, previous = index, max(10_000, restored(t, log, index).Bytes())
 		}
-		if n := len(log.snapshots()); n < 7 {
+		if n := len(log.SnapshotsAt()); n < 7 {
 			t.Errorf("%d snapshots", n)
 		}
 
@@ -71,15 +72,15 @@ func TestASnapshotIsTakenWhenTheLogIsLongerThanTheState(t *testing.T) {
 			t.Fatalf("the snapshot at %d holds the state at %d", last, store.AppliedIndex())
 		}
 		from, _ := log.OpenSnapshot(last)
-		other := newFakeLog("n1")
-		other.status.LastIndex = last
-		again := newServerOver(t, other, func(c *Config) { c.Snapshot = from })
+		other := fakelog.New("n1")
+		other.Set(func(status *raft.Status) { status.LastIndex = last })
+		again := newMachineOver(t, other, func(c *Config) { c.Snapshot = from })
 		if stored(again, "one") != value {
-			t.Fatal("a server that starts with the snapshot does not have its state")
+			t.Fatal("a machine that starts with the snapshot does not have its state")
 		}
-		wantStatus(t, ask(again, "PUT", "/v1/kv/one", "next"), 200)
-		if stored(again, "one") != "next" || again.store.AppliedIndex() != last+1 {
-			t.Fatalf("then one is %q at %d", stored(again, "one"), again.store.AppliedIndex())
+		mustPut(t, again, "one", "next")
+		if stored(again, "one") != "next" || applied(again) != last+1 {
+			t.Fatalf("then one is %q at %d", stored(again, "one"), applied(again))
 		}
 	})
 }
@@ -90,37 +91,37 @@ func TestASnapshotIsTakenWhenTheLogIsLongerThanTheState(t *testing.T) {
 // would have been worth more of them.
 func TestWritingGoesOnWhileASnapshotIsTaken(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 1000 })
+		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes = 1000 })
 		resume := make(chan struct{})
 		var paused atomic.Int64
-		log.change(func(f *fakeSnapshots) { f.pause = func() { paused.Add(1); <-resume } })
+		log.Change(func(f *fakelog.Snapshots) { f.Pause = func() { paused.Add(1); <-resume } })
 		value := strings.Repeat("v", 500)
 		for range 2 {
-			ask(s, "PUT", "/v1/kv/k", value)
+			mustPut(t, m, "k", value)
 		}
 		synctest.Wait()
 		if paused.Load() != 1 {
 			t.Fatalf("%d snapshots are being written", paused.Load())
 		}
 		for range 20 {
-			wantStatus(t, ask(s, "PUT", "/v1/kv/k", "later"+value), 200)
+			mustPut(t, m, "k", "later"+value)
 		}
 		synctest.Wait()
-		if paused.Load() != 1 || stored(s, "k") != "later"+value || len(log.snapshots()) != 0 {
-			t.Fatalf("%d snapshots are being written, %v are there", paused.Load(), log.snapshots())
+		if paused.Load() != 1 || stored(m, "k") != "later"+value || len(log.SnapshotsAt()) != 0 {
+			t.Fatalf("%d snapshots are being written, %v are there", paused.Load(), log.SnapshotsAt())
 		}
-		log.change(func(f *fakeSnapshots) { f.pause = nil })
+		log.Change(func(f *fakelog.Snapshots) { f.Pause = nil })
 		close(resume)
 		synctest.Wait()
-		if at := log.snapshots(); len(at) != 1 || at[0] != 2 {
+		if at := log.SnapshotsAt(); len(at) != 1 || at[0] != 2 {
 			t.Fatalf("snapshots at %v, want one at 2", at)
 		}
 		if item, _ := restored(t, log, 2).Get([]byte("k")); string(item.Value) != value {
 			t.Fatalf("the snapshot holds %q", item.Value)
 		}
-		ask(s, "PUT", "/v1/kv/k", value)
+		mustPut(t, m, "k", value)
 		synctest.Wait()
-		if at := log.snapshots(); len(at) != 2 || at[1] != 23 {
+		if at := log.SnapshotsAt(); len(at) != 2 || at[1] != 23 {
 			t.Fatalf("then snapshots at %v, want the next at 23", at)
 		}
 	})
@@ -131,27 +132,25 @@ func TestWritingGoesOnWhileASnapshotIsTaken(t *testing.T) {
 // Method: a full disk for some time; then room.
 func TestAFailedSnapshotIsTriedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 1000 })
-		log.change(func(f *fakeSnapshots) { f.refuse = syscall.ENOSPC })
+		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes = 1000 })
+		log.Change(func(f *fakelog.Snapshots) { f.Refuse = syscall.ENOSPC })
 		var attempts atomic.Int64
-		log.change(func(f *fakeSnapshots) { f.pause = func() { attempts.Add(1) } })
+		log.Change(func(f *fakelog.Snapshots) { f.Pause = func() { attempts.Add(1) } })
 		value := strings.Repeat("v", 500)
 		for range 100 {
-			if a := ask(s, "PUT", "/v1/kv/k", value); a.status/100 != 2 {
-				t.Fatalf("answered %d %s", a.status, a.body)
-			}
+			mustPut(t, m, "k", value)
 		}
 		synctest.Wait()
 		if attempts.Load() != 1 {
 			t.Fatalf("%d attempts in no time", attempts.Load())
 		}
 		time.Sleep(3 * snapshotRetry / 2)
-		if attempts.Load() != 2 || log.failed() != nil {
-			t.Fatalf("%d attempts, the node was ended with %v", attempts.Load(), log.failed())
+		if attempts.Load() != 2 || log.Failed() != nil {
+			t.Fatalf("%d attempts, the node was ended with %v", attempts.Load(), log.Failed())
 		}
-		log.change(func(f *fakeSnapshots) { f.refuse = nil })
+		log.Change(func(f *fakelog.Snapshots) { f.Refuse = nil })
 		time.Sleep(snapshotRetry)
-		if at := log.snapshots(); len(at) != 1 || at[0] != 100 {
+		if at := log.SnapshotsAt(); len(at) != 1 || at[0] != 100 {
 			t.Fatalf("with room again: snapshots at %v, want one at 100", at)
 		}
 	})
@@ -163,49 +162,49 @@ func TestAFailedSnapshotIsTriedAgain(t *testing.T) {
 // when more has been applied.
 func TestASnapshotThatIsWantedIsTaken(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, nil)
+		m, log := newMachine(t, nil)
 		var attempts atomic.Int64
-		log.change(func(f *fakeSnapshots) { f.pause = func() { attempts.Add(1) } })
-		ask(s, "PUT", "/v1/kv/k", "v")
-		log.set(func(status *raft.Status) { status.SnapshotWanted = true })
+		log.Change(func(f *fakelog.Snapshots) { f.Pause = func() { attempts.Add(1) } })
+		mustPut(t, m, "k", "v")
+		log.Set(func(status *raft.Status) { status.SnapshotWanted = true })
 		time.Sleep(10 * snapshotPoll)
-		if at := log.snapshots(); len(at) != 1 || at[0] != 1 {
+		if at := log.SnapshotsAt(); len(at) != 1 || at[0] != 1 {
 			t.Fatalf("snapshots at %v, want one at 1", at)
 		}
-		ask(s, "PUT", "/v1/kv/k", "v")
+		mustPut(t, m, "k", "v")
 		time.Sleep(10 * snapshotPoll)
-		if at := log.snapshots(); len(at) != 1 {
+		if at := log.SnapshotsAt(); len(at) != 1 {
 			t.Fatalf("snapshots at %v by an old status", at)
 		}
-		log.set(func(status *raft.Status) { status.SnapshotIndex = 1 })
+		log.Set(func(status *raft.Status) { status.SnapshotIndex = 1 })
 		time.Sleep(10 * snapshotPoll)
-		if at := log.snapshots(); len(at) != 2 || at[1] != 2 {
+		if at := log.SnapshotsAt(); len(at) != 2 || at[1] != 2 {
 			t.Fatalf("snapshots at %v, want one more at 2", at)
 		}
-		log.set(func(status *raft.Status) { status.SnapshotIndex = 2 })
+		log.Set(func(status *raft.Status) { status.SnapshotIndex = 2 })
 		time.Sleep(10 * snapshotPoll)
-		if at := log.snapshots(); len(at) != 2 || attempts.Load() != 2 {
+		if at := log.SnapshotsAt(); len(at) != 2 || attempts.Load() != 2 {
 			t.Fatalf("snapshots at %v in %d attempts, with nothing new in them", at, attempts.Load())
 		}
 	})
 }
 
-// Goal: the end of the server does not wait for a snapshot that is being
+// Goal: the end of the machine does not wait for a snapshot that is being
 // written, and the snapshot is given up.
-// Method: close the server while the disk holds the snapshot up.
+// Method: close the machine while the disk holds the snapshot up.
 func TestClosingGivesUpASnapshot(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 200_000 })
+		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes = 200_000 })
 		resume := make(chan struct{})
-		log.change(func(f *fakeSnapshots) { f.pause = func() { <-resume } })
+		log.Change(func(f *fakelog.Snapshots) { f.Pause = func() { <-resume } })
 		value := strings.Repeat("v", 1000)
 		for i := range 300 { // more than the writer's buffer
-			ask(s, "PUT", fmt.Sprintf("/v1/kv/%d", i), value)
+			mustPut(t, m, fmt.Sprint(i), value)
 		}
-		s.Close()
+		m.Close()
 		close(resume)
 		synctest.Wait()
-		if at := log.snapshots(); len(at) != 0 || s.snapshots.busy.Load() {
+		if at := log.SnapshotsAt(); len(at) != 0 || m.snapshots.busy.Load() {
 			t.Fatalf("snapshots at %v", at)
 		}
 	})
@@ -216,16 +215,16 @@ func TestClosingGivesUpASnapshot(t *testing.T) {
 func TestADamagedSnapshotIsNotStartedWith(t *testing.T) {
 	var b bytes.Buffer
 	store := kv.New()
-	store.Apply(1, putCommand("k", "v"))
+	store.Apply(1, fakelog.PutCommand("k", "v"))
 	if _, err := store.Freeze().WriteTo(&b); err != nil {
 		t.Fatal(err)
 	}
-	log := newFakeLog("n1")
-	_, err := New(Config{
-		NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
+	log := fakelog.New("n1")
+	_, err := Open(Config{
+		NodeID: "n1", Consensus: log, ApplyCh: log.ApplyCh,
 		Snapshot: bytes.NewReader(b.Bytes()[:b.Len()-1]),
 	})
 	if !errors.Is(err, kv.ErrBadSnapshot) {
-		t.Fatalf("New answers %v", err)
+		t.Fatalf("Open answers %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"maps"
@@ -19,16 +19,16 @@ const (
 	// agrees that would say which of them is wrong.
 	IntegrityMismatch IntegrityResult = "mismatch"
 	// IntegrityDiverged: a majority of the cluster agrees on another state than
-	// this node's. It serves nothing any more.
+	// this node'm. It serves nothing any more.
 	IntegrityDiverged IntegrityResult = "diverged"
 )
 
 // verdict is what the digests of one index say of this node.
 type verdict struct {
 	result IntegrityResult
-	// majority is what the others agree on, if that is not this node's.
+	// majority is what the others agree on, if that is not this node'm.
 	majority kv.Digest
-	// differing are the peers whose digest is not this node's.
+	// differing are the peers whose digest is not this node'm.
 	differing []string
 }
 

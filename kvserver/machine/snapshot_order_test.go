@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"bytes"
@@ -8,7 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/raft"
 )
 
@@ -21,40 +22,40 @@ func TestWhatFollowsASnapshotThatIsGoneIsPassedOver(t *testing.T) {
 	for _, gone := range []int{1, 2} {
 		for _, oneBatch := range []bool{true, false} {
 			inBubble(t, func(t *testing.T) {
-				s, log := newServer(t, nil)
-				held := log.held()
-				lost := later(func() answer { return ask(s, "PUT", "/v1/kv/own", "1") })
+				m, log := newMachine(t, nil)
+				held := log.Held()
+				lost := later(func() error { return put(m, "own", "1") })
 				own := <-held
-				s.mu.Lock()
+				m.mu.Lock()
 				states := []string{"a", "b"}
 				for range gone {
-					msg := snapshotOf(t, states...)
-					log.change(func(f *fakeSnapshots) { f.first = uint64(msg.SnapshotIndex) + 1 })
-					log.deliverLostSnapshot(msg)
-					log.deliver(putCommand("behind", "1"))
-					log.deliver(nil)
+					msg := fakelog.SnapshotOf(states...)
+					log.Change(func(f *fakelog.Snapshots) { f.First = uint64(msg.SnapshotIndex) + 1 })
+					log.DeliverLostSnapshot(msg)
+					log.Deliver(fakelog.PutCommand("behind", "1"))
+					log.Deliver(nil)
 					if own != nil {
-						log.deliver(own.Command)
+						log.Deliver(own.Command)
 						own = nil
 					}
 					if !oneBatch {
-						s.mu.Unlock()
+						m.mu.Unlock()
 						synctest.Wait()
-						s.mu.Lock()
+						m.mu.Lock()
 					}
 					states = append(states, "c", "d", "e", "f", "g")
 				}
-				s.mu.Unlock()
+				m.mu.Unlock()
 				synctest.Wait()
-				if log.failed() != nil || s.store.AppliedIndex() != 0 || stored(s, "behind") != "(none)" {
-					t.Fatalf("%d gone: the node was ended with %v, the store stands at %d", gone, log.failed(), s.store.AppliedIndex())
+				if log.Failed() != nil || applied(m) != 0 || stored(m, "behind") != "(none)" {
+					t.Fatalf("%d gone: the node was ended with %v, the store stands at %d", gone, log.Failed(), applied(m))
 				}
-				wantProblem(t, <-lost, 504, api.CodeLeadershipLost, api.OutcomeUnknown)
-				log.deliverSnapshot(snapshotOf(t, states...))
-				log.deliver(putCommand("after", "1"))
+				wantKind(t, <-lost, failure.LeadershipLost)
+				log.DeliverSnapshot(fakelog.SnapshotOf(states...))
+				log.Deliver(fakelog.PutCommand("after", "1"))
 				synctest.Wait()
-				if want := uint64(len(states) + 1); log.failed() != nil || s.store.AppliedIndex() != want || stored(s, "after") != "1" {
-					t.Fatalf("%d gone: ended with %v, the store stands at %d, want %d", gone, log.failed(), s.store.AppliedIndex(), want)
+				if want := uint64(len(states) + 1); log.Failed() != nil || applied(m) != want || stored(m, "after") != "1" {
+					t.Fatalf("%d gone: ended with %v, the store stands at %d, want %d", gone, log.Failed(), applied(m), want)
 				}
 			})
 		}
@@ -68,24 +69,24 @@ func TestWhatFollowsASnapshotThatIsGoneIsPassedOver(t *testing.T) {
 // refused when it is written.
 func TestASnapshotIsOfWhatWasAppliedAndNotOfWhatWasDelivered(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 2000 })
+		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes = 2000 })
 		early := 0
 		for range 3 {
-			s.mu.Lock()
-			for i := range cap(log.applyCh) {
-				log.deliver(putCommand(fmt.Sprint("k", i%50), strings.Repeat("v", 10)))
+			m.mu.Lock()
+			for i := range cap(log.ApplyCh) {
+				log.Deliver(fakelog.PutCommand(fmt.Sprint("k", i%50), strings.Repeat("v", 10)))
 			}
-			log.set(func(status *raft.Status) { status.LastApplied = status.LastIndex })
-			s.mu.Unlock()
+			log.Set(func(status *raft.Status) { status.LastApplied = status.LastIndex })
+			m.mu.Unlock()
 			synctest.Wait()
-			for _, index := range log.snapshots() {
+			for _, index := range log.SnapshotsAt() {
 				if index < log.Status().LastApplied {
 					early++
 				}
 			}
 			time.Sleep(2 * snapshotPoll)
 		}
-		at := log.snapshots()
+		at := log.SnapshotsAt()
 		if len(at) < 3 || early < 3 {
 			t.Fatalf("snapshots at %v, %d of them before all was applied", at, early)
 		}
@@ -94,14 +95,14 @@ func TestASnapshotIsOfWhatWasAppliedAndNotOfWhatWasDelivered(t *testing.T) {
 				t.Errorf("the snapshot at %d holds the state at %d", index, store.AppliedIndex())
 			}
 		}
-		view := s.freeze()
+		view := m.Freeze()
 		for _, index := range []uint64{view.AppliedIndex() - 1, view.AppliedIndex() + 1, 0} {
 			var b bytes.Buffer
-			if !didPanic(func() { _ = writeState(&b, view, index) }) || b.Len() > 0 {
+			if !didPanic(func() { _ = WriteState(&b, view, index) }) || b.Len() > 0 {
 				t.Errorf("the state at %d was written as the one at %d", view.AppliedIndex(), index)
 			}
 		}
-		if err := writeState(new(bytes.Buffer), view, view.AppliedIndex()); err != nil {
+		if err := WriteState(new(bytes.Buffer), view, view.AppliedIndex()); err != nil {
 			t.Error(err)
 		}
 	})

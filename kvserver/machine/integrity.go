@@ -1,21 +1,18 @@
-package kvserver
+package machine
 
 import (
-	"errors"
 	"io"
 	"sync"
 	"time"
-
-	"raftkv/kvserver/kv"
 )
 
-// integrity is what this node knows of its state being the others'.
+// integrity holds the results of comparing this node's state with its peers'.
 type integrity struct {
 	mu   sync.Mutex // guards the fields below
 	seen Integrity
 }
 
-// Integrity is what a server knows of its state being that of the others.
+// Integrity describes the results of comparing this node's state with its peers'.
 type Integrity struct {
 	// Result is that of the last comparison; "" before the first.
 	Result IntegrityResult
@@ -29,17 +26,17 @@ type Integrity struct {
 	Fault string
 }
 
-// Integrity returns what this server knows of its state being that of the
-// others. The caller may keep it.
-func (s *Server) Integrity() Integrity {
-	s.integrity.mu.Lock()
-	defer s.integrity.mu.Unlock()
-	seen := s.integrity.seen
+// Integrity returns the results so far of comparing this node's state with its
+// peers'. The caller may keep it.
+func (m *Machine) Integrity() Integrity {
+	m.integrity.mu.Lock()
+	defer m.integrity.mu.Unlock()
+	seen := m.integrity.seen
 	seen.Checks = map[IntegrityResult]uint64{}
 	for _, result := range []IntegrityResult{IntegrityOK, IntegrityUnknown, IntegrityMismatch, IntegrityDiverged} {
-		seen.Checks[result] = s.integrity.seen.Checks[result]
+		seen.Checks[result] = m.integrity.seen.Checks[result]
 	}
-	seen.Fault = s.fault()
+	seen.Fault = m.Fault()
 	return seen
 }
 
@@ -61,33 +58,32 @@ const (
 	// digest of its changes, which shows memory that went bad.
 	scrubEvery = time.Hour
 	// firstCheck and stepDownEvery bound how long a node that came up diverged
-	// serves, and how long one leads that is fenced.
+	// serves, and how long one leads that is quarantined.
 	firstCheck    = time.Second
 	stepDownEvery = time.Second
 )
 
 // watchIntegrity compares this node's state with the others' again and again,
-// and with itself now and then, until the server's life ends.
-func (s *Server) watchIntegrity() {
-	defer close(s.watched)
+// and with itself now and then, until the machine is ended.
+func (m *Machine) watchIntegrity() {
 	var c comparison
 	scrub := time.NewTicker(scrubEvery)
 	defer scrub.Stop()
-	pause := time.NewTimer(min(firstCheck, s.config.IntegrityInterval))
+	pause := time.NewTimer(min(firstCheck, m.config.IntegrityInterval))
 	defer pause.Stop()
 	for {
-		next := s.config.IntegrityInterval
+		next := m.config.IntegrityInterval
 		select {
-		case <-s.life.Done():
+		case <-m.lifetime.Done():
 			return
 		case <-scrub.C:
-			s.scrub()
+			m.scrub()
 		case <-pause.C:
 			switch {
-			case s.fault() != "":
-				s.stepDown()
+			case m.Fault() != "":
+				m.stepDown()
 				next = stepDownEvery
-			case s.compare(&c) != IntegrityOK:
+			case m.compare(&c) != IntegrityOK:
 				next = min(firstCheck, next)
 			}
 			pause.Reset(next)
@@ -105,8 +101,8 @@ type comparison struct {
 // choose returns the index to compare at: a mark that the others have had time
 // to reach, and else, while little is written, where the store stands now. The
 // others stand there, too, unless something was written just then.
-func (c *comparison) choose(s *Server) uint64 {
-	applied, newest := s.progressOfMarks()
+func (c *comparison) choose(m *Machine) uint64 {
+	applied, newest := m.MarksProgress()
 	index := c.settled
 	if index <= c.judged {
 		index = applied
@@ -115,25 +111,25 @@ func (c *comparison) choose(s *Server) uint64 {
 	return index
 }
 
-// compare compares this node's state with its peers' at one index, and fences
+// compare compares this node's state with its peers' at one index, and quarantines
 // the node if the majority has another.
-func (s *Server) compare(c *comparison) IntegrityResult {
-	index := c.choose(s)
-	own, known := s.digestAt(index)
+func (m *Machine) compare(c *comparison) IntegrityResult {
+	index := c.choose(m)
+	own, known := m.DigestAt(index)
 	if !known || index == 0 {
 		return IntegrityUnknown
 	}
-	peers := s.askDigests(index)
-	if s.stopping() {
+	peers := m.config.AskDigests(m.lifetime, index)
+	if m.Stopping() {
 		return IntegrityUnknown
 	}
-	v := judge(own, peers, len(s.config.Peers)+1)
-	s.integrity.note(v.result, index)
+	v := judge(own, peers, len(m.config.Peers)+1)
+	m.integrity.note(v.result, index)
 	switch {
 	case v.result == IntegrityDiverged:
-		s.fence("its state at index %d of the log has the digest %s; a majority has %s", index, own, v.majority)
+		m.Quarantine("its state at index %d of the log has the digest %s; a majority has %s", index, own, v.majority)
 	case len(v.differing) > 0 && !c.warned:
-		s.config.Logger.Error("the states of this node and others differ", "index", index, "digest", own.String(),
+		m.logger.Error("the states of this node and others differ", "index", index, "digest", own.String(),
 			"others", v.differing, "result", string(v.result))
 	}
 	c.warned = len(v.differing) > 0
@@ -144,8 +140,7 @@ func (s *Server) compare(c *comparison) IntegrityResult {
 }
 
 // scrub compares the content of the store with the digest of its changes.
-func (s *Server) scrub() {
-	if _, err := s.freeze().WriteTo(io.Discard); errors.Is(err, kv.ErrCorrupt) {
-		s.fence("its memory was damaged: %v", err)
-	}
+func (m *Machine) scrub() {
+	_, err := m.Freeze().WriteTo(io.Discard)
+	m.Damaged(err)
 }

@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"errors"
@@ -11,11 +11,11 @@ import (
 	"raftkv/raft"
 )
 
-// snapshotPoll is how often the server looks whether consensus wants a snapshot
+// snapshotPoll is the interval at which the machine asks whether consensus wants a snapshot
 // while nothing is written.
 const snapshotPoll = 200 * time.Millisecond
 
-// snapshotRetry is how long the server waits after a snapshot that failed, for
+// snapshotRetry is how long the machine waits after a snapshot that failed, for
 // lack of room on the disk for instance, before it takes the next.
 const snapshotRetry = 10 * time.Second
 
@@ -48,80 +48,79 @@ type attempt struct {
 
 // snapshotIfDue begins a snapshot if it is time for one. The applier calls it
 // after each batch, and from time to time.
-func (s *Server) snapshotIfDue() {
-	if s.snapshots.busy.Load() || s.fault() != "" {
+func (m *Machine) snapshotIfDue() {
+	if m.snapshots.busy.Load() || m.Fault() != "" {
 		return // a state that is wrong must not last, nor come to others
 	}
-	s.noteSnapshot()
-	if s.logBytes < max(s.config.SnapshotBytes, s.stateBytes) && !s.snapshotWanted() {
+	m.noteSnapshot()
+	if m.logBytes < max(m.config.SnapshotBytes, m.stateBytes) && !m.snapshotWanted() {
 		return
 	}
-	view := s.freeze()
-	a := &attempt{view: view, index: view.AppliedIndex(), covers: s.logBytes, size: int64(view.Bytes())}
-	s.logBytes = 0
-	s.snapshots.last = a
-	s.snapshots.busy.Store(true)
-	go s.takeSnapshot(a)
+	view := m.Freeze()
+	a := &attempt{view: view, index: view.AppliedIndex(), covers: m.logBytes, size: int64(view.Bytes())}
+	m.logBytes = 0
+	m.snapshots.last = a
+	m.snapshots.busy.Store(true)
+	go m.takeSnapshot(a)
 }
 
 // noteSnapshot takes note of how the last snapshot ended.
-func (s *Server) noteSnapshot() {
-	a := s.snapshots.last
+func (m *Machine) noteSnapshot() {
+	a := m.snapshots.last
 	if a == nil {
 		return
 	}
-	s.snapshots.last = nil
+	m.snapshots.last = nil
 	if !a.written {
-		s.logBytes += a.covers
+		m.logBytes += a.covers
 		return
 	}
-	s.stateBytes = a.size
-	s.snapshots.taken = a.index
+	m.stateBytes = a.size
+	m.snapshots.taken = a.index
 }
 
 // snapshotWanted reports whether consensus wants a snapshot that the store can
 // give. The status may be older than the last snapshot: then it says nothing.
-func (s *Server) snapshotWanted() bool {
-	status := s.consensus.Status()
-	applied := s.store.AppliedIndex()
-	return status.SnapshotWanted && status.SnapshotIndex >= s.snapshots.taken &&
+func (m *Machine) snapshotWanted() bool {
+	status := m.consensus.Status()
+	applied := m.store.AppliedIndex()
+	return status.SnapshotWanted && status.SnapshotIndex >= m.snapshots.taken &&
 		(status.SnapshotIndex < applied || status.SnapshotIndex == applied && status.SnapshotLost)
 }
 
 // takeSnapshot writes a state to the disk, in a goroutine of its own. If that
 // fails, the server goes on with a longer log: whether a disk can still be
 // trusted is for consensus to say.
-func (s *Server) takeSnapshot(a *attempt) {
-	defer s.snapshots.busy.Store(false)
+func (m *Machine) takeSnapshot(a *attempt) {
+	defer m.snapshots.busy.Store(false)
 	begun, view := time.Now(), a.view
 	a.view = nil // what it holds must not live on when it has been written
-	err := s.consensus.WriteSnapshot(a.index, func(to io.Writer) error {
-		return writeState(whileAlive{life: s.life, Writer: to}, view, a.index)
+	err := m.consensus.WriteSnapshot(a.index, func(to io.Writer) error {
+		return WriteState(whileAlive{lifetime: m.lifetime, Writer: to}, view, a.index)
 	})
 	view = nil // not to be held while waiting for the next attempt
 	switch {
-	case errors.Is(err, kv.ErrCorrupt):
-		s.fence("its memory was damaged: %v", err)
+	case m.Damaged(err):
 	case err == nil:
 		a.written = true
 		took := time.Since(begun)
-		s.metrics.snapshotWritten(took)
-		s.config.Logger.Debug("a snapshot is on the disk", "index", a.index, "covers_bytes", a.covers, "took", took)
-	case s.stopping(), errors.Is(err, raft.ErrStopped):
+		m.observer.SnapshotWritten(took)
+		m.logger.Debug("a snapshot is on the disk", "index", a.index, "covers_bytes", a.covers, "took", took)
+	case m.Stopping(), errors.Is(err, raft.ErrStopped):
 	case errors.Is(err, raft.ErrCompacted): // one that came from the leader is newer
 	default:
-		s.config.Logger.Warn("no snapshot could be written; the log grows until one can", "index", a.index, "again_in", snapshotRetry, "error", err)
+		m.logger.Warn("no snapshot could be written; the log grows until one can", "index", a.index, "again_in", snapshotRetry, "error", err)
 		select {
 		case <-time.After(snapshotRetry):
-		case <-s.life.Done():
+		case <-m.lifetime.Done():
 		}
 	}
 }
 
-// writeState writes a state that its container calls the state at index. The two
+// WriteState writes a state that its container calls the state at index. The two
 // are compared here, where the log still has what the state lacks; at the next
 // start it would be gone.
-func writeState(to io.Writer, view *kv.View, index uint64) error {
+func WriteState(to io.Writer, view *kv.View, index uint64) error {
 	mustStandAt(view.AppliedIndex(), index)
 	_, err := view.WriteTo(to)
 	return err
@@ -130,6 +129,6 @@ func writeState(to io.Writer, view *kv.View, index uint64) error {
 // mustStandAt panics if a state is not the one that its name says.
 func mustStandAt(applied, index uint64) {
 	if applied != index {
-		panic(fmt.Sprintf("kvserver: the snapshot at index %d holds the state at %d", index, applied))
+		panic(fmt.Sprintf("machine: the snapshot at index %d holds the state at %d", index, applied))
 	}
 }

@@ -1,4 +1,4 @@
-package kvserver
+package machine
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ import (
 // stands in the year 2000; a clock that asked it would show that.
 func TestStampsMeasureTheLifeOfTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := lifeClock{time.Now()}
+		c := uptimeClock{time.Now()}
 		if now := c.now(); now != 1 {
 			t.Errorf("a clock that begins shows %d", now)
 		}
