@@ -3,9 +3,9 @@ package system
 import (
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"raftkv/tests/cluster"
@@ -17,18 +17,34 @@ type filler struct {
 	count  int
 }
 
-// write makes the log grow by n values, through nodes in turn.
+// write makes the log grow by n values, through nodes in turn. Every key has a writer
+// of its own, so that writers wait for disks together and the last value is known.
 func (f *filler) write(t *testing.T, n int, nodes []*cluster.Node) {
 	t.Helper()
-	for range n {
-		key := fmt.Sprintf("/v1/kv/fill-%d", rand.IntN(8))
-		value := fmt.Sprintf("%d-%s", f.count, strings.Repeat("v", 64<<10))
-		status, _, got, err := nodes[f.count%len(nodes)].Ask("PUT", key, value)
-		if err != nil || status/100 != 2 {
-			t.Fatalf("PUT %d: %d, %v: %.200s", f.count, status, err, got)
-		}
-		f.values[key] = value
-		f.count++
+	const keys = 8
+	first := f.count
+	f.count += n
+	var mu sync.Mutex // guards f.values
+	var writing sync.WaitGroup
+	for k := range keys {
+		writing.Go(func() {
+			for i := first + k; i < first+n && !t.Failed(); i += keys {
+				key := fmt.Sprintf("/v1/kv/fill-%d", k)
+				value := fmt.Sprintf("%d-%s", i, strings.Repeat("v", 64<<10))
+				status, _, got, err := nodes[i%len(nodes)].Ask("PUT", key, value)
+				if err != nil || status/100 != 2 {
+					t.Errorf("PUT %d: %d, %v: %.200s", i, status, err, got)
+					return
+				}
+				mu.Lock()
+				f.values[key] = value
+				mu.Unlock()
+			}
+		})
+	}
+	writing.Wait()
+	if t.Failed() {
+		t.FailNow()
 	}
 }
 
