@@ -17,7 +17,8 @@ var arrows = map[string][]string{
 	"raft/vfs":      {},
 	"raft/snapshot": {},
 	"raft/wal":      {"raft/core", "raft/vfs", "raft/snapshot"},
-	"raft/wire":     {"raft/core"},
+	"raft/identity": {"raft/core"},
+	"raft/wire":     {"raft/core", "raft/identity"},
 	"raft/node":     {"raft/core"},
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
@@ -28,7 +29,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire/msgpack": {},
 	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
-		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
+		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", "raft/identity", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
 	"client/bench":  {"client", "kvserver/api"},
