@@ -1,29 +1,19 @@
 package main
 
-import "path"
-
-// Who a server is: the data directory that speaks, what its peers remember of it,
-// and the way back of one that has lost its disk.
+// Who a peer is (raft/identity).
 var identityMutants = []mutant{
-	inTests("C54", "TestScripts", "a server that has lost its disk does not wait until all others have answered", "raft/core/rejoin.go",
-		"\t\tcase !r.heardToRejoin(a):\n\t\t\treturn\n", "\t\tcase !r.heardToRejoin(a):\n"),
-	inTests("C55", "TestScripts", "full members need not be asked again when another one turns out to have lost its disk, too", "raft/core/rejoin.go",
-		"\t\tr.rejoinRound++ // what the full members have said does not count any more\n", ""),
-	inTests("C56", "TestScripts", "a server that comes back counts itself among the full members", "raft/core/rejoin.go",
-		"\tif members < majority(", "\tif members+1 < majority("),
-	inTests("C57", "TestScripts", "a server that has come back may give the vote of the goal's term once more", "raft/core/rejoin.go",
-		"\tif r.votedFor == None {\n\t\tr.votedFor = r.config.ID\n\t}\n", ""),
-	inTests("C58", "TestScripts", "a leader counts what a lost disk had confirmed as the new one's", "raft/core/rejoin.go",
-		"\t\tr.generation++\n\t\tr.progress[position]", "\t\tr.progress[position]"),
-	inTests("C59", "TestScripts", "an entry of the goal's own term makes a full member, wherever the goal is", "raft/core/rejoin.go",
-		"ok && term > r.rejoining.Term\n", "ok && term >= r.rejoining.Term\n"),
-	inTests("C60", "TestRandomRuns", "a server that comes back votes", "raft/core/election.go",
-		"\t\tr.role != Leader && !r.rejoining.On && r.isUpToDate", "\t\tr.role != Leader && r.isUpToDate"),
-	inTests("C61", "TestScripts", "who has put other entries in the place of what it confirmed is not found out", "raft/core/amnesia.go",
-		"\treturn req.PrevLogIndex <= call.matched\n", "\treturn false\n"),
-	inTests("C62", "TestScripts", "a follower that has lost nothing but the last entry that it confirmed is not found out", "raft/core/amnesia.go",
-		"\t\treturn reply.ConflictIndex <= call.matched\n", "\t\treturn reply.ConflictIndex < call.matched\n"),
-
+	inSimulator("SI5", "the word of a server that has lost its disk counts against another's directory", "raft/identity/acquaint.go",
+		"case them.Life.Asking:", "case false:"),
+	inSimulator("SI6", "the word of any server of no other cluster counts, whoever it is", "raft/identity/acquaint.go",
+		"case reason != \"\":\n\t\treturn \"it is not on", "case false:\n\t\treturn \"it is not on"),
+	inTests("X41", "TestCredible", "the word of a server that does not know the cluster's uid counts", "raft/identity/acquaint.go",
+		"case ours != (core.UID{}) && them.UID == (core.UID{}):", "case false:"),
+	inTests("X53", "TestCredible", "who was met as a member of another cluster is held against the peer", "raft/identity/acquaint.go",
+		"ours != (core.UID{}) && k.UID != ours {\n", "ours != (core.UID{}) && k.UID != ours && k.Boot == 0 {\n"),
+	inTests("X96", "TestHearsay", "a server that was offered two clusters talks to both", "raft/identity/hearsay.go",
+		"case len(count) > 1 && named == (core.UID{}):", "case false:"),
+	inTests("X97", "TestHearsay", "a majority moves a server that has promised something elsewhere", "raft/identity/hearsay.go",
+		"case len(count) > 1 && h.bound != (core.UID{}) && h.bound != named:", "case false:"),
 	inTests("X24", "TestCredible", "a directory that was found to be put back is taken at its next start", "raft/identity/life.go",
 		"case k.PutBack || l.Boot < k.Boot:", "case l.Boot < k.Boot:"),
 	inTests("X25", "TestAPeersDirectory", "the count of boots is not compared", "raft/identity/life.go",
@@ -32,42 +22,20 @@ var identityMutants = []mutant{
 		"all := append(slices.Clone(k.Former), i)", "all := []Incarnation{i}"),
 	inTests("X27", "TestReplaced", "of the directories that were replaced the eldest are remembered, not the last", "raft/identity/life.go",
 		"return all[max(0, len(all)-maxFormer):]", "return all[:min(len(all), maxFormer)]"),
-	inTests("X28", "TestALaterLife", "any life of a directory that is talked to passes: the next process does not end the connections of the one before", "raft/wire/fence.go",
-		"\tmet := p.stands(l.Use()) && ", "\tmet := p.use.Incarnation == l.Incarnation && "),
-	inTests("X29", "TestAFenced", "who was found to have forgotten is talked to until its connections end", "raft/wire/fence.go",
-		"\tt.endLives(p, identity.Use{})\n", ""),
-
-	inTests("D16", "TestPeersAre", "a peer's directory is known before that is durable", "cmd/raftkv/peers.go",
-		"\tcontent := peersContent{", "\tmaps.Copy(m.known, news)\n\tcontent := peersContent{"),
-	inTests("D17", "TestPeersAre", "that a peer's directory was put back is known until the node ends", "cmd/raftkv/peers.go",
-		"k.Boot, k.PutBack = p.Boot, p.PutBack", "k.Boot = p.Boot"),
-	inTests("D18", "TestHowFar", "how far a node has come back is durable before what it has promised", "cmd/raftkv/rejoin.go",
-		"\tif err := s.WAL.Save(w); err != nil {\n\t\treturn err\n\t}\n\tif err := s.directory.setRejoining(w.Rejoining); err != nil {\n",
-		"\tif err := s.directory.setRejoining(w.Rejoining); err != nil {\n\t\treturn err\n\t}\n\tif err := s.WAL.Save(w); err != nil {\n"),
-	inTests("D19", "TestADirectoryThatWasPutBackOrCopied", "a fenced directory is used again if there is a log in it", "cmd/raftkv/life.go",
-		"\tcase is.Fenced != \"\":\n", "\tcase is.Fenced != \"\" && void:\n"),
-
-	inService("G43", "TestTenures", "who waits for a leader is ended though it leads again", "tenures.go",
-		" && p.term == term && p.timer.Stop() {", " && p.term == term {"),
-	inService("G44", "TestALaterTerm", "who waited for a cut-off leader's answer waits on when it leads again in a later term", "tenures.go",
-		"\t\tif p.leader == leader && p.term == term && p.timer.Stop() {", "\t\tif p.leader == leader && p.timer.Stop() {"),
-	inService("G45", "TestTenures", "the tenures of leaders that are gone are kept", "tenures.go",
-		"\t\t\tt.past = append(t.past[:i], t.past[i+1:]...)\n\t\t\treturn\n", "\t\t\treturn\n"),
-	inService("G46", "TestAFullHouse", "the youngest of the slow connections has to go first", "http_conns.go",
-		"min(max(a.since-b.since, -1), 1)", "min(max(b.since-a.since, -1), 1)"),
-	inService("G47", "TestAPlaceIsFreed", "a connection that is closed twice frees two places of its address", "http_conns.go",
-		"\tif !cs.all[c] {\n\t\treturn\n\t}\n", ""),
-	inService("G48", "TestSlowClientsThatCame", "a slow client may be left no time at all", "http_conns.go",
-		"time.Duration(c.haste*float64(d)/2)", "time.Duration(c.haste*float64(d))"),
-	inService("G49", "TestCrumbs", "the end of a header that comes in two pieces is not seen", "http_conns.go",
-		"searched := max(len(c.record)-3, 0)", "searched := len(c.record)"),
-	inService("G50", "TestSlowClientsGetLess", "slow clients have all the time they like where places are short", "http_conns.go",
-		"\tif c.conns.short() {\n\t\tleft /= 3\n\t}\n", ""),
-}
-
-// inTests is a mutant that tests of its package whose names fit should notice.
-// They are asked alone first; the others take their time.
-func inTests(id, tests, bug, file, old, new string) mutant {
-	dir := "test ./" + path.Dir(file)
-	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{dir + " " + tests, dir}}
+	inSimulator("SI3", "an empty directory passes for the server's own at its first start", "raft/identity/life.go",
+		"case l.Incarnation != k.Incarnation && !l.Rejoined:", "case l.Incarnation != k.Incarnation && !l.Rejoined && l.Boot > 1:"),
+	inSimulator("SI4", "a copy that starts in the boot that was met is believed", "raft/identity/life.go",
+		"then == k.Nonce {", "then == k.Nonce || l.Boot == k.Boot {"),
+	inSimulator("SI7", "a server that has no goal yet is remembered as the first directory of a peer", "raft/identity/life.go",
+		"\tcase k.Boot == 0 && l.Asking:\n\t\treturn k, false, \"\" // nobody yet: the directory it is to replace may come instead\n", ""),
+	inTests("X50", "TestAPeersDirectory", "a newcomer gives up its predecessor before it has a goal", "raft/identity/life.go",
+		"case l.Incarnation != k.Incarnation && l.Asking:", "case l.Incarnation != k.Incarnation && l.Asking && l.Boot == 0:"),
+	inTests("X51", "TestAPeersDirectory", "a newcomer whose predecessor has come back may still take its place", "raft/identity/life.go",
+		"next.Newcomer, next.Former = Incarnation{}, k.former(k.Newcomer)", "next.Newcomer = k.Newcomer"),
+	inTests("X48", "TestADirectoryThatHolds", "a directory that lost committed entries is taken for a restart", "raft/identity/standing.go",
+		"case s.Last < k.Held:", "case s.Last < k.Held && s.Term == k.Term:"),
+	inTests("X49", "TestNoCrash", "a server whose log was truncated by its leader is taken for one that was put back", "raft/identity/standing.go",
+		"if s.Term == k.Term && s.LastTerm == s.Term {", "if s.Term == k.Term {"),
+	inTests("X42", "TestOnlyAMajority", "a single peer's word is taken for a majority's", "raft/identity/words.go",
+		"2*know > others", "know > 0"),
 }
