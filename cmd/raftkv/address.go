@@ -71,18 +71,6 @@ func names(ids []core.ID) (all []string) {
 	return all
 }
 
-// listNames writes IDs for people.
-func listNames(ids []core.ID) string {
-	var b strings.Builder
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(string(id))
-	}
-	return b.String()
-}
-
 // checkName says what is wrong with the id of a node or cluster. What is
 // allowed can be a file name, a header and a word of a log line without quotes.
 func checkName(name string) error {

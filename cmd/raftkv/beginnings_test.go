@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
 
@@ -31,8 +32,8 @@ func TestWhoeverRejoinsInVainCanGoBack(t *testing.T) {
 	for _, i := range []int{1, 2} {
 		id := nodes[i].config.ID
 		eventually(t, fmt.Sprintf("n1 has heard the new directory of %s", id), func() bool {
-			m, err := openPeerMemory(disks[0], nodes[0].config.DataDir)
-			return err == nil && m.Known(id).Newcomer == nodes[i].directory.life.Incarnation
+			m, err := datadir.OpenPeers(disks[0], nodes[0].config.DataDir)
+			return err == nil && m.Known(id).Newcomer == nodes[i].directory.Life().Incarnation
 		})
 	}
 	for _, i := range []int{1, 2} {
@@ -77,8 +78,10 @@ func TestANodeThatListsOnlyItselfDoesNotServeBesideTheOthers(t *testing.T) {
 	if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "lists only itself") || !strings.Contains(err.Error(), "empty data directory") {
 		t.Fatalf("it ends with %v", err)
 	}
-	var content lifeContent
-	if _, err := readSmallFile(disks[2], configs[2].DataDir+"/"+lifeName, &content, ""); err != nil || content.Fenced != "" {
+	var content struct {
+		Fenced string `toml:"fenced"`
+	}
+	if _, err := datadir.ReadFile(disks[2], configs[2].DataDir+"/"+datadir.LifeFile, &content, ""); err != nil || content.Fenced != "" {
 		t.Errorf("its directory is marked: %+v, %v", content, err)
 	}
 	putAnyhow(t, nodes[0], "k")
@@ -95,8 +98,9 @@ func TestANodeThatListsOnlyItselfDoesNotServeBesideTheOthers(t *testing.T) {
 func TestTheUIDIsPartOfTheIdentity(t *testing.T) {
 	nodes, disks := threeNodes(t)
 	put(t, nodes[0], "k", "v")
-	read := func(i int) (is owner) {
-		if _, err := readSmallFile(disks[i], nodes[i].config.DataDir+"/"+identityName, &is, ""); err != nil {
+	read := func(i int) datadir.Owner {
+		is, _, err := datadir.ReadOwner(disks[i], nodes[i].config.DataDir, "")
+		if err != nil {
 			t.Fatal(err)
 		}
 		return is
@@ -117,7 +121,7 @@ func TestTheUIDIsPartOfTheIdentity(t *testing.T) {
 	}
 	foreign := read(1)
 	foreign.UID = core.UID{9}.String()
-	if err := writeSmallFile(disks[1], nodes[1].config.DataDir+"/"+identityName, identityComment, foreign); err != nil {
+	if err := foreign.Write(disks[1], nodes[1].config.DataDir); err != nil {
 		t.Fatal(err)
 	}
 	c := again(t, nodes[1].config, disks[1])
@@ -125,7 +129,7 @@ func TestTheUIDIsPartOfTheIdentity(t *testing.T) {
 		t.Errorf("a log under another cluster's identity: %v", err)
 	}
 	foreign.UID = uid
-	if err := writeSmallFile(disks[1], nodes[1].config.DataDir+"/"+identityName, identityComment, foreign); err != nil {
+	if err := foreign.Write(disks[1], nodes[1].config.DataDir); err != nil {
 		t.Fatal(err)
 	}
 	nodes[1] = runs(t, again(t, nodes[1].config, disks[1]))

@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
 
 // newestSnapshot opens the newest snapshot on a node's disk.
 func newestSnapshot(t *testing.T, n *node, disk vfs.FS) (vfs.File, string, int64) {
 	t.Helper()
-	dir := filepath.Join(n.config.DataDir, logName)
+	dir := filepath.Join(n.config.DataDir, datadir.LogDir)
 	names, err := disk.List(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/raft"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 	"raftkv/raft/wire"
@@ -106,9 +106,7 @@ type node struct {
 	config    nodeConfig
 	logger    *slog.Logger
 	wal       *wal.WAL
-	owner     owner // as it is in raftkv.toml
-	directory *directory
-	peers     *peerMemory
+	directory *datadir.Directory
 	state     core.State // until start
 	registry  *prometheus.Registry
 	ages      logAges
@@ -138,8 +136,8 @@ func newNode(c nodeConfig) (*node, error) {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger, MaxStrangers: c.maxStrangers,
-			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested, Used: n.used,
-			UID: n.owner.uid(), Standing: n.directory.log.now, Build: buildVersion(),
+			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
+			UID: n.directory.UID(), Standing: n.directory.Standing, Build: buildVersion(),
 		})
 	}
 	if err != nil {
@@ -154,18 +152,17 @@ func newNode(c nodeConfig) (*node, error) {
 	return n, nil
 }
 
-// openLog opens the log and writes down whose it is. The order matters twice:
-// nothing is touched in another node's directory, and a directory that says
-// whose it is has a log.
+// openLog makes sure that the data directory is this node's, opens the log in it, and
+// counts this start.
 func (n *node) openLog() error {
 	c := n.config
-	want := newOwner(c.ClusterID, c.ID, c.Members)
-	is, err := want.checkDirectory(c.FS, c.DataDir)
+	directory, err := datadir.Check(c.FS, c.DataDir, datadir.NewOwner(c.ClusterID, c.ID, c.Members.ids()))
 	if err != nil {
 		return err
 	}
+	n.directory = directory
 	n.wal, n.state, err = wal.Open(wal.Options{
-		FS: n.disk(), Dir: filepath.Join(c.DataDir, logName), ClusterID: c.ClusterID, NodeID: string(c.ID),
+		FS: n.disk(), Dir: directory.LogPath(), ClusterID: c.ClusterID, NodeID: string(c.ID),
 		SegmentBytes: c.segmentBytes,
 	})
 	if wrong := (*wal.IdentityError)(nil); errors.As(err, &wrong) {
@@ -180,31 +177,11 @@ func (n *node) openLog() error {
 	if passed := n.wal.Stats().PassedOver; passed != nil {
 		n.logger.Error("a snapshot on the disk is damaged; the one before it and the log behind that serve instead, and nothing is lost: look after the disk", "error", passed)
 	}
-	if n.owner = want; is != nil {
-		n.owner = *is
-		if err := n.owner.checkUID(c.DataDir, n.state); err != nil {
-			return err
-		}
-	} else {
-		if err := writeSmallFile(c.FS, filepath.Join(c.DataDir, identityName), identityComment, want); err != nil {
-			return err
-		}
-	}
-	return n.openDirectory()
-}
-
-// openDirectory counts this start and reads what is known of the other nodes, now
-// that the log is open and locked.
-func (n *node) openDirectory() (err error) {
-	c := n.config
-	void := n.state.Term == 0 && n.state.Snapshot.Index == 0 && len(n.state.Entries) == 0
-	if n.directory, err = openDirectory(c.FS, c.DataDir, c.ID, void, c.Rejoin); err != nil {
+	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
 		return err
 	}
-	n.state.Rejoining = n.directory.rejoining()
-	n.directory.log.begin(n.state)
-	n.peers, err = openPeerMemory(c.FS, c.DataDir)
-	return err
+	n.state.Rejoining = directory.Rejoining()
+	return nil
 }
 
 // start begins to take part in the cluster and to serve clients.
@@ -217,7 +194,7 @@ func (n *node) start() error {
 	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
-	n.peers.failed = n.raft.Fail
+	n.directory.Peers().OnFailure(n.raft.Fail)
 	// The node votes and takes entries while it loads its state: the cluster need
 	// not wait for that. It leads only if nobody else does, since it cannot serve.
 	const loading = "it is loading its state"

@@ -27,10 +27,10 @@ func (s storage) Save(w *core.Write) error {
 	if err := s.WAL.Save(w); err != nil {
 		return err
 	}
-	if err := s.directory.setRejoining(w.Rejoining); err != nil {
+	if err := s.directory.SetRejoining(w.Rejoining); err != nil {
 		return err
 	}
-	s.directory.log.saved(w)
+	s.directory.Saved(w)
 	if w.Rejoining.On && w.Rejoining.Term > 0 {
 		return s.announce()
 	}
@@ -94,7 +94,7 @@ func (n *node) watchRejoin() {
 
 // reportRejoin says what a node that is coming back waits for.
 func reportRejoin(logger *slog.Logger, s *raft.Status, members int) {
-	unheard, too := listNames(s.RejoinUnheard), listNames(s.RejoinToo)
+	unheard, too := core.JoinIDs(s.RejoinUnheard, ", "), core.JoinIDs(s.RejoinToo, ", ")
 	switch {
 	case s.Rejoining.Term > 0:
 		logger.Info("this node comes back: it fetches what it may have confirmed before", "goal", s.Rejoining.Index, "commit", s.CommitIndex, "leader", string(s.Leader))

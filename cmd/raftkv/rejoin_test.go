@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
 
@@ -155,7 +156,7 @@ func TestANodeThatLostItsDiskComesBack(t *testing.T) {
 	eventually(t, "the node is a full member", func() bool { return strings.Contains(log.String(), "a full member again") })
 	close(stop)
 	writing.Wait()
-	if nodes[w].directory.rejoining().On {
+	if nodes[w].directory.Rejoining().On {
 		t.Error("that it is a full member is not on the disk")
 	}
 	if !strings.Contains(log.String(), "has lost its disk") || nodes[w].wal.Stats().SnapshotIndex == 0 {
@@ -253,7 +254,11 @@ func TestADirectoryThatWasPutBackOrCopiedIsRefused(t *testing.T) {
 	for starts := range 3 {
 		dir := copied(backup)
 		for range starts { // that met nobody
-			if _, err := openDirectory(vfs.OS{}, dir, config.ID, false, false); err != nil {
+			d, err := datadir.Check(vfs.OS{}, dir, datadir.NewOwner(config.ClusterID, config.ID, config.Members.ids()))
+			if err == nil {
+				err = d.Begin(&core.State{Term: 1}, false)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -334,9 +339,9 @@ func TestADirectoryThatWasPutBackBetweenTwoStartsIsFoundOut(t *testing.T) {
 		if !strings.Contains(err.Error(), "was put back to an earlier state") {
 			t.Errorf("it ends with %v", err)
 		}
-		memory, err := openPeerMemory(vfs.OS{}, leader.config.DataDir)
-		if err != nil || !memory.known[config.ID].PutBack {
-			t.Errorf("the leader does not remember it: %+v, %v", memory.known, err)
+		memory, err := datadir.OpenPeers(vfs.OS{}, leader.config.DataDir)
+		if err != nil || !memory.Known(config.ID).PutBack {
+			t.Errorf("the leader does not remember it: %+v, %v", memory, err)
 		}
 		return
 	}

@@ -261,7 +261,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
 	id := core.ID(s.id)
 	own, isMember := m[id]
 	if !isMember {
-		return nodeConfig{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), id, id)
+		return nodeConfig{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.ids(), ", "), id, id)
 	}
 	if s.peer == "" {
 		s.peer = own

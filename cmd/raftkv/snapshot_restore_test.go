@@ -12,6 +12,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -22,7 +23,7 @@ func restoredUID(t *testing.T, file, id, cluster, clusterID string, more ...stri
 	data := filepath.Join(t.TempDir(), id)
 	args := append([]string{"snapshot", "restore", file, "--data-dir", data, "--id", id, "--cluster", cluster, "--cluster-id", clusterID}, more...)
 	said := wantLine(t, exitDone, "", args...)
-	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, logName), ClusterID: clusterID, NodeID: id})
+	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, datadir.LogDir), ClusterID: clusterID, NodeID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +87,8 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 	for i, more := range [][]string{{"--no-lift"}, nil} {
 		to := filepath.Join(filepath.Dir(c.DataDir), []string{"other", "n1"}[i])
 		wantLine(t, exitDone, "", append([]string{"snapshot", "restore", file, "--data-dir", to, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}, more...)...)
-		var is owner
-		if _, err := readSmallFile(vfs.OS{}, filepath.Join(to, identityName), &is, ""); err != nil {
+		is, _, err := datadir.ReadOwner(vfs.OS{}, to, "")
+		if err != nil {
 			t.Fatal(err)
 		}
 		uids = append(uids, is.UID)
@@ -95,7 +96,7 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 	if uids[0] == "" || uids[0] == uids[1] {
 		t.Fatalf("the directories say the uids %q", uids)
 	}
-	for _, move := range [][2]string{{"n1/" + logName, "n1-log"}, {"other/" + logName, "n1/" + logName}} {
+	for _, move := range [][2]string{{"n1/" + datadir.LogDir, "n1-log"}, {"other/" + datadir.LogDir, "n1/" + datadir.LogDir}} {
 		if err := os.Rename(filepath.Join(filepath.Dir(c.DataDir), move[0]), filepath.Join(filepath.Dir(c.DataDir), move[1])); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"raftkv/kvserver"
+	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -229,11 +231,14 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	}
 	wantLine(t, exitUsage, "thesis.txt", line("--data-dir", occupied)...)
 
-	known, err := newOwner("new", "n2", members{"n1": "", "n2": ""}).checkDirectory(vfs.OS{}, data)
-	if err != nil || known == nil {
-		t.Fatalf("whose directory it is: %v, %v", known, err)
+	owner := datadir.NewOwner("new", "n2", []core.ID{"n1", "n2"})
+	if _, err := datadir.Check(vfs.OS{}, data, owner); err != nil {
+		t.Fatalf("whose directory it is: %v", err)
 	}
-	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, logName), ClusterID: "new", NodeID: "n2"})
+	if is, found, err := datadir.ReadOwner(vfs.OS{}, data, ""); err != nil || !found || is.UID == "" {
+		t.Fatalf("whose directory it is: %+v, found %v, %v", is, found, err)
+	}
+	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, datadir.LogDir), ClusterID: "new", NodeID: "n2"})
 	if err != nil {
 		t.Fatal(err)
 	}

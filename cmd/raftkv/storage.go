@@ -8,6 +8,7 @@ import (
 
 	"raftkv/raft"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -15,7 +16,7 @@ import (
 // storage is a log as the node wants it.
 type storage struct {
 	*wal.WAL
-	directory *directory
+	directory *datadir.Directory
 	announce  func() error // tells the others that this node has a goal; see rejoin.go
 	logger    *slog.Logger
 }
@@ -62,7 +63,7 @@ func (s storage) Wanted() <-chan struct{} { return s.NeedsSpare() }
 func (s storage) Prepare() error {
 	err := s.WAL.Prepare()
 	if vfs.IsNoSpace(err) {
-		s.logger.Warn("there is "+whatIsShort(noInodes(s.directory.dir))+" for the log's next segment; free some before the present one is full", "error", err)
+		s.logger.Warn("there is "+whatIsShort(noInodes(s.directory.Path()))+" for the log's next segment; free some before the present one is full", "error", err)
 		return nil
 	}
 	return err

@@ -12,9 +12,20 @@ import (
 
 	"raftkv/raft"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
+
+// newDirectory returns a data directory that nobody has used yet.
+func newDirectory(t *testing.T) *datadir.Directory {
+	t.Helper()
+	d, err := datadir.Check(vfs.NewCrashable(), "/d", datadir.NewOwner("c", "n1", []core.ID{"n1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
 
 // Goal: the log's next segment may wait for room on the disk, and nothing else
 // may: a node ends on any other failure. A snapshot that a newer one has made
@@ -30,7 +41,7 @@ func TestTheNodesStorage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := storage{log, &directory{turn: make(chan struct{}, 1)}, nil, slog.New(slog.DiscardHandler)}
+		s := storage{log, newDirectory(t), nil, slog.New(slog.DiscardHandler)}
 		fsys.Inject(vfs.Fault{Kind: vfs.OpCreate, Nth: fsys.Count(vfs.OpCreate) + 1, Err: c.disk})
 		if err := s.Prepare(); (err != nil) != c.ends {
 			t.Errorf("%v while the next segment is made: %v", c.disk, err)
@@ -42,7 +53,7 @@ func TestTheNodesStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := storage{log, &directory{turn: make(chan struct{}, 1)}, nil, slog.New(slog.DiscardHandler)}
+	s := storage{log, newDirectory(t), nil, slog.New(slog.DiscardHandler)}
 	defer s.Close()
 	entries := []core.Entry{core.NewEntry(1, 1, core.KindCommand, nil), core.NewEntry(2, 1, core.KindCommand, nil), core.NewEntry(3, 1, core.KindCommand, nil)}
 	newer := core.Snapshot{Index: 3, Term: 1}
@@ -68,16 +79,22 @@ func TestTheNodesStorage(t *testing.T) {
 func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 	goal := core.Rejoining{On: true, Term: 7, Index: 9}
 	onDisk := func(fsys vfs.FS) (s storage, held core.State, err error) {
-		log, held, err := wal.Open(wal.Options{FS: fsys, Dir: filepath.Join("/d", logName), ClusterID: "c", NodeID: "n1"})
+		log, held, err := wal.Open(wal.Options{FS: fsys, Dir: filepath.Join("/d", datadir.LogDir), ClusterID: "c", NodeID: "n1"})
 		if err != nil {
 			return s, held, err
 		}
-		d, err := openDirectory(fsys, "/d", "n1", held.Term == 0, held.Term == 0)
+		d, err := datadir.Check(fsys, "/d", datadir.NewOwner("c", "n1", []core.ID{"n1"}))
+		if err == nil {
+			err = d.Begin(&held, held.Term == 0)
+		}
 		return storage{log, d, func() error { return nil }, slog.New(slog.DiscardHandler)}, held, err
 	}
 	saved, between := false, 0
 	for steps := 0; !saved; steps++ {
-		crashable := newDisk(t)
+		crashable := vfs.NewCrashable()
+		if err := errors.Join(crashable.MkdirAll("/d"), crashable.SyncDir("/")); err != nil {
+			t.Fatal(err)
+		}
 		disk := vfs.NewFaulty(crashable)
 		s, _, err := onDisk(disk)
 		if err != nil {
@@ -95,9 +112,9 @@ func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d operations: %v", steps, err)
 		}
-		promised, reached := held.Term == 7 && held.VotedFor == "n1", after.directory.rejoining() == goal
+		promised, reached := held.Term == 7 && held.VotedFor == "n1", after.directory.Rejoining() == goal
 		if reached && !promised || saved && !reached {
-			t.Errorf("%d operations: saved %v, term %d, vote %q, %+v", steps, saved, held.Term, held.VotedFor, after.directory.rejoining())
+			t.Errorf("%d operations: saved %v, term %d, vote %q, %+v", steps, saved, held.Term, held.VotedFor, after.directory.Rejoining())
 		}
 		if promised && !reached {
 			between++

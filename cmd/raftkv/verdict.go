@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
@@ -11,7 +10,7 @@ import (
 
 // fenced ends the node because peers have found out that its data directory must
 // not be used.
-func (n *node) fenced(v identity.Verdict) { n.raft.Fail(n.directory.fence(v)) }
+func (n *node) fenced(v identity.Verdict) { n.raft.Fail(n.directory.Fence(v)) }
 
 // contested ends the node, whose --cluster lists only itself, because a node with
 // another list counts it among its own. Nothing is written down: the node may be
@@ -28,15 +27,11 @@ func (n *node) used() bool {
 	return service == nil || service.Revision() > 0
 }
 
-// learned makes the cluster's uid part of the directory's identity, once it is
-// known. It is called once per process.
+// learned makes the cluster's uid part of what the directory says, once it is known.
+// It is called once per process.
 func (n *node) learned(uid core.UID) {
 	n.transport.SetUID(uid)
-	if n.owner.uid() == uid {
-		return
-	}
-	n.owner.UID = uid.String()
-	if err := writeSmallFile(n.config.FS, filepath.Join(n.config.DataDir, identityName), identityComment, n.owner); err != nil {
+	if err := n.directory.LearnUID(uid); err != nil {
 		n.fileFailed(err)
 	}
 }

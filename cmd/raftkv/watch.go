@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -34,45 +33,12 @@ func (n *node) watchDirectory() {
 			n.raft.Fail(err)
 			return
 		}
-		wrong := n.changedFile()
+		wrong := n.directory.Changed()
 		if wrong != said && wrong != "" {
 			n.logger.Error("a file of the data directory was changed by somebody else; put it back, or the next start will be refused", "file", wrong)
 		}
 		said = wrong
 	}
-}
-
-// changedFile returns what is wrong with the files that say whose the directory
-// is; empty if nothing is, or if that cannot be told at the moment.
-func (n *node) changedFile() string {
-	var is owner
-	path := filepath.Join(n.config.DataDir, identityName)
-	found, err := readSmallFile(n.config.FS, path, &is, "")
-	if wrong := changed(path, found, err, func() bool { return is.ClusterID == n.config.ClusterID && is.NodeID == string(n.config.ID) }); wrong != "" {
-		return wrong
-	}
-	var life lifeContent
-	path = filepath.Join(n.config.DataDir, lifeName)
-	found, err = readSmallFile(n.config.FS, path, &life, "")
-	return changed(path, found, err, func() bool {
-		return life.Incarnation == formatIncarnation(n.directory.life.Incarnation) && life.Boot == n.directory.life.Boot
-	})
-}
-
-// changed says what is wrong with one file.
-func changed(path string, found bool, err error, same func() bool) string {
-	var opening *fs.PathError
-	switch {
-	case errors.As(err, &opening):
-		return "" // the disk, or a lack of descriptors
-	case err != nil:
-		return path + " cannot be understood any more"
-	case !found:
-		return path + " is gone"
-	case !same():
-		return path + " is not this node's any more"
-	}
-	return ""
 }
 
 // How often a node looks for a leader, how long one may be missing before the
@@ -106,7 +72,7 @@ func (n *node) watchLeader() {
 		case !now.Before(report):
 			report = now.Add(leaderReports)
 			message, heard, missing := describeMissing(n.config.ID, n.config.Members, n.transport.Stats(), now)
-			n.logger.Warn(message, "heard", listIDs(heard), "missing", listIDs(missing), "for", now.Sub(since).Round(time.Second))
+			n.logger.Warn(message, "heard", core.JoinIDs(heard, ","), "missing", core.JoinIDs(missing, ","), "for", now.Sub(since).Round(time.Second))
 		}
 	}
 }
@@ -133,18 +99,6 @@ func describeMissing(self core.ID, all members, stats wire.Stats, now time.Time)
 	return fmt.Sprintf("no leader: %d of %d nodes %s heard, %d are needed", len(heard), len(all), verb, needed), heard, missing
 }
 
-// listIDs writes IDs as a value of a log line: n1,n2.
-func listIDs(ids []core.ID) string {
-	text := ""
-	for i, id := range ids {
-		if i > 0 {
-			text += ","
-		}
-		text += string(id)
-	}
-	return text
-}
-
 // explainFileSystem adds what is wrong with the file system, and what to do, to
 // the error of one that cannot do what a log needs.
 func explainFileSystem(err error) error {
@@ -164,9 +118,5 @@ func explainFileSystem(err error) error {
 	if !unable || what == "" || errors.Is(err, vfs.ErrLocked) {
 		return err
 	}
-	explained := fmt.Errorf("%w: the file system that holds %s %s: put the data directory on a local disk (ext4, XFS) or a block volume", err, at.Path, what)
-	if failed := (*failure)(nil); errors.As(err, &failed) {
-		return &failure{explained}
-	}
-	return explained
+	return fmt.Errorf("%w: the file system that holds %s %s: put the data directory on a local disk (ext4, XFS) or a block volume", err, at.Path, what)
 }

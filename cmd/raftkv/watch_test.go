@@ -38,8 +38,8 @@ func TestANodeSaysWhomItLacks(t *testing.T) {
 			m[devID(i)] = "a:1"
 		}
 		message, _, missing := describeMissing("n1", m, wire.Stats{Peers: c.peers}, now)
-		if !strings.Contains(message, c.message) || listIDs(missing) != c.missing {
-			t.Errorf("%q, missing %s; want %q and %s", message, listIDs(missing), c.message, c.missing)
+		if !strings.Contains(message, c.message) || core.JoinIDs(missing, ",") != c.missing {
+			t.Errorf("%q, missing %s; want %q and %s", message, core.JoinIDs(missing, ","), c.message, c.missing)
 		}
 	}
 }

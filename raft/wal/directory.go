@@ -69,6 +69,12 @@ func Owns(name string) bool {
 	return segment || snapshot
 }
 
+// IsSegment reports whether a log gives such a name to a segment.
+func IsSegment(name string) bool {
+	_, is := parseSegmentName(name)
+	return is
+}
+
 // listing is what a directory holds of a log.
 type listing struct {
 	segments   []uint64 // generations, in order

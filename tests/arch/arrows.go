@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"raft/wal":      {"raft/core", "raft/vfs", "raft/snapshot"},
 	"raft/identity": {"raft/core"},
 	"raft/wire":     {"raft/core", "raft/identity"},
+	"raft/datadir":  {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":     {"raft/core"},
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
@@ -29,7 +30,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire/msgpack": {},
 	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
-		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", "raft/identity", // core: its words for the rest
+		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", "raft/identity", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
 	"client/bench":  {"client", "kvserver/api"},
@@ -62,7 +63,7 @@ var modules = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
 	"github.com/prometheus/client_model":  {"kvserver"},
-	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
+	"github.com/BurntSushi/toml":          {"raft/datadir", "cmd/raftkv"},
 	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "client/verify"},
 	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
 	"go.yaml.in/yaml/v3":                  {"tests/system"},

@@ -283,24 +283,24 @@ var clientMutants = []mutant{
 var commandMutants = []mutant{
 	{
 		id: "D1", bug: "a node starts with another list of members than it knows",
-		file:    "cmd/raftkv/datadir.go",
+		file:    "raft/datadir/owner.go",
 		old:     "case !slices.Equal(is.Members, want.Members):",
 		new:     "case len(is.Members) == 0 && !slices.Equal(is.Members, want.Members):",
-		oracles: []string{"test ./cmd/raftkv"},
+		oracles: []string{"test ./raft/datadir"},
 	},
 	{
 		id: "D2", bug: "a node that lost its log starts with an empty one",
-		file:    "cmd/raftkv/datadir.go",
-		old:     "return is, checkLogIsThere(fsys, dir)",
-		new:     "return is, nil",
-		oracles: []string{"test ./cmd/raftkv"},
+		file:    "raft/datadir/owner.go",
+		old:     "return is, true, checkLogIsThere(fsys, dir)",
+		new:     "return is, true, nil",
+		oracles: []string{"test ./raft/datadir"},
 	},
 	{
 		id: "D3", bug: "the file that says whose a directory is gets its name before it is synced",
-		file:    "cmd/raftkv/datadir.go",
+		file:    "raft/datadir/file.go",
 		old:     "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n",
 		new:     "",
-		oracles: []string{"test ./cmd/raftkv"},
+		oracles: []string{"test ./raft/datadir"},
 	},
 	{
 		id: "D4", bug: "an environment variable wins over a flag",

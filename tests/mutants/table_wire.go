@@ -36,10 +36,10 @@ var beginningMutants = []mutant{
 		"done := len(t.unaware) == 0", "done := len(t.unaware) < len(t.peers)"),
 	inTests("X53", "TestCredible", "who was met as a member of another cluster is held against the peer", "raft/identity/acquaint.go",
 		"ours != (core.UID{}) && k.UID != ours {\n", "ours != (core.UID{}) && k.UID != ours && k.Boot == 0 {\n"),
-	inTests("D30", "TestAFullDiskTurns", "a full disk ends a node when another one restarts", "cmd/raftkv/peers.go",
+	inTests("D30", "TestAFullDiskTurns", "a full disk ends a node when another one restarts", "raft/datadir/peers.go",
 		"err != nil && !vfs.IsNoSpace(err) && m.failed != nil", "err != nil && m.failed != nil"),
-	inTests("D31", "TestOnlyAMajority", "a single peer's word marks a directory for good", "cmd/raftkv/life.go",
+	inTests("D31", "TestOnlyAMajority", "a single peer's word marks a directory for good", "raft/datadir/directory.go",
 		"\tif !v.Majority {\n", "\tif len(v.By) == 0 {\n"),
-	inTests("D32", "TestTheUIDIs", "a log of another cluster is taken under the directory's identity", "cmd/raftkv/datadir.go",
+	inTests("D32", "TestALogOfAnother", "a log of another cluster is taken under the directory's identity", "raft/datadir/owner.go",
 		"ours == (core.UID{}) || inLog == ours {", "ours == (core.UID{}) || inLog != ours {"),
 }

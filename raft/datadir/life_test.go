@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func TestEveryStartIsANewLifeOfTheSameDirectory(t *testing.T) {
 	disk := newDisk(t)
 	var before identity.Life
 	for boot := uint64(1); boot <= identity.MaxNonces+3; boot++ {
-		d, err := openDirectory(disk, "/d", "n1", boot == 1, false)
+		d, err := opened(disk, "/d", boot == 1, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,17 +46,17 @@ func TestEveryStartIsANewLifeOfTheSameDirectory(t *testing.T) {
 func TestACrashWhileAStartIsCounted(t *testing.T) {
 	for _, kind := range []vfs.Kind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir} {
 		crashable := newDisk(t)
-		first, err := openDirectory(crashable, "/d", "n1", true, false)
+		first, err := opened(crashable, "/d", true, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		disk := vfs.NewFaulty(crashable)
 		disk.Inject(vfs.Fault{Kind: kind, Nth: 1, Err: syscall.EIO, Sticky: true})
-		if _, err := openDirectory(disk, "/d", "n1", false, false); err == nil {
+		if _, err := opened(disk, "/d", false, false); err == nil {
 			t.Fatalf("operation %v did not fail", kind)
 		}
 		after := crashable.Crash(rand.New(rand.NewPCG(uint64(kind), 1)), vfs.LoseUnsynced)
-		next, err := openDirectory(after, "/d", "n1", false, false)
+		next, err := opened(after, "/d", false, false)
 		if err != nil {
 			t.Fatalf("operation %v: %v", kind, err)
 		}
@@ -65,6 +65,12 @@ func TestACrashWhileAStartIsCounted(t *testing.T) {
 			t.Fatalf("operation %v: the next start is taken for %q", kind, reason)
 		}
 	}
+}
+
+// opened begins a life on the directory of n1 at path.
+func opened(fsys vfs.FS, path string, void, rejoin bool) (*Directory, error) {
+	d := newDirectory(fsys, path, Owner{NodeID: "n1"})
+	return d, d.beginLife(void, rejoin)
 }
 
 // newDisk returns a disk that can lose its power, with directories on it.
@@ -86,10 +92,10 @@ func newDisk(t *testing.T) *vfs.Crashable {
 // that was fenced is not used again. Method: a table of directories.
 func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 	disk := newDisk(t)
-	open := func(dir string, void, rejoin bool) (*directory, error) {
-		return openDirectory(disk, dir, "n1", void, rejoin)
+	open := func(dir string, void, rejoin bool) (*Directory, error) {
+		return opened(disk, dir, void, rejoin)
 	}
-	must := func(d *directory, err error) *directory {
+	must := func(d *Directory, err error) *Directory {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +103,7 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 		return d
 	}
 	used := must(open("/used", true, false))
-	if _, err := open("/used", false, true); exitCodeOf(err) != exitUsage || !strings.Contains(err.Error(), "start the node without --rejoin") {
+	if _, err := open("/used", false, true); err == nil || isFault(err) || !strings.Contains(err.Error(), "start the node without --rejoin") {
 		t.Errorf("--rejoin on a log: %v", err)
 	}
 	if again := must(open("/used", false, false)); again.life.Boot != 2 || again.life.Incarnation != used.life.Incarnation {
@@ -105,33 +111,33 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 	}
 
 	empty := must(open("/empty", true, true))
-	if !empty.life.Rejoined || !empty.rejoining().On {
+	if !empty.life.Rejoined || !empty.Rejoining().On {
 		t.Errorf("--rejoin on an empty directory: %+v", empty.content)
 	}
 	goal := core.Rejoining{On: true, Term: 7, Index: 9}
-	if err := empty.setRejoining(goal); err != nil {
+	if err := empty.SetRejoining(goal); err != nil {
 		t.Fatal(err)
 	}
 	for _, rejoin := range []bool{true, false} { // with the flag or without
-		if again := must(open("/empty", false, rejoin)); again.rejoining() != goal || !again.life.Rejoined || again.life.Incarnation != empty.life.Incarnation {
+		if again := must(open("/empty", false, rejoin)); again.Rejoining() != goal || !again.life.Rejoined || again.life.Incarnation != empty.life.Incarnation {
 			t.Errorf("a restart in the middle: %+v", again.content)
 		}
 	}
 
 	wiped := must(open("/wiped", true, false))
-	said := wiped.fence(identity.Verdict{By: []core.ID{"n2", "n3"}, Why: identity.Wiped, Majority: true})
+	said := wiped.Fence(identity.Verdict{By: []core.ID{"n2", "n3"}, Why: identity.Wiped, Majority: true})
 	if !strings.Contains(said.Error(), "--rejoin") || !strings.Contains(said.Error(), "n2") {
 		t.Errorf("it says %v", said)
 	}
-	if _, err := open("/wiped", true, false); exitCodeOf(err) != exitFailed || err.Error() != said.Error() {
+	if _, err := open("/wiped", true, false); !isFault(err) || err.Error() != said.Error() {
 		t.Errorf("a fenced directory: %v", err)
 	}
-	if again := must(open("/wiped", true, true)); again.life.Incarnation == wiped.life.Incarnation || !again.rejoining().On {
+	if again := must(open("/wiped", true, true)); again.life.Incarnation == wiped.life.Incarnation || !again.Rejoining().On {
 		t.Errorf("--rejoin on a directory that was fenced while it held nothing: %+v", again.content)
 	}
 	full := must(open("/full", true, false))
-	full.fence(identity.Verdict{By: []core.ID{"n2"}, Why: identity.RolledBack, Majority: true})
-	if _, err := open("/full", false, true); exitCodeOf(err) != exitUsage {
+	full.Fence(identity.Verdict{By: []core.ID{"n2"}, Why: identity.RolledBack, Majority: true})
+	if _, err := open("/full", false, true); err == nil || isFault(err) {
 		t.Errorf("--rejoin on a fenced log: %v", err)
 	}
 }
@@ -141,7 +147,7 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 // wrong.
 func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 	disk := newDisk(t)
-	memory, err := openPeerMemory(disk, "/d")
+	memory, err := OpenPeers(disk, "/d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,18 +165,18 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 		}
 		want[id] = k
 	}
-	memory, err = openPeerMemory(disk.Crash(rand.New(rand.NewPCG(1, 1)), vfs.LoseUnsynced), "/d")
+	memory, err = OpenPeers(disk.Crash(rand.New(rand.NewPCG(1, 1)), vfs.LoseUnsynced), "/d")
 	if err != nil || !reflect.DeepEqual(memory.known, want) {
 		t.Fatalf("%+v, %v; want %+v", memory.known, err, want)
 	}
 	for _, content := range []string{"format = 1\n[peers.n2]\nboot = 0\n", "format = 1\n[peers.n2]\nboot = 1\nincarnation = \"00\"\n", "garbage"} {
 		dir := t.TempDir()
-		mustWrite(t, filepath.Join(dir, peersName), content)
-		if _, err := openPeerMemory(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "remove it") {
+		mustWrite(t, filepath.Join(dir, PeersFile), content)
+		if _, err := OpenPeers(vfs.OS{}, dir); !isFault(err) || !strings.Contains(err.Error(), "remove it") {
 			t.Errorf("%q: %v", content, err)
 		}
-		mustWrite(t, filepath.Join(dir, lifeName), "format = 1\nboot = 3\nincarnation = \"00\"\n")
-		if _, err := openDirectory(vfs.OS{}, dir, "n1", false, false); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--rejoin") {
+		mustWrite(t, filepath.Join(dir, LifeFile), "format = 1\nboot = 3\nincarnation = \"00\"\n")
+		if _, err := opened(vfs.OS{}, dir, false, false); !isFault(err) || !strings.Contains(err.Error(), "--rejoin") {
 			t.Errorf("life: %v", err)
 		}
 	}
@@ -193,9 +199,9 @@ func TestAFullDiskTurnsPeersDownAndEndsNobody(t *testing.T) {
 	k, _, _ := identity.Known{}.Meet(identity.NewLife(draw))
 	for _, kind := range []vfs.Kind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir} {
 		for fault, ends := range map[error]bool{syscall.EIO: true, syscall.ENOSPC: false, syscall.EDQUOT: false} {
-			failing := func() (*peerMemory, *error) {
+			failing := func() (*Peers, *error) {
 				disk, failed := vfs.NewFaulty(newDisk(t)), new(error)
-				memory, err := openPeerMemory(disk, "/d")
+				memory, err := OpenPeers(disk, "/d")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -225,43 +231,22 @@ func TestAFullDiskTurnsPeersDownAndEndsNobody(t *testing.T) {
 // directory as it was; a majority's leaves the mark. Method: both verdicts.
 func TestOnlyAMajorityMarksADirectory(t *testing.T) {
 	disk := newDisk(t)
-	d, err := openDirectory(disk, "/d", "n1", false, false)
+	d, err := opened(disk, "/d", false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	few := d.fence(identity.Verdict{Why: identity.RolledBack, By: []core.ID{"n2"}, Detail: "the log ends at 7"})
+	few := d.Fence(identity.Verdict{Why: identity.RolledBack, By: []core.ID{"n2"}, Detail: "the log ends at 7"})
 	if few == nil || !strings.Contains(few.Error(), "may be started again") || !strings.Contains(few.Error(), "the log ends at 7") {
 		t.Errorf("a single word: %v", few)
 	}
-	if d, err = openDirectory(disk, "/d", "n1", false, false); err != nil {
+	if d, err = opened(disk, "/d", false, false); err != nil {
 		t.Fatalf("after a single word the directory cannot be used: %v", err)
 	}
-	many := d.fence(identity.Verdict{Why: identity.RolledBack, By: []core.ID{"n2", "n3"}, Majority: true})
+	many := d.Fence(identity.Verdict{Why: identity.RolledBack, By: []core.ID{"n2", "n3"}, Majority: true})
 	if many == nil || !strings.Contains(many.Error(), "n2, n3 say that it was put back") {
 		t.Errorf("a majority: %v", many)
 	}
-	if _, err := openDirectory(disk, "/d", "n1", false, false); err == nil || err.Error() != many.Error() {
+	if _, err := opened(disk, "/d", false, false); err == nil || err.Error() != many.Error() {
 		t.Errorf("after a majority's verdict: %v", err)
-	}
-}
-
-// Goal: a log of another cluster under a directory's identity is refused, and one
-// of the same is not. Method: uids in raftkv.toml, in entries and in a snapshot.
-func TestALogOfAnotherClusterIsRefused(t *testing.T) {
-	a, b := core.UID{1}, core.UID{2}
-	inEntries := core.State{Entries: []core.Entry{core.NewEntry(1, 1, core.KindNoop, a[:])}}
-	inSnapshot := core.State{Snapshot: core.Snapshot{Index: 1, Term: 1, UID: a}}
-	for _, state := range []core.State{inEntries, inSnapshot} {
-		if err := (owner{UID: b.String()}).checkUID("/d", state); err == nil || !strings.Contains(err.Error(), a.String()) || !strings.Contains(err.Error(), b.String()) {
-			t.Errorf("another cluster's log: %v", err)
-		}
-		for _, uid := range []core.UID{a, {}} {
-			if err := (owner{UID: uid.String()}).checkUID("/d", state); err != nil {
-				t.Errorf("uid %v: %v", uid, err)
-			}
-		}
-	}
-	if err := (owner{UID: b.String()}).checkUID("/d", core.State{}); err != nil {
-		t.Errorf("an empty log: %v", err)
 	}
 }

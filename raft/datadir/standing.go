@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"sync"
@@ -7,15 +7,15 @@ import (
 	"raftkv/raft/identity"
 )
 
-// standing is how far the log on the disk has come, as the peers are told
-// (identity.Standing). It moves with every write that is durable.
+// standing follows how far the log on the disk has come, which the peers are told. It
+// moves with every write that is durable.
 type standing struct {
 	mu sync.Mutex
 	is identity.Standing
 }
 
 // begin sets the standing to that of a log as it was found.
-func (s *standing) begin(state core.State) {
+func (s *standing) begin(state *core.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.is = identity.Standing{Term: state.Term, Last: state.Snapshot.Index, LastTerm: state.Snapshot.Term, Commit: max(state.Snapshot.Index, state.Commit)}

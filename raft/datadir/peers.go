@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"fmt"
@@ -12,7 +12,6 @@ import (
 
 // peers.toml holds what this node has seen of the data directories of the others
 // (identity.Known). It changes when one of them starts.
-const peersName = "peers.toml"
 
 const peersComment = "The data directories of the other nodes, as this one has seen them. Written by raftkv."
 
@@ -36,39 +35,45 @@ type peerContent struct {
 	Firm        uint64   `toml:"firm,omitempty"`
 }
 
-// peerMemory implements wire.Memory with peers.toml. It belongs to the transport.
-type peerMemory struct {
+// Peers remembers in peers.toml what the node knows of its peers. It implements
+// wire.Memory, and must be used by one goroutine at a time.
+type Peers struct {
 	fs     vfs.FS
 	path   string
 	known  map[core.ID]identity.Known
-	failed func(error) // told when the file cannot be written
+	failed func(error) // called when the file cannot be written; nil: nobody is
 }
 
-// openPeerMemory reads peers.toml. Without one nobody is known, and whoever comes
-// is believed: so a new node begins, and one that ran before there was such a file.
-func openPeerMemory(fsys vfs.FS, dir string) (*peerMemory, error) {
-	m := &peerMemory{fs: fsys, path: filepath.Join(dir, peersName), known: map[core.ID]identity.Known{}}
+// OpenPeers reads the peers.toml of a data directory. Without one no peer is known,
+// and every peer that comes is believed. This is how a new node begins, and one that
+// ran before there was such a file.
+func OpenPeers(fsys vfs.FS, dir string) (*Peers, error) {
+	m := &Peers{fs: fsys, path: filepath.Join(dir, PeersFile), known: map[core.ID]identity.Known{}}
 	const remedy = "remove it, and the node learns anew whose directories the others have; until then it cannot tell one that was emptied"
 	var content peersContent
-	if _, err := readSmallFile(fsys, m.path, &content, remedy); err != nil {
+	if _, err := ReadFile(fsys, m.path, &content, remedy); err != nil {
 		return nil, err
 	}
 	for id, p := range content.Peers {
 		known, err := p.known()
 		if err != nil {
-			return nil, &failure{fmt.Errorf("%s is damaged (node %q: %w): %s", m.path, id, err, remedy)}
+			return nil, &Fault{fmt.Errorf("%s is damaged (node %q: %w): %s", m.path, id, err, remedy)}
 		}
 		m.known[core.ID(id)] = known
 	}
 	return m, nil
 }
 
-// Known implements wire.Memory.
-func (m *peerMemory) Known(peer core.ID) identity.Known { return m.known[peer] }
+// OnFailure sets the function that is called when the file cannot be written, and the
+// node must end for it. It must not be called while the Peers is used.
+func (m *Peers) OnFailure(failed func(error)) { m.failed = failed }
 
-// Remember implements wire.Memory. For lack of room the peer is turned down and
-// tries again, and the node goes on; any other error ends it.
-func (m *peerMemory) Remember(peer core.ID, k identity.Known) error {
+// Known implements wire.Memory.
+func (m *Peers) Known(peer core.ID) identity.Known { return m.known[peer] }
+
+// Remember implements wire.Memory. If the disk has no room, the peer is turned down
+// and tries again, and the node goes on. Any other error ends the node.
+func (m *Peers) Remember(peer core.ID, k identity.Known) error {
 	err := m.remember(map[core.ID]identity.Known{peer: k})
 	if err != nil && !vfs.IsNoSpace(err) && m.failed != nil {
 		m.failed(err)
@@ -78,16 +83,16 @@ func (m *peerMemory) Remember(peer core.ID, k identity.Known) error {
 
 // Note implements wire.Memory. What it writes may be lost, so no error ends the
 // node by itself. A disk that fails has other ways to do so.
-func (m *peerMemory) Note(known map[core.ID]identity.Known) error { return m.remember(known) }
+func (m *Peers) Note(known map[core.ID]identity.Known) error { return m.remember(known) }
 
-func (m *peerMemory) remember(news map[core.ID]identity.Known) error {
-	content := peersContent{Format: formatNewest, Peers: map[string]peerContent{}}
+func (m *Peers) remember(news map[core.ID]identity.Known) error {
+	content := peersContent{Format: FormatNewest, Peers: map[string]peerContent{}}
 	for _, part := range []map[core.ID]identity.Known{m.known, news} {
 		for id, known := range part {
 			content.Peers[string(id)] = peerContentOf(known)
 		}
 	}
-	if err := writeSmallFile(m.fs, m.path, peersComment, content); err != nil {
+	if err := WriteFile(m.fs, m.path, peersComment, content); err != nil {
 		return err
 	}
 	maps.Copy(m.known, news) // and not before it is durable
