@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
@@ -36,14 +37,14 @@ func exitCodeOf(err error) int {
 func makeDev(t *testing.T, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	m := members{}
+	m := host.Members{}
 	for i := range n {
 		m[devID(i)] = "127.0.0.1:1"
 	}
 	for i := range n {
 		of := filepath.Join(dir, string(devID(i)))
 		mustWrite(t, filepath.Join(of, datadir.LifeFile), "x")
-		if err := datadir.NewOwner(devClusterID, devID(i), m.ids()).Write(vfs.OS{}, of); err != nil {
+		if err := datadir.NewOwner(devClusterID, devID(i), m.IDs()).Write(vfs.OS{}, of); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{datadir.LifeFile, datadir.LifeFile + datadir.TmpSuffix, datadir.PeersFile, "wal/LOCK", "wal/spare", "wal/snapshot.tmp", "wal/0000000000000007-0000000000000002.snap", "wal/0000000000000001.wal", "wal/00000000000000ff.wal"} {

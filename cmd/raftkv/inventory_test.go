@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
@@ -30,9 +31,9 @@ func makeNode(t *testing.T, dir, cluster, id string, known, written bool) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m := members{"n1": "a:1", "n2": "b:1", "n3": "c:1"}
+	m := host.Members{"n1": "a:1", "n2": "b:1", "n3": "c:1"}
 	if known {
-		if err := datadir.NewOwner(cluster, core.ID(id), m.ids()).Write(vfs.OS{}, dir); err != nil {
+		if err := datadir.NewOwner(cluster, core.ID(id), m.IDs()).Write(vfs.OS{}, dir); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/datadir"
 )
 
@@ -38,8 +39,9 @@ func (f *failure) Unwrap() error { return f.err }
 // isFailure reports whether a command failed, and was not used wrongly.
 func isFailure(err error) bool {
 	var failed *failure
+	var ofNode *host.Failure
 	var fault *datadir.Fault
-	return errors.As(err, &failed) || errors.As(err, &fault)
+	return errors.As(err, &failed) || errors.As(err, &ofNode) || errors.As(err, &fault)
 }
 
 // ending is an error that ends the process with a code of its own.

@@ -109,9 +109,9 @@ func (s *restoreSettings) owner() (datadir.Owner, error) {
 		return datadir.Owner{}, err
 	}
 	if _, isMember := m[core.ID(s.id)]; !isMember {
-		return datadir.Owner{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.ids(), ", "), s.id, s.id)
+		return datadir.Owner{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), s.id, s.id)
 	}
-	return datadir.NewOwner(s.clusterID, core.ID(s.id), m.ids()), nil
+	return datadir.NewOwner(s.clusterID, core.ID(s.id), m.IDs()), nil
 }
 
 // checkEmptyDirectory refuses a directory that holds anything but what a file

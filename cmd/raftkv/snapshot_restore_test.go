@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -101,10 +102,10 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := newNode(c); exitCodeOf(err) != exitFailed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
+	if n, err := host.New(c); exitCodeOf(err) != exitFailed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
 		t.Errorf("the log of another restore: %v", err)
 		if n != nil {
-			n.close()
+			n.Close()
 		}
 	}
 }
@@ -146,7 +147,7 @@ func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
 		}
 		wantLine(t, exitDone, "", args...)
 		n := startNodes(t, configs)[0]
-		defer n.close()
+		defer n.Close()
 		if status, header, _ := request(t, n, "GET", "key6", "", ""); status != 200 || header.Get("ETag") != `"7"` {
 			t.Errorf("key6 has the ETag %s, code %d", header.Get("ETag"), status)
 		}
@@ -165,9 +166,9 @@ func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
 	}
 }
 
-func request(t *testing.T, n *node, method, key, body, ifMatch string) (int, http.Header, string) {
+func request(t *testing.T, n *host.Node, method, key, body, ifMatch string) (int, http.Header, string) {
 	t.Helper()
-	r, err := http.NewRequest(method, "http://"+n.config.HTTP.Addr().String()+"/v1/kv/"+key, strings.NewReader(body))
+	r, err := http.NewRequest(method, "http://"+n.Address()+"/v1/kv/"+key, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

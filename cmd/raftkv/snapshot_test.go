@@ -43,13 +43,13 @@ func wantLine(t *testing.T, want int, says string, args ...string) string {
 func savedBackup(t *testing.T) (file string, endpoint string) {
 	t.Helper()
 	nodes := startNodes(t, testConfigs(t, vfs.NewCrashable()))
-	t.Cleanup(func() { nodes[0].close() })
+	t.Cleanup(func() { nodes[0].Close() })
 	for i := range 50 {
 		if status, _, body := ask(t, nodes[0], "PUT", fmt.Sprintf("/v1/kv/key%d", i), strings.Repeat("v", i)); status != 201 {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
-	file, endpoint = filepath.Join(t.TempDir(), "a.snapshot"), nodes[0].config.HTTP.Addr().String()
+	file, endpoint = filepath.Join(t.TempDir(), "a.snapshot"), nodes[0].Address()
 	wantLine(t, exitDone, "cluster test", "snapshot", "save", file, "--endpoints", endpoint)
 	return file, endpoint
 }

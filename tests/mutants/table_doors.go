@@ -1,7 +1,7 @@
 package main
 
 // The doors of a node: how requests come in, are passed on, wait, and leave
-// (kvserver/http_*.go, clerk_*.go, cmd/raftkv/port.go).
+// (kvserver/http_*.go, clerk_*.go, cmd/raftkv/internal/host/port.go).
 var doorMutants = []mutant{
 	inService("DR1", "DoubtfulRequest", "a refusal for two lengths leaves the connection open", "http_guard.go",
 		"\tif last {\n", "\tif last && err == nil {\n"),
@@ -30,6 +30,6 @@ var doorMutants = []mutant{
 		"case site != \"\" && site != \"none\" && site != \"same-origin\", origin", "case site == \"x\", origin"),
 	inFile("DR13", "a session that is forgotten between two attempts is called a refusal", "client/writes.go",
 		"case refused.Code == api.CodeSessionExpired && !doubt &&", "case refused.Code == api.CodeSessionExpired &&", "test ./kvserver WhatAClerkSays"),
-	inFile("DR14", "a client port that was closed twice is said to have ended too late", "cmd/raftkv/port.go",
-		"return !errors.Is(p.server.Shutdown(ctx), context.DeadlineExceeded)", "err := p.server.Shutdown(ctx)\n\treturn err == nil || errors.Is(err, context.Canceled)", "test ./cmd/raftkv AnEndWith"),
+	inFile("DR14", "a client port that was closed twice is said to have ended too late", "cmd/raftkv/internal/host/port.go",
+		"return !errors.Is(p.server.Shutdown(ctx), context.DeadlineExceeded)", "err := p.server.Shutdown(ctx)\n\treturn err == nil || errors.Is(err, context.Canceled)", "test ./cmd/raftkv/internal/host AnEndWith"),
 }

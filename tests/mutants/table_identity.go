@@ -41,7 +41,7 @@ var identityMutants = []mutant{
 		"\tcontent := peersContent{", "\tmaps.Copy(m.known, news)\n\tcontent := peersContent{"),
 	inTests("D17", "TestPeersAre", "that a peer's directory was put back is known until the node ends", "raft/datadir/peers.go",
 		"k.Boot, k.PutBack = p.Boot, p.PutBack", "k.Boot = p.Boot"),
-	inTests("D18", "TestHowFar", "how far a node has come back is durable before what it has promised", "cmd/raftkv/rejoin.go",
+	inTests("D18", "TestHowFar", "how far a node has come back is durable before what it has promised", "cmd/raftkv/internal/host/rejoin.go",
 		"\tif err := s.WAL.Save(w); err != nil {\n\t\treturn err\n\t}\n\tif err := s.directory.SetRejoining(w.Rejoining); err != nil {\n",
 		"\tif err := s.directory.SetRejoining(w.Rejoining); err != nil {\n\t\treturn err\n\t}\n\tif err := s.WAL.Save(w); err != nil {\n"),
 	inTests("D19", "TestOnlyAMajority", "a fenced directory is used again if there is a log in it", "raft/datadir/life.go",
