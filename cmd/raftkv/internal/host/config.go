@@ -21,11 +21,11 @@ type Config struct {
 	FS        vfs.FS
 	DataDir   string
 	Rejoin    bool // the data directory takes the place of one that was lost
-	// HTTP and Peer are where clients and peers connect. They belong to the node
+	// Clients connect to HTTP and peers to Peer. Both listeners belong to the node
 	// from New on.
 	HTTP, Peer net.Listener
-	// Admin is where the operator connects; nil: nowhere. It belongs to the node
-	// likewise.
+	// The operator connects to Admin, which likewise belongs to the node. nil: there is
+	// no admin port.
 	Admin net.Listener
 	// AllowedHosts are names of this node in addition to those it knows itself.
 	AllowedHosts []string
@@ -60,7 +60,7 @@ const commandRoom = api.MaxKeyBytes + 256
 // peers reach them.
 type Members map[core.ID]string
 
-// IDs returns the members' IDs in order.
+// IDs returns the members' IDs, sorted.
 func (m Members) IDs() []core.ID { return slices.Sorted(maps.Keys(m)) }
 
 // Others returns the members without self.
@@ -70,7 +70,7 @@ func (m Members) Others(self core.ID) Members {
 	return others
 }
 
-// names returns IDs as the service knows nodes.
+// names returns IDs as strings, which is how the service knows nodes.
 func names(ids []core.ID) (all []string) {
 	for _, id := range ids {
 		all = append(all, string(id))
@@ -78,9 +78,9 @@ func names(ids []core.ID) (all []string) {
 	return all
 }
 
-// ReachableAddress is where other nodes find what listens at listening. If that
-// means every address of this host, the one by which peers know the host is
-// taken.
+// ReachableAddress returns the address at which other nodes reach a listener at
+// listening. If that stands for every address of this machine, the host is the one by
+// which the peers know it.
 func ReachableAddress(listening net.Addr, asPeer string) string {
 	address := listening.String()
 	host, port, err := net.SplitHostPort(address)

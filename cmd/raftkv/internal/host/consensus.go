@@ -18,17 +18,17 @@ const (
 	heartbeatTicks = 5
 )
 
-// stallTicks is after how long a write that does not end means that the disk
-// hangs: with the default election timeout after 1.35 s, so that another node
-// leads within three of the longest, 1.8 s. A disk that takes 300 ms for each of
-// the four syncs that begin a new segment of the log is slow and does not hang.
+// stallTicks is how long a write may take before the disk is said to hang: 1.35 s with
+// the default election timeout. So another node leads within three of the longest
+// timeouts, 1.8 s. A disk that takes 300 ms for each of the four syncs that begin a new
+// segment of the log is slow and does not hang.
 const stallTicks = electionTicks * 9 / 2
 
-// commitTicks is after how long an idle node writes down what was committed last:
-// two seconds, unless the election timeout is longer than usual.
+// commitTicks is how long a node is idle before it writes down its commit index: two
+// seconds with the default election timeout.
 const commitTicks = electionTicks * 20 / 3
 
-// defaultTrailingBytes is how much of what is applied stays in memory: a follower
+// defaultTrailingBytes is how many bytes of applied entries stay in memory. A follower
 // that was away while no more than that was written needs no snapshot.
 const defaultTrailingBytes = 32 << 20
 

@@ -9,7 +9,7 @@ import (
 	"raftkv/kvserver/api"
 )
 
-// describe adds to a status what the service does not know of its node.
+// describe adds to a status those facts about the node that the service does not know.
 func (n *Node) describe(s *api.Status) {
 	w := n.wal.Stats()
 	s.Log.CommitP99Seconds = n.commits.p99().Seconds()

@@ -10,7 +10,7 @@ import (
 	"raftkv/raft/core"
 )
 
-// Bounds on the steps of an orderly end.
+// These bound the steps of an orderly end.
 const (
 	handOverLimit = time.Second
 	drainLimit    = 5 * time.Second
@@ -18,11 +18,11 @@ const (
 	stopLimit     = 5 * time.Second
 )
 
-// StopListening takes no new client connections; those there are go on.
+// StopListening takes no new client connections. The present ones go on.
 func (n *Node) StopListening() { n.clients.stopListening() }
 
-// HandOver makes another node the leader if this one is, and waits a moment so
-// that the others know it: they forward to whom they take for the leader.
+// HandOver makes another node the leader if this one leads. It waits until the others
+// know that, because they forward requests to the node that they take for the leader.
 func (n *Node) HandOver() {
 	n.raft.RatherNot("it is about to stop", true)
 	if n.raft.Status().Role != core.Leader || len(n.config.Members) == 1 {
@@ -54,8 +54,8 @@ func (n *Node) HandOver() {
 	}
 }
 
-// Drain lets the requests under way finish, those of HTTP and those of Clerks,
-// whose connections the HTTP server has let go of.
+// Drain lets the pending requests finish: those of HTTP, and those of Clerks, whose
+// connections the HTTP server has given away.
 func (n *Node) Drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()

@@ -15,8 +15,8 @@ import (
 // metricsPrefix begins the name of every metric of ours.
 const metricsPrefix = "raftkv_"
 
-// newRegistry returns a registry with what the process tells of itself and who
-// the node is. Everything else about the node is put into it by those who know.
+// newRegistry returns a registry with the metrics of the process and the name of the
+// node. All other parts of the node add their own.
 func newRegistry(c Config) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -33,7 +33,7 @@ func newRegistry(c Config) *prometheus.Registry {
 	return registry
 }
 
-// disk is the file system of the node's log, with what measures it.
+// disk returns the file system of the node's log, with the instruments that measure it.
 func (n *Node) disk() vfs.FS {
 	if n.config.unmeasured {
 		return n.config.FS
@@ -41,8 +41,8 @@ func (n *Node) disk() vfs.FS {
 	return newTimedFS(n.config.FS, n.registry, &n.syncs)
 }
 
-// shelf is where snapshots of peers arrive, with what measures it.
-func (n *Node) shelf() wire.Snapshots {
+// snapshots returns where snapshots for and of peers are kept, with its instruments.
+func (n *Node) snapshots() wire.Snapshots {
 	checked := checkedSnapshots{n.wal, n.snapshotLost}
 	if n.config.unmeasured {
 		return checked
@@ -50,7 +50,7 @@ func (n *Node) shelf() wire.Snapshots {
 	return newTimedSnapshots(checked, n.registry)
 }
 
-// network is what consensus sends by, with what measures it.
+// network returns the transport by which consensus sends, with its instruments.
 func (n *Node) network() timedTransport {
 	if n.config.unmeasured {
 		return timedTransport{Transport: n.transport}
@@ -58,7 +58,7 @@ func (n *Node) network() timedTransport {
 	return newTimedTransport(n.transport, n.registry, n.config)
 }
 
-// observer hears what consensus does.
+// observer returns the observer of consensus, nil if nothing is measured.
 func (n *Node) observer() raft.Observer {
 	if n.config.unmeasured {
 		return nil
@@ -66,7 +66,7 @@ func (n *Node) observer() raft.Observer {
 	return newObserver(n, n.registry)
 }
 
-// measures are the instruments of the service.
+// measures returns the instruments of the service, nil if nothing is measured.
 func (n *Node) measures() *kvserver.Metrics {
 	if n.config.unmeasured {
 		return nil
@@ -74,13 +74,12 @@ func (n *Node) measures() *kvserver.Metrics {
 	return kvserver.NewMetrics(n.registry)
 }
 
-// shown is a collector that reads everything anew for each scrape. What belongs
-// to a leader only is then simply not there on a follower, instead of a stale
-// number or none.
+// shown is a collector that reads everything anew for each scrape. So a series that
+// only a leader has is missing on a follower, instead of being stale or zero.
 type shown func(*show)
 
-// Describe implements prometheus.Collector. It names nothing, which says that
-// the series come and go.
+// Describe implements prometheus.Collector. It names nothing, because the series come
+// and go.
 func (shown) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -89,8 +88,7 @@ func (f shown) Collect(to chan<- prometheus.Metric) { f(&show{to}) }
 // show writes the series of one scrape.
 type show struct{ to chan<- prometheus.Metric }
 
-// gauge shows a value that goes up and down. labels are names and values in
-// turn.
+// gauge shows a value that goes up and down. labels are names and values in turn.
 func (s *show) gauge(name, help string, value float64, labels ...string) {
 	s.series(prometheus.GaugeValue, name, help, value, labels)
 }

@@ -10,10 +10,12 @@ import (
 	"raftkv/raft/wal"
 )
 
-// fsyncBuckets go from a fast disk's sync to one that hangs, in seconds.
+// fsyncBuckets are the bounds of the histogram, in seconds: from the sync of a fast disk
+// to one that hangs.
 var fsyncBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
 
-// diskMetrics shows what the log keeps on the disk and how much room there is.
+// diskMetrics shows the size of the log and its snapshots, and how much room the disk
+// has.
 func diskMetrics(log *wal.WAL, dataDir string) shown {
 	return func(s *show) {
 		w := log.Stats()
@@ -39,7 +41,7 @@ type timedFS struct {
 }
 
 // newTimedFS returns fsys with a histogram of its syncs, which it puts into the
-// registry, and which notes them in last.
+// registry. The syncs are noted in last, too.
 func newTimedFS(fsys vfs.FS, registry *prometheus.Registry, last *recent) vfs.FS {
 	syncs := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: metricsPrefix + "wal_fsync_duration_seconds", Help: "Time that the disk takes to make a file's data durable.", Buckets: fsyncBuckets,
@@ -64,8 +66,8 @@ type timedFile struct {
 	on timedFS
 }
 
-// Sync implements vfs.File. A sync that failed has its time, too: it is often
-// the one that hung.
+// Sync implements vfs.File. A sync that failed is measured, too: it is often the one
+// that hung.
 func (f timedFile) Sync() error {
 	begun := time.Now()
 	err := f.File.Sync()

@@ -8,8 +8,8 @@ import (
 	"raftkv/raft/core"
 )
 
-// raftMetrics shows where a server of the cluster stands. Series about the peers
-// are there on the leader only.
+// raftMetrics shows the state of consensus on this node. Only the leader has series
+// about the peers.
 func raftMetrics(status func() *raft.Status) shown {
 	return func(s *show) {
 		c := status()

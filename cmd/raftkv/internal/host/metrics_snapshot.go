@@ -11,11 +11,11 @@ import (
 	"raftkv/raft/wire"
 )
 
-// snapshotBuckets go from a snapshot of nearly nothing to one that takes a
-// quarter of an hour, in seconds.
+// snapshotBuckets are the bounds of the histograms, in seconds: from a snapshot of
+// nearly nothing to one that takes a quarter of an hour.
 var snapshotBuckets = prometheus.ExponentialBuckets(0.001, 2, 20)
 
-// timedSnapshots is where snapshots that peers send arrive, with a clock.
+// timedSnapshots measures how long snapshots that peers send take to arrive.
 type timedSnapshots struct {
 	wire.Snapshots
 	installs prometheus.Histogram
@@ -47,8 +47,8 @@ func (s *timedSnapshots) FinishReceive() error {
 	return err
 }
 
-// logAges knows about when the entries of the log came, for as long as they are
-// in memory.
+// logAges tells about when the entries of the log came, for as long as they are in
+// memory.
 type logAges struct {
 	mu    sync.Mutex // guards the fields below
 	from  uint64     // first index that this process has put into the log
@@ -61,9 +61,9 @@ type logMark struct {
 	at    time.Time
 }
 
-// mostLogMarks bounds the marks. They are about evenly spread over the time that
-// they span, and what is told is wrong by less than a hundredth of that.
-const mostLogMarks = 1024
+// maxLogMarks bounds the marks. They are spread about evenly over the time that they
+// span, and an age is wrong by less than a hundredth of that.
+const maxLogMarks = 1024
 
 // saved notes that entries are on the disk.
 func (a *logAges) saved(w *core.Write, now time.Time) {
@@ -79,22 +79,22 @@ func (a *logAges) saved(w *core.Write, now time.Time) {
 	for len(a.marks) > 0 && a.marks[len(a.marks)-1].index >= first {
 		a.marks = a.marks[:len(a.marks)-1] // those entries gave way to these
 	}
-	if n := len(a.marks); n > 2 && now.Sub(a.marks[n-2].at) < now.Sub(a.marks[0].at)*2/mostLogMarks {
+	if n := len(a.marks); n > 2 && now.Sub(a.marks[n-2].at) < now.Sub(a.marks[0].at)*2/maxLogMarks {
 		a.marks[n-1] = logMark{last, now}
 		return
 	}
-	if len(a.marks) == mostLogMarks {
-		for i := range mostLogMarks / 2 {
+	if len(a.marks) == maxLogMarks {
+		for i := range maxLogMarks / 2 {
 			a.marks[i] = a.marks[2*i+1]
 		}
-		a.marks = a.marks[:mostLogMarks/2]
+		a.marks = a.marks[:maxLogMarks/2]
 	}
 	a.marks = append(a.marks, logMark{last, now})
 }
 
-// oldest returns how long the entry at an index, the first in memory, has been in
-// the log: never more than it was. It is not known for entries that were there
-// before this process, nor if there is none.
+// oldest returns how long the entry at an index, the first in memory, has been in the
+// log, and never more than that. It is not known for entries that were there before
+// this process, nor if there is no entry.
 func (a *logAges) oldest(first uint64, now time.Time) (age time.Duration, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

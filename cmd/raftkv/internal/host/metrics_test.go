@@ -72,7 +72,7 @@ func TestTheAgeOfTheLog(t *testing.T) {
 			}
 		}
 		first = last / 2
-		if len(a.marks) > mostLogMarks {
+		if len(a.marks) > maxLogMarks {
 			t.Fatalf("%d marks are kept", len(a.marks))
 		}
 	}

@@ -35,18 +35,17 @@ func wireMetrics(transport *wire.Transport) shown {
 	}
 }
 
-// timedTransport is a transport whose heartbeats and snapshots are timed.
-// Heartbeats wait for no disk, so what they take is the network and the peer's
-// attention.
+// timedTransport is a transport whose heartbeats and snapshots are timed. Heartbeats
+// wait for no disk, so their time is that of the network and of a busy peer.
 type timedTransport struct {
 	*wire.Transport
 	peers map[core.ID]*timedPeer // nil: nothing is timed
 	late  prometheus.Counter
-	beat  time.Duration // what a heartbeat of a leader may come after the one before
+	beat  time.Duration // the longest time between two heartbeats that is not late
 	sends prometheus.Histogram
 }
 
-// timedPeer is what is sent to one peer. Only the loop of the node sends.
+// timedPeer measures the calls to one peer. Only the loop of the node sends.
 type timedPeer struct {
 	trips    prometheus.Observer
 	failures prometheus.Counter

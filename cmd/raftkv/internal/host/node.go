@@ -19,19 +19,20 @@ import (
 	"raftkv/raft/wire"
 )
 
-// applyBacklog is how many delivered commands may wait for the service. Their
-// data is the log's, so a longer queue would cost little and give nothing.
+// applyBacklog is how many delivered commands may wait for the service. Their data is
+// the log's, so a longer queue would cost little, but gain nothing.
 const applyBacklog = 256
 
-// Node is one node of a cluster from its data directory to its ports. Its life
-// is New, start, then handOver and drain if there is time, and close. The
-// methods belong to one goroutine; failed may be used by any.
+// Node is one node of a cluster, from its data directory to its ports. It is used in
+// this order: New, Start, then StopListening, HandOver and Drain if there is time, and
+// Close. These belong to one goroutine. The other methods may be called by any, once
+// Start has returned.
 type Node struct {
 	config    Config
 	logger    *slog.Logger
 	wal       *wal.WAL
 	directory *datadir.Directory
-	state     core.State // until start
+	state     core.State // until Start
 	registry  *prometheus.Registry
 	ages      logAges
 	syncs     recent // of the log's files
@@ -47,19 +48,19 @@ type Node struct {
 	announced  bool       // all others know that this node comes back; see rejoin.go
 
 	admin    *http.Server  // nil: there is no admin port
-	failures chan error    // room for all that may come
+	failures chan error    // has room for every failure that may come
 	opened   chan struct{} // closed when raft is set
 }
 
-// New opens the data directory and makes sure that it is this node's. It
-// opens no connection and lets nobody in.
+// New opens the data directory and makes sure that it is this node's. It accepts and
+// opens no connection. If it fails, it closes the listeners.
 func New(c Config) (*Node, error) {
 	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{})}
 	err := n.openLog()
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.Others(c.ID), Listener: c.Peer,
-			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
+			ClientAddr: n.clientAddress(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
 			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
 		})

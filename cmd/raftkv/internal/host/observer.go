@@ -10,8 +10,8 @@ import (
 	"raftkv/raft/core"
 )
 
-// observer writes down who leads, and why this node began or ended to, and
-// measures what consensus does. It is the raft.Observer of a node.
+// observer is the raft.Observer of a node. It logs which node leads and why this one
+// began or ceased to lead, and measures what consensus does.
 type observer struct {
 	logger  *slog.Logger
 	saves   prometheus.Histogram
@@ -20,11 +20,11 @@ type observer struct {
 	recent  *recent // commits
 }
 
-// consensusBuckets go from a commit on a fast disk to one that waits for an
-// election, in seconds.
+// consensusBuckets are the bounds of the histograms, in seconds: from a commit on a fast
+// disk to one that waits for an election.
 var consensusBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
 
-// newObserver returns a node's observer, whose measurements are in the registry.
+// newObserver returns a node's observer and puts its measurements into the registry.
 func newObserver(n *Node, registry *prometheus.Registry) observer {
 	histogram := func(name, help string) prometheus.Histogram {
 		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + name, Help: help, Buckets: consensusBuckets})
@@ -41,36 +41,36 @@ func newObserver(n *Node, registry *prometheus.Registry) observer {
 }
 
 // Changed implements raft.Observer.
-func (j observer) Changed(before, after *raft.Status) {
+func (o observer) Changed(before, after *raft.Status) {
 	about := []any{"term", after.Term}
 	switch was, now := before.Counts, after.Counts; {
 	case now.StalledDisk > was.StalledDisk:
-		j.logger.Error("the disk hangs: leadership was given up", about...)
+		o.logger.Error("the disk hangs: leadership was given up", about...)
 	case now.LostQuorum > was.LostQuorum:
-		j.logger.Warn("no majority answers: leadership was given up", about...)
+		o.logger.Warn("no majority answers: leadership was given up", about...)
 	case now.Transferred > was.Transferred:
-		j.logger.Info("this node leads, because the leader before handed over", about...)
+		o.logger.Info("this node leads, because the leader before handed over", about...)
 	case now.Elected > was.Elected:
-		j.logger.Info("this node leads, because it was elected", about...)
+		o.logger.Info("this node leads, because it was elected", about...)
 	case before.Role == core.Leader && after.Role != core.Leader:
-		j.logger.Info("another node took over leadership", about...)
+		o.logger.Info("another node took over leadership", about...)
 	case after.Leader != core.None && (after.Leader != before.Leader || after.Term != before.Term):
-		j.logger.Info("another node leads", append(about, "leader", string(after.Leader))...)
+		o.logger.Info("another node leads", append(about, "leader", string(after.Leader))...)
 	case after.Leader == core.None && before.Leader != core.None:
-		j.logger.Debug("no leader is known", about...)
+		o.logger.Debug("no leader is known", about...)
 	}
 }
 
 // Saved implements raft.Observer.
-func (j observer) Saved(write *core.Write, took time.Duration) {
-	j.saves.Observe(took.Seconds())
-	j.ages.saved(write, time.Now())
+func (o observer) Saved(write *core.Write, took time.Duration) {
+	o.saves.Observe(took.Seconds())
+	o.ages.saved(write, time.Now())
 }
 
 // Committed implements raft.Observer.
-func (j observer) Committed(took time.Duration) {
-	j.commits.Observe(took.Seconds())
-	j.recent.note(took)
+func (o observer) Committed(took time.Duration) {
+	o.commits.Observe(took.Seconds())
+	o.recent.note(took)
 }
 
 // Delivered implements raft.Observer.

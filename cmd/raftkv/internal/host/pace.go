@@ -7,11 +7,11 @@ import (
 
 // snapshotBytesPerSecond bounds how fast a snapshot is written to the disk. At
 // full speed it would fill the disk's queue, and each sync of the log would wait
-// behind it: saves were seen to take three to six times as long.
+// behind it, which was measured to make saves three to six times as long.
 const snapshotBytesPerSecond = 64 << 20
 
-// pacedWriter writes at no more than snapshotBytesPerSecond. Time that was lost
-// is not made up for.
+// pacedWriter writes at no more than snapshotBytesPerSecond. It does not make up for
+// time that was lost.
 type pacedWriter struct {
 	to  io.Writer
 	due time.Time // when the next byte may be written

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// clientPort is the HTTP server of a node with an end that fails as few
-// requests as can be: connections are closed between two requests.
+// clientPort is the HTTP server of a node. It ends so that few requests fail: it closes
+// connections between two requests.
 type clientPort struct {
 	server   *http.Server
 	listener net.Listener
 	ending   atomic.Bool
 
 	mu    sync.Mutex
-	mutes map[net.Conn]bool // connections on which no request has come yet
+	mutes map[net.Conn]bool // connections without a first request
 }
 
 // muteLimit is how long an end waits for the first request on a connection that
@@ -48,15 +48,15 @@ func (p *clientPort) serve() error {
 	return err
 }
 
-// stopListening takes no new connections; those there are go on, each up to the
-// end of its next request.
+// stopListening takes no new connections. Each present connection goes on up to the end
+// of its next request.
 func (p *clientPort) stopListening() {
 	p.ending.Store(true)
 	p.listener.Close()
 }
 
-// drain waits until the requests under way are answered and all connections
-// closed, or limit has passed; then false.
+// drain waits until the pending requests are answered and all connections are closed.
+// It returns false if limit has passed first.
 func (p *clientPort) drain(limit time.Duration) bool {
 	p.stopListening()
 	timer := time.AfterFunc(muteLimit, p.closeMutes)
@@ -69,7 +69,7 @@ func (p *clientPort) drain(limit time.Duration) bool {
 	return !errors.Is(p.server.Shutdown(ctx), context.DeadlineExceeded)
 }
 
-// close ends what is left at once.
+// close ends all remaining connections at once.
 func (p *clientPort) close() {
 	p.stopListening()
 	p.server.Close()
@@ -85,7 +85,7 @@ func (p *clientPort) closeWhenEnding(next http.Handler) http.Handler {
 	})
 }
 
-// note keeps mutes up to date.
+// note keeps mutes up to date: it is told of each new state of a connection.
 func (p *clientPort) note(conn net.Conn, state http.ConnState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// recent are durations of the last minute, for those who look at a node without
-// a Prometheus beside it.
+// recent counts the durations of the last minute, so that a status can show a p99 where
+// no Prometheus collects them.
 type recent struct {
 	mu    sync.Mutex // guards parts
 	parts [recentParts]recentPart
 }
 
-// recentPart is what was noted in ten seconds.
+// recentPart counts the durations that were noted in ten seconds.
 type recentPart struct {
 	number  int64 // of these ten seconds since the epoch
 	buckets [recentBuckets]uint32
 }
 
-// A minute is six parts, of which the last is not over, so one more is looked at.
+// A minute is six parts. Since the last of them is not over, one more is counted.
 // Buckets grow by a fifth from 10 µs to 90 s.
 const (
 	recentParts   = 7
 	recentLength  = 10 * time.Second
 	recentBuckets = 88
-	recentLeast   = 10 * time.Microsecond
+	recentMin     = 10 * time.Microsecond
 	recentGrowth  = 1.2
 )
 
@@ -34,8 +34,8 @@ func (r *recent) note(took time.Duration) { r.noteAt(took, time.Now()) }
 
 func (r *recent) noteAt(took time.Duration, now time.Time) {
 	bucket := 0
-	if took > recentLeast {
-		bucket = min(int(math.Ceil(math.Log(float64(took)/float64(recentLeast))/math.Log(recentGrowth))), recentBuckets-1)
+	if took > recentMin {
+		bucket = min(int(math.Ceil(math.Log(float64(took)/float64(recentMin))/math.Log(recentGrowth))), recentBuckets-1)
 	}
 	number := now.UnixNano() / int64(recentLength)
 	r.mu.Lock()
@@ -47,8 +47,8 @@ func (r *recent) noteAt(took time.Duration, now time.Time) {
 	part.buckets[bucket]++
 }
 
-// p99 returns what all but a hundredth of the durations were below, rounded up by
-// a fifth at most; 0 if there were none.
+// p99 returns the duration below which all but a hundredth were, rounded up by a fifth
+// at most; 0 if there were none.
 func (r *recent) p99() time.Duration { return r.p99At(time.Now()) }
 
 func (r *recent) p99At(now time.Time) time.Duration {
@@ -74,5 +74,5 @@ func (r *recent) p99At(now time.Time) time.Duration {
 	for ; bucket > 0 && sums[bucket] <= left; bucket-- {
 		left -= sums[bucket]
 	}
-	return time.Duration(float64(recentLeast) * math.Pow(recentGrowth, float64(bucket)))
+	return time.Duration(float64(recentMin) * math.Pow(recentGrowth, float64(bucket)))
 }

@@ -10,19 +10,20 @@ import (
 	"raftkv/raft/core"
 )
 
-// leastMembersToRejoin is how many members a cluster needs so that one that lost
-// its disk can come back: of two, the other alone is no majority.
-const leastMembersToRejoin = 3
+// minMembersToRejoin is how many members a cluster needs so that one that lost its disk
+// can come back: of two, the other alone is no majority.
+const minMembersToRejoin = 3
 
-// rejoinReports is how often a node that is coming back says how far it is.
+// A node that is coming back looks every rejoinLook how far it is, and logs it every
+// rejoinReports.
 const (
 	rejoinLook    = 100 * time.Millisecond
 	rejoinReports = 10 * time.Second
 )
 
-// Save implements node.Storage. How far a node has come back is durable after what
-// it has promised: after a crash between the two it has promised more than it
-// thinks.
+// Save implements node.Storage. First the promises of a node become durable, and then
+// how far it has come back. After a crash between the two, the node has promised more
+// than it knows, which is safe.
 func (s storage) Save(w *core.Write) error {
 	if err := s.WAL.Save(w); err != nil {
 		return err
@@ -37,7 +38,7 @@ func (s storage) Save(w *core.Write) error {
 	return nil
 }
 
-// errNotAnnounced ends a write of a node that ends before the others know its goal.
+// errNotAnnounced fails a write if the node ends before the others know its goal.
 var errNotAnnounced = errors.New("the node ended before all others had been told that it comes back")
 
 // announceOnce tells all other nodes, once in a process, that this one comes back
@@ -53,8 +54,8 @@ func (n *Node) announceOnce() error {
 	return nil
 }
 
-// resumeRejoin keeps a node silent that was started again while it comes back,
-// until the others have heard of its goal.
+// resumeRejoin keeps a node that was started again while it comes back silent until the
+// others have heard of its goal.
 func (n *Node) resumeRejoin() {
 	if r := n.state.Rejoining; !r.On || r.Term == 0 {
 		return
@@ -92,7 +93,7 @@ func (n *Node) watchRejoin() {
 	}
 }
 
-// reportRejoin says what a node that is coming back waits for.
+// reportRejoin logs for what a node that is coming back waits.
 func reportRejoin(logger *slog.Logger, s *raft.Status, members int) {
 	unheard, too := core.JoinIDs(s.RejoinUnheard, ", "), core.JoinIDs(s.RejoinToo, ", ")
 	switch {
@@ -107,12 +108,12 @@ func reportRejoin(logger *slog.Logger, s *raft.Status, members int) {
 	}
 }
 
-// CheckRejoin says whether a node of a cluster of so many may be started with
-// --rejoin.
+// CheckRejoin returns an error if a node of a cluster with this number of members may not
+// be started with --rejoin.
 func CheckRejoin(members int) error {
-	if members >= leastMembersToRejoin {
+	if members >= minMembersToRejoin {
 		return nil
 	}
 	return fmt.Errorf("--rejoin needs a cluster of at least %d nodes, and --cluster names %d: without this node the others are no majority, so that nobody can know what it had confirmed; restore the cluster from a backup",
-		leastMembersToRejoin, members)
+		minMembersToRejoin, members)
 }

@@ -9,7 +9,7 @@ import (
 	"raftkv/raft/core"
 )
 
-// savedState is the state that a node's log begins behind, while it is loaded.
+// savedState is the snapshot at which a node's log begins, while it is loaded.
 type savedState struct {
 	from  io.ReadCloser // nil: the log begins at its first entry
 	bytes int64
@@ -30,7 +30,7 @@ func (n *Node) openState(index uint64) (*savedState, error) {
 	return s, nil
 }
 
-// reader is where the state is read from, nil if there is none.
+// reader returns the reader of the state, nil if there is none.
 func (s *savedState) reader() io.Reader {
 	if s.from == nil {
 		return nil
@@ -52,7 +52,7 @@ func (s *savedState) Close() {
 	}
 }
 
-// report says how long loading took.
+// report logs how long loading took.
 func (s *savedState) report(logger *slog.Logger, begins core.Snapshot) {
 	if s.from != nil {
 		logger.Info("the state was loaded", "index", begins.Index, "term", begins.Term, "bytes", s.bytes, "took", time.Since(s.begun).Round(time.Millisecond))

@@ -14,7 +14,7 @@ import (
 	"raftkv/raft/wal"
 )
 
-// storage is a log as the node wants it.
+// storage is the node.Storage of a node: its log, and what belongs to a write of it.
 type storage struct {
 	*wal.WAL
 	directory *datadir.Directory
@@ -31,8 +31,8 @@ func (s storage) WriteSnapshot(at core.Snapshot, write func(io.Writer) error) er
 	return err
 }
 
-// checkedSnapshots is where the transport finds snapshots for peers. It tells of
-// those whose file is damaged.
+// checkedSnapshots gives the transport the snapshots that it sends to peers. It calls
+// lost for those whose file is damaged.
 type checkedSnapshots struct {
 	*wal.WAL
 	lost func(*wal.DamagedSnapshotError)
@@ -47,7 +47,7 @@ func (s checkedSnapshots) SnapshotFile(of core.Snapshot) (*io.SectionReader, io.
 	return file, closer, err
 }
 
-// snapshotLost is told of a snapshot whose file is damaged: consensus asks the
+// snapshotLost is called with a snapshot whose file is damaged. Consensus then asks the
 // store for another one.
 func (n *Node) snapshotLost(damaged *wal.DamagedSnapshotError) {
 	n.logger.Error("a snapshot on this node's disk is damaged and can be sent to nobody; nothing is lost, and another one is taken: look after the disk",
@@ -58,9 +58,9 @@ func (n *Node) snapshotLost(damaged *wal.DamagedSnapshotError) {
 // Wanted implements node.Preparer.
 func (s storage) Wanted() <-chan struct{} { return s.NeedsSpare() }
 
-// Prepare implements node.Preparer. For lack of room the spare segment is left
-// unmade and the node goes on: the present segment still takes writes, and the
-// next one is tried again when it is needed.
+// Prepare implements node.Preparer. If the disk has no room, the spare segment is not
+// made and the node goes on: the present segment still takes writes, and the next one is
+// tried again when it is needed.
 func (s storage) Prepare() error {
 	err := s.WAL.Prepare()
 	if vfs.IsNoSpace(err) {
@@ -70,8 +70,9 @@ func (s storage) Prepare() error {
 	return err
 }
 
-// whatIsShort names what a file system lacks that refused to take more. A system
-// with many small files runs out of inodes while bytes are free, and says the same.
+// whatIsShort names what is missing on a file system that refused to take more. A file
+// system with many small files runs out of inodes while bytes are free, and reports the
+// same error.
 func whatIsShort(noInodes bool) string {
 	if noInodes {
 		return "no inode left on the disk (bytes may be free: delete files, not bytes)"

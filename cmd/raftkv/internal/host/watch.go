@@ -8,13 +8,13 @@ import (
 	"raftkv/raft/wire"
 )
 
-// directoryLook is how often a node looks whether its data directory is still
+// directoryLook is the interval at which a node checks that its data directory is still
 // the one that it opened.
 const directoryLook = 2 * time.Second
 
-// watchDirectory ends the node when its log was moved, removed or replaced while
-// it runs, and says when raftkv.toml or life.toml was: that only matters at the
-// next start, and can be put right until then.
+// watchDirectory ends the node when its log was moved, removed or replaced while it
+// runs. It only logs when raftkv.toml or life.toml was: these matter at the next start,
+// and can be put right until then.
 func (n *Node) watchDirectory() {
 	ticker := time.NewTicker(directoryLook)
 	defer ticker.Stop()
@@ -37,15 +37,15 @@ func (n *Node) watchDirectory() {
 	}
 }
 
-// How often a node looks for a leader, how long one may be missing before the
-// node says so, and how often it says so again.
+// A node looks for a leader every leaderLook. It logs that there is none after
+// leaderMissing, and again every leaderReports.
 const (
 	leaderLook    = 500 * time.Millisecond
 	leaderMissing = 3 * time.Second
 	leaderReports = 10 * time.Second
 )
 
-// watchLeader says which nodes are missing while there is no leader.
+// watchLeader logs which nodes are missing while there is no leader.
 func (n *Node) watchLeader() {
 	if len(n.config.Members) == 1 {
 		return
@@ -73,8 +73,8 @@ func (n *Node) watchLeader() {
 	}
 }
 
-// describeMissing says how many nodes are heard and how many are needed for a
-// leader, and names them.
+// describeMissing returns a sentence with the number of nodes that are heard and that are
+// needed for a leader, and the nodes that are heard and missing.
 func describeMissing(self core.ID, all Members, stats wire.Stats, now time.Time) (message string, heard, missing []core.ID) {
 	for _, id := range all.IDs() {
 		p := stats.Peers[id]

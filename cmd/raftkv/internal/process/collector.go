@@ -8,42 +8,40 @@ import (
 	"time"
 )
 
-// How far Go's heap may grow beyond what is alive before the collector runs. A
-// store is mostly data that stays: collecting often finds little, and collecting
-// seldom lets the process take twice the memory of its data. So the heap grows by
-// collectorLeast percent, by collectorRoom and collectorRoomEach for each goroutine
-// where that is more, and by collectorMost percent at most, as it does while a node
-// loads its state.
+// These bounds say how far Go's heap may grow beyond what is alive before the collector
+// runs. A store is mostly data that stays: collecting often finds little, and
+// collecting seldom lets the process take twice the memory of its data. So the heap
+// grows by collectorRoom and collectorRoomEach for each goroutine, but by collectorMin
+// percent at least and by collectorMax percent at most. It grows by collectorMax percent
+// while a node loads its state.
 //
-// Goroutines count since a collection looks through the stack of each, and each
-// connection has one: with five thousand it took 80 to 160 ms on two processors
-// instead of ten, and requests took up to 40 ms meanwhile. With a thousand writes a
-// second there were two such in ten seconds when they did not count, and the p99 of
-// a request was that of a collection.
+// Goroutines count because a collection looks through the stack of each, and each
+// connection has one: with five thousand of them a collection takes 80 to 160 ms on two
+// processors instead of ten, and delays requests by up to 40 ms.
 const (
-	collectorLeast    = 50
-	collectorMost     = 400
+	collectorMin      = 50
+	collectorMax      = 400
 	collectorRoom     = 64 << 20 // bytes
 	collectorRoomEach = 48 << 10 // bytes
 )
 
-// collectorPercent is how far a heap may grow of which so many bytes are alive,
-// beside so many goroutines, in percent.
+// collectorPercent returns how far a heap may grow, in percent, if the given number of
+// bytes in it are alive and there is the given number of goroutines.
 func collectorPercent(alive, goroutines uint64) int {
 	room := collectorRoom + collectorRoomEach*goroutines
-	return int(min(max(collectorLeast, 100*room/max(alive, 1)), collectorMost))
+	return int(min(max(collectorMin, 100*room/max(alive, 1)), collectorMax))
 }
 
-// collectorPause is how often that is looked at.
+// collectorPause is the interval at which the bound is set anew.
 const collectorPause = 5 * time.Second
 
-// TuneCollector keeps Go's collector at that until ctx ends. Who sets GOGC has
-// decided otherwise, and is left alone; GOMEMLIMIT works beside it.
+// TuneCollector keeps Go's collector at that bound until ctx ends. If GOGC is set, the
+// collector is left as the user configured it. GOMEMLIMIT works in addition.
 func TuneCollector(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	percent := collectorMost
+	percent := collectorMax
 	debug.SetGCPercent(percent)
 	now := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/sched/goroutines:goroutines"}}
 	ticker := time.NewTicker(collectorPause)

@@ -32,7 +32,7 @@ func TestTheDescriptorsAreDivided(t *testing.T) {
 				if used > limit {
 					t.Errorf("limit %d, %d nodes, %d peers: %d are used", limit, nodes, peers, used)
 				}
-				if d.Clients < leastClientPlaces || d.Strangers < leastStrangers || d.Forwards < 4 {
+				if d.Clients < minClients || d.Strangers < minStrangers || d.Forwards < 4 {
 					t.Errorf("limit %d, %d nodes, %d peers: %+v", limit, nodes, peers, d)
 				}
 				if more, err := Divide(limit+nodes*8, nodes, peers, DefaultConnections); err != nil || more.Clients < d.Clients {
@@ -44,7 +44,7 @@ func TestTheDescriptorsAreDivided(t *testing.T) {
 			}
 		}
 	}
-	if d, err := Divide(1<<20, 1, 2, DefaultConnections); err != nil || d.Clients != DefaultConnections || d.Forwards != mostForwards {
+	if d, err := Divide(1<<20, 1, 2, DefaultConnections); err != nil || d.Clients != DefaultConnections || d.Forwards != maxForwards {
 		t.Errorf("without need: %+v, %v", d, err)
 	}
 	if d, err := Divide(128, 1, 2, 5); err != nil || d.Clients != 5 {

@@ -12,15 +12,15 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// shortageLimit is how long an open for the log waits for a file descriptor, or
-// for memory, before the node ends. A leader that waits gives leadership up
-// meanwhile, as with a disk that hangs.
+// shortageLimit is how long an open for the log waits for a file descriptor, or for
+// memory, before the node ends. A leader that waits loses its leadership, as with a
+// disk that hangs.
 const shortageLimit = 30 * time.Second
 
-// PatientFS is a file system whose opens wait while the process or the machine
-// lacks file descriptors or memory: that is no fault of the disk, and nothing was
-// done yet, so it is tried again. A node keeps enough for its log (see
-// Divide); other processes may still use up what the machine has.
+// PatientFS is a file system that tries an open again while the process or the machine
+// lacks file descriptors or memory. The disk is not at fault then, and nothing was done
+// yet. A node keeps enough descriptors for its log (Divide), but other processes may
+// still use up those of the machine.
 type PatientFS struct {
 	vfs.FS
 	Logger *slog.Logger
@@ -69,18 +69,20 @@ func (p PatientFS) patiently(try func() error) error {
 	}
 }
 
-// PatientListener is a listener that goes on after errors that pass, such as one
-// of the network that Linux reports to the next accept. net/http knows only some of
-// them, and would end the port, and so the node. A lack of descriptors or memory is
-// the caller's, who may close something: the client port and the transport do.
+// PatientListener is a listener that goes on after errors that pass, such as one of
+// the network that Linux reports to the next accept. net/http knows only some of them,
+// and would end the port, and so the node. A lack of descriptors or memory is returned
+// to the caller, which may close something: the client port and the transport do.
 type PatientListener struct {
 	net.Listener
-	what    string // who connects, for the log
+	what    string // the callers, for the log
 	logger  *slog.Logger
 	closing sync.Once
 	closed  chan struct{}
 }
 
+// NewPatientListener returns a listener that logs what it outlasts. what names the
+// callers in the log.
 func NewPatientListener(l net.Listener, what string, logger *slog.Logger) *PatientListener {
 	return &PatientListener{Listener: l, what: what, logger: logger, closed: make(chan struct{})}
 }
@@ -106,7 +108,7 @@ func (l *PatientListener) Close() error {
 	return l.Listener.Close()
 }
 
-// Operator names who connects to the admin port.
+// Operator names the caller of the admin port.
 const Operator = "the operator"
 
 // lacking reports whether the process or the machine lacks descriptors or memory
@@ -120,8 +122,8 @@ func lacking(err error) bool {
 	return false
 }
 
-// passes reports whether accepting may succeed after this error. What does not
-// pass is that the listener was closed, or is none.
+// passes reports whether accepting may succeed after this error. It cannot if the
+// listener was closed, or is none.
 func passes(err error) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false
