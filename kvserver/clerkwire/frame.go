@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
 // Path and Protocol are what a client asks for: GET Path with Upgrade: Protocol.

@@ -2,7 +2,7 @@ package clerkwire
 
 import (
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
 // MaxListed is how many items a page may have.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
 // Empty is a body without content: a request to open a session, a goodbye.

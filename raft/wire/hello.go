@@ -103,11 +103,8 @@ func (r *rejection) Error() string { return "hello turned down: " + r.detail }
 
 // hello decodes and checks a hello of any version. The error is a *rejection.
 func (d *decoder) hello(k kind, body []byte) (hello, error) {
-	c := cursor{rest: body}
-	_, isArray := c.arrayHeader()
-	word, isString := c.str(maxClientAddrBytes)
-	theirs, isUint := c.uint()
-	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
+	theirs, ok := helloVersion(body)
+	if !ok {
 		return hello{}, &rejection{reason: ReasonMalformed, detail: "the frame is not the hello of a raftkv peer"}
 	}
 	if theirs > version {

@@ -84,11 +84,8 @@ func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	if r.Hello, r.Detail = append(packedBytes{}, r.Hello...), strings.ToValidUTF8(r.Detail, "?"); len(r.Hello) > maxHelloBody {
 		return nil, malformed("a refusal with a hello of %d bytes", len(r.Hello))
 	}
-	c := cursor{rest: r.Hello}
-	_, isArray := c.arrayHeader()
-	word, isString := c.str(maxClientAddrBytes)
-	theirs, isUint := c.uint()
-	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
+	theirs, ok := helloVersion(r.Hello)
+	if !ok {
 		return nil, malformed("the refusal contains no valid hello")
 	}
 	if theirs != version {

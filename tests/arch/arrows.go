@@ -17,7 +17,8 @@ var arrows = map[string][]string{
 	"raft/vfs":      {},
 	"raft/snapshot": {},
 	"raft/wal":      {"raft/core", "raft/vfs", "raft/snapshot"},
-	"raft/wire":     {"raft/core"},
+	"raft/msgpack":  {},
+	"raft/wire":     {"raft/core", "raft/msgpack"},
 	"raft/node":     {"raft/core"},
 	"raft":          {"raft/core", "raft/node"},
 	"kvserver/kv":   {},
@@ -25,8 +26,7 @@ var arrows = map[string][]string{
 	"kvserver":      {"raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/clerkwire", "client"},
 	"client":        {"kvserver/api", "kvserver/clerkwire"},
 
-	"kvserver/clerkwire/msgpack": {},
-	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
+	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
@@ -56,7 +56,7 @@ const goldenPackage = "tests/compat/golden"
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
 	"github.com/gorilla/mux":              {"kvserver"},
-	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "kvserver/clerkwire/msgpack", "kvserver/clerkwire"},
+	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "raft/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":            {"kvserver/kv"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
