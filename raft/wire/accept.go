@@ -22,10 +22,10 @@ func (t *Transport) accept() {
 		case t.ctx.Err() != nil:
 			return
 		case errors.Is(err, net.ErrClosed):
-			t.journal.note(slog.LevelError, "listener", "the listener was closed by somebody else; peers cannot connect to us any more")
+			t.log.note(slog.LevelError, "listener", "the listener was closed by somebody else; peers cannot connect to us any more")
 			return
 		default:
-			t.journal.note(slog.LevelError, "accept", "a connection could not be accepted", "cause", err.Error())
+			t.log.note(slog.LevelError, "accept", "a connection could not be accepted", "cause", err.Error())
 			select {
 			case <-time.After(acceptPause):
 			case <-t.ctx.Done():
@@ -110,7 +110,7 @@ func (t *Transport) establish(s *stranger, p *peer) *inbound {
 	} else {
 		p.accepts.Add(1)
 		p.nudge() // the peer is there, so our own connection to it should be, too
-		t.journal.note(slog.LevelInfo, "accepted "+string(p.id), "a peer connected", "peer", string(p.id), "remote", conn.RemoteAddr().String())
+		t.log.note(slog.LevelInfo, "accepted "+string(p.id), "a peer connected", "peer", string(p.id), "remote", conn.RemoteAddr().String())
 	}
 	if old != nil {
 		// The peer has given the old connection up. Until its reader has handed

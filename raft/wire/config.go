@@ -103,7 +103,7 @@ const (
 	maxHelloTimeout    = 3 * time.Second
 
 	defaultSnapshotRate = 64 << 20
-	leastSnapshotRate   = snapshotChunkBytes
+	minSnapshotRate     = snapshotChunkBytes
 )
 
 // Keep-alives find a host that vanished without a word on an idle connection
@@ -159,8 +159,8 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Build = strings.ToValidUTF8(c.Build[:min(len(c.Build), maxBuildBytes)], "")
 	c.SnapshotBytesPerSecond = orDefault(c.SnapshotBytesPerSecond, defaultSnapshotRate)
-	if c.SnapshotBytesPerSecond < leastSnapshotRate {
-		return Config{}, fmt.Errorf("wire: SnapshotBytesPerSecond is %d; it must be at least %d, or receivers would take the sender for stuck", c.SnapshotBytesPerSecond, leastSnapshotRate)
+	if c.SnapshotBytesPerSecond < minSnapshotRate {
+		return Config{}, fmt.Errorf("wire: SnapshotBytesPerSecond is %d; it must be at least %d, or receivers would take the sender for stuck", c.SnapshotBytesPerSecond, minSnapshotRate)
 	}
 	c.MaxCalls = orDefault(c.MaxCalls, 1024)
 	c.MaxCallBytes = orDefault(c.MaxCallBytes, 128<<20)

@@ -69,7 +69,7 @@ func (t *Transport) run(out *outbound) {
 		return
 	}
 	p.connects.Add(1)
-	t.journal.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
+	t.log.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
 	t.work.Go(out.write)
 	t.work.Go(out.read)
 	<-out.dead
@@ -99,7 +99,7 @@ func (t *Transport) failedToConnect(p *peer, err error) {
 	case errors.As(err, &refused):
 		t.refused(p, refused)
 	}
-	t.journal.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
+	t.log.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
 		"peer", string(p.id), "address", p.addr, "cause", err.Error())
 }
 

@@ -140,7 +140,7 @@ func (t *Transport) endLives(p *peer, but use) {
 		return
 	}
 	p.use, p.said, p.uid = but, Standing{}, core.UID{}
-	in, out, sending, incoming := p.in, p.out.Load(), p.sending, p.incoming
+	in, out, sending, receiving := p.in, p.out.Load(), p.sending, p.receiving
 	t.mu.Unlock()
 	if in != nil {
 		in.fail(errReplaced)
@@ -151,8 +151,8 @@ func (t *Transport) endLives(p *peer, but use) {
 	if sending != nil {
 		sending.fail(errReplaced)
 	}
-	if incoming != nil {
-		incoming.fail(errReplaced)
+	if receiving != nil {
+		receiving.fail(errReplaced)
 	}
 }
 
@@ -177,11 +177,11 @@ func (t *Transport) fence(p *peer) {
 		return
 	}
 	defer release()
-	t.journal.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
+	t.log.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
 	k := t.known(p)
 	k.PutBack = true
 	if err := t.config.Memory.Remember(p.id, k); err != nil {
-		t.journal.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
+		t.log.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
 	}
 	t.endLives(p, use{})
 }

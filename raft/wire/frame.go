@@ -68,7 +68,7 @@ const (
 	kindRejoin             kind = 0x18
 	kindRejoinReply        kind = 0x19
 
-	// Snapshots travel on connections of their own (transfer.go), to which 0x20
+	// Snapshots travel on connections of their own (snapshot_frames.go), to which 0x20
 	// to 0x2f belong.
 	kindSnapshotOffer        kind = 0x20
 	kindSnapshotOfferReply   kind = 0x21

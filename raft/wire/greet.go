@@ -270,6 +270,6 @@ func (t *Transport) turnedDown(conn net.Conn, err error) {
 	if errors.Is(err, io.EOF) { // a probe that connects and closes
 		level = slog.LevelDebug
 	}
-	t.journal.note(level, "rejected "+string(reason), "a connection was turned down",
+	t.log.note(level, "rejected "+string(reason), "a connection was turned down",
 		"remote", conn.RemoteAddr().String(), "reason", string(reason), "cause", err.Error())
 }

@@ -151,7 +151,7 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	listed, others := t.hearsay.listed(), t.ofOthers(uid)
 	t.mu.Unlock()
 	if atOdds && news {
-		t.journal.note(slog.LevelError, "at odds "+listed, "peers name different uids of this cluster, and this server knows none yet: it talks to nobody until a majority of the members names the same one; check the addresses of the peers, and which data directory each server has",
+		t.log.note(slog.LevelError, "at odds "+listed, "peers name different uids of this cluster, and this server knows none yet: it talks to nobody until a majority of the members names the same one; check the addresses of the peers, and which data directory each server has",
 			"they say", listed, "belongs to", uid.String())
 	}
 	if atOdds || uid == (core.UID{}) {

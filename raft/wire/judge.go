@@ -116,7 +116,7 @@ func (t *Transport) contest(h *hello) {
 		return
 	}
 	if t.config.Used != nil && t.config.Used() {
-		t.journal.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
+		t.log.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
 			"peer", string(h.From), "its uid", h.uid().String(), "our uid", t.UID().String())
 		return
 	}

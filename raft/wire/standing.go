@@ -161,7 +161,7 @@ func (t *Transport) rememberStandings() {
 		return
 	}
 	if err := t.config.Memory.Note(news); err != nil {
-		t.journal.note(slog.LevelWarn, "note", "how far the peers have come could not be written down; it will be tried again", "error", err.Error())
+		t.log.note(slog.LevelWarn, "note", "how far the peers have come could not be written down; it will be tried again", "error", err.Error())
 	}
 }
 
@@ -171,7 +171,7 @@ func (t *Transport) hearStanding(p *peer, u use, s Standing, uid core.UID) error
 	ours := t.UID()
 	if uid != (core.UID{}) && ours != (core.UID{}) && uid != ours {
 		t.rejected[ReasonCluster].Add(1)
-		t.journal.note(slog.LevelError, "other cluster "+string(p.id), "a peer turns out to belong to another cluster of this name; check the addresses of the peers, and which data directory each server has",
+		t.log.note(slog.LevelError, "other cluster "+string(p.id), "a peer turns out to belong to another cluster of this name; check the addresses of the peers, and which data directory each server has",
 			"peer", string(p.id), "its uid", uid.String(), "our uid", ours.String())
 		return errOtherCluster
 	}

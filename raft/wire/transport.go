@@ -39,7 +39,7 @@ type Transport struct {
 	config  Config
 	handler Handler // set by Start, before any goroutine
 	peers   map[core.ID]*peer
-	journal *journal
+	log     *throttledLog
 
 	bootstrap bootstrap                // of the list of members
 	uid       atomic.Pointer[core.UID] // of the cluster; zero: not known yet
@@ -49,8 +49,8 @@ type Transport struct {
 
 	rejected map[Reason]*atomic.Uint64 // hellos turned down; the map never changes
 
-	pace *pace         // of all snapshots that are sent
-	turn chan struct{} // holds a token while a snapshot is being received
+	snapshotLimiter *limiter      // of all snapshots that are sent
+	turn            chan struct{} // holds a token while a snapshot is being received
 	// remembering holds a token while Config.Memory is used.
 	remembering chan struct{}
 
@@ -66,7 +66,7 @@ type Transport struct {
 	hearsay   Hearsay                        // which uids peers name, while ours is not known
 	atOdds    bool                           // they name different ones
 	strangers int                            // accepted connections without a valid hello
-	newest    *incoming                      // the last one that a snapshot was offered on
+	newest    *snapshotReceiver              // the last one that a snapshot was offered on
 	conns     map[net.Conn]func(cause error) // every open connection and how to end it
 
 	announcing bool             // see Announce
@@ -94,16 +94,16 @@ func New(config Config) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		config:      config,
-		peers:       make(map[core.ID]*peer, len(config.Peers)),
-		journal:     newJournal(config.Logger.With("server", string(config.ID))),
-		rejected:    make(map[Reason]*atomic.Uint64),
-		pace:        &pace{rate: config.SnapshotBytesPerSecond},
-		turn:        make(chan struct{}, 1),
-		remembering: make(chan struct{}, 1),
-		conns:       make(map[net.Conn]func(error)),
-		words:       make(map[core.ID]word),
-		bootstrap:   bootstrapOf(config.members()),
+		config:          config,
+		peers:           make(map[core.ID]*peer, len(config.Peers)),
+		log:             newThrottledLog(config.Logger.With("server", string(config.ID))),
+		rejected:        make(map[Reason]*atomic.Uint64),
+		snapshotLimiter: &limiter{rate: config.SnapshotBytesPerSecond},
+		turn:            make(chan struct{}, 1),
+		remembering:     make(chan struct{}, 1),
+		conns:           make(map[net.Conn]func(error)),
+		words:           make(map[core.ID]word),
+		bootstrap:       bootstrapOf(config.members()),
 	}
 	t.uid.Store(&config.UID)
 	for id, addr := range config.Peers {
@@ -160,7 +160,7 @@ func (t *Transport) Start(h Handler) {
 func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 	p, known := t.peers[call.To]
 	if !known {
-		t.journal.note(slog.LevelError, "unknown", "a call to a server that is no peer is lost", "peer", string(call.To))
+		t.log.note(slog.LevelError, "unknown", "a call to a server that is no peer is lost", "peer", string(call.To))
 		done(call, nil)
 		return
 	}
@@ -176,7 +176,7 @@ func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 	k, bytes := requestKind(call.Request), frameBound(call.Request)
 	if bytes > MaxFrameBytes {
 		p.tooLarge.Add(1)
-		t.journal.note(slog.LevelError, "large "+string(p.id), "a call that fits in no frame is lost; let fewer entries travel together",
+		t.log.note(slog.LevelError, "large "+string(p.id), "a call that fits in no frame is lost; let fewer entries travel together",
 			"peer", string(p.id), "bytes", bytes, "limit", MaxFrameBytes)
 		p.lose(call, done)
 		return
@@ -273,6 +273,6 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 		level = slog.LevelInfo
 		t.handler.Suspect(p.id)
 	}
-	t.journal.note(level, "ended "+direction+" "+string(p.id), "connection with a peer ended",
+	t.log.note(level, "ended "+direction+" "+string(p.id), "connection with a peer ended",
 		"peer", string(p.id), "direction", direction, "cause", cause.Error())
 }

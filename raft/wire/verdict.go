@@ -42,7 +42,7 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 	if err := t.credible(p, &r.by); err != nil {
 		if !errors.Is(err, errTransportClosed) {
 			t.distrusted.Add(1)
-			t.journal.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address turns us down, but it is not the peer that we know; its word does not count",
+			t.log.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address turns us down, but it is not the peer that we know; its word does not count",
 				"peer", string(p.id), "address", p.addr, "reason", string(r.Reason), "it says", r.Detail, "because", err.Error())
 		}
 		return
@@ -57,7 +57,7 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 	}
 	t.mute()
 	t.mu.Unlock()
-	t.journal.note(slog.LevelError, "refused "+string(p.id), "a peer turns down our data directory; we take part in nothing until the others have been heard",
+	t.log.note(slog.LevelError, "refused "+string(p.id), "a peer turns down our data directory; we take part in nothing until the others have been heard",
 		"peer", string(p.id), "reason", string(r.Reason), "it says", r.Detail)
 	if majority {
 		t.pronounce()

@@ -82,7 +82,7 @@ var registered = []struct {
 	{"Snapshots", "kvserver/kv/snapshot.go", `\{"(\w+)", write`},
 	{"Between peers: frame kind", "raft/wire/frame.go", `\bkind\w+ +kind += (0x\w+)`},
 	{"Between peers", "raft/wire/hello.go", `\bReason\w+ +Reason += "([^"]+)"`},
-	{"Between peers", "raft/wire/transfer.go", `\bfailure\w+ +failure += "([^"]+)"`},
+	{"Between peers", "raft/wire/snapshot_frames.go", `\bfailure\w+ +failure += "([^"]+)"`},
 	{"Clerks: frame kind", "kvserver/clerkwire/frame.go", `\bKind\w+ +Kind += (0x\w+)`},
 	{"HTTP", "kvserver/api/headers.go", `\bHeader\w+ += "([^"]+)"`},
 	{"HTTP", "kvserver/api/headers.go", `\bConsistency\w+ += "([^"]+)"`},

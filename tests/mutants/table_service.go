@@ -32,7 +32,7 @@ var wireMutants = []mutant{
 	},
 	{
 		id: "X5", bug: "pieces of a snapshot are taken in any order",
-		file:    "raft/wire/incoming.go",
+		file:    "raft/wire/snapshot_receive.go",
 		old:     "if chunk.Offset != uint64(have) || int64(len(chunk.Data)) > size-have {",
 		new:     "if int64(len(chunk.Data)) > size-have {",
 		oracles: []string{"test ./raft/wire"},
@@ -46,8 +46,8 @@ var wireMutants = []mutant{
 	},
 	{
 		id: "X7", bug: "a request is handed over before the snapshot is durable",
-		file:    "raft/wire/incoming.go",
-		old:     "\tif err := snapshots.FinishReceive(); err != nil {\n\t\treturn in.giveUp(failureStorage, err)\n\t}\n",
+		file:    "raft/wire/snapshot_receive.go",
+		old:     "\tif err := snapshots.FinishReceive(); err != nil {\n\t\treturn r.giveUp(failureStorage, err)\n\t}\n",
 		new:     "",
 		oracles: []string{"test ./raft/wire"},
 	},

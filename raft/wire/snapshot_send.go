@@ -28,8 +28,8 @@ const (
 // received, in bytes per second. Until then it has nothing to say.
 const slowestCheck = 4 << 20
 
-// outgoing is a snapshot on its way to a peer, and the call that waits for it.
-type outgoing struct {
+// snapshotSender is a snapshot on its way to a peer, and the call that waits for it.
+type snapshotSender struct {
 	t       *Transport
 	peer    *peer
 	call    core.Call
@@ -54,25 +54,25 @@ func (t *Transport) sendSnapshot(p *peer, call core.Call, m *core.InstallSnapsho
 		p.lose(call, done)
 		return
 	}
-	o := &outgoing{t: t, peer: p, call: call, request: m, done: done}
-	o.ctx, o.cancel = context.WithCancelCause(t.ctx)
+	s := &snapshotSender{t: t, peer: p, call: call, request: m, done: done}
+	s.ctx, s.cancel = context.WithCancelCause(t.ctx)
 
-	var late, waiting, current *outgoing
+	var late, waiting, current *snapshotSender
 	t.mu.Lock()
 	switch current = p.sending; {
 	case t.closed:
-		late = o
+		late = s
 	case current == nil:
-		p.sending = o
-		t.work.Go(func() { t.sendSnapshots(o) })
+		p.sending = s
+		t.work.Go(func() { t.sendSnapshots(s) })
 	default:
-		waiting, p.next = p.next, o
+		waiting, p.nextSnapshot = p.nextSnapshot, s
 	}
 	t.mu.Unlock()
 	if current != nil {
 		current.fail(errNewerSnapshot)
 	}
-	for _, lost := range []*outgoing{late, waiting} {
+	for _, lost := range []*snapshotSender{late, waiting} {
 		if lost != nil {
 			lost.cancel(errNewerSnapshot)
 			p.lose(lost.call, lost.done)
@@ -82,33 +82,33 @@ func (t *Transport) sendSnapshot(p *peer, call core.Call, m *core.InstallSnapsho
 
 // sendSnapshots is the goroutine that sends snapshots to one peer, one after
 // the other while there are any.
-func (t *Transport) sendSnapshots(o *outgoing) {
-	for o != nil {
-		reply, err := o.run()
-		if cause := context.Cause(o.ctx); err != nil && cause != nil {
+func (t *Transport) sendSnapshots(s *snapshotSender) {
+	for s != nil {
+		reply, err := s.run()
+		if cause := context.Cause(s.ctx); err != nil && cause != nil {
 			err = cause
 		}
-		o.cancel(nil)
-		o.account(reply, err)
-		p := o.peer
+		s.cancel(nil)
+		s.account(reply, err)
+		p := s.peer
 		if reply != nil {
-			o.done(o.call, reply)
+			s.done(s.call, reply)
 		} else {
-			p.lose(o.call, o.done)
+			p.lose(s.call, s.done)
 		}
 		t.mu.Lock()
-		p.sending, p.next = p.next, nil
-		o = p.sending
+		p.sending, p.nextSnapshot = p.nextSnapshot, nil
+		s = p.sending
 		t.mu.Unlock()
 	}
 }
 
 // fail gives the transfer up. No lock may be held.
-func (o *outgoing) fail(cause error) {
-	o.cancel(cause)
-	o.mu.Lock()
-	conn := o.conn
-	o.mu.Unlock()
+func (s *snapshotSender) fail(cause error) {
+	s.cancel(cause)
+	s.mu.Lock()
+	conn := s.conn
+	s.mu.Unlock()
 	if conn != nil {
 		conn.Close()
 	}
@@ -116,92 +116,92 @@ func (o *outgoing) fail(cause error) {
 
 // run sends the snapshot and returns the answer of the peer's Handler, which is
 // nil if it gave none.
-func (o *outgoing) run() (core.Reply, error) {
-	if err := o.rest(); err != nil {
+func (s *snapshotSender) run() (core.Reply, error) {
+	if err := s.rest(); err != nil {
 		return nil, err
 	}
-	file, closer, err := o.t.config.Snapshots.SnapshotFile(o.request.Snapshot)
+	file, closer, err := s.t.config.Snapshots.SnapshotFile(s.request.Snapshot)
 	if err != nil {
 		return nil, fmt.Errorf("opening the snapshot: %w", err)
 	}
 	defer closer.Close()
-	s, err := o.connect()
+	c, err := s.connect()
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		s.conn.Close()
-		o.t.forget(s.conn)
+		c.conn.Close()
+		s.t.forget(c.conn)
 	}()
-	have, err := o.offer(s, file)
+	have, err := s.offer(c, file)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.stream(s, file, have); err != nil {
+	if err := s.stream(c, file, have); err != nil {
 		return nil, err
 	}
-	return o.await(s, file.Size())
+	return s.await(c, file.Size())
 }
 
 // rest waits out the pause after an earlier failure.
-func (o *outgoing) rest() error {
-	timer := time.NewTimer(o.peer.transferRest)
+func (s *snapshotSender) rest() error {
+	timer := time.NewTimer(s.peer.transferRest)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-o.ctx.Done():
+	case <-s.ctx.Done():
 	}
-	return o.ctx.Err()
+	return s.ctx.Err()
 }
 
 // connect makes a connection and exchanges hellos.
-func (o *outgoing) connect() (*stranger, error) {
-	ctx, cancel := context.WithTimeout(o.ctx, o.t.config.DialTimeout)
+func (s *snapshotSender) connect() (*stranger, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.t.config.DialTimeout)
 	defer cancel()
-	conn, err := o.t.config.Dial(ctx, o.peer.addr)
+	conn, err := s.t.config.Dial(ctx, s.peer.addr)
 	if err != nil {
 		return nil, err
 	}
-	o.mu.Lock()
-	o.conn = conn
-	o.mu.Unlock()
-	if o.ctx.Err() != nil {
+	s.mu.Lock()
+	s.conn = conn
+	s.mu.Unlock()
+	if s.ctx.Err() != nil {
 		conn.Close()
-		return nil, o.ctx.Err()
+		return nil, s.ctx.Err()
 	}
-	if !o.t.track(conn, o.fail) {
+	if !s.t.track(conn, s.fail) {
 		return nil, errTransportClosed
 	}
-	s, err := o.t.introduce(conn, o.peer, kindTransferHello)
+	c, err := s.t.introduce(conn, s.peer, kindTransferHello)
 	if err != nil {
 		conn.Close()
-		o.t.forget(conn)
+		s.t.forget(conn)
 		return nil, err
 	}
-	return s, nil
+	return c, nil
 }
 
 // offer says what we have and returns from which offset on the peer wants it.
-func (o *outgoing) offer(s *stranger, file *io.SectionReader) (int64, error) {
+func (s *snapshotSender) offer(c *stranger, file *io.SectionReader) (int64, error) {
 	id, err := snapshotID(file)
 	if err != nil {
 		return 0, fmt.Errorf("reading the snapshot: %w", err)
 	}
 	m := snapshotOffer{
-		Term: o.request.Term, LeaderID: o.request.LeaderID,
-		SnapshotIndex: o.request.Snapshot.Index, SnapshotTerm: o.request.Snapshot.Term,
-		Size: uint64(file.Size()), UID: o.request.Snapshot.UID[:], ID: id[:],
+		Term: s.request.Term, LeaderID: s.request.LeaderID,
+		SnapshotIndex: s.request.Snapshot.Index, SnapshotTerm: s.request.Snapshot.Term,
+		Size: uint64(file.Size()), UID: s.request.Snapshot.UID[:], ID: id[:],
 	}
-	frame := s.encoder.frame(nil, kindSnapshotOffer, &m, headerBytes+maxSmallBody)
-	if err := writeAll(s.conn, frame, o.t.config.StallTimeout); err != nil {
+	frame := c.encoder.frame(nil, kindSnapshotOffer, &m, headerBytes+maxSmallBody)
+	if err := writeAll(c.conn, frame, s.t.config.StallTimeout); err != nil {
 		return 0, err
 	}
-	body, err := s.hearResult(kindSnapshotOfferReply, offerReplyFrames, o.t.config.CallTimeout)
+	body, err := c.hearResult(kindSnapshotOfferReply, offerReplyFrames, s.t.config.CallTimeout)
 	if err != nil {
 		return 0, err
 	}
 	var reply snapshotOfferReply
-	if err := s.decoder.decode(body, snapshotOfferReplyShape, &reply); err != nil {
+	if err := c.decoder.decode(body, snapshotOfferReplyShape, &reply); err != nil {
 		return 0, err
 	}
 	if reply.Have > m.Size {
@@ -227,37 +227,37 @@ func snapshotID(file *io.SectionReader) (id [snapshotIDBytes]byte, err error) {
 
 // stream sends the snapshot from an offset on, at the pace that all snapshots
 // share.
-func (o *outgoing) stream(s *stranger, file *io.SectionReader, from int64) error {
+func (s *snapshotSender) stream(c *stranger, file *io.SectionReader, from int64) error {
 	data := make([]byte, snapshotChunkBytes)
 	var frame []byte
 	for at := from; at < file.Size(); {
 		piece := data[:min(int64(len(data)), file.Size()-at)]
-		if err := o.t.pace.wait(o.ctx, len(piece)); err != nil {
+		if err := s.t.snapshotLimiter.wait(s.ctx, len(piece)); err != nil {
 			return err
 		}
 		if n, err := file.ReadAt(piece, at); n < len(piece) {
 			return fmt.Errorf("reading the snapshot at %d: %w", at, err)
 		}
-		frame = s.encoder.chunk(frame[:0], at, piece)
-		if err := writeAll(s.conn, frame, o.t.config.StallTimeout); err != nil {
-			return s.lastWords(err)
+		frame = c.encoder.chunk(frame[:0], at, piece)
+		if err := writeAll(c.conn, frame, s.t.config.StallTimeout); err != nil {
+			return c.lastWords(err)
 		}
 		at += int64(len(piece))
-		o.sent = true
-		o.peer.snapshotBytesSent.Add(uint64(len(piece)))
+		s.sent = true
+		s.peer.snapshotBytesSent.Add(uint64(len(piece)))
 	}
 	return nil
 }
 
 // await waits for the answer of the peer's Handler. The peer has to check and
 // sync all that it received first.
-func (o *outgoing) await(s *stranger, size int64) (core.Reply, error) {
+func (s *snapshotSender) await(c *stranger, size int64) (core.Reply, error) {
 	check := time.Duration(float64(size) / slowestCheck * float64(time.Second))
-	body, err := s.hearResult(kindInstallSnapshotReply, installReplyFrames, o.t.config.CallTimeout+check)
+	body, err := c.hearResult(kindInstallSnapshotReply, installReplyFrames, s.t.config.CallTimeout+check)
 	if err != nil || body == nil {
 		return nil, err
 	}
-	return s.decoder.reply(kindInstallSnapshotReply, body)
+	return c.decoder.reply(kindInstallSnapshotReply, body)
 }
 
 // hearResult reads the frame of kind k, or nil for kindNoReply. The error is a
@@ -294,15 +294,15 @@ func (s *stranger) lastWords(err error) error {
 
 // account counts and logs how the transfer ended, and sets the pause before the
 // next.
-func (o *outgoing) account(reply core.Reply, err error) {
-	p, s := o.peer, o.request.Snapshot
-	about := []any{"peer", string(p.id), "index", s.Index, "term", s.Term}
+func (s *snapshotSender) account(reply core.Reply, err error) {
+	p, snapshot := s.peer, s.request.Snapshot
+	about := []any{"peer", string(p.id), "index", snapshot.Index, "term", snapshot.Term}
 	if err == nil {
 		p.transferPause.reset()
 		p.transferRest = 0
 		p.lastContact.Store(time.Now().UnixNano())
 		p.snapshotsSent.Add(1)
-		o.t.journal.note(slog.LevelInfo, "sent snapshot "+string(p.id), "a snapshot was sent to a peer", append(about, "answered", reply != nil)...)
+		s.t.log.note(slog.LevelInfo, "sent snapshot "+string(p.id), "a snapshot was sent to a peer", append(about, "answered", reply != nil)...)
 		return
 	}
 	p.snapshotsFailed.Add(1)
@@ -310,13 +310,54 @@ func (o *outgoing) account(reply core.Reply, err error) {
 		return
 	}
 	var told *transferFailedError
-	if o.sent && !errors.As(err, &told) {
+	if s.sent && !errors.As(err, &told) {
 		p.transferPause.reset()
 	}
 	p.transferRest = p.transferPause.next()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("the peer stood still for too long: %w", err)
 	}
-	o.t.journal.note(slog.LevelWarn, "not sent snapshot "+string(p.id), "a snapshot could not be sent to a peer; it will be tried again",
+	s.t.log.note(slog.LevelWarn, "not sent snapshot "+string(p.id), "a snapshot could not be sent to a peer; it will be tried again",
 		append(about, "pause", p.transferRest, "cause", err.Error())...)
+}
+
+// limiterSlack is how much time that was not used may be made up for. Timers are
+// late by about a millisecond, which would otherwise cost half of a high rate.
+const limiterSlack = 20 * time.Millisecond
+
+// limiter spreads bytes evenly over time.
+type limiter struct {
+	rate int64 // bytes per second
+
+	mu   sync.Mutex
+	next time.Time // when the next byte may leave
+}
+
+// wait waits until n more bytes may leave, or until ctx ends, whose error it
+// then returns.
+func (l *limiter) wait(ctx context.Context, n int) error {
+	pause := l.reserve(n, time.Now())
+	if pause <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reserve takes the place of n bytes and returns how long to wait for it.
+func (l *limiter) reserve(n int, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if earliest := now.Add(-limiterSlack); l.next.Before(earliest) {
+		l.next = earliest
+	}
+	pause := l.next.Sub(now)
+	l.next = l.next.Add(time.Duration(float64(n) / float64(l.rate) * float64(time.Second)))
+	return pause
 }
