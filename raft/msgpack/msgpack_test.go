@@ -145,7 +145,7 @@ func TestReadersAreStrict(t *testing.T) {
 		"an array in too long a form":     {"\xdc\x00\x01\x01", func(r *Reader) { r.Array(2) }},
 		"an array without its items":      {"\xdc\xff\xff", func(r *Reader) { r.Array(65535) }},
 		"a map for an array":              {"\x81\x01\x01", func(r *Reader) { r.Array(9) }},
-		"bytes behind the end":            {"\x01\x01", func(r *Reader) { r.Uint() }},
+		"bytes after the end":             {"\x01\x01", func(r *Reader) { r.Uint() }},
 		"what the caller rejects":         {"\x01", func(r *Reader) { r.Uint(); r.Reject("no") }},
 	} {
 		r := NewReader([]byte(c.body))

@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// ErrMalformed is wrapped by every error of a Reader. The errors say what was
-// expected and never what the bytes hold.
+// ErrMalformed is wrapped by every error of a Reader. The errors name the
+// expected item, never the content of the bytes.
 var ErrMalformed = errors.New("malformed message")
 
 // Reader reads a body from the front. After the first item that is not the one
@@ -24,7 +24,7 @@ func NewReader(body []byte) Reader { return Reader{rest: body} }
 // Close returns nil if every item was there and nothing is left.
 func (r *Reader) Close() error {
 	if len(r.rest) != 0 {
-		r.Reject("bytes behind the end")
+		r.Reject("bytes after the end")
 	}
 	if r.fault != "" {
 		return fmt.Errorf("%w: %s", ErrMalformed, r.fault)
@@ -35,7 +35,7 @@ func (r *Reader) Close() error {
 // Fault returns the first thing that was wrong, or "" if nothing was so far.
 func (r *Reader) Fault() string { return r.fault }
 
-// Left returns how many bytes have not been read; 0 after a fault.
+// Left returns the number of bytes that have not been read; 0 after a fault.
 func (r *Reader) Left() int { return len(r.rest) }
 
 // Reject makes the body malformed for a reason of the caller's. The first reason

@@ -8,8 +8,8 @@ import "raftkv/raft/core"
 // directory has come back meanwhile. Without this the two could promise different
 // things in one term.
 
-// Hush lets no message pass in either direction until Announce has returned true.
-// It may be called before Start.
+// Hush stops all messages in both directions until Announce has returned true. It
+// may be called before Start.
 func (t *Transport) Hush() {
 	t.mu.Lock()
 	if t.announcing {
@@ -27,13 +27,13 @@ func (t *Transport) Hush() {
 	t.mute()
 	t.mu.Unlock()
 	for _, out := range outs {
-		out.fail(errAnnouncing) // the peer hears more at the beginning of the next one
+		out.fail(errAnnouncing) // the next connection begins with the announcement
 	}
 }
 
 // Announce tells every peer, by new connections, how far this server has come. It
-// returns true when all have taken it, and false when the transport is closed
-// first. Until it returns true, no message is passed on.
+// returns true when all of them have heard it, and false when the transport is closed
+// first. Until it returns true, no message passes.
 func (t *Transport) Announce() bool {
 	t.Hush()
 	for {
@@ -56,8 +56,7 @@ func (t *Transport) Announce() bool {
 	}
 }
 
-// announced notes that a peer has taken a hello of ours that says what is to be
-// announced.
+// announced notes that a peer has taken a hello of ours that holds the announcement.
 func (t *Transport) announced(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -181,7 +181,7 @@ func (t *Transport) fence(p *peer) {
 	k := t.known(p)
 	k.PutBack = true
 	if err := t.config.Memory.Remember(p.id, k); err != nil {
-		t.log.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
+		t.log.note(slog.LevelError, "memory", "a peer was found to have forgotten what it confirmed, and this could not be written down", "peer", string(p.id), "error", err.Error())
 	}
 	t.endLives(p, use{})
 }

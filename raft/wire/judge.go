@@ -10,10 +10,10 @@ import (
 	"raftkv/raft/core"
 )
 
-// Servers that began differently must not talk to each other: they count
+// Servers that were started differently must not talk to each other: they count
 // majorities of different lists, or hold different entries under the same index.
-// So a hello names the cluster by more than the name that an operator typed: by
-// its uid, which its first leader drew, and by a digest of the list of members.
+// So a hello names the cluster not only by the name that an operator typed, but also
+// by its uid, which its first leader drew, and by a digest of the list of members.
 
 // bootstrap is the digest of a list of members.
 type bootstrap [sha256.Size]byte
@@ -55,9 +55,9 @@ func listMembers(ids []core.ID) string {
 	return b.String()
 }
 
-// judge reports whether this server wants to talk to the server whose hello this
-// is. knows says which servers may be talking. The error is a *rejection. The data
-// directory is judged elsewhere (meetLife).
+// judge returns nil if this server may talk to the sender of a hello. knows reports
+// whether a server may be the sender. The error is a *rejection. The data directory
+// is judged elsewhere (meetLife).
 func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	c := &t.config
 	if h.ClusterID != c.ClusterID {
@@ -84,7 +84,7 @@ func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 }
 
 // judgeLevel refuses a server that works at other levels than this build, or that
-// uses what only a later level brings.
+// uses a field of a later level.
 func (h *hello) judgeLevel() error {
 	if h.LevelMin > levelMax || h.LevelMax < levelMin || h.LevelMin > h.LevelMax {
 		return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) works at levels %d to %d, and this build at %d to %d; upgrade the older one", h.From, h.Build, h.LevelMin, h.LevelMax, levelMin, levelMax)}

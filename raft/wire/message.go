@@ -12,9 +12,9 @@ import (
 	"raftkv/raft/msgpack"
 )
 
-// handle is how the library is used: structs as arrays in the order of their
-// fields, today's msgpack with its byte strings and extensions. It is not
-// changed after it is made, so every connection shares it.
+// handle configures the library: structs are arrays in the order of their fields,
+// in today's msgpack with its byte strings and extensions. It is not changed after
+// it is made, so every connection shares it.
 var handle = func() *codec.MsgpackHandle {
 	h := &codec.MsgpackHandle{WriteExt: true}
 	h.StructToArray = true
@@ -56,8 +56,8 @@ func newEncoder() *encoder {
 	return e
 }
 
-// request appends the frame of a request to dst, or returns dst unchanged and
-// an error if it would be longer than MaxFrameBytes.
+// request appends the frame of a request to dst. If the frame would be longer than
+// MaxFrameBytes, it returns dst unchanged and an error.
 func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
 	bound := frameBound(request)
 	if bound > MaxFrameBytes {
@@ -87,7 +87,8 @@ func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
 	return dst, nil
 }
 
-// reply appends the frame of an answer to dst; nil says that there is none.
+// reply appends the frame of an answer to dst. A nil reply means that there is no
+// answer.
 func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
 	if reply == nil {
 		return e.seal(append(dst, make([]byte, headerBytes)...), len(dst), kindNoReply)
@@ -216,7 +217,7 @@ func (d *decoder) rejoinReply(body []byte) (core.Reply, error) {
 		return nil, err
 	}
 	if len(b.UID) != len(core.UID{}) {
-		return nil, malformed("a uid of %d bytes", len(b.UID))
+		return nil, malformed("a uid of %d bytes, not %d", len(b.UID), len(core.UID{}))
 	}
 	return &core.RejoinReply{Term: b.Term, Rejoining: b.Rejoining, Leads: b.Leads, LastIndex: b.LastIndex, UID: core.UID(b.UID)}, nil
 }
@@ -234,9 +235,9 @@ func (d *decoder) decode(body []byte, s shape, message any) error {
 }
 
 // The library that decodes bodies is made to be lenient: it takes a number for a
-// truth value, an array for a byte string and nil for anything, ignores what is
-// left over, and skips what it does not expect, however deep and however long that
-// claims to be. So every body is first compared with the one shape that its kind
+// truth value, an array for a byte string and nil for anything. It ignores bytes
+// after the end, and skips items that it does not expect, however deep and long they
+// claim to be. So every body is first compared with the one shape that its kind
 // has, byte by byte and without decoding anything. A body that passes holds no
 // length that exceeds the bytes behind it and is exactly what the library itself
 // would write. Only such a body is given to the library.
@@ -270,7 +271,7 @@ func (s shape) check(body []byte) error {
 		}
 	}
 	if r.Left() != 0 {
-		return malformed("%d bytes behind the body", r.Left())
+		return malformed("%d bytes after the end of the body", r.Left())
 	}
 	return nil
 }

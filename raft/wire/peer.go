@@ -7,18 +7,18 @@ import (
 	"raftkv/raft/core"
 )
 
-// peer is what we keep about one other server from New to Close.
+// peer holds the state of one other server, from New to Close.
 type peer struct {
 	id   core.ID
 	addr string
 
 	out        atomic.Pointer[outbound] // the connection we dialled; nil while there is none
-	clientAddr atomic.Pointer[string]   // as the last hello that named one said
+	clientAddr atomic.Pointer[string]   // from the last hello that named one
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
 	// Guarded by Transport.mu.
 	use          use               // the latest process of the peer that was met
-	said         Standing          // what that process has said of its disk since it was met
+	said         Standing          // that process's latest words about its disk since it was met
 	uid          core.UID          // and of its cluster
 	in           *inbound          // the newest connection the peer dialled
 	sending      *snapshotSender   // the snapshot on its way to the peer
@@ -96,17 +96,17 @@ func (p *peer) nudge() {
 	}
 }
 
-// Stats is a picture of a Transport's counters. Counters only grow; they are
-// read one after the other, so they fit each other only nearly.
+// Stats is a snapshot of a Transport's counters. Counters only grow. They are read
+// one after the other, so sums may be off by the events of that moment.
 type Stats struct {
 	Total PeerStats             // sums over Peers; LastContact is the latest
 	Peers map[core.ID]PeerStats // every peer, whether it was ever reached or not
 
-	// Rejected counts the hellos that this server turned down, by reason. It
-	// is not kept per peer, because who sent them is not known for sure.
+	// Rejected counts the hellos that this server turned down, by reason. It is not
+	// kept per peer, because the sender of such a hello is not known for sure.
 	Rejected map[Reason]uint64
-	// Strangers is how many accepted connections have not yet said a valid
-	// hello.
+	// Strangers is the number of accepted connections on which no valid hello has come
+	// yet.
 	Strangers int
 }
 
@@ -121,33 +121,33 @@ type PeerStats struct {
 	BytesSent      uint64 // of those frames
 	BytesReceived  uint64
 
-	Connects     uint64 // connections we dialled that came to stand
-	Accepts      uint64 // connections the peer dialled that came to stand
+	Connects     uint64 // connections we dialled that were established
+	Accepts      uint64 // connections the peer dialled that were established
 	DialFailures uint64 // attempts to connect that failed, refusals included
 	Refusals     uint64 // hellos of ours that the peer turned down
 
 	Calls     uint64 // given to Send
-	LostCalls uint64 // of those, ended without an answer, for whatever reason
+	LostCalls uint64 // of those, ended without an answer, for any reason
 	TooLarge  uint64 // of those, lost because they fit in no frame
 
 	CallTimeouts uint64 // connections given up because a call had no answer in time
-	Stalls       uint64 // connections given up because a frame under way stood still
-	Malformed    uint64 // connections given up because what came was not the protocol
+	Stalls       uint64 // connections given up because a frame that had begun stood still
+	Malformed    uint64 // connections given up because of bytes that are not the protocol
 	Replaced     uint64 // connections given up because the peer dialled another one
 	Suspects     uint64 // connections that died from the other side
 
 	SnapshotsSent     uint64 // transfers to the peer that it answered
 	SnapshotsReceived uint64 // transfers from the peer that were received whole
 	SnapshotsFailed   uint64 // transfers in either direction that ended early
-	// SnapshotBytesSent and SnapshotBytesReceived are the bytes of snapshots,
-	// those of transfers under way included. What is sent again counts again.
+	// SnapshotBytesSent and SnapshotBytesReceived are the bytes of snapshots, including
+	// those of transfers in progress. Bytes that are sent again count again.
 	SnapshotBytesSent     uint64
 	SnapshotBytesReceived uint64
-	SendingSnapshot       bool // a transfer to the peer is under way, or pauses after a failure
+	SendingSnapshot       bool // a transfer to the peer is in progress, or pauses after a failure
 	ReceivingSnapshot     bool // the peer has a connection for a transfer to us
 
 	CallsInFlight     int   // calls without an answer, queued ones included
-	CallBytesInFlight int64 // their encoded length, nearly
+	CallBytesInFlight int64 // an upper bound of their encoded length
 	RequestsHeld      int   // the peer's requests that the Handler has not answered
 }
 

@@ -11,11 +11,11 @@ import (
 // maxDetailBytes bounds the sentence in a refusal.
 const maxDetailBytes = 512
 
-// refusal is sent instead of a hello, by the accepting side only. It says who
-// refuses, so that the dialling side can tell a peer's word from a stranger's.
+// refusal is sent instead of a hello, by the accepting side only. It names its
+// sender, so that the dialling side can tell a peer's word from a stranger's.
 type refusal struct {
 	Reason  Reason
-	Version uint64      // that its sender speaks
+	Version uint64      // of the protocol that its sender speaks
 	Detail  string      // a sentence for the other side's log
 	Hello   packedBytes // the hello that its sender would have said, without checksum
 }
@@ -28,10 +28,10 @@ type oldRefusal struct {
 	Version uint64
 }
 
-// refusedError says that a server turned our hello down.
+// refusedError means that a server turned our hello down.
 type refusedError struct {
 	refusal
-	by hello // the server that refuses, as it says
+	by hello // the hello of the server that refuses; empty if its version is unknown
 }
 
 func (r *refusedError) Error() string {
@@ -70,8 +70,8 @@ func clipped(sentence string) string {
 	return sentence
 }
 
-// refusal decodes a refusal and the hello in it. A reason that is not known is
-// taken, since all that is done with it is to log it.
+// refusal decodes a refusal and the hello in it. An unknown reason is accepted,
+// since it is only logged.
 func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	content, err := greetingContent(kindRefusal, body)
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"raftkv/raft/core"
 )
 
-// chunkBuffer is the read buffer of a connection that brings a snapshot: the
-// longest chunk, and the beginning of the next.
+// chunkBuffer is the size of the read buffer of a connection that brings a snapshot:
+// room for the longest chunk and the beginning of the next.
 const chunkBuffer = 2 * snapshotChunkBytes
 
-// snapshotReceiver is a connection on which a peer sends a snapshot. It belongs to one
-// goroutine, apart from fail.
+// snapshotReceiver receives a snapshot on a connection that a peer dialled. It
+// belongs to one goroutine; only fail may be called by any.
 type snapshotReceiver struct {
 	*stranger
 	t      *Transport
@@ -72,7 +72,7 @@ func (r *snapshotReceiver) fail(cause error) {
 	r.conn.Close()
 }
 
-// run takes one offer to its end.
+// run serves one offer, from our hello to the answer.
 func (r *snapshotReceiver) run() (*snapshotOffer, error) {
 	if err := r.greetBack(r.t.ownHello(r.peer.id)); err != nil {
 		return nil, err
@@ -90,11 +90,11 @@ func (r *snapshotReceiver) run() (*snapshotOffer, error) {
 	if r.t.ctx.Err() != nil {
 		return offer, errTransportClosed
 	}
-	// Should the peer have gone meanwhile, the snapshot is as good as before.
+	// If the peer has gone meanwhile, the snapshot is still good.
 	return offer, r.handOver(offer)
 }
 
-// hearOffer reads the offer, which follows the hello at once.
+// hearOffer reads the offer, which must follow the hello at once.
 func (r *snapshotReceiver) hearOffer() (*snapshotOffer, error) {
 	if err := r.conn.SetReadDeadline(time.Now().Add(r.t.config.HelloTimeout)); err != nil {
 		return nil, err
@@ -112,9 +112,9 @@ func (r *snapshotReceiver) hearOffer() (*snapshotOffer, error) {
 	return &offer, nil
 }
 
-// take receives the offered snapshot, one at a time: the newest offer, whoever
-// makes it, ends the transfer before it. So a peer that stands still in the
-// middle of one holds nobody up.
+// take receives the offered snapshot. Only one is received at a time: the newest
+// offer, from any peer, ends the transfer before it. So a peer that stalls in the
+// middle of a transfer does not hold up the others.
 func (r *snapshotReceiver) take(offer *snapshotOffer) error {
 	r.t.mu.Lock()
 	old := r.t.newest
@@ -182,8 +182,8 @@ func (o *snapshotOffer) snapshot() core.Snapshot {
 	return core.Snapshot{Index: o.SnapshotIndex, Term: o.SnapshotTerm, UID: core.UID(o.UID)}
 }
 
-// handOver gives the request to the Handler, now that its snapshot is here, and
-// sends the answer back.
+// handOver gives the request to the Handler, after its snapshot has become durable,
+// and sends the answer back.
 func (r *snapshotReceiver) handOver(offer *snapshotOffer) error {
 	answers := make(chan core.Reply, 1)
 	var given atomic.Bool
@@ -211,16 +211,18 @@ func (r *snapshotReceiver) handOver(offer *snapshotOffer) error {
 	}
 }
 
-// refusedSnapshotError says why this server did not take a snapshot that
-// arrived as it should.
+// refusedSnapshotError means that this server did not take a snapshot whose frames
+// arrived as they should.
 type refusedSnapshotError struct{ cause error }
 
 func (e *refusedSnapshotError) Error() string { return e.cause.Error() }
 func (e *refusedSnapshotError) Unwrap() error { return e.cause }
 
-// giveUp tells the peer that we do, and returns a *refusedSnapshotError.
+// giveUp tells the peer that the transfer is given up, and returns a
+// *refusedSnapshotError.
 func (r *snapshotReceiver) giveUp(reason failure, cause error) error {
-	// The cause is what matters; that it could not be told is not news.
+	// The cause is what matters. If the peer cannot be told, that is not worth an error
+	// of its own.
 	frame := r.encoder.frame(nil, kindSnapshotFailed, &snapshotFailed{reason}, headerBytes+maxSmallBody)
 	_ = writeAll(r.conn, frame, time.Second)
 	return &refusedSnapshotError{cause}
@@ -249,6 +251,6 @@ func (r *snapshotReceiver) account(offer *snapshotOffer, err error) {
 		p.malformed.Add(1)
 		r.t.log.note(slog.LevelWarn, "malformed snapshot "+string(p.id), "a snapshot from a peer was damaged on its way", about...)
 	default:
-		r.t.log.note(slog.LevelInfo, "cut snapshot "+string(p.id), "a snapshot did not arrive whole; what there is of it is kept for the next attempt", about...)
+		r.t.log.note(slog.LevelInfo, "cut snapshot "+string(p.id), "a snapshot did not arrive whole; the received part is kept for the next attempt", about...)
 	}
 }

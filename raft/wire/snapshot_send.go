@@ -16,19 +16,20 @@ import (
 	"raftkv/raft/core"
 )
 
-// Between a transfer that failed and the next one to the same peer there is a
-// pause, which doubles unless some of the snapshot got across. The core asks
-// again with its next beat, and a peer whose disk is full stays so for a while.
+// Bounds of the pause between a transfer that failed and the next one to the same
+// peer. The pause doubles unless some of the snapshot got across. Without it the core
+// would ask again with its next heartbeat, although a disk that is full stays full
+// for a while.
 const (
 	transferPauseMin = 100 * time.Millisecond
 	transferPauseMax = 30 * time.Second
 )
 
-// slowestCheck is how fast the slowest receiver checks and syncs what it has
-// received, in bytes per second. Until then it has nothing to say.
-const slowestCheck = 4 << 20
+// minCheckRate is the rate at which the slowest receiver checks and syncs a received
+// snapshot, in bytes per second. It answers only after that.
+const minCheckRate = 4 << 20
 
-// snapshotSender is a snapshot on its way to a peer, and the call that waits for it.
+// snapshotSender sends a snapshot to a peer, for the call that waits for it.
 type snapshotSender struct {
 	t       *Transport
 	peer    *peer
@@ -41,11 +42,11 @@ type snapshotSender struct {
 
 	mu   sync.Mutex
 	conn net.Conn // nil until it is dialled
-	sent bool     // of the goroutine that sends: some of the snapshot got across
+	sent bool     // some of the snapshot got across; used by the sending goroutine only
 }
 
-// sendSnapshot lets a snapshot take the place of the one on its way to the same
-// peer, or starts a goroutine if there is none.
+// sendSnapshot lets a snapshot take the place of the one that is being sent to the
+// same peer. If there is none, it starts a goroutine.
 func (t *Transport) sendSnapshot(p *peer, call core.Call, m *core.InstallSnapshot, done func(core.Call, core.Reply)) {
 	if len(m.Snapshot.Data) > 0 {
 		panic("wire: a snapshot that is in memory does not travel; Config.Snapshots must have it")
@@ -80,8 +81,8 @@ func (t *Transport) sendSnapshot(p *peer, call core.Call, m *core.InstallSnapsho
 	}
 }
 
-// sendSnapshots is the goroutine that sends snapshots to one peer, one after
-// the other while there are any.
+// sendSnapshots is the goroutine that sends snapshots to one peer, one after the
+// other. It ends when there are no more.
 func (t *Transport) sendSnapshots(s *snapshotSender) {
 	for s != nil {
 		reply, err := s.run()
@@ -114,8 +115,8 @@ func (s *snapshotSender) fail(cause error) {
 	}
 }
 
-// run sends the snapshot and returns the answer of the peer's Handler, which is
-// nil if it gave none.
+// run sends the snapshot and returns the answer of the peer's Handler, nil if it
+// gave none.
 func (s *snapshotSender) run() (core.Reply, error) {
 	if err := s.rest(); err != nil {
 		return nil, err
@@ -181,7 +182,8 @@ func (s *snapshotSender) connect() (*stranger, error) {
 	return c, nil
 }
 
-// offer says what we have and returns from which offset on the peer wants it.
+// offer announces the snapshot and returns the offset from which on the peer wants
+// it.
 func (s *snapshotSender) offer(c *stranger, file *io.SectionReader) (int64, error) {
 	id, err := snapshotID(file)
 	if err != nil {
@@ -210,8 +212,9 @@ func (s *snapshotSender) offer(c *stranger, file *io.SectionReader) (int64, erro
 	return int64(reply.Have), nil
 }
 
-// snapshotID tells files of the same index and term apart. A snapshot's first
-// and last bytes hold what it is of and a checksum over all of it.
+// snapshotID returns an id that differs between files of the same index and term.
+// It is a digest of a snapshot's first and last bytes, which hold its description and
+// a checksum over all of it.
 func snapshotID(file *io.SectionReader) (id [snapshotIDBytes]byte, err error) {
 	const end = 4 << 10
 	h := sha256.New()
@@ -225,8 +228,7 @@ func snapshotID(file *io.SectionReader) (id [snapshotIDBytes]byte, err error) {
 	return id, nil
 }
 
-// stream sends the snapshot from an offset on, at the pace that all snapshots
-// share.
+// stream sends the snapshot from an offset on, at the rate that all snapshots share.
 func (s *snapshotSender) stream(c *stranger, file *io.SectionReader, from int64) error {
 	data := make([]byte, snapshotChunkBytes)
 	var frame []byte
@@ -252,7 +254,7 @@ func (s *snapshotSender) stream(c *stranger, file *io.SectionReader, from int64)
 // await waits for the answer of the peer's Handler. The peer has to check and
 // sync all that it received first.
 func (s *snapshotSender) await(c *stranger, size int64) (core.Reply, error) {
-	check := time.Duration(float64(size) / slowestCheck * float64(time.Second))
+	check := time.Duration(float64(size) / minCheckRate * float64(time.Second))
 	body, err := c.hearResult(kindInstallSnapshotReply, installReplyFrames, s.t.config.CallTimeout+check)
 	if err != nil || body == nil {
 		return nil, err
@@ -260,8 +262,8 @@ func (s *snapshotSender) await(c *stranger, size int64) (core.Reply, error) {
 	return c.decoder.reply(kindInstallSnapshotReply, body)
 }
 
-// hearResult reads the frame of kind k, or nil for kindNoReply. The error is a
-// *transferFailedError if the peer said that it gives up.
+// hearResult reads a frame of kind k and returns its body, nil for kindNoReply. The
+// error is a *transferFailedError if the peer gives up.
 func (s *stranger) hearResult(k kind, allowed limits, limit time.Duration) ([]byte, error) {
 	if err := s.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
@@ -282,7 +284,8 @@ func (s *stranger) hearResult(k kind, allowed limits, limit time.Duration) ([]by
 	return nil, &transferFailedError{failed.Reason}
 }
 
-// lastWords returns why the peer hung up on our chunks, if it said so, or err.
+// lastWords is called after a write failed with err. It returns the peer's reason
+// for closing the connection if the peer sent one, otherwise err.
 func (s *stranger) lastWords(err error) error {
 	const moment = 100 * time.Millisecond
 	var said *transferFailedError
@@ -315,14 +318,14 @@ func (s *snapshotSender) account(reply core.Reply, err error) {
 	}
 	p.transferRest = p.transferPause.next()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the peer stood still for too long: %w", err)
+		err = fmt.Errorf("the peer sent or took nothing for too long: %w", err)
 	}
 	s.t.log.note(slog.LevelWarn, "not sent snapshot "+string(p.id), "a snapshot could not be sent to a peer; it will be tried again",
 		append(about, "pause", p.transferRest, "cause", err.Error())...)
 }
 
-// limiterSlack is how much time that was not used may be made up for. Timers are
-// late by about a millisecond, which would otherwise cost half of a high rate.
+// limiterSlack is the unused time that may be made up for. Timers are late by about
+// a millisecond, which would otherwise cost half of a high rate.
 const limiterSlack = 20 * time.Millisecond
 
 // limiter spreads bytes evenly over time.
@@ -333,8 +336,8 @@ type limiter struct {
 	next time.Time // when the next byte may leave
 }
 
-// wait waits until n more bytes may leave, or until ctx ends, whose error it
-// then returns.
+// wait waits until n more bytes may leave. If ctx ends first, it returns the error of
+// ctx.
 func (l *limiter) wait(ctx context.Context, n int) error {
 	pause := l.reserve(n, time.Now())
 	if pause <= 0 {
@@ -350,7 +353,7 @@ func (l *limiter) wait(ctx context.Context, n int) error {
 	}
 }
 
-// reserve takes the place of n bytes and returns how long to wait for it.
+// reserve takes the time of n bytes and returns the wait until it begins.
 func (l *limiter) reserve(n int, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
