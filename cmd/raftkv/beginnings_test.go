@@ -95,7 +95,7 @@ func TestANodeThatListsOnlyItselfDoesNotServeBesideTheOthers(t *testing.T) {
 func TestTheUIDIsPartOfTheIdentity(t *testing.T) {
 	nodes, disks := threeNodes(t)
 	put(t, nodes[0], "k", "v")
-	read := func(i int) (is identity) {
+	read := func(i int) (is owner) {
 		if _, err := readSmallFile(disks[i], nodes[i].config.DataDir+"/"+identityName, &is, ""); err != nil {
 			t.Fatal(err)
 		}

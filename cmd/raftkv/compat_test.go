@@ -10,8 +10,8 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 	"raftkv/tests/compat/golden"
 )
 
@@ -27,14 +27,14 @@ func TestWhatEarlierReleasesWroteIsRead(t *testing.T) {
 // releasedUID is the cluster's in every file.
 var releasedUID = core.UID{0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 1, 2, 3, 4, 5, 6, 7, 8}
 
-func releasedIdentity() identity {
-	return newIdentity("compat", "n1", members{"n1": "a:1", "n2": "b:1", "n3": "c:1"})
+func releasedIdentity() owner {
+	return newOwner("compat", "n1", members{"n1": "a:1", "n2": "b:1", "n3": "c:1"})
 }
 
 // releasedLives are the lives of two directories: a common one, and one that was
 // made by --rejoin and fenced.
 func releasedLives() (usual, fenced lifeContent) {
-	life := wire.Life{Incarnation: wire.Incarnation{0xa0, 0xa1, 15: 0xaf}, Boot: 300, Nonces: []uint64{1 << 63, 0x0102030405060708}}
+	life := identity.Life{Incarnation: identity.Incarnation{0xa0, 0xa1, 15: 0xaf}, Boot: 300, Nonces: []uint64{1 << 63, 0x0102030405060708}}
 	usual, fenced = lifeContent{Format: 1}, lifeContent{Format: 1, Rejoined: true, Fenced: "node n1 must not go on: \"why\"", Rejoin: rejoinContent{On: true, Term: 5, Index: 70_000}}
 	usual.setLife(life)
 	life.Nonces = life.Nonces[1:]
@@ -44,11 +44,11 @@ func releasedLives() (usual, fenced lifeContent) {
 
 // releasedPeers is what a node knows of its peers: of one only the least, of the
 // other all there can be.
-func releasedPeers() map[core.ID]wire.Known {
-	return map[core.ID]wire.Known{
-		"n2": {Incarnation: wire.Incarnation{2}, Boot: 1, Nonce: 7},
+func releasedPeers() map[core.ID]identity.Known {
+	return map[core.ID]identity.Known{
+		"n2": {Incarnation: identity.Incarnation{2}, Boot: 1, Nonce: 7},
 		"n3": {
-			Incarnation: wire.Incarnation{3}, Boot: 300, Nonce: 1 << 63, PutBack: true, Former: []wire.Incarnation{{4}, {5}}, Newcomer: wire.Incarnation{6},
+			Incarnation: identity.Incarnation{3}, Boot: 300, Nonce: 1 << 63, PutBack: true, Former: []identity.Incarnation{{4}, {5}}, Newcomer: identity.Incarnation{6},
 			UID: releasedUID, Term: 5, Held: 200, Firm: 300,
 		},
 	}
@@ -59,7 +59,7 @@ func writeReleasedTOML(t *testing.T) golden.Files {
 	known := releasedIdentity()
 	known.UID = releasedUID.String()
 	usual, fenced := releasedLives()
-	peers := &peerMemory{fs: vfs.OS{}, path: filepath.Join(dir, peersName), known: map[core.ID]wire.Known{}}
+	peers := &peerMemory{fs: vfs.OS{}, path: filepath.Join(dir, peersName), known: map[core.ID]identity.Known{}}
 	for _, err := range []error{
 		writeSmallFile(vfs.OS{}, filepath.Join(dir, identityName), identityComment, known),
 		writeSmallFile(vfs.OS{}, filepath.Join(dir, "raftkv-without-uid.toml"), identityComment, releasedIdentity()),

@@ -42,8 +42,8 @@ const formatNewest = 1
 // maxSmallFileBytes bounds raftkv.toml and dev.toml.
 const maxSmallFileBytes = 64 << 10
 
-// identity says whose a data directory is.
-type identity struct {
+// owner says whose a data directory is.
+type owner struct {
 	Format    int      `toml:"format"`
 	ClusterID string   `toml:"cluster-id"`
 	NodeID    string   `toml:"id"`
@@ -53,8 +53,8 @@ type identity struct {
 	UID string `toml:"uid,omitempty"`
 }
 
-func newIdentity(clusterID string, id core.ID, m members) identity {
-	ident := identity{Format: formatNewest, ClusterID: clusterID, NodeID: string(id)}
+func newOwner(clusterID string, id core.ID, m members) owner {
+	ident := owner{Format: formatNewest, ClusterID: clusterID, NodeID: string(id)}
 	for _, member := range m.ids() {
 		ident.Members = append(ident.Members, string(member))
 	}
@@ -64,8 +64,8 @@ func newIdentity(clusterID string, id core.ID, m members) identity {
 // checkDirectory says whether a node with this identity may use the data
 // directory, before anything in it is touched. It returns what the directory says,
 // nil if it does not say whose it is, as a new one does not.
-func (want identity) checkDirectory(fsys vfs.FS, dir string) (*identity, error) {
-	is := new(identity)
+func (want owner) checkDirectory(fsys vfs.FS, dir string) (*owner, error) {
+	is := new(owner)
 	known, err := readSmallFile(fsys, filepath.Join(dir, identityName), is, "restore it from a copy, or write it anew from those of the other nodes")
 	switch {
 	case err != nil || !known:
@@ -87,7 +87,7 @@ func (want identity) checkDirectory(fsys vfs.FS, dir string) (*identity, error) 
 }
 
 // uid returns the cluster's uid, zero if the directory does not know it.
-func (is identity) uid() core.UID {
+func (is owner) uid() core.UID {
 	uid, err := parseUID(is.UID)
 	if err != nil {
 		panic("raftkv: a uid that was checked is wrong: " + err.Error())
@@ -106,7 +106,7 @@ func parseUID(text string) (uid core.UID, err error) {
 
 // checkUID refuses a directory whose log belongs to another cluster than the
 // directory says: the log was copied into it.
-func (is identity) checkUID(dir string, state core.State) error {
+func (is owner) checkUID(dir string, state core.State) error {
 	inLog, ours := stateUID(state), is.uid()
 	if inLog == (core.UID{}) || ours == (core.UID{}) || inLog == ours {
 		return nil

@@ -43,7 +43,7 @@ func TestDataDirectoryKnowsWhoseItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	owner := newIdentity("blue", "n1", m)
+	owner := newOwner("blue", "n1", m)
 	if known, err := owner.checkDirectory(vfs.OS{}, dir); known != nil || err != nil {
 		t.Fatalf("a new directory: known %v, %v", known, err)
 	}
@@ -70,9 +70,9 @@ func TestDataDirectoryKnowsWhoseItIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		known, err := newIdentity(c.cluster, "n1", m).checkDirectory(vfs.OS{}, dir)
+		known, err := newOwner(c.cluster, "n1", m).checkDirectory(vfs.OS{}, dir)
 		if c.id != "n1" {
-			known, err = newIdentity(c.cluster, "n2", m).checkDirectory(vfs.OS{}, dir)
+			known, err = newOwner(c.cluster, "n2", m).checkDirectory(vfs.OS{}, dir)
 		}
 		if c.want == nil {
 			if known == nil || err != nil {
@@ -107,7 +107,7 @@ func TestDamagedIdentityIsRefused(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		mustWrite(t, filepath.Join(dir, identityName), content)
-		_, err := newIdentity("c", "n1", m).checkDirectory(vfs.OS{}, dir)
+		_, err := newOwner("c", "n1", m).checkDirectory(vfs.OS{}, dir)
 		if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v; want %q", content, err, want)
 		}
@@ -176,7 +176,7 @@ func makeDev(t *testing.T, n int) string {
 	for i := range n {
 		of := filepath.Join(dir, string(devID(i)))
 		mustWrite(t, filepath.Join(of, lifeName), "x")
-		if err := writeSmallFile(vfs.OS{}, filepath.Join(of, identityName), identityComment, newIdentity(devClusterID, devID(i), m)); err != nil {
+		if err := writeSmallFile(vfs.OS{}, filepath.Join(of, identityName), identityComment, newOwner(devClusterID, devID(i), m)); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{lifeName, lifeName + tmpSuffix, peersName, "wal/LOCK", "wal/spare", "wal/snapshot.tmp", "wal/0000000000000007-0000000000000002.snap", "wal/0000000000000001.wal", "wal/00000000000000ff.wal"} {

@@ -176,7 +176,7 @@ func devFiles(fsys vfs.FS, dir string) ([]string, error) {
 // mark of dev beside it. Without one, dev has made the directory only if its log
 // holds nothing: a cluster of serve may have the name that dev uses, too.
 func checkMadeByDev(fsys vfs.FS, path, name string, marked bool) error {
-	var is identity
+	var is owner
 	known, err := readSmallFile(fsys, filepath.Join(path, identityName), &is,
 		"nobody can tell whether 'raftkv dev' made the directory, so nothing is removed: choose another --data-dir, or move it away")
 	switch {

@@ -31,7 +31,7 @@ func makeNode(t *testing.T, dir, cluster, id string, known, written bool) {
 	}
 	m := members{"n1": "a:1", "n2": "b:1", "n3": "c:1"}
 	if known {
-		if err := writeSmallFile(vfs.OS{}, filepath.Join(dir, identityName), identityComment, newIdentity(cluster, core.ID(id), m)); err != nil {
+		if err := writeSmallFile(vfs.OS{}, filepath.Join(dir, identityName), identityComment, newOwner(cluster, core.ID(id), m)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -8,13 +10,13 @@ import (
 	"strconv"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 )
 
 // life.toml says which data directory this is and how often it was used: what a
 // node's hello tells its peers, so that they recognise one that was emptied, put
-// back or copied (wire.Life). It is written at every start, before the node says
+// back or copied (identity.Life). It is written at every start, before the node says
 // anything to anybody.
 const lifeName = "life.toml"
 
@@ -44,8 +46,8 @@ type directory struct {
 	fs   vfs.FS
 	dir  string
 	id   core.ID
-	life wire.Life // of this process
-	log  standing  // of the log in it
+	life identity.Life // of this process
+	log  standing      // of the log in it
 
 	turn    chan struct{} // holds a token while content is used
 	content lifeContent
@@ -71,17 +73,24 @@ func openDirectory(fsys vfs.FS, dir string, id core.ID, void, rejoin bool) (*dir
 	case rejoin && (!is.Rejoined || is.Fenced != "" && void):
 		// A log that holds nothing has promised nothing, so it is as good as none.
 		d.content = lifeContent{Rejoined: true, Rejoin: rejoinContent{On: true}}
-		d.life = wire.NewLife()
+		d.life = identity.NewLife(draw)
 	case is.Fenced != "":
 		return nil, &failure{errors.New(is.Fenced)}
 	case found:
-		d.life = d.life.Next()
+		d.life = d.life.Next(draw)
 	default:
-		d.life = wire.NewLife()
+		d.life = identity.NewLife(draw)
 	}
 	d.life.Rejoined = d.content.Rejoined
 	d.content.setLife(d.life)
 	return d, d.write()
+}
+
+// draw returns a random number.
+func draw() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
 }
 
 func (d *directory) path() string { return filepath.Join(d.dir, lifeName) }
@@ -94,7 +103,7 @@ func (d *directory) write() error {
 // fence returns the sentence with which the node ends because peers have found
 // out that the directory must not be used. If a majority of them says so, no node
 // starts on it again. A smaller number may be wrong, so the next start asks anew.
-func (d *directory) fence(v wire.Verdict) error {
+func (d *directory) fence(v identity.Verdict) error {
 	d.turn <- struct{}{}
 	defer func() { <-d.turn }()
 	if d.content.Fenced != "" {
@@ -117,14 +126,14 @@ func (d *directory) fence(v wire.Verdict) error {
 }
 
 // fenceSentences continue "it …".
-var fenceSentences = map[wire.Reason]string{
-	wire.ReasonWiped: "is not the one this node had. What the node has promised, votes and entries, was in that one. " +
+var fenceSentences = map[identity.Reason]string{
+	identity.Wiped: "is not the one this node had. What the node has promised, votes and entries, was in that one. " +
 		"If that is lost, empty the directory and start the node with --rejoin; if it is not, start the node on it",
-	wire.ReasonRolledBack: "was put back to an earlier state, as by restoring a copy. What the node has promised since is lost. " +
+	identity.RolledBack: "was put back to an earlier state, as by restoring a copy. What the node has promised since is lost. " +
 		"Empty the directory and start the node with --rejoin",
-	wire.ReasonCopied: "is a copy of a directory on which this node runs or has been started since. Remove this copy, and use the other. " +
+	identity.Copied: "is a copy of a directory on which this node runs or has been started since. Remove this copy, and use the other. " +
 		"If there is no other any more, empty the directory and start the node with --rejoin",
-	wire.ReasonReplaced: "was replaced by a newer one when this node came back with --rejoin. Remove this one",
+	identity.Replaced: "was replaced by a newer one when this node came back with --rejoin. Remove this one",
 }
 
 // rejoining returns how far the node has come back after it lost its disk.
@@ -148,8 +157,8 @@ func (d *directory) setRejoining(r core.Rejoining) error {
 }
 
 // life returns the life of the process that wrote the file.
-func (c *lifeContent) life() (l wire.Life, err error) {
-	l = wire.Life{Boot: c.Boot, Rejoined: c.Rejoined}
+func (c *lifeContent) life() (l identity.Life, err error) {
+	l = identity.Life{Boot: c.Boot, Rejoined: c.Rejoined}
 	if l.Incarnation, err = parseIncarnation(c.Incarnation); err != nil {
 		return l, err
 	}
@@ -163,22 +172,22 @@ func (c *lifeContent) life() (l wire.Life, err error) {
 	return l, l.Check()
 }
 
-func (c *lifeContent) setLife(l wire.Life) {
+func (c *lifeContent) setLife(l identity.Life) {
 	c.Incarnation, c.Boot, c.Nonces = formatIncarnation(l.Incarnation), l.Boot, nil
 	for _, nonce := range l.Nonces {
 		c.Nonces = append(c.Nonces, formatNonce(nonce))
 	}
 }
 
-func formatIncarnation(i wire.Incarnation) string { return hex.EncodeToString(i[:]) }
-func formatNonce(nonce uint64) string             { return fmt.Sprintf("%016x", nonce) }
+func formatIncarnation(i identity.Incarnation) string { return hex.EncodeToString(i[:]) }
+func formatNonce(nonce uint64) string                 { return fmt.Sprintf("%016x", nonce) }
 
-func parseIncarnation(text string) (i wire.Incarnation, err error) {
+func parseIncarnation(text string) (i identity.Incarnation, err error) {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != len(i) {
 		return i, fmt.Errorf("%q is not an incarnation", text)
 	}
-	return wire.Incarnation(b), nil
+	return identity.Incarnation(b), nil
 }
 
 func parseNonce(text string) (uint64, error) {

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 )
 
 // Goal: every start on a directory is one boot more of the same incarnation, and
@@ -19,8 +19,8 @@ import (
 // between them that keep only what was synced.
 func TestEveryStartIsANewLifeOfTheSameDirectory(t *testing.T) {
 	disk := newDisk(t)
-	var before wire.Life
-	for boot := uint64(1); boot <= wire.MaxNonces+3; boot++ {
+	var before identity.Life
+	for boot := uint64(1); boot <= identity.MaxNonces+3; boot++ {
 		d, err := openDirectory(disk, "/d", "n1", boot == 1, false)
 		if err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestEveryStartIsANewLifeOfTheSameDirectory(t *testing.T) {
 			t.Fatalf("boot %d: %+v, %v", boot, now, now.Check())
 		}
 		if boot > 1 {
-			known, _, _ := wire.Known{}.Meet(before)
+			known, _, _ := identity.Known{}.Meet(before)
 			if _, changed, reason := known.Meet(now); !changed || reason != "" {
 				t.Fatalf("boot %d is no restart of the one before: %q", boot, reason)
 			}
@@ -60,7 +60,7 @@ func TestACrashWhileAStartIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatalf("operation %v: %v", kind, err)
 		}
-		known, _, _ := wire.Known{}.Meet(first.life)
+		known, _, _ := identity.Known{}.Meet(first.life)
 		if _, changed, reason := known.Meet(next.life); !changed || reason != "" {
 			t.Fatalf("operation %v: the next start is taken for %q", kind, reason)
 		}
@@ -119,7 +119,7 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 	}
 
 	wiped := must(open("/wiped", true, false))
-	said := wiped.fence(wire.Verdict{By: []core.ID{"n2", "n3"}, Why: wire.ReasonWiped, Majority: true})
+	said := wiped.fence(identity.Verdict{By: []core.ID{"n2", "n3"}, Why: identity.Wiped, Majority: true})
 	if !strings.Contains(said.Error(), "--rejoin") || !strings.Contains(said.Error(), "n2") {
 		t.Errorf("it says %v", said)
 	}
@@ -130,7 +130,7 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 		t.Errorf("--rejoin on a directory that was fenced while it held nothing: %+v", again.content)
 	}
 	full := must(open("/full", true, false))
-	full.fence(wire.Verdict{By: []core.ID{"n2"}, Why: wire.ReasonRolledBack, Majority: true})
+	full.fence(identity.Verdict{By: []core.ID{"n2"}, Why: identity.RolledBack, Majority: true})
 	if _, err := open("/full", false, true); exitCodeOf(err) != exitUsage {
 		t.Errorf("--rejoin on a fenced log: %v", err)
 	}
@@ -145,11 +145,11 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[core.ID]wire.Known{}
+	want := map[core.ID]identity.Known{}
 	for _, id := range []core.ID{"n2", "n.3 and \"more\""} {
-		var k wire.Known
+		var k identity.Known
 		for range 3 {
-			l := wire.NewLife()
+			l := identity.NewLife(draw)
 			l.Rejoined = true
 			k, _, _ = k.Meet(l)
 			k.PutBack = id == "n2"
@@ -190,7 +190,7 @@ func TestPeersAreRememberedAcrossPowerCuts(t *testing.T) {
 // only noted ends nobody at all. Method: each operation on the file fails once, in
 // each way.
 func TestAFullDiskTurnsPeersDownAndEndsNobody(t *testing.T) {
-	k, _, _ := wire.Known{}.Meet(wire.NewLife())
+	k, _, _ := identity.Known{}.Meet(identity.NewLife(draw))
 	for _, kind := range []vfs.Kind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir} {
 		for fault, ends := range map[error]bool{syscall.EIO: true, syscall.ENOSPC: false, syscall.EDQUOT: false} {
 			failing := func() (*peerMemory, *error) {
@@ -204,7 +204,7 @@ func TestAFullDiskTurnsPeersDownAndEndsNobody(t *testing.T) {
 				return memory, failed
 			}
 			memory, failed := failing()
-			if err := memory.Note(map[core.ID]wire.Known{"n2": k}); !errors.Is(err, fault) || *failed != nil {
+			if err := memory.Note(map[core.ID]identity.Known{"n2": k}); !errors.Is(err, fault) || *failed != nil {
 				t.Errorf("operation %v, %v: a note: %v, told %v", kind, fault, err, *failed)
 			}
 			memory, failed = failing()
@@ -229,14 +229,14 @@ func TestOnlyAMajorityMarksADirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	few := d.fence(wire.Verdict{Why: wire.ReasonRolledBack, By: []core.ID{"n2"}, Detail: "the log ends at 7"})
+	few := d.fence(identity.Verdict{Why: identity.RolledBack, By: []core.ID{"n2"}, Detail: "the log ends at 7"})
 	if few == nil || !strings.Contains(few.Error(), "may be started again") || !strings.Contains(few.Error(), "the log ends at 7") {
 		t.Errorf("a single word: %v", few)
 	}
 	if d, err = openDirectory(disk, "/d", "n1", false, false); err != nil {
 		t.Fatalf("after a single word the directory cannot be used: %v", err)
 	}
-	many := d.fence(wire.Verdict{Why: wire.ReasonRolledBack, By: []core.ID{"n2", "n3"}, Majority: true})
+	many := d.fence(identity.Verdict{Why: identity.RolledBack, By: []core.ID{"n2", "n3"}, Majority: true})
 	if many == nil || !strings.Contains(many.Error(), "n2, n3 say that it was put back") {
 		t.Errorf("a majority: %v", many)
 	}
@@ -252,16 +252,16 @@ func TestALogOfAnotherClusterIsRefused(t *testing.T) {
 	inEntries := core.State{Entries: []core.Entry{core.NewEntry(1, 1, core.KindNoop, a[:])}}
 	inSnapshot := core.State{Snapshot: core.Snapshot{Index: 1, Term: 1, UID: a}}
 	for _, state := range []core.State{inEntries, inSnapshot} {
-		if err := (identity{UID: b.String()}).checkUID("/d", state); err == nil || !strings.Contains(err.Error(), a.String()) || !strings.Contains(err.Error(), b.String()) {
+		if err := (owner{UID: b.String()}).checkUID("/d", state); err == nil || !strings.Contains(err.Error(), a.String()) || !strings.Contains(err.Error(), b.String()) {
 			t.Errorf("another cluster's log: %v", err)
 		}
 		for _, uid := range []core.UID{a, {}} {
-			if err := (identity{UID: uid.String()}).checkUID("/d", state); err != nil {
+			if err := (owner{UID: uid.String()}).checkUID("/d", state); err != nil {
 				t.Errorf("uid %v: %v", uid, err)
 			}
 		}
 	}
-	if err := (identity{UID: b.String()}).checkUID("/d", core.State{}); err != nil {
+	if err := (owner{UID: b.String()}).checkUID("/d", core.State{}); err != nil {
 		t.Errorf("an empty log: %v", err)
 	}
 }

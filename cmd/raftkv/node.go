@@ -106,7 +106,7 @@ type node struct {
 	config    nodeConfig
 	logger    *slog.Logger
 	wal       *wal.WAL
-	identity  identity // as it is in raftkv.toml
+	owner     owner // as it is in raftkv.toml
 	directory *directory
 	peers     *peerMemory
 	state     core.State // until start
@@ -139,7 +139,7 @@ func newNode(c nodeConfig) (*node, error) {
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), Snapshots: n.shelf(), Logger: c.Logger, MaxStrangers: c.maxStrangers,
 			Life: n.directory.life, Memory: n.peers, Fenced: n.fenced, Contested: n.contested, Used: n.used,
-			UID: n.identity.uid(), Standing: n.directory.log.now, Build: buildVersion(),
+			UID: n.owner.uid(), Standing: n.directory.log.now, Build: buildVersion(),
 		})
 	}
 	if err != nil {
@@ -159,7 +159,7 @@ func newNode(c nodeConfig) (*node, error) {
 // whose it is has a log.
 func (n *node) openLog() error {
 	c := n.config
-	want := newIdentity(c.ClusterID, c.ID, c.Members)
+	want := newOwner(c.ClusterID, c.ID, c.Members)
 	is, err := want.checkDirectory(c.FS, c.DataDir)
 	if err != nil {
 		return err
@@ -180,9 +180,9 @@ func (n *node) openLog() error {
 	if passed := n.wal.Stats().PassedOver; passed != nil {
 		n.logger.Error("a snapshot on the disk is damaged; the one before it and the log behind that serve instead, and nothing is lost: look after the disk", "error", passed)
 	}
-	if n.identity = want; is != nil {
-		n.identity = *is
-		if err := n.identity.checkUID(c.DataDir, n.state); err != nil {
+	if n.owner = want; is != nil {
+		n.owner = *is
+		if err := n.owner.checkUID(c.DataDir, n.state); err != nil {
 			return err
 		}
 	} else {

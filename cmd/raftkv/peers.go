@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 )
 
 // peers.toml holds what this node has seen of the data directories of the others
-// (wire.Known). It changes when one of them starts.
+// (identity.Known). It changes when one of them starts.
 const peersName = "peers.toml"
 
 const peersComment = "The data directories of the other nodes, as this one has seen them. Written by raftkv."
@@ -22,7 +22,7 @@ type peersContent struct {
 	Peers  map[string]peerContent `toml:"peers"` // by id
 }
 
-// peerContent is wire.Known.
+// peerContent is identity.Known.
 type peerContent struct {
 	Incarnation string   `toml:"incarnation"`
 	Boot        uint64   `toml:"boot"`
@@ -40,14 +40,14 @@ type peerContent struct {
 type peerMemory struct {
 	fs     vfs.FS
 	path   string
-	known  map[core.ID]wire.Known
+	known  map[core.ID]identity.Known
 	failed func(error) // told when the file cannot be written
 }
 
 // openPeerMemory reads peers.toml. Without one nobody is known, and whoever comes
 // is believed: so a new node begins, and one that ran before there was such a file.
 func openPeerMemory(fsys vfs.FS, dir string) (*peerMemory, error) {
-	m := &peerMemory{fs: fsys, path: filepath.Join(dir, peersName), known: map[core.ID]wire.Known{}}
+	m := &peerMemory{fs: fsys, path: filepath.Join(dir, peersName), known: map[core.ID]identity.Known{}}
 	const remedy = "remove it, and the node learns anew whose directories the others have; until then it cannot tell one that was emptied"
 	var content peersContent
 	if _, err := readSmallFile(fsys, m.path, &content, remedy); err != nil {
@@ -64,12 +64,12 @@ func openPeerMemory(fsys vfs.FS, dir string) (*peerMemory, error) {
 }
 
 // Known implements wire.Memory.
-func (m *peerMemory) Known(peer core.ID) wire.Known { return m.known[peer] }
+func (m *peerMemory) Known(peer core.ID) identity.Known { return m.known[peer] }
 
 // Remember implements wire.Memory. For lack of room the peer is turned down and
 // tries again, and the node goes on; any other error ends it.
-func (m *peerMemory) Remember(peer core.ID, k wire.Known) error {
-	err := m.remember(map[core.ID]wire.Known{peer: k})
+func (m *peerMemory) Remember(peer core.ID, k identity.Known) error {
+	err := m.remember(map[core.ID]identity.Known{peer: k})
 	if err != nil && !vfs.IsNoSpace(err) && m.failed != nil {
 		m.failed(err)
 	}
@@ -78,11 +78,11 @@ func (m *peerMemory) Remember(peer core.ID, k wire.Known) error {
 
 // Note implements wire.Memory. What it writes may be lost, so no error ends the
 // node by itself. A disk that fails has other ways to do so.
-func (m *peerMemory) Note(known map[core.ID]wire.Known) error { return m.remember(known) }
+func (m *peerMemory) Note(known map[core.ID]identity.Known) error { return m.remember(known) }
 
-func (m *peerMemory) remember(news map[core.ID]wire.Known) error {
+func (m *peerMemory) remember(news map[core.ID]identity.Known) error {
 	content := peersContent{Format: formatNewest, Peers: map[string]peerContent{}}
-	for _, part := range []map[core.ID]wire.Known{m.known, news} {
+	for _, part := range []map[core.ID]identity.Known{m.known, news} {
 		for id, known := range part {
 			content.Peers[string(id)] = peerContentOf(known)
 		}
@@ -94,12 +94,12 @@ func (m *peerMemory) remember(news map[core.ID]wire.Known) error {
 	return nil
 }
 
-func peerContentOf(k wire.Known) peerContent {
+func peerContentOf(k identity.Known) peerContent {
 	p := peerContent{
 		Incarnation: formatIncarnation(k.Incarnation), Boot: k.Boot, Nonce: formatNonce(k.Nonce), PutBack: k.PutBack,
 		UID: k.UID.String(), Term: k.Term, Held: k.Held, Firm: k.Firm,
 	}
-	if k.Newcomer != (wire.Incarnation{}) {
+	if k.Newcomer != (identity.Incarnation{}) {
 		p.Newcomer = formatIncarnation(k.Newcomer)
 	}
 	for _, i := range k.Former {
@@ -108,7 +108,7 @@ func peerContentOf(k wire.Known) peerContent {
 	return p
 }
 
-func (p peerContent) known() (k wire.Known, err error) {
+func (p peerContent) known() (k identity.Known, err error) {
 	if p.Boot == 0 {
 		return k, fmt.Errorf("it was seen in no boot")
 	}

@@ -90,27 +90,27 @@ func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
 }
 
 // owner checks the flags and returns whose directory it will be.
-func (s *restoreSettings) owner() (identity, error) {
+func (s *restoreSettings) owner() (owner, error) {
 	for _, needed := range []struct{ flag, value string }{
 		{"data-dir", s.dataDir}, {"id", s.id}, {"cluster", s.cluster}, {"cluster-id", s.clusterID},
 	} {
 		if needed.value == "" {
-			return identity{}, fmt.Errorf("--%s is missing", needed.flag)
+			return owner{}, fmt.Errorf("--%s is missing", needed.flag)
 		}
 	}
 	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
 		if err := checkName(named.value); err != nil {
-			return identity{}, fmt.Errorf("--%s %w", named.flag, err)
+			return owner{}, fmt.Errorf("--%s %w", named.flag, err)
 		}
 	}
 	m, err := parseMembers(s.cluster)
 	if err != nil {
-		return identity{}, err
+		return owner{}, err
 	}
 	if _, isMember := m[core.ID(s.id)]; !isMember {
-		return identity{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), s.id, s.id)
+		return owner{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), s.id, s.id)
 	}
-	return newIdentity(s.clusterID, core.ID(s.id), m), nil
+	return newOwner(s.clusterID, core.ID(s.id), m), nil
 }
 
 // checkEmptyDirectory refuses a directory that holds anything but what a file
@@ -149,7 +149,7 @@ func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (u
 // fill makes the log and then says whose the directory is, in the order in which
 // a node does it. A directory that was filled in part is emptied again, or the
 // next attempt would be refused.
-func (s *restoreSettings) fill(owner identity, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
+func (s *restoreSettings) fill(owner owner, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
 	bar := startProgress(stderr, "restoring", int64(backup.Bytes))
 	defer bar.finish()
 	ctx, endOfSignals := awaitEnd(true)

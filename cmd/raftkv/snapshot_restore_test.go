@@ -86,7 +86,7 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 	for i, more := range [][]string{{"--no-lift"}, nil} {
 		to := filepath.Join(filepath.Dir(c.DataDir), []string{"other", "n1"}[i])
 		wantLine(t, exitDone, "", append([]string{"snapshot", "restore", file, "--data-dir", to, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}, more...)...)
-		var is identity
+		var is owner
 		if _, err := readSmallFile(vfs.OS{}, filepath.Join(to, identityName), &is, ""); err != nil {
 			t.Fatal(err)
 		}

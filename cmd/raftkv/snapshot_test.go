@@ -229,7 +229,7 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	}
 	wantLine(t, exitUsage, "thesis.txt", line("--data-dir", occupied)...)
 
-	known, err := newIdentity("new", "n2", members{"n1": "", "n2": ""}).checkDirectory(vfs.OS{}, data)
+	known, err := newOwner("new", "n2", members{"n1": "", "n2": ""}).checkDirectory(vfs.OS{}, data)
 	if err != nil || known == nil {
 		t.Fatalf("whose directory it is: %v, %v", known, err)
 	}

@@ -4,21 +4,21 @@ import (
 	"sync"
 
 	"raftkv/raft/core"
-	"raftkv/raft/wire"
+	"raftkv/raft/identity"
 )
 
 // standing is how far the log on the disk has come, as the peers are told
-// (wire.Standing). It moves with every write that is durable.
+// (identity.Standing). It moves with every write that is durable.
 type standing struct {
 	mu sync.Mutex
-	is wire.Standing
+	is identity.Standing
 }
 
 // begin sets the standing to that of a log as it was found.
 func (s *standing) begin(state core.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.is = wire.Standing{Term: state.Term, Last: state.Snapshot.Index, LastTerm: state.Snapshot.Term, Commit: max(state.Snapshot.Index, state.Commit)}
+	s.is = identity.Standing{Term: state.Term, Last: state.Snapshot.Index, LastTerm: state.Snapshot.Term, Commit: max(state.Snapshot.Index, state.Commit)}
 	if n := len(state.Entries); n > 0 {
 		s.is.Last, s.is.LastTerm = state.Entries[n-1].Index, state.Entries[n-1].Term
 	}
@@ -47,7 +47,7 @@ func (s *standing) saved(w *core.Write) {
 }
 
 // now returns the present standing.
-func (s *standing) now() wire.Standing {
+func (s *standing) now() identity.Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.is

@@ -5,13 +5,13 @@ import (
 	"path/filepath"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 )
 
 // fenced ends the node because peers have found out that its data directory must
 // not be used.
-func (n *node) fenced(v wire.Verdict) { n.raft.Fail(n.directory.fence(v)) }
+func (n *node) fenced(v identity.Verdict) { n.raft.Fail(n.directory.fence(v)) }
 
 // contested ends the node, whose --cluster lists only itself, because a node with
 // another list counts it among its own. Nothing is written down: the node may be
@@ -32,11 +32,11 @@ func (n *node) used() bool {
 // known. It is called once per process.
 func (n *node) learned(uid core.UID) {
 	n.transport.SetUID(uid)
-	if n.identity.uid() == uid {
+	if n.owner.uid() == uid {
 		return
 	}
-	n.identity.UID = uid.String()
-	if err := writeSmallFile(n.config.FS, filepath.Join(n.config.DataDir, identityName), identityComment, n.identity); err != nil {
+	n.owner.UID = uid.String()
+	if err := writeSmallFile(n.config.FS, filepath.Join(n.config.DataDir, identityName), identityComment, n.owner); err != nil {
 		n.fileFailed(err)
 	}
 }

@@ -45,7 +45,7 @@ func (n *node) watchDirectory() {
 // changedFile returns what is wrong with the files that say whose the directory
 // is; empty if nothing is, or if that cannot be told at the moment.
 func (n *node) changedFile() string {
-	var is identity
+	var is owner
 	path := filepath.Join(n.config.DataDir, identityName)
 	found, err := readSmallFile(n.config.FS, path, &is, "")
 	if wrong := changed(path, found, err, func() bool { return is.ClusterID == n.config.ClusterID && is.NodeID == string(n.config.ID) }); wrong != "" {

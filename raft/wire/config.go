@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Config names this server and its peers and sets the limits. The first five fields
@@ -26,7 +27,7 @@ type Config struct {
 
 	// Life describes our data directory in our hellos. The zero Life stands for a
 	// directory made now, for servers without one.
-	Life Life
+	Life identity.Life
 	// Memory remembers the lives of peers. nil: in this process only.
 	Memory Memory
 	// Fenced is called when known peers turn this server down because of its data
@@ -34,7 +35,7 @@ type Config struct {
 	// forgotten. Fenced may be called several times, by several goroutines, and must
 	// not call Close. nil: nothing is called, and the server takes part in nothing while
 	// the peers say so.
-	Fenced func(Verdict)
+	Fenced func(identity.Verdict)
 	// VerdictWait is the time from the first such peer's word to the call of Fenced, in
 	// which other peers may speak. Default 3 s.
 	VerdictWait time.Duration
@@ -51,7 +52,7 @@ type Config struct {
 	UID core.UID
 	// Standing returns how far our disk has come: only what is durable. It may be
 	// called at any time from any goroutine. nil: peers are told nothing.
-	Standing func() Standing
+	Standing func() identity.Standing
 	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
 	Build string
 
@@ -151,7 +152,7 @@ func (c Config) withDefaults() (Config, error) {
 		return Config{}, errors.New("wire: a limit is negative; 0 means the default")
 	}
 	if c.Life.Boot == 0 {
-		c.Life = NewLife()
+		c.Life = newLife()
 	}
 	if err := c.Life.Check(); err != nil {
 		return Config{}, err

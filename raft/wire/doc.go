@@ -19,7 +19,7 @@
 //
 // Bytes from the network are never trusted. A connection must begin with a hello
 // that fits: version, cluster, receiver, sender, and the data directory that the
-// sender had before. Every frame has a limit that depends on its kind. A body is
+// sender had before (package identity). Every frame has a limit that depends on its kind. A body is
 // checked to have the one shape of its kind before it is decoded. Memory is taken
 // as bytes arrive, never because a length announces them. One bad frame ends its
 // connection, and nothing of that frame reaches the Handler.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Servers that were started differently must not talk to each other: they count
@@ -61,11 +62,11 @@ func listMembers(ids []core.ID) string {
 func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	c := &t.config
 	if h.ClusterID != c.ClusterID {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q belongs to cluster %q and server %q to %q; check --cluster-id and the addresses of the peers", h.From, h.ClusterID, c.ID, c.ClusterID)}
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to cluster %q and server %q to %q; check --cluster-id and the addresses of the peers", h.From, h.ClusterID, c.ID, c.ClusterID)}
 	}
 	ours, theirs := t.UID(), h.uid()
 	if ours != (core.UID{}) && theirs != (core.UID{}) && ours != theirs {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
 	}
 	if h.To != c.ID {
 		return &rejection{reason: ReasonReceiver, detail: fmt.Sprintf("server %q wants to talk to %q and this is %q; check the addresses of the peers", h.From, h.To, c.ID)}
@@ -136,7 +137,7 @@ func (t *Transport) SetUID(uid core.UID) {
 	others := t.ofOthers(uid)
 	t.mu.Unlock()
 	for _, p := range others {
-		t.endLives(p, use{})
+		t.endLives(p, identity.Use{})
 	}
 	t.tellAll()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // minLinkRate is the rate of the slowest link that must not be taken for a dead one,
@@ -32,7 +33,7 @@ type outbound struct {
 	peer *peer
 	conn net.Conn
 	dead chan struct{} // closed by fail
-	use  use           // which process of the peer it is with
+	use  identity.Use  // which process of the peer it is with
 
 	asked bool // our hello named no goal; see Announce
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // peer holds the state of one other server, from New to Close.
@@ -17,8 +18,8 @@ type peer struct {
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
 	// Guarded by Transport.mu.
-	use          use               // the latest process of the peer that was met
-	said         Standing          // that process's latest words about its disk since it was met
+	use          identity.Use      // the latest process of the peer that was met
+	said         identity.Standing // that process's latest words about its disk since it was met
 	uid          core.UID          // and of its cluster
 	in           *inbound          // the newest connection the peer dialled
 	sending      *snapshotSender   // the snapshot on its way to the peer
@@ -104,7 +105,7 @@ type Stats struct {
 
 	// Rejected counts the hellos that this server turned down, by reason. It is not
 	// kept per peer, because the sender of such a hello is not known for sure.
-	Rejected map[Reason]uint64
+	Rejected map[identity.Reason]uint64
 	// Strangers is the number of accepted connections on which no valid hello has come
 	// yet.
 	Strangers int
@@ -163,7 +164,7 @@ func (t *Transport) Stats() Stats {
 	}
 	t.mu.Unlock()
 
-	s := Stats{Peers: make(map[core.ID]PeerStats, len(t.peers)), Rejected: make(map[Reason]uint64), Strangers: strangers}
+	s := Stats{Peers: make(map[core.ID]PeerStats, len(t.peers)), Rejected: make(map[identity.Reason]uint64), Strangers: strangers}
 	for id, p := range t.peers {
 		stats := p.stats(accepted[id])
 		stats.SendingSnapshot, stats.ReceivingSnapshot = sending[id], receiving[id]

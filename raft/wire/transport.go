@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Handler receives the requests of peers.
@@ -48,7 +49,7 @@ type Transport struct {
 	muted      atomic.Bool   // no message passes in either direction; see mute
 	distrusted atomic.Uint64 // refusals of our directory that did not count
 
-	rejected map[Reason]*atomic.Uint64 // hellos turned down; the map never changes
+	rejected map[identity.Reason]*atomic.Uint64 // hellos turned down; the map never changes
 
 	snapshotLimiter *limiter      // shared by all snapshots that are sent
 	turn            chan struct{} // holds a token while a snapshot is being received
@@ -62,9 +63,9 @@ type Transport struct {
 	mu        sync.Mutex // guards the fields below, and those of every peer that say so
 	started   bool
 	closed    bool
-	words     map[core.ID]word               // what peers say of our data directory
+	words     identity.Words                 // what peers say of our data directory
 	trial     int                            // counts how often all words were taken back
-	hearsay   Hearsay                        // which uids peers name, while ours is not known
+	hearsay   identity.Hearsay               // which uids peers name, while ours is not known
 	atOdds    bool                           // they name different ones
 	strangers int                            // accepted connections without a valid hello
 	newest    *snapshotReceiver              // the one with the latest offer
@@ -98,12 +99,11 @@ func New(config Config) (*Transport, error) {
 		config:          config,
 		peers:           make(map[core.ID]*peer, len(config.Peers)),
 		log:             newThrottledLog(config.Logger.With("server", string(config.ID))),
-		rejected:        make(map[Reason]*atomic.Uint64),
+		rejected:        make(map[identity.Reason]*atomic.Uint64),
 		snapshotLimiter: &limiter{rate: config.SnapshotBytesPerSecond},
 		turn:            make(chan struct{}, 1),
 		remembering:     make(chan struct{}, 1),
 		conns:           make(map[net.Conn]func(error)),
-		words:           make(map[core.ID]word),
 		bootstrap:       bootstrapOf(config.members()),
 	}
 	t.uid.Store(&config.UID)

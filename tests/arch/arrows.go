@@ -19,7 +19,8 @@ var arrows = map[string][]string{
 	"raft/wal":                  {"raft/core", "raft/vfs", "raft/snapshot"},
 	"raft/msgpack":              {},
 	"raft/throttle":             {},
-	"raft/wire":                 {"raft/core", "raft/msgpack", "raft/throttle"},
+	"raft/identity":             {"raft/core"},
+	"raft/wire":                 {"raft/core", "raft/identity", "raft/msgpack", "raft/throttle"},
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
 	"kvserver/kv":               {},
@@ -31,7 +32,7 @@ var arrows = map[string][]string{
 	"client":                    {"kvserver/api", "kvserver/clerkwire"},
 	"kvserver/clerkwire":        {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
-		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
+		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", "raft/identity", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
 	"client/bench":  {"client", "kvserver/api"},

@@ -43,6 +43,7 @@ var tables = []struct {
 	{"raft/wal", walMutants},
 	{"raft/snapshot", snapshotMutants},
 	{"raft/vfs", vfsMutants},
+	{"raft/identity", identityMutants},
 	{"raft/wire", wireMutants},
 	{"raft", raftMutants},
 	{"labrpc", labrpcMutants},

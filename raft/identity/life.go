@@ -1,23 +1,12 @@
-package wire
+package identity
 
 import (
-	"bytes"
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 
 	"raftkv/raft/core"
 )
-
-// A server is who it says it is only together with its disk: its promises, votes
-// and confirmed entries, are there. A name on an empty disk is somebody who has
-// promised the same things and forgotten them. So a hello also says which data
-// directory speaks and which use of it, and every server remembers for good what
-// it has seen of every other. From both it can tell four things that look alike
-// from outside: a restart, an emptied directory, one that was put back to an
-// earlier state, and a second copy of one.
 
 // Incarnation names a data directory. It is drawn at random when the directory
 // is made.
@@ -68,19 +57,20 @@ type Known struct {
 	Term, Held, Firm uint64
 }
 
-// NewLife returns the first life of a new data directory.
-func NewLife() Life {
+// NewLife returns the first life of a new data directory. Every call of draw must
+// return another random number.
+func NewLife(draw func() uint64) Life {
 	var l Life
-	rand.Read(l.Incarnation[:])
-	return l.Next()
+	binary.BigEndian.PutUint64(l.Incarnation[:8], draw())
+	binary.BigEndian.PutUint64(l.Incarnation[8:], draw())
+	return l.Next(draw)
 }
 
-// Next returns the life of the next process on the same directory.
-func (l Life) Next() Life {
-	var b [8]byte
-	rand.Read(b[:])
+// Next returns the life of the next process on the same directory. It draws one
+// random number.
+func (l Life) Next(draw func() uint64) Life {
 	l.Boot++
-	l.Nonces = append(slices.Clone(l.Nonces), binary.BigEndian.Uint64(b[:]))
+	l.Nonces = append(slices.Clone(l.Nonces), draw())
 	l.Nonces = l.Nonces[max(0, len(l.Nonces)-MaxNonces):]
 	return l
 }
@@ -88,7 +78,7 @@ func (l Life) Next() Life {
 // Check reports a life that no server has.
 func (l Life) Check() error {
 	if n := len(l.Nonces); l.Incarnation == (Incarnation{}) || n < 1 || n > MaxNonces || uint64(n) > l.Boot {
-		return fmt.Errorf("wire: incarnation %x has boot %d and %d nonces", l.Incarnation, l.Boot, len(l.Nonces))
+		return fmt.Errorf("identity: incarnation %x has boot %d and %d nonces", l.Incarnation, l.Boot, len(l.Nonces))
 	}
 	return nil
 }
@@ -104,9 +94,9 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 		return k, false, "" // nobody yet: the directory it is to replace may come instead
 	case k.Boot == 0:
 	case slices.Contains(k.Former, l.Incarnation):
-		return k, false, ReasonReplaced
+		return k, false, Replaced
 	case l.Incarnation != k.Incarnation && !l.Rejoined:
-		return k, false, ReasonWiped
+		return k, false, Wiped
 	case l.Incarnation != k.Incarnation && l.Asking:
 		// It may have the place when it has a goal. Until then its predecessor, which
 		// still holds all its promises, can come back.
@@ -116,19 +106,19 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	case l.Incarnation != k.Incarnation && l.Incarnation != k.Newcomer:
 		// It has a goal to which we have said nothing: its predecessor may have
 		// promised us something since.
-		return k, false, ReasonWiped
+		return k, false, Wiped
 	case l.Incarnation != k.Incarnation:
 		return Known{Incarnation: l.Incarnation, Boot: l.Boot, Nonce: l.nonce(), Former: k.former(k.Incarnation), UID: k.UID}, true, ""
 	case k.PutBack || l.Boot < k.Boot:
-		return k, false, ReasonRolledBack
+		return k, false, RolledBack
 	case l.Boot-k.Boot < uint64(len(l.Nonces)):
 		if then := l.Nonces[len(l.Nonces)-1-int(l.Boot-k.Boot)]; then == k.Nonce {
 			break // it went on from where it was seen
 		}
 		if l.Boot == k.Boot {
-			return k, false, ReasonCopied
+			return k, false, Copied
 		}
-		return k, false, ReasonRolledBack
+		return k, false, RolledBack
 	}
 	next = k
 	next.Incarnation, next.Boot, next.Nonce = l.Incarnation, l.Boot, l.nonce()
@@ -137,7 +127,7 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 		// from us may be out of date from now on.
 		next.Newcomer, next.Former = Incarnation{}, k.former(k.Newcomer)
 	}
-	return next, next.use() != k.use() || next.Newcomer != k.Newcomer, ""
+	return next, next.Use() != k.Use() || next.Newcomer != k.Newcomer, ""
 }
 
 // former returns k.Former with one more directory.
@@ -146,65 +136,15 @@ func (k Known) former(i Incarnation) []Incarnation {
 	return all[max(0, len(all)-maxFormer):]
 }
 
-// use is one process on one directory.
-type use struct {
-	incarnation Incarnation
-	boot, nonce uint64
-	asking      bool // it had no goal yet
+// Use names one process on one directory. The zero Use is nobody's.
+type Use struct {
+	Incarnation Incarnation
+	Boot, Nonce uint64
+	Asking      bool // it had no goal yet
 }
 
-func (k Known) use() use { return use{k.Incarnation, k.Boot, k.Nonce, false} }
-func (l Life) use() use  { return use{l.Incarnation, l.Boot, l.nonce(), l.Asking} }
+// Use returns the last process of the peer that was met.
+func (k Known) Use() Use { return Use{k.Incarnation, k.Boot, k.Nonce, false} }
 
-// Memory is where a server remembers its peers. It is used by one goroutine at a
-// time.
-type Memory interface {
-	// Known returns what is remembered of a peer.
-	Known(peer core.ID) Known
-	// Remember replaces it. When it returns nil, it is on the disk. An error turns
-	// the peer down. It should end the server as any error of its disk does, but for
-	// the lack of room: then the peer is turned down until there is some.
-	Remember(peer core.ID, k Known) error
-	// Note is Remember for several peers, of which only how far they have come and
-	// their uid have changed. An error is harmless: it is tried again.
-	Note(known map[core.ID]Known) error
-}
-
-// forgetful is the Memory of a server that has no disk: it lasts as long as the
-// process.
-type forgetful map[core.ID]Known
-
-func (f forgetful) Known(peer core.ID) Known             { return f[peer] }
-func (f forgetful) Remember(peer core.ID, k Known) error { f[peer] = k; return nil }
-func (f forgetful) Note(known map[core.ID]Known) error   { maps.Copy(f, known); return nil }
-
-// lifeBody is a life as it travels.
-type lifeBody struct {
-	incarnation packedBytes
-	nonces      packedBytes
-}
-
-func (l Life) pack() lifeBody {
-	b := lifeBody{incarnation: bytes.Clone(l.Incarnation[:]), nonces: packedBytes{}}
-	for _, n := range l.Nonces {
-		b.nonces = binary.BigEndian.AppendUint64(b.nonces, n)
-	}
-	return b
-}
-
-// unpackLife is the opposite of pack. The error says that no server has such a
-// life.
-func unpackLife(incarnation packedBytes, boot uint64, nonces packedBytes, rejoined bool) (Life, error) {
-	l := Life{Boot: boot, Rejoined: rejoined}
-	if len(incarnation) != len(l.Incarnation) || len(nonces)%8 != 0 || len(nonces) > 8*MaxNonces {
-		return Life{}, malformed("an incarnation of %d bytes and nonces of %d", len(incarnation), len(nonces))
-	}
-	copy(l.Incarnation[:], incarnation)
-	for ; len(nonces) > 0; nonces = nonces[8:] {
-		l.Nonces = append(l.Nonces, binary.BigEndian.Uint64(nonces))
-	}
-	if err := l.Check(); err != nil {
-		return Life{}, fmt.Errorf("%w: %w", errMalformed, err)
-	}
-	return l, nil
-}
+// Use returns the process whose life l is.
+func (l Life) Use() Use { return Use{l.Incarnation, l.Boot, l.nonce(), l.Asking} }
