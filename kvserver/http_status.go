@@ -104,6 +104,6 @@ func (s *Server) describeLoad() api.Load {
 	}
 }
 
-func (c crowd) describe() api.Lane {
-	return api.Lane{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: math.Round(10*c.perSecond) / 10}
+func (c crowd) describe() api.Queue {
+	return api.Queue{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: math.Round(10*c.perSecond) / 10}
 }
