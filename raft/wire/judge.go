@@ -107,11 +107,11 @@ func (h *hello) judgeLevel() error {
 	return nil
 }
 
-// contest tells a server that is alone in its list of members that another one,
-// with another list, counts it among its own. If nothing was ever written to it, it
-// was probably started with the wrong list, and would go on as a cluster of one
-// beside the real one. If it has served alone, the other one has a wrong address:
-// nobody's mistake elsewhere may end it.
+// contest reports that a server with another list of members counts this one, which
+// is alone in its own list, among its members. If nothing was ever written to this
+// server, it was probably started with the wrong list and would go on as a second
+// cluster. If it has served alone, the other server has a wrong address, and a
+// mistake elsewhere must not end this one.
 func (t *Transport) contest(h *hello) {
 	if len(t.peers) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
 		return

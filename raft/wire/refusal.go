@@ -98,10 +98,10 @@ func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	return r, nil
 }
 
-// credible returns nil if the server that refuses us is one whose word about our
-// data directory counts: it is the peer p of this cluster, on the directory that
-// we know. Anybody may listen at a peer's address, and a server of an earlier
-// cluster of this name honestly takes us for somebody else.
+// credible returns nil if the word of the server that refuses us counts: it is the
+// peer p of this cluster, on the directory that we know. Any program may listen at a
+// peer's address, and a server of an earlier cluster of this name honestly takes us
+// for another server.
 func (t *Transport) credible(p *peer, by *hello) error {
 	if by.Version != version {
 		return &rejection{reason: ReasonVersion, detail: "it does not speak our version"}

@@ -210,7 +210,7 @@ func TestSnapshotArrivesBeforeItsRequest(t *testing.T) {
 	}
 }
 
-// cuttable is a Dial whose connections for snapshots break after so many bytes.
+// cuttable is a Dial whose connections for snapshots break after a number of bytes.
 type cuttable struct {
 	after atomic.Int64 // 0: never
 }
