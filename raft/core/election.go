@@ -37,7 +37,9 @@ func (r *Raft) newCampaign() {
 	r.soliciting = false
 	r.transferred = false
 	r.leader = None
-	clear(r.votes)
+	for i := range r.members {
+		r.members[i].vote = voteUnasked
+	}
 	r.resetElectionTimer()
 }
 
@@ -73,23 +75,23 @@ func (r *Raft) requestVotes() {
 		Pre:          pre,
 		Transfer:     r.transferred,
 	}
-	for i, id := range r.peers {
-		if r.votes[i] == voteUnasked {
-			r.votes[i] = voteAwaited
-			r.calls = append(r.calls, Call{To: id, Request: request, generation: r.campaign})
+	for i := range r.members {
+		if s := &r.members[i]; s.vote == voteUnasked {
+			s.vote = voteAwaited
+			r.calls = append(r.calls, Call{To: s.id, Request: request, generation: r.campaign})
 		}
 	}
 }
 
 // countVote records one server's answer and ends the campaign if it decides.
-func (r *Raft) countVote(position int, granted bool) {
-	if r.votes[position] < voteGranted {
-		r.votes[position] = voteRefused
+func (r *Raft) countVote(of *memberState, granted bool) {
+	if of.vote < voteGranted {
+		of.vote = voteRefused
 		if granted {
-			r.votes[position] = voteGranted
+			of.vote = voteGranted
 		}
 	}
-	if !hasQuorum(r.votes) {
+	if !r.configuration.hasQuorum(func(i int) bool { return r.members[i].vote == voteGranted }) {
 		return
 	}
 	if r.role == PreCandidate {
@@ -164,13 +166,13 @@ func (r *Raft) handleVote(call Call, req *RequestVote, reply *RequestVoteReply) 
 	}
 	standing := r.role == Candidate && !req.Pre && req.Term == r.currentTerm
 	asking := r.role == PreCandidate && req.Pre && req.Term == r.currentTerm+1
-	position, known := r.position(call.To)
+	voter := r.member(call.To)
 	switch {
-	case !known || !standing && !asking:
+	case voter == nil || !standing && !asking:
 	case reply != nil:
-		r.countVote(position, reply.VoteGranted)
-	case r.votes[position] == voteAwaited:
-		r.votes[position] = voteUnasked
+		r.countVote(voter, reply.VoteGranted)
+	case voter.vote == voteAwaited:
+		voter.vote = voteUnasked
 	}
 }
 
@@ -194,9 +196,11 @@ func (r *Raft) Suspect(peer ID) {
 	if !r.config.PreVote || r.role != Follower || r.leader != peer {
 		return
 	}
-	turn := r.self()
-	if leader, known := r.position(peer); known && leader < turn {
-		turn--
+	turn := 0
+	for i := range r.members {
+		if id := r.members[i].id; id < r.config.ID && id != peer {
+			turn++
+		}
 	}
 	r.leader = None
 	r.electionTimeout = r.electionElapsed + 1 + 2*turn

@@ -51,9 +51,8 @@ func (r *Raft) lacking() uint64 {
 	if r.log.size > r.config.FollowerBytes {
 		within = r.log.tail(r.lastApplied, r.config.FollowerBytes)
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
-		if p.id == r.config.ID || p.silent && p.installing == 0 {
+	for p := range r.followers {
+		if p.silent && p.installing == 0 {
 			continue
 		}
 		next := max(p.matchIndex, p.installing) + 1
@@ -96,8 +95,8 @@ func (r *Raft) snapshotWanted() bool {
 	if r.role != Leader || r.snapshotReaches() {
 		return false
 	}
-	for i := range r.progress {
-		if p := &r.progress[i]; p.id != r.config.ID && !p.silent && p.nextIndex < r.log.firstIndex() {
+	for p := range r.followers {
+		if !p.silent && p.nextIndex < r.log.firstIndex() {
 			return true
 		}
 	}

@@ -112,18 +112,15 @@ func (r *Raft) Check() error {
 	if want := r.log.bytes(r.durable + 1); r.durable >= r.log.base.Index && r.unsavedBytes != want {
 		return fault("bytes that are not on the disk counted as %d, are %d", r.unsavedBytes, want)
 	}
-	for i := range r.progress {
-		if err := r.progress[i].check(r.log.lastIndex(), r.config.ID); err != nil {
+	for p := range r.followers {
+		if err := p.check(r.log.lastIndex()); err != nil {
 			return fault("%v", err)
 		}
 	}
 	return nil
 }
 
-func (p *progress) check(lastIndex uint64, self ID) error {
-	if p.id == self {
-		return nil
-	}
+func (p *progress) check(lastIndex uint64) error {
 	bytes := 0
 	for _, size := range p.inflightSizes {
 		bytes += size

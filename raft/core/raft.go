@@ -1,9 +1,6 @@
 package core
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Raft is one server's part in consensus: a plain object that is told what
 // happened and says what is to be done. It is not safe for concurrent use; see
@@ -12,8 +9,9 @@ import (
 // The fields stand in Figure 2's order. Everything below them is this
 // implementation's own.
 type Raft struct {
-	config Config // as given, with defaults filled in
-	peers  []ID   // all voters, sorted; the order of every loop over servers
+	config        Config        // as given, with defaults filled in
+	configuration configuration // who belongs to the cluster and counts in its decisions (configuration.go)
+	members       []memberState // what is kept of each member, sorted by ID (configuration.go); votes, progress, answers to Rejoin
 
 	// Persistent state on all servers. Every change marks itself in dirty, so
 	// that nothing which depends on it leaves before it is saved (durable.go).
@@ -27,16 +25,14 @@ type Raft struct {
 	commitIndex uint64 // highest index known to be committed; never falls (commitment.go)
 	lastApplied uint64 // highest index the state machine has applied; never falls (commitment.go)
 
-	// Volatile state on leaders, by position in peers. Reset by becomeLeader;
-	// of no meaning otherwise.
-
-	progress []progress // nextIndex, matchIndex and what is under way, per follower
+	// Volatile state on leaders: servers[i].progress holds nextIndex, matchIndex and
+	// what is in flight for each follower. Reset by becomeLeader; of no meaning
+	// otherwise.
 
 	// Volatile state of the role (roles.go, election.go).
 
 	role            Role   // follower, pre-candidate, candidate or leader
 	leader          ID     // whose AppendEntries this server follows in currentTerm; None if unknown
-	votes           []vote // answers of the present campaign, by position in peers
 	campaign        uint64 // number of the present campaign: answers to an earlier one are not counted
 	campaigned      bool   // a campaign was begun since a leader was heard or a vote was given
 	soliciting      bool   // the own vote is saved and the requests for the others' have been made
@@ -90,10 +86,9 @@ type Raft struct {
 
 	// The way back after the disk was lost (rejoin.go).
 
-	rejoining     Rejoining      // durable, like term and vote
-	agreed        place          // how far the log is known to be that of the leader of agreed.Term
-	rejoinAnswers []rejoinAnswer // by position in peers, while the others are asked
-	rejoinRound   uint64         // rises with every other server that turns out to be rejoining, too
+	rejoining   Rejoining // durable, like term and vote
+	agreed      place     // how far the log is known to be that of the leader of agreed.Term
+	rejoinRound uint64    // rises with every other server that turns out to be rejoining, too
 
 	counts     Counts     // what happened in this life, for people (status.go)
 	generation uint64     // the last generation given to a follower's progress; unique over terms
@@ -111,7 +106,6 @@ func New(config Config, state State) *Raft {
 	config = config.withDefaults()
 	r := &Raft{
 		config:      config,
-		peers:       slices.Sorted(slices.Values(config.Peers)),
 		currentTerm: state.Term,
 		votedFor:    state.VotedFor,
 		log:         newLog(state.Snapshot, state.Entries),
@@ -119,20 +113,15 @@ func New(config Config, state State) *Raft {
 		lastApplied: state.Snapshot.Index,
 		applying:    state.Snapshot.Index,
 	}
-	assert(len(slices.Compact(slices.Clone(r.peers))) == len(r.peers), "a server is named twice in %v", r.peers)
-	assert(slices.Contains(r.peers, config.ID), "server %q is not one of %v", config.ID, r.peers)
+	r.configuration = newConfiguration(config.Peers, config.ID)
+	r.members = newMembers(&r.configuration)
 	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
 	assert(state.Commit <= r.log.lastIndex(), "the log ends with entry %d, and those up to %d are known to be committed", r.log.lastIndex(), state.Commit)
 	r.durable = r.log.lastIndex()
 	r.unappliedBytes = r.log.sizeOf(state.Snapshot.Index+1, r.commitIndex)
 	r.written.last = r.durable
 	r.written.commit = state.Commit
-	r.votes = make([]vote, len(r.peers))
-	r.progress = make([]progress, len(r.peers))
 	r.rejoining = state.Rejoining
-	if r.asksToRejoin() {
-		r.rejoinAnswers = make([]rejoinAnswer, len(r.peers))
-	}
 	r.resetElectionTimer()
 	if config.PromptStart && r.currentTerm == 0 {
 		r.electionTimeout -= config.ElectionTicks
@@ -200,15 +189,15 @@ func (r *Raft) Tick() {
 // the disk hangs or, with CheckQuorum, if no majority answered for an election
 // timeout.
 func (r *Raft) tickLeader() {
-	if r.stalled() && len(r.peers) > 1 {
+	if r.stalled() && !r.isAlone() {
 		r.abdicate()
 		return
 	}
 	r.beatElapsed++
 	if r.beatElapsed >= r.config.HeartbeatTicks {
 		r.beatElapsed = 0
-		for i := range r.progress {
-			r.progress[i].beat()
+		for p := range r.followers {
+			p.beat()
 		}
 	}
 	r.tickPrompt()
@@ -345,15 +334,6 @@ func (r *Raft) Ready() Ready {
 
 func (r *Raft) call(to ID, request Request) {
 	r.calls = append(r.calls, Call{To: to, Request: request})
-}
-
-// position returns the place of a server in peers, and whether it is there.
-func (r *Raft) position(id ID) (int, bool) { return slices.BinarySearch(r.peers, id) }
-
-// self returns this server's place in peers.
-func (r *Raft) self() int {
-	i, _ := r.position(r.config.ID)
-	return i
 }
 
 // assert stops the process if a rule that the proof of Raft rests on is

@@ -17,7 +17,7 @@ func (r *Raft) RatherNot(ratherNot bool) { r.ratherNot = ratherNot }
 
 // timeOut ends a wait for a leader.
 func (r *Raft) timeOut() {
-	if r.ratherNot && len(r.peers) > 1 && r.waited < ratherWaits {
+	if r.ratherNot && !r.isAlone() && r.waited < ratherWaits {
 		r.waited++
 		if r.role != Follower {
 			r.becomeFollower(r.currentTerm, None)

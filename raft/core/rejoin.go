@@ -83,27 +83,27 @@ func (r *Raft) tickRejoin() {
 	}
 	r.leader = None
 	r.resetElectionTimer()
-	for i := range r.rejoinAnswers {
-		r.rejoinAnswers[i].awaited = false // a call may vanish without being reported lost
+	for i := range r.members {
+		r.members[i].rejoin.awaited = false // a call may vanish without being reported lost
 	}
 }
 
 // askToRejoin asks all others that have no call to answer: those again that have
 // answered, since what they said may have changed.
 func (r *Raft) askToRejoin() {
-	for i, id := range r.peers {
-		if a := &r.rejoinAnswers[i]; id != r.config.ID && !a.awaited {
-			a.awaited = true
-			r.calls = append(r.calls, Call{To: id, Request: &Rejoin{}, round: r.rejoinRound})
+	for i := range r.members {
+		if s := &r.members[i]; s.id != r.config.ID && !s.rejoin.awaited {
+			s.rejoin.awaited = true
+			r.calls = append(r.calls, Call{To: s.id, Request: &Rejoin{}, round: r.rejoinRound})
 		}
 	}
 }
 
 // handleRejoin answers a server that has lost its disk.
 func (r *Raft) handleRejoin(tag Tag, from ID) {
-	if position, known := r.position(from); known && r.role == Leader {
+	if s := r.member(from); s != nil && r.role == Leader {
 		r.generation++
-		r.progress[position] = progress{
+		s.progress = progress{
 			id: from, generation: r.generation, since: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true,
 		}
 		if r.transferee == from {
@@ -117,11 +117,11 @@ func (r *Raft) handleRejoin(tag Tag, from ID) {
 
 // handleRejoinReply takes the answer to a Rejoin of ours, nil if it was lost.
 func (r *Raft) handleRejoinReply(call Call, reply *RejoinReply) {
-	position, known := r.position(call.To)
-	if !known || !r.asksToRejoin() {
+	s := r.member(call.To)
+	if s == nil || !r.asksToRejoin() {
 		return
 	}
-	a := &r.rejoinAnswers[position]
+	a := &s.rejoin
 	a.awaited = false
 	if reply == nil {
 		return
@@ -135,23 +135,24 @@ func (r *Raft) handleRejoinReply(call Call, reply *RejoinReply) {
 
 // setGoal makes the goal if the answers allow it.
 func (r *Raft) setGoal() {
-	members, latest := 0, RejoinReply{}
 	if r.rejoinAtOdds() {
 		return
 	}
-	for i, id := range r.peers {
-		switch a := r.rejoinAnswers[i]; {
-		case id == r.config.ID:
+	latest := RejoinReply{}
+	for i := range r.members {
+		s := &r.members[i]
+		switch a := &s.rejoin; {
+		case s.id == r.config.ID:
 		case !r.heardToRejoin(a):
 			return
 		case !a.Rejoining:
-			members++
 			if a.Term > latest.Term || a.Term == latest.Term && a.Leads {
 				latest = a.RejoinReply
 			}
 		}
 	}
-	if members < majority(len(r.peers)) || !latest.Leads {
+	full := func(i int) bool { return r.members[i].id != r.config.ID && !r.members[i].rejoin.Rejoining }
+	if !r.configuration.hasQuorum(full) || !latest.Leads {
 		return
 	}
 	if latest.Term > r.currentTerm {
@@ -167,7 +168,7 @@ func (r *Raft) setGoal() {
 }
 
 // heardToRejoin reports whether a server's answer counts.
-func (r *Raft) heardToRejoin(a rejoinAnswer) bool {
+func (r *Raft) heardToRejoin(a *rejoinAnswer) bool {
 	known := a.UID != (UID{}) || r.config.NewUID == (UID{}) || !r.config.Noop
 	return a.answered && (a.Rejoining || a.round == r.rejoinRound && known)
 }
@@ -175,8 +176,8 @@ func (r *Raft) heardToRejoin(a rejoinAnswer) bool {
 // rejoinAtOdds reports whether servers of different clusters have answered.
 func (r *Raft) rejoinAtOdds() bool {
 	var said UID
-	for _, a := range r.rejoinAnswers {
-		switch {
+	for i := range r.members {
+		switch a := &r.members[i].rejoin; {
 		case a.UID == (UID{}):
 		case said == (UID{}):
 			said = a.UID
@@ -198,7 +199,9 @@ func (r *Raft) endRejoin() {
 	agrees := r.agreed.Term >= r.rejoining.Term && min(r.agreed.Index, r.durable) >= r.rejoining.Index
 	if committed || agrees {
 		r.rejoining = Rejoining{}
-		r.rejoinAnswers = nil
+		for i := range r.members {
+			r.members[i].rejoin = rejoinAnswer{}
+		}
 		r.dirty.hard = true
 		r.resetElectionTimer()
 	}
@@ -211,13 +214,14 @@ func (r *Raft) rejoinWaits() (unheard, rejoining []ID) {
 		return nil, nil
 	}
 	atOdds := r.rejoinAtOdds()
-	for i, id := range r.peers {
-		switch a := r.rejoinAnswers[i]; {
-		case id == r.config.ID:
+	for i := range r.members {
+		s := &r.members[i]
+		switch a := &s.rejoin; {
+		case s.id == r.config.ID:
 		case !r.heardToRejoin(a), atOdds && !a.Rejoining: // nobody knows who of them is a stranger
-			unheard = append(unheard, id)
+			unheard = append(unheard, s.id)
 		case a.Rejoining:
-			rejoining = append(rejoining, id)
+			rejoining = append(rejoining, s.id)
 		}
 	}
 	return unheard, rejoining

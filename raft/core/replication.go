@@ -4,10 +4,8 @@ package core
 // the last Ready travel in one AppendEntries per follower: there is no other
 // batching.
 func (r *Raft) replicate() {
-	for i := range r.progress {
-		if p := &r.progress[i]; p.id != r.config.ID {
-			r.replicateTo(p)
-		}
+	for p := range r.followers {
+		r.replicateTo(p)
 	}
 	r.roundOpen = false
 }
@@ -204,11 +202,11 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 	if !lost {
 		r.observeTerm(replyTerm)
 	}
-	position, known := r.position(call.To)
-	if !known || r.role != Leader || sentTerm != r.currentTerm {
+	s := r.member(call.To)
+	if s == nil || r.role != Leader || sentTerm != r.currentTerm {
 		return nil
 	}
-	p := &r.progress[position]
+	p := &s.progress
 	switch {
 	case call.generation < p.since:
 		return nil
@@ -247,8 +245,7 @@ func (r *Raft) tickPrompt() {
 	if r.config.PromptTicks == 0 {
 		return
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
+	for p := range r.followers {
 		p.quiet++
 		news := p.commitSent < r.commitIndex && !p.silent
 		if p.quiet >= r.config.PromptTicks && (news || p.retryDue) {
@@ -276,12 +273,11 @@ func (r *Raft) backUp(req *AppendEntries, reply *AppendEntriesReply) uint64 {
 // heardFromQuorum reports whether a majority, this server included, answered
 // since the last time it was asked.
 func (r *Raft) heardFromQuorum() bool {
-	heard := 1
-	for i := range r.progress {
-		if p := &r.progress[i]; p.heard && p.id != r.config.ID {
-			heard++
-		}
-		r.progress[i].heard = false
+	quorum := r.configuration.hasQuorum(func(i int) bool {
+		return r.members[i].id == r.config.ID || r.members[i].progress.heard
+	})
+	for p := range r.followers {
+		p.heard = false
 	}
-	return heard >= majority(len(r.peers))
+	return quorum
 }

@@ -92,9 +92,10 @@ func (r *Raft) becomeLeader() {
 	r.electionElapsed = 0
 	r.beatElapsed = 0
 	r.transferee = None
-	for i, id := range r.peers {
+	for i := range r.members {
+		s := &r.members[i]
 		r.generation++
-		r.progress[i] = progress{id: id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true}
+		s.progress = progress{id: s.id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true}
 	}
 	r.uncommittedBytes = r.log.bytes(r.commitIndex + 1)
 	r.unsavedBytes = r.log.bytes(r.durable + 1)

@@ -44,11 +44,8 @@ func (r *Raft) awaitsVotes() bool {
 	if r.role != Candidate || r.electionElapsed >= r.electionTimeout+2*r.config.StallTicks {
 		return false
 	}
-	hoped := 0
-	for _, v := range r.votes {
-		if v == voteGranted || v == voteAwaited {
-			hoped++
-		}
-	}
-	return hoped >= majority(len(r.votes))
+	return r.configuration.hasQuorum(func(i int) bool {
+		v := r.members[i].vote
+		return v == voteGranted || v == voteAwaited
+	})
 }

@@ -165,7 +165,7 @@ func TestSlowDisks_PendingConfirmsNothing(t *testing.T) {
 	l.giveBack(call, &AppendEntriesReply{Term: 1, Pending: true})
 	l.to("2", l.propose("x"))
 	l.ticks(10)
-	if p := l.progress[1]; l.commitIndex != 0 || p.matchIndex != 0 || !p.pipelining || !p.heard {
+	if p := l.members[1].progress; l.commitIndex != 0 || p.matchIndex != 0 || !p.pipelining || !p.heard {
 		t.Fatalf("after a pending answer: committed %d, progress %+v", l.commitIndex, p)
 	}
 }

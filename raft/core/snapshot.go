@@ -56,8 +56,7 @@ func (r *Raft) tickSnapshots() {
 	if r.config.SnapshotPatience < 0 {
 		return
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
+	for p := range r.followers {
 		if p.installing == 0 {
 			continue
 		}

@@ -65,11 +65,7 @@ func (r *Raft) Status() Status {
 	if r.role != Leader {
 		return s
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
-		if p.id == r.config.ID {
-			continue
-		}
+	for p := range r.followers {
 		s.Peers = append(s.Peers, PeerStatus{
 			ID: p.id, MatchIndex: p.matchIndex, NextIndex: p.nextIndex,
 			Pipelining: p.pipelining, Silent: p.silent, RatherNot: p.ratherNot, Inflight: len(p.inflight),

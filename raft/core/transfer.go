@@ -13,24 +13,24 @@ func (r *Raft) Transfer(to ID) error {
 		return ErrNotLeader
 	case r.transferee != None:
 		return ErrTransferring
-	case len(r.peers) == 1:
+	case r.isAlone():
 		return fmt.Errorf("core: there is no other server to lead")
 	case to == None:
 		if to = r.mostComplete(); to == None {
 			return ErrNobodyElse
 		}
 	}
-	position, known := r.position(to)
-	if !known || to == r.config.ID {
-		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.peers)
+	target := r.member(to)
+	if target == nil || to == r.config.ID {
+		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.configuration.voters())
 	}
-	if r.progress[position].ratherNot {
+	if target.progress.ratherNot {
 		return fmt.Errorf("core: %q cannot serve now (it is loading, installing, stopping or wrong); choose another server", to)
 	}
 	r.transferee = to
 	r.timeoutNow = false
 	r.electionElapsed = 0
-	r.progress[position].beat()
+	target.progress.beat()
 	return nil
 }
 
@@ -39,22 +39,21 @@ func (r *Raft) Transfer(to ID) error {
 // next one in the order of IDs, in a circle that begins behind this server. So two
 // servers that pass leadership on again and again do not pass it to each other.
 func (r *Raft) mostComplete() ID {
-	best := -1
-	for step := range len(r.progress) - 1 {
-		i := (r.self() + 1 + step) % len(r.progress)
-		if r.progress[i].ratherNot {
+	var best *progress
+	self := r.configuration.position(r.config.ID)
+	for step := range len(r.members) - 1 {
+		p := &r.members[(self+1+step)%len(r.members)].progress
+		if p.ratherNot {
 			continue
 		}
-		p := &r.progress[i]
-		if best < 0 || r.progress[best].silent && !p.silent ||
-			r.progress[best].silent == p.silent && p.matchIndex > r.progress[best].matchIndex {
-			best = i
+		if best == nil || best.silent && !p.silent || best.silent == p.silent && p.matchIndex > best.matchIndex {
+			best = p
 		}
 	}
-	if best < 0 {
+	if best == nil {
 		return None
 	}
-	return r.peers[best]
+	return best.id
 }
 
 // sendTimeoutNow tells the transferee to stand, once its log is as long as ours.
@@ -62,8 +61,7 @@ func (r *Raft) sendTimeoutNow() {
 	if r.transferee == None || r.timeoutNow {
 		return
 	}
-	position, _ := r.position(r.transferee)
-	if r.progress[position].matchIndex == r.log.lastIndex() {
+	if r.member(r.transferee).progress.matchIndex == r.log.lastIndex() {
 		r.timeoutNow = true
 		r.call(r.transferee, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
 	}
