@@ -65,8 +65,8 @@ func (r *Raft) nextBatch() *Batch {
 	return &Batch{Entries: entries}
 }
 
-// Applied tells that the state machine has applied everything up to index,
-// which must be the end of the batch under way.
+// Applied tells the server that the state machine has applied everything up to index,
+// which must be the end of the outstanding batch.
 func (r *Raft) Applied(index uint64) {
 	if index != r.applying || index < r.lastApplied {
 		broken("applied %d, but the batch under way ends at %d", index, r.applying)

@@ -11,7 +11,7 @@ import (
 // clipped, so whoever holds one may read it for ever.
 type log struct {
 	snapshot Snapshot // the newest: what the disk begins with, and a follower far behind is sent
-	base     place    // what comes before the first entry
+	base     position // what comes before the first entry
 	entries  []Entry  // entries[i] has index base.Index+1+i
 	size     int      // of the entries, in bytes
 	uid      UID      // that the log holds, committed or not; zero if none
@@ -19,12 +19,12 @@ type log struct {
 }
 
 // place is one entry's place in the log.
-type place struct{ Index, Term uint64 }
+type position struct{ Index, Term uint64 }
 
 // newLog returns the log of a snapshot and the entries behind it, which are the
 // log's from now on.
 func newLog(snapshot Snapshot, entries []Entry) log {
-	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
+	l := log{snapshot: snapshot, base: position{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
 	l.uid, l.uidAt = snapshot.UID, snapshot.Index
 	last := l.base
 	for i := range entries {
@@ -32,7 +32,7 @@ func newLog(snapshot Snapshot, entries []Entry) log {
 		if e.Index != last.Index+1 || e.Term < last.Term {
 			broken("entry %d of term %d follows %d of term %d", e.Index, e.Term, last.Index, last.Term)
 		}
-		last = place{e.Index, e.Term}
+		last = position{e.Index, e.Term}
 		l.noteUID(e)
 		l.size += e.size()
 	}
@@ -98,7 +98,7 @@ func (l *log) forget(keep uint64) {
 		l.size -= e.size()
 	}
 	l.entries = slices.Clone(l.entries[dropped:])
-	l.base = place{keep - 1, term}
+	l.base = position{keep - 1, term}
 }
 
 // tail returns the lowest index from which on the entries up to index have no

@@ -105,8 +105,8 @@ func (r *Raft) failReads() {
 	r.reads = nil
 }
 
-// askLeader sends the leader one ReadIndex for all reads of this turn. The
-// leader may have gone since they came.
+// askLeader sends the leader one ReadIndex for all reads of this turn. The leader may
+// have changed since the reads came.
 func (r *Raft) askLeader() {
 	if len(r.asking) == 0 {
 		return

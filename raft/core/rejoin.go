@@ -5,15 +5,15 @@ package core
 // term, and help to elect a leader without an entry that was committed with its
 // help. It may come back all the same, because the others know enough.
 //
-// First it asks every other server (Rejoin) and takes nothing from anybody until
-// all have answered. Servers that are coming back themselves say so; the rest, the
-// full members, must be a majority, and must have been asked after that was heard
-// of the others. When the latest term among their answers is that of one who leads
-// it, that term and the end of that leader's log make the goal. The server enters
+// First it asks every other server (Rejoin) and ignores all other requests until all
+// have answered. Servers that are coming back themselves say so. The rest, the full
+// members, must be a majority, and must have been asked after that was heard of the
+// others. When the latest term among their answers is that of a server that leads it,
+// that term and the end of that leader's log make the goal. The server enters
 // that term with a vote for itself, so that it gives that term's vote to nobody,
 // and becomes an ordinary follower but for one thing: until its disk holds the log
 // up to the goal as a leader of the goal's term or a later one has it, it abstains.
-// It gives no vote, promises none, and does not stand.
+// It gives no vote, promises none, and does not campaign.
 //
 // Why that is safe. A vote that was forgotten matters if its candidate was elected
 // or may yet be. If the candidate has not lost its disk, it is one that has
@@ -62,7 +62,7 @@ type Rejoining struct {
 
 // rejoinAnswer is what another server last answered to Rejoin.
 type rejoinAnswer struct {
-	awaited  bool // a call is under way
+	awaited  bool // a call was sent and has not ended
 	answered bool
 	round    uint64 // in which a full member was asked
 	RejoinReply
@@ -72,7 +72,7 @@ type rejoinAnswer struct {
 // in anything.
 func (r *Raft) asksToRejoin() bool { return r.rejoining.On && r.rejoining.Term == 0 }
 
-// tickRejoin stands in for the election timer of a server that must not stand.
+// tickRejoin takes the place of the election timer on a server that must not campaign.
 func (r *Raft) tickRejoin() {
 	if r.asksToRejoin() && r.electionElapsed%r.config.HeartbeatTicks == 0 {
 		r.askToRejoin()
@@ -88,8 +88,8 @@ func (r *Raft) tickRejoin() {
 	}
 }
 
-// askToRejoin asks all others that have no call to answer: those again that have
-// answered, since what they said may have changed.
+// askToRejoin asks all other servers that have no call to answer. Servers that have
+// answered are asked again, because what they said may have changed.
 func (r *Raft) askToRejoin() {
 	for i := range r.members {
 		if s := &r.members[i]; s.id != r.config.ID && !s.rejoin.awaited {
@@ -104,7 +104,7 @@ func (r *Raft) handleRejoin(tag Tag, from ID) {
 	if s := r.member(from); s != nil && r.role == Leader {
 		r.generation++
 		s.progress = progress{
-			id: from, generation: r.generation, since: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true,
+			id: from, generation: r.generation, minGeneration: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true,
 		}
 		if r.transferee == from {
 			r.abandonTransfer()
@@ -218,7 +218,7 @@ func (r *Raft) rejoinWaits() (unheard, rejoining []ID) {
 		s := &r.members[i]
 		switch a := &s.rejoin; {
 		case s.id == r.config.ID:
-		case !r.heardToRejoin(a), atOdds && !a.Rejoining: // nobody knows who of them is a stranger
+		case !r.heardToRejoin(a), atOdds && !a.Rejoining: // it is not known which of them is the stranger
 			unheard = append(unheard, s.id)
 		case a.Rejoining:
 			rejoining = append(rejoining, s.id)

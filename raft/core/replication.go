@@ -10,13 +10,14 @@ func (r *Raft) replicate() {
 	r.roundOpen = false
 }
 
-// A beat and a question of reads (reads.go) leave before the entries and apart
-// from them: their answer waits for no disk, that to entries does.
+// replicateTo sends one follower what it is due. A heartbeat and a question of reads
+// (reads.go) leave before the entries and apart from them: the answer to entries
+// waits for a disk, and theirs must not.
 func (r *Raft) replicateTo(p *progress) {
 	if r.config.StallTicks > 0 && r.mustAsk(p) {
 		r.sendAppendEntries(p, nil)
 	}
-	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
+	for p.nextIndex <= r.log.lastIndex() && p.maySendEntries(r.config.Window, r.config.WindowBytes) {
 		if p.nextIndex < r.log.firstIndex() {
 			if r.snapshotReaches() { // else the service is asked for a newer one
 				r.sendSnapshot(p)
@@ -30,15 +31,15 @@ func (r *Raft) replicateTo(p *progress) {
 	}
 }
 
-// mustAsk reports whether a follower is due a beat, or a question of reads that it
-// has not been asked.
+// mustAsk reports whether a follower is due a heartbeat, or a question of reads that
+// it has not been asked.
 func (r *Raft) mustAsk(p *progress) bool {
-	return p.beatDue || len(r.reads) > 0 && p.roundSent < r.round && !p.silent
+	return p.heartbeatDue || len(r.reads) > 0 && p.roundSent < r.round && !p.silent
 }
 
 // sendAppendEntries sends entries, which start at nextIndex; none make a
 // heartbeat. If the log has forgotten what comes before nextIndex, the
-// heartbeat asks at the earliest place it still can.
+// heartbeat asks at the earliest index that it still can.
 func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 	mustBeIntact(entries, "sent")
 	previous := max(p.nextIndex-1, r.log.base.Index)
@@ -58,13 +59,13 @@ func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 		},
 		generation: p.generation,
 		round:      r.round,
-		matched:    p.matchIndex,
+		matchIndex: p.matchIndex,
 	})
 	p.retryDue = false
 	p.quiet = 0
 	p.commitSent = r.commitIndex
 	if len(entries) == 0 || r.config.StallTicks == 0 { // else the answer may wait for a disk
-		p.beatDue = false
+		p.heartbeatDue = false
 		p.roundSent = r.round
 	}
 	if len(entries) > 0 {
@@ -127,17 +128,17 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 // acceptAppendEntries answers that the log matches the leader's up to the end of
 // the request, and takes over its commit index as far as that (step 5).
 //
-// The answer to entries waits until they are on the disk. The answer to a beat
-// waits for nothing but the term and says if there is something that it cannot
-// confirm yet: a follower whose disk is slow is there all the same. So is one whose
-// state machine is slow: it confirms nothing while too much waits to be applied, so
-// that the leader's window stays full and no more comes. Nothing else has to happen
-// for what is committed to be applied, so it always confirms in the end.
+// The answer to entries waits until they are on the disk. The answer to a heartbeat
+// waits only for the term to be there, and says so if the follower cannot confirm all
+// yet: a follower whose disk is slow is alive all the same. A follower whose state
+// machine is slow answers, too, and confirms nothing while too much waits to be
+// applied. So the leader's window stays full, and no more comes. What is committed
+// will be applied whatever else happens, so the follower confirms in the end.
 func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	index := req.PrevLogIndex + uint64(len(req.Entries))
 	r.commitTo(min(req.LeaderCommit, index))
 	if r.agreed.Term < r.currentTerm {
-		r.agreed = place{Term: r.currentTerm}
+		r.agreed = position{Term: r.currentTerm}
 	}
 	r.agreed.Index = max(r.agreed.Index, index)
 	waiting := len(req.Entries) == 0 && index > r.durable
@@ -148,7 +149,7 @@ func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, index)
 }
 
-// rejectAppendEntries says where the logs may still agree, so that the leader
+// rejectAppendEntries tells the leader where the logs may still agree, so that it
 // skips a term at a time (§5.3 end).
 func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
 	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1, RatherNot: r.ratherNot, Commit: r.commitIndex}
@@ -182,7 +183,7 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 		r.noteForgotten(p)
 	case reply.Success || reply.Pending:
 		if reply.Success {
-			p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
+			p.raiseMatch(req.PrevLogIndex + uint64(len(req.Entries)))
 		}
 		if present && !p.pipelining {
 			r.generation++
@@ -208,7 +209,7 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 	}
 	p := &s.progress
 	switch {
-	case call.generation < p.since:
+	case call.generation < p.minGeneration:
 		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
@@ -221,7 +222,7 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 }
 
 // lost falls back after a call that never came through. Entries are not sent
-// again before the follower is heard, and nothing before the next beat.
+// again before the follower is heard, and nothing before the next heartbeat.
 func (r *Raft) lost(p *progress) {
 	next := p.nextIndex
 	switch {
@@ -239,7 +240,7 @@ func (r *Raft) lost(p *progress) {
 	}
 }
 
-// tickPrompt lets followers have early what else would wait for the next beat;
+// tickPrompt sends followers early what would otherwise wait for the next heartbeat;
 // see Config.PromptTicks.
 func (r *Raft) tickPrompt() {
 	if r.config.PromptTicks == 0 {
@@ -249,7 +250,7 @@ func (r *Raft) tickPrompt() {
 		p.quiet++
 		news := p.commitSent < r.commitIndex && !p.silent
 		if p.quiet >= r.config.PromptTicks && (news || p.retryDue) {
-			p.beat()
+			p.heartbeat()
 		}
 	}
 }

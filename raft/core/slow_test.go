@@ -141,7 +141,7 @@ func TestSlowDisks_ALeaderWithoutFollowersStepsDown(t *testing.T) {
 
 // Goal: an answer that confirms nothing is given at once and moves nothing; the
 // confirmation waits for the disk. Method: a follower whose disk does not end takes
-// entries and then a beat; a leader hears "pending", and then "success".
+// entries and then a heartbeat; a leader hears "pending", and then "success".
 func TestSlowDisks_PendingConfirmsNothing(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t)
@@ -171,7 +171,7 @@ func TestSlowDisks_PendingConfirmsNothing(t *testing.T) {
 }
 
 // Goal: a probe with entries is not sent again before it is known to be lost.
-// Method: a leader's first message carries entries; beats pass; an answer to one of
+// Method: a leader's first message carries entries; heartbeats pass; an answer to one of
 // them says that the entries never came, and they are sent again from there.
 func TestProbe_IsSentAgainOnlyIfItIsLost(t *testing.T) {
 	defer failOnPanic(t)
@@ -182,7 +182,7 @@ func TestProbe_IsSentAgainOnlyIfItIsLost(t *testing.T) {
 		for _, call := range s.ticks(s.config.HeartbeatTicks) {
 			if req := call.Request.(*AppendEntries); call.To == "2" {
 				if beat = call; len(req.Entries) > 0 || req.PrevLogIndex != 1 {
-					t.Fatalf("a beat asks at %d with %d entries", req.PrevLogIndex, len(req.Entries))
+					t.Fatalf("a heartbeat asks at %d with %d entries", req.PrevLogIndex, len(req.Entries))
 				}
 			}
 		}
@@ -202,7 +202,7 @@ func TestSlowDisks_ARefusalEndsNoHope(t *testing.T) {
 	defer failOnPanic(t)
 	for _, bothRefuse := range []bool{false, true} {
 		s := newSubject(t, func(c *Config) { c.StallTicks = 45 })
-		calls := s.stand()
+		calls := s.campaigns()
 		slow := s.to("3", calls)
 		s.giveBack(s.to("2", calls), &RequestVoteReply{Term: 1})
 		if bothRefuse {

@@ -47,8 +47,8 @@ var electionMutants = []mutant{
 	{
 		id: "C1", bug: "a candidate asks for votes before its own is on the disk",
 		file:    "raft/core/election.go",
-		old:     "if r.role != Candidate || r.soliciting || r.promised() > r.saved {",
-		new:     "if r.role != Candidate || r.soliciting {",
+		old:     "if r.role != Candidate || r.ownVoteCounted || r.promised() > r.saved {",
+		new:     "if r.role != Candidate || r.ownVoteCounted {",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -143,15 +143,15 @@ var replicationMutants = []mutant{
 	{
 		id: "C8", bug: "a follower is believed to hold one entry more than it has",
 		file:    "raft/core/replication.go",
-		old:     "p.matched(req.PrevLogIndex + uint64(len(req.Entries)))",
-		new:     "p.matched(min(req.PrevLogIndex+uint64(len(req.Entries))+1, r.log.lastIndex()))",
+		old:     "p.raiseMatch(req.PrevLogIndex + uint64(len(req.Entries)))",
+		new:     "p.raiseMatch(min(req.PrevLogIndex+uint64(len(req.Entries))+1, r.log.lastIndex()))",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
 		id: "C9", bug: "a leader counts its own entries before they are on its disk",
 		file:    "raft/core/commitment.go",
-		old:     "match = append(match, r.durable)",
-		new:     "match = append(match, r.log.lastIndex())",
+		old:     "return r.durable",
+		new:     "return r.log.lastIndex()",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -231,8 +231,8 @@ var readMutants = []mutant{
 	{
 		id: "C19", bug: "reads are released by the round before theirs",
 		file:    "raft/core/reads.go",
-		old:     "case read.round > answered && len(r.peers) > 1:",
-		new:     "case read.round > answered+1 && len(r.peers) > 1:",
+		old:     "case read.round > answered && !r.isAlone():",
+		new:     "case read.round > answered+1 && !r.isAlone():",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
@@ -245,13 +245,13 @@ var readMutants = []mutant{
 	{
 		id: "C21", bug: "leadership is handed to a server whose log is not complete",
 		file:    "raft/core/transfer.go",
-		old:     "if r.progress[position].matchIndex == r.log.lastIndex() {",
-		new:     "if r.progress[position].matchIndex <= r.log.lastIndex() {",
+		old:     "if r.member(r.transferee).progress.matchIndex == r.log.lastIndex() {",
+		new:     "if r.member(r.transferee).progress.matchIndex <= r.log.lastIndex() {",
 		oracles: []string{"test ./raft/core", "test ./raft/node", "sim"},
 	},
 }
 
-// Snapshots in the core (raft/core: snapshot.go, forget.go, stall.go).
+// Snapshots in the core (raft/core: snapshot.go, forget.go, slow.go).
 var snapshotMutants = []mutant{
 	{
 		id: "M17", bug: "a snapshot is installed that is older than what is committed",
@@ -291,13 +291,13 @@ var snapshotMutants = []mutant{
 	{
 		id: "C24", bug: "a leader forgets what a follower lacks that answers",
 		file:    "raft/core/forget.go",
-		old:     "keep = min(keep, max(r.lacking(), r.previous+1))",
+		old:     "keep = min(keep, max(r.firstMissing(), r.previous+1))",
 		new:     "keep = min(keep, r.log.lastIndex()+1)",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
 	{
 		id: "C25", bug: "a leader whose disk hangs goes on leading",
-		file:    "raft/core/stall.go",
+		file:    "raft/core/slow.go",
 		old:     "return r.config.StallTicks > 0 && r.writeAge >= r.config.StallTicks",
 		new:     "return false",
 		oracles: []string{"test ./raft/core", "test ./raft/node", "sim"},
@@ -317,7 +317,7 @@ var nodeMutants = []mutant{
 		id: "N1", bug: "a deposed leader's proposals are called failed",
 		file:    "raft/node/replica.go",
 		old:     "\tfor _, a := range ready.Answers {",
-		new:     "\tif r.raft.Observe().Role != core.Leader {\n\t\tfor _, index := range sortedKeys(r.proposals) {\n\t\t\tr.settle(index, 0, ErrLost)\n\t\t}\n\t}\n\tfor _, a := range ready.Answers {",
+		new:     "\tif r.Observe().Role != core.Leader {\n\t\tfor _, index := range sortedKeys(r.proposals) {\n\t\t\tr.settle(index, 0, ErrLost)\n\t\t}\n\t}\n\tfor _, a := range ready.Answers {",
 		oracles: []string{"test ./raft/node", "sim"},
 	},
 	{
@@ -346,24 +346,24 @@ var nodeMutants = []mutant{
 // Answers that belong to another term are recognised twice, by the call's term
 // and by the answer's: either alone would do.
 const (
-	staleAnswers = `	if !known || r.role != Leader || sentTerm != r.currentTerm {
+	staleAnswers = `	if s == nil || r.role != Leader || sentTerm != r.currentTerm {
 		return nil
 	}
-	p := &r.progress[position]
+	p := &s.progress
 	switch {
-	case call.generation < p.since:
+	case call.generation < p.minGeneration:
 		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
 		return nil
 	case lost, replyTerm != r.currentTerm:
 `
-	staleAccepted = `	if !known || r.role != Leader {
+	staleAccepted = `	if s == nil || r.role != Leader {
 		return nil
 	}
-	p := &r.progress[position]
+	p := &s.progress
 	switch {
-	case call.generation < p.since:
+	case call.generation < p.minGeneration:
 		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
