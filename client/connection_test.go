@@ -45,8 +45,8 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// Goal: a server that goes away is left in order: what is under way is answered,
-// and new calls go elsewhere.
+// Goal: a server that goes away is left in order: pending calls are answered, and
+// new calls go elsewhere.
 func TestGoodbye(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFakeCluster(t, "n1")
@@ -133,7 +133,7 @@ func TestALeaderThatIsNoEndpoint(t *testing.T) {
 		if _, err := c.Put(t.Context(), "k", []byte("x")); err != nil || f.value("k") != "x" {
 			t.Error(err)
 		}
-		if n := len(*c.known.Load()); n != 3 || f.dials["n3"] != 1 {
+		if n := len(*c.serverList.Load()); n != 3 || f.dials["n3"] != 1 {
 			t.Errorf("%d servers are known", n)
 		}
 		met := map[string]bool{}
@@ -144,6 +144,41 @@ func TestALeaderThatIsNoEndpoint(t *testing.T) {
 			met[a.server] = true
 		}
 	})
+}
+
+// Goal: a leader that is no endpoint is found though another endpoint can never be
+// met: it is down, or belongs to another cluster. Method: an endpoint that follows
+// and one of either kind, in either order; the leader is named by the follower.
+func TestALeaderIsFoundWhileAnotherEndpointIsDown(t *testing.T) {
+	for _, endpoints := range [][]string{{"n1:1", "n2:1"}, {"n2:1", "n1:1"}} {
+		for _, kind := range []string{"down", "another cluster"} {
+			bubble(t, func(t *testing.T) {
+				f := newFakeCluster(t, "n3")
+				if kind == "down" {
+					f.down["n2"] = true
+				} else {
+					f.clusters["n2"] = "c2"
+				}
+				f.before = func(c *fakeConn, a asked) bool {
+					if c.server == "n3" {
+						return false
+					}
+					c.refuse(a, clerkwire.Refused{Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied, Retryable: true, Leader: "n3", LeaderAddr: "n3:1"})
+					return true
+				}
+				if kind != "down" && endpoints[0] == "n2:1" {
+					return // the first server that is met decides the cluster
+				}
+				c := f.dial(func(config *Config) { config.Endpoints = endpoints })
+				defer f.end(c)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if _, err := c.Put(ctx, "k", []byte("x")); err != nil || f.value("k") != "x" {
+					t.Errorf("%v, %s: %v", endpoints, kind, err)
+				}
+			})
+		}
+	}
 }
 
 // Goal: what answers but is no server of the store, or sends what is not the
@@ -258,7 +293,7 @@ func TestReconnecting(t *testing.T) {
 // lingering is a connection whose Close takes a second after it has closed.
 type lingering struct {
 	net.Conn
-	closing *atomic.Int32 // under way
+	closing *atomic.Int32 // pending
 }
 
 func (l lingering) Close() error {

@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"raftkv/kvserver/clerkwire"
-	"raftkv/kvserver/kv"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/machine"
 )
 
 // clerkReads are reads that came on one connection so close together that they
@@ -15,6 +16,8 @@ type clerkReads struct {
 	conn  *clerkConn
 	reads []clerkRead
 	keys  []byte // of all gets, one behind the other
+	// lookups are what the gets read, in their order; made when they are served.
+	lookups []machine.Lookup
 	// linearizable: one of them needs a read index.
 	linearizable bool
 	minRevision  uint64 // that the store must have reached
@@ -26,8 +29,6 @@ type clerkRead struct {
 	number uint32
 	keyEnd int             // the key of a get ends here in keys
 	list   *clerkwire.List // nil: a get
-	item   kv.Item
-	found  bool
 }
 
 var clerkReadsPool = sync.Pool{New: func() any { return new(clerkReads) }}
@@ -45,7 +46,8 @@ func (g *clerkReads) release() {
 		return
 	}
 	clear(g.reads)
-	*g = clerkReads{reads: g.reads[:0], keys: g.keys[:0]}
+	clear(g.lookups)
+	*g = clerkReads{reads: g.reads[:0], keys: g.keys[:0], lookups: g.lookups[:0]}
 	clerkReadsPool.Put(g)
 }
 
@@ -71,7 +73,7 @@ func (g *clerkReads) serve() {
 	s := g.conn.server
 	err := g.await()
 	if err == nil && !g.conn.out.AwaitRoom(clerkOutBytes) {
-		err = errStopping // the connection has ended and nobody will see it
+		err = failure.Stopping // the connection has ended and nobody will see it
 	}
 	if err != nil {
 		for i := range g.reads {
@@ -82,33 +84,33 @@ func (g *clerkReads) serve() {
 	}
 	revision := g.readGets()
 	pending := g.conn.out.Begin()
+	gets := 0
 	for i := range g.reads {
 		if r := &g.reads[i]; r.list == nil {
+			read := &g.lookups[gets]
+			gets++
 			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, clerkwire.Got{
-				Found: r.found, Revision: r.item.Revision, Version: r.item.Version, Store: revision, Value: r.item.Value,
+				Found: read.Found, Revision: read.Item.Revision, Version: read.Item.Version, Store: revision, Value: read.Item.Value,
 			})
 		}
 	}
 	g.conn.out.End(pending)
-	gets := 0
 	for i := range g.reads {
 		s.reads.leave(0)
 		if r := &g.reads[i]; r.list != nil {
 			answerClerk(g.conn, clerkwire.KindListed, r.number, s.clerkPage(r.list))
 			g.conn.out.AwaitRoom(clerkOutBytes)
-		} else {
-			gets++
 		}
 	}
 	g.conn.leave(gets)
-	s.metrics.read(g.linearizable, len(g.reads))
-	s.metrics.clerkReads(g.reads, time.Since(g.begun))
+	s.config.Metrics.read(g.linearizable, len(g.reads))
+	s.config.Metrics.clerkReads(g.reads, time.Since(g.begun))
 }
 
 // serveAlone serves reads that have to wait: for a revision, or for room.
 func (g *clerkReads) serveAlone() {
 	s := g.conn.server
-	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
+	ctx, cancel := context.WithTimeout(s.machine.Lifetime(), s.config.RequestTimeout)
 	defer cancel()
 	err := s.awaitRevision(ctx, g.minRevision)
 	if err == nil && !s.reads.wait(ctx, 0) {
@@ -125,13 +127,13 @@ func (g *clerkReads) serveAlone() {
 // await waits until the store shows all that the reads must see.
 func (g *clerkReads) await() error {
 	s := g.conn.server
-	if s.stopping() {
-		return fail(errStopping, nil, "this node is stopping; ask another one")
+	if s.machine.Stopping() {
+		return failure.NodeStopping(nil)
 	}
-	if err := s.sound(); err != nil || !g.linearizable {
+	if err := s.machine.Quarantined(); err != nil || !g.linearizable {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.life, s.config.RequestTimeout)
+	ctx, cancel := context.WithTimeout(s.machine.Lifetime(), s.config.RequestTimeout)
 	defer cancel()
 	return s.awaitLinearizable(ctx)
 }
@@ -139,18 +141,15 @@ func (g *clerkReads) await() error {
 // readGets reads the keys of all gets as they are at one moment, and returns the
 // store's revision then.
 func (g *clerkReads) readGets() (revision uint64) {
-	s := g.conn.server
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	begin := 0
 	for i := range g.reads {
 		r := &g.reads[i]
 		if r.list == nil {
-			r.item, r.found = s.store.Get(g.keys[begin:r.keyEnd])
+			g.lookups = append(g.lookups, machine.Lookup{Key: g.keys[begin:r.keyEnd]})
 		}
 		begin = r.keyEnd
 	}
-	return s.store.Revision()
+	return g.conn.server.machine.GetAll(g.lookups)
 }
 
 // clerkPage reads one page.
@@ -159,23 +158,16 @@ func (s *Server) clerkPage(m *clerkwire.List) clerkwire.Listed {
 	if m.Limit > 0 {
 		limit = int(min(m.Limit, clerkwire.MaxListed))
 	}
-	var page clerkwire.Listed
-	size := 0
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	page.Store = s.store.Revision()
-	s.store.Ascend(string(m.After), string(m.Prefix), func(key string, item kv.Item) bool {
-		if len(page.Items) == limit || size >= clerkwire.MaxListedBytes {
-			page.More = true
-			return false
-		}
-		i := clerkwire.Item{Key: []byte(key), Revision: item.Revision, Version: item.Version}
-		if !m.KeysOnly {
-			i.Value = item.Value
-		}
-		page.Items = append(page.Items, i)
-		size += i.Bytes()
-		return true
+	page := s.machine.List(machine.Query{
+		Prefix: string(m.Prefix), After: string(m.After), KeysOnly: m.KeysOnly,
+		Limit: limit, MaxBytes: clerkwire.MaxListedBytes, ItemBytes: clerkwire.Item{}.Bytes(),
 	})
-	return page
+	listed := clerkwire.Listed{Store: page.Revision, More: page.More, Items: make([]clerkwire.Item, len(page.Items))}
+	for i, item := range page.Items {
+		listed.Items[i] = clerkwire.Item{Key: []byte(item.Key), Revision: item.Item.Revision, Version: item.Item.Version}
+		if !m.KeysOnly {
+			listed.Items[i].Value = item.Item.Value
+		}
+	}
+	return listed
 }

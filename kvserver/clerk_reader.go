@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -50,7 +51,7 @@ func (r *clerkReader) step() bool {
 		return false
 	}
 	if away {
-		r.refuse(h.Number, fail(errStopping, nil, "this node is stopping; ask another one"))
+		r.refuse(h.Number, failure.NodeStopping(nil))
 		return r.frames.Skip(h) == nil
 	}
 	switch h.Kind {
@@ -82,7 +83,7 @@ func (r *clerkReader) refuse(number uint32, err error) {
 
 // malformed refuses a request whose frame was in order and whose body is not.
 func (r *clerkReader) malformed(number uint32, err error) {
-	r.refuse(number, fail(errBadRequest, err, "%s", err.Error()))
+	r.refuse(number, failure.Of(failure.BadRequest, err, "%s", err.Error()))
 }
 
 // write takes in a put, append or delete. What its size can decide is decided

@@ -9,6 +9,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 )
 
 // clerks are the connections of Clerks to this server.
@@ -27,9 +28,6 @@ const (
 	// clerkConnsShare is which part of the connections of clients may be Clerks'.
 	// They stay open while nobody uses them, and must not keep HTTP out.
 	clerkConnsShare = 0.75
-	// clerkWatch is how often it is looked whether waiting writes of Clerks have
-	// lost their leader or their time.
-	clerkWatch = 20 * time.Millisecond
 	// clerkFlushLimit bounds the time for the last answers when the server ends.
 	clerkFlushLimit = time.Second
 )
@@ -46,9 +44,9 @@ func (cs *clerks) enter(c *clerkConn) error {
 	defer cs.mu.Unlock()
 	switch {
 	case cs.leaving:
-		return fail(errStopping, nil, "this node is stopping; ask another one")
+		return failure.NodeStopping(nil)
 	case len(cs.conns) >= cs.most:
-		return fail(errOverloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", cs.most)
+		return failure.Of(failure.Overloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", cs.most)
 	}
 	cs.conns[c] = true
 	return nil
@@ -105,10 +103,7 @@ func (s *Server) DrainClerks(ctx context.Context) bool {
 // waits is answered as unknown, and what does not leave soon stays behind.
 func (s *Server) closeClerks() {
 	s.clerks.sendAway()
-	stopped := func(*waiter) error {
-		return fail(errStoppingUnknown, nil, "this node stopped while the write was under way; it may still happen")
-	}
-	s.waiting.failTold(stopped)
+	s.machine.EndAsync()
 	timer := time.NewTimer(clerkFlushLimit)
 	defer timer.Stop()
 	select {
@@ -119,51 +114,8 @@ func (s *Server) closeClerks() {
 		c.kill()
 	}
 	<-s.clerks.gone
-	s.waiting.failTold(stopped) // what came while the end began
+	s.machine.EndAsync() // what came while the end began
 	s.clerks.work.Wait()
-}
-
-// watchClerks ends the waiting of Clerks' writes that have lost sight of their
-// leader or have run out of time. A Clerk is not kept waiting by a leader that
-// was replaced, or that ceased to lead because it hears of no majority: it may
-// ask elsewhere at once, because its session tells two attempts at one call
-// apart. It also sees to it that tenures end for other clients.
-func (s *Server) watchClerks() {
-	ticker := time.NewTicker(clerkWatch)
-	defer ticker.Stop()
-	looked := time.Now()
-	last := s.tenures.see(s.leads())
-	for {
-		select {
-		case <-s.life.Done():
-			return
-		case now := <-ticker.C:
-			leader, present := s.leads()
-			tenure := s.tenures.see(leader, present)
-			if tenure == last && now.Sub(looked) < s.config.RequestTimeout/8 {
-				continue
-			}
-			looked, last = now, tenure
-			s.waiting.failTold(func(w *waiter) error {
-				placed := w.term.Load()
-				switch {
-				case placed != 0 && placed != present:
-					return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", placed)
-				case placed != 0 && leader != s.config.NodeID:
-					return fail(errLeadershipLost, nil, "this node ceased to lead while the write was under way; it may still happen")
-				case now.Sub(w.since) >= s.config.RequestTimeout:
-					return fail(errTimeout, nil, "the write was under way when its time ended; it may still happen")
-				}
-				return nil
-			})
-		}
-	}
-}
-
-// leads is the leader that this node knows, and the term.
-func (s *Server) leads() (leader string, term uint64) {
-	status := s.consensus.Status()
-	return string(status.Leader), status.Term
 }
 
 // serveClerk turns the connection of a request into one of a Clerk, and serves
@@ -181,7 +133,7 @@ func (s *Server) serveClerk(x *exchange) error {
 	defer s.clerks.leave(c)
 	conn, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		return fail(errInternalRead, err, "this connection cannot be upgraded")
+		return failure.Of(failure.InternalRead, err, "this connection cannot be upgraded")
 	}
 	x.answered = true
 	if err := conn.SetDeadline(time.Time{}); err != nil { // those of HTTP
@@ -194,7 +146,7 @@ func (s *Server) serveClerk(x *exchange) error {
 
 // clerkGreeting is the end of HTTP on the connection.
 func (s *Server) clerkGreeting(uid string) string {
-	leader := string(s.consensus.Status().Leader)
+	leader := string(s.config.Consensus.Status().Leader)
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n")
 	for _, h := range [][2]string{
@@ -210,7 +162,7 @@ func (s *Server) clerkGreeting(uid string) string {
 }
 
 // clusterUID returns the cluster's uid as text, "" while it is not known.
-func (s *Server) clusterUID() string { return uidText(s.consensus.Status().UID) }
+func (s *Server) clusterUID() string { return uidText(s.config.Consensus.Status().UID) }
 
 // leaderAddr is where the leader takes clients, "" if there is none but this
 // node or its address is not known.

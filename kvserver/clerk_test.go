@@ -13,6 +13,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -158,20 +159,6 @@ func (r *rawClerk) ended() {
 
 func isReset(err error) bool { return err != nil && strings.Contains(err.Error(), "reset") }
 
-// decide changes what becomes of proposals.
-func (f *fakeLog) decide(about func(*raft.Proposal)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.onPropose = about
-}
-
-// reading changes what becomes of reads.
-func (f *fakeLog) reading(answer func(context.Context) (uint64, error)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.onRead = answer
-}
-
 // Goal: every request does what it says. Method: one after the other.
 func TestClerkRequests(t *testing.T) {
 	s, _ := newServer(t, nil)
@@ -233,9 +220,9 @@ func TestClerkRequests(t *testing.T) {
 func TestClerkPagesAreBounded(t *testing.T) {
 	s, log := newServer(t, func(c *Config) { c.MaxValueBytes = 2 << 20 })
 	for _, k := range []string{"a", "b", "c", "d"} {
-		log.deliver(putCommand(k, strings.Repeat(k, 600_000)))
+		log.Deliver(fakelog.PutCommand(k, strings.Repeat(k, 600_000)))
 	}
-	log.deliver(putCommand("e", strings.Repeat("e", 2<<20)))
+	log.Deliver(fakelog.PutCommand("e", strings.Repeat("e", 2<<20)))
 	r := upgrade(t, s)
 	var pages []int
 	after := ""
@@ -257,9 +244,9 @@ func TestClerkIsToldWhereTheLeaderIs(t *testing.T) {
 		c.ClientAddr = func(id string) string { return id + ".example:1" }
 	})
 	r := upgrade(t, s)
-	before := log.attempts()
+	before := log.Attempts()
 	for _, leader := range []string{"n2", ""} {
-		log.setLeader(leader)
+		log.SetLeader(leader)
 		for _, number := range []uint32{r.write(clerkwire.KindPut, "k", "v"), askClerk(r, clerkwire.KindOpen, clerkwire.Empty{})} {
 			refused := r.wantRefused(number, api.CodeNoLeader, api.OutcomeNotApplied)
 			if refused.Leader != leader || (refused.LeaderAddr != "") != (leader != "") || !refused.Retryable || refused.Decided {
@@ -267,7 +254,7 @@ func TestClerkIsToldWhereTheLeaderIs(t *testing.T) {
 			}
 		}
 	}
-	if log.attempts() != before {
+	if log.Attempts() != before {
 		t.Error("something was proposed")
 	}
 }
@@ -294,16 +281,16 @@ func TestClerkOutcomes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, log := newServer(t, nil)
 			r := upgrade(t, s)
-			log.decide(func(p *raft.Proposal) {
+			log.Decide(func(p *raft.Proposal) {
 				if c.placed {
-					log.place(p)
+					log.Place(p)
 				}
 				p.Failed(c.err)
 			})
 			if refused := r.wantRefused(r.write(clerkwire.KindPut, "k", "v"), c.code, c.outcome); refused.Decided {
 				t.Error("said to be decided")
 			}
-			log.decide(nil)
+			log.Decide(nil)
 			r.written(r.write(clerkwire.KindPut, "k", "v"), clerkwire.KindPut)
 		})
 	}
@@ -313,12 +300,12 @@ func TestClerkOutcomes(t *testing.T) {
 // time is over as well; what comes of it later answers nobody.
 func TestClerkWritesThatLoseSight(t *testing.T) {
 	for name, c := range map[string]struct {
-		lose func(*fakeLog)
+		lose func(*fakelog.Log)
 		code api.Code
 	}{
-		"another term": {func(log *fakeLog) { log.set(func(s *raft.Status) { s.Term++ }) }, api.CodeLeadershipLost},
-		"no leader":    {func(log *fakeLog) { log.setLeader("") }, api.CodeLeadershipLost},
-		"no answer":    {func(*fakeLog) {}, api.CodeTimeout},
+		"another term": {func(log *fakelog.Log) { log.Set(func(s *raft.Status) { s.Term++ }) }, api.CodeLeadershipLost},
+		"no leader":    {func(log *fakelog.Log) { log.SetLeader("") }, api.CodeLeadershipLost},
+		"no answer":    {func(*fakelog.Log) {}, api.CodeTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, log := newServer(t, func(config *Config) {
@@ -327,14 +314,14 @@ func TestClerkWritesThatLoseSight(t *testing.T) {
 				}
 			})
 			r := upgrade(t, s)
-			held := log.held()
+			held := log.Held()
 			number := r.write(clerkwire.KindAppend, "k", "v")
 			p := <-held
 			c.lose(log)
 			r.wantRefused(number, c.code, api.OutcomeUnknown)
-			log.setLeader("n1")
-			log.deliver(p.Command) // it happens after all
-			log.decide(nil)
+			log.SetLeader("n1")
+			log.Deliver(p.Command) // it happens after all
+			log.Decide(nil)
 			if got := r.get("k"); got != "v" {
 				t.Errorf("the value is %q", got)
 			}
@@ -351,11 +338,11 @@ func TestClerkWritesThatLoseSight(t *testing.T) {
 func TestClerkWritesWaitForTheirLeader(t *testing.T) {
 	s, log := newServer(t, nil)
 	r := upgrade(t, s)
-	held := log.held()
+	held := log.Held()
 	number := r.write(clerkwire.KindPut, "k", "v")
 	p := <-held
-	time.Sleep(3 * clerkWatch) // a few looks
-	log.deliver(p.Command)
+	time.Sleep(60 * time.Millisecond) // a few looks
+	log.Deliver(p.Command)
 	r.written(number, clerkwire.KindPut)
 }
 
@@ -382,7 +369,7 @@ func TestClerkSessionsThatExpired(t *testing.T) {
 }
 
 // stateless is how many changes the store has seen.
-func stateless(s *Server) uint64 { return s.readLocal("k").revision }
+func stateless(s *Server) uint64 { return s.machine.Get("k").Revision }
 
 // Goal: bad input gets a clear answer, changes nothing, and leaves the connection
 // and those beside it in order.
@@ -390,7 +377,7 @@ func TestClerkBadInput(t *testing.T) {
 	s, log := newServer(t, func(c *Config) { c.MaxValueBytes = 1000 })
 	r := upgrade(t, s)
 	before := stateOf(s)
-	proposed := log.attempts()
+	proposed := log.Attempts()
 	w := func(change func(*clerkwire.Write)) clerkwire.Write {
 		m := clerkwire.Write{Session: r.session, Seq: 1, Key: []byte("k"), Value: []byte("v")}
 		change(&m)
@@ -422,7 +409,7 @@ func TestClerkBadInput(t *testing.T) {
 			}
 		})
 	}
-	if stateOf(s) != before || log.attempts() != proposed {
+	if stateOf(s) != before || log.Attempts() != proposed {
 		t.Error("something was changed or proposed")
 	}
 	r.written(r.write(clerkwire.KindPut, "k", "v"), clerkwire.KindPut)
@@ -462,7 +449,7 @@ func TestClerkUpgradeIsAskedFor(t *testing.T) {
 func TestClerkOverload(t *testing.T) {
 	s, log := newServer(t, func(c *Config) { c.MaxInFlight = 4 })
 	r := upgrade(t, s)
-	held := log.held()
+	held := log.Held()
 	var waiting []*raft.Proposal
 	for lane := range uint64(4) {
 		askClerk(r, clerkwire.KindPut, clerkwire.Write{Session: r.session, Lane: lane + 1, Seq: 1, Key: []byte("k"), Value: []byte("v")})
@@ -478,7 +465,7 @@ func TestClerkOverload(t *testing.T) {
 		t.Errorf("%+v", refused)
 	}
 	for _, p := range waiting {
-		log.deliver(p.Command)
+		log.Deliver(p.Command)
 	}
 	for range 4 {
 		if h, _ := r.next(); h.Kind != clerkwire.KindPut.Answer() {
@@ -486,7 +473,7 @@ func TestClerkOverload(t *testing.T) {
 		}
 	}
 	r.written(deleted, clerkwire.KindDelete)
-	log.decide(nil)
+	log.Decide(nil)
 	r.written(r.write(clerkwire.KindPut, "k", "v"), clerkwire.KindPut)
 }
 
@@ -496,8 +483,8 @@ func TestClerkRequestsInFlightAreBounded(t *testing.T) {
 	s, log := newServer(t, nil)
 	r := upgrade(t, s)
 	held := make(chan *raft.Proposal, 2*clerkInFlight)
-	log.decide(func(p *raft.Proposal) {
-		log.place(p)
+	log.Decide(func(p *raft.Proposal) {
+		log.Place(p)
 		held <- p
 	})
 	var frames []byte
@@ -520,10 +507,10 @@ func TestClerkRequestsInFlightAreBounded(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	for _, p := range first {
-		log.deliver(p.Command)
+		log.Deliver(p.Command)
 	}
 	for range all - clerkInFlight {
-		log.deliver((<-held).Command)
+		log.Deliver((<-held).Command)
 	}
 	seen := map[uint32]bool{}
 	for range all {
@@ -543,7 +530,7 @@ func TestClerkReads(t *testing.T) {
 	r.written(r.write(clerkwire.KindPut, "k", "v"), clerkwire.KindPut)
 	asked := 0
 	answer := make(chan uint64)
-	log.reading(func(context.Context) (uint64, error) { asked++; return <-answer, nil })
+	log.Reading(func(context.Context) (uint64, error) { asked++; return <-answer, nil })
 	var burst []byte
 	for n := range uint32(50) {
 		burst = clerkwire.AppendFrame(burst, clerkwire.KindGet, n+100, clerkwire.Get{Key: []byte("k")})
@@ -571,8 +558,8 @@ func TestClerkReads(t *testing.T) {
 	if asked > 5 {
 		t.Errorf("50 reads in one burst asked for %d read indices", asked)
 	}
-	log.reading(func(context.Context) (uint64, error) { return 0, raft.ErrNotLeader })
-	log.setLeader("")
+	log.Reading(func(context.Context) (uint64, error) { return 0, raft.ErrNotLeader })
+	log.SetLeader("")
 	r.wantRefused(askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k")}), api.CodeNoLeader, api.OutcomeNotApplied)
 	var got clerkwire.Got
 	r.want(askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k"), Consistency: clerkwire.Stale}), clerkwire.KindGot, &got)
@@ -582,7 +569,7 @@ func TestClerkReads(t *testing.T) {
 	// One that waits for a revision holds up nobody.
 	waits := askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k"), Consistency: clerkwire.Stale, MinRevision: 2})
 	r.want(askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k"), Consistency: clerkwire.Stale}), clerkwire.KindGot, &got)
-	log.deliver(putCommand("k", "w"))
+	log.Deliver(fakelog.PutCommand("k", "w"))
 	r.want(waits, clerkwire.KindGot, &got)
 	if string(got.Value) != "w" {
 		t.Errorf("at revision 2: %+v", got)
@@ -598,7 +585,7 @@ func TestDrainClerks(t *testing.T) {
 	r, idle := upgradeAt(t, address), upgradeAt(t, address)
 	r.open()
 	idle.open()
-	held := log.held()
+	held := log.Held()
 	number := r.write(clerkwire.KindPut, "k", "v")
 	p := <-held
 	drained := make(chan bool, 1)
@@ -622,7 +609,7 @@ func TestDrainClerks(t *testing.T) {
 		t.Error("drained while a write is in flight")
 	default:
 	}
-	log.deliver(p.Command)
+	log.Deliver(p.Command)
 	r.written(number, clerkwire.KindPut)
 	r.ended()
 	if !<-drained {
@@ -635,10 +622,10 @@ func TestDrainClerks(t *testing.T) {
 func TestClerksAtTheEndOfTheServer(t *testing.T) {
 	s, log := newServer(t, nil)
 	r := upgrade(t, s)
-	held := log.held()
+	held := log.Held()
 	number := r.write(clerkwire.KindPut, "k", "v")
 	<-held
-	log.reading(func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() })
+	log.Reading(func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() })
 	read := askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k")})
 	var page clerkwire.Listed // to know that the read has been taken in
 	r.want(askClerk(r, clerkwire.KindList, clerkwire.List{Consistency: clerkwire.Stale}), clerkwire.KindListed, &page)
@@ -668,11 +655,11 @@ func TestClerksAtTheEndOfTheServer(t *testing.T) {
 // (the fixture looks).
 func TestClerkVanishes(t *testing.T) {
 	s, log := newServer(t, nil)
-	log.reading(func(context.Context) (uint64, error) { return 0, raft.ErrNotLeader })
+	log.Reading(func(context.Context) (uint64, error) { return 0, raft.ErrNotLeader })
 	for range 5 {
-		log.decide(nil)
+		log.Decide(nil)
 		r := upgrade(t, s)
-		log.decide(log.place)
+		log.Decide(log.Place)
 		r.write(clerkwire.KindPut, "k", "v")
 		askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k")})
 		askClerk(r, clerkwire.KindGet, clerkwire.Get{Key: []byte("k"), MinRevision: 99})

@@ -67,7 +67,7 @@ func TestAClerkKnowsAClusterThatWasBegunAgain(t *testing.T) {
 		var servers []*Server
 		for _, uid := range []byte{0xaa, 0xbb} {
 			s, log := newServer(t, nil)
-			log.set(ofUID(uid))
+			log.Set(ofUID(uid))
 			servers = append(servers, s)
 			doors = append(doors, behindDoor(t, s))
 		}
@@ -151,7 +151,7 @@ func TestAClerkThatCameBeforeTheUIDHearsIt(t *testing.T) {
 		if _, err := c.Get(t.Context(), "k"); api.Code(codeOf(err)) != api.CodeKeyNotFound {
 			t.Fatal(err)
 		}
-		log.set(ofUID(1))
+		log.Set(ofUID(1))
 		if _, err := c.Append(t.Context(), "k", []byte("a")); err != nil || stored(s, "k") != "a" || dials != 2 {
 			t.Errorf("%v, %q is stored, %d connections", err, stored(s, "k"), dials)
 		}

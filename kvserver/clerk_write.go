@@ -5,7 +5,9 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 )
 
 // clerkWrite is a put, append or delete on its way to the log, or the opening of
@@ -26,7 +28,7 @@ func (s *Server) clerkAdmit(w *clerkWrite) bool {
 	err := s.clerkMayPropose()
 	if err == nil && w.conn.uid != s.clusterUID() {
 		// The Clerk cannot know yet whether its session is one of this cluster.
-		err = fail(errNoLeader, nil, "the cluster has begun since this connection was made; connect again")
+		err = failure.Of(failure.NoLeader, nil, "the cluster has begun since this connection was made; connect again")
 		w.conn.sendAway()
 	}
 	if err == nil && w.op != kv.OpOpenSession {
@@ -35,7 +37,7 @@ func (s *Server) clerkAdmit(w *clerkWrite) bool {
 	w.admission = &s.writes
 	if w.op == kv.OpDelete {
 		w.admission, w.size = &s.deletes, 0
-	} else if lag := s.applyLag(); err == nil && lag > mostApplyLag {
+	} else if lag := s.machine.ApplyLag(); err == nil && lag > mostApplyLag {
 		err = s.lagsBehind(lag)
 	}
 	if err != nil {
@@ -62,8 +64,8 @@ func (w clerkWrite) wait() {
 	}
 	s.clerks.work.Go(func() {
 		defer s.bodies.give(w.size)
-		if !w.admission.wait(s.life, w.size) {
-			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.life, w.admission, what)))
+		if !w.admission.wait(s.machine.Lifetime(), w.size) {
+			w.conn.refuse(w.header.Number, s.clerkRefusal(s.refusedEntry(s.machine.Lifetime(), w.admission, what)))
 			return
 		}
 		if err := s.clerkMayPropose(); err != nil {
@@ -79,11 +81,11 @@ func (w clerkWrite) wait() {
 // end is answered.
 func (w clerkWrite) propose() {
 	s, conn, h, admission, size, begun := w.conn.server, w.conn, w.header, w.admission, w.size, w.begun
-	s.proposeTold(w.command(s.config), begun, func(e ending) {
+	s.machine.ProposeAsync(w.command(s.config), begun, func(e machine.Ending) {
 		admission.leave(size)
 		s.clerkAnswer(conn, h, e)
-		s.metrics.settled(false, e.result, e.err)
-		s.metrics.clerk(h.Kind, e.at.Sub(begun))
+		s.config.Metrics.settled(false, e.Result, e.Err)
+		s.config.Metrics.clerk(h.Kind, e.At.Sub(begun))
 	})
 }
 
@@ -109,18 +111,18 @@ func (w clerkWrite) command(config Config) kv.Command {
 func (s *Server) checkClerkWrite(m *clerkwire.Write, op kv.Op) error {
 	switch {
 	case m.Session == 0 || m.Seq == 0 || m.Lane >= kv.MaxLanes:
-		return fail(errBadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
+		return failure.Of(failure.BadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
 	case int64(len(m.Value)) > s.config.MaxValueBytes:
 		return s.valueTooLarge(int64(len(m.Value)))
 	case op == kv.OpDelete && len(m.Value) > 0:
-		return fail(errBadRequest, nil, "a delete takes no value")
+		return failure.Of(failure.BadRequest, nil, "a delete takes no value")
 	}
 	return checkClerkKey(m.Key)
 }
 
 func checkClerkKey(key []byte) error {
 	if len(key) == 0 {
-		return fail(errBadRequest, nil, "the key is empty; it has 1 to %d bytes", api.MaxKeyBytes)
+		return failure.Of(failure.BadRequest, nil, "the key is empty; it has 1 to %d bytes", api.MaxKeyBytes)
 	}
 	return nil
 }
@@ -128,33 +130,33 @@ func checkClerkKey(key []byte) error {
 // clerkMayPropose refuses writes where the leader is not. Clerks are not
 // forwarded: they are told where to go.
 func (s *Server) clerkMayPropose() error {
-	if s.stopping() {
-		return fail(errStopping, nil, "this node is stopping; ask another one")
+	if s.machine.Stopping() {
+		return failure.NodeStopping(nil)
 	}
-	if err := s.sound(); err != nil {
+	if err := s.machine.Quarantined(); err != nil {
 		return err
 	}
-	switch leader := string(s.consensus.Status().Leader); leader {
+	switch leader := string(s.config.Consensus.Status().Leader); leader {
 	case s.config.NodeID:
 		return nil
 	case "":
-		return fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
+		return failure.LeaderUnknown()
 	default:
 		if address := s.leaderAddr(leader); address != "" {
-			return fail(errNoLeader, nil, "node %s does not lead; %s does, and takes clients at %s", s.config.NodeID, leader, address)
+			return failure.Of(failure.NoLeader, nil, "node %s does not lead; %s does, and takes clients at %s", s.config.NodeID, leader, address)
 		}
-		return fail(errNoLeader, nil, "node %s does not lead; %s does, and its client address is not known", s.config.NodeID, leader)
+		return failure.Of(failure.NoLeader, nil, "node %s does not lead; %s does, and its client address is not known", s.config.NodeID, leader)
 	}
 }
 
 // clerkAnswer answers a write or the opening of a session.
-func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e ending) {
-	r := e.result
+func (s *Server) clerkAnswer(conn *clerkConn, h clerkwire.Header, e machine.Ending) {
+	r := e.Result
 	switch {
-	case e.err != nil:
-		conn.refuse(h.Number, s.clerkRefusal(e.err))
+	case e.Err != nil:
+		conn.refuse(h.Number, s.clerkRefusal(e.Err))
 	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
-		refused := s.clerkRefusal(fail(errBadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
+		refused := s.clerkRefusal(failure.Of(failure.BadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
 		refused.Code = api.CodeSessionExpired // which HTTP does not have
 		conn.refuse(h.Number, refused)
 	case r.Status != kv.StatusOK:
@@ -178,34 +180,27 @@ func (s *Server) clerkRefused(r kv.Result) error {
 	switch r.Status {
 	case kv.StatusConditionFailed:
 		if r.Revision == 0 {
-			return fail(errPrecondition, nil, "the condition does not hold: there is no such key")
+			return failure.Of(failure.Precondition, nil, "the condition does not hold: there is no such key")
 		}
-		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
+		return failure.Of(failure.Precondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusQuota:
 		return s.storeFull()
 	case kv.StatusTooLong:
 		return s.growsTooLarge()
 	}
 	// Whatever else the store refuses was checked before it was proposed.
-	return fail(errInternal, nil, "the store refused the command: %s", r.Status)
+	return failure.Of(failure.Internal, nil, "the store refused the command: %s", r.Status)
 }
 
 // clerkRefusal tells an error to a Clerk.
 func (s *Server) clerkRefusal(err error) clerkwire.Refused {
-	s.metrics.refused(err)
-	k := kindOf(err)
-	status := s.consensus.Status()
+	s.config.Metrics.refused(err)
+	k := failure.KindOf(err)
+	status := s.config.Consensus.Status()
 	leader := string(status.Leader)
-	refused := clerkwire.Refused{
-		Code: k.code, Outcome: k.outcome, Retryable: k.retryable, RetryAfter: k.retryAfter,
+	return clerkwire.Refused{
+		Code: k.Code, Outcome: k.Outcome, Retryable: k.Retryable, RetryAfter: failure.RetryIn(err), Detail: failure.Detail(err),
 		Node: s.config.NodeID, Leader: leader, LeaderAddr: s.leaderAddr(leader), Term: status.Term,
 		RequestID: s.nextRequestID(),
 	}
-	if f, ok := err.(*failure); ok {
-		refused.Detail = f.detail
-		if f.retryAfter > 0 {
-			refused.RetryAfter = f.retryAfter
-		}
-	}
-	return refused
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"raftkv/kvserver/failure"
 )
 
 // openAPI is what the test reads of an OpenAPI document.
@@ -133,8 +135,8 @@ func TestTheOpenAPIDocumentIsTheRouters(t *testing.T) {
 	}
 	o.resolve(t, o.Components["schemas"]["Problem"], &problem)
 	var codes []string
-	for _, k := range kinds {
-		codes = append(codes, string(k.code))
+	for _, k := range failure.Kinds() {
+		codes = append(codes, string(k.Code))
 	}
 	wantSame(t, "codes", problem.Properties.Code.Enum, codes)
 }
@@ -166,11 +168,11 @@ func TestThePageListsEveryError(t *testing.T) {
 		cells := strings.Split(row, "|")
 		listed = append(listed, strings.TrimSpace(cells[1])+" "+strings.Trim(cells[2], " `")+" "+strings.TrimSpace(cells[3]))
 	}
-	for _, k := range kinds {
-		if k.err == errReadTimeout || k.err == errInternalRead {
+	for _, k := range failure.Kinds() {
+		if k.Err == failure.ReadTimeout || k.Err == failure.InternalRead {
 			continue // what differs for reads stands in the row of writes
 		}
-		want = append(want, fmt.Sprintf("%d %s %s", k.status, k.code, k.outcome))
+		want = append(want, fmt.Sprintf("%d %s %s", k.Status, k.Code, k.Outcome))
 	}
 	wantSame(t, "errors", listed, want)
 }

@@ -11,6 +11,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -40,19 +41,19 @@ var (
 )
 
 // between is what happens to the call's session between two attempts.
-var between = map[string]func(s *Server, log *fakeLog, call kv.SessionCall){
-	"nothing": func(*Server, *fakeLog, kv.SessionCall) {},
-	"forgotten": func(s *Server, log *fakeLog, _ kv.SessionCall) {
+var between = map[string]func(s *Server, log *fakelog.Log, call kv.SessionCall){
+	"nothing": func(*Server, *fakelog.Log, kv.SessionCall) {},
+	"forgotten": func(s *Server, log *fakelog.Log, _ kv.SessionCall) {
 		open := kv.EncodeCommand(kv.Command{Op: kv.OpOpenSession})
 		for i := range kv.MaxSessions {
-			if log.deliver(open); i%1000 == 0 { // the log's channel must not be full
-				_ = s.awaitApplied(context.Background(), log.Status().LastIndex)
+			if log.Deliver(open); i%1000 == 0 { // the log's channel must not be full
+				_ = s.machine.AwaitApplied(context.Background(), log.Status().LastIndex)
 			}
 		}
 	},
-	"moved on": func(_ *Server, log *fakeLog, call kv.SessionCall) {
+	"moved on": func(_ *Server, log *fakelog.Log, call kv.SessionCall) {
 		call.Seq++
-		log.deliver(kv.EncodeCommand(kv.Command{Op: kv.OpPut, Session: call, Key: []byte("other"), Value: []byte("v")}))
+		log.Deliver(kv.EncodeCommand(kv.Command{Op: kv.OpPut, Session: call, Key: []byte("other"), Value: []byte("v")}))
 	},
 }
 
@@ -90,7 +91,7 @@ func TestWhatAClerkSaysOfAWriteIsTrue(t *testing.T) {
 
 // oneWrite makes one append through a Clerk and returns what the Clerk said and
 // how many times it happened.
-func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakeLog, kv.SessionCall), second attemptEnd) (told string, times int) {
+func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakelog.Log, kv.SessionCall), second attemptEnd) (told string, times int) {
 	s, log := newServer(t, func(c *Config) { c.RequestTimeout = 2 * time.Second })
 	network := servePipes(t, s)
 	c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.dial, AttemptTimeout: time.Second})
@@ -101,24 +102,24 @@ func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakeLog, kv
 	var mu sync.Mutex // guards late and attempts
 	var late [][]byte
 	attempts := 0
-	log.onPropose = func(p *raft.Proposal) {
+	log.OnPropose = func(p *raft.Proposal) {
 		mu.Lock()
 		defer mu.Unlock()
 		command, err := kv.DecodeCommand(p.Command)
 		if err != nil || command.Op != kv.OpAppend {
-			log.choose(p)
+			log.Choose(p)
 			return
 		}
 		end := second
 		if attempts++; attempts == 1 {
 			end = first
 		}
-		log.place(p)
+		log.Place(p)
 		if end.cut {
 			network.cut()
 		}
 		if end.chosen {
-			log.deliver(p.Command)
+			log.Deliver(p.Command)
 		}
 		if end.late {
 			late = append(late, p.Command)
@@ -137,7 +138,7 @@ func oneWrite(t *testing.T, first attemptEnd, happens func(*Server, *fakeLog, kv
 	held := late
 	mu.Unlock()
 	for _, command := range held {
-		log.deliver(command)
+		log.Deliver(command)
 	}
 	synctest.Wait()
 	if got := stored(s, "k"); got != "(none)" {

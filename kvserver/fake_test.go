@@ -12,16 +12,14 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
-	"raftkv/raft"
-	"raftkv/raft/core"
 	"raftkv/tests/lab"
 )
 
@@ -54,171 +52,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// fakeLog is consensus as one node sees it: a log in memory that does what the
-// test tells it. Untold, it leads, and chooses every proposal at once.
-type fakeLog struct {
-	fakeSnapshots
-	applyCh chan raft.ApplyMsg
-
-	mu        sync.Mutex
-	status    raft.Status
-	closed    bool
-	proposals []*raft.Proposal // all that were ever queued
-	// onPropose, if set, decides about a proposal; it may call place, choose or
-	// Failed, or keep the proposal for the test to decide about.
-	onPropose func(p *raft.Proposal)
-	// onRead, if set, answers ReadIndex.
-	onRead func(ctx context.Context) (uint64, error)
-	// onTermAt, if set, answers TermAt.
-	onTermAt func(index uint64) (uint64, error)
-	// onTransfer, if set, answers Transfer.
-	onTransfer func(ctx context.Context, to raft.ID) error
-}
-
-func newFakeLog(id string) *fakeLog {
-	return &fakeLog{
-		applyCh: make(chan raft.ApplyMsg, 4096),
-		status:  statusOf(id, core.Leader, 3),
-	}
-}
-
-func (f *fakeLog) Propose(p *raft.Proposal) {
-	f.mu.Lock()
-	f.proposals = append(f.proposals, p)
-	decide := f.onPropose
-	f.mu.Unlock()
-	if decide != nil {
-		decide(p)
-		return
-	}
-	f.choose(p)
-}
-
-func (f *fakeLog) ReadIndex(ctx context.Context) (uint64, error) {
-	f.mu.Lock()
-	decide, index := f.onRead, f.status.LastIndex
-	f.mu.Unlock()
-	if decide != nil {
-		return decide(ctx)
-	}
-	return index, nil
-}
-
-func (f *fakeLog) Transfer(ctx context.Context, to raft.ID) error {
-	f.mu.Lock()
-	decide := f.onTransfer
-	f.mu.Unlock()
-	if decide != nil {
-		return decide(ctx, to)
-	}
-	f.setLeader(string(to))
-	return nil
-}
-
-func (f *fakeLog) TermAt(ctx context.Context, index uint64) (uint64, error) {
-	f.mu.Lock()
-	decide := f.onTermAt
-	f.mu.Unlock()
-	if decide != nil {
-		return decide(index)
-	}
-	return f.fakeSnapshots.TermAt(ctx, index)
-}
-
-func (f *fakeLog) Status() *raft.Status {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	status := f.status
-	return &status
-}
-
-// statusOf is the status of a node that knows who leads: itself or nobody.
-func statusOf(id string, role core.Role, term uint64) raft.Status {
-	var s raft.Status
-	s.ID, s.Leader, s.Role, s.Term, s.FirstIndex = core.ID(id), core.ID(id), role, term, 1
-	return s
-}
-
-// set changes the status.
-func (f *fakeLog) set(change func(*raft.Status)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	change(&f.status)
-}
-
-// setLeader makes another node (or nobody) the leader.
-func (f *fakeLog) setLeader(id string) {
-	f.set(func(s *raft.Status) { s.Leader, s.Role = core.ID(id), core.Follower })
-}
-
-// place gives a proposal the next index but does not choose it.
-func (f *fakeLog) place(p *raft.Proposal) {
-	status := f.Status()
-	if p.Placed != nil {
-		p.Placed(status.LastIndex+1, status.Term)
-	}
-}
-
-// choose places a proposal and delivers its command.
-func (f *fakeLog) choose(p *raft.Proposal) {
-	f.place(p)
-	f.deliver(p.Command)
-}
-
-// deliver delivers a command, or an index without one, at the next index.
-func (f *fakeLog) deliver(command []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.status.LastIndex++
-	f.status.CommitIndex = f.status.LastIndex
-	msg := raft.ApplyMsg{CommandIndex: int(f.status.LastIndex)}
-	if command != nil {
-		msg.CommandValid, msg.Command = true, command
-	}
-	f.applyCh <- msg
-}
-
-// stop closes the applyCh.
-func (f *fakeLog) stop() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.closed {
-		f.closed = true
-		close(f.applyCh)
-	}
-}
-
-// attempts is the number of proposals ever queued.
-func (f *fakeLog) attempts() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.proposals)
-}
-
-// held makes the fake keep proposals, placed but not chosen, and returns where
-// they come out.
-func (f *fakeLog) held() <-chan *raft.Proposal {
-	held := make(chan *raft.Proposal, 64)
-	f.onPropose = func(p *raft.Proposal) {
-		f.place(p)
-		held <- p
-	}
-	return held
-}
-
 // newServer starts a server named n1 over a fake log. When the test ends the
 // server is closed, and nothing may be left of any request.
-func newServer(t *testing.T, change func(*Config)) (*Server, *fakeLog) {
+func newServer(t *testing.T, change func(*Config)) (*Server, *fakelog.Log) {
 	t.Helper()
-	log := newFakeLog("n1")
+	log := fakelog.New("n1")
 	return newServerOver(t, log, change), log
 }
 
-func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
+func newServerOver(t *testing.T, log *fakelog.Log, change func(*Config)) *Server {
 	t.Helper()
 	config := Config{
-		NodeID: string(log.status.ID), ClusterID: "c1", Build: "test",
-		Consensus: log, ApplyCh: log.applyCh,
+		NodeID: string(log.Status().ID), ClusterID: "c1", Build: "test",
+		Consensus: log, ApplyCh: log.ApplyCh,
 		ClientAddr:   func(string) string { return "" },
 		AllowedHosts: []string{"example.com", "kv"}, // what the tests' requests are addressed to
 		Metrics:      NewMetrics(prometheus.NewRegistry()),
@@ -233,9 +79,7 @@ func newServerOver(t *testing.T, log *fakeLog, change func(*Config)) *Server {
 	}
 	t.Cleanup(func() {
 		s.Close()
-		s.waiting.mu.Lock()
-		defer s.waiting.mu.Unlock()
-		if n := len(s.waiting.byNumber); n != 0 {
+		if n := s.machine.Pending(); n != 0 {
 			t.Errorf("%d writes are still waiting at the end", n)
 		}
 		for name, a := range map[string]*admission{
@@ -374,36 +218,24 @@ func wantStatus(t *testing.T, a answer, status int) {
 
 // stored returns what the store of s has under key.
 func stored(s *Server, key string) string {
-	r := s.readLocal(key)
-	if !r.found {
+	r := s.machine.Get(key)
+	if !r.Found {
 		return "(none)"
 	}
-	return string(r.item.Value)
+	return string(r.Item.Value)
 }
 
 // stateOf is the hash of the store, for tests that say "nothing changed".
-func stateOf(s *Server) [32]byte {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.store.Hash()
-}
+func stateOf(s *Server) [32]byte { return s.machine.Freeze().Hash() }
 
 // contentOf describes what a store holds, wherever in the log it stands.
 func contentOf(s *Server) string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	view := s.machine.Freeze()
 	var b strings.Builder
-	fmt.Fprintf(&b, "revision %d", s.store.Revision())
-	s.store.Ascend("", "", func(key string, item kv.Item) bool {
+	fmt.Fprintf(&b, "revision %d", view.Revision())
+	view.Ascend("", "", func(key string, item kv.Item) bool {
 		fmt.Fprintf(&b, ", %q = %q (%d, %d)", key, item.Value, item.Revision, item.Version)
 		return true
 	})
 	return b.String()
-}
-
-// putCommand is a put that some other server proposed.
-func putCommand(key, value string) []byte {
-	return kv.EncodeCommand(kv.Command{
-		Op: kv.OpPut, ID: kv.RequestID{Origin: 77, Number: 1}, Key: []byte(key), Value: []byte(value),
-	})
 }

@@ -8,18 +8,19 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // triedAgainAfter says for each kind of error whether a node that forwarded a
 // write and got this for an answer looks for another leader. All others are the
 // answer to the write, and are passed on as they came.
 var triedAgainAfter = map[error]bool{
-	errNoLeader: true, errStopping: true, errDiverged: true,
-	errBadRequest: false, errNoSuchPath: false, errKeyNotFound: false, errForbidden: false, errUnknownHost: false, errMethodNotAllowed: false,
-	errPrecondition: false, errIdempotencyMismatch: false, errIdempotencyFull: false, errQuota: false, errLengthRequired: false,
-	errValueTooLarge: false, errKeyTooLong: false, errUnsupportedMedia: false, errExpectation: false, errOverloaded: false,
-	errHeaderTooLarge: false, errNotImplemented: false, errVersion: false, errBehind: false,
-	errStoppingUnknown: false, errTimeout: false, errReadTimeout: false, errLeadershipLost: false, errInternal: false, errInternalRead: false,
+	failure.NoLeader: true, failure.Stopping: true, failure.Diverged: true,
+	failure.BadRequest: false, failure.NoSuchPath: false, failure.KeyNotFound: false, failure.Forbidden: false, failure.UnknownHost: false, failure.MethodNotAllowed: false,
+	failure.Precondition: false, failure.IdempotencyMismatch: false, failure.IdempotencyFull: false, failure.Quota: false, failure.LengthRequired: false,
+	failure.ValueTooLarge: false, failure.KeyTooLong: false, failure.UnsupportedMedia: false, failure.Expectation: false, failure.Overloaded: false,
+	failure.HeaderTooLarge: false, failure.NotImplemented: false, failure.Version: false, failure.Behind: false,
+	failure.StoppingUnknown: false, failure.Timeout: false, failure.ReadTimeout: false, failure.LeadershipLost: false, failure.Internal: false, failure.InternalRead: false,
 }
 
 // leaderSays is an answer of n2 with an error.
@@ -42,12 +43,12 @@ func TestWhatAForwardingNodeMakesOfEachAnswer(t *testing.T) {
 		again      bool
 	}
 	var rows []row
-	for _, k := range kinds {
-		again, known := triedAgainAfter[k.err]
+	for _, k := range failure.Kinds() {
+		again, known := triedAgainAfter[k.Err]
 		if !known {
-			t.Errorf("what does a forwarding node make of %q?", k.err)
+			t.Errorf("what does a forwarding node make of %q?", k.Err)
 		}
-		rows = append(rows, row{k.err.Error(), errorHeader(k), k.status, again})
+		rows = append(rows, row{k.Err.Error(), k.Header(), k.Status, again})
 	}
 	for _, code := range []api.Code{api.CodeNoLeader, api.CodeStopping, api.CodeDiverged} {
 		rows = append(rows,
@@ -89,8 +90,8 @@ func TestAForwardedWriteIsNotTriedForEver(t *testing.T) {
 			continue
 		}
 		f := newScriptedLeader(t, func(int, *http.Request) string {
-			k := kindOf(kind)
-			return leaderSays(k.status, errorHeader(k))
+			k := failure.KindOf(kind)
+			return leaderSays(k.Status, k.Header())
 		})
 		s, _ := newFollowerOf(t, f.address, nil)
 		p := wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 503, api.CodeNoLeader, api.OutcomeNotApplied)

@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/raft"
 )
 
 // pair is a follower n1 that forwards to a leader n2, both on loopback ports.
 type pair struct {
 	follower, leader       *Server
-	followerLog, leaderLog *fakeLog
+	followerLog, leaderLog *fakelog.Log
 	url                    string // of the follower
 	address                atomic.Value
 	reached                atomic.Int64 // requests that came to the leader
@@ -36,7 +37,7 @@ func newPair(t *testing.T) *pair {
 // newPairWith is newPair with other settings of both.
 func newPairWith(t *testing.T, change func(*Config)) *pair {
 	t.Helper()
-	p := &pair{leaderLog: newFakeLog("n2")}
+	p := &pair{leaderLog: fakelog.New("n2")}
 	p.leader = newServerOver(t, p.leaderLog, change)
 	leaderPort := httptest.NewUnstartedServer(nil)
 	leaderPort.Config = NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +53,7 @@ func newPairWith(t *testing.T, change func(*Config)) *pair {
 	t.Cleanup(leaderPort.Close)
 	p.address.Store(leaderPort.Listener.Addr().String())
 	p.follower, p.followerLog = newServer(t, func(c *Config) { p.config(c); change(c) })
-	p.followerLog.setLeader("n2")
+	p.followerLog.SetLeader("n2")
 	p.url = serveHTTP(t, p.follower).URL
 	return p
 }
@@ -65,7 +66,7 @@ func (p *pair) config(c *Config) {
 }
 
 // newFollowerOf starts a follower of whatever listens at address.
-func newFollowerOf(t *testing.T, address string, change func(*Config)) (*Server, *fakeLog) {
+func newFollowerOf(t *testing.T, address string, change func(*Config)) (*Server, *fakelog.Log) {
 	t.Helper()
 	s, log := newServer(t, func(c *Config) {
 		c.LeaderWait = 100 * time.Millisecond
@@ -74,7 +75,7 @@ func newFollowerOf(t *testing.T, address string, change func(*Config)) (*Server,
 			change(c)
 		}
 	})
-	log.setLeader("n2")
+	log.SetLeader("n2")
 	return s, log
 }
 
@@ -159,7 +160,7 @@ func TestAFollowerPassesWritesOnUnchanged(t *testing.T) {
 	if n := p.reached.Load(); n != int64(len(steps)) {
 		t.Errorf("%d requests came to the leader for %d", n, len(steps))
 	}
-	if n := p.followerLog.attempts(); n != 0 {
+	if n := p.followerLog.Attempts(); n != 0 {
 		t.Errorf("the follower proposed %d commands itself", n)
 	}
 }
@@ -279,12 +280,12 @@ func TestARefusalByAFormerLeaderIsTriedAgain(t *testing.T) {
 	p := newPair(t)
 	var once atomic.Bool
 	refuse := raft.ErrNotLeader
-	p.leaderLog.onPropose = func(proposal *raft.Proposal) {
+	p.leaderLog.OnPropose = func(proposal *raft.Proposal) {
 		if once.CompareAndSwap(false, true) {
 			proposal.Failed(refuse)
 			return
 		}
-		p.leaderLog.choose(proposal)
+		p.leaderLog.Choose(proposal)
 	}
 	for i, err := range []error{raft.ErrNotLeader, raft.ErrStopped, raft.ErrTransferring} {
 		refuse = err
@@ -298,7 +299,7 @@ func TestARefusalByAFormerLeaderIsTriedAgain(t *testing.T) {
 			t.Errorf("after %v the leader was asked %d times, want 2", err, n)
 		}
 	}
-	p.leaderLog.onPropose = func(proposal *raft.Proposal) { proposal.Failed(raft.ErrOverloaded) }
+	p.leaderLog.OnPropose = func(proposal *raft.Proposal) { proposal.Failed(raft.ErrOverloaded) }
 	a := ask(p.follower, "PUT", "/v1/kv/k", "v")
 	if wantProblem(t, a, 429, api.CodeOverloaded, api.OutcomeNotApplied).Node != "n2" {
 		t.Error("the refusal is not the leader's own")
@@ -356,7 +357,7 @@ func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 		return &leaderConn{Conn: conn}, err
 	}
 	held := make(chan *raft.Proposal, 2*maxLeaderConns)
-	p.leaderLog.onPropose = func(proposal *raft.Proposal) { held <- proposal }
+	p.leaderLog.OnPropose = func(proposal *raft.Proposal) { held <- proposal }
 	const writes = maxLeaderConns + 100
 	answered := make(chan answer, writes)
 	for i := range writes {
@@ -377,10 +378,10 @@ func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 		}
 	}
 	for _, proposal := range came {
-		p.leaderLog.choose(proposal)
+		p.leaderLog.Choose(proposal)
 	}
 	for range writes - maxLeaderConns {
-		p.leaderLog.choose(<-held)
+		p.leaderLog.Choose(<-held)
 	}
 	for range writes {
 		wantStatus(t, <-answered, 201)
@@ -395,7 +396,7 @@ func TestAFollowerOpensABoundedNumberOfConnections(t *testing.T) {
 func TestReadsAreNotForwarded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newFollowerOf(t, "", nil)
-		log.deliver(putCommand("k", "v"))
+		log.Deliver(fakelog.PutCommand("k", "v"))
 		synctest.Wait()
 		if a := ask(s, "GET", "/v1/kv/k", ""); a.status != 200 || a.body != "v" || a.header.Get(api.HeaderNode) != "n1" {
 			t.Errorf("%+v", a)

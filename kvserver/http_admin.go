@@ -7,6 +7,8 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"strings"
+
+	"raftkv/kvserver/failure"
 )
 
 // AdminHandler returns what the operator of the machine may ask of the process
@@ -32,10 +34,10 @@ func (s *Server) AdminHandler(level *slog.LevelVar) http.Handler {
 		const most = 64
 		text, err := io.ReadAll(io.LimitReader(x.r.Body, most))
 		if err != nil {
-			return fail(errBadRequest, err, "the body ended before it was complete")
+			return failure.Of(failure.BadRequest, err, "the body ended before it was complete")
 		}
 		if err := level.UnmarshalText([]byte(strings.TrimSpace(string(text)))); err != nil {
-			return fail(errBadRequest, err, "the level is %.20q; choose debug, info, warn or error", text)
+			return failure.Of(failure.BadRequest, err, "the level is %.20q; choose debug, info, warn or error", text)
 		}
 		s.config.Logger.Warn("the log level was changed", "level", level.Level().String())
 		return answerLevel(x)
@@ -50,7 +52,7 @@ func (s *Server) AdminHandler(level *slog.LevelVar) http.Handler {
 // says that it comes from another site.
 func (s *Server) operatorsOnly(next http.Handler) http.Handler {
 	refuse := func(kind error, format string, args ...any) http.HandlerFunc {
-		return s.handle(func(*exchange) error { return fail(kind, nil, format, args...) })
+		return s.handle(func(*exchange) error { return failure.Of(kind, nil, format, args...) })
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")
@@ -58,10 +60,10 @@ func (s *Server) operatorsOnly(next http.Handler) http.Handler {
 		switch {
 		case !isLoopbackName(r.Host):
 			w.Header().Set("Connection", "close")
-			refuse(errUnknownHost, "the admin port does not serve the host %.80q; use a loopback address, as 127.0.0.1, or localhost", r.Host)(w, r)
+			refuse(failure.UnknownHost, "the admin port does not serve the host %.80q; use a loopback address, as 127.0.0.1, or localhost", r.Host)(w, r)
 		case site != "" && site != "none" && site != "same-origin", origin != "" && origin != "http://"+r.Host:
 			w.Header().Set("Connection", "close")
-			refuse(errForbidden, "a page of another site may not make a browser send this")(w, r)
+			refuse(failure.Forbidden, "a page of another site may not make a browser send this")(w, r)
 		default:
 			next.ServeHTTP(w, r)
 		}

@@ -2,14 +2,15 @@ package kvserver
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 	"raftkv/raft/snapshot"
 )
 
@@ -40,9 +41,7 @@ func (s *Server) serveBackup(x *exchange) error {
 	h.Set(api.HeaderConsistency, api.ConsistencyLinearizable)
 	x.begin(http.StatusOK, 0)
 	if err := s.sendBackup(x, view, term); err != nil {
-		if errors.Is(err, kv.ErrCorrupt) {
-			s.fence("its memory was damaged: %v", err)
-		}
+		s.machine.Damaged(err)
 		s.config.Logger.Warn("a backup was not sent to its end", "request", x.id, "error", err)
 		// The connection is cut: what has no end must not look as if it had one.
 		panic(http.ErrAbortHandler)
@@ -60,18 +59,18 @@ func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, erro
 	}
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		view := s.freeze()
+		view := s.machine.Freeze()
 		if view.AppliedIndex() == 0 {
-			return nil, 0, fail(errBehind, nil, "the cluster has not begun its log: there is nothing to back up")
+			return nil, 0, failure.Of(failure.Behind, nil, "the cluster has not begun its log: there is nothing to back up")
 		}
-		term, err := s.consensus.TermAt(ctx, view.AppliedIndex())
+		term, err := s.config.Consensus.TermAt(ctx, view.AppliedIndex())
 		switch {
 		case err == nil:
 			return view, term, nil
-		case s.stopping():
-			return nil, 0, fail(errStopping, err, "this node is stopping; ask another one")
+		case s.machine.Stopping():
+			return nil, 0, failure.NodeStopping(err)
 		case !patience.wait(ctx):
-			return nil, 0, fail(errReadTimeout, err, "the log moved on faster than a backup could begin")
+			return nil, 0, failure.Of(failure.ReadTimeout, err, "the log moved on faster than a backup could begin")
 		}
 		// The log had forgotten that entry already. The next one is younger.
 	}
@@ -80,12 +79,12 @@ func (s *Server) freezeForBackup(parent context.Context) (*kv.View, uint64, erro
 // sendBackup writes the container to the client.
 func (s *Server) sendBackup(x *exchange, view *kv.View, term uint64) error {
 	to := &backupWriter{x: x, began: time.Now()}
-	h := snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term, UID: s.consensus.Status().UID}
+	h := snapshot.Header{ClusterID: s.config.ClusterID, Index: view.AppliedIndex(), Term: term, UID: s.config.Consensus.Status().UID}
 	container, err := snapshot.NewWriter(to, h)
 	if err != nil {
 		return err
 	}
-	if err := writeState(container, view, h.Index); err != nil {
+	if err := machine.WriteState(container, view, h.Index); err != nil {
 		return err
 	}
 	return container.Close()
@@ -103,10 +102,10 @@ var _ io.Writer = (*backupWriter)(nil)
 
 func (w *backupWriter) Write(b []byte) (int, error) {
 	s := w.x.server
-	if s.stopping() {
-		return 0, errStopping
+	if s.machine.Stopping() {
+		return 0, failure.Stopping
 	}
-	if err := s.sound(); err != nil {
+	if err := s.machine.Quarantined(); err != nil {
 		return 0, err
 	}
 	// What serves in tests without a connection has no deadlines.

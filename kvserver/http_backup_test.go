@@ -13,18 +13,19 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft/snapshot"
 )
 
 // fill puts keys with values of so many bytes each, as the log of s delivers
 // them.
-func fill(t *testing.T, s *Server, log *fakeLog, keys, bytes int) {
+func fill(t *testing.T, s *Server, log *fakelog.Log, keys, bytes int) {
 	t.Helper()
 	for i := range keys {
-		log.deliver(putCommand(fmt.Sprintf("key%d", i), strings.Repeat("v", bytes)))
+		log.Deliver(fakelog.PutCommand(fmt.Sprintf("key%d", i), strings.Repeat("v", bytes)))
 		if i%1000 == 0 || i == keys-1 {
-			if err := s.awaitApplied(t.Context(), log.Status().LastIndex); err != nil {
+			if err := s.machine.AwaitApplied(t.Context(), log.Status().LastIndex); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -36,10 +37,10 @@ func fill(t *testing.T, s *Server, log *fakeLog, keys, bytes int) {
 // hashes.
 func TestABackupIsTheStore(t *testing.T) {
 	s, log := newServer(t, nil)
-	log.deliver(kv.EncodeCommand(kv.Command{Op: kv.OpOpenSession}))
+	log.Deliver(kv.EncodeCommand(kv.Command{Op: kv.OpOpenSession}))
 	fill(t, s, log, 2000, 300)
 	wantStatus(t, ask(s, "PUT", "/v1/kv/once", "x", api.HeaderIdempotencyKey, "one"), 201)
-	log.onTermAt = func(index uint64) (uint64, error) { return 1000 + index, nil }
+	log.OnTermAt = func(index uint64) (uint64, error) { return 1000 + index, nil }
 	a := send(t, "GET", serveHTTP(t, s).URL+"/v1/snapshot", "")
 	wantStatus(t, a, 200)
 	got, err := ReadBackup(strings.NewReader(a.body))
@@ -62,16 +63,16 @@ func TestABackupIsTheStore(t *testing.T) {
 // before it was asked for. Method: a read index that the store has not reached.
 func TestABackupWaitsForWhatWasAcknowledged(t *testing.T) {
 	s, log := newServer(t, nil)
-	log.deliver(putCommand("a", "1"))
+	log.Deliver(fakelog.PutCommand("a", "1"))
 	asked := make(chan struct{})
-	log.onRead = func(context.Context) (uint64, error) {
+	log.OnRead = func(context.Context) (uint64, error) {
 		close(asked)
 		return 2, nil
 	}
 	answers := make(chan answer, 1)
 	go func() { answers <- ask(s, "GET", "/v1/snapshot", "") }()
 	<-asked
-	log.deliver(putCommand("b", "2"))
+	log.Deliver(fakelog.PutCommand("b", "2"))
 	got, err := ReadBackup(strings.NewReader((<-answers).body))
 	if err != nil || got.Keys != 2 {
 		t.Errorf("%+v, %v", got, err)
@@ -84,16 +85,16 @@ func TestABackupWaitsForWhatWasAcknowledged(t *testing.T) {
 func TestABackupThatCannotBeIsRefused(t *testing.T) {
 	s, log := newServer(t, func(c *Config) { c.LeaderWait = 50 * time.Millisecond })
 	wantProblem(t, ask(s, "GET", "/v1/snapshot", ""), 503, api.CodeBehind, api.OutcomeNotApplied)
-	log.deliver(putCommand("a", "1"))
+	log.Deliver(fakelog.PutCommand("a", "1"))
 	gone := 2
-	log.onTermAt = func(uint64) (uint64, error) {
+	log.OnTermAt = func(uint64) (uint64, error) {
 		if gone--; gone < 0 {
 			return 3, nil
 		}
 		return 0, errors.New("compacted")
 	}
 	wantStatus(t, ask(s, "GET", "/v1/snapshot", ""), 200)
-	log.onTermAt = func(uint64) (uint64, error) { return 0, errors.New("compacted") }
+	log.OnTermAt = func(uint64) (uint64, error) { return 0, errors.New("compacted") }
 	wantProblem(t, ask(s, "GET", "/v1/snapshot", ""), 504, api.CodeTimeout, api.OutcomeNotApplied)
 	for range mostBackups {
 		s.backups.enter(0)
@@ -102,7 +103,7 @@ func TestABackupThatCannotBeIsRefused(t *testing.T) {
 	for range mostBackups {
 		s.backups.leave(0)
 	}
-	s.fence("the test says so")
+	s.machine.Quarantine("the test says so")
 	wantProblem(t, ask(s, "GET", "/v1/snapshot", ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
 }
 
@@ -111,9 +112,9 @@ func TestABackupThatCannotBeIsRefused(t *testing.T) {
 // while it sends; the server ends meanwhile.
 func TestABackupThatIsCutIsSeenToBe(t *testing.T) {
 	for name, spoil := range map[string]func(*Server){
-		"damaged memory": func(s *Server) { s.readLocal("key9").item.Value[1] ^= 1 }, // the last one
-		"fenced":         func(s *Server) { s.fence("the test says so") },
-		"stopping":       func(s *Server) { s.end(errStopping) },
+		"damaged memory": func(s *Server) { s.machine.Get("key9").Item.Value[1] ^= 1 }, // the last one
+		"fenced":         func(s *Server) { s.machine.Quarantine("the test says so") },
+		"stopping":       func(s *Server) { s.machine.End() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			// In a bubble, where no time passes while anybody has something to do: the
@@ -147,7 +148,7 @@ func testACutBackup(t *testing.T, name string, spoil func(*Server)) {
 	if _, err := ReadBackup(bytes.NewReader(body)); !errors.As(err, &damage) && !errors.Is(err, kv.ErrBadSnapshot) {
 		t.Errorf("%d bytes of it are read with %v", len(body), err)
 	}
-	if name == "damaged memory" && s.fault() == "" {
+	if name == "damaged memory" && s.machine.Fault() == "" {
 		t.Error("the node goes on to serve damaged memory")
 	}
 }
@@ -157,7 +158,7 @@ func testACutBackup(t *testing.T, name string, spoil func(*Server)) {
 // state of another index.
 func TestABackupHoldsOneState(t *testing.T) {
 	store := kv.New()
-	store.Apply(1, putCommand("a", "1"))
+	store.Apply(1, fakelog.PutCommand("a", "1"))
 	contain := func(index uint64, more string) error {
 		var b bytes.Buffer
 		w, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: "c1", Index: index, Term: 1})

@@ -358,7 +358,7 @@ func TestBadInputIsRefusedOnEveryRouteAndChangesNothing(t *testing.T) {
 	t.Logf("%d bad requests", total)
 	// What only the store can judge: conditions that do not hold, and appends that
 	// would grow too large, one of them chunked.
-	if n, hasty := log.attempts(), hastyLog.attempts(); n != 1+3*2+2 || hasty != 0 {
+	if n, hasty := log.Attempts(), hastyLog.Attempts(); n != 1+3*2+2 || hasty != 0 {
 		t.Errorf("%d commands were proposed, and %d of those that stalled", n, hasty)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -30,7 +31,7 @@ func (x *exchange) condition() (kv.Condition, error) {
 	case 1:
 		return conditions[0], nil
 	}
-	return kv.Condition{}, fail(errBadRequest, nil, "there is more than one condition; choose one of If-Match, If-None-Match and cas")
+	return kv.Condition{}, failure.Of(failure.BadRequest, nil, "there is more than one condition; choose one of If-Match, If-None-Match and cas")
 }
 
 func (x *exchange) ifMatch() (c kv.Condition, given bool, err error) {
@@ -48,7 +49,7 @@ func (x *exchange) ifMatch() (c kv.Condition, given bool, err error) {
 func (x *exchange) ifNoneMatch() (c kv.Condition, given bool, err error) {
 	text, given, err := x.single("If-None-Match")
 	if given && err == nil && text != "*" {
-		err = fail(errBadRequest, nil, "the only If-None-Match of a write is *; for a write to one revision send If-Match")
+		err = failure.Of(failure.BadRequest, nil, "the only If-None-Match of a write is *; for a write to one revision send If-Match")
 	}
 	return kv.Condition{Kind: kv.IfAbsent}, given, err
 }
@@ -61,7 +62,7 @@ func (x *exchange) cas() (c kv.Condition, given bool, err error) {
 	revision, ok := parseNumber(text)
 	switch {
 	case !ok:
-		return c, true, fail(errBadRequest, nil, "the parameter cas is %.40q; it must be the key's revision, or 0 for a key that does not exist", text)
+		return c, true, failure.Of(failure.BadRequest, nil, "the parameter cas is %.40q; it must be the key's revision, or 0 for a key that does not exist", text)
 	case revision == 0:
 		return kv.Condition{Kind: kv.IfAbsent}, true, nil
 	}
@@ -75,7 +76,7 @@ func (x *exchange) single(name string) (text string, given bool, err error) {
 	case len(values) == 0:
 		return "", false, nil
 	case len(values) > 1 || strings.Contains(values[0], ","):
-		return "", true, fail(errBadRequest, nil, "the header %s holds a list; one value is taken", name)
+		return "", true, failure.Of(failure.BadRequest, nil, "the header %s holds a list; one value is taken", name)
 	}
 	return strings.TrimSpace(values[0]), true, nil
 }
@@ -87,9 +88,9 @@ func parseETag(header, text string) (revision uint64, err error) {
 	revision, ok := parseNumber(inside)
 	switch {
 	case strings.HasPrefix(text, "W/"):
-		return 0, fail(errBadRequest, nil, "the header %s holds a weak entity tag; those of this API are strong", header)
+		return 0, failure.Of(failure.BadRequest, nil, "the header %s holds a weak entity tag; those of this API are strong", header)
 	case !quoted || !closed || !ok || revision == 0:
-		return 0, fail(errBadRequest, nil, `the header %s is %.40q; it must be an entity tag that a value came with, such as "17"`, header, text)
+		return 0, failure.Of(failure.BadRequest, nil, `the header %s is %.40q; it must be an entity tag that a value came with, such as "17"`, header, text)
 	}
 	return revision, nil
 }
@@ -129,7 +130,7 @@ func (x *exchange) idempotencyKey() (string, error) {
 		bare = bare[1 : len(bare)-1]
 	}
 	if len(values) > 1 || bare == "" || len(bare) > kv.MaxIdempotencyKeyBytes || strings.ContainsFunc(bare, notInIdempotencyKey) {
-		return "", fail(errBadRequest, nil, "the header %s must be there once and hold 1 to %d visible ASCII characters, in quotes or not, without quotes and backslashes inside",
+		return "", failure.Of(failure.BadRequest, nil, "the header %s must be there once and hold 1 to %d visible ASCII characters, in quotes or not, without quotes and backslashes inside",
 			api.HeaderIdempotencyKey, kv.MaxIdempotencyKeyBytes)
 	}
 	return bare, nil

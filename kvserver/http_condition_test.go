@@ -2,14 +2,12 @@ package kvserver
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
-	"raftkv/raft"
 )
 
 // Goal: each condition lets each write happen exactly when it holds, and a
@@ -70,8 +68,8 @@ func TestConditionsDecideWrites(t *testing.T) {
 						t.Errorf("%s: refused, but the store changed", name)
 					}
 					present := ""
-					if item, found := p.leader.store.Get([]byte(fmt.Sprint(keys))); found {
-						present = fmt.Sprintf(`"%d"`, item.Revision)
+					if read := p.leader.machine.Get(fmt.Sprint(keys)); read.Found {
+						present = fmt.Sprintf(`"%d"`, read.Item.Revision)
 					}
 					if got := a.header.Get("ETag"); got != present {
 						t.Errorf("%s: ETag %q, want %q", name, got, present)
@@ -186,7 +184,7 @@ func TestAnIdempotencyKeyMakesARequestHappenOnce(t *testing.T) {
 func TestAConcurrentDuplicateGetsTheFirstAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		held := log.held()
+		held := log.Held()
 		append := func() answer {
 			return ask(s, "POST", "/v1/kv/k?op=append", "x", api.HeaderIdempotencyKey, "a")
 		}
@@ -194,8 +192,8 @@ func TestAConcurrentDuplicateGetsTheFirstAnswer(t *testing.T) {
 		first, second := <-held, <-held
 		wantSilence(t, one)
 		wantSilence(t, two)
-		log.deliver(first.Command)
-		log.deliver(second.Command)
+		log.Deliver(first.Command)
+		log.Deliver(second.Command)
 		a, b := <-one, <-two
 		wantStatus(t, a, 200)
 		wantStatus(t, b, 200)
@@ -215,7 +213,7 @@ func TestAConcurrentDuplicateGetsTheFirstAnswer(t *testing.T) {
 func TestAnUnknownOutcomeMayBeAskedAgainWithAKey(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		held := log.held()
+		held := log.Held()
 		p := wantProblem(t, ask(s, "POST", "/v1/kv/k?op=append", "x"), 504, api.CodeTimeout, api.OutcomeUnknown)
 		if p.Retryable {
 			t.Error("without a key it is said to be retryable")
@@ -225,8 +223,8 @@ func TestAnUnknownOutcomeMayBeAskedAgainWithAKey(t *testing.T) {
 		if !p.Retryable {
 			t.Error("with a key it is said not to be retryable")
 		}
-		log.deliver((<-held).Command)
-		log.onPropose = nil
+		log.Deliver((<-held).Command)
+		log.OnPropose = nil
 		a := ask(s, "POST", "/v1/kv/k?op=append", "x", api.HeaderIdempotencyKey, "a")
 		wantStatus(t, a, 200)
 		if got := stored(s, "k"); got != "x" || a.header.Get(api.HeaderIdempotencyReplayed) != "true" {
@@ -251,21 +249,12 @@ func TestRefusalsOfTheStoreHaveTheirAnswers(t *testing.T) {
 	wantStatus(t, ask(s, "DELETE", "/v1/kv/k", ""), 204)
 	wantStatus(t, ask(s, "PUT", "/v1/kv/l", "1"), 201)
 
-	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, nil)
-		log.onPropose = func(p *raft.Proposal) {
-			c, err := kv.DecodeCommand(p.Command)
-			if err != nil {
-				t.Error(err)
-			}
-			s.waiting.finish([]kv.Result{{ID: c.ID, Status: kv.StatusIdempotencyFull, Revision: 9}})
-		}
-		began := time.Now()
-		a := ask(s, "PUT", "/v1/kv/k", "v", api.HeaderIdempotencyKey, "a")
-		wantProblem(t, a, 503, api.CodeIdempotencyFull, api.OutcomeNotApplied)
-		if after := a.header.Get("Retry-After"); after != "60" || time.Since(began) != 0 {
-			t.Errorf("Retry-After %q, after %v", after, time.Since(began))
-		}
-		synctest.Wait()
-	})
+	w := httptest.NewRecorder()
+	x := &exchange{server: s, w: w, r: httptest.NewRequest("PUT", "/v1/kv/k", nil), id: "r"}
+	x.answerError(x.refused(kv.Result{Status: kv.StatusIdempotencyFull, Revision: 9}), nil)
+	a := answer{status: w.Code, header: w.Header(), body: w.Body.String()}
+	wantProblem(t, a, 503, api.CodeIdempotencyFull, api.OutcomeNotApplied)
+	if after := a.header.Get("Retry-After"); after != "60" {
+		t.Errorf("Retry-After %q", after)
+	}
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"raftkv/kvserver/failure"
 )
 
 // connections bounds the connections of a client port. Where all places are
@@ -140,7 +142,7 @@ func (cs *connections) refuse(conn net.Conn) {
 		defer cs.farewells.Add(-1)
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		err := fail(errOverloaded, nil, "too many connections (limit %d, --max-connections; %d from one address, --max-connections-per-ip, 0 for no limit); close some, or connect to another node", cs.most, cs.mostPerIP)
+		err := failure.Of(failure.Overloaded, nil, "too many connections (limit %d, --max-connections; %d from one address, --max-connections-per-ip, 0 for no limit); close some, or connect to another node", cs.most, cs.mostPerIP)
 		if _, err := conn.Write(cs.server.rawProblem(err)); err != nil {
 			return
 		}

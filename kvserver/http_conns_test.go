@@ -388,10 +388,10 @@ func TestSlowClientsDoNotDisturbAnHonestOne(t *testing.T) {
 // gate is filled by force.
 func TestNobodyWaitsInsideTheGate(t *testing.T) {
 	s, log := newServer(t, func(c *Config) { c.LeaderWait = time.Minute })
-	log.mu.Lock()
-	log.onRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
-	log.mu.Unlock()
-	held := log.held()
+	log.Mu.Lock()
+	log.OnRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
+	log.Mu.Unlock()
+	held := log.Held()
 	url := serveHTTP(t, s).URL
 	const each = 10
 	for range each {
@@ -410,7 +410,7 @@ func TestNobodyWaitsInsideTheGate(t *testing.T) {
 	for range each {
 		<-held
 	}
-	log.setLeader("n2") // of whom nobody knows where it is
+	log.SetLeader("n2") // of whom nobody knows where it is
 	for range 3 * each {
 		dialWire(t, url).send(rawRequest("PUT", "/v1/kv/k?redirect", strings.Repeat("x", 10_000)))
 	}
@@ -429,9 +429,9 @@ func TestNobodyWaitsInsideTheGate(t *testing.T) {
 	for len(s.conns.gate) > 0 {
 		<-s.conns.gate
 	}
-	log.mu.Lock()
-	log.onRead = nil
-	log.mu.Unlock()
+	log.Mu.Lock()
+	log.OnRead = nil
+	log.Mu.Unlock()
 	s.Close() // so that nobody need wait for the time of all that waits
 }
 
@@ -537,8 +537,8 @@ func TestNothingIsSmuggledBehindAChunkedBody(t *testing.T) {
 	w.send("GET /livez HTTP/1.1\r\nHost: kv\r\n\r\n" + strings.Replace(both, "Content-Length: 6\r\n", "", 1))
 	wantStatus(t, w.receive("GET"), 200)
 	wantProblem(t, w.receive("PUT"), 400, api.CodeBadRequest, api.OutcomeNotApplied)
-	if log.attempts() != 2 {
-		t.Errorf("%d commands were proposed", log.attempts())
+	if log.Attempts() != 2 {
+		t.Errorf("%d commands were proposed", log.Attempts())
 	}
 }
 
@@ -568,7 +568,7 @@ func TestNothingOfARequestIsLogged(t *testing.T) {
 	for _, end := range []func(p *raft.Proposal){
 		func(p *raft.Proposal) { p.Failed(raft.ErrLost) }, func(p *raft.Proposal) { p.Failed(io.EOF) }, func(*raft.Proposal) {}, func(*raft.Proposal) { panic("planted") },
 	} {
-		fake.onPropose = end
+		fake.OnPropose = end
 		write(s, "PUT")
 	}
 	server := NewHTTPServer(s.Handler())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // exchange is one request and its answer.
@@ -76,10 +77,10 @@ func (x *exchange) recoverPanic() {
 		panic(http.ErrAbortHandler)
 	}
 	if x.r.Method == http.MethodGet || x.r.Method == http.MethodHead {
-		x.answerError(fail(errInternalRead, nil, "the server's log names the request"), nil)
+		x.answerError(failure.Of(failure.InternalRead, nil, "the server's log names the request"), nil)
 		return
 	}
-	x.answerError(fail(errInternal, nil, "the server's log names the request; the write may have happened"), nil)
+	x.answerError(failure.Of(failure.Internal, nil, "the server's log names the request; the write may have happened"), nil)
 }
 
 // answer sends the header, which the caller has filled, and the body.
@@ -105,7 +106,7 @@ func (x *exchange) begin(status, length int) {
 
 // stampHeader sets what every answer says: who answers and what it knows.
 func (s *Server) stampHeader(h http.Header, requestID string) {
-	status := s.consensus.Status()
+	status := s.config.Consensus.Status()
 	h.Set(api.HeaderNode, s.config.NodeID)
 	h.Set(api.HeaderLeader, string(status.Leader))
 	h.Set(api.HeaderTerm, strconv.FormatUint(status.Term, 10))
@@ -128,32 +129,30 @@ func (x *exchange) answerError(err error, checks []string) {
 	x.server.config.Metrics.refused(err)
 	k, problem := x.server.problem(err, x.id)
 	problem.Checks = checks
-	if x.repeatable && k.outcome == api.OutcomeUnknown {
+	if x.repeatable && k.Outcome == api.OutcomeUnknown {
 		problem.Retryable = true // the log knows the request again
 	}
 	stampError(x.w.Header(), k, err)
-	x.answer(k.status, encodeProblem(problem))
+	x.answer(k.Status, encodeProblem(problem))
 }
 
 // problem describes an error.
-func (s *Server) problem(err error, requestID string) (kind, api.Problem) {
-	k := kindOf(err)
-	status := s.consensus.Status()
+func (s *Server) problem(err error, requestID string) (failure.Kind, api.Problem) {
+	k := failure.KindOf(err)
+	status := s.config.Consensus.Status()
 	problem := api.Problem{
 		Type:      "about:blank",
-		Title:     k.title,
-		Status:    k.status,
-		Code:      k.code,
-		Outcome:   k.outcome,
-		Retryable: k.retryable,
+		Title:     k.Title,
+		Status:    k.Status,
+		Code:      k.Code,
+		Outcome:   k.Outcome,
+		Retryable: k.Retryable,
 		Node:      s.config.NodeID,
 		Leader:    string(status.Leader),
 		Term:      status.Term,
 		RequestID: requestID,
 	}
-	if f, ok := err.(*failure); ok {
-		problem.Detail = f.detail
-	}
+	problem.Detail = failure.Detail(err)
 	return k, problem
 }
 
@@ -173,14 +172,10 @@ func encodeJSON(v any, indent string) []byte {
 }
 
 // stampError sets the headers of an error.
-func stampError(h http.Header, k kind, err error) {
+func stampError(h http.Header, k failure.Kind, err error) {
 	h.Set("Content-Type", api.MediaProblem)
-	h.Set(api.HeaderError, errorHeader(k))
-	after := k.retryAfter
-	if f, ok := err.(*failure); ok && f.retryAfter > 0 {
-		after = f.retryAfter
-	}
-	if after > 0 {
+	h.Set(api.HeaderError, k.Header())
+	if after := failure.RetryIn(err); after > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(after.Seconds())))
 	}
 }
@@ -195,17 +190,9 @@ func (s *Server) rawProblem(err error) []byte {
 	s.stampHeader(h, id)
 	stampError(h, k, err)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", k.status, http.StatusText(k.status))
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", k.Status, http.StatusText(k.Status))
 	_ = h.Write(&b) // a buffer takes everything
 	b.WriteString("\r\n")
 	b.Write(body)
 	return b.Bytes()
-}
-
-// errorHeader is the value of api.HeaderError.
-func errorHeader(k kind) string {
-	if k.outcome == "" {
-		return string(k.code)
-	}
-	return string(k.code) + "; outcome=" + string(k.outcome)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // forwarder carries writes to the leader's client port and brings its answers
@@ -77,7 +78,7 @@ type relayedAnswer struct {
 }
 
 // forward sends the request of x, whose body has been read, to the leader. Its
-// error says whether the write may have left: errNoLeader, it has not; otherwise
+// error says whether the write may have left: failure.NoLeader, it has not; otherwise
 // its outcome is unknown.
 //
 // net/http must never send a request again by itself, or a write would happen
@@ -85,7 +86,7 @@ type relayedAnswer struct {
 func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, body []byte) (*relayedAnswer, error) {
 	address := f.config.ClientAddr(leader)
 	if address == "" {
-		return nil, fail(errNoLeader, nil, "the client address of the leader, %s, is not known", leader)
+		return nil, failure.Of(failure.NoLeader, nil, "the client address of the leader, %s, is not known", leader)
 	}
 	var trail trail
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -118,8 +119,8 @@ func (f *forwarder) forward(ctx context.Context, leader string, x *exchange, bod
 // and outcome decide together: a node that stopped while it had the write knows
 // nothing of its outcome, and says so under the same code.
 func (a *relayedAnswer) triedAgain() bool {
-	for _, kind := range []error{errNoLeader, errStopping, errDiverged} {
-		if a.header.Get(api.HeaderError) == errorHeader(kindOf(kind)) {
+	for _, kind := range []error{failure.NoLeader, failure.Stopping, failure.Diverged} {
+		if a.header.Get(api.HeaderError) == failure.KindOf(kind).Header() {
 			return true
 		}
 	}
@@ -134,13 +135,13 @@ func (f *forwarder) turnedDown(leader, address string, a *relayedAnswer) error {
 		}
 		f.misdirected.warn(f.config.Logger, "the client address of the leader leads to another node; start the leader with an --http address that the other nodes reach",
 			"leader", leader, "address", address, "leads_to", a.header.Get(api.HeaderNode))
-		return fail(errNoLeader, nil, "the client address of the leader, %s, is %s, which leads to %.80s; start %s with an --http address that the other nodes reach", leader, address, node, leader)
+		return failure.Of(failure.NoLeader, nil, "the client address of the leader, %s, is %s, which leads to %.80s; start %s with an --http address that the other nodes reach", leader, address, node, leader)
 	}
 	var problem api.Problem
 	if err := json.Unmarshal(a.body, &problem); err != nil || problem.Detail == "" {
-		return fail(errNoLeader, nil, "node %s does not lead any more", leader)
+		return failure.Of(failure.NoLeader, nil, "node %s does not lead any more", leader)
 	}
-	return fail(errNoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, problem.Detail)
+	return failure.Of(failure.NoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, problem.Detail)
 }
 
 // firstHopHeaders say something to the first node that a request comes to, and
@@ -195,28 +196,28 @@ func (f *forwarder) outgoing(ctx context.Context, address string, x *exchange, b
 // notSent says that nothing of the write has left this node.
 func (f *forwarder) notSent(ctx context.Context, leader string, err error) error {
 	f.config.Logger.Debug("the leader could not be reached", "leader", leader, "error", err)
-	if errors.Is(context.Cause(ctx), errStopping) {
-		return fail(errStopping, err, "this node stopped before the write was on its way")
+	if errors.Is(context.Cause(ctx), failure.Stopping) {
+		return failure.StoppedBefore(err)
 	}
 	if isShortage(err) {
 		f.shortage(err)
-		return fail(errNoLeader, err, "this node has no file descriptor left for a connection to the leader, %s; retry, or raise the limit (ulimit -n)", leader)
+		return failure.Of(failure.NoLeader, err, "this node has no file descriptor left for a connection to the leader, %s; retry, or raise the limit (ulimit -n)", leader)
 	}
-	return fail(errNoLeader, err, "the leader, %s, could not be reached at %s", leader, f.config.ClientAddr(leader))
+	return failure.Of(failure.NoLeader, err, "the leader, %s, could not be reached at %s", leader, f.config.ClientAddr(leader))
 }
 
 // lostSight says that the write may have reached the leader.
 func (f *forwarder) lostSight(ctx context.Context, leader string, err error) error {
 	f.config.Logger.Debug("the leader's answer was lost", "leader", leader, "error", err)
 	switch {
-	case errors.Is(context.Cause(ctx), errStopping):
-		return fail(errStoppingUnknown, err, "this node stopped while the leader, %s, had the write; it may still happen", leader)
-	case errors.Is(context.Cause(ctx), errReplaced):
-		return fail(errLeadershipLost, err, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
+	case errors.Is(context.Cause(ctx), failure.Stopping):
+		return failure.Of(failure.StoppingUnknown, err, "this node stopped while the leader, %s, had the write; it may still happen", leader)
+	case errors.Is(context.Cause(ctx), failure.ErrReplaced):
+		return failure.Of(failure.LeadershipLost, err, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
 	case ctx.Err() != nil:
-		return fail(errTimeout, err, "the leader, %s, did not answer in time; the write may still happen", leader)
+		return failure.Of(failure.Timeout, err, "the leader, %s, did not answer in time; the write may still happen", leader)
 	}
-	return fail(errLeadershipLost, err, "the leader, %s, had the write when its answer was lost; it may still happen", leader)
+	return failure.Of(failure.LeadershipLost, err, "the leader, %s, had the write when its answer was lost; it may still happen", leader)
 }
 
 // relay passes the leader's answer on as it is.

@@ -3,6 +3,8 @@ package kvserver
 import (
 	"bytes"
 	"net/http"
+
+	"raftkv/kvserver/failure"
 )
 
 // rawHead is what the bytes of a request's header say about where its body ends.
@@ -27,7 +29,7 @@ type rawHead struct {
 // that a single Content-Length measures.
 func judgeFraming(r *http.Request) (err error, last bool) {
 	if r.ProtoMajor != 1 || r.ProtoMinor > 1 {
-		return fail(errVersion, nil, "the version of HTTP is %.20q; this node speaks HTTP/1.1 and HTTP/1.0", r.Proto), true
+		return failure.Of(failure.Version, nil, "the version of HTTP is %.20q; this node speaks HTTP/1.1 and HTTP/1.0", r.Proto), true
 	}
 	conn := connOf(r)
 	head := conn.rawHead(r)
@@ -36,15 +38,15 @@ func judgeFraming(r *http.Request) (err error, last bool) {
 	switch {
 	case conn == nil: // a port without a clientListener, which sees no bytes
 	case !head.known && (coded || old):
-		err = fail(errBadRequest, nil, "a request with Transfer-Encoding, or of HTTP/1.0, came before the one ahead of it was answered; wait for the answer or send Content-Length")
+		err = failure.Of(failure.BadRequest, nil, "a request with Transfer-Encoding, or of HTTP/1.0, came before the one ahead of it was answered; wait for the answer or send Content-Length")
 	case coded && old:
-		err = fail(errBadRequest, nil, "a request of HTTP/1.0 has Transfer-Encoding, which begins with HTTP/1.1; send Content-Length")
+		err = failure.Of(failure.BadRequest, nil, "a request of HTTP/1.0 has Transfer-Encoding, which begins with HTTP/1.1; send Content-Length")
 	case coded && head.lengths > 0:
-		err = fail(errBadRequest, nil, "the request has both Transfer-Encoding and Content-Length; send one of them")
+		err = failure.Of(failure.BadRequest, nil, "the request has both Transfer-Encoding and Content-Length; send one of them")
 	case head.oddLength:
-		err = fail(errBadRequest, nil, "Content-Length is not a plain decimal number, or begins with a 0 too many")
+		err = failure.Of(failure.BadRequest, nil, "Content-Length is not a plain decimal number, or begins with a 0 too many")
 	case head.bareLF && r.ContentLength != 0:
-		err = fail(errBadRequest, nil, "a line of the header ends with LF alone; a request with a body must end its lines with CR LF")
+		err = failure.Of(failure.BadRequest, nil, "a line of the header ends with LF alone; a request with a body must end its lines with CR LF")
 	}
 	return err, last
 }

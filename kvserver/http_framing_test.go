@@ -148,8 +148,8 @@ func TestARequestWithTwoLengthsDoesNothing(t *testing.T) {
 			t.Errorf("%d to %q", a.status, raw)
 		}
 	}
-	if log.attempts() != 0 || n < 50 {
-		t.Errorf("%d of %d requests were proposed", log.attempts(), n)
+	if log.Attempts() != 0 || n < 50 {
+		t.Errorf("%d of %d requests were proposed", log.Attempts(), n)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
@@ -58,16 +59,16 @@ func outcomeOf(a answer) api.Outcome {
 }
 
 func fuzzServer(t *testing.T) *Server {
-	log := newFakeLog("n1")
+	log := fakelog.New("n1")
 	s, err := New(Config{
-		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" },
+		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.ApplyCh, ClientAddr: func(string) string { return "" },
 		AllowedHosts: []string{"h", "kv"}, MaxValueBytes: 1000, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.deliver(nil)
-	if err := s.awaitApplied(t.Context(), 1); err != nil {
+	log.Deliver(nil)
+	if err := s.machine.AwaitApplied(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -91,8 +92,8 @@ func FuzzKeyInPath(f *testing.F) {
 			}
 			w := httptest.NewRecorder()
 			s.Handler().ServeHTTP(w, r)
-			if got := stored(s, key); w.Code/100 != 2 || got != "v" || s.store.Len() != 1 {
-				t.Fatalf("%q, sent as %q: %d, stored %q under it, %d keys", key, spelling, w.Code, got, s.store.Len())
+			if got := stored(s, key); w.Code/100 != 2 || got != "v" || s.machine.Describe().Keys != 1 {
+				t.Fatalf("%q, sent as %q: %d, stored %q under it, %d keys", key, spelling, w.Code, got, s.machine.Describe().Keys)
 			}
 		}
 	})
@@ -100,7 +101,7 @@ func FuzzKeyInPath(f *testing.F) {
 
 // instantLog chooses every proposal and keeps nothing, for benchmarks.
 type instantLog struct {
-	fakeSnapshots
+	fakelog.Snapshots
 	applyCh chan raft.ApplyMsg
 	queue   chan *raft.Proposal
 	status  raft.Status
@@ -109,7 +110,7 @@ type instantLog struct {
 func newInstantLog() *instantLog {
 	l := &instantLog{
 		applyCh: make(chan raft.ApplyMsg, 1024), queue: make(chan *raft.Proposal, 1024),
-		status: statusOf("n1", core.Leader, 1),
+		status: fakelog.StatusOf("n1", core.Leader, 1),
 	}
 	go func() {
 		index := 0

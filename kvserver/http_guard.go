@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"raftkv/kvserver/failure"
 )
 
 // guard lets requests through to the router that may come in at all, whatever
@@ -40,13 +42,13 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // check returns why a request must not come in, or nil.
 func (g *guard) check(r *http.Request) error {
 	if !g.server.isOwnName(r.Host) {
-		return fail(errUnknownHost, nil, "this node does not serve the host %.80q; if clients are to reach it by that name, list it in --allowed-hosts", r.Host)
+		return failure.Of(failure.UnknownHost, nil, "this node does not serve the host %.80q; if clients are to reach it by that name, list it in --allowed-hosts", r.Host)
 	}
 	if err := g.origin.Check(r); err != nil {
-		return fail(errForbidden, err, "a page of another site may not make a browser send this")
+		return failure.Of(failure.Forbidden, err, "a page of another site may not make a browser send this")
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return fail(errUnsupportedMedia, nil, "the body has the content coding %.40q; send it without one", coding)
+		return failure.Of(failure.UnsupportedMedia, nil, "the body has the content coding %.40q; send it without one", coding)
 	}
 	return nil
 }

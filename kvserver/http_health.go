@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"raftkv/kvserver/failure"
 )
 
 // readyTimeout bounds a readiness probe; who asks is mostly a load balancer,
@@ -15,8 +17,8 @@ const readyTimeout = time.Second
 // serveLive says whether the process is worth keeping: it is not once the node
 // has stopped, for only a restart can help it then.
 func (s *Server) serveLive(x *exchange) error {
-	if s.stopping() {
-		return fail(errStopping, nil, "the node has stopped")
+	if s.machine.Stopping() {
+		return failure.Of(failure.Stopping, nil, "the node has stopped")
 	}
 	return x.answerText("ok\n")
 }
@@ -52,26 +54,26 @@ func (s *Server) ready(parent context.Context) (lines []string, err error) {
 		run  func() error
 	}{
 		{"serving", func() error {
-			if s.stopping() {
-				return fail(errStopping, nil, "this node is stopping; ask another one")
+			if s.machine.Stopping() {
+				return failure.NodeStopping(nil)
 			}
 			return nil
 		}},
-		{"integrity", s.sound},
+		{"integrity", s.machine.Quarantined},
 		{"leader", func() error {
-			if s.consensus.Status().Leader == "" {
-				return fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
+			if s.config.Consensus.Status().Leader == "" {
+				return failure.LeaderUnknown()
 			}
 			return nil
 		}},
 		{"read_index", func() (err error) {
 			index, err = s.readIndexOnce(ctx)
-			if errors.Is(err, errReadTimeout) {
-				return fail(errNoLeader, err, "no majority confirmed the leader in time")
+			if errors.Is(err, failure.ReadTimeout) {
+				return failure.Of(failure.NoLeader, err, "no majority confirmed the leader in time")
 			}
 			return err
 		}},
-		{"applied", func() error { return s.awaitApplied(ctx, index) }},
+		{"applied", func() error { return s.machine.AwaitApplied(ctx, index) }},
 	}
 	for _, check := range checks {
 		if err := check.run(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -23,11 +24,11 @@ func (s *Server) serveDigest(x *exchange) error {
 		return err
 	}
 	if index == 0 {
-		return fail(errBadRequest, nil, "the parameter at must name an index of the log")
+		return failure.Of(failure.BadRequest, nil, "the parameter at must name an index of the log")
 	}
-	applied, _ := s.progressOfMarks()
+	applied, _ := s.machine.MarksProgress()
 	answer := api.Digest{Node: s.config.NodeID, Cluster: s.config.ClusterID, Index: index, Version: kv.DigestVersion, Applied: applied}
-	if digest, known := s.digestAt(index); known {
+	if digest, known := s.machine.DigestAt(index); known {
 		answer.Digest = digest.String()
 	}
 	return x.answerJSON(http.StatusOK, answer)
@@ -42,17 +43,17 @@ const (
 
 // askDigests asks all peers for the digest of their state at an index. Who does
 // not know it, or does not answer, is left out.
-func (s *Server) askDigests(index uint64) map[string]kv.Digest {
-	ctx, cancel := context.WithTimeout(s.life, askDigestTimeout)
+func (f *forwarder) askDigests(ctx context.Context, index uint64) map[string]kv.Digest {
+	ctx, cancel := context.WithTimeout(ctx, askDigestTimeout)
 	defer cancel()
 	var mu sync.Mutex
 	digests := map[string]kv.Digest{}
 	var asked sync.WaitGroup
-	for _, peer := range s.config.Peers {
+	for _, peer := range f.config.Peers {
 		asked.Go(func() {
-			digest, err := s.forwarder.askDigest(ctx, peer, index)
+			digest, err := f.askDigest(ctx, peer, index)
 			if err != nil {
-				s.config.Logger.Debug("a peer's digest is not known", "peer", peer, "index", index, "error", err)
+				f.config.Logger.Debug("a peer's digest is not known", "peer", peer, "index", index, "error", err)
 				return
 			}
 			mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/raft"
 )
 
@@ -180,15 +181,15 @@ func TestRequestsHaveNames(t *testing.T) {
 // Method: consensus panics under the handler's feet.
 func TestAPanicInAHandlerIsAnsweredAndKeepsTheServer(t *testing.T) {
 	s, log := newServer(t, nil)
-	log.mu.Lock()
-	log.onPropose = func(*raft.Proposal) { panic("planted") }
-	log.onRead = func(context.Context) (uint64, error) { panic("planted") }
-	log.mu.Unlock()
+	log.Mu.Lock()
+	log.OnPropose = func(*raft.Proposal) { panic("planted") }
+	log.OnRead = func(context.Context) (uint64, error) { panic("planted") }
+	log.Mu.Unlock()
 	wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 500, api.CodeInternal, api.OutcomeUnknown)
 	wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 500, api.CodeInternal, api.OutcomeNotApplied)
-	log.mu.Lock()
-	log.onPropose, log.onRead = nil, nil
-	log.mu.Unlock()
+	log.Mu.Lock()
+	log.OnPropose, log.OnRead = nil, nil
+	log.Mu.Unlock()
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 }
 
@@ -196,30 +197,30 @@ func TestAPanicInAHandlerIsAnsweredAndKeepsTheServer(t *testing.T) {
 // Method: its invariants, row by row.
 func TestTheTableOfErrorsIsSound(t *testing.T) {
 	seen := map[error]bool{}
-	for _, k := range kinds {
-		if seen[k.err] {
-			t.Errorf("%v has two rows", k.err)
+	for _, k := range failure.Kinds() {
+		if seen[k.Err] {
+			t.Errorf("%v has two rows", k.Err)
 		}
-		seen[k.err] = true
-		unknown := k.outcome == api.OutcomeUnknown
-		if unknown != (k.status == 504 && k.err != errReadTimeout || k.err == errInternal) {
-			t.Errorf("%v: status %d with outcome %q", k.err, k.status, k.outcome)
+		seen[k.Err] = true
+		unknown := k.Outcome == api.OutcomeUnknown
+		if unknown != (k.Status == 504 && k.Err != failure.ReadTimeout || k.Err == failure.Internal) {
+			t.Errorf("%v: status %d with outcome %q", k.Err, k.Status, k.Outcome)
 		}
-		if unknown && k.retryable {
-			t.Errorf("%v: unknown, but safe to send again", k.err)
+		if unknown && k.Retryable {
+			t.Errorf("%v: unknown, but safe to send again", k.Err)
 		}
-		if (k.retryAfter > 0) != (k.status == 429 || k.status == 503) {
-			t.Errorf("%v: status %d with Retry-After %v", k.err, k.status, k.retryAfter)
+		if (k.RetryAfter > 0) != (k.Status == 429 || k.Status == 503) {
+			t.Errorf("%v: status %d with Retry-After %v", k.Err, k.Status, k.RetryAfter)
 		}
-		if k.title == "" || k.code == "" {
-			t.Errorf("%v: incomplete", k.err)
+		if k.Title == "" || k.Code == "" {
+			t.Errorf("%v: incomplete", k.Err)
 		}
-		if got := kindOf(fail(k.err, fail(errInternal, nil, "a cause"), "detail")); got.err != k.err {
-			t.Errorf("%v is shown as %v", k.err, got.err)
+		if got := failure.KindOf(failure.Of(k.Err, failure.Of(failure.Internal, nil, "a cause"), "detail")); got.Err != k.Err {
+			t.Errorf("%v is shown as %v", k.Err, got.Err)
 		}
 	}
-	if got := kindOf(fmt.Errorf("something else")); got.err != errInternal {
-		t.Errorf("an unexpected error is shown as %v", got.err)
+	if got := failure.KindOf(fmt.Errorf("something else")); got.Err != failure.Internal {
+		t.Errorf("an unexpected error is shown as %v", got.Err)
 	}
 }
 

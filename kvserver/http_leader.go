@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/raft"
 )
 
@@ -41,12 +42,12 @@ func (s *Server) serveTransfer(x *exchange) error {
 	defer cancel()
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		leader := string(s.consensus.Status().Leader)
+		leader := string(s.config.Consensus.Status().Leader)
 		switch {
 		case leader == s.config.NodeID:
 			err = s.transfer(ctx, to)
 		case leader == "" || !mayForward:
-			err = fail(errNoLeader, nil, "node %s does not lead and knows no leader to ask", s.config.NodeID)
+			err = failure.Of(failure.NoLeader, nil, "node %s does not lead and knows no leader to ask", s.config.NodeID)
 		default:
 			var relayed *relayedAnswer
 			if relayed, err = s.forwarder.forward(ctx, leader, x, body); err == nil {
@@ -55,10 +56,10 @@ func (s *Server) serveTransfer(x *exchange) error {
 			}
 		}
 		if err == nil {
-			status := s.consensus.Status()
+			status := s.config.Consensus.Status()
 			return x.answerJSON(http.StatusOK, api.Leader{Leader: string(status.Leader), Term: status.Term})
 		}
-		if !errors.Is(err, errNoLeader) || !mayForward || !patience.wait(ctx) {
+		if !errors.Is(err, failure.NoLeader) || !mayForward || !patience.wait(ctx) {
 			return err
 		}
 	}
@@ -69,18 +70,18 @@ func (s *Server) serveTransfer(x *exchange) error {
 func (x *exchange) jsonBody(most int64) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || media != api.MediaJSON {
-		return nil, fail(errUnsupportedMedia, err, `the body must be JSON, with Content-Type: %s, as in {"to":"n2"} or {}; without a body the node that is most fit takes over`, api.MediaJSON)
+		return nil, failure.Of(failure.UnsupportedMedia, err, `the body must be JSON, with Content-Type: %s, as in {"to":"n2"} or {}; without a body the node that is most fit takes over`, api.MediaJSON)
 	}
 	if x.r.ContentLength > most {
-		return nil, fail(errValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, most)
+		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, most)
 	}
 	x.allowReading(0)
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, most))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, fail(errValueTooLarge, err, "the body has more than %d bytes, the limit", most)
+		return nil, failure.Of(failure.ValueTooLarge, err, "the body has more than %d bytes, the limit", most)
 	}
 	if err != nil {
-		return nil, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
+		return nil, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
 	}
 	connOf(x.r).serving()
 	return body, nil
@@ -106,7 +107,7 @@ func parseTransfer(body []byte) (to raft.ID, err error) {
 		_, err = d.Token()
 	}
 	if _, trailing := d.Token(); err != nil || token != json.Delim('{') || trailing != io.EOF {
-		return "", fail(errBadRequest, err, `the body must be an object such as {"to":"n2"}, or {} for whoever is most fit`)
+		return "", failure.Of(failure.BadRequest, err, `the body must be an object such as {"to":"n2"}, or {} for whoever is most fit`)
 	}
 	return to, nil
 }
@@ -118,34 +119,34 @@ func (s *Server) transfer(ctx context.Context, to raft.ID) error {
 		return nil // it leads
 	}
 	var others []raft.ID
-	for _, peer := range s.consensus.Status().Peers {
+	for _, peer := range s.config.Consensus.Status().Peers {
 		others = append(others, peer.ID)
 	}
 	switch {
 	case len(others) == 0:
-		return fail(errBadRequest, nil, "there is no other node to lead")
+		return failure.Of(failure.BadRequest, nil, "there is no other node to lead")
 	case to != "" && !slices.Contains(others, to):
-		return fail(errBadRequest, nil, "%.40q is not a node of this cluster; beside the leader, %s, there are %v", to, s.config.NodeID, others)
+		return failure.Of(failure.BadRequest, nil, "%.40q is not a node of this cluster; beside the leader, %s, there are %v", to, s.config.NodeID, others)
 	}
-	err := s.consensus.Transfer(ctx, to)
+	err := s.config.Consensus.Transfer(ctx, to)
 	switch {
 	case err == nil:
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrTransferring):
-		return fail(errNoLeader, err, "leadership is just changing")
+		return failure.Of(failure.NoLeader, err, "leadership is just changing")
 	case errors.Is(err, raft.ErrNobodyElse):
-		return fail(errBadRequest, err, "no other node can lead now; leadership stays with %s", s.config.NodeID)
+		return failure.Of(failure.BadRequest, err, "no other node can lead now; leadership stays with %s", s.config.NodeID)
 	case errors.Is(err, raft.ErrTransferFailed):
-		return fail(errTimeout, err, "leadership was not taken over in time; node %s leads on for now", s.config.NodeID)
-	case errors.Is(err, raft.ErrStopped), s.stopping():
-		return fail(errStoppingUnknown, err, "this node stopped meanwhile; leadership may have been handed over")
+		return failure.Of(failure.Timeout, err, "leadership was not taken over in time; node %s leads on for now", s.config.NodeID)
+	case errors.Is(err, raft.ErrStopped), s.machine.Stopping():
+		return failure.Of(failure.StoppingUnknown, err, "this node stopped meanwhile; leadership may have been handed over")
 	case ctx.Err() != nil:
-		return fail(errTimeout, err, "leadership was not taken over in time; it may still be")
+		return failure.Of(failure.Timeout, err, "leadership was not taken over in time; it may still be")
 	default:
-		return fail(errBadRequest, err, "%.40q cannot lead", to)
+		return failure.Of(failure.BadRequest, err, "%.40q cannot lead", to)
 	}
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		leader := string(s.consensus.Status().Leader)
+		leader := string(s.config.Consensus.Status().Leader)
 		if leader != "" && leader != s.config.NodeID || !patience.wait(ctx) {
 			return nil
 		}

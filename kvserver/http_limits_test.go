@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -23,7 +24,7 @@ import (
 func TestRequestsOverTheLimitAreRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *Config) { c.MaxInFlight = 2 })
-		held := log.held()
+		held := log.Held()
 		var answered []<-chan answer
 		for range 2 {
 			answered = append(answered, later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") }))
@@ -43,19 +44,19 @@ func TestRequestsOverTheLimitAreRefused(t *testing.T) {
 		for _, probe := range []string{"/readyz", "/livez", "/v1/status"} {
 			wantStatus(t, ask(s, "GET", probe, ""), 200)
 		}
-		if log.attempts() != 3 {
-			t.Errorf("%d commands were proposed, want 3", log.attempts())
+		if log.Attempts() != 3 {
+			t.Errorf("%d commands were proposed, want 3", log.Attempts())
 		}
 		for range 3 {
-			log.deliver((<-held).Command)
+			log.Deliver((<-held).Command)
 		}
 		for _, a := range append(answered, deleted) {
 			wantStatus(t, answer{status: (<-a).status / 100}, 2)
 		}
-		log.onPropose = nil
+		log.OnPropose = nil
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 
-		log.onRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
+		log.OnRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
 		answered = nil
 		for range 2 {
 			answered = append(answered, later(func() answer { return ask(s, "GET", "/v1/kv/k", "") }))
@@ -76,7 +77,7 @@ func TestWaitingForRoomIsBoundedAndYoungestFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *Config) { c.MaxInFlight = 1 })
 		s.writes.maxWaiting = 2
-		held := log.held()
+		held := log.Held()
 		first := later(func() answer { return ask(s, "PUT", "/v1/kv/first", "v") })
 		p := <-held
 		elder := later(func() answer { return ask(s, "PUT", "/v1/kv/elder", "v") })
@@ -88,14 +89,14 @@ func TestWaitingForRoomIsBoundedAndYoungestFirst(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("refused after %v though nobody else may wait", took)
 		}
-		log.deliver(p.Command)
+		log.Deliver(p.Command)
 		wantStatus(t, <-first, 201)
 		p = <-held
 		if c, _ := kv.DecodeCommand(p.Command); string(c.Key) != "younger" {
 			t.Errorf("served %q next", c.Key)
 		}
 		wantProblem(t, <-elder, 429, api.CodeOverloaded, api.OutcomeNotApplied)
-		log.deliver(p.Command)
+		log.Deliver(p.Command)
 		wantStatus(t, <-younger, 201)
 	})
 }
@@ -110,7 +111,7 @@ func TestRetryAfterIsMeasured(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			wantStatus(t, answer{status: ask(s, "PUT", "/v1/kv/k", "v").status / 100}, 2)
 		}
-		held := log.held()
+		held := log.Held()
 		var answered []<-chan answer
 		for range 25 {
 			answered = append(answered, later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") }))
@@ -122,7 +123,7 @@ func TestRetryAfterIsMeasured(t *testing.T) {
 			t.Errorf("Retry-After is %s", after)
 		}
 		for range 25 {
-			log.deliver((<-held).Command)
+			log.Deliver((<-held).Command)
 		}
 		for _, a := range answered {
 			wantStatus(t, <-a, 200)
@@ -210,13 +211,13 @@ func TestRefusalsStayFewBesideWhatIsServed(t *testing.T) {
 func TestWritesAreRefusedWhileTheStoreIsFarBehind(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.set(func(st *raft.Status) { st.CommitIndex = mostApplyLag + 1 })
+		log.Set(func(st *raft.Status) { st.CommitIndex = mostApplyLag + 1 })
 		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
 		wantProblem(t, ask(s, "POST", "/v1/kv/k?op=append", "v"), 429, api.CodeOverloaded, api.OutcomeNotApplied)
 		wantStatus(t, ask(s, "DELETE", "/v1/kv/k", ""), 204)
 		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 404)
 		wantStatus(t, ask(s, "GET", "/v1/status", ""), 200)
-		log.set(func(st *raft.Status) { st.CommitIndex = st.LastIndex })
+		log.Set(func(st *raft.Status) { st.CommitIndex = st.LastIndex })
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 	})
 }
@@ -227,14 +228,14 @@ func TestWritesAreRefusedWhileTheStoreIsFarBehind(t *testing.T) {
 func TestBodiesInFlightAreBoundedTogether(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *Config) { c.MaxValueBytes, c.MaxInFlightBytes = 1000, 1000 })
-		held := log.held()
+		held := log.Held()
 		first := later(func() answer { return ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", 990)) })
 		p := <-held
 		wantProblem(t, ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", 11)), 429, api.CodeOverloaded, api.OutcomeNotApplied)
 		second := later(func() answer { return ask(s, "PUT", "/v1/kv/k", strings.Repeat("x", 10)) })
 		q := <-held
-		log.deliver(p.Command)
-		log.deliver(q.Command)
+		log.Deliver(p.Command)
+		log.Deliver(q.Command)
 		wantStatus(t, <-first, 201)
 		wantStatus(t, <-second, 200)
 	})
@@ -245,7 +246,7 @@ func TestBodiesInFlightAreBoundedTogether(t *testing.T) {
 func TestHealthTellsTheTruth(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.deliver(putCommand("k", "v"))
+		log.Deliver(fakelog.PutCommand("k", "v"))
 		if a := ask(s, "GET", "/livez", ""); a.status != 200 || a.body != "ok\n" {
 			t.Errorf("/livez: %d %q", a.status, a.body)
 		}
@@ -258,14 +259,14 @@ func TestHealthTellsTheTruth(t *testing.T) {
 		}
 
 		began := time.Now()
-		log.onRead = func(context.Context) (uint64, error) { return 100, nil }
+		log.OnRead = func(context.Context) (uint64, error) { return 100, nil }
 		p := wantProblem(t, ask(s, "GET", "/readyz?verbose", ""), 503, api.CodeBehind, api.OutcomeNotApplied)
 		if len(p.Checks) != 5 || !strings.HasPrefix(p.Checks[4], "[-]applied failed: ") {
 			t.Errorf("checks %q", p.Checks)
 		}
-		log.onRead = func(context.Context) (uint64, error) { return 0, errors.New("no majority") }
+		log.OnRead = func(context.Context) (uint64, error) { return 0, errors.New("no majority") }
 		wantProblem(t, ask(s, "GET", "/readyz", ""), 503, api.CodeNoLeader, api.OutcomeNotApplied)
-		log.setLeader("")
+		log.SetLeader("")
 		if p := wantProblem(t, ask(s, "GET", "/readyz", ""), 503, api.CodeNoLeader, api.OutcomeNotApplied); p.Checks != nil {
 			t.Errorf("checks that nobody asked for: %q", p.Checks)
 		}
@@ -273,7 +274,7 @@ func TestHealthTellsTheTruth(t *testing.T) {
 			t.Errorf("three probes took %v", took)
 		}
 		wantStatus(t, ask(s, "GET", "/livez", ""), 200)
-		log.stop()
+		log.Stop()
 		synctest.Wait()
 		wantProblem(t, ask(s, "GET", "/livez", ""), 503, api.CodeStopping, api.OutcomeNotApplied)
 		wantProblem(t, ask(s, "GET", "/readyz", ""), 503, api.CodeStopping, api.OutcomeNotApplied)
@@ -288,9 +289,9 @@ func TestStatusDescribesTheNode(t *testing.T) {
 			c.MaxStoreBytes = 1 << 20
 			c.Describe = func(status *api.Status) { status.Disk.LogBytes = 77 }
 		})
-		log.deliver(putCommand("key", "value"))
+		log.Deliver(fakelog.PutCommand("key", "value"))
 		synctest.Wait()
-		log.set(func(st *raft.Status) {
+		log.Set(func(st *raft.Status) {
 			st.FirstIndex, st.LastIndex, st.CommitIndex = 1, 5, 4
 			st.Peers = []core.PeerStatus{{ID: "n2", MatchIndex: 4, NextIndex: 6, Pipelining: true, Inflight: 1, InflightBytes: 70}, {ID: "n3", NextIndex: 1, Installing: 9}}
 			st.Counts = core.Counts{Elected: 4, Transferred: 3, LostQuorum: 2, StalledDisk: 1}
@@ -327,8 +328,8 @@ func TestStatusDescribesTheNode(t *testing.T) {
 // Goal: settings that cannot be are refused with a sentence.
 // Method: one bad setting at a time.
 func TestImpossibleSettingsAreRefused(t *testing.T) {
-	log := newFakeLog("n1")
-	good := Config{NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" }}
+	log := fakelog.New("n1")
+	good := Config{NodeID: "n1", Consensus: log, ApplyCh: log.ApplyCh, ClientAddr: func(string) string { return "" }}
 	for name, spoil := range map[string]func(*Config){
 		"no consensus":           func(c *Config) { c.Consensus = nil },
 		"no name":                func(c *Config) { c.NodeID = "" },
@@ -358,7 +359,7 @@ func TestTheClientPortHasLimits(t *testing.T) {
 	if h.ReadHeaderTimeout <= 0 || h.ReadHeaderTimeout > time.Minute || h.ReadTimeout <= 0 || h.IdleTimeout <= 0 || h.MaxHeaderBytes != 32<<10 {
 		t.Errorf("%+v", h)
 	}
-	config, err := Config{NodeID: "n", Consensus: newFakeLog("n"), ApplyCh: make(chan raft.ApplyMsg), ClientAddr: func(string) string { return "" }}.withDefaults()
+	config, err := Config{NodeID: "n", Consensus: fakelog.New("n"), ApplyCh: make(chan raft.ApplyMsg), ClientAddr: func(string) string { return "" }}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}

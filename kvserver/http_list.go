@@ -10,6 +10,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 )
 
 // listing is what a list asks for.
@@ -33,11 +34,12 @@ func (s *Server) serveList(x *exchange) error {
 	if l.limit == 0 {
 		l.limit = api.DefaultPageItems
 	}
-	var p page
-	if sent, err := s.readFor(x, func() { p = s.readPage(l) }); sent || err != nil {
+	var p machine.Page
+	query := machine.Query{Prefix: l.prefix, After: l.after, Limit: l.limit, MaxBytes: api.MaxPageBytes, KeysOnly: l.keysOnly}
+	if sent, err := s.readFor(x, func() { p = s.machine.List(query) }); sent || err != nil {
 		return err
 	}
-	x.answerPage(p)
+	x.answerPage(p, l.keysOnly)
 	return nil
 }
 
@@ -61,58 +63,32 @@ func (x *exchange) listing() (l listing, err error) {
 	return l, err
 }
 
-// page is a page of a list. Its values are the store's own, which never change.
-type page struct {
-	items    []itemJSON
-	revision uint64
-	last     string // the key of the last item
-	more     bool
-}
-
-// readPage reads a page at one moment.
-func (s *Server) readPage(l listing) (p page) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	p.revision = s.store.Revision()
-	size := 0
-	s.store.Ascend(l.after, l.prefix, func(key string, item kv.Item) bool {
-		if len(p.items) == l.limit || size >= api.MaxPageBytes {
-			p.more = true
-			return false
-		}
-		p.items = append(p.items, newItemJSON(key, item, l.keysOnly))
-		p.last = key
-		size += len(key)
-		if !l.keysOnly {
-			size += len(item.Value)
-		}
-		return true
-	})
-	return p
-}
-
 // answerPage sends a page as an api.Page.
-func (x *exchange) answerPage(p page) {
+func (x *exchange) answerPage(p machine.Page, keysOnly bool) {
+	items := make([]itemJSON, len(p.Items))
+	for i, item := range p.Items {
+		items[i] = newItemJSON(item.Key, item.Item, keysOnly)
+	}
 	before := `{"items":[`
-	after := `],"revision":` + strconv.FormatUint(p.revision, 10) + "}\n"
+	after := `],"revision":` + strconv.FormatUint(p.Revision, 10) + "}\n"
 	h := x.w.Header()
-	if p.more {
-		next := x.nextPage(p.last)
+	if p.More {
+		next := x.nextPage(p.Items[len(p.Items)-1].Key)
 		h.Set("Link", "<"+next+`>; rel="next"`)
 		// The path holds nothing that JSON would have to escape.
-		after = `],"revision":` + strconv.FormatUint(p.revision, 10) + `,"next":"` + next + "\"}\n"
+		after = `],"revision":` + strconv.FormatUint(p.Revision, 10) + `,"next":"` + next + "\"}\n"
 	}
-	length := len(before) + len(after) + max(len(p.items)-1, 0)
-	for _, item := range p.items {
+	length := len(before) + len(after) + max(len(items)-1, 0)
+	for _, item := range items {
 		length += item.length()
 	}
-	h.Set(api.HeaderRevision, strconv.FormatUint(p.revision, 10))
+	h.Set(api.HeaderRevision, strconv.FormatUint(p.Revision, 10))
 	h.Set("Content-Type", api.MediaJSON)
 	h.Set("Content-Length", strconv.Itoa(length))
 	x.begin(http.StatusOK, length)
 	w := bufio.NewWriterSize(x.w, 32<<10)
 	_, _ = w.WriteString(before)
-	for i, item := range p.items {
+	for i, item := range items {
 		if i > 0 {
 			_ = w.WriteByte(',')
 		}
@@ -149,7 +125,7 @@ func (s *Server) streamList(x *exchange, l listing) error {
 	}
 	defer s.streams.leave(0)
 	var view *kv.View
-	if sent, err := s.readFor(x, func() { view = s.freeze() }); sent || err != nil {
+	if sent, err := s.readFor(x, func() { view = s.machine.Freeze() }); sent || err != nil {
 		return err
 	}
 	h := x.w.Header()
@@ -168,9 +144,9 @@ func (s *Server) streamList(x *exchange, l listing) error {
 		}
 		sent++
 		newItemJSON(key, item, l.keysOnly).writeTo(w)
-		return w.WriteByte('\n') == nil && time.Now().Before(end) && !s.stopping()
+		return w.WriteByte('\n') == nil && time.Now().Before(end) && !s.machine.Stopping()
 	})
-	if w.Flush() != nil || !time.Now().Before(end) || s.stopping() {
+	if w.Flush() != nil || !time.Now().Before(end) || s.machine.Stopping() {
 		// The client must see that this is not all.
 		panic(http.ErrAbortHandler)
 	}
@@ -190,10 +166,3 @@ func (p pieces) Write(b []byte) (int, error) {
 }
 
 var _ io.Writer = pieces{}
-
-// freeze returns the store as it is now.
-func (s *Server) freeze() *kv.View {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.store.Freeze()
-}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 )
 
 // listed follows the links of a list from its first page and returns all items
@@ -227,7 +228,7 @@ func TestAStreamThatTheEndCutsIsSeenToBe(t *testing.T) {
 		fill(t, s, log, 40, 16<<10)
 		response := streamOf(t, s)
 		defer response.Body.Close()
-		s.end(errStopping)
+		s.machine.End()
 		if body, err := io.ReadAll(response.Body); err == nil {
 			t.Errorf("the connection says that %d bytes are the whole answer", len(body))
 		}
@@ -239,7 +240,7 @@ func TestAStreamThatTheEndCutsIsSeenToBe(t *testing.T) {
 func TestListsHaveTheConsistencyOfReads(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.deliver(putCommand("k", "v"))
+		log.Deliver(fakelog.PutCommand("k", "v"))
 		synctest.Wait()
 		for consistency, want := range map[string]string{"": "linearizable", "&consistency=linearizable": "linearizable", "&consistency=stale": "stale"} {
 			for _, accept := range []string{api.MediaJSON, api.MediaNDJSON} {
@@ -251,7 +252,7 @@ func TestListsHaveTheConsistencyOfReads(t *testing.T) {
 		}
 		waiting := later(func() answer { return ask(s, "GET", "/v1/kv?min_revision=2&consistency=stale", "") })
 		wantSilence(t, waiting)
-		log.deliver(putCommand("l", "w"))
+		log.Deliver(fakelog.PutCommand("l", "w"))
 		if a := <-waiting; a.status != 200 || !strings.Contains(a.body, `"key":"l"`) {
 			t.Errorf("%d %s", a.status, a.body)
 		}

@@ -1,6 +1,10 @@
 package kvserver
 
-import "net/http"
+import (
+	"net/http"
+
+	"raftkv/kvserver/failure"
+)
 
 // mostScrapes bounds the scrapes that are being answered. One Prometheus asks
 // once in a while; a thousand at once must not take the processors from those
@@ -10,7 +14,7 @@ const mostScrapes = 4
 // serveMetrics shows the metrics to Prometheus.
 func (s *Server) serveMetrics(x *exchange) error {
 	if s.config.Metrics == nil {
-		return fail(errNoSuchPath, nil, "this node measures nothing")
+		return failure.Of(failure.NoSuchPath, nil, "this node measures nothing")
 	}
 	if !s.scrapes.enter(0) {
 		return s.overloadedAs(leastRetryAfter, "too many scrapes are being answered (limit %d)", mostScrapes)

@@ -119,7 +119,7 @@ func TestKeysAreAnyBytesAndComeBackExactly(t *testing.T) {
 			t.Errorf("DELETE of %q spelt %q: %d", key, spelling, a.status)
 		}
 	}
-	if n := p.leader.store.Len(); n != 0 {
+	if n := p.leader.machine.Describe().Keys; n != 0 {
 		t.Errorf("%d keys are left: some request went to another key than its own", n)
 	}
 }
@@ -165,8 +165,8 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 			}
 			a := w.receive("PUT")
 			wantProblem(t, a, c.status, c.code, api.OutcomeNotApplied)
-			if got := stored(s, "k"); got != "old" || log.attempts() != 1 {
-				t.Errorf("the store has %q after %d proposals", got, log.attempts())
+			if got := stored(s, "k"); got != "old" || log.Attempts() != 1 {
+				t.Errorf("the store has %q after %d proposals", got, log.Attempts())
 			}
 		})
 	}
@@ -261,7 +261,7 @@ func TestABodyThatStallsIsRefused(t *testing.T) {
 	if !w.closed() {
 		t.Error("the connection stays open")
 	}
-	if log.attempts() != 0 {
+	if log.Attempts() != 0 {
 		t.Error("half a value was proposed")
 	}
 }
@@ -272,11 +272,11 @@ func TestTheTimeForABodyIsNotTheTimeForItsAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
 		s.bodyGrace = 200 * time.Millisecond
-		held := log.held()
+		held := log.Held()
 		conn := servePipes(t, s).open(t, rawRequest("PUT", "/v1/kv/k", "v"))
 		p := <-held
 		time.Sleep(2 * s.bodyGrace)
-		log.deliver(p.Command)
+		log.Deliver(p.Command)
 		in := bufio.NewReader(conn)
 		for _, want := range []int{201, 200} {
 			response, err := http.ReadResponse(in, nil)
@@ -315,7 +315,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 // Method: hold the proposal, close the connection, wait for the write to end.
 func TestAClientThatHangsUpEndsItsWrite(t *testing.T) {
 	s, log := newServer(t, nil)
-	held := log.held()
+	held := log.Held()
 	w := dialWire(t, serveHTTP(t, s).URL)
 	w.send("PUT /v1/kv/k HTTP/1.1\r\nHost: kv\r\nContent-Length: 1\r\n\r\nv")
 	<-held

@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 )
 
 // serveGet serves GET and HEAD; net/http leaves out the body of the latter.
@@ -24,27 +26,27 @@ func (s *Server) serveGet(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	var read reading
-	if sent, err := s.readFor(x, func() { read = s.readLocal(key) }); sent || err != nil {
+	var read machine.Reading
+	if sent, err := s.readFor(x, func() { read = s.machine.Get(key) }); sent || err != nil {
 		return err
 	}
 	h := x.w.Header()
-	h.Set(api.HeaderRevision, strconv.FormatUint(read.revision, 10))
+	h.Set(api.HeaderRevision, strconv.FormatUint(read.Revision, 10))
 	h.Set("Vary", "Accept")
-	if !read.found {
-		return fail(errKeyNotFound, nil, "there is no such key in revision %d", read.revision)
+	if !read.Found {
+		return failure.Of(failure.KeyNotFound, nil, "there is no such key in revision %d", read.Revision)
 	}
-	x.stampItem(read.item.Revision, read.item.Version)
-	if has(read.item.Revision) {
+	x.stampItem(read.Item.Revision, read.Item.Version)
+	if has(read.Item.Revision) {
 		x.answer(http.StatusNotModified, nil)
 		return nil
 	}
 	if accepts(x.r.Header, api.MediaJSON) {
-		x.answerValue(key, read.item)
+		x.answerValue(key, read.Item)
 		return nil
 	}
 	h.Set("Content-Type", "application/octet-stream")
-	x.answer(http.StatusOK, read.item.Value)
+	x.answer(http.StatusOK, read.Item.Value)
 	return nil
 }
 
@@ -85,19 +87,19 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 	// It leaves before the answer is sent: how long a client takes to read is
 	// no load.
 	defer s.reads.leave(0)
-	if err := s.sound(); err != nil {
+	if err := s.machine.Quarantined(); err != nil {
 		return false, err
 	}
 	switch {
-	case s.stopping():
-		return false, fail(errStopping, nil, "this node is stopping; ask another one")
+	case s.machine.Stopping():
+		return false, failure.NodeStopping(nil)
 	case consistency == api.ConsistencyLinearizable:
 		if err := s.awaitLinearizable(ctx); err != nil {
 			return false, err
 		}
 	}
 	read()
-	s.metrics.read(consistency == api.ConsistencyLinearizable, 1)
+	s.config.Metrics.read(consistency == api.ConsistencyLinearizable, 1)
 	x.w.Header().Set(api.HeaderConsistency, consistency)
 	return false, nil
 }
@@ -105,21 +107,14 @@ func (s *Server) readFor(x *exchange, read func()) (sent bool, err error) {
 // awaitRevision waits until the store of this node has come to a revision. Such
 // reads wait outside, where they take no room from others.
 func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
-	if s.revision.reached(revision) == nil {
+	if s.machine.HasRevision(revision) {
 		return nil
 	}
 	if !s.patient.enter(0) {
 		return s.overloadedAs(leastRetryAfter, "too many reads are waiting for a revision (limit %d)", s.patient.maxCount)
 	}
 	defer s.patient.leave(0)
-	err := s.revision.wait(ctx, revision)
-	switch {
-	case err == nil:
-		return nil
-	case s.stopping():
-		return fail(errStopping, err, "this node is stopping; ask another one")
-	}
-	return fail(errBehind, err, "this node has come to revision %d and not to %d", s.revision.at(), revision)
+	return s.machine.AwaitRevision(ctx, revision)
 }
 
 // consistency returns the consistency that a read asks for.
@@ -131,9 +126,9 @@ func (x *exchange) consistency() (string, error) {
 	case asked == api.ConsistencyStale:
 		return asked, nil
 	case asked == api.ConsistencyLease:
-		return "", fail(errBadRequest, nil, "lease reads are not enabled on this node; choose linearizable or stale")
+		return "", failure.Of(failure.BadRequest, nil, "lease reads are not enabled on this node; choose linearizable or stale")
 	}
-	return "", fail(errBadRequest, nil, "the consistency %.40q is unknown; choose linearizable or stale", asked)
+	return "", failure.Of(failure.BadRequest, nil, "the consistency %.40q is unknown; choose linearizable or stale", asked)
 }
 
 // accepts reports whether the client names a media type among what it accepts.

@@ -3,6 +3,8 @@ package kvserver
 import (
 	"net/http"
 	"strings"
+
+	"raftkv/kvserver/failure"
 )
 
 // redirect sends a client to the leader that asks for that with ?redirect, in
@@ -17,7 +19,7 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 	defer cancel()
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		leader := string(s.consensus.Status().Leader)
+		leader := string(s.config.Consensus.Status().Leader)
 		if leader == s.config.NodeID {
 			return false, nil
 		}
@@ -30,10 +32,10 @@ func (s *Server) redirect(x *exchange) (sent bool, err error) {
 			return true, nil
 		}
 		if !patience.wait(ctx) {
-			if s.stopping() {
-				return false, fail(errStopping, nil, "this node is stopping; ask another one")
+			if s.machine.Stopping() {
+				return false, failure.NodeStopping(nil)
 			}
-			return false, fail(errNoLeader, nil, "no leader is known to send the request to")
+			return false, failure.Of(failure.NoLeader, nil, "no leader is known to send the request to")
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
@@ -37,7 +38,7 @@ func TestRedirectSendsToTheLeader(t *testing.T) {
 			if a.status != 307 || !strings.HasPrefix(location, "http://"+leader+"/v1/kv/") || a.header.Get(api.HeaderNode) != "n1" || a.header.Get(api.HeaderLeader) != "n2" {
 				t.Fatalf("%s %s: %d, Location %q", step.method, key, a.status, location)
 			}
-			if p.leader.store.Len() != map[string]int{"PUT": 0}[step.method]+map[bool]int{true: 1}[step.method != "PUT"] {
+			if p.leader.machine.Describe().Keys != map[string]int{"PUT": 0}[step.method]+map[bool]int{true: 1}[step.method != "PUT"] {
 				t.Fatalf("%s %s: the redirect itself did something", step.method, key)
 			}
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -55,7 +56,7 @@ func TestRedirectSendsToTheLeader(t *testing.T) {
 			}
 		}
 	}
-	if p.followerLog.attempts() != 0 || p.leader.store.Len() != 0 {
+	if p.followerLog.Attempts() != 0 || p.leader.machine.Describe().Keys != 0 {
 		t.Error("some request went to another key than its own")
 	}
 }
@@ -77,7 +78,7 @@ func TestARedirectCarriesNoUser(t *testing.T) {
 func TestARedirectNeedsALeader(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.setLeader("n2") // whose address nobody knows
+		log.SetLeader("n2") // whose address nobody knows
 		began := time.Now()
 		wantProblem(t, ask(s, "PUT", "/v1/kv/k?redirect", "v"), 503, api.CodeNoLeader, api.OutcomeNotApplied)
 		if took := time.Since(began); took < s.config.LeaderWait {
@@ -85,7 +86,7 @@ func TestARedirectNeedsALeader(t *testing.T) {
 		}
 		waiting := later(func() answer { return ask(s, "PUT", "/v1/kv/k?redirect", "v") })
 		wantSilence(t, waiting)
-		log.setLeader("n1")
+		log.SetLeader("n1")
 		wantStatus(t, <-waiting, 201)
 	})
 }
@@ -96,8 +97,8 @@ func TestARedirectNeedsALeader(t *testing.T) {
 func TestMinRevisionWaitsForTheStore(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.setLeader("n2")
-		log.deliver(putCommand("k", "1"))
+		log.SetLeader("n2")
+		log.Deliver(fakelog.PutCommand("k", "1"))
 		synctest.Wait()
 		for _, consistency := range []string{"stale", "linearizable"} {
 			wantStatus(t, ask(s, "GET", "/v1/kv/k?min_revision=1&consistency="+consistency, ""), 200)
@@ -105,10 +106,10 @@ func TestMinRevisionWaitsForTheStore(t *testing.T) {
 		}
 		waiting := later(func() answer { return ask(s, "GET", "/v1/kv/k?min_revision=3&consistency=stale", "") })
 		wantSilence(t, waiting)
-		log.deliver(putCommand("k", "2"))
-		log.deliver(nil) // an index that changes nothing
+		log.Deliver(fakelog.PutCommand("k", "2"))
+		log.Deliver(nil) // an index that changes nothing
 		wantSilence(t, waiting)
-		log.deliver(putCommand("k", "3"))
+		log.Deliver(fakelog.PutCommand("k", "3"))
 		if a := <-waiting; a.body != "3" || a.header.Get(api.HeaderRevision) != "3" {
 			t.Errorf("%d %s", a.status, a.body)
 		}
@@ -136,20 +137,20 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
 		lead := func() {
-			log.set(func(st *raft.Status) {
+			log.Set(func(st *raft.Status) {
 				st.Leader, st.Role = "n1", core.Leader
 				st.Peers = []core.PeerStatus{{ID: "n2"}, {ID: "n3"}}
 			})
 		}
 		lead()
 		asked := "?"
-		log.onTransfer = func(_ context.Context, to raft.ID) error {
+		log.OnTransfer = func(_ context.Context, to raft.ID) error {
 			asked = string(to)
 			go func() {
 				time.Sleep(50 * time.Millisecond)
-				log.setLeader("n3")
+				log.SetLeader("n3")
 			}()
-			log.setLeader("")
+			log.SetLeader("")
 			return nil
 		}
 		for body, to := range map[string]string{`{"to":"n3"}`: "n3", `{}`: "", ` { "to" : "" } `: "", `{"to":null}`: ""} {
@@ -177,7 +178,7 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 			{errors.New("cannot lead"), 400, api.CodeBadRequest, api.OutcomeNotApplied},
 			{context.DeadlineExceeded, 504, api.CodeTimeout, api.OutcomeUnknown},
 		} {
-			log.onTransfer = func(ctx context.Context, _ raft.ID) error {
+			log.OnTransfer = func(ctx context.Context, _ raft.ID) error {
 				if errors.Is(c.err, context.DeadlineExceeded) {
 					<-ctx.Done()
 					return ctx.Err()
@@ -186,11 +187,11 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 			}
 			wantProblem(t, ask(s, "POST", "/v1/leader", `{"to":"n2"}`, json1...), c.status, c.code, c.outcome)
 		}
-		log.setLeader("")
+		log.SetLeader("")
 		wantProblem(t, ask(s, "POST", "/v1/leader", `{"to":"n2"}`, json1...), 503, api.CodeNoLeader, api.OutcomeNotApplied)
 	})
 	p := newPair(t)
-	p.leaderLog.set(func(st *raft.Status) { st.Peers = []core.PeerStatus{{ID: "n1"}, {ID: "n3"}} })
+	p.leaderLog.Set(func(st *raft.Status) { st.Peers = []core.PeerStatus{{ID: "n1"}, {ID: "n3"}} })
 	a := send(t, "POST", p.url+"/v1/leader", `{"to":"n3"}`, json1...)
 	if a.status != 200 || a.header.Get(api.HeaderNode) != "n2" || !strings.Contains(a.body, `"leader":"n3"`) {
 		t.Errorf("through a follower: %d %s", a.status, a.body)

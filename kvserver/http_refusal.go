@@ -3,6 +3,8 @@ package kvserver
 import (
 	"bytes"
 	"strconv"
+
+	"raftkv/kvserver/failure"
 )
 
 // netHTTPRefusal returns the error behind an answer that net/http gives by
@@ -34,17 +36,17 @@ func netHTTPRefusal(answer []byte) error {
 	_, detail, _ := bytes.Cut(text, []byte(": "))
 	switch status {
 	case 417:
-		return fail(errExpectation, nil, "the only expectation that can be met is 100-continue")
+		return failure.Of(failure.Expectation, nil, "the only expectation that can be met is 100-continue")
 	case 431:
-		return fail(errHeaderTooLarge, nil, "the header has more than %d bytes", maxHeaderBytes)
+		return failure.Of(failure.HeaderTooLarge, nil, "the header has more than %d bytes", maxHeaderBytes)
 	case 501:
-		return fail(errNotImplemented, nil, "the only transfer coding is chunked")
+		return failure.Of(failure.NotImplemented, nil, "the only transfer coding is chunked")
 	case 505:
-		return fail(errVersion, nil, "the version of HTTP is not 1.0 or 1.1")
+		return failure.Of(failure.Version, nil, "the version of HTTP is not 1.0 or 1.1")
 	}
 	if len(detail) == 0 {
 		// It gives no reason for the mistake that is made most often: a key as it is.
-		return fail(errBadRequest, nil, "this is not a request of HTTP/1.1; if a key in the path holds a space, a control character or %%, send them as %%20, %%01 or %%25")
+		return failure.Of(failure.BadRequest, nil, "this is not a request of HTTP/1.1; if a key in the path holds a space, a control character or %%, send them as %%20, %%01 or %%25")
 	}
-	return fail(errBadRequest, nil, "this is not a request of HTTP/1.1: %s", detail)
+	return failure.Of(failure.BadRequest, nil, "this is not a request of HTTP/1.1: %s", detail)
 }

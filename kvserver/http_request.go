@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // conditional are the headers of RFC 9110 that make a request conditional.
@@ -28,14 +29,14 @@ func (x *exchange) keepTo(r Route) error {
 		// modified since any other: RFC 9110, 13.1.3.
 		known := slices.Contains(r.Headers, name) || reads && name == "If-Modified-Since"
 		if !known && x.r.Header.Values(name) != nil {
-			return fail(errBadRequest, nil, "the header %s has no meaning for this request", name)
+			return failure.Of(failure.BadRequest, nil, "the header %s has no meaning for this request", name)
 		}
 	}
 	switch {
 	case x.r.Header.Values("Content-Range") != nil:
-		return fail(errBadRequest, nil, "a value is written whole or appended to; Content-Range is not taken")
+		return failure.Of(failure.BadRequest, nil, "a value is written whole or appended to; Content-Range is not taken")
 	case x.r.ContentLength != 0 && (reads || r.Method == http.MethodDelete):
-		return fail(errBadRequest, nil, "%s takes no body", r.Method)
+		return failure.Of(failure.BadRequest, nil, "%s takes no body", r.Method)
 	}
 	return nil
 }
@@ -48,15 +49,15 @@ func (x *exchange) parseQuery(params []string) error {
 	}
 	values, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
-		return fail(errBadRequest, err, "the query cannot be read; separate parameters by & and percent-encode the rest")
+		return failure.Of(failure.BadRequest, err, "the query cannot be read; separate parameters by & and percent-encode the rest")
 	}
 	x.query = make(map[string]string, len(values))
 	for name, given := range values {
 		switch {
 		case !slices.Contains(params, name):
-			return fail(errBadRequest, nil, "the parameter %.40q is unknown here", name)
+			return failure.Of(failure.BadRequest, nil, "the parameter %.40q is unknown here", name)
 		case len(given) > 1:
-			return fail(errBadRequest, nil, "the parameter %q is given %d times", name, len(given))
+			return failure.Of(failure.BadRequest, nil, "the parameter %q is given %d times", name, len(given))
 		}
 		x.query[name] = given[0]
 	}
@@ -69,9 +70,9 @@ func (x *exchange) key() (string, error) {
 	key, err := url.PathUnescape(mux.Vars(x.r)["key"])
 	switch {
 	case err != nil:
-		return "", fail(errBadRequest, err, "the key is not percent-encoded properly")
+		return "", failure.Of(failure.BadRequest, err, "the key is not percent-encoded properly")
 	case key == "":
-		return "", fail(errBadRequest, nil, "the key is empty; it stands after /v1/kv/ and has 1 to %d bytes", api.MaxKeyBytes)
+		return "", failure.Of(failure.BadRequest, nil, "the key is empty; it stands after /v1/kv/ and has 1 to %d bytes", api.MaxKeyBytes)
 	}
 	return key, checkKeyLength("key", key)
 }
@@ -79,7 +80,7 @@ func (x *exchange) key() (string, error) {
 // checkKeyLength refuses what is longer than any key.
 func checkKeyLength(what, key string) error {
 	if len(key) > api.MaxKeyBytes {
-		return fail(errKeyTooLong, nil, "the %s has %d bytes; the longest key may have %d", what, len(key), api.MaxKeyBytes)
+		return failure.Of(failure.KeyTooLong, nil, "the %s has %d bytes; the longest key may have %d", what, len(key), api.MaxKeyBytes)
 	}
 	return nil
 }
@@ -93,7 +94,7 @@ func (x *exchange) number(name string, least, most, absent uint64) (uint64, erro
 	}
 	n, ok := parseNumber(text)
 	if !ok || n < least || n > most {
-		return 0, fail(errBadRequest, nil, "the parameter %q is %.40q; it must be a whole number from %d to %d", name, text, least, most)
+		return 0, failure.Of(failure.BadRequest, nil, "the parameter %q is %.40q; it must be a whole number from %d to %d", name, text, least, most)
 	}
 	return n, nil
 }
@@ -108,7 +109,7 @@ func parseNumber(text string) (uint64, bool) {
 func (x *exchange) flag(name string) (bool, error) {
 	value, given := x.query[name]
 	if given && !slices.Contains([]string{"", "1", "true"}, value) {
-		return false, fail(errBadRequest, nil, "the parameter %q takes no value", name)
+		return false, failure.Of(failure.BadRequest, nil, "the parameter %q takes no value", name)
 	}
 	return given, nil
 }
@@ -132,7 +133,7 @@ func (x *exchange) checkLength() (int64, error) {
 		// A forgotten body must not empty a value. It may come all the same, behind
 		// the header, and would be taken for the next request.
 		x.w.Header().Set("Connection", "close")
-		return 0, fail(errLengthRequired, nil, "there is no body; for an empty value send Content-Length: 0")
+		return 0, failure.Of(failure.LengthRequired, nil, "there is no body; for an empty value send Content-Length: 0")
 	default:
 		return length, nil
 	}
@@ -218,7 +219,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 		case errors.As(err, &tooLarge):
 			return b, x.tooLarge(-1)
 		default:
-			return b, fail(errBadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
+			return b, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 )
 
 // Route is one thing that can be asked over HTTP.
@@ -103,7 +104,7 @@ func newRouter(s *Server) http.Handler {
 		})
 	}
 	router.NotFoundHandler = s.handle(func(*exchange) error {
-		return fail(errNoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/, health is at /livez and /readyz, what the node knows is at /v1/status")
+		return failure.Of(failure.NoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/, health is at /livez and /readyz, what the node knows is at /v1/status")
 	})
 	return router
 }
@@ -123,6 +124,6 @@ func (c *crossing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.server.handle(func(x *exchange) error {
 		allowed := strings.Join(c.methods, ", ")
 		x.w.Header().Set("Allow", allowed)
-		return fail(errMethodNotAllowed, nil, "this path takes %s", allowed)
+		return failure.Of(failure.MethodNotAllowed, nil, "this path takes %s", allowed)
 	})(w, r)
 }

@@ -7,12 +7,13 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 	"raftkv/raft"
 )
 
 // serveStatus tells what this node knows, without asking anybody.
 func (s *Server) serveStatus(x *exchange) error {
-	c := s.consensus.Status()
+	c := s.config.Consensus.Status()
 	status := api.Status{
 		Node:    s.config.NodeID,
 		Cluster: s.config.ClusterID,
@@ -48,7 +49,7 @@ func (s *Server) serveStatus(x *exchange) error {
 		}
 		status.Peers = append(status.Peers, peer)
 	}
-	status.Applied, status.Store = s.describeStore()
+	status.Applied, status.Store = describeStore(s.machine.Describe())
 	if s.config.Describe != nil {
 		s.config.Describe(&status)
 	}
@@ -78,22 +79,15 @@ func PeerState(p raft.PeerStatus) string {
 	return "probe"
 }
 
-func (s *Server) describeStore() (applied uint64, store api.Store) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.store.AppliedIndex(), api.Store{
-		Keys:     s.store.Len(),
-		Bytes:    s.store.Bytes(),
-		Revision: s.store.Revision(),
-		Quota:    s.quota,
-		Sessions: s.store.Sessions(),
-
-		IdempotencyRecords: s.store.IdempotencyRecords(),
+func describeStore(is machine.State) (applied uint64, store api.Store) {
+	return is.Applied, api.Store{
+		Keys: is.Keys, Bytes: is.Bytes, Revision: is.Revision, Quota: is.Quota,
+		Sessions: is.Sessions, IdempotencyRecords: is.IdempotencyRecords,
 	}
 }
 
 func (s *Server) describeIntegrity() api.Integrity {
-	seen := s.Integrity()
+	seen := s.machine.Integrity()
 	described := api.Integrity{Result: string(seen.Result), OKIndex: seen.OKIndex, Fault: seen.Fault}
 	if !seen.OKTime.IsZero() {
 		described.OKSecondsAgo = int64(time.Since(seen.OKTime).Seconds())
@@ -105,11 +99,11 @@ func (s *Server) describeLoad() api.Load {
 	open, evicted, refused := s.conns.counts()
 	return api.Load{
 		Writes: s.writes.crowd().describe(), Deletes: s.deletes.crowd().describe(), Reads: s.reads.crowd().describe(),
-		ApplyLag:    s.applyLag(),
+		ApplyLag:    s.machine.ApplyLag(),
 		Connections: api.Connections{Open: open, Evicted: evicted, Refused: refused},
 	}
 }
 
-func (c crowd) describe() api.Lane {
-	return api.Lane{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: math.Round(10*c.perSecond) / 10}
+func (c crowd) describe() api.Queue {
+	return api.Queue{InFlight: c.count, Limit: c.limit, Waiting: c.waiting, PerSecond: math.Round(10*c.perSecond) / 10}
 }

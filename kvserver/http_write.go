@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -24,10 +25,10 @@ func (s *Server) servePut(x *exchange) error {
 func (s *Server) servePost(x *exchange) error {
 	op, given := x.query["op"]
 	if !given {
-		return fail(errBadRequest, nil, "POST needs the parameter op, as in ?op=append; to set a value use PUT")
+		return failure.Of(failure.BadRequest, nil, "POST needs the parameter op, as in ?op=append; to set a value use PUT")
 	}
 	if op != "append" {
-		return fail(errBadRequest, nil, "the operation %.40q is unknown; there is append", op)
+		return failure.Of(failure.BadRequest, nil, "the operation %.40q is unknown; there is append", op)
 	}
 	return s.serveWithBody(x, kv.OpAppend, func(key string, r kv.Result) error {
 		x.stampWritten(r)
@@ -117,7 +118,7 @@ const mostApplyLag = 1 << 14
 
 // admitWrite lets a put or append in, or says why not.
 func (s *Server) admitWrite(ctx context.Context, bytes int64) error {
-	if lag := s.applyLag(); lag > mostApplyLag {
+	if lag := s.machine.ApplyLag(); lag > mostApplyLag {
 		return s.lagsBehind(lag)
 	}
 	if !s.writes.wait(ctx, bytes) {
@@ -126,16 +127,10 @@ func (s *Server) admitWrite(ctx context.Context, bytes int64) error {
 	return nil
 }
 
-// applyLag is how many committed entries this node has not applied yet.
-func (s *Server) applyLag() uint64 {
-	commit := s.consensus.Status().CommitIndex
-	return commit - min(commit, s.applied.at())
-}
-
 // refusedEntry says why a request was not admitted.
 func (s *Server) refusedEntry(ctx context.Context, a *admission, what string) error {
-	if s.stopping() {
-		return fail(errStopping, context.Cause(ctx), "this node is stopping; ask another one")
+	if s.machine.Stopping() {
+		return failure.NodeStopping(context.Cause(ctx))
 	}
 	return s.tooMany(a, what)
 }
@@ -178,7 +173,7 @@ func (x *exchange) mayForward() (bool, error) {
 	}
 	c := x.server.config
 	if cluster := x.r.Header.Get(api.HeaderCluster); cluster != c.ClusterID {
-		return false, fail(errNoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, c.NodeID, c.ClusterID)
+		return false, failure.Of(failure.NoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, c.NodeID, c.ClusterID)
 	}
 	return false, nil
 }
@@ -188,22 +183,22 @@ func (x *exchange) refused(r kv.Result) error {
 	switch r.Status {
 	case kv.StatusConditionFailed:
 		if r.Revision == 0 {
-			return fail(errPrecondition, nil, "the condition does not hold: there is no such key")
+			return failure.Of(failure.Precondition, nil, "the condition does not hold: there is no such key")
 		}
 		x.stampItem(r.Revision, r.Version)
-		return fail(errPrecondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
+		return failure.Of(failure.Precondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusTooLong:
 		return x.server.growsTooLarge()
 	case kv.StatusQuota:
 		return x.server.storeFull()
 	case kv.StatusIdempotencyMismatch:
-		return fail(errIdempotencyMismatch, nil, "another request was made with this %s", api.HeaderIdempotencyKey)
+		return failure.Of(failure.IdempotencyMismatch, nil, "another request was made with this %s", api.HeaderIdempotencyKey)
 	case kv.StatusIdempotencyFull:
-		return fail(errIdempotencyFull, nil, "the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
+		return failure.Of(failure.IdempotencyFull, nil, "the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
 			kv.MaxIdempotencyRecords, idempotencySeconds, api.HeaderIdempotencyKey)
 	}
 	// Whatever else the store refuses was checked before it was proposed.
-	return fail(errInternal, nil, "the store refused the command: %s", r.Status)
+	return failure.Of(failure.Internal, nil, "the store refused the command: %s", r.Status)
 }
 
 // idempotencySeconds is how long an answer is remembered.

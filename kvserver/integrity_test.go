@@ -11,11 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 	"raftkv/raft"
 )
 
@@ -23,7 +25,7 @@ import (
 // the test delivers to: n1 leads.
 type trio struct {
 	servers [3]*Server
-	logs    [3]*fakeLog
+	logs    [3]*fakelog.Log
 	printed [3]*lockedBuffer
 
 	mu        sync.Mutex
@@ -61,9 +63,9 @@ func newTrio(t *testing.T) *trio {
 		c.addresses[c.name(i)] = l.Addr().String()
 	}
 	for i := range c.servers {
-		c.logs[i] = newFakeLog(c.name(i))
+		c.logs[i] = fakelog.New(c.name(i))
 		if i > 0 {
-			c.logs[i].setLeader("n1")
+			c.logs[i].SetLeader("n1")
 		}
 		c.printed[i] = &lockedBuffer{}
 		c.servers[i] = newServerOver(t, c.logs[i], func(config *Config) {
@@ -114,12 +116,12 @@ func (c *trio) deliver(key string, odd int) {
 		if i == odd {
 			value = "wrong"
 		}
-		log.deliver(putCommand(key, value))
+		log.Deliver(fakelog.PutCommand(key, value))
 	}
 }
 
 // await waits until a server's last comparison had this result.
-func (c *trio) await(t *testing.T, i int, what string, is func(Integrity) bool) {
+func (c *trio) await(t *testing.T, i int, what string, is func(machine.Integrity) bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for !is(c.servers[i].Integrity()) {
@@ -130,9 +132,9 @@ func (c *trio) await(t *testing.T, i int, what string, is func(Integrity) bool) 
 	}
 }
 
-func (c *trio) awaitResult(t *testing.T, i int, want IntegrityResult) {
+func (c *trio) awaitResult(t *testing.T, i int, want machine.IntegrityResult) {
 	t.Helper()
-	c.await(t, i, string(want), func(seen Integrity) bool { return seen.Result == want })
+	c.await(t, i, string(want), func(seen machine.Integrity) bool { return seen.Result == want })
 }
 
 // Goal: a node whose state differs from the majority's stops serving, hands on
@@ -146,23 +148,23 @@ func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
 			transferred := make(chan struct{}, 100)
 			for i := range c.logs {
 				c.deliver("a", -1)
-				c.logs[i].onTransfer = func(context.Context, raft.ID) error {
+				c.logs[i].OnTransfer = func(context.Context, raft.ID) error {
 					transferred <- struct{}{}
 					return raft.ErrTransferFailed
 				}
 			}
 			for i := range c.servers {
-				c.await(t, i, "ok at 3", func(seen Integrity) bool { return seen.OKIndex == 3 })
+				c.await(t, i, "ok at 3", func(seen machine.Integrity) bool { return seen.OKIndex == 3 })
 			}
-			held := c.logs[0].held()
+			held := c.logs[0].Held()
 			waits := make(chan answer, 1)
 			go func() { waits <- ask(c.servers[0], "PUT", "/v1/kv/waits", "x") }()
 			<-held // n1 leads, so the write is under way there
 			c.deliver("a", odd)
-			c.awaitResult(t, odd, IntegrityDiverged)
+			c.awaitResult(t, odd, machine.IntegrityDiverged)
 			for i, s := range c.servers {
 				if i != odd {
-					c.await(t, i, "ok at 4", func(seen Integrity) bool { return seen.OKIndex == 4 && seen.Fault == "" })
+					c.await(t, i, "ok at 4", func(seen machine.Integrity) bool { return seen.OKIndex == 4 && seen.Fault == "" })
 					wantStatus(t, ask(s, "GET", "/v1/kv/a?consistency=stale", ""), 200)
 					wantStatus(t, ask(s, "GET", "/readyz", ""), 200)
 					continue
@@ -180,7 +182,7 @@ func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
 				// A write that was let in before the fence closed.
 				late, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
-				if _, err := s.propose(late, kv.Command{Op: kv.OpDelete, Key: []byte("a")}); !errors.Is(err, errDiverged) {
+				if _, err := s.machine.Propose(late, kv.Command{Op: kv.OpDelete, Key: []byte("a")}); !errors.Is(err, failure.Diverged) {
 					t.Errorf("proposed all the same: %v", err)
 				}
 				wantStatus(t, ask(s, "GET", "/livez", ""), 200)
@@ -192,7 +194,7 @@ func TestANodeThatDivergedFencesItselfAndNobodyElse(t *testing.T) {
 				if len(waits) > 0 || len(transferred) > 0 {
 					t.Error("a follower diverged, and a write or the leadership of the leader ended")
 				}
-				c.servers[0].end(errStopping)
+				c.servers[0].machine.End()
 				<-waits
 				return
 			}
@@ -211,16 +213,16 @@ func TestTwoThatDifferServeOnUntilAThirdDecides(t *testing.T) {
 	show := c.hide(2)
 	c.deliver("a", 1)
 	for i := range 2 {
-		c.awaitResult(t, i, IntegrityMismatch)
+		c.awaitResult(t, i, machine.IntegrityMismatch)
 		wantStatus(t, ask(c.servers[i], "GET", "/v1/kv/a?consistency=stale", ""), 200)
 		if !c.printed[i].contains("differ") {
 			t.Errorf("%s says nothing of it in its log", c.name(i))
 		}
 	}
 	show()
-	c.awaitResult(t, 1, IntegrityDiverged)
+	c.awaitResult(t, 1, machine.IntegrityDiverged)
 	for _, i := range []int{0, 2} {
-		c.awaitResult(t, i, IntegrityOK)
+		c.awaitResult(t, i, machine.IntegrityOK)
 	}
 }
 
@@ -234,146 +236,12 @@ func TestNodesThatStandApartAreComparedAtAMark(t *testing.T) {
 			if i == 1 && n == 600 {
 				value = "wrong" // mark 768 shows it, mark 512 does not
 			}
-			c.logs[i].deliver(putCommand(fmt.Sprint(n), value))
+			c.logs[i].Deliver(fakelog.PutCommand(fmt.Sprint(n), value))
 		}
 	}
-	c.awaitResult(t, 1, IntegrityDiverged)
+	c.awaitResult(t, 1, machine.IntegrityDiverged)
 	for _, i := range []int{0, 2} {
-		c.await(t, i, "ok at 768", func(seen Integrity) bool { return seen.OKIndex == 768 && seen.Fault == "" })
-	}
-}
-
-// Goal: what was noted of a state goes with it when another is installed, or a
-// node that was wrong would be found wrong once more. Method: a snapshot behind a
-// mark.
-func TestMarksDoNotOutliveTheirState(t *testing.T) {
-	s, log := newServer(t, nil)
-	for range markEvery {
-		log.deliver(putCommand("a", "1"))
-	}
-	if err := s.awaitApplied(t.Context(), markEvery); err != nil {
-		t.Fatal(err)
-	}
-	if _, known := s.digestAt(markEvery); !known {
-		t.Fatal("nothing was noted")
-	}
-	other := kv.New()
-	for index := range uint64(markEvery + 1) {
-		other.Apply(index+1, putCommand("a", "2"))
-	}
-	var state bytes.Buffer
-	if _, err := other.WriteTo(&state); err != nil {
-		t.Fatal(err)
-	}
-	log.put(markEvery+1, state.Bytes())
-	log.applyCh <- raft.ApplyMsg{SnapshotValid: true, SnapshotIndex: markEvery + 1, SnapshotTerm: 1}
-	if err := s.awaitApplied(t.Context(), markEvery+1); err != nil {
-		t.Fatal(err)
-	}
-	if digest, known := s.digestAt(markEvery); known {
-		t.Errorf("the digest at %d is still %s", markEvery, digest)
-	}
-	if digest, known := s.digestAt(markEvery + 1); !known || digest != other.Digest() {
-		t.Errorf("the digest at %d is %s, want %s", markEvery+1, digest, other.Digest())
-	}
-}
-
-// Goal: a fenced node makes no snapshot of what is wrong. Method: a log that is
-// long enough for one, before and after the fence.
-func TestAFencedNodeTakesNoSnapshot(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, func(c *Config) { c.SnapshotBytes = 1000 })
-		for range 2 {
-			for range 100 {
-				log.deliver(putCommand("a", strings.Repeat("v", 100)))
-				synctest.Wait()
-			}
-			if s.fault() == "" && len(log.snapshots()) == 0 {
-				t.Fatal("no snapshot, and no fence")
-			}
-			if s.fault() != "" && len(log.snapshots()) > 0 {
-				t.Fatalf("snapshots at %v", log.snapshots())
-			}
-			s.fence("the test says so")
-			log.change(func(f *fakeSnapshots) { f.written = nil })
-		}
-	})
-}
-
-// Goal: memory that was damaged is found without any other node. Method: flip a
-// bit of a stored value and let the store be scrubbed.
-func TestDamagedMemoryFencesTheNode(t *testing.T) {
-	s, log := newServer(t, nil)
-	log.deliver(putCommand("a", "value"))
-	if err := s.awaitApplied(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	s.scrub()
-	wantStatus(t, ask(s, "GET", "/v1/kv/a", ""), 200)
-	s.readLocal("a").item.Value[2] ^= 1
-	s.scrub()
-	wantProblem(t, ask(s, "GET", "/v1/kv/a", ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
-}
-
-// Goal: the verdict is the majority's, never this node's own vote or a single
-// peer's. Method: a table of digests in clusters of one to five nodes.
-func TestOnlyAMajorityOfOthersCondemns(t *testing.T) {
-	for _, c := range []struct {
-		nodes int
-		own   kv.Digest
-		peers string // one digit for each that answered
-		want  IntegrityResult
-	}{
-		{1, 1, "", IntegrityOK},
-		{2, 1, "", IntegrityUnknown},
-		{2, 1, "1", IntegrityOK},
-		{2, 1, "2", IntegrityMismatch},
-		{3, 1, "", IntegrityUnknown},
-		{3, 1, "1", IntegrityOK},
-		{3, 1, "2", IntegrityMismatch},
-		{3, 1, "12", IntegrityOK},
-		{3, 1, "23", IntegrityMismatch},
-		{3, 1, "22", IntegrityDiverged},
-		{5, 1, "1", IntegrityUnknown},
-		{5, 1, "22", IntegrityMismatch},
-		{5, 1, "112", IntegrityOK},
-		{5, 1, "122", IntegrityMismatch},
-		{5, 1, "1122", IntegrityOK},
-		{5, 1, "2233", IntegrityMismatch},
-		{5, 1, "1222", IntegrityDiverged},
-		{5, 1, "2223", IntegrityDiverged},
-		{4, 1, "22", IntegrityMismatch},
-		{4, 1, "222", IntegrityDiverged},
-	} {
-		peers := map[string]kv.Digest{}
-		for i, digit := range c.peers {
-			peers[fmt.Sprint(i)] = kv.Digest(digit - '0')
-		}
-		if got := judge(c.own, peers, c.nodes); got.result != c.want {
-			t.Errorf("%d nodes, %d against %q: %+v, want %s", c.nodes, c.own, c.peers, got, c.want)
-		}
-	}
-}
-
-// Goal: a mark is found while it is kept, never a newer one in its place.
-// Method: a store that passes more marks than are kept.
-func TestMarksAreKeptForAWhile(t *testing.T) {
-	store, m := kv.New(), new(marks)
-	digests := map[uint64]kv.Digest{}
-	const last = markEvery * (marksKept + 10)
-	for index := uint64(1); index <= last; index++ {
-		store.Advance(index)
-		m.note(store)
-		if index%markEvery == 0 {
-			digests[index] = store.Digest()
-		}
-	}
-	for index := uint64(0); index <= last+markEvery; index += markEvery / 2 {
-		digest, known := m.at(index)
-		want := index%markEvery == 0 && index > last-markEvery*marksKept && index <= last
-		if known != want || known && digest != digests[index] {
-			t.Fatalf("index %d: %s, %t; want %s, %t", index, digest, known, digests[index], want)
-		}
+		c.await(t, i, "ok at 768", func(seen machine.Integrity) bool { return seen.OKIndex == 768 && seen.Fault == "" })
 	}
 }
 

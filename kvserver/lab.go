@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 	"raftkv/raft"
 )
 
@@ -15,7 +18,7 @@ import (
 // RPCs of the labs' network in place of HTTP. All methods are safe for
 // concurrent use.
 type KVServer struct {
-	machine
+	machine      *machine.Machine
 	rf           *raft.Raft
 	maxRaftState int // bytes; below 0: never take a snapshot
 }
@@ -29,32 +32,35 @@ type RaftKV = KVServer
 // below twice that; -1 means never. It returns at once. It panics if the persister holds a snapshot that is
 // none.
 func StartKVServer[P raft.Peer, S raft.StateStore](servers []P, me int, persister S, maxraftstate int) *KVServer {
-	store, err := restoreLab(persister.ReadSnapshot())
-	if err != nil {
-		panic(fmt.Sprintf("kvserver: the persisted snapshot cannot be restored: %v", err))
-	}
 	applyCh := make(chan raft.ApplyMsg)
 	s := &KVServer{maxRaftState: maxraftstate}
+	snapshot := persister.ReadSnapshot()
 	s.rf = raft.Make(servers, me, persister, applyCh)
-	s.afterBatch = s.snapshotIfLarge
-	s.machine.start(s.rf, applyCh, store)
+	var err error
+	s.machine, err = machine.Open(machine.Config{
+		Consensus: s.rf, ApplyCh: applyCh, Snapshot: labSnapshot(snapshot), AfterBatch: s.snapshotIfLarge,
+	})
+	if err != nil {
+		s.rf.Kill()
+		panic(fmt.Sprintf("kvserver: the persisted snapshot cannot be restored: %v", err))
+	}
 	go s.watchTerm()
 	return s
 }
 
-// restoreLab returns the store in a snapshot; an empty one if there is none.
-func restoreLab(snapshot []byte) (*kv.Store, error) {
+// labSnapshot returns a reader of a snapshot; nil if there is none.
+func labSnapshot(snapshot []byte) io.Reader {
 	if len(snapshot) == 0 {
-		return kv.New(), nil
+		return nil
 	}
-	return kv.Restore(bytes.NewReader(snapshot))
+	return bytes.NewReader(snapshot)
 }
 
 // Kill ends the server and returns at once. Calls that wait are answered as
 // not done.
 func (s *KVServer) Kill() {
 	s.rf.Kill()
-	s.end(errStopping)
+	s.machine.End()
 }
 
 // RaftServer returns the Raft server below, for testers that look at it.
@@ -70,19 +76,19 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 		reply.Refused = true
 		return
 	}
-	result, err := s.propose(s.life, submitted(args))
+	result, err := s.machine.Propose(s.machine.Lifetime(), submitted(args))
 	switch {
 	case err == nil:
 		*reply = SubmitReply{
 			Done: true, Status: api.LabStatus(result.Status), Session: result.Session,
 			Value: string(result.Value), Version: result.Version,
 		}
-	case errors.Is(err, errBadRequest): // of a later version of the clerk
+	case errors.Is(err, failure.BadRequest): // of a later version of the clerk
 		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusUnknownCommand)}
-	case errors.Is(err, errValueTooLarge):
+	case errors.Is(err, failure.ValueTooLarge):
 		*reply = SubmitReply{Done: true, Status: api.LabStatus(kv.StatusTooLong)}
 	default:
-		reply.Refused = errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded) || errors.Is(err, errStopping)
+		reply.Refused = errors.Is(err, failure.NoLeader) || errors.Is(err, failure.Overloaded) || errors.Is(err, failure.Stopping)
 	}
 }
 
@@ -92,13 +98,14 @@ func (s *KVServer) Submit(args *SubmitArgs, reply *SubmitReply) {
 // Half of what is allowed counts as long: a follower that lags may be sent as
 // much as the leader holds before it applies what it has, and on top of both
 // come the commands that are not committed yet.
-func (s *KVServer) snapshotIfLarge() {
+func (s *KVServer) snapshotIfLarge(m *machine.Machine) {
 	if s.maxRaftState < 0 || s.rf.PersistBytes() < s.maxRaftState/2 {
 		return
 	}
-	view, index := s.freeze(), s.store.AppliedIndex()
+	view := m.Freeze()
+	index := view.AppliedIndex()
 	var snapshot bytes.Buffer
-	if err := writeState(&snapshot, view, index); err != nil {
+	if err := machine.WriteState(&snapshot, view, index); err != nil {
 		panic(fmt.Sprintf("kvserver: a snapshot in memory cannot fail: %v", err))
 	}
 	s.rf.Snapshot(int(index), snapshot.Bytes())
@@ -119,21 +126,9 @@ func (s *KVServer) watchTerm() {
 	for {
 		select {
 		case <-ticker.C:
-			s.endBefore(s.rf.Status().Term)
-		case <-s.life.Done():
+			s.machine.EndBefore(s.rf.Status().Term)
+		case <-s.machine.Lifetime().Done():
 			return
 		}
 	}
-}
-
-// endBefore ends the waiting of calls whose command was placed before the given
-// term.
-func (s *KVServer) endBefore(now uint64) {
-	s.waiting.failWhere(func(w *waiter) error {
-		term := w.term.Load()
-		if term == 0 || term >= now {
-			return nil
-		}
-		return fail(errLeadershipLost, nil, "the leader of term %d was replaced while the write was under way; it may still happen", term)
-	})
 }

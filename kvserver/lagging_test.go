@@ -8,6 +8,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 )
 
 // lateKey is written by an entry that reaches this node after the read has come.
@@ -95,11 +96,11 @@ func TestEveryLinearizableReadShowsWhatWasAcknowledged(t *testing.T) {
 			t.Run(name+" "+form, func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					s, log := newServer(t, nil)
-					log.deliver(putCommand("early", "value"))
+					log.Deliver(fakelog.PutCommand("early", "value"))
 					synctest.Wait()
 					confirm := make(chan struct{})
-					log.mu.Lock()
-					log.onRead = func(ctx context.Context) (uint64, error) {
+					log.Mu.Lock()
+					log.OnRead = func(ctx context.Context) (uint64, error) {
 						select {
 						case <-confirm:
 							return 2, nil
@@ -107,8 +108,8 @@ func TestEveryLinearizableReadShowsWhatWasAcknowledged(t *testing.T) {
 							return 0, ctx.Err()
 						}
 					}
-					log.mu.Unlock()
-					log.onTermAt = func(uint64) (uint64, error) { return 1, nil }
+					log.Mu.Unlock()
+					log.OnTermAt = func(uint64) (uint64, error) { return 1, nil }
 					shown := make(chan bool, 1)
 					go func() { shown <- read(t, s) }()
 					for _, step := range []func(){func() {}, func() { close(confirm) }} {
@@ -120,7 +121,7 @@ func TestEveryLinearizableReadShowsWhatWasAcknowledged(t *testing.T) {
 						default:
 						}
 					}
-					log.deliver(putCommand(lateKey, "value"))
+					log.Deliver(fakelog.PutCommand(lateKey, "value"))
 					if !<-shown {
 						t.Error("the answer does not show what was acknowledged before the request")
 					}

@@ -25,7 +25,7 @@ func (integrityMetrics) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Before the first comparison that was
 // ok the time of the last one is left out.
 func (m integrityMetrics) Collect(to chan<- prometheus.Metric) {
-	seen := m.server.Integrity()
+	seen := m.server.machine.Integrity()
 	for result, count := range seen.Checks { // each a series of its own
 		to <- prometheus.MustNewConstMetric(integrityChecks, prometheus.CounterValue, float64(count), string(result))
 	}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
-	"raftkv/raft"
 )
 
 // proposalEnd is how a proposal ended.
@@ -44,11 +44,11 @@ func (m *Metrics) settled(byKey bool, result kv.Result, err error) {
 		end = proposalApplied
 	case err == nil:
 		end = proposalRejected
-	case errors.Is(err, errNoLeader):
+	case errors.Is(err, failure.NoLeader):
 		end = proposalNotLeader
-	case errors.Is(err, errOverloaded), errors.Is(err, errStopping), errors.Is(err, errValueTooLarge):
+	case errors.Is(err, failure.Overloaded), errors.Is(err, failure.Stopping), errors.Is(err, failure.ValueTooLarge):
 		end = proposalDropped
-	case errors.Is(err, errTimeout):
+	case errors.Is(err, failure.Timeout):
 		end = proposalTimeout
 	}
 	m.proposals[end].Inc()
@@ -89,38 +89,37 @@ func (m *Metrics) confirmed(begun time.Time, err error) {
 	case err == nil:
 		m.readIndexSeconds.Observe(time.Since(begun).Seconds())
 		return
-	case errors.Is(err, errReadTimeout):
+	case errors.Is(err, failure.ReadTimeout):
 		reason = readIndexTimeout
-	case errors.Is(err, errOverloaded):
+	case errors.Is(err, failure.Overloaded):
 		reason = readIndexOverload
-	case errors.Is(err, errStopping):
+	case errors.Is(err, failure.Stopping):
 		reason = readIndexStopping
 	}
 	m.readIndexFailures[reason].Inc()
 }
 
-// applied notes a batch of messages that went into the store.
-func (m *Metrics) applied(batch []raft.ApplyMsg, begun time.Time) {
+// Applied notes a batch of log entries that went into the store.
+func (m *Metrics) Applied(entries int, took time.Duration) {
 	if m == nil {
 		return
 	}
-	m.applySeconds.Observe(time.Since(begun).Seconds())
-	m.applyCommands.Observe(float64(len(batch)))
+	m.applySeconds.Observe(took.Seconds())
+	m.applyCommands.Observe(float64(entries))
 }
 
-// snapshotWritten notes that a snapshot is on the disk.
-func (m *Metrics) snapshotWritten(took time.Duration) {
+// SnapshotWritten notes that a snapshot is on the disk.
+func (m *Metrics) SnapshotWritten(took time.Duration) {
 	if m != nil {
 		m.snapshotSeconds.Observe(took.Seconds())
 	}
 }
 
-// restored notes that the store was made of a snapshot.
-func (m *Metrics) restored(begun time.Time) {
+// Restored notes that the store was made from a snapshot.
+func (m *Metrics) Restored(took time.Duration) {
 	if m == nil {
 		return
 	}
-	took := time.Since(begun).Seconds()
-	m.restoreSeconds.Observe(took)
-	m.lastRestore.Set(took)
+	m.restoreSeconds.Observe(took.Seconds())
+	m.lastRestore.Set(took.Seconds())
 }

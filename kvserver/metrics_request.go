@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 )
 
 // meter is the instruments of one route. A nil *meter measures nothing.
@@ -124,13 +125,13 @@ var rejections = []struct {
 	kind  error
 	label string
 }{
-	{errOverloaded, "overload"},
-	{errQuota, "quota"},
-	{errValueTooLarge, "too_large"},
-	{errNoLeader, "no_leader"},
-	{errBehind, "behind"},
-	{errStopping, "stopping"},
-	{errIdempotencyFull, "idempotency_full"},
+	{failure.Overloaded, "overload"},
+	{failure.Quota, "quota"},
+	{failure.ValueTooLarge, "too_large"},
+	{failure.NoLeader, "no_leader"},
+	{failure.Behind, "behind"},
+	{failure.Stopping, "stopping"},
+	{failure.IdempotencyFull, "idempotency_full"},
 }
 
 // refused counts a request that ended with an error.
@@ -166,7 +167,7 @@ func (m *Metrics) hop(err error) {
 	switch {
 	case err == nil:
 		result = hopAnswered
-	case errors.Is(err, errNoLeader), errors.Is(err, errStopping):
+	case errors.Is(err, failure.NoLeader), errors.Is(err, failure.Stopping):
 		result = hopNotSent
 	}
 	m.forwarded[result].Inc()

@@ -57,13 +57,13 @@ func (m storeMetrics) Collect(to chan<- prometheus.Metric) {
 }
 
 func (s *Server) reportState() reportedState {
-	applied, store := s.describeStore()
+	store := s.machine.Describe()
 	writes, deletes, reads := s.writes.crowd(), s.deletes.crowd(), s.reads.crowd()
 	open, _, _ := s.conns.counts()
 	return reportedState{
 		keys: store.Keys, bytes: store.Bytes, sessions: store.Sessions, records: store.IdempotencyRecords,
-		revision: store.Revision, applied: applied, lag: s.applyLag(), quota: s.quota,
-		pending:     s.waiting.count(),
+		revision: store.Revision, applied: store.Applied, lag: s.machine.ApplyLag(), quota: store.Quota,
+		pending:     s.machine.Pending(),
 		connections: int64(open), writes: writes.count + deletes.count, reads: reads.count,
 		queue: int64(writes.waiting + deletes.waiting + reads.waiting),
 	}

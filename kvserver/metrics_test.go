@@ -16,13 +16,14 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 )
 
 // scrape returns the families of a server's registry by name.
 func scrape(t *testing.T, s *Server) map[string]*dto.MetricFamily {
 	t.Helper()
-	families, err := s.metrics.registry.Gather()
+	families, err := s.config.Metrics.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 // fenced. Method: a node alone, which is always right, before and after a fault.
 func TestMetricsShowIntegrity(t *testing.T) {
 	s, log := newServer(t, func(c *Config) { c.IntegrityInterval = time.Millisecond })
-	log.deliver(putCommand("a", "1"))
+	log.Deliver(fakelog.PutCommand("a", "1"))
 	deadline := time.Now().Add(20 * time.Second)
 	for s.Integrity().OKIndex == 0 {
 		if time.Now().After(deadline) {
@@ -116,7 +117,7 @@ func TestMetricsShowIntegrity(t *testing.T) {
 	if value(f[metricsPrefix+"integrity_checks_total"], "result=ok") < 1 || value(f[metricsPrefix+"integrity_last_ok_timestamp_seconds"]) < 1e9 || value(f[metricsPrefix+"integrity_diverged"]) != 0 {
 		t.Errorf("%v", f)
 	}
-	s.fence("the test says so")
+	s.machine.Quarantine("the test says so")
 	if f := scrape(t, s); value(f[metricsPrefix+"integrity_diverged"]) != 1 {
 		t.Errorf("%v", f[metricsPrefix+"integrity_diverged"])
 	}
@@ -156,7 +157,7 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 // Goal: a client that leaves is not counted as a failure of the server.
 func TestAClientThatLeftIsNoFailure(t *testing.T) {
 	s, log := newServer(t, nil)
-	held := log.held()
+	held := log.Held()
 	ctx, leave := context.WithCancel(context.Background())
 	done := make(chan answer)
 	go func() { done <- askCtx(ctx, s, "PUT", "/v1/kv/a", "1") }()
@@ -242,7 +243,7 @@ func TestMetricsCountClerks(t *testing.T) {
 		t.Fatalf("the value is %q", got)
 	}
 	c.want(askClerk(c, clerkwire.KindList, clerkwire.List{Consistency: clerkwire.Stale}), clerkwire.KindListed, new(clerkwire.Listed))
-	log.setLeader("")
+	log.SetLeader("")
 	c.wantRefused(c.write(clerkwire.KindPut, "k", "3"), api.CodeNoLeader, api.OutcomeNotApplied)
 	// What is counted when the answer has left may come a moment after it.
 	deadline := time.Now().Add(20 * time.Second)
@@ -284,7 +285,7 @@ func TestMetricsCountClerks(t *testing.T) {
 func measurePut(m *meter, x *exchange) {
 	m.enter(x)
 	m.all.settled(false, kv.Result{}, nil)
-	m.all.applied(nil, x.passage.begun)
+	m.all.Applied(0, time.Since(x.passage.begun))
 	x.answering(http.StatusCreated, 50)
 	x.leave()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 )
@@ -42,11 +43,11 @@ func wantSilence(t *testing.T, answered <-chan answer) {
 func TestAWriteIsAnsweredOnlyOnceItIsApplied(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		held := log.held()
+		held := log.Held()
 		answered := later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") })
 		p := <-held
 		wantSilence(t, answered)
-		log.deliver(p.Command)
+		log.Deliver(p.Command)
 		a := <-answered
 		wantStatus(t, a, 201)
 		if got := stored(s, "k"); got != "v" {
@@ -63,7 +64,7 @@ func TestAWriteIsAnsweredOnlyOnceItIsApplied(t *testing.T) {
 func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		held := log.held()
+		held := log.Held()
 		answered := later(func() answer { return ask(s, "PUT", "/v1/kv/mine", "v") })
 		p := <-held
 		c, err := kv.DecodeCommand(p.Command)
@@ -73,8 +74,8 @@ func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
 		earlierLife := kv.EncodeCommand(kv.Command{
 			Op: kv.OpPut, ID: kv.RequestID{Origin: c.ID.Origin + 1, Number: c.ID.Number}, Key: []byte("other"), Value: []byte("v"),
 		})
-		log.deliver(earlierLife) // at the index that p was given
-		log.deliver(putCommand("third", "v"))
+		log.Deliver(earlierLife) // at the index that p was given
+		log.Deliver(fakelog.PutCommand("third", "v"))
 		wantSilence(t, answered)
 		p.Failed(raft.ErrLost)
 		second := <-held // tried again, as it may be
@@ -82,7 +83,7 @@ func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
 			t.Error("the second attempt has the identity of the first")
 		}
 		wantSilence(t, answered)
-		log.deliver(second.Command)
+		log.Deliver(second.Command)
 		wantStatus(t, <-answered, 201)
 		if got := stored(s, "mine"); got != "v" {
 			t.Errorf("the store has %q", got)
@@ -96,41 +97,41 @@ func TestAWriteIsNotAnsweredByAnotherCommandAtItsIndex(t *testing.T) {
 func TestEveryEndOfAProposalHasItsAnswer(t *testing.T) {
 	cases := []struct {
 		name    string
-		end     func(log *fakeLog, p *raft.Proposal)
+		end     func(log *fakelog.Log, p *raft.Proposal)
 		status  int
 		code    api.Code
 		outcome api.Outcome
 	}{
-		{"lost each time", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrLost) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"not leader each time", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrNotLeader) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"leadership is being handed over", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrTransferring) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
-		{"overloaded", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrOverloaded) }, 429, api.CodeOverloaded, api.OutcomeNotApplied},
-		{"too large for the log", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrTooLarge) }, 413, api.CodeValueTooLarge, api.OutcomeNotApplied},
-		{"stopped before it was placed", func(_ *fakeLog, p *raft.Proposal) { p.Failed(raft.ErrStopped) }, 503, api.CodeStopping, api.OutcomeNotApplied},
-		{"stopped after it was placed", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrStopped) }, 504, api.CodeStopping, api.OutcomeUnknown},
-		{"an error that is not in the contract", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(errors.New("?")) }, 500, api.CodeInternal, api.OutcomeUnknown},
-		{"covered by a snapshot", func(log *fakeLog, p *raft.Proposal) { log.place(p); p.Failed(raft.ErrUnknown) }, 504, api.CodeLeadershipLost, api.OutcomeUnknown},
-		{"no end at all", func(log *fakeLog, p *raft.Proposal) { log.place(p) }, 504, api.CodeTimeout, api.OutcomeUnknown},
-		{"no end, and not even placed", func(*fakeLog, *raft.Proposal) {}, 504, api.CodeTimeout, api.OutcomeUnknown},
-		{"no end, and the term moved on", func(log *fakeLog, p *raft.Proposal) {
-			log.place(p)
-			log.set(func(s *raft.Status) { s.Term++; s.Leader = "n2" })
+		{"lost each time", func(log *fakelog.Log, p *raft.Proposal) { log.Place(p); p.Failed(raft.ErrLost) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"not leader each time", func(_ *fakelog.Log, p *raft.Proposal) { p.Failed(raft.ErrNotLeader) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"leadership is being handed over", func(_ *fakelog.Log, p *raft.Proposal) { p.Failed(raft.ErrTransferring) }, 503, api.CodeNoLeader, api.OutcomeNotApplied},
+		{"overloaded", func(_ *fakelog.Log, p *raft.Proposal) { p.Failed(raft.ErrOverloaded) }, 429, api.CodeOverloaded, api.OutcomeNotApplied},
+		{"too large for the log", func(_ *fakelog.Log, p *raft.Proposal) { p.Failed(raft.ErrTooLarge) }, 413, api.CodeValueTooLarge, api.OutcomeNotApplied},
+		{"stopped before it was placed", func(_ *fakelog.Log, p *raft.Proposal) { p.Failed(raft.ErrStopped) }, 503, api.CodeStopping, api.OutcomeNotApplied},
+		{"stopped after it was placed", func(log *fakelog.Log, p *raft.Proposal) { log.Place(p); p.Failed(raft.ErrStopped) }, 504, api.CodeStopping, api.OutcomeUnknown},
+		{"an error that is not in the contract", func(log *fakelog.Log, p *raft.Proposal) { log.Place(p); p.Failed(errors.New("?")) }, 500, api.CodeInternal, api.OutcomeUnknown},
+		{"covered by a snapshot", func(log *fakelog.Log, p *raft.Proposal) { log.Place(p); p.Failed(raft.ErrUnknown) }, 504, api.CodeLeadershipLost, api.OutcomeUnknown},
+		{"no end at all", func(log *fakelog.Log, p *raft.Proposal) { log.Place(p) }, 504, api.CodeTimeout, api.OutcomeUnknown},
+		{"no end, and not even placed", func(*fakelog.Log, *raft.Proposal) {}, 504, api.CodeTimeout, api.OutcomeUnknown},
+		{"no end, and the term moved on", func(log *fakelog.Log, p *raft.Proposal) {
+			log.Place(p)
+			log.Set(func(s *raft.Status) { s.Term++; s.Leader = "n2" })
 		}, 504, api.CodeLeadershipLost, api.OutcomeUnknown},
-		{"the node stops", func(log *fakeLog, p *raft.Proposal) { log.place(p); log.stop() }, 504, api.CodeStopping, api.OutcomeUnknown},
+		{"the node stops", func(log *fakelog.Log, p *raft.Proposal) { log.Place(p); log.Stop() }, 504, api.CodeStopping, api.OutcomeUnknown},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				s, log := newServer(t, nil)
 				before := stateOf(s)
-				log.onPropose = func(p *raft.Proposal) { c.end(log, p) }
+				log.OnPropose = func(p *raft.Proposal) { c.end(log, p) }
 				began := time.Now()
 				wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), c.status, c.code, c.outcome)
 				if took := time.Since(began); took > s.config.RequestTimeout {
 					t.Errorf("it took %v", took)
 				}
-				if retried := log.attempts() > 1; retried != (c.code == api.CodeNoLeader) {
-					t.Errorf("%d attempts for an end as %s", log.attempts(), c.code)
+				if retried := log.Attempts() > 1; retried != (c.code == api.CodeNoLeader) {
+					t.Errorf("%d attempts for an end as %s", log.Attempts(), c.code)
 				}
 				if stateOf(s) != before {
 					t.Error("the store changed")
@@ -146,14 +147,14 @@ func TestEveryEndOfAProposalHasItsAnswer(t *testing.T) {
 func TestAWriteWhoseTimeEndsAsItsLeaderIsReplacedIsUnknown(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *Config) { c.RequestTimeout = 2 * time.Second })
-		held := log.held()
+		held := log.Held()
 		answered := later(func() answer { return ask(s, "PUT", "/v1/kv/k", "v") })
 		p := <-held
-		log.place(p)
+		log.Place(p)
 		time.Sleep(2*time.Second - 10*time.Millisecond)
-		log.set(func(s *raft.Status) { s.Term++; s.Leader = "n2" })
+		log.Set(func(s *raft.Status) { s.Term++; s.Leader = "n2" })
 		wantProblem(t, <-answered, 504, api.CodeLeadershipLost, api.OutcomeUnknown)
-		log.deliver(p.Command) // it happens after all
+		log.Deliver(p.Command) // it happens after all
 	})
 }
 
@@ -163,12 +164,12 @@ func TestAWriteWhoseTimeEndsAsItsLeaderIsReplacedIsUnknown(t *testing.T) {
 func TestAWriteOfUnknownOutcomeMayStillHappen(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		held := log.held()
+		held := log.Held()
 		answered := later(func() answer { return ask(s, "POST", "/v1/kv/k?op=append", "x") })
 		p := <-held
 		wantProblem(t, <-answered, 504, api.CodeTimeout, api.OutcomeUnknown)
-		log.deliver(p.Command)
-		log.onPropose = nil
+		log.Deliver(p.Command)
+		log.OnPropose = nil
 		wantStatus(t, ask(s, "POST", "/v1/kv/k?op=append", "y"), 200)
 		if got := stored(s, "k"); got != "xy" {
 			t.Errorf("the store has %q, want xy", got)
@@ -183,16 +184,16 @@ func TestADefiniteLossIsTriedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
 		ends := []error{raft.ErrLost, raft.ErrTransferring}
-		log.onPropose = func(p *raft.Proposal) {
-			if n := log.attempts(); n <= len(ends) {
+		log.OnPropose = func(p *raft.Proposal) {
+			if n := log.Attempts(); n <= len(ends) {
 				p.Failed(ends[n-1])
 				return
 			}
-			log.choose(p)
+			log.Choose(p)
 		}
 		wantStatus(t, ask(s, "POST", "/v1/kv/k?op=append", "once"), 200)
-		if got := stored(s, "k"); got != "once" || log.attempts() != 3 {
-			t.Errorf("the store has %q after %d attempts", got, log.attempts())
+		if got := stored(s, "k"); got != "once" || log.Attempts() != 3 {
+			t.Errorf("the store has %q after %d attempts", got, log.Attempts())
 		}
 	})
 }
@@ -203,13 +204,13 @@ func TestADefiniteLossIsTriedAgain(t *testing.T) {
 func TestAWriteWaitsForALeaderABoundedTime(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.setLeader("")
+		log.SetLeader("")
 		go func() {
 			time.Sleep(300 * time.Millisecond)
-			log.setLeader("n1")
+			log.SetLeader("n1")
 		}()
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
-		log.setLeader("")
+		log.SetLeader("")
 		began := time.Now()
 		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "w"), 503, api.CodeNoLeader, api.OutcomeNotApplied)
 		if took := time.Since(began); took < s.config.LeaderWait || took > s.config.LeaderWait+mostPause {
@@ -229,20 +230,20 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 		s, log := newServer(t, nil)
 		stuck := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
-		held := log.held()
+		held := log.Held()
 		placed := later(func() answer { return ask(s, "PUT", "/v1/kv/a", "v") })
 		<-held
-		log.mu.Lock()
-		log.onRead = func(ctx context.Context) (uint64, error) { return 0, stuck(ctx) }
-		log.mu.Unlock()
+		log.Mu.Lock()
+		log.OnRead = func(ctx context.Context) (uint64, error) { return 0, stuck(ctx) }
+		log.Mu.Unlock()
 		asking := later(func() answer { return ask(s, "GET", "/v1/kv/a", "") })
 		synctest.Wait()
-		log.mu.Lock()
-		log.onRead = func(context.Context) (uint64, error) { return 1000, nil }
-		log.mu.Unlock()
+		log.Mu.Lock()
+		log.OnRead = func(context.Context) (uint64, error) { return 1000, nil }
+		log.Mu.Unlock()
 		lagging := later(func() answer { return ask(s, "GET", "/v1/kv/a", "") })
 		synctest.Wait()
-		log.setLeader("")
+		log.SetLeader("")
 		leaderless := later(func() answer { return ask(s, "DELETE", "/v1/kv/c", "") })
 		synctest.Wait()
 
@@ -254,7 +255,7 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 		for _, target := range []string{"/v1/kv/a", "/v1/kv/a?consistency=stale", "/readyz", "/livez"} {
 			wantProblem(t, ask(s, "GET", target, ""), 503, api.CodeStopping, api.OutcomeNotApplied)
 		}
-		log.setLeader("n1")
+		log.SetLeader("n1")
 		wantProblem(t, ask(s, "PUT", "/v1/kv/a", "v"), 503, api.CodeStopping, api.OutcomeNotApplied)
 		s.Close() // again is harmless
 	})
@@ -266,7 +267,7 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 func TestAClientThatLeavesLeavesNothingBehind(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		held := log.held()
+		held := log.Held()
 		ctx, leave := context.WithCancel(context.Background())
 		answered := later(func() answer { return askCtx(ctx, s, "PUT", "/v1/kv/k", "v") })
 		<-held
@@ -275,49 +276,20 @@ func TestAClientThatLeavesLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// Goal: an end that is known is told, even when time ends at the same moment.
-// Method: results, failures and the end of the context race, many times; a
-// write whose end was decided first must report it.
-func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
-	s, log := newServer(t, nil)
-	for i := range 500 {
-		ctx, cancel := context.WithCancel(context.Background())
-		log.onPropose = func(p *raft.Proposal) {
-			if i%2 == 0 {
-				c, err := kv.DecodeCommand(p.Command)
-				if err != nil {
-					t.Error(err)
-				}
-				s.waiting.finish([]kv.Result{{ID: c.ID, Revision: 9}})
-			} else {
-				p.Failed(raft.ErrLost)
-			}
-			cancel()
-		}
-		r, err := s.propose(ctx, kv.Command{Op: kv.OpDelete, Key: []byte("k")})
-		if i%2 == 0 && (err != nil || r.Revision != 9) {
-			t.Fatalf("the result was there, but the write ended with %+v, %v", r, err)
-		}
-		if i%2 == 1 && !errors.Is(err, errNoLeader) {
-			t.Fatalf("the loss was certain, but the write ended with %v", err)
-		}
-	}
-}
-
 // Goal: an index without a command moves the store on, and malformed bytes of the
 // known version do not stop it.
 // Method: no-ops and a put that ends early between writes.
 func TestIndicesWithoutACommandMoveTheStoreOn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.deliver(nil)
+		log.Deliver(nil)
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "1"), 201)
-		log.deliver([]byte{1, byte(kv.OpPut)})
-		log.deliver(nil)
+		log.Deliver([]byte{1, byte(kv.OpPut)})
+		log.Deliver(nil)
 		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "2"), 200)
 		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 200)
-		if s.store.AppliedIndex() != 5 {
-			t.Errorf("applied %d, want 5", s.store.AppliedIndex())
+		if s.machine.Describe().Applied != 5 {
+			t.Errorf("applied %d, want 5", s.machine.Describe().Applied)
 		}
 	})
 }
@@ -344,7 +316,7 @@ func TestConcurrentWritesEachGetTheirOwnResult(t *testing.T) {
 	for range writers * each {
 		seen[<-lengths] = true
 	}
-	if len(seen) != writers*each || log.attempts() != writers*each {
-		t.Errorf("%d different results of %d proposals, want %d", len(seen), log.attempts(), writers*each)
+	if len(seen) != writers*each || log.Attempts() != writers*each {
+		t.Errorf("%d different results of %d proposals, want %d", len(seen), log.Attempts(), writers*each)
 	}
 }

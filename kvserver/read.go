@@ -5,16 +5,10 @@ import (
 	"errors"
 	"time"
 
-	"raftkv/kvserver/kv"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/machine"
 	"raftkv/raft"
 )
-
-// reading is what a read saw.
-type reading struct {
-	item     kv.Item
-	found    bool
-	revision uint64 // of the store
-}
 
 // awaitLinearizable waits until a read of the store would show every write that
 // was answered before the call. It works on any node.
@@ -23,15 +17,7 @@ func (s *Server) awaitLinearizable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.awaitApplied(ctx, index)
-}
-
-// readLocal reads a key as this node has it.
-func (s *Server) readLocal(key string) reading {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	item, found := s.store.Get([]byte(key))
-	return reading{item: item, found: found, revision: s.store.Revision()}
+	return s.machine.AwaitApplied(ctx, index)
 }
 
 // readIndex gets a read index, again and again while there is no leader to give
@@ -40,12 +26,12 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 	patience := newPatience(s.config.LeaderWait)
 	for {
 		index, err := s.readIndexOnce(ctx)
-		again := errors.Is(err, errNoLeader) || errors.Is(err, errOverloaded)
+		again := errors.Is(err, failure.NoLeader) || errors.Is(err, failure.Overloaded)
 		if again && patience.wait(ctx) {
 			continue
 		}
-		if again && s.stopping() {
-			err = fail(errStopping, err, "this node is stopping; ask another one")
+		if again && s.machine.Stopping() {
+			err = failure.NodeStopping(err)
 		}
 		return index, err
 	}
@@ -55,40 +41,32 @@ func (s *Server) readIndex(ctx context.Context) (uint64, error) {
 func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
 	begun := time.Now()
 	index, err := s.askReadIndex(ctx)
-	s.metrics.confirmed(begun, err)
+	s.config.Metrics.confirmed(begun, err)
 	return index, err
 }
 
 // Revision returns the store's revision: how many writes have changed it, as far as
 // this node has applied them. It is safe for concurrent use.
-func (s *Server) Revision() uint64 { return s.revision.at() }
+func (s *Server) Revision() uint64 { return s.machine.Revision() }
+
+// Integrity returns the results so far of comparing this node's state with its
+// peers'. The caller may keep it.
+func (s *Server) Integrity() machine.Integrity { return s.machine.Integrity() }
 
 func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
-	if err := s.sound(); err != nil {
+	if err := s.machine.Quarantined(); err != nil {
 		return 0, err
 	}
-	index, err := s.consensus.ReadIndex(ctx)
+	index, err := s.config.Consensus.ReadIndex(ctx)
 	switch {
 	case err == nil:
 		return index, nil
-	case s.stopping(), errors.Is(err, raft.ErrStopped):
-		return 0, fail(errStopping, err, "this node is stopping; ask another one")
+	case s.machine.Stopping(), errors.Is(err, raft.ErrStopped):
+		return 0, failure.NodeStopping(err)
 	case ctx.Err() != nil:
-		return 0, fail(errReadTimeout, err, "no majority confirmed the leader in time")
+		return 0, failure.Of(failure.ReadTimeout, err, "no majority confirmed the leader in time")
 	case errors.Is(err, raft.ErrOverloaded):
-		return 0, fail(errOverloaded, err, "too many reads wait at the leader for its confirmation; retry after 1 s")
+		return 0, failure.Of(failure.Overloaded, err, "too many reads wait at the leader for its confirmation; retry after 1 s")
 	}
-	return 0, fail(errNoLeader, err, "no leader is known that could confirm the read")
-}
-
-// awaitApplied waits until the store has everything up to index.
-func (s *Server) awaitApplied(ctx context.Context, index uint64) error {
-	err := s.applied.wait(ctx, index)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errStopping):
-		return fail(errStopping, err, "this node is stopping; ask another one")
-	}
-	return fail(errBehind, err, "this node has not applied index %d of the log yet", index)
+	return 0, failure.Of(failure.NoLeader, err, "no leader is known that could confirm the read")
 }

@@ -3,12 +3,12 @@ package kvserver
 import (
 	"context"
 	"errors"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/raft"
 )
 
@@ -18,14 +18,14 @@ import (
 func TestAReadWaitsUntilItsIndexIsApplied(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
-		log.setLeader("n2") // reads work on followers just so
-		log.deliver(putCommand("k", "old"))
-		log.onRead = func(context.Context) (uint64, error) { return 3, nil }
+		log.SetLeader("n2") // reads work on followers just so
+		log.Deliver(fakelog.PutCommand("k", "old"))
+		log.OnRead = func(context.Context) (uint64, error) { return 3, nil }
 		answered := later(func() answer { return ask(s, "GET", "/v1/kv/k", "") })
 		wantSilence(t, answered)
-		log.deliver(nil)
+		log.Deliver(nil)
 		wantSilence(t, answered)
-		log.deliver(putCommand("k", "new"))
+		log.Deliver(fakelog.PutCommand("k", "new"))
 		a := <-answered
 		wantStatus(t, a, 200)
 		if a.body != "new" || a.header.Get(api.HeaderConsistency) != "linearizable" || a.header.Get(api.HeaderLeader) != "n2" {
@@ -55,9 +55,9 @@ func TestAReadThatCannotBeConfirmedIsRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				s, log := newServer(t, nil)
-				log.deliver(putCommand("k", "v"))
+				log.Deliver(fakelog.PutCommand("k", "v"))
 				synctest.Wait()
-				log.onRead = c.onRead
+				log.OnRead = c.onRead
 				p := wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), c.status, c.code, api.OutcomeNotApplied)
 				if !p.Retryable {
 					t.Error("the read is said not to be retryable")
@@ -79,7 +79,7 @@ func TestAReadWaitsForALeader(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
 		began := time.Now()
-		log.onRead = func(context.Context) (uint64, error) {
+		log.OnRead = func(context.Context) (uint64, error) {
 			if time.Since(began) < 400*time.Millisecond {
 				return 0, raft.ErrNotLeader
 			}
@@ -96,9 +96,9 @@ func TestOneBatchWakesAllReadsThatItServes(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, nil)
 		next := uint64(0)
-		log.onRead = func(context.Context) (uint64, error) {
-			log.mu.Lock()
-			defer log.mu.Unlock()
+		log.OnRead = func(context.Context) (uint64, error) {
+			log.Mu.Lock()
+			defer log.Mu.Unlock()
 			next++
 			return 1 + next%3, nil
 		}
@@ -108,7 +108,7 @@ func TestOneBatchWakesAllReadsThatItServes(t *testing.T) {
 		}
 		synctest.Wait()
 		for i := range 3 {
-			log.deliver(putCommand("k", "v"))
+			log.Deliver(fakelog.PutCommand("k", "v"))
 			synctest.Wait()
 			served := 0
 			for _, answered := range all {
@@ -119,27 +119,4 @@ func TestOneBatchWakesAllReadsThatItServes(t *testing.T) {
 			}
 		}
 	})
-}
-
-// Goal: an index counts as applied only once the store has it.
-// Method: keep the applier out of the store by its lock; it must not report
-// progress while it waits there.
-func TestProgressIsReportedAfterTheStoreChanged(t *testing.T) {
-	s, log := newServer(t, nil)
-	for i := range uint64(50) {
-		func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			log.deliver(putCommand("k", "v"))
-			for n := 0; n < 1000 || len(log.applyCh) > 0; n++ {
-				runtime.Gosched()
-				if s.applied.reached(i+1) == nil {
-					t.Fatalf("index %d is said to be applied and cannot be yet", i+1)
-				}
-			}
-		}()
-		if err := s.applied.wait(t.Context(), i+1); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

@@ -3,20 +3,20 @@ package kvserver
 import (
 	"fmt"
 	"time"
+
+	"raftkv/kvserver/failure"
 )
 
 // The refusals for want of room. Each names the limit, its number and what to do.
 
 // overloadedAs refuses a request that may be sent again after a while.
 func (s *Server) overloadedAs(retryAfter time.Duration, format string, args ...any) error {
-	f := fail(errOverloaded, nil, format+"; retry after %d s", append(args, int(retryAfter.Seconds()))...).(*failure)
-	f.retryAfter = retryAfter
-	return f
+	return failure.RetryAfter(failure.Overloaded, retryAfter, format, args...)
 }
 
 // overloaded refuses a write until those that are here will have been served.
 func (s *Server) overloaded(format string, args ...any) error {
-	return s.overloadedAs(s.writes.crowd().retryAfter(s.applyLag()), format, args...)
+	return s.overloadedAs(s.writes.crowd().retryAfter(s.machine.ApplyLag()), format, args...)
 }
 
 // tooMany refuses a request that waited for room in vain.
@@ -46,21 +46,21 @@ func (s *Server) lagsBehind(lag uint64) error {
 
 // storeFull refuses a write that would make the store grow beyond its quota.
 func (s *Server) storeFull() error {
-	return fail(errQuota, nil, "the store is full (quota %s, --max-store-bytes of the leader); delete something: reads and deletes still work", byteCount(s.config.MaxStoreBytes))
+	return failure.Of(failure.Quota, nil, "the store is full (quota %s, --max-store-bytes of the leader); delete something: reads and deletes still work", byteCount(s.config.MaxStoreBytes))
 }
 
 // valueTooLarge refuses a value of so many bytes, -1 if their number is not known.
 func (s *Server) valueTooLarge(length int64) error {
 	limit := s.config.MaxValueBytes
 	if length < 0 {
-		return fail(errValueTooLarge, nil, "the value has more than %d bytes, the limit of this node (--max-value-bytes); send a smaller one", limit)
+		return failure.Of(failure.ValueTooLarge, nil, "the value has more than %d bytes, the limit of this node (--max-value-bytes); send a smaller one", limit)
 	}
-	return fail(errValueTooLarge, nil, "the value has %d bytes; this node takes %d (--max-value-bytes)", length, limit)
+	return failure.Of(failure.ValueTooLarge, nil, "the value has %d bytes; this node takes %d (--max-value-bytes)", length, limit)
 }
 
 // growsTooLarge refuses an append to a value that is nearly as long as it may be.
 func (s *Server) growsTooLarge() error {
-	return fail(errValueTooLarge, nil, "with this the value would have more than %d bytes, the limit of this node (--max-value-bytes)", s.config.MaxValueBytes)
+	return failure.Of(failure.ValueTooLarge, nil, "with this the value would have more than %d bytes, the limit of this node (--max-value-bytes)", s.config.MaxValueBytes)
 }
 
 // byteCount writes a number of bytes, in MiB or GiB where that is exact.

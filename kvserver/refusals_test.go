@@ -2,12 +2,13 @@ package kvserver
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"strings"
 	"testing"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -20,11 +21,10 @@ func TestRefusalsNameTheLimitItsNumberAndWhatToDo(t *testing.T) {
 	s, _ := newServer(t, func(c *Config) { c.MaxStoreBytes, c.MaxConnections, c.MaxInFlight = 10<<30, 8192, 1024 })
 	x := &exchange{server: s, w: newRecorder()}
 	detail := func(err error) string {
-		var f *failure
-		if !errors.As(err, &f) {
+		if failure.Detail(err) == "" {
 			t.Fatalf("%v has no text", err)
 		}
-		return f.detail
+		return failure.Detail(err)
 	}
 	full := &clerks{most: 6144, conns: make(map[*clerkConn]bool)}
 	for range full.most {
@@ -84,7 +84,7 @@ func TestRefusalsOfHandlersNameTheLimit(t *testing.T) {
 			c.fill.leave(0)
 		}
 	}
-	log.onRead = func(context.Context) (uint64, error) { return 0, raft.ErrOverloaded }
+	log.OnRead = func(context.Context) (uint64, error) { return 0, raft.ErrOverloaded }
 	if p := wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 429, api.CodeOverloaded, api.OutcomeNotApplied); !strings.Contains(p.Detail, "retry after 1 s") {
 		t.Errorf("reads at the leader: %q", p.Detail)
 	}
@@ -96,17 +96,17 @@ func TestRefusalsOfHandlersNameTheLimit(t *testing.T) {
 func TestLeadershipIsHandedOverWithoutABody(t *testing.T) {
 	p := newPair(t)
 	transfers := 0
-	p.leaderLog.onTransfer = func(_ context.Context, to raft.ID) error {
+	p.leaderLog.OnTransfer = func(_ context.Context, to raft.ID) error {
 		transfers++
 		if to != "" {
 			t.Errorf("handed to %q", to)
 		}
-		p.leaderLog.setLeader("n1")
+		p.leaderLog.SetLeader("n1")
 		return nil
 	}
 	leads := func() {
-		p.leaderLog.set(func(st *raft.Status) {
-			*st = statusOf("n2", core.Leader, 3)
+		p.leaderLog.Set(func(st *raft.Status) {
+			*st = fakelog.StatusOf("n2", core.Leader, 3)
 			st.Peers = []core.PeerStatus{{ID: "n1"}}
 		})
 	}

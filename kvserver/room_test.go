@@ -26,9 +26,7 @@ func wantAllRoom(t *testing.T, s *Server, after string) {
 		}
 	}
 	now, _, _ := s.conns.counts()
-	s.waiting.mu.Lock()
-	waiting := len(s.waiting.byNumber)
-	s.waiting.mu.Unlock()
+	waiting := s.machine.Pending()
 	s.clerks.mu.Lock()
 	clerks := len(s.clerks.conns)
 	s.clerks.mu.Unlock()
@@ -90,11 +88,11 @@ func TestRoomIsGivenBackOnEveryWayOut(t *testing.T) {
 			})
 			network := servePipes(t, s)
 			wantStatus(t, ask(s, "PUT", "/v1/kv/there", full[:500]), 201)
-			log.onPropose = c.propose
+			log.OnPropose = c.propose
 			if c.noIndex {
-				log.onRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
+				log.OnRead = func(ctx context.Context) (uint64, error) { <-ctx.Done(); return 0, ctx.Err() }
 			}
-			log.onTermAt = func(uint64) (uint64, error) { return 1, nil }
+			log.OnTermAt = func(uint64) (uint64, error) { return 1, nil }
 			for range 200 {
 				conn, err := network.dial(t.Context(), "")
 				if err != nil {
@@ -112,7 +110,7 @@ func TestRoomIsGivenBackOnEveryWayOut(t *testing.T) {
 			}
 			time.Sleep(5 * time.Minute) // every limit of time is over
 			wantAllRoom(t, s, name)
-			log.onPropose, log.onRead = nil, nil
+			log.OnPropose, log.OnRead = nil, nil
 			for _, m := range []string{http.MethodPut, http.MethodGet, http.MethodDelete} {
 				body := map[string]string{http.MethodPut: full}[m]
 				if a := ask(s, m, "/v1/kv/full", body); a.status >= 300 {

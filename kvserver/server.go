@@ -2,19 +2,18 @@ package kvserver
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 )
 
 // Server serves the store of one node. All methods are safe for concurrent use.
 type Server struct {
-	machine // every request ends with its life
 	config  Config
+	machine *machine.Machine // every request ends with its lifetime
 
 	// writes are puts and appends. Deletes and reads have room of their own, so
 	// that writes cannot keep them out; patient are reads that wait for a
@@ -26,15 +25,11 @@ type Server struct {
 	// bodyGrace is for reading bodies, answerGrace for writing them; see bodyTime.
 	bodyGrace, answerGrace time.Duration
 
-	integrity integrity
-	watched   chan struct{} // closed when the integrity is watched no more
 	conns     *connections
 	forwarder *forwarder
-	tenures   tenures
 	handler   http.Handler
 	requests  atomic.Uint64 // counts requests, for their names
 	clerks    clerks
-	snapshots snapshotter
 }
 
 // New starts a server with the store in Config.Snapshot, which applyCh carries
@@ -44,14 +39,6 @@ func New(config Config) (*Server, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
-	}
-	store := kv.New()
-	if config.Snapshot != nil {
-		begun := time.Now()
-		if store, err = kv.Restore(config.Snapshot); err != nil {
-			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
-		}
-		config.Metrics.restored(begun)
 	}
 	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
 	s := &Server{
@@ -65,21 +52,23 @@ func New(config Config) (*Server, error) {
 		scrapes:   admission{maxCount: mostScrapes},
 		bodies:    budget{most: 2 * config.MaxInFlightBytes},
 		bodyGrace: bodyGrace, answerGrace: bodyGrace,
-		tenures: tenures{patience: config.LeaderWait},
 	}
 	s.conns = newConnections(s)
 	s.forwarder = newForwarder(config, s.conns.makeRoom)
 	s.clerks.init(config)
-	s.quota = uint64(config.MaxStoreBytes)
-	s.metrics = config.Metrics
 	s.handler = newGuard(s, newRouter(s))
-	s.afterBatch, s.ticks = s.snapshotIfDue, time.NewTicker(snapshotPoll).C
-	s.machine.start(config.Consensus, config.ApplyCh, store)
-	s.watched = make(chan struct{})
-	go s.watchIntegrity()
-	s.clerks.work.Go(s.watchClerks)
-	if s.metrics != nil {
-		s.metrics.registry.MustRegister(storeMetrics{s}, integrityMetrics{s})
+	s.machine, err = machine.Open(machine.Config{
+		Consensus: config.Consensus, ApplyCh: config.ApplyCh, Snapshot: config.Snapshot, MaxStoreBytes: config.MaxStoreBytes,
+		SnapshotBytes: config.SnapshotBytes, NodeID: config.NodeID, Peers: config.Peers,
+		IntegrityInterval: config.IntegrityInterval, AskDigests: s.forwarder.askDigests,
+		AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
+		Observer: config.Metrics, Logger: config.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if m := config.Metrics; m != nil {
+		m.registry.MustRegister(storeMetrics{s}, integrityMetrics{s})
 	}
 	return s, nil
 }
@@ -94,9 +83,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // snapshot that is being written is given up soon after. It does not stop
 // consensus; that may be stopped before or after.
 func (s *Server) Close() {
-	s.end(errStopping)
-	<-s.applierDone
-	<-s.watched
+	s.machine.Close()
 	s.closeClerks()
 	s.forwarder.close()
 }
@@ -106,7 +93,7 @@ func (s *Server) Close() {
 func (s *Server) requestContext(parent context.Context) (context.Context, context.CancelFunc) {
 	leaveGate(parent)
 	ctx, end := context.WithCancelCause(parent)
-	unhook := context.AfterFunc(s.life, func() { end(context.Cause(s.life)) })
+	unhook := context.AfterFunc(s.machine.Lifetime(), func() { end(context.Cause(s.machine.Lifetime())) })
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	return ctx, func() {
 		unhook()
@@ -117,5 +104,5 @@ func (s *Server) requestContext(parent context.Context) (context.Context, contex
 
 // nextRequestID names a request whose client did not.
 func (s *Server) nextRequestID() string {
-	return s.config.NodeID + "-" + strconv.FormatUint(s.origin>>32, 36) + "-" + strconv.FormatUint(s.requests.Add(1), 36)
+	return s.config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-" + strconv.FormatUint(s.requests.Add(1), 36)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/machine"
 	"raftkv/raft"
 )
 
@@ -17,7 +18,7 @@ type Config struct {
 	ClusterID string // requests forwarded from another cluster are refused
 	Build     string // version for /v1/status
 
-	Consensus Consensus
+	Consensus machine.Consensus
 	ApplyCh   <-chan raft.ApplyMsg
 	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
 	Snapshot io.Reader

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
 // remote carries a write to the leader on another node and brings the answer
-// back. After nil the answer is with the caller. An error with errNoLeader says
+// back. After nil the answer is with the caller. An error with failure.NoLeader says
 // that the write did not happen and may be tried again; other errors are final.
 type remote func(ctx context.Context, leader string) error
 
@@ -21,36 +22,36 @@ type remote func(ctx context.Context, leader string) error
 func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result kv.Result, elsewhere bool, err error) {
 	patience := newPatience(s.config.LeaderWait)
 	for {
-		if s.stopping() {
-			return kv.Result{}, false, fail(errStopping, nil, "this node is stopping; ask another one")
+		if s.machine.Stopping() {
+			return kv.Result{}, false, failure.NodeStopping(nil)
 		}
-		if err := s.sound(); err != nil {
+		if err := s.machine.Quarantined(); err != nil {
 			return kv.Result{}, false, err
 		}
-		status := s.consensus.Status()
+		status := s.config.Consensus.Status()
 		leader := string(status.Leader)
-		attempt, release := s.tenures.during(ctx, leader, status.Term)
+		attempt, release := s.machine.DuringTenure(ctx, leader, status.Term)
 		switch {
 		case leader == s.config.NodeID:
-			result, err = s.propose(attempt, c)
-			s.metrics.settled(c.IdempotencyKey != "", result, err)
+			result, err = s.machine.Propose(attempt, c)
+			s.config.Metrics.settled(c.IdempotencyKey != "", result, err)
 		case remote == nil:
 			release()
-			return kv.Result{}, false, fail(errNoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
+			return kv.Result{}, false, failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
 		case leader != "":
 			elsewhere, err = true, remote(attempt, leader)
-			s.metrics.hop(err)
+			s.config.Metrics.hop(err)
 		default:
-			err = fail(errNoLeader, nil, "no leader is known; retry, an election takes about half a second")
+			err = failure.LeaderUnknown()
 		}
 		release()
-		if !errors.Is(err, errNoLeader) {
+		if !errors.Is(err, failure.NoLeader) {
 			return result, elsewhere, err
 		}
 		elsewhere = false
 		if remote == nil || !patience.wait(ctx) {
-			if s.stopping() {
-				err = fail(errStopping, err, "this node stopped before the write was on its way")
+			if s.machine.Stopping() {
+				err = failure.StoppedBefore(err)
 			}
 			return kv.Result{}, false, err
 		}

@@ -109,8 +109,8 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 	}
 	if req.Pre {
 		// Thesis 9.6: an answer to "would you?" changes nothing that is promised, nor
-		// the time since the leader was heard.
-		// A server whose disk hangs could not keep the vote it would be asked for.
+		// the time since the leader was heard. A server whose disk hangs could not make
+		// the vote durable that it would be asked for.
 		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled() && !r.rejoining.On
 		if granted {
 			r.yield()

@@ -13,8 +13,8 @@ type Observed struct {
 	LastApplied uint64
 	LastIndex   uint64
 	LastTerm    uint64
-	// SnapshotIndex is where the newest snapshot stands that was taken here or
-	// came from the leader; 0 if there is none.
+	// SnapshotIndex is the index of the newest snapshot that was taken here or came
+	// from the leader; 0 if there is none.
 	SnapshotIndex uint64
 	Durable       uint64 // last index known to be on the disk
 	Saved         uint64 // last write known to be on the disk

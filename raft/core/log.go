@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// log holds in memory what anybody may still ask for: the entries since the last
-// snapshot, or where the configuration bounds what is held, the end of them; see
-// forget.go. Entries are never changed in place and a slice handed out is
-// clipped, so whoever holds one may read it for ever.
+// log holds in memory the entries that may still be needed: those since the last
+// snapshot or, where Config bounds what is held, the end of them; see forget.go.
+// Entries are never changed in place and a slice handed out is clipped, so its
+// receiver may keep it and read it at any time.
 type log struct {
 	snapshot Snapshot // the newest: what the disk begins with, and a follower far behind is sent
 	base     position // what comes before the first entry
@@ -18,11 +18,11 @@ type log struct {
 	uidAt    uint64   // index of the entry that brought it, or of a snapshot that carries it
 }
 
-// place is one entry's place in the log.
+// position is one entry's position in the log.
 type position struct{ Index, Term uint64 }
 
-// newLog returns the log of a snapshot and the entries behind it, which are the
-// log's from now on.
+// newLog returns the log of a snapshot and the entries behind it. The entries belong
+// to the log from now on.
 func newLog(snapshot Snapshot, entries []Entry) log {
 	l := log{snapshot: snapshot, base: position{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
 	l.uid, l.uidAt = snapshot.UID, snapshot.Index
@@ -85,8 +85,8 @@ func (l *log) truncate(index uint64) {
 	}
 }
 
-// forget drops the entries below keep. What stays moves to an array of its own,
-// so that the rest can be collected.
+// forget drops the entries below keep. The others move to a new array, so that the
+// garbage collector can take the old one.
 func (l *log) forget(keep uint64) {
 	if keep <= l.firstIndex() {
 		return

@@ -52,8 +52,8 @@ package core
 // that knows none yet is not heard until it does: a leader tells it. (A cluster
 // whose servers draw none, as in the labs, is not held to this.)
 
-// Rejoining says how far a server has come back that lost its disk. The zero
-// Rejoining is of a full member.
+// Rejoining says how far a server that lost its disk has come back. The zero Rejoining
+// is that of a full member.
 type Rejoining struct {
 	On    bool   // the server abstains
 	Term  uint64 // the goal's; 0: there is no goal yet, the others are being asked
@@ -207,7 +207,7 @@ func (r *Raft) endRejoin() {
 	}
 }
 
-// rejoinWaits lists the servers without whose answer there is no goal, and those
+// rejoinWaits returns the servers whose answers are still needed for a goal, and those
 // that are coming back themselves.
 func (r *Raft) rejoinWaits() (unheard, rejoining []ID) {
 	if !r.asksToRejoin() {

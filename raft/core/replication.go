@@ -160,9 +160,9 @@ func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
 	r.answer(tag, reply, 0)
 }
 
-// handleAppendEntriesReply takes the answer to an AppendEntries of ours, nil if
-// it was lost. What it says is read together with the call it answers, never
-// with the present state (Students' Guide).
+// handleAppendEntriesReply takes the answer to an AppendEntries of ours, nil if it was
+// lost. The answer is read together with the call that it answers, never with the
+// present state (Students' Guide).
 func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *AppendEntriesReply) {
 	lost, term := reply == nil, uint64(0)
 	if !lost {
@@ -196,9 +196,9 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 }
 
 // follower returns the progress of the follower that answered a call which this
-// server sent in sentTerm as leader, and notes that it was heard. It returns nil
-// if the answer says nothing to the present leadership, or if the call was lost,
-// after which the follower is probed.
+// server sent in sentTerm as leader, and notes that the follower was heard. It returns
+// nil if the answer belongs to another leadership. It also returns nil if the call was
+// lost; the follower is then probed.
 func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64) *progress {
 	if !lost {
 		r.observeTerm(replyTerm)

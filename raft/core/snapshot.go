@@ -89,9 +89,8 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 	r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)
 }
 
-// replaceLog discards the whole log for a snapshot. Of what the disk holds,
-// only what was committed still counts: the rest contradicts the snapshot or
-// lies beyond it.
+// replaceLog discards the whole log for a snapshot. Of the log on the disk only the
+// committed part still counts: the rest contradicts the snapshot or lies beyond it.
 func (r *Raft) replaceLog(s Snapshot) {
 	r.undo(r.commitIndex + 1)
 	r.replaceSnapshot(s)

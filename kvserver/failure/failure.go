@@ -1,0 +1,63 @@
+package failure
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// failure is an error of a known kind, with a sentence for people.
+type failure struct {
+	kind   error
+	cause  error // may be nil; kept for logs, not shown to clients
+	detail string
+	// retryAfter takes the place of the kind's own, if it is not 0.
+	retryAfter time.Duration
+}
+
+// Of makes an error of a kind. The detail is shown to the client: it says what is
+// wrong, the number, and what to do. The cause, which may be nil, is only logged.
+func Of(kind, cause error, format string, args ...any) error {
+	return &failure{kind: kind, cause: cause, detail: fmt.Sprintf(format, args...)}
+}
+
+// RetryAfter makes an error that tells the client when to send the request again,
+// in place of the time that the kind's row has. The detail ends with that time, in
+// whole seconds, as HTTP says it.
+func RetryAfter(kind error, after time.Duration, format string, args ...any) error {
+	detail := fmt.Sprintf(format+"; retry after %d s", append(args, int(after.Seconds()))...)
+	return &failure{kind: kind, detail: detail, retryAfter: after}
+}
+
+func (f *failure) Error() string {
+	if f.cause != nil {
+		return f.detail + ": " + f.cause.Error()
+	}
+	return f.detail
+}
+
+// Unwrap gives the kind only: a cause may itself be of a kind, and two kinds
+// would be two promises about one request.
+func (f *failure) Unwrap() error { return f.kind }
+
+// Detail returns the sentence for the client, "" for an error that Of did not make.
+func Detail(err error) string {
+	if f, ok := err.(*failure); ok {
+		return f.detail
+	}
+	return ""
+}
+
+// RetryIn returns when the client may send the request again: the error's own
+// time or that of its kind. 0: nothing is said.
+func RetryIn(err error) time.Duration {
+	if f, ok := err.(*failure); ok && f.retryAfter > 0 {
+		return f.retryAfter
+	}
+	return KindOf(err).RetryAfter
+}
+
+// ErrReplaced is the cause of a context that ended because the leader on which its
+// request depended had been replaced for some time. It is no kind: what it means
+// for the outcome depends on how far the request had come.
+var ErrReplaced = errors.New("the leader was replaced")

@@ -1,0 +1,76 @@
+package failure
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"raftkv/kvserver/api"
+)
+
+// Kind is one row of the table: how errors of one kind are shown to clients.
+type Kind struct {
+	Err        error // one of the errors of this package
+	Status     int   // of HTTP
+	Code       api.Code
+	Outcome    api.Outcome
+	Retryable  bool          // the same request may be sent again as it is
+	RetryAfter time.Duration // 0: nothing is said
+	Title      string
+}
+
+// kinds is the one table from errors to statuses, codes and outcomes. A row says
+// not_applied only if the request did not take effect and never will.
+var kinds = [...]Kind{
+	{BadRequest, 400, api.CodeBadRequest, api.OutcomeNotApplied, false, 0, "The request is malformed"},
+	{NoSuchPath, 404, api.CodeNotFound, api.OutcomeNotApplied, false, 0, "There is nothing at this path"},
+	{KeyNotFound, 404, api.CodeKeyNotFound, "", false, 0, "There is no such key"},
+	{Forbidden, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "Sent by a page of another site"},
+	{UnknownHost, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "Unknown host"},
+	{MethodNotAllowed, 405, api.CodeMethodNotAllowed, api.OutcomeNotApplied, false, 0, "This path does not take the method"},
+	{LengthRequired, 411, api.CodeLengthRequired, api.OutcomeNotApplied, false, 0, "The request needs a body, if only an empty one"},
+	{Precondition, 412, api.CodePreconditionFailed, api.OutcomeNotApplied, false, 0, "The condition does not hold"},
+	{ValueTooLarge, 413, api.CodeValueTooLarge, api.OutcomeNotApplied, false, 0, "The value is too large"},
+	{KeyTooLong, 414, api.CodeKeyTooLong, api.OutcomeNotApplied, false, 0, "The key is too long"},
+	{UnsupportedMedia, 415, api.CodeUnsupportedMedia, api.OutcomeNotApplied, false, 0, "The body has a form that is not taken here"},
+	{Expectation, 417, api.CodeExpectationFailed, api.OutcomeNotApplied, false, 0, "The expectation cannot be met"},
+	{IdempotencyMismatch, 422, api.CodeIdempotencyMismatch, api.OutcomeNotApplied, false, 0, "The idempotency key was used for another request"},
+	{Overloaded, 429, api.CodeOverloaded, api.OutcomeNotApplied, true, time.Second, "The server has as much work as it can take"},
+	{HeaderTooLarge, 431, api.CodeHeaderTooLarge, api.OutcomeNotApplied, false, 0, "The header is too large"},
+	{Internal, 500, api.CodeInternal, api.OutcomeUnknown, false, 0, "The server failed while it handled the request"},
+	{InternalRead, 500, api.CodeInternal, api.OutcomeNotApplied, false, 0, "The server failed while it handled the request"},
+	{NotImplemented, 501, api.CodeNotImplemented, api.OutcomeNotApplied, false, 0, "The request needs something that is not implemented"},
+	{NoLeader, 503, api.CodeNoLeader, api.OutcomeNotApplied, true, time.Second, "The cluster has no leader that could be reached"},
+	{Behind, 503, api.CodeBehind, api.OutcomeNotApplied, true, time.Second, "This node lags behind the cluster"},
+	{Diverged, 503, api.CodeDiverged, api.OutcomeNotApplied, true, time.Minute, "This node's state was found to be wrong"},
+	{Stopping, 503, api.CodeStopping, api.OutcomeNotApplied, true, time.Second, "This node is stopping"},
+	{IdempotencyFull, 503, api.CodeIdempotencyFull, api.OutcomeNotApplied, true, time.Minute, "No more idempotency keys can be remembered"},
+	{StoppingUnknown, 504, api.CodeStopping, api.OutcomeUnknown, false, 0, "This node stopped before the result was known"},
+	{Timeout, 504, api.CodeTimeout, api.OutcomeUnknown, false, 0, "The result was not known in time"},
+	{ReadTimeout, 504, api.CodeTimeout, api.OutcomeNotApplied, true, 0, "The read was not possible in time"},
+	{LeadershipLost, 504, api.CodeLeadershipLost, api.OutcomeUnknown, false, 0, "The leader was lost before the result was known"},
+	{Quota, 507, api.CodeQuotaExceeded, api.OutcomeNotApplied, true, 0, "The store is as large as it may be"},
+	{Version, 505, api.CodeVersion, api.OutcomeNotApplied, false, 0, "The version of HTTP is not supported"},
+}
+
+// Kinds returns the whole table, which the caller may keep.
+func Kinds() []Kind { return slices.Clone(kinds[:]) }
+
+// KindOf finds the row of an error. An error without a row is a bug of this
+// program, about which nothing can be promised: its kind is Internal.
+func KindOf(err error) Kind {
+	for _, k := range kinds {
+		if errors.Is(err, k.Err) {
+			return k
+		}
+	}
+	return KindOf(Internal)
+}
+
+// Header returns the value of api.HeaderError for errors of the kind.
+func (k Kind) Header() string {
+	if k.Outcome == "" {
+		return string(k.Code)
+	}
+	return string(k.Code) + "; outcome=" + string(k.Outcome)
+}

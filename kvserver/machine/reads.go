@@ -1,0 +1,157 @@
+package machine
+
+import (
+	"context"
+	"errors"
+
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// Reading is what a read of one key saw.
+type Reading struct {
+	Item     kv.Item
+	Found    bool
+	Revision uint64 // of the store
+}
+
+// Get reads a key as this node has it. The value is the store's own and never
+// changes.
+func (m *Machine) Get(key string) Reading {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	item, found := m.store.Get([]byte(key))
+	return Reading{Item: item, Found: found, Revision: m.store.Revision()}
+}
+
+// Lookup is one key to be read by GetAll, and what was read.
+type Lookup struct {
+	Key   []byte
+	Item  kv.Item
+	Found bool
+}
+
+// GetAll reads keys as they are at one moment, and returns the store's revision
+// then.
+func (m *Machine) GetAll(lookups []Lookup) (revision uint64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for i := range lookups {
+		l := &lookups[i]
+		l.Item, l.Found = m.store.Get(l.Key)
+	}
+	return m.store.Revision()
+}
+
+// Query names a page of keys in the order of their bytes.
+type Query struct {
+	Prefix, After string // keys that begin with Prefix, behind After
+	// Limit is how many items the page may have. MaxBytes is how many bytes of keys
+	// and values, with ItemBytes more for each item; the item that reaches it is the
+	// last.
+	Limit, MaxBytes, ItemBytes int
+	KeysOnly                   bool // values count for nothing
+}
+
+// Page is a page of a list. Its values are the store's own, which never change.
+type Page struct {
+	Items    []PageItem
+	Revision uint64 // of the store
+	More     bool   // there are keys behind the last one
+}
+
+// PageItem is one key of a page.
+type PageItem struct {
+	Key  string
+	Item kv.Item
+}
+
+// List reads a page at one moment.
+func (m *Machine) List(q Query) (p Page) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	p.Revision = m.store.Revision()
+	size := 0
+	m.store.Ascend(q.After, q.Prefix, func(key string, item kv.Item) bool {
+		if len(p.Items) == q.Limit || size >= q.MaxBytes {
+			p.More = true
+			return false
+		}
+		p.Items = append(p.Items, PageItem{Key: key, Item: item})
+		size += len(key) + q.ItemBytes
+		if !q.KeysOnly {
+			size += len(item.Value)
+		}
+		return true
+	})
+	return p
+}
+
+// Freeze returns the state as it is now. It does not change any more, and keeps
+// alive what later writes replace.
+func (m *Machine) Freeze() *kv.View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store.Freeze()
+}
+
+// State describes a store at one moment.
+type State struct {
+	Applied            uint64 // index in the log
+	Revision           uint64
+	Keys               int
+	Bytes              int    // of keys and values
+	Quota              uint64 // of bytes; 0: no limit
+	Sessions           int
+	IdempotencyRecords int
+}
+
+// Describe describes the store as it is now.
+func (m *Machine) Describe() State {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return State{
+		Applied: m.store.AppliedIndex(), Revision: m.store.Revision(),
+		Keys: m.store.Len(), Bytes: m.store.Bytes(), Quota: m.quota(),
+		Sessions: m.store.Sessions(), IdempotencyRecords: m.store.IdempotencyRecords(),
+	}
+}
+
+// Revision returns the store's revision: how many writes have changed it, as far
+// as this node has applied them.
+func (m *Machine) Revision() uint64 { return m.revision.at() }
+
+// ApplyLag returns how many committed entries this node has not applied yet.
+func (m *Machine) ApplyLag() uint64 {
+	commit := m.consensus.Status().CommitIndex
+	return commit - min(commit, m.applied.at())
+}
+
+// AwaitApplied waits until the store has everything up to an index of the log.
+// Its errors are failure.Stopping and, when ctx ends first, failure.Behind.
+func (m *Machine) AwaitApplied(ctx context.Context, index uint64) error {
+	err := m.applied.wait(ctx, index)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, failure.Stopping):
+		return failure.NodeStopping(err)
+	}
+	return failure.Of(failure.Behind, err, "this node has not applied index %d of the log yet", index)
+}
+
+// HasRevision reports whether the store has come to a revision.
+func (m *Machine) HasRevision(revision uint64) bool { return m.revision.reached(revision) == nil }
+
+// AwaitRevision waits until the store has come to a revision. Its errors are those
+// of AwaitApplied.
+func (m *Machine) AwaitRevision(ctx context.Context, revision uint64) error {
+	err := m.revision.wait(ctx, revision)
+	switch {
+	case err == nil:
+		return nil
+	case m.Stopping():
+		return failure.NodeStopping(err)
+	}
+	return failure.Of(failure.Behind, err, "this node has come to revision %d and not to %d", m.revision.at(), revision)
+}

@@ -1,0 +1,134 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
+)
+
+// snapshotPoll is the interval at which the machine asks whether consensus wants a snapshot
+// while nothing is written.
+const snapshotPoll = 200 * time.Millisecond
+
+// snapshotRetry is how long the machine waits after a snapshot that failed, for
+// lack of room on the disk for instance, before it takes the next.
+const snapshotRetry = 10 * time.Second
+
+// snapshotter takes snapshots of the store, one at a time, while writes go on.
+//
+// One is due when the log since the last has grown longer than that one's state,
+// and than Config.SnapshotBytes. So a store that keeps its size writes no more
+// for snapshots than for the log, however large it is. A store that only grows
+// writes up to twice as much, for snapshots at each doubling; the rule that would
+// halve that lets the log grow to eight times the last state, and a start would
+// take as much longer.
+//
+// One is also due when a follower is to get one and the last is too old for that.
+type snapshotter struct {
+	busy atomic.Bool // one is being taken, or failed a moment ago
+	// last is the one that was begun last, until the applier has taken note of how
+	// it ended. It belongs to the snapshotter's goroutine while busy.
+	last  *attempt
+	taken uint64 // index of the last one that was written; the applier's
+}
+
+// attempt is one snapshot.
+type attempt struct {
+	view    *kv.View // nil when it has ended
+	index   uint64
+	covers  int64 // bytes of log
+	size    int64 // of the state
+	written bool
+}
+
+// snapshotIfDue begins a snapshot if it is time for one. The applier calls it
+// after each batch, and from time to time.
+func (m *Machine) snapshotIfDue() {
+	if m.snapshots.busy.Load() || m.Fault() != "" {
+		return // a state that is wrong must not last, nor come to others
+	}
+	m.noteSnapshot()
+	if m.logBytes < max(m.config.SnapshotBytes, m.stateBytes) && !m.snapshotWanted() {
+		return
+	}
+	view := m.Freeze()
+	a := &attempt{view: view, index: view.AppliedIndex(), covers: m.logBytes, size: int64(view.Bytes())}
+	m.logBytes = 0
+	m.snapshots.last = a
+	m.snapshots.busy.Store(true)
+	go m.takeSnapshot(a)
+}
+
+// noteSnapshot takes note of how the last snapshot ended.
+func (m *Machine) noteSnapshot() {
+	a := m.snapshots.last
+	if a == nil {
+		return
+	}
+	m.snapshots.last = nil
+	if !a.written {
+		m.logBytes += a.covers
+		return
+	}
+	m.stateBytes = a.size
+	m.snapshots.taken = a.index
+}
+
+// snapshotWanted reports whether consensus wants a snapshot that the store can
+// give. The status may be older than the last snapshot: then it says nothing.
+func (m *Machine) snapshotWanted() bool {
+	status := m.consensus.Status()
+	applied := m.store.AppliedIndex()
+	return status.SnapshotWanted && status.SnapshotIndex >= m.snapshots.taken &&
+		(status.SnapshotIndex < applied || status.SnapshotIndex == applied && status.SnapshotLost)
+}
+
+// takeSnapshot writes a state to the disk, in a goroutine of its own. If that
+// fails, the server goes on with a longer log: whether a disk can still be
+// trusted is for consensus to say.
+func (m *Machine) takeSnapshot(a *attempt) {
+	defer m.snapshots.busy.Store(false)
+	begun, view := time.Now(), a.view
+	a.view = nil // what it holds must not live on when it has been written
+	err := m.consensus.WriteSnapshot(a.index, func(to io.Writer) error {
+		return WriteState(whileAlive{lifetime: m.lifetime, Writer: to}, view, a.index)
+	})
+	view = nil // not to be held while waiting for the next attempt
+	switch {
+	case m.Damaged(err):
+	case err == nil:
+		a.written = true
+		took := time.Since(begun)
+		m.observer.SnapshotWritten(took)
+		m.logger.Debug("a snapshot is on the disk", "index", a.index, "covers_bytes", a.covers, "took", took)
+	case m.Stopping(), errors.Is(err, raft.ErrStopped):
+	case errors.Is(err, raft.ErrCompacted): // one that came from the leader is newer
+	default:
+		m.logger.Warn("no snapshot could be written; the log grows until one can", "index", a.index, "again_in", snapshotRetry, "error", err)
+		select {
+		case <-time.After(snapshotRetry):
+		case <-m.lifetime.Done():
+		}
+	}
+}
+
+// WriteState writes a state that its container calls the state at index. The two
+// are compared here, where the log still has what the state lacks; at the next
+// start it would be gone.
+func WriteState(to io.Writer, view *kv.View, index uint64) error {
+	mustStandAt(view.AppliedIndex(), index)
+	_, err := view.WriteTo(to)
+	return err
+}
+
+// mustStandAt panics if a state is not the one that its name says.
+func mustStandAt(applied, index uint64) {
+	if applied != index {
+		panic(fmt.Sprintf("machine: the snapshot at index %d holds the state at %d", index, applied))
+	}
+}

@@ -1,0 +1,31 @@
+package machine
+
+import (
+	"runtime"
+	"testing"
+
+	"raftkv/kvserver/internal/fakelog"
+)
+
+// Goal: an index counts as applied only once the store has it.
+// Method: keep the applier out of the store by its lock; it must not report
+// progress while it waits there.
+func TestProgressIsReportedAfterTheStoreChanged(t *testing.T) {
+	m, log := newMachine(t, nil)
+	for i := range uint64(50) {
+		func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			log.Deliver(fakelog.PutCommand("k", "v"))
+			for n := 0; n < 1000 || len(log.ApplyCh) > 0; n++ {
+				runtime.Gosched()
+				if m.applied.reached(i+1) == nil {
+					t.Fatalf("index %d is said to be applied and cannot be yet", i+1)
+				}
+			}
+		}()
+		if err := m.applied.wait(t.Context(), i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
