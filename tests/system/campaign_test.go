@@ -49,7 +49,7 @@ func (w *takeover) note(term uint64) {
 	}
 }
 
-// Goal: a dead leader is replaced in tens of milliseconds, and every
+// Goal: a killed leader is replaced in about a tenth of a second, and every
 // acknowledged append is there exactly once and in order.
 // Method: kill -9 the leader under appends, many times; measure from the kill to
 // the first append that a later leader acknowledges.
