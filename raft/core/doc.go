@@ -10,28 +10,28 @@
 //
 // # Where to find what
 //
-//	raft.go        Figure 2 "State"; the inputs; Ready
+//	raft.go           Figure 2 "State"; the inputs; Ready
 //	configuration.go  §6: the members of the cluster; what is kept of each
-//	types.go       entries and their encoding, configuration, persistent state
-//	rpc.go         Figure 2's messages, fields only
-//	ready.go       the work that leaves: calls, answers, writes, batches, reads
-//	roles.go       Figure 2 "Rules for Servers", Figure 4
-//	election.go    §5.2, §5.4.1; thesis 9.6 (pre-vote), 4.2.3 (withheld votes)
-//	replication.go §5.3: AppendEntries on both sides
-//	progress.go    Figure 2 "Volatile state on leaders"
-//	commitment.go  §5.3, §5.4.2, Figure 8; applying
-//	quorum.go      §5.2, §6: majorities, and nothing else counts
-//	log.go         §5.3: the log in memory
-//	forget.go      what of it stays there
-//	durable.go     Figure 2 "Persistent state"; thesis 10.2.1
-//	snapshot.go    §7, Figure 13: compaction, InstallSnapshot on both sides
-//	reads.go       §8; thesis 6.4
-//	transfer.go    thesis 3.10; servers that had better not lead
-//	slow.go        a disk that is slow, or hangs without an error
-//	rejoin.go      a disk that was lost
-//	broken.go      a disk that was put back: histories that contradict each other
-//	invariants.go  Figure 3
-//	status.go      a copy of the state for people
+//	types.go          entries and their encoding, configuration, persistent state
+//	rpc.go            Figure 2's messages, fields only
+//	ready.go          the work that leaves: calls, answers, writes, batches, reads
+//	roles.go          Figure 2 "Rules for Servers", Figure 4
+//	election.go       §5.2, §5.4.1; thesis 9.6 (pre-vote), 4.2.3 (withheld votes)
+//	replication.go    §5.3: AppendEntries on both sides
+//	progress.go       Figure 2 "Volatile state on leaders"
+//	commitment.go     §5.3, §5.4.2, Figure 8; applying
+//	quorum.go         §5.2, §6: majorities, and nothing else counts
+//	log.go            §5.3: the log in memory
+//	forget.go         what of it stays there
+//	durable.go        Figure 2 "Persistent state"; thesis 10.2.1
+//	snapshot.go       §7, Figure 13: compaction, InstallSnapshot on both sides
+//	reads.go          §8; thesis 6.4
+//	transfer.go       thesis 3.10; servers that had better not lead
+//	slow.go           a disk that is slow, or hangs without an error
+//	rejoin.go         a disk that was lost
+//	broken.go         a disk that was put back: histories that contradict each other
+//	invariants.go     Figure 3
+//	status.go         a copy of the state for people
 //
 // # The driver's four duties
 //
