@@ -12,7 +12,9 @@
 //
 //	raft.go           Figure 2 "State"; the inputs; Ready
 //	configuration.go  §6: the members of the cluster; what is kept of each
-//	types.go          entries and their encoding, configuration, persistent state
+//	types.go          IDs, Config, persistent state, errors
+//	entry.go          log entries: kinds, checksum, encoding
+//	uid.go            the number that tells clusters of one name apart
 //	rpc.go            Figure 2's messages, fields only
 //	ready.go          the work that leaves: calls, answers, writes, batches, reads
 //	roles.go          Figure 2 "Rules for Servers", Figure 4

@@ -10,9 +10,10 @@ import (
 // counts as hanging after 1,350.
 var slowSyncs = []int64{1, 20, 100, 250, 290, 350, 400, 600, 1000, 1300}
 
-// worksAtAnySpeed fails the test unless, over a minute of load from all
-// servers' first start in each world, somebody leads nine tenths of the time, there are at most six
-// campaigns a minute, and reads are confirmed after a round trip, not after a sync.
+// worksAtAnySpeed fails the test unless three things hold in each world, over a minute
+// of load from the first start of all servers: some server leads nine tenths of the
+// time, there are at most six campaigns a minute, and reads are confirmed after a
+// round trip, not after a sync.
 func worksAtAnySpeed(t *testing.T, worlds int, make func(seed uint64) *timed) {
 	t.Helper()
 	sampled, led, campaigns, lost, confirmed := 0, 0, uint64(0), uint64(0), []int64{}
