@@ -16,6 +16,18 @@ const None ID = ""
 // MaxIDBytes bounds the length of an ID on disk and on the wire.
 const MaxIDBytes = 64
 
+// JoinIDs writes IDs one after the other, with a separator between them.
+func JoinIDs(ids []ID, separator string) string {
+	var text []byte
+	for i, id := range ids {
+		if i > 0 {
+			text = append(text, separator...)
+		}
+		text = append(text, id...)
+	}
+	return string(text)
+}
+
 // State is what a server finds on its disk when it starts (Figure 2
 // "Persistent state on all servers"). The zero State is a server that never
 // ran.
