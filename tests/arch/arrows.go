@@ -56,8 +56,8 @@ var arrows = map[string][]string{
 	"labrpc":        {"labrpc/labgob"},
 }
 
-// suites are packages whose tests are the labs' suites. Beside the package they
-// may import the labs' network and the harness that the suites share.
+// suites are packages whose tests are the labs' suites. In addition to the package
+// they may import the labs' network and the harness that the suites share.
 var suites = []string{"raft", "kvserver"}
 
 // labPackages is what the suites need.
