@@ -15,7 +15,7 @@ KVLABS = 3A|3B|Versioned|LostAnswer
 # never counts. ALONE are whole nodes in one process, which keep time with disks:
 # nothing else runs meanwhile.
 PLAIN = ./tests/memory ./tests/sim ./tests/system ./tests/campaign
-ALONE = ./cmd/raftkv
+ALONE = ./cmd/raftkv ./cmd/raftkv/internal/host
 
 # A campaign is a row: its package, tests and settings. make NAME starts it, too.
 real = ./tests/campaign -timeout
@@ -28,7 +28,7 @@ campaign.exactly-once = $(real) 60m -run ExactlyOnce -once.appends $(or $(APPEND
 campaign.restart      = $(real) 30m -run 'TestRestart$$' -restart.keys $(or $(KEYS),1000000)
 campaign.rejoin       = $(real) 40m -run TestANodeRejoins -rejoin.keys $(or $(KEYS),1000000)
 campaign.observe-test = $(real) 20m -run TestObserve -observe
-campaign.metrics-cost = $(ALONE) -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
+campaign.metrics-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
 campaign.crash        = ./raft/wal -timeout 20m -run 'PowerCuts|CrashBetween|CrashInInitialize' -args -power-cuts $(or $(CUTS),200000) -every-boundary -seed $(or $(SEED),1)
 campaign.damage       = ./raft/wal -timeout 20m -run 'TestEvery(FlippedBit|Cut|MixUp)' -args -every-bit
 CAMPAIGNS := $(sort $(patsubst campaign.%,%,$(filter campaign.%,$(.VARIABLES))))
@@ -45,7 +45,7 @@ run: build ## a durable cluster of three nodes in this terminal (ARGS="--fresh")
 
 test: ## every test, with the race detector where it can find something
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',$(PLAIN) $(ALONE)))
-	$(GO) test -race -timeout 10m $(ALONE)
+	$(GO) test -race -timeout 10m -p 1 $(ALONE)
 	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
 
 lint: ## gofmt, go vet, staticcheck

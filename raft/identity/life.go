@@ -8,52 +8,51 @@ import (
 	"raftkv/raft/core"
 )
 
-// Incarnation names a data directory. It is drawn at random when the directory
-// is made.
+// Incarnation names a data directory. It is drawn at random when the directory is made.
 type Incarnation [16]byte
 
-// Life is what a server's hello says of its data directory and its use of it.
+// Life says which data directory a server has, and which use of it this is.
 type Life struct {
 	Incarnation Incarnation
-	// Boot counts the processes that have started on the directory, from 1. It is
-	// durable before any of them says hello.
+	// Boot counts the processes that have started on the directory, from 1. The count is
+	// durable before the process says hello.
 	Boot uint64
-	// Nonces were drawn at random by the last of those processes, one each, the
-	// present one's last: 1 to MaxNonces, and no more than Boot. They tell a
-	// directory that was put back and started often from one that went on.
+	// Nonces were drawn at random by the latest of those processes, one each, and the
+	// present one's stands last. There are 1 to MaxNonces, and no more than Boot. They
+	// tell a directory that was put back and started often from one that went on.
 	Nonces []uint64
-	// Rejoined says that the directory was made to take the place of one that was
-	// lost. What such a server may do before it knows what its predecessor promised
-	// is the core's affair (core.Rejoining).
+	// Rejoined says that the directory was made to take the place of one that was lost.
+	// Package core decides what such a server may do before it knows what its
+	// predecessor promised (core.Rejoining).
 	Rejoined bool
-	// Asking says that such a server has no goal yet (core.Rejoining): it has promised
-	// nothing, so the directory it is to replace may still come back.
+	// Asking says that such a server has no goal yet (core.Rejoining). It has promised
+	// nothing, so the directory that it is to replace may still come back.
 	Asking bool
 }
 
-// MaxNonces is how many nonces a hello holds: a directory that was put back is
-// recognised unless it was started more often than that without meeting anybody.
+// MaxNonces bounds the nonces in a hello. A directory that was put back is recognised
+// unless it was started more often than that without meeting any peer.
 const MaxNonces = 64
 
-// maxFormer is how many earlier directories of a peer are remembered.
+// maxFormer bounds the earlier directories of a peer that are remembered.
 const maxFormer = 16
 
-// Known is what a server remembers of a peer. The zero Known is of a peer never
-// met.
+// Known is what a server remembers of a peer. The zero Known stands for a peer that was
+// never met.
 type Known struct {
 	Incarnation Incarnation
 	Boot        uint64 // the highest seen; 0: never met
 	Nonce       uint64 // of that boot
-	PutBack     bool   // the directory was found to be in an earlier state, whatever its boots say
+	PutBack     bool   // the directory was found to be in an earlier state, whatever its boots are
 	// Former are directories that were replaced, the last one last, at most 16.
 	Former []Incarnation
-	// Newcomer is a directory that is to take the place of Incarnation as soon as it
-	// has its goal. Zero: there is none.
+	// Newcomer is a directory that is to take the place of Incarnation as soon as its
+	// server has a goal. Zero: there is none.
 	Newcomer Incarnation
 
 	UID core.UID // of the cluster to which the peer belonged; zero: not known
 
-	// Term, Held and Firm say how far the directory had come; see behind.
+	// Term, Held and Firm say how far the directory had come; see Lost.
 	Term, Held, Firm uint64
 }
 
@@ -85,9 +84,9 @@ func (l Life) Check() error {
 
 func (l Life) nonce() uint64 { return l.Nonces[len(l.Nonces)-1] }
 
-// Meet judges a life of a peer of which k is remembered. If reason is empty, the
-// peer may be talked to once next is remembered; changed says whether next differs
-// from k.
+// Meet judges the life in the hello of a peer of which k is remembered. If reason is
+// empty, the peer may be talked to once next is remembered; changed says whether next
+// differs from k.
 func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	switch {
 	case k.Boot == 0 && l.Asking:
@@ -98,14 +97,14 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	case l.Incarnation != k.Incarnation && !l.Rejoined:
 		return k, false, Wiped
 	case l.Incarnation != k.Incarnation && l.Asking:
-		// It may have the place when it has a goal. Until then its predecessor, which
-		// still holds all its promises, can come back.
+		// The newcomer may have the place when it has a goal. Until then its predecessor,
+		// which still holds all its promises, can come back.
 		next = k
 		next.Newcomer = l.Incarnation
 		return next, next.Newcomer != k.Newcomer, ""
 	case l.Incarnation != k.Incarnation && l.Incarnation != k.Newcomer:
-		// It has a goal to which we have said nothing: its predecessor may have
-		// promised us something since.
+		// The newcomer has a goal to which we have contributed nothing: its predecessor
+		// may have promised us something since.
 		return k, false, Wiped
 	case l.Incarnation != k.Incarnation:
 		return Known{Incarnation: l.Incarnation, Boot: l.Boot, Nonce: l.nonce(), Former: k.former(k.Incarnation), UID: k.UID}, true, ""
@@ -123,7 +122,7 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	next = k
 	next.Incarnation, next.Boot, next.Nonce = l.Incarnation, l.Boot, l.nonce()
 	if k.Newcomer != (Incarnation{}) {
-		// The directory that was to be replaced is back. What the newcomer has heard
+		// The directory that was to be replaced is back, so what the newcomer has heard
 		// from us may be out of date from now on.
 		next.Newcomer, next.Former = Incarnation{}, k.former(k.Newcomer)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
@@ -41,19 +40,11 @@ func (c *Config) members() []core.ID {
 
 // listMembers writes ids for people. A long list is cut.
 func listMembers(ids []core.ID) string {
-	const most = 9
-	var b strings.Builder
-	for i, id := range ids {
-		if i == most {
-			fmt.Fprintf(&b, " and %d more", len(ids)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteString(",")
-		}
-		b.WriteString(string(id))
+	const maxListed = 9
+	if len(ids) <= maxListed {
+		return core.JoinIDs(ids, ",")
 	}
-	return b.String()
+	return fmt.Sprintf("%s and %d more", core.JoinIDs(ids[:maxListed], ","), len(ids)-maxListed)
 }
 
 // judge returns nil if this server may talk to the sender of a hello. knows reports

@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"raft/throttle":             {},
 	"raft/identity":             {"raft/core"},
 	"raft/wire":                 {"raft/core", "raft/identity", "raft/msgpack", "raft/throttle"},
+	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
 	"kvserver/kv":               {},
@@ -32,11 +33,19 @@ var arrows = map[string][]string{
 	"client":                    {"kvserver/api", "kvserver/clerkwire"},
 	"kvserver/clerkwire":        {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
-		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", "raft/identity", // core: its words for the rest
+		"cmd/raftkv/internal/host", "cmd/raftkv/internal/process",
+		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
-	"client/bench":  {"client", "kvserver/api"},
-	"client/verify": {"client"},
+	"cmd/raftkv/internal/host": {
+		"cmd/raftkv/internal/process",
+		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
+		"kvserver", "kvserver/api",
+		"client/bench", // in a test only, of what measuring costs
+	},
+	"cmd/raftkv/internal/process": {"raft/vfs"},
+	"client/bench":                {"client", "kvserver/api"},
+	"client/verify":               {"client"},
 
 	"deploy/dashboard": {},
 	"deploy/rename":    {},
@@ -67,9 +76,9 @@ var modules = map[string][]string{
 	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "raft/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":            {"kvserver/kv"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
-	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
+	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv/internal/host"},
 	"github.com/prometheus/client_model":  {"kvserver"},
-	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
+	"github.com/BurntSushi/toml":          {"raft/datadir", "cmd/raftkv"},
 	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "client/verify"},
 	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
 	"go.yaml.in/yaml/v3":                  {"tests/system"},

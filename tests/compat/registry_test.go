@@ -102,7 +102,7 @@ var versions = []struct{ row, file, pattern string }{
 	{"| snapshot container,", "raft/snapshot/format.go", `formatVersion += (\d+)`},
 	{"| the state in a snapshot (payload) |", "kvserver/kv/snapshot.go", `snapshotVersion += (\d+)`},
 	{"| digest of a state |", "kvserver/kv/digest.go", `const DigestVersion = (\d+)`},
-	{"| `raftkv.toml`,", "cmd/raftkv/datadir.go", `const formatNewest = (\d+)`},
+	{"| `raftkv.toml`,", "raft/datadir/file.go", `const FormatNewest = (\d+)`},
 }
 
 // Goal: docs/formats.md lists every number and name that is stored or sent, and

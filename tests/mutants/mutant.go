@@ -43,6 +43,8 @@ var tables = []struct {
 	{"raft/wal", walMutants},
 	{"raft/snapshot", snapshotMutants},
 	{"raft/vfs", vfsMutants},
+	{"raft/wire", wireMutants},
+	{"raft/datadir", datadirMutants},
 	{"raft/identity", identityMutants},
 	{"raft/wire", wireMutants},
 	{"raft", raftMutants},
@@ -56,6 +58,8 @@ var tables = []struct {
 	{"client", clientMutants},
 	{"client/bench", benchMutants},
 	{"cmd/raftkv", raftkvMutants},
+	{"cmd/raftkv/internal/host", hostMutants},
+	{"cmd/raftkv/internal/process", processMutants},
 }
 
 // all returns the rows of all tables.
