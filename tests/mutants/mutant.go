@@ -43,7 +43,6 @@ var tables = []struct {
 	{"raft/wal", walMutants},
 	{"raft/snapshot", snapshotMutants},
 	{"raft/vfs", vfsMutants},
-	{"raft/wire", wireMutants},
 	{"raft/datadir", datadirMutants},
 	{"raft/identity", identityMutants},
 	{"raft/wire", wireMutants},
