@@ -3,7 +3,7 @@ package core
 // A disk may be slow without hanging: each sync takes longer than an election
 // timeout, but less than Config.StallTicks. A candidate's vote for itself then
 // takes one sync, and a voter's vote takes another, or two if a write is under way
-// there. Three rules let elections end and leaders stand all the same. With disks
+// there. Four rules let elections end and leaders stand all the same. With disks
 // that are quick none of them changes anything.
 //
 //   - While a server's own term or vote is being written, its election timeout
@@ -14,6 +14,10 @@ package core
 //     that writing its vote may take: two syncs, as they take here lately. It does
 //     so once in each wait for a leader, so that a server which asks for ever and
 //     never wins keeps nobody from standing.
+//   - While a server's vote is being written it would vote for nobody else. Answers
+//     to "would you?" wait for the same write as the vote. If they all said yes, all
+//     who had asked would stand at the same moment and split the votes, and so again
+//     where a vote takes longer than the wait for the next campaign.
 //   - A beat is answered without waiting for entries to be written (replication.go),
 //     so a leader hears its followers, and reads are confirmed, whatever syncs take.
 //
@@ -51,4 +55,10 @@ func (r *Raft) awaitsVotes() bool {
 		}
 	}
 	return hoped >= majority(len(r.votes))
+}
+
+// favoursAnother reports whether this server's vote in the present term went to
+// another candidate and is not on the disk yet.
+func (r *Raft) favoursAnother(candidate ID) bool {
+	return r.config.StallTicks > 0 && r.votedFor != None && r.votedFor != candidate && r.promised() > r.saved
 }
