@@ -129,10 +129,14 @@ func (n *nemesis) leader() (leader *server) {
 	return leader
 }
 
+// restartSoon starts a server again that is down, unless something else has by
+// then. A server that ends by itself is started again in the calm, too, as its
+// supervisor does: damage on its disk may be found late.
 func (n *nemesis) restartSoon(s *server, delay int64) {
 	w, life := n.w, s.life
 	w.after(delay, then(func() {
-		if !w.healed && !s.up && s.life == life {
+		dead := w.healed && w.options.Outside == "dead" && !slices.Contains(w.core, s)
+		if !dead && !s.up && s.life == life {
 			s.start()
 		}
 	}))

@@ -260,12 +260,7 @@ func (s *server) takeWork() (work node.Work, ok bool) {
 		case *core.DamageError:
 			s.w.counts.DamageFound++
 			s.crash(crash{torn: -1}, s.w.diskDice)
-			life := s.life
-			s.w.after(100*millisecond, then(func() {
-				if !s.up && s.life == life {
-					s.start()
-				}
-			}))
+			s.w.nemesis.restartSoon(s, 100*millisecond)
 		default:
 			panic(damage)
 		}
