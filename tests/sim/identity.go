@@ -196,6 +196,24 @@ func (n *network) greet(from, to *server) bool {
 	return true
 }
 
+// redial lets a server that is at odds say hello to those with whom it has no
+// connection, as every transport does all the time. Where nobody is at odds it is
+// enough that two servers meet when one of them has something to say.
+func (s *server) redial() {
+	w := s.w
+	if w.options.Labs || s.muted() || !s.atOdds() {
+		return
+	}
+	for _, other := range w.servers {
+		l, back := &w.network.links[s.index][other.index], &w.network.links[other.index][s.index]
+		same := l.met.from == s.life && l.met.to == other.life && l.met.broken == l.broken
+		if other != s && !same && other.up && !other.paused && !other.muted() && w.strays[other.index] == nil &&
+			l.cuts+l.clogs+back.cuts+back.clogs == 0 {
+			w.network.greet(s, other)
+		}
+	}
+}
+
 // judges decides whether a server talks to one that says it is them, and tells it
 // if not.
 func (s *server) judges(other *server, them wire.Identity) bool {

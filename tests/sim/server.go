@@ -126,6 +126,7 @@ func (s *server) tick() {
 	if !s.paused { // ticks of a paused process are lost, not late
 		s.replica.Tick()
 		if s.ticks++; s.ticks%pollTicks == 0 {
+			s.redial()
 			s.poll()
 		}
 		s.turn()
