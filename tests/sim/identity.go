@@ -54,6 +54,7 @@ type acquaintance struct {
 	words map[int]bool           // peers whose word against our directory counts, by index
 
 	hearsay wire.Hearsay // which uids the others name, while the server's own is not known
+	misled  map[int]bool // peers in whose place a stray named a uid last, by index
 
 	// A server that comes back without its disk has told a goal to nobody yet: until
 	// these know it, it takes part in nothing.
@@ -70,7 +71,7 @@ const (
 func (s *server) introduce() {
 	w := s.w
 	s.disk.dir.nextLife(w.identityDice)
-	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}}
+	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}, misled: map[int]bool{}}
 	if s.identity().Standing != (wire.Standing{}) {
 		for _, other := range w.servers {
 			s.hearsay.Bind(s.known[other.id].UID)
@@ -122,6 +123,8 @@ func (s *server) hearUID(peer core.ID, them wire.Identity, talk bool) core.UID {
 		return ours
 	}
 	s.hearsay.Hear(peer, them.UID)
+	at := s.w.server(peer).index
+	s.misled[at] = them.UID != (core.UID{}) && s.w.strays[at] != nil
 	uid, atOdds := s.presumed()
 	if talk && !s.identity().Life.Asking && !atOdds && (uid == (core.UID{}) || uid == them.UID) {
 		s.hearsay.Bind(them.UID)
