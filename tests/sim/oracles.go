@@ -49,7 +49,7 @@ func (o *oracles) observe(s *server) {
 			o.elected(s, now)
 		}
 		o.countOldTermMajority(s, now)
-		if now.CommitIndex > s.watch.tail {
+		if now.CommitIndex >= s.watch.tail { // there or before lies its no-op
 			o.w.calm.led = true
 		}
 	}
