@@ -50,7 +50,7 @@ func (o *oracles) observe(s *server) {
 		}
 		o.countOldTermMajority(s, now)
 		if now.CommitIndex >= s.watch.tail { // there or before lies its no-op
-			o.w.calm.led = true
+			o.w.calm.ledBy(s)
 		}
 	}
 	if now.CommitIndex > s.watch.commit {
