@@ -162,7 +162,7 @@ func (s *Server) clerkGreeting(uid string) string {
 }
 
 // clusterUID returns the cluster's uid as text, "" while it is not known.
-func (s *Server) clusterUID() string { return uidText(s.config.Consensus.Status().UID) }
+func (s *Server) clusterUID() string { return s.config.Consensus.Status().UID.String() }
 
 // leaderAddr is where the leader takes clients, "" if there is none but this
 // node or its address is not known.

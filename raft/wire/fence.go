@@ -1,40 +1,25 @@
 package wire
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
-// fencing says whether a reason means that a server must not go on with the data
-// directory it has.
-func (r Reason) fencing() bool {
-	switch r {
-	case ReasonWiped, ReasonRolledBack, ReasonCopied, ReasonReplaced:
-		return true
-	}
-	return false
-}
-
-// fenceSentences say what happened to a peer's data directory, for the log of the
-// server that turns it down.
-var fenceSentences = map[Reason]string{
-	ReasonWiped:      "server %q has another data directory than the one we know: it was emptied or replaced, and what the server had promised went with it; empty it and start the server with --rejoin",
-	ReasonRolledBack: "the data directory of server %q was put back to an earlier state, or a copy of it was started since: what the server has promised since then is not in it; empty it and start the server with --rejoin",
-	ReasonCopied:     "the data directory of server %q is in use twice: this is the copy that came second; stop it",
-	ReasonReplaced:   "the data directory of server %q has been replaced by a newer one: this is the old one, which must not be used again",
-}
-
-// meetLife judges the life in the hello of a peer against what is remembered of
-// the peer, and remembers it. A life that is new ends what there is with the peer's
-// former ones. The error is a *rejection, or the disk's.
-func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
+// meetLife compares the life in a peer's hello with the remembered one, and remembers
+// it. A new life ends the connections of the peer's former ones. The error is a
+// *rejection, or the disk's.
+func (t *Transport) meetLife(p *peer, l identity.Life, h *hello) error {
 	t.mu.Lock()
-	met := p.stands(l.use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // what decides to whom we belong must be on the disk
+	met := p.stands(l.Use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // the uid that decides our cluster must be on the disk
 	t.mu.Unlock()
-	if met { // a disk that hangs must not keep those apart who have met
+	if met { // a disk that hangs must not keep servers apart that have met
 		return nil
 	}
 	release, err := t.takeMemory()
@@ -51,21 +36,21 @@ func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 			return fmt.Errorf("remembering server %q: %w", p.id, err)
 		}
 	}
-	t.endLives(p, l.use())
+	t.endLives(p, l.Use())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.stands(l.use()) && h.uid() != (core.UID{}) {
+	if p.stands(l.Use()) && h.uid() != (core.UID{}) {
 		p.uid = h.uid()
 	}
 	return nil
 }
 
-// fits judges a hello as meetLife does, and has no effect. What a server that is
-// turned down says of its cluster must leave no trace. The error is a *rejection, or
-// the transport was closed.
-func (t *Transport) fits(p *peer, l Life, h *hello) error {
+// fits judges a hello as meetLife does, and has no effect: the uid that a server
+// names must leave no trace if the server is turned down. The error is a *rejection,
+// or means that the transport was closed.
+func (t *Transport) fits(p *peer, l identity.Life, h *hello) error {
 	t.mu.Lock()
-	met := p.stands(l.use())
+	met := p.stands(l.Use())
 	t.mu.Unlock()
 	if met {
 		return nil
@@ -76,7 +61,7 @@ func (t *Transport) fits(p *peer, l Life, h *hello) error {
 	}
 	defer release()
 	_, _, err = t.assess(p, l, h)
-	if no := (*rejection)(nil); errors.As(err, &no) && no.reason == ReasonCluster {
+	if no := (*rejection)(nil); errors.As(err, &no) && no.reason == identity.OtherCluster {
 		return nil // hearUID says more about it
 	}
 	return err
@@ -96,7 +81,7 @@ func (t *Transport) takeMemory() (release func(), err error) {
 // known of the peer. It returns what is to be remembered once the peer is talked
 // to, and whether that differs from what is. The error is a *rejection. The memory
 // must have been taken.
-func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
+func (t *Transport) assess(p *peer, l identity.Life, h *hello) (next identity.Known, changed bool, err error) {
 	ours, _ := t.presumed()
 	k := t.known(p)
 	if ours == (core.UID{}) && t.asking() {
@@ -106,23 +91,23 @@ func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool,
 	switch {
 	case reason == "":
 		return next, changed, nil
-	case reason == ReasonCluster: // the uid became known while the hello was judged
+	case reason == identity.OtherCluster: // the uid became known while the hello was judged
 		return next, false, &rejection{reason: reason, detail: fmt.Sprintf("server %q belongs to another cluster of this name", p.id)}
 	case lost != "":
 		lost = " (" + lost + ")"
 	}
-	return next, false, &rejection{reason: reason, detail: fmt.Sprintf(fenceSentences[reason], p.id) + lost}
+	return next, false, &rejection{reason: reason, detail: reason.Describe(p.id) + lost}
 }
 
 // known returns what is known of a peer: what is remembered and what it has said
 // since. Whoever was met as a member of another cluster is not known.
-func (t *Transport) known(p *peer) Known {
+func (t *Transport) known(p *peer) identity.Known {
 	ours, _ := t.presumed()
-	k := t.config.Memory.Known(p.id).in(ours)
+	k := t.config.Memory.Known(p.id).In(ours)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.use.incarnation == k.Incarnation {
-		k.note(p.said)
+	if p.use.Incarnation == k.Incarnation {
+		k = k.Note(p.said)
 		if p.uid != (core.UID{}) {
 			k.UID = p.uid
 		}
@@ -130,17 +115,17 @@ func (t *Transport) known(p *peer) Known {
 	return k
 }
 
-// endLives lets only connections of this process of the peer stand from now on
-// (see stands) and ends the others: what is still on its way from a process that
-// has a successor is not the successor's.
-func (t *Transport) endLives(p *peer, but use) {
+// endLives lets only connections with one process of the peer stand from now on (see
+// stands), and ends the others: a message of a process that has a successor is not
+// the successor's.
+func (t *Transport) endLives(p *peer, but identity.Use) {
 	t.mu.Lock()
 	if p.use == but {
 		t.mu.Unlock()
 		return
 	}
-	p.use, p.said, p.uid = but, Standing{}, core.UID{}
-	in, out, sending, incoming := p.in, p.out.Load(), p.sending, p.incoming
+	p.use, p.said, p.uid = but, identity.Standing{}, core.UID{}
+	in, out, sending, receiving := p.in, p.out.Load(), p.sending, p.receiving
 	t.mu.Unlock()
 	if in != nil {
 		in.fail(errReplaced)
@@ -151,14 +136,15 @@ func (t *Transport) endLives(p *peer, but use) {
 	if sending != nil {
 		sending.fail(errReplaced)
 	}
-	if incoming != nil {
-		incoming.fail(errReplaced)
+	if receiving != nil {
+		receiving.fail(errReplaced)
 	}
 }
 
 // Fence turns a peer's data directory down from now on, because the peer was found
-// to have forgotten what it confirmed, and ends what there is with it. The peer is
-// told when it says hello the next time. It returns before that is remembered.
+// to have forgotten what it confirmed, and ends all connections with it. The peer is
+// told when it says hello the next time. Fence returns before this is remembered. It
+// may be called from any goroutine.
 func (t *Transport) Fence(id core.ID) {
 	p, known := t.peers[id]
 	if !known {
@@ -177,15 +163,47 @@ func (t *Transport) fence(p *peer) {
 		return
 	}
 	defer release()
-	t.journal.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
+	t.log.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
 	k := t.known(p)
 	k.PutBack = true
 	if err := t.config.Memory.Remember(p.id, k); err != nil {
-		t.journal.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
+		t.log.note(slog.LevelError, "memory", "a peer was found to have forgotten what it confirmed, and this could not be written down", "peer", string(p.id), "error", err.Error())
 	}
-	t.endLives(p, use{})
+	t.endLives(p, identity.Use{})
 }
 
-// stands says whether a connection that was made in the given use of a peer's
-// directory still may stand. t.mu must be held.
-func (p *peer) stands(u use) bool { return p.use == u }
+// stands reports whether a connection with the given process of a peer may still
+// stand. t.mu must be held.
+func (p *peer) stands(u identity.Use) bool { return p.use == u }
+
+// Memory remembers what a server knows of its peers. It is used by one goroutine at
+// a time.
+type Memory interface {
+	// Known returns what is remembered of a peer.
+	Known(peer core.ID) identity.Known
+	// Remember replaces it. When it returns nil, the new entry is on the disk. An error
+	// turns the peer down. It should end the server as any error of its disk does, except
+	// for a lack of room: then the peer is turned down until there is some.
+	Remember(peer core.ID, k identity.Known) error
+	// Note is Remember for several peers, of which only how far they have come and
+	// their uid have changed. An error is harmless: it is tried again.
+	Note(known map[core.ID]identity.Known) error
+}
+
+// forgetful is the Memory of a server that has no disk: it lasts as long as the
+// process.
+type forgetful map[core.ID]identity.Known
+
+func (f forgetful) Known(peer core.ID) identity.Known             { return f[peer] }
+func (f forgetful) Remember(peer core.ID, k identity.Known) error { f[peer] = k; return nil }
+func (f forgetful) Note(known map[core.ID]identity.Known) error   { maps.Copy(f, known); return nil }
+
+// newLife returns the life of a server that has no disk.
+func newLife() identity.Life { return identity.NewLife(draw) }
+
+// draw returns a random number.
+func draw() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // patience is how long a test waits for something that must happen. It is
@@ -239,11 +240,11 @@ func (h *hello) among(ids ...core.ID) *hello {
 }
 
 // testLife is the life of peers that tests play.
-var testLife = Life{Incarnation: Incarnation{1}, Boot: 1, Nonces: []uint64{1}}
+var testLife = identity.Life{Incarnation: identity.Incarnation{1}, Boot: 1, Nonces: []uint64{1}}
 
 // of makes a hello one of the given life.
-func (h *hello) of(l Life) *hello {
-	b := l.pack()
+func (h *hello) of(l identity.Life) *hello {
+	b := packLife(l)
 	h.Incarnation, h.Boot, h.Nonces, h.Rejoined = b.incarnation, l.Boot, b.nonces, l.Rejoined
 	return h
 }
@@ -339,7 +340,7 @@ func ping(to core.ID, n uint64) core.Call {
 	return core.Call{To: to, Request: &core.TimeoutNow{Term: n, LeaderID: "n1"}}
 }
 
-// load is call number n with so many bytes of entries.
+// load is call number n, with the given number of bytes of entries.
 func load(to core.ID, n uint64, bytes int) core.Call {
 	return core.Call{To: to, Request: &core.AppendEntries{
 		Term: n, LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, make([]byte, bytes))},

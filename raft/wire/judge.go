@@ -5,15 +5,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
-// Servers that began differently must not talk to each other: they count
+// Servers that were started differently must not talk to each other: they count
 // majorities of different lists, or hold different entries under the same index.
-// So a hello names the cluster by more than the name that an operator typed: by
-// its uid, which its first leader drew, and by a digest of the list of members.
+// So a hello names the cluster not only by the name that an operator typed, but also
+// by its uid, which its first leader drew, and by a digest of the list of members.
 
 // bootstrap is the digest of a list of members.
 type bootstrap [sha256.Size]byte
@@ -40,32 +40,24 @@ func (c *Config) members() []core.ID {
 
 // listMembers writes ids for people. A long list is cut.
 func listMembers(ids []core.ID) string {
-	const most = 9
-	var b strings.Builder
-	for i, id := range ids {
-		if i == most {
-			fmt.Fprintf(&b, " and %d more", len(ids)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteString(",")
-		}
-		b.WriteString(string(id))
+	const maxListed = 9
+	if len(ids) <= maxListed {
+		return core.JoinIDs(ids, ",")
 	}
-	return b.String()
+	return fmt.Sprintf("%s and %d more", core.JoinIDs(ids[:maxListed], ","), len(ids)-maxListed)
 }
 
-// judge reports whether this server wants to talk to the server whose hello this
-// is. knows says which servers may be talking. The error is a *rejection. The data
-// directory is judged elsewhere (meetLife).
+// judge returns nil if this server may talk to the sender of a hello. knows reports
+// whether a server may be the sender. The error is a *rejection. The data directory
+// is judged elsewhere (meetLife).
 func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	c := &t.config
 	if h.ClusterID != c.ClusterID {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q belongs to cluster %q and server %q to %q; check --cluster-id and the addresses of the peers", h.From, h.ClusterID, c.ID, c.ClusterID)}
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to cluster %q and server %q to %q; check --cluster-id and the addresses of the peers", h.From, h.ClusterID, c.ID, c.ClusterID)}
 	}
 	ours, theirs := t.UID(), h.uid()
 	if ours != (core.UID{}) && theirs != (core.UID{}) && ours != theirs {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
 	}
 	if h.To != c.ID {
 		return &rejection{reason: ReasonReceiver, detail: fmt.Sprintf("server %q wants to talk to %q and this is %q; check the addresses of the peers", h.From, h.To, c.ID)}
@@ -84,7 +76,7 @@ func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 }
 
 // judgeLevel refuses a server that works at other levels than this build, or that
-// uses what only a later level brings.
+// uses a field of a later level.
 func (h *hello) judgeLevel() error {
 	if h.LevelMin > levelMax || h.LevelMax < levelMin || h.LevelMin > h.LevelMax {
 		return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) works at levels %d to %d, and this build at %d to %d; upgrade the older one", h.From, h.Build, h.LevelMin, h.LevelMax, levelMin, levelMax)}
@@ -106,17 +98,17 @@ func (h *hello) judgeLevel() error {
 	return nil
 }
 
-// contest tells a server that is alone in its list of members that another one,
-// with another list, counts it among its own. If nothing was ever written to it, it
-// was probably started with the wrong list, and would go on as a cluster of one
-// beside the real one. If it has served alone, the other one has a wrong address:
-// nobody's mistake elsewhere may end it.
+// contest reports that a server with another list of members counts this one, which
+// is alone in its own list, among its members. If nothing was ever written to this
+// server, it was probably started with the wrong list and would go on as a second
+// cluster. If it has served alone, the other server has a wrong address, and a
+// mistake elsewhere must not end this one.
 func (t *Transport) contest(h *hello) {
 	if len(t.peers) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
 		return
 	}
 	if t.config.Used != nil && t.config.Used() {
-		t.journal.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
+		t.log.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
 			"peer", string(h.From), "its uid", h.uid().String(), "our uid", t.UID().String())
 		return
 	}
@@ -136,7 +128,7 @@ func (t *Transport) SetUID(uid core.UID) {
 	others := t.ofOthers(uid)
 	t.mu.Unlock()
 	for _, p := range others {
-		t.endLives(p, use{})
+		t.endLives(p, identity.Use{})
 	}
 	t.tellAll()
 }

@@ -164,7 +164,7 @@ func (n *nemesis) pause(s *server) func() {
 // or with a disk that hangs. Two kinds of servers are promised no more than that
 // they go on once they hear others again: one that comes back without its disk must
 // hear everybody, and one that knows no uid the member in whose place it heard a
-// stray (wire.Hearsay). If they need somebody, nobody stays outside.
+// stray (identity.Hearsay). If they need somebody, nobody stays outside.
 func (n *nemesis) heal() {
 	w := n.w
 	w.healed = true
