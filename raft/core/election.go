@@ -111,7 +111,8 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 		// Thesis 9.6: an answer to "would you?" changes nothing that is promised, nor
 		// the time since the leader was heard. A server whose disk hangs could not make
 		// the vote durable that it would be asked for.
-		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled() && !r.rejoining.On
+		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled() &&
+			!r.rejoining.On && !r.favoursAnother(req.CandidateID)
 		if granted {
 			r.yield()
 		}

@@ -3,7 +3,7 @@ package core
 // A disk may be slow without hanging: each sync takes longer than an election
 // timeout, but less than Config.StallTicks. A candidate's vote for itself then takes
 // one sync. A voter's vote takes another, or two if a write is outstanding there.
-// Three rules let elections end, and leaders stay, all the same. With quick disks
+// Four rules let elections end, and leaders stay, all the same. With quick disks
 // none of them changes anything.
 //
 //   - While a server's own term or vote is being written, its election timeout
@@ -14,6 +14,11 @@ package core
 //     writing its vote may take: two syncs, as long as they take here lately. It does
 //     so once in each wait for a leader, so that a server which asks for ever and
 //     never wins keeps no other from campaigning.
+//   - While a server's vote is being written, it would vote for nobody else. Answers
+//     to pre-votes wait for the same write as the vote does. If all of them were yes,
+//     all who had asked would campaign at the same moment and split the votes. That
+//     would happen again and again where a vote takes longer than the wait for the
+//     next campaign.
 //   - A heartbeat is answered without waiting for entries to be written
 //     (replication.go). So a leader hears its followers, and reads are confirmed,
 //     however long syncs take.
@@ -49,6 +54,12 @@ func (r *Raft) awaitsVotes() bool {
 		v := r.members[i].vote
 		return v == voteGranted || v == voteAwaited
 	})
+}
+
+// favoursAnother reports whether this server's vote in the present term went to
+// another candidate and is not on the disk yet.
+func (r *Raft) favoursAnother(candidate ID) bool {
+	return r.config.StallTicks > 0 && r.votedFor != None && r.votedFor != candidate && r.promised() > r.saved
 }
 
 // A disk that hangs gives no error, and a leader whose disk hangs still sends

@@ -219,3 +219,64 @@ func TestSlowDisks_ARefusalEndsNoHope(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a server whose vote is being written would vote for nobody else; when the
+// write is over it would. Method: a vote for 2 is with the disk; 2
+// and 3 ask for pre-votes, before and after the save.
+func TestSlowDisks_AVoteBeingWrittenFavoursNobodyElse(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, withPreVote, func(c *Config) { c.StallTicks = 45 })
+	s.slowDisk = true
+	s.receive("2", &RequestVote{Term: 1, CandidateID: "2"})
+	own := s.receive("2", &RequestVote{Term: 2, CandidateID: "2", Pre: true})
+	other := s.receive("3", &RequestVote{Term: 2, CandidateID: "3", Pre: true})
+	if s.answers[own] != nil {
+		t.Fatalf("before the save its candidate is answered %+v", s.answers[own])
+	}
+	s.save()
+	if reply := s.answers[own].(*RequestVoteReply); !reply.VoteGranted {
+		t.Fatalf("its candidate is answered %+v", reply)
+	}
+	if reply := s.answers[other].(*RequestVoteReply); reply.VoteGranted {
+		t.Fatalf("another one is answered %+v", reply)
+	}
+	later := s.receive("3", &RequestVote{Term: 2, CandidateID: "3", Pre: true})
+	if reply := s.answers[later].(*RequestVoteReply); !reply.VoteGranted {
+		t.Fatalf("after the save another one is answered %+v", reply)
+	}
+}
+
+// Goal: a dead leader is followed where every server that is left must vote, and one
+// of their disks is slow. Method: of six servers the leader and another one with a
+// quick disk go down under load; the next leads after the wait for it, the
+// candidate's own sync and two of a voter's.
+func TestSlowDisks_ADeadLeaderIsFollowedWhereAllMustVote(t *testing.T) {
+	for _, ms := range slowSyncs {
+		for seed := range uint64(5) {
+			w := newTimed(t, 6, seed)
+			slow := w.servers[0]
+			slow.disk(ms)
+			w.load(100, 20)
+			w.run(10_000)
+			dead := w.leader()
+			if dead == nil {
+				t.Fatalf("syncs of %d ms: nobody leads after 10 s", ms)
+			}
+			if dead == slow {
+				continue // then only quick ones are left
+			}
+			other := w.servers[5]
+			if dead == other {
+				other = w.servers[4]
+			}
+			dead.down, other.down = true, true
+			begun := w.now
+			for w.leader() == nil && w.now < begun+60_000 {
+				w.run(10)
+			}
+			if took := w.now - begun; took > 600+3*ms {
+				t.Errorf("syncs of %d ms, seed %d: the next leader came after %d ms", ms, seed, took)
+			}
+		}
+	}
+}

@@ -167,4 +167,6 @@ var coreElectionMutants = []mutant{
 		"\tif !r.yielded {\n", "\tif false {\n"),
 	inTests("KN3", "TestSlowDisks_", "a campaign ends while votes are being written that decide it", "raft/core/slow.go",
 		"\t\treturn v == voteGranted || v == voteAwaited\n", "\t\treturn v == voteGranted\n"),
+	inTests("KN27", "TestSlowDisks_", "a server whose vote is being written would vote for others as well", "raft/core/slow.go",
+		"\treturn r.config.StallTicks > 0 && r.votedFor != None", "\treturn false && r.votedFor != None"),
 }

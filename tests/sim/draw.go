@@ -94,9 +94,6 @@ func (o *options) drawSlowDisks(d dice) {
 	if o.StallTicks == 0 {
 		o.StallTicks = o.ElectionTicks // a real node always has a limit
 	}
-	for int64(o.StallTicks)*o.Tick < 2*o.SlowSync+4*o.SaveHigh { // clocks may be fast
-		o.StallTicks *= 2
-	}
 }
 
 func (o *options) drawClients(d dice) {
@@ -128,6 +125,11 @@ func (o *options) makeRoom() {
 	if o.SlowSync > 0 {
 		// The same holds for a window of few entries that each wait for a slow disk.
 		o.Window, o.AppendBytes = max(o.Window, 16), max(o.AppendBytes, 10_000)
+	}
+	// A write that takes its usual time must not count as one that hangs, also by a
+	// clock that is fast: else every leader steps down for its disk.
+	for o.StallTicks > 0 && int64(o.StallTicks)*o.Tick < 2*o.SlowSync+4*o.SaveHigh {
+		o.StallTicks *= 2
 	}
 	// A timeout must leave room for a round trip, or nobody is ever elected. The
 	// labs' Raft must also have room for the disks.

@@ -47,6 +47,7 @@ type acquaintance struct {
 	words map[int]bool               // peers whose word against our directory counts, by index
 
 	hearsay identity.Hearsay // which uids the others name, while the server's own is not known
+	misled  map[int]bool     // peers in whose place a stray named a uid last, by index
 
 	// A server that comes back without its disk has told a goal to nobody yet: until
 	// these know it, it takes part in nothing.
@@ -63,7 +64,7 @@ const (
 func (s *server) introduce() {
 	w := s.w
 	s.disk.dir.life = s.disk.dir.life.Next(w.identityDice.Uint64)
-	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}}
+	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}, misled: map[int]bool{}}
 	if s.identity().Standing != (identity.Standing{}) {
 		for _, other := range w.servers {
 			s.hearsay.Bind(s.known[other.id].UID)
@@ -115,6 +116,8 @@ func (s *server) hearUID(peer core.ID, them identity.Identity, talk bool) core.U
 		return ours
 	}
 	s.hearsay.Hear(peer, them.UID)
+	at := s.w.server(peer).index
+	s.misled[at] = them.UID != (core.UID{}) && s.w.strays[at] != nil
 	uid, atOdds := s.presumed()
 	if talk && !s.identity().Life.Asking && !atOdds && (uid == (core.UID{}) || uid == them.UID) {
 		s.hearsay.Bind(them.UID)
@@ -179,6 +182,24 @@ func (n *network) greet(from, to *server) bool {
 	l.met = met{from.life, to.life, l.broken, n.w.now, them.Life.Asking}
 	n.w.counts.Hellos++
 	return true
+}
+
+// redial lets a server that is at odds say hello to those with whom it has no
+// connection, as every transport does all the time. Where nobody is at odds it is
+// enough that two servers meet when one of them has something to say.
+func (s *server) redial() {
+	w := s.w
+	if w.options.Labs || s.muted() || !s.atOdds() {
+		return
+	}
+	for _, other := range w.servers {
+		l, back := &w.network.links[s.index][other.index], &w.network.links[other.index][s.index]
+		same := l.met.from == s.life && l.met.to == other.life && l.met.broken == l.broken
+		if other != s && !same && other.up && !other.paused && !other.muted() && w.strays[other.index] == nil &&
+			l.cuts+l.clogs+back.cuts+back.clogs == 0 {
+			w.network.greet(s, other)
+		}
+	}
 }
 
 // judges decides whether a server talks to one that says it is them, and tells it

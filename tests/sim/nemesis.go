@@ -129,10 +129,14 @@ func (n *nemesis) leader() (leader *server) {
 	return leader
 }
 
+// restartSoon starts a server again that is down, unless something else has by
+// then. A server that ends by itself is started again in the calm, too, as its
+// supervisor does: damage on its disk may be found late.
 func (n *nemesis) restartSoon(s *server, delay int64) {
 	w, life := n.w, s.life
 	w.after(delay, then(func() {
-		if !w.healed && !s.up && s.life == life {
+		dead := w.healed && w.options.Outside == "dead" && !slices.Contains(w.core, s)
+		if !dead && !s.up && s.life == life {
 			s.start()
 		}
 	}))
@@ -156,8 +160,11 @@ func (n *nemesis) pause(s *server) func() {
 
 // heal ends all faults for a majority, drawn at random, which must from now on do
 // all that is asked of the cluster. The others are healed with it, or stay
-// outside for good, unless one of them is coming back without its disk: dead, cut off, unable to send (mute) or to hear (deaf),
-// paused, or with a disk that hangs.
+// outside for good: dead, cut off, unable to send (mute) or to hear (deaf), paused,
+// or with a disk that hangs. Two kinds of servers are promised no more than that
+// they go on once they hear others again: one that comes back without its disk must
+// hear everybody, and one that knows no uid the member in whose place it heard a
+// stray (identity.Hearsay). If they need somebody, nobody stays outside.
 func (n *nemesis) heal() {
 	w := n.w
 	w.healed = true
@@ -170,8 +177,11 @@ func (n *nemesis) heal() {
 	order := w.serverDice.Perm(len(w.servers))
 	inside := len(w.servers)
 	comingBack := slices.ContainsFunc(w.servers, func(s *server) bool { return s.disk.rejoining.On })
-	if w.options.Outside != "" && !comingBack { // one that comes back must hear everybody
+	if w.options.Outside != "" && !comingBack {
 		inside = len(w.servers)/2 + 1
+	}
+	if n.misled(order[:inside], order[inside:]) {
+		inside = len(w.servers)
 	}
 	for _, i := range order[:inside] {
 		w.core = append(w.core, w.servers[i])
@@ -185,6 +195,15 @@ func (n *nemesis) heal() {
 			s.start()
 		}
 	}
+}
+
+// misled reports whether one of some servers does not know the cluster's uid, and
+// has heard a stray in the place of one of others, and not that one since.
+func (n *nemesis) misled(some, others []int) bool {
+	return slices.ContainsFunc(some, func(i int) bool {
+		s := n.w.servers[i]
+		return s.up && s.replica.UID() == (core.UID{}) && slices.ContainsFunc(others, func(i int) bool { return s.misled[i] })
+	})
 }
 
 func (n *nemesis) shutOut(s *server) {

@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // calm is what is known of the phase in which a majority is healed: it must have a
 // leader before long, and keep it, however slow its disks are.
 type calm struct {
@@ -10,6 +12,14 @@ type calm struct {
 
 // calmElections is how many leaders there may be in a minute of calm.
 const calmElections = 6
+
+// ledBy: a server leads and has committed an entry of its term. One that stays
+// outside is nobody's leader any more, unless all that it lacks is a disk.
+func (c *calm) ledBy(s *server) {
+	if s.w.options.Outside == "hung" || slices.Contains(s.w.core, s) {
+		c.led = true
+	}
+}
 
 func (c *calm) begin(w *world) {
 	*c = calm{began: w.now, elections: w.counts.Elections}

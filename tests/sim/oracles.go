@@ -49,8 +49,8 @@ func (o *oracles) observe(s *server) {
 			o.elected(s, now)
 		}
 		o.countOldTermMajority(s, now)
-		if now.CommitIndex > s.watch.tail {
-			o.w.calm.led = true
+		if now.CommitIndex >= s.watch.tail { // there or before lies its no-op
+			o.w.calm.ledBy(s)
 		}
 	}
 	if now.CommitIndex > s.watch.commit {

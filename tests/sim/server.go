@@ -126,6 +126,7 @@ func (s *server) tick() {
 	if !s.paused { // ticks of a paused process are lost, not late
 		s.replica.Tick()
 		if s.ticks++; s.ticks%pollTicks == 0 {
+			s.redial()
 			s.poll()
 		}
 		s.turn()
@@ -260,12 +261,7 @@ func (s *server) takeWork() (work node.Work, ok bool) {
 		case *core.DamageError:
 			s.w.counts.DamageFound++
 			s.crash(crash{torn: -1}, s.w.diskDice)
-			life := s.life
-			s.w.after(100*millisecond, then(func() {
-				if !s.up && s.life == life {
-					s.start()
-				}
-			}))
+			s.w.nemesis.restartSoon(s, 100*millisecond)
 		default:
 			panic(damage)
 		}
