@@ -239,7 +239,7 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 // meetsStray lets a server dial a stray, which refuses it, and be dialled by it.
 func (s *server) meetsStray(at *server, it *stray) {
 	w := s.w
-	if it.identity.UID != (core.UID{}) && s.replica.UID() == (core.UID{}) && s.identity().Life.Asking {
+	if it.identity.UID != (core.UID{}) && s.uid() == (core.UID{}) && s.identity().Life.Asking {
 		if w.hasUID() {
 			s.tellsStrayApart(at, it)
 		} // else nobody of its own cluster can tell it another uid
@@ -262,7 +262,7 @@ func (s *server) meetsStray(at *server, it *stray) {
 // hasUID reports whether a server of the cluster that is up knows the cluster's uid.
 func (w *world) hasUID() bool {
 	for _, s := range w.servers {
-		if s.up && s.replica.UID() != (core.UID{}) {
+		if s.up && s.uid() != (core.UID{}) {
 			return true
 		}
 	}
