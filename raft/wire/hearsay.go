@@ -77,15 +77,16 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 }
 
 // maybeStray reports whether the server whose hello this is may be a stray, although
-// it was taken for the peer: nobody knows while peers are at odds, and a full member
-// knows the uid as soon as any other does that talks to us.
+// it was taken for the peer. Nobody knows while peers are at odds. Otherwise a full
+// member knows the uid as soon as any other does that talks to us.
 func (t *Transport) maybeStray(h *hello) bool {
+	nameless := h.uid() == (core.UID{}) && !h.Rejoined
 	if t.UID() != (core.UID{}) {
-		return false
+		return nameless
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.atOdds || h.uid() == (core.UID{}) && !h.Rejoined && t.hearsay.Heard()
+	return t.atOdds || nameless && t.hearsay.Heard()
 }
 
 // ofOthers returns the peers that have named another uid than this. t.mu must be
