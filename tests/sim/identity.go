@@ -90,7 +90,8 @@ func (s *server) uid() core.UID {
 	return s.disk.dir.uid
 }
 
-// learnUID writes the cluster's uid down once it is known.
+// learnUID writes the cluster's uid down once it is known: when the log says it, or
+// before the goal of a server that comes back without its disk.
 func (s *server) learnUID(uid core.UID) {
 	if known := s.disk.dir.uid; uid != (core.UID{}) && known != (core.UID{}) && known != uid {
 		s.w.fail("identity", "%s belongs to the cluster %s, and learns that it is %s", s.id, known, uid)
@@ -289,12 +290,18 @@ func (s *server) announce(done func()) {
 	s.announceOn(done)
 }
 
+// maybeStray reports whether a server that was taken for a peer may be a stray: a full
+// member knows the uid of a server that has its goal.
+func maybeStray(them identity.Identity) bool {
+	return them.UID == (core.UID{}) && !them.Life.Rejoined
+}
+
 func (s *server) announceOn(done func()) {
 	w, life := s.w, s.life
 	for _, other := range w.servers {
 		l, back := &w.network.links[s.index][other.index], &w.network.links[other.index][s.index]
 		if s.unaware[other.index] && other.up && !other.paused && w.strays[other.index] == nil &&
-			l.cuts+l.clogs+back.cuts+back.clogs == 0 && len(s.words) == 0 && w.network.greet(s, other) {
+			l.cuts+l.clogs+back.cuts+back.clogs == 0 && len(s.words) == 0 && w.network.greet(s, other) && !maybeStray(other.identity()) {
 			delete(s.unaware, other.index)
 		}
 	}
