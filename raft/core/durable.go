@@ -102,7 +102,7 @@ func (r *Raft) nextWrite() *Write {
 	if r.written.seq > r.saved || r.dirty == (dirty{}) && !r.commitDue() {
 		return nil
 	}
-	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, Rejoining: r.rejoining, From: r.dirty.from}
+	w := &Write{Seq: r.written.seq + 1, Term: r.currentTerm, VotedFor: r.votedFor, Rejoining: r.rejoining, GoalUID: r.goalUID, From: r.dirty.from}
 	if r.dirty.snapshot && (w.From == 0 || w.From > r.log.snapshot.Index) {
 		snapshot := r.log.snapshot
 		w.Snapshot = &snapshot

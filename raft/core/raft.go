@@ -88,6 +88,7 @@ type Raft struct {
 
 	rejoining   Rejoining // durable, like term and vote
 	agreed      position  // how far the log is known to be that of the leader of agreed.Term
+	goalUID     UID       // named by all whose answers made the goal, in this process
 	rejoinRound uint64    // rises with every other server that turns out to be rejoining, too
 
 	counts     Counts     // what happened in this life, for people (status.go)

@@ -44,6 +44,10 @@ type Write struct {
 	// Rejoining, if On or if it was in the Write before, is to be made durable after
 	// the rest of this Write and before it is Saved.
 	Rejoining Rejoining
+	// GoalUID, if not zero, is the UID of the cluster whose members gave Rejoining its
+	// goal. It is to be known, durably, before the rest of this Write: the next process
+	// must not take servers of another cluster for those to which the goal binds it.
+	GoalUID UID
 	// Snapshot, if not nil, replaces the log up to its index: entries from there
 	// down need not be kept. Those above are kept unless From says otherwise; From
 	// is then 0 or above the snapshot's index. The log held everything up to the

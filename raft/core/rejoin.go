@@ -50,7 +50,8 @@ package core
 // or the goal would lie in a log that has nothing to do with what was promised. So
 // the answers of full members count only while all of them name the same UID. One
 // that knows none yet is not heard until it does: a leader tells it. (A cluster
-// whose servers draw none, as in the labs, is not held to this.)
+// whose servers draw none, as in the labs, is not held to this.) With the goal the
+// server knows its own UID: it is the one that they have named (Write.GoalUID).
 
 // Rejoining says how far a server that lost its disk has come back. The zero Rejoining
 // is that of a full member.
@@ -163,6 +164,7 @@ func (r *Raft) setGoal() {
 		r.votedFor = r.config.ID
 	}
 	r.rejoining = Rejoining{On: true, Term: r.currentTerm, Index: latest.LastIndex}
+	r.goalUID = latest.UID
 	r.dirty.hard = true
 	r.resetElectionTimer()
 }
@@ -198,7 +200,7 @@ func (r *Raft) endRejoin() {
 	committed := r.commitIndex >= r.rejoining.Index || ok && term > r.rejoining.Term
 	agrees := r.agreed.Term >= r.rejoining.Term && min(r.agreed.Index, r.durable) >= r.rejoining.Index
 	if committed || agrees {
-		r.rejoining = Rejoining{}
+		r.rejoining, r.goalUID = Rejoining{}, UID{}
 		for i := range r.members {
 			r.members[i].rejoin = rejoinAnswer{}
 		}

@@ -9,7 +9,8 @@ import (
 // cluster only. What a stray says, of another cluster or of none yet, neither
 // stands for a member's answer nor makes the goal, and when the member itself
 // answers, there is a goal. Method: three servers, in every order of answers; the
-// stray at 3's address leads a later term with a longer log.
+// stray at 3's address leads a later term with a longer log. The write that has the goal
+// names the cluster.
 func TestRejoin_TheGoalIsOfOneCluster(t *testing.T) {
 	ours, theirs := UID{1}, UID{2}
 	two := RejoinReply{Term: 5, Leads: true, LastIndex: 9, UID: ours}
@@ -61,6 +62,14 @@ func TestRejoin_TheGoalIsOfOneCluster(t *testing.T) {
 			}
 			if goal := s.Status().Rejoining; goal.Term != 5 || goal.Index != 9 {
 				t.Errorf("%s: with both members the goal is %+v", name, goal)
+			}
+			for _, w := range s.writes {
+				if goal := w.Rejoining.Term > 0; goal != (w.GoalUID == ours) {
+					t.Errorf("%s: a write with the goal %+v is of the cluster %q", name, w.Rejoining, w.GoalUID)
+				}
+			}
+			if len(s.writes) == 0 {
+				t.Errorf("%s: the goal was not written", name)
 			}
 		}
 	}

@@ -81,12 +81,13 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 // taken for the peer. While peers are at odds, any may be one. A full member knows the
 // uid as soon as any other member that talks to us.
 func (t *Transport) maybeStray(h *hello) bool {
+	nameless := h.uid() == (core.UID{}) && !h.Rejoined
 	if t.UID() != (core.UID{}) {
-		return false
+		return nameless
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.atOdds || h.uid() == (core.UID{}) && !h.Rejoined && t.hearsay.Heard()
+	return t.atOdds || nameless && t.hearsay.Heard()
 }
 
 // ofOthers returns the peers that have named another uid than this. t.mu must be

@@ -129,3 +129,38 @@ func TestARefusedStrayNamesNoCluster(t *testing.T) {
 		server.Close()
 	}
 }
+
+// Goal: a server that has its goal, and so knows the uid of its cluster, does not count
+// a server that names none as told of it: that may be a stray in the place of a member
+// that was not met before. When the member names the uid, it counts. Method: n1 comes
+// back with its goal and the uid and remembers nobody; n2 names the uid, and n3 first
+// names none.
+func TestAGoalIsNotAnnouncedToWhoeverNamesNoUID(t *testing.T) {
+	s, ours := newSite(t, 3), core.UID{1}
+	of := func(uid core.UID) func(*Config) { return func(c *Config) { c.UID = uid } }
+	s.lives["n1"] = rejoined(newLife())
+	n2, n3 := s.start(t, "n2", of(ours)), s.start(t, "n3", nil)
+	n1 := s.start(t, "n1", func(c *Config) {
+		c.UID, c.Standing = ours, func() identity.Standing { return identity.Standing{Term: 7} }
+	})
+	done := make(chan bool, 1)
+	n1.Hush()
+	go func() { done <- n1.Announce() }()
+	connected(t, n1, 2)
+	eventually(t, "n2 counts", func() bool { n1.Transport.mu.Lock(); defer n1.Transport.mu.Unlock(); return !n1.unaware["n2"] })
+	n1.Transport.mu.Lock()
+	waits := n1.unaware["n3"]
+	n1.Transport.mu.Unlock()
+	if !waits || len(done) != 0 || !n1.muted.Load() {
+		t.Error("n1 takes part though only a server that names no uid stands at n3's address")
+	}
+	n3.Close()
+	s.listeners["n3"] = listen(t, s.addrs["n3"])
+	n3 = s.start(t, "n3", of(ours))
+	if !<-done {
+		t.Error("the announcement failed")
+	}
+	for _, server := range []*server{n1, n2, n3} {
+		server.Close()
+	}
+}

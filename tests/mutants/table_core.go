@@ -69,6 +69,8 @@ var coreMutants = []mutant{
 		"\tif committed || agrees {\n", "\tif committed && (agrees || !agrees) {\n"),
 	inTests("G1d", "TestRejoin_", "agreement makes a full member before it is on the disk", "raft/core/rejoin.go",
 		"min(r.agreed.Index, r.durable) >= r.rejoining.Index", "r.agreed.Index >= r.rejoining.Index"),
+	inTests("G1e", "TestRejoin_", "a goal is written without the uid of the cluster that gave it", "raft/core/rejoin.go",
+		"\tr.goalUID = latest.UID\n", ""),
 	inSimulator("SI1", "who comes back without its disk believes the first leader that answers, of whatever term", "raft/core/rejoin.go",
 		"if a.Term > latest.Term || a.Term == latest.Term && a.Leads {", "if a.Leads || a.Term > latest.Term && !latest.Leads {"),
 	inFile("E16", "every leader draws a uid", "raft/core/uid.go",

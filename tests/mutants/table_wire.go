@@ -8,6 +8,8 @@ var wireMutants = []mutant{
 		"crowded := t.strangers >= t.config.MaxStrangers", "crowded := t.strangers > 1<<30"),
 	inTests("X52", "TestAGoal", "a server that comes back speaks before all others have heard of its goal", "raft/wire/verdict.go",
 		"done := len(t.unaware) == 0", "done := len(t.unaware) < len(t.peers)"),
+	inTests("X98", "TestAGoal", "a goal is told to a server that names no uid, which may be a stray", "raft/wire/hearsay.go",
+		"\t\treturn nameless\n", "\t\treturn false\n"),
 	onWire("X16", "the padding of short entries may be missing", "entries.go",
 		"len(m.Padding) != want {", "len(m.Padding) > want {"),
 	inTests("X28", "TestALaterLife", "any life of a directory that is talked to passes: the next process does not end the connections of the one before", "raft/wire/fence.go",

@@ -143,6 +143,7 @@ func (d *disk) crash(how crash, dice dice) {
 	if d.writing != nil && how.torn >= 0 {
 		d.s.w.counts.TornWrites++
 		d.plug = how.torn
+		d.s.learnUID(d.writing.GoalUID)
 		_ = d.wal.Save(d.writing) // whatever it says, nobody hears it
 	}
 	if d.begun != nil && how.torn >= 0 && d.s.w.diskDice.chance(0.5) {
@@ -215,6 +216,7 @@ func (d *disk) finish() {
 		w.counts.HungWrites++
 		return
 	}
+	s.learnUID(write.GoalUID)
 	if d.wal != nil && !d.put(write) {
 		return
 	}

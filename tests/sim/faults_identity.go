@@ -229,20 +229,27 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 	}, true
 }
 
-// meetsStray lets a server dial a stray, which refuses it, and be dialled by it.
+// meetsStray lets a server dial a stray, which refuses it, and be dialled by it. The
+// server must tell it apart by what it knows: the uid of its cluster, if the stray names
+// one, or the directory that the member had. Another stray that it took for the member
+// before, while it had no goal, is no such directory (identity.Known.In). It is as if it
+// remembered nobody: it takes a stray that names no uid, as it would the member's first
+// process. The stray does no harm: it cannot give a goal, as it names no uid
+// (core.Rejoin), nor count as told of one (maybeStray). Its log is not played here: the
+// member is doubted from then on (docs/architecture.md, "Two cases remain").
 func (s *server) meetsStray(at *server, it *stray) {
 	w := s.w
-	if it.identity.UID != (core.UID{}) && s.replica.UID() == (core.UID{}) && s.identity().Life.Asking {
+	if it.identity.UID != (core.UID{}) && s.uid() == (core.UID{}) && s.identity().Life.Asking {
 		if w.hasUID() {
 			s.tellsStrayApart(at, it)
 		} // else nobody of its own cluster can tell it another uid
 		return
 	}
-	if s.known[at.id].Boot == 0 {
-		return // its own directory is new, so it cannot tell
+	ours, _ := s.presumed()
+	if s.known[at.id].In(ours).Boot == 0 && (ours == (core.UID{}) || it.identity.UID == (core.UID{})) {
+		return // it remembers nobody of its cluster there, and no uids can be compared
 	}
 	w.counts.StraysMet++
-	ours, _ := s.presumed()
 	if s.known[at.id].Credible(ours, it.identity) == "" {
 		w.fail("identity", "%s believes a server of another cluster at the address of %s", s.id, at.id)
 	}
@@ -255,7 +262,7 @@ func (s *server) meetsStray(at *server, it *stray) {
 // hasUID reports whether a server of the cluster that is up knows the cluster's uid.
 func (w *world) hasUID() bool {
 	for _, s := range w.servers {
-		if s.up && s.replica.UID() != (core.UID{}) {
+		if s.up && s.uid() != (core.UID{}) {
 			return true
 		}
 	}

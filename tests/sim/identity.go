@@ -18,7 +18,8 @@ import (
 type directory struct {
 	life   identity.Life // of the last process
 	memory map[core.ID]identity.Known
-	fenced bool // a majority of the others said for good that it must not be used
+	uid    core.UID // of the cluster, once a process has learned it
+	fenced bool     // a majority of the others said for good that it must not be used
 
 	metStray map[core.ID]bool // a stray was taken for the peer
 }
@@ -81,6 +82,26 @@ func (s *server) newUID() (uid core.UID) {
 	return uid
 }
 
+// uid is the cluster's uid, as far as the server knows it: from its log or, before
+// that is known to be committed, from its directory.
+func (s *server) uid() core.UID {
+	if uid := s.replica.UID(); uid != (core.UID{}) {
+		return uid
+	}
+	return s.disk.dir.uid
+}
+
+// learnUID writes the cluster's uid down once it is known: when the log says it, or
+// before the goal of a server that comes back without its disk.
+func (s *server) learnUID(uid core.UID) {
+	if known := s.disk.dir.uid; uid != (core.UID{}) && known != (core.UID{}) && known != uid {
+		s.w.fail("identity", "%s belongs to the cluster %s, and learns that it is %s", s.id, known, uid)
+	}
+	if uid != (core.UID{}) {
+		s.disk.dir.uid = uid
+	}
+}
+
 // muted reports whether the server takes part in nothing for the moment.
 func (s *server) muted() bool { return len(s.words) > 0 || len(s.unaware) > 0 }
 
@@ -103,7 +124,7 @@ func (s *server) knows(peer core.ID, ours core.UID, them identity.Identity) iden
 // presumed is the uid by which the server judges the others, and whether it talks to
 // nobody.
 func (s *server) presumed() (uid core.UID, atOdds bool) {
-	if ours := s.replica.UID(); ours != (core.UID{}) {
+	if ours := s.uid(); ours != (core.UID{}) {
 		return ours, false
 	}
 	return s.hearsay.Presume(len(s.w.servers))
@@ -112,7 +133,7 @@ func (s *server) presumed() (uid core.UID, atOdds bool) {
 // hearUID notes the uid that another server names, and returns the one by which the
 // server judges it.
 func (s *server) hearUID(peer core.ID, them identity.Identity, talk bool) core.UID {
-	if ours := s.replica.UID(); ours != (core.UID{}) {
+	if ours := s.uid(); ours != (core.UID{}) {
 		return ours
 	}
 	s.hearsay.Hear(peer, them.UID)
@@ -129,7 +150,7 @@ func (s *server) hearUID(peer core.ID, them identity.Identity, talk bool) core.U
 func (s *server) identity() identity.Identity {
 	life := s.disk.dir.life
 	life.Asking = life.Rejoined && s.model.state.Term == 0
-	return identity.Identity{UID: s.replica.UID(), Life: life, Standing: identity.StandingOf(&s.model.state)}
+	return identity.Identity{UID: s.uid(), Life: life, Standing: identity.StandingOf(&s.model.state)}
 }
 
 // met says between which lives of two servers there is a connection.
@@ -282,12 +303,18 @@ func (s *server) announce(done func()) {
 	s.announceOn(done)
 }
 
+// maybeStray reports whether a server that was taken for a peer may be a stray: a full
+// member knows the uid of a server that has its goal.
+func maybeStray(them identity.Identity) bool {
+	return them.UID == (core.UID{}) && !them.Life.Rejoined
+}
+
 func (s *server) announceOn(done func()) {
 	w, life := s.w, s.life
 	for _, other := range w.servers {
 		l, back := &w.network.links[s.index][other.index], &w.network.links[other.index][s.index]
 		if s.unaware[other.index] && other.up && !other.paused && w.strays[other.index] == nil &&
-			l.cuts+l.clogs+back.cuts+back.clogs == 0 && len(s.words) == 0 && w.network.greet(s, other) {
+			l.cuts+l.clogs+back.cuts+back.clogs == 0 && len(s.words) == 0 && w.network.greet(s, other) && !maybeStray(other.identity()) {
 			delete(s.unaware, other.index)
 		}
 	}

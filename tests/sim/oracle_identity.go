@@ -24,7 +24,7 @@ func (o *oracles) believed(s, peer *server) {
 // learns the uid it cannot tell them apart, so it may refuse the peer: its word does
 // not count, and it takes the peer once the uid is known.
 func (o *oracles) refusedPeer(s, peer *server, reason identity.Reason) {
-	inTheDark := s.identity().Life.Asking && s.replica.UID() == (core.UID{}) && peer.replica.UID() == (core.UID{})
+	inTheDark := s.identity().Life.Asking && s.uid() == (core.UID{}) && peer.uid() == (core.UID{})
 	if inTheDark && s.disk.dir.metStray[peer.id] {
 		return
 	}

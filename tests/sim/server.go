@@ -235,6 +235,7 @@ func (s *server) flush() {
 		return
 	}
 	s.w.oracles.observe(s)
+	s.learnUID(s.replica.UID())
 	if len(work.Forgot) > 0 {
 		s.w.fail("nobody forgets", "%s finds that %v have forgotten what they confirmed", s.id, work.Forgot)
 	}

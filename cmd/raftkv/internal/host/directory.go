@@ -27,13 +27,18 @@ func (n *Node) used() bool {
 	return service == nil || service.Revision() > 0
 }
 
-// learned makes the cluster's uid part of what the directory says, once it is known.
-// It is called once per process.
+// learned is called once per process, when the log says the cluster's uid.
 func (n *Node) learned(uid core.UID) {
-	n.transport.SetUID(uid)
-	if err := n.directory.LearnUID(uid); err != nil {
+	if err := n.learn(uid); err != nil {
 		n.fileFailed(err)
 	}
+}
+
+// learn makes the cluster's uid part of what this node tells its peers and of what its
+// directory says. It may be called from any goroutine, and again.
+func (n *Node) learn(uid core.UID) error {
+	n.transport.SetUID(uid)
+	return n.directory.LearnUID(uid)
 }
 
 // fileFailed ends the node because one of its small files could not be written. A lack of

@@ -114,7 +114,7 @@ func (n *Node) openLog() error {
 func (n *Node) Start() error {
 	c := n.config
 	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.announceOnce, n.logger}, n.network(), chosen)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	n.resumeRejoin()

@@ -23,8 +23,14 @@ const (
 
 // Save implements node.Storage. First the promises of a node become durable, and then
 // how far it has come back. After a crash between the two, the node has promised more
-// than it knows, which is safe.
+// than it knows, which is safe. Before both comes the uid of the cluster that gave the
+// goal: a node that is bound by a goal must know to whom.
 func (s storage) Save(w *core.Write) error {
+	if w.GoalUID != (core.UID{}) {
+		if err := s.learn(w.GoalUID); err != nil {
+			return err
+		}
+	}
 	if err := s.WAL.Save(w); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ import (
 type storage struct {
 	*wal.WAL
 	directory *datadir.Directory
-	announce  func() error // tells the others that this node has a goal; see rejoin.go
+	learn     func(core.UID) error // makes the cluster's uid known to the directory and to peers
+	announce  func() error         // tells the others that this node has a goal; see rejoin.go
 	logger    *slog.Logger
 }
 

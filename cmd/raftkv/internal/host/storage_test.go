@@ -42,7 +42,7 @@ func TestTheNodesStorage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := storage{log, newDirectory(t), nil, slog.New(slog.DiscardHandler)}
+		s := storage{log, newDirectory(t), nil, nil, slog.New(slog.DiscardHandler)}
 		fsys.Inject(vfs.Fault{Kind: vfs.OpCreate, Nth: fsys.Count(vfs.OpCreate) + 1, Err: c.disk})
 		if err := s.Prepare(); (err != nil) != c.ends {
 			t.Errorf("%v while the next segment is made: %v", c.disk, err)
@@ -54,7 +54,7 @@ func TestTheNodesStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := storage{log, newDirectory(t), nil, slog.New(slog.DiscardHandler)}
+	s := storage{log, newDirectory(t), nil, nil, slog.New(slog.DiscardHandler)}
 	defer s.Close()
 	entries := []core.Entry{core.NewEntry(1, 1, core.KindCommand, nil), core.NewEntry(2, 1, core.KindCommand, nil), core.NewEntry(3, 1, core.KindCommand, nil)}
 	newer := core.Snapshot{Index: 3, Term: 1}
@@ -76,6 +76,7 @@ func TestTheNodesStorage(t *testing.T) {
 // Goal: how far a node has come back is durable only with what it has promised:
 // after a crash at any moment of the write that has its goal, a node that has the
 // goal also has the term and the vote.
+// In the same way, a node that has the term also has the uid of the cluster that gave it.
 // Method: the disk fails at each operation of that write, and the power is cut.
 func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 	goal := core.Rejoining{On: true, Term: 7, Index: 9}
@@ -88,7 +89,7 @@ func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 		if err == nil {
 			err = d.Begin(&held, held.Term == 0)
 		}
-		return storage{log, d, func() error { return nil }, slog.New(slog.DiscardHandler)}, held, err
+		return storage{log, d, d.LearnUID, func() error { return nil }, slog.New(slog.DiscardHandler)}, held, err
 	}
 	saved, between := false, 0
 	for steps := 0; !saved; steps++ {
@@ -108,7 +109,7 @@ func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 			}
 			return nil
 		})
-		saved = s.Save(&core.Write{Seq: 1, Term: 7, VotedFor: "n1", Rejoining: goal}) == nil
+		saved = s.Save(&core.Write{Seq: 1, Term: 7, VotedFor: "n1", Rejoining: goal, GoalUID: core.UID{5}}) == nil
 		after, held, err := onDisk(crashable.Crash(rand.New(rand.NewPCG(1, uint64(steps))), vfs.LoseUnsynced))
 		if err != nil {
 			t.Fatalf("%d operations: %v", steps, err)
@@ -116,6 +117,9 @@ func TestHowFarANodeHasComeBackIsDurableAfterWhatItPromised(t *testing.T) {
 		promised, reached := held.Term == 7 && held.VotedFor == "n1", after.directory.Rejoining() == goal
 		if reached && !promised || saved && !reached {
 			t.Errorf("%d operations: saved %v, term %d, vote %q, %+v", steps, saved, held.Term, held.VotedFor, after.directory.Rejoining())
+		}
+		if promised && after.directory.UID() != (core.UID{5}) {
+			t.Errorf("%d operations: the node has a term and not the uid of the cluster that gave it", steps)
 		}
 		if promised && !reached {
 			between++
