@@ -9,7 +9,8 @@ import (
 )
 
 // exchange makes one attempt at a request. After done, w holds the answer.
-// Otherwise w may be used again, and for nothing else until it is.
+// Otherwise w may be used for another attempt, and must not be used for anything
+// else before.
 func exchange[M clerkwire.Message](ctx context.Context, c *Clerk, server int, w *call, message M) verdict {
 	s := c.server(server)
 	conn, err := s.connection(ctx)
@@ -46,10 +47,10 @@ func (c *Clerk) judge(r *clerkwire.Refused) verdict {
 }
 
 // run makes attempts at one call until it is done, or ctx or the Clerk ends. The
-// error is nil if w holds an answer; doubt says that an attempt before the one
+// error is nil if w holds an answer. doubt says that an attempt before the one
 // that was answered may have had an effect.
 func run[M clerkwire.Message](ctx context.Context, c *Clerk, r *route, w *call, message M) (doubt bool, err *Error) {
-	if ctx.Err() != nil || c.life.Err() != nil {
+	if ctx.Err() != nil || c.lifetime.Err() != nil {
 		return false, c.givenUp(ctx, new(trail), false)
 	}
 	var t trail
@@ -62,8 +63,8 @@ func run[M clerkwire.Message](ctx context.Context, c *Clerk, r *route, w *call, 
 	return doubt, c.givenUp(ctx, &t, doubt || last.outcome == unknown)
 }
 
-// note remembers how an attempt ended, if it is not the end of the call, and
-// tells the caller who wants to know.
+// note remembers how an attempt ended, if that is not the end of the call, and
+// tells Config.OnRefusal.
 func (c *Clerk) note(t *trail, server int, v verdict) verdict {
 	if v.outcome == done || v.err == nil {
 		return v
@@ -77,14 +78,14 @@ func (c *Clerk) note(t *trail, server int, v verdict) verdict {
 	return v
 }
 
-// givenUp is the error of a call that ended before it was answered: because ctx
-// or the Clerk ended, or because no server can answer otherwise later.
+// givenUp returns the error of a call that ended before it was answered: because
+// ctx or the Clerk ended, or because no server's answer can change later.
 func (c *Clerk) givenUp(ctx context.Context, t *trail, unknown bool) *Error {
 	switch {
 	case ctx.Err() != nil:
 		return givenUp(context.Cause(ctx), t, unknown)
-	case c.life.Err() != nil:
-		return givenUp(context.Cause(c.life), t, unknown)
+	case c.lifetime.Err() != nil:
+		return givenUp(context.Cause(c.lifetime), t, unknown)
 	}
 	return givenUp(nil, t, unknown)
 }

@@ -14,7 +14,7 @@ type call struct {
 	kind   clerkwire.Kind
 	done   chan struct{} // holds a token when the call has ended
 
-	// err says that there is no answer: errNotSent or why it was lost.
+	// err is set if there is no answer: errNotSent, or the reason why it was lost.
 	err     error
 	refused *clerkwire.Refused // instead of one of those below
 	opened  clerkwire.Opened
@@ -33,13 +33,13 @@ func (c *Clerk) newCall(kind clerkwire.Kind) *call {
 	return w
 }
 
-// free ends the use of a call that no connection has any more.
+// free returns a call that no connection holds any more to the pool.
 func (c *Clerk) free(w *call) {
 	w.refused, w.got.Value, w.listed.Items, w.err = nil, nil, nil, nil
 	c.calls.Put(w)
 }
 
-// take reads the answer. What it keeps of body is copied.
+// take reads the answer. It copies the parts of body that it keeps.
 func (c *call) take(kind clerkwire.Kind, body []byte) error {
 	switch kind {
 	case clerkwire.KindRefused:

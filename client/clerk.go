@@ -16,52 +16,52 @@ type Clerk struct {
 	lanes  *lanes
 	calls  sync.Pool // of *call
 
-	life    context.Context // ends with Close, ErrClosed its cause
-	end     context.CancelCauseFunc
-	running sync.WaitGroup
+	lifetime context.Context // ends with Close, ErrClosed its cause
+	end      context.CancelCauseFunc
+	running  sync.WaitGroup
 
 	session atomic.Uint64 // 0: none is open
 	opening chan struct{} // holds a token while one is being opened
 
-	known atomic.Pointer[[]*server] // replaced as a whole under mu
+	serverList atomic.Pointer[[]*server] // replaced as a whole under mu
 
 	mu      sync.Mutex // guards the fields below, and running against Close
 	cluster string     // of the first server that was met
-	uid     string     // of that cluster; "" until a server has told
+	uid     string     // of that cluster; "" until a server has named it
 	closed  bool
 }
 
 // Dial makes a Clerk and waits until one of the servers has greeted it. An error
-// says which setting cannot be, or, as an *Error, why no server could be
-// reached until ctx ended. It does not wait for ctx if no server can answer
-// otherwise later: if the name of none is known, or all refuse the client. The
-// Clerk outlives ctx; Close ends it.
+// names the setting that is wrong or, as an *Error, the reason why no server
+// could be reached until ctx ended. Dial does not wait for ctx if waiting cannot
+// help: if no server's name is known, or all refuse the client. The Clerk
+// outlives ctx; Close ends it.
 func Dial(ctx context.Context, config Config) (*Clerk, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	if len(config.Endpoints) > maxServers {
-		return nil, fmt.Errorf("client: %d endpoints; the most is %d", len(config.Endpoints), maxServers)
+		return nil, fmt.Errorf("client: there are %d endpoints; choose 1 to %d", len(config.Endpoints), maxServers)
 	}
 	c := &Clerk{config: config, lanes: newLanes(config.MaxWrites), opening: make(chan struct{}, 1)}
-	c.life, c.end = context.WithCancelCause(context.Background())
+	c.lifetime, c.end = context.WithCancelCause(context.Background())
 	var all []*server
 	for i, address := range config.Endpoints {
 		all = append(all, newServer(c, i, address))
 	}
-	c.known.Store(&all)
+	c.serverList.Store(&all)
 	for _, r := range []*route{&c.route, &c.anyone} {
-		r.servers = func() int { return len(*c.known.Load()) }
+		r.servers = func() int { return len(*c.serverList.Load()) }
 		r.pause = jitter
-		r.life = c.life
+		r.lifetime = c.lifetime
 	}
 	var t trail
 	last, _ := c.anyone.retry(ctx, func(ctx context.Context, server int) verdict {
 		conn, err := c.server(server).connection(ctx)
 		if conn == nil {
-			// A name that nobody knows when the Clerk is made is most likely misspelt.
-			// One that was known, and is not now, may come back.
+			// A name that is unknown when the Clerk is made is most likely misspelt. A
+			// name that was known, and is not now, may come back.
 			return c.note(&t, server, verdict{outcome: notApplied, leader: -1, err: err, final: err != nil && isUnknownHost(err.cause)})
 		}
 		return verdict{outcome: done}
@@ -74,9 +74,9 @@ func Dial(ctx context.Context, config Config) (*Clerk, error) {
 	return c, nil
 }
 
-// Close ends all connections and all calls that are under way: writes whose
-// answer has not come as ErrOutcomeUnknown. It returns when nothing of the Clerk
-// is left running.
+// Close ends all connections and all pending calls. A write whose answer has not
+// come ends with ErrOutcomeUnknown. Close returns when no goroutine of the Clerk
+// is left.
 func (c *Clerk) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -85,7 +85,8 @@ func (c *Clerk) Close() {
 	c.running.Wait()
 }
 
-// start runs a goroutine that Close waits for; false if the Clerk is closed.
+// start runs a goroutine that Close waits for. It returns false if the Clerk is
+// closed.
 func (c *Clerk) start(run func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,10 +97,10 @@ func (c *Clerk) start(run func()) bool {
 	return true
 }
 
-func (c *Clerk) server(i int) *server { return (*c.known.Load())[i] }
+func (c *Clerk) server(i int) *server { return (*c.serverList.Load())[i] }
 
-// met takes note of what a server said of itself. It returns an error if no
-// call may be made there: a session means nothing to another cluster.
+// met processes a server's greeting. It returns an error if no call may be made
+// there: a session means nothing to another cluster.
 func (c *Clerk) met(s *server, g greeting) *Error {
 	if err := c.join(g, s.address); err != nil {
 		return err
@@ -113,12 +114,12 @@ func (c *Clerk) met(s *server, g greeting) *Error {
 	return nil
 }
 
-// join takes a server for one of the Clerk's cluster, or says why it is not. The
-// first server that is met decides which cluster that is, by its name and its uid.
-// A cluster that was emptied and begun again has the same name and gives the same
-// session ids again, so a call of an old session could be taken for another's
-// there; only the uid tells the two apart. A server that does not know its uid yet
-// has nothing to serve to a Clerk that does.
+// join accepts a server as one of the Clerk's cluster, or returns the reason why
+// it is not. The first server that is met decides which cluster that is, by its
+// name and its uid. A cluster that was emptied and begun again has the same name
+// and gives the same session ids again. There, a call of an old session could be
+// taken for another client's; only the uid distinguishes the two clusters. A
+// server that does not know its uid yet cannot serve a Clerk that does.
 func (c *Clerk) join(g greeting, address string) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,19 +138,19 @@ func (c *Clerk) join(g greeting, address string) *Error {
 	case g.uid == "":
 		return unreachable(address, fmt.Errorf("it does not know yet which cluster named %.64q it belongs to", g.cluster))
 	}
-	return stranger(address, fmt.Sprintf("belongs to another cluster named %.64q, of uid %.32q and not %.32q: that one was emptied and begun again, or it is a test's; dial anew to use it",
+	return stranger(address, fmt.Sprintf("belongs to another cluster named %.64q, of uid %.32q and not %.32q: the old one was emptied and begun again, or this one is a test's; dial anew to use it",
 		g.cluster, g.uid, c.uid))
 }
 
-// find returns which server a node is, by its name and the address that others
-// gave for it; below 0 if that cannot be told yet. A server that has not been
-// met may be any node, and is to be met before an address is believed that the
-// caller has not given: there may be a proxy or another network between.
+// find returns the index of a node's server, by its name and the address that
+// others gave for it; below 0 if it is not known yet. A server that has not been
+// met may be any node. It must be met before the Clerk believes an address that
+// the caller has not given: there may be a proxy or another network between.
 func (c *Clerk) find(node, address string) int {
 	if node == "" {
 		return -1
 	}
-	all := *c.known.Load()
+	all := *c.serverList.Load()
 	strangers := false
 	for i, s := range all {
 		name := s.node.Load()
@@ -169,7 +170,7 @@ func (c *Clerk) find(node, address string) int {
 	return c.add(address)
 }
 
-// add makes a server known that was not among the endpoints.
+// add adds a server that was not among the endpoints, and returns its index.
 func (c *Clerk) add(address string) int {
 	address, err := ParseEndpoint(address)
 	if err != nil {
@@ -177,7 +178,7 @@ func (c *Clerk) add(address string) int {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := *c.known.Load()
+	all := *c.serverList.Load()
 	for i, s := range all {
 		if s.address == address {
 			return i
@@ -187,6 +188,6 @@ func (c *Clerk) add(address string) int {
 		return -1
 	}
 	grown := append(all[:len(all):len(all)], newServer(c, len(all), address))
-	c.known.Store(&grown)
+	c.serverList.Store(&grown)
 	return len(all)
 }

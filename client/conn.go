@@ -17,14 +17,14 @@ import (
 	"raftkv/kvserver/clerkwire"
 )
 
-// conn is one connection to a server: many calls are under way on it, and
-// answers come in any order.
+// conn is one connection to a server: many calls are pending on it, and answers
+// come in any order.
 type conn struct {
 	net  net.Conn
 	out  *clerkwire.Outbox
 	from greeting
-	// sweep is how often it is looked for calls that wait too long; they are
-	// given up after sweepsPerAttempt of them.
+	// sweep is the interval at which overdue calls are looked for. A call is given
+	// up after sweepsPerAttempt of them.
 	sweep time.Duration
 
 	mu      sync.Mutex // guards the fields below
@@ -32,15 +32,15 @@ type conn struct {
 	last    uint32 // number of the last call
 	age     uint32 // sweeps so far
 	sweeper *time.Timer
-	sweeps  sync.WaitGroup // ahead, or under way
-	swept   bool           // a sweep is ahead
+	sweeps  sync.WaitGroup // scheduled, or running
+	swept   bool           // a sweep is scheduled
 	away    bool           // the server takes no more requests here
-	failed  error          // why the connection has ended; nil while it stands
+	failed  error          // the reason why the connection has ended; nil while it stands
 }
 
 const sweepsPerAttempt = 4
 
-// greeting is what a server says of itself when a connection begins.
+// greeting is a server's description of itself when a connection begins.
 type greeting struct {
 	node, cluster, uid string
 	leader, leaderAddr string
@@ -80,9 +80,9 @@ func open(c net.Conn, address string, attempt time.Duration) (*conn, *clerkwire.
 		clerkwire.NewFrameReader(c, early, clerkwire.Answers), nil
 }
 
-// notAClerk is the error of an endpoint that answers but does not upgrade. A
-// status that says that the request is wrong, 4xx, does not pass by itself; but
-// for those that ask for patience.
+// notAClerk returns the error of an endpoint that answers but does not upgrade. A
+// 4xx status says that the request is wrong, and a retry does not help. The
+// statuses that ask for patience are exceptions.
 func notAClerk(address string, response *http.Response) *Error {
 	defer response.Body.Close() // the connection is of no use
 	status, h := response.StatusCode, response.Header
@@ -94,9 +94,9 @@ func notAClerk(address string, response *http.Response) *Error {
 		return e
 	}
 	var problem api.Problem
-	body, err := io.ReadAll(io.LimitReader(response.Body, mostProblemBytes))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblemBytes))
 	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
-		problem.Detail = "the server takes no clerk now: " + response.Status
+		problem.Detail = "the server accepts no clerk now: " + response.Status
 	}
 	return &Error{
 		Code: api.Code(code), Outcome: api.OutcomeNotApplied, Node: h.Get(api.HeaderNode), Leader: problem.Leader, Term: problem.Term,
@@ -104,8 +104,8 @@ func notAClerk(address string, response *http.Response) *Error {
 	}
 }
 
-// mostProblemBytes bounds what is read of a refusal.
-const mostProblemBytes = 64 << 10
+// maxProblemBytes bounds the part of a refusal that is read.
+const maxProblemBytes = 64 << 10
 
 // run moves frames until the connection ends.
 func (c *conn) run(frames *clerkwire.FrameReader) {
@@ -120,7 +120,8 @@ func (c *conn) run(frames *clerkwire.FrameReader) {
 	c.sweeps.Wait()
 }
 
-// read takes answers until the connection ends, and returns why.
+// read takes answers until the connection ends, and returns the reason for the
+// end.
 func (c *conn) read(frames *clerkwire.FrameReader) error {
 	for {
 		h, err := frames.Next()
@@ -162,7 +163,8 @@ func (c *conn) take(w *call, h clerkwire.Header, body []byte) error {
 	return err
 }
 
-// sendAway takes no more calls. It reports whether none is under way.
+// sendAway makes the connection take no more calls. It reports whether no call is
+// pending.
 func (c *conn) sendAway() (idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,9 +172,9 @@ func (c *conn) sendAway() (idle bool) {
 	return len(c.calls) == 0
 }
 
-// pop takes out a call; nil if nobody waits for it any more. Who takes a call
-// out ends it. drained says that it was the last one on a connection that takes
-// no more.
+// pop takes out a call; nil if no caller waits for it any more. The goroutine
+// that takes a call out must end it. drained says that it was the last one on a
+// connection that takes no more.
 func (c *conn) pop(number uint32) (w *call, drained bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,9 +183,9 @@ func (c *conn) pop(number uint32) (w *call, drained bool) {
 	return w, c.away && len(c.calls) == 0
 }
 
-// send sends a request and waits for the end of the call: an answer, or an
-// error in it. It reports false if ctx ended first; the call then belongs to the
-// connection no more.
+// send sends a request and waits for the end of the call: an answer, or an error
+// in it. It returns false if ctx ended first; the call then no longer belongs to
+// the connection.
 func send[M clerkwire.Message](ctx context.Context, c *conn, w *call, message M) (ended bool) {
 	w.refused, w.err = nil, nil
 	number, ok := c.push(w)
@@ -204,7 +206,7 @@ func send[M clerkwire.Message](ctx context.Context, c *conn, w *call, message M)
 	return false
 }
 
-// push takes in a call and gives it its number.
+// push adds a call to the pending ones and gives it its number.
 func (c *conn) push(w *call) (number uint32, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,8 +231,8 @@ func (c *conn) push(w *call) (number uint32, ok bool) {
 	return c.last, true
 }
 
-// sweepCalls ends the calls that wait too long. One timer for all costs less
-// than one for each.
+// sweepCalls ends the calls that have waited too long. One timer for all calls
+// costs less than one for each.
 func (c *conn) sweepCalls() {
 	defer c.sweeps.Done()
 	for _, w := range c.overdue() {
@@ -264,7 +266,8 @@ func (c *conn) usable() bool {
 	return c.failed == nil && !c.away
 }
 
-// fail ends the connection, the first time it is called, and all calls on it.
+// fail ends the connection and all calls on it. Only the first call has an
+// effect.
 func (c *conn) fail(cause error) {
 	for _, w := range c.takeAll(cause) {
 		w.err = cause

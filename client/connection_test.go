@@ -45,8 +45,8 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// Goal: a server that goes away is left in order: what is under way is answered,
-// and new calls go elsewhere.
+// Goal: a server that goes away is left in order: pending calls are answered, and
+// new calls go elsewhere.
 func TestGoodbye(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFakeCluster(t, "n1")
@@ -133,7 +133,7 @@ func TestALeaderThatIsNoEndpoint(t *testing.T) {
 		if _, err := c.Put(t.Context(), "k", []byte("x")); err != nil || f.value("k") != "x" {
 			t.Error(err)
 		}
-		if n := len(*c.known.Load()); n != 3 || f.dials["n3"] != 1 {
+		if n := len(*c.serverList.Load()); n != 3 || f.dials["n3"] != 1 {
 			t.Errorf("%d servers are known", n)
 		}
 		met := map[string]bool{}
@@ -258,7 +258,7 @@ func TestReconnecting(t *testing.T) {
 // lingering is a connection whose Close takes a second after it has closed.
 type lingering struct {
 	net.Conn
-	closing *atomic.Int32 // under way
+	closing *atomic.Int32 // pending
 }
 
 func (l lingering) Close() error {

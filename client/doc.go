@@ -5,7 +5,7 @@
 //	defer clerk.Close()
 //	_, err = clerk.Put(ctx, "greeting", []byte("hello"))
 //
-// How another module imports this package is in docs/go-client.md.
+// docs/go-client.md says how another module imports this package.
 //
 // # Mental model
 //
@@ -16,19 +16,19 @@
 //
 //	call ──► lane ──► retry loop ──► attempt ──► connection ──► server
 //	                     │    ▲                                    │
-//	                     │    └─ hint: who leads ◄─────────────────┘
+//	                     │    └─ hint: the leader ◄────────────────┘
 //	                     └─ pause: full jitter, Retry-After
 //
 // Attempts at a write are made under one number: the session, the call's lane in
-// it and the call's place in the lane. The servers replicate who has made which
-// call, so however many attempts reach them, the write happens once. Each write
-// in flight has a lane of its own; lanes are used again.
+// it and the call's number in the lane. The servers replicate these numbers, so
+// however many attempts reach them, the write happens once. Each write in flight
+// has a lane of its own; lanes are used again.
 //
-// What the caller gets is an answer, or an [Error] that says whether the write
-// happened. It is unknown only if the context, or the Clerk, ended while an
-// attempt was under way or after one whose answer was lost.
+// The caller gets an answer, or an [Error] that says whether the write happened.
+// That is unknown only if the context, or the Clerk, ended while an attempt was
+// pending or after one whose answer was lost.
 //
-// # Who owns what
+// # Ownership
 //
 // A [Clerk] may be used by any number of goroutines. Each of its connections has
 // one goroutine that writes and one that reads; Close ends them all and waits.
@@ -40,6 +40,6 @@
 //
 // # What it does not know
 //
-// How servers agree, what they store, and HTTP, but for the request that opens a
-// connection.
+// The package does not know how servers agree or what they store. It knows
+// nothing of HTTP, except for the request that opens a connection.
 package client

@@ -9,8 +9,8 @@ import (
 
 // ParseEndpoint returns the host:port of an endpoint, which may be written with
 // http:// before it and one slash behind it. A missing host is 127.0.0.1. The
-// error says in words what is wrong: another scheme, a user, a path, a port that
-// is missing or is no number from 1 to 65535.
+// error names the fault: another scheme, a user, a path, or a port that is
+// missing or not a number from 1 to 65535.
 func ParseEndpoint(given string) (string, error) {
 	bad := func(format string, args ...any) (string, error) {
 		return "", fmt.Errorf("client: the endpoint %q %s", given, fmt.Sprintf(format, args...))
@@ -21,7 +21,7 @@ func ParseEndpoint(given string) (string, error) {
 		case "http":
 			address = rest
 		case "https":
-			return bad("asks for TLS, which is not offered")
+			return bad("asks for TLS, which is not offered; write host:port")
 		default:
 			return bad("begins with %s://; write host:port", scheme)
 		}
@@ -29,7 +29,7 @@ func ParseEndpoint(given string) (string, error) {
 	address = strings.TrimSuffix(address, "/")
 	switch {
 	case strings.Contains(address, "@"):
-		return bad("names a user, and there are none; write host:port")
+		return bad("names a user, but the store has no users; write host:port")
 	case strings.ContainsAny(address, "/?#"):
 		return bad("has a path; write host:port")
 	}
@@ -52,18 +52,19 @@ func ParseEndpoint(given string) (string, error) {
 	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
 }
 
-// isNoHostCharacter reports whether c can be in no host name or IP address.
+// isNoHostCharacter reports whether c cannot be part of a host name or IP
+// address.
 func isNoHostCharacter(c rune) bool {
 	return c <= ' ' || c == 0x7f || strings.ContainsRune(`",;<>\^|{}`+"`", c)
 }
 
 // ParseEndpoints returns the endpoints of a list that is separated by commas,
-// each as ParseEndpoint returns it and each once, in their order. Empty places
-// in the list are passed over. An error says which endpoint cannot be, or that
-// there is none.
+// each as ParseEndpoint returns it and each once, in their order. Empty elements
+// of the list are skipped. An error names the endpoint that is wrong, or says
+// that there is none.
 func ParseEndpoints(list string) ([]string, error) { return parseAll(strings.Split(list, ",")) }
 
-// parseAll parses endpoints and leaves out those that came before.
+// parseAll parses endpoints and leaves out repetitions.
 func parseAll(given []string) ([]string, error) {
 	var all []string
 	seen := map[string]bool{}

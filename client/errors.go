@@ -23,40 +23,41 @@ var (
 	ErrOutcomeUnknown = errors.New("the outcome of the write is not known")
 	// ErrOverloaded: the servers had no room for the request until the context
 	// ended.
-	ErrOverloaded = errors.New("the servers have as much work as they can take")
+	ErrOverloaded = errors.New("the servers are overloaded")
 	// ErrQuota: the store is full. Reads and deletes still work.
 	ErrQuota = errors.New("the store is full")
 	// ErrTooLarge: the value, or what an append would make of it, is longer than
 	// the servers take.
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrSessionExpired: the servers forgot the Clerk's session between two
-	// attempts at the same write, so that nobody can tell whether the first one
-	// happened. It is an ErrOutcomeUnknown, too. Sessions are only forgotten when
+	// attempts at the same write, so it is not known whether the first one
+	// happened. It is an ErrOutcomeUnknown, too. A session is only forgotten when
 	// ten thousand others were used since.
 	ErrSessionExpired = errors.New("the session expired between two attempts")
 	// ErrClosed: the Clerk is closed.
 	ErrClosed = errors.New("the clerk is closed")
-	// ErrInvalid: the call cannot be: the key is empty or too long, or options
+	// ErrInvalid: the call is impossible: the key is empty or too long, or options
 	// exclude each other. Nothing was sent.
 	ErrInvalid = errors.New("the call is invalid")
 )
 
-// Error is why a call failed. Which of the errors of this package it is can be
-// asked by errors.Is.
+// Error is the reason why a call failed. Use errors.Is to compare it with the
+// errors of this package.
 type Error struct {
-	// Code names the error; "" if it is the caller's context that ended it.
+	// Code names the error; "" if the caller's context ended the call.
 	Code api.Code
-	// Outcome says whether a write happened. A read has api.OutcomeNotApplied.
+	// Outcome states whether a write happened. A read has api.OutcomeNotApplied.
 	Outcome api.Outcome
-	// RetryAfter is when the server expected room, 0 if it did not say.
+	// RetryAfter is the time after which the server expected room, 0 if it did not
+	// say.
 	RetryAfter time.Duration
-	// Node is the server whose answer this is, Leader who led as far as it knew,
-	// and Term its term; "" and 0 if no server has answered.
+	// Node is the server that answered. Leader is the leader and Term the term
+	// that it knew. They are "" and 0 if no server has answered.
 	Node   string
 	Leader string
 	Term   uint64
-	// Revision and Version are what the key had when a condition did not hold; 0
-	// if there was no such key.
+	// Revision and Version are the key's when a condition did not hold; 0 if there
+	// was no such key.
 	Revision uint64
 	Version  uint64
 	// RequestID names the last attempt in the server's log.
@@ -64,17 +65,18 @@ type Error struct {
 	// Detail is a sentence for people.
 	Detail string
 
-	// LeaderAddr is where the leader takes clients, as Node says; "" if it did not
-	// say.
+	// LeaderAddr is the address where the leader takes clients, according to Node;
+	// "" if it did not say.
 	LeaderAddr string
-	// Refusals is what every server that was asked answered the last time, those
-	// first that tell most, if the call ended before one did what it asked.
+	// Refusals holds the last refusal of every server that was asked, the most
+	// informative ones first. It is set if the call ended before a server did what
+	// it asked.
 	Refusals []Refusal
 
 	cause    error  // ctx's, ErrClosed, a connection's; may be nil
 	short    string // instead of Detail where the server is named before it
-	final    bool   // the server will not answer otherwise later
-	stranger bool   // what answered is no server of this cluster
+	final    bool   // the server's answer will not change later
+	stranger bool   // the peer that answered is no server of this cluster
 	cutShort bool   // the caller did not wait any longer
 }
 
@@ -124,11 +126,11 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// Unwrap returns what ended the call, if that was not an answer: the error of
-// the context, ErrClosed, or why no server could be reached.
+// Unwrap returns the cause that ended the call, if that was not an answer: the
+// error of the context, ErrClosed, or the reason why no server could be reached.
 func (e *Error) Unwrap() error { return e.cause }
 
-// refusal makes an Error of a server's.
+// refusal makes an Error of a server's refusal.
 func refusal(r *clerkwire.Refused) *Error {
 	return &Error{
 		Code: r.Code, Outcome: r.Outcome, RetryAfter: r.RetryAfter, Node: r.Node, Leader: r.Leader, LeaderAddr: r.LeaderAddr, Term: r.Term,
@@ -136,7 +138,7 @@ func refusal(r *clerkwire.Refused) *Error {
 	}
 }
 
-// unreachable is why an attempt could not even be made.
+// unreachable returns the error of an attempt that could not even be made.
 func unreachable(address string, cause error) *Error {
 	return &Error{
 		Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied,
@@ -144,7 +146,8 @@ func unreachable(address string, cause error) *Error {
 	}
 }
 
-// stranger is why an attempt was not made at what is no server of this cluster.
+// stranger returns the error of an attempt that was not made because the peer is
+// no server of this cluster.
 func stranger(address, what string) *Error {
 	return &Error{
 		Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied, Detail: "the server at " + address + " " + what,
@@ -152,7 +155,7 @@ func stranger(address, what string) *Error {
 	}
 }
 
-// lost is why an attempt has no answer.
+// lost returns the error of an attempt that has no answer.
 func lost(address string, cause error) *Error {
 	e := &Error{
 		Outcome: api.OutcomeUnknown,
@@ -164,7 +167,7 @@ func lost(address string, cause error) *Error {
 	return e
 }
 
-// overdue is why an attempt was not waited for any longer.
+// overdue returns the error of an attempt that was no longer waited for.
 func overdue(address string, cause error) *Error {
 	return &Error{
 		Outcome: api.OutcomeUnknown,
@@ -176,9 +179,9 @@ func invalid(format string, args ...any) error {
 	return &Error{Code: api.CodeBadRequest, Outcome: api.OutcomeNotApplied, Detail: fmt.Sprintf(format, args...)}
 }
 
-// givenUp is the error of a call that ended before an attempt was done. cause is
-// the context's, or nil if no server can answer otherwise later. unknown says
-// that some attempt may have had an effect.
+// givenUp returns the error of a call that ended before an attempt was done.
+// cause is the context's error, or nil if no server's answer can change later.
+// unknown says that some attempt may have had an effect.
 func givenUp(cause error, t *trail, unknown bool) *Error {
 	e := &Error{Detail: "the call ended before it was answered"}
 	if best := t.best(); best != nil {

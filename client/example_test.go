@@ -11,7 +11,7 @@ import (
 	"raftkv/client"
 )
 
-// endpoints are where the servers take clients: those of --http.
+// endpoints are the addresses where the servers take clients: those of --http.
 var endpoints = sync.OnceValue(client.StartExampleServers)
 
 // A Clerk is made once and used by the whole program.

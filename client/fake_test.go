@@ -76,7 +76,7 @@ func newFakeCluster(t *testing.T, leader string) *fakeCluster {
 	}
 }
 
-// addressOf is where a server is: n1 at n1:1.
+// addressOf returns the address of a server: n1 is at n1:1.
 func addressOf(server string) string { return server + ":1" }
 
 // dial makes a Clerk of three servers, in a bubble, and closes it in the end.
@@ -136,7 +136,7 @@ func (f *fakeCluster) kill(server string) {
 	}
 }
 
-// requests returns what was asked so far, of some kinds or of all.
+// requests returns the requests so far, of some kinds or of all.
 func (f *fakeCluster) requests(kinds ...clerkwire.Kind) (all []asked) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -328,7 +328,7 @@ func (f *fakeCluster) apply(a asked) clerkwire.Written {
 	return w
 }
 
-// value returns what the cluster has under a key.
+// value returns the cluster's value of a key.
 func (f *fakeCluster) value(key string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

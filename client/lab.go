@@ -8,8 +8,8 @@ import (
 	"raftkv/kvserver/api"
 )
 
-// Peer is what a LabClerk needs of a labrpc.ClientEnd, whichever package it is
-// from.
+// Peer is the part of a labrpc.ClientEnd that a LabClerk needs. Any package's
+// will do.
 type Peer interface {
 	Call(method string, args interface{}, reply interface{}) bool
 }
@@ -22,12 +22,11 @@ type LabClerk struct {
 	seq     uint64 // of the last put or append
 }
 
-// MakeClerk returns a clerk of these servers, in whatever order. It makes no
-// call yet.
+// MakeClerk returns a clerk of these servers, in any order. It makes no call yet.
 func MakeClerk[P Peer](servers []P) *LabClerk { return &LabClerk{servers: newCaller(servers)} }
 
-// Get returns the value under key, "" if there is none. A get changes nothing
-// and is right each time it is run, so it needs no session.
+// Get returns the value under key, "" if there is none. A get changes nothing and
+// is correct each time it is run, so it needs no session.
 func (ck *LabClerk) Get(key string) string {
 	reply, _ := ck.servers.submit(&api.SubmitArgs{Op: api.LabGet, Key: key})
 	if reply.Status != api.LabNotFound {
@@ -59,9 +58,9 @@ func (ck *LabClerk) write(op api.LabOp, name, key, value string) {
 			Op: op, Session: ck.session, Seq: ck.seq, Key: key, Value: value,
 		})
 		if reply.Status == api.LabSessionExpired && !doubt {
-			// So many others came that the session is forgotten. This was the first
-			// attempt that could do anything, and it did nothing: it may be made in
-			// a new session.
+			// Other sessions have displaced this one. This was the first attempt that
+			// could have an effect, and it had none: it may be made again in a new
+			// session.
 			ck.session = 0
 			continue
 		}
@@ -70,14 +69,15 @@ func (ck *LabClerk) write(op api.LabOp, name, key, value string) {
 	}
 }
 
-// mustBeOK panics on an answer that the labs' calls cannot tell their callers.
+// mustBeOK panics on an answer that the labs' calls cannot report to their
+// callers.
 func mustBeOK(got api.LabStatus, what, key string) {
 	if got != api.LabOK {
-		panic(fmt.Sprintf("client: %s %q was answered with status %d, which a call without results cannot report", what, key, got))
+		panic(fmt.Sprintf("client: %s %q was answered with status %d; this call has no result to report it", what, key, got))
 	}
 }
 
-// roundPause is how long a caller rests after it has asked every server.
+// roundPause is the time that a caller pauses after it has asked every server.
 const roundPause = 20 * time.Millisecond
 
 // caller makes attempts by RPC.
@@ -95,10 +95,10 @@ func newCaller[P Peer](servers []P) caller {
 }
 
 // submit asks servers until one has the result, and returns it. doubt says that
-// an earlier attempt may have happened, too.
+// an earlier attempt may have happened as well.
 func (c *caller) submit(args *api.SubmitArgs) (reply api.SubmitReply, doubt bool) {
-	if c.route.life == nil {
-		c.route.life = context.Background()
+	if c.route.lifetime == nil {
+		c.route.lifetime = context.Background()
 		c.route.servers = func() int { return len(c.peers) }
 		c.route.pause = func(int) time.Duration { return roundPause }
 	}

@@ -6,10 +6,10 @@ import "raftkv/kvserver/api"
 // not exist.
 type LabVersion = uint64
 
-// LabErr is how a call of a VersionedClerk ended.
+// LabErr is the end of a call of a VersionedClerk.
 type LabErr string
 
-// The ends. All but LabErrMaybe are certain, as long as nobody deletes the key.
+// The ends. All but LabErrMaybe are certain, as long as the key is not deleted.
 const (
 	LabOK         LabErr = "OK"
 	LabErrNoKey   LabErr = "ErrNoKey"   // no such key, and none was to be created
@@ -25,8 +25,8 @@ const (
 // concurrent use.
 type VersionedClerk struct{ servers caller }
 
-// MakeVersionedClerk returns a clerk of these servers, in whatever order. It
-// makes no call yet.
+// MakeVersionedClerk returns a clerk of these servers, in any order. It makes no
+// call yet.
 func MakeVersionedClerk[P Peer](servers []P) *VersionedClerk {
 	return &VersionedClerk{servers: newCaller(servers)}
 }
@@ -41,9 +41,9 @@ func (ck *VersionedClerk) Get(key string) (string, LabVersion, LabErr) {
 	return reply.Value, reply.Version, LabOK
 }
 
-// Put sets the value of a key if it has this version, which it thereby leaves
-// for the next; 0 creates the key. It panics if the key or the value is too
-// long, like LabClerk.Put.
+// Put sets the value of a key if it has this version, and raises the version by
+// one; 0 creates the key. It panics if the key or the value is too long, like
+// LabClerk.Put.
 func (ck *VersionedClerk) Put(key, value string, version LabVersion) LabErr {
 	reply, doubt := ck.servers.submit(&api.SubmitArgs{
 		Op: api.LabPut, Key: key, Value: value, Conditional: true, IfVersion: version,

@@ -6,31 +6,31 @@ import (
 	"sync"
 )
 
-// maxLanes is how many lanes the servers let a session have.
+// maxLanes is the number of lanes that the servers let a session have.
 const maxLanes = 1024
 
-// lane numbers the writes that are made one after the other in it. It belongs
-// to one call at a time.
+// lane numbers the writes that are made in it one after the other. It belongs to
+// one call at a time.
 type lane struct {
 	number uint64
 	seq    uint64 // of the last call
 }
 
-// lanes hands out lanes to writes. One that is not in use is used again before
-// another is begun, because the servers remember the last call of each.
+// lanes hands out lanes to writes. A free lane is used again before a new one is
+// begun, because the servers remember the last call of each.
 type lanes struct {
 	room chan struct{} // holds a token for each lane in use
 
 	mu    sync.Mutex // guards the fields below
-	free  []*lane    // the one that was used last is on top
+	free  []*lane    // the one that was used last is at the end
 	begun uint64
 }
 
-func newLanes(most int) *lanes { return &lanes{room: make(chan struct{}, most)} }
+func newLanes(limit int) *lanes { return &lanes{room: make(chan struct{}, limit)} }
 
-// take waits for a lane that is free and begins the next call in it; nil if ctx
-// or the clerk ended first.
-func (ls *lanes) take(ctx, life context.Context) *lane {
+// take waits for a free lane and begins the next call in it. It returns nil if
+// ctx or the clerk ended first.
+func (ls *lanes) take(ctx, lifetime context.Context) *lane {
 	select {
 	case ls.room <- struct{}{}:
 	default:
@@ -38,7 +38,7 @@ func (ls *lanes) take(ctx, life context.Context) *lane {
 		case ls.room <- struct{}{}:
 		case <-ctx.Done():
 			return nil
-		case <-life.Done():
+		case <-lifetime.Done():
 			return nil
 		}
 	}
@@ -49,8 +49,8 @@ func (ls *lanes) take(ctx, life context.Context) *lane {
 		l = ls.free[n-1]
 		ls.free = ls.free[:n-1]
 	} else {
-		// Numbers begin at random: should a cluster be emptied and started anew
-		// under a Clerk's feet, a session of its may be another's by then, and no
+		// Numbers begin at random. If a cluster is emptied and started anew while a
+		// Clerk uses it, the Clerk's session may belong to another client by then. No
 		// two calls must be taken for one.
 		l = &lane{number: ls.begun, seq: rand.Uint64N(1 << 32)}
 		ls.begun++
@@ -59,8 +59,8 @@ func (ls *lanes) take(ctx, life context.Context) *lane {
 	return l
 }
 
-// give back a lane. What was called in it has its answer, or nobody waits for
-// it any more.
+// give returns a lane to the free ones. The call in it has its answer, or no
+// caller waits for it any more.
 func (ls *lanes) give(l *lane) {
 	ls.mu.Lock()
 	ls.free = append(ls.free, l)

@@ -5,13 +5,13 @@ import "raftkv/kvserver/clerkwire"
 // WriteOption is a condition of a Put, Append or Delete. A call may have one.
 type WriteOption interface{ applyWrite(*clerkwire.Write) error }
 
-// ReadOption says how fresh the answer of a Get or List must be.
+// ReadOption sets how fresh the answer of a Get or List must be.
 type ReadOption interface {
 	ListOption
 	applyGet(*clerkwire.Get)
 }
 
-// ListOption says what a List returns.
+// ListOption selects the items that a List returns.
 type ListOption interface{ applyList(*clerkwire.List) }
 
 type condition struct {
@@ -24,7 +24,7 @@ func (c condition) applyWrite(w *clerkwire.Write) error {
 		return invalid("a write takes one condition")
 	}
 	if c.kind == clerkwire.IfRevision && c.number == 0 {
-		return invalid("no value has revision 0; use IfAbsent for a key that does not exist")
+		return invalid("the revision is 0, which no value has; use IfAbsent for a key that does not exist")
 	}
 	w.Condition, w.Number = c.kind, c.number
 	return nil
@@ -48,8 +48,8 @@ type readOption struct {
 func (o readOption) applyGet(m *clerkwire.Get)   { o.get(m) }
 func (o readOption) applyList(m *clerkwire.List) { o.list(m) }
 
-// Stale lets any server answer from what it has, however old. Without it a read
-// sees every write that was answered before it was asked.
+// Stale lets any server answer from the state that it has, however old. Without
+// it a read sees every write that was answered before the read was made.
 func Stale() ReadOption {
 	return readOption{
 		func(m *clerkwire.Get) { m.Consistency = clerkwire.Stale },
@@ -57,9 +57,8 @@ func Stale() ReadOption {
 	}
 }
 
-// MinRevision makes a read wait until the answering server's store has come as
-// far as this revision. With Stale it is how to read one's own writes from any
-// server.
+// MinRevision makes a read wait until the answering server's store has reached
+// this revision. With Stale it lets a client read its own writes from any server.
 func MinRevision(revision uint64) ReadOption {
 	return readOption{
 		func(m *clerkwire.Get) { m.MinRevision = revision },
@@ -76,8 +75,8 @@ func After(key string) ListOption {
 	return listOption(func(m *clerkwire.List) { m.After = []byte(key) })
 }
 
-// Limit bounds the items of a page. At most 1000, which is also the default; a
-// page of large values may have fewer.
+// Limit bounds the items of a page. The maximum is 1000, which is also the
+// default. A page of large values may have fewer.
 func Limit(n int) ListOption {
 	return listOption(func(m *clerkwire.List) { m.Limit = uint64(max(n, 0)) })
 }

@@ -8,12 +8,12 @@ import (
 	"raftkv/kvserver/clerkwire"
 )
 
-// Item is a key and what is stored under it.
+// Item is a key and its value.
 type Item struct {
 	Key   string
-	Value []byte // the caller's; nil if only keys were asked for
-	// Revision is the number that the change which made this value has among all
-	// changes of the store, Version the one among those of the key.
+	Value []byte // the caller may keep and change it; nil if only keys were asked for
+	// Revision is the number of the change that made this value among all changes
+	// of the store, Version its number among those of the key.
 	Revision, Version uint64
 }
 
@@ -27,8 +27,8 @@ type Page struct {
 	Revision uint64
 }
 
-// Get returns what is stored under a key, or ErrNotFound. Unless Stale allows
-// otherwise it sees every write that was answered before.
+// Get returns the value of a key, or ErrNotFound. Unless Stale is given, it sees
+// every write that was answered before.
 func (c *Clerk) Get(ctx context.Context, key string, options ...ReadOption) (Item, error) {
 	if err := checkKey(key); err != nil {
 		return Item{}, err
@@ -58,7 +58,7 @@ func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) 
 		o.applyList(&m)
 	}
 	if len(m.Prefix) > api.MaxKeyBytes || len(m.After) > api.MaxKeyBytes {
-		return Page{}, invalid("a prefix and a key have %d bytes at most", api.MaxKeyBytes)
+		return Page{}, invalid("the prefix has %d bytes, the key to begin after %d; each may have at most %d", len(m.Prefix), len(m.After), api.MaxKeyBytes)
 	}
 	w := c.newCall(clerkwire.KindList)
 	defer c.free(w)
@@ -76,9 +76,9 @@ func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) 
 	return page, nil
 }
 
-// All yields the keys that begin with a prefix, page after page. Each page is
-// the store at one moment, all together are not. An error is the last that is
-// yielded. Limit bounds the pages, not the whole.
+// All yields the keys that begin with a prefix, page after page. Each page shows
+// the store at one moment; the pages together do not. An error ends the sequence.
+// Limit bounds the pages, not the whole.
 func (c *Clerk) All(ctx context.Context, prefix string, options ...ListOption) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		for {
@@ -100,8 +100,8 @@ func (c *Clerk) All(ctx context.Context, prefix string, options ...ListOption) i
 	}
 }
 
-// readRoute is where a read goes: to the leader, or to the servers in turn if
-// any will do.
+// readRoute returns the route of a read: to the leader, or to the servers in turn
+// if any will do.
 func (c *Clerk) readRoute(consistency clerkwire.Consistency) *route {
 	if consistency == clerkwire.Linearizable {
 		return &c.route
@@ -110,7 +110,7 @@ func (c *Clerk) readRoute(consistency clerkwire.Consistency) *route {
 	return &c.anyone
 }
 
-// asRead says of a read that failed that nothing was written.
+// asRead marks the error of a read: nothing was written.
 func asRead(err *Error) *Error {
 	err.Outcome = api.OutcomeNotApplied
 	return err

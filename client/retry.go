@@ -8,44 +8,45 @@ import (
 	"time"
 )
 
-// outcome is how one attempt ended.
+// outcome is the way in which one attempt ended.
 type outcome uint8
 
 const (
-	done       outcome = iota // there is an answer, if only a definite refusal
-	notApplied                // nothing happened and nothing will by this attempt; another server may help
+	done       outcome = iota // there is an answer, possibly a definite refusal
+	notApplied                // nothing happened, and this attempt will have no effect; another server may help
 	unknown                   // something may have happened
 	overloaded                // nothing happened; the server asks for a pause
 )
 
-// verdict is what an attempt tells the loop.
+// verdict is the result of an attempt, for the loop.
 type verdict struct {
 	outcome outcome
-	leader  int           // the server that leads as far as the asked one knows; below 0: no idea
+	leader  int           // the server that leads, according to the asked one; below 0: not known
 	after   time.Duration // overloaded: the pause that is asked for
-	err     *Error        // unless done: what to tell the caller if there is no other attempt
-	final   bool          // the server will not answer otherwise later
+	err     *Error        // unless done: the error of the call if there is no other attempt
+	final   bool          // the server's answer will not change later
 }
 
-// route is where the next attempt goes. It is shared by all calls of a clerk.
+// route chooses the server for the next attempt. It is shared by all calls of a
+// clerk.
 type route struct {
-	leader atomic.Int32 // the server that was the leader the last time anybody knew
-	// life ends with the clerk, and with it all calls.
-	life context.Context
-	// servers returns how many there are; it may grow.
+	leader atomic.Int32 // the last server that was known to lead
+	// lifetime is a context that ends with the clerk, and with it all calls.
+	lifetime context.Context
+	// servers returns the number of servers; it may grow.
 	servers func() int
-	// pause returns how long to rest after the n-th round in which no server
+	// pause returns the time to pause after the n-th round in which no server
 	// could help.
 	pause func(round int) time.Duration
 }
 
-// retry makes attempts at one call until one is done or ctx or the
-// clerk has ended. It returns the last verdict, and whether
-// an attempt before that one may have had an effect.
+// retry makes attempts at one call until one is done, or ctx or the clerk has
+// ended. It returns the last verdict, and whether an attempt before that one may
+// have had an effect.
 //
-// The leader is tried first, then the server named as leader, then servers that
-// were not asked yet. When all were asked, the call pauses; but it ends if none
-// of them will answer otherwise later.
+// The leader is tried first, then the server named as leader, then servers not
+// yet tried. When all have been tried, the call pauses. But it ends if no
+// server's answer will change later.
 func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, server int) verdict) (last verdict, doubt bool) {
 	server := int(r.leader.Load())
 	var asked, hopeless servers
@@ -84,8 +85,8 @@ func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, ser
 }
 
 // next chooses the server to ask after one that could not help: the leader that
-// it named, else the one that others have found meanwhile, else the next one.
-// fresh is false if all were asked.
+// it named, else the leader that other calls have found meanwhile, else the next
+// server. fresh is false if all have been tried.
 func (r *route) next(asked servers, last, leader int) (next int, fresh bool) {
 	all := r.servers()
 	known := int(r.leader.Load())
@@ -106,7 +107,7 @@ func (r *route) next(asked servers, last, leader int) (next int, fresh bool) {
 	return (last + 1) % all, false
 }
 
-// maxServers is how many servers a clerk knows.
+// maxServers is the number of servers that a clerk can know.
 const maxServers = 64
 
 // servers is a set of servers.
@@ -125,7 +126,7 @@ func (s *servers) set(server int, in bool) {
 	}
 }
 
-// sleep returns true after a time, or false if ctx or the clerk has ended.
+// sleep waits for d. It returns false if ctx or the clerk has ended.
 func (r *route) sleep(ctx context.Context, d time.Duration) bool {
 	if d > 0 {
 		timer := time.NewTimer(d)
@@ -133,21 +134,21 @@ func (r *route) sleep(ctx context.Context, d time.Duration) bool {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-		case <-r.life.Done():
+		case <-r.lifetime.Done():
 		}
 	}
-	return ctx.Err() == nil && r.life.Err() == nil
+	return ctx.Err() == nil && r.lifetime.Err() == nil
 }
 
 const (
 	firstPause = 4 * time.Millisecond
-	mostPause  = 256 * time.Millisecond
+	maxPause   = 256 * time.Millisecond
 )
 
-// jitter is a pause drawn evenly from zero to a bound that doubles with each
-// round. Clerks that lost their leader in the same moment then do not all ask
-// in the same moment.
+// jitter returns a pause drawn evenly from zero to a bound that doubles with each
+// round. It keeps clerks that lost their leader in the same moment from all
+// asking again in the same moment.
 func jitter(round int) time.Duration {
 	bound := firstPause << min(round-1, 16)
-	return rand.N(min(bound, mostPause)) + 1
+	return rand.N(min(bound, maxPause)) + 1
 }

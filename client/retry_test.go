@@ -155,7 +155,7 @@ func TestNoLeader(t *testing.T) {
 func TestPausesAreJittered(t *testing.T) {
 	first := map[time.Duration]int{}
 	for range 1000 {
-		for round, bound := range map[int]time.Duration{1: firstPause, 3: 4 * firstPause, 50: mostPause} {
+		for round, bound := range map[int]time.Duration{1: firstPause, 3: 4 * firstPause, 50: maxPause} {
 			if p := jitter(round); p <= 0 || p > bound {
 				t.Fatalf("round %d: %v", round, p)
 			}
@@ -206,8 +206,8 @@ func TestOverloaded(t *testing.T) {
 	})
 }
 
-// Goal: a write whose context ends while it is under way is of unknown outcome;
-// a read is not; one that never left is not. The answers that come later do no
+// Goal: a write whose context ends while it is pending is of unknown outcome; a
+// read is not; one that never left is not. The answers that come later do no
 // harm.
 func TestContextEndsInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -254,7 +254,7 @@ func TestContextEndsInFlight(t *testing.T) {
 }
 
 // Goal: an attempt that is not answered in time is given up and another server
-// asked, without the connection or the calls beside it being ended.
+// asked, and neither the connection nor its other calls are ended.
 func TestAttemptTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFakeCluster(t, "n1")
@@ -413,7 +413,7 @@ func TestUnknownOutcomesAreAskedAgain(t *testing.T) {
 	})
 }
 
-// Goal: Close ends calls under way: writes as of unknown outcome, and waits for
+// Goal: Close ends pending calls: writes as of unknown outcome, and waits for
 // everything that the Clerk started. Calls afterwards fail.
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {

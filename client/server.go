@@ -16,16 +16,16 @@ type server struct {
 	address string
 	slots   []slot
 	turn    atomic.Uint32
-	node    atomic.Pointer[string] // its name; nil until a connection has told
+	node    atomic.Pointer[string] // its name; nil until a greeting has named it
 }
 
-// slot is the place of one connection. Whoever finds none starts to dial; those
-// who come meanwhile wait for the same.
+// slot holds one connection. The first call that finds none starts to dial; later
+// calls wait for the same attempt.
 type slot struct {
 	present atomic.Pointer[conn]
 
 	mu   sync.Mutex // guards the field below
-	dial *dialling  // nil: nobody dials
+	dial *dialling  // nil: no attempt is pending
 }
 
 // dialling is an attempt at a connection.
@@ -39,8 +39,8 @@ func newServer(c *Clerk, index int, address string) *server {
 	return &server{clerk: c, index: index, address: address, slots: make([]slot, c.config.Connections)}
 }
 
-// connection returns a connection on which a call can be made. With an error
-// nothing was sent; nil and no error: ctx has ended.
+// connection returns a connection on which a call can be made. If it returns an
+// error, nothing was sent. If both results are nil, ctx has ended.
 func (s *server) connection(ctx context.Context) (*conn, *Error) {
 	slot := &s.slots[int(s.turn.Add(1))%len(s.slots)]
 	if c := slot.present.Load(); c != nil && c.usable() {
@@ -55,8 +55,7 @@ func (s *server) connection(ctx context.Context) (*conn, *Error) {
 	}
 }
 
-// join returns the attempt at the slot's connection that is under way, or
-// starts one.
+// join returns the pending attempt at the slot's connection, or starts one.
 func (s *server) join(slot *slot) *dialling {
 	slot.mu.Lock()
 	defer slot.mu.Unlock()
@@ -92,15 +91,15 @@ func (s *server) connect(slot *slot, d *dialling) {
 	if err != nil {
 		return
 	}
-	unhook := atEnd(s.clerk.life, func() { c.fail(ErrClosed) })
+	unhook := atEnd(s.clerk.lifetime, func() { c.fail(ErrClosed) })
 	c.run(frames)
 	unhook()
 	slot.present.CompareAndSwap(c, nil)
 }
 
-// open dials and greets.
+// open dials the server and exchanges greetings with it.
 func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
-	ctx, cancel := context.WithTimeout(s.clerk.life, s.clerk.config.DialTimeout)
+	ctx, cancel := context.WithTimeout(s.clerk.lifetime, s.clerk.config.DialTimeout)
 	defer cancel()
 	raw, err := s.clerk.config.Dial(ctx, s.address)
 	if err != nil {
@@ -121,9 +120,9 @@ func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
 	return c, frames, nil
 }
 
-// atEnd does something when ctx ends, unless it is unhooked before; unhook
-// reports that. If it does not, it has waited until all was done, so that a closed
-// Clerk leaves no goroutine behind.
+// atEnd calls do when ctx ends, unless unhook is called before. unhook reports
+// whether it was in time. If not, it has waited until do returned, so that a
+// closed Clerk leaves no goroutine behind.
 func atEnd(ctx context.Context, do func()) (unhook func() bool) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

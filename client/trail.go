@@ -13,31 +13,32 @@ import (
 	"raftkv/kvserver/api"
 )
 
-// Refusal is why one server did not do what a call asked of it.
+// Refusal is the reason why one server did not do what a call asked of it.
 type Refusal struct {
-	// Address is where the server was asked.
+	// Address is the address at which the server was asked.
 	Address string
 	// Node is the server's name, "" if it has not answered.
 	Node string
-	// Code is the server's word for it; "" if it has not answered.
+	// Code is the error code that the server gave; "" if it has not answered.
 	Code api.Code
-	// Reason goes on where a sentence began with the server: "refuses connections".
+	// Reason continues a sentence that began with the server: "refuses
+	// connections".
 	Reason string
 }
 
-// noted is how the last attempt at one server ended.
+// noted is the last attempt at one server, with its error.
 type noted struct {
 	address string
 	err     *Error
 }
 
-// trail is how the attempts of one call ended, by server. A call that fails is
-// explained by all of them, and above all by the one that tells most: one node
-// that knows of no leader says more than two that refuse connections.
+// trail holds the ends of the attempts of one call, by server. All of them
+// explain a call that fails, the most informative one above all: one node that
+// knows of no leader says more than two that refuse connections.
 type trail struct{ all []noted }
 
-// note adds how an attempt ended. An attempt that was cut short by the caller
-// says less than what the same server had answered before.
+// note adds the end of an attempt. An attempt that the caller cut short says less
+// than an earlier answer of the same server.
 func (t *trail) note(address string, err *Error) {
 	i := slices.IndexFunc(t.all, func(n noted) bool { return n.address == address })
 	switch {
@@ -49,7 +50,7 @@ func (t *trail) note(address string, err *Error) {
 	}
 }
 
-// best returns the attempt that tells most; nil if there was none.
+// best returns the error of the most informative attempt; nil if there was none.
 func (t *trail) best() *Error {
 	var best *Error
 	for _, n := range t.all {
@@ -60,7 +61,7 @@ func (t *trail) best() *Error {
 	return best
 }
 
-// refusals returns the attempts, those that tell most first.
+// refusals returns the attempts, the most informative ones first.
 func (t *trail) refusals() []Refusal {
 	sorted := slices.Clone(t.all)
 	slices.SortStableFunc(sorted, func(a, b noted) int { return cmp.Compare(b.err.telling(), a.err.telling()) })
@@ -80,12 +81,12 @@ func (n noted) refusal() Refusal {
 		}
 	}
 	if r.Node == "" && r.Code == api.CodeNoLeader {
-		r.Code = "" // nobody said so
+		r.Code = "" // no server said so
 	}
 	return r
 }
 
-// telling ranks how much an error says about why a call failed.
+// telling ranks an error by how much it says about why a call failed.
 func (e *Error) telling() int {
 	switch {
 	case e.final && e.Node != "":
@@ -106,7 +107,7 @@ func (e *Error) telling() int {
 	return 1
 }
 
-// reason is the error as the end of a sentence that began with the server.
+// reason returns the error as the end of a sentence that began with the server.
 func (e *Error) reason() string {
 	if e.Node != "" {
 		return "says: " + cmp.Or(e.Detail, string(e.Code))
@@ -133,7 +134,7 @@ var plurals = map[string]string{
 	closesConnections: "close connections without an answer (are they peer ports?)",
 }
 
-// reachReason says why a server could not be reached.
+// reachReason returns the reason why a server could not be reached.
 func reachReason(cause error) string {
 	var timeout net.Error
 	switch {
@@ -149,7 +150,7 @@ func reachReason(cause error) string {
 	return "cannot be reached: " + innermost(cause).Error()
 }
 
-// isUnknownHost reports whether the names of hosts do not hold a server's.
+// isUnknownHost reports whether the server's host name could not be resolved.
 func isUnknownHost(cause error) bool {
 	var dns *net.DNSError
 	return errors.As(cause, &dns) && dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout
@@ -166,9 +167,8 @@ func innermost(err error) error {
 	}
 }
 
-// Explain says in one sentence what the servers said, in the order given.
-// Servers of which the same is to be said share a clause; a host that was just
-// named is left out.
+// Explain sums up refusals in one sentence, in the order given. Servers with the
+// same reason share a clause; a host that was just named is left out.
 func Explain(refusals []Refusal) string {
 	var reasons []string
 	by := map[string][]string{}
@@ -195,8 +195,8 @@ func Explain(refusals []Refusal) string {
 	return strings.Join(clauses, "; ")
 }
 
-// shareHost leaves the host out of all addresses but the first where it is the
-// same in all.
+// shareHost leaves the host out of all addresses but the first, if it is the same
+// in all.
 func shareHost(names []string) []string {
 	first, _, err := net.SplitHostPort(names[0])
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"raftkv/kvserver/clerkwire"
 )
 
-// Written is what a Put or Append did.
+// Written is the result of a Put or Append.
 type Written struct {
-	// Revision is the number that the change has among all changes of the store,
-	// and Version the one among those of the key.
+	// Revision is the number of the change among all changes of the store, Version
+	// its number among those of the key.
 	Revision, Version uint64
 	// Length is the value's length in bytes afterwards.
 	Length uint64
@@ -19,7 +19,7 @@ type Written struct {
 	Created bool
 }
 
-// Removed is what a Delete did.
+// Removed is the result of a Delete.
 type Removed struct {
 	// Found: there was something to delete.
 	Found bool
@@ -27,23 +27,23 @@ type Removed struct {
 	Revision uint64
 }
 
-// Put sets the value of a key. It happens once, however often the Clerk has to
-// ask. An error that is not ErrOutcomeUnknown says that it did not happen and
-// never will.
+// Put sets the value of a key. The write happens once, however many attempts the
+// Clerk has to make. An error that is not ErrOutcomeUnknown says that it did not
+// happen and never will.
 func (c *Clerk) Put(ctx context.Context, key string, value []byte, options ...WriteOption) (Written, error) {
 	w, err := c.write(ctx, clerkwire.KindPut, key, value, options)
 	return Written{Revision: w.Revision, Version: w.Version, Length: w.Length, Created: w.Created}, err
 }
 
 // Append adds to the end of a key's value; a key that does not exist counts as
-// empty. As in Put, it happens once.
+// empty. As in Put, the write happens once.
 func (c *Clerk) Append(ctx context.Context, key string, value []byte, options ...WriteOption) (Written, error) {
 	w, err := c.write(ctx, clerkwire.KindAppend, key, value, options)
 	return Written{Revision: w.Revision, Version: w.Version, Length: w.Length, Created: w.Created}, err
 }
 
-// Delete removes a key. That there was none is no error. As in Put, it happens
-// once.
+// Delete removes a key. It is no error if there was none. As in Put, the write
+// happens once.
 func (c *Clerk) Delete(ctx context.Context, key string, options ...WriteOption) (Removed, error) {
 	w, err := c.write(ctx, clerkwire.KindDelete, key, nil, options)
 	return Removed{Found: w.Deleted, Revision: w.Revision}, err
@@ -66,7 +66,7 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 			return clerkwire.Written{}, err
 		}
 	}
-	l := c.lanes.take(ctx, c.life)
+	l := c.lanes.take(ctx, c.lifetime)
 	if l == nil {
 		return clerkwire.Written{}, c.givenUp(ctx, new(trail), false)
 	}
@@ -85,12 +85,12 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 		case refused == nil:
 			return w.written, nil
 		case refused.Code == api.CodeSessionExpired && !doubt && w.refused != nil:
-			// So many others came that the session is forgotten. This attempt, the
-			// only one that could do anything, did nothing: the call may be made in
-			// a new session.
+			// Other sessions have displaced this one. This attempt, the only one that
+			// could have an effect, had none: the call may be made again in a new
+			// session.
 			c.session.CompareAndSwap(session, 0)
 		case doubt && (w.refused == nil || !w.refused.Decided):
-			// What this server refuses may have been done by another.
+			// Another server may have done what this one refuses.
 			refused.Outcome = api.OutcomeUnknown
 			return clerkwire.Written{}, refused
 		default:
@@ -99,8 +99,8 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 	}
 }
 
-// openSession returns the session that calls are made in and opens one if there
-// is none. Opening twice does no harm: a session nobody uses is forgotten.
+// openSession returns the session of the Clerk's calls and opens one if there is
+// none. Opening twice does no harm: an unused session is forgotten.
 func (c *Clerk) openSession(ctx context.Context) (uint64, error) {
 	if id := c.session.Load(); id != 0 {
 		return id, nil
@@ -110,7 +110,7 @@ func (c *Clerk) openSession(ctx context.Context) (uint64, error) {
 		defer func() { <-c.opening }()
 	case <-ctx.Done():
 		return 0, c.givenUp(ctx, new(trail), false)
-	case <-c.life.Done():
+	case <-c.lifetime.Done():
 		return 0, c.givenUp(ctx, new(trail), false)
 	}
 	if id := c.session.Load(); id != 0 {
@@ -128,7 +128,7 @@ func (c *Clerk) openSession(ctx context.Context) (uint64, error) {
 
 func checkKey(key string) error {
 	if len(key) == 0 || len(key) > api.MaxKeyBytes {
-		return invalid("the key has %d bytes; it must have 1 to %d", len(key), api.MaxKeyBytes)
+		return invalid("the key has %d bytes; choose 1 to %d", len(key), api.MaxKeyBytes)
 	}
 	return nil
 }

@@ -99,6 +99,6 @@ func (s *Server) describeLoad() api.Load {
 	}
 }
 
-func (l Load) describe() api.Lane {
-	return api.Lane{InFlight: l.Count, Limit: l.Limit, Waiting: l.Waiting, PerSecond: math.Round(10*l.PerSecond) / 10}
+func (l Load) describe() api.Queue {
+	return api.Queue{InFlight: l.Count, Limit: l.Limit, Waiting: l.Waiting, PerSecond: math.Round(10*l.PerSecond) / 10}
 }

@@ -76,7 +76,7 @@ func TestCallCopies(t *testing.T) {
 	}
 }
 
-// Keeper keeps what it was given, and gives it back.
+// Keeper keeps the values it is given, and returns them.
 type Keeper struct{ kept []int }
 
 func (k *Keeper) Keep(amounts []int, reply *[]int) { k.kept, *reply = amounts, amounts }
@@ -87,8 +87,8 @@ type Stall struct{ sign string }
 func (s Stall) Sign(_ int, reply *string) { *reply = s.sign }
 
 // Goal: a service is named like its type or the type pointed to, and a server
-// holds several, the last of each name. Method: two services beside the shop;
-// one of them by value.
+// holds several, the last of each name. Method: two services in addition to the
+// shop; one of them by value.
 func TestServiceIsNamedLikeItsType(t *testing.T) {
 	m := newMarket()
 	defer m.Cleanup()
@@ -188,8 +188,8 @@ func TestManyEndsAtOnce(t *testing.T) {
 	}
 }
 
-// Goal: many calls on one end are under way together. Method: 20 handlers that
-// all wait; only when all have begun may they return.
+// Goal: many calls on one end are pending together. Method: 20 handlers that all
+// wait; only when all have begun may they return.
 func TestManyCallsOnOneEnd(t *testing.T) {
 	const calls = 20
 	inBubble(t, func(t *testing.T, m market) {

@@ -2,8 +2,8 @@ package labrpc_test
 
 import "testing"
 
-// BenchmarkCall is what one call costs without any delay: mostly gob, which
-// describes the types anew for each.
+// BenchmarkCall measures one call without any delay: mostly gob, which describes
+// the types anew each time.
 func BenchmarkCall(b *testing.B) {
 	m := newMarket()
 	defer m.Cleanup()

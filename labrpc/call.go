@@ -10,8 +10,8 @@ import (
 	"raftkv/labrpc/labgob"
 )
 
-// ClientEnd is the caller's end of a wire; Network.MakeEnd makes it. It is
-// safe for concurrent use.
+// ClientEnd is the caller's end of a wire; Network.MakeEnd makes it. It is safe
+// for concurrent use.
 type ClientEnd struct {
 	network *Network
 
@@ -28,18 +28,18 @@ type request struct {
 }
 
 // Call runs the method svcMeth, "Service.Method" split at the last dot, of the
-// server that the end leads to, and stores what it answered in reply, which
-// must be a pointer to the type that the method's reply points to and should
-// point to a zero value. The type of args must be the very type of the
-// method's first parameter, a pointer if that is one.
+// server that the end leads to. It stores the method's answer in reply. That must
+// be a pointer to the type that the method's reply points to, and should point to
+// a zero value. The type of args must be exactly the type of the method's first
+// parameter, a pointer if that is one.
 //
-// Call returns true when the handler ran and its reply arrived. It returns
-// false when the request or the reply was lost, when the end is disabled or
-// leads to no server, when it was disabled or the server deleted or replaced
-// before the handler returned, and after Cleanup; the handler may then have
-// run or not. The caller learns of a disabled end at the next look, of which
-// there is one every 100 ms; a handler that is stuck holds nobody up for
-// longer. There is no other time-out: Call takes as long as the handler.
+// Call returns true when the handler ran and its reply arrived. It returns false
+// when the request or the reply was lost, when the end is disabled or leads to no
+// server, and after Cleanup. It also returns false when the end was disabled, or
+// the server deleted or replaced, before the handler returned. In these cases the
+// handler may or may not have run. Call checks every 100 ms whether the end is
+// disabled; a stuck handler does not hold it up for longer. There is no other
+// time-out: Call takes as long as the handler.
 //
 // Call panics if args cannot be encoded. An unknown service or method, and
 // arguments or a reply of another type than the method's, end the process.
@@ -69,7 +69,7 @@ func (e *ClientEnd) Call(svcMeth string, args, reply any) bool {
 // returns false when there is none, or when it could not be sent back.
 func (e *ClientEnd) exchange(f fate, req request) (answer []byte, ok bool) {
 	select {
-	case <-f.to.gone: // while the request was under way
+	case <-f.to.gone: // while the request was pending
 		return nil, false
 	default:
 	}
@@ -103,7 +103,7 @@ func (e *ClientEnd) exchange(f fate, req request) (answer []byte, ok bool) {
 	}
 }
 
-// leadsTo tells whether a reply from this server can be sent to the end.
+// leadsTo reports whether a reply from this server can be sent to the end.
 func (e *ClientEnd) leadsTo(to *registration) bool {
 	e.network.mu.Lock()
 	defer e.network.mu.Unlock()
@@ -115,15 +115,16 @@ func (e *ClientEnd) leadsTo(to *registration) bool {
 	}
 }
 
-// whileEnabled returns a channel that is closed when the end is disabled, nil
-// if it is.
+// whileEnabled returns a channel that is closed when the end is disabled. It
+// returns nil if the end is disabled now.
 func (e *ClientEnd) whileEnabled() <-chan struct{} {
 	e.network.mu.Lock()
 	defer e.network.mu.Unlock()
 	return e.cut
 }
 
-// enable is Network.Enable for this end; the caller holds the network's mutex.
+// enable does the work of Network.Enable for this end; the caller holds the
+// network's mutex.
 func (e *ClientEnd) enable(enabled bool) {
 	switch {
 	case enabled && e.cut == nil:

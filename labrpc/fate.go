@@ -5,7 +5,7 @@ import "time"
 // Bounds of the simulated delays, in milliseconds.
 const (
 	SHORTDELAY = 27   // a request on an unreliable network takes less
-	LONGDELAY  = 7000 // with long delays, a call that reaches nobody fails in less
+	LONGDELAY  = 7000 // with long delays, a call that reaches no server fails in less
 	MAXDELAY   = 7100 // a call whose handler returns at once, and whose reply is not reordered, takes less
 )
 
@@ -19,16 +19,16 @@ const (
 	// A late reply is late by minLate and up to lateSpread milliseconds more.
 	minLate    = 200 * time.Millisecond
 	lateSpread = 2000
-	// lookEvery is how often, counted from the moment its handler was started,
-	// a call looks whether its end is still enabled.
+	// lookEvery is the interval at which a call checks whether its end is still
+	// enabled, counted from the moment its handler was started.
 	lookEvery = 100 * time.Millisecond
 )
 
-// fate is what will happen to a call as far as the network decides it. It is
-// drawn when the call is sent: what is switched later concerns later calls,
-// except that an end may be disabled and a server deleted under a call.
+// fate is the future of a call as far as the network decides it. It is drawn when
+// the call is sent: later settings concern later calls. The exceptions are an end
+// that is disabled and a server that is deleted under a call.
 type fate struct {
-	to          *registration   // who gets the request; nil for nobody
+	to          *registration   // the server that gets the request; nil for none
 	cut         <-chan struct{} // closed when the end is disabled
 	wait        time.Duration   // before the request arrives, or the call fails
 	requestLost bool
@@ -70,13 +70,13 @@ func (n *Network) draw(end *ClientEnd) fate {
 	return f
 }
 
-// milliseconds draws a whole number of them, at least 0 and below limit.
+// milliseconds draws a whole number of milliseconds, at least 0 and below limit.
 func (n *Network) milliseconds(limit int) time.Duration {
 	return time.Duration(n.random.IntN(limit)) * time.Millisecond
 }
 
-// arrive counts a reply that is about to be given to its caller, unless
-// Cleanup was faster.
+// arrive counts a reply that is about to be given to its caller, unless Cleanup
+// came first.
 func (n *Network) arrive(size int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -87,8 +87,8 @@ func (n *Network) arrive(size int) bool {
 	return true
 }
 
-// pass lets simulated time pass for one call. It returns false when Cleanup
-// cut it short. No time at all takes no timer either.
+// pass lets simulated time pass for one call. It returns false when Cleanup cut
+// it short. A duration of zero takes no timer either.
 func (n *Network) pass(d time.Duration) bool {
 	if d == 0 {
 		return true

@@ -68,7 +68,7 @@ func (s *Shop) Slow(order *Order, reply *Receipt) {
 	s.Buy(order, reply)
 }
 
-// sold returns how many orders arrived.
+// sold returns the number of orders that arrived.
 func (s *Shop) sold() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func start(end *labrpc.ClientEnd, method string, args any) *pending {
 	return p
 }
 
-// over tells whether the call has returned.
+// over reports whether the call has returned.
 func (p *pending) over() bool {
 	select {
 	case <-p.ended:
@@ -151,7 +151,7 @@ func inBubble(t *testing.T, test func(t *testing.T, m market)) {
 	})
 }
 
-// encodedSize is how many bytes a value takes on the network.
+// encodedSize returns the number of bytes that a value takes on the network.
 func encodedSize(t *testing.T, value any) int64 {
 	t.Helper()
 	var b bytes.Buffer

@@ -104,7 +104,7 @@ func TestBlinkingEndKeepsItsCalls(t *testing.T) {
 	}
 }
 
-// Goal: where the end leads now does not matter to a call under way. Method:
+// Goal: where the end leads now does not matter to a pending call. Method:
 // connect it elsewhere while the handler runs.
 func TestConnectLeavesCallsUnderWay(t *testing.T) {
 	inBubble(t, func(t *testing.T, m market) {
@@ -139,8 +139,8 @@ func TestReplyAfterTheCutIsSuppressed(t *testing.T) {
 	}
 }
 
-// Goal: a request that is under way when its server is deleted never arrives.
-// Method: delete the server while slow requests are under way to it.
+// Goal: a request that is pending when its server is deleted never arrives.
+// Method: delete the server while slow requests are pending to it.
 func TestDeletedServerGetsNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, m market) {
 		m.Seed(1)
@@ -158,9 +158,9 @@ func TestDeletedServerGetsNothing(t *testing.T) {
 	})
 }
 
-// Goal: Cleanup ends every call at once, whatever it waits for; later calls
-// fail at once; and nothing at all is left in the bubble, or synctest would
-// report it. Method: calls of every kind under way, then Cleanup, twice.
+// Goal: Cleanup ends every call at once, whatever it waits for; later calls fail
+// at once; and nothing at all is left in the bubble, or synctest would report it.
+// Method: pending calls of every kind, then Cleanup, twice.
 func TestCleanupEndsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMarket()
@@ -226,9 +226,9 @@ func TestIdleNetworkLeavesNothing(t *testing.T) {
 	})
 }
 
-// Goal: a call that nothing can end is seen as the deadlock it is: virtual
-// time does not run on by itself. Method: with a stuck call under way, the
-// bubble comes to rest, and an hour of sleep is one step.
+// Goal: a call that nothing can end is seen as the deadlock it is: virtual time
+// does not run on by itself. Method: with a stuck call pending, the bubble comes
+// to rest, and an hour of sleep is one step.
 func TestStuckCallKeepsNoClockRunning(t *testing.T) {
 	inBubble(t, func(t *testing.T, m market) {
 		p := stuckCall(t, m)

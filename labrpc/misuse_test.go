@@ -34,12 +34,12 @@ type Generic[T any] struct{}
 
 func (*Generic[T]) Fits(int, *int) {}
 
-// misuses are what ends the process, and what it says.
+// misuses are the mistakes that end the process, with the text that it prints.
 var misuses = map[string]struct {
 	do   func(m market)
 	says string
 }{
-	"end twice":        {func(m market) { m.MakeEnd("end") }, "there is an end of this name"},
+	"end twice":        {func(m market) { m.MakeEnd("end") }, "an end of this name exists"},
 	"unknown end":      {func(m market) { m.DeleteEnd("other") }, "there is no end of this name"},
 	"end deleted":      {func(m market) { m.DeleteEnd("end"); m.DeleteEnd("end") }, "there is no end of this name"},
 	"unknown service":  {call("Store.Buy", 1), `without a service "Store"; its services are ["Generic[int]" "Odd" "Shop"]`},

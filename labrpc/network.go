@@ -12,8 +12,8 @@ import (
 type Network struct {
 	done chan struct{} // closed by Cleanup
 
-	// mu guards everything below and the state of the ends. Nobody waits for
-	// time, a handler or a channel while holding it.
+	// mu guards everything below and the state of the ends. It is never held while
+	// waiting for time, a handler or a channel.
 	mu             sync.Mutex
 	cleanedUp      bool
 	reliable       bool
@@ -27,7 +27,7 @@ type Network struct {
 }
 
 // registration is a server under its name. Every AddServer makes a new one, so
-// that a call can tell whether its server is still the one it was sent to.
+// that a call can check whether its server is still the one it was sent to.
 type registration struct {
 	server *Server
 	gone   chan struct{} // closed when the server is deleted or replaced
@@ -51,7 +51,7 @@ func (n *Network) MakeEnd(endname any) *ClientEnd {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ends[endname] != nil {
-		log.Fatalf("labrpc: MakeEnd(%v): there is an end of this name; give every end a name of its own", endname)
+		log.Fatalf("labrpc: MakeEnd(%v): an end of this name exists; give every end a name of its own", endname)
 	}
 	end := &ClientEnd{network: n}
 	n.ends[endname] = end
@@ -73,8 +73,8 @@ func (n *Network) DeleteEnd(endname any) {
 }
 
 // Connect makes an end lead to the server that has, or will have, the name
-// servername; with nil to none. Calls under way are not affected. An unknown
-// end is ignored.
+// servername; nil stands for no server. Pending calls are not affected. An
+// unknown end is ignored.
 func (n *Network) Connect(endname, servername any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -83,8 +83,8 @@ func (n *Network) Connect(endname, servername any) {
 	}
 }
 
-// Enable lets calls through an end, or none. Calls under way fail too unless
-// the end is enabled again when the network next looks; see ClientEnd.Call. An
+// Enable enables or disables an end. Pending calls on a disabled end fail too,
+// unless it is enabled again when the network next checks; see ClientEnd.Call. An
 // unknown end is ignored.
 func (n *Network) Enable(endname any, enabled bool) {
 	n.mu.Lock()
@@ -94,8 +94,8 @@ func (n *Network) Enable(endname any, enabled bool) {
 	}
 }
 
-// AddServer puts a server under a name, in the place of the one that had it.
-// A nil server is the same as DeleteServer.
+// AddServer puts a server under a name and replaces the one that had it. A nil
+// server is the same as DeleteServer.
 func (n *Network) AddServer(servername any, server *Server) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,14 +130,14 @@ func (n *Network) Reliable(yes bool) {
 }
 
 // LongReordering sets whether two of three replies come so late, by up to 2.2
-// seconds, that others overtake them.
+// seconds, that later ones overtake them.
 func (n *Network) LongReordering(yes bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.longReordering = yes
 }
 
-// LongDelays sets whether calls that reach nobody fail within LONGDELAY
+// LongDelays sets whether calls that reach no server fail within LONGDELAY
 // milliseconds rather than within a tenth of a second.
 func (n *Network) LongDelays(yes bool) {
 	n.mu.Lock()
@@ -145,33 +145,33 @@ func (n *Network) LongDelays(yes bool) {
 	n.longDelays = yes
 }
 
-// IsReliable returns what Reliable set.
+// IsReliable returns the last setting of Reliable.
 func (n *Network) IsReliable() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.reliable
 }
 
-// IsLongDelays returns what LongDelays set.
+// IsLongDelays returns the last setting of LongDelays.
 func (n *Network) IsLongDelays() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.longDelays
 }
 
-// Seed makes the network draw delays and losses from a sequence that depends
-// on the seed alone; without it every network has a sequence of its own. A run
-// repeats as far as its calls are sent in the same order: that of concurrent
-// calls is the scheduler's choice.
+// Seed makes the network draw delays and losses from a sequence that depends on
+// the seed alone; without it every network has a sequence of its own. A run
+// repeats as far as its calls are sent in the same order; the scheduler chooses
+// the order of concurrent calls.
 func (n *Network) Seed(seed uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.random = rand.New(rand.NewPCG(seed, 0))
 }
 
-// GetCount returns how many requests reached the server of this name: those
-// for which it was asked, since it was made, to run a handler. It is 0 if
-// there is no such server, also when there was one.
+// GetCount returns the number of requests that reached the server of this name:
+// those for which it was asked, since it was made, to run a handler. It is 0 if
+// there is no such server, even if there was one before.
 func (n *Network) GetCount(servername any) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -182,7 +182,8 @@ func (n *Network) GetCount(servername any) int {
 	return to.server.GetCount()
 }
 
-// GetTotalCount returns how many calls were made, failed ones too.
+// GetTotalCount returns the number of calls that were made, including failed
+// ones.
 func (n *Network) GetTotalCount() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -197,9 +198,9 @@ func (n *Network) GetTotalBytes() int64 {
 	return n.bytes
 }
 
-// Cleanup ends the network: calls under way and later ones return false at
-// once. It does not wait, neither for those calls nor for handlers. More than
-// one Cleanup is no error.
+// Cleanup ends the network: pending calls and later ones return false at once. It
+// waits neither for those calls nor for handlers. More than one Cleanup is no
+// error.
 func (n *Network) Cleanup() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Server is what a name on the network leads to: services that share a fate.
-// MakeServer makes one; it is safe for concurrent use and may be added to
+// Server is the target that a name on the network leads to: services that share a
+// fate. MakeServer makes one; it is safe for concurrent use and may be added to
 // networks under any number of names.
 type Server struct {
 	mu       sync.Mutex // guards the rest; not held while a handler runs
@@ -22,14 +22,15 @@ func MakeServer() *Server {
 	return &Server{services: make(map[string]*Service)}
 }
 
-// AddService adds a service, in the place of one of the same name.
+// AddService adds a service and replaces one of the same name.
 func (s *Server) AddService(service *Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.services[service.name] = service
 }
 
-// GetCount returns how many requests the server was given, by all networks.
+// GetCount returns the number of requests that the server was given, by all
+// networks.
 func (s *Server) GetCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

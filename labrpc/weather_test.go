@@ -112,9 +112,9 @@ func TestLongReordering(t *testing.T) {
 	})
 }
 
-// Goal: a late reply lets another one overtake it, and arrives even when its
-// end is disabled and its server deleted meanwhile: it was sent before.
-// Method: late replies under way while both happen.
+// Goal: a late reply lets another one overtake it, and arrives even when its end
+// is disabled and its server deleted meanwhile: it was sent before. Method: late
+// replies pending while both happen.
 func TestLateRepliesArrive(t *testing.T) {
 	inBubble(t, func(t *testing.T, m market) {
 		m.Seed(1)
@@ -171,9 +171,9 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// Goal: a call right after Enable takes 30 ms at most, and calls from before
-// it never arrive, though they are still under way. Method: calls on a
-// disabled end with long delays, then one on the enabled end.
+// Goal: a call right after Enable takes 30 ms at most, and calls from before it
+// never arrive, though they are still pending. Method: calls on a disabled end
+// with long delays, then one on the enabled end.
 func TestCallRightAfterEnable(t *testing.T) {
 	inBubble(t, func(t *testing.T, m market) {
 		m.LongDelays(true)

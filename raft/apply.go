@@ -11,10 +11,10 @@ import (
 // fields and their order are the labs'.
 type ApplyMsg struct {
 	CommandValid bool        // Command holds a committed command
-	Command      interface{} // []byte on a server; what was given to Start in the labs
+	Command      interface{} // []byte on a server; the argument of Start in the labs
 	CommandIndex int         // the entry's index; also set for an entry that holds no command
 
-	SnapshotValid bool   // the state at SnapshotIndex takes the place of what was there
+	SnapshotValid bool   // the state at SnapshotIndex replaces the present one
 	Snapshot      []byte // nil on a server, where OpenSnapshot has it
 	SnapshotTerm  int
 	SnapshotIndex int
@@ -36,7 +36,7 @@ func (c applyChannel) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 			msg.CommandValid = true
 			msg.Command = e.Data
 		case core.KindNoop:
-		default: // to go on without it would be to come to another state than those that know it
+		default: // a server that skipped it would reach a different state from those that know it
 			panic(fmt.Sprintf("raft: %v", &core.UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data)}))
 		}
 		if !c.send(msg, stop) {

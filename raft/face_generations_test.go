@@ -39,8 +39,8 @@ func (p from2016) SaveSnapshot(snapshot []byte) {
 
 // Goal: Make takes peers, persisters and messages of any edition, and what it
 // saved by their methods is enough to continue. Method: a cluster of foreign
-// types commits, snapshots, is killed and made again, twice: the second life
-// saves without a new snapshot, which must not lose the old one.
+// types commits, snapshots, is killed and made again, twice: the second run saves
+// without a new snapshot, which must not lose the old one.
 func TestMakeTakesEveryEditionsTypes(t *testing.T) {
 	t.Run("Save", func(t *testing.T) {
 		foreignCluster(t, func(disk *raft.Persister) from2023 { return from2023{keeps{disk}} })
@@ -64,7 +64,7 @@ func foreignCluster[S raft.StateStore](t *testing.T, open func(*raft.Persister) 
 	})
 }
 
-// foreign is one life of a cluster of foreign types.
+// foreign is one run of a cluster of foreign types.
 type foreign struct {
 	t        *testing.T
 	servers  []*raft.Raft
@@ -87,7 +87,7 @@ func startForeign[S raft.StateStore](t *testing.T, disks []*raft.Persister, open
 }
 
 // expect commits one command, lets every server snapshot it, and wants whatever
-// is delivered before it to begin behind the snapshot of the life before.
+// is delivered before it to begin behind the snapshot of the run before.
 func (f *foreign) expect(format string, life int) {
 	f.t.Helper()
 	command := fmt.Sprintf(format, life)

@@ -10,7 +10,8 @@ import (
 // test calls a method that some edition lacks but these, which skip themselves
 // then.
 
-// everyMethod is what our Persister has beyond what every edition's has.
+// everyMethod lists the methods that our Persister has beyond those of every
+// edition.
 type everyMethod interface {
 	raft.StateStore
 	RaftStateSize() int

@@ -8,8 +8,8 @@ import (
 	"raftkv/tests/lab"
 )
 
-// Goal: a service that speaks too early of its server, or for an earlier life
-// of it, does no harm. Method: the methods on a nil *Raft.
+// Goal: a service that speaks too early of its server, or for an earlier run of
+// it, does no harm. Method: the methods on a nil *Raft.
 func TestSnapshotOfNobody(t *testing.T) {
 	var rf *raft.Raft
 	rf.Snapshot(5, []byte("x"))

@@ -9,7 +9,7 @@ import (
 	"raftkv/tests/lab"
 )
 
-// labCommand is what a service of the labs gives to Start.
+// labCommand is a command that a service of the labs gives to Start.
 type labCommand struct {
 	Kind  string
 	Key   string
@@ -62,7 +62,7 @@ func TestNothingPersistedIsAFreshStart(t *testing.T) {
 	}
 }
 
-// Goal: PersistBytes is the size of the stored state. Method: beside the
+// Goal: PersistBytes is the size of the stored state. Method: next to the
 // persister's own figure.
 func TestPersistBytesIsTheStateSize(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {

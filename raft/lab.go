@@ -10,18 +10,19 @@ import (
 	"raftkv/raft/node"
 )
 
-// The labs' face: Make and the methods that the course suites call. It drives
-// the same node as Open, with a Persister for a disk and labrpc for a network,
-// and with the options that the labs' rules ask for: dense indices (no no-op)
-// and leaders that wait when they are cut off (no check-quorum; see labPatience).
+// The labs' face: Make and the methods that the course suites call. It drives the
+// same node as Open, with a Persister for a disk and labrpc for a network. Its
+// options follow from the labs' rules: dense indices (no no-op) and leaders that
+// wait when they are cut off (no check-quorum; see labPatience).
 
-// Peer is what Make needs of a labrpc.ClientEnd, whichever package it is from.
+// Peer is the part of a labrpc.ClientEnd that Make needs. Any package's will do.
 type Peer interface {
 	Call(svcMeth string, args interface{}, reply interface{}) bool
 }
 
-// StateStore is what Make reads from a Persister of any edition. How it saves
-// is found out by what methods it has; see persisterStorage.
+// StateStore is the part of a Persister of any edition that Make reads with. The
+// way to save is chosen by the methods that the Persister has; see
+// persisterStorage.
 type StateStore interface {
 	ReadRaftState() []byte
 	ReadSnapshot() []byte
@@ -42,15 +43,16 @@ type Message interface {
 	}
 }
 
-// Times of the labs. The rules are ten heartbeats a second at most and a new
-// leader within five seconds, on a network that may hold a reply back for two.
+// Times of the labs. The rules allow at most ten heartbeats a second and demand a
+// new leader within five seconds, on a network that may hold a reply back for
+// two.
 //
 // The handouts' RPC counts leave room for about four heartbeats a second, their
 // times for elections of less than a second. Followers need not wait for a
-// heartbeat to hear of a commit, nor after a lost call: that is what prompt is
-// for. A single lost heartbeat therefore deposes nobody. It lasts longer than the
-// twenty milliseconds between the polls of the suites' clients, so that in a
-// stream of commands the next command brings the news.
+// heartbeat to hear of a commit, nor after a lost call: labPromptTicks makes the
+// leader send one earlier. So a single lost heartbeat deposes no leader. The
+// prompt interval is longer than the twenty milliseconds between the polls of the
+// suites' clients. So in a stream of commands the next command brings the news.
 const (
 	labTick           = 10 * time.Millisecond
 	labPromptTicks    = 3
@@ -58,9 +60,10 @@ const (
 	labElectionTicks  = 38
 	// labGather lets commands that are started at the same moment travel together.
 	labGather = 500 * time.Microsecond
-	// labPatience is how long a leader believes that it leads without hearing from
-	// a majority. One suite wants more than a second. The others would have a
-	// leader that was cut off, and is back, take a command that is lost.
+	// labPatience is the time for which a leader believes that it leads without
+	// hearing from a majority. One suite wants more than a second. With a longer
+	// time, in the others a leader that was cut off, and is back, would take a
+	// command that is then lost.
 	labPatience = 1500 * time.Millisecond
 )
 
@@ -82,8 +85,8 @@ func Make[P Peer, S StateStore, M Message](peers []P, me int, persister S, apply
 			ID: labID(me), Peers: ids,
 			HeartbeatTicks: labHeartbeatTicks, ElectionTicks: labElectionTicks,
 			PromptTicks: labPromptTicks, PromptStart: true,
-			// A server that is up before a majority is does not raise its term again and
-			// again meanwhile: it would depose the first leader that there is.
+			// A server that is up before a majority must not raise its term again and
+			// again meanwhile. It would depose the first leader.
 			PreVoteAgain: true,
 			// The network does not keep messages in order: one at a time is
 			// never overtaken by the next.
@@ -99,9 +102,9 @@ func Make[P Peer, S StateStore, M Message](peers []P, me int, persister S, apply
 
 func labID(i int) core.ID { return core.ID(strconv.Itoa(i)) }
 
-// Start begins agreement on a command and returns at once: where it will stand
-// if it is ever committed, the present term, and whether this server leads.
-// Without the lead nothing was begun.
+// Start begins agreement on a command and returns at once: the index at which it
+// will stand if it is ever committed, the present term, and whether this server
+// leads. If it does not lead, nothing was begun.
 func (rf *Raft) Start(command interface{}) (index int, term int, isLeader bool) {
 	status := rf.node.Status()
 	if !leads(status) || rf.killed() {
@@ -113,7 +116,7 @@ func (rf *Raft) Start(command interface{}) (index int, term int, isLeader bool) 
 		Command: encodeCommand(command),
 		Placed:  func(index, term uint64) { placed <- place{index, term} },
 		Failed: func(error) {
-			select { // one that was placed may be lost much later: nobody waits then
+			select { // a command that was placed may be lost much later, when no caller waits
 			case placed <- place{}:
 			default:
 			}
@@ -133,7 +136,7 @@ func (rf *Raft) GetState() (term int, isLeader bool) {
 
 // leads reports whether a server believes that it leads. A leader that a majority
 // has not answered for long has most likely been replaced: it goes on as the
-// leader of its term, in case it has not, but takes no further commands.
+// leader of its term, in case it was not, but takes no further commands.
 func leads(s *node.Status) bool {
 	if s.Role != core.Leader {
 		return false
@@ -147,9 +150,9 @@ func leads(s *node.Status) bool {
 	return near > (len(s.Peers)+1)/2
 }
 
-// Snapshot tells that the service has taken a snapshot of everything up to
-// index: the log forgets that part. Ignored if it is not news, or if index has
-// not been delivered to the service.
+// Snapshot reports that the service has taken a snapshot of everything up to
+// index; the log forgets that part. The call is ignored if an equal or newer
+// snapshot is known, or if index has not been delivered to the service.
 func (rf *Raft) Snapshot(index int, snapshot []byte) {
 	if rf == nil || index <= 0 {
 		return
@@ -157,8 +160,8 @@ func (rf *Raft) Snapshot(index int, snapshot []byte) {
 	rf.node.Compact(uint64(index), append([]byte{}, snapshot...))
 }
 
-// CondInstallSnapshot is true: a snapshot that was delivered is installed
-// already (editions 2021 and 2022 ask).
+// CondInstallSnapshot returns true: a snapshot that was delivered is already
+// installed (editions 2021 and 2022 ask).
 func (rf *Raft) CondInstallSnapshot(lastIncludedTerm int, lastIncludedIndex int, snapshot []byte) bool {
 	return true
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // encodeCommand panics on a command that gob refuses: its type was not
-// registered, which only the caller can mend.
+// registered, and only the caller can register it.
 func encodeCommand(command interface{}) []byte {
 	switch c := command.(type) {
 	case int:
@@ -33,12 +33,12 @@ func encodeCommand(command interface{}) []byte {
 	}
 	b := bytes.NewBuffer([]byte{commandGob})
 	if err := gob.NewEncoder(b).Encode(&command); err != nil {
-		panic(fmt.Sprintf("raft: command of type %T cannot be encoded: %v (labgob.Register it)", command, err))
+		panic(fmt.Sprintf("raft: a command of type %T cannot be encoded: %v: register the type with labgob.Register", command, err))
 	}
 	return b.Bytes()
 }
 
-// decodeCommand panics on what encodeCommand cannot have written.
+// decodeCommand panics on bytes that encodeCommand cannot have written.
 func decodeCommand(b []byte) interface{} {
 	if len(b) == 0 {
 		return nil

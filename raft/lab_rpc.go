@@ -4,10 +4,10 @@ import (
 	"raftkv/raft/core"
 )
 
-// The labs' RPCs. Their names, that they take pointers and that all fields are
-// exported is what labrpc and labgob ask for. A zero Term in a reply means that
-// the server was stopped before it could answer: no term is 0 once anybody
-// stands for election. Only a pre-vote is granted in term 0.
+// The labs' RPCs. labrpc and labgob determine their names, that they take
+// pointers and that all fields are exported. A zero Term in a reply means that
+// the server was stopped before it could answer: once any server campaigns, no
+// term is 0. Only a pre-vote is granted in term 0.
 
 // RequestVoteArgs is Figure 2's RequestVote.
 type RequestVoteArgs struct {
@@ -76,7 +76,7 @@ func (rf *Raft) RequestVote(args *RequestVoteArgs, reply *RequestVoteReply) {
 func (rf *Raft) AppendEntries(args *AppendEntriesArgs, reply *AppendEntriesReply) {
 	entries, err := core.DecodeEntries(args.Entries, args.PrevLogIndex+1, args.Count)
 	if err != nil {
-		return // not from one of us: as if it had been lost
+		return // not from a server of this cluster: treated as lost
 	}
 	request := &core.AppendEntries{
 		Term: args.Term, LeaderID: core.ID(args.LeaderId),
@@ -140,7 +140,7 @@ func callPeer(peer Peer, request core.Request) core.Reply {
 		if peer.Call("Raft.RequestVote", args, &reply) && (reply.Term != 0 || reply.VoteGranted) {
 			answer := core.RequestVoteReply(reply)
 			if req.Pre && answer.VoteGranted && answer.Term == req.Term {
-				answer.Term-- // a peer that knows no pre-vote has voted: it will again when it is asked
+				answer.Term-- // a peer that knows no pre-vote has voted, and will vote again when it is asked
 			}
 			return &answer
 		}

@@ -31,7 +31,7 @@ type persisterStorage struct {
 	state core.State
 }
 
-// openPersister reads what a Persister holds.
+// openPersister reads the content of a Persister.
 func openPersister(persister StateStore) (*persisterStorage, core.State) {
 	p := &persisterStorage{size: func() int { return 0 }}
 	if sized, ok := persister.(interface{ RaftStateSize() int }); ok {

@@ -19,8 +19,9 @@ type (
 	Proposal   = node.Proposal
 )
 
-// Errors that end a proposal or a read. Only ErrUnknown, and ErrStopped for a
-// proposal that had been placed, leave open whether the command will happen.
+// Errors that end a proposal or a read. Two of them leave open whether the
+// command will happen: ErrUnknown, and ErrStopped for a proposal that had been
+// placed in the log.
 var (
 	ErrNotLeader      = core.ErrNotLeader
 	ErrOverloaded     = core.ErrOverloaded
@@ -32,7 +33,6 @@ var (
 	ErrStopped        = node.ErrStopped
 	ErrTransferFailed = node.ErrTransferFailed
 	ErrCompacted      = node.ErrCompacted
-	ErrNoSnapshots    = node.ErrNoSnapshots
 )
 
 // Raft is one server of a cluster. All methods are safe for concurrent use.
@@ -64,17 +64,17 @@ func (rf *Raft) ReadIndex(ctx context.Context) (uint64, error) { return rf.node.
 // Status returns the server's state; the caller must not change it.
 func (rf *Raft) Status() *Status { return rf.node.Status() }
 
-// Transfer hands leadership to another server, "" for the most fitting, and
-// returns when this one leads no more.
+// Transfer hands leadership to another server, "" for the most suitable one, and
+// returns when this one no longer leads.
 func (rf *Raft) Transfer(ctx context.Context, to core.ID) error { return rf.node.Transfer(ctx, to) }
 
-// RatherNot says for a reason that this server had better not lead, or that the
-// reason is gone; see node.Node.
+// RatherNot gives a reason why this server should not lead if another can, or
+// withdraws it; see node.Node.
 func (rf *Raft) RatherNot(reason string, ratherNot bool) { rf.node.RatherNot(reason, ratherNot) }
 
 // WriteSnapshot puts the service's state at index on the disk and then lets the
-// log forget what that stands for; see node.Node. It is for servers made by Open:
-// those of the labs have Snapshot.
+// log forget the entries up to there; see node.Node. It is for servers made by
+// Open; servers of the labs use Snapshot.
 func (rf *Raft) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 	return rf.node.WriteSnapshot(index, write)
 }
@@ -93,14 +93,14 @@ func (rf *Raft) Receive(from core.ID, request core.Request, answer func(core.Rep
 	rf.node.Receive(from, request, answer)
 }
 
-// Suspect tells that the connection to a peer died from its side.
+// Suspect reports that the connection to a peer died from the peer's side.
 func (rf *Raft) Suspect(peer core.ID) { rf.node.Suspect(peer) }
 
-// SnapshotLost tells that the file of the snapshot at index is damaged; see
+// SnapshotLost reports that the file of the snapshot at index is damaged; see
 // node.Node.SnapshotLost.
 func (rf *Raft) SnapshotLost(index uint64) { rf.node.SnapshotLost(index) }
 
-// Fail begins to end the server because the service on it cannot go on; Wait
+// Fail begins to end the server because its service cannot go on; Wait then
 // returns err.
 func (rf *Raft) Fail(err error) { rf.node.Fail(err) }
 
@@ -110,5 +110,6 @@ func (rf *Raft) Stop() { rf.node.Stop() }
 // Stopping is closed when the server begins to end, by Stop or by a failure.
 func (rf *Raft) Stopping() <-chan struct{} { return rf.node.Stopping() }
 
-// Wait returns when the server has ended: nil after Stop, else why it failed.
+// Wait returns when the server has ended: nil after Stop, otherwise the error
+// that ended it.
 func (rf *Raft) Wait() error { return rf.node.Wait() }

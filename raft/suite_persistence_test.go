@@ -81,8 +81,8 @@ var persist2 = scenario{
 	},
 }
 
-// A leader that crashed with a follower comes back beside a third that knows
-// less.
+// A leader that crashed with a follower comes back together with a third that
+// knows less.
 var persist3 = scenario{
 	text:    "partitioned leader and one follower crash, leader restarts",
 	options: lab.Options{Servers: 3},

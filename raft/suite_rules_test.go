@@ -20,7 +20,7 @@ import (
 // script answers the calls of the server under test; false loses a call.
 type script func(args interface{}, reply interface{}) bool
 
-// Call is what Make wants of a peer.
+// Call is the method that Make needs of a peer.
 func (s script) Call(_ string, args interface{}, reply interface{}) bool { return s(args, reply) }
 
 // between starts server 0 of three; the other two follow the script. What it
@@ -218,7 +218,7 @@ func backingUpTakesFewRPCs(t *testing.T) {
 }
 
 // Goal: an answer says nothing in a later term (§5.1). Method: a leader is
-// deposed while the answers to two entries are under way, and leads again with
+// deposed while the answers to two entries are pending, and leads again with
 // other entries in their places, which nobody else has.
 func answersOfAnEarlierTermDoNotCount(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
@@ -293,7 +293,7 @@ func conflictsAreTruncated(t *testing.T) {
 }
 
 // Goal: a leader's commit index counts majorities (§5.3). Method: clusters of two
-// to five in which so many hold the entry, the leader included.
+// to five, with every number of servers that hold the entry, the leader included.
 func majoritiesCommit(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
 		cases := eachMajority(func(servers, holding int) *between {

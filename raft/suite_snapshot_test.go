@@ -6,10 +6,11 @@ import (
 
 // Part D: services take snapshots, and logs forget what they cover.
 
-// stateLimit bounds what a server may store beside its snapshot, in bytes.
+// stateLimit bounds what a server may store in addition to its snapshot, in
+// bytes.
 const stateLimit = 2000
 
-// away is what happens to the server that misses a round.
+// away is the fate of the server that misses a round.
 type away int
 
 const (
@@ -93,7 +94,7 @@ var snapshotAllCrash = scenario{
 	},
 }
 
-// A snapshot survives a life in which only the log was saved.
+// A snapshot survives a run in which only the log was saved.
 var snapshotInit = scenario{
 	text:    "snapshot initialization after crash",
 	options: lab.Options{Servers: 3, Snapshots: true},

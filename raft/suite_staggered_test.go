@@ -104,7 +104,7 @@ func TestStaggeredStarts(t *testing.T) {
 					if !firstCommand(500*time.Millisecond, latency, seed) {
 						failed++
 					}
-					time.Sleep(time.Minute) // calls under way end
+					time.Sleep(time.Minute) // pending calls end
 				})
 			}
 			t.Logf("the first command failed in %d of %d starts", failed, *staggeredStarts)

@@ -99,9 +99,9 @@ func votesGoToCompleteLogs(t *testing.T) {
 	})
 }
 
-// Goal: whoever hears of a newer term is a follower in it (§5.1). Method: a leader
-// hears of it in an answer, in a request for its vote, and from another leader; a
-// candidate in an answer.
+// Goal: a server that hears of a newer term is a follower in it (§5.1). Method: a
+// leader hears of it in an answer, in a request for its vote, and from another
+// leader; a candidate in an answer.
 func newerTermsEndALead(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
 		for how, hear := range map[string]func(b *between, newer *atomic.Uint64, term uint64){
@@ -140,8 +140,8 @@ func newerTermsEndALead(t *testing.T) {
 	})
 }
 
-// Goal: a majority elects, nothing less (§5.2). Method: clusters of one to five in
-// which so many grant their votes, the server's own included.
+// Goal: a majority elects, nothing less (§5.2). Method: clusters of one to five,
+// with every number of granted votes, the server's own included.
 func majoritiesElect(t *testing.T) {
 	lab.InTime(t, func(t *testing.T) {
 		led := map[*between]bool{}
@@ -169,7 +169,8 @@ func majoritiesElect(t *testing.T) {
 	})
 }
 
-// counted is a server of so many, of which some do what is counted.
+// counted is a server of a cluster of that size, in which some servers do the
+// counted thing.
 type counted struct {
 	*between
 	servers, some int

@@ -14,8 +14,8 @@ import (
 // for programs.
 const ticksPerSecond = 100
 
-// CPU returns how much processor time processes of this host have used so far.
-// An error says of which one that is not known.
+// CPU returns the processor time that processes of this host have used so far. An
+// error names the process for which it is not known.
 func CPU(pids ...int) (total time.Duration, err error) {
 	for _, pid := range pids {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -39,7 +39,7 @@ func CPU(pids ...int) (total time.Duration, err error) {
 }
 
 // Listeners returns the processes of this host that listen on one of the ports
-// and may be looked at. What cannot be found is left out.
+// and may be inspected. Processes that cannot be found are left out.
 func Listeners(ports []int) (pids []int) {
 	sockets := map[string]bool{}
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -85,8 +85,8 @@ func addListening(sockets map[string]bool, file string, ports []int) {
 	}
 }
 
-// HostTimes returns how much processor time of this host has passed since it
-// started, of all processors together, and how much of it nobody used.
+// HostTimes returns the processor time of this host that has passed since it
+// started, of all processors together, and the part of it that was not used.
 func HostTimes() (total, idle time.Duration, err error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -95,7 +95,7 @@ func HostTimes() (total, idle time.Duration, err error) {
 	first, _, _ := strings.Cut(string(stat), "\n")
 	fields := strings.Fields(first)
 	if len(fields) < 9 || fields[0] != "cpu" {
-		return 0, 0, fmt.Errorf("the processor times of this host cannot be read")
+		return 0, 0, fmt.Errorf("the processor times of this host cannot be read: /proc/stat has another form")
 	}
 	for i, field := range fields[1:9] { // user, nice, system, idle, iowait, irq, softirq, steal
 		ticks, err := strconv.ParseUint(field, 10, 64)

@@ -1,11 +1,12 @@
-// Package bench puts load on a running cluster and measures what it does.
+// Package bench puts load on a running cluster and measures the cluster's
+// performance.
 //
 // # Mental model
 //
 // Clients, each a goroutine with one request outstanding, draw operations from a
 // mix and hand them to a [Target], which is the Clerk or HTTP. In a closed loop a
 // client asks again as soon as it is answered. In an open loop requests have
-// times at which they are due, whatever the servers do: a request that finds all
+// times at which they are due, whatever the servers do. A request that finds all
 // clients busy waits, and its wait is part of its latency. (A closed loop hides
 // exactly that: while the servers stand still, it does not ask.)
 //
@@ -14,5 +15,6 @@
 //
 // # What it does not know
 //
-// How a Target asks, and how a report is shown.
+// The package does not know how a Target makes its requests, nor how a report is
+// shown.
 package bench

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Histogram counts durations in buckets whose width grows with the duration:
-// 128 for each doubling, so that a value read from it is less than one percent
+// Histogram counts durations in buckets whose width grows with the duration. Each
+// doubling has 128 buckets, so that a value read from it is less than one percent
 // too high. It belongs to one goroutine. The zero value is empty.
 type Histogram struct {
 	counts []uint32 // nil until the first duration
@@ -18,7 +18,7 @@ type Histogram struct {
 const (
 	subBits   = 7
 	subCount  = 1 << subBits
-	doublings = 36 // up to two hours; what is longer is counted as that
+	doublings = 36 // up to two hours; longer durations count as that
 	buckets   = (doublings + 1) * subCount
 )
 
@@ -68,13 +68,13 @@ func (h *Histogram) Merge(other *Histogram) {
 	h.max = max(h.max, other.max)
 }
 
-// Count is how many durations were added.
+// Count returns the number of durations added.
 func (h *Histogram) Count() uint64 { return h.count }
 
-// Max is the longest of them, exactly.
+// Max returns the longest of them, exactly.
 func (h *Histogram) Max() time.Duration { return h.max }
 
-// Mean is their mean, exactly; 0 if there are none.
+// Mean returns their mean, exactly; 0 if there are none.
 func (h *Histogram) Mean() time.Duration {
 	if h.count == 0 {
 		return 0
@@ -82,8 +82,8 @@ func (h *Histogram) Mean() time.Duration {
 	return h.sum / time.Duration(h.count)
 }
 
-// Percentile returns the duration that so many percent of all do not exceed,
-// which is at most one percent too high; 0 if there are none.
+// Percentile returns the duration that the given percentage of all durations do
+// not exceed. It is at most one percent too high, and 0 if there are none.
 func (h *Histogram) Percentile(percent float64) time.Duration {
 	if h.count == 0 {
 		return 0

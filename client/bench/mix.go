@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Op is something that a client asks for.
+// Op is a kind of request that a client makes.
 type Op string
 
 // The operations.
@@ -15,14 +15,14 @@ const (
 	Put    Op = "put"
 	Append Op = "append"
 	Get    Op = "get"   // linearizable
-	Stale  Op = "stale" // a get of what any server has
+	Stale  Op = "stale" // a get of any server's present state
 	Delete Op = "delete"
 )
 
 // Ops lists the operations in the order in which reports show them.
 var Ops = []Op{Put, Append, Delete, Get, Stale}
 
-// Mix says how often each operation is drawn, by weights.
+// Mix is a set of operations with weights: the chances with which each is drawn.
 type Mix struct {
 	ops   []Op
 	upTo  []int // sum of the weights up to each of ops
@@ -36,11 +36,11 @@ func ParseMix(text string) (Mix, error) {
 		name, number, found := strings.Cut(strings.TrimSpace(part), "=")
 		weight, err := strconv.Atoi(number)
 		if !found || err != nil || weight < 1 || weight > 1_000_000 {
-			return m, fmt.Errorf("the mix %q has %q where a part like put=90 should be", text, part)
+			return m, fmt.Errorf("the mix %q has the part %q; write parts like put=90, separated by commas", text, part)
 		}
 		op := Op(name)
 		if !m.has(op, Ops) {
-			return m, fmt.Errorf("the mix %q asks for %q; there are put, append, delete, get and stale", text, name)
+			return m, fmt.Errorf("the mix %q asks for %q; choose put, append, delete, get or stale", text, name)
 		}
 		if m.has(op, m.ops) {
 			return m, fmt.Errorf("the mix %q names %s twice", text, name)

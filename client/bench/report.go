@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Report is a Result and what it was measured with, as JSON.
+// Report is a Result with the settings it was measured with, as JSON.
 type Report struct {
 	Face      string        `json:"face"` // clerk or http
 	Clients   int           `json:"clients"`
@@ -27,7 +27,7 @@ type Report struct {
 	Host      *HostReport   `json:"host,omitempty"`
 }
 
-// OpReport is what came of one operation.
+// OpReport is the result of one operation.
 type OpReport struct {
 	Op        Op      `json:"op"`
 	Count     uint64  `json:"count"` // done
@@ -40,7 +40,7 @@ type OpReport struct {
 	MaxUs     float64 `json:"max_us"`
 }
 
-// FailedCount is how often an operation failed in one way.
+// FailedCount is the number of times that an operation failed in one way.
 type FailedCount struct {
 	Op      Op     `json:"op"`
 	Outcome string `json:"outcome"`
@@ -55,8 +55,8 @@ type CPUReport struct {
 	Servers  []int   `json:"server_pids"`
 }
 
-// HostReport says how busy this host was while it measured: on a host that has
-// other work the figures are those of both.
+// HostReport describes the load of this host while it measured. On a host that
+// has other work the figures include that work.
 type HostReport struct {
 	Processors  int     `json:"processors"`
 	Load        float64 `json:"load"`         // the average of the last minute, at the end
@@ -92,7 +92,7 @@ func NewReport(face string, conns int, c Config, r Result) Report {
 	return report
 }
 
-// Done is how many operations were done.
+// Done returns the number of operations that were done.
 func (r Report) Done() (n uint64) {
 	for _, op := range r.Ops {
 		n += op.Count
@@ -100,7 +100,7 @@ func (r Report) Done() (n uint64) {
 	return n
 }
 
-// String is the report for people.
+// String returns the report for people.
 func (r Report) String() string {
 	var b strings.Builder
 	loop := "closed loop"

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// Target is what is asked. Its methods are safe for concurrent use.
+// Target is the system under load. Its methods are safe for concurrent use.
 type Target interface {
 	// Do makes one request and returns "" if it was done, a read of a key that
-	// does not exist included, or else a word for the error: its outcome and code.
+	// does not exist included, or else words for the error: its outcome and code.
 	Do(ctx context.Context, client int, op Op, key string, value []byte) (failure string)
 }
 
-// Config is what load is put on a target. All of it must be set but what names
-// its zero value.
+// Config describes the load on a target. All fields must be set, except those
+// whose comments name a zero value.
 type Config struct {
 	Clients   int
-	Keys      int // are drawn evenly from so many
+	Keys      int // number of keys, which are drawn evenly
 	ValueSize int // bytes
 	Mix       Mix
 	Duration  time.Duration
@@ -28,20 +28,20 @@ type Config struct {
 	Rate      float64       // requests per second of an open loop; 0: a closed loop
 	Timeout   time.Duration // of one request
 	Preload   bool          // write every key once before
-	// Progress, if not nil, is called now and then by one goroutine with the part
-	// of the time that has passed, 0 to 1.
+	// Progress, if not nil, is called now and then by one goroutine, with the
+	// fraction of the time that has passed, 0 to 1.
 	Progress func(phase string, part float64)
 	// Begin and End, if not nil, are called when measuring begins and ends.
 	Begin, End func()
 }
 
-// Measured is what came of one operation.
+// Measured is the result of one operation.
 type Measured struct {
 	Latency  Histogram      // of requests that were done
-	Failures map[string]int // by what Target.Do said
+	Failures map[string]int // by the words of Target.Do
 }
 
-// Result is what was measured.
+// Result holds the measurements of a run.
 type Result struct {
 	Elapsed time.Duration
 	ByOp    map[Op]*Measured
@@ -61,8 +61,8 @@ type worker struct {
 	renewed time.Time
 }
 
-// Run puts the load on. It ends early if ctx does; what was measured until then
-// is in the result.
+// Run puts the load on the target. It ends early if ctx does; the result then
+// holds the measurements so far.
 func Run(ctx context.Context, config Config, target Target) Result {
 	if config.Progress == nil {
 		config.Progress = func(string, float64) {}
@@ -116,7 +116,7 @@ func (m *Measured) merge(other *Measured) {
 	}
 }
 
-// keyName is "bench/" and at least seven digits.
+// keyName returns "bench/" and at least seven digits.
 func keyName(n int) string {
 	const prefix, digits = "bench/", 7
 	b := make([]byte, 0, 24)
@@ -149,7 +149,7 @@ func preload(ctx context.Context, config *Config, workers []*worker) {
 	loading.Wait()
 }
 
-// period lets the workers work for a while and returns how long it was.
+// period lets the workers work for a while and returns the duration.
 func period(ctx context.Context, config *Config, workers []*worker, length time.Duration, phase string) time.Duration {
 	begun := time.Now()
 	ctx, cancel := context.WithDeadline(ctx, begun.Add(length))
@@ -179,18 +179,18 @@ func period(ctx context.Context, config *Config, workers []*worker, length time.
 	return time.Since(begun)
 }
 
-// closedLoop asks as soon as it is answered. A request that is under way when
-// the time ends is finished and counts.
+// closedLoop makes a request as soon as the one before is answered. A request
+// that is pending when the time ends is finished and counts.
 func (w *worker) closedLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.ask(time.Now())
 	}
 }
 
-// openLoop makes every n-th request of all at the time when it is due, or as
-// soon after it as the one before has been answered. Those that are due and
-// never begun would have waited to the end; they are made, so that a standstill
-// cannot shorten the tail.
+// openLoop makes every n-th request of all at the time when it is due, or as soon
+// after it as the one before has been answered. Requests that are due and not
+// begun would have waited to the end. They are made all the same, so that a
+// standstill cannot shorten the tail.
 func (w *worker) openLoop(ctx context.Context, begun time.Time) {
 	deadline, _ := ctx.Deadline()
 	for n := w.number; ; n += w.config.Clients {
@@ -218,7 +218,7 @@ func (w *worker) openLoop(ctx context.Context, begun time.Time) {
 	}
 }
 
-// ask makes one request, whose latency counts from a moment.
+// ask makes one request, whose latency counts from the given moment.
 func (w *worker) ask(from time.Time) {
 	op := w.config.Mix.draw(w.rand)
 	key := keyName(w.rand.IntN(w.config.Keys))

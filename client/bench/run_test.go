@@ -56,7 +56,7 @@ func mustMix(t *testing.T, text string) Mix {
 
 // Goal: a standstill of the servers shows in an open loop in every request that
 // was due meanwhile. Method: a second of standstill in ten; a closed loop of the
-// same clients is beside it and shows almost nothing.
+// same clients runs for comparison and shows almost nothing.
 func TestAnOpenLoopOmitsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, rate := range []float64{0, 500} {

@@ -15,7 +15,7 @@ import (
 	"raftkv/kvserver/api"
 )
 
-// ClerkTarget asks by a Clerk.
+// ClerkTarget makes requests by a Clerk.
 type ClerkTarget struct{ Clerk *client.Clerk }
 
 // Do makes one request.
@@ -43,8 +43,8 @@ func (t ClerkTarget) Do(ctx context.Context, _ int, op Op, key string, value []b
 	return failureName(string(e.Outcome), string(e.Code))
 }
 
-// failureName is what Do says of a failure: its outcome, and its code if it has
-// one.
+// failureName returns the words of Do for a failure: its outcome, and its code if
+// it has one.
 func failureName(outcome, code string) string {
 	if code == "" {
 		code = "no_answer"
@@ -55,15 +55,15 @@ func failureName(outcome, code string) string {
 	return outcome + " " + code
 }
 
-// HTTPTarget asks over HTTP. Clients take the endpoints in turn and stay with
-// theirs.
+// HTTPTarget makes requests over HTTP. Clients take the endpoints in turn and
+// stay with theirs.
 type HTTPTarget struct {
 	endpoints []string
 	client    *http.Client
 }
 
-// NewHTTPTarget returns a target of these endpoints, host:port each, with at most
-// conns connections to each.
+// NewHTTPTarget returns a target with these endpoints, host:port each, and at
+// most conns connections to each.
 func NewHTTPTarget(endpoints []string, conns int) *HTTPTarget {
 	dialer := &net.Dialer{Timeout: 2 * time.Second}
 	return &HTTPTarget{endpoints: endpoints, client: &http.Client{
@@ -78,7 +78,7 @@ func NewHTTPTarget(endpoints []string, conns int) *HTTPTarget {
 // Close closes its connections.
 func (t *HTTPTarget) Close() { t.client.CloseIdleConnections() }
 
-// methods are what operations are in HTTP.
+// methods maps operations to HTTP requests.
 var methods = map[Op]struct{ method, query string }{
 	Put: {http.MethodPut, ""}, Append: {http.MethodPost, "?op=append"}, Delete: {http.MethodDelete, ""},
 	Get: {http.MethodGet, ""}, Stale: {http.MethodGet, "?consistency=stale"},

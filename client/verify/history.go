@@ -11,8 +11,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// History is what the clients asked for and heard. It is safe for concurrent
-// use until it is checked.
+// History is the record of the clients' requests and answers. It is safe for
+// concurrent use until it is checked.
 type History struct {
 	begun time.Time
 
@@ -27,7 +27,7 @@ func newHistory() *History {
 	return &History{begun: time.Now(), byKey: map[string][]porcupine.Operation{}, stale: map[string][]staleRead{}}
 }
 
-// now is the time on the history's clock, which is monotonic.
+// now returns the time on the history's clock, which is monotonic.
 func (h *History) now() int64 { return int64(time.Since(h.begun)) }
 
 // note adds a request that was made at a time and has been answered now.
@@ -51,7 +51,7 @@ func (h *History) noteRefused() {
 	h.refused++
 }
 
-// Size is how many operations the history holds.
+// Size returns the number of operations that the history holds.
 func (h *History) Size() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,35 +61,36 @@ func (h *History) Size() (n int) {
 	return n
 }
 
-// Unknown is how many of them have an outcome that is not known, and Refused how
-// many others did not happen.
+// Unknown returns the number of operations in the history whose outcome is not
+// known.
 func (h *History) Unknown() int { return h.unknown }
 
-// Refused is how many requests were refused and are not in the history.
+// Refused returns the number of requests that were refused and are not in the
+// history.
 func (h *History) Refused() int { return h.refused }
 
-// Verdict is what the search found.
+// Verdict is the result of the search.
 type Verdict string
 
 // The verdicts.
 const (
 	Linearizable Verdict = "linearizable"
 	Violation    Verdict = "not linearizable"
-	Undecided    Verdict = "undecided" // the time was over
+	Undecided    Verdict = "undecided" // the time ran out
 )
 
 // Finding is the verdict on a history.
 type Finding struct {
 	Verdict Verdict
-	Key     string // the first one for which there is no order, or no answer
-	Stale   string // what a stale read showed that it may not, if it is that
+	Key     string // the first key for which there is no order, or no answer
+	Stale   string // the fault of a stale read, if that is the violation
 
 	info       porcupine.LinearizationInfo
 	operations []porcupine.Operation // of the key
 }
 
-// Check searches an order for each key, for limit at most. progress, if not nil,
-// is told how many of the keys are done.
+// Check searches an order for each key, for at most limit. progress, if not nil,
+// is called with the number of keys that are done.
 func (h *History) Check(limit time.Duration, progress func(done, keys int)) Finding {
 	keys := make([]string, 0, len(h.byKey))
 	for key := range h.byKey { // sorted below
@@ -119,8 +120,8 @@ func (h *History) Check(limit time.Duration, progress func(done, keys int)) Find
 }
 
 // Dump writes every operation on a key, one a line, in the order of the calls:
-// the client, when it called and was answered, in nanoseconds since the
-// beginning, and what it heard.
+// the client, the times of its call and its answer, in nanoseconds since the
+// beginning, and the answer.
 func (h *History) Dump(w io.Writer, key string) error {
 	operations := slices.Clone(h.byKey[key])
 	slices.SortFunc(operations, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })

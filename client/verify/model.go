@@ -8,7 +8,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// action is what a request asks for.
+// action is the kind of a request.
 type action uint8
 
 const (
@@ -16,34 +16,35 @@ const (
 	put
 	add // append
 	remove
-	swap // put if the key's value is the one that was read
+	swap // put, if the key still has the value that was read
 )
 
 // request is a request as the model sees it.
 type request struct {
 	action action
 	key    string
-	value  string // what is written or appended
-	// expected is the value that a swap was to be made on; "" stands for no key.
+	value  string // the value to write or append
+	// expected is the value that a swap requires; "" stands for no key.
 	expected string
 }
 
-// heard is how a request ended.
+// heard is the answer to a request.
 type heard struct {
 	value    string // of a get; "" with no key
-	revision uint64 // of what was read or written; 0: not known
+	revision uint64 // of the value read or written; 0: not known
 	refused  bool   // a swap's condition did not hold, a delete found nothing
-	unknown  bool   // nobody knows whether it happened
+	unknown  bool   // it is not known whether it happened
 }
 
-// register is what a key holds: no value is empty, so "" is no key.
+// register is the state of a key: no value is empty, so "" means that there is no
+// key.
 type register struct {
 	value    string
 	revision uint64 // 0: not known
 }
 
-// model is one key. Calls on different keys are independent of each other, and
-// are searched by themselves.
+// model is one key. Calls on different keys are independent of each other, so
+// each key is searched by itself.
 var model = porcupine.Model{
 	Init:              func() interface{} { return register{} },
 	Step:              step,
@@ -51,8 +52,8 @@ var model = porcupine.Model{
 	DescribeState:     func(state interface{}) string { return shorten(state.(register).value) },
 }
 
-// step tells what a key holds after a request that was answered so, or that it
-// cannot have been answered so.
+// step returns the state of a key after a request with the given answer, or false
+// if that answer is impossible.
 func step(state, input, output interface{}) (bool, interface{}) {
 	was, asked, heard := state.(register), input.(request), output.(heard)
 	if asked.action == get {
@@ -94,7 +95,7 @@ func stepGet(was register, heard heard) (bool, interface{}) {
 	return true, register{value: was.value, revision: heard.revision}
 }
 
-// never is when a request ends whose outcome is not known: it may have happened
+// never is the end of a request whose outcome is not known: it may have happened
 // after everything else, which is the same as never.
 const never = math.MaxInt64
 
@@ -126,12 +127,12 @@ func describe(input, output interface{}) string {
 
 // shorten keeps the end of a value, where appends show.
 func shorten(value string) string {
-	const most = 32
+	const maxShown = 32
 	switch {
 	case value == "":
 		return "(no key)"
-	case len(value) > most:
-		return "…" + value[len(value)-most:]
+	case len(value) > maxShown:
+		return "…" + value[len(value)-maxShown:]
 	}
 	return value
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Caption says what a picture shows, for people who open it later.
+// Caption describes a picture, for people who open it later.
 type Caption struct {
 	Cluster   string   // the name of the cluster that was tested; "" if it is not known
-	Endpoints []string // where it was asked
+	Endpoints []string // the addresses that were asked
 	Clients   int
 	At        time.Time // when the test ended
 }
 
 // Draw writes an HTML page on which the history of the finding's key can be
-// looked at. It begins with a sentence that says what is wrong, and shows the
-// first error.
+// looked at. It begins with a sentence that names the fault, and shows the first
+// error.
 func (f Finding) Draw(w io.Writer, c Caption) error {
 	var page bytes.Buffer
 	if err := porcupine.Visualize(model, f.info, &page); err != nil {
@@ -47,7 +47,7 @@ func (f Finding) Draw(w io.Writer, c Caption) error {
 	return nil
 }
 
-// heading is what stands over the history.
+// heading returns the heading of the page.
 func (f Finding) heading(title string, c Caption) string {
 	tested := fmt.Sprintf("Tested by raftkv verify with %d clients, until %s", c.Clients, c.At.Format(time.RFC1123))
 	if c.Cluster != "" {
@@ -84,7 +84,7 @@ const pictureScript = `
       window.scrollTo({top: 0})
 `
 
-// Wrong says in a sentence what is wrong: the stale read, or the first call that
+// Wrong describes the fault in a sentence: the stale read, or the first call that
 // fits into no order.
 func (f Finding) Wrong() string {
 	if f.Stale != "" {
@@ -101,7 +101,7 @@ func (f Finding) Wrong() string {
 	return text + "."
 }
 
-// at is a time since the beginning of the history.
+// at formats a time since the beginning of the history.
 func at(t int64) string {
 	if t == never {
 		return "no time"
@@ -109,8 +109,8 @@ func at(t int64) string {
 	return fmt.Sprintf("%.3f s", float64(t)/float64(time.Second))
 }
 
-// misfit returns the call that was answered first of those that are not in the
-// longest order that was found.
+// misfit returns the call that was answered first among those that are missing
+// from the longest order found.
 func (f Finding) misfit() (porcupine.Operation, bool) {
 	type identity struct {
 		client int

@@ -12,35 +12,37 @@ import (
 	"raftkv/client"
 )
 
-// Config is how a cluster is driven. All of it must be set but what says what
-// zero means.
+// Config describes the way to drive a cluster. All fields must be set, except
+// those whose comments name a zero value.
 type Config struct {
 	Clients  int
 	Keys     int
 	Duration time.Duration
-	Timeout  time.Duration // of one request; it may be asked many times meanwhile
-	// Rate is how many requests a second all clients make together at most; 0: as
-	// many as they can. What makes the history long makes the search longer.
+	Timeout  time.Duration // of one request; the Clerk may make many attempts meanwhile
+	// Rate is the maximum number of requests per second of all clients together; 0
+	// means no limit. A longer history makes the search longer.
 	Rate float64
-	// Prefix is what the keys begin with. Nothing may stand under it.
+	// Prefix is the beginning of all keys. There must be no other keys under it.
 	Prefix string
-	// PlantStaleRead makes one read lie: it tells a value that was replaced before
-	// it was asked for. If that is not found, nothing would be.
+	// PlantStaleRead makes one read lie: it shows a value that was replaced before
+	// the read was made. A check that does not find this would find nothing.
 	PlantStaleRead bool
-	// Answered, if not nil, is told of every request when it is answered or given
-	// up, by its client: by many at one time.
+	// Answered, if not nil, is called for every request when it is answered or
+	// given up. Its client calls it, so there may be many calls at one time.
 	Answered func(Answer)
-	// Progress, if not nil, is called now and then by one goroutine with the time
+	// Progress, if not nil, is called now and then by one goroutine, with the time
 	// that has passed.
 	Progress func(time.Duration)
 }
 
-// Answer is how a request ended.
+// Answer is the end of a request.
 type Answer struct {
-	// Call is what was asked: get, stale get, list, put, append, delete or swap.
+	// Call is the kind of request: get, stale get, list, put, append, delete or
+	// swap.
 	Call string
-	// Outcome is done, refused if a condition did not hold or nothing was there to
-	// be deleted, failed if it did not happen, or unknown.
+	// Outcome is done, refused, failed or unknown. It is refused if a condition
+	// did not hold or there was nothing to delete, and failed if the request did
+	// not happen for another reason.
 	Outcome          string
 	Called, Answered time.Time
 }
@@ -61,13 +63,13 @@ type driver struct {
 	history *History
 	rand    *rand.Rand
 	writes  int
-	seen    map[string]client.Item // what this client read last, by key
-	plant   *plant                 // nil: tell the truth
+	seen    map[string]client.Item // the items that this client read last, by key
+	plant   *plant                 // nil: no read lies
 }
 
-// Run drives the cluster by one or more Clerks, which the clients share out among
-// themselves, reads every key once more when all is quiet, and removes what it
-// wrote. It ends early if ctx does.
+// Run drives the cluster by one or more Clerks, which the clients share. When all
+// is quiet it reads every key once more, and then removes the keys that it wrote.
+// It ends early if ctx does.
 func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 	h := newHistory()
 	var p *plant
@@ -98,7 +100,7 @@ func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 	for k := range config.Keys {
 		last.read(last.key(k))
 		ctx, cancel := last.requestContext()
-		// What is left behind does no harm.
+		// Keys that are left behind do no harm.
 		_, _ = clerks[0].Delete(ctx, last.key(k))
 		cancel()
 	}
@@ -114,8 +116,8 @@ func newDriver(number int, config *Config, clerk *client.Clerk, h *History) *dri
 
 func (d *driver) key(n int) string { return fmt.Sprintf("%sk%d", d.config.Prefix, n) }
 
-// requestContext bounds one request. It does not end with the run: who leaves a
-// write alone does not know its outcome.
+// requestContext bounds one request. It does not end with the run: the outcome of
+// an abandoned write would not be known.
 func (d *driver) requestContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d.config.Timeout)
 }
@@ -155,13 +157,13 @@ func (d *driver) drive(ctx context.Context) {
 	}
 }
 
-// token is a value that nobody else writes.
+// token returns a value that no other request writes.
 func (d *driver) token() string {
 	d.writes++
 	return fmt.Sprintf("%d.%d ", d.number, d.writes)
 }
 
-// answered tells of a request that ends now.
+// answered reports a request that ends now.
 func (d *driver) answered(call, outcome string, called int64) {
 	if d.config.Answered != nil {
 		d.config.Answered(Answer{call, outcome, d.history.begun.Add(time.Duration(called)), time.Now()})
@@ -190,8 +192,8 @@ func (d *driver) read(key string) {
 	d.history.note(d.number, called, request{action: get, key: key}, told)
 }
 
-// readStale reads what any server has; every other time not older than what this
-// client has seen.
+// readStale reads the state that any server has; every other time it must not be
+// older than the state that this client has seen.
 func (d *driver) readStale(key string) {
 	ctx, cancel := d.requestContext()
 	defer cancel()
@@ -212,8 +214,8 @@ func (d *driver) readStale(key string) {
 	d.history.noteStale(key, heard{value: string(item.Value), revision: item.Revision}, floor)
 }
 
-// list reads all keys with a prefix at once. For the search each key that the
-// page covers was read by itself, at the time of the page.
+// list reads all keys with a prefix at once. In the history, each key that the
+// page covers is a read of its own, at the time of the page.
 func (d *driver) list(prefix string) {
 	ctx, cancel := d.requestContext()
 	defer cancel()
@@ -237,7 +239,7 @@ func (d *driver) list(prefix string) {
 		d.history.note(d.number, called, request{action: get, key: key}, heard{value: string(listed[key].Value), revision: listed[key].Revision})
 		delete(listed, key)
 	}
-	for key, item := range listed { // nobody wrote these, and the search will say so
+	for key, item := range listed { // no client wrote these, and the search will find that
 		d.history.note(d.number, called, request{action: get, key: key}, heard{value: string(item.Value), revision: item.Revision})
 	}
 }
@@ -271,13 +273,13 @@ func (d *driver) remove(key string) {
 	d.ended(called, asked, 0, err)
 }
 
-// swap writes on the condition that the key is as this client read it last, just
-// now or long ago.
+// swap writes on the condition that the key is unchanged since this client read
+// it last, just now or long ago.
 func (d *driver) swap(key string) {
 	if _, read := d.seen[key]; !read || d.rand.IntN(2) == 0 {
 		d.read(key)
 	}
-	item := d.seen[key] // after a read that failed perhaps an old one, or nothing
+	item := d.seen[key] // possibly an old one, or none, after a read that failed
 	ctx, cancel := d.requestContext()
 	defer cancel()
 	condition := client.IfAbsent()
@@ -293,7 +295,7 @@ func (d *driver) swap(key string) {
 // callNames are the writes' names in an Answer.
 var callNames = map[action]string{put: "put", add: "append", remove: "delete", swap: "swap"}
 
-// ended notes how a write ended.
+// ended notes the end of a write.
 func (d *driver) ended(called int64, asked request, revision uint64, err error) {
 	outcome := Failed
 	switch {

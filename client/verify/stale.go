@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// staleRead is what a read showed that any server may answer from what it has.
-// It need not fit into the order of all calls; but it cannot show what nobody
-// wrote, nor what is older than the revision that it asked for at least.
+// staleRead is the answer to a read that any server may answer from its present
+// state. It need not fit into the order of all calls. But it cannot show a value
+// that was never written, nor one that is older than the minimum revision that it
+// asked for.
 type staleRead struct {
 	returned int64
 	heard    heard
@@ -24,14 +25,13 @@ func (h *History) noteStale(key string, heard heard, floor uint64) {
 	h.stale[key] = append(h.stale[key], staleRead{returned, heard, floor})
 }
 
-// writer is what the history knows of the write that a value ends with.
+// writer is the write, as far as the history knows it, that a value ends with.
 type writer struct {
 	called   int64
 	revision uint64 // 0: not known
 }
 
-// staleFault says what a stale read of a key showed that it may not; "" if all
-// is well.
+// staleFault describes the fault of a stale read of a key; "" if there is none.
 func (h *History) staleFault(key string) string {
 	if len(h.stale[key]) == 0 {
 		return ""
@@ -56,7 +56,7 @@ func (h *History) staleFault(key string) string {
 			return fmt.Sprintf("%s, which had been seen at revision %d and was never deleted", what, r.floor)
 		case r.heard.value == "":
 		case !known:
-			return what + ", which nobody wrote"
+			return what + ", which was never written"
 		case by.called > r.returned:
 			return what + ", which was written later"
 		case by.revision != 0 && by.revision != r.heard.revision:
@@ -68,7 +68,7 @@ func (h *History) staleFault(key string) string {
 	return ""
 }
 
-// lastToken is the end of a value that only one write can have written.
+// lastToken returns the end of a value, which only one write can have written.
 func lastToken(value string) string {
 	whole := strings.TrimSuffix(value, " ")
 	return whole[strings.LastIndexByte(whole, ' ')+1:]

@@ -224,9 +224,9 @@ func TestNobodyAnswers(t *testing.T) {
 	one, two := nowhere(t), nowhere(t)
 	for _, args := range [][]string{{"get", "k"}, {"put", "k", "v"}, {"list"}, {"bench"}, {"verify"}, {"delete", "--prefix", "k", "--yes"}} {
 		var said strings.Builder
-		code := run(append(args, "--endpoints", one+","+two, "--timeout", "60ms"), io.Discard, &said)
+		code := run(append(args, "--endpoints", one+","+two, "--timeout", "1s"), io.Discard, &said)
 		text := said.String()
-		if code != exitUnavailable || !strings.HasPrefix(text, "raftkv: no server answered within 60ms: 127.0.0.1:") || !strings.Contains(text, "refuse connections. Does a cluster run there?") || strings.Count(text, "\n") != 1 {
+		if code != exitUnavailable || !strings.HasPrefix(text, "raftkv: no server answered within 1s: 127.0.0.1:") || !strings.Contains(text, "refuse connections. Does a cluster run there?") || strings.Count(text, "\n") != 1 {
 			t.Errorf("%q: code %d, said %q", args, code, text)
 		}
 	}
@@ -265,7 +265,7 @@ func TestAnEmptyEndpointListIsRefused(t *testing.T) {
 	t.Setenv("RAFTKV_ENDPOINTS", nowhere(t))
 	for _, args := range [][]string{{"get", "k"}, {"put", "k", "v"}, {"status"}, {"health"}, {"bench"}, {"snapshot", "save", t.TempDir() + "/x"}} {
 		var said strings.Builder
-		code := run(append(args, "--endpoints", "", "--timeout", "60ms"), io.Discard, &said)
+		code := run(append(args, "--endpoints", "", "--timeout", "1s"), io.Discard, &said)
 		if code != exitUsage || !strings.Contains(said.String(), "--endpoints is empty") {
 			t.Errorf("%q: code %d, said %q", args, code, said.String())
 		}
@@ -287,7 +287,7 @@ func TestDevRefusesAnEmptyDataDir(t *testing.T) {
 // set, does not remove every key unasked.
 func TestDeleteRefusesAnEmptyPrefixUnasked(t *testing.T) {
 	var said strings.Builder
-	code := run([]string{"delete", "--prefix", "", "--yes", "--endpoints", nowhere(t), "--timeout", "60ms"}, io.Discard, &said)
+	code := run([]string{"delete", "--prefix", "", "--yes", "--endpoints", nowhere(t), "--timeout", "1s"}, io.Discard, &said)
 	if code != exitUsage || !strings.Contains(said.String(), "--prefix is empty") {
 		t.Errorf("code %d, said %q", code, said.String())
 	}

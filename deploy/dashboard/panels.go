@@ -7,14 +7,14 @@ type row struct {
 	panels []panel
 }
 
-// panel is one graph: a title, what its numbers are, and the expressions.
+// panel is one graph: a title, the unit of its numbers, and the expressions.
 type panel struct {
 	title string
 	unit  string // as Grafana names units: s, bytes, short, percentunit, reqps
 	exprs []expr
 }
 
-// expr is a query and how its lines are named.
+// expr is a query and the name of its lines.
 type expr struct{ query, legend string }
 
 // one is a panel with one query.
@@ -32,9 +32,8 @@ func mean(histogram string) string {
 	return `sum by (instance) (increase(raftkv_` + histogram + `_sum[1h])) / sum by (instance) (increase(raftkv_` + histogram + `_count[1h]))`
 }
 
-// rows is the dashboard from top to bottom: is it healthy, what do clients see,
-// what does consensus do, what do disk and network do, who are the clients, how
-// is the process.
+// rows is the dashboard from top to bottom: the health of the cluster, the
+// clients' view, consensus, disk and network, the clients, the process.
 var rows = []row{
 	{"Is it healthy?", []panel{
 		one("Leader known", "short", `min by (job) (raftkv_raft_has_leader)`, "{{job}}"),
@@ -102,8 +101,8 @@ var rows = []row{
 	}},
 }
 
-// descriptions are what somebody on call reads at a panel, by its title: what a
-// good value is, and where to look when it is not.
+// descriptions explain panels, by title, to somebody on call: a good value, and
+// where to look when the value is not good.
 var descriptions = map[string]string{
 	"Leader known":                     "1 when every node knows a leader. 0: nothing is written; see RaftkvNoLeader in docs/operations.md.",
 	"Nodes up":                         "Nodes that Prometheus reaches. A majority must be up for writes.",
@@ -117,9 +116,9 @@ var descriptions = map[string]string{
 	"Refused, by reason":               "Requests refused for the state of the node or cluster. None of them has changed anything.",
 	"Leader changes, by reason":        "stepdown_quorum: the leader heard no majority. stepdown_disk: its disk hung. Many elections: nodes die or are starved.",
 	"Commit latency, p99":              "From a proposal on the leader until a majority has it on disk: the slower of fsync and round trip.",
-	"Read index latency, p99":          "What a linearizable read waits for a majority to confirm the leader. No disk takes part in it.",
-	"Committed and not applied":        "Entries that the store is behind. A number that grows: the node is short of processor time.",
-	"Behind the leader":                "Entries that a follower lacks. A number that grows: its disk or network is slower than the writes.",
-	"Fsync latency, p99":               "How long the disk takes to make a write durable. Every write waits for it on a majority.",
+	"Read index latency, p99":          "Time that a linearizable read waits for a majority to confirm the leader. No disk is involved.",
+	"Committed and not applied":        "Committed entries that the store has not applied. If the number grows: the node is short of processor time.",
+	"Behind the leader":                "Entries that a follower does not have. If the number grows: its disk or network is slower than the writes.",
+	"Fsync latency, p99":               "Time that the disk takes to make a write durable. Every write waits for it on a majority.",
 	"Room on the disk":                 "Free bytes for the node. A log that finds no room ends its node and loses nothing.",
 }

@@ -1,10 +1,10 @@
 // Command rename gives the module another path, in go.mod, in every import and in
-// every document that shows one. It is for people who publish the source under a
-// path of their own; see docs/go-client.md.
+// every document that shows one. Use it to publish the source under a path of
+// your own; see docs/go-client.md.
 //
 // # What it does not know
 //
-// Git, and modules that depend on this one.
+// The command does not know Git, nor modules that depend on this one.
 package main
 
 import (
@@ -34,13 +34,13 @@ func main() {
 	fmt.Printf("%d files name the module %s now. Build and test them, then commit.\n", changed, *to)
 }
 
-// modulePath is what a path must look like so that other modules can require it.
+// modulePath matches the paths by which other modules can require a module.
 var modulePath = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+(/[A-Za-z0-9._~-]+)*$`)
 
 // rename rewrites all files under root, and returns how many it changed.
 func rename(root, to string) (changed int, err error) {
 	if !modulePath.MatchString(to) {
-		return 0, fmt.Errorf("MODULE is %q; a module path begins with a domain, as in example.org/you/raftkv", to)
+		return 0, fmt.Errorf("MODULE is %q; choose a path that begins with a domain, as in example.org/you/raftkv", to)
 	}
 	from, err := moduleOf(filepath.Join(root, "go.mod"))
 	if err != nil {
@@ -134,8 +134,8 @@ func inSource(root string, source []byte, from, to string) []byte {
 	return out.Bytes()
 }
 
-// inDocument changes the imports that a document shows, and the lines that tell
-// another module where this one is.
+// inDocument changes the imports that a document shows, and the lines that give
+// this module's location to another one.
 func inDocument(root string, text []byte, from, to string) []byte {
 	shown := regexp.MustCompile(`"` + regexp.QuoteMeta(from) + `/([a-z/]+)"`)
 	text = shown.ReplaceAllFunc(text, func(match []byte) []byte {

@@ -8,7 +8,7 @@
 #   make build
 #   docs/examples/exactly-once.sh
 #
-# Needs bash and curl. RAFTKV names the program, PORT the first of six ports.
+# Needs bash, curl and ps. RAFTKV names the program, PORT the first of six ports.
 set -euo pipefail
 
 program=${RAFTKV:-bin/raftkv}
@@ -43,6 +43,7 @@ within() {
 ready() { within 60 curl -sf -o "$dir/ready" "$(url "$1" /readyz)"; }
 leads() { curl -sf --max-time 5 --json '{"to":"n1"}' "$(url 2 /v1/leader)" >"$dir/leader"; }
 again() { "${append[@]}" "$(url 2 "/v1/kv/order?op=append")" >"$dir/second" && grep -q '^HTTP/1.1 200\|^HTTP/1.1 201' "$dir/second"; }
+stopped() { case $(ps -o state= -p "$1") in *T*) ;; *) return 1 ;; esac; }
 last_index() { curl -s --max-time 5 "$(url 1 /v1/status)" | sed 's/.*"last":\([0-9]*\).*/\1/'; }
 
 for n in 1 2 3; do start $n; done
@@ -56,6 +57,7 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
 	echo "2. Nodes 2 and 3 are paused, so that node 1 can get no majority and give no answer."
 	before=$(last_index)
 	kill -STOP "${pid[2]}" "${pid[3]}"
+	for n in 2 3; do within 10 stopped "${pid[$n]}"; done # on a busy machine that takes a while
 
 	echo "3. An append with an Idempotency-Key goes to node 1."
 	append=(curl -sS --max-time 30 -i -X POST --data-binary "paid;" -H "Idempotency-Key: order-$try")

@@ -2,8 +2,8 @@ package api
 
 import "unicode/utf8"
 
-// KeyName is a key in a JSON body. Keys are any bytes and JSON strings are not,
-// so there are two fields and exactly one is set.
+// KeyName is a key in a JSON body. A key may hold any bytes, and a JSON string
+// may not. So there are two fields, and exactly one is set.
 type KeyName struct {
 	// Key is the key if it is valid UTF-8.
 	Key string `json:"key,omitempty"`
@@ -44,7 +44,7 @@ type Appended struct {
 // of a list that is streamed.
 type Value struct {
 	KeyName
-	Value    []byte `json:"value,omitzero"` // base64; left out where only keys were asked for
+	Value    []byte `json:"value,omitzero"` // base64; omitted if only keys were asked for
 	Revision uint64 `json:"revision"`
 	Version  uint64 `json:"version"`
 }
@@ -53,14 +53,14 @@ type Value struct {
 // keys.
 type Page struct {
 	Items    []Value `json:"items"`
-	Revision uint64  `json:"revision"` // of the store, when it looked like this
+	Revision uint64  `json:"revision"` // of the store at the moment that the page shows
 	// Next is the path and query of the next page; "" if this is the last.
 	Next string `json:"next,omitempty"`
 }
 
 // Transfer is the body of POST /v1/leader.
 type Transfer struct {
-	To string `json:"to"` // "": whoever is most fit
+	To string `json:"to"` // "": the most suitable node
 }
 
 // Leader is the answer to POST /v1/leader.
@@ -74,9 +74,9 @@ type Digest struct {
 	Node    string `json:"node"`
 	Cluster string `json:"cluster"`
 	Index   uint64 `json:"index"`
-	// Digest is the digest of the node's state at Index, 16 hexadecimal digits;
-	// "" if it does not know it (any more).
+	// Digest is the digest of the node's state at Index, 16 hexadecimal digits; ""
+	// if the node does not know it (any more).
 	Digest  string `json:"digest"`
-	Version int    `json:"version"` // of the way in which digests are made
+	Version int    `json:"version"` // of the way to make digests
 	Applied uint64 `json:"applied"` // where the node's state stands
 }

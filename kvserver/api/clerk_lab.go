@@ -1,7 +1,7 @@
 package api
 
-// LabOp says what a Clerk of the labs asks for. The values are those of the
-// commands in the log.
+// LabOp is the operation that a Clerk of the labs asks for. The values are those
+// of the commands in the log.
 type LabOp uint8
 
 // The operations.
@@ -12,11 +12,11 @@ const (
 	LabGet         LabOp = 5
 )
 
-// LabStatus says how a command of the labs ended; 0 is well. The values are those
-// of the state machine.
+// LabStatus is the end of a command of the labs; 0 is success. The values are
+// those of the state machine.
 type LabStatus uint8
 
-// The ends that Clerks tell apart.
+// The ends that Clerks distinguish.
 const (
 	LabOK              LabStatus = 0
 	LabNotFound        LabStatus = 1
@@ -37,13 +37,13 @@ type SubmitArgs struct {
 	IfVersion   uint64
 }
 
-// SubmitReply answers SubmitArgs. Without Done and Refused nothing is known.
-// The other fields come with Done.
+// SubmitReply answers SubmitArgs. Without Done and Refused the outcome is not
+// known. The other fields come with Done.
 type SubmitReply struct {
 	Done    bool
-	Refused bool // the command did not happen and never will by this attempt
+	Refused bool // the command did not happen, and this attempt will have no effect
 	Status  LabStatus
 	Session uint64 // the ID of the session that was opened
-	Value   string // what a get found
+	Value   string // the value that a get found
 	Version uint64 // of the key, after a put or append, of a get, or when a condition failed
 }

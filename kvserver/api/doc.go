@@ -4,12 +4,12 @@
 // # Mental model
 //
 // Every answer to a write says whether the write happened. [Outcome] is that
-// statement and everything else decorates it: a [Code] tells programs what went
-// wrong, a [Problem] tells people. An answer without an error means
+// statement, and everything else decorates it: a [Code] names the error for
+// programs, a [Problem] explains it to people. An answer without an error means
 // [OutcomeApplied].
 //
 // # What it does not know
 //
-// How requests are served or sent. It imports nothing of this module and holds
-// no state.
+// The package does not know how requests are served or sent. It imports nothing
+// of this module and holds no state.
 package api

@@ -2,8 +2,8 @@ package api
 
 // Headers that this API adds to HTTP.
 const (
-	// HeaderError is "<code>; outcome=<outcome>" on every error, for people who
-	// look at headers only.
+	// HeaderError is "<code>; outcome=<outcome>" on every error, for people and
+	// programs that look at headers only.
 	HeaderError = "Kv-Error"
 	// HeaderVersion counts the changes of the key since it was created.
 	HeaderVersion = "Kv-Version"
@@ -11,8 +11,8 @@ const (
 	HeaderRevision = "Kv-Revision"
 	// HeaderDeleted is 1 if a DELETE found something to delete, else 0.
 	HeaderDeleted = "Kv-Deleted"
-	// HeaderNode, HeaderLeader and HeaderTerm say which server answered, whom it
-	// took for the leader and in which term.
+	// HeaderNode, HeaderLeader and HeaderTerm name the server that answered, the
+	// leader that it knew, and the term.
 	HeaderNode   = "Kv-Node"
 	HeaderLeader = "Kv-Leader"
 	HeaderTerm   = "Kv-Term"
@@ -21,31 +21,43 @@ const (
 	// HeaderRequestID names a request in answers and logs. A client may choose
 	// it: 1 to 64 visible ASCII characters.
 	HeaderRequestID = "Kv-Request-Id"
-	// HeaderIdempotencyKey is set by clients on a write that they may send again:
-	// the log then knows the copies by it. 1 to 64 visible ASCII characters.
+	// HeaderIdempotencyKey is set by clients on a write that they may send again;
+	// the servers recognise the copies by it. 1 to 64 visible ASCII characters.
 	HeaderIdempotencyKey = "Idempotency-Key"
 	// HeaderIdempotencyReplayed is "true" if the answer was given to an earlier
 	// copy of the request.
 	HeaderIdempotencyReplayed = "Idempotency-Replayed"
-	// HeaderIdempotencyRetention is how long copies are known at least, in seconds
-	// of the cluster's running time.
+	// HeaderIdempotencyRetention is the minimum time for which copies are
+	// recognised, in seconds of the cluster's running time.
 	HeaderIdempotencyRetention = "Idempotency-Retention"
 	// HeaderForwarded is set between servers to the node that forwarded the
 	// request; such a request is not forwarded again.
 	HeaderForwarded = "Kv-Forwarded"
-	// HeaderCluster is set beside HeaderForwarded to the cluster's ID, so that a
-	// stale address cannot lead a write into another cluster.
+	// HeaderCluster is set in addition to HeaderForwarded. It holds the cluster's
+	// ID, so that a stale address cannot lead a write into another cluster.
 	HeaderCluster = "Kv-Cluster"
+)
+
+// Headers that are set when a Clerk's connection begins.
+const (
+	// HeaderLeaderAddr is the address where the leader takes clients, if it is
+	// another node.
+	HeaderLeaderAddr = "Kv-Leader-Addr"
+	// HeaderClusterUID is the cluster's uid, 32 hexadecimal digits, which
+	// distinguishes clusters of one name. It is omitted while the server does not
+	// know it.
+	HeaderClusterUID = "Kv-Cluster-Uid"
 )
 
 // Values of the consistency parameter and of HeaderConsistency.
 const (
 	// ConsistencyLinearizable, the default: the read shows every write that was
-	// answered before the read was asked.
+	// answered before the read was made.
 	ConsistencyLinearizable = "linearizable"
 	// ConsistencyLease is reserved: no read of this version rests on clocks.
 	ConsistencyLease = "lease"
-	// ConsistencyStale: the read shows what this node has applied so far.
+	// ConsistencyStale: the read shows the state that this node has applied so
+	// far.
 	ConsistencyStale = "stale"
 )
 
@@ -56,14 +68,14 @@ const (
 	// DefaultMaxValueBytes is the length of the longest value unless the server
 	// was configured otherwise.
 	DefaultMaxValueBytes = 1 << 20
-	// MaxValueBytes is the most that a server can be configured to take.
+	// MaxValueBytes is the maximum that a server can be configured to take.
 	MaxValueBytes = 8 << 20
-	// DefaultPageItems and MaxPageItems are how many items a page of a list holds
-	// at most, unless and whatever the client asks for.
+	// DefaultPageItems is the maximum number of items in a page of a list unless
+	// the client asks for another one. MaxPageItems bounds that request.
 	DefaultPageItems = 100
 	MaxPageItems     = 1000
-	// MaxPageBytes is how many bytes of keys and values a page holds, about: the
-	// item that reaches the limit is the last.
+	// MaxPageBytes is the approximate number of bytes of keys and values in a
+	// page: the item that reaches the limit is the last.
 	MaxPageBytes = 1 << 20
 	// MaxRequestIDBytes bounds HeaderRequestID.
 	MaxRequestIDBytes = 64

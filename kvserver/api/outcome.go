@@ -1,6 +1,6 @@
 package api
 
-// Outcome says whether a write happened.
+// Outcome states whether a write happened.
 type Outcome string
 
 const (
@@ -9,8 +9,8 @@ const (
 	// OutcomeNotApplied: it did not happen and will not. A request that was not a
 	// write has this outcome whenever it fails.
 	OutcomeNotApplied Outcome = "not_applied"
-	// OutcomeUnknown: it was on its way when its result was lost from sight. It
-	// happened, or will happen, at most once.
+	// OutcomeUnknown: it was pending when its result was lost. It happened, or
+	// will happen, at most once.
 	OutcomeUnknown Outcome = "unknown"
 )
 
@@ -39,7 +39,7 @@ const (
 	CodeNoLeader            Code = "no_leader"            // 503
 	CodeBehind              Code = "behind"               // 503: this node lags too far to answer
 	CodeDiverged            Code = "diverged"             // 503: this node's state was found to be wrong
-	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was under way
+	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was pending
 	CodeIdempotencyFull     Code = "idempotency_full"     // 503
 	CodeTimeout             Code = "timeout"              // 504
 	CodeLeadershipLost      Code = "leadership_lost"      // 504
@@ -47,27 +47,31 @@ const (
 	CodeQuotaExceeded       Code = "quota_exceeded"       // 507
 )
 
+// CodeSessionExpired is answered to Clerks only: the session of the call is not
+// known any more, or has moved on. This attempt had no effect; an earlier one may
+// have had.
+const CodeSessionExpired Code = "session_expired"
+
 // Problem is the body of every answer that is an error (RFC 9457), with the
 // media type MediaProblem.
 type Problem struct {
-	// Type is a URI for the kind of problem; "about:blank" says that Title and
-	// Code are all there is to know.
+	// Type is a URI for the kind of problem; "about:blank" says that there is no
+	// more to know than Title and Code.
 	Type string `json:"type"`
 	// Title names the kind of problem. A Code may have several kinds.
 	Title string `json:"title"`
 	// Status repeats the HTTP status.
 	Status int `json:"status"`
-	// Detail says what was wrong this time and what can be done.
+	// Detail explains what is wrong, with its number, and what can be done.
 	Detail string `json:"detail,omitempty"`
 	Code   Code   `json:"code"`
-	// Outcome is empty when there is nothing to be in doubt about: a read that
-	// found no key.
+	// Outcome is empty when there is no doubt: a read that found no key.
 	Outcome Outcome `json:"outcome,omitempty"`
-	// Retryable: the same request may be sent again as it is, after RetryAfter
-	// if that was given, without the risk of being served twice.
+	// Retryable: the same request may be sent again unchanged, after RetryAfter if
+	// that was given, without the risk of being served twice.
 	Retryable bool `json:"retryable"`
-	// Node is the server that wrote this answer; Leader and Term are what it
-	// knew then, Leader "" if it knew of none.
+	// Node is the server that wrote this answer; Leader and Term are the ones that
+	// it knew then, Leader "" if it knew none.
 	Node      string `json:"node"`
 	Leader    string `json:"leader"`
 	Term      uint64 `json:"term"`

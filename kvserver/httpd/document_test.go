@@ -54,7 +54,7 @@ func (o *openAPI) resolve(t *testing.T, raw json.RawMessage, to any) {
 // a route.
 // Method: both are read and compared.
 func TestTheOpenAPIDocumentIsTheRouters(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "docs", "openapi.json"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "openapi.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func wantSame(t *testing.T, what string, have, want []string) {
 // Method: every row of the code must have a row on the page with its status,
 // code and outcome, and every row of the page one in the code.
 func TestThePageListsEveryError(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join("..", "docs", "http.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "http.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func benchmarkApply(b *testing.B, op Op, size int, session bool, freezeEvery int
 		if session {
 			c.Session = SessionCall{ID: 1, Lane: uint32(i % 256), Seq: uint64(i/256 + 1)}
 		}
-		scratch = AppendCommand(scratch[:0], c)
+		scratch = appendCommand(scratch[:0], c)
 		if r := s.Apply(index, scratch); r.Replayed || r.Status != StatusOK {
 			b.Fatal(r.Status)
 		}

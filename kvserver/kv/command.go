@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// Op says what a command asks for. Values are stored in logs: they are only
-// ever added to.
+// Op is the operation of a command. Values are stored in logs: they are only ever
+// added to.
 type Op uint8
 
 // The operations. Zero is none of them, so that a zeroed record is not a command.
@@ -17,7 +17,7 @@ const (
 	OpPut         Op = 2 // set Key to Value
 	OpAppend      Op = 3 // add Value at the end of Key's value; a missing key counts as empty
 	OpDelete      Op = 4 // remove Key
-	OpGet         Op = 5 // read Key at this place of the log
+	OpGet         Op = 5 // read Key at this position in the log
 )
 
 // opMax is the greatest operation this version knows.
@@ -43,16 +43,16 @@ func (o Op) String() string {
 }
 
 // RequestID names one proposal of one server. The proposing server draws it so
-// that it can tell its own command when the log brings it back; an index alone
-// cannot do that, because after a change of leader another command may stand
-// there. The store only hands it on in the Result.
+// that it can recognise its own command when the log brings it back. An index
+// alone cannot do that, because after a change of leader another command may
+// stand there. The store only hands it on in the Result.
 type RequestID struct {
 	Origin uint64 // drawn at random by the server each time it starts
 	Number uint64 // counts that server's proposals
 }
 
 // SessionCall places a command in a session, for duplicate detection. The zero
-// value means that the command may be applied each time it is met.
+// value means that the command may be applied each time it occurs in the log.
 type SessionCall struct {
 	ID   uint64 // from the Result of OpOpenSession
 	Lane uint32 // 0 to MaxLanes-1; calls in flight at the same time need different lanes
@@ -65,18 +65,18 @@ type Command struct {
 	Op      Op
 	ID      RequestID
 	Session SessionCall
-	// Time is what the clock of the server that proposed the command showed, in
-	// milliseconds since that server started, in the life that ID.Origin stands
-	// for; 0: it says nothing. See View.LogTime.
+	// Time is the reading of the proposing server's clock, in milliseconds since
+	// that server started, in the incarnation that ID.Origin stands for; 0: no
+	// reading. See View.LogTime.
 	Time uint64
-	// MaxLength is the longest value, in bytes, that the proposing server lets
-	// an append make; 0 leaves only MaxValueBytes. It travels in the command
-	// because a limit that each server configures for itself would let equal
-	// logs lead to different states.
+	// MaxLength is the longest value, in bytes, that the proposing server lets an
+	// append make; 0 leaves only MaxValueBytes. It travels in the command, because
+	// a limit that each server configures for itself would let equal logs lead to
+	// different states.
 	MaxLength uint64
-	// Quota is how many bytes of keys and values together the proposing server
-	// lets the store hold: a put or append that would make it grow beyond is
-	// refused. 0: no limit. It travels in the command for the same reason.
+	// Quota is the number of bytes of keys and values together that the proposing
+	// server lets the store hold. A put or append that would make it grow beyond
+	// is refused. 0: no limit. It travels in the command for the same reason.
 	Quota uint64
 	// Condition lets a put, append or delete happen only if it holds.
 	Condition Condition
@@ -88,15 +88,14 @@ type Command struct {
 	Value          []byte
 }
 
-// ErrMalformed is wrapped by the errors of DecodeCommand that are about bytes
-// which no version writes.
+// ErrMalformed is wrapped by the errors of DecodeCommand about bytes that no
+// version writes.
 var ErrMalformed = errors.New("kv: not a command")
 
 const commandVersion = 1
 
-// Flags say which optional fields follow. Later versions take further bits; a
-// bit that is not known here stops the server, because what it stands for might
-// be a condition.
+// Flags say which optional fields follow. Later versions take further bits. An
+// unknown bit stops the server, because it might stand for a condition.
 const (
 	flagID          = 1 << 0
 	flagSession     = 1 << 1
@@ -109,7 +108,7 @@ const (
 	flagsKnown      = 1<<8 - 1
 )
 
-// AppendCommand appends the encoding of c to dst and returns the extended slice:
+// appendCommand appends the encoding of c to dst and returns the extended slice:
 //
 //	version u8 = 1 | op u8 | flags uvarint
 //	flagID:          origin uvarint | number uvarint
@@ -122,10 +121,10 @@ const (
 //	flagCondition:   kind u8 | number uvarint; the other conditions
 //	key length uvarint | key | value length uvarint | value
 //
-// A flag is set when its fields are not all zero, flagIfVersion also with the
-// version 0, and every uvarint is as short as it can be, so that a command has
-// exactly one encoding. The number of a condition without a kind is not encoded.
-func AppendCommand(dst []byte, c Command) []byte {
+// A flag is set when its fields are not all zero; flagIfVersion is also set with
+// the version 0. Every uvarint is as short as possible. So a command has exactly
+// one encoding. The number of a condition without a kind is not encoded.
+func appendCommand(dst []byte, c Command) []byte {
 	dst = appendFields(dst, &c)
 	dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
 	dst = append(dst, c.Key...)
@@ -133,7 +132,7 @@ func AppendCommand(dst []byte, c Command) []byte {
 	return append(dst, c.Value...)
 }
 
-// appendFields appends all that stands before the key.
+// appendFields appends everything that stands before the key.
 func appendFields(dst []byte, c *Command) []byte {
 	var flags uint64
 	if c.ID != (RequestID{}) {
@@ -195,8 +194,8 @@ func appendFields(dst []byte, c *Command) []byte {
 	return dst
 }
 
-// EncodeCommand returns the encoding of c in a slice of its own, which is no
-// longer than it must be: the log keeps it for a while. See AppendCommand.
+// EncodeCommand returns the encoding of c in a slice of its own. The slice is no
+// longer than necessary, because the log keeps it for a while. See appendCommand.
 func EncodeCommand(c Command) []byte {
 	var scratch [256]byte
 	fields := appendFields(scratch[:0], &c)
@@ -208,7 +207,7 @@ func EncodeCommand(c Command) []byte {
 	return append(b, c.Value...)
 }
 
-// lengthOf is the length of the encoding of a length.
+// lengthOf returns the length of the encoding of a length.
 func lengthOf(length int) int {
 	n := 1
 	for ; length >= 0x80; length >>= 7 {
@@ -217,11 +216,11 @@ func lengthOf(length int) int {
 	return n
 }
 
-// DecodeCommand reads one command, which must be all of b. Key and Value alias
-// b. Nothing is allocated but the idempotency key, whatever the lengths inside
-// claim. The error is an *UnknownError if b begins as a command of a later
-// version, or has an operation, a flag or a condition that only a later version
-// can know. All other errors wrap ErrMalformed.
+// DecodeCommand reads one command, which must be all of b. Key and Value alias b.
+// Only the idempotency key is allocated, whatever the lengths inside claim. The
+// error is an *UnknownError if b begins as a command of a later version. It is
+// one, too, if b has an operation, a flag or a condition that only a later
+// version can know. All other errors wrap ErrMalformed.
 func DecodeCommand(b []byte) (Command, error) {
 	switch {
 	case len(b) > 0 && b[0] != commandVersion:
@@ -244,8 +243,8 @@ func DecodeCommand(b []byte) (Command, error) {
 }
 
 // CheckKnown returns an *UnknownError if this version has no encoding for c. It
-// is for the doors of a server: what they propose must never stop the servers
-// that apply it.
+// is for the doors of a server: their proposals must never stop the servers that
+// apply them.
 func (c *Command) CheckKnown() error {
 	switch {
 	case !c.Op.known():
@@ -256,7 +255,7 @@ func (c *Command) CheckKnown() error {
 	return nil
 }
 
-// command reads what follows the operation.
+// command reads the fields that follow the operation.
 func (r *fields) command(op Op) Command {
 	c := Command{Op: op}
 	flags := r.uvarint()
@@ -305,12 +304,12 @@ func (r *fields) command(op Op) Command {
 	return c
 }
 
-// fields reads an encoding from the front and remembers the first thing that
-// was wrong with it; after that it reads zeros.
+// fields reads an encoding from the front and remembers the first fault in it;
+// after that it reads zeros.
 type fields struct {
 	rest    []byte
 	bad     string
-	unknown *UnknownError // instead of bad, if a later version may know what it means
+	unknown *UnknownError // instead of bad, if a later version may know its meaning
 }
 
 func (f *fields) check(ok bool, bad string) {
@@ -320,8 +319,8 @@ func (f *fields) check(ok bool, bad string) {
 	}
 }
 
-// stop ends the reading at a number that this version does not know. Nothing
-// behind it can be judged.
+// stop ends the reading at a number that this version does not know. The bytes
+// behind it cannot be judged.
 func (f *fields) stop(what string, number uint64) {
 	if f.bad == "" {
 		f.unknown = &UnknownError{What: what, Number: number}

@@ -79,7 +79,7 @@ func TestCommandsComeBackAsTheyWereEncoded(t *testing.T) {
 		if !same(got, c) {
 			t.Fatalf("%+v came back as %+v", c, got)
 		}
-		if b := EncodeCommand(c); cap(b) != len(b) || !bytes.Equal(b, AppendCommand(nil, c)) {
+		if b := EncodeCommand(c); cap(b) != len(b) || !bytes.Equal(b, appendCommand(nil, c)) {
 			t.Fatalf("%+v is encoded in %d bytes of %d, or differently when appended", c, len(b), cap(b))
 		}
 	}

@@ -137,8 +137,8 @@ func readPayload(t *testing.T, f golden.Files) {
 	}
 }
 
-// releasedState is what the release's snapshot says. The digest is the release's,
-// too: servers of different builds compare theirs.
+// releasedState is the content of the release's snapshot. The digest is the
+// release's, too: servers of different builds compare theirs.
 var releasedState = []string{
 	`applied 11, revision 7, log time 1800, stamp {5 2800}, 22 bytes, digest 1aa1b5bf410efd7f`,
 	`item "\x00\xff" = "\x80\x80\x80", revision 6, version 1`,

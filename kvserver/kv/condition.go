@@ -2,8 +2,8 @@ package kv
 
 import "fmt"
 
-// ConditionKind says what a condition asks of a key. Values are stored in logs:
-// they are only ever added to.
+// ConditionKind is the kind of test that a condition makes of a key. Values are
+// stored in logs: they are only ever added to.
 type ConditionKind uint8
 
 // The kinds. Zero is no condition.
@@ -34,15 +34,15 @@ func (k ConditionKind) String() string {
 }
 
 // Condition lets a put, append or delete happen only if it holds for the key at
-// the command's place in the log. The zero value always holds.
+// the command's position in the log. The zero value always holds.
 type Condition struct {
 	Kind ConditionKind
-	// Number is the version or revision that is asked for; zero for the kinds
-	// that compare with none.
+	// Number is the version or revision to compare with; zero for the kinds that
+	// compare with none.
 	Number uint64
 }
 
-// fits reports whether c has a number only where one is compared.
+// fits reports whether c has a number only if its kind compares with one.
 func (c Condition) fits() bool {
 	return c.Number == 0 || c.Kind == IfVersion || c.Kind == IfRevision
 }
@@ -62,6 +62,6 @@ func (c Condition) holds(item Item, found bool) bool {
 	case IfAbsent:
 		return !found
 	}
-	// The decoder has refused what this version does not know.
+	// The decoder has refused kinds that this version does not know.
 	panic("kv: " + c.Kind.String() + " cannot be tested")
 }

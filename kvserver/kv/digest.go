@@ -7,30 +7,30 @@ import (
 )
 
 // Digest is a short hash of the whole state, kept up to date by every change.
-// Servers that stand at the same index must have equal digests. It shows every
-// single difference and any number of them with a probability of all but one in
-// 2^64 (in 2^32, if values of equal lengths are all that differs); it is no
-// protection against somebody who looks for two states with the same one.
+// Servers that stand at the same index must have equal digests. Differences, one
+// or many, are missed with a probability of one in 2^64 (in 2^32, if only values
+// of equal lengths differ). A digest is no protection against an attacker who
+// searches for two states with the same one.
 type Digest uint64
 
-// DigestVersion is the version of the way in which digests are made. Digests of
-// different versions cannot be compared.
+// DigestVersion is the version of the way to make digests. Digests of different
+// versions cannot be compared.
 const DigestVersion = 1
 
 func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 
-// Digest returns the digest of the state. It costs the same whatever the store
-// holds.
+// Digest returns the digest of the state. Its cost does not depend on the size of
+// the store.
 //
-// It is the sum of the hashes of all that is in the trees, in whatever order
-// they came, mixed with the numbers that stand outside them. A sum can be
-// corrected when one thing changes, by taking its old hash off.
+// It is the sum of the hashes of everything in the trees, in any order, mixed
+// with the numbers outside of them. When one thing changes, the sum is corrected
+// by subtracting its old hash.
 func (v *View) Digest() Digest {
 	return Digest(hashOf(v.sum, v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.bytes),
 		uint64(v.items.Len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len())))
 }
 
-// What a hash is of. Equal numbers of different things must have different
+// Kinds of hashed things. Equal numbers of different things must have different
 // hashes.
 const (
 	hashItem uint64 = 1 + iota
@@ -55,7 +55,7 @@ func hashOf(numbers ...uint64) uint64 {
 	return h
 }
 
-// keyHash is what the hashes of all values of a key begin with.
+// keyHash returns the common beginning of the hashes of all values of a key.
 func keyHash[K string | []byte](key K) uint64 {
 	h := mix(mix(0, hashItem), uint64(len(key)))
 	for len(key) >= 8 {

@@ -98,7 +98,7 @@ func TestTheDigestShowsEveryDifference(t *testing.T) {
 			t.Errorf("%s: the hash does not show it", name)
 		}
 		// What only a damaged memory changes is shown by the digest of what is
-		// written; the numbers beside the trees are part of either.
+		// written; the numbers outside of the trees are part of either.
 		_, err := changed.WriteTo(io.Discard)
 		if changed.Digest() == s.Digest() && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: the digest does not show it: %v", name, err)

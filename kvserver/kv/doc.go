@@ -3,23 +3,23 @@
 //
 // # Mental model
 //
-// A [Store] is a plain object. [Store.Apply] takes the next index of the log
-// and the command found there, and the result depends on nothing but the
-// commands applied so far: two stores that were fed the same log are equal,
-// which [View.Hash] shows. Malformed bytes are answered like any other command,
-// with [StatusUnknownCommand]: they mean the same everywhere. A version, an
+// A [Store] is a plain object. [Store.Apply] takes the next index of the log and
+// the command found there, and the result depends on nothing but the commands
+// applied so far: two stores that were fed the same log are equal, which
+// [View.Hash] shows. Malformed bytes are answered like any other command, with
+// [StatusUnknownCommand], because they mean the same everywhere. A version, an
 // operation, a flag or a condition that this version does not know stops the
-// server before it is applied, with an [UnknownError]: another server may know
-// it, and would come to another state.
+// server before it is applied, with an [UnknownError]. Another server may know
+// it, and would reach another state.
 //
 //	log index ──► Apply ──► decode ──► duplicate? ──► put, append, delete, get
 //	                                      │                 │
 //	                               sessions and lanes     items (ordered tree)
 //
-// Three trees hold the state: items by key, sessions by ID, and the lanes of
-// all sessions. They are copy-on-write, so [Store.Freeze] costs the same
-// whatever the store holds, and a frozen [View] can be read for minutes while
-// commands go on being applied.
+// Three trees hold the state: items by key, sessions by ID, and the lanes of all
+// sessions. They are copy-on-write. So the cost of [Store.Freeze] does not depend
+// on the size of the store. A frozen [View] can be read for minutes while further
+// commands are applied.
 //
 // # Duplicate detection
 //
@@ -32,7 +32,8 @@
 //
 // # What it does not know
 //
-// Raft, terms, leaders, goroutines, locks, clocks, files and HTTP. Its callers
-// serialise Apply and Freeze against everything else; reads may run beside each
-// other. Time comes in as the stamp in the command and is never asked for.
+// The package does not know Raft, terms, leaders, goroutines, locks, clocks,
+// files and HTTP. Its callers serialise Apply and Freeze against everything else;
+// several reads may run at the same time. Time comes in as the stamp in the
+// command; the package never asks for it.
 package kv

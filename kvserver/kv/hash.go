@@ -6,10 +6,10 @@ import (
 	"hash"
 )
 
-// Hash is a cryptographic hash of the whole state: items, revision, log time,
-// applied index, sessions and what their lanes remember, idempotency records.
-// Two servers that stand at the same index must have equal hashes. It takes time
-// in proportion to what the store holds; Digest does not.
+// Hash returns a cryptographic hash of the whole state: items, revision, log
+// time, applied index, sessions with their lanes, idempotency records. Two
+// servers that stand at the same index must have equal hashes. It takes time in
+// proportion to what the store holds; Digest does not.
 func (v *View) Hash() [sha256.Size]byte {
 	d := hasher{to: sha256.New()}
 	d.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.items.Len()))
@@ -40,8 +40,8 @@ func (v *View) Hash() [sha256.Size]byte {
 	return [sha256.Size]byte(d.to.Sum(nil))
 }
 
-// hasher writes numbers in a fixed width: together with the lengths before all
-// byte strings that makes the hashed text unambiguous.
+// hasher writes numbers in a fixed width. Together with the lengths before all
+// byte strings, that makes the hashed text unambiguous.
 type hasher struct {
 	to      hash.Hash
 	scratch []byte

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// record is the memory of one request that was made under an idempotency key.
-// It holds no pointer, so a million of them cost the garbage collector nothing;
-// that is also why the key is not in it but 128 bits of its hash.
+// record is the memory of one request that was made under an idempotency key. It
+// holds no pointer, so a million of them cost the garbage collector nothing; for
+// the same reason it holds 128 bits of the key's hash instead of the key.
 type record struct {
 	id          recordID
 	fingerprint [16]byte // of the request
@@ -28,8 +28,9 @@ func recordIDOf(key string) recordID {
 	return recordID(sum[:16])
 }
 
-// fingerprint tells requests under the same idempotency key apart. What the
-// proposing server adds (identity, time, limits) is not part of the request.
+// fingerprint distinguishes requests under the same idempotency key. The fields
+// that the proposing server adds (identity, time, limits) are not part of the
+// request.
 func fingerprint(c Command) [16]byte {
 	d := hasher{to: sha256.New()}
 	d.numbers(uint64(c.Op), uint64(c.Condition.Kind), c.Condition.Number, uint64(len(c.Key)), uint64(len(c.Value)))
@@ -40,9 +41,9 @@ func fingerprint(c Command) [16]byte {
 
 // runKeyed runs a request under an idempotency key unless it was run before.
 //
-// Answers are remembered that the store's content decided: the change that was
-// made, the condition that failed. A refusal by a limit is not: it holds for
-// this copy of the request, which changed nothing, and the same request sent
+// An answer is remembered if the store's content decided it: a change that was
+// made, a condition that failed. A refusal by a limit is not remembered. It holds
+// for this copy of the request, which changed nothing; the same request sent
 // again may find room. So a request is applied at most once either way.
 func (s *Store) runKeyed(c Command) Result {
 	id, print := recordIDOf(c.IdempotencyKey), fingerprint(c)
@@ -73,12 +74,12 @@ func (s *Store) remember(r record) {
 	s.sum += r.hash()
 }
 
-// expiredPerCommand bounds how many old records one command removes, so that
-// the first command after a long pause does not pay for all of them.
+// expiredPerCommand bounds the old records that one command removes, so that the
+// first command after a long pause does not pay for all of them.
 const expiredPerCommand = 64
 
-// forgetExpired removes the eldest records that are older than the window. A
-// record that stays a little longer than that is honoured as long as it stays.
+// forgetExpired removes the oldest records if they are older than the window. A
+// record that stays a little longer is honoured as long as it stays.
 func (s *Store) forgetExpired() {
 	for range expiredPerCommand {
 		if s.records.len() == 0 {
@@ -107,39 +108,40 @@ func (r *record) result() Result {
 	}
 }
 
-// flags packs what is true of the answer in a number.
+// flags packs the boolean fields of the answer into a number.
 func (r *record) flags() uint64 { return bit(r.created) | bit(r.deleted)<<1 }
 
-// recordQueue holds the records in the order in which they came, which is that
+// recordQueue holds the records in the order of their arrival, which is the order
 // of their times. A record never changes, so a copy of the queue is a frozen
-// queue: what the original takes in later lies beyond the copy's end.
+// queue: records that the original takes in later lie beyond the copy's end.
 type recordQueue struct {
-	chunks      []*[recordChunk]record // chunks[0] holds the record at first
-	first, next uint64                 // places of the eldest and of the one to come
+	chunks      []*[recordChunk]record // chunks[0] holds the record at position first
+	first, next uint64                 // positions of the oldest record and of the next one to come
 }
 
 const recordChunk = 512
 
 func (q *recordQueue) len() int { return int(q.next - q.first) }
 
-// at returns the record at a place that push has given. It must not be changed.
-func (q *recordQueue) at(place uint64) *record {
-	chunk := place/recordChunk - q.first/recordChunk
-	return &q.chunks[chunk][place%recordChunk]
+// at returns the record at a position that push has returned. It must not be
+// changed.
+func (q *recordQueue) at(position uint64) *record {
+	chunk := position/recordChunk - q.first/recordChunk
+	return &q.chunks[chunk][position%recordChunk]
 }
 
-// push adds a record and returns its place.
+// push adds a record and returns its position.
 func (q *recordQueue) push(r record) uint64 {
-	place := q.next
-	if place/recordChunk-q.first/recordChunk == uint64(len(q.chunks)) {
+	position := q.next
+	if position/recordChunk-q.first/recordChunk == uint64(len(q.chunks)) {
 		q.chunks = append(q.chunks, new([recordChunk]record))
 	}
 	q.next++
-	*q.at(place) = r
-	return place
+	*q.at(position) = r
+	return position
 }
 
-// pop removes the eldest record.
+// pop removes the oldest record.
 func (q *recordQueue) pop() {
 	q.first++
 	if q.first%recordChunk == 0 {
@@ -149,17 +151,17 @@ func (q *recordQueue) pop() {
 	}
 }
 
-// scan calls fn for the records from the eldest until it returns false.
+// scan calls fn for the records, the oldest first, until fn returns false.
 func (q *recordQueue) scan(fn func(r *record) bool) {
-	for place := q.first; place < q.next; place++ {
-		if !fn(q.at(place)) {
+	for position := q.first; position < q.next; position++ {
+		if !fn(q.at(position)) {
 			return
 		}
 	}
 }
 
-// idempotencyKeyFits reports whether a key has the length and the characters
-// that it may have.
+// idempotencyKeyFits reports whether a key has a permitted length and permitted
+// characters only.
 func idempotencyKeyFits(key string) bool {
 	if len(key) > MaxIdempotencyKeyBytes {
 		return false

@@ -145,7 +145,7 @@ func TestALeaderWithAClockAheadForgetsNothing(t *testing.T) {
 // come often enough, and returns the later stamp.
 func pass(s *Store, from, to uint64) uint64 {
 	for at := from; at < to; {
-		at = min(to, at+MaxTimeStep)
+		at = min(to, at+maxTimeStep)
 		apply(s, Command{Op: OpGet, Key: []byte("nothing"), Time: at})
 	}
 	return max(from, to)
@@ -158,7 +158,7 @@ func pass(s *Store, from, to uint64) uint64 {
 // that come often; the retry when the window is over is applied.
 func TestAnOutageForgetsNothing(t *testing.T) {
 	const second, hour = 1000, 60 * 60 * 1000
-	for _, outage := range []uint64{MaxTimeStep, hour, IdempotencyWindow + second, 12 * hour, 720 * hour} {
+	for _, outage := range []uint64{maxTimeStep, hour, IdempotencyWindow + second, 12 * hour, 720 * hour} {
 		s := New()
 		send := func(key string, time uint64) Result {
 			c := keyed(key, key)
@@ -174,13 +174,13 @@ func TestAnOutageForgetsNothing(t *testing.T) {
 				t.Errorf("%d ms of outage: the retry of %q is applied again: %+v", outage, key, r)
 			}
 		}
-		for range IdempotencyWindow/MaxTimeStep - 2 { // the outage itself was one step
-			now += MaxTimeStep
+		for range IdempotencyWindow/maxTimeStep - 2 { // the outage itself was one step
+			now += maxTimeStep
 			if r := send("order-17", now); !r.Replayed || r.Revision != applied.Revision {
 				t.Fatalf("%d ms after the outage of %d: %+v", now-1000-outage, outage, r)
 			}
 		}
-		if r := send("order-17", now+MaxTimeStep); r.Replayed {
+		if r := send("order-17", now+maxTimeStep); r.Replayed {
 			t.Errorf("the window has no end after an outage of %d ms: %+v", outage, r)
 		}
 		if got := valueOf(s, "k"); got != "beforeorder-17order-17" {
@@ -192,8 +192,8 @@ func TestAnOutageForgetsNothing(t *testing.T) {
 // Goal: one step of log time is a minute at most, whatever a clock showed, and
 // shorter steps count in full. Method: pairs of stamps of one server.
 func TestOneStepOfLogTimeIsAMinuteAtMost(t *testing.T) {
-	for step, want := range map[uint64]uint64{0: 0, 1: 1, MaxTimeStep - 1: MaxTimeStep - 1, MaxTimeStep: MaxTimeStep,
-		MaxTimeStep + 1: MaxTimeStep, IdempotencyWindow: MaxTimeStep, math.MaxUint64 - 7: MaxTimeStep} {
+	for step, want := range map[uint64]uint64{0: 0, 1: 1, maxTimeStep - 1: maxTimeStep - 1, maxTimeStep: maxTimeStep,
+		maxTimeStep + 1: maxTimeStep, IdempotencyWindow: maxTimeStep, math.MaxUint64 - 7: maxTimeStep} {
 		s := New()
 		for _, time := range []uint64{7, 7 + step} {
 			apply(s, Command{Op: OpGet, Key: []byte("k"), ID: RequestID{Origin: 3}, Time: time})
@@ -262,9 +262,8 @@ func TestOldRecordsGoAFewAtATime(t *testing.T) {
 	}
 }
 
-// Goal: keys are checked in the state machine too, and a command has one
-// memory. Method: keys at and over the limits, a key beside a session, on a
-// get.
+// Goal: keys are checked in the state machine too, and a command has one memory.
+// Method: keys at and over the limits, a key together with a session, on a get.
 func TestIdempotencyKeysThatCannotBeAreRefused(t *testing.T) {
 	s := New()
 	session := openSession(s)

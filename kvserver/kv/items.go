@@ -2,7 +2,7 @@ package kv
 
 import "bytes"
 
-// run does what c asks for, whether or not it was done before.
+// run does what c asks for. It does not check whether that was done before.
 func (s *Store) run(c Command) Result {
 	if len(c.Key) == 0 || len(c.Key) > MaxKeyBytes {
 		return Result{Status: StatusBadKey, Revision: s.revision}
@@ -38,9 +38,9 @@ func (s *Store) append(c Command) Result {
 	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, found)
 }
 
-// refuse gives the answer to a put or append that may not be made, which would
-// leave a value of length bytes under the key. The condition goes first: it
-// tells the client most.
+// refuse returns the answer to a put or append that may not be made; the value
+// under the key would then have length bytes. The condition goes first, because
+// it tells the client most.
 func (s *Store) refuse(c Command, old Item, found bool, length int) (Result, bool) {
 	grown := s.bytes + length - len(old.Value)
 	if !found {
@@ -61,20 +61,19 @@ func conditionFailed(present Item) Result {
 	return Result{Status: StatusConditionFailed, Revision: present.Revision, Version: present.Version}
 }
 
-// grow returns old with more at its end, mostly without copying old: like every
-// append it leaves spare capacity behind the value and fills it in place.
+// grow returns old with more at its end, in most cases without copying old. Like
+// every append it leaves spare capacity behind the value and fills it in place.
 //
-// That keeps the rule that values never change because nobody can see the
-// capacity but the store itself, and the store continues a value only once:
-//   - what leaves the package is clipped to its length (Item.clipped);
+// The rule that values never change still holds. Only the store itself can see
+// the capacity, and it continues a value only once:
+//   - a value that leaves the package is clipped to its length (Item.clipped);
 //   - a frozen view holds the same array with the shorter length, and reads no
 //     further than that;
-//   - the longer value takes the place of the shorter one in the live tree, so
-//     no second append can start from the shorter one. Frozen views are never
-//     appended to.
+//   - the longer value replaces the shorter one in the live tree, so no second
+//     append can start from the shorter one. Frozen views are never appended to.
 func grow(old, more []byte) []byte { return append(old, more...) }
 
-// set puts a value with this checksum in the place of old.
+// set puts a value with this checksum in place of old.
 func (s *Store) set(key, value []byte, checksum uint32, old Item, found bool) Result {
 	s.revision++
 	s.bytes += len(value) - len(old.Value)

@@ -47,7 +47,7 @@ func newModel(r rules) *model {
 func (m *model) apply(index uint64, c Command) Result {
 	if c.Time != 0 {
 		if c.ID.Origin == m.origin && c.Time > m.stamp {
-			m.time += min(c.Time-m.stamp, MaxTimeStep)
+			m.time += min(c.Time-m.stamp, maxTimeStep)
 		}
 		if c.ID.Origin != m.origin || c.Time > m.stamp {
 			m.origin, m.stamp = c.ID.Origin, c.Time

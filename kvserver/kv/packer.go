@@ -5,11 +5,11 @@ import "github.com/tidwall/btree"
 // packer fills a tree with items that come in order of their keys.
 //
 // A tree that is simply filled in order keeps all its nodes half full: a full
-// node is split in the middle, and what comes goes to the right of that. The
-// packer leaves out every other item at first, and puts it in its place when
-// the node there has been split off and has room: nodes end up nearly full,
-// which saves a sixth of the memory that the store takes. Only that depends on how the
-// tree splits its nodes, the content does not.
+// node is split in the middle, and later items go to the right of that. The
+// packer leaves out every other item at first. It inserts the item when the node
+// there has been split off and has room. Nodes end up nearly full, which saves a
+// sixth of the store's memory. Only that saving depends on how the tree splits
+// its nodes; the content does not.
 type packer struct {
 	tree  *btree.Map[string, Item]
 	count int
@@ -25,30 +25,30 @@ type lateItem struct {
 }
 
 const (
-	// packedFirst is how many items of a group go into the tree at once: as many
-	// as are in a node that was split off, and the one that parts it from the
-	// next.
+	// packedFirst is the number of items of a group that go into the tree at once:
+	// the items of a node that was split off, and the one that separates it from
+	// the next.
 	packedFirst = 32
-	// packedLate is how many of a group go in later. Nodes that are quite full
-	// would be split by the first item that is new to them.
+	// packedLate is the number of items of a group that go in later. If nodes were
+	// completely full, the first item that is new to them would split them.
 	packedLate = 25
 )
 
 func (p *packer) add(key string, item Item) {
-	place := p.count % (packedFirst + packedLate)
+	position := p.count % (packedFirst + packedLate)
 	p.count++
-	if place < 2*packedLate && place%2 == 1 {
+	if position < 2*packedLate && position%2 == 1 {
 		p.late = append(p.late, lateItem{key, item})
 		return
 	}
 	p.tree.Load(key, item)
-	if place == packedFirst+packedLate-1 {
+	if position == packedFirst+packedLate-1 {
 		p.insert(p.mark)
 		p.mark = len(p.late)
 	}
 }
 
-// insert puts the first n of the late items in their places.
+// insert puts the first n of the late items into the tree.
 func (p *packer) insert(n int) {
 	for _, l := range p.late[:n] {
 		p.tree.Set(l.key, l.item)
@@ -58,5 +58,5 @@ func (p *packer) insert(n int) {
 	p.late = p.late[:rest]
 }
 
-// finish puts in what was left out.
+// finish inserts the items that were left out.
 func (p *packer) finish() { p.insert(len(p.late)) }

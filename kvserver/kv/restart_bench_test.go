@@ -20,7 +20,7 @@ func filled(order []int) (*Store, uint64) {
 	value := make([]byte, benchValueBytes)
 	var command []byte
 	for i, k := range order {
-		command = AppendCommand(command[:0], Command{
+		command = appendCommand(command[:0], Command{
 			Op: OpPut, Key: fmt.Appendf(nil, "key-%012d", k), Value: value, Time: uint64(i + 1),
 		})
 		s.Apply(uint64(i+1), command)
@@ -74,13 +74,13 @@ func BenchmarkMemory(b *testing.B) {
 	})
 }
 
-// BenchmarkIdempotencyRecords reports what a full table of them takes.
+// BenchmarkIdempotencyRecords reports the memory that a full table of them takes.
 func BenchmarkIdempotencyRecords(b *testing.B) {
 	before := liveHeap()
 	s := New()
 	var command []byte
 	for i := range MaxIdempotencyRecords {
-		command = AppendCommand(command[:0], Command{Op: OpDelete, Key: []byte("k"), IdempotencyKey: fmt.Sprintf("request-%d", i)})
+		command = appendCommand(command[:0], Command{Op: OpDelete, Key: []byte("k"), IdempotencyKey: fmt.Sprintf("request-%d", i)})
 		s.Apply(uint64(i+1), command)
 	}
 	b.ReportMetric(float64(liveHeap()-before)/MaxIdempotencyRecords, "heap-B/record")
@@ -125,7 +125,7 @@ func BenchmarkReplay(b *testing.B) {
 	for range b.N {
 		for _, k := range order {
 			index := s.AppliedIndex() + 1
-			command = AppendCommand(command[:0], Command{Op: OpPut, Key: fmt.Appendf(nil, "key-%012d", k), Value: value, Time: index})
+			command = appendCommand(command[:0], Command{Op: OpPut, Key: fmt.Appendf(nil, "key-%012d", k), Value: value, Time: index})
 			s.Apply(index, command)
 		}
 	}

@@ -2,44 +2,44 @@ package kv
 
 import "fmt"
 
-// Status is how a command ended. Values are kept in lanes and thus in the
-// replicated state: they are only ever added to.
+// Status is the way in which a command ended. Values are kept in lanes and thus
+// in the replicated state: they are only ever added to.
 type Status uint8
 
 // The ways a command can end. Each but StatusOK is definite about this copy of
-// the command: it changed nothing but the records of its session. (An earlier
-// copy of the same call may still have been applied before its session was
-// evicted; a client that retried must say so.)
+// the command: it changed only the records of its session. (An earlier copy of
+// the same call may still have been applied before its session was evicted; a
+// client that retried must say so.)
 const (
 	// StatusOK: done. A delete of a missing key is done, too.
 	StatusOK Status = 0
 	// StatusNotFound: a get found no such key.
 	StatusNotFound Status = 1
-	// StatusUnknownCommand: the command is malformed, or has fields its operation
-	// does not take. What a later version may know gets no status: it stops the
-	// server; see UnknownError.
+	// StatusUnknownCommand: the command is malformed, or has fields that its
+	// operation does not take. A command that a later version may know gets no
+	// status, but stops the server; see UnknownError.
 	StatusUnknownCommand Status = 2
 	// StatusBadKey: the key is empty or longer than MaxKeyBytes.
 	StatusBadKey Status = 3
 	// StatusTooLong: the value, or what an append would make of it, is longer
 	// than the command's MaxLength or than MaxValueBytes.
 	StatusTooLong Status = 4
-	// StatusSessionExpired: no such session. IDs are log indices and so never
-	// name a session that is still to come: it was evicted.
+	// StatusSessionExpired: there is no such session, because it was evicted. IDs
+	// are log indices, so they never name a session that is still to come.
 	StatusSessionExpired Status = 5
 	// StatusStale: a later call was already made in this lane, so the client
 	// has had its answer to this one.
 	StatusStale Status = 6
 	// StatusBadCall: the lane is not below MaxLanes, or the sequence number is 0.
 	StatusBadCall Status = 7
-	// StatusConditionFailed: the condition does not hold. The result tells the
-	// key's present revision and version.
+	// StatusConditionFailed: the condition does not hold. The result has the key's
+	// present revision and version.
 	StatusConditionFailed Status = 8
 	// StatusIdempotencyMismatch: another request was made under this idempotency
 	// key, and its answer is still kept.
 	StatusIdempotencyMismatch Status = 9
-	// StatusIdempotencyFull: so many answers are kept under idempotency keys that
-	// this one's could not be, and none is old enough to go.
+	// StatusIdempotencyFull: the table of answers under idempotency keys is full,
+	// and no answer in it is old enough to go.
 	StatusIdempotencyFull Status = 10
 	// StatusQuota: the store would hold more bytes than the command's Quota, and
 	// more than it holds now.
@@ -79,7 +79,7 @@ func (s Status) String() string {
 	return fmt.Sprintf("status(%d)", uint8(s))
 }
 
-// Result is what applying one command gave.
+// Result is the result of applying one command.
 type Result struct {
 	// ID is the identity in the command; zero if it could not be decoded.
 	ID     RequestID
@@ -103,6 +103,7 @@ type Result struct {
 	Replayed bool
 	// Session is the ID of the session that OpOpenSession made.
 	Session uint64
-	// Value is what a get found. It never changes and must not be changed.
+	// Value is the value that a get found. It never changes and must not be
+	// changed.
 	Value []byte
 }

@@ -27,8 +27,8 @@ func laneLess(a, b lane) bool {
 	return a.number < b.number
 }
 
-// openSession starts a session. A repeated open starts another; the one nobody
-// uses is evicted in its time.
+// openSession starts a session. A repeated open starts another; the unused one is
+// evicted in its time.
 func (s *Store) openSession(index uint64) Result {
 	for s.sessions.Len() >= s.rules.sessions {
 		s.evictLeastRecent()
@@ -40,9 +40,9 @@ func (s *Store) openSession(index uint64) Result {
 // runOnce runs a call of a session unless it was run before.
 //
 // A get is run again when it is repeated, and leaves nothing in its lane. The
-// client takes one of the answers, and each was right at some time between the
-// call and that answer, which is all that a read promises. Keeping answers
-// instead would let each lane hold a whole value.
+// client takes one of the answers. Each was correct at some time between the call
+// and that answer, which is all that a read promises. Keeping answers instead
+// would let each lane hold a whole value.
 func (s *Store) runOnce(index uint64, c Command) Result {
 	if !s.touch(c.Session.ID, index) {
 		return Result{Status: StatusSessionExpired, Revision: s.revision}
@@ -93,7 +93,7 @@ func (l *lane) result() Result {
 	}
 }
 
-// flags packs what is true of the call in a number.
+// flags packs the boolean fields of the call's result into a number.
 func (l *lane) flags() uint64 { return bit(l.created) | bit(l.deleted)<<1 }
 
 // touch notes that the command at index used the session, and reports whether
@@ -109,15 +109,15 @@ func (s *Store) touch(id, index uint64) bool {
 	return true
 }
 
-// setSession puts a session where there is none, or one that was taken off the
-// digest.
+// setSession adds a session, or replaces one whose hash was already subtracted
+// from the digest.
 func (s *Store) setSession(id uint64, new session) {
 	s.sessions.Set(id, new)
 	s.recency.Set(new.lastUsed, id)
 	s.sum += new.hash(id)
 }
 
-// setLane puts a lane in the place of old, if that was found.
+// setLane puts a lane in place of old, if there was one.
 func (s *Store) setLane(old lane, found bool, new lane) {
 	if found {
 		s.sum -= old.hash()
@@ -126,7 +126,7 @@ func (s *Store) setLane(old lane, found bool, new lane) {
 	s.sum += new.hash()
 }
 
-// evictLeastRecent forgets the session that the log has not used for longest.
+// evictLeastRecent forgets the session that the log used least recently.
 func (s *Store) evictLeastRecent() {
 	lastUsed, id, ok := s.recency.PopMin()
 	assert(ok, "kv: %d sessions with %d lanes, but none to evict", s.sessions.Len(), s.lanes.Len())
@@ -142,7 +142,7 @@ func (s *Store) evictLeastRecent() {
 	}
 }
 
-// firstLane returns the session's lane with the least number.
+// firstLane returns the session's lane with the smallest number.
 func (s *Store) firstLane(id uint64) (first lane, found bool) {
 	s.lanes.Ascend(lane{session: id}, func(l lane) bool {
 		first, found = l, l.session == id

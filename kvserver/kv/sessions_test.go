@@ -186,7 +186,7 @@ func TestLogTimePassesByOneClockAtATime(t *testing.T) {
 		{1, 1000, 0}, {1, 1050, 50}, {1, 1020, 50}, {1, 0, 50}, {1, 1060, 60}, // one server's
 		{2, 9_000_000, 60}, {2, 9_000_007, 67}, // another's, hours ahead
 		{1, 1100, 67}, {1, 1101, 68}, // the first one's again
-		{3, math.MaxUint64, 68}, {3, 5, 68}, {4, 1, 68}, {4, math.MaxUint64, 68 + MaxTimeStep}, {4, math.MaxUint64, 68 + MaxTimeStep},
+		{3, math.MaxUint64, 68}, {3, 5, 68}, {4, 1, 68}, {4, math.MaxUint64, 68 + maxTimeStep}, {4, math.MaxUint64, 68 + maxTimeStep},
 	} {
 		apply(s, Command{Op: OpDelete, ID: RequestID{Origin: step.origin}, Time: step.stamp})
 		if s.LogTime() != step.want {

@@ -11,9 +11,9 @@ import (
 // ErrBadSnapshot is wrapped by every error of Restore that is not the reader's.
 var ErrBadSnapshot = errors.New("kv: not a snapshot this version understands")
 
-// ErrCorrupt is wrapped by the error of WriteTo when the content of the store is
-// not what its commands have made of it: memory was damaged. The server must
-// stop and start again from what is on its disk.
+// ErrCorrupt is wrapped by the error of WriteTo when the content of the store
+// differs from the result of its commands: memory was damaged. The server must
+// stop and start again from its disk.
 var ErrCorrupt = errors.New("kv: the content of the store does not have the digest of its changes")
 
 // snapshotMagic begins every snapshot; a byte with the version of the payload
@@ -50,9 +50,8 @@ var payloads = []struct {
 }
 
 // WriteTo writes the whole state: items, revision, log time, applied index,
-// sessions and what their lanes remember, idempotency records; and its digest,
-// which it makes anew from what it writes. All numbers but the digest are
-// uvarints:
+// sessions with their lanes, idempotency records; and its digest, which it makes
+// anew from the content it writes. All numbers but the digest are uvarints:
 //
 //	magic | version u8 = 3 | section … | 0 | digest u64
 //	section: length of the name, name, length of the content, content
@@ -64,12 +63,13 @@ var payloads = []struct {
 //	records:  ID 16 bytes, fingerprint 16 bytes, time, status, flags, revision, version, length,
 //	          identity, shard, index …
 //
-// Identity, shard and index are zero. They keep the place for what a later
-// version remembers of a call.
+// Identity, shard and index are zero. They are reserved for a later version,
+// which may remember more of a call.
 //
-// Equal states give equal bytes. On a frozen view it may run beside the store.
-// The error wraps ErrCorrupt, and the end is missing, if the content does not
-// have the digest that the store has kept; else it is the writer's.
+// Equal states give equal bytes. On a frozen view WriteTo may run while the store
+// is used. If the content does not have the digest that the store has kept, the
+// error wraps ErrCorrupt, and the end is missing. Otherwise the error is the
+// writer's.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	e := &snapshotWriter{to: bufio.NewWriterSize(w, snapshotBuffer)}
 	e.text(snapshotMagic)
@@ -77,7 +77,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	content := *v
 	content.sum = 0
 	for _, part := range payloads[len(payloads)-1].sections {
-		// The content is gone through twice: its length stands before it.
+		// The content is traversed twice, because its length stands before it.
 		var counted snapshotWriter
 		uncounted := View{}
 		part.write(&counted, v, &uncounted)
@@ -101,10 +101,10 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Restore reads a store that WriteTo has written, which must be all that from
-// holds: a reader that checks its end is read to that. Nothing is allocated beyond
-// what has been read, whatever lengths are announced. The error wraps
-// ErrBadSnapshot, and also an *UnknownError if a later version may know what this
-// one does not, or is the reader's.
+// holds: a reader that checks its end is read to that end. Nothing is allocated
+// beyond the bytes that have been read, whatever lengths are announced. The error
+// wraps ErrBadSnapshot, or is the reader's. It also wraps an *UnknownError if a
+// later version may know something that this one does not.
 func Restore(from io.Reader) (*Store, error) {
 	d := &snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer), left: unlimited}
 	s := New()
@@ -172,7 +172,7 @@ func (d *snapshotReader) sectionName() string {
 	return string(d.bytes("section's name", 0, maxSectionName))
 }
 
-// misplaced takes note of a section where another thing belongs.
+// misplaced records a section that stands where another thing belongs.
 func (d *snapshotReader) misplaced(name string, sections []section, want string) {
 	for _, part := range sections {
 		if part.name == name || name == "" {

@@ -9,11 +9,11 @@ import (
 	"math"
 )
 
-// snapshotBuffer is how many bytes are read and written at once.
+// snapshotBuffer is the number of bytes that are read or written at once.
 const snapshotBuffer = 64 << 10
 
-// snapshotWriter remembers the first error, so that what follows needs no check.
-// Without to it only counts.
+// snapshotWriter remembers the first error, so that later calls need no check. If
+// to is nil it only counts.
 type snapshotWriter struct {
 	to      *bufio.Writer
 	written int64
@@ -47,8 +47,8 @@ func (e *snapshotWriter) numbers(numbers ...uint64) {
 	}
 }
 
-// snapshotReader remembers the first error likewise; after it, everything reads
-// as zero.
+// snapshotReader also remembers the first error; after it, everything reads as
+// zero.
 type snapshotReader struct {
 	from *bufio.Reader
 	left int64 // bytes of the section that is being read
@@ -58,8 +58,8 @@ type snapshotReader struct {
 // unlimited is left outside of sections.
 const unlimited = math.MaxInt64
 
-// maxSectionBytes bounds a section; a larger one can be no state of ours. It is
-// only announced: memory is taken for what arrives.
+// maxSectionBytes bounds a section; a larger one cannot be a state of this store.
+// The length is only announced: memory is taken for the bytes that arrive.
 const maxSectionBytes = 1 << 50
 
 func (d *snapshotReader) bad(format string, args ...any) {
@@ -68,7 +68,7 @@ func (d *snapshotReader) bad(format string, args ...any) {
 	}
 }
 
-// unknown takes note of what a later version may know.
+// unknown records a thing that a later version may know.
 func (d *snapshotReader) unknown(what *UnknownError) {
 	if d.err == nil {
 		d.err = fmt.Errorf("%w: %w", ErrBadSnapshot, what)
@@ -87,7 +87,7 @@ func (d *snapshotReader) readByte() (byte, error) {
 	return d.from.ReadByte()
 }
 
-// errSectionEnds says that something is longer than the section that holds it.
+// errSectionEnds says that a field runs beyond the end of its section.
 var errSectionEnds = errors.New("it runs beyond the end of its section")
 
 func (d *snapshotReader) number() uint64 {
@@ -115,14 +115,14 @@ func (d *snapshotReader) number() uint64 {
 	}
 }
 
-// zero reads a number that keeps the place for a later version.
+// zero reads a number that is reserved for a later version.
 func (d *snapshotReader) zero(what string) {
 	if n := d.number(); d.err == nil && n != 0 {
 		d.unknown(&UnknownError{What: what, Number: n})
 	}
 }
 
-// failed takes note of an error of reading. A snapshot that ends early is bad.
+// failed records an error of reading. A snapshot that ends early is bad.
 func (d *snapshotReader) failed(err error) {
 	switch {
 	case err == nil:
@@ -135,7 +135,7 @@ func (d *snapshotReader) failed(err error) {
 	}
 }
 
-// end takes note if anything follows.
+// end records an error if anything follows.
 func (d *snapshotReader) end() {
 	if d.err != nil {
 		return
@@ -168,9 +168,9 @@ func (d *snapshotReader) raw(n int) []byte {
 	return b
 }
 
-func (d *snapshotReader) bytes(what string, least, most uint64) []byte {
+func (d *snapshotReader) bytes(what string, minLength, maxLength uint64) []byte {
 	n := d.number()
-	if d.err == nil && (n < least || n > most) {
+	if d.err == nil && (n < minLength || n > maxLength) {
 		d.bad("a %s of %d bytes", what, n)
 	}
 	return d.raw(int(n))

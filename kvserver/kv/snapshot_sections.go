@@ -1,6 +1,6 @@
 package kv
 
-// Flags of a lane or a record: what Created and Deleted of its result are.
+// Flags of a lane or a record: Created and Deleted of its result.
 const (
 	flagCreated = 1 << 0
 	flagDeleted = 1 << 1

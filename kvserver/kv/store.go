@@ -8,62 +8,65 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Limits that every server applies. They are part of the state machine's rules:
-// a change of one needs a new command version, or servers of different versions
-// would come to different states.
+// Limits that every server applies. They are part of the state machine's rules: a
+// change of one needs a new command version, or servers of different versions
+// would reach different states.
 const (
 	// MaxKeyBytes is the length of the longest key; the shortest has 1 byte.
 	MaxKeyBytes = 1024
 	// MaxValueBytes is the length of the longest value.
 	MaxValueBytes = 8 << 20
-	// MaxSessions is how many sessions are remembered. One more evicts the one
-	// that the log used least recently.
+	// MaxSessions is the number of sessions that are remembered. One more evicts
+	// the session that the log used least recently.
 	MaxSessions = 10_000
-	// MaxLanes is how many lanes, and so calls in flight, a session may have.
+	// MaxLanes is the number of lanes, and so of calls in flight, that a session
+	// may have.
 	MaxLanes = 1024
-	// MaxLanesTotal bounds the lanes of all sessions together, at about 100
-	// bytes each; beyond it least recently used sessions are evicted, too.
-	MaxLanesTotal = 1 << 20
+	// maxLanesTotal bounds the lanes of all sessions together, at about 100 bytes
+	// each. Beyond it the least recently used sessions are evicted, too.
+	maxLanesTotal = 1 << 20
 	// MaxIdempotencyKeyBytes is the length of the longest idempotency key.
 	MaxIdempotencyKeyBytes = 64
-	// IdempotencyWindow is how long the answer to a request with an idempotency
-	// key is kept at least, in milliseconds of log time: one hour.
+	// IdempotencyWindow is the minimum time for which the answer to a request with
+	// an idempotency key is kept, in milliseconds of log time: one hour.
 	IdempotencyWindow = 60 * 60 * 1000
-	// MaxTimeStep is how much log time, in milliseconds, passes from one command
-	// to the next at most: one minute, however long nobody led between them.
-	MaxTimeStep = 60 * 1000
-	// MaxIdempotencyRecords is how many such answers are kept, at about 120 bytes
-	// each. When there are as many and none is older than the window, further
-	// requests with such keys are refused.
+	// maxTimeStep is the maximum log time, in milliseconds, that passes from one
+	// command to the next: one minute, however long the cluster was without a
+	// leader between them.
+	maxTimeStep = 60 * 1000
+	// MaxIdempotencyRecords is the maximum number of such answers, at about 120
+	// bytes each. When the table is full and no answer is older than the window,
+	// further requests with such keys are refused.
 	MaxIdempotencyRecords = 1 << 20
 )
 
-// MaxRevision is the greatest revision, and so the greatest number that is shown
-// to clients as a JSON number: programs that take those for floating-point
-// numbers know it exactly. At a million changes a second it lasts for 285 years.
-const MaxRevision = 1<<53 - 1
+// maxRevision is the greatest revision, and so the greatest number that is shown
+// to clients as a JSON number. Programs that read those as floating-point numbers
+// represent it exactly. At a million changes a second it lasts for 285 years.
+const maxRevision = 1<<53 - 1
 
 // Store is the state machine. It is not safe for concurrent use: Apply, Advance
-// and Freeze need it alone, the reading methods of View may share it.
+// and Freeze need exclusive use; the reading methods of View may share it.
 type Store struct {
 	state
-	// recency lists the sessions by the index that last used them. It follows
-	// from sessions, so a frozen view does without it.
+	// recency lists the sessions by the index that last used them. It follows from
+	// sessions, so a frozen view does not need it.
 	recency *btree.Map[uint64, uint64]
-	// recordAt finds the records by their IDs: their places in the queue. It
-	// follows from the queue likewise.
+	// recordAt maps the records' IDs to their positions in the queue. It follows
+	// from the queue, so a frozen view does not need it either.
 	recordAt map[recordID]uint64
 	rules    rules
 }
 
-// rules are the limits of what is remembered of clients; tests take smaller ones.
+// rules are the limits of what the store remembers of clients; tests take smaller
+// ones.
 type rules struct {
 	sessions, lanes, lanesTotal, records int
 }
 
 // New returns an empty store, which stands before index 1 of the log.
 func New() *Store {
-	return newStore(rules{sessions: MaxSessions, lanes: MaxLanes, lanesTotal: MaxLanesTotal, records: MaxIdempotencyRecords})
+	return newStore(rules{sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords})
 }
 
 func newStore(r rules) *Store {
@@ -82,18 +85,18 @@ func newStore(r rules) *Store {
 
 // Apply applies the command that the log holds at index and returns its result.
 // index must be the one after AppliedIndex: a gap would be a lost command and a
-// repetition a double one, so anything else panics. The command's bytes are not
-// kept. Apply panics as well at a command that this version does not know; a
-// server uses ApplyKnown, which leaves the ending to the caller.
+// repetition a doubled one, so anything else panics. The command's bytes are not
+// kept. Apply also panics at a command that this version does not know. A server
+// uses ApplyKnown, where the caller decides how to end.
 func (s *Store) Apply(index uint64, command []byte) Result {
 	r, err := s.ApplyKnown(index, command)
 	assert(err == nil, "kv: the command at index %d: %v", index, err)
 	return r
 }
 
-// ApplyKnown is Apply with an *UnknownError in place of the panic. Then nothing
-// was applied: the store stands before index, and so must the server until it is
-// upgraded.
+// ApplyKnown applies a command like Apply, but returns an *UnknownError in place
+// of the panic. Then nothing was applied: the store stands before index, and so
+// must the server until it is upgraded.
 func (s *Store) ApplyKnown(index uint64, command []byte) (Result, error) {
 	c, err := DecodeCommand(command)
 	if unknown, ok := errors.AsType[*UnknownError](err); ok {
@@ -128,23 +131,24 @@ func (s *Store) apply(index uint64, c Command) Result {
 }
 
 // Advance moves over an index that holds no command, such as the entry a new
-// leader appends. The same rule holds for index as in Apply.
+// leader appends. The rule for index is the same as in Apply.
 func (s *Store) Advance(index uint64) {
 	assert(index == s.applied+1, "kv: index %d was applied to a store that stands at %d: commands are missing or doubled", index, s.applied)
 	s.applied = index
 }
 
-// passTime lets log time go on. It is made of what one server's clock measured
-// between two of its commands with none of another server's between them. What
-// clocks of different servers show, or one before and after a restart, is never
-// compared: a leader whose clock is ahead of the last one's would make the store
-// forget at once what it has promised to keep for an hour. So log time may be
-// slow, when leadership changes often, and is never fast.
+// passTime advances log time. Log time is the sum of intervals that one server's
+// clock measured between two of its commands, with no other server's command
+// between them. Readings of different servers' clocks, or of one clock before and
+// after a restart, are never compared. Otherwise a leader whose clock is ahead of
+// the last one's would make the store forget at once what it has promised to keep
+// for an hour. So log time may be slow, when leadership changes often, and is
+// never fast.
 //
-// One step counts for MaxTimeStep at most. The same server may lead before and
-// after an outage of hours, and its clock went on meanwhile. Without the bound
-// the first command after the outage would forget what the last one before it
-// had promised.
+// One step counts for at most maxTimeStep. The same server may lead before and
+// after an outage of hours, and its clock ran on meanwhile. Without the bound,
+// the first command after the outage would make the store forget what it had
+// promised just before.
 func (s *Store) passTime(c Command) {
 	if c.Time == 0 {
 		return
@@ -153,25 +157,25 @@ func (s *Store) passTime(c Command) {
 		if c.Time <= before.time {
 			return
 		}
-		s.logTime += min(c.Time-before.time, MaxTimeStep, math.MaxUint64-s.logTime)
+		s.logTime += min(c.Time-before.time, maxTimeStep, math.MaxUint64-s.logTime)
 	}
 	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
 }
 
-// Lift raises the revision, so that the changes to come have numbers that were
-// never given to anything else: a store that begins with a copy of an earlier
-// state must not give the numbers again that the original gave after the copy was
-// made. Items keep theirs. The error says that there are not enough numbers left.
+// Lift raises the revision, so that later changes have numbers that were never
+// given to anything else. A store that begins with a copy of an earlier state
+// must not repeat the numbers that the original gave after the copy was made.
+// Items keep theirs. The error says that not enough numbers are left.
 func (s *Store) Lift(by uint64) error {
-	if s.revision > MaxRevision || by > MaxRevision-s.revision {
-		return fmt.Errorf("kv: the revision %d cannot be raised by %d: the greatest is %d", s.revision, by, uint64(MaxRevision))
+	if s.revision > maxRevision || by > maxRevision-s.revision {
+		return fmt.Errorf("kv: the revision %d cannot be raised by %d: the greatest is %d", s.revision, by, uint64(maxRevision))
 	}
 	s.revision += by
 	return nil
 }
 
-// Freeze returns the state as it is now. It costs the same whatever the store
-// holds, and commands applied later do not show in it.
+// Freeze returns the state as it is now. Its cost does not depend on the size of
+// the store, and commands applied later do not show in it.
 func (s *Store) Freeze() *View {
 	v := s.state
 	v.items = s.items.Copy()
@@ -181,7 +185,7 @@ func (s *Store) Freeze() *View {
 }
 
 // fieldsFit reports whether c has only the fields that its operation takes. A
-// field that would be ignored might have been a promise to somebody.
+// field that would be ignored might have been a promise to a client.
 func (c *Command) fieldsFit() bool {
 	write := c.Op == OpPut || c.Op == OpAppend
 	change := write || c.Op == OpDelete
@@ -193,7 +197,7 @@ func (c *Command) fieldsFit() bool {
 	case c.Op == OpOpenSession && (c.Session != (SessionCall{}) || len(c.Key) > 0):
 		return false
 	case c.IdempotencyKey != "" && c.Session != (SessionCall{}):
-		return false // one command has one memory
+		return false // a command is remembered in one way only
 	}
 	return c.Condition.fits() && idempotencyKeyFits(c.IdempotencyKey)
 }

@@ -17,8 +17,7 @@ func put(s *Store, key, value string) Result {
 }
 
 // Goal: revisions count the store's changes and versions those of one key; a
-// delete of nothing is not a change.
-// Method: one life of two keys, step by step.
+// delete of nothing is not a change. Method: one run of two keys, step by step.
 func TestRevisionsAndVersionsCountChanges(t *testing.T) {
 	s := New()
 	steps := []struct {
@@ -265,7 +264,7 @@ func TestALiftRaisesTheRevisionAlone(t *testing.T) {
 			t.Fatalf("after %d lifts the revision is %d", lifts+1, s.Revision())
 		}
 	}
-	if s.Revision() != 1+8191<<40 || s.Digest() == digest || s.AppliedIndex() != 1 || s.Lift(MaxRevision) == nil || s.Lift(1<<64-1) == nil {
+	if s.Revision() != 1+8191<<40 || s.Digest() == digest || s.AppliedIndex() != 1 || s.Lift(maxRevision) == nil || s.Lift(1<<64-1) == nil {
 		t.Errorf("the lifts end at %d", s.Revision())
 	}
 	if item, _ := s.Get([]byte("a")); item.Revision != 1 {

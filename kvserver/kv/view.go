@@ -20,8 +20,8 @@ type Item struct {
 }
 
 // View is the state of a store at one index of the log. The methods only read:
-// any number of goroutines may call them at the same time, on a frozen View
-// always, on a Store's own as long as nobody calls Apply, Advance or Freeze
+// any number of goroutines may call them at the same time. On a frozen View that
+// is always so; on a Store's own View, Apply, Advance or Freeze must not run
 // meanwhile.
 type View struct {
 	applied  uint64
@@ -36,7 +36,7 @@ type View struct {
 	records  recordQueue
 }
 
-// Get returns what is stored under key.
+// Get returns the item under key.
 func (v *View) Get(key []byte) (Item, bool) {
 	item, ok := v.items.Get(string(key))
 	return item.clipped(), ok
@@ -46,29 +46,29 @@ func (v *View) Get(key []byte) (Item, bool) {
 // takes the next number, and numbers are never used again.
 func (v *View) Revision() uint64 { return v.revision }
 
-// AppliedIndex is the index of the log up to which this state goes.
+// AppliedIndex returns the index of the log up to which this state goes.
 func (v *View) AppliedIndex() uint64 { return v.applied }
 
-// stamp is what a server's clock showed, in one life of that server.
+// stamp is a reading of a server's clock, in one incarnation of that server.
 type stamp struct{ origin, time uint64 }
 
-// LogTime is the time that the commands so far took, in milliseconds, as the
-// clocks of the servers that proposed them have measured it. It only rises, never
-// faster than those clocks, and by MaxTimeStep at most from one command to the
-// next: an outage of any length counts for no more than that.
+// LogTime returns the time that the commands so far took, in milliseconds, as
+// measured by the clocks of the servers that proposed them. It only rises, never
+// faster than those clocks. It rises by at most maxTimeStep from one command to
+// the next, so an outage of any length counts for no more than that.
 func (v *View) LogTime() uint64 { return v.logTime }
 
-// Len is the number of keys.
+// Len returns the number of keys.
 func (v *View) Len() int { return v.items.Len() }
 
-// Bytes is the length of all keys and values together. What they occupy in
-// memory is more.
+// Bytes returns the length of all keys and values together. They occupy more in
+// memory.
 func (v *View) Bytes() int { return v.bytes }
 
-// Sessions is the number of open sessions.
+// Sessions returns the number of open sessions.
 func (v *View) Sessions() int { return v.sessions.Len() }
 
-// IdempotencyRecords is the number of requests that are remembered by their
+// IdempotencyRecords returns the number of requests that are remembered by their
 // idempotency keys.
 func (v *View) IdempotencyRecords() int { return v.records.len() }
 
@@ -81,21 +81,20 @@ func (v *View) Ascend(after, prefix string, fn func(key string, item Item) bool)
 			return true
 		}
 		if !strings.HasPrefix(key, prefix) {
-			// Keys with the prefix stand side by side. Below them are only those
-			// between an after that is smaller and the prefix, and Ascend began
-			// at the greater of the two.
+			// Keys with the prefix are adjacent. Ascend began at the greater of after
+			// and the prefix, so this key lies behind them.
 			return false
 		}
 		return fn(key, item.clipped())
 	})
 }
 
-// state is the View inside a Store. The name keeps the field out of reach: a
-// plain copy of it would share its trees with the store, which Freeze's do not.
+// state is the View inside a Store. The name keeps the field unexported: a plain
+// copy of it would share its trees with the store, and Freeze's copies do not.
 type state = View
 
-// clipped hides the spare capacity behind a value. An append to the key may
-// fill it in later; who cannot see it cannot be disturbed, see grow.
+// clipped hides the spare capacity behind a value. An append to the key may fill
+// it in later. A reader that cannot see it cannot be disturbed; see grow.
 func (i Item) clipped() Item {
 	i.Value = slices.Clip(i.Value)
 	return i

@@ -11,7 +11,7 @@ import (
 // fuzzLimit bounds the streams that are tried, in bytes.
 const fuzzLimit = 4 << 10
 
-// outcome is what came of decoding into one variable.
+// outcome is the result of decoding into one variable.
 type outcome struct {
 	value    any
 	err      string

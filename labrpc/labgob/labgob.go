@@ -29,14 +29,14 @@ func NewDecoder(r io.Reader) *LabDecoder {
 	return &LabDecoder{gob: gob.NewDecoder(r)}
 }
 
-// Encode writes a value, or what it points to. It panics on nil, which has no
-// type to encode; an interface that holds nil inside a value is fine. The
-// error is gob's, or the writer's.
+// Encode writes a value, or the value that it points to. It panics on nil, which
+// has no type to encode; an interface that holds nil inside a value is allowed.
+// The error is gob's, or the writer's.
 func (enc *LabEncoder) Encode(e any) error {
 	return enc.EncodeValue(reflect.ValueOf(e))
 }
 
-// EncodeValue is Encode for a value that is in the hands of package reflect.
+// EncodeValue does the same as Encode for a reflect.Value.
 func (enc *LabEncoder) EncodeValue(value reflect.Value) error {
 	if !value.IsValid() {
 		panic("labgob: nil cannot be encoded; encode a value, or a pointer to one")
@@ -45,8 +45,8 @@ func (enc *LabEncoder) EncodeValue(value reflect.Value) error {
 	return enc.gob.EncodeValue(value)
 }
 
-// Decode reads the next value into the variable that e points to, which should
-// be zero: fields that were zero when encoded keep what they have. With nil it
+// Decode reads the next value into the variable that e points to, which should be
+// zero: fields that were zero when encoded keep their present values. With nil it
 // skips the value. The error is gob's, or io.EOF at the end of the stream.
 func (dec *LabDecoder) Decode(e any) error {
 	checkType(reflect.TypeOf(e))
@@ -62,7 +62,7 @@ func Register(value any) {
 	gob.Register(value)
 }
 
-// RegisterName is Register under a name of the caller's choice.
+// RegisterName does the same as Register under a name of the caller's choice.
 func RegisterName(name string, value any) {
 	checkType(reflect.TypeOf(value))
 	gob.RegisterName(name, value)

@@ -8,13 +8,13 @@ import (
 	"sync"
 )
 
-// What labgob remembers for the life of the process.
+// State that labgob keeps until the process ends.
 var (
 	// mu guards the rest; it is not held while printing.
 	mu sync.Mutex
 	// checked holds every type that was looked at.
 	checked = make(map[reflect.Type]bool)
-	// errorCount is how many mistakes were found, printed or not.
+	// errorCount is the number of mistakes that were found, printed or not.
 	errorCount int
 	// warnedDefault is set once decoding into a used variable was reported.
 	warnedDefault bool
@@ -42,7 +42,8 @@ func checkType(t reflect.Type) {
 	}
 }
 
-// lowerCaseFields appends to found what it finds in t; the caller holds mu.
+// lowerCaseFields appends to found the lower-case fields in t; the caller holds
+// mu.
 func lowerCaseFields(t reflect.Type, found []finding) []finding {
 	if checked[t] {
 		return found
@@ -57,7 +58,7 @@ func lowerCaseFields(t reflect.Type, found []finding) []finding {
 			if !field.IsExported() {
 				found = append(found, finding{field.Name, t})
 			}
-			// Also below a lower-case field: once that is mended, the next
+			// It also descends below a lower-case field: once that is fixed, the next
 			// mistake would show.
 			found = lowerCaseFields(field.Type, found)
 		}
@@ -75,15 +76,15 @@ var (
 	binaryMarshaler = reflect.TypeFor[encoding.BinaryMarshaler]()
 )
 
-// encodesItself tells whether gob leaves the encoding of the type to a method
-// of it, as for time.Time; its fields then do not matter.
+// encodesItself reports whether gob leaves the encoding of the type to one of its
+// methods, as for time.Time; its fields then do not matter.
 func encodesItself(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return p.Implements(gobEncoder) || p.Implements(binaryMarshaler)
 }
 
-// lookDepth is how deep checkDefault looks: the pointer, the variable, and the
-// fields of the variable.
+// lookDepth is the depth to which checkDefault looks: the pointer, the variable,
+// and the fields of the variable.
 const lookDepth = 3
 
 // checkDefault reports, the first time, that a variable to decode into holds
@@ -114,7 +115,7 @@ func nonDefault(v reflect.Value, name string, depth int) (string, bool) {
 		return nonDefault(v.Elem(), name, depth+1)
 	case reflect.Struct:
 		for field, value := range v.Fields() {
-			// What gob does not send it does not overwrite either.
+			// Gob does not send such a field, so it does not overwrite it either.
 			if !field.IsExported() {
 				continue
 			}
@@ -135,7 +136,7 @@ func nonDefault(v reflect.Value, name string, depth int) (string, bool) {
 	return "", false
 }
 
-// typeName is the name of a type without its package; an anonymous type is
+// typeName returns the name of a type without its package; an anonymous type is
 // written out.
 func typeName(t reflect.Type) string {
 	if name := t.Name(); name != "" {

@@ -273,8 +273,8 @@ func TestUsedVariableKeepsWhatItHad(t *testing.T) {
 }
 
 // Goal: a lower-case field of the variable's own is reported as such, does not
-// count as used, and is no reason to panic. Method: one that holds something,
-// in a fresh variable and beside a used field.
+// count as used, and is no reason to panic. Method: one that holds something, in
+// a fresh variable and next to a used field.
 func TestLowerCaseFieldOfTheVariable(t *testing.T) {
 	stream := encode(t, privateScalar{A: 1})
 	for _, c := range []struct {

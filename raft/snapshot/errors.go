@@ -2,12 +2,12 @@ package snapshot
 
 import "fmt"
 
-// CorruptionError says that the bytes are not those of a whole snapshot:
-// damaged, cut short, followed by something, or no snapshot at all.
+// CorruptionError says that the bytes are not those of a whole snapshot: damaged,
+// cut short, followed by other bytes, or no snapshot at all.
 type CorruptionError struct {
 	Offset int64 // of the first bad block or byte, counted from the header's first
 	Reason string
-	// EndsEarly is set if all that is there is sound and the rest is missing, as
+	// EndsEarly is set if the bytes present are sound and the rest is missing, as
 	// in a copy that was cut short.
 	EndsEarly bool
 }
@@ -18,20 +18,20 @@ func (e *CorruptionError) Error() string {
 
 // VersionError says that the bytes are sound and hold something that this code
 // does not know: another format version, another group, a kind of block or a
-// field of a later version. It must not be skipped, for it may be a promise to
-// somebody.
+// field of a later version. It must not be skipped, because it may be a promise
+// to a client.
 type VersionError struct {
-	What    string // WhatVersion, WhatGroup, WhatBlock, or the name of another field
+	What    string // "format version", "group", "block kind", or the name of another field
 	Version uint32 // the number that was found
 	Oldest  uint32 // that this code reads
 	Newest  uint32 // that this code reads
 }
 
-// What a VersionError may be about.
+// Subjects of a VersionError.
 const (
-	WhatVersion = "format version"
-	WhatGroup   = "group"
-	WhatBlock   = "block kind"
+	whatVersion = "format version"
+	whatGroup   = "group"
+	whatBlock   = "block kind"
 )
 
 func (e *VersionError) Error() string {
@@ -40,7 +40,7 @@ func (e *VersionError) Error() string {
 		known = fmt.Sprintf("only %d", e.Newest)
 	}
 	if e.Version < e.Oldest {
-		return fmt.Sprintf("snapshot: %s %d is of before the first release; this raftkv reads %s: take a new snapshot with a released raftkv", e.What, e.Version, known)
+		return fmt.Sprintf("snapshot: %s %d was in use before the first release; this raftkv reads %s: take a new snapshot with a released raftkv", e.What, e.Version, known)
 	}
 	return fmt.Sprintf("snapshot: %s %d is not known to this raftkv, which reads %s: use the newer raftkv that wrote the snapshot", e.What, e.Version, known)
 }

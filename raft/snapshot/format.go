@@ -17,8 +17,8 @@ const (
 // magic starts every snapshot.
 const magic = "raftkv\x00S"
 
-// MaxClusterIDBytes bounds the length of a cluster id.
-const MaxClusterIDBytes = 64
+// maxClusterIDBytes bounds the length of a cluster id.
+const maxClusterIDBytes = 64
 
 // headerBytes is the length of the header:
 //
@@ -37,25 +37,26 @@ const (
 	headerBytes   = 128
 	preambleBytes = 16
 	clusterIDAt   = 40
-	clusterIDTo   = clusterIDAt + MaxClusterIDBytes
+	clusterIDTo   = clusterIDAt + maxClusterIDBytes
 	groupAt       = clusterIDTo
 	uidAt         = groupAt + 4
 	uidTo         = uidAt + 16
 )
 
-// OnlyGroup is the group of every snapshot of this version: a server has one
-// log. The field keeps the place for servers that have several.
-const OnlyGroup = 1
+// onlyGroup is the group of every snapshot of this version, because a server has
+// one log. The field is reserved for servers that have several.
+const onlyGroup = 1
 
-// Header says what a snapshot is of.
+// Header names the state that a snapshot holds: its cluster and its position in
+// the log.
 type Header struct {
-	ClusterID string // 1 to MaxClusterIDBytes bytes
+	ClusterID string // 1 to 64 bytes
 	Index     uint64 // of the last log entry whose effect is in the snapshot
 	Term      uint64 // of that entry
-	// Group is the log that the snapshot is of. A Writer takes 0 for OnlyGroup; a
-	// Reader returns OnlyGroup and refuses every other number.
+	// Group is the log that the snapshot is of: 1, the only group of this version.
+	// A Writer takes 0 for 1; a Reader returns 1 and refuses every other number.
 	Group uint32
-	// UID tells clusters of one name apart; see core.UID. Zero: not known.
+	// UID distinguishes clusters of one name; see core.UID. Zero: not known.
 	UID [16]byte
 }
 
@@ -88,7 +89,7 @@ func decodePreamble(b []byte) error {
 	case v == 0:
 		return &CorruptionError{Offset: 8, Reason: "format version 0 does not exist"}
 	case v < oldestVersion || v > formatVersion:
-		return &VersionError{What: WhatVersion, Version: v, Oldest: oldestVersion, Newest: formatVersion}
+		return &VersionError{What: whatVersion, Version: v, Oldest: oldestVersion, Newest: formatVersion}
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func decodeHeader(b []byte) (h Header, identity uint32, err error) {
 		return Header{}, 0, &CorruptionError{Offset: 16, Reason: "the checksum of the header does not match"}
 	}
 	length := binary.LittleEndian.Uint32(b[20:])
-	if length == 0 || length > MaxClusterIDBytes {
+	if length == 0 || length > maxClusterIDBytes {
 		return Header{}, 0, &CorruptionError{Offset: 20, Reason: fmt.Sprintf("a cluster id of %d bytes", length)}
 	}
 	h = Header{
@@ -113,18 +114,18 @@ func decodeHeader(b []byte) (h Header, identity uint32, err error) {
 	if at, value := firstNonZero(b, int(clusterIDAt+length), clusterIDTo); value != 0 {
 		return Header{}, 0, &CorruptionError{Offset: int64(at), Reason: fmt.Sprintf("the byte %d behind the cluster id, where zeros must be", value)}
 	}
-	if h.Group != OnlyGroup {
-		return Header{}, 0, &VersionError{What: WhatGroup, Version: h.Group, Oldest: OnlyGroup, Newest: OnlyGroup}
+	if h.Group != onlyGroup {
+		return Header{}, 0, &VersionError{What: whatGroup, Version: h.Group, Oldest: onlyGroup, Newest: onlyGroup}
 	}
 	if at, value := firstNonZero(b, uidTo, headerBytes); value != 0 {
-		// The place is kept for what a later version says of a snapshot.
+		// The bytes are reserved for the fields of a later version.
 		return Header{}, 0, &VersionError{What: fmt.Sprintf("byte %d of the header", at), Version: uint32(value)}
 	}
 	return h, identity, nil
 }
 
 // firstNonZero returns the first byte of b[from:to] that is not zero, and its
-// place; value is 0 if there is none.
+// index; value is 0 if there is none.
 func firstNonZero(b []byte, from, to int) (at int, value byte) {
 	for at = from; at < to; at++ {
 		if b[at] != 0 {
@@ -137,7 +138,7 @@ func firstNonZero(b []byte, from, to int) (at int, value byte) {
 // MaxBlockBytes bounds the payload of one block.
 const MaxBlockBytes = 256 << 10
 
-// blockHeaderBytes is the length of what stands before each block's payload:
+// blockHeaderBytes is the length of the header before each block's payload:
 //
 //	 0 u32 checksum of the rest, started from the container's identity XOR the offset
 //	 4 u32 checksum of the payload
@@ -168,7 +169,7 @@ func (h *blockHeader) encode(b []byte, identity uint32, offset int64) {
 	binary.LittleEndian.PutUint32(b, h.checksum)
 }
 
-// decodeBlockHeader reads a header. It answers false unless these bytes are a
+// decodeBlockHeader reads a header. It returns false unless these bytes are a
 // block header written to this offset of this container.
 func decodeBlockHeader(b []byte, identity uint32, offset int64) (blockHeader, bool) {
 	b = b[:blockHeaderBytes]
@@ -211,7 +212,7 @@ func (t *trailer) add(h blockHeader) {
 	t.blocks = crc32.Update(t.blocks, castagnoli, b[:])
 }
 
-// Size returns how long the container of a payload of that many bytes is.
+// Size returns the length of the container of a payload, both in bytes.
 func Size(payload int64) int64 {
 	blocks := (payload + MaxBlockBytes - 1) / MaxBlockBytes
 	return headerBytes + payload + blocks*blockHeaderBytes + blockHeaderBytes + trailerBytes
@@ -221,9 +222,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// placedChecksum starts from the place instead of zero. Two starts never give
-// the same checksum for the same bytes, so what was moved within a container is
-// always found out.
+// placedChecksum starts from the container and the offset instead of zero. Two
+// starts never give the same checksum for the same bytes, so a block that was
+// moved within a container is always found out.
 func placedChecksum(b []byte, identity uint32, offset int64) uint32 {
 	return crc32.Update(identity^uint32(offset)^uint32(offset>>32), castagnoli, b)
 }

@@ -14,13 +14,13 @@ type Reader struct {
 	buffer   []byte
 	rest     []byte // of the present block, not yet handed out
 	sum      trailer
-	err      error // the end: io.EOF, or what is wrong
+	err      error // the end: io.EOF, or the first error
 }
 
 // NewReader reads the header of a snapshot, which must be all that r holds. It
-// answers a *VersionError for a format, a group or a field that this code does not
-// know, a *CorruptionError for bytes that are no header, and errors of r as they
-// are.
+// returns a *VersionError for a format, a group or a field that this code does
+// not know, and a *CorruptionError for bytes that are no header. Errors of r are
+// returned unchanged.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := make([]byte, headerBytes)
 	s := &Reader{r: r}
@@ -39,14 +39,14 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return s, err
 }
 
-// Header says what the snapshot is of.
+// Header returns the snapshot's header.
 func (s *Reader) Header() Header { return s.header }
 
-// Read reads the payload. It answers io.EOF only when all of it was read, is
-// sound and ends with its trailer, and nothing follows; otherwise a
+// Read reads the payload. It returns io.EOF only when all of it was read, is
+// sound and ends with its trailer, and nothing follows. Otherwise it returns a
 // *CorruptionError, a *VersionError for a kind of block that this code does not
-// know, or the error of the underlying reader. What it hands out has
-// been compared with its checksum, but only io.EOF says that nothing lacks.
+// know, or the error of the underlying reader. The bytes it hands out have been
+// compared with their checksum, but only io.EOF proves that none is missing.
 func (s *Reader) Read(p []byte) (int, error) {
 	for len(s.rest) == 0 && s.err == nil && len(p) > 0 {
 		s.err = s.next()
@@ -81,7 +81,8 @@ func (s *Reader) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// next reads the next block into s.rest, or the trailer, which ends in io.EOF.
+// next reads the next block into s.rest, or the trailer, which ends the payload
+// with io.EOF.
 func (s *Reader) next() error {
 	s.buffer = grown(s.buffer, blockHeaderBytes)
 	if err := s.fill(s.buffer[:blockHeaderBytes], s.offset, "before its trailer"); err != nil {
@@ -95,7 +96,7 @@ func (s *Reader) next() error {
 	case h.kind == kindBlock && h.length > 0 && h.length <= MaxBlockBytes:
 	case h.kind == kindTrailer && h.length == trailerBytes:
 	case h.kind < kindBlock || h.kind > kindTrailer:
-		return &VersionError{What: WhatBlock, Version: h.kind, Oldest: kindBlock, Newest: kindTrailer}
+		return &VersionError{What: whatBlock, Version: h.kind, Oldest: kindBlock, Newest: kindTrailer}
 	default:
 		return s.damaged(fmt.Sprintf("a block of kind %d with %d bytes", h.kind, h.length))
 	}
@@ -124,7 +125,8 @@ func grown(b []byte, n int) []byte {
 	return make([]byte, n)
 }
 
-// end compares the trailer with what was read and looks behind it.
+// end compares the trailer with the blocks that were read and checks that nothing
+// follows it.
 func (s *Reader) end(payload []byte) error {
 	if string(payload) != string(s.sum.encode()) {
 		return s.damaged(fmt.Sprintf("the trailer does not belong to the %d bytes before it", s.sum.length))
@@ -156,8 +158,8 @@ func (s *Reader) damaged(reason string) error {
 	return &CorruptionError{Offset: s.offset, Reason: reason}
 }
 
-// Verify reads a whole snapshot and says what it is of, or what is wrong with
-// it; see Reader.
+// Verify reads a whole snapshot and returns its header, or the error that a
+// Reader would return; see Reader.
 func Verify(r io.Reader) (Header, error) {
 	s, err := NewReader(r)
 	if err != nil {

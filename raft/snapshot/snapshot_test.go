@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-var testHeader = Header{ClusterID: "c1", Index: 1 << 40, Term: 7, Group: OnlyGroup, UID: [16]byte{3, 1, 4}}
+var testHeader = Header{ClusterID: "c1", Index: 1 << 40, Term: 7, Group: onlyGroup, UID: [16]byte{3, 1, 4}}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -251,7 +251,7 @@ func TestErrorsBeneathComeThrough(t *testing.T) {
 	if _, err := w.Write([]byte{1}); err == nil || w.Close() == nil {
 		t.Error("a closed writer writes")
 	}
-	for _, id := range []string{"", strings.Repeat("x", MaxClusterIDBytes+1)} {
+	for _, id := range []string{"", strings.Repeat("x", maxClusterIDBytes+1)} {
 		if _, err := NewWriter(io.Discard, Header{ClusterID: id}); err == nil {
 			t.Errorf("the cluster id %q was accepted", id)
 		}

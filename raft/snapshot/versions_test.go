@@ -28,16 +28,16 @@ func TestWhatThisVersionDoesNotKnowIsRefusedByNumber(t *testing.T) {
 		want      VersionError
 		says      string
 	}{
-		"version 1":         {altered(t, 8, 1), VersionError{WhatVersion, 1, 2, 2}, "before the first release"},
-		"version 3":         {altered(t, 8, 3), VersionError{WhatVersion, 3, 2, 2}, "newer raftkv"},
-		"group 0":           {altered(t, groupAt, 0), VersionError{WhatGroup, 0, 1, 1}, "group 0"},
-		"group 2":           {altered(t, groupAt, 2), VersionError{WhatGroup, 2, 1, 1}, "group 2"},
-		"group 1<<24 + 1":   {altered(t, groupAt, 1, 0, 0, 1), VersionError{WhatGroup, 1<<24 + 1, 1, 1}, "group 16777217"},
+		"version 1":         {altered(t, 8, 1), VersionError{whatVersion, 1, 2, 2}, "before the first release"},
+		"version 3":         {altered(t, 8, 3), VersionError{whatVersion, 3, 2, 2}, "newer raftkv"},
+		"group 0":           {altered(t, groupAt, 0), VersionError{whatGroup, 0, 1, 1}, "group 0"},
+		"group 2":           {altered(t, groupAt, 2), VersionError{whatGroup, 2, 1, 1}, "group 2"},
+		"group 1<<24 + 1":   {altered(t, groupAt, 1, 0, 0, 1), VersionError{whatGroup, 1<<24 + 1, 1, 1}, "group 16777217"},
 		"first byte kept":   {altered(t, uidTo, 7), VersionError{"byte 124 of the header", 7, 0, 0}, "byte 124 of the header 7"},
 		"last byte kept":    {altered(t, headerBytes-1, 9), VersionError{"byte 127 of the header", 9, 0, 0}, "newer raftkv"},
-		"a configuration":   {altered(t, headerBytes+8, 3), VersionError{WhatBlock, 3, 1, 2}, "block kind 3"},
-		"block kind 0":      {altered(t, headerBytes+8, 0), VersionError{WhatBlock, 0, 1, 2}, "block kind 0"},
-		"block kind 1 << 8": {altered(t, headerBytes+9, 1), VersionError{WhatBlock, 257, 1, 2}, "block kind 257"},
+		"a configuration":   {altered(t, headerBytes+8, 3), VersionError{whatBlock, 3, 1, 2}, "block kind 3"},
+		"block kind 0":      {altered(t, headerBytes+8, 0), VersionError{whatBlock, 0, 1, 2}, "block kind 0"},
+		"block kind 1 << 8": {altered(t, headerBytes+9, 1), VersionError{whatBlock, 257, 1, 2}, "block kind 257"},
 	} {
 		_, _, err := unpack(t, c.container)
 		var version *VersionError
@@ -63,7 +63,7 @@ func TestTheHeaderHoldsTheGroupAndTheUID(t *testing.T) {
 	if group := binary.LittleEndian.Uint32(b[104:]); group != 1 || !bytes.Equal(b[108:124], h.UID[:]) || !bytes.Equal(b[124:128], make([]byte, 4)) {
 		t.Errorf("the header ends with %x", b[104:128])
 	}
-	h.Group = OnlyGroup
+	h.Group = onlyGroup
 	if got, _, err := unpack(t, b); err != nil || got != h {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -11,25 +11,25 @@ type Writer struct {
 	w        io.Writer
 	identity uint32
 	offset   int64  // of the block that is being filled
-	block    []byte // its header and what there is of its payload
+	block    []byte // its header and its payload so far
 	sum      trailer
-	err      error // the first error; nothing is written after it
+	err      error // the first error; the writer writes nothing after it
 }
 
-// errClosed is the answer to a use of a Writer behind its Close.
+// errClosed is returned by every use of a Writer after its Close.
 var errClosed = errors.New("snapshot: the writer is closed")
 
 // NewWriter writes the header to w and returns a Writer for the payload. Each
-// block goes to w in one Write of at most MaxBlockBytes and a little.
+// block goes to w in one Write of at most MaxBlockBytes and a header.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
-	if len(h.ClusterID) == 0 || len(h.ClusterID) > MaxClusterIDBytes {
-		return nil, fmt.Errorf("snapshot: the cluster id %q has %d bytes: give one of 1 to %d", h.ClusterID, len(h.ClusterID), MaxClusterIDBytes)
+	if len(h.ClusterID) == 0 || len(h.ClusterID) > maxClusterIDBytes {
+		return nil, fmt.Errorf("snapshot: the cluster id %q has %d bytes: give one of 1 to %d", h.ClusterID, len(h.ClusterID), maxClusterIDBytes)
 	}
 	if h.Group == 0 {
-		h.Group = OnlyGroup
+		h.Group = onlyGroup
 	}
-	if h.Group != OnlyGroup {
-		return nil, fmt.Errorf("snapshot: there is no group %d: give group %d", h.Group, OnlyGroup)
+	if h.Group != onlyGroup {
+		return nil, fmt.Errorf("snapshot: the group is %d: give %d, the only one", h.Group, onlyGroup)
 	}
 	header, identity := h.encode()
 	if err := writeFull(w, header); err != nil {
@@ -54,8 +54,8 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	return n, w.err
 }
 
-// Close writes what is left and the trailer. Without it the snapshot is not
-// complete. It does not close the underlying writer.
+// Close writes the rest of the payload and the trailer. Without it the snapshot
+// is not complete. It does not close the underlying writer.
 func (w *Writer) Close() error {
 	if w.err == nil && len(w.block) > blockHeaderBytes {
 		w.err = w.flush(kindBlock)
@@ -84,7 +84,8 @@ func (w *Writer) flush(kind uint32) error {
 	return nil
 }
 
-// writeFull is Write for writers that forget to say why they wrote less.
+// writeFull calls Write. It adds the error that some writers forget when they
+// write less than was asked.
 func writeFull(w io.Writer, b []byte) error {
 	n, err := w.Write(b)
 	if err == nil && n < len(b) {

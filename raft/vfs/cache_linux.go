@@ -10,8 +10,8 @@ import (
 // adviseDontNeed is POSIX_FADV_DONTNEED.
 const adviseDontNeed = 4
 
-// dropCache drops the clean pages of f from the page cache. It is a piece of
-// advice, so there is nothing to be done about an error.
+// dropCache drops the clean pages of f from the page cache. The call is only
+// advice to the kernel, so an error needs no action.
 func dropCache(f *os.File) {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -7,20 +7,20 @@ import (
 	"slices"
 )
 
-// Model says what a power cut does to the changes that were not yet durable.
-// What was durable is never touched, not even in the same block: disks that
-// lose synced bytes beside a torn write exist, but no log can be safe on them.
+// Model is the damage that a power cut does to changes that were not yet durable.
+// Durable bytes are never touched, not even in the same block. Disks exist that
+// lose synced bytes next to a torn write, but no log can be safe on them.
 type Model uint8
 
 const (
 	// LoseUnsynced keeps nothing that was not made durable.
 	LoseUnsynced Model = iota
 	// KeepBlocks keeps each block, of 512 or 4096 bytes, and each change of a
-	// directory with a probability, in any order: the page cache wrote back
-	// what it liked.
+	// directory with a probability, in any order: the page cache wrote them back
+	// as it pleased.
 	KeepBlocks
-	// TornPrefix keeps what was written first, file by file and directory by
-	// directory, up to some byte in the middle of a write.
+	// TornPrefix keeps the first changes of each file and each directory, up to
+	// some byte in the middle of a write.
 	TornPrefix
 	// Garbage keeps each block, loses it or fills it with noise.
 	Garbage
@@ -43,9 +43,9 @@ func (m Model) String() string {
 	return fmt.Sprintf("model(%d)", uint8(m))
 }
 
-// Crash cuts the power and returns the file system that the next boot finds. c,
-// its files and its locks answer ErrCrashed from then on. The outcome is a
-// function of the calls made so far, of model and of what rng draws. Crashing
+// Crash cuts the power and returns the file system that the next boot finds. From
+// then on c, its files and its locks return ErrCrashed. The outcome is a function
+// of the calls made so far, of model and of the numbers that rng draws. Crashing
 // twice is allowed: both results start from the same disk and share nothing.
 func (c *Crashable) Crash(rng *rand.Rand, model Model) *Crashable {
 	c.mu.Lock()
@@ -58,9 +58,9 @@ func (c *Crashable) Crash(rng *rand.Rand, model Model) *Crashable {
 	return &Crashable{root: cut.node(c.root), locks: map[string]bool{}}
 }
 
-// Kill ends the process but not the machine, as kill -9 does: everything that
-// was written stays visible, and what was not durable still is not. c, its
-// files and its locks answer ErrCrashed from then on.
+// Kill ends the process but not the machine, as kill -9 does: everything that was
+// written stays visible, and changes that were not durable still are not. From
+// then on c, its files and its locks return ErrCrashed.
 func (c *Crashable) Kill() *Crashable {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +70,7 @@ func (c *Crashable) Kill() *Crashable {
 	return next
 }
 
-// powerCut decides, change by change, what survives.
+// powerCut decides, change by change, which changes survive.
 type powerCut struct {
 	rng    *rand.Rand
 	model  Model
@@ -79,7 +79,7 @@ type powerCut struct {
 	after  map[*node]*node // done already: a node may have two names after a half-done rename
 }
 
-// node returns what is left of n.
+// node returns the part of n that survives.
 func (p *powerCut) node(n *node) *node {
 	if done := p.after[n]; done != nil {
 		return done
@@ -133,8 +133,8 @@ func (p *powerCut) content(n *node) []byte {
 		return p.prefix(content, pending)
 	}
 	// A change of the length orders the writes around it, so the changes up to
-	// some point are done and what follows the next change of length is judged
-	// block by block on the length it finds.
+	// some point are done. The writes behind the next change of length are judged
+	// block by block on the length they find.
 	if slices.ContainsFunc(pending, func(change contentChange) bool { return change.truncate }) {
 		done := p.rng.IntN(len(pending) + 1)
 		for _, change := range pending[:done] {
@@ -166,10 +166,9 @@ func (p *powerCut) prefix(content []byte, pending []contentChange) []byte {
 	return content
 }
 
-// blocks applies the writes block by block. One block holds the result of some
-// first few of the writes that touched it, as if the cache had written it back
-// at that moment; blocks know nothing of each other. Changes of the length are
-// lost.
+// blocks applies the writes block by block. A block holds the result of some of
+// the first writes that touched it, as if the cache had written it back at that
+// moment. Blocks are independent of each other. Changes of the length are lost.
 func (p *powerCut) blocks(content []byte, pending []contentChange) []byte {
 	touching := map[int64][]contentChange{}
 	for _, change := range pending {
@@ -199,7 +198,7 @@ func (p *powerCut) blocks(content []byte, pending []contentChange) []byte {
 	return content
 }
 
-// noise returns a write to the same place that makes no sense.
+// noise returns a write of random bytes to the same range.
 func (p *powerCut) noise(part contentChange) contentChange {
 	data := make([]byte, len(part.data))
 	for i := range data {

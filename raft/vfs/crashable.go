@@ -12,10 +12,10 @@ import (
 	"sync"
 )
 
-// Crashable is a file system in memory that remembers what is durable. Use it
-// like any other; then Crash cuts the power and returns the disk as the next
-// boot finds it, and Kill ends the process but not the machine. Either leaves
-// the Crashable itself, its open files and its locks dead.
+// Crashable is a file system in memory that remembers which of its content is
+// durable. Use it like any other. Then Crash cuts the power and returns the disk
+// as the next boot finds it; Kill ends the process but not the machine. After
+// either, the Crashable itself, its open files and its locks are dead.
 //
 // It is more hostile than any real disk on purpose: entries of one directory
 // reach the disk in any order, and syncing a file says nothing about its name.

@@ -8,9 +8,9 @@ import (
 
 // node is a file or a directory of a Crashable, apart from its name.
 type node struct {
-	// A directory's entries: as everybody sees them, as a power cut leaves them
-	// at the least, and the changes between the two, in order. live is nil for
-	// a file.
+	// A directory's entries: as every reader sees them, the least that a power cut
+	// leaves of them, and the changes between the two, in order. live is nil for a
+	// file.
 	live           map[string]*node
 	synced         map[string]*node
 	pendingEntries []entryChange
@@ -42,7 +42,7 @@ func newDirectory() *node {
 
 func (n *node) isDirectory() bool { return n.live != nil }
 
-// change applies a change to what everybody sees and keeps it as pending.
+// change applies a change to the visible entries and keeps it as pending.
 func (n *node) change(change entryChange) {
 	change.applyTo(n.live)
 	n.pendingEntries = append(n.pendingEntries, change)
@@ -70,8 +70,8 @@ func (change contentChange) applyTo(content []byte) []byte {
 	return content
 }
 
-// resize returns content cut or zero-extended to size bytes. What it allocates
-// doubles, so that a file of zeros written in pieces costs no more than its size.
+// resize returns content cut or zero-extended to size bytes. Its allocations
+// double, so that a file of zeros written in pieces costs no more than its size.
 func resize(content []byte, size int64) []byte {
 	old := int64(len(content))
 	if size <= old {
@@ -150,10 +150,10 @@ func (f *crashableFile) Size() (size int64, err error) {
 	return size, err
 }
 
-// CheckName implements File. Nobody moves files under a simulated process.
+// CheckName implements File. Files do not move under a simulated process.
 func (f *crashableFile) CheckName(string) error { return nil }
 
-// DropCache implements File: what the kernel wrongly calls clean vanishes.
+// DropCache implements File: data that the kernel wrongly calls clean vanishes.
 func (f *crashableFile) DropCache() {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
@@ -175,7 +175,7 @@ func (f *crashableFile) Close() error {
 	})
 }
 
-// change applies a change to what everybody sees and keeps it as pending.
+// change applies a change to the visible content and keeps it as pending.
 func (f *crashableFile) change(op string, change contentChange) error {
 	return f.do(op, func() error {
 		if change.offset < 0 {
@@ -187,9 +187,9 @@ func (f *crashableFile) change(op string, change contentChange) error {
 	})
 }
 
-// forgetPending is what a kernel does after a failed sync: the dirty pages
-// count as clean from then on. Everybody still sees the data, until DropCache, no
-// later sync writes it, and a power cut loses it.
+// forgetPending imitates a kernel after a failed sync: the dirty pages count as
+// clean from then on. Every reader still sees the data, until DropCache. No later
+// sync writes it, and a power cut loses it.
 func (f *crashableFile) forgetPending() error {
 	return f.do("sync", func() error {
 		f.node.pendingContent = nil

@@ -50,27 +50,27 @@ func (k Kind) String() string {
 type Op struct {
 	Kind Kind
 	Path string // of the file or directory; the old name of a rename
-	Nth  int    // how many of its kind there were, this one included
-	Step int    // how many operations there were, this one included
+	Nth  int    // number of operations of its kind so far, this one included
+	Step int    // number of operations so far, this one included
 }
 
 // Fault makes an operation fail.
 type Fault struct {
 	Kind Kind
 	Nth  int   // the operation of that kind it strikes, from 1; see Op.Nth
-	Err  error // what the operation answers; io errors such as syscall.EIO
+	Err  error // the error that the operation returns; io errors such as syscall.EIO
 	// Sticky makes all later operations of the kind fail too.
 	Sticky bool
 	// Short lets this many bytes of a write through before it fails.
 	Short int
 	// Lie makes a failed Sync count its data as clean, so that the next Sync
-	// succeeds and a power cut loses the data all the same. The file system
-	// underneath must be a Crashable.
+	// succeeds and a power cut still loses the data. The file system underneath
+	// must be a Crashable.
 	Lie bool
 }
 
-// Faulty is a file system with a will of its own: it counts the operations that
-// pass through it, fails those it was told to, and asks a hook before each. It
+// Faulty is a file system that fails on demand. It counts the operations that
+// pass through it, makes the chosen ones fail, and calls a hook before each. It
 // may be used by several goroutines at once.
 type Faulty struct {
 	inner FS
@@ -82,10 +82,11 @@ type Faulty struct {
 	steps  int
 }
 
-// NewFaulty wraps inner. Until told otherwise it only counts.
+// NewFaulty wraps inner. Without faults and a hook it only counts.
 func NewFaulty(inner FS) *Faulty { return &Faulty{inner: inner} }
 
-// Inject adds a fault. Several may wait at once; the first that fits strikes.
+// Inject adds a fault. Several may be pending at once; the first that fits
+// strikes.
 func (f *Faulty) Inject(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +94,7 @@ func (f *Faulty) Inject(fault Fault) {
 }
 
 // Hook makes hook run before every operation. If it returns an error, the
-// operation does not happen and answers that error. The hook may crash the
+// operation does not happen and returns that error. The hook may crash the
 // Crashable underneath: that is a crash between two operations. nil removes it.
 func (f *Faulty) Hook(hook func(Op) error) {
 	f.mu.Lock()
@@ -101,15 +102,15 @@ func (f *Faulty) Hook(hook func(Op) error) {
 	f.hook = hook
 }
 
-// Count says how many operations of a kind were asked for, the failed ones
-// included.
+// Count returns the number of operations of a kind that were asked for, including
+// the failed ones.
 func (f *Faulty) Count(kind Kind) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.counts[kind]
 }
 
-// Steps says how many operations of all kinds were asked for.
+// Steps returns the number of operations of all kinds that were asked for.
 func (f *Faulty) Steps() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

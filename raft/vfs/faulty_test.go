@@ -98,8 +98,8 @@ func TestFaultyShortAndStickyWrites(t *testing.T) {
 }
 
 // Goal: the lying sync: after one that failed, the next succeeds and everybody
-// sees the data; only who drops the cache sees that the disk never got it, and
-// the power cut takes it. Method: exactly that.
+// sees the data; only a reader that drops the cache sees that the disk never got
+// it, and the power cut takes it. Method: exactly that.
 func TestFaultySyncThatLies(t *testing.T) {
 	disk := NewCrashable()
 	f := NewFaulty(disk)

@@ -1,11 +1,11 @@
 // Package vfs is the seam between the durable parts of raftkv and the file
 // system they write to.
 //
-// The mental model is a disk behind a cache. Whatever is written, created,
-// renamed or removed is visible at once and durable only later: a file's bytes
-// when [File.Sync] has returned, a directory's entries when [FS.SyncDir] has
-// returned. In between, a power cut may keep any part of it. Code that is
-// right under this model is right on every file system worth using.
+// The mental model is a disk behind a cache. Every write, creation, renaming or
+// removal is visible at once and durable only later: a file's bytes when
+// [File.Sync] has returned, a directory's entries when [FS.SyncDir] has returned.
+// In between, a power cut may keep any part of it. Code that is right under this
+// model is right on every file system worth using.
 //
 // Three implementations share the interface:
 //
@@ -46,8 +46,8 @@ type FS interface {
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
 
-	// Rename gives the file oldName the name newName, replacing what had that
-	// name before. Readers see the one or the other, never neither. It is
+	// Rename gives the file oldName the name newName, and replaces the file that
+	// had that name before. Readers see the one or the other, never neither. It is
 	// durable after SyncDir of the directory.
 	Rename(oldName, newName string) error
 
@@ -77,46 +77,47 @@ type File interface {
 	io.WriterAt
 	io.Closer
 
-	// Sync makes the content durable, and as much of the metadata as reading it
-	// back takes: the size, but not the time of the last change. After an error
-	// nobody knows what is durable, and asking again proves nothing: the kernel
-	// may have dropped the data and answer yes. The caller must give up.
+	// Sync makes the content durable, with the metadata that reading it back
+	// takes: the size, but not the time of the last change. After an error it is
+	// not known which bytes are durable. Another Sync proves nothing: the kernel
+	// may have dropped the data and report success. The caller must give up.
 	Sync() error
 
 	// Truncate cuts the file to size bytes or extends it with zeros.
 	Truncate(size int64) error
 
-	// Size is the length of the file in bytes.
+	// Size returns the length of the file in bytes.
 	Size() (int64, error)
 
 	// CheckName returns an error that satisfies errors.Is with ErrLost when name
-	// leads to another file than this one, or to none. It returns nil when that
-	// cannot be told.
+	// leads to another file than this one, or to none. It returns nil when the
+	// answer is not known.
 	CheckName(name string) error
 
-	// DropCache makes the reads that follow see what the disk holds, where the
-	// platform can do it. The two differ after a failed sync: the kernel may have
-	// called data clean that it could not write, and go on showing it. Data that
-	// waits for a sync is not dropped.
+	// DropCache makes later reads see the content of the disk, where the platform
+	// can do it. The two differ after a failed sync: the kernel may have called
+	// data clean that it could not write, and go on showing it. Data that waits
+	// for a sync is not dropped.
 	DropCache()
 }
 
-// Errors beside those of package io/fs.
+// Errors in addition to those of package io/fs.
 var (
-	// ErrLocked says that somebody else holds the lock.
+	// ErrLocked says that another process, or another Lock in this one, holds the
+	// lock.
 	ErrLocked = errors.New("locked by another process or another open")
-	// ErrCrashed is what every operation on a Crashable answers after its power
-	// was cut or its process was killed.
+	// ErrCrashed is returned by every operation on a Crashable after its power was
+	// cut or its process was killed.
 	ErrCrashed = errors.New("the simulated machine has crashed")
-	// ErrNotRegular says that a name belongs to something that is no regular
-	// file: a symbolic link, a directory, a device.
+	// ErrNotRegular says that a name does not belong to a regular file, but to a
+	// symbolic link, a directory or a device.
 	ErrNotRegular = errors.New("not a regular file")
 )
 
-// IsShortage says whether err means that a file or directory could not be opened
-// because the process or the machine had no file descriptor or no memory for it
-// at the moment. Nothing was done then, so the same call may be made again; the
-// error says nothing about the disk.
+// IsShortage reports whether err means that a file or directory could not be
+// opened for lack of a file descriptor or of memory. The process or the machine
+// may lack it. The failed call had no effect, so it may be made again; the error
+// says nothing about the disk.
 func IsShortage(err error) bool {
 	var opening *fs.PathError
 	if !errors.As(err, &opening) || opening.Op != "open" {
@@ -130,7 +131,7 @@ func IsShortage(err error) bool {
 	return false
 }
 
-// IsNoSpace says whether err means that the disk, or the owner's quota on it,
+// IsNoSpace reports whether err means that the disk, or the owner's quota on it,
 // is full.
 func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)

@@ -10,16 +10,16 @@ import (
 	"sync"
 )
 
-// ErrLost says that a name leads to something else than it did when it was
-// opened or locked, or to nothing.
+// ErrLost says that a name no longer leads to the file that was opened or locked
+// under it, but to another file or to none.
 var ErrLost = errors.New("moved, removed or replaced while it was in use")
 
-// Holder is implemented by locks that know whether their names still lead to
-// what is locked. A lock is taken on a file and not on its name: once the name
+// Holder is implemented by locks that know whether their names still lead to the
+// locked files. A lock is taken on a file and not on its name: once the name
 // leads elsewhere, another process can take a lock of the same name.
 type Holder interface {
-	// Held returns an error that satisfies errors.Is with ErrLost when a name leads
-	// elsewhere. It returns nil when that cannot be told at the moment.
+	// Held returns an error that satisfies errors.Is with ErrLost when a name
+	// leads elsewhere. It returns nil when the answer is not known at the moment.
 	Held() error
 }
 
@@ -30,8 +30,8 @@ type keptDirs struct {
 }
 
 // NewOS returns an OS that keeps the directory of every lock open until the lock
-// is given back. SyncDir of such a directory needs no new file descriptor, so
-// that it cannot fail for lack of one.
+// is given back. SyncDir of such a directory needs no new file descriptor, so it
+// cannot fail for lack of one.
 func NewOS() OS { return OS{kept: &keptDirs{all: map[string]*os.File{}}} }
 
 // osLock is a lock on a file and, where the platform can do it, on the directory
@@ -84,7 +84,8 @@ func (l *osLock) Close() error {
 	return errors.Join(l.dir.Close(), l.file.Close())
 }
 
-// sameAs says whether a name leads to an open file.
+// sameAs returns nil if a name leads to an open file, and an error with ErrLost
+// if it leads elsewhere.
 func sameAs(f *os.File, name string, stat func(string) (os.FileInfo, error)) error {
 	open, err := f.Stat()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// Modes of what OS creates: a log holds every client's data, so it is nobody
-// else's to read.
+// Modes of the files that OS creates. A log holds the data of every client, so
+// only its owner may read it.
 const (
 	fileMode      fs.FileMode = 0o600
 	directoryMode fs.FileMode = 0o700

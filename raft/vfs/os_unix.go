@@ -11,14 +11,14 @@ import (
 // noFollow makes an open of a symbolic link fail instead of following it.
 const noFollow = syscall.O_NOFOLLOW
 
-// isSymlinkError says whether an open failed because of noFollow. The BSDs
-// answer EMLINK or EFTYPE where the others answer ELOOP; only the common one is
-// worth a better sentence.
+// isSymlinkError reports whether an open failed because of noFollow. Some BSDs
+// return EMLINK or EFTYPE where the others return ELOOP. Only the common one is
+// worth a better error text.
 func isSymlinkError(err error) bool { return errors.Is(err, syscall.ELOOP) }
 
 // lockFile takes the lock of the open file description: it conflicts with every
-// other open, in this process too, and goes away with the last close, however
-// the process ends.
+// other open, in this process too. It goes away with the last close, however the
+// process ends.
 func lockFile(f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -50,5 +50,5 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// syncOpenDir is syncDir for a directory that is open.
+// syncOpenDir makes the entries of a directory that is open durable.
 func syncOpenDir(d *os.File) error { return d.Sync() }

@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// ReadOnly is the file system of the operating system for somebody who only
-// looks: it opens files for reading, and refuses with fs.ErrPermission whatever
-// would change something, so that no bug can.
+// ReadOnly is the file system of the operating system for a reader. It opens
+// files for reading, and refuses every change with fs.ErrPermission, so that no
+// bug can make one.
 type ReadOnly struct{ OS }
 
 // Open implements FS. The file cannot be written to.

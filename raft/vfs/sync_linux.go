@@ -7,8 +7,8 @@ import (
 )
 
 // dataSyncer returns fdatasync for f. It skips the journal commit that a mere
-// change of the modification time would cost, and so halves the latency of
-// overwriting a file that has its full size already.
+// change of the modification time would cost. That halves the latency of
+// overwriting a file that already has its full size.
 //
 // The closure is built once per file, so that a sync allocates nothing.
 func dataSyncer(f *os.File) (func() error, error) {

@@ -20,8 +20,8 @@ import (
 //	32     vote, then the entries as core.EncodeEntries has them
 const batchFixedBytes = 32
 
-// snapshotRecordBytes is the length of what stands before all this in a batch that
-// records a snapshot:
+// snapshotRecordBytes is the length of the part that a batch has before all this
+// when it records a snapshot:
 //
 //	 0 u64 index of the snapshot
 //	 8 u64 term of that entry
@@ -33,18 +33,18 @@ const batchFixedBytes = 32
 //	41     zeros
 const snapshotRecordBytes = 48
 
-// keepAt is where the generation stands in it.
+// keepAt is the offset of that generation in it.
 const keepAt = 16
 
-// snapshotRecord is what a batch says of a snapshot. The zero value is "nothing".
+// snapshotRecord is a batch's record of a snapshot. The zero value is "nothing".
 type snapshotRecord struct {
-	place
+	position
 	// keep is the generation of the first segment that is still needed: those
 	// before it may be gone.
 	keep uint64
-	// previous is the snapshot that stays beside this one, with the log behind it;
-	// zero is the beginning of the log.
-	previous place
+	// previous is the snapshot that stays in addition to this one, with the log
+	// behind it; zero is the beginning of the log.
+	previous position
 	// replaces says that the log did not hold the snapshot's last entry, or
 	// another one in its place: all entries from before are void, and there is
 	// nothing to fall back on.
@@ -73,7 +73,7 @@ func appendBatch(dst []byte, w *core.Write) []byte {
 	return core.EncodeEntries(dst, w.Entries)
 }
 
-// appendSnapshotRecord appends what a batch says of a snapshot.
+// appendSnapshotRecord appends a batch's record of a snapshot.
 func appendSnapshotRecord(dst []byte, r snapshotRecord) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, r.index)
 	dst = binary.LittleEndian.AppendUint64(dst, r.term)
@@ -87,15 +87,16 @@ func appendSnapshotRecord(dst []byte, r snapshotRecord) []byte {
 	return binary.LittleEndian.AppendUint64(dst, replaces)
 }
 
-// decodeSnapshotRecord reads what a batch says of a snapshot, and returns what follows.
+// decodeSnapshotRecord reads a batch's record of a snapshot, and returns the
+// bytes that follow it.
 func decodeSnapshotRecord(b []byte) (r snapshotRecord, rest []byte, err error) {
 	if len(b) < snapshotRecordBytes {
 		return snapshotRecord{}, nil, errors.New("a record of a snapshot shorter than its fixed part")
 	}
 	r = snapshotRecord{
-		place:    place{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])},
+		position: position{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])},
 		keep:     binary.LittleEndian.Uint64(b[keepAt:]),
-		previous: place{binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])},
+		previous: position{binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])},
 	}
 	replaces := binary.LittleEndian.Uint64(b[40:])
 	if replaces > 1 {

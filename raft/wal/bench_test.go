@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkSave saves batches on the real disk under b.TempDir, with the spare
-// made beside it as the node does.
+// made at the same time, as the node does it.
 func BenchmarkSave(b *testing.B) {
 	for _, size := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprintf("entries=%d", size), func(b *testing.B) {
@@ -142,8 +142,8 @@ func BenchmarkOpenSnapshot(b *testing.B) {
 }
 
 // BenchmarkSaveBesideSnapshot saves batches of 64 entries of 256 bytes, a
-// thousand with nothing beside it and then as many as fit into the time that a
-// snapshot of 270 MB takes, and reports how long a save takes in both halves.
+// thousand with nothing else going on, and then as many as fit into the time that
+// a snapshot of 270 MB takes, and reports how long a save takes in both halves.
 func BenchmarkSaveBesideSnapshot(b *testing.B) {
 	for b.Loop() {
 		w, _, err := Open(Options{FS: vfs.OS{}, Dir: b.TempDir(), ClusterID: "c1", NodeID: "n1"})

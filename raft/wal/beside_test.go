@@ -10,7 +10,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// A stage is a life up to a Save, and that Save. Letters are as in runScript.
+// A stage is a run up to a Save, and that Save. Letters are as in runScript.
 type stage struct {
 	name  string
 	steps []int
@@ -31,8 +31,8 @@ var stages = []stage{
 	{"a snapshot that was installed", []int{10, 3000, 's', 3000, 's'}, 'i', true},
 }
 
-// beside is what runs beside the Save, and which of the log's locks it needs: where
-// Save holds one, nothing can come between.
+// beside is an operation that runs while Save does, and the locks of the log that
+// it needs: where Save holds one, nothing can come between.
 type beside struct {
 	name  string
 	locks func(*WAL) []*sync.Mutex
@@ -64,16 +64,17 @@ func besideSnapshot(m *machine, w *WAL, received bool) error {
 		s.Index, s.Term = index+50, s.Term+1
 		return receive(w, s, seeded(3))
 	}
-	return w.WriteSnapshot(s, writePayload(placeOf(s)))
+	return w.WriteSnapshot(s, writePayload(positionOf(s)))
 }
 
 // Goal: whatever Prepare, the writing of a snapshot or a transfer do between two
-// operations of a Save, a power cut at any later moment of that Save loses nothing
-// that was acknowledged, leaves no half batch, and the next start succeeds and
-// leaves no litter. Method: every way a Save can go, with each of the three and all
-// of them run as a whole before one of the Save's operations, and the power cut
-// before one of the operations from there on, or behind the last; under every model
-// of what a power cut leaves. Each start is followed by a short life.
+// operations of a Save, a power cut at any later moment of that Save loses
+// nothing that was acknowledged, leaves no half batch, and the next start
+// succeeds and leaves no litter. Method: every way a Save can go, with each of
+// the three and all of them run as a whole before one of the Save's operations,
+// and the power cut before one of the operations from there on, or behind the
+// last; under every model of what a power cut leaves. Each start is followed by a
+// short run.
 func TestWhatRunsBesideASave(t *testing.T) {
 	var workers sync.WaitGroup
 	for _, s := range stages {
@@ -97,8 +98,8 @@ func TestWhatRunsBesideASave(t *testing.T) {
 	workers.Wait()
 }
 
-// interleave tries every place for what runs beside the Save, and every later
-// moment for the power cut. It returns how often it came between.
+// interleave tries every point of the Save for the other operation, and every
+// later moment for the power cut. It returns how often it came between.
 func (s stage) interleave(b beside, model vfs.Model) (between int, err error) {
 	for at := 1; ; at++ {
 		for cutAt := at; ; cutAt++ {
@@ -125,7 +126,7 @@ type meeting struct {
 	model      vfs.Model
 	with       beside
 	operations int  // of the Save
-	came       bool // what runs beside it did come between
+	came       bool // the other operation did come between
 	err        error
 }
 
@@ -195,13 +196,13 @@ func (s stage) last(m *machine, w *WAL) (*core.Write, error) {
 	if b.Snapshot == nil {
 		return b, nil
 	}
-	return b, w.WriteSnapshot(*b.Snapshot, writePayload(placeOf(*b.Snapshot)))
+	return b, w.WriteSnapshot(*b.Snapshot, writePayload(positionOf(*b.Snapshot)))
 }
 
 func batchSize(b *core.Write) int { return len(appendBatch(nil, b)) }
 
-// before is called before each operation on the disk. Those of what runs beside the
-// Save are not counted.
+// before is called before each operation on the disk. Those of the operation
+// beside Save are not counted.
 func (r *meeting) before(m *machine, w *WAL) {
 	if r.operations < 0 {
 		return
@@ -218,7 +219,7 @@ func (r *meeting) before(m *machine, w *WAL) {
 	}
 }
 
-// come runs what runs beside the Save, unless Save holds a lock that it needs.
+// come runs the other operation, unless Save holds a lock that it needs.
 func (r *meeting) come(m *machine, w *WAL) {
 	for _, lock := range r.with.locks(w) {
 		if !lock.TryLock() {

@@ -26,8 +26,8 @@ var boundaries = []string{
 	"open: remove a segment", "open: remove a snapshot", "open: remove snapshot.tmp", "open: remove received.tmp", "open: syncdir the directory",
 }
 
-// Goal: the same, without luck: a crash between any two operations of a short
-// life that creates, rolls, prepares, takes snapshots, removes what they made
+// Goal: the same, without luck: a crash between any two operations of a short run
+// that creates, rolls, prepares, takes snapshots, removes what they made
 // superfluous, installs one and closes, followed by a crash between any two
 // operations of the recovery. Method: all pairs of moments, under every model,
 // and with kill -9 as the first crash too; the recovery of a sample of the
@@ -149,7 +149,7 @@ func crashBefore(m *machine, step int, crash func(*machine)) *vfs.Faulty {
 // that was finished is there whole. Method: a crash before every operation of
 // Initialize, under every model.
 func TestCrashInInitialize(t *testing.T) {
-	p := place{77, 3}
+	p := position{77, 3}
 	outcomes := map[string]int{}
 	for _, model := range vfs.Models {
 		for crashAt, done := 1, false; !done; crashAt++ {
@@ -169,7 +169,7 @@ func TestCrashInInitialize(t *testing.T) {
 				outcomes["refused"]++
 			case opened != nil:
 				t.Fatalf("%v, crash before operation %d: %v, then %v", model, crashAt, err, opened)
-			case placeOf(state.Snapshot) == p && state.Term == 5 && len(state.Entries) == 0:
+			case positionOf(state.Snapshot) == p && state.Term == 5 && len(state.Entries) == 0:
 				outcomes["whole"]++
 				must(t, readSnapshot(w, p))
 			case err != nil && nothing:

@@ -5,7 +5,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// Report says what Open would find.
+// Report describes the log that Open would find.
 type Report struct {
 	ClusterID, NodeID string // as the newest segment says
 	Term              uint64
@@ -13,16 +13,16 @@ type Report struct {
 	Snapshot          core.Snapshot // what a start would begin with, without its Data
 	LastIndex         uint64        // of the last entry
 	Commit            uint64        // entries up to it are recorded as committed
-	Batches           uint64        // counted over the whole life of the log
+	Batches           uint64        // counted since the log was created
 	Segments          int
 	Cut               Cut   // what it would cut off the end
 	PassedOver        error // the snapshots that it would pass over; see Stats
 }
 
-// Check says what Open would find in dir, whoever it belongs to, or returns the
-// error with which Open would refuse it. It changes nothing and takes no lock:
-// the end of a log that is in use may look torn. It takes as much memory as Open.
-// A directory without a log gives the zero Report.
+// Check returns a Report of the log that Open would find in dir, of any owner, or
+// the error with which Open would refuse it. It changes nothing and takes no
+// lock, so the end of a log that is in use may look torn. It takes as much memory
+// as Open. A directory without a log gives the zero Report.
 func Check(fsys vfs.FS, dir string) (Report, error) {
 	w := &WAL{fs: fsys, dir: dir}
 	l, err := list(fsys, dir)
@@ -63,8 +63,8 @@ type SnapshotInfo struct {
 }
 
 // InspectSnapshots reads every snapshot in the directory of a log, in the order
-// of their indexes, and calls fn for it, whole or not. clusterID is whose they
-// have to be, "" for anybody's. It changes nothing.
+// of their indexes, and calls fn for it, whole or not. clusterID names the
+// cluster that they have to belong to; "" accepts any. It changes nothing.
 func InspectSnapshots(fsys vfs.FS, dir, clusterID string, fn func(SnapshotInfo) error) error {
 	l, err := list(fsys, dir)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	snapshotSuffix = ".snap"
 )
 
-// segmentName is the name of the segment of a generation: 1, 2, 3, …
+// segmentName returns the name of the segment of a generation: 1, 2, 3, …
 func segmentName(generation uint64) string {
 	return fmt.Sprintf("%016x%s", generation, segmentSuffix)
 }
@@ -34,23 +34,24 @@ func parseSegmentName(name string) (generation uint64, ok bool) {
 	return generation, err == nil && generation > 0 && name == segmentName(generation)
 }
 
-// place is where in the log a snapshot stands, without its data.
-type place struct {
+// position is the point in the log up to which a snapshot goes. The log's
+// beginning is the zero position.
+type position struct {
 	index, term uint64
 }
 
-func placeOf(s core.Snapshot) place { return place{s.Index, s.Term} }
+func positionOf(s core.Snapshot) position { return position{s.Index, s.Term} }
 
-// snapshotName is the name of the snapshot of a place.
-func snapshotName(p place) string {
+// snapshotName returns the name of the snapshot of a position.
+func snapshotName(p position) string {
 	return fmt.Sprintf("%016x-%016x%s", p.index, p.term, snapshotSuffix)
 }
 
 // parseSnapshotName is the reverse of snapshotName.
-func parseSnapshotName(name string) (p place, ok bool) {
+func parseSnapshotName(name string) (p position, ok bool) {
 	index, term, ok := strings.Cut(strings.TrimSuffix(name, snapshotSuffix), "-")
 	if !ok {
-		return place{}, false
+		return position{}, false
 	}
 	var errs [2]error
 	p.index, errs[0] = strconv.ParseUint(index, 16, 64)
@@ -58,7 +59,7 @@ func parseSnapshotName(name string) (p place, ok bool) {
 	return p, errs == [2]error{} && name == snapshotName(p)
 }
 
-// Owns reports whether a log gives such a name to a file in its directory.
+// Owns reports whether name is one that a log gives to a file in its directory.
 func Owns(name string) bool {
 	switch name {
 	case lockName, spareName, writingName, receivingName:
@@ -69,15 +70,16 @@ func Owns(name string) bool {
 	return segment || snapshot
 }
 
-// listing is what a directory holds of a log.
+// listing is the content of a log's directory.
 type listing struct {
-	segments   []uint64 // generations, in order
-	snapshots  []place  // in order of their indexes
-	unfinished []string // snapshots that were being written or received
+	segments   []uint64   // generations, in order
+	snapshots  []position // in order of their indexes
+	unfinished []string   // snapshots that were being written or received
 }
 
-// list reads the names in dir. What ends as ours do and has another name stops
-// the server: it is a copy, or was renamed.
+// list reads the names in dir. It fails at a name that has one of our suffixes
+// and is not one of our names: such a file is a copy, or was renamed, and stops
+// the server.
 func list(fsys vfs.FS, dir string) (listing, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -86,12 +88,12 @@ func list(fsys vfs.FS, dir string) (listing, error) {
 	var l listing
 	for _, name := range names {
 		generation, isSegment := parseSegmentName(name)
-		place, isSnapshot := parseSnapshotName(name)
+		at, isSnapshot := parseSnapshotName(name)
 		switch {
 		case isSegment:
 			l.segments = append(l.segments, generation)
 		case isSnapshot:
-			l.snapshots = append(l.snapshots, place)
+			l.snapshots = append(l.snapshots, at)
 		case strings.HasSuffix(name, segmentSuffix), strings.HasSuffix(name, snapshotSuffix):
 			return listing{}, fmt.Errorf("wal: %s is not a name that this log gives to a segment or snapshot: move it out of the directory if it is a copy, give it its own name back if it was renamed",
 				filepath.Join(dir, name))
@@ -102,11 +104,11 @@ func list(fsys vfs.FS, dir string) (listing, error) {
 	return l, nil
 }
 
-// zeros is what files are filled with and compared to.
+// zeros fills files, and is compared with their content.
 var zeros [256 << 10]byte
 
-// writeZeros writes zeros from one offset up to another. Between pieces it asks
-// whether to go on.
+// writeZeros writes zeros from one offset up to another. It calls goOn before
+// each piece and stops at its error.
 func writeZeros(f vfs.File, from, to int64, goOn func() error) error {
 	for from < to {
 		if err := goOn(); err != nil {
@@ -124,7 +126,8 @@ func writeZeros(f vfs.File, from, to int64, goOn func() error) error {
 // always is a goOn that never stops.
 func always() error { return nil }
 
-// writeFull is WriteAt for file systems that forget to say why they wrote less.
+// writeFull calls WriteAt. It adds the error that some file systems forget when
+// they write less than was asked.
 func writeFull(f vfs.File, b []byte, offset int64) error {
 	n, err := f.WriteAt(b, offset)
 	if err == nil && n < len(b) {
@@ -154,7 +157,8 @@ func ensureDirectory(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	// Whoever may not read the parent did not create the directory in it either.
+	// A process that may not read the parent did not create the directory in it
+	// either.
 	if err := fsys.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// ErrClosed is the answer to every use of a WAL after Close.
+// ErrClosed is returned by every use of a WAL after Close.
 var ErrClosed = errors.New("wal: the log is closed")
 
 // CorruptionError says that bytes which were durable once are damaged or
@@ -42,17 +42,18 @@ func (e *IdentityError) Error() string {
 		e.File, e.NodeID, e.ClusterID, e.WantNodeID, e.WantClusterID)
 }
 
-// ErrObsolete says that a newer snapshot was installed while one was written.
-var ErrObsolete = errors.New("a newer snapshot is there already")
+// ErrObsolete says that a newer snapshot was recorded while this one was being
+// written.
+var ErrObsolete = errors.New("a newer snapshot is recorded already")
 
 // VersionError says that a file holds something of a version that this code does
-// not know, mostly of a newer raftkv.
+// not know. In most cases a newer raftkv wrote it.
 type VersionError struct {
 	File    string
 	Version uint32 // of the file
-	Newest  uint32 // that this code reads; of segments it is the only one
-	// Cause says it in the words of package snapshot, if the file is a snapshot; it
-	// may then be about a part of the format and not the whole.
+	Newest  uint32 // the newest that this code reads; for segments it is the only one
+	// Cause is the error of package snapshot, if the file is a snapshot. It may
+	// then be about a part of the format and not the whole.
 	Cause error
 }
 
@@ -67,26 +68,27 @@ func (e *VersionError) Error() string {
 		e.File, e.Version, e.Newest)
 }
 
-// UnknownError says that a file holds something of the present format version that
-// this build does not know. To skip it could lose what was acknowledged, so the
-// server does not start. Nothing was changed on the disk.
+// UnknownError says that a file holds something of the present format version
+// that this build does not know. Skipping it could lose acknowledged writes, so
+// the server does not start. Nothing was changed on the disk.
 type UnknownError struct {
 	File   string // path of the file
 	Offset int64  // of the record in it
-	What   string // what it holds, with its number
+	What   string // the unknown thing, with its number
 }
 
 func (e *UnknownError) Error() string {
 	return fmt.Sprintf("wal: %s has at byte %d %s, which this raftkv does not know: start the newer raftkv that wrote it", e.File, e.Offset, e.What)
 }
 
-// unknown says what a build does not know; see UnknownError.
+// unknown makes an UnknownError that names the unknown thing.
 func unknown(format string, args ...any) error {
 	return &UnknownError{What: fmt.Sprintf(format, args...)}
 }
 
-// judged returns the error of a record that is whole and not to be taken: what a
-// build does not know is named, everything else is damage, in the words given.
+// judged returns the error of a record that is whole and must not be taken. A
+// thing that this build does not know is named in an UnknownError. Everything
+// else is damage, described in the words given.
 func judged(err error, file string, offset int64, format string, args ...any) error {
 	var kind *core.UnknownKindError
 	var what *UnknownError
@@ -99,8 +101,8 @@ func judged(err error, file string, offset int64, format string, args ...any) er
 	return &CorruptionError{File: file, Offset: offset, Reason: fmt.Sprintf(format, args...)}
 }
 
-// diskError wraps the error of a file-system operation that was part of doing
-// something to path.
+// diskError wraps the error of a file-system operation on path; doing names the
+// step that it was part of.
 func diskError(doing, path string, err error) error {
 	if vfs.IsNoSpace(err) {
 		return fmt.Errorf("wal: %s %s: the disk is full: free some space and start the server again, nothing acknowledged is lost: %w", doing, path, err)

@@ -93,7 +93,7 @@ func newSpecimen(t testing.TB) *specimen {
 		seq++
 		b.Seq = seq
 		if b.Snapshot != nil {
-			must(t, w.WriteSnapshot(*b.Snapshot, writePayload(placeOf(*b.Snapshot))))
+			must(t, w.WriteSnapshot(*b.Snapshot, writePayload(positionOf(*b.Snapshot))))
 		}
 		must(t, w.Save(b))
 		must(t, w.Prepare())
@@ -141,8 +141,8 @@ const (
 	unexpected outcome = "something else"
 )
 
-// judge says what a start makes of a damaged specimen. There are three outcomes,
-// and only a damaged snapshot may lead to the third.
+// judge returns the result of a start on a damaged specimen. There are three
+// outcomes, and only a damaged snapshot may lead to the third.
 func (s *specimen) judge(damaged frozen, file string) (outcome, error) {
 	w, err := newWAL(testOptions(damaged))
 	if err != nil {

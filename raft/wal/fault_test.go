@@ -11,7 +11,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// script is what came of runScript.
+// script is the result of runScript.
 type script struct {
 	machine  *machine
 	opened   error
@@ -32,10 +32,10 @@ func (s *script) err() error {
 	return nil
 }
 
-// runScript is a short life that takes every step there is: create, save,
-// prepare, roll with and without a spare, a batch larger than a segment, take
-// snapshots until segments become superfluous, remove them, install one, close.
-// It goes on after an error, as a careless caller would.
+// runScript is a short run that takes every step there is: create, save, prepare,
+// roll with and without a spare, a batch larger than a segment, take snapshots
+// until segments become superfluous, remove them, install one, close. It goes on
+// after an error, as a careless caller would.
 func runScript(m *machine, fsys vfs.FS) *script {
 	s := &script{machine: m}
 	w, err := m.open(fsys)
@@ -90,7 +90,7 @@ func (s *script) record(w *WAL, draw *rand.Rand, size int, next func(*rand.Rand,
 		return
 	}
 	m.died = "snapshot"
-	do := func() error { return w.WriteSnapshot(*b.Snapshot, writePayload(placeOf(*b.Snapshot))) }
+	do := func() error { return w.WriteSnapshot(*b.Snapshot, writePayload(positionOf(*b.Snapshot))) }
 	if b.From == b.Snapshot.Index+1 {
 		m.died = "receive"
 		do = func() error { return receive(w, *b.Snapshot, draw) }
@@ -126,8 +126,8 @@ func runWith(fault vfs.Fault) *script {
 
 // Goal: after any error of the disk the log is dead: the error comes out of that
 // Save and, the same, of every later one; nothing is tried again; and the next
-// start finds all that was acknowledged. Method: make every single operation of
-// a life fail in turn, with EIO, with ENOSPC, with a short write; then kill the
+// start finds all that was acknowledged. Method: make every single operation of a
+// run fail in turn, with EIO, with ENOSPC, with a short write; then kill the
 // process or cut the power in every way.
 func TestEveryFailingOperation(t *testing.T) {
 	struck := 0
@@ -158,7 +158,8 @@ func TestEveryFailingOperation(t *testing.T) {
 	}
 }
 
-// operations counts what the script does on a healthy disk.
+// operations returns the number of operations that the script does on a healthy
+// disk.
 func operations(t *testing.T) map[vfs.Kind]int {
 	t.Helper()
 	m := newMachine(1)
@@ -250,9 +251,9 @@ func TestPrepareFails(t *testing.T) {
 	}
 }
 
-// Goal: a disk that fails a sync and then pretends never gets a second chance,
-// so the lie costs nothing that was acknowledged. Method: every sync of a life
-// fails with the lie; then the power goes.
+// Goal: a disk that fails a sync and then pretends never gets a second chance, so
+// the lie costs nothing that was acknowledged. Method: every sync of a run fails
+// with the lie; then the power goes.
 func TestLyingSyncThenPowerCut(t *testing.T) {
 	struck := 0
 	for nth := 1; nth <= operations(t)[vfs.OpSync]; nth++ {
@@ -277,11 +278,11 @@ func TestLyingSyncThenPowerCut(t *testing.T) {
 }
 
 // Goal: the worst form of the lie: the process restarts on the living machine,
-// where the cache shows what the disk never got, and only then the power goes.
-// No start may come up without a batch that an earlier start vouched for. Where
-// the cache can be dropped, every start comes up; where it cannot, a start may
-// refuse the log. Method: every sync of a life fails in turn; restart, save some,
-// cut the power, start.
+// where the cache shows what the disk never got, and only then the power goes. No
+// start may come up without a batch that an earlier start vouched for. Where the
+// cache can be dropped, every start comes up; where it cannot, a start may refuse
+// the log. Method: every sync of a run fails in turn; restart, save some, cut the
+// power, start.
 func TestLyingSyncThenRestartThenPowerCut(t *testing.T) {
 	for name, platform := range map[string]func(vfs.FS) vfs.FS{
 		"cache dropped": func(fsys vfs.FS) vfs.FS { return fsys },

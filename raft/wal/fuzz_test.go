@@ -82,9 +82,9 @@ func unpack(b []byte) []byte {
 }
 
 // FuzzReader feeds arbitrary bytes as the only segment of a log to the reader,
-// with a snapshot beside it that the segment may or may not know of.
-// It must never panic, must take no more memory than 4 times the input and
-// 64 KiB, and whatever Open would accept must be the same when read again.
+// with a snapshot in the same directory that the segment may or may not know of.
+// It must never panic, must take no more memory than 4 times the input and 64
+// KiB, and whatever Open would accept must be the same when read again.
 func FuzzReader(f *testing.F) {
 	disk, _ := build(f, 31, 5, true)
 	ends, _ := batchEnds(f, disk, 1)
@@ -112,13 +112,13 @@ func FuzzReader(f *testing.F) {
 	for _, name := range s.segments {
 		add(s.files[name])
 	}
-	p := place{3, 1}
+	p := position{3, 1}
 	beside := packed(f, "c1", p)
 	for _, b := range []*core.Write{
 		{Term: 1, Snapshot: &core.Snapshot{Index: 3, Term: 1}, From: 1, Entries: []core.Entry{core.NewEntry(1, 1, core.KindCommand, nil), core.NewEntry(2, 1, core.KindCommand, nil), core.NewEntry(3, 1, core.KindCommand, nil)}},
 		{Term: 2, Snapshot: &core.Snapshot{Index: 3, Term: 1}, From: 4, Entries: []core.Entry{core.NewEntry(4, 2, core.KindCommand, nil)}},
 	} {
-		r := snapshotRecord{place: p, keep: 1, replaces: b.From == 4}
+		r := snapshotRecord{position: p, keep: 1, replaces: b.From == 4}
 		payload := appendBatch(appendSnapshotRecord(nil, r), b)
 		segment := append(slices.Clone(whole[:segmentHeaderBytes]), make([]byte, recordHeaderBytes)...)
 		segment[segmentHeaderBytes+12] = byte(TypeSnapshot)
@@ -172,7 +172,7 @@ func FuzzReader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if state.Snapshot.Index > 0 && placeOf(state.Snapshot) != p {
+		if state.Snapshot.Index > 0 && positionOf(state.Snapshot) != p {
 			t.Fatalf("the log begins with a snapshot at %+v", state.Snapshot)
 		}
 		for i, e := range state.Entries {

@@ -9,13 +9,14 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// Held says whether the names in the directory still lead to the files that the
-// log has open. A directory that was moved away, or a segment that was removed or
-// replaced, would be written to although the next start reads something else, or
-// nothing; and a second process could lock what has the name now. If so, the log
-// ends: Held returns the error that every later Save answers. It is nil after
-// Close. The directory is looked at before each segment is begun; whoever wants to
-// know sooner calls Held now and then, from any goroutine.
+// Held checks that the names in the directory still lead to the files that the
+// log has open. The directory may have been moved away, or a segment removed or
+// replaced. Then the log would go on writing to files that the next start does
+// not read, and a second process could lock the new bearer of the name. In that
+// case the log ends, and Held returns the error that every later Save returns.
+// Held returns nil after Close. The directory is checked before each segment is
+// begun; a caller that wants to know sooner calls Held now and then, from any
+// goroutine.
 func (w *WAL) Held() error {
 	if err := w.checkPresence(); err != nil {
 		return w.fail(err)
@@ -34,8 +35,8 @@ func (w *WAL) Held() error {
 	return nil
 }
 
-// checkPresence looks whether every segment that the next start needs is there.
-// It holds no lock while it lists the directory, so that nobody waits for it.
+// checkPresence checks that every segment that the next start needs is there. It
+// holds no lock while it lists the directory, so that no other call waits for it.
 func (w *WAL) checkPresence() error {
 	w.mu.Lock()
 	before := slices.Clone(w.segments)
@@ -58,8 +59,8 @@ func (w *WAL) checkPresence() error {
 	return nil
 }
 
-// checkNames looks at the directory and the active segment. The caller must
-// hold spareMu.
+// checkNames checks the names of the directory and of the active segment. The
+// caller must hold spareMu.
 func (w *WAL) checkNames() error {
 	if lock, ok := w.lock.(vfs.Holder); ok {
 		if err := lock.Held(); err != nil {
@@ -73,5 +74,5 @@ func (w *WAL) checkNames() error {
 }
 
 func lostName(err error) error {
-	return fmt.Errorf("wal: %w: put back what the log was written to, and start only one server on it", err)
+	return fmt.Errorf("wal: %w: put the log's files back, and start only one server on them", err)
 }

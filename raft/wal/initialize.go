@@ -11,10 +11,11 @@ import (
 
 // Initialize makes a new log that begins with a snapshot, as a restore from a
 // backup needs it, in a directory that must be empty or missing. The log is in
-// the given term, without a vote, and of the cluster that s.UID says; if that is
-// zero, the first leader gives the cluster a new uid. write writes the snapshot's payload. When
-// Initialize returns nil, everything is durable and Open will find it; after an
-// error, or a crash, there is no log: empty the directory and begin again.
+// the given term, without a vote, and belongs to the cluster of s.UID; if that is
+// zero, the first leader gives the cluster a new uid. The function write writes
+// the snapshot's payload. When Initialize returns nil, everything is durable and
+// Open will find it. After an error, or a crash, there is no log: empty the
+// directory and begin again.
 func Initialize(o Options, term uint64, s core.Snapshot, write func(io.Writer) error) error {
 	w, err := newWAL(o)
 	if err != nil {
@@ -33,7 +34,7 @@ func Initialize(o Options, term uint64, s core.Snapshot, write func(io.Writer) e
 		return err
 	}
 	defer w.release()
-	if err := w.checkEmpty(); err != nil { // nobody came first
+	if err := w.checkEmpty(); err != nil { // no other process came first
 		return err
 	}
 	if err := w.WriteSnapshot(s, write); err != nil {

@@ -5,7 +5,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// Types of a Record that are no records on disk.
+// Types of a Record that do not exist on disk.
 const (
 	// TypeSegment stands for the header of a segment file.
 	TypeSegment Type = 254
@@ -41,11 +41,11 @@ type Record struct {
 	Count    int // of entries
 	Snapshot core.Snapshot
 	Keep     uint64        // generation of the first segment that was still needed
-	Previous core.Snapshot // stays beside it; zero for the beginning of the log
+	Previous core.Snapshot // stays in addition to it; zero for the beginning of the log
 	Replaces bool          // the log from before was void, and there is no previous
 	batch    batch
 
-	// Of a torn batch: what is left of it.
+	// Of a torn batch: a description of its remains.
 	Reason string
 }
 
@@ -55,14 +55,14 @@ func (r Record) Entries() ([]core.Entry, error) { return r.batch.decodeEntries()
 // Inspect reads the log in dir from its beginning and calls fn for every record.
 // It changes nothing and takes no lock; the end of a log that is in use may look
 // torn. It returns the first error of fn, or the error with which Open would
-// refuse the log because of its records, never because of whose it is. It
-// decodes entries only in Record.Entries: Open also checks what they say.
+// refuse the log because of its records. It accepts the log of any owner. It
+// decodes entries only in Record.Entries; Open also checks their content.
 func Inspect(fsys vfs.FS, dir string, fn func(Record) error) error {
 	_, err := scanAll(fsys, dir, func(*segmentHeader, string) error { return nil }, fn)
 	return err
 }
 
-// headerRecord shows the header of the segment.
+// headerRecord returns the segment's header as a Record.
 func (r *segmentReader) headerRecord() Record {
 	h := r.header
 	return Record{
@@ -71,7 +71,7 @@ func (r *segmentReader) headerRecord() Record {
 	}
 }
 
-// record shows a mark or seal.
+// record returns a mark or seal as a Record.
 func (r *segmentReader) record(h recordHeader, offset int64) Record {
 	return Record{File: r.path, Offset: offset, Bytes: recordHeaderBytes, Type: h.kind, Number: h.number, Checksum: h.checksum, Generation: r.header.generation}
 }

@@ -6,7 +6,7 @@ import (
 	"raftkv/raft/core"
 )
 
-// shape is what the log looks like without the commands: enough to check that a
+// shape is the outline of a log without its commands: enough to check that a
 // batch may follow. It is checked on the way in, where a violation is a bug of
 // the caller, and on the way back from disk.
 type shape struct {
@@ -14,7 +14,7 @@ type shape struct {
 	votedFor core.ID
 	last     uint64    // index of the last entry, 0 for none
 	runs     []termRun // terms rise along the log, so a few runs describe it
-	snapshot place     // the recorded snapshot with the highest index, zero for none
+	snapshot position  // the recorded snapshot with the highest index, zero for none
 	commit   uint64    // the highest recorded commit index
 }
 
@@ -34,7 +34,7 @@ type step struct {
 	commit   uint64
 }
 
-// check says why a batch may not follow, or nil.
+// check returns the reason why a batch may not follow, or nil.
 func (s *shape) check(b step) error {
 	if b.term < s.term {
 		return fmt.Errorf("the term falls from %d to %d", s.term, b.term)
@@ -82,8 +82,8 @@ func (s *shape) check(b step) error {
 	return nil
 }
 
-// checkCommit says why a batch may not have its commit index, or nil. What is
-// committed stays, and it is in the log.
+// checkCommit returns the reason why a batch may not have its commit index, or
+// nil. Committed entries stay, and they are in the log.
 func (s *shape) checkCommit(b step) error {
 	last := s.last
 	if b.record.replaces {
@@ -103,7 +103,7 @@ func (s *shape) checkCommit(b step) error {
 	return nil
 }
 
-// checkRecord says why a batch may not record its snapshot, or nil.
+// checkRecord returns the reason why a batch may not record its snapshot, or nil.
 func (s *shape) checkRecord(b step) error {
 	r := b.record
 	if r.term > b.term {
@@ -123,9 +123,9 @@ func (s *shape) checkRecord(b step) error {
 	return nil
 }
 
-// holds says whether the log, after the entries from index from on were
-// replaced, holds the entry of that index and term. Terms before the first
-// segment that is left are not known.
+// holds reports whether the log holds the entry of that index and term after the
+// entries from index from on were replaced. known is false for terms before the
+// first segment that is left.
 func (s *shape) holds(index, term, from uint64, entries []core.Entry) (holds, known bool) {
 	if from != 0 && index >= from {
 		at := index - from
@@ -145,7 +145,7 @@ func (s *shape) apply(b step) {
 		s.last, s.runs = b.record.index, nil
 	}
 	if b.record.index > s.snapshot.index {
-		s.snapshot = b.record.place
+		s.snapshot = b.record.position
 	}
 	if b.from == 0 {
 		return
@@ -161,9 +161,9 @@ func (s *shape) apply(b step) {
 	s.last = b.from - 1 + uint64(len(b.entries))
 }
 
-// termAt is the term of the entry at index, if it is known; 0 for the place
-// before the first. Of what is before the first segment left, only the last
-// entry of the snapshot is known.
+// termAt returns the term of the entry at index, if it is known; 0 for the
+// position before the first entry. Before the first segment that is left, only
+// the term of the snapshot's last entry is known.
 func (s *shape) termAt(index uint64) (term uint64, known bool) {
 	for i := len(s.runs) - 1; i >= 0; i-- {
 		if s.runs[i].first <= index {

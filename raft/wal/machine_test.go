@@ -12,15 +12,15 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// machine is a server's life on one disk: it saves, dies, starts again and
-// checks what it finds. Between the lives it keeps what it promised.
+// machine is a server on one disk, over many boots: it saves, dies, starts again
+// and checks what it finds. Between the boots it keeps what it promised.
 type machine struct {
 	rng   *rand.Rand
 	disk  *vfs.Crashable
 	saved *history
-	acked int   // batches that Save or Open vouched for
-	spoil place // the snapshot that was damaged from outside, zero for none
-	again place // the last snapshot of which the writing was begun
+	acked int      // batches that Save or Open vouched for
+	spoil position // the snapshot that was damaged from outside, zero for none
+	again position // the last snapshot of which the writing was begun
 
 	next *vfs.Crashable // the disk after the crash; nil while the machine runs
 	died string         // in which of our calls
@@ -34,7 +34,7 @@ func newMachine(seed uint64) *machine {
 	return &machine{rng: seeded(seed), disk: vfs.NewCrashable(), saved: newHistory(), tally: newTally()}
 }
 
-// crash ends the present life, by a power cut of a random model or, now and then,
+// crash ends the present run, by a power cut of a random model or, now and then,
 // by kill -9.
 func (m *machine) crash() {
 	if m.next != nil {
@@ -53,7 +53,7 @@ func (m *machine) cut(model vfs.Model) {
 	m.tally.cuts[model]++
 }
 
-// live runs one life of at most the given number of saves. Before its file-system
+// live runs one run of at most the given number of saves. Before its file-system
 // operation number crashAt, or at its end, the machine crashes; now and then a
 // sync fails first, and some of those lie afterwards.
 func (m *machine) live(crashAt, saves int) error {
@@ -141,11 +141,11 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 		return nil, fmt.Errorf("%d batches found, %d acknowledged and %d begun", found, m.acked, m.saved.batches())
 	}
 	m.saved.forgetAfter(int(found))
-	if m.spoil != (place{}) && m.spoil == m.saved.now().current {
+	if m.spoil != (position{}) && m.spoil == m.saved.now().current {
 		m.saved.now().fallBack()
 	}
-	m.spoil = place{} // else its record was lost with the power
-	if now := m.saved.now(); now.spoilt != (place{}) && now.spoilt == m.again && placeOf(state.Snapshot) == m.again {
+	m.spoil = position{} // else its record was lost with the power
+	if now := m.saved.now(); now.spoilt != (position{}) && now.spoilt == m.again && positionOf(state.Snapshot) == m.again {
 		now.mend()
 	}
 	if err := m.saved.check(state, int(found)); err != nil {
@@ -154,7 +154,7 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 	if err := m.tidy(stats); err != nil {
 		return nil, err
 	}
-	if p := placeOf(state.Snapshot); p != (place{}) {
+	if p := positionOf(state.Snapshot); p != (position{}) {
 		m.died = "read"
 		if err := readSnapshot(w, p); err != nil {
 			return nil, err
@@ -167,7 +167,7 @@ func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 	return w, nil
 }
 
-// tidy says what a start left behind that nothing needs.
+// tidy names a file that a start left behind and nothing needs.
 func (m *machine) tidy(stats Stats) error {
 	l, err := list(m.disk, testDir)
 	if err != nil {
@@ -178,7 +178,7 @@ func (m *machine) tidy(stats Stats) error {
 	}
 	now := m.saved.now()
 	for _, p := range l.snapshots {
-		if p != now.current && p != now.previous && now.spoilt == (place{}) {
+		if p != now.current && p != now.previous && now.spoilt == (position{}) {
 			return fmt.Errorf("it begins with the snapshot %v and left %v", now.current, p)
 		}
 	}
@@ -202,9 +202,9 @@ func (m *machine) save(w *WAL, b *core.Write) error {
 	m.died = "save"
 	if s := b.Snapshot; s != nil {
 		m.tally.snapshots++
-		m.again = placeOf(*s)
+		m.again = positionOf(*s)
 		m.died = "snapshot"
-		do := func() error { return w.WriteSnapshot(*s, writePayload(placeOf(*s))) }
+		do := func() error { return w.WriteSnapshot(*s, writePayload(positionOf(*s))) }
 		if b.From == s.Index+1 && m.rng.IntN(4) > 0 {
 			m.tally.installs++
 			m.died = "receive"
@@ -230,7 +230,7 @@ func receive(w *WAL, s core.Snapshot, rng *rand.Rand) error {
 	var b bytes.Buffer
 	c, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: "c1", Index: s.Index, Term: s.Term})
 	if err == nil {
-		err = writePayload(placeOf(s))(c)
+		err = writePayload(positionOf(s))(c)
 	}
 	if err == nil {
 		err = c.Close()
@@ -253,7 +253,7 @@ func receive(w *WAL, s core.Snapshot, rng *rand.Rand) error {
 // spoilSnapshot damages the snapshot that the next start would begin with, now
 // and then, if there is one to fall back on.
 func (m *machine) spoilSnapshot() error {
-	if m.spoil != (place{}) || m.acked == 0 || m.rng.IntN(12) > 0 {
+	if m.spoil != (position{}) || m.acked == 0 || m.rng.IntN(12) > 0 {
 		return nil
 	}
 	w, err := newWAL(testOptions(m.disk))

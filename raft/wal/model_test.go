@@ -35,15 +35,15 @@ type history struct {
 	states []model // states[k] is the state after k batches
 }
 
-// model is what a log must hold: all entries since the last snapshot that
-// replaced it, and where a start may begin.
+// model is the content that a log must have: all entries since the last snapshot
+// that replaced it, and where a start may begin.
 type model struct {
-	core.State        // Snapshot is the one that replaced the log, zero for none
-	current    place  // where a start begins
-	previous   place  // where it begins if current is spoilt
-	fallback   bool   // there is such a previous
-	recorded   uint64 // highest index of a recorded snapshot
-	spoilt     place  // what was current until it was damaged
+	core.State          // Snapshot is the one that replaced the log, zero for none
+	current    position // where a start begins
+	previous   position // where it begins if current is spoilt
+	fallback   bool     // there is such a previous
+	recorded   uint64   // highest index of a recorded snapshot
+	spoilt     position // what was current until it was damaged
 }
 
 func (m *model) last() uint64 { return m.Snapshot.Index + uint64(len(m.Entries)) }
@@ -186,7 +186,7 @@ func (h *history) add(w *core.Write) {
 // note takes a recorded snapshot into account.
 func (m *model) note(s core.Snapshot, fallback bool) {
 	m.previous, m.fallback = m.current, fallback
-	m.current, m.spoilt = placeOf(s), place{}
+	m.current, m.spoilt = positionOf(s), position{}
 	m.recorded = max(m.recorded, s.Index)
 }
 
@@ -198,10 +198,11 @@ func (m *model) fallBack() {
 // mend says that the spoilt snapshot was written once more, which its old record
 // is as good for as a new one.
 func (m *model) mend() {
-	m.current, m.previous, m.fallback, m.spoilt = m.spoilt, m.current, true, place{}
+	m.current, m.previous, m.fallback, m.spoilt = m.spoilt, m.current, true, position{}
 }
 
-// check says how the state differs from what the log must hold after n batches.
+// check returns the difference between the state and the content that the log
+// must have after n batches.
 func (h *history) check(got core.State, n int) error {
 	if n > h.batches() {
 		return fmt.Errorf("%d batches found, only %d were ever saved", n, h.batches())
@@ -213,8 +214,8 @@ func (h *history) check(got core.State, n int) error {
 	if got.Commit != want.Commit {
 		return fmt.Errorf("after %d batches: entries are committed up to %d, want %d", n, got.Commit, want.Commit)
 	}
-	if placeOf(got.Snapshot) != want.current {
-		return fmt.Errorf("after %d batches: the snapshot is %v, want %v", n, placeOf(got.Snapshot), want.current)
+	if positionOf(got.Snapshot) != want.current {
+		return fmt.Errorf("after %d batches: the snapshot is %v, want %v", n, positionOf(got.Snapshot), want.current)
 	}
 	entries := want.Entries[want.current.index-want.Snapshot.Index:]
 	if len(got.Entries) != len(entries) {

@@ -13,13 +13,13 @@ var (
 )
 
 // Goal: whatever moment the power goes, everything acknowledged is there at the
-// next start, and the one batch that was under way is there whole or not at all;
+// next start, and the one batch that was pending is there whole or not at all;
 // the snapshot that the log begins with is there and whole; and if that one is
 // damaged from outside, the one before it and the log give the same. Recovery
 // itself is no exception. Method: random lives of random machines that crash
 // before a random file-system operation, over and over on the same disk, under
 // all models of what a power cut leaves, with a failed sync and a killed process
-// among them; an oracle beside it.
+// among them; an oracle watches.
 func TestPowerCuts(t *testing.T) {
 	var workers sync.WaitGroup
 	var mu sync.Mutex // guards all and seed

@@ -9,12 +9,13 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// windowBytes is how much of a segment is read at a time. It is small because
-// it is the only memory that does not follow from the size of the input.
+// windowBytes is the size of the window through which a segment is read. It is
+// small because it is the only memory that does not follow from the size of the
+// input.
 const windowBytes = 32 << 10
 
-// segmentReader reads one segment. What the file is too short for reads as
-// zeros, as a hole does: it was never written.
+// segmentReader reads one segment. Bytes beyond the end of a file that is too
+// short read as zeros, as a hole does: they were never written.
 type segmentReader struct {
 	file     vfs.File
 	path     string
@@ -26,7 +27,7 @@ type segmentReader struct {
 }
 
 // openSegment opens the segment at path and reads its header. The caller closes
-// the file. window is memory of an earlier reader to use again.
+// the file. window is the memory of an earlier reader, to be used again.
 func openSegment(fsys vfs.FS, path string, window []byte) (*segmentReader, error) {
 	file, err := fsys.Open(path)
 	if err != nil {
@@ -75,9 +76,9 @@ func (r *segmentReader) view(offset int64, n int) ([]byte, error) {
 	return r.window[:n], nil
 }
 
-// dropCache makes everything read from now on come from the disk. If a sync
-// failed and the process was started again on the same machine, the cache shows
-// the last batch while the disk never got it.
+// dropCache makes all later reads come from the disk. If a sync failed and the
+// process was started again on the same machine, the cache shows the last batch
+// although the disk never got it.
 func (r *segmentReader) dropCache() {
 	r.file.DropCache()
 	r.window = r.window[:0]
@@ -96,26 +97,26 @@ func (r *segmentReader) read(b []byte, offset int64) error {
 	return nil
 }
 
-// cursor is a place between two records.
+// cursor is a point between two records.
 type cursor struct {
 	offset int64
 	last   uint32 // checksum of the last batch before, or of the segment's header
 	number uint64 // of the last batch before
 }
 
-// found says what stands at a cursor.
+// found is the kind of thing that stands at a cursor.
 type found uint8
 
 const (
-	foundNothing found = iota // no record of this place: zeros, or bytes without meaning
+	foundNothing found = iota // no record of this offset: zeros, or bytes without meaning
 	foundBatch                // a whole batch that follows the one before
 	foundMark
 	foundSeal
 	foundBadPayload // the header of the batch that must follow, with other bytes behind it
 )
 
-// next reads what stands at a cursor. The payload of a batch is the caller's to
-// keep. A valid record that cannot stand there is a CorruptionError.
+// next reads the record at a cursor. The caller may keep the payload of a batch.
+// A valid record that cannot stand there is a CorruptionError.
 func (r *segmentReader) next(at cursor) (h recordHeader, payload []byte, what found, err error) {
 	if at.offset > r.header.size-recordHeaderBytes {
 		return h, nil, foundNothing, nil
@@ -159,11 +160,11 @@ func (r *segmentReader) next(at cursor) (h recordHeader, payload []byte, what fo
 	panic(fmt.Sprintf("wal: a record of type %d came through", h.kind)) // h.unknown names it
 }
 
-// payload reads the payload of the record at offset and says whether it is the
-// one that was written. The header must hold in the segment. No memory is taken
-// for what the file cannot hold.
+// payload reads the payload of the record at offset and reports whether it is the
+// one that was written. The caller must have checked that the header's record
+// fits into the segment. No memory is taken for bytes that the file cannot hold.
 func (r *segmentReader) payload(h recordHeader, offset int64) ([]byte, bool, error) {
-	if h.end(offset) > r.fileSize+recordAlign-1 { // the padding may lack
+	if h.end(offset) > r.fileSize+recordAlign-1 { // the padding may be missing
 		return nil, false, nil
 	}
 	b := make([]byte, padded(int64(h.length)))
@@ -187,8 +188,7 @@ type leftovers struct {
 
 func (l leftovers) none() bool { return l.first == math.MaxInt64 }
 
-// leftoversFrom looks through the rest of the file, from a multiple of
-// recordAlign on.
+// leftoversFrom searches the rest of the file, from a multiple of recordAlign on.
 func (r *segmentReader) leftoversFrom(offset int64) (leftovers, error) {
 	l := leftovers{first: math.MaxInt64, record: -1}
 	const step = windowBytes - recordHeaderBytes // records may start anywhere in it

@@ -16,12 +16,12 @@ import (
 )
 
 // packed is the container of the snapshot of a place.
-func packed(t testing.TB, cluster string, p place) []byte {
+func packed(t testing.TB, cluster string, p position) []byte {
 	t.Helper()
 	return packedUID(t, cluster, p, core.UID{})
 }
 
-func packedUID(t testing.TB, cluster string, p place, uid core.UID) []byte {
+func packedUID(t testing.TB, cluster string, p position, uid core.UID) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := snapshot.NewWriter(&b, snapshot.Header{ClusterID: cluster, Index: p.index, Term: p.term, UID: uid})
@@ -38,7 +38,7 @@ func TestReceivingResumes(t *testing.T) {
 	disk := vfs.NewCrashable()
 	w, _, err := Open(testOptions(disk))
 	must(t, err)
-	p := place{50, 4}
+	p := position{50, 4}
 	s, b, id := core.Snapshot{Index: p.index, Term: p.term}, packed(t, "c1", p), [32]byte{1}
 	size := int64(len(b))
 	begin := func(s core.Snapshot, size int64, id [32]byte, want int64) {
@@ -94,7 +94,7 @@ func TestBadTransfersAreRefused(t *testing.T) {
 	disk := vfs.NewCrashable()
 	w, _, err := Open(testOptions(disk))
 	must(t, err)
-	p := place{50, 4}
+	p := position{50, 4}
 	good := packed(t, "c1", p)
 	damaged := slices.Clone(good)
 	damaged[len(damaged)/2] ^= 1
@@ -107,7 +107,7 @@ func TestBadTransfersAreRefused(t *testing.T) {
 		"damaged":                {damaged, &damage},
 		"cut, with a small size": {good[:len(good)-1], &damage},
 		"of another cluster":     {packed(t, "c2", p), &owner},
-		"of another place":       {packed(t, "c1", place{49, 4}), &damage},
+		"of another place":       {packed(t, "c1", position{49, 4}), &damage},
 		"empty":                  {nil, &damage},
 	} {
 		_, err := w.BeginReceive(core.Snapshot{Index: p.index, Term: p.term}, int64(len(test.b)), [32]byte{})
@@ -133,7 +133,7 @@ func TestBadTransfersAreRefused(t *testing.T) {
 func TestFullDiskSpoilsOnlyTheSnapshot(t *testing.T) {
 	s := core.Snapshot{Index: 3, Term: 2}
 	make := map[string]func(w *WAL) error{
-		"write":   func(w *WAL) error { return w.WriteSnapshot(s, writePayload(placeOf(s))) },
+		"write":   func(w *WAL) error { return w.WriteSnapshot(s, writePayload(positionOf(s))) },
 		"receive": func(w *WAL) error { return receive(w, s, seeded(1)) },
 	}
 	struck := 0
@@ -167,10 +167,10 @@ func TestFullDiskSpoilsOnlyTheSnapshot(t *testing.T) {
 				must(t, w.Close())
 				w, state, err := Open(testOptions(disk))
 				must(t, err)
-				if placeOf(state.Snapshot) != placeOf(s) || len(state.Entries) != 3 {
+				if positionOf(state.Snapshot) != positionOf(s) || len(state.Entries) != 3 {
 					t.Errorf("%s, %+v: found %+v", name, fault, state)
 				}
-				wantSnapshot(t, w, placeOf(s))
+				wantSnapshot(t, w, positionOf(s))
 			}
 		}
 	}
@@ -179,8 +179,8 @@ func TestFullDiskSpoilsOnlyTheSnapshot(t *testing.T) {
 	}
 }
 
-// Goal: an error of whoever writes the payload spoils only the snapshot, and a
-// disk error is not hidden by what it answers. Method: both.
+// Goal: an error of the function that writes the payload spoils only the
+// snapshot, and a disk error is not hidden by what it answers. Method: both.
 func TestWriterOfAPayloadFails(t *testing.T) {
 	fsys := vfs.NewFaulty(vfs.NewCrashable())
 	w, _, err := Open(testOptions(fsys))
@@ -220,7 +220,7 @@ func TestOvertakenSnapshotIsObsolete(t *testing.T) {
 		must(t, receive(w, newer, seeded(1)))
 		must(t, w.Save(&core.Write{Seq: seq + 1, Term: 5, Snapshot: &newer, From: 91}))
 		must(t, w.Prepare())
-		return writePayload(place{3, 2})(to)
+		return writePayload(position{3, 2})(to)
 	})
 	if !errors.Is(err, ErrObsolete) {
 		t.Errorf("WriteSnapshot: %v", err)
@@ -232,7 +232,7 @@ func TestOvertakenSnapshotIsObsolete(t *testing.T) {
 	must(t, w.Close())
 	w, state, err := Open(testOptions(disk))
 	must(t, err)
-	if placeOf(state.Snapshot) != placeOf(newer) {
+	if positionOf(state.Snapshot) != positionOf(newer) {
 		t.Errorf("found %+v", state)
 	}
 	names, _ := disk.List(testDir)
@@ -261,7 +261,7 @@ func TestImpossibleSnapshotsPanic(t *testing.T) {
 			must(t, err)
 			seq := uint64(0)
 			appendEntries(t, w, &seq, 2, 0, 8)
-			for _, p := range []place{{4, 2}, {6, 2}, {7, 3}, {20, 2}} {
+			for _, p := range []position{{4, 2}, {6, 2}, {7, 3}, {20, 2}} {
 				must(t, w.WriteSnapshot(core.Snapshot{Index: p.index, Term: p.term}, writePayload(p)))
 			}
 			must(t, w.Save(&core.Write{Seq: seq + 1, Term: 3, Snapshot: &core.Snapshot{Index: 4, Term: 2}}))
@@ -277,8 +277,8 @@ func TestImpossibleSnapshotsPanic(t *testing.T) {
 	}
 }
 
-// Goal: snapshots are written, received, opened and removed beside Save. Method:
-// all at once on a real disk, under the race detector, then a start.
+// Goal: snapshots are written, received, opened and removed while Save runs.
+// Method: all at once on a real disk, under the race detector, then a start.
 func TestSnapshotsBesideSave(t *testing.T) {
 	o := testOptions(vfs.OS{})
 	o.Dir = t.TempDir()
@@ -296,14 +296,14 @@ func TestSnapshotsBesideSave(t *testing.T) {
 	for range 12 {
 		appendEntries(t, w, &seq, 2, last, 30)
 		last += 30
-		p := place{last - 5, 2}
+		p := position{last - 5, 2}
 		s := core.Snapshot{Index: p.index, Term: p.term}
 		var beside sync.WaitGroup
 		done := make(chan error, 1)
 		go func() { done <- w.WriteSnapshot(s, writePayload(p)) }()
 		beside.Go(func() {
 			if w.Stats().SnapshotIndex > 0 {
-				if err := readSnapshot(w, place{w.Stats().SnapshotIndex, 2}); err != nil {
+				if err := readSnapshot(w, position{w.Stats().SnapshotIndex, 2}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -22,7 +22,7 @@ const (
 	TypeSnapshot Type = 4
 )
 
-// isBatch says whether records of this type count as batches.
+// isBatch reports whether records of this type count as batches.
 func (t Type) isBatch() bool { return t == TypeBatch || t == TypeSnapshot }
 
 func (t Type) String() string {
@@ -43,7 +43,7 @@ func (t Type) String() string {
 	return fmt.Sprintf("type(%d)", uint8(t))
 }
 
-// recordAlign is what records start at a multiple of.
+// Records start at multiples of recordAlign.
 const recordAlign = 8
 
 // recordHeaderBytes is the length of the header of every record:
@@ -73,14 +73,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // padded rounds a length up to where the next record may start.
 func padded(n int64) int64 { return (n + recordAlign - 1) &^ (recordAlign - 1) }
 
-// end is the offset behind a record that starts at offset. It must fit; see
-// segmentHeader.holds.
+// end returns the offset behind a record that starts at offset. The record must
+// fit; see segmentHeader.holds.
 func (h recordHeader) end(offset int64) int64 {
 	return offset + recordHeaderBytes + padded(int64(h.length))
 }
 
-// unknown names what is in the header of a whole record that this build does not
-// know, "" for nothing.
+// unknown names the thing in the header of a whole record that this build does
+// not know; "" if it knows all.
 func (h recordHeader) unknown() string {
 	switch {
 	case h.kind < TypeBatch || h.kind > TypeSnapshot:
@@ -105,13 +105,14 @@ func (h *recordHeader) encode(b []byte, segment uint32, offset int64) {
 	binary.LittleEndian.PutUint32(b, h.checksum)
 }
 
-// looksLikeRecord says whether bytes may be the header of a record, of this version
-// or a later one that sets reserved bits. It costs less than the checksum.
+// looksLikeRecord reports whether bytes may be the header of a record, of this
+// version or a later one that sets reserved bits. It costs less than the
+// checksum.
 func looksLikeRecord(b []byte) bool { return b[12] != 0 }
 
-// decodeRecordHeader reads a header. It answers false unless these bytes are a
-// record header written to this offset of this segment; the links to the record
-// before, the payload, the type and the reserved bytes are the caller's to check.
+// decodeRecordHeader reads a header. It returns false unless these bytes are a
+// record header written to this offset of this segment. The caller must check the
+// link to the record before, the payload, the type and the reserved bytes.
 func decodeRecordHeader(b []byte, segment uint32, offset int64) (recordHeader, bool) {
 	b = b[:recordHeaderBytes]
 	word := binary.LittleEndian.Uint32(b[12:])
@@ -130,12 +131,12 @@ func decodeRecordHeader(b []byte, segment uint32, offset int64) (recordHeader, b
 	return h, h.checksum == headerChecksum(b, segment, offset)
 }
 
-// headerChecksum starts from the place instead of zero. Two starts never give
-// the same checksum for the same bytes, so a record that was moved within its
-// segment is always found out.
+// headerChecksum starts from the segment and the offset instead of zero. Two
+// starts never give the same checksum for the same bytes, so a record that was
+// moved within its segment is always found out.
 func headerChecksum(b []byte, segment uint32, offset int64) uint32 {
-	place := segment ^ uint32(offset) ^ uint32(offset>>32)
-	return crc32.Update(place, castagnoli, b[4:recordHeaderBytes])
+	start := segment ^ uint32(offset) ^ uint32(offset>>32)
+	return crc32.Update(start, castagnoli, b[4:recordHeaderBytes])
 }
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

@@ -10,7 +10,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// takeLock locks the directory for the life of the WAL.
+// takeLock locks the directory until the WAL is closed.
 func (w *WAL) takeLock() error {
 	path := filepath.Join(w.dir, lockName)
 	lock, err := w.fs.Lock(path)
@@ -24,27 +24,27 @@ func (w *WAL) takeLock() error {
 	return nil
 }
 
-// recovered is what the directory holds, judged and not yet changed.
+// recovered is the content of the directory, judged and not yet changed.
 type recovered struct {
 	image  *image // nil when there is no log
 	replay *replay
-	// current is what the state starts from, passed what it would have started
-	// from, were it not damaged.
+	// current is the snapshot that the state starts from. passed holds the ones
+	// that it would have started from, were they not damaged.
 	current candidate
-	uid     core.UID // that the current snapshot carries
+	uid     core.UID // the one that the current snapshot carries
 	passed  []passedOver
-	files   map[place]int64 // sizes of the snapshots that stay
-	litter  []string        // names of files that nothing needs
+	files   map[position]int64 // sizes of the snapshots that stay
+	litter  []string           // names of files that nothing needs
 }
 
 // passedOver is a recorded snapshot that cannot be used.
 type passedOver struct {
-	place
+	position
 	err *CorruptionError
 }
 
-// recover reads the log, puts right what a crash left half done, and makes the
-// log ready for Save. Everything is read and judged before anything is written.
+// recover reads the log, repairs the remains of a crash, and makes the log ready
+// for Save. Everything is read and judged before anything is written.
 func (w *WAL) recover() (core.State, error) {
 	found, err := w.read()
 	if err != nil {
@@ -69,11 +69,11 @@ func (w *WAL) read() (*recovered, error) {
 	if err != nil {
 		return nil, err
 	}
-	shelf := &shelf{w: w, there: l.snapshots, verdicts: map[place]verdict{}}
+	snapshots := &snapshotFiles{w: w, there: l.snapshots, verdicts: map[position]verdict{}}
 	if len(l.segments) == 0 {
-		return &recovered{}, shelf.checkAlone(l.unfinished)
+		return &recovered{}, snapshots.checkAlone(l.unfinished)
 	}
-	floor, err := shelf.newest()
+	floor, err := snapshots.newest()
 	if err != nil {
 		return nil, err
 	}
@@ -82,37 +82,37 @@ func (w *WAL) read() (*recovered, error) {
 		if found.image, err = scan(w.fs, w.dir, l.segments, w.checkOwner, found.replay.visit); err != nil {
 			return nil, err
 		}
-		if err := shelf.checkOwner(); err != nil {
+		if err := snapshots.checkOwner(); err != nil {
 			return nil, err
 		}
-		if err := found.choose(shelf); err != nil {
+		if err := found.choose(snapshots); err != nil {
 			return nil, err
 		}
-		if found.current.index < floor { // that one is of a crash before it was recorded
+		if found.current.index < floor { // a crash came before that one was recorded
 			floor = found.current.index
 			continue
 		}
 		found.trim()
-		found.sort(l, shelf)
+		found.sort(l, snapshots)
 		return found, nil
 	}
 }
 
 // choose finds the newest snapshot that is whole and has the log behind it.
-func (f *recovered) choose(shelf *shelf) error {
+func (f *recovered) choose(snapshots *snapshotFiles) error {
 	r := f.replay
 	var c *candidate
 	if n := len(r.candidates); n > 0 {
 		c = r.candidates[n-1]
 	}
 	for ; r.usable(c); c = c.previous {
-		err := shelf.verify(c.place)
+		err := snapshots.verify(c.position)
 		var damage *CorruptionError
 		if errors.As(err, &damage) {
-			f.passed = append(f.passed, passedOver{c.place, damage})
+			f.passed = append(f.passed, passedOver{c.position, damage})
 			continue
 		}
-		f.current, f.uid = *c, shelf.verdicts[c.place].uid
+		f.current, f.uid = *c, snapshots.verdicts[c.position].uid
 		return err
 	}
 	if len(f.passed) == 0 {
@@ -123,7 +123,8 @@ func (f *recovered) choose(shelf *shelf) error {
 	return &damage
 }
 
-// passedError says what was passed over, nil for nothing.
+// passedError returns the errors of all snapshots that were passed over, nil for
+// none.
 func (f *recovered) passedError() (all error) {
 	for _, p := range f.passed {
 		all = errors.Join(all, p.err)
@@ -141,13 +142,13 @@ func (f *recovered) trim() {
 
 // sort divides the files into those that stay and those that nothing needs. A
 // damaged snapshot stays until the next one is recorded: it is evidence.
-func (f *recovered) sort(l listing, shelf *shelf) {
-	f.files = map[place]int64{}
+func (f *recovered) sort(l listing, snapshots *snapshotFiles) {
+	f.files = map[position]int64{}
 	for _, p := range l.snapshots {
 		switch {
-		case p == f.current.place, f.replay.usable(f.current.previous) && p == f.current.previous.place:
-			f.files[p] = shelf.verdicts[p].size
-		case !slices.ContainsFunc(f.passed, func(o passedOver) bool { return o.place == p }):
+		case p == f.current.position, f.replay.usable(f.current.previous) && p == f.current.previous.position:
+			f.files[p] = snapshots.verdicts[p].size
+		case !slices.ContainsFunc(f.passed, func(o passedOver) bool { return o.position == p }):
 			f.litter = append(f.litter, snapshotName(p))
 		}
 	}
@@ -155,7 +156,8 @@ func (f *recovered) sort(l listing, shelf *shelf) {
 	for _, generation := range f.image.strays {
 		f.litter = append(f.litter, segmentName(generation))
 	}
-	// A snapshot so old that only luck has kept the log behind it needs that log now.
+	// The current snapshot may be so old that only luck has kept the log behind
+	// it. That log is needed now.
 	keep := min(f.image.keep, firstNeeded(f.image.segments, f.current))
 	for f.image.segments[0].generation < keep {
 		f.litter = append(f.litter, segmentName(f.image.segments[0].generation))
@@ -199,7 +201,7 @@ func (w *WAL) repair(all *recovered) error {
 	w.segments = found.segments
 	w.stats = Stats{RecoveredTo: found.at.number, Cut: found.cut}
 	for _, p := range all.passed {
-		w.spoilt = append(w.spoilt, p.place)
+		w.spoilt = append(w.spoilt, p.position)
 	}
 	w.stats.PassedOver = all.passedError()
 
@@ -224,8 +226,8 @@ func (w *WAL) repair(all *recovered) error {
 	return w.removeLitter(all)
 }
 
-// removeLitter removes what a crash left behind and nothing needs. What says
-// that it is not needed is durable by now.
+// removeLitter removes the files that a crash left behind and nothing needs. The
+// records that say so are durable by now.
 func (w *WAL) removeLitter(found *recovered) error {
 	if len(found.litter) == 0 {
 		return nil
@@ -238,8 +240,8 @@ func (w *WAL) removeLitter(found *recovered) error {
 	return w.syncDir()
 }
 
-// finishRoll writes the seal of the segment before the last again: the crash may
-// have come before it was durable.
+// finishRoll writes the seal of the segment before the last again, because the
+// crash may have come before it was durable.
 func (w *WAL) finishRoll(found *image) error {
 	file, err := w.fs.Open(found.previousPath)
 	if err != nil {
@@ -252,10 +254,10 @@ func (w *WAL) finishRoll(found *image) error {
 
 // confirm makes the mark behind the last batch durable. Where the cache cannot be
 // dropped, the last batch may be one that an earlier process failed to sync: in
-// the cache, called clean, and not on the disk. The next power cut takes it, and
-// behind a durable mark that loss is seen and refused, not taken for a torn
+// the cache, called clean, and not on the disk. The next power cut takes it.
+// Behind a durable mark that loss is seen and refused, and not taken for a torn
 // write. Writing the batch once more would take it to the disk, but a power cut
-// meanwhile could damage one that was durable and acknowledged.
+// meanwhile could damage a batch that was durable and acknowledged.
 func (w *WAL) confirm() error {
 	if err := w.active.writeMark(TypeMark, w.number); err != nil {
 		return diskError("marking", w.active.path, err)

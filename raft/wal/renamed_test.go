@@ -27,12 +27,12 @@ func TestASnapshotUnderAnothersNameIsRefused(t *testing.T) {
 	if err := w.WriteSnapshot(core.Snapshot{Index: 3, Term: 2}, func(io.Writer) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	own := place{3, 2}
+	own := position{3, 2}
 	if v := w.look(own, true); v.err != nil {
 		t.Fatal(v.err)
 	}
-	for _, name := range []place{{2, 2}, {4, 2}, {3, 1}, {3, 3}} {
-		rename := func(from, to place) {
+	for _, name := range []position{{2, 2}, {4, 2}, {3, 1}, {3, 3}} {
+		rename := func(from, to position) {
 			if err := fsys.Rename(filepath.Join("/d", snapshotName(from)), filepath.Join("/d", snapshotName(to))); err != nil {
 				t.Fatal(err)
 			}

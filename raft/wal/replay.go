@@ -4,19 +4,19 @@ import "raftkv/raft/core"
 
 // candidate is a snapshot that recovery may start from.
 type candidate struct {
-	place                 // the zero place is the beginning of the log
+	position              // the zero position is the beginning of the log
 	generation uint64     // of the segment that records it; 0 for the beginning
-	previous   *candidate // what to fall back on; nil for nothing
+	previous   *candidate // the one to fall back on; nil for none
 }
 
-// replay is what the batches of a log say when they are read in order.
+// replay is the result of reading the batches of a log in order.
 type replay struct {
 	shape shape
 	begun bool
 	// start is the first index whose entry would be in the segments that are left.
 	start uint64
-	// floor is the index up to which entries are not kept: a snapshot that is
-	// there and whole stands for them, if the log knows of it.
+	// floor is the index up to which entries are not kept: a whole snapshot stands
+	// for them, if the log knows of it.
 	floor   uint64
 	entries []core.Entry // behind the floor, or from start on
 	// candidates are in the order in which the log records them, behind the last
@@ -60,9 +60,9 @@ func (r *replay) visit(rec Record) error {
 
 // note takes a record of a snapshot into account.
 func (r *replay) note(record snapshotRecord, generation uint64) {
-	c := &candidate{place: record.place, generation: generation}
+	c := &candidate{position: record.position, generation: generation}
 	for _, before := range r.candidates {
-		if !record.replaces && before.place == record.previous {
+		if !record.replaces && before.position == record.previous {
 			c.previous = before
 		}
 	}
@@ -82,5 +82,5 @@ func (r *replay) keepEntries(from uint64, run []core.Entry) {
 	}
 }
 
-// usable says whether the segments that are left hold all entries behind c.
+// usable reports whether the segments that are left hold all entries behind c.
 func (r *replay) usable(c *candidate) bool { return c != nil && c.index+1 >= r.start }

@@ -8,11 +8,11 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// image is what a directory holds, and what has to be done before it may be
+// image is the content of a directory, with the work to be done before it may be
 // written to. Nothing is changed while it is made.
 type image struct {
-	segments []segmentFile // those that were read, in order
-	strays   []uint64      // generations below a gap that is meant to be: half removed
+	segments []segmentFile // the ones that were read, in order
+	strays   []uint64      // generations below an intended gap: half removed
 	keep     uint64        // generation of the first segment that must be there, as the last record says
 	header   *segmentHeader
 	path     string // of the last segment
@@ -62,8 +62,9 @@ func scanAll(fsys vfs.FS, dir string, check func(*segmentHeader, string) error, 
 // are. check sees each segment's header before anything else in it.
 //
 // Segments that a snapshot made superfluous may be missing, each on its own: the
-// power may have failed while they were removed. So what counts is the run of
-// generations up to the last; whether it starts early enough is written in it.
+// power may have failed while they were removed. So only the unbroken run of
+// generations up to the last counts. The log itself records whether that run
+// starts early enough.
 func scan(fsys vfs.FS, dir string, generations []uint64, check func(*segmentHeader, string) error, visit func(Record) error) (*image, error) {
 	if len(generations) == 0 {
 		return nil, nil
@@ -75,7 +76,8 @@ func scan(fsys vfs.FS, dir string, generations []uint64, check func(*segmentHead
 		start--
 	}
 	s.image.strays, generations = generations[:start], generations[start:]
-	// All headers first: what a segment must hold is written in the next one.
+	// All headers are read first: the content that a segment must have is recorded
+	// in the next one.
 	headers := make([]*segmentHeader, len(generations), len(generations)+1)
 	for i, generation := range generations {
 		r, err := s.open(generation)
@@ -200,7 +202,7 @@ func (s *scanner) batch(r *segmentReader, h recordHeader, payload []byte) error 
 	})
 }
 
-// endOfSegment judges what stands behind the last whole batch of a segment.
+// endOfSegment judges the bytes behind the last whole batch of a segment.
 func (s *scanner) endOfSegment(r *segmentReader, h recordHeader, what found, following *segmentHeader) error {
 	if r.fileSize > r.header.size {
 		if err := r.zeroFrom(r.header.size, "the file is longer than it was made"); err != nil {
@@ -220,7 +222,7 @@ func (s *scanner) endOfSegment(r *segmentReader, h recordHeader, what found, fol
 }
 
 // sealed judges the end of a segment that has another one behind it: everything
-// in it is durable, so whatever is missing or left over is damage.
+// in it is durable, so every missing or surplus byte is damage.
 func (s *scanner) sealed(r *segmentReader, what found, following *segmentHeader) error {
 	at := s.image.at
 	if s.unsealed != nil {

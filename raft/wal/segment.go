@@ -7,8 +7,9 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// formatVersion is the version of the format that this code writes, and the
-// only one it reads: version 1 was in use before the first release only.
+// formatVersion is the version of the format that this code writes. It is the
+// only one that this code reads: version 1 was in use before the first release
+// only.
 const formatVersion = 2
 
 // segmentMagic starts every segment.
@@ -53,7 +54,7 @@ type segmentHeader struct {
 	nodeID      string
 }
 
-// holds says whether a record at offset fits into the segment and leaves room
+// holds reports whether a record at offset fits into the segment and leaves room
 // for the mark or seal behind it. A mark or seal needs none behind itself.
 func (h *segmentHeader) holds(r recordHeader, offset int64) bool {
 	room := h.size - offset - recordHeaderBytes
@@ -136,8 +137,8 @@ type segment struct {
 	mark [recordHeaderBytes]byte // memory for writeMark
 }
 
-// writeMark writes a mark or seal behind the last batch. It is the caller's to
-// decide whether it must be synced.
+// writeMark writes a mark or seal behind the last batch. The caller decides
+// whether it must be synced.
 func (s *segment) writeMark(kind Type, number uint64) error {
 	h := recordHeader{previous: s.last, kind: kind, number: number}
 	h.encode(s.mark[:], s.checksum, s.end)

@@ -10,10 +10,10 @@ import (
 	"raftkv/raft/core"
 )
 
-// DamagedSnapshotError says that the file of a snapshot cannot be used any more.
-// The log goes on without it, and as it would go on without one that Open passed
-// over: the file stays where it is, as evidence, and counts for nothing until a
-// newer snapshot or another one of the same place is written.
+// DamagedSnapshotError says that the file of a snapshot can no longer be used.
+// The log goes on without it, as it would after an Open that passed the snapshot
+// over. The file stays where it is, as evidence. It counts for nothing until a
+// newer snapshot, or another one of the same position, is written.
 type DamagedSnapshotError struct {
 	Snapshot core.Snapshot // without its data
 	Cause    error         // names the file and the offset
@@ -22,22 +22,22 @@ type DamagedSnapshotError struct {
 func (e *DamagedSnapshotError) Error() string {
 	why := e.Cause.Error()
 	if damage, ok := errors.AsType[*CorruptionError](e.Cause); ok {
-		// Its own words are for a server that cannot start.
+		// The error's own text is for a server that cannot start.
 		why = fmt.Sprintf("%s is damaged at byte %d: %s", damage.File, damage.Offset, damage.Reason)
 	}
-	return fmt.Sprintf("the snapshot at index %d is not usable any more: %s", e.Snapshot.Index, why)
+	return fmt.Sprintf("the snapshot at index %d can no longer be used: %s", e.Snapshot.Index, why)
 }
 
 func (e *DamagedSnapshotError) Unwrap() error { return e.Cause }
 
 // SnapshotFile opens the file of a snapshot, for a transfer to a peer: its bytes
 // are the container of package snapshot. All of it is read and verified first, so
-// that no peer is sent what it would have to refuse. The caller closes it. The
-// error satisfies fs.ErrNotExist if there is none, or none any more. It is a
-// *DamagedSnapshotError if the file is damaged or cannot be read; from then on
-// there is none.
+// that no peer receives bytes that it would have to refuse. The caller closes it.
+// The error satisfies fs.ErrNotExist if there is no such snapshot, or not any
+// more. It is a *DamagedSnapshotError if the file is damaged or cannot be read;
+// from then on the snapshot does not exist.
 func (w *WAL) SnapshotFile(s core.Snapshot) (*io.SectionReader, io.Closer, error) {
-	p := placeOf(s)
+	p := positionOf(s)
 	w.mu.Lock()
 	size, there := w.files[p]
 	w.mu.Unlock()
@@ -65,7 +65,7 @@ func (w *WAL) SnapshotFile(s core.Snapshot) (*io.SectionReader, io.Closer, error
 }
 
 // verifyFile reads a snapshot to its end. It gives up when the log has ended.
-func (w *WAL) verifyFile(from io.Reader, path string, p place) error {
+func (w *WAL) verifyFile(from io.Reader, path string, p position) error {
 	r, err := w.readContainer(whileUsable{w, from}, path, p)
 	if err != nil {
 		return err
@@ -74,9 +74,9 @@ func (w *WAL) verifyFile(from io.Reader, path string, p place) error {
 	return snapshotError(path, err)
 }
 
-// lose takes note that a snapshot has no usable file. It reports false if a newer
+// lose records that a snapshot has no usable file. It returns false if a newer
 // one has replaced it meanwhile.
-func (w *WAL) lose(p place) bool {
+func (w *WAL) lose(p position) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, there := w.files[p]; !there {

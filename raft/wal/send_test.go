@@ -72,7 +72,7 @@ func TestADamagedSnapshotIsForgottenWhenItIsToBeSent(t *testing.T) {
 			save(core.Write{From: 11, Snapshot: &first})
 			second := snap(8, "eight")
 			save(core.Write{From: 11, Snapshot: &second})
-			damage(t, disk, filepath.Join("/wal", snapshotName(placeOf(second))))
+			damage(t, disk, filepath.Join("/wal", snapshotName(positionOf(second))))
 
 			_, _, err = w.SnapshotFile(second)
 			if damaged, ok := errors.AsType[*DamagedSnapshotError](err); !ok || damaged.Snapshot.Index != 8 || strings.Contains(err.Error(), "--rejoin") {

@@ -14,17 +14,18 @@ import (
 )
 
 // WriteSnapshot writes the snapshot of the state machine at s to a file, so that
-// a later Save may record it: a temporary file, its checksums, sync, rename,
-// sync of the directory. write writes the payload; it runs beside Save, and any
-// pause it makes holds up nobody else. One snapshot is written at a time.
+// a later Save may record it: a temporary file, its checksums, sync, rename, sync
+// of the directory. The function write writes the payload. It runs at the same
+// time as Save, and any pause it makes holds up no other call. One snapshot is
+// written at a time.
 //
-// An error of write, and a full disk, leave the log as it was: the snapshot may
-// be tried again later. Every other failure of the disk ends the log. The answer
-// is ErrObsolete if a newer snapshot was recorded meanwhile.
+// An error of write, or a full disk, leaves the log as it was: the snapshot may
+// be tried again later. Every other failure of the disk ends the log.
+// WriteSnapshot returns ErrObsolete if a newer snapshot was recorded meanwhile.
 func (w *WAL) WriteSnapshot(s core.Snapshot, write func(io.Writer) error) error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
-	p := placeOf(s)
+	p := positionOf(s)
 	if done, err := w.wants(p); done || err != nil {
 		return err
 	}
@@ -40,8 +41,9 @@ func (w *WAL) WriteSnapshot(s core.Snapshot, write func(io.Writer) error) error 
 	return w.afterSnapshot(err, writingName)
 }
 
-// wants says whether a snapshot is of use: done if it is there already.
-func (w *WAL) wants(p place) (done bool, err error) {
+// wants reports whether a snapshot is of use: done is true if it is there
+// already.
+func (w *WAL) wants(p position) (done bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch _, there := w.files[p]; {
@@ -51,7 +53,7 @@ func (w *WAL) wants(p place) (done bool, err error) {
 		return false, w.failed
 	case there:
 		return true, nil
-	case p.index <= w.current.index && p != w.current.place: // whose file was lost
+	case p.index <= w.current.index && p != w.current.position: // but the current one may be written anew, if its file was lost
 		return false, fmt.Errorf("wal: the snapshot at index %d is not needed, there is one at index %d: %w", p.index, w.current.index, ErrObsolete)
 	case p.term == 0:
 		return false, fmt.Errorf("wal: there can be no snapshot at index %d of term 0", p.index)
@@ -64,7 +66,7 @@ type diskFailure struct{ error }
 
 func (f diskFailure) Unwrap() error { return f.error }
 
-// afterSnapshot removes what is left of a snapshot that did not come about, and
+// afterSnapshot removes the remains of a snapshot that did not come about, and
 // decides what its failure means for the log.
 func (w *WAL) afterSnapshot(err error, name string) error {
 	if err == nil {
@@ -90,9 +92,9 @@ type container struct {
 	err    error // the first error of the disk
 }
 
-// syncEvery is after how many bytes of a snapshot they are synced. All at once
-// at the end would hold up the syncs of the log for as long as the disk takes to
-// write them.
+// syncEvery is the number of bytes of a snapshot after which they are synced. One
+// sync of all bytes at the end would hold up the syncs of the log for as long as
+// the disk takes to write them.
 const syncEvery = 1 << 20
 
 // write creates the file and writes all of it.
@@ -111,7 +113,7 @@ func (c *container) write(of core.Snapshot, payload func(io.Writer) error) error
 		err = s.Close()
 	}
 	if c.err != nil {
-		return c.err // whatever payload made of it
+		return c.err // whatever payload returned instead
 	}
 	if err != nil {
 		return fmt.Errorf("wal: writing the snapshot at index %d: %w", of.Index, err)
@@ -138,7 +140,7 @@ func (c *container) Write(p []byte) (int, error) {
 	return len(p), c.err
 }
 
-// sync makes what was written durable.
+// sync makes the bytes written so far durable.
 func (c *container) sync() error {
 	if err := c.file.Sync(); err != nil {
 		return c.failed("syncing", err)
@@ -148,8 +150,8 @@ func (c *container) sync() error {
 	return nil
 }
 
-// failed wraps an error of the disk. A full disk, and a lack of file descriptors,
-// spoils only the snapshot.
+// failed wraps an error of the disk. If the disk is full, or a file descriptor
+// cannot be had, only the snapshot is lost.
 func (c *container) failed(doing string, err error) error {
 	switch {
 	case vfs.IsNoSpace(err):
@@ -166,7 +168,7 @@ func noRoom(doing, path string, err error) error {
 }
 
 // adopt gives a durable file its name as a snapshot, durably.
-func (w *WAL) adopt(name string, p place, size int64) error {
+func (w *WAL) adopt(name string, p position, size int64) error {
 	w.removing.Lock()
 	defer w.removing.Unlock()
 	if err := w.usable(); err != nil {
@@ -174,7 +176,7 @@ func (w *WAL) adopt(name string, p place, size int64) error {
 	}
 	path := w.snapshotPath(p)
 	w.mu.Lock()
-	obsolete := p.index <= w.current.index && p != w.current.place
+	obsolete := p.index <= w.current.index && p != w.current.position
 	w.garbage = without(w.garbage, snapshotName(p)) // a damaged one may have had the name
 	w.mu.Unlock()
 	if obsolete {
@@ -187,7 +189,7 @@ func (w *WAL) adopt(name string, p place, size int64) error {
 		return diskFailure{diskError("renaming the snapshot to", path, err)}
 	}
 	if err := w.syncDir(); err != nil {
-		return diskFailure{err} // for lack of room, too: nobody knows what the name is worth
+		return diskFailure{err} // for lack of room, too: the name may or may not be durable
 	}
 	w.mu.Lock()
 	w.files[p] = size
@@ -195,29 +197,31 @@ func (w *WAL) adopt(name string, p place, size int64) error {
 	return nil
 }
 
-// checkSnapshot says why a batch may not record this snapshot, or nil.
+// checkSnapshot returns the reason why a batch may not record this snapshot, or
+// nil.
 func (w *WAL) checkSnapshot(s core.Snapshot) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.Index <= w.current.index {
 		return fmt.Errorf("its snapshot at index %d is not newer than the one at index %d", s.Index, w.current.index)
 	}
-	if _, there := w.files[placeOf(s)]; !there {
+	if _, there := w.files[positionOf(s)]; !there {
 		return fmt.Errorf("its snapshot at index %d of term %d has no file", s.Index, s.Term)
 	}
 	return nil
 }
 
-// recordOf is what a batch says of its snapshot, but for the generation.
+// recordOf returns the record that a batch makes of its snapshot, without the
+// generation.
 func (w *WAL) recordOf(b *core.Write) snapshotRecord {
 	if b.Snapshot == nil {
 		return snapshotRecord{}
 	}
 	s := b.Snapshot
 	holds, _ := w.shape.holds(s.Index, s.Term, b.From, b.Entries)
-	r := snapshotRecord{place: placeOf(*s), keep: 1, replaces: !holds}
+	r := snapshotRecord{position: positionOf(*s), keep: 1, replaces: !holds}
 	if holds {
-		r.previous = w.current.place
+		r.previous = w.current.position
 	}
 	return r
 }
@@ -247,8 +251,8 @@ func firstNeeded(segments []segmentFile, from candidate) uint64 {
 	return first
 }
 
-// recorded takes note that a snapshot is durably recorded: what is only needed
-// without it becomes garbage.
+// recorded notes that a snapshot is durably recorded. Files that were only needed
+// without it become garbage.
 func (w *WAL) recorded(r snapshotRecord) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -258,21 +262,21 @@ func (w *WAL) recorded(r snapshotRecord) {
 	}
 	previous := w.current
 	previous.previous = nil // it is of no more use
-	w.current = candidate{r.place, w.active.generation, &previous}
+	w.current = candidate{r.position, w.active.generation, &previous}
 	for w.segments[0].generation < keep {
 		w.garbage = append(w.garbage, segmentName(w.segments[0].generation))
 		w.segments = w.segments[1:]
 	}
 	for p := range w.files {
-		if p.index <= w.current.index && p != w.current.place && p != previous.place {
+		if p.index <= w.current.index && p != w.current.position && p != previous.position {
 			w.spoilt = append(w.spoilt, p)
 			delete(w.files, p)
 		}
 	}
-	var stay []place
+	var stay []position
 	for _, p := range w.spoilt {
-		if p == previous.place {
-			stay = append(stay, p) // until there is something else to fall back on
+		if p == previous.position {
+			stay = append(stay, p) // until there is another one to fall back on
 		} else if _, again := w.files[p]; !again {
 			w.garbage = append(w.garbage, snapshotName(p))
 		}
@@ -281,8 +285,8 @@ func (w *WAL) recorded(r snapshotRecord) {
 	w.signalNeed()
 }
 
-// trim removes what recorded snapshots made superfluous. The record is durable,
-// so it does not matter how much of this a crash undoes.
+// trim removes the files that recorded snapshots made superfluous. The record is
+// durable, so it does not matter how much of this a crash undoes.
 func (w *WAL) trim() error {
 	w.removing.Lock()
 	defer w.removing.Unlock()
@@ -307,9 +311,9 @@ func (w *WAL) trim() error {
 // OpenSnapshot opens the payload of the snapshot at an index. It is verified
 // while it is read: only io.EOF says that it was whole, and damage is a
 // *CorruptionError. The caller closes it. The error satisfies fs.ErrNotExist if
-// there is none, or none any more.
+// there is no such snapshot, or not any more.
 func (w *WAL) OpenSnapshot(index uint64) (io.ReadCloser, error) {
-	p := place{index: index}
+	p := position{index: index}
 	w.mu.Lock()
 	for at := range w.files {
 		if at.index == index && at.term > p.term {

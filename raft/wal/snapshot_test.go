@@ -13,12 +13,13 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// payloadOf is what the state machine at a place writes in every test.
-func payloadOf(p place) []byte {
+// payloadOf is the payload that the state machine at a position writes in every
+// test.
+func payloadOf(p position) []byte {
 	return bytes.Repeat(fmt.Appendf(nil, "state at %d of term %d. ", p.index, p.term), 20)
 }
 
-func writePayload(p place) func(io.Writer) error {
+func writePayload(p position) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := w.Write(payloadOf(p))
 		return err
@@ -26,12 +27,12 @@ func writePayload(p place) func(io.Writer) error {
 }
 
 // wantSnapshot checks that the snapshot at an index is there and right.
-func wantSnapshot(t testing.TB, w *WAL, p place) {
+func wantSnapshot(t testing.TB, w *WAL, p position) {
 	t.Helper()
 	must(t, readSnapshot(w, p))
 }
 
-func readSnapshot(w *WAL, p place) error {
+func readSnapshot(w *WAL, p position) error {
 	r, err := w.OpenSnapshot(p.index)
 	if err != nil {
 		return err
@@ -60,14 +61,14 @@ func appendEntries(t testing.TB, w *WAL, seq *uint64, term, last uint64, n int) 
 func TestSnapshotsReplaceTheLog(t *testing.T) {
 	disk := vfs.NewCrashable()
 	last := uint64(0)
-	var taken []place
+	var taken []position
 	for range 4 {
 		w, _, err := Open(testOptions(disk))
 		must(t, err)
 		seq := uint64(0)
 		appendEntries(t, w, &seq, 3, last, 60)
 		last += 60
-		p := place{last - 7, 3}
+		p := position{last - 7, 3}
 		must(t, w.WriteSnapshot(core.Snapshot{Index: p.index, Term: p.term}, writePayload(p)))
 		seq++
 		must(t, w.Save(&core.Write{Seq: seq, Term: 3, Snapshot: &core.Snapshot{Index: p.index, Term: p.term}}))
@@ -129,30 +130,30 @@ func TestOlderSnapshotServesWhileTheLogIsThere(t *testing.T) {
 	w, _, err := Open(testOptions(disk))
 	must(t, err)
 	seq, last := uint64(0), uint64(0)
-	take := func() place {
+	take := func() position {
 		appendEntries(t, w, &seq, 3, last, 40)
 		last += 40
-		p := place{last - 3, 3}
+		p := position{last - 3, 3}
 		s := core.Snapshot{Index: p.index, Term: p.term}
 		must(t, w.WriteSnapshot(s, writePayload(p)))
 		seq++
 		must(t, w.Save(&core.Write{Seq: seq, Term: 3, Snapshot: &s}))
 		return p
 	}
-	spoil := func(p place) {
+	spoil := func(p position) {
 		path := w.snapshotPath(p)
 		b := content(t, disk, path)
 		b[len(b)/2] ^= 1
 		replace(t, disk, path, b)
 	}
-	start := func(from place) {
+	start := func(from position) {
 		t.Helper()
 		must(t, w.Close())
 		var state core.State
 		w, state, err = Open(testOptions(disk))
 		must(t, err)
 		must(t, w.Prepare())
-		if placeOf(state.Snapshot) != from || uint64(len(state.Entries)) != last-from.index {
+		if positionOf(state.Snapshot) != from || uint64(len(state.Entries)) != last-from.index {
 			t.Fatalf("found %+v and %d entries, want %v", state.Snapshot, len(state.Entries), from)
 		}
 		wantSnapshot(t, w, from)
@@ -179,17 +180,17 @@ func TestDamagedSnapshotIsTakenAgain(t *testing.T) {
 	must(t, err)
 	seq := uint64(0)
 	appendEntries(t, w, &seq, 3, 0, 40)
-	record := func(p place) {
+	record := func(p position) {
 		t.Helper()
 		s := core.Snapshot{Index: p.index, Term: p.term}
 		must(t, w.WriteSnapshot(s, writePayload(p)))
 		seq++
 		must(t, w.Save(&core.Write{Seq: seq, Term: 3, Snapshot: &s}))
 	}
-	record(place{10, 3})
-	record(place{30, 3})
+	record(position{10, 3})
+	record(position{30, 3})
 	must(t, w.Close())
-	path := w.snapshotPath(place{30, 3})
+	path := w.snapshotPath(position{30, 3})
 	replace(t, disk, path, content(t, disk, path)[:200])
 	w, state, err := Open(testOptions(disk))
 	must(t, err)
@@ -197,10 +198,10 @@ func TestDamagedSnapshotIsTakenAgain(t *testing.T) {
 		t.Fatalf("found %+v", state.Snapshot)
 	}
 	seq = 0
-	record(place{20, 3})
-	record(place{30, 3})
+	record(position{20, 3})
+	record(position{30, 3})
 	must(t, w.Prepare())
-	wantSnapshot(t, w, place{30, 3})
+	wantSnapshot(t, w, position{30, 3})
 	must(t, w.Close())
 	w, state, err = Open(testOptions(disk))
 	must(t, err)
@@ -219,7 +220,7 @@ func TestDamageIsFoundWhileReading(t *testing.T) {
 	must(t, err)
 	seq := uint64(0)
 	appendEntries(t, w, &seq, 3, 0, 4)
-	p := place{3, 3}
+	p := position{3, 3}
 	must(t, w.WriteSnapshot(core.Snapshot{Index: 3, Term: 3}, writePayload(p)))
 	whole := content(t, disk, w.snapshotPath(p))
 	for _, at := range []int{3, 30, 130, 300, len(whole) - 1} {
@@ -242,7 +243,7 @@ func TestReceivedSnapshotReplacesTheLog(t *testing.T) {
 	must(t, err)
 	seq := uint64(0)
 	appendEntries(t, sender, &seq, 5, 0, 40)
-	p := place{30, 5}
+	p := position{30, 5}
 	s := core.Snapshot{Index: p.index, Term: p.term}
 	must(t, sender.WriteSnapshot(s, writePayload(p)))
 
@@ -292,12 +293,12 @@ func TestNothingIsFoundBehindAReplacedLog(t *testing.T) {
 	seq := uint64(0)
 	appendEntries(t, w, &seq, 3, 0, 4)
 	taken, installed := core.Snapshot{Index: 3, Term: 3}, core.Snapshot{Index: 4, Term: 5}
-	must(t, w.WriteSnapshot(taken, writePayload(placeOf(taken))))
+	must(t, w.WriteSnapshot(taken, writePayload(positionOf(taken))))
 	must(t, w.Save(&core.Write{Seq: 5, Term: 3, Snapshot: &taken}))
 	must(t, receive(w, installed, seeded(1)))
 	must(t, w.Save(&core.Write{Seq: 6, Term: 5, Snapshot: &installed, From: 5, Entries: []core.Entry{core.NewEntry(5, 5, core.KindCommand, nil)}}))
 	must(t, w.Close())
-	path := w.snapshotPath(placeOf(installed))
+	path := w.snapshotPath(positionOf(installed))
 	b := content(t, disk, path)
 	b[len(b)-1] ^= 1
 	replace(t, disk, path, b)
@@ -316,22 +317,22 @@ func TestImpossibleRecordsOfSnapshotsAreRefused(t *testing.T) {
 	must(t, err)
 	seq := uint64(0)
 	appendEntries(t, w, &seq, 3, 0, 4)
-	for _, p := range []place{{2, 3}, {3, 3}, {4, 3}, {3, 2}, {9, 4}, {1, 3}} {
+	for _, p := range []position{{2, 3}, {3, 3}, {4, 3}, {3, 2}, {9, 4}, {1, 3}} {
 		must(t, w.WriteSnapshot(core.Snapshot{Index: p.index, Term: p.term}, writePayload(p)))
 	}
 	must(t, w.Save(&core.Write{Seq: 5, Term: 4, Snapshot: &core.Snapshot{Index: 2, Term: 3}}))
 	must(t, w.Close())
-	good := snapshotRecord{place: place{3, 3}, keep: 1, previous: place{2, 3}}
+	good := snapshotRecord{position: position{3, 3}, keep: 1, previous: position{2, 3}}
 	for name, spoil := range map[string]func(r *snapshotRecord, b *core.Write){
 		"another term than the log's": func(r *snapshotRecord, _ *core.Write) { r.term = 2 },
 		"behind the log":              func(r *snapshotRecord, _ *core.Write) { r.index = 9 },
 		"of a later term":             func(r *snapshotRecord, _ *core.Write) { r.term = 9 },
 		"replaces what the log holds": func(r *snapshotRecord, b *core.Write) { r.replaces, b.From = true, 4 },
 		"replaces, with a gap": func(r *snapshotRecord, b *core.Write) {
-			*r, b.From = snapshotRecord{place: place{9, 4}, keep: 1, replaces: true}, 11
+			*r, b.From = snapshotRecord{position: position{9, 4}, keep: 1, replaces: true}, 11
 		},
 		"replaces an older one": func(r *snapshotRecord, b *core.Write) {
-			*r, b.From = snapshotRecord{place: place{1, 4}, keep: 1, replaces: true}, 2
+			*r, b.From = snapshotRecord{position: position{1, 4}, keep: 1, replaces: true}, 2
 		},
 		"entries under an older one": func(_ *snapshotRecord, b *core.Write) { b.From = 2 },
 		"keeps nothing":              func(r *snapshotRecord, _ *core.Write) { r.keep = 0 },
@@ -341,7 +342,7 @@ func TestImpossibleRecordsOfSnapshotsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := disk.Crash(seeded(1), vfs.KeepBlocks) // a copy: the log was closed
-			for _, p := range []place{{3, 3}, {3, 2}, {9, 4}, {1, 3}} {
+			for _, p := range []position{{3, 3}, {3, 2}, {9, 4}, {1, 3}} {
 				replace(t, disk, w.snapshotPath(p), packed(t, "c1", p))
 			}
 			r, b := good, core.Write{Term: 4}
@@ -350,7 +351,7 @@ func TestImpossibleRecordsOfSnapshotsAreRefused(t *testing.T) {
 			forge(t, disk, recordHeader{kind: TypeSnapshot, length: uint64(len(payload))}, payload)
 			if name == "nothing" {
 				_, state, err := readOnly(disk)
-				if must(t, err); placeOf(state.Snapshot) != r.place {
+				if must(t, err); positionOf(state.Snapshot) != r.position {
 					t.Errorf("the record that breaks no rule was not believed: %+v", state.Snapshot)
 				}
 				return
@@ -364,7 +365,7 @@ func TestImpossibleRecordsOfSnapshotsAreRefused(t *testing.T) {
 // Method: restore, open, restore again.
 func TestInitialize(t *testing.T) {
 	disk := vfs.NewCrashable()
-	p := place{1000, 4}
+	p := position{1000, 4}
 	s := core.Snapshot{Index: p.index, Term: p.term}
 	must(t, Initialize(testOptions(disk), 9, s, writePayload(p)))
 	for range 2 {

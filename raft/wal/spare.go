@@ -17,15 +17,15 @@ type spare struct {
 	size int64
 }
 
-// Prepare removes what a recorded snapshot made superfluous and makes the one
-// spare segment ready, so that the next roll need not wait for it. It writes and
-// syncs a whole segment, or reads one that an earlier run left, and returns at
-// once when a spare is there. Call it from a goroutine of its own, once for every
-// value that NeedsSpare yields.
+// Prepare removes the files that a recorded snapshot made superfluous and makes
+// the one spare segment ready, so that the next roll need not wait for it. It
+// writes and syncs a whole segment, or reads one that an earlier run left. It
+// returns at once when a spare is there. Call it from a goroutine of its own,
+// once for every value that NeedsSpare yields.
 //
-// A full disk, and a lack of file descriptors, is an error here but not the end of
+// A full disk, or a lack of file descriptors, is an error here but not the end of
 // the log: Save goes on until the present segment is used up. Every other failure
-// of the disk ends it.
+// of the disk ends the log.
 func (w *WAL) Prepare() error {
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
@@ -50,10 +50,11 @@ func (w *WAL) Prepare() error {
 }
 
 // NeedsSpare yields a value whenever Prepare should be called: after Open, after
-// every roll and when a snapshot was recorded. It is closed by Close, so a loop over it ends.
+// every roll and when a snapshot was recorded. Close closes the channel, so a
+// loop over it ends.
 func (w *WAL) NeedsSpare() <-chan struct{} { return w.needs }
 
-// signalNeed wakes whoever waits on NeedsSpare, once.
+// signalNeed wakes the goroutine that waits on NeedsSpare, once.
 func (w *WAL) signalNeed() {
 	select {
 	case w.needs <- struct{}{}:
@@ -61,9 +62,9 @@ func (w *WAL) signalNeed() {
 	}
 }
 
-// reuseSpare takes the spare of an earlier run if it is whole: of the size that
-// is wanted now and nothing but zeros. The name alone says nothing, because a
-// crash may have come at any time.
+// reuseSpare takes the spare of an earlier run if it is whole: it has the size
+// that is wanted now and holds nothing but zeros. The name alone proves nothing,
+// because a crash may have come at any time.
 func (w *WAL) reuseSpare() error {
 	path := filepath.Join(w.dir, spareName)
 	file, err := w.fs.Open(path)
@@ -86,8 +87,8 @@ func (w *WAL) reuseSpare() error {
 	return nil
 }
 
-// isBlank says whether a file is size zeros. Between pieces it asks whether to
-// go on.
+// isBlank reports whether a file is size zeros. It calls goOn before each piece
+// and stops at its error.
 func isBlank(f vfs.File, size int64, goOn func() error) (bool, error) {
 	if got, err := f.Size(); err != nil || got != size {
 		return false, err
@@ -108,8 +109,8 @@ func isBlank(f vfs.File, size int64, goOn func() error) (bool, error) {
 	return true, nil
 }
 
-// makeSpare makes a file of zeros, in place of any spare there is. It is the
-// caller's to hold spareMu.
+// makeSpare makes a file of zeros, in place of any spare there is. The caller
+// must hold spareMu.
 func (w *WAL) makeSpare(size int64, goOn func() error) error {
 	path := filepath.Join(w.dir, spareName)
 	if w.spare != nil {
@@ -134,8 +135,8 @@ func (w *WAL) makeSpare(size int64, goOn func() error) error {
 		err = w.syncDir()
 	}
 	if err != nil {
-		// A half-made spare is of no use, and the room it takes may be what the
-		// disk lacks. Whatever is left of it, the next start looks before it uses it.
+		// A half-made spare is of no use, and its bytes may be the room that the disk
+		// lacks. The next start checks whatever is left of it before it uses it.
 		file.Close()
 		w.fs.Remove(path)
 		return err
@@ -173,7 +174,7 @@ func (w *WAL) roll(r recordHeader) error {
 		}
 	}
 	if w.spare == nil || w.spare.size < size {
-		if err := w.trim(); err != nil { // it may need the room
+		if err := w.trim(); err != nil { // the new segment may need the room
 			return err
 		}
 		if err := w.makeSpare(size, always); err != nil {
@@ -201,7 +202,7 @@ func (w *WAL) roll(r recordHeader) error {
 }
 
 // begin turns the spare into the active segment with the given header and, if
-// there is one, a first batch. It is the caller's to hold spareMu.
+// there is one, a first batch. The caller must hold spareMu.
 func (w *WAL) begin(h segmentHeader, first *core.Write) error {
 	spareAt, path := filepath.Join(w.dir, spareName), filepath.Join(w.dir, segmentName(h.generation))
 	s := &segment{segmentHeader: h, path: path, file: w.spare.file, end: segmentHeaderBytes}
@@ -213,7 +214,7 @@ func (w *WAL) begin(h segmentHeader, first *core.Write) error {
 	}
 	if first != nil {
 		batch, buffer := w.encode(first)
-		if err := w.place(s, batch, buffer); err != nil {
+		if err := w.write(s, batch, buffer); err != nil {
 			return err
 		}
 	}

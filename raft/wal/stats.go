@@ -1,6 +1,6 @@
 package wal
 
-// Stats are counts since Open, unless said otherwise.
+// Stats are counts since Open, unless a field says otherwise.
 type Stats struct {
 	Segments      int    // on disk, the spare not counted
 	Bytes         int64  // the size of all of them
@@ -14,12 +14,12 @@ type Stats struct {
 	Rolls         uint64 // times a segment was used up
 	Removed       uint64 // files that a snapshot made superfluous
 	SpareReady    bool   // the next roll need not wait
-	RecoveredTo   uint64 // number of the last batch that Open found, counted over the whole life of the log
-	Cut           Cut    // what Open cut off the end
-	// PassedOver says which snapshots Open found damaged, with file and offset. An
-	// older one and the log behind it served instead, so nothing is lost, but
-	// there is nothing left to fall back on: look after the disk. It is nil if
-	// all was well.
+	RecoveredTo   uint64 // number of the last batch that Open found, counted since the log was created
+	Cut           Cut    // the remains that Open cut off the end
+	// PassedOver names the snapshots that Open found damaged, with file and
+	// offset. An older one and the log behind it served instead, so nothing is
+	// lost. But no snapshot is left to fall back on: check the disk. It is nil if
+	// all were whole.
 	PassedOver error
 	Lost       uint64 // snapshots that SnapshotFile found damaged
 }
@@ -33,6 +33,6 @@ func (w *WAL) Stats() Stats {
 	for _, f := range w.segments {
 		s.Bytes += f.bytes
 	}
-	s.SnapshotIndex, s.SnapshotTerm, s.SnapshotBytes = w.current.index, w.current.term, w.files[w.current.place]
+	s.SnapshotIndex, s.SnapshotTerm, s.SnapshotBytes = w.current.index, w.current.term, w.files[w.current.position]
 	return s
 }

@@ -2,15 +2,15 @@ package wal
 
 import "fmt"
 
-// Cut says what recovery cut off the end of the log: the remains of the one
-// write that was under way when the machine stopped. Nothing in it was ever
+// Cut describes the remains that recovery cut off the end of the log: those of
+// the one write that was pending when the machine stopped. Nothing in it was ever
 // acknowledged, unless somebody cut or cleared the end of the file behind the
-// log's back, which cannot always be told from a torn write.
+// log's back. That cannot always be told from a torn write.
 type Cut struct {
 	File   string // "" if nothing had to be cut
 	Offset int64  // of the first byte that was overwritten with zeros
-	Bytes  int64  // how many were
-	Reason string // what was found there
+	Bytes  int64  // number of bytes that were
+	Reason string // a description of the remains
 }
 
 // tail judges the end of the last segment, where a crash may have left a torn
@@ -58,8 +58,8 @@ func (s *scanner) tail(r *segmentReader, h recordHeader, what found) error {
 	return nil
 }
 
-// torn notes that the log has to be cut at the cursor; end is behind the last
-// byte that may not be zero.
+// torn notes that the log has to be cut at the cursor; end is the offset behind
+// the last byte that may not be zero.
 func (s *scanner) torn(r *segmentReader, end int64, reason string) error {
 	offset := s.image.at.offset
 	s.image.cut = Cut{File: r.path, Offset: offset, Bytes: end - offset, Reason: reason}

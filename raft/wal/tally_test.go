@@ -11,7 +11,7 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// tally counts what happened to machines.
+// tally counts the fates of machines.
 type tally struct {
 	cuts                                                          map[vfs.Model]int
 	deaths                                                        map[string]int // by the call

@@ -46,7 +46,7 @@ func TestWhatIsUnknownStopsTheStart(t *testing.T) {
 		return b
 	}
 	plain := batch(core.NewEntry(last+1, term, core.KindCommand, []byte("x")))
-	record := appendSnapshotRecord(nil, snapshotRecord{place: place{last, term}, keep: 1})
+	record := appendSnapshotRecord(nil, snapshotRecord{position: position{last, term}, keep: 1})
 	cases := map[string]struct {
 		h       recordHeader
 		payload []byte
@@ -178,7 +178,7 @@ func TestASnapshotKeepsTheUID(t *testing.T) {
 	seq := uint64(0)
 	appendEntries(t, w, &seq, 3, 0, 5)
 	taken := core.Snapshot{Index: 4, Term: 3, UID: uid}
-	must(t, w.WriteSnapshot(taken, writePayload(placeOf(taken))))
+	must(t, w.WriteSnapshot(taken, writePayload(positionOf(taken))))
 	must(t, w.Save(&core.Write{Seq: seq + 1, Term: 3, Snapshot: &taken, Commit: 4}))
 	must(t, w.Close())
 	w, state, err := Open(testOptions(disk))
@@ -192,7 +192,7 @@ func TestASnapshotKeepsTheUID(t *testing.T) {
 	if err := receive(w, other, seeded(1)); err == nil { // receive makes a file of uid zero
 		t.Error("a snapshot of uid zero passed for one of another")
 	}
-	b := packedUID(t, "c1", placeOf(installed), uid)
+	b := packedUID(t, "c1", positionOf(installed), uid)
 	_, err = w.BeginReceive(installed, int64(len(b)), [32]byte{})
 	must(t, err)
 	must(t, w.ReceiveAt(b, 0))

@@ -13,24 +13,25 @@ import (
 
 // Sizes of segments, in bytes.
 const (
-	// DefaultSegmentBytes keeps both the making of a spare (some 50 ms of disk
-	// time) and the look through an unused tail at start small, while a roll
-	// stays rare.
+	// DefaultSegmentBytes keeps two things short: the making of a spare (some 50
+	// ms of disk time) and the check of an unused tail at start. A roll stays
+	// rare.
 	DefaultSegmentBytes = 16 << 20
 	// MinSegmentBytes and MaxSegmentBytes bound Options.SegmentBytes.
 	MinSegmentBytes = 8 << 10
 	MaxSegmentBytes = 1 << 30
 
-	// firstSegmentBytes bounds the segment that a new log starts with: it is made
-	// while the server waits to serve.
+	// firstSegmentBytes bounds the segment that a new log starts with, because the
+	// server waits to serve while it is made.
 	firstSegmentBytes = 4 << 20
 	segmentAlign      = 4096
 )
 
-// maxKeptBuffer is how much memory one large batch may leave allocated.
+// maxKeptBuffer is the size of the largest buffer that one batch may leave
+// allocated.
 const maxKeptBuffer = 4 << 20
 
-// Options say which log to open.
+// Options name the log to open.
 type Options struct {
 	FS  vfs.FS // where Dir is; nil means vfs.OS
 	Dir string // the log's own directory; created when missing
@@ -40,8 +41,8 @@ type Options struct {
 	ClusterID, NodeID string
 
 	// SegmentBytes is the size of new segments, rounded up to 4 KiB; 0 means
-	// DefaultSegmentBytes. It may change from one start to the next. A batch that
-	// is larger gets a segment of its own size.
+	// DefaultSegmentBytes. It may change from one start to the next. A larger
+	// batch gets a segment of its own size.
 	SegmentBytes int64
 }
 
@@ -71,7 +72,7 @@ type WAL struct {
 	// One snapshot is written and one received at a time.
 	writing   sync.Mutex
 	receiving sync.Mutex
-	incoming  *incoming // guarded by receiving; nil if there is none
+	partial   *partial // guarded by receiving; nil if there is none
 
 	// removing is held while files are removed or a snapshot gets its name. It may
 	// be taken while spareMu, writing or receiving is held.
@@ -79,25 +80,25 @@ type WAL struct {
 
 	// mu guards what follows and is never held during I/O.
 	mu       sync.Mutex
-	failed   error // the first error of the disk; nothing is written after it
+	failed   error // the first error of the disk; the log writes nothing after it
 	closed   bool
 	stats    Stats
-	segments []segmentFile   // on disk and needed, in order; the active one is the last
-	current  candidate       // what a start begins with
-	files    map[place]int64 // sizes of the snapshots that are durable under their names
-	spoilt   []place         // snapshots that Open passed over or SnapshotFile found damaged
-	garbage  []string        // names of files to remove
+	segments []segmentFile      // on disk and needed, in order; the active one is the last
+	current  candidate          // the one that a start begins with
+	files    map[position]int64 // sizes of the snapshots that are durable under their names
+	spoilt   []position         // snapshots that Open passed over or SnapshotFile found damaged
+	garbage  []string           // names of files to remove
 }
 
-// Open opens the log in o.Dir, creates it when there is none, and returns what
-// it holds: the newest snapshot that is whole, without its Data, and the entries
+// Open opens the log in o.Dir, creates it when there is none, and returns its
+// content: the newest snapshot that is whole, without its Data, and the entries
 // behind it. Everything in the State is durable when Open returns, and the
 // remains of an interrupted write are gone; see Stats.Cut and Stats.PassedOver.
 //
-// It answers a *CorruptionError when bytes are damaged that were durable once, an
-// *IdentityError when the log is another server's, a *VersionError when a newer
-// raftkv wrote it, and an error with vfs.ErrLocked when it is in use. In all
-// these cases nothing was changed.
+// Open returns a *CorruptionError when bytes are damaged that were durable once,
+// and an *IdentityError when the log is another server's. It returns a
+// *VersionError when a newer raftkv wrote the log, and an error with
+// vfs.ErrLocked when it is in use. In all these cases nothing was changed.
 func Open(o Options) (*WAL, core.State, error) {
 	w, err := newWAL(o)
 	if err != nil {
@@ -126,10 +127,10 @@ func newWAL(o Options) (*WAL, error) {
 		o.SegmentBytes = DefaultSegmentBytes
 	}
 	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
-		return nil, fmt.Errorf("wal: segments of %d bytes: choose a size from %d to %d", o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
+		return nil, fmt.Errorf("wal: the segment size is %d bytes: choose %d to %d", o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
 	}
 	if o.Dir == "" {
-		return nil, errors.New("wal: no directory given: name one for the log to live in")
+		return nil, errors.New("wal: no directory is given: name one for the log")
 	}
 	for _, owner := range [][2]string{{"cluster", o.ClusterID}, {"node", o.NodeID}} {
 		if name, id := owner[0], owner[1]; len(id) == 0 || len(id) > core.MaxIDBytes {
@@ -138,26 +139,27 @@ func newWAL(o Options) (*WAL, error) {
 	}
 	return &WAL{
 		fs: o.FS, dir: o.Dir, clusterID: o.ClusterID, nodeID: o.NodeID,
-		segmentBytes: roundUp(o.SegmentBytes), needs: make(chan struct{}, 1), files: map[place]int64{},
+		segmentBytes: roundUp(o.SegmentBytes), needs: make(chan struct{}, 1), files: map[position]int64{},
 	}, nil
 }
 
-// roundUp rounds the size of a segment up to what file systems count in.
+// roundUp rounds the size of a segment up to a multiple of segmentAlign, which
+// file systems count in.
 func roundUp(size int64) int64 { return (size + segmentAlign - 1) / segmentAlign * segmentAlign }
 
 // Save makes one batch durable: term, vote, truncation and entries together, or
 // none of it. When it returns nil, the batch and all before it survive anything
-// that the disk survives. The entries are encoded before Save returns and not
-// kept.
+// that the disk survives. Save encodes the entries before it returns and does not
+// keep them.
 //
-// After an error the batch may or may not be found by the next Open, and the log
-// accepts nothing more: every later Save answers the same error. An entry that does
-// not match its checksum is such an error too, a *core.DamageError. A batch that no
+// After an error the next Open may or may not find the batch, and the log accepts
+// nothing more: every later Save returns the same error. An entry that does not
+// match its checksum is such an error too, a *core.DamageError. A batch that no
 // Raft server could want to save is a bug of the caller and panics.
 //
 // A batch with a Snapshot records it: from now on a start begins there, and
-// Prepare removes what is only needed without it. Its file must be there, by
-// WriteSnapshot or FinishReceive; the batch's Snapshot.Data is not looked at.
+// Prepare removes the files that were only needed without it. WriteSnapshot or
+// FinishReceive must have made its file; the batch's Snapshot.Data is ignored.
 // The snapshot before it stays, with the log behind it, unless the new one
 // replaces the log.
 func (w *WAL) Save(b *core.Write) error {
@@ -183,7 +185,7 @@ func (w *WAL) Save(b *core.Write) error {
 	return nil
 }
 
-// check says why no Raft server may save this batch now, or nil.
+// check returns the reason why no Raft server may save this batch now, or nil.
 func (w *WAL) check(b *core.Write) error {
 	if b.Seq != w.seq+1 {
 		return fmt.Errorf("it follows write %d", w.seq)
@@ -199,7 +201,7 @@ func (w *WAL) check(b *core.Write) error {
 	return w.shape.check(w.step(b))
 }
 
-// step is the batch as the shape sees it.
+// step returns the batch as the shape sees it.
 func (w *WAL) step(b *core.Write) step {
 	return step{term: b.Term, votedFor: b.VotedFor, record: w.recordOf(b), from: b.From, entries: b.Entries, commit: b.Commit}
 }
@@ -213,14 +215,14 @@ func (w *WAL) append(b *core.Write) error {
 		}
 	}
 	s := w.active
-	if err := w.place(s, h, buffer); err != nil {
+	if err := w.write(s, h, buffer); err != nil {
 		return err
 	}
 	if err := w.sync(s.file, s.path); err != nil {
 		return err
 	}
-	// The mark need not be durable. Where it survives, it tells damage to this
-	// batch from a write that a crash interrupted.
+	// The mark need not be durable. Where it survives, it distinguishes damage to
+	// this batch from a write that a crash interrupted.
 	if err := s.writeMark(TypeMark, w.number); err != nil {
 		return diskError("marking", s.path, err)
 	}
@@ -232,7 +234,8 @@ func (w *WAL) append(b *core.Write) error {
 	return nil
 }
 
-// encode returns a batch as it is on disk, but for what depends on its place.
+// encode returns a batch as it is on disk, except for the fields that depend on
+// its offset.
 func (w *WAL) encode(b *core.Write) (recordHeader, []byte) {
 	h := recordHeader{kind: TypeBatch, number: w.number + 1}
 	buffer := append(w.buffer[:0], zeros[:recordHeaderBytes]...)
@@ -249,8 +252,8 @@ func (w *WAL) encode(b *core.Write) (recordHeader, []byte) {
 	return h, buffer
 }
 
-// place writes an encoded batch behind the last one of a segment.
-func (w *WAL) place(s *segment, h recordHeader, buffer []byte) error {
+// write writes an encoded batch behind the last one of a segment.
+func (w *WAL) write(s *segment, h recordHeader, buffer []byte) error {
 	if h.kind == TypeSnapshot {
 		w.fillKeep(buffer[recordHeaderBytes:], s.generation)
 	}
@@ -265,7 +268,7 @@ func (w *WAL) place(s *segment, h recordHeader, buffer []byte) error {
 }
 
 // sync syncs a file and counts it. There is no second try: after a failed sync
-// the kernel may call the data clean that never reached the disk.
+// the kernel may call data clean that never reached the disk.
 func (w *WAL) sync(f vfs.File, path string) error {
 	if err := f.Sync(); err != nil {
 		return diskError("syncing", path, err)
@@ -288,7 +291,7 @@ func (w *WAL) syncDir() error {
 	return nil
 }
 
-// usable says whether the log accepts anything.
+// usable returns the reason why the log accepts nothing more, or nil.
 func (w *WAL) usable() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -298,8 +301,8 @@ func (w *WAL) usable() error {
 	return w.failed
 }
 
-// fail ends the log's life and returns what ended it, which is err unless
-// something else did before.
+// fail ends the log and returns the error that ended it, which is err unless an
+// earlier one did.
 func (w *WAL) fail(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -309,9 +312,9 @@ func (w *WAL) fail(err error) error {
 	return w.failed
 }
 
-// Close writes down that everything is durable, gives the directory back and
-// closes the channel of NeedsSpare. It waits for a Prepare and a WriteSnapshot
-// that are under way, which give up early. Closing twice is allowed. After a failure of the disk
+// Close records that everything is durable, gives the directory back and closes
+// the channel of NeedsSpare. It waits for a pending Prepare and WriteSnapshot,
+// which give up early. Closing twice is allowed. After a failure of the disk
 // nothing more is written.
 func (w *WAL) Close() error {
 	w.mu.Lock()
@@ -335,7 +338,7 @@ func (w *WAL) Close() error {
 }
 
 // release closes the files and gives the lock back. Errors do not matter here:
-// what had to be durable was synced.
+// everything that had to be durable was synced.
 func (w *WAL) release() {
 	w.writing.Lock()
 	defer w.writing.Unlock()
@@ -343,9 +346,9 @@ func (w *WAL) release() {
 	defer w.receiving.Unlock()
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
-	if w.incoming != nil {
-		w.incoming.file.Close()
-		w.incoming = nil
+	if w.partial != nil {
+		w.partial.file.Close()
+		w.partial = nil
 	}
 	if w.active != nil {
 		w.active.file.Close()

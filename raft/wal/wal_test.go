@@ -245,8 +245,9 @@ func TestClosedLog(t *testing.T) {
 	}
 }
 
-// Goal: Prepare and Stats may run beside Save, and every roll asks for a spare.
-// Method: a goroutine as the node has it, under the race detector, on a disk.
+// Goal: Prepare and Stats may run at the same time as Save, and every roll asks
+// for a spare. Method: a goroutine as the node has it, under the race detector,
+// on a disk.
 func TestPrepareBesideSave(t *testing.T) {
 	o := testOptions(vfs.OS{})
 	o.Dir = t.TempDir()
@@ -377,9 +378,9 @@ func TestInspectShowsEverything(t *testing.T) {
 // Method: 8 MiB of entries, as their sizes are counted, with the longest encodings:
 // one, and as many as there can be.
 func TestTheLargestWriteFitsIntoAUsualSegment(t *testing.T) {
-	const mostBytes, counted = 8 << 20, 16 // what an entry counts for beyond its data
-	for _, data := range []int{0, mostBytes - counted} {
-		count := mostBytes / (data + counted)
+	const maxBytes, counted = 8 << 20, 16 // what an entry counts for beyond its data
+	for _, data := range []int{0, maxBytes - counted} {
+		count := maxBytes / (data + counted)
 		longest := core.AppendEntry(nil, core.NewEntry(math.MaxUint64, math.MaxUint64, core.KindCommand, make([]byte, data)))
 		size := uint64(snapshotRecordBytes + batchFixedBytes + core.MaxIDBytes + count*len(longest))
 		h := segmentHeader{size: DefaultSegmentBytes}

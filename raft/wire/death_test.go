@@ -182,6 +182,7 @@ func TestRestartReconnectsBothWays(t *testing.T) {
 	began := time.Now()
 	connected(t, n1, 1)
 	t.Logf("connected both ways again after %v", time.Since(began))
+	connected(t, n2, 1) // n1 has accepted n2's connection; n2 may not have read the answer yet
 	if got := n1.ClientAddr("n2"); got != "elsewhere" {
 		t.Fatalf("client address %q after the restart", got)
 	}

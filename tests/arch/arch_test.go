@@ -55,6 +55,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"comments", func() []string { return CheckComments(tree) }},
 		{"fields of core.Raft", func() []string { return CheckRaftFields(tree) }},
 		{"paper", func() []string { return CheckPaper(tree, read(dir, "docs/paper.md")) }},
+		{"bugs", func() []string { return CheckBugs(tree, read(dir, "docs/bugs.md")) }},
 		{"routes", func() []string { return CheckRoutes(tree, Documents(dir)) }},
 	} {
 		t.Run(rule.name, func(t *testing.T) {

@@ -10,7 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
+
+// longestLine is how many characters a line of a document may have: one that is
+// longer can be read neither in a terminal nor in a diff.
+const longestLine = 400
 
 // figure2Rules is how many rules Figure 2 of the paper has, counted by its
 // bullets: five of AppendEntries, two of RequestVote, two for all servers, two
@@ -20,6 +25,8 @@ const figure2Rules = 19
 var (
 	codeReference = regexp.MustCompile("`([\\w./-]+\\.go)(?:: *([^`]*))?`")
 	identifier    = regexp.MustCompile(`[A-Za-z_]\w*`)
+	testReference = regexp.MustCompile("`([\\w./-]+)`: ((?:`Test\\w+`(?:,\\s+)?)+)")
+	testName      = regexp.MustCompile(`Test\w+`)
 	tableRule     = regexp.MustCompile(`^\|[\s:|-]+\|?\s*$`)
 )
 
@@ -196,6 +203,64 @@ func textOf(e ast.Expr) string {
 	}
 	text, _ := strconv.Unquote(literal.Value)
 	return text
+}
+
+// CheckLines demands that no line of a document is longer than longestLine.
+func CheckLines(documents map[string]string) (complaints []string) {
+	for _, name := range sortedKeys(documents) {
+		for i, line := range strings.Split(documents[name], "\n") {
+			if n := utf8.RuneCountInString(line); n > longestLine {
+				complaints = append(complaints, fmt.Sprintf("%s:%d has %d characters; a line may have %d: wrap it, or make a list of the table", name, i+1, n, longestLine))
+			}
+		}
+	}
+	return complaints
+}
+
+// CheckBugs holds docs/bugs.md to its form and to the code: every entry says why
+// it happened, what was done and which test keeps it out, and every test that it
+// names as `folder`: `TestName` is in that folder. A name that ends with an
+// underscore stands for all tests that begin so.
+func CheckBugs(t *Tree, document string) (complaints []string) {
+	entries := strings.Split(document, "\n### ")[1:]
+	if len(entries) == 0 {
+		return []string{"docs/bugs.md has no entry: an entry begins with ###"}
+	}
+	for _, entry := range entries {
+		title, body, _ := strings.Cut(entry, "\n")
+		for _, part := range []string{"**Why:** ", "**Done:** ", "**Found by** ", "**Test:** "} {
+			if strings.Count(body, part) != 1 {
+				complaints = append(complaints, fmt.Sprintf("docs/bugs.md: %q has %d times %q; once is right", title, strings.Count(body, part), part))
+			}
+		}
+		for _, reference := range testReference.FindAllStringSubmatch(body, -1) {
+			for _, test := range testName.FindAllString(reference[2], -1) {
+				if folders := t.foldersWithTest(test); !slices.Contains(folders, reference[1]) {
+					complaints = append(complaints, fmt.Sprintf("docs/bugs.md: %q names %s in %s; it is in %q", title, test, reference[1], folders))
+				}
+			}
+		}
+	}
+	return complaints
+}
+
+// foldersWithTest returns the folders that declare a test of that name, or one
+// that begins so if the name ends with an underscore.
+func (t *Tree) foldersWithTest(name string) (folders []string) {
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			if !f.Test {
+				continue
+			}
+			for _, d := range f.Syntax.Decls {
+				function, isFunction := d.(*ast.FuncDecl)
+				if isFunction && (function.Name.Name == name || strings.HasSuffix(name, "_") && strings.HasPrefix(function.Name.Name, name)) {
+					folders = append(folders, p.Path)
+				}
+			}
+		}
+	}
+	return slices.Compact(folders)
 }
 
 // Documents reads README.md and docs/*.md.

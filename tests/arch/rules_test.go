@@ -268,3 +268,31 @@ var all = []any{Route{"GET", "/v1/kv/{key}", nil}, Route{Method: "PUT", Path: "/
 	expect(t, "two that are missing", CheckRoutes(tree, documents), "holds PUT /v1/kv/{key}", "holds GET /livez")
 	expect(t, "no table", CheckRoutes(source{"kvserver/a.go": "package kvserver\n"}.tree(t), documents), "no route was found")
 }
+
+// Goal: a line of a document that nobody can read is seen, with its place.
+// Method: lines at the limit and one beyond it, counted in characters and not in
+// bytes.
+func TestLongLinesAreSeen(t *testing.T) {
+	at := strings.Repeat("é", longestLine)
+	expect(t, "lines", CheckLines(map[string]string{
+		"README.md": at + "\nshort\n" + at + "!\n", "docs/a.md": at,
+	}), "README.md:3 has 401 characters")
+}
+
+// Goal: an entry of docs/bugs.md cannot lose a part, or name a test that is gone
+// or was moved. Method: a small tree and entries that are right or wrong.
+func TestBugsAreHeldToTheCode(t *testing.T) {
+	tree := source{
+		"raft/wal/a_test.go":  "package wal\nfunc TestKept() {}\nfunc TestBroken_One() {}\n",
+		"raft/wire/a_test.go": "package wire\nfunc TestElsewhere() {}\n",
+	}.tree(t)
+	entry := func(tests string) string {
+		return "# Bugs\n\n### It broke\n\nOnce.\n\n**Why:** x.\n\n**Done:** y.\n\n**Found by** z. **Test:** " + tests + ".\n"
+	}
+	expect(t, "as it should be", CheckBugs(tree, entry("`raft/wal`: `TestKept`,\n`TestBroken_`; `raft/wire`: `TestElsewhere`; `make faults`")))
+	expect(t, "a test that is gone", CheckBugs(tree, entry("`raft/wal`: `TestKept`, `TestGone`")), "names TestGone in raft/wal; it is in []")
+	expect(t, "a test that was moved", CheckBugs(tree, entry("`raft/wal`: `TestElsewhere`")), `it is in ["raft/wire"]`)
+	expect(t, "no test", CheckBugs(tree, strings.Replace(entry(""), "**Test:** ", "", 1)), "0 times \"**Test:** \"")
+	expect(t, "no reason", CheckBugs(tree, strings.Replace(entry("`raft/wal`: `TestKept`"), "**Why:** ", "", 1)), "0 times \"**Why:** \"")
+	expect(t, "no entry", CheckBugs(tree, "# Bugs\n"), "has no entry")
+}

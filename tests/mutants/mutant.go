@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -31,14 +30,40 @@ var canary = mutant{
 	oracles: []string{"test ./raft/core"},
 }
 
-// all returns the whole table.
+// tables are the rows by the package that they bite.
+var tables = []struct {
+	pkg  string // from the root of the source
+	rows []mutant
+}{
+	{"raft/core", coreElectionMutants},
+	{"raft/core", coreReplicationMutants},
+	{"raft/core", coreLogMutants},
+	{"raft/core", coreMutants},
+	{"raft/node", nodeMutants},
+	{"raft/wal", walMutants},
+	{"raft/snapshot", snapshotMutants},
+	{"raft/vfs", vfsMutants},
+	{"raft/wire", wireMutants},
+	{"raft", raftMutants},
+	{"labrpc", labrpcMutants},
+	{"labrpc/labgob", labgobMutants},
+	{"kvserver/kv", kvMutants},
+	{"kvserver", kvserverHTTPMutants},
+	{"kvserver", kvserverClerkMutants},
+	{"kvserver", kvserverMutants},
+	{"kvserver/clerkwire", clerkwireMutants},
+	{"client", clientMutants},
+	{"client/bench", benchMutants},
+	{"cmd/raftkv", raftkvMutants},
+}
+
+// all returns the rows of all tables.
 func all() []mutant {
-	return slices.Concat(electionMutants, replicationMutants, readMutants, snapshotMutants, nodeMutants,
-		logMutants, containerMutants, wireMutants,
-		storeMutants, serviceMutants, httpMutants, clientMutants, commandMutants, commandLineMutants,
-		moreCoreMutants, moreDiskMutants, moreFaceMutants, identityMutants, simulatorMutants,
-		entryMutants, doorMutants, stateMutants, kindMutants, beginningMutants,
-		labMutants, labVoteMutants, labAgreementMutants, labSnapshotMutants, labStoreMutants, hostMutants)
+	var rows []mutant
+	for _, t := range tables {
+		rows = append(rows, t.rows...)
+	}
+	return rows
 }
 
 // chosen returns the mutants that a comma-separated list of ids, or of

@@ -3,6 +3,7 @@ package main
 import (
 	"go/parser"
 	"go/token"
+	"strings"
 	"testing"
 )
 
@@ -32,6 +33,18 @@ func TestEveryMutantApplies(t *testing.T) {
 		for _, oracle := range m.oracles {
 			if _, _, _, _, err := command(root, oracle, 1); err != nil {
 				t.Errorf("mutant %s: %v", m.id, err)
+			}
+		}
+	}
+}
+
+// Goal: a developer who changes a package finds its rows in its tables. Method: the
+// file of every row is in the folder of its table or below it.
+func TestTablesAreNamedByThePackage(t *testing.T) {
+	for _, table := range tables {
+		for _, m := range table.rows {
+			if !strings.HasPrefix(m.file, table.pkg+"/") {
+				t.Errorf("mutant %s of %s stands in a table of %s: move the row", m.id, m.file, table.pkg)
 			}
 		}
 	}

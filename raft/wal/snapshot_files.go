@@ -13,15 +13,15 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// shelf is the snapshot files that a starting server finds. Each is read at most
-// once.
-type shelf struct {
+// snapshotFiles are the snapshots that a starting server finds in its directory.
+// Each file is read at most once.
+type snapshotFiles struct {
 	w        *WAL
-	there    []place // in order of their indexes
-	verdicts map[place]verdict
+	there    []position // in order of their indexes
+	verdicts map[position]verdict
 }
 
-// verdict is what came of looking at a file.
+// verdict is the result of reading a file.
 type verdict struct {
 	read bool // whole, not only its header
 	size int64
@@ -29,9 +29,9 @@ type verdict struct {
 	err  error
 }
 
-// newest returns the index of the newest snapshot that is whole and this
-// cluster's, 0 for none. The log need not know of it.
-func (s *shelf) newest() (uint64, error) {
+// newest returns the index of the newest snapshot that is whole and belongs to
+// this cluster, 0 for none. The log need not know of it.
+func (s *snapshotFiles) newest() (uint64, error) {
 	for i := len(s.there) - 1; i >= 0; i-- {
 		p := s.there[i]
 		v := s.w.look(p, true)
@@ -47,7 +47,7 @@ func (s *shelf) newest() (uint64, error) {
 	return 0, nil
 }
 
-// isRefusal says whether an error means that a file was read and is not to be
+// isRefusal reports whether an error means that a file was read and must not be
 // used.
 func isRefusal(err error) bool {
 	var damage *CorruptionError
@@ -56,10 +56,10 @@ func isRefusal(err error) bool {
 	return errors.As(err, &damage) || errors.As(err, &owner) || errors.As(err, &version)
 }
 
-// checkOwner refuses snapshots of other clusters and of newer versions, also
-// where nothing needs them: they are not this log's to remove. Damage is judged
-// where it matters.
-func (s *shelf) checkOwner() error {
+// checkOwner refuses snapshots of other clusters and of newer versions, even
+// where nothing needs them, because this log may not remove them. Damage is
+// judged where it matters.
+func (s *snapshotFiles) checkOwner() error {
 	for _, p := range s.there {
 		v, looked := s.verdicts[p]
 		if !looked {
@@ -74,9 +74,10 @@ func (s *shelf) checkOwner() error {
 	return nil
 }
 
-// checkAlone judges what is there without any segment. A new log has segments
-// before it has snapshots, so its segments got lost, or it was being restored.
-func (s *shelf) checkAlone(unfinished []string) error {
+// checkAlone judges the snapshots of a directory without any segment. A new log
+// has segments before it has snapshots. So either the segments were lost, or the
+// log was being restored.
+func (s *snapshotFiles) checkAlone(unfinished []string) error {
 	if err := s.checkOwner(); err != nil {
 		return err
 	}
@@ -91,10 +92,10 @@ func (s *shelf) checkAlone(unfinished []string) error {
 		Reason: fmt.Sprintf("there is no log, while %s is there (if it was being restored from a backup: restore it again, into an empty directory)", names[0])}
 }
 
-// verify says whether the snapshot of a place is whole; the beginning of the log
-// needs none.
-func (s *shelf) verify(p place) error {
-	if p == (place{}) {
+// verify returns nil if the snapshot of a position is whole. The beginning of the
+// log needs none.
+func (s *snapshotFiles) verify(p position) error {
+	if p == (position{}) {
 		return nil
 	}
 	if !slices.Contains(s.there, p) {
@@ -108,8 +109,8 @@ func (s *shelf) verify(p place) error {
 	return v.err
 }
 
-// look reads the snapshot of a place, its header or all of it.
-func (w *WAL) look(p place, whole bool) verdict {
+// look reads the snapshot of a position: its header, or all of it.
+func (w *WAL) look(p position, whole bool) verdict {
 	r, file, size, err := w.openContainer(p)
 	if err != nil {
 		return verdict{size: size, err: err}
@@ -121,9 +122,9 @@ func (w *WAL) look(p place, whole bool) verdict {
 	return verdict{read: whole, size: size, uid: r.Header().UID, err: snapshotError(w.snapshotPath(p), err)}
 }
 
-// openContainer opens the snapshot of a place and compares what it says of
-// itself with its name and with the log's cluster.
-func (w *WAL) openContainer(p place) (r *snapshot.Reader, file vfs.File, size int64, err error) {
+// openContainer opens the snapshot of a position and compares its header with its
+// name and with the log's cluster.
+func (w *WAL) openContainer(p position) (r *snapshot.Reader, file vfs.File, size int64, err error) {
 	path := w.snapshotPath(p)
 	if file, err = w.fs.Open(path); err != nil {
 		return nil, nil, 0, diskError("opening", path, err)
@@ -142,7 +143,7 @@ func (w *WAL) openContainer(p place) (r *snapshot.Reader, file vfs.File, size in
 }
 
 // readContainer reads the header of the snapshot in a file.
-func (w *WAL) readContainer(from io.Reader, path string, p place) (*snapshot.Reader, error) {
+func (w *WAL) readContainer(from io.Reader, path string, p position) (*snapshot.Reader, error) {
 	r, err := snapshot.NewReader(from)
 	if err != nil {
 		return nil, snapshotError(path, err)
@@ -172,7 +173,7 @@ func snapshotError(path string, err error) error {
 	return diskError("reading", path, err)
 }
 
-func (w *WAL) snapshotPath(p place) string { return filepath.Join(w.dir, snapshotName(p)) }
+func (w *WAL) snapshotPath(p position) string { return filepath.Join(w.dir, snapshotName(p)) }
 
 // remove removes a file of the log's directory, if it is there.
 func (w *WAL) remove(name string) error {

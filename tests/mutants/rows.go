@@ -1,0 +1,114 @@
+package main
+
+import "path"
+
+// The functions below write a row for what it has in common with its neighbours:
+// the folder and the oracles.
+
+// inCore is a mutant of raft/core.
+func inCore(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "raft/core/" + file, old: old, new: new, oracles: []string{"test ./raft/core", "sim"}}
+}
+
+// inNode is a mutant of raft/node.
+func inNode(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "raft/node/" + file, old: old, new: new, oracles: []string{"test ./raft/node", "sim"}}
+}
+
+// inLog is a mutant of raft/wal that tests with fitting names should notice. They
+// are asked alone first, because some of the others take their time.
+func inLog(id, tests, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "raft/wal/" + file, old: old, new: new, oracles: []string{"test ./raft/wal " + tests, "test ./raft/wal", "sim"}}
+}
+
+// onWire is a mutant of raft/wire.
+func onWire(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "raft/wire/" + file, old: old, new: new, oracles: []string{"test ./raft/wire"}}
+}
+
+// inStore is a mutant of kvserver/kv.
+func inStore(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/kv/" + file, old: old, new: new, oracles: []string{"test ./kvserver/kv", "sim"}}
+}
+
+// notLabs are kvserver's tests without the labs' suites, which know nothing of HTTP
+// and of Clerks over TCP.
+const notLabs = "!3A|3B|4A|4B|Versioned|LostAnswer"
+
+// inService is a mutant of kvserver that tests with fitting names should notice.
+// They are asked alone first: the package has many tests, and on a busy machine any
+// of them may fail first.
+func inService(id, tests, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{"test ./kvserver " + tests, "test ./kvserver " + notLabs}}
+}
+
+// inMachine is a mutant of kvserver/machine that tests with fitting names, there or
+// in kvserver, should notice.
+func inMachine(id, tests, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/machine/" + file, old: old, new: new,
+		oracles: []string{"test ./kvserver/machine " + tests, "test ./kvserver " + tests, "test ./kvserver/machine", "test ./kvserver " + notLabs}}
+}
+
+// inTests is a mutant that tests of its package with fitting names should notice.
+// They are asked alone first, because the others take their time.
+func inTests(id, tests, bug, file, old, new string) mutant {
+	dir := "test ./" + path.Dir(file)
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{dir + " " + tests, dir}}
+}
+
+// inSimulator is a mutant that the simulator should notice: it shows when a whole
+// cluster lives through something.
+func inSimulator(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"sim"}}
+}
+
+// inFile is a mutant of any file, with its oracles.
+func inFile(id, bug, file, old, new string, oracles ...string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: oracles}
+}
+
+// raftLab is a mutant, as students plant it, that the suites of the Raft lab must
+// catch alone: nothing but the courses' parts is run.
+func raftLab(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"test ./raft 2A|2B|2C|2D"}}
+}
+
+// storeLab is a mutant, as students plant it, that one part of the key/value lab
+// must catch alone.
+func storeLab(id, bug, part, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"test ./kvserver " + part}}
+}
+
+// faceOfLabs is a mutant of what the labs' face promises beyond the courses.
+func faceOfLabs(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"test ./raft"}}
+}
+
+// A leader recognises an answer of another term twice, by the call's term and by the
+// answer's: either check alone would do.
+const (
+	staleAnswers = `	if !known || r.role != Leader || sentTerm != r.currentTerm {
+		return nil
+	}
+	p := &r.progress[position]
+	switch {
+	case call.generation < p.since:
+		return nil
+	case lost && call.generation == p.generation:
+		r.lost(p)
+		return nil
+	case lost, replyTerm != r.currentTerm:
+`
+	staleAccepted = `	if !known || r.role != Leader {
+		return nil
+	}
+	p := &r.progress[position]
+	switch {
+	case call.generation < p.since:
+		return nil
+	case lost && call.generation == p.generation:
+		r.lost(p)
+		return nil
+	case lost:
+`
+)
