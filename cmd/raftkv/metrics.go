@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"raftkv/kvserver"
+	"raftkv/kvserver/metrics"
 	"raftkv/raft"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wire"
@@ -67,11 +67,11 @@ func (n *node) observer() raft.Observer {
 }
 
 // measures are the instruments of the service.
-func (n *node) measures() *kvserver.Metrics {
+func (n *node) measures() *metrics.Metrics {
 	if n.config.unmeasured {
 		return nil
 	}
-	return kvserver.NewMetrics(n.registry)
+	return metrics.New(n.registry)
 }
 
 // shown is a collector that reads everything anew for each scrape. What belongs

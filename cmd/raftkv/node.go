@@ -20,6 +20,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/httpd"
 	"raftkv/raft"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -117,7 +118,7 @@ type node struct {
 	begun     time.Time
 	transport *wire.Transport
 	raft      *raft.Raft
-	service   *kvserver.Server
+	service   *service
 	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
 
@@ -228,27 +229,15 @@ func (n *node) start() error {
 		return errors.Join(err, n.close())
 	}
 	defer state.Close()
-	n.service, err = kvserver.New(kvserver.Config{
-		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: buildVersion(),
-		Consensus: n.raft, ApplyCh: chosen, Snapshot: state.reader(),
-		Peers:         names(c.Members.others(c.ID).ids()),
-		ClientAddr:    func(id string) string { return n.transport.ClientAddr(core.ID(id)) },
-		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
-		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
-		MaxInFlight:    c.MaxInFlight,
-		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, MaxForwardConnections: c.maxForwards,
-		Describe: n.describe,
-		Metrics:  n.measures(),
-		Logger:   n.logger,
-	})
+	n.service, err = n.openService(chosen, state.reader())
 	if err != nil {
 		return errors.Join(err, n.close())
 	}
-	n.loaded.Store(n.service)
+	n.loaded.Store(n.service.Server)
 	state.report(n.logger, begins)
-	server := kvserver.NewHTTPServer(n.service.Handler())
+	server := n.service.server()
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
-	n.clients = newClientPort(server, n.service.Listener(c.HTTP))
+	n.clients = newClientPort(server, n.service.listener(c.HTTP))
 	go n.serveHTTP()
 	n.raft.RatherNot(loading, false)
 	n.startAdmin()
@@ -271,7 +260,7 @@ func (n *node) startAdmin() {
 	if n.config.Admin == nil {
 		return
 	}
-	n.admin = kvserver.NewAdminServer(n.service.AdminHandler(n.config.LogLevel))
+	n.admin = httpd.NewAdminServer(n.service.http.AdminHandler(n.config.LogLevel))
 	n.admin.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
 	go func() {
 		if err := n.admin.Serve(n.config.Admin); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -368,7 +357,7 @@ func (n *node) drain() {
 	begun := time.Now()
 	n.stopListening()
 	clerks := make(chan bool, 1)
-	go func() { clerks <- n.service.DrainClerks(ctx) }()
+	go func() { clerks <- n.service.drainClerks(ctx) }()
 	if http := n.clients.drain(drainLimit); !<-clerks || !http {
 		n.logger.Warn("some requests did not finish in time; they are ended", "waited", time.Since(begun).Round(time.Millisecond))
 	}

@@ -132,7 +132,7 @@ func testACutBackup(t *testing.T, name string, spoil func(*testServer)) {
 	if before {
 		spoil(s)
 	}
-	conn := servePipes(t, s).open(t, rawRequest("GET", "/v1/snapshot", ""))
+	conn := servePipes(t, s).Open(t, rawRequest("GET", "/v1/snapshot", ""))
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -22,6 +21,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkd"
 	"raftkv/kvserver/internal/fakelog"
+	"raftkv/kvserver/internal/pipenet"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/metrics"
 	"raftkv/kvserver/port"
@@ -138,14 +138,13 @@ func newServerOver(t *testing.T, log *fakelog.Log, change func(*settings)) *test
 // wired makes a server and its doors as a node does.
 func wired(c settings) (*testServer, error) {
 	s := &testServer{}
-	connections := cmp.Or(c.MaxConnections, 8192)
 	s.port = port.New(port.Config{
-		MaxConnections: connections, MaxPerIP: c.MaxConnectionsPerIP, BodyGrace: c.bodyGrace, AnswerGrace: c.answerGrace,
+		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, BodyGrace: c.bodyGrace, AnswerGrace: c.answerGrace,
 		Problem: func(err error) []byte { return s.door.Problem(err) }, Logger: c.Logger,
 	})
 	s.peers = NewPeers(PeersConfig{
 		NodeID: c.NodeID, ClusterID: c.ClusterID, Peers: c.Peers, ClientAddr: c.ClientAddr,
-		MaxConnections: PeerConnections(connections), Shortage: s.port.MakeRoom, Logger: c.Logger,
+		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger,
 	})
 	c.AskDigests = s.peers.AskDigests
 	door := Config{AllowedHosts: c.AllowedHosts, Describe: c.Describe}
@@ -176,6 +175,12 @@ func serveHTTP(t *testing.T, s *testServer) *httptest.Server {
 	ts.Start()
 	t.Cleanup(ts.Close)
 	return ts
+}
+
+// servePipes serves s on a network in memory until the test ends.
+func servePipes(t *testing.T, s *testServer) *pipenet.Net {
+	t.Helper()
+	return pipenet.Serve(t, port.NewServer(s.Handler()), s.port.Listener)
 }
 
 // answer is an HTTP answer, read whole.

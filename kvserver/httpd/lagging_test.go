@@ -68,7 +68,7 @@ var otherReads = []string{"GET /v1/status", "HEAD /v1/status", "GET /v1/integrit
 // dialPipes returns a Clerk of s.
 func dialPipes(t *testing.T, s *testServer) *client.Clerk {
 	t.Helper()
-	c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: servePipes(t, s).dial})
+	c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: servePipes(t, s).Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -183,7 +183,7 @@ func TestAStreamIsFrozenAndHoldsNobodyUp(t *testing.T) {
 // stream can only end for the reason that a test gives.
 func streamOf(t *testing.T, s *testServer) *http.Response {
 	t.Helper()
-	conn := servePipes(t, s).open(t, rawRequest("GET", "/v1/kv", "", "Accept", api.MediaNDJSON))
+	conn := servePipes(t, s).Open(t, rawRequest("GET", "/v1/kv", "", "Accept", api.MediaNDJSON))
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -274,7 +274,7 @@ func TestTheTimeForABodyIsNotTheTimeForItsAnswer(t *testing.T) {
 		const grace = 200 * time.Millisecond
 		s, log := newServer(t, func(c *settings) { c.bodyGrace = grace })
 		held := log.Held()
-		conn := servePipes(t, s).open(t, rawRequest("PUT", "/v1/kv/k", "v"))
+		conn := servePipes(t, s).Open(t, rawRequest("PUT", "/v1/kv/k", "v"))
 		p := <-held
 		time.Sleep(2 * grace)
 		log.Deliver(p.Command)

@@ -91,7 +91,7 @@ func TestRoomIsGivenBackOnEveryWayOut(t *testing.T) {
 			}
 			log.OnTermAt = func(uint64) (uint64, error) { return 1, nil }
 			for range 200 {
-				conn, err := network.dial(t.Context(), "")
+				conn, err := network.Dial(t.Context(), "")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -9,11 +9,14 @@ import (
 	"time"
 )
 
-// Config is what a Port is made of. MaxConnections and Logger must be set.
+// DefaultMaxConnections is the default of Config.MaxConnections.
+const DefaultMaxConnections = 8192
+
+// Config is what a Port is made of. Problem and Logger must be set.
 type Config struct {
 	// MaxConnections bounds the connections, of which some are kept for clients on
-	// this machine. MaxPerIP bounds those from one address that is not loopback;
-	// 0: no bound.
+	// this machine; 0: DefaultMaxConnections. MaxPerIP bounds those from one address
+	// that is not loopback; 0: no bound.
 	MaxConnections, MaxPerIP int
 	// BodyGrace is how long a client may take over the body of a request beyond what
 	// the minimum rate gives it, AnswerGrace the same for an answer. 0: one minute.
@@ -48,6 +51,9 @@ type Port struct {
 
 // New returns a port without a connection.
 func New(config Config) *Port {
+	if config.MaxConnections == 0 {
+		config.MaxConnections = DefaultMaxConnections
+	}
 	if config.BodyGrace == 0 {
 		config.BodyGrace = bodyGrace
 	}

@@ -1,4 +1,4 @@
-package httpd
+package clerkd
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (d *doorway) Addr() net.Addr { return &net.TCPAddr{} }
 // behindDoor serves s and returns where connections to it are put.
 func behindDoor(t *testing.T, s *testServer) *doorway {
 	d := &doorway{come: make(chan net.Conn)}
-	server := port.NewServer(s.Handler())
+	server := port.NewServer(s.http.Handler())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -1,4 +1,4 @@
-package httpd
+package clerkd
 
 import (
 	"context"
@@ -94,7 +94,7 @@ func TestWhatAClerkSaysOfAWriteIsTrue(t *testing.T) {
 func oneWrite(t *testing.T, first attemptEnd, happens func(*testServer, *fakelog.Log, kv.SessionCall), second attemptEnd) (told string, times int) {
 	s, log := newServer(t, func(c *settings) { c.RequestTimeout = 2 * time.Second })
 	network := servePipes(t, s)
-	c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.dial, AttemptTimeout: time.Second})
+	c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.Dial, AttemptTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func oneWrite(t *testing.T, first attemptEnd, happens func(*testServer, *fakelog
 		}
 		log.Place(p)
 		if end.cut {
-			network.cut()
+			network.Cut()
 		}
 		if end.chosen {
 			log.Deliver(p.Command)
