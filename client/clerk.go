@@ -144,27 +144,28 @@ func (c *Clerk) join(g greeting, address string) *Error {
 
 // find returns the index of a node's server, by its name and the address that
 // others gave for it; below 0 if it is not known yet. A server that has not been
-// met may be any node. It must be met before the Clerk believes an address that
-// the caller has not given: there may be a proxy or another network between.
+// met may be any node. It is tried before the Clerk believes an address that the
+// caller has not given: there may be a proxy or another network between. One that
+// could not be met holds nothing up: it may be down for ever.
 func (c *Clerk) find(node, address string) int {
 	if node == "" {
 		return -1
 	}
 	all := *c.serverList.Load()
-	strangers := false
+	untried := false
 	for i, s := range all {
 		name := s.node.Load()
 		if name != nil && *name == node {
 			return i
 		}
-		strangers = strangers || name == nil
+		untried = untried || name == nil && !s.missed.Load()
 	}
 	for i, s := range all {
 		if s.address == address {
 			return i
 		}
 	}
-	if strangers || address == "" {
+	if untried || address == "" {
 		return -1
 	}
 	return c.add(address)

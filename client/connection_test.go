@@ -146,6 +146,41 @@ func TestALeaderThatIsNoEndpoint(t *testing.T) {
 	})
 }
 
+// Goal: a leader that is no endpoint is found though another endpoint can never be
+// met: it is down, or belongs to another cluster. Method: an endpoint that follows
+// and one of either kind, in either order; the leader is named by the follower.
+func TestALeaderIsFoundWhileAnotherEndpointIsDown(t *testing.T) {
+	for _, endpoints := range [][]string{{"n1:1", "n2:1"}, {"n2:1", "n1:1"}} {
+		for _, kind := range []string{"down", "another cluster"} {
+			bubble(t, func(t *testing.T) {
+				f := newFakeCluster(t, "n3")
+				if kind == "down" {
+					f.down["n2"] = true
+				} else {
+					f.clusters["n2"] = "c2"
+				}
+				f.before = func(c *fakeConn, a asked) bool {
+					if c.server == "n3" {
+						return false
+					}
+					c.refuse(a, clerkwire.Refused{Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied, Retryable: true, Leader: "n3", LeaderAddr: "n3:1"})
+					return true
+				}
+				if kind != "down" && endpoints[0] == "n2:1" {
+					return // the first server that is met decides the cluster
+				}
+				c := f.dial(func(config *Config) { config.Endpoints = endpoints })
+				defer f.end(c)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if _, err := c.Put(ctx, "k", []byte("x")); err != nil || f.value("k") != "x" {
+					t.Errorf("%v, %s: %v", endpoints, kind, err)
+				}
+			})
+		}
+	}
+}
+
 // Goal: what answers but is no server of the store, or sends what is not the
 // protocol, is left for another server.
 func TestStrangers(t *testing.T) {

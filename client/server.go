@@ -17,6 +17,7 @@ type server struct {
 	slots   []slot
 	turn    atomic.Uint32
 	node    atomic.Pointer[string] // its name; nil until a greeting has named it
+	missed  atomic.Bool            // an attempt to meet it has failed
 }
 
 // slot holds one connection. The first call that finds none starts to dial; later
@@ -82,6 +83,8 @@ func (s *server) connect(slot *slot, d *dialling) {
 	c, frames, err := s.open()
 	if err == nil {
 		slot.present.Store(c)
+	} else {
+		s.missed.Store(true)
 	}
 	d.conn, d.err = c, err
 	slot.mu.Lock()

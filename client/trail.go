@@ -75,7 +75,9 @@ func (t *trail) refusals() []Refusal {
 func (n noted) refusal() Refusal {
 	r := Refusal{Address: n.address, Node: n.err.Node, Code: n.err.Code, Reason: n.err.reason()}
 	if e := n.err; e.Node != "" && e.Code == api.CodeNoLeader && e.LeaderAddr != "" {
-		r.Reason += " at " + e.LeaderAddr
+		if !strings.HasSuffix(r.Reason, " at "+e.LeaderAddr) {
+			r.Reason += " at " + e.LeaderAddr
+		}
 		if e.LeaderAddr == n.address {
 			r.Reason += ", where " + e.Node + " itself answers"
 		}

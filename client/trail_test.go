@@ -155,6 +155,14 @@ func TestWhatCannotComeIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// Goal: an address that a server's sentence names already is not named twice.
+func TestTheLeadersAddressIsNamedOnce(t *testing.T) {
+	e := &Error{Code: api.CodeNoLeader, Node: "n2", Leader: "n1", LeaderAddr: "far:1", Detail: "node n2 does not lead; n1 does, and takes clients at far:1"}
+	if r := (noted{"n2:1", e}).refusal(); strings.Count(r.Reason, "far:1") != 1 {
+		t.Error(r.Reason)
+	}
+}
+
 // Goal: a leader that can only be reached at an address that does not lead to it
 // is named with that address, so that the reader sees what to set.
 func TestALeaderOutOfReachIsNamedWithItsAddress(t *testing.T) {

@@ -1,11 +1,11 @@
 package kvserver
 
 import (
-	"encoding/hex"
 	"fmt"
 	"io"
 
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 	"raftkv/raft/snapshot"
 )
 
@@ -65,7 +65,7 @@ func ReadBackupState(from io.Reader) (*BackupState, error) {
 		return nil, fmt.Errorf("%w: a state at index %d in a container for index %d", kv.ErrBadSnapshot, store.AppliedIndex(), h.Index)
 	}
 	return &BackupState{store: store, Backup: Backup{
-		Cluster: h.ClusterID, UID: uidText(h.UID), Index: h.Index, Term: h.Term,
+		Cluster: h.ClusterID, UID: raft.UID(h.UID).String(), Index: h.Index, Term: h.Term,
 		Keys: store.Len(), Bytes: store.Bytes(), Revision: store.Revision(),
 		Sessions: store.Sessions(), IdempotencyRecords: store.IdempotencyRecords(),
 		Digest: store.Digest().String(), Hash: fmt.Sprintf("%x", store.Hash()),
@@ -82,11 +82,3 @@ func (b *BackupState) Revision() uint64 { return b.store.Revision() }
 
 // WriteTo writes the state as the payload of a snapshot.
 func (b *BackupState) WriteTo(w io.Writer) (int64, error) { return b.store.WriteTo(w) }
-
-// uidText returns a cluster's uid as 32 hexadecimal digits, "" if it is not known.
-func uidText(uid [16]byte) string {
-	if uid == ([16]byte{}) {
-		return ""
-	}
-	return hex.EncodeToString(uid[:])
-}

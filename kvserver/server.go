@@ -121,7 +121,7 @@ func (s *Server) Describe(err error) Refusal {
 }
 
 // UID returns the cluster's uid as 32 hexadecimal digits, "" while it is not known.
-func (s *Server) UID() string { return uidText(s.config.Consensus.Status().UID) }
+func (s *Server) UID() string { return s.config.Consensus.Status().UID.String() }
 
 // Integrity returns the results so far of comparing this node's state with its
 // peers'. The caller may keep it.

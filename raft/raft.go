@@ -8,10 +8,11 @@ import (
 	"raftkv/raft/node"
 )
 
-// Config, Status, Observer and Proposal are the node's; see there. ID and
+// Config, Status, Observer and Proposal are the node's; see there. ID, UID and
 // PeerStatus are the core's.
 type (
 	ID         = core.ID
+	UID        = core.UID
 	PeerStatus = core.PeerStatus
 	Config     = node.Config
 	Status     = node.Status

@@ -2,22 +2,17 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/core"
 )
 
-// members are the nodes of a cluster, by ID, with the addresses at which their
-// peers reach them.
-type members map[core.ID]string
-
 // parseMembers reads "n1=host:port,n2=host:port,…".
-func parseMembers(text string) (members, error) {
-	m := members{}
+func parseMembers(text string) (host.Members, error) {
+	m := host.Members{}
 	holder := map[string]core.ID{}
 	for pair := range strings.SplitSeq(text, ",") {
 		if strings.TrimSpace(pair) == "" {
@@ -51,36 +46,6 @@ func parseMembers(text string) (members, error) {
 		return nil, fmt.Errorf("--cluster is %q and names no node: give it as id=host:port,id=host:port,…", text)
 	}
 	return m, nil
-}
-
-// ids returns the members' IDs in order.
-func (m members) ids() []core.ID { return slices.Sorted(maps.Keys(m)) }
-
-// others returns the members without self.
-func (m members) others(self core.ID) members {
-	others := maps.Clone(m)
-	delete(others, self)
-	return others
-}
-
-// names returns IDs as the service knows nodes.
-func names(ids []core.ID) (all []string) {
-	for _, id := range ids {
-		all = append(all, string(id))
-	}
-	return all
-}
-
-// listNames writes IDs for people.
-func listNames(ids []core.ID) string {
-	var b strings.Builder
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(string(id))
-	}
-	return b.String()
 }
 
 // checkName says what is wrong with the id of a node or cluster. What is
@@ -127,23 +92,6 @@ func listenAddress(address string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// reachableAddress is where other nodes find what listens at listening. If that
-// means every address of this host, the one by which peers know the host is
-// taken.
-func reachableAddress(listening net.Addr, asPeer string) string {
-	address := listening.String()
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		if peerHost, _, err := net.SplitHostPort(asPeer); err == nil {
-			return net.JoinHostPort(peerHost, port)
-		}
-	}
-	return address
-}
-
 // isLoopback reports whether an address leads to the machine of whoever uses it.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
@@ -157,7 +105,7 @@ func isLoopback(address string) bool {
 // warnOfAddresses warns about addresses that mean another machine to whoever
 // gets them: members on other machines, and an address of this node that leads
 // everybody to himself.
-func warnOfAddresses(c nodeConfig) {
+func warnOfAddresses(c host.Config) {
 	for _, w := range doubtfulAddresses(c) {
 		c.Logger.Warn(w.message, w.about...)
 	}
@@ -169,10 +117,10 @@ type addressWarning struct {
 }
 
 // doubtfulAddresses returns what is to be said about a node's addresses.
-func doubtfulAddresses(c nodeConfig) (all []addressWarning) {
+func doubtfulAddresses(c host.Config) (all []addressWarning) {
 	own := c.Members[c.ID]
 	var near, far []string
-	for _, id := range c.Members.ids() {
+	for _, id := range c.Members.IDs() {
 		if isLoopback(c.Members[id]) {
 			near = append(near, string(id))
 		} else {
@@ -183,7 +131,7 @@ func doubtfulAddresses(c nodeConfig) (all []addressWarning) {
 	if !isLoopback(own) {
 		remote--
 	}
-	clients := reachableAddress(c.HTTP.Addr(), own)
+	clients := host.ReachableAddress(c.HTTP.Addr(), own)
 	if remote > 0 && isLoopback(clients) {
 		all = append(all, addressWarning{"the other nodes are on other machines, and the client address that this node gives them is a loopback address: writes that they forward to it will not arrive; set --http to an address that they reach, such as 0.0.0.0:8701",
 			[]any{"client_address", clients}})

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
+
+	"raftkv/cmd/raftkv/internal/host"
 )
 
 // Goal: a list of members is read as it is meant.
@@ -13,7 +18,7 @@ func TestMembersAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := members{"n1": "host.example:9701", "n2": "[::1]:9702", "west-3.b": "10.0.0.3:9701"}
+	want := host.Members{"n1": "host.example:9701", "n2": "[::1]:9702", "west-3.b": "10.0.0.3:9701"}
 	for id, address := range want {
 		if m[id] != address {
 			t.Errorf("%s is at %q, not %q", id, m[id], address)
@@ -103,8 +108,68 @@ func TestReachableAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := reachableAddress(address, c.asPeer); got != c.want {
+		if got := host.ReachableAddress(address, c.asPeer); got != c.want {
 			t.Errorf("%s with peers at %s: %s, want %s", c.listening, c.asPeer, got, c.want)
 		}
+	}
+}
+
+type fixedListener struct {
+	net.Listener
+	at string
+}
+
+func (f fixedListener) Addr() net.Addr {
+	a, _ := net.ResolveTCPAddr("tcp", f.at)
+	return a
+}
+
+// Goal: addresses that mean another machine to whoever gets them are warned
+// about, and no others.
+func TestDoubtfulAddressesAreWarnedAbout(t *testing.T) {
+	for _, c := range []struct {
+		cluster, http, peer string
+		want                []string
+	}{
+		{"n1=127.0.0.1:9701,n2=127.0.0.1:9702", "127.0.0.1:8701", "127.0.0.1:9701", nil},
+		{"n1=127.0.0.1:9701,n2=localhost:9702", "0.0.0.0:8701", "127.0.0.1:9701", nil},
+		{"n1=10.0.0.1:9701,n2=10.0.0.2:9701", "127.0.0.1:8701", "10.0.0.1:9701", []string{"the client address"}},
+		{"n1=kv1:9701,n2=kv2:9701", "127.0.0.1:8701", "10.0.0.1:9701", []string{"the client address"}},
+		{"n1=[2001:db8::1]:9701,n2=[2001:db8::2]:9701", "[::1]:8701", "[2001:db8::1]:9701", []string{"the client address"}},
+		{"n1=10.0.0.1:9701,n2=10.0.0.2:9701", "0.0.0.0:8701", "10.0.0.1:9701", nil},
+		{"n1=10.0.0.1:9701,n2=10.0.0.2:9701", "10.0.0.1:8701", "127.0.0.1:9701", []string{"listens for them on a loopback"}},
+		{"n1=127.0.0.1:9701,n2=10.0.0.2:9701", "0.0.0.0:8701", "127.0.0.1:9701", []string{"the client address", "listens for them", "--cluster gives some"}},
+		{"n1=10.0.0.1:9701,n2=127.0.0.1:9702", "10.0.0.1:8701", "10.0.0.1:9701", []string{"--cluster gives some"}},
+		{"n1=10.0.0.1:9701", "127.0.0.1:8701", "127.0.0.1:9701", nil},
+	} {
+		m, err := parseMembers(c.cluster)
+		must(t, err)
+		var got []string
+		for _, w := range doubtfulAddresses(host.Config{ID: "n1", Members: m, HTTP: fixedListener{at: c.http}, Peer: fixedListener{at: c.peer}}) {
+			got = append(got, w.message)
+		}
+		if !slices.EqualFunc(got, c.want, strings.Contains) {
+			t.Errorf("%s, %s, %s: %q; want %q", c.cluster, c.http, c.peer, got, c.want)
+		}
+	}
+}
+
+// Goal: an address of this machine that is not there yet is waited for, and in the
+// end, or when the process is told to end, the message says what needs no name.
+func TestAnAddressThatIsNotThereYetIsWaitedFor(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	_, err := listenPatiently(ctx, "peers", "--peer", "192.0.2.1:9701", slog.New(slog.DiscardHandler)) // reserved for documents, so nobody has it
+	if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--peer 0.0.0.0:9701 listens on all addresses") {
+		t.Errorf("%v", err)
+	}
+	if !mayComeYet(&net.OpError{Op: "listen", Err: &net.DNSError{Err: "no such host", Name: "kv1", IsNotFound: true}}) {
+		t.Error("a name without a record is not waited for")
+	}
+	used, err := listen("peers", "--peer", "127.0.0.1:0")
+	must(t, err)
+	defer used.Close()
+	if _, err := listenPatiently(t.Context(), "peers", "--peer", used.Addr().String(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "the port is in use") {
+		t.Errorf("a port in use: %v", err)
 	}
 }

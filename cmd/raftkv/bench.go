@@ -17,6 +17,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/client/bench"
+	"raftkv/cmd/raftkv/internal/host"
 )
 
 // benchSettings are the flags of bench.
@@ -95,8 +96,8 @@ func (s *benchSettings) config() (c bench.Config, err error) {
 		err = fmt.Errorf("--clients is %d; choose 1 to %d", s.clients, mostBenchClients)
 	case s.keys < 1 || s.keys > mostBenchKeys:
 		err = fmt.Errorf("--keys is %d; choose 1 to %d", s.keys, mostBenchKeys)
-	case s.valueSize < 0 || s.valueSize > mostValueBytes:
-		err = fmt.Errorf("--value-size is %d; choose 0 to %d", s.valueSize, mostValueBytes)
+	case s.valueSize < 0 || s.valueSize > host.MaxValueBytes:
+		err = fmt.Errorf("--value-size is %d; choose 0 to %d", s.valueSize, host.MaxValueBytes)
 	case s.duration <= 0 || s.warmup < 0 || s.timeout <= 0:
 		err = fmt.Errorf("--duration and --timeout must be above 0, and --warmup not below")
 	case s.conns < 0 || s.conns > mostBenchClients:

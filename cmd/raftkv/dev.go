@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -73,7 +75,7 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 // devCluster is the nodes of one dev process.
 type devCluster struct {
 	dir   string
-	nodes []*node
+	nodes []*host.Node
 }
 
 // run runs the cluster until a signal comes or a node fails.
@@ -100,7 +102,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	ctx, endOfSignals := awaitEnd(true)
 	defer endOfSignals()
 	dumpOnQuit(stderr)
-	go tuneCollector(ctx)
+	go process.TuneCollector(ctx)
 	begun := time.Now()
 	c, err := s.open(logger, known)
 	if err != nil {
@@ -158,13 +160,13 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 		return c, err
 	}
 	for i, config := range configs {
-		n, err := newNode(config)
+		n, err := host.New(config)
 		if err != nil {
 			for _, unused := range configs[i+1:] {
 				unused.HTTP.Close()
 				unused.Peer.Close()
 			}
-			return c, explainFileSystem(err)
+			return c, host.ExplainFileSystem(err)
 		}
 		c.nodes = append(c.nodes, n)
 	}
@@ -175,12 +177,12 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 }
 
 // configs returns the configuration of every node, with its ports open.
-func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err error) {
-	m := members{}
+func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err error) {
+	m := host.Members{}
 	for i := range s.nodes {
 		m[devID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
 	}
-	room, err := divideDescriptors(descriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
+	room, err := process.Divide(process.DescriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
 	if err != nil {
 		return nil, &failure{err}
 	}
@@ -195,10 +197,10 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 	}()
 	for i := range s.nodes {
 		id := devID(i)
-		c := nodeConfig{
-			ClusterID: devClusterID, ID: id, Members: m, FS: patientFS{vfs.NewOS(), logger}, DataDir: filepath.Join(s.dataDir, string(id)),
+		c := host.Config{
+			ClusterID: devClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
-			ElectionTimeout: defaultElectionTimeout, Logger: logger,
+			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(),
 		}
 		if c.HTTP, err = listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
 			return configs, err
@@ -207,8 +209,8 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []nodeConfig, err er
 			c.HTTP.Close()
 			return configs, err
 		}
-		c.HTTP, c.Peer = newPatientListener(c.HTTP, "clients", logger), newPatientListener(c.Peer, "peers", logger)
-		c.MaxConnections, c.maxForwards, c.maxStrangers = room.clients, room.forwards, room.strangers
+		c.HTTP, c.Peer = process.NewPatientListener(c.HTTP, "clients", logger), process.NewPatientListener(c.Peer, "peers", logger)
+		c.MaxConnections, c.MaxForwards, c.MaxStrangers = room.Clients, room.Forwards, room.Strangers
 		configs = append(configs, c)
 	}
 	return configs, nil
@@ -221,10 +223,10 @@ func devID(i int) core.ID { return core.ID(fmt.Sprintf("n%d", i+1)) }
 func (c *devCluster) start() (failed <-chan error, err error) {
 	failures := make(chan error, 2*len(c.nodes))
 	for _, n := range c.nodes {
-		if err := n.start(); err != nil {
+		if err := n.Start(); err != nil {
 			return nil, err
 		}
-		go func() { failures <- fmt.Errorf("node %s failed: %w", n.config.ID, <-n.failed()) }()
+		go func() { failures <- fmt.Errorf("node %s failed: %w", n.ID(), <-n.Failed()) }()
 	}
 	return failures, nil
 }
@@ -255,16 +257,8 @@ func (c *devCluster) attend(ctx context.Context, failed <-chan error, ready func
 // awaitServing closes serving when a read would succeed on every node.
 func (c *devCluster) awaitServing(ctx context.Context, serving chan<- struct{}) {
 	for _, n := range c.nodes {
-		for {
-			_, err := n.raft.ReadIndex(ctx)
-			if err == nil {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
+		if !n.AwaitServing(ctx) {
+			return
 		}
 	}
 	close(serving)
@@ -272,15 +266,15 @@ func (c *devCluster) awaitServing(ctx context.Context, serving chan<- struct{}) 
 
 // greet says where the cluster is and what to type next.
 func (c *devCluster) greet(w io.Writer, took time.Duration) {
-	url := func(n *node) string { return "http://" + n.config.HTTP.Addr().String() }
+	url := func(n *host.Node) string { return "http://" + n.Address() }
 	first, second := c.nodes[0], c.nodes[min(1, len(c.nodes)-1)]
 	fmt.Fprintf(w, "A cluster of %d serves after %v. Its data is in %s.\n\n", len(c.nodes), took.Round(time.Millisecond), c.dir)
 	for _, n := range c.nodes {
 		mark := ""
-		if n.raft.Status().Role == core.Leader {
+		if n.Leads() {
 			mark = "  leads"
 		}
-		fmt.Fprintf(w, "  %s  %s%s\n", n.config.ID, url(n), mark)
+		fmt.Fprintf(w, "  %s  %s%s\n", n.ID(), url(n), mark)
 	}
 	fmt.Fprintf(w, `
 Type in another terminal:
@@ -298,7 +292,7 @@ Ctrl-C ends it.
 func (c *devCluster) endpointsFlag() string {
 	var all []string
 	for _, n := range c.nodes {
-		all = append(all, n.config.HTTP.Addr().String())
+		all = append(all, n.Address())
 	}
 	if len(all) == defaultDevNodes && all[0] == defaultHTTP {
 		return ""
@@ -309,7 +303,7 @@ func (c *devCluster) endpointsFlag() string {
 // end ends all nodes, together so that none waits for another. Requests under
 // way may finish first if there is no hurry.
 func (c *devCluster) end(inOrder bool) error {
-	each := func(do func(i int, n *node)) {
+	each := func(do func(i int, n *host.Node)) {
 		var all sync.WaitGroup
 		for i, n := range c.nodes {
 			all.Go(func() { do(i, n) })
@@ -317,9 +311,9 @@ func (c *devCluster) end(inOrder bool) error {
 		all.Wait()
 	}
 	if inOrder {
-		each(func(_ int, n *node) { n.drain() })
+		each(func(_ int, n *host.Node) { n.Drain() })
 	}
 	errs := make([]error, len(c.nodes))
-	each(func(i int, n *node) { errs[i] = n.close() })
+	each(func(i int, n *host.Node) { errs[i] = n.Close() })
 	return errors.Join(errs...)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -25,7 +26,7 @@ const (
 
 // isDevMark reports whether only 'raftkv dev' makes such a file.
 func isDevMark(name string) bool {
-	return name == devMarkName || name == devMarkName+tmpSuffix || name == devRemovingName
+	return name == devMarkName || name == devMarkName+datadir.TmpSuffix || name == devRemovingName
 }
 
 // devMark is the content of dev.toml.
@@ -42,7 +43,7 @@ func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
 		return 0, err
 	}
 	var mark devMark
-	found, err := readSmallFile(fsys, filepath.Join(dir, devMarkName), &mark, "start empty with --fresh")
+	found, err := datadir.ReadFile(fsys, filepath.Join(dir, devMarkName), &mark, "start empty with --fresh")
 	switch {
 	case err != nil:
 		return 0, err
@@ -60,7 +61,7 @@ func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
 		if err != nil {
 			return 0, &failure{err}
 		}
-		if !slices.Contains(names, identityName) {
+		if !slices.Contains(names, datadir.OwnerFile) {
 			return 0, &failure{fmt.Errorf("%s is gone, though the cluster has run with it: restore it, or start empty with --fresh; a node that forgot its log must not take part in its cluster", of)}
 		}
 	}
@@ -69,7 +70,7 @@ func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
 
 // writeDevData writes down that all nodes' directories are made.
 func writeDevData(fsys vfs.FS, dir string, nodes int) error {
-	return writeSmallFile(fsys, filepath.Join(dir, devMarkName), "A cluster of 'raftkv dev'. Written by raftkv, once.", devMark{Format: formatNewest, Nodes: nodes})
+	return datadir.WriteFile(fsys, filepath.Join(dir, devMarkName), "A cluster of 'raftkv dev'. Written by raftkv, once.", devMark{Format: datadir.FormatNewest, Nodes: nodes})
 }
 
 // removeDevData removes a dev cluster, and nothing else: a directory that holds
@@ -81,7 +82,7 @@ func removeDevData(fsys vfs.FS, dir string) error {
 		return err
 	}
 	for i := 0; i < len(found); i++ {
-		if filepath.Base(found[i]) != logName {
+		if filepath.Base(found[i]) != datadir.LogDir {
 			continue
 		}
 		// As a node locks it: a running one holds the directory, too, and its LOCK may
@@ -176,8 +177,7 @@ func devFiles(fsys vfs.FS, dir string) ([]string, error) {
 // mark of dev beside it. Without one, dev has made the directory only if its log
 // holds nothing: a cluster of serve may have the name that dev uses, too.
 func checkMadeByDev(fsys vfs.FS, path, name string, marked bool) error {
-	var is identity
-	known, err := readSmallFile(fsys, filepath.Join(path, identityName), &is,
+	is, known, err := datadir.ReadOwner(fsys, path,
 		"nobody can tell whether 'raftkv dev' made the directory, so nothing is removed: choose another --data-dir, or move it away")
 	switch {
 	case err != nil:
@@ -193,7 +193,7 @@ func checkMadeByDev(fsys vfs.FS, path, name string, marked bool) error {
 // checkVoidLog refuses a node's directory whose log holds anything, or belongs
 // to another cluster or node.
 func checkVoidLog(fsys vfs.FS, path, name string) error {
-	log := filepath.Join(path, logName)
+	log := filepath.Join(path, datadir.LogDir)
 	names, err := listIfThere(fsys, log)
 	if err != nil {
 		return &failure{err}
@@ -206,7 +206,7 @@ func checkVoidLog(fsys vfs.FS, path, name string) error {
 			return refused("a snapshot (" + file + ")")
 		}
 	}
-	if !slices.ContainsFunc(names, isSegmentName) {
+	if !slices.ContainsFunc(names, wal.IsSegment) {
 		return nil
 	}
 	err = wal.Inspect(fsys, log, func(r wal.Record) error {
@@ -245,10 +245,10 @@ func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
 		switch {
 		case isLink || !isNodeEntry(fsys, dir, name):
 			return nil, foreign(dir, path)
-		case name == identityName:
+		case name == datadir.OwnerFile:
 			last = append(last, path)
 			continue
-		case name == logName:
+		case name == datadir.LogDir:
 			inside, err := fsys.List(path)
 			if err != nil {
 				return nil, &failure{err}

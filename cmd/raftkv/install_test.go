@@ -25,7 +25,7 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, block)
 	}
-	c, err := s.nodeConfig(t.Output())
+	c, _, err := s.nodeConfig(t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -76,7 +77,7 @@ func takeInventory(fsys vfs.FS, dir string) (inventory, error) {
 	}
 	var strange []string
 	switch {
-	case slices.Contains(ofNode, identityName):
+	case slices.Contains(ofNode, datadir.OwnerFile):
 		v.contents, strange = holdsNode, slices.Concat(others, v.marks, v.nodes)
 	case len(v.marks) > 0:
 		v.contents, strange = holdsDev, slices.Concat(others, ofNode)
@@ -96,12 +97,12 @@ func takeInventory(fsys vfs.FS, dir string) (inventory, error) {
 // isNodeEntry reports whether a node's data directory has such an entry. A
 // folder named as the log is one only if nothing in it is strange to a log.
 func isNodeEntry(fsys vfs.FS, dir, name string) bool {
-	switch strings.TrimSuffix(name, tmpSuffix) {
-	case identityName, lifeName, peersName:
+	switch strings.TrimSuffix(name, datadir.TmpSuffix) {
+	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile:
 		return true
-	case logName:
+	case datadir.LogDir:
 		inside, err := fsys.List(filepath.Join(dir, name))
-		return err == nil && name == logName && !slices.ContainsFunc(inside, func(n string) bool { return !wal.Owns(n) })
+		return err == nil && name == datadir.LogDir && !slices.ContainsFunc(inside, func(n string) bool { return !wal.Owns(n) })
 	}
 	return false
 }
@@ -175,7 +176,7 @@ func (v inventory) checkForRestore(dir string) error {
 	case holdsNothing:
 		return nil
 	case holdsNode:
-		return fmt.Errorf("the data directory %s is not empty, it holds %s: it is a node's already; %s", dir, identityName, rest)
+		return fmt.Errorf("the data directory %s is not empty, it holds %s: it is a node's already; %s", dir, datadir.OwnerFile, rest)
 	case holdsPartOfNode:
 		return fmt.Errorf("the data directory %s is not empty, it holds part of a node's data, as an interrupted restore leaves it: %s, or empty it", dir, rest)
 	case holdsDev, holdsNodes:

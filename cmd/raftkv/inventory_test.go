@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -17,7 +19,7 @@ import (
 // entry if written says so. Without known the directory does not say whose it is.
 func makeNode(t *testing.T, dir, cluster, id string, known, written bool) {
 	t.Helper()
-	log, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, logName), ClusterID: cluster, NodeID: id})
+	log, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, datadir.LogDir), ClusterID: cluster, NodeID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,9 +31,9 @@ func makeNode(t *testing.T, dir, cluster, id string, known, written bool) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m := members{"n1": "a:1", "n2": "b:1", "n3": "c:1"}
+	m := host.Members{"n1": "a:1", "n2": "b:1", "n3": "c:1"}
 	if known {
-		if err := writeSmallFile(vfs.OS{}, filepath.Join(dir, identityName), identityComment, newIdentity(cluster, core.ID(id), m)); err != nil {
+		if err := datadir.NewOwner(cluster, core.ID(id), m.IDs()).Write(vfs.OS{}, dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,16 +74,16 @@ func TestFreshNeverRemovesTheNodesOfServe(t *testing.T) {
 			makeNode(t, filepath.Join(dir, "n1"), devClusterID, "n1", false, true)
 		}, "a log that has been written to"},
 		"raftkv.toml that cannot be read": {func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, "n1", identityName), "format =")
+			mustWrite(t, filepath.Join(dir, "n1", datadir.OwnerFile), "format =")
 		}, "nobody can tell"},
 		"raftkv.toml of a newer raftkv": {func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, "n1", identityName), "format = 99")
+			mustWrite(t, filepath.Join(dir, "n1", datadir.OwnerFile), "format = 99")
 		}, "newer raftkv"},
 		"a log that cannot be read": {func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, "n1", logName, "0000000000000001.wal"), strings.Repeat("x", 8192))
+			mustWrite(t, filepath.Join(dir, "n1", datadir.LogDir, "0000000000000001.wal"), strings.Repeat("x", 8192))
 		}, "cannot be read"},
 		"a snapshot alone": {func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, "n1", logName, "0000000000000007-0000000000000002.snap"), "x")
+			mustWrite(t, filepath.Join(dir, "n1", datadir.LogDir, "0000000000000007-0000000000000002.snap"), "x")
 		}, "a snapshot"},
 		"a node behind a link": {func(t *testing.T, dir string) {
 			elsewhere := t.TempDir()

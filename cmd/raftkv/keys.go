@@ -54,6 +54,20 @@ func (c *conditionSettings) options() ([]client.WriteOption, error) {
 	return nil, nil
 }
 
+// writeValue runs a command whose arguments are a key and a value: it reads the
+// condition and the value, and calls write with them.
+func (s *clerkSettings) writeValue(command *cobra.Command, args []string, c *conditionSettings, write func(ctx context.Context, clerk *client.Clerk, value []byte, options []client.WriteOption) error) error {
+	options, err := c.options()
+	if err != nil {
+		return err
+	}
+	value, err := readValue(args[1], command.InOrStdin())
+	if err != nil {
+		return err
+	}
+	return s.with(func(ctx context.Context, clerk *client.Clerk) error { return write(ctx, clerk, value, options) })
+}
+
 func newPutCommand() *cobra.Command {
 	var s clerkSettings
 	var c conditionSettings
@@ -72,15 +86,7 @@ asked.
   raftkv put counter 8 --if-revision 17`,
 		Args: arguments("KEY", "VALUE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			options, err := c.options()
-			if err != nil {
-				return err
-			}
-			value, err := readValue(args[1], command.InOrStdin())
-			if err != nil {
-				return err
-			}
-			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+			return s.writeValue(command, args, &c, func(ctx context.Context, clerk *client.Clerk, value []byte, options []client.WriteOption) error {
 				w, err := clerk.Put(ctx, args[0], value, options...)
 				if err != nil {
 					return err
@@ -117,15 +123,7 @@ happens once, however often the servers had to be asked.
   raftkv append log @today.log`,
 		Args: arguments("KEY", "VALUE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			options, err := c.options()
-			if err != nil {
-				return err
-			}
-			value, err := readValue(args[1], command.InOrStdin())
-			if err != nil {
-				return err
-			}
-			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+			return s.writeValue(command, args, &c, func(ctx context.Context, clerk *client.Clerk, value []byte, options []client.WriteOption) error {
 				w, err := clerk.Append(ctx, args[0], value, options...)
 				if err != nil {
 					return err

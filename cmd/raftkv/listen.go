@@ -8,6 +8,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"raftkv/cmd/raftkv/internal/process"
 )
 
 // addressPatience is how long a start waits for its own address: the name of a
@@ -38,7 +40,7 @@ func listenPatiently(ctx context.Context, what, flag, address string, logger *sl
 	for begun := time.Now(); ; {
 		l, err := listen(what, flag, address)
 		if err == nil {
-			return newPatientListener(l, what, logger), nil
+			return process.NewPatientListener(l, what, logger), nil
 		}
 		if !mayComeYet(err) || ctx.Err() != nil || time.Since(begun) >= addressPatience {
 			return nil, err

@@ -8,6 +8,9 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/raft/datadir"
 )
 
 // Exit codes. They are part of the command line's promise.
@@ -32,6 +35,14 @@ type failure struct{ err error }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
+
+// isFailure reports whether a command failed, and was not used wrongly.
+func isFailure(err error) bool {
+	var failed *failure
+	var ofNode *host.Failure
+	var fault *datadir.Fault
+	return errors.As(err, &failed) || errors.As(err, &ofNode) || errors.As(err, &fault)
+}
 
 // ending is an error that ends the process with a code of its own.
 type ending struct {
@@ -60,7 +71,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitReaderGone
 	}
 	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", harmless(err.Error())), flushLimit)
-	if failed := (*failure)(nil); errors.As(err, &failed) {
+	if isFailure(err) {
 		return exitFailed
 	}
 	if ended := (*ending)(nil); errors.As(err, &ended) {

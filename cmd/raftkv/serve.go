@@ -13,10 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 )
 
 // serveSettings are the flags of serve as the user gave them.
@@ -51,12 +52,8 @@ const (
 	defaultMaxInFlight     = 4096
 	defaultSnapshotBytes   = 64 << 20
 	leastSnapshotBytes     = 4 << 10
-	defaultMaxConnections  = 8192
+	defaultMaxConnections  = process.DefaultConnections
 )
-
-// mostValueBytes is the longest value that can be configured: its command must
-// fit in a frame between nodes.
-const mostValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
 
 // table lists the settings, with their defaults, in the order of the help.
 func (s *serveSettings) table() []setting {
@@ -72,7 +69,7 @@ func (s *serveSettings) table() []setting {
 		{"http", "address to listen on for clients", &s.http},
 		{"peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer},
 		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
-		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", mostValueBytes), &s.maxValueBytes},
+		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes},
 		{"max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes},
 		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes},
 		{"request-timeout", "time for a client's request", &s.requestTimeout},
@@ -142,11 +139,11 @@ that, it votes for nobody.`,
 
 // serve opens the ports and runs the node until a signal comes or it fails.
 func (s *serveSettings) serve(stderr io.Writer) error {
-	config, err := s.nodeConfig(stderr)
+	config, log, err := s.nodeConfig(stderr)
 	if err != nil {
 		return err
 	}
-	defer config.Log.flush(flushLimit)
+	defer log.flush(flushLimit)
 	if err := s.checkDataDir(config.Logger); err != nil {
 		return err
 	}
@@ -160,11 +157,11 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 		return err
 	}
 	warnOfAddresses(config)
-	return runNode(ctx, endOfSignals, config)
+	return host.Run(ctx, endOfSignals, config)
 }
 
 // openPorts opens the node's ports, or none of them.
-func (s *serveSettings) openPorts(ctx context.Context, c *nodeConfig) (err error) {
+func (s *serveSettings) openPorts(ctx context.Context, c *host.Config) (err error) {
 	if c.HTTP, err = listenPatiently(ctx, "clients", "--http", s.http, c.Logger); err != nil {
 		return err
 	}
@@ -197,7 +194,7 @@ func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logg
 	if s.adminAddr == "" {
 		return nil, nil
 	}
-	l, err := listenPatiently(ctx, whatOperator, "--admin-addr", s.adminAddr, logger)
+	l, err := listenPatiently(ctx, process.Operator, "--admin-addr", s.adminAddr, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -208,99 +205,80 @@ func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logg
 	return l, nil
 }
 
-// runNode runs a node until ctx ends, and then ends it in order, or until it
-// fails. It calls ending when the end begins.
-func runNode(ctx context.Context, ending func(), config nodeConfig) error {
-	go tuneCollector(ctx)
-	n, err := newNode(config)
-	if err != nil {
-		return explainFileSystem(err)
-	}
-	if err := n.start(); err != nil {
-		return &failure{err}
-	}
-	select {
-	case err := <-n.failed():
-		n.close()
-		return &failure{fmt.Errorf("node %s failed: %w", config.ID, err)}
-	case <-ctx.Done():
-	}
-	ending()
-	n.logger.Info("ending")
-	n.stopListening()
-	n.handOver()
-	n.drain()
-	if err := n.close(); err != nil {
-		return &failure{err}
-	}
-	n.logger.Info("ended")
-	return nil
-}
-
 // nodeConfig checks the settings and makes a node's configuration of them, all
-// but the listeners.
-func (s *serveSettings) nodeConfig(stderr io.Writer) (nodeConfig, error) {
+// but the listeners. The log is what its logger writes to.
+func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *sink, error) {
 	logger, level, log, err := newLogger(stderr, s.logLevel, s.logFormat)
 	if err != nil {
-		return nodeConfig{}, err
+		return host.Config{}, nil, err
 	}
 	for _, needed := range []struct{ flag, value string }{{"id", s.id}, {"data-dir", s.dataDir}, {"cluster", s.cluster}} {
 		if needed.value == "" {
-			return nodeConfig{}, fmt.Errorf("--%s is missing: give it as a flag, as %s or as %s in the --config file", needed.flag, variable(needed.flag), needed.flag)
+			return host.Config{}, nil, fmt.Errorf("--%s is missing: give it as a flag, as %s or as %s in the --config file", needed.flag, variable(needed.flag), needed.flag)
 		}
 	}
 	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
 		if err := checkName(named.value); err != nil {
-			return nodeConfig{}, fmt.Errorf("--%s %w", named.flag, err)
+			return host.Config{}, nil, fmt.Errorf("--%s %w", named.flag, err)
 		}
 	}
 	m, err := parseMembers(s.cluster)
 	if err != nil {
-		return nodeConfig{}, err
+		return host.Config{}, nil, err
 	}
 	id := core.ID(s.id)
 	own, isMember := m[id]
 	if !isMember {
-		return nodeConfig{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), id, id)
+		return host.Config{}, nil, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), id, id)
 	}
 	if s.peer == "" {
 		s.peer = own
 	}
 	switch {
-	case s.rejoin && checkRejoin(len(m)) != nil:
-		return nodeConfig{}, checkRejoin(len(m))
-	case s.maxValueBytes < 1 || s.maxValueBytes > mostValueBytes:
-		return nodeConfig{}, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, mostValueBytes)
+	case s.rejoin && host.CheckRejoin(len(m)) != nil:
+		return host.Config{}, nil, host.CheckRejoin(len(m))
+	case s.maxValueBytes < 1 || s.maxValueBytes > host.MaxValueBytes:
+		return host.Config{}, nil, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, host.MaxValueBytes)
 	case s.snapshotBytes < leastSnapshotBytes:
-		return nodeConfig{}, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
+		return host.Config{}, nil, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
 	case s.maxStoreBytes < 0:
-		return nodeConfig{}, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStoreBytes)
+		return host.Config{}, nil, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStoreBytes)
 	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
-		return nodeConfig{}, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
+		return host.Config{}, nil, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
 	case s.maxInFlight < 1 || s.maxInFlight > 1<<20:
-		return nodeConfig{}, fmt.Errorf("--max-in-flight is %d; choose 1 to %d", s.maxInFlight, 1<<20)
+		return host.Config{}, nil, fmt.Errorf("--max-in-flight is %d; choose 1 to %d", s.maxInFlight, 1<<20)
 	case s.maxConnections < 1 || s.maxConnections > 1<<20 || s.maxPerIP < 0 || s.maxPerIP > 1<<20:
-		return nodeConfig{}, fmt.Errorf("--max-connections is %d and --max-connections-per-ip %d; choose 1 to %d, and 0 to %d", s.maxConnections, s.maxPerIP, 1<<20, 1<<20)
+		return host.Config{}, nil, fmt.Errorf("--max-connections is %d and --max-connections-per-ip %d; choose 1 to %d, and 0 to %d", s.maxConnections, s.maxPerIP, 1<<20, 1<<20)
 	case s.electionTimeout < 60*time.Millisecond || s.electionTimeout > time.Minute:
-		return nodeConfig{}, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
+		return host.Config{}, nil, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
 	}
-	room, err := divideDescriptors(descriptorLimit(), 1, len(m)-1, int(s.maxConnections))
+	room, err := process.Divide(process.DescriptorLimit(), 1, len(m)-1, int(s.maxConnections))
 	if err != nil {
-		return nodeConfig{}, &failure{err}
+		return host.Config{}, nil, &failure{err}
 	}
-	c := nodeConfig{
-		ClusterID: s.clusterID, ID: id, Members: m, FS: patientFS{vfs.NewOS(), logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
+	c := host.Config{
+		ClusterID: s.clusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
 		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
-		Logger: logger, LogLevel: level, Log: log,
+		Logger: logger, LogLevel: level, DroppedLines: log.droppedLines, Build: buildVersion(),
 	}
-	room.applyTo(&c, logger)
+	applyDescriptors(room, &c)
 	for _, sentence := range strayVariables(os.Environ()) {
 		logger.Warn(sentence)
 	}
-	return c, nil
+	return c, log, nil
+}
+
+// applyDescriptors settles a node's bounds, and says so if the limit leaves clients
+// fewer connections than the user asked for.
+func applyDescriptors(d process.Descriptors, c *host.Config) {
+	if asked := c.MaxConnections; d.Clients < asked {
+		c.Logger.Warn("there is room for fewer connections of clients than --max-connections says, because the process may open only so many files and sockets (ulimit -n); the rest is kept for the log and the peers",
+			"connections", d.Clients, "max_connections", asked, "limit", d.Limit)
+	}
+	c.MaxConnections, c.MaxForwards, c.MaxStrangers = d.Clients, d.Forwards, d.Strangers
 }
 
 // listOf splits "a, b".

@@ -13,6 +13,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -90,27 +91,27 @@ func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
 }
 
 // owner checks the flags and returns whose directory it will be.
-func (s *restoreSettings) owner() (identity, error) {
+func (s *restoreSettings) owner() (datadir.Owner, error) {
 	for _, needed := range []struct{ flag, value string }{
 		{"data-dir", s.dataDir}, {"id", s.id}, {"cluster", s.cluster}, {"cluster-id", s.clusterID},
 	} {
 		if needed.value == "" {
-			return identity{}, fmt.Errorf("--%s is missing", needed.flag)
+			return datadir.Owner{}, fmt.Errorf("--%s is missing", needed.flag)
 		}
 	}
 	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
 		if err := checkName(named.value); err != nil {
-			return identity{}, fmt.Errorf("--%s %w", named.flag, err)
+			return datadir.Owner{}, fmt.Errorf("--%s %w", named.flag, err)
 		}
 	}
 	m, err := parseMembers(s.cluster)
 	if err != nil {
-		return identity{}, err
+		return datadir.Owner{}, err
 	}
 	if _, isMember := m[core.ID(s.id)]; !isMember {
-		return identity{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", listNames(m.ids()), s.id, s.id)
+		return datadir.Owner{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), s.id, s.id)
 	}
-	return newIdentity(s.clusterID, core.ID(s.id), m), nil
+	return datadir.NewOwner(s.clusterID, core.ID(s.id), m.IDs()), nil
 }
 
 // checkEmptyDirectory refuses a directory that holds anything but what a file
@@ -149,14 +150,14 @@ func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (u
 // fill makes the log and then says whose the directory is, in the order in which
 // a node does it. A directory that was filled in part is emptied again, or the
 // next attempt would be refused.
-func (s *restoreSettings) fill(owner identity, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
+func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
 	bar := startProgress(stderr, "restoring", int64(backup.Bytes))
 	defer bar.finish()
 	ctx, endOfSignals := awaitEnd(true)
 	defer endOfSignals()
 	fsys := vfs.OS{}
 	err := wal.Initialize(
-		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, logName), ClusterID: s.clusterID, NodeID: s.id},
+		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, datadir.LogDir), ClusterID: s.clusterID, NodeID: s.id},
 		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term, UID: uid},
 		func(to io.Writer) error {
 			_, err := backup.WriteTo(&watchedWriter{to: untilEnd{ctx, to}, bar: bar})
@@ -164,7 +165,7 @@ func (s *restoreSettings) fill(owner identity, uid core.UID, backup *kvserver.Ba
 		})
 	if err == nil {
 		owner.UID = uid.String()
-		err = writeSmallFile(fsys, filepath.Join(s.dataDir, identityName), identityComment, owner)
+		err = owner.Write(fsys, s.dataDir)
 	}
 	if err != nil {
 		return &failure{errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear())}
@@ -202,6 +203,6 @@ func (u untilEnd) Write(p []byte) (int, error) {
 
 // clear removes what fill has made.
 func (s *restoreSettings) clear() error {
-	return errors.Join(os.RemoveAll(filepath.Join(s.dataDir, logName)),
-		os.RemoveAll(filepath.Join(s.dataDir, identityName)), os.RemoveAll(filepath.Join(s.dataDir, identityName+tmpSuffix)))
+	return errors.Join(os.RemoveAll(filepath.Join(s.dataDir, datadir.LogDir)),
+		os.RemoveAll(filepath.Join(s.dataDir, datadir.OwnerFile)), os.RemoveAll(filepath.Join(s.dataDir, datadir.OwnerFile+datadir.TmpSuffix)))
 }

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -22,7 +24,7 @@ func restoredUID(t *testing.T, file, id, cluster, clusterID string, more ...stri
 	data := filepath.Join(t.TempDir(), id)
 	args := append([]string{"snapshot", "restore", file, "--data-dir", data, "--id", id, "--cluster", cluster, "--cluster-id", clusterID}, more...)
 	said := wantLine(t, exitDone, "", args...)
-	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, logName), ClusterID: clusterID, NodeID: id})
+	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, datadir.LogDir), ClusterID: clusterID, NodeID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +88,8 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 	for i, more := range [][]string{{"--no-lift"}, nil} {
 		to := filepath.Join(filepath.Dir(c.DataDir), []string{"other", "n1"}[i])
 		wantLine(t, exitDone, "", append([]string{"snapshot", "restore", file, "--data-dir", to, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}, more...)...)
-		var is identity
-		if _, err := readSmallFile(vfs.OS{}, filepath.Join(to, identityName), &is, ""); err != nil {
+		is, _, err := datadir.ReadOwner(vfs.OS{}, to, "")
+		if err != nil {
 			t.Fatal(err)
 		}
 		uids = append(uids, is.UID)
@@ -95,15 +97,15 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 	if uids[0] == "" || uids[0] == uids[1] {
 		t.Fatalf("the directories say the uids %q", uids)
 	}
-	for _, move := range [][2]string{{"n1/" + logName, "n1-log"}, {"other/" + logName, "n1/" + logName}} {
+	for _, move := range [][2]string{{"n1/" + datadir.LogDir, "n1-log"}, {"other/" + datadir.LogDir, "n1/" + datadir.LogDir}} {
 		if err := os.Rename(filepath.Join(filepath.Dir(c.DataDir), move[0]), filepath.Join(filepath.Dir(c.DataDir), move[1])); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n, err := newNode(c); exitCodeOf(err) != exitFailed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
+	if n, err := host.New(c); exitCodeOf(err) != exitFailed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
 		t.Errorf("the log of another restore: %v", err)
 		if n != nil {
-			n.close()
+			n.Close()
 		}
 	}
 }
@@ -145,7 +147,7 @@ func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
 		}
 		wantLine(t, exitDone, "", args...)
 		n := startNodes(t, configs)[0]
-		defer n.close()
+		defer n.Close()
 		if status, header, _ := request(t, n, "GET", "key6", "", ""); status != 200 || header.Get("ETag") != `"7"` {
 			t.Errorf("key6 has the ETag %s, code %d", header.Get("ETag"), status)
 		}
@@ -164,9 +166,9 @@ func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
 	}
 }
 
-func request(t *testing.T, n *node, method, key, body, ifMatch string) (int, http.Header, string) {
+func request(t *testing.T, n *host.Node, method, key, body, ifMatch string) (int, http.Header, string) {
 	t.Helper()
-	r, err := http.NewRequest(method, "http://"+n.config.HTTP.Addr().String()+"/v1/kv/"+key, strings.NewReader(body))
+	r, err := http.NewRequest(method, "http://"+n.Address()+"/v1/kv/"+key, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"raftkv/kvserver"
+	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -41,13 +43,13 @@ func wantLine(t *testing.T, want int, says string, args ...string) string {
 func savedBackup(t *testing.T) (file string, endpoint string) {
 	t.Helper()
 	nodes := startNodes(t, testConfigs(t, vfs.NewCrashable()))
-	t.Cleanup(func() { nodes[0].close() })
+	t.Cleanup(func() { nodes[0].Close() })
 	for i := range 50 {
 		if status, _, body := ask(t, nodes[0], "PUT", fmt.Sprintf("/v1/kv/key%d", i), strings.Repeat("v", i)); status != 201 {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
-	file, endpoint = filepath.Join(t.TempDir(), "a.snapshot"), nodes[0].config.HTTP.Addr().String()
+	file, endpoint = filepath.Join(t.TempDir(), "a.snapshot"), nodes[0].Address()
 	wantLine(t, exitDone, "cluster test", "snapshot", "save", file, "--endpoints", endpoint)
 	return file, endpoint
 }
@@ -229,11 +231,14 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	}
 	wantLine(t, exitUsage, "thesis.txt", line("--data-dir", occupied)...)
 
-	known, err := newIdentity("new", "n2", members{"n1": "", "n2": ""}).checkDirectory(vfs.OS{}, data)
-	if err != nil || known == nil {
-		t.Fatalf("whose directory it is: %v, %v", known, err)
+	owner := datadir.NewOwner("new", "n2", []core.ID{"n1", "n2"})
+	if _, err := datadir.Check(vfs.OS{}, data, owner); err != nil {
+		t.Fatalf("whose directory it is: %v", err)
 	}
-	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, logName), ClusterID: "new", NodeID: "n2"})
+	if is, found, err := datadir.ReadOwner(vfs.OS{}, data, ""); err != nil || !found || is.UID == "" {
+		t.Fatalf("whose directory it is: %+v, found %v, %v", is, found, err)
+	}
+	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, datadir.LogDir), ClusterID: "new", NodeID: "n2"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func kindOf(mode fs.FileMode) string {
 // write makes the file of what fill writes. An error of this machine is a
 // *failure; nothing is left of the file then.
 func (t targetFile) write(fill func(to io.Writer) error) error {
-	file, err := os.CreateTemp(filepath.Dir(t.path), filepath.Base(t.path)+".*"+tmpSuffix)
+	file, err := os.CreateTemp(filepath.Dir(t.path), filepath.Base(t.path)+".*.tmp")
 	if err != nil {
 		return &failure{fmt.Errorf("no file can be made in %s: %w", filepath.Dir(t.path), lastCause(err))}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
@@ -132,7 +133,7 @@ func inspectLog(fsys vfs.FS, dir string, out io.Writer, asJSON bool) error {
 
 // findLog returns the directory of the log: the one given, or "wal" in it.
 func findLog(fsys vfs.FS, dir string) (string, error) {
-	for _, at := range []string{filepath.Join(dir, logName), dir} {
+	for _, at := range []string{filepath.Join(dir, datadir.LogDir), dir} {
 		names, err := fsys.List(at)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", &failure{err}
@@ -144,7 +145,7 @@ func findLog(fsys vfs.FS, dir string) (string, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("there is no %s", dir)
 	}
-	return "", fmt.Errorf("%s holds no log: name the data directory of a node, or the directory %q in it", dir, logName)
+	return "", fmt.Errorf("%s holds no log: name the data directory of a node, or the directory %q in it", dir, datadir.LogDir)
 }
 
 // knownUID is the cluster's uid that the entries of a log bring.
@@ -167,7 +168,7 @@ func (k *knownUID) note(r wal.Record) core.UID {
 	if err != nil {
 		return core.UID{}
 	}
-	uid, at := entryUID(entries)
+	uid, at := core.UIDOf(entries)
 	if at > 0 {
 		*k = knownUID{uid, at}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/wal"
 )
 
@@ -18,7 +19,7 @@ import (
 func writtenLog(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	w, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, logName), ClusterID: "test", NodeID: "n1", SegmentBytes: wal.MinSegmentBytes})
+	w, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, datadir.LogDir), ClusterID: "test", NodeID: "n1", SegmentBytes: wal.MinSegmentBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +65,8 @@ func inspected(t *testing.T, want int, dir string) map[string][]map[string]any {
 // after.
 func TestALogIsInspected(t *testing.T) {
 	dir := writtenLog(t)
-	before := directoryContent(t, filepath.Join(dir, logName))
-	for _, at := range []string{dir, filepath.Join(dir, logName)} {
+	before := directoryContent(t, filepath.Join(dir, datadir.LogDir))
+	for _, at := range []string{dir, filepath.Join(dir, datadir.LogDir)} {
 		lines := inspected(t, exitDone, at)
 		if n := len(lines["segment"]); n < 2 || len(lines["seal"]) != n-1 || len(lines["snapshot-file"]) != 2 || len(lines["damage"]) != 0 {
 			t.Errorf("%d segments, %d seals, %d snapshots", n, len(lines["seal"]), len(lines["snapshot-file"]))
@@ -82,7 +83,7 @@ func TestALogIsInspected(t *testing.T) {
 	if !strings.Contains(text, "vote for n1, entries 30 to 30") {
 		t.Errorf("it prints\n%s", text)
 	}
-	if after := directoryContent(t, filepath.Join(dir, logName)); after != before {
+	if after := directoryContent(t, filepath.Join(dir, datadir.LogDir)); after != before {
 		t.Error("the inspection changed something")
 	}
 	wantLine(t, exitUsage, "holds no log", "wal", "inspect", t.TempDir())
@@ -96,7 +97,7 @@ func TestALogIsInspected(t *testing.T) {
 // the entries.
 func TestAnInspectionShowsCommitAndUID(t *testing.T) {
 	dir := t.TempDir()
-	w, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, logName), ClusterID: "test", NodeID: "n1", SegmentBytes: wal.MinSegmentBytes})
+	w, _, err := wal.Open(wal.Options{Dir: filepath.Join(dir, datadir.LogDir), ClusterID: "test", NodeID: "n1", SegmentBytes: wal.MinSegmentBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

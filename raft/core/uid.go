@@ -40,6 +40,26 @@ func (e *Entry) uid() (u UID, err error) {
 	return u, nil
 }
 
+// UIDOf returns the UID that one of the entries brings, and the index of that one;
+// zeros if none does. Entries that may stand in no log bring none.
+func UIDOf(entries []Entry) (u UID, at uint64) {
+	for i := range entries {
+		if u, err := entries[i].uid(); err == nil && u != (UID{}) {
+			return u, entries[i].Index
+		}
+	}
+	return UID{}, 0
+}
+
+// UID returns the UID that the state holds, committed or not; zero if it holds none.
+func (s *State) UID() UID {
+	if s.Snapshot.UID != (UID{}) {
+		return s.Snapshot.UID
+	}
+	u, _ := UIDOf(s.Entries)
+	return u
+}
+
 // noteUID remembers the UID that an entry at the end of the log brings.
 func (l *log) noteUID(e *Entry) {
 	if e.Kind != KindNoop || len(e.Data) == 0 {

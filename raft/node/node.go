@@ -211,10 +211,9 @@ func (n *Node) loop() {
 	ticker := time.NewTicker(n.config.TickInterval)
 	defer ticker.Stop()
 	defer n.finish()
-	defer n.endIfDamaged()
-	n.announceUID()
 	var events []event
-	defer func() { n.endIfBroken(recover(), events) }()
+	defer func() { n.endIfFailed(recover(), events) }()
+	n.announceUID()
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
 		select {
@@ -251,18 +250,21 @@ func (n *Node) loop() {
 	}
 }
 
-// endIfBroken ends the node if the core has found that two histories have met:
-// that is for people to decide, and no mistake of the program. The events that the
-// turn did not come to are dropped.
-func (n *Node) endIfBroken(failed any, events []event) {
-	if failed == nil {
+// endIfFailed ends the node with a sentence if the core has found that two histories
+// have met, which is for people to decide, or that the memory of this machine is
+// damaged. Neither is a mistake of the program, so any other panic goes on. The events
+// that the turn did not come to are dropped.
+func (n *Node) endIfFailed(failed any, events []event) {
+	switch v := failed.(type) {
+	case nil:
 		return
+	case *core.Broken:
+		n.end(v)
+	case *core.DamageError:
+		n.end(v)
+	default:
+		panic(v)
 	}
-	broken, ok := failed.(*core.Broken)
-	if !ok {
-		panic(failed)
-	}
-	n.end(broken)
 	for i := range events {
 		events[i].drop()
 	}
@@ -302,18 +304,6 @@ func (n *Node) announceUID() {
 	if uid := n.replica.UID(); uid != (core.UID{}) {
 		n.uidKnown = true
 		n.config.OnUID(uid)
-	}
-}
-
-// endIfDamaged ends the node with a sentence if the core found damage in the
-// memory of this machine. Any other panic goes on.
-func (n *Node) endIfDamaged() {
-	switch v := recover().(type) {
-	case nil:
-	case *core.DamageError:
-		n.end(v)
-	default:
-		panic(v)
 	}
 }
 

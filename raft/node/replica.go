@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 
 	"raftkv/raft/core"
@@ -166,7 +167,7 @@ func (r *Replica) settleProposals(batch *core.Batch) {
 		return
 	}
 	if batch.Snapshot != nil {
-		for _, index := range sortedKeys(r.proposals) {
+		for _, index := range slices.Sorted(maps.Keys(r.proposals)) {
 			if index <= batch.Snapshot.Index {
 				r.settle(index, 0, ErrUnknown)
 			}
@@ -197,24 +198,13 @@ func (r *Replica) settle(index, chosen uint64, err error) {
 // Propose and Read, which fail.
 func (r *Replica) Stop() {
 	r.stopped = true
-	for _, index := range sortedKeys(r.proposals) {
+	for _, index := range slices.Sorted(maps.Keys(r.proposals)) {
 		for p := r.proposals[index]; p != nil; p = p.next {
 			p.fail(ErrStopped)
 		}
 	}
-	for _, tag := range sortedKeys(r.reads) {
+	for _, tag := range slices.Sorted(maps.Keys(r.reads)) {
 		r.reads[tag](0, ErrStopped)
 	}
 	r.proposals, r.reads, r.answers = nil, nil, nil
-}
-
-// sortedKeys returns a map's keys in order, so that what is done for each of
-// them is done in the same order in every run.
-func sortedKeys[K ~uint64, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m { // order does not escape: sorted below
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -70,6 +70,12 @@ func Owns(name string) bool {
 	return segment || snapshot
 }
 
+// IsSegment reports whether a log gives such a name to a segment.
+func IsSegment(name string) bool {
+	_, is := parseSegmentName(name)
+	return is
+}
+
 // listing is the content of a log's directory.
 type listing struct {
 	segments   []uint64   // generations, in order

@@ -115,3 +115,58 @@ func TestADamagedSnapshotIsForgottenWhenItIsToBeSent(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a snapshot that is found damaged while the batch that records it waits for
+// the disk does not make the log panic. If the log behind the snapshot before it is
+// there, the batch is saved and a start begins with that; if the batch replaces the
+// log, it is refused and the log ends, as it was before. Method: damage the file
+// between WriteSnapshot and Save, and ask for it.
+func TestASnapshotDamagedBeforeItIsRecordedEndsNoHistory(t *testing.T) {
+	for _, replaces := range []bool{false, true} {
+		disk := vfs.NewCrashable()
+		options := Options{FS: disk, Dir: "/wal", ClusterID: "c1", NodeID: "n1", SegmentBytes: 8192}
+		w, _, err := Open(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []core.Entry
+		for i := range uint64(10) {
+			all = append(all, core.NewEntry(i+1, 1, core.KindCommand, []byte("x")))
+		}
+		write := func(s core.Snapshot) {
+			if err := w.WriteSnapshot(s, func(to io.Writer) error { _, err := io.WriteString(to, "state"); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, second := core.Snapshot{Index: 4, Term: 1}, core.Snapshot{Index: 8, Term: 1}
+		if replaces {
+			second.Index = 20
+		}
+		write(first)
+		for _, b := range []*core.Write{{Seq: 1, Term: 1, From: 1, Entries: all}, {Seq: 2, Term: 1, From: 11, Snapshot: &first}} {
+			if err := w.Save(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(second)
+		if err := disk.Remove(filepath.Join("/wal", snapshotName(positionOf(second)))); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := w.SnapshotFile(second); !errors.As(err, new(*DamagedSnapshotError)) {
+			t.Fatalf("the damaged snapshot is given out: %v", err)
+		}
+		err = w.Save(&core.Write{Seq: 3, Term: 1, From: max(11, second.Index+1), Snapshot: &second})
+		if (err != nil) != replaces {
+			t.Errorf("replaces %t: %v", replaces, err)
+		}
+		w.Close()
+		w, state, err := Open(options)
+		if err != nil {
+			t.Fatalf("replaces %t: %v", replaces, err)
+		}
+		if state.Snapshot.Index != 4 || len(state.Entries) != 6 {
+			t.Errorf("replaces %t: a start begins at %d with %d entries", replaces, state.Snapshot.Index, len(state.Entries))
+		}
+		w.Close()
+	}
+}

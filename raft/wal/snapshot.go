@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"raftkv/raft/core"
 	"raftkv/raft/snapshot"
@@ -198,17 +199,36 @@ func (w *WAL) adopt(name string, p position, size int64) error {
 }
 
 // checkSnapshot returns the reason why a batch may not record this snapshot, or
-// nil.
+// nil. A file that was found damaged since it was written is no such reason: see
+// lostUnrecorded.
 func (w *WAL) checkSnapshot(s core.Snapshot) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.Index <= w.current.index {
 		return fmt.Errorf("its snapshot at index %d is not newer than the one at index %d", s.Index, w.current.index)
 	}
-	if _, there := w.files[positionOf(s)]; !there {
+	if _, there := w.files[positionOf(s)]; !there && !slices.Contains(w.spoilt, positionOf(s)) {
 		return fmt.Errorf("its snapshot at index %d of term %d has no file", s.Index, s.Term)
 	}
 	return nil
+}
+
+// lostUnrecorded returns an error if a batch records a snapshot whose file was
+// found damaged while the batch waited for the disk, and the snapshot replaces the
+// log: then nothing would be left to begin with. If it does not replace the log,
+// the batch may record it: a start passes it over and begins with the one before
+// it, whose log stays.
+func (w *WAL) lostUnrecorded(b *core.Write) error {
+	if b.Snapshot == nil || !w.recordOf(b).replaces {
+		return nil
+	}
+	p := positionOf(*b.Snapshot)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, there := w.files[p]; there || !slices.Contains(w.spoilt, p) {
+		return nil
+	}
+	return diskError("recording", w.snapshotPath(p), errors.New("the snapshot was found damaged after it had been received; start the node again, it then receives another"))
 }
 
 // recordOf returns the record that a batch makes of its snapshot, without the

@@ -173,6 +173,9 @@ func (w *WAL) Save(b *core.Write) error {
 		// A server that is wrong about its own log is worse than one that is down.
 		panic(fmt.Sprintf("wal: write %d is impossible: %v", b.Seq, err))
 	}
+	if err := w.lostUnrecorded(b); err != nil {
+		return w.fail(err)
+	}
 	applied := w.step(b)
 	if err := w.append(b); err != nil {
 		return w.fail(err)

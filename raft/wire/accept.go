@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"raftkv/raft/identity"
 )
 
 // acceptPause is how long the acceptor rests after an error such as "too many
@@ -130,7 +132,7 @@ func (t *Transport) noLongerStranger() {
 // install makes in the peer's connection and returns the one it replaces. It
 // returns false, having ended in, if Close has already begun or a later process of
 // the peer was met meanwhile.
-func (t *Transport) install(in *inbound, u use) (old *inbound, ok bool) {
+func (t *Transport) install(in *inbound, u identity.Use) (old *inbound, ok bool) {
 	if !t.track(in.conn, in.fail) {
 		return nil, false
 	}

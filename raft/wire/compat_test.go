@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/tests/compat/golden"
 )
 
@@ -29,7 +30,7 @@ func releasedHello() hello {
 		UID: releasedUID[:], Bootstrap: members[:], LevelMin: 2, LevelMax: 2, Addresses: packedBytes{},
 		Build: "v0.1.0", Term: 1 << 33, Last: 70_000, Commit: 300,
 	}
-	return *h.of(Life{Incarnation: Incarnation{0xa0, 0xa1, 15: 0xaf}, Boot: 300, Nonces: []uint64{1 << 63, 0x0102030405060708}, Rejoined: true})
+	return *h.of(identity.Life{Incarnation: identity.Incarnation{0xa0, 0xa1, 15: 0xaf}, Boot: 300, Nonces: []uint64{1 << 63, 0x0102030405060708}, Rejoined: true})
 }
 
 // releasedFrame is a frame: what it says and how to write it, which encodeAny
@@ -51,9 +52,11 @@ func releasedFrames() map[string]releasedFrame {
 	}
 	id := bytes.Repeat([]byte{7}, snapshotIDBytes)
 	all := map[string]releasedFrame{
-		"hello":                  {kind: kindHello, means: h},
-		"transfer-hello":         {kind: kindTransferHello, means: h},
-		"standing":               {kindStanding, statement{Standing{Term: 5, Last: 300, LastTerm: 4, Commit: 200}, releasedUID}, func(e *encoder) []byte { return e.standing(nil, Standing{5, 300, 4, 200}, releasedUID) }},
+		"hello":          {kind: kindHello, means: h},
+		"transfer-hello": {kind: kindTransferHello, means: h},
+		"standing": {kindStanding, statement{identity.Standing{Term: 5, Last: 300, LastTerm: 4, Commit: 200}, releasedUID}, func(e *encoder) []byte {
+			return e.standing(nil, identity.Standing{Term: 5, Last: 300, LastTerm: 4, Commit: 200}, releasedUID)
+		}},
 		"overtakes":              {kind: kindOvertakes, means: overtakes{Older: 300}},
 		"no-reply":               {kind: kindNoReply},
 		"append-entries":         {kind: kindAppendEntries, means: &core.AppendEntries{Term: 3, LeaderID: "n1", PrevLogIndex: 41, PrevLogTerm: 2, LeaderCommit: 40, Entries: entries}},

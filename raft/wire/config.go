@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Config says who we are, who the others are, and how much of everything there
@@ -26,14 +27,14 @@ type Config struct {
 
 	// Life is what our hellos say of our data directory. The zero Life stands for a
 	// directory made now, for servers without one.
-	Life Life
+	Life identity.Life
 	// Memory is where the lives of peers are remembered. nil: in this process only.
 	Memory Memory
 	// Fenced is told that peers which we know turn us down because of our data
 	// directory. The server must then end: what it has forgotten it would break. It may
 	// be called several times, by several goroutines, and must not call Close. nil:
 	// nobody is told, and the server takes part in nothing for as long as it is so.
-	Fenced func(Verdict)
+	Fenced func(identity.Verdict)
 	// VerdictWait is how long the first such peer waits for the others. Default 3 s.
 	VerdictWait time.Duration
 	// Contested is told that a server with another list of members counts this one,
@@ -49,7 +50,7 @@ type Config struct {
 	UID core.UID
 	// Standing says how far our disk has come: only what is durable. It may be called
 	// at any time from any goroutine. nil: nothing is said.
-	Standing func() Standing
+	Standing func() identity.Standing
 	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
 	Build string
 
@@ -149,7 +150,7 @@ func (c Config) withDefaults() (Config, error) {
 		return Config{}, errors.New("wire: a limit is negative; 0 means the default")
 	}
 	if c.Life.Boot == 0 {
-		c.Life = NewLife()
+		c.Life = newLife()
 	}
 	if err := c.Life.Check(); err != nil {
 		return Config{}, err

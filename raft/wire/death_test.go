@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Goal: when a connection dies, every call without an answer is lost exactly
@@ -158,8 +159,8 @@ func TestRestartReconnectsBothWays(t *testing.T) {
 	noLeak(t)
 	l1, l2 := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	addrs := map[core.ID]string{"n1": l1.Addr().String(), "n2": l2.Addr().String()}
-	life := map[core.ID]Life{"n1": NewLife(), "n2": NewLife()}
-	quick := func(c *Config) { c.Life = life[c.ID]; life[c.ID] = c.Life.Next() }
+	life := map[core.ID]identity.Life{"n1": newLife(), "n2": newLife()}
+	quick := func(c *Config) { c.Life = life[c.ID]; life[c.ID] = c.Life.Next(draw) }
 	slow := func(c *Config) { quick(c); c.BackoffMin, c.BackoffMax = time.Hour, time.Hour }
 	n1 := start(t, "n1", l1, addrs, quick, nil)
 	n2 := start(t, "n2", l2, addrs, quick, nil)

@@ -19,7 +19,7 @@
 //
 // What comes from the network is never trusted. A connection must begin with a
 // hello that fits (version, cluster, receiver, sender, and that the sender has the
-// data directory it had before, life.go); every frame has a limit
+// data directory it had before, package identity); every frame has a limit
 // that depends on its kind; a body is checked to be the one shape its kind has
 // before it is decoded, and memory is taken as bytes arrive, never because a
 // length announces them. One bad frame ends its connection and nothing of it

@@ -6,33 +6,15 @@ import (
 	"log/slog"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
-
-// fencing says whether a reason means that a server must not go on with the data
-// directory it has.
-func (r Reason) fencing() bool {
-	switch r {
-	case ReasonWiped, ReasonRolledBack, ReasonCopied, ReasonReplaced:
-		return true
-	}
-	return false
-}
-
-// fenceSentences say what happened to a peer's data directory, for the log of the
-// server that turns it down.
-var fenceSentences = map[Reason]string{
-	ReasonWiped:      "server %q has another data directory than the one we know: it was emptied or replaced, and what the server had promised went with it; empty it and start the server with --rejoin",
-	ReasonRolledBack: "the data directory of server %q was put back to an earlier state, or a copy of it was started since: what the server has promised since then is not in it; empty it and start the server with --rejoin",
-	ReasonCopied:     "the data directory of server %q is in use twice: this is the copy that came second; stop it",
-	ReasonReplaced:   "the data directory of server %q has been replaced by a newer one: this is the old one, which must not be used again",
-}
 
 // meetLife judges the life in the hello of a peer against what is remembered of
 // the peer, and remembers it. A life that is new ends what there is with the peer's
 // former ones. The error is a *rejection, or the disk's.
-func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
+func (t *Transport) meetLife(p *peer, l identity.Life, h *hello) error {
 	t.mu.Lock()
-	met := p.stands(l.use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // what decides to whom we belong must be on the disk
+	met := p.stands(l.Use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // what decides to whom we belong must be on the disk
 	t.mu.Unlock()
 	if met { // a disk that hangs must not keep those apart who have met
 		return nil
@@ -51,10 +33,10 @@ func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 			return fmt.Errorf("remembering server %q: %w", p.id, err)
 		}
 	}
-	t.endLives(p, l.use())
+	t.endLives(p, l.Use())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.stands(l.use()) && h.uid() != (core.UID{}) {
+	if p.stands(l.Use()) && h.uid() != (core.UID{}) {
 		p.uid = h.uid()
 	}
 	return nil
@@ -63,9 +45,9 @@ func (t *Transport) meetLife(p *peer, l Life, h *hello) error {
 // fits judges a hello as meetLife does, and has no effect. What a server that is
 // turned down says of its cluster must leave no trace. The error is a *rejection, or
 // the transport was closed.
-func (t *Transport) fits(p *peer, l Life, h *hello) error {
+func (t *Transport) fits(p *peer, l identity.Life, h *hello) error {
 	t.mu.Lock()
-	met := p.stands(l.use())
+	met := p.stands(l.Use())
 	t.mu.Unlock()
 	if met {
 		return nil
@@ -76,7 +58,7 @@ func (t *Transport) fits(p *peer, l Life, h *hello) error {
 	}
 	defer release()
 	_, _, err = t.assess(p, l, h)
-	if no := (*rejection)(nil); errors.As(err, &no) && no.reason == ReasonCluster {
+	if no := (*rejection)(nil); errors.As(err, &no) && no.reason == identity.OtherCluster {
 		return nil // hearUID says more about it
 	}
 	return err
@@ -96,7 +78,7 @@ func (t *Transport) takeMemory() (release func(), err error) {
 // known of the peer. It returns what is to be remembered once the peer is talked
 // to, and whether that differs from what is. The error is a *rejection. The memory
 // must have been taken.
-func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool, err error) {
+func (t *Transport) assess(p *peer, l identity.Life, h *hello) (next identity.Known, changed bool, err error) {
 	ours, _ := t.presumed()
 	k := t.known(p)
 	if ours == (core.UID{}) && t.asking() {
@@ -106,23 +88,23 @@ func (t *Transport) assess(p *peer, l Life, h *hello) (next Known, changed bool,
 	switch {
 	case reason == "":
 		return next, changed, nil
-	case reason == ReasonCluster: // the uid became known while the hello was judged
+	case reason == identity.OtherCluster: // the uid became known while the hello was judged
 		return next, false, &rejection{reason: reason, detail: fmt.Sprintf("server %q belongs to another cluster of this name", p.id)}
 	case lost != "":
 		lost = " (" + lost + ")"
 	}
-	return next, false, &rejection{reason: reason, detail: fmt.Sprintf(fenceSentences[reason], p.id) + lost}
+	return next, false, &rejection{reason: reason, detail: reason.Describe(p.id) + lost}
 }
 
 // known returns what is known of a peer: what is remembered and what it has said
 // since. Whoever was met as a member of another cluster is not known.
-func (t *Transport) known(p *peer) Known {
+func (t *Transport) known(p *peer) identity.Known {
 	ours, _ := t.presumed()
-	k := t.config.Memory.Known(p.id).in(ours)
+	k := t.config.Memory.Known(p.id).In(ours)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.use.incarnation == k.Incarnation {
-		k.note(p.said)
+	if p.use.Incarnation == k.Incarnation {
+		k = k.Note(p.said)
 		if p.uid != (core.UID{}) {
 			k.UID = p.uid
 		}
@@ -133,13 +115,13 @@ func (t *Transport) known(p *peer) Known {
 // endLives lets only connections of this process of the peer stand from now on
 // (see stands) and ends the others: what is still on its way from a process that
 // has a successor is not the successor's.
-func (t *Transport) endLives(p *peer, but use) {
+func (t *Transport) endLives(p *peer, but identity.Use) {
 	t.mu.Lock()
 	if p.use == but {
 		t.mu.Unlock()
 		return
 	}
-	p.use, p.said, p.uid = but, Standing{}, core.UID{}
+	p.use, p.said, p.uid = but, identity.Standing{}, core.UID{}
 	in, out, sending, incoming := p.in, p.out.Load(), p.sending, p.incoming
 	t.mu.Unlock()
 	if in != nil {
@@ -183,9 +165,9 @@ func (t *Transport) fence(p *peer) {
 	if err := t.config.Memory.Remember(p.id, k); err != nil {
 		t.journal.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
 	}
-	t.endLives(p, use{})
+	t.endLives(p, identity.Use{})
 }
 
 // stands says whether a connection that was made in the given use of a peer's
 // directory still may stand. t.mu must be held.
-func (p *peer) stands(u use) bool { return p.use == u }
+func (p *peer) stands(u identity.Use) bool { return p.use == u }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // patience is how long a test waits for something that must happen. It is
@@ -239,11 +240,11 @@ func (h *hello) among(ids ...core.ID) *hello {
 }
 
 // testLife is the life of peers that tests play.
-var testLife = Life{Incarnation: Incarnation{1}, Boot: 1, Nonces: []uint64{1}}
+var testLife = identity.Life{Incarnation: identity.Incarnation{1}, Boot: 1, Nonces: []uint64{1}}
 
 // of makes a hello one of the given life.
-func (h *hello) of(l Life) *hello {
-	b := l.pack()
+func (h *hello) of(l identity.Life) *hello {
+	b := packLife(l)
 	h.Incarnation, h.Boot, h.Nonces, h.Rejoined = b.incarnation, l.Boot, b.nonces, l.Rejoined
 	return h
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 var flipCount = flag.Int("flips", 300, "how many bits are flipped under load")
@@ -33,8 +34,8 @@ func goodFrames(t testing.TB) [][]byte {
 	}
 	return append(frames,
 		e.hello(nil, kindHello, documentedHello()), e.hello(nil, kindTransferHello, documentedHello()), e.hello(nil, kindHello, validHello("n2", "n1")),
-		e.refusal(nil, &rejection{reason: ReasonWiped, detail: "another directory"}, documentedHello()),
-		e.standing(nil, Standing{1 << 40, 2, 3, 4}, core.UID{5}), e.chunk(nil, 1<<40, []byte("data")),
+		e.refusal(nil, &rejection{reason: identity.Wiped, detail: "another directory"}, documentedHello()),
+		e.standing(nil, identity.Standing{Term: 1 << 40, Last: 2, LastTerm: 3, Commit: 4}, core.UID{5}), e.chunk(nil, 1<<40, []byte("data")),
 		e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
 		e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{70_000}, headerBytes+maxSmallBody),
 		e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody))
@@ -189,7 +190,7 @@ func TestFlippedBitsUnderLoadAreNotBelieved(t *testing.T) {
 		t.Errorf("%d damaged messages were believed", n)
 	}
 	for _, s := range []*server{n1, n2} {
-		if s.muted.Load() || len(s.Stats().Rejected) > 0 && s.Stats().Rejected[ReasonWiped]+s.Stats().Rejected[ReasonCopied]+s.Stats().Rejected[ReasonRolledBack] > 0 {
+		if s.muted.Load() || len(s.Stats().Rejected) > 0 && s.Stats().Rejected[identity.Wiped]+s.Stats().Rejected[identity.Copied]+s.Stats().Rejected[identity.RolledBack] > 0 {
 			t.Errorf("a damaged hello was believed: %+v", s.Stats().Rejected)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // allocated returns how much memory f takes in all. Others allocate, too, so
@@ -138,7 +139,7 @@ func seedFrames(t interface{ Fatal(...any) }) [][]byte {
 	for _, reply := range sampleReplies() {
 		seeds = append(seeds, e.reply(nil, reply))
 	}
-	seeds = append(seeds, e.hello(nil, kindHello, validHello("n1", "n2")), e.refusal(nil, &rejection{reason: ReasonSender, detail: "no"}, validHello("n2", "n1")), e.standing(nil, Standing{1, 2, 3, 4}, core.UID{1}))
+	seeds = append(seeds, e.hello(nil, kindHello, validHello("n1", "n2")), e.refusal(nil, &rejection{reason: ReasonSender, detail: "no"}, validHello("n2", "n1")), e.standing(nil, identity.Standing{Term: 1, Last: 2, LastTerm: 3, Commit: 4}, core.UID{1}))
 	seeds = append(seeds, e.hello(nil, kindTransferHello, validHello("n1", "n2")), e.chunk(nil, 1<<40, []byte("data")),
 		e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
 		e.frame(nil, kindSnapshotOfferReply, &snapshotOfferReply{70_000}, headerBytes+maxSmallBody),

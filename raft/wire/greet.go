@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // The read buffers. What peers send us are requests, often large; what comes
@@ -21,10 +22,10 @@ const (
 // stranger is a connection before the hellos were exchanged.
 type stranger struct {
 	conn    net.Conn
-	purpose kind // of hello: what the connection is for
-	asked   bool // our hello said that we have no goal; see Announce
-	old     bool // the other side speaks an earlier version
-	use     use  // which process of the peer it is with
+	purpose kind         // of hello: what the connection is for
+	asked   bool         // our hello said that we have no goal; see Announce
+	old     bool         // the other side speaks an earlier version
+	use     identity.Use // which process of the peer it is with
 	frames  *frameReader
 	decoder *decoder
 	encoder *encoder
@@ -143,7 +144,7 @@ func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
 	if err != nil {
 		return err
 	}
-	s.use = l.use()
+	s.use = l.Use()
 	p.greeted(*h)
 	return nil
 }
@@ -157,7 +158,7 @@ func (s *stranger) greetBack(h *hello) error {
 }
 
 func (t *Transport) ownHello(to core.ID) *hello {
-	l, uid, standing := t.config.Life.pack(), t.UID(), t.standing()
+	l, uid, standing := packLife(t.config.Life), t.UID(), t.standing()
 	return &hello{
 		Magic:       magic,
 		Version:     version,

@@ -6,56 +6,8 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
-
-// Goal: a server that does not know its uid talks to servers of one cluster only,
-// and to nobody while it cannot tell which is its own; a majority of all members
-// decides, but not against the cluster in which it may have promised something.
-// Method: a table of what peers name.
-func TestHearsay(t *testing.T) {
-	none, a, b, c := core.UID{}, core.UID{1}, core.UID{2}, core.UID{3}
-	for name, test := range map[string]struct {
-		members int
-		bound   core.UID
-		said    string // of n2, n3, …: a letter each
-		uid     core.UID
-		atOdds  bool
-	}{
-		"nothing was heard":                         {3, none, "..", none, false},
-		"one names a uid":                           {3, none, "a.", none, false},
-		"two name the same":                         {3, none, "aa", a, false},
-		"two name different ones":                   {3, none, "ab", none, true},
-		"one of five is a stray":                    {5, none, "aaab", a, false},
-		"one of five is a stray, one is away":       {5, none, "aab.", none, true},
-		"two of five are strays":                    {5, none, "aabb", none, true},
-		"three clusters":                            {5, none, "aabc", none, true},
-		"one of four is a stray":                    {4, none, "aab", none, true},
-		"bound, and nobody says otherwise":          {3, a, "a.", a, false},
-		"bound, and one says otherwise":             {3, a, ".b", a, false},
-		"bound, and they differ":                    {3, a, "ab", a, true},
-		"bound to the majority":                     {5, a, "aaab", a, false},
-		"bound to the minority":                     {5, b, "aaab", b, true},
-		"bound to a cluster that nobody names":      {5, c, "aaaa", c, false},
-		"bound to a cluster that nobody names, odd": {5, c, "aaab", c, true},
-	} {
-		var h Hearsay
-		h.Bind(test.bound)
-		h.Bind(core.UID{9}) // comes second, where there is a first
-		if test.bound == none {
-			h = Hearsay{}
-		}
-		for i, said := range test.said {
-			id := core.ID("n" + string(rune('2'+i)))
-			h.Hear(id, c) // what a peer named before does not matter
-			if uid := map[rune]core.UID{'.': none, 'a': a, 'b': b, 'c': c}[said]; uid != c && !h.Hear(id, uid) {
-				t.Errorf("%s: what %s names is no news", name, id)
-			}
-		}
-		if uid, atOdds := h.Presume(test.members); uid != test.uid || atOdds != test.atOdds {
-			t.Errorf("%s: %v, at odds %v", name, uid, atOdds)
-		}
-	}
-}
 
 // Goal: a server without a uid that is offered two clusters talks to neither, says
 // so with both uids, believes neither of its directory, and goes on when the stray
@@ -74,7 +26,7 @@ func TestAServerWithoutAUIDTakesNoSides(t *testing.T) {
 		n1 := s.start(t, "n1", nil)
 		eventually(t, "n1 talks to n2", func() bool { return n1.Stats().Peers["n2"].Connected && n2.Stats().Peers["n1"].Connected })
 		member := s.lives["n3"]
-		s.lives["n3"] = NewLife()
+		s.lives["n3"] = newLife()
 		n3 := s.start(t, "n3", of(theirs))
 		eventually(t, "n1 takes part in nothing", n1.muted.Load)
 		o := newOutcomes()
@@ -105,14 +57,14 @@ func TestAServerWithoutAUIDTakesNoSides(t *testing.T) {
 // names another one, and turns n1 down as wiped.
 func TestAServerWithoutAUIDIsNotEndedByAStray(t *testing.T) {
 	s := newSite(t, 3)
-	s.memories["n3"]["n1"], _, _ = Known{}.Meet(NewLife())
+	s.memories["n3"]["n1"], _, _ = identity.Known{}.Meet(newLife())
 	n2 := s.start(t, "n2", func(c *Config) { c.UID = core.UID{1} })
 	n1 := s.start(t, "n1", func(c *Config) { c.VerdictWait = time.Hour })
 	eventually(t, "n1 talks to n2", func() bool { return n1.Stats().Peers["n2"].Connected })
 	n3 := s.start(t, "n3", func(c *Config) { c.UID = core.UID{2} })
 	eventually(t, "n3's word does not count", func() bool { return n1.distrusted.Load() > 0 })
 	n1.Transport.mu.Lock()
-	words, atOdds := len(n1.words), n1.atOdds
+	words, atOdds := n1.words.Len(), n1.atOdds
 	n1.Transport.mu.Unlock()
 	if words != 0 || !atOdds || len(s.told["n1"].told) != 0 {
 		t.Errorf("%d words count, at odds %v, told %v", words, atOdds, s.told["n1"].last)
@@ -130,18 +82,18 @@ func TestAServerStaysWithTheClusterItHasPromisedTo(t *testing.T) {
 	ours, theirs := core.UID{1}, core.UID{2}
 	for _, void := range []bool{false, true} {
 		s := newSite(t, 3)
-		k, _, _ := Known{}.Meet(NewLife())
+		k, _, _ := identity.Known{}.Meet(newLife())
 		k.UID = ours
 		s.memories["n1"]["n3"] = k
 		n1 := s.start(t, "n1", func(c *Config) {
 			if !void {
-				c.Standing = func() Standing { return Standing{Term: 3, Last: 2} }
+				c.Standing = func() identity.Standing { return identity.Standing{Term: 3, Last: 2} }
 			}
 		})
 		n2 := s.start(t, "n2", func(c *Config) { c.UID = theirs })
 		eventually(t, "n2 is judged", func() bool {
 			st := n1.Stats()
-			return void && st.Peers["n2"].Connected || !void && st.Rejected[ReasonCluster] > 0
+			return void && st.Peers["n2"].Connected || !void && st.Rejected[identity.OtherCluster] > 0
 		})
 		if !void {
 			eventually(t, "n1 names both", func() bool {
@@ -160,15 +112,16 @@ func TestAServerStaysWithTheClusterItHasPromisedTo(t *testing.T) {
 // uid and is talked to.
 func TestARefusedStrayNamesNoCluster(t *testing.T) {
 	s := newSite(t, 3)
-	s.memories["n1"]["n3"], _, _ = Known{}.Meet(NewLife())
+	s.memories["n1"]["n3"], _, _ = identity.Known{}.Meet(newLife())
 	n1 := s.start(t, "n1", func(*Config) {})
 	stray := s.start(t, "n3", func(c *Config) { c.UID = core.UID{2} })
-	eventually(t, "the stray is refused", func() bool { return n1.Stats().Rejected[ReasonWiped] > 0 })
+	eventually(t, "the stray is refused", func() bool { return n1.Stats().Rejected[identity.Wiped] > 0 })
 	n1.Transport.mu.Lock()
-	said, bound := len(n1.hearsay.said), n1.hearsay.bound
+	heard := n1.hearsay.Heard()
+	bound, _ := n1.hearsay.Presume(3)
 	n1.Transport.mu.Unlock()
-	if said != 0 || bound != (core.UID{}) {
-		t.Errorf("%d peers count as heard, and the server belongs to %v", said, bound)
+	if heard || bound != (core.UID{}) {
+		t.Errorf("a peer counts as heard: %v; the server belongs to %v", heard, bound)
 	}
 	n2 := s.start(t, "n2", func(c *Config) { c.UID = core.UID{1} })
 	eventually(t, "n1 talks to n2", func() bool { return n1.Stats().Peers["n2"].Connected })

@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // magic begins every hello, so that a stranger who speaks something else is
@@ -25,34 +28,24 @@ const (
 // maxBuildBytes bounds the name of a build in a hello.
 const maxBuildBytes = core.MaxIDBytes
 
-// Reason says why a hello was turned down. Values travel in refusals and are
-// only ever added to; they are also what Stats counts by.
-type Reason string
-
-// The reasons for which a hello is turned down.
+// The reasons for which a hello is turned down, in addition to those that follow
+// from the identity of its sender (package identity). Stats counts by reason.
 const (
-	ReasonVersion   Reason = "version"   // the other side speaks only a version we do not know
-	ReasonCluster   Reason = "cluster"   // it belongs to another cluster
-	ReasonReceiver  Reason = "receiver"  // it means to talk to another server than us
-	ReasonSender    Reason = "sender"    // it is not one of our peers, or not the one we dialled
-	ReasonMalformed Reason = "malformed" // what came is no hello
-	ReasonSilent    Reason = "silent"    // it was not there, or not there any more, for the exchange of hellos
-	ReasonCrowded   Reason = "crowded"   // too many others had not said theirs yet
-	ReasonBootstrap Reason = "bootstrap" // its list of members is another one than ours
-	ReasonLevel     Reason = "level"     // it works at levels that we do not know, or uses what they bring
-
-	// These four are about the data directory of the server that says hello; see Life.
-	ReasonWiped      Reason = "wiped"       // it is another one than before
-	ReasonRolledBack Reason = "rolled-back" // it is in an earlier state than before
-	ReasonCopied     Reason = "copied"      // it is a copy of one that is in use
-	ReasonReplaced   Reason = "replaced"    // a newer one has taken its place
+	ReasonVersion   identity.Reason = "version"   // the other side speaks only a version we do not know
+	ReasonReceiver  identity.Reason = "receiver"  // it means to talk to another server than us
+	ReasonSender    identity.Reason = "sender"    // it is not one of our peers, or not the one we dialled
+	ReasonMalformed identity.Reason = "malformed" // what came is no hello
+	ReasonSilent    identity.Reason = "silent"    // it was not there, or not there any more, for the exchange of hellos
+	ReasonCrowded   identity.Reason = "crowded"   // too many others had not said theirs yet
+	ReasonBootstrap identity.Reason = "bootstrap" // its list of members is another one than ours
+	ReasonLevel     identity.Reason = "level"     // it works at levels that we do not know, or uses what they bring
 )
 
 // reasons lists all of them.
-var reasons = []Reason{
-	ReasonVersion, ReasonCluster, ReasonReceiver, ReasonSender,
+var reasons = []identity.Reason{
+	ReasonVersion, identity.OtherCluster, ReasonReceiver, ReasonSender,
 	ReasonMalformed, ReasonSilent, ReasonCrowded, ReasonBootstrap, ReasonLevel,
-	ReasonWiped, ReasonRolledBack, ReasonCopied, ReasonReplaced,
+	identity.Wiped, identity.RolledBack, identity.Copied, identity.Replaced,
 }
 
 // hello is the first frame in both directions. Magic and Version stand first
@@ -80,7 +73,7 @@ type hello struct {
 	Addresses  packedBytes // room; empty
 	ClientTLS  bool        // room; false
 	Build      string      // for people
-	Term       uint64      // how far the sender's disk has come; see Standing
+	Term       uint64      // how far the sender's disk has come; see identity.Standing
 	Last       uint64
 	Commit     uint64
 }
@@ -94,7 +87,7 @@ var helloShape = shape{
 
 // rejection is the error for a hello that does not fit.
 type rejection struct {
-	reason Reason
+	reason identity.Reason
 	detail string // for both logs
 	older  bool   // the other side speaks an earlier version
 }
@@ -144,12 +137,43 @@ func (d *decoder) helloContent(content []byte) (hello, error) {
 	return h, nil
 }
 
+// lifeBody is a life as it travels.
+type lifeBody struct {
+	incarnation packedBytes
+	nonces      packedBytes
+}
+
+func packLife(l identity.Life) lifeBody {
+	b := lifeBody{incarnation: bytes.Clone(l.Incarnation[:]), nonces: packedBytes{}}
+	for _, n := range l.Nonces {
+		b.nonces = binary.BigEndian.AppendUint64(b.nonces, n)
+	}
+	return b
+}
+
+// unpackLife is the opposite of packLife. The error says that no server has such a
+// life.
+func unpackLife(incarnation packedBytes, boot uint64, nonces packedBytes, rejoined bool) (identity.Life, error) {
+	l := identity.Life{Boot: boot, Rejoined: rejoined}
+	if len(incarnation) != len(l.Incarnation) || len(nonces)%8 != 0 || len(nonces) > 8*identity.MaxNonces {
+		return identity.Life{}, malformed("an incarnation of %d bytes and nonces of %d", len(incarnation), len(nonces))
+	}
+	copy(l.Incarnation[:], incarnation)
+	for ; len(nonces) > 0; nonces = nonces[8:] {
+		l.Nonces = append(l.Nonces, binary.BigEndian.Uint64(nonces))
+	}
+	if err := l.Check(); err != nil {
+		return identity.Life{}, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	return l, nil
+}
+
 // life returns what a hello says of its sender's data directory. The error is a
 // *rejection.
-func (h *hello) life() (Life, error) {
+func (h *hello) life() (identity.Life, error) {
 	l, err := unpackLife(h.Incarnation, h.Boot, h.Nonces, h.Rejoined)
 	if err != nil {
-		return Life{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
+		return identity.Life{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
 	}
 	l.Asking = l.Rejoined && h.Term == 0 // a goal has a term, and that is durable
 	return l, nil
@@ -159,13 +183,13 @@ func (h *hello) uid() core.UID { return core.UID(h.UID) }
 
 // standing returns how far the sender's disk had come. The term of its last entry
 // is not said.
-func (h *hello) standing() Standing {
-	return Standing{Term: h.Term, Last: h.Last, Commit: h.Commit}
+func (h *hello) standing() identity.Standing {
+	return identity.Standing{Term: h.Term, Last: h.Last, Commit: h.Commit}
 }
 
 // identity returns what a hello says of its sender, whose life was decoded before.
-func (h *hello) identity(l Life) Identity {
-	return Identity{UID: h.uid(), Life: l, Standing: h.standing()}
+func (h *hello) identity(l identity.Life) identity.Identity {
+	return identity.Identity{UID: h.uid(), Life: l, Standing: h.standing()}
 }
 
 // hello appends the frame of a hello to dst; k says for which kind of

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // frameOf makes a frame of any kind and body.
@@ -20,16 +21,16 @@ func frameOf(k kind, body []byte) []byte {
 
 // mismatches are hellos that n1 of cluster "c", whose only peer is n2, must
 // turn down, each for its reason.
-func mismatches() map[Reason]*hello {
+func mismatches() map[identity.Reason]*hello {
 	change := func(f func(*hello)) *hello { h := validHello("n2", "n1"); f(h); return h }
-	return map[Reason]*hello{
-		ReasonCluster:   change(func(h *hello) { h.ClusterID = "d" }),
-		ReasonReceiver:  change(func(h *hello) { h.To = "n3" }),
-		ReasonSender:    change(func(h *hello) { h.From = "n3" }),
-		ReasonVersion:   change(func(h *hello) { h.Version = version + 1 }),
-		ReasonBootstrap: change(func(h *hello) { h.among("n1", "n2", "n3") }),
-		ReasonLevel:     change(func(h *hello) { h.LevelMin, h.LevelMax = 3, 4 }),
-		ReasonMalformed: change(func(h *hello) { h.Magic = "raftkv-clerk" }),
+	return map[identity.Reason]*hello{
+		identity.OtherCluster: change(func(h *hello) { h.ClusterID = "d" }),
+		ReasonReceiver:        change(func(h *hello) { h.To = "n3" }),
+		ReasonSender:          change(func(h *hello) { h.From = "n3" }),
+		ReasonVersion:         change(func(h *hello) { h.Version = version + 1 }),
+		ReasonBootstrap:       change(func(h *hello) { h.among("n1", "n2", "n3") }),
+		ReasonLevel:           change(func(h *hello) { h.LevelMin, h.LevelMax = 3, 4 }),
+		ReasonMalformed:       change(func(h *hello) { h.Magic = "raftkv-clerk" }),
 	}
 }
 
@@ -108,7 +109,7 @@ func TestServersOfTwoClustersDoNotTalk(t *testing.T) {
 	for _, s := range []*server{n1, n2} {
 		eventually(t, "both ends count", func() bool {
 			st := s.Stats()
-			return st.Rejected[ReasonCluster] > 0 && st.Total.Refusals > 0
+			return st.Rejected[identity.OtherCluster] > 0 && st.Total.Refusals > 0
 		})
 		if st := s.Stats().Total; st.Connected || st.Accepted || st.Connects+st.Accepts != 0 {
 			t.Fatalf("stats %+v", st)
@@ -129,7 +130,7 @@ func TestBadFirstFrames(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"request before hello":    request,
-		"refusal instead":         e.refusal(nil, &rejection{reason: ReasonCluster}, validHello("n2", "n1")),
+		"refusal instead":         e.refusal(nil, &rejection{reason: identity.OtherCluster}, validHello("n2", "n1")),
 		"length above the limit":  frameOf(kindHello, make([]byte, maxHelloBody+1)),
 		"huge length":             {byte(kindHello), 0xff, 0xff, 0xff, 0xff},
 		"empty":                   frameOf(kindHello, nil),
@@ -230,7 +231,7 @@ func TestRepeatedEventsAreLoggedOnce(t *testing.T) {
 	s := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": "127.0.0.1:1"}, func(c *Config) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	}, nil)
-	h := mismatches()[ReasonCluster]
+	h := mismatches()[identity.OtherCluster]
 	for range 20 {
 		conn, err := net.Dial("tcp", s.config.Listener.Addr().String())
 		if err != nil {
@@ -241,7 +242,7 @@ func TestRepeatedEventsAreLoggedOnce(t *testing.T) {
 		p.ended(t)
 		conn.Close()
 	}
-	eventually(t, "all are counted", func() bool { return s.Stats().Rejected[ReasonCluster] == 20 })
+	eventually(t, "all are counted", func() bool { return s.Stats().Rejected[identity.OtherCluster] == 20 })
 	if n := strings.Count(log.String(), "a connection was turned down"); n != 1 {
 		t.Fatalf("%d lines:\n%s", n, log.String())
 	}

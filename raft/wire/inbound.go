@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // slot is the place of a request's answer among the answers.
@@ -23,7 +24,7 @@ type inbound struct {
 	t     *Transport
 	peer  *peer
 	conn  net.Conn
-	use   use           // which process of the peer it is with
+	use   identity.Use  // which process of the peer it is with
 	ended chan struct{} // closed when no more requests will be handed over
 
 	frames  *frameReader // the reader's

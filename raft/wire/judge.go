@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Servers that began differently must not talk to each other: they count
@@ -40,19 +40,11 @@ func (c *Config) members() []core.ID {
 
 // listMembers writes ids for people. A long list is cut.
 func listMembers(ids []core.ID) string {
-	const most = 9
-	var b strings.Builder
-	for i, id := range ids {
-		if i == most {
-			fmt.Fprintf(&b, " and %d more", len(ids)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteString(",")
-		}
-		b.WriteString(string(id))
+	const maxListed = 9
+	if len(ids) <= maxListed {
+		return core.JoinIDs(ids, ",")
 	}
-	return b.String()
+	return fmt.Sprintf("%s and %d more", core.JoinIDs(ids[:maxListed], ","), len(ids)-maxListed)
 }
 
 // judge reports whether this server wants to talk to the server whose hello this
@@ -61,11 +53,11 @@ func listMembers(ids []core.ID) string {
 func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	c := &t.config
 	if h.ClusterID != c.ClusterID {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q belongs to cluster %q and server %q to %q; check --cluster-id and the addresses of the peers", h.From, h.ClusterID, c.ID, c.ClusterID)}
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to cluster %q and server %q to %q; check --cluster-id and the addresses of the peers", h.From, h.ClusterID, c.ID, c.ClusterID)}
 	}
 	ours, theirs := t.UID(), h.uid()
 	if ours != (core.UID{}) && theirs != (core.UID{}) && ours != theirs {
-		return &rejection{reason: ReasonCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
 	}
 	if h.To != c.ID {
 		return &rejection{reason: ReasonReceiver, detail: fmt.Sprintf("server %q wants to talk to %q and this is %q; check the addresses of the peers", h.From, h.To, c.ID)}
@@ -136,7 +128,7 @@ func (t *Transport) SetUID(uid core.UID) {
 	others := t.ofOthers(uid)
 	t.mu.Unlock()
 	for _, p := range others {
-		t.endLives(p, use{})
+		t.endLives(p, identity.Use{})
 	}
 	t.tellAll()
 }

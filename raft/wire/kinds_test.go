@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // connectionKinds are the two things for which servers connect.
@@ -12,20 +13,22 @@ var connectionKinds = map[string]kind{"requests": kindHello, "a snapshot": kindT
 
 // strangeLives are lives of n2 that a server must turn down which has met testLife
 // at boot 5, and after it a replacement of a directory before.
-func strangeLives() (Known, Life, map[Reason]Life) {
-	before := Life{Incarnation: Incarnation{9}, Boot: 1, Nonces: []uint64{1}}
+func strangeLives() (identity.Known, identity.Life, map[identity.Reason]identity.Life) {
+	before := identity.Life{Incarnation: identity.Incarnation{9}, Boot: 1, Nonces: []uint64{1}}
 	present := next(rejoined(testLife), 4)
-	k, _, _ := Known{}.Meet(before)
-	return replace(k, present), present, map[Reason]Life{
-		ReasonWiped: NewLife(), ReasonRolledBack: testLife, ReasonReplaced: before,
-		ReasonCopied: func() Life { l := next(testLife, 3).Next(); l.Rejoined = true; return l }(),
+	k, _, _ := identity.Known{}.Meet(before)
+	k, _, _ = k.Meet(asking(present))
+	k, _, _ = k.Meet(present)
+	return k, present, map[identity.Reason]identity.Life{
+		identity.Wiped: newLife(), identity.RolledBack: testLife, identity.Replaced: before,
+		identity.Copied: func() identity.Life { l := next(testLife, 3).Next(draw); l.Rejoined = true; return l }(),
 	}
 }
 
 // strangeHellos are hellos of n2 to n1 that do not fit, by the reason.
-func strangeHellos() (Known, Life, map[Reason]*hello) {
+func strangeHellos() (identity.Known, identity.Life, map[identity.Reason]*hello) {
 	k, present, lives := strangeLives()
-	hellos := map[Reason]*hello{}
+	hellos := map[identity.Reason]*hello{}
 	for reason, h := range mismatches() {
 		if reason != ReasonMalformed {
 			hellos[reason] = h.of(present)
@@ -116,7 +119,7 @@ func TestALaterLifeEndsAnIncomingSnapshot(t *testing.T) {
 		t.Fatalf("the offer is answered with kind 0x%02x, %v", uint8(k), err)
 	}
 	later := dialRaw(t, s.config.Listener.Addr().String())
-	later.write(t, later.encoder.hello(nil, kindHello, validHello("n2", "n1").of(testLife.Next())))
+	later.write(t, later.encoder.hello(nil, kindHello, validHello("n2", "n1").of(testLife.Next(draw))))
 	if k, _, err := later.frames.next(greetingFrames); err != nil || k != kindHello {
 		t.Fatalf("the next boot is not taken: kind 0x%02x, %v", uint8(k), err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 var longestID = core.ID(strings.Repeat("x", core.MaxIDBytes))
@@ -153,7 +154,7 @@ func TestEveryMessageComesBackEqual(t *testing.T) {
 }
 
 // documentedLife is that of the hello in docs/protocol.md.
-var documentedLife = Life{Incarnation: Incarnation(bytes.Repeat([]byte{10}, 16)), Boot: 7, Nonces: []uint64{0x0102030405060708}}
+var documentedLife = identity.Life{Incarnation: identity.Incarnation(bytes.Repeat([]byte{10}, 16)), Boot: 7, Nonces: []uint64{0x0102030405060708}}
 
 const zeros = "00000000000000000000000000000000"
 
@@ -199,7 +200,7 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"no reply", e.reply(nil, nil), "03"},
 		{"rejoin", request(&core.Rejoin{}), "18 90"},
 		{"rejoin reply", e.reply(nil, &core.RejoinReply{Term: 5, Leads: true, LastIndex: 200, UID: core.UID{15: 9}}), "19 95 05 c2 c3 ccc8 d801 00000000000000000000000000000009"},
-		{"standing", e.standing(nil, Standing{Term: 5, Last: 300, LastTerm: 4, Commit: 200}, core.UID{}), "05 95 05 cd012c 04 ccc8 d801" + zeros},
+		{"standing", e.standing(nil, identity.Standing{Term: 5, Last: 300, LastTerm: 4, Commit: 200}, core.UID{}), "05 95 05 cd012c 04 ccc8 d801" + zeros},
 		{"hello", e.hello(nil, kindHello, documentedHello()), "01" + documentedContent},
 		{"transfer hello", e.hello(nil, kindTransferHello, documentedHello()), "04" + documentedContent},
 		{"snapshot offer", e.frame(nil, kindSnapshotOffer, sampleOffer(), headerBytes+maxSmallBody),
@@ -210,7 +211,7 @@ func TestFramesHaveTheDocumentedBytes(t *testing.T) {
 		{"install snapshot reply", e.reply(nil, &core.InstallSnapshotReply{Term: 5}), "23 91 05"},
 		{"snapshot failed", e.frame(nil, kindSnapshotFailed, &snapshotFailed{failureStorage}, headerBytes+maxSmallBody),
 			"24 91 a773746f72616765"},
-		{"refusal", e.refusal(nil, &rejection{reason: ReasonCluster, detail: "no"}, documentedHello()),
+		{"refusal", e.refusal(nil, &rejection{reason: identity.OtherCluster, detail: "no"}, documentedHello()),
 			"02 94 a7636c7573746572 03 a26e6f c7" + fmt.Sprintf("%02x", len(documentedContent)/2) + "01" + documentedContent},
 	} {
 		if got, want := hex.EncodeToString(c.got), documented(t, c.want); got != want {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // slowestRate is the speed of the slowest link that must not be taken for a
@@ -32,7 +33,7 @@ type outbound struct {
 	peer *peer
 	conn net.Conn
 	dead chan struct{} // closed by fail
-	use  use           // which process of the peer it is with
+	use  identity.Use  // which process of the peer it is with
 
 	asked bool // our hello said that we have no goal; see Announce
 

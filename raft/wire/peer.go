@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // peer is what we keep about one other server from New to Close.
@@ -17,13 +18,13 @@ type peer struct {
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
 	// Guarded by Transport.mu.
-	use      use       // the latest process of the peer that was met
-	said     Standing  // what that process has said of its disk since it was met
-	uid      core.UID  // and of its cluster
-	in       *inbound  // the newest connection the peer dialled
-	sending  *outgoing // the snapshot on its way to the peer
-	next     *outgoing // the one that takes its place as soon as it has ended
-	incoming *incoming // the newest connection for a snapshot that the peer dialled
+	use      identity.Use      // the latest process of the peer that was met
+	said     identity.Standing // what that process has said of its disk since it was met
+	uid      core.UID          // and of its cluster
+	in       *inbound          // the newest connection the peer dialled
+	sending  *outgoing         // the snapshot on its way to the peer
+	next     *outgoing         // the one that takes its place as soon as it has ended
+	incoming *incoming         // the newest connection for a snapshot that the peer dialled
 
 	// Of the goroutine that sends snapshots, of which there is at most one.
 	transferRest  time.Duration // before the next transfer; 0 if the last one succeeded

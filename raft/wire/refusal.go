@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // maxDetailBytes bounds the sentence in a refusal.
@@ -14,7 +15,7 @@ const maxDetailBytes = 512
 // refusal is sent instead of a hello, by the accepting side only. It says who
 // refuses, so that the dialling side can tell a peer's word from a stranger's.
 type refusal struct {
-	Reason  Reason
+	Reason  identity.Reason
 	Version uint64      // that its sender speaks
 	Detail  string      // a sentence for the other side's log
 	Hello   packedBytes // the hello that its sender would have said, without checksum
@@ -24,7 +25,7 @@ var refusalShape = shape{idElement, uintElement, detailElement, packedElement}
 
 // oldRefusal is the refusal of versions 1 and 2.
 type oldRefusal struct {
-	Reason  Reason
+	Reason  identity.Reason
 	Version uint64
 }
 

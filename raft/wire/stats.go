@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Stats is a picture of a Transport's counters. Counters only grow; they are
@@ -14,7 +15,7 @@ type Stats struct {
 
 	// Rejected counts the hellos that this server turned down, by reason. It
 	// is not kept per peer, because who sent them is not known for sure.
-	Rejected map[Reason]uint64
+	Rejected map[identity.Reason]uint64
 	// Strangers is how many accepted connections have not yet said a valid
 	// hello.
 	Strangers int
@@ -73,7 +74,7 @@ func (t *Transport) Stats() Stats {
 	}
 	t.mu.Unlock()
 
-	s := Stats{Peers: make(map[core.ID]PeerStats, len(t.peers)), Rejected: make(map[Reason]uint64), Strangers: strangers}
+	s := Stats{Peers: make(map[core.ID]PeerStats, len(t.peers)), Rejected: make(map[identity.Reason]uint64), Strangers: strangers}
 	for id, p := range t.peers {
 		stats := p.stats(accepted[id])
 		stats.SendingSnapshot, stats.ReceivingSnapshot = sending[id], receiving[id]

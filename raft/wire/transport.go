@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // Handler is who the requests of peers are for.
@@ -47,7 +48,7 @@ type Transport struct {
 	muted      atomic.Bool   // no message is passed on, in either direction; see mute
 	distrusted atomic.Uint64 // words about our directory that did not count
 
-	rejected map[Reason]*atomic.Uint64 // hellos turned down; the map never changes
+	rejected map[identity.Reason]*atomic.Uint64 // hellos turned down; the map never changes
 
 	pace *pace         // of all snapshots that are sent
 	turn chan struct{} // holds a token while a snapshot is being received
@@ -61,9 +62,9 @@ type Transport struct {
 	mu        sync.Mutex // guards what follows and the in of every peer
 	started   bool
 	closed    bool
-	words     map[core.ID]word               // what peers say of our data directory
+	words     identity.Words                 // what peers say of our data directory
 	trial     int                            // counts how often all words were taken back
-	hearsay   Hearsay                        // which uids peers name, while ours is not known
+	hearsay   identity.Hearsay               // which uids peers name, while ours is not known
 	atOdds    bool                           // they name different ones
 	strangers int                            // accepted connections without a valid hello
 	newest    *incoming                      // the last one that a snapshot was offered on
@@ -97,12 +98,11 @@ func New(config Config) (*Transport, error) {
 		config:      config,
 		peers:       make(map[core.ID]*peer, len(config.Peers)),
 		journal:     newJournal(config.Logger.With("server", string(config.ID))),
-		rejected:    make(map[Reason]*atomic.Uint64),
+		rejected:    make(map[identity.Reason]*atomic.Uint64),
 		pace:        &pace{rate: config.SnapshotBytesPerSecond},
 		turn:        make(chan struct{}, 1),
 		remembering: make(chan struct{}, 1),
 		conns:       make(map[net.Conn]func(error)),
-		words:       make(map[core.ID]word),
 		bootstrap:   bootstrapOf(config.members()),
 	}
 	t.uid.Store(&config.UID)

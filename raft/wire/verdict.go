@@ -2,41 +2,19 @@ package wire
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"raftkv/raft/core"
 )
 
-// Verdict is what peers say of this server's data directory.
-type Verdict struct {
-	Why    Reason    // wiped, rolled-back, copied or replaced
-	By     []core.ID // the peers that say so, sorted; at least one
-	Detail string    // the sentence of the first of them
-	// Majority says that a majority of all other servers is among By and knows the
-	// cluster's uid. The verdict is then for good. Otherwise it ends this process
-	// only, since it may be wrong: a new cluster cannot tell a member from a stray
-	// that it has met in the member's place.
-	Majority bool
-}
-
-// word is what one peer says of our data directory.
-type word struct {
-	why    Reason
-	detail string
-	// knows says that the peer knows its cluster's uid. One that knows none may have
-	// met a stray of another cluster in our place, and nobody can tell.
-	knows bool
-}
-
 // refused weighs a refusal. Reasons that concern our data directory count only
-// from a peer that we know (credible). From the first such word on, this server
+// from a peer that we know (identity.Known.Credible). From the first such word on, this server
 // takes part in nothing: what it may have forgotten it would break. It then waits
 // for the words of the others for Config.VerdictWait, and ends.
 func (t *Transport) refused(p *peer, r *refusedError) {
 	p.refusals.Add(1)
-	if !r.Reason.fencing() {
+	if !r.Reason.Fences() {
 		return
 	}
 	if err := t.credible(p, &r.by); err != nil {
@@ -48,9 +26,9 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 		return
 	}
 	t.mu.Lock()
-	first := len(t.words) == 0
-	t.words[p.id] = word{r.Reason, r.Detail, r.by.uid() != (core.UID{})}
-	majority := t.majorityLocked()
+	first := t.words.Len() == 0
+	t.words.Hear(p.id, r.Reason, r.Detail, r.by.uid() != (core.UID{}))
+	majority := t.words.Verdict(len(t.peers)).Majority
 	if first && !majority && !t.closed {
 		trial := t.trial
 		t.work.Go(func() { t.awaitWords(trial) })
@@ -86,49 +64,26 @@ func (t *Transport) awaitWords(trial int) {
 // pronounce tells the server the verdict as it stands, if there is one.
 func (t *Transport) pronounce() {
 	t.mu.Lock()
-	v := Verdict{Majority: t.majorityLocked()}
-	for _, id := range sortedIDs(t.words) {
-		if len(v.By) == 0 {
-			v.Why, v.Detail = t.words[id].why, t.words[id].detail
-		}
-		v.By = append(v.By, id)
+	if t.words.Len() == 0 {
+		t.mu.Unlock()
+		return
 	}
+	v := t.words.Verdict(len(t.peers))
 	t.mu.Unlock()
-	if len(v.By) > 0 && t.config.Fenced != nil {
+	if t.config.Fenced != nil {
 		t.config.Fenced(v)
 	}
-}
-
-// majorityLocked reports whether a majority of all other servers that know their
-// cluster's uid has turned our directory down. t.mu must be held.
-func (t *Transport) majorityLocked() bool {
-	count := 0
-	for _, w := range t.words {
-		if w.knows {
-			count++
-		}
-	}
-	return 2*count > len(t.peers)
 }
 
 // takesBack forgets what a peer said of our directory, now that it talks to us.
 func (t *Transport) takesBack(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if delete(t.words, p.id); len(t.words) == 0 {
+	if t.words.TakeBack(p.id); t.words.Len() == 0 {
 		t.trial++
 	}
 	t.mute()
 }
 
 // mute decides whether messages are passed on. t.mu must be held.
-func (t *Transport) mute() { t.muted.Store(len(t.words) > 0 || t.announcing || t.atOdds) }
-
-// String describes the verdict for people: "n2, n3 say: …".
-func (v Verdict) String() string {
-	says := "says"
-	if len(v.By) > 1 {
-		says = "say"
-	}
-	return fmt.Sprintf("%s %s: %s", listMembers(v.By), says, v.Why)
-}
+func (t *Transport) mute() { t.muted.Store(t.words.Len() > 0 || t.announcing || t.atOdds) }

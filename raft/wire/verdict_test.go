@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 )
 
 // site is a cluster of which a test starts the servers one by one, each with a
@@ -18,7 +19,7 @@ type site struct {
 	listeners map[core.ID]net.Listener
 	addrs     map[core.ID]string
 	memories  map[core.ID]forgetful
-	lives     map[core.ID]Life
+	lives     map[core.ID]identity.Life
 	told      map[core.ID]*verdicts
 	logs      map[core.ID]*logbook
 }
@@ -27,13 +28,13 @@ func newSite(t testing.TB, n int) *site {
 	t.Helper()
 	s := &site{
 		listeners: map[core.ID]net.Listener{}, addrs: map[core.ID]string{}, memories: map[core.ID]forgetful{},
-		lives: map[core.ID]Life{}, told: map[core.ID]*verdicts{}, logs: map[core.ID]*logbook{},
+		lives: map[core.ID]identity.Life{}, told: map[core.ID]*verdicts{}, logs: map[core.ID]*logbook{},
 	}
 	for i := range n {
 		id := core.ID(fmt.Sprintf("n%d", i+1))
 		s.listeners[id] = listen(t, "127.0.0.1:0")
 		s.addrs[id] = s.listeners[id].Addr().String()
-		s.memories[id], s.lives[id] = forgetful{}, NewLife()
+		s.memories[id], s.lives[id] = forgetful{}, newLife()
 	}
 	return s
 }
@@ -43,7 +44,7 @@ func (s *site) met() *site {
 	for id, memory := range s.memories {
 		for peer, l := range s.lives {
 			if peer != id {
-				memory[peer], _, _ = Known{}.Meet(l)
+				memory[peer], _, _ = identity.Known{}.Meet(l)
 			}
 		}
 	}
@@ -111,7 +112,7 @@ func TestAnEmptiedServerEnds(t *testing.T) {
 	}{{[]core.ID{"n2", "n3"}, core.UID{1}}, {[]core.ID{"n2"}, core.UID{1}}, {[]core.ID{"n2", "n3"}, core.UID{}}} {
 		others := c.others
 		s := newSite(t, 3).met()
-		s.lives["n1"], s.memories["n1"] = NewLife(), forgetful{}
+		s.lives["n1"], s.memories["n1"] = newLife(), forgetful{}
 		running := map[core.ID]*server{}
 		for _, id := range others {
 			running[id] = s.start(t, id, func(config *Config) { config.UID = c.uid })
@@ -123,7 +124,7 @@ func TestAnEmptiedServerEnds(t *testing.T) {
 			s.told["n1"].mu.Lock()
 			defer s.told["n1"].mu.Unlock()
 			v := s.told["n1"].last
-			return v.Why == ReasonWiped && v.Majority == majority && len(v.By) == len(others)
+			return v.Why == identity.Wiped && v.Majority == majority && len(v.By) == len(others)
 		})
 		if !n1.muted.Load() {
 			t.Error("n1 takes part after it was told that it has forgotten everything")
@@ -161,7 +162,7 @@ func TestAWordCanBeTakenBack(t *testing.T) {
 	}
 	own := validHello("n2", "n1").among("n1", "n2", "n3", "n4")
 	p := newRaw(conn)
-	p.write(t, p.encoder.refusal(nil, &rejection{reason: ReasonWiped, detail: "another directory"}, own))
+	p.write(t, p.encoder.refusal(nil, &rejection{reason: identity.Wiped, detail: "another directory"}, own))
 	eventually(t, "n1 is muted", n1.muted.Load)
 	b, err := n3.encoder.request(nil, &core.ReadIndex{Term: 7})
 	if err != nil {
@@ -188,9 +189,9 @@ func TestWhoseWordCounts(t *testing.T) {
 		counts bool
 	}{
 		"the peer":                 {func(*hello) {}, true},
-		"after a restart":          {func(h *hello) { h.of(testLife.Next()) }, true},
-		"another directory":        {func(h *hello) { h.of(NewLife()) }, false},
-		"an earlier boot":          {func(h *hello) { h.of(Life{Incarnation: testLife.Incarnation, Boot: 1, Nonces: []uint64{99}}) }, false},
+		"after a restart":          {func(h *hello) { h.of(testLife.Next(draw)) }, true},
+		"another directory":        {func(h *hello) { h.of(newLife()) }, false},
+		"an earlier boot":          {func(h *hello) { h.of(identity.Life{Incarnation: testLife.Incarnation, Boot: 1, Nonces: []uint64{99}}) }, false},
 		"another cluster's name":   {func(h *hello) { h.ClusterID = "d" }, false},
 		"another cluster":          {func(h *hello) { h.UID = theirs[:] }, false},
 		"no cluster yet":           {func(h *hello) { h.UID = make(packedBytes, 16) }, false},
@@ -203,8 +204,8 @@ func TestWhoseWordCounts(t *testing.T) {
 	} {
 		l := listen(t, "127.0.0.1:0")
 		var told verdicts
-		known, _, _ := Known{}.Meet(testLife)
-		known.note(Standing{Term: 5, Last: 10, Commit: 10})
+		known, _, _ := identity.Known{}.Meet(testLife)
+		known = known.Note(identity.Standing{Term: 5, Last: 10, Commit: 10})
 		n1 := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": l.Addr().String(), "n3": "127.0.0.1:1"}, func(c *Config) {
 			c.Memory, c.Fenced, c.UID, c.VerdictWait = forgetful{"n2": known}, told.fenced, ours, time.Millisecond
 		}, nil)
@@ -216,9 +217,9 @@ func TestWhoseWordCounts(t *testing.T) {
 		h.UID, h.Term, h.Last, h.Commit = ours[:], 6, 11, 10
 		c.change(h)
 		p := newRaw(conn)
-		p.write(t, p.encoder.refusal(nil, &rejection{reason: ReasonWiped, detail: "no"}, h))
+		p.write(t, p.encoder.refusal(nil, &rejection{reason: identity.Wiped, detail: "no"}, h))
 		eventually(t, name+" is heard", func() bool {
-			return c.counts && told.by("n2") == ReasonWiped || !c.counts && n1.distrusted.Load() == 1
+			return c.counts && told.by("n2") == identity.Wiped || !c.counts && n1.distrusted.Load() == 1
 		})
 		if n1.muted.Load() != c.counts {
 			t.Errorf("%s: muted %v", name, n1.muted.Load())
@@ -234,13 +235,13 @@ func TestWhoseWordCounts(t *testing.T) {
 // one thing.
 func TestServersWithDifferentBeginningsRefuseEachOther(t *testing.T) {
 	for name, c := range map[string]struct {
-		reason Reason
+		reason identity.Reason
 		tweak  func(*Config) // of n2
 		words  []string
 	}{
-		"another uid":  {ReasonCluster, func(c *Config) { c.UID = core.UID{2} }, []string{core.UID{1}.String(), core.UID{2}.String()}},
+		"another uid":  {identity.OtherCluster, func(c *Config) { c.UID = core.UID{2} }, []string{core.UID{1}.String(), core.UID{2}.String()}},
 		"another list": {ReasonBootstrap, func(c *Config) { c.Peers["n3"] = "127.0.0.1:1" }, []string{"n1,n2,n3", "n1,n2;"}},
-		"another name": {ReasonCluster, func(c *Config) { c.ClusterID = "d" }, []string{`\"c\"`, `\"d\"`}},
+		"another name": {identity.OtherCluster, func(c *Config) { c.ClusterID = "d" }, []string{`\"c\"`, `\"d\"`}},
 	} {
 		s := newSite(t, 2)
 		n1 := s.start(t, "n1", func(c *Config) { c.UID = core.UID{1} })
@@ -287,7 +288,7 @@ func TestAUIDThatIsLearnedLater(t *testing.T) {
 			n2.SetUID(core.UID{2})
 			eventually(t, "they part", func() bool {
 				a, b := n1.Stats(), n2.Stats()
-				return a.Rejected[ReasonCluster] > 0 && !a.Total.Accepted && b.Total.Refusals > 0
+				return a.Rejected[identity.OtherCluster] > 0 && !a.Total.Accepted && b.Total.Refusals > 0
 			})
 		}
 		n1.Close()
@@ -298,7 +299,7 @@ func TestAUIDThatIsLearnedLater(t *testing.T) {
 // Goal: a directory that was met as one of another cluster is not held against
 // the peer that comes in its place. Method: a memory of n2 with another uid.
 func TestWhoWasMetInAnotherClusterIsNotRemembered(t *testing.T) {
-	stray, _, _ := Known{}.Meet(NewLife())
+	stray, _, _ := identity.Known{}.Meet(newLife())
 	stray.UID = core.UID{2}
 	for ours, taken := range map[core.UID]bool{{1}: true, {2}: false, {}: false} {
 		s := newSite(t, 2)
@@ -306,7 +307,7 @@ func TestWhoWasMetInAnotherClusterIsNotRemembered(t *testing.T) {
 		n1 := s.start(t, "n1", func(c *Config) { c.UID = ours })
 		n2 := s.start(t, "n2", nil)
 		eventually(t, "judged", func() bool {
-			return n1.Stats().Total.Accepted == taken && (taken || n1.Stats().Rejected[ReasonWiped] > 0)
+			return n1.Stats().Total.Accepted == taken && (taken || n1.Stats().Rejected[identity.Wiped] > 0)
 		})
 		n1.Close()
 		n2.Close()
@@ -451,11 +452,11 @@ func TestAGoalIsAnnouncedToAllOthersFirst(t *testing.T) {
 	s := newSite(t, 3).met()
 	s.listeners["n3"].Close()
 	old := s.lives["n1"]
-	s.lives["n1"] = rejoined(NewLife())
-	standing := make(chan Standing, 1)
-	standing <- Standing{}
+	s.lives["n1"] = rejoined(newLife())
+	standing := make(chan identity.Standing, 1)
+	standing <- identity.Standing{}
 	n1 := s.start(t, "n1", func(c *Config) {
-		c.Standing = func() Standing { now := <-standing; standing <- now; return now }
+		c.Standing = func() identity.Standing { now := <-standing; standing <- now; return now }
 	})
 	n2 := s.start(t, "n2", nil)
 	eventually(t, "n1 and n2 talk", func() bool { return n1.Stats().Peers["n2"].Connected && n2.Stats().Peers["n1"].Connected })
@@ -463,7 +464,7 @@ func TestAGoalIsAnnouncedToAllOthersFirst(t *testing.T) {
 		t.Fatalf("a newcomer without a goal has replaced its predecessor: %+v", k)
 	}
 	<-standing
-	standing <- Standing{Term: 7}
+	standing <- identity.Standing{Term: 7}
 	done := make(chan bool, 1)
 	go func() { done <- n1.Announce() }()
 	eventually(t, "n2 has heard of the goal", func() bool { k := s.remembered(n2, "n1"); return k.Incarnation == s.lives["n1"].Incarnation })
@@ -475,7 +476,7 @@ func TestAGoalIsAnnouncedToAllOthersFirst(t *testing.T) {
 	s.listeners["n3"] = listen(t, s.addrs["n3"])
 	n3 := s.start(t, "n3", nil)
 	// n3 has never heard n1 asking: its predecessor may have promised it something.
-	eventually(t, "n3 turns n1 down", func() bool { return n3.Stats().Rejected[ReasonWiped] > 0 })
+	eventually(t, "n3 turns n1 down", func() bool { return n3.Stats().Rejected[identity.Wiped] > 0 })
 	if len(done) != 0 {
 		t.Fatal("n1 takes part though n3 turns it down")
 	}
@@ -498,7 +499,7 @@ func TestAGoalIsAnnouncedToAllOthersFirst(t *testing.T) {
 }
 
 // remembered returns what a running server remembers of a peer.
-func (s *site) remembered(of *server, id core.ID) Known {
+func (s *site) remembered(of *server, id core.ID) identity.Known {
 	of.remembering <- struct{}{}
 	defer func() { <-of.remembering }()
 	return maps.Clone(s.memories[of.config.ID])[id]

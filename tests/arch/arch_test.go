@@ -46,7 +46,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"purity", func() []string { return CheckPurity(tree) }},
 		{"goroutines", func() []string { return CheckGoroutines(tree) }},
 		{"map order", func() []string {
-			imports, err := Importer(dir, tree.Fset, "./raft/core", "./kvserver/kv", "./raft/node")
+			imports, err := Importer(dir, tree.Fset, "./raft/core", "./raft/identity", "./kvserver/kv", "./raft/node")
 			if err != nil {
 				return []string{err.Error()}
 			}
@@ -57,6 +57,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"fields of core.Raft", func() []string { return CheckRaftFields(tree) }},
 		{"paper", func() []string { return CheckPaper(tree, read(dir, "docs/paper.md")) }},
 		{"bugs", func() []string { return CheckBugs(tree, read(dir, "docs/bugs.md")) }},
+		{"lines of documents", func() []string { return CheckLines(Documents(dir)) }},
 		{"routes", func() []string { return CheckRoutes(tree, Documents(dir)) }},
 	} {
 		t.Run(rule.name, func(t *testing.T) {

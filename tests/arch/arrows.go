@@ -17,7 +17,9 @@ var arrows = map[string][]string{
 	"raft/vfs":                  {},
 	"raft/snapshot":             {},
 	"raft/wal":                  {"raft/core", "raft/vfs", "raft/snapshot"},
-	"raft/wire":                 {"raft/core"},
+	"raft/identity":             {"raft/core"},
+	"raft/wire":                 {"raft/core", "raft/identity"},
+	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
 	"kvserver/kv":               {},
@@ -38,12 +40,19 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire/msgpack": {},
 	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
-		"raft", "raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/wire", // core: its words for the rest
-		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics",
-		"kvserver/api", "client", "client/bench", "client/verify",
+		"cmd/raftkv/internal/host", "cmd/raftkv/internal/process",
+		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
+		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
-	"client/bench":  {"client", "kvserver/api"},
-	"client/verify": {"client"},
+	"cmd/raftkv/internal/host": {
+		"cmd/raftkv/internal/process",
+		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
+		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"client/bench", // in a test only, of what measuring costs
+	},
+	"cmd/raftkv/internal/process": {"raft/vfs"},
+	"client/bench":                {"client", "kvserver/api"},
+	"client/verify":               {"client"},
 
 	"deploy/dashboard": {},
 	"deploy/rename":    {},
@@ -52,8 +61,8 @@ var arrows = map[string][]string{
 	"labrpc":        {"labrpc/labgob"},
 }
 
-// suites are packages whose tests are the labs' suites. Beside the package they
-// may import the labs' network and the harness that the suites share.
+// suites are packages whose tests are the labs' suites. In addition to the package
+// they may import the labs' network and the harness that the suites share.
 var suites = []string{"raft", "kvserver"}
 
 // labPackages is what the suites need.
@@ -82,9 +91,9 @@ var modules = map[string][]string{
 	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "kvserver/clerkwire/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":            {"kvserver/kv"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
-	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv"},
+	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv/internal/host"},
 	"github.com/prometheus/client_model":  {"kvserver"},
-	"github.com/BurntSushi/toml":          {"cmd/raftkv"},
+	"github.com/BurntSushi/toml":          {"raft/datadir", "cmd/raftkv"},
 	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "client/verify"},
 	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
 	"go.yaml.in/yaml/v3":                  {"tests/system"},

@@ -30,7 +30,8 @@ var elsewhere = map[string]string{
 	"v0.1.0/kv-snapshot":  "kvserver/kv",
 	"v0.1.0/peer-frames":  "raft/wire",
 	"v0.1.0/clerk-frames": "kvserver/clerkwire",
-	"v0.1.0/toml":         "cmd/raftkv",
+	"v0.1.0/toml":         "raft/datadir",
+	"v0.1.0/dev":          "cmd/raftkv",
 	"v0.1.0/export":       "cmd/raftkv",
 }
 

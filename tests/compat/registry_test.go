@@ -81,7 +81,8 @@ var registered = []struct {
 	{"Commands: status of a result", "kvserver/kv/result.go", `\bStatus\w+ Status = (\d+)`},
 	{"Snapshots", "kvserver/kv/snapshot.go", `\{"(\w+)", write`},
 	{"Between peers: frame kind", "raft/wire/frame.go", `\bkind\w+ +kind += (0x\w+)`},
-	{"Between peers", "raft/wire/hello.go", `\bReason\w+ +Reason += "([^"]+)"`},
+	{"Between peers", "raft/wire/hello.go", `\bReason\w+ +identity\.Reason += "([^"]+)"`},
+	{"Between peers", "raft/identity/reason.go", `\b\w+ +Reason += "([^"]+)"`},
 	{"Between peers", "raft/wire/transfer.go", `\bfailure\w+ +failure += "([^"]+)"`},
 	{"Clerks: frame kind", "kvserver/clerkwire/frame.go", `\bKind\w+ +Kind += (0x\w+)`},
 	{"HTTP", "kvserver/api/headers.go", `\bHeader\w+ += "([^"]+)"`},
@@ -101,7 +102,7 @@ var versions = []struct{ row, file, pattern string }{
 	{"| snapshot container,", "raft/snapshot/format.go", `formatVersion += (\d+)`},
 	{"| the state in a snapshot (payload) |", "kvserver/kv/snapshot.go", `snapshotVersion += (\d+)`},
 	{"| digest of a state |", "kvserver/kv/digest.go", `const DigestVersion = (\d+)`},
-	{"| `raftkv.toml`,", "cmd/raftkv/datadir.go", `const formatNewest = (\d+)`},
+	{"| `raftkv.toml`,", "raft/datadir/file.go", `const FormatNewest = (\d+)`},
 }
 
 // Goal: docs/formats.md lists every number and name that is stored or sent, and

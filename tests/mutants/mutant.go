@@ -44,6 +44,8 @@ var tables = []struct {
 	{"raft/snapshot", snapshotMutants},
 	{"raft/vfs", vfsMutants},
 	{"raft/wire", wireMutants},
+	{"raft/datadir", datadirMutants},
+	{"raft/identity", identityMutants},
 	{"raft", raftMutants},
 	{"labrpc", labrpcMutants},
 	{"labrpc/labgob", labgobMutants},
@@ -55,6 +57,8 @@ var tables = []struct {
 	{"client", clientMutants},
 	{"client/bench", benchMutants},
 	{"cmd/raftkv", raftkvMutants},
+	{"cmd/raftkv/internal/host", hostMutants},
+	{"cmd/raftkv/internal/process", processMutants},
 }
 
 // all returns the rows of all tables.

@@ -18,7 +18,8 @@ import (
 //	test PACKAGE [PATTERN]   the tests of a package whose names fit
 //	test PACKAGE !PATTERN    those whose names do not fit
 //	sim                      the simulator on simSeeds seeds, always the same, until one fails
-//	process PATTERN          the tests with real processes whose names fit
+//	process PATTERN          the tests of tests/system whose names fit
+//	campaign PATTERN         those of tests/campaign, at their smallest size
 const (
 	quickBudget   = 60 * time.Second
 	processBudget = 10 * time.Minute
@@ -54,6 +55,9 @@ func command(root, oracle string, patience int) (build, run []string, dir string
 	case len(words) == 2 && words[0] == "process":
 		budget, dir = processBudget, filepath.Join(root, "tests", "system")
 		words = []string{"test", "./tests/system", words[1]}
+	case len(words) == 2 && words[0] == "campaign":
+		budget, dir = processBudget, filepath.Join(root, "tests", "campaign")
+		words = []string{"test", "./tests/campaign", words[1]}
 	default:
 		return nil, nil, "", 0, fmt.Errorf("%q is no oracle", oracle)
 	}

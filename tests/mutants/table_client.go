@@ -11,7 +11,7 @@ var clientMutants = []mutant{
 		file:    "client/attempt.go",
 		old:     "\t\treturn c.note(&t, server, exchange(ctx, c, server, w, message))",
 		new:     "\t\tif m, is := any(&message).(*clerkwire.Write); is {\n\t\t\tm.Lane = (m.Lane + 1) % maxLanes\n\t\t}\n\t\treturn c.note(&t, server, exchange(ctx, c, server, w, message))",
-		oracles: []string{"test ./client", "process ExactlyOnce"},
+		oracles: []string{"test ./client", "campaign ExactlyOnce"},
 	},
 	{
 		id: "L2", bug: "a request that was sent and not answered counts as not applied",

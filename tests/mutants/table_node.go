@@ -46,7 +46,7 @@ var nodeMutants = []mutant{
 		id: "N1", bug: "a deposed leader's proposals are called failed",
 		file:    "raft/node/replica.go",
 		old:     "\tfor _, a := range ready.Answers {",
-		new:     "\tif r.raft.Observe().Role != core.Leader {\n\t\tfor _, index := range sortedKeys(r.proposals) {\n\t\t\tr.settle(index, 0, ErrLost)\n\t\t}\n\t}\n\tfor _, a := range ready.Answers {",
+		new:     "\tif r.raft.Observe().Role != core.Leader {\n\t\tfor _, index := range slices.Sorted(maps.Keys(r.proposals)) {\n\t\t\tr.settle(index, 0, ErrLost)\n\t\t}\n\t}\n\tfor _, a := range ready.Answers {",
 		oracles: []string{"test ./raft/node", "sim"},
 	},
 	{
@@ -57,7 +57,7 @@ var nodeMutants = []mutant{
 		oracles: []string{"test ./raft/node", "sim"},
 	},
 	inNode("N6", "reads that wait are forgotten when the node stops", "replica.go",
-		"\tfor _, tag := range sortedKeys(r.reads) {\n\t\tr.reads[tag](0, ErrStopped)\n\t}\n", ""),
+		"\tfor _, tag := range slices.Sorted(maps.Keys(r.reads)) {\n\t\tr.reads[tag](0, ErrStopped)\n\t}\n", ""),
 	inNode("N9", "of two proposals at one index the older is forgotten", "replica.go",
 		"\tp.next = r.proposals[index]\n", ""),
 	inNode("N10", "the proposal at a snapshot's own index waits for ever", "replica.go",

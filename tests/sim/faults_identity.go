@@ -4,8 +4,8 @@ import (
 	"slices"
 
 	"raftkv/raft/core"
+	"raftkv/raft/identity"
 	"raftkv/raft/vfs"
-	"raftkv/raft/wire"
 )
 
 // The ways in which a server's data directory, or its address, can be another
@@ -22,7 +22,7 @@ type aside struct {
 }
 
 // stray is a server of another cluster of the same name at a member's address.
-type stray struct{ identity wire.Identity }
+type stray struct{ identity identity.Identity }
 
 // exchange ends a server and puts another directory in the place of its own.
 func (s *server) exchange(with aside, d dice) {
@@ -70,7 +70,7 @@ func (n *nemesis) rejoining() bool {
 
 // knownToAll reports whether every other server remembers, on its disk, a use of
 // the server's directory that fits.
-func (n *nemesis) knownToAll(s *server, fits func(k wire.Known) bool) bool {
+func (n *nemesis) knownToAll(s *server, fits func(k identity.Known) bool) bool {
 	for _, other := range n.w.servers {
 		if other != s && !fits(other.disk.dir.memory[s.id]) {
 			return false
@@ -95,7 +95,7 @@ func (n *nemesis) whileExchanged(s *server, with aside, f *fault, d dice) (func(
 // mounted does.
 func empty(n *nemesis, f *fault, d dice) (func(), bool) {
 	s := n.target(d)
-	if !n.mayExchange(s) || !n.knownToAll(s, func(k wire.Known) bool { return k.Incarnation == s.disk.dir.life.Incarnation }) {
+	if !n.mayExchange(s) || !n.knownToAll(s, func(k identity.Known) bool { return k.Incarnation == s.disk.dir.life.Incarnation }) {
 		return nil, false
 	}
 	return n.whileExchanged(s, aside{fs: vfs.NewCrashable(), dir: newDirectory(n.w.identityDice, false), refused: true}, f, d)
@@ -112,7 +112,7 @@ func rejoinTooEarly(n *nemesis, f *fault, d dice) (func(), bool) {
 	for _, i := range d.Perm(len(w.servers))[:1+d.IntN(len(w.servers)/2+1)] {
 		s := w.servers[i]
 		if w.strays[i] != nil || s.disk.rotten ||
-			!n.knownToAll(s, func(k wire.Known) bool { return k.Incarnation == s.disk.dir.life.Incarnation }) {
+			!n.knownToAll(s, func(k identity.Known) bool { return k.Incarnation == s.disk.dir.life.Incarnation }) {
 			continue
 		}
 		began = append(began, s)
@@ -135,8 +135,8 @@ func rejoinTooEarly(n *nemesis, f *fault, d dice) (func(), bool) {
 // putBack takes a copy of a server's directory while it is down, and later lets a
 // process start on the copy, when all others have met a later use of it.
 func putBack(n *nemesis, f *fault, d dice) (func(), bool) {
-	return n.startOnCopy(n.target(d), f, d, n.w.options.election()*2, func(copied *aside, now *directory) func(k wire.Known) bool {
-		return func(k wire.Known) bool {
+	return n.startOnCopy(n.target(d), f, d, n.w.options.election()*2, func(copied *aside, now *directory) func(k identity.Known) bool {
+		return func(k identity.Known) bool {
 			return k.Incarnation == copied.dir.life.Incarnation && k.Boot > copied.dir.life.Boot
 		}
 	})
@@ -146,18 +146,20 @@ func putBack(n *nemesis, f *fault, d dice) (func(), bool) {
 // process had started, as of a virtual machine. Boots do not tell it from what
 // runs; how far the disk had come does.
 func putBackHot(n *nemesis, f *fault, d dice) (func(), bool) {
-	return n.startOnCopy(n.target(d), f, d, n.w.options.election()*2+memoryInterval, func(copied *aside, now *directory) func(k wire.Known) bool {
+	return n.startOnCopy(n.target(d), f, d, n.w.options.election()*2+memoryInterval, func(copied *aside, now *directory) func(k identity.Known) bool {
 		if now.life.Boot != copied.dir.life.Boot+1 {
-			return func(wire.Known) bool { return false }
+			return func(identity.Known) bool { return false }
 		}
 		copied.dir = now.copied()
-		return func(k wire.Known) bool { return k.Incarnation == now.life.Incarnation && k.Lost(copied.standing()) }
+		return func(k identity.Known) bool {
+			return k.Incarnation == now.life.Incarnation && k.Lost(copied.standing()) != ""
+		}
 	})
 }
 
 // startOnCopy copies the directory of a server that is down, and starts the server
 // on the copy after a while. The function says which others can tell by then.
-func (n *nemesis) startOnCopy(s *server, f *fault, d dice, after int64, judge func(copied *aside, now *directory) func(k wire.Known) bool) (func(), bool) {
+func (n *nemesis) startOnCopy(s *server, f *fault, d dice, after int64, judge func(copied *aside, now *directory) func(k identity.Known) bool) (func(), bool) {
 	w := n.w
 	if s.up || !n.mayExchange(s) || s.disk.dir.life.Boot == 0 || s.disk.writing != nil || len(s.disk.plugs) > 0 {
 		return nil, false
@@ -186,20 +188,20 @@ func (n *nemesis) startOnCopy(s *server, f *fault, d dice, after int64, judge fu
 }
 
 // standing is how far the disk has come, as the next process on it will say.
-func (a *aside) standing() wire.Standing {
+func (a *aside) standing() identity.Standing {
 	disk := &a.model.state
 	last, term := disk.Snapshot.Index, disk.Snapshot.Term
 	if n := len(disk.Entries); n > 0 {
 		last, term = disk.Entries[n-1].Index, disk.Entries[n-1].Term
 	}
-	return wire.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit}
+	return identity.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit}
 }
 
 // strayAt lets a server of another cluster answer at the address of one that is
 // down, and dial the others.
 func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 	w, s := n.w, n.w.servers[d.IntN(len(n.w.servers))]
-	if s.aside != nil || w.strays[s.index] != nil || !n.rejoining() && !n.knownToAll(s, func(k wire.Known) bool { return k.Boot > 0 }) {
+	if s.aside != nil || w.strays[s.index] != nil || !n.rejoining() && !n.knownToAll(s, func(k identity.Known) bool { return k.Boot > 0 }) {
 		return nil, false
 	}
 	if s.up {
@@ -211,7 +213,7 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 	if d.chance(0.7) {
 		it.identity.UID = core.UID{1, byte(d.Uint64())}
 	}
-	it.identity.Standing = wire.Standing{Term: uint64(d.IntN(100)), Last: uint64(d.IntN(1000)), Commit: uint64(d.IntN(1000))}
+	it.identity.Standing = identity.Standing{Term: uint64(d.IntN(100)), Last: uint64(d.IntN(1000)), Commit: uint64(d.IntN(1000))}
 	w.strays[s.index] = it
 	over := false
 	var speak func()

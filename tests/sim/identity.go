@@ -6,18 +6,18 @@ import (
 	"slices"
 
 	"raftkv/raft/core"
-	"raftkv/raft/wire"
+	"raftkv/raft/identity"
 )
 
 // Before two servers talk they say hello: which data directory speaks, which use
 // of it, of which cluster, and how far its disk has come. Each judges the other by
-// what it remembers. The judgement is the shipped one (wire.Known); what is
+// what it remembers. The judgement is the shipped one (raft/identity); what is
 // remembered where, and what becomes of a refusal, follows raft/wire step by step.
 
 // directory is what a node keeps beside its log.
 type directory struct {
-	life   wire.Life // of the last process
-	memory map[core.ID]wire.Known
+	life   identity.Life // of the last process
+	memory map[core.ID]identity.Known
 	fenced bool // a majority of the others said for good that it must not be used
 
 	metStray map[core.ID]bool // a stray was taken for the peer
@@ -25,7 +25,7 @@ type directory struct {
 
 // newDirectory makes one, as a node does at its first start.
 func newDirectory(d dice, rejoined bool) *directory {
-	dir := &directory{memory: map[core.ID]wire.Known{}, metStray: map[core.ID]bool{}}
+	dir := &directory{memory: map[core.ID]identity.Known{}, metStray: map[core.ID]bool{}}
 	dir.life.Rejoined = rejoined
 	binary.BigEndian.PutUint64(dir.life.Incarnation[:], d.Uint64()|1)
 	return dir
@@ -40,20 +40,13 @@ func (d *directory) copied() *directory {
 	return &c
 }
 
-// nextLife is wire.Life.Next with chance from the seed.
-func (d *directory) nextLife(dice dice) {
-	d.life.Boot++
-	d.life.Nonces = append(slices.Clone(d.life.Nonces), dice.Uint64())
-	d.life.Nonces = d.life.Nonces[max(0, len(d.life.Nonces)-wire.MaxNonces):]
-}
-
 // acquaintance is what a process knows of the others, beside its directory.
 type acquaintance struct {
-	known map[core.ID]wire.Known // what is remembered, and what was said since
-	noted int64                  // when that was last made durable
-	words map[int]bool           // peers whose word against our directory counts, by index
+	known map[core.ID]identity.Known // what is remembered, and what was said since
+	noted int64                      // when that was last made durable
+	words map[int]bool               // peers whose word against our directory counts, by index
 
-	hearsay wire.Hearsay // which uids the others name, while the server's own is not known
+	hearsay identity.Hearsay // which uids the others name, while the server's own is not known
 
 	// A server that comes back without its disk has told a goal to nobody yet: until
 	// these know it, it takes part in nothing.
@@ -69,9 +62,9 @@ const (
 
 func (s *server) introduce() {
 	w := s.w
-	s.disk.dir.nextLife(w.identityDice)
+	s.disk.dir.life = s.disk.dir.life.Next(w.identityDice.Uint64)
 	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}}
-	if s.identity().Standing != (wire.Standing{}) {
+	if s.identity().Standing != (identity.Standing{}) {
 		for _, other := range w.servers {
 			s.hearsay.Bind(s.known[other.id].UID)
 		}
@@ -98,7 +91,7 @@ func (s *server) atOdds() bool {
 }
 
 // knows returns what the server knows of another one, as that one names its cluster.
-func (s *server) knows(peer core.ID, ours core.UID, them wire.Identity) wire.Known {
+func (s *server) knows(peer core.ID, ours core.UID, them identity.Identity) identity.Known {
 	k := s.known[peer]
 	if ours == (core.UID{}) && s.identity().Life.Asking {
 		k = k.Asked(them)
@@ -117,7 +110,7 @@ func (s *server) presumed() (uid core.UID, atOdds bool) {
 
 // hearUID notes the uid that another server names, and returns the one by which the
 // server judges it.
-func (s *server) hearUID(peer core.ID, them wire.Identity, talk bool) core.UID {
+func (s *server) hearUID(peer core.ID, them identity.Identity, talk bool) core.UID {
 	if ours := s.replica.UID(); ours != (core.UID{}) {
 		return ours
 	}
@@ -130,7 +123,7 @@ func (s *server) hearUID(peer core.ID, them wire.Identity, talk bool) core.UID {
 }
 
 // identity is what the server says in its hello.
-func (s *server) identity() wire.Identity {
+func (s *server) identity() identity.Identity {
 	disk := &s.model.state
 	last, term := disk.Snapshot.Index, disk.Snapshot.Term
 	if n := len(disk.Entries); n > 0 {
@@ -138,9 +131,9 @@ func (s *server) identity() wire.Identity {
 	}
 	life := s.disk.dir.life
 	life.Asking = life.Rejoined && disk.Term == 0
-	return wire.Identity{
+	return identity.Identity{
 		UID: s.replica.UID(), Life: life,
-		Standing: wire.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit},
+		Standing: identity.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit},
 	}
 }
 
@@ -198,7 +191,7 @@ func (n *network) greet(from, to *server) bool {
 
 // judges decides whether a server talks to one that says it is them, and tells it
 // if not.
-func (s *server) judges(other *server, them wire.Identity) bool {
+func (s *server) judges(other *server, them identity.Identity) bool {
 	w := s.w
 	ours := s.hearUID(other.id, them, true)
 	k := s.knows(other.id, ours, them)
@@ -226,7 +219,7 @@ func (s *server) judges(other *server, them wire.Identity) bool {
 // hearRefusal weighs the word of a server at a peer's address against our data
 // directory. From the first that counts on, the server takes part in nothing; when
 // a majority says so, or the others have had their time, it ends.
-func (s *server) hearRefusal(by int, them wire.Identity) {
+func (s *server) hearRefusal(by int, them identity.Identity) {
 	w := s.w
 	ours := s.hearUID(w.servers[by].id, them, false)
 	if s.atOdds() || s.known[w.servers[by].id].Credible(ours, them) != "" {

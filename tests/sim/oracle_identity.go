@@ -2,7 +2,7 @@ package main
 
 import (
 	"raftkv/raft/core"
-	"raftkv/raft/wire"
+	"raftkv/raft/identity"
 )
 
 // A server whose data directory is its own, and whole, is not doubted by anybody
@@ -23,7 +23,7 @@ func (o *oracles) believed(s, peer *server) {
 // cluster's uid may have met a stray in the peer's place. Until one of the two
 // learns the uid it cannot tell them apart, so it may refuse the peer: its word does
 // not count, and it takes the peer once the uid is known.
-func (o *oracles) refusedPeer(s, peer *server, reason wire.Reason) {
+func (o *oracles) refusedPeer(s, peer *server, reason identity.Reason) {
 	inTheDark := s.identity().Life.Asking && s.replica.UID() == (core.UID{}) && peer.replica.UID() == (core.UID{})
 	if inTheDark && s.disk.dir.metStray[peer.id] {
 		return

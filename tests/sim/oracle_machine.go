@@ -102,7 +102,11 @@ func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
 		o.w.counts.StaleCalls++
 	}
 	if c.IdempotencyKey != "" && !got.Replayed {
-		o.machines.model.keyedAt[callOf(c)] = keyedMoment{o.machines.model.after(c), o.w.now}
+		used := o.machines.model.after(c)
+		if owner := o.machines.model.keyed[c.IdempotencyKey]; owner != nil && got.Status == kv.StatusIdempotencyMismatch {
+			used = owner.time
+		}
+		o.machines.model.keyedAt[callOf(c)] = keyedMoment{used}
 	}
 	kept := len(o.machines.model.eldest)
 	r := o.machines.model.run(e.Index, c)

@@ -37,9 +37,14 @@ func (c *logClock) pass(id kv.RequestID, stamp uint64) {
 func (o *oracles) mayAsk(s *server, op *operation) bool {
 	w, m := o.w, o.machines.model
 	applied, known := m.keyedAt[op.keyedCall()]
+	if owner := m.keyed[op.keyed]; owner != nil {
+		applied, known = keyedMoment{logTime: owner.time}, true
+	}
 	// No server's clock runs three times as fast as true time.
 	quick := kv.IdempotencyWindow * millisecond / max(1, w.options.TimeFactor) / 3
-	if op.repeats == nil && w.now-op.began < quick || known && w.now-applied.at < quick {
+	// What passed since the request was applied says nothing: its log time is that of
+	// the moment when a leader took it, and a leader may apply much later.
+	if op.repeats == nil && op.hasOwnKey() && w.now-op.began < quick {
 		return true
 	}
 	if len(o.logs.committed) < int(m.applied) {
@@ -63,22 +68,22 @@ func (o *oracles) mayAsk(s *server, op *operation) bool {
 	if known && clock.time-applied.logTime >= kv.IdempotencyWindow {
 		return false
 	}
-	if known && w.now-applied.at > quick {
+	if known && w.now-op.began > quick {
 		w.counts.LateRetries++
 	}
 	return true
 }
 
-// passEntry lets log time go on by a command of a log. If the command is an
-// earlier copy of op, it will be remembered from here on.
+// passEntry lets log time go on by a command of a log. If the command is the first
+// under the key of op, the key will be remembered from here on.
 func (c *logClock) passEntry(data []byte, op *operation, applied *keyedMoment, known *bool) {
 	command, err := kv.DecodeCommand(data)
 	if err != nil {
 		return // an entry without a command
 	}
 	c.pass(command.ID, command.Time)
-	if !*known && command.IdempotencyKey != "" && callOf(command) == op.keyedCall() {
-		*applied, *known = keyedMoment{logTime: c.time, at: op.began}, true
+	if !*known && command.IdempotencyKey == op.keyed {
+		*applied, *known = keyedMoment{logTime: c.time}, true
 	}
 }
 
@@ -93,11 +98,13 @@ func (op *operation) keyedCall() string {
 	return op.keyed + " " + op.token
 }
 
-// keyedMoment is when a request under an idempotency key was first applied.
-type keyedMoment struct {
-	logTime uint64
-	at      int64 // true time
-}
+// keyedMoment is when a key was first used that a request has. The cluster remembers
+// the key from then on, for the request that used it first: another one that is
+// refused for it, and is made again when the key is forgotten, is a new request.
+type keyedMoment struct{ logTime uint64 }
+
+// hasOwnKey reports whether no other request has the operation's key, by mistake.
+func (op *operation) hasOwnKey() bool { return op.keyed == "key-"+op.token }
 
 // repeated: a request that was answered, made once more within the window, gets
 // the same answer, and changes nothing.

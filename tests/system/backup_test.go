@@ -14,13 +14,14 @@ import (
 	"raftkv/client"
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/tests/cluster"
 )
 
 // askOnce sends an append under an idempotency key and returns whether it was
 // answered as a repeat.
-func askOnce(t *testing.T, s *server, key, value, idempotencyKey string) (replayed bool) {
+func askOnce(t *testing.T, s *cluster.Node, key, value, idempotencyKey string) (replayed bool) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+s.http+"/v1/kv/"+key+"?op=append", strings.NewReader(value))
+	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+s.HTTP+"/v1/kv/"+key+"?op=append", strings.NewReader(value))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,14 +38,14 @@ func askOnce(t *testing.T, s *server, key, value, idempotencyKey string) (replay
 }
 
 // inspectBackup runs snapshot inspect.
-func (c *cluster) inspectBackup(file string) (b kvserver.Backup) {
-	c.t.Helper()
-	said := c.command("", "snapshot", "inspect", "--json", file)
+func inspectBackup(c *cluster.Cluster, file string) (b kvserver.Backup) {
+	c.T.Helper()
+	said := command(c, "", "snapshot", "inspect", "--json", file)
 	if said.code != 0 {
-		c.t.Fatalf("inspect: code %d: %s", said.code, said.errors)
+		c.T.Fatalf("inspect: code %d: %s", said.code, said.errors)
 	}
 	if err := json.Unmarshal([]byte(said.out), &b); err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	return b
 }
@@ -56,8 +57,8 @@ func (c *cluster) inspectBackup(file string) (b kvserver.Backup) {
 // while writes go on, kill everything, restore three directories, start, and
 // ask for everything.
 func TestABackupBecomesANewCluster(t *testing.T) {
-	old := startCluster(t, 3)
-	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: addresses(old.nodes)})
+	old := cluster.Start(t, 3)
+	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: cluster.Addresses(old.Nodes)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,109 +69,109 @@ func TestABackupBecomesANewCluster(t *testing.T) {
 	}
 	clerk.Close()
 	for i := range 20 {
-		askOnce(t, old.nodes[i%3], "list", fmt.Sprintf("%d;", i), fmt.Sprintf("request-%d", i))
+		askOnce(t, old.Nodes[i%3], "list", fmt.Sprintf("%d;", i), fmt.Sprintf("request-%d", i))
 	}
 	want := map[string]string{}
 	for i := range 100 {
 		key := fmt.Sprintf("key%d", i)
-		_, header, body, err := old.nodes[0].ask("GET", "/v1/kv/"+key, "")
+		_, header, body, err := old.Nodes[0].Ask("GET", "/v1/kv/"+key, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		want[key] = body + header.Get("Etag") + header.Get(api.HeaderVersion)
 	}
-	list := old.nodes[0].must(200, "GET", "/v1/kv/list", "")
+	list := old.Nodes[0].Must(200, "GET", "/v1/kv/list", "")
 
 	var writing sync.WaitGroup
 	var stop atomic.Bool
 	writing.Go(func() {
 		for i := 0; !stop.Load(); i++ {
-			old.nodes[i%3].must(201, "PUT", fmt.Sprintf("/v1/kv/later%d", i), "x")
+			old.Nodes[i%3].Must(201, "PUT", fmt.Sprintf("/v1/kv/later%d", i), "x")
 		}
 	})
 	file := filepath.Join(t.TempDir(), "backup")
-	if said := old.command("", "snapshot", "save", file); said.code != 0 || !strings.Contains(said.out, "cluster raftkv") {
+	if said := command(old, "", "snapshot", "save", file); said.code != 0 || !strings.Contains(said.out, "cluster raftkv") {
 		t.Fatalf("save: code %d: %s%s", said.code, said.out, said.errors)
 	}
 	stop.Store(true)
 	writing.Wait()
-	backup := old.inspectBackup(file)
+	backup := inspectBackup(old, file)
 	if backup.Sessions == 0 || backup.IdempotencyRecords != 20 || backup.Keys < 101 {
 		t.Fatalf("the backup holds %+v", backup)
 	}
-	old.killAll()
-	for _, s := range old.nodes[1:] {
-		if err := os.RemoveAll(s.dir); err != nil {
+	old.KillAll()
+	for _, s := range old.Nodes[1:] {
+		if err := os.RemoveAll(s.Dir); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	again := newCluster(t, 3, "--cluster-id", "restored")
-	for _, s := range again.nodes {
-		said := again.command("", "snapshot", "restore", file, "--data-dir", s.dir, "--id", s.id, "--cluster", again.peers, "--cluster-id", "restored")
+	again := cluster.New(t, 3, "--cluster-id", "restored")
+	for _, s := range again.Nodes {
+		said := command(again, "", "snapshot", "restore", file, "--data-dir", s.Dir, "--id", s.ID, "--cluster", again.Peers, "--cluster-id", "restored")
 		if said.code != 0 {
-			t.Fatalf("restore of %s: code %d: %s", s.id, said.code, said.errors)
+			t.Fatalf("restore of %s: code %d: %s", s.ID, said.code, said.errors)
 		}
 	}
-	again.start()
+	again.Start()
 	for key, held := range want {
-		_, header, body, err := again.nodes[1].ask("GET", "/v1/kv/"+key, "")
+		_, header, body, err := again.Nodes[1].Ask("GET", "/v1/kv/"+key, "")
 		if got := body + header.Get("Etag") + header.Get(api.HeaderVersion); err != nil || got != held {
 			t.Errorf("%s: %q, it was %q (%v)", key, got, held, err)
 		}
 	}
 	for i := range 20 {
-		if !askOnce(t, again.nodes[i%3], "list", fmt.Sprintf("%d;", i), fmt.Sprintf("request-%d", i)) {
+		if !askOnce(t, again.Nodes[i%3], "list", fmt.Sprintf("%d;", i), fmt.Sprintf("request-%d", i)) {
 			t.Errorf("request-%d was taken for a new one", i)
 		}
 	}
-	if got := again.nodes[2].must(200, "GET", "/v1/kv/list", ""); got != list {
+	if got := again.Nodes[2].Must(200, "GET", "/v1/kv/list", ""); got != list {
 		t.Errorf("the list is %q, it was %q", got, list)
 	}
-	for _, s := range again.nodes {
-		status, err := s.status()
+	for _, s := range again.Nodes {
+		status, err := s.Status()
 		if err != nil || status.Cluster != "restored" || status.Store.Sessions != backup.Sessions || status.Store.Keys != backup.Keys || status.Store.Revision != backup.Revision+kvserver.RevisionLift {
-			t.Errorf("%s: %+v, %v; the backup holds %+v", s.id, status.Store, err, backup)
+			t.Errorf("%s: %+v, %v; the backup holds %+v", s.ID, status.Store, err, backup)
 		}
 	}
 	var written struct{ Revision uint64 }
-	if body := again.nodes[0].must(201, "PUT", "/v1/kv/new", "x"); json.Unmarshal([]byte(body), &written) != nil || written.Revision != backup.Revision+kvserver.RevisionLift+1 {
+	if body := again.Nodes[0].Must(201, "PUT", "/v1/kv/new", "x"); json.Unmarshal([]byte(body), &written) != nil || written.Revision != backup.Revision+kvserver.RevisionLift+1 {
 		t.Errorf("the next change is %s, the last one was %d", body, backup.Revision)
 	}
 
 	file += ".second"
-	if said := again.command("", "snapshot", "save", file); said.code != 0 {
+	if said := command(again, "", "snapshot", "save", file); said.code != 0 {
 		t.Fatalf("save: code %d: %s", said.code, said.errors)
 	}
-	if second := again.inspectBackup(file); second.Cluster != "restored" || second.Index <= backup.Index || second.Revision != backup.Revision+kvserver.RevisionLift+1 || second.UID == backup.UID || second.UID == "" || second.Sessions != backup.Sessions || second.IdempotencyRecords != 20 {
+	if second := inspectBackup(again, file); second.Cluster != "restored" || second.Index <= backup.Index || second.Revision != backup.Revision+kvserver.RevisionLift+1 || second.UID == backup.UID || second.UID == "" || second.Sessions != backup.Sessions || second.IdempotencyRecords != 20 {
 		t.Errorf("the restored cluster's backup holds %+v", second)
 	}
-	again.killAll()
-	again.start()
-	again.nodes[0].must(200, "GET", "/v1/kv/new", "")
+	again.KillAll()
+	again.Start()
+	again.Nodes[0].Must(200, "GET", "/v1/kv/new", "")
 }
 
 // Goal: a store at its quota refuses what would make it larger and nothing
 // else, says so, and takes writes again when there is room. Method: fill three
 // processes to the byte.
 func TestAFullStoreServesOn(t *testing.T) {
-	c := startCluster(t, 3, "--max-store-bytes", "1000")
-	s := c.nodes[1]
-	s.must(201, "PUT", "/v1/kv/a", strings.Repeat("a", 899))
-	s.must(201, "PUT", "/v1/kv/b", strings.Repeat("b", 99))
+	c := cluster.Start(t, 3, "--max-store-bytes", "1000")
+	s := c.Nodes[1]
+	s.Must(201, "PUT", "/v1/kv/a", strings.Repeat("a", 899))
+	s.Must(201, "PUT", "/v1/kv/b", strings.Repeat("b", 99))
 	for _, full := range [][3]string{
 		{"PUT", "/v1/kv/c", ""}, {"PUT", "/v1/kv/b", strings.Repeat("b", 100)}, {"POST", "/v1/kv/a?op=append", "a"},
 	} {
-		status, header, body, err := s.ask(full[0], full[1], full[2])
+		status, header, body, err := s.Ask(full[0], full[1], full[2])
 		if err != nil || status != 507 || header.Get(api.HeaderError) != "quota_exceeded; outcome=not_applied" {
 			t.Errorf("%s %s: %d %s %v", full[0], full[1], status, body, err)
 		}
 	}
-	if said := c.command("", "put", "c", "x"); said.code == 0 || !strings.Contains(said.errors, "the store is full (quota 1000 bytes") {
+	if said := command(c, "", "put", "c", "x"); said.code == 0 || !strings.Contains(said.errors, "the store is full (quota 1000 bytes") {
 		t.Errorf("put: code %d: %s", said.code, said.errors)
 	}
-	s.must(200, "GET", "/v1/kv/a", "")
-	s.must(200, "PUT", "/v1/kv/b", strings.Repeat("x", 99)) // as long as before
-	s.must(204, "DELETE", "/v1/kv/b", "")
-	s.must(201, "PUT", "/v1/kv/c", strings.Repeat("c", 99))
+	s.Must(200, "GET", "/v1/kv/a", "")
+	s.Must(200, "PUT", "/v1/kv/b", strings.Repeat("x", 99)) // as long as before
+	s.Must(204, "DELETE", "/v1/kv/b", "")
+	s.Must(201, "PUT", "/v1/kv/c", strings.Repeat("c", 99))
 }

@@ -6,62 +6,64 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 // backups returns the files of so many backups of one cluster, each of which holds
 // one key more than the one before.
 func backups(t *testing.T, n int) (files []string) {
 	t.Helper()
-	old := startCluster(t, 1)
+	old := cluster.Start(t, 1)
 	for i := range n {
-		old.nodes[0].must(201, "PUT", fmt.Sprintf("/v1/kv/old-%d", i), "x")
+		old.Nodes[0].Must(201, "PUT", fmt.Sprintf("/v1/kv/old-%d", i), "x")
 		file := filepath.Join(t.TempDir(), fmt.Sprintf("backup-%d", i))
-		if said := old.command("", "snapshot", "save", file); said.code != 0 {
+		if said := command(old, "", "snapshot", "save", file); said.code != 0 {
 			t.Fatalf("save: %s%s", said.out, said.errors)
 		}
 		files = append(files, file)
 	}
-	old.killAll()
+	old.KillAll()
 	return files
 }
 
 // restore makes a node's directory of a backup.
-func (s *server) restore(file string) {
-	s.cluster.t.Helper()
-	said := s.cluster.command("", "snapshot", "restore", file, "--data-dir", s.dir, "--id", s.id, "--cluster", s.cluster.peers, "--cluster-id", "restored")
+func restore(s *cluster.Node, file string) {
+	s.Cluster.T.Helper()
+	said := command(s.Cluster, "", "snapshot", "restore", file, "--data-dir", s.Dir, "--id", s.ID, "--cluster", s.Cluster.Peers, "--cluster-id", "restored")
 	if said.code != 0 {
-		s.cluster.t.Fatalf("restore of %s: %s", s.id, said.errors)
+		s.Cluster.T.Fatalf("restore of %s: %s", s.ID, said.errors)
 	}
 }
 
 // leavesOut checks that two of three nodes serve and hold what they acknowledge,
 // that the third one and they refuse each other in these words, and that it answers
 // no linearizable read and no write.
-func (c *cluster) leavesOut(odd *server, words string) {
-	c.t.Helper()
-	others := c.others(odd)
+func leavesOut(c *cluster.Cluster, odd *cluster.Node, words string) {
+	c.T.Helper()
+	others := c.Others(odd)
 	for _, s := range others {
-		s.awaitServing()
+		s.AwaitServing()
 	}
 	for i := range 10 {
-		others[i%2].must(201, "PUT", fmt.Sprintf("/v1/kv/new-%d", i), "value")
+		others[i%2].Must(201, "PUT", fmt.Sprintf("/v1/kv/new-%d", i), "value")
 	}
-	odd.says(words, patience)
+	odd.Says(words, cluster.Patience)
 	for _, s := range others {
-		s.says(words, patience)
+		s.Says(words, cluster.Patience)
 	}
 	for method, want := range map[string]int{"GET": 200, "PUT": 201} {
-		if status, _, body, err := odd.ask(method, "/v1/kv/odd", "x"); err == nil && (status == want || status == 404) {
-			c.t.Errorf("the odd node answers a %s with %d %s", method, status, body)
+		if status, _, body, err := odd.Ask(method, "/v1/kv/odd", "x"); err == nil && (status == want || status == 404) {
+			c.T.Errorf("the odd node answers a %s with %d %s", method, status, body)
 		}
 	}
 	for _, s := range others {
-		if s.hasEnded() {
-			c.t.Fatalf("%s was ended:\n%s", s.id, s.output.tail(1000))
+		if s.HasEnded() {
+			c.T.Fatalf("%s was ended:\n%s", s.ID, s.Output.Tail(1000))
 		}
-		s.must(404, "GET", "/v1/kv/odd", "")
+		s.Must(404, "GET", "/v1/kv/odd", "")
 		for i := range 10 {
-			s.must(200, "GET", fmt.Sprintf("/v1/kv/new-%d", i), "")
+			s.Must(200, "GET", fmt.Sprintf("/v1/kv/new-%d", i), "")
 		}
 	}
 }
@@ -73,25 +75,25 @@ func (c *cluster) leavesOut(odd *server, words string) {
 func TestNodesRestoredFromDifferentBackups(t *testing.T) {
 	files := backups(t, 3)
 	t.Run("one differs", func(t *testing.T) {
-		c := newCluster(t, 3, "--cluster-id", "restored")
-		for i, s := range c.nodes {
-			s.restore(files[i/2])
-			s.start()
+		c := cluster.New(t, 3, "--cluster-id", "restored")
+		for i, s := range c.Nodes {
+			restore(s, files[i/2])
+			s.Start()
 		}
-		c.leavesOut(c.nodes[2], "another cluster of the name")
-		c.nodes[0].must(200, "GET", "/v1/kv/old-0", "")
-		c.nodes[0].must(404, "GET", "/v1/kv/old-1", "")
+		leavesOut(c, c.Nodes[2], "another cluster of the name")
+		c.Nodes[0].Must(200, "GET", "/v1/kv/old-0", "")
+		c.Nodes[0].Must(404, "GET", "/v1/kv/old-1", "")
 	})
 	t.Run("all differ", func(t *testing.T) {
-		c := newCluster(t, 3, "--cluster-id", "restored")
-		for i, s := range c.nodes {
-			s.restore(files[i])
-			s.start()
+		c := cluster.New(t, 3, "--cluster-id", "restored")
+		for i, s := range c.Nodes {
+			restore(s, files[i])
+			s.Start()
 		}
-		for _, s := range c.nodes {
-			s.says("another cluster of the name", patience)
+		for _, s := range c.Nodes {
+			s.Says("another cluster of the name", cluster.Patience)
 		}
-		if status, _, body, err := c.nodes[1].ask("GET", "/v1/kv/old-0", ""); err == nil && status < 500 {
+		if status, _, body, err := c.Nodes[1].Ask("GET", "/v1/kv/old-0", ""); err == nil && status < 500 {
 			t.Errorf("a node that is alone answers %d %s", status, body)
 		}
 	})
@@ -100,14 +102,14 @@ func TestNodesRestoredFromDifferentBackups(t *testing.T) {
 // Goal: a node with another --cluster is refused, both sides name the lists, and
 // the others serve. Method: three new nodes, of which the last one lists a fourth.
 func TestANodeWithAnotherList(t *testing.T) {
-	c := newCluster(t, 3)
-	c.nodes[0].start()
-	c.nodes[1].start()
-	list := c.peers
-	c.peers += ",n4=" + freePorts(t, 1)[0]
-	c.nodes[2].start()
-	c.peers = list
-	c.leavesOut(c.nodes[2], "has another list of members than server")
+	c := cluster.New(t, 3)
+	c.Nodes[0].Start()
+	c.Nodes[1].Start()
+	list := c.Peers
+	c.Peers += ",n4=" + cluster.FreePorts(t, 1)[0]
+	c.Nodes[2].Start()
+	c.Peers = list
+	leavesOut(c, c.Nodes[2], "has another list of members than server")
 }
 
 // Goal: a node of an earlier test cluster, whose others were wiped, is refused among
@@ -115,18 +117,18 @@ func TestANodeWithAnotherList(t *testing.T) {
 // killed; two directories are emptied, serve as a new cluster, and the third one
 // comes.
 func TestANodeOfAWipedClusterAmongNewOnes(t *testing.T) {
-	c := startCluster(t, 3)
-	c.nodes[0].must(201, "PUT", "/v1/kv/earlier", "x")
-	c.killAll()
-	odd := c.nodes[2]
-	for _, s := range c.others(odd) {
-		s.dir += "-new"
-		s.start()
+	c := cluster.Start(t, 3)
+	c.Nodes[0].Must(201, "PUT", "/v1/kv/earlier", "x")
+	c.KillAll()
+	odd := c.Nodes[2]
+	for _, s := range c.Others(odd) {
+		s.Dir += "-new"
+		s.Start()
 	}
-	c.nodes[0].awaitServing()
-	odd.start()
-	c.leavesOut(odd, "another cluster of the name")
-	c.nodes[0].must(404, "GET", "/v1/kv/earlier", "")
+	c.Nodes[0].AwaitServing()
+	odd.Start()
+	leavesOut(c, odd, "another cluster of the name")
+	c.Nodes[0].Must(404, "GET", "/v1/kv/earlier", "")
 }
 
 // exchange lets two directories change places.
@@ -147,24 +149,24 @@ func TestMixedDevDirectories(t *testing.T) {
 	port := devPort(t, 3)
 	for _, name := range []string{"a", "b"} {
 		p, node := dev(t, filepath.Join(base, name), port, 3)
-		node(0).must(201, "PUT", "/v1/kv/from-"+name, "x")
-		p.kill()
+		node(0).Must(201, "PUT", "/v1/kv/from-"+name, "x")
+		p.Kill()
 	}
 	exchange(t, filepath.Join(base, "a", "n2"), filepath.Join(base, "b", "n2"))
-	p := launch(t, "dev", nil, "dev", "--data-dir", filepath.Join(base, "a"), "--port", fmt.Sprint(port))
-	node := func(i int) *server {
-		return &server{cluster: &cluster{t: t}, id: fmt.Sprintf("n%d", i+1), http: fmt.Sprintf("127.0.0.1:%d", port+i), process: p}
+	p := cluster.Launch(t, "dev", nil, "dev", "--data-dir", filepath.Join(base, "a"), "--port", fmt.Sprint(port))
+	node := func(i int) *cluster.Node {
+		return &cluster.Node{Cluster: &cluster.Cluster{T: t}, ID: fmt.Sprintf("n%d", i+1), HTTP: fmt.Sprintf("127.0.0.1:%d", port+i), Process: p}
 	}
-	p.says("another cluster of the name", patience)
-	node(0).awaitServing()
-	node(0).must(200, "GET", "/v1/kv/from-a", "")
-	node(2).must(404, "GET", "/v1/kv/from-b", "")
+	p.Says("another cluster of the name", cluster.Patience)
+	node(0).AwaitServing()
+	node(0).Must(200, "GET", "/v1/kv/from-a", "")
+	node(2).Must(404, "GET", "/v1/kv/from-b", "")
 	for _, name := range []string{"a", "b"} {
-		if status, _, body, err := node(1).ask("GET", "/v1/kv/from-"+name, ""); err == nil && status < 500 {
+		if status, _, body, err := node(1).Ask("GET", "/v1/kv/from-"+name, ""); err == nil && status < 500 {
 			t.Errorf("the odd node answers %d %s", status, body)
 		}
 	}
-	if said := p.output.String(); !strings.Contains(said, "uid") {
+	if said := p.Output.String(); !strings.Contains(said, "uid") {
 		t.Errorf("the uids are not named:\n%s", said)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/clerkwire"
+	"raftkv/tests/cluster"
 )
 
 // said is what one command printed and how it ended.
@@ -23,18 +24,18 @@ type said struct {
 }
 
 // command runs the program to its end.
-func (c *cluster) command(stdin string, arguments ...string) said {
-	c.t.Helper()
-	lookAtSource()
-	command := exec.Command(program, arguments...)
-	command.Env = append(cleanEnvironment(), "RAFTKV_ENDPOINTS="+strings.Join(addresses(c.nodes), ","))
-	command.Dir = c.t.TempDir()
+func command(c *cluster.Cluster, stdin string, arguments ...string) said {
+	c.T.Helper()
+	cluster.LookAtSource()
+	command := exec.Command(cluster.Program, arguments...)
+	command.Env = append(cluster.CleanEnvironment(), "RAFTKV_ENDPOINTS="+strings.Join(cluster.Addresses(c.Nodes), ","))
+	command.Dir = c.T.TempDir()
 	command.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errs
 	err := command.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	return said{command.ProcessState.ExitCode(), out.String(), errs.String()}
 }
@@ -42,7 +43,7 @@ func (c *cluster) command(stdin string, arguments ...string) said {
 // Goal: the commands do what their help says and end with the codes that it
 // lists. Method: a story, line by line.
 func TestKeyCommands(t *testing.T) {
-	c := startCluster(t, 3)
+	c := cluster.Start(t, 3)
 	file := filepath.Join(t.TempDir(), "value")
 	if err := os.WriteFile(file, []byte("from a file\x00"), 0o600); err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func TestKeyCommands(t *testing.T) {
 		{"bench --mix put=1,swim=1", "", 2, "", "swim"},
 		{"verify --keys 0", "", 2, "", "--keys is 0"},
 	} {
-		got := c.command(step.stdin, strings.Split(step.arguments, " ")...)
+		got := command(c, step.stdin, strings.Split(step.arguments, " ")...)
 		outOK := got.out == step.out || step.code == 3 && strings.Contains(got.out, step.out)
 		if got.code != step.code || !outOK || !strings.Contains(got.errors, step.errors) || (step.code == 0) != (got.errors == "") {
 			t.Errorf("raftkv %.80s: code %d, printed %q and %.300q; want code %d, %q and %q", step.arguments, got.code, got.out, got.errors, step.code, step.out, step.errors)
@@ -103,20 +104,20 @@ func TestKeyCommands(t *testing.T) {
 // outcome, with a code of its own, and happens once at most. Method: all answers
 // to appends are lost.
 func TestCommandOfUnknownOutcome(t *testing.T) {
-	c := startCluster(t, 3)
+	c := cluster.Start(t, 3)
 	loses := func(kind clerkwire.Kind) bool { return kind == clerkwire.KindAppend.Answer() }
 	var endpoints []string
-	for _, s := range c.nodes {
-		endpoints = append(endpoints, startProxy(t, s.http, loses).address())
+	for _, s := range c.Nodes {
+		endpoints = append(endpoints, cluster.StartProxy(t, s.HTTP, loses).Address())
 	}
-	got := c.command("", "append", "k", "v", "--timeout", "4s", "--endpoints", strings.Join(endpoints, ","))
+	got := command(c, "", "append", "k", "v", "--timeout", "4s", "--endpoints", strings.Join(endpoints, ","))
 	if got.code != 4 || !strings.Contains(got.errors, "may have happened") {
 		t.Errorf("code %d: %s", got.code, got.errors)
 	}
-	if read := c.command("", "get", "k"); read.code != 0 || read.out != "v" {
+	if read := command(c, "", "get", "k"); read.code != 0 || read.out != "v" {
 		t.Errorf("a read: code %d, %q, %s", read.code, read.out, read.errors)
 	}
-	if status := mustStatus(t, c.nodes[0]); status.Applied < 4 {
+	if status := cluster.MustStatus(t, c.Nodes[0]); status.Applied < 4 {
 		t.Errorf("void: only %d entries, so there was no second attempt", status.Applied)
 	}
 }
@@ -124,33 +125,33 @@ func TestCommandOfUnknownOutcome(t *testing.T) {
 // Goal: status shows every node, the dead ones too, who leads, and what a
 // dashboard would show: the disk, the pace, the sizes.
 func TestStatusCommand(t *testing.T) {
-	c := startCluster(t, 3, "--max-store-bytes", "1048576")
-	leader := c.leader()
-	dead := c.others(leader)[0]
-	leader.must(201, "PUT", "/v1/kv/k", "v")
-	dead.kill()
-	got := c.command("", "status")
-	if got.code != 0 || !strings.Contains(got.out, leader.id+" leads term ") || !strings.Contains(got.out, " 2 of 3 answer ") || strings.Count(got.out, "\n") != 6 ||
+	c := cluster.Start(t, 3, "--max-store-bytes", "1048576")
+	leader := c.Leader()
+	dead := c.Others(leader)[0]
+	leader.Must(201, "PUT", "/v1/kv/k", "v")
+	dead.Kill()
+	got := command(c, "", "status")
+	if got.code != 0 || !strings.Contains(got.out, leader.ID+" leads term ") || !strings.Contains(got.out, " 2 of 3 answer ") || strings.Count(got.out, "\n") != 6 ||
 		!strings.Contains(got.out, "connection refused") || !strings.Contains(got.out, "follower") {
 		t.Errorf("code %d:\n%s%s", got.code, got.out, got.errors)
 	}
-	if wide := c.command("", "status", "--wide"); strings.Count(wide.out, "1.0 MiB") != 2 {
+	if wide := command(c, "", "status", "--wide"); strings.Count(wide.out, "1.0 MiB") != 2 {
 		t.Errorf("--wide does not show the quota of two nodes:\n%s", wide.out)
 	}
-	if got := c.command("", "health"); got.code != 1 || strings.Count(got.out, "ready\n") != 2 || !strings.Contains(got.errors, "2 of 3") {
+	if got := command(c, "", "health"); got.code != 1 || strings.Count(got.out, "ready\n") != 2 || !strings.Contains(got.errors, "2 of 3") {
 		t.Errorf("health: code %d:\n%s%s", got.code, got.out, got.errors)
 	}
-	other := c.others(leader)[1]
-	if got := c.command("", "leader", "--to", other.id); got.code != 0 || !strings.HasPrefix(got.out, other.id+"  "+other.http+"  term ") {
-		t.Errorf("leader --to %s: code %d: %s%s", other.id, got.code, got.out, got.errors)
+	other := c.Others(leader)[1]
+	if got := command(c, "", "leader", "--to", other.ID); got.code != 0 || !strings.HasPrefix(got.out, other.ID+"  "+other.HTTP+"  term ") {
+		t.Errorf("leader --to %s: code %d: %s%s", other.ID, got.code, got.out, got.errors)
 	}
-	if got := c.command("", "leader", "--to", "n9"); got.code != 2 {
+	if got := command(c, "", "leader", "--to", "n9"); got.code != 2 {
 		t.Errorf("leader --to n9: code %d: %s%s", got.code, got.out, got.errors)
 	}
-	if got := c.command("", "leader", "--to", leader.id); got.code != 0 {
-		t.Errorf("leader --to %s: code %d: %s%s", leader.id, got.code, got.out, got.errors)
+	if got := command(c, "", "leader", "--to", leader.ID); got.code != 0 {
+		t.Errorf("leader --to %s: code %d: %s%s", leader.ID, got.code, got.out, got.errors)
 	}
-	status, err := leader.status()
+	status, err := leader.Status()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,13 +161,13 @@ func TestStatusCommand(t *testing.T) {
 	if status.Log.CommitP99Seconds <= 0 || status.Process.MemoryBytes <= 0 || status.Process.Goroutines <= 0 || status.Changes.Elected+status.Changes.Transferred == 0 {
 		t.Errorf("the leader is described as %+v", status)
 	}
-	lines := strings.Split(strings.TrimSpace(c.command("", "status", "--json").out), "\n")
+	lines := strings.Split(strings.TrimSpace(command(c, "", "status", "--json").out), "\n")
 	for i, line := range lines {
 		var n struct{ Endpoint, Error, Node, Role, Leader string }
 		if err := json.Unmarshal([]byte(line), &n); err != nil {
 			t.Fatal(err)
 		}
-		if n.Endpoint != c.nodes[i].http || (n.Error != "") != (c.nodes[i] == dead) || n.Error == "" && n.Leader != leader.id {
+		if n.Endpoint != c.Nodes[i].HTTP || (n.Error != "") != (c.Nodes[i] == dead) || n.Error == "" && n.Leader != leader.ID {
 			t.Errorf("line %d: %s", i+1, line)
 		}
 	}
@@ -180,7 +181,7 @@ func TestStatusCommand(t *testing.T) {
 // --prefix removes what it says and nothing else.
 // Method: values of every kind, through two prefixes and back.
 func TestExportImportAndDeleteByPrefix(t *testing.T) {
-	c := startCluster(t, 3)
+	c := cluster.Start(t, 3)
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in")
 	lines := []string{
@@ -196,11 +197,11 @@ func TestExportImportAndDeleteByPrefix(t *testing.T) {
 			t.Errorf("code %d, printed %q and %q; want %d, %q, %q", got.code, got.out, got.errors, code, out, errors)
 		}
 	}
-	expect(c.command("", "import", in), 0, "6 keys written", "")
-	expect(c.command("", "import", in, "--if-absent"), 0, "0 keys written, 6 were there already", "")
-	expect(c.command("", "import", in, "--skip", "5"), 0, "2 keys written", "")
+	expect(command(c, "", "import", in), 0, "6 keys written", "")
+	expect(command(c, "", "import", in, "--if-absent"), 0, "0 keys written, 6 were there already", "")
+	expect(command(c, "", "import", in, "--skip", "5"), 0, "2 keys written", "")
 	out := filepath.Join(dir, "out")
-	expect(c.command("", "export", out, "--prefix", "a/"), 0, "4 keys", "")
+	expect(command(c, "", "export", out, "--prefix", "a/"), 0, "4 keys", "")
 	first, err := os.ReadFile(out)
 	if err != nil || strings.Count(string(first), "\n") != 4 {
 		t.Fatalf("%v: %s", err, first)
@@ -210,17 +211,17 @@ func TestExportImportAndDeleteByPrefix(t *testing.T) {
 			t.Errorf("the export lacks %s:\n%s", part, first)
 		}
 	}
-	expect(c.command("", "export", out), 2, "", "--force")
-	expect(c.command("", "delete", "--prefix", "a/"), 2, "", "--yes")
-	expect(c.command("", "delete", "--prefix", "a/", "--yes"), 0, "4 of 4 keys deleted", "")
-	expect(c.command("", "list"), 0, "b/1\n", "")
-	expect(c.command(string(first), "import", "-"), 0, "4 keys written", "")
-	if again := c.command("", "get", "--prefix", "a/"); again.code != 0 || strings.Count(again.out, "\n") != 4 || !strings.Contains(again.out, "later wins") {
+	expect(command(c, "", "export", out), 2, "", "--force")
+	expect(command(c, "", "delete", "--prefix", "a/"), 2, "", "--yes")
+	expect(command(c, "", "delete", "--prefix", "a/", "--yes"), 0, "4 of 4 keys deleted", "")
+	expect(command(c, "", "list"), 0, "b/1\n", "")
+	expect(command(c, string(first), "import", "-"), 0, "4 keys written", "")
+	if again := command(c, "", "get", "--prefix", "a/"); again.code != 0 || strings.Count(again.out, "\n") != 4 || !strings.Contains(again.out, "later wins") {
 		t.Errorf("after all: %q", again.out)
 	}
-	listed := c.command("", "list", "--values", "--json")
-	expect(c.command(listed.out, "import", "-"), 0, "5 keys written", "")
-	if got := c.command("", "get", "b/1"); got.out != "stays" {
+	listed := command(c, "", "list", "--values", "--json")
+	expect(command(c, listed.out, "import", "-"), 0, "5 keys written", "")
+	if got := command(c, "", "get", "b/1"); got.out != "stays" {
 		t.Errorf("what list --json printed was imported as %q", got.out)
 	}
 	for line, says := range map[string]string{
@@ -230,16 +231,16 @@ func TestExportImportAndDeleteByPrefix(t *testing.T) {
 		if err := os.WriteFile(in, []byte(lines[0]+"\n"+line+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		expect(c.command("", "import", in), 2, "", says)
-		expect(c.command("", "import", in), 2, "", "line 2")
+		expect(command(c, "", "import", in), 2, "", says)
+		expect(command(c, "", "import", in), 2, "", "line 2")
 	}
 }
 
 // Goal: bench measures what it says, by both faces, and says it in JSON.
 func TestBenchCommand(t *testing.T) {
-	c := startCluster(t, 3)
+	c := cluster.Start(t, 3)
 	for _, more := range [][]string{nil, {"--http"}, {"--rate", "200"}} {
-		got := c.command("", append([]string{"bench", "--duration", "1s", "--warmup", "0s", "--clients", "4", "--keys", "50", "--mix", "put=1,get=1", "--preload", "--json"}, more...)...)
+		got := command(c, "", append([]string{"bench", "--duration", "1s", "--warmup", "0s", "--clients", "4", "--keys", "50", "--mix", "put=1,get=1", "--preload", "--json"}, more...)...)
 		var report struct {
 			Face    string
 			Seconds float64
@@ -277,27 +278,27 @@ func TestBenchCommand(t *testing.T) {
 // Goal: verify finds a cluster linearizable through the deaths of its leaders,
 // and finds and draws a stale read that was planted.
 func TestVerifyCommand(t *testing.T) {
-	c := startCluster(t, 3)
+	c := cluster.Start(t, 3)
 	picture := filepath.Join(t.TempDir(), "picture.html")
-	got := c.command("", "verify", "--duration", "2s", "--stale-read", "--picture", picture)
+	got := command(c, "", "verify", "--duration", "2s", "--stale-read", "--picture", picture)
 	html, err := os.ReadFile(picture)
 	if got.code != 1 || !strings.HasPrefix(got.out, "not linearizable: ") || !strings.Contains(got.errors, picture) || err != nil || !strings.Contains(string(html), "<html") {
 		t.Errorf("a planted stale read: code %d, %v: %s%s", got.code, err, got.out, got.errors)
 	}
 
 	done := make(chan said, 1)
-	go func() { done <- c.command("", "verify", "--duration", "5s", "--picture", picture+"2") }()
+	go func() { done <- command(c, "", "verify", "--duration", "5s", "--picture", picture+"2") }()
 	kills := 0
 	for ended := false; !ended; {
 		select {
 		case got = <-done:
 			ended = true
 		case <-time.After(700 * time.Millisecond):
-			leader := c.leader()
-			leader.kill()
+			leader := c.Leader()
+			leader.Kill()
 			kills++
-			leader.start()
-			leader.awaitServing()
+			leader.Start()
+			leader.AwaitServing()
 		}
 	}
 	if got.code != 0 || !strings.HasPrefix(got.out, "linearizable: ") {
@@ -308,10 +309,10 @@ func TestVerifyCommand(t *testing.T) {
 		t.Error("a picture of nothing was written")
 	}
 	var v struct{ Verdict string }
-	if err := json.Unmarshal([]byte(c.command("", "verify", "--duration", "500ms", "--json").out), &v); err != nil || v.Verdict != "linearizable" {
+	if err := json.Unmarshal([]byte(command(c, "", "verify", "--duration", "500ms", "--json").out), &v); err != nil || v.Verdict != "linearizable" {
 		t.Errorf("JSON: %+v, %v", v, err)
 	}
-	if keys := c.command("", "list"); keys.out != "" {
+	if keys := command(c, "", "list"); keys.out != "" {
 		t.Errorf("keys are left: %s", keys.out)
 	}
 }
@@ -320,18 +321,18 @@ func TestVerifyCommand(t *testing.T) {
 // Method: SIGTERM and start, one node after the other, under load by bench; no
 // request may fail.
 func TestRollingRestartUnderClerks(t *testing.T) {
-	c := startCluster(t, 3)
+	c := cluster.Start(t, 3)
 	done := make(chan said, 1)
 	go func() {
-		done <- c.command("", "bench", "--duration", "6s", "--warmup", "0s", "--clients", "8", "--mix", "put=1,get=1", "--json")
+		done <- command(c, "", "bench", "--duration", "6s", "--warmup", "0s", "--clients", "8", "--mix", "put=1,get=1", "--json")
 	}()
-	for _, s := range c.nodes {
-		s.signal(syscall.SIGTERM)
-		if code := s.exitCode(patience); code != 0 {
-			t.Errorf("%s ended with code %d", s.id, code)
+	for _, s := range c.Nodes {
+		s.Signal(syscall.SIGTERM)
+		if code := s.ExitCode(cluster.Patience); code != 0 {
+			t.Errorf("%s ended with code %d", s.ID, code)
 		}
-		s.start()
-		s.awaitServing()
+		s.Start()
+		s.AwaitServing()
 	}
 	got := <-done
 	var report struct {

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"raftkv/tests/cluster"
 )
 
 // deploy is where the files for deploying are.
@@ -22,7 +24,7 @@ var deploy = filepath.Join("..", "..", "deploy")
 // serveFlags are the flags that serve knows.
 func serveFlags(t *testing.T) map[string]bool {
 	t.Helper()
-	help, err := exec.Command(program, "serve", "--help").CombinedOutput()
+	help, err := exec.Command(cluster.Program, "serve", "--help").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, help)
 	}
@@ -156,7 +158,7 @@ func TestTheUnitIsWhatSystemdTakes(t *testing.T) {
 		t.Skip("SKIPPED, THE UNIT IS NOT CHECKED: there is no systemd-analyze here")
 	}
 	unit := filepath.Join(t.TempDir(), "raftkv.service")
-	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), installed, program)), 0o600); err != nil {
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), installed, cluster.Program)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {

@@ -10,14 +10,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"raftkv/tests/cluster"
 )
 
 // withFiles is surroundings in which a process may open so many files.
-func withFiles(limit int) surroundings {
-	return surroundings{wrapper: []string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, limit), "sh"}}
+func withFiles(limit int) cluster.Surroundings {
+	return cluster.Surroundings{Wrapper: []string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, limit), "sh"}}
 }
 
-var manyDescriptors = flag.Bool("system.descriptors", false, "run TestIdleClientsTakeNoDescriptorOfTheLog with limits of 256 and 1,024, too")
+var manyDescriptors = flag.Bool("descriptors", false, "run TestIdleClientsTakeNoDescriptorOfTheLog with limits of 256 and 1,024, too")
 
 // Goal: idle clients take no file descriptor that the log or a peer needs: no
 // node ends, nothing acknowledged is lost, and a new client is served.
@@ -31,56 +33,56 @@ func TestIdleClientsTakeNoDescriptorOfTheLog(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			c := newCluster(t, 3, "--snapshot-bytes", fmt.Sprint(2<<20))
-			for _, s := range c.nodes {
-				s.in = withFiles(limit)
+			c := cluster.New(t, 3, "--snapshot-bytes", fmt.Sprint(2<<20))
+			for _, s := range c.Nodes {
+				s.In = withFiles(limit)
 			}
-			c.start()
-			for _, s := range c.nodes {
-				s.says("fewer connections of clients", patience)
+			c.Start()
+			for _, s := range c.Nodes {
+				s.Says("fewer connections of clients", cluster.Patience)
 			}
-			l := startLoad("a", 3, addresses(c.nodes), nil)
-			defer l.end()
-			for _, s := range c.nodes {
-				crowd(t, s.http, limit+32)
+			l := cluster.StartLoad("a", 3, cluster.Addresses(c.Nodes), nil)
+			defer l.End()
+			for _, s := range c.Nodes {
+				crowd(t, s.HTTP, limit+32)
 			}
-			l.awaitProgress(t, 10)
+			l.AwaitProgress(t, 10)
 			value := strings.Repeat("x", 512<<10)
-			eventually(t, 2*patience, func() error {
-				for _, s := range c.nodes {
-					if _, _, _, err := s.ask("PUT", "/v1/kv/big", value); err != nil {
+			cluster.Eventually(t, 2*cluster.Patience, func() error {
+				for _, s := range c.Nodes {
+					if _, _, _, err := s.Ask("PUT", "/v1/kv/big", value); err != nil {
 						return err
 					}
 				}
-				for _, s := range c.nodes {
-					if s.hasEnded() {
-						t.Fatalf("%s has ended", s.id)
+				for _, s := range c.Nodes {
+					if s.HasEnded() {
+						t.Fatalf("%s has ended", s.ID)
 					}
-					if rolled(t, s.dir) < 3 {
-						return fmt.Errorf("%s has begun %d segments", s.id, rolled(t, s.dir))
+					if rolled(t, s.Dir) < 3 {
+						return fmt.Errorf("%s has begun %d segments", s.ID, rolled(t, s.Dir))
 					}
 				}
 				return nil
 			})
-			for _, s := range c.nodes {
-				eventually(t, patience, func() error { return writeAfresh(s.http) })
+			for _, s := range c.Nodes {
+				cluster.Eventually(t, cluster.Patience, func() error { return writeAfresh(s.HTTP) })
 			}
-			l.awaitProgress(t, 10)
-			l.end()
-			for _, s := range c.nodes {
-				s.awaitServing()
-				l.verify(t, s)
+			l.AwaitProgress(t, 10)
+			l.End()
+			for _, s := range c.Nodes {
+				s.AwaitServing()
+				l.Verify(t, s)
 			}
-			awaitEqual(t, c)
-			for _, s := range c.nodes {
-				s.signal(15)
+			cluster.AwaitEqual(t, c)
+			for _, s := range c.Nodes {
+				s.Signal(15)
 			}
-			for _, s := range c.nodes {
-				if code := s.exitCode(patience); code != 0 {
-					t.Errorf("%s ended with code %d", s.id, code)
+			for _, s := range c.Nodes {
+				if code := s.ExitCode(cluster.Patience); code != 0 {
+					t.Errorf("%s ended with code %d", s.ID, code)
 				}
-				if strings.Contains(s.output.String(), "too many open files") {
-					t.Errorf("%s ran out of descriptors", s.id)
+				if strings.Contains(s.Output.String(), "too many open files") {
+					t.Errorf("%s ran out of descriptors", s.ID)
 				}
 			}
 		})
@@ -104,7 +106,7 @@ func crowd(t *testing.T, address string, n int) {
 
 // writeAfresh writes on a connection of its own.
 func writeAfresh(address string) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: cluster.Patience}
 	request, err := http.NewRequest("PUT", "http://"+address+"/v1/kv/honest", strings.NewReader("x"))
 	if err != nil {
 		return err
@@ -137,17 +139,17 @@ func rolled(t *testing.T, dir string) (generation int) {
 // Goal: a limit that is too small for a node is refused with the one that is
 // enough, and a soft limit below the hard one is raised.
 func TestALimitThatIsTooSmallIsRefused(t *testing.T) {
-	c := newCluster(t, 3)
-	s := c.nodes[0]
-	s.in = withFiles(60)
-	s.start()
-	if code := s.exitCode(patience); code != 1 || !strings.Contains(s.output.String(), "may open 60 files and sockets") {
-		t.Errorf("code %d: %s", code, s.output.String())
+	c := cluster.New(t, 3)
+	s := c.Nodes[0]
+	s.In = withFiles(60)
+	s.Start()
+	if code := s.ExitCode(cluster.Patience); code != 1 || !strings.Contains(s.Output.String(), "may open 60 files and sockets") {
+		t.Errorf("code %d: %s", code, s.Output.String())
 	}
-	if _, err := os.Stat(s.dir); err == nil {
+	if _, err := os.Stat(s.Dir); err == nil {
 		t.Error("a start that could not be left a directory")
 	}
-	soft := newCluster(t, 1)
-	soft.nodes[0].in = surroundings{wrapper: []string{"/bin/sh", "-c", `ulimit -Sn 64 && exec "$@"`, "sh"}}
-	soft.start()
+	soft := cluster.New(t, 1)
+	soft.Nodes[0].In = cluster.Surroundings{Wrapper: []string{"/bin/sh", "-c", `ulimit -Sn 64 && exec "$@"`, "sh"}}
+	soft.Start()
 }

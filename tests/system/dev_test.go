@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"raftkv/tests/cluster"
 )
 
 // devPort finds a port such that all ports of a dev cluster of n are free.
@@ -35,17 +37,17 @@ func allFree(port, n int) bool {
 
 // dev starts a dev cluster and waits until it says that it serves. It returns
 // the process and how to ask its i-th node.
-func dev(t *testing.T, dir string, port, nodes int, arguments ...string) (*process, func(i int) *server) {
+func dev(t *testing.T, dir string, port, nodes int, arguments ...string) (*cluster.Process, func(i int) *cluster.Node) {
 	t.Helper()
 	begun := time.Now()
-	p := launch(t, "dev", nil, append([]string{"dev", "--data-dir", dir, "--port", fmt.Sprint(port)}, arguments...)...)
-	p.says("Ctrl-C ends it.", patience)
+	p := cluster.Launch(t, "dev", nil, append([]string{"dev", "--data-dir", dir, "--port", fmt.Sprint(port)}, arguments...)...)
+	p.Says("Ctrl-C ends it.", cluster.Patience)
 	t.Logf("serves after %v", time.Since(begun).Round(time.Millisecond))
-	return p, func(i int) *server {
+	return p, func(i int) *cluster.Node {
 		if i >= nodes {
 			t.Fatalf("node %d of %d", i, nodes)
 		}
-		return &server{cluster: &cluster{t: t}, id: fmt.Sprintf("n%d", i+1), http: fmt.Sprintf("127.0.0.1:%d", port+i), process: p}
+		return &cluster.Node{Cluster: &cluster.Cluster{T: t}, ID: fmt.Sprintf("n%d", i+1), HTTP: fmt.Sprintf("127.0.0.1:%d", port+i), Process: p}
 	}
 }
 
@@ -54,7 +56,7 @@ func dev(t *testing.T, dir string, port, nodes int, arguments ...string) (*proce
 func TestDevIsADurableCluster(t *testing.T) {
 	dir, port := filepath.Join(t.TempDir(), "data"), devPort(t, 3)
 	p, node := dev(t, dir, port, 3)
-	said := p.output.String()
+	said := p.Output.String()
 	for i := range 3 {
 		if address := fmt.Sprintf("http://127.0.0.1:%d", port+i); !strings.Contains(said, address) {
 			t.Errorf("does not say %s: %s", address, said)
@@ -63,43 +65,43 @@ func TestDevIsADurableCluster(t *testing.T) {
 	if !strings.Contains(said, "curl -X PUT --data-binary 'hello' http://127.0.0.1:") {
 		t.Errorf("does not say what to type: %s", said)
 	}
-	node(0).must(201, "PUT", "/v1/kv/greeting", "hello")
-	if got := node(1).must(200, "GET", "/v1/kv/greeting", ""); got != "hello" {
+	node(0).Must(201, "PUT", "/v1/kv/greeting", "hello")
+	if got := node(1).Must(200, "GET", "/v1/kv/greeting", ""); got != "hello" {
 		t.Errorf("read %q", got)
 	}
 	for _, end := range []func(){
 		func() {
-			p.signal(syscall.SIGINT)
-			if code := p.exitCode(patience); code != 0 {
+			p.Signal(syscall.SIGINT)
+			if code := p.ExitCode(cluster.Patience); code != 0 {
 				t.Errorf("Ctrl-C: exit code %d", code)
 			}
-			if said := p.output.String(); strings.Contains(said, "level=") {
+			if said := p.Output.String(); strings.Contains(said, "level=") {
 				t.Errorf("a clean end is logged as if it were none: %s", said)
 			}
 		},
-		func() { p.kill() },
+		func() { p.Kill() },
 	} {
 		end()
 		p, node = dev(t, dir, port, 3)
-		if got := node(2).must(200, "GET", "/v1/kv/greeting", ""); got != "hello" {
+		if got := node(2).Must(200, "GET", "/v1/kv/greeting", ""); got != "hello" {
 			t.Errorf("after the restart: %q", got)
 		}
 	}
-	second := launch(t, "second", nil, "dev", "--data-dir", filepath.Join(t.TempDir(), "other"), "--port", fmt.Sprint(port+2))
-	if code := second.exitCode(patience); code != 1 || !strings.Contains(second.output.String(), fmt.Sprintf("127.0.0.1:%d", port+2)) || !strings.Contains(second.output.String(), "--port") {
-		t.Errorf("a port in use: exit code %d, %s", code, second.output.String())
+	second := cluster.Launch(t, "second", nil, "dev", "--data-dir", filepath.Join(t.TempDir(), "other"), "--port", fmt.Sprint(port+2))
+	if code := second.ExitCode(cluster.Patience); code != 1 || !strings.Contains(second.Output.String(), fmt.Sprintf("127.0.0.1:%d", port+2)) || !strings.Contains(second.Output.String(), "--port") {
+		t.Errorf("a port in use: exit code %d, %s", code, second.Output.String())
 	}
-	fresh := launch(t, "fresh", nil, "dev", "--data-dir", dir, "--fresh", "--port", fmt.Sprint(port+10))
-	if code := fresh.exitCode(patience); code != 1 || !strings.Contains(fresh.output.String(), "in use") {
-		t.Errorf("--fresh under a running cluster: exit code %d, %s", code, fresh.output.String())
+	fresh := cluster.Launch(t, "fresh", nil, "dev", "--data-dir", dir, "--fresh", "--port", fmt.Sprint(port+10))
+	if code := fresh.ExitCode(cluster.Patience); code != 1 || !strings.Contains(fresh.Output.String(), "in use") {
+		t.Errorf("--fresh under a running cluster: exit code %d, %s", code, fresh.Output.String())
 	}
-	p.kill()
-	other := launch(t, "other", nil, "dev", "--data-dir", dir, "--nodes", "5", "--port", fmt.Sprint(port))
-	if code := other.exitCode(patience); code != 2 || !strings.Contains(other.output.String(), "holds a cluster of 3 nodes, and --nodes says 5") {
-		t.Errorf("another number of nodes: exit code %d, %s", code, other.output.String())
+	p.Kill()
+	other := cluster.Launch(t, "other", nil, "dev", "--data-dir", dir, "--nodes", "5", "--port", fmt.Sprint(port))
+	if code := other.ExitCode(cluster.Patience); code != 2 || !strings.Contains(other.Output.String(), "holds a cluster of 3 nodes, and --nodes says 5") {
+		t.Errorf("another number of nodes: exit code %d, %s", code, other.Output.String())
 	}
 	_, node = dev(t, dir, port, 3, "--fresh")
-	node(0).must(404, "GET", "/v1/kv/greeting", "")
+	node(0).Must(404, "GET", "/v1/kv/greeting", "")
 }
 
 // Goal: a dev cluster of one and of five work as well.
@@ -107,10 +109,10 @@ func TestDevOfOtherSizes(t *testing.T) {
 	for _, size := range []int{1, 5} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			p, node := dev(t, filepath.Join(t.TempDir(), "data"), devPort(t, size), size, "--nodes", fmt.Sprint(size))
-			node(0).must(201, "PUT", "/v1/kv/k", "v")
-			node(size-1).must(200, "GET", "/v1/kv/k", "")
-			p.signal(syscall.SIGTERM)
-			if code := p.exitCode(patience); code != 0 {
+			node(0).Must(201, "PUT", "/v1/kv/k", "v")
+			node(size-1).Must(200, "GET", "/v1/kv/k", "")
+			p.Signal(syscall.SIGTERM)
+			if code := p.ExitCode(cluster.Patience); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 		})

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 // example is one command of a document and the output that the document shows.
@@ -77,10 +79,10 @@ func TestDocumentsShowWhatHappens(t *testing.T) {
 				for i := range 3 {
 					command = strings.ReplaceAll(command, fmt.Sprintf("localhost:%d", 8701+i), fmt.Sprintf("localhost:%d", port+i))
 				}
-				command = strings.ReplaceAll(command, "bin/raftkv", program)
+				command = strings.ReplaceAll(command, "bin/raftkv", cluster.Program)
 				shell := exec.Command("bash", "-c", command)
 				shell.Dir = dir
-				shell.Env = append(cleanEnvironment(), "no_proxy=*", fmt.Sprintf("RAFTKV_ENDPOINTS=127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2))
+				shell.Env = append(cluster.CleanEnvironment(), "no_proxy=*", fmt.Sprintf("RAFTKV_ENDPOINTS=127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2))
 				output, err := shell.Output()
 				if err != nil {
 					t.Errorf("%s:%d: %s: %v", name, e.line, e.command, err)
@@ -117,7 +119,7 @@ func TestTheExactlyOnceScript(t *testing.T) {
 	}
 	script := exec.Command("bash", path)
 	script.Dir = t.TempDir()
-	script.Env = append(cleanEnvironment(), "RAFTKV="+program, fmt.Sprintf("PORT=%d", devPort(t, 6)), "no_proxy=*")
+	script.Env = append(cluster.CleanEnvironment(), "RAFTKV="+cluster.Program, fmt.Sprintf("PORT=%d", devPort(t, 6)), "no_proxy=*")
 	output, err := script.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
@@ -147,7 +149,7 @@ func TestTheFirstFiveMinutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := exec.Command("bash", path)
-	script.Env = append(cleanEnvironment(), "RAFTKV="+program, fmt.Sprintf("PORT=%d", devPort(t, 3)), "no_proxy=*")
+	script.Env = append(cluster.CleanEnvironment(), "RAFTKV="+cluster.Program, fmt.Sprintf("PORT=%d", devPort(t, 3)), "no_proxy=*")
 	var errs strings.Builder
 	script.Stderr = &errs
 	output, err := script.Output()

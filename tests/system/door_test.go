@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 // askAs sends a GET that is addressed to a host, and returns the status.
@@ -33,34 +35,34 @@ func askAs(t *testing.T, address, host string) int {
 // Method: one node with all of them; and an operator's port that would be open
 // to the network.
 func TestTheDoorOfANode(t *testing.T) {
-	c := startCluster(t, 1, "--allowed-hosts", "kv.example, other.example:80", "--admin-addr", "127.0.0.1:0", "--log-level", "info")
-	s := c.nodes[0]
-	for host, want := range map[string]int{s.http: 200, "localhost": 200, "kv.example": 200, "other.example": 200, "evil.example": 403} {
-		if got := askAs(t, s.http, host); got != want {
+	c := cluster.Start(t, 1, "--allowed-hosts", "kv.example, other.example:80", "--admin-addr", "127.0.0.1:0", "--log-level", "info")
+	s := c.Nodes[0]
+	for host, want := range map[string]int{s.HTTP: 200, "localhost": 200, "kv.example": 200, "other.example": 200, "evil.example": 403} {
+		if got := askAs(t, s.HTTP, host); got != want {
 			t.Errorf("Host %s: status %d, want %d", host, got, want)
 		}
 	}
-	s.says("serving the operator", patience)
-	found := regexp.MustCompile(`admin=(127\.0\.0\.1:\d+)`).FindStringSubmatch(s.output.String())
+	s.Says("serving the operator", cluster.Patience)
+	found := regexp.MustCompile(`admin=(127\.0\.0\.1:\d+)`).FindStringSubmatch(s.Output.String())
 	if found == nil {
-		t.Fatalf("does not say where the operator connects: %s", s.output)
+		t.Fatalf("does not say where the operator connects: %s", s.Output)
 	}
-	admin := &server{cluster: c, id: "admin", http: found[1], process: s.process}
-	if got := admin.must(200, "PUT", "/v1/log-level", "error"); got != "error\n" {
+	admin := &cluster.Node{Cluster: c, ID: "admin", HTTP: found[1], Process: s.Process}
+	if got := admin.Must(200, "PUT", "/v1/log-level", "error"); got != "error\n" {
 		t.Errorf("the level is %q", got)
 	}
-	admin.must(200, "GET", "/debug/pprof/goroutine?debug=1", "")
-	admin.must(404, "GET", "/v1/kv/k", "")
-	s.must(404, "GET", "/debug/pprof/goroutine", "")
-	s.must(404, "PUT", "/v1/log-level", "debug")
+	admin.Must(200, "GET", "/debug/pprof/goroutine?debug=1", "")
+	admin.Must(404, "GET", "/v1/kv/k", "")
+	s.Must(404, "GET", "/debug/pprof/goroutine", "")
+	s.Must(404, "PUT", "/v1/log-level", "debug")
 
 	for _, arguments := range [][]string{
 		{"--admin-addr", "0.0.0.0:0"}, {"--max-connections", "0"}, {"--max-in-flight", "-1"}, {"--max-connections-per-ip", "-1"},
 	} {
-		other := newCluster(t, 1, arguments...)
-		p := launch(t, "refused", nil, other.nodes[0].commandLine()...)
-		if code := p.exitCode(patience); code != 2 || !strings.Contains(p.output.String(), arguments[0]) {
-			t.Errorf("%v: exit code %d, %s", arguments, code, p.output)
+		other := cluster.New(t, 1, arguments...)
+		p := cluster.Launch(t, "refused", nil, other.Nodes[0].CommandLine()...)
+		if code := p.ExitCode(cluster.Patience); code != 2 || !strings.Contains(p.Output.String(), arguments[0]) {
+			t.Errorf("%v: exit code %d, %s", arguments, code, p.Output)
 		}
 	}
 }
@@ -70,15 +72,15 @@ func TestTheDoorOfANode(t *testing.T) {
 // Method: a node with few places, twice as many connections that send a byte a
 // second, and one honest client.
 func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
-	c := startCluster(t, 1, "--max-connections", "100")
-	s := c.nodes[0]
+	c := cluster.Start(t, 1, "--max-connections", "100")
+	s := c.Nodes[0]
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int64)
-	go func() { done <- drip(ctx, s.http, 200, 0) }()
+	go func() { done <- cluster.Drip(ctx, s.HTTP, 200, 0) }()
 	defer func() { stop(); <-done }()
 	served := 0
-	eventually(t, patience, func() error {
-		if status, _, _, err := s.ask("PUT", fmt.Sprintf("/v1/kv/%d", served), "v"); err == nil && status == 201 {
+	cluster.Eventually(t, cluster.Patience, func() error {
+		if status, _, _, err := s.Ask("PUT", fmt.Sprintf("/v1/kv/%d", served), "v"); err == nil && status == 201 {
 			served++
 		}
 		if served < 50 {
@@ -86,8 +88,8 @@ func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, patience, func() error {
-		status, err := s.status()
+	cluster.Eventually(t, cluster.Patience, func() error {
+		status, err := s.Status()
 		if err == nil && (status.Load.Connections.Evicted == 0 || status.Load.Connections.Open > 100) {
 			err = fmt.Errorf("connections: %+v", status.Load.Connections)
 		}
@@ -100,17 +102,17 @@ func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
 // Method: the sockets on which the process listens are those for clients and for
 // peers; the paths are not on the client port.
 func TestThereIsNoAdminPortByDefault(t *testing.T) {
-	c := startCluster(t, 1)
-	s := c.nodes[0]
+	c := cluster.Start(t, 1)
+	s := c.Nodes[0]
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/v1/log-level"} {
-		s.must(404, "GET", path, "")
+		s.Must(404, "GET", path, "")
 	}
-	s.must(404, "PUT", "/v1/log-level", "debug")
-	if got := listening(t, s.command.Process.Pid); got != 2 {
+	s.Must(404, "PUT", "/v1/log-level", "debug")
+	if got := listening(t, s.Command.Process.Pid); got != 2 {
 		t.Errorf("the node listens on %d sockets, want 2", got)
 	}
-	withAdmin := startCluster(t, 1, "--admin-addr", "127.0.0.1:0").nodes[0]
-	if got := listening(t, withAdmin.command.Process.Pid); got != 3 {
+	withAdmin := cluster.Start(t, 1, "--admin-addr", "127.0.0.1:0").Nodes[0]
+	if got := listening(t, withAdmin.Command.Process.Pid); got != 3 {
 		t.Errorf("void: with an admin port it listens on %d sockets, want 3", got)
 	}
 }

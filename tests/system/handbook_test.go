@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 func handbook(t *testing.T) string {
@@ -40,15 +42,15 @@ func TestEveryMetricIsInTheHandbook(t *testing.T) {
 	if len(documented) < 35 {
 		t.Fatalf("void: %d metrics were found in docs/metrics.md", len(documented))
 	}
-	c := startCluster(t, 3)
-	for i, s := range c.nodes {
-		s.must(201, "PUT", fmt.Sprintf("/v1/kv/k%d", i), "v")
-		s.must(200, "GET", "/v1/kv/k0", "")
+	c := cluster.Start(t, 3)
+	for i, s := range c.Nodes {
+		s.Must(201, "PUT", fmt.Sprintf("/v1/kv/k%d", i), "v")
+		s.Must(200, "GET", "/v1/kv/k0", "")
 	}
-	eventually(t, patience, func() error { // some come with the first comparison of states
+	cluster.Eventually(t, cluster.Patience, func() error { // some come with the first comparison of states
 		shown := map[string]string{}
-		for _, s := range c.nodes {
-			for _, m := range shownFamily.FindAllStringSubmatch(s.must(200, "GET", "/metrics", ""), -1) {
+		for _, s := range c.Nodes {
+			for _, m := range shownFamily.FindAllStringSubmatch(s.Must(200, "GET", "/metrics", ""), -1) {
 				shown[m[1]] = m[2]
 			}
 		}

@@ -1,14 +1,18 @@
 package system
 
-import "testing"
+import (
+	"testing"
+
+	"raftkv/tests/cluster"
+)
 
 // Goal: a node that waits for a majority says so, and names the nodes it lacks.
 // Method: one of three is started, then a second one.
 func TestANodeThatWaitsForAMajoritySaysSo(t *testing.T) {
-	c := newCluster(t, 3)
-	c.nodes[0].start()
-	c.nodes[0].says(`msg="no leader: 1 of 3 nodes is heard, 2 are needed"`, patience)
-	c.nodes[0].says("heard=n1 missing=n2,n3", patience)
-	c.nodes[1].start()
-	c.nodes[0].awaitServing()
+	c := cluster.New(t, 3)
+	c.Nodes[0].Start()
+	c.Nodes[0].Says(`msg="no leader: 1 of 3 nodes is heard, 2 are needed"`, cluster.Patience)
+	c.Nodes[0].Says("heard=n1 missing=n2,n3", cluster.Patience)
+	c.Nodes[1].Start()
+	c.Nodes[0].AwaitServing()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/tests/cluster"
 )
 
 // witness appends tokens to one key, each once and never again, and remembers
@@ -34,9 +35,9 @@ func (w *witness) append(transport *http.Transport, address string) {
 	token := len(w.is) + 1
 	w.is[token] = "no answer; outcome=unknown"
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), cluster.Patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/v1/kv/"+w.key+"?op=append", strings.NewReader(fmt.Sprintf(tokenFormat, token)))
+	r, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/v1/kv/"+w.key+"?op=append", strings.NewReader(fmt.Sprintf(cluster.TokenFormat, token)))
 	if err != nil {
 		return
 	}
@@ -102,7 +103,7 @@ func (w *witness) verify(t *testing.T, value string) {
 	times := map[int]int{}
 	for line := range strings.Lines(value) {
 		var token int
-		if n, err := fmt.Sscanf(line, tokenFormat, &token); n != 1 || err != nil {
+		if n, err := fmt.Sscanf(line, cluster.TokenFormat, &token); n != 1 || err != nil {
 			t.Errorf("%q is no token", line)
 		}
 		times[token]++
@@ -138,30 +139,30 @@ func (w *witness) verify(t *testing.T, value string) {
 func TestOutcomesAreTrueWhateverHappens(t *testing.T) {
 	for _, trouble := range []struct {
 		name  string
-		cause func(c *cluster, leader *server)
-		heal  func(c *cluster, leader *server)
+		cause func(c *cluster.Cluster, leader *cluster.Node)
+		heal  func(c *cluster.Cluster, leader *cluster.Node)
 		// classes of which one must have been seen
 		classes []string
 	}{
-		{"leader killed", func(_ *cluster, l *server) { l.kill() }, func(_ *cluster, l *server) { l.start() },
+		{"leader killed", func(_ *cluster.Cluster, l *cluster.Node) { l.Kill() }, func(_ *cluster.Cluster, l *cluster.Node) { l.Start() },
 			[]string{"leadership_lost; outcome=unknown", "no answer; outcome=unknown", "timeout; outcome=unknown"}},
-		{"leader stopped", func(_ *cluster, l *server) { l.signal(syscall.SIGSTOP) }, func(_ *cluster, l *server) { l.signal(syscall.SIGCONT) },
+		{"leader stopped", func(_ *cluster.Cluster, l *cluster.Node) { l.Signal(syscall.SIGSTOP) }, func(_ *cluster.Cluster, l *cluster.Node) { l.Signal(syscall.SIGCONT) },
 			[]string{"timeout; outcome=unknown", "leadership_lost; outcome=unknown"}},
-		{"followers stopped", func(c *cluster, l *server) {
-			for _, f := range c.others(l) {
-				f.signal(syscall.SIGSTOP)
+		{"followers stopped", func(c *cluster.Cluster, l *cluster.Node) {
+			for _, f := range c.Others(l) {
+				f.Signal(syscall.SIGSTOP)
 			}
-		}, func(c *cluster, l *server) {
-			for _, f := range c.others(l) {
-				f.signal(syscall.SIGCONT)
+		}, func(c *cluster.Cluster, l *cluster.Node) {
+			for _, f := range c.Others(l) {
+				f.Signal(syscall.SIGCONT)
 			}
 		}, []string{"timeout; outcome=unknown", "leadership_lost; outcome=unknown", "no_leader; outcome=not_applied"}},
-		{"leader told to end", func(_ *cluster, l *server) { l.signal(syscall.SIGTERM); l.exitCode(patience) }, func(_ *cluster, l *server) { l.start() }, nil},
-		{"overload", func(*cluster, *server) {}, func(*cluster, *server) {}, []string{"overloaded; outcome=not_applied"}},
+		{"leader told to end", func(_ *cluster.Cluster, l *cluster.Node) { l.Signal(syscall.SIGTERM); l.ExitCode(cluster.Patience) }, func(_ *cluster.Cluster, l *cluster.Node) { l.Start() }, nil},
+		{"overload", func(*cluster.Cluster, *cluster.Node) {}, func(*cluster.Cluster, *cluster.Node) {}, []string{"overloaded; outcome=not_applied"}},
 	} {
 		t.Run(trouble.name, func(t *testing.T) {
-			c := startCluster(t, 3, "--request-timeout", "700ms", "--max-in-flight", "8")
-			leader := c.leader()
+			c := cluster.Start(t, 3, "--request-timeout", "700ms", "--max-in-flight", "8")
+			leader := c.Leader()
 			w := &witness{key: strings.ReplaceAll(trouble.name, " ", "-"), is: map[int]string{}}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -170,8 +171,8 @@ func TestOutcomesAreTrueWhateverHappens(t *testing.T) {
 				clients = 20
 			}
 			var running []*sync.WaitGroup
-			for _, s := range c.nodes {
-				running = append(running, w.run(ctx, clients, s.http))
+			for _, s := range c.Nodes {
+				running = append(running, w.run(ctx, clients, s.HTTP))
 			}
 			applied := func(n int) func() error {
 				return func() error {
@@ -181,9 +182,9 @@ func TestOutcomesAreTrueWhateverHappens(t *testing.T) {
 					return nil
 				}
 			}
-			eventually(t, patience, applied(30))
+			cluster.Eventually(t, cluster.Patience, applied(30))
 			trouble.cause(c, leader)
-			eventually(t, patience, func() error {
+			cluster.Eventually(t, cluster.Patience, func() error {
 				seen := w.count()
 				if trouble.classes == nil || slices.ContainsFunc(trouble.classes, func(class string) bool { return seen[class] > 0 }) {
 					return nil
@@ -191,15 +192,15 @@ func TestOutcomesAreTrueWhateverHappens(t *testing.T) {
 				return fmt.Errorf("none of %q was answered: %v", trouble.classes, seen)
 			})
 			trouble.heal(c, leader)
-			c.awaitServing()
-			eventually(t, patience, applied(w.count()["applied"]+30))
+			c.AwaitServing()
+			cluster.Eventually(t, cluster.Patience, applied(w.count()["applied"]+30))
 			stop()
 			for _, r := range running {
 				r.Wait()
 			}
-			awaitEqual(t, c)
-			for _, s := range c.nodes {
-				w.verify(t, s.must(200, "GET", "/v1/kv/"+w.key, ""))
+			cluster.AwaitEqual(t, c)
+			for _, s := range c.Nodes {
+				w.verify(t, s.Must(200, "GET", "/v1/kv/"+w.key, ""))
 			}
 			seen := w.count()
 			for _, class := range slices.Sorted(maps.Keys(seen)) {

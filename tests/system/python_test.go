@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 // pythonProgram uses examples/raftkv.py. Its arguments are an endpoint at which
@@ -143,8 +145,8 @@ func TestThePythonClient(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: there is no python3, so examples/raftkv.py is not tested")
 	}
-	c := startCluster(t, 3)
-	leader := c.leader()
+	c := cluster.Start(t, 3)
+	leader := c.Leader()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -155,9 +157,9 @@ func TestThePythonClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := exec.Command(python, "-c", pythonProgram, examples, l.Addr().String(),
-		losingProxy(t, leader.http, func(n int64) bool { return n%2 == 0 }), c.others(leader)[0].http,
-		losingProxy(t, leader.http, func(int64) bool { return true }))
-	program.Env = append(cleanEnvironment(), "no_proxy=*")
+		losingProxy(t, leader.HTTP, func(n int64) bool { return n%2 == 0 }), c.Others(leader)[0].HTTP,
+		losingProxy(t, leader.HTTP, func(int64) bool { return true }))
+	program.Env = append(cluster.CleanEnvironment(), "no_proxy=*")
 	output, err := program.CombinedOutput()
 	if err != nil || !strings.Contains(string(output), "all is well") {
 		t.Errorf("%v: %s", err, output)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"raftkv/tests/cluster"
 )
 
 // calmElection is an election timeout that a busy machine does not reach by
@@ -25,41 +27,41 @@ const calmElection = 2 * time.Second
 const mostResident = 256 << 20
 
 // resident is how much memory a process has, in bytes.
-func (p *process) resident() (bytes int64) {
-	p.t.Helper()
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.command.Process.Pid), "status"))
+func resident(p *cluster.Process) (bytes int64) {
+	p.T.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.Command.Process.Pid), "status"))
 	if errors.Is(err, os.ErrNotExist) {
 		return 0 // not Linux
 	}
 	_, line, _ := strings.Cut(string(text), "VmRSS:")
 	if _, scanned := fmt.Sscanf(line, "%d kB", &bytes); err != nil || scanned != nil {
-		p.t.Fatalf("the memory of %s: %v, %v", p.name, err, scanned)
+		p.T.Fatalf("the memory of %s: %v, %v", p.Name, err, scanned)
 	}
 	return bytes << 10
 }
 
 // mustServeOn writes and reads through every node, each request within the time
 // of an ordinary client, and demands the term and the bounds of memory.
-func (c *cluster) mustServeOn(term uint64, rounds int) {
-	c.t.Helper()
+func mustServeOn(c *cluster.Cluster, term uint64, rounds int) {
+	c.T.Helper()
 	for i := range rounds {
-		for _, s := range c.nodes {
-			key, value := "/v1/kv/"+s.id, strconv.Itoa(i)
-			if status, _, body, err := s.ask("PUT", key, value); err != nil || status != 200 && status != 201 {
-				c.t.Fatalf("round %d: a write through %s: %d, %v: %s", i, s.id, status, err, body)
+		for _, s := range c.Nodes {
+			key, value := "/v1/kv/"+s.ID, strconv.Itoa(i)
+			if status, _, body, err := s.Ask("PUT", key, value); err != nil || status != 200 && status != 201 {
+				c.T.Fatalf("round %d: a write through %s: %d, %v: %s", i, s.ID, status, err, body)
 			}
-			if got := s.must(200, "GET", key, ""); got != value {
-				c.t.Fatalf("round %d: a read through %s gives %q", i, s.id, got)
+			if got := s.Must(200, "GET", key, ""); got != value {
+				c.T.Fatalf("round %d: a read through %s gives %q", i, s.ID, got)
 			}
 		}
 	}
-	for _, s := range c.nodes {
-		status, err := s.status()
+	for _, s := range c.Nodes {
+		status, err := s.Status()
 		if err != nil || status.Term != term {
-			c.t.Errorf("%s is in term %d, was in %d (%v)", s.id, status.Term, term, err)
+			c.T.Errorf("%s is in term %d, was in %d (%v)", s.ID, status.Term, term, err)
 		}
-		if got := s.resident(); got > mostResident {
-			c.t.Errorf("%s takes %d MiB", s.id, got>>20)
+		if got := resident(s.Process); got > mostResident {
+			c.T.Errorf("%s takes %d MiB", s.ID, got>>20)
 		}
 	}
 }
@@ -69,30 +71,30 @@ func (c *cluster) mustServeOn(term uint64, rounds int) {
 // Method: on every node connections that ask for metrics again and again and
 // never read; then crowds of scrapes, while clients write and read.
 func TestScrapesAreNoticedByNobody(t *testing.T) {
-	c := startCluster(t, 3, "--election-timeout", calmElection.String())
-	term := c.term()
-	for _, s := range c.nodes {
+	c := cluster.Start(t, 3, "--election-timeout", calmElection.String())
+	term := c.Term()
+	for _, s := range c.Nodes {
 		for range 20 {
-			conn, err := net.Dial("tcp", s.http)
+			conn, err := net.Dial("tcp", s.HTTP)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
 			_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10) // it is a wish
-			ask := strings.Repeat("GET /metrics HTTP/1.1\r\nHost: "+s.http+"\r\n\r\n", 100)
+			ask := strings.Repeat("GET /metrics HTTP/1.1\r\nHost: "+s.HTTP+"\r\n\r\n", 100)
 			if _, err := conn.Write([]byte(ask)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	c.mustServeOn(term, 20)
+	mustServeOn(c, term, 20)
 
 	var scrapes sync.WaitGroup
 	var answered, refused atomic.Int64
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	client := &http.Client{Timeout: cluster.Patience, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
 	for i := range 1000 {
 		scrapes.Go(func() {
-			response, err := client.Get("http://" + c.nodes[i%3].http + "/metrics")
+			response, err := client.Get("http://" + c.Nodes[i%3].HTTP + "/metrics")
 			if err != nil {
 				return
 			}
@@ -105,47 +107,47 @@ func TestScrapesAreNoticedByNobody(t *testing.T) {
 			}
 		})
 	}
-	c.mustServeOn(term, 20)
+	mustServeOn(c, term, 20)
 	scrapes.Wait()
 	t.Logf("of a thousand scrapes %d were answered and %d refused", answered.Load(), refused.Load())
 	if answered.Load()+refused.Load() < 900 {
 		t.Errorf("of a thousand scrapes only %d were answered and %d refused", answered.Load(), refused.Load())
 	}
-	c.mustServeOn(term, 1)
+	mustServeOn(c, term, 1)
 }
 
 // Goal: a node whose log nobody reads serves, leads and ends as any other.
 // Method: one node's standard error is a pipe that is full from the beginning,
 // at the most talkative level; it gets requests, leadership and a signal.
 func TestABlockedLogIsNoticedByNobody(t *testing.T) {
-	c := newCluster(t, 3, "--election-timeout", calmElection.String(), "--log-level", "debug")
-	deaf := c.nodes[2]
-	deaf.process = launchOn(t, deaf.id, fullPipe(t), deaf.commandLine())
-	for _, s := range c.nodes[:2] {
-		s.start()
+	c := cluster.New(t, 3, "--election-timeout", calmElection.String(), "--log-level", "debug")
+	deaf := c.Nodes[2]
+	deaf.Process = launchOn(t, deaf.ID, fullPipe(t), deaf.CommandLine())
+	for _, s := range c.Nodes[:2] {
+		s.Start()
 	}
-	c.awaitServing()
-	c.leader()
-	for _, to := range []*server{deaf, c.nodes[0], deaf} {
-		if leader := c.leader(); leader != to {
-			if status, _, body, err := leader.askJSON("POST", "/v1/leader", fmt.Sprintf(`{"to":%q}`, to.id)); err != nil || status != 200 {
-				t.Fatalf("handing leadership to %s: %d %v %s", to.id, status, err, body)
+	c.AwaitServing()
+	c.Leader()
+	for _, to := range []*cluster.Node{deaf, c.Nodes[0], deaf} {
+		if leader := c.Leader(); leader != to {
+			if status, _, body, err := leader.AskJSON("POST", "/v1/leader", fmt.Sprintf(`{"to":%q}`, to.ID)); err != nil || status != 200 {
+				t.Fatalf("handing leadership to %s: %d %v %s", to.ID, status, err, body)
 			}
 		}
-		c.mustServeOn(c.term(), 10)
+		mustServeOn(c, c.Term(), 10)
 	}
-	deaf.signal(syscall.SIGTERM)
-	if code := deaf.exitCode(patience); code != 0 {
+	deaf.Signal(syscall.SIGTERM)
+	if code := deaf.ExitCode(cluster.Patience); code != 0 {
 		t.Errorf("the node that could not log ended with code %d", code)
 	}
 }
 
 // launchOn is launch with another standard error.
-func launchOn(t *testing.T, name string, stderr *os.File, arguments []string) *process {
+func launchOn(t *testing.T, name string, stderr *os.File, arguments []string) *cluster.Process {
 	t.Helper()
-	p := prepare(t, name, nil, arguments...)
-	p.command.Stderr = stderr
-	p.begin()
+	p := cluster.Prepare(t, name, nil, arguments...)
+	p.Command.Stderr = stderr
+	p.Begin()
 	return p
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 func writeFile(t *testing.T, content string) string {
@@ -22,10 +24,10 @@ func writeFile(t *testing.T, content string) string {
 // says what is wrong and what to do. Method: the built program, one mistake at
 // a time.
 func TestStartsThatCannotBe(t *testing.T) {
-	c := startCluster(t, 1)
-	used := c.nodes[0]
-	used.kill()
-	ports := freePorts(t, 2)
+	c := cluster.Start(t, 1)
+	used := c.Nodes[0]
+	used.Kill()
+	ports := cluster.FreePorts(t, 2)
 	pair := fmt.Sprintf("n1=%s,n2=%s", ports[0], ports[1])
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,7 +36,7 @@ func TestStartsThatCannotBe(t *testing.T) {
 	defer busy.Close()
 	fresh := filepath.Join(t.TempDir(), "fresh")
 	damaged := filepath.Join(t.TempDir(), "damaged")
-	damageCopy(t, used.dir, damaged)
+	damageCopy(t, used.Dir, damaged)
 
 	serve := func(id, dir, cluster string, more ...string) []string {
 		return append([]string{"serve", "--id", id, "--data-dir", dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", cluster}, more...)
@@ -49,28 +51,28 @@ func TestStartsThatCannotBe(t *testing.T) {
 		{"a node twice", serve("n1", fresh, pair+",n1=127.0.0.1:1"), 2, []string{"--cluster names node n1 twice"}},
 		{"an address twice", serve("n1", fresh, "n1="+ports[0]+",n2="+ports[0]), 2, []string{"nodes n1 and n2 the same address"}},
 		{"a pair that is none", serve("n1", fresh, "n1="+ports[0]+",n2"), 2, []string{`"n2" is not of the form id=host:port`}},
-		{"another node's directory", serve("n2", used.dir, pair), 2, []string{"belongs to node n1", "--id says n2"}},
-		{"another cluster's directory", serve("n1", used.dir, used.cluster.peers, "--cluster-id", "elsewhere"), 2, []string{"belongs to cluster raftkv", "--cluster-id says elsewhere"}},
-		{"other members", serve("n1", used.dir, pair), 2, []string{"a cluster of n1", "--cluster names n1, n2", "does not change the membership"}},
+		{"another node's directory", serve("n2", used.Dir, pair), 2, []string{"belongs to node n1", "--id says n2"}},
+		{"another cluster's directory", serve("n1", used.Dir, used.Cluster.Peers, "--cluster-id", "elsewhere"), 2, []string{"belongs to cluster raftkv", "--cluster-id says elsewhere"}},
+		{"other members", serve("n1", used.Dir, pair), 2, []string{"a cluster of n1", "--cluster names n1, n2", "does not change the membership"}},
 		{"no flags", []string{"serve"}, 2, []string{"--id is missing"}},
 		{"no such command", []string{"sevre"}, 2, []string{"unknown command"}},
 		{"unknown key", []string{"serve", "--config", writeFile(t, "node = 1")}, 2, []string{`"node" is not a setting`}},
 		{"port in use", []string{"serve", "--id", "n1", "--data-dir", fresh, "--http", busy.Addr().String(), "--cluster", pair}, 1, []string{"cannot listen for clients on " + busy.Addr().String(), "port is in use"}},
-		{"damaged log", serve("n1", damaged, used.cluster.peers), 1, []string{filepath.Join(damaged, "wal"), "damaged at byte"}},
+		{"damaged log", serve("n1", damaged, used.Cluster.Peers), 1, []string{filepath.Join(damaged, "wal"), "damaged at byte"}},
 		{"version", []string{"version"}, 0, []string{"raftkv "}},
 		{"help", []string{"serve", "--help"}, 0, []string{"RAFTKV_DATA_DIR", "--cluster"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := launch(t, c.name, nil, c.arguments...)
-			if code := p.exitCode(patience); code != c.code {
+			p := cluster.Launch(t, c.name, nil, c.arguments...)
+			if code := p.ExitCode(cluster.Patience); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
 			for _, word := range c.want {
-				if !strings.Contains(p.output.String(), word) {
-					t.Errorf("%q does not say %q", p.output.String(), word)
+				if !strings.Contains(p.Output.String(), word) {
+					t.Errorf("%q does not say %q", p.Output.String(), word)
 				}
 			}
-			if n := strings.Count(p.output.String(), "goroutine "); n > 0 {
+			if n := strings.Count(p.Output.String(), "goroutine "); n > 0 {
 				t.Errorf("a stack trace instead of a sentence")
 			}
 		})
@@ -78,8 +80,8 @@ func TestStartsThatCannotBe(t *testing.T) {
 	if _, err := os.Stat(fresh); !os.IsNotExist(err) {
 		t.Errorf("a start that could not be left a directory: %v", err)
 	}
-	used.start() // the directory is as it was
-	used.awaitServing()
+	used.Start() // the directory is as it was
+	used.AwaitServing()
 }
 
 // damageCopy copies a data directory and changes a byte in the middle of what
@@ -106,14 +108,14 @@ func damageCopy(t *testing.T, from, to string) {
 // Goal: a second process on a data directory is refused and the first is not
 // disturbed.
 func TestSecondProcessOnTheSameDirectory(t *testing.T) {
-	c := startCluster(t, 1)
-	first := c.nodes[0]
-	second := launch(t, "second", nil, "serve", "--id", "n1", "--data-dir", first.dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", c.peers)
-	if code := second.exitCode(patience); code != 1 {
+	c := cluster.Start(t, 1)
+	first := c.Nodes[0]
+	second := cluster.Launch(t, "second", nil, "serve", "--id", "n1", "--data-dir", first.Dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", c.Peers)
+	if code := second.ExitCode(cluster.Patience); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	if said := second.output.String(); !strings.Contains(said, "in use by another server") {
+	if said := second.Output.String(); !strings.Contains(said, "in use by another server") {
 		t.Errorf("said %q", said)
 	}
-	first.must(201, "PUT", "/v1/kv/k", "v")
+	first.Must(201, "PUT", "/v1/kv/k", "v")
 }

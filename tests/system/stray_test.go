@@ -8,16 +8,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"raftkv/tests/cluster"
 )
 
-var strayRuns = flag.Int("system.stray.runs", 1, "how often TestAStrayNodeEndsNobody and TestAHotCopyThatIsPutBackIsFound run")
+var strayRuns = flag.Int("stray.runs", 1, "how often TestAStrayNodeEndsNobody and TestAHotCopyThatIsPutBackIsFound run")
 
 // moveAside renames the directories of all nodes and returns where they are.
-func moveAside(t *testing.T, c *cluster, name string) (dirs []string) {
+func moveAside(t *testing.T, c *cluster.Cluster, name string) (dirs []string) {
 	t.Helper()
-	for _, s := range c.nodes {
-		aside := s.dir + "-" + name
-		if err := os.Rename(s.dir, aside); err != nil {
+	for _, s := range c.Nodes {
+		aside := s.Dir + "-" + name
+		if err := os.Rename(s.Dir, aside); err != nil {
 			t.Fatal(err)
 		}
 		dirs = append(dirs, aside)
@@ -32,53 +34,58 @@ func moveAside(t *testing.T, c *cluster, name string) (dirs []string) {
 // place comes the one of the earlier cluster, for longer than any node takes to end.
 func TestAStrayNodeEndsNobody(t *testing.T) {
 	for run := range *strayRuns {
-		for _, size := range []int{3, 5} {
-			t.Run(fmt.Sprintf("%d of %d nodes", run, size), func(t *testing.T) { strayEndsNobody(t, size) })
-		}
+		t.Run(fmt.Sprint(run), func(t *testing.T) {
+			for _, size := range []int{3, 5} {
+				t.Run(fmt.Sprintf("%d nodes", size), func(t *testing.T) {
+					t.Parallel() // it waits, for the most part
+					strayEndsNobody(t, size)
+				})
+			}
+		})
 	}
 }
 
 func strayEndsNobody(t *testing.T, size int) {
-	c := startCluster(t, size)
-	c.leader().must(201, "PUT", "/v1/kv/earlier", "x")
-	c.killAll()
+	c := cluster.Start(t, size)
+	c.Leader().Must(201, "PUT", "/v1/kv/earlier", "x")
+	c.KillAll()
 	earlier := moveAside(t, c, "earlier")
-	c.start()
-	c.awaitServing()
+	c.Start()
+	c.AwaitServing()
 	const keys = 20
 	for i := range keys {
-		c.leader().must(201, "PUT", fmt.Sprintf("/v1/kv/key-%d", i), "value")
+		c.Leader().Must(201, "PUT", fmt.Sprintf("/v1/kv/key-%d", i), "value")
 	}
-	last := c.nodes[size-1]
-	last.kill()
-	own := last.dir
-	last.dir = earlier[size-1]
-	last.start()
-	others := c.nodes[:size-1]
+	last := c.Nodes[size-1]
+	last.Kill()
+	own := last.Dir
+	last.Dir = earlier[size-1]
+	last.Start()
+	others := c.Nodes[:size-1]
 	for _, s := range others {
-		s.says("another cluster of the name", patience)
+		s.Says("another cluster of the name", cluster.Patience)
 	}
-	last.says("another cluster of the name", patience)
+	last.Says("another cluster of the name", cluster.Patience)
 	time.Sleep(5 * time.Second) // the longest that a node takes to end, twice
 	for _, s := range others {
-		if s.hasEnded() {
-			t.Fatalf("%s was ended by a stray node:\n%s", s.id, s.output.tail(1000))
+		if s.HasEnded() {
+			t.Fatalf("%s was ended by a stray node:\n%s", s.ID, s.Output.Tail(1000))
 		}
-		life, err := os.ReadFile(filepath.Join(s.dir, "life.toml"))
+		life, err := os.ReadFile(filepath.Join(s.Dir, "life.toml"))
 		if err != nil || strings.Contains(string(life), "fenced") {
-			t.Fatalf("%s is fenced: %s, %v", s.id, life, err)
+			t.Fatalf("%s is fenced: %s, %v", s.ID, life, err)
 		}
 	}
-	others[0].must(200, "GET", "/v1/kv/key-0", "")
-	last.kill()
-	last.dir = own
-	last.start()
-	c.awaitServing()
-	for _, s := range c.nodes {
+	others[0].Must(200, "GET", "/v1/kv/key-0", "")
+	last.Kill()
+	last.Dir = own
+	last.Start()
+	c.AwaitServing()
+	for _, s := range c.Nodes {
 		for i := range keys {
-			s.must(200, "GET", fmt.Sprintf("/v1/kv/key-%d", i), "")
+			s.Must(200, "GET", fmt.Sprintf("/v1/kv/key-%d", i), "")
 		}
-		s.must(404, "GET", "/v1/kv/earlier", "")
+		s.Must(404, "GET", "/v1/kv/earlier", "")
 	}
 }
 
@@ -105,41 +112,41 @@ func TestAHotCopyThatIsPutBackIsFound(t *testing.T) {
 				continue
 			}
 			t.Run(name, func(t *testing.T) {
-				c := startCluster(t, 3)
-				leader := c.leader()
-				victim, other := c.others(leader)[0], c.others(leader)[1]
-				leader.must(201, "PUT", "/v1/kv/before", "x")
-				eventually(t, patience, func() error {
-					if status, code, _, err := victim.ask("GET", "/v1/kv/before", ""); err != nil || status != 200 {
+				c := cluster.Start(t, 3)
+				leader := c.Leader()
+				victim, other := c.Others(leader)[0], c.Others(leader)[1]
+				leader.Must(201, "PUT", "/v1/kv/before", "x")
+				cluster.Eventually(t, cluster.Patience, func() error {
+					if status, code, _, err := victim.Ask("GET", "/v1/kv/before", ""); err != nil || status != 200 {
 						return fmt.Errorf("%d %v %v", status, code, err)
 					}
 					return nil
 				})
-				copied := victim.dir + "-copy"
-				copyTree(t, victim.dir, copied)
+				copied := victim.Dir + "-copy"
+				copyTree(t, victim.Dir, copied)
 				for i := range 50 {
-					leader.must(201, "PUT", fmt.Sprintf("/v1/kv/key-%d", i), "value")
+					leader.Must(201, "PUT", fmt.Sprintf("/v1/kv/key-%d", i), "value")
 				}
 				time.Sleep(wait)
-				victim.kill()
-				leader.kill()
+				victim.Kill()
+				leader.Kill()
 				if wait > 10*time.Second {
-					other.kill()
+					other.Kill()
 				}
-				victim.dir = copied
-				victim.start()
+				victim.Dir = copied
+				victim.Start()
 				if wait > 10*time.Second {
-					other.start()
+					other.Start()
 				}
-				if code := victim.exitCode(patience); code != 1 || !strings.Contains(victim.output.String(), "put back to an earlier state") {
-					t.Fatalf("the copy goes on: code %d\n%s", code, victim.output.tail(1000))
+				if code := victim.ExitCode(cluster.Patience); code != 1 || !strings.Contains(victim.Output.String(), "put back to an earlier state") {
+					t.Fatalf("the copy goes on: code %d\n%s", code, victim.Output.Tail(1000))
 				}
-				leader.start()
-				leader.awaitServing()
+				leader.Start()
+				leader.AwaitServing()
 				for i := range 50 {
-					leader.must(200, "GET", fmt.Sprintf("/v1/kv/key-%d", i), "")
+					leader.Must(200, "GET", fmt.Sprintf("/v1/kv/key-%d", i), "")
 				}
-				if other.hasEnded() || leader.hasEnded() {
+				if other.HasEnded() || leader.HasEnded() {
 					t.Fatal("a node that lost nothing was ended")
 				}
 			})

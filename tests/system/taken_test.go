@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"raftkv/tests/cluster"
 )
 
 // Goal: whatever is moved, removed or replaced in a data directory under a
@@ -41,26 +43,26 @@ func TestADirectoryThatIsTakenAwayEndsTheNode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c2 := startCluster(t, 1)
-			s := c2.nodes[0]
-			s.must(201, "PUT", "/v1/kv/k", "v")
-			if err := c.take(s.dir); err != nil {
+			c2 := cluster.Start(t, 1)
+			s := c2.Nodes[0]
+			s.Must(201, "PUT", "/v1/kv/k", "v")
+			if err := c.take(s.Dir); err != nil {
 				t.Fatal(err)
 			}
 			if c.says != "" {
-				s.says(c.says, patience)
+				s.Says(c.says, cluster.Patience)
 			}
 			if c.ends {
-				if code := s.exitCode(patience); code != 1 {
+				if code := s.ExitCode(cluster.Patience); code != 1 {
 					t.Errorf("exit code %d", code)
 				}
 				return
 			}
-			second := launch(t, "second", nil, "serve", "--id", "n1", "--data-dir", s.dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", c2.peers)
-			if code := second.exitCode(patience); code != 1 || !strings.Contains(second.output.String(), "in use by another server") {
-				t.Errorf("a second process: code %d, %s", code, second.output.String())
+			second := cluster.Launch(t, "second", nil, "serve", "--id", "n1", "--data-dir", s.Dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", c2.Peers)
+			if code := second.ExitCode(cluster.Patience); code != 1 || !strings.Contains(second.Output.String(), "in use by another server") {
+				t.Errorf("a second process: code %d, %s", code, second.Output.String())
 			}
-			s.must(200, "PUT", "/v1/kv/k", "w")
+			s.Must(200, "PUT", "/v1/kv/k", "w")
 		})
 	}
 }

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/raft/datadir"
+	"raftkv/raft/vfs"
+)
+
+func mustWrite(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exitCodeOf is what a command that ends with err exits with.
+func exitCodeOf(err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case isFailure(err):
+		return exitFailed
+	}
+	return exitUsage
+}
+
+// makeDev lays out what a dev cluster of n nodes leaves behind.
+func makeDev(t *testing.T, n int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	m := host.Members{}
+	for i := range n {
+		m[devID(i)] = "127.0.0.1:1"
+	}
+	for i := range n {
+		of := filepath.Join(dir, string(devID(i)))
+		mustWrite(t, filepath.Join(of, datadir.LifeFile), "x")
+		if err := datadir.NewOwner(devClusterID, devID(i), m.IDs()).Write(vfs.OS{}, of); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{datadir.LifeFile, datadir.LifeFile + datadir.TmpSuffix, datadir.PeersFile, "wal/LOCK", "wal/spare", "wal/snapshot.tmp", "wal/0000000000000007-0000000000000002.snap", "wal/0000000000000001.wal", "wal/00000000000000ff.wal"} {
+			mustWrite(t, filepath.Join(of, name), "x")
+		}
+	}
+	if err := writeDevData(vfs.OS{}, dir, n); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func filesIn(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// Goal: --fresh removes all of a dev cluster, and nothing of a directory in
+// which it does not know everything. Method: plant one foreign thing at a time.
+func TestFreshRemovesOnlyWhatIsOurs(t *testing.T) {
+	dir := makeDev(t, 3)
+	if n, err := readDevData(vfs.OS{}, dir); n != 3 || err != nil {
+		t.Fatalf("%d nodes, %v", n, err)
+	}
+	if err := removeDevData(vfs.OS{}, dir); err != nil {
+		t.Fatal(err)
+	}
+	if left := filesIn(t, dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+	if err := removeDevData(vfs.OS{}, filepath.Join(dir, "nothing")); err != nil {
+		t.Errorf("a directory that does not exist: %v", err)
+	}
+	for _, foreign := range []string{
+		"notes.txt", "n8/raftkv.toml", "n1/notes.txt", "n2/wal/notes.txt", "n2/wal/1.wal", "n2/wal/000000000000000G.wal",
+		"n3/wal/spare.bak", "raftkv.toml", ".git/config", "N1/raftkv.toml", "n1/wal/sub/0000000000000001.wal",
+	} {
+		dir := makeDev(t, 3)
+		mustWrite(t, filepath.Join(dir, foreign), "precious")
+		before := filesIn(t, dir)
+		err := removeDevData(vfs.OS{}, dir)
+		if exitCodeOf(err) != exitUsage {
+			t.Errorf("%s: %v", foreign, err)
+		}
+		if after := filesIn(t, dir); len(after) != len(before) {
+			t.Errorf("%s: %d of %d files are left", foreign, len(after), len(before))
+		}
+		if _, err := readDevData(vfs.OS{}, dir); exitCodeOf(err) != exitUsage {
+			t.Errorf("%s: dev would run on it: %v", foreign, err)
+		}
+	}
+}
+
+// Goal: --fresh does not pull the disk from under a running cluster.
+func TestFreshIsRefusedWhileTheClusterRuns(t *testing.T) {
+	dir := makeDev(t, 3)
+	lock, err := vfs.OS{}.Lock(filepath.Join(dir, "n2", datadir.LogDir, logLockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, removed := range []bool{false, true} {
+		if removed { // the running node holds the directory still
+			if err := os.Remove(filepath.Join(dir, "n2", datadir.LogDir, logLockName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := filesIn(t, dir)
+		if err := removeDevData(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("LOCK removed %v: %v", removed, err)
+		}
+		if after := filesIn(t, dir); len(after) < len(before) {
+			t.Errorf("LOCK removed %v: %d of %d files are left", removed, len(after), len(before))
+		}
+	}
+}
+
+// Goal: a cluster that was half made or half removed, and one that lost a node,
+// never runs with a node that forgot what the others remember.
+// Method: fail the removal after each step; take a node away.
+func TestPartOfADevClusterDoesNotRun(t *testing.T) {
+	for step := 1; ; step++ {
+		dir := makeDev(t, 3)
+		faulty := vfs.NewFaulty(vfs.OS{})
+		faulty.Inject(vfs.Fault{Kind: vfs.OpRemove, Nth: step, Err: vfs.ErrCrashed, Sticky: true})
+		if err := removeDevData(faulty, dir); err == nil {
+			break
+		}
+		n, err := readDevData(vfs.OS{}, dir)
+		if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--fresh") {
+			t.Errorf("after %d removals: %d nodes, %v", step-1, n, err)
+		}
+		if err := removeDevData(vfs.OS{}, dir); err != nil {
+			t.Errorf("after %d removals, --fresh again: %v", step-1, err)
+		}
+	}
+	dir := makeDev(t, 3)
+	if err := os.RemoveAll(filepath.Join(dir, "n2")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readDevData(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "n2 is gone") {
+		t.Errorf("without n2: %v", err)
+	}
+}

@@ -1,0 +1,96 @@
+package host
+
+import (
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+	"raftkv/raft/wire"
+)
+
+// Config describes one node.
+type Config struct {
+	ClusterID string
+	ID        core.ID
+	Members   Members // with the node itself
+	FS        vfs.FS
+	DataDir   string
+	Rejoin    bool // the data directory takes the place of one that was lost
+	// Clients connect to HTTP and peers to Peer. Both listeners belong to the node
+	// from New on.
+	HTTP, Peer net.Listener
+	// The operator connects to Admin, which likewise belongs to the node. nil: there is
+	// no admin port.
+	Admin net.Listener
+	// AllowedHosts are names of this node in addition to those it knows itself.
+	AllowedHosts []string
+
+	MaxInFlight         int
+	MaxConnections      int
+	MaxConnectionsPerIP int
+	MaxForwards         int // connections to one leader; 0: kvserver's default
+	MaxStrangers        int // connections to Peer without a hello; 0: wire's default
+	MaxValueBytes       int64
+	MaxStoreBytes       int64 // 0: no limit
+	SnapshotBytes       int64 // 0: kvserver's default
+	TrailingBytes       int   // 0: defaultTrailingBytes; tests take less
+	SegmentBytes        int64 // 0: wal.DefaultSegmentBytes; tests take less
+	unmeasured          bool  // for a test that asks what measuring costs
+	RequestTimeout      time.Duration
+	ElectionTimeout     time.Duration
+	Logger              *slog.Logger
+	LogLevel            *slog.LevelVar // of Logger, for the admin port
+	DroppedLines        func() uint64  // counts the lines that Logger could not write; nil: none are counted
+	Build               string         // names this build
+}
+
+// MaxValueBytes is the length of the longest value that can be configured: its
+// command must fit in a frame between nodes.
+const MaxValueBytes = min(api.MaxValueBytes, wire.MaxEntryBytes-commandRoom)
+
+// commandRoom is room for everything in a command but its value.
+const commandRoom = api.MaxKeyBytes + 256
+
+// Members are the nodes of a cluster, by ID, with the addresses at which their
+// peers reach them.
+type Members map[core.ID]string
+
+// IDs returns the members' IDs, sorted.
+func (m Members) IDs() []core.ID { return slices.Sorted(maps.Keys(m)) }
+
+// Others returns the members without self.
+func (m Members) Others(self core.ID) Members {
+	others := maps.Clone(m)
+	delete(others, self)
+	return others
+}
+
+// names returns IDs as strings, which is how the service knows nodes.
+func names(ids []core.ID) (all []string) {
+	for _, id := range ids {
+		all = append(all, string(id))
+	}
+	return all
+}
+
+// ReachableAddress returns the address at which other nodes reach a listener at
+// listening. If that stands for every address of this machine, the host is the one by
+// which the peers know it.
+func ReachableAddress(listening net.Addr, asPeer string) string {
+	address := listening.String()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if peerHost, _, err := net.SplitHostPort(asPeer); err == nil {
+			return net.JoinHostPort(peerHost, port)
+		}
+	}
+	return address
+}

@@ -1,0 +1,181 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"raftkv/kvserver"
+	"raftkv/raft"
+	"raftkv/raft/core"
+	"raftkv/raft/datadir"
+	"raftkv/raft/wal"
+	"raftkv/raft/wire"
+)
+
+// applyBacklog is how many delivered commands may wait for the service. Their data is
+// the log's, so a longer queue would cost little, but gain nothing.
+const applyBacklog = 256
+
+// Node is one node of a cluster, from its data directory to its ports. It is used in
+// this order: New, Start, then StopListening, HandOver and Drain if there is time, and
+// Close. These belong to one goroutine. The other methods may be called by any, once
+// Start has returned.
+type Node struct {
+	config    Config
+	logger    *slog.Logger
+	wal       *wal.WAL
+	directory *datadir.Directory
+	state     core.State // until Start
+	registry  *prometheus.Registry
+	ages      logAges
+	syncs     recent // of the log's files
+	commits   recent // of entries of this leader
+	begun     time.Time
+	transport *wire.Transport
+	raft      *raft.Raft
+	service   *service
+	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
+	clients   *clientPort
+
+	announcing sync.Mutex // guards announced
+	announced  bool       // all others know that this node comes back; see rejoin.go
+
+	admin    *http.Server  // nil: there is no admin port
+	failures chan error    // has room for every failure that may come
+	opened   chan struct{} // closed when raft is set
+}
+
+// New opens the data directory and makes sure that it is this node's. It accepts and
+// opens no connection. If it fails, it closes the listeners.
+func New(c Config) (*Node, error) {
+	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{})}
+	err := n.openLog()
+	if err == nil {
+		n.transport, err = wire.New(wire.Config{
+			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.Others(c.ID), Listener: c.Peer,
+			ClientAddr: n.clientAddress(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
+			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
+			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
+		})
+	}
+	if err != nil {
+		if n.wal != nil {
+			err = errors.Join(err, n.wal.Close())
+		}
+		if c.Admin != nil {
+			c.Admin.Close()
+		}
+		return nil, errors.Join(err, c.HTTP.Close(), c.Peer.Close())
+	}
+	return n, nil
+}
+
+// openLog makes sure that the data directory is this node's, opens the log in it, and
+// counts this start.
+func (n *Node) openLog() error {
+	c := n.config
+	directory, err := datadir.Check(c.FS, c.DataDir, datadir.NewOwner(c.ClusterID, c.ID, c.Members.IDs()))
+	if err != nil {
+		return err
+	}
+	n.directory = directory
+	n.wal, n.state, err = wal.Open(wal.Options{
+		FS: n.disk(), Dir: directory.LogPath(), ClusterID: c.ClusterID, NodeID: string(c.ID),
+		SegmentBytes: c.SegmentBytes,
+	})
+	if wrong := (*wal.IdentityError)(nil); errors.As(err, &wrong) {
+		return err // the user named the wrong directory or the wrong node
+	}
+	if err != nil {
+		return &Failure{err}
+	}
+	if cut := n.wal.Stats().Cut; cut.Bytes > 0 {
+		n.logger.Info("a write that a crash had interrupted was cut off the log; nothing acknowledged was in it", "bytes", cut.Bytes)
+	}
+	if passed := n.wal.Stats().PassedOver; passed != nil {
+		n.logger.Error("a snapshot on the disk is damaged; the one before it and the log behind that serve instead, and nothing is lost: look after the disk", "error", passed)
+	}
+	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
+		return err
+	}
+	n.state.Rejoining = directory.Rejoining()
+	return nil
+}
+
+// Start begins to take part in the cluster and to serve clients. If it fails, the
+// node is closed.
+func (n *Node) Start() error {
+	c := n.config
+	chosen := make(chan raft.ApplyMsg, applyBacklog)
+	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.announceOnce, n.logger}, n.network(), chosen)
+	close(n.opened)
+	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
+	n.resumeRejoin()
+	begins := n.state.Snapshot
+	n.state = core.State{} // the log is the raft's now
+	n.directory.Peers().OnFailure(n.raft.Fail)
+	// The node votes and takes entries while it loads its state: the cluster need
+	// not wait for that. It leads only if nobody else does, since it cannot serve.
+	const loading = "it is loading its state"
+	n.raft.RatherNot(loading, begins.Index > 0)
+	n.transport.Start(n.raft)
+	state, err := n.openState(begins.Index)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
+	defer state.Close()
+	if err := n.startService(chosen, state.reader()); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	state.report(n.logger, begins)
+	n.raft.RatherNot(loading, false)
+	n.startAdmin()
+	go n.watch()
+	go n.watchRejoin()
+	go n.watchDirectory()
+	go n.watchLeader()
+	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
+	return nil
+}
+
+// Failed yields why the node cannot go on, if that ever happens.
+func (n *Node) Failed() <-chan error { return n.failures }
+
+// watch reports the failure of the raft.
+func (n *Node) watch() {
+	if err := n.raft.Wait(); err != nil {
+		n.failures <- err
+	}
+}
+
+// ID returns the node's ID.
+func (n *Node) ID() core.ID { return n.config.ID }
+
+// Address returns where the node listens for clients.
+func (n *Node) Address() string { return n.config.HTTP.Addr().String() }
+
+// Leads reports whether the node leads at the moment.
+func (n *Node) Leads() bool { return n.raft.Status().Role == core.Leader }
+
+// AwaitServing waits until a read would succeed on the node, or ctx has ended. It
+// reports whether a read would succeed.
+func (n *Node) AwaitServing(ctx context.Context) bool {
+	for {
+		_, err := n.raft.ReadIndex(ctx)
+		if err == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}

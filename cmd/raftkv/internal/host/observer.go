@@ -1,0 +1,77 @@
+package host
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"raftkv/raft"
+	"raftkv/raft/core"
+)
+
+// observer is the raft.Observer of a node. It logs which node leads and why this one
+// began or ceased to lead, and measures what consensus does.
+type observer struct {
+	logger  *slog.Logger
+	saves   prometheus.Histogram
+	commits prometheus.Histogram
+	ages    *logAges
+	recent  *recent // commits
+}
+
+// consensusBuckets are the bounds of the histograms, in seconds: from a commit on a fast
+// disk to one that waits for an election.
+var consensusBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
+
+// newObserver returns a node's observer and puts its measurements into the registry.
+func newObserver(n *Node, registry *prometheus.Registry) observer {
+	histogram := func(name, help string) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + name, Help: help, Buckets: consensusBuckets})
+		registry.MustRegister(h)
+		return h
+	}
+	return observer{
+		logger:  n.logger,
+		ages:    &n.ages,
+		recent:  &n.commits,
+		saves:   histogram("wal_save_duration_seconds", "Time to append one batch to the log and make it durable."),
+		commits: histogram("raft_commit_duration_seconds", "Time from the proposal of an entry on the leader to its commitment; one entry at a time is measured."),
+	}
+}
+
+// Changed implements raft.Observer.
+func (o observer) Changed(before, after *raft.Status) {
+	about := []any{"term", after.Term}
+	switch was, now := before.Counts, after.Counts; {
+	case now.StalledDisk > was.StalledDisk:
+		o.logger.Error("the disk hangs: leadership was given up", about...)
+	case now.LostQuorum > was.LostQuorum:
+		o.logger.Warn("no majority answers: leadership was given up", about...)
+	case now.Transferred > was.Transferred:
+		o.logger.Info("this node leads, because the leader before handed over", about...)
+	case now.Elected > was.Elected:
+		o.logger.Info("this node leads, because it was elected", about...)
+	case before.Role == core.Leader && after.Role != core.Leader:
+		o.logger.Info("another node took over leadership", about...)
+	case after.Leader != core.None && (after.Leader != before.Leader || after.Term != before.Term):
+		o.logger.Info("another node leads", append(about, "leader", string(after.Leader))...)
+	case after.Leader == core.None && before.Leader != core.None:
+		o.logger.Debug("no leader is known", about...)
+	}
+}
+
+// Saved implements raft.Observer.
+func (o observer) Saved(write *core.Write, took time.Duration) {
+	o.saves.Observe(took.Seconds())
+	o.ages.saved(write, time.Now())
+}
+
+// Committed implements raft.Observer.
+func (o observer) Committed(took time.Duration) {
+	o.commits.Observe(took.Seconds())
+	o.recent.note(took)
+}
+
+// Delivered implements raft.Observer.
+func (observer) Delivered(*core.Batch, time.Duration) {}

@@ -1,0 +1,54 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"raftkv/kvserver/httpd"
+	"raftkv/raft"
+)
+
+// startService makes the service on what consensus chooses and on the state that the
+// log begins behind, and lets clients in. The state is nil if there is none.
+func (n *Node) startService(chosen <-chan raft.ApplyMsg, state io.Reader) (err error) {
+	n.service, err = n.openService(chosen, state)
+	if err != nil {
+		return err
+	}
+	n.loaded.Store(n.service.Server)
+	server := n.service.server()
+	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
+	n.clients = newClientPort(server, n.service.listener(n.config.HTTP))
+	go n.serveHTTP()
+	return nil
+}
+
+func (n *Node) serveHTTP() {
+	if err := n.clients.serve(); err != nil {
+		n.failures <- fmt.Errorf("taking client connections on %s: %w", n.config.HTTP.Addr(), err)
+	}
+}
+
+// startAdmin serves the admin port, if there is one. The node does without it
+// if it fails.
+func (n *Node) startAdmin() {
+	if n.config.Admin == nil {
+		return
+	}
+	n.admin = httpd.NewAdminServer(n.service.http.AdminHandler(n.config.LogLevel))
+	n.admin.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
+	go func() {
+		if err := n.admin.Serve(n.config.Admin); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.logger.Error("the admin port failed", "address", n.config.Admin.Addr().String(), "error", err)
+		}
+	}()
+	n.logger.Info("serving the operator", "admin", n.config.Admin.Addr().String())
+}
+
+// clientAddress is where the other nodes send clients' requests for this one.
+func (n *Node) clientAddress() string {
+	return ReachableAddress(n.config.HTTP.Addr(), n.config.Members[n.config.ID])
+}

@@ -1,0 +1,7 @@
+// Package process deals with what one process may use of its machine: file
+// descriptors (Divide), memory (TuneCollector), room on the disk (FreeBytes), and what
+// to do when they are short for a moment (PatientFS, PatientListener).
+//
+// Every node of the process shares these. So limits are divided before a node starts,
+// and a node is told its share.
+package process

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/kvserver/api"
+	"raftkv/raft/vfs"
+)
+
+// testConfigs returns the configuration of a cluster whose ports are open.
+func testConfigs(t *testing.T, disks ...vfs.FS) []host.Config {
+	t.Helper()
+	m := host.Members{}
+	var configs []host.Config
+	for i, disk := range disks {
+		// A disk in memory is found again by its path. Its segments are small: with
+		// the race detector a spare of 16 MiB takes seconds of a busy processor.
+		data, SegmentBytes := "/data", int64(1<<20)
+		if disk == (vfs.OS{}) {
+			data, SegmentBytes = t.TempDir(), 0
+		}
+		c := host.Config{
+			ClusterID: "test", ID: devID(i), Members: m, FS: disk, DataDir: filepath.Join(data, string(devID(i))),
+			MaxValueBytes: 1 << 10, RequestTimeout: 5 * time.Second, ElectionTimeout: defaultElectionTimeout,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), SegmentBytes: SegmentBytes,
+		}
+		for _, l := range []*net.Listener{&c.HTTP, &c.Peer} {
+			var err error
+			if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m[c.ID] = c.Peer.Addr().String()
+		configs = append(configs, c)
+	}
+	return configs
+}
+
+func startNodes(t *testing.T, configs []host.Config) []*host.Node {
+	t.Helper()
+	var nodes []*host.Node
+	for _, c := range configs {
+		n, err := host.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Start(); err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a busy machine takes its time
+	defer cancel()
+	for _, n := range nodes {
+		if !n.AwaitServing(ctx) {
+			t.Fatal("the cluster does not serve")
+		}
+	}
+	return nodes
+}
+
+// ask sends a request to a node and returns status, Kv-Error header and body.
+func ask(t *testing.T, n *host.Node, method, path, body string) (status int, kvError, got string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Address()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, response.Header.Get(api.HeaderError), string(b)
+}

@@ -1,0 +1,194 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"raftkv/raft/core"
+	"raftkv/raft/identity"
+	"raftkv/raft/vfs"
+)
+
+// Directory is the data directory that a node runs on. Check makes it and Begin makes
+// it ready. The other methods may then be called by several goroutines.
+type Directory struct {
+	fs    vfs.FS
+	path  string
+	found bool          // raftkv.toml was there
+	life  identity.Life // of this process
+	log   standing      // of the log in it
+	peers *Peers
+
+	turn    chan struct{} // holds a token while what follows is used
+	owner   Owner         // as it is in raftkv.toml
+	content lifeContent   // as it is in life.toml
+}
+
+// Check compares the directory at path with the node that wants to use it, and
+// touches nothing.
+func Check(fsys vfs.FS, path string, want Owner) (*Directory, error) {
+	is, found, err := want.check(fsys, path)
+	if err != nil {
+		return nil, err
+	}
+	d := newDirectory(fsys, path, want)
+	if d.found = found; found {
+		d.owner = is
+	}
+	return d, nil
+}
+
+func newDirectory(fsys vfs.FS, path string, owner Owner) *Directory {
+	return &Directory{fs: fsys, path: path, owner: owner, turn: make(chan struct{}, 1)}
+}
+
+// Begin says whose the directory is, if that is not written down yet, counts this
+// start, and reads what is known of the peers. The log must be open, and therefore
+// locked; state is what it holds. rejoin says that the directory is to take the place
+// of one that was lost.
+func (d *Directory) Begin(state *core.State, rejoin bool) error {
+	var err error
+	if d.found {
+		err = d.owner.checkUID(d.path, state)
+	} else {
+		err = d.owner.Write(d.fs, d.path)
+	}
+	if err != nil {
+		return err
+	}
+	void := state.Term == 0 && state.Snapshot.Index == 0 && len(state.Entries) == 0
+	if err := d.beginLife(void, rejoin); err != nil {
+		return err
+	}
+	d.log.begin(state)
+	d.peers, err = OpenPeers(d.fs, d.path)
+	return err
+}
+
+// Path returns where the directory is.
+func (d *Directory) Path() string { return d.path }
+
+// LogPath returns where its log is.
+func (d *Directory) LogPath() string { return filepath.Join(d.path, LogDir) }
+
+// Life returns what this process says of the directory to its peers.
+func (d *Directory) Life() identity.Life { return d.life }
+
+// Peers returns what is remembered of the other nodes.
+func (d *Directory) Peers() *Peers { return d.peers }
+
+// UID returns the uid of the cluster, zero if it is not known yet.
+func (d *Directory) UID() core.UID {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	return d.owner.uid()
+}
+
+// LearnUID writes down the uid of the cluster, if that is news.
+func (d *Directory) LearnUID(uid core.UID) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	if d.owner.uid() == uid {
+		return nil
+	}
+	d.owner.UID = uid.String()
+	return d.owner.Write(d.fs, d.path)
+}
+
+// Standing returns how far the log on the disk has come.
+func (d *Directory) Standing() identity.Standing { return d.log.now() }
+
+// Saved notes that a write to the log is durable.
+func (d *Directory) Saved(w *core.Write) { d.log.saved(w) }
+
+// Changed returns a sentence about the first of raftkv.toml and life.toml that
+// somebody else has changed while the node runs. It is empty if none was, or if that
+// cannot be told at the moment. A change only matters at the next start, and can be
+// put right until then.
+func (d *Directory) Changed() string {
+	path := filepath.Join(d.path, OwnerFile)
+	is, found, err := ReadOwner(d.fs, d.path, "")
+	d.turn <- struct{}{}
+	want := d.owner
+	<-d.turn
+	if wrong := changed(path, found, err, is.ClusterID == want.ClusterID && is.NodeID == want.NodeID); wrong != "" {
+		return wrong
+	}
+	var life lifeContent
+	found, err = ReadFile(d.fs, d.lifePath(), &life, "")
+	return changed(d.lifePath(), found, err, life.Incarnation == formatIncarnation(d.life.Incarnation) && life.Boot == d.life.Boot)
+}
+
+// changed says what is wrong with one file, whose content is still ours if same.
+func changed(path string, found bool, err error, same bool) string {
+	var opening *fs.PathError
+	switch {
+	case errors.As(err, &opening):
+		return "" // the disk, or a lack of descriptors
+	case err != nil:
+		return path + " cannot be understood any more"
+	case !found:
+		return path + " is gone"
+	case !same:
+		return path + " is not this node's any more"
+	}
+	return ""
+}
+
+// Fence returns the sentence with which the node ends because peers have found out
+// that the directory must not be used. If a majority of them says so, no node starts
+// on it again. A smaller number may be wrong, so the next start asks anew.
+func (d *Directory) Fence(v identity.Verdict) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	if d.content.Fenced != "" {
+		return errors.New(d.content.Fenced)
+	}
+	says := "says"
+	if len(v.By) > 1 {
+		says = "say"
+	}
+	sentence := fmt.Sprintf("node %s must not go on with the data directory %s: %s %s that it %s (docs/operations.md, \"Replace a dead disk\")",
+		d.owner.NodeID, d.path, core.JoinIDs(v.By, ", "), says, fenceSentences[v.Why])
+	if !v.Majority {
+		return fmt.Errorf("%s. That is no majority of the other nodes, so nothing was written down, and the node may be started again. What was said: %s", sentence, v.Detail)
+	}
+	d.content.Fenced = sentence
+	if err := d.writeLife(); err != nil {
+		return errors.Join(errors.New(sentence), err)
+	}
+	return errors.New(sentence)
+}
+
+// fenceSentences continue "it …".
+var fenceSentences = map[identity.Reason]string{
+	identity.Wiped: "is not the one this node had. What the node has promised, votes and entries, was in that one. " +
+		"If that is lost, empty the directory and start the node with --rejoin; if it is not, start the node on it",
+	identity.RolledBack: "was put back to an earlier state, as by restoring a copy. What the node has promised since is lost. " +
+		"Empty the directory and start the node with --rejoin",
+	identity.Copied: "is a copy of a directory on which this node runs or has been started since. Remove this copy, and use the other. " +
+		"If there is no other any more, empty the directory and start the node with --rejoin",
+	identity.Replaced: "was replaced by a newer one when this node came back with --rejoin. Remove this one",
+}
+
+// Rejoining returns how far the node has come back after it lost its disk.
+func (d *Directory) Rejoining() core.Rejoining {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	r := d.content.Rejoin
+	return core.Rejoining{On: r.On, Term: r.Term, Index: r.Index}
+}
+
+// SetRejoining makes that durable, if it is news.
+func (d *Directory) SetRejoining(r core.Rejoining) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	is := rejoinContent{On: r.On, Term: r.Term, Index: r.Index}
+	if d.content.Rejoin == is {
+		return nil
+	}
+	d.content.Rejoin = is
+	return d.writeLife()
+}
