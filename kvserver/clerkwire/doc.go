@@ -5,14 +5,15 @@
 //
 // A connection begins as an HTTP request that asks for an upgrade, on the port
 // where HTTP is served. From then on frames travel both ways. A request carries
-// a number that its answer repeats, so many are under way at once and are
-// answered in any order. [FrameReader] cuts what comes into frames; [Outbox]
-// gathers what leaves, and writes all that is there in one go.
+// a number that its answer repeats, so many requests may be pending at once and are
+// answered in any order. [FrameReader] cuts the incoming bytes into frames; [Outbox]
+// gathers outgoing frames and writes all that are there at once.
 //
 // docs/clerk.md describes every byte.
 //
 // # What it does not know
 //
-// What is done with a request or an answer, who leads, how often is tried. A
-// FrameReader belongs to one goroutine; an Outbox may be used by many.
+// It does not know how requests and answers are used, which server leads, or how
+// often a client retries. A FrameReader belongs to one goroutine; an Outbox may be
+// used by many.
 package clerkwire

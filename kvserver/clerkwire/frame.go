@@ -5,10 +5,11 @@ import (
 	"fmt"
 
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
-// Path and Protocol are what a client asks for: GET Path with Upgrade: Protocol.
+// Path and Protocol are named in a client's first request: GET Path with Upgrade:
+// Protocol.
 const (
 	Path     = "/v1/clerk"
 	Protocol = "raftkv-clerk/1"
@@ -18,13 +19,14 @@ const (
 // the body u32, both little-endian.
 const headerBytes = 9
 
-// Kind says what a frame holds. Values are part of the protocol and are only
-// ever added to. The answer to a request has the kind above it, or is KindRefused.
+// Kind names the content of a frame. Values are part of the protocol: new ones may
+// be added, and none changes. The answer to a request has the kind above it, or is
+// KindRefused.
 type Kind uint8
 
 // The kinds.
 const (
-	KindRefused Kind = 0x02 // instead of an answer: why there is none
+	KindRefused Kind = 0x02 // instead of an answer: the reason for which there is none
 	KindGoodbye Kind = 0x03 // from the server, number 0: send no more requests here
 
 	KindOpen   Kind = 0x10
@@ -38,18 +40,18 @@ const (
 	KindListed Kind = 0x1b
 )
 
-// Answer is the kind of the answer to a request of kind k.
+// Answer returns the kind of the answer to a request of kind k.
 func (k Kind) Answer() Kind { return k + 1 }
 
 // Limits of bodies.
 const (
 	maxSmallBody = api.MaxKeyBytes + 64
-	// maxWriteBody has room for a key, the longest value there can be, and the
-	// numbers beside them.
+	// maxWriteBody has room for the longest key, the longest value and the numbers of a
+	// write.
 	maxWriteBody = api.MaxValueBytes + api.MaxKeyBytes + 128
-	// MaxListedBytes is the longest page: keys and values of its items and
-	// itemRoom for each. One item may be larger than that, so a page has room for
-	// a whole one.
+	// MaxListedBytes is the size of the largest page: keys and values of its items, and
+	// itemRoom for each. One item may be larger than that, so a page's body has room for
+	// a whole one more.
 	MaxListedBytes = api.MaxPageBytes
 	itemRoom       = 32
 	maxListedBody  = MaxListedBytes + api.MaxValueBytes + api.MaxKeyBytes + 128
@@ -58,10 +60,11 @@ const (
 	maxNameBytes   = 255
 )
 
-// Limits says which kinds may come and how long their bodies may be.
+// Limits maps the kinds that may come to the greatest length of their bodies.
 type Limits map[Kind]uint32
 
-// Requests and Answers are what comes to a server and to a client.
+// Requests are the frames that may come to a server, Answers those that may come to
+// a client.
 var (
 	Requests = Limits{
 		KindOpen: maxSmallBody, KindGet: maxSmallBody,
@@ -82,7 +85,7 @@ type Header struct {
 	Length int // of the body
 }
 
-// parse reads a header, or says why the frame may not come.
+// parse reads a header. The error says why the frame may not come.
 func (l Limits) parse(b []byte) (Header, error) {
 	h := Header{Kind: Kind(b[0]), Number: binary.LittleEndian.Uint32(b[1:])}
 	length := binary.LittleEndian.Uint32(b[5:])
@@ -91,7 +94,7 @@ func (l Limits) parse(b []byte) (Header, error) {
 		return h, fmt.Errorf("%w: kind 0x%02x has no meaning here", msgpack.ErrMalformed, uint8(h.Kind))
 	}
 	if length > limit {
-		return h, fmt.Errorf("%w: a body of %d bytes; kind 0x%02x may have %d", msgpack.ErrMalformed, length, uint8(h.Kind), limit)
+		return h, fmt.Errorf("%w: a body of %d bytes; one of kind 0x%02x has at most %d", msgpack.ErrMalformed, length, uint8(h.Kind), limit)
 	}
 	h.Length = int(length)
 	return h, nil

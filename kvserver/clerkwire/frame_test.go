@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
 // pipe returns both ends of a connection in memory.

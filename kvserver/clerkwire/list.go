@@ -2,20 +2,20 @@ package clerkwire
 
 import (
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
-// MaxListed is how many items a page may have.
+// MaxListed is the greatest number of items in a page.
 const MaxListed = api.MaxPageItems
 
 // List asks for a page of keys in the order of their bytes.
 type List struct {
 	Consistency Consistency
 	MinRevision uint64
-	Limit       uint64 // most items of the page; 0: MaxListed
+	Limit       uint64 // greatest number of items in the page; 0: MaxListed
 	KeysOnly    bool
 	Prefix      []byte
-	After       []byte // the page begins behind this key
+	After       []byte // the page begins after this key
 }
 
 func (m List) append(dst []byte) []byte {
@@ -49,13 +49,13 @@ type Item struct {
 	Version  uint64
 }
 
-// Bytes is what the item counts towards MaxListedBytes.
+// Bytes returns the number of bytes by which the item counts towards MaxListedBytes.
 func (i Item) Bytes() int { return len(i.Key) + len(i.Value) + itemRoom }
 
 // Listed answers List.
 type Listed struct {
 	Store uint64 // the store's revision
-	More  bool   // there are keys behind the last one
+	More  bool   // there are keys after the last one
 	Items []Item
 }
 

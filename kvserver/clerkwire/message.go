@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
 // Empty is a body without content: a request to open a session, a goodbye.
@@ -13,8 +13,8 @@ type Empty struct{}
 
 func (Empty) append(dst []byte) []byte { return msgpack.AppendArray(dst, 0) }
 
-// Parse reads a body. This and the others of its name: byte strings alias the
-// body, errors wrap msgpack.ErrMalformed.
+// Parse reads a body. Of this and every other Parse: byte strings alias the body, and
+// errors wrap msgpack.ErrMalformed.
 func (*Empty) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
 	r.Fields(0)
@@ -36,7 +36,7 @@ func (m *Opened) Parse(body []byte) error {
 	return r.Close()
 }
 
-// Consistency says how fresh a read must be.
+// Consistency is the freshness that a read asks for.
 type Consistency uint8
 
 // The consistencies.
@@ -56,7 +56,7 @@ func readConsistency(r *msgpack.Reader) Consistency {
 // Get asks for the value of a key.
 type Get struct {
 	Consistency Consistency
-	MinRevision uint64 // the store must have come so far
+	MinRevision uint64 // the store must have reached this revision
 	Key         []byte
 }
 
@@ -107,7 +107,7 @@ func (m *Got) Parse(body []byte) error {
 	return r.Close()
 }
 
-// ConditionKind says what a write depends on.
+// ConditionKind is the kind of condition on which a write depends.
 type ConditionKind uint8
 
 // The conditions. Zero is none.
@@ -118,7 +118,7 @@ const (
 	IfAbsent   ConditionKind = 4
 )
 
-// Write is a put, append or delete, as the frame's kind says, in a session.
+// Write is a put, append or delete in a session; the frame's kind tells which.
 type Write struct {
 	Session   uint64
 	Lane      uint64
@@ -194,18 +194,18 @@ func (m *Written) Parse(body []byte) error {
 	return r.Close()
 }
 
-// Refused says why a request has no other answer.
+// Refused answers a request that was not served, with the reason.
 type Refused struct {
 	Code      api.Code
 	Outcome   api.Outcome
 	Retryable bool
-	// Decided: the log decided so and the session remembers it. No other attempt
-	// at the same call will end otherwise.
+	// Decided means that the log decided so and the session remembers it. No other
+	// attempt at the same call will end differently.
 	Decided    bool
 	RetryAfter time.Duration // whole milliseconds
-	Node       string        // who refuses
-	Leader     string        // who leads as far as it knows
-	LeaderAddr string        // where that takes clients, if it knows
+	Node       string        // the node that refuses
+	Leader     string        // the leader as far as that node knows
+	LeaderAddr string        // the leader's address for clients, if that node knows it
 	Term       uint64
 	Revision   uint64 // of the key, of a condition that did not hold; 0: there is no such key
 	Version    uint64
@@ -232,7 +232,7 @@ func (m Refused) append(dst []byte) []byte {
 
 func clip(s string, limit int) string { return s[:min(len(s), limit)] }
 
-// maxRetryAfter bounds what a server can make a client wait.
+// maxRetryAfter is the longest time for which a server can make a client wait.
 const maxRetryAfter = time.Hour
 
 // Parse reads a body.
@@ -255,7 +255,7 @@ func (m *Refused) Parse(body []byte) error {
 	switch m.Outcome {
 	case "", api.OutcomeNotApplied, api.OutcomeUnknown:
 	default:
-		// To take an outcome that is not known here for a promise would be wrong.
+		// An outcome that is unknown here must not be taken for a promise.
 		r.Reject(fmt.Sprintf("the outcome %q, which has no meaning here", m.Outcome))
 	}
 	return r.Close()

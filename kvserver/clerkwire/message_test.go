@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/clerkwire/msgpack"
+	"raftkv/raft/msgpack"
 )
 
 // parser is a pointer to a message.
@@ -201,6 +201,30 @@ func FuzzBodies(f *testing.F) {
 		}
 		if again := reflect.ValueOf(got).Elem().Interface().(Message).append(nil); !bytes.Equal(again, body) {
 			t.Errorf("% x was read as %+v", body, got)
+		}
+	})
+}
+
+// BenchmarkParse is the cost of reading a small write and its answer.
+func BenchmarkParse(b *testing.B) {
+	write := Write{Session: 1 << 40, Lane: 3, Seq: 70_000, Key: []byte("key"), Value: []byte("value")}.append(nil)
+	written := Written{Revision: 1 << 33, Version: 300, Length: 5}.append(nil)
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var m Write
+			if err := m.Parse(write); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("written", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var m Written
+			if err := m.Parse(written); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

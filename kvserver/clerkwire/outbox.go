@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Outbox gathers the frames that are to leave by one connection. Its methods
-// may be called by any goroutine; Run belongs to the one that writes.
+// Outbox gathers the frames that are to leave on one connection. Its methods may be
+// called by any goroutine; Run belongs to the one that writes.
 type Outbox struct {
 	mu      sync.Mutex // guards the fields below; not held while writing
 	work    sync.Cond  // there is something to write, or an end
 	room    sync.Cond  // something was written, or an end
 	pending []byte
 	writing int  // bytes that are being written
-	closing bool // what is pending leaves, and no more comes
-	dead    bool // nothing leaves any more
+	closing bool // pending frames leave, and no more are added
+	dead    bool // no frame leaves any more
 }
 
 // NewOutbox returns an empty outbox.
@@ -27,13 +27,13 @@ func NewOutbox() *Outbox {
 }
 
 // Begin locks the outbox and returns the slice to which frames may be appended;
-// End must follow at once. After the end of the connection the frames go nowhere.
+// End must follow at once. After the end of the connection the frames are dropped.
 func (o *Outbox) Begin() []byte {
 	o.mu.Lock()
 	return o.pending
 }
 
-// End takes back what Begin gave, with frames appended.
+// End takes back the slice that Begin returned, with frames appended.
 func (o *Outbox) End(pending []byte) {
 	first := len(o.pending) == 0
 	if !o.dead && !o.closing {
@@ -56,10 +56,10 @@ func (o *Outbox) AwaitRoom(limit int) bool {
 	return !o.dead && !o.closing
 }
 
-// Close lets what is pending leave and then ends Run.
+// Close lets pending frames leave and then ends Run.
 func (o *Outbox) Close() { o.end(false) }
 
-// Kill ends Run at once; whoever calls it closes the connection, too.
+// Kill ends Run at once. The caller must also close the connection.
 func (o *Outbox) Kill() { o.end(true) }
 
 func (o *Outbox) end(dead bool) {
@@ -71,9 +71,8 @@ func (o *Outbox) end(dead bool) {
 	o.room.Broadcast()
 }
 
-// Run writes what is pending until the end or until a write fails, whose error
-// it returns. Everything that gathered while one write was under way leaves in
-// the next.
+// Run writes pending frames until the end. If a write fails, it returns the error.
+// All frames that are added during one write leave in the next.
 func (o *Outbox) Run(conn net.Conn) error {
 	var out []byte
 	for {
@@ -101,8 +100,8 @@ func (o *Outbox) take(spare []byte) (out []byte, more bool) {
 		o.work.Wait()
 	}
 	if !o.closing {
-		// Whoever is about to add a frame does so before this goroutine runs again,
-		// and both leave in one write.
+		// A goroutine that is about to add a frame does so before this one runs again,
+		// and both frames leave in one write.
 		o.mu.Unlock()
 		runtime.Gosched()
 		o.mu.Lock()

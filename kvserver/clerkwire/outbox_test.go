@@ -61,7 +61,7 @@ func TestWritesAreCoalesced(t *testing.T) {
 	})
 }
 
-// Goal: who fills the outbox faster than it empties can wait, and is woken by
+// Goal: a goroutine that fills the outbox faster than it empties can wait, and is woken by
 // room and by the end.
 func TestAwaitRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

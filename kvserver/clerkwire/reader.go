@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// bufferBytes is what a FrameReader reads at once; bodies that fit in it
-	// with their header are not copied.
+	// bufferBytes is the size of a FrameReader's buffer. Bodies that fit in it with
+	// their header are not copied.
 	bufferBytes = 32 << 10
-	// pieceBytes is the most for which memory is taken before its bytes came,
-	// and what must be read or written within the stall time.
+	// pieceBytes is the most memory that is taken before its bytes have come, and the
+	// number of bytes that must be read or written within StallTimeout.
 	pieceBytes = 64 << 10
-	// SmallBytes is the longest body for which a FrameReader needs no more memory
-	// than it has.
+	// SmallBytes is the length of the longest body for which a FrameReader needs no
+	// memory in addition to its buffer.
 	SmallBytes = bufferBytes - headerBytes
-	// retainedBytes is the most that is kept for the next large frame.
+	// retainedBytes is the most memory that is kept for the next large frame.
 	retainedBytes = 256 << 10
-	// StallTimeout is how long the other side may take for a piece of a frame
-	// that it has begun to send, or for a piece that it is sent.
+	// StallTimeout is the time in which the other side must send each piece of a frame
+	// that it has begun, and take each piece that is sent to it.
 	StallTimeout = 30 * time.Second
 )
 
@@ -37,8 +37,8 @@ type FrameReader struct {
 	large  []byte // body of the last large frame
 }
 
-// NewFrameReader reads frames that limits lets come. What is left in early,
-// which may be nil, comes before what conn brings.
+// NewFrameReader returns a reader of the frames that limits permits. Bytes that are
+// left in early, which may be nil, are read before those of conn.
 func NewFrameReader(conn net.Conn, early *bufio.Reader, limits Limits) *FrameReader {
 	var from io.Reader = conn
 	if early != nil && early.Buffered() > 0 {
@@ -47,8 +47,8 @@ func NewFrameReader(conn net.Conn, early *bufio.Reader, limits Limits) *FrameRea
 	return &FrameReader{conn: conn, r: bufio.NewReaderSize(from, bufferBytes), limits: limits}
 }
 
-// Waiting reports whether the next frame is there whole, so that reading it
-// would not wait.
+// Waiting reports whether the whole next frame has come, so that reading it would
+// not wait.
 func (f *FrameReader) Waiting() bool {
 	there := f.r.Buffered() - f.held
 	if there < headerBytes {
@@ -114,7 +114,7 @@ func (f *FrameReader) Body(h Header) ([]byte, error) {
 	f.release()
 	body := f.large[:0]
 	for len(body) < h.Length {
-		// Room for what is still to come, but never for more than has come.
+		// Room for the bytes still to come, but at most for as many as have come.
 		n := min(h.Length-len(body), max(pieceBytes, len(body)))
 		if cap(body)-len(body) < n {
 			body = slices.Grow(body, n)
@@ -154,8 +154,8 @@ func (f *FrameReader) fill(piece []byte) error {
 	return nil
 }
 
-// rest says that a frame has been read: between two there is no hurry. If the
-// deadline cannot be set, the next read fails and tells.
+// rest removes the deadline after a frame has been read: between two frames there is
+// none. If it cannot be removed, the next read fails and returns the error.
 func (f *FrameReader) rest() {
 	if f.armed {
 		f.armed = false
@@ -163,14 +163,14 @@ func (f *FrameReader) rest() {
 	}
 }
 
-// hurry says that what was begun must go on.
+// hurry sets the deadline by which the next piece of a frame must have come.
 func (f *FrameReader) hurry() {
 	f.armed = true
 	_ = f.conn.SetReadDeadline(time.Now().Add(StallTimeout))
 }
 
-// insideFrame tells the end of the bytes inside a frame from the one between
-// two frames.
+// insideFrame turns io.EOF inside a frame into io.ErrUnexpectedEOF, so that io.EOF
+// means an end between two frames.
 func insideFrame(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -43,7 +43,7 @@ type PeersConfig struct {
 type Peers struct {
 	config      PeersConfig
 	transport   *http.Transport
-	misdirected port.ThrottledLog // of the warning about the leader's address
+	misdirected *port.ThrottledLog // of the warning about the leader's address
 }
 
 const (
@@ -70,7 +70,8 @@ func NewPeers(config PeersConfig) *Peers {
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &Peers{
-		config: config,
+		config:      config,
+		misdirected: port.NewThrottledLog(config.Logger),
 		transport: &http.Transport{
 			// No proxy: the leader is asked or nobody.
 			Proxy: nil,
@@ -157,7 +158,7 @@ func (p *Peers) turnedDown(leader, address string, a *relayedAnswer) error {
 		if node == p.config.NodeID {
 			node = "this node, " + node
 		}
-		p.misdirected.Warn(p.config.Logger, "the client address of the leader leads to another node; start the leader with an --http address that the other nodes reach",
+		p.misdirected.Warn("the client address of the leader leads to another node; start the leader with an --http address that the other nodes reach",
 			"leader", leader, "address", address, "leads_to", a.header.Get(api.HeaderNode))
 		return failure.Of(failure.NoLeader, nil, "the client address of the leader, %s, is %s, which leads to %.80s; start %s with an --http address that the other nodes reach", leader, address, node, leader)
 	}

@@ -36,7 +36,6 @@
 //	lock              guards                               held while
 //	Port.mu           the list of connections, counters    one comes, goes or is evicted
 //	Conn.mu           the record of a request's header     bytes come, or the header is read
-//	ThrottledLog.mu   when a warning was last said         one is said or left out
 //
 // Conn.mu is never taken while another is held. None is held during I/O but for
 // closing connections that are evicted, which does not wait.

@@ -76,7 +76,6 @@ func (p *Port) MakeRoom(err error) {
 	p.evictLocked()
 	now, evicted := len(p.all), p.evicted
 	p.mu.Unlock()
-	p.shortages.Warn(p.config.Logger,
-		"no connection can be made: the process or the machine has no file descriptor left; raise the limit (ulimit -n, LimitNOFILE) or lower --max-connections",
+	p.shortages.Warn("no connection can be made: the process or the machine has no file descriptor left; raise the limit (ulimit -n, LimitNOFILE) or lower --max-connections",
 		"error", err, "clients", now, "max_connections", p.config.MaxConnections, "evicted", evicted)
 }

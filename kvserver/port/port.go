@@ -45,8 +45,8 @@ type Port struct {
 	evicted, refused uint64
 
 	gate      gate
-	refusals  atomic.Int64 // connections that are being told that there is no room
-	shortages ThrottledLog // of the warning that file descriptors are short
+	refusals  atomic.Int64  // connections that are being told that there is no room
+	shortages *ThrottledLog // of the warning that file descriptors are short
 }
 
 // New returns a port without a connection.
@@ -60,7 +60,7 @@ func New(config Config) *Port {
 	if config.AnswerGrace == 0 {
 		config.AnswerGrace = bodyGrace
 	}
-	return &Port{config: config, begun: time.Now(), gate: newGate(), all: map[*Conn]bool{}, perIP: map[netip.Addr]int{}}
+	return &Port{config: config, shortages: NewThrottledLog(config.Logger), begun: time.Now(), gate: newGate(), all: map[*Conn]bool{}, perIP: map[netip.Addr]int{}}
 }
 
 // Listener makes the client port out of a listener: the same connections, but

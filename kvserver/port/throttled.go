@@ -2,37 +2,35 @@ package port
 
 import (
 	"log/slog"
-	"sync"
 	"time"
+
+	"raftkv/raft/throttle"
 )
 
 // ThrottledLog bounds a warning that would otherwise be said for every request. Its
-// methods are safe for concurrent use; the zero value is ready.
+// methods are safe for concurrent use.
 type ThrottledLog struct {
-	mu      sync.Mutex // guards the fields below
-	last    time.Time
-	unsaid  int
-	hasSaid bool
+	logger   *slog.Logger
+	throttle *throttle.Throttle
 }
 
 // throttlePause is how long one warning stands for those behind it.
 const throttlePause = 10 * time.Second
 
-// Warn logs a warning, and with it the number of those that were left out since
-// the last, unless that was a moment ago.
-func (t *ThrottledLog) Warn(logger *slog.Logger, text string, args ...any) {
-	t.mu.Lock()
-	now := time.Now()
-	if t.hasSaid && now.Sub(t.last) < throttlePause {
-		t.unsaid++
-		t.mu.Unlock()
+// NewThrottledLog returns one that writes to logger.
+func NewThrottledLog(logger *slog.Logger) *ThrottledLog {
+	return &ThrottledLog{logger: logger, throttle: throttle.New(1, throttlePause)}
+}
+
+// Warn logs a warning, and with it the number of those that were left out since the
+// last, unless that was a moment ago. A ThrottledLog is for one text.
+func (t *ThrottledLog) Warn(text string, args ...any) {
+	allowed, dropped := t.throttle.Allow(text, time.Now())
+	if !allowed {
 		return
 	}
-	unsaid := t.unsaid
-	t.last, t.hasSaid, t.unsaid = now, true, 0
-	t.mu.Unlock()
-	if unsaid > 0 {
-		args = append(args, "unsaid", unsaid)
+	if dropped > 0 {
+		args = append(args, "unsaid", dropped)
 	}
-	logger.Warn(text, args...)
+	t.logger.Warn(text, args...)
 }

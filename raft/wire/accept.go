@@ -10,8 +10,8 @@ import (
 	"raftkv/raft/identity"
 )
 
-// acceptPause is how long the acceptor rests after an error such as "too many
-// open files", which passes when others close theirs.
+// acceptPause is the time for which the acceptor rests after an error such as "too
+// many open files", which passes when other files are closed.
 const acceptPause = 50 * time.Millisecond
 
 // accept is the acceptor goroutine.
@@ -24,10 +24,10 @@ func (t *Transport) accept() {
 		case t.ctx.Err() != nil:
 			return
 		case errors.Is(err, net.ErrClosed):
-			t.journal.note(slog.LevelError, "listener", "the listener was closed by somebody else; peers cannot connect to us any more")
+			t.log.note(slog.LevelError, "listener", "the listener was closed from outside; peers cannot connect to this server any more")
 			return
 		default:
-			t.journal.note(slog.LevelError, "accept", "a connection could not be accepted", "cause", err.Error())
+			t.log.note(slog.LevelError, "accept", "a connection could not be accepted", "cause", err.Error())
 			select {
 			case <-time.After(acceptPause):
 			case <-t.ctx.Done():
@@ -74,8 +74,8 @@ func (t *Transport) serve(conn net.Conn) {
 	t.retire(in)
 }
 
-// meet hears the hello on an accepted connection. It returns nil, having closed
-// it, if the hello was turned down.
+// meet reads the hello on an accepted connection. If the hello is turned down, it
+// closes the connection and returns nil.
 func (t *Transport) meet(conn net.Conn) (*stranger, *peer) {
 	if !t.track(conn, func(error) { conn.Close() }) {
 		t.noLongerStranger()
@@ -94,8 +94,8 @@ func (t *Transport) meet(conn net.Conn) (*stranger, *peer) {
 	return s, p
 }
 
-// establish answers the hello of a connection for requests. It returns nil,
-// having closed it, if the connection did not come to stand.
+// establish answers the hello of a connection for requests. If that fails, it
+// closes the connection and returns nil.
 func (t *Transport) establish(s *stranger, p *peer) *inbound {
 	conn := s.conn
 	s.frames.conn, s.frames.stall = conn, t.config.StallTimeout
@@ -105,18 +105,18 @@ func (t *Transport) establish(s *stranger, p *peer) *inbound {
 	if !ok {
 		return nil
 	}
-	// Our hello comes after the installation: a peer that has it and dials once
-	// more cannot be installed before this connection is, and be replaced by it.
+	// Our hello is sent after the installation. So a peer that has heard it and dials
+	// once more is installed later, and its new connection is not replaced by this one.
 	if err := s.greetBack(t.ownHello(p.id)); err != nil {
 		in.fail(fmt.Errorf("%w: %w", errLeftEarly, err))
 	} else {
 		p.accepts.Add(1)
 		p.nudge() // the peer is there, so our own connection to it should be, too
-		t.journal.note(slog.LevelInfo, "accepted "+string(p.id), "a peer connected", "peer", string(p.id), "remote", conn.RemoteAddr().String())
+		t.log.note(slog.LevelInfo, "accepted "+string(p.id), "a peer connected", "peer", string(p.id), "remote", conn.RemoteAddr().String())
 	}
 	if old != nil {
-		// The peer has given the old connection up. Until its reader has handed
-		// over what it held in its hand, ours would overtake it.
+		// The peer has given the old connection up. Until the old reader has handed over
+		// the request it is holding, a request of the new connection could overtake it.
 		old.fail(errReplaced)
 		<-old.ended
 	}
@@ -129,9 +129,9 @@ func (t *Transport) noLongerStranger() {
 	t.strangers--
 }
 
-// install makes in the peer's connection and returns the one it replaces. It
-// returns false, having ended in, if Close has already begun or a later process of
-// the peer was met meanwhile.
+// install makes in the peer's connection and returns the one it replaces. If Close
+// has already begun, or a later process of the peer was met meanwhile, it ends in
+// and returns false.
 func (t *Transport) install(in *inbound, u identity.Use) (old *inbound, ok bool) {
 	if !t.track(in.conn, in.fail) {
 		return nil, false
@@ -148,8 +148,8 @@ func (t *Transport) install(in *inbound, u identity.Use) (old *inbound, ok bool)
 	return old, stands
 }
 
-// retire forgets a connection whose reader has ended. Until then a newer one
-// has to find it, to wait for that end.
+// retire forgets a connection whose reader has ended. Until then a newer
+// connection must find it, to wait for that end.
 func (t *Transport) retire(in *inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -39,7 +39,7 @@ func (s *slowShelf) FinishReceive() error          { time.Sleep(s.check); s.take
 func TestTheTimeForACheckGrowsWithTheSize(t *testing.T) {
 	const callTimeout = 5 * time.Second
 	for _, size := range []int64{1 << 20, 1 << 30, 5 << 30} {
-		allowance := callTimeout + time.Duration(size)*time.Second/slowestCheck
+		allowance := callTimeout + time.Duration(size)*time.Second/minCheckRate
 		for _, late := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				network := newPipes()

@@ -55,6 +55,42 @@ func BenchmarkAppendEntries64x256(b *testing.B) {
 	})
 }
 
+// BenchmarkDecodeSmall is the cost of the answers and requests that travel most
+// often, once their frame is cut out: the check of the one permitted form, and the
+// library.
+func BenchmarkDecodeSmall(b *testing.B) {
+	e, d := newEncoder(), newDecoder()
+	reply := e.reply(nil, &core.AppendEntriesReply{Term: 7, Success: true, ConflictIndex: 1 << 20})
+	vote, err := e.request(nil, &core.RequestVote{Term: 7, CandidateID: "n1", LastLogIndex: 1 << 20, LastLogTerm: 7})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("reply", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.reply(kindAppendEntriesReply, reply[headerBytes:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("vote", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.request(kindRequestVote, vote[headerBytes:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("check", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := appendEntriesReplyShape.check(reply[headerBytes:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // connectedPair returns n1, whose peer n2 answers everything and keeps nothing.
 func connectedPair(b *testing.B) *server {
 	l1, l2 := listen(b, "127.0.0.1:0"), listen(b, "127.0.0.1:0")

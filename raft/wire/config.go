@@ -14,49 +14,51 @@ import (
 	"raftkv/raft/identity"
 )
 
-// Config says who we are, who the others are, and how much of everything there
-// may be. The first five fields are needed, the rest have defaults. Durations
-// and counts may not be negative; 0 means the default.
+// Config names this server and its peers and sets the limits. The first five fields
+// are needed, the rest have defaults. Durations and counts may not be negative; 0
+// means the default.
 type Config struct {
-	ClusterID  string             // which cluster this is, 1 to 128 bytes; servers of another are refused
+	ClusterID  string             // name of the cluster, 1 to 128 bytes; servers of another are refused
 	ID         core.ID            // this server
 	Listener   net.Listener       // where peers connect to; closed by Close
 	Peers      map[core.ID]string // host:port of every other server, without this one
 	ClientAddr string             // our address for clients, told to peers; at most 256 bytes, may be empty
 	Logger     *slog.Logger       // nil: nothing is logged
 
-	// Life is what our hellos say of our data directory. The zero Life stands for a
+	// Life describes our data directory in our hellos. The zero Life stands for a
 	// directory made now, for servers without one.
 	Life identity.Life
-	// Memory is where the lives of peers are remembered. nil: in this process only.
+	// Memory remembers the lives of peers. nil: in this process only.
 	Memory Memory
-	// Fenced is told that peers which we know turn us down because of our data
-	// directory. The server must then end: what it has forgotten it would break. It may
-	// be called several times, by several goroutines, and must not call Close. nil:
-	// nobody is told, and the server takes part in nothing for as long as it is so.
+	// Fenced is called when known peers turn this server down because of its data
+	// directory. The server must then end, since it would break the promises it has
+	// forgotten. Fenced may be called several times, by several goroutines, and must
+	// not call Close. nil: nothing is called, and the server takes part in nothing while
+	// the peers say so.
 	Fenced func(identity.Verdict)
-	// VerdictWait is how long the first such peer waits for the others. Default 3 s.
+	// VerdictWait is the time from the first such peer's word to the call of Fenced, in
+	// which other peers may speak. Default 3 s.
 	VerdictWait time.Duration
-	// Contested is told that a server with another list of members counts this one,
-	// which is alone in its own list, among its own: two clusters would go by one
-	// name. The server must then end. It must not call Close. nil: nobody is told. A
-	// server that is Used is not told, and goes on.
+	// Contested is called when this server is alone in its list of members, and a
+	// server with another list counts it among its own: two clusters would have one
+	// name. The server must then end. Contested must not call Close, and is not called
+	// for a server that is Used, which goes on. nil: nothing is called.
 	Contested func(by core.ID)
-	// Used reports whether this server has anything to lose: something was written
-	// to it. It may be called at any time from any goroutine. nil: it has nothing.
+	// Used reports whether anything was ever written to this server. It may be called
+	// at any time from any goroutine. nil: nothing was.
 	Used func() bool
 	// UID is the uid of the cluster, zero if this server does not know it yet; see
 	// SetUID.
 	UID core.UID
-	// Standing says how far our disk has come: only what is durable. It may be called
-	// at any time from any goroutine. nil: nothing is said.
+	// Standing returns how far our disk has come: only what is durable. It may be
+	// called at any time from any goroutine. nil: peers are told nothing.
 	Standing func() identity.Standing
 	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
 	Build string
 
-	// CallTimeout is how long the oldest call may stay without an answer before
-	// its connection is given up with all its calls. The receiver may hold an
-	// answer until its disk has synced, so it is longer than any healthy sync.
+	// CallTimeout is the time for which the oldest call may stay without an answer
+	// before its connection is given up with all its calls. The receiver may hold an
+	// answer until its disk has synced, so CallTimeout is longer than any healthy sync.
 	// A large request gets a second more per 128 KiB, so that a slow link is not
 	// taken for a dead one. Default 5 s.
 	CallTimeout time.Duration
@@ -64,8 +66,8 @@ type Config struct {
 	DialTimeout time.Duration
 	// HelloTimeout bounds the exchange of hellos. Default and maximum 3 s.
 	HelloTimeout time.Duration
-	// StallTimeout is how long 64 KiB may take to be written, or to be read
-	// inside a frame that has begun, before the connection is given up.
+	// StallTimeout is the time in which 64 KiB must be written, or read inside a frame
+	// that has begun; otherwise the connection is given up.
 	// Default 5 s.
 	StallTimeout time.Duration
 	// BackoffMin and BackoffMax bound the pause between two attempts to connect,
@@ -83,14 +85,14 @@ type Config struct {
 	// read from that peer. Defaults 1024 and 64 MiB.
 	MaxRequests     int
 	MaxRequestBytes int64
-	// MaxStrangers bounds the accepted connections that have not yet said a
-	// valid hello; beyond it new ones are closed at once. Default 64.
+	// MaxStrangers bounds the accepted connections on which no valid hello has come
+	// yet; beyond it new ones are closed at once. Default 64.
 	MaxStrangers int
 
-	// Snapshots is where snapshots that are sent to peers come from and where
-	// those that peers send go. nil: InstallSnapshot calls are lost.
+	// Snapshots holds the snapshots that are sent to peers, and takes those that peers
+	// send. nil: InstallSnapshot calls are lost.
 	Snapshots Snapshots
-	// SnapshotBytesPerSecond is how fast this server sends snapshots, all
+	// SnapshotBytesPerSecond is the rate at which this server sends snapshots, all
 	// together. At least 64 KiB. Default 64 MiB.
 	SnapshotBytesPerSecond int64
 
@@ -104,7 +106,7 @@ const (
 	maxHelloTimeout    = 3 * time.Second
 
 	defaultSnapshotRate = 64 << 20
-	leastSnapshotRate   = snapshotChunkBytes
+	minSnapshotRate     = snapshotChunkBytes
 )
 
 // Keep-alives find a host that vanished without a word on an idle connection
@@ -160,8 +162,8 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Build = strings.ToValidUTF8(c.Build[:min(len(c.Build), maxBuildBytes)], "")
 	c.SnapshotBytesPerSecond = orDefault(c.SnapshotBytesPerSecond, defaultSnapshotRate)
-	if c.SnapshotBytesPerSecond < leastSnapshotRate {
-		return Config{}, fmt.Errorf("wire: SnapshotBytesPerSecond is %d; it must be at least %d, or receivers would take the sender for stuck", c.SnapshotBytesPerSecond, leastSnapshotRate)
+	if c.SnapshotBytesPerSecond < minSnapshotRate {
+		return Config{}, fmt.Errorf("wire: SnapshotBytesPerSecond is %d; it must be at least %d, or receivers would take the sender for stuck", c.SnapshotBytesPerSecond, minSnapshotRate)
 	}
 	c.MaxCalls = orDefault(c.MaxCalls, 1024)
 	c.MaxCallBytes = orDefault(c.MaxCallBytes, 128<<20)
@@ -180,7 +182,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// checkNames checks everything by which servers know each other.
+// checkNames checks the names and addresses by which servers know each other.
 func (c Config) checkNames() error {
 	if c.ClusterID == "" || len(c.ClusterID) > maxClusterIDBytes {
 		return fmt.Errorf("wire: the cluster id has %d bytes; it must have 1 to %d", len(c.ClusterID), maxClusterIDBytes)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// dial is the dialler goroutine of one peer: it sees to it that there is a
-// connection, from Start to Close, whether anybody wants to send or not. The
-// first election after a start would otherwise wait for it.
+// dial is the dialler goroutine of one peer. From Start to Close it keeps a
+// connection open, whether there is anything to send or not; otherwise the first
+// election after a start would wait for one.
 func (t *Transport) dial(p *peer) {
 	pause := backoff{min: t.config.BackoffMin, max: t.config.BackoffMax}
 	for t.ctx.Err() == nil {
@@ -59,7 +59,7 @@ func (t *Transport) run(out *outbound) {
 	case !p.stands(out.use):
 		cause = errReplaced
 	case t.announcing && out.asked:
-		cause = errAnnouncing // the peer has not heard yet what is to be announced
+		cause = errAnnouncing // the peer has not heard the announcement yet
 	default:
 		p.out.Store(out)
 	}
@@ -69,15 +69,15 @@ func (t *Transport) run(out *outbound) {
 		return
 	}
 	p.connects.Add(1)
-	t.journal.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
+	t.log.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
 	t.work.Go(out.write)
 	t.work.Go(out.read)
 	<-out.dead
 	p.out.Store(nil)
 }
 
-// rest waits until it is time for the next attempt: when the pause is over, or
-// at once when the peer has just connected to us and is thus surely there.
+// rest waits for the time of the next attempt: until the pause is over or the peer
+// connects to us, which shows that it is there.
 func (t *Transport) rest(p *peer, pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -99,13 +99,13 @@ func (t *Transport) failedToConnect(p *peer, err error) {
 	case errors.As(err, &refused):
 		t.refused(p, refused)
 	}
-	t.journal.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
+	t.log.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
 		"peer", string(p.id), "address", p.addr, "cause", err.Error())
 }
 
-// backoff computes the pauses between attempts: each is twice as long as the
-// last up to max, and half of it is random, so that servers that failed
-// together do not try together.
+// backoff computes the pauses between attempts. Each is twice as long as the one
+// before, up to max, and half of it is random, so that servers that failed together
+// do not try again together.
 type backoff struct {
 	min, max time.Duration
 	last     time.Duration

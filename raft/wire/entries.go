@@ -7,9 +7,9 @@ import (
 	"raftkv/raft/core"
 )
 
-// appendEntries is AppendEntries as it travels: the entries are one byte
-// string, encoded as on disk, which is several times cheaper than an array of
-// arrays.
+// appendEntries is AppendEntries in the form in which it travels: the entries are
+// one byte string, encoded as on disk. That is several times cheaper than an array
+// of arrays.
 type appendEntries struct {
 	Term         uint64
 	LeaderID     core.ID
@@ -30,12 +30,13 @@ var appendEntriesShape = shape{
 // in the encoding of core.EncodeEntries.
 type packedBytes []byte
 
-// packedExtension is the type of msgpack extension that packed bytes are. An
-// extension is the one kind of byte string that the library decodes without
+// packedExtension is the type of the msgpack extension that carries packed bytes.
+// An extension is the one kind of byte string that the library decodes without
 // copying it.
 const packedExtension = 1
 
-// packedCodec tells the library how packed bytes become an extension and back. Decoded ones alias the body that they were decoded from.
+// packedCodec converts packed bytes to an extension and back, for the library.
+// Decoded ones alias the body from which they were decoded.
 type packedCodec struct{}
 
 func (packedCodec) WriteExt(v any) []byte {
@@ -53,24 +54,22 @@ func (packedCodec) ReadExt(dst any, src []byte) {
 }
 
 // An encoded entry can be as short as seven bytes and takes 48 in memory, so a
-// frame of nothing but such entries would make its receiver take seven times what
-// was sent. The protocol therefore lets freeEntries entries come for
-// nothing and asks bytesPerEntry bytes for each further one; a sender whose
-// entries are shorter than that on average makes up for it with padding. Real
-// commands are longer, so there is next to never any.
+// frame of nothing but such entries would make its receiver take seven times as much
+// memory as was sent. Therefore freeEntries entries are free, and each further one
+// must come with bytesPerEntry bytes. A sender whose entries are shorter than that on
+// average adds padding. Real commands are longer, so padding is very rare.
 const (
 	freeEntries   = 512
 	bytesPerEntry = 24
 )
 
-// paddingFor is how many bytes of padding go with count entries that are
-// encoded in entryBytes bytes.
+// paddingFor returns the number of bytes of padding that count entries need, which
+// are encoded in entryBytes bytes.
 func paddingFor(count, entryBytes int) int {
 	return max(0, (count-freeEntries)*bytesPerEntry-entryBytes)
 }
 
-// unpack returns the message that a received body stands for. Its entries
-// alias the body.
+// unpack returns the message of a received body. Its entries alias the body.
 func (m *appendEntries) unpack() (*core.AppendEntries, error) {
 	if m.Count > MaxFrameBytes {
 		return nil, malformed("%d entries cannot fit in any frame", m.Count)
@@ -80,7 +79,7 @@ func (m *appendEntries) unpack() (*core.AppendEntries, error) {
 	}
 	for _, b := range m.Padding {
 		if b != 0 {
-			return nil, malformed("the padding holds something")
+			return nil, malformed("the padding holds a byte that is not 0")
 		}
 	}
 	entries, err := core.DecodeEntries(m.Entries, m.PrevLogIndex+1, int(m.Count))
@@ -101,7 +100,7 @@ func (m *appendEntries) unpack() (*core.AppendEntries, error) {
 	return request, nil
 }
 
-// encodedLen is the exact length of core.EncodeEntries(nil, entries).
+// encodedLen returns the exact length of core.EncodeEntries(nil, entries).
 func encodedLen(entries []core.Entry) int {
 	n := 0
 	for i := range entries {
@@ -113,8 +112,8 @@ func encodedLen(entries []core.Entry) int {
 
 func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
-// frameBound is an upper bound of the length of a request's frame, exact
-// enough to count against limits and computed without encoding anything.
+// frameBound returns an upper bound of the length of a request's frame. It is close
+// enough to count against limits, and computed without encoding anything.
 func frameBound(request core.Request) int {
 	m, ok := request.(*core.AppendEntries)
 	if !ok {

@@ -1,22 +1,25 @@
 package wire
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
 )
 
-// meetLife judges the life in the hello of a peer against what is remembered of
-// the peer, and remembers it. A life that is new ends what there is with the peer's
-// former ones. The error is a *rejection, or the disk's.
+// meetLife compares the life in a peer's hello with the remembered one, and remembers
+// it. A new life ends the connections of the peer's former ones. The error is a
+// *rejection, or the disk's.
 func (t *Transport) meetLife(p *peer, l identity.Life, h *hello) error {
 	t.mu.Lock()
-	met := p.stands(l.Use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // what decides to whom we belong must be on the disk
+	met := p.stands(l.Use()) && (t.UID() != (core.UID{}) || p.uid == h.uid()) // the uid that decides our cluster must be on the disk
 	t.mu.Unlock()
-	if met { // a disk that hangs must not keep those apart who have met
+	if met { // a disk that hangs must not keep servers apart that have met
 		return nil
 	}
 	release, err := t.takeMemory()
@@ -42,9 +45,9 @@ func (t *Transport) meetLife(p *peer, l identity.Life, h *hello) error {
 	return nil
 }
 
-// fits judges a hello as meetLife does, and has no effect. What a server that is
-// turned down says of its cluster must leave no trace. The error is a *rejection, or
-// the transport was closed.
+// fits judges a hello as meetLife does, and has no effect: the uid that a server
+// names must leave no trace if the server is turned down. The error is a *rejection,
+// or means that the transport was closed.
 func (t *Transport) fits(p *peer, l identity.Life, h *hello) error {
 	t.mu.Lock()
 	met := p.stands(l.Use())
@@ -112,9 +115,9 @@ func (t *Transport) known(p *peer) identity.Known {
 	return k
 }
 
-// endLives lets only connections of this process of the peer stand from now on
-// (see stands) and ends the others: what is still on its way from a process that
-// has a successor is not the successor's.
+// endLives lets only connections with one process of the peer stand from now on (see
+// stands), and ends the others: a message of a process that has a successor is not
+// the successor's.
 func (t *Transport) endLives(p *peer, but identity.Use) {
 	t.mu.Lock()
 	if p.use == but {
@@ -122,7 +125,7 @@ func (t *Transport) endLives(p *peer, but identity.Use) {
 		return
 	}
 	p.use, p.said, p.uid = but, identity.Standing{}, core.UID{}
-	in, out, sending, incoming := p.in, p.out.Load(), p.sending, p.incoming
+	in, out, sending, receiving := p.in, p.out.Load(), p.sending, p.receiving
 	t.mu.Unlock()
 	if in != nil {
 		in.fail(errReplaced)
@@ -133,14 +136,15 @@ func (t *Transport) endLives(p *peer, but identity.Use) {
 	if sending != nil {
 		sending.fail(errReplaced)
 	}
-	if incoming != nil {
-		incoming.fail(errReplaced)
+	if receiving != nil {
+		receiving.fail(errReplaced)
 	}
 }
 
 // Fence turns a peer's data directory down from now on, because the peer was found
-// to have forgotten what it confirmed, and ends what there is with it. The peer is
-// told when it says hello the next time. It returns before that is remembered.
+// to have forgotten what it confirmed, and ends all connections with it. The peer is
+// told when it says hello the next time. Fence returns before this is remembered. It
+// may be called from any goroutine.
 func (t *Transport) Fence(id core.ID) {
 	p, known := t.peers[id]
 	if !known {
@@ -159,15 +163,47 @@ func (t *Transport) fence(p *peer) {
 		return
 	}
 	defer release()
-	t.journal.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
+	t.log.note(slog.LevelError, "forgot "+string(p.id), fmt.Sprintf("server %q has forgotten what it confirmed; it is turned down from now on", p.id), "peer", string(p.id))
 	k := t.known(p)
 	k.PutBack = true
 	if err := t.config.Memory.Remember(p.id, k); err != nil {
-		t.journal.note(slog.LevelError, "memory", "that could not be remembered", "peer", string(p.id), "error", err.Error())
+		t.log.note(slog.LevelError, "memory", "a peer was found to have forgotten what it confirmed, and this could not be written down", "peer", string(p.id), "error", err.Error())
 	}
 	t.endLives(p, identity.Use{})
 }
 
-// stands says whether a connection that was made in the given use of a peer's
-// directory still may stand. t.mu must be held.
+// stands reports whether a connection with the given process of a peer may still
+// stand. t.mu must be held.
 func (p *peer) stands(u identity.Use) bool { return p.use == u }
+
+// Memory remembers what a server knows of its peers. It is used by one goroutine at
+// a time.
+type Memory interface {
+	// Known returns what is remembered of a peer.
+	Known(peer core.ID) identity.Known
+	// Remember replaces it. When it returns nil, the new entry is on the disk. An error
+	// turns the peer down. It should end the server as any error of its disk does, except
+	// for a lack of room: then the peer is turned down until there is some.
+	Remember(peer core.ID, k identity.Known) error
+	// Note is Remember for several peers, of which only how far they have come and
+	// their uid have changed. An error is harmless: it is tried again.
+	Note(known map[core.ID]identity.Known) error
+}
+
+// forgetful is the Memory of a server that has no disk: it lasts as long as the
+// process.
+type forgetful map[core.ID]identity.Known
+
+func (f forgetful) Known(peer core.ID) identity.Known             { return f[peer] }
+func (f forgetful) Remember(peer core.ID, k identity.Known) error { f[peer] = k; return nil }
+func (f forgetful) Note(known map[core.ID]identity.Known) error   { maps.Copy(f, known); return nil }
+
+// newLife returns the life of a server that has no disk.
+func newLife() identity.Life { return identity.NewLife(draw) }
+
+// draw returns a random number.
+func draw() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}

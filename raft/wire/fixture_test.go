@@ -340,7 +340,7 @@ func ping(to core.ID, n uint64) core.Call {
 	return core.Call{To: to, Request: &core.TimeoutNow{Term: n, LeaderID: "n1"}}
 }
 
-// load is call number n with so many bytes of entries.
+// load is call number n, with the given number of bytes of entries.
 func load(to core.ID, n uint64, bytes int) core.Call {
 	return core.Call{To: to, Request: &core.AppendEntries{
 		Term: n, LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 0, core.KindCommand, make([]byte, bytes))},

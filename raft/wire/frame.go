@@ -9,20 +9,20 @@ import (
 	"raftkv/raft/core"
 )
 
-// MaxFrameBytes is the longest frame there is, header included. It is part of
-// the protocol: a receiver takes a longer one for garbage.
+// MaxFrameBytes is the length of the longest frame, header included. It is part of
+// the protocol: a receiver takes a longer frame for garbage.
 const MaxFrameBytes = 8 << 20
 
-// MaxEntryBytes is the longest Data of an entry that fits in a frame. A log
-// that holds a longer one cannot be replicated, so whoever accepts commands
-// must stay below it.
+// MaxEntryBytes is the length of the longest Data of an entry that fits in a frame.
+// A log that holds a longer one cannot be replicated, so a server must refuse longer
+// commands.
 const MaxEntryBytes = MaxFrameBytes - 2*entryRoom
 
-// entryRoom is room for a frame's header and all fields of AppendEntries but
-// the entries, generously: they take fewer than 130 bytes.
+// entryRoom is room for a frame's header and all fields of AppendEntries except
+// the entries. These take fewer than 130 bytes, so it is generous.
 const entryRoom = 256
 
-// headerBytes is the length of the header of every frame behind the hellos: kind
+// headerBytes is the length of the header of every frame after the hellos: kind
 // u8, group u32, body length u32, CRC-32C u32, all little-endian. The checksum
 // covers the nine bytes before it and the body.
 const headerBytes = 13
@@ -39,16 +39,17 @@ const sumBytes = 4
 // onlyGroup is the Raft group that every frame belongs to. A process has one.
 const onlyGroup = 1
 
-// kind says what a frame holds. Values are part of the protocol and are only
-// ever added to. From 0x10 on, requests are even and their answer is the number above.
+// kind names the content of a frame. Values are part of the protocol: new ones may
+// be added, and none changes. From 0x10 on, a request is even and its answer is the
+// number above.
 type kind uint8
 
 const (
-	kindHello   kind = 0x01 // who is talking; the first frame in both directions
-	kindRefusal kind = 0x02 // instead of the receiver's hello: why it does not want to talk
+	kindHello   kind = 0x01 // names the sender; the first frame in both directions
+	kindRefusal kind = 0x02 // instead of the receiver's hello: the reason for which it refuses to talk
 	kindNoReply kind = 0x03 // instead of an answer: there will be none
 
-	// kindStanding says how far the sender's disk has come. It has no answer.
+	// kindStanding tells how far the sender's disk has come. It has no answer.
 	kindStanding kind = 0x05
 
 	// kindTransferHello is the hello of a connection that carries a snapshot.
@@ -68,7 +69,7 @@ const (
 	kindRejoin             kind = 0x18
 	kindRejoinReply        kind = 0x19
 
-	// Snapshots travel on connections of their own (transfer.go), to which 0x20
+	// Snapshots travel on connections of their own (snapshot_frames.go), to which 0x20
 	// to 0x2f belong.
 	kindSnapshotOffer        kind = 0x20
 	kindSnapshotOfferReply   kind = 0x21
@@ -77,8 +78,8 @@ const (
 	kindSnapshotFailed       kind = 0x24 // instead of 0x21 or 0x23: the receiver gives up
 )
 
-// limits says which kinds may come and how long their bodies may be. What may
-// come depends on the moment and the direction, so that no kind is ever
+// limits maps the kinds that may come to the greatest length of their bodies. The
+// kinds that may come depend on the moment and the direction, so that none is ever
 // accepted where it has no meaning.
 type limits map[kind]uint32
 
@@ -123,9 +124,9 @@ var (
 // answer is the kind of the answer to a request of kind k.
 func (k kind) answer() kind { return k + 1 }
 
-// errMalformed is in the chain of every error that says that the bytes a peer
-// sent are not the protocol. The errors name kinds, fields and lengths, never
-// what the bytes hold.
+// errMalformed is in the chain of every error that means that a peer's bytes are
+// not the protocol. The errors name kinds, fields and lengths, never the content of
+// the bytes.
 var errMalformed = errors.New("malformed frame")
 
 func malformed(format string, args ...any) error {
@@ -144,8 +145,8 @@ func (k kind) headerBytes() int {
 	return headerBytes
 }
 
-// check returns the limit of the body of frames of kind k, or why they may not
-// come.
+// check returns the limit of the body of frames of kind k. The error says that
+// frames of this kind may not come.
 func (l limits) check(k kind) (limit uint32, err error) {
 	limit, known := l[k]
 	if !known {
@@ -161,22 +162,22 @@ func (l limits) bodyLength(header []byte) (int, error) {
 	if !k.greeting() {
 		lengthAt = 5
 		if group := binary.LittleEndian.Uint32(header[1:]); group != onlyGroup {
-			return 0, malformed("group %d; this build knows group %d only", group, onlyGroup)
+			return 0, malformed("a frame of group %d; this build knows group %d only", group, onlyGroup)
 		}
 	}
 	length := binary.LittleEndian.Uint32(header[lengthAt:])
 	if limit := l[k]; length > limit {
-		return 0, malformed("a body of %d bytes; kind 0x%02x may have %d", length, uint8(k), limit)
+		return 0, malformed("a body of %d bytes; one of kind 0x%02x has at most %d", length, uint8(k), limit)
 	}
 	return int(length), nil
 }
 
-// frameSum returns the checksum of a frame behind the hellos.
+// frameSum returns the checksum of a frame after the hellos.
 func frameSum(header, body []byte) uint32 {
 	return crc32.Update(crc32.Checksum(header[:headerBytes-sumBytes], castagnoli), castagnoli, body)
 }
 
-// checkSum compares a frame behind the hellos with its checksum.
+// checkSum compares a frame after the hellos with its checksum.
 func checkSum(header, body []byte) error {
 	if sum, said := frameSum(header, body), binary.LittleEndian.Uint32(header[headerBytes-sumBytes:]); sum != said {
 		return malformed("a frame of kind 0x%02x has checksum %08x and should have %08x", header[0], sum, said)
@@ -197,7 +198,7 @@ func greetingSum(k kind, content []byte) uint32 {
 // which it compares.
 func greetingContent(k kind, body []byte) ([]byte, error) {
 	if len(body) < sumBytes {
-		return nil, malformed("a greeting of %d bytes", len(body))
+		return nil, malformed("a greeting of %d bytes, too short for its checksum", len(body))
 	}
 	content := body[:len(body)-sumBytes]
 	if sum, said := greetingSum(k, content), binary.LittleEndian.Uint32(body[len(content):]); sum != said {
@@ -222,7 +223,7 @@ func requestKind(request core.Request) kind {
 	panic(fmt.Sprintf("wire: a request of type %T has no frame; give it a kind", request))
 }
 
-// replyKind is the kind of the frame for a reply; no reply is one, too.
+// replyKind returns the kind of the frame for a reply, kindNoReply for nil.
 func replyKind(reply core.Reply) kind {
 	switch reply.(type) {
 	case nil:

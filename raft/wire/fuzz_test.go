@@ -30,7 +30,7 @@ func allocated(limit uint64, f func()) uint64 {
 	return least
 }
 
-// allowance is what reading and decoding so many bytes may allocate.
+// allowance is the number of bytes that reading and decoding input bytes may allocate.
 func allowance(input int) uint64 { return 4*uint64(input) + 64<<10 }
 
 // readOne reads the first frame of b from a fresh reader and decodes it. The

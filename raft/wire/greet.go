@@ -12,18 +12,18 @@ import (
 	"raftkv/raft/identity"
 )
 
-// The read buffers. What peers send us are requests, often large; what comes
-// back to us are answers, always small.
+// Sizes of the read buffers. Peers send requests, which are often large, and
+// answers, which are always small.
 const (
 	requestBuffer = 32 << 10
 	answerBuffer  = 4 << 10
 )
 
-// stranger is a connection before the hellos were exchanged.
+// stranger is a connection before the hellos have been exchanged.
 type stranger struct {
 	conn    net.Conn
-	purpose kind         // of hello: what the connection is for
-	asked   bool         // our hello said that we have no goal; see Announce
+	purpose kind         // the kind of hello, which names the purpose of the connection
+	asked   bool         // our hello named no goal; see Announce
 	old     bool         // the other side speaks an earlier version
 	use     identity.Use // which process of the peer it is with
 	frames  *frameReader
@@ -53,7 +53,7 @@ func (t *Transport) newStranger(conn net.Conn, purpose kind, buffer int) (*stran
 	}, nil
 }
 
-// introduce is the dialling side: we say hello first, then the peer does.
+// introduce exchanges hellos on a connection that we dialled: ours comes first.
 func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, error) {
 	s, err := t.newStranger(conn, purpose, answerBuffer)
 	if err != nil {
@@ -88,10 +88,10 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 	return s, conn.SetDeadline(time.Time{})
 }
 
-// receive is the first half of the accepting side: the other side says hello
-// first, and gets a refusal if it does not fit. A hello that cannot be read gets
-// nothing, since whoever sent it would not understand a refusal. The second
-// half is greetBack.
+// receive is the first half of the exchange on an accepted connection: it reads the
+// other side's hello, and sends a refusal if that does not fit. A hello that cannot
+// be read gets no refusal, since its sender would not understand one. The second half
+// is greetBack.
 func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 	s, err := t.newStranger(conn, kindHello, requestBuffer)
 	if err != nil {
@@ -112,7 +112,8 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 	if err != nil {
 		var no *rejection
 		if errors.As(err, &no) && no.reason != ReasonMalformed {
-			// The rejection is what matters; that it could not be told is not news.
+			// The rejection is what matters. If the other side cannot be told, that is not
+			// worth an error of its own.
 			_, _ = conn.Write(t.refusalFor(s, no, h.From))
 		}
 		return nil, nil, err
@@ -128,8 +129,8 @@ func (t *Transport) refusalFor(s *stranger, no *rejection, to core.ID) []byte {
 	return s.encoder.refusal(nil, no, t.ownHello(to))
 }
 
-// acquaint takes note of a peer's hello, whose data directory must be the one that
-// it had.
+// acquaint takes note of a peer's hello. The peer's data directory must be the one
+// that it had before.
 func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
 	l, err := h.life()
 	if err == nil {
@@ -149,7 +150,7 @@ func (t *Transport) acquaint(s *stranger, p *peer, h *hello) error {
 	return nil
 }
 
-// greetBack answers a hello and lets the connection stand.
+// greetBack answers a hello. The connection is then established.
 func (s *stranger) greetBack(h *hello) error {
 	if err := s.say(h); err != nil {
 		return err
@@ -188,7 +189,7 @@ func (s *stranger) say(h *hello) error {
 	return err
 }
 
-// hear reads the other side's hello, which says what the connection is for.
+// hear reads the other side's hello, which names the purpose of the connection.
 // The error is a *refusedError, a *rejection of what came, or that of the
 // connection.
 func (s *stranger) hear(allowed limits) (hello, error) {
@@ -216,7 +217,7 @@ func (s *stranger) hear(allowed limits) (hello, error) {
 	return h, err
 }
 
-// errHTTP says that the other side speaks HTTP.
+// errHTTP means that the other side speaks HTTP.
 var errHTTP = errors.New("the other side speaks HTTP")
 
 // beginsHTTP reports whether the bytes that were no frame are the beginning of a
@@ -224,7 +225,7 @@ var errHTTP = errors.New("the other side speaks HTTP")
 func (f *frameReader) beginsHTTP() bool {
 	const shortest = 4
 	if first, err := f.r.Peek(1); err != nil || first[0] < 'A' || first[0] > 'Z' {
-		return false // so nobody waits here for bytes that may never come
+		return false // before waiting for bytes that may never come
 	}
 	word, err := f.r.Peek(shortest)
 	if err != nil {
@@ -237,25 +238,24 @@ func (f *frameReader) beginsHTTP() bool {
 	return false
 }
 
-// answerHTTP tells a client of HTTP that it has the wrong port. It then reads
-// what the client has still to say, since a connection that is closed before that
-// may take the answer with it.
+// answerHTTP tells an HTTP client that it has the wrong port. It then reads the rest
+// of the request, since closing a connection with unread bytes may destroy the
+// answer.
 func (s *stranger) answerHTTP() {
 	const (
 		moment   = time.Second
-		most     = 64 << 10
+		maxRest  = 64 << 10
 		sentence = "this is a peer port; clients use the port of --http\n"
 	)
 	_ = s.conn.SetDeadline(time.Now().Add(moment))
 	_, err := fmt.Fprintf(s.conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(sentence), sentence)
 	if tcp, ok := s.conn.(*net.TCPConn); err == nil && ok {
 		_ = tcp.CloseWrite()
-		_, _ = io.CopyN(io.Discard, s.frames.r, most)
+		_, _ = io.CopyN(io.Discard, s.frames.r, maxRest)
 	}
 }
 
-// turnedDown counts and logs why a connection that was accepted did not come
-// to stand.
+// turnedDown counts and logs an accepted connection that was not established.
 func (t *Transport) turnedDown(conn net.Conn, err error) {
 	reason := ReasonSilent
 	var no *rejection
@@ -271,6 +271,6 @@ func (t *Transport) turnedDown(conn net.Conn, err error) {
 	if errors.Is(err, io.EOF) { // a probe that connects and closes
 		level = slog.LevelDebug
 	}
-	t.journal.note(level, "rejected "+string(reason), "a connection was turned down",
+	t.log.note(level, "rejected "+string(reason), "a connection was turned down",
 		"remote", conn.RemoteAddr().String(), "reason", string(reason), "cause", err.Error())
 }

@@ -8,9 +8,9 @@ import (
 	"raftkv/raft/identity"
 )
 
-// bindByMemory binds a server to the cluster of those with whom it talked in
-// earlier processes, if its disk holds anything. An empty disk has promised nothing
-// to anybody, whomever it met.
+// bindByMemory binds a server to the cluster of the peers with which it talked in
+// earlier processes, if its disk holds anything. A server with an empty disk has
+// promised nothing to any peer.
 func (t *Transport) bindByMemory() {
 	if t.standing() == (identity.Standing{}) {
 		return
@@ -20,7 +20,7 @@ func (t *Transport) bindByMemory() {
 	}
 }
 
-// asking reports whether this server has no goal yet: it promises nothing to anybody.
+// asking reports whether this server has no goal yet. It then promises nothing.
 func (t *Transport) asking() bool { return t.config.Life.Rejoined && t.standing().Term == 0 }
 
 // presumed returns the uid by which this server judges its peers, zero if it takes
@@ -35,9 +35,10 @@ func (t *Transport) presumed() (uid core.UID, atOdds bool) {
 }
 
 // hearUID notes the uid that a peer names. While this server does not know its own,
-// that may put it at odds with all, or end what there is with others. talk says that
-// the peer wants to talk, and not only to refuse. The error is a *rejection: the
-// peer belongs to another cluster than this server presumes its own to be.
+// that may put it at odds with all peers, or end its connections with some. talk
+// means that the peer wants to talk, and not only to refuse. The error is a
+// *rejection: the peer belongs to another cluster than the one that this server
+// presumes to be its own.
 func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	if t.UID() != (core.UID{}) {
 		return nil
@@ -45,7 +46,7 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	asking := t.asking()
 	t.mu.Lock()
 	if t.config.Life.Rejoined && !asking {
-		t.hearsay.Bind(t.hearsay.Sole()) // its goal was made of what these said
+		t.hearsay.Bind(t.hearsay.Sole()) // its goal was made of these peers' answers
 	}
 	news := t.hearsay.Hear(p.id, said)
 	uid, atOdds := t.hearsay.Presume(len(t.peers) + 1)
@@ -54,14 +55,14 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	}
 	t.atOdds = atOdds
 	if atOdds {
-		t.words.Clear() // nobody knows whose they were
+		t.words.Clear() // it is unknown to which cluster their senders belong
 		t.trial++
 	}
 	t.mute()
 	listed, others := t.hearsay.String(), t.ofOthers(uid)
 	t.mu.Unlock()
 	if atOdds && news {
-		t.journal.note(slog.LevelError, "at odds "+listed, "peers name different uids of this cluster, and this server knows none yet: it talks to nobody until a majority of the members names the same one; check the addresses of the peers, and which data directory each server has",
+		t.log.note(slog.LevelError, "at odds "+listed, "peers name different uids of this cluster, and this server knows none yet: it talks to nobody until a majority of the members names the same one; check the addresses of the peers, and which data directory each server has",
 			"they say", listed, "belongs to", uid.String())
 	}
 	if atOdds || uid == (core.UID{}) {
@@ -76,9 +77,9 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 	return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and server %q, which knows none yet, has heard %v from those with whom it talks; check the addresses of the peers, and which data directory each server has (a server that never took anything from the wrong ones forgets them when it is started again)", p.id, t.config.ClusterID, said, t.config.ID, uid)}
 }
 
-// maybeStray reports whether the server whose hello this is may be a stray, although
-// it was taken for the peer: nobody knows while peers are at odds, and a full member
-// knows the uid as soon as any other does that talks to us.
+// maybeStray reports whether the sender of a hello may be a stray, although it was
+// taken for the peer. While peers are at odds, any may be one. A full member knows the
+// uid as soon as any other member that talks to us.
 func (t *Transport) maybeStray(h *hello) bool {
 	if t.UID() != (core.UID{}) {
 		return false

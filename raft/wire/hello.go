@@ -9,13 +9,13 @@ import (
 	"raftkv/raft/identity"
 )
 
-// magic begins every hello, so that a stranger who speaks something else is
+// magic begins every hello, so that a stranger that speaks another protocol is
 // recognised at once.
 const magic = "raftkv-peer"
 
-// version is the version of the protocol that this package speaks, and the
-// only one. Versions count from 1. Version 1 said nothing of data directories,
-// version 2 nothing of beginnings, and its frames had no checksums.
+// version is the only version of the protocol that this package speaks. Versions
+// count from 1. A hello of version 1 did not name the data directory, one of version
+// 2 not the cluster's uid and first members, and frames had no checksums.
 const version = 3
 
 // The levels that this build can work at. Two servers whose ranges do not meet
@@ -25,7 +25,7 @@ const (
 	levelMax = 2
 )
 
-// maxBuildBytes bounds the name of a build in a hello.
+// maxBuildBytes is the greatest length of the name of a build in a hello.
 const maxBuildBytes = core.MaxIDBytes
 
 // The reasons for which a hello is turned down, in addition to those that follow
@@ -34,7 +34,7 @@ const (
 	ReasonVersion   identity.Reason = "version"   // the other side speaks only a version we do not know
 	ReasonReceiver  identity.Reason = "receiver"  // it means to talk to another server than us
 	ReasonSender    identity.Reason = "sender"    // it is not one of our peers, or not the one we dialled
-	ReasonMalformed identity.Reason = "malformed" // what came is no hello
+	ReasonMalformed identity.Reason = "malformed" // the bytes that came are no hello
 	ReasonSilent    identity.Reason = "silent"    // it was not there, or not there any more, for the exchange of hellos
 	ReasonCrowded   identity.Reason = "crowded"   // too many others had not said theirs yet
 	ReasonBootstrap identity.Reason = "bootstrap" // its list of members is another one than ours
@@ -48,9 +48,9 @@ var reasons = []identity.Reason{
 	identity.Wiped, identity.RolledBack, identity.Copied, identity.Replaced,
 }
 
-// hello is the first frame in both directions. Magic and Version stand first
-// in every version of the protocol, so that a reader can tell a newer hello
-// from garbage. Fields are only ever added at the end, with a new version.
+// hello is the first frame in both directions. Magic and Version come first in
+// every version of the protocol, so that a reader can tell a newer hello from
+// garbage. New fields are added at the end only, with a new version.
 type hello struct {
 	Magic      string
 	Version    uint64
@@ -96,11 +96,8 @@ func (r *rejection) Error() string { return "hello turned down: " + r.detail }
 
 // hello decodes and checks a hello of any version. The error is a *rejection.
 func (d *decoder) hello(k kind, body []byte) (hello, error) {
-	c := cursor{rest: body}
-	_, isArray := c.arrayHeader()
-	word, isString := c.str(maxClientAddrBytes)
-	theirs, isUint := c.uint()
-	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
+	theirs, ok := helloVersion(body)
+	if !ok {
 		return hello{}, &rejection{reason: ReasonMalformed, detail: "the frame is not the hello of a raftkv peer"}
 	}
 	if theirs > version {
@@ -137,7 +134,7 @@ func (d *decoder) helloContent(content []byte) (hello, error) {
 	return h, nil
 }
 
-// lifeBody is a life as it travels.
+// lifeBody is a life in the form in which it travels.
 type lifeBody struct {
 	incarnation packedBytes
 	nonces      packedBytes
@@ -168,7 +165,7 @@ func unpackLife(incarnation packedBytes, boot uint64, nonces packedBytes, rejoin
 	return l, nil
 }
 
-// life returns what a hello says of its sender's data directory. The error is a
+// life returns the life of the sender's data directory. The error is a
 // *rejection.
 func (h *hello) life() (identity.Life, error) {
 	l, err := unpackLife(h.Incarnation, h.Boot, h.Nonces, h.Rejoined)
@@ -181,19 +178,18 @@ func (h *hello) life() (identity.Life, error) {
 
 func (h *hello) uid() core.UID { return core.UID(h.UID) }
 
-// standing returns how far the sender's disk had come. The term of its last entry
-// is not said.
+// standing returns the sender's standing, without the term of its last entry, which
+// a hello does not name.
 func (h *hello) standing() identity.Standing {
 	return identity.Standing{Term: h.Term, Last: h.Last, Commit: h.Commit}
 }
 
-// identity returns what a hello says of its sender, whose life was decoded before.
+// identity returns the identity of the sender, whose life l was decoded before.
 func (h *hello) identity(l identity.Life) identity.Identity {
 	return identity.Identity{UID: h.uid(), Life: l, Standing: h.standing()}
 }
 
-// hello appends the frame of a hello to dst; k says for which kind of
-// connection.
+// hello appends the frame of a hello to dst; k is the kind of hello.
 func (e *encoder) hello(dst []byte, k kind, h *hello) []byte {
 	return e.frame(dst, k, h, greetingHeaderBytes+maxHelloBody)
 }

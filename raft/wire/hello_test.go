@@ -249,9 +249,4 @@ func TestRepeatedEventsAreLoggedOnce(t *testing.T) {
 	if !strings.Contains(log.String(), "reason=cluster") {
 		t.Fatalf("the reason is missing:\n%s", log.String())
 	}
-	j := newJournal(slog.New(slog.DiscardHandler))
-	now := time.Now()
-	if !j.due("a", now) || j.due("a", now.Add(journalPause-1)) || !j.due("b", now) || !j.due("a", now.Add(journalPause)) {
-		t.Fatal("the pause is not kept, or is kept across events")
-	}
 }

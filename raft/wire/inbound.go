@@ -9,17 +9,17 @@ import (
 	"raftkv/raft/identity"
 )
 
-// slot is the place of a request's answer among the answers.
+// slot is the place of a request's answer in the order of the answers.
 type slot struct {
 	kind  kind // of the answer
 	bytes int  // of the request's frame
-	lane  lane // what it may overtake
+	lane  lane // the order that it must keep
 	given bool // answer was called
 	reply core.Reply
 }
 
-// inbound is a connection that a peer dialled: its requests come in on it and
-// our answers leave, both in order but for overtake.go.
+// inbound is a connection that a peer dialled: the peer's requests come in on it and
+// our answers leave, both in order except for those of overtake.go.
 type inbound struct {
 	t     *Transport
 	peer  *peer
@@ -45,8 +45,8 @@ func newInbound(t *Transport, p *peer, conn net.Conn, frames *frameReader, d *de
 	return c
 }
 
-// fail ends the connection, the first time it is called. Answers that are
-// still to come will go nowhere. No lock may be held.
+// fail ends the connection, the first time it is called. Later answers are dropped.
+// No lock may be held.
 func (c *inbound) fail(cause error) {
 	c.mu.Lock()
 	if c.cause != nil {
@@ -64,17 +64,16 @@ func (c *inbound) fail(cause error) {
 	c.t.ended(c.peer, c.conn, "inbound", cause)
 }
 
-// load says whether the connection stands and how many requests have no answer
-// yet.
+// load returns whether the connection stands, and the number of requests without an
+// answer.
 func (c *inbound) load() (stands bool, held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause == nil, c.slots.len()
 }
 
-// read is the reader goroutine: it hands requests over in order. It stops
-// reading while too many have no answer, which in the end makes the peer's
-// writes wait.
+// read is the reader goroutine: it hands requests over in order. While too many
+// have no answer it does not read, and finally the peer's writes wait.
 func (c *inbound) read() {
 	defer close(c.ended)
 	for c.waitForRoom() {
@@ -109,7 +108,7 @@ func (c *inbound) read() {
 	}
 }
 
-// hearStanding takes what the peer says of its disk.
+// hearStanding takes note of a peer's standing.
 func (c *inbound) hearStanding(body []byte) error {
 	standing, uid, err := c.decoder.standing(body)
 	if err != nil {
@@ -130,7 +129,7 @@ func (c *inbound) waitForRoom() bool {
 	return c.cause == nil
 }
 
-// open adds a place for an answer behind those there are.
+// open adds a slot after the others. It returns false when the connection failed.
 func (c *inbound) open(s *slot) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,8 +141,8 @@ func (c *inbound) open(s *slot) bool {
 	return true
 }
 
-// answer fills a slot; nil says that there is no answer to this request. It
-// wakes the writer only for a slot that may leave.
+// answer fills a slot; nil means that there is no answer to this request. It wakes
+// the writer only if the answer may leave now.
 func (c *inbound) answer(s *slot, reply core.Reply) {
 	if k := replyKind(reply); k != s.kind && k != kindNoReply {
 		panic(fmt.Sprintf("wire: a %T is not the answer to a request whose answer has kind 0x%02x", reply, uint8(s.kind)))
@@ -162,7 +161,7 @@ func (c *inbound) answer(s *slot, reply core.Reply) {
 	}
 }
 
-// write is the writer goroutine: all answers that may leave do so in one write.
+// write is the writer goroutine. All answers that may leave now leave in one write.
 func (c *inbound) write() {
 	e := newEncoder()
 	var replies []departing

@@ -10,10 +10,10 @@ import (
 	"raftkv/raft/identity"
 )
 
-// Servers that began differently must not talk to each other: they count
+// Servers that were started differently must not talk to each other: they count
 // majorities of different lists, or hold different entries under the same index.
-// So a hello names the cluster by more than the name that an operator typed: by
-// its uid, which its first leader drew, and by a digest of the list of members.
+// So a hello names the cluster not only by the name that an operator typed, but also
+// by its uid, which its first leader drew, and by a digest of the list of members.
 
 // bootstrap is the digest of a list of members.
 type bootstrap [sha256.Size]byte
@@ -47,9 +47,9 @@ func listMembers(ids []core.ID) string {
 	return fmt.Sprintf("%s and %d more", core.JoinIDs(ids[:maxListed], ","), len(ids)-maxListed)
 }
 
-// judge reports whether this server wants to talk to the server whose hello this
-// is. knows says which servers may be talking. The error is a *rejection. The data
-// directory is judged elsewhere (meetLife).
+// judge returns nil if this server may talk to the sender of a hello. knows reports
+// whether a server may be the sender. The error is a *rejection. The data directory
+// is judged elsewhere (meetLife).
 func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	c := &t.config
 	if h.ClusterID != c.ClusterID {
@@ -76,7 +76,7 @@ func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 }
 
 // judgeLevel refuses a server that works at other levels than this build, or that
-// uses what only a later level brings.
+// uses a field of a later level.
 func (h *hello) judgeLevel() error {
 	if h.LevelMin > levelMax || h.LevelMax < levelMin || h.LevelMin > h.LevelMax {
 		return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) works at levels %d to %d, and this build at %d to %d; upgrade the older one", h.From, h.Build, h.LevelMin, h.LevelMax, levelMin, levelMax)}
@@ -98,17 +98,17 @@ func (h *hello) judgeLevel() error {
 	return nil
 }
 
-// contest tells a server that is alone in its list of members that another one,
-// with another list, counts it among its own. If nothing was ever written to it, it
-// was probably started with the wrong list, and would go on as a cluster of one
-// beside the real one. If it has served alone, the other one has a wrong address:
-// nobody's mistake elsewhere may end it.
+// contest reports that a server with another list of members counts this one, which
+// is alone in its own list, among its members. If nothing was ever written to this
+// server, it was probably started with the wrong list and would go on as a second
+// cluster. If it has served alone, the other server has a wrong address, and a
+// mistake elsewhere must not end this one.
 func (t *Transport) contest(h *hello) {
 	if len(t.peers) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
 		return
 	}
 	if t.config.Used != nil && t.config.Used() {
-		t.journal.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
+		t.log.note(slog.LevelError, "contested "+string(h.From), "a server with another list of members counts this one, which serves alone, among its own; it is turned down, and this server goes on: correct the address that it has, or start it under another --cluster-id",
 			"peer", string(h.From), "its uid", h.uid().String(), "our uid", t.UID().String())
 		return
 	}

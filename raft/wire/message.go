@@ -9,11 +9,12 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"raftkv/raft/core"
+	"raftkv/raft/msgpack"
 )
 
-// handle is how the library is used: structs as arrays in the order of their
-// fields, today's msgpack with its byte strings and extensions. It is not
-// changed after it is made, so every connection shares it.
+// handle configures the library: structs are arrays in the order of their fields,
+// in today's msgpack with its byte strings and extensions. It is not changed after
+// it is made, so every connection shares it.
 var handle = func() *codec.MsgpackHandle {
 	h := &codec.MsgpackHandle{WriteExt: true}
 	h.StructToArray = true
@@ -55,8 +56,8 @@ func newEncoder() *encoder {
 	return e
 }
 
-// request appends the frame of a request to dst, or returns dst unchanged and
-// an error if it would be longer than MaxFrameBytes.
+// request appends the frame of a request to dst. If the frame would be longer than
+// MaxFrameBytes, it returns dst unchanged and an error.
 func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
 	bound := frameBound(request)
 	if bound > MaxFrameBytes {
@@ -86,7 +87,8 @@ func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
 	return dst, nil
 }
 
-// reply appends the frame of an answer to dst; nil says that there is none.
+// reply appends the frame of an answer to dst. A nil reply means that there is no
+// answer.
 func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
 	if reply == nil {
 		return e.seal(append(dst, make([]byte, headerBytes)...), len(dst), kindNoReply)
@@ -215,7 +217,7 @@ func (d *decoder) rejoinReply(body []byte) (core.Reply, error) {
 		return nil, err
 	}
 	if len(b.UID) != len(core.UID{}) {
-		return nil, malformed("a uid of %d bytes", len(b.UID))
+		return nil, malformed("a uid of %d bytes, not %d", len(b.UID), len(core.UID{}))
 	}
 	return &core.RejoinReply{Term: b.Term, Rejoining: b.Rejoining, Leads: b.Leads, LastIndex: b.LastIndex, UID: core.UID(b.UID)}, nil
 }
@@ -230,4 +232,76 @@ func (d *decoder) decode(body []byte, s shape, message any) error {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	return nil
+}
+
+// The library that decodes bodies is made to be lenient: it takes a number for a
+// truth value, an array for a byte string and nil for anything. It ignores bytes
+// after the end, and skips items that it does not expect, however deep and long they
+// claim to be. So every body is first compared with the one shape that its kind
+// has, byte by byte and without decoding anything. A body that passes holds no
+// length that exceeds the bytes behind it and is exactly what the library itself
+// would write. Only such a body is given to the library.
+
+// element is the kind of item that stands at one place of a body's array.
+type element uint8
+
+const (
+	uintElement    element = iota // unsigned, in the shortest form
+	boolElement                   // true or false
+	idElement                     // string of at most core.MaxIDBytes
+	clusterElement                // string of at most maxClusterIDBytes
+	textElement                   // string of at most maxClientAddrBytes
+	detailElement                 // string of at most maxDetailBytes
+	packedElement                 // extension packedExtension
+)
+
+// shape describes a body: an array of these elements, and nothing after it.
+type shape []element
+
+// check returns nil if body has the shape s.
+func (s shape) check(body []byte) error {
+	r := msgpack.NewReader(body)
+	if r.Fields(len(s)); r.Fault() != "" {
+		return malformed("the body is not an array of %d", len(s))
+	}
+	for i, e := range s {
+		e.skip(&r)
+		if r.Fault() != "" {
+			return malformed("field %d of %d is cut off or of the wrong type", i+1, len(s))
+		}
+	}
+	if r.Left() != 0 {
+		return malformed("%d bytes after the end of the body", r.Left())
+	}
+	return nil
+}
+
+// skip steps over one element. If it is not there, r has a fault.
+func (e element) skip(r *msgpack.Reader) {
+	switch e {
+	case uintElement:
+		r.Uint()
+	case boolElement:
+		r.Bool()
+	case idElement:
+		r.Text(core.MaxIDBytes)
+	case clusterElement:
+		r.Text(maxClusterIDBytes)
+	case textElement:
+		r.Text(maxClientAddrBytes)
+	case detailElement:
+		r.Text(maxDetailBytes)
+	case packedElement:
+		r.Extension(packedExtension)
+	}
+}
+
+// helloVersion returns the version of the protocol that the sender of a hello
+// speaks, without anything else of it: these two fields come first in every
+// version. It reports false if the body is not the hello of a raftkv peer.
+func helloVersion(body []byte) (v uint64, ok bool) {
+	r := msgpack.NewReader(body)
+	r.ArrayHeader()
+	word, v := r.Text(maxClientAddrBytes), r.Uint()
+	return v, r.Fault() == "" && string(word) == magic && v != 0
 }

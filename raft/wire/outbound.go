@@ -11,9 +11,9 @@ import (
 	"raftkv/raft/identity"
 )
 
-// slowestRate is the speed of the slowest link that must not be taken for a
-// dead one, in bytes per second: 1 Mbit/s.
-const slowestRate = 128 << 10
+// minLinkRate is the rate of the slowest link that must not be taken for a dead one,
+// in bytes per second: 1 Mbit/s.
+const minLinkRate = 128 << 10
 
 // burstBytes is the length at which the writer stops gathering frames.
 const burstBytes = 256 << 10
@@ -27,7 +27,7 @@ type pending struct {
 }
 
 // outbound is a connection that we dialled: requests leave on it and their
-// answers come back, both in order but for overtake.go.
+// answers come back, both in order except for those of overtake.go.
 type outbound struct {
 	t    *Transport
 	peer *peer
@@ -35,7 +35,7 @@ type outbound struct {
 	dead chan struct{} // closed by fail
 	use  identity.Use  // which process of the peer it is with
 
-	asked bool // our hello said that we have no goal; see Announce
+	asked bool // our hello named no goal; see Announce
 
 	frames  *frameReader // the reader's
 	decoder *decoder     // the reader's
@@ -44,13 +44,13 @@ type outbound struct {
 	work  sync.Cond // a call was queued, or the connection failed
 	cause error     // why it failed; nil while it stands
 	calls fifo[pending]
-	older int        // the next answer is for the call that has so many older ones
-	taken int        // the first so many of calls are with the writer or the peer
+	older int        // index in calls of the call that the next answer is for
+	taken int        // number of calls, the oldest ones, that are with the writer or the peer
 	bytes int64      // sum over calls
 	since time.Time  // when the oldest taken call became that
 	news  *statement // to be told before the next request
 	told  statement  // what the peer has heard last
-	armed bool       // a read deadline is set that will look after the oldest taken call
+	armed bool       // a read deadline is set, after which the oldest taken call is looked at
 }
 
 func newOutbound(t *Transport, p *peer, conn net.Conn, frames *frameReader, d *decoder) *outbound {
@@ -59,8 +59,8 @@ func newOutbound(t *Transport, p *peer, conn net.Conn, frames *frameReader, d *d
 	return c
 }
 
-// send queues a call and says whether there was room for it; if not, nothing
-// has happened.
+// send queues a call. It returns false, and has no effect, if there is no room for
+// the call or the connection has failed.
 func (c *outbound) send(p pending) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +77,7 @@ func (c *outbound) send(p pending) bool {
 	return true
 }
 
-// tell queues a statement about our disk, if it is news.
+// tell queues a statement about our disk, unless the peer has heard it.
 func (c *outbound) tell(s statement) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +110,7 @@ func (c *outbound) fail(cause error) {
 	}
 }
 
-// load says whether the connection stands and how many calls and bytes are
+// load returns whether the connection stands, and the number and bytes of the calls
 // without an answer.
 func (c *outbound) load() (stands bool, calls int, bytes int64) {
 	c.mu.Lock()
@@ -118,7 +118,7 @@ func (c *outbound) load() (stands bool, calls int, bytes int64) {
 	return c.cause == nil, c.calls.len(), c.bytes
 }
 
-// write is the writer goroutine: all that is queued leaves in one write.
+// write is the writer goroutine. Everything that is queued leaves in one write.
 func (c *outbound) write() {
 	e := newEncoder()
 	var requests []core.Request
@@ -213,11 +213,12 @@ func (c *outbound) read() {
 	}
 }
 
-// answered ends the call whose answer came: the oldest, but for one that overtakes.
+// answered ends the call whose answer came: the oldest one, unless the answer
+// overtakes others.
 func (c *outbound) answered(k kind, body []byte) error {
 	want, any := c.awaited()
 	if !any {
-		return malformed("an answer of kind 0x%02x and no call that it could be for", uint8(k))
+		return malformed("an answer of kind 0x%02x, and no call waits for one", uint8(k))
 	}
 	if k != want && k != kindNoReply {
 		return malformed("an answer of kind 0x%02x where 0x%02x was due", uint8(k), uint8(want))
@@ -249,8 +250,8 @@ func (c *outbound) awaited() (want kind, any bool) {
 	return c.calls.at(c.older).kind.answer(), true
 }
 
-// pop takes the call out whose answer came. Whoever takes a call out ends it, so
-// that it ends once.
+// pop takes out the call whose answer came. The goroutine that takes a call out ends
+// it, so that each ends once.
 func (c *outbound) pop() (pending, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -267,10 +268,10 @@ func (c *outbound) pop() (pending, bool) {
 	return p, true
 }
 
-// rearm is called when the read deadline has passed and says whether to read
-// on. One deadline serves many calls: it is set when there was none, and only
-// when it passes do we look whether the call that is now the oldest has really
-// waited too long. Setting it anew for every call would cost more than the call.
+// rearm is called when the read deadline has passed, and reports whether reading
+// goes on. One deadline serves many calls, because setting one for each would cost
+// more than the call. It is set when there was none. When it passes, the call that is
+// then the oldest is checked for having waited too long.
 func (c *outbound) rearm(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -290,11 +291,11 @@ func (c *outbound) rearm(now time.Time) bool {
 	return true
 }
 
-// deadline is when the oldest taken call, of which there must be one, has
-// waited too long. The calls before it are answered, so all that can still be
-// on its way before its answer is its own frame.
+// deadline returns the time at which the oldest taken call has waited too long.
+// There must be such a call. The calls before it are answered, so only its own frame
+// may have to be sent before its answer can come.
 func (c *outbound) deadline() time.Time {
-	transfer := time.Duration(c.calls.at(0).bytes) * time.Second / slowestRate
+	transfer := time.Duration(c.calls.at(0).bytes) * time.Second / minLinkRate
 	return c.since.Add(c.t.config.CallTimeout + transfer)
 }
 

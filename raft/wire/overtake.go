@@ -1,13 +1,16 @@
 package wire
 
-import "raftkv/raft/core"
+import (
+	"raftkv/raft/core"
+)
 
-// Answers leave in the order of the requests, but for one kind. The answer to an
-// AppendEntries with entries waits for a disk. The answer to one without says "I am
-// here, in this term": a leader needs it, however slow that disk is. So it may
-// overtake answers to entries that are not there yet. A frame of kind overtakes
-// comes before it and says how many older calls have no answer yet. Both sides
-// count alike, since each has the same calls in the same order.
+// Answers leave in the order of the requests, with one exception. The answer to an
+// AppendEntries with entries waits for a disk. The answer to a heartbeat, an
+// AppendEntries without entries, says "I am here, in this term", and a leader needs
+// it however slow that disk is. So it may overtake answers to entries that are not
+// ready yet. A frame of kind overtakes comes before it, with the number of older
+// calls without an answer. Both sides count alike, since each has the same calls in
+// the same order.
 
 // overtakes is the body of the frame before an answer that overtakes others.
 type overtakes struct {
@@ -22,7 +25,7 @@ type departing struct {
 	older int // answers that it overtakes
 }
 
-// lane says how an answer may be ordered.
+// lane is the rule for the order of an answer.
 type lane uint8
 
 const (
@@ -57,7 +60,7 @@ func (d *decoder) overtakes(body []byte) (uint64, error) {
 		return 0, err
 	}
 	if m.Older == 0 {
-		return 0, malformed("an answer that overtakes no other")
+		return 0, malformed("a frame says that an answer overtakes others, and names none")
 	}
 	return m.Older, nil
 }
@@ -81,8 +84,8 @@ func (c *inbound) gather(dst []departing) []departing {
 	return dst
 }
 
-// overtaken takes note that the next answer is for the call that has so many older
-// ones.
+// overtaken reads the number of older calls from a frame of kind overtakes. The next
+// answer is for the call after these.
 func (c *outbound) overtaken(body []byte) error {
 	older, err := c.decoder.overtakes(body)
 	if err != nil {
@@ -106,8 +109,60 @@ func (c *outbound) overtaken(body []byte) error {
 			want = lanePrompt
 		}
 		if laneOf(c.calls.at(i).call.Request) != want {
-			return malformed("an answer overtakes %d others, which these calls do not allow", older)
+			return malformed("an answer overtakes %d others, and these calls do not permit it", older)
 		}
 	}
 	return nil
+}
+
+// fifo is a queue of calls or slots whose elements can be looked at, and taken out,
+// by position. The zero value is empty.
+type fifo[T any] struct {
+	items []T
+	first int // items[:first] have been taken out
+}
+
+func (q *fifo[T]) len() int { return len(q.items) - q.first }
+
+// at returns the i-th oldest element.
+func (q *fifo[T]) at(i int) *T { return &q.items[q.first+i] }
+
+func (q *fifo[T]) push(item T) {
+	// Moving down once half of the array is free makes push O(1) on average
+	// and keeps the array below twice the longest queue.
+	if len(q.items) == cap(q.items) && q.first > len(q.items)/2 {
+		n := copy(q.items, q.items[q.first:])
+		clear(q.items[n:])
+		q.items, q.first = q.items[:n], 0
+	}
+	q.items = append(q.items, item)
+}
+
+// pop takes out the oldest element, of which there must be one.
+func (q *fifo[T]) pop() T {
+	item := q.items[q.first]
+	var none T
+	q.items[q.first] = none // the item may point to a large request
+	q.first++
+	if q.first == len(q.items) {
+		q.items, q.first = q.items[:0], 0
+	}
+	return item
+}
+
+// remove takes out the element at position i, which must exist, and moves the older
+// ones by one place.
+func (q *fifo[T]) remove(i int) T {
+	older := q.items[q.first : q.first+i+1]
+	item := older[i]
+	copy(older[1:], older[:i])
+	older[0] = item
+	return q.pop()
+}
+
+// drain takes out everything, oldest first.
+func (q *fifo[T]) drain() []T {
+	items := q.items[q.first:]
+	q.items, q.first = nil, 0
+	return items
 }

@@ -8,18 +8,18 @@ import (
 	"raftkv/raft/core"
 )
 
-// beat is a call without entries, and append one with an entry, in a term of its
+// heartbeat is a call without entries, and append one with an entry, in a term of its
 // own.
-func beat(term uint64) core.Request { return &core.AppendEntries{Term: term, LeaderID: "n1"} }
+func heartbeat(term uint64) core.Request { return &core.AppendEntries{Term: term, LeaderID: "n1"} }
 func entries(term uint64) core.Request {
 	return &core.AppendEntries{Term: term, LeaderID: "n1", Entries: []core.Entry{core.NewEntry(1, 1, core.KindCommand, []byte("x"))}}
 }
 
 // Goal: a follower whose disk holds up the answers to entries is heard all the
 // same, and nothing else changes its order. Method: real servers; the receiver
-// keeps its answers; the beat's call ends while all older ones wait, also behind
+// keeps its answers; the heartbeat's call ends while all older ones wait, also behind
 // another kind of call it does not; then all the others end, each with its own.
-func TestTheAnswerToABeatOvertakesThoseToEntries(t *testing.T) {
+func TestTheAnswerToAHeartbeatOvertakesThoseToEntries(t *testing.T) {
 	type held struct {
 		term   uint64
 		answer func(core.Reply)
@@ -49,20 +49,20 @@ func TestTheAnswerToABeatOvertakesThoseToEntries(t *testing.T) {
 	}
 	reply := func(h held) { h.answer(&core.AppendEntriesReply{Term: h.term, Success: true}) }
 
-	first, second, third := send(entries(1)), send(entries(2)), send(beat(3))
+	first, second, third := send(entries(1)), send(entries(2)), send(heartbeat(3))
 	reply(third)
-	ended("the beat's call ends first", 1)
+	ended("the heartbeat's call ends first", 1)
 	reply(second) // not before the first
-	fourth := send(beat(4))
+	fourth := send(heartbeat(4))
 	reply(fourth)
-	ended("the next beat's call, too", 2)
+	ended("the next heartbeat's call, too", 2)
 	if st := n1.Stats().Total; st.CallsInFlight != 2 {
 		t.Fatalf("%d calls in flight, not the two with entries", st.CallsInFlight)
 	}
 	reply(first)
 	ended("the entries' calls end", 4)
 
-	entry, other, last := send(entries(5)), send(&core.TimeoutNow{Term: 6, LeaderID: "n1"}), send(beat(7))
+	entry, other, last := send(entries(5)), send(&core.TimeoutNow{Term: 6, LeaderID: "n1"}), send(heartbeat(7))
 	reply(last)
 	entry.answer(nil) // lost, but in its place
 	ended("the lost call", 5)
@@ -101,7 +101,7 @@ func TestAnswersInAnyOrderReachTheirCalls(t *testing.T) {
 	var open []held
 	for term := uint64(1); term <= n || len(open) > 0; {
 		if term <= n && len(open) < 100 && dice.IntN(2) == 0 {
-			request := []core.Request{beat(term), entries(term), entries(term), &core.TimeoutNow{Term: term, LeaderID: "n1"}}[dice.IntN(4)]
+			request := []core.Request{heartbeat(term), entries(term), entries(term), &core.TimeoutNow{Term: term, LeaderID: "n1"}}[dice.IntN(4)]
 			n1.Send(core.Call{To: "n2", Request: request}, o.done)
 			open = append(open, <-requests)
 			term++
@@ -126,7 +126,7 @@ func TestAnswersInAnyOrderReachTheirCalls(t *testing.T) {
 }
 
 // Goal: an answer that claims to overtake what it cannot ends the connection.
-// Method: a raw peer has entries, a beat, a TimeoutNow and a beat to answer, and
+// Method: a raw peer has entries, a heartbeat, a TimeoutNow and a heartbeat to answer, and
 // answers with each false claim.
 func TestFalseClaimsToOvertakeEndTheConnection(t *testing.T) {
 	e := newEncoder()
@@ -138,7 +138,7 @@ func TestFalseClaimsToOvertakeEndTheConnection(t *testing.T) {
 		"none":                append(claim(0), reply...),
 		"more than there are": append(claim(4), reply...),
 		"very many":           append(claim(1<<63), reply...),
-		"a beat's":            append(claim(2), e.reply(nil, &core.TimeoutNowReply{Term: 3})...),
+		"a heartbeat's":            append(claim(2), e.reply(nil, &core.TimeoutNowReply{Term: 3})...),
 		"another kind's":      append(claim(3), reply...),
 		"twice":               append(append(claim(1), claim(1)...), reply...),
 		"by another kind":     append(claim(1), e.reply(nil, &core.TimeoutNowReply{Term: 3})...),
@@ -149,7 +149,7 @@ func TestFalseClaimsToOvertakeEndTheConnection(t *testing.T) {
 		n2 := acceptRaw(t, l2, "n2")
 		eventually(t, "the connection", func() bool { return n1.Stats().Total.Connected })
 		o := newOutcomes()
-		for _, request := range []core.Request{entries(1), beat(2), &core.TimeoutNow{Term: 3, LeaderID: "n1"}, beat(4)} {
+		for _, request := range []core.Request{entries(1), heartbeat(2), &core.TimeoutNow{Term: 3, LeaderID: "n1"}, heartbeat(4)} {
 			n1.Send(core.Call{To: "n2", Request: request}, o.done)
 			if _, _, err := n2.frames.next(requestFrames); err != nil {
 				t.Fatal(err)

@@ -9,15 +9,16 @@ import (
 )
 
 const (
-	// smallBytes is the longest body for which memory is taken at once.
+	// smallBytes is the length of the longest body for which memory is taken at once.
 	smallBytes = 32 << 10
 	// chunkBytes is the shortest step in which memory for a longer body is taken.
 	chunkBytes = 16 << 10
-	// maxChunks and retainedBytes bound what is kept for the next frame.
+	// maxChunks and retainedBytes bound the memory that is kept for the next frame.
 	maxChunks     = 16
 	retainedBytes = 1 << 20
-	// pieceBytes is what must be read or written within the stall time. A
-	// deadline for a whole frame would never let a large one over a slow link.
+	// pieceBytes is the number of bytes that must be read or written within the stall
+	// time. With one deadline for a whole frame, a large one would never pass a slow
+	// link.
 	pieceBytes = 64 << 10
 )
 
@@ -94,9 +95,9 @@ func (f *frameReader) largeFrame(peeked []byte, length int) (kind, []byte, error
 	return kindAppendEntries, body, err
 }
 
-// ownBody reads a body into memory of its own. On the word of the header alone
-// no more than smallBytes are taken; the memory for a longer body grows with
-// what has arrived, in chunks that are joined in the end.
+// ownBody reads a body into memory of its own. Because of the header alone it takes
+// at most smallBytes. The memory for a longer body grows with the bytes that have
+// arrived, in chunks that are joined in the end.
 func (f *frameReader) ownBody(length int) ([]byte, error) {
 	if length <= smallBytes {
 		body := make([]byte, length)
@@ -144,8 +145,8 @@ func (f *frameReader) fill(b []byte) error {
 	return nil
 }
 
-// insideFrame tells the end of the bytes inside a frame from the one between
-// two frames.
+// insideFrame turns io.EOF inside a frame into io.ErrUnexpectedEOF, so that io.EOF
+// means an end between two frames.
 func insideFrame(err error, inside bool) error {
 	if inside && errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -12,11 +12,11 @@ import (
 // maxDetailBytes bounds the sentence in a refusal.
 const maxDetailBytes = 512
 
-// refusal is sent instead of a hello, by the accepting side only. It says who
-// refuses, so that the dialling side can tell a peer's word from a stranger's.
+// refusal is sent instead of a hello, by the accepting side only. It names its
+// sender, so that the dialling side can tell a peer's word from a stranger's.
 type refusal struct {
 	Reason  identity.Reason
-	Version uint64      // that its sender speaks
+	Version uint64      // of the protocol that its sender speaks
 	Detail  string      // a sentence for the other side's log
 	Hello   packedBytes // the hello that its sender would have said, without checksum
 }
@@ -29,10 +29,10 @@ type oldRefusal struct {
 	Version uint64
 }
 
-// refusedError says that a server turned our hello down.
+// refusedError means that a server turned our hello down.
 type refusedError struct {
 	refusal
-	by hello // the server that refuses, as it says
+	by hello // the hello of the server that refuses; empty if its version is unknown
 }
 
 func (r *refusedError) Error() string {
@@ -71,8 +71,8 @@ func clipped(sentence string) string {
 	return sentence
 }
 
-// refusal decodes a refusal and the hello in it. A reason that is not known is
-// taken, since all that is done with it is to log it.
+// refusal decodes a refusal and the hello in it. An unknown reason is accepted,
+// since it is only logged.
 func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	content, err := greetingContent(kindRefusal, body)
 	if err != nil {
@@ -85,11 +85,8 @@ func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	if r.Hello, r.Detail = append(packedBytes{}, r.Hello...), strings.ToValidUTF8(r.Detail, "?"); len(r.Hello) > maxHelloBody {
 		return nil, malformed("a refusal with a hello of %d bytes", len(r.Hello))
 	}
-	c := cursor{rest: r.Hello}
-	_, isArray := c.arrayHeader()
-	word, isString := c.str(maxClientAddrBytes)
-	theirs, isUint := c.uint()
-	if !isArray || !isString || !isUint || string(word) != magic || theirs == 0 {
+	theirs, ok := helloVersion(r.Hello)
+	if !ok {
 		return nil, malformed("the refusal contains no valid hello")
 	}
 	if theirs != version {
@@ -101,10 +98,10 @@ func (d *decoder) refusal(body []byte) (*refusedError, error) {
 	return r, nil
 }
 
-// credible returns nil if the server that refuses us is one whose word about our
-// data directory counts: it is the peer p of this cluster, on the directory that
-// we know. Anybody may listen at a peer's address, and a server of an earlier
-// cluster of this name honestly takes us for somebody else.
+// credible returns nil if the word of the server that refuses us counts: it is the
+// peer p of this cluster, on the directory that we know. Any program may listen at a
+// peer's address, and a server of an earlier cluster of this name honestly takes us
+// for another server.
 func (t *Transport) credible(p *peer, by *hello) error {
 	if by.Version != version {
 		return &rejection{reason: ReasonVersion, detail: "it does not speak our version"}

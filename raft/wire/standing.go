@@ -8,7 +8,7 @@ import (
 	"raftkv/raft/identity"
 )
 
-// standingBody is a standing as it travels.
+// standingBody is a standing in the form in which it travels.
 type standingBody struct {
 	Term, Last, LastTerm, Commit uint64
 
@@ -17,14 +17,14 @@ type standingBody struct {
 
 var standingShape = shape{uintElement, uintElement, uintElement, uintElement, packedElement}
 
-// standing decodes what a peer says of its disk.
+// standing decodes a peer's standing and the uid of its cluster.
 func (d *decoder) standing(body []byte) (identity.Standing, core.UID, error) {
 	var b standingBody
 	if err := d.decode(body, standingShape, &b); err != nil {
 		return identity.Standing{}, core.UID{}, err
 	}
 	if len(b.UID) != len(core.UID{}) {
-		return identity.Standing{}, core.UID{}, malformed("a uid of %d bytes", len(b.UID))
+		return identity.Standing{}, core.UID{}, malformed("a uid of %d bytes, not %d", len(b.UID), len(core.UID{}))
 	}
 	return identity.Standing{Term: b.Term, Last: b.Last, LastTerm: b.LastTerm, Commit: b.Commit}, core.UID(b.UID), nil
 }
@@ -35,21 +35,21 @@ func (e *encoder) standing(dst []byte, s identity.Standing, uid core.UID) []byte
 	return e.frame(dst, kindStanding, &b, headerBytes+maxSmallBody)
 }
 
-// Peers are told how far we have come every standingInterval, and what they say is
-// made durable every memoryInterval, if it is news. So at most ten seconds' worth
-// of writes can be lost unseen where all servers restart.
+// Peers are told our standing every standingInterval. Their standings are made
+// durable every memoryInterval, if they have changed. So if all servers restart, the
+// loss of at most the last ten seconds' writes is not noticed.
 const (
 	standingInterval = 2 * time.Second
 	memoryInterval   = 8 * time.Second
 )
 
-// statement is what a server says of its disk, and to which cluster it belongs.
+// statement is a server's standing and the uid of its cluster.
 type statement struct {
 	identity.Standing
 	uid core.UID
 }
 
-// standing returns how far our disk has come.
+// standing returns our standing, zero if nothing is to be told.
 func (t *Transport) standing() identity.Standing {
 	if t.config.Standing == nil {
 		return identity.Standing{}
@@ -57,7 +57,7 @@ func (t *Transport) standing() identity.Standing {
 	return t.config.Standing()
 }
 
-// tellAll tells every peer how far our disk has come, if that is news.
+// tellAll tells every peer our standing, unless the peer has heard it.
 func (t *Transport) tellAll() {
 	s := statement{t.standing(), t.UID()}
 	for _, p := range t.peers {
@@ -85,7 +85,7 @@ func (t *Transport) keepStandings() {
 	}
 }
 
-// rememberStandings makes durable what peers have said since the last time.
+// rememberStandings makes durable the standings that have changed since the last time.
 func (t *Transport) rememberStandings() {
 	release, err := t.takeMemory()
 	if err != nil {
@@ -103,17 +103,18 @@ func (t *Transport) rememberStandings() {
 		return
 	}
 	if err := t.config.Memory.Note(news); err != nil {
-		t.journal.note(slog.LevelWarn, "note", "how far the peers have come could not be written down; it will be tried again", "error", err.Error())
+		t.log.note(slog.LevelWarn, "note", "the peers' progress could not be written down; it will be tried again", "error", err.Error())
 	}
 }
 
-// hearStanding takes note of what a peer says on a connection in the given use. It
-// returns an error if the peer turns out to belong to another cluster.
+// hearStanding takes note of a peer's standing, which came on a connection with the
+// given process. It returns an error if the peer turns out to belong to another
+// cluster.
 func (t *Transport) hearStanding(p *peer, u identity.Use, s identity.Standing, uid core.UID) error {
 	ours := t.UID()
 	if uid != (core.UID{}) && ours != (core.UID{}) && uid != ours {
 		t.rejected[identity.OtherCluster].Add(1)
-		t.journal.note(slog.LevelError, "other cluster "+string(p.id), "a peer turns out to belong to another cluster of this name; check the addresses of the peers, and which data directory each server has",
+		t.log.note(slog.LevelError, "other cluster "+string(p.id), "a peer turns out to belong to another cluster of this name; check the addresses of the peers, and which data directory each server has",
 			"peer", string(p.id), "its uid", uid.String(), "our uid", ours.String())
 		return errOtherCluster
 	}

@@ -14,23 +14,24 @@ import (
 	"raftkv/raft/identity"
 )
 
-// Handler is who the requests of peers are for.
+// Handler receives the requests of peers.
 type Handler interface {
-	// Receive hands over a peer's request, in the order in which the peer sent
-	// them. It may wait, which holds up this peer's requests and nobody else's.
-	// answer must be called at most once, from any goroutine, and never blocks;
-	// it may never be called. Since answers leave in the order of the requests,
-	// a request without one holds back the answers behind it until the peer
-	// gives the connection up; answer(nil) says that there is none and costs
-	// nobody anything. The request belongs to the Handler.
+	// Receive takes a peer's request; requests come in the order in which the peer sent
+	// them. It may wait, which holds up this peer's requests and no others. The request
+	// belongs to the Handler.
 	//
-	// A *core.InstallSnapshot comes beside the others, once Config.Snapshots
-	// holds its snapshot durably; its Data is nil.
+	// answer may be called from any goroutine, at most once, and never blocks. Since
+	// answers leave in the order of the requests, a request without one holds back
+	// later answers until the peer gives the connection up. answer(nil) says that there
+	// is no answer, and holds back nothing.
+	//
+	// A *core.InstallSnapshot is not in this order. It comes once Config.Snapshots holds
+	// its snapshot durably; its Data is nil.
 	Receive(from core.ID, request core.Request, answer func(core.Reply))
-	// Suspect says that an established connection with the peer died from the
-	// other side: it was closed or reset there, or its host no longer responds.
-	// It is called at most once per connection, and not for connections that we
-	// gave up ourselves. It must not wait.
+	// Suspect is called when an established connection with the peer died from the
+	// other side: it was closed or reset there, or its host no longer responds. It is
+	// called at most once per connection, and not for connections that this server gave
+	// up. It must not wait.
 	Suspect(peer core.ID)
 }
 
@@ -40,26 +41,26 @@ type Transport struct {
 	config  Config
 	handler Handler // set by Start, before any goroutine
 	peers   map[core.ID]*peer
-	journal *journal
+	log     *throttledLog
 
 	bootstrap bootstrap                // of the list of members
 	uid       atomic.Pointer[core.UID] // of the cluster; zero: not known yet
 
-	muted      atomic.Bool   // no message is passed on, in either direction; see mute
-	distrusted atomic.Uint64 // words about our directory that did not count
+	muted      atomic.Bool   // no message passes in either direction; see mute
+	distrusted atomic.Uint64 // refusals of our directory that did not count
 
 	rejected map[identity.Reason]*atomic.Uint64 // hellos turned down; the map never changes
 
-	pace *pace         // of all snapshots that are sent
-	turn chan struct{} // holds a token while a snapshot is being received
-	// remembering holds a token while Config.Memory is used.
+	snapshotLimiter *limiter      // shared by all snapshots that are sent
+	turn            chan struct{} // holds a token while a snapshot is being received
+	// remembering holds a token while Config.Memory is in use.
 	remembering chan struct{}
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // every goroutine
 
-	mu        sync.Mutex // guards what follows and the in of every peer
+	mu        sync.Mutex // guards the fields below, and those of every peer that say so
 	started   bool
 	closed    bool
 	words     identity.Words                 // what peers say of our data directory
@@ -67,16 +68,16 @@ type Transport struct {
 	hearsay   identity.Hearsay               // which uids peers name, while ours is not known
 	atOdds    bool                           // they name different ones
 	strangers int                            // accepted connections without a valid hello
-	newest    *incoming                      // the last one that a snapshot was offered on
-	conns     map[net.Conn]func(cause error) // every open connection and how to end it
+	newest    *snapshotReceiver              // the one with the latest offer
+	conns     map[net.Conn]func(cause error) // every open connection and the function that ends it
 
 	announcing bool             // see Announce
 	unaware    map[core.ID]bool // the peers that have not taken our announcement
 	awareness  chan struct{}    // closed when unaware has changed
 }
 
-// Why a connection ends that did not die from the other side while it stood.
-// None of these makes its peer suspect.
+// Reasons for the end of a connection that did not die from the other side. None of
+// them makes its peer suspect.
 var (
 	errCallTimeout     = errors.New("a call had no answer in time")
 	errLeftEarly       = errors.New("the peer left before our hello")
@@ -95,15 +96,15 @@ func New(config Config) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		config:      config,
-		peers:       make(map[core.ID]*peer, len(config.Peers)),
-		journal:     newJournal(config.Logger.With("server", string(config.ID))),
-		rejected:    make(map[identity.Reason]*atomic.Uint64),
-		pace:        &pace{rate: config.SnapshotBytesPerSecond},
-		turn:        make(chan struct{}, 1),
-		remembering: make(chan struct{}, 1),
-		conns:       make(map[net.Conn]func(error)),
-		bootstrap:   bootstrapOf(config.members()),
+		config:          config,
+		peers:           make(map[core.ID]*peer, len(config.Peers)),
+		log:             newThrottledLog(config.Logger.With("server", string(config.ID))),
+		rejected:        make(map[identity.Reason]*atomic.Uint64),
+		snapshotLimiter: &limiter{rate: config.SnapshotBytesPerSecond},
+		turn:            make(chan struct{}, 1),
+		remembering:     make(chan struct{}, 1),
+		conns:           make(map[net.Conn]func(error)),
+		bootstrap:       bootstrapOf(config.members()),
 	}
 	t.uid.Store(&config.UID)
 	for id, addr := range config.Peers {
@@ -141,26 +142,27 @@ func (t *Transport) Start(h Handler) {
 	}
 }
 
-// Send sends a request to call.To and calls done exactly once: with the answer,
-// or with nil when the call was lost, which says nothing about whether the peer
-// got the request. A call is lost at once when there is no connection or too
-// much is under way (MaxCalls, MaxCallBytes), when the request fits in no frame
-// (MaxFrameBytes), and when the peer is not known; otherwise it is lost when
-// its connection ends first. Calls to one peer leave in the order of Send.
+// Send sends a request to call.To and calls done exactly once: with the answer, or
+// with nil when the call was lost. A lost call says nothing about whether the peer
+// got the request. A call is lost at once if there is no connection, if too many
+// calls are pending (MaxCalls, MaxCallBytes), if the request fits in no frame
+// (MaxFrameBytes), or if the peer is unknown. Otherwise it is lost when its
+// connection ends before the answer comes. Calls to one peer leave in the order of
+// Send.
 //
-// An InstallSnapshot is not in this order: the snapshot that Config.Snapshots
-// has is sent on a connection of its own first, beside all other calls and
-// however long that takes. It is lost when that breaks off, and when another
-// snapshot for the same peer takes its place. After a failure the next one waits
-// a moment, so it may be asked for again at once.
+// An InstallSnapshot is not in this order: first its snapshot, which Config.Snapshots
+// holds, is sent on a connection of its own, for as long as that takes. The call is
+// lost when that transfer breaks off, and when another snapshot for the same peer
+// takes its place. After a failure the next transfer pauses for a moment, so the
+// caller may ask again at once.
 //
-// Send never blocks. done may be called from any goroutine, also from within
-// Send, and should not block: it holds up the answers behind it. The request
-// and its entries must not be changed after Send, not even after done.
+// Send never blocks. done may be called from any goroutine, also from within Send,
+// and should not block, since it holds up later answers. The request and its entries
+// must not be changed after Send, not even after done.
 func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 	p, known := t.peers[call.To]
 	if !known {
-		t.journal.note(slog.LevelError, "unknown", "a call to a server that is no peer is lost", "peer", string(call.To))
+		t.log.note(slog.LevelError, "unknown", "a call to a server that is no peer is lost", "peer", string(call.To))
 		done(call, nil)
 		return
 	}
@@ -176,7 +178,7 @@ func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 	k, bytes := requestKind(call.Request), frameBound(call.Request)
 	if bytes > MaxFrameBytes {
 		p.tooLarge.Add(1)
-		t.journal.note(slog.LevelError, "large "+string(p.id), "a call that fits in no frame is lost; let fewer entries travel together",
+		t.log.note(slog.LevelError, "large "+string(p.id), "a call that fits in no frame is lost; let fewer entries travel together",
 			"peer", string(p.id), "bytes", bytes, "limit", MaxFrameBytes)
 		p.lose(call, done)
 		return
@@ -187,8 +189,8 @@ func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 	}
 }
 
-// ClientAddr returns the address for clients that the peer named in its last
-// hello, "" when it never named one. It stays known while the peer is away.
+// ClientAddr returns the address for clients that the peer named last in a hello, or
+// "" if it never named one. The address stays known while the peer is away.
 func (t *Transport) ClientAddr(id core.ID) string {
 	if p, known := t.peers[id]; known {
 		if addr := p.clientAddr.Load(); addr != nil {
@@ -199,9 +201,9 @@ func (t *Transport) ClientAddr(id core.ID) string {
 }
 
 // Close ends all connections and the listener. When it returns, every call has
-// been done, no goroutine is left and the Handler will not be called again. It
-// must not be called from within the Handler or a done, for which it waits.
-// Calling it again waits likewise and returns nil. The error is the listener's.
+// ended, no goroutine is left and the Handler will not be called again. It waits for
+// the Handler and every done, so it must not be called from within these. Calling it
+// again waits likewise and returns nil. The error is the listener's.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	first := !t.closed
@@ -227,8 +229,8 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// track makes sure that Close ends a connection with end. It returns false,
-// having ended it, if Close has already begun.
+// track makes sure that Close ends a connection with end. If Close has already
+// begun, it ends the connection and returns false.
 func (t *Transport) track(conn net.Conn, end func(cause error)) bool {
 	t.mu.Lock()
 	closed := t.closed
@@ -273,6 +275,6 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 		level = slog.LevelInfo
 		t.handler.Suspect(p.id)
 	}
-	t.journal.note(level, "ended "+direction+" "+string(p.id), "connection with a peer ended",
+	t.log.note(level, "ended "+direction+" "+string(p.id), "connection with a peer ended",
 		"peer", string(p.id), "direction", direction, "cause", cause.Error())
 }

@@ -8,10 +8,11 @@ import (
 	"raftkv/raft/core"
 )
 
-// refused weighs a refusal. Reasons that concern our data directory count only
-// from a peer that we know (identity.Known.Credible). From the first such word on, this server
-// takes part in nothing: what it may have forgotten it would break. It then waits
-// for the words of the others for Config.VerdictWait, and ends.
+// refused weighs a refusal. Reasons that concern our data directory count only from
+// a peer that we know (identity.Known.Credible). From the first such word on, this
+// server takes part in nothing, since it would break the promises it may have
+// forgotten. It waits for the words of the other peers for Config.VerdictWait, and
+// ends.
 func (t *Transport) refused(p *peer, r *refusedError) {
 	p.refusals.Add(1)
 	if !r.Reason.Fences() {
@@ -20,7 +21,7 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 	if err := t.credible(p, &r.by); err != nil {
 		if !errors.Is(err, errTransportClosed) {
 			t.distrusted.Add(1)
-			t.journal.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address turns us down, but it is not the peer that we know; its word does not count",
+			t.log.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address turns us down, but it is not the peer that we know; its word does not count",
 				"peer", string(p.id), "address", p.addr, "reason", string(r.Reason), "it says", r.Detail, "because", err.Error())
 		}
 		return
@@ -35,16 +36,16 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 	}
 	t.mute()
 	t.mu.Unlock()
-	t.journal.note(slog.LevelError, "refused "+string(p.id), "a peer turns down our data directory; we take part in nothing until the others have been heard",
+	t.log.note(slog.LevelError, "refused "+string(p.id), "a peer turns down our data directory; this server takes part in nothing until the other peers have been heard",
 		"peer", string(p.id), "reason", string(r.Reason), "it says", r.Detail)
 	if majority {
 		t.pronounce()
 	}
 }
 
-// awaitWords is the goroutine that gives the other peers time to say what they
-// think of our data directory. If all words are taken back meanwhile, the trial is
-// over, and the next word begins another one.
+// awaitWords is the goroutine that gives the other peers time to judge our data
+// directory. If all words are taken back meanwhile, the trial is over, and the next
+// word begins another one.
 func (t *Transport) awaitWords(trial int) {
 	timer := time.NewTimer(t.config.VerdictWait)
 	defer timer.Stop()
@@ -75,7 +76,8 @@ func (t *Transport) pronounce() {
 	}
 }
 
-// takesBack forgets what a peer said of our directory, now that it talks to us.
+// takesBack forgets a peer's word about our directory, because the peer talks to us
+// again.
 func (t *Transport) takesBack(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,5 +87,73 @@ func (t *Transport) takesBack(p *peer) {
 	t.mute()
 }
 
-// mute decides whether messages are passed on. t.mu must be held.
+// mute stops all messages, in both directions, or lets them pass again: depending on
+// words about our directory, an announcement and the uids that peers name. t.mu must
+// be held.
 func (t *Transport) mute() { t.muted.Store(t.words.Len() > 0 || t.announcing || t.atOdds) }
+
+// A server that comes back after it lost its disk (core.Rejoining) may promise
+// something only when every other server has been told that it has a goal. Each of
+// them then refuses the directory that was lost, and refuses the newcomer if that
+// directory has come back meanwhile. Without this the two could promise different
+// things in one term.
+
+// Hush stops all messages in both directions until Announce has returned true. It
+// may be called before Start.
+func (t *Transport) Hush() {
+	t.mu.Lock()
+	if t.announcing {
+		t.mu.Unlock()
+		return
+	}
+	t.announcing, t.awareness, t.unaware = true, make(chan struct{}), make(map[core.ID]bool)
+	var outs []*outbound
+	for id, p := range t.peers {
+		t.unaware[id] = true
+		if out := p.out.Load(); out != nil {
+			outs = append(outs, out)
+		}
+	}
+	t.mute()
+	t.mu.Unlock()
+	for _, out := range outs {
+		out.fail(errAnnouncing) // the next connection begins with the announcement
+	}
+}
+
+// Announce tells every peer, by new connections, how far this server has come. It
+// returns true when all of them have heard it, and false when the transport is closed
+// first. Until it returns true, no message passes.
+func (t *Transport) Announce() bool {
+	t.Hush()
+	for {
+		t.mu.Lock()
+		done := len(t.unaware) == 0
+		if done {
+			t.announcing = false
+			t.mute()
+		}
+		changed := t.awareness
+		t.mu.Unlock()
+		if done {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-t.ctx.Done():
+			return false
+		}
+	}
+}
+
+// announced notes that a peer has taken a hello of ours that holds the announcement.
+func (t *Transport) announced(p *peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.announcing || !t.unaware[p.id] {
+		return
+	}
+	delete(t.unaware, p.id)
+	close(t.awareness)
+	t.awareness = make(chan struct{})
+}

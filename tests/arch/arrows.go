@@ -17,8 +17,10 @@ var arrows = map[string][]string{
 	"raft/vfs":                  {},
 	"raft/snapshot":             {},
 	"raft/wal":                  {"raft/core", "raft/vfs", "raft/snapshot"},
+	"raft/msgpack":              {},
+	"raft/throttle":             {},
 	"raft/identity":             {"raft/core"},
-	"raft/wire":                 {"raft/core", "raft/identity"},
+	"raft/wire":                 {"raft/core", "raft/identity", "raft/msgpack", "raft/throttle"},
 	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
@@ -28,17 +30,15 @@ var arrows = map[string][]string{
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
-	"kvserver/port":             {"kvserver/failure"},
+	"kvserver/port":             {"kvserver/failure", "raft/throttle"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":         {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":   {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv"},
-	"kvserver/clerkd":  {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
-	"kvserver/metrics": {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
-	"client":           {"kvserver/api", "kvserver/clerkwire"},
-
-	"kvserver/clerkwire/msgpack": {},
-	"kvserver/clerkwire":         {"kvserver/clerkwire/msgpack", "kvserver/api"},
+	"kvserver":           {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/clerkd":    {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/metrics":   {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
+	"client":             {"kvserver/api", "kvserver/clerkwire"},
+	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/process",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
@@ -88,7 +88,7 @@ var wired = map[string][]string{
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
 	"github.com/gorilla/mux":              {"kvserver/httpd"},
-	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "kvserver/clerkwire/msgpack", "kvserver/clerkwire"},
+	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "raft/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":            {"kvserver/kv"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv/internal/host"},

@@ -210,7 +210,7 @@ func TestSnapshotArrivesBeforeItsRequest(t *testing.T) {
 	}
 }
 
-// cuttable is a Dial whose connections for snapshots break after so many bytes.
+// cuttable is a Dial whose connections for snapshots break after a number of bytes.
 type cuttable struct {
 	after atomic.Int64 // 0: never
 }
@@ -621,8 +621,8 @@ func TestAnswersToInstallSnapshot(t *testing.T) {
 
 // Goal: snapshots leave at the configured rate, and together at that rate.
 // Method: reserve places for two senders in turn, in made-up time.
-func TestPace(t *testing.T) {
-	p := &pace{rate: 1 << 20}
+func TestLimiter(t *testing.T) {
+	p := &limiter{rate: 1 << 20}
 	now := time.Now()
 	var due time.Duration
 	for range 160 { // 10 MiB
@@ -635,7 +635,7 @@ func TestPace(t *testing.T) {
 	if due := p.reserve(64<<10, now); due > 0 {
 		t.Fatalf("after an hour the first waits %v", due)
 	}
-	if due := p.reserve(64<<10, now); due < 60*time.Millisecond-paceSlack {
+	if due := p.reserve(64<<10, now); due < 60*time.Millisecond-limiterSlack {
 		t.Fatalf("an idle hour is made up for: the second waits %v", due)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

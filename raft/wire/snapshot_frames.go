@@ -16,48 +16,45 @@ import (
 //	transfer hello  ──────────────►
 //	                ◄────────────── transfer hello
 //	offer           ──────────────►                   BeginReceive
-//	                ◄────────────── so much I have
+//	                ◄────────────── bytes it already has
 //	chunk, chunk, … ──────────────►                   ReceiveAt, …
 //	                                                  FinishReceive, then the Handler
 //	                ◄────────────── answer
 //
-// A connection serves one offer and ends. What was received stays, so after a
-// cut the next offer of the same snapshot goes on where this one ended.
+// A connection serves one offer and ends. Received bytes are kept, so after a cut
+// the next offer of the same snapshot goes on where this one ended.
 
-// Snapshots is where a server keeps its snapshots. SnapshotFile may be called at
-// any time and for several peers at once; the other three belong to one transfer
-// at a time and are called by one goroutine. A snapshot is named by its Index
-// and Term, and carries the UID; Data plays no part.
+// Snapshots keeps a server's snapshots. SnapshotFile may be called at any time and
+// for several peers at once. The other three methods belong to one transfer at a
+// time and are called by one goroutine. A snapshot is named by its Index and Term,
+// and carries the UID; Data is not used.
 type Snapshots interface {
-	// SnapshotFile returns the bytes of a snapshot as they travel, and what to
-	// close when they are no longer needed. They must not change meanwhile.
+	// SnapshotFile returns the bytes of a snapshot as they travel. They must not change
+	// until the Closer is closed, once they are no longer needed.
 	SnapshotFile(s core.Snapshot) (*io.SectionReader, io.Closer, error)
-	// BeginReceive makes room for a snapshot of size bytes and returns how many
-	// of them are there already: those of an earlier attempt with the same
-	// snapshot, size and id, all of them if it is there whole, otherwise none.
-	// What was there of any other attempt is thrown away. The id tells files
-	// apart that claim to be the same snapshot. The size is what the peer says.
+	// BeginReceive makes room for a snapshot of size bytes and returns the number of
+	// bytes that are already there from an earlier attempt with the same snapshot, size
+	// and id: 0 to size. Bytes of any other attempt are thrown away. The id tells apart
+	// files that claim to be the same snapshot. The size is the peer's claim.
 	BeginReceive(s core.Snapshot, size int64, id [32]byte) (have int64, err error)
-	// ReceiveAt stores the bytes from offset on, which is where those before
-	// ended.
+	// ReceiveAt stores bytes from offset on, which is the end of those before.
 	ReceiveAt(p []byte, offset int64) error
-	// FinishReceive checks that what was received is that snapshot, whole and
-	// undamaged, and makes it durable. If it is not, it is thrown away.
+	// FinishReceive checks that the received bytes are that snapshot, whole and
+	// undamaged, and makes it durable. Otherwise it throws them away.
 	FinishReceive() error
 }
 
-// snapshotChunkBytes is how much of a snapshot travels in one frame.
+// snapshotChunkBytes is the number of bytes of a snapshot that travel in one frame.
 const snapshotChunkBytes = pieceBytes
 
-// chunkRoom is room for everything in a chunk's body but the data, generously:
-// it takes fewer than 25 bytes.
+// chunkRoom is room for everything in a chunk's body except the data. This takes
+// fewer than 25 bytes, so chunkRoom is generous.
 const chunkRoom = 64
 
 // snapshotIDBytes is the length of an offer's id.
 const snapshotIDBytes = 32
 
-// snapshotOffer says what is about to be sent: an InstallSnapshot and how many
-// bytes its snapshot has.
+// snapshotOffer announces an InstallSnapshot and the size of its snapshot.
 type snapshotOffer struct {
 	Term          uint64
 	LeaderID      core.ID
@@ -68,7 +65,7 @@ type snapshotOffer struct {
 	ID            packedBytes // tells this file from others of the same index and term
 }
 
-// snapshotOfferReply says from which offset on the snapshot is wanted.
+// snapshotOfferReply holds the offset from which on the snapshot is wanted.
 type snapshotOfferReply struct{ Have uint64 }
 
 // snapshotChunk is a piece of the snapshot. The checksum is that of chunkSum.
@@ -78,15 +75,16 @@ type snapshotChunk struct {
 	Data     packedBytes
 }
 
-// snapshotFailed says why the receiver gives up.
+// snapshotFailed tells the sender why the receiver gives up.
 type snapshotFailed struct{ Reason failure }
 
-// failure is why a receiver gives up. Values travel and are only ever added to.
+// failure is the reason for which a receiver gives up. Values travel: new ones may
+// be added, and none changes.
 type failure string
 
 const (
 	failureUnwanted failure = "unwanted" // it takes no snapshots
-	failureStorage  failure = "storage"  // its disk does not take it, or what arrived is not that snapshot
+	failureStorage  failure = "storage"  // its disk does not take it, or the received bytes are not that snapshot
 )
 
 var (
@@ -96,7 +94,7 @@ var (
 	snapshotFailedShape     = shape{idElement}
 )
 
-// transferFailedError says that the receiver gave up.
+// transferFailedError means that the receiver gave up.
 type transferFailedError struct{ reason failure }
 
 func (e *transferFailedError) Error() string {
@@ -106,7 +104,7 @@ func (e *transferFailedError) Error() string {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // chunkSum is the checksum of a chunk: CRC-32C over its offset, as 8 bytes
-// little-endian, and its data. The offset is in it because data in the wrong
+// little-endian, and its data. The offset is included because data in the wrong
 // place is as bad as wrong data.
 func chunkSum(offset uint64, data []byte) uint64 {
 	var b [8]byte
@@ -128,7 +126,7 @@ func (d *decoder) offer(body []byte) (snapshotOffer, error) {
 		return o, malformed("the id of a snapshot has %d bytes, not %d", len(o.ID), snapshotIDBytes)
 	}
 	if o.Size == 0 || o.Size > 1<<62 || o.SnapshotIndex == 0 {
-		return o, malformed("no snapshot has %d bytes or index %d", o.Size, o.SnapshotIndex)
+		return o, malformed("an offer of a snapshot of %d bytes at index %d, which no snapshot has", o.Size, o.SnapshotIndex)
 	}
 	return o, nil
 }
@@ -140,7 +138,7 @@ func (d *decoder) chunk(body []byte) (snapshotChunk, error) {
 		return c, err
 	}
 	if len(c.Data) == 0 || len(c.Data) > snapshotChunkBytes {
-		return c, malformed("a chunk of %d bytes", len(c.Data))
+		return c, malformed("a chunk of %d bytes; it must have 1 to %d", len(c.Data), snapshotChunkBytes)
 	}
 	if sum := chunkSum(c.Offset, c.Data); sum != c.Checksum {
 		return c, malformed("the chunk at %d has checksum %08x and should have %08x", c.Offset, sum, c.Checksum)
