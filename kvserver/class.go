@@ -83,8 +83,8 @@ func (s *Server) Load(c Class) Load { return s.admissions[c].load() }
 // Bodies returns the memory for the bodies of writes.
 func (s *Server) Bodies() *Budget { return &s.bodies }
 
-// Enter admits a request, which may hold so many bytes, if there is room for it at
-// once. A request that was admitted must call Leave with the same numbers.
+// Enter admits a request, which may hold this number of bytes, if there is room for it
+// at once. A request that was admitted must call Leave with the same numbers.
 func (s *Server) Enter(c Class, bytes int64) bool {
 	return c == Free || s.admissions[c].enter(bytes)
 }

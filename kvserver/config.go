@@ -14,7 +14,7 @@ import (
 )
 
 // Config is what a Server is made of. NodeID, Consensus, ApplyCh and ClientAddr
-// must be set; for the rest zero means the default named beside it.
+// must be set; for the rest zero means the default that their comments name.
 type Config struct {
 	NodeID    string // this server's name in the cluster
 	ClusterID string // requests forwarded from another cluster are refused

@@ -6,8 +6,8 @@
 //	door (httpd, clerkd) ──► Server ──► machine ──► consensus
 //	translates               decides     applies     orders
 //
-// A door only translates. What is admitted and refused, who waits for a leader and
-// for how long, how fresh a read must be, what an outcome means and what the client
+// A door only translates. What is admitted and refused, which requests wait for a
+// leader and for how long, how fresh a read must be, what an outcome means and what the client
 // hears of it: each of these is decided once, here, and both doors call it.
 //
 //	write ──► CheckLag, Wait or Enter ──► Write ──┬─ leader is here:  machine.Propose

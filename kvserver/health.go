@@ -8,8 +8,8 @@ import (
 	"raftkv/kvserver/failure"
 )
 
-// readyTimeout bounds a readiness probe; who asks is mostly a load balancer,
-// for which a late yes is a no.
+// readyTimeout bounds a readiness probe. It is mostly a load balancer that asks, for
+// which a late yes is a no.
 const readyTimeout = time.Second
 
 // Live returns nil while the process is worth keeping: it is not once the node has

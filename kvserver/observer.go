@@ -14,7 +14,7 @@ type Observer interface {
 	// Settled says how a proposal ended; byKey says that its command had an
 	// idempotency key.
 	Settled(byKey bool, result kv.Result, err error)
-	// Read says that so many reads are being served.
+	// Read says how many reads are being served.
 	Read(linearizable bool, count int)
 	// Confirmed says how the question for a read index ended, after how long.
 	Confirmed(took time.Duration, err error)

@@ -95,8 +95,8 @@ func (s *Server) RefusedByStore(r kv.Result) error {
 	return failure.Of(failure.Internal, nil, "the store refused the command: %s", r.Status)
 }
 
-// CheckValue refuses a value of so many bytes if it is too long; -1 stands for a
-// length that is not known and beyond the limit.
+// CheckValue refuses a value whose length, in bytes, is beyond the limit; -1 stands
+// for a length that is not known and beyond it.
 func (s *Server) CheckValue(length int64) error {
 	limit := s.config.MaxValueBytes
 	switch {

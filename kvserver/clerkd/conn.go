@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxInFlight is how many requests of one connection are served at the same
-	// time; while there are so many, no more are read.
+	// time; at that number no more are read.
 	maxInFlight = 1024
 	// maxOutBytes is how many bytes of answers may wait for a Clerk that reads
 	// slowly before reads wait, too.

@@ -44,7 +44,7 @@ func (x *exchange) tooLarge(length int64) error {
 
 const (
 	// firstBodyBytes bounds what is set aside for a body before its bytes come,
-	// nextBodyBytes what is when so many have come. Thousands of clients may
+	// nextBodyBytes what is set aside when those have come. Thousands of clients may
 	// announce a body and not send it.
 	firstBodyBytes = 1 << 10
 	nextBodyBytes  = 4 << 10

@@ -12,7 +12,7 @@ import (
 	"raftkv/kvserver/port"
 )
 
-// Config is what a Door is made of beside its server. The zero value is ready.
+// Config is what a Door is made of in addition to its server. The zero value is ready.
 type Config struct {
 	// AllowedHosts are the names, in addition to those of loopback and all addresses,
 	// by which clients may reach this server; "*" stands for any. Requests to other

@@ -101,8 +101,8 @@ func (x *exchange) answer(status int, body []byte) {
 	_, _ = x.w.Write(body)
 }
 
-// begin sends the header of an answer whose body will have so many bytes, and
-// gives the client the time that it may take to read them.
+// begin sends the header of an answer with a body of this length, in bytes, and gives
+// the client the time that it may take to read it.
 func (x *exchange) begin(status, length int) {
 	x.door.stampHeader(x.w.Header(), x.id)
 	port.Of(x.r).Serving()
@@ -111,7 +111,7 @@ func (x *exchange) begin(status, length int) {
 	x.w.WriteHeader(status)
 }
 
-// stampHeader sets what every answer says: who answers and what it knows.
+// stampHeader sets what every answer says: which node answers and what it knows.
 func (d *Door) stampHeader(h http.Header, requestID string) {
 	leader, term := d.server.Leader()
 	h.Set(api.HeaderNode, d.nodeID)
@@ -151,7 +151,7 @@ func problemOf(r kvserver.Refusal, requestID string) api.Problem {
 	}
 }
 
-// encodeProblem writes a problem for people as well, who use curl.
+// encodeProblem writes a problem with line breaks, for people with curl.
 func encodeProblem(p api.Problem) []byte { return encodeJSON(p, "  ") }
 
 // encodeJSON writes one of the types of package api, and the end of a line.
@@ -221,8 +221,8 @@ func (x *exchange) context() (context.Context, context.CancelFunc) {
 	return x.door.server.Context(x.r.Context())
 }
 
-// allowReading gives the client time to send more of a body of which so many bytes
-// have come.
+// allowReading gives the client time to send more of a body, of which this number of
+// bytes has come.
 func (x *exchange) allowReading(received int) {
 	if x.began.IsZero() {
 		x.began = time.Now()

@@ -20,6 +20,6 @@ func (d *Door) serveMetrics(x *exchange) error {
 	return nil
 }
 
-// scrapeBytes is about the length of an answer. It gives a scrape the time that
-// a client has for so many bytes.
+// scrapeBytes is about the length of an answer, from which the time follows that a
+// client has to take it.
 const scrapeBytes = 64 << 10

@@ -264,5 +264,5 @@ func copyEndToEnd(to, from http.Header) {
 }
 
 // PeerConnections returns how many connections to one leader a node may have that
-// takes so many of clients.
+// takes this number of connections from clients.
 func PeerConnections(clients int) int { return max(1, min(DefaultPeerConnections, clients)) }

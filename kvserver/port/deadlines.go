@@ -13,19 +13,19 @@ const (
 	bodyRate  = 64 << 10 // bytes per second
 )
 
-// bodyTime returns how long a body of so many bytes may take.
+// bodyTime returns how long a body of this length may take.
 func bodyTime(grace time.Duration, bytes int) time.Duration {
 	return grace + time.Duration(bytes)*time.Second/bodyRate
 }
 
 // AllowReading gives the client time to send more of a body that began to be read
-// at a certain time and of which so many bytes have come.
+// at a certain time, of which this number of bytes has come.
 func (p *Port) AllowReading(w http.ResponseWriter, r *http.Request, began time.Time, received int) {
 	// What serves in tests without a connection has no deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(began.Add(bodyTime(p.config.BodyGrace, received) - Of(r).hasten(p.config.BodyGrace)))
 }
 
-// AllowWriting gives the client time to take so many bytes of an answer.
+// AllowWriting gives the client time to take an answer of this length, in bytes.
 func (p *Port) AllowWriting(w http.ResponseWriter, length int) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime(p.config.AnswerGrace, length)))
 }

@@ -76,7 +76,7 @@ func (p *Port) Counts() (open int, evicted, refused uint64) {
 	return len(p.all), p.evicted, p.refused
 }
 
-// Held returns what the port holds beside the connections that Counts counts: places
+// Held returns what the port holds in addition to what Counts counts: places
 // in the gate, connections that are being told that there is no room, and addresses.
 func (p *Port) Held() (gate, refusals, addresses int) {
 	p.mu.Lock()
