@@ -36,7 +36,10 @@ var (
 	ErrCompacted      = node.ErrCompacted
 )
 
-// Raft is one server of a cluster. All methods are safe for concurrent use.
+// Raft is one server of a cluster. All methods are safe for concurrent use. Most pass
+// on to the node: the labs ask for a type Raft in this package with methods of their
+// own, so a node cannot be it, and its methods are named here one by one so that the
+// node's Compact, which is for the labs alone, is not among them.
 type Raft struct {
 	node      *node.Node
 	persister *persisterStorage // labs only

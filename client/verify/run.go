@@ -57,6 +57,7 @@ const (
 
 // driver is one client.
 type driver struct {
+	calls   context.Context // ends with the last request
 	number  int
 	config  *Config
 	clerk   *client.Clerk
@@ -69,18 +70,22 @@ type driver struct {
 
 // Run drives the cluster by one or more Clerks, which the clients share. When all
 // is quiet it reads every key once more, and then removes the keys that it wrote.
-// It ends early if ctx does.
+// It ends early if ctx does: pending requests then have interruptGrace to end, and
+// the outcome of a write that has not ended is unknown.
 func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 	h := newHistory()
 	var p *plant
 	if config.PlantStaleRead {
 		p = newPlant(config.Duration / 2)
 	}
+	calls, endCalls := context.WithCancel(context.Background())
+	defer endCalls()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, endCalls) })()
 	driving, cancel := context.WithTimeout(ctx, config.Duration)
 	defer cancel()
 	var running sync.WaitGroup
 	for i := range config.Clients {
-		d := newDriver(i, &config, clerks[i%len(clerks)], h)
+		d := newDriver(calls, i, &config, clerks[i%len(clerks)], h)
 		d.plant = p
 		running.Go(func() { d.drive(driving) })
 	}
@@ -96,7 +101,7 @@ func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 		}
 	}
 	running.Wait()
-	last := newDriver(config.Clients, &config, clerks[0], h)
+	last := newDriver(calls, config.Clients, &config, clerks[0], h)
 	for k := range config.Keys {
 		last.read(last.key(k))
 		ctx, cancel := last.requestContext()
@@ -107,19 +112,22 @@ func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 	return h
 }
 
-func newDriver(number int, config *Config, clerk *client.Clerk, h *History) *driver {
+func newDriver(calls context.Context, number int, config *Config, clerk *client.Clerk, h *History) *driver {
 	return &driver{
-		number: number, config: config, clerk: clerk, history: h,
+		calls: calls, number: number, config: config, clerk: clerk, history: h,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), seen: map[string]client.Item{},
 	}
 }
 
 func (d *driver) key(n int) string { return fmt.Sprintf("%sk%d", d.config.Prefix, n) }
 
-// requestContext bounds one request. It does not end with the run: the outcome of
-// an abandoned write would not be known.
+// interruptGrace is how long pending requests may go on when the run is ended early.
+const interruptGrace = time.Second
+
+// requestContext bounds one request. It does not end when the time of the run is
+// over: the outcome of an abandoned write would not be known.
 func (d *driver) requestContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d.config.Timeout)
+	return context.WithTimeout(d.calls, d.config.Timeout)
 }
 
 // drive makes one request after the other until ctx ends.

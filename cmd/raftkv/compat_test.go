@@ -3,45 +3,19 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"testing"
 
 	"raftkv/kvserver/api"
-	"raftkv/raft/datadir"
-	"raftkv/raft/vfs"
 	"raftkv/tests/compat/golden"
 )
 
-// Goal: the mark of dev clusters and the exports that an earlier
-// release wrote are read by this one, and mean the same. Method: see golden.Check.
+// Goal: the exports that an earlier release
+// wrote are read by this one, and mean the same. Method: see golden.Check.
 func TestWhatEarlierReleasesWroteIsRead(t *testing.T) {
 	golden.Check(t, []golden.Format{
-		{Release: "v0.1.0", Name: "dev", Write: writeReleasedMark, Read: readReleasedMark},
 		{Release: "v0.1.0", Name: "export", Write: writeReleasedExport, Read: readReleasedExport},
 	})
-}
-
-func writeReleasedMark(t *testing.T) golden.Files {
-	dir := t.TempDir()
-	if err := writeDevData(vfs.OS{}, dir, 3); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(filepath.Join(dir, devMarkName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return golden.Files{devMarkName: b}
-}
-
-func readReleasedMark(t *testing.T, f golden.Files) {
-	path := filepath.Join(t.TempDir(), devMarkName)
-	mustWrite(t, path, string(f[devMarkName]))
-	var mark devMark
-	if found, err := datadir.ReadFile(vfs.OS{}, path, &mark, ""); err != nil || !found || mark != (devMark{Format: 1, Nodes: 3}) {
-		t.Errorf("%s is read as %+v, %v", devMarkName, mark, err)
-	}
 }
 
 // releasedItems are the keys of the export: text and bytes, as key and as value.

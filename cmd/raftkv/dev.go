@@ -14,9 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/inventory"
+	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/kvserver/api"
-	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
 
@@ -34,7 +35,6 @@ type devSettings struct {
 
 const (
 	defaultDevNodes = 3
-	mostDevNodes    = 7
 	// peerPortOffset is how far a node's peer port is above its HTTP port.
 	peerPortOffset = 1000
 )
@@ -80,18 +80,18 @@ type devCluster struct {
 
 // run runs the cluster until a signal comes or a node fails.
 func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
-	logger, level, log, err := newLogger(stderr, s.logLevel, "plain")
+	logger, level, log, err := logging.New(stderr, s.logLevel, "plain")
 	if err != nil {
 		return err
 	}
-	defer log.flush(flushLimit)
+	defer log.Flush(logging.FlushLimit)
 	if s.dataDir == "" {
 		return errors.New("--data-dir is empty; name a directory, or leave the flag out")
 	}
-	said := newSink(stdout) // nobody need read it
-	defer said.flush(flushLimit)
+	said := logging.NewSink(stdout) // nobody need read it
+	defer said.Flush(logging.FlushLimit)
 	if s.fresh {
-		if err := removeDevData(vfs.OS{}, s.dataDir); err != nil {
+		if err := inventory.RemoveDev(vfs.OS{}, s.dataDir); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 // settleNodes checks the flags against the data directory and decides how many
 // nodes there are. known is true if the directory holds a cluster.
 func (s *devSettings) settleNodes(given bool) (known bool, err error) {
-	held, err := readDevData(vfs.OS{}, s.dataDir)
+	held, err := inventory.ReadDev(vfs.OS{}, s.dataDir)
 	if err != nil {
 		return false, err
 	}
@@ -133,8 +133,8 @@ func (s *devSettings) settleNodes(given bool) (known bool, err error) {
 		s.nodes = held
 	}
 	switch {
-	case s.nodes < 1 || s.nodes > mostDevNodes:
-		return false, fmt.Errorf("--nodes is %d; choose 1 to %d", s.nodes, mostDevNodes)
+	case s.nodes < 1 || s.nodes > inventory.MaxDevNodes:
+		return false, fmt.Errorf("--nodes is %d; choose 1 to %d", s.nodes, inventory.MaxDevNodes)
 	case held != 0 && held != s.nodes:
 		return false, fmt.Errorf("%s holds a cluster of %d nodes, and --nodes says %d: leave --nodes out, choose another --data-dir, or start empty with --fresh", s.dataDir, held, s.nodes)
 	case s.maxStore < 0:
@@ -173,14 +173,14 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 	if known {
 		return c, nil
 	}
-	return c, writeDevData(vfs.OS{}, s.dataDir, s.nodes)
+	return c, inventory.WriteDev(vfs.OS{}, s.dataDir, s.nodes)
 }
 
 // configs returns the configuration of every node, with its ports open.
 func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err error) {
 	m := host.Members{}
 	for i := range s.nodes {
-		m[devID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
+		m[inventory.NodeID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
 	}
 	room, err := process.Divide(process.DescriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
 	if err != nil {
@@ -196,9 +196,9 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 		}
 	}()
 	for i := range s.nodes {
-		id := devID(i)
+		id := inventory.NodeID(i)
 		c := host.Config{
-			ClusterID: devClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
+			ClusterID: inventory.DevClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(),
 		}
@@ -215,9 +215,6 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 	}
 	return configs, nil
 }
-
-// devID names the nodes n1, n2, ….
-func devID(i int) core.ID { return core.ID(fmt.Sprintf("n%d", i+1)) }
 
 // start starts all nodes. What it returns yields the first failure of a node.
 func (c *devCluster) start() (failed <-chan error, err error) {

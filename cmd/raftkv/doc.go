@@ -1,7 +1,8 @@
 // Command raftkv runs nodes of a replicated key/value store.
 //
-// This package is wiring: it reads settings, listens, opens the parts of a node
-// (disk, network, log, store, HTTP) in the right order and ends them in the
-// right order. Everything that has an algorithm is elsewhere. The life of one
-// node is in node.go; serve runs one of them, dev several in one process.
+// This package holds the commands, their flags and their texts. serve runs one node, dev
+// several in one process; the other commands are clients of a cluster, or read a backup
+// or a log. Everything that has an algorithm is elsewhere: internal/host runs a node,
+// internal/inventory judges what a directory holds, internal/logging makes the logger, and
+// internal/process divides what the process may use.
 package main

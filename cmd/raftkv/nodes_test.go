@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/kvserver/api"
 	"raftkv/raft/vfs"
 )
@@ -29,7 +30,7 @@ func testConfigs(t *testing.T, disks ...vfs.FS) []host.Config {
 			data, SegmentBytes = t.TempDir(), 0
 		}
 		c := host.Config{
-			ClusterID: "test", ID: devID(i), Members: m, FS: disk, DataDir: filepath.Join(data, string(devID(i))),
+			ClusterID: "test", ID: inventory.NodeID(i), Members: m, FS: disk, DataDir: filepath.Join(data, string(inventory.NodeID(i))),
 			MaxValueBytes: 1 << 10, RequestTimeout: 5 * time.Second, ElectionTimeout: defaultElectionTimeout,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), SegmentBytes: SegmentBytes,
 		}
@@ -85,4 +86,23 @@ func ask(t *testing.T, n *host.Node, method, path, body string) (status int, kvE
 		t.Fatal(err)
 	}
 	return response.StatusCode, response.Header.Get(api.HeaderError), string(b)
+}
+
+// exitCodeOf is what a command that ends with err exits with.
+func exitCodeOf(err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case isFailure(err):
+		return exitFailed
+	}
+	return exitUsage
+}
+
+// must ends a test that cannot go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/raft/datadir"
 )
 
@@ -70,14 +71,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errReaderGone):
 		return exitReaderGone
 	}
-	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", harmless(err.Error())), flushLimit)
+	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", harmless(err.Error())), logging.FlushLimit)
 	if isFailure(err) {
 		return exitFailed
 	}
 	if ended := (*ending)(nil); errors.As(err, &ended) {
 		return ended.code
 	}
-	sayWithin(stderr, fmt.Sprintf("'%s --help' lists what can be given.\n", command.CommandPath()), flushLimit)
+	sayWithin(stderr, fmt.Sprintf("'%s --help' lists what can be given.\n", command.CommandPath()), logging.FlushLimit)
 	return exitUsage
 }
 

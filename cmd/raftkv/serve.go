@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/inventory"
+	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
@@ -143,7 +145,7 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer log.flush(flushLimit)
+	defer log.Flush(logging.FlushLimit)
 	if err := s.checkDataDir(config.Logger); err != nil {
 		return err
 	}
@@ -177,11 +179,11 @@ func (s *serveSettings) openPorts(ctx context.Context, c *host.Config) (err erro
 // checkDataDir refuses a data directory that cannot be a node's, and warns about
 // one that holds other things, too.
 func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
-	holds, err := takeInventory(vfs.OS{}, s.dataDir)
+	holds, err := inventory.Take(vfs.OS{}, s.dataDir)
 	if err != nil {
 		return err
 	}
-	strange, err := holds.checkForServe(s.dataDir)
+	strange, err := holds.CheckForServe(s.dataDir)
 	if strange != "" {
 		logger.Warn("the data directory holds something that is not this node's; it is left alone, but give a node a directory of its own", "found", strange)
 	}
@@ -207,8 +209,8 @@ func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logg
 
 // nodeConfig checks the settings and makes a node's configuration of them, all
 // but the listeners. The log is what its logger writes to.
-func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *sink, error) {
-	logger, level, log, err := newLogger(stderr, s.logLevel, s.logFormat)
+func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink, error) {
+	logger, level, log, err := logging.New(stderr, s.logLevel, s.logFormat)
 	if err != nil {
 		return host.Config{}, nil, err
 	}
@@ -262,7 +264,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *sink, error)
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
-		Logger: logger, LogLevel: level, DroppedLines: log.droppedLines, Build: buildVersion(),
+		Logger: logger, LogLevel: level, DroppedLines: log.Dropped, Build: buildVersion(),
 	}
 	applyDescriptors(room, &c)
 	for _, sentence := range strayVariables(os.Environ()) {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/inventory"
 )
 
 // setting is something a user may set. It has one name in all places: the flag
@@ -71,7 +73,7 @@ func completeSettings(settings []setting, givenAsFlag func(string) bool, lookup 
 	if path == "" {
 		return nil
 	}
-	if err := checkTilde("--config", path); err != nil {
+	if err := inventory.CheckTilde("--config", path); err != nil {
 		return err
 	}
 	return completeFromFile(settings, given, path)

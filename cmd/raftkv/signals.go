@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/logging"
 )
 
 // Every signal whose default ends a process is decided here; the table is in
@@ -93,7 +95,7 @@ func dumpOnQuit(stderr io.Writer) {
 		<-quits
 		stacks := make([]byte, 16<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
-		sayWithin(stderr, "SIGQUIT: the stacks of all goroutines\n\n"+string(stacks), 5*flushLimit)
+		sayWithin(stderr, "SIGQUIT: the stacks of all goroutines\n\n"+string(stacks), 5*logging.FlushLimit)
 		os.Exit(exitUsage)
 	}()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -117,11 +118,11 @@ func (s *restoreSettings) owner() (datadir.Owner, error) {
 // checkEmptyDirectory refuses a directory that holds anything but what a file
 // system keeps for itself.
 func checkEmptyDirectory(path string) error {
-	holds, err := takeInventory(vfs.OS{}, path)
+	holds, err := inventory.Take(vfs.OS{}, path)
 	if err != nil {
 		return err
 	}
-	return holds.checkForRestore(path)
+	return holds.CheckForRestore(path)
 }
 
 // uid returns the uid of the new cluster. It follows from what the cluster begins

@@ -86,7 +86,7 @@ func TestFollowerBytes_DoNotHitWhatFollowsASnapshot(t *testing.T) {
 // Goal: a follower whose state machine stands still confirms no more than
 // MaxUnappliedBytes of what is committed, and all of it when that is applied; it
 // denies nothing meanwhile, and knows its leader. Method: a cap of four entries;
-// entries one by one, each committed with the next, and beats between them.
+// entries one by one, each committed with the next, and heartbeats between them.
 func TestUnapplied_AFollowerConfirmsNoMoreThanItsStoreCanTake(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, func(c *Config) { c.MaxUnappliedBytes = 4 * one })
@@ -123,8 +123,8 @@ func TestUnapplied_AFollowerConfirmsNoMoreThanItsStoreCanTake(t *testing.T) {
 }
 
 // Goal: a leader sends a follower that confirms nothing no more than its window,
-// asks with each beat, and goes on when it confirms. Method: every message with
-// entries is answered as pending; then a beat is confirmed.
+// asks with each heartbeat, and goes on when it confirms. Method: every message with
+// entries is answered as pending; then a heartbeat is confirmed.
 func TestUnapplied_TheLeaderStopsAtItsWindow(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, func(c *Config) { c.Window = 3 })
@@ -148,11 +148,11 @@ func TestUnapplied_TheLeaderStopsAtItsWindow(t *testing.T) {
 	}
 	beat := s.to("2", s.ticks(2))
 	if req := beat.Request.(*AppendEntries); len(req.Entries) != 0 || req.PrevLogIndex != 3 {
-		t.Fatalf("the beat is %+v", req)
+		t.Fatalf("the heartbeat is %+v", req)
 	}
 	pending(beat)
 	if calls := s.takeCalls(); len(calls) != 0 {
-		t.Fatalf("after a beat that confirms nothing it sent %v", calls)
+		t.Fatalf("after a heartbeat that confirms nothing it sent %v", calls)
 	}
 	s.accept(s.to("2", s.ticks(2)))
 	if req := s.entriesTo("2", s.takeCalls()); req.PrevLogIndex != 3 || len(req.Entries) != 7 {

@@ -8,15 +8,12 @@ func (r *Raft) advanceCommitIndex() {
 	if r.role != Leader {
 		return
 	}
-	match := make([]uint64, 0, 8)
-	for i := range r.progress {
-		if p := &r.progress[i]; p.id == r.config.ID {
-			match = append(match, r.durable)
-		} else {
-			match = append(match, p.matchIndex)
+	index := r.configuration.quorumIndex(func(i int) uint64 {
+		if s := &r.members[i]; s.id != r.config.ID {
+			return s.progress.matchIndex
 		}
-	}
-	index := quorumIndex(match)
+		return r.durable
+	})
 	if term, ok := r.log.term(index); ok && index > r.commitIndex && term == r.currentTerm {
 		r.commitTo(index)
 	}
@@ -68,8 +65,8 @@ func (r *Raft) nextBatch() *Batch {
 	return &Batch{Entries: entries}
 }
 
-// Applied tells that the state machine has applied everything up to index,
-// which must be the end of the batch under way.
+// Applied tells the server that the state machine has applied everything up to index,
+// which must be the end of the outstanding batch.
 func (r *Raft) Applied(index uint64) {
 	if index != r.applying || index < r.lastApplied {
 		broken("applied %d, but the batch under way ends at %d", index, r.applying)

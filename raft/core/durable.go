@@ -65,10 +65,11 @@ func (r *Raft) answer(tag Tag, reply Reply, index uint64) {
 }
 
 // undo takes back what was known of the durability of the log at index and above,
-// also from the write under way: its completion must not confirm what it no longer
-// holds. An answer that waits for an entry there was true when it was given. It
-// leaves with the write under way if that holds the entry. Else it leaves with the
-// next, which holds what took the entry's place, and the term in which it did so.
+// also from the outstanding write, whose completion must not confirm entries that the
+// log no longer has. An answer that waits for an entry there was true when it was
+// given. It leaves with the outstanding write if that holds the entry. Otherwise it
+// leaves with the next write, which holds what took the entry's place, and the term
+// in which that happened.
 func (r *Raft) undo(index uint64) {
 	for i := range r.held {
 		h := &r.held[i]
@@ -94,9 +95,9 @@ func (r *Raft) truncateLog(index uint64) {
 	r.undo(index)
 }
 
-// nextWrite hands out what is not with the disk yet, if the disk is free and there
-// is something: the term and the vote, and no more entries than one write may have.
-// The rest goes with the next.
+// nextWrite hands out what is not with the disk yet, if the disk is free and there is
+// anything to write: the term and the vote, and at most as many entries as one write
+// may have. The rest goes with the next write.
 func (r *Raft) nextWrite() *Write {
 	if r.written.seq > r.saved || r.dirty == (dirty{}) && !r.commitDue() {
 		return nil
@@ -149,9 +150,9 @@ func (r *Raft) commitDue() bool {
 
 const unlimited = int(^uint(0) >> 1)
 
-// Saved tells that the write with this sequence number is on the platter. What
-// it makes true may now be relied on: answers leave, the candidate's own vote
-// and the leader's own entries count.
+// Saved tells the server that the write with this sequence number is on the platter.
+// What the write makes true may now be relied on: answers leave, and the candidate's
+// own vote and the leader's own entries count.
 func (r *Raft) Saved(seq uint64) {
 	if seq != r.saved+1 || seq != r.written.seq {
 		broken("write %d saved, but %d is under way", seq, r.written.seq)
@@ -170,6 +171,6 @@ func (r *Raft) Saved(seq uint64) {
 		r.answers = append(r.answers, h.Answer)
 		return true
 	})
-	r.solicit()
+	r.countOwnVote()
 	r.advanceCommitIndex()
 }

@@ -4,14 +4,14 @@ package core
 type vote uint8
 
 const (
-	voteUnasked vote = iota // not asked yet, or the answer was lost: to be asked with the next beat
+	voteUnasked vote = iota // not asked yet, or the answer was lost: to be asked with the next heartbeat
 	voteAwaited
 	voteGranted
 	voteRefused
 )
 
 // resetElectionTimer starts the wait for a leader anew with a timeout drawn at
-// random, so that servers seldom stand at the same time (§5.2).
+// random, so that servers seldom campaign at the same time (§5.2).
 func (r *Raft) resetElectionTimer() {
 	r.electionElapsed = 0
 	r.yielded = false
@@ -30,25 +30,27 @@ func (r *Raft) startCampaign() {
 	}
 }
 
-// newCampaign forgets the answers of the campaign before, those still under
-// way included.
+// newCampaign forgets the answers to the campaign before, and makes sure that those
+// still to come are not counted.
 func (r *Raft) newCampaign() {
 	r.campaign++
-	r.soliciting = false
+	r.ownVoteCounted = false
 	r.transferred = false
 	r.leader = None
-	clear(r.votes)
+	for i := range r.members {
+		r.members[i].vote = voteUnasked
+	}
 	r.resetElectionTimer()
 }
 
-// solicit counts the candidate's own vote and asks for the others', once that
-// vote is on the disk: a server that asked, crashed and forgot could vote for
-// somebody else in the same term. The wait for their answers begins now.
-func (r *Raft) solicit() {
-	if r.role != Candidate || r.soliciting || r.promised() > r.saved {
+// countOwnVote counts the candidate's own vote and asks for the others', once that
+// vote is on the disk. A server that asked before, crashed and forgot could vote for
+// another candidate in the same term. The wait for the answers begins now.
+func (r *Raft) countOwnVote() {
+	if r.role != Candidate || r.ownVoteCounted || r.promised() > r.saved {
 		return
 	}
-	r.soliciting = true
+	r.ownVoteCounted = true
 	r.resetElectionTimer()
 	r.countVote(r.self(), true)
 	if r.role == Candidate {
@@ -56,13 +58,13 @@ func (r *Raft) solicit() {
 	}
 }
 
-// requestVotes sends RequestVote to every other server that has not been asked.
-// Before the candidate's own vote is saved nobody is.
+// requestVotes sends RequestVote to every other server that has not been asked. It
+// sends nothing before the candidate's own vote is saved.
 func (r *Raft) requestVotes() {
 	term, pre := r.currentTerm, r.role == PreCandidate
 	if pre {
 		term++
-	} else if !r.soliciting {
+	} else if !r.ownVoteCounted {
 		return
 	}
 	request := &RequestVote{
@@ -73,23 +75,23 @@ func (r *Raft) requestVotes() {
 		Pre:          pre,
 		Transfer:     r.transferred,
 	}
-	for i, id := range r.peers {
-		if r.votes[i] == voteUnasked {
-			r.votes[i] = voteAwaited
-			r.calls = append(r.calls, Call{To: id, Request: request, generation: r.campaign})
+	for i := range r.members {
+		if s := &r.members[i]; s.vote == voteUnasked {
+			s.vote = voteAwaited
+			r.calls = append(r.calls, Call{To: s.id, Request: request, generation: r.campaign})
 		}
 	}
 }
 
 // countVote records one server's answer and ends the campaign if it decides.
-func (r *Raft) countVote(position int, granted bool) {
-	if r.votes[position] < voteGranted {
-		r.votes[position] = voteRefused
+func (r *Raft) countVote(of *memberState, granted bool) {
+	if of.vote < voteGranted {
+		of.vote = voteRefused
 		if granted {
-			r.votes[position] = voteGranted
+			of.vote = voteGranted
 		}
 	}
-	if !hasQuorum(r.votes) {
+	if !r.configuration.hasQuorum(func(i int) bool { return r.members[i].vote == voteGranted }) {
 		return
 	}
 	if r.role == PreCandidate {
@@ -107,8 +109,8 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 	}
 	if req.Pre {
 		// Thesis 9.6: an answer to "would you?" changes nothing that is promised, nor
-		// the time since the leader was heard.
-		// A server whose disk hangs could not keep the vote it would be asked for.
+		// the time since the leader was heard. A server whose disk hangs could not make
+		// the vote durable that it would be asked for.
 		granted := req.Term > r.currentTerm && r.isUpToDate(req.LastLogIndex, req.LastLogTerm) && !r.stalled() && !r.rejoining.On
 		if granted {
 			r.yield()
@@ -134,9 +136,9 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 	r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 }
 
-// withholdsVote reports whether this server is content with its leader, so
-// that a candidate who is merely cut off cannot depose it (§6 end, thesis
-// 4.2.3). The candidate's term is then not even looked at.
+// withholdsVote reports whether this server hears its leader, so that a candidate
+// that was merely cut off cannot depose it (§6 end, thesis 4.2.3). The candidate's
+// term is then ignored.
 func (r *Raft) withholdsVote(req *RequestVote) bool {
 	if !r.config.CheckQuorum || req.Transfer {
 		return false
@@ -162,41 +164,43 @@ func (r *Raft) handleVote(call Call, req *RequestVote, reply *RequestVoteReply) 
 	if call.generation != r.campaign {
 		return
 	}
-	standing := r.role == Candidate && !req.Pre && req.Term == r.currentTerm
+	campaigning := r.role == Candidate && !req.Pre && req.Term == r.currentTerm
 	asking := r.role == PreCandidate && req.Pre && req.Term == r.currentTerm+1
-	position, known := r.position(call.To)
+	voter := r.member(call.To)
 	switch {
-	case !known || !standing && !asking:
+	case voter == nil || !campaigning && !asking:
 	case reply != nil:
-		r.countVote(position, reply.VoteGranted)
-	case r.votes[position] == voteAwaited:
-		r.votes[position] = voteUnasked
+		r.countVote(voter, reply.VoteGranted)
+	case voter.vote == voteAwaited:
+		voter.vote = voteUnasked
 	}
 }
 
-// tickCampaign asks those again whose answer was lost, at most once a beat.
+// tickCampaign repeats requests for votes that were lost, at most once a heartbeat.
 func (r *Raft) tickCampaign() {
 	if r.role != Follower && r.electionElapsed%r.config.HeartbeatTicks == 0 {
 		r.requestVotes()
 	}
 }
 
-// Suspect tells that the connection to peer died from the peer's side. If it
-// was the leader's, a server that asks before it stands (PreVote) need not
-// wait out the election timeout, and vouches for that leader no more. Elections
-// never rest on time for their safety, and a pre-vote needs a majority that
-// has lost the leader too, so a false alarm costs a handful of messages.
+// Suspect tells the server that the connection to peer was ended by the peer's side.
+// If peer is the leader, a server that asks before it campaigns (PreVote) need not
+// wait out the election timeout, and no longer vouches for that leader. The safety
+// of elections never rests on time, and a pre-vote needs a majority that has lost
+// the leader too. So a false alarm costs a handful of messages.
 //
-// All followers lose a dead leader in the same instant. They stand in turn, in
-// the order of their IDs and two ticks apart: time enough for one election, so
-// that votes do not split.
+// All followers lose a dead leader in the same instant. They campaign in turn, in the
+// order of their IDs and two ticks apart. That is time enough for one election, so
+// votes do not split.
 func (r *Raft) Suspect(peer ID) {
 	if !r.config.PreVote || r.role != Follower || r.leader != peer {
 		return
 	}
-	turn := r.self()
-	if leader, known := r.position(peer); known && leader < turn {
-		turn--
+	turn := 0
+	for i := range r.members {
+		if id := r.members[i].id; id < r.config.ID && id != peer {
+			turn++
+		}
 	}
 	r.leader = None
 	r.electionTimeout = r.electionElapsed + 1 + 2*turn

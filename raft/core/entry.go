@@ -80,14 +80,14 @@ func NewEntry(index, term uint64, kind Kind, data []byte) Entry {
 	return e
 }
 
-// entryOverhead is what one entry costs beyond its data when sizes are counted
-// against a limit. It is a round figure, not the exact encoded size.
+// entryOverhead is the number of bytes that an entry counts for in addition to its
+// data. It is a round figure, not the exact encoded size.
 const entryOverhead = 16
 
-// size is what an entry counts for in batches and limits, in bytes.
+// size returns the bytes that an entry counts for in batches and limits.
 func (e Entry) size() int { return len(e.Data) + entryOverhead }
 
-// Intact reports whether the entry is the one that its checksum was made of.
+// Intact reports whether the entry still matches its checksum.
 func (e *Entry) Intact() bool { return e.Sum == e.checksum() }
 
 // checksum is the CRC-32C over the index and the term, 8 bytes little-endian
@@ -246,7 +246,7 @@ func decodeEntry(b []byte, index uint64) (e Entry, rest []byte, err error) {
 
 var errTruncatedEntry = errors.New("the encoding ends early")
 
-// believable says why an entry that was decoded must not be taken, or nil. The
+// believable returns the reason why a decoded entry must not be taken, or nil. The
 // checksum comes first: without it the kind means nothing.
 func (e *Entry) believable() error {
 	if !e.Intact() {
@@ -255,7 +255,7 @@ func (e *Entry) believable() error {
 	return e.meaning()
 }
 
-// meaning says why this build must not act on an entry, or nil.
+// meaning returns the reason why this build must not act on an entry, or nil.
 func (e *Entry) meaning() error {
 	if !e.Kind.known() {
 		return &UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data)}

@@ -1,15 +1,15 @@
 package core
 
-// What the log holds in memory. The disk has all of it since the newest
-// snapshot, which may be as much as the state itself. With Config.TrailingBytes
-// memory holds only what somebody may ask for:
+// This file decides what the log holds in memory. The disk has all of it since the
+// newest snapshot, which may be as much as the state itself. With
+// Config.TrailingBytes memory holds only what may still be needed:
 //
 //   - what the state machine has not applied, and TrailingBytes behind that;
 //   - what the disk does not have yet, so that the log on it never has a gap;
 //   - what a follower that answers still lacks, or will lack when it has the
-//     snapshot that is under way to it, but nothing that the snapshot before the
-//     newest stands for, nor more than Config.FollowerBytes of what is applied: a
-//     follower so slow could not keep up with the log. What followed a snapshot that
+//     snapshot that is being sent to it. Excepted is what the snapshot before the
+//     newest stands for, and more than Config.FollowerBytes of what is applied: so
+//     slow a follower could not keep up with the log. What followed a snapshot that
 //     it was sent does not count in that;
 //   - what follows a snapshot that is being taken, if a follower waits for it.
 //
@@ -31,7 +31,7 @@ func (r *Raft) keepFrom() uint64 {
 	if r.config.TrailingBytes > 0 {
 		keep = r.log.tail(r.lastApplied, r.config.TrailingBytes)
 		if r.role == Leader {
-			keep = min(keep, max(r.lacking(), r.previous+1))
+			keep = min(keep, max(r.firstMissing(), r.previous+1))
 		}
 		if r.taking != 0 && r.snapshotWanted() {
 			keep = min(keep, r.taking+1)
@@ -43,17 +43,16 @@ func (r *Raft) keepFrom() uint64 {
 	return keep
 }
 
-// lacking returns the first entry that some responsive follower still lacks, if the
+// firstMissing returns the first entry that some responsive follower still lacks, if the
 // log can still give it to that follower.
-func (r *Raft) lacking() uint64 {
+func (r *Raft) firstMissing() uint64 {
 	first := r.log.lastIndex() + 1
 	within := r.log.firstIndex() // what lies before it is more than is kept for a slow follower
 	if r.log.size > r.config.FollowerBytes {
 		within = r.log.tail(r.lastApplied, r.config.FollowerBytes)
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
-		if p.id == r.config.ID || p.silent && p.installing == 0 {
+	for p := range r.followers {
+		if p.silent && p.installing == 0 {
 			continue
 		}
 		next := max(p.matchIndex, p.installing) + 1
@@ -70,10 +69,10 @@ func (r *Raft) lacking() uint64 {
 	return first
 }
 
-// Taking tells that the service is taking a snapshot at index, 0 that it is not
-// any more: Compact will follow, or nothing. If a follower waits for the snapshot,
-// what follows it stays in memory meanwhile, however long that takes; otherwise
-// the snapshot would be too old again when it is there.
+// Taking tells the server that the service is taking a snapshot at index, or with 0
+// that it no longer is: then Compact follows, or nothing. If a follower waits for the
+// snapshot, what follows it stays in memory meanwhile, however long that takes.
+// Otherwise the snapshot would be too old again by the time it is there.
 func (r *Raft) Taking(index uint64) { r.taking = index }
 
 // noteApplied counts what was applied, and looks from time to time for what can
@@ -96,8 +95,8 @@ func (r *Raft) snapshotWanted() bool {
 	if r.role != Leader || r.snapshotReaches() {
 		return false
 	}
-	for i := range r.progress {
-		if p := &r.progress[i]; p.id != r.config.ID && !p.silent && p.nextIndex < r.log.firstIndex() {
+	for p := range r.followers {
+		if !p.silent && p.nextIndex < r.log.firstIndex() {
 			return true
 		}
 	}

@@ -27,7 +27,7 @@ func TestTrailingBytes_BoundWhatStaysInMemory(t *testing.T) {
 			if kept == 0 {
 				base = index
 			}
-			if s.log.base != (place{base, terms[base]}) || s.log.snapshot.Index != index || s.log.snapshot.Term != terms[index] {
+			if s.log.base != (position{base, terms[base]}) || s.log.snapshot.Index != index || s.log.snapshot.Term != terms[index] {
 				t.Fatalf("a tail of %d, a snapshot at %d: the log starts behind %+v, its snapshot is %+v", kept, index, s.log.base, s.log.snapshot)
 			}
 			s.wantLog(terms[base+1:]...)
@@ -66,7 +66,7 @@ func TestTrailingBytes_BoundMemoryBetweenSnapshots(t *testing.T) {
 }
 
 // leaderWithTail returns a leader with entries 1 to 6, all applied, of which 5
-// and 6 are in memory, and the beat that asks server 2, which was silent.
+// and 6 are in memory, and the heartbeat that asks server 2, which was silent.
 func leaderWithTail(t *testing.T) (*subject, Call) {
 	t.Helper()
 	s := newSubject(t, withLog(1, 1, 1, 1, 1), withTrailing(2), withNoop)

@@ -13,8 +13,8 @@ type Observed struct {
 	LastApplied uint64
 	LastIndex   uint64
 	LastTerm    uint64
-	// SnapshotIndex is where the newest snapshot stands that was taken here or
-	// came from the leader; 0 if there is none.
+	// SnapshotIndex is the index of the newest snapshot that was taken here or came
+	// from the leader; 0 if there is none.
 	SnapshotIndex uint64
 	Durable       uint64 // last index known to be on the disk
 	Saved         uint64 // last write known to be on the disk
@@ -112,18 +112,15 @@ func (r *Raft) Check() error {
 	if want := r.log.bytes(r.durable + 1); r.durable >= r.log.base.Index && r.unsavedBytes != want {
 		return fault("bytes that are not on the disk counted as %d, are %d", r.unsavedBytes, want)
 	}
-	for i := range r.progress {
-		if err := r.progress[i].check(r.log.lastIndex(), r.config.ID); err != nil {
+	for p := range r.followers {
+		if err := p.check(r.log.lastIndex()); err != nil {
 			return fault("%v", err)
 		}
 	}
 	return nil
 }
 
-func (p *progress) check(lastIndex uint64, self ID) error {
-	if p.id == self {
-		return nil
-	}
+func (p *progress) check(lastIndex uint64) error {
 	bytes := 0
 	for _, size := range p.inflightSizes {
 		bytes += size

@@ -173,9 +173,9 @@ func TestWindow_BoundsWhatIsUnderWay(t *testing.T) {
 }
 
 // Goal: a probed follower gets one message with entries at a time, a silent one
-// gets beats only, until it answers.
-// Method: a first probe is lost; commands and beats follow.
-func TestSilentFollower_GetsBeatsOnly(t *testing.T) {
+// gets heartbeats only, until it answers.
+// Method: a first probe is lost; commands and heartbeats follow.
+func TestSilentFollower_GetsHeartbeatsOnly(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t)
 	s.giveBack(s.to("2", s.lead()), nil)
@@ -186,7 +186,7 @@ func TestSilentFollower_GetsBeatsOnly(t *testing.T) {
 			}
 		}
 		if req := s.entriesTo("2", s.ticks(2)); len(req.Entries) != 0 {
-			t.Fatalf("the beat carries %d entries", len(req.Entries))
+			t.Fatalf("the heartbeat carries %d entries", len(req.Entries))
 		}
 	}
 	s.accept(s.to("2", s.ticks(2)))

@@ -5,26 +5,26 @@ import (
 	"slices"
 )
 
-// log holds in memory what anybody may still ask for: the entries since the last
-// snapshot, or where the configuration bounds what is held, the end of them; see
-// forget.go. Entries are never changed in place and a slice handed out is
-// clipped, so whoever holds one may read it for ever.
+// log holds in memory the entries that may still be needed: those since the last
+// snapshot or, where Config bounds what is held, the end of them; see forget.go.
+// Entries are never changed in place and a slice handed out is clipped, so its
+// receiver may keep it and read it at any time.
 type log struct {
 	snapshot Snapshot // the newest: what the disk begins with, and a follower far behind is sent
-	base     place    // what comes before the first entry
+	base     position // what comes before the first entry
 	entries  []Entry  // entries[i] has index base.Index+1+i
 	size     int      // of the entries, in bytes
 	uid      UID      // that the log holds, committed or not; zero if none
 	uidAt    uint64   // index of the entry that brought it, or of a snapshot that carries it
 }
 
-// place is one entry's place in the log.
-type place struct{ Index, Term uint64 }
+// position is one entry's position in the log.
+type position struct{ Index, Term uint64 }
 
-// newLog returns the log of a snapshot and the entries behind it, which are the
-// log's from now on.
+// newLog returns the log of a snapshot and the entries behind it. The entries belong
+// to the log from now on.
 func newLog(snapshot Snapshot, entries []Entry) log {
-	l := log{snapshot: snapshot, base: place{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
+	l := log{snapshot: snapshot, base: position{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
 	l.uid, l.uidAt = snapshot.UID, snapshot.Index
 	last := l.base
 	for i := range entries {
@@ -32,7 +32,7 @@ func newLog(snapshot Snapshot, entries []Entry) log {
 		if e.Index != last.Index+1 || e.Term < last.Term {
 			broken("entry %d of term %d follows %d of term %d", e.Index, e.Term, last.Index, last.Term)
 		}
-		last = place{e.Index, e.Term}
+		last = position{e.Index, e.Term}
 		l.noteUID(e)
 		l.size += e.size()
 	}
@@ -85,8 +85,8 @@ func (l *log) truncate(index uint64) {
 	}
 }
 
-// forget drops the entries below keep. What stays moves to an array of its own,
-// so that the rest can be collected.
+// forget drops the entries below keep. The others move to a new array, so that the
+// garbage collector can take the old one.
 func (l *log) forget(keep uint64) {
 	if keep <= l.firstIndex() {
 		return
@@ -98,7 +98,7 @@ func (l *log) forget(keep uint64) {
 		l.size -= e.size()
 	}
 	l.entries = slices.Clone(l.entries[dropped:])
-	l.base = place{keep - 1, term}
+	l.base = position{keep - 1, term}
 }
 
 // tail returns the lowest index from which on the entries up to index have no

@@ -34,8 +34,6 @@ type choice struct {
 	machine machine // that has applied everything up to it
 }
 
-type position struct{ index, term uint64 }
-
 type history struct {
 	previous uint64 // term of the entry before
 	data     []byte

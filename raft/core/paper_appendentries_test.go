@@ -167,7 +167,7 @@ func TestFigure2_AppendEntries_StopsRatherThanLoseACommittedEntry(t *testing.T) 
 
 // Goal: "updated on stable storage before responding": success leaves when the
 // disk holds the entries; what it holds already is acknowledged at once.
-// Method: a slow disk, an append, and a beat about an entry saved before.
+// Method: a slow disk, an append, and a heartbeat about an entry saved before.
 func TestFigure2_AppendEntries_IsAnsweredOnlyAfterTheEntriesAreSaved(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withLog(1), inTerm(2))
@@ -178,7 +178,7 @@ func TestFigure2_AppendEntries_IsAnsweredOnlyAfterTheEntriesAreSaved(t *testing.
 	}
 	beat := s.receive("2", &AppendEntries{Term: 2, LeaderID: "2", PrevLogIndex: 1, PrevLogTerm: 1})
 	if s.answers[beat] == nil {
-		t.Fatal("a beat about a saved entry waits for the disk")
+		t.Fatal("a heartbeat about a saved entry waits for the disk")
 	}
 	s.save()
 	if reply, ok := s.answers[tag].(*AppendEntriesReply); !ok || !reply.Success {

@@ -9,8 +9,8 @@ import (
 
 // Goal: Leaders 1: upon election an empty AppendEntries to everybody at once, and
 // again during idle times.
-// Method: elect, then count what leaves in each of ten ticks (a beat is two).
-func TestFigure2_Leaders_SendBeatsAtOnceAndWhenIdle(t *testing.T) {
+// Method: elect, then count what leaves in each of ten ticks (a heartbeat is two).
+func TestFigure2_Leaders_SendHeartbeatsAtOnceAndWhenIdle(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withServers(5), withLog(1, 1))
 	calls := s.lead()

@@ -56,7 +56,7 @@ func TestFigure2_RequestVote_TheVoteOutlastsEveryRoleOfItsTerm(t *testing.T) {
 	for name, do := range map[string]func() *subject{
 		"candidate": func() *subject {
 			s := newSubject(t)
-			s.stand()
+			s.campaigns()
 			s.append(AppendEntries{Term: 1, LeaderID: "2"})
 			return s
 		},
@@ -190,7 +190,7 @@ func TestThesis9_6_PreVote_IsRefusedForATermThatIsNotNew(t *testing.T) {
 func TestThesis9_6_PreCandidate_ThatVotesStopsAsking(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withPreVote, inTerm(3))
-	calls := s.stand()
+	calls := s.campaigns()
 	if reply := s.vote(RequestVote{Term: 3, CandidateID: "2"}); !reply.VoteGranted {
 		t.Fatalf("answered %+v", reply)
 	}
@@ -204,7 +204,7 @@ func TestThesis9_6_PreCandidate_ThatVotesStopsAsking(t *testing.T) {
 func TestThesis9_6_PreCandidate_RaisesItsTermOnlyWithAMajority(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withServers(5), withPreVote, inTerm(3), votedFor("2"))
-	calls := s.stand()
+	calls := s.campaigns()
 	s.want(PreCandidate, 3)
 	if len(calls) != 4 || len(s.writes) != 0 || s.votedFor != "2" {
 		t.Fatalf("%d calls, %d writes, vote %q", len(calls), len(s.writes), s.votedFor)

@@ -55,7 +55,7 @@ func TestFigure2_AllServers_ApplyWhatIsCommittedInOrder(t *testing.T) {
 func TestFigure2_AllServers_ANewerTermMakesAFollower(t *testing.T) {
 	defer failOnPanic(t)
 	roles := map[Role]func(*subject) Call{ // brings it there and returns a call under way
-		Candidate: func(s *subject) Call { return s.stand()[0] },
+		Candidate: func(s *subject) Call { return s.campaigns()[0] },
 		Leader:    func(s *subject) Call { return s.lead()[0] },
 		Follower: func(s *subject) Call {
 			s.append(AppendEntries{Term: 1, LeaderID: "2"})
@@ -158,11 +158,11 @@ func TestSection5_2_ElectionTimeoutsAreRandom(t *testing.T) {
 // Goal: Candidates 1: a new term, a vote for itself, the timer starts anew, and
 // everybody else is asked, with the last entry, once the vote is saved.
 // Method: a slow disk between the time-out and the requests.
-func TestFigure2_Candidates_StandInANewTermWithTheirOwnVote(t *testing.T) {
+func TestFigure2_Candidates_CampaignInANewTermWithTheirOwnVote(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withServers(5), withLog(1, 2, 2), inTerm(4))
 	s.slowDisk = true
-	if calls := s.stand(); len(calls) != 0 {
+	if calls := s.campaigns(); len(calls) != 0 {
 		t.Fatalf("%d requests left before the own vote was saved", len(calls))
 	}
 	s.want(Candidate, 5)
@@ -192,7 +192,7 @@ func TestFigure2_Candidates_AMajorityMakesALeader(t *testing.T) {
 	defer failOnPanic(t)
 	for n := 1; n <= 7; n++ {
 		s := newSubject(t, withServers(n))
-		calls := s.stand()
+		calls := s.campaigns()
 		votes := 1
 		for _, call := range calls {
 			if leads := s.role == Leader; leads != (2*votes > n) {
@@ -214,9 +214,9 @@ func TestFigure2_Candidates_OnlyGrantsOfThisCampaignCount(t *testing.T) {
 	defer failOnPanic(t)
 	for _, options := range [][]any{{withServers(5)}, {withServers(5), withPreVote}} {
 		s := newSubject(t, options...)
-		old := s.stand()
+		old := s.campaigns()
 		role := s.role
-		calls := s.stand()
+		calls := s.campaigns()
 		term := s.currentTerm
 		for _, call := range old {
 			s.giveBack(call, &RequestVoteReply{Term: call.Request.(*RequestVote).Term - 1, VoteGranted: true})
@@ -237,7 +237,7 @@ func TestFigure2_Candidates_FollowALeaderOfTheirTerm(t *testing.T) {
 	defer failOnPanic(t)
 	for _, options := range [][]any{{inTerm(2)}, {inTerm(3), withPreVote}} {
 		s := newSubject(t, options...)
-		s.stand()
+		s.campaigns()
 		role := s.role
 		s.append(AppendEntries{Term: 2, LeaderID: "2"})
 		s.want(role, 3)
@@ -252,11 +252,11 @@ func TestFigure2_Candidates_FollowALeaderOfTheirTerm(t *testing.T) {
 // Goal: Candidates 4: an election that nobody wins ends in another, in a new
 // term, with a new question to everybody.
 // Method: nobody answers.
-func TestFigure2_Candidates_StandAgainWhenNobodyWins(t *testing.T) {
+func TestFigure2_Candidates_CampaignAgainWhenNobodyWins(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t)
 	for term := uint64(1); term <= 3; term++ {
-		calls := s.stand()
+		calls := s.campaigns()
 		s.want(Candidate, term)
 		if len(calls) != 2 || calls[0].Request.(*RequestVote).Term != term {
 			t.Fatalf("in term %d asked %+v", term, calls)

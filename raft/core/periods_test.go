@@ -46,7 +46,7 @@ func TestPeriods_ASnapshotHasItsWholePatience(t *testing.T) {
 			s.ticks(1)
 		}
 		s.giveBack(call, &AppendEntriesReply{Term: s.currentTerm, ConflictIndex: 1})
-		if s.progress[1].installing == 0 {
+		if s.members[1].progress.installing == 0 {
 			t.Fatal("no snapshot is under way")
 		}
 		s.takeCalls()

@@ -1,37 +1,38 @@
 package core
 
-// progress is what the leader believes of one follower (Figure 2 "Volatile
-// state on leaders") and what it has under way to it.
+// progress is what the leader believes of one follower (Figure 2 "Volatile state on
+// leaders"), and what is in flight to it.
 //
-// A leader probes a follower until one AppendEntries was accepted, then
-// pipelines. While a probe with entries is under way, the beats ask at its end
-// whether it has arrived: it is not sent again before one of them is rejected. On a rejection or a lost call it falls back to probing as a whole:
-// the generation rises, the window empties, and answers of an older generation
-// can only raise matchIndex.
+// A leader probes a follower until one AppendEntries was accepted, then pipelines.
+// While a probe with entries is in flight, the heartbeats ask at its end whether it
+// has arrived. The probe is not sent again before one of them is rejected. On a
+// rejection or a lost call the progress falls back to probing as a whole: the
+// generation rises, the window empties, and answers of an older generation can only
+// raise matchIndex.
 type progress struct {
-	id         ID
-	nextIndex  uint64 // index of the next entry to send, behind the probe under way; always above matchIndex
-	matchIndex uint64 // highest index known to be on the follower's disk
-	generation uint64 // of the calls that may move nextIndex
-	since      uint64 // answers to calls of an earlier generation say nothing: the follower has lost its disk
-	pipelining bool   // nextIndex runs ahead of the answers
-	probe      probe  // the probe with entries under way; zero if there is none
-	paused     bool   // a call was lost: send no entries before the next beat
-	silent     bool   // the last call was lost: send no entries before it answers again
-	forgot     bool   // it has forgotten what it confirmed (amnesia.go)
-	ratherNot  bool   // it would rather not lead
-	installing uint64 // index of the snapshot under way to it; 0 if none
-	installAge int    // ticks since it was sent
-	renewed    uint64 // end of the log when it had taken its last snapshot; 0 if it got none
+	id            ID
+	nextIndex     uint64 // index of the next entry to send, behind the probe in flight; always above matchIndex
+	matchIndex    uint64 // highest index known to be on the follower's disk
+	generation    uint64 // of the calls that may move nextIndex
+	minGeneration uint64 // replies to calls of an earlier generation are ignored, because the follower has since lost its disk
+	pipelining    bool   // nextIndex runs ahead of the answers
+	probe         probe  // the probe with entries in flight; zero if there is none
+	paused        bool   // a call was lost: send no entries before the next heartbeat
+	silent        bool   // the last call was lost: send no entries before it answers again
+	forgot        bool   // it has forgotten what it confirmed (broken.go)
+	ratherNot     bool   // it had better not lead
+	installing    uint64 // index of the snapshot that is being sent to it; 0 if none
+	installAge    int    // ticks since it was sent
+	renewed       uint64 // end of the log when it had taken its last snapshot; 0 if it got none
 
-	inflight      []uint64 // last indices of the AppendEntries with entries under way, ascending
+	inflight      []uint64 // last indices of the AppendEntries with entries in flight, ascending
 	inflightSizes []int    // their sizes, in the same order
 	inflightBytes int      // their sum
 
-	beatDue   bool   // an AppendEntries must leave even if there is nothing to send
-	roundSent uint64 // latest round of reads sent in this term
-	round     uint64 // latest round of reads answered in this term
-	heard     bool   // answered since the last quorum check
+	heartbeatDue bool   // an AppendEntries must leave even if there is nothing to send
+	roundSent    uint64 // latest round of reads sent in this term
+	round        uint64 // latest round of reads answered in this term
+	heard        bool   // answered since the last quorum check
 
 	quiet      int    // ticks since an AppendEntries was sent
 	commitSent uint64 // commit index that the last AppendEntries carried
@@ -46,10 +47,10 @@ type probe struct {
 	bytes      int    // size of its entries
 }
 
-// beat makes the next Ready send something, which also asks "did what I sent
-// arrive?" and so heals a pipeline that lost a message within one beat.
-func (p *progress) beat() {
-	p.beatDue = true
+// heartbeat makes the next Ready send something. The message also asks "did what I
+// sent arrive?", so a pipeline that lost a message heals within one heartbeat.
+func (p *progress) heartbeat() {
+	p.heartbeatDue = true
 	p.paused = false
 }
 
@@ -82,13 +83,13 @@ func (p *progress) advance(generation uint64) {
 	p.paused = false
 	p.installing = 0
 	if p.probe.last > p.matchIndex { // accepted, but not on the follower's disk yet
-		p.fly(p.probe.last, p.probe.bytes)
+		p.track(p.probe.last, p.probe.bytes)
 	}
 	p.probe = probe{}
 }
 
-// matched records that the follower holds the log up to index on its disk.
-func (p *progress) matched(index uint64) {
+// raiseMatch records that the follower holds the log up to index on its disk.
+func (p *progress) raiseMatch(index uint64) {
 	p.matchIndex = max(p.matchIndex, index)
 	p.nextIndex = max(p.nextIndex, p.matchIndex+1)
 	if p.probe.last <= p.matchIndex {
@@ -105,22 +106,22 @@ func (p *progress) matched(index uint64) {
 // sent records an AppendEntries with entries up to last.
 func (p *progress) sent(last uint64, bytes int) {
 	if p.pipelining {
-		p.fly(last, bytes)
+		p.track(last, bytes)
 	} else {
 		p.probe = probe{from: p.nextIndex, last: last, bytes: bytes}
 	}
 	p.nextIndex = last + 1
 }
 
-// fly counts an AppendEntries as under way.
-func (p *progress) fly(last uint64, bytes int) {
+// track counts an AppendEntries as in flight.
+func (p *progress) track(last uint64, bytes int) {
 	p.inflight = append(p.inflight, last)
 	p.inflightSizes = append(p.inflightSizes, bytes)
 	p.inflightBytes += bytes
 }
 
-// mayCarry reports whether entries may be sent now.
-func (p *progress) mayCarry(window, windowBytes int) bool {
+// maySendEntries reports whether the window has room for entries.
+func (p *progress) maySendEntries(window, windowBytes int) bool {
 	switch {
 	case p.silent || p.installing != 0:
 		return false

@@ -2,12 +2,12 @@ package core
 
 import "testing"
 
-// Config.PromptTicks and PromptStart: what need not wait for a beat or for a
+// Config.PromptTicks and PromptStart: what need not wait for a heartbeat or for a
 // whole election timeout.
 
 // Goal: followers hear of a higher commit index PromptTicks after it rose, once;
-// without the option with the next beat; and whatever is sent carries the news.
-// Method: a beat every ten ticks; a command is committed; count what leaves.
+// without the option with the next heartbeat; and whatever is sent carries the news.
+// Method: a heartbeat every ten ticks; a command is committed; count what leaves.
 func TestPromptTicks_TellTheCommitIndexOnce(t *testing.T) {
 	defer failOnPanic(t)
 	for _, c := range []struct{ prompt, at int }{{0, 9}, {1, 1}, {3, 3}} {
@@ -37,8 +37,8 @@ func TestPromptTicks_TellTheCommitIndexOnce(t *testing.T) {
 }
 
 // Goal: a lost call is tried again once after PromptTicks, and then only with the
-// beat: a dead follower costs no more than that.
-// Method: every call to one follower is lost, a beat every nine ticks.
+// heartbeat: a dead follower costs no more than that.
+// Method: every call to one follower is lost, a heartbeat every nine ticks.
 func TestPromptTicks_RetryALostCallOnce(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, func(c *Config) { c.HeartbeatTicks, c.ElectionTicks, c.PromptTicks = 9, 20, 2 })
@@ -100,7 +100,7 @@ func TestPromptStart_ShortensOnlyTheFirstWait(t *testing.T) {
 		if s.electionTimeout < 0 || s.electionTimeout >= s.config.ElectionTicks {
 			t.Fatalf("the first wait is %d ticks", s.electionTimeout)
 		}
-		s.stand()
+		s.campaigns()
 		if s.want(Candidate, 1); s.electionTimeout < s.config.ElectionTicks {
 			t.Fatalf("the second wait is %d ticks", s.electionTimeout)
 		}

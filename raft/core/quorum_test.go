@@ -53,6 +53,9 @@ func TestMajority_AnyTwoShareAServer(t *testing.T) {
 	}
 }
 
+// everybody returns the configuration in which so many servers vote.
+func everybody(n int) configuration { return newConfiguration(names(n), "1") }
+
 // Goal: an election is won by granted votes of a majority and nothing else.
 // Method: every combination of the four states of a vote for up to five
 // servers, of granted and awaited for six and seven, against a count.
@@ -62,6 +65,7 @@ func TestHasQuorum_EveryCombinationOfVotes(t *testing.T) {
 		if n > 5 {
 			kinds = []vote{voteAwaited, voteGranted}
 		}
+		c := everybody(n)
 		combinations(n, len(kinds), func(list []uint64) {
 			votes := make([]vote, n)
 			granted := 0
@@ -71,7 +75,7 @@ func TestHasQuorum_EveryCombinationOfVotes(t *testing.T) {
 					granted++
 				}
 			}
-			if got := hasQuorum(votes); got != (2*granted > n) {
+			if got := c.hasQuorum(func(i int) bool { return votes[i] == voteGranted }); got != (2*granted > n) {
 				t.Fatalf("votes %v: %v", votes, got)
 			}
 		})
@@ -87,6 +91,7 @@ func TestQuorumIndex_EveryCombinationOfIndices(t *testing.T) {
 		if n > 5 {
 			limit = 3
 		}
+		c := everybody(n)
 		combinations(n, limit, func(list []uint64) {
 			want := uint64(0)
 			for candidate := range uint64(limit) {
@@ -100,9 +105,98 @@ func TestQuorumIndex_EveryCombinationOfIndices(t *testing.T) {
 					want = candidate
 				}
 			}
-			if got := quorumIndex(slices.Clone(list)); got != want {
+			if got := c.quorumIndex(func(i int) uint64 { return list[i] }); got != want {
 				t.Fatalf("%v: %d, want %d", list, got, want)
 			}
 		})
+	}
+}
+
+// Goal: §6: a joint configuration decides only what a majority of either half
+// decides, and learners count in neither. So whatever it decides, both the
+// configuration before it and the one after it would have a say in.
+// Method: four servers, each of which votes in the new half, in the old one, in
+// both or in none, in every combination with a voter in each half; every group of
+// them that agrees; every list of values, of which three differ. Expected is the
+// definition read aloud, and that decisions of groups which share nobody exclude
+// each other, also over the step from one configuration to the next.
+func TestQuorum_AJointConfigurationNeedsBothHalves(t *testing.T) {
+	const n = 4
+	combinations(n, 4, func(halves []uint64) {
+		c := configuration{joint: true}
+		after := configuration{}
+		size := map[half]int{}
+		for i, id := range names(n) {
+			votes := half(halves[i])
+			c.members = append(c.members, member{id: id, votes: votes})
+			after.members = append(after.members, member{id: id, votes: votes & newHalf})
+			for _, h := range []half{newHalf, oldHalf} {
+				if votes&h != 0 {
+					size[h]++
+				}
+			}
+		}
+		if size[newHalf] == 0 || size[oldHalf] == 0 {
+			return
+		}
+		holds := func(group uint64, of half) bool {
+			count := 0
+			for i := range n {
+				if group>>i&1 != 0 && half(halves[i])&of != 0 {
+					count++
+				}
+			}
+			return 2*count > size[of]
+		}
+		agree := func(c *configuration, group uint64) bool {
+			return c.hasQuorum(func(i int) bool { return group>>i&1 != 0 })
+		}
+		for group := range uint64(1 << n) {
+			got := agree(&c, group)
+			if want := holds(group, newHalf) && holds(group, oldHalf); got != want {
+				t.Fatalf("halves %v, group %04b: %v, want %v", halves, group, got, want)
+			}
+			others := 1<<n - 1 - group
+			if got && (agree(&c, others) || agree(&after, others) || holds(others, oldHalf)) {
+				t.Fatalf("halves %v: group %04b and the rest both decide", halves, group)
+			}
+		}
+		combinations(n, 3, func(list []uint64) {
+			want := uint64(0)
+			for candidate := range uint64(3) {
+				group := uint64(0)
+				for i, value := range list {
+					if value >= candidate {
+						group |= 1 << i
+					}
+				}
+				if holds(group, newHalf) && holds(group, oldHalf) {
+					want = candidate
+				}
+			}
+			if got := c.quorumIndex(func(i int) uint64 { return list[i] }); got != want {
+				t.Fatalf("halves %v, values %v: %d, want %d", halves, list, got, want)
+			}
+		})
+	})
+}
+
+// Goal: what is kept of a server is found by its ID, whatever the order in which
+// servers were named, and a stranger has nothing.
+// Method: IDs of different lengths, given unsorted; every one is looked up.
+func TestMembers_AreFoundByTheirID(t *testing.T) {
+	s := newSubject(t, func(c *Config) { c.ID, c.Peers = "n10", []ID{"n2", "n10", "n1", "x", "n3"} })
+	for i, id := range []ID{"n1", "n10", "n2", "n3", "x"} {
+		if row := s.member(id); row == nil || row.id != id || s.configuration.position(id) != i || s.configuration.members[i].id != id {
+			t.Errorf("%q is looked for at %d and found as %+v", id, i, row)
+		}
+	}
+	for _, id := range []ID{None, "n", "n11", "y"} {
+		if s.member(id) != nil {
+			t.Errorf("the stranger %q is found", id)
+		}
+	}
+	if s.self().id != "n10" {
+		t.Errorf("it takes itself for %q", s.self().id)
 	}
 }

@@ -1,19 +1,17 @@
 package core
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
-// Raft is one server's part in consensus: a plain object that is told what
-// happened and says what is to be done. It is not safe for concurrent use; see
+// Raft is one server's part in consensus: a plain object that its driver tells what
+// happened, and that says what is to be done. It is not safe for concurrent use; see
 // the package comment for the driver's four duties.
 //
 // The fields stand in Figure 2's order. Everything below them is this
 // implementation's own.
 type Raft struct {
-	config Config // as given, with defaults filled in
-	peers  []ID   // all voters, sorted; the order of every loop over servers
+	config        Config        // as given, with defaults filled in
+	configuration configuration // the members of the cluster, and which of them count in its decisions (configuration.go)
+	members       []memberState // what is kept of each member, sorted by ID (configuration.go); votes, progress, answers to Rejoin
 
 	// Persistent state on all servers. Every change marks itself in dirty, so
 	// that nothing which depends on it leaves before it is saved (durable.go).
@@ -27,23 +25,21 @@ type Raft struct {
 	commitIndex uint64 // highest index known to be committed; never falls (commitment.go)
 	lastApplied uint64 // highest index the state machine has applied; never falls (commitment.go)
 
-	// Volatile state on leaders, by position in peers. Reset by becomeLeader;
-	// of no meaning otherwise.
-
-	progress []progress // nextIndex, matchIndex and what is under way, per follower
+	// Volatile state on leaders: servers[i].progress holds nextIndex, matchIndex and
+	// what is in flight for each follower. Reset by becomeLeader; of no meaning
+	// otherwise.
 
 	// Volatile state of the role (roles.go, election.go).
 
-	role            Role   // follower, pre-candidate, candidate or leader
-	leader          ID     // whose AppendEntries this server follows in currentTerm; None if unknown
-	votes           []vote // answers of the present campaign, by position in peers
-	campaign        uint64 // number of the present campaign: answers to an earlier one are not counted
-	campaigned      bool   // a campaign was begun since a leader was heard or a vote was given
-	soliciting      bool   // the own vote is saved and the requests for the others' have been made
-	transferred     bool   // this campaign was asked for by the leader (thesis 3.10)
-	electionElapsed int    // ticks since the leader was heard, a vote was given or a campaign began; on a leader since the last quorum check
-	electionTimeout int    // ticks after which a campaign begins; drawn anew for each wait
-	beatElapsed     int    // leader: ticks since the last beat
+	role             Role   // follower, pre-candidate, candidate or leader
+	leader           ID     // whose AppendEntries this server follows in currentTerm; None if unknown
+	campaign         uint64 // number of the present campaign: answers to an earlier one are not counted
+	campaigned       bool   // a campaign was begun since a leader was heard or a vote was given
+	ownVoteCounted   bool   // the own vote is saved and the requests for the others' have been made
+	transferred      bool   // this campaign was asked for by the leader (thesis 3.10)
+	electionElapsed  int    // ticks since the leader was heard, a vote was given or a campaign began; on a leader since the last quorum check
+	electionTimeout  int    // ticks after which a campaign begins; drawn anew for each wait
+	heartbeatElapsed int    // leader: ticks since the last heartbeats
 
 	// Durability (durable.go).
 
@@ -53,7 +49,7 @@ type Raft struct {
 	durable uint64 // last index of the log known to be on the disk: the leader's matchIndex for itself
 	held    []held // answers that wait for a write, in the order they were given
 
-	writeAge  int  // ticks that the write under way has taken (stall.go)
+	writeAge  int  // ticks that the outstanding write has taken (slow.go)
 	syncTicks int  // what writes have taken lately (slow.go)
 	yielded   bool // this wait for a leader was made longer for somebody's campaign (slow.go)
 
@@ -78,22 +74,21 @@ type Raft struct {
 	reads     []pendingRead // leader: reads that wait for their round, oldest first
 	asking    []Tag         // follower: reads to ask the leader about at the next Ready
 
-	// Servers that had better not lead (rather.go).
+	// Servers that had better not lead (transfer.go).
 
 	ratherNot bool // this is one
 	waited    int  // waits for a leader that this one let pass; since the last leader or vote
 
 	// Leadership transfer (transfer.go).
 
-	transferee ID   // leader: who shall lead next; None if nobody
+	transferee ID   // leader: the server that shall lead next; None if there is no transfer
 	timeoutNow bool // TimeoutNow has been sent to the transferee
 
 	// The way back after the disk was lost (rejoin.go).
 
-	rejoining     Rejoining      // durable, like term and vote
-	agreed        place          // how far the log is known to be that of the leader of agreed.Term
-	rejoinAnswers []rejoinAnswer // by position in peers, while the others are asked
-	rejoinRound   uint64         // rises with every other server that turns out to be rejoining, too
+	rejoining   Rejoining // durable, like term and vote
+	agreed      position  // how far the log is known to be that of the leader of agreed.Term
+	rejoinRound uint64    // rises with every other server that turns out to be rejoining, too
 
 	counts     Counts     // what happened in this life, for people (status.go)
 	generation uint64     // the last generation given to a follower's progress; unique over terms
@@ -111,7 +106,6 @@ func New(config Config, state State) *Raft {
 	config = config.withDefaults()
 	r := &Raft{
 		config:      config,
-		peers:       slices.Sorted(slices.Values(config.Peers)),
 		currentTerm: state.Term,
 		votedFor:    state.VotedFor,
 		log:         newLog(state.Snapshot, state.Entries),
@@ -119,20 +113,15 @@ func New(config Config, state State) *Raft {
 		lastApplied: state.Snapshot.Index,
 		applying:    state.Snapshot.Index,
 	}
-	assert(len(slices.Compact(slices.Clone(r.peers))) == len(r.peers), "a server is named twice in %v", r.peers)
-	assert(slices.Contains(r.peers, config.ID), "server %q is not one of %v", config.ID, r.peers)
+	r.configuration = newConfiguration(config.Peers, config.ID)
+	r.members = newMembers(&r.configuration)
 	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
 	assert(state.Commit <= r.log.lastIndex(), "the log ends with entry %d, and those up to %d are known to be committed", r.log.lastIndex(), state.Commit)
 	r.durable = r.log.lastIndex()
 	r.unappliedBytes = r.log.sizeOf(state.Snapshot.Index+1, r.commitIndex)
 	r.written.last = r.durable
 	r.written.commit = state.Commit
-	r.votes = make([]vote, len(r.peers))
-	r.progress = make([]progress, len(r.peers))
 	r.rejoining = state.Rejoining
-	if r.asksToRejoin() {
-		r.rejoinAnswers = make([]rejoinAnswer, len(r.peers))
-	}
 	r.resetElectionTimer()
 	if config.PromptStart && r.currentTerm == 0 {
 		r.electionTimeout -= config.ElectionTicks
@@ -169,8 +158,8 @@ func setDefault(limit *int, value int) {
 	}
 }
 
-// Tick tells that one unit of time has passed. A driver that was itself held
-// up drops the ticks it missed: a stalled process must not believe that every
+// Tick tells the server that one unit of time has passed. A driver that was itself
+// held up drops the ticks it missed: a stalled process must not believe that every
 // timer has run out at once.
 func (r *Raft) Tick() {
 	r.tickDisk()
@@ -186,7 +175,7 @@ func (r *Raft) Tick() {
 	r.electionElapsed++
 	switch {
 	case r.stalled():
-		r.standDown()
+		r.abandonCampaign()
 	case r.promised() > r.saved:
 		r.electionTimeout++ // the term and the vote are being written: that time does not count (slow.go)
 	case r.electionElapsed >= r.electionTimeout && !r.awaitsVotes():
@@ -196,19 +185,18 @@ func (r *Raft) Tick() {
 	}
 }
 
-// tickLeader keeps followers from standing for election (§5.2) and steps down if
-// the disk hangs or, with CheckQuorum, if no majority answered for an election
-// timeout.
+// tickLeader keeps followers from campaigning (§5.2). It steps down if the disk hangs
+// or, with CheckQuorum, if no majority answered for an election timeout.
 func (r *Raft) tickLeader() {
-	if r.stalled() && len(r.peers) > 1 {
-		r.abdicate()
+	if r.stalled() && !r.isAlone() {
+		r.stepDownStalled()
 		return
 	}
-	r.beatElapsed++
-	if r.beatElapsed >= r.config.HeartbeatTicks {
-		r.beatElapsed = 0
-		for i := range r.progress {
-			r.progress[i].beat()
+	r.heartbeatElapsed++
+	if r.heartbeatElapsed >= r.config.HeartbeatTicks {
+		r.heartbeatElapsed = 0
+		for p := range r.followers {
+			p.heartbeat()
 		}
 	}
 	r.tickPrompt()
@@ -251,8 +239,8 @@ func (r *Raft) Receive(tag Tag, from ID, request Request) {
 	}
 }
 
-// Returned takes the end of a call this server made: the peer's reply, or nil
-// if the call or its reply was lost. It must be told once at most per call.
+// Returned takes the end of a call that this server made: the peer's reply, or nil
+// if the call or its reply was lost. It must be called at most once per call.
 func (r *Raft) Returned(call Call, reply Reply) {
 	switch req := call.Request.(type) {
 	case *RequestVote:
@@ -279,9 +267,9 @@ func (r *Raft) Returned(call Call, reply Reply) {
 	}
 }
 
-// Propose appends a command to the leader's log and returns where. The place
-// is a proposal only: the command is chosen when an entry of this index and
-// this term is handed out for applying, and lost when another term's is.
+// Propose appends a command to the leader's log and returns its position. That is a
+// proposal only: the command is chosen when an entry of this index and this term is
+// handed out for applying. It is lost when an entry of another term is.
 // Errors: ErrNotLeader, ErrTransferring, ErrOverloaded, ErrTooLarge; then
 // nothing was appended. The core keeps data; the caller must not change it.
 func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
@@ -316,8 +304,8 @@ func (r *Raft) appendToLog(entry Entry) {
 // server's own disk, whichever is more: a majority may be quicker than its leader.
 func (r *Raft) backlog() int { return max(r.uncommittedBytes, r.unsavedBytes) }
 
-// Ready returns the work that has gathered since the last call and hands it
-// over: what it returns once it does not return again.
+// Ready returns the work that has gathered since the last call. It returns each
+// piece of work once.
 func (r *Raft) Ready() Ready {
 	r.endRejoin()
 	r.askLeader()
@@ -347,15 +335,6 @@ func (r *Raft) call(to ID, request Request) {
 	r.calls = append(r.calls, Call{To: to, Request: request})
 }
 
-// position returns the place of a server in peers, and whether it is there.
-func (r *Raft) position(id ID) (int, bool) { return slices.BinarySearch(r.peers, id) }
-
-// self returns this server's place in peers.
-func (r *Raft) self() int {
-	i, _ := r.position(r.config.ID)
-	return i
-}
-
 // assert stops the process if a rule that the proof of Raft rests on is
 // broken: a dead server is harmless, a wrong one is not.
 func assert(condition bool, format string, args ...any) {
@@ -364,9 +343,9 @@ func assert(condition bool, format string, args ...any) {
 	}
 }
 
-// broken is for what is asserted with every entry: the arguments of assert are
-// put on the heap whether the condition holds or not, those of broken only when
-// the condition was tested before it and failed.
+// broken serves assertions that are made with every entry. The arguments of assert
+// are put on the heap whether the condition holds or not; those of broken only if
+// its caller has tested the condition and found that it does not hold.
 func broken(format string, args ...any) {
 	panic("core: " + fmt.Sprintf(format, args...))
 }

@@ -71,7 +71,7 @@ func (r *Raft) releaseReads() {
 			r.joinRound(&read)
 		}
 		switch {
-		case read.round > answered && len(r.peers) > 1:
+		case read.round > answered && !r.isAlone():
 			waiting = append(waiting, read)
 		case read.asker == None:
 			r.readsDone = append(r.readsDone, ReadDone{Tag: read.tag, Index: read.index})
@@ -85,15 +85,12 @@ func (r *Raft) releaseReads() {
 
 // answeredRound returns the latest round that a majority has answered.
 func (r *Raft) answeredRound() uint64 {
-	rounds := make([]uint64, 0, 8)
-	for i := range r.progress {
-		if p := &r.progress[i]; p.id == r.config.ID {
-			rounds = append(rounds, r.round)
-		} else {
-			rounds = append(rounds, p.round)
+	return r.configuration.quorumIndex(func(i int) uint64 {
+		if s := &r.members[i]; s.id != r.config.ID {
+			return s.progress.round
 		}
-	}
-	return quorumIndex(rounds)
+		return r.round
+	})
 }
 
 // failReads ends all reads that wait when leadership is lost.
@@ -108,8 +105,8 @@ func (r *Raft) failReads() {
 	r.reads = nil
 }
 
-// askLeader sends the leader one ReadIndex for all reads of this turn. The
-// leader may have gone since they came.
+// askLeader sends the leader one ReadIndex for all reads of this turn. The leader may
+// have changed since the reads came.
 func (r *Raft) askLeader() {
 	if len(r.asking) == 0 {
 		return

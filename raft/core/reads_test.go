@@ -40,7 +40,7 @@ func TestReads_WhoDoesNotLeadRefusesAReadIndex(t *testing.T) {
 	defer failOnPanic(t)
 	for name, bring := range map[string]func(*subject){
 		"follower":       func(*subject) {},
-		"candidate":      func(s *subject) { s.stand() },
+		"candidate":      func(s *subject) { s.campaigns() },
 		"deposed leader": func(s *subject) { s.lead() },
 	} {
 		s := newSubject(t)
@@ -76,7 +76,7 @@ func TestReads_EndWhenTheLeaderGoesBeforeItIsAsked(t *testing.T) {
 
 // Goal: reads of a leader that cannot reach a majority never end well, however
 // long its own answers and those of a minority come in.
-// Method: five servers, one follower answers every beat.
+// Method: five servers, one follower answers every heartbeat.
 func TestReads_AMinorityReleasesNothing(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withServers(5), withNoop)

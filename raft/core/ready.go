@@ -9,8 +9,8 @@ type Ready struct {
 	Write   *Write     // next batch for the disk; nil while one is outstanding
 	Apply   *Batch     // next batch for the state machine; nil while one is outstanding
 	Reads   []ReadDone // ends of Reads
-	// Forgot names followers that deny what they have confirmed. They must not be
-	// talked to any more: what they say next may be worth nothing, too.
+	// Forgot names followers that deny what they have confirmed. They must be talked to
+	// no more: what they say next may be worth nothing, too.
 	Forgot []ID
 }
 
@@ -23,7 +23,7 @@ type Call struct {
 
 	generation uint64 // of the follower's progress when this was sent
 	round      uint64 // of reads, or of questions to rejoin, when this was sent
-	matched    uint64 // of the follower's progress, when this was sent
+	matchIndex uint64 // of the follower's progress, when this was sent
 	tags       []Tag  // of the reads a ReadIndex stands for
 	committed  uint64 // commit index of this server, when a ReadIndex was sent
 }
@@ -53,8 +53,9 @@ type Write struct {
 	From     uint64
 	Entries  []Entry
 	// Commit is how far the log, as it is after this Write, is known to be committed.
-	// It never falls, and From is above the Commit of the Write before; a Write is seldom made for its sake alone
-	// (see Config.CommitTicks). A Storage that keeps it gives it back in the State.
+	// It never falls, and From is above the Commit of the Write before. A Write is
+	// seldom made for its sake alone; see Config.CommitTicks. A Storage that keeps it
+	// gives it back in the State.
 	Commit uint64
 }
 

@@ -5,15 +5,15 @@ package core
 // term, and help to elect a leader without an entry that was committed with its
 // help. It may come back all the same, because the others know enough.
 //
-// First it asks every other server (Rejoin) and takes nothing from anybody until
-// all have answered. Servers that are coming back themselves say so; the rest, the
-// full members, must be a majority, and must have been asked after that was heard
-// of the others. When the latest term among their answers is that of one who leads
-// it, that term and the end of that leader's log make the goal. The server enters
+// First it asks every other server (Rejoin) and ignores all other requests until all
+// have answered. Servers that are coming back themselves say so. The rest, the full
+// members, must be a majority, and must have been asked after that was heard of the
+// others. When the latest term among their answers is that of a server that leads it,
+// that term and the end of that leader's log make the goal. The server enters
 // that term with a vote for itself, so that it gives that term's vote to nobody,
 // and becomes an ordinary follower but for one thing: until its disk holds the log
 // up to the goal as a leader of the goal's term or a later one has it, it abstains.
-// It gives no vote, promises none, and does not stand.
+// It gives no vote, promises none, and does not campaign.
 //
 // Why that is safe. A vote that was forgotten matters if its candidate was elected
 // or may yet be. If the candidate has not lost its disk, it is one that has
@@ -52,8 +52,8 @@ package core
 // that knows none yet is not heard until it does: a leader tells it. (A cluster
 // whose servers draw none, as in the labs, is not held to this.)
 
-// Rejoining says how far a server has come back that lost its disk. The zero
-// Rejoining is of a full member.
+// Rejoining says how far a server that lost its disk has come back. The zero Rejoining
+// is that of a full member.
 type Rejoining struct {
 	On    bool   // the server abstains
 	Term  uint64 // the goal's; 0: there is no goal yet, the others are being asked
@@ -62,7 +62,7 @@ type Rejoining struct {
 
 // rejoinAnswer is what another server last answered to Rejoin.
 type rejoinAnswer struct {
-	awaited  bool // a call is under way
+	awaited  bool // a call was sent and has not ended
 	answered bool
 	round    uint64 // in which a full member was asked
 	RejoinReply
@@ -72,7 +72,7 @@ type rejoinAnswer struct {
 // in anything.
 func (r *Raft) asksToRejoin() bool { return r.rejoining.On && r.rejoining.Term == 0 }
 
-// tickRejoin stands in for the election timer of a server that must not stand.
+// tickRejoin takes the place of the election timer on a server that must not campaign.
 func (r *Raft) tickRejoin() {
 	if r.asksToRejoin() && r.electionElapsed%r.config.HeartbeatTicks == 0 {
 		r.askToRejoin()
@@ -83,28 +83,28 @@ func (r *Raft) tickRejoin() {
 	}
 	r.leader = None
 	r.resetElectionTimer()
-	for i := range r.rejoinAnswers {
-		r.rejoinAnswers[i].awaited = false // a call may vanish without being reported lost
+	for i := range r.members {
+		r.members[i].rejoin.awaited = false // a call may vanish without being reported lost
 	}
 }
 
-// askToRejoin asks all others that have no call to answer: those again that have
-// answered, since what they said may have changed.
+// askToRejoin asks all other servers that have no call to answer. Servers that have
+// answered are asked again, because what they said may have changed.
 func (r *Raft) askToRejoin() {
-	for i, id := range r.peers {
-		if a := &r.rejoinAnswers[i]; id != r.config.ID && !a.awaited {
-			a.awaited = true
-			r.calls = append(r.calls, Call{To: id, Request: &Rejoin{}, round: r.rejoinRound})
+	for i := range r.members {
+		if s := &r.members[i]; s.id != r.config.ID && !s.rejoin.awaited {
+			s.rejoin.awaited = true
+			r.calls = append(r.calls, Call{To: s.id, Request: &Rejoin{}, round: r.rejoinRound})
 		}
 	}
 }
 
 // handleRejoin answers a server that has lost its disk.
 func (r *Raft) handleRejoin(tag Tag, from ID) {
-	if position, known := r.position(from); known && r.role == Leader {
+	if s := r.member(from); s != nil && r.role == Leader {
 		r.generation++
-		r.progress[position] = progress{
-			id: from, generation: r.generation, since: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true,
+		s.progress = progress{
+			id: from, generation: r.generation, minGeneration: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true,
 		}
 		if r.transferee == from {
 			r.abandonTransfer()
@@ -117,11 +117,11 @@ func (r *Raft) handleRejoin(tag Tag, from ID) {
 
 // handleRejoinReply takes the answer to a Rejoin of ours, nil if it was lost.
 func (r *Raft) handleRejoinReply(call Call, reply *RejoinReply) {
-	position, known := r.position(call.To)
-	if !known || !r.asksToRejoin() {
+	s := r.member(call.To)
+	if s == nil || !r.asksToRejoin() {
 		return
 	}
-	a := &r.rejoinAnswers[position]
+	a := &s.rejoin
 	a.awaited = false
 	if reply == nil {
 		return
@@ -135,23 +135,24 @@ func (r *Raft) handleRejoinReply(call Call, reply *RejoinReply) {
 
 // setGoal makes the goal if the answers allow it.
 func (r *Raft) setGoal() {
-	members, latest := 0, RejoinReply{}
 	if r.rejoinAtOdds() {
 		return
 	}
-	for i, id := range r.peers {
-		switch a := r.rejoinAnswers[i]; {
-		case id == r.config.ID:
+	latest := RejoinReply{}
+	for i := range r.members {
+		s := &r.members[i]
+		switch a := &s.rejoin; {
+		case s.id == r.config.ID:
 		case !r.heardToRejoin(a):
 			return
 		case !a.Rejoining:
-			members++
 			if a.Term > latest.Term || a.Term == latest.Term && a.Leads {
 				latest = a.RejoinReply
 			}
 		}
 	}
-	if members < majority(len(r.peers)) || !latest.Leads {
+	full := func(i int) bool { return r.members[i].id != r.config.ID && !r.members[i].rejoin.Rejoining }
+	if !r.configuration.hasQuorum(full) || !latest.Leads {
 		return
 	}
 	if latest.Term > r.currentTerm {
@@ -167,7 +168,7 @@ func (r *Raft) setGoal() {
 }
 
 // heardToRejoin reports whether a server's answer counts.
-func (r *Raft) heardToRejoin(a rejoinAnswer) bool {
+func (r *Raft) heardToRejoin(a *rejoinAnswer) bool {
 	known := a.UID != (UID{}) || r.config.NewUID == (UID{}) || !r.config.Noop
 	return a.answered && (a.Rejoining || a.round == r.rejoinRound && known)
 }
@@ -175,8 +176,8 @@ func (r *Raft) heardToRejoin(a rejoinAnswer) bool {
 // rejoinAtOdds reports whether servers of different clusters have answered.
 func (r *Raft) rejoinAtOdds() bool {
 	var said UID
-	for _, a := range r.rejoinAnswers {
-		switch {
+	for i := range r.members {
+		switch a := &r.members[i].rejoin; {
 		case a.UID == (UID{}):
 		case said == (UID{}):
 			said = a.UID
@@ -198,26 +199,29 @@ func (r *Raft) endRejoin() {
 	agrees := r.agreed.Term >= r.rejoining.Term && min(r.agreed.Index, r.durable) >= r.rejoining.Index
 	if committed || agrees {
 		r.rejoining = Rejoining{}
-		r.rejoinAnswers = nil
+		for i := range r.members {
+			r.members[i].rejoin = rejoinAnswer{}
+		}
 		r.dirty.hard = true
 		r.resetElectionTimer()
 	}
 }
 
-// rejoinWaits lists the servers without whose answer there is no goal, and those
+// rejoinWaits returns the servers whose answers are still needed for a goal, and those
 // that are coming back themselves.
 func (r *Raft) rejoinWaits() (unheard, rejoining []ID) {
 	if !r.asksToRejoin() {
 		return nil, nil
 	}
 	atOdds := r.rejoinAtOdds()
-	for i, id := range r.peers {
-		switch a := r.rejoinAnswers[i]; {
-		case id == r.config.ID:
-		case !r.heardToRejoin(a), atOdds && !a.Rejoining: // nobody knows who of them is a stranger
-			unheard = append(unheard, id)
+	for i := range r.members {
+		s := &r.members[i]
+		switch a := &s.rejoin; {
+		case s.id == r.config.ID:
+		case !r.heardToRejoin(a), atOdds && !a.Rejoining: // it is not known which of them is the stranger
+			unheard = append(unheard, s.id)
 		case a.Rejoining:
-			rejoining = append(rejoining, id)
+			rejoining = append(rejoining, s.id)
 		}
 	}
 	return unheard, rejoining

@@ -4,21 +4,20 @@ package core
 // the last Ready travel in one AppendEntries per follower: there is no other
 // batching.
 func (r *Raft) replicate() {
-	for i := range r.progress {
-		if p := &r.progress[i]; p.id != r.config.ID {
-			r.replicateTo(p)
-		}
+	for p := range r.followers {
+		r.replicateTo(p)
 	}
 	r.roundOpen = false
 }
 
-// A beat and a question of reads (reads.go) leave before the entries and apart
-// from them: their answer waits for no disk, that to entries does.
+// replicateTo sends one follower what it is due. A heartbeat and a question of reads
+// (reads.go) leave before the entries and apart from them: the answer to entries
+// waits for a disk, and theirs must not.
 func (r *Raft) replicateTo(p *progress) {
 	if r.config.StallTicks > 0 && r.mustAsk(p) {
 		r.sendAppendEntries(p, nil)
 	}
-	for p.nextIndex <= r.log.lastIndex() && p.mayCarry(r.config.Window, r.config.WindowBytes) {
+	for p.nextIndex <= r.log.lastIndex() && p.maySendEntries(r.config.Window, r.config.WindowBytes) {
 		if p.nextIndex < r.log.firstIndex() {
 			if r.snapshotReaches() { // else the service is asked for a newer one
 				r.sendSnapshot(p)
@@ -32,15 +31,15 @@ func (r *Raft) replicateTo(p *progress) {
 	}
 }
 
-// mustAsk reports whether a follower is due a beat, or a question of reads that it
-// has not been asked.
+// mustAsk reports whether a follower is due a heartbeat, or a question of reads that
+// it has not been asked.
 func (r *Raft) mustAsk(p *progress) bool {
-	return p.beatDue || len(r.reads) > 0 && p.roundSent < r.round && !p.silent
+	return p.heartbeatDue || len(r.reads) > 0 && p.roundSent < r.round && !p.silent
 }
 
 // sendAppendEntries sends entries, which start at nextIndex; none make a
 // heartbeat. If the log has forgotten what comes before nextIndex, the
-// heartbeat asks at the earliest place it still can.
+// heartbeat asks at the earliest index that it still can.
 func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 	mustBeIntact(entries, "sent")
 	previous := max(p.nextIndex-1, r.log.base.Index)
@@ -60,13 +59,13 @@ func (r *Raft) sendAppendEntries(p *progress, entries []Entry) {
 		},
 		generation: p.generation,
 		round:      r.round,
-		matched:    p.matchIndex,
+		matchIndex: p.matchIndex,
 	})
 	p.retryDue = false
 	p.quiet = 0
 	p.commitSent = r.commitIndex
 	if len(entries) == 0 || r.config.StallTicks == 0 { // else the answer may wait for a disk
-		p.beatDue = false
+		p.heartbeatDue = false
 		p.roundSent = r.round
 	}
 	if len(entries) > 0 {
@@ -129,17 +128,17 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 // acceptAppendEntries answers that the log matches the leader's up to the end of
 // the request, and takes over its commit index as far as that (step 5).
 //
-// The answer to entries waits until they are on the disk. The answer to a beat
-// waits for nothing but the term and says if there is something that it cannot
-// confirm yet: a follower whose disk is slow is there all the same. So is one whose
-// state machine is slow: it confirms nothing while too much waits to be applied, so
-// that the leader's window stays full and no more comes. Nothing else has to happen
-// for what is committed to be applied, so it always confirms in the end.
+// The answer to entries waits until they are on the disk. The answer to a heartbeat
+// waits only for the term to be there, and says so if the follower cannot confirm all
+// yet: a follower whose disk is slow is alive all the same. A follower whose state
+// machine is slow answers, too, and confirms nothing while too much waits to be
+// applied. So the leader's window stays full, and no more comes. What is committed
+// will be applied whatever else happens, so the follower confirms in the end.
 func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	index := req.PrevLogIndex + uint64(len(req.Entries))
 	r.commitTo(min(req.LeaderCommit, index))
 	if r.agreed.Term < r.currentTerm {
-		r.agreed = place{Term: r.currentTerm}
+		r.agreed = position{Term: r.currentTerm}
 	}
 	r.agreed.Index = max(r.agreed.Index, index)
 	waiting := len(req.Entries) == 0 && index > r.durable
@@ -150,7 +149,7 @@ func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 	r.answer(tag, &AppendEntriesReply{Term: r.currentTerm, Success: true, RatherNot: r.ratherNot, Commit: r.commitIndex}, index)
 }
 
-// rejectAppendEntries says where the logs may still agree, so that the leader
+// rejectAppendEntries tells the leader where the logs may still agree, so that it
 // skips a term at a time (§5.3 end).
 func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
 	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1, RatherNot: r.ratherNot, Commit: r.commitIndex}
@@ -161,9 +160,9 @@ func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
 	r.answer(tag, reply, 0)
 }
 
-// handleAppendEntriesReply takes the answer to an AppendEntries of ours, nil if
-// it was lost. What it says is read together with the call it answers, never
-// with the present state (Students' Guide).
+// handleAppendEntriesReply takes the answer to an AppendEntries of ours, nil if it was
+// lost. The answer is read together with the call that it answers, never with the
+// present state (Students' Guide).
 func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *AppendEntriesReply) {
 	lost, term := reply == nil, uint64(0)
 	if !lost {
@@ -184,7 +183,7 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 		r.noteForgotten(p)
 	case reply.Success || reply.Pending:
 		if reply.Success {
-			p.matched(req.PrevLogIndex + uint64(len(req.Entries)))
+			p.raiseMatch(req.PrevLogIndex + uint64(len(req.Entries)))
 		}
 		if present && !p.pipelining {
 			r.generation++
@@ -197,20 +196,20 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 }
 
 // follower returns the progress of the follower that answered a call which this
-// server sent in sentTerm as leader, and notes that it was heard. It returns nil
-// if the answer says nothing to the present leadership, or if the call was lost,
-// after which the follower is probed.
+// server sent in sentTerm as leader, and notes that the follower was heard. It returns
+// nil if the answer belongs to another leadership. It also returns nil if the call was
+// lost; the follower is then probed.
 func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64) *progress {
 	if !lost {
 		r.observeTerm(replyTerm)
 	}
-	position, known := r.position(call.To)
-	if !known || r.role != Leader || sentTerm != r.currentTerm {
+	s := r.member(call.To)
+	if s == nil || r.role != Leader || sentTerm != r.currentTerm {
 		return nil
 	}
-	p := &r.progress[position]
+	p := &s.progress
 	switch {
-	case call.generation < p.since:
+	case call.generation < p.minGeneration:
 		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
@@ -223,7 +222,7 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 }
 
 // lost falls back after a call that never came through. Entries are not sent
-// again before the follower is heard, and nothing before the next beat.
+// again before the follower is heard, and nothing before the next heartbeat.
 func (r *Raft) lost(p *progress) {
 	next := p.nextIndex
 	switch {
@@ -241,18 +240,17 @@ func (r *Raft) lost(p *progress) {
 	}
 }
 
-// tickPrompt lets followers have early what else would wait for the next beat;
+// tickPrompt sends followers early what would otherwise wait for the next heartbeat;
 // see Config.PromptTicks.
 func (r *Raft) tickPrompt() {
 	if r.config.PromptTicks == 0 {
 		return
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
+	for p := range r.followers {
 		p.quiet++
 		news := p.commitSent < r.commitIndex && !p.silent
 		if p.quiet >= r.config.PromptTicks && (news || p.retryDue) {
-			p.beat()
+			p.heartbeat()
 		}
 	}
 }
@@ -276,12 +274,11 @@ func (r *Raft) backUp(req *AppendEntries, reply *AppendEntriesReply) uint64 {
 // heardFromQuorum reports whether a majority, this server included, answered
 // since the last time it was asked.
 func (r *Raft) heardFromQuorum() bool {
-	heard := 1
-	for i := range r.progress {
-		if p := &r.progress[i]; p.heard && p.id != r.config.ID {
-			heard++
-		}
-		r.progress[i].heard = false
+	quorum := r.configuration.hasQuorum(func(i int) bool {
+		return r.members[i].id == r.config.ID || r.members[i].progress.heard
+	})
+	for p := range r.followers {
+		p.heard = false
 	}
-	return heard >= majority(len(r.peers))
+	return quorum
 }

@@ -3,7 +3,7 @@ package core
 // Role is what a server is at the moment (Figure 4).
 type Role uint8
 
-// The roles of Figure 4; PreCandidate asks whether standing would succeed
+// The roles of Figure 4; PreCandidate asks whether a campaign would succeed
 // before it raises its term (thesis 9.6).
 const (
 	Follower Role = iota
@@ -16,7 +16,7 @@ func (r Role) String() string {
 	return [...]string{"follower", "pre-candidate", "candidate", "leader"}[r]
 }
 
-// observeTerm applies the rule for all servers of Figure 2: whoever sees a
+// observeTerm applies the rule for all servers of Figure 2: a server that sees a
 // newer term adopts it and is a follower in it.
 func (r *Raft) observeTerm(term uint64) {
 	if term > r.currentTerm {
@@ -46,8 +46,8 @@ func (r *Raft) becomeFollower(term uint64, leader ID) {
 	r.leader = leader
 }
 
-// follow is what hearing a leader does: this server is its follower, and the wait
-// for a leader begins anew.
+// follow makes this server a follower of the leader that it has heard, and begins the
+// wait for a leader anew.
 func (r *Raft) follow(term uint64, leader ID) {
 	r.becomeFollower(term, leader)
 	r.resetElectionTimer()
@@ -67,7 +67,7 @@ func (r *Raft) becomePreCandidate() {
 }
 
 // becomeCandidate enters the next term with a vote for itself. Nothing is
-// asked of others before that vote is on the disk (see solicit).
+// asked of others before that vote is on the disk; see countOwnVote.
 func (r *Raft) becomeCandidate() {
 	assert(!r.rejoining.On, "a server that is rejoining stands for election")
 	r.role = Candidate
@@ -79,7 +79,7 @@ func (r *Raft) becomeCandidate() {
 }
 
 // becomeLeader takes over the term it was elected in (Figure 2 "Rules for
-// Servers", Leaders). The first beat leaves with the next Ready.
+// Servers", Leaders). The first heartbeats leave with the next Ready.
 func (r *Raft) becomeLeader() {
 	assert(r.role == Candidate, "a %v cannot become leader", r.role)
 	r.role = Leader
@@ -90,11 +90,12 @@ func (r *Raft) becomeLeader() {
 	}
 	r.leader = r.config.ID
 	r.electionElapsed = 0
-	r.beatElapsed = 0
+	r.heartbeatElapsed = 0
 	r.transferee = None
-	for i, id := range r.peers {
+	for i := range r.members {
+		s := &r.members[i]
 		r.generation++
-		r.progress[i] = progress{id: id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, beatDue: true}
+		s.progress = progress{id: s.id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true}
 	}
 	r.uncommittedBytes = r.log.bytes(r.commitIndex + 1)
 	r.unsavedBytes = r.log.bytes(r.durable + 1)

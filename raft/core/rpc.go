@@ -18,7 +18,7 @@ type Reply interface{ reply() }
 
 // RequestVote is sent by a candidate to gather votes (§5.2, §5.4.1).
 type RequestVote struct {
-	Term         uint64 // the term the candidate stands in; with Pre the term it would stand in
+	Term         uint64 // the term of the candidacy; with Pre, the term that it would have
 	CandidateID  ID
 	LastLogIndex uint64
 	LastLogTerm  uint64
@@ -54,13 +54,13 @@ type AppendEntriesReply struct {
 	// ConflictIndex is the first index the follower holds of ConflictTerm, or
 	// the index after its last entry when the log is too short.
 	ConflictIndex uint64
-	// Pending, without Success, says that the log matches as far as Success would
-	// say, but that the disk does not hold all of it yet, or that the state machine
-	// is too far behind for more: the follower is there and confirms nothing. For a
-	// disk alone only calls without entries are answered so.
+	// Pending, without Success, says that the log matches as far as Success would say,
+	// but the follower confirms nothing: its disk does not hold all of it yet, or its
+	// state machine is too far behind. While only the disk is late, calls with entries
+	// are not answered so.
 	Pending bool
-	// RatherNot says that the follower would rather not lead: leadership should go
-	// to another one.
+	// RatherNot says that the follower had better not lead: leadership should go to
+	// another server.
 	RatherNot bool
 	// Commit is the follower's commit index when it answered; 0 if it says nothing.
 	Commit uint64
@@ -80,7 +80,7 @@ type InstallSnapshotReply struct {
 	Term uint64
 }
 
-// TimeoutNow asks the receiver to stand for election at once (thesis 3.10).
+// TimeoutNow asks the receiver to campaign at once (thesis 3.10).
 type TimeoutNow struct {
 	Term     uint64
 	LeaderID ID

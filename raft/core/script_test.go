@@ -23,7 +23,7 @@ import (
 //	                       stall the ticks after which a disk counts as hanging
 //	log 1 1 1 4            server 1 starts with a log of these terms on its disk
 //	term 1 8 [vote 2]      server 1 starts in this term, with this vote
-//	campaign 1             it stands for election now
+//	campaign 1             it campaigns now
 //	timeout 1              ticks until it stands by itself
 //	tick 1 20              so many ticks pass for it
 //	elect 1                campaign and settle; it must lead

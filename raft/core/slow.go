@@ -1,27 +1,28 @@
 package core
 
 // A disk may be slow without hanging: each sync takes longer than an election
-// timeout, but less than Config.StallTicks. A candidate's vote for itself then
-// takes one sync, and a voter's vote takes another, or two if a write is under way
-// there. Three rules let elections end and leaders stand all the same. With disks
-// that are quick none of them changes anything.
+// timeout, but less than Config.StallTicks. A candidate's vote for itself then takes
+// one sync. A voter's vote takes another, or two if a write is outstanding there.
+// Three rules let elections end, and leaders stay, all the same. With quick disks
+// none of them changes anything.
 //
 //   - While a server's own term or vote is being written, its election timeout
 //     does not run. Nor does a campaign end while votes are awaited that may still
-//     decide it, until two syncs could have hung. A refusal ends no hope by itself: a
+//     decide it, until two syncs could have hung. A refusal alone decides nothing: a
 //     server that has lost its disk refuses every candidate.
-//   - A server that answers "I would vote for you" lets the other have the time
-//     that writing its vote may take: two syncs, as they take here lately. It does
+//   - A server that answers "I would vote for you" gives the other the time that
+//     writing its vote may take: two syncs, as long as they take here lately. It does
 //     so once in each wait for a leader, so that a server which asks for ever and
-//     never wins keeps nobody from standing.
-//   - A beat is answered without waiting for entries to be written (replication.go),
-//     so a leader hears its followers, and reads are confirmed, whatever syncs take.
+//     never wins keeps no other from campaigning.
+//   - A heartbeat is answered without waiting for entries to be written
+//     (replication.go). So a leader hears its followers, and reads are confirmed,
+//     however long syncs take.
 //
-// Without StallTicks the driver does not say what a slow disk is, and only the
-// first half of the first rule holds.
+// Without StallTicks the driver does not say what a slow disk is, and only the first
+// half of the first rule holds.
 
 // noteSync remembers how long writes take: the longest recent time, reduced by a
-// quarter with each write. Before the first write it is the longest there may be.
+// quarter with each write. Before the first write it is Config.StallTicks.
 func (r *Raft) noteSync(seq uint64, ticks int) {
 	if seq > 1 {
 		ticks = max(ticks, r.syncTicks*3/4)
@@ -29,8 +30,8 @@ func (r *Raft) noteSync(seq uint64, ticks int) {
 	r.syncTicks = ticks
 }
 
-// yield makes the wait for a leader longer by what somebody else's vote for itself
-// may take until it is on the disk.
+// yield makes the wait for a leader longer by the time that another candidate's vote
+// for itself may take until it is on the disk.
 func (r *Raft) yield() {
 	if !r.yielded {
 		r.yielded = true
@@ -38,17 +39,51 @@ func (r *Raft) yield() {
 	}
 }
 
-// awaitsVotes reports whether this candidate can still win with the votes that it
-// was not told about, and others' disks may be what they wait for.
+// awaitsVotes reports whether this candidate can still win with the votes that have
+// not been answered yet, and slow disks may be the reason that they have not.
 func (r *Raft) awaitsVotes() bool {
 	if r.role != Candidate || r.electionElapsed >= r.electionTimeout+2*r.config.StallTicks {
 		return false
 	}
-	hoped := 0
-	for _, v := range r.votes {
-		if v == voteGranted || v == voteAwaited {
-			hoped++
-		}
+	return r.configuration.hasQuorum(func(i int) bool {
+		v := r.members[i].vote
+		return v == voteGranted || v == voteAwaited
+	})
+}
+
+// A disk that hangs gives no error, and a leader whose disk hangs still sends
+// heartbeats. Its followers would wait for ever for what only a leader with a disk
+// can do. So a write that is outstanding for Config.StallTicks counts as one that
+// will not end. The server is then of no use as a leader, and safe in all else: its
+// disk holds all that it has promised.
+
+// tickDisk counts how long the outstanding write takes.
+func (r *Raft) tickDisk() {
+	if r.written.seq > r.saved {
+		r.writeAge++
 	}
-	return hoped >= majority(len(r.votes))
+}
+
+// stalled reports whether the disk hangs. Saved ends it.
+func (r *Raft) stalled() bool {
+	return r.config.StallTicks > 0 && r.writeAge >= r.config.StallTicks
+}
+
+// stepDownStalled gives up leadership because the disk hangs, and tells the follower
+// whose log is most complete to campaign at once, without a pre-vote. By then the
+// follower has what it was sent before.
+func (r *Raft) stepDownStalled() {
+	if to := r.mostComplete(); to != None {
+		r.call(to, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
+	}
+	r.counts.StalledDisk++
+	r.becomeFollower(r.currentTerm, None)
+}
+
+// abandonCampaign ends a campaign that this server cannot win because its disk hangs,
+// and keeps the next from beginning.
+func (r *Raft) abandonCampaign() {
+	if r.role != Follower {
+		r.becomeFollower(r.currentTerm, None)
+	}
 }

@@ -10,9 +10,10 @@ import (
 // counts as hanging after 1,350.
 var slowSyncs = []int64{1, 20, 100, 250, 290, 350, 400, 600, 1000, 1300}
 
-// worksAtAnySpeed fails the test unless, over a minute of load from all
-// servers' first start in each world, somebody leads nine tenths of the time, there are at most six
-// campaigns a minute, and reads are confirmed after a round trip, not after a sync.
+// worksAtAnySpeed fails the test unless three things hold in each world, over a minute
+// of load from the first start of all servers: some server leads nine tenths of the
+// time, there are at most six campaigns a minute, and reads are confirmed after a
+// round trip, not after a sync.
 func worksAtAnySpeed(t *testing.T, worlds int, make func(seed uint64) *timed) {
 	t.Helper()
 	sampled, led, campaigns, lost, confirmed := 0, 0, uint64(0), uint64(0), []int64{}
@@ -141,7 +142,7 @@ func TestSlowDisks_ALeaderWithoutFollowersStepsDown(t *testing.T) {
 
 // Goal: an answer that confirms nothing is given at once and moves nothing; the
 // confirmation waits for the disk. Method: a follower whose disk does not end takes
-// entries and then a beat; a leader hears "pending", and then "success".
+// entries and then a heartbeat; a leader hears "pending", and then "success".
 func TestSlowDisks_PendingConfirmsNothing(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t)
@@ -165,13 +166,13 @@ func TestSlowDisks_PendingConfirmsNothing(t *testing.T) {
 	l.giveBack(call, &AppendEntriesReply{Term: 1, Pending: true})
 	l.to("2", l.propose("x"))
 	l.ticks(10)
-	if p := l.progress[1]; l.commitIndex != 0 || p.matchIndex != 0 || !p.pipelining || !p.heard {
+	if p := l.members[1].progress; l.commitIndex != 0 || p.matchIndex != 0 || !p.pipelining || !p.heard {
 		t.Fatalf("after a pending answer: committed %d, progress %+v", l.commitIndex, p)
 	}
 }
 
 // Goal: a probe with entries is not sent again before it is known to be lost.
-// Method: a leader's first message carries entries; beats pass; an answer to one of
+// Method: a leader's first message carries entries; heartbeats pass; an answer to one of
 // them says that the entries never came, and they are sent again from there.
 func TestProbe_IsSentAgainOnlyIfItIsLost(t *testing.T) {
 	defer failOnPanic(t)
@@ -182,7 +183,7 @@ func TestProbe_IsSentAgainOnlyIfItIsLost(t *testing.T) {
 		for _, call := range s.ticks(s.config.HeartbeatTicks) {
 			if req := call.Request.(*AppendEntries); call.To == "2" {
 				if beat = call; len(req.Entries) > 0 || req.PrevLogIndex != 1 {
-					t.Fatalf("a beat asks at %d with %d entries", req.PrevLogIndex, len(req.Entries))
+					t.Fatalf("a heartbeat asks at %d with %d entries", req.PrevLogIndex, len(req.Entries))
 				}
 			}
 		}
@@ -202,7 +203,7 @@ func TestSlowDisks_ARefusalEndsNoHope(t *testing.T) {
 	defer failOnPanic(t)
 	for _, bothRefuse := range []bool{false, true} {
 		s := newSubject(t, func(c *Config) { c.StallTicks = 45 })
-		calls := s.stand()
+		calls := s.campaigns()
 		slow := s.to("3", calls)
 		s.giveBack(s.to("2", calls), &RequestVoteReply{Term: 1})
 		if bothRefuse {

@@ -40,7 +40,7 @@ func (r *Raft) sendSnapshot(p *progress) {
 	p.installing = r.log.snapshot.Index
 	p.installAge = 0
 	p.roundSent = r.round
-	p.beatDue = false
+	p.heartbeatDue = false
 	r.calls = append(r.calls, Call{
 		To:         p.id,
 		Request:    &InstallSnapshot{Term: r.currentTerm, LeaderID: r.config.ID, Snapshot: r.log.snapshot},
@@ -49,15 +49,14 @@ func (r *Raft) sendSnapshot(p *progress) {
 	})
 }
 
-// tickSnapshots gives up snapshots of which nothing was heard for long; see
-// Config.SnapshotPatience. It is called with every tick, so that each has its whole
-// time, whenever it was sent.
+// tickSnapshots gives up snapshots that were not answered in time; see
+// Config.SnapshotPatience. It is called with every tick, so that each snapshot has its
+// whole time, whenever it was sent.
 func (r *Raft) tickSnapshots() {
 	if r.config.SnapshotPatience < 0 {
 		return
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
+	for p := range r.followers {
 		if p.installing == 0 {
 			continue
 		}
@@ -90,9 +89,8 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 	r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)
 }
 
-// replaceLog discards the whole log for a snapshot. Of what the disk holds,
-// only what was committed still counts: the rest contradicts the snapshot or
-// lies beyond it.
+// replaceLog discards the whole log for a snapshot. Of the log on the disk only the
+// committed part still counts: the rest contradicts the snapshot or lies beyond it.
 func (r *Raft) replaceLog(s Snapshot) {
 	r.undo(r.commitIndex + 1)
 	r.replaceSnapshot(s)
@@ -115,11 +113,29 @@ func (r *Raft) handleInstallSnapshotReply(call Call, req *InstallSnapshot, reply
 		return
 	}
 	present := call.generation == p.generation
-	p.matched(req.Snapshot.Index)
+	p.raiseMatch(req.Snapshot.Index)
 	p.renewed = r.log.lastIndex()
 	if present {
 		r.generation++
 		p.advance(r.generation)
 	}
 	r.advanceCommitIndex()
+}
+
+// A snapshot's file may be found damaged while the server runs, mostly when it is to
+// be sent to a follower. The log goes on as before: only the file is missing. But the
+// snapshot cannot be sent, so the service is asked for another one, which may even be
+// of the same index.
+
+// SnapshotLost tells the server that the file of the snapshot at index is damaged or
+// missing. It is ignored unless that is the newest snapshot.
+func (r *Raft) SnapshotLost(index uint64) {
+	if index != 0 && index == r.log.snapshot.Index {
+		r.lostSnapshot = index
+	}
+}
+
+// lostNewest reports whether the newest snapshot has no file.
+func (r *Raft) lostNewest() bool {
+	return r.lostSnapshot != 0 && r.lostSnapshot == r.log.snapshot.Index
 }

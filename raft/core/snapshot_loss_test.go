@@ -30,7 +30,7 @@ func TestASnapshotThatVanishedIsSentAgain(t *testing.T) {
 		t.Fatal("the snapshot was never sent again")
 	}
 	s.giveBack(*second, &InstallSnapshotReply{Term: s.currentTerm})
-	if p := s.progress[1]; p.matchIndex != 5 || p.installing != 0 {
+	if p := s.members[1].progress; p.matchIndex != 5 || p.installing != 0 {
 		t.Fatalf("after the answer: match %d, installing %d", p.matchIndex, p.installing)
 	}
 }

@@ -2,7 +2,7 @@ package core
 
 import "testing"
 
-// What stall.go promises besides the script stall.txt: Config.StallTicks.
+// What slow.go promises besides the script stall.txt: Config.StallTicks.
 
 func withStall(ticks int) func(*Config) { return func(c *Config) { c.StallTicks = ticks } }
 
@@ -87,7 +87,7 @@ func TestStall_ASlowDiskIsNone(t *testing.T) {
 	}
 }
 
-// Goal: a server whose disk hangs does not stand for election, whatever it waits
+// Goal: a server whose disk hangs does not campaign, whatever it waits
 // for; when the write is saved, it does.
 // Method: a follower with a write under way, and no leader; then a server that
 // had just asked for votes, or asked whether to.
@@ -100,7 +100,7 @@ func TestStall_NobodyStandsWithoutADisk(t *testing.T) {
 		t.Fatalf("it is %v in term %d and sent %v", s.role, s.currentTerm, calls)
 	}
 	s.save()
-	s.stand()
+	s.campaigns()
 	s.want(Candidate, 2)
 	// Its own vote is with the disk now, which hangs again.
 	if s.ticks(5); s.role != Follower || s.currentTerm != 2 {
@@ -115,7 +115,7 @@ func TestStall_NobodyStandsWithoutADisk(t *testing.T) {
 	s.receive("2", &AppendEntries{Term: 1, LeaderID: "2"})
 	s.save()
 	s.receive("2", &AppendEntries{Term: 1, LeaderID: "2", Entries: entriesOf(1, 1)})
-	s.stand()
+	s.campaigns()
 	s.want(PreCandidate, 1)
 	if s.ticks(25 - s.writeAge); s.role != Follower {
 		t.Fatalf("it is %v", s.role)
@@ -150,7 +150,7 @@ func TestStall_NothingIsPromisedWithoutADisk(t *testing.T) {
 func TestStall_ASingleServerWaits(t *testing.T) {
 	defer failOnPanic(t)
 	s := newSubject(t, withServers(1), withStall(5), withCheckQuorum)
-	s.stand()
+	s.campaigns()
 	s.want(Leader, 1)
 	s.slowDisk = true
 	s.propose("x")

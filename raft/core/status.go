@@ -1,6 +1,6 @@
 package core
 
-// Status is a copy of what an operator may want to know of a server.
+// Status is a copy of the state that an operator may want to see.
 type Status struct {
 	Observed
 	FirstIndex uint64 // first index that the log holds in memory; the disk holds it from behind SnapshotIndex on
@@ -11,11 +11,11 @@ type Status struct {
 	// SnapshotLost says that the file of the newest snapshot was found damaged and
 	// there is no newer one yet.
 	SnapshotLost bool
-	Stalled      bool   // the disk hangs: a write has been under way for Config.StallTicks
-	WriteTicks   int    // how long the write under way has taken; 0 if there is none
+	Stalled      bool   // the disk hangs: a write has been outstanding for Config.StallTicks
+	WriteTicks   int    // ticks that the outstanding write has taken; 0 if there is none
 	UID          UID    // of the cluster; zero until it is known to be committed
 	Counts       Counts // what happened since this server started
-	Transferee   ID     // who leadership is being handed to
+	Transferee   ID     // the server that leadership is being handed to; None if there is none
 	// Rejoining is how far a server has come back that lost its disk. While it has no
 	// goal, it waits for the servers in RejoinUnheard; those in RejoinToo have lost
 	// their disks as well.
@@ -31,14 +31,14 @@ type Status struct {
 // Counts are totals since New.
 type Counts struct {
 	PreVotes    uint64 // campaigns that began by asking (thesis 9.6)
-	Campaigns   uint64 // elections this server stood for
-	Elected     uint64 // of those it won by its own decision to stand
-	Transferred uint64 // and won because the leader told it to stand (thesis 3.10)
+	Campaigns   uint64 // elections in which this server was a candidate
+	Elected     uint64 // elections won in a campaign of its own decision
+	Transferred uint64 // elections won in a campaign that the leader asked for (thesis 3.10)
 	LostQuorum  uint64 // times it stepped down because no majority answered
 	StalledDisk uint64 // times it stepped down because its disk hung
 }
 
-// PeerStatus is what a leader knows of a follower.
+// PeerStatus is a copy of what a leader knows of a follower.
 type PeerStatus struct {
 	ID         ID
 	MatchIndex uint64
@@ -46,10 +46,10 @@ type PeerStatus struct {
 	Pipelining bool
 	Silent     bool // its last call was lost
 	RatherNot  bool // it would rather not lead
-	Inflight   int  // AppendEntries with entries under way
+	Inflight   int  // AppendEntries with entries in flight
 	// InflightBytes is the size of those entries.
 	InflightBytes int
-	// Installing is the index of the snapshot under way to it; 0 if there is none.
+	// Installing is the index of the snapshot that is being sent to it; 0 if there is none.
 	Installing uint64
 }
 
@@ -65,11 +65,7 @@ func (r *Raft) Status() Status {
 	if r.role != Leader {
 		return s
 	}
-	for i := range r.progress {
-		p := &r.progress[i]
-		if p.id == r.config.ID {
-			continue
-		}
+	for p := range r.followers {
 		s.Peers = append(s.Peers, PeerStatus{
 			ID: p.id, MatchIndex: p.matchIndex, NextIndex: p.nextIndex,
 			Pipelining: p.pipelining, Silent: p.silent, RatherNot: p.ratherNot, Inflight: len(p.inflight),

@@ -162,9 +162,9 @@ func (s *subject) giveBack(call Call, reply Reply) {
 	s.run()
 }
 
-// stand lets time pass until the server stands for election, and returns the
+// campaigns lets time pass until the server campaigns, and returns the
 // requests for votes.
-func (s *subject) stand() []Call {
+func (s *subject) campaigns() []Call {
 	s.t.Helper()
 	s.takeCalls()
 	before := s.campaign
@@ -182,7 +182,7 @@ func (s *subject) stand() []Call {
 // its first turn as leader, one to each of the others.
 func (s *subject) lead() []Call {
 	s.t.Helper()
-	for _, call := range s.stand() {
+	for _, call := range s.campaigns() {
 		s.giveBack(call, &RequestVoteReply{Term: call.Request.(*RequestVote).Term, VoteGranted: true})
 		if s.role == Leader {
 			break

@@ -195,8 +195,7 @@ func (s *timedServer) turn() {
 // send brings a call to its receiver and its answer back.
 func (s *timedServer) send(call Call) {
 	w := s.world
-	position, _ := s.position(call.To)
-	to := w.servers[position]
+	to := w.servers[s.configuration.position(call.To)]
 	returned := func(reply Reply) {
 		s.Returned(call, reply)
 		s.turn()

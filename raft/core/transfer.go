@@ -3,67 +3,65 @@ package core
 import "fmt"
 
 // Transfer begins to hand leadership to another server (thesis 3.10): new
-// proposals are refused, the other's log is brought up to date, then it is
-// told to stand for election at once. It is given up after ElectionTicks. None
-// picks the server whose log is most complete of those that would lead. Errors:
-// ErrNotLeader, ErrTransferring, ErrNobodyElse, or a sentence when to cannot lead.
+// proposals are refused, the other's log is brought up to date, then it is told to
+// campaign at once. The transfer is given up after ElectionTicks. None picks the
+// server whose log is most complete of those that would lead. Errors: ErrNotLeader,
+// ErrTransferring, ErrNobodyElse, or a sentence when to cannot lead.
 func (r *Raft) Transfer(to ID) error {
 	switch {
 	case r.role != Leader:
 		return ErrNotLeader
 	case r.transferee != None:
 		return ErrTransferring
-	case len(r.peers) == 1:
+	case r.isAlone():
 		return fmt.Errorf("core: there is no other server to lead")
 	case to == None:
 		if to = r.mostComplete(); to == None {
 			return ErrNobodyElse
 		}
 	}
-	position, known := r.position(to)
-	if !known || to == r.config.ID {
-		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.peers)
+	target := r.member(to)
+	if target == nil || to == r.config.ID {
+		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.configuration.voters())
 	}
-	if r.progress[position].ratherNot {
+	if target.progress.ratherNot {
 		return fmt.Errorf("core: %q cannot serve now (it is loading, installing, stopping or wrong); choose another server", to)
 	}
 	r.transferee = to
 	r.timeoutNow = false
 	r.electionElapsed = 0
-	r.progress[position].beat()
+	target.progress.heartbeat()
 	return nil
 }
 
-// mostComplete returns the other server that is furthest, of those that
-// answer if any does; None if all would rather not lead. Among equals it is the
-// next one in the order of IDs, in a circle that begins behind this server. So two
-// servers that pass leadership on again and again do not pass it to each other.
+// mostComplete returns the other server whose log is most complete, of those that
+// answer if any does; None if all had better not lead. Among equals it is the next
+// one in the order of IDs, in a circle that begins behind this server. So two servers
+// that pass leadership on again and again do not pass it to each other.
 func (r *Raft) mostComplete() ID {
-	best := -1
-	for step := range len(r.progress) - 1 {
-		i := (r.self() + 1 + step) % len(r.progress)
-		if r.progress[i].ratherNot {
+	var best *progress
+	self := r.configuration.position(r.config.ID)
+	for step := range len(r.members) - 1 {
+		p := &r.members[(self+1+step)%len(r.members)].progress
+		if p.ratherNot {
 			continue
 		}
-		p := &r.progress[i]
-		if best < 0 || r.progress[best].silent && !p.silent ||
-			r.progress[best].silent == p.silent && p.matchIndex > r.progress[best].matchIndex {
-			best = i
+		if best == nil || best.silent && !p.silent || best.silent == p.silent && p.matchIndex > best.matchIndex {
+			best = p
 		}
 	}
-	if best < 0 {
+	if best == nil {
 		return None
 	}
-	return r.peers[best]
+	return best.id
 }
 
-// sendTimeoutNow tells the transferee to stand, once its log is as long as ours.
+// sendTimeoutNow tells the transferee to campaign, once its log is as long as ours.
 func (r *Raft) sendTimeoutNow() {
 	if r.transferee == None || r.timeoutNow {
 		return
 	}
-	position, _ := r.position(r.transferee)
-	if r.progress[position].matchIndex == r.log.lastIndex() {
+	if r.member(r.transferee).progress.matchIndex == r.log.lastIndex() {
 		r.timeoutNow = true
 		r.call(r.transferee, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
 	}
@@ -73,9 +71,9 @@ func (r *Raft) sendTimeoutNow() {
 // in time. The transferee may still win: then it is an election like any other.
 func (r *Raft) abandonTransfer() { r.transferee = None }
 
-// handleTimeoutNow stands for election at once, without asking first: the
-// leader itself wants it. A server whose disk hangs could not win, one that would
-// rather not lead waits for another, and one that is rejoining must not stand.
+// handleTimeoutNow campaigns at once, without a pre-vote, because the leader itself
+// wants it. Three kinds of servers do not: one whose disk hangs could not win, one
+// that had better not lead waits for another, and one that is rejoining must not.
 func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 	r.observeTerm(req.Term)
 	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.ratherNot && !r.rejoining.On {
@@ -83,4 +81,32 @@ func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 		r.transferred = true
 	}
 	r.answer(tag, &TimeoutNowReply{Term: r.currentTerm}, 0)
+}
+
+// Some servers could lead but had better not: those whose state is wrong or not
+// loaded yet, those that are installing a snapshot, and those that are about to
+// stop. Nothing here touches safety. Such a server votes and confirms as usual. It
+// lets several waits for a leader pass before it campaigns, and does not campaign when
+// a leader asks it to. It says so to every leader, which hands over to others.
+
+// ratherWaits is the number of waits for a leader after which a server campaigns that
+// had better not lead: by then it is clear that no other can.
+const ratherWaits = 5
+
+// RatherNot says whether this server had better not lead. A leader is not deposed by
+// it: its driver calls Transfer. A server that is alone leads in any case.
+func (r *Raft) RatherNot(ratherNot bool) { r.ratherNot = ratherNot }
+
+// timeOut ends a wait for a leader.
+func (r *Raft) timeOut() {
+	if r.ratherNot && !r.isAlone() && r.waited < ratherWaits {
+		r.waited++
+		if r.role != Follower {
+			r.becomeFollower(r.currentTerm, None)
+		}
+		r.leader = None
+		r.resetElectionTimer()
+		return
+	}
+	r.startCampaign()
 }

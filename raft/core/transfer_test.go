@@ -25,7 +25,7 @@ func TestTransfer_AmongEqualsGoesOn(t *testing.T) {
 	defer failOnPanic(t)
 	for self, next := range map[ID]ID{"1": "2", "2": "3", "3": "1"} {
 		s := newSubject(t, func(c *Config) { c.ID = self })
-		for _, call := range s.stand() {
+		for _, call := range s.campaigns() {
 			s.giveBack(call, &RequestVoteReply{Term: s.currentTerm, VoteGranted: true})
 		}
 		s.want(Leader, 1)

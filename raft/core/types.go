@@ -16,6 +16,18 @@ const None ID = ""
 // MaxIDBytes bounds the length of an ID on disk and on the wire.
 const MaxIDBytes = 64
 
+// JoinIDs writes IDs one after the other, with a separator between them.
+func JoinIDs(ids []ID, separator string) string {
+	var text []byte
+	for i, id := range ids {
+		if i > 0 {
+			text = append(text, separator...)
+		}
+		text = append(text, id...)
+	}
+	return string(text)
+}
+
 // State is what a server finds on its disk when it starts (Figure 2
 // "Persistent state on all servers"). The zero State is a server that never
 // ran.
@@ -43,37 +55,37 @@ type Snapshot struct {
 	Data []byte
 }
 
-// Config is fixed for the life of a Raft. Times are in ticks, whose length is
+// Config is fixed for the lifetime of a Raft. Times are in ticks, whose length is
 // the driver's affair.
 type Config struct {
 	ID    ID   // this server
 	Peers []ID // every voter, this server included, in any order
 
-	// ElectionTicks is the least time without a leader before a server stands
-	// for election; the time is drawn anew from [ElectionTicks, 2×ElectionTicks)
-	// (§5.2). It must be larger than HeartbeatTicks. A leader that heard from
-	// no majority for ElectionTicks steps down when CheckQuorum is on.
+	// ElectionTicks is the minimum time without a leader before a server campaigns; the
+	// time is drawn anew from [ElectionTicks, 2×ElectionTicks) (§5.2). It must be larger
+	// than HeartbeatTicks. With CheckQuorum, a leader that heard from no majority for
+	// ElectionTicks steps down.
 	ElectionTicks int
 	// PromptStart lets a server that has never seen a term wait only a time drawn
 	// from [0, ElectionTicks) before its first campaign. That campaign is for
 	// term 1, which unseats nobody: a leader that it does not know of yet has at
 	// least that term already.
 	PromptStart bool
-	// HeartbeatTicks is the time between two beats of an idle leader.
+	// HeartbeatTicks is the time between two heartbeats of an idle leader.
 	HeartbeatTicks int
 	// PromptTicks is how long a leader lets a follower wait for what only the
-	// next beat would bring: news of a higher commit index, or the first attempt
+	// next heartbeat would bring: news of a higher commit index, or the first attempt
 	// after a call was lost. Whatever else is sent in that time carries the news.
-	// 0 means that both wait for the beat.
+	// 0 means that both wait for the heartbeat.
 	PromptTicks int
 
 	// MaxAppendBytes bounds the entries of one AppendEntries; one entry always
 	// fits. 0 means 1 MiB.
 	MaxAppendBytes int
-	// Window is how many AppendEntries with entries may be under way to one
+	// Window bounds the number of AppendEntries with entries in flight to one
 	// follower. 0 means 64.
 	Window int
-	// WindowBytes bounds the entries under way to one follower; one AppendEntries
+	// WindowBytes bounds the entries in flight to one follower; one AppendEntries
 	// always fits. 0 means 8 MiB.
 	WindowBytes int
 	// MaxEntryBytes bounds one command; a longer one is refused with
@@ -82,43 +94,42 @@ type Config struct {
 	// MaxApplyBytes bounds one apply batch; one entry always fits. 0 means 4 MiB.
 	MaxApplyBytes int
 	// MaxWriteBytes bounds the entries of one Write; one entry always fits. The log
-	// on the disk must be able to take so much at once. 0 means 8 MiB.
+	// on the disk must be able to take that much at once. 0 means 8 MiB.
 	MaxWriteBytes int
 	// MaxUncommittedBytes bounds the entries a leader holds that are not yet
 	// committed, and those that are not yet on its own disk; beyond it Propose
 	// answers ErrOverloaded. 0 means 64 MiB.
 	MaxUncommittedBytes int
 
-	// TrailingBytes bounds what memory holds of the log, to about twice as much and
-	// what is under way: so much of what is applied stays, so that a follower
-	// slightly behind needs no snapshot, whenever the last one was taken. Then
-	// Status.SnapshotWanted must be heeded. 0 holds all since the newest snapshot,
-	// and nothing behind it.
+	// TrailingBytes is how many bytes of applied entries stay in memory, so that a
+	// follower slightly behind needs no snapshot, whenever the last one was taken. It
+	// bounds what memory holds of the log to about twice as much, in addition to what
+	// is not applied yet. If it is set, Status.SnapshotWanted must be heeded. 0 means
+	// that memory holds all entries since the newest snapshot, and none before it.
 	TrailingBytes int
-	// FollowerBytes bounds what memory holds of the log, with TrailingBytes, for a
-	// follower that answers and is slow: of what is applied, so much. A follower that
-	// lacks more gets a snapshot; what follows that snapshot stays until the follower
-	// has caught up, and so much again. 0 means 256 MiB.
+	// FollowerBytes bounds, with TrailingBytes, the applied entries that stay in memory
+	// for a follower that answers and is slow. A follower that lacks more gets a
+	// snapshot. What follows that snapshot stays until the follower has caught up, and
+	// is bounded by FollowerBytes again. 0 means 256 MiB.
 	FollowerBytes int
 	// MaxUnappliedBytes bounds what a follower confirms while its state machine is
-	// slow: with more than that committed and not applied it confirms no entries, so
-	// that the leader sends it no more than Window and WindowBytes beyond. 0 means
-	// 256 MiB.
+	// slow. With more than that committed and not applied it confirms no entries, so
+	// the leader sends it no more than Window and WindowBytes beyond. 0 means 256 MiB.
 	MaxUnappliedBytes int
-	// SnapshotPatience is after how many election timeouts a snapshot that was
-	// neither answered nor reported lost is sent again; below 0 it never is, for a
+	// SnapshotPatience is the number of election timeouts after which a snapshot that
+	// was neither answered nor reported lost is sent again. Below 0 it never is, for a
 	// driver that always reports losses. 0 means 10.
 	SnapshotPatience int
 
-	// StallTicks is after how long a write that is still under way means that the
-	// disk hangs: a leader then hands over and steps down, and no server stands for
-	// election before that write is saved. 0 means never.
+	// StallTicks is the time after which a write that is still outstanding means that
+	// the disk hangs. A leader then hands over and steps down, and no server campaigns
+	// before that write is saved. 0 means never.
 	StallTicks int
 
 	PreVote bool // thesis 9.6: ask before raising the term
 	// PreVoteAgain lets only those campaigns ask first that follow one without
 	// success: one since a leader was heard or a vote was given. The common election
-	// then takes no more messages, and who is alone raises its term once.
+	// then takes no more messages, and a server that is cut off raises its term once.
 	PreVoteAgain bool
 	CheckQuorum  bool // a leader without a majority steps down; voters with a leader withhold their vote
 	Noop         bool // §8: a new leader appends an empty entry
@@ -127,8 +138,8 @@ type Config struct {
 	// lead it; it must be drawn at random. Zero, or without Noop: none is given.
 	NewUID UID
 
-	// CommitTicks is after how long a commit index that only memory knows is written
-	// on its own, when no other write takes it along. 0 means never.
+	// CommitTicks is the time after which a commit index that only memory knows is
+	// written on its own, if no other write has taken it along. 0 means never.
 	CommitTicks int
 
 	// Rand draws election timeouts and must be seeded differently on every
@@ -136,8 +147,8 @@ type Config struct {
 	Rand *rand.Rand
 }
 
-// Tag is the driver's name for a request it handed to Receive or Read. The
-// core only gives it back.
+// Tag is the driver's name for a request that it handed to Receive or Read. The core
+// only gives it back.
 type Tag uint64
 
 // Errors of Propose, Read and Transfer. None of them leaves anything behind:
@@ -146,8 +157,8 @@ var (
 	// ErrNotLeader says that another server must be asked; Status names the
 	// leader where one is known.
 	ErrNotLeader = errors.New("not the leader")
-	// ErrOverloaded says that the leader holds as much uncommitted work as it
-	// may; ask again after a pause.
+	// ErrOverloaded says that the leader holds Config.MaxUncommittedBytes already; ask
+	// again after a pause.
 	ErrOverloaded = errors.New("too much uncommitted work")
 	// ErrTooLarge says that the command exceeds Config.MaxEntryBytes.
 	ErrTooLarge = errors.New("command too large for a log entry")

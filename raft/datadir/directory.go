@@ -152,6 +152,11 @@ func (d *Directory) Fence(v identity.Verdict) error {
 	}
 	sentence := fmt.Sprintf("node %s must not go on with the data directory %s: %s %s that it %s (docs/operations.md, \"Replace a dead disk\")",
 		d.owner.NodeID, d.path, core.JoinIDs(v.By, ", "), says, fenceSentences[v.Why])
+	if v.Why == identity.Wiped && d.log.now() == (identity.Standing{}) {
+		// The directory holds no promise, so it may be a new one that met an old one.
+		sentence += fmt.Sprintf(". If the whole cluster is new, it is the other way round: the directory of %s is of an earlier cluster; "+
+			"stop it, empty its directory, and start all nodes without --rejoin", core.JoinIDs(v.By, ", "))
+	}
 	if !v.Majority {
 		return fmt.Errorf("%s. That is no majority of the other nodes, so nothing was written down, and the node may be started again. What was said: %s", sentence, v.Detail)
 	}

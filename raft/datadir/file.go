@@ -25,6 +25,9 @@ const TmpSuffix = ".tmp"
 // Fault is an error of the directory or its disk, and not of the caller's request.
 type Fault struct{ err error }
 
+// NewFault returns a Fault with a cause, for those who look into data directories.
+func NewFault(cause error) *Fault { return &Fault{cause} }
+
 func (f *Fault) Error() string { return f.err.Error() }
 
 // Unwrap returns the cause.

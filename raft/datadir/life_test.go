@@ -129,6 +129,9 @@ func TestWhatRejoinMayBeUsedOn(t *testing.T) {
 	if !strings.Contains(said.Error(), "--rejoin") || !strings.Contains(said.Error(), "n2") {
 		t.Errorf("it says %v", said)
 	}
+	if !strings.Contains(said.Error(), "the directory of n2, n3 is of an earlier cluster") {
+		t.Errorf("a new directory is not told that the others' may be old: %v", said)
+	}
 	if _, err := open("/wiped", true, false); !isFault(err) || err.Error() != said.Error() {
 		t.Errorf("a fenced directory: %v", err)
 	}

@@ -1,6 +1,10 @@
 package identity
 
-import "fmt"
+import (
+	"fmt"
+
+	"raftkv/raft/core"
+)
 
 // Boots tell a directory that was put back from one that went on, but only from one
 // start to the next. Within a boot a server tells its peers how far its disk has
@@ -30,6 +34,36 @@ type Standing struct {
 	Last     uint64 // the end of the durable log
 	LastTerm uint64 // the term of that entry; 0: not said
 	Commit   uint64 // an index up to which the durable log is known to be committed, as far as the log reaches
+}
+
+// StandingOf returns how far a disk has come that holds the given state.
+func StandingOf(state *core.State) Standing {
+	s := Standing{Term: state.Term, Last: state.Snapshot.Index, LastTerm: state.Snapshot.Term, Commit: max(state.Snapshot.Index, state.Commit)}
+	if n := len(state.Entries); n > 0 {
+		s.Last, s.LastTerm = state.Entries[n-1].Index, state.Entries[n-1].Term
+	}
+	return s
+}
+
+// After returns the standing of the disk once w is durable.
+func (s Standing) After(w *core.Write) Standing {
+	s.Term = w.Term
+	// w.Commit is about the log as this write leaves it. What memory knows to be
+	// committed may be other entries than those on the disk.
+	s.Commit = max(s.Commit, w.Commit)
+	if w.From > 0 {
+		s.Last, s.LastTerm = w.From-1, 0
+	}
+	if w.Snapshot != nil && w.Snapshot.Index >= s.Last {
+		s.Last, s.LastTerm = w.Snapshot.Index, w.Snapshot.Term
+	}
+	if n := len(w.Entries); n > 0 {
+		s.Last, s.LastTerm = w.Entries[n-1].Index, w.Entries[n-1].Term
+	}
+	if w.Snapshot != nil {
+		s.Commit = max(s.Commit, w.Snapshot.Index)
+	}
+	return s
 }
 
 // Lost returns what a peer that states s has lost, although its directory had it,

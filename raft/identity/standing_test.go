@@ -3,6 +3,8 @@ package identity
 import (
 	"math/rand/v2"
 	"testing"
+
+	"raftkv/raft/core"
 )
 
 // Goal: a directory that holds less than it said is told from one that went on,
@@ -94,6 +96,36 @@ func TestNoCrashIsTakenForALoss(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Goal: the standing that follows the writes is that of the disk which they leave behind.
+// Method: writes one by one, each with the standing afterwards, and the state that a start
+// would find.
+func TestStandingsFollowTheDisk(t *testing.T) {
+	entry := func(index, term uint64) core.Entry { return core.NewEntry(index, term, core.KindCommand, nil) }
+	s := StandingOf(&core.State{Term: 3, Snapshot: core.Snapshot{Index: 4, Term: 2}, Entries: []core.Entry{entry(5, 2), entry(6, 3)}, Commit: 5})
+	if want := (Standing{Term: 3, Last: 6, LastTerm: 3, Commit: 5}); s != want {
+		t.Fatalf("a disk has the standing %+v, want %+v", s, want)
+	}
+	if s := StandingOf(&core.State{Term: 3, Snapshot: core.Snapshot{Index: 4, Term: 2}}); s != (Standing{Term: 3, Last: 4, LastTerm: 2, Commit: 4}) {
+		t.Errorf("a snapshot alone has the standing %+v", s)
+	}
+	for _, step := range []struct {
+		name string
+		w    core.Write
+		want Standing
+	}{
+		{"a later term", core.Write{Term: 4}, Standing{4, 6, 3, 5}},
+		{"more entries", core.Write{Term: 4, From: 7, Entries: []core.Entry{entry(7, 4)}, Commit: 6}, Standing{4, 7, 4, 6}},
+		{"other entries", core.Write{Term: 5, From: 7, Entries: []core.Entry{entry(7, 5), entry(8, 5)}}, Standing{5, 8, 5, 6}},
+		{"fewer entries", core.Write{Term: 5, From: 8}, Standing{5, 7, 0, 6}},
+		{"a snapshot within the log", core.Write{Term: 5, Snapshot: &core.Snapshot{Index: 6, Term: 3}}, Standing{5, 7, 0, 6}},
+		{"a snapshot beyond the log", core.Write{Term: 6, Snapshot: &core.Snapshot{Index: 20, Term: 6}}, Standing{6, 20, 6, 20}},
+	} {
+		if s = s.After(&step.w); s != step.want {
+			t.Errorf("%s: %+v, want %+v", step.name, s, step.want)
 		}
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"raftkv/raft/core"
 )
 
-// delivered remembers the terms of what the service was given since the last
-// snapshot. The core may have forgotten those entries before the service has
-// applied them, and a snapshot of the service needs the term of its last one.
-// Terms change seldom, so there are few runs.
+// delivered remembers the terms of the entries that the service was given since the
+// last snapshot. The core may forget those entries before the service has applied
+// them, and a snapshot of the service needs the term of its last entry. Terms change
+// seldom, so there are few runs.
 type delivered struct {
 	runs []termRun
 	last uint64 // the index up to which the service was given everything
@@ -18,7 +18,7 @@ type delivered struct {
 // termRun says that the entries from index first up to the next run have this term.
 type termRun struct{ first, term uint64 }
 
-// begin starts at a snapshot.
+// begin starts anew at a snapshot.
 func (d *delivered) begin(s core.Snapshot) {
 	d.runs, d.last = nil, s.Index
 	if s.Index > 0 {
@@ -26,7 +26,7 @@ func (d *delivered) begin(s core.Snapshot) {
 	}
 }
 
-// note takes a batch that goes to the service.
+// note records a batch that goes to the service.
 func (d *delivered) note(b *core.Batch) {
 	if b.Snapshot != nil {
 		d.begin(*b.Snapshot)
@@ -41,7 +41,7 @@ func (d *delivered) note(b *core.Batch) {
 	d.last = b.Last()
 }
 
-// forget drops what lies before index, of which only the term at index counts.
+// forget drops the runs that end before index.
 func (d *delivered) forget(index uint64) {
 	if drop := d.at(index); drop > 0 {
 		d.runs = append(d.runs[:0], d.runs[drop:]...)
@@ -57,7 +57,8 @@ func (d *delivered) term(index uint64) (term uint64, known bool) {
 	return d.runs[i].term, true
 }
 
-// at returns the place of the run that index lies in, -1 if it lies before all.
+// at returns the position in runs of the run that index lies in, -1 if it lies
+// before all.
 func (d *delivered) at(index uint64) int {
 	return sort.Search(len(d.runs), func(i int) bool { return d.runs[i].first > index }) - 1
 }

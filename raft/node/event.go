@@ -6,22 +6,18 @@ import "raftkv/raft/core"
 type eventKind uint8
 
 const (
-	eventReceive      eventKind = iota // from, request, answer
-	eventReturned                      // call, reply
-	eventPropose                       // proposal
-	eventRead                          // read
-	eventSaved                         // number: the write's sequence number
-	eventApplied                       // number: the batch's last index
-	eventSuspect                       // from
-	eventTransfer                      // from: to whom; done
-	eventCompact                       // snapshot
-	eventTaking                        // number: the index; 0: not any more
-	eventSnapshotLost                  // number: the index
-	eventPlace                         // number: the index; place
-	eventRatherNot                     // reason; number: 1, or 0 if it is gone
+	eventReceive  eventKind = iota // from, request, answer
+	eventReturned                  // call, reply
+	eventPropose                   // proposal
+	eventRead                      // read
+	eventSaved                     // number: the write's sequence number
+	eventApplied                   // number: the batch's last index
+	eventRare                      // run, drop: everything that happens seldom
 )
 
-// event is one thing that happened to the loop.
+// event is one thing that happened to the loop. The kinds that come with every
+// entry, read or message have fields of their own, so that posting them allocates
+// nothing. All others are two functions; see Node.post.
 type event struct {
 	kind     eventKind
 	from     core.ID
@@ -32,10 +28,15 @@ type event struct {
 	proposal *Proposal
 	read     func(number uint64, err error)
 	number   uint64
-	done     func(error)
-	reason   string
-	snapshot core.Snapshot
-	place    func(core.Snapshot, error)
+	run      func() // runs on the loop
+	drop     func() // called instead when the loop ends first; nil if nobody waits
+}
+
+// post makes the loop call run. If the loop ends first, drop, if not nil, is called
+// instead; if it has ended already, neither is, and the result is false. It never
+// blocks.
+func (n *Node) post(run, drop func()) bool {
+	return n.inbox.post(event{kind: eventRare, run: run, drop: drop})
 }
 
 // handle lets one event happen to the replica.
@@ -54,33 +55,20 @@ func (n *Node) handle(e *event) {
 		n.replica.Saved(e.number)
 	case eventApplied:
 		n.replica.Applied(e.number)
-	case eventSuspect:
-		n.replica.Suspect(e.from)
-	case eventTransfer:
-		n.beginTransfer(e.from, e.done)
-	case eventCompact:
-		n.replica.Compact(e.snapshot)
-	case eventTaking:
-		n.replica.Taking(e.number)
-	case eventSnapshotLost:
-		n.replica.SnapshotLost(e.number)
-	case eventPlace:
-		e.place(n.placeOf(e.number))
-	case eventRatherNot:
-		n.noteRatherNot(e.reason, e.number != 0)
+	case eventRare:
+		e.run()
 	}
 }
 
-// drop ends the waiting of whoever posted an event that came too late.
-func (e *event) drop() {
-	switch e.kind {
-	case eventPropose:
+// discard tells the caller that waits for an event, if any, that the loop ended
+// before it came to the event.
+func (e *event) discard() {
+	switch {
+	case e.kind == eventPropose:
 		e.proposal.fail(ErrStopped)
-	case eventRead:
+	case e.kind == eventRead:
 		e.read(0, ErrStopped)
-	case eventPlace:
-		e.place(core.Snapshot{}, ErrStopped)
-	case eventTransfer:
-		e.done(ErrStopped)
+	case e.drop != nil:
+		e.drop()
 	}
 }

@@ -2,10 +2,10 @@ package node
 
 import "sync"
 
-// inbox is where everything that concerns the loop gathers, in one order.
-// Posting never blocks; the loop takes all there is at once.
+// inbox gathers everything that concerns the loop, in one order. Posting never
+// blocks; the loop takes all events at once.
 type inbox struct {
-	mu     sync.Mutex // guards events and closed; never held while anything is done
+	mu     sync.Mutex // guards events and closed; held only for their few lines
 	events []event
 	closed bool
 	bell   chan struct{} // holds a token while events may be waiting
@@ -13,7 +13,8 @@ type inbox struct {
 
 func newInbox() *inbox { return &inbox{bell: make(chan struct{}, 1)} }
 
-// post adds an event; false if the loop has ended and will not look at it.
+// post adds an event. The result is false if the loop has ended and will not look at
+// the event.
 func (b *inbox) post(e event) bool {
 	b.mu.Lock()
 	if b.closed {
@@ -32,8 +33,8 @@ func (b *inbox) post(e event) bool {
 	return true
 }
 
-// take returns the waiting events and leaves spare in their place, which must
-// be empty.
+// take returns the waiting events and leaves spare, which must be empty, in their
+// place.
 func (b *inbox) take(spare []event) []event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,7 +43,7 @@ func (b *inbox) take(spare []event) []event {
 	return events
 }
 
-// close refuses further events and returns those that were still waiting.
+// close makes post refuse further events and returns those that were still waiting.
 func (b *inbox) close() []event {
 	b.mu.Lock()
 	defer b.mu.Unlock()

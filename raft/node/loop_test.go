@@ -51,9 +51,9 @@ func entry(index, term uint64) core.Entry {
 }
 
 // Goal: the loop never waits for the service, whatever it hands over: a node whose
-// service stands still goes on to answer beats, votes and snapshots, and to tick.
+// service stands still goes on to answer heartbeats, votes and snapshots, and to tick.
 // Method: a service that takes nothing; batches of both kinds come due, each first,
-// and behind another; after each message a beat, and in the end a vote, must be
+// and behind another; after each message a heartbeat, and in the end a vote, must be
 // answered without time passing.
 func TestTheLoopWaitsForNoService(t *testing.T) {
 	entries := func(l *lone, from uint64, commit uint64) {

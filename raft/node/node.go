@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,8 +12,8 @@ import (
 
 // Storage is a server's disk. Its methods are called by one goroutine.
 type Storage interface {
-	// Save makes a write durable before it returns. Any error is the end of the
-	// node: what the disk holds is then no longer known.
+	// Save makes a write durable before it returns. Any error ends the node: it is
+	// then no longer known what the disk holds.
 	Save(*core.Write) error
 	// Close is called once, after the last Save.
 	Close() error
@@ -23,8 +22,8 @@ type Storage interface {
 // Preparer is a Storage that has slow work which can be done ahead, such as
 // writing the next file full of zeros.
 type Preparer interface {
-	// Prepare does what there is to do. It is called by a goroutine of its own,
-	// beside Save. An error is the end of the node.
+	// Prepare does what there is to do. It is called by a goroutine of its own, also
+	// while Save runs. An error ends the node.
 	Prepare() error
 	// Wanted holds a token when Prepare should be called.
 	Wanted() <-chan struct{}
@@ -59,14 +58,14 @@ type Config struct {
 	// ticks it missed.
 	TickInterval time.Duration
 	// Gather is how long the first proposal of a batch waits for more, so that
-	// proposals made at the same moment share their messages and their write. 0:
-	// not at all; then a batch is what came while the loop was busy.
+	// proposals made at the same moment share their messages and their write. 0
+	// means that it does not wait; a batch is then what came while the loop was
+	// busy.
 	Gather time.Duration
-	// Observer, if not nil, hears what the node does.
+	// Observer, if not nil, is told what the node does.
 	Observer Observer
 	// OnUID, if not nil, is called once, when the cluster's UID is known to be
-	// committed: at start, if the disk says so. It is called on the loop and must not
-	// block.
+	// committed, which may be at start. It is called on the loop and must not block.
 	OnUID func(core.UID)
 }
 
@@ -78,24 +77,24 @@ type Node struct {
 	storage   Storage
 	service   Service
 	inbox     *inbox
-	writes    chan *core.Write // never full: the core has one write outstanding
-	batches   chan *core.Batch // likewise
+	writes    chan *core.Write // never full: the core has one write outstanding at most
+	batches   chan *core.Batch // never full: the core has one batch outstanding at most
 	returned  func(core.Call, core.Reply)
 	published atomic.Pointer[Status]
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
 	reasons   map[string]bool       // loop only: why this server would rather not lead
-	transfers []func(error)         // loop only: who waits for a transfer to end
+	transfers []func(error)         // loop only: called when the present transfer of leadership ends
 	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
 	delivered delivered             // loop only
 	uidKnown  bool                  // loop only: OnUID was called
 	sample    sample                // loop only
-	writing   gate                  // of snapshots: the storage is closed when they have ended
+	writing   gate                  // open while snapshots may be written; the storage is closed after it
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed to end everything
 	running  sync.WaitGroup
 	finished chan struct{} // closed when everything has ended
-	err      error         // why, if the node failed; written before stop is closed
+	err      error         // why the node failed, nil if it did not; written before stop is closed
 }
 
 // Start runs a replica that continues from state, which must be what storage
@@ -137,11 +136,11 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 	return n
 }
 
-// Propose puts a command on its way into the log; what becomes of it is told
-// to the proposal. It never blocks.
+// Propose puts a command on its way into the log. The proposal's functions are
+// told what becomes of it. Propose never blocks.
 func (n *Node) Propose(p *Proposal) {
 	if e := (event{kind: eventPropose, proposal: p}); !n.inbox.post(e) {
-		e.drop()
+		e.discard()
 	}
 }
 
@@ -168,20 +167,21 @@ func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
 	}
 }
 
-// Receive takes a peer's request. answer is called at most once, on the loop,
-// and must not block.
+// Receive takes a peer's request. answer is called at most once, on the loop, and
+// must not block. Receive never blocks.
 func (n *Node) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
 	n.inbox.post(event{kind: eventReceive, from: from, request: request, answer: answer})
 }
 
-// Compact lets a snapshot of the service, which has been delivered everything up
-// to its index, stand for the log up to there. It never blocks.
+// Compact lets a snapshot of the service stand for the log up to index. The service
+// must have been delivered everything up to there. Compact never blocks.
 func (n *Node) Compact(index uint64, data []byte) {
-	n.inbox.post(event{kind: eventCompact, snapshot: core.Snapshot{Index: index, Data: data}})
+	n.compact(core.Snapshot{Index: index, Data: data})
 }
 
-// Suspect tells that the connection to a peer died from its side.
-func (n *Node) Suspect(peer core.ID) { n.inbox.post(event{kind: eventSuspect, from: peer}) }
+// Suspect tells the core that the connection to a peer was ended by the peer's side;
+// see core.Raft.Suspect. It never blocks.
+func (n *Node) Suspect(peer core.ID) { n.post(func() { n.replica.Suspect(peer) }, nil) }
 
 // Fail begins to end the node because its service cannot go on; Wait returns err.
 func (n *Node) Fail(err error) { n.end(err) }
@@ -238,7 +238,7 @@ func (n *Node) loop() {
 		}
 		events = events[:0]
 		select {
-		case <-n.stop: // a failed disk must not be followed by one more message
+		case <-n.stop: // after the disk has failed, no message may leave
 			return
 		default:
 		}
@@ -253,7 +253,7 @@ func (n *Node) loop() {
 // endIfFailed ends the node with a sentence if the core has found that two histories
 // have met, which is for people to decide, or that the memory of this machine is
 // damaged. Neither is a mistake of the program, so any other panic goes on. The events
-// that the turn did not come to are dropped.
+// that the turn did not come to are discarded.
 func (n *Node) endIfFailed(failed any, events []event) {
 	switch v := failed.(type) {
 	case nil:
@@ -266,13 +266,13 @@ func (n *Node) endIfFailed(failed any, events []event) {
 		panic(v)
 	}
 	for i := range events {
-		events[i].drop()
+		events[i].discard()
 	}
 }
 
-// flush lets the turn's work out by its doors.
+// flush hands the turn's work out through its three doors.
 func (n *Node) flush() {
-	work := n.replica.Flush()
+	work := n.replica.Ready()
 	if f, ok := n.transport.(Fencer); ok {
 		for _, peer := range work.Forgot {
 			f.Fence(peer)
@@ -296,7 +296,7 @@ func (n *Node) flush() {
 	n.endTransfers()
 }
 
-// announceUID tells the cluster's UID once it is known.
+// announceUID calls Config.OnUID once the cluster's UID is known.
 func (n *Node) announceUID() {
 	if n.uidKnown || n.config.OnUID == nil {
 		return
@@ -307,11 +307,11 @@ func (n *Node) announceUID() {
 	}
 }
 
-// finish ends everybody's waiting when the loop ends.
+// finish gives an answer to every caller that still waits when the loop ends.
 func (n *Node) finish() {
 	n.replica.Stop()
 	for _, e := range n.inbox.close() {
-		e.drop()
+		e.discard()
 	}
 	for _, done := range n.transfers {
 		done(ErrStopped)
@@ -319,7 +319,7 @@ func (n *Node) finish() {
 	n.transfers = nil
 }
 
-// write is the writer: one write after the other.
+// write is the writer: it saves one write after the other.
 func (n *Node) write() {
 	for {
 		select {
@@ -339,7 +339,7 @@ func (n *Node) write() {
 	}
 }
 
-// apply is the applier: one batch after the other.
+// apply is the applier: it delivers one batch after the other.
 func (n *Node) apply() {
 	defer n.service.Close()
 	for {
@@ -359,7 +359,7 @@ func (n *Node) apply() {
 	}
 }
 
-// prepare is the preparer.
+// prepare is the preparer: it works whenever the storage wants it to.
 func (n *Node) prepare(p Preparer) {
 	for {
 		select {
@@ -372,49 +372,4 @@ func (n *Node) prepare(p Preparer) {
 			}
 		}
 	}
-}
-
-// ErrTransferFailed says that the other server did not take over leadership in
-// time; this one leads on.
-var ErrTransferFailed = errors.New("leadership was not taken over in time")
-
-// Transfer hands leadership to another server, None for the most fitting, and
-// returns when this server leads no more. Errors: core.ErrNotLeader,
-// core.ErrTransferring, ErrTransferFailed, ErrStopped, the context's.
-func (n *Node) Transfer(ctx context.Context, to core.ID) error {
-	result := make(chan error, 1)
-	if !n.inbox.post(event{kind: eventTransfer, from: to, done: func(err error) { result <- err }}) {
-		return ErrStopped
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (n *Node) beginTransfer(to core.ID, done func(error)) {
-	if err := n.replica.Transfer(to); err != nil {
-		done(err)
-		return
-	}
-	n.transfers = append(n.transfers, done)
-}
-
-func (n *Node) endTransfers() {
-	if len(n.transfers) == 0 {
-		return
-	}
-	var err error
-	switch s := n.replica.Status(); {
-	case s.Role == core.Leader && s.Transferee != core.None:
-		return
-	case s.Role == core.Leader:
-		err = ErrTransferFailed
-	}
-	for _, done := range n.transfers {
-		done(err)
-	}
-	n.transfers = nil
 }

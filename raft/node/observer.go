@@ -6,30 +6,31 @@ import (
 	"raftkv/raft/core"
 )
 
-// Observer hears what a node does, to log and to measure it. Its methods are
-// called by the node's own goroutines: they must not block and must not call
-// the node.
+// Observer is told what a node does, so that it can be logged and measured. Its
+// methods are called by the node's own goroutines: they must not block and must not
+// call the node.
 type Observer interface {
-	// Changed is told, on the loop, that role, term or leader are not what they
-	// were. Neither status is changed by anyone any more.
+	// Changed is called, on the loop, after role, term or leader has changed. Neither
+	// status may be changed, and neither will be.
 	Changed(before, after *Status)
-	// Saved is told that a write is on the disk, and how long that took.
+	// Saved is called when a write is on the disk, with the time that it took.
 	Saved(write *core.Write, took time.Duration)
-	// Committed is told how long an entry of this leader took from its proposal to
-	// its commitment. One entry at a time is measured.
+	// Committed is called with the time that an entry of this leader took from its
+	// proposal to its commitment. One entry at a time is measured.
 	Committed(took time.Duration)
-	// Delivered is told that the service has taken a batch, and how long that took.
+	// Delivered is called when the service has taken a batch, with the time that it
+	// took.
 	Delivered(batch *core.Batch, took time.Duration)
 }
 
-// sample is the one entry whose way to its commitment is being measured.
+// sample is the one entry whose time to its commitment is being measured.
 type sample struct {
 	index, term uint64 // 0 if there is none
 	begun       time.Time
 }
 
-// observeCommit ends the measurement under way if its entry is committed or the
-// leader is another, and begins one if this turn has appended.
+// observeCommit ends the present measurement if its entry is committed or this
+// server no longer leads its term. It begins a new one if this turn has appended.
 func (n *Node) observeCommit() {
 	now := n.replica.Observe()
 	appended := now.LastIndex > n.lastIndex

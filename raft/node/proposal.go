@@ -2,7 +2,7 @@ package node
 
 import "errors"
 
-// Errors that end a proposal or a read, beside those of the core
+// Errors that end a proposal or a read, in addition to those of the core
 // (core.ErrNotLeader, core.ErrOverloaded, core.ErrTooLarge,
 // core.ErrTransferring).
 var (
@@ -10,28 +10,28 @@ var (
 	// command did not happen and never will.
 	ErrLost = errors.New("another entry took the proposal's place in the log")
 	// ErrUnknown says that a snapshot replaced the part of the log where the
-	// proposal's place was: it may have happened or not.
+	// proposal was placed: the command may have happened or not.
 	ErrUnknown = errors.New("a snapshot covers the proposal's place in the log")
-	// ErrStopped says that the node stopped first. A proposal that had been
-	// placed may still happen; one that had not, did not and will not.
+	// ErrStopped says that the node stopped first. The command of a proposal that had
+	// been placed may still happen. Otherwise it did not happen and never will.
 	ErrStopped = errors.New("the node has stopped")
 )
 
-// Proposal is a command on its way into the log, and who wants to know. It
-// belongs to the node until one of its ends is reached:
+// Proposal is a command on its way into the log, with the functions that are told
+// what becomes of it. It belongs to the node until one of two things happens:
 //
-//   - the command is chosen: it is delivered to the service like everybody
-//     else's, and its proposer knows it by what is in it. If the node stops
-//     before it could be delivered, nobody says so but Service.Close;
+//   - The command is chosen. It is delivered to the service like every other, and
+//     its proposer recognises it by its content. If the node stops before it could
+//     deliver the command, only Service.Close says so.
 //   - Failed is called.
 //
 // The node never guesses from a change of leader: an entry of a deposed leader
 // may still be chosen.
 type Proposal struct {
-	// Command is not changed by anyone any more.
+	// Command must not be changed after the proposal was made.
 	Command []byte
-	// Placed, if not nil, is called at most once, with the place in the log that
-	// was proposed. From then on the command may happen.
+	// Placed, if not nil, is called at most once, with the position in the log that
+	// the leader gave the command. From then on the command may happen.
 	Placed func(index, term uint64)
 	// Failed is called at most once, and never if the command was chosen. With
 	// ErrStopped after Placed, and with ErrUnknown, the outcome is unknown; in all

@@ -7,12 +7,16 @@ import (
 	"raftkv/raft/core"
 )
 
-// Replica is a core.Raft together with everybody who waits for it: peers for
-// answers, proposals for their place and their fate, reads for an index. It is
-// a plain object, not safe for concurrent use; callbacks run inside its
-// methods and must not call back into it.
+// Replica is a core.Raft together with the callers that wait for it: peers for
+// answers, proposals for their position and their fate, reads for an index. It is a
+// plain object, not safe for concurrent use. Callbacks run inside its methods and
+// must not call back into it.
+//
+// The core's own methods are a Replica's, too. It takes the place of four of them,
+// which deal in tags: Receive, Propose, Read and Ready. The core's Ready must not be
+// called past it, because the answers in it would be lost.
 type Replica struct {
-	raft      *core.Raft
+	*core.Raft
 	lastTag   core.Tag
 	answers   map[core.Tag]func(core.Reply)
 	reads     map[core.Tag]func(index uint64, err error)
@@ -20,97 +24,43 @@ type Replica struct {
 	stopped   bool
 }
 
-// Work is what a Replica wants done after a turn. A Write and a Batch, once
-// handed out, are outstanding until Saved and Applied.
+// Work is what a Replica wants done after a turn. A Write is outstanding until Saved
+// is called, a Batch until Applied is.
 type Work struct {
 	Calls []core.Call
 	Write *core.Write
 	Apply *core.Batch
-	// Forgot names peers that must not be talked to any more; see core.Ready.
+	// Forgot names peers that must be talked to no more; see core.Ready.
 	Forgot []core.ID
 }
 
 // NewReplica returns a server that continues from state.
 func NewReplica(config core.Config, state core.State) *Replica {
 	return &Replica{
-		raft:      core.New(config, state),
+		Raft:      core.New(config, state),
 		answers:   map[core.Tag]func(core.Reply){},
 		reads:     map[core.Tag]func(uint64, error){},
 		proposals: map[uint64]*Proposal{},
 	}
 }
 
-// Tick tells that one tick has passed.
-func (r *Replica) Tick() { r.raft.Tick() }
-
-// Receive takes a peer's request. answer is called once, in this or a later
-// turn, when everything that the answer promises is on the disk; never after
+// Receive takes a peer's request. answer is called once, in this or a later turn,
+// when everything that the answer promises is on the disk. It is never called after
 // Stop.
 func (r *Replica) Receive(from core.ID, request core.Request, answer func(core.Reply)) {
 	r.lastTag++
 	r.answers[r.lastTag] = answer
-	r.raft.Receive(r.lastTag, from, request)
+	r.Raft.Receive(r.lastTag, from, request)
 }
 
-// Returned takes the end of a call: the reply, or nil if it was lost.
-func (r *Replica) Returned(call core.Call, reply core.Reply) { r.raft.Returned(call, reply) }
-
-// Suspect tells that the connection to a peer died from its side.
-func (r *Replica) Suspect(peer core.ID) { r.raft.Suspect(peer) }
-
-// Saved tells that a write is on the disk.
-func (r *Replica) Saved(seq uint64) { r.raft.Saved(seq) }
-
-// Applied tells that everything up to index has been delivered.
-func (r *Replica) Applied(index uint64) { r.raft.Applied(index) }
-
-// Compact lets a snapshot of the service stand for the log up to its index; see
-// core.Raft.Compact.
-func (r *Replica) Compact(snapshot core.Snapshot) { r.raft.Compact(snapshot) }
-
-// Taking tells that the service is taking a snapshot at index, 0 that it is not
-// any more; see core.Raft.Taking.
-func (r *Replica) Taking(index uint64) { r.raft.Taking(index) }
-
-// SnapshotLost tells that the file of a snapshot is damaged; see
-// core.Raft.SnapshotLost.
-func (r *Replica) SnapshotLost(index uint64) { r.raft.SnapshotLost(index) }
-
-// Term returns the term of the entry at index; see core.Raft.Term.
-func (r *Replica) Term(index uint64) (uint64, bool) { return r.raft.Term(index) }
-
-// UID returns the cluster's UID, zero until it is known to be committed.
-func (r *Replica) UID() core.UID { return r.raft.UID() }
-
-// UIDAt returns the UID that a snapshot at index carries; see core.Raft.UIDAt.
-func (r *Replica) UIDAt(index uint64) core.UID { return r.raft.UIDAt(index) }
-
-// Transfer begins to hand leadership to another server; see core.Raft.Transfer.
-func (r *Replica) Transfer(to core.ID) error { return r.raft.Transfer(to) }
-
-// RatherNot says whether this server would rather not lead; see core.Raft.RatherNot.
-func (r *Replica) RatherNot(ratherNot bool) { r.raft.RatherNot(ratherNot) }
-
-// Status returns a copy of the present state.
-func (r *Replica) Status() core.Status { return r.raft.Status() }
-
-// Observe returns the part of the state that changes with every step. O(1).
-func (r *Replica) Observe() core.Observed { return r.raft.Observe() }
-
-// Entries returns the entries the log holds from index from on, for inspection.
-func (r *Replica) Entries(from uint64) []core.Entry { return r.raft.Entries(from) }
-
-// Check walks the whole state and reports what the rules do not allow.
-func (r *Replica) Check() error { return r.raft.Check() }
-
-// Propose appends a command to the log if this server leads. What becomes of
-// it is told to the proposal's functions; see Proposal.
+// Propose appends a command to the log if this server leads. The proposal's
+// functions are told what becomes of it; see Proposal.
 func (r *Replica) Propose(p *Proposal) {
 	if r.stopped {
 		p.fail(ErrStopped)
 		return
 	}
-	index, term, err := r.raft.Propose(p.Command)
+	index, term, err := r.Raft.Propose(p.Command)
 	if err != nil {
 		p.fail(err)
 		return
@@ -131,17 +81,17 @@ func (r *Replica) Read(done func(index uint64, err error)) {
 		return
 	}
 	r.lastTag++
-	if err := r.raft.Read(r.lastTag); err != nil {
+	if err := r.Raft.Read(r.lastTag); err != nil {
 		done(0, err)
 		return
 	}
 	r.reads[r.lastTag] = done
 }
 
-// Flush ends a turn: it gives the answers and ends the reads that are due and
+// Ready ends a turn: it gives the answers and ends the reads that are due, and
 // returns the rest of the work.
-func (r *Replica) Flush() Work {
-	ready := r.raft.Ready()
+func (r *Replica) Ready() Work {
+	ready := r.Raft.Ready()
 	for _, a := range ready.Answers {
 		answer := r.answers[a.Tag]
 		delete(r.answers, a.Tag)
@@ -158,10 +108,10 @@ func (r *Replica) Flush() Work {
 	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply, Forgot: ready.Forgot}
 }
 
-// settleProposals decides the proposals at the indices that a batch covers: the
-// one whose term the committed entry has was chosen and will hear from the
-// state machine; any other can never be chosen any more. A snapshot does not
-// tell what it was made of.
+// settleProposals decides the proposals at the indices that a batch covers. The
+// proposal with the term of the committed entry was chosen, and the state machine
+// will answer it. Any other can never be chosen. A snapshot does not say which
+// entries it was made of.
 func (r *Replica) settleProposals(batch *core.Batch) {
 	if len(r.proposals) == 0 {
 		return
@@ -178,8 +128,7 @@ func (r *Replica) settleProposals(batch *core.Batch) {
 	}
 }
 
-// settle fails the proposals at index, but for the one of the term that was
-// chosen.
+// settle fails the proposals at index, except the one of the term that was chosen.
 func (r *Replica) settle(index, chosen uint64, err error) {
 	p := r.proposals[index]
 	delete(r.proposals, index)
@@ -193,9 +142,9 @@ func (r *Replica) settle(index, chosen uint64, err error) {
 	}
 }
 
-// Stop ends everybody's waiting: proposals that were placed and reads get
-// ErrStopped, peers get no answer. Nothing may be called afterwards but
-// Propose and Read, which fail.
+// Stop answers all callers that wait: proposals that were placed and reads get
+// ErrStopped, peers get no answer. Only Propose and Read may be called afterwards,
+// and they fail.
 func (r *Replica) Stop() {
 	r.stopped = true
 	for _, index := range slices.Sorted(maps.Keys(r.proposals)) {

@@ -42,7 +42,7 @@ func lead(t *testing.T, r *Replica) {
 // applied at once. It returns all calls.
 func turn(r *Replica) (all Work) {
 	for {
-		work := r.Flush()
+		work := r.Ready()
 		all.Calls = append(all.Calls, work.Calls...)
 		if work.Write != nil {
 			r.Saved(work.Write.Seq)
@@ -154,23 +154,30 @@ func TestStopLeavesNobodyWaiting(t *testing.T) {
 		}
 	})
 
-	var ends []error
-	note := func(err error) { ends = append(ends, err) }
-	n := &Node{inbox: newInbox(), replica: elected(t)}
-	n.inbox.post(event{kind: eventPropose, proposal: &Proposal{Failed: note}})
-	n.inbox.post(event{kind: eventRead, read: func(_ uint64, err error) { note(err) }})
-	n.inbox.post(event{kind: eventPlace, place: func(_ core.Snapshot, err error) { note(err) }})
-	n.inbox.post(event{kind: eventTransfer, done: note})
-	n.transfers = append(n.transfers, note)
-	n.finish()
-	if len(ends) != 5 {
-		t.Errorf("of five that waited %d were told", len(ends))
-	}
-	for _, err := range ends {
-		if !errors.Is(err, ErrStopped) {
-			t.Errorf("told %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		ends := make(chan error, 5)
+		note := func(err error) { ends <- err }
+		n := &Node{inbox: newInbox(), replica: elected(t)}
+		n.inbox.post(event{kind: eventPropose, proposal: &Proposal{Failed: note}})
+		n.inbox.post(event{kind: eventRead, read: func(_ uint64, err error) { note(err) }})
+		go func() {
+			_, err := n.TermAt(context.Background(), 1)
+			note(err)
+		}()
+		go func() { note(n.Transfer(context.Background(), core.None)) }()
+		synctest.Wait() // both are in the inbox
+		n.transfers = append(n.transfers, note)
+		n.finish()
+		synctest.Wait()
+		if len(ends) != 5 {
+			t.Errorf("of five that waited %d were told", len(ends))
 		}
-	}
+		for len(ends) > 0 {
+			if err := <-ends; !errors.Is(err, ErrStopped) {
+				t.Errorf("told %v", err)
+			}
+		}
+	})
 }
 
 // preparing is a disk whose slow work fails.

@@ -11,32 +11,32 @@ import (
 )
 
 // Snapshots is a Storage that keeps the snapshots of the state machine, so that
-// they need not pass through memory: in everything the core is told and says
-// they are without their data. Both methods may be called by any goroutine,
-// beside Save.
+// they need not pass through memory. The core then hears of snapshots without their
+// data. Both methods may be called by any goroutine, also while Save runs.
 type Snapshots interface {
 	// WriteSnapshot makes what write writes durable as the snapshot s, its UID
-	// included, before it returns nil. The log goes on to count from the snapshot before until a Save
-	// brings a Write with this one. An error that ends the storage is repeated by
-	// the next Save.
+	// included, before it returns nil. The log still begins with the snapshot before,
+	// until a Save brings a Write with this one. An error that ends the storage is
+	// repeated by the next Save.
 	WriteSnapshot(s core.Snapshot, write func(io.Writer) error) error
-	// OpenSnapshot opens what was written, or came from the leader, as the snapshot
-	// at index. Reading it ends with io.EOF only if all of it is undamaged.
+	// OpenSnapshot opens the snapshot at index, which was written here or came from the
+	// leader. Reading it ends with io.EOF only if all of it is undamaged.
 	OpenSnapshot(index uint64) (io.ReadCloser, error)
 }
 
 var (
 	// ErrNoSnapshots says that the node's storage keeps no snapshots.
 	ErrNoSnapshots = errors.New("the storage keeps no snapshots")
-	// ErrCompacted says that a snapshot stands for the place in the log that was
-	// asked for.
+	// ErrCompacted says that a snapshot stands for that part of the log, whose terms
+	// are no longer known.
 	ErrCompacted = errors.New("a snapshot covers that place in the log")
 )
 
-// WriteSnapshot lets the service put its state on the disk, which was delivered
-// everything up to index and nothing beyond, and then lets the log forget what
-// that stands for. It returns when the snapshot is durable; the log forgets it
-// soon after. The writer that write is given fails when the node ends.
+// WriteSnapshot lets the service put its state on the disk, and then lets the log
+// forget what that stands for. The service must have been delivered everything up
+// to index, and its state must hold nothing beyond. WriteSnapshot returns when the
+// snapshot is durable; the log forgets the entries soon after. The writer that write
+// is given fails when the node ends.
 //
 // After an error the log is as it was, and the service may try again. Errors:
 // ErrNoSnapshots, ErrCompacted if a newer snapshot is there already, ErrStopped,
@@ -57,27 +57,34 @@ func (n *Node) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	n.inbox.post(event{kind: eventTaking, number: index})
-	defer n.inbox.post(event{kind: eventTaking})
+	n.post(func() { n.replica.Taking(index) }, nil)
+	defer n.post(func() { n.replica.Taking(0) }, nil)
 	err = storage.WriteSnapshot(snapshot, func(w io.Writer) error { return write(untilStopped{w, n.stop}) })
 	if err != nil {
 		return err
 	}
-	if !n.inbox.post(event{kind: eventCompact, snapshot: snapshot}) {
+	if !n.compact(snapshot) {
 		return ErrStopped
 	}
 	return nil
 }
 
-// SnapshotLost tells that the storage found the file of the snapshot at index
-// damaged, as when it was to be sent. The service is asked for another one as soon
-// as a follower needs it; see Status.SnapshotWanted. It never blocks.
-func (n *Node) SnapshotLost(index uint64) {
-	n.inbox.post(event{kind: eventSnapshotLost, number: index})
+// compact lets a snapshot stand for the log up to its index; false if the loop has
+// ended.
+func (n *Node) compact(s core.Snapshot) bool {
+	return n.post(func() { n.replica.Compact(s) }, nil)
 }
 
-// OpenSnapshot opens the snapshot at index, which the service was delivered or
-// has written. Errors: ErrNoSnapshots, the disk's.
+// SnapshotLost tells the core that the storage found the file of the snapshot at
+// index damaged, for example when it was to be sent. The service is asked for
+// another one as soon as a follower needs it; see Status.SnapshotWanted.
+// SnapshotLost never blocks.
+func (n *Node) SnapshotLost(index uint64) {
+	n.post(func() { n.replica.SnapshotLost(index) }, nil)
+}
+
+// OpenSnapshot opens the snapshot at index, which the service has written or was
+// delivered. Errors: ErrNoSnapshots, the disk's.
 func (n *Node) OpenSnapshot(index uint64) (io.ReadCloser, error) {
 	storage, ok := n.storage.(Snapshots)
 	if !ok {
@@ -93,16 +100,20 @@ func (n *Node) TermAt(ctx context.Context, index uint64) (uint64, error) {
 	return s.Term, err
 }
 
-// snapshotAt returns what a snapshot at index is called: the term of the committed
-// entry there and the cluster's UID, if that is known by then. Errors as of TermAt.
+// snapshotAt returns how a snapshot at index is labelled: with the term of the
+// committed entry there and the cluster's UID, if the log up to there holds it.
+// Errors as of TermAt.
 func (n *Node) snapshotAt(ctx context.Context, index uint64) (core.Snapshot, error) {
 	type result struct {
 		snapshot core.Snapshot
 		err      error
 	}
 	results := make(chan result, 1)
-	e := event{kind: eventPlace, number: index, place: func(s core.Snapshot, err error) { results <- result{s, err} }}
-	if !n.inbox.post(e) {
+	look := func() {
+		snapshot, err := n.positionOf(index)
+		results <- result{snapshot, err}
+	}
+	if !n.post(look, func() { results <- result{err: ErrStopped} }) {
 		return core.Snapshot{}, ErrStopped
 	}
 	select {
@@ -113,10 +124,10 @@ func (n *Node) snapshotAt(ctx context.Context, index uint64) (core.Snapshot, err
 	}
 }
 
-// placeOf looks up what a snapshot at index is called. The core may have forgotten
-// the entry, while the service has not yet applied what it was given. So an index
-// behind the newest snapshot is looked up in what was delivered as well.
-func (n *Node) placeOf(index uint64) (core.Snapshot, error) {
+// positionOf looks up, on the loop, how a snapshot at index is labelled. The core may
+// have forgotten the entry while the service has not yet applied what it was given.
+// So an index behind the newest snapshot is looked up in what was delivered as well.
+func (n *Node) positionOf(index uint64) (core.Snapshot, error) {
 	now := n.replica.Observe()
 	if index > now.CommitIndex {
 		return core.Snapshot{}, fmt.Errorf("index %d is not committed: the log is committed up to %d", index, now.CommitIndex)
@@ -132,7 +143,7 @@ func (n *Node) placeOf(index uint64) (core.Snapshot, error) {
 	return core.Snapshot{Index: index, Term: term, UID: n.replica.UIDAt(index)}, nil
 }
 
-// untilStopped is a writer that fails when the node ends.
+// untilStopped is a writer that fails once the node has begun to end.
 type untilStopped struct {
 	io.Writer
 	stop <-chan struct{}
@@ -147,14 +158,14 @@ func (w untilStopped) Write(b []byte) (int, error) {
 	}
 }
 
-// gate lets callers in until it is closed, and then waits for those inside.
+// gate admits callers until it is closed. Closing it waits for those inside.
 type gate struct {
 	mu     sync.Mutex // guards closed, and that nobody enters after it
 	closed bool
 	inside sync.WaitGroup
 }
 
-// enter reports whether the caller is let in; who is calls leave.
+// enter reports whether the caller is admitted. A caller that was must call leave.
 func (g *gate) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -167,7 +178,7 @@ func (g *gate) enter() bool {
 
 func (g *gate) leave() { g.inside.Done() }
 
-// close lets nobody in any more and returns when everybody has left.
+// close admits no further callers and returns when all have left.
 func (g *gate) close() {
 	g.mu.Lock()
 	g.closed = true

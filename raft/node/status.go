@@ -6,11 +6,11 @@ import (
 	"raftkv/raft/core"
 )
 
-// Status is a copy of a node's state for people and routers. Role, term and
-// leader are exact; the rest is at most one tick old.
+// Status is a copy of a node's state for people and for routing requests. Role, term
+// and leader are exact; the rest is at most one tick old.
 type Status struct {
 	core.Status
-	// Contacts holds, on a leader, when each peer last replied to a call.
+	// Contacts holds, on a leader, the time of each peer's last reply to a call.
 	Contacts map[core.ID]time.Time
 }
 
@@ -18,13 +18,14 @@ type Status struct {
 // The caller must not change what it points to.
 func (n *Node) Status() *Status { return n.published.Load() }
 
-// stale reports whether the published role, term or leader is no longer true.
+// stale reports whether the published role, term or leader has changed.
 func (n *Node) stale() bool {
 	now, published := n.replica.Observe(), n.published.Load()
 	return now.Role != published.Role || now.Term != published.Term || now.Leader != published.Leader
 }
 
-// announce publishes a change of role, term or leader at once.
+// announce publishes a change of role, term or leader at once, and tells the
+// observer.
 func (n *Node) announce() {
 	if !n.stale() {
 		return
@@ -50,7 +51,7 @@ func (n *Node) publish() {
 	n.published.Store(s)
 }
 
-// noteContact remembers when a peer last replied.
+// noteContact remembers the time of a peer's last reply.
 func (n *Node) noteContact(call core.Call, reply core.Reply) {
 	if reply != nil {
 		n.contacts[call.To] = time.Now()

@@ -138,7 +138,7 @@ func TestFalseClaimsToOvertakeEndTheConnection(t *testing.T) {
 		"none":                append(claim(0), reply...),
 		"more than there are": append(claim(4), reply...),
 		"very many":           append(claim(1<<63), reply...),
-		"a heartbeat's":            append(claim(2), e.reply(nil, &core.TimeoutNowReply{Term: 3})...),
+		"a heartbeat's":       append(claim(2), e.reply(nil, &core.TimeoutNowReply{Term: 3})...),
 		"another kind's":      append(claim(3), reply...),
 		"twice":               append(append(claim(1), claim(1)...), reply...),
 		"by another kind":     append(claim(1), e.reply(nil, &core.TimeoutNowReply{Term: 3})...),

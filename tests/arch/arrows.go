@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"client":             {"kvserver/api", "kvserver/clerkwire"},
 	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
-		"cmd/raftkv/internal/host", "cmd/raftkv/internal/process",
+		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
@@ -50,9 +50,11 @@ var arrows = map[string][]string{
 		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
-	"cmd/raftkv/internal/process": {"raft/vfs"},
-	"client/bench":                {"client", "kvserver/api"},
-	"client/verify":               {"client"},
+	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal"},
+	"cmd/raftkv/internal/logging":   {},
+	"cmd/raftkv/internal/process":   {"raft/vfs"},
+	"client/bench":                  {"client", "kvserver/api"},
+	"client/verify":                 {"client"},
 
 	"deploy/dashboard": {},
 	"deploy/rename":    {},

@@ -31,7 +31,7 @@ var elsewhere = map[string]string{
 	"v0.1.0/peer-frames":  "raft/wire",
 	"v0.1.0/clerk-frames": "kvserver/clerkwire",
 	"v0.1.0/toml":         "raft/datadir",
-	"v0.1.0/dev":          "cmd/raftkv",
+	"v0.1.0/dev":          "cmd/raftkv/internal/inventory",
 	"v0.1.0/export":       "cmd/raftkv",
 }
 

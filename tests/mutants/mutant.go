@@ -57,6 +57,8 @@ var tables = []struct {
 	{"client", clientMutants},
 	{"client/bench", benchMutants},
 	{"cmd/raftkv", raftkvMutants},
+	{"cmd/raftkv/internal/logging", loggingMutants},
+	{"cmd/raftkv/internal/inventory", inventoryMutants},
 	{"cmd/raftkv/internal/host", hostMutants},
 	{"cmd/raftkv/internal/process", processMutants},
 }

@@ -109,24 +109,24 @@ func faceOfLabs(id, bug, file, old, new string) mutant {
 // A leader recognises an answer of another term twice, by the call's term and by the
 // answer's: either check alone would do.
 const (
-	staleAnswers = `	if !known || r.role != Leader || sentTerm != r.currentTerm {
+	staleAnswers = `	if s == nil || r.role != Leader || sentTerm != r.currentTerm {
 		return nil
 	}
-	p := &r.progress[position]
+	p := &s.progress
 	switch {
-	case call.generation < p.since:
+	case call.generation < p.minGeneration:
 		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)
 		return nil
 	case lost, replyTerm != r.currentTerm:
 `
-	staleAccepted = `	if !known || r.role != Leader {
+	staleAccepted = `	if s == nil || r.role != Leader {
 		return nil
 	}
-	p := &r.progress[position]
+	p := &s.progress
 	switch {
-	case call.generation < p.since:
+	case call.generation < p.minGeneration:
 		return nil
 	case lost && call.generation == p.generation:
 		r.lost(p)

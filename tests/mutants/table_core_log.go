@@ -89,8 +89,8 @@ var coreLogMutants = []mutant{
 		"if term, ok := r.log.term(s.Index); ok && term == s.Term {",
 		"if term, ok := r.log.term(s.Index); ok && term == s.Term && r.log.lastIndex() == s.Index {"),
 	raftLab("labs45", "after a snapshot the next entry is left out", "raft/core/snapshot.go",
-		"\tp.matched(req.Snapshot.Index)\n",
-		"\tp.matched(min(req.Snapshot.Index+1, r.log.lastIndex()))\n"),
+		"\tp.raiseMatch(req.Snapshot.Index)\n",
+		"\tp.raiseMatch(min(req.Snapshot.Index+1, r.log.lastIndex()))\n"),
 	raftLab("labs49", "a snapshot is acknowledged before it is persisted", "raft/core/snapshot.go",
 		"r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)",
 		"r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, 0)"),
@@ -103,7 +103,7 @@ var coreLogMutants = []mutant{
 	{
 		id: "C24", bug: "a leader forgets what a follower lacks that answers",
 		file:    "raft/core/forget.go",
-		old:     "keep = min(keep, max(r.lacking(), r.previous+1))",
+		old:     "keep = min(keep, max(r.firstMissing(), r.previous+1))",
 		new:     "keep = min(keep, r.log.lastIndex()+1)",
 		oracles: []string{"test ./raft/core", "sim"},
 	},
@@ -122,7 +122,7 @@ var coreLogMutants = []mutant{
 		"test ./raft/core TestALost"),
 	{
 		id: "C25", bug: "a leader whose disk hangs goes on leading",
-		file:    "raft/core/stall.go",
+		file:    "raft/core/slow.go",
 		old:     "return r.config.StallTicks > 0 && r.writeAge >= r.config.StallTicks",
 		new:     "return false",
 		oracles: []string{"test ./raft/core", "test ./raft/node", "sim"},

@@ -188,14 +188,7 @@ func (n *nemesis) startOnCopy(s *server, f *fault, d dice, after int64, judge fu
 }
 
 // standing is how far the disk has come, as the next process on it will say.
-func (a *aside) standing() identity.Standing {
-	disk := &a.model.state
-	last, term := disk.Snapshot.Index, disk.Snapshot.Term
-	if n := len(disk.Entries); n > 0 {
-		last, term = disk.Entries[n-1].Index, disk.Entries[n-1].Term
-	}
-	return identity.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit}
-}
+func (a *aside) standing() identity.Standing { return identity.StandingOf(&a.model.state) }
 
 // strayAt lets a server of another cluster answer at the address of one that is
 // down, and dial the others.

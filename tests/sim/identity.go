@@ -124,17 +124,9 @@ func (s *server) hearUID(peer core.ID, them identity.Identity, talk bool) core.U
 
 // identity is what the server says in its hello.
 func (s *server) identity() identity.Identity {
-	disk := &s.model.state
-	last, term := disk.Snapshot.Index, disk.Snapshot.Term
-	if n := len(disk.Entries); n > 0 {
-		last, term = disk.Entries[n-1].Index, disk.Entries[n-1].Term
-	}
 	life := s.disk.dir.life
-	life.Asking = life.Rejoined && disk.Term == 0
-	return identity.Identity{
-		UID: s.replica.UID(), Life: life,
-		Standing: identity.Standing{Term: disk.Term, Last: last, LastTerm: term, Commit: disk.Commit},
-	}
+	life.Asking = life.Rejoined && s.model.state.Term == 0
+	return identity.Identity{UID: s.replica.UID(), Life: life, Standing: identity.StandingOf(&s.model.state)}
 }
 
 // met says between which lives of two servers there is a connection.

@@ -31,7 +31,7 @@ type server struct {
 	calls   []*rpc   // that it is to answer, and some that it has
 
 	replica *node.Replica
-	turning bool // inside Flush
+	turning bool // inside Ready
 	due     bool // a turn is scheduled
 
 	stalls int // faults that stall the state machine
@@ -270,7 +270,7 @@ func (s *server) takeWork() (work node.Work, ok bool) {
 			panic(damage)
 		}
 	}()
-	return s.replica.Flush(), true
+	return s.replica.Ready(), true
 }
 
 // receive takes a peer's request.

@@ -317,6 +317,28 @@ func TestVerifyCommand(t *testing.T) {
 	}
 }
 
+// Goal: verify ends soon after a signal though its requests wait for a leader.
+// Method: one of three nodes is up; requests may take an hour.
+func TestVerifyEndsAtASignalWhileRequestsWait(t *testing.T) {
+	c := cluster.Start(t, 3)
+	one := c.Nodes[0]
+	for _, other := range c.Others(one) {
+		other.Kill()
+	}
+	p := cluster.Launch(t, "verify", cluster.CleanEnvironment(), "verify", "--endpoints", one.HTTP, "--duration", "1s", "--timeout", "1h")
+	cluster.Eventually(t, cluster.Patience, func() error {
+		status, err := one.Status()
+		if err == nil && status.Load.Reads.InFlight+status.Load.Writes.InFlight == 0 {
+			err = errors.New("no request of verify is in flight")
+		}
+		return err
+	})
+	p.Signal(syscall.SIGTERM)
+	if code := p.ExitCode(cluster.Patience); code < 0 {
+		t.Errorf("code %d", code)
+	}
+}
+
 // Goal: a rolling restart of all nodes costs a Clerk's client nothing but time.
 // Method: SIGTERM and start, one node after the other, under load by bench; no
 // request may fail.

@@ -34,14 +34,6 @@ func isFailure(err error) bool {
 	return errors.As(err, &failed) || errors.As(err, &fault)
 }
 
-// must ends a test that cannot go on.
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // testConfigs returns the configuration of a cluster whose ports are open.
 func testConfigs(t *testing.T, disks ...vfs.FS) []Config {
 	t.Helper()

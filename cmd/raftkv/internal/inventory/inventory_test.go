@@ -1,14 +1,12 @@
-package main
+package inventory
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
@@ -31,9 +29,8 @@ func makeNode(t *testing.T, dir, cluster, id string, known, written bool) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m := host.Members{"n1": "a:1", "n2": "b:1", "n3": "c:1"}
 	if known {
-		if err := datadir.NewOwner(cluster, core.ID(id), m.IDs()).Write(vfs.OS{}, dir); err != nil {
+		if err := datadir.NewOwner(cluster, core.ID(id), []core.ID{"n1", "n2", "n3"}).Write(vfs.OS{}, dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,16 +59,16 @@ func TestFreshNeverRemovesTheNodesOfServe(t *testing.T) {
 			makeNode(t, filepath.Join(dir, "n2"), "prod", "n2", true, true)
 		}, "n2 is node n2 of cluster prod"},
 		"a node under another name": {func(t *testing.T, dir string) {
-			makeNode(t, filepath.Join(dir, "n1"), devClusterID, "n7", true, false)
+			makeNode(t, filepath.Join(dir, "n1"), DevClusterID, "n7", true, false)
 		}, "n1 is node n7"},
 		"a cluster of serve that is called dev": {func(t *testing.T, dir string) {
-			makeNode(t, filepath.Join(dir, "n1"), devClusterID, "n1", true, true)
+			makeNode(t, filepath.Join(dir, "n1"), DevClusterID, "n1", true, true)
 		}, "a log that has been written to"},
 		"a node without raftkv.toml": {func(t *testing.T, dir string) {
 			makeNode(t, filepath.Join(dir, "n1"), "raftkv", "n1", false, true)
 		}, "the log of node n1 of cluster raftkv"},
 		"a node of a cluster called dev without raftkv.toml": {func(t *testing.T, dir string) {
-			makeNode(t, filepath.Join(dir, "n1"), devClusterID, "n1", false, true)
+			makeNode(t, filepath.Join(dir, "n1"), DevClusterID, "n1", false, true)
 		}, "a log that has been written to"},
 		"raftkv.toml that cannot be read": {func(t *testing.T, dir string) {
 			mustWrite(t, filepath.Join(dir, "n1", datadir.OwnerFile), "format =")
@@ -87,7 +84,7 @@ func TestFreshNeverRemovesTheNodesOfServe(t *testing.T) {
 		}, "a snapshot"},
 		"a node behind a link": {func(t *testing.T, dir string) {
 			elsewhere := t.TempDir()
-			makeNode(t, filepath.Join(elsewhere, "n1"), devClusterID, "n1", true, false)
+			makeNode(t, filepath.Join(elsewhere, "n1"), DevClusterID, "n1", true, false)
 			must(t, os.MkdirAll(dir, 0o700))
 			must(t, os.Symlink(filepath.Join(elsewhere, "n1"), filepath.Join(dir, "n1")))
 		}, "a symbolic link"},
@@ -97,10 +94,12 @@ func TestFreshNeverRemovesTheNodesOfServe(t *testing.T) {
 			c.make(t, dir)
 			before := contentOf(t, dir)
 			for _, fresh := range []bool{false, true} {
-				var out, said bytes.Buffer
-				// With a port that cannot be, nothing runs if the directory is taken.
-				s := devSettings{nodes: 3, dataDir: dir, port: 0, fresh: fresh, logLevel: "error"}
-				err := s.run(&out, &said, false)
+				var err error
+				if fresh {
+					err = RemoveDev(vfs.OS{}, dir)
+				} else {
+					_, err = ReadDev(vfs.OS{}, dir)
+				}
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("fresh %v: %v; want %q", fresh, err, c.want)
 				}
@@ -121,13 +120,13 @@ func TestFreshNeverRemovesTheNodesOfServe(t *testing.T) {
 // Method: directories as dev makes them, before dev.toml; then the removal.
 func TestFreshRemovesAHalfMadeCluster(t *testing.T) {
 	dir := t.TempDir()
-	makeNode(t, filepath.Join(dir, "n1"), devClusterID, "n1", true, false)
-	makeNode(t, filepath.Join(dir, "n2"), devClusterID, "n2", false, false)
+	makeNode(t, filepath.Join(dir, "n1"), DevClusterID, "n1", true, false)
+	makeNode(t, filepath.Join(dir, "n2"), DevClusterID, "n2", false, false)
 	must(t, os.Mkdir(filepath.Join(dir, "lost+found"), 0o700))
-	if _, err := readDevData(vfs.OS{}, dir); err == nil || !strings.Contains(err.Error(), "--fresh") {
+	if _, err := ReadDev(vfs.OS{}, dir); err == nil || !strings.Contains(err.Error(), "--fresh") {
 		t.Errorf("dev: %v", err)
 	}
-	must(t, removeDevData(vfs.OS{}, dir))
+	must(t, RemoveDev(vfs.OS{}, dir))
 	if left := filesIn(t, dir); len(left) != 2 {
 		t.Errorf("left: %v", left)
 	}
@@ -165,17 +164,17 @@ func TestADirectoryIsJudgedOnce(t *testing.T) {
 					mustWrite(t, filepath.Join(dir, path), "")
 				}
 			}
-			v, err := takeInventory(vfs.OS{}, dir)
+			v, err := Take(vfs.OS{}, dir)
 			if err != nil || v.contents != c.want {
 				t.Fatalf("holds %d, %v; want %d", v.contents, err, c.want)
 			}
-			strange, err := v.checkForServe(dir)
+			strange, err := v.CheckForServe(dir)
 			says(t, "serve", err, c.serve)
 			if filepath.Base(strange) != c.warned && (strange != "" || c.warned != "") {
 				t.Errorf("serve warns about %q, want %q", strange, c.warned)
 			}
-			says(t, "restore", checkEmptyDirectory(dir), c.restore)
-			_, err = readDevData(vfs.OS{}, dir)
+			says(t, "restore", v.CheckForRestore(dir), c.restore)
+			_, err = ReadDev(vfs.OS{}, dir)
 			says(t, "dev", err, c.dev)
 		})
 	}
@@ -187,11 +186,11 @@ func TestADirectoryThatIsNone(t *testing.T) {
 	must(t, os.Symlink(filepath.Join(dir, "unmounted"), filepath.Join(dir, "link")))
 	mustWrite(t, filepath.Join(dir, "file"), "")
 	for path, want := range map[string]string{"link": "a symbolic link to " + filepath.Join(dir, "unmounted"), "file": "is a file", "file/below": "is a file"} {
-		_, err := takeInventory(vfs.OS{}, filepath.Join(dir, path))
+		_, err := Take(vfs.OS{}, filepath.Join(dir, path))
 		says(t, path, err, want)
 	}
 	for _, path := range []string{"~", "~/raftkv"} {
-		_, err := takeInventory(vfs.OS{}, path)
+		_, err := Take(vfs.OS{}, path)
 		says(t, path, err, "only a shell")
 	}
 }

@@ -1,13 +1,14 @@
-package main
+package inventory
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
@@ -22,36 +23,31 @@ func mustWrite(t *testing.T, path, content string) {
 	}
 }
 
-// exitCodeOf is what a command that ends with err exits with.
-func exitCodeOf(err error) int {
-	switch {
-	case err == nil:
-		return exitDone
-	case isFailure(err):
-		return exitFailed
-	}
-	return exitUsage
+// isFault reports whether an error is about the disk or damage.
+func isFault(err error) bool {
+	var fault *datadir.Fault
+	return errors.As(err, &fault)
 }
 
 // makeDev lays out what a dev cluster of n nodes leaves behind.
 func makeDev(t *testing.T, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	m := host.Members{}
+	var members []core.ID
 	for i := range n {
-		m[devID(i)] = "127.0.0.1:1"
+		members = append(members, NodeID(i))
 	}
 	for i := range n {
-		of := filepath.Join(dir, string(devID(i)))
+		of := filepath.Join(dir, string(NodeID(i)))
 		mustWrite(t, filepath.Join(of, datadir.LifeFile), "x")
-		if err := datadir.NewOwner(devClusterID, devID(i), m.IDs()).Write(vfs.OS{}, of); err != nil {
+		if err := datadir.NewOwner(DevClusterID, NodeID(i), members).Write(vfs.OS{}, of); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{datadir.LifeFile, datadir.LifeFile + datadir.TmpSuffix, datadir.PeersFile, "wal/LOCK", "wal/spare", "wal/snapshot.tmp", "wal/0000000000000007-0000000000000002.snap", "wal/0000000000000001.wal", "wal/00000000000000ff.wal"} {
 			mustWrite(t, filepath.Join(of, name), "x")
 		}
 	}
-	if err := writeDevData(vfs.OS{}, dir, n); err != nil {
+	if err := WriteDev(vfs.OS{}, dir, n); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -73,16 +69,16 @@ func filesIn(t *testing.T, dir string) (paths []string) {
 // which it does not know everything. Method: plant one foreign thing at a time.
 func TestFreshRemovesOnlyWhatIsOurs(t *testing.T) {
 	dir := makeDev(t, 3)
-	if n, err := readDevData(vfs.OS{}, dir); n != 3 || err != nil {
+	if n, err := ReadDev(vfs.OS{}, dir); n != 3 || err != nil {
 		t.Fatalf("%d nodes, %v", n, err)
 	}
-	if err := removeDevData(vfs.OS{}, dir); err != nil {
+	if err := RemoveDev(vfs.OS{}, dir); err != nil {
 		t.Fatal(err)
 	}
 	if left := filesIn(t, dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
-	if err := removeDevData(vfs.OS{}, filepath.Join(dir, "nothing")); err != nil {
+	if err := RemoveDev(vfs.OS{}, filepath.Join(dir, "nothing")); err != nil {
 		t.Errorf("a directory that does not exist: %v", err)
 	}
 	for _, foreign := range []string{
@@ -92,14 +88,14 @@ func TestFreshRemovesOnlyWhatIsOurs(t *testing.T) {
 		dir := makeDev(t, 3)
 		mustWrite(t, filepath.Join(dir, foreign), "precious")
 		before := filesIn(t, dir)
-		err := removeDevData(vfs.OS{}, dir)
-		if exitCodeOf(err) != exitUsage {
+		err := RemoveDev(vfs.OS{}, dir)
+		if err == nil || isFault(err) {
 			t.Errorf("%s: %v", foreign, err)
 		}
 		if after := filesIn(t, dir); len(after) != len(before) {
 			t.Errorf("%s: %d of %d files are left", foreign, len(after), len(before))
 		}
-		if _, err := readDevData(vfs.OS{}, dir); exitCodeOf(err) != exitUsage {
+		if _, err := ReadDev(vfs.OS{}, dir); err == nil || isFault(err) {
 			t.Errorf("%s: dev would run on it: %v", foreign, err)
 		}
 	}
@@ -120,7 +116,7 @@ func TestFreshIsRefusedWhileTheClusterRuns(t *testing.T) {
 			}
 		}
 		before := filesIn(t, dir)
-		if err := removeDevData(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "in use") {
+		if err := RemoveDev(vfs.OS{}, dir); !isFault(err) || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("LOCK removed %v: %v", removed, err)
 		}
 		if after := filesIn(t, dir); len(after) < len(before) {
@@ -137,14 +133,14 @@ func TestPartOfADevClusterDoesNotRun(t *testing.T) {
 		dir := makeDev(t, 3)
 		faulty := vfs.NewFaulty(vfs.OS{})
 		faulty.Inject(vfs.Fault{Kind: vfs.OpRemove, Nth: step, Err: vfs.ErrCrashed, Sticky: true})
-		if err := removeDevData(faulty, dir); err == nil {
+		if err := RemoveDev(faulty, dir); err == nil {
 			break
 		}
-		n, err := readDevData(vfs.OS{}, dir)
-		if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--fresh") {
+		n, err := ReadDev(vfs.OS{}, dir)
+		if !isFault(err) || !strings.Contains(err.Error(), "--fresh") {
 			t.Errorf("after %d removals: %d nodes, %v", step-1, n, err)
 		}
-		if err := removeDevData(vfs.OS{}, dir); err != nil {
+		if err := RemoveDev(vfs.OS{}, dir); err != nil {
 			t.Errorf("after %d removals, --fresh again: %v", step-1, err)
 		}
 	}
@@ -152,7 +148,7 @@ func TestPartOfADevClusterDoesNotRun(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "n2")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readDevData(vfs.OS{}, dir); exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "n2 is gone") {
+	if _, err := ReadDev(vfs.OS{}, dir); !isFault(err) || !strings.Contains(err.Error(), "n2 is gone") {
 		t.Errorf("without n2: %v", err)
 	}
 }

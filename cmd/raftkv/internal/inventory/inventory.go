@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"errors"
@@ -39,8 +39,8 @@ const (
 	holdsForeign                    // anything else
 )
 
-// inventory is what a directory holds.
-type inventory struct {
+// Inventory says what a directory holds.
+type Inventory struct {
 	contents contents
 	// foreign is the path of the first entry that does not belong to the contents;
 	// empty if there is none. A node's directory may hold such entries, too.
@@ -51,17 +51,17 @@ type inventory struct {
 	marks []string
 }
 
-// takeInventory looks at a directory and changes nothing. The error says that
-// it cannot be looked at; it is complete but for the path of the command.
-func takeInventory(fsys vfs.FS, dir string) (inventory, error) {
-	if err := checkTilde("the data directory", dir); err != nil {
-		return inventory{}, err
+// Take looks at a directory and changes nothing. The error says why it cannot be looked
+// at.
+func Take(fsys vfs.FS, dir string) (Inventory, error) {
+	if err := CheckTilde("the data directory", dir); err != nil {
+		return Inventory{}, err
 	}
 	names, err := listDataDir(fsys, dir)
 	if err != nil {
-		return inventory{}, err
+		return Inventory{}, err
 	}
-	v := inventory{}
+	v := Inventory{}
 	var ofNode, others []string
 	for _, name := range names {
 		switch {
@@ -94,8 +94,8 @@ func takeInventory(fsys vfs.FS, dir string) (inventory, error) {
 	return v, nil
 }
 
-// isNodeEntry reports whether a node's data directory has such an entry. A
-// folder named as the log is one only if nothing in it is strange to a log.
+// isNodeEntry reports whether a node's data directory has an entry of this name. A folder
+// named as the log counts only if everything in it belongs to a log.
 func isNodeEntry(fsys vfs.FS, dir, name string) bool {
 	switch strings.TrimSuffix(name, datadir.TmpSuffix) {
 	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile:
@@ -119,34 +119,34 @@ func isHarmless(name string) bool {
 	return slices.Contains(volumeRemains, name) || strings.HasPrefix(name, ".Trash-") || strings.HasPrefix(name, ".nfs")
 }
 
-// listDataDir lists a data directory without what is harmless. One that does
+// listDataDir lists a data directory without its harmless entries. A directory that does
 // not exist has no entries. The error says what is in its place.
 func listDataDir(fsys vfs.FS, dir string) ([]string, error) {
 	names, err := fsys.List(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if to, isLink := linkAt(fsys, dir); isLink {
-			return nil, &failure{fmt.Errorf("the data directory %s is a symbolic link to %s, which does not exist: mount or make that directory, or correct the path", dir, to)}
+			return nil, datadir.NewFault(fmt.Errorf("the data directory %s is a symbolic link to %s, which does not exist: mount or make that directory, or correct the path", dir, to))
 		}
 		return nil, nil
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("the data directory %s is a file, or lies below one: name a directory, or one that can be made", dir)
 	case err != nil:
-		return nil, &failure{fmt.Errorf("the data directory cannot be read: %w", err)}
+		return nil, datadir.NewFault(fmt.Errorf("the data directory cannot be read: %w", err))
 	}
 	return slices.DeleteFunc(names, isHarmless), nil
 }
 
-// checkTilde refuses a path in which somebody expected a shell to put the home
+// CheckTilde refuses a path in which somebody expected a shell to put the home
 // directory: it would become a directory called "~" wherever the command runs.
-func checkTilde(what, path string) error {
+func CheckTilde(what, path string) error {
 	if path != "~" && !strings.HasPrefix(path, "~/") {
 		return nil
 	}
 	return fmt.Errorf("%s is %q, and only a shell puts the home directory for \"~\": write the path in full, or ./%s if a directory of that name is meant", what, path, path)
 }
 
-// linkAt returns where a symbolic link leads. File systems of tests have none.
+// linkAt returns the target of a symbolic link. File systems of tests have none.
 func linkAt(fsys vfs.FS, path string) (to string, isLink bool) {
 	if _, real := fsys.(vfs.OS); !real {
 		return "", false
@@ -155,10 +155,10 @@ func linkAt(fsys vfs.FS, path string) (to string, isLink bool) {
 	return to, err == nil
 }
 
-// checkForServe says whether a node may use the directory, as far as that can
-// be told before raftkv.toml is compared. strange is an entry to warn about;
-// empty if there is none.
-func (v inventory) checkForServe(dir string) (strange string, err error) {
+// CheckForServe returns an error if no node may use the directory, as far as that can be
+// told before raftkv.toml is compared. strange is an entry to warn about; empty if there
+// is none.
+func (v Inventory) CheckForServe(dir string) (strange string, err error) {
 	switch v.contents {
 	case holdsDev:
 		return "", fmt.Errorf("%s holds a cluster of 'raftkv dev', not the data of one node: choose another --data-dir", dir)
@@ -169,8 +169,8 @@ func (v inventory) checkForServe(dir string) (strange string, err error) {
 	return v.foreign, nil
 }
 
-// checkForRestore says whether a backup may be restored into the directory.
-func (v inventory) checkForRestore(dir string) error {
+// CheckForRestore returns an error if no backup may be restored into the directory.
+func (v Inventory) CheckForRestore(dir string) error {
 	const rest = "nothing is restored over what is there; choose another directory"
 	switch v.contents {
 	case holdsNothing:

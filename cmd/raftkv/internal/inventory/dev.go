@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"errors"
@@ -8,20 +8,23 @@ import (
 	"path/filepath"
 	"slices"
 
+	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
 
-// A dev cluster's data directory holds a data directory per node, n1, n2, …,
-// and dev.toml, which is made last, before any node runs. A removal renames it
-// to dev.removing first and removes that last. So one of the two is there
-// whenever a node's log may hold anything, and what has neither is not removed
-// unless its logs hold nothing.
+// A dev cluster's data directory holds a data directory for each node, n1, n2, …, and a
+// mark, dev.toml, which is made last, before any node runs. A removal first renames it to
+// dev.removing and removes that last. So one of the two is there whenever a node's log
+// may hold anything. A directory with neither is not removed unless its logs hold nothing.
 const (
 	devMarkName     = "dev.toml"
 	devRemovingName = "dev.removing"
-	devClusterID    = "dev"
+	// DevClusterID is the cluster id of every dev cluster.
+	DevClusterID = "dev"
+	// MaxDevNodes is the largest number of nodes in one.
+	MaxDevNodes = 7
 )
 
 // isDevMark reports whether only 'raftkv dev' makes such a file.
@@ -35,9 +38,9 @@ type devMark struct {
 	Nodes  int `toml:"nodes"`
 }
 
-// readDevData returns how many nodes the cluster in dir has, 0 if there is none
+// ReadDev returns how many nodes the cluster in dir has, 0 if there is none
 // yet. A directory that holds anything else is refused.
-func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
+func ReadDev(fsys vfs.FS, dir string) (nodes int, err error) {
 	files, err := devFiles(fsys, dir)
 	if err != nil {
 		return 0, err
@@ -48,35 +51,35 @@ func readDevData(fsys vfs.FS, dir string) (nodes int, err error) {
 	case err != nil:
 		return 0, err
 	case !found && len(files) > 0:
-		return 0, &failure{fmt.Errorf("%s holds only part of a cluster of 'raftkv dev', because it was being made or removed when the process was killed: start empty with --fresh", dir)}
+		return 0, datadir.NewFault(fmt.Errorf("%s holds only part of a cluster of 'raftkv dev', because it was being made or removed when the process was killed: start empty with --fresh", dir))
 	case !found:
 		return 0, nil
 	}
-	if mark.Nodes < 1 || mark.Nodes > mostDevNodes {
-		return 0, &failure{fmt.Errorf("%s says that the cluster has %d nodes: start empty with --fresh", filepath.Join(dir, devMarkName), mark.Nodes)}
+	if mark.Nodes < 1 || mark.Nodes > MaxDevNodes {
+		return 0, datadir.NewFault(fmt.Errorf("%s says that the cluster has %d nodes: start empty with --fresh", filepath.Join(dir, devMarkName), mark.Nodes))
 	}
 	for i := range mark.Nodes {
-		of := filepath.Join(dir, string(devID(i)))
+		of := filepath.Join(dir, string(NodeID(i)))
 		names, err := listIfThere(fsys, of)
 		if err != nil {
-			return 0, &failure{err}
+			return 0, datadir.NewFault(err)
 		}
 		if !slices.Contains(names, datadir.OwnerFile) {
-			return 0, &failure{fmt.Errorf("%s is gone, though the cluster has run with it: restore it, or start empty with --fresh; a node that forgot its log must not take part in its cluster", of)}
+			return 0, datadir.NewFault(fmt.Errorf("%s is gone, though the cluster has run with it: restore it, or start empty with --fresh; a node that forgot its log must not take part in its cluster", of))
 		}
 	}
 	return mark.Nodes, nil
 }
 
-// writeDevData writes down that all nodes' directories are made.
-func writeDevData(fsys vfs.FS, dir string, nodes int) error {
+// WriteDev writes down that all nodes' directories are made.
+func WriteDev(fsys vfs.FS, dir string, nodes int) error {
 	return datadir.WriteFile(fsys, filepath.Join(dir, devMarkName), "A cluster of 'raftkv dev'. Written by raftkv, once.", devMark{Format: datadir.FormatNewest, Nodes: nodes})
 }
 
-// removeDevData removes a dev cluster, and nothing else: a directory that holds
+// RemoveDev removes a dev cluster, and nothing else: a directory that holds
 // anything that dev did not make is refused whole, and so is one that is in use.
 // The directory itself stays.
-func removeDevData(fsys vfs.FS, dir string) error {
+func RemoveDev(fsys vfs.FS, dir string) error {
 	found, err := devFiles(fsys, dir)
 	if err != nil {
 		return err
@@ -94,10 +97,10 @@ func removeDevData(fsys vfs.FS, dir string) error {
 		}
 		lock, err := fsys.Lock(path)
 		if errors.Is(err, vfs.ErrLocked) {
-			return &failure{fmt.Errorf("%s is in use: stop the cluster that runs on it before starting one with --fresh", dir)}
+			return datadir.NewFault(fmt.Errorf("%s is in use: stop the cluster that runs on it before starting one with --fresh", dir))
 		}
 		if err != nil {
-			return &failure{err}
+			return datadir.NewFault(err)
 		}
 		defer func(lock io.Closer) { lock.Close() }(lock)
 	}
@@ -105,7 +108,7 @@ func removeDevData(fsys vfs.FS, dir string) error {
 		return nil
 	}
 	if err := removeAll(fsys, dir, found); err != nil {
-		return &failure{fmt.Errorf("--fresh: %w", err)}
+		return datadir.NewFault(fmt.Errorf("--fresh: %w", err))
 	}
 	return nil
 }
@@ -141,10 +144,10 @@ func removeAll(fsys vfs.FS, dir string, found []string) error {
 // logLockName is the name of the file that package wal locks.
 const logLockName = "LOCK"
 
-// devFiles lists all that a dev cluster has in dir, what is inside a directory
-// before the directory. The error names what dev did not make.
+// devFiles lists everything that a dev cluster has in dir, the content of a directory
+// before the directory. The error names an entry that dev did not make.
 func devFiles(fsys vfs.FS, dir string) ([]string, error) {
-	holds, err := takeInventory(fsys, dir)
+	holds, err := Take(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -172,17 +175,17 @@ func devFiles(fsys vfs.FS, dir string) ([]string, error) {
 	return paths, nil
 }
 
-// checkMadeByDev refuses a node's directory that dev did not make: one of a
-// node of serve holds what nobody else may have. marked says that there is a
-// mark of dev beside it. Without one, dev has made the directory only if its log
-// holds nothing: a cluster of serve may have the name that dev uses, too.
+// checkMadeByDev refuses a node's directory that dev did not make: that of a node of
+// serve may be the only copy of its data. marked says that there is a mark of dev next to
+// it. Without one, dev has made the directory only if its log holds nothing, because a
+// cluster of serve may have the name that dev uses, too.
 func checkMadeByDev(fsys vfs.FS, path, name string, marked bool) error {
 	is, known, err := datadir.ReadOwner(fsys, path,
 		"nobody can tell whether 'raftkv dev' made the directory, so nothing is removed: choose another --data-dir, or move it away")
 	switch {
 	case err != nil:
 		return err
-	case known && (is.ClusterID != devClusterID || is.NodeID != name):
+	case known && (is.ClusterID != DevClusterID || is.NodeID != name):
 		return fmt.Errorf("%s is node %s of cluster %s, made by 'raftkv serve' or 'raftkv snapshot restore', not by 'raftkv dev': nothing is removed; choose another --data-dir", path, is.NodeID, is.ClusterID)
 	case known && marked:
 		return nil
@@ -196,7 +199,7 @@ func checkVoidLog(fsys vfs.FS, path, name string) error {
 	log := filepath.Join(path, datadir.LogDir)
 	names, err := listIfThere(fsys, log)
 	if err != nil {
-		return &failure{err}
+		return datadir.NewFault(err)
 	}
 	refused := func(what string) error {
 		return fmt.Errorf("%s holds %s, and nothing says that 'raftkv dev' made it: nothing is removed; choose another --data-dir, or move it away", path, what)
@@ -211,7 +214,7 @@ func checkVoidLog(fsys vfs.FS, path, name string) error {
 	}
 	err = wal.Inspect(fsys, log, func(r wal.Record) error {
 		switch {
-		case r.Type == wal.TypeSegment && (r.ClusterID != devClusterID || r.NodeID != name):
+		case r.Type == wal.TypeSegment && (r.ClusterID != DevClusterID || r.NodeID != name):
 			return refused(fmt.Sprintf("the log of node %s of cluster %s", r.NodeID, r.ClusterID))
 		case r.Type == wal.TypeBatch || r.Type == wal.TypeSnapshot || r.Type == wal.TypeTorn:
 			return refused("a log that has been written to")
@@ -228,15 +231,15 @@ func checkVoidLog(fsys vfs.FS, path, name string) error {
 // snapshotSuffix ends the names that package wal gives to snapshots.
 const snapshotSuffix = ".snap"
 
-// nodeFiles lists what is in a node's data directory, raftkv.toml last: as long
-// as anything of a node is there, it says whose.
+// nodeFiles lists the files in a node's data directory, raftkv.toml last: as long as any
+// file of a node is there, that one says whose it is.
 func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
 	if to, isLink := linkAt(fsys, dir); isLink {
 		return nil, fmt.Errorf("%s is a symbolic link to %s, which 'raftkv dev' does not make: nothing is removed; choose another --data-dir", dir, to)
 	}
 	names, err := fsys.List(dir)
 	if err != nil {
-		return nil, &failure{err}
+		return nil, datadir.NewFault(err)
 	}
 	var paths, last []string
 	for _, name := range names {
@@ -251,7 +254,7 @@ func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
 		case name == datadir.LogDir:
 			inside, err := fsys.List(path)
 			if err != nil {
-				return nil, &failure{err}
+				return nil, datadir.NewFault(err)
 			}
 			for _, name := range inside {
 				paths = append(paths, filepath.Join(path, name))
@@ -266,16 +269,19 @@ func foreign(dir, path string) error {
 	return fmt.Errorf("%s does not look like the data of a dev cluster: it holds %s; choose another --data-dir, or move that away", dir, path)
 }
 
+// NodeID returns the name of the i-th node of a dev cluster: n1, n2, ….
+func NodeID(i int) core.ID { return core.ID(fmt.Sprintf("n%d", i+1)) }
+
 // devIDs lists the names that nodes of dev clusters can have.
 func devIDs() []string {
 	var ids []string
-	for i := range mostDevNodes {
-		ids = append(ids, string(devID(i)))
+	for i := range MaxDevNodes {
+		ids = append(ids, string(NodeID(i)))
 	}
 	return ids
 }
 
-// listIfThere lists a directory; one that does not exist has no entries.
+// listIfThere lists a directory. A directory that does not exist has no entries.
 func listIfThere(fsys vfs.FS, dir string) ([]string, error) {
 	names, err := fsys.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
