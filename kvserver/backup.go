@@ -1,84 +1,70 @@
 package kvserver
 
 import (
-	"fmt"
+	"context"
 	"io"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
-	"raftkv/raft"
+	"raftkv/kvserver/machine"
 	"raftkv/raft/snapshot"
 )
 
-// Backup says what a backup file holds.
-type Backup struct {
-	Cluster string `json:"cluster"`
-	UID     string `json:"uid"`   // of the cluster, 32 hexadecimal digits; "" if it was not known
-	Index   uint64 `json:"index"` // of the log entry it stands at
-	Term    uint64 `json:"term"`  // of that entry
-
-	Keys               int    `json:"keys"`
-	Bytes              int    `json:"bytes"` // of keys and values
-	Revision           uint64 `json:"revision"`
-	Sessions           int    `json:"sessions"`
-	IdempotencyRecords int    `json:"idempotency_records"`
-	Digest             string `json:"digest"`
-	Hash               string `json:"hash"` // SHA-256 of the content, in whatever container
+// Frozen is the state of the store at one moment, with what a backup says of it.
+type Frozen struct {
+	View   *kv.View
+	header snapshot.Header
 }
 
-// RevisionLift is by how much the revision of a restored store exceeds that of
-// its backup, unless this is not wanted: more than a cluster makes changes after
-// any backup.
-const RevisionLift = 1 << 40
-
-// BackupState is the content of a backup, in memory, from which a new cluster can
-// begin. It is for one goroutine.
-type BackupState struct {
-	Backup
-	store *kv.Store
-}
-
-// ReadBackup reads a whole backup and checks everything in it, as ReadBackupState
-// does.
-func ReadBackup(from io.Reader) (Backup, error) {
-	b, err := ReadBackupState(from)
-	if err != nil {
-		return Backup{}, err
+// Backup returns the state as it is at one moment after the call began, for a
+// backup. Any node gives it, and the log takes no part. The request has been
+// admitted.
+func (s *Server) Backup(ctx context.Context) (*Frozen, error) {
+	if err := s.awaitLinearizable(ctx); err != nil {
+		return nil, err
 	}
-	return b.Backup, nil
+	var f *Frozen
+	var err error
+	s.whileLeaderless(ctx, func() (done bool) {
+		f, err = s.freezeWithTerm(ctx)
+		return err == nil || failure.Detail(err) != "" || s.machine.Stopping()
+	})
+	switch {
+	case err == nil, failure.Detail(err) != "":
+		return f, err
+	case s.machine.Stopping():
+		return nil, failure.NodeStopping(err)
+	}
+	return nil, failure.Of(failure.ReadTimeout, err, "the log moved on faster than a backup could begin")
 }
 
-// ReadBackupState reads a whole backup and checks everything in it: the
-// container's checksums and the digest of the content. It takes as much memory as
-// a server with that content. Errors are those of package snapshot, wrap
-// kv.ErrBadSnapshot or are the reader's.
-func ReadBackupState(from io.Reader) (*BackupState, error) {
-	container, err := snapshot.NewReader(from)
+// freezeWithTerm freezes the store and asks for the term of the entry it stands at.
+// Any other error than failure.Behind says that the log has forgotten that entry
+// already; the next one is younger.
+func (s *Server) freezeWithTerm(ctx context.Context) (*Frozen, error) {
+	view := s.machine.Freeze()
+	index := view.AppliedIndex()
+	if index == 0 {
+		return nil, failure.Of(failure.Behind, nil, "the cluster has not begun its log: there is nothing to back up")
+	}
+	term, err := s.config.Consensus.TermAt(ctx, index)
 	if err != nil {
 		return nil, err
 	}
-	h := container.Header()
-	store, err := kv.Restore(container)
-	if err != nil {
-		return nil, err
-	}
-	if store.AppliedIndex() != h.Index {
-		return nil, fmt.Errorf("%w: a state at index %d in a container for index %d", kv.ErrBadSnapshot, store.AppliedIndex(), h.Index)
-	}
-	return &BackupState{store: store, Backup: Backup{
-		Cluster: h.ClusterID, UID: raft.UID(h.UID).String(), Index: h.Index, Term: h.Term,
-		Keys: store.Len(), Bytes: store.Bytes(), Revision: store.Revision(),
-		Sessions: store.Sessions(), IdempotencyRecords: store.IdempotencyRecords(),
-		Digest: store.Digest().String(), Hash: fmt.Sprintf("%x", store.Hash()),
-	}}, nil
+	h := snapshot.Header{ClusterID: s.config.ClusterID, Index: index, Term: term, UID: s.config.Consensus.Status().UID}
+	return &Frozen{View: view, header: h}, nil
 }
 
-// Lift raises the revision of the state by RevisionLift, so that no revision that
-// the backed-up cluster gave after the backup is given again. The description of
-// the backup stays as it was read.
-func (b *BackupState) Lift() error { return b.store.Lift(RevisionLift) }
-
-// Revision returns the revision of the state, which Lift raises.
-func (b *BackupState) Revision() uint64 { return b.store.Revision() }
-
-// WriteTo writes the state as the payload of a snapshot.
-func (b *BackupState) WriteTo(w io.Writer) (int64, error) { return b.store.WriteTo(w) }
+// WriteBackup writes a state as a snapshot that a new cluster can begin with. If the
+// error says that the memory of this node was damaged, the node is quarantined.
+func (s *Server) WriteBackup(to io.Writer, f *Frozen) error {
+	container, err := snapshot.NewWriter(to, f.header)
+	if err != nil {
+		return err
+	}
+	if err := machine.WriteState(container, f.View, f.header.Index); err != nil {
+		s.machine.Damaged(err)
+		return err
+	}
+	return container.Close()
+}

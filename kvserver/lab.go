@@ -26,11 +26,11 @@ type KVServer struct {
 // RaftKV is what editions to 2017 call it.
 type RaftKV = KVServer
 
-// StartKVServer starts server me of servers with what its persister holds. It
-// takes a snapshot of the store, and lets the log forget what that covers,
-// in time for the persisted state of Raft to stay near maxraftstate bytes and
-// below twice that; -1 means never. It returns at once. It panics if the persister holds a snapshot that is
-// none.
+// StartKVServer starts server me of servers with what its persister holds, and
+// returns at once. It takes a snapshot of the store, and lets the log forget what
+// that covers, in time for the persisted state of Raft to stay near maxraftstate
+// bytes and below twice that; -1 means never. It panics if the persister holds
+// something else in place of a snapshot.
 func StartKVServer[P raft.Peer, S raft.StateStore](servers []P, me int, persister S, maxraftstate int) *KVServer {
 	applyCh := make(chan raft.ApplyMsg)
 	s := &KVServer{maxRaftState: maxraftstate}

@@ -6,9 +6,111 @@ import (
 	"time"
 
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
 	"raftkv/raft"
 )
+
+// Freshness is what a read must show.
+type Freshness struct {
+	// Linearizable: every write that was answered before the read began.
+	Linearizable bool
+	// MinRevision: what the store had come to in this revision.
+	MinRevision uint64
+}
+
+// What a door reads, in the words of the machine.
+type (
+	Query   = machine.Query
+	Page    = machine.Page
+	Lookup  = machine.Lookup
+	Reading = machine.Reading
+)
+
+// Get reads one key, in its turn.
+func (s *Server) Get(ctx context.Context, key string, f Freshness) (Reading, error) {
+	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+		return Reading{}, err
+	}
+	// It leaves before the answer is sent: how long a client takes to read is no
+	// load.
+	defer s.Leave(Reads, 0)
+	if err := s.freshen(ctx, f); err != nil {
+		return Reading{}, err
+	}
+	return s.machine.Get(key), nil
+}
+
+// List reads a page, in its turn.
+func (s *Server) List(ctx context.Context, q Query, f Freshness) (Page, error) {
+	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+		return Page{}, err
+	}
+	defer s.Leave(Reads, 0)
+	if err := s.freshen(ctx, f); err != nil {
+		return Page{}, err
+	}
+	return s.machine.List(q), nil
+}
+
+// Freeze returns the whole store, in the turn of a read.
+func (s *Server) Freeze(ctx context.Context, f Freshness) (*kv.View, error) {
+	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+		return nil, err
+	}
+	defer s.Leave(Reads, 0)
+	if err := s.freshen(ctx, f); err != nil {
+		return nil, err
+	}
+	return s.machine.Freeze(), nil
+}
+
+// freshen waits until the store shows what a read must see, and counts the read.
+func (s *Server) freshen(ctx context.Context, f Freshness) error {
+	if err := s.AwaitFresh(ctx, f.Linearizable); err != nil {
+		return err
+	}
+	s.config.Observer.Read(f.Linearizable, 1)
+	return nil
+}
+
+// AdmitRead waits until the store has come to a revision and until there is room
+// for the read, which must leave. Reads wait for a revision outside, where they take
+// no room from others.
+func (s *Server) AdmitRead(ctx context.Context, minRevision uint64) error {
+	if !s.machine.HasRevision(minRevision) {
+		if err := s.awaitRevision(ctx, minRevision); err != nil {
+			return err
+		}
+	}
+	return s.Wait(ctx, Reads, 0)
+}
+
+func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
+	if err := s.EnterOrRefuse(Patient); err != nil {
+		return err
+	}
+	defer s.Leave(Patient, 0)
+	return s.machine.AwaitRevision(ctx, revision)
+}
+
+// AwaitFresh waits until this node may show its store and, for linearizable reads,
+// until the store shows every write that was answered before the call.
+func (s *Server) AwaitFresh(ctx context.Context, linearizable bool) error {
+	if err := s.Serving(); err != nil || !linearizable {
+		return err
+	}
+	return s.awaitLinearizable(ctx)
+}
+
+// ReadTogether reads keys that share one read index, at one moment, and returns the
+// store's revision then. The reads were admitted and have waited with AwaitFresh;
+// others is how many more, of pages, are served with them.
+func (s *Server) ReadTogether(lookups []Lookup, others int, linearizable bool) (revision uint64) {
+	revision = s.machine.GetAll(lookups)
+	s.config.Observer.Read(linearizable, len(lookups)+others)
+	return revision
+}
 
 // awaitLinearizable waits until a read of the store would show every write that
 // was answered before the call. It works on any node.
@@ -22,36 +124,24 @@ func (s *Server) awaitLinearizable(ctx context.Context) error {
 
 // readIndex gets a read index, again and again while there is no leader to give
 // one: asking is always safe, for a read changes nothing.
-func (s *Server) readIndex(ctx context.Context) (uint64, error) {
-	patience := newPatience(s.config.LeaderWait)
-	for {
-		index, err := s.readIndexOnce(ctx)
-		again := errors.Is(err, failure.NoLeader) || errors.Is(err, failure.Overloaded)
-		if again && patience.wait(ctx) {
-			continue
-		}
-		if again && s.machine.Stopping() {
-			err = failure.NodeStopping(err)
-		}
-		return index, err
+func (s *Server) readIndex(ctx context.Context) (index uint64, err error) {
+	found := s.whileLeaderless(ctx, func() (done bool) {
+		index, err = s.readIndexOnce(ctx)
+		return !errors.Is(err, failure.NoLeader) && !errors.Is(err, failure.Overloaded)
+	})
+	if !found && s.machine.Stopping() {
+		err = failure.NodeStopping(err)
 	}
+	return index, err
 }
 
 // readIndexOnce asks for a read index one time.
 func (s *Server) readIndexOnce(ctx context.Context) (uint64, error) {
 	begun := time.Now()
 	index, err := s.askReadIndex(ctx)
-	s.config.Metrics.confirmed(begun, err)
+	s.config.Observer.Confirmed(time.Since(begun), err)
 	return index, err
 }
-
-// Revision returns the store's revision: how many writes have changed it, as far as
-// this node has applied them. It is safe for concurrent use.
-func (s *Server) Revision() uint64 { return s.machine.Revision() }
-
-// Integrity returns the results so far of comparing this node's state with its
-// peers'. The caller may keep it.
-func (s *Server) Integrity() machine.Integrity { return s.machine.Integrity() }
 
 func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 	if err := s.machine.Quarantined(); err != nil {
@@ -69,4 +159,12 @@ func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 		return 0, failure.Of(failure.Overloaded, err, "too many reads wait at the leader for its confirmation; retry after 1 s")
 	}
 	return 0, failure.Of(failure.NoLeader, err, "no leader is known that could confirm the read")
+}
+
+// DigestAt returns the digest of this node's state at an index of the log, if it is
+// known, and how far the store has come.
+func (s *Server) DigestAt(index uint64) (digest kv.Digest, known bool, applied uint64) {
+	applied, _ = s.machine.MarksProgress()
+	digest, known = s.machine.DigestAt(index)
+	return digest, known, applied
 }

@@ -2,37 +2,25 @@ package kvserver
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 	"sync/atomic"
-	"time"
 
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/machine"
 )
 
-// Server serves the store of one node. All methods are safe for concurrent use.
+// Server serves the store of one node: it is the hall behind the doors, of HTTP and
+// of Clerks. All methods are safe for concurrent use.
 type Server struct {
-	config  Config
-	machine *machine.Machine // every request ends with its lifetime
-
-	// writes are puts and appends. Deletes and reads have room of their own, so
-	// that writes cannot keep them out; patient are reads that wait for a
-	// revision, streams are lists that are being sent, backups the whole store,
-	// scrapes are of the metrics.
-	writes, deletes, reads, patient, streams, backups, scrapes admission
-
-	bodies budget // memory for the bodies of writes
-	// bodyGrace is for reading bodies, answerGrace for writing them; see bodyTime.
-	bodyGrace, answerGrace time.Duration
-
-	conns     *connections
-	forwarder *forwarder
-	handler   http.Handler
-	requests  atomic.Uint64 // counts requests, for their names
-	clerks    clerks
+	config     Config
+	machine    *machine.Machine // every request ends with its lifetime
+	admissions admissions
+	bodies     Budget        // memory for the bodies of writes
+	requests   atomic.Uint64 // counts requests, for their names
 }
 
-// New starts a server with the store in Config.Snapshot, which applyCh carries
+// New starts a server with the store in Config.Snapshot, which ApplyCh carries
 // on from the index behind it. Close ends it. An error says which setting cannot
 // be, or that the snapshot cannot be read.
 func New(config Config) (*Server, error) {
@@ -40,60 +28,41 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	most, waiting := int64(config.MaxInFlight), max(config.MaxInFlight, config.MaxConnections)
-	s := &Server{
-		config:    config,
-		writes:    admission{maxCount: most, maxBytes: config.MaxInFlightBytes, maxWaiting: waiting},
-		deletes:   admission{maxCount: max(most/4, 1), maxWaiting: waiting},
-		reads:     admission{maxCount: most, maxWaiting: waiting},
-		patient:   admission{maxCount: most},
-		streams:   admission{maxCount: mostStreams},
-		backups:   admission{maxCount: mostBackups},
-		scrapes:   admission{maxCount: mostScrapes},
-		bodies:    budget{most: 2 * config.MaxInFlightBytes},
-		bodyGrace: bodyGrace, answerGrace: bodyGrace,
-	}
-	s.conns = newConnections(s)
-	s.forwarder = newForwarder(config, s.conns.makeRoom)
-	s.clerks.init(config)
-	s.handler = newGuard(s, newRouter(s))
+	s := &Server{config: config, bodies: Budget{limit: 2 * config.MaxInFlightBytes}}
+	s.admissions.set(config)
 	s.machine, err = machine.Open(machine.Config{
 		Consensus: config.Consensus, ApplyCh: config.ApplyCh, Snapshot: config.Snapshot, MaxStoreBytes: config.MaxStoreBytes,
 		SnapshotBytes: config.SnapshotBytes, NodeID: config.NodeID, Peers: config.Peers,
-		IntegrityInterval: config.IntegrityInterval, AskDigests: s.forwarder.askDigests,
+		IntegrityInterval: config.IntegrityInterval, AskDigests: config.AskDigests,
 		AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
-		Observer: config.Metrics, Logger: config.Logger,
+		Observer: config.Observer, Logger: config.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if m := config.Metrics; m != nil {
-		m.registry.MustRegister(storeMetrics{s}, integrityMetrics{s})
-	}
 	return s, nil
 }
 
-// Handler returns the HTTP face of the server; see NewHTTPServer for the
-// time-outs it should be served with.
-func (s *Server) Handler() http.Handler { return s.handler }
+// Close ends the server: requests that wait are answered (writes that were under
+// way as unknown), new ones are refused, and the applier ends, after which ApplyCh
+// is not read any more. It returns when the applier has ended. A snapshot that is
+// being written is given up soon after. It does not stop consensus; that may be
+// stopped before or after. Writes of ProposeAsync end with Machine().EndAsync, which
+// their door calls.
+func (s *Server) Close() { s.machine.Close() }
 
-// Close ends the server: requests that wait are answered (writes that were
-// under way as unknown), new ones are refused, and the applier ends, after which
-// applyCh is not read any more. It returns when the applier has ended. A
-// snapshot that is being written is given up soon after. It does not stop
-// consensus; that may be stopped before or after.
-func (s *Server) Close() {
-	s.machine.Close()
-	s.closeClerks()
-	s.forwarder.close()
-}
+// Config returns the configuration with its defaults filled in.
+func (s *Server) Config() Config { return s.config }
 
-// requestContext returns the context of one request: it ends with the client's,
-// with the server's life, or after RequestTimeout. Its cause tells which.
-func (s *Server) requestContext(parent context.Context) (context.Context, context.CancelFunc) {
-	leaveGate(parent)
+// Machine returns the state machine that the server stands before.
+func (s *Server) Machine() *machine.Machine { return s.machine }
+
+// Context returns the context of one request: it ends with the client's, with the
+// server's lifetime, or after RequestTimeout. Its cause tells which.
+func (s *Server) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	lifetime := s.machine.Lifetime()
 	ctx, end := context.WithCancelCause(parent)
-	unhook := context.AfterFunc(s.machine.Lifetime(), func() { end(context.Cause(s.machine.Lifetime())) })
+	unhook := context.AfterFunc(lifetime, func() { end(context.Cause(lifetime)) })
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	return ctx, func() {
 		unhook()
@@ -102,7 +71,82 @@ func (s *Server) requestContext(parent context.Context) (context.Context, contex
 	}
 }
 
-// nextRequestID names a request whose client did not.
-func (s *Server) nextRequestID() string {
+// OwnContext is Context for a request that does not end with its client.
+func (s *Server) OwnContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.machine.Lifetime(), s.config.RequestTimeout)
+}
+
+// NextRequestID names a request whose client did not.
+func (s *Server) NextRequestID() string {
 	return s.config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-" + strconv.FormatUint(s.requests.Add(1), 36)
+}
+
+// Stopping reports whether the server has been closed or its node has stopped.
+func (s *Server) Stopping() bool { return s.machine.Stopping() }
+
+// Serving returns nil if the server takes requests; otherwise why not: it is
+// stopping, or its state was found to be wrong.
+func (s *Server) Serving() error {
+	if s.machine.Stopping() {
+		return failure.NodeStopping(nil)
+	}
+	return s.machine.Quarantined()
+}
+
+// Refusal is an error as a door tells it to its client.
+type Refusal struct {
+	failure.Kind
+	Detail     string
+	Node       string
+	Leader     string // "" if none is known
+	LeaderAddr string // of its client port; "" if it is this node or not known
+	Term       uint64
+}
+
+// Refuse describes an error to a client, and counts it.
+func (s *Server) Refuse(err error) Refusal {
+	s.config.Observer.Refused(err)
+	return s.Describe(err)
+}
+
+// Describe describes an error to a client.
+func (s *Server) Describe(err error) Refusal {
+	leader, term := s.leader()
+	r := Refusal{
+		Kind: failure.KindOf(err), Detail: failure.Detail(err),
+		Node: s.config.NodeID, Leader: leader, LeaderAddr: s.LeaderAddr(leader), Term: term,
+	}
+	r.RetryAfter = failure.RetryIn(err)
+	return r
+}
+
+// UID returns the cluster's uid as 32 hexadecimal digits, "" while it is not known.
+func (s *Server) UID() string { return s.config.Consensus.Status().UID.String() }
+
+// Integrity returns the results so far of comparing this node's state with its
+// peers'. The caller may keep it.
+func (s *Server) Integrity() machine.Integrity { return s.machine.Integrity() }
+
+// Revision returns the store's revision: how many writes have changed it, as far as
+// this node has applied them.
+func (s *Server) Revision() uint64 { return s.machine.Revision() }
+
+// CheckKey refuses a key that cannot be one. where begins the part of the sentence
+// that says how long a key is, as in "it has 1 to 4096 bytes".
+func CheckKey[K []byte | string](key K, where string) error {
+	switch {
+	case len(key) == 0:
+		return failure.Of(failure.BadRequest, nil, "the key is empty; it %s 1 to %d bytes", where, api.MaxKeyBytes)
+	case len(key) > api.MaxKeyBytes:
+		return CheckKeyLength("key", string(key))
+	}
+	return nil
+}
+
+// CheckKeyLength refuses a text that is longer than any key.
+func CheckKeyLength(what, key string) error {
+	if len(key) > api.MaxKeyBytes {
+		return failure.Of(failure.KeyTooLong, nil, "the %s has %d bytes; the longest key may have %d", what, len(key), api.MaxKeyBytes)
+	}
+	return nil
 }

@@ -3,57 +3,107 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
 )
 
-// remote carries a write to the leader on another node and brings the answer
-// back. After nil the answer is with the caller. An error with failure.NoLeader says
-// that the write did not happen and may be tried again; other errors are final.
-type remote func(ctx context.Context, leader string) error
+// Remote carries a request to the leader on another node and brings the answer
+// back. After nil the answer is with the caller. An error of kind failure.NoLeader
+// says that the request had no effect and may be tried again; other errors are
+// final.
+type Remote func(ctx context.Context, leader string) error
 
-// write takes a command through the log, wherever the leader is. elsewhere says
-// that the remote got the answer; a nil remote means that this request may not
-// travel (again).
+// Write takes a command through the log, wherever the leader is. elsewhere says
+// that remote got the answer; a nil remote means that this request may not travel
+// (again). The request has been admitted.
 //
 // A write is tried again only after an attempt that definitely did not happen,
 // and then under a new identity.
-func (s *Server) write(ctx context.Context, c kv.Command, remote remote) (result kv.Result, elsewhere bool, err error) {
-	patience := newPatience(s.config.LeaderWait)
-	for {
-		if s.machine.Stopping() {
-			return kv.Result{}, false, failure.NodeStopping(nil)
-		}
-		if err := s.machine.Quarantined(); err != nil {
-			return kv.Result{}, false, err
-		}
-		status := s.config.Consensus.Status()
-		leader := string(status.Leader)
-		attempt, release := s.machine.DuringTenure(ctx, leader, status.Term)
-		switch {
-		case leader == s.config.NodeID:
-			result, err = s.machine.Propose(attempt, c)
-			s.config.Metrics.settled(c.IdempotencyKey != "", result, err)
-		case remote == nil:
-			release()
-			return kv.Result{}, false, failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
-		case leader != "":
-			elsewhere, err = true, remote(attempt, leader)
-			s.config.Metrics.hop(err)
-		default:
-			err = failure.LeaderUnknown()
-		}
-		release()
-		if !errors.Is(err, failure.NoLeader) {
-			return result, elsewhere, err
-		}
-		elsewhere = false
-		if remote == nil || !patience.wait(ctx) {
-			if s.machine.Stopping() {
-				err = failure.StoppedBefore(err)
-			}
-			return kv.Result{}, false, err
-		}
+func (s *Server) Write(ctx context.Context, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+	s.whileLeaderless(ctx, func() (done bool) {
+		result, elsewhere, err = s.writeOnce(ctx, c, remote)
+		return !errors.Is(err, failure.NoLeader) || remote == nil
+	})
+	if errors.Is(err, failure.NoLeader) && s.machine.Stopping() {
+		err = failure.StoppedBefore(err)
 	}
+	return result, elsewhere, err
+}
+
+// writeOnce is one attempt at a write.
+func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+	leader, term, err := s.whereToPropose()
+	if err != nil {
+		return kv.Result{}, false, err
+	}
+	attempt, release := s.machine.DuringTenure(ctx, leader, term)
+	defer release()
+	switch {
+	case leader == s.config.NodeID:
+		result, err = s.machine.Propose(attempt, c)
+		s.config.Observer.Settled(c.IdempotencyKey != "", result, err)
+		return result, false, err
+	case remote == nil:
+		return kv.Result{}, false, failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
+	case leader == "":
+		return kv.Result{}, false, failure.LeaderUnknown()
+	}
+	err = remote(attempt, leader)
+	s.config.Observer.Forwarded(err)
+	return kv.Result{}, err == nil, err
+}
+
+// Ending is how a proposal ended.
+type Ending = machine.Ending
+
+// ProposeAsync puts a command into the log here and returns at once. It is for
+// requests that asked MayProposeHere and were admitted. onEnd must call Settled; for
+// the rest see machine.ProposeAsync.
+func (s *Server) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending)) {
+	s.machine.ProposeAsync(c, since, onEnd)
+}
+
+// Settled notes how a command of ProposeAsync ended, once its client has the answer.
+func (s *Server) Settled(e Ending) { s.config.Observer.Settled(false, e.Result, e.Err) }
+
+// IdempotencySeconds is how long an answer is remembered under an idempotency key.
+const IdempotencySeconds = kv.IdempotencyWindow / 1000
+
+// RefusedByStore translates a result that is not kv.StatusOK into an error.
+func (s *Server) RefusedByStore(r kv.Result) error {
+	switch r.Status {
+	case kv.StatusConditionFailed:
+		if r.Revision == 0 {
+			return failure.Of(failure.Precondition, nil, "the condition does not hold: there is no such key")
+		}
+		return failure.Of(failure.Precondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
+	case kv.StatusTooLong:
+		return failure.Of(failure.ValueTooLarge, nil, "with this the value would have more than %d bytes, the limit of this node (--max-value-bytes)", s.config.MaxValueBytes)
+	case kv.StatusQuota:
+		return failure.Of(failure.Quota, nil, "the store is full (quota %s, --max-store-bytes of the leader); delete something: reads and deletes still work", byteCount(s.config.MaxStoreBytes))
+	case kv.StatusIdempotencyMismatch:
+		return failure.Of(failure.IdempotencyMismatch, nil, "another request was made with this %s", api.HeaderIdempotencyKey)
+	case kv.StatusIdempotencyFull:
+		return failure.Of(failure.IdempotencyFull, nil, "the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
+			kv.MaxIdempotencyRecords, IdempotencySeconds, api.HeaderIdempotencyKey)
+	}
+	// Whatever else the store refuses was checked before it was proposed.
+	return failure.Of(failure.Internal, nil, "the store refused the command: %s", r.Status)
+}
+
+// CheckValue refuses a value whose length, in bytes, is beyond the limit; -1 stands
+// for a length that is not known and beyond it.
+func (s *Server) CheckValue(length int64) error {
+	limit := s.config.MaxValueBytes
+	switch {
+	case length < 0:
+		return failure.Of(failure.ValueTooLarge, nil, "the value has more than %d bytes, the limit of this node (--max-value-bytes); send a smaller one", limit)
+	case length > limit:
+		return failure.Of(failure.ValueTooLarge, nil, "the value has %d bytes; this node takes %d (--max-value-bytes)", length, limit)
+	}
+	return nil
 }

@@ -13,7 +13,7 @@ import (
 // long a read waits for it: about a millisecond.
 const maxApplyBatch = 256
 
-// entryOverhead is about what an entry costs in the log beside its command.
+// entryOverhead is about what an entry costs in the log in addition to its command.
 const entryOverhead = 16
 
 // applyLoop is the applier: the only writer of the store. It ends when applyCh

@@ -26,7 +26,7 @@ type Config struct {
 	MaxStoreBytes int64
 
 	// AfterBatch, if not nil, is called by the applier after each batch. The store
-	// does not move meanwhile. It is for those who take snapshots by themselves.
+	// does not move meanwhile. It is for callers that take snapshots by themselves.
 	AfterBatch func(*Machine)
 	// SnapshotBytes is how long the log must have grown since the last snapshot
 	// before the machine takes the next; where the state in that was larger, as

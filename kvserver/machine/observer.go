@@ -5,7 +5,7 @@ import "time"
 // Observer is told what a machine does, for measuring. Its methods are called by
 // the machine's goroutines and must not block.
 type Observer interface {
-	// Applied says that a batch of so many log entries went into the store.
+	// Applied says that a batch went into the store, and how many log entries it had.
 	Applied(entries int, took time.Duration)
 	// SnapshotWritten says that a snapshot is on the disk.
 	SnapshotWritten(took time.Duration)

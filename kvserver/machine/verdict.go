@@ -33,11 +33,11 @@ type verdict struct {
 }
 
 // judge compares this node's digest with those of the peers that told theirs
-// for the same index, in a cluster of so many nodes.
+// for the same index, in a cluster with this number of nodes.
 //
 // A node condemns only itself, and only when a majority of all nodes, of which
-// it is none, agrees on something else. So whoever leads has no part in it,
-// nobody must be believed alone, and no two nodes can come to verdicts that
+// it is none, agrees on something else. So the leader has no part in it, no
+// node must be believed alone, and no two nodes can come to verdicts that
 // stop the cluster: where a majority agrees, that majority goes on.
 func judge(own kv.Digest, peers map[string]kv.Digest, nodes int) verdict {
 	quorum := nodes/2 + 1

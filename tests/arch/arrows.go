@@ -29,9 +29,16 @@ var arrows = map[string][]string{
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
-	"kvserver":                  {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "kvserver/clerkwire", "client"},
-	"client":                    {"kvserver/api", "kvserver/clerkwire"},
-	"kvserver/clerkwire":        {"raft/msgpack", "kvserver/api"},
+	"kvserver/internal/pipenet": {},                                   // for tests
+	"kvserver/port":             {"kvserver/failure", "raft/throttle"},
+	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
+	// One file, lab_clerk.go, gives the client's those names.
+	"kvserver":           {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/clerkd":    {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/metrics":   {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
+	"client":             {"kvserver/api", "kvserver/clerkwire"},
+	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
@@ -40,7 +47,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process",
 		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/api",
+		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
 	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal"},
@@ -67,14 +74,22 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 // package's tests may import it.
 const goldenPackage = "tests/compat/golden"
 
-// fakePackage is consensus for the tests of the service. Tests of every package
-// under kvserver may import it, and nothing else may.
-const fakePackage = "kvserver/internal/fakelog"
+// fakePackages are what the tests of the service have in common: consensus and a
+// network, both in memory. Tests of every package under kvserver may import them, and
+// nothing else may.
+var fakePackages = []string{"kvserver/internal/fakelog", "kvserver/internal/pipenet"}
+
+// wired says for packages whose tests ask a whole server what else those may import
+// to wire one as a node does.
+var wired = map[string][]string{
+	"kvserver/httpd":  {"kvserver/clerkd", "kvserver/metrics", "kvserver/clerkwire", "client"},
+	"kvserver/clerkd": {"kvserver/httpd", "kvserver/port", "kvserver/metrics", "client"},
+}
 
 // modules says which packages may import which module of others. The same table
 // with the reasons is in docs/dependencies.md. A folder stands for all below it.
 var modules = map[string][]string{
-	"github.com/gorilla/mux":              {"kvserver"},
+	"github.com/gorilla/mux":              {"kvserver/httpd"},
 	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "raft/msgpack", "kvserver/clerkwire"},
 	"github.com/tidwall/btree":            {"kvserver/kv"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
@@ -105,8 +120,8 @@ func CheckArrows(t *Tree) (complaints []string) {
 			for _, path := range f.imports() {
 				to, ours := strings.CutPrefix(path, Module+"/")
 				suite := f.Test && slices.Contains(suites, p.Path) && slices.Contains(labPackages, to)
-				fake := f.Test && to == fakePackage && isUnder(p.Path, "kvserver")
-				if !ours || slices.Contains(allowed, to) || f.Test && (reached[to] || to == goldenPackage) || suite || fake {
+				fake := f.Test && slices.Contains(fakePackages, to) && isUnder(p.Path, "kvserver")
+				if !ours || slices.Contains(allowed, to) || f.Test && (reached[to] || to == goldenPackage || slices.Contains(wired[p.Path], to)) || suite || fake {
 					continue
 				}
 				complaints = append(complaints, fmt.Sprintf("%s imports %s: %s may import %s", f.Path, to, p.Path, listOr(allowed, "nothing of ours")))

@@ -135,7 +135,7 @@ func declaredNames(f *File) map[string]bool {
 func CheckRoutes(t *Tree, documents map[string]string) (complaints []string) {
 	routes := declaredRoutes(t)
 	if len(routes) == 0 {
-		return []string{"no route was found in kvserver: is the table no longer made of Route{\"METHOD\", \"/path\", …}?"}
+		return []string{"no route was found in kvserver/httpd: is the table no longer made of Route{\"METHOD\", \"/path\", …}?"}
 	}
 	for _, r := range routes {
 		method := regexp.MustCompile(`\b` + r[0] + `\b`)
@@ -167,9 +167,9 @@ func holdsPath(line, path string) bool {
 	}
 }
 
-// declaredRoutes returns method and path of every Route literal in kvserver.
+// declaredRoutes returns method and path of every Route literal in kvserver/httpd.
 func declaredRoutes(t *Tree) (routes [][2]string) {
-	p := t.Package("kvserver")
+	p := t.Package("kvserver/httpd")
 	if p == nil {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"fmt"
 	"go/importer"
 	"slices"
 	"strings"
@@ -82,7 +83,7 @@ func TestModulesAreHeldToTheTable(t *testing.T) {
 	expect(t, "as it should be", CheckModules(good.tree(t), document.String()))
 
 	good["raft/core/x.go"] = "package a\nimport _ \"github.com/gorilla/mux\"\n"
-	expect(t, "wrong importer", CheckModules(good.tree(t), document.String()), "raft/core/x.go imports github.com/gorilla/mux: only kvserver may")
+	expect(t, "wrong importer", CheckModules(good.tree(t), document.String()), "raft/core/x.go imports github.com/gorilla/mux: only kvserver/httpd may")
 	good["raft/core/x.go"] = "package a\nimport _ \"github.com/gorilla/muxer\"\n"
 	expect(t, "unknown module", CheckModules(good.tree(t), document.String()), "github.com/gorilla/muxer: it is not in docs/dependencies.md")
 	delete(good, "raft/core/x.go")
@@ -256,7 +257,7 @@ func TestPaperIsHeldToTheCode(t *testing.T) {
 // Goal: every route must stand in a document, and a table of routes that is not
 // found is not taken for one without routes.
 func TestRoutesMustBeDocumented(t *testing.T) {
-	tree := source{"kvserver/routes.go": `package kvserver
+	tree := source{"kvserver/httpd/routes.go": `package httpd
 var table = []Route{
 	{"ignored", "/ignored"},
 }
@@ -266,7 +267,7 @@ var all = []any{Route{"GET", "/v1/kv/{key}", nil}, Route{Method: "PUT", Path: "/
 	expect(t, "as it should be", CheckRoutes(tree, documents))
 	documents["docs/http.md"] = "PUT a value, GET /livezz\n/v1/kv/{key}\n"
 	expect(t, "two that are missing", CheckRoutes(tree, documents), "holds PUT /v1/kv/{key}", "holds GET /livez")
-	expect(t, "no table", CheckRoutes(source{"kvserver/a.go": "package kvserver\n"}.tree(t), documents), "no route was found")
+	expect(t, "no table", CheckRoutes(source{"kvserver/httpd/a.go": "package httpd\n"}.tree(t), documents), "no route was found")
 }
 
 // Goal: a line of a document that nobody can read is seen, with its place.
@@ -295,4 +296,28 @@ func TestBugsAreHeldToTheCode(t *testing.T) {
 	expect(t, "no test", CheckBugs(tree, strings.Replace(entry(""), "**Test:** ", "", 1)), "0 times \"**Test:** \"")
 	expect(t, "no reason", CheckBugs(tree, strings.Replace(entry("`raft/wal`: `TestKept`"), "**Why:** ", "", 1)), "0 times \"**Why:** \"")
 	expect(t, "no entry", CheckBugs(tree, "# Bugs\n"), "has no entry")
+}
+
+// Goal: the rooms of the service are kept: a package that grows without end, a door
+// that names the other and a store outside of the machine are found. Method: a tree
+// with each of them, and the same where it is allowed.
+func TestTheRoomsOfTheServiceAreKept(t *testing.T) {
+	big := source{}
+	for i := range maxServiceFiles + 1 {
+		big[fmt.Sprintf("kvserver/port/f%d.go", i)] = "package port\n"
+	}
+	big["kvserver/port/f_test.go"] = "package port\n"
+	expect(t, "too many files", CheckService(big.tree(t)), "package kvserver/port has 26 files")
+	doors := source{
+		"kvserver/httpd/a.go":      "package httpd\n\nimport \"raftkv/kvserver/clerkd\"\n\nvar _ = clerkd.New\n",
+		"kvserver/httpd/a_test.go": "package httpd\n\nimport \"raftkv/kvserver/clerkd\"\n\nvar _ = clerkd.New\n",
+		"kvserver/clerkd/a.go":     "package clerkd\n\nimport \"raftkv/kvserver/httpd\"\n\nvar _ = httpd.New\n",
+	}
+	expect(t, "doors", CheckService(doors.tree(t)), "kvserver/clerkd/a.go names kvserver/httpd", "kvserver/httpd/a.go names kvserver/clerkd")
+	const store = "import \"raftkv/kvserver/kv\"\n\nvar s *kv.Store = kv.New()\n"
+	stores := source{
+		"kvserver/machine/a.go": "package machine\n\n" + store, "kvserver/backup_file.go": "package kvserver\n\n" + store,
+		"kvserver/a_test.go": "package kvserver\n\n" + store, "kvserver/httpd/a.go": "package httpd\n\n" + store,
+	}
+	expect(t, "a store", CheckService(stores.tree(t)), "kv.Store: only kvserver/machine", "kv.New: only kvserver/machine")
 }

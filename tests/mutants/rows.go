@@ -1,6 +1,9 @@
 package main
 
-import "path"
+import (
+	"path"
+	"slices"
+)
 
 // The functions below write a row for what it has in common with its neighbours:
 // the folder and the oracles.
@@ -35,18 +38,37 @@ func inStore(id, bug, file, old, new string) mutant {
 // and of Clerks over TCP.
 const notLabs = "!3A|3B|4A|4B|Versioned|LostAnswer"
 
-// inService is a mutant of kvserver that tests with fitting names should notice.
-// They are asked alone first: the package has many tests, and on a busy machine any
-// of them may fail first.
+// inService is a mutant of kvserver or of a package below it that tests with fitting
+// names should notice: those of its own package, or those of the doors, which ask
+// whole servers. They are asked alone first: the packages have many tests, and on a
+// busy machine any of them may fail first.
 func inService(id, tests, bug, file, old, new string) mutant {
-	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{"test ./kvserver " + tests, "test ./kvserver " + notLabs}}
+	const http, clerks = "test ./kvserver/httpd", "test ./kvserver/clerkd"
+	own := "test ./" + path.Dir("kvserver/"+file)
+	oracles := []string{own + " " + tests, http + " " + tests, clerks + " " + tests, own, http, clerks}
+	switch own {
+	case "test ./kvserver": // has few tests of its own in addition to the labs' suites
+		oracles = []string{http + " " + tests, clerks + " " + tests, own + " " + tests, http, clerks, own + " " + notLabs}
+	case "test ./kvserver/failure": // has none
+		oracles = []string{http + " " + tests, clerks + " " + tests, http, clerks}
+	}
+	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: unique(oracles)}
 }
 
 // inMachine is a mutant of kvserver/machine that tests with fitting names, there or
-// in kvserver, should notice.
+// at the doors, should notice.
 func inMachine(id, tests, bug, file, old, new string) mutant {
-	return mutant{id: id, bug: bug, file: "kvserver/machine/" + file, old: old, new: new,
-		oracles: []string{"test ./kvserver/machine " + tests, "test ./kvserver " + tests, "test ./kvserver/machine", "test ./kvserver " + notLabs}}
+	return inService(id, tests, bug, "machine/"+file, old, new)
+}
+
+// unique returns the texts without those that stand further ahead.
+func unique(texts []string) (all []string) {
+	for _, text := range texts {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 // inTests is a mutant that tests of its package with fitting names should notice.

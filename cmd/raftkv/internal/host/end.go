@@ -62,7 +62,7 @@ func (n *Node) Drain() {
 	begun := time.Now()
 	n.StopListening()
 	clerks := make(chan bool, 1)
-	go func() { clerks <- n.service.DrainClerks(ctx) }()
+	go func() { clerks <- n.service.drainClerks(ctx) }()
 	if http := n.clients.drain(drainLimit); !<-clerks || !http {
 		n.logger.Warn("some requests did not finish in time; they are ended", "waited", time.Since(begun).Round(time.Millisecond))
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"raftkv/kvserver"
+	"raftkv/kvserver/metrics"
 	"raftkv/raft"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wire"
@@ -67,11 +67,11 @@ func (n *Node) observer() raft.Observer {
 }
 
 // measures returns the instruments of the service, nil if nothing is measured.
-func (n *Node) measures() *kvserver.Metrics {
+func (n *Node) measures() *metrics.Metrics {
 	if n.config.unmeasured {
 		return nil
 	}
-	return kvserver.NewMetrics(n.registry)
+	return metrics.New(n.registry)
 }
 
 // shown is a collector that reads everything anew for each scrape. So a series that

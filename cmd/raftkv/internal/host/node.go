@@ -40,7 +40,7 @@ type Node struct {
 	begun     time.Time
 	transport *wire.Transport
 	raft      *raft.Raft
-	service   *kvserver.Server
+	service   *service
 	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
 

@@ -7,35 +7,21 @@ import (
 	"log/slog"
 	"net/http"
 
-	"raftkv/kvserver"
+	"raftkv/kvserver/httpd"
 	"raftkv/raft"
-	"raftkv/raft/core"
 )
 
 // startService makes the service on what consensus chooses and on the state that the
 // log begins behind, and lets clients in. The state is nil if there is none.
 func (n *Node) startService(chosen <-chan raft.ApplyMsg, state io.Reader) (err error) {
-	c := n.config
-	n.service, err = kvserver.New(kvserver.Config{
-		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
-		Consensus: n.raft, ApplyCh: chosen, Snapshot: state,
-		Peers:         names(c.Members.Others(c.ID).IDs()),
-		ClientAddr:    func(id string) string { return n.transport.ClientAddr(core.ID(id)) },
-		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
-		AllowedHosts:   append([]string{n.clientAddress()}, c.AllowedHosts...),
-		MaxInFlight:    c.MaxInFlight,
-		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, MaxForwardConnections: c.MaxForwards,
-		Describe: n.describe,
-		Metrics:  n.measures(),
-		Logger:   n.logger,
-	})
+	n.service, err = n.openService(chosen, state)
 	if err != nil {
 		return err
 	}
-	n.loaded.Store(n.service)
-	server := kvserver.NewHTTPServer(n.service.Handler())
+	n.loaded.Store(n.service.Server)
+	server := n.service.server()
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
-	n.clients = newClientPort(server, n.service.Listener(c.HTTP))
+	n.clients = newClientPort(server, n.service.listener(n.config.HTTP))
 	go n.serveHTTP()
 	return nil
 }
@@ -52,7 +38,7 @@ func (n *Node) startAdmin() {
 	if n.config.Admin == nil {
 		return
 	}
-	n.admin = kvserver.NewAdminServer(n.service.AdminHandler(n.config.LogLevel))
+	n.admin = httpd.NewAdminServer(n.service.http.AdminHandler(n.config.LogLevel))
 	n.admin.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
 	go func() {
 		if err := n.admin.Serve(n.config.Admin); err != nil && !errors.Is(err, http.ErrServerClosed) {

@@ -1,0 +1,84 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"net"
+	"net/http"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/clerkd"
+	"raftkv/kvserver/httpd"
+	"raftkv/kvserver/port"
+	"raftkv/raft"
+	"raftkv/raft/core"
+)
+
+// service is what clients of a node meet: the server and its doors, wired to each
+// other.
+type service struct {
+	*kvserver.Server
+	port   *port.Port
+	peers  *httpd.Peers
+	clerks *clerkd.Door
+	http   *httpd.Door
+}
+
+// openService makes the node's service from a state, which chosen carries on.
+func (n *Node) openService(chosen <-chan raft.ApplyMsg, state io.Reader) (*service, error) {
+	c, s := n.config, &service{}
+	clientAddr := func(id string) string { return n.transport.ClientAddr(core.ID(id)) }
+	others := names(c.Members.Others(c.ID).IDs())
+	s.port = port.New(port.Config{
+		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, Logger: n.logger,
+		Problem: func(err error) []byte { return s.http.Problem(err) }, // the door is there before any connection
+	})
+	s.peers = httpd.NewPeers(httpd.PeersConfig{
+		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, ClientAddr: clientAddr,
+		MaxConnections: cmp.Or(c.MaxForwards, httpd.PeerConnections(s.port.MaxConnections())),
+		Shortage:       s.port.MakeRoom, Logger: n.logger,
+	})
+	config := kvserver.Config{
+		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
+		Consensus: n.raft, ApplyCh: chosen, Snapshot: state,
+		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
+		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
+		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
+		Logger: n.logger,
+	}
+	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe}
+	measures := n.measures()
+	if measures != nil {
+		config.Observer, door.Observer, door.Metrics = measures, measures, measures.Handler()
+	}
+	var err error
+	if s.Server, err = kvserver.New(config); err != nil {
+		return nil, err
+	}
+	if measures == nil {
+		s.clerks = clerkd.New(s.Server, nil)
+	} else {
+		s.clerks = clerkd.New(s.Server, measures)
+		measures.Show(s.Server, func() int { open, _, _ := s.port.Counts(); return open })
+	}
+	door.Clerks = s.clerks
+	s.http = httpd.New(s.Server, s.port, s.peers, door)
+	return s, nil
+}
+
+// server returns the http.Server of the client port.
+func (s *service) server() *http.Server { return port.NewServer(s.http.Handler()) }
+
+// listener makes the client port out of a listener.
+func (s *service) listener(l net.Listener) net.Listener { return s.port.Listener(l) }
+
+// drainClerks sends the Clerks away; see clerkd.Door.Drain.
+func (s *service) drainClerks(ctx context.Context) bool { return s.clerks.Drain(ctx) }
+
+// Close ends the service. Requests that still wait are answered.
+func (s *service) Close() {
+	s.Server.Close()
+	s.clerks.Close()
+	s.peers.Close()
+}

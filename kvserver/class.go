@@ -1,0 +1,177 @@
+package kvserver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"raftkv/kvserver/failure"
+)
+
+// Class is a class of load. The requests of one class share room that those of
+// others cannot take: deletes, for instance, are what helps a store that is full,
+// and writes must not keep them out.
+type Class int
+
+// The classes. Free requests are always admitted. Puts and appends are Writes.
+// Patient requests are reads that wait for a revision, Streams are lists that are
+// being sent as lines, Backups the whole store, Scrapes are of the metrics.
+const (
+	_ Class = iota // not decided
+	Free
+	Writes
+	Deletes
+	Reads
+	Patient
+	Streams
+	Backups
+	Scrapes
+	classCount
+)
+
+var classNames = [classCount]string{
+	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads",
+	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
+}
+
+// String returns the name for people.
+func (c Class) String() string { return classNames[c] }
+
+// admissions are the room of each class.
+type admissions [classCount]admission
+
+const (
+	// maxStreams and maxBackups bound the lists that are being sent as lines, and
+	// the backups: each keeps alive what the store held when it began.
+	maxStreams = 256
+	maxBackups = 2
+	// maxScrapes bounds the scrapes that are being answered. One Prometheus asks
+	// once in a while; a thousand at once must not keep the processors from serving.
+	maxScrapes = 4
+	// maxApplyLag is how many committed entries the store may be behind the log
+	// before writes are refused: an admitted write would only wait.
+	maxApplyLag = 1 << 14
+)
+
+// set fills in the bounds of each class.
+func (all *admissions) set(c Config) {
+	limit, waiting := int64(c.MaxInFlight), max(c.MaxInFlight, c.MaxConnections)
+	all[Writes].maxCount, all[Writes].maxBytes, all[Writes].maxWaiting = limit, c.MaxInFlightBytes, waiting
+	all[Deletes].maxCount, all[Deletes].maxWaiting = max(limit/4, 1), waiting
+	all[Reads].maxCount, all[Reads].maxWaiting = limit, waiting
+	all[Patient].maxCount = limit
+	all[Streams].maxCount = maxStreams
+	all[Backups].maxCount = maxBackups
+	all[Scrapes].maxCount = maxScrapes
+}
+
+// unqueued has, for the classes without a queue, what is said where there is no
+// room. The limit is filled in.
+var unqueued = map[Class]string{
+	Patient: "too many reads are waiting for a revision (limit %d)",
+	Streams: "too many lists are being streamed (limit %d); ask another node",
+	Backups: "too many backups are being sent (limit %d); ask another node",
+	Scrapes: "too many scrapes are being answered (limit %d)",
+}
+
+// HasQueue reports whether requests of the class may wait for room.
+func (c Class) HasQueue() bool { return c == Writes || c == Deletes || c == Reads }
+
+// Load returns the counters of a class.
+func (s *Server) Load(c Class) Load { return s.admissions[c].load() }
+
+// Bodies returns the memory for the bodies of writes.
+func (s *Server) Bodies() *Budget { return &s.bodies }
+
+// Enter admits a request, which may hold this number of bytes, if there is room for it
+// at once. A request that was admitted must call Leave with the same numbers.
+func (s *Server) Enter(c Class, bytes int64) bool {
+	return c == Free || s.admissions[c].enter(bytes)
+}
+
+// EnterOrRefuse is Enter for classes without a queue. The error says that there is
+// no room.
+func (s *Server) EnterOrRefuse(c Class) error {
+	if s.Enter(c, 0) {
+		return nil
+	}
+	return overloadedFor(minRetryAfter, unqueued[c], s.admissions[c].maxCount)
+}
+
+// Wait admits a request as Enter does, and waits for room if there is none, until
+// ctx ends at most. The error says why it was not admitted.
+func (s *Server) Wait(ctx context.Context, c Class, bytes int64) error {
+	if err := s.CheckLag(c); err != nil {
+		return err
+	}
+	switch a := &s.admissions[c]; {
+	case a.wait(ctx, bytes):
+		return nil
+	case s.machine.Stopping():
+		return failure.NodeStopping(context.Cause(ctx))
+	default:
+		return tooMany(a, c)
+	}
+}
+
+// Leave makes the room free that a request was given.
+func (s *Server) Leave(c Class, bytes int64) {
+	if c != Free {
+		s.admissions[c].leave(bytes)
+	}
+}
+
+// CheckLag refuses a put or append while the store is far behind the log.
+func (s *Server) CheckLag(c Class) error {
+	if c != Writes {
+		return nil
+	}
+	if lag := s.machine.ApplyLag(); lag > maxApplyLag {
+		return s.overloaded("this node's store is %d entries behind its log (limit %d)", lag, maxApplyLag)
+	}
+	return nil
+}
+
+// CheckQueue refuses a request for which there is not even room to wait.
+func (s *Server) CheckQueue(c Class) error {
+	if a := &s.admissions[c]; a.full() {
+		return s.overloaded("the queue for %s is full (limit %d)", c, a.maxWaiting)
+	}
+	return nil
+}
+
+// NoMemory refuses a write whose body finds no memory.
+func (s *Server) NoMemory() error {
+	return s.overloaded("no memory for another request body (%s of %s in use)", byteCount(s.bodies.Used()), byteCount(s.bodies.limit))
+}
+
+// overloadedFor refuses a request that may be sent again after a while.
+func overloadedFor(retryAfter time.Duration, format string, args ...any) error {
+	return failure.RetryAfter(failure.Overloaded, retryAfter, format, args...)
+}
+
+// overloaded refuses a write until those that are here will have been served.
+func (s *Server) overloaded(format string, args ...any) error {
+	return overloadedFor(s.Load(Writes).retryAfter(s.machine.ApplyLag()), format, args...)
+}
+
+// tooMany refuses a request that waited for room in vain.
+func tooMany(a *admission, c Class) error {
+	l := a.load()
+	// Which of the two it was is not kept: places may be free again by now.
+	if l.Count < l.Limit && l.Bytes > a.maxBytes/2 {
+		return overloadedFor(l.retryAfter(0), "too many bytes of %s in flight (%s of %s)", c, byteCount(l.Bytes), byteCount(a.maxBytes))
+	}
+	return overloadedFor(l.retryAfter(0), "too many %s in flight (limit %d)", c, l.Limit)
+}
+
+// byteCount writes a number of bytes, in MiB or GiB where that is exact.
+func byteCount(n int64) string {
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

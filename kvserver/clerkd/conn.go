@@ -1,0 +1,143 @@
+package clerkd
+
+import (
+	"net"
+	"sync"
+
+	"raftkv/kvserver/clerkwire"
+)
+
+const (
+	// maxInFlight is how many requests of one connection are served at the same
+	// time; at that number no more are read.
+	maxInFlight = 1024
+	// maxOutBytes is how many bytes of answers may wait for a Clerk that reads
+	// slowly before reads wait, too.
+	maxOutBytes = 4 << 20
+)
+
+// conn is the connection of one Clerk. One goroutine reads requests, one
+// writes answers; in between a write is an entry among those that wait for the
+// applier, and the reads that came together are a goroutine.
+type conn struct {
+	door *Door
+	out  *clerkwire.Outbox
+	uid  string // of the cluster, as the greeting has said; "" if it was not known
+
+	mu       sync.Mutex // guards the fields below
+	room     sync.Cond  // requests were answered
+	conn     net.Conn   // nil until served
+	inFlight int
+	leaving  bool // no more requests are taken; the connection ends when none is in flight
+	killed   bool
+}
+
+// newConn returns a connection on which greeting is the first to leave, which
+// names the cluster's uid.
+func newConn(d *Door, uid, greeting string) *conn {
+	c := &conn{door: d, uid: uid, out: clerkwire.NewOutbox()}
+	c.out.End(append(c.out.Begin(), greeting...))
+	c.room.L = &c.mu
+	return c
+}
+
+// serve serves the connection until its end and closes it.
+func (c *conn) serve(to net.Conn, frames *clerkwire.FrameReader) {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	if !c.begin(to) {
+		return
+	}
+	writing.Go(func() {
+		// Why it failed is of no use here: the client has gone or will ask again.
+		_ = c.out.Run(to)
+		to.Close()
+	})
+	r := reader{conn: c, door: c.door, server: c.door.server, frames: frames}
+	r.run()
+	c.kill()
+}
+
+// begin makes to the connection, unless its end has come before.
+func (c *conn) begin(to net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = to
+	if c.killed {
+		to.Close()
+		return false
+	}
+	return true
+}
+
+// kill ends the connection at once. Requests in flight go on, and their answers
+// go nowhere.
+func (c *conn) kill() {
+	c.out.Kill()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killed = true
+	if c.conn != nil {
+		c.conn.Close() // does not wait
+	}
+	c.room.Broadcast()
+}
+
+// sendAway tells the Clerk to send no more requests, and ends the connection
+// when those in flight are answered.
+func (c *conn) sendAway() {
+	if !c.setLeaving() {
+		return
+	}
+	c.out.End(clerkwire.AppendFrame(c.out.Begin(), clerkwire.KindGoodbye, 0, clerkwire.Empty{}))
+	c.leave(0)
+}
+
+func (c *conn) setLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.leaving
+	c.leaving = true
+	return first
+}
+
+// enter counts a request in, and waits while there are too many. It reports
+// false at the end of the connection; away says that the request must be
+// refused.
+func (c *conn) enter() (ok, away bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.inFlight >= maxInFlight && !c.killed {
+		c.room.Wait()
+	}
+	if c.killed {
+		return false, false
+	}
+	c.inFlight++
+	return true, c.leaving
+}
+
+// leave counts out requests whose answers are in the outbox.
+func (c *conn) leave(n int) {
+	c.mu.Lock()
+	c.inFlight -= n
+	if c.inFlight+n >= maxInFlight {
+		c.room.Broadcast()
+	}
+	last := c.leaving && c.inFlight == 0
+	c.mu.Unlock()
+	if last {
+		c.out.Close()
+	}
+}
+
+// answer sends the answer to a request and counts it out.
+func answer[M clerkwire.Message](c *conn, kind clerkwire.Kind, number uint32, message M) {
+	c.out.End(clerkwire.AppendFrame(c.out.Begin(), kind, number, message))
+	c.leave(1)
+}
+
+// refuse sends the reason why a request has no other answer.
+func (c *conn) refuse(number uint32, refused clerkwire.Refused) {
+	answer(c, clerkwire.KindRefused, number, refused)
+}

@@ -1,0 +1,27 @@
+// Package clerkd is the Clerks' door: it turns frames into calls of the server and
+// their results into frames. A door only translates.
+//
+// # Mental model
+//
+//	frames ──► reader ──┬─ writes ──► MayProposeHere, Enter ──► ProposeAsync ──┐
+//	                    └─ reads, in bursts ──► AwaitFresh ──► ReadTogether ───┤
+//	        answers ◄── outbox (one goroutine writes) ◄────────────────────────┘
+//
+// The connection of a Clerk ([raftkv/client]) begins as an HTTP request, which the
+// door of HTTP hands over, and then carries frames (kvserver/clerkwire): many
+// requests at once, answered in any order. They have the same admission and the same
+// outcomes as those of HTTP, but not a goroutine each: the end of a write is told to
+// a function that puts the answer into the connection's outbox, and reads that came
+// in one burst share a read index. Requests of Clerks are never forwarded. A Clerk
+// that asks the wrong node is told where to go, and one whose leader was replaced is
+// told that, too, because its session makes asking again safe.
+//
+// # Locks
+//
+//	lock       guards                                      held while
+//	Door.mu    the list of connections                     one comes or goes
+//	conn.mu    how many requests are in flight, the end    one comes or is answered
+//
+// No two are held at once, and none during I/O but for closing a connection, which
+// does not wait. The outbox has a lock of its own.
+package clerkd

@@ -1,0 +1,171 @@
+package clerkd
+
+import (
+	"sync"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
+)
+
+// reads are reads that came on one connection so close together that they
+// share one read index and one lock of the store.
+type reads struct {
+	conn  *conn
+	reads []read
+	keys  []byte // of all gets, one behind the other
+	// lookups are what the gets read, in their order; made when they are served.
+	lookups []kvserver.Lookup
+	// linearizable: one of them needs a read index.
+	linearizable bool
+	minRevision  uint64 // that the store must have reached
+	begun        time.Time
+}
+
+// read is one of them and what it saw.
+type read struct {
+	number uint32
+	keyEnd int             // the key of a get ends here in keys
+	list   *clerkwire.List // nil: a get
+}
+
+var readsPool = sync.Pool{New: func() any { return new(reads) }}
+
+func newReads(c *conn) *reads {
+	g := readsPool.Get().(*reads)
+	g.conn, g.begun = c, time.Now()
+	return g
+}
+
+// release ends the use of g.
+func (g *reads) release() {
+	const retained = 4096
+	if cap(g.reads) > retained || cap(g.keys) > retained*16 {
+		return
+	}
+	clear(g.reads)
+	clear(g.lookups)
+	*g = reads{reads: g.reads[:0], keys: g.keys[:0], lookups: g.lookups[:0]}
+	readsPool.Put(g)
+}
+
+func (g *reads) need(c clerkwire.Consistency, minRevision uint64) {
+	g.linearizable = g.linearizable || c == clerkwire.Linearizable
+	g.minRevision = max(g.minRevision, minRevision)
+}
+
+func (g *reads) addGet(number uint32, m clerkwire.Get) {
+	g.need(m.Consistency, m.MinRevision)
+	g.keys = append(g.keys, m.Key...)
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys)})
+}
+
+func (g *reads) addList(number uint32, m clerkwire.List) {
+	g.need(m.Consistency, m.MinRevision)
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), list: &m})
+}
+
+// serve answers all reads, which were admitted.
+func (g *reads) serve() {
+	defer g.release()
+	d := g.conn.door
+	err := g.await()
+	if err == nil && !g.conn.out.AwaitRoom(maxOutBytes) {
+		err = failure.Stopping // the connection has ended and nobody will see it
+	}
+	if err != nil {
+		for i := range g.reads {
+			d.server.Leave(kvserver.Reads, 0)
+			g.conn.refuse(g.reads[i].number, d.refusal(err))
+		}
+		return
+	}
+	g.answerGets()
+	for i := range g.reads {
+		d.server.Leave(kvserver.Reads, 0)
+		if r := &g.reads[i]; r.list != nil {
+			answer(g.conn, clerkwire.KindListed, r.number, d.page(r.list))
+			g.conn.out.AwaitRoom(maxOutBytes)
+		}
+	}
+	g.conn.leave(len(g.lookups))
+	took := time.Since(g.begun) // those that came together took as long as the first of them
+	for i := range g.reads {
+		kind := clerkwire.KindGet
+		if g.reads[i].list != nil {
+			kind = clerkwire.KindList
+		}
+		d.observer.Clerk(kind, took)
+	}
+}
+
+// answerGets reads the keys of all gets as they are at one moment and puts the
+// answers into the outbox.
+func (g *reads) answerGets() {
+	begin := 0
+	for i := range g.reads {
+		r := &g.reads[i]
+		if r.list == nil {
+			g.lookups = append(g.lookups, kvserver.Lookup{Key: g.keys[begin:r.keyEnd]})
+		}
+		begin = r.keyEnd
+	}
+	revision := g.conn.door.server.ReadTogether(g.lookups, len(g.reads)-len(g.lookups), g.linearizable)
+	pending := g.conn.out.Begin()
+	next := 0
+	for i := range g.reads {
+		if r := &g.reads[i]; r.list == nil {
+			l := &g.lookups[next]
+			next++
+			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, clerkwire.Got{
+				Found: l.Found, Revision: l.Item.Revision, Version: l.Item.Version, Store: revision, Value: l.Item.Value,
+			})
+		}
+	}
+	g.conn.out.End(pending)
+}
+
+// serveAlone serves a read that has to wait: for a revision, or for room.
+func (g *reads) serveAlone() {
+	d := g.conn.door
+	ctx, cancel := d.server.OwnContext()
+	defer cancel()
+	if err := d.server.AdmitRead(ctx, g.minRevision); err != nil {
+		g.conn.refuse(g.reads[0].number, d.refusal(err))
+		g.release()
+		return
+	}
+	g.serve()
+}
+
+// await waits until the store shows all that the reads must see.
+func (g *reads) await() error {
+	s := g.conn.door.server
+	if !g.linearizable {
+		return s.Serving()
+	}
+	ctx, cancel := s.OwnContext()
+	defer cancel()
+	return s.AwaitFresh(ctx, true)
+}
+
+// page reads one page.
+func (d *Door) page(m *clerkwire.List) clerkwire.Listed {
+	limit := clerkwire.MaxListed
+	if m.Limit > 0 {
+		limit = int(min(m.Limit, clerkwire.MaxListed))
+	}
+	page := d.server.Machine().List(kvserver.Query{
+		Prefix: string(m.Prefix), After: string(m.After), KeysOnly: m.KeysOnly,
+		Limit: limit, MaxBytes: clerkwire.MaxListedBytes, ItemBytes: clerkwire.Item{}.Bytes(),
+	})
+	listed := clerkwire.Listed{Store: page.Revision, More: page.More, Items: make([]clerkwire.Item, len(page.Items))}
+	for i, item := range page.Items {
+		listed.Items[i] = clerkwire.Item{Key: []byte(item.Key), Revision: item.Item.Revision, Version: item.Item.Version}
+		if !m.KeysOnly {
+			listed.Items[i].Value = item.Item.Value
+		}
+	}
+	return listed
+}

@@ -1,0 +1,181 @@
+package clerkd
+
+import (
+	"bytes"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// reader reads the requests of one connection and sets them going. It
+// belongs to the goroutine that reads.
+type reader struct {
+	conn   *conn
+	door   *Door
+	server *kvserver.Server
+	frames *clerkwire.FrameReader
+	// reads came since the last time there was nothing to read, by their
+	// consistency: those that take what there is wait for nobody.
+	reads [clerkwire.Stale + 1]*reads
+}
+
+// run reads until the connection ends or what comes is not the protocol.
+func (r *reader) run() {
+	for r.step() {
+		if !r.frames.Waiting() {
+			r.serveReads()
+		}
+	}
+	r.serveReads() // admitted reads must be served even at the end
+}
+
+// serveReads sets the reads going that have gathered.
+func (r *reader) serveReads() {
+	for i, g := range r.reads {
+		if g != nil {
+			r.reads[i] = nil
+			r.door.work.Go(g.serve)
+		}
+	}
+}
+
+// step takes in one request. It reports false at the end.
+func (r *reader) step() bool {
+	h, err := r.frames.Next()
+	if err != nil {
+		return false
+	}
+	ok, away := r.conn.enter()
+	if !ok {
+		return false
+	}
+	if away {
+		r.refuse(h.Number, failure.NodeStopping(nil))
+		return r.frames.Skip(h) == nil
+	}
+	switch h.Kind {
+	case clerkwire.KindPut:
+		return r.write(h, kv.OpPut)
+	case clerkwire.KindAppend:
+		return r.write(h, kv.OpAppend)
+	case clerkwire.KindDelete:
+		return r.write(h, kv.OpDelete)
+	}
+	body, err := r.frames.Body(h)
+	if err != nil {
+		return false
+	}
+	switch h.Kind {
+	case clerkwire.KindOpen:
+		r.open(h, body)
+	case clerkwire.KindGet:
+		r.get(h, body)
+	default: // KindList: there is no other request
+		r.list(h, body)
+	}
+	return true
+}
+
+func (r *reader) refuse(number uint32, err error) {
+	r.conn.refuse(number, r.door.refusal(err))
+}
+
+// malformed refuses a request whose frame was in order and whose body is not.
+func (r *reader) malformed(number uint32, err error) {
+	r.refuse(number, failure.Of(failure.BadRequest, err, "%s", err.Error()))
+}
+
+// write takes in a put, append or delete. Limits that depend only on the size are
+// checked before the body is read.
+func (r *reader) write(h clerkwire.Header, op kv.Op) bool {
+	bodies := r.server.Bodies()
+	// Small bodies are in the connection's own buffer.
+	held := int64(0)
+	if h.Length > clerkwire.SmallBytes {
+		held = int64(h.Length)
+	}
+	if !bodies.Take(held, 0) {
+		r.refuse(h.Number, r.server.NoMemory())
+		return r.frames.Skip(h) == nil
+	}
+	defer bodies.Give(held)
+	body, err := r.frames.Body(h)
+	if err != nil {
+		return false
+	}
+	w := write{conn: r.conn, header: h, op: op, size: int64(h.Length), begun: time.Now()}
+	err = w.message.Parse(body)
+	switch {
+	case err != nil:
+		r.malformed(h.Number, err)
+	case !r.door.admit(&w):
+	case r.server.Enter(w.class, w.size):
+		w.propose()
+	default:
+		w.message.Key, w.message.Value = bytes.Clone(w.message.Key), bytes.Clone(w.message.Value)
+		w.wait()
+	}
+	return true
+}
+
+// open takes in a request to open a session.
+func (r *reader) open(h clerkwire.Header, body []byte) {
+	if err := new(clerkwire.Empty).Parse(body); err != nil {
+		r.malformed(h.Number, err)
+		return
+	}
+	w := write{conn: r.conn, header: h, op: kv.OpOpenSession, begun: time.Now()}
+	switch {
+	case !r.door.admit(&w):
+	case r.server.Enter(w.class, 0):
+		w.propose()
+	default:
+		w.wait()
+	}
+}
+
+// get takes in a read of one key.
+func (r *reader) get(h clerkwire.Header, body []byte) {
+	var m clerkwire.Get
+	if err := m.Parse(body); err != nil {
+		r.malformed(h.Number, err)
+		return
+	}
+	if err := kvserver.CheckKey(m.Key, "has"); err != nil {
+		r.refuse(h.Number, err)
+		return
+	}
+	if m.MinRevision == 0 && r.server.Enter(kvserver.Reads, 0) {
+		r.gather(m.Consistency).addGet(h.Number, m)
+		return
+	}
+	g := newReads(r.conn)
+	g.addGet(h.Number, m)
+	r.door.work.Go(g.serveAlone)
+}
+
+// list takes in a request for a page.
+func (r *reader) list(h clerkwire.Header, body []byte) {
+	var m clerkwire.List
+	if err := m.Parse(body); err != nil {
+		r.malformed(h.Number, err)
+		return
+	}
+	m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
+	g := newReads(r.conn)
+	g.addList(h.Number, m)
+	r.door.work.Go(g.serveAlone)
+}
+
+// gather returns the reads to which one more may be added. A read index that is
+// asked for after all of them came is good for all of them. Reads that wait for
+// a revision or for room, perhaps in vain, and pages go by themselves.
+func (r *reader) gather(c clerkwire.Consistency) *reads {
+	if r.reads[c] == nil {
+		r.reads[c] = newReads(r.conn)
+	}
+	return r.reads[c]
+}

@@ -1,0 +1,158 @@
+package clerkd
+
+import (
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// write is a put, append or delete on its way to the log, or the opening of a
+// session.
+type write struct {
+	conn    *conn
+	header  clerkwire.Header
+	op      kv.Op
+	message clerkwire.Write
+	class   kvserver.Class
+	size    int64 // what the class is asked for
+	begun   time.Time
+}
+
+// admit decides what can be decided before there is room for a write, and where it
+// is to find room. It reports false if the write was refused.
+func (d *Door) admit(w *write) bool {
+	err := d.server.MayProposeHere()
+	if err == nil && w.conn.uid != d.server.UID() {
+		// The Clerk cannot know yet whether its session is one of this cluster.
+		err = failure.Of(failure.NoLeader, nil, "the cluster has begun since this connection was made; connect again")
+		w.conn.sendAway()
+	}
+	if err == nil && w.op != kv.OpOpenSession {
+		err = d.check(&w.message, w.op)
+	}
+	w.class = kvserver.Writes
+	if w.op == kv.OpDelete {
+		w.class, w.size = kvserver.Deletes, 0
+	}
+	if err == nil {
+		err = d.server.CheckLag(w.class)
+	}
+	if err != nil {
+		w.refuse(err)
+	}
+	return err == nil
+}
+
+// refuse answers the write with an error.
+func (w write) refuse(err error) { w.conn.refuse(w.header.Number, w.conn.door.refusal(err)) }
+
+// wait proposes the write when there is room, or refuses it. Others on the
+// connection are not held up.
+func (w write) wait() {
+	d := w.conn.door
+	if err := d.server.CheckQueue(w.class); err != nil {
+		w.refuse(err)
+		return
+	}
+	bodies := d.server.Bodies()
+	if !bodies.Take(w.size, 0) {
+		w.refuse(d.server.NoMemory())
+		return
+	}
+	d.work.Go(func() {
+		defer bodies.Give(w.size)
+		if err := d.server.Wait(d.server.Machine().Lifetime(), w.class, w.size); err != nil {
+			w.refuse(err)
+			return
+		}
+		if err := d.server.MayProposeHere(); err != nil {
+			d.server.Leave(w.class, w.size)
+			w.refuse(err)
+			return
+		}
+		w.propose()
+	})
+}
+
+// propose puts the write, which was admitted, into the log and sees to it that its
+// end is answered.
+func (w write) propose() {
+	d, conn, h, class, size, begun := w.conn.door, w.conn, w.header, w.class, w.size, w.begun
+	d.server.ProposeAsync(w.command(), begun, func(e kvserver.Ending) {
+		d.server.Leave(class, size)
+		d.answerWrite(conn, h, e)
+		d.server.Settled(e)
+		d.observer.Clerk(h.Kind, e.At.Sub(begun))
+	})
+}
+
+// command returns the command of the write. Its bytes are encoded before propose
+// returns, and not kept.
+func (w write) command() kv.Command {
+	if w.op == kv.OpOpenSession {
+		return kv.Command{Op: w.op}
+	}
+	m := &w.message
+	c := kv.Command{
+		Op: w.op, Session: kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq},
+		Key: m.Key, Value: m.Value,
+		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
+	}
+	if w.op != kv.OpDelete {
+		c.MaxLength = uint64(w.conn.door.config.MaxValueBytes)
+	}
+	return c
+}
+
+// check refuses a write that need not be proposed.
+func (d *Door) check(m *clerkwire.Write, op kv.Op) error {
+	if m.Session == 0 || m.Seq == 0 || m.Lane >= kv.MaxLanes {
+		return failure.Of(failure.BadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
+	}
+	if err := d.server.CheckValue(int64(len(m.Value))); err != nil {
+		return err
+	}
+	if op == kv.OpDelete && len(m.Value) > 0 {
+		return failure.Of(failure.BadRequest, nil, "a delete takes no value")
+	}
+	return kvserver.CheckKey(m.Key, "has")
+}
+
+// answerWrite answers a write or the opening of a session.
+func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending) {
+	r := e.Result
+	switch {
+	case e.Err != nil:
+		conn.refuse(h.Number, d.refusal(e.Err))
+	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
+		refused := d.refusal(failure.Of(failure.BadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
+		refused.Code = api.CodeSessionExpired // which HTTP does not have
+		conn.refuse(h.Number, refused)
+	case r.Status != kv.StatusOK: // all of them are remembered by the call's lane
+		refused := d.refusal(d.server.RefusedByStore(r))
+		refused.Decided = true
+		refused.Revision, refused.Version = r.Revision, r.Version
+		conn.refuse(h.Number, refused)
+	case h.Kind == clerkwire.KindOpen:
+		answer(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
+	default:
+		answer(conn, h.Kind.Answer(), h.Number, clerkwire.Written{
+			Revision: r.Revision, Version: r.Version, Length: r.Length,
+			Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
+		})
+	}
+}
+
+// refusal tells an error to a Clerk.
+func (d *Door) refusal(err error) clerkwire.Refused {
+	r := d.server.Refuse(err)
+	return clerkwire.Refused{
+		Code: r.Code, Outcome: r.Outcome, Retryable: r.Retryable, RetryAfter: r.RetryAfter, Detail: r.Detail,
+		Node: r.Node, Leader: r.Leader, LeaderAddr: r.LeaderAddr, Term: r.Term,
+		RequestID: d.server.NextRequestID(),
+	}
+}

@@ -1,0 +1,129 @@
+package kvserver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+	"raftkv/kvserver/machine"
+	"raftkv/raft"
+)
+
+// Config is what a Server is made of. NodeID, Consensus, ApplyCh and ClientAddr
+// must be set; for the rest zero means the default that their comments name.
+type Config struct {
+	NodeID    string // this server's name in the cluster
+	ClusterID string // requests forwarded from another cluster are refused
+	Build     string // version for /v1/status
+
+	Consensus machine.Consensus
+	ApplyCh   <-chan raft.ApplyMsg
+	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
+	Snapshot io.Reader
+	// ClientAddr gives the host:port where a node takes client requests, "" if
+	// that is not known. It is asked for the leader on each forwarded request and
+	// must not block.
+	ClientAddr func(id string) string
+
+	// Peers names the other nodes of the cluster, whose states this server's is
+	// compared with.
+	Peers []string
+	// IntegrityInterval is the interval at which that is done. 10 s.
+	IntegrityInterval time.Duration
+	// AskDigests asks the peers for the digests of their states at an index of the
+	// log, and leaves out those that do not answer or do not know it. nil: nobody is
+	// asked.
+	AskDigests func(ctx context.Context, index uint64) map[string]kv.Digest
+
+	// MaxConnections is how many connections clients may have: on each a request may
+	// wait for room. 8192.
+	MaxConnections int
+
+	// MaxInFlight bounds the puts and appends that are being served, and
+	// separately the reads; a quarter of it bounds the deletes. A request that finds
+	// no room waits for it up to some seconds and is then refused as overloaded. 4096.
+	MaxInFlight int
+	// MaxInFlightBytes bounds the bodies of the writes that are being served. As
+	// much again may be held of those that wait or are still arriving. 48 MiB,
+	// which leaves room in what a leader may hold uncommitted (64 MiB).
+	MaxInFlightBytes int64
+	// MaxValueBytes is the length of the longest value, at most
+	// api.MaxValueBytes. 1 MiB.
+	MaxValueBytes int64
+	// MaxStoreBytes is how many bytes of keys and values together the store may
+	// hold: a write that would make it grow beyond is refused. 0: no limit. The
+	// leader's setting counts.
+	MaxStoreBytes int64
+	// SnapshotBytes is how long the log must have grown since the last snapshot
+	// before the next is taken; where the state in that was larger, as long as the
+	// state. 64 MiB.
+	SnapshotBytes int64
+	// RequestTimeout is the time for an answer once the request has been read.
+	// A write that has no result by then is answered as unknown. 10 s.
+	RequestTimeout time.Duration
+	// LeaderWait is how long a request waits for the cluster to have a leader
+	// before it is refused, so that clients do not see every election. 1 s.
+	LeaderWait time.Duration
+
+	// Observer is told what the server does, for measuring. nil: nothing is measured.
+	Observer Observer
+	// Logger gets what an operator should see; never keys or values.
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns the configuration that the server runs with.
+func (c Config) withDefaults() (Config, error) {
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = 4096
+	}
+	if c.MaxValueBytes == 0 {
+		c.MaxValueBytes = api.DefaultMaxValueBytes
+	}
+	if c.MaxInFlightBytes == 0 {
+		c.MaxInFlightBytes = max(48<<20, c.MaxValueBytes)
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 8192
+	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = 10 * time.Second
+	}
+	if c.IntegrityInterval == 0 {
+		c.IntegrityInterval = 10 * time.Second
+	}
+	if c.LeaderWait == 0 {
+		c.LeaderWait = time.Second
+	}
+	if c.AskDigests == nil {
+		c.AskDigests = func(context.Context, uint64) map[string]kv.Digest { return nil }
+	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	switch {
+	case c.NodeID == "" || c.Consensus == nil || c.ApplyCh == nil || c.ClientAddr == nil:
+		return c, fmt.Errorf("kvserver: NodeID, Consensus, ApplyCh and ClientAddr must be set")
+	case c.MaxValueBytes < 1 || c.MaxValueBytes > api.MaxValueBytes:
+		return c, fmt.Errorf("kvserver: the longest value is %d bytes; choose 1 to %d", c.MaxValueBytes, api.MaxValueBytes)
+	case c.MaxInFlightBytes < c.MaxValueBytes:
+		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
+	case c.MaxStoreBytes < 0:
+		return c, fmt.Errorf("kvserver: a store of %d bytes cannot be; choose 0 for no limit", c.MaxStoreBytes)
+	case c.MaxConnections < 1:
+		return c, fmt.Errorf("kvserver: %d connections; choose 1 or more", c.MaxConnections)
+	case c.MaxInFlight < 1 || c.RequestTimeout < 0 || c.LeaderWait < 0 || c.SnapshotBytes < 0 || c.IntegrityInterval < 0:
+		return c, fmt.Errorf("kvserver: MaxInFlight, RequestTimeout, LeaderWait, SnapshotBytes and IntegrityInterval must be positive")
+	}
+	return c, nil
+}

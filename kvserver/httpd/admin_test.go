@@ -1,0 +1,90 @@
+package httpd
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"raftkv/kvserver/api"
+)
+
+// Goal: the operator changes at run time what is logged, and gets profiles, on
+// the admin port and nowhere else.
+// Method: the handler with a logger of its own; the same paths on the client's.
+func TestTheAdminPortChangesTheLogLevelAndGivesProfiles(t *testing.T) {
+	var out bytes.Buffer
+	level := new(slog.LevelVar)
+	s, _ := newServer(t, func(c *settings) {
+		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))
+	})
+	ts := httptest.NewUnstartedServer(nil)
+	ts.Config = NewAdminServer(s.door.AdminHandler(level))
+	ts.Start()
+	defer ts.Close()
+	if a := send(t, "GET", ts.URL+"/v1/log-level", ""); a.status != 200 || a.body != "info\n" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+	s.Config().Logger.Debug("unheard")
+	if a := send(t, "PUT", ts.URL+"/v1/log-level", "DEBUG\n"); a.status != 200 || a.body != "debug\n" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+	s.Config().Logger.Debug("heard")
+	if said := out.String(); strings.Contains(said, "unheard") || !strings.Contains(said, "msg=heard") {
+		t.Errorf("logged %s", said)
+	}
+	for _, bad := range []string{"", "loud", strings.Repeat("x", 10_000)} {
+		wantProblem(t, send(t, "PUT", ts.URL+"/v1/log-level", bad), 400, api.CodeBadRequest, api.OutcomeNotApplied)
+	}
+	wantProblem(t, send(t, "PUT", ts.URL+"/v1/log-level", "warn", "Origin", "http://evil.example"), 403, api.CodeForbidden, api.OutcomeNotApplied)
+	if level.Level() != slog.LevelDebug {
+		t.Errorf("the level is %v", level.Level())
+	}
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/debug/pprof/heap", "/debug/pprof/cmdline", "/debug/pprof/symbol"} {
+		wantStatus(t, send(t, "GET", ts.URL+path, ""), 200)
+		wantProblem(t, ask(s, "GET", path, ""), 404, api.CodeNotFound, api.OutcomeNotApplied)
+	}
+	wantProblem(t, ask(s, "PUT", "/v1/log-level", "debug"), 404, api.CodeNotFound, api.OutcomeNotApplied)
+	wantStatus(t, send(t, "GET", ts.URL+"/v1/kv/k", ""), 404)
+}
+
+// Goal: no page in a browser on the operator's machine makes the process profile
+// itself, or changes what it logs, whether by its own name or from its own site.
+// Method: the headers that browsers send, with names of all kinds, on each path;
+// a name that the client port takes is of no help.
+func TestTheAdminPortServesNoPage(t *testing.T) {
+	s, _ := newServer(t, func(c *settings) { c.AllowedHosts = []string{"*"} })
+	ts := httptest.NewUnstartedServer(nil)
+	ts.Config = NewAdminServer(s.door.AdminHandler(new(slog.LevelVar)))
+	ts.Start()
+	defer ts.Close()
+	port := strings.TrimPrefix(ts.URL, "http://127.0.0.1")
+	for _, c := range []struct {
+		host   string
+		header string
+		want   int
+	}{
+		{"127.0.0.1" + port, "", 200}, {"localhost" + port, "", 200}, {"[::1]" + port, "", 200}, {"", "", 200},
+		{"127.0.0.1" + port, "Sec-Fetch-Site: none", 200}, {"127.0.0.1" + port, "Sec-Fetch-Site: same-origin", 200}, {"localhost" + port, "Origin: http://localhost" + port, 200},
+		{"evil.example" + port, "", 403}, {"kv" + port, "", 403}, {"10.0.0.1" + port, "", 403}, {"127.0.0.1.evil.example", "", 403}, {"localhost.evil", "", 403},
+		{"127.0.0.1" + port, "Sec-Fetch-Site: cross-site", 403}, {"127.0.0.1" + port, "Sec-Fetch-Site: same-site", 403},
+		{"127.0.0.1" + port, "Origin: http://evil.example", 403}, {"127.0.0.1" + port, "Origin: null", 403}, {"localhost" + port, "Origin: http://127.0.0.1" + port, 403},
+	} {
+		for _, path := range []string{"/v1/log-level", "/debug/pprof/", "/debug/pprof/cmdline"} {
+			w := dialWire(t, ts.URL)
+			raw := "GET " + path + " HTTP/1.1\r\nHost: " + c.host + "\r\n"
+			if c.header != "" {
+				raw += c.header + "\r\n"
+			}
+			w.send(raw + "\r\n")
+			a := w.receive("GET")
+			if a.status != c.want {
+				t.Errorf("%s for host %q with %q: %d, want %d", path, c.host, c.header, a.status, c.want)
+			}
+			if c.want == 403 {
+				wantProblem(t, a, 403, api.CodeForbidden, api.OutcomeNotApplied)
+			}
+		}
+	}
+}

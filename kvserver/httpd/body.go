@@ -1,0 +1,121 @@
+package httpd
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/port"
+)
+
+// checkLength decides by the header alone whether the body may be read, and
+// returns how many bytes it can have.
+func (x *exchange) checkLength() (int64, error) {
+	limit := x.door.maxValueBytes
+	switch length := x.r.ContentLength; {
+	case length > limit:
+		if x.r.Header.Get("Expect") == "" {
+			// Bytes of the body are on their way, and closing on them would reset
+			// the connection before the client has read the answer. net/http waits
+			// a moment if it saw a limit exceeded; one byte shows it that.
+			_, _ = http.MaxBytesReader(x.w, x.r.Body, 0).Read(make([]byte, 1))
+		}
+		return 0, x.tooLarge(length)
+	case length < 0: // chunked: the length will show
+		return limit, nil
+	case length == 0 && x.r.Header.Get("Content-Length") == "":
+		// A forgotten body must not empty a value. It may come all the same, behind
+		// the header, and would be taken for the next request.
+		x.w.Header().Set("Connection", "close")
+		return 0, failure.Of(failure.LengthRequired, nil, "there is no body; for an empty value send Content-Length: 0")
+	default:
+		return length, nil
+	}
+}
+
+// tooLarge refuses a body for its length, -1 if that is not known. The connection
+// ends with the answer, so that nothing past the limit has to be read.
+func (x *exchange) tooLarge(length int64) error {
+	x.w.Header().Set("Connection", "close")
+	return x.door.server.CheckValue(length)
+}
+
+const (
+	// firstBodyBytes bounds what is set aside for a body before its bytes come,
+	// nextBodyBytes what is set aside when those have come. Thousands of clients may
+	// announce a body and not send it.
+	firstBodyBytes = 1 << 10
+	nextBodyBytes  = 4 << 10
+	// smallBodyBytes is up to where a body may use the memory that large ones
+	// must leave: a quarter of it.
+	smallBodyBytes = 64 << 10
+)
+
+// body is a request's body, read whole. The memory it takes is accounted for
+// until it is released.
+type body struct {
+	bytes    []byte
+	budget   *kvserver.Budget
+	reserved int64
+}
+
+// release gives the memory back. It may be called again.
+func (b *body) release() {
+	b.budget.Give(b.reserved)
+	b.reserved = 0
+}
+
+// grow makes room for more bytes, or reports that the server has none.
+func (b *body) grow(length int64) bool {
+	ahead := int64(nextBodyBytes)
+	if len(b.bytes) == 0 {
+		ahead = firstBodyBytes
+	}
+	more := max(int64(cap(b.bytes)), min(length, ahead)+1)
+	if left := length + 1 - int64(len(b.bytes)); left > 0 {
+		more = min(more, left)
+	}
+	reserve := int64(0)
+	if int64(cap(b.bytes))+more > smallBodyBytes {
+		reserve = b.budget.Limit() / 4
+	}
+	if !b.budget.Take(more, reserve) {
+		return false
+	}
+	b.reserved += more
+	grown := make([]byte, len(b.bytes), int64(cap(b.bytes))+more)
+	copy(grown, b.bytes)
+	b.bytes = grown
+	return true
+}
+
+// readBody reads the body, which the header says has length bytes at most. The
+// client must keep up a minimum rate; see port.Port.AllowReading. The body must be released, also
+// after an error.
+func (x *exchange) readBody(length int64) (*body, error) {
+	b := &body{budget: x.door.server.Bodies()}
+	from := http.MaxBytesReader(x.w, x.r.Body, x.door.maxValueBytes)
+	for {
+		if len(b.bytes) == cap(b.bytes) {
+			if !b.grow(length) {
+				return b, x.door.server.NoMemory()
+			}
+			x.allowReading(len(b.bytes))
+		}
+		n, err := from.Read(b.bytes[len(b.bytes):cap(b.bytes)])
+		b.bytes = b.bytes[:len(b.bytes)+n]
+		var tooLarge *http.MaxBytesError
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			port.Of(x.r).Serving()
+			return b, nil
+		case errors.As(err, &tooLarge):
+			return b, x.tooLarge(-1)
+		default:
+			return b, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package httpd
+
+import (
+	"bufio"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/port"
+)
+
+// Config is what a Door is made of in addition to its server. The zero value is ready.
+type Config struct {
+	// AllowedHosts are the names, in addition to those of loopback and all addresses,
+	// by which clients may reach this server; "*" stands for any. Requests to other
+	// names are refused, so that no page on the web can reach a server through a
+	// name of its own.
+	AllowedHosts []string
+	// Clerks takes over the connections that are upgraded. nil: none are.
+	Clerks Upgrader
+	// Metrics answers scrapes at /metrics. nil: there is no such path.
+	Metrics http.Handler
+	// Observer is told of the requests, for measuring. nil: nothing is measured.
+	Observer Observer
+	// Describe, if not nil, adds to /v1/status what others know of the node.
+	Describe func(*api.Status)
+}
+
+// Upgrader takes over connections that begin as requests of HTTP and go on with
+// another protocol.
+type Upgrader interface {
+	// Protocol is what a client names in the header Upgrade.
+	Protocol() string
+	// Admit takes in a connection, or says why not. serve serves it until its end and
+	// closes it; leave must be called after that, and where serve is not.
+	Admit() (serve func(net.Conn, *bufio.Reader), leave func(), err error)
+}
+
+// Observer is told of requests, for measuring.
+type Observer interface {
+	// Route returns what is to be called for each request of a route: enter, with the
+	// bytes that the body is announced to have, and leave, with the status of the
+	// answer, the bytes of its body and the time since enter. Both are safe for
+	// concurrent use.
+	Route(method, path string) (enter func(bytes int64), leave func(status, sent int, took time.Duration))
+}
+
+// Door serves HTTP. All methods are safe for concurrent use.
+type Door struct {
+	server  *kvserver.Server
+	port    *port.Port
+	peers   *Peers
+	config  Config
+	handler http.Handler
+
+	nodeID, clusterID string
+	maxValueBytes     int64
+	logger            *slog.Logger
+}
+
+// New returns the HTTP face of a server, behind a port. Writes that belong to other
+// nodes are carried there by peers.
+func New(server *kvserver.Server, p *port.Port, peers *Peers, config Config) *Door {
+	c := server.Config()
+	d := &Door{
+		server: server, port: p, peers: peers, config: config,
+		nodeID: c.NodeID, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
+	}
+	d.handler = newGuard(d, newRouter(d))
+	return d
+}
+
+// Handler returns the handler of the client port; see port.NewServer for the
+// time-outs it should be served with.
+func (d *Door) Handler() http.Handler { return d.handler }

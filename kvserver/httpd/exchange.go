@@ -1,0 +1,231 @@
+package httpd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/port"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	door  *Door
+	route *route // nil: none was found, or it is the admin port
+	w     http.ResponseWriter
+	r     *http.Request
+	id    string
+	began time.Time         // when its body began to be read
+	query map[string]string // the parameters given, each of which the route takes
+	// repeatable is set when the log would know a second copy of the request.
+	repeatable bool
+	relayed    *relayedAnswer // by the leader
+	// answered is set once the answer's header is out; nothing can be said
+	// differently from then on.
+	answered bool
+	// leave, if not nil, is told how the request was answered; see Observer.
+	leave        func(status, sent int, took time.Duration)
+	begun        time.Time // when it found its route
+	status, sent int       // of the answer; 0 until it began
+}
+
+// handle makes an http.HandlerFunc of a function that serves one request, or
+// returns the error to answer with.
+func (d *Door) handle(serve func(*exchange) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{door: d, w: w, r: r, id: d.requestID(r)}
+		defer x.measured()
+		defer x.recoverPanic()
+		if r.ContentLength == 0 {
+			port.Of(r).Serving()
+		}
+		if err := serve(x); err != nil {
+			x.answerError(err, nil)
+		}
+	}
+}
+
+// requestID returns the name that the client gave the request, or draws one.
+func (d *Door) requestID(r *http.Request) string {
+	id := r.Header.Get(api.HeaderRequestID)
+	if len(id) == 0 || len(id) > api.MaxRequestIDBytes {
+		return d.server.NextRequestID()
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return d.server.NextRequestID()
+		}
+	}
+	return id
+}
+
+// recoverPanic answers for a handler that panicked. Handlers translate: they
+// hold no lock and have changed nothing half-way when they fail, so the server
+// can go on. What became of a write is not known here, and is said so. (A panic
+// in the applier is not recovered by anyone.)
+func (x *exchange) recoverPanic() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	x.door.logger.Error("a request handler panicked",
+		"request", x.id, "method", x.r.Method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if x.answered {
+		panic(http.ErrAbortHandler)
+	}
+	if x.r.Method == http.MethodGet || x.r.Method == http.MethodHead {
+		x.answerError(failure.Of(failure.InternalRead, nil, "the server's log names the request"), nil)
+		return
+	}
+	x.answerError(failure.Of(failure.Internal, nil, "the server's log names the request; the write may have happened"), nil)
+}
+
+// answer sends the header, which the caller has filled, and the body.
+func (x *exchange) answer(status int, body []byte) {
+	if status != http.StatusNoContent && status != http.StatusNotModified {
+		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	x.begin(status, len(body))
+	// An error here means that the client is gone, and there is nobody to tell.
+	_, _ = x.w.Write(body)
+}
+
+// begin sends the header of an answer with a body of this length, in bytes, and gives
+// the client the time that it may take to read it.
+func (x *exchange) begin(status, length int) {
+	x.door.stampHeader(x.w.Header(), x.id)
+	port.Of(x.r).Serving()
+	x.door.port.AllowWriting(x.w, length)
+	x.answering(status, length)
+	x.w.WriteHeader(status)
+}
+
+// stampHeader sets what every answer says: which node answers and what it knows.
+func (d *Door) stampHeader(h http.Header, requestID string) {
+	leader, term := d.server.Leader()
+	h.Set(api.HeaderNode, d.nodeID)
+	h.Set(api.HeaderLeader, leader)
+	h.Set(api.HeaderTerm, strconv.FormatUint(term, 10))
+	h.Set(api.HeaderRequestID, requestID)
+	// What was read a moment ago is not linearizable any more.
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// answerJSON sends a body of the types of package api.
+func (x *exchange) answerJSON(status int, body any) error {
+	x.w.Header().Set("Content-Type", api.MediaJSON)
+	x.answer(status, encodeJSON(body, ""))
+	return nil
+}
+
+// answerError sends err as a problem document. checks are the lines of a
+// readiness probe, if any.
+func (x *exchange) answerError(err error, checks []string) {
+	refusal := x.door.server.Refuse(err)
+	problem := problemOf(refusal, x.id)
+	problem.Checks = checks
+	if x.repeatable && refusal.Outcome == api.OutcomeUnknown {
+		problem.Retryable = true // the log knows the request again
+	}
+	stampError(x.w.Header(), refusal)
+	x.answer(refusal.Status, encodeProblem(problem))
+}
+
+// problemOf writes a refusal as an api.Problem.
+func problemOf(r kvserver.Refusal, requestID string) api.Problem {
+	return api.Problem{
+		Type: "about:blank", Title: r.Title, Status: r.Status, Code: r.Code, Outcome: r.Outcome, Retryable: r.Retryable,
+		Detail: r.Detail, Node: r.Node, Leader: r.Leader, Term: r.Term, RequestID: requestID,
+	}
+}
+
+// encodeProblem writes a problem with line breaks, for people with curl.
+func encodeProblem(p api.Problem) []byte { return encodeJSON(p, "  ") }
+
+// encodeJSON writes one of the types of package api, and the end of a line.
+func encodeJSON(v any, indent string) []byte {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it is said to be no HTML, and a key with & should be readable
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("httpd: a %T cannot be written as JSON: %v", v, err))
+	}
+	return text.Bytes()
+}
+
+// stampError sets the headers of an error.
+func stampError(h http.Header, r kvserver.Refusal) {
+	h.Set("Content-Type", api.MediaProblem)
+	h.Set(api.HeaderError, r.Header())
+	if r.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(r.RetryAfter.Seconds())))
+	}
+}
+
+// Problem renders an error as a whole answer for a connection whose request no
+// handler has seen. The connection ends with it.
+func (d *Door) Problem(err error) []byte {
+	id := d.server.NextRequestID()
+	refusal := d.server.Describe(err)
+	body := encodeProblem(problemOf(refusal, id))
+	h := http.Header{"Connection": {"close"}, "Content-Length": {strconv.Itoa(len(body))}}
+	d.stampHeader(h, id)
+	stampError(h, refusal)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", refusal.Status, http.StatusText(refusal.Status))
+	_ = h.Write(&b) // a buffer takes everything
+	b.WriteString("\r\n")
+	b.Write(body)
+	return b.Bytes()
+}
+
+// clientGone is the status of requests whose client did not wait for the answer,
+// so that no alert takes its leaving for a failure of the server.
+const clientGone = 499
+
+// answering notes how a request is answered: nothing can be said differently from
+// now on.
+func (x *exchange) answering(status, length int) {
+	x.answered = true
+	x.status, x.sent = status, length
+}
+
+// measured tells the observer that a request has its answer.
+func (x *exchange) measured() {
+	if x.leave == nil {
+		return
+	}
+	if x.r.Context().Err() != nil {
+		x.status = clientGone
+	}
+	x.leave(x.status, x.sent, time.Since(x.begun))
+}
+
+// context returns the context of the request, for everything that it has to wait
+// for; see kvserver.Server.Context.
+func (x *exchange) context() (context.Context, context.CancelFunc) {
+	port.LeaveGate(x.r.Context())
+	return x.door.server.Context(x.r.Context())
+}
+
+// allowReading gives the client time to send more of a body, of which this number of
+// bytes has come.
+func (x *exchange) allowReading(received int) {
+	if x.began.IsZero() {
+		x.began = time.Now()
+	}
+	x.door.port.AllowReading(x.w, x.r, x.began, received)
+}

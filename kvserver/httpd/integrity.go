@@ -1,0 +1,108 @@
+package httpd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// serveDigest tells another node what the digest of this one's state was at an
+// index of the log.
+func (d *Door) serveDigest(x *exchange) error {
+	index, err := x.number("at", 1, 1<<64-1, 0)
+	if err != nil {
+		return err
+	}
+	if index == 0 {
+		return failure.Of(failure.BadRequest, nil, "the parameter at must name an index of the log")
+	}
+	digest, known, applied := d.server.DigestAt(index)
+	answer := api.Digest{Node: d.nodeID, Cluster: d.clusterID, Index: index, Version: kv.DigestVersion, Applied: applied}
+	if known {
+		answer.Digest = digest.String()
+	}
+	return x.answerJSON(http.StatusOK, answer)
+}
+
+const (
+	// askDigestTimeout bounds a question for a digest.
+	askDigestTimeout = 2 * time.Second
+	// maxDigestBytes bounds the answer.
+	maxDigestBytes = 4 << 10
+)
+
+// AskDigests asks all peers for the digest of their state at an index. Those that do
+// not know it, or do not answer, are left out.
+func (p *Peers) AskDigests(ctx context.Context, index uint64) map[string]kv.Digest {
+	ctx, cancel := context.WithTimeout(ctx, askDigestTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	digests := map[string]kv.Digest{}
+	var asked sync.WaitGroup
+	for _, peer := range p.config.Peers {
+		asked.Go(func() {
+			digest, err := p.askDigest(ctx, peer, index)
+			if err != nil {
+				p.config.Logger.Debug("a peer's digest is not known", "peer", peer, "index", index, "error", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			digests[peer] = digest
+		})
+	}
+	asked.Wait()
+	return digests
+}
+
+// askDigest asks one node.
+func (p *Peers) askDigest(ctx context.Context, peer string, index uint64) (kv.Digest, error) {
+	address := p.config.ClientAddr(peer)
+	if address == "" {
+		return 0, fmt.Errorf("its client address is not known")
+	}
+	request := &http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Scheme: "http", Host: address, Path: "/v1/integrity", RawQuery: "at=" + strconv.FormatUint(index, 10)},
+		Header: http.Header{},
+	}
+	response, err := p.transport.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxDigestBytes))
+	if err != nil {
+		return 0, err
+	}
+	var answer api.Digest
+	if err := json.Unmarshal(body, &answer); response.StatusCode != http.StatusOK || err != nil {
+		return 0, fmt.Errorf("it answered with status %d", response.StatusCode)
+	}
+	return p.judgeDigest(peer, index, answer)
+}
+
+// judgeDigest returns the digest in an answer, if it is the one that was asked
+// for: an address may lead to another node by now, or to another cluster.
+func (p *Peers) judgeDigest(peer string, index uint64, a api.Digest) (kv.Digest, error) {
+	switch {
+	case a.Node != peer || a.Cluster != p.config.ClusterID:
+		return 0, fmt.Errorf("node %.64q of cluster %.64q answered", a.Node, a.Cluster)
+	case a.Version != kv.DigestVersion:
+		return 0, fmt.Errorf("its digests have version %d, not %d", a.Version, kv.DigestVersion)
+	case a.Index != index || a.Digest == "":
+		return 0, fmt.Errorf("it stands at index %d and does not know that of %d", a.Applied, index)
+	}
+	digest, err := strconv.ParseUint(a.Digest, 16, 64)
+	return kv.Digest(digest), err
+}

@@ -1,0 +1,98 @@
+package httpd
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/port"
+)
+
+// maxTransferBytes bounds the body of a request to transfer leadership.
+const maxTransferBytes = 4 << 10
+
+// serveTransfer hands leadership to another node. Like a write it may come to
+// any node and is passed on to the leader.
+func (d *Door) serveTransfer(x *exchange) error {
+	body := []byte("{}") // of a request without one
+	if x.r.ContentLength != 0 {
+		var err error
+		if body, err = x.jsonBody(maxTransferBytes); err != nil {
+			return err
+		}
+	} else {
+		x.r.Header.Set("Content-Type", api.MediaJSON) // for the leader
+	}
+	to, err := parseTransfer(body)
+	if err != nil {
+		return err
+	}
+	mayForward, err := x.mayForward()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.context()
+	defer cancel()
+	elsewhere, err := d.server.Transfer(ctx, to, x.remote(mayForward, body))
+	switch {
+	case err != nil:
+		return err
+	case elsewhere:
+		x.relay()
+		return nil
+	}
+	leader, term := d.server.Leader()
+	return x.answerJSON(http.StatusOK, api.Leader{Leader: leader, Term: term})
+}
+
+// jsonBody reads a small body that must say that it is JSON: a form that some
+// page made a browser send does not.
+func (x *exchange) jsonBody(limit int64) ([]byte, error) {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || media != api.MediaJSON {
+		return nil, failure.Of(failure.UnsupportedMedia, err, `the body must be JSON, with Content-Type: %s, as in {"to":"n2"} or {}; without a body the node that is most fit takes over`, api.MediaJSON)
+	}
+	if x.r.ContentLength > limit {
+		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, limit)
+	}
+	x.allowReading(0)
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, failure.Of(failure.ValueTooLarge, err, "the body has more than %d bytes, the limit", limit)
+	}
+	if err != nil {
+		return nil, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
+	}
+	port.Of(x.r).Serving()
+	return body, nil
+}
+
+// parseTransfer reads an api.Transfer: one object, no field that is unknown or
+// there twice, and nothing behind it.
+func parseTransfer(body []byte) (to string, err error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	token, err := d.Token()
+	for given := false; err == nil && d.More(); given = true {
+		var name json.Token
+		var value string
+		if name, err = d.Token(); err == nil && (given || name != "to") {
+			err = errors.New(`the only field is "to"`)
+		}
+		if err == nil {
+			err = d.Decode(&value)
+		}
+		to = value
+	}
+	if err == nil {
+		_, err = d.Token()
+	}
+	if _, trailing := d.Token(); err != nil || token != json.Delim('{') || trailing != io.EOF {
+		return "", failure.Of(failure.BadRequest, err, `the body must be an object such as {"to":"n2"}, or {} for whoever is most fit`)
+	}
+	return to, nil
+}

@@ -1,0 +1,268 @@
+package httpd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/port"
+)
+
+// PeersConfig is what Peers are made of. NodeID, ClientAddr and Logger must be set.
+type PeersConfig struct {
+	NodeID    string
+	ClusterID string // requests carried to another cluster are refused there
+	Peers     []string
+	// ClientAddr gives the host:port where a node takes client requests, "" if that
+	// is not known. It must not block.
+	ClientAddr func(id string) string
+	// MaxConnections bounds the connections on which this node passes writes on to
+	// one leader. 0: DefaultPeerConnections.
+	MaxConnections int
+	// Shortage, if not nil, is called when no connection can be made for want of a
+	// file descriptor.
+	Shortage func(error)
+	Logger   *slog.Logger
+}
+
+// Peers are the client ports of the other nodes: they carry writes to the leader and
+// bring its answers back, and ask for the digests of states. All methods are safe for
+// concurrent use.
+type Peers struct {
+	config      PeersConfig
+	transport   *http.Transport
+	misdirected *port.ThrottledLog // of the warning about the leader's address
+}
+
+const (
+	// dialTimeout bounds the time for a connection to the leader. After it the
+	// write is known not to have left, and another leader may be known.
+	dialTimeout = time.Second
+	// DefaultPeerConnections is the default of PeersConfig.MaxConnections. Each
+	// connection carries one write at a time, and more writes wait for one: many
+	// clients that opened and closed connections for themselves would cost both nodes
+	// more than their writes.
+	DefaultPeerConnections = 512
+	// maxRelayedBytes bounds an answer that is passed on. Writes have answers of
+	// some hundred bytes.
+	maxRelayedBytes = 64 << 10
+)
+
+// NewPeers returns peers to whom there is no connection yet.
+func NewPeers(config PeersConfig) *Peers {
+	if config.MaxConnections == 0 {
+		config.MaxConnections = DefaultPeerConnections
+	}
+	if config.Shortage == nil {
+		config.Shortage = func(error) {}
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &Peers{
+		config:      config,
+		misdirected: port.NewThrottledLog(config.Logger),
+		transport: &http.Transport{
+			// No proxy: the leader is asked or nobody.
+			Proxy: nil,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return &leaderConn{Conn: conn}, nil
+			},
+			DisableCompression:     true,
+			MaxConnsPerHost:        config.MaxConnections,
+			MaxIdleConnsPerHost:    config.MaxConnections,
+			MaxIdleConns:           config.MaxConnections,
+			IdleConnTimeout:        port.IdleTimeout / 2, // we close first, not the leader while we write
+			MaxResponseHeaderBytes: 32 << 10,
+		},
+	}
+}
+
+// Close closes the connections that nobody uses.
+func (p *Peers) Close() { p.transport.CloseIdleConnections() }
+
+// relayedAnswer is the leader's answer, read whole.
+type relayedAnswer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// forward sends the request of x, whose body has been read, to the leader. Its
+// error says whether the write may have left: failure.NoLeader, it has not; otherwise
+// its outcome is unknown.
+//
+// net/http must never send a request again by itself, or a write would happen
+// twice; see outgoing. The trail holds for every connection that it tries.
+func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []byte) (*relayedAnswer, error) {
+	address := p.config.ClientAddr(leader)
+	if address == "" {
+		return nil, failure.Of(failure.NoLeader, nil, "the client address of the leader, %s, is not known", leader)
+	}
+	var trail trail
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { trail.add(info.Conn.(*leaderConn)) },
+	})
+	response, err := p.transport.RoundTrip(p.outgoing(ctx, address, x, body))
+	if err != nil {
+		if trail.seal() {
+			return nil, p.notSent(ctx, leader, err)
+		}
+		return nil, p.lostSight(ctx, leader, err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes+1))
+	if err != nil {
+		return nil, p.lostSight(ctx, leader, err)
+	}
+	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
+		return nil, p.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
+	}
+	relayed := &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}
+	if relayed.triedAgain() {
+		return nil, p.turnedDown(leader, address, relayed)
+	}
+	return relayed, nil
+}
+
+// triedAgain reports whether an answer says that its node cannot serve the write
+// and that it did not happen, so that it is for whichever node leads now. Code
+// and outcome decide together: a node that stopped while it had the write knows
+// nothing of its outcome, and says so under the same code.
+func (a *relayedAnswer) triedAgain() bool {
+	for _, kind := range []error{failure.NoLeader, failure.Stopping, failure.Diverged} {
+		if a.header.Get(api.HeaderError) == failure.KindOf(kind).Header() {
+			return true
+		}
+	}
+	return false
+}
+
+// turnedDown says why the node at the leader's address did not serve a write.
+func (p *Peers) turnedDown(leader, address string, a *relayedAnswer) error {
+	if node := a.header.Get(api.HeaderNode); node != leader {
+		if node == p.config.NodeID {
+			node = "this node, " + node
+		}
+		p.misdirected.Warn("the client address of the leader leads to another node; start the leader with an --http address that the other nodes reach",
+			"leader", leader, "address", address, "leads_to", a.header.Get(api.HeaderNode))
+		return failure.Of(failure.NoLeader, nil, "the client address of the leader, %s, is %s, which leads to %.80s; start %s with an --http address that the other nodes reach", leader, address, node, leader)
+	}
+	var problem api.Problem
+	if err := json.Unmarshal(a.body, &problem); err != nil || problem.Detail == "" {
+		return failure.Of(failure.NoLeader, nil, "node %s does not lead any more", leader)
+	}
+	return failure.Of(failure.NoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, problem.Detail)
+}
+
+// firstHopHeaders say something to the first node that a request comes to, and
+// were judged there.
+var firstHopHeaders = []string{
+	"Expect",            // the body was read, so there is nothing to wait for
+	"X-Idempotency-Key", // it would make net/http send a write twice
+	"Origin", "Referer", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User",
+}
+
+// decidingHeaders decide what a request does. They travel even if the client's
+// Connection names them: without one, the leader would do what was not asked for.
+var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey, "Content-Type"}
+
+// outgoing makes the request for the leader: the client's, with the body read
+// whole, and marked so that it travels no further.
+//
+// net/http repeats a request whose connection died if it can get the body again.
+// To it, http.NoBody is such a body, and the headers Idempotency-Key and
+// X-Idempotency-Key allow the repetition of any method. So an empty body is a
+// reader of our own, too, and a client's X-Idempotency-Key, which means nothing
+// here, stays behind.
+func (p *Peers) outgoing(ctx context.Context, address string, x *exchange, body []byte) *http.Request {
+	header := make(http.Header, len(x.r.Header)+3)
+	copyEndToEnd(header, x.r.Header)
+	for _, name := range firstHopHeaders {
+		header.Del(name)
+	}
+	for _, name := range decidingHeaders {
+		if values := x.r.Header.Values(name); len(values) > 0 {
+			header[name] = slices.Clone(values)
+		}
+	}
+	header.Set(api.HeaderForwarded, p.config.NodeID)
+	header.Set(api.HeaderCluster, p.config.ClusterID)
+	header.Set(api.HeaderRequestID, x.id)
+	request := &http.Request{
+		Method: x.r.Method,
+		// The path as it came: in a key every byte counts.
+		URL:    &url.URL{Scheme: "http", Host: address, Path: x.r.URL.Path, RawPath: x.r.URL.RawPath, RawQuery: x.r.URL.RawQuery},
+		Header: header,
+		Body:   io.NopCloser(bytes.NewReader(body)),
+		// Where this is 0, net/http takes the length for unknown and sends chunks.
+		ContentLength: int64(len(body)),
+	}
+	if x.r.Method == http.MethodDelete {
+		request.TransferEncoding = []string{"identity"} // nothing, not a chunk of nothing
+	}
+	return request.WithContext(ctx)
+}
+
+// notSent says that nothing of the write has left this node.
+func (p *Peers) notSent(ctx context.Context, leader string, err error) error {
+	p.config.Logger.Debug("the leader could not be reached", "leader", leader, "error", err)
+	if errors.Is(context.Cause(ctx), failure.Stopping) {
+		return failure.StoppedBefore(err)
+	}
+	if port.IsShortage(err) {
+		p.config.Shortage(err)
+		return failure.Of(failure.NoLeader, err, "this node has no file descriptor left for a connection to the leader, %s; retry, or raise the limit (ulimit -n)", leader)
+	}
+	return failure.Of(failure.NoLeader, err, "the leader, %s, could not be reached at %s", leader, p.config.ClientAddr(leader))
+}
+
+// lostSight says that the write may have reached the leader.
+func (p *Peers) lostSight(ctx context.Context, leader string, err error) error {
+	p.config.Logger.Debug("the leader's answer was lost", "leader", leader, "error", err)
+	switch {
+	case errors.Is(context.Cause(ctx), failure.Stopping):
+		return failure.Of(failure.StoppingUnknown, err, "this node stopped while the leader, %s, had the write; it may still happen", leader)
+	case errors.Is(context.Cause(ctx), failure.ErrReplaced):
+		return failure.Of(failure.LeadershipLost, err, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
+	case ctx.Err() != nil:
+		return failure.Of(failure.Timeout, err, "the leader, %s, did not answer in time; the write may still happen", leader)
+	}
+	return failure.Of(failure.LeadershipLost, err, "the leader, %s, had the write when its answer was lost; it may still happen", leader)
+}
+
+// copyEndToEnd copies a header without what concerns one connection only.
+func copyEndToEnd(to, from http.Header) {
+	local := map[string]bool{
+		"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
+		"Transfer-Encoding": true, "Upgrade": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	}
+	for _, line := range from.Values("Connection") {
+		for name := range strings.SplitSeq(line, ",") {
+			local[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
+		}
+	}
+	for name, values := range from {
+		if !local[name] {
+			to[name] = append([]string(nil), values...)
+		}
+	}
+}
+
+// PeerConnections returns how many connections to one leader a node may have that
+// takes this number of connections from clients.
+func PeerConnections(clients int) int { return max(1, min(DefaultPeerConnections, clients)) }

@@ -1,0 +1,162 @@
+package httpd
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// serveGet serves GET and HEAD; net/http leaves out the body of the latter.
+func (d *Door) serveGet(x *exchange) error {
+	key, err := x.key()
+	if err != nil {
+		return err
+	}
+	has, err := x.clientHas()
+	if err != nil {
+		return err
+	}
+	f, sent, err := x.freshness()
+	if sent || err != nil {
+		return err
+	}
+	ctx, cancel := x.context()
+	defer cancel()
+	read, err := d.server.Get(ctx, key, f)
+	if err != nil {
+		return err
+	}
+	x.stampConsistency(f)
+	h := x.w.Header()
+	h.Set(api.HeaderRevision, strconv.FormatUint(read.Revision, 10))
+	h.Set("Vary", "Accept")
+	if !read.Found {
+		return failure.Of(failure.KeyNotFound, nil, "there is no such key in revision %d", read.Revision)
+	}
+	x.stampItem(read.Item.Revision, read.Item.Version)
+	if has(read.Item.Revision) {
+		x.answer(http.StatusNotModified, nil)
+		return nil
+	}
+	if accepts(x.r.Header, api.MediaJSON) {
+		x.answerValue(key, read.Item)
+		return nil
+	}
+	h.Set("Content-Type", "application/octet-stream")
+	x.answer(http.StatusOK, read.Item.Value)
+	return nil
+}
+
+// answerValue sends one item as JSON.
+func (x *exchange) answerValue(key string, item kv.Item) {
+	j := newItemJSON(key, item, false)
+	h := x.w.Header()
+	h.Set("Content-Type", api.MediaJSON)
+	h.Set("Content-Length", strconv.Itoa(j.length()+1))
+	x.begin(http.StatusOK, j.length())
+	j.writeTo(x.w)
+	_, _ = io.WriteString(x.w, "\n")
+}
+
+// freshness returns what a read must see, which is the client's choice. sent says
+// that the client was sent to the leader instead.
+func (x *exchange) freshness() (f kvserver.Freshness, sent bool, err error) {
+	consistency, err := x.consistency()
+	if err != nil {
+		return f, false, err
+	}
+	f.Linearizable = consistency == api.ConsistencyLinearizable
+	if f.MinRevision, err = x.number("min_revision", 0, 1<<64-1, 0); err != nil {
+		return f, false, err
+	}
+	sent, err = x.door.redirect(x)
+	return f, sent, err
+}
+
+// stampConsistency says in the header what a read has seen.
+func (x *exchange) stampConsistency(f kvserver.Freshness) {
+	consistency := api.ConsistencyStale
+	if f.Linearizable {
+		consistency = api.ConsistencyLinearizable
+	}
+	x.w.Header().Set(api.HeaderConsistency, consistency)
+}
+
+// consistency returns the consistency that a read asks for.
+func (x *exchange) consistency() (string, error) {
+	asked, given := x.query["consistency"]
+	switch {
+	case !given, asked == api.ConsistencyLinearizable:
+		return api.ConsistencyLinearizable, nil
+	case asked == api.ConsistencyStale:
+		return asked, nil
+	case asked == api.ConsistencyLease:
+		return "", failure.Of(failure.BadRequest, nil, "lease reads are not enabled on this node; choose linearizable or stale")
+	}
+	return "", failure.Of(failure.BadRequest, nil, "the consistency %.40q is unknown; choose linearizable or stale", asked)
+}
+
+// accepts reports whether the client names a media type among what it accepts.
+// A client that accepts anything gets the default, the raw value.
+func accepts(h http.Header, media string) bool {
+	for _, line := range h.Values("Accept") {
+		for part := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(part, ";")
+			if !strings.EqualFold(strings.TrimSpace(name), media) {
+				continue
+			}
+			q, weighted := strings.CutPrefix(strings.ReplaceAll(strings.ToLower(params), " ", ""), "q=")
+			weight, err := strconv.ParseFloat(q, 64)
+			return !weighted || err != nil || weight > 0
+		}
+	}
+	return false
+}
+
+// itemJSON is an item as JSON, an api.Value, in pieces: the value is not copied
+// but encoded on its way out, so that large ones cost no memory however slowly
+// clients read.
+type itemJSON struct {
+	before, after []byte
+	value         []byte // nil: only the key was asked for
+}
+
+func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
+	j := itemJSON{before: bytes.TrimSuffix(encodeJSON(api.NameKey(key), ""), []byte("}\n"))}
+	if !keysOnly {
+		j.before = append(j.before, `,"value":"`...)
+		j.value = slices.Clip(item.Value)
+		j.after = append(j.after, '"')
+	}
+	j.after = append(j.after, `,"revision":`...)
+	j.after = strconv.AppendUint(j.after, item.Revision, 10)
+	j.after = append(j.after, `,"version":`...)
+	j.after = strconv.AppendUint(j.after, item.Version, 10)
+	j.after = append(j.after, '}')
+	return j
+}
+
+// length is the number of bytes that writeTo writes.
+func (j itemJSON) length() int {
+	return len(j.before) + base64.StdEncoding.EncodedLen(len(j.value)) + len(j.after)
+}
+
+// writeTo writes the item. Errors of w are for its user to notice.
+func (j itemJSON) writeTo(w io.Writer) {
+	_, _ = w.Write(j.before)
+	if len(j.value) > 0 {
+		e := base64.NewEncoder(base64.StdEncoding, w)
+		_, _ = e.Write(j.value)
+		_ = e.Close()
+	}
+	_, _ = w.Write(j.after)
+}

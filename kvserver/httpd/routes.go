@@ -1,0 +1,167 @@
+package httpd
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+)
+
+// Route is one thing that can be asked over HTTP. Everything that holds for all
+// requests of a route stands in its row, and is applied in one place, dispatch. A
+// permission that a client must have belongs here, too, once there are any.
+type Route struct {
+	Method string
+	// Path may hold "{key}", which stands for everything to the end of the path.
+	Path string
+	// Class says with which other requests it shares room. Requests of a class
+	// without a queue have a place from their beginning to their end; the others
+	// when they have come so far that only the server is waited for.
+	Class kvserver.Class
+	// Query lists the parameters that may be given; any other is refused.
+	Query []string
+	// Headers lists the headers of a request that have a meaning of their own
+	// for it; those of every request (see docs/http.md) are left out.
+	Headers []string
+	// Statuses lists what it may be answered with, in addition to the refusals that
+	// meet any request.
+	Statuses []int
+}
+
+// Routes lists everything that Door.Handler answers, for documents and tests
+// to be held against.
+func Routes() []Route {
+	var all []Route
+	for _, r := range routeTable() {
+		all = append(all, r.Route)
+	}
+	return all
+}
+
+// route is a Route and what serves it.
+type route struct {
+	Route
+	serve func(*Door, *exchange) error
+}
+
+// routeTable is the one list of routes.
+func routeTable() []route {
+	reads := []string{"consistency", "min_revision", "redirect"}
+	lists := append([]string{"prefix", "after", "limit", "keys_only"}, reads...)
+	writes := []string{"cas", "redirect"}
+	onReads := []string{"Accept", "If-None-Match"}
+	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey}
+	afterRead := []int{200, 304, 307, 400, 404, 414, 429, 500, 503, 504}
+	afterList := []int{200, 307, 400, 414, 429, 500, 503, 504}
+	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
+	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
+	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
+	return []route{
+		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, reads, onReads, afterRead}, (*Door).serveGet},
+		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, reads, onReads, afterRead}, (*Door).serveGet},
+		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, writes, onWrites, afterPut}, (*Door).servePut},
+		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, append([]string{"op"}, writes...), onWrites, afterAppend}, (*Door).servePost},
+		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, writes, onWrites, afterDelete}, (*Door).serveDelete},
+		{Route{"GET", "/v1/kv", kvserver.Reads, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"HEAD", "/v1/kv", kvserver.Reads, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"GET", "/v1/clerk", kvserver.Free, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
+		{Route{"GET", "/v1/status", kvserver.Free, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
+		{Route{"HEAD", "/v1/status", kvserver.Free, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
+		{Route{"GET", "/v1/integrity", kvserver.Free, []string{"at"}, nil, []int{200, 400, 500}}, (*Door).serveDigest},
+		{Route{"GET", "/v1/snapshot", kvserver.Backups, nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Door).serveBackup},
+		{Route{"POST", "/v1/leader", kvserver.Free, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
+		{Route{"GET", "/metrics", kvserver.Scrapes, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"HEAD", "/metrics", kvserver.Scrapes, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"GET", "/livez", kvserver.Free, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
+		{Route{"HEAD", "/livez", kvserver.Free, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
+		{Route{"GET", "/readyz", kvserver.Free, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+		{Route{"HEAD", "/readyz", kvserver.Free, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+	}
+}
+
+// AnyStatus lists the refusals that may meet any request: by the guard, the
+// router or net/http.
+func AnyStatus() []int { return []int{400, 403, 404, 405, 415, 417, 431, 501, 505} }
+
+// newRouter returns what finds the route of a request. Paths are neither cleaned
+// nor redirected and are matched as they were sent, still percent-encoded: in a
+// key, "//", "..", "%2F" and a slash at the end are bytes like any others.
+func newRouter(d *Door) http.Handler {
+	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	at := map[string]*methodMux{}
+	for _, r := range routeTable() {
+		m := at[r.Path]
+		if m == nil {
+			m = &methodMux{door: d, byMethod: map[string]http.Handler{}}
+			at[r.Path] = m
+			router.Path(strings.Replace(r.Path, "{key}", "{key:.*}", 1)).Handler(m)
+		}
+		m.methods = append(m.methods, r.Method)
+		m.byMethod[r.Method] = d.dispatch(r)
+	}
+	router.NotFoundHandler = d.handle(func(*exchange) error {
+		return failure.Of(failure.NoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/, health is at /livez and /readyz, what the node knows is at /v1/status")
+	})
+	return router
+}
+
+// dispatch returns the handler of one route: it measures the request, holds it to
+// its row, and gives it a place in the row's class.
+func (d *Door) dispatch(r route) http.Handler {
+	var enter func(bytes int64)
+	var leave func(status, sent int, took time.Duration)
+	if d.config.Observer != nil {
+		enter, leave = d.config.Observer.Route(r.Method, r.Path)
+	}
+	return d.handle(func(x *exchange) error {
+		x.route = &r
+		if enter != nil {
+			x.begun, x.leave = time.Now(), leave
+			enter(x.r.ContentLength)
+		}
+		if err := x.checkAgainst(r.Route); err != nil {
+			return err
+		}
+		class := x.class()
+		if !class.HasQueue() {
+			if err := d.server.EnterOrRefuse(class); err != nil {
+				return err
+			}
+			defer d.server.Leave(class, 0)
+		}
+		return r.serve(d, x)
+	})
+}
+
+// class returns the class of a request: that of its route, but for a list that is to
+// be sent as lines.
+func (x *exchange) class() kvserver.Class {
+	if strings.HasSuffix(x.route.Path, "/kv") && accepts(x.r.Header, api.MediaNDJSON) {
+		return kvserver.Streams
+	}
+	return x.route.Class
+}
+
+// methodMux dispatches the routes that share a path by their method.
+type methodMux struct {
+	door     *Door
+	methods  []string
+	byMethod map[string]http.Handler
+}
+
+func (m *methodMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := m.byMethod[r.Method]; h != nil {
+		h.ServeHTTP(w, r)
+		return
+	}
+	m.door.handle(func(x *exchange) error {
+		allowed := strings.Join(m.methods, ", ")
+		x.w.Header().Set("Allow", allowed)
+		return failure.Of(failure.MethodNotAllowed, nil, "this path takes %s", allowed)
+	})(w, r)
+}

@@ -1,0 +1,74 @@
+package httpd
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+const (
+	// streamPiece is how much of a stream is sent at once, each time with
+	// time for the client to take it; see port.Port.AllowWriting.
+	streamPiece = 64 << 10
+	// streamLimit bounds a stream as a whole: while it lasts, what writes replace
+	// stays in memory.
+	streamLimit = 10 * time.Minute
+)
+
+// streamList sends the items as lines, all from one moment. Nothing is locked
+// meanwhile: writes go on.
+func (d *Door) streamList(x *exchange, l listing) error {
+	f, sent, err := x.freshness()
+	if sent || err != nil {
+		return err
+	}
+	ctx, cancel := x.context()
+	view, err := d.server.Freeze(ctx, f)
+	cancel()
+	if err != nil {
+		return err
+	}
+	x.stampConsistency(f)
+	h := x.w.Header()
+	h.Set(api.HeaderRevision, strconv.FormatUint(view.Revision(), 10))
+	h.Set("Content-Type", api.MediaNDJSON)
+	x.begin(http.StatusOK, streamPiece)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	end := time.Now().Add(streamLimit)
+	w := bufio.NewWriterSize(pieces{x}, streamPiece)
+	count := 0
+	view.Ascend(l.after, l.prefix, func(key string, item kv.Item) bool {
+		if l.limit > 0 && count == l.limit {
+			return false
+		}
+		count++
+		newItemJSON(key, item, l.keysOnly).writeTo(w)
+		return w.WriteByte('\n') == nil && time.Now().Before(end) && !d.server.Stopping()
+	})
+	if w.Flush() != nil || !time.Now().Before(end) || d.server.Stopping() {
+		// The client must see that this is not all.
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// pieces writes to the client and gives it time for each piece.
+type pieces struct{ x *exchange }
+
+func (p pieces) Write(b []byte) (int, error) {
+	p.x.door.port.AllowWriting(p.x.w, len(b))
+	n, err := p.x.w.Write(b)
+	if err == nil {
+		err = http.NewResponseController(p.x.w).Flush()
+	}
+	return n, err
+}
+
+var _ io.Writer = pieces{}

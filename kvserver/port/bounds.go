@@ -1,0 +1,99 @@
+package port
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	// loopbackReserve is how many of the places are for connections from this
+	// machine, so that its operator is never locked out.
+	loopbackReserve = 64
+	// evictionAge is how long a connection must have kept the server waiting
+	// before it makes room for another: many honest clients that come at once must
+	// not drive each other out.
+	evictionAge = time.Second
+)
+
+// take gives a connection a place, or returns nil.
+func (p *Port) take(conn net.Conn) *Conn {
+	ip := addressOf(conn)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.config.MaxPerIP > 0 && !ip.IsLoopback() && p.perIP[ip] >= p.config.MaxPerIP {
+		p.refused++
+		return nil
+	}
+	places := p.config.MaxConnections
+	if !ip.IsLoopback() {
+		places -= min(loopbackReserve, p.config.MaxConnections/2)
+	}
+	if len(p.all) >= places && !p.evictLocked() {
+		p.refused++
+		return nil
+	}
+	c := &Conn{Conn: conn, port: p, ip: ip, recording: true, haste: rand.Float64()}
+	c.enter(phaseReceiving)
+	p.all[c] = true
+	p.count.Store(int64(len(p.all)))
+	p.perIP[ip]++
+	return c
+}
+
+// evictLocked closes some connections whose clients keep the server waiting and
+// reports whether there were any: one in sixteen at once, so that looking for
+// them costs little for each.
+func (p *Port) evictLocked() bool {
+	type candidate struct {
+		conn  *Conn
+		since int64
+	}
+	for _, waitsFor := range []phase{phaseReceiving, phaseIdle} {
+		var candidates []candidate
+		before := p.now() - int64(evictionAge)
+		for c := range p.all {
+			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before && !c.atGate.Load() {
+				candidates = append(candidates, candidate{c, since})
+			}
+		}
+		if len(candidates) == 0 {
+			continue
+		}
+		slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.since-b.since, -1), 1)) })
+		for _, c := range candidates[:max(1, min(len(candidates), len(p.all)/16))] {
+			p.forgetLocked(c.conn)
+			p.evicted++
+			c.conn.Conn.Close()
+		}
+		return true
+	}
+	return false
+}
+
+func (p *Port) forget(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgetLocked(c)
+}
+
+// forgetLocked frees a connection's place, once.
+func (p *Port) forgetLocked(c *Conn) {
+	if !p.all[c] {
+		return
+	}
+	delete(p.all, c)
+	p.count.Store(int64(len(p.all)))
+	if p.perIP[c.ip]--; p.perIP[c.ip] == 0 {
+		delete(p.perIP, c.ip)
+	}
+}
+
+func addressOf(conn net.Conn) netip.Addr {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}

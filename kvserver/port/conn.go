@@ -1,0 +1,126 @@
+package port
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// phase is the state of a connection: which side keeps the other waiting. See the
+// package comment.
+type phase int32
+
+const (
+	phaseReceiving phase = iota // the client, in the middle of a request or before its first
+	phaseServing                // this server
+	phaseIdle                   // the client, between two requests
+)
+
+// Conn is a connection of the client port. A nil *Conn stands for one that has no
+// port, as in tests without a network; its methods do nothing then.
+type Conn struct {
+	net.Conn
+	port   *Port
+	ip     netip.Addr
+	phase  atomic.Int32
+	inside atomic.Bool  // of the gate
+	atGate atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
+	since  atomic.Int64 // when it entered the phase, in the time of Port.now
+	haste  float64      // see hasten; below 1
+
+	mu        sync.Mutex // guards the fields below
+	recording bool
+	record    []byte // what came since the last request ended, up to the end of the next one's header
+}
+
+func (c *Conn) enter(p phase) {
+	c.since.Store(c.port.now())
+	c.phase.Store(int32(p))
+}
+
+// Close closes the connection and frees its place.
+func (c *Conn) Close() error {
+	c.leaveGate()
+	c.port.forget(c)
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end a connection without a reset.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Read notes what comes of a request; see gate and note.
+func (c *Conn) Read(p []byte) (int, error) {
+	c.leaveGate() // more is needed before there is anything to do
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.phase.Load() != int32(phaseServing) {
+		if c.phase.Load() == int32(phaseIdle) {
+			c.enter(phaseReceiving)
+		}
+		if c.note(p[:n]) && len(p) > 1 { // during a handler net/http reads single bytes, to learn of the client's end
+			c.enterGate()
+		}
+	}
+	return n, err
+}
+
+// Write sends an answer. Those that net/http gives by itself, before any handler
+// has seen the request, become problem documents like all others.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.leaveGate()
+	if c.phase.Load() != int32(phaseServing) {
+		if err := netHTTPRefusal(p); err != nil {
+			_, writeErr := c.Conn.Write(c.port.config.Problem(err))
+			return len(p), writeErr
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// Serving says that the server has what it needs of the client to go on.
+func (c *Conn) Serving() {
+	if c != nil && c.phase.Load() != int32(phaseServing) {
+		c.enter(phaseServing)
+	}
+}
+
+// connKey is the key of the Conn in a request's context.
+type connKey struct{}
+
+// Of returns the connection of a request, nil if it did not come through a Port.
+func Of(r *http.Request) *Conn {
+	c, _ := r.Context().Value(connKey{}).(*Conn)
+	return c
+}
+
+// keepConn and noteState are hooks of http.Server.
+func keepConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+func noteState(conn net.Conn, state http.ConnState) {
+	c, ours := conn.(*Conn)
+	if !ours {
+		return
+	}
+	switch state {
+	case http.StateIdle:
+		c.enter(phaseIdle)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.recording, c.record = true, c.record[:0]
+		if cap(c.record) > 4<<10 { // keep idle connections cheap
+			c.record = nil
+		}
+	case http.StateHijacked:
+		c.leaveGate()
+		c.enter(phaseServing)
+	}
+}
