@@ -234,9 +234,9 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 // one, or the directory that the member had. Another stray that it took for the member
 // before, while it had no goal, is no such directory (identity.Known.In). It is as if it
 // remembered nobody: it takes a stray that names no uid, as it would the member's first
-// process. The stray does no harm: it cannot give a goal, as it names no uid
-// (core.Rejoin), nor count as told of one (maybeStray). Its log is not played here: the
-// member is doubted from then on (docs/architecture.md, "Two cases remain").
+// process. Such a stray cannot give a goal, as it names no uid (core.Rejoin), nor
+// count as told of one (maybeStray). What follows is not played here: the member is
+// turned down until the directory is emptied (docs/architecture.md, "Two cases remain").
 func (s *server) meetsStray(at *server, it *stray) {
 	w := s.w
 	if it.identity.UID != (core.UID{}) && s.uid() == (core.UID{}) && s.identity().Life.Asking {
