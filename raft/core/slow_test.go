@@ -280,3 +280,64 @@ func TestSlowDisks_ADeadLeaderIsFollowedWhereAllMustVote(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a server that would vote for a candidate leaves it the time of two syncs,
+// once in each wait for a leader, before it campaigns itself. Method: 2 asks for a
+// pre-vote; time passes up to the longest election timeout, then two syncs more.
+func TestSlowDisks_WhoWouldVoteForACandidateWaitsForIt(t *testing.T) {
+	defer failOnPanic(t)
+	const stall = 45
+	s := newSubject(t, withPreVote, withStall(stall))
+	s.ticks(s.config.ElectionTicks) // no leader was heard for long enough
+	s.receive("2", &RequestVote{Term: 1, CandidateID: "2", Pre: true})
+	s.takeCalls()
+	for n := range 2 * stall {
+		for _, call := range s.ticks(1) {
+			if _, asks := call.Request.(*RequestVote); asks {
+				t.Fatalf("it campaigns %d ticks after it would have voted for 2; two syncs take %d", n+1, 2*stall)
+			}
+		}
+	}
+	for range 2 * s.config.ElectionTicks {
+		for _, call := range s.ticks(1) {
+			if _, asks := call.Request.(*RequestVote); asks {
+				return
+			}
+		}
+	}
+	t.Error("it never campaigns")
+}
+
+// Goal: the question of a read travels apart from entries, whose answers wait for
+// disks, and before them. Method: a command and a read in the same turn; each
+// follower is sent one message without entries and then one with.
+func TestSlowDisks_AReadTravelsApartFromEntries(t *testing.T) {
+	defer failOnPanic(t)
+	s := newSubject(t, withNoop, withStall(45))
+	for _, call := range s.lead() {
+		s.accept(call)
+	}
+	s.takeCalls()
+	if _, _, err := s.Propose([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Read(7); err != nil {
+		t.Fatal(err)
+	}
+	s.run()
+	with, without := map[ID]int{}, map[ID]int{}
+	for _, call := range s.takeCalls() {
+		if req, ok := call.Request.(*AppendEntries); ok && len(req.Entries) > 0 {
+			if with[call.To]++; without[call.To] == 0 {
+				t.Errorf("%s is sent entries before the question", call.To)
+			}
+		} else if ok {
+			without[call.To]++
+		}
+	}
+	for _, id := range []ID{"2", "3"} {
+		if with[id] == 0 || without[id] == 0 {
+			t.Errorf("%s is sent %d messages with entries and %d without", id, with[id], without[id])
+		}
+	}
+}
