@@ -145,14 +145,12 @@ func (k kind) headerBytes() int {
 	return headerBytes
 }
 
-// check returns the limit of the body of frames of kind k. The error says that
-// frames of this kind may not come.
-func (l limits) check(k kind) (limit uint32, err error) {
-	limit, known := l[k]
-	if !known {
-		return 0, malformed("kind 0x%02x has no meaning here", uint8(k))
+// check refuses a kind of frame that may not come.
+func (l limits) check(k kind) error {
+	if _, known := l[k]; !known {
+		return malformed("kind 0x%02x has no meaning here", uint8(k))
 	}
-	return limit, nil
+	return nil
 }
 
 // bodyLength returns the length of the body that a whole header announces.

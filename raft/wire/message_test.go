@@ -61,7 +61,7 @@ func sampleReplies() []core.Reply {
 func splitFrame(t testing.TB, b []byte, allowed limits) (kind, []byte) {
 	t.Helper()
 	k := kind(b[0])
-	if _, err := allowed.check(k); err != nil {
+	if err := allowed.check(k); err != nil {
 		t.Fatal(err)
 	}
 	n, err := allowed.bodyLength(b[:k.headerBytes()])

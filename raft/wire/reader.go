@@ -56,7 +56,7 @@ func (f *frameReader) next(allowed limits) (kind, []byte, error) {
 		return 0, nil, err
 	}
 	k := kind(first[0])
-	if _, err := allowed.check(k); err != nil {
+	if err := allowed.check(k); err != nil {
 		return 0, nil, err
 	}
 	header, err := f.r.Peek(k.headerBytes())
