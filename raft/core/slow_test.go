@@ -284,7 +284,7 @@ func TestSlowDisks_ADeadLeaderIsFollowedWhereAllMustVote(t *testing.T) {
 // Goal: a server that would vote for a candidate leaves it the time of two syncs,
 // once in each wait for a leader, before it campaigns itself. Method: 2 asks for a
 // pre-vote; time passes up to the longest election timeout, then two syncs more.
-func TestSlowDisks_WhoWouldVoteForACandidateWaitsForIt(t *testing.T) {
+func TestSlowDisks_AVoterLeavesItsCandidateTime(t *testing.T) {
 	defer failOnPanic(t)
 	const stall = 45
 	s := newSubject(t, withPreVote, withStall(stall))
