@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal"},
 	"cmd/raftkv/internal/logging":   {},
-	"cmd/raftkv/internal/process":   {"raft/vfs"},
+	"cmd/raftkv/internal/process":   {"raft/vfs", "kvserver/port"},
 	"client/bench":                  {"client", "kvserver/api"},
 	"client/verify":                 {"client"},
 

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"raftkv/kvserver/port"
 	"raftkv/raft/vfs"
 )
 
@@ -91,7 +92,7 @@ func NewPatientListener(l net.Listener, what string, logger *slog.Logger) *Patie
 func (l *PatientListener) Accept() (net.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		conn, err := l.Listener.Accept()
-		if err == nil || !passes(err) || lacking(err) && l.what != Operator {
+		if err == nil || !passes(err) || port.IsShortage(err) && l.what != Operator {
 			return conn, err
 		}
 		l.logger.Warn("connections cannot be accepted at the moment; it is tried again", "from", l.what, "error", err)
@@ -110,17 +111,6 @@ func (l *PatientListener) Close() error {
 
 // Operator names the caller of the admin port.
 const Operator = "the operator"
-
-// lacking reports whether the process or the machine lacks descriptors or memory
-// for one more connection.
-func lacking(err error) bool {
-	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
 
 // passes reports whether accepting may succeed after this error. It cannot if the
 // listener was closed, or is none.
