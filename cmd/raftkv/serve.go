@@ -73,7 +73,7 @@ func (s *serveSettings) table() []setting {
 		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
 		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes},
 		{"max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes},
-		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes},
+		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; longer, where the store takes longer to load", &s.snapshotBytes},
 		{"request-timeout", "time for a client's request", &s.requestTimeout},
 		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
 		{"allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts},

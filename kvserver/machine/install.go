@@ -46,7 +46,7 @@ func (m *Machine) install(msg raft.ApplyMsg) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store, m.marks, m.skipping = store, new(marks), false
-	m.logBytes, m.stateBytes = 0, int64(store.Bytes())
+	m.logBytes, m.base = 0, m.present()
 	return nil
 }
 
