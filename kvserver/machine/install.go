@@ -61,7 +61,7 @@ func (m *Machine) readSnapshot(msg raft.ApplyMsg) (*kv.Store, error) {
 		return nil, err
 	}
 	defer from.Close()
-	return kv.Restore(whileAlive{lifetime: m.lifetime, Reader: from})
+	return restore(whileAlive{lifetime: m.lifetime, Reader: from})
 }
 
 // whileAlive is a reader or writer that fails when the machine has ended: large

@@ -116,7 +116,7 @@ func Open(config Config) (*Machine, error) {
 	}
 	if config.Snapshot != nil {
 		begun := time.Now()
-		store, err := kv.Restore(config.Snapshot)
+		store, err := restore(config.Snapshot)
 		if err != nil {
 			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
 		}
