@@ -73,7 +73,7 @@ func newStore(r rules) *Store {
 	assert(r.lanes <= r.lanesTotal, "kv: %d lanes of one session are more than %d of all", r.lanes, r.lanesTotal)
 	return &Store{
 		state: View{
-			items:    btree.NewMap[string, Item](0),
+			items:    newTable(),
 			sessions: btree.NewMap[uint64, session](0),
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
 		},
@@ -180,7 +180,7 @@ func (s *Store) Lift(by uint64) error {
 // the store, and commands applied later do not show in it.
 func (s *Store) Freeze() *View {
 	v := s.state
-	v.items = s.items.Copy()
+	v.items = s.items.freeze()
 	v.sessions = s.sessions.Copy()
 	v.lanes = s.lanes.Copy()
 	return &v
