@@ -16,23 +16,30 @@ func (d *snapshotReader) numbers(s *Store) {
 }
 
 func writeItems(e *snapshotWriter, v, content *View) {
-	v.items.Scan(func(key string, item Item) bool {
-		e.numbers(uint64(len(key)))
-		e.text(key)
-		e.numbers(uint64(len(item.Value)))
-		e.raw(item.Value)
-		e.numbers(item.Revision, item.Version)
-		if e.to != nil { // to count the bytes needs no checksum over all values
-			item.checksum = checksumOf(0, item.Value)
-			content.sum += item.hash(keyHash(key))
-		}
+	if e.to == nil {
+		// To count the bytes needs no order and no checksum over all values.
+		v.items.rows.scan(func(_ uint32, r *row) { e.item(r.key, r.Item) })
+		return
+	}
+	v.items.scan(func(key string, item Item) bool {
+		e.item(key, item)
+		item.checksum = checksumOf(0, item.Value)
+		content.sum += item.hash(keyHash(key))
 		return e.err == nil
 	})
 }
 
+func (e *snapshotWriter) item(key string, item Item) {
+	e.numbers(uint64(len(key)))
+	e.text(key)
+	e.numbers(uint64(len(item.Value)))
+	e.raw(item.Value)
+	e.numbers(item.Revision, item.Version)
+}
+
 func (d *snapshotReader) items(s *Store) {
 	last := ""
-	load := packer{tree: s.items}
+	load := packer{table: &s.items}
 	defer load.finish()
 	for d.more() {
 		key := string(d.bytes("key", 1, MaxKeyBytes))

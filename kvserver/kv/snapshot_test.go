@@ -91,7 +91,7 @@ func TestEveryNumberOfItemsIsRestored(t *testing.T) {
 				}
 			}
 		}
-		if r.items.Len() != len(r.items.Keys()) || !slices.IsSorted(r.items.Keys()) {
+		if keys := r.items.order.Keys(); r.Len() != len(keys) || !slices.IsSorted(keys) {
 			t.Fatalf("%d items: the tree lost its order", n)
 		}
 		put(s, fmt.Sprintf("key%d", n), fmt.Sprint(n))
