@@ -18,7 +18,7 @@ import (
 // Config is what a Machine is made of. Consensus and ApplyCh must be set.
 type Config struct {
 	Consensus Consensus
-	ApplyCh   <-chan raft.ApplyMsg
+	ApplyCh   <-chan raft.Batch
 	// Snapshot, if not nil, is read by Open for the state that ApplyCh carries on.
 	Snapshot io.Reader
 	// MaxStoreBytes is how many bytes of keys and values writes may fill, where this
@@ -77,6 +77,9 @@ type Machine struct {
 	logBytes int64
 	// base is the last snapshot; the applier's.
 	base base
+	// results are those of the commands of this process that were just applied; the
+	// applier's.
+	results []kv.Result
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed before the start is never taken for one of this process.
