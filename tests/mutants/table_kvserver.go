@@ -133,7 +133,7 @@ var kvserverMutants = []mutant{
 		"\t\tif r.block != nil {\n\t\t\tr.free <- r.block[:cap(r.block)]\n\t\t}\n\t\tr.block = <-r.blocks // nil if it is closed\n",
 		"\t\tr.block = <-r.blocks\n\t\tif r.block != nil {\n\t\t\tr.free <- r.block[:cap(r.block)]\n\t\t}\n"),
 	inMachine("G55", "TestASnapshotIs", "the log before the last snapshot counts for the next", "snapshotter.go",
-		"\tm.base = a.base\n", "\tm.base.state = a.base.state\n"),
+		"\t\tm.base = a.base\n", "\t\tm.base.state = a.base.state\n"),
 	inMachine("G36", "TestAFailed", "the log is taken for short after a snapshot that failed", "snapshotter.go",
 		"\t\tm.logBytes += a.covers\n", ""),
 	inMachine("G37", "TestAQuarantined", "a state that is wrong is written to a snapshot", "snapshotter.go",
