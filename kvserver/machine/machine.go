@@ -87,6 +87,7 @@ type Machine struct {
 	clock   uptimeClock
 	waiting waiters
 	tenures tenures
+	watch   watch // watchAsync's
 	// applied and revision are how far the store has come, in the log and in
 	// changes of its own.
 	applied, revision watermark
@@ -110,6 +111,7 @@ func Open(config Config) (*Machine, error) {
 		config: config, consensus: config.Consensus, observer: config.Observer, logger: config.Logger,
 		store: kv.New(), marks: new(marks), origin: drawOrigin(), clock: uptimeClock{time.Now()},
 		tenures: tenures{grace: config.ReplacedGrace}, applierDone: make(chan struct{}),
+		watch: watch{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
 	}
 	if m.observer == nil {
 		m.observer = unobserved{}

@@ -11,13 +11,13 @@ import (
 	"raftkv/raft"
 )
 
-// snapshotPoll is the interval at which the machine asks whether consensus wants a snapshot
-// while nothing is written.
-const snapshotPoll = 200 * time.Millisecond
-
 // snapshotRetry is how long the machine waits after a snapshot that failed, for
 // lack of room on the disk for instance, before it takes the next.
 const snapshotRetry = 10 * time.Second
+
+// snapshotPause is the time after the end of a snapshot at which the machine looks
+// whether the next one is due, though nothing is written.
+const snapshotPause = 200 * time.Millisecond
 
 // snapshotter takes snapshots of the store, one at a time, while writes go on.
 //
@@ -27,6 +27,9 @@ const snapshotRetry = 10 * time.Second
 // One is also due when a follower is to get one and the last is too old for that.
 type snapshotter struct {
 	busy atomic.Bool // one is being taken, or failed a moment ago
+	// ended holds a token snapshotPause after busy has ended: the next may be due
+	// already, and perhaps nothing is written for a long time.
+	ended chan struct{}
 	// last is the one that was begun last, until the applier has taken note of how
 	// it ended. It belongs to the snapshotter's goroutine while busy.
 	last  *attempt
@@ -59,7 +62,7 @@ type attempt struct {
 }
 
 // snapshotIfDue begins a snapshot if it is time for one. The applier calls it
-// after each batch, and from time to time.
+// after each batch, when consensus wants one, and when the last has ended.
 func (m *Machine) snapshotIfDue() {
 	if m.snapshots.busy.Load() || m.Fault() != "" {
 		return // a state that is wrong must not last, nor come to others
@@ -106,7 +109,7 @@ func (m *Machine) snapshotWanted() bool {
 // fails, the server goes on with a longer log: whether a disk can still be
 // trusted is for consensus to say.
 func (m *Machine) takeSnapshot(a *attempt) {
-	defer m.snapshots.busy.Store(false)
+	defer m.snapshots.finish()
 	begun, view := time.Now(), a.view
 	a.view = nil // what it holds must not live on when it has been written
 	err := m.consensus.WriteSnapshot(a.index, func(to io.Writer) error {
@@ -129,6 +132,17 @@ func (m *Machine) takeSnapshot(a *attempt) {
 		case <-m.lifetime.Done():
 		}
 	}
+}
+
+// finish lets the next snapshot be taken, and has the applier look for it in a while.
+func (s *snapshotter) finish() {
+	s.busy.Store(false)
+	time.AfterFunc(snapshotPause, func() {
+		select {
+		case s.ended <- struct{}{}:
+		default: // it is about to look
+		}
+	})
 }
 
 // WriteState writes a state that its container calls the state at index. The two

@@ -172,22 +172,22 @@ func TestASnapshotThatIsWantedIsTaken(t *testing.T) {
 		log.Change(func(f *fakelog.Snapshots) { f.Pause = func() { attempts.Add(1) } })
 		mustPut(t, m, "k", "v")
 		log.Set(func(status *raft.Status) { status.SnapshotWanted = true })
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 1 || at[0] != 1 {
 			t.Fatalf("snapshots at %v, want one at 1", at)
 		}
 		mustPut(t, m, "k", "v")
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 1 {
 			t.Fatalf("snapshots at %v by an old status", at)
 		}
 		log.Set(func(status *raft.Status) { status.SnapshotIndex = 1 })
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 2 || at[1] != 2 {
 			t.Fatalf("snapshots at %v, want one more at 2", at)
 		}
 		log.Set(func(status *raft.Status) { status.SnapshotIndex = 2 })
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 2 || attempts.Load() != 2 {
 			t.Fatalf("snapshots at %v in %d attempts, with nothing new in them", at, attempts.Load())
 		}

@@ -20,6 +20,8 @@ var kvserverMutants = []mutant{
 		"\t\tcase raft.KindNoop:\n\t\t\tm.store.Advance(e.Index)\n\t\tdefault:", "\t\tdefault:\n\t\t\tm.store.Advance(e.Index)\n\t\tcase raft.Kind(255):"),
 	inMachine("G61", "TestALongBatch", "a piece of a batch that is full by bytes loses the entry that filled it", "applier.go",
 		"\t\trest = rest[len(piece):]\n", "\t\tif rest = rest[len(piece):]; len(piece) < maxApplyEntries && len(rest) > 0 {\n\t\t\trest = rest[1:]\n\t\t}\n"),
+	inMachine("G62", "TestWatchingRests", "a write that comes while nobody is looked after is not looked after", "propose.go",
+		"\tm.watch.wake()\n", ""),
 	inFile("Y2", "the applier goes on behind a command of a later version", "kvserver/machine/applier.go",
 		"\t\t\t\treturn fmt.Errorf(\"the log entry at index %d cannot be applied: %w\", e.Index, err)\n", "\t\t\t\tm.store.Advance(e.Index)\n\t\t\t\tcontinue\n",
 		"test ./kvserver/machine TestACommandOfALaterVersion"),
