@@ -90,7 +90,9 @@ func (m *Machine) noteSnapshot() {
 		m.logBytes += a.covers
 		return
 	}
-	m.base = a.base
+	if a.index > m.base.index { // none that was installed meanwhile is newer
+		m.base = a.base
+	}
 	m.snapshots.taken = a.index
 }
 
