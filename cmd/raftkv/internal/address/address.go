@@ -1,4 +1,4 @@
-package main
+package address
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"raftkv/raft/core"
 )
 
-// parseMembers reads "n1=host:port,n2=host:port,…".
-func parseMembers(text string) (host.Members, error) {
+// ParseMembers reads "n1=host:port,n2=host:port,…".
+func ParseMembers(text string) (host.Members, error) {
 	m := host.Members{}
 	holder := map[string]core.ID{}
 	for pair := range strings.SplitSeq(text, ",") {
@@ -22,7 +22,7 @@ func parseMembers(text string) (host.Members, error) {
 		if !found {
 			return nil, fmt.Errorf("--cluster: %q is not of the form id=host:port", pair)
 		}
-		if err := checkName(name); err != nil {
+		if err := CheckName(name); err != nil {
 			return nil, fmt.Errorf("--cluster: the id in %q %w", pair, err)
 		}
 		id := core.ID(name)
@@ -48,9 +48,9 @@ func parseMembers(text string) (host.Members, error) {
 	return m, nil
 }
 
-// checkName says what is wrong with the id of a node or cluster. What is
+// CheckName says what is wrong with the id of a node or cluster. What is
 // allowed can be a file name, a header and a word of a log line without quotes.
-func checkName(name string) error {
+func CheckName(name string) error {
 	if name == "" || len(name) > core.MaxIDBytes {
 		return fmt.Errorf("has %d characters; it must have 1 to %d", len(name), core.MaxIDBytes)
 	}
@@ -79,9 +79,9 @@ func splitAddress(address string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// listenAddress reads an address to listen on. Without a host it is the
+// normal reads an address to listen on. Without a host it is the
 // loopback address: nothing is opened to the network that nobody asked for.
-func listenAddress(address string) (string, error) {
+func normal(address string) (string, error) {
 	host, port, err := splitAddress(address)
 	if err != nil {
 		return "", err
@@ -100,49 +100,4 @@ func isLoopback(address string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback() || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
-}
-
-// warnOfAddresses warns about addresses that mean another machine to whoever
-// gets them: members on other machines, and an address of this node that leads
-// everybody to himself.
-func warnOfAddresses(c host.Config) {
-	for _, w := range doubtfulAddresses(c) {
-		c.Logger.Warn(w.message, w.about...)
-	}
-}
-
-type addressWarning struct {
-	message string
-	about   []any
-}
-
-// doubtfulAddresses returns what is to be said about a node's addresses.
-func doubtfulAddresses(c host.Config) (all []addressWarning) {
-	own := c.Members[c.ID]
-	var near, far []string
-	for _, id := range c.Members.IDs() {
-		if isLoopback(c.Members[id]) {
-			near = append(near, string(id))
-		} else {
-			far = append(far, string(id))
-		}
-	}
-	remote := len(far) // nodes on other machines
-	if !isLoopback(own) {
-		remote--
-	}
-	clients := host.ReachableAddress(c.HTTP.Addr(), own)
-	if remote > 0 && isLoopback(clients) {
-		all = append(all, addressWarning{"the other nodes are on other machines, and the client address that this node gives them is a loopback address: writes that they forward to it will not arrive; set --http to an address that they reach, such as 0.0.0.0:8701",
-			[]any{"client_address", clients}})
-	}
-	if listening := c.Peer.Addr().String(); remote > 0 && isLoopback(listening) {
-		all = append(all, addressWarning{"the other nodes are on other machines, and this node listens for them on a loopback address: they cannot reach it; correct its entry in --cluster, or --peer",
-			[]any{"peer_address", listening}})
-	}
-	if len(near) > 0 && len(far) > 0 {
-		all = append(all, addressWarning{"--cluster gives some nodes loopback addresses and others not: a loopback address leads each node to its own machine",
-			[]any{"loopback", strings.Join(near, ","), "others", strings.Join(far, ",")}})
-	}
-	return all
 }

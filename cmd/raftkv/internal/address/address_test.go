@@ -1,20 +1,22 @@
-package main
+package address
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 )
 
 // Goal: a list of members is read as it is meant.
 // Method: lists with spaces, case and IPv6, compared with what they mean.
 func TestMembersAreRead(t *testing.T) {
-	m, err := parseMembers("n1=Host.Example:9701, n2=[::1]:9702,west-3.b=10.0.0.3:9701")
+	m, err := ParseMembers("n1=Host.Example:9701, n2=[::1]:9702,west-3.b=10.0.0.3:9701")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +29,7 @@ func TestMembersAreRead(t *testing.T) {
 	if len(m) != len(want) {
 		t.Errorf("read %v", m)
 	}
-	if m, err := parseMembers("n1=h:1,n2=i:1, "); err != nil || len(m) != 2 {
+	if m, err := ParseMembers("n1=h:1,n2=i:1, "); err != nil || len(m) != 2 {
 		t.Errorf("with a comma at the end: %v, %v", m, err)
 	}
 }
@@ -60,7 +62,7 @@ func TestMistakesInTheMemberListAreNamed(t *testing.T) {
 		{"n1=a:1,n2=b:1,n1=c:1", []string{"node n1 twice"}},
 		{"n1=a:1,n2=A:1", []string{"n1 and n2", "a:1"}},
 	} {
-		m, err := parseMembers(c.list)
+		m, err := ParseMembers(c.list)
 		if err == nil {
 			t.Errorf("%q was read as %v", c.list, m)
 			continue
@@ -84,12 +86,12 @@ func TestListenAddressIsLoopbackUnlessAHostIsNamed(t *testing.T) {
 		"[::]:8701":      "[::]:8701",
 		"localhost:8701": "localhost:8701",
 	} {
-		if got, err := listenAddress(given); err != nil || got != want {
+		if got, err := normal(given); err != nil || got != want {
 			t.Errorf("%q became %q, %v; want %q", given, got, err, want)
 		}
 	}
 	for _, bad := range []string{"", "host", "host:", "h:http", "h:-1", "h:99999", "::1"} {
-		if got, err := listenAddress(bad); err == nil {
+		if got, err := normal(bad); err == nil {
 			t.Errorf("%q became %q", bad, got)
 		}
 	}
@@ -142,10 +144,12 @@ func TestDoubtfulAddressesAreWarnedAbout(t *testing.T) {
 		{"n1=10.0.0.1:9701,n2=127.0.0.1:9702", "10.0.0.1:8701", "10.0.0.1:9701", []string{"--cluster gives some"}},
 		{"n1=10.0.0.1:9701", "127.0.0.1:8701", "127.0.0.1:9701", nil},
 	} {
-		m, err := parseMembers(c.cluster)
-		must(t, err)
+		m, err := ParseMembers(c.cluster)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var got []string
-		for _, w := range doubtfulAddresses(host.Config{ID: "n1", Members: m, HTTP: fixedListener{at: c.http}, Peer: fixedListener{at: c.peer}}) {
+		for _, w := range doubtful(host.Config{ID: "n1", Members: m, HTTP: fixedListener{at: c.http}, Peer: fixedListener{at: c.peer}}) {
 			got = append(got, w.message)
 		}
 		if !slices.EqualFunc(got, c.want, strings.Contains) {
@@ -159,17 +163,20 @@ func TestDoubtfulAddressesAreWarnedAbout(t *testing.T) {
 func TestAnAddressThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	end()
-	_, err := listenPatiently(ctx, "peers", "--peer", "192.0.2.1:9701", slog.New(slog.DiscardHandler)) // reserved for documents, so nobody has it
-	if exitCodeOf(err) != exitFailed || !strings.Contains(err.Error(), "--peer 0.0.0.0:9701 listens on all addresses") {
+	_, err := ListenPatiently(ctx, "peers", "--peer", "192.0.2.1:9701", slog.New(slog.DiscardHandler)) // reserved for documents, so nobody has it
+	var failed *exit.Failure
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "--peer 0.0.0.0:9701 listens on all addresses") {
 		t.Errorf("%v", err)
 	}
 	if !mayComeYet(&net.OpError{Op: "listen", Err: &net.DNSError{Err: "no such host", Name: "kv1", IsNotFound: true}}) {
 		t.Error("a name without a record is not waited for")
 	}
-	used, err := listen("peers", "--peer", "127.0.0.1:0")
-	must(t, err)
+	used, err := Listen("peers", "--peer", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer used.Close()
-	if _, err := listenPatiently(t.Context(), "peers", "--peer", used.Addr().String(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "the port is in use") {
+	if _, err := ListenPatiently(t.Context(), "peers", "--peer", used.Addr().String(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "the port is in use") {
 		t.Errorf("a port in use: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"cmp"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,55 +17,58 @@ import (
 	"raftkv/cmd/raftkv/internal/inventory"
 )
 
-// setting is something a user may set. It has one name in all places: the flag
+// Setting is something a user may set. It has one name in all places: the flag
 // --data-dir, the variable RAFTKV_DATA_DIR, the key data-dir of a file.
-type setting struct {
-	name  string
+type Setting struct {
+	Name  string
 	usage string
 	value any // *string, *int64 or *time.Duration; holds the default at first
 }
 
-// variable is the name of a setting's environment variable.
-func variable(name string) string {
+// New returns a setting. value points at where it is kept, and at its default.
+func New(name, usage string, value any) Setting { return Setting{name, usage, value} }
+
+// Variable is the name of a setting's environment variable.
+func Variable(name string) string {
 	return "RAFTKV_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// addFlags makes the settings flags of a command.
-func addFlags(command *cobra.Command, settings []setting) {
+// AddFlags makes the settings flags of a command.
+func AddFlags(command *cobra.Command, settings []Setting) {
 	flags := command.Flags()
 	flags.SortFlags = false
 	for _, s := range settings {
 		switch v := s.value.(type) {
 		case *string:
-			flags.StringVar(v, s.name, *v, s.usage)
+			flags.StringVar(v, s.Name, *v, s.usage)
 		case *int64:
-			flags.Int64Var(v, s.name, *v, s.usage)
+			flags.Int64Var(v, s.Name, *v, s.usage)
 		case *time.Duration:
-			flags.DurationVar(v, s.name, *v, s.usage)
+			flags.DurationVar(v, s.Name, *v, s.usage)
 		}
 	}
 }
 
-// configSetting names the setting that names the file.
-const configSetting = "config"
+// ConfigName names the setting that names the file.
+const ConfigName = "config"
 
-// completeSettings fills in the settings that were not given as flags: from the
+// Complete fills in the settings that were not given as flags: from the
 // environment, else from the file that --config names. Variables that are empty
 // count as not set. A variable that is no setting's is only warned about (see
-// strayVariables), because orchestrators put such things there; a key of the file
+// Strays), because orchestrators put such things there; a key of the file
 // that is none is an error.
-func completeSettings(settings []setting, givenAsFlag func(string) bool, lookup func(string) (string, bool)) error {
+func Complete(settings []Setting, givenAsFlag func(string) bool, lookup func(string) (string, bool)) error {
 	given := map[string]bool{}
 	path := ""
 	for _, s := range settings {
-		given[s.name] = givenAsFlag(s.name)
-		if text, _ := lookup(variable(s.name)); text != "" && !given[s.name] {
-			given[s.name] = true
+		given[s.Name] = givenAsFlag(s.Name)
+		if text, _ := lookup(Variable(s.Name)); text != "" && !given[s.Name] {
+			given[s.Name] = true
 			if err := s.set(text); err != nil {
-				return fmt.Errorf("%s %w", variable(s.name), err)
+				return fmt.Errorf("%s %w", Variable(s.Name), err)
 			}
 		}
-		if s.name == configSetting {
+		if s.Name == ConfigName {
 			path = *s.value.(*string)
 		}
 	}
@@ -81,7 +83,7 @@ func completeSettings(settings []setting, givenAsFlag func(string) bool, lookup 
 
 // completeFromFile gives the settings that are not in given the file's values.
 // The file is checked whole, also where something else overrides it.
-func completeFromFile(settings []setting, given map[string]bool, path string) error {
+func completeFromFile(settings []Setting, given map[string]bool, path string) error {
 	var values map[string]any
 	if _, err := toml.DecodeFile(path, &values); err != nil {
 		if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
@@ -90,7 +92,7 @@ func completeFromFile(settings []setting, given map[string]bool, path string) er
 		return fmt.Errorf("--config: %s cannot be read: %w%s", path, err, adviceOnTOML(err))
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		i := slices.IndexFunc(settings, func(s setting) bool { return s.name == key && key != configSetting })
+		i := slices.IndexFunc(settings, func(s Setting) bool { return s.Name == key && key != ConfigName })
 		if i < 0 {
 			return fmt.Errorf("%s: %q is not a setting; the settings are %s", path, key, listSettings(settings))
 		}
@@ -116,18 +118,18 @@ func adviceOnTOML(err error) string {
 }
 
 // listSettings lists what a file may hold, for people.
-func listSettings(settings []setting) string {
+func listSettings(settings []Setting) string {
 	var names []string
 	for _, s := range settings {
-		if s.name != configSetting {
-			names = append(names, s.name)
+		if s.Name != ConfigName {
+			names = append(names, s.Name)
 		}
 	}
 	return strings.Join(names, ", ")
 }
 
 // discarded returns a setting of the same kind whose value goes nowhere.
-func (s setting) discarded() setting {
+func (s Setting) discarded() Setting {
 	switch s.value.(type) {
 	case *int64:
 		s.value = new(int64)
@@ -141,7 +143,7 @@ func (s setting) discarded() setting {
 
 // set reads the value from text. The error continues a sentence that begins
 // with the setting's name, as do those below.
-func (s setting) set(text string) (err error) {
+func (s Setting) set(text string) (err error) {
 	switch v := s.value.(type) {
 	case *int64:
 		*v, err = strconv.ParseInt(text, 10, 64)
@@ -165,7 +167,7 @@ func adviceOnDuration(text string, err error) string {
 }
 
 // kind says what the setting takes.
-func (s setting) kind() string {
+func (s Setting) kind() string {
 	switch s.value.(type) {
 	case *int64:
 		return "whole number"
@@ -178,7 +180,7 @@ func (s setting) kind() string {
 // setFromTOML takes a value of a TOML file if it has the setting's type: whole
 // numbers for numbers, strings for the rest. The cluster may also be a table of
 // addresses by id.
-func (s setting) setFromTOML(value any) error {
+func (s Setting) setFromTOML(value any) error {
 	_, wantsNumber := s.value.(*int64)
 	switch v := value.(type) {
 	case string:
@@ -190,7 +192,7 @@ func (s setting) setFromTOML(value any) error {
 			return s.set(strconv.FormatInt(v, 10))
 		}
 	case map[string]any:
-		if pairs, ok := memberPairs(v); ok && s.name == "cluster" {
+		if pairs, ok := memberPairs(v); ok && s.Name == "cluster" {
 			return s.set(pairs)
 		}
 	}
@@ -236,6 +238,3 @@ func describeTOML(value any) string {
 	}
 	return "a list or a time"
 }
-
-// environment is the process's own, for completeSettings.
-func environment(name string) (string, bool) { return os.LookupEnv(name) }

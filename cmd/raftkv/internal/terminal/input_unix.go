@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package terminal
 
 import (
 	"io"
@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// isClosed reports whether standard input was closed when the process began.
+// InputIsClosed reports whether standard input was closed when the process began.
 // The Go runtime then opens /dev/null in its place, for reading and writing; who
 // redirects /dev/null on purpose opens it for reading.
-func isClosed(stdin io.Reader) bool {
+func InputIsClosed(stdin io.Reader) bool {
 	f, isFile := stdin.(*os.File)
 	if !isFile {
 		return false

@@ -1,26 +1,28 @@
-package main
+package status
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"raftkv/cmd/raftkv/internal/exit"
 )
 
-// verdict is what the answers of all endpoints say together.
-type verdict struct {
-	cluster          string // its name; "" if nobody answered or there are several
+// Verdict is what the answers of all endpoints say together.
+type Verdict struct {
+	Cluster          string // its name; "" if nobody answered or there are several
 	clusters         int    // how many there are behind the endpoints
-	leader           string // of the latest term that anybody knows of; "" if there is none
-	term             uint64
+	Leader           string // of the latest term that anybody knows of; "" if there is none
+	Term             uint64
 	asked, answering int
 	members          int // of the cluster, as far as it is known
-	code             int // exit code
+	Code             int // exit code
 	faults           []string
 	mayPass          bool // a fault may be a moment of a change of leadership
 }
 
-// text is the verdict in a sentence, for an exit code that is not 0.
-func (v verdict) text() string {
+// Text is the verdict in a sentence, for an exit code that is not 0.
+func (v Verdict) Text() string {
 	if len(v.faults) > 0 {
 		return strings.Join(v.faults, "; ")
 	}
@@ -28,7 +30,7 @@ func (v verdict) text() string {
 }
 
 // nobody says why nobody leads, as far as that can be seen.
-func (v verdict) nobody() string {
+func (v Verdict) nobody() string {
 	majority := v.members/2 + 1
 	switch {
 	case v.answering == 0:
@@ -47,47 +49,47 @@ func answers(n int) string {
 }
 
 // fault adds what is wrong.
-func (v *verdict) fault(code int, format string, args ...any) {
+func (v *Verdict) fault(code int, format string, args ...any) {
 	v.faults = append(v.faults, fmt.Sprintf(format, args...))
-	if v.code == exitDone {
-		v.code = code
+	if v.Code == exit.Done {
+		v.Code = code
 	}
 }
 
-// judge looks for what no cluster in order shows: nodes of two clusters, two
+// Judge looks for what no cluster in order shows: nodes of two clusters, two
 // leaders, two processes of one name, a node ahead of its leader.
-func judge(all []nodeStatus) verdict {
-	v := verdict{asked: len(all), members: len(all)}
-	leaders := map[string]nodeStatus{} // by name
-	clusters := map[string][]string{}  // endpoints by the cluster's name and uid
-	known := map[string]nodeStatus{}   // by name
+func Judge(all []Answer) Verdict {
+	v := Verdict{asked: len(all), members: len(all)}
+	leaders := map[string]Answer{}    // by name
+	clusters := map[string][]string{} // endpoints by the cluster's name and uid
+	known := map[string]Answer{}      // by name
 	for _, n := range all {
 		if n.Status == nil {
 			continue
 		}
 		v.answering++
 		v.members = max(v.members, len(n.Peers)+1)
-		clusters[clusterName(n)] = append(clusters[clusterName(n)], n.Endpoint)
-		v.cluster = n.Cluster
-		if n.Leader != "" && n.Term >= v.term {
-			v.leader, v.term = n.Leader, n.Term
+		clusters[ClusterOf(n)] = append(clusters[ClusterOf(n)], n.Endpoint)
+		v.Cluster = n.Cluster
+		if n.Leader != "" && n.Term >= v.Term {
+			v.Leader, v.Term = n.Leader, n.Term
 		}
 		if twin, has := known[n.Node]; has && twin.UID == n.UID && twin.Cluster == n.Cluster {
 			v.members-- // it was counted twice
 			if differ(twin, n) {
-				v.fault(exitFailed, "two processes answer as %s: at %s and at %s", n.Node, twin.Endpoint, n.Endpoint)
+				v.fault(exit.Failed, "two processes answer as %s: at %s and at %s", n.Node, twin.Endpoint, n.Endpoint)
 			}
 			continue
 		}
 		known[n.Node] = n
 		if n.Role == "leader" {
-			leaders[clusterName(n)+"/"+n.Node] = n
+			leaders[ClusterOf(n)+"/"+n.Node] = n
 		}
 	}
-	clusters = withoutUnknown(clusters)
+	clusters = WithoutUnknown(clusters)
 	if v.clusters = len(clusters); v.clusters > 1 {
-		v.cluster, v.leader = "", ""
-		v.fault(exitUsage, "%s", twoClusters(clusters))
+		v.Cluster, v.Leader = "", ""
+		v.fault(exit.Usage, "%s", TwoClusters(clusters))
 		return v
 	}
 	if len(leaders) > 1 {
@@ -97,37 +99,37 @@ func judge(all []nodeStatus) verdict {
 			names = append(names, fmt.Sprintf("%s leads in term %d", n.Node, n.Term))
 		}
 		slices.Sort(names)
-		v.fault(exitFailed, "two nodes lead: %s", strings.Join(names, ", "))
+		v.fault(exit.Failed, "two nodes lead: %s", strings.Join(names, ", "))
 	}
 	v.judgeCommits(all)
-	if v.code == exitDone && v.leader == "" {
-		v.code = exitUnavailable
+	if v.Code == exit.Done && v.Leader == "" {
+		v.Code = exit.Unavailable
 	}
 	return v
 }
 
 // judgeCommits looks for nodes whose commit index is beyond their leader's.
-func (v *verdict) judgeCommits(all []nodeStatus) {
+func (v *Verdict) judgeCommits(all []Answer) {
 	for _, leader := range all {
-		if leader.Status == nil || leader.Role != "leader" || leader.Node != v.leader {
+		if leader.Status == nil || leader.Role != "leader" || leader.Node != v.Leader {
 			continue
 		}
 		for _, n := range all {
 			if n.Status != nil && n.Commit > leader.Commit {
 				v.mayPass = true
-				v.fault(exitFailed, "%s has committed up to index %d and its leader %s only up to %d: they did not begin from the same state",
+				v.fault(exit.Failed, "%s has committed up to index %d and its leader %s only up to %d: they did not begin from the same state",
 					n.Node, n.Commit, leader.Node, leader.Commit)
 			}
 		}
 	}
 }
 
-// clusterName names a node's cluster: two clusters may have one name.
-func clusterName(n nodeStatus) string { return n.Cluster + "\x00" + n.UID }
+// ClusterOf names a node's cluster: two clusters may have one name.
+func ClusterOf(n Answer) string { return n.Cluster + "\x00" + n.UID }
 
-// withoutUnknown adds the nodes that do not say their cluster's uid, because they
+// WithoutUnknown adds the nodes that do not say their cluster's uid, because they
 // do not know it yet, to those of the same name that do.
-func withoutUnknown(clusters map[string][]string) map[string][]string {
+func WithoutUnknown(clusters map[string][]string) map[string][]string {
 	for key, endpoints := range clusters { // any order will do: a name has one such entry
 		name, uid, _ := strings.Cut(key, "\x00")
 		if uid != "" {
@@ -144,8 +146,8 @@ func withoutUnknown(clusters map[string][]string) map[string][]string {
 	return clusters
 }
 
-// twoClusters is the sentence for endpoints that belong to several clusters.
-func twoClusters(clusters map[string][]string) string {
+// TwoClusters is the sentence for endpoints that belong to several clusters.
+func TwoClusters(clusters map[string][]string) string {
 	return fmt.Sprintf("these endpoints belong to %d clusters: %s", len(clusters), describeClusters(clusters))
 }
 
@@ -169,7 +171,7 @@ func describeClusters(clusters map[string][]string) string {
 }
 
 // differ reports whether two answers under one name are of two processes.
-func differ(a, b nodeStatus) bool {
+func differ(a, b Answer) bool {
 	const slack = 3 // seconds between the two answers, and rounding
 	up := a.Process.UptimeSeconds - b.Process.UptimeSeconds
 	return up > slack || up < -slack || a.Build != b.Build

@@ -1,4 +1,4 @@
-package main
+package address
 
 import (
 	"context"
@@ -9,45 +9,46 @@ import (
 	"syscall"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/process"
 )
 
-// addressPatience is how long a start waits for its own address: the name of a
+// patience is how long a start waits for its own address: the name of a
 // pod gets its record when the pod runs, and an interface its address when the
 // network is up.
 const (
-	addressPatience = 30 * time.Second
-	addressPause    = time.Second
+	patience = 30 * time.Second
+	pause    = time.Second
 )
 
-// listen opens a port. what and flag are for the sentence if it cannot. The error
-// is a *failure if the address is in order.
-func listen(what, flag, address string) (net.Listener, error) {
-	normal, err := listenAddress(address)
+// Listen opens a port. what and flag are for the sentence if it cannot. The error
+// is an exit.Failure if the address is in order.
+func Listen(what, flag, address string) (net.Listener, error) {
+	at, err := normal(address)
 	if err != nil {
 		return nil, fmt.Errorf("%s is %q, which is not an address of the form host:port: %w", flag, address, err)
 	}
-	l, err := net.Listen("tcp", normal)
+	l, err := net.Listen("tcp", at)
 	if err != nil {
-		return nil, &failure{fmt.Errorf("cannot listen for %s on %s (%s): %w%s", what, normal, flag, explainListen(err), adviceOnAddress(err, flag, normal))}
+		return nil, exit.Fail(fmt.Errorf("cannot listen for %s on %s (%s): %w%s", what, at, flag, explainListen(err), adviceOnAddress(err, flag, at)))
 	}
 	return l, nil
 }
 
-// listenPatiently is listen for an address that may not be there yet: it waits
-// for it until ctx ends or addressPatience is over.
-func listenPatiently(ctx context.Context, what, flag, address string, logger *slog.Logger) (net.Listener, error) {
+// ListenPatiently is Listen for an address that may not be there yet: it waits
+// for it until ctx ends or patience is over.
+func ListenPatiently(ctx context.Context, what, flag, address string, logger *slog.Logger) (net.Listener, error) {
 	for begun := time.Now(); ; {
-		l, err := listen(what, flag, address)
+		l, err := Listen(what, flag, address)
 		if err == nil {
 			return process.NewPatientListener(l, what, logger), nil
 		}
-		if !mayComeYet(err) || ctx.Err() != nil || time.Since(begun) >= addressPatience {
+		if !mayComeYet(err) || ctx.Err() != nil || time.Since(begun) >= patience {
 			return nil, err
 		}
-		logger.Warn("this node waits up to "+addressPatience.String()+" for an address of its own", "error", err)
+		logger.Warn("this node waits up to "+patience.String()+" for an address of its own", "error", err)
 		select {
-		case <-time.After(addressPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -39,18 +39,18 @@ const (
 	waitingRedraw = 250 * time.Millisecond
 )
 
-// startWaiting begins to watch. stop must be called. It shows nothing if to is no
+// StartWaiting begins to watch. stop must be called. It shows nothing if to is no
 // terminal.
-func startWaiting(to io.Writer) *waiting {
+func StartWaiting(to io.Writer) *waiting {
 	w := &waiting{to: to, begun: time.Now(), end: make(chan struct{}), last: map[string]heardRefusal{}}
-	if isTerminal(to) {
+	if Is(to) {
 		w.ended.Go(w.watch)
 	}
 	return w
 }
 
-// note takes a refusal.
-func (w *waiting) note(r client.Refusal) {
+// Note takes a refusal.
+func (w *waiting) Note(r client.Refusal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last[r.Address] = heardRefusal{r, time.Now()}
@@ -62,7 +62,7 @@ func (w *waiting) watch() {
 	for {
 		select {
 		case <-ticker.C:
-			columns, _ := windowSize(w.to)
+			columns, _ := WindowSize(w.to)
 			w.draw(w.line(time.Now(), columns))
 		case <-w.end:
 			w.draw("")
@@ -90,7 +90,7 @@ func (w *waiting) line(now time.Time, columns int) string {
 	}
 	slices.SortFunc(recent, func(a, b client.Refusal) int { return strings.Compare(a.Address, b.Address) })
 	const close = " (Ctrl-C)"
-	text := []rune("waiting for a server: " + harmless(client.Explain(recent)))
+	text := []rune("waiting for a server: " + Harmless(client.Explain(recent)))
 	if room := columns - len(close) - 1; len(text) > room {
 		text = append(text[:max(room-1, 0)], '…')
 	}
@@ -108,8 +108,8 @@ func (w *waiting) draw(line string) {
 	fmt.Fprintf(w.to, "\r\x1b[K%s", line) // a terminal that has gone away is no reason to stop
 }
 
-// stop takes the line away.
-func (w *waiting) stop() {
+// Stop takes the line away.
+func (w *waiting) Stop() {
 	close(w.end)
 	w.ended.Wait()
 }
