@@ -217,7 +217,7 @@ func (x *exchange) measured() {
 // context returns the context of the request, for everything that it has to wait
 // for; see kvserver.Server.Context.
 func (x *exchange) context() (context.Context, context.CancelFunc) {
-	port.LeaveGate(x.r.Context())
+	port.Of(x.r).LeaveGate()
 	return x.door.server.Context(x.r.Context())
 }
 

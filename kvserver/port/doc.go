@@ -27,7 +27,7 @@
 //	deadlines.go   how long a client may take
 //	record.go      the header of a request as it came, byte by byte
 //	framing.go     requests about whose end two readers could disagree
-//	gate.go        how many connections may keep a processor busy
+//	gate.go        how many connections may keep the processors busy
 //	refusal.go     what is said where no handler has seen the request
 //	listener.go    accepting, also when file descriptors are short
 //
@@ -36,7 +36,8 @@
 //	lock              guards                               held while
 //	Port.mu           the list of connections, counters    one comes, goes or is evicted
 //	Conn.mu           the record of a request's header     bytes come, or the header is read
+//	gate.mu           who is inside the gate, who waits    one comes to the gate, or leaves
 //
-// Conn.mu is never taken while another is held. None is held during I/O but for
+// Conn.mu and gate.mu are never taken while another is held. None is held during I/O but for
 // closing connections that are evicted, which does not wait.
 package port
