@@ -30,7 +30,7 @@ func (loneListener) Addr() net.Addr { return &net.TCPAddr{} }
 // benchmarkDoor measures one request and its answer through net/http, the port, the
 // handler and a log in memory, on one connection in memory. The client reuses its
 // memory, so that all allocations are the server's.
-func benchmarkDoor(b *testing.B, handler func(*testServer) http.Handler, raw string) {
+func benchmarkDoor(b *testing.B, serve func(*testServer) *http.Server, raw string) {
 	log := newInstantLog()
 	s, err := wired(settings{Config: kvserver.Config{
 		NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" }, Logger: slog.New(slog.DiscardHandler),
@@ -41,7 +41,7 @@ func benchmarkDoor(b *testing.B, handler func(*testServer) http.Handler, raw str
 	defer func() { close(log.queue); s.Close() }()
 	ask(s, "PUT", "/v1/kv/some/key", strings.Repeat("v", 256))
 	conns := make(loneListener, 1)
-	server := port.NewServer(handler(s))
+	server := serve(s)
 	served := make(chan error)
 	go func() { served <- server.Serve(s.port.Listener(conns)) }()
 	ours, theirs := net.Pipe()
@@ -83,22 +83,22 @@ func discardAnswer(b *testing.B, in *bufio.Reader) {
 	}
 }
 
-func ownHandler(s *testServer) http.Handler { return s.Handler() }
+func asServed(s *testServer) *http.Server { return s.door.Server() }
 
 func BenchmarkDoorGet(b *testing.B) {
-	benchmarkDoor(b, ownHandler, rawRequest("GET", "/v1/kv/some/key", ""))
+	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key", ""))
 }
 
 func BenchmarkDoorGetStale(b *testing.B) {
-	benchmarkDoor(b, ownHandler, rawRequest("GET", "/v1/kv/some/key?consistency=stale", ""))
+	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key?consistency=stale", ""))
 }
 
 func BenchmarkDoorPut(b *testing.B) {
-	benchmarkDoor(b, ownHandler, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)))
+	benchmarkDoor(b, asServed, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)))
 }
 
 func BenchmarkDoorDelete(b *testing.B) {
-	benchmarkDoor(b, ownHandler, rawRequest("DELETE", "/v1/kv/none", ""))
+	benchmarkDoor(b, asServed, rawRequest("DELETE", "/v1/kv/none", ""))
 }
 
 // BenchmarkDoorEcho is what net/http and the port need by themselves.
@@ -108,5 +108,5 @@ func BenchmarkDoorEcho(b *testing.B) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body)
 	})
-	benchmarkDoor(b, func(*testServer) http.Handler { return echo }, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)))
+	benchmarkDoor(b, func(*testServer) *http.Server { return port.NewServer(echo) }, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)))
 }

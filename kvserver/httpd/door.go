@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"bufio"
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -73,6 +74,14 @@ func New(server *kvserver.Server, p *port.Port, peers *Peers, config Config) *Do
 	return d
 }
 
-// Handler returns the handler of the client port; see port.NewServer for the
-// time-outs it should be served with.
+// Server returns an http.Server for the client port, with the limits of
+// port.NewServer. The contexts of its requests end with the server's lifetime.
+func (d *Door) Server() *http.Server {
+	server := port.NewServer(d.handler)
+	server.BaseContext = func(net.Listener) context.Context { return d.server.BaseContext() }
+	return server
+}
+
+// Handler returns the handler of the client port; see Server for what it should be
+// served with.
 func (d *Door) Handler() http.Handler { return d.handler }

@@ -208,7 +208,7 @@ func (x *exchange) measured() {
 	if x.leave == nil {
 		return
 	}
-	if x.r.Context().Err() != nil {
+	if context.Cause(x.r.Context()) == context.Canceled { // another cause is this server's
 		x.status = clientGone
 	}
 	x.leave(x.status, x.sent, time.Since(x.begun))
