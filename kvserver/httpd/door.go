@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver"
@@ -58,6 +59,8 @@ type Door struct {
 	handler http.Handler
 
 	nodeID, clusterID string
+	nodeValue         []string // nodeID as a header holds it
+	stamped           atomic.Pointer[leaderStamp]
 	maxValueBytes     int64
 	logger            *slog.Logger
 }
@@ -68,7 +71,7 @@ func New(server *kvserver.Server, p *port.Port, peers *Peers, config Config) *Do
 	c := server.Config()
 	d := &Door{
 		server: server, port: p, peers: peers, config: config,
-		nodeID: c.NodeID, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
+		nodeID: c.NodeID, nodeValue: []string{c.NodeID}, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
 	}
 	d.handler = newGuard(d, newRouter(d))
 	return d
