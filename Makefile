@@ -9,12 +9,12 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
 
-# PLAIN run without the race detector: the simulator is one thread, tests/system
-# and tests/campaign watch processes, and tests/memory damages memory behind the
-# back of its readers. They draw something new in every run, so an earlier result
+# PLAIN run without the race detector: the simulator is one thread, tests/system,
+# tests/campaign and tests/bench watch processes, and tests/memory damages memory
+# behind the back of its readers. They draw something new in every run, so an earlier result
 # never counts. ALONE are whole nodes in one process, which keep time with disks:
 # nothing else runs meanwhile.
-PLAIN = ./tests/memory ./tests/sim ./tests/system ./tests/campaign
+PLAIN = ./tests/memory ./tests/sim ./tests/system ./tests/campaign ./tests/bench
 ALONE = ./cmd/raftkv ./cmd/raftkv/internal/host
 
 # A campaign is a row: its package, tests and settings. make NAME starts it, too.
@@ -54,7 +54,10 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 
-bench: ## every benchmark (BENCH=Pattern)
+bench: ## raftkv against what this machine can do at all (QUICK=1 BEFORE=old/raftkv)
+	$(GO) test -v -count=1 -timeout 30m ./tests/bench -run Ceilings $(if $(QUICK),-rod.quick,-rod) $(if $(BEFORE),-rod.before $(abspath $(BEFORE))) $(if $(LOG),-rod.log $(abspath $(LOG)))
+
+microbench: ## every benchmark (BENCH=Pattern)
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
 
 fuzz: ## every fuzz target for FUZZTIME=60s
@@ -95,4 +98,4 @@ clean: ## remove bin/
 $(CAMPAIGNS):
 	$(GO) test -v -count=1 $(campaign.$@)
 
-.PHONY: $(CAMPAIGNS) help build run test lint bench fuzz sim mutants labs labs-realtime labs-race campaign rename clean
+.PHONY: $(CAMPAIGNS) help build run test lint bench microbench fuzz sim mutants labs labs-realtime labs-race campaign rename clean

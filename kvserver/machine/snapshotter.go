@@ -21,12 +21,8 @@ const snapshotRetry = 10 * time.Second
 
 // snapshotter takes snapshots of the store, one at a time, while writes go on.
 //
-// One is due when the log since the last has grown longer than that one's state,
-// and than Config.SnapshotBytes. So a store that keeps its size writes no more
-// for snapshots than for the log, however large it is. A store that only grows
-// writes up to twice as much, for snapshots at each doubling; the rule that would
-// halve that lets the log grow to eight times the last state, and a start would
-// take as much longer.
+// One is due when the log since the last has Config.SnapshotBytes and a start would
+// take longer to apply it than to load that one's state; see snapshotDue.
 //
 // One is also due when a follower is to get one and the last is too old for that.
 type snapshotter struct {
@@ -37,12 +33,28 @@ type snapshotter struct {
 	taken uint64 // index of the last one that was written; the applier's
 }
 
+// base is the state in a snapshot.
+type base struct {
+	index uint64
+	state extent
+}
+
+// present returns the state as it is now, as the base of the log that follows. The
+// applier calls it, or Open.
+func (m *Machine) present() base {
+	return base{m.store.AppliedIndex(), extent{int64(m.store.Len()), int64(m.store.Bytes())}}
+}
+
+// sinceBase returns the extent of the log since the last snapshot.
+func (m *Machine) sinceBase() extent {
+	return extent{int64(m.store.AppliedIndex() - m.base.index), m.logBytes}
+}
+
 // attempt is one snapshot.
 type attempt struct {
 	view    *kv.View // nil when it has ended
-	index   uint64
-	covers  int64 // bytes of log
-	size    int64 // of the state
+	covers  int64    // bytes of log
+	base             // the state
 	written bool
 }
 
@@ -53,11 +65,11 @@ func (m *Machine) snapshotIfDue() {
 		return // a state that is wrong must not last, nor come to others
 	}
 	m.noteSnapshot()
-	if m.logBytes < max(m.config.SnapshotBytes, m.stateBytes) && !m.snapshotWanted() {
+	if !snapshotDue(m.sinceBase(), m.base.state, m.config.SnapshotBytes) && !m.snapshotWanted() {
 		return
 	}
 	view := m.Freeze()
-	a := &attempt{view: view, index: view.AppliedIndex(), covers: m.logBytes, size: int64(view.Bytes())}
+	a := &attempt{view: view, base: m.present(), covers: m.logBytes}
 	m.logBytes = 0
 	m.snapshots.last = a
 	m.snapshots.busy.Store(true)
@@ -75,7 +87,7 @@ func (m *Machine) noteSnapshot() {
 		m.logBytes += a.covers
 		return
 	}
-	m.stateBytes = a.size
+	m.base = a.base
 	m.snapshots.taken = a.index
 }
 

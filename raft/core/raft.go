@@ -69,10 +69,12 @@ type Raft struct {
 
 	// Linearizable reads (reads.go).
 
-	round     uint64        // the latest question "am I still leader?"; never falls
-	roundOpen bool          // the latest round has not left yet: more reads may share it
-	reads     []pendingRead // leader: reads that wait for their round, oldest first
-	asking    []Tag         // follower: reads to ask the leader about at the next Ready
+	round  uint64        // the latest question "am I still leader?"; never falls
+	reads  []pendingRead // leader: reads that wait for their round, oldest first
+	asking []Tag         // follower: reads to ask the leader about with the next ReadIndex
+	asked  ID            // follower: whom the latest ReadIndex was sent to; None if it has returned
+	asks   uint64        // number of that ReadIndex
+	askAge int           // ticks since the latest round began or the latest ReadIndex left
 
 	// Servers that had better not lead (transfer.go).
 
@@ -165,6 +167,7 @@ func setDefault(limit *int, value int) {
 func (r *Raft) Tick() {
 	r.tickDisk()
 	r.tickCommit()
+	r.askAge++
 	switch {
 	case r.role == Leader:
 		r.tickLeader()
@@ -310,7 +313,7 @@ func (r *Raft) backlog() int { return max(r.uncommittedBytes, r.unsavedBytes) }
 func (r *Raft) Ready() Ready {
 	r.endRejoin()
 	r.askLeader()
-	r.releaseReads()
+	r.serveReads()
 	if r.role == Leader {
 		r.replicate()
 		r.sendTimeoutNow()

@@ -22,7 +22,7 @@ type Call struct {
 	Request Request
 
 	generation uint64 // of the follower's progress when this was sent
-	round      uint64 // of reads, or of questions to rejoin, when this was sent
+	round      uint64 // of reads, of questions to rejoin or of ReadIndex, when this was sent
 	matchIndex uint64 // of the follower's progress, when this was sent
 	tags       []Tag  // of the reads a ReadIndex stands for
 	committed  uint64 // commit index of this server, when a ReadIndex was sent

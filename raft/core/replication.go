@@ -7,7 +7,6 @@ func (r *Raft) replicate() {
 	for p := range r.followers {
 		r.replicateTo(p)
 	}
-	r.roundOpen = false
 }
 
 // replicateTo sends one follower what it is due. A heartbeat and a question of reads

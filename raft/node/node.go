@@ -75,10 +75,10 @@ type Node struct {
 	replica   *Replica
 	transport Transport
 	storage   Storage
-	service   Service
+	service   Service // nil if the service receives from batches itself
 	inbox     *inbox
 	writes    chan *core.Write // never full: the core has one write outstanding at most
-	batches   chan *core.Batch // never full: the core has one batch outstanding at most
+	batches   chan Batch       // never full: the core has one batch outstanding at most
 	returned  func(core.Call, core.Reply)
 	published atomic.Pointer[Status]
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
@@ -100,15 +100,23 @@ type Node struct {
 // Start runs a replica that continues from state, which must be what storage
 // holds.
 func Start(config Config, state core.State, storage Storage, transport Transport, service Service) *Node {
+	n := newNode(config, state, storage, transport, make(chan Batch, 1))
+	n.service = service
+	n.running.Go(n.apply)
+	n.run()
+	return n
+}
+
+// newNode returns a node whose goroutines are still to be started.
+func newNode(config Config, state core.State, storage Storage, transport Transport, batches chan Batch) *Node {
 	n := &Node{
 		config:    config,
 		replica:   NewReplica(config.Core, state),
 		transport: transport,
 		storage:   storage,
-		service:   service,
 		inbox:     newInbox(),
 		writes:    make(chan *core.Write, 1),
-		batches:   make(chan *core.Batch, 1),
+		batches:   batches,
 		contacts:  map[core.ID]time.Time{},
 		reasons:   map[string]bool{},
 		stop:      make(chan struct{}),
@@ -119,21 +127,24 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 	}
 	n.delivered.begin(state.Snapshot)
 	n.publish()
+	return n
+}
+
+// run starts the loop and what serves it.
+func (n *Node) run() {
 	n.running.Go(n.loop)
 	n.running.Go(n.write)
-	n.running.Go(n.apply)
-	if p, ok := storage.(Preparer); ok {
+	if p, ok := n.storage.(Preparer); ok {
 		n.running.Go(func() { n.prepare(p) })
 	}
 	go func() {
 		n.running.Wait()
 		n.writing.close()
-		if err := storage.Close(); err != nil && n.err == nil {
+		if err := n.storage.Close(); err != nil && n.err == nil {
 			n.err = fmt.Errorf("closing the storage: %w", err)
 		}
 		close(n.finished)
 	}()
-	return n
 }
 
 // Propose puts a command on its way into the log. The proposal's functions are
@@ -210,6 +221,7 @@ func (n *Node) end(err error) {
 func (n *Node) loop() {
 	ticker := time.NewTicker(n.config.TickInterval)
 	defer ticker.Stop()
+	defer close(n.batches)
 	defer n.finish()
 	var events []event
 	defer func() { n.endIfFailed(recover(), events) }()
@@ -285,8 +297,7 @@ func (n *Node) flush() {
 		n.writes <- work.Write
 	}
 	if work.Apply != nil {
-		n.delivered.note(work.Apply)
-		n.batches <- work.Apply
+		n.deliver(work.Apply)
 	}
 	n.announce()
 	n.announceUID()
@@ -335,26 +346,6 @@ func (n *Node) write() {
 				n.config.Observer.Saved(w, time.Since(begun))
 			}
 			n.inbox.post(event{kind: eventSaved, number: w.Seq})
-		}
-	}
-}
-
-// apply is the applier: it delivers one batch after the other.
-func (n *Node) apply() {
-	defer n.service.Close()
-	for {
-		select {
-		case <-n.stop:
-			return
-		case b := <-n.batches:
-			begun := time.Now()
-			if !n.service.Deliver(b, n.stop) {
-				return
-			}
-			if n.config.Observer != nil {
-				n.config.Observer.Delivered(b, time.Since(begun))
-			}
-			n.inbox.post(event{kind: eventApplied, number: b.Last()})
 		}
 	}
 }

@@ -41,6 +41,8 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",
+		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
@@ -50,6 +52,13 @@ var arrows = map[string][]string{
 		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
+	"cmd/raftkv/internal/exit":      {},
+	"cmd/raftkv/internal/terminal":  {"client"}, // of the client only how refusals are worded
+	"cmd/raftkv/internal/settings":  {"cmd/raftkv/internal/inventory"},
+	"cmd/raftkv/internal/ask":       {"cmd/raftkv/internal/exit", "kvserver/api"},
+	"cmd/raftkv/internal/status":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
+	"cmd/raftkv/internal/target":    {"cmd/raftkv/internal/exit"},
+	"cmd/raftkv/internal/address":   {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/host", "cmd/raftkv/internal/process", "raft/core"},
 	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal"},
 	"cmd/raftkv/internal/logging":   {},
 	"cmd/raftkv/internal/process":   {"raft/vfs", "kvserver/port"},

@@ -16,7 +16,7 @@ import (
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type Log struct {
 	Snapshots
-	ApplyCh chan raft.ApplyMsg
+	ApplyCh chan raft.Batch
 
 	Mu        sync.Mutex
 	status    raft.Status
@@ -36,7 +36,7 @@ type Log struct {
 // New returns a log of the node with that ID, which leads.
 func New(id string) *Log {
 	return &Log{
-		ApplyCh: make(chan raft.ApplyMsg, 4096),
+		ApplyCh: make(chan raft.Batch, 4096),
 		status:  StatusOf(id, core.Leader, 3),
 	}
 }
@@ -139,7 +139,7 @@ func (f *Log) Deliver(command []byte) {
 	if command != nil {
 		msg.CommandValid, msg.Command = true, command
 	}
-	f.ApplyCh <- msg
+	f.ApplyCh <- msg.Batch()
 }
 
 // Stop closes the applyCh.
@@ -196,7 +196,7 @@ func (f *Log) DeliverLostSnapshot(msg raft.ApplyMsg) {
 	f.Mu.Lock()
 	defer f.Mu.Unlock()
 	f.status.LastIndex = max(f.status.LastIndex, uint64(msg.SnapshotIndex))
-	f.ApplyCh <- msg
+	f.ApplyCh <- msg.Batch()
 }
 
 // PutCommand is a put that some other server proposed.

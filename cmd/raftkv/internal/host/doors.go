@@ -26,7 +26,7 @@ type service struct {
 }
 
 // openService makes the node's service from a state, which chosen carries on.
-func (n *Node) openService(chosen <-chan raft.ApplyMsg, state io.Reader) (*service, error) {
+func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service, error) {
 	c, s := n.config, &service{}
 	clientAddr := func(id string) string { return n.transport.ClientAddr(core.ID(id)) }
 	others := names(c.Members.Others(c.ID).IDs())
