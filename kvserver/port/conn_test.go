@@ -103,7 +103,7 @@ func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 
 // fillGate makes the gate full, and emptyGate lets out whoever is inside.
 func fillGate(p *Port) {
-	for p.gate.held() < p.gate.burst {
+	for p.gate.held() < p.gate.room {
 		p.gate.enter(&Conn{})
 	}
 }

@@ -27,7 +27,7 @@
 //	deadlines.go   how long a client may take
 //	record.go      the header of a request as it came, byte by byte
 //	framing.go     requests about whose end two readers could disagree
-//	gate.go        how many connections may keep the processors busy
+//	gate.go        how many connections may keep a processor busy
 //	refusal.go     what is said where no handler has seen the request
 //	listener.go    accepting, also when file descriptors are short
 //

@@ -14,11 +14,11 @@ import (
 // processor always has something else to do, and a heartbeat waited for half a
 // second behind them.
 //
-// Connections are let in by bursts. While nobody waits, a connection enters if the
-// present burst has room. Once it has none, those that come wait until all of the
-// burst have left, and then the next burst enters at once. So between two bursts
-// each processor runs out of work, and asks the network. With few clients nobody
-// ever waits, and their requests come to the log together.
+// While nobody waits, a connection enters if there is room: with few clients nobody
+// ever waits, and their requests come to the log together. Once there is none, those
+// that come wait until nearly all who are inside have left. As long as anybody waits,
+// only half of the processors are given to those inside, so that there is always one
+// that asks the network.
 //
 // A connection enters when bytes of a request have come. It leaves when it reads
 // again, which net/http does during a handler, too, once it has the whole
@@ -27,22 +27,27 @@ import (
 // the client). What is left to do then is short, and answers are few at one
 // time, as the writes in flight are.
 type gate struct {
-	burst int // how many may be inside
+	room  int // how many may be inside while nobody waits
+	width int // how many may be inside while others wait
 
 	mu          sync.Mutex // guards the fields below, and Conn.queued but for its timer
 	inside      int
 	first, last *Conn // those that wait, in the order in which they came
 }
 
-// burstPerProcessor is how many connections a burst has for each processor: about
-// a millisecond's work, which is as long as a heartbeat may wait for it.
-const burstPerProcessor = 32
+// roomPerProcessor is how many connections may be inside for each processor while
+// nobody waits: about a millisecond's work. Where 1,000 connections waited, letting that
+// many of them in at once made the slowest messages of a peer three times as slow.
+const roomPerProcessor = 32
 
 // gateLimit is how long a connection waits at most. It goes on without a place
 // then: whatever holds the places, not all clients shall wait for it.
 const gateLimit = time.Second
 
-func newGate() *gate { return &gate{burst: burstPerProcessor * runtime.GOMAXPROCS(0)} }
+func newGate() *gate {
+	processors := runtime.GOMAXPROCS(0)
+	return &gate{room: roomPerProcessor * processors, width: max(1, processors/2)}
+}
 
 // queued is what a connection needs to wait at the gate.
 type queued struct {
@@ -56,7 +61,7 @@ type queued struct {
 func (g *gate) enter(c *Conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.first == nil && g.inside < g.burst {
+	if g.first == nil && g.inside < g.room {
 		g.admitLocked(c)
 		return true
 	}
@@ -85,16 +90,12 @@ func (g *gate) giveUp(c *Conn) bool {
 	return true
 }
 
-// leave makes the place free of one that was inside. The last one of a burst lets the
-// next burst in.
+// leave makes the place free of one that was inside, and lets in who waits.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inside--
-	if g.inside > 0 {
-		return
-	}
-	for g.first != nil && g.inside < g.burst {
+	for g.first != nil && g.inside < g.width {
 		c := g.first
 		g.removeLocked(c)
 		g.admitLocked(c)

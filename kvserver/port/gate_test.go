@@ -1,69 +1,60 @@
 package port
 
 import (
-	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// Goal: those who wait at the gate are let in together, and not before all of the
-// burst ahead of them have left: then the processors have run out of work in between.
-// They are let in in the order in which they came, and no more than a burst.
-// Method: a full gate and one and a half bursts that wait; time is the bubble's.
-func TestTheGateLetsInBurstsThatDoNotOverlap(t *testing.T) {
+// Goal: while nobody waits there is room for many. Once somebody waits, only half of
+// the processors are given away: nobody enters before nearly all have left, and then
+// one for each that leaves, in the order in which they came.
+// Method: a full gate and some that wait; time is the bubble's.
+func TestTheGateHasLessRoomWhileOthersWait(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := newPort(nil)
-		burst := p.gate.burst
+		width := p.gate.width
 		fillGate(p)
-		entered := make(chan int, 2*burst)
-		conns := make([]*Conn, burst+burst/2)
+		conns := make([]*Conn, 2*width+3)
+		entered := make(chan int, len(conns))
 		for i := range conns {
-			ours, theirs := net.Pipe()
-			defer ours.Close()
-			defer theirs.Close()
-			conns[i] = &Conn{Conn: ours, port: p}
+			conns[i] = &Conn{port: p}
 			go func() {
 				conns[i].enterGate()
 				entered <- i
 			}()
 			synctest.Wait()
 		}
-		for range burst - 1 {
+		for range p.gate.room - width {
 			p.gate.leave()
 		}
 		synctest.Wait()
-		if len(entered) != 0 || p.gate.held() != 1 {
-			t.Errorf("%d were let in and %d are inside while one of the burst ahead was there", len(entered), p.gate.held())
+		if len(entered) != 0 || p.gate.held() != width {
+			t.Errorf("%d were let in while %d were inside", len(entered), p.gate.held())
 		}
-		if p.gate.enter(&Conn{port: p}) {
+		if late := new(Conn); p.gate.enter(late) || !p.gate.giveUp(late) {
 			t.Error("one that came last was let in first")
 		}
-		p.gate.leave()
-		synctest.Wait()
-		if len(entered) != burst || p.gate.held() != burst {
-			t.Fatalf("%d were let in and %d are inside, want %d", len(entered), p.gate.held(), burst)
-		}
-		for range burst {
-			if i := <-entered; i >= burst {
-				t.Errorf("the one that came as number %d was let in before one of the first %d", i, burst)
+		for i, c := range conns {
+			if i < width { // those that filled the gate
+				p.gate.leave()
+			} else {
+				conns[i-width].LeaveGate()
+				conns[i-width].LeaveGate() // it may be called at any time
+			}
+			synctest.Wait()
+			if len(entered) != 1 || <-entered != i || p.gate.held() != width || !c.inside.Load() {
+				t.Fatalf("number %d was not let in alone; %d are inside, want %d", i, p.gate.held(), width)
 			}
 		}
-		for _, c := range conns[:burst] {
-			c.LeaveGate()
-			c.LeaveGate() // it may be called at any time
-		}
-		synctest.Wait()
-		if want := burst/2 + 1; len(entered) != burst/2 || p.gate.held() != want {
-			t.Errorf("%d were let in and %d are inside, want all %d", len(entered), p.gate.held(), want)
-		}
-		for _, c := range conns[burst:] {
+		for _, c := range conns[len(conns)-width:] {
 			c.LeaveGate()
 		}
-		p.gate.leave()
 		if p.gate.held() != 0 {
 			t.Errorf("%d are inside at the end", p.gate.held())
 		}
+		fillGate(p) // as at the beginning
+		emptyGate(p)
 	})
 }
 
