@@ -40,11 +40,9 @@ func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (re
 	if err != nil {
 		return kv.Result{}, false, err
 	}
-	attempt, release := s.machine.DuringTenure(ctx, leader, term)
-	defer release()
 	switch {
 	case leader == s.config.NodeID:
-		result, err = s.machine.Propose(attempt, c)
+		result, err = s.machine.ProposeDuring(ctx, c, leader, term)
 		s.config.Observer.Settled(c.IdempotencyKey != "", result, err)
 		return result, false, err
 	case remote == nil:
@@ -52,6 +50,8 @@ func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (re
 	case leader == "":
 		return kv.Result{}, false, failure.LeaderUnknown()
 	}
+	attempt, release := s.machine.DuringTenure(ctx, leader, term)
+	defer release()
 	err = remote(attempt, leader)
 	s.config.Observer.Forwarded(err)
 	return kv.Result{}, err == nil, err

@@ -2,9 +2,11 @@ package httpd
 
 import (
 	"bufio"
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver"
@@ -57,6 +59,8 @@ type Door struct {
 	handler http.Handler
 
 	nodeID, clusterID string
+	nodeValue         []string // nodeID as a header holds it
+	stamped           atomic.Pointer[leaderStamp]
 	maxValueBytes     int64
 	logger            *slog.Logger
 }
@@ -67,12 +71,20 @@ func New(server *kvserver.Server, p *port.Port, peers *Peers, config Config) *Do
 	c := server.Config()
 	d := &Door{
 		server: server, port: p, peers: peers, config: config,
-		nodeID: c.NodeID, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
+		nodeID: c.NodeID, nodeValue: []string{c.NodeID}, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
 	}
 	d.handler = newGuard(d, newRouter(d))
 	return d
 }
 
-// Handler returns the handler of the client port; see port.NewServer for the
-// time-outs it should be served with.
+// Server returns an http.Server for the client port, with the limits of
+// port.NewServer. The contexts of its requests end with the server's lifetime.
+func (d *Door) Server() *http.Server {
+	server := port.NewServer(d.handler)
+	server.BaseContext = func(net.Listener) context.Context { return d.server.BaseContext() }
+	return server
+}
+
+// Handler returns the handler of the client port; see Server for what it should be
+// served with.
 func (d *Door) Handler() http.Handler { return d.handler }

@@ -170,7 +170,7 @@ func wired(c settings) (*testServer, error) {
 func serveHTTP(t *testing.T, s *testServer) *httptest.Server {
 	t.Helper()
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = port.NewServer(s.Handler())
+	ts.Config = s.door.Server()
 	ts.Listener = s.port.Listener(ts.Listener)
 	ts.Start()
 	t.Cleanup(ts.Close)
@@ -180,7 +180,7 @@ func serveHTTP(t *testing.T, s *testServer) *httptest.Server {
 // servePipes serves s on a network in memory until the test ends.
 func servePipes(t *testing.T, s *testServer) *pipenet.Net {
 	t.Helper()
-	return pipenet.Serve(t, port.NewServer(s.Handler()), s.port.Listener)
+	return pipenet.Serve(t, s.door.Server(), s.port.Listener)
 }
 
 // answer is an HTTP answer, read whole.

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"raftkv/kvserver/failure"
-	"raftkv/kvserver/port"
 )
 
 // serveMetrics shows the metrics to Prometheus.
@@ -12,8 +11,8 @@ func (d *Door) serveMetrics(x *exchange) error {
 	if d.config.Metrics == nil {
 		return failure.Of(failure.NoSuchPath, nil, "this node measures nothing")
 	}
-	d.stampHeader(x.w.Header(), x.id)
-	port.Of(x.r).Serving()
+	d.stampHeader(x.w.Header(), x.idHeader())
+	x.conn.Serving()
 	d.port.AllowWriting(x.w, scrapeBytes)
 	x.answering(http.StatusOK, scrapeBytes)
 	d.config.Metrics.ServeHTTP(x.w, x.r)

@@ -13,6 +13,17 @@ import (
 // Propose puts a command into the log here and waits for its end. Errors are of
 // package failure and say whether the command took effect.
 func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) {
+	return m.proposeUntil(ctx, context.Background(), c)
+}
+
+// ProposeDuring is Propose for a request that depends on a leader in its term: it
+// waits no longer than a context of DuringTenure would last, without making one.
+func (m *Machine) ProposeDuring(ctx context.Context, c kv.Command, leader string, term uint64) (kv.Result, error) {
+	return m.proposeUntil(ctx, m.tenures.see(leader, term).over, c)
+}
+
+// proposeUntil is Propose, with a second context that ends the waiting.
+func (m *Machine) proposeUntil(ctx, tenure context.Context, c kv.Command) (kv.Result, error) {
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
 	m.launch(c, w)
@@ -20,6 +31,8 @@ func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 	case e := <-w.done:
 		return e.Result, e.Err
 	case <-ctx.Done():
+	case <-tenure.Done():
+		ctx = tenure
 	}
 	if !m.waiting.withdraw(w) {
 		// The end came at the same moment as the context's. It is known, so it

@@ -68,7 +68,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 }
 
 // server returns the http.Server of the client port.
-func (s *service) server() *http.Server { return port.NewServer(s.http.Handler()) }
+func (s *service) server() *http.Server { return s.http.Server() }
 
 // listener makes the client port out of a listener.
 func (s *service) listener(l net.Listener) net.Listener { return s.port.Listener(l) }
