@@ -27,7 +27,7 @@ type Loop struct {
 type Cost struct{ Allocations, Bytes float64 }
 
 // turns is how often each loop runs. Buffers that grow must not count.
-const turns = "2000x"
+const turns = "500x"
 
 // Tolerance: a cost may exceed its baseline by a tenth, and by what the runtime's own
 // goroutines may add to so few turns.
