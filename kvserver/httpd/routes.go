@@ -129,6 +129,9 @@ func (d *Door) dispatch(r route) http.Handler {
 		}
 		class := x.class()
 		if !class.HasQueue() {
+			if err := x.checkFirst(class); err != nil {
+				return err
+			}
 			if err := d.server.EnterOrRefuse(class); err != nil {
 				return err
 			}
