@@ -27,7 +27,7 @@ type conn struct {
 	bounded context.Context // whose deadline the connection has
 }
 
-// Dial makes a connection for each of so many clients.
+// Dial makes a connection for each client.
 func Dial(address string, clients int) (*Client, error) {
 	c := &Client{address: address}
 	for range clients {
