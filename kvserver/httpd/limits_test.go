@@ -259,6 +259,7 @@ func TestAMistakeIsToldBeforeALackOfRoom(t *testing.T) {
 	for _, class := range []kvserver.Class{kvserver.Streams, kvserver.Scrapes} {
 		for range s.Load(class).Limit {
 			s.Enter(class, 0)
+			defer s.Leave(class, 0)
 		}
 	}
 	lines := []string{"Accept", api.MediaNDJSON}
