@@ -100,6 +100,10 @@ func (rf *Raft) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 	return rf.node.WriteSnapshot(index, write)
 }
 
+// SnapshotWanted holds a token when Status should be looked at for SnapshotWanted; see
+// node.Node.
+func (rf *Raft) SnapshotWanted() <-chan struct{} { return rf.node.SnapshotWanted() }
+
 // OpenSnapshot opens the snapshot at index, which a message on the applyCh named
 // or WriteSnapshot wrote; see node.Node.
 func (rf *Raft) OpenSnapshot(index uint64) (io.ReadCloser, error) { return rf.node.OpenSnapshot(index) }

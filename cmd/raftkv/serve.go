@@ -76,7 +76,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID),
 		settings.New("max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes),
 		settings.New("max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes),
-		settings.New("snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes),
+		settings.New("snapshot-bytes", "how long the log grows before a snapshot takes its place; longer, where the store takes longer to load", &s.snapshotBytes),
 		settings.New("request-timeout", "time for a client's request", &s.requestTimeout),
 		settings.New("election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout),
 		settings.New("allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts),

@@ -37,28 +37,6 @@ func (e *snapshotWriter) item(key string, item Item) {
 	e.numbers(item.Revision, item.Version)
 }
 
-func (d *snapshotReader) items(s *Store) {
-	last := ""
-	load := packer{table: &s.items}
-	defer load.finish()
-	for d.more() {
-		key := string(d.bytes("key", 1, MaxKeyBytes))
-		item := Item{Value: d.bytes("value", 0, MaxValueBytes), Revision: d.number(), Version: d.number()}
-		item.checksum = checksumOf(0, item.Value)
-		if d.err != nil {
-			return
-		}
-		if key <= last || item.Version == 0 || item.Revision > s.revision {
-			d.bad("an item that cannot stand where it stands")
-			return
-		}
-		last = key
-		load.add(key, item)
-		s.state.bytes += len(key) + len(item.Value)
-		s.sum += item.hash(keyHash(key))
-	}
-}
-
 func writeSessions(e *snapshotWriter, v, content *View) {
 	v.sessions.Scan(func(id uint64, s session) bool {
 		e.numbers(id, s.lastUsed)

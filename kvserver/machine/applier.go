@@ -28,11 +28,9 @@ const entryOverhead = 16
 // what its state is, and a wrong node is worse than a dead one.
 func (m *Machine) applyLoop() {
 	defer close(m.applierDone)
-	var ticks <-chan time.Time // none where no snapshots are taken
+	var wanted <-chan struct{} // nil where no snapshots are taken
 	if m.config.SnapshotBytes > 0 {
-		ticker := time.NewTicker(snapshotPoll)
-		defer ticker.Stop()
-		ticks = ticker.C
+		wanted = m.consensus.SnapshotWanted()
 	}
 	for {
 		select {
@@ -49,7 +47,9 @@ func (m *Machine) applyLoop() {
 				}
 				return
 			}
-		case <-ticks:
+		case <-wanted:
+			m.snapshotIfDue()
+		case <-m.snapshots.ended:
 			m.snapshotIfDue()
 		case <-m.lifetime.Done():
 			return

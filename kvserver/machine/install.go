@@ -46,7 +46,7 @@ func (m *Machine) install(snapshot *raft.Snapshot) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store, m.marks, m.skipping = store, new(marks), false
-	m.logBytes, m.stateBytes = 0, int64(store.Bytes())
+	m.logBytes, m.base = 0, m.present()
 	return nil
 }
 
@@ -61,7 +61,7 @@ func (m *Machine) readSnapshot(snapshot *raft.Snapshot) (*kv.Store, error) {
 		return nil, err
 	}
 	defer from.Close()
-	return kv.Restore(whileAlive{lifetime: m.lifetime, Reader: from})
+	return restore(whileAlive{lifetime: m.lifetime, Reader: from})
 }
 
 // whileAlive is a reader or writer that fails when the machine has ended: large

@@ -34,7 +34,9 @@ func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 // once, possibly before ProposeAsync returns, without locks held; it must not
 // block. since is when the request came, from which Config.AsyncTimeout counts.
 func (m *Machine) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending)) {
-	m.launch(c, m.waiting.addAsync(since.Add(m.config.AsyncTimeout), onEnd))
+	w := m.waiting.addAsync(since.Add(m.config.AsyncTimeout), onEnd)
+	m.watch.wake()
+	m.launch(c, w)
 }
 
 // Pending returns how many writes were proposed here and have no Ending yet.
@@ -60,11 +62,12 @@ func (m *Machine) launch(c kv.Command, w *waiter) {
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
 		c.Quota = m.quota()
 	}
-	m.consensus.Propose(&raft.Proposal{
+	w.proposal = raft.Proposal{
 		Command: kv.EncodeCommand(c),
 		Placed:  func(_, term uint64) { w.term.Store(term) },
 		Failed:  func(err error) { m.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
-	})
+	}
+	m.consensus.Propose(&w.proposal)
 }
 
 // proposalFailed translates what consensus said of a queued proposal.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // waiters are the writes that were proposed here and whose end is not known
@@ -22,9 +23,10 @@ type waiters struct {
 // waiter is one write that waits. It ends once: whoever takes it out of the map
 // decides how, so an end that was decided is always there to be received.
 type waiter struct {
-	number uint64
-	term   atomic.Uint64 // in which the command was placed in the log; 0: not placed
-	done   chan Ending   // has room for the one Ending; nil for an asynchronous write
+	number   uint64
+	proposal raft.Proposal // of the command; one object with its waiter
+	term     atomic.Uint64 // in which the command was placed in the log; 0: not placed
+	done     chan Ending   // has room for the one Ending; nil for an asynchronous write
 	// onEnd, of an asynchronous write, is called with the Ending, without a lock, by
 	// the goroutine that ended it. Such a write has no goroutine of its own that
 	// withdraws it when its time is over: watchAsync ends it at its deadline.

@@ -139,6 +139,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxAppendBytes, 1<<20)
 	setDefault(&c.Window, 64)
 	setDefault(&c.WindowBytes, 8<<20)
+	setDefault(&c.BatchBytes, 64<<10)
 	setDefault(&c.MaxEntryBytes, 4<<20)
 	setDefault(&c.MaxApplyBytes, 4<<20)
 	setDefault(&c.MaxWriteBytes, 8<<20)
@@ -203,6 +204,7 @@ func (r *Raft) tickLeader() {
 			p.heartbeat()
 		}
 	}
+	r.tickEntries()
 	r.tickPrompt()
 	r.tickSnapshots()
 	r.electionElapsed++

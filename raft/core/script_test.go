@@ -20,7 +20,8 @@ import (
 //	      [trailing N] [stall N]
 //	                       that many fresh servers; bytes bound one AppendEntries,
 //	                       trailing is what stays in memory of what is applied,
-//	                       stall the ticks after which a disk counts as hanging
+//	                       stall the ticks after which a disk counts as hanging;
+//	                       no entries are held back (Config.BatchBytes)
 //	log 1 1 1 4            server 1 starts with a log of these terms on its disk
 //	term 1 8 [vote 2]      server 1 starts in this term, with this vote
 //	campaign 1             it campaigns now

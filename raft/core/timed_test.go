@@ -31,6 +31,7 @@ type timedServer struct {
 	took    []int64       // by the reads that were confirmed
 	failed  int           // reads that were not
 	largest int           // bytes of the largest write
+	quiet   int           // ticks that did nothing but count
 	sent    int           // AppendEntries
 	asked   int           // ReadIndex sent
 	// If they are not nil, they are called with each end of a read, and with the indices
@@ -82,7 +83,7 @@ func newTimedIn(t testing.TB, ms int64, n int, seed uint64, options ...func(*Con
 		w.servers = append(w.servers, s)
 		w.every(dice.Int64N(10*ms), 10*ms, func() {
 			if !s.down {
-				s.Tick()
+				s.tick()
 				s.turn()
 			}
 		})
@@ -94,6 +95,22 @@ func newTimedIn(t testing.TB, ms int64, n int, seed uint64, options ...func(*Con
 		}
 	})
 	return w
+}
+
+// tick lets a tick pass. If it was not due, it must do nothing but count.
+func (s *timedServer) tick() {
+	due, before := s.TicksUntilDue(), s.Observe()
+	if s.Tick(); due == 1 {
+		return
+	}
+	s.quiet++
+	r := s.Ready()
+	if len(r.Calls)+len(r.Answers)+len(r.Reads) > 0 || r.Write != nil || r.Apply != nil || s.Observe() != before {
+		s.world.t.Errorf("%s: the next tick was to be due in %d, and this one did %+v", s.config.ID, due, r)
+	}
+	if next := s.TicksUntilDue(); next != due-1 {
+		s.world.t.Errorf("%s: %d ticks are left where %d were before this one", s.config.ID, next, due)
+	}
 }
 
 // disk makes every write of the server take so long.

@@ -87,12 +87,15 @@ type Node struct {
 	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
 	delivered delivered             // loop only
 	uidKnown  bool                  // loop only: OnUID was called
+	restless  int                   // loop only: ticks until the loop may sleep through some
+	unseen    bool                  // loop only: something happened that the published status may not show
 	sample    sample                // loop only
 	writing   gate                  // open while snapshots may be written; the storage is closed after it
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed to end everything
 	running  sync.WaitGroup
+	wanted   chan struct{} // see SnapshotWanted
 	finished chan struct{} // closed when everything has ended
 	err      error         // why the node failed, nil if it did not; written before stop is closed
 }
@@ -120,6 +123,7 @@ func newNode(config Config, state core.State, storage Storage, transport Transpo
 		contacts:  map[core.ID]time.Time{},
 		reasons:   map[string]bool{},
 		stop:      make(chan struct{}),
+		wanted:    make(chan struct{}, 1),
 		finished:  make(chan struct{}),
 	}
 	n.returned = func(call core.Call, reply core.Reply) {
@@ -219,8 +223,8 @@ func (n *Node) end(err error) {
 
 // loop owns the replica. It never waits for anything but the inbox and time.
 func (n *Node) loop() {
-	ticker := time.NewTicker(n.config.TickInterval)
-	defer ticker.Stop()
+	clock := newClock(n.config)
+	defer clock.timer.Stop()
 	defer close(n.batches)
 	defer n.finish()
 	var events []event
@@ -228,18 +232,18 @@ func (n *Node) loop() {
 	n.announceUID()
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
+		clock.sleep(n.due())
 		select {
 		case <-n.stop:
 			return
-		case <-ticker.C:
-			n.replica.Tick()
-			n.flush()
-			n.publish()
-			continue
+		case <-clock.timer.C:
+			clock.wakes = time.Time{}
 		case <-gathered:
 			gathered = nil
 		case <-n.inbox.bell:
 		}
+		ticks := clock.passed(time.Now())
+		n.tick(ticks)
 		events = n.inbox.take(events)
 		for i := range events {
 			if events[i].kind == eventPropose && gathered == nil && n.config.Gather > 0 {
@@ -258,6 +262,9 @@ func (n *Node) loop() {
 			n.flush()
 		} else {
 			n.announce()
+		}
+		if ticks > 0 {
+			n.publish()
 		}
 	}
 }

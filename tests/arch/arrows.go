@@ -79,9 +79,10 @@ var suites = []string{"raft", "kvserver"}
 // labPackages is what the suites need.
 var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 
-// goldenPackage compares formats with the bytes of earlier releases. Every
-// package's tests may import it.
-const goldenPackage = "tests/compat/golden"
+// sharedByTests are packages that every package's tests may import: the one compares
+// formats with the bytes of earlier releases, the other what inner loops allocate with
+// a baseline.
+var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
 // network, both in memory. Tests of every package under kvserver may import them, and
@@ -130,7 +131,7 @@ func CheckArrows(t *Tree) (complaints []string) {
 				to, ours := strings.CutPrefix(path, Module+"/")
 				suite := f.Test && slices.Contains(suites, p.Path) && slices.Contains(labPackages, to)
 				fake := f.Test && slices.Contains(fakePackages, to) && isUnder(p.Path, "kvserver")
-				if !ours || slices.Contains(allowed, to) || f.Test && (reached[to] || to == goldenPackage || slices.Contains(wired[p.Path], to)) || suite || fake {
+				if !ours || slices.Contains(allowed, to) || f.Test && (reached[to] || slices.Contains(sharedByTests, to) || slices.Contains(wired[p.Path], to)) || suite || fake {
 					continue
 				}
 				complaints = append(complaints, fmt.Sprintf("%s imports %s: %s may import %s", f.Path, to, p.Path, listOr(allowed, "nothing of ours")))

@@ -7,4 +7,4 @@ import (
 	"raftkv/tests/bench/rod"
 )
 
-func TestMain(m *testing.M) { os.Exit(rod.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(rod.Main(m, nil)) }

@@ -24,7 +24,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	defer l.Close()
 	go func() { _ = Serve(l, 256) }() // it fails when the listener is closed
-	c, err := Dial(l.Addr().String(), 2)
+	c, err := Dial(l.Addr().String(), 2, Raftkv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestOnlyGoodAnswersCount(t *testing.T) {
 		for op, request := range map[bench.Op]string{
 			bench.Put: "PUT /v1/kv/bench/1 value", bench.Get: "GET /v1/kv/bench/1 ", bench.Stale: "GET /v1/kv/bench/1?consistency=stale ",
 		} {
-			client, err := Dial(server.Listener.Addr().String(), 1)
+			client, err := Dial(server.Listener.Addr().String(), 1, Raftkv)
 			if err != nil {
 				t.Fatal(err)
 			}

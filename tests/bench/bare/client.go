@@ -12,11 +12,23 @@ import (
 	"raftkv/kvserver/api"
 )
 
+// Protocol is how a service is asked over HTTP.
+type Protocol struct {
+	// Append adds a request to b. Keys must need no escapes in a path.
+	Append func(b []byte, host string, op bench.Op, key string, value []byte) []byte
+	// Header is in every answer of the service, and in no other's.
+	Header string
+}
+
+// Raftkv is raftkv's protocol.
+var Raftkv = Protocol{appendRequest, api.HeaderNode}
+
 // Client puts load on one server over HTTP/1.1. Each client of the load may call Do
 // for itself; calls of the same client must follow each other.
 type Client struct {
-	address string
-	conns   []*conn // by client
+	address  string
+	protocol Protocol
+	conns    []*conn // by client
 }
 
 // conn is one connection.
@@ -27,9 +39,9 @@ type conn struct {
 	bounded context.Context // whose deadline the connection has
 }
 
-// Dial makes a connection for each client.
-func Dial(address string, clients int) (*Client, error) {
-	c := &Client{address: address}
+// Dial makes a connection for each of so many clients.
+func Dial(address string, clients int, protocol Protocol) (*Client, error) {
+	c := &Client{address: address, protocol: protocol}
 	for range clients {
 		one, err := net.Dial("tcp", address)
 		if err != nil {
@@ -49,7 +61,7 @@ func (c *Client) Close() {
 }
 
 // Do makes one request: bench.Put, bench.Get or bench.Stale. An answer counts as done
-// if its status is 200 or 201 and a node has given it: a key that does not exist is a
+// if its status is 200 or 201 and the service has given it: a key that does not exist is a
 // failure. After a failure the client's connection may be of no use.
 func (c *Client) Do(ctx context.Context, client int, op bench.Op, key string, value []byte) (failure string) {
 	one := c.conns[client]
@@ -60,11 +72,11 @@ func (c *Client) Do(ctx context.Context, client int, op bench.Op, key string, va
 		}
 		one.bounded = ctx
 	}
-	one.compose(c.address, op, key, value)
+	one.request = c.protocol.Append(one.request[:0], c.address, op, key, value)
 	if _, err := one.Write(one.request); err != nil {
 		return "unknown no_answer"
 	}
-	status, err := one.readAnswer()
+	status, err := one.readAnswer(c.protocol.Header)
 	if err != nil {
 		return "unknown no_answer"
 	}
@@ -74,8 +86,8 @@ func (c *Client) Do(ctx context.Context, client int, op bench.Op, key string, va
 	return "unknown status_" + strconv.Itoa(status)
 }
 
-// compose writes the request. Keys must need no escapes in a path.
-func (c *conn) compose(address string, op bench.Op, key string, value []byte) {
+// appendRequest adds a request as raftkv takes it.
+func appendRequest(b []byte, host string, op bench.Op, key string, value []byte) []byte {
 	method, query := "GET", ""
 	switch op {
 	case bench.Put:
@@ -83,12 +95,12 @@ func (c *conn) compose(address string, op bench.Op, key string, value []byte) {
 	case bench.Stale:
 		query = "?consistency=stale"
 	}
-	b := append(c.request[:0], method...)
+	b = append(b, method...)
 	b = append(b, " /v1/kv/"...)
 	b = append(b, key...)
 	b = append(b, query...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, address...)
+	b = append(b, host...)
 	if op == bench.Put {
 		b = append(b, "\r\nContent-Length: "...)
 		b = strconv.AppendInt(b, int64(len(value)), 10)
@@ -97,11 +109,11 @@ func (c *conn) compose(address string, op bench.Op, key string, value []byte) {
 	if op == bench.Put {
 		b = append(b, value...)
 	}
-	c.request = b
+	return b
 }
 
-// readAnswer returns the status of an answer that a node has given.
-func (c *conn) readAnswer() (status int, err error) {
+// readAnswer returns the status of an answer that has a header of this name.
+func (c *conn) readAnswer(name string) (status int, err error) {
 	line, err := c.in.ReadSlice('\n')
 	if err != nil {
 		return 0, err
@@ -113,7 +125,7 @@ func (c *conn) readAnswer() (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("the answer begins with %q", line)
 	}
-	length, node := -1, false
+	length, ours := -1, false
 	for {
 		line, err := c.in.ReadSlice('\n')
 		if err != nil {
@@ -126,12 +138,12 @@ func (c *conn) readAnswer() (status int, err error) {
 			if length, err = strconv.Atoi(string(value)); err != nil {
 				return 0, fmt.Errorf("the answer's length is %q", value)
 			}
-		} else if _, is := header(line, api.HeaderNode); is {
-			node = true
+		} else if _, is := header(line, name); is {
+			ours = true
 		}
 	}
-	if length < 0 || !node {
-		return 0, fmt.Errorf("the answer has no length, or comes from no node")
+	if length < 0 || !ours {
+		return 0, fmt.Errorf("the answer has no length, or comes from another service")
 	}
 	_, err = c.in.Discard(length)
 	return status, err

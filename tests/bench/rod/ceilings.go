@@ -32,12 +32,12 @@ func StartPipeline(t *testing.T) (*Pipeline, error) {
 	dir := t.TempDir()
 	for i, address := range ports[1:] {
 		name := fmt.Sprintf("follower%d", i+1)
-		s.Group = append(s.Group, launch(t, name, self, "-rod.role=follower", "-rod.listen="+address, "-rod.dir="+filepath.Join(dir, name)))
+		s.Group = append(s.Group, Launch(t, name, self, "-rod.role=follower", "-rod.listen="+address, "-rod.dir="+filepath.Join(dir, name)))
 		if err := await(address); err != nil {
 			return nil, err
 		}
 	}
-	s.Group = append(s.Group, launch(t, "leader", self, "-rod.role=leader", "-rod.listen="+ports[0], "-rod.dir="+filepath.Join(dir, "leader"), "-rod.followers="+ports[1]+","+ports[2]))
+	s.Group = append(s.Group, Launch(t, "leader", self, "-rod.role=leader", "-rod.listen="+ports[0], "-rod.dir="+filepath.Join(dir, "leader"), "-rod.peers="+ports[1]+","+ports[2]))
 	if err := await(ports[0]); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func StartEcho(t *testing.T) (*Echo, error) {
 		return nil, err
 	}
 	s := &Echo{address: cluster.FreePorts(t, 1)[0]}
-	s.Group = Group{launch(t, "echo", self, "-rod.role=echo", "-rod.listen="+s.address)}
+	s.Group = Group{Launch(t, "echo", self, "-rod.role=echo", "-rod.listen="+s.address)}
 	return s, await(s.address)
 }
 
@@ -88,7 +88,7 @@ func (s *Echo) Serves(r Row) bool { return r.Face == HTTP }
 
 // Load returns new connections.
 func (s *Echo) Load(r Row) (bench.Target, func(), error) {
-	c, err := bare.Dial(s.address, r.Clients)
+	c, err := bare.Dial(s.address, r.Clients, bare.Raftkv)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,7 +98,7 @@ func (s *Echo) Load(r Row) (bench.Target, func(), error) {
 // await waits until a program listens that was just started.
 func await(address string) error {
 	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		c, err := bare.Dial(address, 1)
+		c, err := bare.Dial(address, 1, bare.Raftkv)
 		if err == nil {
 			c.Close()
 			return nil

@@ -12,6 +12,7 @@ type Quantity struct {
 var (
 	Throughput = Quantity{"ops/s", func(r Run) float64 { return r.Ops }}
 	Median     = Quantity{"p50", func(r Run) float64 { return r.P50 }}
+	Tail       = Quantity{"p99", func(r Run) float64 { return r.P99 }}
 	Processor  = Quantity{"CPU/op", func(r Run) float64 { return r.ServerCPU + r.ClientCPU }}
 )
 

@@ -15,41 +15,70 @@ import (
 )
 
 var (
-	role      = flag.String("rod.role", "", "be a server that is measured: leader, follower or echo")
-	listen    = flag.String("rod.listen", "", "the server's address")
-	dir       = flag.String("rod.dir", "", "the server's directory")
-	followers = flag.String("rod.followers", "", "addresses of the leader's two followers")
+	role   = flag.String("rod.role", "", "be a server that is measured: leader, follower, echo, or another one of the package's")
+	listen = flag.String("rod.listen", "", "the server's address")
+	dir    = flag.String("rod.dir", "", "the server's directory")
+	peers  = flag.String("rod.peers", "", "addresses of the other servers; for a library, of all, in the order of their numbers")
 )
 
+// Server is what a server of a role is told.
+type Server struct {
+	Listen, Dir string
+	Peers       []string
+}
+
+// roles are the servers of this package, which return only with an error.
+var roles = map[string]func(Server) error{
+	"leader": func(s Server) error {
+		l, err := net.Listen("tcp", s.Listen)
+		if err != nil {
+			return err
+		}
+		if len(s.Peers) != 2 {
+			return fmt.Errorf("the leader has %d followers; give it two", len(s.Peers))
+		}
+		return pipeline.Lead(l, s.Dir, [2]string(s.Peers))
+	},
+	"follower": func(s Server) error {
+		l, err := net.Listen("tcp", s.Listen)
+		if err != nil {
+			return err
+		}
+		return pipeline.Follow(l, s.Dir)
+	},
+	"echo": func(s Server) error {
+		l, err := net.Listen("tcp", s.Listen)
+		if err != nil {
+			return err
+		}
+		return bare.Serve(l, ValueBytes)
+	},
+}
+
 // Main is for TestMain of a package that starts sides. The test binary is started
-// again for each server that is not raftkv; in there Main serves, and never returns.
-func Main(m *testing.M) int {
+// again for each server that is not raftkv; in there Main serves in one of the roles of
+// this package or of more, and returns when that fails. Servers must end when their
+// standard input does: those of this package are ended by Main, those of more end by
+// themselves.
+func Main(m *testing.M, more map[string]func(Server) error) int {
 	flag.Parse()
 	if *role == "" {
 		return cluster.Main(m)
 	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the test binary has
-		os.Exit(0)
-	}()
-	fmt.Fprintln(os.Stderr, serve())
+	serve, ours := roles[*role]
+	if ours {
+		go EndWithInput()
+	} else if serve = more[*role]; serve == nil {
+		fmt.Fprintf(os.Stderr, "-rod.role is %q, which this package does not have\n", *role)
+		return 1
+	}
+	fmt.Fprintln(os.Stderr, serve(Server{*listen, *dir, strings.Split(*peers, ",")}))
 	return 1
 }
 
-// serve serves in the role that was asked for, until it fails.
-func serve() error {
-	l, err := net.Listen("tcp", *listen)
-	if err != nil {
-		return err
-	}
-	switch *role {
-	case "leader":
-		first, second, _ := strings.Cut(*followers, ",")
-		return pipeline.Lead(l, *dir, [2]string{first, second})
-	case "follower":
-		return pipeline.Follow(l, *dir)
-	case "echo":
-		return bare.Serve(l, ValueBytes)
-	}
-	return fmt.Errorf("-rod.role is %q; choose leader, follower or echo", *role)
+// EndWithInput ends the process when its standard input ends: the test that started it
+// has gone.
+func EndWithInput() {
+	_, _ = io.Copy(io.Discard, os.Stdin) // any end will do
+	os.Exit(0)
 }

@@ -28,21 +28,31 @@ func take(s Side, dir string) (now sample, err error) {
 	for _, p := range s.Processes() {
 		pids = append(pids, p.Pid)
 	}
-	if now.messages, err = s.Messages(); err != nil { // first: asking is work for the servers
+	messages, err := s.Messages() // first: asking is work for the servers
+	if err != nil {
 		return now, err
 	}
-	if now.servers, err = bench.CPU(pids...); err != nil {
+	now, err = takeOf(pids, os.Getpid(), dir)
+	now.messages = messages
+	return now, err
+}
+
+// takeOf reads the sample of servers and of a client; 0: the client is one of them.
+func takeOf(servers []int, client int, dir string) (now sample, err error) {
+	if now.servers, err = bench.CPU(servers...); err != nil {
 		return now, err
 	}
-	if now.client, err = bench.CPU(os.Getpid()); err != nil {
-		return now, err
+	if client != 0 {
+		if now.client, err = bench.CPU(client); err != nil {
+			return now, err
+		}
 	}
 	total, idle, err := bench.HostTimes()
 	if err != nil {
 		return now, err
 	}
 	now.busy = total - idle
-	for _, pid := range pids {
+	for _, pid := range servers {
 		now.switches += switches(pid)
 	}
 	now.deviceBytes = written(dir)

@@ -58,8 +58,8 @@ func StartRaftkv(t *testing.T, name, program string) (*Raftkv, error) {
 // Name returns the name that the side was started with.
 func (s *Raftkv) Name() string { return s.name }
 
-// Serves reports true: there is no row that it does not serve.
-func (s *Raftkv) Serves(Row) bool { return true }
+// Serves reports whether the row's clients are outside of the processes.
+func (s *Raftkv) Serves(r Row) bool { return r.Face != InProcess }
 
 // Dir returns a directory on the device of the nodes' data.
 func (s *Raftkv) Dir() string { return filepath.Dir(s.cluster.Nodes[0].Dir) }
@@ -73,7 +73,7 @@ func (s *Raftkv) Load(r Row) (bench.Target, func(), error) {
 	case HTTPFollower:
 		at = s.cluster.Others(s.leader)[0]
 	}
-	c, err := bare.Dial(at.HTTP, r.Clients)
+	c, err := bare.Dial(at.HTTP, r.Clients, bare.Raftkv)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -108,6 +108,13 @@ func (p *Plan) turn(ctx context.Context, r Row, s Side) (Run, error) {
 	if err := Continue(s); err != nil {
 		return Run{}, err
 	}
+	if l, is := s.(*Library); is {
+		run, err := l.turn(order{Row: r.Name, Mix: r.Mix.String(), Clients: r.Clients, Keys: p.Keys, Warmup: p.Warmup, Duration: p.Duration, Device: p.Dir})
+		if err == nil {
+			err = Stop(s)
+		}
+		return run, err
+	}
 	target, end, err := s.Load(r)
 	if err != nil {
 		return Run{}, err

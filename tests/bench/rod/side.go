@@ -80,15 +80,21 @@ func (s Spread) Do(ctx context.Context, client int, op bench.Op, key string, val
 	return s[client%len(s)].Do(ctx, client, op, key, value)
 }
 
-// launch starts a program other than raftkv as cluster.Launch would. The process ends
-// with the test: it is killed, or ends by itself when its standard input does.
-func launch(t *testing.T, name, program string, arguments ...string) *cluster.Process {
+// Launch starts this test binary in a role; see Main. The process ends with the test:
+// it is killed, or ends by itself when its standard input does.
+func Launch(t *testing.T, name, self string, arguments ...string) *cluster.Process {
 	t.Helper()
-	p := cluster.Prepare(t, name, nil)
-	p.Command.Path, p.Command.Args = program, append([]string{program}, arguments...)
+	p := prepare(t, name, self, arguments...)
 	if _, err := p.Command.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	p.Begin()
+	return p
+}
+
+func prepare(t *testing.T, name, self string, arguments ...string) *cluster.Process {
+	t.Helper()
+	p := cluster.Prepare(t, name, nil)
+	p.Command.Path, p.Command.Args = self, append([]string{self}, arguments...)
 	return p
 }
