@@ -100,13 +100,17 @@ func (s *Server) NextRequestID() string {
 // Stopping reports whether the server has been closed or its node has stopped.
 func (s *Server) Stopping() bool { return s.machine.Stopping() }
 
-// Serving returns nil if the server takes requests; otherwise why not: it is
-// stopping, or its state was found to be wrong.
+// Serving returns nil if the server takes requests; otherwise why not: its state was
+// found to be wrong, or it is stopping. Of a node for which both hold the first is said:
+// it is what an operator must act on, and what the node said before it began to stop.
 func (s *Server) Serving() error {
+	if err := s.machine.Quarantined(); err != nil {
+		return err
+	}
 	if s.machine.Stopping() {
 		return failure.NodeStopping(nil)
 	}
-	return s.machine.Quarantined()
+	return nil
 }
 
 // Refusal is an error as a door tells it to its client.

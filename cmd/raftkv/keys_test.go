@@ -15,7 +15,7 @@ import (
 	"raftkv/cmd/raftkv/internal/terminal"
 )
 
-// Goal: who could do nothing does not hear that the cluster is linearizable.
+// Goal: a verification that could do nothing does not report a linearizable cluster.
 func TestAVerificationOfNothingFindsNothing(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		var out strings.Builder

@@ -155,7 +155,7 @@ func TestHelpFitsIntoEightyColumns(t *testing.T) {
 
 // Goal: what a file is to be made of is never fetched before its name was looked
 // at, and what is no file is never replaced, with --force or without.
-// Method: names of every kind; no server listens, so who asks one first ends with
+// Method: names of every kind; no server listens, so a command that asks one first ends with
 // another code.
 func TestANameIsLookedAtBeforeAnybodyIsAsked(t *testing.T) {
 	dir := t.TempDir()

@@ -46,7 +46,7 @@ func TestAMisspeltVariableIsNamed(t *testing.T) {
 	}
 }
 
-// Goal: a command says that a variable does nothing, beside what it does.
+// Goal: a command says that a variable does nothing, in addition to what the command does.
 func TestACommandWarnsOfAStrayVariable(t *testing.T) {
 	t.Setenv("RAFTKV_ENDPOINT", "127.0.0.1:1")
 	var said strings.Builder

@@ -68,16 +68,22 @@ func (x *exchange) answerValue(key string, item kv.Item) {
 // freshness returns what a read must see, which is the client's choice. sent says
 // that the client was sent to the leader instead.
 func (x *exchange) freshness() (f kvserver.Freshness, sent bool, err error) {
-	consistency, err := x.consistency()
-	if err != nil {
-		return f, false, err
-	}
-	f.Linearizable = consistency == api.ConsistencyLinearizable
-	if f.MinRevision, err = x.number("min_revision", 0, 1<<64-1, 0); err != nil {
+	if f, err = x.askedFreshness(); err != nil {
 		return f, false, err
 	}
 	sent, err = x.door.redirect(x)
 	return f, sent, err
+}
+
+// askedFreshness reads what a read must see from the parameters.
+func (x *exchange) askedFreshness() (f kvserver.Freshness, err error) {
+	consistency, err := x.consistency()
+	if err != nil {
+		return f, err
+	}
+	f.Linearizable = consistency == api.ConsistencyLinearizable
+	f.MinRevision, err = x.number("min_revision", 0, 1<<64-1, 0)
+	return f, err
 }
 
 // stampConsistency says in the header what a read has seen.

@@ -14,8 +14,7 @@ import (
 )
 
 // Route is one thing that can be asked over HTTP. Everything that holds for all
-// requests of a route stands in its row, and is applied in one place, dispatch. A
-// permission that a client must have belongs here, too, once there are any.
+// requests of a route stands in its row, and is applied in one place, dispatch.
 type Route struct {
 	Method string
 	// Path may hold "{key}", which stands for everything to the end of the path.
@@ -24,6 +23,8 @@ type Route struct {
 	// without a queue have a place from their beginning to their end; the others
 	// when they have come so far that only the server is waited for.
 	Class kvserver.Class
+	// Permission says what a client must be allowed to do. Nothing asks for it yet.
+	Permission Permission
 	// Query lists the parameters that may be given; any other is refused.
 	Query []string
 	// Headers lists the headers of a request that have a meaning of their own
@@ -33,6 +34,21 @@ type Route struct {
 	// meet any request.
 	Statuses []int
 }
+
+// Permission is what a client must be allowed to do if it is to be served. Every client
+// is, as long as there are no tokens; every route says already what it would need.
+type Permission int
+
+// The permissions, each of which includes those before it. None is for probes and for
+// routes whose requests are judged one by one, as those of a Clerk. Admin is for what
+// concerns the whole store or the cluster.
+const (
+	_ Permission = iota // not decided
+	None
+	Read
+	Write
+	Admin
+)
 
 // Routes lists everything that Door.Handler answers, for documents and tests
 // to be held against.
@@ -63,25 +79,25 @@ func routeTable() []route {
 	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
 	return []route{
-		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, reads, onReads, afterRead}, (*Door).serveGet},
-		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, reads, onReads, afterRead}, (*Door).serveGet},
-		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, writes, onWrites, afterPut}, (*Door).servePut},
-		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, append([]string{"op"}, writes...), onWrites, afterAppend}, (*Door).servePost},
-		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, writes, onWrites, afterDelete}, (*Door).serveDelete},
-		{Route{"GET", "/v1/kv", kvserver.Reads, lists, []string{"Accept"}, afterList}, (*Door).serveList},
-		{Route{"HEAD", "/v1/kv", kvserver.Reads, lists, []string{"Accept"}, afterList}, (*Door).serveList},
-		{Route{"GET", "/v1/clerk", kvserver.Free, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
-		{Route{"GET", "/v1/status", kvserver.Free, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
-		{Route{"HEAD", "/v1/status", kvserver.Free, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
-		{Route{"GET", "/v1/integrity", kvserver.Free, []string{"at"}, nil, []int{200, 400, 500}}, (*Door).serveDigest},
-		{Route{"GET", "/v1/snapshot", kvserver.Backups, nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Door).serveBackup},
-		{Route{"POST", "/v1/leader", kvserver.Free, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
-		{Route{"GET", "/metrics", kvserver.Scrapes, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
-		{Route{"HEAD", "/metrics", kvserver.Scrapes, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
-		{Route{"GET", "/livez", kvserver.Free, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
-		{Route{"HEAD", "/livez", kvserver.Free, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
-		{Route{"GET", "/readyz", kvserver.Free, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
-		{Route{"HEAD", "/readyz", kvserver.Free, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
+		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
+		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, Write, writes, onWrites, afterPut}, (*Door).servePut},
+		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, Write, append([]string{"op"}, writes...), onWrites, afterAppend}, (*Door).servePost},
+		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, Write, writes, onWrites, afterDelete}, (*Door).serveDelete},
+		{Route{"GET", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"HEAD", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"GET", "/v1/clerk", kvserver.Free, None, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
+		{Route{"GET", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
+		{Route{"HEAD", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
+		{Route{"GET", "/v1/integrity", kvserver.Free, Read, []string{"at"}, nil, []int{200, 400, 500}}, (*Door).serveDigest},
+		{Route{"GET", "/v1/snapshot", kvserver.Backups, Admin, nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Door).serveBackup},
+		{Route{"POST", "/v1/leader", kvserver.Free, Admin, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
+		{Route{"GET", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"HEAD", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"GET", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
+		{Route{"HEAD", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
+		{Route{"GET", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+		{Route{"HEAD", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
 	}
 }
 
@@ -161,6 +177,9 @@ func (d *Door) dispatch(r route) func(*exchange) error {
 		}
 		class := x.class()
 		if !class.HasQueue() {
+			if err := x.checkFirst(class); err != nil {
+				return err
+			}
 			if err := d.server.EnterOrRefuse(class); err != nil {
 				return err
 			}

@@ -107,7 +107,7 @@ type troubles struct {
 	batch                      int
 	applyBytes, uncommitted    int
 	loss, copies               int // of messages
-	reorder                    int // a message may overtake so many others
+	reorder                    int // how many others a message may overtake
 	crash, cut                 int // per hundred steps
 	disk                       int // chance that a chosen disk finishes its write
 	compact                    int // chance that a snapshot is taken when work is done
@@ -152,7 +152,7 @@ type chaos struct {
 	chance   *rand.Rand
 	happened tally
 	commands int
-	doomed   *server // loses its disk after so many steps; see part
+	doomed   *server // loses its disk after some steps; see part
 	doomedIn int
 }
 
@@ -258,7 +258,7 @@ func (x *chaos) work(s *server) {
 	}
 }
 
-// hurt crashes a server or changes who can talk to whom.
+// hurt crashes a server or changes which servers can talk to each other.
 func (x *chaos) hurt(s *server) {
 	switch {
 	case x.percent(10 * x.drawn.crash):

@@ -66,7 +66,7 @@ func newTimed(t testing.TB, n int, seed uint64, options ...func(*Config)) *timed
 	return newTimedIn(t, 1, n, seed, options...)
 }
 
-// newTimedIn is newTimed where the test counts so many units of time in a millisecond.
+// newTimedIn is newTimed where the test counts more units of time in a millisecond.
 func newTimedIn(t testing.TB, ms int64, n int, seed uint64, options ...func(*Config)) *timed {
 	w := &timed{t: t, hop: ms}
 	dice := rand.New(rand.NewPCG(seed, 0))
@@ -154,7 +154,7 @@ func (w *timed) leader() *timedServer {
 	return latest
 }
 
-// load makes a proposal of size bytes every so many ms, and a read every 20.
+// load makes a proposal of size bytes every few ms, and a read every 20.
 func (w *timed) load(size int, ms int64) {
 	w.every(ms, ms, func() {
 		if l := w.leader(); l != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,7 +140,7 @@ func (t *Transport) Start(h Handler) {
 	t.handler = h
 	t.work.Go(t.accept)
 	t.work.Go(t.keepStandings)
-	for _, id := range sortedIDs(t.peers) {
+	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
 		p := t.peers[id]
 		t.work.Go(func() { t.dial(p) })
 	}

@@ -230,7 +230,7 @@ var (
 )
 
 // documentedModules reads the table of docs/dependencies.md: module, purpose,
-// who imports it.
+// importing packages.
 func documentedModules(document string) map[string][]string {
 	documented := map[string][]string{}
 	for line := range strings.Lines(document) {

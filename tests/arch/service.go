@@ -11,7 +11,7 @@ import (
 var doorPackages = []string{"kvserver/httpd", "kvserver/clerkd"}
 
 // storeKeepers are the files outside of package machine that may hold a store: one
-// that reads a backup, beside any running server.
+// that reads a backup, outside of any running server.
 var storeKeepers = []string{"kvserver/backup_file.go"}
 
 // CheckService holds the packages of the service to what makes them rooms: the doors

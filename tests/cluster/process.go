@@ -206,7 +206,7 @@ func (c *Capture) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.copy != nil {
-		_, _ = c.copy.Write(b) // it is for people who look for the cause of a failure
+		_, _ = c.copy.Write(b) // it helps to find the cause of a failure
 	}
 	return c.text.Write(b)
 }

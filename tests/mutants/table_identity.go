@@ -1,6 +1,6 @@
 package main
 
-// Who a peer is (raft/identity).
+// Whether a peer is the one that is known (raft/identity).
 var identityMutants = []mutant{
 	inSimulator("SI5", "the word of a server that has lost its disk counts against another's directory", "raft/identity/acquaint.go",
 		"case them.Life.Asking:", "case false:"),

@@ -15,7 +15,7 @@ var raftkvMutants = []mutant{
 		"(!unicode.IsPrint(c) || c == unicode.ReplacementChar)", "c == unicode.ReplacementChar"),
 	inFile("CL8", "an error that a node answered with is read as a status", "cmd/raftkv/internal/ask/ask.go",
 		"\tif response.StatusCode != http.StatusOK {\n", "\tif response.StatusCode >= 600 {\n", "test ./cmd/raftkv TestOnlyAStatus"),
-	inTests("CL7", "TestAnOutputThat", "a command whose output was not written ends well", "cmd/raftkv/internal/terminal/output.go",
+	inTests("CL7", "TestTheFirstError", "a command whose output was not written ends well", "cmd/raftkv/internal/terminal/output.go",
 		"\tif o.err == nil {\n\t\to.err = err\n\t}\n", ""),
 	{
 		id: "D4", bug: "an environment variable wins over a flag",

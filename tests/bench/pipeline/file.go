@@ -18,7 +18,7 @@ type file struct {
 	at   int64 // where the next batch goes
 }
 
-// newFile makes a file of so many bytes, a multiple of 64 KiB, in a directory that it
+// newFile makes a file of size bytes, a multiple of 64 KiB, in a directory that it
 // makes, too.
 func newFile(dir string, size int64) (*file, error) {
 	disk := vfs.OS{}

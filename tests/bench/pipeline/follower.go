@@ -11,7 +11,7 @@ import (
 // receiveBytes is how much a follower takes with one read.
 const receiveBytes = 4 << 20
 
-// Follow serves leaders, who connect to the listener, one after the other. It returns
+// Follow serves leaders, which connect to the listener, one after the other. It returns
 // only with an error.
 func Follow(l net.Listener, dir string) error {
 	f, err := newFile(dir, fileBytes)

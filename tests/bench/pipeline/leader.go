@@ -32,7 +32,7 @@ type pending struct {
 	end    uint64 // the value of total after it
 }
 
-// Lead serves clients, who connect to the listener, and replicates to the followers at
+// Lead serves clients, which connect to the listener, and replicates to the followers at
 // two addresses. It returns only with an error.
 func Lead(l net.Listener, dir string, followers [2]string) error {
 	f, err := newFile(dir, fileBytes)
@@ -151,7 +151,7 @@ func (l *leader) readAnswers(process int, conn net.Conn) error {
 	}
 }
 
-// saved notes that a process holds so many bytes durably, and acknowledges the records
+// saved notes that a process holds this number of bytes durably, and acknowledges the records
 // that two of the three hold now.
 func (l *leader) saved(process int, bytes uint64) {
 	for _, s := range l.acknowledge(process, bytes) {

@@ -4,7 +4,7 @@
 // # Mental model
 //
 // A [Side] is one kind of server that runs on this machine. A [Row] is one kind of
-// load: who asks, what, and by how many clients. In a round every side has its turn at
+// load: what is asked, by which protocol, and by how many clients. In a round every side has its turn at
 // every row that it can serve, one after the other, a few seconds each. Sides that do
 // not have their turn stand still: their processes are stopped by a signal, so that
 // what one does when idle is not taken from another.

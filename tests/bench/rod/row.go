@@ -37,16 +37,16 @@ func row(name string, face Face, mix string, clients int) Row {
 // httpClients is the number of connections of all rows over HTTP.
 const httpClients = 64
 
-// PutRow returns the row of so many clients that put by a Clerk.
+// PutRow returns the row of clients that put by a Clerk.
 func PutRow(clients int) Row { return row("put", Clerk, "put=1", clients) }
 
-// GetRow returns the row of so many clients that read by a Clerk, linearizably.
+// GetRow returns the row of clients that read by a Clerk, linearizably.
 func GetRow(clients int) Row { return row("get", Clerk, "get=1", clients) }
 
-// StaleRow returns the row of so many clients that read from any server by a Clerk.
+// StaleRow returns the row of clients that read from any server by a Clerk.
 func StaleRow(clients int) Row { return row("stale", Clerk, "stale=1", clients) }
 
-// MixRow returns the row of so many clients that read nine times for each put.
+// MixRow returns the row of clients that read nine times for each put.
 func MixRow(clients int) Row { return row("mix", Clerk, "get=9,put=1", clients) }
 
 // ProposeRow returns the row of so many callers that propose puts to a library.
