@@ -669,7 +669,7 @@ func FuzzClerkStream(f *testing.F) {
 		s, _ := newServer(t, nil)
 		here, there := net.Pipe()
 		defer here.Close()
-		serve, leave, err := s.clerks.Admit()
+		serve, leave, err := s.clerks.Admit(clerkwire.Protocol, "")
 		if err != nil {
 			t.Fatal(err)
 		}

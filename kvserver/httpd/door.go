@@ -23,6 +23,9 @@ type Config struct {
 	AllowedHosts []string
 	// Clerks takes over the connections that are upgraded. nil: none are.
 	Clerks Upgrader
+	// Forwarder carries writes to the leader that a second request of HTTP would cost
+	// more. nil: all of them go over HTTP.
+	Forwarder kvserver.Forwarder
 	// Metrics answers scrapes at /metrics. nil: there is no such path.
 	Metrics http.Handler
 	// Observer is told of the requests, for measuring. nil: nothing is measured.
@@ -34,11 +37,13 @@ type Config struct {
 // Upgrader takes over connections that begin as requests of HTTP and go on with
 // another protocol.
 type Upgrader interface {
-	// Protocol is what a client names in the header Upgrade.
-	Protocol() string
-	// Admit takes in a connection, or says why not. serve serves it until its end and
-	// closes it; leave must be called after that, and where serve is not.
-	Admit() (serve func(net.Conn, *bufio.Reader), leave func(), err error)
+	// Protocols are what a client can name in the header Upgrade; forwards says that
+	// it is a node that forwards writes.
+	Protocols(forwards bool) []string
+	// Admit takes in a connection of one of the protocols, or says why not; cluster is
+	// that of a node that forwards. serve serves it until its end and closes it; leave
+	// must be called after that, and where serve is not.
+	Admit(protocol, cluster string) (serve func(net.Conn, *bufio.Reader), leave func(), err error)
 }
 
 // Observer is told of requests, for measuring.

@@ -32,7 +32,8 @@ type exchange struct {
 	query  map[string]string // the parameters given, each of which the route takes
 	// repeatable is set when the log would know a second copy of the request.
 	repeatable bool
-	relayed    *relayedAnswer // by the leader
+	relayed    *relayedAnswer      // by the leader, over HTTP
+	forwarded  *kvserver.Forwarded // by the leader, as a command
 	// answered is set once the answer's header is out; nothing can be said
 	// differently from then on.
 	answered bool
@@ -120,6 +121,7 @@ func (x *exchange) begin(status, length int) {
 	h := x.w.Header()
 	x.flushNumbers(h)
 	x.door.stampHeader(h, x.idHeader())
+	x.stampAnswerer()
 	x.conn.Serving()
 	x.door.port.AllowWriting(x.w, length)
 	x.answering(status, length)
@@ -142,7 +144,11 @@ func (x *exchange) answerJSON(status int, body any) error {
 // answerError sends err as a problem document. checks are the lines of a
 // readiness probe, if any.
 func (x *exchange) answerError(err error, checks []string) {
-	refusal := x.door.server.Refuse(err)
+	x.answerRefusal(x.door.server.Refuse(err), checks)
+}
+
+// answerRefusal sends a refusal, of this node or of the leader, as a problem document.
+func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	problem := problemOf(refusal, x.id)
 	problem.Checks = checks
 	if x.repeatable && refusal.Outcome == api.OutcomeUnknown {

@@ -131,13 +131,12 @@ func (d *Door) serveCommand(ctx context.Context, x *exchange, c kv.Command, key 
 	if err != nil {
 		return err
 	}
-	result, elsewhere, err := d.server.Write(ctx, c, x.remote(mayForward, c.Value))
+	result, elsewhere, err := d.server.Write(ctx, c, x.remoteWrite(mayForward, c))
 	switch {
 	case err != nil:
 		return err
 	case elsewhere:
-		x.relay()
-		return nil
+		return x.answerElsewhere(c, key, answer)
 	}
 	x.stampReplay(c, result)
 	if result.Status != kv.StatusOK {
@@ -147,47 +146,9 @@ func (d *Door) serveCommand(ctx context.Context, x *exchange, c kv.Command, key 
 	return nil
 }
 
-// remote carries the request, whose body has been read, to the leader; nil if it may
-// not travel. The answer is kept for relay.
-func (x *exchange) remote(mayForward bool, body []byte) kvserver.Remote {
-	if !mayForward {
-		return nil
-	}
-	return func(ctx context.Context, leader string) (err error) {
-		x.relayed, err = x.door.peers.forward(ctx, leader, x, body)
-		return err
-	}
-}
-
-// relay passes the leader's answer on as it is.
-func (x *exchange) relay() {
-	a := x.relayed
-	copyEndToEnd(x.w.Header(), a.header)
-	x.conn.Serving()
-	x.door.port.AllowWriting(x.w, len(a.body))
-	x.answering(a.status, len(a.body))
-	x.w.WriteHeader(a.status)
-	_, _ = x.w.Write(a.body) // an error means that the client is gone
-}
-
-// mayForward reports whether the request may be passed on: one that was passed
-// on may not, and is from another cluster if it does not name ours.
-func (x *exchange) mayForward() (bool, error) {
-	if x.r.Header.Get(api.HeaderForwarded) == "" {
-		return true, nil
-	}
-	d := x.door
-	if cluster := x.r.Header.Get(api.HeaderCluster); cluster != d.clusterID {
-		return false, failure.Of(failure.NoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, d.nodeID, d.clusterID)
-	}
-	return false, nil
-}
-
 // refusedByStore translates a result that is a refusal by the store.
 func (x *exchange) refusedByStore(r kv.Result) error {
-	if r.Status == kv.StatusConditionFailed && r.Revision != 0 {
-		x.stampItem(r.Revision, r.Version)
-	}
+	x.stampFailedCondition(r)
 	return x.door.server.RefusedByStore(r)
 }
 

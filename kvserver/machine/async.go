@@ -25,6 +25,7 @@ func (m *Machine) watchAsync() {
 	defer ticker.Stop()
 	looked := time.Now()
 	last := m.tenures.see(m.leader())
+	unsettled := false // a patient write waits for what a replaced leader may learn
 	for idle := 0; ; idle++ {
 		if m.watched() {
 			idle = 0
@@ -43,11 +44,15 @@ func (m *Machine) watchAsync() {
 		case now := <-ticker.C:
 			leader, present := m.leader()
 			tenure := m.tenures.see(leader, present)
-			if tenure == last && now.Sub(looked) < m.config.AsyncTimeout/8 {
+			if tenure == last && !unsettled && now.Sub(looked) < m.config.AsyncTimeout/8 {
 				continue
 			}
-			looked, last = now, tenure
+			looked, last, unsettled = now, tenure, false
 			m.waiting.failAsync(func(w *waiter) error {
+				if w.over != nil && now.Before(w.deadline) {
+					unsettled = unsettled || w.over != tenure.over
+					return w.overdue()
+				}
 				placed := w.term.Load()
 				switch {
 				case placed != 0 && placed != present:

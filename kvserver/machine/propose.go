@@ -47,7 +47,19 @@ func (m *Machine) proposeUntil(ctx, tenure context.Context, c kv.Command) (kv.Re
 // once, possibly before ProposeAsync returns, without locks held; it must not
 // block. since is when the request came, from which Config.AsyncTimeout counts.
 func (m *Machine) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending)) {
-	w := m.waiting.addAsync(since.Add(m.config.AsyncTimeout), onEnd)
+	m.launchAsync(c, m.waiting.addAsync(since.Add(m.config.AsyncTimeout), nil, onEnd))
+}
+
+// ProposePatiently is ProposeAsync for a command that nobody can safely ask for again
+// elsewhere. Like Propose it waits for Config.ReplacedGrace after this node, which
+// leads in term, was replaced: until then it may still learn what became of the
+// command.
+func (m *Machine) ProposePatiently(c kv.Command, term uint64, deadline time.Time, onEnd func(Ending)) {
+	m.launchAsync(c, m.waiting.addAsync(deadline, m.tenures.see(m.config.NodeID, term).over, onEnd))
+}
+
+// launchAsync is launch for a write that watchAsync looks after.
+func (m *Machine) launchAsync(c kv.Command, w *waiter) {
 	m.watch.wake()
 	m.launch(c, w)
 }

@@ -18,9 +18,9 @@ type Metrics struct {
 	requestsNow    *prometheus.GaugeVec
 	requestBytes   *prometheus.CounterVec
 	responseBytes  *prometheus.CounterVec
-	clerkSeconds   [clerkwire.KindList + 1]prometheus.Histogram // by the request's kind, as clerkOps
-	rejected       []prometheus.Counter                         // as rejections
-	forwarded      []prometheus.Counter                         // by hop
+	clerkSeconds   [clerkwire.KindForward + 1]prometheus.Histogram // by the request's kind, as clerkOps
+	rejected       []prometheus.Counter                            // as rejections
+	forwarded      []prometheus.Counter                            // by hop
 
 	proposals    []prometheus.Counter // by proposalEnd
 	applySeconds prometheus.Histogram

@@ -87,7 +87,7 @@ var kvserverMutants = []mutant{
 	inService("G8", "TestEveryEnd", "a write that runs out of time is called not applied", "failure/sentences.go",
 		"return Of(Timeout, nil, \"the write was under way", "return Of(Overloaded, nil, \"the write was under way"),
 	inService("G9", "TestEveryEnd", "a write whose node stops while it is under way is called not applied", "failure/sentences.go",
-		"return Of(StoppingUnknown, cause, \"this node stopped", "return Of(Stopping, cause, \"this node stopped"),
+		"return Of(StoppingUnknown, cause, \"this node stopped while the write was", "return Of(Stopping, cause, \"this node stopped while the write was"),
 	inMachine("G10", "TestClerkOutcomes|TestEveryEnd", "an error that nobody knows is a promise that nothing happened", "propose.go",
 		"return failure.Of(failure.Internal, err, \"the log ended", "return failure.Of(failure.NoLeader, err, \"the log ended"),
 	inMachine("G16", "TestRefusalsOfTheStore", "the quota is not handed to the store", "propose.go",
