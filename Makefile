@@ -9,13 +9,15 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
 
-# PLAIN run without the race detector: the simulator is one thread, tests/system
-# and tests/campaign watch processes, and tests/memory damages memory behind the
-# back of its readers. They draw something new in every run, so an earlier result
+# PLAIN run without the race detector: the simulator is one thread, tests/system,
+# tests/campaign and tests/bench watch processes, and tests/memory damages memory
+# behind the back of its readers. They draw something new in every run, so an earlier result
 # never counts. ALONE are whole nodes in one process, which keep time with disks:
 # nothing else runs meanwhile.
-PLAIN = ./tests/memory ./tests/sim ./tests/system ./tests/campaign
+PLAIN = ./tests/memory ./tests/sim ./tests/system ./tests/campaign ./tests/bench
 ALONE = ./cmd/raftkv ./cmd/raftkv/internal/host
+# ALLOCATIONS are held to baselines, which the race detector would spoil.
+ALLOCATIONS = ./raft/core ./raft/wire ./raft/wal ./kvserver/kv ./kvserver/clerkwire ./kvserver/httpd ./kvserver/clerkd
 
 # A campaign is a row: its package, tests and settings. make NAME starts it, too.
 real = ./tests/campaign -timeout
@@ -47,6 +49,7 @@ test: ## every test, with the race detector where it can find something
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',$(PLAIN) $(ALONE)))
 	$(GO) test -race -timeout 10m -p 1 $(ALONE)
 	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
+	$(GO) test -count=1 -run '^TestAllocations$$' $(ALLOCATIONS)
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
@@ -54,8 +57,17 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 
-bench: ## every benchmark (BENCH=Pattern)
+bench: ## raftkv against what this machine can do at all (QUICK=1 BEFORE=old/raftkv)
+	$(GO) test -v -count=1 -timeout 30m ./tests/bench -run Ceilings $(if $(QUICK),-rod.quick,-rod) $(if $(BEFORE),-rod.before $(abspath $(BEFORE))) $(if $(LOG),-rod.log $(abspath $(LOG)))
+
+bench-peers: build ## raftkv against etcd and dragonboat, 15 minutes (ROUNDS=3)
+	cd tests/bench/peers && $(GO) test -v -count=1 -timeout 30m . -cluster.program $(CURDIR)/bin/raftkv -rounds $(or $(ROUNDS),3) $(if $(LOG),-log $(abspath $(LOG)))
+
+microbench: ## every benchmark (BENCH=Pattern)
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
+
+allocations: ## write the baselines of what inner loops allocate anew
+	$(GO) test -count=1 -run '^TestAllocations$$' $(ALLOCATIONS) -allocations.renew
 
 fuzz: ## every fuzz target for FUZZTIME=60s
 	@set -e; for package in $$($(GO) list ./...); do \
@@ -95,4 +107,4 @@ clean: ## remove bin/
 $(CAMPAIGNS):
 	$(GO) test -v -count=1 $(campaign.$@)
 
-.PHONY: $(CAMPAIGNS) help build run test lint bench fuzz sim mutants labs labs-realtime labs-race campaign rename clean
+.PHONY: $(CAMPAIGNS) help build run test lint bench bench-peers microbench allocations fuzz sim mutants labs labs-realtime labs-race campaign rename clean

@@ -42,7 +42,7 @@ func TestTheRoomFollowsTheRate(t *testing.T) {
 
 // Goal: refusals stay few compared with what is served, however many clients ask again
 // at once: the more wait, the longer they do.
-// Method: a log of a thousand writes a second, and fifteen hundred clients who
+// Method: a log of a thousand writes a second, and fifteen hundred clients that
 // never wait by themselves, for ten seconds of virtual time.
 func TestRefusalsStayFewBesideWhatIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

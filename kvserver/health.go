@@ -33,7 +33,7 @@ func (s *Server) Ready(ctx context.Context) (lines []string, err error) {
 	}{
 		{"serving", func() error {
 			if s.machine.Stopping() {
-				return failure.NodeStopping(nil)
+				return s.Serving()
 			}
 			return nil
 		}},

@@ -32,20 +32,34 @@ type RaftKV = KVServer
 // bytes and below twice that; -1 means never. It panics if the persister holds
 // something else in place of a snapshot.
 func StartKVServer[P raft.Peer, S raft.StateStore](servers []P, me int, persister S, maxraftstate int) *KVServer {
-	applyCh := make(chan raft.ApplyMsg)
+	applyCh, batches := make(chan raft.ApplyMsg), make(chan raft.Batch)
 	s := &KVServer{maxRaftState: maxraftstate}
 	snapshot := persister.ReadSnapshot()
 	s.rf = raft.Make(servers, me, persister, applyCh)
 	var err error
 	s.machine, err = machine.Open(machine.Config{
-		Consensus: s.rf, ApplyCh: applyCh, Snapshot: labSnapshot(snapshot), AfterBatch: s.snapshotIfLarge,
+		Consensus: s.rf, ApplyCh: batches, Snapshot: labSnapshot(snapshot), AfterBatch: s.snapshotIfLarge,
 	})
 	if err != nil {
 		s.rf.Kill()
 		panic(fmt.Sprintf("kvserver: the persisted snapshot cannot be restored: %v", err))
 	}
+	go s.passOn(applyCh, batches)
 	go s.watchTerm()
 	return s
+}
+
+// passOn gives the machine what comes on an applyCh of the labs, until that is closed
+// or the machine is ended.
+func (s *KVServer) passOn(applyCh <-chan raft.ApplyMsg, batches chan<- raft.Batch) {
+	defer close(batches)
+	for msg := range applyCh {
+		select {
+		case batches <- msg.Batch():
+		case <-s.machine.Lifetime().Done():
+			return
+		}
+	}
 }
 
 // labSnapshot returns a reader of a snapshot; nil if there is none.

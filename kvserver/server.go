@@ -18,6 +18,7 @@ type Server struct {
 	admissions admissions
 	bodies     Budget        // memory for the bodies of writes
 	requests   atomic.Uint64 // counts requests, for their names
+	idPrefix   string        // of those names
 }
 
 // New starts a server with the store in Config.Snapshot, which ApplyCh carries
@@ -40,6 +41,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.idPrefix = config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-"
 	return s, nil
 }
 
@@ -57,9 +59,22 @@ func (s *Server) Config() Config { return s.config }
 // Machine returns the state machine that the server stands before.
 func (s *Server) Machine() *machine.Machine { return s.machine }
 
+// ownKey is the key under which BaseContext holds its server.
+type ownKey struct{}
+
+// BaseContext returns a context that ends with the server's lifetime. Those of the
+// clients' connections should descend from it: Context needs no hook of its own then,
+// and fifteen allocations become eight.
+func (s *Server) BaseContext() context.Context {
+	return context.WithValue(s.machine.Lifetime(), ownKey{}, s)
+}
+
 // Context returns the context of one request: it ends with the client's, with the
 // server's lifetime, or after RequestTimeout. Its cause tells which.
 func (s *Server) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	if parent.Value(ownKey{}) == s {
+		return context.WithTimeout(parent, s.config.RequestTimeout)
+	}
 	lifetime := s.machine.Lifetime()
 	ctx, end := context.WithCancelCause(parent)
 	unhook := context.AfterFunc(lifetime, func() { end(context.Cause(lifetime)) })
@@ -78,19 +93,24 @@ func (s *Server) OwnContext() (context.Context, context.CancelFunc) {
 
 // NextRequestID names a request whose client did not.
 func (s *Server) NextRequestID() string {
-	return s.config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-" + strconv.FormatUint(s.requests.Add(1), 36)
+	var room [64]byte
+	return string(strconv.AppendUint(append(room[:0], s.idPrefix...), s.requests.Add(1), 36))
 }
 
 // Stopping reports whether the server has been closed or its node has stopped.
 func (s *Server) Stopping() bool { return s.machine.Stopping() }
 
-// Serving returns nil if the server takes requests; otherwise why not: it is
-// stopping, or its state was found to be wrong.
+// Serving returns nil if the server takes requests; otherwise why not: its state was
+// found to be wrong, or it is stopping. Of a node for which both hold the first is said:
+// it is what an operator must act on, and what the node said before it began to stop.
 func (s *Server) Serving() error {
+	if err := s.machine.Quarantined(); err != nil {
+		return err
+	}
 	if s.machine.Stopping() {
 		return failure.NodeStopping(nil)
 	}
-	return s.machine.Quarantined()
+	return nil
 }
 
 // Refusal is an error as a door tells it to its client.

@@ -21,7 +21,7 @@ type Config struct {
 	Build     string // version for /v1/status
 
 	Consensus machine.Consensus
-	ApplyCh   <-chan raft.ApplyMsg
+	ApplyCh   <-chan raft.Batch
 	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
 	Snapshot io.Reader
 	// ClientAddr gives the host:port where a node takes client requests, "" if

@@ -18,7 +18,7 @@ import (
 
 // cluster is the labs' key/value servers on a network. Its methods belong to
 // the test's goroutine, but for those of clients, newClient and partition, which
-// nothing else may run beside.
+// nothing else may run at the same time.
 type cluster struct {
 	*testing.T
 	rand         *rand.Rand

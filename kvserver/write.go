@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -40,18 +41,18 @@ func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (re
 	if err != nil {
 		return kv.Result{}, false, err
 	}
-	attempt, release := s.machine.DuringTenure(ctx, leader, term)
-	defer release()
 	switch {
 	case leader == s.config.NodeID:
-		result, err = s.machine.Propose(attempt, c)
+		result, err = s.machine.ProposeDuring(ctx, c, leader, term)
 		s.config.Observer.Settled(c.IdempotencyKey != "", result, err)
 		return result, false, err
 	case remote == nil:
-		return kv.Result{}, false, failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)
+		return kv.Result{}, false, s.leadsNot()
 	case leader == "":
 		return kv.Result{}, false, failure.LeaderUnknown()
 	}
+	attempt, release := s.machine.DuringTenure(ctx, leader, term)
+	defer release()
 	err = remote(attempt, leader)
 	s.config.Observer.Forwarded(err)
 	return kv.Result{}, err == nil, err
@@ -67,32 +68,51 @@ func (s *Server) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending))
 	s.machine.ProposeAsync(c, since, onEnd)
 }
 
-// Settled notes how a command of ProposeAsync ended, once its client has the answer.
-func (s *Server) Settled(e Ending) { s.config.Observer.Settled(false, e.Result, e.Err) }
+// Settled notes how a command of ProposeAsync or ProposeForwarded ended, once its
+// client has the answer. byKey says that the command had an idempotency key.
+func (s *Server) Settled(byKey bool, e Ending) { s.config.Observer.Settled(byKey, e.Result, e.Err) }
 
 // IdempotencySeconds is how long an answer is remembered under an idempotency key.
 const IdempotencySeconds = kv.IdempotencyWindow / 1000
 
+// statusKinds are the kinds of error for results that are refusals by the store.
+// Whatever else the store refuses was checked before it was proposed.
+var statusKinds = map[kv.Status]error{
+	kv.StatusConditionFailed: failure.Precondition, kv.StatusTooLong: failure.ValueTooLarge, kv.StatusQuota: failure.Quota,
+	kv.StatusIdempotencyMismatch: failure.IdempotencyMismatch, kv.StatusIdempotencyFull: failure.IdempotencyFull,
+}
+
 // RefusedByStore translates a result that is not kv.StatusOK into an error.
-func (s *Server) RefusedByStore(r kv.Result) error {
+func (s *Server) RefusedByStore(r kv.Result) error { return refusedWith(r.Status, s.whyRefused(r)) }
+
+// refusedWith makes the error of a status with a sentence for people.
+func refusedWith(status kv.Status, detail string) error {
+	kind, known := statusKinds[status]
+	if !known {
+		kind = failure.Internal
+	}
+	return failure.Of(kind, nil, "%s", detail)
+}
+
+// whyRefused returns the sentence for a result that is a refusal.
+func (s *Server) whyRefused(r kv.Result) string {
 	switch r.Status {
 	case kv.StatusConditionFailed:
 		if r.Revision == 0 {
-			return failure.Of(failure.Precondition, nil, "the condition does not hold: there is no such key")
+			return "the condition does not hold: there is no such key"
 		}
-		return failure.Of(failure.Precondition, nil, "the condition does not hold: the key has revision %d", r.Revision)
+		return fmt.Sprintf("the condition does not hold: the key has revision %d", r.Revision)
 	case kv.StatusTooLong:
-		return failure.Of(failure.ValueTooLarge, nil, "with this the value would have more than %d bytes, the limit of this node (--max-value-bytes)", s.config.MaxValueBytes)
+		return fmt.Sprintf("with this the value would have more than %d bytes, the limit of this node (--max-value-bytes)", s.config.MaxValueBytes)
 	case kv.StatusQuota:
-		return failure.Of(failure.Quota, nil, "the store is full (quota %s, --max-store-bytes of the leader); delete something: reads and deletes still work", byteCount(s.config.MaxStoreBytes))
+		return fmt.Sprintf("the store is full (quota %s, --max-store-bytes of the leader); delete something: reads and deletes still work", byteCount(s.config.MaxStoreBytes))
 	case kv.StatusIdempotencyMismatch:
-		return failure.Of(failure.IdempotencyMismatch, nil, "another request was made with this %s", api.HeaderIdempotencyKey)
+		return "another request was made with this " + api.HeaderIdempotencyKey
 	case kv.StatusIdempotencyFull:
-		return failure.Of(failure.IdempotencyFull, nil, "the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
+		return fmt.Sprintf("the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
 			kv.MaxIdempotencyRecords, IdempotencySeconds, api.HeaderIdempotencyKey)
 	}
-	// Whatever else the store refuses was checked before it was proposed.
-	return failure.Of(failure.Internal, nil, "the store refused the command: %s", r.Status)
+	return fmt.Sprintf("the store refused the command: %s", r.Status)
 }
 
 // CheckValue refuses a value whose length, in bytes, is beyond the limit; -1 stands

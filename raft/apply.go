@@ -20,6 +20,24 @@ type ApplyMsg struct {
 	SnapshotIndex int
 }
 
+// Batch returns the batch that holds what the message holds, for a receiver of
+// batches. Nobody waits for its Taken. It panics if the command is not bytes.
+func (m ApplyMsg) Batch() Batch {
+	if m.SnapshotValid {
+		s := Snapshot{Index: uint64(m.SnapshotIndex), Term: uint64(m.SnapshotTerm), Data: m.Snapshot}
+		return Batch{Batch: &core.Batch{Snapshot: &s}}
+	}
+	e := Entry{Index: uint64(m.CommandIndex), Kind: KindNoop}
+	if m.CommandValid {
+		command, ok := m.Command.([]byte)
+		if !ok {
+			panic(fmt.Sprintf("raft: the command at index %d is a %T, not bytes", m.CommandIndex, m.Command))
+		}
+		e.Kind, e.Data = KindCommand, command
+	}
+	return Batch{Batch: &core.Batch{Entries: []Entry{e}}}
+}
+
 // applyChannel delivers into an applyCh: every index once, in order.
 type applyChannel chan ApplyMsg
 

@@ -8,16 +8,26 @@ import (
 	"raftkv/raft/node"
 )
 
-// Config, Status, Observer and Proposal are the node's; see there. ID, UID and
-// PeerStatus are the core's.
+// Config, Status, Observer, Proposal and Batch are the node's; see there. ID, UID,
+// PeerStatus, Entry, Kind and Snapshot are the core's.
 type (
 	ID         = core.ID
 	UID        = core.UID
 	PeerStatus = core.PeerStatus
+	Entry      = core.Entry
+	Kind       = core.Kind
+	Snapshot   = core.Snapshot
+	Batch      = node.Batch
 	Config     = node.Config
 	Status     = node.Status
 	Observer   = node.Observer
 	Proposal   = node.Proposal
+)
+
+// Kinds of entries that a receiver of batches meets; see core.Kind.
+const (
+	KindCommand = core.KindCommand
+	KindNoop    = core.KindNoop
 )
 
 // Errors that end a proposal or a read. Two of them leave open whether the
@@ -53,6 +63,13 @@ func Open(config Config, state core.State, storage node.Storage, transport node.
 	return &Raft{node: node.Start(config, state, storage, transport, applyChannel(applyCh))}
 }
 
+// OpenBatches runs a server like Open, but for how committed entries leave: a whole
+// batch at a time, with its checksums, on a channel with room for at least one. The
+// receiver calls Taken for each batch.
+func OpenBatches(config Config, state core.State, storage node.Storage, transport node.Transport, batches chan Batch) *Raft {
+	return &Raft{node: node.StartBatches(config, state, storage, transport, batches)}
+}
+
 // Propose puts a command on its way into the log; see Proposal. It never
 // blocks. On a server of the labs too, the command comes out as a []byte.
 func (rf *Raft) Propose(p *Proposal) {
@@ -82,6 +99,10 @@ func (rf *Raft) RatherNot(reason string, ratherNot bool) { rf.node.RatherNot(rea
 func (rf *Raft) WriteSnapshot(index uint64, write func(io.Writer) error) error {
 	return rf.node.WriteSnapshot(index, write)
 }
+
+// SnapshotWanted holds a token when Status should be looked at for SnapshotWanted; see
+// node.Node.
+func (rf *Raft) SnapshotWanted() <-chan struct{} { return rf.node.SnapshotWanted() }
 
 // OpenSnapshot opens the snapshot at index, which a message on the applyCh named
 // or WriteSnapshot wrote; see node.Node.

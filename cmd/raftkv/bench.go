@@ -17,7 +17,9 @@ import (
 
 	"raftkv/client"
 	"raftkv/client/bench"
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 // benchSettings are the flags of bench.
@@ -135,19 +137,19 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 	}
 	defer end()
 	const steps = 1000
-	bar := startProgress(stderr, "", steps)
+	bar := terminal.StartProgress(stderr, "", steps)
 	config.Progress = func(phase string, part float64) {
-		bar.describe(phase)
-		bar.set(int64(part * steps))
+		bar.Describe(phase)
+		bar.Set(int64(part * steps))
 	}
 	meter := s.newMeter(stderr)
 	config.Begin, config.End = meter.begin, meter.end
 	result := bench.Run(ctx, config, target)
-	bar.finish()
+	bar.Finish()
 	report := bench.NewReport(face, s.conns, config, result)
 	report.CPU, report.Host = meter.report(report.Done()), meter.host()
 	if s.json {
-		if err := printJSON(out, report); err != nil {
+		if err := terminal.PrintJSON(out, report); err != nil {
 			return err
 		}
 	} else {
@@ -158,7 +160,7 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 		for i, f := range report.Failures {
 			text += fmt.Sprintf("%s %d × %s failed: %s", map[bool]string{true: ":", false: ";"}[i == 0], f.Count, f.Op, f.Code)
 		}
-		return &ending{exitUnavailable, errors.New(text + ". Does a cluster run at these endpoints? `raftkv status` shows it")}
+		return exit.With(exit.Unavailable, errors.New(text+". Does a cluster run at these endpoints? `raftkv status` shows it"))
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -54,6 +56,10 @@ const (
 	timeoutVariable   = "RAFTKV_TIMEOUT"
 	jsonVariable      = "RAFTKV_JSON"
 )
+
+// commandVariables are the environment variables of the commands that talk to a
+// running cluster. Those of serve are made of its settings, see settings.Variable.
+var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable}
 
 // readEnvironment takes from the environment what no flag says, and refuses what
 // cannot be.
@@ -110,20 +116,47 @@ func (s *clerkSettings) with(call func(ctx context.Context, clerk *client.Clerk)
 	return s.ending(call(ctx, clerk))
 }
 
+// clerkCalls are many calls of one Clerk. The time of --timeout bounds each of
+// them and not the whole.
+type clerkCalls struct {
+	settings *clerkSettings
+}
+
+// run dials and makes the calls. Ctrl-C ends them.
+func (c clerkCalls) run(calls func(ctx context.Context, clerk *client.Clerk) error) error {
+	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer endOfSignals()
+	dialling, cancel := context.WithTimeout(ctx, c.settings.timeout)
+	defer cancel()
+	clerk, end, err := c.settings.dial(dialling, client.Config{})
+	if err != nil {
+		return err
+	}
+	defer end()
+	return c.settings.ending(calls(ctx, clerk))
+}
+
+// callWithin makes one call that may take so long.
+func callWithin[R any](ctx context.Context, timeout time.Duration, call func(ctx context.Context) (R, error)) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return call(ctx)
+}
+
 // dial makes a Clerk of the endpoints. Until end is called a terminal shows what
 // is waited for.
 func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *client.Clerk, end func(), err error) {
 	if config.Endpoints, err = s.servers(); err != nil {
 		return nil, nil, err
 	}
-	w := startWaiting(cmp.Or[io.Writer](s.stderr, io.Discard))
-	config.OnRefusal = w.note
+	w := terminal.StartWaiting(cmp.Or[io.Writer](s.stderr, io.Discard))
+	config.OnRefusal = w.Note
 	if clerk, err = client.Dial(ctx, config); err != nil {
-		w.stop()
+		w.Stop()
 		return nil, nil, s.ending(err)
 	}
 	return clerk, func() {
-		w.stop()
+		w.Stop()
 		clerk.Close()
 	}, nil
 }
@@ -137,15 +170,15 @@ func (s *clerkSettings) ending(err error) error {
 	text := errors.New(s.explain(e))
 	switch {
 	case errors.Is(err, client.ErrOutcomeUnknown):
-		return &ending{exitUnknown, text}
+		return exit.With(exit.Unknown, text)
 	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict):
-		return &ending{exitFailed, text}
+		return exit.With(exit.Failed, text)
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text
 	case errors.Is(err, client.ErrTooLarge):
-		return &ending{exitUsage, text}
+		return exit.With(exit.Usage, text)
 	}
-	return &ending{exitUnavailable, text}
+	return exit.With(exit.Unavailable, text)
 }
 
 // explain says in one sentence why a call failed: what each server said, and what
@@ -207,13 +240,13 @@ func readValue(argument string, stdin io.Reader) ([]byte, error) {
 	if name, isFile := strings.CutPrefix(argument, "@"); isFile {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("cannot open the value's file %s: %w", name, lastCause(err))
+			return nil, fmt.Errorf("cannot open the value's file %s: %w", name, exit.LastCause(err))
 		}
 		defer f.Close()
 		from = f
 	} else if argument != "-" {
 		return []byte(argument), nil
-	} else if isClosed(stdin) {
+	} else if terminal.InputIsClosed(stdin) {
 		return nil, errors.New("standard input is closed, so there is no value to read; for an empty value say ''")
 	}
 	value, err := io.ReadAll(io.LimitReader(from, api.MaxValueBytes+1))

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 	"raftkv/tests/compat/golden"
 )
@@ -28,7 +29,7 @@ var releasedItems = []api.Value{
 func writeReleasedExport(t *testing.T) golden.Files {
 	var b bytes.Buffer
 	for _, v := range releasedItems {
-		if err := printJSON(&b, exportedOf(v)); err != nil {
+		if err := terminal.PrintJSON(&b, exportedOf(v)); err != nil {
 			t.Fatal(err)
 		}
 	}

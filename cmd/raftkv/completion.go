@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 const (
@@ -27,7 +28,7 @@ func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 		_ = asking.with(func(ctx context.Context, clerk *client.Clerk) error { // without a cluster nothing is completed
 			page, err := clerk.List(ctx, begun, client.KeysOnly(), client.Limit(completedKeys))
 			for _, item := range page.Items {
-				if readable(item.Key) == item.Key {
+				if terminal.Readable(item.Key) == item.Key {
 					keys = append(keys, item.Key)
 				}
 			}

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -52,7 +54,7 @@ was listed is left alone and counted. Run the command again after a failure.`,
 				return errors.New("--prefix is empty, so every key would be deleted; name a prefix, or leave --yes out to be asked")
 			}
 			if len(args) > 0 {
-				return fmt.Errorf("delete removes a key or a --prefix; with --prefix %s leave %q out", readable(s.prefix), args[0])
+				return fmt.Errorf("delete removes a key or a --prefix; with --prefix %s leave %q out", terminal.Readable(s.prefix), args[0])
 			}
 			return nil
 		},
@@ -84,7 +86,7 @@ func (s *deleteSettings) deleteOne(key string, options []client.WriteOption, out
 			return err
 		}
 		if s.json {
-			return printJSON(out, struct {
+			return terminal.PrintJSON(out, struct {
 				api.KeyName
 				Deleted  bool   `json:"deleted"`
 				Revision uint64 `json:"revision"`
@@ -105,7 +107,7 @@ const deleteWorkers = 16
 // deleteAll removes the keys that begin with the prefix. The time of --timeout is
 // that of one request.
 func (s *deleteSettings) deleteAll(stdin io.Reader, out, stderr io.Writer) error {
-	if !s.yes && (!isTerminal(stdin) || !isTerminal(stderr)) {
+	if !s.yes && (!terminal.Is(stdin) || !terminal.Is(stderr)) {
 		return errors.New("no terminal to ask on; add --yes to delete all keys that begin with " + strconv.Quote(s.prefix))
 	}
 	long := clerkCalls{settings: &s.clerkSettings}
@@ -115,15 +117,15 @@ func (s *deleteSettings) deleteAll(stdin io.Reader, out, stderr io.Writer) error
 			return err
 		}
 		if !s.yes && len(items) > 0 {
-			fmt.Fprintf(stderr, "%d keys begin with %s, the first is %s. Delete them? [y/N] ", len(items), strconv.Quote(s.prefix), readable(items[0].Key))
+			fmt.Fprintf(stderr, "%d keys begin with %s, the first is %s. Delete them? [y/N] ", len(items), strconv.Quote(s.prefix), terminal.Readable(items[0].Key))
 			answer, _ := bufio.NewReader(stdin).ReadString('\n') // nothing is no
 			if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-				return &ending{exitFailed, errors.New("nothing was deleted")}
+				return exit.With(exit.Failed, errors.New("nothing was deleted"))
 			}
 		}
 		deleted, changed, err := s.removeAll(ctx, clerk, items, stderr)
 		if s.json {
-			err = errors.Join(err, printJSON(out, struct {
+			err = errors.Join(err, terminal.PrintJSON(out, struct {
 				Prefix  string `json:"prefix"`
 				Deleted int64  `json:"deleted"`
 				Changed int64  `json:"changed"`
@@ -189,14 +191,14 @@ func (s *deleteSettings) removeAll(ctx context.Context, clerk *client.Clerk, ite
 		working.Wait()
 		close(finished)
 	}()
-	bar := startProgress(stderr, "deleting", int64(len(items)))
-	defer bar.finish()
+	bar := terminal.StartProgress(stderr, "deleting", int64(len(items)))
+	defer bar.Finish()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			bar.set(removed.Load())
+			bar.Set(removed.Load())
 		case <-finished:
 			return removed.Load(), others.Load(), err
 		}

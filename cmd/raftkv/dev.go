@@ -7,16 +7,20 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/address"
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver/api"
 	"raftkv/raft/vfs"
 )
@@ -116,7 +120,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	level.Set(slog.LevelError) // nodes that miss each other now are no news
 	err = errors.Join(err, c.end(err == nil))
 	if err != nil {
-		return &failure{err}
+		return exit.Fail(err)
 	}
 	fmt.Fprintf(said, "\nEnded. The data stays in %s.\n", s.dataDir)
 	return nil
@@ -184,7 +188,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 	}
 	room, err := process.Divide(process.DescriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
 	if err != nil {
-		return nil, &failure{err}
+		return nil, exit.Fail(err)
 	}
 	defer func() {
 		if err == nil {
@@ -202,10 +206,10 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(),
 		}
-		if c.HTTP, err = listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
+		if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
 			return configs, err
 		}
-		if c.Peer, err = listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", m[id]); err != nil {
+		if c.Peer, err = address.Listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", m[id]); err != nil {
 			c.HTTP.Close()
 			return configs, err
 		}
@@ -313,4 +317,26 @@ func (c *devCluster) end(inOrder bool) error {
 	errs := make([]error, len(c.nodes))
 	each(func(i int, n *host.Node) { errs[i] = n.Close() })
 	return errors.Join(errs...)
+}
+
+// unusedByDev returns a sentence for every variable that is a setting of serve.
+// dev takes flags only, so what such a variable says is not done.
+func unusedByDev(command *cobra.Command, environ []string) (sentences []string) {
+	for _, pair := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(pair, "=")
+		if value == "" || settings.IsOfOrchestrator(name) || slices.Contains(commandVariables, name) {
+			continue
+		}
+		for _, s := range new(serveSettings).table() {
+			if settings.Variable(s.Name) != name {
+				continue
+			}
+			advice := "unset it, or use serve"
+			if command.Flags().Lookup(s.Name) != nil {
+				advice = "give --" + s.Name
+			}
+			sentences = append(sentences, fmt.Sprintf("the environment variable %s is a setting of serve and does nothing for dev; %s", name, advice))
+		}
+	}
+	return sentences
 }

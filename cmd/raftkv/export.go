@@ -16,6 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/target"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -39,11 +43,11 @@ cluster remembers, sessions and revisions too, see snapshot save.`,
   raftkv export | raftkv import - --endpoints 10.0.0.1:8701`,
 		Args: atMostOne("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			target := targetFile{"-", force}
+			file := target.File{Path: "-", Force: force}
 			if len(args) == 1 {
-				target.path = args[0]
+				file.Path = args[0]
 			}
-			return s.export(target, prefix, command.OutOrStdout(), command.ErrOrStderr())
+			return s.export(file, prefix, command.OutOrStdout(), command.ErrOrStderr())
 		},
 	}
 	s.addTo(command)
@@ -74,25 +78,25 @@ func exportedOf(v api.Value) exported {
 	return e
 }
 
-func (s *clerkSettings) export(target targetFile, prefix string, stdout, stderr io.Writer) error {
-	if target.path == "-" {
+func (s *clerkSettings) export(file target.File, prefix string, stdout, stderr io.Writer) error {
+	if file.Path == "-" {
 		_, err := s.exportFromAny(prefix, stderr, func(fill func(io.Writer) error) error { return fill(stdout) })
 		return err
 	}
-	if err := target.check(); err != nil {
+	if err := file.Check(); err != nil {
 		return err
 	}
-	lines, err := s.exportFromAny(prefix, stderr, target.write)
+	lines, err := s.exportFromAny(prefix, stderr, file.Write)
 	if err != nil {
 		return err
 	}
 	if s.json {
-		return printJSON(stdout, struct {
+		return terminal.PrintJSON(stdout, struct {
 			File string `json:"file"`
 			Keys int    `json:"keys"`
-		}{target.path, lines})
+		}{file.Path, lines})
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %d keys\n", target.path, lines)
+	_, err = fmt.Fprintf(stdout, "%s: %d keys\n", file.Path, lines)
 	return err
 }
 
@@ -107,14 +111,14 @@ func (s *clerkSettings) exportFromAny(prefix string, stderr io.Writer, place fun
 	defer endOfSignals()
 	var reasons []string
 	for _, endpoint := range endpoints {
-		from, err := s.openStream(ctx, endpoint, "/v1/kv?prefix="+url.QueryEscape(prefix), "Accept", api.MediaNDJSON)
-		if err == nil && !strings.HasPrefix(from.header.Get("Content-Type"), api.MediaNDJSON) {
+		from, err := ask.OpenStream(ctx, endpoint, "/v1/kv?prefix="+url.QueryEscape(prefix), s.timeout, "Accept", api.MediaNDJSON)
+		if err == nil && !strings.HasPrefix(from.Header.Get("Content-Type"), api.MediaNDJSON) {
 			from.Close()
 			err = errors.New("answers, and not like a node")
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return 0, &failure{errors.New("interrupted")}
+				return 0, exit.Fail(errors.New("interrupted"))
 			}
 			reasons = append(reasons, endpoint+": "+err.Error())
 			continue
@@ -126,39 +130,39 @@ func (s *clerkSettings) exportFromAny(prefix string, stderr io.Writer, place fun
 		})
 		return lines, err
 	}
-	return 0, &ending{exitUnavailable, fmt.Errorf("no node sent its keys: %s", strings.Join(reasons, "; "))}
+	return 0, exit.With(exit.Unavailable, fmt.Errorf("no node sent its keys: %s", strings.Join(reasons, "; ")))
 }
 
 // mostLineBytes is longer than the line of the longest key and value in base64.
 const mostLineBytes = 16 << 20
 
 // exportLines copies the lines of a node.
-func exportLines(from *incoming, to io.Writer, stderr io.Writer) (lines int, err error) {
-	bar := startProgress(stderr, "exporting", -1)
-	defer bar.finish()
+func exportLines(from *ask.Stream, to io.Writer, stderr io.Writer) (lines int, err error) {
+	bar := terminal.StartProgress(stderr, "exporting", -1)
+	defer bar.Finish()
 	in := bufio.NewScanner(from)
 	in.Buffer(nil, mostLineBytes)
 	out := bufio.NewWriterSize(to, 64<<10)
 	broke := func(cause error) error {
-		return &ending{exitUnavailable, fmt.Errorf("the export broke off after %d keys: %w", lines, cause)}
+		return exit.With(exit.Unavailable, fmt.Errorf("the export broke off after %d keys: %w", lines, cause))
 	}
 	for in.Scan() {
 		var v api.Value
 		if err := json.Unmarshal(in.Bytes(), &v); err != nil {
-			if from.err != nil {
-				return lines, broke(lastCause(from.err))
+			if from.Failed() != nil {
+				return lines, broke(exit.LastCause(from.Failed()))
 			}
 			return lines, broke(fmt.Errorf("line %d cannot be read: %w", lines+1, err))
 		}
-		if err := printJSON(out, exportedOf(v)); err != nil {
+		if err := terminal.PrintJSON(out, exportedOf(v)); err != nil {
 			return lines, err
 		}
 		lines++
-		bar.set(int64(lines))
+		bar.Set(int64(lines))
 	}
 	if err := in.Err(); err != nil {
 		_ = out.Flush() // what came is written; the error says that it is not all
-		return lines, broke(lastCause(err))
+		return lines, broke(exit.LastCause(err))
 	}
 	return lines, out.Flush()
 }

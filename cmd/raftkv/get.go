@@ -7,11 +7,13 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 // getSettings are the flags of get.
@@ -48,7 +50,7 @@ Exit code 1 says that there is no such key.`,
 			s.byPrefix = command.Flags().Changed("prefix")
 			switch {
 			case s.byPrefix && len(args) > 0:
-				return fmt.Errorf("get reads keys or a --prefix; with --prefix %s leave %q out", readable(s.prefix), args[0])
+				return fmt.Errorf("get reads keys or a --prefix; with --prefix %s leave %q out", terminal.Readable(s.prefix), args[0])
 			case !s.byPrefix && len(args) == 0:
 				return errors.New("get needs a KEY, or --prefix; the KEY is missing")
 			}
@@ -83,7 +85,7 @@ func (s *getSettings) run(keys []string, out io.Writer) error {
 			item, err := clerk.Get(ctx, key, options...)
 			switch {
 			case errors.Is(err, client.ErrNotFound) && len(keys) > 1:
-				missing = append(missing, readable(key))
+				missing = append(missing, terminal.Readable(key))
 				continue
 			case err != nil:
 				return err
@@ -93,7 +95,7 @@ func (s *getSettings) run(keys []string, out io.Writer) error {
 			}
 		}
 		if len(missing) > 0 {
-			return &ending{exitFailed, fmt.Errorf("there is no such key: %s", strings.Join(missing, ", "))}
+			return exit.With(exit.Failed, fmt.Errorf("there is no such key: %s", strings.Join(missing, ", ")))
 		}
 		return nil
 	})
@@ -117,49 +119,38 @@ func (s *getSettings) printAll(ctx context.Context, clerk *client.Clerk, options
 		printed++
 	}
 	if printed == 0 {
-		return &ending{exitFailed, fmt.Errorf("there is no key that begins with %s", strconv.Quote(s.prefix))}
+		return exit.With(exit.Failed, fmt.Errorf("there is no key that begins with %s", strconv.Quote(s.prefix)))
 	}
 	return nil
 }
 
 // print prints one item; alone says that it is the only one.
 func (s *getSettings) print(out io.Writer, item client.Item, alone bool) error {
-	terminal := isTerminal(out)
+	seen := terminal.Is(out)
 	switch {
 	case s.json:
-		return printJSON(out, valueOf(item))
+		return terminal.PrintJSON(out, valueOf(item))
 	case !alone && !s.raw:
 		return printItem(out, item, false, true)
-	case terminal && !s.raw:
-		_, err := fmt.Fprintln(out, visible(string(item.Value))) // the prompt stands on a line of its own
+	case seen && !s.raw:
+		_, err := fmt.Fprintln(out, terminal.Visible(string(item.Value))) // the prompt stands on a line of its own
 		return err
 	}
 	_, err := out.Write(item.Value)
-	if err == nil && terminal {
+	if err == nil && seen {
 		_, err = fmt.Fprintln(out)
 	}
 	return err
 }
 
-// visible returns a value as a terminal may have it: as it is if it is text of
-// one or more lines, else quoted as in Go.
-func visible(value string) string {
-	for _, c := range value {
-		if c != '\n' && c != '\t' && (!unicode.IsPrint(c) || c == unicode.ReplacementChar) {
-			return strconv.Quote(value)
-		}
-	}
-	return value
-}
-
 // sayHowFar adds to the error of a read that waited for a revision in vain how
 // far the servers have come.
 func (s *getSettings) sayHowFar(err error) error {
-	var ended *ending
-	if s.minRevision == 0 || !errors.As(err, &ended) || ended.code != exitUnavailable {
+	var ended *exit.Ending
+	if s.minRevision == 0 || !errors.As(err, &ended) || ended.Code != exit.Unavailable {
 		return err
 	}
-	best := nodeStatus{}
+	best := status.Answer{}
 	all, askErr := s.askAll(context.Background())
 	if askErr != nil {
 		return err
@@ -172,6 +163,6 @@ func (s *getSettings) sayHowFar(err error) error {
 	if best.Status == nil || best.Store.Revision >= s.minRevision {
 		return err
 	}
-	return &ending{exitUnavailable, fmt.Errorf("no server has come to revision %d within %v: the newest store, of %s, is at revision %d",
-		s.minRevision, s.timeout, best.Node, best.Store.Revision)}
+	return exit.With(exit.Unavailable, fmt.Errorf("no server has come to revision %d within %v: the newest store, of %s, is at revision %d",
+		s.minRevision, s.timeout, best.Node, best.Store.Revision))
 }

@@ -15,6 +15,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 func newHealthCommand() *cobra.Command {
@@ -48,7 +53,7 @@ type nodeHealth struct {
 	Ready    bool   `json:"ready"`
 	Error    string `json:"error,omitempty"`
 
-	status nodeStatus // without Status if the node said none
+	status status.Answer // without Status if the node said none
 }
 
 func (s *clerkSettings) printHealth(out io.Writer) error {
@@ -75,26 +80,26 @@ func (s *clerkSettings) printHealth(out io.Writer) error {
 			ready++
 		}
 		if n.status.Status != nil {
-			clusters[clusterName(n.status)] = append(clusters[clusterName(n.status)], n.Endpoint)
+			clusters[status.ClusterOf(n.status)] = append(clusters[status.ClusterOf(n.status)], n.Endpoint)
 		}
 	}
-	if clusters = withoutUnknown(clusters); len(clusters) > 1 {
-		return &ending{exitUsage, errors.New(twoClusters(clusters))}
+	if clusters = status.WithoutUnknown(clusters); len(clusters) > 1 {
+		return exit.With(exit.Usage, errors.New(status.TwoClusters(clusters)))
 	}
 	switch ready {
 	case len(all):
 		return nil
 	case 0:
-		return &ending{exitUnavailable, errors.New("no node is ready")}
+		return exit.With(exit.Unavailable, errors.New("no node is ready"))
 	}
-	return &ending{exitFailed, fmt.Errorf("%d of %d nodes %s ready", ready, len(all), map[bool]string{true: "is", false: "are"}[ready == 1])}
+	return exit.With(exit.Failed, fmt.Errorf("%d of %d nodes %s ready", ready, len(all), map[bool]string{true: "is", false: "are"}[ready == 1]))
 }
 
 // printNodes prints a line for each node, in columns.
 func (s *clerkSettings) printNodes(out io.Writer, all []nodeHealth) error {
 	if s.json {
 		for _, n := range all {
-			if err := printJSON(out, n); err != nil {
+			if err := terminal.PrintJSON(out, n); err != nil {
 				return err
 			}
 		}
@@ -106,7 +111,7 @@ func (s *clerkSettings) printNodes(out io.Writer, all []nodeHealth) error {
 		if !n.Ready {
 			what = n.Error
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", harmless(cmp.Or(n.Node, "?")), n.Endpoint, harmless(what))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", terminal.Harmless(cmp.Or(n.Node, "?")), n.Endpoint, terminal.Harmless(what))
 	}
 	return w.Flush()
 }
@@ -115,11 +120,11 @@ func (s *clerkSettings) printNodes(out io.Writer, all []nodeHealth) error {
 // 200 is no node.
 func askHealth(ctx context.Context, endpoint string) nodeHealth {
 	n := nodeHealth{Endpoint: endpoint}
-	status, err := fetchStatus(ctx, endpoint)
+	answer, err := status.Fetch(ctx, endpoint)
 	if err == nil {
-		n.Node, n.status = status.Node, status
+		n.Node, n.status = answer.Node, answer
 		var response *http.Response
-		if response, err = askNode(ctx, endpoint, http.MethodGet, "/readyz", nil); err == nil {
+		if response, err = ask.Node(ctx, endpoint, http.MethodGet, "/readyz", nil); err == nil {
 			response.Body.Close()
 			n.Ready = true
 		}

@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -62,19 +64,19 @@ func (s *importSettings) run(path string, stdin io.Reader, out, stderr io.Writer
 	}
 	from, size := stdin, int64(-1)
 	if path == "-" {
-		if isClosed(stdin) {
+		if terminal.InputIsClosed(stdin) {
 			return errors.New("standard input is closed, so there is nothing to import")
 		}
 	} else {
 		file, err := os.Open(path)
 		if err != nil {
-			return &failure{fmt.Errorf("cannot open the file to import %s: %w", path, lastCause(err))}
+			return exit.Fail(fmt.Errorf("cannot open the file to import %s: %w", path, exit.LastCause(err)))
 		}
 		defer file.Close()
 		is, err := file.Stat()
 		switch {
 		case err != nil:
-			return &failure{err}
+			return exit.Fail(err)
 		case is.IsDir():
 			return fmt.Errorf("%s is a directory; name a file", path)
 		case is.Mode().IsRegular():
@@ -83,17 +85,17 @@ func (s *importSettings) run(path string, stdin io.Reader, out, stderr io.Writer
 				return fmt.Errorf("%s: %w; nothing was written", path, err)
 			}
 			if _, err := file.Seek(0, io.SeekStart); err != nil {
-				return &failure{err}
+				return exit.Fail(err)
 			}
 		}
 		from = file
 	}
-	bar := startProgress(stderr, "importing", size)
-	defer bar.finish()
+	bar := terminal.StartProgress(stderr, "importing", size)
+	defer bar.Finish()
 	long := clerkCalls{settings: &s.clerkSettings}
 	return long.run(func(ctx context.Context, clerk *client.Clerk) error {
 		i := &importer{settings: s, clerk: clerk, seed: maphash.MakeSeed(), ended: map[int]bool{}}
-		return i.report(out, i.run(ctx, &watchedReader{from: from, bar: bar}))
+		return i.report(out, i.run(ctx, &terminal.WatchedReader{From: from, Bar: bar}))
 	})
 }
 
@@ -122,7 +124,7 @@ func eachLine(from io.Reader, do func(line int, key string, value []byte) error)
 		}
 	}
 	if err := in.Err(); err != nil {
-		return fmt.Errorf("line %d: %w", line+1, lastCause(err))
+		return fmt.Errorf("line %d: %w", line+1, exit.LastCause(err))
 	}
 	return nil
 }
@@ -275,14 +277,14 @@ func (i *importer) end(line int) {
 func (i *importer) report(out io.Writer, err error) error {
 	if err != nil {
 		text := i.settings.explainImport(err)
-		code := exitUnavailable
+		code := exit.Unavailable
 		if errors.Is(err, client.ErrOutcomeUnknown) {
-			code = exitUnknown
+			code = exit.Unknown
 		}
-		return &ending{code, fmt.Errorf("%s. Lines 1 to %d are written, and perhaps some after them: go on with --skip %d", text, i.through, i.through)}
+		return exit.With(code, fmt.Errorf("%s. Lines 1 to %d are written, and perhaps some after them: go on with --skip %d", text, i.through, i.through))
 	}
 	if i.settings.json {
-		return printJSON(out, struct {
+		return terminal.PrintJSON(out, struct {
 			Written  int `json:"written"`
 			Existing int `json:"existing"`
 		}{i.written, i.existing})

@@ -15,7 +15,7 @@ import (
 func TestTheInstallPageFitsTheProgram(t *testing.T) {
 	read := func(path ...string) string {
 		text, err := os.ReadFile(filepath.Join(append([]string{"..", ".."}, path...)...))
-		must(t, err)
+		Must(t, err)
 		return string(text)
 	}
 	page, unit := read("docs", "install.md"), read("deploy", "systemd", "raftkv.service")

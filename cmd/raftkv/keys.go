@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -92,7 +90,7 @@ asked.
 					return err
 				}
 				if s.json {
-					return printJSON(command.OutOrStdout(), writtenOf(args[0], w))
+					return terminal.PrintJSON(command.OutOrStdout(), writtenOf(args[0], w))
 				}
 				what := "replaced"
 				if w.Created {
@@ -129,7 +127,7 @@ happens once, however often the servers had to be asked.
 					return err
 				}
 				if s.json {
-					return printJSON(command.OutOrStdout(), api.Appended{Written: writtenOf(args[0], w), Length: w.Length})
+					return terminal.PrintJSON(command.OutOrStdout(), api.Appended{Written: writtenOf(args[0], w), Length: w.Length})
 				}
 				fmt.Fprintf(command.OutOrStdout(), "%d bytes now, revision %d, version %d\n", w.Length, w.Revision, w.Version)
 				return nil
@@ -173,8 +171,8 @@ tab and the value, likewise, follow. With --json each line is an object.`,
 				options = append(options, client.Limit(limit))
 			}
 			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				bar := startProgress(command.ErrOrStderr(), "listing", -1)
-				defer bar.finish()
+				bar := terminal.StartProgress(command.ErrOrStderr(), "listing", -1)
+				defer bar.Finish()
 				printed := 0
 				for item, err := range clerk.All(ctx, prefix, options...) {
 					if err != nil {
@@ -184,7 +182,7 @@ tab and the value, likewise, follow. With --json each line is an object.`,
 						return err
 					}
 					printed++
-					bar.set(int64(printed))
+					bar.Set(int64(printed))
 					if printed == limit {
 						break
 					}
@@ -204,24 +202,14 @@ tab and the value, likewise, follow. With --json each line is an object.`,
 
 func printItem(out io.Writer, item client.Item, asJSON, values bool) error {
 	if asJSON {
-		return printJSON(out, valueOf(item))
+		return terminal.PrintJSON(out, valueOf(item))
 	}
-	line := readable(item.Key)
+	line := terminal.Readable(item.Key)
 	if values {
-		line += "\t" + readable(string(item.Value))
+		line += "\t" + terminal.Readable(string(item.Value))
 	}
 	_, err := fmt.Fprintln(out, line)
 	return err
-}
-
-// readable returns text as it is if it can stand in a line, else quoted as in Go.
-func readable(text string) string {
-	for _, c := range text {
-		if !unicode.IsPrint(c) || c == unicode.ReplacementChar || c == '"' {
-			return strconv.Quote(text)
-		}
-	}
-	return text
 }
 
 func valueOf(i client.Item) api.Value {
@@ -230,11 +218,4 @@ func valueOf(i client.Item) api.Value {
 
 func writtenOf(key string, w client.Written) api.Written {
 	return api.Written{KeyName: api.NameKey(key), Revision: w.Revision, Version: w.Version}
-}
-
-// printJSON prints a value in one line.
-func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false) // a key with & should be readable
-	return e.Encode(v)
 }

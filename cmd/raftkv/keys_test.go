@@ -10,15 +10,18 @@ import (
 
 	"raftkv/client"
 	"raftkv/client/verify"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
-// Goal: who could do nothing does not hear that the cluster is linearizable.
+// Goal: a verification that could do nothing does not report a linearizable cluster.
 func TestAVerificationOfNothingFindsNothing(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		var out strings.Builder
 		s := verifySettings{clerkSettings: clerkSettings{json: asJSON}}
 		err := s.report(&out, verification{Verdict: verify.Linearizable})
-		if ended := (*ending)(nil); !errors.As(err, &ended) || ended.code != exitUnavailable || !strings.Contains(out.String(), "undecided") {
+		if ended := (*exit.Ending)(nil); !errors.As(err, &ended) || ended.Code != exit.Unavailable || !strings.Contains(out.String(), "undecided") {
 			t.Errorf("JSON %v: %v, said %q", asJSON, err, out.String())
 		}
 	}
@@ -27,7 +30,7 @@ func TestAVerificationOfNothingFindsNothing(t *testing.T) {
 // Goal: a key stands in JSON as it was typed.
 func TestJSONNamesKeysAsTheyAreTyped(t *testing.T) {
 	var out strings.Builder
-	if err := printJSON(&out, valueOf(client.Item{Key: "a&<b>"})); err != nil || !strings.Contains(out.String(), `"key":"a&<b>"`) {
+	if err := terminal.PrintJSON(&out, valueOf(client.Item{Key: "a&<b>"})); err != nil || !strings.Contains(out.String(), `"key":"a&<b>"`) {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }
@@ -51,7 +54,7 @@ func TestAConditionOnRevisionZeroIsNotNoCondition(t *testing.T) {
 	for _, args := range [][]string{{"put", "k", "v"}, {"append", "k", "v"}, {"delete", "k"}} {
 		var said strings.Builder
 		args = append(args, "--if-revision", "0", "--timeout", "50ms", "--endpoints", nowhere(t))
-		if code := run(args, io.Discard, &said); code != exitUsage || !strings.Contains(said.String(), "--if-absent") {
+		if code := run(args, io.Discard, &said); code != exit.Usage || !strings.Contains(said.String(), "--if-absent") {
 			t.Errorf("%q: exit code %d, said %q", args, code, said.String())
 		}
 	}
@@ -62,7 +65,7 @@ func TestABenchThatDidNothingFailsWithJSONToo(t *testing.T) {
 	for _, face := range [][]string{{"--json"}, nil} {
 		args := append([]string{"bench", "--http", "--endpoints", nowhere(t), "--clients", "1", "--warmup", "0s", "--duration", "20ms", "--timeout", "100ms"}, face...)
 		var out strings.Builder
-		if code := run(args, &out, io.Discard); code != exitUnavailable {
+		if code := run(args, &out, io.Discard); code != exit.Unavailable {
 			t.Errorf("%q: exit code %d", args, code)
 		}
 		if face != nil && !json.Valid([]byte(out.String())) {
@@ -80,10 +83,10 @@ func TestAWatchedStatusIsJSONIfAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.drawStatus(&out, all, judge(all), nil, false); err != nil {
+	if _, err := s.drawStatus(&out, all, status.Judge(all), nil, false); err != nil {
 		t.Fatal(err)
 	}
-	var n nodeStatus
+	var n status.Answer
 	if err := json.Unmarshal([]byte(out.String()), &n); err != nil || n.Endpoint != s.endpoints || n.Error == "" {
 		t.Errorf("printed %q: %v", out.String(), err)
 	}

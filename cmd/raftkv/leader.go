@@ -15,6 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -64,23 +67,23 @@ func (s *clerkSettings) printLeader(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if v.code != exitDone {
-		return &ending{v.code, errors.New(v.text())}
+	if v.Code != exit.Done {
+		return exit.With(v.Code, errors.New(v.Text()))
 	}
-	l := shownLeader{Leader: v.leader, Term: v.term}
+	l := shownLeader{Leader: v.Leader, Term: v.Term}
 	for _, n := range all {
-		if n.Status != nil && n.Node == v.leader {
+		if n.Status != nil && n.Node == v.Leader {
 			l.Endpoint = n.Endpoint
 		}
 	}
 	if s.json {
-		return printJSON(out, l)
+		return terminal.PrintJSON(out, l)
 	}
 	endpoint := l.Endpoint
 	if endpoint == "" {
 		endpoint = "(at none of the endpoints)"
 	}
-	_, err = fmt.Fprintf(out, "%s  %s  term %d\n", harmless(l.Leader), endpoint, l.Term)
+	_, err = fmt.Fprintf(out, "%s  %s  term %d\n", terminal.Harmless(l.Leader), endpoint, l.Term)
 	return err
 }
 
@@ -99,10 +102,10 @@ func (s *clerkSettings) handOver(ctx context.Context, to string) error {
 	defer cancel()
 	var reasons []string
 	for _, endpoint := range endpoints {
-		response, err := askNode(ctx, endpoint, http.MethodPost, "/v1/leader", bytes.NewReader(body), "Content-Type", api.MediaJSON)
+		response, err := ask.Node(ctx, endpoint, http.MethodPost, "/v1/leader", bytes.NewReader(body), "Content-Type", api.MediaJSON)
 		if err == nil {
 			var leader api.Leader
-			err = json.NewDecoder(io.LimitReader(response.Body, maxStatusBytes)).Decode(&leader)
+			err = json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(&leader)
 			response.Body.Close()
 			if err == nil && leader.Leader != to {
 				err = fmt.Errorf("%s leads", leader.Leader)
@@ -111,10 +114,10 @@ func (s *clerkSettings) handOver(ctx context.Context, to string) error {
 				return nil
 			}
 		}
-		if refused := (*refusedError)(nil); errors.As(err, &refused) && refused.code == api.CodeBadRequest {
+		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && refused.Code == api.CodeBadRequest {
 			return err // it is the same everywhere: there is no such node
 		}
 		reasons = append(reasons, endpoint+": "+err.Error())
 	}
-	return &ending{exitUnavailable, fmt.Errorf("leadership was not handed to %s: %s", to, strings.Join(reasons, "; "))}
+	return exit.With(exit.Unavailable, fmt.Errorf("leadership was not handed to %s: %s", to, strings.Join(reasons, "; ")))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/kvserver/api"
@@ -69,8 +70,8 @@ func startNodes(t *testing.T, configs []host.Config) []*host.Node {
 	return nodes
 }
 
-// ask sends a request to a node and returns status, Kv-Error header and body.
-func ask(t *testing.T, n *host.Node, method, path, body string) (status int, kvError, got string) {
+// askKey sends a request to a node and returns status, Kv-Error header and body.
+func askKey(t *testing.T, n *host.Node, method, path, body string) (status int, kvError, got string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Address()+path, strings.NewReader(body))
 	if err != nil {
@@ -88,19 +89,19 @@ func ask(t *testing.T, n *host.Node, method, path, body string) (status int, kvE
 	return response.StatusCode, response.Header.Get(api.HeaderError), string(b)
 }
 
-// exitCodeOf is what a command that ends with err exits with.
-func exitCodeOf(err error) int {
+// ExitCodeOf is what a command that ends with err exits with.
+func ExitCodeOf(err error) int {
 	switch {
 	case err == nil:
-		return exitDone
+		return exit.Done
 	case isFailure(err):
-		return exitFailed
+		return exit.Failed
 	}
-	return exitUsage
+	return exit.Usage
 }
 
-// must ends a test that cannot go on.
-func must(t *testing.T, err error) {
+// Must ends a test that cannot go on.
+func Must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

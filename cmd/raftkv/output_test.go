@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/api"
 )
 
@@ -52,16 +52,16 @@ func TestAnOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 			args = append(args, "--endpoints", endpoint)
 		}
 		var said strings.Builder
-		if code := run(args, full{syscall.ENOSPC}, &said); code != exitOutput || !strings.Contains(said.String(), "no space left") {
+		if code := run(args, full{syscall.ENOSPC}, &said); code != exit.Output || !strings.Contains(said.String(), "no space left") {
 			t.Errorf("%q on a full disk: code %d, said %q", args, code, said.String())
 		}
 		said.Reset()
-		if code := run(args, full{syscall.EPIPE}, &said); code != exitReaderGone || said.Len() > 0 {
+		if code := run(args, full{syscall.EPIPE}, &said); code != exit.ReaderGone || said.Len() > 0 {
 			t.Errorf("%q without a reader: code %d, said %q", args, code, said.String())
 		}
 	}
 	var out strings.Builder
-	if code := run([]string{"version", "--json"}, &out, io.Discard); code != exitDone || !json.Valid([]byte(out.String())) {
+	if code := run([]string{"version", "--json"}, &out, io.Discard); code != exit.Done || !json.Valid([]byte(out.String())) {
 		t.Errorf("version --json: code %d, %q", code, out.String())
 	}
 }
@@ -94,12 +94,12 @@ func TestWhatBeginsWithADash(t *testing.T) {
 			said.Reset()
 			code = run(strings.Split(c.args, " "), &out, &said)
 		}
-		if code != exitUsage || !strings.Contains(said.String(), c.says) || out.Len() > 0 {
+		if code != exit.Usage || !strings.Contains(said.String(), c.says) || out.Len() > 0 {
 			t.Errorf("%s: code %d, printed %.60q, said %q; want %q", c.args, code, out.String(), said.String(), c.says)
 		}
 	}
 	var out strings.Builder
-	if code := run([]string{"put", "--help"}, &out, io.Discard); code != exitDone || !strings.Contains(out.String(), "goes behind --") {
+	if code := run([]string{"put", "--help"}, &out, io.Discard); code != exit.Done || !strings.Contains(out.String(), "goes behind --") {
 		t.Errorf("put --help: code %d, %q", code, out.String())
 	}
 }
@@ -113,11 +113,11 @@ func TestASlipIsExplained(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"snapshot", "foo"}, exitUsage, `unknown command "foo" for "raftkv snapshot"; it has inspect, restore, save`},
-		{[]string{"wal", "foo"}, exitUsage, `unknown command "foo" for "raftkv wal"; it has inspect`},
-		{[]string{"list", "--prefix", "g"}, exitUsage, "the prefix is an argument: raftkv list PREFIX"},
-		{[]string{"import", missing}, exitFailed, "cannot open the file to import " + missing + ": no such file or directory"},
-		{[]string{"put", "k", "@" + missing}, exitUsage, "cannot open the value's file " + missing + ": no such file or directory"},
+		{[]string{"snapshot", "foo"}, exit.Usage, `unknown command "foo" for "raftkv snapshot"; it has inspect, restore, save`},
+		{[]string{"wal", "foo"}, exit.Usage, `unknown command "foo" for "raftkv wal"; it has inspect`},
+		{[]string{"list", "--prefix", "g"}, exit.Usage, "the prefix is an argument: raftkv list PREFIX"},
+		{[]string{"import", missing}, exit.Failed, "cannot open the file to import " + missing + ": no such file or directory"},
+		{[]string{"put", "k", "@" + missing}, exit.Usage, "cannot open the value's file " + missing + ": no such file or directory"},
 	} {
 		var said strings.Builder
 		if code := run(c.args, io.Discard, &said); code != c.code || !strings.Contains(said.String(), c.says) {
@@ -155,7 +155,7 @@ func TestHelpFitsIntoEightyColumns(t *testing.T) {
 
 // Goal: what a file is to be made of is never fetched before its name was looked
 // at, and what is no file is never replaced, with --force or without.
-// Method: names of every kind; no server listens, so who asks one first ends with
+// Method: names of every kind; no server listens, so a command that asks one first ends with
 // another code.
 func TestANameIsLookedAtBeforeAnybodyIsAsked(t *testing.T) {
 	dir := t.TempDir()
@@ -184,14 +184,14 @@ func TestANameIsLookedAtBeforeAnybodyIsAsked(t *testing.T) {
 				}
 				var said strings.Builder
 				code := run(args, io.Discard, &said)
-				if code != exitUsage && code != exitFailed || !strings.Contains(said.String(), c.says) || strings.Contains(said.String(), "say --force") {
+				if code != exit.Usage && code != exit.Failed || !strings.Contains(said.String(), c.says) || strings.Contains(said.String(), "say --force") {
 					t.Errorf("%q: code %d, said %q; want %q", args, code, said.String(), c.says)
 				}
 			}
 		}
 	}
 	var said strings.Builder
-	if code := run([]string{"snapshot", "save", at("file"), "--endpoints", "127.0.0.1:1"}, io.Discard, &said); code != exitUsage || !strings.Contains(said.String(), "--force") {
+	if code := run([]string{"snapshot", "save", at("file"), "--endpoints", "127.0.0.1:1"}, io.Discard, &said); code != exit.Usage || !strings.Contains(said.String(), "--force") {
 		t.Errorf("a file that is there: code %d, said %q", code, said.String())
 	}
 	if text, err := os.ReadFile(at("file")); err != nil || string(text) != "kept" {
@@ -200,7 +200,7 @@ func TestANameIsLookedAtBeforeAnybodyIsAsked(t *testing.T) {
 	// A backup is read more than once: a pipe that nobody writes to is not opened.
 	for _, c := range []struct{ name, says string }{{at("pipe"), "is a pipe"}, {dir, "is a directory"}, {"/dev/null", "is a device"}, {at("none"), "there is no backup"}} {
 		var said strings.Builder
-		if code := run([]string{"snapshot", "inspect", c.name}, io.Discard, &said); code != exitFailed || !strings.Contains(said.String(), c.says) {
+		if code := run([]string{"snapshot", "inspect", c.name}, io.Discard, &said); code != exit.Failed || !strings.Contains(said.String(), c.says) {
 			t.Errorf("inspect %s: code %d, said %q", c.name, code, said.String())
 		}
 	}
@@ -225,30 +225,6 @@ func TestAClosedInputIsNoEmptyValue(t *testing.T) {
 	}
 	if value, err := readValue("-", strings.NewReader("x")); err != nil || string(value) != "x" {
 		t.Errorf("a text: %q, %v", value, err)
-	}
-}
-
-// Goal: an error of the output is found wherever it happened.
-func TestTheFirstErrorOfTheOutputIsKept(t *testing.T) {
-	o := &output{to: full{io.ErrClosedPipe}}
-	o.Write([]byte("x"))
-	if !errors.Is(o.err, io.ErrClosedPipe) {
-		t.Error(o.err)
-	}
-}
-
-// Goal: a value cannot give a terminal orders, and text stays as it is.
-func TestValuesAreVisibleOnATerminal(t *testing.T) {
-	for value, want := range map[string]string{
-		"hello": "hello", "a = \"b\"\n\tc\n": "a = \"b\"\n\tc\n", "ä→": "ä→",
-		"\x1b]0;pwned\a": `"\x1b]0;pwned\a"`, "\x00": `"\x00"`, "\xff": `"\xff"`, "a\rb": `"a\rb"`, "a\u202eb": `"a\u202eb"`, "\u009bX": `"\u009bX"`,
-	} {
-		if got := visible(value); got != want {
-			t.Errorf("%q is shown as %q, want %q", value, got, want)
-		}
-	}
-	if got := harmless("a\x1b[31mb\nc\u009b"); got != "a\ufffd[31mb\nc\ufffd" {
-		t.Errorf("%q", got)
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"raftkv/cmd/raftkv/internal/exit"
 )
 
 // Goal: --rejoin is refused where it cannot succeed. Method: the settings of a node in
@@ -11,7 +13,7 @@ func TestRejoinIsRefusedWhereItIsOfNoUse(t *testing.T) {
 	s := serveSettings{}
 	s.table()
 	s.id, s.dataDir, s.cluster, s.rejoin = "n1", t.TempDir(), "n1=127.0.0.1:1,n2=127.0.0.1:2", true
-	if _, _, err := s.nodeConfig(t.Output()); exitCodeOf(err) != exitUsage || !strings.Contains(err.Error(), "at least 3 nodes") {
+	if _, _, err := s.nodeConfig(t.Output()); ExitCodeOf(err) != exit.Usage || !strings.Contains(err.Error(), "at least 3 nodes") {
 		t.Errorf("two nodes: %v", err)
 	}
 }

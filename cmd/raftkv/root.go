@@ -5,81 +5,73 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
+	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/logging"
+	"raftkv/cmd/raftkv/internal/settings"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/raft/datadir"
 )
 
-// Exit codes. They are part of the command line's promise.
-const (
-	exitDone        = 0  // it ended as it was asked to
-	exitFailed      = 1  // a node could not start or failed; a key does not exist, a condition did not hold; a history is not linearizable
-	exitUsage       = 2  // what was asked for cannot be: flags, settings, another node's data directory
-	exitUnavailable = 3  // no server could do it in time; nothing was changed
-	exitUnknown     = 4  // a write may have happened or not
-	exitUndecided   = 5  // the search for an order of a history did not end in time
-	exitOutput      = 13 // it was done, and what it printed could not be written; 6 to 12 are reserved (docs/formats.md)
-
-	// exitReaderGone is what shells show for a program that ends because nobody
-	// reads it any more; nothing is said then.
-	exitReaderGone = 141
-)
-
-// failure is an error of the world, not of the command line: a disk, a port, a
-// lock. It ends the process with exitFailed; every other error of a command is
-// the user's to mend and ends it with exitUsage.
-type failure struct{ err error }
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
 // isFailure reports whether a command failed, and was not used wrongly.
 func isFailure(err error) bool {
-	var failed *failure
+	var failed *exit.Failure
 	var ofNode *host.Failure
 	var fault *datadir.Fault
 	return errors.As(err, &failed) || errors.As(err, &ofNode) || errors.As(err, &fault)
 }
 
-// ending is an error that ends the process with a code of its own.
-type ending struct {
-	code int
-	err  error
-}
-
-func (e *ending) Error() string { return e.err.Error() }
-func (e *ending) Unwrap() error { return e.err }
-
 // run runs one command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
-	out := &output{to: stdout}
+	out := &terminal.Output{To: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
 	refuseUnknownTopics(root) // behind SetOut: what is made here keeps the output
 	refusedHelp := refuseHelpBesideArguments(root)
 	command, err := root.ExecuteC()
-	err = out.judge(command, cmp.Or(*refusedHelp, err))
+	err = judgeOutput(out, command, cmp.Or(*refusedHelp, err))
 	switch {
 	case err == nil:
-		return exitDone
+		return exit.Done
 	case errors.Is(err, errReaderGone):
-		return exitReaderGone
+		return exit.ReaderGone
 	}
-	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", harmless(err.Error())), logging.FlushLimit)
+	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", terminal.Harmless(err.Error())), logging.FlushLimit)
 	if isFailure(err) {
-		return exitFailed
+		return exit.Failed
 	}
-	if ended := (*ending)(nil); errors.As(err, &ended) {
-		return ended.code
+	if ended := (*exit.Ending)(nil); errors.As(err, &ended) {
+		return ended.Code
 	}
 	sayWithin(stderr, fmt.Sprintf("'%s --help' lists what can be given.\n", command.CommandPath()), logging.FlushLimit)
-	return exitUsage
+	return exit.Usage
+}
+
+// errReaderGone: nobody reads standard output any more, as behind "| head".
+var errReaderGone = errors.New("standard output was closed by its reader")
+
+// judgeOutput returns how a command ends that has returned err. An output that could
+// not be written is an error of its own kind, unless the command failed for
+// another reason, which then is the more important one.
+func judgeOutput(o *terminal.Output, command *cobra.Command, err error) error {
+	server := command.Name() == "serve" || command.Name() == "dev" // they go on when nobody reads them
+	own := err != nil && (o.Failed() == nil || !errors.Is(err, o.Failed()))
+	switch {
+	case o.Failed() == nil || server || own:
+		return err
+	case errors.Is(o.Failed(), syscall.EPIPE):
+		return exit.With(exit.ReaderGone, errReaderGone)
+	}
+	return exit.With(exit.Output, fmt.Errorf("the output could not be written, all else was done: %w", exit.LastCause(o.Failed())))
 }
 
 func newRootCommand() *cobra.Command {
@@ -128,6 +120,31 @@ and would not go on; that is a bug worth reporting.`,
 	completeFlags(root)
 	reflow(root)
 	return root
+}
+
+// warnOfVariables prints these sentences. A server logs them instead.
+func warnOfVariables(command *cobra.Command) {
+	switch command.Name() {
+	case "dev":
+		for _, sentence := range unusedByDev(command, os.Environ()) {
+			fmt.Fprintf(command.ErrOrStderr(), "raftkv: %s\n", sentence)
+		}
+	case "serve", "version", "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+		return
+	}
+	for _, sentence := range strayVariables(os.Environ()) {
+		fmt.Fprintf(command.ErrOrStderr(), "raftkv: %s\n", sentence)
+	}
+}
+
+// strayVariables returns a sentence for every variable of the environment that
+// looks like a setting and is none.
+func strayVariables(environ []string) []string {
+	known := slices.Clone(commandVariables)
+	for _, s := range new(serveSettings).table() {
+		known = append(known, settings.Variable(s.Name))
+	}
+	return settings.Strays(environ, known)
 }
 
 // refuseUnknownTopics makes "help" and "completion" fail for what there is not, as

@@ -13,10 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/address"
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -58,38 +61,38 @@ const (
 )
 
 // table lists the settings, with their defaults, in the order of the help.
-func (s *serveSettings) table() []setting {
+func (s *serveSettings) table() []settings.Setting {
 	*s = serveSettings{
 		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
-	return []setting{
-		{"id", "name of this node, one of those in --cluster", &s.id},
-		{"data-dir", "directory for this node's data; created if missing", &s.dataDir},
-		{"cluster", "peer addresses of all nodes: n1=host:port,n2=host:port,…", &s.cluster},
-		{"http", "address to listen on for clients", &s.http},
-		{"peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer},
-		{"cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID},
-		{"max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes},
-		{"max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes},
-		{"snapshot-bytes", "how long the log grows before a snapshot takes its place; as long as the store, where that is larger", &s.snapshotBytes},
-		{"request-timeout", "time for a client's request", &s.requestTimeout},
-		{"election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout},
-		{"allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts},
-		{"max-in-flight", "writes served at one time, and likewise reads; as many more may wait a moment", &s.maxInFlight},
-		{"max-connections", "connections of clients at one time", &s.maxConnections},
-		{"max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP},
-		{"admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr},
-		{"log-level", "debug, info, warn or error", &s.logLevel},
-		{"log-format", "text or json", &s.logFormat},
-		{configSetting, "TOML file with settings", &s.config},
+	return []settings.Setting{
+		settings.New("id", "name of this node, one of those in --cluster", &s.id),
+		settings.New("data-dir", "directory for this node's data; created if missing", &s.dataDir),
+		settings.New("cluster", "peer addresses of all nodes: n1=host:port,n2=host:port,…", &s.cluster),
+		settings.New("http", "address to listen on for clients", &s.http),
+		settings.New("peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer),
+		settings.New("cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID),
+		settings.New("max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes),
+		settings.New("max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes),
+		settings.New("snapshot-bytes", "how long the log grows before a snapshot takes its place; longer, where the store takes longer to load", &s.snapshotBytes),
+		settings.New("request-timeout", "time for a client's request", &s.requestTimeout),
+		settings.New("election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout),
+		settings.New("allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts),
+		settings.New("max-in-flight", "writes served at one time, and likewise reads; as many more may wait a moment", &s.maxInFlight),
+		settings.New("max-connections", "connections of clients at one time", &s.maxConnections),
+		settings.New("max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP),
+		settings.New("admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr),
+		settings.New("log-level", "debug, info, warn or error", &s.logLevel),
+		settings.New("log-format", "text or json", &s.logFormat),
+		settings.New(settings.ConfigName, "TOML file with settings", &s.config),
 	}
 }
 
 func newServeCommand() *cobra.Command {
 	var s serveSettings
-	settings := s.table()
+	table := s.table()
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run one node of a cluster",
@@ -127,13 +130,13 @@ that, it votes for nobody.`,
   raftkv serve --config n3.toml --rejoin    the disk of n3 was replaced`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := completeSettings(settings, command.Flags().Changed, environment); err != nil {
+			if err := settings.Complete(table, command.Flags().Changed, os.LookupEnv); err != nil {
 				return err
 			}
 			return s.serve(command.ErrOrStderr())
 		},
 	}
-	addFlags(command, settings)
+	settings.AddFlags(command, table)
 	// A flag only: what is said once about one directory is no setting.
 	command.Flags().BoolVar(&s.rejoin, "rejoin", false, "come back with an empty data directory after this node's disk was lost")
 	return command
@@ -158,16 +161,16 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	if err := s.openPorts(ctx, &config); err != nil {
 		return err
 	}
-	warnOfAddresses(config)
+	address.Warn(config)
 	return host.Run(ctx, endOfSignals, config)
 }
 
 // openPorts opens the node's ports, or none of them.
 func (s *serveSettings) openPorts(ctx context.Context, c *host.Config) (err error) {
-	if c.HTTP, err = listenPatiently(ctx, "clients", "--http", s.http, c.Logger); err != nil {
+	if c.HTTP, err = address.ListenPatiently(ctx, "clients", "--http", s.http, c.Logger); err != nil {
 		return err
 	}
-	if c.Peer, err = listenPatiently(ctx, "peers", "--peer", s.peer, c.Logger); err != nil {
+	if c.Peer, err = address.ListenPatiently(ctx, "peers", "--peer", s.peer, c.Logger); err != nil {
 		return errors.Join(err, c.HTTP.Close())
 	}
 	if c.Admin, err = s.listenForOperator(ctx, c.Logger); err != nil {
@@ -196,7 +199,7 @@ func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logg
 	if s.adminAddr == "" {
 		return nil, nil
 	}
-	l, err := listenPatiently(ctx, process.Operator, "--admin-addr", s.adminAddr, logger)
+	l, err := address.ListenPatiently(ctx, process.Operator, "--admin-addr", s.adminAddr, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -216,15 +219,15 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	}
 	for _, needed := range []struct{ flag, value string }{{"id", s.id}, {"data-dir", s.dataDir}, {"cluster", s.cluster}} {
 		if needed.value == "" {
-			return host.Config{}, nil, fmt.Errorf("--%s is missing: give it as a flag, as %s or as %s in the --config file", needed.flag, variable(needed.flag), needed.flag)
+			return host.Config{}, nil, fmt.Errorf("--%s is missing: give it as a flag, as %s or as %s in the --config file", needed.flag, settings.Variable(needed.flag), needed.flag)
 		}
 	}
 	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
-		if err := checkName(named.value); err != nil {
+		if err := address.CheckName(named.value); err != nil {
 			return host.Config{}, nil, fmt.Errorf("--%s %w", named.flag, err)
 		}
 	}
-	m, err := parseMembers(s.cluster)
+	m, err := address.ParseMembers(s.cluster)
 	if err != nil {
 		return host.Config{}, nil, err
 	}
@@ -256,7 +259,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	}
 	room, err := process.Divide(process.DescriptorLimit(), 1, len(m)-1, int(s.maxConnections))
 	if err != nil {
-		return host.Config{}, nil, &failure{err}
+		return host.Config{}, nil, exit.Fail(err)
 	}
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,

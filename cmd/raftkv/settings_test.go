@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/address"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/settings"
 )
 
 // parse reads settings of serve as the command does.
@@ -22,14 +26,14 @@ func parse(t *testing.T, args []string, env map[string]string, file string) (*se
 		args = append(args, "--config", path)
 	}
 	var s serveSettings
-	settings := s.table()
+	table := s.table()
 	command := &cobra.Command{}
-	addFlags(command, settings)
+	settings.AddFlags(command, table)
 	if err := command.Flags().Parse(args); err != nil {
 		return nil, err
 	}
 	lookup := func(name string) (string, bool) { text, found := env[name]; return text, found }
-	return &s, completeSettings(settings, command.Flags().Changed, lookup)
+	return &s, settings.Complete(table, command.Flags().Changed, lookup)
 }
 
 // Goal: flag before variable before file before default, for every type.
@@ -156,8 +160,8 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 			}
 		}
 		var said strings.Builder
-		if code := run(append(args, c.flag, c.value), io.Discard, &said); code != exitUsage || !strings.Contains(said.String(), c.want) {
-			t.Errorf("%s %q: exit code %d, said %q; want %d and %q", c.flag, c.value, code, said.String(), exitUsage, c.want)
+		if code := run(append(args, c.flag, c.value), io.Discard, &said); code != exit.Usage || !strings.Contains(said.String(), c.want) {
+			t.Errorf("%s %q: exit code %d, said %q; want %d and %q", c.flag, c.value, code, said.String(), exit.Usage, c.want)
 		}
 	}
 	if _, err := os.Stat(valid["--data-dir"]); !os.IsNotExist(err) {
@@ -178,12 +182,12 @@ func TestWrongCommandLines(t *testing.T) {
 			args = append(args, "--data-dir", filepath.Join(t.TempDir(), "d"))
 		}
 		var said strings.Builder
-		if code := run(args, io.Discard, &said); code != exitUsage || !strings.HasPrefix(said.String(), "raftkv: ") {
+		if code := run(args, io.Discard, &said); code != exit.Usage || !strings.HasPrefix(said.String(), "raftkv: ") {
 			t.Errorf("%q: exit code %d, said %q", args, code, said.String())
 		}
 	}
 	var out strings.Builder
-	if code := run([]string{"version"}, &out, io.Discard); code != exitDone || !strings.HasPrefix(out.String(), "raftkv ") {
+	if code := run([]string{"version"}, &out, io.Discard); code != exit.Done || !strings.HasPrefix(out.String(), "raftkv ") {
 		t.Errorf("version: exit code %d, printed %q", code, out.String())
 	}
 }
@@ -200,7 +204,7 @@ func TestMembersWithDotsInATable(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		if m, err := parseMembers(s.cluster); err != nil || len(m) != 2 || m["kv1.example.com"] != "a:1" || m["kv2.example.com"] != "b:1" {
+		if m, err := address.ParseMembers(s.cluster); err != nil || len(m) != 2 || m["kv1.example.com"] != "a:1" || m["kv2.example.com"] != "b:1" {
 			t.Errorf("%s: %v, %v", file, m, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/logging"
 )
 
@@ -96,7 +97,7 @@ func dumpOnQuit(stderr io.Writer) {
 		stacks := make([]byte, 16<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		sayWithin(stderr, "SIGQUIT: the stacks of all goroutines\n\n"+string(stacks), 5*logging.FlushLimit)
-		os.Exit(exitUsage)
+		os.Exit(exit.Usage)
 	}()
 }
 

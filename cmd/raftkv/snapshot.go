@@ -10,6 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/target"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver"
 	"raftkv/raft/snapshot"
 )
@@ -62,9 +65,9 @@ func readBackup(path, what string, stderr io.Writer) (*kvserver.BackupState, err
 		return nil, err
 	}
 	defer file.Close()
-	bar := startProgress(stderr, what, size)
-	defer bar.finish()
-	backup, err := kvserver.ReadBackupState(&watchedReader{from: file, bar: bar})
+	bar := terminal.StartProgress(stderr, what, size)
+	defer bar.Finish()
+	backup, err := kvserver.ReadBackupState(&terminal.WatchedReader{From: file, Bar: bar})
 	if err != nil {
 		return nil, badBackup(path, err)
 	}
@@ -77,15 +80,15 @@ func openBackup(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, 0, &failure{fmt.Errorf("there is no backup %s", path)}
+		return nil, 0, exit.Fail(fmt.Errorf("there is no backup %s", path))
 	case err != nil:
-		return nil, 0, &failure{fmt.Errorf("the backup %s cannot be read: %w", path, lastCause(err))}
+		return nil, 0, exit.Fail(fmt.Errorf("the backup %s cannot be read: %w", path, exit.LastCause(err)))
 	case !info.Mode().IsRegular():
-		return nil, 0, &failure{fmt.Errorf("%s is %s; a backup is read more than once and must be a file: save it to one first", path, kindOf(info.Mode()))}
+		return nil, 0, exit.Fail(fmt.Errorf("%s is %s; a backup is read more than once and must be a file: save it to one first", path, target.KindOf(info.Mode())))
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, 0, &failure{fmt.Errorf("cannot open the backup %s: %w", path, lastCause(err))}
+		return nil, 0, exit.Fail(fmt.Errorf("cannot open the backup %s: %w", path, exit.LastCause(err)))
 	}
 	return file, info.Size(), nil
 }
@@ -96,31 +99,17 @@ func badBackup(path string, err error) error {
 	var newer *snapshot.VersionError
 	switch {
 	case errors.As(err, &damage) && damage.EndsEarly:
-		return &failure{fmt.Errorf("%s is not whole: %w; take the backup again, or use another one", path, err)}
+		return exit.Fail(fmt.Errorf("%s is not whole: %w; take the backup again, or use another one", path, err))
 	case errors.As(err, &newer):
-		return &failure{fmt.Errorf("%s: %w", path, err)}
+		return exit.Fail(fmt.Errorf("%s: %w", path, err))
 	}
-	return &failure{fmt.Errorf("%s is damaged, or no backup: %w; use another one", path, err)}
-}
-
-// watchedReader shows how far it was read.
-type watchedReader struct {
-	from io.Reader
-	bar  *progress
-	done int64
-}
-
-func (r *watchedReader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.done += int64(n)
-	r.bar.set(r.done)
-	return n, err
+	return exit.Fail(fmt.Errorf("%s is damaged, or no backup: %w; use another one", path, err))
 }
 
 // printBackup prints what a backup holds.
 func printBackup(out io.Writer, b kvserver.Backup, asJSON bool) error {
 	if asJSON {
-		return printJSON(out, b)
+		return terminal.PrintJSON(out, b)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range []struct {

@@ -11,7 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/address"
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/inventory"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -80,7 +83,7 @@ func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
 	}
 	if !s.noLift {
 		if err := backup.Lift(); err != nil {
-			return &failure{fmt.Errorf("%w; restore with --no-lift, if no client can still know a revision that the old cluster gave after the backup", err)}
+			return exit.Fail(fmt.Errorf("%w; restore with --no-lift, if no client can still know a revision that the old cluster gave after the backup", err))
 		}
 	}
 	uid := s.uid(owner.Members, backup)
@@ -101,11 +104,11 @@ func (s *restoreSettings) owner() (datadir.Owner, error) {
 		}
 	}
 	for _, named := range []struct{ flag, value string }{{"id", s.id}, {"cluster-id", s.clusterID}} {
-		if err := checkName(named.value); err != nil {
+		if err := address.CheckName(named.value); err != nil {
 			return datadir.Owner{}, fmt.Errorf("--%s %w", named.flag, err)
 		}
 	}
-	m, err := parseMembers(s.cluster)
+	m, err := address.ParseMembers(s.cluster)
 	if err != nil {
 		return datadir.Owner{}, err
 	}
@@ -152,8 +155,8 @@ func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (u
 // a node does it. A directory that was filled in part is emptied again, or the
 // next attempt would be refused.
 func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserver.BackupState, stderr io.Writer) error {
-	bar := startProgress(stderr, "restoring", int64(backup.Bytes))
-	defer bar.finish()
+	bar := terminal.StartProgress(stderr, "restoring", int64(backup.Bytes))
+	defer bar.Finish()
 	ctx, endOfSignals := awaitEnd(true)
 	defer endOfSignals()
 	fsys := vfs.OS{}
@@ -161,7 +164,7 @@ func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserv
 		wal.Options{FS: fsys, Dir: filepath.Join(s.dataDir, datadir.LogDir), ClusterID: s.clusterID, NodeID: s.id},
 		backup.Term, core.Snapshot{Index: backup.Index, Term: backup.Term, UID: uid},
 		func(to io.Writer) error {
-			_, err := backup.WriteTo(&watchedWriter{to: untilEnd{ctx, to}, bar: bar})
+			_, err := backup.WriteTo(&terminal.WatchedWriter{To: untilEnd{ctx, to}, Bar: bar})
 			return err
 		})
 	if err == nil {
@@ -169,23 +172,9 @@ func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserv
 		err = owner.Write(fsys, s.dataDir)
 	}
 	if err != nil {
-		return &failure{errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear())}
+		return exit.Fail(errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear()))
 	}
 	return nil
-}
-
-// watchedWriter shows how far it was written.
-type watchedWriter struct {
-	to   io.Writer
-	bar  *progress
-	done int64
-}
-
-func (w *watchedWriter) Write(p []byte) (int, error) {
-	n, err := w.to.Write(p)
-	w.done += int64(n)
-	w.bar.set(w.done)
-	return n, err
 }
 
 // untilEnd writes until ctx ends, so that a restore that is told to end removes

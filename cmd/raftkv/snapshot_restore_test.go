@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
@@ -23,7 +24,7 @@ func restoredUID(t *testing.T, file, id, cluster, clusterID string, more ...stri
 	t.Helper()
 	data := filepath.Join(t.TempDir(), id)
 	args := append([]string{"snapshot", "restore", file, "--data-dir", data, "--id", id, "--cluster", cluster, "--cluster-id", clusterID}, more...)
-	said := wantLine(t, exitDone, "", args...)
+	said := wantLine(t, exit.Done, "", args...)
 	log, state, err := wal.Open(wal.Options{FS: vfs.OS{}, Dir: filepath.Join(data, datadir.LogDir), ClusterID: clusterID, NodeID: id})
 	if err != nil {
 		t.Fatal(err)
@@ -53,13 +54,13 @@ func TestRestoredDirectoriesKnowWhatTheyBeganWith(t *testing.T) {
 		}
 	}
 	again := file + ".again"
-	wantLine(t, exitDone, "", "snapshot", "save", again, "--endpoints", endpoint)
+	wantLine(t, exit.Done, "", "snapshot", "save", again, "--endpoints", endpoint)
 	if uid := restoredUID(t, again, "n1", three, "new"); uid != first {
 		t.Errorf("a second file with the same backup gives the uid %s, not %s", uid, first)
 	}
-	wantLine(t, exitDone, "", "put", "one", "more", "--endpoints", endpoint)
+	wantLine(t, exit.Done, "", "put", "one", "more", "--endpoints", endpoint)
 	other := file + ".other"
-	wantLine(t, exitDone, "", "snapshot", "save", other, "--endpoints", endpoint)
+	wantLine(t, exit.Done, "", "snapshot", "save", other, "--endpoints", endpoint)
 	seen := map[core.UID]string{first: "the first"}
 	for name, uid := range map[string]core.UID{
 		"another backup":  restoredUID(t, other, "n1", three, "new"),
@@ -87,7 +88,7 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 	var uids []string
 	for i, more := range [][]string{{"--no-lift"}, nil} {
 		to := filepath.Join(filepath.Dir(c.DataDir), []string{"other", "n1"}[i])
-		wantLine(t, exitDone, "", append([]string{"snapshot", "restore", file, "--data-dir", to, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}, more...)...)
+		wantLine(t, exit.Done, "", append([]string{"snapshot", "restore", file, "--data-dir", to, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}, more...)...)
 		is, _, err := datadir.ReadOwner(vfs.OS{}, to, "")
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +103,7 @@ func TestARestoredDirectoryRefusesAnotherLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := host.New(c); exitCodeOf(err) != exitFailed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
+	if n, err := host.New(c); ExitCodeOf(err) != exit.Failed || !strings.Contains(fmt.Sprint(err), uids[0]) || !strings.Contains(fmt.Sprint(err), uids[1]) {
 		t.Errorf("the log of another restore: %v", err)
 		if n != nil {
 			n.Close()
@@ -145,7 +146,7 @@ func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
 		if !lift {
 			args = append(args, "--no-lift")
 		}
-		wantLine(t, exitDone, "", args...)
+		wantLine(t, exit.Done, "", args...)
 		n := startNodes(t, configs)[0]
 		defer n.Close()
 		if status, header, _ := request(t, n, "GET", "key6", "", ""); status != 200 || header.Get("ETag") != `"7"` {

@@ -12,6 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/target"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/raft/snapshot"
 )
 
@@ -39,7 +44,7 @@ was saved is told on standard error. It is whole only if the exit code is 0.`,
 			if args[0] == "-" {
 				return s.saveToOutput(command.OutOrStdout(), command.ErrOrStderr())
 			}
-			return s.saveSnapshot(targetFile{args[0], force}, command.OutOrStdout(), command.ErrOrStderr())
+			return s.saveSnapshot(target.File{Path: args[0], Force: force}, command.OutOrStdout(), command.ErrOrStderr())
 		},
 	}
 	s.addTo(command)
@@ -58,33 +63,33 @@ type saved struct {
 	Node    string `json:"node"` // that sent it
 }
 
-func (s *clerkSettings) saveSnapshot(target targetFile, stdout, stderr io.Writer) error {
-	if err := target.check(); err != nil {
+func (s *clerkSettings) saveSnapshot(file target.File, stdout, stderr io.Writer) error {
+	if err := file.Check(); err != nil {
 		return err
 	}
-	done, err := s.saveFromAny(stderr, func(copyTo func(io.Writer) error) error { return target.write(copyTo) })
+	done, err := s.saveFromAny(stderr, func(copyTo func(io.Writer) error) error { return file.Write(copyTo) })
 	if err != nil {
 		return err
 	}
-	done.File = target.path
+	done.File = file.Path
 	return s.tell(stdout, done)
 }
 
 // saveToOutput writes a backup to standard output. When a part of it is out, no
 // other node can be asked.
 func (s *clerkSettings) saveToOutput(stdout, stderr io.Writer) error {
-	if isTerminal(stdout) {
+	if terminal.Is(stdout) {
 		return errors.New("a backup is bytes that a terminal would obey: send it to a file or a pipe")
 	}
 	done, err := s.saveFromAny(stderr, func(copyTo func(io.Writer) error) error {
-		to := &output{to: stdout}
+		to := &terminal.Output{To: stdout}
 		counted := &countingWriter{to: to}
 		err := copyTo(counted)
-		if to.err != nil {
-			return &failure{to.err}
+		if to.Failed() != nil {
+			return exit.Fail(to.Failed())
 		}
 		if err != nil && counted.n > 0 {
-			return &failure{fmt.Errorf("what was written is not whole: %w", err)}
+			return exit.Fail(fmt.Errorf("what was written is not whole: %w", err))
 		}
 		return err
 	})
@@ -110,10 +115,10 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 // tell says what was saved.
 func (s *clerkSettings) tell(to io.Writer, done saved) error {
 	if s.json {
-		return printJSON(to, done)
+		return terminal.PrintJSON(to, done)
 	}
 	_, err := fmt.Fprintf(to, "%s: cluster %s, index %d, term %d, %s from node %s\n",
-		done.File, done.Cluster, done.Index, done.Term, sizeOf(done.Bytes), done.Node)
+		done.File, done.Cluster, done.Index, done.Term, terminal.SizeOf(done.Bytes), done.Node)
 	return err
 }
 
@@ -133,32 +138,32 @@ func (s *clerkSettings) saveFromAny(stderr io.Writer, place func(copyTo func(io.
 		case err == nil:
 			return done, nil
 		case ctx.Err() != nil:
-			return saved{}, &failure{errors.New("ended before the backup was whole; nothing is left of it")}
+			return saved{}, exit.Fail(errors.New("ended before the backup was whole; nothing is left of it"))
 		}
-		if disk := (*failure)(nil); errors.As(err, &disk) {
+		if disk := (*exit.Failure)(nil); errors.As(err, &disk) {
 			return saved{}, err // another node would not help
 		}
 		reasons = append(reasons, endpoint+": "+err.Error())
 	}
-	return saved{}, &ending{exitUnavailable, fmt.Errorf("no node sent a backup: %s", strings.Join(reasons, "; "))}
+	return saved{}, exit.With(exit.Unavailable, fmt.Errorf("no node sent a backup: %s", strings.Join(reasons, "; ")))
 }
 
-// saveFrom keeps what one node sends. Its error is a *failure if this machine is
+// saveFrom keeps what one node sends. Its error is an exit.Failure if this machine is
 // at fault.
 func (s *clerkSettings) saveFrom(ctx context.Context, endpoint string, stderr io.Writer, place func(copyTo func(io.Writer) error) error) (saved, error) {
 	begin, cancelStatus := context.WithTimeout(ctx, s.timeout)
-	status, err := fetchStatus(begin, endpoint)
+	node, err := status.Fetch(begin, endpoint)
 	cancelStatus()
 	if err != nil {
 		return saved{}, err
 	}
-	from, err := s.openStream(ctx, endpoint, "/v1/snapshot")
+	from, err := ask.OpenStream(ctx, endpoint, "/v1/snapshot", s.timeout)
 	if err != nil {
 		return saved{}, err
 	}
 	defer from.Close()
-	done := saved{Node: status.Node}
-	expected := int64(status.Store.Bytes) + 12*int64(status.Store.Keys)
+	done := saved{Node: node.Node}
+	expected := int64(node.Store.Bytes) + 12*int64(node.Store.Keys)
 	err = place(func(to io.Writer) error {
 		header, bytes, err := copyBackup(to, from, expected, stderr)
 		done.Cluster, done.Index, done.Term, done.Bytes = header.ClusterID, header.Index, header.Term, bytes
@@ -169,13 +174,13 @@ func (s *clerkSettings) saveFrom(ctx context.Context, endpoint string, stderr io
 
 // copyBackup writes what comes and checks it on the way. expected is about how
 // many bytes will come.
-func copyBackup(to io.Writer, from *incoming, expected int64, stderr io.Writer) (snapshot.Header, int64, error) {
-	bar := startProgress(stderr, "saving", max(expected, 1))
-	defer bar.finish()
-	watched := &watchedReader{from: io.TeeReader(from, to), bar: bar}
+func copyBackup(to io.Writer, from *ask.Stream, expected int64, stderr io.Writer) (snapshot.Header, int64, error) {
+	bar := terminal.StartProgress(stderr, "saving", max(expected, 1))
+	defer bar.Finish()
+	watched := &terminal.WatchedReader{From: io.TeeReader(from, to), Bar: bar}
 	header, err := snapshot.Verify(watched)
-	if from.err != nil {
-		return header, 0, fmt.Errorf("the backup broke off after %s: %w", sizeOf(watched.done), lastCause(from.err))
+	if from.Failed() != nil {
+		return header, 0, fmt.Errorf("the backup broke off after %s: %w", terminal.SizeOf(watched.Done), exit.LastCause(from.Failed()))
 	}
-	return header, watched.done, err
+	return header, watched.Done, err
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -45,12 +46,12 @@ func savedBackup(t *testing.T) (file string, endpoint string) {
 	nodes := startNodes(t, testConfigs(t, vfs.NewCrashable()))
 	t.Cleanup(func() { nodes[0].Close() })
 	for i := range 50 {
-		if status, _, body := ask(t, nodes[0], "PUT", fmt.Sprintf("/v1/kv/key%d", i), strings.Repeat("v", i)); status != 201 {
+		if status, _, body := askKey(t, nodes[0], "PUT", fmt.Sprintf("/v1/kv/key%d", i), strings.Repeat("v", i)); status != 201 {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
 	file, endpoint = filepath.Join(t.TempDir(), "a.snapshot"), nodes[0].Address()
-	wantLine(t, exitDone, "cluster test", "snapshot", "save", file, "--endpoints", endpoint)
+	wantLine(t, exit.Done, "cluster test", "snapshot", "save", file, "--endpoints", endpoint)
 	return file, endpoint
 }
 
@@ -73,36 +74,36 @@ func namesIn(t *testing.T, dir string) (names []string) {
 func TestABackupIsSavedAndInspected(t *testing.T) {
 	file, endpoint := savedBackup(t)
 	var b kvserver.Backup
-	if err := json.Unmarshal([]byte(wantLine(t, exitDone, "", "snapshot", "inspect", "--json", file)), &b); err != nil {
+	if err := json.Unmarshal([]byte(wantLine(t, exit.Done, "", "snapshot", "inspect", "--json", file)), &b); err != nil {
 		t.Fatal(err)
 	}
 	if b.Cluster != "test" || b.Keys != 50 || b.Revision != 50 || b.Index < 50 || b.Term == 0 || b.Bytes < 49*50/2 || len(b.Hash) != 64 {
 		t.Errorf("%+v", b)
 	}
-	wantLine(t, exitDone, "idempotency records  0", "snapshot", "inspect", file)
+	wantLine(t, exit.Done, "idempotency records  0", "snapshot", "inspect", file)
 
 	before, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantLine(t, exitUsage, "--force", "snapshot", "save", file, "--endpoints", endpoint)
+	wantLine(t, exit.Usage, "--force", "snapshot", "save", file, "--endpoints", endpoint)
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dead.Close()
-	wantLine(t, exitUnavailable, "no node sent a backup", "snapshot", "save", file, "--force", "--endpoints", dead.Addr().String())
+	wantLine(t, exit.Unavailable, "no node sent a backup", "snapshot", "save", file, "--force", "--endpoints", dead.Addr().String())
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the old backup was changed by one that failed: %v", err)
 	}
-	wantLine(t, exitDone, `"node":"n1"`, "snapshot", "save", file, "--json", "--force", "--endpoints", dead.Addr().String()+","+endpoint)
+	wantLine(t, exit.Done, `"node":"n1"`, "snapshot", "save", file, "--json", "--force", "--endpoints", dead.Addr().String()+","+endpoint)
 	if names := namesIn(t, filepath.Dir(file)); len(names) != 1 {
 		t.Errorf("beside the backup there is something: %v", names)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("who may read it: %v, %v", info.Mode(), err)
 	}
-	wantLine(t, exitUsage, "does not exist", "snapshot", "save", filepath.Join(t.TempDir(), "missing", "b"), "--endpoints", endpoint)
+	wantLine(t, exit.Usage, "does not exist", "snapshot", "save", filepath.Join(t.TempDir(), "missing", "b"), "--endpoints", endpoint)
 }
 
 // Goal: a backup that broke off leaves nothing behind. Method: a server that
@@ -141,14 +142,14 @@ func TestABackupThatBrokeOffIsNotKept(t *testing.T) {
 	for _, abort := range []bool{true, false} {
 		for _, n := range []int{0, 1, 100, 128, 200, len(whole) / 2, len(whole) - 32, len(whole) - 1} {
 			now.Store(&sending{whole[:n], abort})
-			wantLine(t, exitUnavailable, "no node sent", "snapshot", "save", to, "--timeout", "500ms", "--endpoints", node.URL)
+			wantLine(t, exit.Unavailable, "no node sent", "snapshot", "save", to, "--timeout", "500ms", "--endpoints", node.URL)
 			if names := namesIn(t, filepath.Dir(to)); len(names) != 0 {
 				t.Fatalf("%d bytes left %v", n, names)
 			}
 		}
 	}
 	now.Store(&sending{part: whole})
-	wantLine(t, exitDone, "node n1", "snapshot", "save", to, "--endpoints", node.URL)
+	wantLine(t, exit.Done, "node n1", "snapshot", "save", to, "--endpoints", node.URL)
 }
 
 // Goal: what is no whole backup is refused with its place, by inspect and by
@@ -167,9 +168,9 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 		if err := os.WriteFile(bad, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		wantLine(t, exitFailed, says, "snapshot", "inspect", bad)
+		wantLine(t, exit.Failed, says, "snapshot", "inspect", bad)
 		data := filepath.Join(dir, "n1")
-		wantLine(t, exitFailed, says, "snapshot", "restore", bad, "--data-dir", data, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "new")
+		wantLine(t, exit.Failed, says, "snapshot", "restore", bad, "--data-dir", data, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "new")
 		if _, err := os.Stat(data); !os.IsNotExist(err) {
 			t.Fatalf("restoring a damaged backup made a directory: %v", err)
 		}
@@ -187,8 +188,8 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	newer := bytes.Clone(whole)
 	newer[8]++
 	refused(newer, "byte 8")
-	wantLine(t, exitFailed, "there is no backup", "snapshot", "inspect", filepath.Join(dir, "missing"))
-	wantLine(t, exitFailed, "must be a file", "snapshot", "inspect", dir)
+	wantLine(t, exit.Failed, "there is no backup", "snapshot", "inspect", filepath.Join(dir, "missing"))
+	wantLine(t, exit.Failed, "must be a file", "snapshot", "inspect", dir)
 }
 
 // Goal: restore makes the directory of a node of a new cluster, whose log begins
@@ -197,7 +198,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	file, _ := savedBackup(t)
 	var b kvserver.Backup
-	if err := json.Unmarshal([]byte(wantLine(t, exitDone, "", "snapshot", "inspect", "--json", file)), &b); err != nil {
+	if err := json.Unmarshal([]byte(wantLine(t, exit.Done, "", "snapshot", "inspect", "--json", file)), &b); err != nil {
 		t.Fatal(err)
 	}
 	data := filepath.Join(t.TempDir(), "deep", "n2")
@@ -215,21 +216,21 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 		return args
 	}
 	for _, flag := range []string{"--data-dir", "--id", "--cluster", "--cluster-id"} {
-		wantLine(t, exitUsage, flag+" is missing", line(flag, "")...)
+		wantLine(t, exit.Usage, flag+" is missing", line(flag, "")...)
 	}
-	wantLine(t, exitUsage, "another --cluster-id", line("--cluster-id", "test")...)
-	wantLine(t, exitUsage, "not this node", line("--id", "n3")...)
-	wantLine(t, exitUsage, "--cluster-id", line("--cluster-id", "a b")...)
+	wantLine(t, exit.Usage, "another --cluster-id", line("--cluster-id", "test")...)
+	wantLine(t, exit.Usage, "not this node", line("--id", "n3")...)
+	wantLine(t, exit.Usage, "--cluster-id", line("--cluster-id", "a b")...)
 	if _, err := os.Stat(filepath.Dir(data)); !os.IsNotExist(err) {
 		t.Fatalf("a refused restore made a directory: %v", err)
 	}
-	wantLine(t, exitDone, "50 keys at revision 1099511627826", line()...)
-	wantLine(t, exitUsage, "not empty", line()...)
+	wantLine(t, exit.Done, "50 keys at revision 1099511627826", line()...)
+	wantLine(t, exit.Usage, "not empty", line()...)
 	occupied := t.TempDir()
 	if err := os.WriteFile(filepath.Join(occupied, "thesis.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantLine(t, exitUsage, "thesis.txt", line("--data-dir", occupied)...)
+	wantLine(t, exit.Usage, "thesis.txt", line("--data-dir", occupied)...)
 
 	owner := datadir.NewOwner("new", "n2", []core.ID{"n1", "n2"})
 	if _, err := datadir.Check(vfs.OS{}, data, owner); err != nil {

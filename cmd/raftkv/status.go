@@ -2,22 +2,21 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"raftkv/kvserver/api"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 // statusSettings are the flags of status.
@@ -67,104 +66,23 @@ to two clusters, 1 that two nodes lead or that one is ahead of its leader.`,
 	return command
 }
 
-// nodeStatus is what one endpoint answered.
-type nodeStatus struct {
-	Endpoint string `json:"endpoint"`
-	Error    string `json:"error,omitempty"`
-	*api.Status
-}
-
 // askAll asks all endpoints at the same time.
-func (s *clerkSettings) askAll(ctx context.Context) ([]nodeStatus, error) {
+func (s *clerkSettings) askAll(ctx context.Context) ([]status.Answer, error) {
 	endpoints, err := s.servers()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, 2*time.Second))
-	defer cancel()
-	all := make([]nodeStatus, len(endpoints))
-	var asking sync.WaitGroup
-	for i, e := range endpoints {
-		asking.Go(func() { all[i] = askStatus(ctx, e) })
-	}
-	asking.Wait()
-	return all, nil
+	return status.AskAll(ctx, endpoints, s.timeout), nil
 }
 
-func askStatus(ctx context.Context, endpoint string) nodeStatus {
-	status, err := fetchStatus(ctx, endpoint)
+// survey asks all endpoints and judges what they say together.
+func (s *clerkSettings) survey(ctx context.Context) ([]status.Answer, status.Verdict, error) {
+	endpoints, err := s.servers()
 	if err != nil {
-		return nodeStatus{Endpoint: endpoint, Error: err.Error()}
+		return nil, status.Verdict{}, err
 	}
-	return status
-}
-
-// roles are what a node may say that it is.
-var roles = []string{"leader", "follower", "candidate", "pre-candidate"}
-
-// fetchStatus asks one node. What is no status, whatever its form, is an error.
-func fetchStatus(ctx context.Context, endpoint string) (nodeStatus, error) {
-	response, err := askNode(ctx, endpoint, http.MethodGet, "/v1/status", nil)
-	if err != nil {
-		return nodeStatus{}, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxStatusBytes))
-	status := nodeStatus{Status: new(api.Status)}
-	switch {
-	case err != nil:
-		return nodeStatus{}, fmt.Errorf("no answer: %w", lastCause(err))
-	case json.Unmarshal(body, &status) != nil || status.Node == "" || status.Cluster == "" || !slices.Contains(roles, status.Role):
-		return nodeStatus{}, fmt.Errorf("answers %s, and not like a node", response.Status)
-	}
-	status.Endpoint, status.Error = endpoint, ""
-	return status, nil
-}
-
-// settleTime is how long two nodes may lead, or a new leader know less than its
-// followers, while leadership changes.
-const settleTime = 500 * time.Millisecond
-
-// survey asks all nodes, and asks again what can be wrong for a moment only. The
-// answers of one round are not of one moment: under load a follower's commit index
-// may be beyond what its leader said a millisecond before. So the leaders are asked
-// once more, at once and then when a change of leadership would be over; one that is
-// still behind what a follower had said before is behind indeed.
-func (s *clerkSettings) survey(ctx context.Context) ([]nodeStatus, verdict, error) {
-	all, err := s.askAll(ctx)
-	if err != nil {
-		return nil, verdict{}, err
-	}
-	v := judge(all)
-	for _, wait := range []time.Duration{0, settleTime} {
-		if !v.mayPass || !sleep(ctx, wait) {
-			break
-		}
-		again, err := s.askAll(ctx)
-		if err != nil {
-			return nil, verdict{}, err
-		}
-		mixed := slices.Clone(again)
-		for i, n := range again {
-			if all[i].Status != nil && n.Status != nil && n.Role != "leader" && all[i].Role != "leader" {
-				mixed[i] = all[i]
-			}
-		}
-		all, v = again, judge(mixed)
-	}
+	all, v := status.Survey(ctx, endpoints, s.timeout)
 	return all, v, nil
-}
-
-// sleep waits; false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // printStatus asks once.
@@ -176,22 +94,22 @@ func (s *statusSettings) printStatus(ctx context.Context, out io.Writer) error {
 	if s.json {
 		err = printStatusJSON(out, all)
 	} else {
-		columns, _ := windowSize(out)
-		_, err = io.WriteString(out, strings.Join(drawing{columns: columns, wide: s.wide, colour: hasColour(out)}.lines(all, v, time.Now()), "\n")+"\n")
+		columns, _ := terminal.WindowSize(out)
+		_, err = io.WriteString(out, strings.Join(status.Drawing{Columns: columns, Wide: s.wide, Colour: terminal.HasColour(out)}.Lines(all, v, time.Now()), "\n")+"\n")
 	}
 	if err != nil {
 		return err
 	}
-	if v.code != exitDone {
-		return &ending{v.code, errors.New(v.text())}
+	if v.Code != exit.Done {
+		return exit.With(v.Code, errors.New(v.Text()))
 	}
 	return nil
 }
 
 // printStatusJSON prints a line for each node.
-func printStatusJSON(out io.Writer, all []nodeStatus) error {
+func printStatusJSON(out io.Writer, all []status.Answer) error {
 	for _, n := range all {
-		if err := printJSON(out, n); err != nil {
+		if err := terminal.PrintJSON(out, n); err != nil {
 			return err
 		}
 	}
@@ -210,7 +128,7 @@ const (
 // watchStatus draws until ctx ends. A terminal shows it on its alternate screen;
 // the last picture stays when it has ended.
 func (s *statusSettings) watchStatus(ctx context.Context, out io.Writer) error {
-	screen := isTerminal(out) && !s.json
+	screen := terminal.Is(out) && !s.json
 	var last []string
 	if screen {
 		if _, err := io.WriteString(out, enterAlternateScreen); err != nil {
@@ -245,12 +163,12 @@ func (s *statusSettings) watchStatus(ctx context.Context, out io.Writer) error {
 // drawStatus draws one picture in one write, so that nothing flickers; as JSON it
 // is lines like those of printStatus. lags holds what the nodes lagged in the
 // picture before, and then in this one.
-func (s *statusSettings) drawStatus(out io.Writer, all []nodeStatus, v verdict, lags map[string]uint64, screen bool) ([]string, error) {
+func (s *statusSettings) drawStatus(out io.Writer, all []status.Answer, v status.Verdict, lags map[string]uint64, screen bool) ([]string, error) {
 	if s.json {
 		return nil, printStatusJSON(out, all)
 	}
-	columns, rows := windowSize(out)
-	lines := drawing{columns: columns, wide: s.wide, colour: hasColour(out), lags: lags}.lines(all, v, time.Now())
+	columns, rows := terminal.WindowSize(out)
+	lines := status.Drawing{Columns: columns, Wide: s.wide, Colour: terminal.HasColour(out), Lags: lags}.Lines(all, v, time.Now())
 	text := strings.Join(lines, "\n") + "\n"
 	if screen {
 		shown := lines

@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/settings"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 // arguments returns a check that a command has exactly the arguments of these
@@ -133,7 +136,7 @@ func likeFlag(command *cobra.Command, name string) string {
 	}
 	best, least := "", len(name)/3+1
 	for _, known := range flagNames(command) {
-		d := distance(name, known)
+		d := settings.Distance(name, known)
 		if d > least && (strings.HasPrefix(known, name) || strings.HasPrefix(name, known)) {
 			d = least
 		}
@@ -157,31 +160,6 @@ func flagNames(command *cobra.Command) (names []string) {
 	return names
 }
 
-// distance is the number of letters to add, drop, replace or swap with their
-// neighbour on the way from one word to another.
-func distance(a, b string) int {
-	before, row := []int(nil), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		next := make([]int, len(b)+1)
-		next[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			next[j+1] = min(row[j+1]+1, next[j]+1, row[j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				next[j+1] = min(next[j+1], before[j-1]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(b)]
-}
-
 // usageTemplate makes cobra's template wrap the lines of flags at 80 columns.
 func usageTemplate(template string) string {
 	template = strings.ReplaceAll(template, ".LocalFlags.FlagUsages", ".LocalFlags.FlagUsagesWrapped 80")
@@ -195,7 +173,7 @@ func reflow(command *cobra.Command) {
 	var lines, paragraph []string
 	end := func() {
 		if len(paragraph) > 0 {
-			lines = append(lines, wrap(strings.Join(paragraph, " "), columns)...)
+			lines = append(lines, terminal.Wrap(strings.Join(paragraph, " "), columns)...)
 			paragraph = nil
 		}
 	}

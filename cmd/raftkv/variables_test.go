@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"raftkv/cmd/raftkv/internal/settings"
 )
 
 // Goal: a misspelt environment variable is named, with the one that was meant;
@@ -34,9 +36,9 @@ func TestAMisspeltVariableIsNamed(t *testing.T) {
 	}
 	for _, pair := range quiet {
 		name, _, _ := strings.Cut(pair, "=")
-		if slices.Contains(reservedVariables, name) {
+		if slices.Contains(settings.ReservedVariables, name) {
 			for _, s := range new(serveSettings).table() {
-				if variable(s.name) == name {
+				if settings.Variable(s.Name) == name {
 					t.Errorf("%s is a setting and reserved", name)
 				}
 			}
@@ -44,7 +46,7 @@ func TestAMisspeltVariableIsNamed(t *testing.T) {
 	}
 }
 
-// Goal: a command says that a variable does nothing, beside what it does.
+// Goal: a command says that a variable does nothing, in addition to what the command does.
 func TestACommandWarnsOfAStrayVariable(t *testing.T) {
 	t.Setenv("RAFTKV_ENDPOINT", "127.0.0.1:1")
 	var said strings.Builder

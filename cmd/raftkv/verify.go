@@ -15,6 +15,9 @@ import (
 
 	"raftkv/client"
 	"raftkv/client/verify"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 // verifySettings are the flags of verify.
@@ -106,17 +109,17 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	bar := startProgress(stderr, "searching an order", int64(s.keys))
+	bar := terminal.StartProgress(stderr, "searching an order", int64(s.keys))
 	begun := time.Now()
-	finding := history.Check(s.checkLimit, func(done, _ int) { bar.set(int64(done)) })
-	bar.finish()
+	finding := history.Check(s.checkLimit, func(done, _ int) { bar.Set(int64(done)) })
+	bar.Finish()
 	v := verification{
 		Verdict: finding.Verdict, Key: finding.Key, Stale: finding.Stale, Operations: history.Size(), Unknown: history.Unknown(), Refused: history.Refused(),
 		Keys: s.keys, Clients: s.clients, CheckMs: time.Since(begun).Milliseconds(),
 	}
 	if finding.Verdict == verify.Violation {
 		if err := s.draw(finding); err != nil {
-			return &failure{err}
+			return exit.Fail(err)
 		}
 		v.Picture, v.Wrong = s.picture, finding.Wrong()
 	}
@@ -132,12 +135,12 @@ func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.H
 		return nil, err
 	}
 	defer end()
-	bar := startProgress(stderr, "driving the cluster", s.duration.Milliseconds())
-	defer bar.finish()
+	bar := terminal.StartProgress(stderr, "driving the cluster", s.duration.Milliseconds())
+	defer bar.Finish()
 	return verify.Run(ctx, []*client.Clerk{clerk}, verify.Config{
 		Clients: s.clients, Keys: s.keys, Duration: s.duration, Timeout: s.timeout, Rate: s.rate,
 		Prefix: "raftkv-verify/" + rand.Text()[:8] + "/", PlantStaleRead: s.plant,
-		Progress: func(passed time.Duration) { bar.set(min(passed, s.duration).Milliseconds()) },
+		Progress: func(passed time.Duration) { bar.Set(min(passed, s.duration).Milliseconds()) },
 	}), nil
 }
 
@@ -149,7 +152,7 @@ func (s *verifySettings) draw(finding verify.Finding) error {
 	}
 	caption := verify.Caption{Endpoints: endpoints, Clients: s.clients, At: time.Now()}
 	if all, err := s.askAll(context.Background()); err == nil {
-		caption.Cluster = judge(all).cluster
+		caption.Cluster = status.Judge(all).Cluster
 	}
 	f, err := os.Create(s.picture)
 	if err != nil {
@@ -168,7 +171,7 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 		v.Verdict = verify.Undecided // nothing is easily linearizable
 	}
 	if s.json {
-		if err := printJSON(out, v); err != nil {
+		if err := terminal.PrintJSON(out, v); err != nil {
 			return err
 		}
 	} else {
@@ -177,14 +180,14 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 	}
 	switch {
 	case v.Operations == 0:
-		return &ending{exitUnavailable, errors.New("nothing was done")}
+		return exit.With(exit.Unavailable, errors.New("nothing was done"))
 	case v.Verdict == verify.Violation:
 		if v.Stale != "" {
-			return &ending{exitFailed, fmt.Errorf("of key %s %s; %s shows the calls that are not stale reads", v.Key, v.Stale, v.Picture)}
+			return exit.With(exit.Failed, fmt.Errorf("of key %s %s; %s shows the calls that are not stale reads", v.Key, v.Stale, v.Picture))
 		}
-		return &ending{exitFailed, fmt.Errorf("key %s: %s %s shows it", v.Key, v.Wrong, v.Picture)}
+		return exit.With(exit.Failed, fmt.Errorf("key %s: %s %s shows it", v.Key, v.Wrong, v.Picture))
 	case v.Verdict == verify.Undecided:
-		return &ending{exitUndecided, fmt.Errorf("the search for an order of key %s did not end within %v; give it longer by --check-limit, or less to search by --rate", v.Key, s.checkLimit)}
+		return exit.With(exit.Undecided, fmt.Errorf("the search for an order of key %s did not end within %v; give it longer by --check-limit, or less to search by --rate", v.Key, s.checkLimit))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/terminal"
 )
 
 func newVersionCommand() *cobra.Command {
@@ -17,7 +19,7 @@ func newVersionCommand() *cobra.Command {
 		Args:    noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if asJSON {
-				return printJSON(command.OutOrStdout(), struct {
+				return terminal.PrintJSON(command.OutOrStdout(), struct {
 					Version string `json:"version"`
 					Go      string `json:"go"`
 					OS      string `json:"os"`

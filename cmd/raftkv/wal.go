@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
@@ -97,7 +99,7 @@ func inspectLog(fsys vfs.FS, dir string, out io.Writer, asJSON bool) error {
 	show := func(l logLine) error {
 		damaged = damaged || l.broken
 		if asJSON {
-			return printJSON(out, l)
+			return terminal.PrintJSON(out, l)
 		}
 		_, err := fmt.Fprintln(out, l.text)
 		return err
@@ -123,10 +125,10 @@ func inspectLog(fsys vfs.FS, dir string, out io.Writer, asJSON bool) error {
 		err = summarize(fsys, dir, known.uid, show)
 	}
 	if err != nil {
-		return &failure{err}
+		return exit.Fail(err)
 	}
 	if damaged {
-		return &failure{fmt.Errorf("the log in %s is damaged", dir)}
+		return exit.Fail(fmt.Errorf("the log in %s is damaged", dir))
 	}
 	return nil
 }
@@ -136,7 +138,7 @@ func findLog(fsys vfs.FS, dir string) (string, error) {
 	for _, at := range []string{filepath.Join(dir, datadir.LogDir), dir} {
 		names, err := fsys.List(at)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", &failure{err}
+			return "", exit.Fail(err)
 		}
 		if slices.ContainsFunc(names, wal.Owns) {
 			return at, nil

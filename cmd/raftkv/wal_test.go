@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/wal"
@@ -67,7 +68,7 @@ func TestALogIsInspected(t *testing.T) {
 	dir := writtenLog(t)
 	before := directoryContent(t, filepath.Join(dir, datadir.LogDir))
 	for _, at := range []string{dir, filepath.Join(dir, datadir.LogDir)} {
-		lines := inspected(t, exitDone, at)
+		lines := inspected(t, exit.Done, at)
 		if n := len(lines["segment"]); n < 2 || len(lines["seal"]) != n-1 || len(lines["snapshot-file"]) != 2 || len(lines["damage"]) != 0 {
 			t.Errorf("%d segments, %d seals, %d snapshots", n, len(lines["seal"]), len(lines["snapshot-file"]))
 		}
@@ -79,15 +80,15 @@ func TestALogIsInspected(t *testing.T) {
 			t.Errorf("summary %v", s)
 		}
 	}
-	text := wantLine(t, exitDone, "snapshot at index 25 of term 3 and entries 26 to 30", "wal", "inspect", dir)
+	text := wantLine(t, exit.Done, "snapshot at index 25 of term 3 and entries 26 to 30", "wal", "inspect", dir)
 	if !strings.Contains(text, "vote for n1, entries 30 to 30") {
 		t.Errorf("it prints\n%s", text)
 	}
 	if after := directoryContent(t, filepath.Join(dir, datadir.LogDir)); after != before {
 		t.Error("the inspection changed something")
 	}
-	wantLine(t, exitUsage, "holds no log", "wal", "inspect", t.TempDir())
-	wantLine(t, exitUsage, "", "wal", "inspect")
+	wantLine(t, exit.Usage, "holds no log", "wal", "inspect", t.TempDir())
+	wantLine(t, exit.Usage, "", "wal", "inspect")
 }
 
 // Goal: the inspection shows how far the log was known to be committed and which
@@ -116,7 +117,7 @@ func TestAnInspectionShowsCommitAndUID(t *testing.T) {
 	}
 	says := func(batch int, commit any, uid any, summaryCommit any, summaryUID any) {
 		t.Helper()
-		lines := inspected(t, exitDone, dir)
+		lines := inspected(t, exit.Done, dir)
 		records := append(lines["batch"], lines["snapshot"]...)
 		if r := records[batch]; r["commit"] != commit || r["uid"] != uid {
 			t.Errorf("batch %d: %v", batch, r)
@@ -132,10 +133,10 @@ func TestAnInspectionShowsCommitAndUID(t *testing.T) {
 	save(&core.Write{Seq: 3, Term: 3, From: 1, Entries: []core.Entry{core.NewEntry(1, 3, core.KindCommand, nil), core.NewEntry(2, 3, core.KindNoop, second[:])}, Commit: 1})
 	says(2, 1.0, second.String(), 1.0, second.String())
 	says(0, nil, first.String(), 1.0, second.String())
-	wantLine(t, exitDone, "entries 1 to 2, committed up to 1, brings the uid "+second.String(), "wal", "inspect", dir)
+	wantLine(t, exit.Done, "entries 1 to 2, committed up to 1, brings the uid "+second.String(), "wal", "inspect", dir)
 	save(&core.Write{Seq: 4, Term: 3, Snapshot: &core.Snapshot{Index: 2, Term: 3, UID: second}, Commit: 2})
 	says(3, 2.0, nil, 2.0, second.String())
-	wantLine(t, exitDone, "and entries 3 to 2 (none), committed up to 2, uid "+second.String(), "wal", "inspect", dir)
+	wantLine(t, exit.Done, "and entries 3 to 2 (none), committed up to 2, uid "+second.String(), "wal", "inspect", dir)
 }
 
 // directoryContent is all that a directory holds.
@@ -168,36 +169,36 @@ func TestDamageOfALogIsInspected(t *testing.T) {
 		}
 	}
 	dir := writtenLog(t)
-	newest := inspected(t, exitDone, dir)["snapshot-file"][1]["file"].(string)
+	newest := inspected(t, exit.Done, dir)["snapshot-file"][1]["file"].(string)
 	spoil(newest, 150)
-	lines := inspected(t, exitFailed, dir)
+	lines := inspected(t, exit.Failed, dir)
 	if d := lines["damage"]; len(d) != 1 || d[0]["file"] != newest || d[0]["offset"] != 128.0 {
 		t.Errorf("a damaged snapshot: %v", d)
 	}
 	if s := lines["summary"][0]; fmt.Sprint(s["snapshot"]) != "map[index:20 term:3]" || s["reason"] == nil {
 		t.Errorf("summary %v", s)
 	}
-	wantLine(t, exitFailed, "would pass over a damaged snapshot", "wal", "inspect", dir)
+	wantLine(t, exit.Failed, "would pass over a damaged snapshot", "wal", "inspect", dir)
 
 	segment := lines["segment"][0]["file"].(string)
 	spoil(segment, 4096+100)
-	lines = inspected(t, exitFailed, dir)
+	lines = inspected(t, exit.Failed, dir)
 	if d := lines["damage"]; len(d) != 2 || d[0]["file"] != segment || d[0]["offset"] != 4096.0 {
 		t.Errorf("a damaged record: %v", d)
 	}
-	wantLine(t, exitFailed, "would not start", "wal", "inspect", dir)
+	wantLine(t, exit.Failed, "would not start", "wal", "inspect", dir)
 	spoil(segment, 4096+100)
 	if err := os.Remove(segment); err != nil {
 		t.Fatal(err)
 	}
-	wantLine(t, exitFailed, "missing", "wal", "inspect", dir)
+	wantLine(t, exit.Failed, "missing", "wal", "inspect", dir)
 
 	dir = writtenLog(t)
-	segments := inspected(t, exitDone, dir)["segment"]
+	segments := inspected(t, exit.Done, dir)["segment"]
 	last := segments[len(segments)-1]["file"].(string)
-	marks := inspected(t, exitDone, dir)["mark"]
+	marks := inspected(t, exit.Done, dir)["mark"]
 	spoil(last, int(marks[0]["offset"].(float64)))
-	if torn := inspected(t, exitDone, dir)["torn"]; len(torn) != 1 {
+	if torn := inspected(t, exit.Done, dir)["torn"]; len(torn) != 1 {
 		t.Errorf("a torn end: %v", torn)
 	}
 }

@@ -70,6 +70,8 @@ func rename(root, to string) (changed int, err error) {
 		switch {
 		case filepath.Base(path) == "go.mod" && filepath.Dir(path) == filepath.Clean(root):
 			after = bytes.Replace(before, []byte("module "+from+"\n"), []byte("module "+to+"\n"), 1)
+		case filepath.Base(path) == "go.mod":
+			after = inNested(before, from, to)
 		case filepath.Ext(path) == ".go":
 			after = inSource(root, before, from, to)
 		case filepath.Ext(path) == ".md":
@@ -96,6 +98,13 @@ func moduleOf(goMod string) (string, error) {
 		}
 	}
 	return "", errors.New(goMod + " names no module")
+}
+
+// inNested changes the go.mod of a module inside of this one, in which it is required
+// and replaced by its folder.
+func inNested(goMod []byte, from, to string) []byte {
+	named := regexp.MustCompile(`(?m)^(module |replace |require |\t)` + regexp.QuoteMeta(from) + `([/ ])`)
+	return named.ReplaceAll(goMod, []byte("${1}"+to+"${2}"))
 }
 
 // inSource changes the string literals of a Go file that are packages of the

@@ -372,7 +372,7 @@ func TestClerkSessionsThatExpired(t *testing.T) {
 func stateless(s *testServer) uint64 { return s.Machine().Get("k").Revision }
 
 // Goal: bad input gets a clear answer, changes nothing, and leaves the connection
-// and those beside it in order.
+// and the requests next to it are in order.
 func TestClerkBadInput(t *testing.T) {
 	s, log := newServer(t, func(c *settings) { c.MaxValueBytes = 1000 })
 	r := upgrade(t, s)
@@ -669,7 +669,7 @@ func FuzzClerkStream(f *testing.F) {
 		s, _ := newServer(t, nil)
 		here, there := net.Pipe()
 		defer here.Close()
-		serve, leave, err := s.clerks.Admit()
+		serve, leave, err := s.clerks.Admit(clerkwire.Protocol, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,21 +8,23 @@ import (
 )
 
 const (
-	// maxInFlight is how many requests of one connection are served at the same
-	// time; at that number no more are read.
+	// maxInFlight is how many requests of one Clerk are served at the same time; at
+	// that number no more are read.
 	maxInFlight = 1024
 	// maxOutBytes is how many bytes of answers may wait for a Clerk that reads
 	// slowly before reads wait, too.
 	maxOutBytes = 4 << 20
 )
 
-// conn is the connection of one Clerk. One goroutine reads requests, one
-// writes answers; in between a write is an entry among those that wait for the
+// conn is the connection of one Clerk, or of a node that forwards writes. One goroutine
+// reads requests, one writes answers; in between a write is an entry among those that wait for the
 // applier, and the reads that came together are a goroutine.
 type conn struct {
 	door *Door
 	out  *clerkwire.Outbox
 	uid  string // of the cluster, as the greeting has said; "" if it was not known
+	// maxInFlight is how many requests are served at the same time.
+	maxInFlight int
 
 	mu       sync.Mutex // guards the fields below
 	room     sync.Cond  // requests were answered
@@ -35,7 +37,7 @@ type conn struct {
 // newConn returns a connection on which greeting is the first to leave, which
 // names the cluster's uid.
 func newConn(d *Door, uid, greeting string) *conn {
-	c := &conn{door: d, uid: uid, out: clerkwire.NewOutbox()}
+	c := &conn{door: d, uid: uid, maxInFlight: maxInFlight, out: clerkwire.NewOutbox()}
 	c.out.End(append(c.out.Begin(), greeting...))
 	c.room.L = &c.mu
 	return c
@@ -107,7 +109,7 @@ func (c *conn) setLeaving() bool {
 func (c *conn) enter() (ok, away bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.inFlight >= maxInFlight && !c.killed {
+	for c.inFlight >= c.maxInFlight && !c.killed {
 		c.room.Wait()
 	}
 	if c.killed {
@@ -121,7 +123,7 @@ func (c *conn) enter() (ok, away bool) {
 func (c *conn) leave(n int) {
 	c.mu.Lock()
 	c.inFlight -= n
-	if c.inFlight+n >= maxInFlight {
+	if c.inFlight+n >= c.maxInFlight {
 		c.room.Broadcast()
 	}
 	last := c.leaving && c.inFlight == 0

@@ -63,21 +63,34 @@ func New(server *kvserver.Server, observer Observer) *Door {
 	}
 }
 
-// Protocol is what a Clerk names in the header Upgrade of HTTP.
-func (d *Door) Protocol() string { return clerkwire.Protocol }
+// Protocols are what a client can name in the header Upgrade of HTTP. One of them is
+// for nodes that forward writes.
+func (d *Door) Protocols(forwards bool) []string {
+	if forwards {
+		return []string{clerkwire.Protocol, clerkwire.ForwardProtocol}
+	}
+	return []string{clerkwire.Protocol}
+}
 
-// Admit takes in a connection that begins as a request of HTTP, or says why not.
-// serve greets the Clerk, serves the connection until its end and closes it; what was
-// read of it ahead is in the reader. leave must be called after that, and where
-// serve is not.
-func (d *Door) Admit() (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
-	uid := d.server.UID()
-	c := newConn(d, uid, d.greeting(uid))
-	if err := d.enter(c); err != nil {
+// Admit takes in a connection that begins as a request of HTTP, or says why not;
+// cluster is that of a node that forwards writes. serve greets the client, serves the
+// connection until its end and closes it; what was read of it ahead is in the reader.
+// leave must be called after that, and where serve is not.
+func (d *Door) Admit(protocol, cluster string) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
+	uid, limits := d.server.UID(), clerkwire.Requests
+	c := newConn(d, uid, d.greeting(protocol, uid))
+	if protocol == clerkwire.ForwardProtocol {
+		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()
+		err = d.server.CheckForwarded(cluster)
+	}
+	if err == nil {
+		err = d.enter(c)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	return func(to net.Conn, ahead *bufio.Reader) {
-		c.serve(to, clerkwire.NewFrameReader(to, ahead, clerkwire.Requests))
+		c.serve(to, clerkwire.NewFrameReader(to, ahead, limits))
 	}, func() { d.leave(c) }, nil
 }
 
@@ -170,10 +183,10 @@ func (d *Door) Close() {
 }
 
 // greeting returns the end of HTTP on the connection.
-func (d *Door) greeting(uid string) string {
+func (d *Door) greeting(protocol, uid string) string {
 	leader, _ := d.server.Leader()
 	var b strings.Builder
-	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n")
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
 	for _, h := range [][2]string{
 		{api.HeaderNode, d.config.NodeID}, {api.HeaderCluster, d.config.ClusterID}, {api.HeaderClusterUID, uid},
 		{api.HeaderLeader, leader}, {api.HeaderLeaderAddr, d.server.LeaderAddr(leader)},

@@ -63,6 +63,8 @@ func (r *reader) step() bool {
 		return r.write(h, kv.OpAppend)
 	case clerkwire.KindDelete:
 		return r.write(h, kv.OpDelete)
+	case clerkwire.KindForward:
+		return r.forward(h)
 	}
 	body, err := r.frames.Body(h)
 	if err != nil {

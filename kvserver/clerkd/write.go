@@ -85,7 +85,7 @@ func (w write) propose() {
 	d.server.ProposeAsync(w.command(), begun, func(e kvserver.Ending) {
 		d.server.Leave(class, size)
 		d.answerWrite(conn, h, e)
-		d.server.Settled(e)
+		d.server.Settled(false, e)
 		d.observer.Clerk(h.Kind, e.At.Sub(begun))
 	})
 }
@@ -149,10 +149,15 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending) {
 
 // refusal tells an error to a Clerk.
 func (d *Door) refusal(err error) clerkwire.Refused {
-	r := d.server.Refuse(err)
+	refused := refusedAs(d.server.Refuse(err))
+	refused.RequestID = d.server.NextRequestID()
+	return refused
+}
+
+// refusedAs writes a refusal as a message.
+func refusedAs(r kvserver.Refusal) clerkwire.Refused {
 	return clerkwire.Refused{
 		Code: r.Code, Outcome: r.Outcome, Retryable: r.Retryable, RetryAfter: r.RetryAfter, Detail: r.Detail,
 		Node: r.Node, Leader: r.Leader, LeaderAddr: r.LeaderAddr, Term: r.Term,
-		RequestID: d.server.NextRequestID(),
 	}
 }

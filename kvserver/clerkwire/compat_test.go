@@ -16,6 +16,7 @@ import (
 func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 	golden.Check(t, []golden.Format{
 		{Release: "v0.1.0", Name: "clerk-frames", Write: writeReleasedFrames, Read: readReleasedFrames},
+		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
 	})
 }
 
@@ -60,19 +61,46 @@ func releasedFrames() map[string]releasedFrame {
 	}
 }
 
-func writeReleasedFrames(*testing.T) golden.Files {
+// forwardFrames are those between nodes, in a protocol of their own.
+func forwardFrames() map[string]releasedFrame {
+	// A put of "value" under "key" if that has revision 300, with the idempotency key "once".
+	command := []byte("\x01\x02\xc0\x01\x04once\x02\xac\x02\x03key\x05value")
+	return map[string]releasedFrame{
+		"forward":       {KindForward, 1, Forward{RequestID: "n2-x-1", Left: 9_999 * time.Millisecond, Token: []byte{}, Command: command}},
+		"forward-empty": {KindForward, 1 << 31, Forward{Token: []byte{}, Command: []byte{}}},
+		"forwarded":     {KindForwarded, 1, Forwarded{Node: "n1", Leader: "n1", Term: 7, Revision: 1 << 40, Version: 3, Length: 65_536, Created: true, Deleted: true, Replayed: true}},
+		"forwarded-condition": {KindForwarded, 1 << 31, Forwarded{
+			Node: "n1", Leader: "n1", Term: 7, Status: 8, Revision: 17, Version: 3, Detail: "the key has another revision",
+		}},
+	}
+}
+
+func writeReleasedFrames(*testing.T) golden.Files { return written(releasedFrames()) }
+
+func writeForwardFrames(*testing.T) golden.Files { return written(forwardFrames()) }
+
+func written(frames map[string]releasedFrame) golden.Files {
 	all := golden.Files{}
-	for name, f := range releasedFrames() {
+	for name, f := range frames {
 		all[name] = AppendFrame(nil, f.kind, f.number, f.means)
 	}
 	return all
 }
 
 func readReleasedFrames(t *testing.T, f golden.Files) {
-	for name, want := range releasedFrames() {
-		b, limits := f[name], Answers
-		if _, ok := Requests[want.kind]; ok {
-			limits = Requests
+	readFrames(t, f, releasedFrames(), Requests, Answers)
+}
+
+func readForwardFrames(t *testing.T, f golden.Files) {
+	readFrames(t, f, forwardFrames(), Forwards, ForwardAnswers)
+}
+
+func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, requests, answers Limits) {
+	t.Helper()
+	for name, want := range frames {
+		b, limits := f[name], answers
+		if _, ok := requests[want.kind]; ok {
+			limits = requests
 		}
 		if len(b) < headerBytes {
 			t.Errorf("%s has %d bytes", name, len(b))
@@ -98,10 +126,12 @@ func readReleasedFrames(t *testing.T, f golden.Files) {
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, f := range releasedFrames() {
-		kept[f.kind] = true
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames()} {
+		for _, f := range frames {
+			kept[f.kind] = true
+		}
 	}
-	for _, l := range []Limits{Requests, Answers} {
+	for _, l := range []Limits{Requests, Answers, Forwards, ForwardAnswers} {
 		for k := range l {
 			if !kept[k] {
 				t.Errorf("no file has a frame of kind 0x%02x", uint8(k))

@@ -9,10 +9,11 @@ import (
 )
 
 // Path and Protocol are named in a client's first request: GET Path with Upgrade:
-// Protocol.
+// Protocol. A node that passes commands on to another one names ForwardProtocol.
 const (
-	Path     = "/v1/clerk"
-	Protocol = "raftkv-clerk/1"
+	Path            = "/v1/clerk"
+	Protocol        = "raftkv-clerk/1"
+	ForwardProtocol = "raftkv-clerk/2"
 )
 
 // headerBytes is the length of a frame's header: kind u8, number u32, length of
@@ -38,6 +39,9 @@ const (
 	KindDelete Kind = 0x18
 	KindList   Kind = 0x1a
 	KindListed Kind = 0x1b
+
+	KindForward   Kind = 0x1e // in ForwardProtocol only
+	KindForwarded Kind = 0x1f
 )
 
 // Answer returns the kind of the answer to a request of kind k.

@@ -226,7 +226,7 @@ func FuzzFrames(f *testing.F) {
 // Goal: a frame comes only where its kind has a meaning, also one without a body.
 // Method: every kind in both directions, with nothing behind the header.
 func TestKindsWithoutMeaningAreRefused(t *testing.T) {
-	for _, limits := range []Limits{Requests, Answers} {
+	for _, limits := range []Limits{Requests, Answers, Forwards, ForwardAnswers} {
 		for kind := range 256 {
 			_, known := limits[Kind(kind)]
 			_, err := limits.parse([]byte{byte(kind), 1, 0, 0, 0, 0, 0, 0, 0})

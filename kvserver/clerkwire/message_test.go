@@ -38,6 +38,10 @@ func samples() map[Kind]Message {
 			RetryAfter: 1500 * time.Millisecond, Node: "n1", Leader: "n2", LeaderAddr: "127.0.0.1:8702", Term: 7,
 			Revision: 17, Version: 3, RequestID: "n1-x-1", Detail: strings.Repeat("d", 100),
 		},
+		KindForward: Forward{RequestID: "n2-x-1", Left: 10 * time.Second, Token: []byte{}, Command: bytes.Repeat([]byte{0xc1}, 300)},
+		KindForwarded: Forwarded{
+			Node: "n1", Leader: "n2", Term: 7, Status: 8, Revision: 17, Version: 3, Length: 5, Created: true, Deleted: true, Replayed: true, Detail: "d",
+		},
 	}
 }
 
@@ -83,6 +87,13 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 				r.Node, r.Leader, r.LeaderAddr, r.Term, r.Revision, r.Version, r.RequestID, r.Detail,
 			}
 		}
+		if f, isForward := m.(Forward); isForward {
+			fields = struct {
+				RequestID      string
+				Left           uint64
+				Token, Command []byte
+			}{f.RequestID, uint64(f.Left.Milliseconds()), f.Token, f.Command}
+		}
 		var want []byte
 		if err := codec.NewEncoderBytes(&want, h).Encode(fields); err != nil {
 			t.Fatal(err)
@@ -125,6 +136,7 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 		"number of if-absent":      {Write{Condition: IfAbsent, Number: 1}, new(Write), "a number"},
 		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused), `"perhaps"`},
 		"outcome applied":          {Refused{Outcome: api.OutcomeApplied}, new(Refused), `"applied"`},
+		"token":                    {Forward{Token: []byte("t")}, new(Forward), "a token"},
 		"key too long":             {Get{Key: make([]byte, api.MaxKeyBytes+1)}, new(Get), ""},
 	} {
 		if err := c.to.Parse(c.m.append(nil)); !errors.Is(err, msgpack.ErrMalformed) || !strings.Contains(err.Error(), c.says) {
@@ -153,6 +165,13 @@ func TestLargestMessagesFit(t *testing.T) {
 		if n := len(m.append(nil)); !known || n > int(limit) {
 			t.Errorf("kind %#x: %d bytes, the limit is %d", kind, n, limit)
 		}
+	}
+	if n := len(Forward{text, maxLeft, nil, make([]byte, MaxForwardBody-ForwardRoom)}.append(nil)); n > MaxForwardBody {
+		t.Errorf("a forwarded command has a body of %d bytes", n)
+	}
+	forwarded := Forwarded{text, text, most, most, most, most, most, true, true, true, text}
+	if n := len(forwarded.append(nil)); n > int(ForwardAnswers[KindForwarded]) {
+		t.Errorf("an answer to a forwarded command has a body of %d bytes", n)
 	}
 	page := Listed{Store: most, More: true}
 	for size := 0; size < MaxListedBytes; {
@@ -197,6 +216,9 @@ func FuzzBodies(f *testing.F) {
 			return
 		}
 		if r, isRefused := got.(*Refused); isRefused && r.RetryAfter == maxRetryAfter {
+			return // clamped
+		}
+		if f, isForward := got.(*Forward); isForward && f.Left == maxLeft {
 			return // clamped
 		}
 		if again := reflect.ValueOf(got).Elem().Interface().(Message).append(nil); !bytes.Equal(again, body) {

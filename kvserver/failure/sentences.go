@@ -1,5 +1,10 @@
 package failure
 
+import (
+	"context"
+	"errors"
+)
+
 // Sentences that more than one part of the service says. Each is one decision
 // about the outcome, made here.
 
@@ -41,4 +46,36 @@ func Deposed() error {
 // LeaderUnknown refuses a request for which a leader is needed.
 func LeaderUnknown() error {
 	return Of(NoLeader, nil, "no leader is known; retry, an election takes about half a second")
+}
+
+// Unreachable says that nothing of a write has left this node, because the leader
+// could not be reached.
+func Unreachable(ctx context.Context, leader, address string, cause error) error {
+	if errors.Is(context.Cause(ctx), Stopping) {
+		return StoppedBefore(cause)
+	}
+	return Of(NoLeader, cause, "the leader, %s, could not be reached at %s", leader, address)
+}
+
+// AnswerLost says that a write may have reached the leader, whose answer is not known.
+// Why it is not is said by ctx, if that has ended.
+func AnswerLost(ctx context.Context, leader string, cause error) error {
+	switch {
+	case errors.Is(context.Cause(ctx), Stopping):
+		return Of(StoppingUnknown, cause, "this node stopped while the leader, %s, had the write; it may still happen", leader)
+	case errors.Is(context.Cause(ctx), ErrReplaced):
+		return Of(LeadershipLost, cause, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
+	case ctx.Err() != nil:
+		return Of(Timeout, cause, "the leader, %s, did not answer in time; the write may still happen", leader)
+	}
+	return Of(LeadershipLost, cause, "the leader, %s, had the write when its answer was lost; it may still happen", leader)
+}
+
+// TurnedDown says that the node that was the leader did not serve a write, for a
+// reason of its own, "" if it gave none.
+func TurnedDown(leader, reason string) error {
+	if reason == "" {
+		return Of(NoLeader, nil, "node %s does not lead any more", leader)
+	}
+	return Of(NoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, reason)
 }

@@ -67,6 +67,39 @@ func KindOf(err error) Kind {
 	return KindOf(Internal)
 }
 
+// OfAnswer finds the row of an error that another node has answered with. A code or an
+// outcome of a later version has a row of its own, whose status says no more than the
+// outcome does.
+func OfAnswer(code api.Code, outcome api.Outcome) Kind {
+	for _, k := range kinds {
+		if k.Code == code && k.Outcome == outcome {
+			return k
+		}
+	}
+	later := Kind{Err: Internal, Status: 500, Code: code, Outcome: outcome, Title: "The leader refused the request"}
+	switch outcome {
+	case api.OutcomeNotApplied:
+		later.Status = 503
+	case api.OutcomeUnknown:
+		later.Status = 504
+	}
+	return later
+}
+
+// TriedElsewhere reports whether an error with this value of api.HeaderError says that
+// its node cannot serve the write and that it did not happen, so that it is for
+// whichever node leads now. Code and outcome decide together: a node that stopped
+// while it had the write knows nothing of its outcome, and says so under the same
+// code.
+func TriedElsewhere(header string) bool {
+	for _, kind := range []error{NoLeader, Stopping, Diverged} {
+		if header == KindOf(kind).Header() {
+			return true
+		}
+	}
+	return false
+}
+
 // Header returns the value of api.HeaderError for errors of the kind.
 func (k Kind) Header() string {
 	if k.Outcome == "" {

@@ -19,7 +19,7 @@ import (
 	"raftkv/raft/snapshot"
 )
 
-// fill puts keys with values of so many bytes each, as the log of s delivers
+// fill puts keys with values of this number of bytes each, as the log of s delivers
 // them.
 func fill(t *testing.T, s *testServer, log *fakelog.Log, keys, bytes int) {
 	t.Helper()

@@ -7,7 +7,6 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/failure"
-	"raftkv/kvserver/port"
 )
 
 // checkLength decides by the header alone whether the body may be read, and
@@ -25,7 +24,7 @@ func (x *exchange) checkLength() (int64, error) {
 		return 0, x.tooLarge(length)
 	case length < 0: // chunked: the length will show
 		return limit, nil
-	case length == 0 && x.r.Header.Get("Content-Length") == "":
+	case length == 0 && len(x.r.Header["Content-Length"]) == 0:
 		// A forgotten body must not empty a value. It may come all the same, behind
 		// the header, and would be taken for the next request.
 		x.w.Header().Set("Connection", "close")
@@ -95,8 +94,12 @@ func (b *body) grow(length int64) bool {
 // client must keep up a minimum rate; see port.Port.AllowReading. The body must be released, also
 // after an error.
 func (x *exchange) readBody(length int64) (*body, error) {
-	b := &body{budget: x.door.server.Bodies()}
-	from := http.MaxBytesReader(x.w, x.r.Body, x.door.maxValueBytes)
+	b := &x.body
+	b.budget = x.door.server.Bodies()
+	from := x.r.Body
+	if x.r.ContentLength < 0 { // otherwise net/http reads no further than that, which was checked
+		from = http.MaxBytesReader(x.w, from, x.door.maxValueBytes)
+	}
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			if !b.grow(length) {
@@ -110,7 +113,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			port.Of(x.r).Serving()
+			x.conn.Serving()
 			return b, nil
 		case errors.As(err, &tooLarge):
 			return b, x.tooLarge(-1)

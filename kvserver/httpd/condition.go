@@ -72,7 +72,7 @@ func (x *exchange) cas() (c kv.Condition, given bool, err error) {
 
 // single returns the value of a header that may be there once.
 func (x *exchange) single(name string) (text string, given bool, err error) {
-	values := x.r.Header.Values(name)
+	values := x.r.Header[name]
 	switch {
 	case len(values) == 0:
 		return "", false, nil
@@ -99,9 +99,13 @@ func parseETag(header, text string) (revision uint64, err error) {
 // clientHas returns a function that reports whether the client has a revision already,
 // for a GET that is to be answered only if there is another one: If-None-Match
 // holds what it has, one entity tag, a list of them, or * for whatever there is.
+// It returns nil without that header.
 func (x *exchange) clientHas() (has func(revision uint64) bool, err error) {
 	const header = "If-None-Match"
-	values := x.r.Header.Values(header)
+	values := x.r.Header[header]
+	if len(values) == 0 {
+		return nil, nil
+	}
 	if len(values) == 1 && strings.TrimSpace(values[0]) == "*" {
 		return func(uint64) bool { return true }, nil
 	}
@@ -122,7 +126,7 @@ func (x *exchange) clientHas() (has func(revision uint64) bool, err error) {
 // idempotencyKey returns the key that the client gave the request, bare or in
 // quotes, "" if none.
 func (x *exchange) idempotencyKey() (string, error) {
-	values := x.r.Header.Values(api.HeaderIdempotencyKey)
+	values := x.r.Header[api.HeaderIdempotencyKey]
 	if len(values) == 0 {
 		return "", nil
 	}

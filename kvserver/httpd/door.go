@@ -2,9 +2,11 @@ package httpd
 
 import (
 	"bufio"
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver"
@@ -21,6 +23,9 @@ type Config struct {
 	AllowedHosts []string
 	// Clerks takes over the connections that are upgraded. nil: none are.
 	Clerks Upgrader
+	// Forwarder carries writes to the leader that a second request of HTTP would cost
+	// more. nil: all of them go over HTTP.
+	Forwarder kvserver.Forwarder
 	// Metrics answers scrapes at /metrics. nil: there is no such path.
 	Metrics http.Handler
 	// Observer is told of the requests, for measuring. nil: nothing is measured.
@@ -32,11 +37,13 @@ type Config struct {
 // Upgrader takes over connections that begin as requests of HTTP and go on with
 // another protocol.
 type Upgrader interface {
-	// Protocol is what a client names in the header Upgrade.
-	Protocol() string
-	// Admit takes in a connection, or says why not. serve serves it until its end and
-	// closes it; leave must be called after that, and where serve is not.
-	Admit() (serve func(net.Conn, *bufio.Reader), leave func(), err error)
+	// Protocols are what a client can name in the header Upgrade; forwards says that
+	// it is a node that forwards writes.
+	Protocols(forwards bool) []string
+	// Admit takes in a connection of one of the protocols, or says why not; cluster is
+	// that of a node that forwards. serve serves it until its end and closes it; leave
+	// must be called after that, and where serve is not.
+	Admit(protocol, cluster string) (serve func(net.Conn, *bufio.Reader), leave func(), err error)
 }
 
 // Observer is told of requests, for measuring.
@@ -57,6 +64,8 @@ type Door struct {
 	handler http.Handler
 
 	nodeID, clusterID string
+	nodeValue         []string // nodeID as a header holds it
+	stamped           atomic.Pointer[leaderStamp]
 	maxValueBytes     int64
 	logger            *slog.Logger
 }
@@ -67,12 +76,20 @@ func New(server *kvserver.Server, p *port.Port, peers *Peers, config Config) *Do
 	c := server.Config()
 	d := &Door{
 		server: server, port: p, peers: peers, config: config,
-		nodeID: c.NodeID, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
+		nodeID: c.NodeID, nodeValue: []string{c.NodeID}, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
 	}
 	d.handler = newGuard(d, newRouter(d))
 	return d
 }
 
-// Handler returns the handler of the client port; see port.NewServer for the
-// time-outs it should be served with.
+// Server returns an http.Server for the client port, with the limits of
+// port.NewServer. The contexts of its requests end with the server's lifetime.
+func (d *Door) Server() *http.Server {
+	server := port.NewServer(d.handler)
+	server.BaseContext = func(net.Listener) context.Context { return d.server.BaseContext() }
+	return server
+}
+
+// Handler returns the handler of the client port; see Server for what it should be
+// served with.
 func (d *Door) Handler() http.Handler { return d.handler }

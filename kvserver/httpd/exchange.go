@@ -16,18 +16,24 @@ import (
 	"raftkv/kvserver/port"
 )
 
-// exchange is one request and its answer.
+// exchange is one request and its answer. It is made anew for each request and never
+// used again: net/http reads the header, which is cut from numbers and idValue, after
+// the handler has returned.
 type exchange struct {
 	door  *Door
 	route *route // nil: none was found, or it is the admin port
 	w     http.ResponseWriter
 	r     *http.Request
-	id    string
-	began time.Time         // when its body began to be read
-	query map[string]string // the parameters given, each of which the route takes
+	conn  *port.Conn // nil: the request came without one, as in some tests
+	// rawKey is the key in the path, as it was sent, for routes that have one.
+	rawKey string
+	id     string
+	began  time.Time         // when its body began to be read
+	query  map[string]string // the parameters given, each of which the route takes
 	// repeatable is set when the log would know a second copy of the request.
 	repeatable bool
-	relayed    *relayedAnswer // by the leader
+	relayed    *relayedAnswer      // by the leader, over HTTP
+	forwarded  *kvserver.Forwarded // by the leader, as a command
 	// answered is set once the answer's header is out; nothing can be said
 	// differently from then on.
 	answered bool
@@ -35,30 +41,38 @@ type exchange struct {
 	leave        func(status, sent int, took time.Duration)
 	begun        time.Time // when it found its route
 	status, sent int       // of the answer; 0 until it began
+
+	body    body      // of the request
+	numbers numbers   // in the answer's header
+	idValue [1]string // in the answer's header: id
 }
 
 // handle makes an http.HandlerFunc of a function that serves one request, or
 // returns the error to answer with.
 func (d *Door) handle(serve func(*exchange) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{door: d, w: w, r: r, id: d.requestID(r)}
-		defer x.measured()
-		defer x.recoverPanic()
-		if r.ContentLength == 0 {
-			port.Of(r).Serving()
-		}
-		if err := serve(x); err != nil {
-			x.answerError(err, nil)
-		}
+	return func(w http.ResponseWriter, r *http.Request) { d.serveWith(serve, w, r, "") }
+}
+
+// serveWith serves one request; see handle. rawKey is the key in its path, if any.
+func (d *Door) serveWith(serve func(*exchange) error, w http.ResponseWriter, r *http.Request, rawKey string) {
+	x := &exchange{door: d, w: w, r: r, conn: port.Of(r), rawKey: rawKey, id: d.requestID(r)}
+	defer x.measured()
+	defer x.recoverPanic()
+	if r.ContentLength == 0 {
+		x.conn.Serving()
+	}
+	if err := serve(x); err != nil {
+		x.answerError(err, nil)
 	}
 }
 
 // requestID returns the name that the client gave the request, or draws one.
 func (d *Door) requestID(r *http.Request) string {
-	id := r.Header.Get(api.HeaderRequestID)
-	if len(id) == 0 || len(id) > api.MaxRequestIDBytes {
+	given := r.Header[api.HeaderRequestID]
+	if len(given) == 0 || len(given[0]) == 0 || len(given[0]) > api.MaxRequestIDBytes {
 		return d.server.NextRequestID()
 	}
+	id := given[0]
 	for i := range len(id) {
 		if id[i] <= ' ' || id[i] > '~' {
 			return d.server.NextRequestID()
@@ -94,7 +108,7 @@ func (x *exchange) recoverPanic() {
 // answer sends the header, which the caller has filled, and the body.
 func (x *exchange) answer(status int, body []byte) {
 	if status != http.StatusNoContent && status != http.StatusNotModified {
-		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		x.stampNumber("Content-Length", uint64(len(body)))
 	}
 	x.begin(status, len(body))
 	// An error here means that the client is gone, and there is nobody to tell.
@@ -104,23 +118,20 @@ func (x *exchange) answer(status int, body []byte) {
 // begin sends the header of an answer with a body of this length, in bytes, and gives
 // the client the time that it may take to read it.
 func (x *exchange) begin(status, length int) {
-	x.door.stampHeader(x.w.Header(), x.id)
-	port.Of(x.r).Serving()
+	h := x.w.Header()
+	x.flushNumbers(h)
+	x.door.stampHeader(h, x.idHeader())
+	x.stampAnswerer()
+	x.conn.Serving()
 	x.door.port.AllowWriting(x.w, length)
 	x.answering(status, length)
 	x.w.WriteHeader(status)
 }
 
-// stampHeader sets what every answer says: which node answers and what it knows.
-func (d *Door) stampHeader(h http.Header, requestID string) {
-	leader, term := d.server.Leader()
-	h.Set(api.HeaderNode, d.nodeID)
-	h.Set(api.HeaderLeader, leader)
-	h.Set(api.HeaderTerm, strconv.FormatUint(term, 10))
-	h.Set(api.HeaderRequestID, requestID)
-	// What was read a moment ago is not linearizable any more.
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+// idHeader returns the request's name as a header holds it.
+func (x *exchange) idHeader() []string {
+	x.idValue[0] = x.id
+	return x.idValue[:]
 }
 
 // answerJSON sends a body of the types of package api.
@@ -133,7 +144,11 @@ func (x *exchange) answerJSON(status int, body any) error {
 // answerError sends err as a problem document. checks are the lines of a
 // readiness probe, if any.
 func (x *exchange) answerError(err error, checks []string) {
-	refusal := x.door.server.Refuse(err)
+	x.answerRefusal(x.door.server.Refuse(err), checks)
+}
+
+// answerRefusal sends a refusal, of this node or of the leader, as a problem document.
+func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	problem := problemOf(refusal, x.id)
 	problem.Checks = checks
 	if x.repeatable && refusal.Outcome == api.OutcomeUnknown {
@@ -182,7 +197,7 @@ func (d *Door) Problem(err error) []byte {
 	refusal := d.server.Describe(err)
 	body := encodeProblem(problemOf(refusal, id))
 	h := http.Header{"Connection": {"close"}, "Content-Length": {strconv.Itoa(len(body))}}
-	d.stampHeader(h, id)
+	d.stampHeader(h, []string{id})
 	stampError(h, refusal)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", refusal.Status, http.StatusText(refusal.Status))
@@ -208,7 +223,7 @@ func (x *exchange) measured() {
 	if x.leave == nil {
 		return
 	}
-	if x.r.Context().Err() != nil {
+	if context.Cause(x.r.Context()) == context.Canceled { // another cause is this server's
 		x.status = clientGone
 	}
 	x.leave(x.status, x.sent, time.Since(x.begun))
@@ -217,7 +232,7 @@ func (x *exchange) measured() {
 // context returns the context of the request, for everything that it has to wait
 // for; see kvserver.Server.Context.
 func (x *exchange) context() (context.Context, context.CancelFunc) {
-	port.LeaveGate(x.r.Context())
+	x.conn.LeaveGate()
 	return x.door.server.Context(x.r.Context())
 }
 

@@ -61,6 +61,7 @@ type testServer struct {
 	port     *port.Port
 	peers    *Peers
 	clerks   *clerkd.Door
+	frames   *clerkd.Forwarder    // nil: writes go to the leader over HTTP
 	registry *prometheus.Registry // of what is measured; nil: nothing is
 	measures *metrics.Metrics
 }
@@ -72,6 +73,7 @@ type settings struct {
 	AllowedHosts           []string
 	bodyGrace, answerGrace time.Duration
 	unmeasured             bool
+	frames                 bool // writes go to the leader as commands
 	Describe               func(*api.Status)
 }
 
@@ -82,6 +84,9 @@ func (s *testServer) Handler() http.Handler { return s.door.Handler() }
 func (s *testServer) Close() {
 	s.Server.Close()
 	s.clerks.Close()
+	if s.frames != nil {
+		s.frames.Close()
+	}
 	s.peers.Close()
 }
 
@@ -162,6 +167,10 @@ func wired(c settings) (*testServer, error) {
 		s.measures.Show(s.Server, func() int { open, _, _ := s.port.Counts(); return open })
 	}
 	door.Clerks = s.clerks
+	if c.frames {
+		s.frames = clerkd.NewForwarder(clerkd.ForwarderConfig{NodeID: c.NodeID, ClusterID: c.ClusterID, ClientAddr: c.ClientAddr, Logger: c.Logger})
+		door.Forwarder = s.frames
+	}
 	s.door = New(s.Server, s.port, s.peers, door)
 	return s, nil
 }
@@ -170,7 +179,7 @@ func wired(c settings) (*testServer, error) {
 func serveHTTP(t *testing.T, s *testServer) *httptest.Server {
 	t.Helper()
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = port.NewServer(s.Handler())
+	ts.Config = s.door.Server()
 	ts.Listener = s.port.Listener(ts.Listener)
 	ts.Start()
 	t.Cleanup(ts.Close)
@@ -180,7 +189,7 @@ func serveHTTP(t *testing.T, s *testServer) *httptest.Server {
 // servePipes serves s on a network in memory until the test ends.
 func servePipes(t *testing.T, s *testServer) *pipenet.Net {
 	t.Helper()
-	return pipenet.Serve(t, port.NewServer(s.Handler()), s.port.Listener)
+	return pipenet.Serve(t, s.door.Server(), s.port.Listener)
 }
 
 // answer is an HTTP answer, read whole.

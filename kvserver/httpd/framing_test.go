@@ -70,7 +70,7 @@ func doubtful() (all []string) {
 	all = append(all,
 		put+"\r\nHost: kv\r\n\r\n"+hiddenRequest,                                                                    // a body of which nothing was said
 		put+"\r\nHost: evil.example\r\n"+codings[0]+"\r\n\r\n"+endOfChunks+hiddenRequest,                            // another name
-		put+"\r\nHost: kv\r\nX: a\nContent-Length: 4\r\n\r\n"+hiddenRequest,                                         // a length inside of another field, for who ends lines with CR LF
+		put+"\r\nHost: kv\r\nX: a\nContent-Length: 4\r\n\r\n"+hiddenRequest,                                         // a length inside of another field, for a reader that ends lines with CR LF
 		put+"\r\nHost: kv\r\nX: a\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+hiddenRequest,           // a coding likewise
 		put+"\r\nHost: kv\r\n"+codings[0]+"\r\n\r\n5\r\nval",                                                        // cut chunks
 		put+"\r\nHost: kv\r\n"+codings[0]+"\r\n\r\nxyz\r\n"+hiddenRequest,                                           // no chunk

@@ -103,14 +103,14 @@ func FuzzKeyInPath(f *testing.F) {
 // instantLog chooses every proposal and keeps nothing, for benchmarks.
 type instantLog struct {
 	fakelog.Snapshots
-	applyCh chan raft.ApplyMsg
+	applyCh chan raft.Batch
 	queue   chan *raft.Proposal
 	status  raft.Status
 }
 
 func newInstantLog() *instantLog {
 	l := &instantLog{
-		applyCh: make(chan raft.ApplyMsg, 1024), queue: make(chan *raft.Proposal, 1024),
+		applyCh: make(chan raft.Batch, 1024), queue: make(chan *raft.Proposal, 1024),
 		status: fakelog.StatusOf("n1", core.Leader, 1),
 	}
 	go func() {
@@ -118,7 +118,7 @@ func newInstantLog() *instantLog {
 		for p := range l.queue {
 			index++
 			p.Placed(uint64(index), 1)
-			l.applyCh <- raft.ApplyMsg{CommandValid: true, Command: p.Command, CommandIndex: index}
+			l.applyCh <- raft.ApplyMsg{CommandValid: true, Command: p.Command, CommandIndex: index}.Batch()
 		}
 		close(l.applyCh)
 	}()

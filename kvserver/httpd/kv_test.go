@@ -63,7 +63,7 @@ func TestTheLifeOfAKey(t *testing.T) {
 	}
 }
 
-// Goal: who names JSON in Accept gets JSON, everybody else the bytes.
+// Goal: a client that names JSON in Accept gets JSON, every other one the bytes.
 // Method: a value that is not text, with various Accept headers.
 func TestAcceptChoosesBetweenBytesAndJSON(t *testing.T) {
 	s, _ := newServer(t, nil)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
@@ -247,4 +248,41 @@ func TestStatusDescribesTheNode(t *testing.T) {
 			t.Errorf("status %s, want %s", gotText, wantText)
 		}
 	})
+}
+
+// Goal: a request that no room would help is told so, also when there is no room: it
+// would else come again for nothing. Method: all places for streams, or for scrapes,
+// are taken; then lists with a mistake each, and a scrape of a node that measures
+// nothing.
+func TestAMistakeIsToldBeforeALackOfRoom(t *testing.T) {
+	s, _ := newServer(t, func(c *settings) { c.unmeasured = true })
+	for _, class := range []kvserver.Class{kvserver.Streams, kvserver.Scrapes} {
+		for range s.Load(class).Limit {
+			s.Enter(class, 0)
+			defer s.Leave(class, 0)
+		}
+	}
+	lines := []string{"Accept", api.MediaNDJSON}
+	wantProblem(t, ask(s, "GET", "/v1/kv", "", lines...), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+	for _, query := range []string{
+		"limit=0", "keys_only=maybe", "consistency=lease", "min_revision=-1", "redirect=maybe", "nonsense=1", "prefix=" + strings.Repeat("x", api.MaxKeyBytes+1),
+	} {
+		if a := ask(s, "GET", "/v1/kv?"+query, "", lines...); a.status != 400 && a.status != 414 {
+			t.Errorf("a stream with %.20s is answered %d %s", query, a.status, a.body)
+		}
+	}
+	wantProblem(t, ask(s, "GET", "/metrics", ""), 404, api.CodeNotFound, api.OutcomeNotApplied)
+}
+
+// Goal: a node that is quarantined says so until it is gone, also while it stops: that
+// is what an operator must act on. Method: a quarantine, then the end.
+func TestAQuarantinedNodeThatStopsSaysWhyItServesNothing(t *testing.T) {
+	s, _ := newServer(t, nil)
+	s.Machine().Quarantine("the test says so")
+	s.Machine().End()
+	for _, request := range []struct{ method, path string }{
+		{"GET", "/v1/kv/k"}, {"GET", "/v1/kv/k?consistency=stale"}, {"PUT", "/v1/kv/k"}, {"GET", "/v1/kv"}, {"GET", "/readyz"},
+	} {
+		wantProblem(t, ask(s, request.method, request.path, ""), 503, api.CodeDiverged, api.OutcomeNotApplied)
+	}
 }

@@ -90,9 +90,9 @@ func (x *exchange) answerPage(p kvserver.Page, keysOnly bool) {
 	for _, item := range items {
 		length += item.length()
 	}
-	h.Set(api.HeaderRevision, strconv.FormatUint(p.Revision, 10))
-	h.Set("Content-Type", api.MediaJSON)
-	h.Set("Content-Length", strconv.Itoa(length))
+	x.stampNumber(api.HeaderRevision, p.Revision)
+	h["Content-Type"] = valueJSON
+	x.stampNumber("Content-Length", uint64(length))
 	x.begin(http.StatusOK, length)
 	w := bufio.NewWriterSize(x.w, 32<<10)
 	_, _ = w.WriteString(before)

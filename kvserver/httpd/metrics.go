@@ -4,19 +4,23 @@ import (
 	"net/http"
 
 	"raftkv/kvserver/failure"
-	"raftkv/kvserver/port"
 )
 
-// serveMetrics shows the metrics to Prometheus.
+// serveMetrics shows the metrics to Prometheus; checkFirst has seen that there are any.
 func (d *Door) serveMetrics(x *exchange) error {
-	if d.config.Metrics == nil {
-		return failure.Of(failure.NoSuchPath, nil, "this node measures nothing")
-	}
-	d.stampHeader(x.w.Header(), x.id)
-	port.Of(x.r).Serving()
+	d.stampHeader(x.w.Header(), x.idHeader())
+	x.conn.Serving()
 	d.port.AllowWriting(x.w, scrapeBytes)
 	x.answering(http.StatusOK, scrapeBytes)
 	d.config.Metrics.ServeHTTP(x.w, x.r)
+	return nil
+}
+
+// measures returns nil if there is anything to scrape.
+func (d *Door) measures() error {
+	if d.config.Metrics == nil {
+		return failure.Of(failure.NoSuchPath, nil, "this node measures nothing")
+	}
 	return nil
 }
 

@@ -145,7 +145,7 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 		if i == 0 {
 			before = series
 		}
-		if series > before+2 { // 200 beside 201, and nothing else
+		if series > before+2 { // 200 in addition to 201, and nothing else
 			t.Fatalf("request %d made %d series of %d", i, series, before)
 		}
 	}

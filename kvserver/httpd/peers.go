@@ -139,17 +139,10 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 	return relayed, nil
 }
 
-// triedAgain reports whether an answer says that its node cannot serve the write
-// and that it did not happen, so that it is for whichever node leads now. Code
-// and outcome decide together: a node that stopped while it had the write knows
-// nothing of its outcome, and says so under the same code.
+// triedAgain reports whether an answer says that the write is for whichever node
+// leads now.
 func (a *relayedAnswer) triedAgain() bool {
-	for _, kind := range []error{failure.NoLeader, failure.Stopping, failure.Diverged} {
-		if a.header.Get(api.HeaderError) == failure.KindOf(kind).Header() {
-			return true
-		}
-	}
-	return false
+	return failure.TriedElsewhere(a.header.Get(api.HeaderError))
 }
 
 // turnedDown says why the node at the leader's address did not serve a write.
@@ -163,10 +156,10 @@ func (p *Peers) turnedDown(leader, address string, a *relayedAnswer) error {
 		return failure.Of(failure.NoLeader, nil, "the client address of the leader, %s, is %s, which leads to %.80s; start %s with an --http address that the other nodes reach", leader, address, node, leader)
 	}
 	var problem api.Problem
-	if err := json.Unmarshal(a.body, &problem); err != nil || problem.Detail == "" {
-		return failure.Of(failure.NoLeader, nil, "node %s does not lead any more", leader)
+	if err := json.Unmarshal(a.body, &problem); err != nil {
+		problem.Detail = ""
 	}
-	return failure.Of(failure.NoLeader, nil, "node %s, which was the leader, refused the write: %.200s", leader, problem.Detail)
+	return failure.TurnedDown(leader, problem.Detail)
 }
 
 // firstHopHeaders say something to the first node that a request comes to, and
@@ -221,28 +214,17 @@ func (p *Peers) outgoing(ctx context.Context, address string, x *exchange, body 
 // notSent says that nothing of the write has left this node.
 func (p *Peers) notSent(ctx context.Context, leader string, err error) error {
 	p.config.Logger.Debug("the leader could not be reached", "leader", leader, "error", err)
-	if errors.Is(context.Cause(ctx), failure.Stopping) {
-		return failure.StoppedBefore(err)
-	}
-	if port.IsShortage(err) {
+	if port.IsShortage(err) && !errors.Is(context.Cause(ctx), failure.Stopping) {
 		p.config.Shortage(err)
 		return failure.Of(failure.NoLeader, err, "this node has no file descriptor left for a connection to the leader, %s; retry, or raise the limit (ulimit -n)", leader)
 	}
-	return failure.Of(failure.NoLeader, err, "the leader, %s, could not be reached at %s", leader, p.config.ClientAddr(leader))
+	return failure.Unreachable(ctx, leader, p.config.ClientAddr(leader), err)
 }
 
 // lostSight says that the write may have reached the leader.
 func (p *Peers) lostSight(ctx context.Context, leader string, err error) error {
 	p.config.Logger.Debug("the leader's answer was lost", "leader", leader, "error", err)
-	switch {
-	case errors.Is(context.Cause(ctx), failure.Stopping):
-		return failure.Of(failure.StoppingUnknown, err, "this node stopped while the leader, %s, had the write; it may still happen", leader)
-	case errors.Is(context.Cause(ctx), failure.ErrReplaced):
-		return failure.Of(failure.LeadershipLost, err, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
-	case ctx.Err() != nil:
-		return failure.Of(failure.Timeout, err, "the leader, %s, did not answer in time; the write may still happen", leader)
-	}
-	return failure.Of(failure.LeadershipLost, err, "the leader, %s, had the write when its answer was lost; it may still happen", leader)
+	return failure.AnswerLost(ctx, leader, err)
 }
 
 // copyEndToEnd copies a header without what concerns one connection only.

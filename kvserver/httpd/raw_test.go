@@ -174,7 +174,7 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// Goal: who sends a key as it is, without percent-encoding, is told what is
+// Goal: a client that sends a key without percent-encoding is told what is
 // wrong, in words that can be read.
 // Method: a percent sign and a space in a path, and a query that cannot be
 // split; no escapes meant for HTML in the answers.

@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"bytes"
 	"encoding/base64"
 	"io"
 	"net/http"
@@ -37,13 +36,13 @@ func (d *Door) serveGet(x *exchange) error {
 	}
 	x.stampConsistency(f)
 	h := x.w.Header()
-	h.Set(api.HeaderRevision, strconv.FormatUint(read.Revision, 10))
-	h.Set("Vary", "Accept")
+	x.stampNumber(api.HeaderRevision, read.Revision)
+	h["Vary"] = valueAccept
 	if !read.Found {
 		return failure.Of(failure.KeyNotFound, nil, "there is no such key in revision %d", read.Revision)
 	}
 	x.stampItem(read.Item.Revision, read.Item.Version)
-	if has(read.Item.Revision) {
+	if has != nil && has(read.Item.Revision) {
 		x.answer(http.StatusNotModified, nil)
 		return nil
 	}
@@ -51,7 +50,7 @@ func (d *Door) serveGet(x *exchange) error {
 		x.answerValue(key, read.Item)
 		return nil
 	}
-	h.Set("Content-Type", "application/octet-stream")
+	h["Content-Type"] = valueBytes
 	x.answer(http.StatusOK, read.Item.Value)
 	return nil
 }
@@ -59,9 +58,8 @@ func (d *Door) serveGet(x *exchange) error {
 // answerValue sends one item as JSON.
 func (x *exchange) answerValue(key string, item kv.Item) {
 	j := newItemJSON(key, item, false)
-	h := x.w.Header()
-	h.Set("Content-Type", api.MediaJSON)
-	h.Set("Content-Length", strconv.Itoa(j.length()+1))
+	x.w.Header()["Content-Type"] = valueJSON
+	x.stampNumber("Content-Length", uint64(j.length()+1))
 	x.begin(http.StatusOK, j.length())
 	j.writeTo(x.w)
 	_, _ = io.WriteString(x.w, "\n")
@@ -70,25 +68,31 @@ func (x *exchange) answerValue(key string, item kv.Item) {
 // freshness returns what a read must see, which is the client's choice. sent says
 // that the client was sent to the leader instead.
 func (x *exchange) freshness() (f kvserver.Freshness, sent bool, err error) {
-	consistency, err := x.consistency()
-	if err != nil {
-		return f, false, err
-	}
-	f.Linearizable = consistency == api.ConsistencyLinearizable
-	if f.MinRevision, err = x.number("min_revision", 0, 1<<64-1, 0); err != nil {
+	if f, err = x.askedFreshness(); err != nil {
 		return f, false, err
 	}
 	sent, err = x.door.redirect(x)
 	return f, sent, err
 }
 
+// askedFreshness reads what a read must see from the parameters.
+func (x *exchange) askedFreshness() (f kvserver.Freshness, err error) {
+	consistency, err := x.consistency()
+	if err != nil {
+		return f, err
+	}
+	f.Linearizable = consistency == api.ConsistencyLinearizable
+	f.MinRevision, err = x.number("min_revision", 0, 1<<64-1, 0)
+	return f, err
+}
+
 // stampConsistency says in the header what a read has seen.
 func (x *exchange) stampConsistency(f kvserver.Freshness) {
-	consistency := api.ConsistencyStale
+	consistency := valueStale
 	if f.Linearizable {
-		consistency = api.ConsistencyLinearizable
+		consistency = valueLinearizable
 	}
-	x.w.Header().Set(api.HeaderConsistency, consistency)
+	x.w.Header()[api.HeaderConsistency] = consistency
 }
 
 // consistency returns the consistency that a read asks for.
@@ -108,7 +112,7 @@ func (x *exchange) consistency() (string, error) {
 // accepts reports whether the client names a media type among what it accepts.
 // A client that accepts anything gets the default, the raw value.
 func accepts(h http.Header, media string) bool {
-	for _, line := range h.Values("Accept") {
+	for _, line := range h["Accept"] {
 		for part := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(part, ";")
 			if !strings.EqualFold(strings.TrimSpace(name), media) {
@@ -131,17 +135,13 @@ type itemJSON struct {
 }
 
 func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
-	j := itemJSON{before: bytes.TrimSuffix(encodeJSON(api.NameKey(key), ""), []byte("}\n"))}
+	j := itemJSON{before: appendKeyName(nil, key)}
 	if !keysOnly {
 		j.before = append(j.before, `,"value":"`...)
 		j.value = slices.Clip(item.Value)
 		j.after = append(j.after, '"')
 	}
-	j.after = append(j.after, `,"revision":`...)
-	j.after = strconv.AppendUint(j.after, item.Revision, 10)
-	j.after = append(j.after, `,"version":`...)
-	j.after = strconv.AppendUint(j.after, item.Version, 10)
-	j.after = append(j.after, '}')
+	j.after = append(appendVersions(j.after, item.Revision, item.Version), '}')
 	return j
 }
 

@@ -17,7 +17,7 @@ import (
 	"raftkv/raft/core"
 )
 
-// Goal: who asks for ?redirect is sent to the leader with the very same request,
+// Goal: a client that asks for ?redirect is sent to the leader with the very same request,
 // and is served when there.
 // Method: every kind of request at a follower, with keys that a careless
 // redirect would change; the location is followed by net/http's client.

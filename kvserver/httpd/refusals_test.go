@@ -80,7 +80,7 @@ func TestLeadershipIsHandedOverWithoutABody(t *testing.T) {
 	}
 }
 
-// Goal: who looks for the health of a node at the usual places is told where it is.
+// Goal: a probe that looks for a node's health at the usual paths is told the right one.
 // Method: those places.
 func TestAPathThatIsNotThereSaysWhereHealthIs(t *testing.T) {
 	s, _ := newServer(t, nil)

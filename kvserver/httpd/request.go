@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/gorilla/mux"
-
 	"raftkv/kvserver"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/port"
@@ -26,12 +24,12 @@ func (x *exchange) checkAgainst(r Route) error {
 		// The dates of values are not known, so that they may all have been
 		// modified since any other: RFC 9110, 13.1.3.
 		known := slices.Contains(r.Headers, name) || reads && name == "If-Modified-Since"
-		if !known && x.r.Header.Values(name) != nil {
+		if !known && x.r.Header[name] != nil {
 			return failure.Of(failure.BadRequest, nil, "the header %s has no meaning for this request", name)
 		}
 	}
 	switch {
-	case x.r.Header.Values("Content-Range") != nil:
+	case x.r.Header["Content-Range"] != nil:
 		return failure.Of(failure.BadRequest, nil, "a value is written whole or appended to; Content-Range is not taken")
 	case x.r.ContentLength != 0 && (reads || r.Method == http.MethodDelete):
 		return failure.Of(failure.BadRequest, nil, "%s takes no body", r.Method)
@@ -65,7 +63,7 @@ func (x *exchange) parseQuery(params []string) error {
 // key returns the key in the path: 1 to MaxKeyBytes arbitrary bytes. Every byte
 // may be percent-encoded, and none has a meaning, the slash included.
 func (x *exchange) key() (string, error) {
-	key, err := url.PathUnescape(mux.Vars(x.r)["key"])
+	key, err := url.PathUnescape(x.rawKey)
 	if err != nil {
 		return "", failure.Of(failure.BadRequest, err, "the key is not percent-encoded properly")
 	}

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -13,8 +14,7 @@ import (
 )
 
 // Route is one thing that can be asked over HTTP. Everything that holds for all
-// requests of a route stands in its row, and is applied in one place, dispatch. A
-// permission that a client must have belongs here, too, once there are any.
+// requests of a route stands in its row, and is applied in one place, dispatch.
 type Route struct {
 	Method string
 	// Path may hold "{key}", which stands for everything to the end of the path.
@@ -23,6 +23,8 @@ type Route struct {
 	// without a queue have a place from their beginning to their end; the others
 	// when they have come so far that only the server is waited for.
 	Class kvserver.Class
+	// Permission says what a client must be allowed to do. Nothing asks for it yet.
+	Permission Permission
 	// Query lists the parameters that may be given; any other is refused.
 	Query []string
 	// Headers lists the headers of a request that have a meaning of their own
@@ -32,6 +34,21 @@ type Route struct {
 	// meet any request.
 	Statuses []int
 }
+
+// Permission is what a client must be allowed to do if it is to be served. Every client
+// is, as long as there are no tokens; every route says already what it would need.
+type Permission int
+
+// The permissions, each of which includes those before it. None is for probes and for
+// routes whose requests are judged one by one, as those of a Clerk. Admin is for what
+// concerns the whole store or the cluster.
+const (
+	_ Permission = iota // not decided
+	None
+	Read
+	Write
+	Admin
+)
 
 // Routes lists everything that Door.Handler answers, for documents and tests
 // to be held against.
@@ -62,25 +79,25 @@ func routeTable() []route {
 	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
 	return []route{
-		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, reads, onReads, afterRead}, (*Door).serveGet},
-		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, reads, onReads, afterRead}, (*Door).serveGet},
-		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, writes, onWrites, afterPut}, (*Door).servePut},
-		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, append([]string{"op"}, writes...), onWrites, afterAppend}, (*Door).servePost},
-		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, writes, onWrites, afterDelete}, (*Door).serveDelete},
-		{Route{"GET", "/v1/kv", kvserver.Reads, lists, []string{"Accept"}, afterList}, (*Door).serveList},
-		{Route{"HEAD", "/v1/kv", kvserver.Reads, lists, []string{"Accept"}, afterList}, (*Door).serveList},
-		{Route{"GET", "/v1/clerk", kvserver.Free, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
-		{Route{"GET", "/v1/status", kvserver.Free, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
-		{Route{"HEAD", "/v1/status", kvserver.Free, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
-		{Route{"GET", "/v1/integrity", kvserver.Free, []string{"at"}, nil, []int{200, 400, 500}}, (*Door).serveDigest},
-		{Route{"GET", "/v1/snapshot", kvserver.Backups, nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Door).serveBackup},
-		{Route{"POST", "/v1/leader", kvserver.Free, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
-		{Route{"GET", "/metrics", kvserver.Scrapes, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
-		{Route{"HEAD", "/metrics", kvserver.Scrapes, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
-		{Route{"GET", "/livez", kvserver.Free, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
-		{Route{"HEAD", "/livez", kvserver.Free, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
-		{Route{"GET", "/readyz", kvserver.Free, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
-		{Route{"HEAD", "/readyz", kvserver.Free, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
+		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
+		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, Write, writes, onWrites, afterPut}, (*Door).servePut},
+		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, Write, append([]string{"op"}, writes...), onWrites, afterAppend}, (*Door).servePost},
+		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, Write, writes, onWrites, afterDelete}, (*Door).serveDelete},
+		{Route{"GET", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"HEAD", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"GET", "/v1/clerk", kvserver.Free, None, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
+		{Route{"GET", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
+		{Route{"HEAD", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
+		{Route{"GET", "/v1/integrity", kvserver.Free, Read, []string{"at"}, nil, []int{200, 400, 500}}, (*Door).serveDigest},
+		{Route{"GET", "/v1/snapshot", kvserver.Backups, Admin, nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Door).serveBackup},
+		{Route{"POST", "/v1/leader", kvserver.Free, Admin, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
+		{Route{"GET", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"HEAD", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"GET", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
+		{Route{"HEAD", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
+		{Route{"GET", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+		{Route{"HEAD", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
 	}
 }
 
@@ -88,37 +105,68 @@ func routeTable() []route {
 // router or net/http.
 func AnyStatus() []int { return []int{400, 403, 404, 405, 415, 417, 431, 501, 505} }
 
+// router finds the route of a request. All routes stand in the table. The path of one
+// key, which nearly all requests have, is recognised without it: the table makes two
+// copies of a request and fourteen allocations.
+type router struct {
+	table  *mux.Router
+	keys   *methodMux // of the path of one key
+	before string     // what stands before the key in that path
+}
+
+func (t *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rawKey, plain := t.plainKey(r.URL); plain {
+		t.keys.serve(w, r, rawKey)
+		return
+	}
+	t.table.ServeHTTP(w, r)
+}
+
+// plainKey returns the key in the path, percent-encoded as the table gives it, and
+// whether the path is that of one key in the usual encoding. Every other path, with an
+// encoded slash for instance, is for the table to judge.
+func (t *router) plainKey(u *url.URL) (rawKey string, plain bool) {
+	if u.RawPath != "" {
+		return "", false
+	}
+	return strings.CutPrefix(u.EscapedPath(), t.before)
+}
+
 // newRouter returns what finds the route of a request. Paths are neither cleaned
 // nor redirected and are matched as they were sent, still percent-encoded: in a
 // key, "//", "..", "%2F" and a slash at the end are bytes like any others.
-func newRouter(d *Door) http.Handler {
-	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
+func newRouter(d *Door) *router {
+	table := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	router := &router{table: table}
 	at := map[string]*methodMux{}
 	for _, r := range routeTable() {
 		m := at[r.Path]
 		if m == nil {
-			m = &methodMux{door: d, byMethod: map[string]http.Handler{}}
+			m = &methodMux{door: d, byMethod: map[string]func(*exchange) error{}}
 			at[r.Path] = m
-			router.Path(strings.Replace(r.Path, "{key}", "{key:.*}", 1)).Handler(m)
+			table.Path(strings.Replace(r.Path, "{key}", "{key:.*}", 1)).Handler(m)
+			if before, ofKey := strings.CutSuffix(r.Path, "{key}"); ofKey {
+				router.keys, router.before = m, before
+			}
 		}
 		m.methods = append(m.methods, r.Method)
 		m.byMethod[r.Method] = d.dispatch(r)
 	}
-	router.NotFoundHandler = d.handle(func(*exchange) error {
+	table.NotFoundHandler = d.handle(func(*exchange) error {
 		return failure.Of(failure.NoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/, health is at /livez and /readyz, what the node knows is at /v1/status")
 	})
 	return router
 }
 
-// dispatch returns the handler of one route: it measures the request, holds it to
-// its row, and gives it a place in the row's class.
-func (d *Door) dispatch(r route) http.Handler {
+// dispatch returns what serves one route: it measures the request, holds it to its
+// row, and gives it a place in the row's class.
+func (d *Door) dispatch(r route) func(*exchange) error {
 	var enter func(bytes int64)
 	var leave func(status, sent int, took time.Duration)
 	if d.config.Observer != nil {
 		enter, leave = d.config.Observer.Route(r.Method, r.Path)
 	}
-	return d.handle(func(x *exchange) error {
+	return func(x *exchange) error {
 		x.route = &r
 		if enter != nil {
 			x.begun, x.leave = time.Now(), leave
@@ -129,13 +177,16 @@ func (d *Door) dispatch(r route) http.Handler {
 		}
 		class := x.class()
 		if !class.HasQueue() {
+			if err := x.checkFirst(class); err != nil {
+				return err
+			}
 			if err := d.server.EnterOrRefuse(class); err != nil {
 				return err
 			}
 			defer d.server.Leave(class, 0)
 		}
 		return r.serve(d, x)
-	})
+	}
 }
 
 // class returns the class of a request: that of its route, but for a list that is to
@@ -151,12 +202,18 @@ func (x *exchange) class() kvserver.Class {
 type methodMux struct {
 	door     *Door
 	methods  []string
-	byMethod map[string]http.Handler
+	byMethod map[string]func(*exchange) error
 }
 
+// ServeHTTP serves a request whose path the table has found.
 func (m *methodMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h := m.byMethod[r.Method]; h != nil {
-		h.ServeHTTP(w, r)
+	m.serve(w, r, mux.Vars(r)["key"])
+}
+
+// serve serves a request with this key in its path, "" if none.
+func (m *methodMux) serve(w http.ResponseWriter, r *http.Request, rawKey string) {
+	if serve := m.byMethod[r.Method]; serve != nil {
+		m.door.serveWith(serve, w, r, rawKey)
 		return
 	}
 	m.door.handle(func(x *exchange) error {

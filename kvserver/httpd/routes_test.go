@@ -23,3 +23,36 @@ func TestEveryRouteSaysItsClass(t *testing.T) {
 		}
 	}
 }
+
+// Goal: no route is forgotten when permissions come to be asked for: each row says one,
+// nothing that changes a key or the cluster needs less than the permission for it, and
+// probes need none. Method: the table of routes, by method and path.
+func TestEveryRouteSaysItsPermission(t *testing.T) {
+	least := map[string]Permission{"GET": None, "HEAD": None, "PUT": Write, "POST": Write, "DELETE": Write}
+	exact := map[string]Permission{
+		"GET /v1/kv/{key}": Read, "GET /v1/kv": Read, "PUT /v1/kv/{key}": Write, "POST /v1/kv/{key}": Write, "DELETE /v1/kv/{key}": Write,
+		"GET /v1/snapshot": Admin, "POST /v1/leader": Admin, "GET /livez": None, "GET /readyz": None,
+	}
+	ofGet := map[string]Permission{}
+	for _, r := range Routes() {
+		name := r.Method + " " + r.Path
+		if r.Permission < None || r.Permission > Admin || r.Permission < least[r.Method] {
+			t.Errorf("%s needs the permission %d", name, r.Permission)
+		}
+		if want, has := exact[name]; has && r.Permission != want {
+			t.Errorf("%s needs the permission %d, want %d", name, r.Permission, want)
+		}
+		delete(exact, name)
+		switch r.Method {
+		case "GET":
+			ofGet[r.Path] = r.Permission
+		case "HEAD":
+			if r.Permission != ofGet[r.Path] {
+				t.Errorf("%s needs the permission %d, and GET %d", name, r.Permission, ofGet[r.Path])
+			}
+		}
+	}
+	for name := range exact {
+		t.Errorf("void: there is no route %s", name)
+	}
+}

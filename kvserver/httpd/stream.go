@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 )
@@ -55,6 +56,25 @@ func (d *Door) streamList(x *exchange, l listing) error {
 	if w.Flush() != nil || !time.Now().Before(end) || d.server.Stopping() {
 		// The client must see that this is not all.
 		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// checkFirst refuses a request of a class without a queue that no room would help. Such
+// a request takes no place, and is not told to come again.
+func (x *exchange) checkFirst(class kvserver.Class) error {
+	switch class {
+	case kvserver.Streams:
+		if _, err := x.listing(); err != nil {
+			return err
+		}
+		if _, err := x.askedFreshness(); err != nil {
+			return err
+		}
+		_, err := x.flag("redirect")
+		return err
+	case kvserver.Scrapes:
+		return x.door.measures()
 	}
 	return nil
 }

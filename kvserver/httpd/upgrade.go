@@ -2,23 +2,27 @@ package httpd
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 )
 
 // serveClerk hands the connection of a request over to the Upgrader. A request
-// without an upgrade, or for an unknown protocol, is answered with the supported one.
+// without an upgrade, or for an unknown protocol, is answered with the supported ones.
 func (d *Door) serveClerk(x *exchange) error {
 	clerks := d.config.Clerks
 	if clerks == nil {
 		return failure.Of(failure.NoSuchPath, nil, "this node serves no Clerks")
 	}
-	if !strings.EqualFold(x.r.Header.Get("Upgrade"), clerks.Protocol()) {
-		return x.answerText(clerks.Protocol() + "\n")
+	protocols := clerks.Protocols(x.r.Header.Get(api.HeaderForwarded) != "")
+	at := slices.IndexFunc(protocols, func(p string) bool { return strings.EqualFold(x.r.Header.Get("Upgrade"), p) })
+	if at < 0 {
+		return x.answerText(strings.Join(protocols, "\n") + "\n")
 	}
-	serve, leave, err := clerks.Admit()
+	serve, leave, err := clerks.Admit(protocols[at], x.r.Header.Get(api.HeaderCluster))
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package httpd
 
 import "testing"
 
-// Goal: who asks for no upgrade hears which there is, and one to something else
+// Goal: a client that asks for no upgrade hears which there is, and one to something else
 // is no upgrade to this.
 func TestClerkUpgradeIsAskedFor(t *testing.T) {
 	s, _ := newServer(t, nil)

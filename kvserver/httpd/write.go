@@ -9,18 +9,28 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
-	"raftkv/kvserver/port"
 )
 
 func (d *Door) servePut(x *exchange) error {
-	return d.serveWithBody(x, kv.OpPut, func(key string, r kv.Result) error {
-		status := http.StatusOK
-		if r.Created {
-			status = http.StatusCreated
-		}
-		x.stampWritten(r)
-		return x.answerJSON(status, written(key, r))
-	})
+	return d.serveWithBody(x, kv.OpPut, answerPut)
+}
+
+func answerPut(x *exchange, key string, r kv.Result) {
+	status := http.StatusOK
+	if r.Created {
+		status = http.StatusCreated
+	}
+	x.answerWritten(status, r, appendWritten(x.answerRoom(key), key, r))
+}
+
+// answerRoom returns an empty buffer for an answer that names a key.
+func (x *exchange) answerRoom(key string) []byte { return make([]byte, 0, len(key)+96) }
+
+// answerWritten answers a put or append with its result as JSON.
+func (x *exchange) answerWritten(status int, r kv.Result, text []byte) {
+	x.stampWritten(r)
+	x.w.Header()["Content-Type"] = valueJSON
+	x.answer(status, text)
 }
 
 // servePost serves the operations that are no HTTP methods: append.
@@ -32,9 +42,8 @@ func (d *Door) servePost(x *exchange) error {
 	if op != "append" {
 		return failure.Of(failure.BadRequest, nil, "the operation %.40q is unknown; there is append", op)
 	}
-	return d.serveWithBody(x, kv.OpAppend, func(key string, r kv.Result) error {
-		x.stampWritten(r)
-		return x.answerJSON(http.StatusOK, api.Appended{Written: written(key, r), Length: r.Length})
+	return d.serveWithBody(x, kv.OpAppend, func(x *exchange, key string, r kv.Result) {
+		x.answerWritten(http.StatusOK, r, appendAppended(x.answerRoom(key), key, r))
 	})
 }
 
@@ -52,15 +61,14 @@ func (d *Door) serveDelete(x *exchange) error {
 		return err
 	}
 	defer d.server.Leave(x.route.Class, 0)
-	return d.serveCommand(ctx, x, command, func(r kv.Result) error {
-		h := x.w.Header()
-		h.Set(api.HeaderRevision, strconv.FormatUint(r.Revision, 10))
-		h.Set(api.HeaderDeleted, "0")
+	return d.serveCommand(ctx, x, command, "", func(x *exchange, _ string, r kv.Result) {
+		x.stampNumber(api.HeaderRevision, r.Revision)
+		deleted := uint64(0)
 		if r.Deleted {
-			h.Set(api.HeaderDeleted, "1")
+			deleted = 1
 		}
+		x.stampNumber(api.HeaderDeleted, deleted)
 		x.answer(http.StatusNoContent, nil)
-		return nil
 	})
 }
 
@@ -82,7 +90,7 @@ func (x *exchange) command(op kv.Op) (c kv.Command, err error) {
 // refused by the header is refused before the body is read, and the body is
 // read whole before anything happens: a client that sends slowly takes no room
 // from others.
-func (d *Door) serveWithBody(x *exchange, op kv.Op, answer func(key string, r kv.Result) error) error {
+func (d *Door) serveWithBody(x *exchange, op kv.Op, answer answerWrite) error {
 	command, err := x.command(op)
 	if err != nil {
 		return err
@@ -110,72 +118,37 @@ func (d *Door) serveWithBody(x *exchange, op kv.Op, answer func(key string, r kv
 	}
 	defer d.server.Leave(x.route.Class, size)
 	command.Value, command.MaxLength = value.bytes, uint64(d.maxValueBytes)
-	return d.serveCommand(ctx, x, command, func(r kv.Result) error { return answer(string(command.Key), r) })
+	return d.serveCommand(ctx, x, command, string(command.Key), answer)
 }
+
+// answerWrite answers a write of a key that the store has taken.
+type answerWrite func(x *exchange, key string, r kv.Result)
 
 // serveCommand takes a command through the log, here or at the leader's, and
 // answers with its result or with the leader's answer.
-func (d *Door) serveCommand(ctx context.Context, x *exchange, c kv.Command, answer func(kv.Result) error) error {
+func (d *Door) serveCommand(ctx context.Context, x *exchange, c kv.Command, key string, answer answerWrite) error {
 	mayForward, err := x.mayForward()
 	if err != nil {
 		return err
 	}
-	result, elsewhere, err := d.server.Write(ctx, c, x.remote(mayForward, c.Value))
+	result, elsewhere, err := d.server.Write(ctx, c, x.remoteWrite(mayForward, c))
 	switch {
 	case err != nil:
 		return err
 	case elsewhere:
-		x.relay()
-		return nil
+		return x.answerElsewhere(c, key, answer)
 	}
 	x.stampReplay(c, result)
 	if result.Status != kv.StatusOK {
 		return x.refusedByStore(result)
 	}
-	return answer(result)
-}
-
-// remote carries the request, whose body has been read, to the leader; nil if it may
-// not travel. The answer is kept for relay.
-func (x *exchange) remote(mayForward bool, body []byte) kvserver.Remote {
-	if !mayForward {
-		return nil
-	}
-	return func(ctx context.Context, leader string) (err error) {
-		x.relayed, err = x.door.peers.forward(ctx, leader, x, body)
-		return err
-	}
-}
-
-// relay passes the leader's answer on as it is.
-func (x *exchange) relay() {
-	a := x.relayed
-	copyEndToEnd(x.w.Header(), a.header)
-	port.Of(x.r).Serving()
-	x.door.port.AllowWriting(x.w, len(a.body))
-	x.answering(a.status, len(a.body))
-	x.w.WriteHeader(a.status)
-	_, _ = x.w.Write(a.body) // an error means that the client is gone
-}
-
-// mayForward reports whether the request may be passed on: one that was passed
-// on may not, and is from another cluster if it does not name ours.
-func (x *exchange) mayForward() (bool, error) {
-	if x.r.Header.Get(api.HeaderForwarded) == "" {
-		return true, nil
-	}
-	d := x.door
-	if cluster := x.r.Header.Get(api.HeaderCluster); cluster != d.clusterID {
-		return false, failure.Of(failure.NoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, d.nodeID, d.clusterID)
-	}
-	return false, nil
+	answer(x, key, result)
+	return nil
 }
 
 // refusedByStore translates a result that is a refusal by the store.
 func (x *exchange) refusedByStore(r kv.Result) error {
-	if r.Status == kv.StatusConditionFailed && r.Revision != 0 {
-		x.stampItem(r.Revision, r.Version)
-	}
+	x.stampFailedCondition(r)
 	return x.door.server.RefusedByStore(r)
 }
 
@@ -191,20 +164,15 @@ func (x *exchange) stampReplay(c kv.Command, r kv.Result) {
 	}
 }
 
-func written(key string, r kv.Result) api.Written {
-	return api.Written{KeyName: api.NameKey(key), Revision: r.Revision, Version: r.Version}
-}
-
 // stampWritten sets the headers that describe what a write has made of a key:
 // the change is the store's latest at that moment.
 func (x *exchange) stampWritten(r kv.Result) {
 	x.stampItem(r.Revision, r.Version)
-	x.w.Header().Set(api.HeaderRevision, strconv.FormatUint(r.Revision, 10))
+	x.stampNumber(api.HeaderRevision, r.Revision)
 }
 
 // stampItem sets the headers that describe a key's present value.
 func (x *exchange) stampItem(revision, version uint64) {
-	h := x.w.Header()
-	h.Set("ETag", `"`+strconv.FormatUint(revision, 10)+`"`)
-	h.Set(api.HeaderVersion, strconv.FormatUint(version, 10))
+	x.stampETag(revision)
+	x.stampNumber(api.HeaderVersion, version)
 }

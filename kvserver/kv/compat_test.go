@@ -91,7 +91,7 @@ func releasedStore() *Store {
 func described(s *Store) []string {
 	says := []string{fmt.Sprintf("applied %d, revision %d, log time %d, stamp %v, %d bytes, digest %s", s.applied, s.revision, s.logTime, s.stamped, s.Bytes(), s.Digest())}
 	line := func(format string, args ...any) { says = append(says, fmt.Sprintf(format, args...)) }
-	s.items.Scan(func(key string, i Item) bool {
+	s.items.scan(func(key string, i Item) bool {
 		line("item %q = %q, revision %d, version %d", key, i.Value, i.Revision, i.Version)
 		return true
 	})

@@ -27,7 +27,7 @@ func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 // by subtracting its old hash.
 func (v *View) Digest() Digest {
 	return Digest(hashOf(v.sum, v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.bytes),
-		uint64(v.items.Len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len())))
+		uint64(v.items.len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len())))
 }
 
 // Kinds of hashed things. Equal numbers of different things must have different

@@ -52,32 +52,36 @@ func TestTheDigestShowsEveryDifference(t *testing.T) {
 		"origin":   func(s *Store) { s.stamped.origin++ },
 		"stamp":    func(s *Store) { s.stamped.time++ },
 		"value": func(s *Store) {
-			item, _ := s.items.Get("key9")
+			at, item := s.look([]byte("key9"))
 			item.Value = bytes.Clone(item.Value)
 			item.Value[3] ^= 1
-			s.items.Set("key9", item)
+			s.items.replace(at.row, item)
 		},
 		"version": func(s *Store) {
-			item, _ := s.items.Get("key9")
+			at, item := s.look([]byte("key9"))
 			item.Version++
-			s.items.Set("key9", item)
+			s.items.replace(at.row, item)
 		},
 		"item revision": func(s *Store) {
-			item, _ := s.items.Get("key9")
+			at, item := s.look([]byte("key9"))
 			item.Revision++
-			s.items.Set("key9", item)
+			s.items.replace(at.row, item)
 		},
 		"key": func(s *Store) {
-			item, _ := s.items.Delete("key9")
-			s.items.Set("kez9", item)
+			at, item := s.look([]byte("key9"))
+			s.items.remove(at.row, at.hash)
+			s.items.insert("kez9", keyHash("kez9"), item)
 		},
 		"values exchanged": func(s *Store) {
-			a, _ := s.items.Get("key9")
-			b, _ := s.items.Get("key10")
-			s.items.Set("key9", b)
-			s.items.Set("key10", a)
+			at9, a := s.look([]byte("key9"))
+			at10, b := s.look([]byte("key10"))
+			s.items.replace(at9.row, b)
+			s.items.replace(at10.row, a)
 		},
-		"item lost":       func(s *Store) { s.items.Delete("key9") },
+		"item lost": func(s *Store) {
+			at, _ := s.look([]byte("key9"))
+			s.items.remove(at.row, at.hash)
+		},
 		"session lost":    func(s *Store) { s.sessions.Delete(51) },
 		"session used":    func(s *Store) { s.sessions.Set(51, session{lastUsed: 52}) },
 		"lane's number":   func(s *Store) { changeLane(s, func(l *lane) { s.lanes.Delete(*l); l.number = 99 }) },

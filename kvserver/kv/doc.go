@@ -14,12 +14,13 @@
 //
 //	log index ──► Apply ──► decode ──► duplicate? ──► put, append, delete, get
 //	                                      │                 │
-//	                               sessions and lanes     items (ordered tree)
+//	                               sessions and lanes     items (a table)
 //
-// Three trees hold the state: items by key, sessions by ID, and the lanes of all
-// sessions. They are copy-on-write. So the cost of [Store.Freeze] does not depend
-// on the size of the store. A frozen [View] can be read for minutes while further
-// commands are applied.
+// The items stand in rows, which an index finds by the key's hash and a tree by
+// the key's order. Two trees hold the sessions by ID and the lanes of all
+// sessions. Rows and trees are copy-on-write, and a frozen state needs no index.
+// So the cost of [Store.Freeze] does not depend on the size of the store. A frozen
+// [View] can be read for minutes while further commands are applied.
 //
 // # Duplicate detection
 //

@@ -12,8 +12,8 @@ import (
 // proportion to what the store holds; Digest does not.
 func (v *View) Hash() [sha256.Size]byte {
 	d := hasher{to: sha256.New()}
-	d.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.items.Len()))
-	v.items.Scan(func(key string, item Item) bool {
+	d.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.items.len()))
+	v.items.scan(func(key string, item Item) bool {
 		d.numbers(uint64(len(key)), uint64(len(item.Value)), item.Revision, item.Version)
 		d.to.Write([]byte(key))
 		d.to.Write(item.Value)

@@ -21,21 +21,21 @@ func (s *Store) run(c Command) Result {
 }
 
 func (s *Store) put(c Command) Result {
-	old, found := s.items.Get(string(c.Key))
-	if refusal, refused := s.refuse(c, old, found, len(c.Value)); refused {
+	at, old := s.look(c.Key)
+	if refusal, refused := s.refuse(c, old, at.found, len(c.Value)); refused {
 		return refusal
 	}
 	// The command's bytes belong to the log, where a small value may lie inside
 	// a large batch; a copy lets both go at their own time.
-	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, found)
+	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at)
 }
 
 func (s *Store) append(c Command) Result {
-	old, found := s.items.Get(string(c.Key))
-	if refusal, refused := s.refuse(c, old, found, len(old.Value)+len(c.Value)); refused {
+	at, old := s.look(c.Key)
+	if refusal, refused := s.refuse(c, old, at.found, len(old.Value)+len(c.Value)); refused {
 		return refusal
 	}
-	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, found)
+	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at)
 }
 
 // refuse returns the answer to a put or append that may not be made; the value
@@ -73,39 +73,56 @@ func conditionFailed(present Item) Result {
 //     append can start from the shorter one. Frozen views are never appended to.
 func grow(old, more []byte) []byte { return append(old, more...) }
 
+// place is where a key stands in the table.
+type place struct {
+	hash  uint64 // of the key
+	row   uint32 // if it was found
+	found bool
+}
+
+// look finds a key and its item, which is zero if there is no such key. The place
+// serves the change that follows, so that a change searches once.
+func (s *Store) look(key []byte) (at place, item Item) {
+	at.hash = keyHash(key)
+	if at.row, at.found = s.items.find(key, at.hash); at.found {
+		item = s.items.rows.at(at.row).Item
+	}
+	return at, item
+}
+
 // set puts a value with this checksum in place of old.
-func (s *Store) set(key, value []byte, checksum uint32, old Item, found bool) Result {
+func (s *Store) set(key, value []byte, checksum uint32, old Item, at place) Result {
 	s.revision++
 	s.bytes += len(value) - len(old.Value)
 	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1, checksum: checksum}
-	hash := keyHash(key)
-	s.sum += item.hash(hash)
-	if found {
-		s.sum -= old.hash(hash)
+	s.sum += item.hash(at.hash)
+	if at.found {
+		s.sum -= old.hash(at.hash)
+		s.items.replace(at.row, item)
 	} else {
 		s.bytes += len(key)
+		s.items.insert(string(key), at.hash, item)
 	}
-	s.items.Set(string(key), item)
 	return Result{
 		Revision: item.Revision,
 		Version:  item.Version,
 		Length:   uint64(len(value)),
-		Created:  !found,
+		Created:  !at.found,
 	}
 }
 
 func (s *Store) delete(c Command) Result {
-	old, found := s.items.Get(string(c.Key))
-	if !c.Condition.holds(old, found) {
+	at, old := s.look(c.Key)
+	if !c.Condition.holds(old, at.found) {
 		return conditionFailed(old)
 	}
-	if found {
-		s.items.Delete(string(c.Key))
+	if at.found {
+		s.items.remove(at.row, at.hash)
 		s.revision++
 		s.bytes -= len(c.Key) + len(old.Value)
-		s.sum -= old.hash(keyHash(c.Key))
+		s.sum -= old.hash(at.hash)
 	}
-	return Result{Revision: s.revision, Deleted: found}
+	return Result{Revision: s.revision, Deleted: at.found}
 }
 
 func (s *Store) get(c Command) Result {

@@ -437,7 +437,11 @@ func (s *Store) clone() *Store {
 		c.recordAt[r.id] = c.records.push(*r)
 		return true
 	})
-	c.items.ScanMut(func(string, Item) bool { return true })
+	c.items = newTable()
+	s.items.scan(func(key string, item Item) bool {
+		c.items.insert(key, keyHash(key), item)
+		return true
+	})
 	return c
 }
 

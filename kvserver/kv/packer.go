@@ -1,27 +1,30 @@
 package kv
 
-import "github.com/tidwall/btree"
+import "fmt"
 
-// packer fills a tree with items that come in order of their keys.
+// packer fills an empty live table with items that come in order of their keys.
+// A row is made for each, and none is searched for. The index comes last: to grow it
+// along the way would cost as much as the items.
 //
 // A tree that is simply filled in order keeps all its nodes half full: a full
 // node is split in the middle, and later items go to the right of that. The
 // packer leaves out every other item at first. It inserts the item when the node
 // there has been split off and has room. Nodes end up nearly full, which saves a
-// sixth of the store's memory. Only that saving depends on how the tree splits
+// third of the tree's memory. Only that saving depends on how the tree splits
 // its nodes; the content does not.
 type packer struct {
-	tree  *btree.Map[string, Item]
+	table *table
+	last  string // key
 	count int
-	// late are items that were left out, in order: of the group before this one
+	// late are keys that were left out, in order: of the group before this one
 	// up to mark, then of this one.
-	late []lateItem
+	late []lateKey
 	mark int
 }
 
-type lateItem struct {
-	key  string
-	item Item
+type lateKey struct {
+	key string
+	row uint32
 }
 
 const (
@@ -34,29 +37,42 @@ const (
 	packedLate = 25
 )
 
+// add adds the next item. It panics at a key that is not greater than the one before
+// it, because two rows would have one key; "" is no key.
 func (p *packer) add(key string, item Item) {
+	if key <= p.last { // assert would allocate its arguments for each item
+		panic(fmt.Sprintf("kv: the key %q cannot be loaded behind %q", key, p.last))
+	}
+	p.last = key
+	row := p.table.push(key, item)
 	position := p.count % (packedFirst + packedLate)
 	p.count++
 	if position < 2*packedLate && position%2 == 1 {
-		p.late = append(p.late, lateItem{key, item})
+		p.late = append(p.late, lateKey{key, row})
 		return
 	}
-	p.tree.Load(key, item)
+	p.table.order.Load(key, row)
 	if position == packedFirst+packedLate-1 {
 		p.insert(p.mark)
 		p.mark = len(p.late)
 	}
 }
 
-// insert puts the first n of the late items into the tree.
+// insert puts the first n of the late keys into the tree.
 func (p *packer) insert(n int) {
 	for _, l := range p.late[:n] {
-		p.tree.Set(l.key, l.item)
+		p.table.order.Set(l.key, l.row)
 	}
 	rest := copy(p.late, p.late[n:])
 	clear(p.late[rest:])
 	p.late = p.late[:rest]
 }
 
-// finish inserts the items that were left out.
-func (p *packer) finish() { p.insert(len(p.late)) }
+// finish inserts the keys that were left out, makes the index, whose size is known
+// now, and checks that no key is missing.
+func (p *packer) finish() {
+	p.insert(len(p.late))
+	p.table.index = newIndex(p.table.len())
+	p.table.rows.scan(func(at uint32, r *row) { p.table.index.add(keyHash(r.key), at) })
+	p.table.check()
+}

@@ -43,7 +43,7 @@ func digestOf(contents parts) Digest {
 	s := New()
 	for _, part := range sectionsNow() {
 		content := contents[part.name]
-		part.read(&snapshotReader{from: bufio.NewReader(bytes.NewReader(content)), left: int64(len(content))}, s)
+		part.read(&snapshotReader{from: bufio.NewReader(bytes.NewReader(content)), each: inTurn, left: int64(len(content))}, s)
 	}
 	return s.Digest()
 }

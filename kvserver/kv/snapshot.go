@@ -105,8 +105,12 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 // beyond the bytes that have been read, whatever lengths are announced. The error
 // wraps ErrBadSnapshot, or is the reader's. It also wraps an *UnknownError if a
 // later version may know something that this one does not.
-func Restore(from io.Reader) (*Store, error) {
-	d := &snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer), left: unlimited}
+func Restore(from io.Reader) (*Store, error) { return RestoreWith(from, inTurn) }
+
+// RestoreWith is Restore with jobs that each may run at the same time: copying and
+// summing keys and values.
+func RestoreWith(from io.Reader, each Each) (*Store, error) {
+	d := &snapshotReader{from: bufio.NewReaderSize(from, itemsWindow), each: each, left: unlimited}
 	s := New()
 	magic := d.raw(len(snapshotMagic))
 	version := d.raw(1)

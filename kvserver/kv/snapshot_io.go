@@ -9,7 +9,7 @@ import (
 	"math"
 )
 
-// snapshotBuffer is the number of bytes that are read or written at once.
+// snapshotBuffer is the number of bytes that are written at once.
 const snapshotBuffer = 64 << 10
 
 // snapshotWriter remembers the first error, so that later calls need no check. If
@@ -51,6 +51,7 @@ func (e *snapshotWriter) numbers(numbers ...uint64) {
 // zero.
 type snapshotReader struct {
 	from *bufio.Reader
+	each Each
 	left int64 // bytes of the section that is being read
 	err  error
 }
@@ -73,6 +74,13 @@ func (d *snapshotReader) unknown(what *UnknownError) {
 	if d.err == nil {
 		d.err = fmt.Errorf("%w: %w", ErrBadSnapshot, what)
 	}
+}
+
+// skip passes over n bytes that were looked at.
+func (d *snapshotReader) skip(n int) {
+	d.left -= int64(n)
+	_, err := d.from.Discard(n)
+	d.failed(err)
 }
 
 // more reports whether there is more of the section.

@@ -16,40 +16,25 @@ func (d *snapshotReader) numbers(s *Store) {
 }
 
 func writeItems(e *snapshotWriter, v, content *View) {
-	v.items.Scan(func(key string, item Item) bool {
-		e.numbers(uint64(len(key)))
-		e.text(key)
-		e.numbers(uint64(len(item.Value)))
-		e.raw(item.Value)
-		e.numbers(item.Revision, item.Version)
-		if e.to != nil { // to count the bytes needs no checksum over all values
-			item.checksum = checksumOf(0, item.Value)
-			content.sum += item.hash(keyHash(key))
-		}
+	if e.to == nil {
+		// To count the bytes needs no order and no checksum over all values.
+		v.items.rows.scan(func(_ uint32, r *row) { e.item(r.key, r.Item) })
+		return
+	}
+	v.items.scan(func(key string, item Item) bool {
+		e.item(key, item)
+		item.checksum = checksumOf(0, item.Value)
+		content.sum += item.hash(keyHash(key))
 		return e.err == nil
 	})
 }
 
-func (d *snapshotReader) items(s *Store) {
-	last := ""
-	load := packer{tree: s.items}
-	defer load.finish()
-	for d.more() {
-		key := string(d.bytes("key", 1, MaxKeyBytes))
-		item := Item{Value: d.bytes("value", 0, MaxValueBytes), Revision: d.number(), Version: d.number()}
-		item.checksum = checksumOf(0, item.Value)
-		if d.err != nil {
-			return
-		}
-		if key <= last || item.Version == 0 || item.Revision > s.revision {
-			d.bad("an item that cannot stand where it stands")
-			return
-		}
-		last = key
-		load.add(key, item)
-		s.state.bytes += len(key) + len(item.Value)
-		s.sum += item.hash(keyHash(key))
-	}
+func (e *snapshotWriter) item(key string, item Item) {
+	e.numbers(uint64(len(key)))
+	e.text(key)
+	e.numbers(uint64(len(item.Value)))
+	e.raw(item.Value)
+	e.numbers(item.Revision, item.Version)
 }
 
 func writeSessions(e *snapshotWriter, v, content *View) {

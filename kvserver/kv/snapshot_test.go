@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -91,10 +93,48 @@ func TestEveryNumberOfItemsIsRestored(t *testing.T) {
 				}
 			}
 		}
-		if r.items.Len() != len(r.items.Keys()) || !slices.IsSorted(r.items.Keys()) {
+		if keys := r.items.order.Keys(); r.Len() != len(keys) || !slices.IsSorted(keys) {
 			t.Fatalf("%d items: the tree lost its order", n)
 		}
 		put(s, fmt.Sprintf("key%d", n), fmt.Sprint(n))
+	}
+}
+
+// Goal: items are restored as they were, whatever their lengths and however the jobs
+// that make them run.
+// Method: three windows of small values, and some around a window's length; jobs in
+// turn, backwards and at the same time.
+func TestItemsAreRestoredByJobsInAnyOrder(t *testing.T) {
+	s := New()
+	for i := range 3 * itemsWindow / 100 {
+		put(s, fmt.Sprint("key", i), strings.Repeat(fmt.Sprint(i), 10+i%30))
+	}
+	for i, length := range []int{itemsWindow - 20, itemsWindow - 10, itemsWindow, 3*itemsWindow + 1, 0} {
+		put(s, fmt.Sprint("key", 1000*i, "long"), strings.Repeat("v", length))
+	}
+	snapshot := written(t, s)
+	for name, each := range map[string]Each{
+		"in turn": inTurn,
+		"backwards": func(n int, job func(int)) {
+			for i := range n {
+				job(n - 1 - i)
+			}
+		},
+		"at the same time": func(n int, job func(int)) {
+			var all sync.WaitGroup
+			for i := range n {
+				all.Go(func() { job(i) })
+			}
+			all.Wait()
+		},
+	} {
+		r, err := RestoreWith(bytes.NewReader(snapshot), each)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r.Hash() != s.Hash() || r.Digest() != s.Digest() {
+			t.Errorf("%s: another state was restored", name)
+		}
 	}
 }
 

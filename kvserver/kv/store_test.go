@@ -160,9 +160,9 @@ func TestValuesNeverChangeOnceHandedOut(t *testing.T) {
 	inPlace := 0
 	for range 400 {
 		more := randomBytes(r, r.IntN(20))
-		before, _ := s.items.Get("k")
+		before, _ := s.items.get([]byte("k"))
 		apply(s, Command{Op: OpAppend, Key: []byte("k"), Value: more})
-		after, _ := s.items.Get("k")
+		after, _ := s.items.get([]byte("k"))
 		if len(before.Value) > 0 && &before.Value[0] == &after.Value[0] {
 			inPlace++
 		}

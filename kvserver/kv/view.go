@@ -30,7 +30,7 @@ type View struct {
 	stamped  stamp // the last command that had a stamp
 	bytes    int
 	sum      uint64 // of the hashes of all that follows, see Digest
-	items    *btree.Map[string, Item]
+	items    table
 	sessions *btree.Map[uint64, session]
 	lanes    *btree.BTreeG[lane]
 	records  recordQueue
@@ -38,7 +38,7 @@ type View struct {
 
 // Get returns the item under key.
 func (v *View) Get(key []byte) (Item, bool) {
-	item, ok := v.items.Get(string(key))
+	item, ok := v.items.get(key)
 	return item.clipped(), ok
 }
 
@@ -59,7 +59,7 @@ type stamp struct{ origin, time uint64 }
 func (v *View) LogTime() uint64 { return v.logTime }
 
 // Len returns the number of keys.
-func (v *View) Len() int { return v.items.Len() }
+func (v *View) Len() int { return v.items.len() }
 
 // Bytes returns the length of all keys and values together. They occupy more in
 // memory.
@@ -76,7 +76,7 @@ func (v *View) IdempotencyRecords() int { return v.records.len() }
 // prefix, in the order of their bytes, until fn returns false. An empty after
 // starts with the first key.
 func (v *View) Ascend(after, prefix string, fn func(key string, item Item) bool) {
-	v.items.Ascend(max(after, prefix), func(key string, item Item) bool {
+	v.items.ascend(max(after, prefix), func(key string, item Item) bool {
 		if key == after {
 			return true
 		}

@@ -30,7 +30,9 @@ type Consensus interface {
 	// WriteSnapshot makes durable what write writes as the state at index, and then
 	// lets the log forget what that stands for.
 	WriteSnapshot(index uint64, write func(io.Writer) error) error
-	// OpenSnapshot opens the state at index that a message on the ApplyCh named.
+	// SnapshotWanted holds a token when Status says SnapshotWanted anew, or still.
+	SnapshotWanted() <-chan struct{}
+	// OpenSnapshot opens the state at index that a batch on the ApplyCh named.
 	OpenSnapshot(index uint64) (io.ReadCloser, error)
 	// Fail ends the node because its state machine cannot go on.
 	Fail(err error)

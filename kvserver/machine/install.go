@@ -18,13 +18,13 @@ import (
 // applier calls it, so there is one installation at a time.
 //
 // A snapshot may be gone when its turn comes, because the leader has sent a newer
-// one since. The messages that follow it were delivered before the newer one was
+// one since. The entries that follow it were delivered before the newer one was
 // known, so they are dropped: they build on a state that this store never had.
 //
 // An error means that the state is not there, though the log begins behind it:
 // this node cannot go on.
-func (m *Machine) install(msg raft.ApplyMsg) error {
-	index := uint64(msg.SnapshotIndex)
+func (m *Machine) install(snapshot *raft.Snapshot) error {
+	index := snapshot.Index
 	// Only this goroutine changes the store, so it may look without the lock.
 	if index <= m.store.AppliedIndex() {
 		return nil
@@ -33,7 +33,7 @@ func (m *Machine) install(msg raft.ApplyMsg) error {
 	const reason = "it is installing a snapshot"
 	m.preferNotToLead(reason, true)
 	defer m.preferNotToLead(reason, false)
-	store, err := m.readSnapshot(msg)
+	store, err := m.readSnapshot(snapshot)
 	if err != nil {
 		if _, gone := m.consensus.TermAt(m.lifetime, index); errors.Is(gone, raft.ErrCompacted) {
 			m.skipping = true
@@ -46,22 +46,22 @@ func (m *Machine) install(msg raft.ApplyMsg) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store, m.marks, m.skipping = store, new(marks), false
-	m.logBytes, m.stateBytes = 0, int64(store.Bytes())
+	m.logBytes, m.base = 0, m.present()
 	return nil
 }
 
-// readSnapshot reads the state that a message stands for: from the message
+// readSnapshot reads the state that a snapshot stands for: from the snapshot
 // itself in the labs, on a server from where consensus keeps it.
-func (m *Machine) readSnapshot(msg raft.ApplyMsg) (*kv.Store, error) {
-	if msg.Snapshot != nil {
-		return kv.Restore(bytes.NewReader(msg.Snapshot))
+func (m *Machine) readSnapshot(snapshot *raft.Snapshot) (*kv.Store, error) {
+	if snapshot.Data != nil {
+		return kv.Restore(bytes.NewReader(snapshot.Data))
 	}
-	from, err := m.consensus.OpenSnapshot(uint64(msg.SnapshotIndex))
+	from, err := m.consensus.OpenSnapshot(snapshot.Index)
 	if err != nil {
 		return nil, err
 	}
 	defer from.Close()
-	return kv.Restore(whileAlive{lifetime: m.lifetime, Reader: from})
+	return restore(whileAlive{lifetime: m.lifetime, Reader: from})
 }
 
 // whileAlive is a reader or writer that fails when the machine has ended: large

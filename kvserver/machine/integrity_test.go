@@ -36,7 +36,7 @@ func TestMarksDoNotOutliveTheirState(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Put(markEvery+1, state.Bytes())
-	log.ApplyCh <- raft.ApplyMsg{SnapshotValid: true, SnapshotIndex: markEvery + 1, SnapshotTerm: 1}
+	log.ApplyCh <- raft.ApplyMsg{SnapshotValid: true, SnapshotIndex: markEvery + 1, SnapshotTerm: 1}.Batch()
 	if err := m.AwaitApplied(t.Context(), markEvery+1); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // Config is what a Machine is made of. Consensus and ApplyCh must be set.
 type Config struct {
 	Consensus Consensus
-	ApplyCh   <-chan raft.ApplyMsg
+	ApplyCh   <-chan raft.Batch
 	// Snapshot, if not nil, is read by Open for the state that ApplyCh carries on.
 	Snapshot io.Reader
 	// MaxStoreBytes is how many bytes of keys and values writes may fill, where this
@@ -29,8 +29,8 @@ type Config struct {
 	// does not move meanwhile. It is for callers that take snapshots by themselves.
 	AfterBatch func(*Machine)
 	// SnapshotBytes is how long the log must have grown since the last snapshot
-	// before the machine takes the next; where the state in that was larger, as
-	// long as the state. 0: it takes none.
+	// before the machine takes the next. It also waits until a start would take
+	// longer to apply that log than to load the state. 0: it takes none.
 	SnapshotBytes int64
 
 	// NodeID names this node and Peers the others of the group.
@@ -73,9 +73,13 @@ type Machine struct {
 	// to be installed: what follows it is dropped until the next one; the
 	// applier's.
 	skipping bool
-	// logBytes is the size of the log since the last snapshot, stateBytes that of
-	// the state in it; the applier's.
-	logBytes, stateBytes int64
+	// logBytes is the size of the log since the last snapshot; the applier's.
+	logBytes int64
+	// base is the last snapshot; the applier's.
+	base base
+	// results are those of the commands of this process that were just applied; the
+	// applier's.
+	results []kv.Result
 
 	// origin is drawn anew each time the process starts, so that a command
 	// proposed before the start is never taken for one of this process.
@@ -83,6 +87,7 @@ type Machine struct {
 	clock   uptimeClock
 	waiting waiters
 	tenures tenures
+	watch   watch // watchAsync's
 	// applied and revision are how far the store has come, in the log and in
 	// changes of its own.
 	applied, revision watermark
@@ -106,6 +111,7 @@ func Open(config Config) (*Machine, error) {
 		config: config, consensus: config.Consensus, observer: config.Observer, logger: config.Logger,
 		store: kv.New(), marks: new(marks), origin: drawOrigin(), clock: uptimeClock{time.Now()},
 		tenures: tenures{grace: config.ReplacedGrace}, applierDone: make(chan struct{}),
+		watch: watch{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
 	}
 	if m.observer == nil {
 		m.observer = unobserved{}
@@ -115,14 +121,14 @@ func Open(config Config) (*Machine, error) {
 	}
 	if config.Snapshot != nil {
 		begun := time.Now()
-		store, err := kv.Restore(config.Snapshot)
+		store, err := restore(config.Snapshot)
 		if err != nil {
 			return nil, fmt.Errorf("loading the state from the snapshot: %w", err)
 		}
 		m.store = store
 		m.observer.Restored(time.Since(begun))
 	}
-	m.stateBytes = int64(m.store.Bytes())
+	m.base = m.present()
 	m.lifetime, m.end = context.WithCancelCause(context.Background())
 	m.applied.advance(m.store.AppliedIndex())
 	m.revision.advance(m.store.Revision())

@@ -13,6 +13,17 @@ import (
 // Propose puts a command into the log here and waits for its end. Errors are of
 // package failure and say whether the command took effect.
 func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) {
+	return m.proposeUntil(ctx, context.Background(), c)
+}
+
+// ProposeDuring is Propose for a request that depends on a leader in its term: it
+// waits no longer than a context of DuringTenure would last, without making one.
+func (m *Machine) ProposeDuring(ctx context.Context, c kv.Command, leader string, term uint64) (kv.Result, error) {
+	return m.proposeUntil(ctx, m.tenures.see(leader, term).over, c)
+}
+
+// proposeUntil is Propose, with a second context that ends the waiting.
+func (m *Machine) proposeUntil(ctx, tenure context.Context, c kv.Command) (kv.Result, error) {
 	w := m.waiting.add()
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
 	m.launch(c, w)
@@ -20,6 +31,8 @@ func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 	case e := <-w.done:
 		return e.Result, e.Err
 	case <-ctx.Done():
+	case <-tenure.Done():
+		ctx = tenure
 	}
 	if !m.waiting.withdraw(w) {
 		// The end came at the same moment as the context's. It is known, so it
@@ -34,7 +47,21 @@ func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) 
 // once, possibly before ProposeAsync returns, without locks held; it must not
 // block. since is when the request came, from which Config.AsyncTimeout counts.
 func (m *Machine) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending)) {
-	m.launch(c, m.waiting.addAsync(since.Add(m.config.AsyncTimeout), onEnd))
+	m.launchAsync(c, m.waiting.addAsync(since.Add(m.config.AsyncTimeout), nil, onEnd))
+}
+
+// ProposePatiently is ProposeAsync for a command that nobody can safely ask for again
+// elsewhere. Like Propose it waits for Config.ReplacedGrace after this node, which
+// leads in term, was replaced: until then it may still learn what became of the
+// command.
+func (m *Machine) ProposePatiently(c kv.Command, term uint64, deadline time.Time, onEnd func(Ending)) {
+	m.launchAsync(c, m.waiting.addAsync(deadline, m.tenures.see(m.config.NodeID, term).over, onEnd))
+}
+
+// launchAsync is launch for a write that watchAsync looks after.
+func (m *Machine) launchAsync(c kv.Command, w *waiter) {
+	m.watch.wake()
+	m.launch(c, w)
 }
 
 // Pending returns how many writes were proposed here and have no Ending yet.
@@ -60,11 +87,12 @@ func (m *Machine) launch(c kv.Command, w *waiter) {
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
 		c.Quota = m.quota()
 	}
-	m.consensus.Propose(&raft.Proposal{
+	w.proposal = raft.Proposal{
 		Command: kv.EncodeCommand(c),
 		Placed:  func(_, term uint64) { w.term.Store(term) },
 		Failed:  func(err error) { m.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
-	})
+	}
+	m.consensus.Propose(&w.proposal)
 }
 
 // proposalFailed translates what consensus said of a queued proposal.

@@ -84,7 +84,7 @@ func TestASnapshotIsOfWhatWasAppliedAndNotOfWhatWasDelivered(t *testing.T) {
 					early++
 				}
 			}
-			time.Sleep(2 * snapshotPoll)
+			time.Sleep(2 * snapshotPause)
 		}
 		at := log.SnapshotsAt()
 		if len(at) < 3 || early < 3 {

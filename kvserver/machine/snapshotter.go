@@ -11,53 +11,68 @@ import (
 	"raftkv/raft"
 )
 
-// snapshotPoll is the interval at which the machine asks whether consensus wants a snapshot
-// while nothing is written.
-const snapshotPoll = 200 * time.Millisecond
-
 // snapshotRetry is how long the machine waits after a snapshot that failed, for
 // lack of room on the disk for instance, before it takes the next.
 const snapshotRetry = 10 * time.Second
 
+// snapshotPause is the time after the end of a snapshot at which the machine looks
+// whether the next one is due, though nothing is written.
+const snapshotPause = 200 * time.Millisecond
+
 // snapshotter takes snapshots of the store, one at a time, while writes go on.
 //
-// One is due when the log since the last has grown longer than that one's state,
-// and than Config.SnapshotBytes. So a store that keeps its size writes no more
-// for snapshots than for the log, however large it is. A store that only grows
-// writes up to twice as much, for snapshots at each doubling; the rule that would
-// halve that lets the log grow to eight times the last state, and a start would
-// take as much longer.
+// One is due when the log since the last has Config.SnapshotBytes and a start would
+// take longer to apply it than to load that one's state; see snapshotDue.
 //
 // One is also due when a follower is to get one and the last is too old for that.
 type snapshotter struct {
 	busy atomic.Bool // one is being taken, or failed a moment ago
+	// ended holds a token snapshotPause after busy has ended: the next may be due
+	// already, and perhaps nothing is written for a long time.
+	ended chan struct{}
 	// last is the one that was begun last, until the applier has taken note of how
 	// it ended. It belongs to the snapshotter's goroutine while busy.
 	last  *attempt
 	taken uint64 // index of the last one that was written; the applier's
 }
 
+// base is the state in a snapshot.
+type base struct {
+	index uint64
+	state extent
+}
+
+// present returns the state as it is now, as the base of the log that follows. The
+// applier calls it, or Open.
+func (m *Machine) present() base {
+	return base{m.store.AppliedIndex(), extent{int64(m.store.Len()), int64(m.store.Bytes())}}
+}
+
+// sinceBase returns the extent of the log since the last snapshot.
+func (m *Machine) sinceBase() extent {
+	return extent{int64(m.store.AppliedIndex() - m.base.index), m.logBytes}
+}
+
 // attempt is one snapshot.
 type attempt struct {
 	view    *kv.View // nil when it has ended
-	index   uint64
-	covers  int64 // bytes of log
-	size    int64 // of the state
+	covers  int64    // bytes of log
+	base             // the state
 	written bool
 }
 
 // snapshotIfDue begins a snapshot if it is time for one. The applier calls it
-// after each batch, and from time to time.
+// after each batch, when consensus wants one, and when the last has ended.
 func (m *Machine) snapshotIfDue() {
 	if m.snapshots.busy.Load() || m.Fault() != "" {
 		return // a state that is wrong must not last, nor come to others
 	}
 	m.noteSnapshot()
-	if m.logBytes < max(m.config.SnapshotBytes, m.stateBytes) && !m.snapshotWanted() {
+	if !snapshotDue(m.sinceBase(), m.base.state, m.config.SnapshotBytes) && !m.snapshotWanted() {
 		return
 	}
 	view := m.Freeze()
-	a := &attempt{view: view, index: view.AppliedIndex(), covers: m.logBytes, size: int64(view.Bytes())}
+	a := &attempt{view: view, base: m.present(), covers: m.logBytes}
 	m.logBytes = 0
 	m.snapshots.last = a
 	m.snapshots.busy.Store(true)
@@ -75,7 +90,9 @@ func (m *Machine) noteSnapshot() {
 		m.logBytes += a.covers
 		return
 	}
-	m.stateBytes = a.size
+	if a.index > m.base.index { // none that was installed meanwhile is newer
+		m.base = a.base
+	}
 	m.snapshots.taken = a.index
 }
 
@@ -92,7 +109,7 @@ func (m *Machine) snapshotWanted() bool {
 // fails, the server goes on with a longer log: whether a disk can still be
 // trusted is for consensus to say.
 func (m *Machine) takeSnapshot(a *attempt) {
-	defer m.snapshots.busy.Store(false)
+	defer m.snapshots.finish()
 	begun, view := time.Now(), a.view
 	a.view = nil // what it holds must not live on when it has been written
 	err := m.consensus.WriteSnapshot(a.index, func(to io.Writer) error {
@@ -115,6 +132,17 @@ func (m *Machine) takeSnapshot(a *attempt) {
 		case <-m.lifetime.Done():
 		}
 	}
+}
+
+// finish lets the next snapshot be taken, and has the applier look for it in a while.
+func (s *snapshotter) finish() {
+	s.busy.Store(false)
+	time.AfterFunc(snapshotPause, func() {
+		select {
+		case s.ended <- struct{}{}:
+		default: // it is about to look
+		}
+	})
 }
 
 // WriteState writes a state that its container calls the state at index. The two

@@ -30,12 +30,12 @@ func restored(t *testing.T, log *fakelog.Log, index uint64) *kv.Store {
 	return store
 }
 
-// Goal: a snapshot is taken when the log since the last is longer than
-// SnapshotBytes and than the state in the last, and not earlier; it holds the
-// state at its index, and a machine that starts with it goes on behind it.
+// Goal: a snapshot is taken as soon as the log since the last has SnapshotBytes and
+// takes longer to apply than the state in the last to load; it holds the state at
+// its index, and a machine that starts with it goes on behind it.
 // Method: puts of one key (a small state) and then of many (a growing one),
 // counting snapshots.
-func TestASnapshotIsTakenWhenTheLogIsLongerThanTheState(t *testing.T) {
+func TestASnapshotIsTakenWhenTheLogTakesLongerThanTheState(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, log := newMachine(t, func(c *Config) { c.SnapshotBytes = 10_000 })
 		value := strings.Repeat("v", 1000)
@@ -51,35 +51,40 @@ func TestASnapshotIsTakenWhenTheLogIsLongerThanTheState(t *testing.T) {
 			mustPut(t, m, fmt.Sprint(i), value)
 			synctest.Wait()
 		}
-		at, previous := uint64(0), 10_000
+		at, last := uint64(0), extent{}
 		for _, index := range log.SnapshotsAt() {
-			covered := 0
-			for _, p := range log.Proposals[at:index] {
-				covered += len(p.Command) + entryOverhead
+			var covered extent
+			for i, p := range log.Proposals[at:index] {
+				if i > 0 && snapshotDue(covered, last, 10_000) {
+					t.Fatalf("the snapshot at %d was due at %d", index, at+uint64(i))
+				}
+				covered.count++
+				covered.bytes += int64(len(p.Command) + entryOverhead)
 			}
-			if most := previous + len(value) + 200; covered < previous || covered > most {
-				t.Errorf("the snapshot at %d covers %d bytes of log, want %d to %d", index, covered, previous, most)
+			if !snapshotDue(covered, last, 10_000) {
+				t.Errorf("the snapshot at %d covers %+v of log, behind a state of %+v", index, covered, last)
 			}
-			at, previous = index, max(10_000, restored(t, log, index).Bytes())
+			store := restored(t, log, index)
+			at, last = index, extent{int64(store.Len()), int64(store.Bytes())}
 		}
 		if n := len(log.SnapshotsAt()); n < 7 {
 			t.Errorf("%d snapshots", n)
 		}
 
-		last := few[len(few)-1]
-		store := restored(t, log, last)
-		if item, _ := store.Get([]byte("one")); store.AppliedIndex() != last || item.Version != last {
-			t.Fatalf("the snapshot at %d holds the state at %d", last, store.AppliedIndex())
+		early := few[len(few)-1]
+		store := restored(t, log, early)
+		if item, _ := store.Get([]byte("one")); store.AppliedIndex() != early || item.Version != early {
+			t.Fatalf("the snapshot at %d holds the state at %d", early, store.AppliedIndex())
 		}
-		from, _ := log.OpenSnapshot(last)
+		from, _ := log.OpenSnapshot(early)
 		other := fakelog.New("n1")
-		other.Set(func(status *raft.Status) { status.LastIndex = last })
+		other.Set(func(status *raft.Status) { status.LastIndex = early })
 		again := newMachineOver(t, other, func(c *Config) { c.Snapshot = from })
 		if stored(again, "one") != value {
 			t.Fatal("a machine that starts with the snapshot does not have its state")
 		}
 		mustPut(t, again, "one", "next")
-		if stored(again, "one") != "next" || applied(again) != last+1 {
+		if stored(again, "one") != "next" || applied(again) != early+1 {
 			t.Fatalf("then one is %q at %d", stored(again, "one"), applied(again))
 		}
 	})
@@ -167,22 +172,22 @@ func TestASnapshotThatIsWantedIsTaken(t *testing.T) {
 		log.Change(func(f *fakelog.Snapshots) { f.Pause = func() { attempts.Add(1) } })
 		mustPut(t, m, "k", "v")
 		log.Set(func(status *raft.Status) { status.SnapshotWanted = true })
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 1 || at[0] != 1 {
 			t.Fatalf("snapshots at %v, want one at 1", at)
 		}
 		mustPut(t, m, "k", "v")
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 1 {
 			t.Fatalf("snapshots at %v by an old status", at)
 		}
 		log.Set(func(status *raft.Status) { status.SnapshotIndex = 1 })
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 2 || at[1] != 2 {
 			t.Fatalf("snapshots at %v, want one more at 2", at)
 		}
 		log.Set(func(status *raft.Status) { status.SnapshotIndex = 2 })
-		time.Sleep(10 * snapshotPoll)
+		time.Sleep(10 * snapshotPause)
 		if at := log.SnapshotsAt(); len(at) != 2 || attempts.Load() != 2 {
 			t.Fatalf("snapshots at %v in %d attempts, with nothing new in them", at, attempts.Load())
 		}

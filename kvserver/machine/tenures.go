@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver/failure"
@@ -12,7 +13,8 @@ import (
 // cancelled after a grace period: that leader may be cut off and never answer.
 // Until then it may still learn the outcome from its successor.
 type tenures struct {
-	grace time.Duration // how long a replaced leader may still answer
+	grace      time.Duration // how long a replaced leader may still answer
+	dependents atomic.Int64  // contexts of during that are still needed
 
 	mu      sync.Mutex // guards the fields below
 	present *tenure
@@ -68,21 +70,25 @@ func (t *tenures) expire(p *tenure) {
 
 // during returns a context for what depends on a leader in its term. It ends, with
 // failure.ErrReplaced as its cause, when the grace period after the leader's
-// replacement is over. The function must be called when the context is not needed
+// replacement is over. The function must be called once, when the context is not needed
 // any more.
 func (t *tenures) during(ctx context.Context, leader string, term uint64) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
+	t.dependents.Add(1)
 	unhook := context.AfterFunc(t.see(leader, term).over, func() { end(failure.ErrReplaced) })
 	return ctx, func() {
 		unhook()
 		end(nil)
+		t.dependents.Add(-1)
 	}
 }
 
 // DuringTenure returns a context for a request that depends on a leader in its
 // term, "" for a time without one. The context ends, with failure.ErrReplaced as
 // its cause, when that leader was replaced Config.ReplacedGrace ago. The function
-// must be called when the context is not needed any more.
+// must be called once, when the context is not needed any more.
 func (m *Machine) DuringTenure(ctx context.Context, leader string, term uint64) (context.Context, context.CancelFunc) {
-	return m.tenures.during(ctx, leader, term)
+	attempt, release := m.tenures.during(ctx, leader, term)
+	m.watch.wake()
+	return attempt, release
 }

@@ -1,11 +1,14 @@
 package machine
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // waiters are the writes that were proposed here and whose end is not known
@@ -22,14 +25,18 @@ type waiters struct {
 // waiter is one write that waits. It ends once: whoever takes it out of the map
 // decides how, so an end that was decided is always there to be received.
 type waiter struct {
-	number uint64
-	term   atomic.Uint64 // in which the command was placed in the log; 0: not placed
-	done   chan Ending   // has room for the one Ending; nil for an asynchronous write
+	number   uint64
+	proposal raft.Proposal // of the command; one object with its waiter
+	term     atomic.Uint64 // in which the command was placed in the log; 0: not placed
+	done     chan Ending   // has room for the one Ending; nil for an asynchronous write
 	// onEnd, of an asynchronous write, is called with the Ending, without a lock, by
 	// the goroutine that ended it. Such a write has no goroutine of its own that
 	// withdraws it when its time is over: watchAsync ends it at its deadline.
 	onEnd    func(Ending)
 	deadline time.Time
+	// over, of a patient asynchronous write, ends when the grace period is over of the
+	// leader that has it. nil: the write ends as soon as that leader is replaced.
+	over context.Context
 }
 
 // end hands over the ending. Whoever calls it has taken the waiter out of the
@@ -42,6 +49,15 @@ func (w *waiter) end(e Ending) {
 	w.done <- e
 }
 
+// overdue returns the error of a patient write whose leader was replaced so long ago
+// that it need not wait any more.
+func (w *waiter) overdue() error {
+	if w.over.Err() != nil {
+		return failure.Deposed()
+	}
+	return nil
+}
+
 // Ending is how a proposal ended.
 type Ending struct {
 	Result kv.Result // if Err is nil
@@ -52,9 +68,10 @@ type Ending struct {
 // add draws a number and waits under it.
 func (ws *waiters) add() *waiter { return ws.enroll(&waiter{done: make(chan Ending, 1)}) }
 
-// addAsync draws a number for an asynchronous write.
-func (ws *waiters) addAsync(deadline time.Time, onEnd func(Ending)) *waiter {
-	return ws.enroll(&waiter{onEnd: onEnd, deadline: deadline})
+// addAsync draws a number for an asynchronous write, which is patient if over is not
+// nil.
+func (ws *waiters) addAsync(deadline time.Time, over context.Context, onEnd func(Ending)) *waiter {
+	return ws.enroll(&waiter{onEnd: onEnd, deadline: deadline, over: over})
 }
 
 func (ws *waiters) enroll(w *waiter) *waiter {

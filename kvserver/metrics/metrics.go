@@ -18,9 +18,9 @@ type Metrics struct {
 	requestsNow    *prometheus.GaugeVec
 	requestBytes   *prometheus.CounterVec
 	responseBytes  *prometheus.CounterVec
-	clerkSeconds   [clerkwire.KindList + 1]prometheus.Histogram // by the request's kind, as clerkOps
-	rejected       []prometheus.Counter                         // as rejections
-	forwarded      []prometheus.Counter                         // by hop
+	clerkSeconds   [clerkwire.KindForward + 1]prometheus.Histogram // by the request's kind, as clerkOps
+	rejected       []prometheus.Counter                            // as rejections
+	forwarded      []prometheus.Counter                            // by hop
 
 	proposals    []prometheus.Counter // by proposalEnd
 	applySeconds prometheus.Histogram
@@ -40,28 +40,28 @@ type Metrics struct {
 // New makes the instruments and puts them into a registry, which must have none
 // yet.
 func New(registry *prometheus.Registry) *Metrics {
-	in, t := maker{registry}, &instruments
+	t := &instruments
 	m := &Metrics{
 		registry:          registry,
-		requestSeconds:    in.histograms(t.requestSeconds),
-		requestsNow:       in.gauges(t.requestsNow),
-		requestBytes:      in.counters(t.requestBytes),
-		responseBytes:     in.counters(t.responseBytes),
-		rejected:          in.counts(t.rejected),
-		forwarded:         in.counts(t.forwarded),
-		proposals:         in.counts(t.proposals),
-		applySeconds:      in.histogram(t.applySeconds),
-		applyEntries:      in.histogram(t.applyEntries),
-		readIndexSeconds:  in.histogram(t.readIndexSeconds),
-		readIndexFailures: in.counts(t.readIndexFailures),
-		snapshotSeconds:   in.histogram(t.snapshotSeconds),
-		restoreSeconds:    in.histogram(t.restoreSeconds),
-		lastRestore:       in.gauges(t.lastRestore).WithLabelValues(),
+		requestSeconds:    t.requestSeconds.Histograms(registry),
+		requestsNow:       t.requestsNow.Gauges(registry),
+		requestBytes:      t.requestBytes.Counters(registry),
+		responseBytes:     t.responseBytes.Counters(registry),
+		rejected:          t.rejected.Counts(registry),
+		forwarded:         t.forwarded.Counts(registry),
+		proposals:         t.proposals.Counts(registry),
+		applySeconds:      t.applySeconds.Histogram(registry),
+		applyEntries:      t.applyEntries.Histogram(registry),
+		readIndexSeconds:  t.readIndexSeconds.Histogram(registry),
+		readIndexFailures: t.readIndexFailures.Counts(registry),
+		snapshotSeconds:   t.snapshotSeconds.Histogram(registry),
+		restoreSeconds:    t.restoreSeconds.Histogram(registry),
+		lastRestore:       t.lastRestore.Gauges(registry).WithLabelValues(),
 	}
-	reads, replays := in.counts(t.reads), in.counts(t.replays)
+	reads, replays := t.reads.Counts(registry), t.replays.Counts(registry)
 	m.linearizable, m.stale = reads[0], reads[1]
 	m.sessionReplays, m.keyReplays = replays[0], replays[1]
-	clerks := in.histograms(t.clerkSeconds)
+	clerks := t.clerkSeconds.Histograms(registry)
 	for kind, op := range clerkOps {
 		m.clerkSeconds[kind] = clerks.WithLabelValues(op).(prometheus.Histogram)
 	}
@@ -71,38 +71,4 @@ func New(registry *prometheus.Registry) *Metrics {
 // Handler answers scrapes with all that is in the registry.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true, ErrorHandling: promhttp.HTTPErrorOnError})
-}
-
-// maker puts instruments into a registry.
-type maker struct{ registry *prometheus.Registry }
-
-func (m maker) counters(i Instrument) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: Prefix + i.Name, Help: i.Help}, i.Labels)
-	m.registry.MustRegister(c)
-	return c
-}
-
-// counts makes a counter for each of the known values of the label, in their order.
-func (m maker) counts(i Instrument) (all []prometheus.Counter) {
-	c := m.counters(i)
-	for _, v := range i.Values {
-		all = append(all, c.WithLabelValues(v))
-	}
-	return all
-}
-
-func (m maker) gauges(i Instrument) *prometheus.GaugeVec {
-	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: Prefix + i.Name, Help: i.Help}, i.Labels)
-	m.registry.MustRegister(g)
-	return g
-}
-
-func (m maker) histograms(i Instrument) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: Prefix + i.Name, Help: i.Help, Buckets: i.Buckets}, i.Labels)
-	m.registry.MustRegister(h)
-	return h
-}
-
-func (m maker) histogram(i Instrument) prometheus.Histogram {
-	return m.histograms(i).WithLabelValues().(prometheus.Histogram)
 }

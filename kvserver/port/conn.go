@@ -30,6 +30,7 @@ type Conn struct {
 	atGate atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
 	since  atomic.Int64 // when it entered the phase, in the time of Port.now
 	haste  float64      // see hasten; below 1
+	queued queued       // at the gate
 
 	mu        sync.Mutex // guards the fields below
 	recording bool
@@ -43,7 +44,7 @@ func (c *Conn) enter(p phase) {
 
 // Close closes the connection and frees its place.
 func (c *Conn) Close() error {
-	c.leaveGate()
+	c.LeaveGate()
 	c.port.forget(c)
 	return c.Conn.Close()
 }
@@ -58,7 +59,7 @@ func (c *Conn) CloseWrite() error {
 
 // Read notes what comes of a request; see gate and note.
 func (c *Conn) Read(p []byte) (int, error) {
-	c.leaveGate() // more is needed before there is anything to do
+	c.LeaveGate() // more is needed before there is anything to do
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.phase.Load() != int32(phaseServing) {
 		if c.phase.Load() == int32(phaseIdle) {
@@ -74,7 +75,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write sends an answer. Those that net/http gives by itself, before any handler
 // has seen the request, become problem documents like all others.
 func (c *Conn) Write(p []byte) (int, error) {
-	c.leaveGate()
+	c.LeaveGate()
 	if c.phase.Load() != int32(phaseServing) {
 		if err := netHTTPRefusal(p); err != nil {
 			_, writeErr := c.Conn.Write(c.port.config.Problem(err))
@@ -120,7 +121,7 @@ func noteState(conn net.Conn, state http.ConnState) {
 			c.record = nil
 		}
 	case http.StateHijacked:
-		c.leaveGate()
+		c.LeaveGate()
 		c.enter(phaseServing)
 	}
 }

@@ -101,15 +101,26 @@ func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 	})
 }
 
+// fillGate makes the gate full, and emptyGate lets out whoever is inside.
+func fillGate(p *Port) {
+	for p.gate.held() < p.gate.room {
+		p.gate.enter(&Conn{})
+	}
+}
+
+func emptyGate(p *Port) {
+	for n := p.gate.held(); n > 0; n-- {
+		p.gate.leave()
+	}
+}
+
 // Goal: a connection whose request has come, and which this server keeps waiting
 // at the gate, does not make room for others, however long its header took.
 // Method: one place, a full gate, and a header whose end comes after two seconds.
 func TestWhoWaitsAtTheGateMakesNoRoom(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := newPort(func(c *Config) { c.MaxConnections = 1 })
-		for range cap(p.gate) {
-			p.gate <- struct{}{}
-		}
+		fillGate(p)
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
 		c := p.take(ours)
@@ -128,13 +139,11 @@ func TestWhoWaitsAtTheGateMakesNoRoom(t *testing.T) {
 		if p.take(&fakeConn{from: "127.0.0.1:1000"}) != nil {
 			t.Error("a connection made room while its request waited for this server")
 		}
-		for range cap(p.gate) {
-			<-p.gate
-		}
+		emptyGate(p)
 		if err := <-read; err != nil {
 			t.Error(err)
 		}
-		c.leaveGate()
+		c.LeaveGate()
 		if p.take(&fakeConn{from: "127.0.0.1:1000"}) == nil {
 			t.Error("a connection that keeps the server waiting made no room")
 		}
@@ -279,14 +288,8 @@ func (w connWriter) SetReadDeadline(t time.Time) error { return w.conn.SetReadDe
 func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := newPort(nil)
-		for len(p.gate) < cap(p.gate) {
-			p.gate <- struct{}{}
-		}
-		defer func() {
-			for len(p.gate) > 0 {
-				<-p.gate
-			}
-		}()
+		fillGate(p)
+		defer emptyGate(p)
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
 		c := p.take(ours)

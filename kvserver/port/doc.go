@@ -36,7 +36,8 @@
 //	lock              guards                               held while
 //	Port.mu           the list of connections, counters    one comes, goes or is evicted
 //	Conn.mu           the record of a request's header     bytes come, or the header is read
+//	gate.mu           who is inside the gate, who waits    one comes to the gate, or leaves
 //
-// Conn.mu is never taken while another is held. None is held during I/O but for
+// Conn.mu and gate.mu are never taken while another is held. None is held during I/O but for
 // closing connections that are evicted, which does not wait.
 package port

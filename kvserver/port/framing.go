@@ -40,6 +40,6 @@ func JudgeFraming(r *http.Request) (err error, last bool) {
 
 // ParseNumber reads a number as it is written most shortly: digits only.
 func ParseNumber(text string) (uint64, bool) {
-	n, err := strconv.ParseUint(text, 10, 64)
-	return n, err == nil && strconv.FormatUint(n, 10) == text
+	n, err := strconv.ParseUint(text, 10, 64) // takes digits alone
+	return n, err == nil && (text[0] != '0' || len(text) == 1)
 }

@@ -39,7 +39,7 @@ func (l *scriptedListener) Addr() net.Addr { return &net.TCPAddr{} }
 // Goal: where the process has no file descriptor left for another client, idle
 // clients make room, the port goes on, and one warning in a while says what is
 // wrong, with the numbers and what to do. Other errors are not hidden.
-// Method: a listener that fails in each way a shortage is reported, beside idle
+// Method: a listener that fails in each way a shortage is reported, in addition to idle
 // and busy clients, in a bubble.
 func TestAShortageOfDescriptorsIsPassedOver(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

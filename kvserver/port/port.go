@@ -44,7 +44,7 @@ type Port struct {
 	// evicted and refused count connections since the start.
 	evicted, refused uint64
 
-	gate      gate
+	gate      *gate
 	refusals  atomic.Int64  // connections that are being told that there is no room
 	shortages *ThrottledLog // of the warning that file descriptors are short
 }
@@ -81,7 +81,7 @@ func (p *Port) Counts() (open int, evicted, refused uint64) {
 func (p *Port) Held() (gate, refusals, addresses int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.gate), int(p.refusals.Load()), len(p.perIP)
+	return p.gate.held(), int(p.refusals.Load()), len(p.perIP)
 }
 
 // MaxConnections returns the number of places for connections.

@@ -40,6 +40,18 @@ type rawHead struct {
 	oddLength bool // a Content-Length is not written in the shortest way, as 010
 }
 
+// cutLine cuts the first line of a request, without its end, from the front of head.
+// method is what it begins with.
+func cutLine(head []byte, method string, r *http.Request) (rest []byte, found bool) {
+	for _, part := range [...]string{method, " ", r.RequestURI, " ", r.Proto} {
+		if len(head) < len(part) || string(head[:len(part)]) != part {
+			return nil, false
+		}
+		head = head[len(part):]
+	}
+	return head, true
+}
+
 // rawHead reads the header of the request that is being served as it came.
 func (c *Conn) rawHead(r *http.Request) (h rawHead) {
 	if c == nil {
@@ -47,13 +59,12 @@ func (c *Conn) rawHead(r *http.Request) (h rawHead) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	line := []byte(r.Method + " " + r.RequestURI + " " + r.Proto)
 	head := bytes.TrimLeft(c.record, "\r\n")
-	rest, isWhole := bytes.CutPrefix(head, line)
-	if !isWhole {
+	rest, isWhole := cutLine(head, r.Method, r)
+	if !isWhole && r.Method != "" {
 		// net/http may have taken the first byte while the answer before was on its
 		// way: it looks for the client's end then.
-		rest, isWhole = bytes.CutPrefix(head, line[1:])
+		rest, isWhole = cutLine(head, r.Method[1:], r)
 	}
 	if !isWhole {
 		return h

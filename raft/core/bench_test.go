@@ -16,7 +16,7 @@ type trio struct {
 	tag     Tag
 }
 
-// newTrio starts three servers that agree on a log of so many entries.
+// newTrio starts three servers that agree on a log of length entries.
 func newTrio(length int) *trio {
 	t := &trio{}
 	entries := make([]Entry, length)
@@ -89,7 +89,7 @@ func (t *trio) ask(call Call) Reply {
 	}
 }
 
-// replicate takes so many commands through all three servers in one turn.
+// replicate takes a batch of commands through all three servers in one turn.
 func (t *trio) replicate(batch int, data []byte) error {
 	for range batch {
 		if _, _, err := t.servers[0].Propose(data); err != nil {
@@ -114,7 +114,7 @@ func (t *trio) check(b testing.TB, want uint64) {
 }
 
 // BenchmarkReplicate measures the whole algorithm: one entry through all three
-// servers, in turns of so many commands of 256 bytes. The budget is 3 µs an
+// servers, in batches of commands of 256 bytes. The budget is 3 µs an
 // entry, all three together, in every batch size.
 func BenchmarkReplicate(b *testing.B) {
 	for _, batch := range []int{1, 16, 256} {

@@ -93,7 +93,7 @@ func TestDecodeEntries_GarbageCostsNothing(t *testing.T) {
 	}
 }
 
-// manySmall encodes so many entries of the shortest kind, from index 1 on.
+// manySmall encodes count entries of the shortest kind, from index 1 on.
 func manySmall(count int) []byte {
 	var b []byte
 	for i := range count {

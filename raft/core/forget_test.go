@@ -9,7 +9,7 @@ func withTrailing(entries int) func(*Config) {
 	return func(c *Config) { c.TrailingBytes = entries * one }
 }
 
-// Goal: so much of what is applied stays in memory as is asked for, wherever the
+// Goal: as many applied bytes stay in memory as were asked for, wherever the
 // snapshot stands; the disk is told of the snapshot alone. Without the option
 // memory holds what is behind the snapshot.
 // Method: a log of five of which four are applied, every size of tail, and

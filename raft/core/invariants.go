@@ -112,6 +112,11 @@ func (r *Raft) Check() error {
 	if want := r.log.bytes(r.durable + 1); r.durable >= r.log.base.Index && r.unsavedBytes != want {
 		return fault("bytes that are not on the disk counted as %d, are %d", r.unsavedBytes, want)
 	}
+	for i, read := range r.reads {
+		if i > 0 && read.round != 0 && (r.reads[i-1].round == 0 || r.reads[i-1].round > read.round) {
+			return fault("a read of round %d stands behind one of round %d", read.round, r.reads[i-1].round)
+		}
+	}
 	for p := range r.followers {
 		if err := p.check(r.log.lastIndex()); err != nil {
 			return fault("%v", err)

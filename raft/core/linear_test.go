@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// spent returns what it takes to replicate so many entries one by one through
+// spent returns what it takes to replicate entries one by one through
 // three servers that start empty: objects and bytes per entry.
 func spent(t *testing.T, entries int) (objects, bytes float64) {
 	t.Helper()

@@ -137,6 +137,15 @@ func (l *log) slice(from, to uint64, maxBytes int) []Entry {
 // bytes returns the size of the entries at index and above.
 func (l *log) bytes(index uint64) int { return l.sizeOf(index, l.lastIndex()) }
 
+// isSmaller reports whether the entries at index and above, all in memory, have less
+// than so many bytes. It looks at no more of them than that takes.
+func (l *log) isSmaller(index uint64, bytes int) bool {
+	for i := max(index, l.firstIndex()); i <= l.lastIndex() && bytes > 0; i++ {
+		bytes -= l.entries[i-l.base.Index-1].size()
+	}
+	return bytes > 0
+}
+
 // sizeOf returns the size of the entries in memory from index from up to and
 // including to.
 func (l *log) sizeOf(from, to uint64) int {

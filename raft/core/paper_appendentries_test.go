@@ -151,7 +151,7 @@ func TestFigure2_AppendEntries_NeverTouchesWhatIsCommitted(t *testing.T) {
 	s.wantLog(1, 1, 1, 2)
 }
 
-// Goal: a leader who would overwrite what is committed here is a broken
+// Goal: a leader that would overwrite what is committed here is a broken
 // promise: the server stops rather than follow.
 // Method: entry 2 of another term than the committed one.
 func TestFigure2_AppendEntries_StopsRatherThanLoseACommittedEntry(t *testing.T) {

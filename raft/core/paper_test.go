@@ -154,7 +154,7 @@ func legalLogs() [][]uint64 {
 
 // compatible reports whether two logs can exist in one cluster: a term that
 // occurs in both begins at the same place behind the same entries, for it had
-// one leader, who only appended.
+// one leader, which only appended.
 func compatible(a, b []uint64) bool {
 	for i, term := range a {
 		j := slices.Index(b, term)

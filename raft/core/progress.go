@@ -28,6 +28,7 @@ type progress struct {
 	inflight      []uint64 // last indices of the AppendEntries with entries in flight, ascending
 	inflightSizes []int    // their sizes, in the same order
 	inflightBytes int      // their sum
+	overdue       bool     // a tick has passed since entries were sent: hold none back
 
 	heartbeatDue bool   // an AppendEntries must leave even if there is nothing to send
 	roundSent    uint64 // latest round of reads sent in this term
@@ -111,6 +112,7 @@ func (p *progress) sent(last uint64, bytes int) {
 		p.probe = probe{from: p.nextIndex, last: last, bytes: bytes}
 	}
 	p.nextIndex = last + 1
+	p.overdue = false
 }
 
 // track counts an AppendEntries as in flight.

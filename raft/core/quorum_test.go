@@ -53,7 +53,7 @@ func TestMajority_AnyTwoShareAServer(t *testing.T) {
 	}
 }
 
-// everybody returns the configuration in which so many servers vote.
+// everybody returns the configuration in which n servers vote.
 func everybody(n int) configuration { return newConfiguration(names(n), "1") }
 
 // Goal: an election is won by granted votes of a majority and nothing else.

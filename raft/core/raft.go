@@ -69,10 +69,12 @@ type Raft struct {
 
 	// Linearizable reads (reads.go).
 
-	round     uint64        // the latest question "am I still leader?"; never falls
-	roundOpen bool          // the latest round has not left yet: more reads may share it
-	reads     []pendingRead // leader: reads that wait for their round, oldest first
-	asking    []Tag         // follower: reads to ask the leader about at the next Ready
+	round  uint64        // the latest question "am I still leader?"; never falls
+	reads  []pendingRead // leader: reads that wait for their round, oldest first
+	asking []Tag         // follower: reads to ask the leader about with the next ReadIndex
+	asked  ID            // follower: whom the latest ReadIndex was sent to; None if it has returned
+	asks   uint64        // number of that ReadIndex
+	askAge int           // ticks since the latest round began or the latest ReadIndex left
 
 	// Servers that had better not lead (transfer.go).
 
@@ -137,6 +139,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxAppendBytes, 1<<20)
 	setDefault(&c.Window, 64)
 	setDefault(&c.WindowBytes, 8<<20)
+	setDefault(&c.BatchBytes, 64<<10)
 	setDefault(&c.MaxEntryBytes, 4<<20)
 	setDefault(&c.MaxApplyBytes, 4<<20)
 	setDefault(&c.MaxWriteBytes, 8<<20)
@@ -165,6 +168,7 @@ func setDefault(limit *int, value int) {
 func (r *Raft) Tick() {
 	r.tickDisk()
 	r.tickCommit()
+	r.askAge++
 	switch {
 	case r.role == Leader:
 		r.tickLeader()
@@ -200,6 +204,7 @@ func (r *Raft) tickLeader() {
 			p.heartbeat()
 		}
 	}
+	r.tickEntries()
 	r.tickPrompt()
 	r.tickSnapshots()
 	r.electionElapsed++
@@ -310,7 +315,7 @@ func (r *Raft) backlog() int { return max(r.uncommittedBytes, r.unsavedBytes) }
 func (r *Raft) Ready() Ready {
 	r.endRejoin()
 	r.askLeader()
-	r.releaseReads()
+	r.serveReads()
 	if r.role == Leader {
 		r.replicate()
 		r.sendTimeoutNow()

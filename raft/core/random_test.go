@@ -104,9 +104,10 @@ type troubles struct {
 	servers                    int
 	noop, preVote, checkQuorum bool
 	appendBytes, window        int
+	batch                      int
 	applyBytes, uncommitted    int
 	loss, copies               int // of messages
-	reorder                    int // a message may overtake so many others
+	reorder                    int // how many others a message may overtake
 	crash, cut                 int // per hundred steps
 	disk                       int // chance that a chosen disk finishes its write
 	compact                    int // chance that a snapshot is taken when work is done
@@ -140,6 +141,7 @@ func drawTroubles(seed uint64) troubles {
 		commit:     limit(1 + chance.IntN(30)),
 		writeBytes: limit(one * (1 + chance.IntN(5))),
 		follower:   limit(one * (1 + chance.IntN(20))), unapplied: limit(one * (1 + chance.IntN(10))),
+		batch: chance.IntN(2), // 1 holds nothing back
 	}
 }
 
@@ -150,7 +152,7 @@ type chaos struct {
 	chance   *rand.Rand
 	happened tally
 	commands int
-	doomed   *server // loses its disk after so many steps; see part
+	doomed   *server // loses its disk after some steps; see part
 	doomedIn int
 }
 
@@ -160,6 +162,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 	x.cluster = newCluster(x.drawn.servers, func(c *Config) {
 		c.Noop, c.PreVote, c.CheckQuorum = x.drawn.noop, x.drawn.preVote, x.drawn.checkQuorum
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
+		c.BatchBytes = x.drawn.batch
 		c.PromptTicks, c.PromptStart = x.drawn.prompt, x.drawn.prompt > 0
 		c.TrailingBytes, c.StallTicks = x.drawn.trailing, x.drawn.stall
 		c.MaxWriteBytes, c.FollowerBytes, c.MaxUnappliedBytes = x.drawn.writeBytes, x.drawn.follower, x.drawn.unapplied
@@ -255,7 +258,7 @@ func (x *chaos) work(s *server) {
 	}
 }
 
-// hurt crashes a server or changes who can talk to whom.
+// hurt crashes a server or changes which servers can talk to each other.
 func (x *chaos) hurt(s *server) {
 	switch {
 	case x.percent(10 * x.drawn.crash):

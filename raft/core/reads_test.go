@@ -33,7 +33,7 @@ func TestReads_OfOneTurnShareARound(t *testing.T) {
 	}
 }
 
-// Goal: who is asked for an index and does not lead says so at once: silence would
+// Goal: a server that is asked for an index and does not lead says so at once: silence would
 // hang the reader (etcd#14269).
 // Method: ReadIndex to a follower, a candidate and a leader deposed by it.
 func TestReads_WhoDoesNotLeadRefusesAReadIndex(t *testing.T) {

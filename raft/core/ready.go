@@ -22,7 +22,7 @@ type Call struct {
 	Request Request
 
 	generation uint64 // of the follower's progress when this was sent
-	round      uint64 // of reads, or of questions to rejoin, when this was sent
+	round      uint64 // of reads, of questions to rejoin or of ReadIndex, when this was sent
 	matchIndex uint64 // of the follower's progress, when this was sent
 	tags       []Tag  // of the reads a ReadIndex stands for
 	committed  uint64 // commit index of this server, when a ReadIndex was sent
@@ -86,4 +86,49 @@ type ReadDone struct {
 	Tag   Tag
 	Index uint64
 	Err   error
+}
+
+// TicksUntilDue returns the number of the next Tick, 1 or more, that may do more than
+// count: the ticks before it change nothing that Ready, Status's role, term or leader
+// would show. So a driver may sleep for that long and then call Tick that many times
+// in a row. Any other method may bring the moment forward, and the driver asks again
+// after it.
+//
+// It is exact for the two states in which a server spends its life, a leader with a
+// free disk and a follower that hears its leader. In all others it is 1.
+func (r *Raft) TicksUntilDue() int {
+	writing := r.written.seq > r.saved // tickDisk, and the rules of slow.go
+	if writing || r.rejoining.On || r.promised() > r.saved {
+		return 1
+	}
+	if len(r.reads)+len(r.asking) > 0 { // a tick lets the next round begin (reads.go)
+		return 1
+	}
+	var due int
+	switch r.role {
+	case Leader:
+		if r.config.PromptTicks > 0 || r.config.SnapshotPatience >= 0 && r.installs() {
+			return 1
+		}
+		due = min(r.config.HeartbeatTicks-r.heartbeatElapsed, r.config.ElectionTicks-r.electionElapsed)
+	case Follower:
+		due = r.electionTimeout - r.electionElapsed
+	default: // a campaign, which asks again and ends
+		return 1
+	}
+	if r.config.CommitTicks > 0 && r.written.commit < min(r.commitIndex, r.durable) {
+		due = min(due, r.config.CommitTicks-r.written.commitAge)
+	}
+	return max(1, due)
+}
+
+// installs reports whether a snapshot is on its way to any follower, whose patience
+// tickSnapshots counts.
+func (r *Raft) installs() bool {
+	for p := range r.followers {
+		if p.installing != 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -37,7 +37,7 @@ func cmdNew(s *script, args []string) error {
 	s.cluster = newCluster(n, func(c *Config) {
 		c.Noop, c.PreVote, c.CheckQuorum = has(args, "noop"), has(args, "prevote"), has(args, "checkquorum")
 		c.MaxAppendBytes, c.Window, c.TrailingBytes = limit("bytes"), limit("window"), limit("trailing")
-		c.StallTicks = limit("stall")
+		c.StallTicks, c.BatchBytes = limit("stall"), 1
 		c.Rand = rand.New(rand.NewPCG(uint64(c.ID[0]), 1))
 	})
 	s.listen()

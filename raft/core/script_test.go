@@ -20,15 +20,16 @@ import (
 //	      [trailing N] [stall N]
 //	                       that many fresh servers; bytes bound one AppendEntries,
 //	                       trailing is what stays in memory of what is applied,
-//	                       stall the ticks after which a disk counts as hanging
+//	                       stall the ticks after which a disk counts as hanging;
+//	                       no entries are held back (Config.BatchBytes)
 //	log 1 1 1 4            server 1 starts with a log of these terms on its disk
 //	term 1 8 [vote 2]      server 1 starts in this term, with this vote
 //	campaign 1             it campaigns now
 //	timeout 1              ticks until it stands by itself
-//	tick 1 20              so many ticks pass for it
+//	tick 1 20              this number of ticks passes for it
 //	elect 1                campaign and settle; it must lead
 //	propose 1 x y          commands for its log, in one turn
-//	read 1 [n]             so many linearizable reads in one turn
+//	read 1 [n]             n linearizable reads in one turn
 //	suspect 2 1            server 2 lost the connection to 1; transfer 1 2
 //	deliver 1->2 [all] [last] [drop|vanish|copy]
 //	                       hand over the oldest message on that way; drop loses it

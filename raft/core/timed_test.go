@@ -6,11 +6,13 @@ import (
 	"testing"
 )
 
-// timed is a cluster in virtual time: messages take a millisecond each way, and a
-// write takes what the server's disk takes. It is configured as the real node is.
+// timed is a cluster in virtual time: messages take a hop each way, and a write takes
+// what the server's disk takes. It is configured as the real node is. The unit of time
+// is a millisecond unless the test counts in another.
 type timed struct {
-	t       *testing.T
-	now     int64 // milliseconds
+	t       testing.TB
+	now     int64
+	hop     int64
 	events  timedEvents
 	count   int64
 	servers []*timedServer
@@ -29,6 +31,13 @@ type timedServer struct {
 	took    []int64       // by the reads that were confirmed
 	failed  int           // reads that were not
 	largest int           // bytes of the largest write
+	quiet   int           // ticks that did nothing but count
+	sent    int           // AppendEntries
+	asked   int           // ReadIndex sent
+	// If they are not nil, they are called with each end of a read, and with the indices
+	// of each batch that was applied.
+	ended   func(ReadDone)
+	applies func(first, last uint64)
 }
 
 type timedEvent struct {
@@ -51,9 +60,15 @@ func (q *timedEvents) Pop() any {
 	return last
 }
 
-// newTimed starts n servers whose disks take a millisecond.
-func newTimed(t *testing.T, n int, seed uint64, options ...func(*Config)) *timed {
-	w := &timed{t: t}
+// newTimed starts n servers whose disks and hops take a millisecond, and whose ticks
+// are 10 ms apart.
+func newTimed(t testing.TB, n int, seed uint64, options ...func(*Config)) *timed {
+	return newTimedIn(t, 1, n, seed, options...)
+}
+
+// newTimedIn is newTimed where the test counts more units of time in a millisecond.
+func newTimedIn(t testing.TB, ms int64, n int, seed uint64, options ...func(*Config)) *timed {
+	w := &timed{t: t, hop: ms}
 	dice := rand.New(rand.NewPCG(seed, 0))
 	for i, id := range names(n) {
 		config := Config{
@@ -64,16 +79,16 @@ func newTimed(t *testing.T, n int, seed uint64, options ...func(*Config)) *timed
 			option(&config)
 		}
 		s := &timedServer{Raft: New(config, State{}), world: w, answers: map[Tag]func(Reply){}, reads: map[Tag]int64{}}
-		s.disk(1)
+		s.disk(ms)
 		w.servers = append(w.servers, s)
-		w.every(dice.Int64N(10), 10, func() {
+		w.every(dice.Int64N(10*ms), 10*ms, func() {
 			if !s.down {
-				s.Tick()
+				s.tick()
 				s.turn()
 			}
 		})
 	}
-	w.every(5, 5, func() {
+	w.every(5*ms, 5*ms, func() {
 		w.sampled++
 		if w.leader() != nil {
 			w.led++
@@ -82,8 +97,24 @@ func newTimed(t *testing.T, n int, seed uint64, options ...func(*Config)) *timed
 	return w
 }
 
-// disk makes every write of the server take ms.
-func (s *timedServer) disk(ms int64) { s.sync = func(*Write) int64 { return ms } }
+// tick lets a tick pass. If it was not due, it must do nothing but count.
+func (s *timedServer) tick() {
+	due, before := s.TicksUntilDue(), s.Observe()
+	if s.Tick(); due == 1 {
+		return
+	}
+	s.quiet++
+	r := s.Ready()
+	if len(r.Calls)+len(r.Answers)+len(r.Reads) > 0 || r.Write != nil || r.Apply != nil || s.Observe() != before {
+		s.world.t.Errorf("%s: the next tick was to be due in %d, and this one did %+v", s.config.ID, due, r)
+	}
+	if next := s.TicksUntilDue(); next != due-1 {
+		s.world.t.Errorf("%s: %d ticks are left where %d were before this one", s.config.ID, next, due)
+	}
+}
+
+// disk makes every write of the server take so long.
+func (s *timedServer) disk(time int64) { s.sync = func(*Write) int64 { return time } }
 
 func (w *timed) after(ms int64, do func()) {
 	w.count++
@@ -123,7 +154,7 @@ func (w *timed) leader() *timedServer {
 	return latest
 }
 
-// load makes a proposal of size bytes every so many ms, and a read every 20.
+// load makes a proposal of size bytes every few ms, and a read every 20.
 func (w *timed) load(size int, ms int64) {
 	w.every(ms, ms, func() {
 		if l := w.leader(); l != nil {
@@ -159,7 +190,7 @@ func (s *timedServer) turn() {
 	for _, a := range ready.Answers {
 		answer := s.answers[a.Tag]
 		delete(s.answers, a.Tag)
-		w.after(1, func() { answer(a.Reply) })
+		w.after(w.hop, func() { answer(a.Reply) })
 	}
 	for _, done := range ready.Reads {
 		if done.Err == nil {
@@ -168,6 +199,9 @@ func (s *timedServer) turn() {
 			s.failed++
 		}
 		delete(s.reads, done.Tag)
+		if s.ended != nil {
+			s.ended(done)
+		}
 	}
 	for _, call := range ready.Calls {
 		s.send(call)
@@ -184,9 +218,12 @@ func (s *timedServer) turn() {
 		})
 	}
 	if ready.Apply != nil {
-		last := ready.Apply.Last()
+		first, last := s.lastApplied+1, ready.Apply.Last()
 		w.after(0, func() {
 			s.Applied(last)
+			if s.applies != nil {
+				s.applies(first, last)
+			}
 			s.turn()
 		})
 	}
@@ -196,11 +233,17 @@ func (s *timedServer) turn() {
 func (s *timedServer) send(call Call) {
 	w := s.world
 	to := w.servers[s.configuration.position(call.To)]
+	switch call.Request.(type) {
+	case *AppendEntries:
+		s.sent++
+	case *ReadIndex:
+		s.asked++
+	}
 	returned := func(reply Reply) {
 		s.Returned(call, reply)
 		s.turn()
 	}
-	w.after(1, func() {
+	w.after(w.hop, func() {
 		if to.down {
 			returned(nil)
 			return

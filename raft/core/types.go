@@ -88,6 +88,11 @@ type Config struct {
 	// WindowBytes bounds the entries in flight to one follower; one AppendEntries
 	// always fits. 0 means 8 MiB.
 	WindowBytes int
+	// BatchBytes is the size from which on entries leave for a follower at once. Less
+	// than that is held back while the leader's own disk has a write and something is in
+	// flight to that follower, for a tick at most, and leaves in one AppendEntries with
+	// what is proposed meanwhile. 0 means 64 KiB; 1 holds nothing back.
+	BatchBytes int
 	// MaxEntryBytes bounds one command; a longer one is refused with
 	// ErrTooLarge. 0 means 4 MiB.
 	MaxEntryBytes int

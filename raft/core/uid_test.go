@@ -97,7 +97,7 @@ func TestAnOverwrittenUIDIsForgotten(t *testing.T) {
 }
 
 // Goal: a snapshot carries the uid if the log up to it holds it, to the disk and to
-// a follower, who then knows it. Method: compact before and behind the entry with
+// a follower, which then knows it. Method: compact before and behind the entry with
 // the uid; install the leader's snapshot.
 func TestASnapshotCarriesTheUID(t *testing.T) {
 	s := newSubject(t, func(disk *State) {

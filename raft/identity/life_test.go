@@ -87,7 +87,7 @@ func TestAPeersDirectoryIsJudged(t *testing.T) {
 			k = after
 		}
 		after, changed, reason := k.Meet(test.now)
-		// What is met a second time is no news, nor is a restart of who only asks.
+		// What is met a second time is no news, nor is a restart of a server that only asks.
 		same := len(test.past) > 0 && reflect.DeepEqual(test.now, test.past[len(test.past)-1]) || test.name == "a newcomer asks again"
 		if reason != test.want || changed != (test.want == "" && !same) {
 			t.Errorf("%s: changed %v, %q instead of %q", test.name, changed, reason, test.want)

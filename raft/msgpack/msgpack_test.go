@@ -38,13 +38,7 @@ func (asItIs) ReadExt(dst any, src []byte) { *dst.(*packed) = src }
 
 // appendExtension adds an extension in its shortest form.
 func appendExtension(dst, b []byte) []byte {
-	switch n := len(b); n {
-	case 1, 2, 4, 8, 16:
-		dst = append(dst, 0xd4+byte(math.Log2(float64(n))))
-	default:
-		dst = appendLength(dst, 0xc7, n)
-	}
-	return append(append(dst, packedType), b...)
+	return append(AppendExtensionHeader(dst, packedType, len(b)), b...)
 }
 
 func byLibrary(t testing.TB, v any) []byte {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // AppendArray adds the header of an array of n items, 0 to 65535.
@@ -53,6 +54,18 @@ func AppendString(dst []byte, s string) []byte {
 // AppendBytes adds a byte string.
 func AppendBytes[B ~[]byte | ~string](dst []byte, b B) []byte {
 	return append(appendLength(dst, 0xc4, len(b)), b...)
+}
+
+// AppendExtensionHeader adds the header of an extension of the given type with n
+// bytes, which the caller adds behind it.
+func AppendExtensionHeader(dst []byte, typ byte, n int) []byte {
+	switch n {
+	case 1, 2, 4, 8, 16:
+		dst = append(dst, 0xd4+byte(bits.TrailingZeros(uint(n))))
+	default:
+		dst = appendLength(dst, 0xc7, n)
+	}
+	return append(dst, typ)
 }
 
 // appendLength adds a length in one, two or four bytes, announced by first or

@@ -39,8 +39,17 @@ func (n *Node) post(run, drop func()) bool {
 	return n.inbox.post(event{kind: eventRare, run: run, drop: drop})
 }
 
+// routine reports whether an event is the yes to a heartbeat. If Observed does not
+// change with it, the status changes in nothing but the time of the contact.
+func (e *event) routine() bool {
+	request, _ := e.call.Request.(*core.AppendEntries)
+	reply, _ := e.reply.(*core.AppendEntriesReply)
+	return e.kind == eventReturned && request != nil && len(request.Entries) == 0 && reply != nil && reply.Success
+}
+
 // handle lets one event happen to the replica.
 func (n *Node) handle(e *event) {
+	n.unseen = n.unseen || !e.routine()
 	switch e.kind {
 	case eventReceive:
 		n.replica.Receive(e.from, e.request, e.answer)

@@ -75,10 +75,10 @@ type Node struct {
 	replica   *Replica
 	transport Transport
 	storage   Storage
-	service   Service
+	service   Service // nil if the service receives from batches itself
 	inbox     *inbox
 	writes    chan *core.Write // never full: the core has one write outstanding at most
-	batches   chan *core.Batch // never full: the core has one batch outstanding at most
+	batches   chan Batch       // never full: the core has one batch outstanding at most
 	returned  func(core.Call, core.Reply)
 	published atomic.Pointer[Status]
 	contacts  map[core.ID]time.Time // loop only: when each peer last replied
@@ -87,12 +87,15 @@ type Node struct {
 	lastIndex uint64                // loop only: end of the log at the last turn, if it is observed
 	delivered delivered             // loop only
 	uidKnown  bool                  // loop only: OnUID was called
+	restless  int                   // loop only: ticks until the loop may sleep through some
+	unseen    bool                  // loop only: something happened that the published status may not show
 	sample    sample                // loop only
 	writing   gate                  // open while snapshots may be written; the storage is closed after it
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed to end everything
 	running  sync.WaitGroup
+	wanted   chan struct{} // see SnapshotWanted
 	finished chan struct{} // closed when everything has ended
 	err      error         // why the node failed, nil if it did not; written before stop is closed
 }
@@ -100,18 +103,27 @@ type Node struct {
 // Start runs a replica that continues from state, which must be what storage
 // holds.
 func Start(config Config, state core.State, storage Storage, transport Transport, service Service) *Node {
+	n := newNode(config, state, storage, transport, make(chan Batch, 1))
+	n.service = service
+	n.running.Go(n.apply)
+	n.run()
+	return n
+}
+
+// newNode returns a node whose goroutines are still to be started.
+func newNode(config Config, state core.State, storage Storage, transport Transport, batches chan Batch) *Node {
 	n := &Node{
 		config:    config,
 		replica:   NewReplica(config.Core, state),
 		transport: transport,
 		storage:   storage,
-		service:   service,
 		inbox:     newInbox(),
 		writes:    make(chan *core.Write, 1),
-		batches:   make(chan *core.Batch, 1),
+		batches:   batches,
 		contacts:  map[core.ID]time.Time{},
 		reasons:   map[string]bool{},
 		stop:      make(chan struct{}),
+		wanted:    make(chan struct{}, 1),
 		finished:  make(chan struct{}),
 	}
 	n.returned = func(call core.Call, reply core.Reply) {
@@ -119,21 +131,24 @@ func Start(config Config, state core.State, storage Storage, transport Transport
 	}
 	n.delivered.begin(state.Snapshot)
 	n.publish()
+	return n
+}
+
+// run starts the loop and what serves it.
+func (n *Node) run() {
 	n.running.Go(n.loop)
 	n.running.Go(n.write)
-	n.running.Go(n.apply)
-	if p, ok := storage.(Preparer); ok {
+	if p, ok := n.storage.(Preparer); ok {
 		n.running.Go(func() { n.prepare(p) })
 	}
 	go func() {
 		n.running.Wait()
 		n.writing.close()
-		if err := storage.Close(); err != nil && n.err == nil {
+		if err := n.storage.Close(); err != nil && n.err == nil {
 			n.err = fmt.Errorf("closing the storage: %w", err)
 		}
 		close(n.finished)
 	}()
-	return n
 }
 
 // Propose puts a command on its way into the log. The proposal's functions are
@@ -208,26 +223,27 @@ func (n *Node) end(err error) {
 
 // loop owns the replica. It never waits for anything but the inbox and time.
 func (n *Node) loop() {
-	ticker := time.NewTicker(n.config.TickInterval)
-	defer ticker.Stop()
+	clock := newClock(n.config)
+	defer clock.timer.Stop()
+	defer close(n.batches)
 	defer n.finish()
 	var events []event
 	defer func() { n.endIfFailed(recover(), events) }()
 	n.announceUID()
 	var gathered <-chan time.Time // ends the wait for more proposals; nil if there is none
 	for {
+		clock.sleep(n.due())
 		select {
 		case <-n.stop:
 			return
-		case <-ticker.C:
-			n.replica.Tick()
-			n.flush()
-			n.publish()
-			continue
+		case <-clock.timer.C:
+			clock.wakes = time.Time{}
 		case <-gathered:
 			gathered = nil
 		case <-n.inbox.bell:
 		}
+		ticks := clock.passed(time.Now())
+		n.tick(ticks)
 		events = n.inbox.take(events)
 		for i := range events {
 			if events[i].kind == eventPropose && gathered == nil && n.config.Gather > 0 {
@@ -246,6 +262,9 @@ func (n *Node) loop() {
 			n.flush()
 		} else {
 			n.announce()
+		}
+		if ticks > 0 {
+			n.publish()
 		}
 	}
 }
@@ -285,8 +304,7 @@ func (n *Node) flush() {
 		n.writes <- work.Write
 	}
 	if work.Apply != nil {
-		n.delivered.note(work.Apply)
-		n.batches <- work.Apply
+		n.deliver(work.Apply)
 	}
 	n.announce()
 	n.announceUID()
@@ -343,26 +361,6 @@ func (n *Node) write() {
 			}
 			n.inbox.post(event{kind: eventSaved, number: w.Seq})
 			rest.begin()
-		}
-	}
-}
-
-// apply is the applier: it delivers one batch after the other.
-func (n *Node) apply() {
-	defer n.service.Close()
-	for {
-		select {
-		case <-n.stop:
-			return
-		case b := <-n.batches:
-			begun := time.Now()
-			if !n.service.Deliver(b, n.stop) {
-				return
-			}
-			if n.config.Observer != nil {
-				n.config.Observer.Delivered(b, time.Since(begun))
-			}
-			n.inbox.post(event{kind: eventApplied, number: b.Last()})
 		}
 	}
 }

@@ -83,6 +83,10 @@ func (n *Node) SnapshotLost(index uint64) {
 	n.post(func() { n.replica.SnapshotLost(index) }, nil)
 }
 
+// SnapshotWanted holds a token after a Status was published that says SnapshotWanted.
+// It is for one receiver.
+func (n *Node) SnapshotWanted() <-chan struct{} { return n.wanted }
+
 // OpenSnapshot opens the snapshot at index, which the service has written or was
 // delivered. Errors: ErrNoSnapshots, the disk's.
 func (n *Node) OpenSnapshot(index uint64) (io.ReadCloser, error) {

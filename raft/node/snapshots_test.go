@@ -169,7 +169,7 @@ func TestTheStatusSaysThatASnapshotIsWanted(t *testing.T) {
 		}
 		c.network.isolate(away, false)
 		time.Sleep(time.Second)
-		if !c.node(leader).Status().SnapshotWanted {
+		if len(c.node(leader).SnapshotWanted()) != 1 || !c.node(leader).Status().SnapshotWanted {
 			t.Fatal("no snapshot is wanted")
 		}
 		index := c.write(leader)

@@ -49,6 +49,13 @@ func (n *Node) publish() {
 		}
 	}
 	n.published.Store(s)
+	n.unseen = false
+	if s.SnapshotWanted {
+		select {
+		case n.wanted <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // noteContact remembers the time of a peer's last reply.

@@ -203,7 +203,7 @@ func (s stage) last(m *machine, w *WAL) (*core.Write, error) {
 func batchSize(b *core.Write) int { return len(appendBatch(nil, b)) }
 
 // before is called before each operation on the disk. Those of the operation
-// beside Save are not counted.
+// during Save are not counted.
 func (r *meeting) before(m *machine, w *WAL) {
 	if r.operations < 0 {
 		return

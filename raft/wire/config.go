@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -197,7 +198,7 @@ func (c Config) checkNames() error {
 		return fmt.Errorf("wire: the client address has %d bytes; at most %d fit in a hello", len(c.ClientAddr), maxClientAddrBytes)
 	}
 	holder := make(map[string]core.ID, len(c.Peers))
-	for _, id := range sortedIDs(c.Peers) {
+	for _, id := range slices.Sorted(maps.Keys(c.Peers)) {
 		if err := checkID(id); err != nil {
 			return fmt.Errorf("wire: id of a peer: %w", err)
 		}
@@ -221,15 +222,6 @@ func checkID(id core.ID) error {
 		return fmt.Errorf("%q has %d bytes; an id must have 1 to %d", id, len(id), core.MaxIDBytes)
 	}
 	return nil
-}
-
-func sortedIDs[V any](m map[core.ID]V) []core.ID {
-	ids := make([]core.ID, 0, len(m))
-	for id := range m {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 func orDefault[N int | int64](n, def N) N {

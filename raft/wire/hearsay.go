@@ -3,6 +3,8 @@ package wire
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
@@ -15,7 +17,7 @@ func (t *Transport) bindByMemory() {
 	if t.standing() == (identity.Standing{}) {
 		return
 	}
-	for _, id := range sortedIDs(t.peers) {
+	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
 		t.hearsay.Bind(t.config.Memory.Known(id).UID)
 	}
 }

@@ -75,7 +75,7 @@ func TestAServerWithoutAUIDIsNotEndedByAStray(t *testing.T) {
 }
 
 // Goal: a server whose disk holds something from one cluster takes nothing from
-// another, though all who are there name it, also after a restart; one whose disk
+// another, though all servers that are there name it, also after a restart; one whose disk
 // is empty may. Method: n1, whose memory names a uid, starts with either disk; n2
 // names another one.
 func TestAServerStaysWithTheClusterItHasPromisedTo(t *testing.T) {

@@ -19,7 +19,7 @@ func announce(k kind, length uint32) []byte {
 	return header
 }
 
-// badFrames are what a peer, or somebody who poses as one, must not send on a
+// badFrames are what a peer, or a process that poses as one, must not send on a
 // connection that stands.
 func badFrames(t testing.TB) map[string][]byte {
 	e := newEncoder()

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
@@ -35,7 +37,7 @@ func (c *Config) members() []core.ID {
 	for id := range c.Peers {
 		all[id] = true
 	}
-	return sortedIDs(all)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // listMembers writes ids for people. A long list is cut.

@@ -44,14 +44,12 @@ var (
 // encoder turns messages into frames. It keeps its buffers from one frame to
 // the next and belongs to one goroutine.
 type encoder struct {
-	enc    *codec.Encoder
-	body   []byte      // where the library writes; inside the frame's buffer
-	packed packedBytes // scratch for the entries of one message
-	append appendEntries
+	enc  *codec.Encoder
+	body []byte // where the library writes; inside the frame's buffer
 }
 
 func newEncoder() *encoder {
-	e := &encoder{packed: packedBytes{}}
+	e := &encoder{}
 	e.enc = codec.NewEncoderBytes(&e.body, handle)
 	return e
 }
@@ -63,28 +61,10 @@ func (e *encoder) request(dst []byte, request core.Request) ([]byte, error) {
 	if bound > MaxFrameBytes {
 		return dst, fmt.Errorf("wire: a message with %d bytes of entries does not fit in a frame of %d; let fewer travel together", bound, MaxFrameBytes)
 	}
-	k := requestKind(request)
-	m, ok := request.(*core.AppendEntries)
-	if !ok {
-		return e.frame(dst, k, request, bound), nil
+	if m, ok := request.(*core.AppendEntries); ok {
+		return e.appendEntries(dst, m, bound), nil
 	}
-	e.packed = core.EncodeEntries(e.packed[:0], m.Entries)
-	e.append = appendEntries{
-		Term:         m.Term,
-		LeaderID:     m.LeaderID,
-		PrevLogIndex: m.PrevLogIndex,
-		PrevLogTerm:  m.PrevLogTerm,
-		LeaderCommit: m.LeaderCommit,
-		Count:        uint64(len(m.Entries)),
-		Entries:      e.packed,
-		Padding:      make(packedBytes, paddingFor(len(m.Entries), len(e.packed))),
-	}
-	dst = e.frame(dst, k, &e.append, bound)
-	if cap(e.packed) > retainedBytes {
-		e.packed = packedBytes{}
-	}
-	e.append = appendEntries{}
-	return dst, nil
+	return e.frame(dst, requestKind(request), request, bound), nil
 }
 
 // reply appends the frame of an answer to dst. A nil reply means that there is no
@@ -94,7 +74,10 @@ func (e *encoder) reply(dst []byte, reply core.Reply) []byte {
 		return e.seal(append(dst, make([]byte, headerBytes)...), len(dst), kindNoReply)
 	}
 	var body any = reply
-	if m, ok := reply.(*core.RejoinReply); ok {
+	switch m := reply.(type) {
+	case *core.AppendEntriesReply:
+		return e.appendEntriesReply(dst, m)
+	case *core.RejoinReply:
 		body = &rejoinReplyBody{Term: m.Term, Rejoining: m.Rejoining, Leads: m.Leads, LastIndex: m.LastIndex, UID: m.UID[:]}
 	}
 	return e.frame(dst, replyKind(reply), body, headerBytes+maxSmallBody)
@@ -111,16 +94,18 @@ func (e *encoder) frame(dst []byte, k kind, message any, bound int) []byte {
 	if err := e.enc.Encode(message); err != nil {
 		panic(fmt.Sprintf("wire: a %T cannot be encoded: %v", message, err))
 	}
-	n := k.headerBytes() + len(e.body)
-	if k.greeting() {
-		n += sumBytes
-	}
-	if n > bound {
-		panic(fmt.Sprintf("wire: a %T took %d bytes where at most %d were expected", message, n, bound))
-	}
 	dst = dst[:body+len(e.body)]
 	e.body = nil
-	return e.seal(dst, start, k)
+	return e.sealed(dst, start, k, bound)
+}
+
+// sealed is seal for a frame that must have at most bound bytes.
+func (e *encoder) sealed(dst []byte, start int, k kind, bound int) []byte {
+	dst = e.seal(dst, start, k)
+	if n := len(dst) - start; n > bound {
+		panic(fmt.Sprintf("wire: a frame of kind 0x%02x took %d bytes where at most %d were expected", uint8(k), n, bound))
+	}
+	return dst
 }
 
 // seal fills in the header and the checksum of the frame that begins at start and
@@ -139,7 +124,10 @@ func (e *encoder) seal(dst []byte, start int, k kind) []byte {
 }
 
 // decoder turns bodies into messages. It belongs to one goroutine.
-type decoder struct{ dec *codec.Decoder }
+type decoder struct {
+	dec    *codec.Decoder
+	leader core.ID // the last one that an AppendEntries named
+}
 
 func newDecoder() *decoder {
 	return &decoder{dec: codec.NewDecoderBytes([]byte{}, handle)}
@@ -153,15 +141,11 @@ func (d *decoder) request(k kind, body []byte) (core.Request, error) {
 		m := new(core.RequestVote)
 		return m, d.decode(body, requestVoteShape, m)
 	case kindAppendEntries:
-		m := new(appendEntries)
-		if err := d.decode(body, appendEntriesShape, m); err != nil {
-			return nil, err
-		}
-		request, err := m.unpack()
+		m, err := d.appendEntries(body)
 		if err != nil {
 			return nil, err
 		}
-		return request, nil
+		return m, nil
 	case kindTimeoutNow:
 		m := new(core.TimeoutNow)
 		return m, d.decode(body, timeoutNowShape, m)
@@ -184,8 +168,11 @@ func (d *decoder) reply(k kind, body []byte) (core.Reply, error) {
 		m := new(core.RequestVoteReply)
 		return m, d.decode(body, requestVoteReplyShape, m)
 	case kindAppendEntriesReply:
-		m := new(core.AppendEntriesReply)
-		return m, d.decode(body, appendEntriesReplyShape, m)
+		m, err := d.appendEntriesReply(body)
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
 	case kindTimeoutNowReply:
 		m := new(core.TimeoutNowReply)
 		return m, d.decode(body, timeoutNowReplyShape, m)

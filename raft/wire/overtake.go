@@ -48,7 +48,7 @@ func laneOf(request core.Request) lane {
 // answer appends the frames of an answer to dst.
 func (e *encoder) answer(dst []byte, out departing) []byte {
 	if out.older > 0 {
-		dst = e.frame(dst, kindOvertakes, &overtakes{Older: uint64(out.older)}, headerBytes+maxSmallBody)
+		dst = e.overtakes(dst, uint64(out.older))
 	}
 	return e.reply(dst, out.reply)
 }

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"raftkv/raft/core"
@@ -93,7 +95,7 @@ func (t *Transport) rememberStandings() {
 	}
 	defer release()
 	news := map[core.ID]identity.Known{}
-	for _, id := range sortedIDs(t.peers) {
+	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
 		k := t.known(t.peers[id])
 		if old := t.config.Memory.Known(id); k.Boot > 0 && !k.SameProgress(old) {
 			news[id] = k

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/throttle"
 )
 
 // Handler receives the requests of peers.
@@ -136,7 +140,7 @@ func (t *Transport) Start(h Handler) {
 	t.handler = h
 	t.work.Go(t.accept)
 	t.work.Go(t.keepStandings)
-	for _, id := range sortedIDs(t.peers) {
+	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
 		p := t.peers[id]
 		t.work.Go(func() { t.dial(p) })
 	}
@@ -277,4 +281,28 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 	}
 	t.log.note(level, "ended "+direction+" "+string(p.id), "connection with a peer ended",
 		"peer", string(p.id), "direction", direction, "cause", cause.Error())
+}
+
+// logPause is how long an event stays silent after it was logged. A peer that is
+// down fails to be dialled every second for days. The counters in Stats tell how
+// often; the log only needs to tell that.
+const logPause = 10 * time.Second
+
+// throttledLog logs events, each at most once per logPause. Events are named by
+// keys that this package chooses.
+type throttledLog struct {
+	log *slog.Logger
+	due *throttle.Throttle
+}
+
+func newThrottledLog(log *slog.Logger) *throttledLog {
+	return &throttledLog{log: log, due: throttle.New(1, logPause)}
+}
+
+// note logs an event unless one with the same key was logged less than logPause
+// ago.
+func (l *throttledLog) note(level slog.Level, key, message string, args ...any) {
+	if ok, _ := l.due.Allow(key, time.Now()); ok {
+		l.log.Log(context.Background(), level, message, args...)
+	}
 }

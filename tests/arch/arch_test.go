@@ -42,6 +42,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"arrows", func() []string { return CheckArrows(tree) }},
 		{"modules", func() []string { return CheckModules(tree, read(dir, "docs/dependencies.md")) }},
 		{"go.mod", func() []string { return CheckGoMod(read(dir, "go.mod")) }},
+		{"files", func() []string { return CheckFiles(tree) }},
 		{"service", func() []string { return CheckService(tree) }},
 		{"purity", func() []string { return CheckPurity(tree) }},
 		{"goroutines", func() []string { return CheckGoroutines(tree) }},

@@ -41,6 +41,8 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",
+		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
@@ -50,6 +52,13 @@ var arrows = map[string][]string{
 		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
+	"cmd/raftkv/internal/exit":      {},
+	"cmd/raftkv/internal/terminal":  {"client"}, // of the client only how refusals are worded
+	"cmd/raftkv/internal/settings":  {"cmd/raftkv/internal/inventory"},
+	"cmd/raftkv/internal/ask":       {"cmd/raftkv/internal/exit", "kvserver/api"},
+	"cmd/raftkv/internal/status":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
+	"cmd/raftkv/internal/target":    {"cmd/raftkv/internal/exit"},
+	"cmd/raftkv/internal/address":   {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/host", "cmd/raftkv/internal/process", "raft/core"},
 	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal"},
 	"cmd/raftkv/internal/logging":   {},
 	"cmd/raftkv/internal/process":   {"raft/vfs", "kvserver/port"},
@@ -70,9 +79,10 @@ var suites = []string{"raft", "kvserver"}
 // labPackages is what the suites need.
 var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 
-// goldenPackage compares formats with the bytes of earlier releases. Every
-// package's tests may import it.
-const goldenPackage = "tests/compat/golden"
+// sharedByTests are packages that every package's tests may import: the one compares
+// formats with the bytes of earlier releases, the other what inner loops allocate with
+// a baseline.
+var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
 // network, both in memory. Tests of every package under kvserver may import them, and
@@ -121,7 +131,7 @@ func CheckArrows(t *Tree) (complaints []string) {
 				to, ours := strings.CutPrefix(path, Module+"/")
 				suite := f.Test && slices.Contains(suites, p.Path) && slices.Contains(labPackages, to)
 				fake := f.Test && slices.Contains(fakePackages, to) && isUnder(p.Path, "kvserver")
-				if !ours || slices.Contains(allowed, to) || f.Test && (reached[to] || to == goldenPackage || slices.Contains(wired[p.Path], to)) || suite || fake {
+				if !ours || slices.Contains(allowed, to) || f.Test && (reached[to] || slices.Contains(sharedByTests, to) || slices.Contains(wired[p.Path], to)) || suite || fake {
 					continue
 				}
 				complaints = append(complaints, fmt.Sprintf("%s imports %s: %s may import %s", f.Path, to, p.Path, listOr(allowed, "nothing of ours")))
@@ -220,7 +230,7 @@ var (
 )
 
 // documentedModules reads the table of docs/dependencies.md: module, purpose,
-// who imports it.
+// importing packages.
 func documentedModules(document string) map[string][]string {
 	documented := map[string][]string{}
 	for line := range strings.Lines(document) {

@@ -28,7 +28,7 @@ func CheckComments(t *Tree) (complaints []string) {
 }
 
 // undocumented finds the exported names of a declaration that have no comment.
-// In a group, a comment over the group or beside the name will do.
+// In a group, a comment over the group or next to the name will do.
 func undocumented(t *Tree, f *File, d ast.Decl) (complaints []string) {
 	complain := func(name *ast.Ident) {
 		if name.IsExported() {

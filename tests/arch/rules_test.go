@@ -298,16 +298,36 @@ func TestBugsAreHeldToTheCode(t *testing.T) {
 	expect(t, "no entry", CheckBugs(tree, "# Bugs\n"), "has no entry")
 }
 
-// Goal: the rooms of the service are kept: a package that grows without end, a door
-// that names the other and a store outside of the machine are found. Method: a tree
-// with each of them, and the same where it is allowed.
-func TestTheRoomsOfTheServiceAreKept(t *testing.T) {
+// Goal: a package that grows without end is found, and an exception that nobody needs,
+// too. Method: a tree with packages of 25 and 26 files, tests not counted.
+func TestAPackageOfManyFilesIsSeen(t *testing.T) {
+	unneeded := func() (all []string) {
+		for _, path := range sortedKeys(bigger) {
+			all = append(all, "package "+path+" is listed as bigger")
+		}
+		return all
+	}()
 	big := source{}
-	for i := range maxServiceFiles + 1 {
+	for i := range maxPackageFiles + 1 {
 		big[fmt.Sprintf("kvserver/port/f%d.go", i)] = "package port\n"
+		big[fmt.Sprintf("cmd/raftkv/f%d.go", i)] = "package main\n"
+		if i > 0 {
+			big[fmt.Sprintf("raft/wal/f%d.go", i)] = "package wal\n"
+		}
 	}
-	big["kvserver/port/f_test.go"] = "package port\n"
-	expect(t, "too many files", CheckService(big.tree(t)), "package kvserver/port has 26 files")
+	big["raft/wal/f_test.go"] = "package wal\n"
+	expect(t, "too many files", CheckFiles(big.tree(t)), append([]string{"package cmd/raftkv has 26 files", "package kvserver/port has 26 files"}, unneeded...)...)
+	for i := range maxPackageFiles + 1 {
+		big[fmt.Sprintf("tests/mutants/f%d.go", i)] = "package main\n"
+		delete(big, fmt.Sprintf("kvserver/port/f%d.go", i))
+	}
+	expect(t, "exceptions", CheckFiles(big.tree(t)), "package cmd/raftkv has 26 files", "package tests/sim is listed as bigger")
+}
+
+// Goal: the rooms of the service are kept: a door that names the other and a store
+// outside of the machine are found. Method: a tree with each of them, and the same
+// where it is allowed.
+func TestTheRoomsOfTheServiceAreKept(t *testing.T) {
 	doors := source{
 		"kvserver/httpd/a.go":      "package httpd\n\nimport \"raftkv/kvserver/clerkd\"\n\nvar _ = clerkd.New\n",
 		"kvserver/httpd/a_test.go": "package httpd\n\nimport \"raftkv/kvserver/clerkd\"\n\nvar _ = clerkd.New\n",

@@ -6,39 +6,30 @@ import (
 	"slices"
 )
 
-// maxServiceFiles is how many files, tests not counted, a package of the service
-// may have. A package that needs more has two subjects.
-const maxServiceFiles = 25
-
 // doorPackages translate for one kind of client each. What they have in common is
 // decided in package kvserver, so that it is decided once.
 var doorPackages = []string{"kvserver/httpd", "kvserver/clerkd"}
 
 // storeKeepers are the files outside of package machine that may hold a store: one
-// that reads a backup, beside any running server.
+// that reads a backup, outside of any running server.
 var storeKeepers = []string{"kvserver/backup_file.go"}
 
-// CheckService holds the packages of the service to what makes them rooms: they are
-// small, the doors do not name each other, and nobody but the machine has a store,
-// so that nobody else can take its lock.
+// CheckService holds the packages of the service to what makes them rooms: the doors
+// do not name each other, and nobody but the machine has a store, so that nobody else
+// can take its lock.
 func CheckService(t *Tree) (complaints []string) {
 	for _, p := range t.Packages {
 		if !isUnder(p.Path, "kvserver") {
 			continue
 		}
-		count := 0
 		for _, f := range p.Files {
 			if f.Test {
 				continue
 			}
-			count++
 			complaints = append(complaints, otherDoors(p, f)...)
 			if p.Path != "kvserver/machine" && p.Path != "kvserver/kv" && !slices.Contains(fakePackages, p.Path) && !slices.Contains(storeKeepers, f.Path) {
 				complaints = append(complaints, storesIn(t, f)...)
 			}
-		}
-		if count > maxServiceFiles {
-			complaints = append(complaints, fmt.Sprintf("package %s has %d files; the limit is %d: it has more than one subject", p.Path, count, maxServiceFiles))
 		}
 	}
 	return complaints

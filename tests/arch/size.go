@@ -13,6 +13,43 @@ const (
 	maxFunctionLines = 80
 )
 
+// maxPackageFiles is how many files, tests not counted, a package may have. A package
+// that needs more has two subjects.
+const maxPackageFiles = 25
+
+// bigger lists packages that may have more files, each with the reason.
+var bigger = map[string]string{
+	"tests/mutants": "a table for each package of the program",
+	"tests/sim":     "one world, whose parts name each other's fields",
+}
+
+// CheckFiles finds packages that have too many files, and exceptions that are not
+// needed any more.
+func CheckFiles(t *Tree) (complaints []string) {
+	needed := map[string]bool{}
+	for _, p := range t.Packages {
+		count := 0
+		for _, f := range p.Files {
+			if !f.Test {
+				count++
+			}
+		}
+		if count <= maxPackageFiles {
+			continue
+		}
+		needed[p.Path] = true
+		if _, excepted := bigger[p.Path]; !excepted {
+			complaints = append(complaints, fmt.Sprintf("package %s has %d files; the limit is %d: it has more than one subject", p.Path, count, maxPackageFiles))
+		}
+	}
+	for _, path := range sortedKeys(bigger) {
+		if !needed[path] {
+			complaints = append(complaints, fmt.Sprintf("package %s is listed as bigger than the limit and is not", path))
+		}
+	}
+	return complaints
+}
+
 // longer lists files ("folder/file.go") and functions ("folder/file.go:
 // function") that may be longer than the limits, each with the reason.
 var longer = map[string]string{}

@@ -59,7 +59,7 @@ func (d *disk) mountNow() error {
 	return err
 }
 
-// unmountNow unmounts, once all who had files open there are gone.
+// unmountNow unmounts, once all processes that had files open there are gone.
 func (d *disk) unmountNow() error {
 	if !d.mounted {
 		return nil

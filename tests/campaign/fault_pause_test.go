@@ -15,7 +15,7 @@ import (
 // for its leader; it draws between half of it and this.
 const electionTimeout = 600 * time.Millisecond
 
-// impatience is when the clients who measure pauses give an attempt up. A node
+// impatience is when the clients that measure pauses give an attempt up. A node
 // that cannot know the outcome of a write keeps its client waiting for it, until
 // the request's time is over; when writes are accepted again only new ones tell.
 const impatience = 300 * time.Millisecond

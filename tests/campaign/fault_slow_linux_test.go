@@ -46,7 +46,7 @@ func (r slowRow) mostChanges() uint64 {
 // Method: strace delays every sync of both followers, and of all three nodes, for
 // twelve seconds each, under eight appenders through all nodes and four readers
 // through the followers. Counted are the terms that begin, the appends, and how long
-// appends and reads take, beside controls without delay.
+// appends and reads take, compared with controls without delay.
 func TestSlowSyncs(t *testing.T) {
 	if *realFaults == 0 {
 		t.Skip("say -faults")

@@ -134,7 +134,7 @@ func report(t *testing.T, event, measure string, took []time.Duration, acknowled
 	t.Log("\n" + b.String())
 }
 
-// percentile returns the smallest value that so many percent do not exceed.
+// percentile returns the smallest value that the given percentage of them do not exceed.
 func percentile(values []time.Duration, percent int) time.Duration {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[max(0, (len(sorted)*percent+99)/100-1)]

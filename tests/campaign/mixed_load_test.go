@@ -67,7 +67,7 @@ func startMixedLoad(t *testing.T, c *cluster.Cluster) *mixedLoad {
 	return l
 }
 
-// await waits until so many more rounds are done.
+// await waits until the given number of rounds more are done.
 func (l *mixedLoad) await(rounds int) {
 	l.t.Helper()
 	count := func() int {

@@ -44,7 +44,7 @@ const (
 // list, and read in every mode, some through all nodes, some through one only.
 // One fault after the other, of kinds that a seed draws evenly. Each must show
 // that it happened. After each the history, of keys of its own, is searched for
-// an order; a search that does not end has failed. Beside it runs a ledger of
+// an order; a search that does not end has failed. At the same time runs a ledger of
 // appends under idempotency keys, over all faults.
 func TestCampaignOfNemeses(t *testing.T) {
 	if *nemesisTime == 0 {

@@ -77,7 +77,7 @@ func (s *site) say(format string, arguments ...any) {
 	fmt.Printf("%7.1f s  %s\n", time.Since(s.begun).Seconds(), fmt.Sprintf(format, arguments...))
 }
 
-// follower draws one of those who do not lead.
+// follower draws one of the nodes that do not lead.
 func (s *site) follower() *cluster.Node {
 	others := s.cluster.Others(s.cluster.Leader())
 	return others[s.rand.IntN(len(others))]

@@ -236,7 +236,7 @@ func panels(queries []dashboardQuery) int {
 	return len(titles)
 }
 
-// delaySyncs makes each sync of a node take so much longer, until the end is
+// delaySyncs makes each sync of a node take longer by delay, until the end is
 // called.
 func delaySyncs(t *testing.T, strace string, s *cluster.Node, delay time.Duration) (end func()) {
 	t.Helper()

@@ -77,7 +77,7 @@ func (f *figures) printf(format string, args ...any) { fmt.Fprintf(&f.lines, for
 // Goal: under ten times the load that it can carry a cluster goes on doing what
 // it can, refuses the rest, elects nobody, and is itself again within seconds.
 // Method: three processes. Their capacity is measured by as many clients as
-// they like; then ten times that is offered for a while, by clients who do not
+// they like; then ten times that is offered for a while, by clients that do not
 // care for Retry-After. Everything shares one machine with the generator, so the
 // figures are printed, and held to limits that leave room for that.
 func TestCampaignOfOverload(t *testing.T) {

@@ -35,7 +35,7 @@ type cutFigures struct {
 // the nodes started. Every acknowledged append must be there once and in order,
 // on every node, what is in doubt at most once, and nothing else; after each cut
 // for its own appends and the last ones before, and in the end for all. Large
-// values go in beside the appends, so that the log rolls, snapshots are written
+// values go in between the appends, so that the log rolls, snapshots are written
 // all the time and what they replace is removed.
 func TestCampaignOfPowerCuts(t *testing.T) {
 	if *powerCuts == 0 {

@@ -28,7 +28,7 @@ var (
 // Goal: thousands of clients that send a byte a second do not disturb an honest
 // one, whether each has a beat of its own or all have the same.
 // Method: the p99 of a client that asks for a tenth of what the leader can do,
-// alone and beside the slow ones, by turns, medians of five. It is measured when
+// alone and together with the slow ones, by turns, medians of five. It is measured when
 // the slow ones have come to the time at which they are ended one by one, and come
 // back. Those have a process of their own, since a Go program with thousands of
 // things to do at the same moment looks late at what comes from the network, and

@@ -18,7 +18,10 @@ import (
 	"time"
 )
 
-var buildRace = flag.Bool("cluster.race", false, "build the program with the race detector")
+var (
+	buildRace = flag.Bool("cluster.race", false, "build the program with the race detector")
+	ready     = flag.String("cluster.program", "", "run this program instead of building one")
+)
 
 // Program is the path of the built binary.
 var Program string
@@ -27,6 +30,10 @@ var Program string
 // for os.Exit in TestMain.
 func Main(m *testing.M) int {
 	flag.Parse()
+	if *ready != "" {
+		Program = *ready
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "raftkv-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -199,7 +206,7 @@ func (c *Capture) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.copy != nil {
-		_, _ = c.copy.Write(b) // it is for people who look for the cause of a failure
+		_, _ = c.copy.Write(b) // it helps to find the cause of a failure
 	}
 	return c.text.Write(b)
 }

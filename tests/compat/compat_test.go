@@ -33,6 +33,8 @@ var elsewhere = map[string]string{
 	"v0.1.0/toml":         "raft/datadir",
 	"v0.1.0/dev":          "cmd/raftkv/internal/inventory",
 	"v0.1.0/export":       "cmd/raftkv",
+
+	"v0.2.0/forward-frames": "kvserver/clerkwire",
 }
 
 // Goal: what an earlier release wrote is read by this one, and means the same.

@@ -88,9 +88,9 @@ var registered = []struct {
 	{"HTTP", "kvserver/api/headers.go", `\bHeader\w+ += "([^"]+)"`},
 	{"HTTP", "kvserver/api/headers.go", `\bConsistency\w+ += "([^"]+)"`},
 	{"HTTP", "kvserver/api/outcome.go", `\bCode\w+ +Code += "([^"]+)"`},
-	{"The command line: exit code", "cmd/raftkv/root.go", `\bexit\w+ += (\d+)`},
+	{"The command line: exit code", "cmd/raftkv/internal/exit/exit.go", `\t[A-Z]\w+ += (\d+)`},
 	{"The command line", "cmd/raftkv/clerk.go", `\b\w+Variable += "([^"]+)"`},
-	{"Versions", "kvserver/clerkwire/frame.go", `\bProtocol += "([^"]+)"`},
+	{"Versions", "kvserver/clerkwire/frame.go", `\b\w*Protocol += "([^"]+)"`},
 }
 
 // versions says where the versions stand: the beginning of a row of the first

@@ -35,7 +35,7 @@ type Cluster struct {
 	mu         sync.Mutex // guards what follows
 	servers    []*server
 	chosen     []interface{} // chosen[i-1]: the command that the first server to deliver index i delivered
-	failure    string        // the first thing found wrong beside the test's goroutine
+	failure    string        // the first thing found wrong outside the test's goroutine
 	agreements int
 }
 

@@ -30,7 +30,7 @@ var takenNames = map[string][]string{
 	},
 }
 
-// Goal: an edition's own files can stand beside ours. Method: no file of ours
+// Goal: an edition's own files can stand in one folder with ours. Method: no file of ours
 // has a name of theirs, and nothing that they declare is declared by our packages
 // or by tests inside these.
 func TestNamesOfTheEditionsAreFree(t *testing.T) {

@@ -27,7 +27,7 @@ var leftOut *regexp.Regexp
 // OneNumbering makes this run leave out the numberings that it does not ask
 // for; see others. Call it from TestMain, after flag.Parse. Only scenarios that
 // ask Wanted are left out: tests of an edition's own files, which may stand
-// beside ours under the same names, always run.
+// in one folder with ours under the same names, always run.
 func OneNumbering(all Numberings) {
 	leftOut = regexp.MustCompile(all.others(flag.Lookup("test.run").Value.String()))
 }

@@ -63,7 +63,7 @@ type run struct {
 	dice    *rand.Rand
 	stage   string
 	victim  core.ID // whose memory it is; nobody's on the wire
-	count   int     // so many chances to flip are passed over first
+	count   int     // how many chances to flip are passed over first
 	servers map[core.ID]*server
 
 	mu      sync.Mutex // guards what follows, dice and count

@@ -95,7 +95,7 @@ func oraclesOf(mutants []mutant) (all []string) {
 	return all
 }
 
-// share lets so many workers do the mutants; the first works in the copy that is
+// share lets several workers do the mutants; the first works in the copy that is
 // there.
 func (w *workshop) share(ctx context.Context, mutants []mutant, workers int, first string, clean bool) error {
 	todo := make(chan mutant, len(mutants))

@@ -41,8 +41,8 @@ type answer struct {
 	took    time.Duration
 }
 
-// command returns how an oracle is built and run, and what time it has: so many
-// times what is due to it on a machine of its own.
+// command returns how an oracle is built and run, and what time it has:
+// patience times what is due to it on a machine of its own.
 func command(root, oracle string, patience int) (build, run []string, dir string, budget time.Duration, err error) {
 	words := strings.Fields(oracle)
 	program := filepath.Join(root, ".mutants", "oracle")

@@ -2,6 +2,12 @@ package main
 
 // The rest of raft/core: ticks, a server that has lost its disk, unique IDs, states that cannot be.
 var coreMutants = []mutant{
+	inTests("C80", "TestDue_", "the moment to write down the commit index is overslept", "raft/core/ready.go",
+		"r.config.CommitTicks-r.written.commitAge)", "r.config.CommitTicks-r.written.commitAge+1)"),
+	inTests("C82", "TestSlow|TestBatching|TestDue_", "a read waits for its round until the next heartbeat", "raft/core/ready.go",
+		"if len(r.reads)+len(r.asking) > 0 {", "if len(r.reads)+len(r.asking) > 1<<20 {"),
+	inTests("C81", "TestDue_", "a disk that hangs is noticed only when something else is due", "raft/core/ready.go",
+		"if writing || r.rejoining.On", "if writing && r.role == Follower || r.rejoining.On"),
 	inTests("C61", "TestScripts", "who has put other entries in the place of what it confirmed is not found out", "raft/core/broken.go",
 		"\treturn req.PrevLogIndex <= call.matchIndex\n", "\treturn false\n"),
 	inTests("C62", "TestScripts", "a follower that has lost nothing but the last entry that it confirmed is not found out", "raft/core/broken.go",

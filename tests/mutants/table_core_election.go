@@ -1,6 +1,6 @@
 package main
 
-// Who may lead: raft/core's elections, roles, votes and transfers.
+// Which server may lead: raft/core's elections, roles, votes and transfers.
 var coreElectionMutants = []mutant{
 	{
 		id: "M02", bug: "votes are given without a look at the candidate's log (§5.4.1)",

@@ -1,6 +1,6 @@
 package main
 
-// Who a peer is (raft/identity).
+// Whether a peer is the one that is known (raft/identity).
 var identityMutants = []mutant{
 	inSimulator("SI5", "the word of a server that has lost its disk counts against another's directory", "raft/identity/acquaint.go",
 		"case them.Life.Asking:", "case false:"),
@@ -23,11 +23,13 @@ var identityMutants = []mutant{
 	inTests("X27", "TestReplaced", "of the directories that were replaced the eldest are remembered, not the last", "raft/identity/life.go",
 		"return all[max(0, len(all)-maxFormer):]", "return all[:min(len(all), maxFormer)]"),
 	inSimulator("SI3", "an empty directory passes for the server's own at its first start", "raft/identity/life.go",
-		"case l.Incarnation != k.Incarnation && !l.Rejoined:", "case l.Incarnation != k.Incarnation && !l.Rejoined && l.Boot > 1:"),
+		"\tcase slices.Contains(k.Former, l.Incarnation):\n",
+		"\tcase l.Boot == 1 && !l.Rejoined && l.Incarnation != k.Incarnation:\n\tcase slices.Contains(k.Former, l.Incarnation):\n"),
 	inSimulator("SI4", "a copy that starts in the boot that was met is believed", "raft/identity/life.go",
 		"then == k.Nonce {", "then == k.Nonce || l.Boot == k.Boot {"),
-	inSimulator("SI7", "a server that has no goal yet is remembered as the first directory of a peer", "raft/identity/life.go",
-		"\tcase k.Boot == 0 && l.Asking:\n\t\treturn k, false, \"\" // nobody yet: the directory it is to replace may come instead\n", ""),
+	inFile("SI7", "a server that has no goal yet is remembered as the first directory of a peer", "raft/identity/life.go",
+		"\tcase k.Boot == 0 && l.Asking:\n\t\treturn k, false, \"\" // nobody yet: the directory it is to replace may come instead\n", "",
+		"test ./raft/identity TestANewcomerWithoutAGoal", "sim"),
 	inTests("X50", "TestAPeersDirectory", "a newcomer gives up its predecessor before it has a goal", "raft/identity/life.go",
 		"case l.Incarnation != k.Incarnation && l.Asking:", "case l.Incarnation != k.Incarnation && l.Asking && l.Boot == 0:"),
 	inTests("X51", "TestAPeersDirectory", "a newcomer whose predecessor has come back may still take its place", "raft/identity/life.go",

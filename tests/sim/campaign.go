@@ -13,7 +13,7 @@ import (
 type campaign struct {
 	first   uint64
 	length  time.Duration
-	seeds   int           // so many at most; 0 as many as there is time for
+	seeds   int           // maximum; 0: as many as there is time for
 	twice   int           // every n-th seed is run twice; 0 none
 	shrink  time.Duration // for each failure
 	stop    bool          // with the first failure

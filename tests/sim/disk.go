@@ -20,21 +20,21 @@ type disk struct {
 	writing   *core.Write    // handed over and not saved yet
 	ready     bool           // the delay of writing is over; only a hang holds it up
 	hangs     int            // faults that hang it
-	slow      int64          // it is so many times slower; 0 as 1
+	slow      int64          // factor of slowness; 0 as 1
 	incoming  *transfer      // the last that was begun
 	begun     *unwritten     // the last snapshot taken in this life; it may be written by now
 	full      int            // faults that leave no room on it
-	plug      int            // after so many operations the machine dies; -1: it does not
+	plug      int            // the operations after which the machine dies; -1: it does not
 	strike    *vfs.Fault     // fails an operation; Nth counts down
 	failing   *vfs.Fault     // strikes the next save; Nth is counted from there
 	spoils    *vfs.Fault     // strikes the next snapshot that is written or received, likewise
 	booted    uint64         // the term that this life began in
-	rejoining core.Rejoining // what a node keeps beside its log
+	rejoining core.Rejoining // what a node keeps next to its log
 	dir       *directory     // likewise
 	rotten    bool           // a bit of it was changed since the last boot:
 	rotFile   string         // in this file,
 	rotAt     uint64         // there
-	plugs     []int          // after so many operations of the next recoveries the machine dies again
+	plugs     []int          // likewise in the next recoveries
 }
 
 // unwritten is a snapshot that is not on the disk yet.
@@ -305,7 +305,7 @@ func (d *disk) failStop() {
 	w.nemesis.restartSoon(s, w.diskDice.between(1, 1000)*millisecond)
 }
 
-// prepareSoon makes the log's next segment ready, beside the saves.
+// prepareSoon makes the log's next segment ready, between the saves.
 func (d *disk) prepareSoon() {
 	select {
 	case <-d.wal.NeedsSpare():

@@ -2,7 +2,7 @@
 // machine and write-ahead log, on a network, disks and clocks that are made up.
 //
 // Everything that happens is drawn from a seed: how many servers, how slow the
-// network, which messages are lost, doubled, late or held up, who is cut off from
+// network, which messages are lost, doubled, late or held up, which servers are cut off from
 // whom, which disk hangs, when the power fails and what the disk forgets then,
 // what the clients do. The same seed on the same source gives the same run,
 // event for event; the trace hash proves it.
@@ -27,7 +27,7 @@
 //	server.go, disk.go   one machine: the Replica, and the log on its disk
 //	apply.go             what is delivered and not applied yet
 //	service.go, serve.go the state machine and the requests that wait for it
-//	client.go            who asks
+//	client.go            the clients
 //	oracle*.go, model.go what must never be seen
 //	trace.go, counts.go  what was seen
 //	campaign.go, shrink.go, main.go

@@ -256,7 +256,7 @@ func (s *server) meetsStray(at *server, it *stray) {
 	if _, _, reason, _ := s.known[at.id].Acquaint(ours, it.identity); reason == "" {
 		w.fail("identity", "%s takes a server of another cluster for %s", s.id, at.id)
 	}
-	s.hearRefusal(at.index, it.identity)
+	s.hearRefusal(at.index, it.identity, identity.Wiped)
 }
 
 // hasUID reports whether a server of the cluster that is up knows the cluster's uid.

@@ -14,7 +14,7 @@ import (
 // what it remembers. The judgement is the shipped one (raft/identity); what is
 // remembered where, and what becomes of a refusal, follows raft/wire step by step.
 
-// directory is what a node keeps beside its log.
+// directory is what a node keeps next to its log.
 type directory struct {
 	life   identity.Life // of the last process
 	memory map[core.ID]identity.Known
@@ -41,11 +41,12 @@ func (d *directory) copied() *directory {
 	return &c
 }
 
-// acquaintance is what a process knows of the others, beside its directory.
+// acquaintance is what a process knows of the others, in addition to its directory.
 type acquaintance struct {
 	known map[core.ID]identity.Known // what is remembered, and what was said since
 	noted int64                      // when that was last made durable
-	words map[int]bool               // peers whose word against our directory counts, by index
+	words identity.Words             // of peers against our directory, if they count
+	trial int                        // counts the times that the words were given up
 
 	hearsay identity.Hearsay // which uids the others name, while the server's own is not known
 	misled  map[int]bool     // peers in whose place a stray named a uid last, by index
@@ -65,7 +66,7 @@ const (
 func (s *server) introduce() {
 	w := s.w
 	s.disk.dir.life = s.disk.dir.life.Next(w.identityDice.Uint64)
-	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, words: map[int]bool{}, misled: map[int]bool{}}
+	s.acquaintance = acquaintance{known: maps.Clone(s.disk.dir.memory), noted: w.now, misled: map[int]bool{}}
 	if s.identity().Standing != (identity.Standing{}) {
 		for _, other := range w.servers {
 			s.hearsay.Bind(s.known[other.id].UID)
@@ -103,7 +104,7 @@ func (s *server) learnUID(uid core.UID) {
 }
 
 // muted reports whether the server takes part in nothing for the moment.
-func (s *server) muted() bool { return len(s.words) > 0 || len(s.unaware) > 0 }
+func (s *server) muted() bool { return s.words.Len() > 0 || len(s.unaware) > 0 }
 
 // atOdds reports whether the server talks to nobody because two clusters were named
 // to it. It says hello all the same.
@@ -140,6 +141,10 @@ func (s *server) hearUID(peer core.ID, them identity.Identity, talk bool) core.U
 	at := s.w.server(peer).index
 	s.misled[at] = them.UID != (core.UID{}) && s.w.strays[at] != nil
 	uid, atOdds := s.presumed()
+	if atOdds {
+		s.words.Clear() // it is unknown to which cluster their senders belong
+		s.trial++
+	}
 	if talk && !s.identity().Life.Asking && !atOdds && (uid == (core.UID{}) || uid == them.UID) {
 		s.hearsay.Bind(them.UID)
 	}
@@ -244,7 +249,7 @@ func (s *server) judges(other *server, them identity.Identity) bool {
 	by, life := s.identity(), other.life
 	w.network.carry(s.index, other.index, then(func() {
 		if other.alive(life) && w.strays[s.index] == nil {
-			other.hearRefusal(s.index, by)
+			other.hearRefusal(s.index, by, reason)
 		}
 	}), then(func() {}))
 	return false
@@ -253,7 +258,7 @@ func (s *server) judges(other *server, them identity.Identity) bool {
 // hearRefusal weighs the word of a server at a peer's address against our data
 // directory. From the first that counts on, the server takes part in nothing; when
 // a majority says so, or the others have had their time, it ends.
-func (s *server) hearRefusal(by int, them identity.Identity) {
+func (s *server) hearRefusal(by int, them identity.Identity, reason identity.Reason) {
 	w := s.w
 	ours := s.hearUID(w.servers[by].id, them, false)
 	if s.atOdds() || s.known[w.servers[by].id].Credible(ours, them) != "" {
@@ -262,17 +267,17 @@ func (s *server) hearRefusal(by int, them identity.Identity) {
 	}
 	w.counts.WordsBelieved++
 	w.oracles.doubted(s, by)
-	s.words[by] = true
-	life := s.life
-	if 2*len(s.words) > len(w.servers)-1 {
+	first, trial, life := s.words.Len() == 0, s.trial, s.life
+	s.words.Hear(w.servers[by].id, reason, "", them.UID != (core.UID{}))
+	if s.words.Verdict(len(w.servers) - 1).Majority {
 		s.disk.dir.fenced = true
 		w.counts.Fenced++
 		s.crash(crash{torn: -1}, w.diskDice)
 		return
 	}
-	if len(s.words) == 1 {
+	if first {
 		w.after(verdictWait, then(func() {
-			if s.alive(life) {
+			if s.alive(life) && s.trial == trial {
 				s.crash(crash{torn: -1}, w.diskDice)
 				w.nemesis.restartSoon(s, second)
 			}
@@ -314,7 +319,7 @@ func (s *server) announceOn(done func()) {
 	for _, other := range w.servers {
 		l, back := &w.network.links[s.index][other.index], &w.network.links[other.index][s.index]
 		if s.unaware[other.index] && other.up && !other.paused && w.strays[other.index] == nil &&
-			l.cuts+l.clogs+back.cuts+back.clogs == 0 && len(s.words) == 0 && w.network.greet(s, other) && !maybeStray(other.identity()) {
+			l.cuts+l.clogs+back.cuts+back.clogs == 0 && s.words.Len() == 0 && w.network.greet(s, other) && !maybeStray(other.identity()) {
 			delete(s.unaware, other.index)
 		}
 	}

@@ -24,7 +24,7 @@ type nemesis struct {
 	began    []int // numbers of the faults that took place
 	standing []*standing
 	pauses   [maxServers]int // faults that pause a server
-	assassin *assassin       // who waits for the next leader; nil if nobody does
+	assassin *assassin       // waits for the next leader; nil: there is none
 }
 
 // standing is a fault that lasts.

@@ -20,7 +20,7 @@ type network struct {
 type link struct {
 	cuts   int   // faults that cut it
 	clogs  int   // faults that hold up what is sent on it
-	slow   int64 // delays are so many times longer; 0 as 1
+	slow   int64 // factor by which delays are longer; 0 as 1
 	free   int64 // ordered: when the last message arrives
 	held   []held
 	broken uint64 // how often its connection was reset

@@ -62,7 +62,7 @@ type options struct {
 	Think       int64   `json:",omitempty"` // mean pause between two operations
 	Careless    float64 `json:",omitempty"` // share of clients without protection against doing things twice
 	Keyed       float64 `json:",omitempty"` // share of clients that use idempotency keys; the others have sessions
-	TimeFactor  int64   `json:",omitempty"` // log time runs so many times faster; 0 as 1
+	TimeFactor  int64   `json:",omitempty"` // factor by which log time runs faster; 0 as 1
 	Quota       uint64  `json:",omitempty"` // bytes that the store may hold; 0 any
 	LostAnswers float64 `json:",omitempty"`
 	Mix         mix     // weights of the operations
@@ -76,7 +76,7 @@ type options struct {
 	Outside    string   `json:",omitempty"` // what becomes of those that the healed majority does without; see heal
 	Calm       int64    // how long the healed majority may take to come to rest
 
-	// Canary plants a bug, reads that do not wait for the state machine: who never
+	// Canary plants a bug, reads that do not wait for the state machine: a simulator that never
 	// sees a run fail does not know whether failures are seen.
 	Canary bool `json:",omitempty"`
 }

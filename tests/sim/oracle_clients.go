@@ -144,7 +144,7 @@ func (r *record) known() bool {
 	return r.revision != 0 || r.ended != never && !(res.Status == kv.StatusConditionFailed && res.Replayed)
 }
 
-// checkTime: who was answered before another began stands no later than it.
+// checkTime: an operation that was answered before another began stands before it.
 // Stale reads are exempt.
 func (h *clientHistory) checkTime() error {
 	ordered := make([]*record, 0, len(h.records))

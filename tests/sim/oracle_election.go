@@ -52,8 +52,8 @@ func (o *oracles) entered(s *server, now core.Observed) {
 	o.elections.latest = now.Term
 }
 
-// elected: at most one leader per term, who voted for itself on its disk, and
-// who holds every entry that was committed in an earlier term (Leader
+// elected: at most one leader per term, which voted for itself on its disk, and
+// which holds every entry that was committed in an earlier term (Leader
 // Completeness). A leader may be seen late: what later terms committed is not
 // its affair.
 func (o *oracles) elected(s *server, now core.Observed) {

@@ -7,7 +7,7 @@ import (
 
 // A server whose data directory is its own, and whole, is not doubted by anybody
 // whose word counts, whatever else answers at the addresses of its peers. One on
-// a directory that was emptied, copied or put back is believed by nobody who can
+// a directory that was emptied, copied or put back is believed by no server that can
 // tell.
 
 func (s *server) impostor() bool { return s.aside != nil }

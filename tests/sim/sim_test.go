@@ -89,7 +89,7 @@ func TestRowsDoNotChangeTheRun(t *testing.T) {
 
 // Goal: what was found once stays mended. Method: the worlds in testdata, kept
 // with all their options, each under its seed and a few others: what a seed draws
-// within a world changes with the simulator. (Each bug has a unit test beside the
+// within a world changes with the simulator. (Each bug has a unit test next to the
 // code as well.)
 func TestSeedsThatOnceFailed(t *testing.T) {
 	files, err := filepath.Glob("testdata/once-failed/*.json")

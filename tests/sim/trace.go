@@ -9,7 +9,7 @@ import (
 )
 
 // trace hashes everything that happens. Printed, it has one row an event, in
-// columns that line up: when, who, in which role and term, what, and what of it.
+// columns that line up: the time, the server, its role and term, the event, and its details.
 // Rows are only made when somebody wants them: making them costs more than the
 // run itself.
 type trace struct {

@@ -10,7 +10,7 @@ import (
 	"raftkv/tests/cluster"
 )
 
-// backups returns the files of so many backups of one cluster, each of which holds
+// backups returns the files of several backups of one cluster, each of which holds
 // one key more than the one before.
 func backups(t *testing.T, n int) (files []string) {
 	t.Helper()

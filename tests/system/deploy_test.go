@@ -50,7 +50,7 @@ type composeFile struct {
 	Volumes map[string]any
 }
 
-// Goal: the compose file fits the program and the files beside it, for it is
+// Goal: the compose file fits the program and the files next to it, for it is
 // tried by hand only. Method: its flags are flags of serve, its nodes are those
 // of their --cluster and all of them are scraped, what it mounts is there, and
 // what it opens is open on loopback only.

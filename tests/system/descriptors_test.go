@@ -14,7 +14,7 @@ import (
 	"raftkv/tests/cluster"
 )
 
-// withFiles is surroundings in which a process may open so many files.
+// withFiles is surroundings in which a process may open this number of files.
 func withFiles(limit int) cluster.Surroundings {
 	return cluster.Surroundings{Wrapper: []string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, limit), "sh"}}
 }
@@ -25,7 +25,7 @@ var manyDescriptors = flag.Bool("descriptors", false, "run TestIdleClientsTakeNo
 // node ends, nothing acknowledged is lost, and a new client is served.
 // Method: three nodes under a small limit; as many idle clients as fit, and more,
 // at each of them, half of which have asked something and half of which never
-// say anything; beside them writers, until every node has begun several segments
+// say anything; in addition writers, until every node has begun several segments
 // and taken snapshots.
 func TestIdleClientsTakeNoDescriptorOfTheLog(t *testing.T) {
 	for _, limit := range []int{128, 256, 1024} {

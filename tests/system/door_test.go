@@ -97,7 +97,7 @@ func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
 	})
 }
 
-// Goal: who does not ask for an admin port has none, and its profiles and its log
+// Goal: a node that was given no admin port has none, and its profiles and its log
 // level are nowhere else.
 // Method: the sockets on which the process listens are those for clients and for
 // peers; the paths are not on the client port.

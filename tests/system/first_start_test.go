@@ -9,7 +9,7 @@ import (
 )
 
 // Goal: the first start of a cluster works in whatever order its nodes start and
-// however often they are killed meanwhile: nobody is taken for one who lost its
+// however often they are killed meanwhile: no node is taken for one that lost its
 // directory.
 // Method: rounds in which the nodes start in an order of chance and are killed
 // after some milliseconds; in the end all start.

@@ -16,7 +16,7 @@ import (
 // test tells it. Untold, it leads, and chooses every proposal at once.
 type Log struct {
 	Snapshots
-	ApplyCh chan raft.ApplyMsg
+	ApplyCh chan raft.Batch
 
 	Mu        sync.Mutex
 	status    raft.Status
@@ -36,8 +36,9 @@ type Log struct {
 // New returns a log of the node with that ID, which leads.
 func New(id string) *Log {
 	return &Log{
-		ApplyCh: make(chan raft.ApplyMsg, 4096),
-		status:  StatusOf(id, core.Leader, 3),
+		Snapshots: Snapshots{wanted: make(chan struct{}, 1)},
+		ApplyCh:   make(chan raft.Batch, 4096),
+		status:    StatusOf(id, core.Leader, 3),
 	}
 }
 
@@ -103,11 +104,17 @@ func StatusOf(id string, role core.Role, term uint64) raft.Status {
 	return s
 }
 
-// Set changes the status.
+// Set changes the status, and says so if a snapshot is wanted.
 func (f *Log) Set(change func(*raft.Status)) {
 	f.Mu.Lock()
 	defer f.Mu.Unlock()
 	change(&f.status)
+	if f.status.SnapshotWanted {
+		select {
+		case f.wanted <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // SetLeader makes another node (or nobody) the leader.
@@ -139,7 +146,7 @@ func (f *Log) Deliver(command []byte) {
 	if command != nil {
 		msg.CommandValid, msg.Command = true, command
 	}
-	f.ApplyCh <- msg
+	f.ApplyCh <- msg.Batch()
 }
 
 // Stop closes the applyCh.
@@ -196,7 +203,7 @@ func (f *Log) DeliverLostSnapshot(msg raft.ApplyMsg) {
 	f.Mu.Lock()
 	defer f.Mu.Unlock()
 	f.status.LastIndex = max(f.status.LastIndex, uint64(msg.SnapshotIndex))
-	f.ApplyCh <- msg
+	f.ApplyCh <- msg.Batch()
 }
 
 // PutCommand is a put that some other server proposed.

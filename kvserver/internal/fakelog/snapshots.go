@@ -21,6 +21,7 @@ type Snapshots struct {
 	Refuse  error  // if set, WriteSnapshot fails with it behind the first bytes
 	Pause   func() // if set, called by WriteSnapshot behind the first bytes
 	failure error  // what Fail was called with
+	wanted  chan struct{}
 }
 
 // WriteSnapshot keeps what was written only if all of it came.
@@ -54,6 +55,9 @@ func (f *Snapshots) Put(index uint64, state []byte) {
 	defer f.store.Unlock()
 	f.keep(index, state)
 }
+
+// SnapshotWanted implements machine.Consensus.
+func (f *Snapshots) SnapshotWanted() <-chan struct{} { return f.wanted }
 
 // OpenSnapshot implements machine.Consensus.
 func (f *Snapshots) OpenSnapshot(index uint64) (io.ReadCloser, error) {

@@ -81,7 +81,7 @@ type costFigures struct {
 	perSecond float64
 }
 
-// costCluster is one of the two clusters, and who puts load on it.
+// costCluster is one of the two clusters, and the clients that put load on it.
 type costCluster struct {
 	nodes  []*Node
 	target bench.Target
@@ -198,7 +198,7 @@ func change(with, without []costFigures, of func(costFigures) float64) string {
 	return interval(values, "%+.1f")
 }
 
-// interval is the median and its interval of confidence: so many values are on
+// interval is the median and its interval of confidence: this number of values is on
 // either side of the true median as heads in as many throws of a coin.
 func interval(values []float64, format string) string {
 	slices.SortFunc(values, cmp.Compare)

@@ -87,20 +87,26 @@ func TestADamagedSnapshotOfTheLeaderKeepsNobodyAway(t *testing.T) {
 			for i := range 200 {
 				put(t, other, fmt.Sprintf("k%d", i%50), fmt.Sprintf("%d-%s", i, strings.Repeat("v", 500)))
 			}
-			leader := -1
+			leader, wrote := -1, uint64(202) // entries, with the leader's first and the one before
 			eventually(t, "another node leads, its log is cut off, and its newest snapshot is the one to be sent", func() bool {
 				for i, n := range nodes {
 					s := n.raft.Status()
 					if i == away || s.Role != core.Leader {
 						continue
 					}
+					if s.LastIndex < wrote {
+						return false // the status is from before the last write
+					}
 					// Behind it there is no more log than is kept in memory, a few of these
-					// writes; a snapshot takes some fifty.
-					if s.FirstIndex > 100 && s.FirstIndex <= n.wal.Stats().SnapshotIndex+1 {
+					// writes, so no other one is wanted; a snapshot takes some thirty, so
+					// none is being taken now.
+					newest := n.wal.Stats().SnapshotIndex
+					if s.FirstIndex > 100 && s.FirstIndex <= newest+1 && s.LastIndex <= newest+5 {
 						leader = i
 						return true
 					}
 					put(t, other, "k0", strings.Repeat("v", 500))
+					wrote++
 				}
 				return false
 			})

@@ -23,10 +23,12 @@ type service struct {
 	peers  *httpd.Peers
 	clerks *clerkd.Door
 	http   *httpd.Door
+	// forwarder carries clients' writes to other nodes that speak its protocol.
+	forwarder *clerkd.Forwarder
 }
 
 // openService makes the node's service from a state, which chosen carries on.
-func (n *Node) openService(chosen <-chan raft.ApplyMsg, state io.Reader) (*service, error) {
+func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service, error) {
 	c, s := n.config, &service{}
 	clientAddr := func(id string) string { return n.transport.ClientAddr(core.ID(id)) }
 	others := names(c.Members.Others(c.ID).IDs())
@@ -38,6 +40,9 @@ func (n *Node) openService(chosen <-chan raft.ApplyMsg, state io.Reader) (*servi
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, ClientAddr: clientAddr,
 		MaxConnections: cmp.Or(c.MaxForwards, httpd.PeerConnections(s.port.MaxConnections())),
 		Shortage:       s.port.MakeRoom, Logger: n.logger,
+	})
+	s.forwarder = clerkd.NewForwarder(clerkd.ForwarderConfig{
+		NodeID: string(c.ID), ClusterID: c.ClusterID, ClientAddr: clientAddr, Logger: n.logger,
 	})
 	config := kvserver.Config{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
@@ -62,13 +67,13 @@ func (n *Node) openService(chosen <-chan raft.ApplyMsg, state io.Reader) (*servi
 		s.clerks = clerkd.New(s.Server, measures)
 		measures.Show(s.Server, func() int { open, _, _ := s.port.Counts(); return open })
 	}
-	door.Clerks = s.clerks
+	door.Clerks, door.Forwarder = s.clerks, s.forwarder
 	s.http = httpd.New(s.Server, s.port, s.peers, door)
 	return s, nil
 }
 
 // server returns the http.Server of the client port.
-func (s *service) server() *http.Server { return port.NewServer(s.http.Handler()) }
+func (s *service) server() *http.Server { return s.http.Server() }
 
 // listener makes the client port out of a listener.
 func (s *service) listener(l net.Listener) net.Listener { return s.port.Listener(l) }
@@ -80,5 +85,6 @@ func (s *service) drainClerks(ctx context.Context) bool { return s.clerks.Drain(
 func (s *service) Close() {
 	s.Server.Close()
 	s.clerks.Close()
+	s.forwarder.Close()
 	s.peers.Close()
 }

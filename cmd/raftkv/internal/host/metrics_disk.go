@@ -6,29 +6,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/kvserver/metrics"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
 )
 
-// fsyncBuckets are the bounds of the histogram, in seconds: from the sync of a fast disk
-// to one that hangs.
-var fsyncBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
-
 // diskMetrics shows the size of the log and its snapshots, and how much room the disk
 // has.
-func diskMetrics(log *wal.WAL, dataDir string) shown {
-	return func(s *show) {
+func diskMetrics(log *wal.WAL, dataDir string) metrics.Shown {
+	return func(s *metrics.Scrape) {
 		w := log.Stats()
-		s.gauge("wal_segments", "Segment files of the log, the spare one not counted.", float64(w.Segments))
-		s.gauge("wal_size_bytes", "Size of the log's segment files.", float64(w.Bytes))
-		s.counter("wal_append_bytes_total", "Bytes appended to the log, with headers and padding.", w.AppendedBytes)
-		s.counter("wal_appended_entries_total", "Entries appended to the log.", w.Entries)
-		s.counter("wal_batches_total", "Batches appended to the log; each costs one sync.", w.Batches)
-		s.counter("wal_rolls_total", "Times that a segment of the log was used up.", w.Rolls)
-		s.gauge("raft_snapshot_size_bytes", "Size of the newest snapshot's file; 0 if there is none.", float64(w.SnapshotBytes))
-		s.gauge("wal_damaged_snapshots", "1 if a damaged snapshot was passed over when this node started.", truth(w.PassedOver != nil))
+		s.Show(instruments.walSegments, float64(w.Segments))
+		s.Show(instruments.walSizeBytes, float64(w.Bytes))
+		s.Show(instruments.walAppendBytes, float64(w.AppendedBytes))
+		s.Show(instruments.walAppendedEntries, float64(w.Entries))
+		s.Show(instruments.walBatches, float64(w.Batches))
+		s.Show(instruments.walRolls, float64(w.Rolls))
+		s.Show(instruments.snapshotSizeBytes, float64(w.SnapshotBytes))
+		s.Show(instruments.walDamagedSnapshots, metrics.Truth(w.PassedOver != nil))
 		if free, err := process.FreeBytes(dataDir); err == nil {
-			s.gauge("disk_free_bytes", "Room for this process on the disk of the data directory.", float64(free))
+			s.Show(instruments.diskFreeBytes, float64(free))
 		}
 	}
 }
@@ -43,11 +40,7 @@ type timedFS struct {
 // newTimedFS returns fsys with a histogram of its syncs, which it puts into the
 // registry. The syncs are noted in last, too.
 func newTimedFS(fsys vfs.FS, registry *prometheus.Registry, last *recent) vfs.FS {
-	syncs := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: metricsPrefix + "wal_fsync_duration_seconds", Help: "Time that the disk takes to make a file's data durable.", Buckets: fsyncBuckets,
-	})
-	registry.MustRegister(syncs)
-	return timedFS{fsys, syncs, last}
+	return timedFS{fsys, instruments.walFsyncSeconds.Histogram(registry), last}
 }
 
 func (t timedFS) Create(name string) (vfs.File, error) { return t.timed(t.FS.Create(name)) }

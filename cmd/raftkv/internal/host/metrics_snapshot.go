@@ -6,14 +6,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/kvserver/metrics"
 	"raftkv/raft"
 	"raftkv/raft/core"
 	"raftkv/raft/wire"
 )
-
-// snapshotBuckets are the bounds of the histograms, in seconds: from a snapshot of
-// nearly nothing to one that takes a quarter of an hour.
-var snapshotBuckets = prometheus.ExponentialBuckets(0.001, 2, 20)
 
 // timedSnapshots measures how long snapshots that peers send take to arrive.
 type timedSnapshots struct {
@@ -25,11 +22,7 @@ type timedSnapshots struct {
 // newTimedSnapshots returns snapshots with a histogram of how long they take to
 // arrive, which it puts into the registry.
 func newTimedSnapshots(s wire.Snapshots, registry *prometheus.Registry) *timedSnapshots {
-	installs := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: metricsPrefix + "raft_snapshot_install_duration_seconds", Help: "Time from a peer's offer of a snapshot until all of it was on this node's disk.", Buckets: snapshotBuckets,
-	})
-	registry.MustRegister(installs)
-	return &timedSnapshots{Snapshots: s, installs: installs}
+	return &timedSnapshots{Snapshots: s, installs: instruments.snapshotInstallSeconds.Histogram(registry)}
 }
 
 // BeginReceive implements wire.Snapshots.
@@ -110,10 +103,10 @@ func (a *logAges) oldest(first uint64, now time.Time) (age time.Duration, known 
 }
 
 // logAgeMetrics shows how far back the log in memory reaches.
-func logAgeMetrics(ages *logAges, status func() *raft.Status) shown {
-	return func(s *show) {
+func logAgeMetrics(ages *logAges, status func() *raft.Status) metrics.Shown {
+	return func(s *metrics.Scrape) {
 		if age, known := ages.oldest(status().FirstIndex, time.Now()); known {
-			s.gauge("raft_oldest_log_age_seconds", "How long ago the oldest log entry in memory came: a follower that was away for less needs no snapshot. Not known while that is an entry from before the start of this process.", age.Seconds())
+			s.Show(instruments.oldestLogAgeSeconds, age.Seconds())
 		}
 	}
 }

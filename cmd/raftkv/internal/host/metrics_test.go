@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/kvserver/metrics"
 	"raftkv/raft/core"
 	"raftkv/raft/wire"
 )
@@ -25,7 +26,7 @@ func shownValue(t *testing.T, n *Node, series string) (value float64) {
 		t.Fatalf("a scrape was answered with %d", status)
 	}
 	for line := range strings.Lines(text) {
-		if number, is := strings.CutPrefix(line, metricsPrefix+series+" "); is {
+		if number, is := strings.CutPrefix(line, metrics.Prefix+series+" "); is {
 			if _, err := fmt.Sscan(number, &value); err != nil {
 				t.Fatal(err)
 			}
@@ -138,8 +139,8 @@ func TestLateHeartbeatsAndLostSnapshotsAreCounted(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{"raft_heartbeat_late_total": 1, "raft_snapshot_send_failures_total": 1, "raft_snapshot_send_duration_seconds": 0} {
-		if got[metricsPrefix+name] != want {
-			t.Errorf("%s is %v, want %v", name, got[metricsPrefix+name], want)
+		if got[metrics.Prefix+name] != want {
+			t.Errorf("%s is %v, want %v", name, got[metrics.Prefix+name], want)
 		}
 	}
 }

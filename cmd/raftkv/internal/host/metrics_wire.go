@@ -5,32 +5,32 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/kvserver/metrics"
 	"raftkv/raft/core"
 	"raftkv/raft/wire"
 )
 
 // wireMetrics shows the traffic with the other nodes.
-func wireMetrics(transport *wire.Transport) shown {
-	return func(s *show) {
+func wireMetrics(transport *wire.Transport) metrics.Shown {
+	return func(s *metrics.Scrape) {
 		all := transport.Stats()
 		for id, p := range all.Peers {
 			peer := string(id)
-			s.gauge("peer_connected", "1 while the connection that this node dialled to the peer stands.", truth(p.Connected), "peer", peer)
-			s.counter("peer_sent_bytes_total", "Bytes of messages sent to the peer.", p.BytesSent, "peer", peer)
-			s.counter("peer_received_bytes_total", "Bytes of messages received from the peer.", p.BytesReceived, "peer", peer)
-			s.counter("peer_sent_messages_total", "Messages sent to the peer.", p.FramesSent, "peer", peer)
-			s.counter("peer_received_messages_total", "Messages received from the peer.", p.FramesReceived, "peer", peer)
-			s.counter("peer_send_failures_total", "Calls to the peer that ended without an answer.", p.LostCalls, "peer", peer)
-			s.counter("peer_dial_failures_total", "Attempts to connect to the peer that failed.", p.DialFailures, "peer", peer)
-			s.counter("peer_connections_lost_total", "Connections that died from the peer's side.", p.Suspects, "peer", peer)
-			const transfers = "Transfers of snapshots to and from the peer, by how they ended."
-			s.counter("peer_snapshot_transfers_total", transfers, p.SnapshotsSent, "peer", peer, "result", "sent")
-			s.counter("peer_snapshot_transfers_total", transfers, p.SnapshotsReceived, "peer", peer, "result", "received")
-			s.counter("peer_snapshot_transfers_total", transfers, p.SnapshotsFailed, "peer", peer, "result", "failed")
-			s.gauge("peer_calls_in_flight", "Calls to the peer that have no answer yet.", float64(p.CallsInFlight), "peer", peer)
+			s.Show(instruments.peerConnected, metrics.Truth(p.Connected), peer)
+			s.Show(instruments.peerSentBytes, float64(p.BytesSent), peer)
+			s.Show(instruments.peerReceivedBytes, float64(p.BytesReceived), peer)
+			s.Show(instruments.peerSentMessages, float64(p.FramesSent), peer)
+			s.Show(instruments.peerReceivedMessages, float64(p.FramesReceived), peer)
+			s.Show(instruments.peerSendFailures, float64(p.LostCalls), peer)
+			s.Show(instruments.peerDialFailures, float64(p.DialFailures), peer)
+			s.Show(instruments.peerConnectionsLost, float64(p.Suspects), peer)
+			s.Show(instruments.peerSnapshotTransfers, float64(p.SnapshotsSent), peer, "sent")
+			s.Show(instruments.peerSnapshotTransfers, float64(p.SnapshotsReceived), peer, "received")
+			s.Show(instruments.peerSnapshotTransfers, float64(p.SnapshotsFailed), peer, "failed")
+			s.Show(instruments.peerCallsInFlight, float64(p.CallsInFlight), peer)
 		}
 		for reason, n := range all.Rejected {
-			s.counter("peer_rejected_total", "Connections of would-be peers that this node turned down, by reason.", n, "reason", string(reason))
+			s.Show(instruments.peerRejected, float64(n), string(reason))
 		}
 	}
 }
@@ -56,22 +56,11 @@ type timedPeer struct {
 // newTimedTransport returns a transport with instruments, which it puts into the
 // registry.
 func newTimedTransport(t *wire.Transport, registry *prometheus.Registry, c Config) timedTransport {
-	trips := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: metricsPrefix + "peer_round_trip_duration_seconds", Help: "Time from a heartbeat of this node to the peer's answer.", Buckets: consensusBuckets,
-	}, []string{"peer"})
-	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: metricsPrefix + "raft_snapshot_send_failures_total", Help: "Snapshots for the peer that it did not take, for whatever reason.",
-	}, []string{"peer"})
+	trips, failures := instruments.peerRoundTripSeconds.Histograms(registry), instruments.snapshotSendFailures.Counters(registry)
 	timed := timedTransport{
 		Transport: t, peers: map[core.ID]*timedPeer{}, beat: 2 * heartbeatTicks * c.ElectionTimeout / electionTicks,
-		late: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: metricsPrefix + "raft_heartbeat_late_total", Help: "Times that this node, leading, let a peer wait for a message twice as long as between two heartbeats.",
-		}),
-		sends: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: metricsPrefix + "raft_snapshot_send_duration_seconds", Help: "Time from the beginning of sending a snapshot to the peer's answer that it has it, pauses after failures included.", Buckets: snapshotBuckets,
-		}),
+		late: instruments.heartbeatLate.Counter(registry), sends: instruments.snapshotSendSeconds.Histogram(registry),
 	}
-	registry.MustRegister(trips, failures, timed.late, timed.sends)
 	for id := range c.Members.Others(c.ID) {
 		timed.peers[id] = &timedPeer{trips: trips.WithLabelValues(string(id)), failures: failures.WithLabelValues(string(id))}
 	}

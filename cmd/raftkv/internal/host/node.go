@@ -19,10 +19,6 @@ import (
 	"raftkv/raft/wire"
 )
 
-// applyBacklog is how many delivered commands may wait for the service. Their data is
-// the log's, so a longer queue would cost little, but gain nothing.
-const applyBacklog = 256
-
 // Node is one node of a cluster, from its data directory to its ports. It is used in
 // this order: New, Start, then StopListening, HandOver and Drain if there is time, and
 // Close. These belong to one goroutine. The other methods may be called by any, once
@@ -113,8 +109,8 @@ func (n *Node) openLog() error {
 // node is closed.
 func (n *Node) Start() error {
 	c := n.config
-	chosen := make(chan raft.ApplyMsg, applyBacklog)
-	n.raft = raft.Open(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
+	chosen := make(chan raft.Batch, 1)
+	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
 	n.resumeRejoin()

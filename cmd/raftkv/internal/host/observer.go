@@ -20,23 +20,14 @@ type observer struct {
 	recent  *recent // commits
 }
 
-// consensusBuckets are the bounds of the histograms, in seconds: from a commit on a fast
-// disk to one that waits for an election.
-var consensusBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
-
 // newObserver returns a node's observer and puts its measurements into the registry.
 func newObserver(n *Node, registry *prometheus.Registry) observer {
-	histogram := func(name, help string) prometheus.Histogram {
-		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + name, Help: help, Buckets: consensusBuckets})
-		registry.MustRegister(h)
-		return h
-	}
 	return observer{
 		logger:  n.logger,
 		ages:    &n.ages,
 		recent:  &n.commits,
-		saves:   histogram("wal_save_duration_seconds", "Time to append one batch to the log and make it durable."),
-		commits: histogram("raft_commit_duration_seconds", "Time from the proposal of an entry on the leader to its commitment; one entry at a time is measured."),
+		saves:   instruments.walSaveSeconds.Histogram(registry),
+		commits: instruments.commitSeconds.Histogram(registry),
 	}
 }
 

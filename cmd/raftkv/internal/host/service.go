@@ -13,7 +13,7 @@ import (
 
 // startService makes the service on what consensus chooses and on the state that the
 // log begins behind, and lets clients in. The state is nil if there is none.
-func (n *Node) startService(chosen <-chan raft.ApplyMsg, state io.Reader) (err error) {
+func (n *Node) startService(chosen <-chan raft.Batch, state io.Reader) (err error) {
 	n.service, err = n.openService(chosen, state)
 	if err != nil {
 		return err

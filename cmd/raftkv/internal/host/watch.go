@@ -37,9 +37,11 @@ func (n *Node) watchDirectory() {
 	}
 }
 
-// A node looks for a leader every leaderLook. It logs that there is none after
+// A node that knows a leader looks whether it still does every leaderKnown, with the
+// look at the directory, and else every leaderLook. It logs that there is none after
 // leaderMissing, and again every leaderReports.
 const (
+	leaderKnown   = directoryLook
 	leaderLook    = 500 * time.Millisecond
 	leaderMissing = 3 * time.Second
 	leaderReports = 10 * time.Second
@@ -50,19 +52,19 @@ func (n *Node) watchLeader() {
 	if len(n.config.Members) == 1 {
 		return
 	}
-	ticker := time.NewTicker(leaderLook)
-	defer ticker.Stop()
+	pause := time.NewTimer(leaderLook)
+	defer pause.Stop()
 	var since, report time.Time // zero while there is a leader
 	for {
 		select {
-		case <-ticker.C:
+		case <-pause.C:
 		case <-n.raft.Stopping():
 			return
 		}
-		now, s := time.Now(), n.raft.Status()
+		now, s, next := time.Now(), n.raft.Status(), leaderLook
 		switch {
 		case s.Leader != core.None:
-			since = time.Time{}
+			since, next = time.Time{}, leaderKnown
 		case since.IsZero():
 			since, report = now, now.Add(max(leaderMissing, 5*n.config.ElectionTimeout))
 		case !now.Before(report):
@@ -70,6 +72,7 @@ func (n *Node) watchLeader() {
 			message, heard, missing := describeMissing(n.config.ID, n.config.Members, n.transport.Stats(), now)
 			n.logger.Warn(message, "heard", core.JoinIDs(heard, ","), "missing", core.JoinIDs(missing, ","), "for", now.Sub(since).Round(time.Second))
 		}
+		pause.Reset(next)
 	}
 }
 

@@ -3,7 +3,7 @@ package process
 import "testing"
 
 // Goal: a small heap is not collected all the time, and a large one does not
-// take much more than it holds; beside thousands of goroutines, which take a
+// take much more than it holds; among thousands of goroutines, which take a
 // collection longer, it is collected more seldom.
 // Method: a table of sizes.
 func TestTheCollectorLeavesRoomAndNotMore(t *testing.T) {

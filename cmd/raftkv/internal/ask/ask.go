@@ -1,0 +1,64 @@
+package ask
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/kvserver/api"
+)
+
+// nodeClient asks nodes over HTTP. It makes a connection for each question,
+// since the next comes a second later, and follows nobody elsewhere: what another
+// server says is no answer of the node.
+var nodeClient = &http.Client{
+	Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true, DisableCompression: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// MaxStatusBytes bounds a status, and an error's body.
+const MaxStatusBytes = 1 << 20
+
+// Node makes a request to a node and returns an answer that is 200; the caller
+// closes its body. Every other answer is an error that says what the node said.
+func Node(ctx context.Context, endpoint, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+endpoint+path, body)
+	if err != nil {
+		return nil, errors.New("no address of the form host:port")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := nodeClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("no answer: %w", exit.LastCause(err))
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, problemOf(response)
+	}
+	return response, nil
+}
+
+// RefusedError is what a node answered in place of what it was asked for.
+type RefusedError struct {
+	status int
+	Code   api.Code // "" if it is no answer of a node
+	text   string
+}
+
+func (e *RefusedError) Error() string { return e.text }
+
+// problemOf reads an error that a node answered with.
+func problemOf(response *http.Response) error {
+	var problem api.Problem
+	body, err := io.ReadAll(io.LimitReader(response.Body, MaxStatusBytes))
+	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Code == "" {
+		return &RefusedError{response.StatusCode, "", fmt.Sprintf("answers %s, and not like a node", response.Status)}
+	}
+	return &RefusedError{response.StatusCode, problem.Code, fmt.Sprintf("%s (%s)", problem.Detail, problem.Code)}
+}

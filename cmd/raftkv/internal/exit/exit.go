@@ -1,0 +1,52 @@
+package exit
+
+// Exit codes. They are part of the command line's promise.
+const (
+	Done        = 0  // it ended as it was asked to
+	Failed      = 1  // a node could not start or failed; a key does not exist, a condition did not hold; a history is not linearizable
+	Usage       = 2  // what was asked for cannot be: flags, settings, another node's data directory
+	Unavailable = 3  // no server could do it in time; nothing was changed
+	Unknown     = 4  // a write may have happened or not
+	Undecided   = 5  // the search for an order of a history did not end in time
+	Output      = 13 // it was done, and what it printed could not be written; 6 to 12 are reserved (docs/formats.md)
+
+	// ReaderGone is what shells show for a program that ends because nobody
+	// reads it any more; nothing is said then.
+	ReaderGone = 141
+)
+
+// Failure is an error of the world, not of the command line: a disk, a port, a
+// lock. It ends the process with Failed; every other error of a command is
+// the user's to mend and ends it with Usage.
+type Failure struct{ err error }
+
+func (f *Failure) Error() string { return f.err.Error() }
+
+func (f *Failure) Unwrap() error { return f.err }
+
+// Fail returns err as a failure.
+func Fail(err error) error { return &Failure{err} }
+
+// Ending is an error that ends the process with a code of its own.
+type Ending struct {
+	Code int
+	err  error
+}
+
+func (e *Ending) Error() string { return e.err.Error() }
+
+func (e *Ending) Unwrap() error { return e.err }
+
+// With returns err as an error that ends the process with a code.
+func With(code int, err error) error { return &Ending{code, err} }
+
+// LastCause returns the innermost error: the rest repeats the address.
+func LastCause(err error) error {
+	for {
+		u, wraps := err.(interface{ Unwrap() error })
+		if !wraps || u.Unwrap() == nil {
+			return err
+		}
+		err = u.Unwrap()
+	}
+}

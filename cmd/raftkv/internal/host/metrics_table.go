@@ -1,0 +1,102 @@
+package host
+
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"raftkv/kvserver/metrics"
+)
+
+// fsyncBuckets are the bounds of the histogram, in seconds: from the sync of a fast disk
+// to one that hangs.
+var fsyncBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
+
+// consensusBuckets are the bounds of the histograms, in seconds: from a commit on a fast
+// disk to one that waits for an election.
+var consensusBuckets = prometheus.ExponentialBuckets(0.000_05, 2, 18)
+
+// table is all that a node measures in addition to what its service does.
+var table metrics.Table
+
+// instruments are its rows. The names of the fields are how the rest of the package
+// finds a row.
+var instruments = struct {
+	buildInfo, logLinesDropped, nodeInfo                                                                      metrics.Instrument
+	uncommittedBytes, hasLeader, isLeader, state, term, diskStalled, commitIndex, appliedIndex, firstLogIndex metrics.Instrument
+	lastLogIndex, durableIndex, snapshotIndex, leaderChanges, electionsStarted, electionsWon                  metrics.Instrument
+	replicationLagEntries, replicationInflightMessages, replicationInflightBytes, leaderLastContactSeconds    metrics.Instrument
+	peerState, walSaveSeconds, commitSeconds                                                                  metrics.Instrument
+	snapshotInstallSeconds, oldestLogAgeSeconds                                                               metrics.Instrument
+	walFsyncSeconds, walSegments, walSizeBytes, walAppendBytes, walAppendedEntries, walBatches, walRolls      metrics.Instrument
+	snapshotSizeBytes, walDamagedSnapshots, diskFreeBytes                                                     metrics.Instrument
+	peerConnected, peerSentBytes, peerReceivedBytes, peerSentMessages, peerReceivedMessages, peerSendFailures metrics.Instrument
+	peerDialFailures, peerConnectionsLost, peerSnapshotTransfers, peerCallsInFlight, peerRejected             metrics.Instrument
+	peerRoundTripSeconds, snapshotSendFailures, heartbeatLate, snapshotSendSeconds                            metrics.Instrument
+}{
+	// The process and the node.
+	buildInfo:       table.Gauge("build_info", "Always 1; the labels say what runs.", "version", "go"),
+	logLinesDropped: table.Counter("log_lines_dropped_total", "Log lines that could not be written, because nothing reads the log or its disk is full."),
+	nodeInfo:        table.Gauge("node_info", "Always 1; the labels say which node of which cluster this is.", "node_id", "cluster_id"),
+
+	// Consensus.
+	uncommittedBytes:            table.Gauge("raft_uncommitted_bytes", "On the leader, the size of the log entries that are not committed yet."),
+	hasLeader:                   table.Gauge("raft_has_leader", "1 if this node knows a leader."),
+	isLeader:                    table.Gauge("raft_is_leader", "1 if this node leads."),
+	state:                       table.Gauge("raft_state", "1 for the role that this node has, 0 for the others.", "state"),
+	term:                        table.Gauge("raft_term", "The term this node is in."),
+	diskStalled:                 table.Gauge("disk_stalled", "1 while the disk counts as hung, because a write to the log does not end."),
+	commitIndex:                 table.Gauge("raft_commit_index", "Last log index known to be committed."),
+	appliedIndex:                table.Gauge("raft_applied_index", "Last log index handed to the store."),
+	firstLogIndex:               table.Gauge("raft_first_log_index", "First log index held in memory."),
+	lastLogIndex:                table.Gauge("raft_last_log_index", "Last log index."),
+	durableIndex:                table.Gauge("raft_durable_index", "Last log index known to be on this node's disk."),
+	snapshotIndex:               table.Gauge("raft_snapshot_index", "Log index of the newest snapshot; 0 if there is none."),
+	leaderChanges:               table.Counter("raft_leader_changes_total", "Times that this node became leader (election, transfer) or stepped down by itself (stepdown_quorum, stepdown_disk).", "reason"),
+	electionsStarted:            table.Counter("raft_elections_started_total", "Campaigns of this node by phase: prevote asks whether it would win, vote asks for votes.", "phase"),
+	electionsWon:                table.Counter("raft_elections_won_total", "Elections that this node won."),
+	replicationLagEntries:       table.Gauge("raft_replication_lag_entries", "Entries of the leader's log that the peer is not known to have.", "peer"),
+	replicationInflightMessages: table.Gauge("raft_replication_inflight_messages", "Messages with entries that the peer has not answered yet.", "peer"),
+	replicationInflightBytes:    table.Gauge("raft_replication_inflight_bytes", "Size of the entries that were sent to the peer and not answered yet.", "peer"),
+	leaderLastContactSeconds:    table.Gauge("raft_leader_last_contact_seconds", "Time since the peer last answered the leader.", "peer"),
+	peerState:                   table.Gauge("raft_peer_state", "1 for the way in which the leader replicates to the peer now, 0 for the others: probe, pipeline, snapshot or silent.", "peer", "state"),
+	walSaveSeconds:              table.Histogram("wal_save_duration_seconds", "Time to append one batch to the log and make it durable.", consensusBuckets),
+	commitSeconds:               table.Histogram("raft_commit_duration_seconds", "Time from the proposal of an entry on the leader to its commitment; one entry at a time is measured.", consensusBuckets),
+
+	// Snapshots.
+	snapshotInstallSeconds: table.Histogram("raft_snapshot_install_duration_seconds", "Time from a peer's offer of a snapshot until all of it was on this node's disk.", metrics.SnapshotBuckets),
+	oldestLogAgeSeconds:    table.Gauge("raft_oldest_log_age_seconds", "Age of the oldest log entry in memory. A follower that was away for less time needs no snapshot. Absent while that entry is older than this process."),
+
+	// The disk.
+	walFsyncSeconds:     table.Histogram("wal_fsync_duration_seconds", "Time that the disk takes to make a file's data durable.", fsyncBuckets),
+	walSegments:         table.Gauge("wal_segments", "Segment files of the log, the spare one not counted."),
+	walSizeBytes:        table.Gauge("wal_size_bytes", "Size of the log's segment files."),
+	walAppendBytes:      table.Counter("wal_append_bytes_total", "Bytes appended to the log, with headers and padding."),
+	walAppendedEntries:  table.Counter("wal_appended_entries_total", "Entries appended to the log."),
+	walBatches:          table.Counter("wal_batches_total", "Batches appended to the log; each costs one sync."),
+	walRolls:            table.Counter("wal_rolls_total", "Segments of the log that were filled."),
+	snapshotSizeBytes:   table.Gauge("raft_snapshot_size_bytes", "Size of the newest snapshot's file; 0 if there is none."),
+	walDamagedSnapshots: table.Gauge("wal_damaged_snapshots", "1 if a damaged snapshot was passed over when this node started."),
+	diskFreeBytes:       table.Gauge("disk_free_bytes", "Bytes that this process can still write to the disk of the data directory."),
+
+	// The peers.
+	peerConnected:         table.Gauge("peer_connected", "1 while the connection from this node to the peer is open.", "peer"),
+	peerSentBytes:         table.Counter("peer_sent_bytes_total", "Bytes of messages sent to the peer.", "peer"),
+	peerReceivedBytes:     table.Counter("peer_received_bytes_total", "Bytes of messages received from the peer.", "peer"),
+	peerSentMessages:      table.Counter("peer_sent_messages_total", "Messages sent to the peer.", "peer"),
+	peerReceivedMessages:  table.Counter("peer_received_messages_total", "Messages received from the peer.", "peer"),
+	peerSendFailures:      table.Counter("peer_send_failures_total", "Calls to the peer that ended without an answer.", "peer"),
+	peerDialFailures:      table.Counter("peer_dial_failures_total", "Attempts to connect to the peer that failed.", "peer"),
+	peerConnectionsLost:   table.Counter("peer_connections_lost_total", "Connections that the peer's side ended.", "peer"),
+	peerSnapshotTransfers: table.Counter("peer_snapshot_transfers_total", "Transfers of snapshots to and from the peer, by result.", "peer", "result"),
+	peerCallsInFlight:     table.Gauge("peer_calls_in_flight", "Calls to the peer that have no answer yet.", "peer"),
+	peerRejected:          table.Counter("peer_rejected_total", "Connections that claimed to come from a peer and were refused, by reason.", "reason"),
+	peerRoundTripSeconds:  table.Histogram("peer_round_trip_duration_seconds", "Time from a heartbeat of this node to the peer's answer.", consensusBuckets, "peer"),
+	snapshotSendFailures:  table.Counter("raft_snapshot_send_failures_total", "Snapshots that did not reach the peer, for any reason.", "peer"),
+	heartbeatLate:         table.Counter("raft_heartbeat_late_total", "Times that this leader sent a peer no message for two heartbeat intervals."),
+	snapshotSendSeconds:   table.Histogram("raft_snapshot_send_duration_seconds", "Time from the start of sending a snapshot to the peer's answer that it has it, including pauses after failures.", metrics.SnapshotBuckets),
+}
+
+// Instruments lists all metrics of a node and its service, for documents and tests to be
+// held against.
+func Instruments() []metrics.Instrument { return slices.Concat(table, metrics.Instruments()) }

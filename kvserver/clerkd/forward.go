@@ -1,0 +1,142 @@
+package clerkd
+
+import (
+	"bytes"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// forward is a client's command that another node has passed on, on its way to the
+// log. The hall decides about it as about a request that came over HTTP.
+type forward struct {
+	conn     *conn
+	number   uint32
+	id       string // of the request, drawn by the node that has the client
+	command  kv.Command
+	class    kvserver.Class
+	size     int64 // what the class is asked for
+	begun    time.Time
+	deadline time.Time
+}
+
+// maxForwards is how many commands one node may have here at the same time: as many
+// writes and deletes as can be in flight, so that neither waits behind the other.
+func (d *Door) maxForwards() int { return d.config.MaxInFlight + max(d.config.MaxInFlight/4, 1) }
+
+// forward takes in a command from another node. Its body fits in the connection's own
+// buffer.
+func (r *reader) forward(h clerkwire.Header) bool {
+	body, err := r.frames.Body(h)
+	if err != nil {
+		return false
+	}
+	var m clerkwire.Forward
+	if err := m.Parse(body); err != nil {
+		r.malformed(h.Number, err)
+		return true
+	}
+	f := forward{conn: r.conn, number: h.Number, id: m.RequestID, class: kvserver.Writes, begun: time.Now()}
+	f.deadline = f.begun.Add(min(m.Left, r.door.config.RequestTimeout))
+	if f.command, err = kv.DecodeCommand(m.Command); err != nil {
+		f.refuse(failure.Of(failure.BadRequest, err, "%s", err.Error()))
+		return true
+	}
+	f.size = int64(len(f.command.Value))
+	if f.command.Op == kv.OpDelete {
+		f.class, f.size = kvserver.Deletes, 0
+	}
+	switch err := f.check(); {
+	case err != nil:
+		f.refuse(err)
+	case r.server.Enter(f.class, f.size):
+		f.propose()
+	default:
+		f.command.Key, f.command.Value = bytes.Clone(f.command.Key), bytes.Clone(f.command.Value)
+		f.wait()
+	}
+	return true
+}
+
+// check refuses a command that need not wait for room.
+func (f *forward) check() error {
+	server := f.conn.door.server
+	if _, err := server.MayProposeForwarded(); err != nil {
+		return err
+	}
+	if err := server.CheckCommand(&f.command); err != nil {
+		return err
+	}
+	return server.CheckLag(f.class)
+}
+
+// wait proposes the command when there is room, or refuses it. Others on the
+// connection are not held up.
+func (f forward) wait() {
+	d := f.conn.door
+	if err := d.server.CheckQueue(f.class); err != nil {
+		f.refuse(err)
+		return
+	}
+	bodies := d.server.Bodies()
+	held := int64(len(f.command.Key) + len(f.command.Value))
+	if !bodies.Take(held, 0) {
+		f.refuse(d.server.NoMemory())
+		return
+	}
+	d.work.Go(func() {
+		defer bodies.Give(held)
+		if err := d.server.Wait(d.server.Machine().Lifetime(), f.class, f.size); err != nil {
+			f.refuse(err)
+			return
+		}
+		f.propose()
+	})
+}
+
+// propose puts the command, which was admitted, into the log and sees to it that its
+// end is answered.
+func (f forward) propose() {
+	d, byKey := f.conn.door, f.command.IdempotencyKey != ""
+	command := f.command
+	f.command = kv.Command{} // its bytes are the connection's
+	err := d.server.ProposeForwarded(command, f.deadline, func(e kvserver.Ending) {
+		d.server.Leave(f.class, f.size)
+		f.answer(e)
+		d.server.Settled(byKey, e)
+		d.observer.Clerk(clerkwire.KindForward, e.At.Sub(f.begun))
+	})
+	if err != nil {
+		d.server.Leave(f.class, f.size)
+		f.refuse(err)
+	}
+}
+
+// answer sends back how the command ended.
+func (f *forward) answer(e kvserver.Ending) {
+	if e.Err != nil {
+		f.refuse(e.Err)
+		return
+	}
+	d, r := f.conn.door, e.Result
+	leader, term := d.server.Leader()
+	forwarded := clerkwire.Forwarded{
+		Node: d.config.NodeID, Leader: leader, Term: term, Status: uint64(r.Status),
+		Revision: r.Revision, Version: r.Version, Length: r.Length,
+		Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
+	}
+	if r.Status != kv.StatusOK {
+		forwarded.Detail = d.server.Refuse(d.server.RefusedByStore(r)).Detail
+	}
+	answer(f.conn, clerkwire.KindForwarded, f.number, forwarded)
+}
+
+// refuse sends back why the command was not taken, or that its end is not known.
+func (f *forward) refuse(err error) {
+	refused := refusedAs(f.conn.door.server.Refuse(err))
+	refused.RequestID = f.id
+	f.conn.refuse(f.number, refused)
+}

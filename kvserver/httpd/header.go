@@ -1,0 +1,113 @@
+package httpd
+
+import (
+	"net/http"
+	"strconv"
+
+	"raftkv/kvserver/api"
+)
+
+// Values of headers that are the same in all answers which have them. An answer's
+// header holds these very slices, so nothing may change their elements. Their
+// capacity is 1: what appends to one gets a copy.
+var (
+	valueNoStore      = []string{"no-store"}
+	valueNosniff      = []string{"nosniff"}
+	valueAccept       = []string{"Accept"}
+	valueJSON         = []string{api.MediaJSON}
+	valueBytes        = []string{"application/octet-stream"}
+	valueLinearizable = []string{api.ConsistencyLinearizable}
+	valueStale        = []string{api.ConsistencyStale}
+)
+
+// leaderStamp is the headers that name a leader in its term. It is not changed once
+// it is made.
+type leaderStamp struct {
+	leader                  string // "": none is known
+	term                    uint64
+	leaderValue, termValues []string
+}
+
+// leaderStamp returns the headers for the leader that the server knows now. They
+// change with the leader, so the last ones are kept.
+func (d *Door) leaderStamp() *leaderStamp {
+	leader, term := d.server.Leader()
+	if s := d.stamped.Load(); s != nil && s.leader == leader && s.term == term {
+		return s
+	}
+	s := &leaderStamp{leader: leader, term: term, leaderValue: []string{leader}, termValues: []string{strconv.FormatUint(term, 10)}}
+	d.stamped.Store(s)
+	return s
+}
+
+// stampHeader sets what every answer says: which node answers and what it knows.
+// requestID is a slice of one element, which the header keeps.
+func (d *Door) stampHeader(h http.Header, requestID []string) {
+	s := d.leaderStamp()
+	h[api.HeaderNode] = d.nodeValue
+	h[api.HeaderLeader] = s.leaderValue
+	h[api.HeaderTerm] = s.termValues
+	h[api.HeaderRequestID] = requestID
+	// What was read a moment ago is not linearizable any more.
+	h["Cache-Control"] = valueNoStore
+	h["X-Content-Type-Options"] = valueNosniff
+}
+
+// numbers are the headers of one answer that hold a number. Their texts share one
+// buffer and become one string when the header is sent, so that an answer with four
+// numbers needs one allocation and not eight.
+type numbers struct {
+	room   [64]byte
+	text   []byte
+	fields [6]numberField
+	count  int
+	values [6]string // what the header's slices are cut from
+}
+
+// numberField is one header and where its text is.
+type numberField struct {
+	name     string // as http.CanonicalHeaderKey writes it
+	from, to int
+}
+
+// stampNumber sets a header to a number. name is in its canonical form.
+func (x *exchange) stampNumber(name string, n uint64) {
+	from := x.openNumber()
+	x.numbers.text = strconv.AppendUint(x.numbers.text, n, 10)
+	x.closeNumber(name, from)
+}
+
+// stampETag sets the entity tag of a revision.
+func (x *exchange) stampETag(revision uint64) {
+	from := x.openNumber()
+	x.numbers.text = append(x.numbers.text, '"')
+	x.numbers.text = strconv.AppendUint(x.numbers.text, revision, 10)
+	x.numbers.text = append(x.numbers.text, '"')
+	x.closeNumber("Etag", from)
+}
+
+// openNumber returns where the next text begins.
+func (x *exchange) openNumber() int {
+	if x.numbers.text == nil {
+		x.numbers.text = x.numbers.room[:0]
+	}
+	return len(x.numbers.text)
+}
+
+// closeNumber ends a text. The header is set when all texts are there; see
+// flushNumbers.
+func (x *exchange) closeNumber(name string, from int) {
+	n := &x.numbers
+	n.fields[n.count] = numberField{name: name, from: from, to: len(n.text)}
+	n.count++
+}
+
+// flushNumbers puts the numbers into the header. A later one of a name counts.
+func (x *exchange) flushNumbers(h http.Header) {
+	n := &x.numbers
+	text := string(n.text)
+	for i, f := range n.fields[:n.count] {
+		n.values[i] = text[f.from:f.to]
+		h[f.name] = n.values[i : i+1 : i+1]
+	}
+}

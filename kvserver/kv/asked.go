@@ -1,0 +1,36 @@
+package kv
+
+import "errors"
+
+// CheckAsked says what keeps c from being a command that a client may ask for at
+// another node. nil: nothing. Such a command is a put, append or delete, and what only
+// the proposing server may decide is empty in it: identity, time, limit, quota. It is
+// in no session, because Clerks ask the leader themselves. The lengths of key and
+// value are for the caller to check.
+//
+// Operations are listed, so that one that is added later is refused until somebody
+// decides that clients may ask for it.
+func (c *Command) CheckAsked() error {
+	switch c.Op {
+	case OpPut, OpAppend, OpDelete:
+	default:
+		return errors.New("no client may ask for the operation " + c.Op.String())
+	}
+	switch {
+	case c.ID != (RequestID{}):
+		return errors.New("the command has an identity, which only the leader gives")
+	case c.Time != 0:
+		return errors.New("the command has a time, which only the leader gives")
+	case c.MaxLength != 0, c.Quota != 0:
+		return errors.New("the command has a limit, which only the leader sets")
+	case c.Session != (SessionCall{}):
+		return errors.New("the command is in a session, and Clerks ask the leader themselves")
+	case c.Condition.Kind == IfVersion || c.Condition.Kind > conditionMax || !c.Condition.fits():
+		return errors.New("the command has a condition that no client can set")
+	case !idempotencyKeyFits(c.IdempotencyKey):
+		return errors.New("the command has an idempotency key that cannot be one")
+	case c.Op == OpDelete && len(c.Value) > 0:
+		return errors.New("a delete takes no value")
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package kv
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// Each calls job once for every number from 0 to n-1 and returns when all calls have
+// ended. It may run them at the same time: they do not depend on each other.
+type Each func(n int, job func(i int))
+
+// inTurn is the Each that runs one job after the other.
+func inTurn(n int, job func(i int)) {
+	for i := range n {
+		job(i)
+	}
+}
+
+const (
+	// itemsWindow is how much of the items is decoded at a time: some 900 of 256 bytes.
+	itemsWindow = 256 << 10
+	// itemsPerJob is how many items one job makes, in about 50 microseconds.
+	itemsPerJob = 128
+)
+
+// itemLoader loads the section of the items. It takes a window of bytes, finds the
+// items that lie in it as a whole, lets jobs make them, and puts them into the store
+// in order. Everything else is read slowly, number by number: an item that is longer
+// than the window, and one that is wrong, so that one place says what is wrong.
+type itemLoader struct {
+	store *Store
+	load  packer
+	last  string // key
+	found []foundItem
+	made  []madeItem
+}
+
+// foundItem is an item inside of the window.
+type foundItem struct {
+	key, value        []byte
+	revision, version uint64
+}
+
+// madeItem is an item as the store keeps it.
+type madeItem struct {
+	key  string
+	item Item
+	hash uint64
+}
+
+func (d *snapshotReader) items(s *Store) {
+	l := &itemLoader{store: s, load: packer{table: &s.items}}
+	defer l.load.finish()
+	for d.more() {
+		if l.loadWindow(d) {
+			continue
+		}
+		f := foundItem{
+			key: d.bytes("key", 1, MaxKeyBytes), value: d.bytes("value", 0, MaxValueBytes),
+			revision: d.number(), version: d.number(),
+		}
+		if d.err != nil {
+			return
+		}
+		l.add(d, madeItem{string(f.key), f.item(f.value), 0}.hashed())
+	}
+}
+
+// loadWindow loads the items at the beginning of the next window. It reports false,
+// and has read nothing, if there is none.
+func (l *itemLoader) loadWindow(d *snapshotReader) bool {
+	window, _ := d.from.Peek(int(min(d.left, int64(d.from.Size())))) // the error comes again
+	used := l.find(window)
+	if used == 0 {
+		return false
+	}
+	l.made = append(l.made[:0], make([]madeItem, len(l.found))...)
+	d.each((len(l.found)+itemsPerJob-1)/itemsPerJob, l.make)
+	d.skip(used)
+	for i := range l.made {
+		l.add(d, l.made[i])
+	}
+	return true
+}
+
+// find finds the whole items at the beginning of the window and returns their length.
+func (l *itemLoader) find(window []byte) (used int) {
+	l.found = l.found[:0]
+	rest := cursor{window}
+	for {
+		var f foundItem
+		ok := rest.bytes(&f.key, 1, MaxKeyBytes) && rest.bytes(&f.value, 0, MaxValueBytes) &&
+			rest.number(&f.revision) && rest.number(&f.version)
+		if !ok {
+			return used
+		}
+		l.found = append(l.found, f)
+		used = len(window) - len(rest.b)
+	}
+}
+
+// make is a job: it makes itemsPerJob of the items that were found. The window is
+// used again, so keys and values are copied.
+func (l *itemLoader) make(job int) {
+	first := job * itemsPerJob
+	for i := first; i < min(first+itemsPerJob, len(l.found)); i++ {
+		f := &l.found[i]
+		l.made[i] = madeItem{string(f.key), f.item(bytes.Clone(f.value)), 0}.hashed()
+	}
+}
+
+// item returns the item with this value.
+func (f *foundItem) item(value []byte) Item {
+	return Item{Value: value, Revision: f.revision, Version: f.version, checksum: checksumOf(0, value)}
+}
+
+func (m madeItem) hashed() madeItem {
+	m.hash = m.item.hash(keyHash(m.key))
+	return m
+}
+
+// add puts the next item into the store, unless it cannot be the next.
+func (l *itemLoader) add(d *snapshotReader, m madeItem) {
+	if d.err != nil {
+		return
+	}
+	if m.key <= l.last || m.item.Version == 0 || m.item.Revision > l.store.revision {
+		d.bad("an item that cannot stand where it stands")
+		return
+	}
+	l.last = m.key
+	l.load.add(m.key, m.item)
+	l.store.state.bytes += len(m.key) + len(m.item.Value)
+	l.store.sum += m.hash
+}
+
+// cursor reads from the front of a window. Its methods report false at what is not
+// whole or not in its shortest form.
+type cursor struct{ b []byte }
+
+func (c *cursor) number(n *uint64) bool {
+	v, length := binary.Uvarint(c.b)
+	if length <= 0 || length > 1 && c.b[length-1] == 0 {
+		return false
+	}
+	*n, c.b = v, c.b[length:]
+	return true
+}
+
+func (c *cursor) bytes(b *[]byte, minLength, maxLength uint64) bool {
+	var n uint64
+	if !c.number(&n) || n < minLength || n > maxLength || n > uint64(len(c.b)) {
+		return false
+	}
+	*b, c.b = c.b[:n], c.b[n:]
+	return true
+}

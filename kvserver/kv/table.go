@@ -1,0 +1,106 @@
+package kv
+
+import (
+	"fmt"
+
+	"github.com/tidwall/btree"
+)
+
+// maxKeys is the number of keys that a table can hold.
+const maxKeys = shared - 1
+
+// table holds the items in rows. A tree knows the order of the keys and the row of
+// each; it changes only when a key is created or deleted. The live table also has
+// an index by hash. With it, a change of an item costs some five cache misses. A
+// search of the tree costs some forty among a million keys, because each
+// comparison reads a key that lies somewhere else.
+//
+// A frozen table has no index and is read through its tree.
+type table struct {
+	order *btree.Map[string, uint32] // a key's row
+	rows  rows
+	index *index // nil: the table is frozen
+}
+
+func newTable() table {
+	return table{order: btree.NewMap[string, uint32](0), index: newIndex(0)}
+}
+
+// freeze returns a copy that only reads. Its cost does not depend on the size of
+// the table.
+func (t *table) freeze() table {
+	t.check()
+	return table{order: t.order.Copy(), rows: t.rows.freeze()}
+}
+
+// check panics if the parts of a live table do not have the same number of keys.
+func (t *table) check() {
+	assert(t.index != nil, "kv: a frozen table of %d keys is used as the live one", t.rows.count)
+	assert(t.order.Len() == t.rows.count && t.index.keys == t.rows.count,
+		"kv: %d rows, but %d keys in order and %d in the index", t.rows.count, t.order.Len(), t.index.keys)
+}
+
+func (t *table) len() int { return t.rows.count }
+
+// find returns the number of the key's row; hash is the key's.
+func (t *table) find(key []byte, hash uint64) (at uint32, found bool) {
+	several := true
+	if t.index != nil {
+		at, found, several = t.index.find(hash)
+	}
+	if several {
+		return t.order.Get(string(key))
+	}
+	return at, found && t.rows.at(at).key == string(key)
+}
+
+// get returns the item under the key.
+func (t *table) get(key []byte) (Item, bool) {
+	at, found := t.find(key, keyHash(key))
+	if !found {
+		return Item{}, false
+	}
+	return t.rows.at(at).Item, true
+}
+
+// replace puts an item in the place of the one in a row.
+func (t *table) replace(at uint32, item Item) { t.rows.edit(at).Item = item }
+
+// insert adds a key that the table does not have.
+func (t *table) insert(key string, hash uint64, item Item) {
+	at := t.push(key, item)
+	t.index.add(hash, at)
+	t.order.Set(key, at)
+}
+
+// push gives a new key its row, and returns the number of that.
+func (t *table) push(key string, item Item) uint32 {
+	if t.rows.count >= maxKeys {
+		panic(fmt.Sprintf("kv: the store has %d keys and can hold no more", t.rows.count))
+	}
+	return t.rows.push(row{key, item})
+}
+
+// remove removes a key with its row. The last row takes the place of that one, so
+// that rows have no gaps, however many keys come and go.
+func (t *table) remove(at uint32, hash uint64) {
+	t.order.Delete(t.rows.at(at).key)
+	t.index.remove(hash)
+	if last := uint32(t.rows.count - 1); at != last {
+		moved := *t.rows.at(last)
+		*t.rows.edit(at) = moved
+		t.order.Set(moved.key, at)
+		t.index.move(keyHash(moved.key), at)
+	}
+	t.rows.pop()
+}
+
+// scan calls fn for all keys in the order of their bytes, until fn returns false.
+func (t *table) scan(fn func(key string, item Item) bool) {
+	t.order.Scan(func(key string, at uint32) bool { return fn(key, t.rows.at(at).Item) })
+}
+
+// ascend is scan from the first key that is not less than this one.
+func (t *table) ascend(from string, fn func(key string, item Item) bool) {
+	t.order.Ascend(from, func(key string, at uint32) bool { return fn(key, t.rows.at(at).Item) })
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package allocations
+
+// underRace says whether the race detector watches this process.
+const underRace = false
