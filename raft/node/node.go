@@ -339,10 +339,17 @@ func (n *Node) finish() {
 
 // write is the writer: it saves one write after the other.
 func (n *Node) write() {
+	rest := newRest(n.storage)
+	defer rest.timer.Stop()
 	for {
 		select {
 		case <-n.stop:
 			return
+		case <-rest.timer.C:
+			if err := rest.settle(); err != nil {
+				n.end(err)
+				return
+			}
 		case w := <-n.writes:
 			begun := time.Now()
 			if err := n.storage.Save(w); err != nil {
@@ -353,6 +360,7 @@ func (n *Node) write() {
 				n.config.Observer.Saved(w, time.Since(begun))
 			}
 			n.inbox.post(event{kind: eventSaved, number: w.Seq})
+			rest.begin()
 		}
 	}
 }

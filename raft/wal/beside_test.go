@@ -185,11 +185,12 @@ func (s stage) last(m *machine, w *WAL) (*core.Write, error) {
 	case 'i':
 		b = m.saved.nextInstallation(seeded(9), 3, 10)
 	default:
-		for seed := uint64(0); b == nil || len(b.Entries) == 0 || s.batch > MinSegmentBytes && batchSize(b) < MinSegmentBytes; seed++ {
+		segment := int(m.options(nil).SegmentBytes)
+		for seed := uint64(0); b == nil || len(b.Entries) == 0 || s.batch > MinSegmentBytes && batchSize(b) < segment; seed++ {
 			if b != nil {
 				m.saved.forgetAfter(m.saved.batches() - 1)
 			}
-			b = m.saved.next(seeded(seed), 3, s.batch)
+			b = m.saved.next(seeded(seed), 3, s.batch*m.sizes)
 		}
 	}
 	b.Seq = uint64(m.acked + 1)

@@ -13,16 +13,18 @@ import (
 
 var everyBoundary = flag.Bool("every-boundary", false, "crash every recovery between any two operations, not a sample of them")
 
-// boundaries are the steps of a snapshot's life, each with the call it belongs
-// to. A crash has to be tried before each of them.
+// boundaries are the steps of a snapshot's life, and of a recycled segment's, each
+// with the call it belongs to. A crash has to be tried before each of them. Segments
+// keep the name that they had as a spare.
 var boundaries = []string{
 	"snapshot: create snapshot.tmp", "snapshot: write snapshot.tmp", "snapshot: sync snapshot.tmp",
 	"snapshot: rename snapshot.tmp", "snapshot: syncdir the directory",
 	"receive: create received.tmp", "receive: write received.tmp", "receive: read received.tmp", "receive: sync received.tmp",
 	"receive: rename received.tmp", "receive: syncdir the directory",
 	"record: write spare", "record: sync spare", "record: rename spare", "record: syncdir the directory",
-	"prepare: remove a segment", "prepare: remove a snapshot", "prepare: syncdir the directory",
+	"prepare: remove a segment", "prepare: rename a segment", "prepare: remove a snapshot", "prepare: syncdir the directory", "prepare: open spare.1",
 	"save: remove a segment", "save: syncdir the directory",
+	"save: write spare.1", "save: sync spare.1", "save: rename spare.1", "settle: write spare", "settle: write spare.1",
 	"open: remove a segment", "open: remove a snapshot", "open: remove snapshot.tmp", "open: remove received.tmp", "open: syncdir the directory",
 }
 

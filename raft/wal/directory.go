@@ -16,7 +16,7 @@ import (
 // Names in the directory of a log.
 const (
 	lockName       = "LOCK"
-	spareName      = "spare"        // zeros, to become the next segment
+	spareName      = "spare"        // zeros, to become the next segment; see retiredName for old segments
 	writingName    = "snapshot.tmp" // a snapshot that is being written
 	receivingName  = "received.tmp" // a snapshot that is being received
 	segmentSuffix  = ".wal"
@@ -65,6 +65,9 @@ func Owns(name string) bool {
 	case lockName, spareName, writingName, receivingName:
 		return true
 	}
+	if isRetiredName(name) {
+		return true
+	}
 	_, segment := parseSegmentName(name)
 	_, snapshot := parseSnapshotName(name)
 	return segment || snapshot
@@ -81,6 +84,7 @@ type listing struct {
 	segments   []uint64   // generations, in order
 	snapshots  []position // in order of their indexes
 	unfinished []string   // snapshots that were being written or received
+	retired    []string   // names of segments that wait to be used again
 }
 
 // list reads the names in dir. It fails at a name that has one of our suffixes
@@ -91,7 +95,7 @@ func list(fsys vfs.FS, dir string) (listing, error) {
 	if err != nil {
 		return listing{}, diskError("listing", dir, err)
 	}
-	var l listing
+	l := listing{retired: listRetired(names)}
 	for _, name := range names {
 		generation, isSegment := parseSegmentName(name)
 		at, isSnapshot := parseSnapshotName(name)

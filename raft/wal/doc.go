@@ -3,11 +3,11 @@
 //
 // The mental model is a tape of batches. One [core.Write] is one batch, one write
 // and one sync, whole or absent after a crash. The tape is cut into segment files
-// that are filled with zeros before they are used, because overwriting a file
-// costs half of what growing it does. Every record carries a checksum over
+// that are written before they are used, with zeros or as an earlier segment,
+// because overwriting a file costs half of what growing it does. Every record carries a checksum over
 // itself, its offset, its segment and the record before it. So a record can only
 // be read where it was written, and only behind the record that it was written
-// behind.
+// behind. That is what makes it safe to use a segment's file again.
 //
 // Recovery rests on one fact: a batch is written only after the one before it was
 // synced. So only the very last batch can be torn by a crash. Any valid record

@@ -72,15 +72,18 @@ func (frozenFile) DropCache() {}
 
 func (frozenFile) Close() error { return nil }
 
-// specimen is a log of 64 KiB in eight segments, the first of which are gone,
-// with the two snapshots that it keeps. The machine stopped behind the mark of
-// the last batch.
+// specimen is a log in eight segments, the first of which are gone, with the two
+// snapshots that it keeps. The machine stopped behind the mark of the last batch.
+// Segments as small as these show nothing of an earlier life if they are recycled
+// ones; see newRecycledSpecimen.
 type specimen struct {
 	frozen
 	h        *history
 	segments []string
 	current  string // name of the snapshot that it begins with
 	previous string
+
+	segmentsOnly bool // everywhere leaves the snapshots alone
 }
 
 func newSpecimen(t testing.TB) *specimen {
@@ -111,19 +114,9 @@ func newSpecimen(t testing.TB) *specimen {
 		fill(1)
 	}
 	save(h.next(rng, 2, 50))
-	s := &specimen{frozen: frozen{files: map[string][]byte{}}, h: h, current: snapshotName(h.now().current), previous: snapshotName(h.now().previous)}
-	disk = disk.Kill()
-	names, err := disk.List(testDir)
-	must(t, err)
-	for _, name := range names {
-		if name == lockName || name == spareName {
-			continue
-		}
-		s.files[name] = content(t, disk, filepath.Join(testDir, name))
-		if strings.HasSuffix(name, segmentSuffix) {
-			s.segments = append(s.segments, name)
-		}
-	}
+	must(t, w.Settle())
+	s := &specimen{h: h}
+	s.collect(t, disk.Kill())
 	first, _ := parseSegmentName(s.segments[0])
 	if len(s.segments) != 8 || first == 1 || len(s.files) != 10 || s.files[s.current] == nil || s.files[s.previous] == nil {
 		t.Fatalf("void: the specimen is %v", slices.Sorted(maps.Keys(s.files)))
@@ -211,6 +204,9 @@ func (s *specimen) everywhere(t *testing.T, do func(count func(outcome, error), 
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.files)) {
+		if s.segmentsOnly && !IsSegment(name) {
+			continue
+		}
 		for at := range s.files[name] {
 			if t.Failed() {
 				break
@@ -228,7 +224,46 @@ func (s *specimen) everywhere(t *testing.T, do func(count func(outcome, error), 
 // snapshot before serves. Method: every bit of the specimen in turn, or a sample
 // that still has every byte of every header of a record.
 func TestEveryFlippedBit(t *testing.T) {
-	s := newSpecimen(t)
+	t.Run("recycled", func(t *testing.T) { everyFlippedBit(t, newRecycledSpecimen(t)) })
+	everyFlippedBit(t, newSpecimen(t))
+}
+
+// newRecycledSpecimen returns a specimen of few segments. The last is a recycled one,
+// with something of its earlier life behind the end of the log, and another recycled
+// one is full.
+func newRecycledSpecimen(t testing.TB) *specimen {
+	t.Helper()
+	disk, h, _ := recycledLog(t)
+	s := &specimen{h: h, segmentsOnly: true}
+	s.collect(t, disk)
+	full := s.segments[len(s.segments)-2]
+	header, err := decodeSegmentHeader(s.files[full], full)
+	must(t, err)
+	if !header.recycled() {
+		t.Fatalf("void: %s is not a recycled segment", full)
+	}
+	return s
+}
+
+// collect takes over the files of a log.
+func (s *specimen) collect(t testing.TB, disk vfs.FS) {
+	t.Helper()
+	s.frozen = frozen{files: map[string][]byte{}}
+	s.current, s.previous = snapshotName(s.h.now().current), snapshotName(s.h.now().previous)
+	names, err := disk.List(testDir)
+	must(t, err)
+	for _, name := range names {
+		if name == lockName || name == spareName || isRetiredName(name) {
+			continue
+		}
+		s.files[name] = content(t, disk, filepath.Join(testDir, name))
+		if IsSegment(name) {
+			s.segments = append(s.segments, name)
+		}
+	}
+}
+
+func everyFlippedBit(t *testing.T, s *specimen) {
 	headers := map[string]map[int]bool{}
 	must(t, Inspect(s, testDir, func(r Record) error {
 		name := filepath.Base(r.File)
@@ -256,6 +291,7 @@ func TestEveryFlippedBit(t *testing.T) {
 		c := counts[name]
 		t.Logf("%s: %v", name, c)
 		switch {
+		case s.segmentsOnly && !IsSegment(name):
 		case name == s.current && (c[refused] > 0 || c[complete] > 0 || c[fellBack] != 8*len(s.files[name])):
 			t.Errorf("the snapshot that the log begins with: %v", c)
 		case name == s.previous && (c[refused] > 0 || c[fellBack] > 0):
@@ -271,7 +307,11 @@ func TestEveryFlippedBit(t *testing.T) {
 // Goal: a file that was cut is found, unless nothing of the log is missing.
 // Method: cut each file of the specimen at every byte.
 func TestEveryCut(t *testing.T) {
-	s := newSpecimen(t)
+	t.Run("recycled", func(t *testing.T) { everyCut(t, newRecycledSpecimen(t)) })
+	everyCut(t, newSpecimen(t))
+}
+
+func everyCut(t *testing.T, s *specimen) {
 	counts := s.everywhere(t, func(count func(outcome, error), name string, at int) {
 		if !*everyBit && at%13 != 0 && strings.HasSuffix(name, segmentSuffix) {
 			return
@@ -281,7 +321,7 @@ func TestEveryCut(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(s.files)) {
 		c := counts[name]
 		t.Logf("%s: %v", name, c)
-		if strings.HasSuffix(name, segmentSuffix) && c[refused] == 0 || name == s.current && c[fellBack] != len(s.files[name]) {
+		if IsSegment(name) && c[refused] == 0 || !s.segmentsOnly && name == s.current && c[fellBack] != len(s.files[name]) {
 			t.Errorf("%s: %v", name, c)
 		}
 	}

@@ -34,8 +34,8 @@ func (s *script) err() error {
 
 // runScript is a short run that takes every step there is: create, save, prepare,
 // roll with and without a spare, a batch larger than a segment, take snapshots
-// until segments become superfluous, remove them, install one, close. It goes on
-// after an error, as a careless caller would.
+// until segments become superfluous, use some again ('x' until none waits) and remove
+// others, install one, close. It goes on after an error, as a careless caller would.
 func runScript(m *machine, fsys vfs.FS) *script {
 	s := &script{machine: m}
 	w, err := m.open(fsys)
@@ -43,7 +43,7 @@ func runScript(m *machine, fsys vfs.FS) *script {
 		return s
 	}
 	draw := seeded(4)
-	steps := []int{10, 900, 'p', 900, 's', 10, 900, 900, 'S', 3000, 's', 'p', 900, 900, 's', 3000, 900, 900, 900, 'S', 'S', 'p', 'i', 'p', 10}
+	steps := []int{10, 'm', 900, 'p', 900, 's', 10, 900, 900, 'm', 'S', 3000, 's', 'p', 900, 'm', 900, 's', 3000, 900, 900, 900, 'S', 'S', 'x', 3000, 3000, 3000, 'p', 9000, 's', 3000, 's', 3000, 's', 'p', 'i', 'p', 10, 'm'}
 	for step, size := range steps {
 		s.step(w, draw, size)
 		if s.saved != nil {
@@ -67,12 +67,21 @@ func (s *script) step(w *WAL, draw *rand.Rand, size int) {
 	case 's':
 		s.record(w, draw, 10, m.saved.nextCompaction)
 	case 'S':
-		s.record(w, draw, 3000, m.saved.nextCompaction)
+		s.record(w, draw, 3000*m.sizes, m.saved.nextCompaction)
 	case 'i':
 		s.record(w, draw, 10, m.saved.nextInstallation)
+	case 'x':
+		for n := 0; n < 40 && s.saved == nil && (w.spare != nil || len(w.retired) > 0); n++ {
+			s.save(w, m.saved.next(draw, 3, 3000*m.sizes))
+		}
+	case 'm':
+		m.died = "settle"
+		if s.saved == nil {
+			s.saved = w.Settle()
+		}
 	default:
 		if s.saved == nil {
-			s.save(w, m.saved.next(draw, 3, size))
+			s.save(w, m.saved.next(draw, 3, size*m.sizes))
 		}
 	}
 }

@@ -21,6 +21,7 @@ type machine struct {
 	acked int      // batches that Save or Open vouched for
 	spoil position // the snapshot that was damaged from outside, zero for none
 	again position // the last snapshot of which the writing was begun
+	sizes int      // its segments have so many times the room of the smallest
 
 	next *vfs.Crashable // the disk after the crash; nil while the machine runs
 	died string         // in which of our calls
@@ -30,8 +31,17 @@ type machine struct {
 	tally tally
 }
 
+// newMachine returns a machine whose segments have room for two blocks behind the
+// header. So a recycled one shows what stood in it before: the first block is blank
+// when it is begun.
 func newMachine(seed uint64) *machine {
-	return &machine{rng: seeded(seed), disk: vfs.NewCrashable(), saved: newHistory(), tally: newTally()}
+	return &machine{rng: seeded(seed), disk: vfs.NewCrashable(), saved: newHistory(), sizes: 2, tally: newTally()}
+}
+
+func (m *machine) options(fsys vfs.FS) Options {
+	o := testOptions(fsys)
+	o.SegmentBytes += segmentAlign * int64(m.sizes-1)
+	return o
 }
 
 // crash ends the present run, by a power cut of a random model or, now and then,
@@ -99,9 +109,9 @@ func (m *machine) run(fsys vfs.FS, saves int) error {
 				return err
 			}
 		}
-		size := 200
+		size := 200 * m.sizes
 		if m.rng.IntN(30) == 0 {
-			size = 5000
+			size = 5000 * m.sizes
 		}
 		var b *core.Write
 		switch m.rng.IntN(12) {
@@ -131,7 +141,7 @@ func (m *machine) run(fsys vfs.FS, saves int) error {
 // open starts the server and compares what it finds with what was promised.
 func (m *machine) open(fsys vfs.FS) (*WAL, error) {
 	m.died = "open"
-	w, state, err := Open(testOptions(fsys))
+	w, state, err := Open(m.options(fsys))
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +208,7 @@ func (m *machine) prepare(w *WAL) error {
 // save makes the file of a batch's snapshot, by writing or by receiving it, and
 // saves the batch.
 func (m *machine) save(w *WAL, b *core.Write) error {
-	rolls := w.Stats().Rolls
+	before := w.Stats()
 	m.died = "save"
 	if s := b.Snapshot; s != nil {
 		m.tally.snapshots++
@@ -219,8 +229,12 @@ func (m *machine) save(w *WAL, b *core.Write) error {
 		return err
 	}
 	m.acked++
-	if w.Stats().Rolls > rolls {
-		m.tally.rolls++
+	after := w.Stats()
+	m.tally.rolls += int(after.Rolls - before.Rolls)
+	m.tally.recycled += int(after.Recycled - before.Recycled)
+	if m.rng.IntN(2) == 0 {
+		m.died = "settle"
+		return w.Settle()
 	}
 	return nil
 }

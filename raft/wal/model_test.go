@@ -244,6 +244,7 @@ func build(t testing.TB, seed uint64, batches int, crash bool) (*vfs.Crashable, 
 		must(t, w.Save(b))
 	}
 	if crash {
+		must(t, w.Settle())
 		return disk.Kill(), h
 	}
 	must(t, w.Close())

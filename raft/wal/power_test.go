@@ -56,7 +56,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Errorf("only %d deaths in %s", all.deaths[call], call)
 		}
 	}
-	for what, n := range map[string]int{"torn ends": all.tornEnds, "rolls": all.rolls, "snapshots": all.snapshots, "installations": all.installs, "fallbacks": all.fallbacks, "trims": all.trims} {
+	for what, n := range map[string]int{"torn ends": all.tornEnds, "rolls": all.rolls, "snapshots": all.snapshots, "installations": all.installs, "fallbacks": all.fallbacks, "trims": all.trims, "recycled segments": all.recycled} {
 		if n < cuts/200 {
 			t.Errorf("only %d %s", n, what)
 		}

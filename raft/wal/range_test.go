@@ -106,5 +106,6 @@ func logEndingAt(t *testing.T, pad int) *vfs.Crashable {
 		index := uint64(i) + 1
 		must(t, w.Save(&core.Write{Seq: index, Term: 1, From: index, Entries: []core.Entry{core.NewEntry(index, 1, core.KindCommand, slices.Repeat([]byte{'v'}, size))}}))
 	}
+	must(t, w.Settle())
 	return disk.Kill()
 }

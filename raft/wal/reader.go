@@ -125,7 +125,7 @@ func (r *segmentReader) next(at cursor) (h recordHeader, payload []byte, what fo
 	if err != nil {
 		return h, nil, foundNothing, err
 	}
-	h, ok := decodeRecordHeader(b, r.header.checksum, at.offset)
+	h, ok := r.header.decode(b, at.offset)
 	if !ok {
 		return h, nil, foundNothing, nil
 	}
@@ -180,16 +180,17 @@ func (r *segmentReader) payload(h recordHeader, offset int64) ([]byte, bool, err
 	return b[:h.length:h.length], checksum(b) == h.payload, nil
 }
 
-// leftovers are the bytes behind the last record that are not zero.
+// leftovers are the bytes behind the last record that are not zero and should be.
 type leftovers struct {
 	first, end int64 // the range of them; first is math.MaxInt64 when there are none
-	record     int64 // offset of the first valid record among them, -1 for none
+	record     int64 // offset of the first valid record in the rest of the file, -1 for none
 }
 
 func (l leftovers) none() bool { return l.first == math.MaxInt64 }
 
-// leftoversFrom searches the rest of the file, from a multiple of recordAlign on.
-func (r *segmentReader) leftoversFrom(offset int64) (leftovers, error) {
+// leftoversFrom searches the rest of the file, from a multiple of recordAlign on,
+// for records, and up to blank for bytes that are not zero.
+func (r *segmentReader) leftoversFrom(offset, blank int64) (leftovers, error) {
 	l := leftovers{first: math.MaxInt64, record: -1}
 	const step = windowBytes - recordHeaderBytes // records may start anywhere in it
 	for ; offset < r.fileSize; offset += step {
@@ -201,7 +202,7 @@ func (r *segmentReader) leftoversFrom(offset int64) (leftovers, error) {
 		if bytes.Equal(b, zeros[:n]) {
 			continue
 		}
-		for i, c := range b {
+		for i, c := range b[:max(0, min(int64(n), blank-offset))] {
 			if c != 0 {
 				l.first = min(l.first, offset+int64(i))
 				l.end = max(l.end, offset+int64(i)+1)
@@ -212,7 +213,7 @@ func (r *segmentReader) leftoversFrom(offset int64) (leftovers, error) {
 				continue
 			}
 			at := offset + int64(i)
-			if h, ok := decodeRecordHeader(b[i:], r.header.checksum, at); ok && r.header.holds(h, at) {
+			if h, ok := r.header.decode(b[i:], at); ok && r.header.holds(h, at) {
 				l.record = at
 			}
 		}

@@ -35,6 +35,7 @@ type recovered struct {
 	passed  []passedOver
 	files   map[position]int64 // sizes of the snapshots that stay
 	litter  []string           // names of files that nothing needs
+	retired []string           // names of segments that wait to be used again
 }
 
 // passedOver is a recorded snapshot that cannot be used.
@@ -50,6 +51,7 @@ func (w *WAL) recover() (core.State, error) {
 	if err != nil {
 		return core.State{}, err
 	}
+	w.retired = found.retired
 	if found.image == nil {
 		return core.State{}, w.create(nil)
 	}
@@ -71,14 +73,14 @@ func (w *WAL) read() (*recovered, error) {
 	}
 	snapshots := &snapshotFiles{w: w, there: l.snapshots, verdicts: map[position]verdict{}}
 	if len(l.segments) == 0 {
-		return &recovered{}, snapshots.checkAlone(l.unfinished)
+		return &recovered{retired: l.retired}, snapshots.checkAlone(l.unfinished)
 	}
 	floor, err := snapshots.newest()
 	if err != nil {
 		return nil, err
 	}
 	for {
-		found := &recovered{replay: &replay{floor: floor}}
+		found := &recovered{replay: &replay{floor: floor}, retired: l.retired}
 		if found.image, err = scan(w.fs, w.dir, l.segments, w.checkOwner, found.replay.visit); err != nil {
 			return nil, err
 		}
@@ -178,6 +180,11 @@ func (w *WAL) checkOwner(h *segmentHeader, path string) error {
 func (w *WAL) create(first *core.Write) error {
 	w.spareMu.Lock()
 	defer w.spareMu.Unlock()
+	// A new log counts its batches from 1, so what an older one left here would have
+	// higher numbers; see segmentHeader.decode.
+	if err := w.giveRoom(); err != nil {
+		return err
+	}
 	if err := w.makeSpare(min(w.segmentBytes, firstSegmentBytes), always); err != nil {
 		return err
 	}

@@ -243,7 +243,7 @@ func (s *scanner) sealed(r *segmentReader, what found, following *segmentHeader)
 
 // zeroFrom checks that the file holds nothing but zeros from offset on.
 func (r *segmentReader) zeroFrom(offset int64, reason string) error {
-	l, err := r.leftoversFrom(offset)
+	l, err := r.leftoversFrom(offset, r.fileSize)
 	if err == nil && !l.none() {
 		err = r.damaged(l.first, reason)
 	}

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"encoding/binary"
+	"math"
 
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -24,7 +25,7 @@ const segmentMagic = "raftkv\x00W"
 //	 16 u32 checksum of the rest of the header
 //	 20 u32 checksum of the last batch of the segment before, or of that segment's header if it has none; 0 in the first
 //	 24 u64 generation, counted from 1
-//	 32 u64 size of the file
+//	 32 u64 size of the file; 8 bytes less if the file had been another segment before: see recycled
 //	 40 u64 number of the last batch before this segment
 //	 48 u64 offset behind the last batch of the segment before; 0 in the first
 //	 56 u64 index behind the last entry before this segment
@@ -62,6 +63,43 @@ func (h *segmentHeader) holds(r recordHeader, offset int64) bool {
 		room -= recordHeaderBytes
 	}
 	return room >= 0 && r.length <= uint64(room) && padded(int64(r.length)) <= room
+}
+
+// recycled reports whether the file had been another segment before this one. Then
+// what stands behind the end of the log is what stood there in its earlier lives,
+// and not zeros. The size says it, because a file always has whole blocks: a
+// recycled segment leaves its last eight bytes alone.
+func (h *segmentHeader) recycled() bool { return h.size%segmentAlign != 0 }
+
+// blankTo returns the offset up to which there are zeros behind a log that ends at
+// end. In a recycled segment that is the end of the block that has the place of the
+// mark: each batch brings the zeros behind it, in the same write. So that place
+// never shows a record of an earlier life, and no write covers a part of a block
+// that would have to be read from the disk first.
+func (h *segmentHeader) blankTo(end int64) int64 {
+	if !h.recycled() {
+		return math.MaxInt64
+	}
+	return min(roundUp(end+recordHeaderBytes), h.size)
+}
+
+// decode reads the header of a record as decodeRecordHeader does, and never takes a
+// record from an earlier life of the file. Two facts exclude those. A record's
+// checksum starts from the checksum of its segment's header, and no two headers are
+// alike; that could fail once in 2^32. And batches are counted over the whole log: a
+// segment is recycled when a later batch has made it superfluous, so each record in
+// it has a lower number than the last batch before the new segment. That cannot fail.
+func (h *segmentHeader) decode(b []byte, offset int64) (recordHeader, bool) {
+	if h.recycled() && !h.counts(binary.LittleEndian.Uint64(b[24:])) {
+		return recordHeader{}, false
+	}
+	return decodeRecordHeader(b, h.checksum, offset)
+}
+
+// counts reports whether a record in this life of the segment may have a number. A
+// batch takes more bytes than the header of its record.
+func (h *segmentHeader) counts(number uint64) bool {
+	return number >= h.number && number-h.number < uint64(h.size)/recordHeaderBytes
 }
 
 // encode returns the header's bytes and sets h.checksum.
@@ -134,7 +172,8 @@ type segment struct {
 	end  int64  // where the next batch goes
 	last uint32 // checksum of the last batch, or of the header while there is none
 
-	mark [recordHeaderBytes]byte // memory for writeMark
+	marked bool                    // the mark or seal behind the last batch is written
+	mark   [recordHeaderBytes]byte // memory for writeMark
 }
 
 // writeMark writes a mark or seal behind the last batch. The caller decides
@@ -142,5 +181,9 @@ type segment struct {
 func (s *segment) writeMark(kind Type, number uint64) error {
 	h := recordHeader{previous: s.last, kind: kind, number: number}
 	h.encode(s.mark[:], s.checksum, s.end)
-	return writeFull(s.file, s.mark[:], s.end)
+	if err := writeFull(s.file, s.mark[:], s.end); err != nil {
+		return err
+	}
+	s.marked = true
+	return nil
 }

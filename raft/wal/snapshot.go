@@ -77,7 +77,13 @@ func (w *WAL) afterSnapshot(err error, name string) error {
 	if errors.As(err, &disk) {
 		return w.fail(disk.error)
 	}
-	if left := w.remove(name); left != nil && w.usable() == nil {
+	left := w.remove(name)
+	if vfs.IsNoSpace(err) {
+		w.spareMu.Lock()
+		left = errors.Join(left, w.giveRoom()) // the next try may need it
+		w.spareMu.Unlock()
+	}
+	if left != nil && w.usable() == nil {
 		return w.fail(left)
 	}
 	return err
@@ -284,7 +290,11 @@ func (w *WAL) recorded(r snapshotRecord) {
 	previous.previous = nil // it is of no more use
 	w.current = candidate{r.position, w.active.generation, &previous}
 	for w.segments[0].generation < keep {
-		w.garbage = append(w.garbage, segmentName(w.segments[0].generation))
+		if s := w.segments[0]; s.bytes == w.segmentBytes {
+			w.retiring = append(w.retiring, segmentName(s.generation))
+		} else {
+			w.garbage = append(w.garbage, segmentName(s.generation))
+		}
 		w.segments = w.segments[1:]
 	}
 	for p := range w.files {
@@ -303,29 +313,6 @@ func (w *WAL) recorded(r snapshotRecord) {
 	}
 	w.spoilt = stay
 	w.signalNeed()
-}
-
-// trim removes the files that recorded snapshots made superfluous. The record is
-// durable, so it does not matter how much of this a crash undoes.
-func (w *WAL) trim() error {
-	w.removing.Lock()
-	defer w.removing.Unlock()
-	w.mu.Lock()
-	garbage := w.garbage
-	w.garbage = nil
-	w.mu.Unlock()
-	if len(garbage) == 0 {
-		return nil
-	}
-	for _, name := range garbage {
-		if err := w.remove(name); err != nil {
-			return err
-		}
-		w.mu.Lock()
-		w.stats.Removed++
-		w.mu.Unlock()
-	}
-	return w.syncDir()
 }
 
 // OpenSnapshot opens the payload of the snapshot at an index. It is verified

@@ -11,16 +11,28 @@ import (
 	"raftkv/raft/vfs"
 )
 
-// spare is a file of durable zeros that waits to become the next segment.
+// spare is a file that waits to become the next segment: one of durable zeros, or a
+// segment that the log does not need any more.
 type spare struct {
-	file vfs.File
-	size int64
+	file     vfs.File
+	path     string
+	size     int64
+	recycled bool
 }
 
-// Prepare removes the files that a recorded snapshot made superfluous and makes
-// the one spare segment ready, so that the next roll need not wait for it. It
-// writes and syncs a whole segment, or reads one that an earlier run left. It
-// returns at once when a spare is there. Call it from a goroutine of its own,
+// room returns the size that a segment in the file has; see segmentHeader.recycled.
+func (s *spare) room() int64 {
+	if s.recycled {
+		return s.size - recordAlign
+	}
+	return s.size
+}
+
+// Prepare takes away the files that a recorded snapshot made superfluous and makes
+// the one spare segment ready, so that the next roll need not wait for it. It takes
+// a segment that the log does not need any more, reads a spare that an earlier run
+// left, or writes and syncs a whole segment. It returns at once when a spare is
+// there. Call it from a goroutine of its own,
 // once for every value that NeedsSpare yields.
 //
 // A full disk, or a lack of file descriptors, is an error here but not the end of
@@ -32,18 +44,21 @@ func (w *WAL) Prepare() error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	if err := w.trim(); err != nil {
+	noRoom, err := w.trim(maxRetired)
+	if err != nil {
 		return w.fail(err)
 	}
 	if w.spare != nil {
-		return nil
+		return noRoom
 	}
-	err := w.reuseSpare()
+	err = w.findSpare()
 	if err == nil && w.spare == nil {
 		err = w.makeSpare(w.segmentBytes, w.usable)
 	}
 	switch {
-	case err == nil || errors.Is(err, ErrClosed) || vfs.IsNoSpace(err) || vfs.IsShortage(err):
+	case err == nil:
+		return noRoom
+	case errors.Is(err, ErrClosed) || vfs.IsNoSpace(err) || vfs.IsShortage(err):
 		return err
 	}
 	return w.fail(err)
@@ -60,6 +75,15 @@ func (w *WAL) signalNeed() {
 	case w.needs <- struct{}{}:
 	default:
 	}
+}
+
+// findSpare looks for a spare that need not be written. The caller must hold
+// spareMu.
+func (w *WAL) findSpare() error {
+	if err := w.takeRetired(); err != nil || w.spare != nil {
+		return err
+	}
+	return w.reuseSpare()
 }
 
 // reuseSpare takes the spare of an earlier run if it is whole: it has the size
@@ -83,7 +107,7 @@ func (w *WAL) reuseSpare() error {
 		file.Close()
 		return err
 	}
-	w.setSpare(&spare{file: file, size: w.segmentBytes})
+	w.setSpare(&spare{file: file, path: path, size: w.segmentBytes})
 	return nil
 }
 
@@ -115,6 +139,9 @@ func (w *WAL) makeSpare(size int64, goOn func() error) error {
 	path := filepath.Join(w.dir, spareName)
 	if w.spare != nil {
 		w.spare.file.Close()
+		if w.spare.recycled {
+			w.retired = append(w.retired, filepath.Base(w.spare.path))
+		}
 		w.setSpare(nil)
 	}
 	if err := w.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -141,7 +168,7 @@ func (w *WAL) makeSpare(size int64, goOn func() error) error {
 		w.fs.Remove(path)
 		return err
 	}
-	w.setSpare(&spare{file: file, size: size})
+	w.setSpare(&spare{file: file, path: path, size: size})
 	return nil
 }
 
@@ -155,6 +182,7 @@ func (w *WAL) setSpare(s *spare) {
 // roll ends the present segment and begins one that holds the record r. Each
 // step is durable before the next:
 //
+//  0. zeros up to the old segment's end, if it is a recycled one;
 //  1. the new segment's header, while the file is still named as the spare;
 //  2. its name: from now on the old segment is complete by definition;
 //  3. the old segment's seal: from now on the new one cannot get lost unseen.
@@ -167,21 +195,13 @@ func (w *WAL) roll(r recordHeader) error {
 	if err := w.checkNames(); err != nil {
 		return err
 	}
-	size := max(w.segmentBytes, roundUp(segmentHeaderBytes+recordHeaderBytes+padded(int64(r.length))+recordHeaderBytes))
-	if w.spare == nil && size == w.segmentBytes {
-		if err := w.reuseSpare(); err != nil {
-			return err
-		}
-	}
-	if w.spare == nil || w.spare.size < size {
-		if err := w.trim(); err != nil { // the new segment may need the room
-			return err
-		}
-		if err := w.makeSpare(size, always); err != nil {
-			return err
-		}
+	if err := w.spareFor(r); err != nil {
+		return err
 	}
 	old := w.active
+	if err := w.clearRest(old); err != nil {
+		return err
+	}
 	err := w.begin(segmentHeader{
 		generation: old.generation + 1, previous: old.last, number: w.number, previousEnd: old.end, firstIndex: w.shape.last + 1,
 	}, nil)
@@ -201,14 +221,43 @@ func (w *WAL) roll(r recordHeader) error {
 	return nil
 }
 
+// spareFor makes sure that there is a spare with room for the record r. The caller
+// must hold spareMu.
+func (w *WAL) spareFor(r recordHeader) error {
+	need := segmentHeaderBytes + recordHeaderBytes + padded(int64(r.length)) + recordHeaderBytes
+	if w.spare == nil && need <= w.segmentBytes {
+		if err := w.findSpare(); err != nil {
+			return err
+		}
+	}
+	if w.spare != nil && w.spare.room() >= need {
+		return nil
+	}
+	if _, err := w.trim(0); err != nil { // the new segment may need the room
+		return err
+	}
+	size := max(w.segmentBytes, roundUp(need))
+	err := w.makeSpare(size, always)
+	if vfs.IsNoSpace(err) && len(w.retired) > 0 {
+		if err := w.giveRoom(); err != nil {
+			return err
+		}
+		err = w.makeSpare(size, always)
+	}
+	return err
+}
+
 // begin turns the spare into the active segment with the given header and, if
 // there is one, a first batch. The caller must hold spareMu.
 func (w *WAL) begin(h segmentHeader, first *core.Write) error {
-	spareAt, path := filepath.Join(w.dir, spareName), filepath.Join(w.dir, segmentName(h.generation))
+	spareAt, path, fileSize := w.spare.path, filepath.Join(w.dir, segmentName(h.generation)), w.spare.size
 	s := &segment{segmentHeader: h, path: path, file: w.spare.file, end: segmentHeaderBytes}
-	s.size, s.clusterID, s.nodeID = w.spare.size, w.clusterID, w.nodeID
+	s.size, s.clusterID, s.nodeID = w.spare.room(), w.clusterID, w.nodeID
 	header := s.encode()
 	s.last = s.checksum
+	if err := w.blank(s, fileSize); err != nil {
+		return err
+	}
 	if err := writeFull(s.file, header, 0); err != nil {
 		return diskError("writing the header of", spareAt, err)
 	}
@@ -227,9 +276,28 @@ func (w *WAL) begin(h segmentHeader, first *core.Write) error {
 	w.active = s
 	w.setSpare(nil)
 	w.mu.Lock()
-	w.segments = append(w.segments, segmentFile{s.generation, s.firstIndex, s.size})
+	w.segments = append(w.segments, segmentFile{s.generation, s.firstIndex, fileSize})
+	if s.recycled() {
+		w.stats.Recycled++
+	}
 	w.mu.Unlock()
 	return w.syncDir()
+}
+
+// blank writes the zeros that a recycled segment must have before its first batch:
+// behind its header, and from its size on.
+func (w *WAL) blank(s *segment, fileSize int64) error {
+	if !s.recycled() {
+		return nil
+	}
+	err := writeFull(s.file, zeros[:segmentAlign], segmentHeaderBytes)
+	if err == nil {
+		err = writeFull(s.file, zeros[:segmentAlign], fileSize-segmentAlign)
+	}
+	if err != nil {
+		return diskError("clearing", s.path, err)
+	}
+	return nil
 }
 
 // seal makes the seal behind the last batch of a full segment durable.

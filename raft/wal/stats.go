@@ -12,7 +12,8 @@ type Stats struct {
 	AppendedBytes uint64 // of batches, with headers and padding
 	Syncs         uint64 // of files
 	Rolls         uint64 // times a segment was used up
-	Removed       uint64 // files that a snapshot made superfluous
+	Removed       uint64 // files that a snapshot made superfluous; segments to be used again are among them
+	Recycled      uint64 // segments that were begun in the file of an old one
 	SpareReady    bool   // the next roll need not wait
 	RecoveredTo   uint64 // number of the last batch that Open found, counted since the log was created
 	Cut           Cut    // the remains that Open cut off the end
@@ -22,6 +23,12 @@ type Stats struct {
 	// all were whole.
 	PassedOver error
 	Lost       uint64 // snapshots that SnapshotFile found damaged
+}
+
+func (w *WAL) countRemoved() {
+	w.mu.Lock()
+	w.stats.Removed++
+	w.mu.Unlock()
 }
 
 // Stats returns the counts of this moment.

@@ -29,7 +29,11 @@ func (s *scanner) tail(r *segmentReader, h recordHeader, what found) error {
 	case foundBadPayload:
 		behind = h.end(at.offset)
 	}
-	rest, err := r.leftoversFrom(behind)
+	blank := r.header.blankTo(at.offset)
+	if what == foundBadPayload && behind > blank-recordHeaderBytes {
+		blank = behind // its own write brought the zeros behind it, and may be torn there
+	}
+	rest, err := r.leftoversFrom(behind, blank)
 	if err != nil {
 		return err
 	}
@@ -59,9 +63,13 @@ func (s *scanner) tail(r *segmentReader, h recordHeader, what found) error {
 }
 
 // torn notes that the log has to be cut at the cursor; end is the offset behind
-// the last byte that may not be zero.
+// the last byte that may not be zero. In a recycled segment the zeros of the last
+// batch are put back, and what is behind them may be anything.
 func (s *scanner) torn(r *segmentReader, end int64, reason string) error {
 	offset := s.image.at.offset
+	if r.header.recycled() && r.fileSize >= r.header.size {
+		end = r.header.blankTo(offset)
+	}
 	s.image.cut = Cut{File: r.path, Offset: offset, Bytes: end - offset, Reason: reason}
 	return s.visit(Record{File: r.path, Offset: offset, Bytes: end - offset, Type: TypeTorn, Number: s.image.at.number + 1, Reason: reason})
 }

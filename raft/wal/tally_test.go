@@ -13,10 +13,10 @@ import (
 
 // tally counts the fates of machines.
 type tally struct {
-	cuts                                                          map[vfs.Model]int
-	deaths                                                        map[string]int // by the call
-	boundaries                                                    map[string]int // by the call and the operation that did not happen any more
-	tornEnds, rolls, snapshots, installs, fallbacks, kills, trims int
+	cuts                                                                    map[vfs.Model]int
+	deaths                                                                  map[string]int // by the call
+	boundaries                                                              map[string]int // by the call and the operation that did not happen any more
+	tornEnds, rolls, snapshots, installs, fallbacks, kills, trims, recycled int
 }
 
 func newTally() tally {
@@ -40,6 +40,7 @@ func (t *tally) add(o tally) {
 	t.fallbacks += o.fallbacks
 	t.kills += o.kills
 	t.trims += o.trims
+	t.recycled += o.recycled
 }
 
 func (t *tally) powerCuts() (n int) {
@@ -71,8 +72,8 @@ func (t *tally) report(to *testing.T) {
 	for _, model := range vfs.Models {
 		to.Logf("%9d power cuts of %v", t.cuts[model], model)
 	}
-	to.Logf("%9d kills, %d torn ends cut, %d rolls, %d snapshots (%d received), %d trims, %d damaged snapshots passed over",
-		t.kills, t.tornEnds, t.rolls, t.snapshots, t.installs, t.trims, t.fallbacks)
+	to.Logf("%9d kills, %d torn ends cut, %d rolls, %d snapshots (%d received), %d trims, %d recycled segments, %d damaged snapshots passed over",
+		t.kills, t.tornEnds, t.rolls, t.snapshots, t.installs, t.trims, t.recycled, t.fallbacks)
 	to.Logf("deaths in %v", t.deaths)
 	for _, b := range slices.Sorted(maps.Keys(t.boundaries)) {
 		to.Logf("%9d died before %s", t.boundaries[b], b)

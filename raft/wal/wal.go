@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sync"
 
 	"raftkv/raft/core"
@@ -24,7 +25,12 @@ const (
 	// firstSegmentBytes bounds the segment that a new log starts with, because the
 	// server waits to serve while it is made.
 	firstSegmentBytes = 4 << 20
-	segmentAlign      = 4096
+	// segmentAlign is also the size of the blocks in which a file is written. A write
+	// of a part of a block may have to read the rest from the disk first.
+	segmentAlign = 4096
+
+	// maxBlank bounds the zeros that one batch brings; see segmentHeader.blankTo.
+	maxBlank = segmentAlign + recordHeaderBytes
 )
 
 // maxKeptBuffer is the size of the largest buffer that one batch may leave
@@ -67,6 +73,7 @@ type WAL struct {
 	// roll.
 	spareMu sync.Mutex
 	spare   *spare
+	retired []string // names of segments that wait to be used again, durable under them
 	needs   chan struct{}
 
 	// One snapshot is written and one received at a time.
@@ -88,6 +95,7 @@ type WAL struct {
 	files    map[position]int64 // sizes of the snapshots that are durable under their names
 	spoilt   []position         // snapshots that Open passed over or SnapshotFile found damaged
 	garbage  []string           // names of files to remove
+	retiring []string           // names of segments to use again, or to remove
 }
 
 // Open opens the log in o.Dir, creates it when there is none, and returns its
@@ -224,11 +232,6 @@ func (w *WAL) append(b *core.Write) error {
 	if err := w.sync(s.file, s.path); err != nil {
 		return err
 	}
-	// The mark need not be durable. Where it survives, it distinguishes damage to
-	// this batch from a write that a crash interrupted.
-	if err := s.writeMark(TypeMark, w.number); err != nil {
-		return diskError("marking", s.path, err)
-	}
 	w.mu.Lock()
 	w.stats.Batches++
 	w.stats.Entries += uint64(len(b.Entries))
@@ -249,6 +252,7 @@ func (w *WAL) encode(b *core.Write) (recordHeader, []byte) {
 	buffer = appendBatch(buffer, b)
 	h.length = uint64(len(buffer) - recordHeaderBytes)
 	buffer = append(buffer, zeros[:padded(int64(len(buffer)))-int64(len(buffer))]...)
+	buffer = slices.Grow(buffer, maxBlank)
 	if w.buffer = buffer; cap(buffer) > maxKeptBuffer {
 		w.buffer = nil
 	}
@@ -263,10 +267,34 @@ func (w *WAL) write(s *segment, h recordHeader, buffer []byte) error {
 	h.previous = s.last
 	h.payload = checksum(buffer[recordHeaderBytes:])
 	h.encode(buffer, s.checksum, s.end)
+	end := h.end(s.end)
+	if blank := s.blankTo(end); blank > s.blankTo(s.end) {
+		buffer = append(buffer, zeros[:blank-end]...)
+	}
 	if err := writeFull(s.file, buffer, s.end); err != nil {
 		return diskError(fmt.Sprintf("writing %d bytes at byte %d of", len(buffer), s.end), s.path, err)
 	}
-	s.end, s.last, w.number = h.end(s.end), h.checksum, h.number
+	s.end, s.last, w.number = end, h.checksum, h.number
+	s.marked = false
+	return nil
+}
+
+// Settle writes the mark that says that the last batch was synced, unless it is
+// there. The mark need not be durable. Where it survives, it distinguishes damage to
+// this batch from a write that a crash interrupted. The next batch overwrites it and
+// says the same, so it need not be written while another batch waits, and nobody
+// need wait for it. Settle belongs to the goroutine that calls Save, which calls it
+// when there is nothing to save. An error ends the log.
+func (w *WAL) Settle() error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.active.marked {
+		return nil
+	}
+	if err := w.active.writeMark(TypeMark, w.number); err != nil {
+		return w.fail(diskError("marking", w.active.path, err))
+	}
 	return nil
 }
 

@@ -29,6 +29,8 @@ var nodeMutants = []mutant{
 		"if n.service.Deliver(work.Apply, n.stop) {\n\t\t\tn.inbox.post(event{kind: eventApplied, number: work.Apply.Last()})\n\t\t}"),
 	inNode("N7", "what came while the node stopped is never answered", "node.go",
 		"\tfor _, e := range n.inbox.close() {\n\t\te.discard()\n\t}\n", "\tn.inbox.close()\n"),
+	inTests("W43", "TestAStorageSettles", "nobody tells the log that it may settle", "raft/node/settle.go",
+		"\t\tr.timer.Reset(settleAfter)\n", "\t\tr.timer.Stop()\n"),
 	inNode("N11", "a disk that cannot prepare does not end the node", "node.go",
 		"\t\t\t\tn.end(fmt.Errorf(\"preparing the storage: %w\", err))\n\t\t\t\treturn\n", ""),
 	inNode("N14", "a transfer that did not happen is reported as done", "transfer.go",

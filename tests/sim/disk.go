@@ -233,12 +233,23 @@ func (d *disk) finish() {
 			s.replica.Saved(write.Seq)
 			s.turn()
 		})
+		d.settle()
 	}
 	if goal {
 		s.announce(saved)
 		return
 	}
 	saved()
+}
+
+// settle does what a disk does behind its last write, unless another one waits.
+func (d *disk) settle() {
+	if d.wal == nil || d.writing != nil {
+		return
+	}
+	if err := d.wal.Settle(); err != nil {
+		d.s.w.fail("disk", "%s could not settle its log: %v", d.s.id, err)
+	}
 }
 
 // put saves a write in the log. If the disk fails the server ends itself and
