@@ -248,7 +248,7 @@ func (m *cpuMeter) host() *bench.HostReport {
 func (m *cpuMeter) begin() { m.read(-1) }
 func (m *cpuMeter) end()   { m.read(1) }
 
-// report is the time for one of so many operations; nil if it is not known.
+// report returns the processor time for one operation; nil if it is not known.
 func (m *cpuMeter) report(operations uint64) *bench.CPUReport {
 	if len(m.servers) == 0 || operations == 0 {
 		return nil

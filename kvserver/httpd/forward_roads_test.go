@@ -187,8 +187,8 @@ func TestAStatusOfALaterVersionPromisesNothing(t *testing.T) {
 	}
 }
 
-// Goal: writes go over HTTP to a leader of an earlier release, to a node that is not
-// who it should be, and when they are long; the question whether they must is not asked
+// Goal: writes go over HTTP to a leader of an earlier release, to a node of
+// another name than expected, and when they are long; the question whether they must is not asked
 // for each. Method: leaders that answer the upgrade like v0.1.0, and with another name.
 func TestOtherLeadersAndLongValuesGetHTTP(t *testing.T) {
 	for name, spoil := range map[string]func(w http.ResponseWriter, next http.Handler, r *http.Request){

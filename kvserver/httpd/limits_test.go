@@ -70,9 +70,9 @@ func TestRequestsOverTheLimitAreRefused(t *testing.T) {
 	})
 }
 
-// Goal: who waits for room gets it when somebody leaves, the youngest first; who
-// comes when as many wait as may is refused at once, before the body is read.
-// Method: one place, three who wait where two may.
+// Goal: a request that waits for room gets it when another leaves, the youngest first.
+// One that comes when as many wait as may is refused at once, before the body is read.
+// Method: one place, three requests that wait where two may.
 func TestWaitingForRoomIsBoundedAndYoungestFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *settings) { c.MaxInFlight, c.MaxConnections = 1, 2 })

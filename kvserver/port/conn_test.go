@@ -53,7 +53,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 // Goal: when all places are taken, the connections make room whose clients keep
 // the server waiting: first those in the middle of a request, then idle ones,
 // the oldest first, none that has just come, and none that is being served. If
-// nobody can go, who comes is refused.
+// nobody can go, a new connection is refused.
 // Method: a port with few places and connections in known phases.
 func TestAFullHouseMakesRoomForNewConnections(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -281,8 +281,8 @@ type connWriter struct {
 
 func (w connWriter) SetReadDeadline(t time.Time) error { return w.conn.SetReadDeadline(t) }
 
-// Goal: who sends a part of a header, or a small piece of a body, does not queue for
-// it; who sends a whole request does.
+// Goal: a connection that sends a part of a header, or a small piece of a body, does not
+// queue for it; one that sends a whole request does.
 // Method: a gate that is full, and a connection that gets a request in pieces;
 // time is the bubble's.
 func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {

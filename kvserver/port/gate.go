@@ -16,7 +16,7 @@ import (
 //
 // While nobody waits, a connection enters if there is room: with few clients nobody
 // ever waits, and their requests come to the log together. Once there is none, those
-// that come wait until nearly all who are inside have left. As long as anybody waits,
+// that come wait until nearly all inside have left. As long as anybody waits,
 // only half of the processors are given to those inside, so that there is always one
 // that asks the network.
 //
@@ -90,7 +90,7 @@ func (g *gate) giveUp(c *Conn) bool {
 	return true
 }
 
-// leave makes the place free of one that was inside, and lets in who waits.
+// leave makes the place free of one that was inside, and lets the next ones in.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -58,7 +58,7 @@ func TestTheGateHasLessRoomWhileOthersWait(t *testing.T) {
 	})
 }
 
-// Goal: who has waited for long enough goes on without a place, leaves the queue, and
+// Goal: a connection that has waited for long enough goes on without a place, leaves the queue, and
 // may wait again; those behind it are let in when their turn comes.
 // Method: a full gate and three that wait, of which the one in the middle comes later.
 func TestWhoGivesUpAtTheGateLeavesTheQueue(t *testing.T) {

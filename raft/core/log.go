@@ -137,8 +137,8 @@ func (l *log) slice(from, to uint64, maxBytes int) []Entry {
 // bytes returns the size of the entries at index and above.
 func (l *log) bytes(index uint64) int { return l.sizeOf(index, l.lastIndex()) }
 
-// isSmaller reports whether the entries at index and above, all in memory, have less
-// than so many bytes. It looks at no more of them than that takes.
+// isSmaller reports whether the entries at index and above, all in memory, have fewer
+// bytes than the limit. It looks at no more of them than that takes.
 func (l *log) isSmaller(index uint64, bytes int) bool {
 	for i := max(index, l.firstIndex()); i <= l.lastIndex() && bytes > 0; i++ {
 		bytes -= l.entries[i-l.base.Index-1].size()

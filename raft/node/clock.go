@@ -43,8 +43,8 @@ func (c *clock) passed(now time.Time) int {
 	return min(n, c.planned)
 }
 
-// sleep sets the timer to the tick that is due in so many ticks, from the last one
-// that was counted.
+// sleep sets the timer to the tick that is due, counted from the last one that was
+// counted.
 func (c *clock) sleep(due int) {
 	c.planned = min(due, c.most)
 	if wakes := c.counted.Add(time.Duration(c.planned) * c.interval); wakes != c.wakes {
@@ -70,7 +70,7 @@ func (n *Node) due() int {
 	return n.replica.TicksUntilDue()
 }
 
-// tick lets so much time pass.
+// tick lets that number of ticks pass.
 func (n *Node) tick(ticks int) {
 	if ticks == 0 {
 		return

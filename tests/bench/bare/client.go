@@ -39,7 +39,7 @@ type conn struct {
 	bounded context.Context // whose deadline the connection has
 }
 
-// Dial makes a connection for each of so many clients.
+// Dial makes a connection for each client.
 func Dial(address string, clients int, protocol Protocol) (*Client, error) {
 	c := &Client{address: address, protocol: protocol}
 	for range clients {

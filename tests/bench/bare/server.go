@@ -10,7 +10,7 @@ import (
 )
 
 // Serve answers requests on the listener until it fails. A GET is answered with a
-// value of so many bytes.
+// value of that length.
 func Serve(l net.Listener, valueBytes int) error {
 	value := bytes.Repeat([]byte("v"), valueBytes)
 	mux := http.NewServeMux()

@@ -49,10 +49,10 @@ func StaleRow(clients int) Row { return row("stale", Clerk, "stale=1", clients) 
 // MixRow returns the row of clients that read nine times for each put.
 func MixRow(clients int) Row { return row("mix", Clerk, "get=9,put=1", clients) }
 
-// ProposeRow returns the row of so many callers that propose puts to a library.
+// ProposeRow returns the row of callers that propose puts to a library.
 func ProposeRow(clients int) Row { return row("propose", InProcess, "put=1", clients) }
 
-// ReadIndexRow returns the row of so many callers that read by a library, linearizably.
+// ReadIndexRow returns the row of callers that read by a library, linearizably.
 func ReadIndexRow(clients int) Row { return row("readindex", InProcess, "get=1", clients) }
 
 // Rows over HTTP. Those at a follower have an f in their names.

@@ -9,8 +9,8 @@ import (
 )
 
 // InputIsClosed reports whether standard input was closed when the process began.
-// The Go runtime then opens /dev/null in its place, for reading and writing; who
-// redirects /dev/null on purpose opens it for reading.
+// The Go runtime then opens /dev/null in its place, for reading and writing.
+// A person that redirects /dev/null on purpose opens it for reading.
 func InputIsClosed(stdin io.Reader) bool {
 	f, isFile := stdin.(*os.File)
 	if !isFile {
