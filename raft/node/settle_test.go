@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,19 +16,39 @@ import (
 // settlingDisk is a Storage that has something to do behind its last write.
 type settlingDisk struct {
 	disk
-	saved   []time.Time
-	settled []time.Time
 	refuses error // what Settle returns
+
+	moments        sync.Mutex // guards the fields below
+	saved, settled []time.Time
 }
 
 func (d *settlingDisk) Save(w *core.Write) error {
-	d.saved = append(d.saved, time.Now())
+	d.note(&d.saved)
 	return d.disk.Save(w)
 }
 
 func (d *settlingDisk) Settle() error {
-	d.settled = append(d.settled, time.Now())
+	d.note(&d.settled)
 	return d.refuses
+}
+
+func (d *settlingDisk) note(at *[]time.Time) {
+	d.moments.Lock()
+	defer d.moments.Unlock()
+	*at = append(*at, time.Now())
+}
+
+// when returns the moments of Save and Settle so far.
+func (d *settlingDisk) when() (saved, settled []time.Time) {
+	d.moments.Lock()
+	defer d.moments.Unlock()
+	return slices.Clone(d.saved), slices.Clone(d.settled)
+}
+
+// pass lets time pass, and waits until what is due by then has been done.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // startAlone starts a node that is its whole cluster and waits until it leads.
@@ -35,7 +57,7 @@ func startAlone(d Storage, m *machine) *Node {
 		TickInterval: 10 * time.Millisecond,
 		Core:         core.Config{ID: "n1", Peers: []core.ID{"n1"}, ElectionTicks: 30, HeartbeatTicks: 5, Noop: true, Rand: rand.New(rand.NewPCG(1, 3))},
 	}, core.State{}, d, link{&network{}, "n1"}, m)
-	time.Sleep(time.Second)
+	pass(time.Second)
 	return n
 }
 
@@ -47,22 +69,23 @@ func TestAStorageSettlesBehindItsLastWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, m := &settlingDisk{}, &machine{}
 		n := startAlone(d, m)
-		d.settled = nil
+		_, before := d.when()
 		for i := range 30 {
-			before := len(d.saved)
+			saved, _ := d.when()
 			propose(n, fmt.Sprint(i))
-			time.Sleep(3 * time.Millisecond)
-			if len(d.saved) == before || len(m.commands()) != i+1 {
+			pass(3 * time.Millisecond)
+			if now, _ := d.when(); len(now) == len(saved) || len(m.commands()) != i+1 {
 				t.Fatalf("void: command %d was not saved and applied within its 3 ms", i)
 			}
 		}
-		if len(d.settled) != 0 {
-			t.Errorf("it settled %d times while writes came", len(d.settled))
+		if _, settled := d.when(); len(settled) != len(before) {
+			t.Errorf("it settled %d times while writes came", len(settled)-len(before))
 		}
-		time.Sleep(time.Second)
-		last := d.saved[len(d.saved)-1]
-		if len(d.settled) != 1 || d.settled[0].Sub(last) != settleAfter {
-			t.Errorf("the last write was at %v, and it settled at %v", last, d.settled)
+		pass(time.Second)
+		saved, settled := d.when()
+		last, settled := saved[len(saved)-1], settled[len(before):]
+		if len(settled) != 1 || settled[0].Sub(last) != settleAfter {
+			t.Errorf("the last write was at %v, and it settled at %v", last, settled)
 		}
 		n.Stop()
 		if err := n.Wait(); err != nil {
