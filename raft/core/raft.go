@@ -52,6 +52,8 @@ type Raft struct {
 	writeAge  int  // ticks that the outstanding write has taken (slow.go)
 	syncTicks int  // what writes have taken lately (slow.go)
 	yielded   bool // this wait for a leader was made longer for somebody's campaign (slow.go)
+	overtime  bool // this campaign went on beyond its timeout, for votes that take long (slow.go)
+	drewAgain bool // its end was drawn anew for that
 
 	// The state machine's door (commitment.go).
 
@@ -183,10 +185,10 @@ func (r *Raft) Tick() {
 		r.abandonCampaign()
 	case r.promised() > r.saved:
 		r.electionTimeout++ // the term and the vote are being written: that time does not count (slow.go)
-	case r.electionElapsed >= r.electionTimeout && !r.awaitsVotes():
-		r.timeOut()
-	default:
+	case r.electionElapsed < r.electionTimeout || r.awaitsVotes() || r.drawsAgain():
 		r.tickCampaign()
+	default:
+		r.timeOut()
 	}
 }
 

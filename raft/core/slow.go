@@ -9,7 +9,8 @@ package core
 //   - While a server's own term or vote is being written, its election timeout
 //     does not run. Nor does a campaign end while votes are awaited that may still
 //     decide it, until two syncs could have hung. A refusal alone decides nothing: a
-//     server that has lost its disk refuses every candidate.
+//     server that has lost its disk refuses every candidate. If such votes are lost,
+//     the end of the campaign is drawn anew.
 //   - A server that answers "I would vote for you" gives the other the time that
 //     writing its vote may take: two syncs, as long as they take here lately. It does
 //     so once in each wait for a leader, so that a server which asks for ever and
@@ -50,10 +51,25 @@ func (r *Raft) awaitsVotes() bool {
 	if r.role != Candidate || r.electionElapsed >= r.electionTimeout+2*r.config.StallTicks {
 		return false
 	}
-	return r.configuration.hasQuorum(func(i int) bool {
+	awaits := r.configuration.hasQuorum(func(i int) bool {
 		v := r.members[i].vote
 		return v == voteGranted || v == voteAwaited
 	})
+	r.overtime = r.overtime || awaits
+	return awaits
+}
+
+// drawsAgain draws the end of a campaign anew, once, that went on beyond its timeout
+// for votes which were then lost, and reports whether it goes on. Candidates that wait
+// for the same voter learn at the same moment that its answers are lost. Without a new
+// draw they would campaign at the same moment again, for as long as that voter is mute.
+func (r *Raft) drawsAgain() bool {
+	if !r.overtime || r.drewAgain {
+		return false
+	}
+	r.drewAgain = true
+	r.electionTimeout = r.electionElapsed + r.config.Rand.IntN(r.config.ElectionTicks)
+	return r.electionElapsed < r.electionTimeout
 }
 
 // favoursAnother reports whether this server's vote in the present term went to
