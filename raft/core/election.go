@@ -14,7 +14,7 @@ const (
 // random, so that servers seldom campaign at the same time (§5.2).
 func (r *Raft) resetElectionTimer() {
 	r.electionElapsed = 0
-	r.yielded, r.overtime, r.drewAgain = false, false, false
+	r.yielded, r.drewAgain = false, false
 	r.electionTimeout = r.config.ElectionTicks + r.config.Rand.IntN(r.config.ElectionTicks)
 }
 

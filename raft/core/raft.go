@@ -52,8 +52,7 @@ type Raft struct {
 	writeAge  int  // ticks that the outstanding write has taken (slow.go)
 	syncTicks int  // what writes have taken lately (slow.go)
 	yielded   bool // this wait for a leader was made longer for somebody's campaign (slow.go)
-	overtime  bool // this campaign went on beyond its timeout, for votes that take long (slow.go)
-	drewAgain bool // its end was drawn anew for that
+	drewAgain bool // the end of this campaign, which went on beyond its timeout, was drawn anew (slow.go)
 
 	// The state machine's door (commitment.go).
 

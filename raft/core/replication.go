@@ -42,7 +42,7 @@ func (r *Raft) sendEntries(p *progress) {
 // together. They leave with the leader's own next write: a follower whose disk is as
 // quick as this one's is busy until then with what it was sent last, and would only
 // gather them. So each write of the leader's takes one message, and none of them gains
-// time: 64 clients whose commands come one by one cost each follower 0.03 messages a
+// time: 64 clients whose commands come one by one cost each follower 0.04 messages a
 // command instead of 1. They leave earlier when the follower has confirmed all that it
 // was sent, when many bytes wait (Config.BatchBytes) and with the next tick.
 //

@@ -51,12 +51,10 @@ func (r *Raft) awaitsVotes() bool {
 	if r.role != Candidate || r.electionElapsed >= r.electionTimeout+2*r.config.StallTicks {
 		return false
 	}
-	awaits := r.configuration.hasQuorum(func(i int) bool {
+	return r.configuration.hasQuorum(func(i int) bool {
 		v := r.members[i].vote
 		return v == voteGranted || v == voteAwaited
 	})
-	r.overtime = r.overtime || awaits
-	return awaits
 }
 
 // drawsAgain draws the end of a campaign anew, once, that went on beyond its timeout
@@ -64,7 +62,8 @@ func (r *Raft) awaitsVotes() bool {
 // for the same voter learn at the same moment that its answers are lost. Without a new
 // draw they would campaign at the same moment again, for as long as that voter is mute.
 func (r *Raft) drawsAgain() bool {
-	if !r.overtime || r.drewAgain {
+	beyond := r.role == Candidate && r.electionElapsed > r.electionTimeout
+	if !beyond || r.drewAgain {
 		return false
 	}
 	r.drewAgain = true

@@ -168,7 +168,7 @@ var coreElectionMutants = []mutant{
 	inTests("KN3", "TestSlowDisks_", "a campaign ends while votes are being written that decide it", "raft/core/slow.go",
 		"\t\treturn v == voteGranted || v == voteAwaited\n", "\t\treturn v == voteGranted\n"),
 	inFile("KN28", "candidates that wait for the same mute voter campaign at the same moment again", "raft/core/slow.go",
-		"if !r.overtime || r.drewAgain {", "if !r.overtime || !r.drewAgain {",
+		"if !beyond || r.drewAgain {", "if !beyond || !r.drewAgain {",
 		"test ./tests/sim TestSeedsThatOnceFailed"),
 	inTests("KN27", "TestSlowDisks_", "a server whose vote is being written would vote for others as well", "raft/core/slow.go",
 		"\treturn r.config.StallTicks > 0 && r.votedFor != None", "\treturn false && r.votedFor != None"),
