@@ -19,7 +19,8 @@
 //	ready.go          the work that leaves: calls, answers, writes, batches, reads
 //	roles.go          Figure 2 "Rules for Servers", Figure 4
 //	election.go       §5.2, §5.4.1; thesis 9.6 (pre-vote), 4.2.3 (withheld votes)
-//	replication.go    §5.3: AppendEntries on both sides
+//	replication.go    §5.3: what a leader sends, and what it makes of the answers
+//	appendentries.go  Figure 2 "AppendEntries RPC": the receiver's side
 //	progress.go       Figure 2 "Volatile state on leaders"
 //	commitment.go     §5.3, §5.4.2, Figure 8; applying
 //	quorum.go         §5.2, §6: majorities, and nothing else counts
@@ -31,8 +32,7 @@
 //	transfer.go       thesis 3.10; servers that had better not lead
 //	slow.go           a disk that is slow, or hangs without an error
 //	rejoin.go         a disk that was lost
-//	broken.go         a disk that was put back: histories that contradict each other
-//	invariants.go     Figure 3
+//	invariants.go     Figure 3; histories that contradict each other (a disk that was put back)
 //	status.go         a copy of the state for people
 //
 // # The driver's four duties

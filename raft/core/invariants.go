@@ -146,3 +146,36 @@ func (p *progress) check(lastIndex uint64) error {
 	}
 	return nil
 }
+
+// Broken is what a server panics with when it hears or holds something that Raft
+// excludes while every server keeps its disk: two histories have met. It is not a
+// mistake of the program. A disk was put back to an earlier state somewhere, or
+// clusters were mixed. The server must end, and its driver should tell people; what
+// the server holds may be all that is left of what was acknowledged.
+//
+// None of the places that raise it can be reached otherwise:
+//
+//   - What is committed here was confirmed by a majority in a term that is not later
+//     than the present one. Whoever leads this term was elected by a majority that
+//     shares a server with the first, so its log holds the same entries (§5.4.3). An
+//     AppendEntries or InstallSnapshot of this term that says otherwise comes from a
+//     leader whose voters had forgotten what they confirmed.
+//   - For the same reason a follower that answers in a leader's own term has
+//     committed nothing beyond that leader's log.
+//   - A leader gives a read index after it has committed in its own term, and a
+//     majority confirms later than the read came that it still leads. What a follower
+//     had committed when it asked was therefore committed in that term or an earlier
+//     one, and lies below the leader's own commit index.
+type Broken struct{ Reason string }
+
+func (b *Broken) Error() string {
+	return "two histories of this cluster have met: " + b.Reason +
+		". Somewhere a data directory was put back to an earlier state, or directories of different clusters were mixed. " +
+		"Keep the data directories of all nodes, stop the cluster, and start it again from the nodes whose log is longest; " +
+		"a node whose directory was put back comes back with --rejoin on an empty one"
+}
+
+// contradiction ends this server: see Broken.
+func contradiction(format string, args ...any) {
+	panic(&Broken{Reason: fmt.Sprintf(format, args...)})
+}

@@ -18,7 +18,7 @@ type Raft struct {
 
 	currentTerm uint64 // latest term seen; never falls (roles.go, election.go)
 	votedFor    ID     // candidate that got this server's vote in currentTerm; set at most once a term (election.go)
-	log         log    // entries since the last snapshot (log.go); changed by replication.go, snapshot.go and Propose
+	log         log    // entries since the last snapshot (log.go); changed by appendentries.go, snapshot.go and Propose
 
 	// Volatile state on all servers.
 

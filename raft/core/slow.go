@@ -21,7 +21,7 @@ package core
 //     would happen again and again where a vote takes longer than the wait for the
 //     next campaign.
 //   - A heartbeat is answered without waiting for entries to be written
-//     (replication.go). So a leader hears its followers, and reads are confirmed,
+//     (appendentries.go). So a leader hears its followers, and reads are confirmed,
 //     however long syncs take.
 //
 // Without StallTicks the driver does not say what a slow disk is, and only the first
