@@ -43,50 +43,6 @@ func (m *Machine) GetAll(lookups []Lookup) (revision uint64) {
 	return m.store.Revision()
 }
 
-// Query names a page of keys in the order of their bytes.
-type Query struct {
-	Prefix, After string // keys that begin with Prefix, behind After
-	// Limit is how many items the page may have. MaxBytes is how many bytes of keys
-	// and values, with ItemBytes more for each item; the item that reaches it is the
-	// last.
-	Limit, MaxBytes, ItemBytes int
-	KeysOnly                   bool // values count for nothing
-}
-
-// Page is a page of a list. Its values are the store's own, which never change.
-type Page struct {
-	Items    []PageItem
-	Revision uint64 // of the store
-	More     bool   // there are keys behind the last one
-}
-
-// PageItem is one key of a page.
-type PageItem struct {
-	Key  string
-	Item kv.Item
-}
-
-// List reads a page at one moment.
-func (m *Machine) List(q Query) (p Page) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	p.Revision = m.store.Revision()
-	size := 0
-	m.store.Ascend(q.After, q.Prefix, func(key string, item kv.Item) bool {
-		if len(p.Items) == q.Limit || size >= q.MaxBytes {
-			p.More = true
-			return false
-		}
-		p.Items = append(p.Items, PageItem{Key: key, Item: item})
-		size += len(key) + q.ItemBytes
-		if !q.KeysOnly {
-			size += len(item.Value)
-		}
-		return true
-	})
-	return p
-}
-
 // Freeze returns the state as it is now. It does not change any more, and keeps
 // alive what later writes replace.
 func (m *Machine) Freeze() *kv.View {
