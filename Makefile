@@ -9,13 +9,18 @@ STATICCHECK = $(GO) tool -modfile=.ci/tools/go.mod staticcheck
 # The labs' tests in kvserver, which has others too.
 KVLABS = 3A|3B|Versioned|LostAnswer
 
-# PLAIN run without the race detector: the simulator is one thread, tests/system,
+# PLAIN run without the race detector: core and simulator are one thread, tests/system,
 # tests/campaign and tests/bench watch processes, and tests/memory damages memory
 # behind the back of its readers. They draw something new in every run, so an earlier result
 # never counts. ALONE are whole nodes in one process, which keep time with disks:
 # nothing else runs meanwhile.
-PLAIN = ./tests/memory ./tests/sim ./tests/system ./tests/campaign ./tests/bench
+PLAIN = ./raft/core ./tests/memory ./tests/sim ./tests/system ./tests/campaign ./tests/bench
 ALONE = ./cmd/raftkv ./cmd/raftkv/internal/host
+# TRIED run in full without the race detector, which makes them six times slower and
+# sees nothing new in them: tests of very many cases, one after the other, and the labs
+# that are numbered 3A and 3B, which are those of 2A and 2B in raft and of 4A and 4B in
+# kvserver once more.
+TRIED = 3[AB]$$|TestCrashBetween|TestEvery(FlippedBit|FailingOperation|Cut)$$|TestLyingSyncThenRestart
 # ALLOCATIONS are held to baselines, which the race detector would spoil.
 ALLOCATIONS = ./raft/core ./raft/wire ./raft/wal ./kvserver/kv ./kvserver/clerkwire ./kvserver/httpd ./kvserver/clerkd
 
@@ -46,7 +51,8 @@ run: build ## a durable cluster of three nodes in this terminal (ARGS="--fresh")
 	@exec bin/raftkv dev $(ARGS)
 
 test: ## every test, with the race detector where it can find something
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',$(PLAIN) $(ALONE)))
+	$(GO) test -race -timeout 15m -skip '$(TRIED)' $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',$(PLAIN) $(ALONE)))
+	$(GO) test -timeout 15m -run '$(TRIED)' ./raft ./kvserver ./raft/wal
 	$(GO) test -race -timeout 10m -p 1 $(ALONE)
 	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
 	$(GO) test -count=1 -run '^TestAllocations$$' $(ALLOCATIONS)
