@@ -24,7 +24,8 @@ var arrows = map[string][]string{
 	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
-	"kvserver/kv":               {},
+	"kvserver/auth":             {},
+	"kvserver/kv":               {"kvserver/auth"},
 	"kvserver/api":              {},
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},

@@ -1,0 +1,42 @@
+package auth
+
+import (
+	"fmt"
+	"io"
+)
+
+// redacted stands in place of a secret wherever one would be shown.
+const redacted = "redacted"
+
+// Secret holds a text that must not be shown: a token. It prints, logs and encodes as
+// "redacted", whatever verb or encoder is used. The zero value is no secret.
+type Secret struct {
+	// text is behind a pointer: fmt cannot call the methods of a secret in an unexported
+	// field, and shows an address then.
+	text *string
+}
+
+// NewSecret returns a text as a secret.
+func NewSecret(text string) Secret { return Secret{&text} }
+
+// Reveal returns the text. Its callers hand it to the network or to the person who
+// asked for the token, and to nobody else.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// IsZero reports whether there is no secret.
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
+
+// String implements fmt.Stringer.
+func (s Secret) String() string { return redacted }
+
+// Format implements fmt.Formatter for every verb.
+func (s Secret) Format(to fmt.State, _ rune) { _, _ = io.WriteString(to, redacted) }
+
+// MarshalText implements encoding.TextMarshaler, and so the encoders of JSON, TOML and
+// the log.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
