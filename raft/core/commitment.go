@@ -8,7 +8,7 @@ func (r *Raft) advanceCommitIndex() {
 	if r.role != Leader {
 		return
 	}
-	index := r.configuration.quorumIndex(func(i int) uint64 {
+	index := r.configuration.QuorumIndex(func(i int) uint64 {
 		if s := &r.members[i]; s.id != r.config.ID {
 			return s.progress.matchIndex
 		}

@@ -11,7 +11,7 @@
 // # Where to find what
 //
 //	raft.go           Figure 2 "State"; the inputs; Ready
-//	configuration.go  §6: the members of the cluster; what is kept of each
+//	configuration.go  §6: what is kept of each member (who they are, and majorities: package members)
 //	types.go          IDs, Config, persistent state, errors
 //	entry.go          log entries: kinds, checksum, encoding
 //	uid.go            the number that tells clusters of one name apart
@@ -23,7 +23,6 @@
 //	appendentries.go  Figure 2 "AppendEntries RPC": the receiver's side
 //	progress.go       Figure 2 "Volatile state on leaders"
 //	commitment.go     §5.3, §5.4.2, Figure 8; applying
-//	quorum.go         §5.2, §6: majorities, and nothing else counts
 //	log.go            §5.3: the log in memory
 //	forget.go         what of it stays there
 //	durable.go        Figure 2 "Persistent state"; thesis 10.2.1

@@ -91,7 +91,7 @@ func (r *Raft) countVote(of *memberState, granted bool) {
 			of.vote = voteGranted
 		}
 	}
-	if !r.configuration.hasQuorum(func(i int) bool { return r.members[i].vote == voteGranted }) {
+	if !r.configuration.HasQuorum(func(i int) bool { return r.members[i].vote == voteGranted }) {
 		return
 	}
 	if r.role == PreCandidate {

@@ -12,6 +12,24 @@ func termsLog(base Snapshot, terms ...uint64) *log {
 	return &l
 }
 
+// combinations calls f with every list of n values below limit.
+func combinations(n, limit int, f func([]uint64)) {
+	list := make([]uint64, n)
+	for {
+		f(slices.Clone(list))
+		i := 0
+		for ; i < n; i++ {
+			if list[i]++; list[i] < uint64(limit) {
+				break
+			}
+			list[i] = 0
+		}
+		if i == n {
+			return
+		}
+	}
+}
+
 // Goal: terms are found by index, and first and last entries of a term by
 // bisection as by a walk, with and without entries forgotten.
 // Method: every log of up to five entries of terms 1 to 4, every index and term.

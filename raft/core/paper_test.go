@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"raftkv/raft/members"
 )
 
 // Figure 2 "State" and the five properties of Figure 3. The rules of Figure 2
@@ -218,7 +220,7 @@ func TestFigure3_LeaderCompleteness(t *testing.T) {
 			for i := range n {
 				count += holders >> i & 1
 			}
-			if count < majority(n) {
+			if count < members.Majority(n) {
 				continue
 			}
 			for candidate := range n {

@@ -1,6 +1,10 @@
 package core
 
-import "fmt"
+import (
+	"fmt"
+
+	"raftkv/raft/members"
+)
 
 // Raft is one server's part in consensus: a plain object that its driver tells what
 // happened, and that says what is to be done. It is not safe for concurrent use; see
@@ -9,9 +13,9 @@ import "fmt"
 // The fields stand in Figure 2's order. Everything below them is this
 // implementation's own.
 type Raft struct {
-	config        Config        // as given, with defaults filled in
-	configuration configuration // the members of the cluster, and which of them count in its decisions (configuration.go)
-	members       []memberState // what is kept of each member, sorted by ID (configuration.go); votes, progress, answers to Rejoin
+	config        Config                 // as given, with defaults filled in
+	configuration *members.Configuration // the members of the cluster, and which of them count in its decisions (package members)
+	members       []memberState          // what is kept of each member, sorted by ID (configuration.go); votes, progress, answers to Rejoin
 
 	// Persistent state on all servers. Every change marks itself in dirty, so
 	// that nothing which depends on it leaves before it is saved (durable.go).
@@ -118,7 +122,7 @@ func New(config Config, state State) *Raft {
 		applying:    state.Snapshot.Index,
 	}
 	r.configuration = newConfiguration(config.Peers, config.ID)
-	r.members = newMembers(&r.configuration)
+	r.members = newMembers(r.configuration)
 	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
 	assert(state.Commit <= r.log.lastIndex(), "the log ends with entry %d, and those up to %d are known to be committed", r.log.lastIndex(), state.Commit)
 	r.durable = r.log.lastIndex()

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"raftkv/raft/members"
 )
 
 var (
@@ -311,13 +313,13 @@ func (x *chaos) doom() {
 
 // mayLoseDisk says whether enough full members are left without s.
 func (x *chaos) mayLoseDisk(s *server) bool {
-	members := 0
+	full := 0
 	for _, other := range x.servers {
 		if other != s && !other.disk.Rejoining.On {
-			members++
+			full++
 		}
 	}
-	return members >= majority(x.drawn.servers)
+	return full >= members.Majority(x.drawn.servers)
 }
 
 // message delivers one of the oldest, or does worse to it.

@@ -108,7 +108,7 @@ func (r *Raft) releaseReads() {
 
 // answeredRound returns the latest round that a majority has answered.
 func (r *Raft) answeredRound() uint64 {
-	return r.configuration.quorumIndex(func(i int) uint64 {
+	return r.configuration.QuorumIndex(func(i int) uint64 {
 		if s := &r.members[i]; s.id != r.config.ID {
 			return s.progress.round
 		}

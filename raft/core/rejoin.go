@@ -153,7 +153,7 @@ func (r *Raft) setGoal() {
 		}
 	}
 	full := func(i int) bool { return r.members[i].id != r.config.ID && !r.members[i].rejoin.Rejoining }
-	if !r.configuration.hasQuorum(full) || !latest.Leads {
+	if !r.configuration.HasQuorum(full) || !latest.Leads {
 		return
 	}
 	if latest.Term > r.currentTerm {

@@ -245,7 +245,7 @@ func (r *Raft) backUp(req *AppendEntries, reply *AppendEntriesReply) uint64 {
 // heardFromQuorum reports whether a majority, this server included, answered
 // since the last time it was asked.
 func (r *Raft) heardFromQuorum() bool {
-	quorum := r.configuration.hasQuorum(func(i int) bool {
+	quorum := r.configuration.HasQuorum(func(i int) bool {
 		return r.members[i].id == r.config.ID || r.members[i].progress.heard
 	})
 	for p := range r.followers {

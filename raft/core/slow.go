@@ -51,7 +51,7 @@ func (r *Raft) awaitsVotes() bool {
 	if r.role != Candidate || r.electionElapsed >= r.electionTimeout+2*r.config.StallTicks {
 		return false
 	}
-	return r.configuration.hasQuorum(func(i int) bool {
+	return r.configuration.HasQuorum(func(i int) bool {
 		v := r.members[i].vote
 		return v == voteGranted || v == voteAwaited
 	})

@@ -232,7 +232,7 @@ func (s *timedServer) turn() {
 // send brings a call to its receiver and its answer back.
 func (s *timedServer) send(call Call) {
 	w := s.world
-	to := w.servers[s.configuration.position(call.To)]
+	to := w.servers[s.configuration.Position(call.To)]
 	switch call.Request.(type) {
 	case *AppendEntries:
 		s.sent++

@@ -22,7 +22,7 @@ func (r *Raft) Transfer(to ID) error {
 	}
 	target := r.member(to)
 	if target == nil || to == r.config.ID {
-		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.configuration.voters())
+		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.configuration.Voters())
 	}
 	if target.progress.ratherNot {
 		return fmt.Errorf("core: %q cannot serve now (it is loading, installing, stopping or wrong); choose another server", to)
@@ -40,7 +40,7 @@ func (r *Raft) Transfer(to ID) error {
 // that pass leadership on again and again do not pass it to each other.
 func (r *Raft) mostComplete() ID {
 	var best *progress
-	self := r.configuration.position(r.config.ID)
+	self := r.configuration.Position(r.config.ID)
 	for step := range len(r.members) - 1 {
 		p := &r.members[(self+1+step)%len(r.members)].progress
 		if p.ratherNot {

@@ -3,18 +3,22 @@ package core
 import (
 	"errors"
 	"math/rand/v2"
+
+	"raftkv/raft/members"
 )
 
-// ID names a server, as the operator named it ("n1"). The empty ID means
-// "nobody": no vote cast, no leader known. An ID is never reused for another
-// server and is at most MaxIDBytes long.
-type ID string
+// ID names a server; UID tells clusters of one name apart. They are those of package
+// members.
+type (
+	ID  = members.ID
+	UID = members.UID
+)
 
 // None is the ID of nobody.
-const None ID = ""
+const None = members.None
 
 // MaxIDBytes bounds the length of an ID on disk and on the wire.
-const MaxIDBytes = 64
+const MaxIDBytes = members.MaxIDBytes
 
 // JoinIDs writes IDs one after the other, with a separator between them.
 func JoinIDs(ids []ID, separator string) string {

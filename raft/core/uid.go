@@ -1,13 +1,5 @@
 package core
 
-import "fmt"
-
-// UID tells clusters of one name apart. It is drawn at random by the first
-// leader of a cluster and stays the same for the cluster's whole life, in the
-// log, in snapshots and in every data directory. The zero UID means "not known
-// yet".
-type UID [16]byte
-
 // How a cluster gets its UID: a leader whose log and snapshot hold none puts its
 // own Config.NewUID into its no-op. The UID is in force when that is committed.
 //
@@ -98,12 +90,4 @@ func (r *Raft) noop() Entry {
 		data = u[:]
 	}
 	return NewEntry(r.log.lastIndex()+1, r.currentTerm, KindNoop, data)
-}
-
-// String returns the UID as 32 hexadecimal digits, or "" for the zero UID.
-func (u UID) String() string {
-	if u == (UID{}) {
-		return ""
-	}
-	return fmt.Sprintf("%x", u[:])
 }

@@ -47,7 +47,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"purity", func() []string { return CheckPurity(tree) }},
 		{"goroutines", func() []string { return CheckGoroutines(tree) }},
 		{"map order", func() []string {
-			imports, err := Importer(dir, tree.Fset, "./raft/core", "./raft/identity", "./kvserver/auth", "./kvserver/kv", "./raft/node")
+			imports, err := Importer(dir, tree.Fset, "./raft/members", "./raft/core", "./raft/identity", "./kvserver/auth", "./kvserver/kv", "./raft/node")
 			if err != nil {
 				return []string{err.Error()}
 			}

@@ -35,6 +35,7 @@ var tables = []struct {
 	pkg  string // from the root of the source
 	rows []mutant
 }{
+	{"raft/members", membersMutants},
 	{"raft/core", coreElectionMutants},
 	{"raft/core", coreReplicationMutants},
 	{"raft/core", coreLogMutants},

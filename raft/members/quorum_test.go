@@ -1,4 +1,4 @@
-package core
+package members
 
 import (
 	"math/bits"
@@ -30,7 +30,7 @@ func combinations(n, limit int, f func([]uint64)) {
 func TestMajority_AnyTwoShareAServer(t *testing.T) {
 	want := []int{0, 1, 2, 2, 3, 3, 4, 4}
 	for n := 1; n <= 7; n++ {
-		size := majority(n)
+		size := Majority(n)
 		if size != want[n] {
 			t.Errorf("majority of %d is %d, want %d", n, size, want[n])
 		}
@@ -54,28 +54,31 @@ func TestMajority_AnyTwoShareAServer(t *testing.T) {
 }
 
 // everybody returns the configuration in which n servers vote.
-func everybody(n int) configuration { return newConfiguration(names(n), "1") }
+func everybody(n int) *Configuration { return Static(names(n)) }
+
+func names(n int) []ID { return []ID{"1", "2", "3", "4", "5", "6", "7", "8", "9"}[:n] }
 
 // Goal: an election is won by granted votes of a majority and nothing else.
 // Method: every combination of the four states of a vote for up to five
 // servers, of granted and awaited for six and seven, against a count.
 func TestHasQuorum_EveryCombinationOfVotes(t *testing.T) {
 	for n := 1; n <= 7; n++ {
-		kinds := []vote{voteUnasked, voteAwaited, voteGranted, voteRefused}
+		const unasked, awaited, granted, refused = 0, 1, 2, 3
+		kinds := []int{unasked, awaited, granted, refused}
 		if n > 5 {
-			kinds = []vote{voteAwaited, voteGranted}
+			kinds = []int{awaited, granted}
 		}
 		c := everybody(n)
 		combinations(n, len(kinds), func(list []uint64) {
-			votes := make([]vote, n)
-			granted := 0
+			votes := make([]int, n)
+			count := 0
 			for i, k := range list {
 				votes[i] = kinds[k]
-				if votes[i] == voteGranted {
-					granted++
+				if votes[i] == granted {
+					count++
 				}
 			}
-			if got := c.hasQuorum(func(i int) bool { return votes[i] == voteGranted }); got != (2*granted > n) {
+			if got := c.HasQuorum(func(i int) bool { return votes[i] == granted }); got != (2*count > n) {
 				t.Fatalf("votes %v: %v", votes, got)
 			}
 		})
@@ -105,7 +108,7 @@ func TestQuorumIndex_EveryCombinationOfIndices(t *testing.T) {
 					want = candidate
 				}
 			}
-			if got := c.quorumIndex(func(i int) uint64 { return list[i] }); got != want {
+			if got := c.QuorumIndex(func(i int) uint64 { return list[i] }); got != want {
 				t.Fatalf("%v: %d, want %d", list, got, want)
 			}
 		})
@@ -123,41 +126,41 @@ func TestQuorumIndex_EveryCombinationOfIndices(t *testing.T) {
 func TestQuorum_AJointConfigurationNeedsBothHalves(t *testing.T) {
 	const n = 4
 	combinations(n, 4, func(halves []uint64) {
-		c := configuration{joint: true}
-		after := configuration{}
-		size := map[half]int{}
+		c := Configuration{Joint: true}
+		after := Configuration{}
+		size := map[Half]int{}
 		for i, id := range names(n) {
-			votes := half(halves[i])
-			c.members = append(c.members, member{id: id, votes: votes})
-			after.members = append(after.members, member{id: id, votes: votes & newHalf})
-			for _, h := range []half{newHalf, oldHalf} {
+			votes := Half(halves[i])
+			c.Places = append(c.Places, Place{ID: id, Votes: votes})
+			after.Places = append(after.Places, Place{ID: id, Votes: votes & NewHalf})
+			for _, h := range []Half{NewHalf, OldHalf} {
 				if votes&h != 0 {
 					size[h]++
 				}
 			}
 		}
-		if size[newHalf] == 0 || size[oldHalf] == 0 {
+		if size[NewHalf] == 0 || size[OldHalf] == 0 {
 			return
 		}
-		holds := func(group uint64, of half) bool {
+		holds := func(group uint64, of Half) bool {
 			count := 0
 			for i := range n {
-				if group>>i&1 != 0 && half(halves[i])&of != 0 {
+				if group>>i&1 != 0 && Half(halves[i])&of != 0 {
 					count++
 				}
 			}
 			return 2*count > size[of]
 		}
-		agree := func(c *configuration, group uint64) bool {
-			return c.hasQuorum(func(i int) bool { return group>>i&1 != 0 })
+		agree := func(c *Configuration, group uint64) bool {
+			return c.HasQuorum(func(i int) bool { return group>>i&1 != 0 })
 		}
 		for group := range uint64(1 << n) {
 			got := agree(&c, group)
-			if want := holds(group, newHalf) && holds(group, oldHalf); got != want {
+			if want := holds(group, NewHalf) && holds(group, OldHalf); got != want {
 				t.Fatalf("halves %v, group %04b: %v, want %v", halves, group, got, want)
 			}
 			others := 1<<n - 1 - group
-			if got && (agree(&c, others) || agree(&after, others) || holds(others, oldHalf)) {
+			if got && (agree(&c, others) || agree(&after, others) || holds(others, OldHalf)) {
 				t.Fatalf("halves %v: group %04b and the rest both decide", halves, group)
 			}
 		}
@@ -170,33 +173,27 @@ func TestQuorum_AJointConfigurationNeedsBothHalves(t *testing.T) {
 						group |= 1 << i
 					}
 				}
-				if holds(group, newHalf) && holds(group, oldHalf) {
+				if holds(group, NewHalf) && holds(group, OldHalf) {
 					want = candidate
 				}
 			}
-			if got := c.quorumIndex(func(i int) uint64 { return list[i] }); got != want {
+			if got := c.QuorumIndex(func(i int) uint64 { return list[i] }); got != want {
 				t.Fatalf("halves %v, values %v: %d, want %d", halves, list, got, want)
 			}
 		})
 	})
 }
 
-// Goal: what is kept of a server is found by its ID, whatever the order in which
-// servers were named, and a stranger has nothing.
-// Method: IDs of different lengths, given unsorted; every one is looked up.
-func TestMembers_AreFoundByTheirID(t *testing.T) {
-	s := newSubject(t, func(c *Config) { c.ID, c.Peers = "n10", []ID{"n2", "n10", "n1", "x", "n3"} })
-	for i, id := range []ID{"n1", "n10", "n2", "n3", "x"} {
-		if row := s.member(id); row == nil || row.id != id || s.configuration.position(id) != i || s.configuration.members[i].id != id {
-			t.Errorf("%q is looked for at %d and found as %+v", id, i, row)
+// Goal: where nobody votes nothing is decided: a server without a configuration must
+// not take itself for a majority.
+// Method: no servers, and learners alone.
+func TestQuorum_NobodyVotes(t *testing.T) {
+	for _, c := range []*Configuration{{}, {Places: []Place{{ID: "1"}, {ID: "2"}}}} {
+		if c.HasQuorum(func(int) bool { return true }) {
+			t.Errorf("%+v decides", c)
 		}
-	}
-	for _, id := range []ID{None, "n", "n11", "y"} {
-		if s.member(id) != nil {
-			t.Errorf("the stranger %q is found", id)
+		if index := c.QuorumIndex(func(int) uint64 { return 7 }); index != 0 {
+			t.Errorf("%+v has reached %d", c, index)
 		}
-	}
-	if s.self().id != "n10" {
-		t.Errorf("it takes itself for %q", s.self().id)
 	}
 }
