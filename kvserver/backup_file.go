@@ -77,6 +77,11 @@ func ReadBackupState(from io.Reader) (*BackupState, error) {
 // the backup stays as it was read.
 func (b *BackupState) Lift() error { return b.store.Lift(RevisionLift) }
 
+// KeepRevision makes the state that of a cluster which goes on from the backup's
+// revision. The history begins anew, as behind Lift: the backed-up cluster may have
+// gone on in another way.
+func (b *BackupState) KeepRevision() error { return b.store.Lift(0) }
+
 // Revision returns the revision of the state, which Lift raises.
 func (b *BackupState) Revision() uint64 { return b.store.Revision() }
 

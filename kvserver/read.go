@@ -163,8 +163,9 @@ func (s *Server) askReadIndex(ctx context.Context) (uint64, error) {
 
 // DigestAt returns the digest of this node's state at an index of the log, if it is
 // known, and how far the store has come.
-func (s *Server) DigestAt(index uint64) (digest kv.Digest, known bool, applied uint64) {
+// The version is that of the digest; see machine.Machine.DigestAt.
+func (s *Server) DigestAt(index uint64) (digest kv.Digest, version int, known bool, applied uint64) {
 	applied, _ = s.machine.MarksProgress()
-	digest, known = s.machine.DigestAt(index)
-	return digest, known, applied
+	digest, version, known = s.machine.DigestAt(index)
+	return digest, version, known, applied
 }

@@ -81,10 +81,13 @@ func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
 	if backup.Cluster == s.clusterID {
 		return fmt.Errorf("the backup is of a cluster named %s, too: give the new one another --cluster-id, or nodes of the old one could take part in it", s.clusterID)
 	}
-	if !s.noLift {
-		if err := backup.Lift(); err != nil {
-			return exit.Fail(fmt.Errorf("%w; restore with --no-lift, if no client can still know a revision that the old cluster gave after the backup", err))
-		}
+	if s.noLift {
+		err = backup.KeepRevision()
+	} else if err = backup.Lift(); err != nil {
+		err = fmt.Errorf("%w; restore with --no-lift, if no client can still know a revision that the old cluster gave after the backup", err)
+	}
+	if err != nil {
+		return exit.Fail(err)
 	}
 	uid := s.uid(owner.Members, backup)
 	if err := s.fill(owner, uid, backup, stderr); err != nil {

@@ -26,8 +26,8 @@ func (d *Door) serveDigest(x *exchange) error {
 	if index == 0 {
 		return failure.Of(failure.BadRequest, nil, "the parameter at must name an index of the log")
 	}
-	digest, known, applied := d.server.DigestAt(index)
-	answer := api.Digest{Node: d.nodeID, Cluster: d.clusterID, Index: index, Version: kv.DigestVersion, Applied: applied}
+	digest, version, known, applied := d.server.DigestAt(index)
+	answer := api.Digest{Node: d.nodeID, Cluster: d.clusterID, Index: index, Version: version, Applied: applied}
 	if known {
 		answer.Digest = digest.String()
 	}
@@ -98,10 +98,12 @@ func (p *Peers) judgeDigest(peer string, index uint64, a api.Digest) (kv.Digest,
 	switch {
 	case a.Node != peer || a.Cluster != p.config.ClusterID:
 		return 0, fmt.Errorf("node %.64q of cluster %.64q answered", a.Node, a.Cluster)
-	case a.Version != kv.DigestVersion:
-		return 0, fmt.Errorf("its digests have version %d, not %d", a.Version, kv.DigestVersion)
 	case a.Index != index || a.Digest == "":
 		return 0, fmt.Errorf("it stands at index %d and does not know that of %d", a.Applied, index)
+	case a.Version < 1 || a.Version > kv.DigestVersion:
+		// Of the versions that are known the level at the index decides, so two nodes
+		// with different ones there do differ.
+		return 0, fmt.Errorf("its digest has version %d, and this node knows 1 to %d", a.Version, kv.DigestVersion)
 	}
 	digest, err := strconv.ParseUint(a.Digest, 16, 64)
 	return kv.Digest(digest), err

@@ -102,3 +102,33 @@ func BenchmarkFreeze(b *testing.B) {
 		s.Freeze()
 	}
 }
+
+// BenchmarkHistory applies puts over a million keys with and without a history, which is
+// full and forgets as much as comes.
+func BenchmarkHistory(b *testing.B) {
+	for _, level := range []uint64{LevelBase, LevelHistory} {
+		s, commands := million(OpPut, 256)
+		if err := s.raise(level); err != nil {
+			b.Fatal(err)
+		}
+		if level == LevelHistory {
+			s.Apply(s.AppliedIndex()+1, EncodeCommand(Settings(MinHistoryBytes)))
+		}
+		index := s.AppliedIndex()
+		var scratch []byte
+		put := func(i int) {
+			index++
+			scratch = appendCommand(scratch[:0], commands[i%len(commands)])
+			s.Apply(index, scratch)
+		}
+		for i := range 200_000 {
+			put(i)
+		}
+		b.Run(fmt.Sprintf("level=%d", level), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				put(i)
+			}
+		})
+	}
+}

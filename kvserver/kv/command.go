@@ -18,13 +18,17 @@ const (
 	OpAppend      Op = 3 // add Value at the end of Key's value; a missing key counts as empty
 	OpDelete      Op = 4 // remove Key
 	OpGet         Op = 5 // read Key at this position in the log
+
+	// From LevelHistory on. Value holds the body: its version u8 = 1, a number uvarint.
+	OpSettings Op = 7  // set how many bytes the history may be charged with
+	OpForget   Op = 22 // drop the changes before a revision
 )
 
-// opMax is the greatest operation this version knows.
+// opMax is the greatest operation of LevelBase.
 const opMax = OpGet
 
 // known reports whether this version knows the operation.
-func (o Op) known() bool { return o != 0 && o <= opMax }
+func (o Op) known() bool { return o != 0 && o <= opMax || o == OpSettings || o == OpForget }
 
 func (o Op) String() string {
 	switch o {
@@ -38,6 +42,10 @@ func (o Op) String() string {
 		return "delete"
 	case OpGet:
 		return "get"
+	case OpSettings:
+		return "settings"
+	case OpForget:
+		return "forget"
 	}
 	return fmt.Sprintf("op(%d)", uint8(o))
 }
@@ -242,17 +250,17 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
-// CheckKnown returns an *UnknownError if this version has no encoding for c. It
-// is for the doors of a server: their proposals must never stop the servers that
-// apply them.
-func (c *Command) CheckKnown() error {
+// CheckKnown returns an *UnknownError if this version has no encoding for c, or if
+// the servers of a cluster at this level need not know it. It is for the doors of a
+// server: their proposals must never stop the servers that apply them.
+func (c *Command) CheckKnown(level uint64) error {
 	switch {
 	case !c.Op.known():
 		return &UnknownError{What: "operation", Number: uint64(c.Op)}
 	case c.Condition.Kind > conditionMax:
 		return &UnknownError{What: "condition", Number: uint64(c.Condition.Kind)}
 	}
-	return nil
+	return c.checkLevel(level)
 }
 
 // command reads the fields that follow the operation.

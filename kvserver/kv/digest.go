@@ -13,9 +13,19 @@ import (
 // searches for two states with the same one.
 type Digest uint64
 
-// DigestVersion is the version of the way to make digests. Digests of different
-// versions cannot be compared.
-const DigestVersion = 1
+// DigestVersion is the newest version of the way to make digests, that of stores from
+// LevelHistory on; see View.DigestVersion. Digests of different versions cannot be
+// compared.
+const DigestVersion = 2
+
+// DigestVersion returns the version of the view's digest. It follows from the level,
+// so it is the same for all servers that stand at one index.
+func (v *View) DigestVersion() int {
+	if v.level < LevelHistory {
+		return 1
+	}
+	return DigestVersion
+}
 
 func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 
@@ -26,8 +36,12 @@ func (d Digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
 // with the numbers outside of them. When one thing changes, the sum is corrected
 // by subtracting its old hash.
 func (v *View) Digest() Digest {
-	return Digest(hashOf(v.sum, v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.bytes),
-		uint64(v.items.len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len())))
+	base := hashOf(v.sum, v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time, uint64(v.bytes),
+		uint64(v.items.len()), uint64(v.sessions.Len()), uint64(v.lanes.Len()), uint64(v.records.len()))
+	if v.level < LevelHistory {
+		return Digest(base)
+	}
+	return Digest(hashOf(base, v.level, uint64(v.compacted), v.historyLimit, uint64(v.history.len())))
 }
 
 // Kinds of hashed things. Equal numbers of different things must have different
@@ -38,6 +52,9 @@ const (
 	hashLane
 	hashRecord
 )
+
+// hashEvent is the kind of the history's events. The numbers between are kept.
+const hashEvent uint64 = 9
 
 // mix works the number n into the hash h. For a given h different numbers give
 // different hashes.
@@ -78,7 +95,11 @@ func word[K string | []byte](b K) uint64 {
 
 // hash returns the hash of an item under the key with this hash.
 func (i *Item) hash(key uint64) uint64 {
-	return mix(mix(mix(key, i.Revision), i.Version), uint64(len(i.Value))<<32|uint64(i.checksum))
+	h := mix(mix(mix(key, i.Revision), i.Version), uint64(len(i.Value))<<32|uint64(i.checksum))
+	if i.Created != 0 {
+		h = mix(h, i.Created)
+	}
+	return h
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -19,6 +19,9 @@ func (v *View) Hash() [sha256.Size]byte {
 		d.to.Write(item.Value)
 		return true
 	})
+	if v.level >= LevelHistory {
+		d.history(v)
+	}
 	d.numbers(uint64(v.sessions.Len()))
 	v.sessions.Scan(func(id uint64, s session) bool {
 		d.numbers(id, s.lastUsed)
@@ -38,6 +41,25 @@ func (v *View) Hash() [sha256.Size]byte {
 		return true
 	})
 	return [sha256.Size]byte(d.to.Sum(nil))
+}
+
+// history writes what LevelHistory adds.
+func (d *hasher) history(v *View) {
+	d.numbers(v.level, uint64(v.compacted), v.historyLimit)
+	v.items.scan(func(_ string, item Item) bool {
+		d.numbers(item.Created)
+		return true
+	})
+	d.numbers(uint64(v.history.len()))
+	v.history.scan(v.history.first, func(e *Event) bool {
+		d.numbers(e.Revision, uint64(e.Op), uint64(e.place), uint64(len(e.Key)))
+		d.to.Write([]byte(e.Key))
+		for _, i := range []Item{e.Item, e.Prev} {
+			d.numbers(uint64(len(i.Value)), i.Revision, i.Version, i.Created)
+			d.to.Write(i.Value)
+		}
+		return true
+	})
 }
 
 // hasher writes numbers in a fixed width. Together with the lengths before all

@@ -94,14 +94,21 @@ func (s *Store) look(key []byte) (at place, item Item) {
 func (s *Store) set(key, value []byte, checksum uint32, old Item, at place) Result {
 	s.revision++
 	s.bytes += len(value) - len(old.Value)
-	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1, checksum: checksum}
+	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1, Created: old.Created, checksum: checksum}
+	history := s.level >= LevelHistory
+	if history && !at.found {
+		item.Created = s.revision
+	}
 	s.sum += item.hash(at.hash)
 	if at.found {
 		s.sum -= old.hash(at.hash)
 		s.items.replace(at.row, item)
 	} else {
 		s.bytes += len(key)
-		s.items.insert(string(key), at.hash, item)
+		at.row = s.items.insert(string(key), at.hash, item)
+	}
+	if history {
+		s.note(Event{Revision: s.revision, Key: s.items.rows.at(at.row).key, Op: EventPut, hash: at.hash, Item: item, Prev: old})
 	}
 	return Result{
 		Revision: item.Revision,
@@ -117,10 +124,14 @@ func (s *Store) delete(c Command) Result {
 		return conditionFailed(old)
 	}
 	if at.found {
+		key := s.items.rows.at(at.row).key
 		s.items.remove(at.row, at.hash)
 		s.revision++
 		s.bytes -= len(c.Key) + len(old.Value)
 		s.sum -= old.hash(at.hash)
+		if s.level >= LevelHistory {
+			s.note(Event{Revision: s.revision, Key: key, Op: EventDelete, hash: at.hash, Prev: old})
+		}
 	}
 	return Result{Revision: s.revision, Deleted: at.found}
 }

@@ -27,7 +27,16 @@ func payloadOf(contents parts, further ...string) []byte {
 	for _, name := range names {
 		b = appendSection(b, name, contents[name])
 	}
-	return binary.LittleEndian.AppendUint64(append(b, 0), uint64(digestOf(contents)))
+	return binary.LittleEndian.AppendUint64(append(b, 0), uint64(digestOf(sectionsNow(), contents)))
+}
+
+// payloadWith writes a payload of a version; see payloadOf.
+func payloadWith(version byte, sections []section, contents parts) []byte {
+	b := append([]byte(snapshotMagic), version)
+	for _, part := range sections {
+		b = appendSection(b, part.name, contents[part.name])
+	}
+	return binary.LittleEndian.AppendUint64(append(b, 0), uint64(digestOf(sections, contents)))
 }
 
 func appendSection(b []byte, name string, content []byte) []byte {
@@ -35,13 +44,13 @@ func appendSection(b []byte, name string, content []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(content))), content...)
 }
 
-func sectionsNow() []section { return payloads[len(payloads)-1].sections }
+func sectionsNow() []section { return payloads[0].sections }
 
 // digestOf reads the contents, whatever is wrong with them, and returns the digest
 // of what came of it.
-func digestOf(contents parts) Digest {
+func digestOf(sections []section, contents parts) Digest {
 	s := New()
-	for _, part := range sectionsNow() {
+	for _, part := range sections {
 		content := contents[part.name]
 		part.read(&snapshotReader{from: bufio.NewReader(bytes.NewReader(content)), each: inTurn, left: int64(len(content))}, s)
 	}
@@ -149,7 +158,7 @@ func TestWhatAPayloadMayNotHoldIsRefused(t *testing.T) {
 		for _, name := range names {
 			b = appendSection(b, name, contents[name])
 		}
-		return binary.LittleEndian.AppendUint64(append(b, 0), uint64(digestOf(contents)))
+		return binary.LittleEndian.AppendUint64(append(b, 0), uint64(digestOf(sectionsNow(), contents)))
 	}
 	later := func(what string, number uint64, name string) *UnknownError { return &UnknownError{what, number, name} }
 	for name, c := range map[string]struct {
@@ -161,7 +170,7 @@ func TestWhatAPayloadMayNotHoldIsRefused(t *testing.T) {
 		"put together in order":      {assemble("state", "items", "sessions", "lanes", "records"), nil, ""},
 		"version 2":                  {version(2), nil, "version 2, and this raftkv reads"},
 		"version 0":                  {version(0), nil, "version 0, and this raftkv reads"},
-		"version 4":                  {version(4), later("version of a snapshot's payload", 4, ""), "payload 4; a newer"},
+		"version 5":                  {version(5), later("version of a snapshot's payload", 5, ""), "payload 5; a newer"},
 		"version 255":                {version(255), later("version of a snapshot's payload", 255, ""), "payload 255"},
 		"a section at the end":       {payloadOf(contentsOf(t, good), "ties"), later("section", 0, "ties"), `the section "ties"; a newer`},
 		"a section in the middle":    {assemble("state", "items", "shards", "sessions", "lanes", "records"), later("section", 0, "shards"), `"shards"`},

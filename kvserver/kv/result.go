@@ -44,9 +44,12 @@ const (
 	// StatusQuota: the store would hold more bytes than the command's Quota, and
 	// more than it holds now.
 	StatusQuota Status = 11
+	// StatusNotForgettable: the changes before that revision are forgotten already, or
+	// the store has not come to it. No lane and no record holds it.
+	StatusNotForgettable Status = 25
 )
 
-// statusMax is the greatest status this version knows.
+// statusMax is the greatest status that a lane or a record can hold.
 const statusMax = StatusQuota
 
 func (s Status) String() string {
@@ -75,6 +78,8 @@ func (s Status) String() string {
 		return "too many idempotency keys"
 	case StatusQuota:
 		return "quota exceeded"
+	case StatusNotForgettable:
+		return "revision cannot be forgotten"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
 }

@@ -3,7 +3,7 @@ package kv
 import "slices"
 
 const (
-	// pageRows is the number of rows of a page: 2 KiB, which is what the first
+	// pageRows is the number of rows of a page: 2.25 KiB, which is what the first
 	// change after a freeze copies.
 	pageRows = 32
 	// chunkPages is the number of pages of a chunk.
@@ -11,7 +11,7 @@ const (
 	chunkRows  = pageRows * chunkPages
 )
 
-// row is a key and its item. It fills one cache line of 64 bytes.
+// row is a key and its item: 72 bytes.
 type row struct {
 	key string
 	Item

@@ -21,6 +21,8 @@ var ErrCorrupt = errors.New("kv: the content of the store does not have the dige
 const (
 	snapshotMagic   = "raftkv-kv"
 	snapshotVersion = 3
+	// historyVersion is the version from LevelHistory on.
+	historyVersion = 4
 )
 
 // maxSectionName bounds the length of a section's name.
@@ -33,27 +35,44 @@ type section struct {
 	read  func(d *snapshotReader, s *Store)
 }
 
-// payloads are the versions that are read, the newest, which is written, last.
-// A new version adds a row. When the version before the last is dropped, no
-// server of a release that wrote it can be upgraded any more.
+// payloads are the versions that are read, the newest last. Which of them is written
+// follows from the level. A new version adds a row. When the version before the last
+// is dropped, no server of a release that wrote it can be upgraded any more.
 var payloads = []struct {
 	version  byte
 	sections []section // in this order
 }{
-	{3, []section{
+	{snapshotVersion, []section{
 		{"state", writeNumbers, (*snapshotReader).numbers},
 		{"items", writeItems, (*snapshotReader).items},
 		{"sessions", writeSessions, (*snapshotReader).sessions},
 		{"lanes", writeLanes, (*snapshotReader).lanes},
 		{"records", writeRecords, (*snapshotReader).records},
 	}},
+	{historyVersion, []section{
+		{"state", writeState, (*snapshotReader).state},
+		{"items", writeCreatedItems, (*snapshotReader).createdItems},
+		{"sessions", writeSessions, (*snapshotReader).sessions},
+		{"lanes", writeLanes, (*snapshotReader).lanes},
+		{"records", writeRecords, (*snapshotReader).records},
+		{"history", writeHistory, (*snapshotReader).history},
+	}},
+}
+
+// payload returns the version in which the state is written, and its sections.
+func (v *View) payload() (version byte, sections []section) {
+	n := 0
+	if v.level >= LevelHistory {
+		n = 1
+	}
+	return payloads[n].version, payloads[n].sections
 }
 
 // WriteTo writes the whole state: items, revision, log time, applied index,
 // sessions with their lanes, idempotency records; and its digest, which it makes
 // anew from the content it writes. All numbers but the digest are uvarints:
 //
-//	magic | version u8 = 3 | section … | 0 | digest u64
+//	magic | version u8 = 3 or 4 | section … | 0 | digest u64
 //	section: length of the name, name, length of the content, content
 //
 //	state:    applied, revision, log time, origin and time of the last stamp
@@ -62,6 +81,14 @@ var payloads = []struct {
 //	lanes:    session, number, status, flags, seq, revision, version, length, shard, index …
 //	records:  ID 16 bytes, fingerprint 16 bytes, time, status, flags, revision, version, length,
 //	          identity, shard, index …
+//
+// From LevelHistory on the version is 4, and there is more at the end of the state and
+// of every item, and a section behind the others:
+//
+//	state:    … level, first revision that is kept + 1, zero, limit in bytes
+//	items:    … created
+//	history:  operation, revision, key length, key, version before; unless that is zero:
+//	          revision, created, value length, value, all before …
 //
 // Identity, shard and index are zero. They are reserved for a later version,
 // which may remember more of a call.
@@ -73,10 +100,11 @@ var payloads = []struct {
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	e := &snapshotWriter{to: bufio.NewWriterSize(w, snapshotBuffer)}
 	e.text(snapshotMagic)
-	e.raw([]byte{snapshotVersion})
+	version, sections := v.payload()
+	e.raw([]byte{version})
 	content := *v
 	content.sum = 0
-	for _, part := range payloads[len(payloads)-1].sections {
+	for _, part := range sections {
 		// The content is traversed twice, because its length stands before it.
 		var counted snapshotWriter
 		uncounted := View{}
@@ -109,9 +137,11 @@ func Restore(from io.Reader) (*Store, error) { return RestoreWith(from, inTurn) 
 
 // RestoreWith is Restore with jobs that each may run at the same time: copying and
 // summing keys and values.
-func RestoreWith(from io.Reader, each Each) (*Store, error) {
+func RestoreWith(from io.Reader, each Each) (*Store, error) { return restoreInto(New(), from, each) }
+
+// restoreInto reads into an empty store.
+func restoreInto(s *Store, from io.Reader, each Each) (*Store, error) {
 	d := &snapshotReader{from: bufio.NewReaderSize(from, itemsWindow), each: each, left: unlimited}
-	s := New()
 	magic := d.raw(len(snapshotMagic))
 	version := d.raw(1)
 	switch {

@@ -28,17 +28,18 @@ const (
 // in order. Everything else is read slowly, number by number: an item that is longer
 // than the window, and one that is wrong, so that one place says what is wrong.
 type itemLoader struct {
-	store *Store
-	load  packer
-	last  string // key
-	found []foundItem
-	made  []madeItem
+	store   *Store
+	created bool // the items say when their keys were created
+	load    packer
+	last    string // key
+	found   []foundItem
+	made    []madeItem
 }
 
 // foundItem is an item inside of the window.
 type foundItem struct {
-	key, value        []byte
-	revision, version uint64
+	key, value                 []byte
+	revision, version, created uint64
 }
 
 // madeItem is an item as the store keeps it.
@@ -48,8 +49,11 @@ type madeItem struct {
 	hash uint64
 }
 
-func (d *snapshotReader) items(s *Store) {
-	l := &itemLoader{store: s, load: packer{table: &s.items}}
+func (d *snapshotReader) items(s *Store)        { d.loadItems(s, false) }
+func (d *snapshotReader) createdItems(s *Store) { d.loadItems(s, true) }
+
+func (d *snapshotReader) loadItems(s *Store, created bool) {
+	l := &itemLoader{store: s, created: created, load: packer{table: &s.items}}
 	defer l.load.finish()
 	for d.more() {
 		if l.loadWindow(d) {
@@ -58,6 +62,9 @@ func (d *snapshotReader) items(s *Store) {
 		f := foundItem{
 			key: d.bytes("key", 1, MaxKeyBytes), value: d.bytes("value", 0, MaxValueBytes),
 			revision: d.number(), version: d.number(),
+		}
+		if created {
+			f.created = d.number()
 		}
 		if d.err != nil {
 			return
@@ -90,7 +97,7 @@ func (l *itemLoader) find(window []byte) (used int) {
 	for {
 		var f foundItem
 		ok := rest.bytes(&f.key, 1, MaxKeyBytes) && rest.bytes(&f.value, 0, MaxValueBytes) &&
-			rest.number(&f.revision) && rest.number(&f.version)
+			rest.number(&f.revision) && rest.number(&f.version) && (!l.created || rest.number(&f.created))
 		if !ok {
 			return used
 		}
@@ -111,7 +118,7 @@ func (l *itemLoader) make(job int) {
 
 // item returns the item with this value.
 func (f *foundItem) item(value []byte) Item {
-	return Item{Value: value, Revision: f.revision, Version: f.version, checksum: checksumOf(0, value)}
+	return Item{Value: value, Revision: f.revision, Version: f.version, Created: f.created, checksum: checksumOf(0, value)}
 }
 
 func (m madeItem) hashed() madeItem {
@@ -124,7 +131,7 @@ func (l *itemLoader) add(d *snapshotReader, m madeItem) {
 	if d.err != nil {
 		return
 	}
-	if m.key <= l.last || m.item.Version == 0 || m.item.Revision > l.store.revision {
+	if m.key <= l.last || m.item.Version == 0 || m.item.Revision > l.store.revision || m.item.Created > m.item.Revision {
 		d.bad("an item that cannot stand where it stands")
 		return
 	}

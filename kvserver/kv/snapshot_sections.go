@@ -15,14 +15,18 @@ func (d *snapshotReader) numbers(s *Store) {
 	s.stamped = stamp{origin: d.number(), time: d.number()}
 }
 
-func writeItems(e *snapshotWriter, v, content *View) {
+func writeItems(e *snapshotWriter, v, content *View) { e.items(v, content, e.item) }
+
+func writeCreatedItems(e *snapshotWriter, v, content *View) { e.items(v, content, e.createdItem) }
+
+func (e *snapshotWriter) items(v, content *View, write func(key string, item Item)) {
 	if e.to == nil {
 		// To count the bytes needs no order and no checksum over all values.
-		v.items.rows.scan(func(_ uint32, r *row) { e.item(r.key, r.Item) })
+		v.items.rows.scan(func(_ uint32, r *row) { write(r.key, r.Item) })
 		return
 	}
 	v.items.scan(func(key string, item Item) bool {
-		e.item(key, item)
+		write(key, item)
 		item.checksum = checksumOf(0, item.Value)
 		content.sum += item.hash(keyHash(key))
 		return e.err == nil
@@ -35,6 +39,11 @@ func (e *snapshotWriter) item(key string, item Item) {
 	e.numbers(uint64(len(item.Value)))
 	e.raw(item.Value)
 	e.numbers(item.Revision, item.Version)
+}
+
+func (e *snapshotWriter) createdItem(key string, item Item) {
+	e.item(key, item)
+	e.numbers(item.Created)
 }
 
 func writeSessions(e *snapshotWriter, v, content *View) {

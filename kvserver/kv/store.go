@@ -58,21 +58,29 @@ type Store struct {
 	rules    rules
 }
 
-// rules are the limits of what the store remembers of clients; tests take smaller
-// ones.
+// rules are the limits of what the store remembers of clients and of changes; tests
+// take smaller ones.
 type rules struct {
-	sessions, lanes, lanesTotal, records int
+	sessions, lanes, lanesTotal, records, events int
+	historyMin                                   uint64 // bytes; see HistoryBytesFit
 }
 
-// New returns an empty store, which stands before index 1 of the log.
-func New() *Store {
-	return newStore(rules{sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords})
+var standard = rules{
+	sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords,
+	events: MaxHistoryEvents, historyMin: MinHistoryBytes,
 }
+
+// New returns an empty store at level LevelBase, which stands before index 1 of the
+// log.
+func New() *Store { return newStore(standard) }
 
 func newStore(r rules) *Store {
 	assert(r.lanes <= r.lanesTotal, "kv: %d lanes of one session are more than %d of all", r.lanes, r.lanesTotal)
 	return &Store{
 		state: View{
+			level:     LevelBase,
+			compacted: -1,
+
 			items:    newTable(),
 			sessions: btree.NewMap[uint64, session](0),
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
@@ -102,6 +110,11 @@ func (s *Store) ApplyKnown(index uint64, command []byte) (Result, error) {
 	if unknown, ok := errors.AsType[*UnknownError](err); ok {
 		return Result{}, unknown
 	}
+	if err == nil {
+		if err := c.checkLevel(s.level); err != nil {
+			return Result{}, err
+		}
+	}
 	s.Advance(index)
 	if err != nil {
 		return Result{Status: StatusUnknownCommand, Revision: s.revision}, nil
@@ -119,6 +132,8 @@ func (s *Store) apply(index uint64, c Command) Result {
 		r = Result{Status: StatusUnknownCommand, Revision: s.revision}
 	case c.Op == OpOpenSession:
 		r = s.openSession(index)
+	case c.Op == OpSettings, c.Op == OpForget:
+		r = s.control(c)
 	case c.IdempotencyKey != "":
 		r = s.runKeyed(c)
 	case c.Session == (SessionCall{}):
@@ -167,12 +182,17 @@ func (s *Store) passTime(c Command) {
 // Lift raises the revision, so that later changes have numbers that were never
 // given to anything else. A store that begins with a copy of an earlier state
 // must not repeat the numbers that the original gave after the copy was made.
-// Items keep theirs. The error says that not enough numbers are left.
+// Items keep theirs. The history begins anew, whether the number is 0 or not: the
+// original may have gone on in another way. The error says that not enough numbers
+// are left.
 func (s *Store) Lift(by uint64) error {
 	if s.revision > maxRevision || by > maxRevision-s.revision {
 		return fmt.Errorf("kv: the revision %d cannot be raised by %d: the greatest is %d", s.revision, by, uint64(maxRevision))
 	}
 	s.revision += by
+	if s.level >= LevelHistory {
+		s.dropHistory()
+	}
 	return nil
 }
 
@@ -191,8 +211,11 @@ func (s *Store) Freeze() *View {
 func (c *Command) fieldsFit() bool {
 	write := c.Op == OpPut || c.Op == OpAppend
 	change := write || c.Op == OpDelete
+	control := c.Op.levelOf() > LevelBase
 	switch {
-	case !write && (len(c.Value) > 0 || c.MaxLength != 0 || c.Quota != 0):
+	case control && (len(c.Key) > 0 || c.Session != (SessionCall{})):
+		return false
+	case !write && (len(c.Value) > 0 && !control || c.MaxLength != 0 || c.Quota != 0):
 		return false
 	case !change && (c.Condition != (Condition{}) || c.IdempotencyKey != ""):
 		return false

@@ -66,11 +66,12 @@ func (t *table) get(key []byte) (Item, bool) {
 // replace puts an item in the place of the one in a row.
 func (t *table) replace(at uint32, item Item) { t.rows.edit(at).Item = item }
 
-// insert adds a key that the table does not have.
-func (t *table) insert(key string, hash uint64, item Item) {
+// insert adds a key that the table does not have, and returns the number of its row.
+func (t *table) insert(key string, hash uint64, item Item) (row uint32) {
 	at := t.push(key, item)
 	t.index.add(hash, at)
 	t.order.Set(key, at)
+	return at
 }
 
 // push gives a new key its row, and returns the number of that.

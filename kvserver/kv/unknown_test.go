@@ -92,15 +92,17 @@ func TestMalformedBytesOfTheKnownVersionAreAnswered(t *testing.T) {
 }
 
 // Goal: what a server may propose is what this version can apply. Method: every
-// operation and every kind of condition, checked before it is encoded and applied
-// after.
+// operation and every kind of condition at every level, checked before it is encoded
+// and applied after.
 func TestOnlyWhatCanBeAppliedIsProposed(t *testing.T) {
 	for op := range 256 {
 		for _, kind := range []ConditionKind{0, IfVersion, conditionMax, conditionMax + 1, 255} {
 			c := Command{Op: Op(op), Condition: Condition{Kind: kind}, Key: []byte("k")}
-			_, err := New().ApplyKnown(1, EncodeCommand(c))
-			if known := c.CheckKnown(); (known == nil) != (err == nil) {
-				t.Errorf("%v with %v: checked with %v, applied with %v", c.Op, kind, known, err)
+			for level := uint64(LevelBase); level <= LevelMax; level++ {
+				_, err := NewAt(level).ApplyKnown(1, EncodeCommand(c))
+				if known := c.CheckKnown(level); (known == nil) != (err == nil) {
+					t.Errorf("%v with %v at level %d: checked with %v, applied with %v", c.Op, kind, level, known, err)
+				}
 			}
 		}
 	}

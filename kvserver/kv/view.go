@@ -15,6 +15,9 @@ type Item struct {
 	Revision uint64
 	// Version counts the key's changes since it was created, from 1.
 	Version uint64
+	// Created is the revision of the change that created the key; 0 if that was before
+	// the store had a history. See Creation.
+	Created uint64
 	// checksum is the CRC32C of Value, which an append continues.
 	checksum uint32
 }
@@ -29,11 +32,17 @@ type View struct {
 	logTime  uint64
 	stamped  stamp // the last command that had a stamp
 	bytes    int
-	sum      uint64 // of the hashes of all that follows, see Digest
-	items    table
-	sessions *btree.Map[uint64, session]
-	lanes    *btree.BTreeG[lane]
-	records  recordQueue
+	level    uint64
+	// compacted is the first revision behind what the history has dropped, -1 if that
+	// is nothing. historyLimit is how many bytes it may be charged with.
+	compacted    int64
+	historyLimit uint64
+	sum          uint64 // of the hashes of all that follows, see Digest
+	items        table
+	sessions     *btree.Map[uint64, session]
+	lanes        *btree.BTreeG[lane]
+	records      recordQueue
+	history      history
 }
 
 // Get returns the item under key.
@@ -92,6 +101,10 @@ func (v *View) Ascend(after, prefix string, fn func(key string, item Item) bool)
 // state is the View inside a Store. The name keeps the field unexported: a plain
 // copy of it would share its trees with the store, and Freeze's copies do not.
 type state = View
+
+// Creation returns the revision of the change that created the key, as clients see it:
+// 1 if it was before the store had a history.
+func (i Item) Creation() uint64 { return max(1, i.Created) }
 
 // clipped hides the spare capacity behind a value. An append to the key may fill
 // it in later. A reader that cannot see it cannot be disturbed; see grow.

@@ -94,6 +94,7 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 	m.waiting.finish(m.results)
 	clear(m.results) // values must not live on in the slice
 	m.results = m.results[:0]
+	m.level.Store(m.store.Level())
 	m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
 	m.revision.advance(m.store.Revision())
 	if err == nil {
@@ -135,12 +136,26 @@ func (m *Machine) applyEntries(entries []raft.Entry) error {
 				m.results = append(m.results, r)
 			}
 		case raft.KindNoop:
-			m.store.Advance(e.Index)
+			if err := m.pass(e); err != nil {
+				return fmt.Errorf("the log entry at index %d cannot be applied: %w", e.Index, err)
+			}
 		default: // a server that skipped it would reach a different state from those that know it
 			return fmt.Errorf("the log entry at index %d has the %v, which this version does not know", e.Index, e.Kind)
 		}
 		m.marks.note(m.store)
 	}
+	return nil
+}
+
+// pass moves the store over an entry without a command. The entry may say at which
+// level the cluster works from there on.
+func (m *Machine) pass(e *raft.Entry) error {
+	if m.config.LevelOf != nil {
+		if level := m.config.LevelOf(*e); level != 0 {
+			return m.store.AdvanceLevel(e.Index, level)
+		}
+	}
+	m.store.Advance(e.Index)
 	return nil
 }
 

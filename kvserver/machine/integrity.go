@@ -115,7 +115,7 @@ func (c *comparison) choose(m *Machine) uint64 {
 // the node if the majority has another.
 func (m *Machine) compare(c *comparison) IntegrityResult {
 	index := c.choose(m)
-	own, known := m.DigestAt(index)
+	own, _, known := m.DigestAt(index)
 	if !known || index == 0 {
 		return IntegrityUnknown
 	}

@@ -24,7 +24,7 @@ func TestMarksDoNotOutliveTheirState(t *testing.T) {
 	if err := m.AwaitApplied(t.Context(), markEvery); err != nil {
 		t.Fatal(err)
 	}
-	if _, known := m.DigestAt(markEvery); !known {
+	if _, _, known := m.DigestAt(markEvery); !known {
 		t.Fatal("nothing was noted")
 	}
 	other := kv.New()
@@ -40,10 +40,10 @@ func TestMarksDoNotOutliveTheirState(t *testing.T) {
 	if err := m.AwaitApplied(t.Context(), markEvery+1); err != nil {
 		t.Fatal(err)
 	}
-	if digest, known := m.DigestAt(markEvery); known {
+	if digest, _, known := m.DigestAt(markEvery); known {
 		t.Errorf("the digest at %d is still %s", markEvery, digest)
 	}
-	if digest, known := m.DigestAt(markEvery + 1); !known || digest != other.Digest() {
+	if digest, _, known := m.DigestAt(markEvery + 1); !known || digest != other.Digest() {
 		t.Errorf("the digest at %d is %s, want %s", markEvery+1, digest, other.Digest())
 	}
 }

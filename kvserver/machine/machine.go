@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver/failure"
@@ -21,6 +22,13 @@ type Config struct {
 	ApplyCh   <-chan raft.Batch
 	// Snapshot, if not nil, is read by Open for the state that ApplyCh carries on.
 	Snapshot io.Reader
+	// Level is the level of a store that begins without a snapshot; 0: kv.LevelBase. It
+	// must be the same on all nodes from the first entry on.
+	Level uint64
+	// LevelOf returns the level at which the cluster works from an entry on that holds
+	// no command; 0: the entry says nothing of it. nil: none does. All nodes must give
+	// the same answer for an entry.
+	LevelOf func(raft.Entry) uint64
 	// MaxStoreBytes is how many bytes of keys and values writes may fill, where this
 	// node leads. 0: no limit.
 	MaxStoreBytes int64
@@ -88,6 +96,8 @@ type Machine struct {
 	waiting waiters
 	tenures tenures
 	watch   watch // watchAsync's
+	// level is the store's, for those that do not hold mu.
+	level atomic.Uint64
 	// applied and revision are how far the store has come, in the log and in
 	// changes of its own.
 	applied, revision watermark
@@ -109,7 +119,7 @@ type Machine struct {
 func Open(config Config) (*Machine, error) {
 	m := &Machine{
 		config: config, consensus: config.Consensus, observer: config.Observer, logger: config.Logger,
-		store: kv.New(), marks: new(marks), origin: drawOrigin(), clock: uptimeClock{time.Now()},
+		store: kv.NewAt(max(config.Level, kv.LevelBase)), marks: new(marks), origin: drawOrigin(), clock: uptimeClock{time.Now()},
 		tenures: tenures{grace: config.ReplacedGrace}, applierDone: make(chan struct{}),
 		watch: watch{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
 	}
@@ -130,6 +140,7 @@ func Open(config Config) (*Machine, error) {
 	}
 	m.base = m.present()
 	m.lifetime, m.end = context.WithCancelCause(context.Background())
+	m.level.Store(m.store.Level())
 	m.applied.advance(m.store.AppliedIndex())
 	m.revision.advance(m.store.Revision())
 	go m.applyLoop()

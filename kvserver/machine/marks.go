@@ -19,8 +19,9 @@ type marks struct {
 }
 
 type mark struct {
-	index  uint64
-	digest kv.Digest
+	index   uint64
+	digest  kv.Digest
+	version int // of the digest
 }
 
 // note takes down the digest of a store that has come to a new index, if it is
@@ -30,28 +31,31 @@ func (m *marks) note(store *kv.Store) {
 	if index%markEvery != 0 {
 		return
 	}
-	m.slots[slotOf(index)] = mark{index, store.Digest()}
+	m.slots[slotOf(index)] = mark{index, store.Digest(), store.DigestVersion()}
 	m.newest = index
 }
 
 func slotOf(index uint64) uint64 { return index / markEvery % marksKept }
 
-// at returns the digest that the store had at an index, if that was noted and
-// is still there.
-func (m *marks) at(index uint64) (kv.Digest, bool) {
+// at returns what was noted of an index, if it was and is still there.
+func (m *marks) at(index uint64) (mark, bool) {
 	kept := m.slots[slotOf(index)]
-	return kept.digest, index != 0 && kept.index == index
+	return kept, index != 0 && kept.index == index
 }
 
 // DigestAt returns the digest of this node's state at an index: the present one
-// or one that was noted.
-func (m *Machine) DigestAt(index uint64) (digest kv.Digest, known bool) {
+// or one that was noted. The version of the digest follows from the level there; of a
+// digest that is not known it is that of the present one.
+func (m *Machine) DigestAt(index uint64) (digest kv.Digest, version int, known bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if index == m.store.AppliedIndex() {
-		return m.store.Digest(), true
+		return m.store.Digest(), m.store.DigestVersion(), true
 	}
-	return m.marks.at(index)
+	if noted, known := m.marks.at(index); known {
+		return noted.digest, noted.version, true
+	}
+	return 0, m.store.DigestVersion(), false
 }
 
 // MarksProgress returns how far the store has come and the last index at

@@ -20,10 +20,10 @@ func TestMarksAreKeptForAWhile(t *testing.T) {
 		}
 	}
 	for index := uint64(0); index <= last+markEvery; index += markEvery / 2 {
-		digest, known := m.at(index)
+		noted, known := m.at(index)
 		want := index%markEvery == 0 && index > last-markEvery*marksKept && index <= last
-		if known != want || known && digest != digests[index] {
-			t.Fatalf("index %d: %s, %t; want %s, %t", index, digest, known, digests[index], want)
+		if known != want || known && noted.digest != digests[index] {
+			t.Fatalf("index %d: %s, %t; want %s, %t", index, noted.digest, known, digests[index], want)
 		}
 	}
 }

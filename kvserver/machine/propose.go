@@ -77,7 +77,7 @@ func (m *Machine) launch(c kv.Command, w *waiter) {
 		m.waiting.fail(w.number, err)
 		return
 	}
-	if err := c.CheckKnown(); err != nil {
+	if err := c.CheckKnown(m.level.Load()); err != nil {
 		// Every server that applied it would stop.
 		m.waiting.fail(w.number, failure.Of(failure.BadRequest, err, "the request asks for something that this node does not know"))
 		return

@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
+	"kvserver/internal/truth":   {},                                   // for tests
 	"kvserver/port":             {"kvserver/failure", "raft/throttle"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
@@ -87,9 +88,9 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
-// network, both in memory. Tests of every package under kvserver may import them, and
+// network, both in memory, and the model that histories are compared with. Tests of every package under kvserver may import them, and
 // nothing else may.
-var fakePackages = []string{"kvserver/internal/fakelog", "kvserver/internal/pipenet"}
+var fakePackages = []string{"kvserver/internal/fakelog", "kvserver/internal/pipenet", "kvserver/internal/truth"}
 
 // wired says for packages whose tests ask a whole server what else those may import
 // to wire one as a node does.

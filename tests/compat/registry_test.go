@@ -101,7 +101,7 @@ var versions = []struct{ row, file, pattern string }{
 	{"| command in an entry |", "kvserver/kv/command.go", `const commandVersion = (\d+)`},
 	{"| snapshot container,", "raft/snapshot/format.go", `formatVersion += (\d+)`},
 	{"| the state in a snapshot (payload) |", "kvserver/kv/snapshot.go", `snapshotVersion += (\d+)`},
-	{"| digest of a state |", "kvserver/kv/digest.go", `const DigestVersion = (\d+)`},
+	{"| digest of a state,", "kvserver/kv/digest.go", `const DigestVersion = (\d+)`},
 	{"| `raftkv.toml`,", "raft/datadir/file.go", `const FormatNewest = (\d+)`},
 }
 

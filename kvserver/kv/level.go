@@ -1,0 +1,130 @@
+package kv
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// A cluster works at a level, which says which formats and commands it uses. The
+// level stands in the log, so that all servers take it in at the same place; see
+// AdvanceLevel.
+const (
+	// LevelBase is the level of a new store: no history is kept.
+	LevelBase = 2
+	// LevelHistory is the first level with a history of changes, and with everything
+	// that needs one.
+	LevelHistory = 3
+	// LevelMax is the highest level that this version knows.
+	LevelMax = 3
+)
+
+// How many bytes the history may be charged with. 0 keeps no history.
+const (
+	DefaultHistoryBytes = 128 << 20
+	// MinHistoryBytes is the least limit but 0, so that the newest change always fits.
+	MinHistoryBytes = 32 << 20
+	MaxHistoryBytes = 16 << 30
+)
+
+// bodyVersion begins the body of a command that has its fields in Value.
+const bodyVersion = 1
+
+// Level returns the level at which the store works.
+func (v *View) Level() uint64 { return v.level }
+
+// NewAt returns an empty store of a cluster that has worked at a level since before
+// its first entry. It panics at a level that this version does not know.
+func NewAt(level uint64) *Store {
+	s := New()
+	if err := s.raise(level); err != nil {
+		panic(fmt.Sprintf("kv: a store at level %d: %v", level, err))
+	}
+	return s
+}
+
+// AdvanceLevel moves over an index whose entry says at which level the cluster works
+// from there on. The rule for index is the same as in Apply. It panics at a level
+// below the present one: levels never fall. At a level that this version does not know
+// it returns an *UnknownError, and the store stands before index, as in ApplyKnown.
+func (s *Store) AdvanceLevel(index, level uint64) error {
+	if level > LevelMax {
+		return &UnknownError{What: "level", Number: level}
+	}
+	s.Advance(index)
+	return s.raise(level)
+}
+
+// raise takes in a level. At LevelHistory the history begins. From then on the first
+// change of a store has revision 2, so that revision 1 is the empty store.
+func (s *Store) raise(level uint64) error {
+	if level > LevelMax {
+		return &UnknownError{What: "level", Number: level}
+	}
+	assert(level >= s.level, "kv: the level is to fall from %d to %d", s.level, level)
+	if s.level < LevelHistory && level >= LevelHistory {
+		if s.revision > 0 {
+			s.compacted = int64(s.revision) + 1
+		}
+		s.revision = max(1, s.revision)
+		s.historyLimit = DefaultHistoryBytes
+	}
+	s.level = level
+	return nil
+}
+
+// levelOf returns the level at which an operation was added.
+func (o Op) levelOf() uint64 {
+	if o == OpSettings || o == OpForget {
+		return LevelHistory
+	}
+	return LevelBase
+}
+
+// Settings returns the command that sets how many bytes the history may be charged
+// with: 0, or MinHistoryBytes to MaxHistoryBytes. Eldest changes beyond that go.
+func Settings(historyBytes uint64) Command {
+	return Command{Op: OpSettings, Value: body(historyBytes)}
+}
+
+// Forget returns the command that drops the changes before a revision.
+func Forget(revision uint64) Command { return Command{Op: OpForget, Value: body(revision)} }
+
+func body(number uint64) []byte { return binary.AppendUvarint([]byte{bodyVersion}, number) }
+
+// checkLevel returns an *UnknownError for a command that servers of a cluster at this
+// level need not know, or whose body has a version that this one does not know.
+func (c *Command) checkLevel(level uint64) error {
+	if c.Op.levelOf() > level {
+		return &UnknownError{What: "operation outside of its level", Number: uint64(c.Op)}
+	}
+	if c.Op.levelOf() > LevelBase && len(c.Value) > 0 && c.Value[0] != bodyVersion {
+		return &UnknownError{What: "version of the body of " + c.Op.String(), Number: uint64(c.Value[0])}
+	}
+	return nil
+}
+
+// control applies a command that changes no key.
+func (s *Store) control(c Command) Result {
+	f := fields{rest: c.Value}
+	f.check(f.byte() == bodyVersion, "another version")
+	number := f.uvarint()
+	f.check(len(f.rest) == 0, "bytes after the end")
+	switch {
+	case f.bad != "":
+		return Result{Status: StatusUnknownCommand, Revision: s.revision}
+	case c.Op == OpForget:
+		return s.forget(number)
+	case !s.rules.historyFits(number):
+		return Result{Status: StatusUnknownCommand, Revision: s.revision}
+	}
+	s.historyLimit = number
+	s.trim()
+	return Result{Revision: s.revision}
+}
+
+// HistoryBytesFit reports whether a number can be the history's limit.
+func HistoryBytesFit(n uint64) bool { return standard.historyFits(n) }
+
+func (r rules) historyFits(n uint64) bool {
+	return n == 0 || n >= r.historyMin && n <= MaxHistoryBytes
+}
