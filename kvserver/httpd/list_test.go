@@ -220,20 +220,27 @@ func TestAStreamThatIsNotReadIsCutOff(t *testing.T) {
 	})
 }
 
-// Goal: a stream that the server's end cuts short is seen not to be whole.
-// Method: more than all buffers on the way hold; the server ends when the answer
-// has begun.
-func TestAStreamThatTheEndCutsIsSeenToBe(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s, log := newServer(t, nil)
-		fill(t, s, log, 40, 16<<10)
-		response := streamOf(t, s)
-		defer response.Body.Close()
-		s.Machine().End()
-		if body, err := io.ReadAll(response.Body); err == nil {
-			t.Errorf("the connection says that %d bytes are the whole answer", len(body))
-		}
-	})
+// Goal: a stream that the server's end cuts short, or of a node that is found to be
+// wrong meanwhile, is seen not to be whole.
+// Method: more than all buffers on the way hold; it happens when the answer has begun.
+func TestAStreamThatIsCutIsSeenToBe(t *testing.T) {
+	for name, cut := range map[string]func(*testServer){
+		"the server ends":     func(s *testServer) { s.Machine().End() },
+		"the node is at odds": func(s *testServer) { s.Machine().Quarantine("the test says so") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s, log := newServer(t, nil)
+				fill(t, s, log, 40, 16<<10)
+				response := streamOf(t, s)
+				defer response.Body.Close()
+				cut(s)
+				if body, err := io.ReadAll(response.Body); err == nil {
+					t.Errorf("the connection says that %d bytes are the whole answer", len(body))
+				}
+			})
+		})
+	}
 }
 
 // Goal: lists wait and choose like reads: consistency, a revision, the leader.

@@ -51,10 +51,11 @@ func (d *Door) streamList(x *exchange, l listing) error {
 		}
 		count++
 		newItemJSON(key, item, l.keysOnly).writeTo(w)
-		return w.WriteByte('\n') == nil && time.Now().Before(end) && !d.server.Stopping()
+		return w.WriteByte('\n') == nil && time.Now().Before(end) && d.server.Serving() == nil
 	})
-	if w.Flush() != nil || !time.Now().Before(end) || d.server.Stopping() {
-		// The client must see that this is not all.
+	if w.Flush() != nil || !time.Now().Before(end) || d.server.Serving() != nil {
+		// The client must see that this is not all, or that it may be wrong: a node whose
+		// state differs from a majority's ends the lists that it has begun.
 		panic(http.ErrAbortHandler)
 	}
 	return nil

@@ -124,7 +124,6 @@ func (m *Machine) compare(c *comparison) IntegrityResult {
 		return IntegrityUnknown
 	}
 	v := judge(own, peers, len(m.config.Peers)+1)
-	m.integrity.note(v.result, index)
 	switch {
 	case v.result == IntegrityDiverged:
 		m.Quarantine("its state at index %d of the log has the digest %s; a majority has %s", index, own, v.majority)
@@ -132,6 +131,8 @@ func (m *Machine) compare(c *comparison) IntegrityResult {
 		m.logger.Error("the states of this node and others differ", "index", index, "digest", own.String(),
 			"others", v.differing, "result", string(v.result))
 	}
+	// Last: a result that is seen has been acted on.
+	m.integrity.note(v.result, index)
 	c.warned = len(v.differing) > 0
 	if v.result == IntegrityOK {
 		c.judged = index

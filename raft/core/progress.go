@@ -19,7 +19,7 @@ type progress struct {
 	probe         probe  // the probe with entries in flight; zero if there is none
 	paused        bool   // a call was lost: send no entries before the next heartbeat
 	silent        bool   // the last call was lost: send no entries before it answers again
-	forgot        bool   // it has forgotten what it confirmed (broken.go)
+	forgot        bool   // it has forgotten what it confirmed (replication.go)
 	ratherNot     bool   // it had better not lead
 	installing    uint64 // index of the snapshot that is being sent to it; 0 if none
 	installAge    int    // ticks since it was sent
