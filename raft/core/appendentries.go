@@ -75,6 +75,7 @@ func (r *Raft) acceptAppendEntries(tag Tag, req *AppendEntries) {
 // rejectAppendEntries tells the leader where the logs may still agree, so that it
 // skips a term at a time (§5.3 end).
 func (r *Raft) rejectAppendEntries(tag Tag, req *AppendEntries) {
+	r.note(Note{Kind: NoteMismatch, Peer: req.LeaderID, Index: req.PrevLogIndex, A: r.log.lastIndex(), B: r.log.lastTerm()})
 	reply := &AppendEntriesReply{Term: r.currentTerm, ConflictIndex: r.log.lastIndex() + 1, RatherNot: r.ratherNot, Commit: r.commitIndex}
 	if term, ok := r.log.term(req.PrevLogIndex); ok {
 		reply.ConflictTerm = term

@@ -25,6 +25,7 @@ type cluster struct {
 	oracles *oracles
 	fault   error
 	note    func(format string, args ...any) // hears of everything that happens; may be nil
+	heard   map[ID][]Note                    // what the servers have noted
 }
 
 // server is one of them: the core, what it survives a crash with, and the
@@ -91,7 +92,7 @@ const (
 )
 
 func newCluster(n int, change func(*Config)) *cluster {
-	c := &cluster{waiting: map[Tag]*message{}, cut: map[[2]ID]bool{}, oracles: newOracles()}
+	c := &cluster{waiting: map[Tag]*message{}, cut: map[[2]ID]bool{}, heard: map[ID][]Note{}, oracles: newOracles()}
 	var ids []ID
 	for i := range n {
 		ids = append(ids, ID(fmt.Sprint(i+1)))
@@ -169,6 +170,9 @@ func (c *cluster) input(s *server, do func(*Raft)) {
 func (c *cluster) flush(s *server) {
 	for s.core != nil && c.fault == nil {
 		ready := s.core.Ready()
+		if len(ready.Notes) > 0 {
+			c.heard[s.id] = append(c.heard[s.id], ready.Notes...)
+		}
 		for _, call := range ready.Calls {
 			c.oracles.call(c, s, call)
 			m := &message{from: s.id, to: call.To, exchange: &exchange{call: call, caller: s.id, life: s.life}}

@@ -15,6 +15,7 @@ func (r *Raft) advanceCommitIndex() {
 		return r.durable
 	})
 	if term, ok := r.log.term(index); ok && index > r.commitIndex && term == r.currentTerm {
+		r.noteFirstCommit(index)
 		r.commitTo(index)
 	}
 }

@@ -32,7 +32,7 @@
 //	slow.go           a disk that is slow, or hangs without an error
 //	rejoin.go         a disk that was lost
 //	invariants.go     Figure 3; histories that contradict each other (a disk that was put back)
-//	status.go         a copy of the state for people
+//	status.go         a copy of the state for people; notes of what happened, and why
 //
 // # The driver's four duties
 //

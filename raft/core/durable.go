@@ -90,6 +90,7 @@ func (r *Raft) truncateLog(index uint64) {
 	if index <= r.commitIndex {
 		contradiction("the leader of term %d would truncate entry %d, and what is committed here reaches to %d", r.currentTerm, index, r.commitIndex)
 	}
+	r.noteTruncated(index)
 	r.log.truncate(index)
 	r.dirty.entry(index)
 	r.undo(index)
@@ -157,6 +158,7 @@ func (r *Raft) Saved(seq uint64) {
 	if seq != r.saved+1 || seq != r.written.seq {
 		broken("write %d saved, but %d is under way", seq, r.written.seq)
 	}
+	r.noteDiskBack()
 	r.saved = seq
 	r.noteSync(seq, r.writeAge)
 	r.writeAge = 0

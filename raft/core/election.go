@@ -104,6 +104,7 @@ func (r *Raft) countVote(of *memberState, granted bool) {
 // handleRequestVote is the receiver's side of RequestVote (Figure 2).
 func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 	if req.Term < r.currentTerm || r.withholdsVote(req) {
+		r.noteVote(req, false)
 		r.answer(tag, &RequestVoteReply{Term: r.currentTerm}, 0)
 		return
 	}
@@ -116,12 +117,14 @@ func (r *Raft) handleRequestVote(tag Tag, req *RequestVote) {
 		if granted {
 			r.yield()
 		}
+		r.noteVote(req, granted)
 		r.answer(tag, &RequestVoteReply{Term: r.currentTerm, VoteGranted: granted}, 0)
 		return
 	}
 	r.observeTerm(req.Term)
 	granted := (r.votedFor == None || r.votedFor == req.CandidateID) &&
 		r.role != Leader && !r.rejoining.On && r.isUpToDate(req.LastLogIndex, req.LastLogTerm)
+	r.noteVote(req, granted)
 	if granted {
 		if r.votedFor == None {
 			r.votedFor = req.CandidateID
@@ -203,6 +206,7 @@ func (r *Raft) Suspect(peer ID) {
 			turn++
 		}
 	}
+	r.note(Note{Kind: NoteSuspected, Peer: peer, A: uint64(r.electionElapsed)})
 	r.leader = None
 	r.electionTimeout = r.electionElapsed + 1 + 2*turn
 }

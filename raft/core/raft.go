@@ -103,6 +103,7 @@ type Raft struct {
 	calls      []Call     // requests made since the last Ready
 	answers    []Answer   // answers released since the last Ready
 	forgot     []ID       // followers that were found to have forgotten something since the last Ready
+	notes      []Note     // what happened since the last Ready, and why (status.go)
 	readsDone  []ReadDone // ends of reads since the last Ready
 	observed   Observed   // the state at the last Ready, for the delta checks
 }
@@ -220,6 +221,7 @@ func (r *Raft) tickLeader() {
 	r.abandonTransfer()
 	if r.config.CheckQuorum && !r.heardFromQuorum() {
 		r.counts.LostQuorum++
+		r.note(Note{Kind: NoteSteppedDown, Why: WhyLostMajority, A: uint64(r.config.ElectionTicks)})
 		r.becomeFollower(r.currentTerm, None)
 	}
 }
@@ -332,8 +334,9 @@ func (r *Raft) Ready() Ready {
 		Apply:   r.nextBatch(),
 		Reads:   r.readsDone,
 		Forgot:  r.forgot,
+		Notes:   r.notes,
 	}
-	r.calls, r.answers, r.readsDone, r.forgot = nil, nil, nil, nil
+	r.calls, r.answers, r.readsDone, r.forgot, r.notes = nil, nil, nil, nil, nil
 	now := r.Observe()
 	if err := CheckStep(r.observed, now); err != nil {
 		panic(err)

@@ -12,6 +12,9 @@ type Ready struct {
 	// Forgot names followers that deny what they have confirmed. They must be talked to
 	// no more: what they say next may be worth nothing, too.
 	Forgot []ID
+	// Notes says what happened since the last Ready, and why, for people. Nothing
+	// depends on it: a driver may drop it.
+	Notes []Note
 }
 
 // Call is a request to a peer. It must be given back whole to Returned with

@@ -165,6 +165,7 @@ func (r *Raft) setGoal() {
 	}
 	r.rejoining = Rejoining{On: true, Term: r.currentTerm, Index: latest.LastIndex}
 	r.goalUID = latest.UID
+	r.note(Note{Kind: NoteRejoinGoal, Index: latest.LastIndex})
 	r.dirty.hard = true
 	r.resetElectionTimer()
 }
@@ -200,6 +201,7 @@ func (r *Raft) endRejoin() {
 	committed := r.commitIndex >= r.rejoining.Index || ok && term > r.rejoining.Term
 	agrees := r.agreed.Term >= r.rejoining.Term && min(r.agreed.Index, r.durable) >= r.rejoining.Index
 	if committed || agrees {
+		r.note(Note{Kind: NoteRejoined, Index: r.rejoining.Index})
 		r.rejoining, r.goalUID = Rejoining{}, UID{}
 		for i := range r.members {
 			r.members[i].rejoin = rejoinAnswer{}

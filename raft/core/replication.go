@@ -163,6 +163,7 @@ func (r *Raft) noteForgotten(p *progress) {
 	if !p.forgot {
 		p.forgot = true
 		r.forgot = append(r.forgot, p.id)
+		r.note(Note{Kind: NoteForgot, Peer: p.id, Index: p.matchIndex})
 	}
 }
 
@@ -188,6 +189,9 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 	case lost, replyTerm != r.currentTerm:
 		return nil
 	}
+	if p.silent {
+		r.note(Note{Kind: NoteHeard, Peer: p.id, Index: p.matchIndex, A: r.log.lastIndex()})
+	}
 	p.answered(call.round)
 	return p
 }
@@ -207,6 +211,7 @@ func (r *Raft) lost(p *progress) {
 	if r.config.PromptTicks > 0 && !p.retried {
 		p.retried, p.retryDue = true, true
 	} else {
+		r.noteSilent(p)
 		p.silent = true
 	}
 }

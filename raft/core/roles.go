@@ -31,6 +31,7 @@ func (r *Raft) becomeFollower(term uint64, leader ID) {
 	if term < r.currentTerm {
 		broken("term would fall from %d to %d", r.currentTerm, term)
 	}
+	r.noteNewerTerm(term)
 	if term > r.currentTerm {
 		r.currentTerm = term
 		r.votedFor = None
@@ -49,6 +50,9 @@ func (r *Raft) becomeFollower(term uint64, leader ID) {
 // follow makes this server a follower of the leader that it has heard, and begins the
 // wait for a leader anew.
 func (r *Raft) follow(term uint64, leader ID) {
+	if leader != r.leader || term > r.currentTerm {
+		r.note(Note{Kind: NoteFollowed, Peer: leader, Term: term})
+	}
 	r.becomeFollower(term, leader)
 	r.resetElectionTimer()
 	r.waited = 0
@@ -59,6 +63,7 @@ func (r *Raft) follow(term uint64, leader ID) {
 func (r *Raft) becomePreCandidate() {
 	r.role = PreCandidate
 	r.counts.PreVotes++
+	r.note(Note{Kind: NotePreVote, Term: r.currentTerm + 1, Index: r.log.lastIndex(), A: r.log.lastTerm()})
 	r.newCampaign()
 	r.countVote(r.self(), true)
 	if r.role == PreCandidate {
@@ -73,6 +78,7 @@ func (r *Raft) becomeCandidate() {
 	r.role = Candidate
 	r.counts.Campaigns++
 	r.currentTerm++
+	r.note(Note{Kind: NoteCampaign, Index: r.log.lastIndex(), A: r.log.lastTerm()})
 	r.votedFor = r.config.ID
 	r.dirty.hard = true
 	r.newCampaign()
@@ -88,6 +94,7 @@ func (r *Raft) becomeLeader() {
 	} else {
 		r.counts.Elected++
 	}
+	r.noteElected()
 	r.leader = r.config.ID
 	r.electionElapsed = 0
 	r.heartbeatElapsed = 0

@@ -87,6 +87,7 @@ func (r *Raft) favoursAnother(candidate ID) bool {
 func (r *Raft) tickDisk() {
 	if r.written.seq > r.saved {
 		r.writeAge++
+		r.noteHanging()
 	}
 }
 
@@ -103,6 +104,7 @@ func (r *Raft) stepDownStalled() {
 		r.call(to, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
 	}
 	r.counts.StalledDisk++
+	r.note(Note{Kind: NoteSteppedDown, Why: WhyDiskHangs, Index: r.written.seq, A: uint64(r.writeAge)})
 	r.becomeFollower(r.currentTerm, None)
 }
 

@@ -39,6 +39,7 @@ func (r *Raft) replaceSnapshot(s Snapshot) {
 func (r *Raft) sendSnapshot(p *progress) {
 	p.installing = r.log.snapshot.Index
 	p.installAge = 0
+	r.note(Note{Kind: NoteSnapshotSent, Peer: p.id, Index: p.installing, A: p.nextIndex - 1, B: r.log.firstIndex()})
 	p.roundSent = r.round
 	p.heartbeatDue = false
 	r.calls = append(r.calls, Call{
@@ -92,6 +93,7 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 // replaceLog discards the whole log for a snapshot. Of the log on the disk only the
 // committed part still counts: the rest contradicts the snapshot or lies beyond it.
 func (r *Raft) replaceLog(s Snapshot) {
+	r.note(Note{Kind: NoteInstalled, Peer: r.leader, Index: s.Index, A: r.log.lastIndex()})
 	r.undo(r.commitIndex + 1)
 	r.replaceSnapshot(s)
 	r.log = newLog(s, nil)
@@ -113,6 +115,7 @@ func (r *Raft) handleInstallSnapshotReply(call Call, req *InstallSnapshot, reply
 		return
 	}
 	present := call.generation == p.generation
+	r.note(Note{Kind: NoteSnapshotTaken, Peer: p.id, Index: req.Snapshot.Index})
 	p.raiseMatch(req.Snapshot.Index)
 	p.renewed = r.log.lastIndex()
 	if present {

@@ -28,6 +28,7 @@ func (r *Raft) Transfer(to ID) error {
 		return fmt.Errorf("core: %q cannot serve now (it is loading, installing, stopping or wrong); choose another server", to)
 	}
 	r.transferee = to
+	r.note(Note{Kind: NoteTransfer, Peer: to})
 	r.timeoutNow = false
 	r.electionElapsed = 0
 	target.progress.heartbeat()
@@ -69,7 +70,12 @@ func (r *Raft) sendTimeoutNow() {
 
 // abandonTransfer takes proposals again after a transfer that did not happen
 // in time. The transferee may still win: then it is an election like any other.
-func (r *Raft) abandonTransfer() { r.transferee = None }
+func (r *Raft) abandonTransfer() {
+	if r.transferee != None {
+		r.note(Note{Kind: NoteTransferGivenUp, Peer: r.transferee})
+	}
+	r.transferee = None
+}
 
 // handleTimeoutNow campaigns at once, without a pre-vote, because the leader itself
 // wants it. Three kinds of servers do not: one whose disk hangs could not win, one
@@ -77,6 +83,7 @@ func (r *Raft) abandonTransfer() { r.transferee = None }
 func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 	r.observeTerm(req.Term)
 	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.ratherNot && !r.rejoining.On {
+		r.note(Note{Kind: NoteTransferTaken, Peer: req.LeaderID})
 		r.becomeCandidate()
 		r.transferred = true
 	}
@@ -99,6 +106,7 @@ func (r *Raft) RatherNot(ratherNot bool) { r.ratherNot = ratherNot }
 
 // timeOut ends a wait for a leader.
 func (r *Raft) timeOut() {
+	r.note(Note{Kind: NoteTimeout, Peer: r.leader, A: uint64(r.electionElapsed)})
 	if r.ratherNot && !r.isAlone() && r.waited < ratherWaits {
 		r.waited++
 		if r.role != Follower {

@@ -155,4 +155,10 @@ var coreElectionMutants = []mutant{
 		"test ./tests/sim TestSeedsThatOnceFailed"),
 	inTests("KN27", "TestSlowDisks_", "a server whose vote is being written would vote for others as well", "raft/core/slow.go",
 		"\treturn r.config.StallTicks > 0 && r.votedFor != None", "\treturn false && r.votedFor != None"),
+	inTests("I1", "TestARefusedVote", "a vote that was refused for the log is said to be refused for another vote", "raft/core/status.go",
+		"\tcase !r.isUpToDate(req.LastLogIndex, req.LastLogTerm):\n\t\treturn WhyLogBehind\n", ""),
+	inTests("I2", "TestARefusedVote", "a vote that was withheld for the leader's sake is said to be of an older term", "raft/core/status.go",
+		"\tcase r.withholdsVote(req), r.role == Leader && req.Term == r.currentTerm:\n\t\treturn WhyHearsLeader\n", "\tcase r.withholdsVote(req):\n\t\treturn WhyOlderTerm\n"),
+	inTests("I3", "TestNotesTell", "every AppendEntries is noted as a new leader", "raft/core/roles.go",
+		"\tif leader != r.leader || term > r.currentTerm {\n\t\tr.note(", "\t{\n\t\tr.note("),
 }
