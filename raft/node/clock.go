@@ -28,19 +28,20 @@ func newClock(config Config) *clock {
 }
 
 // passed returns how many ticks have passed since the last call, as far as the loop
-// may count them. A loop that was held up, or a process that was stopped, drops the
+// may count them, and how many have passed beyond those. A loop that was held up, or a process that was stopped, drops the
 // ticks beyond those that it meant to sleep. If it comes later by more than most,
 // nobody knows how much of that time it was running, and it counts one.
-func (c *clock) passed(now time.Time) int {
+func (c *clock) passed(now time.Time) (count, uncounted int) {
 	n := int(now.Sub(c.counted) / c.interval)
 	if n <= 0 {
-		return 0
+		return 0, 0
 	}
 	c.counted = c.counted.Add(time.Duration(n) * c.interval)
+	count = min(n, c.planned)
 	if n > c.planned+c.most {
-		return 1
+		count = 1
 	}
-	return min(n, c.planned)
+	return count, n - count
 }
 
 // sleep sets the timer to the tick that is due, counted from the last one that was

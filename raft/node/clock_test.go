@@ -7,7 +7,8 @@ import (
 )
 
 // Goal: ticks are counted as a ticker would: each that passes, none twice, in one
-// phase; and a loop that was held up counts no more than it meant to sleep.
+// phase; and a loop that was held up counts no more than it meant to sleep, and says how
+// many ticks it left out.
 // Method: a table of sleeps and of the times at which the loop wakes.
 func TestTheClockCountsWhatPassed(t *testing.T) {
 	const tick = 10 * time.Millisecond
@@ -30,8 +31,13 @@ func TestTheClockCountsWhatPassed(t *testing.T) {
 		clock := clock{interval: tick, most: 10, counted: start, timer: time.NewTimer(time.Hour)}
 		for i, at := range c.wakes {
 			clock.sleep(c.due)
-			if got := clock.passed(start.Add(at * time.Millisecond)); got != c.want[i] {
+			before := clock.counted
+			got, uncounted := clock.passed(start.Add(at * time.Millisecond))
+			if got != c.want[i] {
 				t.Errorf("%s: at %d ms %d ticks had passed, want %d", name, at, got, c.want[i])
+			}
+			if all := int(clock.counted.Sub(before) / tick); got+uncounted != all {
+				t.Errorf("%s: at %d ms %d ticks are counted and %d are not, of %d", name, at, got, uncounted, all)
 			}
 		}
 		clock.timer.Stop()

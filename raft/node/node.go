@@ -90,6 +90,8 @@ type Node struct {
 	restless  int                   // loop only: ticks until the loop may sleep through some
 	unseen    bool                  // loop only: something happened that the published status may not show
 	sample    sample                // loop only
+	committed uint64                // loop only: commit index at the last turn, if it is observed
+	advanced  time.Time             // loop only: when it was last raised, or the start
 	writing   gate                  // open while snapshots may be written; the storage is closed after it
 
 	stopOnce sync.Once
@@ -125,6 +127,7 @@ func newNode(config Config, state core.State, storage Storage, transport Transpo
 		stop:      make(chan struct{}),
 		wanted:    make(chan struct{}, 1),
 		finished:  make(chan struct{}),
+		advanced:  time.Now(),
 	}
 	n.returned = func(call core.Call, reply core.Reply) {
 		n.inbox.post(event{kind: eventReturned, call: call, reply: reply})
@@ -242,7 +245,8 @@ func (n *Node) loop() {
 			gathered = nil
 		case <-n.inbox.bell:
 		}
-		ticks := clock.passed(time.Now())
+		ticks, uncounted := clock.passed(time.Now())
+		n.observeLate(uncounted)
 		n.tick(ticks)
 		events = n.inbox.take(events)
 		for i := range events {
@@ -292,6 +296,7 @@ func (n *Node) endIfFailed(failed any, events []event) {
 // flush hands the turn's work out through its three doors.
 func (n *Node) flush() {
 	work := n.replica.Ready()
+	n.observeNotes(work.Notes)
 	if f, ok := n.transport.(Fencer); ok {
 		for _, peer := range work.Forgot {
 			f.Fence(peer)

@@ -15,6 +15,15 @@ type Observer interface {
 	Changed(before, after *Status)
 	// Saved is called when a write is on the disk, with the time that it took.
 	Saved(write *core.Write, took time.Duration)
+	// Noted is called, on the loop, with what happened in a turn, and why, before any
+	// message of that turn leaves. still is the time for which the commit index has
+	// stood still before that turn, since the node started at most. It is not called for
+	// turns without notes.
+	Noted(notes []core.Note, still time.Duration)
+	// Late is called, on the loop, when the loop woke late by this time, which it does
+	// not count (see Config.TickInterval): it got no processor, or the process was
+	// stopped.
+	Late(by time.Duration)
 	// Committed is called with the time that an entry of this leader took from its
 	// proposal to its commitment. One entry at a time is measured.
 	Committed(took time.Duration)
@@ -33,6 +42,9 @@ type sample struct {
 // server no longer leads its term. It begins a new one if this turn has appended.
 func (n *Node) observeCommit() {
 	now := n.replica.Observe()
+	if now.CommitIndex != n.committed {
+		n.committed, n.advanced = now.CommitIndex, time.Now()
+	}
 	appended := now.LastIndex > n.lastIndex
 	n.lastIndex = now.LastIndex
 	leads := now.Role == core.Leader
@@ -44,5 +56,23 @@ func (n *Node) observeCommit() {
 	}
 	if n.sample.index == 0 && leads && appended && now.LastIndex > now.CommitIndex {
 		n.sample = sample{index: now.LastIndex, term: now.Term, begun: time.Now()}
+	}
+}
+
+// lateTicks is from how many uncounted ticks on the observer hears that the loop was
+// late. One is lost to rounding now and then.
+const lateTicks = 2
+
+// observeLate tells the observer of ticks that were not counted.
+func (n *Node) observeLate(uncounted int) {
+	if uncounted >= lateTicks && n.config.Observer != nil {
+		n.config.Observer.Late(time.Duration(uncounted) * n.config.TickInterval)
+	}
+}
+
+// observeNotes tells the observer what happened in a turn.
+func (n *Node) observeNotes(notes []core.Note) {
+	if len(notes) > 0 && n.config.Observer != nil {
+		n.config.Observer.Noted(notes, time.Since(n.advanced))
 	}
 }

@@ -32,6 +32,8 @@ type Work struct {
 	Apply *core.Batch
 	// Forgot names peers that must be talked to no more; see core.Ready.
 	Forgot []core.ID
+	// Notes says what happened, and why; see core.Ready.
+	Notes []core.Note
 }
 
 // NewReplica returns a server that continues from state.
@@ -105,7 +107,7 @@ func (r *Replica) Ready() Work {
 	if ready.Apply != nil {
 		r.settleProposals(ready.Apply)
 	}
-	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply, Forgot: ready.Forgot}
+	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply, Forgot: ready.Forgot, Notes: ready.Notes}
 }
 
 // settleProposals decides the proposals at the indices that a batch covers. The

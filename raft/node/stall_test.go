@@ -114,6 +114,9 @@ type listener struct {
 	saved     int
 	committed []time.Duration
 	delivered int
+	notes     []core.Note
+	still     []time.Duration // with the note of the same place
+	late      []time.Duration
 }
 
 func (l *listener) Changed(before, after *Status) {
@@ -126,6 +129,20 @@ func (l *listener) Saved(w *core.Write, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.saved += len(w.Entries)
+}
+
+func (l *listener) Noted(notes []core.Note, still time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range notes {
+		l.notes, l.still = append(l.notes, n), append(l.still, still)
+	}
+}
+
+func (l *listener) Late(by time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late = append(l.late, by)
 }
 
 func (l *listener) Committed(took time.Duration) {

@@ -36,7 +36,7 @@ var nodeMutants = []mutant{
 	inNode("N14", "a transfer that did not happen is reported as done", "transfer.go",
 		"\t\terr = ErrTransferFailed\n", "\t\terr = nil\n"),
 	inTests("N16", "TestTheClock", "a process that was stopped counts all the time as having passed", "raft/node/clock.go",
-		"\tif n > c.planned+c.most {\n\t\treturn 1\n\t}\n\treturn min(n, c.planned)\n", "\treturn n\n"),
+		"\tif n > c.planned+c.most {\n\t\tcount = 1\n\t}\n\treturn count, n - count\n", "\treturn n, 0\n"),
 	inTests("N17", "TestTheClock", "the time between two ticks is lost with every message", "raft/node/clock.go",
 		"c.counted = c.counted.Add(time.Duration(n) * c.interval)", "c.counted = now"),
 	inTests("N18", "Snapshot", "nobody is told that a follower needs a snapshot", "raft/node/status.go",
@@ -81,4 +81,6 @@ var nodeMutants = []mutant{
 		"\tg.mu.Unlock()\n\tg.inside.Wait()\n", "\tg.mu.Unlock()\n"),
 	inNode("N13", "the term of an entry is told that is not committed", "snapshots.go",
 		"index > now.CommitIndex {", "index > now.CommitIndex && now.CommitIndex == 0 {"),
+	inTests("I4", "TestAnObserverHears", "the time without a commit is counted from the start of the node", "raft/node/observer.go",
+		"\t\tn.committed, n.advanced = now.CommitIndex, time.Now()\n", "\t\tn.committed = now.CommitIndex\n"),
 }
