@@ -111,6 +111,7 @@ func (t *Transport) establish(s *stranger, p *peer) *inbound {
 		in.fail(fmt.Errorf("%w: %w", errLeftEarly, err))
 	} else {
 		p.accepts.Add(1)
+		t.config.Noted(Note{Kind: NoteAccepted, Peer: p.id, Boot: s.use.Boot})
 		p.nudge() // the peer is there, so our own connection to it should be, too
 		t.log.note(slog.LevelInfo, "accepted "+string(p.id), "a peer connected", "peer", string(p.id), "remote", conn.RemoteAddr().String())
 	}

@@ -57,6 +57,10 @@ type Config struct {
 	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
 	Build string
 
+	// Noted is called when a connection begins, ends or cannot be had, with the reason.
+	// It may be called by any goroutine and must not block. nil: nothing is called.
+	Noted func(Note)
+
 	// CallTimeout is the time for which the oldest call may stay without an answer
 	// before its connection is given up with all its calls. The receiver may hold an
 	// answer until its disk has synced, so CallTimeout is longer than any healthy sync.
@@ -171,6 +175,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxRequests = orDefault(c.MaxRequests, 1024)
 	c.MaxRequestBytes = orDefault(c.MaxRequestBytes, 64<<20)
 	c.MaxStrangers = orDefault(c.MaxStrangers, 64)
+	if c.Noted == nil {
+		c.Noted = func(Note) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

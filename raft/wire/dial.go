@@ -69,6 +69,7 @@ func (t *Transport) run(out *outbound) {
 		return
 	}
 	p.connects.Add(1)
+	t.config.Noted(Note{Kind: NoteConnected, Peer: p.id, Boot: out.use.Boot})
 	t.log.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
 	t.work.Go(out.write)
 	t.work.Go(out.read)
@@ -91,6 +92,7 @@ func (t *Transport) rest(p *peer, pause time.Duration) {
 // failedToConnect counts and logs an attempt that failed.
 func (t *Transport) failedToConnect(p *peer, err error) {
 	p.dialFailures.Add(1)
+	t.config.Noted(Note{Kind: NoteUnreachable, Why: whyUnreachable(err), Peer: p.id})
 	var no *rejection
 	var refused *refusedError
 	switch {

@@ -267,6 +267,7 @@ func (t *Transport) turnedDown(conn net.Conn, err error) {
 		reason = ReasonMalformed // only the accepting side refuses
 	}
 	t.rejected[reason].Add(1)
+	t.noteRejected(reason)
 	level := slog.LevelWarn
 	if errors.Is(err, io.EOF) { // a probe that connects and closes
 		level = slog.LevelDebug

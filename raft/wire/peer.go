@@ -1,7 +1,13 @@
 package wire
 
 import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"raftkv/raft/core"
@@ -248,4 +254,119 @@ func (s *PeerStats) add(o PeerStats) {
 	s.CallsInFlight += o.CallsInFlight
 	s.CallBytesInFlight += o.CallBytesInFlight
 	s.RequestsHeld += o.RequestsHeld
+}
+
+// Note is one thing that happened to the connections with a peer, for people. It
+// carries no address and no text.
+type Note struct {
+	Kind    NoteKind
+	Why     Why
+	Peer    core.ID // None for NoteRejected, whose sender is not known for sure
+	Boot    uint64  // of the peer's process, where the connection was established
+	Inbound bool    // the peer dialled the connection that ended
+}
+
+// NoteKind says what happened.
+type NoteKind uint8
+
+// The kinds of notes.
+const (
+	_               NoteKind = iota
+	NoteConnected            // a connection that we dialled stands
+	NoteAccepted             // a connection that the peer dialled stands
+	NoteEnded                // an established connection ended
+	NoteUnreachable          // an attempt to connect failed
+	NoteRejected             // a connection was turned down before its hello counted
+)
+
+// Why is the reason of a note.
+type Why uint8
+
+// The reasons.
+const (
+	WhyNone         Why = iota
+	WhyClosedByPeer     // the peer's side closed it: its process ended it, or ended
+	WhyReset            // the peer's side has no such connection any more
+	WhyHostSilent       // the peer's host did not answer keep-alives or data
+	WhyCallTimeout      // a call had no answer in time
+	WhyStalled          // a frame that had begun stood still
+	WhyMalformed        // bytes came that are not the protocol
+	WhyReplaced         // the peer has dialled a newer one, or has a newer process
+	WhyByUs             // this server gave it up
+	WhyRefused          // nobody listens at the peer's address
+	WhyNoAnswer         // the attempt to connect had no answer in time
+	WhyNoRoute          // the peer's address cannot be reached or resolved
+	WhyTurnedDown       // the peer refuses our hello
+	WhyWeTurnDown       // we refuse the peer's hello
+	WhyOther            // another error of the network
+	WhyDirectory        // a hello whose data directory lost something, or is a copy
+	WhyOtherCluster     // a hello of another cluster or with another list of members
+	WhyVersion          // a hello of another version or level
+	WhyTooMany          // too many connections had not said hello
+	WhyNoHello          // there was none, or not in time
+)
+
+// noteEnded notes the end of an established connection.
+func (t *Transport) noteEnded(p *peer, direction string, cause error) {
+	t.config.Noted(Note{Kind: NoteEnded, Why: whyEnded(cause), Peer: p.id, Inbound: direction == "inbound"})
+}
+
+func whyEnded(cause error) Why {
+	switch {
+	case errors.Is(cause, errTransportClosed), errors.Is(cause, errAnnouncing), errors.Is(cause, errOtherCluster):
+		return WhyByUs
+	case errors.Is(cause, errReplaced):
+		return WhyReplaced
+	case errors.Is(cause, errCallTimeout):
+		return WhyCallTimeout
+	case errors.Is(cause, errMalformed):
+		return WhyMalformed
+	case errors.Is(cause, os.ErrDeadlineExceeded):
+		return WhyStalled
+	case errors.Is(cause, syscall.ETIMEDOUT), errors.Is(cause, syscall.EHOSTUNREACH), errors.Is(cause, syscall.ENETUNREACH):
+		return WhyHostSilent
+	case errors.Is(cause, syscall.ECONNRESET), errors.Is(cause, syscall.EPIPE):
+		return WhyReset
+	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF), errors.Is(cause, errLeftEarly):
+		return WhyClosedByPeer
+	}
+	return WhyOther
+}
+
+// whyUnreachable returns why an attempt to connect failed.
+func whyUnreachable(err error) Why {
+	var no *rejection
+	var refused *refusedError
+	var unknown *net.DNSError
+	switch {
+	case errors.As(err, &no):
+		return WhyWeTurnDown
+	case errors.As(err, &refused):
+		return WhyTurnedDown
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return WhyRefused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.As(err, &unknown):
+		return WhyNoRoute
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return WhyNoAnswer
+	}
+	return whyEnded(err)
+}
+
+// noteRejected notes that a connection was turned down.
+func (t *Transport) noteRejected(reason identity.Reason) {
+	why := WhyDirectory
+	switch reason {
+	case identity.OtherCluster, ReasonBootstrap, ReasonReceiver, ReasonSender:
+		why = WhyOtherCluster
+	case ReasonVersion, ReasonLevel:
+		why = WhyVersion
+	case ReasonMalformed:
+		why = WhyMalformed
+	case ReasonCrowded:
+		why = WhyTooMany
+	case ReasonSilent:
+		why = WhyNoHello
+	}
+	t.config.Noted(Note{Kind: NoteRejected, Why: why})
 }

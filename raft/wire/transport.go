@@ -258,6 +258,7 @@ func (t *Transport) forget(conn net.Conn) {
 // ended is called once for every established connection, after it was closed.
 func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error) {
 	t.forget(conn)
+	t.noteEnded(p, direction, cause)
 	level := slog.LevelWarn
 	switch {
 	case errors.Is(cause, errTransportClosed), errors.Is(cause, errAnnouncing):

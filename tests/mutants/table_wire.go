@@ -116,4 +116,6 @@ var wireMutants = []mutant{
 		"\tcase errors.Is(cause, errReplaced):\n\t\tp.replaced.Add(1)\n\t\tlevel = slog.LevelInfo\n", "\tcase errors.Is(cause, errReplaced):\n\t\tp.replaced.Add(1)\n\t\tt.handler.Suspect(p.id)\n\t\tlevel = slog.LevelInfo\n"),
 	inTests("X43", "TestAnEmptied", "a server that is told that it has forgotten everything goes on until the verdict", "raft/wire/verdict.go",
 		"t.muted.Store(t.words.Len() > 0 || t.announcing", "t.muted.Store(t.announcing"),
+	inTests("I10", "TestReasons", "a connection that was reset is said to have been closed", "raft/wire/peer.go",
+		"\t\treturn WhyReset\n", "\t\treturn WhyClosedByPeer\n"),
 }
