@@ -57,6 +57,10 @@ var badParameters = map[string][]badValue{
 	"after":        {{strings.Repeat("%00", 1025), 414, api.CodeKeyTooLong}},
 	"verbose":      malformed("no"),
 	"at":           malformed("", "0", "-1", "+1", "01", "x", overflow),
+	"seconds":      malformed("", "0", "-1", "01", "x", "1.5", "31536001", overflow),
+	// Of one route only.
+	"GET /v1/recorder after": malformed("", "-1", "+1", "01", "x", overflow),
+	"GET /v1/recorder limit": malformed("", "0", "-1", "01", "x", "10001", overflow),
 }
 
 // badHeaders are the values that each header must not have on reads and on
@@ -149,7 +153,10 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 		add("unknown parameter "+q, 400, api.CodeBadRequest, plain(with(target, q)))
 	}
 	for _, parameter := range r.Query {
-		bad, known := badParameters[parameter]
+		bad, known := badParameters[name+" "+parameter]
+		if !known {
+			bad, known = badParameters[parameter]
+		}
 		if !known {
 			t.Errorf("%s: what values must the parameter %s not have?", name, parameter)
 		}

@@ -287,16 +287,16 @@ func TestNothingOfARequestIsLogged(t *testing.T) {
 }
 
 // newRecorder returns a ResponseWriter that keeps the status.
-func newRecorder() *recorder { return &recorder{header: http.Header{}} }
+func newRecorder() *discarded { return &discarded{header: http.Header{}} }
 
-type recorder struct {
+type discarded struct {
 	header http.Header
 	status int
 }
 
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) Write(p []byte) (int, error) { return len(p), nil }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *discarded) Header() http.Header         { return r.header }
+func (r *discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (r *discarded) WriteHeader(status int)      { r.status = status }
 
 // Goal: connections to a leader are bounded by the places for clients, too.
 // Method: small numbers, and the defaults.

@@ -12,6 +12,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/port"
+	"raftkv/kvserver/recorder"
 )
 
 // Config is what a Door is made of in addition to its server. The zero value is ready.
@@ -28,6 +29,9 @@ type Config struct {
 	Forwarder kvserver.Forwarder
 	// Metrics answers scrapes at /metrics. nil: there is no such path.
 	Metrics http.Handler
+	// Recorder holds what happened on this node, for /v1/recorder. nil: there is no such
+	// path.
+	Recorder *recorder.Recorder
 	// Observer is told of the requests, for measuring. nil: nothing is measured.
 	Observer Observer
 	// Describe, if not nil, adds to /v1/status what others know of the node.

@@ -25,6 +25,7 @@ import (
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/metrics"
 	"raftkv/kvserver/port"
+	"raftkv/kvserver/recorder"
 )
 
 // TestMain runs the tests and then waits until no goroutine of this package is
@@ -64,6 +65,7 @@ type testServer struct {
 	frames   *clerkd.Forwarder    // nil: writes go to the leader over HTTP
 	registry *prometheus.Registry // of what is measured; nil: nothing is
 	measures *metrics.Metrics
+	recorder *recorder.Recorder
 }
 
 // settings are what a testServer is made of.
@@ -142,7 +144,7 @@ func newServerOver(t *testing.T, log *fakelog.Log, change func(*settings)) *test
 
 // wired makes a server and its doors as a node does.
 func wired(c settings) (*testServer, error) {
-	s := &testServer{}
+	s := &testServer{recorder: recorder.New(recorder.Section{Node: c.NodeID, Boot: 1, Names: append([]string{c.NodeID}, c.Peers...)}, nil, time.Now())}
 	s.port = port.New(port.Config{
 		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, BodyGrace: c.bodyGrace, AnswerGrace: c.answerGrace,
 		Problem: func(err error) []byte { return s.door.Problem(err) }, Logger: c.Logger,
@@ -152,7 +154,7 @@ func wired(c settings) (*testServer, error) {
 		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger,
 	})
 	c.AskDigests = s.peers.AskDigests
-	door := Config{AllowedHosts: c.AllowedHosts, Describe: c.Describe}
+	door := Config{AllowedHosts: c.AllowedHosts, Describe: c.Describe, Recorder: s.recorder}
 	if !c.unmeasured {
 		s.registry = prometheus.NewRegistry()
 		s.measures = metrics.New(s.registry)

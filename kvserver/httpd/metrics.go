@@ -2,9 +2,15 @@ package httpd
 
 import (
 	"net/http"
+	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/recorder"
 )
+
+// This file answers what asks how the node is and was, rather than for its content: the
+// metrics, and the events of its recorder. Both take their places in one class.
 
 // serveMetrics shows the metrics to Prometheus; checkFirst has seen that there are any.
 func (d *Door) serveMetrics(x *exchange) error {
@@ -27,3 +33,57 @@ func (d *Door) measures() error {
 // scrapeBytes is about the length of an answer, from which the time follows that a
 // client has to take it.
 const scrapeBytes = 64 << 10
+
+const (
+	recorderPath = "/v1/recorder"
+	// defaultEvents and maxEvents are how many events an answer holds. An event is a
+	// line of 150 bytes or so, and 400 at most, so an answer has less than 4 MiB.
+	defaultEvents, maxEvents = 5000, 10_000
+	eventBytes               = 160
+	// maxEventSeconds is a year.
+	maxEventSeconds = 365 * 24 * 60 * 60
+)
+
+// serveRecorder shows the events of this node behind a number, or of the last seconds, as
+// lines of JSON. It asks neither the leader nor the disk.
+func (d *Door) serveRecorder(x *exchange) error {
+	after, limit, err := x.eventRange()
+	if err != nil {
+		return err
+	}
+	if seconds, _ := x.number("seconds", 1, maxEventSeconds, 0); seconds > 0 {
+		after = max(after, d.config.Recorder.Before(time.Duration(seconds)*time.Second))
+	}
+	rings := d.config.Recorder.After(after, limit)
+	length := eventBytes
+	for _, r := range rings {
+		length += eventBytes * len(r.Events)
+	}
+	x.w.Header().Set("Content-Type", api.MediaNDJSON)
+	x.begin(http.StatusOK, length)
+	// An error here means that the client is gone, and there is nobody to tell.
+	_ = recorder.WriteLines(pieces{x}, rings)
+	return nil
+}
+
+// eventRange returns which events are asked for.
+func (x *exchange) eventRange() (after uint64, limit int, err error) {
+	after, err = x.number("after", 0, 1<<64-1, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := x.number("seconds", 1, maxEventSeconds, 0); err != nil {
+		return 0, 0, err
+	}
+	n, err := x.number("limit", 1, maxEvents, defaultEvents)
+	return after, int(n), err
+}
+
+// checkRecorder refuses a request for events that no room would help.
+func (x *exchange) checkRecorder() error {
+	if x.door.config.Recorder == nil {
+		return failure.Of(failure.NoSuchPath, nil, "this node records nothing")
+	}
+	_, _, err := x.eventRange()
+	return err
+}

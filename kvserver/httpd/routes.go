@@ -94,6 +94,7 @@ func routeTable() []route {
 		{Route{"POST", "/v1/leader", kvserver.Free, Admin, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
 		{Route{"GET", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
 		{Route{"HEAD", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
+		{Route{"GET", "/v1/recorder", kvserver.Scrapes, Read, []string{"after", "seconds", "limit"}, nil, []int{200, 400, 404, 429, 500}}, (*Door).serveRecorder},
 		{Route{"GET", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
 		{Route{"HEAD", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
 		{Route{"GET", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},

@@ -75,6 +75,9 @@ func (x *exchange) checkFirst(class kvserver.Class) error {
 		_, err := x.flag("redirect")
 		return err
 	case kvserver.Scrapes:
+		if x.route.Path == recorderPath {
+			return x.checkRecorder()
+		}
 		return x.door.measures()
 	}
 	return nil

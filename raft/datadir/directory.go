@@ -137,6 +137,13 @@ func changed(path string, found bool, err error, same bool) string {
 	return ""
 }
 
+// Fenced reports whether the directory must not be used any more.
+func (d *Directory) Fenced() bool {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	return d.content.Fenced != ""
+}
+
 // Fence returns the sentence with which the node ends because peers have found out
 // that the directory must not be used. If a majority of them says so, no node starts
 // on it again. A smaller number may be wrong, so the next start asks anew.

@@ -4,12 +4,13 @@
 // A node may take part in its cluster only with the promises that it has made, and
 // they are in its directory. So the directory is a passport: it names its holder, it
 // is stamped at every start, and it can be declared void. A node's directory holds
-// four things:
+// five things:
 //
 //	raftkv.toml   whose directory this is: cluster, node, members (Owner)
 //	life.toml     which of the directories of that node, and how often it was used
 //	peers.toml    which directories the other nodes have (Peers)
 //	wal/          the log
+//	flight/       what the node noted of its own life; nothing depends on it
 //
 // A start goes through three steps, whose order matters twice: nothing is touched in
 // another node's directory, and a directory that says whose it is has a log.

@@ -20,6 +20,7 @@ const (
 	LifeFile  = "life.toml"
 	PeersFile = "peers.toml"
 	LogDir    = "wal"
+	FlightDir = "flight" // what the node noted of its own life (kvserver/recorder); it may be removed at any time
 )
 
 // ownerComment stands at the beginning of raftkv.toml.

@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"kvserver/auth":             {},
 	"kvserver/kv":               {"kvserver/auth"},
 	"kvserver/api":              {},
+	"kvserver/recorder":         {},
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
@@ -37,7 +38,7 @@ var arrows = map[string][]string{
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
 	"kvserver":           {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/recorder"},
 	"kvserver/clerkd":    {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
 	"kvserver/metrics":   {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
 	"client":             {"kvserver/api", "kvserver/clerkwire"},
@@ -50,10 +51,13 @@ var arrows = map[string][]string{
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
 	"cmd/raftkv/internal/host": {
-		"cmd/raftkv/internal/process",
+		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight",
 		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"kvserver", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
+	},
+	"cmd/raftkv/internal/flight": {
+		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
 	},
 	"cmd/raftkv/internal/exit":      {},
 	"cmd/raftkv/internal/terminal":  {"client"}, // of the client only how refusals are worded
@@ -62,7 +66,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/status":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
 	"cmd/raftkv/internal/target":    {"cmd/raftkv/internal/exit"},
 	"cmd/raftkv/internal/address":   {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/host", "cmd/raftkv/internal/process", "raft/core"},
-	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal"},
+	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal", "kvserver/recorder"}, // of recorder only the names of files
 	"cmd/raftkv/internal/logging":   {},
 	"cmd/raftkv/internal/process":   {"raft/vfs", "kvserver/port"},
 	"client/bench":                  {"client", "kvserver/api"},

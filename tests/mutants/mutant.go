@@ -62,6 +62,8 @@ var tables = []struct {
 	{"cmd/raftkv/internal/inventory", inventoryMutants},
 	{"cmd/raftkv/internal/host", hostMutants},
 	{"cmd/raftkv/internal/process", processMutants},
+	{"kvserver/recorder", recorderMutants},
+	{"cmd/raftkv/internal/flight", flightMutants},
 }
 
 // all returns the rows of all tables.

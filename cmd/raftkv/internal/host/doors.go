@@ -46,16 +46,16 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 	})
 	config := kvserver.Config{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
-		Consensus: n.raft, ApplyCh: chosen, Snapshot: state,
+		Consensus: askedTransfers{n.raft, n}, ApplyCh: chosen, Snapshot: state,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
 		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
 		Logger: n.logger,
 	}
-	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe}
+	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()
 	if measures != nil {
-		config.Observer, door.Observer, door.Metrics = measures, measures, measures.Handler()
+		config.Observer, door.Observer, door.Metrics = n.recording.Refusals(measures), measures, measures.Handler()
 	}
 	var err error
 	if s.Server, err = kvserver.New(config); err != nil {

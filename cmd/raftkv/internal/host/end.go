@@ -93,6 +93,7 @@ func (n *Node) Close() error {
 	if n.admin != nil {
 		n.admin.Close()
 	}
+	defer n.recording.Close()
 	select {
 	case walErr := <-stopped:
 		return errors.Join(err, walErr)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/cmd/raftkv/internal/flight"
 	"raftkv/kvserver"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -34,6 +35,7 @@ type Node struct {
 	syncs     recent // of the log's files
 	commits   recent // of entries of this leader
 	begun     time.Time
+	recording *flight.Recording
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *service
@@ -59,9 +61,13 @@ func New(c Config) (*Node, error) {
 			ClientAddr: n.clientAddress(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
 			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
+			Noted: n.recording.Connection,
 		})
 	}
 	if err != nil {
+		if n.recording != nil {
+			n.recording.Close()
+		}
 		if n.wal != nil {
 			err = errors.Join(err, n.wal.Close())
 		}
@@ -102,6 +108,7 @@ func (n *Node) openLog() error {
 		return err
 	}
 	n.state.Rejoining = directory.Rejoining()
+	n.record()
 	return nil
 }
 
@@ -109,6 +116,7 @@ func (n *Node) openLog() error {
 // node is closed.
 func (n *Node) Start() error {
 	c := n.config
+	n.recording.Watch(n.figures)
 	chosen := make(chan raft.Batch, 1)
 	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)

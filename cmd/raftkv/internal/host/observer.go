@@ -6,28 +6,32 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/cmd/raftkv/internal/flight"
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
 
 // observer is the raft.Observer of a node. It logs which node leads and why this one
-// began or ceased to lead, and measures what consensus does.
+// began or ceased to lead, and measures what consensus does. What it notes goes into the
+// recording.
 type observer struct {
 	logger  *slog.Logger
 	saves   prometheus.Histogram
 	commits prometheus.Histogram
 	ages    *logAges
 	recent  *recent // commits
+	*flight.Recording
 }
 
 // newObserver returns a node's observer and puts its measurements into the registry.
 func newObserver(n *Node, registry *prometheus.Registry) observer {
 	return observer{
-		logger:  n.logger,
-		ages:    &n.ages,
-		recent:  &n.commits,
-		saves:   instruments.walSaveSeconds.Histogram(registry),
-		commits: instruments.commitSeconds.Histogram(registry),
+		logger:    n.logger,
+		ages:      &n.ages,
+		recent:    &n.commits,
+		Recording: n.recording,
+		saves:     instruments.walSaveSeconds.Histogram(registry),
+		commits:   instruments.commitSeconds.Histogram(registry),
 	}
 }
 
@@ -56,12 +60,14 @@ func (o observer) Changed(before, after *raft.Status) {
 func (o observer) Saved(write *core.Write, took time.Duration) {
 	o.saves.Observe(took.Seconds())
 	o.ages.saved(write, time.Now())
+	o.Recording.Saved(write, took)
 }
 
 // Committed implements raft.Observer.
 func (o observer) Committed(took time.Duration) {
 	o.commits.Observe(took.Seconds())
 	o.recent.note(took)
+	o.Recording.Committed(took)
 }
 
 // Delivered implements raft.Observer.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/kvserver/recorder"
 	"raftkv/raft/vfs"
 )
 
@@ -33,15 +34,18 @@ func Run(ctx context.Context, ending func(), config Config) error {
 	}
 	select {
 	case err := <-n.Failed():
+		n.recordFailure(err)
 		n.Close()
 		return &Failure{fmt.Errorf("node %s failed: %w", config.ID, err)}
 	case <-ctx.Done():
 	}
 	ending()
 	n.logger.Info("ending")
+	n.recording.Record(recorder.EndAsked, recorder.None)
 	n.StopListening()
 	n.HandOver()
 	n.Drain()
+	n.recording.Record(recorder.EndedInOrder, recorder.None)
 	if err := n.Close(); err != nil {
 		return &Failure{err}
 	}

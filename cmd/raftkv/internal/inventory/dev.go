@@ -251,7 +251,7 @@ func nodeFiles(fsys vfs.FS, dir string) ([]string, error) {
 		case name == datadir.OwnerFile:
 			last = append(last, path)
 			continue
-		case name == datadir.LogDir:
+		case name == datadir.LogDir, name == datadir.FlightDir:
 			inside, err := fsys.List(path)
 			if err != nil {
 				return nil, datadir.NewFault(err)

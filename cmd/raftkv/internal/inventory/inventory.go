@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"raftkv/kvserver/recorder"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wal"
@@ -95,7 +96,8 @@ func Take(fsys vfs.FS, dir string) (Inventory, error) {
 }
 
 // isNodeEntry reports whether a node's data directory has an entry of this name. A folder
-// named as the log counts only if everything in it belongs to a log.
+// named as the log, or as that of the flight files, counts only if everything in it
+// belongs there.
 func isNodeEntry(fsys vfs.FS, dir, name string) bool {
 	switch strings.TrimSuffix(name, datadir.TmpSuffix) {
 	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile:
@@ -103,6 +105,9 @@ func isNodeEntry(fsys vfs.FS, dir, name string) bool {
 	case datadir.LogDir:
 		inside, err := fsys.List(filepath.Join(dir, name))
 		return err == nil && name == datadir.LogDir && !slices.ContainsFunc(inside, func(n string) bool { return !wal.Owns(n) })
+	case datadir.FlightDir:
+		inside, err := fsys.List(filepath.Join(dir, name))
+		return err == nil && name == datadir.FlightDir && !slices.ContainsFunc(inside, func(n string) bool { return !slices.Contains(recorder.Files[:], n) })
 	}
 	return false
 }
