@@ -25,7 +25,7 @@ type Config struct {
 
 // Recording is a node's recorder with what feeds it. It is used in this order: Open,
 // Watch, Close. The other methods are safe for concurrent use, except those that say
-// which goroutine calls them.
+// which goroutine calls them. A nil Recording records nothing.
 type Recording struct {
 	config   Config
 	recorder *recorder.Recorder
@@ -65,7 +65,12 @@ func Open(c Config) *Recording {
 }
 
 // Recorder returns the events.
-func (r *Recording) Recorder() *recorder.Recorder { return r.recorder }
+func (r *Recording) Recorder() *recorder.Recorder {
+	if r == nil {
+		return nil
+	}
+	return r.recorder
+}
 
 // Started records the start of the process with what it found on its disk.
 func (r *Recording) Started(state *core.State, cutBytes int64, passedOver bool) {
@@ -84,12 +89,15 @@ func (r *Recording) Started(state *core.State, cutBytes int64, passedOver bool) 
 
 // Record records an event of a kind that has nothing to add but a reason.
 func (r *Recording) Record(kind recorder.Kind, why recorder.Why) {
-	r.recorder.Record(recorder.Event{Kind: kind, Why: why})
+	r.Recorder().Record(recorder.Event{Kind: kind, Why: why})
 }
 
 // Watch begins to write the events to the disk, and to look at figures with look, which
 // may say that there are none yet. It is called once.
 func (r *Recording) Watch(look func() (Figures, bool)) {
+	if r == nil {
+		return
+	}
 	r.running = true
 	continued, forget := awaitContinue()
 	go func() {
@@ -106,6 +114,9 @@ func (r *Recording) Watch(look func() (Figures, bool)) {
 // Close writes what is new and ends the recording. It waits for the disk for half a
 // second at most. It may be called again.
 func (r *Recording) Close() {
+	if r == nil {
+		return
+	}
 	select {
 	case <-r.stop:
 		return

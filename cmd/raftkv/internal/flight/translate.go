@@ -45,6 +45,9 @@ var wireWhys = map[wire.Why]recorder.Why{
 
 // Noted records what consensus noted in a turn; see node.Observer.
 func (r *Recording) Noted(notes []core.Note, still time.Duration) {
+	if r == nil {
+		return
+	}
 	for _, n := range notes {
 		e := recorder.Event{
 			Kind: coreKinds[n.Kind], Why: coreWhys[n.Why], Peer: r.recorder.Peer(string(n.Peer)),
@@ -66,6 +69,9 @@ func (r *Recording) Noted(notes []core.Note, still time.Duration) {
 
 // Connection records what the transport noted.
 func (r *Recording) Connection(n wire.Note) {
+	if r == nil {
+		return
+	}
 	e := recorder.Event{Kind: wireKinds[n.Kind], Why: wireWhys[n.Why], Peer: r.recorder.Peer(string(n.Peer)), A: int64(n.Boot)}
 	if n.Inbound {
 		e.B = 1
@@ -75,7 +81,7 @@ func (r *Recording) Connection(n wire.Note) {
 
 // Late records that the loop of consensus woke late; see node.Observer.
 func (r *Recording) Late(by time.Duration) {
-	if by >= slowTurn {
+	if r != nil && by >= slowTurn {
 		r.recorder.Record(recorder.Event{Kind: recorder.LoopLate, A: int64(by)})
 	}
 }
@@ -90,6 +96,9 @@ const (
 
 // Saved records a write that was slow. It is called by the writer.
 func (r *Recording) Saved(write *core.Write, took time.Duration) {
+	if r == nil {
+		return
+	}
 	r.slowestSave.note(took)
 	usual := r.saves.note(took, time.Now())
 	if took >= slowSave && took >= slowFactor*usual {
@@ -99,6 +108,9 @@ func (r *Recording) Saved(write *core.Write, took time.Duration) {
 
 // Committed records an entry whose commitment was slow. It is called by the loop.
 func (r *Recording) Committed(took time.Duration) {
+	if r == nil {
+		return
+	}
 	r.slowestCommit.note(took)
 	usual := r.commits.note(took, time.Now())
 	if took >= slowCommit && took >= slowFactor*usual {

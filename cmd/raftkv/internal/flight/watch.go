@@ -143,7 +143,12 @@ func (w *watch) longestPause() time.Duration {
 
 // Refusals returns an observer of the service that also counts the requests that are
 // refused because there are too many.
-func (r *Recording) Refusals(o kvserver.Observer) kvserver.Observer { return refusals{o, r} }
+func (r *Recording) Refusals(o kvserver.Observer) kvserver.Observer {
+	if r == nil {
+		return o
+	}
+	return refusals{o, r}
+}
 
 type refusals struct {
 	kvserver.Observer

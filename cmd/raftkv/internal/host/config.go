@@ -41,6 +41,7 @@ type Config struct {
 	TrailingBytes       int   // 0: defaultTrailingBytes; tests take less
 	SegmentBytes        int64 // 0: wal.DefaultSegmentBytes; tests take less
 	unmeasured          bool  // for a test that asks what measuring costs
+	unrecorded          bool  // for a test that asks what recording costs
 	RequestTimeout      time.Duration
 	ElectionTimeout     time.Duration
 	Logger              *slog.Logger

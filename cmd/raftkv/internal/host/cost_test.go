@@ -37,10 +37,31 @@ func TestMetricsCost(t *testing.T) {
 	if *costPairs == 0 {
 		t.Skip("say -cost.pairs 30")
 	}
+	on := compareCost(t, "metrics", func(c *Config) { c.unmeasured = true })
+	const scrapes = 100
+	begun := processorTime()
+	for range scrapes {
+		ask(t, on.nodes[0], "GET", "/metrics", "")
+	}
+	t.Logf("a scrape of one node takes %v of processor time", (processorTime()-begun)/scrapes)
+}
+
+// Goal and method: as TestMetricsCost, of the recorder. Nodes that record nothing still
+// measure.
+func TestRecorderCost(t *testing.T) {
+	if *costPairs == 0 {
+		t.Skip("say -cost.pairs 30")
+	}
+	compareCost(t, "the recorder", func(c *Config) { c.unrecorded = true })
+}
+
+// compareCost logs what something costs that without switches off, and returns the
+// cluster that has it.
+func compareCost(t *testing.T, what string, without func(*Config)) *costCluster {
 	if memory := "/dev/shm"; isDirectory(memory) {
 		t.Setenv("TMPDIR", memory)
 	}
-	on, off, control := startCostCluster(t, false), startCostCluster(t, true), startCostCluster(t, true)
+	on, off, control := startCostCluster(t, func(*Config) {}), startCostCluster(t, without), startCostCluster(t, without)
 	for _, face := range []string{"HTTP", "Clerk"} {
 		all := []*costCluster{on, off, control}
 		for _, c := range all {
@@ -55,7 +76,7 @@ func TestMetricsCost(t *testing.T) {
 			}
 		}
 		with, without, again := got[0], got[1], got[2]
-		t.Logf("%s, %d times %v each, metrics on against off; medians, and where they are with a probability of 95 %%:", face, *costPairs, costSlice)
+		t.Logf("%s, %d times %v each, %s on against off; medians, and where they are with a probability of 95 %%:", face, *costPairs, costSlice, what)
 		for _, q := range []struct {
 			what, unit string
 			of         func(costFigures) float64
@@ -67,12 +88,7 @@ func TestMetricsCost(t *testing.T) {
 				spread(without, q.of, "%.1f"), q.unit, spread(with, q.of, "%.1f"), q.unit, change(with, without, q.of), change(again, without, q.of))
 		}
 	}
-	const scrapes = 100
-	begun := processorTime()
-	for range scrapes {
-		ask(t, on.nodes[0], "GET", "/metrics", "")
-	}
-	t.Logf("a scrape of one node takes %v of processor time", (processorTime()-begun)/scrapes)
+	return on
 }
 
 // costFigures is one measurement.
@@ -87,10 +103,10 @@ type costCluster struct {
 	target bench.Target
 }
 
-func startCostCluster(t *testing.T, unmeasured bool) *costCluster {
+func startCostCluster(t *testing.T, change func(*Config)) *costCluster {
 	configs := testConfigs(t, vfs.OS{}, vfs.OS{}, vfs.OS{})
 	for i := range configs {
-		configs[i].unmeasured = unmeasured
+		change(&configs[i])
 		configs[i].ElectionTimeout = 2 * time.Second // so that few happen meanwhile
 		configs[i].Logger = slog.New(slog.DiscardHandler)
 	}

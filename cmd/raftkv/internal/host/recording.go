@@ -15,6 +15,9 @@ import (
 
 // record begins to record the node's life. The directory must have begun this boot.
 func (n *Node) record() {
+	if n.config.unrecorded {
+		return
+	}
 	w := n.wal.Stats()
 	n.recording = flight.Open(flight.Config{
 		FS: n.config.FS, DataDir: n.config.DataDir, Node: n.config.ID, Members: n.config.Members.IDs(),
