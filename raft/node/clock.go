@@ -28,9 +28,10 @@ func newClock(config Config) *clock {
 }
 
 // passed returns how many ticks have passed since the last call, as far as the loop
-// may count them, and how many have passed beyond those. A loop that was held up, or a process that was stopped, drops the
-// ticks beyond those that it meant to sleep. If it comes later by more than most,
-// nobody knows how much of that time it was running, and it counts one.
+// may count them, and how many have passed beyond those. A loop that was held up, or a
+// process that was stopped, drops the ticks beyond those that it meant to sleep. If it
+// comes later by more than most, nobody knows how much of that time it was running, and
+// it counts one.
 func (c *clock) passed(now time.Time) (count, uncounted int) {
 	n := int(now.Sub(c.counted) / c.interval)
 	if n <= 0 {
