@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -203,20 +202,6 @@ func (s *Node) Status() (status api.Status, err error) {
 		err = json.Unmarshal([]byte(body), &status)
 	}
 	return status, err
-}
-
-// FreePorts returns addresses on which nobody listens at the moment.
-func FreePorts(t *testing.T, n int) (addresses []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses
 }
 
 // AskJSON is ask with a body of JSON.

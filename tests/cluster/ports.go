@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"testing"
+)
+
+// lowestPort is the first port that FreePorts may choose.
+const lowestPort = 10000
+
+// FreePorts returns addresses on which nobody listens at the moment. The kernel gives
+// their ports to nobody who does not name them: so a node finds its port free again
+// after a restart, whatever connections were made meanwhile.
+func FreePorts(t *testing.T, n int) (addresses []string) {
+	t.Helper()
+	end := ephemeral()
+	for range 1000 {
+		if len(addresses) == n {
+			return addresses
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowestPort+rand.IntN(end-lowestPort)))
+		if err != nil {
+			continue // somebody listens there
+		}
+		defer l.Close() // only now, so that no port is chosen twice
+		addresses = append(addresses, l.Addr().String())
+	}
+	t.Fatalf("only %d of %d free ports were found from %d to %d", len(addresses), n, lowestPort, end-1)
+	return nil
+}
+
+// ephemeral returns the first port of those that the kernel gives away by itself.
+func ephemeral() int {
+	const usual = 32768
+	content, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return usual
+	}
+	var first int
+	if _, err := fmt.Sscan(string(content), &first); err != nil || first <= lowestPort {
+		return usual
+	}
+	return first
+}
