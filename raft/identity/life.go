@@ -129,6 +129,28 @@ func (k Known) Meet(l Life) (next Known, changed bool, reason Reason) {
 	return next, next.Use() != k.Use() || next.Newcomer != k.Newcomer, ""
 }
 
+// Pinned returns what is known of a peer whose data directory the record of members
+// names; the zero directory is none. The record decides over what this server has seen
+// itself: the directory that it remembers was replaced if it is another one. If reason is
+// not empty, the life in the peer's hello is of another directory than the record's. A
+// server that has no goal yet is left to Meet.
+func (k Known) Pinned(directory Incarnation, l Life) (next Known, reason Reason) {
+	if directory == (Incarnation{}) || l.Asking {
+		return k, ""
+	}
+	if k.Boot > 0 && k.Incarnation != directory {
+		k = Known{Former: k.former(k.Incarnation), UID: k.UID}
+	}
+	if l.Incarnation == directory {
+		k.Former = slices.DeleteFunc(slices.Clone(k.Former), func(i Incarnation) bool { return i == directory })
+		return k, ""
+	}
+	if slices.Contains(k.Former, l.Incarnation) {
+		return k, Replaced
+	}
+	return k, Wiped
+}
+
 // former returns k.Former with one more directory.
 func (k Known) former(i Incarnation) []Incarnation {
 	all := append(slices.Clone(k.Former), i)

@@ -86,7 +86,7 @@ func (t *Transport) meet(conn net.Conn) (*stranger, *peer) {
 	if err != nil {
 		conn.Close()
 		t.forget(conn)
-		if t.ctx.Err() == nil {
+		if t.ctx.Err() == nil && !errors.Is(err, errAnswered) {
 			t.turnedDown(conn, err)
 		}
 		return nil, nil

@@ -264,7 +264,7 @@ func TestABurstLeavesInOneWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	transport.handler = &recorder{}
-	c := newOutbound(transport, transport.peers["n2"], conn, newFrameReader(conn, answerBuffer), newDecoder())
+	c := newOutbound(transport, transport.now().members["n2"], conn, newFrameReader(conn, answerBuffer), newDecoder())
 	var writer sync.WaitGroup
 	writer.Go(c.write)
 	queue := func(n uint64) {
@@ -278,7 +278,7 @@ func TestABurstLeavesInOneWrite(t *testing.T) {
 	conn.mu.Lock()
 	close(conn.gate)
 	conn.mu.Unlock()
-	eventually(t, "all frames are written", func() bool { return transport.peers["n2"].framesSent.Load() == 101 })
+	eventually(t, "all frames are written", func() bool { return transport.now().members["n2"].framesSent.Load() == 101 })
 	if conn.writes != 2 {
 		t.Fatalf("%d writes, 2 were enough", conn.writes)
 	}

@@ -100,7 +100,7 @@ func TestGoroutinesAreFew(t *testing.T) {
 	const want = 3 * (2 + 2 + 2*2*2) // each has two peers and a connection in each direction
 	for range 3 {
 		eventually(t, "the promised number of goroutines", func() bool { return running() == want })
-		servers["n1"].peers["n2"].out.Load().fail(errCallTimeout)
+		servers["n1"].now().members["n2"].out.Load().fail(errCallTimeout)
 		connected(t, servers["n1"], 2)
 		connected(t, servers["n2"], 2)
 	}

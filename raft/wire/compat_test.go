@@ -91,6 +91,9 @@ func releasedFrames() map[string]releasedFrame {
 		if r == ReasonMalformed || r == ReasonSilent || r == ReasonCrowded {
 			continue // only counted
 		}
+		if r == ReasonRemoved || r == ReasonGeneration {
+			continue // newer than the release
+		}
 		no := &rejection{reason: r, detail: "because of " + string(r)}
 		content := newEncoder().content(&h)
 		all["refusal-"+string(r)] = releasedFrame{kindRefusal, &refusedError{refusal{r, 3, no.detail, content}, h}, func(e *encoder) []byte { return e.refusal(nil, no, &h) }}

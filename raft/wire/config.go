@@ -13,6 +13,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 )
 
 // Config names this server and its peers and sets the limits. The first five fields
@@ -54,6 +55,21 @@ type Config struct {
 	// Standing returns how far our disk has come: only what is durable. It may be
 	// called at any time from any goroutine. nil: peers are told nothing.
 	Standing func() identity.Standing
+	// LevelMax is the highest level at which this server can work, 0 for
+	// levels.Released. The lowest one is levels.Min.
+	LevelMax uint32
+	// Addresses are told to peers, by name, from levels.Members on. At most
+	// maxAddressBytes of them are.
+	Addresses []Address
+	// Joining says that this server was started to join a cluster, without a list of
+	// members: the servers that talk to it are those of the cluster with its UID.
+	Joining bool
+	// Removed is called when a member of this cluster says that this server's data
+	// directory is none of a member's any more: ReasonRemoved or ReasonGeneration, with
+	// the index of the configuration that the member goes by and its sentence. The
+	// server must then end, for good. Removed may be called several times, by several
+	// goroutines, and must not call Close. nil: nothing is called.
+	Removed func(by core.ID, why identity.Reason, version uint64, detail string)
 	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
 	Build string
 
@@ -165,6 +181,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Memory == nil {
 		c.Memory = forgetful{}
 	}
+	known, err := levels.Of(c.LevelMax)
+	if err != nil {
+		return Config{}, fmt.Errorf("wire: %w", err)
+	}
+	c.LevelMax = known.Max
 	c.Build = strings.ToValidUTF8(c.Build[:min(len(c.Build), maxBuildBytes)], "")
 	c.SnapshotBytesPerSecond = orDefault(c.SnapshotBytesPerSecond, defaultSnapshotRate)
 	if c.SnapshotBytesPerSecond < minSnapshotRate {

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// dial is the dialler goroutine of one peer. From Start to Close it keeps a
+// dial is the dialler goroutine of one peer. As long as the peer is one, it keeps a
 // connection open, whether there is anything to send or not; otherwise the first
 // election after a start would wait for one.
 func (t *Transport) dial(p *peer) {
 	pause := backoff{min: t.config.BackoffMin, max: t.config.BackoffMax}
-	for t.ctx.Err() == nil {
+	for p.ctx.Err() == nil {
 		out, err := t.connect(p)
 		if err == nil {
 			pause.reset()
 			t.run(out)
-		} else if t.ctx.Err() == nil {
+		} else if p.ctx.Err() == nil {
 			t.failedToConnect(p, err)
 		}
 		t.rest(p, pause.next())
@@ -27,9 +27,9 @@ func (t *Transport) dial(p *peer) {
 
 // connect makes one attempt to connect.
 func (t *Transport) connect(p *peer) (*outbound, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, t.config.DialTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx, t.config.DialTimeout)
 	defer cancel()
-	conn, err := t.config.Dial(ctx, p.addr)
+	conn, err := t.config.Dial(ctx, p.nextAddress())
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (t *Transport) run(out *outbound) {
 	}
 	p.connects.Add(1)
 	t.config.Noted(Note{Kind: NoteConnected, Peer: p.id, Boot: out.use.Boot})
-	t.log.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.addr)
+	t.log.note(slog.LevelInfo, "connected "+string(p.id), "connected to a peer", "peer", string(p.id), "address", p.address())
 	t.work.Go(out.write)
 	t.work.Go(out.read)
 	<-out.dead
@@ -85,7 +85,7 @@ func (t *Transport) rest(p *peer, pause time.Duration) {
 	select {
 	case <-timer.C:
 	case <-p.wake:
-	case <-t.ctx.Done():
+	case <-p.ctx.Done():
 	}
 }
 
@@ -102,7 +102,7 @@ func (t *Transport) failedToConnect(p *peer, err error) {
 		t.refused(p, refused)
 	}
 	t.log.note(slog.LevelWarn, "dial "+string(p.id), "a peer cannot be reached",
-		"peer", string(p.id), "address", p.addr, "cause", err.Error())
+		"peer", string(p.id), "address", p.address(), "cause", err.Error())
 }
 
 // backoff computes the pauses between attempts. Each is twice as long as the one

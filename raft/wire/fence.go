@@ -87,6 +87,13 @@ func (t *Transport) assess(p *peer, l identity.Life, h *hello) (next identity.Kn
 	if ours == (core.UID{}) && t.asking() {
 		k = k.Asked(h.identity(l))
 	}
+	t.mu.Lock()
+	pinned := p.pinned
+	t.mu.Unlock()
+	k, wrong := k.Pinned(pinned, l)
+	if wrong != "" {
+		return k, false, &rejection{reason: wrong, detail: wrong.Describe(p.id)}
+	}
 	next, changed, reason, lost := k.Acquaint(ours, h.identity(l))
 	switch {
 	case reason == "":
@@ -146,8 +153,8 @@ func (t *Transport) endLives(p *peer, but identity.Use) {
 // told when it says hello the next time. Fence returns before this is remembered. It
 // may be called from any goroutine.
 func (t *Transport) Fence(id core.ID) {
-	p, known := t.peers[id]
-	if !known {
+	p := t.now().peer(id)
+	if p == nil {
 		return
 	}
 	t.mu.Lock()

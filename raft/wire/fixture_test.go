@@ -13,6 +13,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 )
 
 // patience is how long a test waits for something that must happen. It is
@@ -227,7 +228,7 @@ func validHello(from, to core.ID) *hello {
 	members := bootstrapOf(slices.Sorted(slices.Values([]core.ID{from, to})))
 	h := &hello{
 		Magic: magic, Version: version, ClusterID: "c", From: from, To: to, ClientAddr: "http-" + string(from),
-		UID: make(packedBytes, 16), Bootstrap: members[:], LevelMin: levelMin, LevelMax: levelMax, Addresses: packedBytes{},
+		UID: make(packedBytes, 16), Bootstrap: members[:], LevelMin: levels.Min, LevelMax: levels.Released, Addresses: packedBytes{},
 	}
 	return h.of(testLife)
 }

@@ -10,6 +10,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 )
 
 // Sizes of the read buffers. Peers send requests, which are often large, and
@@ -69,7 +70,7 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 	}
 	h, err := s.hear(allowed)
 	if errors.Is(err, errHTTP) {
-		err = &rejection{reason: ReasonMalformed, detail: fmt.Sprintf("an HTTP server answers at %s: --cluster wants the addresses of the peer ports, not those of --http", p.addr)}
+		err = &rejection{reason: ReasonMalformed, detail: fmt.Sprintf("an HTTP server answers at %s: --cluster wants the addresses of the peer ports, not those of --http", p.address())}
 	}
 	if err == nil {
 		err = t.judge(&h, func(id core.ID) bool { return id == p.id })
@@ -102,10 +103,16 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 		s.answerHTTP()
 		return nil, nil, &rejection{reason: ReasonMalformed, detail: "an HTTP client speaks to the peer port; clients use the port of --http"}
 	}
-	if err == nil {
-		err = t.judge(&h, func(id core.ID) bool { return t.peers[id] != nil })
+	if err == nil && h.To == core.None {
+		return nil, nil, t.answerAnybody(s, &h)
 	}
-	p := t.peers[h.From]
+	var p *peer
+	if err == nil {
+		err = t.judge(&h, func(core.ID) bool {
+			p = t.expect(&h)
+			return p != nil
+		})
+	}
 	if err == nil {
 		err = t.acquaint(s, p, &h)
 	}
@@ -160,7 +167,7 @@ func (s *stranger) greetBack(h *hello) error {
 
 func (t *Transport) ownHello(to core.ID) *hello {
 	l, uid, standing := packLife(t.config.Life), t.UID(), t.standing()
-	return &hello{
+	h := &hello{
 		Magic:       magic,
 		Version:     version,
 		ClusterID:   t.config.ClusterID,
@@ -173,14 +180,18 @@ func (t *Transport) ownHello(to core.ID) *hello {
 		Rejoined:    t.config.Life.Rejoined,
 		UID:         uid[:],
 		Bootstrap:   t.bootstrap[:],
-		LevelMin:    levelMin,
-		LevelMax:    levelMax,
+		LevelMin:    uint64(t.levels.Min),
+		LevelMax:    uint64(t.levels.Max),
 		Addresses:   packedBytes{},
 		Build:       t.config.Build,
 		Term:        standing.Term,
 		Last:        standing.Last,
 		Commit:      standing.Commit,
 	}
+	if now := t.now(); now.level >= levels.Members {
+		h.Generation, h.ConfigVer, h.Addresses = now.generation, now.version, packAddresses(t.config.Addresses)
+	}
+	return h
 }
 
 // say writes our hello.

@@ -3,8 +3,6 @@ package wire
 import (
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
@@ -17,8 +15,8 @@ func (t *Transport) bindByMemory() {
 	if t.standing() == (identity.Standing{}) {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
-		t.hearsay.Bind(t.config.Memory.Known(id).UID)
+	for _, p := range t.now().sorted() {
+		t.hearsay.Bind(t.config.Memory.Known(p.id).UID)
 	}
 }
 
@@ -33,7 +31,7 @@ func (t *Transport) presumed() (uid core.UID, atOdds bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.hearsay.Presume(len(t.peers) + 1)
+	return t.hearsay.Presume(len(t.now().members) + 1)
 }
 
 // hearUID notes the uid that a peer names. While this server does not know its own,
@@ -51,7 +49,7 @@ func (t *Transport) hearUID(p *peer, said core.UID, talk bool) error {
 		t.hearsay.Bind(t.hearsay.Sole()) // its goal was made of these peers' answers
 	}
 	news := t.hearsay.Hear(p.id, said)
-	uid, atOdds := t.hearsay.Presume(len(t.peers) + 1)
+	uid, atOdds := t.hearsay.Presume(len(t.now().members) + 1)
 	if talk && !asking && !atOdds && (uid == (core.UID{}) || uid == said) {
 		t.hearsay.Bind(said)
 	}
@@ -96,7 +94,7 @@ func (t *Transport) maybeStray(h *hello) bool {
 // held.
 func (t *Transport) ofOthers(uid core.UID) (others []*peer) {
 	for _, id := range t.hearsay.Others(uid) {
-		if p := t.peers[id]; p != nil {
+		if p := t.now().peer(id); p != nil {
 			others = append(others, p)
 		}
 	}

@@ -18,13 +18,6 @@ const magic = "raftkv-peer"
 // 2 not the cluster's uid and first members, and frames had no checksums.
 const version = 3
 
-// The levels that this build can work at. Two servers whose ranges do not meet
-// refuse each other.
-const (
-	levelMin = 2
-	levelMax = 2
-)
-
 // maxBuildBytes is the greatest length of the name of a build in a hello.
 const maxBuildBytes = core.MaxIDBytes
 
@@ -39,12 +32,17 @@ const (
 	ReasonCrowded   identity.Reason = "crowded"   // too many others had not said theirs yet
 	ReasonBootstrap identity.Reason = "bootstrap" // its list of members is another one than ours
 	ReasonLevel     identity.Reason = "level"     // it works at levels that we do not know, or uses what they bring
+	// ReasonRemoved: its data directory was removed from the members for good.
+	ReasonRemoved identity.Reason = "removed"
+	// ReasonGeneration: it belongs to the cluster as it was before, or after, a recovery
+	// from the loss of a majority.
+	ReasonGeneration identity.Reason = "generation"
 )
 
 // reasons lists all of them.
 var reasons = []identity.Reason{
 	ReasonVersion, identity.OtherCluster, ReasonReceiver, ReasonSender,
-	ReasonMalformed, ReasonSilent, ReasonCrowded, ReasonBootstrap, ReasonLevel,
+	ReasonMalformed, ReasonSilent, ReasonCrowded, ReasonBootstrap, ReasonLevel, ReasonRemoved, ReasonGeneration,
 	identity.Wiped, identity.RolledBack, identity.Copied, identity.Replaced,
 }
 
@@ -65,12 +63,12 @@ type hello struct {
 	Rejoined    bool
 
 	UID        packedBytes // of the cluster, 16 bytes; zeros: the sender does not know it yet
-	Generation uint64      // room; 0
+	Generation uint64      // of the configuration; 0 below levels.Members
 	Bootstrap  packedBytes // SHA-256 of the sorted ids of the members, 32 bytes
 	LevelMin   uint64      // the levels at which the sender can work
 	LevelMax   uint64
-	ConfigVer  uint64      // room; 0
-	Addresses  packedBytes // room; empty
+	ConfigVer  uint64      // index of the newest configuration in the sender's log; 0 likewise
+	Addresses  packedBytes // of the sender; see packAddresses; empty likewise
 	ClientTLS  bool        // room; false
 	Build      string      // for people
 	Term       uint64      // how far the sender's disk has come; see identity.Standing
@@ -123,6 +121,9 @@ func (d *decoder) helloContent(content []byte) (hello, error) {
 	}
 	if err == nil && len(h.Bootstrap) != len(bootstrap{}) {
 		err = malformed("a digest of members of %d bytes", len(h.Bootstrap))
+	}
+	if err == nil {
+		_, err = unpackAddresses(h.Addresses)
 	}
 	if err != nil {
 		return hello{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
@@ -192,4 +193,68 @@ func (h *hello) identity(l identity.Life) identity.Identity {
 // hello appends the frame of a hello to dst; k is the kind of hello.
 func (e *encoder) hello(dst []byte, k kind, h *hello) []byte {
 	return e.frame(dst, k, h, greetingHeaderBytes+maxHelloBody)
+}
+
+// Address is where a server can be reached, by the name of the port there.
+type Address struct{ Name, Address string }
+
+// AddressPeer and AddressHTTP are the names of the ports for peers and for clients.
+const (
+	AddressPeer = "peer"
+	AddressHTTP = "http"
+)
+
+// maxAddressBytes bounds the addresses in a hello, so that the hello stays within
+// maxHelloBody, and maxNamedAddresses their number.
+const (
+	maxAddressBytes   = 700
+	maxNamedAddresses = 4
+)
+
+// packAddresses writes addresses one behind the other, each as the length of the name,
+// the name, the length of the address (2 bytes, big-endian) and the address. Those for
+// which there is no room are left out.
+func packAddresses(addresses []Address) packedBytes {
+	b := packedBytes{}
+	for i, a := range addresses {
+		if i == maxNamedAddresses || len(a.Name) > 255 || len(b)+3+len(a.Name)+len(a.Address) > maxAddressBytes {
+			break
+		}
+		b = append(append(b, byte(len(a.Name))), a.Name...)
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(a.Address))), a.Address...)
+	}
+	return b
+}
+
+// unpackAddresses is the opposite of packAddresses.
+func unpackAddresses(b packedBytes) (addresses []Address, err error) {
+	if len(b) > maxAddressBytes {
+		return nil, malformed("%d bytes of addresses", len(b))
+	}
+	text := func(n int) string {
+		if n > len(b) {
+			err = malformed("addresses that end early")
+			n = len(b)
+		}
+		taken := string(b[:n])
+		b = b[n:]
+		return taken
+	}
+	for len(b) > 0 && err == nil {
+		var a Address
+		n := int(b[0])
+		b = b[1:]
+		a.Name = text(n)
+		length := text(2)
+		if err == nil {
+			a.Address = text(int(binary.BigEndian.Uint16([]byte(length))))
+		}
+		if addresses = append(addresses, a); len(addresses) > maxNamedAddresses {
+			err = malformed("more than %d addresses", maxNamedAddresses)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return addresses, nil
 }

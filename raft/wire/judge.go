@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 )
 
 // Servers that were started differently must not talk to each other: they count
@@ -61,27 +63,46 @@ func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	if ours != (core.UID{}) && theirs != (core.UID{}) && ours != theirs {
 		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
 	}
+	now := t.now()
+	if now.generation != 0 && h.Generation != 0 && h.Generation != now.generation {
+		return &rejection{reason: ReasonGeneration, detail: fmt.Sprintf("server %q belongs to generation %d of the cluster and server %q to %d: the older one was left behind when the cluster was recovered from the loss of its majority; empty its data directory and let it join", h.From, h.Generation, c.ID, now.generation)}
+	}
 	if h.To != c.ID {
 		return &rejection{reason: ReasonReceiver, detail: fmt.Sprintf("server %q wants to talk to %q and this is %q; check the addresses of the peers", h.From, h.To, c.ID)}
 	}
-	if err := h.judgeLevel(); err != nil {
+	if err := h.judgeLevel(t.levels, now.level); err != nil {
 		return err
 	}
-	if bootstrap(h.Bootstrap) != t.bootstrap {
+	switch gone, removed := now.removed[directoryOf(h)]; {
+	case removed:
+		return &rejection{reason: ReasonRemoved, detail: fmt.Sprintf("the data directory of server %q was removed from the cluster by entry %d of the log and is never a member again; to use the server again, empty the directory and let it join", h.From, gone)}
+	case bootstrap(h.Bootstrap) != t.bootstrap && t.neverChanged(h):
 		t.contest(h)
 		return &rejection{reason: ReasonBootstrap, detail: fmt.Sprintf("server %q has another list of members than server %q, whose --cluster lists %s; compare --cluster of both", h.From, c.ID, listMembers(c.members()))}
-	}
-	if !knows(h.From) {
+	case !knows(h.From):
 		return &rejection{reason: ReasonSender, detail: fmt.Sprintf("server %q does not expect to talk to server %q here; check the list of peers and their addresses", c.ID, h.From)}
 	}
 	return nil
 }
 
-// judgeLevel refuses a server that works at other levels than this build, or that
-// uses a field of a later level.
-func (h *hello) judgeLevel() error {
-	if h.LevelMin > levelMax || h.LevelMax < levelMin || h.LevelMin > h.LevelMax {
-		return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) works at levels %d to %d, and this build at %d to %d; upgrade the older one", h.From, h.Build, h.LevelMin, h.LevelMax, levelMin, levelMax)}
+// neverChanged reports whether neither this server nor the sender of a hello knows of
+// any configuration but the list with which it was started. Behind the first one in the
+// log the lists decide nothing.
+func (t *Transport) neverChanged(h *hello) bool {
+	return t.now().version == 0 && h.ConfigVer == 0 && !t.config.Joining
+}
+
+// judgeLevel refuses a server that works at other levels than this program, that cannot
+// work at the cluster's level, or that uses a field of a level that we do not know.
+func (h *hello) judgeLevel(ours levels.Range, cluster uint32) error {
+	if h.LevelMin > uint64(ours.Max) || h.LevelMax < uint64(ours.Min) || h.LevelMin > h.LevelMax {
+		return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) works at levels %d to %d, and this build at %v; upgrade the older one", h.From, h.Build, h.LevelMin, h.LevelMax, ours)}
+	}
+	if h.LevelMax < uint64(cluster) {
+		return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) works at levels %d to %d, and the cluster works at level %d, which never falls; upgrade the server", h.From, h.Build, h.LevelMin, h.LevelMax, cluster)}
+	}
+	if ours.Max >= levels.Members {
+		return nil
 	}
 	for _, room := range []struct {
 		number int
@@ -106,7 +127,7 @@ func (h *hello) judgeLevel() error {
 // cluster. If it has served alone, the other server has a wrong address, and a
 // mistake elsewhere must not end this one.
 func (t *Transport) contest(h *hello) {
-	if len(t.peers) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
+	if len(t.now().members) > 0 || h.To != t.config.ID || h.From == t.config.ID || t.config.Contested == nil {
 		return
 	}
 	if t.config.Used != nil && t.config.Used() {
@@ -133,4 +154,33 @@ func (t *Transport) SetUID(uid core.UID) {
 		t.endLives(p, identity.Use{})
 	}
 	t.tellAll()
+}
+
+// errAnswered ends a connection whose dialler wanted to know who is there, and does.
+var errAnswered = errors.New("it was answered who is there")
+
+// judgeAnybody judges a hello that is for nobody in particular: whether its sender and
+// this server could be of one cluster.
+func (t *Transport) judgeAnybody(h *hello) error {
+	c := &t.config
+	ours, theirs := t.UID(), h.uid()
+	if h.ClusterID != c.ClusterID || ours != theirs && ours != (core.UID{}) && theirs != (core.UID{}) {
+		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to cluster %q (uid %v) and server %q to %q (uid %v); check --cluster-id and the address", h.From, h.ClusterID, theirs, c.ID, c.ClusterID, ours)}
+	}
+	return h.judgeLevel(t.levels, t.now().level)
+}
+
+// answerAnybody answers a hello that is for nobody in particular: with who is here, or
+// with a refusal. It takes no note of the sender. The error is errAnswered or a
+// *rejection.
+func (t *Transport) answerAnybody(s *stranger, h *hello) error {
+	err := t.judgeAnybody(h)
+	if err == nil {
+		err = s.say(t.ownHello(h.From))
+	}
+	if no := (*rejection)(nil); errors.As(err, &no) {
+		_, _ = s.conn.Write(t.refusalFor(s, no, h.From))
+		return err
+	}
+	return errAnswered
 }

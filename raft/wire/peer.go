@@ -17,20 +17,29 @@ import (
 // peer holds the state of one other server, from New to Close.
 type peer struct {
 	id   core.ID
-	addr string
+	addr atomic.Pointer[string] // of its list entry, or of the configuration
+
+	// ctx ends when the peer is none any more, and with the transport.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	out        atomic.Pointer[outbound] // the connection we dialled; nil while there is none
 	clientAddr atomic.Pointer[string]   // from the last hello that named one
+	heard      atomic.Pointer[string]   // the address of its peer port that it named last; nil: none
+	attempts   atomic.Uint64            // to connect
+	shown      atomic.Pointer[Shown]    // by its last hello; nil: there was none
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
 	// Guarded by Transport.mu.
-	use          identity.Use      // the latest process of the peer that was met
-	said         identity.Standing // that process's latest words about its disk since it was met
-	uid          core.UID          // and of its cluster
-	in           *inbound          // the newest connection the peer dialled
-	sending      *snapshotSender   // the snapshot on its way to the peer
-	nextSnapshot *snapshotSender   // the one that takes its place as soon as it has ended
-	receiving    *snapshotReceiver // the newest connection for a snapshot that the peer dialled
+	dialled      bool                 // it has a dialler
+	pinned       identity.Incarnation // the directory that the configuration names; zero: none
+	use          identity.Use         // the latest process of the peer that was met
+	said         identity.Standing    // that process's latest words about its disk since it was met
+	uid          core.UID             // and of its cluster
+	in           *inbound             // the newest connection the peer dialled
+	sending      *snapshotSender      // the snapshot on its way to the peer
+	nextSnapshot *snapshotSender      // the one that takes its place as soon as it has ended
+	receiving    *snapshotReceiver    // the newest connection for a snapshot that the peer dialled
 
 	// Of the goroutine that sends snapshots, of which there is at most one.
 	transferRest  time.Duration // before the next transfer; 0 if the last one succeeded
@@ -61,11 +70,28 @@ type peer struct {
 	snapshotBytesReceived atomic.Uint64
 }
 
-func newPeer(id core.ID, addr string) *peer {
-	return &peer{
-		id: id, addr: addr, wake: make(chan struct{}, 1),
+// newPeer returns a peer that ends with the transport.
+func (t *Transport) newPeer(id core.ID, addr string) *peer {
+	p := &peer{
+		id: id, wake: make(chan struct{}, 1),
 		transferPause: backoff{min: transferPauseMin, max: transferPauseMax},
 	}
+	p.addr.Store(&addr)
+	p.ctx, p.cancel = context.WithCancel(t.ctx)
+	return p
+}
+
+// address returns where the peer is said to be, "" if nobody has said it.
+func (p *peer) address() string { return *p.addr.Load() }
+
+// nextAddress returns the address for the next attempt to connect: in turn the one
+// that is configured and the one that the peer has named, if that differs.
+func (p *peer) nextAddress() string {
+	attempt, heard := p.attempts.Add(1), p.heard.Load()
+	if heard != nil && *heard != "" && (attempt%2 == 0 || p.address() == "") {
+		return *heard
+	}
+	return p.address()
 }
 
 // sent counts frames that were handed to the kernel.
@@ -93,6 +119,11 @@ func (p *peer) greeted(h hello) {
 	if h.ClientAddr != "" {
 		p.clientAddr.Store(&h.ClientAddr)
 	}
+	shown := h.shown()
+	p.shown.Store(&shown)
+	if address := shown.Address(AddressPeer); address != "" {
+		p.heard.Store(&address)
+	}
 }
 
 // nudge makes the dialler try at once if it is waiting.
@@ -107,7 +138,7 @@ func (p *peer) nudge() {
 // one after the other, so sums may be off by the events of that moment.
 type Stats struct {
 	Total PeerStats             // sums over Peers; LastContact is the latest
-	Peers map[core.ID]PeerStats // every peer, whether it was ever reached or not
+	Peers map[core.ID]PeerStats // every member, whether it was ever reached or not
 
 	// Rejected counts the hellos that this server turned down, by reason. It is not
 	// kept per peer, because the sender of such a hello is not known for sure.
@@ -162,16 +193,17 @@ type PeerStats struct {
 func (t *Transport) Stats() Stats {
 	t.mu.Lock()
 	strangers := t.strangers
-	accepted := make(map[core.ID]*inbound, len(t.peers))
+	peers := t.now().members
+	accepted := make(map[core.ID]*inbound, len(peers))
 	sending, receiving := make(map[core.ID]bool), make(map[core.ID]bool)
-	for id, p := range t.peers {
+	for id, p := range peers {
 		accepted[id] = p.in
 		sending[id], receiving[id] = p.sending != nil, p.receiving != nil
 	}
 	t.mu.Unlock()
 
-	s := Stats{Peers: make(map[core.ID]PeerStats, len(t.peers)), Rejected: make(map[identity.Reason]uint64), Strangers: strangers}
-	for id, p := range t.peers {
+	s := Stats{Peers: make(map[core.ID]PeerStats, len(peers)), Rejected: make(map[identity.Reason]uint64), Strangers: strangers}
+	for id, p := range peers {
 		stats := p.stats(accepted[id])
 		stats.SendingSnapshot, stats.ReceivingSnapshot = sending[id], receiving[id]
 		s.Peers[id] = stats

@@ -159,7 +159,7 @@ func (s *snapshotSender) rest() error {
 func (s *snapshotSender) connect() (*stranger, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.t.config.DialTimeout)
 	defer cancel()
-	conn, err := s.t.config.Dial(ctx, s.peer.addr)
+	conn, err := s.t.config.Dial(ctx, s.peer.address())
 	if err != nil {
 		return nil, err
 	}

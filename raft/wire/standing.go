@@ -2,8 +2,6 @@ package wire
 
 import (
 	"log/slog"
-	"maps"
-	"slices"
 	"time"
 
 	"raftkv/raft/core"
@@ -62,7 +60,7 @@ func (t *Transport) standing() identity.Standing {
 // tellAll tells every peer our standing, unless the peer has heard it.
 func (t *Transport) tellAll() {
 	s := statement{t.standing(), t.UID()}
-	for _, p := range t.peers {
+	for _, p := range t.now().members {
 		if out := p.out.Load(); out != nil {
 			out.tell(s)
 		}
@@ -95,10 +93,10 @@ func (t *Transport) rememberStandings() {
 	}
 	defer release()
 	news := map[core.ID]identity.Known{}
-	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
-		k := t.known(t.peers[id])
-		if old := t.config.Memory.Known(id); k.Boot > 0 && !k.SameProgress(old) {
-			news[id] = k
+	for _, p := range t.now().sorted() {
+		k := t.known(p)
+		if old := t.config.Memory.Known(p.id); k.Boot > 0 && !k.SameProgress(old) {
+			news[p.id] = k
 		}
 	}
 	if len(news) == 0 {

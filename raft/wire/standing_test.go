@@ -35,7 +35,7 @@ func TestPeersRememberHowFarADiskHasCome(t *testing.T) {
 		standing <- identity.Standing{Term: 3, Last: 100, LastTerm: 3, Commit: 90}
 		time.Sleep(standingInterval + time.Second)
 		n1.Transport.mu.Lock()
-		heard := n1.peers["n2"].said
+		heard := n1.now().members["n2"].said
 		n1.Transport.mu.Unlock()
 		if heard.Last != 100 {
 			t.Errorf("heard %+v", heard)

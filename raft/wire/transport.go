@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 	"raftkv/raft/throttle"
 )
 
@@ -43,8 +42,8 @@ type Handler interface {
 // concurrent use.
 type Transport struct {
 	config  Config
-	handler Handler // set by Start, before any goroutine
-	peers   map[core.ID]*peer
+	handler Handler                 // set by Start, before any goroutine
+	servers atomic.Pointer[servers] // with which this one talks; see now
 	log     *throttledLog
 
 	bootstrap bootstrap                // of the list of members
@@ -54,6 +53,8 @@ type Transport struct {
 	distrusted atomic.Uint64 // refusals of our directory that did not count
 
 	rejected map[identity.Reason]*atomic.Uint64 // hellos turned down; the map never changes
+
+	levels levels.Range // of this program
 
 	snapshotLimiter *limiter      // shared by all snapshots that are sent
 	turn            chan struct{} // holds a token while a snapshot is being received
@@ -88,6 +89,7 @@ var (
 	errReplaced        = errors.New("the peer has dialled a newer connection")
 	errNewerSnapshot   = errors.New("a newer snapshot took its place")
 	errOtherCluster    = errors.New("the peer belongs to another cluster")
+	errRemoved         = errors.New("the peer is no member any more")
 	errAnnouncing      = errors.New("we have more to say at the beginning of a connection")
 	errTransportClosed = errors.New("the transport was closed")
 )
@@ -101,7 +103,7 @@ func New(config Config) (*Transport, error) {
 	}
 	t := &Transport{
 		config:          config,
-		peers:           make(map[core.ID]*peer, len(config.Peers)),
+		levels:          levels.Range{Min: levels.Min, Max: config.LevelMax},
 		log:             newThrottledLog(config.Logger.With("server", string(config.ID))),
 		rejected:        make(map[identity.Reason]*atomic.Uint64),
 		snapshotLimiter: &limiter{rate: config.SnapshotBytesPerSecond},
@@ -110,15 +112,13 @@ func New(config Config) (*Transport, error) {
 		conns:           make(map[net.Conn]func(error)),
 		bootstrap:       bootstrapOf(config.members()),
 	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.uid.Store(&config.UID)
-	for id, addr := range config.Peers {
-		t.peers[id] = newPeer(id, addr)
-	}
+	t.servers.Store(t.listed())
 	t.bindByMemory()
 	for _, reason := range reasons {
 		t.rejected[reason] = new(atomic.Uint64)
 	}
-	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t, nil
 }
 
@@ -140,9 +140,8 @@ func (t *Transport) Start(h Handler) {
 	t.handler = h
 	t.work.Go(t.accept)
 	t.work.Go(t.keepStandings)
-	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
-		p := t.peers[id]
-		t.work.Go(func() { t.dial(p) })
+	for _, p := range t.now().sorted() {
+		t.startDialling(p)
 	}
 }
 
@@ -164,8 +163,8 @@ func (t *Transport) Start(h Handler) {
 // and should not block, since it holds up later answers. The request and its entries
 // must not be changed after Send, not even after done.
 func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
-	p, known := t.peers[call.To]
-	if !known {
+	p := t.now().peer(call.To)
+	if p == nil {
 		t.log.note(slog.LevelError, "unknown", "a call to a server that is no peer is lost", "peer", string(call.To))
 		done(call, nil)
 		return
@@ -196,7 +195,7 @@ func (t *Transport) Send(call core.Call, done func(core.Call, core.Reply)) {
 // ClientAddr returns the address for clients that the peer named last in a hello, or
 // "" if it never named one. The address stays known while the peer is away.
 func (t *Transport) ClientAddr(id core.ID) string {
-	if p, known := t.peers[id]; known {
+	if p := t.now().peer(id); p != nil {
 		if addr := p.clientAddr.Load(); addr != nil {
 			return *addr
 		}
@@ -261,7 +260,7 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 	t.noteEnded(p, direction, cause)
 	level := slog.LevelWarn
 	switch {
-	case errors.Is(cause, errTransportClosed), errors.Is(cause, errAnnouncing):
+	case errors.Is(cause, errTransportClosed), errors.Is(cause, errAnnouncing), errors.Is(cause, errRemoved):
 		return
 	case errors.Is(cause, errLeftEarly):
 		t.rejected[ReasonSilent].Add(1)

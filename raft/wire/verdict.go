@@ -15,21 +15,25 @@ import (
 // ends.
 func (t *Transport) refused(p *peer, r *refusedError) {
 	p.refusals.Add(1)
-	if !r.Reason.Fences() {
+	switch {
+	case r.Reason == ReasonRemoved || r.Reason == ReasonGeneration:
+		t.turnedAway(p, r)
+		return
+	case !r.Reason.Fences():
 		return
 	}
 	if err := t.credible(p, &r.by); err != nil {
 		if !errors.Is(err, errTransportClosed) {
 			t.distrusted.Add(1)
 			t.log.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address turns us down, but it is not the peer that we know; its word does not count",
-				"peer", string(p.id), "address", p.addr, "reason", string(r.Reason), "it says", r.Detail, "because", err.Error())
+				"peer", string(p.id), "address", p.address(), "reason", string(r.Reason), "it says", r.Detail, "because", err.Error())
 		}
 		return
 	}
 	t.mu.Lock()
 	first := t.words.Len() == 0
 	t.words.Hear(p.id, r.Reason, r.Detail, r.by.uid() != (core.UID{}))
-	majority := t.words.Verdict(len(t.peers)).Majority
+	majority := t.words.Verdict(len(t.now().members)).Majority
 	if first && !majority && !t.closed {
 		trial := t.trial
 		t.work.Go(func() { t.awaitWords(trial) })
@@ -40,6 +44,39 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 		"peer", string(p.id), "reason", string(r.Reason), "it says", r.Detail)
 	if majority {
 		t.pronounce()
+	}
+}
+
+// turnedAway takes in that a member says that our directory is none of a member's any
+// more. That counts if the member is the one that we dialled, of our cluster and on the
+// directory that we know, and goes by a configuration that we do not have. One such word
+// is enough: only a committed configuration removes, and only a recovery begins a
+// generation.
+func (t *Transport) turnedAway(p *peer, r *refusedError) {
+	by, now, ours := &r.by, t.now(), t.UID()
+	l, err := by.life()
+	counts := err == nil && ours != (core.UID{}) && by.From == p.id && by.To == t.config.ID && by.uid() == ours
+	if r.Reason == ReasonRemoved {
+		counts = counts && by.Generation == now.generation && by.ConfigVer > now.version
+	} else {
+		counts = counts && now.generation != 0 && by.Generation > now.generation
+	}
+	if counts {
+		release, err := t.takeMemory()
+		if err != nil {
+			return
+		}
+		counts = t.known(p).Credible(ours, by.identity(l)) == ""
+		release()
+	}
+	if !counts {
+		t.distrusted.Add(1)
+		t.log.note(slog.LevelWarn, "distrusted "+string(p.id), "a server at a peer's address says that this one is no member any more, but its word does not count",
+			"peer", string(p.id), "address", p.address(), "it says", r.Detail)
+		return
+	}
+	if t.config.Removed != nil {
+		t.config.Removed(p.id, r.Reason, by.ConfigVer, r.Detail)
 	}
 }
 
@@ -69,7 +106,7 @@ func (t *Transport) pronounce() {
 		t.mu.Unlock()
 		return
 	}
-	v := t.words.Verdict(len(t.peers))
+	v := t.words.Verdict(len(t.now().members))
 	t.mu.Unlock()
 	if t.config.Fenced != nil {
 		t.config.Fenced(v)
@@ -108,7 +145,7 @@ func (t *Transport) Hush() {
 	}
 	t.announcing, t.awareness, t.unaware = true, make(chan struct{}), make(map[core.ID]bool)
 	var outs []*outbound
-	for id, p := range t.peers {
+	for id, p := range t.now().members {
 		t.unaware[id] = true
 		if out := p.out.Load(); out != nil {
 			outs = append(outs, out)

@@ -11,6 +11,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 )
 
 // site is a cluster of which a test starts the servers one by one, each with a
@@ -370,15 +371,15 @@ func TestFieldsOfALaterLevelAreRefusedByNumber(t *testing.T) {
 	} {
 		h := validHello("n2", "n1")
 		set(h)
-		if err := h.judgeLevel(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("field %d of", number)) {
+		if err := h.judgeLevel(levels.Range{Min: 2, Max: 2}, 0); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("field %d of", number)) {
 			t.Errorf("field %d: %v", number, err)
 		}
 	}
-	for levels, taken := range map[[2]uint64]bool{{2, 2}: true, {1, 2}: true, {2, 9}: true, {1, 1}: false, {3, 3}: false, {3, 1}: false, {0, 0}: false} {
+	for span, taken := range map[[2]uint64]bool{{2, 2}: true, {1, 2}: true, {2, 9}: true, {1, 1}: false, {3, 3}: false, {3, 1}: false, {0, 0}: false} {
 		h := validHello("n2", "n1")
-		h.LevelMin, h.LevelMax = levels[0], levels[1]
-		if err := h.judgeLevel(); (err == nil) != taken {
-			t.Errorf("levels %v: %v", levels, err)
+		h.LevelMin, h.LevelMax = span[0], span[1]
+		if err := h.judgeLevel(levels.Range{Min: 2, Max: 2}, 0); (err == nil) != taken {
+			t.Errorf("levels %v: %v", span, err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 // design first. Packages under tests/ may import anything.
 var arrows = map[string][]string{
 	"raft/members":              {},
+	"raft/levels":               {},
 	"raft/core":                 {"raft/members"},
 	"raft/vfs":                  {},
 	"raft/snapshot":             {},
@@ -21,7 +22,7 @@ var arrows = map[string][]string{
 	"raft/msgpack":              {},
 	"raft/throttle":             {},
 	"raft/identity":             {"raft/core"},
-	"raft/wire":                 {"raft/core", "raft/identity", "raft/msgpack", "raft/throttle"},
+	"raft/wire":                 {"raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle"},
 	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
