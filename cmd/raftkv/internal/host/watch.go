@@ -54,6 +54,7 @@ func (n *Node) watchLeader() {
 	}
 	pause := time.NewTimer(leaderLook)
 	defer pause.Stop()
+	patience := max(leaderMissing, 5*n.config.ElectionTimeout)
 	var since, report time.Time // zero while there is a leader
 	for {
 		select {
@@ -66,22 +67,23 @@ func (n *Node) watchLeader() {
 		case s.Leader != core.None:
 			since, next = time.Time{}, leaderKnown
 		case since.IsZero():
-			since, report = now, now.Add(max(leaderMissing, 5*n.config.ElectionTimeout))
+			since, report = now, now.Add(patience)
 		case !now.Before(report):
 			report = now.Add(leaderReports)
-			message, heard, missing := describeMissing(n.config.ID, n.config.Members, n.transport.Stats(), now)
+			message, heard, missing := describeMissing(n.config.ID, n.config.Members, n.transport.Stats(), now.Add(-patience))
 			n.logger.Warn(message, "heard", core.JoinIDs(heard, ","), "missing", core.JoinIDs(missing, ","), "for", now.Sub(since).Round(time.Second))
 		}
 		pause.Reset(next)
 	}
 }
 
-// describeMissing returns a sentence with the number of nodes that are heard and that are
-// needed for a leader, and the nodes that are heard and missing.
-func describeMissing(self core.ID, all Members, stats wire.Stats, now time.Time) (message string, heard, missing []core.ID) {
+// describeMissing returns a sentence with the number of nodes that were heard since a
+// moment and of those that are needed for a leader, and the nodes that were heard and
+// that are missing. A connection may outlive what it leads to by far longer.
+func describeMissing(self core.ID, all Members, stats wire.Stats, since time.Time) (message string, heard, missing []core.ID) {
 	for _, id := range all.IDs() {
 		p := stats.Peers[id]
-		if id == self || (p.Connected || p.Accepted) && now.Sub(p.LastContact) < leaderReports {
+		if id == self || (p.Connected || p.Accepted) && p.LastContact.After(since) {
 			heard = append(heard, id)
 		} else {
 			missing = append(missing, id)

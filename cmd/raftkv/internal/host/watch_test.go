@@ -28,12 +28,14 @@ func TestANodeSaysWhomItLacks(t *testing.T) {
 		{5, map[core.ID]wire.PeerStats{"n4": heard}, "no leader: 2 of 5 nodes are heard, 3 are needed", "n2,n3,n5"},
 		{3, map[core.ID]wire.PeerStats{"n2": heard}, "which is a majority, and none was elected yet", "n3"},
 		{3, map[core.ID]wire.PeerStats{"n2": {Connected: true, LastContact: now.Add(-time.Minute)}}, "1 of 3 nodes is heard", "n2,n3"},
+		// cut off by lost packets: the connections stand
+		{3, map[core.ID]wire.PeerStats{"n2": {Accepted: true, LastContact: now.Add(-4 * time.Second)}, "n3": {Connected: true, LastContact: now.Add(-4 * time.Second)}}, "1 of 3 nodes is heard", "n2,n3"},
 	} {
 		m := Members{}
 		for i := range c.size {
 			m[nodeID(i)] = "a:1"
 		}
-		message, _, missing := describeMissing("n1", m, wire.Stats{Peers: c.peers}, now)
+		message, _, missing := describeMissing("n1", m, wire.Stats{Peers: c.peers}, now.Add(-3*time.Second))
 		if !strings.Contains(message, c.message) || core.JoinIDs(missing, ",") != c.missing {
 			t.Errorf("%q, missing %s; want %q and %s", message, core.JoinIDs(missing, ","), c.message, c.missing)
 		}

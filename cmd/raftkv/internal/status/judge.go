@@ -38,7 +38,8 @@ func (v Verdict) nobody() string {
 	case v.answering < majority:
 		return fmt.Sprintf("nobody leads: %d of %d nodes %s, a majority is %d", v.answering, v.members, answers(v.answering), majority)
 	}
-	return fmt.Sprintf("nobody leads: %d of %d nodes answer, which is a majority; do they reach each other?", v.answering, v.members)
+	// Without a leader no node says how many there are.
+	return fmt.Sprintf("nobody leads, and %d of the %d nodes that were asked %s: are these all nodes of the cluster, and do they reach each other?", v.answering, v.asked, answers(v.answering))
 }
 
 func answers(n int) string {
