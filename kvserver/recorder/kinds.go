@@ -131,7 +131,7 @@ const (
 	OtherCluster                  // a hello of another cluster
 	OtherVersion                  // a hello of another version or level
 	TooMany                       // too many connections had not said hello
-	NoHello                       // there was none, or not in time
+	NoHello                       // there was none, or not in time: the machine there answers, and its process does not
 	wireWhys      = 64
 )
 

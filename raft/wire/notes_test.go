@@ -102,7 +102,7 @@ func TestReasonsOfErrors(t *testing.T) {
 		{true, errors.New("x"), WhyOther},
 		{false, at(syscall.ECONNREFUSED), WhyRefused},
 		{false, context.DeadlineExceeded, WhyNoAnswer},
-		{false, os.ErrDeadlineExceeded, WhyNoAnswer},
+		{false, os.ErrDeadlineExceeded, WhyNoHello},
 		{false, at(syscall.EHOSTUNREACH), WhyNoRoute},
 		{false, &net.DNSError{}, WhyNoRoute},
 		{false, &refusedError{}, WhyTurnedDown},

@@ -335,7 +335,7 @@ const (
 	WhyOtherCluster     // a hello of another cluster or with another list of members
 	WhyVersion          // a hello of another version or level
 	WhyTooMany          // too many connections had not said hello
-	WhyNoHello          // there was none, or not in time
+	WhyNoHello          // there was none, or not in time: the machine there answers, and its process does not
 )
 
 // noteEnded notes the end of an established connection.
@@ -379,7 +379,9 @@ func whyUnreachable(err error) Why {
 		return WhyRefused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.As(err, &unknown):
 		return WhyNoRoute
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return WhyNoHello
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return WhyNoAnswer
 	}
 	return whyEnded(err)
