@@ -63,6 +63,7 @@ var tables = []struct {
 	{"cmd/raftkv/internal/host", hostMutants},
 	{"cmd/raftkv/internal/process", processMutants},
 	{"kvserver/recorder", recorderMutants},
+	{"kvserver/explain", explainMutants},
 	{"cmd/raftkv/internal/flight", flightMutants},
 }
 
