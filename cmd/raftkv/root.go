@@ -115,7 +115,7 @@ and would not go on; that is a bug worth reporting.`,
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
-		newExportCommand(), newImportCommand(), newStatusCommand(), newHealthCommand(), newLeaderCommand(),
+		newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	completeFlags(root)
 	reflow(root)

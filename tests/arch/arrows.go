@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"kvserver/kv":               {"kvserver/auth"},
 	"kvserver/api":              {},
 	"kvserver/recorder":         {},
+	"kvserver/explain":          {"kvserver/recorder"},
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
@@ -47,7 +48,8 @@ var arrows = map[string][]string{
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
 		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",
-		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address",
+		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
+		"kvserver/explain", "kvserver/recorder",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
@@ -59,6 +61,9 @@ var arrows = map[string][]string{
 	},
 	"cmd/raftkv/internal/flight": {
 		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
+	},
+	"cmd/raftkv/internal/gather": {
+		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/recorder", "raft/vfs",
 	},
 	"cmd/raftkv/internal/exit":      {},
 	"cmd/raftkv/internal/terminal":  {"client"}, // of the client only how refusals are worded

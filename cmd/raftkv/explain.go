@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/gather"
+	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/kvserver/explain"
+	"raftkv/kvserver/recorder"
+)
+
+// explainSettings are the flags of explain.
+type explainSettings struct {
+	clerkSettings
+	since   time.Duration
+	events  bool
+	offline bool
+}
+
+func newExplainCommand() *cobra.Command {
+	var s explainSettings
+	command := &cobra.Command{
+		Use:   "explain [DIR…]",
+		Short: "Tell why leadership changed, what was slow and what clients felt",
+		Long: `Ask every endpoint what its node recorded, and tell what happened: who caused it,
+how certain that is, and for how long nobody could write. The order of events comes
+from the protocol and not from the clocks of the machines.
+
+A node that does not answer is named first. What it recorded up to its end is in its
+data directory: name that as DIR, on this machine or copied from the other one. DIR may
+also be a file with the answer of GET /v1/recorder. --offline asks no endpoint.
+
+A story that says "likely" fits the events best and is not proved by them. Where the
+events do not say why, the story says so.
+
+Exit code 3 says that no node answered, and no DIR held anything.`,
+		Example: `  raftkv explain
+  raftkv explain --since 1h
+  raftkv explain --since 5m /srv/raftkv/n1
+  raftkv explain --json | jq -r '.sentences[]'
+  raftkv explain --events --since 1m`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(command *cobra.Command, paths []string) error {
+			ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+			defer endOfSignals()
+			return s.explain(ctx, command.OutOrStdout(), paths)
+		},
+	}
+	s.addTo(command)
+	command.Flags().DurationVar(&s.since, "since", 10*time.Minute, "how far to look back: 30s, 10m, 48h")
+	command.Flags().BoolVar(&s.events, "events", false, "show the events instead of stories, in an order that the protocol allows")
+	command.Flags().BoolVar(&s.offline, "offline", false, "ask no endpoint: tell what the DIRs hold")
+	return command
+}
+
+// leadIn is how much more than the time that was asked for is looked at, so that it is
+// known who led when that time began: nodes record their leader once a minute.
+const leadIn = 2 * time.Minute
+
+// explain gathers, tells and prints.
+func (s *explainSettings) explain(ctx context.Context, out io.Writer, paths []string) error {
+	if s.since < time.Second || s.since > 365*24*time.Hour {
+		return fmt.Errorf("--since is %v; choose 1s to 8760h", s.since)
+	}
+	if s.offline && len(paths) == 0 {
+		return errors.New("--offline asks no endpoint, and no DIR is given; name the data directory of a node")
+	}
+	answers, err := s.gather(ctx, paths)
+	if err != nil {
+		return err
+	}
+	var rings []recorder.Ring
+	heard := 0
+	for _, a := range answers {
+		rings = append(rings, a.Rings...)
+		if a.Err == nil || len(a.Rings) > 0 {
+			heard++
+		}
+	}
+	if heard == 0 {
+		return exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(answers)))
+	}
+	span := s.span(rings, time.Now())
+	switch {
+	case s.events:
+		return s.printEvents(out, rings, span)
+	case s.json:
+		for _, story := range explain.Stories(rings, span) {
+			if err := terminal.PrintJSON(out, story); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	_, err = io.WriteString(out, s.text(answers, explain.Stories(rings, span), terminal.HasColour(out)))
+	return err
+}
+
+// gather asks all endpoints and reads all paths.
+func (s *explainSettings) gather(ctx context.Context, paths []string) (answers []gather.Answer, err error) {
+	if !s.offline {
+		endpoints, err := s.servers()
+		if err != nil {
+			return nil, err
+		}
+		answers = gather.Ask(ctx, endpoints, int((s.since + leadIn).Seconds()), s.timeout)
+	}
+	for _, path := range paths {
+		answers = append(answers, gather.Read(path))
+	}
+	return answers, nil
+}
+
+// clocksDiffer is from when on the clocks of the nodes, and not that of this machine,
+// say what the time is.
+const clocksDiffer = 2 * time.Minute
+
+// span returns the time that is told about. It ends now, or with the last event where
+// nobody was asked or the nodes' clocks are far ahead.
+func (s *explainSettings) span(rings []recorder.Ring, now time.Time) explain.Span {
+	end := explain.End(rings)
+	to := now.UnixMilli()
+	if ahead := time.Duration(end-to) * time.Millisecond; s.offline || ahead > clocksDiffer {
+		to = end
+	}
+	return explain.Span{From: to - s.since.Milliseconds(), To: to}
+}
+
+// missing names what gave nothing, for the end of an error.
+func missing(answers []gather.Answer) string {
+	var b strings.Builder
+	for _, a := range answers {
+		if a.Err != nil {
+			fmt.Fprintf(&b, "; %s: %v", a.From, a.Err)
+		}
+	}
+	return b.String()
+}
+
+// lineWidth is the longest line of a story.
+const lineWidth = 80
+
+// text writes stories for people: who did not answer, and a paragraph for each story.
+func (s *explainSettings) text(answers []gather.Answer, stories []explain.Story, colour bool) string {
+	var b strings.Builder
+	for _, a := range answers {
+		if a.Err != nil {
+			for _, line := range terminal.Wrap(terminal.Harmless(fmt.Sprintf("%s: %v", a.From, a.Err)), lineWidth) {
+				fmt.Fprintln(&b, line)
+			}
+		}
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	for i, story := range stories {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		heading := fmt.Sprintf("%s  %s", moments(story.From, story.To), strings.ReplaceAll(string(story.Kind), "_", " "))
+		if story.Certainty != explain.Certain {
+			heading += ", " + certainties[story.Certainty]
+		}
+		if colour {
+			heading = "\x1b[1m" + heading + "\x1b[0m"
+		}
+		fmt.Fprintln(&b, heading)
+		for _, line := range terminal.Wrap(terminal.Harmless(strings.Join(story.Sentences, " ")), lineWidth-2) {
+			fmt.Fprintln(&b, "  "+line)
+		}
+	}
+	return b.String()
+}
+
+// certainties are the words behind a kind of story that is not certain.
+var certainties = map[explain.Certainty]string{explain.Likely: "likely", explain.Unknown: "cause not known"}
+
+// moments writes when a story began and ended.
+func moments(from, to int64) string {
+	const exact = "15:04:05.000"
+	begin, end := time.UnixMilli(from), time.UnixMilli(to)
+	day := ""
+	if time.Since(begin).Abs() > 20*time.Hour {
+		day = begin.Format("2006-01-02 ")
+	}
+	if to-from < 10 {
+		return day + begin.Format(exact)
+	}
+	return day + begin.Format(exact) + " to " + end.Format(exact)
+}
+
+// printEvents prints the events of a span in a line each.
+func (s *explainSettings) printEvents(out io.Writer, rings []recorder.Ring, span explain.Span) error {
+	for _, l := range explain.Lines(rings, span) {
+		if s.json {
+			if err := terminal.PrintJSON(out, l); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := fmt.Fprintln(out, terminal.Harmless(eventText(l))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventText writes an event in a line.
+func eventText(l explain.Line) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %-6s %s", time.UnixMilli(l.At).Format("15:04:05.000"), l.Node, l.Kind)
+	for _, f := range []struct {
+		name, value string
+	}{{"why", l.Why}, {"peer", l.Peer}} {
+		if f.value != "" {
+			fmt.Fprintf(&b, " %s=%s", f.name, f.value)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{{"term", int64(l.Term)}, {"index", int64(l.Index)}, {"a", l.A}, {"b", l.B}, {"count", int64(l.Count)}} {
+		if f.value != 0 {
+			fmt.Fprintf(&b, " %s=%d", f.name, f.value)
+		}
+	}
+	return b.String()
+}
