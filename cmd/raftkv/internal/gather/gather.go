@@ -67,8 +67,11 @@ func askOne(ctx context.Context, endpoint string, seconds int) (rings []recorder
 		count := 0
 		for _, r := range page {
 			count += len(r.Events)
-			if n := len(r.Events); n > 0 {
-				after = r.Events[n-1].Seq
+			for _, e := range r.Events {
+				if e.Seq <= after {
+					return rings, fmt.Errorf("answers with event %d where one behind %d was asked for", e.Seq, after)
+				}
+				after = e.Seq
 			}
 		}
 		rings = append(rings, page...)

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/kvserver/explain"
+)
+
+// life returns the recordings of three nodes.
+func life(t *testing.T) (paths []string) {
+	t.Helper()
+	for _, node := range []string{"n1", "n2", "n3"} {
+		paths = append(paths, filepath.Join("..", "..", "kvserver", "explain", "testdata", "life", node+".ndjson"))
+	}
+	return paths
+}
+
+// Goal: explain tells recordings that are files, in lines of at most 80 columns, as JSON
+// and as events; what is certain is not called likely.
+func TestExplainTellsFiles(t *testing.T) {
+	var out, said strings.Builder
+	if code := run(append([]string{"explain", "--offline", "--since", "2m"}, life(t)...), &out, &said); code != exit.Done {
+		t.Fatalf("code %d: %s", code, said.String())
+	}
+	for _, want := range []string{
+		"  leader stopped\n  n2 was stopped for 10 s, by a signal (such as SIGSTOP). n3 stood 490 ms later,\n  n1 voted for it, and it leads term 2. There was no write for 492 ms.\n",
+		"  starved, likely\n",
+		"  handed over\n  Somebody asked for it: n1 handed leadership to n2.",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	for line := range strings.Lines(out.String()) {
+		if len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {
+			t.Errorf("a line is longer than 80 columns: %s", line)
+		}
+	}
+	out.Reset()
+	run(append([]string{"explain", "--offline", "--json", "--since", "2m"}, life(t)...), &out, &said)
+	var first explain.Story
+	if err := json.Unmarshal([]byte(strings.SplitAfter(out.String(), "\n")[0]), &first); err != nil || first.Kind == "" || len(first.Evidence) == 0 {
+		t.Errorf("the first line of JSON is %+v, %v", first, err)
+	}
+	out.Reset()
+	run(append([]string{"explain", "--offline", "--events", "--since", "2m"}, life(t)...), &out, &said)
+	if n := strings.Count(out.String(), "\n"); n < 400 || !strings.Contains(out.String(), "n2     continued\n") {
+		t.Errorf("%d events are shown", n)
+	}
+	out.Reset()
+	run(append([]string{"explain", "--offline", "--since", "1s"}, life(t)...), &out, &said)
+	if strings.Contains(out.String(), "stopped") {
+		t.Errorf("of the last second is told\n%s", out.String())
+	}
+}
+
+// Goal: explain asks every endpoint, names those that do not answer or are no nodes, and
+// tells what the others recorded.
+// Method: two servers that answer as nodes, a web server, and an address where nobody
+// listens.
+func TestExplainGathers(t *testing.T) {
+	paths := life(t)
+	recordings := func(path string) string {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fakeServer(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v1/recorder" || r.URL.Query().Get("seconds") != "31536000" {
+				http.NotFound(w, r)
+				return
+			}
+			w.Write(content)
+		})
+	}
+	web := fakeServer(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") })
+	const nobody = "127.0.0.1:1"
+	endpoints := strings.Join([]string{recordings(paths[0]), recordings(paths[1]), web, nobody}, ",")
+	var out, said strings.Builder
+	code := run([]string{"explain", "--since", "8759h58m", "--endpoints", endpoints}, &out, &said)
+	if code != exit.Done {
+		t.Fatalf("code %d: %s", code, said.String())
+	}
+	for _, want := range []string{web + ": answers, and not like a node", nobody + ": no answer: connection refused", "n2 was stopped for 10 s"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if code := run([]string{"explain", "--endpoints", nobody}, &out, &said); code != exit.Unavailable || !strings.Contains(said.String(), "nobody can tell what happened") {
+		t.Errorf("where nobody answers: code %d, %s", code, said.String())
+	}
+}
+
+// Goal: what cannot be meant is refused with the number and what to do.
+func TestExplainRefusesWhatCannotBeMeant(t *testing.T) {
+	empty := t.TempDir()
+	for _, c := range []struct {
+		arguments []string
+		says      string
+	}{
+		{[]string{"--since", "0s"}, "choose 1s to 8760h"},
+		{[]string{"--since", "9000h"}, "choose 1s to 8760h"},
+		{[]string{"--offline"}, "no DIR is given"},
+		{[]string{"--offline", empty}, "name the data directory of a node"},
+		{[]string{"--offline", filepath.Join(empty, "nothing")}, "no such file"},
+	} {
+		var out, said strings.Builder
+		if code := run(append([]string{"explain"}, c.arguments...), &out, &said); code == exit.Done || !strings.Contains(said.String(), c.says) {
+			t.Errorf("%q: code %d, %s", c.arguments, code, said.String())
+		}
+	}
+}
