@@ -11,6 +11,7 @@ import (
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
 	"raftkv/raft/levels"
+	"raftkv/raft/retransmit"
 )
 
 // Sizes of the read buffers. Peers send requests, which are often large, and
@@ -40,6 +41,9 @@ func (t *Transport) newStranger(conn net.Conn, purpose kind, buffer int) (*stran
 		})
 		if err != nil {
 			return nil, fmt.Errorf("setting keep-alive: %w", err)
+		}
+		if err := retransmit.Bound(tcp); err != nil {
+			return nil, fmt.Errorf("bounding the waits of TCP: %w", err)
 		}
 	}
 	if err := conn.SetDeadline(time.Now().Add(t.config.HelloTimeout)); err != nil {

@@ -21,8 +21,9 @@ var arrows = map[string][]string{
 	"raft/wal":                  {"raft/core", "raft/vfs", "raft/snapshot"},
 	"raft/msgpack":              {},
 	"raft/throttle":             {},
+	"raft/retransmit":           {},
 	"raft/identity":             {"raft/core"},
-	"raft/wire":                 {"raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle"},
+	"raft/wire":                 {"raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle", "raft/retransmit"},
 	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
