@@ -44,6 +44,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"go.mod", func() []string { return CheckGoMod(read(dir, "go.mod")) }},
 		{"files", func() []string { return CheckFiles(tree) }},
 		{"service", func() []string { return CheckService(tree) }},
+		{"verification", func() []string { return CheckVerification(tree) }},
 		{"purity", func() []string { return CheckPurity(tree) }},
 		{"goroutines", func() []string { return CheckGoroutines(tree) }},
 		{"map order", func() []string {

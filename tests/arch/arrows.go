@@ -22,8 +22,10 @@ var arrows = map[string][]string{
 	"raft/msgpack":              {},
 	"raft/throttle":             {},
 	"raft/retransmit":           {},
+	"raft/certs":                {},
+	"raft/certs/issue":          {},
 	"raft/identity":             {"raft/core"},
-	"raft/wire":                 {"raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle", "raft/retransmit"},
+	"raft/wire":                 {"raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle", "raft/retransmit", "raft/certs"},
 	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/core"},
 	"raft":                      {"raft/core", "raft/node"},
@@ -37,7 +39,7 @@ var arrows = map[string][]string{
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
 	"kvserver/internal/truth":   {},                                   // for tests
-	"kvserver/port":             {"kvserver/failure", "raft/throttle"},
+	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
 	"kvserver":           {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
@@ -51,12 +53,14 @@ var arrows = map[string][]string{
 		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
+		"cmd/raftkv/internal/secure",
+		"raft/certs", "raft/certs/issue",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
 	},
 	"cmd/raftkv/internal/host": {
-		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight",
-		"raft", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
+		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure",
+		"raft", "raft/certs", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
 		"kvserver", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
@@ -66,6 +70,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/gather": {
 		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/recorder", "raft/vfs",
 	},
+	"cmd/raftkv/internal/secure":    {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
 	"cmd/raftkv/internal/exit":      {},
 	"cmd/raftkv/internal/terminal":  {"client"}, // of the client only how refusals are worded
 	"cmd/raftkv/internal/settings":  {"cmd/raftkv/internal/inventory"},
@@ -93,10 +98,10 @@ var suites = []string{"raft", "kvserver"}
 // labPackages is what the suites need.
 var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 
-// sharedByTests are packages that every package's tests may import: the one compares
-// formats with the bytes of earlier releases, the other what inner loops allocate with
-// a baseline.
-var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations"}
+// sharedByTests are packages that every package's tests may import: one compares
+// formats with the bytes of earlier releases, one what inner loops allocate with a
+// baseline, and one makes certificates.
+var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations", "raft/certs/issue"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
 // network, both in memory, and the model that histories are compared with. Tests of every package under kvserver may import them, and

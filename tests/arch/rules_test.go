@@ -341,4 +341,12 @@ func TestTheRoomsOfTheServiceAreKept(t *testing.T) {
 		"kvserver/a_test.go": "package kvserver\n\n" + store, "kvserver/httpd/a.go": "package httpd\n\n" + store,
 	}
 	expect(t, "a store", CheckService(stores.tree(t)), "kv.Store: only kvserver/machine", "kv.New: only kvserver/machine")
+	trusting := source{"kvserver/httpd/a.go": `package httpd
+import "crypto/tls"
+var c = &tls.Config{InsecureSkipVerify: true}
+`, "raft/certs/a.go": `package certs
+import "crypto/tls"
+var c = &tls.Config{InsecureSkipVerify: true}
+`}
+	expect(t, "verification", CheckVerification(trusting.tree(t)), "kvserver/httpd/a.go:3: InsecureSkipVerify")
 }

@@ -35,6 +35,28 @@ func CheckService(t *Tree) (complaints []string) {
 	return complaints
 }
 
+// verifying is the package in which a dialer may leave the checks of certificates to its own
+// code, because it has that code.
+const verifying = "raft/certs"
+
+// CheckVerification finds dialers that would talk to anybody.
+func CheckVerification(t *Tree) (complaints []string) {
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			if f.Test || p.Path == verifying || p.Path == "client" {
+				continue
+			}
+			ast.Inspect(f.Syntax, func(n ast.Node) bool {
+				if name, is := n.(*ast.Ident); is && name.Name == "InsecureSkipVerify" {
+					complaints = append(complaints, fmt.Sprintf("%s: InsecureSkipVerify: only %s may leave a certificate unverified by Go, where its own checks stand", t.at(f, name.Pos()), verifying))
+				}
+				return true
+			})
+		}
+	}
+	return complaints
+}
+
 // otherDoors finds the imports of one door by another.
 func otherDoors(p *Package, f *File) (complaints []string) {
 	for _, door := range doorPackages {

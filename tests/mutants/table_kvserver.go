@@ -158,4 +158,8 @@ var kvserverMutants = []mutant{
 		new:     "return !errors.Is(err, failure.NoLeader) && !errors.Is(err, failure.LeadershipLost) || remote == nil",
 		oracles: []string{"test ./kvserver/httpd"},
 	},
+	inTests("TLS15", "TestAHandshakeThat", "a handshake of a client may take for ever", "kvserver/port/tls.go",
+		"func() { c.raw.Close() }) // no deadline", "func() {}) // no deadline"),
+	inTests("TLS18", "TestHandshakesAreComputed", "a client that waits holds a place among the handshakes that are computed", "kvserver/port/tls.go",
+		"\ts.leave()\n\tn, err = s.Conn.Read(p)\n\tif n > 0 {\n\t\ts.turn <- struct{}{}\n", "\tif s.holds {\n\t\treturn s.Conn.Read(p)\n\t}\n\tn, err = s.Conn.Read(p)\n\tif n > 0 {\n\t\ts.turn <- struct{}{}\n"),
 }

@@ -8,7 +8,7 @@ var wireMutants = []mutant{
 		"crowded := t.strangers >= t.config.MaxStrangers", "crowded := t.strangers > 1<<30"),
 	inTests("X52", "TestAGoal", "a server that comes back speaks before all others have heard of its goal", "raft/wire/verdict.go",
 		"done := len(t.unaware) == 0", "done := len(t.unaware) < len(t.now().members)"),
-	inTests("X98", "TestAGoal", "a goal is told to a server that names no uid, which may be a stray", "raft/wire/hearsay.go",
+	inTests("X98", "TestAGoal", "a goal is told to a server that names no uid, which may be a stray", "raft/wire/verdict.go",
 		"\t\treturn nameless\n", "\t\treturn false\n"),
 	onWire("X16", "the padding of short entries may be missing", "message.go",
 		"len(m.Padding) != want {", "len(m.Padding) > want {"),
@@ -132,4 +132,9 @@ var wireMutants = []mutant{
 		"t.muted.Store(t.words.Len() > 0 || t.announcing", "t.muted.Store(t.announcing"),
 	inTests("I10", "TestReasons", "a connection that was reset is said to have been closed", "raft/wire/peer.go",
 		"\t\treturn WhyReset\n", "\t\treturn WhyClosedByPeer\n"),
+	inTests("TLS5", "TestThePeerPortIsFor|TestADiallerTalks", "peers: any certificate of the CA is any peer's", "raft/wire/tls.go",
+		"if !ok || !l.secret || t.config.TLS.Identity.Any() || core.ID(l.named) == h.From {",
+		"if !ok || !l.secret || t.config.TLS.Identity.Any() || core.ID(l.named) != \"\" {"),
+	inTests("TLS14", "TestThePeerPortIsFor|TestNoByte|TestServersMove", "peers in clear are taken where TLS is required", "raft/wire/tls.go",
+		"\tif s.Requires {\n", "\tif s.Requires && s.Dials == false {\n"),
 }

@@ -1,0 +1,17 @@
+package main
+
+// Certificates (raft/certs).
+var certsMutants = []mutant{
+	inTests("TLS5b", "TestBothSides|TestADialler", "the server that answers may be another one than was called", "raft/certs/config.go",
+		"if err == nil && !identity.any && is != id && id != \"\" {", "if err == nil && !identity.any && is == \"\" {"),
+	inTests("TLS9", "TestANodeVerifies|TestBothSides", "revocation lists are read by listeners only", "raft/certs/verify.go",
+		"\t\tif revoked = s.revoked.in(chain); revoked == nil {", "\t\tif revoked = s.revoked.in(chain); revoked == nil || usage == x509.ExtKeyUsageServerAuth {"),
+	inTests("TLS10", "TestNoSessionIsResumed", "sessions are resumed", "raft/certs/config.go",
+		"\t\t// A resumed session would skip the chain and the revocation lists.\n\t\tSessionTicketsDisabled: true,\n", ""),
+	inTests("TLS11", "TestATemplate|TestBothSides|TestThePeerPortIsFor", "of two nodes that a certificate names the first counts", "raft/certs/node.go",
+		"\tcase 1:\n", "\tcase 1, 2:\n"),
+	inTests("TLS12", "TestStandingConnections|TestARevokedPeer", "connections that stand are not judged again", "raft/certs/store.go",
+		"\t\terr := set.stands(t.chain, t.usage, t.handshake, now)\n", "\t\terr := set.stands(t.chain, t.usage, t.handshake, now)\n\t\terr = nil\n"),
+	inTests("TLS13", "TestExpiryEnds", "an expired certificate ends the connections that stand", "raft/certs/verify.go",
+		"[]time.Time{handshake, now, chain[0].NotAfter}", "[]time.Time{now}"),
+}

@@ -1,0 +1,12 @@
+package main
+
+// The certificates of a running node (cmd/raftkv/internal/secure).
+var secureMutants = []mutant{
+	inTests("TLS8", "TestFilesAreTakenWhole", "new files are in use before the pair was checked: the key of one and the certificate of another", "cmd/raftkv/internal/secure/keys.go",
+		"\tis = digestOf(f.Cert, f.Key, f.CA, f.CRL)\n\tset, err := certs.Parse(f, now)\n",
+		"\tis = digestOf(f.Cert, f.Key, f.CA, f.CRL)\n\tif old := k.peer.Set(); old != nil {\n\t\tk.peer.Swap(new(certs.Set), nil)\n\t}\n\tset, err := certs.Parse(f, now)\n"),
+	inTests("TLS16", "TestNothingIsPassedOn", "what came by TLS is passed on in clear", "cmd/raftkv/internal/secure/dial.go",
+		"!to.Secret && k.plan.Client != Require {", "!to.Secret {"),
+	inTests("TLS17", "TestWhatIsOpen", "a port on which TLS may be left out does not count as open", "cmd/raftkv/internal/secure/exposure.go",
+		"\t\tif p.Client != Require {", "\t\tif p.Client == Off {"),
+}
