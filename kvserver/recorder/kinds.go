@@ -132,6 +132,7 @@ const (
 	OtherVersion                  // a hello of another version or level
 	TooMany                       // too many connections had not said hello
 	NoHello                       // there was none, or not in time: the machine there answers, and its process does not
+	NoIdentity                    // the certificate does not prove that it is the node it claims to be
 	wireWhys      = 64
 )
 
@@ -149,7 +150,7 @@ var whyNames = map[Why]string{
 	ClosedByPeer: "closed_by_peer", Reset: "reset", HostSilent: "host_silent", CallTimeout: "call_timeout", Stalled: "stalled",
 	Malformed: "malformed", Replaced: "replaced", ByUs: "by_us", NobodyListens: "nobody_listens", NoAnswer: "no_answer", NoRoute: "no_route",
 	TurnedDown: "turned_down", WeTurnDown: "we_turn_down", Other: "other", WrongData: "wrong_data", OtherCluster: "other_cluster",
-	OtherVersion: "other_version", TooMany: "too_many", NoHello: "no_hello",
+	OtherVersion: "other_version", TooMany: "too_many", NoHello: "no_hello", NoIdentity: "no_identity",
 	NoSpace: "no_space", DiskError: "disk_error", Diverged: "diverged", Fenced: "fenced",
 }
 

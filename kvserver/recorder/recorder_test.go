@@ -185,7 +185,7 @@ func TestWordsAndNumbersGoTogether(t *testing.T) {
 		}
 	}
 	clear(seen)
-	for _, w := range []Why{HandedOver, NoHello, Fenced, Why(999)} {
+	for _, w := range []Why{HandedOver, NoIdentity, Fenced, Why(999)} {
 		if number(whyNames, w.String()) != w {
 			t.Errorf("reason %d, %q, becomes %d", uint16(w), w, number(whyNames, w.String()))
 		}

@@ -19,8 +19,10 @@ const (
 	OwnerFile = "raftkv.toml"
 	LifeFile  = "life.toml"
 	PeersFile = "peers.toml"
-	LogDir    = "wal"
-	FlightDir = "flight" // what the node noted of its own life (kvserver/recorder); it may be removed at any time
+	// SecureFile is the node program's: it says under which rules the directory was begun.
+	SecureFile = "secure.toml"
+	LogDir     = "wal"
+	FlightDir  = "flight" // what the node noted of its own life (kvserver/recorder); it may be removed at any time
 )
 
 // ownerComment stands at the beginning of raftkv.toml.

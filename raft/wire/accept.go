@@ -77,6 +77,7 @@ func (t *Transport) serve(conn net.Conn) {
 // meet reads the hello on an accepted connection. If the hello is turned down, it
 // closes the connection and returns nil.
 func (t *Transport) meet(conn net.Conn) (*stranger, *peer) {
+	conn = t.line(conn)
 	if !t.track(conn, func(error) { conn.Close() }) {
 		t.noLongerStranger()
 		return nil, nil

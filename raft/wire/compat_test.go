@@ -91,7 +91,7 @@ func releasedFrames() map[string]releasedFrame {
 		if r == ReasonMalformed || r == ReasonSilent || r == ReasonCrowded {
 			continue // only counted
 		}
-		if r == ReasonRemoved || r == ReasonGeneration {
+		if r == ReasonRemoved || r == ReasonGeneration || r == ReasonIdentity {
 			continue // newer than the release
 		}
 		no := &rejection{reason: r, detail: "because of " + string(r)}

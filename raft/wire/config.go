@@ -25,6 +25,7 @@ type Config struct {
 	Listener   net.Listener       // where peers connect to; closed by Close
 	Peers      map[core.ID]string // host:port of every other server, without this one
 	ClientAddr string             // our address for clients, told to peers; at most 256 bytes, may be empty
+	ClientTLS  bool               // the port at ClientAddr speaks TLS, which peers are told
 	Logger     *slog.Logger       // nil: nothing is logged
 
 	// Life describes our data directory in our hellos. The zero Life stands for a
@@ -116,6 +117,9 @@ type Config struct {
 	// SnapshotBytesPerSecond is the rate at which this server sends snapshots, all
 	// together. At least 64 KiB. Default 64 MiB.
 	SnapshotBytesPerSecond int64
+
+	// TLS says how connections with peers speak TLS. nil: not at all.
+	TLS *Secure
 
 	// Dial connects to a peer's address. nil: TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)

@@ -33,6 +33,7 @@ func (t *Transport) connect(p *peer) (*outbound, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn = t.line(conn)
 	if !t.track(conn, func(error) { conn.Close() }) {
 		return nil, errTransportClosed
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"raftkv/raft/certs"
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
 	"raftkv/raft/levels"
@@ -35,7 +36,7 @@ type stranger struct {
 
 // newStranger prepares a fresh connection and bounds the time for the hellos.
 func (t *Transport) newStranger(conn net.Conn, purpose kind, buffer int) (*stranger, error) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := rawOf(conn).(*net.TCPConn); ok {
 		err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{
 			Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
 		})
@@ -64,6 +65,9 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 	if err != nil {
 		return nil, err
 	}
+	if err := t.secureOutbound(conn, p.id); err != nil {
+		return nil, err
+	}
 	own := t.ownHello(p.id)
 	if err := s.say(own); err != nil {
 		return nil, err
@@ -73,6 +77,9 @@ func (t *Transport) introduce(conn net.Conn, p *peer, purpose kind) (*stranger, 
 		allowed = transferGreetingFrames
 	}
 	h, err := s.hear(allowed)
+	if errors.Is(err, errTLS) {
+		err = &rejection{reason: ReasonIdentity, detail: fmt.Sprintf("the peer at %s speaks TLS only; give this server --peer-tls and a certificate", p.address())}
+	}
 	if errors.Is(err, errHTTP) {
 		err = &rejection{reason: ReasonMalformed, detail: fmt.Sprintf("an HTTP server answers at %s: --cluster wants the addresses of the peer ports, not those of --http", p.address())}
 	}
@@ -102,10 +109,21 @@ func (t *Transport) receive(conn net.Conn) (*stranger, *peer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := t.secureInbound(conn); err != nil {
+		return nil, nil, err
+	}
 	h, err := s.hear(strangerFrames)
+	if errors.Is(err, errTLS) {
+		_, _ = conn.Write(certs.ClearAlert)
+		linger(conn)
+		err = &rejection{reason: ReasonMalformed, detail: "the other side speaks TLS, and --peer-tls of this server is off; start it with accept"}
+	}
 	if errors.Is(err, errHTTP) {
 		s.answerHTTP()
 		return nil, nil, &rejection{reason: ReasonMalformed, detail: "an HTTP client speaks to the peer port; clients use the port of --http"}
+	}
+	if err == nil {
+		err = t.bound(conn, &h)
 	}
 	if err == nil && h.To == core.None {
 		return nil, nil, t.answerAnybody(s, &h)
@@ -187,6 +205,7 @@ func (t *Transport) ownHello(to core.ID) *hello {
 		LevelMin:    uint64(t.levels.Min),
 		LevelMax:    uint64(t.levels.Max),
 		Addresses:   packedBytes{},
+		ClientTLS:   t.config.ClientTLS,
 		Build:       t.config.Build,
 		Term:        standing.Term,
 		Last:        standing.Last,
@@ -213,6 +232,9 @@ func (s *stranger) hear(allowed limits) (hello, error) {
 		if s.frames.beginsHTTP() {
 			return hello{}, errHTTP
 		}
+		if s.frames.beginsTLS() {
+			return hello{}, errTLS
+		}
 		return hello{}, &rejection{reason: ReasonMalformed, detail: err.Error()}
 	}
 	if err != nil {
@@ -232,8 +254,11 @@ func (s *stranger) hear(allowed limits) (hello, error) {
 	return h, err
 }
 
-// errHTTP means that the other side speaks HTTP.
-var errHTTP = errors.New("the other side speaks HTTP")
+// errHTTP and errTLS mean that the other side speaks another protocol.
+var (
+	errHTTP = errors.New("the other side speaks HTTP")
+	errTLS  = errors.New("the other side speaks TLS")
+)
 
 // beginsHTTP reports whether the bytes that were no frame are the beginning of a
 // request or an answer of HTTP.
@@ -264,7 +289,7 @@ func (s *stranger) answerHTTP() {
 	)
 	_ = s.conn.SetDeadline(time.Now().Add(moment))
 	_, err := fmt.Fprintf(s.conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(sentence), sentence)
-	if tcp, ok := s.conn.(*net.TCPConn); err == nil && ok {
+	if tcp, ok := rawOf(s.conn).(*net.TCPConn); err == nil && ok {
 		_ = tcp.CloseWrite()
 		_, _ = io.CopyN(io.Discard, s.frames.r, maxRest)
 	}

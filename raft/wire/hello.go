@@ -31,6 +31,7 @@ const (
 	ReasonSilent    identity.Reason = "silent"    // it was not there, or not there any more, for the exchange of hellos
 	ReasonCrowded   identity.Reason = "crowded"   // too many others had not said theirs yet
 	ReasonBootstrap identity.Reason = "bootstrap" // its list of members is another one than ours
+	ReasonIdentity  identity.Reason = "identity"  // its certificate does not say that it is the server it claims to be
 	ReasonLevel     identity.Reason = "level"     // it works at levels that we do not know, or uses what they bring
 	// ReasonRemoved: its data directory was removed from the members for good.
 	ReasonRemoved identity.Reason = "removed"
@@ -42,7 +43,7 @@ const (
 // reasons lists all of them.
 var reasons = []identity.Reason{
 	ReasonVersion, identity.OtherCluster, ReasonReceiver, ReasonSender,
-	ReasonMalformed, ReasonSilent, ReasonCrowded, ReasonBootstrap, ReasonLevel, ReasonRemoved, ReasonGeneration,
+	ReasonMalformed, ReasonSilent, ReasonCrowded, ReasonBootstrap, ReasonLevel, ReasonIdentity, ReasonRemoved, ReasonGeneration,
 	identity.Wiped, identity.RolledBack, identity.Copied, identity.Replaced,
 }
 
@@ -69,7 +70,7 @@ type hello struct {
 	LevelMax   uint64
 	ConfigVer  uint64      // index of the newest configuration in the sender's log; 0 likewise
 	Addresses  packedBytes // of the sender; see packAddresses; empty likewise
-	ClientTLS  bool        // room; false
+	ClientTLS  bool        // the port at ClientAddr speaks TLS
 	Build      string      // for people
 	Term       uint64      // how far the sender's disk has come; see identity.Standing
 	Last       uint64

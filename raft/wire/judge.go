@@ -112,7 +112,6 @@ func (h *hello) judgeLevel(ours levels.Range, cluster uint32) error {
 		{12, "generation", h.Generation != 0},
 		{16, "configuration version", h.ConfigVer != 0},
 		{17, "addresses", len(h.Addresses) != 0},
-		{18, "TLS for clients", h.ClientTLS},
 	} {
 		if room.used {
 			return &rejection{reason: ReasonLevel, detail: fmt.Sprintf("server %q (build %q) uses field %d of the hello (%s), which this build does not know; upgrade this server first", h.From, h.Build, room.number, room.name)}

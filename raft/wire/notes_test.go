@@ -97,6 +97,7 @@ func TestReasonsOfErrors(t *testing.T) {
 		{true, errCallTimeout, WhyCallTimeout},
 		{true, errReplaced, WhyReplaced},
 		{true, errTransportClosed, WhyByUs},
+		{true, fmt.Errorf("%w: revoked", errUntrusted), WhyIdentity},
 		{true, fmt.Errorf("reading: %w", os.ErrDeadlineExceeded), WhyStalled},
 		{true, malformed("x"), WhyMalformed},
 		{true, errors.New("x"), WhyOther},

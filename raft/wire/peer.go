@@ -28,6 +28,7 @@ type peer struct {
 	heard      atomic.Pointer[string]   // the address of its peer port that it named last; nil: none
 	attempts   atomic.Uint64            // to connect
 	shown      atomic.Pointer[Shown]    // by its last hello; nil: there was none
+	clientTLS  atomic.Bool              // and whether the port there speaks TLS
 	wake       chan struct{}            // holds a token when the dialler should try at once
 
 	// Guarded by Transport.mu.
@@ -118,6 +119,7 @@ func (p *peer) greeted(h hello) {
 	p.lastContact.Store(time.Now().UnixNano())
 	if h.ClientAddr != "" {
 		p.clientAddr.Store(&h.ClientAddr)
+		p.clientTLS.Store(h.ClientTLS)
 	}
 	shown := h.shown()
 	p.shown.Store(&shown)
@@ -336,6 +338,7 @@ const (
 	WhyVersion          // a hello of another version or level
 	WhyTooMany          // too many connections had not said hello
 	WhyNoHello          // there was none, or not in time: the machine there answers, and its process does not
+	WhyIdentity         // the certificate does not prove that it is the server it claims to be
 )
 
 // noteEnded notes the end of an established connection.
@@ -347,6 +350,8 @@ func whyEnded(cause error) Why {
 	switch {
 	case errors.Is(cause, errTransportClosed), errors.Is(cause, errAnnouncing), errors.Is(cause, errOtherCluster):
 		return WhyByUs
+	case errors.Is(cause, errUntrusted):
+		return WhyIdentity
 	case errors.Is(cause, errReplaced):
 		return WhyReplaced
 	case errors.Is(cause, errCallTimeout):
@@ -401,6 +406,8 @@ func (t *Transport) noteRejected(reason identity.Reason) {
 		why = WhyTooMany
 	case ReasonSilent:
 		why = WhyNoHello
+	case ReasonIdentity:
+		why = WhyIdentity
 	}
 	t.config.Noted(Note{Kind: NoteRejected, Why: why})
 }

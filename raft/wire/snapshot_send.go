@@ -163,6 +163,7 @@ func (s *snapshotSender) connect() (*stranger, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn = s.t.line(conn)
 	s.mu.Lock()
 	s.conn = conn
 	s.mu.Unlock()

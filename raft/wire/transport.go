@@ -91,6 +91,7 @@ var (
 	errOtherCluster    = errors.New("the peer belongs to another cluster")
 	errRemoved         = errors.New("the peer is no member any more")
 	errAnnouncing      = errors.New("we have more to say at the beginning of a connection")
+	errUntrusted       = errors.New("the certificate of the peer is not good any more")
 	errTransportClosed = errors.New("the transport was closed")
 )
 
@@ -203,6 +204,17 @@ func (t *Transport) ClientAddr(id core.ID) string {
 	return ""
 }
 
+// ClientAt returns the member that has named this address for clients in its last hello,
+// and whether it has said that the port there speaks TLS. None: no member has.
+func (t *Transport) ClientAt(address string) (id core.ID, secret bool) {
+	for _, p := range t.now().sorted() {
+		if addr := p.clientAddr.Load(); addr != nil && *addr == address {
+			return p.id, p.clientTLS.Load()
+		}
+	}
+	return core.None, false
+}
+
 // Close ends all connections and the listener. When it returns, every call has
 // ended, no goroutine is left and the Handler will not be called again. It waits for
 // the Handler and every done, so it must not be called from within these. Calling it
@@ -268,6 +280,8 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 		p.replaced.Add(1)
 		level = slog.LevelInfo
 	case errors.Is(cause, errOtherCluster):
+	case errors.Is(cause, errUntrusted):
+		t.rejected[ReasonIdentity].Add(1)
 	case errors.Is(cause, errCallTimeout):
 		p.timeouts.Add(1)
 	case errors.Is(cause, errMalformed):

@@ -367,7 +367,7 @@ func TestAServerThatHasServedAloneGoesOn(t *testing.T) {
 func TestFieldsOfALaterLevelAreRefusedByNumber(t *testing.T) {
 	for number, set := range map[int]func(*hello){
 		12: func(h *hello) { h.Generation = 1 }, 16: func(h *hello) { h.ConfigVer = 1 },
-		17: func(h *hello) { h.Addresses = packedBytes{1} }, 18: func(h *hello) { h.ClientTLS = true },
+		17: func(h *hello) { h.Addresses = packedBytes{1} },
 	} {
 		h := validHello("n2", "n1")
 		set(h)

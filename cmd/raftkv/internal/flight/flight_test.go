@@ -46,16 +46,16 @@ func TestEveryNoteHasAnEvent(t *testing.T) {
 	for w := core.WhyNone; w <= core.WhyTransfer; w++ {
 		whys[coreWhys[w]] = true
 	}
-	for w := wire.WhyClosedByPeer; w <= wire.WhyNoHello; w++ {
+	for w := wire.WhyClosedByPeer; w <= wire.WhyIdentity; w++ {
 		whys[wireWhys[w]] = true
 	}
 	if n := int(core.NoteRejoined) + int(wire.NoteRejected); len(kinds) != n || kinds[0] {
 		t.Errorf("%d kinds of notes have %d kinds of events", n, len(kinds))
 	}
-	if n := int(core.WhyTransfer) + 1 + int(wire.WhyNoHello); len(whys) != n {
+	if n := int(core.WhyTransfer) + 1 + int(wire.WhyIdentity); len(whys) != n {
 		t.Errorf("%d reasons of notes have %d reasons of events", n, len(whys))
 	}
-	if len(coreKinds) != int(core.NoteRejoined) || len(wireWhys) != int(wire.WhyNoHello)+1 {
+	if len(coreKinds) != int(core.NoteRejoined) || len(wireWhys) != int(wire.WhyIdentity)+1 {
 		t.Errorf("the tables have %d and %d rows", len(coreKinds), len(wireWhys))
 	}
 }

@@ -40,7 +40,7 @@ var wireWhys = map[wire.Why]recorder.Why{
 	wire.WhyReplaced: recorder.Replaced, wire.WhyByUs: recorder.ByUs, wire.WhyRefused: recorder.NobodyListens, wire.WhyNoAnswer: recorder.NoAnswer,
 	wire.WhyNoRoute: recorder.NoRoute, wire.WhyTurnedDown: recorder.TurnedDown, wire.WhyWeTurnDown: recorder.WeTurnDown, wire.WhyOther: recorder.Other,
 	wire.WhyDirectory: recorder.WrongData, wire.WhyOtherCluster: recorder.OtherCluster, wire.WhyVersion: recorder.OtherVersion,
-	wire.WhyTooMany: recorder.TooMany, wire.WhyNoHello: recorder.NoHello,
+	wire.WhyTooMany: recorder.TooMany, wire.WhyNoHello: recorder.NoHello, wire.WhyIdentity: recorder.NoIdentity,
 }
 
 // Noted records what consensus noted in a turn; see node.Observer.
