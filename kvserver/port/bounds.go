@@ -35,7 +35,7 @@ func (p *Port) take(conn net.Conn) *Conn {
 		p.refused++
 		return nil
 	}
-	c := &Conn{Conn: conn, port: p, ip: ip, recording: true, haste: rand.Float64()}
+	c := &Conn{Conn: conn, raw: conn, port: p, ip: ip, recording: true, haste: rand.Float64()}
 	c.enter(phaseReceiving)
 	p.all[c] = true
 	p.count.Store(int64(len(p.all)))
@@ -66,7 +66,7 @@ func (p *Port) evictLocked() bool {
 		for _, c := range candidates[:max(1, min(len(candidates), len(p.all)/16))] {
 			p.forgetLocked(c.conn)
 			p.evicted++
-			c.conn.Conn.Close()
+			c.conn.raw.Close()
 		}
 		return true
 	}

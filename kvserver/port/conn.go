@@ -22,15 +22,18 @@ const (
 // Conn is a connection of the client port. A nil *Conn stands for one that has no
 // port, as in tests without a network; its methods do nothing then.
 type Conn struct {
-	net.Conn
-	port   *Port
-	ip     netip.Addr
-	phase  atomic.Int32
-	inside atomic.Bool  // of the gate
-	atGate atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
-	since  atomic.Int64 // when it entered the phase, in the time of Port.now
-	haste  float64      // see hasten; below 1
-	queued queued       // at the gate
+	net.Conn                        // what requests are read from: raw, or TLS on it
+	raw      net.Conn               // as it was accepted
+	secured  bool                   // the first Read has made Conn what it is
+	secret   atomic.Pointer[secret] // nil: it does not speak TLS, or not yet
+	port     *Port
+	ip       netip.Addr
+	phase    atomic.Int32
+	inside   atomic.Bool  // of the gate
+	atGate   atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
+	since    atomic.Int64 // when it entered the phase, in the time of Port.now
+	haste    float64      // see hasten; below 1
+	queued   queued       // at the gate
 
 	mu        sync.Mutex // guards the fields below
 	recording bool
@@ -46,20 +49,35 @@ func (c *Conn) enter(p phase) {
 func (c *Conn) Close() error {
 	c.LeaveGate()
 	c.port.forget(c)
-	return c.Conn.Close()
+	return c.closeBelow()
 }
 
 // CloseWrite lets net/http end a connection without a reset.
 func (c *Conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if s := c.secret.Load(); s != nil {
+		return s.conn.CloseWrite()
+	}
+	if half, ok := c.raw.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil
 }
 
+// RemoteAddr returns the client's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
 // Read notes what comes of a request; see gate and note.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.LeaveGate() // more is needed before there is anything to do
+	if !c.secured {
+		c.secured = true
+		if c.port.config.TLS != nil {
+			if err := c.secure(); err != nil {
+				c.raw.Close()
+				return 0, err
+			}
+		}
+	}
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.phase.Load() != int32(phaseServing) {
 		if c.phase.Load() == int32(phaseIdle) {

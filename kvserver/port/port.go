@@ -25,6 +25,8 @@ type Config struct {
 	// request no handler has seen. The connection ends with it.
 	Problem func(error) []byte
 	Logger  *slog.Logger
+	// TLS makes the port speak TLS. nil: it speaks in clear.
+	TLS *Secure
 }
 
 // Port bounds and watches the connections of one client port. Where there are too
@@ -44,9 +46,11 @@ type Port struct {
 	// evicted and refused count connections since the start.
 	evicted, refused uint64
 
-	gate      *gate
-	refusals  atomic.Int64  // connections that are being told that there is no room
-	shortages *ThrottledLog // of the warning that file descriptors are short
+	gate       *gate
+	handshakes handshakes
+	failed     *ThrottledLog // of the warning that handshakes fail
+	refusals   atomic.Int64  // connections that are being told that there is no room
+	shortages  *ThrottledLog // of the warning that file descriptors are short
 }
 
 // New returns a port without a connection.
@@ -60,7 +64,7 @@ func New(config Config) *Port {
 	if config.AnswerGrace == 0 {
 		config.AnswerGrace = bodyGrace
 	}
-	return &Port{config: config, shortages: NewThrottledLog(config.Logger), begun: time.Now(), gate: newGate(), all: map[*Conn]bool{}, perIP: map[netip.Addr]int{}}
+	return &Port{config: config, shortages: NewThrottledLog(config.Logger), begun: time.Now(), gate: newGate(), handshakes: newHandshakes(), failed: NewThrottledLog(config.Logger), all: map[*Conn]bool{}, perIP: map[netip.Addr]int{}}
 }
 
 // Listener makes the client port out of a listener: the same connections, but

@@ -16,6 +16,10 @@ const maxRefusals = 64
 
 // refuse tells a client that there is no room, as far as that costs nothing.
 func (p *Port) refuse(conn net.Conn) {
+	if p.config.TLS != nil && p.config.TLS.Required {
+		conn.Close() // a handshake would cost more than a place
+		return
+	}
 	if p.refusals.Add(1) > int64(max(1, min(maxRefusals, p.config.MaxConnections/8))) {
 		p.refusals.Add(-1)
 		conn.Close()
