@@ -173,7 +173,7 @@ func (c *Clerk) find(node, address string) int {
 
 // add adds a server that was not among the endpoints, and returns its index.
 func (c *Clerk) add(address string) int {
-	address, err := ParseEndpoint(address)
+	address, err := ParseEndpoint(Address(address)) // by TLS or not, as the seeds
 	if err != nil {
 		return -1
 	}

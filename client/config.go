@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"time"
@@ -28,7 +29,13 @@ type Config struct {
 	// DialTimeout bounds the time for a connection to one server. The default is 2
 	// s.
 	DialTimeout time.Duration
-	// Dial makes the connections. The default is TCP.
+	// TLS, if not nil, is how servers are verified: RootCAs holds the CAs that are
+	// trusted, and Certificates what this client shows where it is asked to. All servers
+	// are asked by TLS then, those that are met later as well; endpoints may say so with
+	// https:// before them. nil: endpoints with https:// are verified by the system's CAs,
+	// and others are asked in clear.
+	TLS *tls.Config
+	// Dial makes the connections, below TLS. The default is TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// OnRefusal, if not nil, is called for every attempt that did not do what its
 	// call asked, while the call goes on. The goroutines of the calls call it,
@@ -68,6 +75,8 @@ func (c Config) withDefaults() (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Endpoints = endpoints
+	if c.Endpoints, err = c.withoutScheme(endpoints); err != nil {
+		return c, err
+	}
 	return c, nil
 }

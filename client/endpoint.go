@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// ParseEndpoint returns the host:port of an endpoint, which may be written with
-// http:// before it and one slash behind it. A missing host is 127.0.0.1. The
-// error names the fault: another scheme, a user, a path, or a port that is
-// missing or not a number from 1 to 65535.
+// ParseEndpoint returns an endpoint in its short form: host:port, and https://host:port
+// where TLS is asked for. It may be written with http:// before it and one slash behind
+// it. A missing host is 127.0.0.1. The error names the fault: another scheme, a user, a
+// path, or a port that is missing or not a number from 1 to 65535.
 func ParseEndpoint(given string) (string, error) {
 	bad := func(format string, args ...any) (string, error) {
 		return "", fmt.Errorf("client: the endpoint %q %s", given, fmt.Sprintf(format, args...))
 	}
-	address := strings.TrimSpace(given)
+	address, before := strings.TrimSpace(given), ""
 	if scheme, rest, has := strings.Cut(address, "://"); has {
 		switch strings.ToLower(scheme) {
 		case "http":
 			address = rest
 		case "https":
-			return bad("asks for TLS, which is not offered; write host:port")
+			address, before = rest, secureScheme
 		default:
 			return bad("begins with %s://; write host:port", scheme)
 		}
@@ -49,8 +49,17 @@ func ParseEndpoint(given string) (string, error) {
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
+	return before + net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
 }
+
+// secureScheme begins an endpoint that asks for TLS.
+const secureScheme = "https://"
+
+// IsSecure reports whether an endpoint, in its short form, asks for TLS.
+func IsSecure(endpoint string) bool { return strings.HasPrefix(endpoint, secureScheme) }
+
+// Address returns the host:port of an endpoint in its short form.
+func Address(endpoint string) string { return strings.TrimPrefix(endpoint, secureScheme) }
 
 // isNoHostCharacter reports whether c cannot be part of a host name or IP
 // address.
@@ -79,6 +88,11 @@ func parseAll(given []string) ([]string, error) {
 		if !seen[address] {
 			seen[address] = true
 			all = append(all, address)
+		}
+	}
+	for _, address := range all {
+		if IsSecure(address) != IsSecure(all[0]) {
+			return nil, fmt.Errorf("client: the endpoint %q is without TLS and another one is with it; write https:// before all of them, or before none", Address(address))
 		}
 	}
 	if len(all) == 0 {

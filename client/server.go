@@ -109,6 +109,19 @@ func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
 		return nil, nil, unreachable(s.address, err)
 	}
 	unhook := atEnd(ctx, func() { raw.Close() })
+	if s.clerk.config.TLS != nil {
+		secret, err := secured(raw, s.address, s.clerk.config.TLS)
+		if err != nil {
+			if !unhook() {
+				err = errSilent
+			}
+			raw.Close()
+			failed := unreachable(s.address, err)
+			failed.final = unverified(err) // to ask once more does not help
+			return nil, nil, failed
+		}
+		raw = secret
+	}
 	c, frames, failed := open(raw, s.address, s.clerk.config.AttemptTimeout)
 	if !unhook() && failed == nil {
 		failed = unreachable(s.address, errSilent)

@@ -19,13 +19,14 @@ import (
 func TestEndpoints(t *testing.T) {
 	for given, want := range map[string]string{
 		"h:1": "h:1", " http://h:1/ ": "h:1", "HTTP://h:1": "h:1", ":8701": "127.0.0.1:8701", "[::1]:8701": "[::1]:8701", "h:08701": "h:8701",
+		"https://h:1": "https://h:1", " HTTPS://h:1/ ": "https://h:1", "https://:8701": "https://127.0.0.1:8701",
 	} {
 		if got, err := ParseEndpoint(given); got != want || err != nil {
 			t.Errorf("%q is %q, %v", given, got, err)
 		}
 	}
 	for given, why := range map[string]string{
-		"https://h:1": "TLS", "ftp://h:1": "ftp://", "h": "host:port", "h:": "host:port", "": "host:port", "h:0": "1 to 65535", "h:99999": "1 to 65535",
+		"ftp://h:1": "ftp://", "h": "host:port", "h:": "host:port", "": "host:port", "h:0": "1 to 65535", "h:99999": "1 to 65535",
 		"h:+1": "1 to 65535", "h:http": "1 to 65535", "u:p@h:1": "user", "h:1/v1": "path", "h:1?x": "path", "h:1#x": "path", "::1:8701": "brackets",
 		"a b:1": "host name", "a\x1b:1": "host name",
 	} {
@@ -35,6 +36,9 @@ func TestEndpoints(t *testing.T) {
 	}
 	if got, err := ParseEndpoints("a:1,, http://a:1/ ,b:2,"); err != nil || strings.Join(got, " ") != "a:1 b:2" {
 		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := ParseEndpoints("https://a:1,b:1"); err == nil || !strings.Contains(err.Error(), "without TLS") {
+		t.Errorf("endpoints with TLS and without: %v", err)
 	}
 	if _, err := ParseEndpoints(" , "); err == nil {
 		t.Error("a list of nothing is let through")

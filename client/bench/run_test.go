@@ -151,7 +151,7 @@ func TestARefusedConnectionIsNoUnknownOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	target := NewHTTPTarget([]string{l.Addr().String()}, 1)
+	target := NewHTTPTarget([]string{l.Addr().String()}, 1, nil)
 	defer target.Close()
 	if got := target.Do(t.Context(), 0, Put, "k", nil); got != "not_applied no_connection" {
 		t.Errorf("it ended with %q", got)
@@ -179,7 +179,7 @@ func TestOnlyNodesAreMeasured(t *testing.T) {
 			maps.Copy(w.Header(), c.header)
 			w.WriteHeader(c.status)
 		}))
-		target := NewHTTPTarget([]string{server.Listener.Addr().String()}, 1)
+		target := NewHTTPTarget([]string{server.Listener.Addr().String()}, 1, nil)
 		if got := target.Do(t.Context(), 0, Get, "k", nil); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -62,13 +63,14 @@ type HTTPTarget struct {
 	client    *http.Client
 }
 
-// NewHTTPTarget returns a target with these endpoints, host:port each, and at
+// NewHTTPTarget returns a target with these endpoints, host:port or https://host:port each,
+// verified by trust (nil: by the system's CAs), and at
 // most conns connections to each.
-func NewHTTPTarget(endpoints []string, conns int) *HTTPTarget {
+func NewHTTPTarget(endpoints []string, conns int, trust *tls.Config) *HTTPTarget {
 	dialer := &net.Dialer{Timeout: 2 * time.Second}
 	return &HTTPTarget{endpoints: endpoints, client: &http.Client{
 		Transport: &http.Transport{
-			Proxy: nil, DialContext: dialer.DialContext, DisableCompression: true,
+			Proxy: nil, DialContext: dialer.DialContext, DisableCompression: true, TLSClientConfig: trust,
 			MaxConnsPerHost: conns, MaxIdleConnsPerHost: conns, MaxIdleConns: conns * len(endpoints),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -92,7 +94,10 @@ func (t *HTTPTarget) Do(ctx context.Context, client int, op Op, key string, valu
 		body = bytes.NewReader(value)
 	}
 	address := t.endpoints[client%len(t.endpoints)] + "/v1/kv/" + url.PathEscape(key) + m.query
-	request, err := http.NewRequestWithContext(ctx, m.method, "http://"+address, body)
+	if !strings.HasPrefix(address, "https://") {
+		address = "http://" + address
+	}
+	request, err := http.NewRequestWithContext(ctx, m.method, address, body)
 	if err != nil {
 		return failureName("", "bad_endpoint")
 	}

@@ -172,7 +172,7 @@ func (s *benchSettings) target(ctx context.Context) (target bench.Target, face s
 		if err != nil {
 			return nil, "", nil, err
 		}
-		t := bench.NewHTTPTarget(endpoints, s.conns)
+		t := bench.NewHTTPTarget(endpoints, s.conns, s.trust)
 		return t, "HTTP", t.Close, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -206,7 +206,7 @@ func (s *benchSettings) newMeter(stderr io.Writer) *cpuMeter {
 func (s *benchSettings) ports() (ports []int) {
 	endpoints, _ := s.servers() // they were checked before
 	for _, e := range endpoints {
-		host, port, err := net.SplitHostPort(e)
+		host, port, err := net.SplitHostPort(client.Address(e))
 		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			continue
 		}

@@ -2,15 +2,24 @@ package ask
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/api"
 )
+
+// Trust makes all further questions to endpoints with https:// be verified by a
+// configuration. It must be called before the first question.
+func Trust(config *tls.Config) {
+	transport := nodeClient.Transport.(*http.Transport)
+	transport.TLSClientConfig = config
+}
 
 // nodeClient asks nodes over HTTP. It makes a connection for each question,
 // since the next comes a second later, and follows nobody elsewhere: what another
@@ -23,10 +32,14 @@ var nodeClient = &http.Client{
 // MaxStatusBytes bounds a status, and an error's body.
 const MaxStatusBytes = 1 << 20
 
-// Node makes a request to a node and returns an answer that is 200; the caller
-// closes its body. Every other answer is an error that says what the node said.
+// Node makes a request to a node, whose endpoint is host:port or https://host:port, and
+// returns an answer that is 200; the caller closes its body. Every other answer is an
+// error that says what the node said.
 func Node(ctx context.Context, endpoint, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+endpoint+path, body)
+	if !strings.HasPrefix(endpoint, "https://") {
+		endpoint = "http://" + endpoint
+	}
+	request, err := http.NewRequestWithContext(ctx, method, endpoint+path, body)
 	if err != nil {
 		return nil, errors.New("no address of the form host:port")
 	}
@@ -34,6 +47,10 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := nodeClient.Do(request)
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) || errors.Is(err, http.ErrSchemeMismatch) {
+		return nil, errors.New("no answer by TLS: the port speaks in clear; write http:// in place of https://, if that is meant")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no answer: %w", exit.LastCause(err))
 	}

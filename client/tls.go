@@ -1,0 +1,77 @@
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+)
+
+// withoutScheme settles whether the Clerk speaks TLS, and returns the endpoints as
+// host:port.
+func (c *Config) withoutScheme(endpoints []string) (addresses []string, err error) {
+	secure := IsSecure(endpoints[0])
+	if secure && c.TLS == nil {
+		c.TLS = &tls.Config{} // the system's CAs
+	}
+	if c.TLS != nil && c.TLS.InsecureSkipVerify && c.TLS.VerifyConnection == nil {
+		return nil, errors.New("client: TLS.InsecureSkipVerify would talk to anybody; put the servers' CA into TLS.RootCAs, or verify them in TLS.VerifyConnection")
+	}
+	for _, given := range c.Endpoints {
+		if c.TLS != nil && strings.HasPrefix(strings.ToLower(strings.TrimSpace(given)), "http://") {
+			return nil, fmt.Errorf("client: the endpoint %q asks for no TLS, and Config.TLS is set; write https:// before it, or leave TLS out", given)
+		}
+	}
+	for _, e := range endpoints {
+		addresses = append(addresses, Address(e))
+	}
+	return addresses, nil
+}
+
+// errClear says that a server does not speak TLS.
+var errClear = errors.New("it does not speak TLS on this port; write http:// in place of https://, or leave the CA out, if that is meant")
+
+// unverified reports whether a server is not the one that it should be, or speaks no TLS.
+func unverified(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.Is(err, errClear) || errors.As(err, &certificate)
+}
+
+// secretConn is a connection of TLS that ends without a farewell, for which its end might
+// have to wait.
+type secretConn struct {
+	*tls.Conn
+	raw net.Conn
+}
+
+func (c *secretConn) Close() error { return c.raw.Close() }
+
+// secured makes a connection one of TLS. The certificate must be for the host of address,
+// unless the configuration names another one.
+func secured(raw net.Conn, address string, config *tls.Config) (net.Conn, error) {
+	config = config.Clone()
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		config.ServerName = host
+	}
+	if config.MinVersion == 0 {
+		config.MinVersion = tls.VersionTLS12
+	}
+	config.NextProtos, config.ClientSessionCache = []string{"http/1.1"}, nil
+	conn := tls.Client(raw, config)
+	err := conn.Handshake()
+	var header tls.RecordHeaderError
+	switch {
+	case err == nil:
+		return &secretConn{conn, raw}, nil
+	case errors.As(err, &header):
+		return nil, errClear
+	case unverified(err):
+		return nil, fmt.Errorf("its certificate does not verify: %w", err)
+	}
+	return nil, fmt.Errorf("the handshake of TLS failed: %w", err)
+}

@@ -1,0 +1,127 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/raft/certs/issue"
+)
+
+// Goal: a Clerk with TLS talks to servers whose certificates verify for the host that was
+// asked, and to no others; what is wrong is said in words. Servers that it meets later are
+// verified likewise.
+// Method: fake servers behind TLS, with good certificates and bad ones, and one in clear.
+func TestAClerkVerifiesItsServers(t *testing.T) {
+	authority, err := issue.NewAuthority("a", time.Now(), 48*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := issue.NewAuthority("b", time.Now(), 48*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(authority.Cert)
+	server := func(a *issue.Authority, hosts ...string) *tls.Config {
+		cert, key, err := a.IssueFor(issue.Request{Hosts: hosts, Server: true}, time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
+	}
+	good := map[string]*tls.Config{"n1": server(authority, "n1"), "n2": server(authority, "n2"), "n3": server(authority, "n3")}
+	for what, c := range map[string]struct {
+		terms     map[string]*tls.Config // by host; nil: in clear
+		endpoints []string
+		trust     *tls.Config
+		want      string
+	}{
+		"good":                  {good, []string{"n1:1", "n2:1", "n3:1"}, &tls.Config{RootCAs: pool}, ""},
+		"good, by its scheme":   {good, []string{"https://n1:1", "https://n2:1"}, &tls.Config{RootCAs: pool}, ""},
+		"one is known at first": {good, []string{"https://n2:1"}, &tls.Config{RootCAs: pool}, ""},
+		"of another CA":         {map[string]*tls.Config{"n1": server(other, "n1")}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "x509: "},
+		"of another host":       {map[string]*tls.Config{"n1": server(authority, "n2")}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "x509: "},
+		"by the system's CAs":   {good, []string{"https://n1:1"}, nil, "x509: "},
+		"in clear":              {nil, []string{"https://n1:1"}, &tls.Config{RootCAs: pool}, "does not speak TLS"},
+		"a contradiction":       {good, []string{"http://n1:1"}, &tls.Config{RootCAs: pool}, "asks for no TLS"},
+		"trust in anybody":      {good, []string{"n1:1"}, &tls.Config{InsecureSkipVerify: true}, "would talk to anybody"},
+	} {
+		f := newFakeCluster(t, "n1")
+		f.before = func(c *fakeConn, a asked) bool {
+			if c.server == "n2" {
+				c.refuse(a, clerkwire.Refused{Code: api.CodeNoLeader, Outcome: api.OutcomeNotApplied, Retryable: true, Leader: "n1", LeaderAddr: "n1:1"})
+			}
+			return c.server == "n2"
+		}
+		config := Config{Endpoints: c.endpoints, TLS: c.trust, Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(address)
+			return behindTLS(ctx, f, address, c.terms[host])
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		clerk, err := Dial(ctx, config)
+		if err == nil {
+			_, err = clerk.Put(ctx, "k", []byte("v"))
+			f.end(clerk)
+		}
+		cancel()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", what, err, c.want)
+		}
+		if what == "one is known at first" && f.dials["n1"] == 0 {
+			t.Error("the leader was not met")
+		}
+	}
+}
+
+// behindTLS connects to a server of the fakes behind TLS, or to one in clear, which
+// answers what it does not understand as net/http does.
+func behindTLS(ctx context.Context, f *fakeCluster, address string, terms *tls.Config) (net.Conn, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a pipe would wait for a reader where one side refuses
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	here, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	there, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if terms == nil {
+		f.served.Go(func() {
+			defer there.Close()
+			if _, err := there.Read(make([]byte, 4<<10)); err == nil {
+				_, _ = io.WriteString(there, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+			}
+		})
+		return here, nil
+	}
+	secret := tls.Server(there, terms)
+	f.served.Go(func() {
+		defer there.Close()
+		if secret.Handshake() != nil {
+			return
+		}
+		server, err := f.connect(ctx, address)
+		if err != nil {
+			return
+		}
+		f.served.Go(func() { _, _ = io.Copy(server, secret); server.Close() })
+		_, _ = io.Copy(secret, server)
+	})
+	return here, nil
+}
