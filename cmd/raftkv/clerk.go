@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -27,7 +30,9 @@ type clerkSettings struct {
 	endpoints string
 	timeout   time.Duration
 	json      bool
-	stderr    io.Writer // for what is waited for; nil: nobody is told
+	tls       secure.ClientFiles
+	trust     *tls.Config // made of tls; nil: nothing was said of it
+	stderr    io.Writer   // for what is waited for; nil: nobody is told
 }
 
 const (
@@ -44,6 +49,9 @@ func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags.StringVar(&s.endpoints, "endpoints", "", "where servers take clients: host:port,… (default $"+endpointsVariable+", else ports 8701 to 8703 of this host)")
 	flags.DurationVar(&s.timeout, "timeout", defaultClerkTimeout, "how long to go on trying ($"+timeoutVariable+")")
 	flags.BoolVar(&s.json, "json", false, "print JSON ($"+jsonVariable+")")
+	flags.StringVar(&s.tls.CA, "tls-ca", "", "CAs by which servers are verified; asks them by TLS ($"+trustVariable+")")
+	flags.StringVar(&s.tls.Cert, "tls-cert", "", "certificate to show to servers that ask for one")
+	flags.StringVar(&s.tls.Key, "tls-key", "", "its key")
 	command.PreRunE = func(command *cobra.Command, _ []string) error {
 		s.stderr = command.ErrOrStderr()
 		return s.readEnvironment(command)
@@ -55,16 +63,17 @@ const (
 	endpointsVariable = "RAFTKV_ENDPOINTS"
 	timeoutVariable   = "RAFTKV_TIMEOUT"
 	jsonVariable      = "RAFTKV_JSON"
+	trustVariable     = "RAFTKV_TLS_CA"
 )
 
 // commandVariables are the environment variables of the commands that talk to a
 // running cluster. Those of serve are made of its settings, see settings.Variable.
-var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable}
+var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable}
 
 // readEnvironment takes from the environment what no flag says, and refuses what
 // cannot be.
 func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
-	for _, v := range []struct{ flag, variable string }{{"timeout", timeoutVariable}, {"json", jsonVariable}} {
+	for _, v := range []struct{ flag, variable string }{{"timeout", timeoutVariable}, {"json", jsonVariable}, {"tls-ca", trustVariable}} {
 		value, set := os.LookupEnv(v.variable)
 		if !set || value == "" || command.Flags().Changed(v.flag) {
 			continue
@@ -79,16 +88,39 @@ func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
 	if s.endpoints == "" && command.Flags().Changed("endpoints") {
 		return errors.New("--endpoints is empty; give at least one endpoint, host:port, or leave the flag out")
 	}
-	_, err := s.servers()
+	if _, err := s.servers(); err != nil {
+		return err
+	}
+	return s.settleTrust()
+}
+
+// settleTrust reads the files by which servers are verified.
+func (s *clerkSettings) settleTrust() (err error) {
+	if !s.tls.Given() {
+		return nil
+	}
+	if s.trust, err = s.tls.Config(); err == nil {
+		ask.Trust(s.trust)
+	}
 	return err
 }
 
-// servers returns the endpoints, host:port each.
+// servers returns the endpoints, host:port each, or https://host:port if they are asked by
+// TLS.
 func (s *clerkSettings) servers() ([]string, error) {
 	given := cmp.Or(s.endpoints, os.Getenv(endpointsVariable), devEndpoints)
 	all, err := client.ParseEndpoints(given)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "client: "))
+	}
+	if !s.tls.Given() {
+		return all, nil
+	}
+	if strings.Contains(strings.ToLower(given), "http://") {
+		return nil, errors.New("an endpoint begins with http://, which asks for no TLS, and --tls-ca or --tls-cert does; write https://, or leave the files out")
+	}
+	for i, e := range all {
+		all[i] = "https://" + client.Address(e)
 	}
 	return all, nil
 }
@@ -149,6 +181,7 @@ func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *
 	if config.Endpoints, err = s.servers(); err != nil {
 		return nil, nil, err
 	}
+	config.TLS = s.trust
 	w := terminal.StartWaiting(cmp.Or[io.Writer](s.stderr, io.Discard))
 	config.OnRefusal = w.Note
 	if clerk, err = client.Dial(ctx, config); err != nil {

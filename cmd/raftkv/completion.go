@@ -23,7 +23,10 @@ func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 		if arguments > 0 && len(args) >= arguments {
 			return nil, cobra.ShellCompDirectiveDefault // a value, perhaps of a file
 		}
-		asking := clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, stderr: io.Discard}
+		asking := clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls, stderr: io.Discard}
+		if asking.settleTrust() != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 		var keys []string
 		_ = asking.with(func(ctx context.Context, clerk *client.Clerk) error { // without a cluster nothing is completed
 			page, err := clerk.List(ctx, begun, client.KeysOnly(), client.Limit(completedKeys))
@@ -40,7 +43,10 @@ func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 
 // completeNodes completes the names of nodes.
 func (s *clerkSettings) completeNodes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	asking := clerkSettings{endpoints: s.endpoints, timeout: completionTimeout}
+	asking := clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls}
+	if asking.settleTrust() != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	all, err := asking.askAll(context.Background())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,8 +22,12 @@ import (
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver/api"
+	"raftkv/raft/certs"
+	"raftkv/raft/certs/issue"
+	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
 
@@ -35,6 +41,7 @@ type devSettings struct {
 	fresh    bool
 	maxStore int64 // bytes
 	logLevel string
+	tls      bool
 }
 
 const (
@@ -72,6 +79,7 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 	flags.IntVar(&s.port, "port", 8701, "HTTP port of the first node")
 	flags.BoolVar(&s.fresh, "fresh", false, "start empty: remove what an earlier dev left in the data directory")
 	flags.Int64Var(&s.maxStore, "max-store-bytes", 0, "bytes of keys and values together that the store may hold; 0 for no limit")
+	flags.BoolVar(&s.tls, "tls", false, "speak TLS on all ports, by a CA that is made in the data directory")
 	flags.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return command
 }
@@ -79,6 +87,7 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 // devCluster is the nodes of one dev process.
 type devCluster struct {
 	dir   string
+	tls   bool
 	nodes []*host.Node
 }
 
@@ -153,7 +162,7 @@ func (s *devSettings) settleNodes(given bool) (known bool, err error) {
 // open. The cluster is written down as made before any of its nodes takes part
 // in it.
 func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err error) {
-	c = &devCluster{dir: s.dataDir}
+	c = &devCluster{dir: s.dataDir, tls: s.tls}
 	defer func() {
 		if err != nil {
 			c.end(false)
@@ -199,9 +208,14 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 			c.Peer.Close()
 		}
 	}()
+	keys, err := s.keys(logger)
+	if err != nil {
+		return nil, err
+	}
 	for i := range s.nodes {
 		id := inventory.NodeID(i)
 		c := host.Config{
+			Keys:      keys[id],
 			ClusterID: inventory.DevClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(),
@@ -218,6 +232,48 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 		configs = append(configs, c)
 	}
 	return configs, nil
+}
+
+// keys makes the certificates of all nodes anew, by the CA in the data directory, which is
+// made if it is missing; none without --tls.
+func (s *devSettings) keys(logger *slog.Logger) (map[core.ID]*secure.Keys, error) {
+	keys := map[core.ID]*secure.Keys{}
+	if !s.tls {
+		return keys, nil
+	}
+	in := func(name string) string { return filepath.Join(s.dataDir, name) }
+	pki := certSettings{dir: s.dataDir, days: defaultCADays, force: true, ca: in(inventory.DevCAFile), caKey: in(inventory.DevCAKeyFile)}
+	if _, err := os.Stat(pki.caKey); errors.Is(err, fs.ErrNotExist) {
+		a, err := issue.NewAuthority("raftkv dev CA", time.Now(), pki.valid())
+		if err != nil {
+			return nil, exit.Fail(err)
+		}
+		if err := pki.write(io.Discard, strings.TrimSuffix(inventory.DevCAFile, ".pem"), a.CertPEM, a.KeyPEM); err != nil {
+			return nil, err
+		}
+	}
+	identity, err := certs.ParseIdentity(certs.DefaultIdentity, inventory.DevClusterID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.nodes {
+		id := inventory.NodeID(i)
+		cert, key := inventory.DevKeyFiles(id)
+		name, _ := identity.Name(string(id))
+		r := issue.Request{Name: string(id), URIs: []string{name}, Hosts: []string{"localhost", "127.0.0.1", "::1"}, Server: true, Client: true}
+		if err := pki.issue(io.Discard, strings.TrimSuffix(cert, ".pem"), r); err != nil {
+			return nil, err
+		}
+		settings := secure.ForDev(in(cert), in(key), pki.ca)
+		plan, err := settings.Plan(inventory.DevClusterID, string(id), s.nodes == 1)
+		if err != nil {
+			return nil, err
+		}
+		if keys[id], err = secure.Open(plan, logger); err != nil {
+			return nil, exit.Fail(err)
+		}
+	}
+	return keys, nil
 }
 
 // start starts all nodes. What it returns yields the first failure of a node.
@@ -267,7 +323,11 @@ func (c *devCluster) awaitServing(ctx context.Context, serving chan<- struct{}) 
 
 // greet says where the cluster is and what to type next.
 func (c *devCluster) greet(w io.Writer, took time.Duration) {
-	url := func(n *host.Node) string { return "http://" + n.Address() }
+	url, curl := func(n *host.Node) string { return "http://" + n.Address() }, "curl"
+	if c.tls {
+		url = func(n *host.Node) string { return "https://" + n.Address() }
+		curl += " --cacert " + filepath.Join(c.dir, inventory.DevCAFile)
+	}
 	first, second := c.nodes[0], c.nodes[min(1, len(c.nodes)-1)]
 	fmt.Fprintf(w, "A cluster of %d serves after %v. Its data is in %s.\n\n", len(c.nodes), took.Round(time.Millisecond), c.dir)
 	for _, n := range c.nodes {
@@ -280,25 +340,28 @@ func (c *devCluster) greet(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, `
 Type in another terminal:
 
-  curl -X PUT --data-binary 'hello' %s/v1/kv/greeting
-  curl %s/v1/kv/greeting
+  %s -X PUT --data-binary 'hello' %s/v1/kv/greeting
+  %s %s/v1/kv/greeting
   raftkv status --watch%s
 
 Ctrl-C ends it.
-`, url(first), url(second), c.endpointsFlag())
+`, curl, url(first), curl, url(second), c.endpointsFlag())
 }
 
 // endpointsFlag is what commands need to find the cluster; nothing if it is where
 // they look by themselves.
-func (c *devCluster) endpointsFlag() string {
+func (c *devCluster) endpointsFlag() (flags string) {
+	if c.tls {
+		flags = " --tls-ca " + filepath.Join(c.dir, inventory.DevCAFile)
+	}
 	var all []string
 	for _, n := range c.nodes {
 		all = append(all, n.Address())
 	}
 	if len(all) == defaultDevNodes && all[0] == defaultHTTP {
-		return ""
+		return flags
 	}
-	return " --endpoints " + strings.Join(all, ",")
+	return flags + " --endpoints " + strings.Join(all, ",")
 }
 
 // end ends all nodes, together so that none waits for another. Requests under

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +22,14 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 	page, unit := read("docs", "install.md"), read("deploy", "systemd", "raftkv.service")
 
 	block := codeBlock(page, `id = "n1"`)
+	pki := t.TempDir() // in place of /etc/raftkv, which this machine may not have
+	for _, line := range []string{"ca", "node --cluster-id production --id n1 --hosts kv1,10.0.0.1"} {
+		if code := run(append(append([]string{"cert"}, strings.Fields(line)...), "--dir", pki), io.Discard, t.Output()); code != 0 {
+			t.Fatalf("raftkv cert %s: code %d", line, code)
+		}
+	}
+	named := strings.NewReplacer("/etc/raftkv/node-key.pem", filepath.Join(pki, "node-n1-key.pem"), "/etc/raftkv/node.pem", filepath.Join(pki, "node-n1.pem"), "/etc/raftkv/ca.pem", filepath.Join(pki, "ca.pem"))
+	block = named.Replace(block)
 	s, err := parse(t, nil, nil, block)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, block)
@@ -28,6 +37,9 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 	c, _, err := s.nodeConfig(t.Output())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.Keys == nil {
+		t.Error("the settings give no TLS")
 	}
 	if len(c.Members) != 3 || !strings.HasPrefix(c.DataDir, "/var/lib/raftkv") || len(c.AllowedHosts) < 4 {
 		t.Errorf("the settings give %+v", c)

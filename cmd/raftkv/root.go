@@ -116,7 +116,7 @@ and would not go on; that is a bug worth reporting.`,
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
 		newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
-		newSnapshotCommand(), newWALCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+		newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	completeFlags(root)
 	reflow(root)
 	return root

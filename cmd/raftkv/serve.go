@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
@@ -47,6 +49,9 @@ type serveSettings struct {
 	maxInFlight     int64
 	maxConnections  int64
 	maxPerIP        int64
+	tls             secure.Settings
+	plan            secure.Plan // that tls makes
+	fresh           bool        // no node has begun in the data directory
 }
 
 const (
@@ -67,7 +72,7 @@ func (s *serveSettings) table() []settings.Setting {
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
 	}
-	return []settings.Setting{
+	return slices.Concat([]settings.Setting{
 		settings.New("id", "name of this node, one of those in --cluster", &s.id),
 		settings.New("data-dir", "directory for this node's data; created if missing", &s.dataDir),
 		settings.New("cluster", "peer addresses of all nodes: n1=host:port,n2=host:port,…", &s.cluster),
@@ -86,8 +91,9 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr),
 		settings.New("log-level", "debug, info, warn or error", &s.logLevel),
 		settings.New("log-format", "text or json", &s.logFormat),
+	}, s.tls.Table(), []settings.Setting{
 		settings.New(settings.ConfigName, "TOML file with settings", &s.config),
-	}
+	})
 }
 
 func newServeCommand() *cobra.Command {
@@ -118,7 +124,11 @@ that is 0.0.0.0, the host of the leader's entry in --cluster takes its place.
 
 On SIGTERM a leader hands leadership over, requests under way finish, and the
 process ends with code 0. A second signal ends it at once, which loses nothing
-that was acknowledged. SIGHUP does nothing; docs/operations.md lists all signals.
+that was acknowledged. SIGHUP looks at the files of certificates at once, which
+else happens every ten seconds; docs/operations.md lists all signals.
+
+A node that listens beyond loopback needs TLS and says what it goes without:
+--insecure=client,peer,auth. docs/security.md leads from nothing to TLS.
 
 A node whose data directory was emptied, put back to an earlier state or copied is
 refused by the others, and ends. With --rejoin it comes back on an empty directory,
@@ -156,10 +166,13 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	// handling is the system's again, ends the process.
 	ctx, endOfSignals := awaitEnd(false)
 	defer endOfSignals()
-	ignoreHangups(ctx, config.Logger)
+	config.Reload = onHangups(ctx, config.Logger, config.Keys != nil)
 	dumpOnQuit(stderr)
 	if err := s.openPorts(ctx, &config); err != nil {
 		return err
+	}
+	if err := s.settleExposure(&config); err != nil {
+		return errors.Join(err, closePorts(&config))
 	}
 	address.Warn(config)
 	return host.Run(ctx, endOfSignals, config)
@@ -179,6 +192,35 @@ func (s *serveSettings) openPorts(ctx context.Context, c *host.Config) (err erro
 	return nil
 }
 
+// closePorts closes what openPorts has opened.
+func closePorts(c *host.Config) error {
+	if c.Admin != nil {
+		c.Admin.Close()
+	}
+	return errors.Join(c.HTTP.Close(), c.Peer.Close())
+}
+
+// settleExposure refuses ports that are open beyond this machine unless that was said, and
+// notes in a new data directory that it holds to this rule.
+func (s *serveSettings) settleExposure(c *host.Config) (err error) {
+	older := !s.fresh
+	if older {
+		marked, err := secure.Marked(c.FS, c.DataDir)
+		if err != nil {
+			return err
+		}
+		older = !marked
+	}
+	const auth = false // there are no tokens yet
+	if c.Open, err = s.plan.Allow(s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), auth), older, c.Logger); err != nil || !s.fresh {
+		return err
+	}
+	if err := c.FS.MkdirAll(c.DataDir); err != nil {
+		return exit.Fail(err)
+	}
+	return secure.Mark(c.FS, c.DataDir)
+}
+
 // checkDataDir refuses a data directory that cannot be a node's, and warns about
 // one that holds other things, too.
 func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
@@ -186,6 +228,7 @@ func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	s.fresh = holds.IsNew()
 	strange, err := holds.CheckForServe(s.dataDir)
 	if strange != "" {
 		logger.Warn("the data directory holds something that is not this node's; it is left alone, but give a node a directory of its own", "found", strange)
@@ -257,12 +300,20 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	case s.electionTimeout < 60*time.Millisecond || s.electionTimeout > time.Minute:
 		return host.Config{}, nil, fmt.Errorf("--election-timeout is %v; choose 60ms to 1m", s.electionTimeout)
 	}
+	if s.plan, err = s.tls.Plan(s.clusterID, s.id, len(m) == 1); err != nil {
+		return host.Config{}, nil, err
+	}
+	s.plan.Hosts = clientHosts(s.http, own)
+	keys, err := secure.Open(s.plan, logger)
+	if err != nil {
+		return host.Config{}, nil, err
+	}
 	room, err := process.Divide(process.DescriptorLimit(), 1, len(m)-1, int(s.maxConnections))
 	if err != nil {
 		return host.Config{}, nil, exit.Fail(err)
 	}
 	c := host.Config{
-		ClusterID: s.clusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
+		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
 		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
@@ -274,6 +325,22 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		logger.Warn(sentence)
 	}
 	return c, log, nil
+}
+
+// clientHosts returns the host at which the other nodes reach the client port: that of
+// --http, and where it stands for every address, that of the node's entry in --cluster.
+func clientHosts(http, own string) []string {
+	host, _, err := net.SplitHostPort(http)
+	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return []string{host}
+	}
+	if host == "" {
+		return []string{"127.0.0.1"}
+	}
+	if host, _, err = net.SplitHostPort(own); err != nil {
+		return nil
+	}
+	return []string{host}
 }
 
 // applyDescriptors settles a node's bounds, and says so if the limit leaves clients

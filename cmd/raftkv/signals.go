@@ -67,11 +67,13 @@ func awaitEnd(terminal bool) (ctx context.Context, stop func()) {
 	return signal.NotifyContext(context.Background(), asks...)
 }
 
-// ignoreHangups keeps a server running when its terminal is closed or somebody
-// expects it to read its settings again, and says so.
-func ignoreHangups(ctx context.Context, logger *slog.Logger) {
+// onHangups keeps a server running when its terminal is closed. Where there are
+// certificates, what it returns yields at each SIGHUP, so that their files are looked at;
+// otherwise it says that settings are read at the start only.
+func onHangups(ctx context.Context, logger *slog.Logger, certificates bool) <-chan struct{} {
+	asked := make(chan struct{}, 1)
 	if signal.Ignored(syscall.SIGHUP) {
-		return
+		return asked
 	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -79,12 +81,21 @@ func ignoreHangups(ctx context.Context, logger *slog.Logger) {
 		for {
 			select {
 			case <-hangups:
+				if certificates {
+					logger.Info("SIGHUP: the files of certificates are looked at; settings are read at the start only")
+					select {
+					case asked <- struct{}{}:
+					default: // a look is due anyway
+					}
+					continue
+				}
 				logger.Info("SIGHUP does nothing: settings are read at the start only; SIGTERM ends the node in order")
 			case <-ctx.Done():
 				return // and SIGHUP goes on to do nothing
 			}
 		}
 	}()
+	return asked
 }
 
 // dumpOnQuit prints the stacks of all goroutines and ends the process on SIGQUIT,

@@ -14,6 +14,7 @@ import (
 	"raftkv/cmd/raftkv/internal/address"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/inventory"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver"
 	"raftkv/raft/core"
@@ -171,6 +172,9 @@ func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserv
 			return err
 		})
 	if err == nil {
+		err = secure.Mark(fsys, s.dataDir) // it is a new cluster's
+	}
+	if err == nil {
 		owner.UID = uid.String()
 		err = owner.Write(fsys, s.dataDir)
 	}
@@ -197,5 +201,6 @@ func (u untilEnd) Write(p []byte) (int, error) {
 // clear removes what fill has made.
 func (s *restoreSettings) clear() error {
 	return errors.Join(os.RemoveAll(filepath.Join(s.dataDir, datadir.LogDir)),
+		os.RemoveAll(filepath.Join(s.dataDir, datadir.SecureFile)), os.RemoveAll(filepath.Join(s.dataDir, datadir.SecureFile+datadir.TmpSuffix)),
 		os.RemoveAll(filepath.Join(s.dataDir, datadir.OwnerFile)), os.RemoveAll(filepath.Join(s.dataDir, datadir.OwnerFile+datadir.TmpSuffix)))
 }

@@ -179,7 +179,7 @@ func TestHealthSeesTwoClusters(t *testing.T) {
 // Goal: every command that talks to a cluster refuses the same endpoints, in
 // words, before it asks anybody.
 func TestAllCommandsReadEndpointsInOneWay(t *testing.T) {
-	for _, bad := range []string{"https://h:1", "ftp://h:1", "h", ",", "u:p@h:1", "h:99999", "h:0", "h:1/v1", "::1:8701"} {
+	for _, bad := range []string{"https://u@h:1", "https://a:1,b:1", "ftp://h:1", "h", ",", "u:p@h:1", "h:99999", "h:0", "h:1/v1", "::1:8701"} {
 		for _, args := range [][]string{
 			{"get", "k"}, {"put", "k", "v"}, {"append", "k", "v"}, {"delete", "k"}, {"list"}, {"status"}, {"leader"}, {"health"}, {"export"}, {"import", "-"},
 			{"bench"}, {"bench", "--http"}, {"verify"}, {"snapshot", "save", t.TempDir() + "/x"},

@@ -25,6 +25,8 @@ type Status struct {
 	Rejoin *Rejoin `json:"rejoin,omitempty"`
 	// Integrity is the result of comparing this node's state with its peers'.
 	Integrity Integrity `json:"integrity"`
+	// Transport is how the node's ports speak.
+	Transport Transport `json:"transport,omitzero"`
 	Build     string    `json:"build"`
 }
 
@@ -47,6 +49,16 @@ type Integrity struct {
 	OKSecondsAgo int64  `json:"ok_seconds_ago"`
 	// Fault is the reason why the node serves nothing; "" while it serves.
 	Fault string `json:"fault,omitempty"`
+}
+
+// Transport is how a node's ports speak: off, accept, prefer (peers only) or require.
+type Transport struct {
+	ClientTLS string `json:"client_tls,omitempty"`
+	PeerTLS   string `json:"peer_tls,omitempty"`
+	// Open is what is open beyond the node's machine: client, peer, auth.
+	Open []string `json:"insecure,omitempty"`
+	// SharedCertificate says that one certificate stands for all nodes of the cluster.
+	SharedCertificate bool `json:"shared_certificate,omitempty"`
 }
 
 // Log is the range of indices that a node holds of the log.

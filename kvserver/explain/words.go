@@ -69,6 +69,7 @@ func list(names []string) string {
 var unreachables = map[recorder.Why]string{
 	recorder.NobodyListens: "connection refused", recorder.NoAnswer: "no answer", recorder.NoRoute: "no route",
 	recorder.NoHello: "its machine answers and its process does not", recorder.TurnedDown: "it turns us down", recorder.WeTurnDown: "it is turned down",
+	recorder.NoIdentity: "its certificate does not prove that it is the node",
 }
 
 // unreachable returns why a node cannot be reached, in a few words.

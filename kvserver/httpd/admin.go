@@ -20,7 +20,11 @@ import (
 //	GET /debug/pprof/…   the profiles of net/http/pprof
 //	GET /v1/log-level    the least level that is logged
 //	PUT /v1/log-level    changes it: debug, info, warn or error
-func (d *Door) AdminHandler(level *slog.LevelVar) http.Handler {
+//	POST /v1/reload      looks at the files of certificates now
+//
+// reload does the latter; it returns what is wrong with the files that are there, and what
+// was in use goes on then. nil: there are none.
+func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -42,6 +46,14 @@ func (d *Door) AdminHandler(level *slog.LevelVar) http.Handler {
 		}
 		d.logger.Warn("the log level was changed", "level", level.Level().String())
 		return answerLevel(x)
+	}))
+	mux.HandleFunc("POST /v1/reload", d.handle(func(x *exchange) error {
+		if reload != nil {
+			if err := reload(); err != nil {
+				return failure.Of(failure.Precondition, err, "nothing was changed: %s", err.Error())
+			}
+		}
+		return x.answerText("the files of certificates in use are those that are there\n")
 	}))
 	return d.operatorsOnly(newGuard(d, mux))
 }

@@ -20,7 +20,7 @@ func TestTheAdminPortChangesTheLogLevelAndGivesProfiles(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))
 	})
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = NewAdminServer(s.door.AdminHandler(level))
+	ts.Config = NewAdminServer(s.door.AdminHandler(level, nil))
 	ts.Start()
 	defer ts.Close()
 	if a := send(t, "GET", ts.URL+"/v1/log-level", ""); a.status != 200 || a.body != "info\n" {
@@ -56,7 +56,7 @@ func TestTheAdminPortChangesTheLogLevelAndGivesProfiles(t *testing.T) {
 func TestTheAdminPortServesNoPage(t *testing.T) {
 	s, _ := newServer(t, func(c *settings) { c.AllowedHosts = []string{"*"} })
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = NewAdminServer(s.door.AdminHandler(new(slog.LevelVar)))
+	ts.Config = NewAdminServer(s.door.AdminHandler(new(slog.LevelVar), nil))
 	ts.Start()
 	defer ts.Close()
 	port := strings.TrimPrefix(ts.URL, "http://127.0.0.1")

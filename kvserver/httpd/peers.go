@@ -28,6 +28,9 @@ type PeersConfig struct {
 	// ClientAddr gives the host:port where a node takes client requests, "" if that
 	// is not known. It must not block.
 	ClientAddr func(id string) string
+	// Dial connects to an address, by TLS where the node there speaks that. What it
+	// returns carries HTTP. nil: by TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// MaxConnections bounds the connections on which this node passes writes on to
 	// one leader. 0: DefaultPeerConnections.
 	MaxConnections int
@@ -68,15 +71,21 @@ func NewPeers(config PeersConfig) *Peers {
 	if config.Shortage == nil {
 		config.Shortage = func(error) {}
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	if config.Dial == nil {
+		config.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
 	return &Peers{
 		config:      config,
 		misdirected: port.NewThrottledLog(config.Logger),
 		transport: &http.Transport{
 			// No proxy: the leader is asked or nobody.
 			Proxy: nil,
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := dialer.DialContext(ctx, network, address)
+			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+				defer cancel()
+				conn, err := config.Dial(ctx, address)
 				if err != nil {
 					return nil, err
 				}

@@ -3,6 +3,8 @@ package httpd
 import (
 	"net/http"
 	"strings"
+
+	"raftkv/kvserver/port"
 )
 
 // redirect sends a client to the leader that asks for that with ?redirect, in
@@ -21,6 +23,9 @@ func (d *Door) redirect(x *exchange) (sent bool, err error) {
 	}
 	u := *x.r.URL
 	u.Scheme, u.Host, u.User = "http", address, nil
+	if port.Of(x.r).Secret() {
+		u.Scheme = "https" // who came by TLS goes on by TLS
+	}
 	u.Path, u.RawPath = x.r.URL.Path, keepDots(x.r.URL.EscapedPath())
 	x.w.Header().Set("Location", u.String())
 	x.answer(http.StatusTemporaryRedirect, nil)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -27,6 +28,12 @@ type Config struct {
 	// The operator connects to Admin, which likewise belongs to the node. nil: there is
 	// no admin port.
 	Admin net.Listener
+	// Keys are the certificates of the node. nil: it speaks in clear.
+	Keys *secure.Keys
+	// Reload yields when the files of Keys are to be looked at at once. nil: never.
+	Reload <-chan struct{}
+	// Open is what is open beyond this machine; see secure.Plan.Allow.
+	Open []string
 	// AllowedHosts are names of this node in addition to those it knows itself.
 	AllowedHosts []string
 

@@ -140,7 +140,7 @@ func (c *costCluster) leads() bool { return c.nodes[0].raft.Status().Role == cor
 func (c *costCluster) connect(t *testing.T, face string) {
 	leader := c.nodes[0].config.HTTP.Addr().String()
 	if face == "HTTP" {
-		target := bench.NewHTTPTarget([]string{leader}, costClients)
+		target := bench.NewHTTPTarget([]string{leader}, costClients, nil)
 		t.Cleanup(target.Close)
 		c.target = target
 		return

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
 	"raftkv/kvserver/clerkd"
 	"raftkv/kvserver/httpd"
@@ -34,15 +35,16 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 	others := names(c.Members.Others(c.ID).IDs())
 	s.port = port.New(port.Config{
 		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, Logger: n.logger,
+		TLS:     c.Keys.Port(),
 		Problem: func(err error) []byte { return s.http.Problem(err) }, // the door is there before any connection
 	})
 	s.peers = httpd.NewPeers(httpd.PeersConfig{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, ClientAddr: clientAddr,
 		MaxConnections: cmp.Or(c.MaxForwards, httpd.PeerConnections(s.port.MaxConnections())),
-		Shortage:       s.port.MakeRoom, Logger: n.logger,
+		Shortage:       s.port.MakeRoom, Logger: n.logger, Dial: n.dialNode,
 	})
 	s.forwarder = clerkd.NewForwarder(clerkd.ForwarderConfig{
-		NodeID: string(c.ID), ClusterID: c.ClusterID, ClientAddr: clientAddr, Logger: n.logger,
+		NodeID: string(c.ID), ClusterID: c.ClusterID, ClientAddr: clientAddr, Logger: n.logger, Dial: n.dialNode,
 	})
 	config := kvserver.Config{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
@@ -87,4 +89,17 @@ func (s *service) Close() {
 	s.clerks.Close()
 	s.forwarder.Close()
 	s.peers.Close()
+}
+
+// dialNode connects to the client port of another node, by TLS where that speaks it. The
+// address is one that a peer has named in its hello.
+func (n *Node) dialNode(ctx context.Context, address string) (net.Conn, error) {
+	id, secret := n.transport.ClientAt(address)
+	return n.config.Keys.Dial(ctx, secure.Called{Node: string(id), Address: address, Secret: secret})
+}
+
+// speaksTLS reports whether this node's client port does, which its peers are told.
+func (c *Config) speaksTLS() bool {
+	client, _ := c.Keys.Modes()
+	return client != secure.Off
 }

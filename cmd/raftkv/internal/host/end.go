@@ -71,6 +71,9 @@ func (n *Node) Drain() {
 // Close ends everything that Start began, in the order in which the parts need
 // each other. Requests that still wait are answered. The error is the disk's.
 func (n *Node) Close() error {
+	if n.watching != nil {
+		n.watching()
+	}
 	if n.clients != nil {
 		n.StopListening()
 	}

@@ -33,6 +33,7 @@ var instruments = struct {
 	peerConnected, peerSentBytes, peerReceivedBytes, peerSentMessages, peerReceivedMessages, peerSendFailures metrics.Instrument
 	peerDialFailures, peerConnectionsLost, peerSnapshotTransfers, peerCallsInFlight, peerRejected             metrics.Instrument
 	peerRoundTripSeconds, snapshotSendFailures, heartbeatLate, snapshotSendSeconds                            metrics.Instrument
+	insecure, tlsHandshakes, tlsExpiry, tlsReloads                                                            metrics.Instrument
 }{
 	// The process and the node.
 	buildInfo:       table.Gauge("build_info", "Always 1; the labels say what runs.", "version", "go"),
@@ -94,7 +95,12 @@ var instruments = struct {
 	peerRoundTripSeconds:  table.Histogram("peer_round_trip_duration_seconds", "Time from a heartbeat of this node to the peer's answer.", consensusBuckets, "peer"),
 	snapshotSendFailures:  table.Counter("raft_snapshot_send_failures_total", "Snapshots that did not reach the peer, for any reason.", "peer"),
 	heartbeatLate:         table.Counter("raft_heartbeat_late_total", "Times that this leader sent a peer no message for two heartbeat intervals."),
-	snapshotSendSeconds:   table.Histogram("raft_snapshot_send_duration_seconds", "Time from the start of sending a snapshot to the peer's answer that it has it, including pauses after failures.", metrics.SnapshotBuckets),
+	insecure:              table.Gauge("insecure", "1 for what is open beyond this machine: the client port or the peer port in clear, or no tokens (auth).", "what"),
+	tlsHandshakes:         table.Counter("tls_handshakes_total", "Handshakes of TLS on a port, client or peer, by result.", "port", "result"),
+	tlsExpiry:             table.Gauge("tls_certificate_expiry_timestamp_seconds", "Unix time at which the certificate in use expires; of a CA bundle (client-ca, peer-ca), the first to expire.", "use"),
+	tlsReloads:            table.Counter("tls_reloads_total", "Times that changed files of certificates were taken into use, or refused.", "result"),
+
+	snapshotSendSeconds: table.Histogram("raft_snapshot_send_duration_seconds", "Time from the start of sending a snapshot to the peer's answer that it has it, including pauses after failures.", metrics.SnapshotBuckets),
 }
 
 // Instruments lists all metrics of a node and its service, for documents and tests to be

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/metrics"
+	"raftkv/raft/certs"
 	"raftkv/raft/core"
 	"raftkv/raft/wire"
 )
@@ -109,5 +112,24 @@ func (t timedTransport) timeSnapshot(p *timedPeer, told func(core.Call, core.Rep
 			t.sends.Observe(time.Since(begun).Seconds())
 		}
 		told(call, reply)
+	}
+}
+
+// tlsMetrics shows what is to be known of the node's certificates, and what is open beyond
+// its machine.
+func tlsMetrics(keys *secure.Keys, open []string) metrics.Shown {
+	return func(s *metrics.Scrape) {
+		for _, what := range []string{secure.Client, secure.Peer, secure.Auth} {
+			s.Show(instruments.insecure, metrics.Truth(slices.Contains(open, what)), what)
+		}
+		keys.Handshakes(func(port string, result certs.Result, n uint64) {
+			s.Show(instruments.tlsHandshakes, float64(n), port, string(result))
+		})
+		keys.Expiries(func(use string, at time.Time) { s.Show(instruments.tlsExpiry, float64(at.Unix()), use) })
+		if keys != nil {
+			taken, refused := keys.Reloads()
+			s.Show(instruments.tlsReloads, float64(taken), "taken")
+			s.Show(instruments.tlsReloads, float64(refused), "refused")
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"raftkv/cmd/raftkv/internal/flight"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -45,9 +46,10 @@ type Node struct {
 	announcing sync.Mutex // guards announced
 	announced  bool       // all others know that this node comes back; see rejoin.go
 
-	admin    *http.Server  // nil: there is no admin port
-	failures chan error    // has room for every failure that may come
-	opened   chan struct{} // closed when raft is set
+	watching context.CancelFunc // ends what watchTLS has begun
+	admin    *http.Server       // nil: there is no admin port
+	failures chan error         // has room for every failure that may come
+	opened   chan struct{}      // closed when raft is set
 }
 
 // New opens the data directory and makes sure that it is this node's. It accepts and
@@ -58,7 +60,7 @@ func New(c Config) (*Node, error) {
 	if err == nil {
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.Others(c.ID), Listener: c.Peer,
-			ClientAddr: n.clientAddress(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
+			ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
 			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
 			Noted: n.recording.Connection,
@@ -120,7 +122,7 @@ func (n *Node) Start() error {
 	chosen := make(chan raft.Batch, 1)
 	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
-	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport))
+	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
 	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
@@ -145,6 +147,9 @@ func (n *Node) Start() error {
 	go n.watchRejoin()
 	go n.watchDirectory()
 	go n.watchLeader()
+	ctx, cancel := context.WithCancel(context.Background())
+	n.watching = cancel
+	n.watchTLS(ctx)
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
 }
@@ -182,4 +187,11 @@ func (n *Node) AwaitServing(ctx context.Context) bool {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// watchTLS looks after the node's certificates until ctx ends. ctx is that of the process,
+// which ends with its node.
+func (n *Node) watchTLS(ctx context.Context) {
+	go n.config.Keys.Watch(ctx, n.config.Reload)
+	go secure.WarnDaily(ctx, n.config.Open, n.logger)
 }

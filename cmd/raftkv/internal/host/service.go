@@ -38,7 +38,7 @@ func (n *Node) startAdmin() {
 	if n.config.Admin == nil {
 		return
 	}
-	n.admin = httpd.NewAdminServer(n.service.http.AdminHandler(n.config.LogLevel))
+	n.admin = httpd.NewAdminServer(n.service.http.AdminHandler(n.config.LogLevel, n.config.Keys.Reload))
 	n.admin.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
 	go func() {
 		if err := n.admin.Serve(n.config.Admin); err != nil && !errors.Is(err, http.ErrServerClosed) {

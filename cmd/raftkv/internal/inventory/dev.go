@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -21,6 +22,9 @@ import (
 const (
 	devMarkName     = "dev.toml"
 	devRemovingName = "dev.removing"
+	// DevCAFile and DevCAKeyFile are the CA of a dev cluster with TLS.
+	DevCAFile    = "dev-ca.pem"
+	DevCAKeyFile = "dev-ca-key.pem"
 	// DevClusterID is the cluster id of every dev cluster.
 	DevClusterID = "dev"
 	// MaxDevNodes is the largest number of nodes in one.
@@ -29,7 +33,31 @@ const (
 
 // isDevMark reports whether only 'raftkv dev' makes such a file.
 func isDevMark(name string) bool {
-	return name == devMarkName || name == devMarkName+datadir.TmpSuffix || name == devRemovingName
+	return name == devMarkName || name == devMarkName+datadir.TmpSuffix || name == devRemovingName || isDevKey(name)
+}
+
+// isDevKey reports whether a name is that of a file of certificates of dev, or of one that
+// was being written.
+func isDevKey(name string) bool {
+	if rest, unfinished := strings.CutPrefix(name, "."); unfinished {
+		name = rest[:strings.LastIndex(rest, ".")+1]
+		name = strings.TrimSuffix(name, ".")
+	}
+	if name == DevCAFile || name == DevCAKeyFile {
+		return true
+	}
+	for _, id := range devIDs() {
+		if cert, key := DevKeyFiles(core.ID(id)); name == cert || name == key {
+			return true
+		}
+	}
+	return false
+}
+
+// DevKeyFiles returns the names of the certificate of a node of a dev cluster, and of its
+// key.
+func DevKeyFiles(id core.ID) (cert, key string) {
+	return "dev-" + string(id) + ".pem", "dev-" + string(id) + "-key.pem"
 }
 
 // devMark is the content of dev.toml.

@@ -100,7 +100,7 @@ func Take(fsys vfs.FS, dir string) (Inventory, error) {
 // belongs there.
 func isNodeEntry(fsys vfs.FS, dir, name string) bool {
 	switch strings.TrimSuffix(name, datadir.TmpSuffix) {
-	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile:
+	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile, datadir.SecureFile:
 		return true
 	case datadir.LogDir:
 		inside, err := fsys.List(filepath.Join(dir, name))
@@ -159,6 +159,9 @@ func linkAt(fsys vfs.FS, path string) (to string, isLink bool) {
 	to, err := os.Readlink(path)
 	return to, err == nil
 }
+
+// IsNew reports whether no node has begun in the directory.
+func (v Inventory) IsNew() bool { return v.contents != holdsNode }
 
 // CheckForServe returns an error if no node may use the directory, as far as that can be
 // told before raftkv.toml is compared. strange is an entry to warn about; empty if there

@@ -1,0 +1,369 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/address"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/raft/certs"
+	"raftkv/raft/certs/issue"
+)
+
+// certSettings are the flags of the commands that make certificates.
+type certSettings struct {
+	dir, ca, caKey string
+	name           string
+	days           int
+	clusterID, id  string
+	identity       string
+	hosts          string
+	revoked        []string
+	force          bool
+}
+
+const (
+	defaultCADays   = 3650
+	defaultCertDays = 365
+)
+
+func newCertCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "cert",
+		Short: "Make certificates for TLS, and look at them",
+		Long: `Make a CA of your own and certificates for nodes, servers and clients, without
+any other program. Keys are ECDSA P-256, in files that nobody else can read. No
+node ever reads the key of a CA: keep it off the nodes.
+
+Certificates of other programs (openssl, cfssl, cert-manager, SPIRE) are as good;
+docs/security.md says what they must hold.`,
+		Args: cobra.NoArgs,
+		RunE: showHelp,
+	}
+	command.AddCommand(newCertCA(), newCertNode(), newCertServer(), newCertClient(), newCertCRL(), newCertInspect())
+	return command
+}
+
+// addTo adds the flags that the commands have in common.
+func (s *certSettings) addTo(command *cobra.Command, days int) {
+	flags := command.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&s.dir, "dir", ".", "directory of the files; made if missing")
+	flags.IntVar(&s.days, "days", days, "how long it is valid")
+	flags.BoolVar(&s.force, "force", false, "replace files that are there")
+}
+
+// addSignerTo adds the flags that name the CA.
+func (s *certSettings) addSignerTo(command *cobra.Command) {
+	command.Flags().StringVar(&s.ca, "ca", "", "certificate of the CA (default: ca.pem in --dir)")
+	command.Flags().StringVar(&s.caKey, "ca-key", "", "its key (default: ca-key.pem in --dir)")
+}
+
+func newCertCA() *cobra.Command {
+	var s certSettings
+	command := &cobra.Command{
+		Use:     "ca",
+		Short:   "Make a CA: ca.pem and ca-key.pem",
+		Example: `  raftkv cert ca --dir ./pki`,
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := s.checkDays(); err != nil {
+				return err
+			}
+			a, err := issue.NewAuthority(s.name, time.Now(), s.valid())
+			if err != nil {
+				return exit.Fail(err)
+			}
+			return s.write(command.OutOrStdout(), "ca", a.CertPEM, a.KeyPEM)
+		},
+	}
+	s.addTo(command, defaultCADays)
+	command.Flags().StringVar(&s.name, "name", "raftkv CA", "name of the CA, for people")
+	return command
+}
+
+func newCertNode() *cobra.Command {
+	var s certSettings
+	command := &cobra.Command{
+		Use:   "node",
+		Short: "Make the certificate of a node: node-ID.pem and node-ID-key.pem",
+		Long: `Make the certificate by which a node proves to its peers which node of which
+cluster it is (--peer-tls-cert). With --hosts it is good for the client port of
+that node, too (--tls-cert).`,
+		Example: `  raftkv cert node --dir ./pki --cluster-id raftkv --id n1 --hosts n1.example.org,10.0.0.1`,
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := address.CheckName(s.id); err != nil {
+				return fmt.Errorf("--id %w", err)
+			}
+			if err := address.CheckName(s.clusterID); err != nil {
+				return fmt.Errorf("--cluster-id %w", err)
+			}
+			identity, err := certs.ParseIdentity(s.identity, s.clusterID)
+			if err != nil {
+				return fmt.Errorf("--peer-identity: %w", err)
+			}
+			r := issue.Request{Name: s.id, Hosts: listOf(s.hosts), Server: true, Client: true}
+			if name, dns := identity.Name(s.id); dns {
+				r.Hosts = append(r.Hosts, name)
+			} else if !identity.Any() {
+				r.URIs = []string{name}
+			}
+			return s.issue(command.OutOrStdout(), "node-"+s.id, r)
+		},
+	}
+	s.addTo(command, defaultCertDays)
+	s.addSignerTo(command)
+	command.Flags().StringVar(&s.clusterID, "cluster-id", defaultClusterID, "name of the cluster")
+	command.Flags().StringVar(&s.id, "id", "", "name of the node")
+	command.Flags().StringVar(&s.hosts, "hosts", "", "names and addresses by which clients reach the node: a,b")
+	command.Flags().StringVar(&s.identity, "peer-identity", "", "how the certificate names the node, as with serve")
+	return command
+}
+
+func newCertServer() *cobra.Command {
+	var s certSettings
+	command := &cobra.Command{
+		Use:     "server",
+		Short:   "Make a certificate for client ports: NAME.pem and NAME-key.pem",
+		Example: `  raftkv cert server --dir ./pki --name server --hosts kv.example.org,10.0.0.1,10.0.0.2,10.0.0.3`,
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			hosts := listOf(s.hosts)
+			if len(hosts) == 0 {
+				return errors.New("--hosts is missing: name what clients call the server, host names or addresses")
+			}
+			// Nodes show it to each other where clients must show one, so it has both usages.
+			return s.issue(command.OutOrStdout(), s.name, issue.Request{Name: s.name, Hosts: hosts, Server: true, Client: true})
+		},
+	}
+	s.addTo(command, defaultCertDays)
+	s.addSignerTo(command)
+	command.Flags().StringVar(&s.name, "name", "server", "name of the files")
+	command.Flags().StringVar(&s.hosts, "hosts", "", "names and addresses by which clients reach it: a,b")
+	return command
+}
+
+func newCertClient() *cobra.Command {
+	var s certSettings
+	command := &cobra.Command{
+		Use:     "client",
+		Short:   "Make a certificate for clients: NAME.pem and NAME-key.pem",
+		Long:    `Make a certificate for clients of nodes with --tls-client-ca. It says that a machine may connect; it gives no rights.`,
+		Example: `  raftkv cert client --dir ./pki --name laptop`,
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return s.issue(command.OutOrStdout(), s.name, issue.Request{Name: s.name, Client: true})
+		},
+	}
+	s.addTo(command, defaultCertDays)
+	s.addSignerTo(command)
+	command.Flags().StringVar(&s.name, "name", "client", "name of the files")
+	return command
+}
+
+func newCertCRL() *cobra.Command {
+	var s certSettings
+	command := &cobra.Command{
+		Use:     "crl",
+		Short:   "Make a revocation list: crl.pem",
+		Long:    `Make the list of all certificates of a CA that are to be refused from now on, for --tls-crl and --peer-tls-crl. It takes the place of the one before, so name all of them.`,
+		Example: `  raftkv cert crl --dir ./pki --revoke ./pki/node-n2.pem --force`,
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := s.checkDays(); err != nil {
+				return err
+			}
+			a, err := s.authority()
+			if err != nil {
+				return err
+			}
+			var all []*x509.Certificate
+			for _, name := range s.revoked {
+				some, err := certificatesOf(name)
+				if err != nil {
+					return err
+				}
+				all = append(all, some[0])
+			}
+			list, err := a.Revoke(all, time.Now(), s.valid())
+			if err != nil {
+				return exit.Fail(err)
+			}
+			return s.write(command.OutOrStdout(), "crl", list, nil)
+		},
+	}
+	s.addTo(command, defaultCertDays)
+	s.addSignerTo(command)
+	command.Flags().StringSliceVar(&s.revoked, "revoke", nil, "files of certificates to be refused")
+	return command
+}
+
+func newCertInspect() *cobra.Command {
+	return &cobra.Command{
+		Use:     "inspect FILE...",
+		Short:   "Show what certificates say",
+		Example: `  raftkv cert inspect ./pki/node-n1.pem`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			for _, name := range args {
+				all, err := certificatesOf(name)
+				if err != nil {
+					return err
+				}
+				for _, c := range all {
+					showCertificate(command.OutOrStdout(), name, c, time.Now())
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// showCertificate prints what is to be known of a certificate.
+func showCertificate(w io.Writer, name string, c *x509.Certificate, now time.Time) {
+	var names, uses []string
+	for _, u := range c.URIs {
+		names = append(names, u.String())
+	}
+	names = append(names, c.DNSNames...)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if c.IsCA {
+		uses = append(uses, "CA")
+	}
+	if slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		uses = append(uses, "server")
+	}
+	if slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		uses = append(uses, "client")
+	}
+	state := "valid"
+	switch {
+	case now.After(c.NotAfter):
+		state = "expired"
+	case now.Before(c.NotBefore):
+		state = "not valid yet"
+	}
+	fmt.Fprintf(w, "%s\n  subject  %s\n  issuer   %s\n  names    %s\n  for      %s\n  dates    %s to %s (%s)\n  serial   %x\n",
+		name, c.Subject, c.Issuer, strings.Join(names, ", "), strings.Join(uses, ", "),
+		c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339), state, c.SerialNumber)
+}
+
+func certificatesOf(name string) ([]*x509.Certificate, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, exit.Fail(err)
+	}
+	all, err := certs.ParseCertificates(certs.File{Name: name, PEM: text})
+	if err != nil {
+		return nil, exit.Fail(err)
+	}
+	return all, nil
+}
+
+func (s *certSettings) valid() time.Duration { return time.Duration(s.days) * 24 * time.Hour }
+
+func (s *certSettings) checkDays() error {
+	if s.days < 1 || s.days > 36500 {
+		return fmt.Errorf("--days is %d; choose 1 to 36500", s.days)
+	}
+	return nil
+}
+
+// authority reads the CA.
+func (s *certSettings) authority() (*issue.Authority, error) {
+	ca, key := s.ca, s.caKey
+	if ca == "" {
+		ca = filepath.Join(s.dir, "ca.pem")
+	}
+	if key == "" {
+		key = filepath.Join(s.dir, "ca-key.pem")
+	}
+	certPEM, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, exit.Fail(fmt.Errorf("the CA cannot be read: %w; make one with raftkv cert ca, or name it with --ca", err))
+	}
+	keyPEM, err := os.ReadFile(key)
+	if err != nil {
+		return nil, exit.Fail(fmt.Errorf("the key of the CA cannot be read: %w; name it with --ca-key", err))
+	}
+	a, err := issue.LoadAuthority(certPEM, keyPEM)
+	if err != nil {
+		return nil, exit.Fail(err)
+	}
+	return a, nil
+}
+
+// issue makes a certificate and writes it.
+func (s *certSettings) issue(out io.Writer, name string, r issue.Request) error {
+	if err := address.CheckName(name); err != nil {
+		return fmt.Errorf("--name %w", err)
+	}
+	if err := s.checkDays(); err != nil {
+		return err
+	}
+	a, err := s.authority()
+	if err != nil {
+		return err
+	}
+	cert, key, err := a.IssueFor(r, time.Now(), s.valid())
+	if err != nil {
+		return exit.Fail(err)
+	}
+	return s.write(out, name, cert, key)
+}
+
+// write writes a certificate and its key, each whole or not at all. The key comes first:
+// what finds a certificate finds its key.
+func (s *certSettings) write(out io.Writer, name string, cert, key []byte) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return exit.Fail(err)
+	}
+	paths := []string{filepath.Join(s.dir, name+"-key.pem"), filepath.Join(s.dir, name+".pem")}
+	for i, content := range [][]byte{key, cert} {
+		if content == nil {
+			continue
+		}
+		if _, err := os.Lstat(paths[i]); err == nil && !s.force {
+			return exit.Fail(fmt.Errorf("%s is there already; nothing is replaced without --force", paths[i]))
+		}
+	}
+	for i, content := range [][]byte{key, cert} {
+		if content == nil {
+			continue
+		}
+		if err := replaceWith(paths[i], content, []os.FileMode{0o600, 0o644}[i]); err != nil {
+			return exit.Fail(err)
+		}
+		fmt.Fprintln(out, paths[i])
+	}
+	return nil
+}
+
+// replaceWith writes a file under another name and renames it, so that nobody reads half.
+func replaceWith(path string, content []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

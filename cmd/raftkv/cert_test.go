@@ -1,0 +1,70 @@
+package main
+
+import (
+	"crypto/tls"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/cmd/raftkv/internal/exit"
+)
+
+// Goal: raftkv cert makes what serve and clients take, in files that nobody else can read,
+// replaces nothing unless told to, and says what a certificate holds.
+// Method: all of its commands, in a directory.
+func TestCertificatesAreMade(t *testing.T) {
+	dir := t.TempDir()
+	cert := func(want int, words string) string {
+		t.Helper()
+		var said strings.Builder
+		if code := run(append([]string{"cert"}, strings.Fields(strings.ReplaceAll(words, "DIR", dir))...), &said, &said); code != want {
+			t.Errorf("cert %s: code %d, want %d: %s", words, code, want, said.String())
+		}
+		return said.String()
+	}
+	if said := cert(exit.Failed, "node --dir DIR --id n1"); !strings.Contains(said, "raftkv cert ca") {
+		t.Errorf("without a CA: %s", said)
+	}
+	cert(exit.Done, "ca --dir DIR")
+	cert(exit.Done, "node --dir DIR --cluster-id kv --id n1 --hosts localhost,127.0.0.1")
+	cert(exit.Done, "node --dir DIR --cluster-id kv --id n2 --peer-identity dns:{id}.peers.example.org")
+	cert(exit.Done, "server --dir DIR --hosts kv.example.org")
+	cert(exit.Done, "client --dir DIR --name laptop")
+	cert(exit.Done, "crl --dir DIR --revoke DIR/node-n1.pem")
+	if said := cert(exit.Failed, "ca --dir DIR"); !strings.Contains(said, "--force") {
+		t.Errorf("a CA is replaced: %s", said)
+	}
+	for _, wrong := range []string{"node --dir DIR --id .x", "node --dir DIR", "server --dir DIR", "client --dir DIR --name ../x", "ca --dir DIR/other --days 0", "node --dir DIR --id n9 --peer-identity x"} {
+		cert(exit.Usage, wrong)
+	}
+	names, err := os.ReadDir(dir)
+	Must(t, err)
+	var found []string
+	for _, entry := range names {
+		info, err := entry.Info()
+		Must(t, err)
+		found = append(found, entry.Name())
+		if secret := strings.Contains(entry.Name(), "-key"); secret && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", entry.Name(), info.Mode())
+		}
+	}
+	if want := "ca-key.pem ca.pem crl.pem laptop-key.pem laptop.pem node-n1-key.pem node-n1.pem node-n2-key.pem node-n2.pem server-key.pem server.pem"; strings.Join(found, " ") != want {
+		t.Errorf("%v, want %s", found, want)
+	}
+	for _, name := range []string{"ca", "node-n1", "laptop", "server"} {
+		if _, err := tls.LoadX509KeyPair(filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	said := cert(exit.Done, "inspect DIR/node-n1.pem DIR/node-n2.pem DIR/ca.pem DIR/laptop.pem")
+	for _, want := range []string{"raftkv://kv/node/n1, localhost, 127.0.0.1", "n2.peers.example.org", "server, client", "CN=raftkv CA", "(valid)"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in %s", want, said)
+		}
+	}
+	if code := run([]string{"cert", "inspect", filepath.Join(dir, "ca-key.pem")}, io.Discard, io.Discard); code != exit.Failed {
+		t.Errorf("a key is inspected: code %d", code)
+	}
+}

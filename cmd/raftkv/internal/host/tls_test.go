@@ -1,0 +1,237 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/raft/certs/issue"
+	"raftkv/raft/core"
+	"raftkv/raft/vfs"
+)
+
+// listened is a listener that notes all bytes of its connections, both ways.
+type listened struct {
+	net.Listener
+	mu   sync.Mutex
+	seen bytes.Buffer
+}
+
+func (l *listened) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &listenedConn{conn, l}, nil
+}
+
+func (l *listened) note(b []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen.Write(b)
+}
+
+func (l *listened) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.seen.Bytes(), []byte(text))
+}
+
+type listenedConn struct {
+	net.Conn
+	on *listened
+}
+
+func (c *listenedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.on.note(b[:n])
+	return n, err
+}
+
+func (c *listenedConn) Write(b []byte) (int, error) {
+	c.on.note(b)
+	return c.Conn.Write(b)
+}
+
+// withTLS gives nodes keys by a CA of their own and returns how clients verify them.
+func withTLS(t *testing.T, configs []Config) *tls.Config {
+	t.Helper()
+	a, err := issue.NewAuthority("test", time.Now(), 48*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, name)
+	}
+	ca := write("ca.pem", a.CertPEM)
+	for i := range configs {
+		c := &configs[i]
+		cert, key, err := a.IssueFor(issue.Request{
+			URIs: []string{"raftkv://test/node/" + string(c.ID)}, Hosts: []string{"127.0.0.1"}, Server: true, Client: true,
+		}, time.Now(), 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings := secure.ForDev(write(string(c.ID)+".pem", cert), write(string(c.ID)+"-key.pem", key), ca)
+		plan, err := settings.Plan("test", string(c.ID), len(configs) == 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Keys, err = secure.Open(plan, c.Logger); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(a.Cert)
+	return &tls.Config{RootCAs: pool}
+}
+
+// Goal (S2): with TLS required, no byte of a key or a value is on the wire in clear, on
+// either port, by any road: HTTP and Clerks, at the leader and through a follower, as a
+// frame and as a second request, reads, lists, a backup, and a snapshot between nodes.
+// Method: three nodes whose listeners note all bytes, and keys and values that hold a word.
+// The same without TLS shows that each listener would see it.
+func TestNothingIsInClearOnTheWire(t *testing.T) {
+	for _, secret := range []bool{true, false} {
+		t.Run(fmt.Sprint("TLS ", secret), func(t *testing.T) {
+			const word = "whisper"
+			configs := testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable())
+			var ports, peers []*listened
+			for i := range configs {
+				c := &configs[i]
+				http, peer := &listened{Listener: c.HTTP}, &listened{Listener: c.Peer}
+				c.MaxValueBytes = 4 * clerkwire.MaxForwardBody
+				c.HTTP, c.Peer, ports, peers = http, peer, append(ports, http), append(peers, peer)
+			}
+			scheme, trust := "http://", (*tls.Config)(nil)
+			if secret {
+				scheme, trust = "https://", withTLS(t, configs)
+			}
+			nodes := startNodes(t, configs)
+			defer func() {
+				for _, n := range nodes {
+					n.Close()
+				}
+			}()
+			transport := &http.Transport{TLSClientConfig: trust}
+			defer transport.CloseIdleConnections()
+			ask := func(n *Node, method, path, body string) string {
+				t.Helper()
+				request, err := http.NewRequestWithContext(t.Context(), method, scheme+n.Address()+path, strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				response, err := (&http.Client{Transport: transport}).Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer response.Body.Close()
+				got, err := io.ReadAll(response.Body)
+				if err != nil || response.StatusCode >= 300 {
+					t.Errorf("%s %s: %d, %v: %s", method, path, response.StatusCode, err, got)
+				}
+				return string(got)
+			}
+			var endpoints []string
+			for i, n := range nodes {
+				endpoints = append(endpoints, n.Address())
+				ask(n, "PUT", fmt.Sprintf("/v1/kv/%s-%d", word, i), word)
+				// A long write is passed on as a second request, others as a frame.
+				ask(n, "PUT", fmt.Sprintf("/v1/kv/%s-long-%d", word, i), strings.Repeat(word, clerkwire.MaxForwardBody/len(word)))
+				ask(n, "GET", fmt.Sprintf("/v1/kv/%s-%d", word, i), "")
+				ask(n, "GET", "/v1/kv?prefix="+word, "")
+				ask(n, "GET", "/v1/snapshot", "")
+			}
+			clerk, err := client.Dial(t.Context(), client.Config{Endpoints: endpoints, TLS: trust})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer clerk.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := clerk.Put(ctx, word+"-clerk", []byte(word)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := clerk.Get(ctx, word+"-clerk"); err != nil {
+				t.Fatal(err)
+			}
+			for i := range nodes {
+				if seen := ports[i].contains(word); seen == secret {
+					t.Errorf("at the client port of node %d the word was seen: %v", i+1, seen)
+				}
+				if secret && peers[i].contains(word) {
+					t.Errorf("at the peer port of node %d the word was seen", i+1)
+				}
+			}
+			if seen := peers[0].contains(word) || peers[1].contains(word) || peers[2].contains(word); seen == secret {
+				t.Errorf("between the nodes the word was seen: %v", seen)
+			}
+		})
+	}
+}
+
+// Goal (S3): what knocks at the peer port without being the peer changes no term, no log
+// and no vote, and is counted.
+// Method: a node of three with TLS, alone, and strangers that ask for its vote and send it
+// entries: in clear, without a certificate, and with that of another node.
+func TestStrangersChangeNothing(t *testing.T) {
+	configs := testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable())
+	withTLS(t, configs)
+	nodes := startNodes(t, configs)
+	defer func() {
+		for _, n := range nodes {
+			n.Close()
+		}
+	}()
+	before := nodes[0].raft.Status()
+	held := func() (n uint64) {
+		for _, count := range nodes[0].transport.Stats().Rejected {
+			n += count
+		}
+		return n
+	}
+	strangers := uint64(0)
+	for _, shown := range []*secure.Keys{nil, configs[2].Keys} {
+		conn, err := net.Dial("tcp", configs[0].Peer.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		stream := net.Conn(conn)
+		if shown != nil {
+			stream = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"raftkv-peer"}})
+		}
+		// The hello of node n2, and no more of it is needed: the certificate is none.
+		_, _ = stream.Write([]byte("\x01\x00\x00\x00\x10\x93\xabraftkv-peer\x03"))
+		_, _ = io.Copy(io.Discard, stream)
+		conn.Close()
+		strangers++
+		for deadline := time.Now().Add(20 * time.Second); held() < strangers; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d strangers were counted of %d", held(), strangers)
+			}
+		}
+	}
+	after := nodes[0].raft.Status()
+	if after.Term != before.Term || after.Leader != before.Leader || after.LastIndex != before.LastIndex || before.Leader == core.None {
+		t.Errorf("%+v became %+v", before, after)
+	}
+}

@@ -1,0 +1,88 @@
+package secure
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"raftkv/raft/certs"
+)
+
+// maxFileBytes bounds a file of certificates.
+const maxFileBytes = 8 << 20
+
+// read returns the content of a file; the zero File if none is named.
+func read(name string) (certs.File, error) {
+	if name == "" {
+		return certs.File{}, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return certs.File{}, explainOpen(err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return certs.File{}, fmt.Errorf("%s cannot be read: %w", name, err)
+	}
+	if len(content) > maxFileBytes {
+		return certs.File{}, fmt.Errorf("%s has more than %d bytes, which no file of certificates has", name, maxFileBytes)
+	}
+	return certs.File{Name: name, PEM: content}, nil
+}
+
+// explainOpen says what to do about a file that cannot be opened.
+func explainOpen(err error) error {
+	var at *fs.PathError
+	switch {
+	case errors.As(err, &at) && errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s does not exist; correct the path, or make the file with raftkv cert", at.Path)
+	case errors.As(err, &at) && errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s cannot be read by this user; let it own the file", at.Path)
+	}
+	return err
+}
+
+// readKey is read for a key, which others may not read.
+func readKey(name string) (certs.File, error) {
+	if name == "" {
+		return certs.File{}, nil
+	}
+	if info, err := os.Stat(name); err == nil { // read says what else is wrong
+		if err := checkSecret(name, info); err != nil {
+			return certs.File{}, err
+		}
+	}
+	return read(name)
+}
+
+// checkSecret refuses a key that anybody could read, or others could replace. A group may
+// read what root owns: so orchestrators give a key to a user.
+func checkSecret(name string, info os.FileInfo) error {
+	mode := info.Mode().Perm()
+	ofRoot := false
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		ofRoot = stat.Uid == 0
+	}
+	if mode&0o007 != 0 || mode&0o020 != 0 || mode&0o040 != 0 && !ofRoot {
+		return fmt.Errorf("the key %s can be read by others (mode %04o); chmod 600 %s", name, mode, name)
+	}
+	return nil
+}
+
+// digest is the content of a group of files, for telling whether it has changed.
+type digest [sha256.Size]byte
+
+func digestOf(files ...certs.File) (d digest) {
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%d %d ", len(f.Name), len(f.PEM))
+		h.Write(f.PEM)
+	}
+	h.Sum(d[:0])
+	return d
+}
