@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type Node struct {
 	Dir       string
 	Arguments []string // in addition to those of CommandLine
 	In        Surroundings
+	TLS       *tls.Config // how its client port is verified; nil: it is asked in clear
 	*Process
 }
 
@@ -166,14 +168,18 @@ func (s *Node) Ask(method, path, body string) (status int, header http.Header, g
 
 // AskWith is ask with more headers, names and values in turn.
 func (s *Node) AskWith(method, path, body string, headers ...string) (status int, header http.Header, got string, err error) {
-	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+s.HTTP+path, strings.NewReader(body))
+	scheme := "http://"
+	if s.TLS != nil {
+		scheme = "https://"
+	}
+	request, err := http.NewRequestWithContext(context.Background(), method, scheme+s.HTTP+path, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, "", err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
-	transport := &http.Transport{Proxy: nil}
+	transport := &http.Transport{Proxy: nil, TLSClientConfig: s.TLS}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Timeout: 10 * time.Second, Transport: transport}).Do(request)
 	if err != nil {

@@ -3,6 +3,7 @@ package system
 import (
 	"fmt"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -116,5 +117,39 @@ func TestDevOfOtherSizes(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+// Goal: raftkv dev --tls serves by TLS alone, prints lines for curl and for commands that
+// work as they are, finds its CA again, and is removed whole by --fresh.
+// Method: start it twice on one directory, type what it prints, and start it afresh.
+func TestDevSpeaksTLS(t *testing.T) {
+	dir, port := filepath.Join(t.TempDir(), "dev"), devPort(t, 3)
+	for _, round := range []string{"new", "again", "fresh"} {
+		arguments := []string{"--tls"}
+		if round == "fresh" {
+			arguments = append(arguments, "--fresh")
+		}
+		d, _ := dev(t, dir, port, 3, arguments...)
+		d.Says("Ctrl-C ends it.", cluster.Patience)
+		said := d.Output.String()
+		for line := range strings.Lines(said) {
+			command := strings.TrimSpace(line)
+			if !strings.HasPrefix(command, "curl ") && !strings.HasPrefix(command, "raftkv status") {
+				continue
+			}
+			command = strings.Replace(strings.Replace(command, "raftkv", cluster.Program, 1), " --watch", "", 1)
+			bash := exec.Command("bash", "-c", command)
+			bash.Env = append(cluster.CleanEnvironment(), "no_proxy=*")
+			output, err := bash.CombinedOutput()
+			if err != nil || !strings.Contains(command, "-X PUT") && !strings.Contains(string(output), "hello") && !strings.Contains(string(output), "3 of 3 answer") {
+				t.Errorf("%s: %s: %v: %s", round, command, err, output)
+			}
+		}
+		if strings.Count(said, "--cacert") != 2 || !strings.Contains(said, "https://127.0.0.1:") {
+			t.Errorf("%s: it says %s", round, said)
+		}
+		d.Signal(syscall.SIGINT)
+		<-d.Ended
 	}
 }

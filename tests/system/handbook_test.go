@@ -45,7 +45,11 @@ func TestEveryMetricIsInTheHandbook(t *testing.T) {
 	if len(documented) < 35 {
 		t.Fatalf("void: %d metrics were found in docs/metrics.md", len(documented))
 	}
-	c := cluster.Start(t, 3)
+	c, keys := cluster.New(t, 3), newPKI(t, 3) // some metrics are of TLS
+	for _, s := range c.Nodes {
+		s.Arguments, s.TLS = keys.flags(s.ID, "require", "require"), keys.trust()
+	}
+	c.Start()
 	for i, s := range c.Nodes {
 		s.Must(201, "PUT", fmt.Sprintf("/v1/kv/k%d", i), "v")
 		s.Must(200, "GET", "/v1/kv/k0", "")

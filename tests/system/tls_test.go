@@ -1,0 +1,380 @@
+package system
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"raftkv/client"
+	"raftkv/raft/certs/issue"
+	"raftkv/tests/cluster"
+)
+
+// pki is a CA in a directory, with a certificate for each node.
+type pki struct {
+	*issue.Authority
+	dir string
+	t   *testing.T
+}
+
+func newPKI(t *testing.T, nodes int) *pki {
+	t.Helper()
+	a, err := issue.NewAuthority("test CA", time.Now(), 48*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pki{Authority: a, dir: t.TempDir(), t: t}
+	p.write("ca.pem", a.CertPEM)
+	for i := range nodes {
+		p.issue(fmt.Sprintf("n%d", i+1), a)
+	}
+	return p
+}
+
+func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
+
+// write replaces a file at once, as orchestrators do.
+func (p *pki) write(name string, content []byte) {
+	p.t.Helper()
+	if err := os.WriteFile(p.path(name+".new"), content, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.Rename(p.path(name+".new"), p.path(name)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// issue makes the certificate of a node anew, by a CA.
+func (p *pki) issue(id string, a *issue.Authority) {
+	p.t.Helper()
+	cert, key, err := a.IssueFor(issue.Request{
+		Name: id, URIs: []string{"raftkv://raftkv/node/" + id}, Hosts: []string{"127.0.0.1"}, Server: true, Client: true,
+	}, time.Now(), 24*time.Hour)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.write(id+"-key.pem", key)
+	p.write(id+".pem", cert)
+}
+
+// flags returns the flags by which a node has its certificate and these modes.
+func (p *pki) flags(id, client, peer string) []string {
+	return []string{
+		"--tls-cert", p.path(id + ".pem"), "--tls-key", p.path(id + "-key.pem"), "--client-tls", client,
+		"--peer-tls-cert", p.path(id + ".pem"), "--peer-tls-key", p.path(id + "-key.pem"), "--peer-tls-ca", p.path("ca.pem"), "--peer-tls", peer,
+	}
+}
+
+// trust is how a client verifies the nodes.
+func (p *pki) trust() *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(p.Cert)
+	return &tls.Config{RootCAs: pool}
+}
+
+// clerks writes through a Clerk until the returned function is called, which reports how
+// many writes there were. A write that fails fails the test.
+func clerks(t *testing.T, config client.Config) (stop func() int64) {
+	t.Helper()
+	clerk, err := client.Dial(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var writes atomic.Int64
+	var writing sync.WaitGroup
+	for i := range 8 {
+		writing.Go(func() {
+			for ctx.Err() == nil {
+				attempt, end := context.WithTimeout(t.Context(), cluster.Patience)
+				if _, err := clerk.Put(attempt, fmt.Sprintf("k%d", i), []byte("v")); err != nil {
+					t.Errorf("a write failed: %v", err)
+					cancel()
+				}
+				end()
+				writes.Add(1)
+			}
+		})
+	}
+	return func() int64 {
+		cancel()
+		writing.Wait()
+		clerk.Close()
+		return writes.Load()
+	}
+}
+
+// Goal: a running cluster moves from clear to TLS on both ports, node by node, and no
+// write of a Clerk fails; clients move over in the middle; at the end nothing is taken in
+// clear.
+// Method: three rolling restarts under Clerks in clear and, from the second on, with TLS.
+func TestARunningClusterMovesToTLS(t *testing.T) {
+	p := newPKI(t, 3)
+	c := cluster.Start(t, 3)
+	addresses := cluster.Addresses(c.Nodes)
+	roll := func(clientMode, peerMode string) {
+		for _, s := range c.Nodes {
+			s.Signal(syscall.SIGTERM)
+			<-s.Ended
+			s.Arguments = p.flags(s.ID, clientMode, peerMode)
+			s.TLS = nil
+			if clientMode == "require" {
+				s.TLS = p.trust()
+			}
+			s.Start()
+			s.AwaitServing()
+		}
+	}
+	stop := clerks(t, client.Config{Endpoints: addresses})
+	roll("accept", "accept")
+	stopSecret := clerks(t, client.Config{Endpoints: addresses, TLS: p.trust()})
+	if n := stop(); n == 0 {
+		t.Error("nothing was written in clear")
+	}
+	roll("accept", "prefer")
+	roll("require", "require")
+	if n := stopSecret(); n == 0 {
+		t.Error("nothing was written with TLS")
+	}
+	clear := *c.Nodes[0]
+	clear.TLS = nil
+	if status, _, body, err := clear.Ask("GET", "/v1/kv/k1", ""); err != nil || status != 400 || !strings.Contains(body, "speaks TLS only") {
+		t.Errorf("in clear: %d, %v: %s", status, err, body)
+	}
+	c.Nodes[0].Must(200, "GET", "/v1/kv/k1", "")
+	for _, s := range c.Nodes {
+		status, err := s.Status()
+		if err != nil || status.Transport.ClientTLS != "require" || status.Transport.PeerTLS != "require" {
+			t.Errorf("%s: %+v, %v", s.ID, status.Transport, err)
+		}
+	}
+}
+
+// Goal (S10, S11): under Clerks, certificates are replaced, the CA is, and a node's key is
+// revoked; no write fails and no leader changes but by the revoked node; a set that is
+// half written, or wrong, changes nothing; the revoked node is cut off at once.
+// Method: three nodes with TLS on both ports, SIGHUP after each change of the files.
+func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
+	p := newPKI(t, 3)
+	c := cluster.New(t, 3)
+	for _, s := range c.Nodes {
+		s.Arguments, s.TLS = append(p.flags(s.ID, "require", "require"), "--tls-ca", p.path("ca.pem"), "--peer-tls-crl", p.path("crl.pem"), "--tls-crl", p.path("crl.pem")), p.trust()
+	}
+	none, err := p.Revoke(nil, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("crl.pem", none)
+	c.Start()
+	leader := c.Leader()
+	term := cluster.MustStatus(t, leader).Term
+	next, err := issue.NewAuthority("next CA", time.Now(), 48*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := append(append([]byte{}, p.CertPEM...), next.CertPEM...)
+	trust := p.trust()
+	trust.RootCAs.AddCert(next.Cert)
+	for _, s := range c.Nodes {
+		s.TLS = trust
+	}
+	stop := clerks(t, client.Config{Endpoints: cluster.Addresses(c.Nodes), TLS: trust})
+	reloads := func(s *cluster.Node, result string) float64 {
+		return metric(t, s, fmt.Sprintf(`raftkv_tls_reloads_total{result="%s"}`, result))
+	}
+	want := map[string]float64{}
+	take := func(result string, groups float64, nodes ...*cluster.Node) {
+		t.Helper()
+		for _, s := range nodes {
+			s.Signal(syscall.SIGHUP)
+		}
+		for _, s := range nodes {
+			want[s.ID+result] += groups
+			cluster.Eventually(t, cluster.Patience, func() error {
+				if now := reloads(s, result); now < want[s.ID+result] {
+					return fmt.Errorf("%s has %s %v of %v", s.ID, result, now, want[s.ID+result])
+				}
+				return nil
+			})
+		}
+	}
+	// A certificate without its key yet, then half of both: nothing changes.
+	first := c.Nodes[0]
+	cert, key, err := p.IssueFor(issue.Request{URIs: []string{"raftkv://raftkv/node/n1"}, Hosts: []string{"127.0.0.1"}, Server: true, Client: true}, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("n1.pem", cert)
+	take("refused", 2, first)
+	p.write("n1-key.pem", key[:len(key)/2])
+	take("refused", 2, first)
+	p.write("n1-key.pem", key)
+	take("taken", 2, first)
+	for range 33 { // with the rest about a hundred
+		for _, s := range c.Nodes {
+			p.issue(s.ID, p.Authority)
+		}
+		take("taken", 2, c.Nodes...)
+	}
+	// The CA: both, new certificates, the new one alone.
+	p.write("ca.pem", both)
+	take("taken", 2, c.Nodes...)
+	for _, s := range c.Nodes {
+		p.issue(s.ID, next)
+		take("taken", 2, s)
+	}
+	p.write("ca.pem", next.CertPEM)
+	emptied, err := next.Revoke(nil, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("crl.pem", emptied)
+	take("taken", 2, c.Nodes...)
+	if now := cluster.MustStatus(t, leader); now.Term != term || now.Leader != leader.ID {
+		t.Errorf("term %d led by %s became term %d led by %s", term, leader.ID, now.Term, now.Leader)
+	}
+	// A follower's key is stolen.
+	follower := c.Others(leader)[0]
+	stolen := readCertificate(t, p.path(follower.ID+".pem"))
+	list, err := next.Revoke([]*x509.Certificate{stolen}, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("crl.pem", list)
+	take("taken", 2, c.Others(follower)...)
+	cluster.Eventually(t, 15*time.Second, func() error {
+		if metric(t, leader, fmt.Sprintf(`raftkv_peer_connected{peer="%s"}`, follower.ID)) != 0 || metric(t, leader, `raftkv_peer_rejected_total{reason="identity"}`) == 0 {
+			return fmt.Errorf("%s is still connected", follower.ID)
+		}
+		return nil
+	})
+	if n := stop(); n == 0 {
+		t.Error("nothing was written")
+	}
+	if now := cluster.MustStatus(t, leader); now.Term != term {
+		t.Errorf("term %d became %d", term, now.Term)
+	}
+}
+
+// metric returns the value of one metric of a node.
+func metric(t *testing.T, s *cluster.Node, name string) (value float64) {
+	t.Helper()
+	for line := range strings.Lines(s.Must(200, "GET", "/metrics", "")) {
+		if rest, is := strings.CutPrefix(line, name+" "); is {
+			if _, err := fmt.Sscan(rest, &value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return value
+}
+
+func readCertificate(t *testing.T, path string) *x509.Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".pem")+"-key.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair.Leaf
+}
+
+// Goal (S15): a node that is open beyond its machine starts only if that was said, names
+// the port, the flag and the page otherwise, and goes on where an earlier version began.
+// Method: a node on all addresses of this machine, with a new directory, one that was
+// begun under the rule, and one from before.
+func TestANodeIsOpenOnlyIfThatWasSaid(t *testing.T) {
+	p := newPKI(t, 1)
+	ports := cluster.FreePorts(t, 2)
+	_, http, _ := strings.Cut(ports[0], ":")
+	_, peer, _ := strings.Cut(ports[1], ":")
+	dir := filepath.Join(t.TempDir(), "n1")
+	line := func(arguments ...string) []string {
+		return append([]string{"serve", "--id", "n1", "--data-dir", dir, "--cluster", "n1=127.0.0.1:" + peer}, arguments...)
+	}
+	open := []string{"--http", "0.0.0.0:" + http, "--peer", "0.0.0.0:" + peer}
+	secret := append(p.flags("n1", "require", "require"), open...)
+	refused := func(words []string, arguments ...string) {
+		t.Helper()
+		run := cluster.Launch(t, "refused", nil, line(arguments...)...)
+		if code := run.ExitCode(cluster.Patience); code != 2 {
+			t.Errorf("%v: code %d", arguments, code)
+		}
+		for _, word := range append(words, "docs/security.md") {
+			if said := run.Output.String(); !strings.Contains(said, word) {
+				t.Errorf("%v: %q is not in %s", arguments, word, said)
+			}
+		}
+	}
+	refused([]string{"client port", "peer port", "--tls-cert", "--peer-tls-cert", "--insecure=client,auth,peer"}, open...)
+	refused([]string{"peer port"}, append(open, "--insecure", "client,auth")...)
+	refused([]string{"without a token", "--insecure=auth"}, secret...)
+	refused([]string{"the client port speaks in clear"}, append(p.flags("n1", "accept", "require"), append(open, "--insecure", "auth")...)...)
+	serves := func(warned bool, arguments ...string) {
+		t.Helper()
+		run := cluster.Launch(t, "n1", nil, line(arguments...)...)
+		run.Says("msg=serving ", cluster.Patience)
+		if said := strings.Contains(run.Output.String(), "from before that had to be said"); said != warned {
+			t.Errorf("%v: warned %v: %s", arguments, said, run.Output.String())
+		}
+		run.Signal(syscall.SIGTERM)
+		<-run.Ended
+	}
+	serves(false, append(secret, "--insecure", "auth")...)
+	refused([]string{"client port", "peer port"}, open...)
+	if err := os.Remove(filepath.Join(dir, "secure.toml")); err != nil { // as a version has left it that knew no such file
+		t.Fatal(err)
+	}
+	serves(true, open...)
+}
+
+// Goal: the walk in docs/security.md leads from nothing to TLS on all ports.
+// Method: its commands are run by bash, on ports of their own.
+func TestTheWalkToTLS(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, walk, _ := strings.Cut(string(document), "\n## From nothing to TLS everywhere\n")
+	walk, _, _ = strings.Cut(walk, "\n## ")
+	var script strings.Builder
+	script.WriteString("set -euo pipefail\nexport PATH=" + filepath.Dir(cluster.Program) + ":$PATH\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n")
+	begun := false
+	for line := range strings.Lines(walk) {
+		command, is := strings.CutPrefix(line, "    ")
+		if !is {
+			continue
+		}
+		if strings.HasPrefix(command, "raftkv put") && !begun {
+			begun = true // nodes may take a moment
+			script.WriteString("for i in $(seq 300); do raftkv health >/dev/null 2>&1 && break; sleep 0.1; done\n")
+		}
+		script.WriteString(command)
+	}
+	port := devPort(t, 3)
+	text := strings.NewReplacer("870$i", fmt.Sprintf("$((%d + i - 1))", port)).Replace(script.String())
+	for i := range 3 {
+		text = strings.ReplaceAll(text, fmt.Sprintf(":%d", 8701+i), fmt.Sprintf(":%d", port+i))
+		text = strings.ReplaceAll(text, fmt.Sprintf(":%d", 9701+i), fmt.Sprintf(":%d", port+1000+i))
+	}
+	bash := exec.Command("bash", "-c", text)
+	bash.Dir, bash.Env = t.TempDir(), append(cluster.CleanEnvironment(), "no_proxy=*")
+	output, err := bash.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	for _, want := range []string{"raftkv://kv/node/n1, localhost, 127.0.0.1", "created, revision 1", "hello, world", "3 of 3 answer", "speaks TLS only"} {
+		if !strings.Contains(string(output), want) {
+			t.Errorf("it does not print %q:\n%s", want, output)
+		}
+	}
+}
