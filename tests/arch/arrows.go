@@ -100,8 +100,9 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 
 // sharedByTests are packages that every package's tests may import: one compares
 // formats with the bytes of earlier releases, one what inner loops allocate with a
-// baseline, and one makes certificates.
-var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations", "raft/certs/issue"}
+// baseline, one visits every state of a pure object within bounds, and one makes
+// certificates.
+var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations", "tests/explore", "raft/certs/issue"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
 // network, both in memory, and the model that histories are compared with. Tests of every package under kvserver may import them, and
