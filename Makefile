@@ -56,6 +56,7 @@ test: ## every test, with the race detector where it can find something
 	$(GO) test -race -timeout 10m -p 1 $(ALONE)
 	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
 	$(GO) test -count=1 -run '^TestAllocations$$' $(ALLOCATIONS)
+	$(GO) test -count=1 -run '^TestExplore' ./raft/core
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
@@ -86,6 +87,9 @@ fuzz: ## every fuzz target for FUZZTIME=60s
 sim: ## fresh simulator seeds for SECONDS=60
 	$(GO) run ./tests/sim -seconds $(or $(SECONDS),60)
 
+explore: ## every state of the core within small bounds, a minute of a processor (DEEP=1: hours)
+	$(GO) test -v -count=1 -timeout 24h ./raft/core -run '^TestExplore' -args -explore . $(if $(DEEP),-explore.deep -explore.limit $(or $(LIMIT),1h))
+
 mutants: ## plant bugs, one at a time, in a copy; which test catches each (ONLY=M01,labs)
 	$(GO) run ./tests/mutants -only '$(ONLY)'
 
@@ -113,4 +117,4 @@ clean: ## remove bin/
 $(CAMPAIGNS):
 	$(GO) test -v -count=1 $(campaign.$@)
 
-.PHONY: $(CAMPAIGNS) help build run test lint bench bench-peers microbench allocations fuzz sim mutants labs labs-realtime labs-race campaign rename clean
+.PHONY: $(CAMPAIGNS) help build run test lint bench bench-peers microbench allocations fuzz sim explore mutants labs labs-realtime labs-race campaign rename clean

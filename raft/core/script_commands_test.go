@@ -17,6 +17,7 @@ func init() {
 		"propose": cmdPropose, "read": cmdRead, "suspect": cmdSuspect, "transfer": cmdTransfer,
 		"deliver": cmdDeliver, "save": cmdSave, "settle": cmdSettle,
 		"hold": cmdHold, "release": cmdRelease, "cut": cmdCut, "heal": cmdHeal,
+		"heartbeat": cmdHeartbeat, "again": cmdAgain, "unheard": cmdUnheard, "check": cmdCheck, "late": cmdLate,
 		"show": cmdShow, "progress": cmdProgress, "flight": cmdFlight,
 	}
 }
@@ -290,6 +291,12 @@ func cmdDeliver(s *script, args []string) error {
 		return fmt.Errorf("nothing is on its way there")
 	case has(args, "last"):
 		due = due[len(due)-1:]
+	case len(args) > 1 && args[1] >= "1" && args[1] <= "99":
+		n, err := strconv.Atoi(args[1])
+		if err != nil || n < 1 || n > len(due) {
+			return fmt.Errorf("message %s of %d on that way", args[1], len(due))
+		}
+		due = due[n-1 : n]
 	case !has(args, "all"):
 		due = due[:1]
 	}
@@ -300,6 +307,8 @@ func cmdDeliver(s *script, args []string) error {
 			s.lost(m)
 		case has(args, "vanish"):
 			s.take(m)
+		case has(args, "told"):
+			s.lost(m)
 		case has(args, "copy"):
 			if m.reply != nil {
 				return fmt.Errorf("only requests may arrive twice")
@@ -310,6 +319,34 @@ func cmdDeliver(s *script, args []string) error {
 		}
 	}
 	return nil
+}
+
+// cmdHeartbeat lets a heartbeat to one follower be due.
+func cmdHeartbeat(s *script, args []string) error {
+	ways, err := s.ways(args)
+	if err != nil {
+		return err
+	}
+	leader := s.server(ways[0][0])
+	if leader.core == nil || leader.core.role != Leader {
+		return fmt.Errorf("%s does not lead", leader.id)
+	}
+	s.input(leader, func(r *Raft) { r.member(ways[0][1]).progress.heartbeat() })
+	return nil
+}
+
+func cmdAgain(s *script, args []string) error   { return s.timer(args, (*Raft).askAgain) }
+func cmdUnheard(s *script, args []string) error { return s.timer(args, (*Raft).loseTouch) }
+func cmdCheck(s *script, args []string) error   { return s.timer(args, (*Raft).checkNow) }
+func cmdLate(s *script, args []string) error    { return s.timer(args, (*Raft).waitForRound) }
+
+// timer lets one timer of a server run out, and no other.
+func (s *script) timer(args []string, runOut func(*Raft)) error {
+	target, err := s.id(args, 0)
+	if err == nil {
+		s.input(target, runOut)
+	}
+	return err
 }
 
 func cmdSave(s *script, args []string) error {

@@ -31,9 +31,15 @@ import (
 //	propose 1 x y          commands for its log, in one turn
 //	read 1 [n]             n linearizable reads in one turn
 //	suspect 2 1            server 2 lost the connection to 1; transfer 1 2
-//	deliver 1->2 [all] [last] [drop|vanish|copy]
-//	                       hand over the oldest message on that way; drop loses it
-//	                       and says so, vanish does not, copy leaves it in flight
+//	deliver 1->2 [all|last|N] [drop|vanish|copy|told]
+//	                       hand over the oldest message on that way, or the Nth oldest;
+//	                       drop loses it and says so, vanish does not, copy leaves it in
+//	                       flight; told says that the call was lost, and it is in flight
+//	heartbeat 1->2         a heartbeat to one follower is due
+//	again 1                lost requests for votes, or to rejoin, are due again
+//	unheard 1              it has not heard its leader for an election timeout
+//	check 1                it leads, and looks whether it has heard from a quorum
+//	late 1                 its next round of reads need not wait for the present one
 //	save 1                 its outstanding write is on the platter
 //	hold 1->2, hold 1      settle leaves these messages, or this disk, alone; release undoes it
 //	cut 1-2, cut 1->2, cut 1   what is sent this way is lost; heal undoes it
