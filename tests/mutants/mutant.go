@@ -40,6 +40,8 @@ var tables = []struct {
 	{"raft/core", coreReplicationMutants},
 	{"raft/core", coreLogMutants},
 	{"raft/core", coreMutants},
+	{"raft/core", coreExplorerMutants},
+	{"raft/members", membersExplorerMutants},
 	{"raft/node", nodeMutants},
 	{"raft/wal", walMutants},
 	{"raft/snapshot", snapshotMutants},

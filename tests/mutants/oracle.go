@@ -18,6 +18,7 @@ import (
 //	test PACKAGE [PATTERN]   the tests of a package whose names fit
 //	test PACKAGE !PATTERN    those whose names do not fit
 //	sim                      the simulator on simSeeds seeds, always the same, until one fails
+//	explore PATTERN          the explorer of raft/core within the bounds whose names fit; _ is a space
 //	process PATTERN          the tests of tests/system whose names fit
 //	campaign PATTERN         those of tests/campaign, at their smallest size
 const (
@@ -52,6 +53,9 @@ func command(root, oracle string, patience int) (build, run []string, dir string
 			[]string{program, "-first", "1", "-seeds", simSeeds, "-stop", "-patience", "1s"}, root, simBudget * time.Duration(patience), nil
 	case len(words) >= 2 && words[0] == "test":
 		budget, dir = quickBudget, filepath.Join(root, words[1])
+	case len(words) == 2 && words[0] == "explore":
+		return []string{"test", "-c", lean, "-o", program, "./raft/core"}, []string{program, "-test.v", "-test.run=^TestExplore$", "-test.timeout=" + (processBudget * time.Duration(patience)).String(),
+			"-explore=" + strings.ReplaceAll(words[1], "_", " "), "-explore.deep", "-explore.promises"}, filepath.Join(root, "raft", "core"), processBudget * time.Duration(patience), nil
 	case len(words) == 2 && words[0] == "process":
 		budget, dir = processBudget, filepath.Join(root, "tests", "system")
 		words = []string{"test", "./tests/system", words[1]}

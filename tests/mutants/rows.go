@@ -3,6 +3,7 @@ package main
 import (
 	"path"
 	"slices"
+	"strings"
 )
 
 // The functions below write a row for what it has in common with its neighbours:
@@ -82,6 +83,12 @@ func inTests(id, tests, bug, file, old, new string) mutant {
 // cluster lives through something.
 func inSimulator(id, bug, file, old, new string) mutant {
 	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"sim"}}
+}
+
+// inExplorer is a mutant that the explorer of raft/core must find alone, within the
+// bounds of that name.
+func inExplorer(id, bounds, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: file, old: old, new: new, oracles: []string{"explore ^" + strings.ReplaceAll(bounds, " ", "_") + "$"}}
 }
 
 // inFile is a mutant of any file, with its oracles.
