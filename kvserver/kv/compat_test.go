@@ -13,6 +13,7 @@ import (
 // formats is the table of this package's formats that were ever released.
 var formats = []golden.Format{
 	{Release: "v0.1.0", Name: "commands", Write: writeCommands, Read: readCommands},
+	{Release: "v0.1.0", Name: "command-log", Write: writeGoldenLog, Read: readGoldenLog},
 	{Release: "v0.1.0", Name: "kv-snapshot", Write: writePayload, Read: readPayload},
 }
 

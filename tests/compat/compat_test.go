@@ -27,6 +27,7 @@ var formats = []golden.Format{
 // the package whose compat_test.go has the row.
 var elsewhere = map[string]string{
 	"v0.1.0/commands":     "kvserver/kv",
+	"v0.1.0/command-log":  "kvserver/kv",
 	"v0.1.0/kv-snapshot":  "kvserver/kv",
 	"v0.1.0/peer-frames":  "raft/wire",
 	"v0.1.0/clerk-frames": "kvserver/clerkwire",
