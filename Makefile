@@ -56,7 +56,6 @@ test: ## every test, with the race detector where it can find something
 	$(GO) test -race -timeout 10m -p 1 $(ALONE)
 	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
 	$(GO) test -count=1 -run '^TestAllocations$$' $(ALLOCATIONS)
-	$(GO) test -count=1 -run '^TestExplore' ./raft/core
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
