@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -106,7 +107,8 @@ func (n *network) inside(i int, command ...string) (string, error) {
 func newClusterOn(t *testing.T, u *undo, size int, arguments ...string) (*cluster.Cluster, *network) {
 	t.Helper()
 	n := newNetwork(t, u, size)
-	c := cluster.New(t, size, arguments...)
+	// The addresses are not loopback, and nobody but the test reaches them.
+	c := cluster.New(t, size, append(slices.Clone(arguments), "--insecure", "client,peer,auth")...)
 	var peers []string
 	for i, s := range c.Nodes {
 		s.HTTP = n.address(i) + ":8701"
