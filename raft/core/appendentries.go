@@ -45,6 +45,7 @@ func (r *Raft) handleAppendEntries(tag Tag, req *AppendEntries) {
 		}
 		break
 	}
+	r.adopt()
 	r.acceptAppendEntries(tag, req)
 }
 

@@ -46,6 +46,7 @@ type server struct {
 	held     bool // the disk hangs: settle does not save
 	seen     Observed
 	stalls   uint64 // counted in this life
+	counts   Configurations
 }
 
 // machine is a state machine that remembers what it was given, in which order,
@@ -113,6 +114,15 @@ func newCluster(n int, change func(*Config)) *cluster {
 	return c
 }
 
+// membersFrom returns the static list of a server in a cluster that the first n found.
+// The others have none: they join.
+func membersFrom(n int, id ID) []ID {
+	if int(id[0]-'0') > n {
+		return nil
+	}
+	return names(n)
+}
+
 func (c *cluster) server(id ID) *server { return c.servers[id[0]-'1'] }
 func (c *cluster) core(id ID) *Raft     { return c.server(id).core }
 
@@ -132,6 +142,7 @@ func (c *cluster) notef(format string, args ...any) {
 func (c *cluster) start(s *server) {
 	s.life++
 	s.applied, s.writing, s.batch, s.stalls, s.rejoined = nil, nil, nil, 0, false
+	s.counts = Configurations{}
 	s.machine.restore(s.disk.Snapshot)
 	s.core = New(s.config, s.disk)
 	s.seen = s.core.Observe()
@@ -212,6 +223,12 @@ func (c *cluster) flush(s *server) {
 		if ready.Apply != nil {
 			s.batch = ready.Apply
 		}
+		if now := ready.Configuration; now != nil {
+			if now.Newest != s.counts.Newest {
+				c.notef("%s counts by entry %d: %s", s.id, now.Newest.Index, memberText(s.core.configuration))
+			}
+			s.counts = *now
+		}
 		now := s.core.Observe()
 		c.oracles.state(c, s, now)
 		if s.disk.Rejoining.On && !s.core.rejoining.On && !s.rejoined {
@@ -234,6 +251,9 @@ func (c *cluster) flush(s *server) {
 func (c *cluster) noteChange(s *server, now Observed) {
 	before := s.seen
 	s.seen = now
+	if before.Role == Leader && now.Role == Follower && now.Term == before.Term && s.core.configuration.Votes(s.id) == 0 {
+		c.oracles.left++
+	}
 	if now.Role != before.Role || now.Role == Candidate && now.Term != before.Term {
 		c.notef("%s is %v in term %d", s.id, now.Role, now.Term)
 	}

@@ -17,6 +17,7 @@ func (r *Raft) advanceCommitIndex() {
 	if term, ok := r.log.term(index); ok && index > r.commitIndex && term == r.currentTerm {
 		r.noteFirstCommit(index)
 		r.commitTo(index)
+		r.continueChange()
 	}
 }
 

@@ -1,5 +1,7 @@
 package core
 
+import "raftkv/raft/members"
+
 // vote is a peer's answer in a campaign.
 type vote uint8
 
@@ -58,7 +60,7 @@ func (r *Raft) countOwnVote() {
 	}
 }
 
-// requestVotes sends RequestVote to every other server that has not been asked. It
+// requestVotes sends RequestVote to every other voter that has not been asked. It
 // sends nothing before the candidate's own vote is saved.
 func (r *Raft) requestVotes() {
 	term, pre := r.currentTerm, r.role == PreCandidate
@@ -76,16 +78,18 @@ func (r *Raft) requestVotes() {
 		Transfer:     r.transferred,
 	}
 	for i := range r.members {
-		if s := &r.members[i]; s.vote == voteUnasked {
+		s := &r.members[i]
+		if s.vote == voteUnasked && s.id != r.config.ID && r.configuration.Places[i].Votes != 0 {
 			s.vote = voteAwaited
 			r.calls = append(r.calls, Call{To: s.id, Request: request, generation: r.campaign})
 		}
 	}
 }
 
-// countVote records one server's answer and ends the campaign if it decides.
+// countVote records one server's answer and ends the campaign if it decides. A server
+// that is no member, as this one may be, counts for nothing.
 func (r *Raft) countVote(of *memberState, granted bool) {
-	if of.vote < voteGranted {
+	if of != nil && of.vote < voteGranted {
 		of.vote = voteRefused
 		if granted {
 			of.vote = voteGranted
@@ -200,13 +204,16 @@ func (r *Raft) Suspect(peer ID) {
 	if !r.config.PreVote || r.role != Follower || r.leader != peer {
 		return
 	}
+	r.note(Note{Kind: NoteSuspected, Peer: peer, A: uint64(r.electionElapsed)})
+	r.leader = None
+	if !r.isVoter(r.config.ID) {
+		return
+	}
 	turn := 0
-	for i := range r.members {
-		if id := r.members[i].id; id < r.config.ID && id != peer {
+	for _, p := range r.configuration.Places {
+		if p.ID < r.config.ID && p.ID != peer && p.Votes&members.NewHalf != 0 {
 			turn++
 		}
 	}
-	r.note(Note{Kind: NoteSuspected, Peer: peer, A: uint64(r.electionElapsed)})
-	r.leader = None
 	r.electionTimeout = r.electionElapsed + 1 + 2*turn
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"raftkv/raft/members"
 )
 
 // Kind says what an entry is for. Values are stored on disk and sent to
@@ -19,8 +21,8 @@ const (
 	// at once (§8). Its data is empty, or the UID that the first leader gives its
 	// cluster.
 	KindNoop Kind = 1
-	// KindConfiguration is reserved for membership changes (§6). This build does
-	// not know it.
+	// KindConfiguration carries the record of the cluster's members (§6), encoded by
+	// members.Record.Encode. It is in force as soon as it is appended.
 	KindConfiguration Kind = 2
 )
 
@@ -37,7 +39,7 @@ func (k Kind) String() string {
 }
 
 // known reports whether this build knows what entries of kind k mean.
-func (k Kind) known() bool { return k == KindCommand || k == KindNoop }
+func (k Kind) known() bool { return k <= KindConfiguration }
 
 // UnknownKindError says that an entry has a kind which this build does not know, or
 // data that it does not know in that kind. A server that skipped the entry would
@@ -46,7 +48,12 @@ type UnknownKindError struct {
 	Index uint64
 	Kind  Kind
 	Bytes int // length of the data
+	// Cause says what is unknown about the data, nil if the kind is.
+	Cause error
 }
+
+// Unwrap returns the cause.
+func (e *UnknownKindError) Unwrap() error { return e.Cause }
 
 func (e *UnknownKindError) Error() string {
 	return fmt.Sprintf("core: log entry %d has %s, which this raftkv does not know: a newer raftkv made it, so run that version here", e.Index, e.What())
@@ -54,7 +61,10 @@ func (e *UnknownKindError) Error() string {
 
 // What names the kind by its number, and what is unknown about it.
 func (e *UnknownKindError) What() string {
-	if e.Kind.known() {
+	switch {
+	case e.Cause != nil:
+		return fmt.Sprintf("kind %d with %d bytes of data (%v)", uint8(e.Kind), e.Bytes, e.Cause)
+	case e.Kind.known():
 		return fmt.Sprintf("kind %d with %d bytes of data", uint8(e.Kind), e.Bytes)
 	}
 	return fmt.Sprintf("kind %d", uint8(e.Kind))
@@ -260,6 +270,16 @@ func (e *Entry) meaning() error {
 	if !e.Kind.known() {
 		return &UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data)}
 	}
+	if e.Kind == KindConfiguration {
+		if _, err := members.Decode(e.Data); err != nil {
+			return e.unknown(err)
+		}
+	}
 	_, err := e.uid()
 	return err
+}
+
+// unknown returns the error of an entry whose kind is known and whose data is not.
+func (e *Entry) unknown(cause error) error {
+	return &UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data), Cause: cause}
 }

@@ -64,7 +64,9 @@ func TestUnknownKindsAreRefusedByNumber(t *testing.T) {
 			t.Errorf("%v with %d bytes: %v, want one that names %q", e.Kind, len(e.Data), err, want)
 		}
 	}
-	for kind := KindConfiguration; kind != 0; kind++ {
+	refused(NewEntry(9, 2, KindConfiguration, nil), "kind 2 with 0 bytes of data (members: this is no record: it ends early)")
+	refused(NewEntry(9, 2, KindConfiguration, []byte{2}), "kind 2 with 1 bytes of data (members: the version of a record 2 is not known")
+	for kind := KindConfiguration + 1; kind != 0; kind++ {
 		refused(NewEntry(9, 2, kind, []byte("x")), fmt.Sprintf("log entry 9 has kind %d, ", uint8(kind)))
 	}
 	for _, length := range []int{1, 15, 16, 17, 32} { // 16 zeros are no uid either

@@ -97,6 +97,10 @@ func (r *Raft) Check() error {
 		return fault("changes marked at %d beyond the log's end %d", r.dirty.from, r.log.lastIndex())
 	case r.dirty.from == 0 && r.written.seq == r.saved && r.durable != r.log.lastIndex():
 		return fault("nothing to write but durable %d is not the log's end %d", r.durable, r.log.lastIndex())
+	case r.configuration != r.log.newest().Configuration || len(r.members) != len(r.configuration.Places):
+		return fault("it counts by another configuration than the newest of its log, of entry %d", r.log.newest().Index)
+	case len(r.leaving) > 0 && r.role != Leader:
+		return fault("%v sees %d servers off", r.role, len(r.leaving))
 	case r.dirty.from != 0 && r.durable >= r.dirty.from:
 		return fault("durable %d covers a change at %d", r.durable, r.dirty.from)
 	}

@@ -16,6 +16,10 @@ type log struct {
 	size     int      // of the entries, in bytes
 	uid      UID      // that the log holds, committed or not; zero if none
 	uidAt    uint64   // index of the entry that brought it, or of a snapshot that carries it
+	static   edition  // the configuration before the first record
+	// editions are the configurations that the log holds, ascending. The first is that
+	// at or below the newest snapshot, the last is in force (configuration.go).
+	editions []edition
 }
 
 // position is one entry's position in the log.
@@ -23,9 +27,10 @@ type position struct{ Index, Term uint64 }
 
 // newLog returns the log of a snapshot and the entries behind it. The entries belong
 // to the log from now on.
-func newLog(snapshot Snapshot, entries []Entry) log {
+func newLog(static edition, snapshot Snapshot, entries []Entry) log {
 	l := log{snapshot: snapshot, base: position{snapshot.Index, snapshot.Term}, entries: slices.Clip(entries)}
 	l.uid, l.uidAt = snapshot.UID, snapshot.Index
+	l.begin(static)
 	last := l.base
 	for i := range entries {
 		e := &entries[i]
@@ -34,6 +39,7 @@ func newLog(snapshot Snapshot, entries []Entry) log {
 		}
 		last = position{e.Index, e.Term}
 		l.noteUID(e)
+		l.noteConfiguration(e)
 		l.size += e.size()
 	}
 	return l
@@ -67,6 +73,7 @@ func (l *log) append(e Entry) {
 		broken("entry %d of term %d appended after %d of term %d", e.Index, e.Term, l.lastIndex(), l.lastTerm())
 	}
 	l.noteUID(&e)
+	l.noteConfiguration(&e)
 	l.entries = append(l.entries, e)
 	l.size += e.size()
 }
@@ -83,6 +90,7 @@ func (l *log) truncate(index uint64) {
 	if l.uidAt >= index {
 		l.uid, l.uidAt = UID{}, 0
 	}
+	l.truncateEditions(index)
 }
 
 // forget drops the entries below keep. The others move to a new array, so that the
@@ -205,5 +213,5 @@ func (l *log) check() error {
 	if l.snapshot.Index > l.lastIndex() {
 		return fmt.Errorf("core: the snapshot at %d lies beyond the log's end %d", l.snapshot.Index, l.lastIndex())
 	}
-	return nil
+	return l.checkEditions()
 }

@@ -8,7 +8,7 @@ import (
 
 // termsLog returns a log of entries with these terms behind base.
 func termsLog(base Snapshot, terms ...uint64) *log {
-	l := newLog(base, entriesOf(base.Index+1, terms...))
+	l := newLog(edition{}, base, entriesOf(base.Index+1, terms...))
 	return &l
 }
 

@@ -2,7 +2,10 @@ package core
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+
+	"raftkv/raft/members"
 )
 
 // oracles watch every step of a cluster for the properties of Figure 3 and for
@@ -16,6 +19,7 @@ type oracles struct {
 	floors  map[Tag]uint64       // what a read must at least see
 
 	elections, truncations, reads, installs, stalls, rejoined int // to tell a run in which nothing happened
+	memberTally
 }
 
 type ballot struct {
@@ -55,6 +59,9 @@ func (o *oracles) state(c *cluster, s *server, now Observed) {
 		case !known:
 			o.leaders[now.Term] = s.id
 			o.elections++
+			if s.core.configuration.Joint {
+				o.electedJoint++
+			}
 			for _, choice := range o.chosen {
 				o.complete(c, s, choice)
 			}
@@ -62,6 +69,7 @@ func (o *oracles) state(c *cluster, s *server, now Observed) {
 			c.failf("Election Safety: %s and %s both lead term %d", leader, s.id, now.Term)
 		}
 	}
+	defer o.changes(c, s)
 	base := s.core.log.snapshot
 	if base.Index > uint64(len(o.chosen)) || base.Index > 0 && o.chosen[base.Index-1].entry.Term != base.Term {
 		c.failf("%s has a snapshot at %d@%d of what was never committed", s.id, base.Index, base.Term)
@@ -106,15 +114,99 @@ func (o *oracles) complete(c *cluster, leader *server, chosen choice) {
 
 // durable checks that a majority's disks hold what is taken for committed.
 func (o *oracles) durable(c *cluster, s *server, e Entry) {
-	holders := 0
-	for _, other := range c.servers {
-		// A disk that was lost may have been counted before it was.
-		if slices.ContainsFunc(append(slices.Clone(other.former), other.disk), func(disk State) bool { return disk.holds(e.Index, e.Term) }) {
-			holders++
+	var lacking error
+	for _, halves := range o.countedBy(s, e) {
+		if lacking = o.heldByHalves(c, e, halves); lacking == nil {
+			return
 		}
 	}
-	if 2*holders <= len(c.servers) {
-		c.failf("%s commits %d@%d, which only %d of %d disks hold", s.id, e.Index, e.Term, holders, len(c.servers))
+	c.failf("%s commits %d@%d: %w", s.id, e.Index, e.Term, lacking)
+}
+
+// heldByHalves reports a half of which no majority's disks hold an entry.
+func (o *oracles) heldByHalves(c *cluster, e Entry, halves [][]ID) error {
+	for _, half := range halves {
+		holders := 0
+		for _, id := range half {
+			other := c.server(id)
+			// A disk that was lost may have been counted before it was.
+			if slices.ContainsFunc(append(slices.Clone(other.former), other.disk), func(disk State) bool { return disk.holds(e.Index, e.Term) }) {
+				holders++
+			}
+		}
+		if 2*holders <= len(half) {
+			return fmt.Errorf("only %d of the %d disks of %v hold it", holders, len(half), half)
+		}
+	}
+	return nil
+}
+
+// countedBy returns the halves of the configurations by which a server may have
+// counted when it first took an entry for committed. It reads them from the log, and
+// believes nothing that the server concludes from that. A configuration is committed
+// by itself; what it brings about comes later. Any other entry was counted by the
+// configuration that was the newest before this step, or by one that this step brought.
+func (o *oracles) countedBy(s *server, e Entry) (halves [][][]ID) {
+	halves = [][][]ID{{s.config.Peers}}
+	take := func(other Entry) {
+		if other.Kind != KindConfiguration || e.Kind == KindConfiguration && other.Index > e.Index {
+			return
+		}
+		if other.Index <= max(e.Index, s.seen.LastIndex) {
+			halves = nil
+		}
+		record, _ := members.Decode(other.Data)
+		halves = append(halves, halvesOf(record))
+	}
+	for _, c := range o.chosen[:s.core.log.base.Index] { // what memory has forgotten was committed
+		take(c.entry)
+	}
+	for _, other := range s.core.log.entries {
+		take(other)
+	}
+	return halves
+}
+
+// halvesOf returns the two sets of voters of a record: without a change under way they
+// are the same.
+func halvesOf(r *members.Record) [][]ID {
+	var before, after []ID
+	for _, m := range r.Members {
+		if m.WasVoter {
+			before = append(before, m.ID)
+		}
+		if m.Role == members.Voter {
+			after = append(after, m.ID)
+		}
+	}
+	return [][]ID{before, after}
+}
+
+// changes watches that a log holds one configuration at most that is not committed,
+// and no final one whose joint one is not.
+func (o *oracles) changes(c *cluster, s *server) {
+	uncommitted, joint := uint64(0), uint64(0)
+	for _, e := range s.core.log.entries {
+		if e.Kind != KindConfiguration {
+			continue
+		}
+		record, err := members.Decode(e.Data)
+		switch {
+		case err != nil:
+			c.failf("%s holds %d@%d: %w", s.id, e.Index, e.Term, err)
+			return
+		case uncommitted != 0:
+			c.failf("%s holds the configurations of entries %d and %d, and neither is committed", s.id, uncommitted, e.Index)
+		case joint > uint64(len(o.chosen)):
+			c.failf("%s holds the final configuration of entry %d, and the joint one of entry %d is not committed", s.id, e.Index, joint)
+		}
+		joint = 0
+		if record.Joint() {
+			joint = e.Index
+		}
+		if e.Index > uint64(len(o.chosen)) {
+			uncommitted = e.Index
+		}
 	}
 }
 
@@ -144,6 +236,7 @@ func (s State) holds(index, term uint64) bool {
 func (o *oracles) write(c *cluster, s *server, w *Write) {
 	if w.From != 0 && w.From <= s.disk.Snapshot.Index+uint64(len(s.disk.Entries)) {
 		o.truncations++
+		o.countTruncated(s.disk.Entries, w)
 	}
 	if w.Snapshot != nil {
 		last := s.disk.Snapshot.Index + uint64(len(s.disk.Entries))
@@ -176,6 +269,9 @@ func (o *oracles) call(c *cluster, s *server, call Call) {
 		}
 	case *InstallSnapshot:
 		o.installs++
+		if s.core.configuration.Votes(call.To) == 0 {
+			o.learnersInstalled++
+		}
 		o.leads(c, s, req.Term)
 	case *AppendEntries:
 		o.leads(c, s, req.Term)

@@ -14,7 +14,7 @@ type progress struct {
 	nextIndex     uint64 // index of the next entry to send, behind the probe in flight; always above matchIndex
 	matchIndex    uint64 // highest index known to be on the follower's disk
 	generation    uint64 // of the calls that may move nextIndex
-	minGeneration uint64 // replies to calls of an earlier generation are ignored, because the follower has since lost its disk
+	minGeneration uint64 // replies to calls of an earlier generation are ignored: they were made in another leadership, of another member of this ID, or before the follower lost its disk
 	pipelining    bool   // nextIndex runs ahead of the answers
 	probe         probe  // the probe with entries in flight; zero if there is none
 	paused        bool   // a call was lost: send no entries before the next heartbeat
@@ -39,6 +39,60 @@ type progress struct {
 	commitSent uint64 // commit index that the last AppendEntries carried
 	retried    bool   // a call was lost since it was last heard, and is or was tried again at once
 	retryDue   bool   // that attempt has not been made yet
+
+	unheard int     // ticks since it answered
+	catchUp catchUp // of a learner
+}
+
+// newProgress returns what a leader believes of a follower that it knows nothing of.
+func (r *Raft) newProgress(id ID) progress {
+	r.generation++
+	return progress{id: id, generation: r.generation, minGeneration: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true}
+}
+
+// progressOf returns the progress of a server that this leader sends entries to, nil
+// if it sends it none.
+func (r *Raft) progressOf(id ID) *progress {
+	if s := r.member(id); s != nil {
+		return &s.progress
+	}
+	for i := range r.leaving {
+		if p := &r.leaving[i].progress; p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// catchUp measures in rounds how a learner catches up (thesis 4.2.1). A round ends when
+// the learner has what the leader had at its beginning; what came meanwhile is the next
+// one's. So the length of the last round says how long the learner would keep a cluster
+// waiting in which it votes.
+type catchUp struct {
+	goal   uint64 // end of the leader's log when the present round began
+	age    int    // ticks since
+	rounds uint64 // that have ended
+	last   int    // ticks that the last of them took
+}
+
+// tick lets a tick pass in which the learner has come to match, and the log to last.
+func (c *catchUp) tick(match, last uint64) {
+	if c.goal == 0 {
+		c.goal = last
+	}
+	c.age++
+	if match >= c.goal {
+		c.rounds++
+		c.last, c.age, c.goal = c.age, 0, last
+	}
+}
+
+// caughtUp reports whether a learner would keep nobody waiting: its last round, and the
+// present one until now, were shorter than an election timeout, within which it has
+// also answered, and it does not wait for a snapshot.
+func (p *progress) caughtUp(electionTicks int) bool {
+	c := &p.catchUp
+	return c.rounds > 0 && max(c.last, c.age, p.unheard) < electionTicks && p.installing == 0
 }
 
 // probe is an AppendEntries with entries to a follower that has not accepted any
@@ -58,6 +112,7 @@ func (p *progress) heartbeat() {
 // answered records that the follower replied to a call of a round of reads.
 func (p *progress) answered(round uint64) {
 	p.heard = true
+	p.unheard = 0
 	p.silent = false
 	p.retried = false
 	p.retryDue = false

@@ -86,6 +86,11 @@ type Raft struct {
 	ratherNot bool // this is one
 	waited    int  // waits for a leader that this one let pass; since the last leader or vote
 
+	// Changes of the membership (membership.go).
+
+	leaving []leaver       // leader: servers that were removed and do not know it yet
+	told    Configurations // those that the last Ready has told of
+
 	// Leadership transfer (transfer.go).
 
 	transferee ID   // leader: the server that shall lead next; None if there is no transfer
@@ -117,13 +122,12 @@ func New(config Config, state State) *Raft {
 		config:      config,
 		currentTerm: state.Term,
 		votedFor:    state.VotedFor,
-		log:         newLog(state.Snapshot, state.Entries),
+		log:         newLog(static(config.Peers, config.ID), state.Snapshot, state.Entries),
 		commitIndex: max(state.Snapshot.Index, state.Commit),
 		lastApplied: state.Snapshot.Index,
 		applying:    state.Snapshot.Index,
 	}
-	r.configuration = newConfiguration(config.Peers, config.ID)
-	r.members = newMembers(r.configuration)
+	r.adopt()
 	assert(state.Term >= r.log.lastTerm(), "term %d is older than the log's last entry, of term %d", state.Term, r.log.lastTerm())
 	assert(state.Commit <= r.log.lastIndex(), "the log ends with entry %d, and those up to %d are known to be committed", r.log.lastIndex(), state.Commit)
 	r.durable = r.log.lastIndex()
@@ -211,6 +215,7 @@ func (r *Raft) tickLeader() {
 		}
 	}
 	r.tickEntries()
+	r.tickMembers()
 	r.tickPrompt()
 	r.tickSnapshots()
 	r.electionElapsed++
@@ -218,6 +223,10 @@ func (r *Raft) tickLeader() {
 		return
 	}
 	r.electionElapsed = 0
+	if r.isOutside() {
+		r.stepAside()
+		return
+	}
 	r.abandonTransfer()
 	if r.config.CheckQuorum && !r.heardFromQuorum() {
 		r.counts.LostQuorum++
@@ -311,6 +320,7 @@ func (r *Raft) appendToLog(entry Entry) {
 	r.dirty.entry(entry.Index)
 	r.uncommittedBytes += entry.size()
 	r.unsavedBytes += entry.size()
+	r.adopt()
 }
 
 // backlog returns the size of the entries that are not committed or not on this
@@ -337,6 +347,10 @@ func (r *Raft) Ready() Ready {
 		Notes:   r.notes,
 	}
 	r.calls, r.answers, r.readsDone, r.forgot, r.notes = nil, nil, nil, nil, nil
+	if now := r.Configurations(); now != r.told {
+		r.told = now
+		ready.Configuration = &Configurations{now.Newest, now.Committed}
+	}
 	now := r.Observe()
 	if err := CheckStep(r.observed, now); err != nil {
 		panic(err)

@@ -83,6 +83,7 @@ func TestRandomRuns_RepeatExactly(t *testing.T) {
 // tally counts what happened in a run.
 type tally struct {
 	commits, elections, truncations, crashes, losses, copies, reads, installs, stalls, wanted, wipes, rejoined, parted int
+	memberTally
 }
 
 func (t *tally) add(o tally) {
@@ -99,6 +100,7 @@ func (t *tally) add(o tally) {
 	t.wipes += o.wipes
 	t.rejoined += o.rejoined
 	t.parted += o.parted
+	t.memberTally.add(o.memberTally)
 }
 
 // troubles is what a seed draws. Chances are in percent.
@@ -121,6 +123,9 @@ type troubles struct {
 	wipe                       int // percent of the crashes in which the disk is lost
 	writeBytes                 int // see Config.MaxWriteBytes
 	follower, unapplied        int // bytes; see Config.FollowerBytes, Config.MaxUnappliedBytes
+	founders                   int // servers that begin; the others join. 0: all, and nothing changes
+	changes                    int // chance that work is a change of the members
+	more                       int // steps, in addition to those of all runs
 }
 
 func drawTroubles(seed uint64) troubles {
@@ -160,7 +165,12 @@ type chaos struct {
 
 // randomRun runs one seed and returns the first thing an oracle objects to.
 func randomRun(seed uint64, note func(string, ...any)) (happened tally, err error) {
-	x := &chaos{drawn: drawTroubles(seed), chance: rand.New(rand.NewPCG(seed, 2))}
+	return drawTroubles(seed).run(seed, note)
+}
+
+// run runs a seed in these troubles.
+func (drawn troubles) run(seed uint64, note func(string, ...any)) (happened tally, err error) {
+	x := &chaos{drawn: drawn, chance: rand.New(rand.NewPCG(seed, 2))}
 	x.cluster = newCluster(x.drawn.servers, func(c *Config) {
 		c.Noop, c.PreVote, c.CheckQuorum = x.drawn.noop, x.drawn.preVote, x.drawn.checkQuorum
 		c.MaxAppendBytes, c.Window, c.MaxApplyBytes, c.MaxUncommittedBytes = x.drawn.appendBytes, x.drawn.window, x.drawn.applyBytes, x.drawn.uncommitted
@@ -170,6 +180,9 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 		c.MaxWriteBytes, c.FollowerBytes, c.MaxUnappliedBytes = x.drawn.writeBytes, x.drawn.follower, x.drawn.unapplied
 		c.NewUID, c.CommitTicks = UID{c.ID[0]}, x.drawn.commit
 		c.Rand = rand.New(rand.NewPCG(seed, uint64(c.ID[0])))
+		if x.drawn.founders > 0 {
+			c.Peers = membersFrom(x.drawn.founders, c.ID)
+		}
 	})
 	x.note = note
 	x.slow, x.lazy = x.drawn.slow, x.drawn.lazy
@@ -178,7 +191,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 			err = fmt.Errorf("the core stopped itself: %v\n%s", broken, debug.Stack())
 		}
 	}()
-	for step := 0; step < steps && x.fault == nil; step++ {
+	for step := 0; step < steps+x.drawn.more && x.fault == nil; step++ {
 		x.step()
 	}
 	x.calm()
@@ -189,6 +202,7 @@ func randomRun(seed uint64, note func(string, ...any)) (happened tally, err erro
 	x.happened.installs = x.oracles.installs
 	x.happened.stalls = x.oracles.stalls
 	x.happened.rejoined = x.oracles.rejoined
+	x.happened.memberTally = x.oracles.memberTally
 	return x.happened, x.fault
 }
 
@@ -242,6 +256,10 @@ func (x *chaos) work(s *server) {
 		x.compact(s)
 	case x.percent(x.drawn.compact):
 		x.compact(s)
+	}
+	if x.drawn.changes > 0 && x.percent(x.drawn.changes) {
+		x.change(s)
+		return
 	}
 	switch x.chance.IntN(8) {
 	case 0, 1:
@@ -379,8 +397,9 @@ func (x *chaos) calm() {
 // agreed reports whether everybody has applied everything, and all the same.
 func (x *chaos) agreed() bool {
 	leaders := 0
-	first := x.servers[0].core
-	for _, s := range x.servers {
+	all := x.remaining()
+	first := all[0].core
+	for _, s := range all {
 		r := s.core
 		if r.role == Leader {
 			leaders++
@@ -389,7 +408,7 @@ func (x *chaos) agreed() bool {
 			return false
 		}
 	}
-	return leaders == 1 && first.committedInTerm()
+	return leaders == 1 && first.committedInTerm() && !first.configuration.Joint
 }
 
 // String is a line per server.

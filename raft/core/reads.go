@@ -44,7 +44,7 @@ func (r *Raft) Read(tag Tag) error {
 // handleReadIndex is the leader's side of a follower's Read.
 func (r *Raft) handleReadIndex(tag Tag, from ID, req *ReadIndex) {
 	r.observeTerm(req.Term)
-	if r.role != Leader {
+	if r.role != Leader || r.isRemoved(from) {
 		r.answer(tag, &ReadIndexReply{Term: r.currentTerm}, 0)
 		return
 	}

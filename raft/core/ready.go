@@ -15,6 +15,10 @@ type Ready struct {
 	// Notes says what happened since the last Ready, and why, for people. Nothing
 	// depends on it: a driver may drop it.
 	Notes []Note
+	// Configuration, if not nil, says that the configuration in force or the newest
+	// committed one is another than with the last Ready; the first Ready of a server
+	// that has a record says so, too. Transport and service follow this alone.
+	Configuration *Configurations
 }
 
 // Call is a request to a peer. It must be given back whole to Returned with

@@ -103,10 +103,7 @@ func (r *Raft) askToRejoin() {
 // handleRejoin answers a server that has lost its disk.
 func (r *Raft) handleRejoin(tag Tag, from ID) {
 	if s := r.member(from); s != nil && r.role == Leader {
-		r.generation++
-		s.progress = progress{
-			id: from, generation: r.generation, minGeneration: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true,
-		}
+		s.progress = r.newProgress(from)
 		if r.transferee == from {
 			r.abandonTransfer()
 		}

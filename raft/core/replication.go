@@ -139,6 +139,9 @@ func (r *Raft) handleAppendEntriesReply(call Call, req *AppendEntries, reply *Ap
 	case present && p.installing == 0:
 		r.fallBack(p, r.backUp(req, reply))
 	}
+	if len(r.leaving) > 0 {
+		r.noteLeft(call.To, reply.Commit)
+	}
 }
 
 // A leader may notice that a follower has forgotten what it confirmed: the follower's
@@ -175,11 +178,10 @@ func (r *Raft) follower(call Call, sentTerm uint64, lost bool, replyTerm uint64)
 	if !lost {
 		r.observeTerm(replyTerm)
 	}
-	s := r.member(call.To)
-	if s == nil || r.role != Leader || sentTerm != r.currentTerm {
+	p := r.progressOf(call.To)
+	if p == nil || r.role != Leader || sentTerm != r.currentTerm {
 		return nil
 	}
-	p := &s.progress
 	switch {
 	case call.generation < p.minGeneration:
 		return nil

@@ -41,6 +41,7 @@ func (r *Raft) becomeFollower(term uint64, leader ID) {
 		r.failReads()
 		r.transferee = None
 		r.uncommittedBytes = 0
+		r.leaving = nil
 		r.resetElectionTimer()
 	}
 	r.role = Follower
@@ -75,6 +76,7 @@ func (r *Raft) becomePreCandidate() {
 // asked of others before that vote is on the disk; see countOwnVote.
 func (r *Raft) becomeCandidate() {
 	assert(!r.rejoining.On, "a server that is rejoining stands for election")
+	assert(r.mayStand(), "%s stands for election and has no vote in the configuration of entry %d", r.config.ID, r.log.newest().Index)
 	r.role = Candidate
 	r.counts.Campaigns++
 	r.currentTerm++
@@ -101,9 +103,9 @@ func (r *Raft) becomeLeader() {
 	r.transferee = None
 	for i := range r.members {
 		s := &r.members[i]
-		r.generation++
-		s.progress = progress{id: s.id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true}
+		s.progress = r.newProgress(s.id)
 	}
+	r.seeOffAgain()
 	r.uncommittedBytes = r.log.bytes(r.commitIndex + 1)
 	r.unsavedBytes = r.log.bytes(r.durable + 1)
 	if r.config.Noop {

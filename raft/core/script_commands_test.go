@@ -39,6 +39,9 @@ func cmdNew(s *script, args []string) error {
 		c.Noop, c.PreVote, c.CheckQuorum = has(args, "noop"), has(args, "prevote"), has(args, "checkquorum")
 		c.MaxAppendBytes, c.Window, c.TrailingBytes = limit("bytes"), limit("window"), limit("trailing")
 		c.StallTicks, c.BatchBytes = limit("stall"), 1
+		if first := limit("voters"); first > 0 {
+			c.Peers = membersFrom(first, c.ID)
+		}
 		c.Rand = rand.New(rand.NewPCG(uint64(c.ID[0]), 1))
 	})
 	s.listen()

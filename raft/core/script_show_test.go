@@ -194,7 +194,7 @@ func entryList(entries []Entry) string {
 	for _, e := range entries {
 		text := fmt.Sprintf("%d@%d", e.Index, e.Term)
 		if len(e.Data) > 0 {
-			text += "=" + string(e.Data)
+			text += "=" + dataText(e)
 		}
 		list = append(list, text)
 	}
@@ -208,6 +208,9 @@ func (w *Write) String() string {
 	}
 	if w.Snapshot != nil {
 		text += fmt.Sprintf(", snapshot %d@%d", w.Snapshot.Index, w.Snapshot.Term)
+		if w.Snapshot.Members.Record != nil {
+			text += fmt.Sprintf(" with configuration %d", w.Snapshot.Members.Index)
+		}
 	}
 	if w.From != 0 {
 		text += fmt.Sprintf(", log from %d: %s", w.From, entryList(w.Entries))

@@ -22,6 +22,7 @@ import (
 //	                       trailing is what stays in memory of what is applied,
 //	                       stall the ticks after which a disk counts as hanging;
 //	                       no entries are held back (Config.BatchBytes)
+//	      [voters N]       only the first N found the cluster; the others join
 //	log 1 1 1 4            server 1 starts with a log of these terms on its disk
 //	term 1 8 [vote 2]      server 1 starts in this term, with this vote
 //	campaign 1             it campaigns now
@@ -49,6 +50,13 @@ import (
 //	keep 1, putback 1      a copy is made of its disk; it starts on that copy
 //	wipe 1                 it is down and up again with an empty disk, to rejoin
 //	settle [1 2 …]         save and deliver until nothing is left, or only among these
+//	found 1                leader 1 asks for the first record of the members
+//	change 1 voter 4 learner 5 replica 6 remove 2 address 3
+//	                       … for one in which 4 votes, 5 and 6 do not, 2 is gone
+//	                       and 3 has another address
+//	members                by which configuration each server counts; "1 2 3 => 1 2 4 (5)"
+//	                       is joint, with 5 a learner
+//	learners 1             how the learners of leader 1 catch up
 //	show, progress 1, flight
 //
 // The outputs in the files are expectations; -rewrite replaces them.

@@ -18,12 +18,14 @@ func (r *Raft) Compact(snapshot Snapshot) {
 	}
 	assert(snapshot.Term != 0, "no term known for a snapshot at %d", snapshot.Index)
 	snapshot.UID = r.UIDAt(snapshot.Index)
+	snapshot.Members = r.ConfigurationAt(snapshot.Index)
 	if r.dirty.replaced {
 		// The snapshot that replaced the log never got to the disk, so this one
 		// replaces it: entries between the two would stand there behind a gap.
 		r.dirty.from = max(r.dirty.from, snapshot.Index+1)
 	}
 	r.replaceSnapshot(snapshot)
+	r.log.forgetEditions()
 	r.forget()
 }
 
@@ -85,6 +87,9 @@ func (r *Raft) handleInstallSnapshot(tag Tag, req *InstallSnapshot) {
 	} else if s.Index > r.commitIndex { // steps 5 and 7; 8 is the next batch
 		known := r.UID()
 		assert(known == (UID{}) || s.UID == known, "leader %s sent a snapshot of the cluster %q, and this one is %q", req.LeaderID, s.UID, known)
+		committed := r.Configurations().Committed.Index
+		assert(s.Members.Index >= committed, "leader %s sent a snapshot at %d with the configuration of entry %d, and that of entry %d is committed",
+			req.LeaderID, s.Index, s.Members.Index, committed)
 		r.replaceLog(s)
 	}
 	r.answer(tag, &InstallSnapshotReply{Term: r.currentTerm}, s.Index)
@@ -96,7 +101,8 @@ func (r *Raft) replaceLog(s Snapshot) {
 	r.note(Note{Kind: NoteInstalled, Peer: r.leader, Index: s.Index, A: r.log.lastIndex()})
 	r.undo(r.commitIndex + 1)
 	r.replaceSnapshot(s)
-	r.log = newLog(s, nil)
+	r.log = newLog(r.log.static, s, nil)
+	r.adopt()
 	r.dirty.replaced = true
 	r.dirty.from = s.Index + 1
 	r.commitIndex = s.Index

@@ -1,5 +1,7 @@
 package core
 
+import "raftkv/raft/members"
+
 // Status is a copy of the state that an operator may want to see.
 type Status struct {
 	Observed
@@ -25,7 +27,8 @@ type Status struct {
 	RatherNot     bool // this server would rather not lead
 	// UncommittedBytes is, on a leader, the size of the entries above CommitIndex.
 	UncommittedBytes int
-	Peers            []PeerStatus // leader only: the other servers, sorted by ID
+	Peers            []PeerStatus // leader only: the other members, sorted by ID, and behind them the servers that leave
+	Configurations
 }
 
 // Counts are totals since New.
@@ -51,6 +54,19 @@ type PeerStatus struct {
 	InflightBytes int
 	// Installing is the index of the snapshot that is being sent to it; 0 if there is none.
 	Installing uint64
+	// Votes names the halves of the configuration in which it votes; 0: in none, it is
+	// a learner or leaves.
+	Votes members.Half
+	// Leaving says that it was removed and is sent the entries that tell it so.
+	Leaving bool
+	Unheard int // ticks since it answered
+	// Rounds counts, for a learner, the rounds of catching up that have ended (thesis
+	// 4.2.1). RoundTicks is how long the last one took, RoundAge the age of the present
+	// one. CaughtUp says that both, and Unheard, are below Config.ElectionTicks, and that
+	// no snapshot is on its way to it.
+	Rounds               uint64
+	RoundTicks, RoundAge int
+	CaughtUp             bool
 }
 
 // Status returns a copy of the present state.
@@ -59,18 +75,26 @@ func (r *Raft) Status() Status {
 		Observed: r.Observe(), FirstIndex: r.log.firstIndex(), LogBytes: r.log.size, SnapshotWanted: r.snapshotWanted(), SnapshotLost: r.lostNewest(), Transferee: r.transferee,
 		Stalled: r.stalled(), WriteTicks: r.writeAge, UncommittedBytes: r.uncommittedBytes, Counts: r.counts, Rejoining: r.rejoining,
 		UID:       r.UID(),
-		RatherNot: r.ratherNot,
+		RatherNot: r.ratherNot, Configurations: r.Configurations(),
 	}
 	s.RejoinUnheard, s.RejoinToo = r.rejoinWaits()
 	if r.role != Leader {
 		return s
 	}
 	for p := range r.followers {
+		at := r.configuration.Position(p.id)
 		s.Peers = append(s.Peers, PeerStatus{
+			Leaving: at < 0, Unheard: p.unheard,
 			ID: p.id, MatchIndex: p.matchIndex, NextIndex: p.nextIndex,
 			Pipelining: p.pipelining, Silent: p.silent, RatherNot: p.ratherNot, Inflight: len(p.inflight),
 			InflightBytes: p.inflightBytes, Installing: p.installing,
+			Rounds: p.catchUp.rounds, RoundTicks: p.catchUp.last, RoundAge: p.catchUp.age,
 		})
+		if at >= 0 {
+			peer := &s.Peers[len(s.Peers)-1]
+			peer.Votes = r.configuration.Places[at].Votes
+			peer.CaughtUp = peer.Votes == 0 && p.caughtUp(r.config.ElectionTicks)
+		}
 	}
 	return s
 }

@@ -1,6 +1,9 @@
 package core
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Transfer begins to hand leadership to another server (thesis 3.10): new
 // proposals are refused, the other's log is brought up to date, then it is told to
@@ -21,7 +24,7 @@ func (r *Raft) Transfer(to ID) error {
 		}
 	}
 	target := r.member(to)
-	if target == nil || to == r.config.ID {
+	if target == nil || to == r.config.ID || !r.isVoter(to) {
 		return fmt.Errorf("core: %q is not another voter of this cluster %v", to, r.configuration.Voters())
 	}
 	if target.progress.ratherNot {
@@ -41,10 +44,10 @@ func (r *Raft) Transfer(to ID) error {
 // that pass leadership on again and again do not pass it to each other.
 func (r *Raft) mostComplete() ID {
 	var best *progress
-	self := r.configuration.Position(r.config.ID)
-	for step := range len(r.members) - 1 {
-		p := &r.members[(self+1+step)%len(r.members)].progress
-		if p.ratherNot {
+	self, _ := slices.BinarySearchFunc(r.members, r.config.ID, compareState)
+	for step := range r.members {
+		p := &r.members[(self+step)%len(r.members)].progress
+		if p.ratherNot || p.id == r.config.ID || !r.isVoter(p.id) {
 			continue
 		}
 		if best == nil || best.silent && !p.silent || best.silent == p.silent && p.matchIndex > best.matchIndex {
@@ -57,15 +60,31 @@ func (r *Raft) mostComplete() ID {
 	return best.id
 }
 
-// sendTimeoutNow tells the transferee to campaign, once its log is as long as ours.
+// sendTimeoutNow tells the transferee to campaign, once its log is as long as ours. A
+// leader that has no vote any more steps down with that.
 func (r *Raft) sendTimeoutNow() {
 	if r.transferee == None || r.timeoutNow {
 		return
 	}
-	if r.member(r.transferee).progress.matchIndex == r.log.lastIndex() {
+	if p := r.progressOf(r.transferee); p.matchIndex == r.log.lastIndex() {
+		outside := r.isOutside()
 		r.timeoutNow = true
 		r.call(r.transferee, &TimeoutNow{Term: r.currentTerm, LeaderID: r.config.ID})
+		if outside {
+			r.note(Note{Kind: NoteSteppedDown, Why: WhyTransfer, Peer: r.transferee})
+			r.becomeFollower(r.currentTerm, None)
+		}
 	}
+}
+
+func compareState(s memberState, id ID) int {
+	switch {
+	case s.id == id:
+		return 0
+	case s.id < id:
+		return -1
+	}
+	return 1
 }
 
 // abandonTransfer takes proposals again after a transfer that did not happen
@@ -78,11 +97,12 @@ func (r *Raft) abandonTransfer() {
 }
 
 // handleTimeoutNow campaigns at once, without a pre-vote, because the leader itself
-// wants it. Three kinds of servers do not: one whose disk hangs could not win, one
-// that had better not lead waits for another, and one that is rejoining must not.
+// wants it. Four kinds of servers do not: one whose disk hangs could not win, one
+// that had better not lead waits for another, one that is rejoining must not, and one
+// that has no vote, or loses it with the change under way, should not.
 func (r *Raft) handleTimeoutNow(tag Tag, req *TimeoutNow) {
 	r.observeTerm(req.Term)
-	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.ratherNot && !r.rejoining.On {
+	if req.Term == r.currentTerm && r.role == Follower && !r.stalled() && !r.ratherNot && !r.rejoining.On && r.isVoter(r.config.ID) {
 		r.note(Note{Kind: NoteTransferTaken, Peer: req.LeaderID})
 		r.becomeCandidate()
 		r.transferred = true
@@ -112,6 +132,11 @@ func (r *Raft) timeOut() {
 		if r.role != Follower {
 			r.becomeFollower(r.currentTerm, None)
 		}
+		r.leader = None
+		r.resetElectionTimer()
+		return
+	}
+	if !r.mayStand() {
 		r.leader = None
 		r.resetElectionTimer()
 		return

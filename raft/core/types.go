@@ -54,6 +54,9 @@ type Snapshot struct {
 	Index uint64 // of the last entry it replaces
 	Term  uint64 // of that entry
 	UID   UID    // of the cluster, if the log up to Index holds it
+	// Members is the newest configuration of the log up to Index, with the index of its
+	// own entry; zero if there is none.
+	Members members.Version
 	// Data is the state machine at Index, as its service wrote it. The core only
 	// passes it on; it is nil where the driver keeps it elsewhere.
 	Data []byte
@@ -62,8 +65,12 @@ type Snapshot struct {
 // Config is fixed for the lifetime of a Raft. Times are in ticks, whose length is
 // the driver's affair.
 type Config struct {
-	ID    ID   // this server
-	Peers []ID // every voter, this server included, in any order
+	ID ID // this server
+	// Peers are the servers with which the cluster began, in any order: the voters until
+	// the log holds the first record of its members, and of no meaning from then on. They
+	// must be the same in every life of this server, for that record may be truncated.
+	// Empty on a server that joins; otherwise this server is one of them.
+	Peers []ID
 
 	// ElectionTicks is the minimum time without a leader before a server campaigns; the
 	// time is drawn anew from [ElectionTicks, 2×ElectionTicks) (§5.2). It must be larger
@@ -160,7 +167,7 @@ type Config struct {
 // only gives it back.
 type Tag uint64
 
-// Errors of Propose, Read and Transfer. None of them leaves anything behind:
+// Errors of Propose, Reconfigure, Read and Transfer. None of them leaves anything behind:
 // what was asked did not happen and will not.
 var (
 	// ErrNotLeader says that another server must be asked; Status names the
@@ -171,6 +178,13 @@ var (
 	ErrOverloaded = errors.New("too much uncommitted work")
 	// ErrTooLarge says that the command exceeds Config.MaxEntryBytes.
 	ErrTooLarge = errors.New("command too large for a log entry")
+	// ErrChangeInProgress says that the configuration in force is not committed yet, or
+	// leads to another one that is not there yet, or that this leader has committed
+	// nothing in its term yet; ask again in an instant.
+	ErrChangeInProgress = errors.New("a change of the members has not ended")
+	// ErrConfigurationChanged says that the change was made for a configuration that is
+	// not the newest any more.
+	ErrConfigurationChanged = errors.New("the configuration is another one by now")
 	// ErrTransferring says that leadership is just being handed to another
 	// server; ask again in an instant.
 	ErrTransferring = errors.New("leadership is being transferred")
