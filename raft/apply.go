@@ -7,7 +7,7 @@ import (
 )
 
 // ApplyMsg is one message on the applyCh: a committed command, a snapshot, or
-// (on a server that leads with a no-op) an index that holds neither. The seven
+// (on a server that leads with a no-op, or whose members change) an index that holds neither. The seven
 // fields and their order are the labs'.
 type ApplyMsg struct {
 	CommandValid bool        // Command holds a committed command
@@ -53,7 +53,7 @@ func (c applyChannel) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 		case core.KindCommand:
 			msg.CommandValid = true
 			msg.Command = e.Data
-		case core.KindNoop:
+		case core.KindNoop, core.KindConfiguration:
 		default: // a server that skipped it would reach a different state from those that know it
 			panic(fmt.Sprintf("raft: %v", &core.UnknownKindError{Index: e.Index, Kind: e.Kind, Bytes: len(e.Data)}))
 		}

@@ -8,8 +8,8 @@ import (
 	"raftkv/raft/node"
 )
 
-// Config, Status, Observer, Proposal and Batch are the node's; see there. ID, UID,
-// PeerStatus, Entry, Kind and Snapshot are the core's.
+// Config, Status, Observer, Proposal, Reconfiguration and Batch are the node's; see
+// there. ID, UID, PeerStatus, Entry, Kind, Snapshot and Configurations are the core's.
 type (
 	ID         = core.ID
 	UID        = core.UID
@@ -22,12 +22,18 @@ type (
 	Status     = node.Status
 	Observer   = node.Observer
 	Proposal   = node.Proposal
+
+	Reconfiguration = node.Reconfiguration
+	Configurations  = core.Configurations
 )
 
 // Kinds of entries that a receiver of batches meets; see core.Kind.
 const (
 	KindCommand = core.KindCommand
 	KindNoop    = core.KindNoop
+
+	// KindConfiguration holds the record of the members: members.Decode reads its data.
+	KindConfiguration = core.KindConfiguration
 )
 
 // Errors that end a proposal or a read. Two of them leave open whether the
@@ -44,6 +50,9 @@ var (
 	ErrStopped        = node.ErrStopped
 	ErrTransferFailed = node.ErrTransferFailed
 	ErrCompacted      = node.ErrCompacted
+
+	ErrChangeInProgress     = core.ErrChangeInProgress
+	ErrConfigurationChanged = core.ErrConfigurationChanged
 )
 
 // Raft is one server of a cluster. All methods are safe for concurrent use. Most pass
@@ -78,6 +87,9 @@ func (rf *Raft) Propose(p *Proposal) {
 	}
 	rf.node.Propose(p)
 }
+
+// Reconfigure begins a change of the members; see node.Node.
+func (rf *Raft) Reconfigure(c *Reconfiguration) { rf.node.Reconfigure(c) }
 
 // ReadIndex returns an index at which a read is linearizable; see node.Node.
 func (rf *Raft) ReadIndex(ctx context.Context) (uint64, error) { return rf.node.ReadIndex(ctx) }

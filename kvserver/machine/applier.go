@@ -135,7 +135,7 @@ func (m *Machine) applyEntries(entries []raft.Entry) error {
 			if r.ID.Origin == m.origin {
 				m.results = append(m.results, r)
 			}
-		case raft.KindNoop:
+		case raft.KindNoop, raft.KindConfiguration:
 			if err := m.pass(e); err != nil {
 				return fmt.Errorf("the log entry at index %d cannot be applied: %w", e.Index, err)
 			}

@@ -95,7 +95,7 @@ func TestAnEntryOfAnUnknownKindEndsTheNode(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, log := newMachine(t, nil)
 		batch := puts(1, 3, 1)
-		batch.Entries[1].Kind = core.KindConfiguration
+		batch.Entries[1].Kind = core.KindConfiguration + 1
 		log.ApplyCh <- batch
 		synctest.Wait()
 		if log.Failed() == nil || applied(m) != 1 || !m.Stopping() {

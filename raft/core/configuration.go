@@ -145,7 +145,7 @@ func (r *Raft) adopt() {
 		if j := positionOf(before, p); j >= 0 {
 			r.members[i] = table[j]
 		} else if r.role == Leader {
-			r.members[i].progress = r.newProgress(p.ID)
+			r.members[i].progress = r.freshProgress(p.ID)
 		}
 	}
 	if r.role == Leader {

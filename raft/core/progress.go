@@ -14,7 +14,7 @@ type progress struct {
 	nextIndex     uint64 // index of the next entry to send, behind the probe in flight; always above matchIndex
 	matchIndex    uint64 // highest index known to be on the follower's disk
 	generation    uint64 // of the calls that may move nextIndex
-	minGeneration uint64 // replies to calls of an earlier generation are ignored: they were made in another leadership, of another member of this ID, or before the follower lost its disk
+	minGeneration uint64 // replies to calls of an earlier generation are ignored: they were made of another member of this ID, or before the follower lost its disk
 	pipelining    bool   // nextIndex runs ahead of the answers
 	probe         probe  // the probe with entries in flight; zero if there is none
 	paused        bool   // a call was lost: send no entries before the next heartbeat
@@ -47,7 +47,15 @@ type progress struct {
 // newProgress returns what a leader believes of a follower that it knows nothing of.
 func (r *Raft) newProgress(id ID) progress {
 	r.generation++
-	return progress{id: id, generation: r.generation, minGeneration: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true}
+	return progress{id: id, generation: r.generation, nextIndex: r.log.lastIndex() + 1, heartbeatDue: true}
+}
+
+// freshProgress returns the same of a follower that takes the place of another one of
+// its ID, whose answers say nothing of it.
+func (r *Raft) freshProgress(id ID) progress {
+	p := r.newProgress(id)
+	p.minGeneration = p.generation
+	return p
 }
 
 // progressOf returns the progress of a server that this leader sends entries to, nil

@@ -72,7 +72,7 @@ func TestRandomChanges(t *testing.T) {
 		return
 	}
 	var total tally
-	n := seeds() / 5
+	n := seeds() / 10
 	for seed := uint64(1); seed <= uint64(n); seed++ {
 		happened, err := drawChanges(seed).run(seed, nil)
 		if err != nil {

@@ -103,7 +103,7 @@ func (r *Raft) askToRejoin() {
 // handleRejoin answers a server that has lost its disk.
 func (r *Raft) handleRejoin(tag Tag, from ID) {
 	if s := r.member(from); s != nil && r.role == Leader {
-		s.progress = r.newProgress(from)
+		s.progress = r.freshProgress(from)
 		if r.transferee == from {
 			r.abandonTransfer()
 		}

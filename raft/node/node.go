@@ -67,6 +67,10 @@ type Config struct {
 	// OnUID, if not nil, is called once, when the cluster's UID is known to be
 	// committed, which may be at start. It is called on the loop and must not block.
 	OnUID func(core.UID)
+	// OnConfiguration, if not nil, is called whenever the configuration in force or the
+	// newest committed one has changed, and at start if there is a record. It is called on
+	// the loop, before the messages of the turn leave, and must not block.
+	OnConfiguration func(core.Configurations)
 }
 
 // Node runs one replica. All methods are safe for concurrent use.
@@ -159,6 +163,15 @@ func (n *Node) run() {
 func (n *Node) Propose(p *Proposal) {
 	if e := (event{kind: eventPropose, proposal: p}); !n.inbox.post(e) {
 		e.discard()
+	}
+}
+
+// Reconfigure begins a change of the members. The functions of the change are told
+// what becomes of it, on the loop; see Reconfiguration. Reconfigure never blocks.
+func (n *Node) Reconfigure(c *Reconfiguration) {
+	stopped := func() { c.proposal().fail(ErrStopped) }
+	if !n.post(func() { n.replica.Reconfigure(c) }, stopped) {
+		stopped()
 	}
 }
 
@@ -301,6 +314,9 @@ func (n *Node) flush() {
 		for _, peer := range work.Forgot {
 			f.Fence(peer)
 		}
+	}
+	if work.Configuration != nil && n.config.OnConfiguration != nil {
+		n.config.OnConfiguration(*work.Configuration)
 	}
 	for _, call := range work.Calls {
 		n.transport.Send(call, n.returned)

@@ -1,6 +1,10 @@
 package node
 
-import "errors"
+import (
+	"errors"
+
+	"raftkv/raft/members"
+)
 
 // Errors that end a proposal or a read, in addition to those of the core
 // (core.ErrNotLeader, core.ErrOverloaded, core.ErrTooLarge,
@@ -40,8 +44,36 @@ type Proposal struct {
 	// Both functions run on the node's loop: they must not block.
 	Failed func(err error)
 
-	term uint64
-	next *Proposal // another proposal with the same index and another term
+	term   uint64
+	next   *Proposal // another proposal with the same index and another term
+	chosen func()    // called when the entry was chosen, if not nil; see Reconfiguration
+}
+
+// Reconfiguration is a change of the cluster's members on its way into the log, with the
+// functions that are told what becomes of it. It ends as a Proposal does, and Chosen or
+// Failed is called at most once, or neither if the node stops first and cannot know.
+type Reconfiguration struct {
+	// Wanted says who is to be a member, in which role; see members.Next. It must not be
+	// changed after the call.
+	Wanted members.Record
+	// From is the index of the newest configuration, from which Wanted was made; 0 for the
+	// first record of a cluster.
+	From uint64
+	// Placed, if not nil, is called with the position of the change's first entry. From
+	// then on the change may happen.
+	Placed func(index, term uint64)
+	// Chosen, if not nil, is called when that entry is committed: the change happens. If
+	// the voters differ, its final entry follows by itself; see Config.OnConfiguration.
+	Chosen func()
+	// Failed is called as that of a Proposal. In addition to the errors there the error may
+	// be core.ErrConfigurationChanged, core.ErrChangeInProgress or a sentence that says
+	// what cannot be; then nothing was appended.
+	Failed func(err error)
+}
+
+// proposal returns what waits for the end of the change.
+func (c *Reconfiguration) proposal() *Proposal {
+	return &Proposal{Placed: c.Placed, Failed: c.Failed, chosen: c.Chosen}
 }
 
 func (p *Proposal) fail(err error) {

@@ -12,8 +12,8 @@ import (
 // plain object, not safe for concurrent use. Callbacks run inside its methods and
 // must not call back into it.
 //
-// The core's own methods are a Replica's, too. It takes the place of four of them,
-// which deal in tags: Receive, Propose, Read and Ready. The core's Ready must not be
+// The core's own methods are a Replica's, too. It takes the place of five of them,
+// which deal in tags: Receive, Propose, Reconfigure, Read and Ready. The core's Ready must not be
 // called past it, because the answers in it would be lost.
 type Replica struct {
 	*core.Raft
@@ -32,6 +32,9 @@ type Work struct {
 	Apply *core.Batch
 	// Forgot names peers that must be talked to no more; see core.Ready.
 	Forgot []core.ID
+	// Configuration, if not nil, says that the configuration in force or the newest
+	// committed one has changed; see core.Ready.
+	Configuration *core.Configurations
 	// Notes says what happened, and why; see core.Ready.
 	Notes []core.Note
 }
@@ -67,6 +70,27 @@ func (r *Replica) Propose(p *Proposal) {
 		p.fail(err)
 		return
 	}
+	r.place(p, index, term)
+}
+
+// Reconfigure begins a change of the members if this server leads. The functions of
+// the change are told what becomes of it; see Reconfiguration.
+func (r *Replica) Reconfigure(c *Reconfiguration) {
+	p := c.proposal()
+	if r.stopped {
+		p.fail(ErrStopped)
+		return
+	}
+	index, term, err := r.Raft.Reconfigure(c.Wanted, c.From)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	r.place(p, index, term)
+}
+
+// place lets a proposal wait for its position in the log.
+func (r *Replica) place(p *Proposal, index, term uint64) {
 	p.term = term
 	p.next = r.proposals[index]
 	r.proposals[index] = p
@@ -107,7 +131,7 @@ func (r *Replica) Ready() Work {
 	if ready.Apply != nil {
 		r.settleProposals(ready.Apply)
 	}
-	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply, Forgot: ready.Forgot, Notes: ready.Notes}
+	return Work{Calls: ready.Calls, Write: ready.Write, Apply: ready.Apply, Forgot: ready.Forgot, Configuration: ready.Configuration, Notes: ready.Notes}
 }
 
 // settleProposals decides the proposals at the indices that a batch covers. The
@@ -130,7 +154,8 @@ func (r *Replica) settleProposals(batch *core.Batch) {
 	}
 }
 
-// settle fails the proposals at index, except the one of the term that was chosen.
+// settle fails the proposals at index, except the one of the term that was chosen,
+// and tells that one if it wants to know.
 func (r *Replica) settle(index, chosen uint64, err error) {
 	p := r.proposals[index]
 	delete(r.proposals, index)
@@ -139,6 +164,8 @@ func (r *Replica) settle(index, chosen uint64, err error) {
 		p.next = nil
 		if p.term != chosen {
 			p.fail(err)
+		} else if p.chosen != nil {
+			p.chosen()
 		}
 		p = next
 	}

@@ -14,8 +14,8 @@ import (
 // they need not pass through memory. The core then hears of snapshots without their
 // data. Both methods may be called by any goroutine, also while Save runs.
 type Snapshots interface {
-	// WriteSnapshot makes what write writes durable as the snapshot s, its UID
-	// included, before it returns nil. The log still begins with the snapshot before,
+	// WriteSnapshot makes what write writes durable as the snapshot s, its UID and its
+	// Members included, before it returns nil. The log still begins with the snapshot before,
 	// until a Save brings a Write with this one. An error that ends the storage is
 	// repeated by the next Save.
 	WriteSnapshot(s core.Snapshot, write func(io.Writer) error) error
@@ -105,7 +105,8 @@ func (n *Node) TermAt(ctx context.Context, index uint64) (uint64, error) {
 }
 
 // snapshotAt returns how a snapshot at index is labelled: with the term of the
-// committed entry there and the cluster's UID, if the log up to there holds it.
+// committed entry there, and the cluster's UID and newest configuration of the log up
+// to there, if it holds them.
 // Errors as of TermAt.
 func (n *Node) snapshotAt(ctx context.Context, index uint64) (core.Snapshot, error) {
 	type result struct {
@@ -144,7 +145,7 @@ func (n *Node) positionOf(index uint64) (core.Snapshot, error) {
 	if !known {
 		return core.Snapshot{}, ErrCompacted
 	}
-	return core.Snapshot{Index: index, Term: term, UID: n.replica.UIDAt(index)}, nil
+	return core.Snapshot{Index: index, Term: term, UID: n.replica.UIDAt(index), Members: n.replica.ConfigurationAt(index)}, nil
 }
 
 // untilStopped is a writer that fails once the node has begun to end.

@@ -58,6 +58,11 @@ type Header struct {
 	Group uint32
 	// UID distinguishes clusters of one name; see core.UID. Zero: not known.
 	UID [16]byte
+	// Configuration is the cluster's record of its members, of which this package knows
+	// no more than its bytes; empty if there is none. It stands in a block of its own
+	// before the payload, so a Reader knows it only once that was read; see
+	// Reader.ReadConfiguration. At most MaxConfigurationBytes.
+	Configuration string
 }
 
 // encode returns the header's bytes and the container's identity.
@@ -138,17 +143,21 @@ func firstNonZero(b []byte, from, to int) (at int, value byte) {
 // MaxBlockBytes bounds the payload of one block.
 const MaxBlockBytes = 256 << 10
 
+// MaxConfigurationBytes bounds a configuration.
+const MaxConfigurationBytes = 16<<10 + 8
+
 // blockHeaderBytes is the length of the header before each block's payload:
 //
 //	 0 u32 checksum of the rest, started from the container's identity XOR the offset
 //	 4 u32 checksum of the payload
-//	 8 u32 kind: 1 block, 2 trailer; 3 is kept for the configuration of a cluster
+//	 8 u32 kind: 1 block, 2 trailer, 3 configuration of the cluster, which is the first if there is one
 //	12 u32 length of the payload
 const blockHeaderBytes = 16
 
 const (
-	kindBlock   = 1
-	kindTrailer = 2
+	kindBlock         = 1
+	kindTrailer       = 2
+	kindConfiguration = 3
 )
 
 // blockHeader is the decoded header of a block or of the trailer.
@@ -184,7 +193,7 @@ func decodeBlockHeader(b []byte, identity uint32, offset int64) (blockHeader, bo
 
 // trailerBytes is the length of the trailer's payload:
 //
-//	 0 u64 length of the payload of all blocks together
+//	 0 u64 length of the payload of all blocks together, without the configuration
 //	 8 u32 checksum of the header checksums of all blocks, in order
 //	12     zeros
 const trailerBytes = 16
@@ -206,13 +215,16 @@ func (t trailer) encode() []byte {
 
 // add takes one block into account.
 func (t *trailer) add(h blockHeader) {
-	t.length += uint64(h.length)
+	if h.kind == kindBlock {
+		t.length += uint64(h.length)
+	}
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], h.checksum)
 	t.blocks = crc32.Update(t.blocks, castagnoli, b[:])
 }
 
-// Size returns the length of the container of a payload, both in bytes.
+// Size returns the length of the container of a payload without a configuration, both in
+// bytes.
 func Size(payload int64) int64 {
 	blocks := (payload + MaxBlockBytes - 1) / MaxBlockBytes
 	return headerBytes + payload + blocks*blockHeaderBytes + blockHeaderBytes + trailerBytes

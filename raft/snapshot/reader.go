@@ -39,8 +39,21 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return s, err
 }
 
-// Header returns the snapshot's header.
+// Header returns the snapshot's header. It has the configuration once the payload has
+// begun to be read, or ReadConfiguration was called.
 func (s *Reader) Header() Header { return s.header }
+
+// ReadConfiguration reads the snapshot up to its payload and returns the configuration
+// that it carries, "" for none. Errors as of Read.
+func (s *Reader) ReadConfiguration() (string, error) {
+	if s.offset == headerBytes && s.err == nil {
+		s.err = s.next()
+	}
+	if s.err != nil && s.err != io.EOF {
+		return "", s.err
+	}
+	return s.header.Configuration, nil
+}
 
 // Read reads the payload. It returns io.EOF only when all of it was read, is
 // sound and ends with its trailer, and nothing follows. Otherwise it returns a
@@ -81,8 +94,8 @@ func (s *Reader) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// next reads the next block into s.rest, or the trailer, which ends the payload
-// with io.EOF.
+// next reads the next block into s.rest, or the configuration into the header, or the
+// trailer, which ends the payload with io.EOF.
 func (s *Reader) next() error {
 	s.buffer = grown(s.buffer, blockHeaderBytes)
 	if err := s.fill(s.buffer[:blockHeaderBytes], s.offset, "before its trailer"); err != nil {
@@ -95,8 +108,9 @@ func (s *Reader) next() error {
 	switch {
 	case h.kind == kindBlock && h.length > 0 && h.length <= MaxBlockBytes:
 	case h.kind == kindTrailer && h.length == trailerBytes:
-	case h.kind < kindBlock || h.kind > kindTrailer:
-		return &VersionError{What: whatBlock, Version: h.kind, Oldest: kindBlock, Newest: kindTrailer}
+	case h.kind == kindConfiguration && s.offset == headerBytes && h.length > 0 && h.length <= MaxConfigurationBytes:
+	case h.kind < kindBlock || h.kind > kindConfiguration:
+		return &VersionError{What: whatBlock, Version: h.kind, Oldest: kindBlock, Newest: kindConfiguration}
 	default:
 		return s.damaged(fmt.Sprintf("a block of kind %d with %d bytes", h.kind, h.length))
 	}
@@ -113,6 +127,10 @@ func (s *Reader) next() error {
 	}
 	s.sum.add(h)
 	s.offset += blockHeaderBytes + int64(h.length)
+	if h.kind == kindConfiguration {
+		s.header.Configuration = string(payload)
+		return nil
+	}
 	s.rest = payload
 	return nil
 }

@@ -35,9 +35,9 @@ func TestWhatThisVersionDoesNotKnowIsRefusedByNumber(t *testing.T) {
 		"group 1<<24 + 1":   {altered(t, groupAt, 1, 0, 0, 1), VersionError{whatGroup, 1<<24 + 1, 1, 1}, "group 16777217"},
 		"first byte kept":   {altered(t, uidTo, 7), VersionError{"byte 124 of the header", 7, 0, 0}, "byte 124 of the header 7"},
 		"last byte kept":    {altered(t, headerBytes-1, 9), VersionError{"byte 127 of the header", 9, 0, 0}, "newer raftkv"},
-		"a configuration":   {altered(t, headerBytes+8, 3), VersionError{whatBlock, 3, 1, 2}, "block kind 3"},
-		"block kind 0":      {altered(t, headerBytes+8, 0), VersionError{whatBlock, 0, 1, 2}, "block kind 0"},
-		"block kind 1 << 8": {altered(t, headerBytes+9, 1), VersionError{whatBlock, 257, 1, 2}, "block kind 257"},
+		"block kind 4":      {altered(t, headerBytes+8, 4), VersionError{whatBlock, 4, 1, 3}, "block kind 4"},
+		"block kind 0":      {altered(t, headerBytes+8, 0), VersionError{whatBlock, 0, 1, 3}, "block kind 0"},
+		"block kind 1 << 8": {altered(t, headerBytes+9, 1), VersionError{whatBlock, 257, 1, 3}, "block kind 257"},
 	} {
 		_, _, err := unpack(t, c.container)
 		var version *VersionError

@@ -31,14 +31,24 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	if h.Group != onlyGroup {
 		return nil, fmt.Errorf("snapshot: the group is %d: give %d, the only one", h.Group, onlyGroup)
 	}
+	if n := len(h.Configuration); n > MaxConfigurationBytes {
+		return nil, fmt.Errorf("snapshot: the configuration has %d bytes; the limit is %d", n, MaxConfigurationBytes)
+	}
 	header, identity := h.encode()
 	if err := writeFull(w, header); err != nil {
 		return nil, err
 	}
-	return &Writer{
+	s := &Writer{
 		w: w, identity: identity, offset: headerBytes,
 		block: make([]byte, blockHeaderBytes),
-	}, nil
+	}
+	if len(h.Configuration) > 0 {
+		s.block = append(s.block, h.Configuration...)
+		if err := s.flush(kindConfiguration); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // Write adds p to the payload.

@@ -121,7 +121,9 @@ func (in *partial) verify() error {
 		err = &CorruptionError{File: in.path, Reason: fmt.Sprintf("the snapshot is of the cluster %q, and was announced as of %q", core.UID(r.Header().UID), in.uid)}
 	}
 	if err == nil {
-		_, err = r.WriteTo(io.Discard)
+		if _, err = membersOf(r); err == nil {
+			_, err = r.WriteTo(io.Discard)
+		}
 		err = snapshotError(in.path, err)
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"raftkv/raft/core"
+	"raftkv/raft/members"
 	"raftkv/raft/vfs"
 )
 
@@ -31,7 +32,8 @@ type recovered struct {
 	// current is the snapshot that the state starts from. passed holds the ones
 	// that it would have started from, were they not damaged.
 	current candidate
-	uid     core.UID // the one that the current snapshot carries
+	uid     core.UID        // the one that the current snapshot carries
+	members members.Version // likewise
 	passed  []passedOver
 	files   map[position]int64 // sizes of the snapshots that stay
 	litter  []string           // names of files that nothing needs
@@ -60,8 +62,9 @@ func (w *WAL) recover() (core.State, error) {
 	}
 	return core.State{
 		Term: w.shape.term, VotedFor: w.shape.votedFor,
-		Snapshot: core.Snapshot{Index: w.current.index, Term: w.current.term, UID: found.uid}, Entries: found.replay.entries,
-		Commit: w.shape.commit,
+		Snapshot: core.Snapshot{Index: w.current.index, Term: w.current.term, UID: found.uid, Members: found.members},
+		Entries:  found.replay.entries,
+		Commit:   w.shape.commit,
 	}, nil
 }
 
@@ -114,7 +117,8 @@ func (f *recovered) choose(snapshots *snapshotFiles) error {
 			f.passed = append(f.passed, passedOver{c.position, damage})
 			continue
 		}
-		f.current, f.uid = *c, snapshots.verdicts[c.position].uid
+		v := snapshots.verdicts[c.position]
+		f.current, f.uid, f.members = *c, v.uid, v.members
 		return err
 	}
 	if len(f.passed) == 0 {

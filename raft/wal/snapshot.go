@@ -112,7 +112,11 @@ func (c *container) write(of core.Snapshot, payload func(io.Writer) error) error
 	}
 	c.file = file
 	defer file.Close()
-	s, err := snapshot.NewWriter(c, snapshot.Header{ClusterID: c.w.clusterID, Index: of.Index, Term: of.Term, UID: of.UID})
+	configuration, err := of.Members.Encode()
+	if err != nil {
+		return fmt.Errorf("wal: writing the snapshot at index %d: %w", of.Index, err)
+	}
+	s, err := snapshot.NewWriter(c, snapshot.Header{ClusterID: c.w.clusterID, Index: of.Index, Term: of.Term, UID: of.UID, Configuration: string(configuration)})
 	if err == nil {
 		err = payload(s)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"raftkv/raft/core"
+	"raftkv/raft/members"
 	"raftkv/raft/snapshot"
 	"raftkv/raft/vfs"
 )
@@ -26,7 +27,9 @@ type verdict struct {
 	read bool // whole, not only its header
 	size int64
 	uid  core.UID // of the cluster, as its header says
-	err  error
+	// members is the configuration that it carries; only if it was read whole.
+	members members.Version
+	err     error
 }
 
 // newest returns the index of the newest snapshot that is whole and belongs to
@@ -116,10 +119,57 @@ func (w *WAL) look(p position, whole bool) verdict {
 		return verdict{size: size, err: err}
 	}
 	defer file.Close()
+	v := verdict{read: whole, size: size, uid: r.Header().UID}
 	if whole {
-		_, err = r.WriteTo(io.Discard)
+		if v.members, err = membersOf(r); err == nil {
+			_, err = r.WriteTo(io.Discard)
+		}
 	}
-	return verdict{read: whole, size: size, uid: r.Header().UID, err: snapshotError(w.snapshotPath(p), err)}
+	v.err = snapshotError(w.snapshotPath(p), err)
+	return v
+}
+
+// membersOf reads the configuration that a snapshot carries, before its payload is read.
+func membersOf(r *snapshot.Reader) (members.Version, error) {
+	b, err := r.ReadConfiguration()
+	if err != nil {
+		return members.Version{}, err
+	}
+	v, err := members.DecodeVersion([]byte(b))
+	var newer *members.UnknownError
+	switch h := r.Header(); {
+	case errors.As(err, &newer):
+		return members.Version{}, &snapshot.VersionError{What: newer.What, Version: uint32(newer.Number)}
+	case err != nil:
+		return members.Version{}, &snapshot.CorruptionError{Reason: err.Error()}
+	case v.Index > h.Index:
+		return members.Version{}, &snapshot.CorruptionError{Reason: fmt.Sprintf("it carries the configuration of entry %d and ends at %d", v.Index, h.Index)}
+	}
+	return v, nil
+}
+
+// SnapshotMembers returns the configuration that the snapshot at a position carries,
+// which was written here or received. It is zero if the snapshot carries none, or if a
+// newer one is recorded here, which makes this one void. Any goroutine may call it.
+func (w *WAL) SnapshotMembers(s core.Snapshot) (members.Version, error) {
+	p := positionOf(s)
+	w.mu.Lock()
+	_, there := w.files[p]
+	obsolete := p.index <= w.current.index
+	w.mu.Unlock()
+	switch {
+	case !there && obsolete:
+		return members.Version{}, nil
+	case !there:
+		return members.Version{}, fmt.Errorf("wal: there is no snapshot at index %d: %w", p.index, fs.ErrNotExist)
+	}
+	r, file, _, err := w.openContainer(p)
+	if err != nil {
+		return members.Version{}, err
+	}
+	defer file.Close()
+	v, err := membersOf(r)
+	return v, snapshotError(w.snapshotPath(p), err)
 }
 
 // openContainer opens the snapshot of a position and compares its header with its

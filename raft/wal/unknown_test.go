@@ -54,7 +54,7 @@ func TestWhatIsUnknownStopsTheStart(t *testing.T) {
 	}{
 		"flags of a batch":      {recordHeader{kind: TypeBatch}, withByte(30, plain), "flags 0x300 in a batch"},
 		"flags of a record":     {recordHeader{kind: TypeSnapshot}, append(withByte(46, record), plain...), "in the record of a snapshot"},
-		"kind of an entry":      {recordHeader{kind: TypeBatch}, batch(core.NewEntry(last+1, term, core.KindConfiguration, nil)), "of kind 2"},
+		"kind of an entry":      {recordHeader{kind: TypeBatch}, batch(core.NewEntry(last+1, term, core.KindConfiguration, nil)), "of kind 2 with 0 bytes of data (members: this is no record"},
 		"another kind":          {recordHeader{kind: TypeBatch}, batch(core.NewEntry(last+1, term, 77, []byte("x"))), fmt.Sprintf("log entry %d of kind 77", last+1)},
 		"a no-op with a uid+1":  {recordHeader{kind: TypeBatch}, batch(core.NewEntry(last+1, term, core.KindNoop, make([]byte, 17))), "kind 1 with 17 bytes"},
 		"a no-op with no uid":   {recordHeader{kind: TypeBatch}, batch(core.NewEntry(last+1, term, core.KindNoop, make([]byte, 16))), "kind 1 with 16 bytes"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/members"
 )
 
 // endless is a file of zeros.
@@ -31,6 +32,9 @@ func (s *slowShelf) BeginReceive(core.Snapshot, int64, [32]byte) (int64, error) 
 }
 func (s *slowShelf) ReceiveAt([]byte, int64) error { return nil }
 func (s *slowShelf) FinishReceive() error          { time.Sleep(s.check); s.taken.Add(1); return nil }
+func (s *slowShelf) SnapshotMembers(core.Snapshot) (members.Version, error) {
+	return members.Version{}, nil
+}
 
 // Goal: the time that a receiver has to check a snapshot grows with its size: a
 // store that takes just less than that has its answer delivered, and one that takes

@@ -340,7 +340,7 @@ func TestBodiesOfAnotherShapeAreRefused(t *testing.T) {
 func TestEntriesOfUnknownKindsAreRefusedByNumber(t *testing.T) {
 	e, d := newEncoder(), newDecoder()
 	for want, entry := range map[string]core.Entry{
-		"kind 2,":                      core.NewEntry(8, 5, core.KindConfiguration, []byte("remove n2")),
+		"kind 2 with 9 bytes of data":  core.NewEntry(8, 5, core.KindConfiguration, []byte("remove n2")),
 		"kind 77,":                     core.NewEntry(8, 5, 77, nil),
 		"kind 1 with 17 bytes of data": core.NewEntry(8, 5, core.KindNoop, make([]byte, 17)),
 	} {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"raftkv/raft/core"
+	"raftkv/raft/members"
 )
 
 // A snapshot can be larger than any frame and take minutes to send, so it gets
@@ -42,6 +43,9 @@ type Snapshots interface {
 	// FinishReceive checks that the received bytes are that snapshot, whole and
 	// undamaged, and makes it durable. Otherwise it throws them away.
 	FinishReceive() error
+	// SnapshotMembers returns the configuration that the snapshot carries which was
+	// received last; zero if it carries none or is not needed any more.
+	SnapshotMembers(s core.Snapshot) (members.Version, error)
 }
 
 // snapshotChunkBytes is the number of bytes of a snapshot that travel in one frame.

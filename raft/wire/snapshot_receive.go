@@ -199,7 +199,12 @@ func (r *snapshotReceiver) handOver(offer *snapshotOffer) error {
 	if r.t.muted.Load() {
 		return writeAll(r.conn, r.encoder.reply(nil, nil), r.t.config.StallTimeout)
 	}
-	r.t.handler.Receive(r.peer.id, &core.InstallSnapshot{Term: offer.Term, LeaderID: offer.LeaderID, Snapshot: offer.snapshot()}, answer)
+	snapshot := offer.snapshot()
+	var err error
+	if snapshot.Members, err = r.t.config.Snapshots.SnapshotMembers(snapshot); err != nil {
+		return r.giveUp(failureStorage, err)
+	}
+	r.t.handler.Receive(r.peer.id, &core.InstallSnapshot{Term: offer.Term, LeaderID: offer.LeaderID, Snapshot: snapshot}, answer)
 	select {
 	case reply := <-answers:
 		if r.t.muted.Load() {

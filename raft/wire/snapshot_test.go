@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/raft/members"
 )
 
 // shelf is a Snapshots in memory.
@@ -29,6 +30,7 @@ type shelf struct {
 	size     int64
 	resumed  []int64 // what each BeginReceive answered
 	fail     error   // of everything that writes
+	members  members.Version
 	block    chan struct{}
 	finishes int
 	inside   atomic.Int32 // calls that receive
@@ -97,6 +99,12 @@ func (s *shelf) FinishReceive() error {
 	}
 	s.files[[2]uint64{s.is.Index, s.is.Term}] = string(s.partial)
 	return nil
+}
+
+func (s *shelf) SnapshotMembers(of core.Snapshot) (members.Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members, s.fail
 }
 
 func (s *shelf) get(index, term uint64) string {

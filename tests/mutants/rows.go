@@ -116,10 +116,9 @@ func faceOfLabs(id, bug, file, old, new string) mutant {
 // A leader recognises an answer of another term twice, by the call's term and by the
 // answer's: either check alone would do.
 const (
-	staleAnswers = `	if s == nil || r.role != Leader || sentTerm != r.currentTerm {
+	staleAnswers = `	if p == nil || r.role != Leader || sentTerm != r.currentTerm {
 		return nil
 	}
-	p := &s.progress
 	switch {
 	case call.generation < p.minGeneration:
 		return nil
@@ -128,10 +127,9 @@ const (
 		return nil
 	case lost, replyTerm != r.currentTerm:
 `
-	staleAccepted = `	if s == nil || r.role != Leader {
+	staleAccepted = `	if p == nil || r.role != Leader {
 		return nil
 	}
-	p := &s.progress
 	switch {
 	case call.generation < p.minGeneration:
 		return nil

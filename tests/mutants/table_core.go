@@ -64,7 +64,7 @@ var coreMutants = []mutant{
 	inTests("C57", "TestScripts", "a server that has come back may give the vote of the goal's term once more", "raft/core/rejoin.go",
 		"\tif r.votedFor == None {\n\t\tr.votedFor = r.config.ID\n\t}\n", ""),
 	inTests("C58", "TestScripts", "a leader counts what a lost disk had confirmed as the new one's", "raft/core/rejoin.go",
-		"\t\tr.generation++\n\t\ts.progress = progress{\n", "\t\ts.progress = progress{\n"),
+		"s.progress = r.freshProgress(from)\n", "s.progress = r.newProgress(from)\n"),
 	inTests("C59", "TestScripts", "an entry of the goal's own term makes a full member, wherever the goal is", "raft/core/rejoin.go",
 		"ok && term > r.rejoining.Term\n", "ok && term >= r.rejoining.Term\n"),
 	inTests("G1a", "TestRejoin_", "whoever says that it leads is believed, whatever its term", "raft/core/rejoin.go",

@@ -45,7 +45,7 @@ var snapshotMutants = []mutant{
 		oracles: []string{"test ./raft/snapshot"},
 	},
 	inFile("Y9", "a block of a later version counts as damage", "raft/snapshot/reader.go",
-		"\tcase h.kind < kindBlock || h.kind > kindTrailer:\n", "\tcase h.kind < kindBlock:\n",
+		"\tcase h.kind < kindBlock || h.kind > kindConfiguration:\n", "\tcase h.kind < kindBlock:\n",
 		"test ./raft/snapshot"),
 	{
 		id: "S7", bug: "a short write of a snapshot is taken for a whole one",

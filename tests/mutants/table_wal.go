@@ -104,7 +104,7 @@ var walMutants = []mutant{
 		oracles: []string{"test ./raft/wal", "sim"},
 	},
 	inFile("E19", "the uid is lost with the log that a snapshot stands for", "raft/wal/recover.go",
-		"f.current, f.uid = *c, snapshots.verdicts[c.position].uid", "f.current = *c",
+		"f.current, f.uid, f.members = *c, v.uid, v.members", "f.current, f.members = *c, v.members",
 		"test ./raft/wal TestASnapshotKeepsTheUID", "sim"),
 	inLog("W32", "TestLyingSync|TestCrashBetween|TestPowerCuts", "what a kill left in the cache is not synced at the next start", "recover.go",
 		"\tif err := w.sync(file, found.path); err != nil {\n\t\treturn err\n\t}\n\tif err := w.syncDir(); err != nil {\n\t\treturn err\n\t}\n\tif found.empty", "\tif found.empty"),

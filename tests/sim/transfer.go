@@ -146,6 +146,9 @@ func (t *transfer) finish() {
 	switch {
 	case err == nil:
 		file.Close()
+		if carried, err := r.to.disk.wal.SnapshotMembers(s); err == nil && carried.Index != s.Members.Index {
+			w.fail("disk", "%s received the snapshot at %d with the configuration of entry %d; %s sent the one of entry %d", r.to.id, s.Index, carried.Index, r.from.id, s.Members.Index)
+		}
 	case s.Index > r.to.replica.Observe().CommitIndex:
 		t.refused() // another transfer took this one's place meanwhile
 		return
