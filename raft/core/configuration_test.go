@@ -1,6 +1,10 @@
 package core
 
-import "testing"
+import (
+	"testing"
+
+	"raftkv/raft/members"
+)
 
 // Goal: what is kept of a server is found by its ID, whatever the order in which
 // servers were named, and a stranger has nothing.
@@ -20,4 +24,50 @@ func TestMembers_AreFoundByTheirID(t *testing.T) {
 	if s.self().id != "n10" {
 		t.Errorf("it takes itself for %q", s.self().id)
 	}
+}
+
+// Goal: a log whose configurations could decide apart stops the server, as does the
+// record of another cluster: a dead server is harmless, a wrong one is not.
+// Method: a follower is sent such entries behind a good record.
+func TestConfigurations_ThatCannotFollowStopTheServer(t *testing.T) {
+	first := members.First(testUID, 3, names(3))
+	first.Stamp(2)
+	other := first.Clone()
+	other.Delete("3")
+	stranger := first.Clone()
+	stranger.UID[0]++
+	unstamped := NewEntry(3, 1, KindConfiguration, []byte{1, 2, 3})
+	for words, second := range map[string]Entry{
+		"begins with the voters [1 2] follows a configuration of the voters [1 2 3]": recordEntry(t, 3, 1, other),
+		"brings the members of the cluster 02020300":                                 recordEntry(t, 3, 1, stranger),
+		"kind 2 with 3 bytes of data":                                                unstamped,
+	} {
+		s := newSubject(t)
+		entries := []Entry{NewEntry(1, 1, KindNoop, testUID[:]), recordEntry(t, 2, 1, first)}
+		if reply := s.append(AppendEntries{Term: 1, LeaderID: "2", Entries: entries}); !reply.Success {
+			t.Fatalf("%+v", reply)
+		}
+		wantPanic(t, words, func() {
+			s.append(AppendEntries{Term: 1, LeaderID: "2", PrevLogIndex: 2, PrevLogTerm: 1, Entries: []Entry{second}})
+		})
+	}
+	if s := newSubject(t, func(c *Config) { c.Peers = nil }); s.isAlone() || s.mayStand() || memberText(s.configuration) != "nobody" {
+		t.Errorf("a server that joins counts by %q", memberText(s.configuration))
+	}
+}
+
+// Goal: a leader's snapshot cannot take back a configuration that is committed here.
+// Method: one without any, and one with an older one than that of entry 2.
+func TestConfigurations_ASnapshotTakesNoneBack(t *testing.T) {
+	first := members.First(testUID, 3, names(3))
+	first.Stamp(2)
+	s := newSubject(t)
+	entries := []Entry{NewEntry(1, 1, KindNoop, testUID[:]), recordEntry(t, 2, 1, first)}
+	s.append(AppendEntries{Term: 1, LeaderID: "2", Entries: entries, LeaderCommit: 2})
+	wantPanic(t, "with the configuration of entry 0, and that of entry 2 is committed", func() {
+		s.receive("2", &InstallSnapshot{Term: 1, LeaderID: "2", Snapshot: Snapshot{Index: 9, Term: 1, UID: testUID}})
+	})
+	wantPanic(t, "the snapshot at 9 carries the configuration of entry 10", func() {
+		s.receive("2", &InstallSnapshot{Term: 1, LeaderID: "2", Snapshot: Snapshot{Index: 9, Term: 1, UID: testUID, Members: members.Version{Index: 10, Record: &first}}})
+	})
 }

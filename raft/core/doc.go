@@ -11,7 +11,8 @@
 // # Where to find what
 //
 //	raft.go           Figure 2 "State"; the inputs; Ready
-//	configuration.go  §6: what is kept of each member (who they are, and majorities: package members)
+//	configuration.go  §6: which configuration is in force; what is kept of each member
+//	membership.go     §6: changes by joint consensus (who the members are, and majorities: package members)
 //	types.go          IDs, Config, persistent state, errors
 //	entry.go          log entries: kinds, checksum, encoding
 //	uid.go            the number that tells clusters of one name apart

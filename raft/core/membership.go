@@ -73,11 +73,12 @@ func (r *Raft) configurationEntry(record members.Record) (Entry, error) {
 
 // continueChange does what the commit of a configuration makes due: behind a joint one
 // the final one is appended, also by a leader that found the joint one in its log; a
-// leader that the final one leaves out hands over.
+// leader that the final one leaves out hands over. It is called when this leader has
+// committed an entry of its own term.
 func (r *Raft) continueChange() {
 	now := r.log.newest()
 	switch {
-	case now.Record == nil || now.Index > r.commitIndex || !r.committedInTerm():
+	case now.Record == nil || now.Index > r.commitIndex:
 	case now.Joint:
 		entry, err := r.configurationEntry(now.Record.Final())
 		if err != nil {

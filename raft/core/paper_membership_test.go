@@ -315,6 +315,35 @@ func TestSection6_ALeaderThatRemovesItselfHandsOver(t *testing.T) {
 	}
 }
 
+// Goal: "it is possible … that only a server from C_old could be elected leader" before
+// the final configuration is committed: the leader that it leaves out does not go before.
+// Method: 1 removes itself; the disks of 2 and 3 hang when they are to take the final
+// configuration, and they answer heartbeats.
+func TestSection6_ALeaderThatIsOutLeadsUntilTheCommit(t *testing.T) {
+	defer failOnPanic(t)
+	c := memberCluster(t, 3, 3, func(config *Config) { config.StallTicks = 1000 })
+	c.mustChange(t, "1", "remove", "1")
+	for c.core("1").log.newest().Joint && c.fault == nil {
+		if !slices.ContainsFunc(c.servers, c.save) {
+			c.deliver(c.flight[0])
+		}
+	}
+	c.wantMembers(t, "2 3", "1")
+	c.server("2").held, c.server("3").held = true, true
+	for range 35 {
+		c.tick("1", 1)
+		c.settle()
+	}
+	if r := c.core("1"); r.role != Leader || r.Configurations().Committed.Index == r.log.newest().Index {
+		t.Errorf("1 is %v, and its change is committed: %v", r.role, r.Configurations())
+	}
+	c.server("2").held, c.server("3").held = false, false
+	c.settle()
+	if r := c.core("1"); r.role == Leader || c.fault != nil {
+		t.Errorf("1 is %v after the commit (%v)", r.role, c.fault)
+	}
+}
+
 // Goal: a leader that is left out, and finds nobody who would lead in its place, steps
 // down all the same, after an election timeout.
 // Method: 2 and 3 had both better not lead; 1 removes itself.
@@ -379,7 +408,9 @@ func TestSection6_WhoMayStand(t *testing.T) {
 		{"a stranger", "6", 3, 3, false},
 	} {
 		s := newSubject(t, func(config *Config) { config.ID, config.Peers, config.CommitTicks = c.id, membersFrom(3, c.id), 10 },
-			func(state *State) { state.Term, state.Commit, state.Entries = 1, c.commit, slices.Clone(entries[:c.held]) })
+			func(state *State) {
+				state.Term, state.Commit, state.Entries = 1, c.commit, slices.Clone(entries[:c.held])
+			})
 		for range 40 {
 			s.Tick()
 		}

@@ -184,12 +184,14 @@ func newPair(t *testing.T, n int, tweak func(*Config)) *pair {
 	return p
 }
 
-// Goal: a snapshot arrives whole before its request does, and the answer comes
-// back. Method: sizes around a chunk's, one after the other.
+// Goal: a snapshot arrives whole before its request does, which has the members that
+// the file carries, and the answer comes back. Method: sizes around a chunk's, one after the other.
 func TestSnapshotArrivesBeforeItsRequest(t *testing.T) {
 	noLeak(t)
 	for i, size := range []int{1, snapshotChunkBytes - 1, snapshotChunkBytes, snapshotChunkBytes + 1, 10*snapshotChunkBytes + 3} {
 		p := newPair(t, size, nil)
+		record := members.First(members.UID{9, 8}, 3, []core.ID{"n1", "n2"})
+		p.shelf2.members = members.Version{Index: 6, Record: &record} // what the file carries
 		p.n2.respond = func(from core.ID, request core.Request, answer func(core.Reply)) {
 			if p.shelf2.get(7, 2) != p.file {
 				t.Errorf("%d bytes: the request came before its snapshot", size)
@@ -203,7 +205,7 @@ func TestSnapshotArrivesBeforeItsRequest(t *testing.T) {
 			t.Fatalf("%d bytes: answered %+v", size, r.reply)
 		}
 		got := p.n2.received()
-		want := &core.InstallSnapshot{Term: uint64(i) + 5, LeaderID: "n1", Snapshot: core.Snapshot{Index: 7, Term: 2, UID: core.UID{9, 8}}}
+		want := &core.InstallSnapshot{Term: uint64(i) + 5, LeaderID: "n1", Snapshot: core.Snapshot{Index: 7, Term: 2, UID: core.UID{9, 8}, Members: p.shelf2.members}}
 		if len(got) != 1 || fmt.Sprint(got[0]) != fmt.Sprint(want) {
 			t.Fatalf("received %+v", got)
 		}

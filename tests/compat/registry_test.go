@@ -75,7 +75,7 @@ var registered = []struct {
 	pattern string // its group is the number or word
 }{
 	{"The log: record type", "raft/wal/record.go", `\bType\w+ +Type += (\d+)`},
-	{"The log: entry kind", "raft/core/entry.go", `\bKind(?:[ABD-Z]\w*|Command) +Kind += (\d+)`}, // KindConfiguration is declared and kept
+	{"The log: entry kind", "raft/core/entry.go", `\bKind\w+ +Kind += (\d+)`},
 	{"Commands: op", "kvserver/kv/command.go", `\bOp\w+ +Op += (\d+)`},
 	{"Commands: flag", "kvserver/kv/command.go", `\bflag\w+ += (1 << \d+)\n`},
 	{"Commands: status of a result", "kvserver/kv/result.go", `\bStatus\w+ Status = (\d+)`},

@@ -39,6 +39,7 @@ var tables = []struct {
 	{"raft/core", coreElectionMutants},
 	{"raft/core", coreReplicationMutants},
 	{"raft/core", coreLogMutants},
+	{"raft/core", coreMembersMutants},
 	{"raft/core", coreMutants},
 	{"raft/core", coreExplorerMutants},
 	{"raft/members", membersExplorerMutants},

@@ -49,4 +49,10 @@ var membersMutants = []mutant{
 		"c.Members[i].Others = slices.Clone(c.Members[i].Others)", "_ = i"),
 	inTests("MR15", "TestNext", "a removed directory may come back", "raft/members/valid.go",
 		"if r.IsRemoved(m.ID, m.Incarnation) {", "if false {"),
+	inFile("MC1", "while joint, entries are committed by the new half alone", "raft/members/quorum.go",
+		"index = min(index, c.majorityIndex(OldHalf, reached))", "_ = c.majorityIndex(OldHalf, reached)", "test ./raft/core TestScripts", "sim"),
+	inFile("MC2", "while joint, elections are won by the new half alone", "raft/members/quorum.go",
+		"c.hasMajority(NewHalf, agrees) && (!c.Joint || c.hasMajority(OldHalf, agrees))", "c.hasMajority(NewHalf, agrees)", "test ./raft/core TestSection6", "sim"),
+	inFile("MC8", "a learner counts for commit", "raft/members/configuration.go",
+		"Place{ID: m.ID, Votes: votes, Added: m.Added}", "Place{ID: m.ID, Votes: max(votes, NewHalf), Added: m.Added}", "test ./raft/core TestScripts", "sim"),
 }
