@@ -276,6 +276,19 @@ func TestSection6_LearnersCatchUpInRounds(t *testing.T) {
 	if l := learner(); !l.CaughtUp {
 		t.Errorf("quick again: %+v", l)
 	}
+	rounds = learner().Rounds
+	for range 10 { // it always lacks what came since the tick before
+		_, _ = c.propose("1", "z")
+		pass(1)
+	}
+	if l := learner(); !l.CaughtUp || l.Rounds < rounds+9 {
+		t.Errorf("while commands come: %+v, %d rounds before", l, rounds)
+	}
+	c.cut[[2]ID{"4", "1"}] = true
+	pass(12)
+	if l := learner(); l.CaughtUp || l.Unheard < 10 {
+		t.Errorf("silent with the whole log: %+v", l)
+	}
 	if got := memberText(c.core("1").configuration); got != "1 2 3 (4)" || c.fault != nil {
 		t.Errorf("%q (%v)", got, c.fault)
 	}
