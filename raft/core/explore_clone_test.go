@@ -19,7 +19,13 @@ func (r *Raft) clone() *Raft {
 		p := &c.members[i].progress
 		p.inflight, p.inflightSizes = slices.Clone(p.inflight), slices.Clone(p.inflightSizes)
 	}
+	c.leaving = slices.Clone(r.leaving)
+	for i := range c.leaving {
+		p := &c.leaving[i].progress
+		p.inflight, p.inflightSizes = slices.Clone(p.inflight), slices.Clone(p.inflightSizes)
+	}
 	c.log.entries = slices.Clip(r.log.entries)
+	c.log.editions = slices.Clone(r.log.editions)
 	c.held = slices.Clone(r.held)
 	c.reads = slices.Clone(r.reads)
 	c.asking = slices.Clone(r.asking)
@@ -31,12 +37,21 @@ func (r *Raft) clone() *Raft {
 // sharedByClones lists the references in a Raft that a clone shares with its origin,
 // by their paths, and why neither can change what the other sees.
 var sharedByClones = map[string]string{
-	"config.Peers":        "a Config does not change",
-	"config.Rand":         "an explored server has a source without a state",
-	"configuration":       "a configuration is made once and never changed",
-	"log.entries":         "entries never change, and the copy is clipped: what it appends goes elsewhere; the origin is not used any more",
-	"log.entries[].Data":  "entries never change",
-	"log.snapshot.Data":   "a snapshot's data is only passed on",
+	"config.Peers":       "a Config does not change",
+	"config.Rand":        "an explored server has a source without a state",
+	"configuration":      "a configuration is made once and never changed",
+	"log.entries":        "entries never change, and the copy is clipped: what it appends goes elsewhere; the origin is not used any more",
+	"log.entries[].Data": "entries never change",
+	"log.snapshot.Data":  "a snapshot's data is only passed on",
+
+	"log.snapshot.Members.Record":   "a record never changes",
+	"log.static.Version.Record":     "a record never changes",
+	"log.static.Configuration":      "a configuration is made once and never changed",
+	"log.editions[].Version.Record": "a record never changes",
+	"log.editions[].Configuration":  "a configuration is made once and never changed",
+	"told.Newest.Record":            "a record never changes",
+	"told.Committed.Record":         "a record never changes",
+
 	"readsDone[].Err":     "errors never change",
 	"held[].Answer.Reply": "replies never change",
 	"answers[].Reply":     "replies never change",

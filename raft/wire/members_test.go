@@ -79,9 +79,9 @@ func (g *grown) close() {
 	}
 }
 
-// members makes the members of a configuration of these servers, for the one of them
+// madeOf makes the members of a configuration of these servers, for the one of them
 // that is self.
-func members(index uint64, self core.ID, ids ...core.ID) Members {
+func madeOf(index uint64, self core.ID, ids ...core.ID) Members {
 	m := Members{Version: index, Generation: 1, Level: levels.Members, Peers: map[core.ID]Peer{}, Removed: map[RemovedDirectory]uint64{}}
 	for _, id := range ids {
 		if id != self {
@@ -113,7 +113,7 @@ func TestMembersComeAndGoWhileAServerRuns(t *testing.T) {
 		if g.talk("n1", "n2") || len(n1.Stats().Peers) != 0 {
 			t.Error("they talk before they are members")
 		}
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
 		time.Sleep(time.Second)
 		if !g.talk("n1", "n2") {
 			t.Fatalf("the new member is not talked to: %+v", n1.Stats())
@@ -121,12 +121,12 @@ func TestMembersComeAndGoWhileAServerRuns(t *testing.T) {
 		if g.talk("n2", "n1") {
 			t.Error("the new member dials before its log says whom")
 		}
-		n2.SetMembers(members(5, "n2", "n1", "n2"))
+		n2.SetMembers(madeOf(5, "n2", "n1", "n2"))
 		time.Sleep(time.Second)
 		if !g.talk("n2", "n1") || len(n2.Stats().Peers) != 1 {
 			t.Errorf("the new member does not talk to the old one: %+v", n2.Stats())
 		}
-		n1.SetMembers(members(9, "n1", "n1"))
+		n1.SetMembers(madeOf(9, "n1", "n1"))
 		time.Sleep(leaveTime - time.Second)
 		if !g.talk("n1", "n2") || len(n1.Stats().Peers) != 0 {
 			t.Error("a member that leaves is not talked to any more, or is still one")
@@ -146,7 +146,7 @@ func TestServersThatAreNotListedAreTakenAsGuests(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
 		dial := func(id core.ID, change func(*hello)) kind {
 			conn, err := g.network.dial(t.Context(), addressOf("n1"))
 			if err != nil {
@@ -199,10 +199,10 @@ func TestARemovedDirectoryIsTurnedAwayAndTold(t *testing.T) {
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
 		n2 := g.start("n2", []core.ID{"n1"}, nil)
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
-		n2.SetMembers(members(5, "n2", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
+		n2.SetMembers(madeOf(5, "n2", "n1", "n2"))
 		time.Sleep(time.Second)
-		m := members(9, "n1", "n1")
+		m := madeOf(9, "n1", "n1")
 		m.Removed[RemovedDirectory{"n2", n2.config.Life.Incarnation}] = 9
 		n1.SetMembers(m)
 		time.Sleep(leaveTime + 4*time.Second)
@@ -217,7 +217,7 @@ func TestARemovedDirectoryIsTurnedAwayAndTold(t *testing.T) {
 		}
 		// A server that knows less than n2 says nothing that counts.
 		before := g.told["n2"].words()
-		n2.SetMembers(members(12, "n2", "n1", "n2"))
+		n2.SetMembers(madeOf(12, "n2", "n1", "n2"))
 		time.Sleep(5 * time.Second)
 		if words := g.told["n2"].words(); words != before {
 			t.Errorf("n2 believes an older configuration: %q", words)
@@ -233,10 +233,10 @@ func TestGenerationsDoNotMix(t *testing.T) {
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
 		n2 := g.start("n2", []core.ID{"n1"}, nil)
-		recovered := members(9, "n1", "n1", "n2")
+		recovered := madeOf(9, "n1", "n1", "n2")
 		recovered.Generation = 2
 		n1.SetMembers(recovered)
-		n2.SetMembers(members(9, "n2", "n1", "n2"))
+		n2.SetMembers(madeOf(9, "n2", "n1", "n2"))
 		time.Sleep(5 * time.Second)
 		if g.talk("n1", "n2") || g.talk("n2", "n1") {
 			t.Error("they talk")
@@ -259,15 +259,15 @@ func TestANameCountsOnlyFromItsDirectory(t *testing.T) {
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
 		old := g.start("n2", []core.ID{"n1"}, nil)
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
-		old.SetMembers(members(5, "n2", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
+		old.SetMembers(madeOf(5, "n2", "n1", "n2"))
 		time.Sleep(time.Second)
 		if !g.talk("n1", "n2") {
 			t.Fatal("they do not talk")
 		}
 		old.Close()
 		life := newLife()
-		m := members(7, "n1", "n1", "n2")
+		m := madeOf(7, "n1", "n1", "n2")
 		m.Peers["n2"] = Peer{Address: addressOf("n2"), Incarnation: life.Incarnation}
 		n1.SetMembers(m)
 		again := g.start("n2", []core.ID{"n1"}, func(c *Config) { c.Life = old.config.Life.Next(draw) })
@@ -292,7 +292,7 @@ func TestAnAddressSaysWhoIsThere(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
 		other := g.start("n3", nil, func(c *Config) { c.ClusterID = "d" })
 		newcomer := g.start("n4", nil, func(c *Config) { c.UID, c.Joining = core.UID{}, true })
 		got, err := newcomer.Ask(t.Context(), addressOf("n1"))
@@ -332,13 +332,13 @@ func TestAHelloSaysNothingNewBelowItsLevel(t *testing.T) {
 		if h := n1.ownHello("n2"); h.Generation != 0 || h.ConfigVer != 0 || len(h.Addresses) != 0 || h.LevelMax != levels.Newest {
 			t.Errorf("at the lowest level: %+v", h)
 		}
-		m := members(5, "n1", "n1", "n2")
+		m := madeOf(5, "n1", "n1", "n2")
 		m.Level = levels.Min
 		n1.SetMembers(m)
 		if h := n1.ownHello("n2"); h.Generation != 0 || h.ConfigVer != 0 || len(h.Addresses) != 0 {
 			t.Errorf("with a configuration that is not committed: %+v", h)
 		}
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
 		if h := n1.ownHello("n2"); h.Generation != 1 || h.ConfigVer != 5 || len(h.Addresses) == 0 {
 			t.Errorf("at its level: %+v", h)
 		}
@@ -353,10 +353,10 @@ func TestTheAddressThatAPeerNamesIsTried(t *testing.T) {
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
 		n2 := g.start("n2", []core.ID{"n1"}, nil)
-		m := members(5, "n1", "n1", "n2")
+		m := madeOf(5, "n1", "n1", "n2")
 		m.Peers["n2"] = Peer{Address: "nowhere:1"}
 		n1.SetMembers(m)
-		n2.SetMembers(members(5, "n2", "n1", "n2"))
+		n2.SetMembers(madeOf(5, "n2", "n1", "n2"))
 		time.Sleep(5 * time.Second)
 		if !g.talk("n1", "n2") {
 			t.Errorf("n2 is not found: %+v", n1.Stats())
@@ -397,7 +397,7 @@ func TestAServerBelowTheLevelIsTurnedDown(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
-		n1.SetMembers(members(5, "n1", "n1", "n2"))
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
 		n2 := g.start("n2", []core.ID{"n1"}, func(c *Config) { c.LevelMax = levels.Min })
 		time.Sleep(3 * time.Second)
 		if st := n1.Stats(); st.Rejected[ReasonLevel] == 0 || st.Total.Accepts+st.Total.Connects != 0 || n2.Stats().Total.Refusals == 0 {
