@@ -14,16 +14,6 @@ import (
 // smallHistory are rules under which a history forgets all the time.
 var smallHistory = rules{sessions: 4, lanes: 5, lanesTotal: 11, records: 40, events: 25, historyMin: 500}
 
-// raised returns an empty store at LevelHistory.
-func raised(t testing.TB, r rules) *Store {
-	t.Helper()
-	s := newStore(r)
-	if err := s.raise(LevelHistory); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // copied returns the store as a snapshot brings it to another server.
 func copied(t *testing.T, s *Store) *Store {
 	t.Helper()

@@ -137,7 +137,7 @@ func (m *Machine) applyEntries(entries []raft.Entry) error {
 			}
 		case raft.KindNoop, raft.KindConfiguration:
 			if err := m.pass(e); err != nil {
-				return fmt.Errorf("the log entry at index %d cannot be applied: %w", e.Index, err)
+				return fmt.Errorf("the log entry at index %d cannot be passed over: %w", e.Index, err)
 			}
 		default: // a server that skipped it would reach a different state from those that know it
 			return fmt.Errorf("the log entry at index %d has the %v, which this version does not know", e.Index, e.Kind)

@@ -18,6 +18,8 @@ var kvserverMutants = []mutant{
 		"\t\t\tif r.ID.Origin == m.origin {", "\t\t\tif r.ID.Origin != 0 {"),
 	inMachine("G60", "TestAnEntryOfAnUnknownKind", "an entry of a kind that nobody knows is passed over", "applier.go",
 		"\t\tdefault: // a server that skipped it", "\t\tcase raft.Kind(2), raft.Kind(255):\n\t\t\tm.store.Advance(e.Index)\n\t\tdefault: // a server that skipped it"),
+	inMachine("HI20", "TestTheLevelIsTakenIn", "the level of the cluster is not taken in", "applier.go",
+		"if level := m.config.LevelOf(*e); level != 0 {", "if level := m.config.LevelOf(*e); level == 1 {"),
 	inMachine("G61", "TestALongBatch", "a piece of a batch that is full by bytes loses the entry that filled it", "applier.go",
 		"\t\trest = rest[len(piece):]\n", "\t\tif rest = rest[len(piece):]; len(piece) < maxApplyEntries && len(rest) > 0 {\n\t\t\trest = rest[1:]\n\t\t}\n"),
 	inMachine("G62", "TestWatchingRests", "a write that comes while nobody is looked after is not looked after", "propose.go",
