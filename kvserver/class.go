@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"raftkv/kvserver/failure"
@@ -15,7 +16,8 @@ type Class int
 
 // The classes. Free requests are always admitted. Puts and appends are Writes.
 // Patient requests are reads that wait for a revision, Streams are lists that are
-// being sent as lines, Backups the whole store, Scrapes are of the metrics.
+// being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are followed changes and
+// reads that wait for one, States are those that watches begin with.
 const (
 	_ Class = iota // not decided
 	Free
@@ -26,12 +28,15 @@ const (
 	Streams
 	Backups
 	Scrapes
+	Watches
+	States
 	classCount
 )
 
 var classNames = [classCount]string{
 	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads",
 	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
+	Watches: "watches", States: "states",
 }
 
 // String returns the name for people.
@@ -48,6 +53,12 @@ const (
 	// maxScrapes bounds the scrapes that are being answered. One Prometheus asks
 	// once in a while; a thousand at once must not keep the processors from serving.
 	maxScrapes = 4
+	// maxStates bounds the states that watches are being sent at the same time. Others
+	// wait for room.
+	maxStates = 64
+	// watchesPart is which part of the connections may be watches, so that requests
+	// always find room.
+	watchesPart = 4
 	// maxApplyLag is how many committed entries the store may be behind the log
 	// before writes are refused: an admitted write would only wait.
 	maxApplyLag = 1 << 14
@@ -63,6 +74,8 @@ func (all *admissions) set(c Config) {
 	all[Streams].maxCount = maxStreams
 	all[Backups].maxCount = maxBackups
 	all[Scrapes].maxCount = maxScrapes
+	all[Watches].maxCount = max(int64(c.MaxConnections)/watchesPart, 1)
+	all[States].maxCount = maxStates
 }
 
 // unqueued has, for the classes without a queue, what is said where there is no
@@ -72,6 +85,8 @@ var unqueued = map[Class]string{
 	Streams: "too many lists are being streamed (limit %d); ask another node",
 	Backups: "too many backups are being sent (limit %d); ask another node",
 	Scrapes: "too many scrapes are being answered (limit %d)",
+	Watches: "too many watches and waiting reads are open (limit %d); ask another node",
+	States:  "too many states are being sent (limit %d)",
 }
 
 // HasQueue reports whether requests of the class may wait for room.
@@ -94,6 +109,10 @@ func (s *Server) Enter(c Class, bytes int64) bool {
 func (s *Server) EnterOrRefuse(c Class) error {
 	if s.Enter(c, 0) {
 		return nil
+	}
+	if c == Watches {
+		// A fleet that lost its node must not come back at one moment.
+		return failure.RetryAfter(failure.TooManyWatches, time.Duration(1+rand.N(8))*time.Second, unqueued[c], s.admissions[c].maxCount)
 	}
 	return overloadedFor(minRetryAfter, unqueued[c], s.admissions[c].maxCount)
 }

@@ -16,7 +16,9 @@ type Server struct {
 	config     Config
 	machine    *machine.Machine // every request ends with its lifetime
 	admissions admissions
-	bodies     Budget        // memory for the bodies of writes
+	bodies     Budget    // memory for the bodies of writes
+	confirming confirmer // bookmarks of watches
+	watches    watchCounts
 	requests   atomic.Uint64 // counts requests, for their names
 	idPrefix   string        // of those names
 }
@@ -35,7 +37,7 @@ func New(config Config) (*Server, error) {
 		Consensus: config.Consensus, ApplyCh: config.ApplyCh, Snapshot: config.Snapshot, MaxStoreBytes: config.MaxStoreBytes,
 		SnapshotBytes: config.SnapshotBytes, NodeID: config.NodeID, Peers: config.Peers,
 		IntegrityInterval: config.IntegrityInterval, AskDigests: config.AskDigests,
-		AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
+		Level: config.Level, AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
 		Observer: config.Observer, Logger: config.Logger,
 	})
 	if err != nil {
@@ -121,6 +123,8 @@ type Refusal struct {
 	Leader     string // "" if none is known
 	LeaderAddr string // of its client port; "" if it is this node or not known
 	Term       uint64
+	// Oldest and Revision are those of failure.Reach.
+	Oldest, Revision uint64
 }
 
 // Refuse describes an error to a client, and counts it.
@@ -137,6 +141,7 @@ func (s *Server) Describe(err error) Refusal {
 		Node: s.config.NodeID, Leader: leader, LeaderAddr: s.LeaderAddr(leader), Term: term,
 	}
 	r.RetryAfter = failure.RetryIn(err)
+	r.Oldest, r.Revision = failure.Reach(err)
 	return r
 }
 

@@ -24,6 +24,10 @@ type Config struct {
 	ApplyCh   <-chan raft.Batch
 	// Snapshot, if not nil, is read by New for the state that ApplyCh carries on.
 	Snapshot io.Reader
+	// Level is the level at which a store without a snapshot begins, which must be the
+	// same on all nodes; 0: that of the base. It is for tests: a cluster rises by its
+	// log.
+	Level uint64
 	// ClientAddr gives the host:port where a node takes client requests, "" if
 	// that is not known. It is asked for the leader on each forwarded request and
 	// must not block.

@@ -47,6 +47,9 @@ type Value struct {
 	Value    []byte `json:"value,omitzero"` // base64; omitted if only keys were asked for
 	Revision uint64 `json:"revision"`
 	Version  uint64 `json:"version"`
+	// Created is the revision of the change that created the key; omitted where the
+	// cluster does not work at a level with a history.
+	Created uint64 `json:"created,omitempty"`
 }
 
 // Page is the answer to GET /v1/kv: items in the order of the bytes of their

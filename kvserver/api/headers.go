@@ -9,6 +9,9 @@ const (
 	HeaderVersion = "Kv-Version"
 	// HeaderRevision is the revision of the store that the answer reflects.
 	HeaderRevision = "Kv-Revision"
+	// HeaderCreated is the revision of the change that created the key, where the cluster
+	// works at a level with a history.
+	HeaderCreated = "Kv-Created"
 	// HeaderDeleted is 1 if a DELETE found something to delete, else 0.
 	HeaderDeleted = "Kv-Deleted"
 	// HeaderNode, HeaderLeader and HeaderTerm name the server that answered, the

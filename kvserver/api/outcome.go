@@ -25,6 +25,9 @@ const (
 	CodeNotFound            Code = "not_found"            // 404: no such path
 	CodeKeyNotFound         Code = "key_not_found"        // 404: the path is right, the key is not there
 	CodeMethodNotAllowed    Code = "method_not_allowed"   // 405
+	CodeRevisionAhead       Code = "revision_ahead"       // 409: no node has come to it
+	CodeOtherCluster        Code = "other_cluster"        // 409
+	CodeRevisionGone        Code = "revision_gone"        // 410
 	CodeLengthRequired      Code = "length_required"      // 411
 	CodePreconditionFailed  Code = "precondition_failed"  // 412
 	CodeValueTooLarge       Code = "value_too_large"      // 413
@@ -33,15 +36,18 @@ const (
 	CodeExpectationFailed   Code = "expectation_failed"   // 417
 	CodeIdempotencyMismatch Code = "idempotency_mismatch" // 422
 	CodeOverloaded          Code = "overloaded"           // 429
+	CodeTooManyWatches      Code = "too_many_watches"     // 429
 	CodeHeaderTooLarge      Code = "header_too_large"     // 431
 	CodeInternal            Code = "internal"             // 500
 	CodeNotImplemented      Code = "not_implemented"      // 501
+	CodeNotActive           Code = "not_active"           // 501: the cluster's level is below what is asked for
 	CodeNoLeader            Code = "no_leader"            // 503
 	CodeBehind              Code = "behind"               // 503: this node lags too far to answer
 	CodeDiverged            Code = "diverged"             // 503: this node's state was found to be wrong
 	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was pending
 	CodeIdempotencyFull     Code = "idempotency_full"     // 503
 	CodeTimeout             Code = "timeout"              // 504
+	CodeSlowWatcher         Code = "slow_watcher"         // 408, at the end of a watch only
 	CodeLeadershipLost      Code = "leadership_lost"      // 504
 	CodeVersion             Code = "http_version"         // 505
 	CodeQuotaExceeded       Code = "quota_exceeded"       // 507
@@ -76,6 +82,10 @@ type Problem struct {
 	Leader    string `json:"leader"`
 	Term      uint64 `json:"term"`
 	RequestID string `json:"request_id"`
+	// Oldest and Revision say how far the history reaches, at a CodeRevisionGone: from
+	// the change of Oldest to that of Revision.
+	Oldest   uint64 `json:"oldest,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
 	// Checks are the lines of a failed readiness probe that asked for them.
 	Checks []string `json:"checks,omitempty"`
 }

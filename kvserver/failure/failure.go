@@ -13,6 +13,8 @@ type failure struct {
 	detail string
 	// retryAfter takes the place of the kind's own, if it is not 0.
 	retryAfter time.Duration
+	// oldest and revision are between which revisions the history is; see Gone.
+	oldest, revision uint64
 }
 
 // Of makes an error of a kind. The detail is shown to the client: it says what is
@@ -27,6 +29,24 @@ func Of(kind, cause error, format string, args ...any) error {
 func RetryAfter(kind error, after time.Duration, format string, args ...any) error {
 	detail := fmt.Sprintf(format+"; retry after %d s", append(args, int(after.Seconds()))...)
 	return &failure{kind: kind, detail: detail, retryAfter: after}
+}
+
+// Gone makes an error of kind RevisionGone: changes behind a revision were asked for, and
+// the history holds those from oldest on, up to the present revision.
+func Gone(after, oldest, revision uint64) error {
+	return &failure{
+		kind: RevisionGone, oldest: oldest, revision: revision,
+		detail: fmt.Sprintf("the changes behind revision %d are not all kept; the history goes from %d to %d: read the state and go on from its revision", after, oldest, revision),
+	}
+}
+
+// Reach returns between which revisions the history is, for an error of Gone, and zeros
+// for every other.
+func Reach(err error) (oldest, revision uint64) {
+	if f, ok := err.(*failure); ok {
+		return f.oldest, f.revision
+	}
+	return 0, 0
 }
 
 func (f *failure) Error() string {

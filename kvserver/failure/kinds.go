@@ -39,5 +39,11 @@ const (
 	ReadTimeout         kind = "timeout of a read"
 	LeadershipLost      kind = "leadership lost, outcome unknown"
 	Internal            kind = "internal error, outcome unknown"
+	RevisionGone        kind = "history does not reach so far"
+	RevisionAhead       kind = "revision is still to come"
+	OtherCluster        kind = "bookmark of another cluster"
+	TooManyWatches      kind = "too many watches"
+	SlowWatcher         kind = "a watcher takes too little"
+	NotActive           kind = "the cluster's level is too low"
 	InternalRead        kind = "internal error of a read"
 )

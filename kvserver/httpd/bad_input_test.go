@@ -20,6 +20,8 @@ func goodRequest(r Route) (target, body string, header []string) {
 		target, body = target+"?op=append", "value"
 	case "GET /v1/integrity":
 		target += "?at=1"
+	case "GET /v1/watch":
+		target += "?key=k"
 	case "POST /v1/leader":
 		body, header = `{"to":"n1"}`, []string{"Content-Type", "application/json"}
 	}
@@ -61,11 +63,24 @@ var badParameters = map[string][]badValue{
 	// Of one route only.
 	"GET /v1/recorder after": malformed("", "-1", "+1", "01", "x", overflow),
 	"GET /v1/recorder limit": malformed("", "0", "-1", "01", "x", "10001", overflow),
+	"GET /v1/watch after":    malformed("", "-1", "+1", "x", overflow),
+
+	"wait":          malformed("", "0s", "-1s", "30", "x", "601s"),
+	"changed_after": malformed("", "1", "x"), // without wait
+	"key":           {{"", 400, api.CodeBadRequest}, {strings.Repeat("k", 1025), 414, api.CodeKeyTooLong}},
+	"from":          {{strings.Repeat("k", 1025), 414, api.CodeKeyTooLong}},
+	"to":            {{strings.Repeat("k", 1025), 414, api.CodeKeyTooLong}},
+	"mirror":        malformed("no"),
+	"prev":          malformed("no"),
+	"text":          malformed("no"),
+	"progress":      malformed("", "x", "10", "99ms", "61s", "-1s"),
+	"cluster":       {},
 }
 
 // badHeaders are the values that each header must not have on reads and on
 // writes, likewise. "\n" separates two lines of the same header.
 var badHeaders = map[string]struct{ onReads, onWrites []badValue }{
+	"Last-Event-Id": {malformed("", "x", "-1", "1, 2", "1\n2", overflow), nil},
 	"Accept":        {}, // what is not known is not asked for
 	"If-Match":      {nil, malformed("17", `"17`, `17"`, `""`, `"x"`, `"0"`, `"-1"`, `"017"`, `W/"17"`, `"1", "2"`, "\"1\"\n\"2\"", `"`+overflow+`"`, "**", "")},
 	"If-None-Match": {malformed("17", `"x"`, `"1", 2`, `"1",`, `"1", *`, "*, *", "*\n*", "\"1\"\nx", `w/"17"`, ""), malformed(`"17"`, "17", "*, *", "*\n*", "")},
@@ -166,6 +181,9 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 		}
 		for _, v := range bad {
 			add(fmt.Sprintf("parameter %s=%.20s", parameter, v.value), v.status, v.code, plain(with(rest, parameter+"="+v.value)))
+		}
+		if r.Path == "/v1/watch" && (parameter == "key" || parameter == "prefix") {
+			continue // may be given several times
 		}
 		add("parameter twice: "+parameter, 400, api.CodeBadRequest, plain(with(with(rest, parameter+"=1"), parameter+"=1")))
 	}

@@ -30,6 +30,8 @@ type exchange struct {
 	id     string
 	began  time.Time         // when its body began to be read
 	query  map[string]string // the parameters given, each of which the route takes
+	// repeated are the parameters that may be given several times.
+	repeated map[string][]string
 	// repeatable is set when the log would know a second copy of the request.
 	repeatable bool
 	relayed    *relayedAnswer      // by the leader, over HTTP
@@ -163,6 +165,7 @@ func problemOf(r kvserver.Refusal, requestID string) api.Problem {
 	return api.Problem{
 		Type: "about:blank", Title: r.Title, Status: r.Status, Code: r.Code, Outcome: r.Outcome, Retryable: r.Retryable,
 		Detail: r.Detail, Node: r.Node, Leader: r.Leader, Term: r.Term, RequestID: requestID,
+		Oldest: r.Oldest, Revision: r.Revision,
 	}
 }
 

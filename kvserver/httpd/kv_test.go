@@ -261,6 +261,9 @@ func TestEveryListedRouteIsServed(t *testing.T) {
 		}
 		seen = append(seen, name)
 		target, body, header := goodRequest(r)
+		if r.Path == "/v1/watch" {
+			continue // has no end; see watch_test.go
+		}
 		a := ask(s, r.Method, target, body, header...)
 		if a.status >= 400 || !slices.Contains(r.Statuses, a.status) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)

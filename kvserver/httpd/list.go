@@ -8,6 +8,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/watch"
 )
 
 // listing is what a list asks for.
@@ -33,6 +34,9 @@ func (d *Door) serveList(x *exchange) error {
 	}
 	f, sent, err := x.freshness()
 	if sent || err != nil {
+		return err
+	}
+	if read, err := x.awaitChange(watch.Selectors{Prefixes: []string{l.prefix}}, f, nil); !read || err != nil {
 		return err
 	}
 	ctx, cancel := x.context()
@@ -75,7 +79,7 @@ func (x *exchange) listing() (l listing, err error) {
 func (x *exchange) answerPage(p kvserver.Page, keysOnly bool) {
 	items := make([]itemJSON, len(p.Items))
 	for i, item := range p.Items {
-		items[i] = newItemJSON(item.Key, item.Item, keysOnly)
+		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), keysOnly)
 	}
 	before := `{"items":[`
 	after := `],"revision":` + strconv.FormatUint(p.Revision, 10) + "}\n"

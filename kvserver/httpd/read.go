@@ -12,6 +12,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/watch"
 )
 
 // serveGet serves GET and HEAD; net/http leaves out the body of the latter.
@@ -28,6 +29,9 @@ func (d *Door) serveGet(x *exchange) error {
 	if sent || err != nil {
 		return err
 	}
+	if read, err := x.awaitChange(watch.Selectors{Keys: []string{key}}, f, has); !read || err != nil {
+		return err
+	}
 	ctx, cancel := x.context()
 	defer cancel()
 	read, err := d.server.Get(ctx, key, f)
@@ -41,13 +45,17 @@ func (d *Door) serveGet(x *exchange) error {
 	if !read.Found {
 		return failure.Of(failure.KeyNotFound, nil, "there is no such key in revision %d", read.Revision)
 	}
-	x.stampItem(read.Item.Revision, read.Item.Version)
+	item := d.shown(read.Item)
+	x.stampItem(item.Revision, item.Version)
+	if item.Created != 0 {
+		x.stampNumber(api.HeaderCreated, item.Created)
+	}
 	if has != nil && has(read.Item.Revision) {
 		x.answer(http.StatusNotModified, nil)
 		return nil
 	}
 	if accepts(x.r.Header, api.MediaJSON) {
-		x.answerValue(key, read.Item)
+		x.answerValue(key, item)
 		return nil
 	}
 	h["Content-Type"] = valueBytes
@@ -141,7 +149,11 @@ func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
 		j.value = slices.Clip(item.Value)
 		j.after = append(j.after, '"')
 	}
-	j.after = append(appendVersions(j.after, item.Revision, item.Version), '}')
+	j.after = appendVersions(j.after, item.Revision, item.Version)
+	if item.Created != 0 {
+		j.after = strconv.AppendUint(append(j.after, `,"created":`...), item.Created, 10)
+	}
+	j.after = append(j.after, '}')
 	return j
 }
 

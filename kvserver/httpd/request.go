@@ -38,7 +38,7 @@ func (x *exchange) checkAgainst(r Route) error {
 }
 
 // parseQuery reads the query. Each parameter must be one of params and stand
-// there once.
+// there once, but for the selectors of a watch.
 func (x *exchange) parseQuery(params []string) error {
 	if x.r.URL.RawQuery == "" {
 		return nil
@@ -52,6 +52,11 @@ func (x *exchange) parseQuery(params []string) error {
 		switch {
 		case !slices.Contains(params, name):
 			return failure.Of(failure.BadRequest, nil, "the parameter %.40q is unknown here", name)
+		case x.route.Path == "/v1/watch" && (name == "key" || name == "prefix"):
+			if x.repeated == nil {
+				x.repeated = map[string][]string{}
+			}
+			x.repeated[name] = given
 		case len(given) > 1:
 			return failure.Of(failure.BadRequest, nil, "the parameter %q is given %d times", name, len(given))
 		}

@@ -68,13 +68,15 @@ type route struct {
 
 // routeTable is the one list of routes.
 func routeTable() []route {
-	reads := []string{"consistency", "min_revision", "redirect"}
+	reads := []string{"consistency", "min_revision", "redirect", "wait", "changed_after"}
+	watches := []string{"key", "prefix", "from", "to", "after", "mirror", "prev", "keys_only", "text", "progress", "cluster"}
 	lists := append([]string{"prefix", "after", "limit", "keys_only"}, reads...)
 	writes := []string{"cas", "redirect"}
 	onReads := []string{"Accept", "If-None-Match"}
 	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey}
-	afterRead := []int{200, 304, 307, 400, 404, 414, 429, 500, 503, 504}
-	afterList := []int{200, 307, 400, 414, 429, 500, 503, 504}
+	afterRead := []int{200, 304, 307, 400, 404, 409, 414, 429, 500, 501, 503, 504}
+	afterList := []int{200, 304, 307, 400, 409, 414, 429, 500, 501, 503, 504}
+	afterWatch := []int{200, 400, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
@@ -86,6 +88,7 @@ func routeTable() []route {
 		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, Write, writes, onWrites, afterDelete}, (*Door).serveDelete},
 		{Route{"GET", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
 		{Route{"HEAD", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
+		{Route{"GET", "/v1/watch", kvserver.Free, Read, watches, []string{"Accept", "Last-Event-Id"}, afterWatch}, (*Door).serveWatch},
 		{Route{"GET", "/v1/clerk", kvserver.Free, None, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
 		{Route{"GET", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
 		{Route{"HEAD", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},

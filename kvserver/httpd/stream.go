@@ -9,6 +9,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -24,6 +25,9 @@ const (
 // streamList sends the items as lines, all from one moment. Nothing is locked
 // meanwhile: writes go on.
 func (d *Door) streamList(x *exchange, l listing) error {
+	if limit, _, err := x.waiting(false); limit > 0 || err != nil {
+		return failure.Of(failure.BadRequest, err, "a list that is streamed cannot wait; leave out wait and changed_after, or ask for a page")
+	}
 	f, sent, err := x.freshness()
 	if sent || err != nil {
 		return err
@@ -50,7 +54,7 @@ func (d *Door) streamList(x *exchange, l listing) error {
 			return false
 		}
 		count++
-		newItemJSON(key, item, l.keysOnly).writeTo(w)
+		newItemJSON(key, d.shown(item), l.keysOnly).writeTo(w)
 		return w.WriteByte('\n') == nil && time.Now().Before(end) && d.server.Serving() == nil
 	})
 	if w.Flush() != nil || !time.Now().Before(end) || d.server.Serving() != nil {

@@ -71,8 +71,8 @@ func (m *Machine) watchAsync() {
 // watched reports whether anybody waits that watchAsync looks after.
 func (m *Machine) watched() bool { return m.tenures.dependents.Load() > 0 || m.waiting.count() > 0 }
 
-// watch is how a goroutine that looks after others sleeps while there are none.
-type watch struct {
+// sleeper is how a goroutine that looks after others sleeps while there are none.
+type sleeper struct {
 	asleep atomic.Bool
 	rouse  chan struct{} // holds a token from when the sleeper was woken until it wakes
 }
@@ -80,7 +80,7 @@ type watch struct {
 // sleep returns when somebody has come after it began. It returns false when done is
 // closed. A caller that comes first appears in needed, so it is never overlooked:
 // either it finds the sleeper asleep, or sleep finds it.
-func (w *watch) sleep(done <-chan struct{}, needed func() bool) bool {
+func (w *sleeper) sleep(done <-chan struct{}, needed func() bool) bool {
 	w.asleep.Store(true)
 	if needed() && w.asleep.CompareAndSwap(true, false) {
 		return true
@@ -94,7 +94,7 @@ func (w *watch) sleep(done <-chan struct{}, needed func() bool) bool {
 }
 
 // wake wakes the sleeper, if it sleeps. It never blocks.
-func (w *watch) wake() {
+func (w *sleeper) wake() {
 	if w.asleep.Load() && w.asleep.CompareAndSwap(true, false) {
 		w.rouse <- struct{}{}
 	}

@@ -71,7 +71,7 @@ func TestWatchingRestsWhileNobodyWaits(t *testing.T) {
 // Method: both at once, many times; whoever was counted before it called wake must find
 // the watcher awake soon.
 func TestNobodyComesUnseenWhileTheWatcherFallsAsleep(t *testing.T) {
-	w := watch{rouse: make(chan struct{}, 1)}
+	w := sleeper{rouse: make(chan struct{}, 1)}
 	done := make(chan struct{})
 	for range 20000 {
 		var here atomic.Bool
@@ -86,7 +86,7 @@ func TestNobodyComesUnseenWhileTheWatcherFallsAsleep(t *testing.T) {
 		}
 	}
 	inBubble(t, func(t *testing.T) {
-		w := watch{rouse: make(chan struct{}, 1)}
+		w := sleeper{rouse: make(chan struct{}, 1)}
 		done := make(chan struct{})
 		ended := make(chan bool, 1)
 		go func() { ended <- w.sleep(done, func() bool { return false }) }()

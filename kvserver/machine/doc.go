@@ -34,6 +34,7 @@
 //	watermark.mu (two)    applied index; revision                   it moves, or is compared
 //	tenures.mu            which leaders led when                    a leader is looked up
 //	integrity.mu          the results of comparing states           one is noted or read
+//	feed.mu               the places of the watches                 some changes are told, or one is taken
 //
 // No two of them are held at once, and none during I/O or while an Ending is
 // handed over. So their order does not matter.

@@ -95,13 +95,14 @@ type Machine struct {
 	clock   uptimeClock
 	waiting waiters
 	tenures tenures
-	watch   watch // watchAsync's
+	watch   sleeper // watchAsync's
 	// level is the store's, for those that do not hold mu.
 	level atomic.Uint64
 	// applied and revision are how far the store has come, in the log and in
 	// changes of its own.
 	applied, revision watermark
 
+	feed      feed // of the watches
 	integrity integrity
 	snapshots snapshotter
 
@@ -121,7 +122,7 @@ func Open(config Config) (*Machine, error) {
 		config: config, consensus: config.Consensus, observer: config.Observer, logger: config.Logger,
 		store: kv.NewAt(max(config.Level, kv.LevelBase)), marks: new(marks), origin: drawOrigin(), clock: uptimeClock{time.Now()},
 		tenures: tenures{grace: config.ReplacedGrace}, applierDone: make(chan struct{}),
-		watch: watch{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
+		watch: sleeper{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
 	}
 	if m.observer == nil {
 		m.observer = unobserved{}

@@ -60,6 +60,8 @@ type State struct {
 	Quota              uint64 // of bytes; 0: no limit
 	Sessions           int
 	IdempotencyRecords int
+	HistoryBytes       uint64 // that the history is charged with
+	HistoryEvents      int
 }
 
 // Describe describes the store as it is now.
@@ -70,6 +72,7 @@ func (m *Machine) Describe() State {
 		Applied: m.store.AppliedIndex(), Revision: m.store.Revision(),
 		Keys: m.store.Len(), Bytes: m.store.Bytes(), Quota: m.quota(),
 		Sessions: m.store.Sessions(), IdempotencyRecords: m.store.IdempotencyRecords(),
+		HistoryBytes: m.store.HistoryBytes(), HistoryEvents: m.store.HistoryEvents(),
 	}
 }
 

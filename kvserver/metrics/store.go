@@ -7,7 +7,7 @@ import (
 // Show adds the state of a server to what is shown, read anew for each scrape.
 // connections returns how many connections clients have.
 func (m *Metrics) Show(s *kvserver.Server, connections func() int) {
-	m.registry.MustRegister(storeMetrics(s, connections), integrityMetrics(s))
+	m.registry.MustRegister(storeMetrics(s, connections), integrityMetrics(s), watchMetrics(s))
 }
 
 // storeMetrics shows the state of a server's store and of its doors.
@@ -30,6 +30,32 @@ func storeMetrics(s *kvserver.Server, connections func() int) Shown {
 		show.Show(t.readsNow, float64(reads.Count))
 		show.Show(t.waiting, float64(writes.Waiting+deletes.Waiting+reads.Waiting))
 	}
+}
+
+// watchMetrics shows the watches, and the history that they follow.
+func watchMetrics(s *kvserver.Server) Shown {
+	t := &instruments
+	return func(show *Scrape) {
+		n, store := s.WatchCounts(), s.Machine().Describe()
+		show.Show(t.streams, float64(n.Streams))
+		show.Show(t.watches, float64(n.Cursors))
+		show.Show(t.watchLag, float64(n.Lag))
+		show.Show(t.watchEvents, float64(n.Events))
+		show.Show(t.watchResets, float64(n.Resets))
+		for _, reason := range kvserver.WatchEnds {
+			show.Show(t.watchEnds, float64(n.Ended[reason]), string(reason))
+		}
+		show.Show(t.historyBytes, float64(store.HistoryBytes))
+		show.Show(t.historyEvents, float64(store.HistoryEvents))
+	}
+}
+
+// watchEnds are the values of the label of watch_ended_total.
+func watchEnds() (reasons []string) {
+	for _, reason := range kvserver.WatchEnds {
+		reasons = append(reasons, string(reason))
+	}
+	return reasons
 }
 
 // integrityMetrics shows the results of comparing a node's state with its peers'. Before

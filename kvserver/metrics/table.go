@@ -85,6 +85,8 @@ var instruments = struct {
 	snapshotSeconds, restoreSeconds, lastRestore                                                 Instrument
 	keys, size, revision, appliedIndex, applyLag, quota, sessions, records, connections, pending Instrument
 	writesNow, readsNow, waiting, integrityChecks, integrityLastOK, integrityDiverged            Instrument
+	streams, watches, watchLag, watchEvents, watchResets, watchEnds                              Instrument
+	historyBytes, historyEvents                                                                  Instrument
 }{
 	// Requests.
 	requestSeconds: table.Histogram("http_request_duration_seconds", "Time from the header of a request to the end of its answer. Code 499: the client was gone.", requestBuckets, "route", "method", "code"),
@@ -123,6 +125,16 @@ var instruments = struct {
 	writesNow:    table.Gauge("writes_in_flight", "Writes that were admitted and have no answer yet."),
 	readsNow:     table.Gauge("reads_in_flight", "Reads that were admitted and have no answer yet."),
 	waiting:      table.Gauge("requests_waiting", "Requests that wait for admission."),
+
+	// Watches and the history, likewise.
+	streams:       table.Gauge("watch_streams", "Watches that are being sent."),
+	watches:       table.Gauge("watch_watches", "Places in the history that are followed: those of watches and of reads that wait for a change."),
+	watchLag:      table.Gauge("watch_lag_revisions", "Revisions that this node has applied and has not told its watches of yet."),
+	watchEvents:   table.Counter("watch_events_total", "Events that watches were sent."),
+	watchResets:   table.Counter("watch_resets_total", "Times that a watch was told to forget everything, because the history does not reach its place any more."),
+	watchEnds:     table.Counts("watch_ended_total", "Watches that this node ended, by reason.", "reason", watchEnds()),
+	historyBytes:  table.Gauge("history_bytes", "What the events in the history are charged with."),
+	historyEvents: table.Gauge("history_events", "Events in the history."),
 
 	// The comparison of states, likewise.
 	integrityChecks:   table.Counter("integrity_checks_total", "Comparisons of this node's state with the others' by result: ok, unknown, mismatch or diverged.", "result"),

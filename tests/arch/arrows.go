@@ -35,15 +35,17 @@ var arrows = map[string][]string{
 	"kvserver/recorder":         {},
 	"kvserver/explain":          {"kvserver/recorder"},
 	"kvserver/failure":          {"kvserver/api"},
-	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/failure"},
+	"kvserver/watch":            {"kvserver/kv"},
+	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
+	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/watch", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
 	"kvserver/internal/truth":   {},                                   // for tests
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":           {"kvserver/machine", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/recorder"},
+	"kvserver":           {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events"},
 	"kvserver/clerkd":    {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
 	"kvserver/metrics":   {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
 	"client":             {"kvserver/api", "kvserver/clerkwire"},

@@ -7,6 +7,7 @@ package truth
 import (
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -168,10 +169,16 @@ func (m *Model) Clone() *Model {
 
 // After returns the changes behind a revision, forgotten or not, each with only the
 // events whose keys match; a change without any is left out.
-func (m *Model) After(revision uint64, match func(key string) bool) (changes []Change) {
-	for _, c := range m.All {
-		if c.Revision <= revision {
-			continue
+func (m *Model) After(revision uint64, match func(key string) bool) []Change {
+	return m.Between(revision, m.Revision, match)
+}
+
+// Between is After up to a revision.
+func (m *Model) Between(revision, upTo uint64, match func(key string) bool) (changes []Change) {
+	from := sort.Search(len(m.All), func(i int) bool { return m.All[i].Revision > revision })
+	for _, c := range m.All[from:] {
+		if c.Revision > upTo {
+			break
 		}
 		events := slices.DeleteFunc(slices.Clone(c.Events), func(e Event) bool { return !match(e.Key) })
 		if len(events) > 0 {

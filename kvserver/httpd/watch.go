@@ -1,0 +1,216 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/events"
+	"raftkv/kvserver/kv"
+	"raftkv/kvserver/watch"
+)
+
+const (
+	// minRetry and maxRetry bound after how long a client that lost its watch comes
+	// back; it is drawn for each.
+	minRetry, maxRetry = 500 * time.Millisecond, 3 * time.Second
+	// maxWait is how long a read may wait for a change, and waitSpread the part of that
+	// by which it is made longer or shorter.
+	maxWait    = 10 * time.Minute
+	waitSpread = 0.1
+)
+
+// serveWatch sends what changes, until the client goes or the watch ends.
+func (d *Door) serveWatch(x *exchange) error {
+	asked, err := x.watchRequest()
+	if err != nil {
+		return err
+	}
+	f, err := x.watchFormat()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.context()
+	w, err := d.server.Watch(ctx, asked)
+	cancel()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	h := x.w.Header()
+	h.Set("Content-Type", f.Media())
+	h.Set("X-Accel-Buffering", "no") // a proxy that gathers events would hold them back
+	h["Vary"] = valueAccept
+	if f.ClusterUID != "" {
+		h.Set(api.HeaderClusterUID, f.ClusterUID)
+	}
+	x.unhurried()
+	x.begin(http.StatusOK, streamPiece)
+	to := pieces{x}
+	buffer := f.AppendRetry(nil, minRetry+rand.N(maxRetry-minRetry))
+	for {
+		outs, err := w.Next(x.r.Context())
+		if x.r.Context().Err() != nil && !d.server.Stopping() {
+			return nil // the client is gone
+		}
+		for i := range outs {
+			buffer = f.Append(buffer, &outs[i])
+		}
+		if err != nil {
+			buffer = f.AppendEnd(buffer, problemOf(d.server.Refuse(err), x.id))
+		}
+		x.sent += len(buffer)
+		if _, broken := to.Write(buffer); broken != nil || err != nil {
+			return nil
+		}
+		if buffer = buffer[:0]; cap(buffer) > 2*streamPiece {
+			buffer = nil // a large change must not stay in memory while nothing happens
+		}
+	}
+}
+
+// unhurried takes the time limits of a request off the connection: what waits for a
+// change may wait longer than they allow.
+func (x *exchange) unhurried() {
+	// What serves in tests without a connection has no deadlines.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+}
+
+// watchRequest reads what a watch follows, and from where.
+func (x *exchange) watchRequest() (r kvserver.WatchRequest, err error) {
+	r.Selectors.Keys, r.Selectors.Prefixes = x.repeated["key"], x.repeated["prefix"]
+	from, ranged := x.query["from"]
+	to, ends := x.query["to"]
+	if ranged || ends {
+		r.Selectors.Ranges = []watch.Range{{From: from, To: to}}
+	}
+	for _, texts := range [][]string{r.Selectors.Keys, r.Selectors.Prefixes, {from, to}} {
+		for _, text := range texts {
+			if err := kvserver.CheckKeyLength("key or prefix of a selector", text); err != nil {
+				return r, err
+			}
+		}
+	}
+	if err := r.Selectors.Check(api.MaxWatchSelectors); err != nil {
+		return r, failure.Of(failure.BadRequest, nil, "the watch cannot be: %v", err)
+	}
+	if _, r.Resume = x.query["after"]; r.Resume {
+		if r.After, err = x.number("after", 0, 1<<64-1, 0); err != nil {
+			return r, err
+		}
+	}
+	if id, given, err := x.single("Last-Event-Id"); given {
+		// A browser that comes back sends it; what it was first asked for is older.
+		n, bad := strconv.ParseUint(id, 10, 64)
+		if err != nil || bad != nil {
+			return r, failure.Of(failure.BadRequest, nil, "the header Last-Event-ID is %.40q; it must be the id of an event of a watch", id)
+		}
+		r.Resume, r.After = true, n
+	}
+	if r.Mirror, err = x.flag("mirror"); err != nil {
+		return r, err
+	}
+	if text, given := x.query["progress"]; given {
+		r.Progress, err = time.ParseDuration(text)
+		if lowest, highest := 100*time.Millisecond, time.Minute; err != nil || r.Progress < lowest || r.Progress > highest {
+			return r, failure.Of(failure.BadRequest, nil, "the parameter progress is %.40q; it must be a duration from %v to %v, such as 10s", text, lowest, highest)
+		}
+	}
+	r.Cluster = x.query["cluster"]
+	return r, nil
+}
+
+// watchFormat reads how the client wants what it is sent.
+func (x *exchange) watchFormat() (f events.Format, err error) {
+	f = events.Format{Lines: accepts(x.r.Header, api.MediaNDJSON), Node: x.door.nodeID, ClusterUID: x.door.server.UID()}
+	for name, to := range map[string]*bool{"prev": &f.Prev, "keys_only": &f.KeysOnly, "text": &f.Text} {
+		if *to, err = x.flag(name); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// awaitChange waits, if the request asks for that, until something that is selected was
+// changed. It reports whether the read is to be answered; otherwise it has sent a 304.
+func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func(revision uint64) bool) (read bool, err error) {
+	limit, after, err := x.waiting(has != nil)
+	if limit == 0 || err != nil {
+		return err == nil, err
+	}
+	x.conn.LeaveGate()
+	x.unhurried()
+	if has != nil {
+		if after, read, err = x.differs(s.Keys[0], f, has); read || err != nil {
+			return read, err
+		}
+	} else if err := x.awaitFresh(f); err != nil {
+		return false, err
+	}
+	spread := time.Duration(waitSpread * float64(limit))
+	upTo, changed, err := x.door.server.AwaitChange(x.r.Context(), s, after, limit-spread+rand.N(2*spread+1))
+	switch {
+	case errors.Is(err, context.Canceled):
+		return false, nil // the client is gone
+	case changed || err != nil:
+		return err == nil, err
+	}
+	x.stampConsistency(f)
+	x.stampNumber(api.HeaderRevision, upTo)
+	if has != nil {
+		x.w.Header()["Etag"] = x.r.Header["If-None-Match"][:1:1]
+	}
+	x.answer(http.StatusNotModified, nil)
+	return false, nil
+}
+
+// differs reports whether a key has another revision than the client, and otherwise
+// behind which revision of the store that may change.
+func (x *exchange) differs(key string, f kvserver.Freshness, has func(revision uint64) bool) (after uint64, differs bool, err error) {
+	ctx, cancel := x.context()
+	defer cancel()
+	now, err := x.door.server.Get(ctx, key, f)
+	return now.Revision, !now.Found || !has(now.Item.Revision), err
+}
+
+func (x *exchange) awaitFresh(f kvserver.Freshness) error {
+	ctx, cancel := x.context()
+	defer cancel()
+	return x.door.server.AwaitFresh(ctx, f.Linearizable)
+}
+
+// waiting reads for how long a read is to wait, 0 if it is not, and behind which
+// revision. byTag says that it waits for another entity tag.
+func (x *exchange) waiting(byTag bool) (limit time.Duration, after uint64, err error) {
+	text, waits := x.query["wait"]
+	_, behind := x.query["changed_after"]
+	switch {
+	case !waits && !behind:
+		return 0, 0, nil
+	case !waits:
+		return 0, 0, failure.Of(failure.BadRequest, nil, "the parameter changed_after needs wait, such as wait=30s")
+	case behind == byTag:
+		return 0, 0, failure.Of(failure.BadRequest, nil, "a read that waits needs one of the parameter changed_after and, of one key, the header If-None-Match")
+	}
+	limit, err = time.ParseDuration(text)
+	if err != nil || limit <= 0 || limit > maxWait {
+		return 0, 0, failure.Of(failure.BadRequest, nil, "the parameter wait is %.40q; it must be a duration of at most %v, such as 30s", text, maxWait)
+	}
+	after, err = x.number("changed_after", 0, 1<<64-1, 0)
+	return limit, after, err
+}
+
+// shown is an item as clients see it: from the level of the history on, it says when its
+// key was created.
+func (d *Door) shown(item kv.Item) kv.Item {
+	if d.server.Machine().Level() >= kv.LevelHistory {
+		item.Created = item.Creation()
+	}
+	return item
+}

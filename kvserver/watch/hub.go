@@ -1,0 +1,280 @@
+package watch
+
+import (
+	"slices"
+
+	"raftkv/kvserver/kv"
+)
+
+const (
+	// ringSize is how many changes a cursor can have waiting before its owner must read
+	// the history itself.
+	ringSize = 32
+	// PieceChanges is how many changes are looked at in one go.
+	PieceChanges = 1000
+)
+
+// Hub finds the watches that a change is for. It is not safe for concurrent use.
+type Hub struct {
+	history  kv.History
+	revision uint64 // up to which the cursors were told
+	all      []*Cursor
+	keys     map[string][]*Cursor
+	prefixes map[string][]*Cursor
+	// lengths are those of the prefixes, rising, and how many cursors have each. A key
+	// can have one prefix of each length.
+	lengths []prefixLength
+	ranged  []*Cursor // that have ranges
+	waiting []*Cursor // for the hub to come to a revision
+}
+
+type prefixLength struct{ bytes, count int }
+
+// Cursor is the place of one watch in the history. Its fields are the hub's.
+type Cursor struct {
+	selectors Selectors
+	wake      func()
+	position  int // in Hub.all
+	// at is the place of a cursor that is behind: every change up to there was taken. It
+	// is also how far a cursor is ahead of the hub, if it is.
+	at     uint64
+	behind bool
+	ring   [ringSize]uint64 // revisions that match, in order
+	count  int
+	await  uint64 // wake when the hub has come to it; 0: nothing
+	asleep bool   // wake was not called since the last Take
+}
+
+// NewHub returns a hub that stands at the end of a history.
+func NewHub(h kv.History) *Hub {
+	return &Hub{history: h, revision: h.Revision(), keys: map[string][]*Cursor{}, prefixes: map[string][]*Cursor{}}
+}
+
+// Revision returns the revision up to which the cursors were told.
+func (h *Hub) Revision() uint64 { return h.revision }
+
+// Len returns the number of cursors.
+func (h *Hub) Len() int { return len(h.all) }
+
+// Add adds a cursor behind a revision. wake is called when there may be something to
+// take that was not there at the last Take; it must not block, nor call the hub.
+func (h *Hub) Add(s Selectors, after uint64, wake func()) *Cursor {
+	c := &Cursor{selectors: s, wake: wake, position: len(h.all)}
+	h.all = append(h.all, c)
+	for _, key := range s.Keys {
+		h.keys[key] = append(h.keys[key], c)
+	}
+	for _, prefix := range s.Prefixes {
+		h.prefixes[prefix] = append(h.prefixes[prefix], c)
+		h.countLength(len(prefix), 1)
+	}
+	if len(s.Ranges) > 0 {
+		h.ranged = append(h.ranged, c)
+	}
+	h.Move(c, after)
+	return c
+}
+
+// Remove removes a cursor.
+func (h *Hub) Remove(c *Cursor) {
+	last := len(h.all) - 1
+	h.all[last].position = c.position
+	h.all[c.position] = h.all[last]
+	h.all[last] = nil
+	h.all = h.all[:last]
+	for _, key := range c.selectors.Keys {
+		without(h.keys, key, c)
+	}
+	for _, prefix := range c.selectors.Prefixes {
+		without(h.prefixes, prefix, c)
+		h.countLength(len(prefix), -1)
+	}
+	h.ranged = drop(h.ranged, c)
+	h.waiting = drop(h.waiting, c)
+}
+
+// without takes a cursor once out of a list.
+func without(lists map[string][]*Cursor, name string, c *Cursor) {
+	if list := drop(lists[name], c); len(list) > 0 {
+		lists[name] = list
+	} else {
+		delete(lists, name)
+	}
+}
+
+func drop(list []*Cursor, c *Cursor) []*Cursor {
+	if at := slices.Index(list, c); at >= 0 {
+		return slices.Delete(list, at, at+1)
+	}
+	return list
+}
+
+func (h *Hub) countLength(bytes, change int) {
+	at, found := slices.BinarySearchFunc(h.lengths, bytes, func(l prefixLength, n int) int { return l.bytes - n })
+	if !found {
+		h.lengths = slices.Insert(h.lengths, at, prefixLength{bytes: bytes})
+	}
+	h.lengths[at].count += change
+	if h.lengths[at].count == 0 {
+		h.lengths = slices.Delete(h.lengths, at, at+1)
+	}
+}
+
+// Advance tells the cursors of the next changes in a newer history, PieceChanges at
+// most, and reports whether there are more. Between two calls others may use the hub.
+func (h *Hub) Advance(newer kv.History) (more bool) {
+	h.history = newer
+	switch {
+	case !newer.Active():
+		h.revision = newer.Revision()
+		return false
+	case !newer.Reaches(h.revision):
+		// What lies between is gone, or came with a snapshot: each owner sees for itself
+		// whether its place still is in the history.
+		h.fallBehind(newer.Revision())
+	default:
+		h.tell()
+	}
+	h.rouse()
+	return h.revision < newer.Revision()
+}
+
+func (h *Hub) tell() {
+	changes, last := 0, h.revision
+	full := false
+	h.history.Scan(h.revision, func(e *kv.Event) bool {
+		if e.Revision != last {
+			if changes == PieceChanges {
+				full = true
+				return false
+			}
+			changes++
+			last = e.Revision
+		}
+		h.match(e)
+		return true
+	})
+	h.revision = last
+	if !full {
+		h.revision = h.history.Revision() // revisions without an event, if any, come to nobody
+	}
+}
+
+// match notes a change at the cursors that select the key of one of its events.
+func (h *Hub) match(e *kv.Event) {
+	for _, c := range h.keys[e.Key] {
+		c.note(e.Revision)
+	}
+	for _, l := range h.lengths {
+		if l.bytes > len(e.Key) {
+			break
+		}
+		for _, c := range h.prefixes[e.Key[:l.bytes]] {
+			c.note(e.Revision)
+		}
+	}
+	for _, c := range h.ranged {
+		if slices.ContainsFunc(c.selectors.Ranges, func(r Range) bool { return r.holds(e.Key) }) {
+			c.note(e.Revision)
+		}
+	}
+}
+
+// note adds a revision to what waits at a cursor, once.
+func (c *Cursor) note(revision uint64) {
+	switch {
+	case c.behind, revision <= c.at, c.count > 0 && c.ring[c.count-1] == revision:
+		return
+	case c.count == ringSize:
+		c.behind, c.at, c.count = true, c.ring[0]-1, 0
+	default:
+		c.ring[c.count] = revision
+		c.count++
+	}
+	c.rouse()
+}
+
+func (c *Cursor) rouse() {
+	if c.asleep {
+		c.asleep = false
+		c.wake()
+	}
+}
+
+// fallBehind leaves every cursor where it is and moves the hub to a revision.
+func (h *Hub) fallBehind(revision uint64) {
+	for _, c := range h.all {
+		switch {
+		case c.behind:
+		case c.count > 0:
+			c.at = c.ring[0] - 1
+		default:
+			c.at = max(c.at, h.revision)
+		}
+		c.behind, c.count = c.at < revision, 0
+		c.rouse()
+	}
+	h.revision = revision
+}
+
+// rouse wakes the owners that wait for a revision to which the hub has come.
+func (h *Hub) rouse() {
+	h.waiting = slices.DeleteFunc(h.waiting, func(c *Cursor) bool {
+		if c.await > h.revision {
+			return false
+		}
+		c.await = 0
+		c.rouse()
+		return true
+	})
+}
+
+// WakeAll wakes every owner.
+func (h *Hub) WakeAll() {
+	for _, c := range h.all {
+		c.rouse()
+	}
+}
+
+// Due is what the owner of a cursor must look at.
+type Due struct {
+	// Scan: read the history behind UpTo, and say with Move how far that went. Otherwise
+	// Revisions are those of the changes that match, up to UpTo.
+	Scan      bool
+	Revisions []uint64
+	UpTo      uint64
+}
+
+// Take takes what waits at a cursor.
+func (h *Hub) Take(c *Cursor) Due {
+	c.asleep = true
+	if c.behind {
+		return Due{Scan: true, UpTo: c.at}
+	}
+	d := Due{Revisions: slices.Clone(c.ring[:c.count]), UpTo: max(c.at, h.revision)}
+	c.count, c.at = 0, d.UpTo
+	return d
+}
+
+// Move puts a cursor to another place: every change up to it was taken.
+func (h *Hub) Move(c *Cursor, to uint64) {
+	c.at, c.behind, c.count = to, to < h.revision, 0
+	if c.behind {
+		c.rouse()
+	}
+}
+
+// History returns the history up to which the hub has come, or beyond.
+func (h *Hub) History() kv.History { return h.history }
+
+// Await wakes the owner of a cursor when the hub has come to a revision, in addition to
+// when something matches.
+func (h *Hub) Await(c *Cursor, revision uint64) {
+	if revision <= h.revision {
+		return
+	}
+	if c.await == 0 {
+		h.waiting = append(h.waiting, c)
+	}
+	c.await = revision
+}

@@ -1,0 +1,61 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"raftkv/kvserver/kv"
+)
+
+// Selectors say which keys a watch follows: a key that any of them selects.
+type Selectors struct {
+	Keys     []string
+	Prefixes []string // "" selects every key
+	Ranges   []Range
+}
+
+// Range selects the keys from From on, in the order of their bytes, up to but not
+// including To; without To up to the last.
+type Range struct{ From, To string }
+
+func (r Range) holds(key string) bool { return key >= r.From && (r.To == "" || key < r.To) }
+
+// Match reports whether a key is selected.
+func (s *Selectors) Match(key string) bool {
+	return slices.Contains(s.Keys, key) ||
+		slices.ContainsFunc(s.Prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) ||
+		slices.ContainsFunc(s.Ranges, func(r Range) bool { return r.holds(key) })
+}
+
+// Count returns the number of selectors.
+func (s *Selectors) Count() int { return len(s.Keys) + len(s.Prefixes) + len(s.Ranges) }
+
+// Check says what keeps the selectors from being those of a watch with at most so many
+// of them. nil: nothing.
+func (s *Selectors) Check(limit int) error {
+	switch n := s.Count(); {
+	case n == 0:
+		return fmt.Errorf("it selects nothing; name a key or a prefix, and the empty prefix for the whole store")
+	case n > limit:
+		return fmt.Errorf("it has %d selectors; the limit is %d", n, limit)
+	}
+	for _, key := range s.Keys {
+		if len(key) == 0 || len(key) > kv.MaxKeyBytes {
+			return fmt.Errorf("a key has %d bytes; it has 1 to %d", len(key), kv.MaxKeyBytes)
+		}
+	}
+	bounds := slices.Clone(s.Prefixes)
+	for _, r := range s.Ranges {
+		bounds = append(bounds, r.From, r.To)
+		if r.To != "" && r.To <= r.From {
+			return fmt.Errorf("a range ends at %.40q, which does not stand behind its beginning, %.40q", r.To, r.From)
+		}
+	}
+	for _, bound := range bounds {
+		if len(bound) > kv.MaxKeyBytes {
+			return fmt.Errorf("a prefix or an end of a range has %d bytes; the longest key may have %d", len(bound), kv.MaxKeyBytes)
+		}
+	}
+	return nil
+}
