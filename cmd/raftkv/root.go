@@ -93,6 +93,7 @@ Exit codes of all commands:
   4  the outcome of a write is not known: it may have happened, or happen yet,
      once
   5  verify: the search for an order of the history did not end in time
+  8  watch: the changes behind which it is to go on are not kept any more
  13  it was done, but what it printed could not be written (a full disk)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
@@ -115,7 +116,7 @@ and would not go on; that is a bug worth reporting.`,
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.AddCommand(newServeCommand(), newDevCommand(),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
-		newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
+		newWatchCommand(), newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	completeFlags(root)
 	reflow(root)

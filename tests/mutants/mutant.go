@@ -55,6 +55,7 @@ var tables = []struct {
 	{"labrpc", labrpcMutants},
 	{"labrpc/labgob", labgobMutants},
 	{"kvserver/kv", kvMutants},
+	{"kvserver/watch", watchMutants},
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver", kvserverClerkMutants},
 	{"kvserver", kvserverMutants},

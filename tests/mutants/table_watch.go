@@ -1,0 +1,39 @@
+package main
+
+// Watches (kvserver/watch); what machine, hall and door make of them is in the tables of
+// those.
+var watchMutants = []mutant{
+	inWatch("WT2", "a bookmark is sent when it is confirmed, not behind what stands before it", "watch/stream.go",
+		"\tcase s.bookmark != 0 && s.position >= s.bookmark:\n\t\ts.bookmark = 0\n\t\treturn []Out{{Kind: Progress, Revision: s.position}}, true\n",
+		"\tcase s.bookmark != 0:\n\t\tconfirmed := s.bookmark\n\t\ts.bookmark = 0\n\t\treturn []Out{{Kind: Progress, Revision: confirmed}}, true\n"),
+	inWatch("WT3", "the place of a mirror is the one before its state was frozen", "watch/stream.go",
+		"\t\ts.place(view.Revision())\n", "\t\ts.place(s.position)\n"),
+	inWatch("WT4", "a history that reaches the place just so is said to be gone", "watch/stream.go",
+		"case s.scans && !h.Reaches(s.position),", "case s.scans && h.Oldest() > 1 && !h.Reaches(s.position-min(s.position, 1)),"),
+	inWatch("WT5", "a watch whose ring overflows goes on behind what overflowed", "watch/hub.go",
+		"c.behind, c.at, c.count = true, c.ring[0]-1, 0", "c.behind, c.at, c.count = true, revision, 0"),
+	inWatch("WT6", "behind a gap in the history watches are moved to its end", "watch/hub.go",
+		"\t\tc.behind, c.count = c.at < revision, 0\n", "\t\tc.at, c.behind, c.count = revision, false, 0\n"),
+	inWatch("WT7", "a change is split where a piece is full", "watch/stream.go",
+		"\t\tif e.Revision != last {\n\t\t\tif changes == PieceChanges || size >= pieceBytes {\n\t\t\t\tfull = true\n\t\t\t\treturn false\n\t\t\t}\n",
+		"\t\tif size >= pieceBytes {\n\t\t\tfull = true\n\t\t\treturn false\n\t\t}\n\t\tif e.Revision != last {\n\t\t\tif changes == PieceChanges {\n\t\t\t\tfull = true\n\t\t\t\treturn false\n\t\t\t}\n"),
+	inWatch("WT9", "a watch that is ahead of the hub is told again of what it knows", "watch/hub.go",
+		"\tcase c.behind, revision <= c.at, ", "\tcase c.behind, "),
+	inWatch("WT10", "a watch that fell behind while it looked is not woken", "watch/hub.go",
+		"\tif c.behind {\n\t\tc.rouse()\n\t}\n}\n\n// History", "}\n\n// History"),
+	inWatch("WT11", "a stream without a majority goes on for ever", "watch/stream.go",
+		"func (s *Stream) Unconfirmed(now Millis) {\n\ts.asked = false\n", "func (s *Stream) Unconfirmed(now Millis) {\n\ts.asked, s.confirmed = false, now\n"),
+	inWatch("WT12", "a stream is silent for too long", "watch/stream.go",
+		"Silence Millis = 15_000", "Silence Millis = 45_000"),
+	inWatch("WT13", "a mirror is reset as often as the history is gone", "watch/stream.go",
+		"\tcase now-s.lastReset < resetPause:\n", "\tcase now < s.lastReset:\n"),
+	inWatch("WT14", "a state is frozen before a read index was asked for", "watch/stream.go",
+		"\t\tif !s.fresh || now < s.retry {\n", "\t\tif now < s.retry {\n"),
+}
+
+// inWatch is a mutant of what watches are made of, in a folder of kvserver.
+func inWatch(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{
+		"test ./kvserver/watch", "test ./kvserver/httpd Watch|Wait|Mirror|Reads", "test ./kvserver TestWatchesAreToldTheTruth",
+	}}
+}
