@@ -37,7 +37,7 @@ func New(config Config) (*Server, error) {
 		Consensus: config.Consensus, ApplyCh: config.ApplyCh, Snapshot: config.Snapshot, MaxStoreBytes: config.MaxStoreBytes,
 		SnapshotBytes: config.SnapshotBytes, NodeID: config.NodeID, Peers: config.Peers,
 		IntegrityInterval: config.IntegrityInterval, AskDigests: config.AskDigests,
-		Level: config.Level, AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
+		Level: config.Level, LevelOf: config.LevelOf, AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
 		Observer: config.Observer, Logger: config.Logger,
 	})
 	if err != nil {

@@ -28,6 +28,9 @@ type Config struct {
 	// same on all nodes; 0: that of the base. It is for tests: a cluster rises by its
 	// log.
 	Level uint64
+	// LevelOf returns the level at which the cluster works from an entry on that holds no
+	// command, 0 if the entry does not say; see machine.Config. nil: none does.
+	LevelOf func(raft.Entry) uint64
 	// ClientAddr gives the host:port where a node takes client requests, "" if
 	// that is not known. It is asked for the leader on each forwarded request and
 	// must not block.
