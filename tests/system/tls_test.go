@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,7 +169,8 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 	p := newPKI(t, 3)
 	c := cluster.New(t, 3)
 	for _, s := range c.Nodes {
-		s.Arguments, s.TLS = append(p.flags(s.ID, "require", "require"), "--tls-ca", p.path("ca.pem"), "--peer-tls-crl", p.path("crl.pem"), "--tls-crl", p.path("crl.pem")), p.trust()
+		s.Arguments, s.TLS = append(p.flags(s.ID, "require", "require"), "--tls-ca", p.path("ca.pem"), "--peer-tls-crl", p.path("crl.pem"), "--tls-crl", p.path("crl.pem"),
+			"--election-timeout", "2s"), p.trust() // a busy machine is to elect nobody; a lost connection would show at once
 	}
 	none, err := p.Revoke(nil, time.Now(), time.Hour)
 	if err != nil {
@@ -263,6 +265,80 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 	}
 	if now := cluster.MustStatus(t, leader); now.Term != term {
 		t.Errorf("term %d became %d", term, now.Term)
+	}
+}
+
+// Goal (S12, in small): strangers that begin handshakes and end none, on both ports of the
+// leader, cost no election and no write of a Clerk, and hold no more places than they may.
+// Method: 300 at a time on the client port and 100 on the peer port, which come again when
+// they are turned away, for as long as 100 writes take.
+func TestStrangersInTheMiddleOfHandshakes(t *testing.T) {
+	p := newPKI(t, 3)
+	c := cluster.New(t, 3)
+	for _, s := range c.Nodes {
+		s.Arguments, s.TLS = append(p.flags(s.ID, "require", "require"), "--election-timeout", "2s", "--max-connections", "200"), p.trust()
+	}
+	c.Start()
+	leader := c.Leader()
+	term := cluster.MustStatus(t, leader).Term
+	var peer string
+	for member := range strings.SplitSeq(c.Peers, ",") {
+		if address, is := strings.CutPrefix(member, leader.ID+"="); is {
+			peer = address
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var strangers sync.WaitGroup
+	var came atomic.Int64
+	for i := range 400 {
+		address := leader.HTTP
+		if i%4 == 0 {
+			address = peer
+		}
+		strangers.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := net.DialTimeout("tcp", address, time.Second)
+				if err != nil {
+					continue
+				}
+				came.Add(1)
+				unhook := context.AfterFunc(ctx, func() { conn.Close() })
+				// The beginning of a ClientHello, of which there is no rest.
+				_, _ = conn.Write([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}[:1+i%11])
+				_, _ = conn.Read(make([]byte, 64))
+				unhook()
+				conn.Close()
+			}
+		})
+	}
+	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: cluster.Addresses(c.Nodes), TLS: p.trust()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clerk.Close()
+	for i := range 100 {
+		attempt, end := context.WithTimeout(t.Context(), cluster.Patience)
+		if _, err := clerk.Put(attempt, fmt.Sprint("k", i), []byte("v")); err != nil {
+			t.Errorf("write %d failed: %v", i, err)
+		}
+		end()
+	}
+	var held float64
+	cluster.Eventually(t, cluster.Patience, func() error { // a new connection may have to come again
+		_, _, body, err := leader.Ask("GET", "/metrics", "")
+		if err == nil {
+			_, after, _ := strings.Cut(body, "\nraftkv_client_connections ")
+			_, err = fmt.Sscan(after, &held)
+		}
+		return err
+	})
+	cancel()
+	strangers.Wait()
+	if now := cluster.MustStatus(t, leader); now.Term != term {
+		t.Errorf("term %d became %d", term, now.Term)
+	}
+	if n := came.Load(); n < 400 || held > 200 {
+		t.Errorf("%d strangers came, and the leader held %v connections of 200", n, held)
 	}
 }
 
