@@ -17,12 +17,14 @@
 // can be evicted once it has been in its state for a second, those that receive
 // before those that are idle, the longest first. In "serving" the server keeps the
 // client waiting, and the connection is never closed for others. A connection at
-// the gate counts as served, whatever its state.
+// the gate counts as served, whatever its state. A handshake of TLS is a part of
+// "receiving".
 //
 // # The parts
 //
 //	port.go        what a Port is made of
 //	bounds.go      how many connections there may be, from where, and who makes room
+//	tls.go         TLS, between the bounds and the reading of headers
 //	conn.go        one connection, its states, and the hooks of http.Server
 //	deadlines.go   how long a client may take
 //	record.go      the header of a request as it came, byte by byte

@@ -24,6 +24,9 @@
 // as bytes arrive, never because a length announces them. One bad frame ends its
 // connection, and nothing of that frame reaches the Handler.
 //
+// Below the frames a connection may speak TLS (tls.go). A peer then proves by its
+// certificate which server it is, and that must be the sender of its hello.
+//
 // The package knows the form of the messages and nothing of their meaning: it
 // knows no terms, no roles and no log. docs/protocol.md draws the bytes.
 //
