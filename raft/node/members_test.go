@@ -176,6 +176,9 @@ func TestASnapshotIsLabelledWithTheMembersOfItsIndex(t *testing.T) {
 		}
 		err := c.node(id).WriteSnapshot(committed.Index, func(w io.Writer) error { _, err := fmt.Fprint(w, "x"); return err })
 		time.Sleep(100 * time.Millisecond)
+		if labels := c.disks[id].labels; len(labels) != 1 || labels[0].Members.Index != committed.Index {
+			t.Errorf("the storage was given %+v", labels)
+		}
 		if s := c.disks[id].state.Snapshot; err != nil || s.Index != committed.Index || s.Members.Index != committed.Index {
 			t.Errorf("the snapshot at %d carries the configuration of entry %d (%v)", s.Index, s.Members.Index, err)
 		}

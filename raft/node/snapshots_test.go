@@ -19,6 +19,7 @@ import (
 type snapshots struct {
 	store   sync.Mutex // guards the fields below
 	written map[uint64]string
+	labels  []core.Snapshot // what WriteSnapshot was given
 }
 
 func (s *snapshots) WriteSnapshot(at core.Snapshot, write func(io.Writer) error) error {
@@ -27,6 +28,9 @@ func (s *snapshots) WriteSnapshot(at core.Snapshot, write func(io.Writer) error)
 		return fmt.Errorf("writing the snapshot at %d of term %d: %w", at.Index, at.Term, err)
 	}
 	s.keep(at.Index, b.String())
+	s.store.Lock()
+	defer s.store.Unlock()
+	s.labels = append(s.labels, at)
 	return nil
 }
 

@@ -83,4 +83,10 @@ var nodeMutants = []mutant{
 		"index > now.CommitIndex {", "index > now.CommitIndex && now.CommitIndex == 0 {"),
 	inTests("I4", "TestAnObserverHears", "the time without a commit is counted from the start of the node", "raft/node/observer.go",
 		"\t\tn.committed, n.advanced = now.CommitIndex, time.Now()\n", "\t\tn.committed = now.CommitIndex\n"),
+	inNode("MN1", "a snapshot is labelled with the newest configuration, not the one at its index", "snapshots.go",
+		"Members: n.replica.ConfigurationAt(index)", "Members: n.replica.Configurations().Newest"),
+	inNode("MN2", "a change that was chosen is told to nobody", "replica.go",
+		"} else if p.chosen != nil {", "} else if p.chosen != nil && index == 0 {"),
+	inNode("MN3", "nobody hears of a configuration before the messages of its turn", "node.go",
+		"if work.Configuration != nil && n.config.OnConfiguration != nil {", "if work.Configuration != nil && work.Write == nil && n.config.OnConfiguration != nil {"),
 }

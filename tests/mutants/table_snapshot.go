@@ -52,4 +52,10 @@ var snapshotMutants = []mutant{
 		file: "raft/snapshot/writer.go", old: "if err == nil && n < len(b) {", new: "if err == nil && n < 0 {",
 		oracles: []string{"test ./raft/snapshot"},
 	},
+	inFile("MN8", "a second configuration is taken for the first", "raft/snapshot/reader.go",
+		"case h.kind == kindConfiguration && s.offset == headerBytes &&", "case h.kind == kindConfiguration &&",
+		"test ./raft/snapshot TestAConfiguration"),
+	inFile("MN9", "the configuration counts as payload", "raft/snapshot/reader.go",
+		"\tif h.kind == kindConfiguration {\n\t\ts.header", "\tif h.kind == kindConfiguration && len(payload) == 0 {\n\t\ts.header",
+		"test ./raft/snapshot TestAConfiguration"),
 }

@@ -137,4 +137,6 @@ var wireMutants = []mutant{
 		"if !ok || !l.secret || t.config.TLS.Identity.Any() || core.ID(l.named) != \"\" {"),
 	inTests("TLS14", "TestThePeerPortIsFor|TestNoByte|TestServersMove", "peers in clear are taken where TLS is required", "raft/wire/tls.go",
 		"\tif s.Requires {\n", "\tif s.Requires && s.Dials == false {\n"),
+	onWire("MN10", "a snapshot is handed over without the members that it carries", "snapshot_receive.go",
+		"if snapshot.Members, err = r.t.config.Snapshots.SnapshotMembers(snapshot); err != nil {", "if _, err = r.t.config.Snapshots.SnapshotMembers(snapshot); err != nil {"),
 }

@@ -122,6 +122,15 @@ type counts struct {
 	Replaced        int // and those whose place was taken by then
 	Rejoined        int // servers that came back after their disks were lost
 
+	Changes           int // of the members that a leader appended
+	JointChanges      int // of which to other voters
+	ChangesChosen     int
+	ChangesRefused    int // or lost
+	JointTruncated    int // joint configurations that were truncated from a disk
+	ElectedJoint      int // elections by a joint configuration
+	LedOutside        int // terms that ended under a leader which the final configuration left out
+	LearnersInstalled int // snapshots sent to servers without a vote
+
 	faults map[string]int // that took place, by kind
 }
 

@@ -16,6 +16,7 @@ const (
 	streamServers
 	streamClients
 	streamIdentity
+	streamMembers
 )
 
 func newDice(seed, stream uint64) dice { return dice{rand.New(rand.NewPCG(seed, stream))} }

@@ -23,6 +23,7 @@
 //	options.go, draw.go  what a seed decides before anything happens
 //	nemesis.go, faults*  what goes wrong and when
 //	network.go           calls between servers
+//	members.go           changes of the members
 //	identity.go          hellos, data directories, what is remembered of the others
 //	server.go, disk.go   one machine: the Replica, and the log on its disk
 //	apply.go             what is delivered and not applied yet

@@ -15,6 +15,7 @@ func drawOptions(seed uint64) options {
 	o.drawSlowDisks(d)
 	o.makeRoom()
 	o.drawFaults(d)
+	o.drawMembers(d)
 	return o
 }
 

@@ -179,6 +179,9 @@ func (n *nemesis) heal() {
 	comingBack := slices.ContainsFunc(w.servers, func(s *server) bool { return s.disk.rejoining.On })
 	if w.options.Outside != "" && !comingBack {
 		inside = len(w.servers)/2 + 1
+		for !w.enough(order[:inside]) {
+			inside++
+		}
 	}
 	if n.misled(order[:inside], order[inside:]) {
 		inside = len(w.servers)

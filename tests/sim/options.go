@@ -31,6 +31,10 @@ type options struct {
 	StallTicks     int `json:",omitempty"` // after which a write under way means that the disk hangs
 	Patience       int `json:",omitempty"` // core.Config.SnapshotPatience
 	CommitTicks    int `json:",omitempty"` // core.Config.CommitTicks
+	// Founders is the number of servers that begin, if the members change; the others
+	// join. 0: all begin, and nothing changes.
+	Founders    int   `json:",omitempty"`
+	ChangeEvery int64 `json:",omitempty"` // mean time between two changes that are asked for
 
 	// The network.
 
@@ -129,6 +133,8 @@ func (o options) valid() error {
 		return fmt.Errorf("options: %d clients with %d lanes on %d keys, mix %+v", o.Clients, o.Lanes, o.Keys, o.Mix)
 	case o.SlowSync < 0 || o.SlowDisks < 0 || o.SlowDisks > o.Servers:
 		return fmt.Errorf("options: %d of %d disks take %d µs longer", o.SlowDisks, o.Servers, o.SlowSync)
+	case o.Founders < 0 || o.Founders > o.Servers || o.Founders > 0 && (o.Labs || o.ChangeEvery < 1):
+		return fmt.Errorf("options: %d of %d servers found the cluster, a change every %d µs", o.Founders, o.Servers, o.ChangeEvery)
 	case o.Faulty < 0 || o.Calm < 1 || o.Drift < 0 || o.Drift > 900:
 		return fmt.Errorf("options: %d µs of faults, %d µs to rest, drift %d", o.Faulty, o.Calm, o.Drift)
 	}

@@ -68,6 +68,7 @@ func (d diskModel) with(w *core.Write) diskModel {
 func (o *oracles) writing(s *server, write *core.Write) {
 	if len(write.Entries) > 0 {
 		o.placed(s, write)
+		o.configured(s, write)
 	}
 }
 
@@ -78,6 +79,7 @@ func (o *oracles) saved(s *server, write *core.Write) {
 		o.w.counts.Truncations++
 		o.w.counts.DurableTruncated += int(last - write.From + 1)
 		o.committedStays(s, write)
+		o.countConfigured(s, write)
 	}
 	if write.Snapshot != nil {
 		o.w.counts.Compactions++
@@ -144,7 +146,7 @@ func (o *oracles) sameDisk(s *server, found core.State, model diskModel) bool {
 	base := want.Snapshot.Index
 	if found.Term != want.Term || found.VotedFor != want.VotedFor || found.Commit != want.Commit || found.Snapshot.Index > model.recorded ||
 		found.Snapshot.Index < base && !s.disk.rotten ||
-		found.Snapshot.Index == base && found.Snapshot.UID != want.Snapshot.UID ||
+		found.Snapshot.Index == base && (found.Snapshot.UID != want.Snapshot.UID || found.Snapshot.Members.Index != want.Snapshot.Members.Index) ||
 		found.Snapshot.Index+uint64(len(found.Entries)) != base+uint64(len(want.Entries)) {
 		return false
 	}

@@ -44,10 +44,10 @@ func (o *oracles) entered(s *server, now core.Observed) {
 		return
 	}
 	b := ballot{s, now.Term}
-	would := bits.OnesCount(o.elections.preVotes[b] | 1<<s.index)
-	if would <= len(o.w.servers)/2 && !o.elections.told[b] {
+	would := o.elections.preVotes[b] | 1<<s.index
+	if !o.elections.told[b] && !o.mayDecide(s, now.LastIndex, nil, func(other *server) bool { return would>>other.index&1 != 0 }) {
 		o.w.fail("pre-vote", "%s is a %v in term %d, which nobody was allowed to begin: %d of %d would vote for it",
-			s.id, now.Role, now.Term, would, len(o.w.servers))
+			s.id, now.Role, now.Term, bits.OnesCount(would), len(o.w.servers))
 	}
 	o.elections.latest = now.Term
 }
@@ -65,6 +65,9 @@ func (o *oracles) elected(s *server, now core.Observed) {
 	o.elections.leaders[now.Term] = s
 	o.w.nemesis.elected(s)
 	o.w.counts.Elections++
+	if newest := s.replica.Configurations().Newest; newest.Record != nil && newest.Record.Joint() {
+		o.w.counts.ElectedJoint++
+	}
 	if disk := s.model.state; disk.Term != now.Term || disk.VotedFor != s.id {
 		o.w.fail("durable vote", "%s leads term %d but its disk holds term %d, vote %q", s.id, now.Term, disk.Term, disk.VotedFor)
 	}

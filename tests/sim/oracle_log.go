@@ -97,8 +97,8 @@ func (o *oracles) committed(s *server, now core.Observed) {
 			}
 			continue
 		}
-		if n := o.holders(e); n <= len(o.w.servers)/2 {
-			o.w.fail("durable majority", "%s committed %d of term %d, which only %d of %d disks hold", s.id, i, e.Term, n, len(o.w.servers))
+		if !o.mayDecide(s, max(i, s.watch.last), &e, func(other *server) bool { return other.held(e) }) {
+			o.w.fail("durable majority", "%s committed %d of term %d, which only %d of %d disks hold:%s", s.id, i, e.Term, o.holders(e), len(o.w.servers), s.describeMembers())
 		}
 		o.logs.committed = append(o.logs.committed, chosen{e, now.Term})
 		o.w.counts.Commits++
@@ -120,12 +120,18 @@ func (o *oracles) written(e core.Entry) core.Entry {
 func (o *oracles) holders(e core.Entry) int {
 	n := 0
 	for _, s := range o.w.servers {
-		// A disk that was lost may have been counted before it was.
-		if s.model.holds(e.Index, e.Term) || s.aside != nil && s.aside.model.holds(e.Index, e.Term) || slices.ContainsFunc(s.lost, func(d diskModel) bool { return d.holds(e.Index, e.Term) }) {
+		if s.held(e) {
 			n++
 		}
 	}
 	return n
+}
+
+// held reports whether a disk of the server holds an entry, or did: one that was lost
+// may have been counted before it was.
+func (s *server) held(e core.Entry) bool {
+	return s.model.holds(e.Index, e.Term) || s.aside != nil && s.aside.model.holds(e.Index, e.Term) ||
+		slices.ContainsFunc(s.lost, func(d diskModel) bool { return d.holds(e.Index, e.Term) })
 }
 
 // countOldTermMajority counts the situation of Figure 8: an uncommitted entry

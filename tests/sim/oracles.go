@@ -36,6 +36,8 @@ type watch struct {
 	led    uint64 // the last term it led
 	commit uint64
 	tail   uint64 // when it was elected, its log ended there
+	last   uint64 // its log ended there after its last turn
+	out    uint64 // the last term in which it led without a vote
 }
 
 // observe looks at a server after each of its turns.
@@ -56,6 +58,10 @@ func (o *oracles) observe(s *server) {
 	if now.CommitIndex > s.watch.commit {
 		o.committed(s, now)
 	}
+	if o.w.options.Founders > 0 {
+		o.countMembers(s, now)
+		s.watch.last = now.LastIndex
+	}
 	if o.observed++; o.observed%128 == 0 {
 		if err := s.replica.Check(); err != nil {
 			o.w.fail("core check", "%v", err)
@@ -65,8 +71,9 @@ func (o *oracles) observe(s *server) {
 
 // finish makes the checks that need the whole run.
 func (o *oracles) finish() {
-	first := o.w.core[0]
-	for _, s := range o.w.core {
+	all := o.w.resting()
+	first := all[0]
+	for _, s := range all {
 		if s.store.Hash() != first.store.Hash() {
 			o.w.fail("equal states", "%s and %s rest at index %d with different states", s.id, first.id, first.store.AppliedIndex())
 		}

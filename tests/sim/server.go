@@ -92,12 +92,8 @@ func (s *server) start() {
 
 func (s *server) config() core.Config {
 	o := &s.w.options
-	peers := make([]core.ID, len(s.w.servers))
-	for i, p := range s.w.servers {
-		peers[i] = p.id
-	}
 	return core.Config{
-		ID: s.id, Peers: peers, ElectionTicks: o.ElectionTicks, HeartbeatTicks: o.HeartbeatTicks,
+		ID: s.id, Peers: s.founders(), ElectionTicks: o.ElectionTicks, HeartbeatTicks: o.HeartbeatTicks,
 		PromptTicks: o.PromptTicks, PromptStart: o.PromptTicks > 0,
 		MaxAppendBytes: o.AppendBytes, Window: o.Window, MaxApplyBytes: o.ApplyBytes, MaxUncommittedBytes: o.Uncommitted,
 		NewUID: s.newUID(), CommitTicks: o.CommitTicks, TrailingBytes: o.Trailing, StallTicks: o.StallTicks, SnapshotPatience: o.Patience,
@@ -240,6 +236,7 @@ func (s *server) flush() {
 		s.w.fail("nobody forgets", "%s finds that %v have forgotten what they confirmed", s.id, work.Forgot)
 	}
 	for _, call := range work.Calls {
+		s.noteInstall(call)
 		s.w.network.send(s, call)
 	}
 	if work.Write != nil {
@@ -298,5 +295,5 @@ func (s *server) describe() string {
 	}
 	o := s.replica.Observe()
 	return fmt.Sprintf("%s %-13v term %d vote %q leader %q last %d/%d commit %d applied %d durable %d writing %v paused %v",
-		s.id, o.Role, o.Term, o.VotedFor, o.Leader, o.LastIndex, o.LastTerm, o.CommitIndex, o.LastApplied, o.Durable, s.disk.writing != nil, s.paused)
+		s.id, o.Role, o.Term, o.VotedFor, o.Leader, o.LastIndex, o.LastTerm, o.CommitIndex, o.LastApplied, o.Durable, s.disk.writing != nil, s.paused) + s.describeMembers()
 }

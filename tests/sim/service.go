@@ -120,7 +120,7 @@ func (v *service) take() {
 	}
 	v.compacted, v.taking = index, true
 	life, view := s.life, v.store.Freeze()
-	snapshot := core.Snapshot{Index: index, Term: v.term, UID: s.replica.UIDAt(index)}
+	snapshot := core.Snapshot{Index: index, Term: v.term, UID: s.replica.UIDAt(index), Members: s.replica.ConfigurationAt(index)}
 	s.disk.begun = &unwritten{snapshot, view}
 	s.replica.Taking(index)
 	w.after(w.serverDice.between(0, w.options.SnapshotDelay), then(func() {

@@ -135,6 +135,7 @@ const (
 	evDone
 	evRefused
 	evGivesUp
+	evChange
 )
 
 // kinds name the events and say what their numbers are.
@@ -179,6 +180,7 @@ var kinds = [...]struct{ name, format string }{
 	evDone:          {"done", "operation %d at index %d, revision %d"},
 	evRefused:       {"refused", "operation %d"},
 	evGivesUp:       {"gives up", "operation %d: its outcome is unknown"},
+	evChange:        {"members", "configuration %d behind %d"},
 }
 
 func bit(b bool) uint64 {

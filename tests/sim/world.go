@@ -120,6 +120,7 @@ func (w *world) play() {
 		c.start()
 	}
 	w.nemesis.start()
+	w.startChanges()
 	w.runUntil(w.options.Faulty, nil)
 	w.nemesis.heal()
 	w.calm.begin(w)
@@ -196,8 +197,12 @@ func (w *world) atRest() bool {
 			return false
 		}
 	}
-	first := w.core[0].replica.Observe()
-	for _, s := range w.core {
+	all := w.resting()
+	if len(all) == 0 {
+		return false
+	}
+	first := all[0].replica.Observe()
+	for _, s := range all {
 		o := s.replica.Observe()
 		if o.LastIndex != first.LastIndex || o.LastApplied != first.LastIndex || o.Durable != first.LastIndex ||
 			s.store.AppliedIndex() != first.LastIndex || o.Term != first.Term || o.Leader != first.Leader {
