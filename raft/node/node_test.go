@@ -17,6 +17,7 @@ import (
 // instant, and cut where a test says so.
 type network struct {
 	mu    sync.Mutex
+	sent  func(core.Call) // if not nil, is told every call; called under mu
 	nodes map[core.ID]*Node
 	cut   map[core.ID]bool
 	disks map[core.ID]*disk
@@ -33,6 +34,9 @@ func (l link) Send(call core.Call, done func(core.Call, core.Reply)) {
 	to := l.network.nodes[call.To]
 	if l.network.cut[l.self] || l.network.cut[call.To] {
 		to = nil
+	}
+	if l.network.sent != nil {
+		l.network.sent(call)
 	}
 	l.network.mu.Unlock()
 	if to == nil {
@@ -99,6 +103,7 @@ type machine struct {
 	restored []uint64     // where the snapshots stood that were delivered
 	closed   bool
 	block    chan struct{} // if not nil, deliveries wait for it
+	heard    func([]byte)  // if not nil, is told every command that is delivered
 }
 
 func (m *machine) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
@@ -119,6 +124,11 @@ func (m *machine) Deliver(batch *core.Batch, stop <-chan struct{}) bool {
 		m.restored = append(m.restored, batch.Snapshot.Index)
 	}
 	m.applied = append(m.applied, batch.Entries...)
+	for i := range batch.Entries {
+		if m.heard != nil && batch.Entries[i].Kind == core.KindCommand {
+			m.heard(batch.Entries[i].Data)
+		}
+	}
 	return true
 }
 

@@ -85,4 +85,8 @@ var coreMutants = []mutant{
 	inFile("E20", "the uid is told before it is committed", "raft/core/uid.go",
 		"func (r *Raft) UID() UID { return r.log.uidUpTo(r.commitIndex) }", "func (r *Raft) UID() UID { return r.log.uid }",
 		"test ./raft/core TestTheFirstLeader"),
+	inFile("NC1", "a run of commands is sent one by one", "raft/core/replication.go",
+		"return r.written.seq > r.saved && len(p.inflight) > 0", "return false && len(p.inflight) > 0", "test ./raft/node TestCosts"),
+	inFile("NC2", "an idle node wakes with every tick", "raft/core/ready.go",
+		"\treturn max(1, due)\n", "\treturn min(1, due)\n", "test ./raft/node TestCosts"),
 }
