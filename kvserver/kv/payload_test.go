@@ -179,6 +179,7 @@ func TestWhatAPayloadMayNotHoldIsRefused(t *testing.T) {
 		"a section that lacks":       {assemble("state", "items", "sessions", "lanes"), nil, `the section "" stands where the section "records"`},
 		"a section twice":            {assemble("state", "items", "sessions", "lanes", "records", "records"), nil, `"records" stands where the end`},
 		"a name without an end":      {assemble("state", strings.Repeat("x", maxSectionName+1)), nil, "name of 33 bytes"},
+		"a section of 2^50 bytes":    {binary.AppendUvarint(append(append([]byte(snapshotMagic), snapshotVersion, 5), "state"...), maxSectionBytes+1), nil, `section "state" of 1125899906842625 bytes`},
 		"more in state":              {row("state", func(b []byte) []byte { return append(b, 4) }), later("further content of the section", 0, "state"), `section "state"`},
 		"less in state":              {row("state", func(b []byte) []byte { return b[:len(b)-2] }), nil, "beyond the end of its section"},
 		"less in items":              {row("items", func(b []byte) []byte { return b[:len(b)-1] }), nil, "beyond the end of its section"},
