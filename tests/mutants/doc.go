@@ -6,6 +6,11 @@
 //	go run ./tests/mutants -only labs   all whose ids begin so, or whose file is there
 //	go run ./tests/mutants -patience 3  on a machine that others use
 //
+// Rows are chosen by people who know the tests. A rate that says something is that of
+// mutants drawn from all places of a package:
+//
+//	go run ./tests/mutants -auto raft/core,raft/wal -sample 200 -seed 7
+//
 // A mutant is a row of a table (table_*.go): one place in one file, with other text.
 // Tables are named by the package that they bite. The command runs a mutant's oracles
 // from the cheapest to the dearest until one fails; the first is the one that is

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 )
 
 // cleanEvery is after how many mutants an oracle is asked on clean source.
@@ -21,9 +23,19 @@ func main() {
 	asJSON := flag.Bool("json", false, "print a line of JSON per result")
 	noClean := flag.Bool("no-clean", false, "ask no oracle on clean source")
 	list := flag.Bool("list", false, "print the table and end")
+	packages := flag.String("auto", "", "no table: draw mutants from all places of these `packages`, with commas between")
+	sample := flag.Int("sample", 20, "with -auto: judge so many mutants of each package")
+	seed := flag.Uint64("seed", 1, "with -auto: draw by this seed")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *packages != "" {
+		if err := auto(ctx, ".", drawn{packages: strings.Split(*packages, ","), sample: *sample, seed: *seed, patience: *patience}); err != nil {
+			fmt.Fprintln(os.Stderr, "mutants:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	mutants := chosen(all(), *only)
 	if *list {
 		printTable(mutants)
