@@ -21,8 +21,8 @@ ALONE = ./cmd/raftkv ./cmd/raftkv/internal/host
 # that are numbered 3A and 3B, which are those of 2A and 2B in raft and of 4A and 4B in
 # kvserver once more.
 TRIED = 3[AB]$$|TestCrashBetween|TestEvery(FlippedBit|FailingOperation|Cut)$$|TestLyingSyncThenRestart
-# ALLOCATIONS are held to baselines, which the race detector would spoil. It would
-# spoil costs, too, and with it the core's tests explore the smallest bounds alone.
+# ALLOCATIONS are held to baselines, which the race detector would spoil, as it would
+# the costs of a node.
 ALLOCATIONS = ./raft/core ./raft/wire ./raft/wal ./kvserver/kv ./kvserver/clerkwire ./kvserver/httpd ./kvserver/clerkd
 
 # A campaign is a row: its package, tests and settings. make NAME starts it, too.
@@ -57,7 +57,7 @@ test: ## every test, with the race detector where it can find something
 	$(GO) test -race -timeout 10m -p 1 $(ALONE)
 	$(GO) test -count=1 -timeout 10m -p 1 $(PLAIN)
 	$(GO) test -count=1 -run '^TestAllocations$$' $(ALLOCATIONS)
-	$(GO) test -count=1 -run '^Test(Explore|Costs)' ./raft/core ./raft/node
+	$(GO) test -count=1 -run '^TestCosts$$' ./raft/node
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && if [ -n "$$unformatted" ]; then \
