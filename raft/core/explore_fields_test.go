@@ -20,6 +20,8 @@ var outsideTheKey = map[string]string{
 	"Raft.config":        "the same in all worlds of one search",
 	"Raft.configuration": "made of config; a world fails when it changes",
 	"Raft.members":       "by hand: a row moves with its server's name",
+	"log.static":         "made of config",
+	"Raft.told":          "the configurations at the last Ready, which are those of the log",
 	"memberState.id":     "a row's place says it",
 	"progress.id":        "a row's place says it",
 
