@@ -21,6 +21,7 @@ var outsideTheKey = map[string]string{
 	"Raft.configuration": "made of config; a world fails when it changes",
 	"Raft.members":       "by hand: a row moves with its server's name",
 	"log.static":         "made of config",
+	"log.editions":       "by hand: those that have a record",
 	"Raft.told":          "the configurations at the last Ready, which are those of the log",
 	"memberState.id":     "a row's place says it",
 	"progress.id":        "a row's place says it",

@@ -17,6 +17,7 @@ var (
 	raftFields     = fieldsOf(reflect.TypeFor[Raft](), outsideTheKey)
 	progressFields = fieldsOf(reflect.TypeFor[progress](), outsideTheKey)
 	rejoinFields   = fieldsOf(reflect.TypeFor[rejoinAnswer](), outsideTheKey)
+	editionFields  = fieldsOf(reflect.TypeFor[edition](), outsideTheKey)
 	stateFields    = fieldsOf(reflect.TypeFor[State](), outsideTheKey)
 	writeFields    = fieldsOf(reflect.TypeFor[Write](), outsideTheKey)
 	messageForms   = map[reflect.Type]messageForm{}
@@ -278,6 +279,12 @@ func (w *exWorld) addNode(h *explore.Hash, n *exNode) {
 	h.AddBool(n.writing != nil)
 	if n.writing != nil {
 		addAll(h, writeFields, n.writing)
+	}
+	h.AddInt(len(r.log.editions))
+	for i := range r.log.editions {
+		if e := &r.log.editions[i]; e.Index > 0 { // else it is the static one; names in records are not renamed, which hides nothing
+			addAll(h, editionFields, e)
+		}
 	}
 	h.Add(r.written.seq - r.saved)
 	h.Add(max(r.promised(), r.saved) - r.saved)
