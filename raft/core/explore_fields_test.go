@@ -68,6 +68,7 @@ var outsideTheKey = map[string]string{
 	"write.commit":          "for Config.CommitTicks alone, which are not set",
 	"Write.Commit":          "for Config.CommitTicks alone, which are not set",
 	"State.Commit":          "for Config.CommitTicks alone, which are not set",
+	"progress.unheard":      "time, for learners: there are none here",
 	"progress.quiet":        "time, for Config.PromptTicks, which are not set",
 	"progress.commitSent":   "for Config.PromptTicks alone",
 	"progress.retried":      "for Config.PromptTicks alone",
