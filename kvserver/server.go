@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"raftkv/kvserver/api"
@@ -19,6 +20,8 @@ type Server struct {
 	bodies     Budget    // memory for the bodies of writes
 	confirming confirmer // bookmarks of watches
 	watches    watchCounts
+	leaving    chan struct{} // closed when watches are to end
+	leave      sync.Once
 	requests   atomic.Uint64 // counts requests, for their names
 	idPrefix   string        // of those names
 }
@@ -31,7 +34,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, bodies: Budget{limit: 2 * config.MaxInFlightBytes}}
+	s := &Server{config: config, leaving: make(chan struct{}), bodies: Budget{limit: 2 * config.MaxInFlightBytes}}
 	s.admissions.set(config)
 	s.machine, err = machine.Open(machine.Config{
 		Consensus: config.Consensus, ApplyCh: config.ApplyCh, Snapshot: config.Snapshot, MaxStoreBytes: config.MaxStoreBytes,

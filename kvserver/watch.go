@@ -46,6 +46,9 @@ func (s *Server) Watch(ctx context.Context, r WatchRequest) (*Watching, error) {
 	if uid := s.UID(); r.Cluster != "" && r.Cluster != uid {
 		return nil, failure.Of(failure.OtherCluster, nil, "the bookmark is of the cluster %.40q, and this is %q: read the state and go on from its revision", r.Cluster, uid)
 	}
+	if s.watchesEnd() {
+		return nil, failure.NodeStopping(nil)
+	}
 	if err := s.EnterOrRefuse(Watches); err != nil {
 		return nil, err
 	}
@@ -126,6 +129,10 @@ func (w *Watching) Next(ctx context.Context) ([]watch.Out, error) {
 		if err := w.server.machine.Quarantined(); err != nil {
 			return nil, w.ended(err)
 		}
+		if w.server.watchesEnd() {
+			w.server.machine.FinishWatches()
+			w.stream.Stop()
+		}
 		now := w.now()
 		if w.stream.Ask(now) {
 			w.server.confirming.ask(w.server, w.heard)
@@ -161,23 +168,33 @@ func (w *Watching) listen() {
 func (w *Watching) sleep(ctx context.Context, d watch.Millis) error {
 	timer := time.NewTimer(time.Duration(max(d, 1)) * time.Millisecond)
 	defer timer.Stop()
-	stopping := w.server.machine.Lifetime()
 	select {
 	case <-w.woken:
 	case c := <-w.heard:
 		w.confirmed(c)
 	case <-timer.C:
-	case <-stopping.Done():
+	case <-w.server.leaving:
+	case <-w.server.machine.Lifetime().Done():
 	case <-ctx.Done():
-		if stopping.Err() == nil {
+		if !w.server.watchesEnd() { // a context of the server's ends with it
 			return context.Cause(ctx)
 		}
 	}
-	if stopping.Err() != nil {
-		w.server.machine.FinishWatches()
-		w.stream.Stop()
-	}
 	return nil
+}
+
+// EndWatches ends all watches and reads that wait, and lets no more begin: the node is
+// about to stop. What was applied until now is still sent.
+func (s *Server) EndWatches() { s.leave.Do(func() { close(s.leaving) }) }
+
+// watchesEnd reports whether watches are to end.
+func (s *Server) watchesEnd() bool {
+	select {
+	case <-s.leaving:
+		return true
+	default:
+		return s.machine.Stopping()
+	}
 }
 
 func (w *Watching) confirmed(c confirmation) {
@@ -317,6 +334,8 @@ func (s *Server) AwaitChange(ctx context.Context, selectors watch.Selectors, aft
 		case <-woken:
 		case <-timer.C:
 			expired = true
+		case <-s.leaving:
+			return 0, false, failure.NodeStopping(nil)
 		case <-s.machine.Lifetime().Done():
 			return 0, false, failure.NodeStopping(nil)
 		case <-ctx.Done():

@@ -259,6 +259,33 @@ func TestAWatchIsNeverSilentAndSaysWhyItEnds(t *testing.T) {
 	})
 }
 
+// Goal: a node that is about to stop ends its watches and the reads that wait at once,
+// and begins no more; they would hold up its end. Method: both kinds, and the word that
+// the node ends.
+func TestWatchesEndBeforeTheNodeDoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		w := follow(t, s, "key=k&progress=60s")
+		w.next()
+		w.next()
+		begun, waited := time.Now(), make(chan answer, 1)
+		go func() { waited <- ask(s, "GET", "/v1/kv/k?wait=5m&changed_after=1", "") }()
+		synctest.Wait()
+		log.Deliver(fakelog.PutCommand("other", "v"))
+		synctest.Wait()
+		s.EndWatches()
+		if e := w.next(); e.name != "end" || !strings.Contains(e.data, `"stopping"`) {
+			t.Errorf("the watch was sent %+v", e)
+		}
+		wantProblem(t, <-waited, 503, api.CodeStopping, api.OutcomeNotApplied)
+		wantProblem(t, ask(s, "GET", "/v1/watch?key=k", ""), 503, api.CodeStopping, api.OutcomeNotApplied)
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		wantStatus(t, ask(s, "GET", "/v1/kv/other", ""), 200)
+	})
+}
+
 // Goal: a read that waits is answered when the key changes, at once if it has changed
 // already, and with 304 at the end of its time; other keys do not wake it, and nothing
 // is missed between two reads that pass on Kv-Revision. Method: both kinds of waiting, a

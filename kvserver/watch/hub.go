@@ -123,6 +123,9 @@ func (h *Hub) countLength(bytes, change int) {
 // Advance tells the cursors of the next changes in a newer history, PieceChanges at
 // most, and reports whether there are more. Between two calls others may use the hub.
 func (h *Hub) Advance(newer kv.History) (more bool) {
+	if newer.Revision() < h.history.Revision() { // its caller was overtaken by another
+		return h.revision < h.history.Revision()
+	}
 	h.history = newer
 	switch {
 	case !newer.Active():

@@ -123,7 +123,8 @@ type Stream struct {
 	fresh       bool   // that has come
 	retry       Millis // when to try again what had no room or came too early
 	lastReset   Millis
-	ending      bool // everything that is there is handed out, and then the end
+	ending      bool // what is there up to endAt is handed out, and then the end
+	endAt       uint64
 }
 
 type phase uint8
@@ -147,8 +148,14 @@ func (s *Stream) Position() uint64 { return s.position }
 // Ended reports whether End was handed out.
 func (s *Stream) Ended() bool { return s.phase == ended }
 
-// Stop ends the stream: what was applied up to now is handed out, then End.
-func (s *Stream) Stop() { s.ending = true }
+// Stop ends the stream: what the node has up to now is handed out, then End. What comes
+// later is for the node at which the client goes on.
+func (s *Stream) Stop() {
+	if !s.ending {
+		h := s.node.History()
+		s.ending, s.endAt = true, h.Revision()
+	}
+}
 
 // Close releases what the stream holds. It must be called once, at the end.
 func (s *Stream) Close() {
@@ -322,6 +329,9 @@ func (s *Stream) end(out Out) []Out {
 // changes hands out the next changes that match, and behind all of them a bookmark or
 // the end.
 func (s *Stream) changes(now Millis) (outs []Out, more bool) {
+	if s.ending && s.position >= s.endAt {
+		return s.end(Out{Kind: End, Cause: Stopped}), false
+	}
 	if len(s.due) == 0 && !s.scans {
 		d := s.node.Take()
 		s.due, s.upTo, s.scans = d.Revisions, max(s.upTo, d.UpTo), d.Scan
@@ -346,10 +356,8 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 		s.position = max(s.position, s.upTo)
 	}
 	switch {
-	case s.ending && s.position >= h.Revision():
-		return s.end(Out{Kind: End, Cause: Stopped}), false
 	case s.ending:
-		s.scans = true
+		s.scans = s.position < s.endAt
 		return nil, true
 	case s.bookmark != 0 && s.position >= s.bookmark:
 		s.bookmark = 0

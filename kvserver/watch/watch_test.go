@@ -317,6 +317,39 @@ func TestAStreamSaysWhyItEnds(t *testing.T) {
 	want(t, all(slow, stateLimit), fmt.Sprintf("end %d", Slow))
 }
 
+// Goal: a copy of the history that comes late does not take the hub back, or watches
+// would be told twice. Method: two copies in the wrong order.
+func TestAnOldCopyOfTheHistoryIsPassedOver(t *testing.T) {
+	n := newNode(t)
+	s := n.stream(Options{Selectors: everything, Resume: true, After: 1})
+	old := n.store.History()
+	n.put("a", "b")
+	n.tell()
+	n.hub.Advance(old)
+	n.put("c")
+	n.tell()
+	want(t, all(s, 0), "open 1", "change 2 a", "change 3 b", "change 4 c")
+}
+
+// Goal: a stream that is to end does not run after what goes on being written. Method:
+// changes behind the word that it ends.
+func TestAStreamThatIsToEndDoesNotGoOn(t *testing.T) {
+	n := newNode(t)
+	s := n.stream(Options{Selectors: Selectors{Keys: []string{"a"}}, Resume: true, After: 1})
+	n.put("a", "b")
+	n.tell()
+	s.Stop()
+	n.put("a", "a")
+	n.tell()
+	said := all(s, 0)
+	if len(said) < 3 || said[1] != "change 2 a" || said[len(said)-1] != fmt.Sprintf("end %d", Stopped) {
+		t.Errorf("it was sent %q", said)
+	}
+	n.put("a")
+	n.tell()
+	want(t, all(s, 0))
+}
+
 // Goal: selectors that cannot be are refused in words. Method: one of each kind.
 func TestSelectorsAreChecked(t *testing.T) {
 	long := strings.Repeat("k", kv.MaxKeyBytes+1)

@@ -29,6 +29,8 @@ var watchMutants = []mutant{
 		"\tcase now-s.lastReset < resetPause:\n", "\tcase now < s.lastReset:\n"),
 	inWatch("WT14", "a state is frozen before a read index was asked for", "watch/stream.go",
 		"\t\tif !s.fresh || now < s.retry {\n", "\t\tif now < s.retry {\n"),
+	inWatch("WT17", "a copy of the history that comes late takes the hub back", "watch/hub.go",
+		"if newer.Revision() < h.history.Revision() {", "if newer.Revision() < 1 {"),
 }
 
 // inWatch is a mutant of what watches are made of, in a folder of kvserver.

@@ -61,6 +61,7 @@ func (n *Node) Drain() {
 	defer cancel()
 	begun := time.Now()
 	n.StopListening()
+	n.service.EndWatches() // they would never finish by themselves
 	clerks := make(chan bool, 1)
 	go func() { clerks <- n.service.drainClerks(ctx) }()
 	if http := n.clients.drain(drainLimit); !<-clerks || !http {
