@@ -300,7 +300,7 @@ func said(changes []truth.Change) string {
 // node with their bookmarks.
 func TestWatchesAreToldTheTruth(t *testing.T) {
 	seen := verdicts{}
-	for seed := range uint64(8) {
+	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) { runWatchWorld(t, seed, seen) })
 	}
 	for _, what := range []string{
