@@ -286,6 +286,23 @@ func TestWatchesEndBeforeTheNodeDoes(t *testing.T) {
 	})
 }
 
+// Goal: a node that finds its state to be wrong says so at once to those that follow it.
+// Method: a watch at rest, and the quarantine.
+func TestAWatchEndsWhenTheStateIsWrong(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		w := follow(t, s, "key=k&progress=60s")
+		w.next()
+		w.next()
+		synctest.Wait()
+		s.Machine().Quarantine("it is a test")
+		begun := time.Now()
+		if e := w.next(); e.name != "end" || !strings.Contains(e.data, `"diverged"`) || time.Since(begun) != 0 {
+			t.Errorf("it was sent %+v after %v", e, time.Since(begun))
+		}
+	})
+}
+
 // Goal: a read that waits is answered when the key changes, at once if it has changed
 // already, and with 304 at the end of its time; other keys do not wake it, and nothing
 // is missed between two reads that pass on Kv-Revision. Method: both kinds of waiting, a
