@@ -18,6 +18,7 @@ const (
 	halted            // its process did not run, and went on later
 	mute              // its machine answers and its process does not
 	cutOff            // it and others cannot reach each other
+	unseen            // nobody listened at its address, and it was not seen before
 )
 
 // absence is what is known of a node that was away.
@@ -40,6 +41,8 @@ const (
 	// longHalt is how late a loop must be for its process to count as one that did not
 	// run.
 	longHalt = 250 * millisecond
+	// longStart is how much later than the others a node may begin without a word.
+	longStart = 10 * second
 )
 
 // absent returns why a node was away at a time, as far as its own events and those of
@@ -141,6 +144,14 @@ func (t *teller) seenAway(a absence, began int, until int64) absence {
 	silent := about(recorder.Unreachable, recorder.NoHello)
 	lost := append(about(recorder.Unreachable, recorder.NoAnswer, recorder.NoRoute), about(recorder.Ended, recorder.HostSilent, recorder.CallTimeout, recorder.Stalled)...)
 	ran := t.ranOn(a.node, a.from)
+	if t.processAt(a.node, a.from) < 0 && t.bootAt(a.node, a.from) == 0 {
+		if n := len(refused); n > 0 && len(closed) == 0 && t.events[refused[n-1]].at-a.from >= longStart {
+			a.why, a.certainty, a.evidence = unseen, Likely, refused
+		}
+		if len(closed) == 0 {
+			return a // it may only have begun later than the others
+		}
+	}
 	switch {
 	case began >= 0 && t.events[began].Kind == recorder.Started && t.events[began].A == 0 && !ran && (len(closed) > 0 || len(refused) > 0):
 		a.why, a.certainty, a.evidence = ended, Certain, append(append(closed, refused...), began)
@@ -199,6 +210,8 @@ func (a *absence) sentence() string {
 			return fmt.Sprintf("%s was stopped for %s, by a signal (such as SIGSTOP)", a.node, duration(a.halt))
 		}
 		return fmt.Sprintf("%s did not run for %s: it was paused or starved", a.node, duration(a.halt))
+	case unseen:
+		return fmt.Sprintf("%s was not there: nobody listened at its address", a.node)
 	case mute:
 		return fmt.Sprintf("%s stopped answering, its connections stayed: its machine answers and its process does not; it is paused or starved", a.node)
 	case cutOff:

@@ -36,7 +36,7 @@ func (t *teller) ends(node string) {
 			continue
 		}
 		a := t.absent(node, at)
-		if a.why != failed && a.why != ended && a.why != leftOrder && a.why != mute || t.isTold(node, at, a.why) {
+		if a.why != failed && a.why != ended && a.why != leftOrder && a.why != mute && a.why != unseen || t.isTold(node, at, a.why) {
 			continue
 		}
 		t.away = append(t.away, a)
@@ -84,7 +84,7 @@ func (t *teller) tellAway(a absence) {
 			s.say("It has not come back in what is recorded.")
 		}
 	} else if a.why != halted {
-		s.say("It was back after %s.", duration(to-from))
+		s.say("It was there after %s.", duration(to-from))
 	}
 	t.tellUnhurt(s, from, to, a.evidence)
 }

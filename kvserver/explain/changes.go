@@ -31,17 +31,24 @@ func (t *teller) changes() {
 }
 
 // newChange finds when a leader was lost: what is first of its own stepping down, the
-// suspicion of a follower, and the last that a follower heard before its wait ended.
+// suspicion of a follower, and the last that a follower heard before its wait ended. A
+// follower that followed the same leader again had not lost it, and a leader under whom
+// entries were committed was not lost yet.
 func (t *teller) newChange(a, b reign) change {
 	c := change{a: a, b: b, at: t.events[b.begin].at, sign: -1, stepped: -1}
 	c.loss = c.at
-	begin := max(t.events[a.begin].at, c.at-10*minute)
+	began := t.events[a.begin].at
+	led := max(began, c.at-10*minute) - witnessBefore // waits are counted in ticks
+	if b.first >= 0 {
+		led = max(led, t.events[b.first].at-t.events[b.first].A-witnessBefore)
+	}
 	note := func(i int, at int64) {
-		if at < c.loss {
+		at = max(at, min(began, c.at))
+		if at < c.loss && at >= led && !t.followedAgain(i, a, c.at) {
 			c.loss, c.sign = at, i
 		}
 	}
-	for _, i := range t.all(begin, c.at+minute, func(e *event) bool { return e.Term == a.term }) {
+	for _, i := range t.all(began, c.at+minute, func(e *event) bool { return e.Term == a.term }) {
 		e := &t.events[i]
 		switch {
 		case e.Kind == recorder.SteppedDown && e.node == a.leader:
@@ -56,6 +63,15 @@ func (t *teller) newChange(a, b reign) change {
 		}
 	}
 	return c
+}
+
+// followedAgain reports whether the node that recorded an event followed the same leader
+// in the same term after it, or gave a transfer up.
+func (t *teller) followedAgain(i int, a reign, before int64) bool {
+	e := &t.events[i]
+	return t.find(e.at, before, func(o *event) bool {
+		return o.node == e.node && o.Term == a.term && (o.Kind == recorder.TransferGivenUp || o.peer == a.leader)
+	}, recorder.Followed, recorder.TransferGivenUp) >= 0
 }
 
 // tellChange tells one change, by what the old leader says of itself, then by what

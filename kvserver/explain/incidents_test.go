@@ -352,6 +352,48 @@ n1 20s slow_commit a=20ms
 		kind: LeaderUnheard, culprits: "", certain: Unknown, alone: true, words: []string{"n2 had not heard n1, its leader, for 300 ms", "Why is not known"},
 	},
 	{
+		name: "a node that begins a little later has not ended", script: `
+n4 0s started
+n4 50ms unreachable nobody_listens peer=n5
+n4 2s unreachable nobody_listens peer=n5
+n5 2.5s started
+n4 2.6s connected peer=n5 a=1
+`,
+		kind: Quiet, culprits: "", certain: Certain, alone: true, words: []string{"Nothing happened"}, never: []string{"ended"},
+	},
+	{
+		name: "a node that is not there all the time", script: `
+n1 1s unreachable nobody_listens peer=n4
+n1 15s unreachable nobody_listens peer=n4
+`,
+		kind: NodeEnded, culprits: "n4", certain: Likely, alone: true, words: []string{"n4 was not there: nobody listened at its address"}, never: []string{"process ended"},
+	},
+	{
+		name: "a leader that is lost as soon as it leads", script: `
+n2 0.7s timeout peer=n1 term=1 a=410ms
+n2 0.7s campaign term=2
+n3 0.701s vote_granted peer=n2 term=2
+n2 0.702s elected term=2 a=2 b=3
+n2 0.703s first_commit term=2 index=2 a=400ms
+n1 0.75s loop_late a=400ms
+n1 0.751s stepped_down newer_term term=1 a=2
+n1 0.752s followed peer=n2 term=2
+`,
+		kind: LeaderStopped, culprits: "n1", certain: Certain, alone: true, words: []string{"n1 did not run for 400 ms", "n2 stood 398 ms later", "no write for 400 ms"},
+	},
+	{
+		name: "a wait that ended well before is not the loss of the leader", script: `
+n3 5.8s timeout peer=n1 term=1 a=400ms
+n3 5.8s pre_vote term=2
+n2 5.81s pre_vote_refused hears_leader peer=n3 term=2
+n3 5.85s followed peer=n1 term=1
+n2 6s timeout peer=n1 term=1 a=300ms
+` + deadLeader + `
+n2 10.03s unreachable nobody_listens peer=n1
+`,
+		kind: LeaderEnded, culprits: "n1", certain: Certain, alone: true, words: []string{"n2 stood 21 ms later", "no write for 46 ms"}, never: []string{"no leader"},
+	},
+	{
 		name: "a connection that breaks once is no end of a process", script: `
 n1 10s ended closed_by_peer peer=n3
 n3 10s ended reset peer=n1

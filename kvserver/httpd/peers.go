@@ -47,6 +47,8 @@ type Peers struct {
 	config      PeersConfig
 	transport   *http.Transport
 	misdirected *port.ThrottledLog // of the warning about the leader's address
+	overviews   shared[api.Overview]
+	stories     shared[api.Explained]
 }
 
 const (

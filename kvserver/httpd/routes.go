@@ -11,6 +11,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/page"
 )
 
 // Route is one thing that can be asked over HTTP. Everything that holds for all
@@ -80,7 +81,7 @@ func routeTable() []route {
 	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
-	return []route{
+	all := []route{
 		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
 		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
 		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, Write, writes, onWrites, afterPut}, (*Door).servePut},
@@ -98,11 +99,21 @@ func routeTable() []route {
 		{Route{"GET", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
 		{Route{"HEAD", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
 		{Route{"GET", "/v1/recorder", kvserver.Scrapes, Read, []string{"after", "seconds", "limit"}, nil, []int{200, 400, 404, 429, 500}}, (*Door).serveRecorder},
+		{Route{"GET", "/v1/explain", kvserver.Scrapes, Read, []string{"seconds"}, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveExplain},
+		{Route{"GET", "/v1/overview", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveOverview},
 		{Route{"GET", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
 		{Route{"HEAD", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
 		{Route{"GET", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
 		{Route{"HEAD", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
 	}
+	for i, name := range page.Names {
+		path := "/ui/"
+		if i > 0 {
+			path += name
+		}
+		all = append(all, route{Route{"GET", path, kvserver.Free, None, nil, nil, []int{200, 400, 500}}, (*Door).servePage})
+	}
+	return all
 }
 
 // AnyStatus lists the refusals that may meet any request: by the guard, the

@@ -79,8 +79,11 @@ func (x *exchange) checkFirst(class kvserver.Class) error {
 		_, err := x.flag("redirect")
 		return err
 	case kvserver.Scrapes:
-		if x.route.Path == recorderPath {
+		switch x.route.Path {
+		case recorderPath:
 			return x.checkRecorder()
+		case explainPath:
+			return x.checkExplain()
 		}
 		return x.door.measures()
 	}

@@ -44,12 +44,13 @@ var arrows = map[string][]string{
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":           {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":     {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events"},
-	"kvserver/clerkd":    {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
-	"kvserver/metrics":   {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
-	"client":             {"kvserver/api", "kvserver/clerkwire"},
-	"kvserver/clerkwire": {"raft/msgpack", "kvserver/api"},
+	"kvserver":            {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":      {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
+	"kvserver/httpd/page": {},
+	"kvserver/clerkd":     {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/metrics":    {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
+	"client":              {"kvserver/api", "kvserver/clerkwire"},
+	"kvserver/clerkwire":  {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
 		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",

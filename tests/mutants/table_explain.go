@@ -18,4 +18,8 @@ var explainMutants = []mutant{
 		"\t\tif heard := t.events[i].at - t.events[i].A; heard < e.at-100*millisecond {\n\t\t\treturn false\n\t\t}\n", "\t\t_ = i\n"),
 	inTests("I19", "TestIncidents", "a disk is slow though its node's processor was busy", "kvserver/explain/slow.go",
 		"\treturn late < d.most/3\n", "\treturn late >= 0\n"),
+	inTests("I20", "TestIncidents", "a wait for the leader that ended well is taken for its loss", "kvserver/explain/changes.go",
+		"if at < c.loss && at >= led && !t.followedAgain(i, a, c.at) {", "if at < c.loss && at >= led {"),
+	inTests("I21", "TestIncidents", "a leader under whom entries were committed is taken for lost", "kvserver/explain/changes.go",
+		"\t\tled = max(led, t.events[b.first].at-t.events[b.first].A-witnessBefore)\n", "\t\tled = max(led, 0)\n"),
 }

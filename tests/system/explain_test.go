@@ -173,11 +173,17 @@ func TestAStoppedLeaderIsExplained(t *testing.T) {
 	leaderOf(t, c.Others(stopped))
 	least := time.Since(begun)
 	stopped.Signal(syscall.SIGCONT)
-	s := story(t, c, explain.LeaderStopped)
-	told := strings.Join(s.Sentences, " ")
-	if !slices.Equal(s.Culprits, []string{stopped.ID}) || s.Certainty != explain.Certain || !strings.Contains(told, stopped.ID+" was stopped for") || !strings.Contains(told, "by a signal") {
-		t.Errorf("%s was stopped for %v or more; told was, %s: %s", stopped.ID, least, s.Certainty, told)
-	}
+	cluster.Eventually(t, cluster.Patience, func() error { // the node looks four times a second whether it was stopped
+		s := story(t, c, explain.LeaderStopped)
+		told := strings.Join(s.Sentences, " ")
+		if !slices.Equal(s.Culprits, []string{stopped.ID}) || s.Certainty != explain.Certain {
+			t.Fatalf("%s was stopped for %v or more; told was, %s: %s", stopped.ID, least, s.Certainty, told)
+		}
+		if !strings.Contains(told, stopped.ID+" was stopped for") || !strings.Contains(told, "by a signal") {
+			return fmt.Errorf("told was: %s", told)
+		}
+		return nil
+	})
 }
 
 // Goal: while nobody answers, explain says so and ends with code 3.

@@ -1,0 +1,323 @@
+package httpd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/explain"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/page"
+	"raftkv/kvserver/recorder"
+)
+
+// This file answers what asks how nodes are and were, rather than for their content:
+// metrics and recorded events of this node; and for a person who looks at the whole
+// cluster through one node the page, what all nodes say of themselves, and what happened.
+// For these the node asks the others, and only while somebody looks.
+
+const (
+	// overviewAge is how old an overview may be that another viewer gets, too.
+	overviewAge = 400 * time.Millisecond
+	// explainAge is the same of stories, which cost more.
+	explainAge = 2 * time.Second
+	// askStatusTimeout and askRingTimeout bound the time that the others have to answer.
+	askStatusTimeout = time.Second
+	askRingTimeout   = 2 * time.Second
+	// maxStatusBytes and maxRingBytes bound their answers.
+	maxStatusBytes = 1 << 20
+	maxRingBytes   = 8 << 20
+	// defaultExplainSeconds and maxExplainSeconds are how far back is looked.
+	defaultExplainSeconds, maxExplainSeconds = 600, 7 * 24 * 60 * 60
+	// explainLeadIn is how much more than that is gathered: nodes record their leader
+	// once a minute.
+	explainLeadIn = 120
+	// maxShownEvents bounds the events in an answer with stories; the newest are shown.
+	maxShownEvents = 2000
+)
+
+// shared keeps an answer for a moment, so that many viewers cost one round.
+type shared[T any] struct {
+	mu   sync.Mutex // held while the answer is made: others wait for it
+	key  uint64
+	made time.Time
+	last T
+}
+
+// get returns the answer for a key, which is made by make if the last one is older than
+// age or for another key.
+func (s *shared[T]) get(key uint64, age time.Duration, make func() T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.key != key || s.made.IsZero() || time.Since(s.made) > age {
+		s.last, s.key, s.made = make(), key, time.Now()
+	}
+	return s.last
+}
+
+// servePage serves a file of the page.
+func (d *Door) servePage(x *exchange) error {
+	name := path.Base(x.route.Path)
+	if strings.HasSuffix(x.route.Path, "/") {
+		name = page.Names[0]
+	}
+	content, mediaType := page.File(name)
+	h := x.w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Security-Policy", page.Policy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	x.answer(http.StatusOK, content)
+	return nil
+}
+
+// status is what this node knows, without asking anybody.
+func (d *Door) status() api.Status {
+	status := d.server.Status()
+	status.Limits.Connections = d.port.MaxConnections()
+	status.Load.Connections.Open, status.Load.Connections.Evicted, status.Load.Connections.Refused = d.port.Counts()
+	if d.config.Describe != nil {
+		d.config.Describe(&status)
+	}
+	return status
+}
+
+// serveOverview shows what all nodes say of themselves.
+func (d *Door) serveOverview(x *exchange) error {
+	overview := d.peers.overviews.get(0, overviewAge, func() api.Overview {
+		own := d.status()
+		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), Nodes: d.peers.askStatuses()}
+		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
+		slices.SortFunc(all.Nodes, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
+		return all
+	})
+	return x.answerJSON(http.StatusOK, overview)
+}
+
+// askStatuses asks all peers for their status.
+func (p *Peers) askStatuses() []api.OverviewNode {
+	ctx, cancel := context.WithTimeout(context.Background(), askStatusTimeout)
+	defer cancel()
+	all := make([]api.OverviewNode, len(p.config.Peers))
+	var asked sync.WaitGroup
+	for i, peer := range p.config.Peers {
+		asked.Go(func() {
+			all[i] = api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer)}
+			status := new(api.Status)
+			err := p.askPeer(ctx, peer, "/v1/status", "", func(body io.Reader) error {
+				if err := json.NewDecoder(io.LimitReader(body, maxStatusBytes)).Decode(status); err != nil {
+					return errors.New("its answer is no status")
+				}
+				return nil
+			})
+			switch {
+			case err != nil:
+				all[i].Error = err.Error()
+			case status.Node != peer || status.Cluster != p.config.ClusterID:
+				all[i].Error = fmt.Sprintf("node %.64q of cluster %.64q answers at its address", status.Node, status.Cluster)
+			default:
+				all[i].Status = status
+			}
+		})
+	}
+	asked.Wait()
+	return all
+}
+
+// askPeer asks another node and reads its answer. The error is for people, without the
+// words of the operating system.
+func (p *Peers) askPeer(ctx context.Context, peer, path, query string, read func(io.Reader) error) error {
+	address := p.config.ClientAddr(peer)
+	if address == "" {
+		return errors.New("it was not heard of yet")
+	}
+	request := &http.Request{
+		Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query}, Header: http.Header{},
+	}
+	response, err := p.transport.RoundTrip(request.WithContext(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("no answer in time")
+	case err != nil:
+		return errors.New("no connection")
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers with status %d", response.StatusCode)
+	}
+	return read(response.Body)
+}
+
+// serveExplain tells what happened in the cluster, as text or as JSON.
+func (d *Door) serveExplain(x *exchange) error {
+	seconds, err := x.explainSeconds()
+	if err != nil {
+		return err
+	}
+	told := d.peers.stories.get(seconds, explainAge, func() api.Explained { return d.explain(int64(seconds)) })
+	if accepts(x.r.Header, api.MediaJSON) {
+		return x.answerJSON(http.StatusOK, told)
+	}
+	return x.answerText(explainedText(told))
+}
+
+func (x *exchange) explainSeconds() (uint64, error) {
+	return x.number("seconds", 1, maxExplainSeconds, defaultExplainSeconds)
+}
+
+// explain gathers what all nodes recorded and makes stories of it.
+func (d *Door) explain(seconds int64) api.Explained {
+	rings, missing := d.peers.askRings(seconds + explainLeadIn)
+	own := d.config.Recorder
+	rings = append(rings, own.After(own.Before(time.Duration(seconds+explainLeadIn)*time.Second), recorder.Capacity)...)
+	to := time.Now().UnixMilli()
+	span := explain.Span{From: to - 1000*seconds, To: to}
+	told := api.Explained{FromMs: span.From, ToMs: span.To, Missing: missing, Stories: []any{}, Events: []any{}}
+	for _, s := range explain.Stories(rings, span) {
+		told.Stories = append(told.Stories, s)
+	}
+	lines := explain.Lines(rings, span)
+	for _, l := range lines[max(0, len(lines)-maxShownEvents):] {
+		told.Events = append(told.Events, l)
+	}
+	return told
+}
+
+// askRings asks all peers for what they recorded in the last seconds. The nodes that do
+// not answer are named.
+func (p *Peers) askRings(seconds int64) (rings []recorder.Ring, missing []api.OverviewNode) {
+	ctx, cancel := context.WithTimeout(context.Background(), askRingTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for _, peer := range p.config.Peers {
+		asked.Go(func() {
+			var of []recorder.Ring
+			query := fmt.Sprintf("seconds=%d&limit=%d", seconds, maxEvents)
+			err := p.askPeer(ctx, peer, recorderPath, query, func(body io.Reader) (err error) {
+				of, err = recorder.ReadLines(io.LimitReader(body, maxRingBytes))
+				return err
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			rings = append(rings, of...)
+			if err != nil {
+				missing = append(missing, api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer), Error: err.Error()})
+			}
+		})
+	}
+	asked.Wait()
+	slices.SortFunc(missing, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
+	return rings, missing
+}
+
+// explainedText writes stories for people.
+func explainedText(told api.Explained) string {
+	var b strings.Builder
+	for _, m := range told.Missing {
+		fmt.Fprintf(&b, "%s: %s\n", m.Node, m.Error)
+	}
+	for _, s := range told.Stories {
+		story := s.(explain.Story)
+		fmt.Fprintf(&b, "%s  %s (%s)\n  %s\n", time.UnixMilli(story.From).UTC().Format("15:04:05.000 UTC"),
+			strings.ReplaceAll(string(story.Kind), "_", " "), story.Certainty, strings.Join(story.Sentences, "\n  "))
+	}
+	return b.String()
+}
+
+// checkExplain refuses a request for stories that no room would help.
+func (x *exchange) checkExplain() error {
+	if x.door.config.Recorder == nil {
+		return failure.Of(failure.NoSuchPath, nil, "this node records nothing")
+	}
+	_, err := x.explainSeconds()
+	return err
+}
+
+// serveMetrics shows the metrics to Prometheus; checkFirst has seen that there are any.
+func (d *Door) serveMetrics(x *exchange) error {
+	d.stampHeader(x.w.Header(), x.idHeader())
+	x.conn.Serving()
+	d.port.AllowWriting(x.w, scrapeBytes)
+	x.answering(http.StatusOK, scrapeBytes)
+	d.config.Metrics.ServeHTTP(x.w, x.r)
+	return nil
+}
+
+// measures returns nil if there is anything to scrape.
+func (d *Door) measures() error {
+	if d.config.Metrics == nil {
+		return failure.Of(failure.NoSuchPath, nil, "this node measures nothing")
+	}
+	return nil
+}
+
+// scrapeBytes is about the length of an answer, from which the time follows that a
+// client has to take it.
+const scrapeBytes = 64 << 10
+
+const (
+	recorderPath = "/v1/recorder"
+	explainPath  = "/v1/explain"
+	// defaultEvents and maxEvents are how many events an answer holds. An event is a
+	// line of 150 bytes or so, and 400 at most, so an answer has less than 4 MiB.
+	defaultEvents, maxEvents = 5000, 10_000
+	eventBytes               = 160
+	// maxEventSeconds is a year.
+	maxEventSeconds = 365 * 24 * 60 * 60
+)
+
+// serveRecorder shows the events of this node behind a number, or of the last seconds, as
+// lines of JSON. It asks neither the leader nor the disk.
+func (d *Door) serveRecorder(x *exchange) error {
+	after, limit, err := x.eventRange()
+	if err != nil {
+		return err
+	}
+	if seconds, _ := x.number("seconds", 1, maxEventSeconds, 0); seconds > 0 {
+		after = max(after, d.config.Recorder.Before(time.Duration(seconds)*time.Second))
+	}
+	rings := d.config.Recorder.After(after, limit)
+	length := eventBytes
+	for _, r := range rings {
+		length += eventBytes * len(r.Events)
+	}
+	x.w.Header().Set("Content-Type", api.MediaNDJSON)
+	x.begin(http.StatusOK, length)
+	// An error here means that the client is gone, and there is nobody to tell.
+	_ = recorder.WriteLines(pieces{x}, rings)
+	return nil
+}
+
+// eventRange returns which events are asked for.
+func (x *exchange) eventRange() (after uint64, limit int, err error) {
+	after, err = x.number("after", 0, 1<<64-1, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := x.number("seconds", 1, maxEventSeconds, 0); err != nil {
+		return 0, 0, err
+	}
+	n, err := x.number("limit", 1, maxEvents, defaultEvents)
+	return after, int(n), err
+}
+
+// checkRecorder refuses a request for events that no room would help.
+func (x *exchange) checkRecorder() error {
+	if x.door.config.Recorder == nil {
+		return failure.Of(failure.NoSuchPath, nil, "this node records nothing")
+	}
+	_, _, err := x.eventRange()
+	return err
+}
