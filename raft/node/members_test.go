@@ -35,9 +35,10 @@ func (h *heard) listen(config *Config) {
 }
 
 // reconfigure asks a node for a change and returns a channel with its end: nil if it
-// was chosen.
+// was chosen, an error of its own after 20 s without one.
 func reconfigure(n *Node, wanted members.Record, from uint64) (end chan error) {
-	end = make(chan error, 2)
+	end = make(chan error, 3)
+	time.AfterFunc(20*time.Second, func() { end <- errors.New("no end within 20 s") })
 	n.Reconfigure(&Reconfiguration{
 		Wanted: wanted, From: from,
 		Chosen: func() { end <- nil },
