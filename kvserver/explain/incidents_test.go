@@ -369,6 +369,17 @@ n1 15s unreachable nobody_listens peer=n4
 		kind: NodeEnded, culprits: "n4", certain: Likely, alone: true, words: []string{"n4 was not there: nobody listened at its address"}, never: []string{"process ended"},
 	},
 	{
+		name: "a wait that ended well is not the loss, where commits are not known", script: `
+n3 5.8s timeout peer=n1 term=1 a=400ms
+n3 5.85s followed peer=n1 term=1
+n3 10s ended closed_by_peer peer=n1
+n3 10s suspected peer=n1 term=1
+n3 10.03s unreachable nobody_listens peer=n1
+n3 10.05s followed peer=n2 term=2
+`,
+		kind: LeaderEnded, culprits: "n1", certain: Certain, alone: true, words: []string{"n1's process ended", "n2 leads term 2"}, never: []string{"no leader"},
+	},
+	{
 		name: "a leader that is lost as soon as it leads", script: `
 n2 0.7s timeout peer=n1 term=1 a=410ms
 n2 0.7s campaign term=2
