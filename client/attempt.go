@@ -17,6 +17,12 @@ func exchange[M clerkwire.Message](ctx context.Context, c *Clerk, server int, w 
 	if conn == nil {
 		return verdict{outcome: notApplied, leader: -1, err: err}
 	}
+	return attemptOn(ctx, c, s, conn, w, message, true)
+}
+
+// attemptOn is exchange on a connection. again says that the connection may be given
+// another token, if this one opens nothing any more.
+func attemptOn[M clerkwire.Message](ctx context.Context, c *Clerk, s *server, conn *conn, w *call, message M, again bool) verdict {
 	if !send(ctx, conn, w, message) {
 		return verdict{outcome: unknown, leader: -1, err: overdue(s.address, context.Cause(ctx))}
 	}
@@ -27,6 +33,8 @@ func exchange[M clerkwire.Message](ctx context.Context, c *Clerk, server int, w 
 		return verdict{outcome: unknown, leader: -1, err: lost(s.address, w.err)}
 	case w.refused == nil:
 		return verdict{outcome: done}
+	case w.refused.Code == api.CodeUnauthenticated && again && c.renew(ctx, s, conn):
+		return attemptOn(ctx, c, s, conn, w, message, false)
 	}
 	return c.judge(w.refused)
 }

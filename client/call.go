@@ -45,6 +45,8 @@ func (c *call) take(kind clerkwire.Kind, body []byte) error {
 	case clerkwire.KindRefused:
 		c.refused = new(clerkwire.Refused)
 		return c.refused.Parse(body)
+	case clerkwire.KindAuthed:
+		return new(clerkwire.Empty).Parse(body)
 	case clerkwire.KindOpened:
 		return c.opened.Parse(body)
 	case clerkwire.KindGot:

@@ -37,6 +37,13 @@ type Config struct {
 	TLS *tls.Config
 	// Dial makes the connections, below TLS. The default is TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Token, if not nil, returns the token of the identity that the Clerk is. It is asked
+	// for each connection, and once more when a server says that the token opens
+	// nothing; it may block until ctx ends. The token goes to no address but loopback in
+	// clear, unless AllowClear says so.
+	Token func(ctx context.Context) (string, error)
+	// AllowClear lets the token go over connections that others can read.
+	AllowClear bool
 	// OnRefusal, if not nil, is called for every attempt that did not do what its
 	// call asked, while the call goes on. The goroutines of the calls call it,
 	// possibly at the same time, and it must not block.

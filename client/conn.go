@@ -53,10 +53,14 @@ var (
 	errSilent         = errors.New("it did not answer in time")
 )
 
-// open turns a connection into one of a Clerk. Nothing but the reader may use
+// open turns a connection into one of a Clerk, with a token unless that is "". Nothing but the reader may use
 // the result's reader.
-func open(c net.Conn, address string, attempt time.Duration) (*conn, *clerkwire.FrameReader, *Error) {
-	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n\r\n"
+func open(c net.Conn, address, token string, attempt time.Duration) (*conn, *clerkwire.FrameReader, *Error) {
+	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n"
+	if token != "" {
+		request += "Authorization: Bearer " + token + "\r\n"
+	}
+	request += "\r\n"
 	if _, err := c.Write([]byte(request)); err != nil {
 		return nil, nil, unreachable(address, err)
 	}

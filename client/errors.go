@@ -34,6 +34,10 @@ var (
 	// happened. It is an ErrOutcomeUnknown, too. A session is only forgotten when
 	// ten thousand others were used since.
 	ErrSessionExpired = errors.New("the session expired between two attempts")
+	// ErrUnauthenticated: the servers ask for a token, or this one opens nothing.
+	ErrUnauthenticated = errors.New("the token is missing or opens nothing")
+	// ErrForbidden: the identity may not do this. It is never tried again.
+	ErrForbidden = errors.New("the identity may not do this")
 	// ErrClosed: the Clerk is closed.
 	ErrClosed = errors.New("the clerk is closed")
 	// ErrInvalid: the call is impossible: the key is empty or too long, or options
@@ -120,6 +124,10 @@ func (e *Error) Is(target error) bool {
 		return e.Code == api.CodeValueTooLarge
 	case ErrSessionExpired:
 		return e.Code == api.CodeSessionExpired
+	case ErrUnauthenticated:
+		return e.Code == api.CodeUnauthenticated
+	case ErrForbidden:
+		return e.Code == api.CodeForbidden
 	case ErrInvalid:
 		return e.Code == api.CodeBadRequest
 	}

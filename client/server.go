@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
 )
 
@@ -100,10 +101,24 @@ func (s *server) connect(slot *slot, d *dialling) {
 	slot.present.CompareAndSwap(c, nil)
 }
 
-// open dials the server and exchanges greetings with it.
+// open dials the server and exchanges greetings with it. A token that opens nothing may
+// just have been replaced by another one, so it is asked for twice.
 func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
+	c, frames, err := s.openOnce()
+	if err != nil && err.Code == api.CodeUnauthenticated && s.clerk.config.Token != nil {
+		return s.openOnce()
+	}
+	return c, frames, err
+}
+
+// openOnce is one attempt.
+func (s *server) openOnce() (*conn, *clerkwire.FrameReader, *Error) {
 	ctx, cancel := context.WithTimeout(s.clerk.lifetime, s.clerk.config.DialTimeout)
 	defer cancel()
+	token, failed := s.clerk.token(ctx, s.address)
+	if failed != nil {
+		return nil, nil, failed
+	}
 	raw, err := s.clerk.config.Dial(ctx, s.address)
 	if err != nil {
 		return nil, nil, unreachable(s.address, err)
@@ -122,7 +137,7 @@ func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
 		}
 		raw = secret
 	}
-	c, frames, failed := open(raw, s.address, s.clerk.config.AttemptTimeout)
+	c, frames, failed := open(raw, s.address, token, s.clerk.config.AttemptTimeout)
 	if !unhook() && failed == nil {
 		failed = unreachable(s.address, errSilent)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
@@ -15,7 +16,8 @@ type Forwarder interface {
 	// Forward sends a command once; id names the request. An error of kind
 	// failure.NoLeader says that the command had no effect and may be tried again,
 	// ErrOtherRoad that it was not sent and belongs on a Remote; others are final.
-	Forward(ctx context.Context, leader, id string, c kv.Command) (Forwarded, error)
+	// token is the caller's, who is judged there again.
+	Forward(ctx context.Context, leader, id string, token auth.Secret, c kv.Command) (Forwarded, error)
 }
 
 // ErrOtherRoad is what a Forwarder says of a command that it cannot carry: the leader's
@@ -64,14 +66,23 @@ func (s *Server) MayProposeForwarded() (term uint64, err error) {
 }
 
 // CheckCommand refuses a forwarded command that no client of this node could ask for.
-func (s *Server) CheckCommand(c *kv.Command) error {
+func (s *Server) CheckCommand(who *Caller, c *kv.Command) error {
 	if err := c.CheckAsked(); err != nil {
 		return failure.Of(failure.BadRequest, err, "%s", err.Error())
 	}
 	if err := s.CheckValue(int64(len(c.Value))); err != nil {
 		return err
 	}
-	return CheckKey(c.Key, "has")
+	if err := CheckKey(c.Key, "has"); err != nil {
+		return err
+	}
+	return s.MayAsk(who, c)
+}
+
+// MayAsk decides whether a caller may ask for a command.
+func (s *Server) MayAsk(who *Caller, c *kv.Command) error {
+	judged := *c
+	return s.allowCommand(who, &judged)
 }
 
 // ProposeForwarded puts a command that another node has forwarded into the log here
@@ -79,7 +90,7 @@ func (s *Server) CheckCommand(c *kv.Command) error {
 // request has been admitted; its bytes are not kept. After an error, which says that
 // this node does not lead, onEnd is not called; else it must call Settled. For the rest
 // see machine.ProposePatiently.
-func (s *Server) ProposeForwarded(c kv.Command, deadline time.Time, onEnd func(Ending)) error {
+func (s *Server) ProposeForwarded(who *Caller, c kv.Command, deadline time.Time, onEnd func(Ending)) error {
 	term, err := s.MayProposeForwarded()
 	if err != nil {
 		return err
@@ -87,6 +98,7 @@ func (s *Server) ProposeForwarded(c kv.Command, deadline time.Time, onEnd func(E
 	if c.Op != kv.OpDelete {
 		c.MaxLength = uint64(s.config.MaxValueBytes)
 	}
+	c.Caller = who.Author()
 	s.machine.ProposePatiently(c, term, deadline, onEnd)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
@@ -27,47 +28,65 @@ type (
 	Reading = machine.Reading
 )
 
-// Get reads one key, in its turn.
-func (s *Server) Get(ctx context.Context, key string, f Freshness) (Reading, error) {
+// Get reads one key, in its turn. It decides whether the caller may, like the other
+// reads, before it waits and once more when the store shows what it must: a token that
+// was revoked meanwhile reads nothing.
+func (s *Server) Get(ctx context.Context, who *Caller, key string, f Freshness) (Reading, error) {
+	r := auth.OneKey(key)
+	if err := s.Allow(who, auth.Read, r); err != nil {
+		return Reading{}, err
+	}
 	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
 		return Reading{}, err
 	}
 	// It leaves before the answer is sent: how long a client takes to read is no
 	// load.
 	defer s.Leave(Reads, 0)
-	if err := s.freshen(ctx, f); err != nil {
+	if err := s.freshen(ctx, f, who, auth.Read, r); err != nil {
 		return Reading{}, err
 	}
 	return s.machine.Get(key), nil
 }
 
 // List reads a page, in its turn.
-func (s *Server) List(ctx context.Context, q Query, f Freshness) (Page, error) {
+func (s *Server) List(ctx context.Context, who *Caller, q Query, f Freshness) (Page, error) {
+	r := q.Range()
+	if err := s.Allow(who, auth.List, r); err != nil {
+		return Page{}, err
+	}
 	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
 		return Page{}, err
 	}
 	defer s.Leave(Reads, 0)
-	if err := s.freshen(ctx, f); err != nil {
+	if err := s.freshen(ctx, f, who, auth.List, r); err != nil {
 		return Page{}, err
 	}
 	return s.machine.List(q), nil
 }
 
-// Freeze returns the whole store, in the turn of a read.
-func (s *Server) Freeze(ctx context.Context, f Freshness) (*kv.View, error) {
+// Freeze returns the whole store, in the turn of a read, to a caller that may list a
+// range and is to be shown no more than that.
+func (s *Server) Freeze(ctx context.Context, who *Caller, r auth.Range, f Freshness) (*kv.View, error) {
+	if err := s.Allow(who, auth.List, r); err != nil {
+		return nil, err
+	}
 	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
 		return nil, err
 	}
 	defer s.Leave(Reads, 0)
-	if err := s.freshen(ctx, f); err != nil {
+	if err := s.freshen(ctx, f, who, auth.List, r); err != nil {
 		return nil, err
 	}
 	return s.machine.Freeze(), nil
 }
 
-// freshen waits until the store shows what a read must see, and counts the read.
-func (s *Server) freshen(ctx context.Context, f Freshness) error {
+// freshen waits until the store shows what a read must see, decides, and counts the
+// read.
+func (s *Server) freshen(ctx context.Context, f Freshness, who *Caller, right auth.Right, r auth.Range) error {
 	if err := s.AwaitFresh(ctx, f.Linearizable); err != nil {
+		return err
+	}
+	if err := s.Allow(who, right, r); err != nil {
 		return err
 	}
 	s.config.Observer.Read(f.Linearizable, 1)
@@ -97,8 +116,11 @@ func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {
 // AwaitFresh waits until this node may show its store and, for linearizable reads,
 // until the store shows every write that was answered before the call.
 func (s *Server) AwaitFresh(ctx context.Context, linearizable bool) error {
-	if err := s.Serving(); err != nil || !linearizable {
+	if err := s.Serving(); err != nil {
 		return err
+	}
+	if !linearizable {
+		return s.checkStale()
 	}
 	return s.awaitLinearizable(ctx)
 }

@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/machine"
@@ -24,6 +26,9 @@ type Server struct {
 	leave      sync.Once
 	requests   atomic.Uint64 // counts requests, for their names
 	idPrefix   string        // of those names
+	gate       *access.Gate
+	ledAt      atomic.Int64   // when a leader was last known, for stale reads
+	watchers   sync.WaitGroup // goroutines of the server's own
 }
 
 // New starts a server with the store in Config.Snapshot, which ApplyCh carries
@@ -46,6 +51,14 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	gate := config.Access
+	gate.Table, gate.Logger = s.machine.Auth, config.Logger
+	if gate.Strangers == 0 {
+		gate.Strangers = max(int64(config.MaxInFlight)/strangersShare, 1)
+	}
+	s.gate = access.New(gate)
+	s.ledAt.Store(time.Now().UnixNano())
+	s.watchers.Go(s.watchTokens)
 	s.idPrefix = config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-"
 	return s, nil
 }
@@ -56,7 +69,14 @@ func New(config Config) (*Server, error) {
 // being written is given up soon after. It does not stop consensus; that may be
 // stopped before or after. Writes of ProposeAsync end with Machine().EndAsync, which
 // their door calls.
-func (s *Server) Close() { s.machine.Close() }
+func (s *Server) Close() {
+	s.machine.Close()
+	s.watchers.Wait()
+}
+
+// strangersShare is which part of the requests in flight may be those of callers without
+// an identity, while identities are enforced: one in so many.
+const strangersShare = 4
 
 // Config returns the configuration with its defaults filled in.
 func (s *Server) Config() Config { return s.config }

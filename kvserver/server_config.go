@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
@@ -76,6 +77,12 @@ type Config struct {
 	// before it is refused, so that clients do not see every election. 1 s.
 	LeaderWait time.Duration
 
+	// Access says how callers are found and bounded. Its Table is the machine's.
+	Access access.Config
+	// StaleLimit is how long a node that hears of no leader goes on serving stale reads
+	// while identities are enforced. 10 s; below 0: without a limit.
+	StaleLimit time.Duration
+
 	// Observer is told what the server does, for measuring. nil: nothing is measured.
 	Observer Observer
 	// Logger gets what an operator should see; never keys or values.
@@ -108,6 +115,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.LeaderWait == 0 {
 		c.LeaderWait = time.Second
+	}
+	if c.StaleLimit == 0 {
+		c.StaleLimit = 10 * time.Second
 	}
 	if c.AskDigests == nil {
 		c.AskDigests = func(context.Context, uint64) map[string]kv.Digest { return nil }

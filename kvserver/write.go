@@ -18,13 +18,21 @@ import (
 // final.
 type Remote func(ctx context.Context, leader string) error
 
-// Write takes a command through the log, wherever the leader is. elsewhere says
+// Write takes a caller's command through the log, wherever the leader is. elsewhere says
 // that remote got the answer; a nil remote means that this request may not travel
 // (again). The request has been admitted.
 //
 // A write is tried again only after an attempt that definitely did not happen,
 // and then under a new identity.
-func (s *Server) Write(ctx context.Context, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+func (s *Server) Write(ctx context.Context, who *Caller, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+	if err := s.allowCommand(who, &c); err != nil {
+		return kv.Result{}, false, err
+	}
+	return s.propose(ctx, c, remote)
+}
+
+// propose is Write for a command whose caller was judged.
+func (s *Server) propose(ctx context.Context, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
 	s.whileLeaderless(ctx, func() (done bool) {
 		result, elsewhere, err = s.writeOnce(ctx, c, remote)
 		return !errors.Is(err, failure.NoLeader) || remote == nil
@@ -61,10 +69,11 @@ func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (re
 // Ending is how a proposal ended.
 type Ending = machine.Ending
 
-// ProposeAsync puts a command into the log here and returns at once. It is for
-// requests that asked MayProposeHere and were admitted. onEnd must call Settled; for
+// ProposeAsync puts a caller's command into the log here and returns at once. It is for
+// requests that asked MayProposeHere and MayAsk and were admitted. onEnd must call Settled; for
 // the rest see machine.ProposeAsync.
-func (s *Server) ProposeAsync(c kv.Command, since time.Time, onEnd func(Ending)) {
+func (s *Server) ProposeAsync(who *Caller, c kv.Command, since time.Time, onEnd func(Ending)) {
+	c.Caller = who.Author()
 	s.machine.ProposeAsync(c, since, onEnd)
 }
 
@@ -80,6 +89,7 @@ const IdempotencySeconds = kv.IdempotencyWindow / 1000
 var statusKinds = map[kv.Status]error{
 	kv.StatusConditionFailed: failure.Precondition, kv.StatusTooLong: failure.ValueTooLarge, kv.StatusQuota: failure.Quota,
 	kv.StatusIdempotencyMismatch: failure.IdempotencyMismatch, kv.StatusIdempotencyFull: failure.IdempotencyFull,
+	kv.StatusForbidden: failure.Denied,
 }
 
 // RefusedByStore translates a result that is not kv.StatusOK into an error.
@@ -111,6 +121,8 @@ func (s *Server) whyRefused(r kv.Result) string {
 	case kv.StatusIdempotencyFull:
 		return fmt.Sprintf("the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
 			kv.MaxIdempotencyRecords, IdempotencySeconds, api.HeaderIdempotencyKey)
+	case kv.StatusForbidden:
+		return "when the command came to its place in the log, no rule of its identity granted it, or its token was revoked"
 	}
 	return fmt.Sprintf("the store refused the command: %s", r.Status)
 }

@@ -37,6 +37,7 @@ const (
 	CodeIdempotencyMismatch Code = "idempotency_mismatch" // 422
 	CodeOverloaded          Code = "overloaded"           // 429
 	CodeTooManyWatches      Code = "too_many_watches"     // 429
+	CodeIdentityLimited     Code = "identity_limited"     // 429: the identity has used what it may
 	CodeHeaderTooLarge      Code = "header_too_large"     // 431
 	CodeInternal            Code = "internal"             // 500
 	CodeNotImplemented      Code = "not_implemented"      // 501
@@ -46,6 +47,7 @@ const (
 	CodeDiverged            Code = "diverged"             // 503: this node's state was found to be wrong
 	CodeStopping            Code = "stopping"             // 503, or 504 for a write that was pending
 	CodeIdempotencyFull     Code = "idempotency_full"     // 503
+	CodeAuditUnavailable    Code = "audit_unavailable"    // 503
 	CodeTimeout             Code = "timeout"              // 504
 	CodeSlowWatcher         Code = "slow_watcher"         // 408, at the end of a watch only
 	CodeLeadershipLost      Code = "leadership_lost"      // 504

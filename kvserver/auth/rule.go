@@ -37,12 +37,17 @@ func Decide(rules []Rule, right Right, r Range) bool {
 	if right == Open || right == Known {
 		return true
 	}
+	return Granting(rules, right, r) != nil
+}
+
+// Granting returns the rule that grants a right on a range, nil if none does.
+func Granting(rules []Rule, right Right, r Range) *Rule {
 	for i := range rules {
 		if rules[i].grants(right, &r) {
-			return true
+			return &rules[i]
 		}
 	}
-	return false
+	return nil
 }
 
 // grants reports whether this rule alone grants a right on all of a range.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/internal/fakelog"
@@ -669,7 +670,7 @@ func FuzzClerkStream(f *testing.F) {
 		s, _ := newServer(t, nil)
 		here, there := net.Pipe()
 		defer here.Close()
-		serve, leave, err := s.clerks.Admit(clerkwire.Protocol, "")
+		serve, leave, err := s.clerks.Admit(clerkwire.Protocol, "", kvserver.Caller{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,9 @@ package clerkd
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/clerkwire"
 )
 
@@ -25,19 +27,25 @@ type conn struct {
 	uid  string // of the cluster, as the greeting has said; "" if it was not known
 	// maxInFlight is how many requests are served at the same time.
 	maxInFlight int
+	// first is the caller that made the connection, which its limits count for; who is
+	// the one that makes requests now.
+	first kvserver.Caller
+	who   atomic.Pointer[kvserver.Caller]
 
 	mu       sync.Mutex // guards the fields below
 	room     sync.Cond  // requests were answered
 	conn     net.Conn   // nil until served
 	inFlight int
+	counted  int  // requests that count for the limits of first
 	leaving  bool // no more requests are taken; the connection ends when none is in flight
 	killed   bool
 }
 
 // newConn returns a connection on which greeting is the first to leave, which
 // names the cluster's uid.
-func newConn(d *Door, uid, greeting string) *conn {
-	c := &conn{door: d, uid: uid, maxInFlight: maxInFlight, out: clerkwire.NewOutbox()}
+func newConn(d *Door, uid, greeting string, who kvserver.Caller) *conn {
+	c := &conn{door: d, uid: uid, maxInFlight: maxInFlight, out: clerkwire.NewOutbox(), first: who}
+	c.who.Store(&who)
 	c.out.End(append(c.out.Begin(), greeting...))
 	c.room.L = &c.mu
 	return c
@@ -127,10 +135,22 @@ func (c *conn) leave(n int) {
 		c.room.Broadcast()
 	}
 	last := c.leaving && c.inFlight == 0
+	counted := min(n, c.counted)
+	c.counted -= counted
 	c.mu.Unlock()
+	for range counted {
+		c.door.server.Gate().Leave(&c.first)
+	}
 	if last {
 		c.out.Close()
 	}
+}
+
+// count notes that requests count for the limits of the connection's caller.
+func (c *conn) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counted += n
 }
 
 // answer sends the answer to a request and counts it out.

@@ -73,12 +73,12 @@ func (d *Door) Protocols(forwards bool) []string {
 }
 
 // Admit takes in a connection that begins as a request of HTTP, or says why not;
-// cluster is that of a node that forwards writes. serve greets the client, serves the
+// cluster is that of a node that forwards writes, who the caller of the request. serve greets the client, serves the
 // connection until its end and closes it; what was read of it ahead is in the reader.
 // leave must be called after that, and where serve is not.
-func (d *Door) Admit(protocol, cluster string) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
+func (d *Door) Admit(protocol, cluster string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
 	uid, limits := d.server.UID(), clerkwire.Requests
-	c := newConn(d, uid, d.greeting(protocol, uid))
+	c := newConn(d, uid, d.greeting(protocol, uid), who)
 	if protocol == clerkwire.ForwardProtocol {
 		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()
 		err = d.server.CheckForwarded(cluster)

@@ -21,6 +21,8 @@ type forward struct {
 	size     int64 // what the class is asked for
 	begun    time.Time
 	deadline time.Time
+	who      *kvserver.Caller // by the token in the frame
+	act      act
 }
 
 // maxForwards is how many commands one node may have here at the same time: as many
@@ -40,6 +42,13 @@ func (r *reader) forward(h clerkwire.Header) bool {
 		return true
 	}
 	f := forward{conn: r.conn, number: h.Number, id: m.RequestID, class: kvserver.Writes, begun: time.Now()}
+	who, err := r.server.Gate().AuthenticateToken(string(m.Token))
+	who.Remote = r.conn.first.Remote
+	f.who = &who
+	if err != nil {
+		f.refuse(err)
+		return true
+	}
 	f.deadline = f.begun.Add(min(m.Left, r.door.config.RequestTimeout))
 	if f.command, err = kv.DecodeCommand(m.Command); err != nil {
 		f.refuse(failure.Of(failure.BadRequest, err, "%s", err.Error()))
@@ -67,11 +76,19 @@ func (f *forward) check() error {
 	if _, err := server.MayProposeForwarded(); err != nil {
 		return err
 	}
-	if err := server.CheckCommand(&f.command); err != nil {
+	if err := server.CheckCommand(f.who, &f.command); err != nil {
 		return err
 	}
-	return server.CheckLag(f.class)
+	if err := server.CheckLag(f.class); err != nil || server.Gate().Audit() == nil {
+		return err
+	}
+	var err error
+	f.act, err = f.conn.door.begin(f.who, f.id, string(f.command.Key))
+	return err
 }
+
+// action names the command in the audit.
+func (f *forward) action() string { return f.command.Op.String() }
 
 // wait proposes the command when there is room, or refuses it. Others on the
 // connection are not held up.
@@ -102,8 +119,8 @@ func (f forward) wait() {
 func (f forward) propose() {
 	d, byKey := f.conn.door, f.command.IdempotencyKey != ""
 	command := f.command
-	f.command = kv.Command{} // its bytes are the connection's
-	err := d.server.ProposeForwarded(command, f.deadline, func(e kvserver.Ending) {
+	f.command = kv.Command{Op: command.Op} // its bytes are the connection's
+	err := d.server.ProposeForwarded(f.who, command, f.deadline, func(e kvserver.Ending) {
 		d.server.Leave(f.class, f.size)
 		f.answer(e)
 		d.server.Settled(byKey, e)
@@ -128,9 +145,12 @@ func (f *forward) answer(e kvserver.Ending) {
 		Revision: r.Revision, Version: r.Version, Length: r.Length,
 		Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
 	}
+	var refused *clerkwire.Refused
 	if r.Status != kv.StatusOK {
-		forwarded.Detail = d.server.Refuse(d.server.RefusedByStore(r)).Detail
+		said := refusedAs(d.server.Refuse(d.server.RefusedByStore(r)))
+		refused, forwarded.Detail = &said, said.Detail
 	}
+	d.end(f.act, f.action(), f.begun, refused, r.Revision)
 	answer(f.conn, clerkwire.KindForwarded, f.number, forwarded)
 }
 
@@ -138,5 +158,11 @@ func (f *forward) answer(e kvserver.Ending) {
 func (f *forward) refuse(err error) {
 	refused := refusedAs(f.conn.door.server.Refuse(err))
 	refused.RequestID = f.id
+	tellsNothing(&refused)
+	if d := f.conn.door; f.act.reserved {
+		d.end(f.act, f.action(), f.begun, &refused, 0)
+	} else {
+		d.noteRefusal(f.who, clerkwire.KindForward, string(f.command.Key), &refused)
+	}
 	f.conn.refuse(f.number, refused)
 }

@@ -14,6 +14,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -85,14 +86,14 @@ func NewForwarder(config ForwarderConfig) *Forwarder {
 }
 
 // Forward implements kvserver.Forwarder.
-func (f *Forwarder) Forward(ctx context.Context, leader, id string, c kv.Command) (kvserver.Forwarded, error) {
+func (f *Forwarder) Forward(ctx context.Context, leader, id string, token auth.Secret, c kv.Command) (kvserver.Forwarded, error) {
 	if len(c.Key)+len(c.Value)+len(c.IdempotencyKey)+commandRoom > clerkwire.MaxForwardBody {
 		return kvserver.Forwarded{}, kvserver.ErrOtherRoad
 	}
 	c.MaxLength = 0 // is the leader's to set
-	message := clerkwire.Forward{RequestID: id, Command: kv.EncodeCommand(c)}
+	message := clerkwire.Forward{RequestID: id, Token: []byte(token.Reveal()), Command: kv.EncodeCommand(c)}
 	for range attemptsOnLinks {
-		l := f.link(ctx, leader)
+		l := f.link(ctx, leader, token)
 		if l == nil {
 			break
 		}
@@ -121,15 +122,15 @@ func (f *Forwarder) Close() {
 var errClosed = errors.New("this node has ended its connections")
 
 // link returns a connection to a node that takes commands, nil if there is none soon.
-func (f *Forwarder) link(ctx context.Context, node string) *link {
+func (f *Forwarder) link(ctx context.Context, node string, token auth.Secret) *link {
 	address := f.config.ClientAddr(node)
 	if address == "" {
 		return nil
 	}
-	l, dialled := f.join(node, address)
+	l, dialled := f.join(node, address, token)
 	if l != nil && l.address != address {
 		l.sendAway() // the node has moved
-		l, dialled = f.join(node, address)
+		l, dialled = f.join(node, address, token)
 	}
 	if dialled == nil {
 		return l
@@ -146,7 +147,7 @@ func (f *Forwarder) link(ctx context.Context, node string) *link {
 
 // join returns the connection to a node, or the end of a pending attempt at one, which
 // it begins if it is time. Both are nil while there is none to be had.
-func (f *Forwarder) join(node, address string) (l *link, dialled <-chan struct{}) {
+func (f *Forwarder) join(node, address string, token auth.Secret) (l *link, dialled <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := f.routes[node]
@@ -163,7 +164,7 @@ func (f *Forwarder) join(node, address string) (l *link, dialled <-chan struct{}
 		return nil, nil
 	}
 	r.address, r.dialled = address, make(chan struct{})
-	f.work.Go(func() { f.connect(node, address, r) })
+	f.work.Go(func() { f.connect(node, address, r, token) })
 	return nil, r.dialled
 }
 
@@ -178,8 +179,8 @@ func (f *Forwarder) present(node string) *link {
 }
 
 // connect is the goroutine of one connection, from dialling to its end.
-func (f *Forwarder) connect(node, address string, r *route) {
-	l, err := f.open(node, address)
+func (f *Forwarder) connect(node, address string, r *route, token auth.Secret) {
+	l, err := f.open(node, address, token)
 	f.settle(r, l, err)
 	if err != nil {
 		f.config.Logger.Debug("writes go to the leader over HTTP", "leader", node, "address", address, "error", err)
@@ -212,7 +213,7 @@ func (f *Forwarder) settle(r *route, l *link, err error) {
 var errStranger = errors.New("the node does not take forwarded commands")
 
 // open dials a node and exchanges greetings with it.
-func (f *Forwarder) open(node, address string) (*link, error) {
+func (f *Forwarder) open(node, address string, token auth.Secret) (*link, error) {
 	ctx, cancel := context.WithTimeout(f.lifetime, connectLimit)
 	defer cancel()
 	conn, err := f.config.Dial(ctx, address)
@@ -220,7 +221,7 @@ func (f *Forwarder) open(node, address string) (*link, error) {
 		return nil, err
 	}
 	unhook := context.AfterFunc(ctx, func() { conn.Close() })
-	early, err := f.greet(conn, node, address)
+	early, err := f.greet(conn, node, address, token)
 	if !unhook() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -231,10 +232,15 @@ func (f *Forwarder) open(node, address string) (*link, error) {
 	return newLink(conn, early, node, address), nil
 }
 
-// greet asks for the upgrade and reads the answer.
-func (f *Forwarder) greet(conn net.Conn, node, address string) (early *bufio.Reader, err error) {
+// greet asks for the upgrade, with the token of the request that needs the connection,
+// and reads the answer. Each command brings its own token then.
+func (f *Forwarder) greet(conn net.Conn, node, address string, token auth.Secret) (early *bufio.Reader, err error) {
 	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.ForwardProtocol +
-		"\r\n" + api.HeaderForwarded + ": " + f.config.NodeID + "\r\n" + api.HeaderCluster + ": " + f.config.ClusterID + "\r\n\r\n"
+		"\r\n" + api.HeaderForwarded + ": " + f.config.NodeID + "\r\n" + api.HeaderCluster + ": " + f.config.ClusterID + "\r\n"
+	if !token.IsZero() {
+		request += "Authorization: Bearer " + token.Reveal() + "\r\n"
+	}
+	request += "\r\n"
 	if _, err := conn.Write([]byte(request)); err != nil {
 		return nil, err
 	}
@@ -246,6 +252,8 @@ func (f *Forwarder) greet(conn net.Conn, node, address string) (early *bufio.Rea
 	response.Body.Close() // an upgrade has none, and of another answer only the header counts
 	h := response.Header
 	switch {
+	case response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden:
+		return nil, fmt.Errorf("it answers %s", response.Status) // to this token, perhaps not to the next
 	case response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusServiceUnavailable:
 		return nil, fmt.Errorf("it answers %s", response.Status)
 	case response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), clerkwire.ForwardProtocol):

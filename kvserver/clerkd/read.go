@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 )
@@ -26,7 +27,9 @@ type reads struct {
 // read is one of them and what it saw.
 type read struct {
 	number uint32
-	keyEnd int             // the key of a get ends here in keys
+	keyEnd int // the key of a get ends here in keys
+	who    *kvserver.Caller
+	denied error           // the caller may not read it any more
 	list   *clerkwire.List // nil: a get
 }
 
@@ -55,15 +58,15 @@ func (g *reads) need(c clerkwire.Consistency, minRevision uint64) {
 	g.minRevision = max(g.minRevision, minRevision)
 }
 
-func (g *reads) addGet(number uint32, m clerkwire.Get) {
+func (g *reads) addGet(number uint32, m clerkwire.Get, who *kvserver.Caller) {
 	g.need(m.Consistency, m.MinRevision)
 	g.keys = append(g.keys, m.Key...)
-	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys)})
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), who: who})
 }
 
-func (g *reads) addList(number uint32, m clerkwire.List) {
+func (g *reads) addList(number uint32, m clerkwire.List, who *kvserver.Caller) {
 	g.need(m.Consistency, m.MinRevision)
-	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), list: &m})
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), list: &m, who: who})
 }
 
 // serve answers all reads, which were admitted.
@@ -85,7 +88,7 @@ func (g *reads) serve() {
 	for i := range g.reads {
 		d.server.Leave(kvserver.Reads, 0)
 		if r := &g.reads[i]; r.list != nil {
-			answer(g.conn, clerkwire.KindListed, r.number, d.page(r.list))
+			g.answerList(r)
 			g.conn.out.AwaitRoom(maxOutBytes)
 		}
 	}
@@ -111,6 +114,7 @@ func (g *reads) answerGets() {
 		}
 		begin = r.keyEnd
 	}
+	g.decide()
 	revision := g.conn.door.server.ReadTogether(g.lookups, len(g.reads)-len(g.lookups), g.linearizable)
 	pending := g.conn.out.Begin()
 	next := 0
@@ -118,6 +122,10 @@ func (g *reads) answerGets() {
 		if r := &g.reads[i]; r.list == nil {
 			l := &g.lookups[next]
 			next++
+			if r.denied != nil {
+				pending = clerkwire.AppendFrame(pending, clerkwire.KindRefused, r.number, g.conn.door.refusal(r.denied))
+				continue
+			}
 			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, clerkwire.Got{
 				Found: l.Found, Revision: l.Item.Revision, Version: l.Item.Version, Store: revision, Value: l.Item.Value,
 			})
@@ -143,23 +151,54 @@ func (g *reads) serveAlone() {
 func (g *reads) await() error {
 	s := g.conn.door.server
 	if !g.linearizable {
-		return s.Serving()
+		return s.AwaitFresh(s.Machine().Lifetime(), false)
 	}
 	ctx, cancel := s.OwnContext()
 	defer cancel()
 	return s.AwaitFresh(ctx, true)
 }
 
-// page reads one page.
-func (d *Door) page(m *clerkwire.List) clerkwire.Listed {
+// decide decides about the gets once more, now that the store shows what they must see:
+// a token that was revoked since they came reads nothing.
+func (g *reads) decide() {
+	s := g.conn.door.server
+	if s.Gate().State() == auth.Off {
+		return
+	}
+	next := 0
+	for i := range g.reads {
+		if r := &g.reads[i]; r.list == nil {
+			r.denied = s.Allow(r.who, auth.Read, auth.OneKey(string(g.lookups[next].Key)))
+			next++
+		}
+	}
+}
+
+// answerList answers a list, about which is decided likewise.
+func (g *reads) answerList(r *read) {
+	d, q := g.conn.door, queryOf(r.list)
+	if err := d.server.Allow(r.who, auth.List, q.Range()); err != nil {
+		g.conn.refuse(r.number, d.refusal(err))
+		return
+	}
+	answer(g.conn, clerkwire.KindListed, r.number, d.page(r.list, q))
+}
+
+// queryOf names the page that a list asks for.
+func queryOf(m *clerkwire.List) kvserver.Query {
 	limit := clerkwire.MaxListed
 	if m.Limit > 0 {
 		limit = int(min(m.Limit, clerkwire.MaxListed))
 	}
-	page := d.server.Machine().List(kvserver.Query{
+	return kvserver.Query{
 		Prefix: string(m.Prefix), After: string(m.After), KeysOnly: m.KeysOnly,
 		Limit: limit, MaxBytes: clerkwire.MaxListedBytes, ItemBytes: clerkwire.Item{}.Bytes(),
-	})
+	}
+}
+
+// page reads one page.
+func (d *Door) page(m *clerkwire.List, q kvserver.Query) clerkwire.Listed {
+	page := d.server.Machine().List(q)
 	listed := clerkwire.Listed{Store: page.Revision, More: page.More, Items: make([]clerkwire.Item, len(page.Items))}
 	for i, item := range page.Items {
 		listed.Items[i] = clerkwire.Item{Key: []byte(item.Key), Revision: item.Item.Revision, Version: item.Item.Version}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -53,41 +54,26 @@ func (r *reader) step() bool {
 		return false
 	}
 	if away {
-		r.refuse(h.Number, failure.NodeStopping(nil))
+		r.refuse(h, "", failure.NodeStopping(nil))
 		return r.frames.Skip(h) == nil
 	}
-	switch h.Kind {
-	case clerkwire.KindPut:
-		return r.write(h, kv.OpPut)
-	case clerkwire.KindAppend:
-		return r.write(h, kv.OpAppend)
-	case clerkwire.KindDelete:
-		return r.write(h, kv.OpDelete)
-	case clerkwire.KindForward:
-		return r.forward(h)
+	if err := r.limited(h); err != nil {
+		r.refuse(h, "", err)
+		return r.frames.Skip(h) == nil
 	}
-	body, err := r.frames.Body(h)
-	if err != nil {
-		return false
-	}
-	switch h.Kind {
-	case clerkwire.KindOpen:
-		r.open(h, body)
-	case clerkwire.KindGet:
-		r.get(h, body)
-	default: // KindList: there is no other request
-		r.list(h, body)
-	}
-	return true
+	return kinds[h.Kind].serve(r, h)
 }
 
-func (r *reader) refuse(number uint32, err error) {
-	r.conn.refuse(number, r.door.refusal(err))
+// refuse refuses a request, which is about a key or a prefix or "".
+func (r *reader) refuse(h clerkwire.Header, key string, err error) {
+	refused := r.door.refusal(err)
+	r.door.noteRefusal(r.conn.who.Load(), h.Kind, key, &refused)
+	r.conn.refuse(h.Number, refused)
 }
 
 // malformed refuses a request whose frame was in order and whose body is not.
 func (r *reader) malformed(number uint32, err error) {
-	r.refuse(number, failure.Of(failure.BadRequest, err, "%s", err.Error()))
+	r.conn.refuse(number, r.door.refusal(failure.Of(failure.BadRequest, err, "%s", err.Error())))
 }
 
 // write takes in a put, append or delete. Limits that depend only on the size are
@@ -100,7 +86,7 @@ func (r *reader) write(h clerkwire.Header, op kv.Op) bool {
 		held = int64(h.Length)
 	}
 	if !bodies.Take(held, 0) {
-		r.refuse(h.Number, r.server.NoMemory())
+		r.refuse(h, "", r.server.NoMemory())
 		return r.frames.Skip(h) == nil
 	}
 	defer bodies.Give(held)
@@ -108,7 +94,7 @@ func (r *reader) write(h clerkwire.Header, op kv.Op) bool {
 	if err != nil {
 		return false
 	}
-	w := write{conn: r.conn, header: h, op: op, size: int64(h.Length), begun: time.Now()}
+	w := write{conn: r.conn, header: h, op: op, size: int64(h.Length), begun: time.Now(), who: r.conn.who.Load()}
 	err = w.message.Parse(body)
 	switch {
 	case err != nil:
@@ -129,7 +115,7 @@ func (r *reader) open(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, err)
 		return
 	}
-	w := write{conn: r.conn, header: h, op: kv.OpOpenSession, begun: time.Now()}
+	w := write{conn: r.conn, header: h, op: kv.OpOpenSession, begun: time.Now(), who: r.conn.who.Load()}
 	switch {
 	case !r.door.admit(&w):
 	case r.server.Enter(w.class, 0):
@@ -147,15 +133,20 @@ func (r *reader) get(h clerkwire.Header, body []byte) {
 		return
 	}
 	if err := kvserver.CheckKey(m.Key, "has"); err != nil {
-		r.refuse(h.Number, err)
+		r.refuse(h, "", err)
+		return
+	}
+	who := r.conn.who.Load()
+	if err := r.server.Allow(who, kinds[h.Kind].right, auth.OneKey(string(m.Key))); err != nil {
+		r.refuse(h, string(m.Key), err)
 		return
 	}
 	if m.MinRevision == 0 && r.server.Enter(kvserver.Reads, 0) {
-		r.gather(m.Consistency).addGet(h.Number, m)
+		r.gather(m.Consistency).addGet(h.Number, m, who)
 		return
 	}
 	g := newReads(r.conn)
-	g.addGet(h.Number, m)
+	g.addGet(h.Number, m, who)
 	r.door.work.Go(g.serveAlone)
 }
 
@@ -166,9 +157,15 @@ func (r *reader) list(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, err)
 		return
 	}
+	who := r.conn.who.Load()
+	q := queryOf(&m)
+	if err := r.server.Allow(who, kinds[h.Kind].right, q.Range()); err != nil {
+		r.refuse(h, string(m.Prefix), err)
+		return
+	}
 	m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
 	g := newReads(r.conn)
-	g.addList(h.Number, m)
+	g.addList(h.Number, m, who)
 	r.door.work.Go(g.serveAlone)
 }
 

@@ -20,6 +20,8 @@ type write struct {
 	class   kvserver.Class
 	size    int64 // what the class is asked for
 	begun   time.Time
+	who     *kvserver.Caller
+	act     act
 }
 
 // admit decides what can be decided before there is room for a write, and where it
@@ -34,12 +36,18 @@ func (d *Door) admit(w *write) bool {
 	if err == nil && w.op != kv.OpOpenSession {
 		err = d.check(&w.message, w.op)
 	}
+	if err == nil {
+		err = d.server.MayAsk(w.who, &kv.Command{Op: w.op, Key: w.message.Key})
+	}
 	w.class = kvserver.Writes
 	if w.op == kv.OpDelete {
 		w.class, w.size = kvserver.Deletes, 0
 	}
 	if err == nil {
 		err = d.server.CheckLag(w.class)
+	}
+	if err == nil && d.server.Gate().Audit() != nil && w.op != kv.OpOpenSession {
+		w.act, err = d.begin(w.who, d.server.NextRequestID(), string(w.message.Key))
 	}
 	if err != nil {
 		w.refuse(err)
@@ -48,7 +56,16 @@ func (d *Door) admit(w *write) bool {
 }
 
 // refuse answers the write with an error.
-func (w write) refuse(err error) { w.conn.refuse(w.header.Number, w.conn.door.refusal(err)) }
+func (w write) refuse(err error) {
+	d := w.conn.door
+	refused := d.refusal(err)
+	if w.act.reserved {
+		d.end(w.act, actions[w.header.Kind], w.begun, &refused, 0)
+	} else {
+		d.noteRefusal(w.who, w.header.Kind, string(w.message.Key), &refused)
+	}
+	w.conn.refuse(w.header.Number, refused)
+}
 
 // wait proposes the write when there is room, or refuses it. Others on the
 // connection are not held up.
@@ -82,9 +99,10 @@ func (w write) wait() {
 // end is answered.
 func (w write) propose() {
 	d, conn, h, class, size, begun := w.conn.door, w.conn, w.header, w.class, w.size, w.begun
-	d.server.ProposeAsync(w.command(), begun, func(e kvserver.Ending) {
+	noted := w.act
+	d.server.ProposeAsync(w.who, w.command(), begun, func(e kvserver.Ending) {
 		d.server.Leave(class, size)
-		d.answerWrite(conn, h, e)
+		d.answerWrite(conn, h, e, noted, begun)
 		d.server.Settled(false, e)
 		d.observer.Clerk(h.Kind, e.At.Sub(begun))
 	})
@@ -123,20 +141,13 @@ func (d *Door) check(m *clerkwire.Write, op kv.Op) error {
 }
 
 // answerWrite answers a write or the opening of a session.
-func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending) {
+func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, noted act, begun time.Time) {
+	refused := d.refusalOf(e)
+	d.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)
 	r := e.Result
 	switch {
-	case e.Err != nil:
-		conn.refuse(h.Number, d.refusal(e.Err))
-	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
-		refused := d.refusal(failure.Of(failure.BadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
-		refused.Code = api.CodeSessionExpired // which HTTP does not have
-		conn.refuse(h.Number, refused)
-	case r.Status != kv.StatusOK: // all of them are remembered by the call's lane
-		refused := d.refusal(d.server.RefusedByStore(r))
-		refused.Decided = true
-		refused.Revision, refused.Version = r.Revision, r.Version
-		conn.refuse(h.Number, refused)
+	case refused != nil:
+		conn.refuse(h.Number, *refused)
 	case h.Kind == clerkwire.KindOpen:
 		answer(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
 	default:
@@ -147,10 +158,33 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending) {
 	}
 }
 
+// refusalOf returns why a write was not done, nil if it was.
+func (d *Door) refusalOf(e kvserver.Ending) *clerkwire.Refused {
+	r := e.Result
+	var refused clerkwire.Refused
+	switch {
+	case e.Err != nil:
+		refused = d.refusal(e.Err)
+	case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:
+		refused = d.refusal(failure.Of(failure.BadRequest, nil, "the call was made in a session that is not known any more, or that has moved on"))
+		refused.Code = api.CodeSessionExpired // which HTTP does not have
+	case r.Status == kv.StatusForbidden: // no lane remembers it: an earlier attempt may have been done
+		refused = d.refusal(d.server.RefusedByStore(r))
+	case r.Status != kv.StatusOK: // all of them are remembered by the call's lane
+		refused = d.refusal(d.server.RefusedByStore(r))
+		refused.Decided = true
+		refused.Revision, refused.Version = r.Revision, r.Version
+	default:
+		return nil
+	}
+	return &refused
+}
+
 // refusal tells an error to a Clerk.
 func (d *Door) refusal(err error) clerkwire.Refused {
 	refused := refusedAs(d.server.Refuse(err))
 	refused.RequestID = d.server.NextRequestID()
+	tellsNothing(&refused)
 	return refused
 }
 

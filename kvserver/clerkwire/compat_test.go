@@ -17,6 +17,7 @@ func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 	golden.Check(t, []golden.Format{
 		{Release: "v0.1.0", Name: "clerk-frames", Write: writeReleasedFrames, Read: readReleasedFrames},
 		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
+		{Release: "v0.2.0", Name: "auth-frames", Write: writeAuthFrames, Read: readAuthFrames},
 	})
 }
 
@@ -75,6 +76,21 @@ func forwardFrames() map[string]releasedFrame {
 	}
 }
 
+// authFrames are those that a cluster with identities adds.
+func authFrames() map[string]releasedFrame {
+	token := []byte("rkt1_abcd1234")
+	return map[string]releasedFrame{
+		"auth":           {KindAuth, 1, Auth{Token: token}},
+		"auth-empty":     {KindAuth, 1 << 31, Auth{Token: []byte{}}},
+		"authed":         {KindAuthed, 1, Empty{}},
+		"refused-nobody": {KindRefused, 2, Refused{Code: api.CodeUnauthenticated, Outcome: api.OutcomeNotApplied, Detail: "no"}},
+	}
+}
+
+func writeAuthFrames(*testing.T) golden.Files { return written(authFrames()) }
+
+func readAuthFrames(t *testing.T, f golden.Files) { readFrames(t, f, authFrames(), Requests, Answers) }
+
 func writeReleasedFrames(*testing.T) golden.Files { return written(releasedFrames()) }
 
 func writeForwardFrames(*testing.T) golden.Files { return written(forwardFrames()) }
@@ -126,7 +142,7 @@ func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, r
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames()} {
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames()} {
 		for _, f := range frames {
 			kept[f.kind] = true
 		}

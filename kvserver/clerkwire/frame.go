@@ -40,6 +40,9 @@ const (
 	KindList   Kind = 0x1a
 	KindListed Kind = 0x1b
 
+	KindAuth   Kind = 0x1c // from servers on that have identities
+	KindAuthed Kind = 0x1d // answers it with an Empty
+
 	KindForward   Kind = 0x1e // in ForwardProtocol only
 	KindForwarded Kind = 0x1f
 )
@@ -73,12 +76,12 @@ var (
 	Requests = Limits{
 		KindOpen: maxSmallBody, KindGet: maxSmallBody,
 		KindPut: maxWriteBody, KindAppend: maxWriteBody, KindDelete: maxSmallBody,
-		KindList: 2 * maxSmallBody,
+		KindList: 2 * maxSmallBody, KindAuth: maxSmallBody,
 	}
 	Answers = Limits{
 		KindRefused: maxRefusedBody, KindGoodbye: maxSmallBody, KindOpened: maxSmallBody, KindGot: maxWriteBody,
 		KindPut.Answer(): maxSmallBody, KindAppend.Answer(): maxSmallBody, KindDelete.Answer(): maxSmallBody,
-		KindListed: maxListedBody,
+		KindListed: maxListedBody, KindAuthed: maxSmallBody,
 	}
 )
 

@@ -21,6 +21,27 @@ func (*Empty) Parse(body []byte) error {
 	return r.Close()
 }
 
+// maxTokenBytes bounds a token.
+const maxTokenBytes = 128
+
+// Auth gives a connection another token: from its answer on requests are those of the
+// token's identity.
+type Auth struct {
+	Token []byte
+}
+
+func (m Auth) append(dst []byte) []byte {
+	return msgpack.AppendBytes(msgpack.AppendArray(dst, 1), m.Token)
+}
+
+// Parse reads a body.
+func (m *Auth) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(1)
+	m.Token = r.Bytes(maxTokenBytes)
+	return r.Close()
+}
+
 // Opened answers a request to open a session.
 type Opened struct{ Session uint64 }
 

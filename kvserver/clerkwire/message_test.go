@@ -136,7 +136,8 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 		"number of if-absent":      {Write{Condition: IfAbsent, Number: 1}, new(Write), "a number"},
 		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused), `"perhaps"`},
 		"outcome applied":          {Refused{Outcome: api.OutcomeApplied}, new(Refused), `"applied"`},
-		"token":                    {Forward{Token: []byte("t")}, new(Forward), "a token"},
+		"token too long":           {Forward{Token: make([]byte, maxTokenBytes+1)}, new(Forward), ""},
+		"new token too long":       {Auth{Token: make([]byte, maxTokenBytes+1)}, new(Auth), ""},
 		"key too long":             {Get{Key: make([]byte, api.MaxKeyBytes+1)}, new(Get), ""},
 	} {
 		if err := c.to.Parse(c.m.append(nil)); !errors.Is(err, msgpack.ErrMalformed) || !strings.Contains(err.Error(), c.says) {

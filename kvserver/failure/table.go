@@ -23,6 +23,8 @@ type Kind struct {
 // not_applied only if the request did not take effect and never will.
 var kinds = [...]Kind{
 	{BadRequest, 400, api.CodeBadRequest, api.OutcomeNotApplied, false, 0, "The request is malformed"},
+	{Unauthenticated, 401, api.CodeUnauthenticated, api.OutcomeNotApplied, false, 0, "A token is needed"},
+	{Denied, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "The identity may not do this"},
 	{NoSuchPath, 404, api.CodeNotFound, api.OutcomeNotApplied, false, 0, "There is nothing at this path"},
 	{KeyNotFound, 404, api.CodeKeyNotFound, "", false, 0, "There is no such key"},
 	{Forbidden, 403, api.CodeForbidden, api.OutcomeNotApplied, false, 0, "Sent by a page of another site"},
@@ -41,6 +43,7 @@ var kinds = [...]Kind{
 	{IdempotencyMismatch, 422, api.CodeIdempotencyMismatch, api.OutcomeNotApplied, false, 0, "The idempotency key was used for another request"},
 	{Overloaded, 429, api.CodeOverloaded, api.OutcomeNotApplied, true, time.Second, "The server has as much work as it can take"},
 	{TooManyWatches, 429, api.CodeTooManyWatches, "", true, time.Second, "There are as many watches as there may be"},
+	{IdentityLimited, 429, api.CodeIdentityLimited, api.OutcomeNotApplied, true, time.Second, "The identity has used what it may"},
 	{HeaderTooLarge, 431, api.CodeHeaderTooLarge, api.OutcomeNotApplied, false, 0, "The header is too large"},
 	{Internal, 500, api.CodeInternal, api.OutcomeUnknown, false, 0, "The server failed while it handled the request"},
 	{InternalRead, 500, api.CodeInternal, api.OutcomeNotApplied, false, 0, "The server failed while it handled the request"},
@@ -51,6 +54,7 @@ var kinds = [...]Kind{
 	{Diverged, 503, api.CodeDiverged, api.OutcomeNotApplied, true, time.Minute, "This node's state was found to be wrong"},
 	{Stopping, 503, api.CodeStopping, api.OutcomeNotApplied, true, time.Second, "This node is stopping"},
 	{IdempotencyFull, 503, api.CodeIdempotencyFull, api.OutcomeNotApplied, true, time.Minute, "No more idempotency keys can be remembered"},
+	{AuditUnavailable, 503, api.CodeAuditUnavailable, api.OutcomeNotApplied, true, time.Second, "The request could not be audited"},
 	{StoppingUnknown, 504, api.CodeStopping, api.OutcomeUnknown, false, 0, "This node stopped before the result was known"},
 	{Timeout, 504, api.CodeTimeout, api.OutcomeUnknown, false, 0, "The result was not known in time"},
 	{ReadTimeout, 504, api.CodeTimeout, api.OutcomeNotApplied, true, 0, "The read was not possible in time"},

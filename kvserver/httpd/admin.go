@@ -55,7 +55,7 @@ func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Hand
 		}
 		return x.answerText("the files of certificates in use are those that are there\n")
 	}))
-	return d.operatorsOnly(newGuard(d, mux))
+	return d.operatorsOnly(newGuard(d, d.adminsOnly(mux)))
 }
 
 // operatorsOnly refuses what a page in a browser on this machine may have sent:

@@ -12,7 +12,7 @@ import (
 
 // goodRequest returns a request that a route serves, for tests to spoil.
 func goodRequest(r Route) (target, body string, header []string) {
-	target = strings.Replace(r.Path, "{key}", "k", 1)
+	target = strings.Replace(strings.Replace(r.Path, "{key}", "k", 1), "{name}", "abcd1234", 1)
 	switch r.Method + " " + r.Path {
 	case "PUT /v1/kv/{key}":
 		body = "value"
@@ -23,7 +23,18 @@ func goodRequest(r Route) (target, body string, header []string) {
 	case "GET /v1/watch":
 		target += "?key=k"
 	case "POST /v1/leader":
-		body, header = `{"to":"n1"}`, []string{"Content-Type", "application/json"}
+		body = `{"to":"n1"}`
+	case "PUT /v1/auth/identities/{name}":
+		body = `{"rules":[{"prefix":"a/","rights":["read"]}]}`
+	case "POST /v1/auth/tokens":
+		body = `{"identity":"abcd1234"}`
+	case "PUT /v1/auth/state":
+		body = `{"state":"observe"}`
+	case "POST /v1/auth/check":
+		body = `{"identity":"abcd1234","right":"read","key":"a"}`
+	}
+	if body != "" && strings.HasPrefix(body, "{") {
+		header = []string{"Content-Type", "application/json"}
 	}
 	return target, body, header
 }
@@ -98,6 +109,12 @@ var badBodies = map[string][]badValue{
 	"POST /v1/kv/{key}": {{strings.Repeat("x", 101), 413, api.CodeValueTooLarge}, {strings.Repeat("x", 98), 413, api.CodeValueTooLarge}}, // the last would grow too large
 	"POST /v1/leader": append(malformed("{", "[]", "null", `"n1"`, `{"to":1}`, `{"to":null,"to":"n1"}`, `{"to":"n1"}{}`, `{"to":"n1","x":1}`, `{"TO":"n1"}`,
 		`{"to":"nobody"}`, strings.Repeat(`{"to":`, 500)+"1", "\xff\xff"), badValue{`{"to":"` + strings.Repeat("n", 5000) + `"}`, 413, api.CodeValueTooLarge}),
+	"PUT /v1/auth/identities/{name}": malformed("", "{", "[]", "null", `{"rules":null}`, `{"Rules":[]}`, `{"rules":[],"rules":[]}`, `{"rules":[]}{}`, `{"deny":[]}`,
+		`{"rules":[{"rights":["read"]}]}`, `{"rules":[{"prefix":"a","rights":["x"]}]}`, `{"rules":[{"prefix":"a","rights":[]}]}`, `{"limits":{"x":1}}`, `{"limits":{"in_flight":-1}}`, `{"disabled":1}`),
+	"POST /v1/auth/tokens": malformed("", "{}", "null", `{"identity":""}`, `{"identity":"a b"}`, `{"identity":"a","ttl":"x"}`, `{"identity":"a","ttl":"-1h"}`, `{"identity":"a","token":"x"}`,
+		`{"identity":"a","comment":"`+strings.Repeat("c", 129)+`"}`),
+	"PUT /v1/auth/state":  malformed("", "{}", `{"state":"on"}`, `{"state":"enforce","revision":1}`, `{"State":"enforce"}`),
+	"POST /v1/auth/check": malformed("", "{}", `{"identity":"a","right":"known"}`, `{"identity":"a","right":"read","key":"a","prefix":"a"}`),
 }
 
 // badRequest is a request that must be refused.
@@ -203,7 +220,7 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 			add(fmt.Sprintf("header %s: %.20s", h, v.value), v.status, v.code, plain(target, h, v.value))
 		}
 	}
-	if slices.Contains(r.Headers, "If-Match") {
+	if slices.Contains(r.Headers, "If-Match") && !strings.HasPrefix(r.Path, "/v1/auth/") {
 		add("two conditions", 400, api.CodeBadRequest, plain(target, "If-Match", "*", "If-None-Match", "*"))
 		add("two conditions", 400, api.CodeBadRequest, plain(with(target, "cas=1"), "If-Match", `"1"`))
 		add("two conditions", 400, api.CodeBadRequest, plain(with(target, "cas=0"), "If-None-Match", "*"))
@@ -288,7 +305,7 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 		add(stalls, 400, api.CodeBadRequest, stalled)
 	}
 	add("a chunk without a length", 400, api.CodeBadRequest, request("xyz\r\nvalue\r\n", "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
-	if r.Path != "/v1/leader" {
+	if r.Path != "/v1/leader" && !strings.HasPrefix(r.Path, "/v1/auth/") {
 		add("no body", 411, api.CodeLengthRequired, request("", "Content-Length", "(none)"))
 	}
 	return all

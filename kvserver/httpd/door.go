@@ -45,9 +45,9 @@ type Upgrader interface {
 	// it is a node that forwards writes.
 	Protocols(forwards bool) []string
 	// Admit takes in a connection of one of the protocols, or says why not; cluster is
-	// that of a node that forwards. serve serves it until its end and closes it; leave
+	// that of a node that forwards, who the caller of the request. serve serves it until its end and closes it; leave
 	// must be called after that, and where serve is not.
-	Admit(protocol, cluster string) (serve func(net.Conn, *bufio.Reader), leave func(), err error)
+	Admit(protocol, cluster string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error)
 }
 
 // Observer is told of requests, for measuring.

@@ -28,8 +28,14 @@ type exchange struct {
 	// rawKey is the key in the path, as it was sent, for routes that have one.
 	rawKey string
 	id     string
-	began  time.Time         // when its body began to be read
-	query  map[string]string // the parameters given, each of which the route takes
+	// who makes the request; nobody until authenticate has looked.
+	who kvserver.Caller
+	// counted is set while the request counts for its caller's limits;
+	// reserved is set when the audit has promised room for a line; silent when the answer
+	// says nothing of the cluster.
+	counted, reserved, silent bool
+	began                     time.Time         // when its body began to be read
+	query                     map[string]string // the parameters given, each of which the route takes
 	// repeated are the parameters that may be given several times.
 	repeated map[string][]string
 	// repeatable is set when the log would know a second copy of the request.
@@ -58,6 +64,8 @@ func (d *Door) handle(serve func(*exchange) error) http.HandlerFunc {
 // serveWith serves one request; see handle. rawKey is the key in its path, if any.
 func (d *Door) serveWith(serve func(*exchange) error, w http.ResponseWriter, r *http.Request, rawKey string) {
 	x := &exchange{door: d, w: w, r: r, conn: port.Of(r), rawKey: rawKey, id: d.requestID(r)}
+	x.who.Remote = r.RemoteAddr
+	defer x.audited()
 	defer x.measured()
 	defer x.recoverPanic()
 	if r.ContentLength == 0 {
@@ -124,6 +132,11 @@ func (x *exchange) begin(status, length int) {
 	x.flushNumbers(h)
 	x.door.stampHeader(h, x.idHeader())
 	x.stampAnswerer()
+	if x.silent {
+		for _, name := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm} {
+			h.Del(name)
+		}
+	}
 	x.conn.Serving()
 	x.door.port.AllowWriting(x.w, length)
 	x.answering(status, length)
@@ -151,6 +164,9 @@ func (x *exchange) answerError(err error, checks []string) {
 
 // answerRefusal sends a refusal, of this node or of the leader, as a problem document.
 func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
+	if refusal.Status == http.StatusUnauthorized {
+		x.keepSilent(&refusal)
+	}
 	problem := problemOf(refusal, x.id)
 	problem.Checks = checks
 	if x.repeatable && refusal.Outcome == api.OutcomeUnknown {

@@ -265,7 +265,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	if a.status != status || p.Code != code || p.Outcome != outcome {
 		t.Errorf("answered %d %s %q (%s), want %d %s %q", a.status, p.Code, p.Outcome, p.Detail, status, code, outcome)
 	}
-	if p.Status != a.status || p.Title == "" || p.Type == "" || p.Detail == "" || p.Node == "" || p.RequestID == "" {
+	if p.Status != a.status || p.Title == "" || p.Type == "" || p.Detail == "" || (p.Node == "") != (status == 401) || p.RequestID == "" {
 		t.Errorf("the problem is incomplete: %+v", p)
 	}
 	want := string(code)
@@ -274,7 +274,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	}
 	for name, value := range map[string]string{
 		"Content-Type": api.MediaProblem, api.HeaderError: want, api.HeaderNode: p.Node, api.HeaderLeader: p.Leader,
-		api.HeaderTerm: fmt.Sprint(p.Term), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+		api.HeaderTerm: strings.TrimSuffix(fmt.Sprint(p.Term), map[bool]string{true: "0"}[status == 401]), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
 	} {
 		if got := a.header.Get(name); got != value {
 			t.Errorf("%s is %q, want %q", name, got, value)

@@ -30,7 +30,7 @@ func (x *exchange) remoteWrite(mayForward bool, c kv.Command) kvserver.Remote {
 		return overHTTP
 	}
 	return func(ctx context.Context, leader string) error {
-		answer, err := forwarder.Forward(ctx, leader, x.id, c)
+		answer, err := forwarder.Forward(ctx, leader, x.id, x.who.Token(), c)
 		if errors.Is(err, kvserver.ErrOtherRoad) {
 			return overHTTP(ctx, leader)
 		}

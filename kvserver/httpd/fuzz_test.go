@@ -63,7 +63,7 @@ func fuzzServer(t *testing.T) *testServer {
 	log := fakelog.New("n1")
 	s, err := wired(settings{Config: kvserver.Config{
 		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.ApplyCh, ClientAddr: func(string) string { return "" },
-		MaxValueBytes: 1000, Logger: slog.New(slog.DiscardHandler),
+		MaxValueBytes: 1000, Level: 3, Logger: slog.New(slog.DiscardHandler),
 	}, AllowedHosts: []string{"h", "kv"}, unmeasured: true})
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func (d *Door) serveTransfer(x *exchange) error {
 	body := []byte("{}") // of a request without one
 	if x.r.ContentLength != 0 {
 		var err error
-		if body, err = x.jsonBody(maxTransferBytes); err != nil {
+		if body, err = x.jsonBody(maxTransferBytes, `{"to":"n2"} or {}; without a body the node that is most fit takes over`); err != nil {
 			return err
 		}
 	} else {
@@ -52,11 +52,11 @@ func (d *Door) serveTransfer(x *exchange) error {
 }
 
 // jsonBody reads a small body that must say that it is JSON: a form that some
-// page made a browser send does not.
-func (x *exchange) jsonBody(limit int64) ([]byte, error) {
+// page made a browser send does not. example says what it could be.
+func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || media != api.MediaJSON {
-		return nil, failure.Of(failure.UnsupportedMedia, err, `the body must be JSON, with Content-Type: %s, as in {"to":"n2"} or {}; without a body the node that is most fit takes over`, api.MediaJSON)
+		return nil, failure.Of(failure.UnsupportedMedia, err, "the body must be JSON, with Content-Type: %s, as in %s", api.MediaJSON, example)
 	}
 	if x.r.ContentLength > limit {
 		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, limit)

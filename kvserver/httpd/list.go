@@ -41,7 +41,7 @@ func (d *Door) serveList(x *exchange) error {
 	}
 	ctx, cancel := x.context()
 	defer cancel()
-	p, err := d.server.List(ctx, l.query(), f)
+	p, err := d.server.List(ctx, &x.who, l.query(), f)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 	if err != nil {
 		return nil, p.lostSight(ctx, leader, err)
 	}
-	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" {
+	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" && !isUnauthenticated(response) {
 		return nil, p.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
 	relayed := &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}
@@ -148,6 +148,12 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 		return nil, p.turnedDown(leader, address, relayed)
 	}
 	return relayed, nil
+}
+
+// isUnauthenticated reports whether a node has answered that it does not know the
+// caller. Such an answer names no node; what gives it has done nothing.
+func isUnauthenticated(r *http.Response) bool {
+	return r.StatusCode == http.StatusUnauthorized && r.Header.Get(api.HeaderError) == failure.KindOf(failure.Unauthenticated).Header()
 }
 
 // triedAgain reports whether an answer says that the write is for whichever node
@@ -182,8 +188,9 @@ var firstHopHeaders = []string{
 }
 
 // decidingHeaders decide what a request does. They travel even if the client's
-// Connection names them: without one, the leader would do what was not asked for.
-var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey, "Content-Type"}
+// Connection names them: without one, the leader would do what was not asked for, or
+// would do it for somebody else.
+var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey, "Content-Type", "Authorization"}
 
 // outgoing makes the request for the leader: the client's, with the body read
 // whole, and marked so that it travels no further.

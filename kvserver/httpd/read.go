@@ -34,7 +34,7 @@ func (d *Door) serveGet(x *exchange) error {
 	}
 	ctx, cancel := x.context()
 	defer cancel()
-	read, err := d.server.Get(ctx, key, f)
+	read, err := d.server.Get(ctx, &x.who, key, f)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/httpd/page"
 )
@@ -18,14 +19,15 @@ import (
 // requests of a route stands in its row, and is applied in one place, dispatch.
 type Route struct {
 	Method string
-	// Path may hold "{key}", which stands for everything to the end of the path.
+	// Path may hold "{key}", which stands for everything to the end of the path, or
+	// "{name}", which stands for one segment at its end.
 	Path string
 	// Class says with which other requests it shares room. Requests of a class
 	// without a queue have a place from their beginning to their end; the others
 	// when they have come so far that only the server is waited for.
 	Class kvserver.Class
-	// Permission says what a client must be allowed to do. Nothing asks for it yet.
-	Permission Permission
+	// Right is what the caller needs, on the range that the row's span returns.
+	Right auth.Right
 	// Query lists the parameters that may be given; any other is refused.
 	Query []string
 	// Headers lists the headers of a request that have a meaning of their own
@@ -35,21 +37,6 @@ type Route struct {
 	// meet any request.
 	Statuses []int
 }
-
-// Permission is what a client must be allowed to do if it is to be served. Every client
-// is, as long as there are no tokens; every route says already what it would need.
-type Permission int
-
-// The permissions, each of which includes those before it. None is for probes and for
-// routes whose requests are judged one by one, as those of a Clerk. Admin is for what
-// concerns the whole store or the cluster.
-const (
-	_ Permission = iota // not decided
-	None
-	Read
-	Write
-	Admin
-)
 
 // Routes lists everything that Door.Handler answers, for documents and tests
 // to be held against.
@@ -61,11 +48,35 @@ func Routes() []Route {
 	return all
 }
 
-// route is a Route and what serves it.
+// route is a Route, the ranges that its requests execute, and what serves it. A row
+// without one of them does not compile.
 type route struct {
 	Route
+	span  func(*exchange) ([]auth.Range, error)
 	serve func(*Door, *exchange) error
 }
+
+// ofKey is the range of requests about the key in the path.
+func ofKey(x *exchange) ([]auth.Range, error) {
+	key, err := x.key()
+	return []auth.Range{auth.OneKey(key)}, err
+}
+
+// ofList is the range of a list, after its parameters are resolved.
+func ofList(x *exchange) ([]auth.Range, error) {
+	l, err := x.listing()
+	q := l.query()
+	return []auth.Range{q.Range()}, err
+}
+
+// ofWatch are the ranges of the selectors of a watch.
+func ofWatch(x *exchange) ([]auth.Range, error) {
+	r, err := x.watchRequest()
+	return rangesOf(r.Selectors), err
+}
+
+// ofSystem is the range of requests that are about no key.
+func ofSystem(*exchange) ([]auth.Range, error) { return []auth.Range{{}}, nil }
 
 // routeTable is the one list of routes.
 func routeTable() []route {
@@ -81,44 +92,59 @@ func routeTable() []route {
 	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
 	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
+	authReads := []int{200, 400, 404, 429, 500, 501, 503, 504}
+	authWrites := []int{200, 201, 204, 400, 404, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	all := []route{
-		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
-		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, Read, reads, onReads, afterRead}, (*Door).serveGet},
-		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, Write, writes, onWrites, afterPut}, (*Door).servePut},
-		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, Write, append([]string{"op"}, writes...), onWrites, afterAppend}, (*Door).servePost},
-		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, Write, writes, onWrites, afterDelete}, (*Door).serveDelete},
-		{Route{"GET", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
-		{Route{"HEAD", "/v1/kv", kvserver.Reads, Read, lists, []string{"Accept"}, afterList}, (*Door).serveList},
-		{Route{"GET", "/v1/watch", kvserver.Free, Read, watches, []string{"Accept", "Last-Event-Id"}, afterWatch}, (*Door).serveWatch},
-		{Route{"GET", "/v1/clerk", kvserver.Free, None, nil, nil, []int{101, 200, 400, 429, 500, 503}}, (*Door).serveClerk},
-		{Route{"GET", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
-		{Route{"HEAD", "/v1/status", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveStatus},
-		{Route{"GET", "/v1/integrity", kvserver.Free, Read, []string{"at"}, nil, []int{200, 400, 500}}, (*Door).serveDigest},
-		{Route{"GET", "/v1/snapshot", kvserver.Backups, Admin, nil, nil, []int{200, 400, 429, 500, 503, 504}}, (*Door).serveBackup},
-		{Route{"POST", "/v1/leader", kvserver.Free, Admin, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, (*Door).serveTransfer},
-		{Route{"GET", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
-		{Route{"HEAD", "/metrics", kvserver.Scrapes, Read, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveMetrics},
-		{Route{"GET", "/v1/recorder", kvserver.Scrapes, Read, []string{"after", "seconds", "limit"}, nil, []int{200, 400, 404, 429, 500}}, (*Door).serveRecorder},
-		{Route{"GET", "/v1/explain", kvserver.Scrapes, Read, []string{"seconds"}, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, (*Door).serveExplain},
-		{Route{"GET", "/v1/overview", kvserver.Free, Read, nil, nil, []int{200, 400, 500}}, (*Door).serveOverview},
-		{Route{"GET", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
-		{Route{"HEAD", "/livez", kvserver.Free, None, nil, nil, []int{200, 400, 500, 503}}, (*Door).serveLive},
-		{Route{"GET", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
-		{Route{"HEAD", "/readyz", kvserver.Free, None, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, (*Door).serveReady},
+		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, auth.Read, reads, onReads, afterRead}, ofKey, (*Door).serveGet},
+		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, auth.Read, reads, onReads, afterRead}, ofKey, (*Door).serveGet},
+		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, auth.Write, writes, onWrites, afterPut}, ofKey, (*Door).servePut},
+		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, auth.Write, append([]string{"op"}, writes...), onWrites, afterAppend}, ofKey, (*Door).servePost},
+		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, auth.Delete, writes, onWrites, afterDelete}, ofKey, (*Door).serveDelete},
+		{Route{"GET", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
+		{Route{"HEAD", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
+		{Route{"GET", "/v1/watch", kvserver.Free, auth.Watch, watches, []string{"Accept", "Last-Event-Id"}, afterWatch}, ofWatch, (*Door).serveWatch},
+		{Route{"GET", "/v1/clerk", kvserver.Free, auth.Known, nil, nil, []int{101, 200, 400, 429, 500, 503}}, ofSystem, (*Door).serveClerk},
+		{Route{"GET", "/v1/status", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveStatus},
+		{Route{"HEAD", "/v1/status", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveStatus},
+		{Route{"GET", "/v1/integrity", kvserver.Free, auth.Open, []string{"at"}, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveDigest},
+		{Route{"GET", "/v1/snapshot", kvserver.Backups, auth.Backup, nil, nil, []int{200, 400, 429, 500, 503, 504}}, ofSystem, (*Door).serveBackup},
+		{Route{"POST", "/v1/leader", kvserver.Free, auth.Members, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, ofSystem, (*Door).serveTransfer},
+		{Route{"GET", "/metrics", kvserver.Scrapes, auth.Metrics, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveMetrics},
+		{Route{"HEAD", "/metrics", kvserver.Scrapes, auth.Metrics, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveMetrics},
+		{Route{"GET", "/v1/recorder", kvserver.Scrapes, auth.Status, []string{"after", "seconds", "limit"}, nil, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveRecorder},
+		{Route{"GET", "/v1/explain", kvserver.Scrapes, auth.Status, []string{"seconds"}, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveExplain},
+		{Route{"GET", "/v1/overview", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveOverview},
+		{Route{"GET", "/v1/auth/identities", kvserver.Free, auth.Auth, nil, nil, authReads}, ofSystem, (*Door).serveIdentities},
+		{Route{"GET", "/v1/auth/identities/{name}", kvserver.Free, auth.Auth, nil, nil, authReads}, ofSystem, (*Door).serveIdentity},
+		{Route{"PUT", "/v1/auth/identities/{name}", kvserver.Free, auth.Auth, nil, []string{"If-Match", "Content-Type"}, authWrites}, ofSystem, (*Door).servePutIdentity},
+		{Route{"DELETE", "/v1/auth/identities/{name}", kvserver.Free, auth.Auth, nil, []string{"If-Match"}, authWrites}, ofSystem, (*Door).serveDeleteIdentity},
+		{Route{"GET", "/v1/auth/tokens", kvserver.Free, auth.Known, nil, nil, authReads}, ofSystem, (*Door).serveTokens},
+		{Route{"POST", "/v1/auth/tokens", kvserver.Free, auth.Known, nil, []string{"Content-Type", api.HeaderIdempotencyKey}, authWrites}, ofSystem, (*Door).serveNewToken},
+		{Route{"DELETE", "/v1/auth/tokens/{name}", kvserver.Free, auth.Known, nil, []string{"If-Match"}, authWrites}, ofSystem, (*Door).serveDeleteToken},
+		{Route{"GET", "/v1/auth/state", kvserver.Free, auth.Auth, nil, nil, authReads}, ofSystem, (*Door).serveAuthState},
+		{Route{"PUT", "/v1/auth/state", kvserver.Free, auth.Auth, nil, []string{"If-Match", "Content-Type"}, authWrites}, ofSystem, (*Door).servePutAuthState},
+		{Route{"POST", "/v1/auth/check", kvserver.Free, auth.Auth, nil, []string{"Content-Type"}, append([]int{413}, authReads...)}, ofSystem, (*Door).serveAuthCheck},
+		{Route{"GET", "/v1/auth/me", kvserver.Free, auth.Known, nil, nil, []int{200, 400, 404, 500, 503}}, ofSystem, (*Door).serveMe},
+		{Route{"GET", "/livez", kvserver.Free, auth.Open, nil, nil, []int{200, 400, 500, 503}}, ofSystem, (*Door).serveLive},
+		{Route{"HEAD", "/livez", kvserver.Free, auth.Open, nil, nil, []int{200, 400, 500, 503}}, ofSystem, (*Door).serveLive},
+		{Route{"GET", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
+		{Route{"HEAD", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 	}
 	for i, name := range page.Names {
 		path := "/ui/"
 		if i > 0 {
 			path += name
 		}
-		all = append(all, route{Route{"GET", path, kvserver.Free, None, nil, nil, []int{200, 400, 500}}, (*Door).servePage})
+		// Files of the program hold nothing of anybody's. What the page shows is asked for
+		// by the routes above.
+		all = append(all, route{Route{"GET", path, kvserver.Free, auth.Open, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).servePage})
 	}
 	return all
 }
 
 // AnyStatus lists the refusals that may meet any request: by the guard, the
 // router or net/http.
-func AnyStatus() []int { return []int{400, 403, 404, 405, 415, 417, 431, 501, 505} }
+func AnyStatus() []int { return []int{400, 401, 403, 404, 405, 415, 417, 429, 431, 501, 505} }
 
 // router finds the route of a request. All routes stand in the table. The path of one
 // key, which nearly all requests have, is recognised without it: the table makes two
@@ -159,7 +185,7 @@ func newRouter(d *Door) *router {
 		if m == nil {
 			m = &methodMux{door: d, byMethod: map[string]func(*exchange) error{}}
 			at[r.Path] = m
-			table.Path(strings.Replace(r.Path, "{key}", "{key:.*}", 1)).Handler(m)
+			table.Path(pathPattern.Replace(r.Path)).Handler(m)
 			if before, ofKey := strings.CutSuffix(r.Path, "{key}"); ofKey {
 				router.keys, router.before = m, before
 			}
@@ -167,14 +193,20 @@ func newRouter(d *Door) *router {
 		m.methods = append(m.methods, r.Method)
 		m.byMethod[r.Method] = d.dispatch(r)
 	}
-	table.NotFoundHandler = d.handle(func(*exchange) error {
+	table.NotFoundHandler = d.handle(func(x *exchange) error {
+		if err := x.authenticate(); err != nil {
+			return err
+		}
 		return failure.Of(failure.NoSuchPath, nil, "there is nothing at this path; keys are under /v1/kv/, health is at /livez and /readyz, what the node knows is at /v1/status")
 	})
 	return router
 }
 
-// dispatch returns what serves one route: it measures the request, holds it to its
-// row, and gives it a place in the row's class.
+// pathPattern writes a row's path as the table of the router takes it.
+var pathPattern = strings.NewReplacer("{key}", "{key:.*}", "{name}", "{key:[^/]+}")
+
+// dispatch returns what serves one route: it measures the request, lets it in if its
+// caller may, holds it to its row, and gives it a place in the row's class.
 func (d *Door) dispatch(r route) func(*exchange) error {
 	var enter func(bytes int64)
 	var leave func(status, sent int, took time.Duration)
@@ -187,9 +219,10 @@ func (d *Door) dispatch(r route) func(*exchange) error {
 			x.begun, x.leave = time.Now(), leave
 			enter(x.r.ContentLength)
 		}
-		if err := x.checkAgainst(r.Route); err != nil {
+		if err := x.let(&r); err != nil {
 			return err
 		}
+		defer x.letOut()
 		class := x.class()
 		if !class.HasQueue() {
 			if err := x.checkFirst(class); err != nil {
@@ -232,6 +265,9 @@ func (m *methodMux) serve(w http.ResponseWriter, r *http.Request, rawKey string)
 		return
 	}
 	m.door.handle(func(x *exchange) error {
+		if err := x.authenticate(); err != nil {
+			return err
+		}
 		allowed := strings.Join(m.methods, ", ")
 		x.w.Header().Set("Allow", allowed)
 		return failure.Of(failure.MethodNotAllowed, nil, "this path takes %s", allowed)

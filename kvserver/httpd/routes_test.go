@@ -1,9 +1,11 @@
 package httpd
 
 import (
+	"slices"
 	"testing"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 )
 
 // Goal: no route is forgotten when admission is decided: each row says its class,
@@ -24,31 +26,36 @@ func TestEveryRouteSaysItsClass(t *testing.T) {
 	}
 }
 
-// Goal: no route is forgotten when permissions come to be asked for: each row says one,
-// nothing that changes a key or the cluster needs less than the permission for it, and
-// probes need none. Method: the table of routes, by method and path.
-func TestEveryRouteSaysItsPermission(t *testing.T) {
-	least := map[string]Permission{"GET": None, "HEAD": None, "PUT": Write, "POST": Write, "DELETE": Write}
-	exact := map[string]Permission{
-		"GET /v1/kv/{key}": Read, "GET /v1/kv": Read, "PUT /v1/kv/{key}": Write, "POST /v1/kv/{key}": Write, "DELETE /v1/kv/{key}": Write,
-		"GET /v1/snapshot": Admin, "POST /v1/leader": Admin, "GET /livez": None, "GET /readyz": None,
+// Goal (S1): no route is forgotten when rights are asked for: each row says one and has
+// a range, nothing that changes a key or the cluster goes without, a HEAD needs what its
+// GET does, and only probes and the digests that nodes compare need no token.
+// Method: the table of routes, by method and path.
+func TestEveryRouteSaysItsRight(t *testing.T) {
+	exact := map[string]auth.Right{
+		"GET /v1/kv/{key}": auth.Read, "GET /v1/kv": auth.List, "PUT /v1/kv/{key}": auth.Write, "POST /v1/kv/{key}": auth.Write,
+		"DELETE /v1/kv/{key}": auth.Delete, "GET /v1/clerk": auth.Known, "GET /v1/status": auth.Status, "GET /metrics": auth.Metrics,
+		"GET /v1/snapshot": auth.Backup, "POST /v1/leader": auth.Members, "GET /livez": auth.Open, "GET /readyz": auth.Open, "GET /v1/integrity": auth.Open,
 	}
-	ofGet := map[string]Permission{}
-	for _, r := range Routes() {
+	open := []string{"/livez", "/readyz", "/v1/integrity"}
+	ofGet := map[string]auth.Right{}
+	for _, r := range routeTable() {
 		name := r.Method + " " + r.Path
-		if r.Permission < None || r.Permission > Admin || r.Permission < least[r.Method] {
-			t.Errorf("%s needs the permission %d", name, r.Permission)
+		if r.Right < auth.Open || r.Right > auth.Admin || r.span == nil || r.serve == nil {
+			t.Errorf("%s needs %v, or has no range", name, r.Right)
 		}
-		if want, has := exact[name]; has && r.Permission != want {
-			t.Errorf("%s needs the permission %d, want %d", name, r.Permission, want)
+		if (r.Right == auth.Open) != slices.Contains(open, r.Path) {
+			t.Errorf("%s needs %v", name, r.Right)
+		}
+		if want, has := exact[name]; has && r.Right != want {
+			t.Errorf("%s needs %v, want %v", name, r.Right, want)
 		}
 		delete(exact, name)
 		switch r.Method {
 		case "GET":
-			ofGet[r.Path] = r.Permission
+			ofGet[r.Path] = r.Right
 		case "HEAD":
-			if r.Permission != ofGet[r.Path] {
-				t.Errorf("%s needs the permission %d, and GET %d", name, r.Permission, ofGet[r.Path])
+			if r.Right != ofGet[r.Path] {
+				t.Errorf("%s needs %v, and GET %v", name, r.Right, ofGet[r.Path])
 			}
 		}
 	}

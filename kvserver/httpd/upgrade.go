@@ -22,7 +22,7 @@ func (d *Door) serveClerk(x *exchange) error {
 	if at < 0 {
 		return x.answerText(strings.Join(protocols, "\n") + "\n")
 	}
-	serve, leave, err := clerks.Admit(protocols[at], x.r.Header.Get(api.HeaderCluster))
+	serve, leave, err := clerks.Admit(protocols[at], x.r.Header.Get(api.HeaderCluster), x.who)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/httpd/events"
 	"raftkv/kvserver/kv"
@@ -52,12 +53,15 @@ func (d *Door) serveWatch(x *exchange) error {
 	}
 	x.unhurried()
 	x.begin(http.StatusOK, streamPiece)
-	to := pieces{x}
+	to, may := pieces{x}, x.permit(auth.Watch, rangesOf(asked.Selectors)...)
 	buffer := f.AppendRetry(nil, minRetry+rand.N(maxRetry-minRetry))
 	for {
 		outs, err := w.Next(x.r.Context())
 		if x.r.Context().Err() != nil && !d.server.Stopping() {
 			return nil // the client is gone
+		}
+		if !may.still() {
+			outs, err = nil, may.why // its token may have been revoked meanwhile
 		}
 		for i := range outs {
 			buffer = f.Append(buffer, &outs[i])
@@ -144,6 +148,10 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 	if limit == 0 || err != nil {
 		return err == nil, err
 	}
+	// What is waited for may be more than what is read.
+	if err := x.allowAll(x.route.Right, rangesOf(s)); err != nil {
+		return false, err
+	}
 	x.conn.LeaveGate()
 	x.unhurried()
 	if has != nil {
@@ -161,6 +169,9 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 	case changed || err != nil:
 		return err == nil, err
 	}
+	if err := x.allowAll(x.route.Right, rangesOf(s)); err != nil {
+		return false, err // it may have been revoked meanwhile
+	}
 	x.stampConsistency(f)
 	x.stampNumber(api.HeaderRevision, upTo)
 	if has != nil {
@@ -175,7 +186,7 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 func (x *exchange) differs(key string, f kvserver.Freshness, has func(revision uint64) bool) (after uint64, differs bool, err error) {
 	ctx, cancel := x.context()
 	defer cancel()
-	now, err := x.door.server.Get(ctx, key, f)
+	now, err := x.door.server.Get(ctx, &x.who, key, f)
 	return now.Revision, !now.Found || !has(now.Item.Revision), err
 }
 

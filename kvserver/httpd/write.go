@@ -131,7 +131,7 @@ func (d *Door) serveCommand(ctx context.Context, x *exchange, c kv.Command, key 
 	if err != nil {
 		return err
 	}
-	result, elsewhere, err := d.server.Write(ctx, c, x.remoteWrite(mayForward, c))
+	result, elsewhere, err := d.server.Write(ctx, &x.who, c, x.remoteWrite(mayForward, c))
 	switch {
 	case err != nil:
 		return err

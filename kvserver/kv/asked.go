@@ -1,6 +1,10 @@
 package kv
 
-import "errors"
+import (
+	"errors"
+
+	"raftkv/kvserver/auth"
+)
 
 // CheckAsked says what keeps c from being a command that a client may ask for at
 // another node. nil: nothing. Such a command is a put, append or delete, and what only
@@ -23,6 +27,8 @@ func (c *Command) CheckAsked() error {
 		return errors.New("the command has a time, which only the leader gives")
 	case c.MaxLength != 0, c.Quota != 0:
 		return errors.New("the command has a limit, which only the leader sets")
+	case c.Caller != (auth.Author{}):
+		return errors.New("the command has a caller, whom only the leader names")
 	case c.Session != (SessionCall{}):
 		return errors.New("the command is in a session, and Clerks ask the leader themselves")
 	case c.Condition.Kind == IfVersion || c.Condition.Kind > conditionMax || !c.Condition.fits():

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"raftkv/kvserver/auth"
 )
 
 // Op is the operation of a command. Values are stored in logs: they are only ever
@@ -28,7 +30,9 @@ const (
 const opMax = OpGet
 
 // known reports whether this version knows the operation.
-func (o Op) known() bool { return o != 0 && o <= opMax || o == OpSettings || o == OpForget }
+func (o Op) known() bool {
+	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth()
+}
 
 func (o Op) String() string {
 	switch o {
@@ -46,6 +50,12 @@ func (o Op) String() string {
 		return "settings"
 	case OpForget:
 		return "forget"
+	case OpIdentity:
+		return "identity"
+	case OpToken:
+		return "token"
+	case OpAuthState:
+		return "auth-state"
 	}
 	return fmt.Sprintf("op(%d)", uint8(o))
 }
@@ -92,8 +102,12 @@ type Command struct {
 	// session: 1 to MaxIdempotencyKeyBytes visible ASCII characters, for a put,
 	// append or delete that is in no session. "": none.
 	IdempotencyKey string
-	Key            []byte
-	Value          []byte
+	// Caller is the identity for which the proposing server has taken the command, with
+	// the token that was used; zero for nobody. What is remembered of the command belongs
+	// to that identity.
+	Caller auth.Author
+	Key    []byte
+	Value  []byte
 }
 
 // ErrMalformed is wrapped by the errors of DecodeCommand about bytes that no
@@ -113,7 +127,8 @@ const (
 	flagQuota       = 1 << 5
 	flagIdempotency = 1 << 6
 	flagCondition   = 1 << 7
-	flagsKnown      = 1<<8 - 1
+	flagCaller      = 1 << 12
+	flagsKnown      = 1<<8 - 1 | flagCaller
 )
 
 // appendCommand appends the encoding of c to dst and returns the extended slice:
@@ -127,6 +142,7 @@ const (
 //	flagQuota:       bytes uvarint
 //	flagIdempotency: key length uvarint | key
 //	flagCondition:   kind u8 | number uvarint; the other conditions
+//	flagCaller:      identity uvarint | token id 8 bytes
 //	key length uvarint | key | value length uvarint | value
 //
 // A flag is set when its fields are not all zero; flagIfVersion is also set with
@@ -168,6 +184,9 @@ func appendFields(dst []byte, c *Command) []byte {
 	if c.IdempotencyKey != "" {
 		flags |= flagIdempotency
 	}
+	if c.Caller != (auth.Author{}) {
+		flags |= flagCaller
+	}
 	dst = append(dst, commandVersion, byte(c.Op))
 	dst = binary.AppendUvarint(dst, flags)
 	if flags&flagID != 0 {
@@ -198,6 +217,10 @@ func appendFields(dst []byte, c *Command) []byte {
 	if flags&flagCondition != 0 {
 		dst = append(dst, byte(c.Condition.Kind))
 		dst = binary.AppendUvarint(dst, c.Condition.Number)
+	}
+	if flags&flagCaller != 0 {
+		dst = binary.AppendUvarint(dst, c.Caller.Identity)
+		dst = append(dst, c.Caller.Token[:]...)
 	}
 	return dst
 }
@@ -307,6 +330,13 @@ func (r *fields) command(op Op) Command {
 		}
 		r.check(c.Condition.Kind > IfVersion, "a condition that has another encoding")
 		c.Condition.Number = r.uvarint()
+	}
+	if flags&flagCaller != 0 {
+		c.Caller.Identity = r.uvarint()
+		for i := range c.Caller.Token {
+			c.Caller.Token[i] = r.byte()
+		}
+		r.check(c.Caller != (auth.Author{}), "an empty caller")
 	}
 	c.Key, c.Value = r.bytes(), r.bytes()
 	return c

@@ -56,6 +56,13 @@ const (
 // hashEvent is the kind of the history's events. The numbers between are kept.
 const hashEvent uint64 = 9
 
+// Kinds of the table of identities.
+const (
+	hashIdentity uint64 = 10 + iota
+	hashToken
+	hashAuthState
+)
+
 // mix works the number n into the hash h. For a given h different numbers give
 // different hashes.
 func mix(h, n uint64) uint64 {
@@ -73,8 +80,11 @@ func hashOf(numbers ...uint64) uint64 {
 }
 
 // keyHash returns the common beginning of the hashes of all values of a key.
-func keyHash[K string | []byte](key K) uint64 {
-	h := mix(mix(0, hashItem), uint64(len(key)))
+func keyHash[K string | []byte](key K) uint64 { return bytesHash(hashItem, key) }
+
+// bytesHash returns the hash of bytes that are a thing of this kind.
+func bytesHash[K string | []byte](kind uint64, key K) uint64 {
+	h := mix(mix(0, kind), uint64(len(key)))
 	for len(key) >= 8 {
 		h = mix(h, word(key))
 		key = key[8:]
@@ -108,7 +118,13 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // its end.
 func checksumOf(checksum uint32, more []byte) uint32 { return crc32.Update(checksum, castagnoli, more) }
 
-func (s session) hash(id uint64) uint64 { return hashOf(hashSession, id, s.lastUsed) }
+func (s session) hash(id uint64) uint64 {
+	h := hashOf(hashSession, id, s.lastUsed)
+	if s.owner != 0 {
+		h = mix(h, s.owner)
+	}
+	return h
+}
 
 func (l *lane) hash() uint64 {
 	return hashOf(hashLane, l.session, uint64(l.number)<<16|uint64(l.status)<<8|l.flags(), l.seq, l.revision, l.version, l.length)
@@ -120,5 +136,9 @@ func (r *record) hash() uint64 {
 	}
 	id, idEnd := half(r.id)
 	print, printEnd := half(r.fingerprint)
-	return hashOf(hashRecord, id, idEnd, print, printEnd, r.time, uint64(r.status)<<8|r.flags(), r.revision, r.version, uint64(r.length))
+	h := hashOf(hashRecord, id, idEnd, print, printEnd, r.time, uint64(r.status)<<8|r.flags(), r.revision, r.version, uint64(r.length))
+	if r.identity != 0 {
+		h = mix(h, r.identity)
+	}
+	return h
 }

@@ -25,6 +25,9 @@ func (v *View) Hash() [sha256.Size]byte {
 	d.numbers(uint64(v.sessions.Len()))
 	v.sessions.Scan(func(id uint64, s session) bool {
 		d.numbers(id, s.lastUsed)
+		if s.owner != 0 {
+			d.numbers(s.owner)
+		}
 		return true
 	})
 	d.numbers(uint64(v.lanes.Len()))
@@ -38,8 +41,15 @@ func (v *View) Hash() [sha256.Size]byte {
 		d.to.Write(r.id[:])
 		d.to.Write(r.fingerprint[:])
 		d.numbers(r.time, uint64(r.status), bit(r.created), bit(r.deleted), r.revision, r.version, uint64(r.length))
+		if r.identity != 0 {
+			d.numbers(r.identity)
+		}
 		return true
 	})
+	if image := v.auth.Image(); image != nil {
+		d.numbers(uint64(len(image)))
+		d.to.Write(image)
+	}
 	return [sha256.Size]byte(d.to.Sum(nil))
 }
 

@@ -10,6 +10,7 @@ import (
 // the same reason it holds 128 bits of the key's hash instead of the key.
 type record struct {
 	id          recordID
+	identity    uint64   // to which it belongs; 0: to whoever repeats the request
 	fingerprint [16]byte // of the request
 	time        uint64   // log time when it was answered, milliseconds
 	revision    uint64
@@ -19,6 +20,14 @@ type record struct {
 	created     bool
 	deleted     bool
 }
+
+// recordName finds a record: the same key of two identities is two keys.
+type recordName struct {
+	id       recordID
+	identity uint64
+}
+
+func (r *record) name() recordName { return recordName{r.id, r.identity} }
 
 // recordID is the beginning of the hash of an idempotency key.
 type recordID [16]byte
@@ -47,8 +56,7 @@ func fingerprint(c Command) [16]byte {
 // again may find room. So a request is applied at most once either way.
 func (s *Store) runKeyed(c Command) Result {
 	id, print := recordIDOf(c.IdempotencyKey), fingerprint(c)
-	if at, known := s.recordAt[id]; known {
-		r := s.records.at(at)
+	if r := s.recorded(recordName{id, c.owner()}, print); r != nil {
 		if r.fingerprint != print {
 			return Result{Status: StatusIdempotencyMismatch, Revision: s.revision}
 		}
@@ -62,15 +70,28 @@ func (s *Store) runKeyed(c Command) Result {
 		return result
 	}
 	s.remember(record{
-		id: id, fingerprint: print, time: s.logTime,
+		id: id, identity: c.owner(), fingerprint: print, time: s.logTime,
 		revision: result.Revision, version: result.Version, length: uint32(result.Length),
 		status: result.Status, created: result.Created, deleted: result.Deleted,
 	})
 	return result
 }
 
+// recorded returns what is remembered of a request, nil if nothing is. A request that
+// was made by nobody, before identities counted, is known again by whoever repeats it,
+// and only by its repetition.
+func (s *Store) recorded(name recordName, print [16]byte) *record {
+	if at, known := s.recordAt[name]; known {
+		return s.records.at(at)
+	}
+	if at, known := s.recordAt[recordName{id: name.id}]; known && s.records.at(at).fingerprint == print {
+		return s.records.at(at)
+	}
+	return nil
+}
+
 func (s *Store) remember(r record) {
-	s.recordAt[r.id] = s.records.push(r)
+	s.recordAt[r.name()] = s.records.push(r)
 	s.sum += r.hash()
 }
 
@@ -90,7 +111,7 @@ func (s *Store) forgetExpired() {
 			return
 		}
 		s.sum -= eldest.hash()
-		delete(s.recordAt, eldest.id)
+		delete(s.recordAt, eldest.name())
 		s.records.pop()
 	}
 }

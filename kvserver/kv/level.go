@@ -3,6 +3,8 @@ package kv
 import (
 	"encoding/binary"
 	"fmt"
+
+	"raftkv/kvserver/auth"
 )
 
 // A cluster works at a level, which says which formats and commands it uses. The
@@ -74,7 +76,7 @@ func (s *Store) raise(level uint64) error {
 
 // levelOf returns the level at which an operation was added.
 func (o Op) levelOf() uint64 {
-	if o == OpSettings || o == OpForget {
+	if o == OpSettings || o == OpForget || o.onAuth() {
 		return LevelHistory
 	}
 	return LevelBase
@@ -96,6 +98,9 @@ func body(number uint64) []byte { return binary.AppendUvarint([]byte{bodyVersion
 func (c *Command) checkLevel(level uint64) error {
 	if c.Op.levelOf() > level {
 		return &UnknownError{What: "operation outside of its level", Number: uint64(c.Op)}
+	}
+	if c.Caller != (auth.Author{}) && level < LevelHistory {
+		return &UnknownError{What: "flag outside of its level", Number: flagCaller}
 	}
 	if c.Op.levelOf() > LevelBase && len(c.Value) > 0 && c.Value[0] != bodyVersion {
 		return &UnknownError{What: "version of the body of " + c.Op.String(), Number: uint64(c.Value[0])}

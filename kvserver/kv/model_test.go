@@ -434,7 +434,7 @@ func (s *Store) clone() *Store {
 	c := &Store{state: *s.Freeze(), recency: s.recency.Copy(), recordAt: maps.Clone(s.recordAt), rules: s.rules}
 	c.records = recordQueue{}
 	s.records.scan(func(r *record) bool {
-		c.recordAt[r.id] = c.records.push(*r)
+		c.recordAt[r.name()] = c.records.push(*r)
 		return true
 	})
 	c.items = newTable()

@@ -47,6 +47,9 @@ const (
 	// StatusNotForgettable: the changes before that revision are forgotten already, or
 	// the store has not come to it. No lane and no record holds it.
 	StatusNotForgettable Status = 25
+	// StatusForbidden: no rule of the command's caller grants it, or the caller's token
+	// is gone. No lane and no record holds it.
+	StatusForbidden Status = 26
 )
 
 // statusMax is the greatest status that a lane or a record can hold.
@@ -80,6 +83,8 @@ func (s Status) String() string {
 		return "quota exceeded"
 	case StatusNotForgettable:
 		return "revision cannot be forgotten"
+	case StatusForbidden:
+		return "forbidden"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
 }

@@ -4,6 +4,9 @@ package kv
 // key in the tree.
 type session struct {
 	lastUsed uint64 // index of the last command that named it; no two have the same
+	// owner is the number of the identity that the session belongs to; 0: of whoever uses
+	// it first.
+	owner uint64
 }
 
 // lane is the memory of one lane: the last call made in it and how it ended.
@@ -29,11 +32,11 @@ func laneLess(a, b lane) bool {
 
 // openSession starts a session. A repeated open starts another; the unused one is
 // evicted in its time.
-func (s *Store) openSession(index uint64) Result {
+func (s *Store) openSession(index, owner uint64) Result {
 	for s.sessions.Len() >= s.rules.sessions {
 		s.evictLeastRecent()
 	}
-	s.setSession(index, session{lastUsed: index})
+	s.setSession(index, session{lastUsed: index, owner: owner})
 	return Result{Revision: s.revision, Session: index}
 }
 
@@ -44,7 +47,7 @@ func (s *Store) openSession(index uint64) Result {
 // and that answer, which is all that a read promises. Keeping answers instead
 // would let each lane hold a whole value.
 func (s *Store) runOnce(index uint64, c Command) Result {
-	if !s.touch(c.Session.ID, index) {
+	if !s.touch(c.Session.ID, index, c.owner()) {
 		return Result{Status: StatusSessionExpired, Revision: s.revision}
 	}
 	if c.Session.Lane >= uint32(s.rules.lanes) || c.Session.Seq == 0 {
@@ -96,16 +99,17 @@ func (l *lane) result() Result {
 // flags packs the boolean fields of the call's result into a number.
 func (l *lane) flags() uint64 { return bit(l.created) | bit(l.deleted)<<1 }
 
-// touch notes that the command at index used the session, and reports whether
-// there is such a session.
-func (s *Store) touch(id, index uint64) bool {
+// touch notes that the command at index used the session, and reports whether there is
+// such a session for the identity that uses it. That of another one might as well not
+// be there.
+func (s *Store) touch(id, index, by uint64) bool {
 	old, ok := s.sessions.Get(id)
-	if !ok {
+	if !ok || old.owner != 0 && old.owner != by {
 		return false
 	}
 	s.recency.Delete(old.lastUsed)
 	s.sum -= old.hash(id)
-	s.setSession(id, session{lastUsed: index})
+	s.setSession(id, session{lastUsed: index, owner: by})
 	return true
 }
 
@@ -128,10 +132,10 @@ func (s *Store) setLane(old lane, found bool, new lane) {
 
 // evictLeastRecent forgets the session that the log used least recently.
 func (s *Store) evictLeastRecent() {
-	lastUsed, id, ok := s.recency.PopMin()
+	_, id, ok := s.recency.PopMin()
 	assert(ok, "kv: %d sessions with %d lanes, but none to evict", s.sessions.Len(), s.lanes.Len())
-	s.sessions.Delete(id)
-	s.sum -= session{lastUsed: lastUsed}.hash(id)
+	gone, _ := s.sessions.Delete(id)
+	s.sum -= gone.hash(id)
 	for {
 		first, found := s.firstLane(id)
 		if !found {

@@ -52,10 +52,11 @@ var payloads = []struct {
 	{historyVersion, []section{
 		{"state", writeState, (*snapshotReader).state},
 		{"items", writeCreatedItems, (*snapshotReader).createdItems},
-		{"sessions", writeSessions, (*snapshotReader).sessions},
+		{"sessions", writeOwnedSessions, (*snapshotReader).ownedSessions},
 		{"lanes", writeLanes, (*snapshotReader).lanes},
-		{"records", writeRecords, (*snapshotReader).records},
+		{"records", writeRecords, (*snapshotReader).ownedRecords},
 		{"history", writeHistory, (*snapshotReader).history},
+		{"auth", writeAuth, (*snapshotReader).auth},
 	}},
 }
 
@@ -83,12 +84,15 @@ func (v *View) payload() (version byte, sections []section) {
 //	          identity, shard, index …
 //
 // From LevelHistory on the version is 4, and there is more at the end of the state and
-// of every item, and a section behind the others:
+// of every item, and two sections behind the others. Sessions and records name the
+// identity that they belong to.
 //
 //	state:    … level, first revision that is kept + 1, zero, limit in bytes
 //	items:    … created
+//	sessions: … identity
 //	history:  operation, revision, key length, key, version before; unless that is zero:
 //	          revision, created, value length, value, all before …
+//	auth:     auth.Table.Image
 //
 // Identity, shard and index are zero. They are reserved for a later version,
 // which may remember more of a call.

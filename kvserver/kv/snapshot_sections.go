@@ -46,24 +46,38 @@ func (e *snapshotWriter) createdItem(key string, item Item) {
 	e.numbers(item.Created)
 }
 
-func writeSessions(e *snapshotWriter, v, content *View) {
+func writeSessions(e *snapshotWriter, v, content *View) { e.sessions(v, content, false) }
+
+func writeOwnedSessions(e *snapshotWriter, v, content *View) { e.sessions(v, content, true) }
+
+func (e *snapshotWriter) sessions(v, content *View, owned bool) {
 	v.sessions.Scan(func(id uint64, s session) bool {
 		e.numbers(id, s.lastUsed)
+		if owned {
+			e.numbers(s.owner)
+		}
 		content.sum += s.hash(id)
 		return e.err == nil
 	})
 }
 
-func (d *snapshotReader) sessions(s *Store) {
+func (d *snapshotReader) sessions(s *Store) { d.readSessions(s, false) }
+
+func (d *snapshotReader) ownedSessions(s *Store) { d.readSessions(s, true) }
+
+func (d *snapshotReader) readSessions(s *Store, owned bool) {
 	last := uint64(0)
 	for d.more() {
-		id, lastUsed := d.number(), d.number()
+		id, lastUsed, owner := d.number(), d.number(), uint64(0)
+		if owned {
+			owner = d.number()
+		}
 		_, taken := s.recency.Get(lastUsed)
 		if d.err == nil && (id <= last || lastUsed < id || lastUsed > s.applied || taken || s.sessions.Len() >= s.rules.sessions) {
 			d.bad("session %d cannot have been used last at %d", id, lastUsed)
 		}
 		if d.err == nil {
-			s.setSession(id, session{lastUsed: lastUsed})
+			s.setSession(id, session{lastUsed: lastUsed, owner: owner})
 		}
 		last = id
 	}
@@ -104,13 +118,17 @@ func writeRecords(e *snapshotWriter, v, content *View) {
 	v.records.scan(func(r *record) bool {
 		e.raw(r.id[:])
 		e.raw(r.fingerprint[:])
-		e.numbers(r.time, uint64(r.status), r.flags(), r.revision, r.version, uint64(r.length), 0, 0, 0)
+		e.numbers(r.time, uint64(r.status), r.flags(), r.revision, r.version, uint64(r.length), r.identity, 0, 0)
 		content.sum += r.hash()
 		return e.err == nil
 	})
 }
 
-func (d *snapshotReader) records(s *Store) {
+func (d *snapshotReader) records(s *Store) { d.readRecords(s, false) }
+
+func (d *snapshotReader) ownedRecords(s *Store) { d.readRecords(s, true) }
+
+func (d *snapshotReader) readRecords(s *Store, owned bool) {
 	last := uint64(0)
 	for d.more() {
 		var r record
@@ -118,11 +136,15 @@ func (d *snapshotReader) records(s *Store) {
 		copy(r.fingerprint[:], d.raw(len(r.fingerprint)))
 		time, status, flags := d.number(), d.number(), d.number()
 		revision, version, length := d.number(), d.number(), d.number()
-		d.zero("identity of a record")
+		if owned {
+			r.identity = d.number()
+		} else {
+			d.zero("identity of a record")
+		}
 		d.zero("shard of a record")
 		d.zero("index of a record")
 		d.outcome("record", status, flags)
-		_, twice := s.recordAt[r.id]
+		_, twice := s.recordAt[r.name()]
 		if d.err == nil && (twice || time < last || time > s.logTime || length > MaxValueBytes || s.records.len() >= s.rules.records) {
 			d.bad("an idempotency record that cannot stand where it stands")
 		}

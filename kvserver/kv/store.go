@@ -52,9 +52,9 @@ type Store struct {
 	// recency lists the sessions by the index that last used them. It follows from
 	// sessions, so a frozen view does not need it.
 	recency *btree.Map[uint64, uint64]
-	// recordAt maps the records' IDs to their positions in the queue. It follows
+	// recordAt maps the records' names to their positions in the queue. It follows
 	// from the queue, so a frozen view does not need it either.
-	recordAt map[recordID]uint64
+	recordAt map[recordName]uint64
 	rules    rules
 }
 
@@ -86,7 +86,7 @@ func newStore(r rules) *Store {
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
 		},
 		recency:  btree.NewMap[uint64, uint64](0),
-		recordAt: map[recordID]uint64{},
+		recordAt: map[recordName]uint64{},
 		rules:    r,
 	}
 }
@@ -130,8 +130,12 @@ func (s *Store) apply(index uint64, c Command) Result {
 	switch {
 	case !c.fieldsFit():
 		r = Result{Status: StatusUnknownCommand, Revision: s.revision}
+	case !s.permitted(&c):
+		r = Result{Status: StatusForbidden, Revision: s.revision}
+	case c.Op.onAuth():
+		r = s.changeAuth(index, c)
 	case c.Op == OpOpenSession:
-		r = s.openSession(index)
+		r = s.openSession(index, c.owner())
 	case c.Op == OpSettings, c.Op == OpForget:
 		r = s.control(c)
 	case c.IdempotencyKey != "":

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/btree"
+
+	"raftkv/kvserver/auth"
 )
 
 // Item is a key's value and history.
@@ -43,6 +45,7 @@ type View struct {
 	lanes        *btree.BTreeG[lane]
 	records      recordQueue
 	history      history
+	auth         *auth.Table // never changes; nil: nobody has set anything
 }
 
 // Get returns the item under key.

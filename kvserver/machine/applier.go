@@ -91,6 +91,8 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 	begun := time.Now()
 	err := apply()
 	m.observer.Applied(messages, time.Since(begun))
+	// Whoever hears that a token was revoked may count on it: the table goes first.
+	m.auth.Store(m.store.Auth())
 	m.waiting.finish(m.results)
 	clear(m.results) // values must not live on in the slice
 	m.results = m.results[:0]

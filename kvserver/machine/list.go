@@ -1,6 +1,9 @@
 package machine
 
-import "raftkv/kvserver/kv"
+import (
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/kv"
+)
 
 // Query names a page of keys in the order of their bytes.
 type Query struct {
@@ -11,6 +14,9 @@ type Query struct {
 	Limit, MaxBytes, ItemBytes int
 	KeysOnly                   bool // values count for nothing
 }
+
+// Range returns what the page is cut from, for deciding about it.
+func (q *Query) Range() auth.Range { return auth.KeysWith(q.Prefix, q.After) }
 
 // Page is a page of a list. Its values are the store's own, which never change.
 type Page struct {

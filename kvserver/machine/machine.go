@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -98,6 +99,8 @@ type Machine struct {
 	watch   sleeper // watchAsync's
 	// level is the store's, for those that do not hold mu.
 	level atomic.Uint64
+	// auth is the store's table of identities, for those that do not hold mu.
+	auth atomic.Pointer[auth.Table]
 	// applied and revision are how far the store has come, in the log and in
 	// changes of its own.
 	applied, revision watermark
@@ -142,6 +145,7 @@ func Open(config Config) (*Machine, error) {
 	m.base = m.present()
 	m.lifetime, m.end = context.WithCancelCause(context.Background())
 	m.level.Store(m.store.Level())
+	m.auth.Store(m.store.Auth())
 	m.applied.advance(m.store.AppliedIndex())
 	m.revision.advance(m.store.Revision())
 	go m.applyLoop()

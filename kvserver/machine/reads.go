@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
@@ -75,6 +76,10 @@ func (m *Machine) Describe() State {
 		HistoryBytes: m.store.HistoryBytes(), HistoryEvents: m.store.HistoryEvents(),
 	}
 }
+
+// Auth returns the table of identities as far as this node has applied the log. It is
+// nil if nobody has set anything, and never changes.
+func (m *Machine) Auth() *auth.Table { return m.auth.Load() }
 
 // Revision returns the store's revision: how many writes have changed it, as far
 // as this node has applied them.

@@ -37,34 +37,35 @@ var arrows = map[string][]string{
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/watch":            {"kvserver/kv"},
 	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
-	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/watch", "kvserver/failure"},
+	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
+	"kvserver/access":           {"kvserver/auth", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
 	"kvserver/internal/truth":   {},                                   // for tests
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":            {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":      {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
+	"kvserver":            {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":      {"kvserver", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page": {},
-	"kvserver/clerkd":     {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
-	"kvserver/metrics":    {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
+	"kvserver/clerkd":     {"kvserver", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/metrics":    {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
 	"client":              {"kvserver/api", "kvserver/clerkwire"},
 	"kvserver/clerkwire":  {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
-		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure",
 		"raft/certs", "raft/certs/issue",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
-		"kvserver", "kvserver/api", "client", "client/bench", "client/verify",
+		"kvserver", "kvserver/api", "kvserver/auth", "client", "client/bench", "client/verify",
 	},
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure",
 		"raft", "raft/certs", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"kvserver", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
 	"cmd/raftkv/internal/flight": {
@@ -73,19 +74,20 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/gather": {
 		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/recorder", "raft/vfs",
 	},
-	"cmd/raftkv/internal/secure":    {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
-	"cmd/raftkv/internal/exit":      {},
-	"cmd/raftkv/internal/terminal":  {"client"}, // of the client only how refusals are worded
-	"cmd/raftkv/internal/settings":  {"cmd/raftkv/internal/inventory"},
-	"cmd/raftkv/internal/ask":       {"cmd/raftkv/internal/exit", "kvserver/api"},
-	"cmd/raftkv/internal/status":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
-	"cmd/raftkv/internal/target":    {"cmd/raftkv/internal/exit"},
-	"cmd/raftkv/internal/address":   {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/host", "cmd/raftkv/internal/process", "raft/core"},
-	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal", "kvserver/recorder"}, // of recorder only the names of files
-	"cmd/raftkv/internal/logging":   {},
-	"cmd/raftkv/internal/process":   {"raft/vfs", "kvserver/port"},
-	"client/bench":                  {"client", "kvserver/api"},
-	"client/verify":                 {"client"},
+	"cmd/raftkv/internal/secure":     {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
+	"cmd/raftkv/internal/exit":       {},
+	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded
+	"cmd/raftkv/internal/settings":   {"cmd/raftkv/internal/inventory"},
+	"cmd/raftkv/internal/ask":        {"cmd/raftkv/internal/exit", "kvserver/api", "kvserver/auth"}, // of auth only Secret
+	"cmd/raftkv/internal/credential": {"kvserver/auth", "kvserver/access"},
+	"cmd/raftkv/internal/status":     {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
+	"cmd/raftkv/internal/target":     {"cmd/raftkv/internal/exit"},
+	"cmd/raftkv/internal/address":    {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/host", "cmd/raftkv/internal/process", "raft/core"},
+	"cmd/raftkv/internal/inventory":  {"raft/core", "raft/datadir", "raft/vfs", "raft/wal", "kvserver/recorder"}, // of recorder only the names of files
+	"cmd/raftkv/internal/logging":    {},
+	"cmd/raftkv/internal/process":    {"raft/vfs", "kvserver/port"},
+	"client/bench":                   {"client", "kvserver/api"},
+	"client/verify":                  {"client"},
 
 	"deploy/dashboard": {},
 	"deploy/rename":    {},

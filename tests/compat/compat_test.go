@@ -36,6 +36,7 @@ var elsewhere = map[string]string{
 	"v0.1.0/export":       "cmd/raftkv",
 
 	"v0.2.0/forward-frames": "kvserver/clerkwire",
+	"v0.2.0/auth-frames":    "kvserver/clerkwire",
 }
 
 // Goal: what an earlier release wrote is read by this one, and means the same.

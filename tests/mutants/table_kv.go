@@ -20,7 +20,7 @@ var kvMutants = []mutant{
 	inStore("K19", "two requests that differ in their condition are one to an idempotency key", "idempotency.go",
 		"uint64(c.Condition.Kind), c.Condition.Number,", "uint64(c.Condition.Kind),"),
 	inStore("K20", "an idempotency record outlasts its request's key in the index", "idempotency.go",
-		"\t\tdelete(s.recordAt, eldest.id)\n", ""),
+		"\t\tdelete(s.recordAt, eldest.name())\n", ""),
 	{
 		id: "K3", bug: "an idempotency key answers for another request",
 		file:    "kvserver/kv/idempotency.go",
@@ -118,7 +118,7 @@ var kvMutants = []mutant{
 	inStore("K27", "the digest does not show what lanes remember", "sessions.go",
 		"\ts.lanes.Set(new)\n\ts.sum += new.hash()\n", "\ts.lanes.Set(new)\n\ts.sum += old.hash()\n"),
 	inStore("K33", "a get leaves its session to be forgotten", "sessions.go",
-		"\tif !s.touch(c.Session.ID, index) {", "\tif _, known := s.sessions.Get(c.Session.ID); c.Op == OpGet && known {\n\t\treturn s.run(c)\n\t}\n\tif !s.touch(c.Session.ID, index) {"),
+		"\tif !s.touch(c.Session.ID, index, c.owner()) {", "\tif _, known := s.sessions.Get(c.Session.ID); c.Op == OpGet && known {\n\t\treturn s.run(c)\n\t}\n\tif !s.touch(c.Session.ID, index, c.owner()) {"),
 	{
 		id: "M21", bug: "the last call of a lane is run again when it is repeated",
 		file:    "kvserver/kv/sessions.go",
@@ -129,7 +129,7 @@ var kvMutants = []mutant{
 	{
 		id: "K1", bug: "the session that is forgotten is not the one used least recently",
 		file:    "kvserver/kv/sessions.go",
-		old:     "\ts.setSession(id, session{lastUsed: index})\n\treturn true",
+		old:     "\ts.setSession(id, session{lastUsed: index, owner: by})\n\treturn true",
 		new:     "\ts.setSession(id, old)\n\treturn true",
 		oracles: []string{"test ./kvserver/kv"},
 	},

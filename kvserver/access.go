@@ -1,0 +1,161 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"raftkv/kvserver/access"
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// Caller is who makes a request; see access.Caller.
+type Caller = access.Caller
+
+// Gate returns what finds callers and decides about them.
+func (s *Server) Gate() *access.Gate { return s.gate }
+
+// Allow decides whether a caller may use a right on a range, now. Reads and writes of
+// keys are decided by the methods that serve them, on what they execute; doors ask this
+// for everything else, and before they read a body.
+func (s *Server) Allow(who *Caller, right auth.Right, r auth.Range) error {
+	return s.gate.Allow(who, right, r)
+}
+
+// allowCommand decides about a command that a client asks for, and puts the caller's
+// name into it, for the decision in the log.
+func (s *Server) allowCommand(who *Caller, c *kv.Command) error {
+	right, r, asked := c.Needs()
+	if !asked {
+		return failure.Of(failure.BadRequest, nil, "no client may ask for the operation %s", c.Op)
+	}
+	c.Caller = who.Author()
+	return s.gate.Allow(who, right, r)
+}
+
+// checkStale refuses a stale read where this node may not know any more who may read:
+// it has heard of no leader for a while, and a token may have been revoked since.
+func (s *Server) checkStale() error {
+	limit := s.config.StaleLimit
+	if limit < 0 || s.gate.State() != auth.Enforcing {
+		return nil
+	}
+	now := time.Now().UnixNano()
+	if leader, _ := s.leader(); leader != "" {
+		s.ledAt.Store(now)
+		return nil
+	}
+	// A node that was asked for nothing meanwhile counts from the last time it was.
+	if quiet := time.Duration(now - s.ledAt.Load()); quiet > limit {
+		return failure.Of(failure.Behind, nil, "this node has heard of no leader for %v (limit %v, --stale-limit), so it may not know who may read; ask another node", quiet.Round(time.Millisecond), limit)
+	}
+	return nil
+}
+
+// LevelAuth is the level of the cluster from which on there are identities.
+const LevelAuth = 3
+
+// checkLevel refuses what the cluster's level does not have yet.
+func (s *Server) checkLevel() error {
+	if level := s.machine.Level(); level < LevelAuth {
+		return failure.Of(failure.NotActive, nil, "the cluster works at level %d, and identities need level %d: upgrade all of its nodes", level, LevelAuth)
+	}
+	return nil
+}
+
+// ChangeAuth makes a change of the table of identities, wherever the leader is; see
+// Write. The log decides whether the caller may, and on every node alike. While
+// identities are off, a person on the leader's own machine may do everything, for
+// somebody must make the first identity.
+func (s *Server) ChangeAuth(ctx context.Context, who *Caller, change *auth.Change, remote Remote) (result kv.Result, elsewhere bool, err error) {
+	if err := s.checkLevel(); err != nil {
+		return kv.Result{}, false, err
+	}
+	author := who.Author()
+	off := s.gate.State() != auth.Enforcing
+	switch {
+	case author.Identity == auth.Vouched && !s.gate.Holds(who, auth.Auth):
+		return kv.Result{}, false, s.gate.Refuse(who, auth.Auth)
+	case off && who.Person && !who.Known():
+		author = auth.Author{Identity: auth.Vouched}
+	case !who.Known():
+		return kv.Result{}, false, failure.Of(failure.Unauthenticated, nil, "only an identity may change identities, and while they are off a person on the leader's own machine: run raftkv auth init there")
+	}
+	result, elsewhere, err = s.propose(ctx, kv.AuthCommand(author, change), remote)
+	if err == nil && !elsewhere && result.Status != kv.StatusOK {
+		err = s.refusedChange(result, change)
+	}
+	return result, elsewhere, err
+}
+
+// refusedChange translates the result of a change that was refused.
+func (s *Server) refusedChange(r kv.Result, change *auth.Change) error {
+	switch {
+	case r.Status == kv.StatusConditionFailed:
+		return failure.Of(failure.Precondition, nil, "the table of identities has the revision %d", r.Version)
+	case r.Status == kv.StatusNotFound && change.Token != nil && change.Action != auth.CreateToken:
+		return failure.Of(failure.NoSuchPath, nil, "there is no token %s", change.Token.ID)
+	case r.Status == kv.StatusNotFound:
+		return failure.Of(failure.NoSuchPath, nil, "there is no identity %.64q", change.Name)
+	case r.Status == kv.StatusQuota:
+		return failure.Of(failure.Quota, nil, "there is no room for another one: a cluster has at most %d identities, and each of them %d tokens; remove some", auth.MaxIdentities, auth.MaxTokens)
+	case r.Status == kv.StatusForbidden && r.Length == kv.ForbiddenLastAdmin:
+		return failure.Of(failure.Denied, nil, "the cluster would have no admin with a token left, and nobody could manage it; make another admin first")
+	case r.Status == kv.StatusForbidden:
+		return failure.Of(failure.Denied, nil, "the caller does not hold all that this would give or take: nobody grants a right or a range that he does not hold, and the state is set by an admin")
+	}
+	return s.RefusedByStore(r)
+}
+
+// AuthTable returns the table of identities as it is when the call begins, or later.
+func (s *Server) AuthTable(ctx context.Context) (*auth.Table, error) {
+	if err := s.checkLevel(); err != nil {
+		return nil, err
+	}
+	if err := s.AwaitFresh(ctx, true); err != nil {
+		return nil, err
+	}
+	return s.machine.Auth(), nil
+}
+
+// expireTokens takes tokens out of the table whose time is over, where this node
+// leads. Apply knows no clock, so only this makes them vanish from the table; they open
+// nothing before.
+func (s *Server) expireTokens(ctx context.Context) {
+	t := s.machine.Auth()
+	now := uint64(max(time.Now().Unix(), 0))
+	for _, k := range t.Tokens() {
+		if leader, _ := s.leader(); leader != s.config.NodeID || ctx.Err() != nil {
+			return
+		}
+		if !t.Expired(k, now) {
+			continue
+		}
+		change := auth.Change{Action: auth.ExpireToken, Token: &auth.Token{ID: k.ID}}
+		_, _, err := s.propose(ctx, kv.AuthCommand(auth.Author{}, &change), nil)
+		if err != nil && !errors.Is(err, failure.NoLeader) {
+			s.config.Logger.Warn("an expired token could not be removed", "token_id", k.ID.String(), "error", err)
+		}
+	}
+}
+
+// expireEvery is how often expired tokens are looked for.
+const expireEvery = time.Minute
+
+// watchTokens calls expireTokens until the server ends.
+func (s *Server) watchTokens() {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			ctx, cancel := s.OwnContext()
+			s.expireTokens(ctx)
+			cancel()
+		case <-s.machine.Lifetime().Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package access
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/failure"
+)
+
+// meter counts what one identity uses of this node.
+type meter struct {
+	mu       sync.Mutex
+	inFlight int64
+	requests bucket
+	bytes    bucket
+}
+
+// bucket is a rate: it fills with a number of tokens per second, up to those of a
+// second, and each use takes some out.
+type bucket struct {
+	level float64
+	at    time.Time
+}
+
+// take takes n out, if that many are there or the bucket is full: what is larger than
+// a second's share must pass at some time. It returns how long to wait otherwise.
+func (b *bucket) take(n, perSecond float64, now time.Time) (wait time.Duration, ok bool) {
+	if perSecond == 0 || n == 0 {
+		return 0, true
+	}
+	b.level = min(perSecond, b.level+perSecond*now.Sub(b.at).Seconds())
+	if b.at.IsZero() {
+		b.level = perSecond
+	}
+	b.at = now
+	if b.level < min(n, perSecond) {
+		return time.Duration((min(n, perSecond) - b.level) / perSecond * float64(time.Second)), false
+	}
+	b.level -= n
+	return 0, true
+}
+
+// Enter counts a request in, whose body has so many bytes, before it takes any place
+// that others need. A request that was counted in must call Leave. An error of kind
+// failure.IdentityLimited says that the caller has used what it may; nothing happened.
+func (g *Gate) Enter(c *Caller, bytes int64) error {
+	if c.identity == nil {
+		return g.enterStranger()
+	}
+	l := g.limitsOf(c.identity)
+	if l == (auth.Limits{}) {
+		return nil
+	}
+	m := g.meterOf(c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if l.InFlight != 0 && m.inFlight >= int64(l.InFlight) {
+		return g.limited(c, time.Second, "requests in flight", l.InFlight)
+	}
+	if wait, ok := m.requests.take(1, float64(l.RequestsPerSecond), now); !ok {
+		return g.limited(c, wait, "requests per second", l.RequestsPerSecond)
+	}
+	if wait, ok := m.bytes.take(float64(max(bytes, 0)), float64(l.BytesPerSecond), now); !ok {
+		return g.limited(c, wait, "bytes per second", l.BytesPerSecond)
+	}
+	m.inFlight++
+	return nil
+}
+
+// Leave counts out a request that Enter has counted in.
+func (g *Gate) Leave(c *Caller) {
+	m := &g.strangers
+	if c.identity != nil {
+		if g.limitsOf(c.identity) == (auth.Limits{}) {
+			return
+		}
+		m = g.meterOf(c)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inFlight = max(m.inFlight-1, 0) // limits may have been set while a request was served
+}
+
+func (g *Gate) enterStranger() error {
+	m := &g.strangers
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if limit := g.config.Strangers; limit > 0 && m.inFlight >= limit && g.State() == auth.Enforcing {
+		return failure.Of(failure.Overloaded, nil, "too many requests without an identity in flight (limit %d); send a token, or retry after 1 s", limit)
+	}
+	m.inFlight++
+	return nil
+}
+
+// limitsOf returns an identity's limits, which are the node's where it has none.
+func (g *Gate) limitsOf(i *auth.Identity) auth.Limits {
+	l, d := i.Limits, &g.config.Limits
+	for _, pair := range [][2]*uint64{
+		{&l.RequestsPerSecond, &d.RequestsPerSecond}, {&l.BytesPerSecond, &d.BytesPerSecond}, {&l.InFlight, &d.InFlight},
+		{&l.Connections, &d.Connections}, {&l.Watches, &d.Watches}, {&l.Sessions, &d.Sessions},
+	} {
+		if *pair[0] == 0 {
+			*pair[0] = *pair[1]
+		}
+	}
+	return l
+}
+
+func (g *Gate) meterOf(c *Caller) *meter {
+	key := c.author.Identity
+	if m, known := g.meters.Load(key); known {
+		return m.(*meter)
+	}
+	m, _ := g.meters.LoadOrStore(key, new(meter))
+	return m.(*meter)
+}
+
+func (g *Gate) limited(c *Caller, wait time.Duration, what string, limit uint64) error {
+	g.config.Observer.Limited(c.name)
+	wait = max(time.Second, wait.Round(time.Second))
+	return failure.RetryAfter(failure.IdentityLimited, wait, "the identity %s has used its %s on this node (limit %d)", c.name, what, limit)
+}
+
+// slowdown remembers from which addresses wrong tokens came.
+type slowdown struct {
+	mu   sync.Mutex
+	seen map[string]refusals
+}
+
+type refusals struct {
+	since time.Time
+	count int
+}
+
+const (
+	// freeRefusals is how many wrong tokens an address may send in a minute before each
+	// answer is held back for refusalDelay.
+	freeRefusals = 20
+	refusalDelay = time.Second
+	// maxAddresses bounds what is remembered of addresses.
+	maxAddresses = 8192
+)
+
+// Refused notes that a request from an address was answered with 401, and returns how
+// long the answer is to be held back.
+func (g *Gate) Refused(remote string) time.Duration {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	s := &g.slow
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := time.Now()
+	r := s.seen[host]
+	if at.Sub(r.since) > time.Minute {
+		r = refusals{since: at}
+	}
+	if len(s.seen) >= maxAddresses {
+		clear(s.seen)
+	}
+	r.count++
+	s.seen[host] = r
+	if r.count > freeRefusals {
+		return refusalDelay
+	}
+	return 0
+}

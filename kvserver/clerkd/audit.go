@@ -1,0 +1,63 @@
+package clerkd
+
+import (
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/access"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
+)
+
+// act is a request as the audit sees it.
+type act struct {
+	who      *kvserver.Caller
+	id, key  string
+	reserved bool // the audit has promised room for a line
+}
+
+var actions = map[clerkwire.Kind]string{
+	clerkwire.KindOpen: "open session", clerkwire.KindGet: "get", clerkwire.KindList: "list", clerkwire.KindPut: "put",
+	clerkwire.KindAppend: "append", clerkwire.KindDelete: "delete", clerkwire.KindForward: "forward", clerkwire.KindAuth: "auth",
+}
+
+// begin asks the audit for room for the line of an act.
+func (d *Door) begin(who *kvserver.Caller, id, key string) (act, error) {
+	audit := d.server.Gate().Audit()
+	if audit == nil {
+		return act{who: who}, nil
+	}
+	err := audit.Reserve()
+	return act{who: who, id: id, key: key, reserved: err == nil}, err
+}
+
+// end notes how an act ended; refused is nil if it was done.
+func (d *Door) end(a act, action string, begun time.Time, refused *clerkwire.Refused, revision uint64) {
+	if !a.reserved {
+		return
+	}
+	line := access.Line{
+		Time: begun, Node: d.config.NodeID, RequestID: a.id, Identity: a.who.Name(), TokenID: a.who.Author().Token.String(), Remote: a.who.Remote,
+		Action: action, Key: a.key, Outcome: string(api.OutcomeApplied), Revision: revision,
+		TookMs: float64(time.Since(begun).Microseconds()) / 1000,
+	}
+	if refused != nil {
+		line.Outcome, line.Code = string(refused.Outcome), string(refused.Code)
+		if line.RequestID == "" {
+			line.RequestID = refused.RequestID
+		}
+	}
+	d.server.Gate().Audit().Put(line)
+}
+
+// noteRefusal notes a request that its caller was not allowed to make.
+func (d *Door) noteRefusal(who *kvserver.Caller, kind clerkwire.Kind, key string, refused *clerkwire.Refused) {
+	if refused.Code != failure.KindOf(failure.Unauthenticated).Code && refused.Code != failure.KindOf(failure.Denied).Code {
+		return
+	}
+	a, err := d.begin(who, refused.RequestID, key)
+	if err == nil {
+		d.end(a, actions[kind], time.Now(), refused, 0)
+	}
+}

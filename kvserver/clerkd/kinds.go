@@ -1,0 +1,94 @@
+package clerkd
+
+import (
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+)
+
+// kindRow is one kind of request. Everything that holds for all of its frames stands in
+// its row.
+type kindRow struct {
+	// right is what the caller needs, on the range that the frame's body executes. A
+	// frame that brings a caller of its own needs auth.Known of the connection, and what
+	// its command needs of that caller.
+	right auth.Right
+	serve func(r *reader, h clerkwire.Header) bool
+}
+
+// kinds is the one list of requests, by their kinds. It is set by init: serving a frame
+// leads back to it.
+var kinds [clerkwire.KindForward + 1]kindRow
+
+func init() {
+	for kind, row := range map[clerkwire.Kind]kindRow{
+		clerkwire.KindOpen:    {auth.Known, withBody((*reader).open)},
+		clerkwire.KindGet:     {auth.Read, withBody((*reader).get)},
+		clerkwire.KindPut:     {auth.Write, ofWrite(kv.OpPut)},
+		clerkwire.KindAppend:  {auth.Write, ofWrite(kv.OpAppend)},
+		clerkwire.KindDelete:  {auth.Delete, ofWrite(kv.OpDelete)},
+		clerkwire.KindList:    {auth.List, withBody((*reader).list)},
+		clerkwire.KindAuth:    {auth.Known, withBody((*reader).auth)},
+		clerkwire.KindForward: {auth.Known, (*reader).forward},
+	} {
+		kinds[kind] = row
+	}
+}
+
+// withBody makes a row's function of one that takes a body which fits in the
+// connection's own buffer.
+func withBody(serve func(r *reader, h clerkwire.Header, body []byte)) func(*reader, clerkwire.Header) bool {
+	return func(r *reader, h clerkwire.Header) bool {
+		body, err := r.frames.Body(h)
+		if err != nil {
+			return false
+		}
+		serve(r, h, body)
+		return true
+	}
+}
+
+func ofWrite(op kv.Op) func(*reader, clerkwire.Header) bool {
+	return func(r *reader, h clerkwire.Header) bool { return r.write(h, op) }
+}
+
+// auth takes in another token for the connection.
+func (r *reader) auth(h clerkwire.Header, body []byte) {
+	var m clerkwire.Auth
+	if err := m.Parse(body); err != nil {
+		r.malformed(h.Number, err)
+		return
+	}
+	who, err := r.server.Gate().AuthenticateToken(string(m.Token))
+	if err == nil {
+		who.Remote = r.conn.first.Remote
+		err = r.server.Allow(&who, kinds[h.Kind].right, auth.Range{})
+	}
+	if err != nil {
+		r.refuse(h, "", err)
+		return
+	}
+	r.conn.who.Store(&who)
+	answer(r.conn, clerkwire.KindAuthed, h.Number, clerkwire.Empty{})
+}
+
+// limited refuses a frame whose caller has used what it may. It reports false if the
+// frame was refused.
+func (r *reader) limited(h clerkwire.Header) error {
+	if r.server.Gate().State() == auth.Off {
+		return nil
+	}
+	err := r.server.Gate().Enter(&r.conn.first, int64(h.Length))
+	if err == nil {
+		r.conn.count(1)
+	}
+	return err
+}
+
+// tellsNothing takes out of a refusal what a caller that is not known need not know.
+func tellsNothing(m *clerkwire.Refused) {
+	if m.Code == failure.KindOf(failure.Unauthenticated).Code {
+		m.Node, m.Leader, m.LeaderAddr, m.Term = "", "", "", 0
+	}
+}

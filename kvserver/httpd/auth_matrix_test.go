@@ -1,0 +1,348 @@
+package httpd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/internal/fakelog"
+)
+
+// asker is one identity of the matrix, as the model knows it.
+type asker struct {
+	name, token string
+	unknown     bool // the token opens nothing
+	right       auth.Right
+	prefix      string // of keys
+}
+
+// may is the model: whether an asker may use a right on everything that begins with
+// on, or on the one key on.
+func (a asker) may(right auth.Right, on string) bool {
+	switch {
+	case right == auth.Open:
+		return true
+	case a.unknown:
+		return false
+	case right == auth.Known, a.right == auth.Admin:
+		return true
+	case a.right != right:
+		return false
+	}
+	return !onKeys(right) || strings.HasPrefix(on, a.prefix)
+}
+
+func onKeys(right auth.Right) bool { return right >= auth.Read && right <= auth.Delete }
+
+// askers makes the identities of the matrix: none, wrong, expired, disabled, each right
+// alone on its own prefix and on a foreign one, admin.
+func askers(t *testing.T, s *testServer) (all []asker) {
+	t.Helper()
+	root := newIdentity(t, s, "root", "root0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
+	all = append(all, asker{name: "admin", token: root, right: auth.Admin}, asker{name: "none", unknown: true})
+	_, wrong := testToken(t, "wrong000")
+	late := newIdentity(t, s, "late", "late0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
+	id, again := testToken(t, "late0001")
+	change(t, s, &person, auth.Change{Action: auth.CreateToken, Name: "late", Token: &auth.Token{ID: id, Hash: auth.HashOf(again), Expires: 1}})
+	off := newIdentity(t, s, "off", "off00000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
+	change(t, s, &person, auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "off", Rules: []auth.Rule{{Rights: auth.RightsOf(auth.Admin)}}, Disabled: true}})
+	all = append(all, asker{name: "wrong", token: wrong, unknown: true}, asker{name: "no token", token: "rkt1_x", unknown: true},
+		asker{name: "expired", token: again, unknown: true}, asker{name: "disabled", token: off, unknown: true},
+		asker{name: "cut off", token: late[:len(late)-1], unknown: true})
+	for _, right := range auth.Grantable() {
+		for i, prefix := range []string{"a/", "foreign/"} {
+			rule := auth.Rule{Rights: auth.RightsOf(right)}
+			switch {
+			case onKeys(right):
+				rule.Space, rule.Text = auth.Keys, prefix
+			case right == auth.Acquire || right == auth.Observe:
+				rule.Space, rule.Text = auth.Locks, prefix
+			case right == auth.Admin:
+				continue
+			}
+			name := fmt.Sprintf("%s-%d", right, i)
+			token := newIdentity(t, s, name, fmt.Sprintf("r%02d%05d", right, i), rule)
+			all = append(all, asker{name: name, token: token, right: right, prefix: prefix})
+		}
+	}
+	newIdentity(t, s, "abcd1234", "abcd1234")
+	change(t, s, callerOf(t, s, root), auth.Change{Action: auth.SetState, State: auth.Enforcing})
+	return all
+}
+
+// call is one request of the matrix.
+type call struct {
+	name   string
+	right  auth.Right
+	on     string // the key, or the prefix that is listed
+	target string
+	body   string
+	header []string
+	judged bool // the log judges it once more, so that one who may ask may be refused
+}
+
+// calls returns the requests of a route: about keys inside and outside of the prefix.
+func calls(r Route) (all []call) {
+	target, body, header := goodRequest(r)
+	if r.Path == "/v1/auth/state" {
+		body = strings.Replace(body, "observe", "enforce", 1)
+	}
+	c := call{name: r.Method + " " + r.Path, right: r.Right, target: target, body: body, header: header,
+		judged: r.Right == auth.Known && r.Method != "GET" || r.Right == auth.Auth && r.Method != "GET"}
+	switch r.Path {
+	case "/v1/kv/{key}":
+		for _, key := range []string{"a/1", "a", "b", "a%2F1"} {
+			k := c
+			k.target, k.on = strings.Replace(target, "/k", "/"+key, 1), strings.Replace(key, "%2F", "/", 1)
+			k.target = strings.Replace("/v1/kv/"+key, "?", "", 1)
+			if r.Method == "POST" {
+				k.target += "?op=append"
+			}
+			all = append(all, k)
+		}
+	case "/v1/kv":
+		for _, q := range []struct{ query, on string }{
+			{"", ""}, {"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=a/x&after=a/x1&limit=1", "a/x"}, {"?prefix=b", "b"}, {"?after=a/0&limit=1", ""},
+			{"?prefix=a&keys_only", "a"}, {"?keys_only&limit=1", ""}, {"?prefix=a/&keys_only&consistency=stale", "a/"},
+		} {
+			for _, accept := range []string{api.MediaJSON, api.MediaNDJSON} {
+				k := c
+				k.target, k.on, k.header = target+q.query, q.on, []string{"Accept", accept}
+				all = append(all, k)
+			}
+		}
+	case "/readyz":
+		k := c
+		k.target, k.right = target+"?verbose", auth.Status
+		all = append(all, c, k)
+	default:
+		all = append(all, c)
+	}
+	return all
+}
+
+// Goal (S1): every route and every kind of frame answers every kind of caller as the
+// table says, whatever state the node is in; planted bugs 1 and 2. A route or a kind that
+// is added comes into the matrix by itself, or fails it.
+// Method: a generated matrix of routes, kinds, callers, keys and states of the node,
+// against a model of a few lines.
+func TestTheMatrixOfRightsIsKept(t *testing.T) {
+	rows := 0
+	for _, state := range []string{"leads", "no leader", "stopped"} {
+		// In a bubble the answers that are held back cost nothing.
+		inBubble(t, func(t *testing.T) { rows += matrixIn(t, state) })
+	}
+	if rows < 2000 {
+		t.Errorf("void: %d rows", rows)
+	}
+	t.Logf("%d rows", rows)
+}
+
+// matrixIn is the matrix in one state of the node. It returns the number of rows.
+func matrixIn(t *testing.T, state string) (rows int) {
+	log := fakelog.New("n1")
+	s, err := wired(settings{Config: kvserver.Config{
+		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.ApplyCh, Level: 3, ClientAddr: func(string) string { return "" },
+		LeaderWait: time.Millisecond, RequestTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+	}, AllowedHosts: []string{"kv", "example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	all := askers(t, s)
+	switch state {
+	case "no leader":
+		log.SetLeader("")
+	case "stopped":
+		s.Server.Close()
+	}
+	for _, r := range Routes() {
+		for _, c := range calls(r) {
+			for _, a := range all {
+				rows++
+				header := slices.Clone(c.header)
+				if a.token != "" {
+					header = append(header, "Authorization", "Bearer "+a.token)
+				}
+				wantRow(t, state+": "+a.name+": "+c.name+" "+c.target, a, c, askCut(s, r.Method, c.target, c.body, header...))
+			}
+		}
+	}
+	for _, path := range []string{"/", "/v1/nothing", "/v1/kv/a?x=1", "/v1/auth/nothing"} {
+		if a := ask(s, "GET", path, ""); a.status != 401 {
+			t.Errorf("%s: GET %s without a token: %d", state, path, a.status)
+		}
+	}
+	if state == "leads" {
+		rows += frameRows(t, s, all)
+	}
+	return rows
+}
+
+// askCut is ask for answers that may be cut off, as a backup is by a node that stops.
+func askCut(s *testServer, method, target, body string, header ...string) (a answer) {
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			a = answer{status: 200, header: http.Header{}}
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	return ask(s, method, target, body, header...)
+}
+
+// wantRow compares an answer with the model.
+func wantRow(t *testing.T, name string, a asker, c call, got answer) {
+	t.Helper()
+	switch may := a.may(c.right, c.on); {
+	case a.unknown && !may:
+		if got.status != 401 || got.header.Get("Www-Authenticate") != "Bearer" || got.header.Get(api.HeaderNode) != "" || strings.Contains(got.body, "n1") {
+			t.Errorf("%s: answered %d %v %s", name, got.status, got.header, got.body)
+		}
+	case !may:
+		if got.status != 403 || !strings.Contains(got.body, c.right.String()) && got.body != "" {
+			t.Errorf("%s: answered %d %s", name, got.status, got.body)
+		}
+	case got.status == 401, got.status == 403 && !(c.judged && a.right != auth.Admin):
+		t.Errorf("%s: answered %d %s", name, got.status, got.body)
+	}
+}
+
+// rawClerk is a Clerk's connection, frame by frame.
+type rawClerk struct {
+	conn   net.Conn
+	frames *clerkwire.FrameReader
+	last   uint32
+}
+
+// dialRaw upgrades a connection with a token, and returns the status if that is refused.
+func dialRaw(t *testing.T, s *testServer, token string) (*rawClerk, int) {
+	t.Helper()
+	conn, err := servePipes(t, s).Dial(t.Context(), "kv:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n"
+	if token != "" {
+		request += "Authorization: Bearer " + token + "\r\n"
+	}
+	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	early := bufio.NewReader(conn)
+	response, err := http.ReadResponse(early, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		response.Body.Close()
+		return nil, response.StatusCode
+	}
+	return &rawClerk{conn: conn, frames: clerkwire.NewFrameReader(conn, early, clerkwire.Answers)}, 101
+}
+
+// askFrame sends a request and returns why it was refused, "" if it was not, and the
+// answer's body.
+func askFrame[M clerkwire.Message](t *testing.T, c *rawClerk, kind clerkwire.Kind, m M) (api.Code, []byte) {
+	t.Helper()
+	c.last++
+	if _, err := c.conn.Write(clerkwire.AppendFrame(nil, kind, c.last, m)); err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.frames.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := c.frames.Body(h)
+	if err != nil || h.Number != c.last {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	if h.Kind != clerkwire.KindRefused {
+		return "", slices.Clone(body)
+	}
+	var refused clerkwire.Refused
+	if err := refused.Parse(body); err != nil {
+		t.Fatal(err)
+	}
+	return refused.Code, nil
+}
+
+// frameCalls are the requests of Clerks, by kind, about a key or a prefix.
+var frameCalls = map[clerkwire.Kind]struct {
+	right auth.Right
+	ask   func(t *testing.T, c *rawClerk, session uint64, on string) api.Code
+}{
+	clerkwire.KindOpen: {auth.Known, func(t *testing.T, c *rawClerk, _ uint64, _ string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
+		return code
+	}},
+	clerkwire.KindAuth: {auth.Known, nil}, // changes the caller: a test of its own
+	clerkwire.KindGet: {auth.Read, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindGet, clerkwire.Get{Key: []byte(on)})
+		return code
+	}},
+	clerkwire.KindList: {auth.List, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindList, clerkwire.List{Prefix: []byte(on), KeysOnly: len(on)%2 == 0})
+		return code
+	}},
+	clerkwire.KindPut:    {auth.Write, writeFrame(clerkwire.KindPut)},
+	clerkwire.KindAppend: {auth.Write, writeFrame(clerkwire.KindAppend)},
+	clerkwire.KindDelete: {auth.Delete, writeFrame(clerkwire.KindDelete)},
+}
+
+func writeFrame(kind clerkwire.Kind) func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+	return func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		code, _ := askFrame(t, c, kind, clerkwire.Write{Session: session, Seq: uint64(c.last) + 1, Key: []byte(on)})
+		return code
+	}
+}
+
+// frameRows is the part of the matrix that goes over Clerks' connections.
+func frameRows(t *testing.T, s *testServer, all []asker) (rows int) {
+	t.Helper()
+	for kind := range clerkwire.Requests {
+		if _, known := frameCalls[kind]; !known {
+			t.Errorf("what does a frame of kind 0x%02x need?", uint8(kind))
+		}
+	}
+	for _, a := range all {
+		c, status := dialRaw(t, s, a.token)
+		if (status == 101) == a.unknown || a.unknown && status != 401 {
+			t.Errorf("%s: the upgrade is answered with %d", a.name, status)
+		}
+		if c == nil {
+			continue
+		}
+		code, body := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
+		var opened clerkwire.Opened
+		if code != "" || opened.Parse(body) != nil {
+			t.Fatalf("%s cannot open a session: %s", a.name, code)
+		}
+		for kind, f := range frameCalls {
+			for _, on := range []string{"a/1", "a", "b", "a/"} {
+				if f.ask == nil {
+					continue
+				}
+				rows++
+				want := map[bool]api.Code{true: "", false: api.CodeForbidden}[a.may(f.right, on)]
+				if got := f.ask(t, c, opened.Session, on); got != want {
+					t.Errorf("%s: a frame of kind 0x%02x on %q is answered with %q, want %q", a.name, uint8(kind), on, got, want)
+				}
+			}
+		}
+		c.conn.Close()
+	}
+	return rows
+}

@@ -1,0 +1,279 @@
+package httpd
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/access"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/watch"
+)
+
+// authenticate finds who makes the request. It comes before everything that the
+// request says, so that a caller without a token does not even learn which paths
+// there are.
+func (x *exchange) authenticate() error {
+	who, err := x.door.server.Gate().Authenticate(x.r.Header["Authorization"])
+	who.Remote = x.r.RemoteAddr
+	who.Person = isPerson(x.r)
+	x.who = who
+	return err
+}
+
+// isPerson reports whether a request comes from this machine itself, by its name, and
+// does not say that it was passed on from elsewhere.
+func isPerson(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || !isLoopbackName(r.Host) {
+		return false
+	}
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header[name] != nil {
+			return false
+		}
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// let lets a request in that its route takes: its caller is known, what it says has a
+// meaning, its caller may do that, and has not used up what it may. letOut must be called
+// at its end.
+func (x *exchange) let(r *route) error {
+	right := r.Right
+	if right == auth.Open && x.r.URL.RawQuery != "" && r.asksMore(x.r) {
+		right = auth.Status
+	}
+	if right == auth.Open {
+		return x.checkAgainst(r.Route)
+	}
+	if err := x.authenticate(); err != nil {
+		return err
+	}
+	if err := x.checkAgainst(r.Route); err != nil {
+		return err
+	}
+	gate := x.door.server.Gate()
+	if gate.State() != auth.Off {
+		spans, err := r.span(x)
+		if err != nil {
+			return err
+		}
+		if err := x.allowAll(right, spans); err != nil {
+			return err
+		}
+		if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
+			return err
+		}
+		x.counted = true
+	}
+	if err := x.reserve(r); err != nil {
+		x.letOut()
+		return err
+	}
+	return nil
+}
+
+// letOut counts the request out that let has counted in.
+func (x *exchange) letOut() {
+	if x.counted {
+		x.counted = false
+		x.door.server.Gate().Leave(&x.who)
+	}
+}
+
+// allowAll decides about several ranges: all of them must be granted.
+func (x *exchange) allowAll(right auth.Right, spans []auth.Range) error {
+	for _, span := range spans {
+		if err := x.door.server.Allow(&x.who, right, span); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rangesOf are the ranges that selectors of a watch follow.
+func rangesOf(s watch.Selectors) (spans []auth.Range) {
+	for _, key := range s.Keys {
+		spans = append(spans, auth.OneKey(key))
+	}
+	for _, prefix := range s.Prefixes {
+		spans = append(spans, auth.KeysWith(prefix, ""))
+	}
+	for _, r := range s.Ranges {
+		spans = append(spans, auth.KeysBetween(r.From, r.To))
+	}
+	return spans
+}
+
+// asksMore reports whether a probe wants to be told what only some may know.
+func (r *route) asksMore(request *http.Request) bool {
+	return r.Path == "/readyz" && request.URL.Query().Has("verbose")
+}
+
+// keepSilent takes out of a refusal what a caller that is not known need not know, and
+// holds the answer back where many such came from one address.
+func (x *exchange) keepSilent(r *kvserver.Refusal) {
+	r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0
+	x.silent = true
+	x.id = strings.TrimPrefix(x.id, x.door.nodeID+"-") // a name that this node drew begins with its own
+	x.w.Header().Set("Www-Authenticate", "Bearer")
+	delay := x.door.server.Gate().Refused(x.r.RemoteAddr)
+	if delay == 0 {
+		return
+	}
+	x.conn.LeaveGate()
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-x.r.Context().Done():
+	}
+}
+
+// adminsOnly lets nobody but admins to the admin port as soon as identities count.
+func (d *Door) adminsOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := d.server.Gate().Authenticate(r.Header["Authorization"])
+		if err == nil {
+			err = d.server.Allow(&who, auth.Admin, auth.Range{})
+		}
+		if err != nil {
+			d.handle(func(*exchange) error { return err })(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// errRevoked ends what is being sent to a caller that may not have it any more.
+var errRevoked = errors.New("the caller may not have this any more")
+
+// permit is what a stream was let in for. It is asked for again as the table of
+// identities changes.
+type permit struct {
+	x     *exchange
+	right auth.Right
+	spans []auth.Range
+	table *auth.Table // by which it was decided last
+	asked time.Time
+	lost  bool
+	why   error // it was lost
+}
+
+// permitEvery is how often a stream asks again though the table is the same: its token
+// may have expired.
+const permitEvery = time.Second
+
+func (x *exchange) permit(right auth.Right, spans ...auth.Range) *permit {
+	return &permit{x: x, right: right, spans: spans, asked: time.Now(), table: x.door.server.Machine().Auth()}
+}
+
+// still reports whether the caller may still have what is being sent.
+func (p *permit) still() bool {
+	if p == nil {
+		return true // nobody was let in
+	}
+	t := p.x.door.server.Machine().Auth()
+	if p.lost || t == p.table && (t.State() == auth.Off || time.Since(p.asked) < permitEvery) {
+		return !p.lost
+	}
+	p.table, p.asked = t, time.Now()
+	p.why = p.x.allowAll(p.right, p.spans)
+	p.lost = p.why != nil
+	return !p.lost
+}
+
+// noted are the rights whose use is an act of the audit, whether it succeeds or not.
+var noted = auth.RightsOf(auth.Write, auth.Delete, auth.Lease, auth.Acquire, auth.Backup, auth.Members, auth.JoinTokens, auth.Auth, auth.Admin)
+
+// isAct reports whether a request is an act of the audit.
+func (x *exchange) isAct(r *route) bool {
+	switch {
+	case strings.HasPrefix(r.Path, "/v1/auth/"):
+		return r.Method != http.MethodGet && r.Path != "/v1/auth/check"
+	case noted.Has(r.Right):
+		return true
+	case r.Right != auth.Read && r.Right != auth.List:
+		return false
+	}
+	key, _ := x.key()
+	if r.Right == auth.List {
+		key = x.query["prefix"]
+	}
+	return x.door.server.Gate().Audit().Reads(key)
+}
+
+// reserve asks the audit for room for a line, if the request is an act.
+func (x *exchange) reserve(r *route) error {
+	a := x.door.server.Gate().Audit()
+	if a == nil || !x.isAct(r) {
+		return nil
+	}
+	err := a.Reserve()
+	x.reserved = err == nil
+	return err
+}
+
+// audited notes how the request ended, if it is an act or was refused to its caller.
+func (x *exchange) audited() {
+	a := x.door.server.Gate().Audit()
+	if a == nil {
+		return
+	}
+	refused := x.status == http.StatusUnauthorized || x.status == http.StatusForbidden
+	if !x.reserved && (!refused || a.Reserve() != nil) {
+		return
+	}
+	h := x.w.Header()
+	code, outcome, _ := strings.Cut(h.Get(api.HeaderError), "; outcome=")
+	if x.status < http.StatusBadRequest {
+		outcome = string(api.OutcomeApplied)
+	}
+	revision, _ := strconv.ParseUint(h.Get(api.HeaderRevision), 10, 64)
+	if x.begun.IsZero() {
+		x.begun = time.Now() // nothing is measured
+	}
+	a.Put(access.Line{
+		Time: x.begun, Node: x.door.nodeID, RequestID: x.id, Identity: x.who.Name(), TokenID: x.who.Author().Token.String(), Remote: x.r.RemoteAddr,
+		Action: x.action(), Key: x.keyForAudit(), Outcome: outcome, Code: code, Revision: revision,
+		TookMs: float64(time.Since(x.begun).Microseconds()) / 1000,
+	})
+}
+
+// action names what the request does, as the audit shows it.
+func (x *exchange) action() string {
+	if x.route == nil {
+		return x.r.Method
+	}
+	if x.route.Path != "/v1/kv/{key}" {
+		return x.route.Method + " " + x.route.Path
+	}
+	switch x.route.Method {
+	case http.MethodPut:
+		return "put"
+	case http.MethodPost:
+		return "append"
+	case http.MethodDelete:
+		return "delete"
+	}
+	return "get"
+}
+
+// keyForAudit is the key or prefix that the request is about, "" if none.
+func (x *exchange) keyForAudit() string {
+	if x.route == nil || !strings.HasPrefix(x.route.Path, "/v1/kv") {
+		return x.rawKey
+	}
+	if key, err := x.key(); err == nil && x.rawKey != "" {
+		return key
+	}
+	return x.query["prefix"]
+}
