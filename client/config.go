@@ -39,8 +39,9 @@ type Config struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Token, if not nil, returns the token of the identity that the Clerk is. It is asked
 	// for each connection, and once more when a server says that the token opens
-	// nothing; it may block until ctx ends. The token goes to no address but loopback in
-	// clear, unless AllowClear says so.
+	// nothing; it may block until ctx ends. The token goes to servers
+	// that TLS has verified, and in clear to no address but loopback, unless AllowClear
+	// says so.
 	Token func(ctx context.Context) (string, error)
 	// AllowClear lets the token go over connections that others can read.
 	AllowClear bool

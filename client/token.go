@@ -19,10 +19,10 @@ func (c *Clerk) token(ctx context.Context, address string) (string, *Error) {
 	if c.config.Token == nil {
 		return "", nil
 	}
-	if !c.config.AllowClear && !isLoopback(address) {
+	if c.config.TLS == nil && !c.config.AllowClear && !isLoopback(address) {
 		e := unreachable(address, nil)
 		e.Code = api.CodeUnauthenticated
-		e.Detail = "the token is not sent to " + address + " in clear, where others could read it; set AllowClear if nobody can"
+		e.Detail = "the token is not sent to " + address + " in clear, where others could read it; ask by TLS, or set AllowClear if nobody can"
 		e.final = true
 		return "", e
 	}

@@ -18,6 +18,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/terminal"
@@ -30,6 +31,7 @@ type clerkSettings struct {
 	endpoints string
 	timeout   time.Duration
 	json      bool
+	token     credential.Source
 	tls       secure.ClientFiles
 	trust     *tls.Config // made of tls; nil: nothing was said of it
 	stderr    io.Writer   // for what is waited for; nil: nobody is told
@@ -52,6 +54,7 @@ func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags.StringVar(&s.tls.CA, "tls-ca", "", "CAs by which servers are verified; asks them by TLS ($"+trustVariable+")")
 	flags.StringVar(&s.tls.Cert, "tls-cert", "", "certificate to show to servers that ask for one")
 	flags.StringVar(&s.tls.Key, "tls-key", "", "its key")
+	flags.StringVar(&s.token.File, "token-file", "", "file with the token to send (default $"+credential.Variable+", else the profile)")
 	command.PreRunE = func(command *cobra.Command, _ []string) error {
 		s.stderr = command.ErrOrStderr()
 		return s.readEnvironment(command)
@@ -68,7 +71,7 @@ const (
 
 // commandVariables are the environment variables of the commands that talk to a
 // running cluster. Those of serve are made of its settings, see settings.Variable.
-var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable}
+var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable, credential.Variable}
 
 // readEnvironment takes from the environment what no flag says, and refuses what
 // cannot be.
@@ -91,6 +94,11 @@ func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
 	if _, err := s.servers(); err != nil {
 		return err
 	}
+	// A wrong token is said before anything is asked.
+	if _, err := s.token.Token(); err != nil {
+		return err
+	}
+	ask.Authorize(s.token.Token)
 	return s.settleTrust()
 }
 
@@ -182,6 +190,14 @@ func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *
 		return nil, nil, err
 	}
 	config.TLS = s.trust
+	if token, err := s.token.Token(); err != nil {
+		return nil, nil, err
+	} else if !token.IsZero() {
+		config.Token = func(context.Context) (string, error) {
+			token, err := s.token.Token()
+			return token.Reveal(), err
+		}
+	}
 	w := terminal.StartWaiting(cmp.Or[io.Writer](s.stderr, io.Discard))
 	config.OnRefusal = w.Note
 	if clerk, err = client.Dial(ctx, config); err != nil {
@@ -210,6 +226,8 @@ func (s *clerkSettings) ending(err error) error {
 		return text
 	case errors.Is(err, client.ErrTooLarge):
 		return exit.With(exit.Usage, text)
+	case errors.Is(err, client.ErrUnauthenticated), errors.Is(err, client.ErrForbidden):
+		return exit.With(exit.Failed, text)
 	}
 	return exit.With(exit.Unavailable, text)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/cmd/raftkv/internal/address"
+	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
@@ -52,6 +53,7 @@ type serveSettings struct {
 	tls             secure.Settings
 	plan            secure.Plan // that tls makes
 	fresh           bool        // no node has begun in the data directory
+	access          credential.ServeSettings
 }
 
 const (
@@ -70,7 +72,7 @@ func (s *serveSettings) table() []settings.Setting {
 	*s = serveSettings{
 		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
-		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections,
+		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections, access: credential.Defaults,
 	}
 	return slices.Concat([]settings.Setting{
 		settings.New("id", "name of this node, one of those in --cluster", &s.id),
@@ -89,6 +91,12 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("max-connections", "connections of clients at one time", &s.maxConnections),
 		settings.New("max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP),
 		settings.New("admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr),
+		settings.New("auth-file", "file with identities of this node alone, for emergencies; see raftkv auth file-entry", &s.access.AuthFile),
+		settings.New("stale-limit", "how long stale reads go on without a leader while identities are enforced; off for ever", &s.access.StaleLimit),
+		settings.New("audit-file", "file that gets a line for each write, refusal and act of an admin; opened anew at SIGHUP", &s.access.AuditFile),
+		settings.New("audit-keys", "how keys appear in it: full, hash or none", &s.access.AuditKeys),
+		settings.New("audit-reads", "reads of keys with this prefix are noted, too; * for all", &s.access.AuditReads),
+		settings.New("audit-required", "true: refuse what cannot be noted", &s.access.AuditRequired),
 		settings.New("log-level", "debug, info, warn or error", &s.logLevel),
 		settings.New("log-format", "text or json", &s.logFormat),
 	}, s.tls.Table(), []settings.Setting{
@@ -166,7 +174,13 @@ func (s *serveSettings) serve(stderr io.Writer) error {
 	// handling is the system's again, ends the process.
 	ctx, endOfSignals := awaitEnd(false)
 	defer endOfSignals()
-	config.Reload = onHangups(ctx, config.Logger, config.Keys != nil)
+	opened, err := s.access.Open(config.Logger)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	config.Access, config.StaleLimit = opened.Access, opened.StaleLimit
+	config.Reload = onHangups(ctx, config.Logger, config.Keys != nil, opened.Reopen)
 	dumpOnQuit(stderr)
 	if err := s.openPorts(ctx, &config); err != nil {
 		return err

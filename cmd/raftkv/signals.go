@@ -68,9 +68,10 @@ func awaitEnd(terminal bool) (ctx context.Context, stop func()) {
 }
 
 // onHangups keeps a server running when its terminal is closed. Where there are
-// certificates, what it returns yields at each SIGHUP, so that their files are looked at;
-// otherwise it says that settings are read at the start only.
-func onHangups(ctx context.Context, logger *slog.Logger, certificates bool) <-chan struct{} {
+// certificates, what it returns yields at each SIGHUP, so that their files are looked at.
+// reopen, if not nil, opens the file of the audit anew. Otherwise it says that settings are
+// read at the start only.
+func onHangups(ctx context.Context, logger *slog.Logger, certificates bool, reopen func() error) <-chan struct{} {
 	asked := make(chan struct{}, 1)
 	if signal.Ignored(syscall.SIGHUP) {
 		return asked
@@ -81,12 +82,15 @@ func onHangups(ctx context.Context, logger *slog.Logger, certificates bool) <-ch
 		for {
 			select {
 			case <-hangups:
+				reopened(logger, reopen)
 				if certificates {
 					logger.Info("SIGHUP: the files of certificates are looked at; settings are read at the start only")
 					select {
 					case asked <- struct{}{}:
 					default: // a look is due anyway
 					}
+				}
+				if certificates || reopen != nil {
 					continue
 				}
 				logger.Info("SIGHUP does nothing: settings are read at the start only; SIGTERM ends the node in order")
@@ -96,6 +100,18 @@ func onHangups(ctx context.Context, logger *slog.Logger, certificates bool) <-ch
 		}
 	}()
 	return asked
+}
+
+// reopened opens the file of the audit anew, if there is one.
+func reopened(logger *slog.Logger, reopen func() error) {
+	if reopen == nil {
+		return
+	}
+	if err := reopen(); err != nil {
+		logger.Error("the file of the audit could not be opened anew; the old one stays in use", "error", err)
+		return
+	}
+	logger.Info("SIGHUP: the file of the audit was opened anew; settings are read at the start only")
 }
 
 // dumpOnQuit prints the stacks of all goroutines and ends the process on SIGQUIT,

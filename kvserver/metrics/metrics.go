@@ -35,6 +35,9 @@ type Metrics struct {
 	lastRestore     prometheus.Gauge
 
 	sessionReplays, keyReplays prometheus.Counter
+
+	authRequests       []prometheus.Counter // by access.Result
+	wouldDeny, limited *prometheus.CounterVec
 }
 
 // New makes the instruments and puts them into a registry, which must have none
@@ -61,6 +64,7 @@ func New(registry *prometheus.Registry) *Metrics {
 	reads, replays := t.reads.Counts(registry), t.replays.Counts(registry)
 	m.linearizable, m.stale = reads[0], reads[1]
 	m.sessionReplays, m.keyReplays = replays[0], replays[1]
+	m.authRequests, m.wouldDeny, m.limited = t.authRequests.Counts(registry), t.wouldDeny.Counters(registry), t.limited.Counters(registry)
 	clerks := t.clerkSeconds.Histograms(registry)
 	for kind, op := range clerkOps {
 		m.clerkSeconds[kind] = clerks.WithLabelValues(op).(prometheus.Histogram)

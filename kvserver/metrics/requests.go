@@ -65,7 +65,7 @@ func (r *meter) leave(status, sent int, took time.Duration) {
 var clerkOps = map[clerkwire.Kind]string{
 	clerkwire.KindOpen: "open_session", clerkwire.KindGet: "get", clerkwire.KindList: "list",
 	clerkwire.KindPut: "put", clerkwire.KindAppend: "append", clerkwire.KindDelete: "delete",
-	clerkwire.KindForward: "forward",
+	clerkwire.KindForward: "forward", clerkwire.KindAuth: "auth",
 }
 
 // Clerk notes that a request of a Clerk has its answer.

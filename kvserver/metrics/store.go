@@ -28,6 +28,7 @@ func storeMetrics(s *kvserver.Server, connections func() int) Shown {
 		writes, deletes, reads := s.Load(kvserver.Writes), s.Load(kvserver.Deletes), s.Load(kvserver.Reads)
 		show.Show(t.writesNow, float64(writes.Count+deletes.Count))
 		show.Show(t.readsNow, float64(reads.Count))
+		show.Show(t.auditLost, float64(s.Gate().Audit().Lost()))
 		show.Show(t.waiting, float64(writes.Waiting+deletes.Waiting+reads.Waiting))
 	}
 }

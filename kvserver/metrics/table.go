@@ -3,6 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 )
 
@@ -82,6 +83,7 @@ var table Table
 var instruments = struct {
 	requestSeconds, requestsNow, requestBytes, responseBytes, clerkSeconds, rejected, forwarded  Instrument
 	proposals, applySeconds, applyEntries, reads, readIndexSeconds, readIndexFailures, replays   Instrument
+	authRequests, wouldDeny, limited, auditLost                                                  Instrument
 	snapshotSeconds, restoreSeconds, lastRestore                                                 Instrument
 	keys, size, revision, appliedIndex, applyLag, quota, sessions, records, connections, pending Instrument
 	writesNow, readsNow, waiting, integrityChecks, integrityLastOK, integrityDiverged            Instrument
@@ -96,6 +98,12 @@ var instruments = struct {
 	clerkSeconds:   table.Histogram("clerk_request_duration_seconds", "Time from the arrival of a Clerk's request to its answer, including refusals after admission.", requestBuckets, "op"),
 	rejected:       table.Counts("requests_rejected_total", "Requests refused because of the state of the node or cluster, by reason. None of them changed anything.", "reason", rejectionLabels()),
 	forwarded:      table.Counts("forwarded_requests_total", "Writes forwarded to the leader on another node, by result.", "result", hops[:]),
+
+	// Identities.
+	authRequests: table.Counts("auth_requests_total", "Requests and connections by what their token was: known, anonymous (there was none) or rejected.", "result", access.Results[:]),
+	wouldDeny:    table.Counter("auth_would_deny_total", "Requests that were served only because the state of identities is observe, by the right that they need.", "right"),
+	limited:      table.Counter("identity_limited_total", "Requests refused because their identity has used what it may on this node.", "identity"),
+	auditLost:    table.Counter("audit_lost_total", "Lines of the audit that could not be kept."),
 
 	// The log, as the service uses it.
 	proposals:         table.Counts("raft_proposals_total", "Commands that this node proposed, by result.", "result", proposalEnds[:]),

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 )
 
 // Trust makes all further questions to endpoints with https:// be verified by a
@@ -32,8 +34,21 @@ var nodeClient = &http.Client{
 // MaxStatusBytes bounds a status, and an error's body.
 const MaxStatusBytes = 1 << 20
 
+// bearer returns the token that goes with every request; nil: none does.
+var bearer func() (auth.Secret, error)
+
+// Authorize makes every request of this process bring the token that source returns. It
+// belongs before the first request.
+func Authorize(source func() (auth.Secret, error)) { bearer = source }
+
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
 // Node makes a request to a node, whose endpoint is host:port or https://host:port, and
-// returns an answer that is 200; the caller closes its body. Every other answer is an
+// returns an answer that is a success; the caller closes its body. Every other answer is an
 // error that says what the node said.
 func Node(ctx context.Context, endpoint, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
 	if !strings.HasPrefix(endpoint, "https://") {
@@ -42,6 +57,18 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 	request, err := http.NewRequestWithContext(ctx, method, endpoint+path, body)
 	if err != nil {
 		return nil, errors.New("no address of the form host:port")
+	}
+	if bearer != nil {
+		token, err := bearer()
+		if err != nil {
+			return nil, err
+		}
+		if !token.IsZero() {
+			if request.URL.Scheme != "https" && !isLoopback(request.URL.Hostname()) {
+				return nil, fmt.Errorf("the token is not sent to %s in clear, where others could read it; ask by TLS (--tls-ca)", request.URL.Host)
+			}
+			request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		}
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
@@ -54,7 +81,7 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 	if err != nil {
 		return nil, fmt.Errorf("no answer: %w", exit.LastCause(err))
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode/100 != 2 {
 		defer response.Body.Close()
 		return nil, problemOf(response)
 	}

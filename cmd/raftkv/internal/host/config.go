@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -50,11 +51,15 @@ type Config struct {
 	unmeasured          bool  // for a test that asks what measuring costs
 	unrecorded          bool  // for a test that asks what recording costs
 	RequestTimeout      time.Duration
-	ElectionTimeout     time.Duration
-	Logger              *slog.Logger
-	LogLevel            *slog.LevelVar // of Logger, for the admin port
-	DroppedLines        func() uint64  // counts the lines that Logger could not write; nil: none are counted
-	Build               string         // names this build
+	// Access says how callers are found and bounded, and where acts are noted. The audit
+	// is the caller's to close, after the node.
+	Access          access.Config
+	StaleLimit      time.Duration // 0: kvserver's default; below 0: without a limit
+	ElectionTimeout time.Duration
+	Logger          *slog.Logger
+	LogLevel        *slog.LevelVar // of Logger, for the admin port
+	DroppedLines    func() uint64  // counts the lines that Logger could not write; nil: none are counted
+	Build           string         // names this build
 }
 
 // MaxValueBytes is the length of the longest value that can be configured: its

@@ -52,11 +52,12 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
 		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
-		Logger: n.logger,
+		Access: c.Access, StaleLimit: c.StaleLimit, Logger: n.logger,
 	}
 	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()
 	if measures != nil {
+		config.Access.Observer = measures
 		config.Observer, door.Observer, door.Metrics = n.recording.Refusals(measures), measures, measures.Handler()
 	}
 	var err error

@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/credential"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
+)
+
+func newAuthCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "auth",
+		Short: "Manage identities, their tokens and what they may do",
+		Long: `Manage the identities of a cluster: who may do what, and by which token.
+
+A command sends the token in the file of --token-file, else the one in
+RAFTKV_AUTH_TOKEN, else the one in the profile (config.toml in raftkv's directory
+among your settings, mode 0600, with token = "…" or token-file = "…").
+docs/security.md says what identities, rules and states are.`,
+		Example: `  raftkv auth init root > root.token           on the leader's machine, once
+  export RAFTKV_AUTH_TOKEN=$(cat root.token)
+  raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read"]}'
+  raftkv auth token create svc --ttl 720h > svc.token
+  raftkv auth state observe
+  raftkv auth state enforce`,
+		Args: noArguments,
+		RunE: showHelp,
+	}
+	command.AddCommand(newAuthInitCommand(), newAuthIdentityCommand(), newAuthTokenCommand(), newAuthStateCommand(),
+		newAuthCheckCommand(), newAuthObserveCommand(), newAuthFileEntryCommand())
+	return command
+}
+
+// authCommand makes a command that asks a cluster about identities.
+func authCommand(use, short, long, example string, args cobra.PositionalArgs, run func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error) *cobra.Command {
+	var s clerkSettings
+	command := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: args}
+	command.RunE = func(command *cobra.Command, args []string) error {
+		ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+		defer endOfSignals()
+		return run(ctx, &s, command.OutOrStdout(), args)
+	}
+	s.addTo(command)
+	return command
+}
+
+// finalCodes are answers that every node would give.
+var finalCodes = []api.Code{
+	api.CodeBadRequest, api.CodeUnauthenticated, api.CodeForbidden, api.CodeNotFound, api.CodePreconditionFailed, api.CodeNotActive, api.CodeQuotaExceeded,
+}
+
+// askAuth makes a call at the first node that answers it, and reads the answer into to,
+// unless that is nil.
+func (s *clerkSettings) askAuth(ctx context.Context, method, path string, body, to any) error {
+	endpoints, err := s.servers()
+	if err != nil {
+		return err
+	}
+	var text []byte
+	headers := []string{}
+	if body != nil {
+		if text, err = json.Marshal(body); err != nil {
+			return err
+		}
+		headers = append(headers, "Content-Type", api.MediaJSON)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var reasons []string
+	for _, endpoint := range endpoints {
+		err := askAuthAt(ctx, endpoint, method, path, text, to, headers)
+		if err == nil {
+			return nil
+		}
+		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
+			return exit.With(exit.Failed, err)
+		}
+		reasons = append(reasons, endpoint+": "+err.Error())
+	}
+	return exit.With(exit.Unavailable, fmt.Errorf("no node did it: %s", strings.Join(reasons, "; ")))
+}
+
+// askAuthAt is askAuth at one node.
+func askAuthAt(ctx context.Context, endpoint, method, path string, body []byte, to any, headers []string) error {
+	response, err := ask.Node(ctx, endpoint, method, path, bytes.NewReader(body), headers...)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if to == nil {
+		return nil
+	}
+	return json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(to)
+}
+
+func identityPath(name string) string { return "/v1/auth/identities/" + url.PathEscape(name) }
+
+func newAuthInitCommand() *cobra.Command {
+	return authCommand("init NAME", "Make the first admin and print its token",
+		`Make the identity NAME, which may do everything, with a token, and print the
+token. This is possible on the leader's own machine while identities are off, or by
+an admin. The token is shown this once.`,
+		`  raftkv auth init root > root.token`, arguments("NAME"),
+		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+			admin := api.Identity{Rules: json.RawMessage(`[{"rights":["admin"]}]`)}
+			if err := s.askAuth(ctx, http.MethodPut, identityPath(args[0]), admin, nil); err != nil {
+				return err
+			}
+			return s.makeToken(ctx, out, api.NewToken{Identity: args[0], Comment: "auth init"})
+		})
+}
+
+// makeToken makes a token and prints it: alone on its line, for a file.
+func (s *clerkSettings) makeToken(ctx context.Context, out io.Writer, asked api.NewToken) error {
+	var made api.AuthToken
+	if err := s.askAuth(ctx, http.MethodPost, "/v1/auth/tokens", asked, &made); err != nil {
+		return err
+	}
+	if s.json {
+		return terminal.PrintJSON(out, made)
+	}
+	_, err := fmt.Fprintln(out, made.Token)
+	return err
+}
+
+func newAuthIdentityCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use: "identity", Short: "List, show, make, change or remove identities", Args: noArguments, RunE: showHelp,
+		Example: `  raftkv auth identity list
+  raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read"]}'
+  raftkv auth identity put anonymous --rule '{"key":"motd","rights":["read"]}'
+  raftkv auth identity delete svc-orders`,
+	}
+	var rules []string
+	var limits string
+	var disabled bool
+	put := authCommand("put NAME", "Make an identity, or replace its rules",
+		`Make the identity NAME, or give it these rules and limits in place of those that it
+has. Its tokens stay. Each --rule is an object as docs/security.md describes it.`,
+		`  raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read","list"]}'`, arguments("NAME"),
+		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+			asked := api.Identity{Rules: json.RawMessage("[" + strings.Join(rules, ",") + "]"), Disabled: disabled}
+			if limits != "" {
+				asked.Limits = json.RawMessage(limits)
+			}
+			if !json.Valid(asked.Rules) || limits != "" && !json.Valid(asked.Limits) {
+				return errors.New("a --rule or --limits is no JSON; a rule is an object such as {\"prefix\":\"orders/\",\"rights\":[\"read\"]}")
+			}
+			return s.askAuth(ctx, http.MethodPut, identityPath(args[0]), asked, nil)
+		})
+	put.Flags().StringArrayVar(&rules, "rule", nil, "a rule, as JSON; may be given several times")
+	put.Flags().StringVar(&limits, "limits", "", `limits, as JSON: {"requests_per_second":100}`)
+	put.Flags().BoolVar(&disabled, "disabled", false, "its tokens open nothing")
+	command.AddCommand(put,
+		authCommand("list", "List the identities with their rules and tokens", "List the identities with their rules and tokens.", `  raftkv auth identity list`, noArguments,
+			func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
+				return s.listIdentities(ctx, out)
+			}),
+		authCommand("get NAME", "Show an identity as JSON", "Show an identity with its rules, limits and tokens, as JSON.", `  raftkv auth identity get svc-orders`, arguments("NAME"),
+			func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+				var i api.Identity
+				if err := s.askAuth(ctx, http.MethodGet, identityPath(args[0]), nil, &i); err != nil {
+					return err
+				}
+				return terminal.PrintJSON(out, i)
+			}),
+		authCommand("delete NAME", "Remove an identity with its tokens", "Remove an identity with its tokens.", `  raftkv auth identity delete svc-orders`, arguments("NAME"),
+			func(ctx context.Context, s *clerkSettings, _ io.Writer, args []string) error {
+				return s.askAuth(ctx, http.MethodDelete, identityPath(args[0]), nil, nil)
+			}))
+	return command
+}
+
+func (s *clerkSettings) listIdentities(ctx context.Context, out io.Writer) error {
+	var all api.Identities
+	if err := s.askAuth(ctx, http.MethodGet, "/v1/auth/identities", nil, &all); err != nil {
+		return err
+	}
+	if s.json {
+		return terminal.PrintJSON(out, all)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tTOKENS\tRULES")
+	for _, i := range all.Identities {
+		name := i.Name
+		if i.Disabled {
+			name += " (disabled)"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\n", name, len(i.Tokens), terminal.Harmless(string(i.Rules)))
+	}
+	return w.Flush()
+}
+
+func newAuthTokenCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use: "token", Short: "List, create, rotate or revoke tokens", Args: noArguments, RunE: showHelp,
+		Example: `  raftkv auth token create svc-orders --ttl 720h > orders.token
+  raftkv auth token list
+  raftkv auth token rotate svc-orders 8xUfa3Kp > orders.token
+  raftkv auth token revoke 8xUfa3Kp`,
+	}
+	var ttl, comment string
+	create := authCommand("create IDENTITY", "Make a token and print it, this once", "Make a token of an identity and print it. It is shown this once.",
+		`  raftkv auth token create svc-orders --ttl 720h > orders.token`, arguments("IDENTITY"),
+		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+			return s.makeToken(ctx, out, api.NewToken{Identity: args[0], TTL: ttl, Comment: comment})
+		})
+	var grace time.Duration
+	rotate := authCommand("rotate IDENTITY ID", "Make a token in the place of another one, which is revoked",
+		`Make a token of an identity, print it, wait, and revoke the token with the id ID.
+--grace is how long both are good, so that the new one can be deployed.`,
+		`  raftkv auth token rotate svc-orders 8xUfa3Kp --grace 10m > orders.token`, arguments("IDENTITY", "ID"),
+		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+			if err := s.makeToken(ctx, out, api.NewToken{Identity: args[0], TTL: ttl, Comment: comment}); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(grace):
+			case <-ctx.Done():
+				return exit.With(exit.Unavailable, fmt.Errorf("interrupted: the token %s is still good; raftkv auth token revoke %s ends it", args[1], args[1]))
+			}
+			return s.askAuth(ctx, http.MethodDelete, "/v1/auth/tokens/"+url.PathEscape(args[1]), nil, nil)
+		})
+	rotate.Flags().DurationVar(&grace, "grace", 0, "how long both tokens are good")
+	for _, c := range []*cobra.Command{create, rotate} {
+		c.Flags().StringVar(&ttl, "ttl", "", "how long the token is good, as 720h (default: for ever)")
+		c.Flags().StringVar(&comment, "comment", "", "what the token is for")
+	}
+	command.AddCommand(create, rotate,
+		authCommand("list", "List the tokens that you may manage", "List the tokens that you may manage: all, or your own. No token is shown, only its id.", `  raftkv auth token list`, noArguments,
+			func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
+				return s.listTokens(ctx, out)
+			}),
+		authCommand("revoke ID", "Revoke a token by its id", "Revoke a token. When the command ends well, the token opens nothing any more.", `  raftkv auth token revoke 8xUfa3Kp`, arguments("ID"),
+			func(ctx context.Context, s *clerkSettings, _ io.Writer, args []string) error {
+				return s.askAuth(ctx, http.MethodDelete, "/v1/auth/tokens/"+url.PathEscape(args[0]), nil, nil)
+			}))
+	return command
+}
+
+func (s *clerkSettings) listTokens(ctx context.Context, out io.Writer) error {
+	var all api.AuthTokens
+	if err := s.askAuth(ctx, http.MethodGet, "/v1/auth/tokens", nil, &all); err != nil {
+		return err
+	}
+	if s.json {
+		return terminal.PrintJSON(out, all)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tIDENTITY\tCREATED\tEXPIRES\tCOMMENT")
+	for _, k := range all.Tokens {
+		expires := "never"
+		if k.Expires != nil {
+			expires = k.Expires.Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Identity, k.Created.Format(time.DateTime), expires, terminal.Harmless(k.Comment))
+	}
+	return w.Flush()
+}
+
+func newAuthStateCommand() *cobra.Command {
+	return authCommand("state [off|observe|enforce]", "Show or set how far identities count",
+		`Without an argument print the state of the cluster. With one, set it: off (everything
+is served), observe (everything is served, and what would be refused is told) or
+enforce (what no rule grants is refused). Only an admin can set it.`,
+		`  raftkv auth state
+  raftkv auth state observe`, cobra.MaximumNArgs(1),
+		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+			var state api.AuthState
+			method, asked := http.MethodGet, any(nil)
+			if len(args) == 1 {
+				if _, known := auth.ParseState(args[0]); !known {
+					return fmt.Errorf("the state is %.20q; choose off, observe or enforce", args[0])
+				}
+				method, asked = http.MethodPut, api.AuthState{State: args[0]}
+			}
+			if err := s.askAuth(ctx, method, "/v1/auth/state", asked, &state); err != nil {
+				return err
+			}
+			if s.json {
+				return terminal.PrintJSON(out, state)
+			}
+			_, err := fmt.Fprintln(out, terminal.Harmless(state.State))
+			return err
+		})
+}
+
+func newAuthCheckCommand() *cobra.Command {
+	var key, prefix, lock string
+	var command *cobra.Command
+	command = authCommand("check IDENTITY RIGHT", "Say whether an identity may do something, and by which rule",
+		`Say whether the identity may use the right: on --key, on all of --prefix, on --lock,
+or on the system. Exit code 1 says that it may not.`,
+		`  raftkv auth check svc-orders read --key orders/1
+  raftkv auth check svc-orders list --prefix orders/
+  raftkv auth check ops backup`, arguments("IDENTITY", "RIGHT"),
+		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
+			asked := api.AuthCheck{Identity: args[0], Right: args[1]}
+			for _, given := range []struct {
+				flag string
+				text *string
+				to   **string
+			}{{"key", &key, &asked.Key}, {"prefix", &prefix, &asked.Prefix}, {"lock", &lock, &asked.Lock}} {
+				if command.Flags().Changed(given.flag) {
+					*given.to = given.text
+				}
+			}
+			var answer api.AuthChecked
+			if err := s.askAuth(ctx, http.MethodPost, "/v1/auth/check", asked, &answer); err != nil {
+				return err
+			}
+			if s.json {
+				if err := terminal.PrintJSON(out, answer); err != nil || answer.Allowed {
+					return err
+				}
+			} else if answer.Allowed {
+				_, err := fmt.Fprintf(out, "yes: %s %s\n", answer.Why, terminal.Harmless(string(answer.Rule)))
+				return err
+			}
+			return exit.With(exit.Failed, fmt.Errorf("no: %s", answer.Why))
+		})
+	command.Flags().StringVar(&key, "key", "", "on this key")
+	command.Flags().StringVar(&prefix, "prefix", "", "on all keys that begin with it")
+	command.Flags().StringVar(&lock, "lock", "", "on this lock")
+	return command
+}
+
+func newAuthObserveCommand() *cobra.Command {
+	var watch bool
+	command := authCommand("observe", "List what would be refused if identities were enforced",
+		`List what the nodes at --endpoints have served of late and would refuse if identities
+were enforced: the identity and the right, by node. Put the cluster into the state
+observe first.`,
+		`  raftkv auth observe
+  raftkv auth observe --watch`, noArguments,
+		func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
+			told := map[string]bool{}
+			for {
+				if err := s.observe(ctx, out, told); err != nil || !watch {
+					return err
+				}
+				select {
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		})
+	command.Flags().BoolVar(&watch, "watch", false, "go on until interrupted, and print what is new")
+	return command
+}
+
+// observe prints what was not told yet.
+func (s *clerkSettings) observe(ctx context.Context, out io.Writer, told map[string]bool) error {
+	endpoints, err := s.servers()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	for _, endpoint := range endpoints {
+		var state api.AuthState
+		if err := askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/state", nil, &state, nil); err != nil {
+			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", endpoint, err))
+		}
+		for _, what := range state.WouldDeny {
+			if line := endpoint + "  " + terminal.Harmless(what); !told[line] {
+				told[line] = true
+				if _, err := fmt.Fprintln(out, line); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func newAuthFileEntryCommand() *cobra.Command {
+	var rights, tokenFile string
+	command := &cobra.Command{
+		Use:   "file-entry NAME",
+		Short: "Make a token for a node's own file, and print the entry",
+		Long: `Make a token for an identity of a node's own file (serve --auth-file), write the
+token to the file of --token-to, which nobody else can read, and print the entry, which
+holds its hash alone. Such an identity is good on the nodes that have the entry, whatever
+the cluster's table says, and never reaches a key.`,
+		Example: `  raftkv auth file-entry ops --rights status,metrics,auth --token-to ops.token >> auth.toml`,
+		Args:    arguments("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			var random [auth.SecretBytes + 8]byte
+			rand.Read(random[:])
+			token := auth.MakeToken(auth.TokenIDOf([8]byte(random[:8])), [auth.SecretBytes]byte(random[8:]))
+			entry, err := credential.Entry(args[0], listOf(rights), token)
+			if err != nil {
+				return err
+			}
+			if tokenFile == "" {
+				return errors.New("--token-to is missing: name the file that shall hold the token")
+			}
+			f, err := os.OpenFile(tokenFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if err != nil {
+				return fmt.Errorf("--token-to: %w", err)
+			}
+			_, err = fmt.Fprintln(f, token.Reveal())
+			if err = errors.Join(err, f.Close()); err != nil {
+				return exit.Fail(err)
+			}
+			_, err = fmt.Fprint(command.OutOrStdout(), entry)
+			return err
+		},
+	}
+	command.Flags().StringVar(&rights, "rights", "status,metrics", "rights on the system: status, metrics, members, backup, auth")
+	command.Flags().StringVar(&tokenFile, "token-to", "", "file to make for the token")
+	return command
+}

@@ -1,0 +1,175 @@
+package credential
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/kvserver/access"
+	"raftkv/kvserver/auth"
+)
+
+func token(t testing.TB) auth.Secret {
+	t.Helper()
+	id, ok := auth.ParseTokenID("glass000")
+	if !ok {
+		t.Fatal("no id")
+	}
+	return auth.MakeToken(id, [auth.SecretBytes]byte{1})
+}
+
+// write makes a file with these permissions.
+func write(t *testing.T, path, text string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Goal: a token comes from the file that was named, else from the variable, else from
+// the profile, which nobody else may read; what is no token is refused without being
+// shown. Method: each place, and each mistake.
+func TestWhereATokenComesFrom(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", home)
+	t.Setenv(Variable, "")
+	good := token(t).Reveal()
+	if got, err := (Source{}).Token(); err != nil || !got.IsZero() {
+		t.Errorf("without any: %v", err)
+	}
+	path := Profile()
+	write(t, path, "token = \""+good+"\"\n", 0o600)
+	if got, err := (Source{}).Token(); err != nil || got.Reveal() != good {
+		t.Errorf("the profile: %v", err)
+	}
+	write(t, path, "token = \""+good+"\"\n", 0o640)
+	if _, err := (Source{}).Token(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a profile that others read: %v", err)
+	}
+	file := write(t, filepath.Join(home, "token"), good+"\n", 0o600)
+	for _, text := range []string{"token-file = \"" + file + "\"\n"} {
+		write(t, path, text, 0o600)
+		if got, err := (Source{}).Token(); err != nil || got.Reveal() != good {
+			t.Errorf("a file that the profile names: %v", err)
+		}
+	}
+	for _, text := range []string{"token = 1", "tokens = \"x\"", "token = \"rkt1_short\"", "token = \"" + good + "\"\ntoken-file = \"x\""} {
+		write(t, path, text, 0o600)
+		if _, err := (Source{}).Token(); err == nil || strings.Contains(err.Error(), "rkt1_short") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	t.Setenv(Variable, good)
+	if got, err := (Source{}).Token(); err != nil || got.Reveal() != good {
+		t.Errorf("the variable: %v", err)
+	}
+	t.Setenv(Variable, good[:len(good)-1]+"0")
+	if _, err := (Source{}).Token(); err == nil || strings.Contains(err.Error(), good[20:40]) {
+		t.Errorf("a slip of the pen: %v", err)
+	}
+	if got, err := (Source{File: file}).Token(); err != nil || got.Reveal() != good {
+		t.Errorf("the file that was named: %v", err)
+	}
+	if _, err := (Source{File: filepath.Join(home, "none")}).Token(); err == nil {
+		t.Error("a file that is not there")
+	}
+}
+
+// Goal: what the command writes for a node's file is read as that, and a file that others
+// read, or that says more, is refused. Method: one file, spoilt.
+func TestTheAuthFile(t *testing.T) {
+	text, err := Entry("ops", []string{"status", "auth"}, token(t))
+	if err != nil || strings.Contains(text, token(t).Reveal()[13:50]) {
+		t.Fatalf("%s, %v", text, err)
+	}
+	path := write(t, filepath.Join(t.TempDir(), "auth.toml"), text, 0o600)
+	all, err := ReadAuthFile(path)
+	if err != nil || len(all) != 1 || all[0].Identity.Name != "ops" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadAuthFile(path); err == nil {
+		t.Error("a file that others read is taken")
+	}
+	for _, bad := range []string{"", text + text, text + "deny = true\n", strings.Replace(text, "status", "read", 1), "[[identity]]\n"} {
+		if _, err := parseAuthFile(bad); err == nil {
+			t.Errorf("taken:\n%s", bad)
+		}
+	}
+	if _, err := Entry("ops", []string{"admin"}, token(t)); err == nil {
+		t.Error("an admin in a node's file")
+	}
+}
+
+func FuzzAuthFile(f *testing.F) {
+	text, err := Entry("ops", []string{"status", "auth"}, token(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := parseAuthFile(text)
+		for _, b := range all {
+			if err != nil || b.Identity.Allows(auth.Read, auth.OneKey("k")) || b.Identity.Allows(auth.Admin, auth.Range{}) {
+				t.Errorf("%+v, %v", b.Identity, err)
+			}
+		}
+	})
+}
+
+// Goal: settings that cannot be are refused before anything is opened; the audit goes to
+// a file that nobody else reads, and to a new one after the old was moved away.
+// Method: each mistake; then one file.
+func TestTheSettingsOfANode(t *testing.T) {
+	for name, change := range map[string]func(*ServeSettings){
+		"stale": func(s *ServeSettings) { s.StaleLimit = "0s" }, "stale text": func(s *ServeSettings) { s.StaleLimit = "soon" },
+		"keys": func(s *ServeSettings) { s.AuditKeys = "some" }, "required": func(s *ServeSettings) { s.AuditRequired = "yes" },
+		"required without a file": func(s *ServeSettings) { s.AuditRequired = "true" }, "reads without a file": func(s *ServeSettings) { s.AuditReads = "*" },
+		"a file that is not there": func(s *ServeSettings) { s.AuthFile = "/nonexistent/auth.toml" },
+	} {
+		s := Defaults
+		change(&s)
+		if _, err := s.Open(slog.New(slog.DiscardHandler)); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	s := Defaults
+	s.StaleLimit = "off"
+	s.AuditFile = filepath.Join(t.TempDir(), "audit.log")
+	o, err := s.Open(slog.New(slog.DiscardHandler))
+	if err != nil || o.StaleLimit >= 0 {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(s.AuditFile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	put := func(key string) {
+		if err := o.Access.Audit.Reserve(); err != nil {
+			t.Fatal(err)
+		}
+		o.Access.Audit.Put(access.Line{Key: key})
+	}
+	if err := os.Rename(s.AuditFile, s.AuditFile+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	put("behind")
+	o.Close()
+	text, err := os.ReadFile(s.AuditFile)
+	if err != nil || !strings.Contains(string(text), "behind") {
+		t.Errorf("%s, %v", text, err)
+	}
+}

@@ -1,0 +1,130 @@
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"raftkv/kvserver/auth"
+)
+
+// Variable is the environment variable that holds a token.
+const Variable = "RAFTKV_AUTH_TOKEN"
+
+// Source says where a command's token is. The zero value is the variable, else the
+// profile.
+type Source struct {
+	File string // of --token-file; "": not given
+}
+
+// Profile returns where a user's own settings are: config.toml in raftkv's directory
+// among the user's settings. "" if there is no such place.
+func Profile() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "raftkv", "config.toml")
+}
+
+// profile is a user's own file.
+type profile struct {
+	Token     string `toml:"token"`
+	TokenFile string `toml:"token-file"`
+}
+
+// Token returns the token to send, and the zero value if there is none. It is read anew
+// each time, so that a file with a newer one is found.
+func (s Source) Token() (auth.Secret, error) {
+	if s.File != "" {
+		return fromFile(s.File)
+	}
+	if text := os.Getenv(Variable); text != "" {
+		return parse(text, "$"+Variable)
+	}
+	path := Profile()
+	if path == "" {
+		return auth.Secret{}, nil
+	}
+	return fromProfile(path)
+}
+
+// fromFile reads a file that holds a token and the end of a line.
+func fromFile(path string) (auth.Secret, error) {
+	text, err := readSmall(path)
+	if err != nil {
+		return auth.Secret{}, fmt.Errorf("the token's file cannot be read: %w", err)
+	}
+	return parse(string(text), path)
+}
+
+// fromProfile reads the user's own file, if there is one. Nobody else may be able to
+// read it.
+func fromProfile(path string) (auth.Secret, error) {
+	text, err := readSmall(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return auth.Secret{}, nil
+	}
+	if err != nil {
+		return auth.Secret{}, fmt.Errorf("the profile cannot be read: %w", err)
+	}
+	if err := private(path); err != nil {
+		return auth.Secret{}, err
+	}
+	var p profile
+	meta, err := toml.Decode(string(text), &p)
+	if err == nil && len(meta.Undecoded()) > 0 {
+		err = fmt.Errorf("%q is not known; there are token and token-file", meta.Undecoded()[0])
+	}
+	if err != nil {
+		return auth.Secret{}, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case p.Token != "" && p.TokenFile != "":
+		return auth.Secret{}, fmt.Errorf("%s has token and token-file; leave one out", path)
+	case p.TokenFile != "":
+		return fromFile(p.TokenFile)
+	case p.Token != "":
+		return parse(p.Token, path)
+	}
+	return auth.Secret{}, nil
+}
+
+// parse makes sure that a text is a token. The text does not show in the error.
+func parse(text, from string) (auth.Secret, error) {
+	text = strings.TrimSpace(text)
+	if _, err := auth.ParseToken(text); err != nil {
+		return auth.Secret{}, fmt.Errorf("%s holds no token: one begins with rkt1_ and has %d characters; a character may be wrong or missing", from, auth.TokenBytes)
+	}
+	return auth.NewSecret(text), nil
+}
+
+// readSmall reads a file that cannot be large.
+func readSmall(path string) ([]byte, error) {
+	const limit = 1 << 20
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s has %d bytes; the limit is %d", path, info.Size(), limit)
+	}
+	return os.ReadFile(path)
+}
+
+// private refuses a file that others than its owner can read or write.
+func private(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s can be used by others (mode %04o): chmod 600 %s", path, mode, path)
+	}
+	return nil
+}
