@@ -53,7 +53,10 @@ type Config struct {
 	RequestTimeout      time.Duration
 	// Access says how callers are found and bounded, and where acts are noted. The audit
 	// is the caller's to close, after the node.
-	Access          access.Config
+	Access access.Config
+	// Level is that of a cluster which begins; 0: kvserver's default. All nodes have the
+	// same one. Tests begin with what other clusters come to.
+	Level           uint64
 	StaleLimit      time.Duration // 0: kvserver's default; below 0: without a limit
 	ElectionTimeout time.Duration
 	Logger          *slog.Logger

@@ -52,7 +52,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
 		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
-		Access: c.Access, StaleLimit: c.StaleLimit, Logger: n.logger,
+		Access: c.Access, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger,
 	}
 	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()

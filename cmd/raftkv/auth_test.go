@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/cmd/raftkv/internal/credential"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/raft/vfs"
+)
+
+// commands runs command lines against a cluster.
+type commands struct {
+	t         *testing.T
+	endpoints string
+	tokenFile string
+}
+
+// run runs one and returns its code and what it printed.
+func (c *commands) run(args ...string) (code int, out string) {
+	c.t.Helper()
+	args = append(args, "--endpoints", c.endpoints)
+	if c.tokenFile != "" {
+		args = append(args, "--token-file", c.tokenFile)
+	}
+	var stdout, stderr bytes.Buffer
+	code = run(args, &stdout, &stderr)
+	if code != exit.Done {
+		return code, stderr.String()
+	}
+	return code, stdout.String()
+}
+
+// want runs one that must end with a code, and returns what it printed.
+func (c *commands) want(code int, args ...string) string {
+	c.t.Helper()
+	got, out := c.run(args...)
+	if got != code {
+		c.t.Errorf("%s: code %d, want %d: %s", strings.Join(args, " "), got, code, out)
+	}
+	return out
+}
+
+// Goal: a person sets a cluster up by the commands alone: the first admin, an identity, a
+// token, states; what an identity lacks is told with code 1; a rotation and a revocation
+// do what they say; an identity of a node's own file sees the status and no key.
+// Method: the commands, against a cluster of three nodes in this process.
+func TestIdentitiesByCommands(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	t.Setenv(credential.Variable, "")
+	var stdout, stderr bytes.Buffer
+	glassToken := filepath.Join(dir, "glass.token")
+	if code := run([]string{"auth", "file-entry", "ops", "--rights", "status,auth", "--token-to", glassToken}, &stdout, &stderr); code != exit.Done {
+		t.Fatal(stderr.String())
+	}
+	glass := filepath.Join(dir, "auth.toml")
+	Must(t, os.WriteFile(glass, stdout.Bytes(), 0o600))
+	own, err := credential.ReadAuthFile(glass)
+	Must(t, err)
+	configs := testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable())
+	for i := range configs {
+		configs[i].Level, configs[i].Access.BreakGlass = 3, own
+	}
+	nodes := startNodes(t, configs)
+	var endpoints []string
+	for _, n := range nodes {
+		t.Cleanup(func() { Must(t, n.Close()) })
+		endpoints = append(endpoints, n.Address())
+	}
+	c := &commands{t: t, endpoints: strings.Join(endpoints, ",")}
+	keep := func(name, token string) string {
+		path := filepath.Join(dir, name)
+		Must(t, os.WriteFile(path, []byte(token), 0o600))
+		return path
+	}
+	root := keep("root", c.want(exit.Done, "auth", "init", "root"))
+	c.tokenFile = root
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"prefix":"svc/","rights":["read","write"]}`)
+	first := c.want(exit.Done, "auth", "token", "create", "svc", "--ttl", "1h", "--comment", "first")
+	svc := keep("svc", first)
+	c.want(exit.Done, "auth", "state", "observe")
+	c.tokenFile = ""
+	c.want(exit.Done, "put", "other", "value")
+	c.tokenFile = root
+	if out := c.want(exit.Done, "auth", "observe"); !strings.Contains(out, "anonymous write") && !strings.Contains(out, "anonymous known") {
+		t.Errorf("observed: %q", out)
+	}
+	c.want(exit.Done, "auth", "state", "enforce")
+	if out := c.want(exit.Done, "auth", "state"); out != "enforce\n" {
+		t.Errorf("the state: %q", out)
+	}
+	c.want(exit.Done, "auth", "check", "svc", "read", "--key", "svc/1")
+	c.want(exit.Failed, "auth", "check", "svc", "list", "--prefix", "svc/")
+	c.want(exit.Failed, "auth", "identity", "delete", "root")
+	c.tokenFile = svc
+	c.want(exit.Done, "put", "svc/1", "value")
+	if out := c.want(exit.Done, "get", "svc/1"); strings.TrimSpace(out) != "value" {
+		t.Errorf("read %q", out)
+	}
+	for _, denied := range [][]string{{"get", "other"}, {"list", "svc/"}, {"delete", "svc/1"}, {"auth", "identity", "list"}} {
+		if out := c.want(exit.Failed, denied...); !strings.Contains(out, "needs the right") {
+			t.Errorf("%v says %q", denied, out)
+		}
+	}
+	id := first[len("rkt1_") : len("rkt1_")+8]
+	if out := c.want(exit.Done, "auth", "token", "list"); !strings.Contains(out, id) || strings.Contains(out, "root") {
+		t.Errorf("one's own tokens:\n%s", out)
+	}
+	next := keep("next", c.want(exit.Done, "auth", "token", "rotate", "svc", id))
+	c.want(exit.Failed, "get", "svc/1")
+	c.tokenFile = next
+	c.want(exit.Done, "get", "svc/1")
+	c.tokenFile = glassToken
+	c.want(exit.Done, "status")
+	c.want(exit.Failed, "get", "svc/1")
+	c.want(exit.Done, "auth", "identity", "list")
+	c.tokenFile = ""
+	c.want(exit.Failed, "get", "svc/1")
+	c.tokenFile = keep("broken", strings.Replace(first, "rkt1_", "rkt1_x", 1))
+	if out := c.want(exit.Usage, "get", "svc/1"); strings.Contains(out, first[20:40]) || !strings.Contains(out, "holds no token") {
+		t.Errorf("a broken token: %q", out)
+	}
+}
