@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -584,4 +585,77 @@ func TestAClerkBringsItsToken(t *testing.T) {
 			t.Errorf("in clear: %v", err)
 		}
 	})
+}
+
+// Goal: a token that opens nothing is never taken for no token, though more may be
+// granted to those. Method: anonymous may read.
+func TestABadTokenIsNotAnonymous(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _, root, user := enforced(t, nil)
+		change(t, s, callerOf(t, s, root), auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{
+			Name: auth.Anonymous, Rules: []auth.Rule{{Space: auth.Keys, Text: "public/", Rights: auth.RightsOf(auth.Read)}},
+		}})
+		_, wrong := testToken(t, "wrong000")
+		for _, c := range []struct {
+			target, authorization string
+			want                  int
+		}{
+			{"/v1/kv/public/1", "", 404}, {"/v1/kv/a/1", "", 401}, {"/v1/nothing", "", 404},
+			{"/v1/kv/public/1", "Bearer " + wrong, 401}, {"/v1/kv/public/1", "Bearer", 401}, {"/v1/kv/public/1", "Basic " + user, 401},
+			{"/v1/kv/public/1", "Bearer " + user, 403}, {"/v1/kv/a/1", "bearer " + user, 404}, {"/v1/nothing", "Bearer " + wrong, 401},
+		} {
+			header := []string{}
+			if c.authorization != "" {
+				header = []string{"Authorization", c.authorization}
+			}
+			if a := ask(s, "GET", c.target, "", header...); a.status != c.want {
+				t.Errorf("%s with %.10q: %d, want %d", c.target, c.authorization, a.status, c.want)
+			}
+		}
+	})
+}
+
+// Goal (S13): a node that cannot reach the leader logs no token (planted bug 10).
+// Method: a leader at whose address nothing listens, and one that speaks nonsense, on
+// either road, logged at the lowest level.
+func TestAForwarderLogsNoToken(t *testing.T) {
+	overEachRoad(t, func(t *testing.T, frames bool) {
+		for _, address := range []string{"127.0.0.1:1", listener(t, func(conn net.Conn, _ *http.Request) {
+			_, _ = conn.Write([]byte("HTTP/1.1 500 Nonsense\r\nContent-Length: 0\r\n\r\n"))
+		})} {
+			var mu sync.Mutex
+			var logged bytes.Buffer
+			s, log := newServer(t, func(c *settings) {
+				c.Level, c.frames, c.LeaderWait, c.RequestTimeout = 3, frames, 10*time.Millisecond, time.Second
+				c.ClientAddr = func(string) string { return address }
+				c.Logger = slog.New(slog.NewJSONHandler(lockedWriter{&mu, &logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			})
+			_, user := enforce(t, s)
+			log.SetLeader("n2")
+			if a := ask(s, "PUT", "/v1/kv/a/1", "canary-value", as(user)...); a.status < 500 {
+				t.Errorf("answered %d", a.status)
+			}
+			mu.Lock()
+			text := logged.String()
+			mu.Unlock()
+			if text == "" {
+				t.Error("void: nothing was logged")
+			}
+			if strings.Contains(text, user[13:40]) || strings.Contains(text, "canary") {
+				t.Errorf("the log has the token:\n%s", text)
+			}
+		}
+	})
+}
+
+// lockedWriter is a writer for several goroutines.
+type lockedWriter struct {
+	mu *sync.Mutex
+	to *bytes.Buffer
+}
+
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
 }

@@ -204,5 +204,5 @@ var kvMutants = []mutant{
 	inTests("KG1", "TestWhatEarlierReleasesWroteIsRead", "log time may pass in steps of 61 seconds, where servers of the release before allow 60", "kvserver/kv/store.go",
 		"\tmaxTimeStep = 60 * 1000\n", "\tmaxTimeStep = 61 * 1000\n"),
 	inTests("KG2", "TestMetamorphic_", "which session was used least recently is forgotten by a snapshot", "kvserver/kv/snapshot_sections.go",
-		"s.setSession(id, session{lastUsed: lastUsed})", "s.sessions.Set(id, session{lastUsed: lastUsed})"),
+		"s.setSession(id, session{lastUsed: lastUsed, owner: owner})", "s.sessions.Set(id, session{lastUsed: lastUsed, owner: owner})"),
 }
