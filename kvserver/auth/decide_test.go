@@ -110,6 +110,8 @@ func TestRightsCountInTheirSpace(t *testing.T) {
 	}{
 		{"own key", []Rule{orders}, Read, OneKey("orders/1"), true},
 		{"foreign key", []Rule{orders}, Read, OneKey("order"), false},
+		{"reading is not listing", []Rule{orders}, List, KeysWith("orders/", ""), false},
+		{"nor watching", []Rule{orders}, Watch, KeysWith("orders/", ""), false},
 		{"another right", []Rule{orders}, Write, OneKey("orders/1"), false},
 		{"a lock of a key's name", []Rule{orders}, Read, OneLock("orders/1"), false},
 		{"own lock", []Rule{orders, jobs}, Acquire, OneLock("jobs/1"), true},
