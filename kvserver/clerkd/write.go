@@ -5,6 +5,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -36,7 +37,7 @@ func (d *Door) admit(w *write) bool {
 	if err == nil && w.op != kv.OpOpenSession {
 		err = d.check(&w.message, w.op)
 	}
-	if err == nil {
+	if err == nil && d.server.Gate().State() != auth.Off {
 		err = d.server.MayAsk(w.who, &kv.Command{Op: w.op, Key: w.message.Key})
 	}
 	w.class = kvserver.Writes

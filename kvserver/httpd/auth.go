@@ -128,6 +128,7 @@ func (x *exchange) change(c *auth.Change, body []byte) (created, replayed, elsew
 	if err != nil {
 		return false, false, false, err
 	}
+	x.who.Person = isPerson(x.r)
 	ctx, cancel := x.context()
 	defer cancel()
 	result, elsewhere, err := x.door.server.ChangeAuth(ctx, &x.who, c, x.remote(mayForward, body))

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -122,6 +123,12 @@ func calls(r Route) (all []call) {
 				all = append(all, k)
 			}
 		}
+	case "/v1/watch":
+		for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?key=a/1", "a/1"}, {"?from=a/&to=a/5", "a/"}, {"?prefix=", ""}, {"?from=b", "b"}} {
+			k := c
+			k.target, k.on = target[:len("/v1/watch")]+q.query, q.on
+			all = append(all, k)
+		}
 	case "/readyz":
 		k := c
 		k.target, k.right = target+"?verbose", auth.Status
@@ -199,7 +206,10 @@ func askCut(s *testServer, method, target, body string, header ...string) (a ans
 			panic(p)
 		}
 	}()
-	return ask(s, method, target, body, header...)
+	// In a bubble: a watch has no end of its own.
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return askCtx(ctx, s, method, target, body, header...)
 }
 
 // wantRow compares an answer with the model.

@@ -22,7 +22,6 @@ import (
 func (x *exchange) authenticate() error {
 	who, err := x.door.server.Gate().Authenticate(x.r.Header["Authorization"])
 	who.Remote = x.r.RemoteAddr
-	who.Person = isPerson(x.r)
 	x.who = who
 	return err
 }
