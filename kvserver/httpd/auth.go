@@ -410,10 +410,10 @@ func (d *Door) serveAuthCheck(x *exchange) error {
 	if i == nil {
 		return failure.Of(failure.NoSuchPath, nil, "there is no identity %.64q", asked.Identity)
 	}
-	return x.answerJSON(http.StatusOK, explain(i, right, r))
+	return x.answerJSON(http.StatusOK, decisionOf(i, right, r))
 }
 
-func explain(i *auth.Identity, right auth.Right, r auth.Range) api.AuthChecked {
+func decisionOf(i *auth.Identity, right auth.Right, r auth.Range) api.AuthChecked {
 	rule := auth.Granting(i.Rules, right, r)
 	switch {
 	case i.Disabled:

@@ -1,3 +1,34 @@
+// Package httpd is the HTTP door: it turns requests into calls of the server and
+// their results into answers. A door only translates; what is admitted, refused,
+// waited for and retried is decided in package kvserver, for both doors.
+//
+// # Mental model
+//
+//	request ──► guard ──► router ──► dispatch ──► handler ──► kvserver.Server
+//	            names,    method,    row of the     │              │
+//	            framing   path       route: query,  ▼              ▼
+//	                                 headers,    condition,    Get, List, Freeze, Write,
+//	                                 class       body          Transfer, Backup, Status
+//
+// Everything that holds for a whole route stands in its row (routes.go) and is
+// applied in dispatch, so that a new handler cannot forget it.
+//
+// A write that comes to a node which does not lead is carried to the leader by
+// [Peers], one hop, and the leader's answer is passed on as it is. Peers also ask the
+// other nodes for the digests of their states.
+//
+// An exchange is one request and its answer; it belongs to the goroutine that
+// serves it.
+//
+// # Locks
+//
+// The door has none. Each connection to a leader has one (leaderConn.mu), which
+// guards what was written on it and is not held while writing.
+//
+// # What it does not know
+//
+// The store, consensus, and Clerks: a connection that asks for another protocol is
+// handed to an [Upgrader].
 package httpd
 
 import (
@@ -6,11 +37,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/port"
 	"raftkv/kvserver/recorder"
 )
@@ -97,3 +131,33 @@ func (d *Door) Server() *http.Server {
 // Handler returns the handler of the client port; see Server for what it should be
 // served with.
 func (d *Door) Handler() http.Handler { return d.handler }
+
+// serveClerk hands the connection of a request over to the Upgrader. A request
+// without an upgrade, or for an unknown protocol, is answered with the supported ones.
+func (d *Door) serveClerk(x *exchange) error {
+	clerks := d.config.Clerks
+	if clerks == nil {
+		return failure.Of(failure.NoSuchPath, nil, "this node serves no Clerks")
+	}
+	protocols := clerks.Protocols(x.r.Header.Get(api.HeaderForwarded) != "")
+	at := slices.IndexFunc(protocols, func(p string) bool { return strings.EqualFold(x.r.Header.Get("Upgrade"), p) })
+	if at < 0 {
+		return x.answerText(strings.Join(protocols, "\n") + "\n")
+	}
+	serve, leave, err := clerks.Admit(protocols[at], x.r.Header.Get(api.HeaderCluster), x.who)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	conn, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return failure.Of(failure.InternalRead, err, "this connection cannot be upgraded")
+	}
+	x.answered = true
+	if err := conn.SetDeadline(time.Time{}); err != nil { // those of HTTP
+		conn.Close()
+		return nil
+	}
+	serve(conn, buffered.Reader)
+	return nil
+}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
@@ -40,6 +41,9 @@ func FuzzRequest(f *testing.F) {
 		defer s.Close()
 		before := contentOf(s)
 		w := httptest.NewRecorder()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // a watch does not end by itself
+		defer cancel()
+		r = r.WithContext(ctx)
 		s.Handler().ServeHTTP(w, r)
 		a := answer{w.Code, w.Header(), w.Body.String(), nil}
 		if a.status >= 400 {
