@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"kvserver/internal/pipenet": {},                                   // for tests
 	"kvserver/internal/truth":   {},                                   // for tests
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
+	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
 	"kvserver":            {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
