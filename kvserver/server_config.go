@@ -10,6 +10,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
+	"raftkv/kvserver/membership"
 	"raftkv/raft"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	// must not block.
 	ClientAddr func(id string) string
 
+	// Membership makes changes of the cluster's members. nil: there are none.
+	Membership *membership.Driver
 	// Peers names the other nodes of the cluster, whose states this server's is
 	// compared with.
 	Peers []string
@@ -85,6 +88,9 @@ type Config struct {
 
 // withDefaults returns the configuration that the server runs with.
 func (c Config) withDefaults() (Config, error) {
+	if c.LevelOf == nil {
+		c.LevelOf = levelOf
+	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = 4096
 	}

@@ -106,6 +106,9 @@ func TestTheOpenAPIDocumentIsTheRouters(t *testing.T) {
 		if strings.Contains(r.Path, "{key}") {
 			want = append(want, "path key")
 		}
+		if strings.Contains(r.Path, "{id}") {
+			want = append(want, "path id")
+		}
 		wantSame(t, name+": parameters", have, want)
 		want = nil
 		for _, status := range append(AnyStatus(), r.Statuses...) {

@@ -45,8 +45,8 @@ var arrows = map[string][]string{
 	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":            {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":      {"kvserver", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
+	"kvserver":            {"kvserver/machine", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":      {"kvserver", "kvserver/membership", "raft/members", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page": {},
 	"kvserver/clerkd":     {"kvserver", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
 	"kvserver/metrics":    {"kvserver", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
