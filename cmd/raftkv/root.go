@@ -15,6 +15,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/logging"
+	"raftkv/cmd/raftkv/internal/member"
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/raft/datadir"
@@ -46,6 +47,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exit.ReaderGone
 	}
 	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", terminal.Harmless(err.Error())), logging.FlushLimit)
+	if host.IsRemoved(err) {
+		return exit.Removed
+	}
 	if isFailure(err) {
 		return exit.Failed
 	}
@@ -118,6 +122,7 @@ and would not go on; that is a bug worth reporting.`,
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
 		newWatchCommand(), newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+	root.AddCommand(member.Commands(func() member.Client { return &memberClient{} })...)
 	completeFlags(root)
 	reflow(root)
 	return root

@@ -12,7 +12,7 @@ import (
 
 // goodRequest returns a request that a route serves, for tests to spoil.
 func goodRequest(r Route) (target, body string, header []string) {
-	target = strings.Replace(r.Path, "{key}", "k", 1)
+	target = strings.Replace(strings.Replace(r.Path, "{key}", "k", 1), "{id}", "n9", 1)
 	switch r.Method + " " + r.Path {
 	case "PUT /v1/kv/{key}":
 		body = "value"
@@ -24,6 +24,14 @@ func goodRequest(r Route) (target, body string, header []string) {
 		target += "?key=k"
 	case "POST /v1/leader":
 		body, header = `{"to":"n1"}`, []string{"Content-Type", "application/json"}
+	case "POST /v1/members/{id}":
+		target += "?op=promote"
+	case "POST /v1/members":
+		body, header = `{"remove":["n9"]}`, []string{"Content-Type", "application/json"}
+	case "POST /v1/level":
+		body, header = `{"hold":true}`, []string{"Content-Type", "application/json"}
+	case "PUT /v1/cluster/settings", "POST /v1/join", "POST /v1/join-tokens":
+		body, header = `{}`, []string{"Content-Type", "application/json"}
 	}
 	return target, body, header
 }
@@ -59,6 +67,8 @@ var badParameters = map[string][]badValue{
 	"after":        {{strings.Repeat("%00", 1025), 414, api.CodeKeyTooLong}},
 	"verbose":      malformed("no"),
 	"at":           malformed("", "0", "-1", "+1", "01", "x", overflow),
+	"dry_run":      malformed("no", "0"),
+	"wait":         malformed("", "x", "5", "-1s"),
 	"seconds":      malformed("", "0", "-1", "01", "x", "1.5", "31536001", overflow),
 	// Of one route only.
 	"GET /v1/explain seconds": malformed("", "0", "-1", "01", "x", "1.5", "604801", overflow),
@@ -98,6 +108,17 @@ var badBodies = map[string][]badValue{
 	"POST /v1/kv/{key}": {{strings.Repeat("x", 101), 413, api.CodeValueTooLarge}, {strings.Repeat("x", 98), 413, api.CodeValueTooLarge}}, // the last would grow too large
 	"POST /v1/leader": append(malformed("{", "[]", "null", `"n1"`, `{"to":1}`, `{"to":null,"to":"n1"}`, `{"to":"n1"}{}`, `{"to":"n1","x":1}`, `{"TO":"n1"}`,
 		`{"to":"nobody"}`, strings.Repeat(`{"to":`, 500)+"1", "\xff\xff"), badValue{`{"to":"` + strings.Repeat("n", 5000) + `"}`, 413, api.CodeValueTooLarge}),
+	"POST /v1/members":         badObjects(`{"remove":"n9"}`, `{"wanted":"3"}`),
+	"POST /v1/level":           badObjects(`{}`, `{"hold":true,"raise":3}`, `{"raise":-1}`),
+	"PUT /v1/cluster/settings": badObjects(`{"wanted":"3"}`),
+	"POST /v1/join":            badObjects(`{"level_min":-1}`),
+	"POST /v1/join-tokens":     badObjects(`{"uses":-1}`, `{"role":1}`),
+}
+
+// badObjects are the bodies that no route gets which takes an object.
+func badObjects(more ...string) []badValue {
+	return append(malformed(append(more, "", "{", "[]", `"n1"`, `{}{}`, `{"nonsense":1}`, "\xff\xff")...),
+		badValue{`{"remove":["` + strings.Repeat("n", maxMembersBytes) + `"]}`, 413, api.CodeValueTooLarge})
 }
 
 // badRequest is a request that must be refused.
@@ -203,7 +224,7 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 			add(fmt.Sprintf("header %s: %.20s", h, v.value), v.status, v.code, plain(target, h, v.value))
 		}
 	}
-	if slices.Contains(r.Headers, "If-Match") {
+	if slices.Contains(r.Headers, "If-Match") && strings.HasPrefix(r.Path, "/v1/kv") {
 		add("two conditions", 400, api.CodeBadRequest, plain(target, "If-Match", "*", "If-None-Match", "*"))
 		add("two conditions", 400, api.CodeBadRequest, plain(with(target, "cas=1"), "If-Match", `"1"`))
 		add("two conditions", 400, api.CodeBadRequest, plain(with(target, "cas=0"), "If-None-Match", "*"))
@@ -264,7 +285,7 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 	request := func(body string, more ...string) string {
 		return rawRequest(r.Method, target, body, append(slices.Clone(header), more...)...)
 	}
-	if r.Method != "PUT" && r.Method != "POST" {
+	if r.Method != "PUT" && r.Method != "POST" || r.Path == "/v1/members/{id}" {
 		add("a body", 400, api.CodeBadRequest, request("body"))
 		add("a body", 400, api.CodeBadRequest, request("4\r\nbody\r\n0\r\n\r\n", "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
 		return all
@@ -288,7 +309,7 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 		add(stalls, 400, api.CodeBadRequest, stalled)
 	}
 	add("a chunk without a length", 400, api.CodeBadRequest, request("xyz\r\nvalue\r\n", "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
-	if r.Path != "/v1/leader" {
+	if strings.HasPrefix(r.Path, "/v1/kv") {
 		add("no body", 411, api.CodeLengthRequired, request("", "Content-Length", "(none)"))
 	}
 	return all

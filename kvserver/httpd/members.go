@@ -16,6 +16,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/membership"
+	"raftkv/kvserver/port"
 	"raftkv/raft/members"
 )
 
@@ -49,16 +50,16 @@ func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.
 // serveMembers says who the members are: as the leader knows it, or with
 // ?consistency=stale as this node does.
 func (d *Door) serveMembers(x *exchange) error {
-	driver, err := d.server.Members()
-	if err != nil {
-		return err
-	}
-	switch x.query["consistency"] {
-	case "", api.ConsistencyLinearizable:
-	case api.ConsistencyStale:
+	switch consistency, given := x.query["consistency"]; {
+	case !given, consistency == api.ConsistencyLinearizable:
+	case consistency == api.ConsistencyStale:
+		driver, err := d.server.Members()
+		if err != nil {
+			return err
+		}
 		return x.answerMembers(driver)
 	default:
-		return failure.Of(failure.BadRequest, nil, "the consistency is %.40q; choose linearizable or stale", x.query["consistency"])
+		return failure.Of(failure.BadRequest, nil, "the consistency is %.40q; choose linearizable or stale", consistency)
 	}
 	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
 		if err := d.server.Confirm(ctx); err != nil {
@@ -112,6 +113,7 @@ func (d *Door) serveMember(x *exchange) error {
 		return err
 	}
 	if x.r.ContentLength != 0 {
+		x.w.Header().Set("Connection", "close") // what comes is not waited for
 		return failure.Of(failure.BadRequest, nil, "the request takes no body; what is to be done stands in ?op")
 	}
 	switch x.query["op"] {
@@ -180,9 +182,9 @@ func (x *exchange) membersVersion() (*uint64, error) {
 		return nil, nil
 	}
 	bare := strings.Trim(values[0], `"`)
-	version, err := strconv.ParseUint(bare, 10, 64)
-	if err != nil || len(values) > 1 || values[0] != `"`+bare+`"` {
-		return nil, failure.Of(failure.BadRequest, err, `the header If-Match is %.80q; it must be the ETag of /v1/members, as in "17"`, values[0])
+	version, ok := port.ParseNumber(bare)
+	if !ok || version == 0 || len(values) > 1 || values[0] != `"`+bare+`"` {
+		return nil, failure.Of(failure.BadRequest, nil, `the header If-Match is %.80q; it must be the ETag of /v1/members, as in "17"`, values[0])
 	}
 	return &version, nil
 }

@@ -24,9 +24,10 @@ type lifeContent struct {
 	Format      int           `toml:"format"`
 	Incarnation string        `toml:"incarnation"` // 32 hexadecimal digits
 	Boot        uint64        `toml:"boot"`
-	Nonces      []string      `toml:"nonces"`           // of the last boots, 16 hexadecimal digits each
-	Rejoined    bool          `toml:"rejoined"`         // made by --rejoin
-	Fenced      string        `toml:"fenced,omitempty"` // why no node may start here any more
+	Nonces      []string      `toml:"nonces"`            // of the last boots, 16 hexadecimal digits each
+	Rejoined    bool          `toml:"rejoined"`          // made by --rejoin
+	Fenced      string        `toml:"fenced,omitempty"`  // why no node may start here any more
+	Removed     uint64        `toml:"removed,omitempty"` // index of the configuration that removed it
 	Rejoin      rejoinContent `toml:"rejoin"`
 }
 
@@ -56,6 +57,8 @@ func (d *Directory) beginLife(void, rejoin bool) error {
 		// A log that holds nothing has promised nothing, so it is as good as none.
 		d.content = lifeContent{Rejoined: true, Rejoin: rejoinContent{On: true}}
 		d.life = identity.NewLife(draw)
+	case is.Removed > 0:
+		return &RemovedError{is.Fenced}
 	case is.Fenced != "":
 		return &Fault{errors.New(is.Fenced)}
 	case found:

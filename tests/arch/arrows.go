@@ -55,7 +55,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
 		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask",
-		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
+		"cmd/raftkv/internal/member", "cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure",
 		"raft/certs", "raft/certs/issue",
@@ -64,8 +64,8 @@ var arrows = map[string][]string{
 	},
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure",
-		"raft", "raft/certs", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"raft", "raft/certs", "raft/core", "raft/members", "raft/levels", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
+		"kvserver", "kvserver/membership", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
 	"cmd/raftkv/internal/flight": {
@@ -80,6 +80,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/settings":  {"cmd/raftkv/internal/inventory"},
 	"cmd/raftkv/internal/ask":       {"cmd/raftkv/internal/exit", "kvserver/api"},
 	"cmd/raftkv/internal/status":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
+	"cmd/raftkv/internal/member":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
 	"cmd/raftkv/internal/target":    {"cmd/raftkv/internal/exit"},
 	"cmd/raftkv/internal/address":   {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/host", "cmd/raftkv/internal/process", "raft/core"},
 	"cmd/raftkv/internal/inventory": {"raft/core", "raft/datadir", "raft/vfs", "raft/wal", "kvserver/recorder"}, // of recorder only the names of files

@@ -33,7 +33,7 @@ var nodeClient = &http.Client{
 const MaxStatusBytes = 1 << 20
 
 // Node makes a request to a node, whose endpoint is host:port or https://host:port, and
-// returns an answer that is 200; the caller closes its body. Every other answer is an
+// returns an answer that is 200, 201, 202 or 204; the caller closes its body. Every other answer is an
 // error that says what the node said.
 func Node(ctx context.Context, endpoint, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
 	if !strings.HasPrefix(endpoint, "https://") {
@@ -54,7 +54,7 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 	if err != nil {
 		return nil, fmt.Errorf("no answer: %w", exit.LastCause(err))
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode < 200 || response.StatusCode > 299 {
 		defer response.Body.Close()
 		return nil, problemOf(response)
 	}
@@ -69,6 +69,16 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string { return e.text }
+
+// IsUnavailable reports whether another node may do what this one could not.
+func (e *RefusedError) IsUnavailable() bool {
+	return e.Code == "" || e.status >= 500 && e.status != http.StatusNotImplemented
+}
+
+// IsGuard reports whether the request was refused because of the state that it met.
+func (e *RefusedError) IsGuard() bool {
+	return e.status == http.StatusConflict || e.status == http.StatusPreconditionFailed
+}
 
 // problemOf reads an error that a node answered with.
 func problemOf(response *http.Response) error {

@@ -50,5 +50,8 @@ func (n *Node) startAdmin() {
 
 // clientAddress is where the other nodes send clients' requests for this one.
 func (n *Node) clientAddress() string {
+	if n.config.AdvertiseHTTP != "" {
+		return n.config.AdvertiseHTTP
+	}
 	return ReachableAddress(n.config.HTTP.Addr(), n.config.Members[n.config.ID])
 }
