@@ -59,6 +59,7 @@ var tables = []struct {
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver", kvserverClerkMutants},
 	{"kvserver", kvserverMutants},
+	{"kvserver/membership", membershipMutants},
 	{"kvserver/clerkwire", clerkwireMutants},
 	{"client", clientMutants},
 	{"client/bench", benchMutants},
