@@ -42,6 +42,8 @@ type Config struct {
 	// Peers names the other nodes of the cluster, whose states this server's is
 	// compared with.
 	Peers []string
+	// Voters is as in machine.Config.
+	Voters func() []string
 	// IntegrityInterval is the interval at which that is done. 10 s.
 	IntegrityInterval time.Duration
 	// AskDigests asks the peers for the digests of their states at an index of the

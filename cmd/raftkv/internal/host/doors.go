@@ -38,7 +38,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Problem: func(err error) []byte { return s.http.Problem(err) }, // the door is there before any connection
 	})
 	s.peers = httpd.NewPeers(httpd.PeersConfig{
-		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, ClientAddr: clientAddr,
+		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, Others: n.otherVoters, ClientAddr: clientAddr,
 		MaxConnections: cmp.Or(c.MaxForwards, httpd.PeerConnections(s.port.MaxConnections())),
 		Shortage:       s.port.MakeRoom, Logger: n.logger, Dial: n.dialNode,
 	})
@@ -51,7 +51,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
 		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
-		Logger: n.logger, Membership: n.driver,
+		Logger: n.logger, Membership: n.driver, Voters: n.voters,
 	}
 	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()

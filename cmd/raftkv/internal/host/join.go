@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"strings"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
@@ -20,7 +23,7 @@ import (
 
 // Join says how a node becomes a member of a cluster that runs.
 type Join struct {
-	Addresses []string // of the client ports of nodes of the cluster; any will do
+	Addresses []string // of the client ports of nodes of the cluster, https://host:port for TLS; any will do
 	Token     string
 	Role      string  // "": a learner, which is promoted
 	Replaces  core.ID // the voter whose place it takes; None: nobody's
@@ -113,12 +116,16 @@ func (n *Node) askToJoin(ctx context.Context, address string) (joined api.Joined
 	if err != nil {
 		return joined, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/join", bytes.NewReader(body))
+	host, secret := strings.CutPrefix(address, "https://")
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+host+"/v1/join", bytes.NewReader(body))
 	if err != nil {
 		return joined, &refusedForGood{err}
 	}
 	request.Header.Set("Content-Type", api.MediaJSON)
-	response, err := http.DefaultClient.Do(request)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		return n.config.Keys.Dial(ctx, secure.Called{Address: address, Secret: secret})
+	}}}
+	response, err := client.Do(request)
 	if err != nil {
 		return joined, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"raftkv/kvserver/membership"
 	"raftkv/raft"
@@ -143,6 +144,19 @@ func (n *Node) members() Members {
 		all[r.Members[i].ID] = r.Members[i].Peer
 	}
 	return all
+}
+
+// voters returns the nodes that vote, as far as this one knows.
+func (n *Node) voters() []string {
+	if r := n.driver.Configurations().Newest.Record; r != nil {
+		return names(r.Voters())
+	}
+	return names(n.config.Members.IDs())
+}
+
+// otherVoters returns them without this node.
+func (n *Node) otherVoters() []string {
+	return slices.DeleteFunc(n.voters(), func(id string) bool { return id == string(n.config.ID) })
 }
 
 // clientAddr returns where a node takes clients, "" if that is not known.
