@@ -1,9 +1,6 @@
 package membership
 
 import (
-	"strings"
-	"testing"
-
 	"raftkv/raft/levels"
 	"raftkv/raft/members"
 )
@@ -57,11 +54,3 @@ func (v View) dead(ids ...members.ID) View {
 }
 
 func at(index uint64) *uint64 { return &index }
-
-// wantError checks that an error has these words.
-func wantError(t *testing.T, what string, err error, words string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), words) {
-		t.Errorf("%s: %v; want an error with %q", what, err, words)
-	}
-}

@@ -27,7 +27,7 @@ type lifeContent struct {
 	Nonces      []string      `toml:"nonces"`            // of the last boots, 16 hexadecimal digits each
 	Rejoined    bool          `toml:"rejoined"`          // made by --rejoin
 	Fenced      string        `toml:"fenced,omitempty"`  // why no node may start here any more
-	Removed     uint64        `toml:"removed,omitempty"` // index of the configuration that removed it
+	Removed     uint64        `toml:"removed,omitzero"` // index of the configuration that removed it
 	Rejoin      rejoinContent `toml:"rejoin"`
 }
 
