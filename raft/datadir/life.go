@@ -24,9 +24,9 @@ type lifeContent struct {
 	Format      int           `toml:"format"`
 	Incarnation string        `toml:"incarnation"` // 32 hexadecimal digits
 	Boot        uint64        `toml:"boot"`
-	Nonces      []string      `toml:"nonces"`            // of the last boots, 16 hexadecimal digits each
-	Rejoined    bool          `toml:"rejoined"`          // made by --rejoin
-	Fenced      string        `toml:"fenced,omitempty"`  // why no node may start here any more
+	Nonces      []string      `toml:"nonces"`           // of the last boots, 16 hexadecimal digits each
+	Rejoined    bool          `toml:"rejoined"`         // made by --rejoin
+	Fenced      string        `toml:"fenced,omitempty"` // why no node may start here any more
 	Removed     uint64        `toml:"removed,omitzero"` // index of the configuration that removed it
 	Rejoin      rejoinContent `toml:"rejoin"`
 }
