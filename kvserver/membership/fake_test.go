@@ -36,6 +36,8 @@ type fakeLog struct {
 	decide func(c *raft.Reconfiguration) error
 	// hold keeps joint configurations from being committed.
 	hold bool
+	// listens are the servers that answer at an address.
+	listens map[string]Greeting
 }
 
 // fakeNode is one node of a fakeLog, with its driver.
@@ -50,7 +52,7 @@ type fakeNode struct {
 // newFakeLog returns a cluster of these members, which n1 leads; the level is 3 if they
 // have a record.
 func newFakeLog(t *testing.T, record bool, ids ...members.ID) *fakeLog {
-	f := &fakeLog{leader: "n1", term: 1, uid: members.UID{7}, nodes: map[members.ID]*fakeNode{}, static: ids, silent: map[members.ID]bool{}, behind: map[members.ID]bool{}}
+	f := &fakeLog{leader: "n1", term: 1, uid: members.UID{7}, nodes: map[members.ID]*fakeNode{}, static: ids, silent: map[members.ID]bool{}, behind: map[members.ID]bool{}, listens: map[string]Greeting{}}
 	if record {
 		r := members.First(f.uid, 3, ids)
 		r.Stamp(2)
@@ -71,6 +73,14 @@ func (f *fakeLog) add(t *testing.T, id members.ID, level uint32) *fakeNode {
 	}
 	n.driver = New(Config{
 		Self: id, Level: level, Consensus: n, Static: static, ElectionTimeout: fakeTimeout,
+		Dial: func(_ context.Context, address string) (Greeting, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if g, there := f.listens[address]; there {
+				return g, nil
+			}
+			return Greeting{}, errors.New("connection refused")
+		},
 		Shown: func(of members.ID) *Shown { f.mu.Lock(); defer f.mu.Unlock(); return n.shown[of] },
 	})
 	f.mu.Lock()

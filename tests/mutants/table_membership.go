@@ -29,7 +29,7 @@ var membershipMutants = []mutant{
 	inTests("MG13", "TestTheOutcome", "a change that may have happened is said not to have happened", "kvserver/membership/change.go",
 		"case errors.Is(err, raft.ErrStopped) && index == 0:", "case errors.Is(err, raft.ErrStopped):"),
 	inTests("MG14", "TestANewAddress", "an address is believed from another data directory than the record's", "kvserver/membership/auto.go",
-		"m.Incarnation != (members.Incarnation{}) && m.Incarnation != s.Incarnation ||", "m.Role == members.Leaving ||"),
+		"m.Incarnation != (members.Incarnation{}) && m.Incarnation != s.Incarnation ||", "m.Incarnation == (members.Incarnation{1, 2}) ||"),
 	inTests("MG15", "TestALeaderHandsOver", "a directory is removed without being named", "kvserver/membership/plan.go",
 		"\t\t\tp.Pin = append(p.Pin, m.ID)\n", "\t\t\t_ = p.Pin\n"),
 	inTests("MG16", "TestEachRefusal", "a voter that answers is replaced", "kvserver/membership/plan.go",
