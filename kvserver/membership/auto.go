@@ -35,7 +35,7 @@ func (d *Driver) look(ctx context.Context) {
 		r.Level = to
 		d.own(ctx, fmt.Sprintf("the cluster works at level %d from now on", to), v, r, "level")
 	case changed:
-		d.own(ctx, "members have new addresses", v, wanted, "addresses")
+		d.own(ctx, "members have new addresses", v, wanted, Upkeep+"addresses")
 	case due:
 		promotion.ID = fmt.Sprintf("promote-%d-%d", v.Term, v.Newest.Index)
 		p, err := Decide(v, promotion)

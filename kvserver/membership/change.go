@@ -32,7 +32,7 @@ type Result struct {
 // unknown.
 func (d *Driver) Change(ctx context.Context, ask Ask) (Result, error) {
 	for {
-		r, err := d.try(ctx, &ask)
+		r, err := d.try(ctx, ask)
 		if !errors.Is(err, raft.ErrConfigurationChanged) {
 			return r, err
 		}
@@ -60,21 +60,21 @@ func (d *Driver) mustLead() error {
 }
 
 // try makes a change once.
-func (d *Driver) try(ctx context.Context, ask *Ask) (Result, error) {
+func (d *Driver) try(ctx context.Context, ask Ask) (Result, error) {
 	if err := d.mustLead(); err != nil {
 		return Result{}, err
 	}
 	if index, taken := d.taken(ask.ID); taken {
-		return d.await(ctx, ask.ID, index, Plan{Ask: *ask})
+		return d.await(ctx, ask.ID, index, Plan{Ask: ask})
 	}
 	d.settle(ctx)
 	v := d.View()
-	p, err := Decide(v, *ask)
+	p, err := Decide(v, ask)
 	if err != nil {
 		return Result{}, err
 	}
 	if len(p.Pin) > 0 {
-		return Result{}, d.pin(ctx, v, p.Pin, ask)
+		return Result{}, d.pin(ctx, v, p.Pin)
 	}
 	if p.Leaves && p.HandOver != members.None {
 		return Result{}, d.handOver(ctx, p.HandOver)
@@ -88,19 +88,15 @@ func (d *Driver) try(ctx context.Context, ask *Ask) (Result, error) {
 
 // pin names the data directories of members in the record, and lets the change be tried
 // anew: an error that says so is returned in any case.
-func (d *Driver) pin(ctx context.Context, v View, ids []members.ID, ask *Ask) error {
+func (d *Driver) pin(ctx context.Context, v View, ids []members.ID) error {
 	wanted := v.Newest.Record.Clone()
 	for _, id := range ids {
 		wanted.Member(id).Incarnation = v.node(id).Shown.Incarnation
 	}
-	id := fmt.Sprintf("pin-%d-%d", v.Term, v.Newest.Index)
+	id := fmt.Sprintf(Upkeep+"pin-%d-%d", v.Term, v.Newest.Index)
 	wanted.Changes = append(wanted.Changes, members.Change{ID: id})
-	index, err := d.reconfigure(ctx, id, wanted, v.Newest.Index)
-	if err != nil {
+	if _, err := d.reconfigure(ctx, id, wanted, v.Newest.Index); err != nil {
 		return err
-	}
-	if ask.IfMatch != nil { // what the client has seen is what there was before our upkeep
-		ask.IfMatch = &index
 	}
 	return raft.ErrConfigurationChanged
 }

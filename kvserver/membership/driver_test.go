@@ -191,7 +191,7 @@ func TestALeaderHandsOverBeforeItLeaves(t *testing.T) {
 		f.mu.Lock()
 		f.silent["n2"] = true // n3 is the fit one
 		f.mu.Unlock()
-		ask := Ask{ID: "c", Remove: []members.ID{"n1", "n2"}}
+		ask := Ask{ID: "c", Remove: []members.ID{"n1", "n2"}, IfMatch: at(2)} // pins are no change that it asks about
 		if _, err := f.nodes["n1"].driver.Change(t.Context(), ask); !errors.Is(err, failure.NoLeader) {
 			t.Fatalf("the leader that leaves: %v", err)
 		}

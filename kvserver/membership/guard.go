@@ -3,6 +3,7 @@ package membership
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"raftkv/kvserver/failure"
@@ -40,10 +41,30 @@ func (p *Plan) guardLevels(v *View) error {
 
 // guardVersion refuses a change of another configuration than its client has seen.
 func (p *Plan) guardVersion(v *View) error {
-	if want := p.Ask.IfMatch; want != nil && *want != v.Newest.Index {
+	if want := p.Ask.IfMatch; want != nil && *want != v.Newest.Index && !v.onlyUpkeepSince(*want) {
 		return failure.Of(failure.Precondition, nil, "the configuration has version %d, not %d: look at the members again", v.Newest.Index, *want)
 	}
 	return nil
+}
+
+// Upkeep begins the ids of changes that a leader makes to keep the record true: addresses
+// and data directories. They change nothing that a client asks about.
+const Upkeep = "upkeep-"
+
+// onlyUpkeepSince reports whether nothing but upkeep has changed the configuration of a
+// version.
+func (v *View) onlyUpkeepSince(version uint64) bool {
+	changes := v.Newest.Record.Changes
+	last := len(changes) - 1
+	if version > v.Newest.Index || last < 0 || changes[last].Index != v.Newest.Index {
+		return false
+	}
+	for ; last >= 0 && changes[last].Index > version; last-- {
+		if !strings.HasPrefix(changes[last].ID, Upkeep) {
+			return false
+		}
+	}
+	return last >= 0 || len(changes) < members.MaxChanges // else older ones were dropped
 }
 
 // guardProgress refuses a second change before the first has ended, and a third learner

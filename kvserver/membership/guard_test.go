@@ -378,3 +378,35 @@ func TestJoiningSpendsTheToken(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// Goal: a change that a client has made conditional on a version is made although the
+// leader's own upkeep has changed the record since, and refused after every other change.
+// Method: records with changes of both kinds behind the version.
+func TestUpkeepIsNoChangeThatAClientAsksAbout(t *testing.T) {
+	with := func(changes ...members.Change) View {
+		v := newView("n1", "n2", "n3").with(func(r *members.Record, _ map[members.ID]Node) { r.Changes = changes })
+		v.Newest.Index = 20
+		return v
+	}
+	for _, c := range []struct {
+		name    string
+		view    View
+		version uint64
+		taken   bool
+	}{
+		{"the newest", with(members.Change{ID: "a", Index: 20}), 20, true},
+		{"upkeep since", with(members.Change{ID: "a", Index: 15}, members.Change{ID: Upkeep + "pin-1-15", Index: 20}), 15, true},
+		{"upkeep twice", with(members.Change{ID: "a", Index: 10}, members.Change{ID: Upkeep + "x", Index: 15}, members.Change{ID: Upkeep + "y", Index: 20}), 10, true},
+		{"another change since", with(members.Change{ID: "a", Index: 15}, members.Change{ID: "b", Index: 20}), 15, false},
+		{"another change and upkeep", with(members.Change{ID: "a", Index: 10}, members.Change{ID: "b", Index: 15}, members.Change{ID: Upkeep + "y", Index: 20}), 10, false},
+		{"a final entry since", with(members.Change{ID: "a", Index: 19}), 19, false},
+		{"a version to come", with(members.Change{ID: Upkeep + "y", Index: 20}), 21, false},
+		{"the first record", with(members.Change{ID: Upkeep + "y", Index: 20}), 2, true},
+		{"longer ago than is known", with(slices.Repeat([]members.Change{{ID: Upkeep + "y", Index: 20}}, members.MaxChanges)...), 10, false},
+	} {
+		_, err := Decide(c.view, Ask{ID: "c", Remove: []members.ID{"n3"}, IfMatch: &c.version})
+		if (err == nil) != c.taken {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
