@@ -68,13 +68,15 @@ var badParameters = map[string][]badValue{
 	"verbose":      malformed("no"),
 	"at":           malformed("", "0", "-1", "+1", "01", "x", overflow),
 	"dry_run":      malformed("no", "0"),
-	"wait":         malformed("", "x", "5", "-1s"),
 	"seconds":      malformed("", "0", "-1", "01", "x", "1.5", "31536001", overflow),
 	// Of one route only.
-	"GET /v1/explain seconds": malformed("", "0", "-1", "01", "x", "1.5", "604801", overflow),
-	"GET /v1/recorder after":  malformed("", "-1", "+1", "01", "x", overflow),
-	"GET /v1/recorder limit":  malformed("", "0", "-1", "01", "x", "10001", overflow),
-	"GET /v1/watch after":     malformed("", "-1", "+1", "x", overflow),
+	"GET /v1/explain seconds":      malformed("", "0", "-1", "01", "x", "1.5", "604801", overflow),
+	"POST /v1/members wait":        malformed("", "x", "5", "-1s"),
+	"POST /v1/members/{id} wait":   malformed("", "x", "5", "-1s"),
+	"DELETE /v1/members/{id} wait": malformed("", "x", "5", "-1s"),
+	"GET /v1/recorder after":       malformed("", "-1", "+1", "01", "x", overflow),
+	"GET /v1/recorder limit":       malformed("", "0", "-1", "01", "x", "10001", overflow),
+	"GET /v1/watch after":          malformed("", "-1", "+1", "x", overflow),
 
 	"wait":          malformed("", "0s", "-1s", "30", "x", "601s"),
 	"changed_after": malformed("", "1", "x"), // without wait
