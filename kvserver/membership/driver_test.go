@@ -55,8 +55,8 @@ func TestTheLeaderBeginsTheRecordWhenAllKnowTheLevel(t *testing.T) {
 			t.Fatalf("the record is %+v", r)
 		}
 		time.Sleep(time.Minute)
-		if f.appends != 1 {
-			t.Errorf("%d changes were made, not 1", f.appends)
+		if f.entries() != 1 {
+			t.Errorf("%d changes were made, not 1", f.entries())
 		}
 	})
 }
@@ -68,10 +68,10 @@ func TestOnlyTheLeaderActs(t *testing.T) {
 		f := newFakeLog(t, false, "n2", "n3")
 		defer f.close()
 		f.add(t, "n1", 2)
-		f.static = append(f.static, "n1")
+		f.set(func() { f.static = append(f.static, "n1") })
 		time.Sleep(time.Minute)
-		if f.appends != 0 {
-			t.Errorf("%d changes were made", f.appends)
+		if f.entries() != 0 {
+			t.Errorf("%d changes were made", f.entries())
 		}
 		if _, err := f.nodes["n2"].driver.Change(t.Context(), Ask{ID: "c", Remove: []members.ID{"n3"}}); !errors.Is(err, failure.NoLeader) {
 			t.Errorf("a follower makes a change: %v", err)
@@ -110,10 +110,10 @@ func TestLearnersArePromotedInPairsWhenTheyHaveKeptUp(t *testing.T) {
 		if got := joinIDs(f.record().Voters()); got != "n1" {
 			t.Fatalf("the voters are %s after a break", got)
 		}
-		before := f.appends
+		before := f.entries()
 		time.Sleep(2 * time.Second)
-		if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" || f.appends != before+2 {
-			t.Fatalf("the voters are %s after %d entries", got, f.appends-before)
+		if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" || f.entries() != before+2 {
+			t.Fatalf("the voters are %s after %d entries", got, f.entries()-before)
 		}
 	})
 }
@@ -130,7 +130,7 @@ func TestTheSameChangeIDGetsTheSameAnswer(t *testing.T) {
 		if err != nil || first.State != api.ChangeDone {
 			t.Fatalf("%+v, %v", first, err)
 		}
-		appends := f.appends
+		appends := f.entries()
 		again, err := f.nodes["n1"].driver.Change(t.Context(), ask)
 		if err != nil || again.Index != first.Index || again.State != api.ChangeDone {
 			t.Errorf("again at the same leader: %+v, %v", again, err)
@@ -146,8 +146,8 @@ func TestTheSameChangeIDGetsTheSameAnswer(t *testing.T) {
 		if _, found := f.nodes["n1"].driver.State("another"); found {
 			t.Error("a change is known that nobody made")
 		}
-		if f.appends != appends {
-			t.Errorf("%d entries more were appended", f.appends-appends)
+		if f.entries() != appends {
+			t.Errorf("%d entries more were appended", f.entries()-appends)
 		}
 	})
 }
@@ -160,7 +160,7 @@ func TestAChangeGoesOnWithoutItsRequest(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2", "n3")
 		defer f.close()
 		d := f.nodes["n1"].driver
-		f.hold = true
+		f.set(func() { f.hold = true })
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		r, err := d.Change(ctx, Ask{ID: "c1", Remove: []members.ID{"n3"}})
@@ -171,7 +171,7 @@ func TestAChangeGoesOnWithoutItsRequest(t *testing.T) {
 		if failure.KindOf(err).Code != api.CodeChangeInProgress || failure.RetryIn(err) == 0 {
 			t.Errorf("a second change: %v", err)
 		}
-		f.hold = false
+		f.set(func() { f.hold = false })
 		f.finish()
 		if state, _ := d.State("c1"); state != api.ChangeDone {
 			t.Errorf("in the end it is %s", state)
@@ -291,8 +291,8 @@ func TestADryRunAppendsNothing(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2", "n3")
 		defer f.close()
 		r, err := f.nodes["n1"].driver.Plan(Ask{ID: "c", Remove: []members.ID{"n3"}})
-		if err != nil || r.State != api.ChangePlanned || joinIDs(r.Plan.After.Voters) != "n1, n2" || f.appends != 0 {
-			t.Errorf("%+v, %v, %d entries", r, err, f.appends)
+		if err != nil || r.State != api.ChangePlanned || joinIDs(r.Plan.After.Voters) != "n1, n2" || f.entries() != 0 {
+			t.Errorf("%+v, %v, %d entries", r, err, f.entries())
 		}
 	})
 }

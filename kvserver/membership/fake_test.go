@@ -252,3 +252,9 @@ func (f *fakeLog) record() *members.Record {
 
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, test func(t *testing.T)) { t.Helper(); synctest.Test(t, test) }
+
+// set changes the log while nodes run on it.
+func (f *fakeLog) set(change func()) { f.mu.Lock(); defer f.mu.Unlock(); change() }
+
+// entries returns how many records were appended.
+func (f *fakeLog) entries() int { f.mu.Lock(); defer f.mu.Unlock(); return f.appends }

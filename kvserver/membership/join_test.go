@@ -48,18 +48,18 @@ func TestAServerJoinsWhenTheLeaderHasReachedIt(t *testing.T) {
 		f := newFakeLog(t, true, "n1")
 		defer f.close()
 		d, body := f.nodes["n1"].driver, joinBody("n4", newToken(t, f, api.JoinTokenWanted{}))
-		appends := f.appends
+		appends := f.entries()
 		for name, step := range map[string]func(){"nobody listens": func() {}, "another directory": func() { f.listen("n4", members.Incarnation{9}) }} {
 			step()
 			if _, err := d.Join(t.Context(), body); failure.KindOf(err).Code != api.CodeUnreachable {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		f.listens["n4:1"] = Greeting{ID: "n5"}
+		f.set(func() { f.listens["n4:1"] = Greeting{ID: "n5"} })
 		if _, err := d.Join(t.Context(), body); failure.KindOf(err).Code != api.CodeUnreachable || !strings.Contains(err.Error(), "n5 answers") {
 			t.Errorf("another server: %v", err)
 		}
-		if f.appends != appends {
+		if f.entries() != appends {
 			t.Fatal("something was appended for a server that was not reached")
 		}
 		f.listen("n4", incarnationOf("n4"))
@@ -71,8 +71,8 @@ func TestAServerJoinsWhenTheLeaderHasReachedIt(t *testing.T) {
 		if m == nil || m.Role != members.Learner || !m.Promote || m.Incarnation != incarnationOf("n4") || m.HTTP != "n4:2" || len(f.record().Tokens) != 0 {
 			t.Fatalf("the member is %+v, and the tokens are %v", m, f.record().Tokens)
 		}
-		appends = f.appends
-		if again, err := d.Join(t.Context(), body); err != nil || again.Version != joined.Version || f.appends != appends {
+		appends = f.entries()
+		if again, err := d.Join(t.Context(), body); err != nil || again.Version != joined.Version || f.entries() != appends {
 			t.Errorf("again: %+v, %v", again, err)
 		}
 		f.listen("n5", incarnationOf("n5"))
@@ -116,7 +116,7 @@ func TestNobodyJoinsWithoutARecord(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, false, "n2")
 		defer f.close()
-		f.static = append(f.static, "n1")
+		f.set(func() { f.static = append(f.static, "n1") })
 		f.add(t, "n1", 2)
 		if _, err := f.nodes["n1"].driver.Join(t.Context(), joinBody("n4", "t.s")); failure.KindOf(err).Code != api.CodeNotActive {
 			t.Errorf("joining: %v", err)
