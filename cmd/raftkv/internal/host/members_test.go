@@ -91,6 +91,7 @@ func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 	}()
 	eventually(t, "the level is raised", func() bool { return membersOf(t, nodes[0]).Level.Level == levels.Newest })
 
+	first := nodes[0] // the slice grows while clients ask
 	var load sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
 	var next, acknowledged atomic.Int64
@@ -101,7 +102,7 @@ func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 			for ctx.Err() == nil {
 				number := fmt.Sprintf("%d,", next.Add(1))
 				for ctx.Err() == nil {
-					status, _, _ := askWith(t, nodes[0], "POST", "/v1/kv/log?op=append", number, "Idempotency-Key", "append-"+number[:len(number)-1])
+					status, _, _ := askWith(t, first, "POST", "/v1/kv/log?op=append", number, "Idempotency-Key", "append-"+number[:len(number)-1])
 					if status == 200 {
 						mu.Lock()
 						acked[number] = true
