@@ -43,7 +43,7 @@ func New(config Config) (*Server, error) {
 	s.admissions.set(config)
 	s.machine, err = machine.Open(machine.Config{
 		Consensus: config.Consensus, ApplyCh: config.ApplyCh, Snapshot: config.Snapshot, MaxStoreBytes: config.MaxStoreBytes,
-		SnapshotBytes: config.SnapshotBytes, NodeID: config.NodeID, Peers: config.Peers,
+		SnapshotBytes: config.SnapshotBytes, NodeID: config.NodeID, Peers: config.Peers, Voters: config.Voters,
 		IntegrityInterval: config.IntegrityInterval, AskDigests: config.AskDigests,
 		Level: config.Level, LevelOf: config.LevelOf, AsyncTimeout: config.RequestTimeout, ReplacedGrace: config.LeaderWait,
 		Observer: config.Observer, Logger: config.Logger,

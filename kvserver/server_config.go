@@ -11,6 +11,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
+	"raftkv/kvserver/membership"
 	"raftkv/raft"
 )
 
@@ -37,9 +38,13 @@ type Config struct {
 	// must not block.
 	ClientAddr func(id string) string
 
+	// Membership makes changes of the cluster's members. nil: there are none.
+	Membership *membership.Driver
 	// Peers names the other nodes of the cluster, whose states this server's is
 	// compared with.
 	Peers []string
+	// Voters is as in machine.Config.
+	Voters func() []string
 	// IntegrityInterval is the interval at which that is done. 10 s.
 	IntegrityInterval time.Duration
 	// AskDigests asks the peers for the digests of their states at an index of the
@@ -92,6 +97,9 @@ type Config struct {
 
 // withDefaults returns the configuration that the server runs with.
 func (c Config) withDefaults() (Config, error) {
+	if c.LevelOf == nil {
+		c.LevelOf = levelOf
+	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = 4096
 	}

@@ -37,6 +37,10 @@ func (s *Server) Status() api.Status {
 	if c.Rejoining.On {
 		status.Rejoin = &api.Rejoin{Goal: c.Rejoining.Index, Unheard: nodeNames(c.RejoinUnheard), Too: nodeNames(c.RejoinToo)}
 	}
+	if s.config.Membership != nil {
+		m := s.config.Membership.Describe()
+		status.Membership = &m
+	}
 	now := time.Now()
 	for _, p := range c.Peers {
 		peer := api.Peer{

@@ -314,3 +314,11 @@ func readValue(argument string, stdin io.Reader) ([]byte, error) {
 const valueHelp = `VALUE is the value itself, - for standard input, or @FILE for the content of a
 file. A value that begins with @, or is -, goes by standard input. One that
 begins with - and is no flag goes behind --, as in put KEY -- -5.`
+
+// memberClient is the flags of the commands about members.
+type memberClient struct{ clerkSettings }
+
+func (c *memberClient) AddTo(command *cobra.Command) { c.addTo(command) }
+func (c *memberClient) Servers() ([]string, error)   { return c.servers() }
+func (c *memberClient) Limit() time.Duration         { return c.timeout }
+func (c *memberClient) JSON() bool                   { return c.json }

@@ -5,7 +5,7 @@
 // or a log. Everything that has an algorithm is below internal: host runs a node,
 // inventory judges what a directory holds, logging makes the logger, process divides what
 // the process may use, settings reads flags, variables and files, address opens ports,
-// ask and status question the nodes, secure has the certificates, credential the tokens, terminal shows and target
+// ask and status question the nodes, member changes who they are, secure has the certificates, credential the tokens, terminal shows and target
 // writes files.
 package main
 
@@ -25,6 +25,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/logging"
+	"raftkv/cmd/raftkv/internal/member"
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/raft/datadir"
@@ -103,6 +104,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exit.ReaderGone
 	}
 	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", terminal.Harmless(err.Error())), logging.FlushLimit)
+	if host.IsRemoved(err) {
+		return exit.Removed
+	}
 	if isFailure(err) {
 		return exit.Failed
 	}
@@ -175,6 +179,7 @@ and would not go on; that is a bug worth reporting.`,
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
 		newWatchCommand(), newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newAuthCommand(), newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+	root.AddCommand(member.Commands(func() member.Client { return &memberClient{} })...)
 	completeFlags(root)
 	reflow(root)
 	return root

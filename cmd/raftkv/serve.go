@@ -36,6 +36,12 @@ type serveSettings struct {
 	cluster         string
 	dataDir         string
 	rejoin          bool
+	join            string
+	joinTokenFile   string
+	role            string
+	replaces        string
+	advertisePeer   string
+	advertiseHTTP   string
 	http            string
 	peer            string
 	maxValueBytes   int64
@@ -78,6 +84,11 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("id", "name of this node, one of those in --cluster", &s.id),
 		settings.New("data-dir", "directory for this node's data; created if missing", &s.dataDir),
 		settings.New("cluster", "peer addresses of all nodes: n1=host:port,n2=host:port,…", &s.cluster),
+		settings.New("join", "client addresses of nodes of a cluster that runs, to join it: host:port,…; any of its nodes will do", &s.join),
+		settings.New("join-token-file", "file with the token that lets this node join (raftkv member token create)", &s.joinTokenFile),
+		settings.New("role", "what a node that joins is for: learner, which votes when it has caught up, or replica, which never votes", &s.role),
+		settings.New("advertise-peer", "address at which other nodes reach the peer port (default: this node's entry in --cluster, or --peer)", &s.advertisePeer),
+		settings.New("advertise-http", "address at which other nodes and clients reach the client port (default: --http)", &s.advertiseHTTP),
 		settings.New("http", "address to listen on for clients", &s.http),
 		settings.New("peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer),
 		settings.New("cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID),
@@ -138,6 +149,13 @@ else happens every ten seconds; docs/operations.md lists all signals.
 A node that listens beyond loopback needs TLS and says what it goes without:
 --insecure=client,peer,auth. docs/security.md leads from nothing to TLS.
 
+A node joins a cluster that runs with --join, in place of --cluster: it asks the
+nodes there, shows them the token in --join-token-file, and is a member when the
+leader has reached its peer port. It then fetches the state, and votes when it has
+caught up. With --replace it takes the place of a voter that is lost for good. A node
+that was removed from the cluster ends with code 6, and so does every later start on
+its data directory.
+
 A node whose data directory was emptied, put back to an earlier state or copied is
 refused by the others, and ends. With --rejoin it comes back on an empty directory,
 as soon as all others have told it what it may have promised; until it has fetched
@@ -156,6 +174,7 @@ that, it votes for nobody.`,
 	}
 	settings.AddFlags(command, table)
 	// A flag only: what is said once about one directory is no setting.
+	command.Flags().StringVar(&s.replaces, "replace", "", "with --join: the dead voter whose place this node takes; its own id after its disk was lost")
 	command.Flags().BoolVar(&s.rejoin, "rejoin", false, "come back with an empty data directory after this node's disk was lost")
 	return command
 }
@@ -274,7 +293,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	if err != nil {
 		return host.Config{}, nil, err
 	}
-	for _, needed := range []struct{ flag, value string }{{"id", s.id}, {"data-dir", s.dataDir}, {"cluster", s.cluster}} {
+	for _, needed := range []struct{ flag, value string }{{"id", s.id}, {"data-dir", s.dataDir}} {
 		if needed.value == "" {
 			return host.Config{}, nil, fmt.Errorf("--%s is missing: give it as a flag, as %s or as %s in the --config file", needed.flag, settings.Variable(needed.flag), needed.flag)
 		}
@@ -284,18 +303,12 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 			return host.Config{}, nil, fmt.Errorf("--%s %w", named.flag, err)
 		}
 	}
-	m, err := address.ParseMembers(s.cluster)
+	m, join, err := s.membership()
 	if err != nil {
 		return host.Config{}, nil, err
 	}
 	id := core.ID(s.id)
-	own, isMember := m[id]
-	if !isMember {
-		return host.Config{}, nil, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), id, id)
-	}
-	if s.peer == "" {
-		s.peer = own
-	}
+	own := m[id]
 	switch {
 	case s.rejoin && host.CheckRejoin(len(m)) != nil:
 		return host.Config{}, nil, host.CheckRejoin(len(m))
@@ -322,15 +335,16 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	if err != nil {
 		return host.Config{}, nil, err
 	}
-	room, err := process.Divide(process.DescriptorLimit(), 1, len(m)-1, int(s.maxConnections))
+	room, err := process.Divide(process.DescriptorLimit(), 1, max(len(m)-1, joinersPeers), int(s.maxConnections))
 	if err != nil {
 		return host.Config{}, nil, exit.Fail(err)
 	}
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
 		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP,
 		// What the user calls this node by is its name.
-		AllowedHosts: append(listOf(s.allowedHosts), s.http, own),
+		AllowedHosts: append(listOf(s.allowedHosts), s.http, own, s.advertiseHTTP),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
 		Logger: logger, LogLevel: level, DroppedLines: log.Dropped, Build: buildVersion(),
 	}
@@ -375,4 +389,58 @@ func listOf(text string) (list []string) {
 		}
 	}
 	return list
+}
+
+// joinersPeers is for how many peers a node that joins keeps descriptors, since it does
+// not know yet how many there are.
+const joinersPeers = 8
+
+// maxTokenFileBytes bounds the file with a token.
+const maxTokenFileBytes = 4 << 10
+
+// membership says of which list the node is a member, or how it joins a cluster that runs.
+// It settles at which address the node listens for peers.
+func (s *serveSettings) membership() (host.Members, host.Join, error) {
+	id := core.ID(s.id)
+	switch {
+	case s.cluster == "" && s.join == "":
+		return nil, host.Join{}, errors.New("--cluster is missing: give it as a flag, as RAFTKV_CLUSTER or as cluster in the --config file; or --join, to join a cluster that runs")
+	case s.cluster != "" && s.join != "":
+		return nil, host.Join{}, errors.New("--cluster is for the nodes with which a cluster begins, and --join for those that join it later: give one of them")
+	case s.join == "" && (s.replaces != "" || s.joinTokenFile != "" || s.role != ""):
+		return nil, host.Join{}, errors.New("--replace, --role and --join-token-file are for a node that joins: give --join, too")
+	case s.join != "" && s.rejoin:
+		return nil, host.Join{}, fmt.Errorf("--rejoin is for a node in --cluster; a node that joins comes back after its disk was lost with --join and --replace %s", s.id)
+	case s.cluster != "":
+		m, err := address.ParseMembers(s.cluster)
+		if err != nil {
+			return nil, host.Join{}, err
+		}
+		own, isMember := m[id]
+		if !isMember {
+			return nil, host.Join{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), id, id)
+		}
+		if s.peer == "" {
+			s.peer = own
+		}
+		return m, host.Join{}, nil
+	}
+	if s.peer == "" {
+		return nil, host.Join{}, errors.New("--peer is missing: a node that joins says at which address it listens for peers")
+	}
+	if s.role != "" && s.role != "learner" && s.role != "replica" {
+		return nil, host.Join{}, fmt.Errorf("--role is %q; choose learner or replica", s.role)
+	}
+	join := host.Join{Addresses: listOf(s.join), Role: s.role, Replaces: core.ID(s.replaces)}
+	if s.joinTokenFile != "" {
+		text, err := os.ReadFile(s.joinTokenFile)
+		if err == nil && len(text) > maxTokenFileBytes {
+			err = fmt.Errorf("%s has %d bytes; a token has fewer than %d", s.joinTokenFile, len(text), maxTokenFileBytes)
+		}
+		if err != nil {
+			return nil, host.Join{}, exit.Fail(fmt.Errorf("reading the token: %w", err))
+		}
+		join.Token = strings.TrimSpace(string(text))
+	}
+	return nil, join, nil
 }

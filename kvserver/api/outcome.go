@@ -53,6 +53,16 @@ const (
 	CodeLeadershipLost      Code = "leadership_lost"      // 504
 	CodeVersion             Code = "http_version"         // 505
 	CodeQuotaExceeded       Code = "quota_exceeded"       // 507
+
+	CodeJoinRefused      Code = "join_refused"       // 403
+	CodeLevelTooLow      Code = "level_too_low"      // 409: a node does not know the level
+	CodeChangeInProgress Code = "change_in_progress" // 409
+	CodeNotCaughtUp      Code = "not_caught_up"      // 409
+	CodeWouldLoseQuorum  Code = "would_lose_quorum"  // 409
+	CodeTooFew           Code = "too_few"            // 409: no voter would be left
+	CodeIDTaken          Code = "id_taken"           // 409
+	CodeAddressTaken     Code = "address_taken"      // 409
+	CodeUnreachable      Code = "unreachable"        // 409
 )
 
 // CodeSessionExpired is answered to Clerks only: the session of the call is not

@@ -23,6 +23,8 @@ type Status struct {
 	// Rejoin is the node's progress in coming back after it lost its disk; nil on
 	// a full member.
 	Rejoin *Rejoin `json:"rejoin,omitempty"`
+	// Membership is who the members are, as this node knows them.
+	Membership *Members `json:"membership,omitempty"`
 	// Integrity is the result of comparing this node's state with its peers'.
 	Integrity Integrity `json:"integrity"`
 	// Transport is how the node's ports speak.

@@ -50,4 +50,17 @@ const (
 	TooManyWatches      kind = "too many watches"
 	SlowWatcher         kind = "a watcher takes too little"
 	InternalRead        kind = "internal error of a read"
+
+	// Of changes of the membership.
+	JoinRefused      kind = "join refused"
+	NoSuchMember     kind = "no such member"
+	LevelTooLow      kind = "a node does not know the level"
+	ChangeInProgress kind = "a change is in progress"
+	NotCaughtUp      kind = "not caught up"
+	WouldLoseQuorum  kind = "would lose the quorum"
+	TooFew           kind = "too few voters"
+	IDTaken          kind = "id taken"
+	AddressTaken     kind = "address taken"
+	NotReachable     kind = "not reachable"
+	StillAlive       kind = "still alive"
 )

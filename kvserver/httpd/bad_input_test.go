@@ -12,7 +12,7 @@ import (
 
 // goodRequest returns a request that a route serves, for tests to spoil.
 func goodRequest(r Route) (target, body string, header []string) {
-	target = strings.Replace(strings.Replace(r.Path, "{key}", "k", 1), "{name}", "abcd1234", 1)
+	target = strings.NewReplacer("{key}", "k", "{name}", "abcd1234", "{id}", "n9").Replace(r.Path)
 	switch r.Method + " " + r.Path {
 	case "PUT /v1/kv/{key}":
 		body = "value"
@@ -32,6 +32,14 @@ func goodRequest(r Route) (target, body string, header []string) {
 		body = `{"state":"observe"}`
 	case "POST /v1/auth/check":
 		body = `{"identity":"abcd1234","right":"read","key":"a"}`
+	case "POST /v1/members/{id}":
+		target += "?op=promote"
+	case "POST /v1/members":
+		body = `{"remove":["n9"]}`
+	case "POST /v1/level":
+		body = `{"hold":true}`
+	case "PUT /v1/cluster/settings", "POST /v1/join", "POST /v1/join-tokens":
+		body = `{}`
 	}
 	if body != "" && strings.HasPrefix(body, "{") {
 		header = []string{"Content-Type", "application/json"}
@@ -70,12 +78,16 @@ var badParameters = map[string][]badValue{
 	"after":        {{strings.Repeat("%00", 1025), 414, api.CodeKeyTooLong}},
 	"verbose":      malformed("no"),
 	"at":           malformed("", "0", "-1", "+1", "01", "x", overflow),
+	"dry_run":      malformed("no", "0"),
 	"seconds":      malformed("", "0", "-1", "01", "x", "1.5", "31536001", overflow),
 	// Of one route only.
-	"GET /v1/explain seconds": malformed("", "0", "-1", "01", "x", "1.5", "604801", overflow),
-	"GET /v1/recorder after":  malformed("", "-1", "+1", "01", "x", overflow),
-	"GET /v1/recorder limit":  malformed("", "0", "-1", "01", "x", "10001", overflow),
-	"GET /v1/watch after":     malformed("", "-1", "+1", "x", overflow),
+	"GET /v1/explain seconds":      malformed("", "0", "-1", "01", "x", "1.5", "604801", overflow),
+	"POST /v1/members wait":        malformed("", "x", "5", "-1s"),
+	"POST /v1/members/{id} wait":   malformed("", "x", "5", "-1s"),
+	"DELETE /v1/members/{id} wait": malformed("", "x", "5", "-1s"),
+	"GET /v1/recorder after":       malformed("", "-1", "+1", "01", "x", overflow),
+	"GET /v1/recorder limit":       malformed("", "0", "-1", "01", "x", "10001", overflow),
+	"GET /v1/watch after":          malformed("", "-1", "+1", "x", overflow),
 
 	"wait":          malformed("", "0s", "-1s", "30", "x", "601s"),
 	"changed_after": malformed("", "1", "x"), // without wait
@@ -113,8 +125,19 @@ var badBodies = map[string][]badValue{
 		`{"rules":[{"rights":["read"]}]}`, `{"rules":[{"prefix":"a","rights":["x"]}]}`, `{"rules":[{"prefix":"a","rights":[]}]}`, `{"limits":{"x":1}}`, `{"limits":{"in_flight":-1}}`, `{"disabled":1}`),
 	"POST /v1/auth/tokens": malformed("", "{}", "null", `{"identity":""}`, `{"identity":"a b"}`, `{"identity":"a","ttl":"x"}`, `{"identity":"a","ttl":"-1h"}`, `{"identity":"a","token":"x"}`,
 		`{"identity":"a","comment":"`+strings.Repeat("c", 129)+`"}`),
-	"PUT /v1/auth/state":  malformed("", "{}", `{"state":"on"}`, `{"state":"enforce","revision":1}`, `{"State":"enforce"}`),
-	"POST /v1/auth/check": malformed("", "{}", `{"identity":"a","right":"known"}`, `{"identity":"a","right":"read","key":"a","prefix":"a"}`),
+	"PUT /v1/auth/state":       malformed("", "{}", `{"state":"on"}`, `{"state":"enforce","revision":1}`, `{"State":"enforce"}`),
+	"POST /v1/auth/check":      malformed("", "{}", `{"identity":"a","right":"known"}`, `{"identity":"a","right":"read","key":"a","prefix":"a"}`),
+	"POST /v1/members":         badObjects(`{"remove":"n9"}`, `{"wanted":"3"}`),
+	"POST /v1/level":           badObjects(`{}`, `{"hold":true,"raise":3}`, `{"raise":-1}`),
+	"PUT /v1/cluster/settings": badObjects(`{"wanted":"3"}`),
+	"POST /v1/join":            badObjects(`{"level_min":-1}`),
+	"POST /v1/join-tokens":     badObjects(`{"uses":-1}`, `{"role":1}`),
+}
+
+// badObjects are the bodies that no route gets which takes an object.
+func badObjects(more ...string) []badValue {
+	return append(malformed(append(more, "", "{", "[]", `"n1"`, `{}{}`, `{"nonsense":1}`, "\xff\xff")...),
+		badValue{`{"remove":["` + strings.Repeat("n", maxMembersBytes) + `"]}`, 413, api.CodeValueTooLarge})
 }
 
 // badRequest is a request that must be refused.
@@ -220,7 +243,7 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 			add(fmt.Sprintf("header %s: %.20s", h, v.value), v.status, v.code, plain(target, h, v.value))
 		}
 	}
-	if slices.Contains(r.Headers, "If-Match") && !strings.HasPrefix(r.Path, "/v1/auth/") {
+	if slices.Contains(r.Headers, "If-Match") && strings.HasPrefix(r.Path, "/v1/kv") {
 		add("two conditions", 400, api.CodeBadRequest, plain(target, "If-Match", "*", "If-None-Match", "*"))
 		add("two conditions", 400, api.CodeBadRequest, plain(with(target, "cas=1"), "If-Match", `"1"`))
 		add("two conditions", 400, api.CodeBadRequest, plain(with(target, "cas=0"), "If-None-Match", "*"))
@@ -281,7 +304,7 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 	request := func(body string, more ...string) string {
 		return rawRequest(r.Method, target, body, append(slices.Clone(header), more...)...)
 	}
-	if r.Method != "PUT" && r.Method != "POST" {
+	if r.Method != "PUT" && r.Method != "POST" || r.Path == "/v1/members/{id}" {
 		add("a body", 400, api.CodeBadRequest, request("body"))
 		add("a body", 400, api.CodeBadRequest, request("4\r\nbody\r\n0\r\n\r\n", "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
 		return all
@@ -305,7 +328,7 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 		add(stalls, 400, api.CodeBadRequest, stalled)
 	}
 	add("a chunk without a length", 400, api.CodeBadRequest, request("xyz\r\nvalue\r\n", "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
-	if r.Path != "/v1/leader" && !strings.HasPrefix(r.Path, "/v1/auth/") {
+	if strings.HasPrefix(r.Path, "/v1/kv") {
 		add("no body", 411, api.CodeLengthRequired, request("", "Content-Length", "(none)"))
 	}
 	return all

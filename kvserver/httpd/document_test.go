@@ -109,6 +109,9 @@ func TestTheOpenAPIDocumentIsTheRouters(t *testing.T) {
 		if strings.Contains(r.Path, "{name}") {
 			want = append(want, "path name")
 		}
+		if strings.Contains(r.Path, "{id}") {
+			want = append(want, "path id")
+		}
 		wantSame(t, name+": parameters", have, want)
 		want = nil
 		for _, status := range append(AnyStatus(), r.Statuses...) {

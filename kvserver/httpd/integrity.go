@@ -49,7 +49,11 @@ func (p *Peers) AskDigests(ctx context.Context, index uint64) map[string]kv.Dige
 	var mu sync.Mutex
 	digests := map[string]kv.Digest{}
 	var asked sync.WaitGroup
-	for _, peer := range p.config.Peers {
+	others := p.config.Peers
+	if p.config.Others != nil {
+		others = p.config.Others()
+	}
+	for _, peer := range others {
 		asked.Go(func() {
 			digest, err := p.askDigest(ctx, peer, index)
 			if err != nil {

@@ -271,6 +271,13 @@ func TestEveryListedRouteIsServed(t *testing.T) {
 			header = append(header, "Authorization", "Bearer "+root)
 		}
 		a := ask(s, r.Method, target, body, header...)
+		if r.Right >= auth.Members && r.Right <= auth.JoinTokens && r.Path != "/v1/leader" || r.Path == "/v1/join" || r.Path == "/v1/endpoints" {
+			// This server has no members; cmd/raftkv/internal/host has tests of them.
+			if a.status != 501 && r.Path != "/v1/endpoints" {
+				t.Errorf("%s: %d %s", name, a.status, a.body)
+			}
+			continue
+		}
 		if a.status >= 400 || !slices.Contains(r.Statuses, a.status) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}

@@ -25,6 +25,9 @@ type PeersConfig struct {
 	NodeID    string
 	ClusterID string // requests carried to another cluster are refused there
 	Peers     []string
+	// Others, if not nil, names the nodes that are asked for digests at the moment, in
+	// place of Peers.
+	Others func() []string
 	// ClientAddr gives the host:port where a node takes client requests, "" if that
 	// is not known. It must not block.
 	ClientAddr func(id string) string

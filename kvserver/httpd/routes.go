@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,7 +21,7 @@ import (
 type Route struct {
 	Method string
 	// Path may hold "{key}", which stands for everything to the end of the path, or
-	// "{name}", which stands for one segment at its end.
+	// "{name}" or "{id}", which stands for one segment at its end.
 	Path string
 	// Class says with which other requests it shares room. Requests of a class
 	// without a queue have a place from their beginning to their end; the others
@@ -130,6 +131,7 @@ func routeTable() []route {
 		{Route{"GET", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 		{Route{"HEAD", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 	}
+	all = append(all, memberRoutes()...)
 	for i, name := range page.Names {
 		path := "/ui/"
 		if i > 0 {
@@ -255,7 +257,8 @@ type methodMux struct {
 
 // ServeHTTP serves a request whose path the table has found.
 func (m *methodMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	m.serve(w, r, mux.Vars(r)["key"])
+	vars := mux.Vars(r)
+	m.serve(w, r, cmp.Or(vars["key"], vars["id"]))
 }
 
 // serve serves a request with this key in its path, "" if none.

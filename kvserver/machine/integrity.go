@@ -123,7 +123,7 @@ func (m *Machine) compare(c *comparison) IntegrityResult {
 	if m.Stopping() {
 		return IntegrityUnknown
 	}
-	v := judge(own, peers, len(m.config.Peers)+1)
+	v := judge(own, peers, m.size())
 	switch {
 	case v.result == IntegrityDiverged:
 		m.Quarantine("its state at index %d of the log has the digest %s; a majority has %s", index, own, v.majority)
@@ -144,4 +144,12 @@ func (m *Machine) compare(c *comparison) IntegrityResult {
 func (m *Machine) scrub() {
 	_, err := m.Freeze().WriteTo(io.Discard)
 	m.Damaged(err)
+}
+
+// size returns how many nodes decide which state is right.
+func (m *Machine) size() int {
+	if m.config.Voters != nil {
+		return len(m.config.Voters())
+	}
+	return len(m.config.Peers) + 1
 }

@@ -45,6 +45,9 @@ type Config struct {
 	// NodeID names this node and Peers the others of the group.
 	NodeID string
 	Peers  []string
+	// Voters, if not nil, names the nodes of the group that vote at the moment, in place of
+	// Peers and this node: of them a majority decides which state is right.
+	Voters func() []string
 	// IntegrityInterval is how often the states of the nodes are compared; 0: never.
 	// AskDigests then asks the peers for the digests of their states at an index, and
 	// leaves out those that do not answer or do not know it. It returns soon when ctx

@@ -16,10 +16,12 @@ import (
 type Directory struct {
 	fs    vfs.FS
 	path  string
-	found bool          // raftkv.toml was there
-	life  identity.Life // of this process
-	log   standing      // of the log in it
-	peers *Peers
+	found bool // raftkv.toml was there
+	// otherMembers says that raftkv.toml names other members than the node was given.
+	otherMembers error
+	life         identity.Life // of this process
+	log          standing      // of the log in it
+	peers        *Peers
 
 	turn    chan struct{} // holds a token while what follows is used
 	owner   Owner         // as it is in raftkv.toml
@@ -30,12 +32,16 @@ type Directory struct {
 // touches nothing.
 func Check(fsys vfs.FS, path string, want Owner) (*Directory, error) {
 	is, found, err := want.check(fsys, path)
-	if err != nil {
+	var others *otherMembersError
+	if err != nil && !errors.As(err, &others) {
 		return nil, err
 	}
 	d := newDirectory(fsys, path, want)
 	if d.found = found; found {
 		d.owner = is
+	}
+	if others != nil {
+		d.otherMembers = others
 	}
 	return d, nil
 }
@@ -51,7 +57,13 @@ func newDirectory(fsys vfs.FS, path string, owner Owner) *Directory {
 func (d *Directory) Begin(state *core.State, rejoin bool) error {
 	var err error
 	if d.found {
-		err = d.owner.checkUID(d.path, state)
+		err = d.otherMembers
+		if hasConfiguration(state) {
+			err = nil // the log says who they are, and lists are hints for addresses
+		}
+		if err == nil {
+			err = d.owner.checkUID(d.path, state)
+		}
 	} else {
 		err = d.owner.Write(d.fs, d.path)
 	}
@@ -172,6 +184,29 @@ func (d *Directory) Fence(v identity.Verdict) error {
 		return errors.Join(errors.New(sentence), err)
 	}
 	return errors.New(sentence)
+}
+
+// RemovedError says that the cluster has removed a data directory from its members, for
+// good.
+type RemovedError struct{ sentence string }
+
+func (e *RemovedError) Error() string { return e.sentence }
+
+// Remove marks the directory as removed from the cluster by the configuration of an entry,
+// so that no node starts on it again, and returns the error with which the node ends: a
+// *RemovedError with the sentence, joined with that of the disk if there is one.
+func (d *Directory) Remove(index uint64, sentence string) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	removed := &RemovedError{sentence}
+	if d.content.Removed > 0 {
+		return removed
+	}
+	d.content.Fenced, d.content.Removed = sentence, max(index, 1)
+	if err := d.writeLife(); err != nil {
+		return errors.Join(removed, err)
+	}
+	return removed
 }
 
 // fenceSentences continue "it …".

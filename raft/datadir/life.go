@@ -27,6 +27,7 @@ type lifeContent struct {
 	Nonces      []string      `toml:"nonces"`           // of the last boots, 16 hexadecimal digits each
 	Rejoined    bool          `toml:"rejoined"`         // made by --rejoin
 	Fenced      string        `toml:"fenced,omitempty"` // why no node may start here any more
+	Removed     uint64        `toml:"removed,omitzero"` // index of the configuration that removed it
 	Rejoin      rejoinContent `toml:"rejoin"`
 }
 
@@ -56,6 +57,8 @@ func (d *Directory) beginLife(void, rejoin bool) error {
 		// A log that holds nothing has promised nothing, so it is as good as none.
 		d.content = lifeContent{Rejoined: true, Rejoin: rejoinContent{On: true}}
 		d.life = identity.NewLife(draw)
+	case is.Removed > 0:
+		return &RemovedError{is.Fenced}
 	case is.Fenced != "":
 		return &Fault{errors.New(is.Fenced)}
 	case found:

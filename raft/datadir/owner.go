@@ -92,14 +92,34 @@ func (want Owner) check(fsys vfs.FS, dir string) (is Owner, found bool, err erro
 	case is.ClusterID != want.ClusterID:
 		return is, false, fmt.Errorf("the data directory %s belongs to cluster %s, and --cluster-id says %s: give each cluster directories of its own, or correct --cluster-id",
 			dir, is.ClusterID, want.ClusterID)
-	case !slices.Equal(is.Members, want.Members):
-		return is, false, fmt.Errorf("the data directory %s belongs to a cluster of %s, and --cluster names %s: start the node with the members it knows (their addresses may change); another list does not change the membership",
-			dir, strings.Join(is.Members, ", "), strings.Join(want.Members, ", "))
 	}
 	if _, err := parseUID(is.UID); err != nil {
 		return is, false, &Fault{fmt.Errorf("%s is damaged (%w): write it anew from those of the other nodes", filepath.Join(dir, OwnerFile), err)}
 	}
-	return is, true, checkLogIsThere(fsys, dir)
+	if err := checkLogIsThere(fsys, dir); err != nil {
+		return is, true, err
+	}
+	if !slices.Equal(is.Members, want.Members) {
+		return is, true, &otherMembersError{dir, is.Members, want.Members}
+	}
+	return is, true, nil
+}
+
+// otherMembersError says that a node was given another list of members than its directory
+// has. It matters as long as the log does not say who the members are.
+type otherMembersError struct {
+	dir      string
+	is, want []string
+}
+
+func (e *otherMembersError) Error() string {
+	return fmt.Sprintf("the data directory %s belongs to a cluster of %s, and --cluster names %s: start the node with the members it knows (their addresses may change); another list does not change the membership",
+		e.dir, strings.Join(e.is, ", "), strings.Join(e.want, ", "))
+}
+
+// hasConfiguration reports whether a log says who the members are.
+func hasConfiguration(state *core.State) bool {
+	return state.Snapshot.Members.Record != nil || slices.ContainsFunc(state.Entries, func(e core.Entry) bool { return e.Kind == core.KindConfiguration })
 }
 
 // checkUID refuses a directory whose log belongs to another cluster than the

@@ -43,10 +43,11 @@ var arrows = map[string][]string{
 	"kvserver/internal/pipenet": {},                                   // for tests
 	"kvserver/internal/truth":   {},                                   // for tests
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
+	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":            {"kvserver/machine", "kvserver/watch", "raft", "raft/snapshot", "kvserver/kv", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":      {"kvserver", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
+	"kvserver":            {"kvserver/machine", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":      {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page": {},
 	"kvserver/clerkd":     {"kvserver", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
 	"kvserver/metrics":    {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
@@ -54,7 +55,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire":  {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
-		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure",
@@ -64,8 +65,8 @@ var arrows = map[string][]string{
 	},
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure",
-		"raft", "raft/certs", "raft/core", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"raft", "raft/certs", "raft/core", "raft/members", "raft/levels", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
+		"kvserver", "kvserver/membership", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
 	"cmd/raftkv/internal/flight": {
@@ -88,6 +89,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/process":    {"raft/vfs", "kvserver/port"},
 	"client/bench":                   {"client", "kvserver/api"},
 	"client/verify":                  {"client"},
+	"cmd/raftkv/internal/member":     {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
 
 	"deploy/dashboard": {},
 	"deploy/rename":    {},

@@ -60,6 +60,7 @@ var tables = []struct {
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver", kvserverClerkMutants},
 	{"kvserver", kvserverMutants},
+	{"kvserver/membership", membershipMutants},
 	{"kvserver/clerkwire", clerkwireMutants},
 	{"client", clientMutants},
 	{"client/bench", benchMutants},

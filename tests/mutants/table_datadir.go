@@ -11,15 +11,15 @@ var datadirMutants = []mutant{
 	{
 		id: "D1", bug: "a node starts with another list of members than it knows",
 		file:    "raft/datadir/owner.go",
-		old:     "case !slices.Equal(is.Members, want.Members):",
-		new:     "case len(is.Members) == 0 && !slices.Equal(is.Members, want.Members):",
+		old:     "if !slices.Equal(is.Members, want.Members) {",
+		new:     "if len(is.Members) == 0 && !slices.Equal(is.Members, want.Members) {",
 		oracles: []string{"test ./raft/datadir"},
 	},
 	{
 		id: "D2", bug: "a node that lost its log starts with an empty one",
 		file:    "raft/datadir/owner.go",
-		old:     "return is, true, checkLogIsThere(fsys, dir)",
-		new:     "return is, true, nil",
+		old:     "if err := checkLogIsThere(fsys, dir); err != nil {",
+		new:     "if err := checkLogIsThere(fsys, dir); err != nil && is.NodeID == \"\" {",
 		oracles: []string{"test ./raft/datadir"},
 	},
 	{

@@ -97,6 +97,16 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.text }
 
+// IsUnavailable reports whether another node may do what this one could not.
+func (e *RefusedError) IsUnavailable() bool {
+	return e.Code == "" || e.status >= 500 && e.status != http.StatusNotImplemented
+}
+
+// IsGuard reports whether the request was refused because of the state that it met.
+func (e *RefusedError) IsGuard() bool {
+	return e.status == http.StatusConflict || e.status == http.StatusPreconditionFailed
+}
+
 // problemOf reads an error that a node answered with.
 func problemOf(response *http.Response) error {
 	var problem api.Problem

@@ -8,8 +8,10 @@ const (
 	Unavailable = 3  // no server could do it in time; nothing was changed
 	Unknown     = 4  // a write may have happened or not
 	Undecided   = 5  // the search for an order of a history did not end in time
+	Removed     = 6  // serve: the cluster has removed this node
+	Refused     = 7  // a change of the membership was refused by a guard
 	HistoryGone = 8  // watch: the cluster does not keep the changes any more behind which it is to go on
-	Output      = 13 // it was done, and what it printed could not be written; 6, 7 and 9 to 12 are reserved (docs/formats.md)
+	Output      = 13 // it was done, and what it printed could not be written; 9 to 12 are reserved (docs/formats.md)
 
 	// ReaderGone is what shells show for a program that ends because nobody
 	// reads it any more; nothing is said then.

@@ -19,10 +19,17 @@ import (
 type Config struct {
 	ClusterID string
 	ID        core.ID
-	Members   Members // with the node itself
+	Members   Members // with the node itself; empty: the node joins
 	FS        vfs.FS
 	DataDir   string
 	Rejoin    bool // the data directory takes the place of one that was lost
+	// Join says how the node becomes a member, if its log knows of no members.
+	Join Join
+	// AdvertisePeer and AdvertiseHTTP are the addresses at which others reach the ports;
+	// "": those of Members and of the listeners.
+	AdvertisePeer, AdvertiseHTTP string
+	// LevelMax is the highest level at which the node works; 0: levels.Released.
+	LevelMax uint32
 	// Clients connect to HTTP and peers to Peer. Both listeners belong to the node
 	// from New on.
 	HTTP, Peer net.Listener

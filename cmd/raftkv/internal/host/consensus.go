@@ -47,6 +47,7 @@ func (n *Node) raftConfig() raft.Config {
 				n.learned(uid)
 			}()
 		},
+		OnConfiguration: n.configured,
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.IDs(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,

@@ -13,7 +13,6 @@ import (
 	"raftkv/kvserver/httpd"
 	"raftkv/kvserver/port"
 	"raftkv/raft"
-	"raftkv/raft/core"
 )
 
 // service is what clients of a node meet: the server and its doors, wired to each
@@ -31,7 +30,7 @@ type service struct {
 // openService makes the node's service from a state, which chosen carries on.
 func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service, error) {
 	c, s := n.config, &service{}
-	clientAddr := func(id string) string { return n.transport.ClientAddr(core.ID(id)) }
+	clientAddr := n.clientAddr
 	others := names(c.Members.Others(c.ID).IDs())
 	s.port = port.New(port.Config{
 		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, Logger: n.logger,
@@ -39,7 +38,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Problem: func(err error) []byte { return s.http.Problem(err) }, // the door is there before any connection
 	})
 	s.peers = httpd.NewPeers(httpd.PeersConfig{
-		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, ClientAddr: clientAddr,
+		NodeID: string(c.ID), ClusterID: c.ClusterID, Peers: others, Others: n.otherVoters, ClientAddr: clientAddr,
 		MaxConnections: cmp.Or(c.MaxForwards, httpd.PeerConnections(s.port.MaxConnections())),
 		Shortage:       s.port.MakeRoom, Logger: n.logger, Dial: n.dialNode,
 	})
@@ -52,7 +51,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
 		MaxValueBytes: c.MaxValueBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
-		Access: c.Access, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger,
+		Access: c.Access, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger, Membership: n.driver, Voters: n.voters,
 	}
 	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()

@@ -25,7 +25,7 @@ func (n *Node) StopListening() { n.clients.stopListening() }
 // know that, because they forward requests to the node that they take for the leader.
 func (n *Node) HandOver() {
 	n.raft.RatherNot("it is about to stop", true)
-	if n.raft.Status().Role != core.Leader || len(n.config.Members) == 1 {
+	if n.raft.Status().Role != core.Leader || len(n.members()) == 1 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handOverLimit)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/metrics"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -66,5 +67,33 @@ func showPeer(s *metrics.Scrape, c *raft.Status, p core.PeerStatus) {
 	now := kvserver.PeerState(p)
 	for _, state := range kvserver.PeerStates {
 		s.Show(instruments.peerState, metrics.Truth(state == now), peer, state)
+	}
+}
+
+// memberMetrics shows who the members are, as this node knows them. Only the leader knows
+// of the others' health.
+func memberMetrics(describe func() api.Members) metrics.Shown {
+	return func(s *metrics.Scrape) {
+		m := describe()
+		roles := map[string]int{"voter": 0, "learner": 0, "replica": 0, "leaving": 0}
+		for _, one := range m.Members {
+			roles[one.Role]++
+			if m.Healthy >= 0 && one.Role != "voter" {
+				s.Show(instruments.learnerLag, float64(one.Lag), one.ID)
+				s.Show(instruments.learnerRounds, float64(one.Round), one.ID)
+			}
+		}
+		for role, count := range roles { // each a series of its own
+			s.Show(instruments.members, float64(count), role)
+		}
+		if m.Healthy >= 0 {
+			s.Show(instruments.votersHealthy, float64(m.Healthy))
+			s.Show(instruments.failureTolerance, float64(m.Tolerance))
+		}
+		s.Show(instruments.configurationVersion, float64(m.Version))
+		s.Show(instruments.configurationJoint, metrics.Truth(m.Joint))
+		s.Show(instruments.clusterLevel, float64(m.Level.Level))
+		s.Show(instruments.buildLevelMax, float64(m.Level.BuildMax))
+		s.Show(instruments.clusterGeneration, float64(m.Generation))
 	}
 }

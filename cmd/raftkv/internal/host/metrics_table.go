@@ -33,6 +33,8 @@ var instruments = struct {
 	peerConnected, peerSentBytes, peerReceivedBytes, peerSentMessages, peerReceivedMessages, peerSendFailures metrics.Instrument
 	peerDialFailures, peerConnectionsLost, peerSnapshotTransfers, peerCallsInFlight, peerRejected             metrics.Instrument
 	peerRoundTripSeconds, snapshotSendFailures, heartbeatLate, snapshotSendSeconds                            metrics.Instrument
+	members, votersHealthy, failureTolerance, configurationVersion, configurationJoint                        metrics.Instrument
+	learnerLag, learnerRounds, clusterLevel, buildLevelMax, clusterGeneration                                 metrics.Instrument
 	insecure, tlsHandshakes, tlsExpiry, tlsReloads                                                            metrics.Instrument
 }{
 	// The process and the node.
@@ -79,6 +81,18 @@ var instruments = struct {
 	snapshotSizeBytes:   table.Gauge("raft_snapshot_size_bytes", "Size of the newest snapshot's file; 0 if there is none."),
 	walDamagedSnapshots: table.Gauge("wal_damaged_snapshots", "1 if a damaged snapshot was passed over when this node started."),
 	diskFreeBytes:       table.Gauge("disk_free_bytes", "Bytes that this process can still write to the disk of the data directory."),
+
+	// The members.
+	members:              table.Gauge("members", "Members of the cluster by role, as this node knows them.", "role"),
+	votersHealthy:        table.Gauge("voters_healthy", "On the leader, voters that answer and whose logs are near its own."),
+	failureTolerance:     table.Gauge("failure_tolerance", "On the leader, healthy voters that may fail before no majority is left; -1 if there is none."),
+	configurationVersion: table.Gauge("configuration_version", "Log index of the configuration that this node goes by; 0 while the members stand in --cluster."),
+	configurationJoint:   table.Gauge("configuration_joint", "1 while a change to other voters has not ended."),
+	learnerLag:           table.Gauge("learner_lag_entries", "On the leader, entries that the learner or replica is not known to have.", "peer"),
+	learnerRounds:        table.Gauge("learner_rounds", "On the leader, rounds of catching up that the learner or replica has ended.", "peer"),
+	clusterLevel:         table.Gauge("cluster_level", "Level at which the cluster works."),
+	buildLevelMax:        table.Gauge("build_level_max", "Highest level at which this node's program works."),
+	clusterGeneration:    table.Gauge("cluster_generation", "How often the cluster was begun anew after the loss of its majority, from 1; 0 while it has no record of its members."),
 
 	// The peers.
 	peerConnected:         table.Gauge("peer_connected", "1 while the connection from this node to the peer is open.", "peer"),

@@ -14,9 +14,11 @@ import (
 	"raftkv/cmd/raftkv/internal/flight"
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
+	"raftkv/kvserver/membership"
 	"raftkv/raft"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
+	"raftkv/raft/levels"
 	"raftkv/raft/wal"
 	"raftkv/raft/wire"
 )
@@ -40,6 +42,8 @@ type Node struct {
 	transport *wire.Transport
 	raft      *raft.Raft
 	service   *service
+	driver    *membership.Driver              // changes the members where this node leads
+	hasRecord bool                            // the log knew of the members when it was opened
 	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
 
@@ -56,14 +60,20 @@ type Node struct {
 // opens no connection. If it fails, it closes the listeners.
 func New(c Config) (*Node, error) {
 	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{})}
-	err := n.openLog()
+	known, err := levels.Of(c.LevelMax)
 	if err == nil {
+		err = n.openLog(known)
+	}
+	if err == nil {
+		n.driver = n.newDriver(known)
 		n.transport, err = wire.New(wire.Config{
 			ClusterID: c.ClusterID, ID: c.ID, Peers: c.Members.Others(c.ID), Listener: c.Peer,
 			ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
 			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
-			Noted: n.recording.Connection,
+			LevelMax: known.Max, Joining: len(c.Members) == 0, Removed: n.turnedAway,
+			Addresses: []wire.Address{{Name: wire.AddressPeer, Address: n.peerAddress()}, {Name: wire.AddressHTTP, Address: n.clientAddress()}},
+			Noted:     n.recording.Connection,
 		})
 	}
 	if err != nil {
@@ -83,7 +93,7 @@ func New(c Config) (*Node, error) {
 
 // openLog makes sure that the data directory is this node's, opens the log in it, and
 // counts this start.
-func (n *Node) openLog() error {
+func (n *Node) openLog(known levels.Range) error {
 	c := n.config
 	directory, err := datadir.Check(c.FS, c.DataDir, datadir.NewOwner(c.ClusterID, c.ID, c.Members.IDs()))
 	if err != nil {
@@ -106,6 +116,9 @@ func (n *Node) openLog() error {
 	if passed := n.wal.Stats().PassedOver; passed != nil {
 		n.logger.Error("a snapshot on the disk is damaged; the one before it and the log behind that serve instead, and nothing is lost: look after the disk", "error", passed)
 	}
+	if err := n.checkLevel(known); err != nil {
+		return err
+	}
 	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
 		return err
 	}
@@ -122,7 +135,7 @@ func (n *Node) Start() error {
 	chosen := make(chan raft.Batch, 1)
 	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
-	n.registry.MustRegister(raftMetrics(n.raft.Status), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
+	n.registry.MustRegister(raftMetrics(n.raft.Status), memberMetrics(n.driver.Describe), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
 	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
@@ -150,6 +163,8 @@ func (n *Node) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.watching = cancel
 	n.watchTLS(ctx)
+	n.startDriver()
+	n.startJoining()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil
 }

@@ -6,7 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"runtime/metrics"
+	"time"
 
+	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd"
 	"raftkv/raft"
 )
@@ -50,5 +55,32 @@ func (n *Node) startAdmin() {
 
 // clientAddress is where the other nodes send clients' requests for this one.
 func (n *Node) clientAddress() string {
+	if n.config.AdvertiseHTTP != "" {
+		return n.config.AdvertiseHTTP
+	}
 	return ReachableAddress(n.config.HTTP.Addr(), n.config.Members[n.config.ID])
+}
+
+// describe adds to a status those facts about the node that the service does not know.
+func (n *Node) describe(s *api.Status) {
+	n.describeTransport(s)
+	w := n.wal.Stats()
+	s.Log.CommitP99Seconds = n.commits.p99().Seconds()
+	s.Disk = api.Disk{FsyncP99Seconds: n.syncs.p99().Seconds(), LogBytes: w.Bytes, SnapshotBytes: w.SnapshotBytes, FreeBytes: -1}
+	if free, err := process.FreeBytes(n.config.DataDir); err == nil {
+		s.Disk.FreeBytes = int64(free)
+	}
+	memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(memory)
+	s.Process = api.Process{
+		UptimeSeconds: int64(time.Since(n.begun).Seconds()),
+		MemoryBytes:   int64(memory[0].Value.Uint64() - memory[1].Value.Uint64()),
+		Goroutines:    runtime.NumGoroutine(),
+	}
+}
+
+// describeTransport adds to a status how the node's ports speak.
+func (n *Node) describeTransport(s *api.Status) {
+	client, peer := n.config.Keys.Modes()
+	s.Transport = api.Transport{ClientTLS: string(client), PeerTLS: string(peer), Open: n.config.Open, SharedCertificate: n.config.Keys.Shared()}
 }

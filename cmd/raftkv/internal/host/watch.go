@@ -49,9 +49,6 @@ const (
 
 // watchLeader logs which nodes are missing while there is no leader.
 func (n *Node) watchLeader() {
-	if len(n.config.Members) == 1 {
-		return
-	}
 	pause := time.NewTimer(leaderLook)
 	defer pause.Stop()
 	patience := max(leaderMissing, 5*n.config.ElectionTimeout)
@@ -70,7 +67,7 @@ func (n *Node) watchLeader() {
 			since, report = now, now.Add(patience)
 		case !now.Before(report):
 			report = now.Add(leaderReports)
-			message, heard, missing := describeMissing(n.config.ID, n.config.Members, n.transport.Stats(), now.Add(-patience))
+			message, heard, missing := describeMissing(n.config.ID, n.members(), n.transport.Stats(), now.Add(-patience))
 			n.logger.Warn(message, "heard", core.JoinIDs(heard, ","), "missing", core.JoinIDs(missing, ","), "for", now.Sub(since).Round(time.Second))
 		}
 		pause.Reset(next)

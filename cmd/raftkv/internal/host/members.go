@@ -1,0 +1,216 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"raftkv/kvserver/membership"
+	"raftkv/raft"
+	"raftkv/raft/core"
+	"raftkv/raft/datadir"
+	"raftkv/raft/identity"
+	"raftkv/raft/levels"
+	"raftkv/raft/members"
+	"raftkv/raft/wire"
+)
+
+// newDriver makes what carries changes of the members out, and does nothing yet.
+func (n *Node) newDriver(known levels.Range) *membership.Driver {
+	c := n.config
+	var static []membership.Static
+	for _, id := range c.Members.IDs() {
+		one := membership.Static{ID: id, Peer: c.Members[id]}
+		if id == c.ID {
+			one.HTTP = n.clientAddress()
+		}
+		static = append(static, one)
+	}
+	return membership.New(membership.Config{
+		Self: c.ID, Level: known.Max, Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout,
+		Shown: n.shown, Dial: n.greeting, Logger: n.logger,
+	})
+}
+
+// lateRaft is the node's consensus, which is made after the driver.
+type lateRaft struct{ *Node }
+
+func (l lateRaft) Status() *raft.Status                           { return l.raft.Status() }
+func (l lateRaft) Reconfigure(c *raft.Reconfiguration)            { l.raft.Reconfigure(c) }
+func (l lateRaft) Transfer(ctx context.Context, to raft.ID) error { return l.raft.Transfer(ctx, to) }
+
+// shown returns what a node has said of itself in its newest boot, nil if it was not heard.
+func (n *Node) shown(id members.ID) *membership.Shown {
+	if id == n.config.ID {
+		known, _ := levels.Of(n.config.LevelMax) // checked by New
+		return &membership.Shown{
+			Levels: known, Build: n.config.Build, Incarnation: members.Incarnation(n.directory.Life().Incarnation),
+			Peer: n.peerAddress(), HTTP: n.clientAddress(),
+		}
+	}
+	s, heard := n.transport.Shown(id)
+	if !heard {
+		return nil
+	}
+	is := shownOf(s)
+	return &is
+}
+
+func shownOf(s wire.Shown) membership.Shown {
+	return membership.Shown{
+		Levels: s.Levels, Build: s.Build, Incarnation: members.Incarnation(s.Incarnation),
+		Peer: s.Address(wire.AddressPeer), HTTP: s.Address(wire.AddressHTTP),
+	}
+}
+
+// greeting asks an address who is there.
+func (n *Node) greeting(ctx context.Context, address string) (membership.Greeting, error) {
+	s, err := n.transport.Ask(ctx, address)
+	if err != nil {
+		return membership.Greeting{}, err
+	}
+	return membership.Greeting{ID: s.ID, Shown: shownOf(s)}, nil
+}
+
+// peerAddress is where other nodes reach this one's peer port.
+func (n *Node) peerAddress() string {
+	if n.config.AdvertisePeer != "" {
+		return n.config.AdvertisePeer
+	}
+	if own := n.config.Members[n.config.ID]; own != "" {
+		return own
+	}
+	return n.config.Peer.Addr().String()
+}
+
+// configured is called on the loop of consensus whenever a configuration has changed, and
+// lets everything follow that has to.
+func (n *Node) configured(c raft.Configurations) {
+	if c.Newest.Record != nil {
+		n.transport.SetMembers(n.membersOf(c))
+	}
+	n.driver.Configured(c)
+	own := members.Incarnation(n.directory.Life().Incarnation)
+	if r := c.Committed.Record; r != nil && r.IsRemoved(n.config.ID, own) {
+		go n.turnedAway(n.config.ID, wire.ReasonRemoved, c.Committed.Index, "the record of its members, in this node's own log, says so")
+	}
+}
+
+// membersOf returns what the transport goes by.
+func (n *Node) membersOf(c raft.Configurations) wire.Members {
+	newest := c.Newest.Record
+	m := wire.Members{
+		Version: c.Newest.Index, Generation: newest.Generation,
+		Peers: map[core.ID]wire.Peer{}, Removed: map[wire.RemovedDirectory]uint64{},
+	}
+	for i := range newest.Members {
+		if one := &newest.Members[i]; one.ID != n.config.ID {
+			m.Peers[one.ID] = wire.Peer{Address: one.Peer, Incarnation: identity.Incarnation(one.Incarnation)}
+		}
+	}
+	if r := c.Committed.Record; r != nil {
+		m.Level = r.Level
+		for _, gone := range r.Removed {
+			if gone.Incarnation != (members.Incarnation{}) {
+				m.Removed[wire.RemovedDirectory{ID: gone.ID, Incarnation: identity.Incarnation(gone.Incarnation)}] = gone.Index
+			}
+		}
+	}
+	return m
+}
+
+// turnedAway ends the node because its data directory is none of a member's any more. The
+// directory is marked, so that no node starts on it again.
+func (n *Node) turnedAway(by core.ID, why identity.Reason, version uint64, detail string) {
+	sentence := fmt.Sprintf("the data directory %s of node %s was removed from cluster %s by the configuration of entry %d, as node %s says, and is never a member again (%s). To use the node again, empty the directory and let it join (raftkv serve --join)",
+		n.config.DataDir, n.config.ID, n.config.ClusterID, version, by, detail)
+	if why == wire.ReasonGeneration {
+		sentence = fmt.Sprintf("the data directory %s of node %s was left behind when cluster %s was recovered from the loss of its majority, as node %s says (%s). To use the node again, empty the directory and let it join (raftkv serve --join)",
+			n.config.DataDir, n.config.ID, n.config.ClusterID, by, detail)
+	}
+	n.raft.Fail(n.directory.Remove(version, sentence))
+}
+
+// members returns the members of the cluster with the addresses of their peer ports, as
+// far as this node knows.
+func (n *Node) members() Members {
+	r := n.driver.Configurations().Newest.Record
+	if r == nil {
+		return n.config.Members
+	}
+	all := Members{}
+	for i := range r.Members {
+		all[r.Members[i].ID] = r.Members[i].Peer
+	}
+	return all
+}
+
+// voters returns the nodes that vote, as far as this one knows.
+func (n *Node) voters() []string {
+	if r := n.driver.Configurations().Newest.Record; r != nil {
+		return names(r.Voters())
+	}
+	return names(n.config.Members.IDs())
+}
+
+// otherVoters returns them without this node.
+func (n *Node) otherVoters() []string {
+	return slices.DeleteFunc(n.voters(), func(id string) bool { return id == string(n.config.ID) })
+}
+
+// clientAddr returns where a node takes clients, "" if that is not known.
+func (n *Node) clientAddr(id string) string {
+	if addr := n.transport.ClientAddr(core.ID(id)); addr != "" {
+		return addr
+	}
+	if r := n.driver.Configurations().Newest.Record; r != nil {
+		if m := r.Member(core.ID(id)); m != nil {
+			return m.HTTP
+		}
+	}
+	return ""
+}
+
+// newestRecord returns the record of members with which a log ends, nil if it has none.
+func newestRecord(state *core.State) (*members.Record, error) {
+	record := state.Snapshot.Members.Record
+	for i := range state.Entries {
+		if e := &state.Entries[i]; e.Kind == core.KindConfiguration {
+			r, err := members.Decode(e.Data)
+			if err != nil {
+				return nil, &Failure{fmt.Errorf("the log entry at index %d: %w", e.Index, err)}
+			}
+			record = r
+		}
+	}
+	return record, nil
+}
+
+// checkLevel refuses to start on a directory whose cluster works at a level that this
+// program does not know.
+func (n *Node) checkLevel(known levels.Range) error {
+	record, err := newestRecord(&n.state)
+	n.hasRecord = record != nil
+	if err != nil || record == nil || known.Knows(record.Level) {
+		return err
+	}
+	return &Failure{fmt.Errorf("the cluster of the data directory %s works at level %d, and this program at levels %v: start the newer raftkv that ran here; nothing was changed", n.config.DataDir, record.Level, known)}
+}
+
+// startDriver lets the driver work until the node ends.
+func (n *Node) startDriver() {
+	ctx, cancel := context.WithCancel(context.Background())
+	go n.driver.Run(ctx)
+	go func() {
+		<-n.raft.Stopping()
+		cancel()
+	}()
+}
+
+// IsRemoved reports whether a node ended, or did not start, because its cluster has removed
+// its data directory from the members.
+func IsRemoved(err error) bool {
+	var removed *datadir.RemovedError
+	return errors.As(err, &removed)
+}

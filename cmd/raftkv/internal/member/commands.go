@@ -1,0 +1,235 @@
+package member
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/kvserver/api"
+)
+
+// Commands returns the commands member and level. newClient makes the flags of one
+// command.
+func Commands(newClient func() Client) []*cobra.Command {
+	group := &cobra.Command{
+		Use:   "member",
+		Short: "Show and change the members of a cluster",
+		Long: `Show and change the members of a running cluster. A change is made as a whole or not
+at all, and refused if too few voters would be healthy in the middle of it or behind it.
+
+Exit code 7 says that a change was refused by such a guard.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	group.AddCommand(listCommand(newClient), planCommand(newClient), addCommand(newClient),
+		one(newClient, "promote ID…", "Give members a vote", func(ids []string) api.MembersChange { return api.MembersChange{Promote: ids} }),
+		one(newClient, "demote ID…", "Take the vote of members, which go on as learners", func(ids []string) api.MembersChange { return api.MembersChange{Demote: ids} }),
+		one(newClient, "remove ID…", "Remove members; their data directories are never members again", func(ids []string) api.MembersChange { return api.MembersChange{Remove: ids} }),
+		replaceCommand(newClient), tokenCommand(newClient))
+	return []*cobra.Command{group, levelCommand(newClient)}
+}
+
+// with makes a command run with a caller.
+func with(newClient func() Client, changes bool, command *cobra.Command, run func(c *caller, args []string) error) *cobra.Command {
+	c := &caller{Client: newClient()}
+	c.AddTo(command)
+	if changes {
+		command.Flags().BoolVar(&c.yes, "yes", false, "do not ask whether to go on")
+	}
+	command.RunE = func(command *cobra.Command, args []string) error {
+		c.out, c.err, c.in = command.OutOrStdout(), command.ErrOrStderr(), command.InOrStdin()
+		return run(c, args)
+	}
+	return command
+}
+
+func one(newClient func() Client, use, short string, change func(ids []string) api.MembersChange) *cobra.Command {
+	return with(newClient, true, &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1)}, func(c *caller, args []string) error {
+		return c.change(change(args))
+	})
+}
+
+func listCommand(newClient func() Client) *cobra.Command {
+	return with(newClient, false, &cobra.Command{Use: "list", Short: "Show the members, as the leader knows them", Args: cobra.NoArgs}, func(c *caller, _ []string) error {
+		ctx, end := c.context()
+		defer end()
+		var m api.Members
+		if err := c.call(ctx, http.MethodGet, "/v1/members", nil, &m); err != nil {
+			return err
+		}
+		if c.JSON() {
+			return terminal.PrintJSON(c.out, m)
+		}
+		return printMembers(c.out, &m)
+	})
+}
+
+// printMembers prints a table.
+func printMembers(out io.Writer, m *api.Members) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "version %d, level %d, %d voters wanted, %d healthy, %d may fail\n", m.Version, m.Level.Level, m.Wanted, m.Healthy, max(m.Tolerance, 0))
+	fmt.Fprintf(&b, "%-12s %-8s %-10s %-22s %-22s %s\n", "ID", "ROLE", "HEALTH", "PEER", "CLIENTS", "NOTE")
+	for _, one := range m.Members {
+		role := one.Role
+		if one.Leader {
+			role = "leader"
+		}
+		note := one.Why
+		if note == "" {
+			note = one.Behind
+		}
+		fmt.Fprintf(&b, "%-12s %-8s %-10s %-22s %-22s %s\n", terminal.Harmless(one.ID), role, one.Health, terminal.Harmless(one.Peer), terminal.Harmless(one.HTTP), terminal.Harmless(note))
+	}
+	if m.Waits != "" {
+		fmt.Fprintf(&b, "promotion: %s\n", terminal.Harmless(m.Waits))
+	}
+	for _, h := range m.Level.HeldBack {
+		fmt.Fprintf(&b, "level %d is held back: %s %s\n", m.Level.BuildMax, terminal.Harmless(h.ID), terminal.Harmless(h.Why))
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func planCommand(newClient func() Client) *cobra.Command {
+	var b api.MembersChange
+	command := &cobra.Command{
+		Use: "plan", Short: "Show what a change would be like, and change nothing", Args: cobra.NoArgs,
+		Example: "  raftkv member plan --remove n3\n  raftkv member plan --promote n4,n5 --demote n1",
+	}
+	command.Flags().StringSliceVar(&b.Promote, "promote", nil, "members that get a vote")
+	command.Flags().StringSliceVar(&b.Demote, "demote", nil, "members that lose it")
+	command.Flags().StringSliceVar(&b.Remove, "remove", nil, "members that go")
+	return with(newClient, false, command, func(c *caller, _ []string) error {
+		ctx, end := c.context()
+		defer end()
+		var plan api.MembersPlan
+		if err := c.call(ctx, http.MethodPost, "/v1/members?dry_run", b, &plan); err != nil {
+			return err
+		}
+		if c.JSON() {
+			return terminal.PrintJSON(c.out, plan)
+		}
+		printPlan(c.out, &plan)
+		return nil
+	})
+}
+
+func addCommand(newClient func() Client) *cobra.Command {
+	var add api.MemberToAdd
+	command := &cobra.Command{
+		Use: "add ID", Short: "Add a server that listens already, as a learner", Args: cobra.ExactArgs(1),
+		Long: `Add a server that was started with --join and waits: the leader must reach it at its
+peer address. It is promoted when it has caught up. With a token (member token create) the
+server adds itself.`,
+	}
+	command.Flags().StringVar(&add.Peer, "peer", "", "address of its peer port")
+	command.Flags().StringVar(&add.Role, "role", "", "learner or replica, which never votes (default learner)")
+	return with(newClient, true, command, func(c *caller, args []string) error {
+		if add.Peer == "" {
+			return errors.New("--peer is missing: the address of the server's peer port")
+		}
+		add.ID = args[0]
+		return c.change(api.MembersChange{Add: []api.MemberToAdd{add}})
+	})
+}
+
+func replaceCommand(newClient func() Client) *cobra.Command {
+	var taker string
+	var alive bool
+	command := &cobra.Command{Use: "replace ID", Short: "Let a member take the place of a voter that is lost", Args: cobra.ExactArgs(1)}
+	command.Flags().StringVar(&taker, "with", "", "the learner or replica that votes in its place")
+	command.Flags().BoolVar(&alive, "even-if-alive", false, "although the voter answers")
+	return with(newClient, true, command, func(c *caller, args []string) error {
+		if taker == "" {
+			return errors.New("--with is missing: the member that takes the place")
+		}
+		return c.change(api.MembersChange{Replace: map[string]string{args[0]: taker}, EvenIfAlive: alive})
+	})
+}
+
+func tokenCommand(newClient func() Client) *cobra.Command {
+	group := &cobra.Command{
+		Use: "token", Short: "Make tokens by which servers join", Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	var b api.JoinTokenWanted
+	var ttl time.Duration
+	create := &cobra.Command{Use: "create", Short: "Print a new token; it is shown only once", Args: cobra.NoArgs,
+		Example: "  raftkv member token create > n4.token\n  raftkv serve --id n4 --join n1:8701 --join-token-file n4.token …"}
+	create.Flags().StringVar(&b.For, "for", "", "the only id that may use it")
+	create.Flags().StringVar(&b.Role, "role", "", "learner or replica (default learner)")
+	create.Flags().Uint32Var(&b.Uses, "uses", 1, "how often it may be used, at most 32")
+	create.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is good, at most 168h")
+	group.AddCommand(with(newClient, false, create, func(c *caller, _ []string) error {
+		ctx, end := c.context()
+		defer end()
+		b.TTLSeconds = uint32(ttl.Seconds())
+		var token api.JoinToken
+		if err := c.call(ctx, http.MethodPost, "/v1/join-tokens", b, &token); err != nil {
+			return err
+		}
+		if c.JSON() {
+			return terminal.PrintJSON(c.out, token)
+		}
+		_, err := fmt.Fprintln(c.out, token.Token)
+		return err
+	}))
+	return group
+}
+
+func levelCommand(newClient func() Client) *cobra.Command {
+	command := &cobra.Command{
+		Use: "level [hold | release | raise LEVEL]", Short: "Show, hold or raise the level at which a cluster works", Args: cobra.MaximumNArgs(2),
+		Long: `Show the level at which the cluster works, and who holds the next one back. The leader
+raises it by itself when every member knows the next one. It never falls: to keep a way
+back, hold it before you upgrade.`,
+		Example: "  raftkv level\n  raftkv level hold",
+	}
+	return with(newClient, false, command, func(c *caller, args []string) error {
+		ctx, end := c.context()
+		defer end()
+		var level api.Level
+		var err error
+		switch b := (api.LevelChange{}); {
+		case len(args) == 0:
+			var m api.Members
+			err = c.call(ctx, http.MethodGet, "/v1/members", nil, &m)
+			level = m.Level
+		case len(args) == 1 && (args[0] == "hold" || args[0] == "release"):
+			hold := args[0] == "hold"
+			b.Hold = &hold
+			err = c.call(ctx, http.MethodPost, "/v1/level", b, &level)
+		case len(args) == 2 && args[0] == "raise":
+			n, wrong := strconv.ParseUint(args[1], 10, 32)
+			if wrong != nil || n == 0 {
+				return fmt.Errorf("the level is %q; give a number", args[1])
+			}
+			b.Raise = uint32(n)
+			err = c.call(ctx, http.MethodPost, "/v1/level", b, &level)
+		default:
+			return fmt.Errorf("%q is nothing to do with a level: choose hold, release or raise LEVEL", strings.Join(args, " "))
+		}
+		if err != nil {
+			return err
+		}
+		if c.JSON() {
+			return terminal.PrintJSON(c.out, level)
+		}
+		held := ""
+		if level.Hold {
+			held = ", held"
+		}
+		fmt.Fprintf(c.out, "level %d%s; the node that answered knows %d to %d\n", level.Level, held, level.BuildMin, level.BuildMax)
+		for _, h := range level.HeldBack {
+			fmt.Fprintf(c.out, "level %d is held back: %s %s\n", level.BuildMax, terminal.Harmless(h.ID), terminal.Harmless(h.Why))
+		}
+		return nil
+	})
+}

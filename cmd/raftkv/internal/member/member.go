@@ -1,0 +1,162 @@
+// Package member is the commands about the members of a cluster and its level.
+//
+// Each of them is one or two requests to any node: every node passes them on to the
+// leader. A command that changes something asks first what the change would be like,
+// prints that, and asks a person at a terminal whether to go on; it then makes the change
+// that was shown, or none if another was made meanwhile.
+package member
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/kvserver/api"
+)
+
+// Client is the flags that a command shares with the others that talk to a cluster.
+type Client interface {
+	AddTo(command *cobra.Command) // adds the flags
+	Servers() ([]string, error)   // where nodes take clients
+	Limit() time.Duration         // how long to go on trying
+	JSON() bool                   // whether to print JSON
+}
+
+// pollPause is the interval at which a change that goes on is asked for.
+const pollPause = 200 * time.Millisecond
+
+// caller asks the nodes.
+type caller struct {
+	Client
+	out, err io.Writer
+	in       io.Reader
+	yes      bool // do not ask a person
+}
+
+// context ends with a signal and with the time limit.
+func (c *caller) context() (context.Context, context.CancelFunc) {
+	ctx, end := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, cancel := context.WithTimeout(ctx, c.Limit())
+	return ctx, func() { cancel(); end() }
+}
+
+// call sends a request to the nodes, one after the other, until one has answered it, and
+// decodes the answer. A refusal by a guard ends the process with code 7.
+func (c *caller) call(ctx context.Context, method, path string, body, to any, headers ...string) error {
+	endpoints, err := c.Servers()
+	if err != nil {
+		return err
+	}
+	var text []byte
+	if body != nil {
+		if text, err = json.Marshal(body); err != nil {
+			return err
+		}
+		headers = append(headers, "Content-Type", api.MediaJSON)
+	}
+	var reasons []string
+	for _, endpoint := range endpoints {
+		response, err := ask.Node(ctx, endpoint, method, path, bytes.NewReader(text), headers...)
+		if err == nil {
+			defer response.Body.Close()
+			if to == nil {
+				return nil
+			}
+			return json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(to)
+		}
+		var refused *ask.RefusedError
+		if errors.As(err, &refused) && !refused.IsUnavailable() {
+			if refused.IsGuard() {
+				return exit.With(exit.Refused, err)
+			}
+			return exit.With(exit.Failed, err)
+		}
+		reasons = append(reasons, endpoint+": "+err.Error())
+	}
+	return exit.With(exit.Unavailable, errors.New(strings.Join(reasons, "; ")))
+}
+
+// change shows what a change would be like, asks whether to go on, and makes it.
+func (c *caller) change(b api.MembersChange) error {
+	ctx, end := c.context()
+	defer end()
+	var plan api.MembersPlan
+	if err := c.call(ctx, http.MethodPost, "/v1/members?dry_run", b, &plan); err != nil {
+		return err
+	}
+	if !c.JSON() {
+		printPlan(c.out, &plan)
+	}
+	if !c.goesOn() {
+		return exit.With(exit.Failed, errors.New("nothing was changed"))
+	}
+	var done api.MembersPlan
+	err := c.call(ctx, http.MethodPost, "/v1/members", b, &done, "If-Match", fmt.Sprintf("%q", fmt.Sprint(plan.Version)), api.HeaderIdempotencyKey, plan.Change)
+	if err != nil {
+		return err
+	}
+	for state := done.State; state != api.ChangeDone; {
+		select {
+		case <-time.After(pollPause):
+		case <-ctx.Done():
+			return exit.With(exit.Unknown, fmt.Errorf("the change %s goes on: it is %s", plan.Change, state))
+		}
+		var is api.MembersChanged
+		if err := c.call(ctx, http.MethodGet, "/v1/members/changes/"+url.PathEscape(plan.Change), nil, &is); err != nil {
+			return exit.With(exit.Unknown, fmt.Errorf("the change %s goes on, and could not be asked for: %w", plan.Change, err))
+		}
+		state, done.State = is.State, is.State
+	}
+	if c.JSON() {
+		return terminal.PrintJSON(c.out, done)
+	}
+	_, err = fmt.Fprintf(c.out, "done\n")
+	return err
+}
+
+// goesOn asks a person at a terminal whether to go on. Nobody else is asked.
+func (c *caller) goesOn() bool {
+	file, isFile := c.in.(*os.File)
+	if c.yes || c.JSON() || !isFile || !term.IsTerminal(int(file.Fd())) {
+		return true
+	}
+	fmt.Fprint(c.err, "Make this change? [y/N] ")
+	line, _ := bufio.NewReader(io.LimitReader(c.in, 64)).ReadString('\n')
+	return strings.EqualFold(strings.TrimSpace(line), "y") || strings.EqualFold(strings.TrimSpace(line), "yes")
+}
+
+// printPlan prints what a change would be like.
+func printPlan(out io.Writer, p *api.MembersPlan) {
+	half := func(name string, h api.MembersHalf, tolerance int) {
+		fmt.Fprintf(out, "%-7s voters %s; healthy %d, needed %d, %d may fail\n", name, strings.Join(h.Voters, ", "), len(h.Healthy), h.Majority, max(tolerance, 0))
+	}
+	if p.Joint {
+		half("before", p.Before, p.Tolerance[0])
+		half("after", p.After, p.Tolerance[2])
+		if p.Leader != "" {
+			fmt.Fprintf(out, "leadership goes to %s first\n", p.Leader)
+		}
+	} else {
+		fmt.Fprintf(out, "the voters stay %s\n", strings.Join(p.Before.Voters, ", "))
+	}
+	for _, w := range p.Warnings {
+		fmt.Fprintf(out, "warning: %s\n", w)
+	}
+}

@@ -1,0 +1,68 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/membership"
+	"raftkv/raft"
+	"raftkv/raft/members"
+)
+
+// Members returns the driver of the cluster's membership. The error says that this
+// server has none.
+func (s *Server) Members() (*membership.Driver, error) {
+	if s.config.Membership == nil {
+		return nil, failure.Of(failure.NotActive, nil, "this server keeps no record of its cluster's members")
+	}
+	return s.config.Membership, nil
+}
+
+// AtLeader lets here do something where this node leads, and remote elsewhere. elsewhere
+// says that remote got the answer; a nil remote means that this request may not travel
+// (again). What failed for want of a leader is tried again for a while.
+func (s *Server) AtLeader(ctx context.Context, here func(context.Context) error, remote Remote) (elsewhere bool, err error) {
+	s.whileLeaderless(ctx, func() (done bool) {
+		leader, _ := s.leader()
+		elsewhere = false
+		switch {
+		case s.Serving() != nil:
+			err = s.Serving()
+			return true
+		case leader == s.config.NodeID:
+			err = here(ctx)
+		case leader == "" || remote == nil:
+			err = failure.Of(failure.NoLeader, nil, "node %s does not lead and knows no leader to ask", s.config.NodeID)
+		default:
+			err = remote(ctx, leader)
+			elsewhere = err == nil
+		}
+		return !errors.Is(err, failure.NoLeader) || remote == nil
+	})
+	return elsewhere, err
+}
+
+// Confirm returns when this node was the leader after the call had begun, so that what it
+// knows of the members is the newest there is.
+func (s *Server) Confirm(ctx context.Context) error {
+	if _, err := s.config.Consensus.ReadIndex(ctx); err != nil {
+		return failure.Of(failure.NoLeader, err, "node %s could not make sure that it leads", s.config.NodeID)
+	}
+	return nil
+}
+
+// levelOf returns the level at which the cluster works from an entry on that holds no
+// command, 0 if the entry says nothing of it. What the members' record says was checked
+// when the entry came into the log.
+func levelOf(e raft.Entry) uint64 {
+	if e.Kind != raft.KindConfiguration {
+		return 0
+	}
+	record, err := members.Decode(e.Data)
+	if err != nil {
+		return math.MaxUint64 // no program knows that level, and the node ends
+	}
+	return uint64(record.Level)
+}

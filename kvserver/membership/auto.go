@@ -1,0 +1,104 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"raftkv/kvserver/failure"
+	"raftkv/raft"
+	"raftkv/raft/members"
+)
+
+// look makes the one change that a leader makes by itself at this moment, if there is
+// one: it begins the record or raises the level, writes down addresses, or gives votes to
+// learners.
+func (d *Driver) look(ctx context.Context) {
+	if !leads(d.config.Consensus.Status()) {
+		return
+	}
+	v := d.View()
+	to, _ := v.Raise()
+	promotion, due, why := v.Promotion()
+	d.mu.Lock()
+	d.waits = why
+	d.mu.Unlock()
+	wanted, changed := d.addresses(&v, time.Now())
+	switch {
+	case !v.Settled:
+		return
+	case to != 0 && v.Newest.Record == nil:
+		d.own(ctx, fmt.Sprintf("the cluster begins to keep a record of its members, at level %d", to), v, v.First(to), "first")
+	case to != 0:
+		r := v.Newest.Record.Clone()
+		r.Level = to
+		d.own(ctx, fmt.Sprintf("the cluster works at level %d from now on", to), v, r, "level")
+	case changed:
+		d.own(ctx, "members have new addresses", v, wanted, Upkeep+"addresses")
+	case due:
+		promotion.ID = fmt.Sprintf("promote-%d-%d", v.Term, v.Newest.Index)
+		p, err := Decide(v, promotion)
+		if err != nil {
+			d.mu.Lock()
+			d.waits = failure.Detail(err)
+			d.mu.Unlock()
+			return
+		}
+		d.own(ctx, fmt.Sprintf("the voters are %s from now on", joinIDs(p.After.Voters)), v, p.Wanted, "")
+	}
+}
+
+// own makes a change of the leader's own. It does not wait long: what does not succeed is
+// tried again with a later look.
+func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Record, id string) {
+	if id != "" {
+		wanted.Changes = append(wanted.Changes, members.Change{ID: fmt.Sprintf("%s-%d-%d", id, v.Term, v.Newest.Index)})
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*d.config.ElectionTimeout)
+	defer cancel()
+	_, err := d.reconfigure(ctx, wanted.Changes[len(wanted.Changes)-1].ID, wanted, v.Newest.Index)
+	switch {
+	case err == nil:
+		d.config.Logger.Info(what, "version", v.Newest.Index)
+	case !errors.Is(err, raft.ErrConfigurationChanged) && !errors.Is(err, failure.NoLeader) && !errors.Is(err, failure.ChangeInProgress):
+		d.config.Logger.Warn("a change of the members did not succeed; it is tried again", "change", what, "error", err)
+	}
+}
+
+// addresses returns the record with the addresses that members have shown, if they have
+// differed from the record's for addressPatience.
+func (d *Driver) addresses(v *View, now time.Time) (wanted members.Record, changed bool) {
+	r := v.Newest.Record
+	if r == nil {
+		return wanted, false
+	}
+	wanted = r.Clone()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range wanted.Members {
+		m := &wanted.Members[i]
+		s := v.node(m.ID).Shown
+		if s == nil || m.Role == members.Leaving || m.Incarnation != (members.Incarnation{}) && m.Incarnation != s.Incarnation ||
+			(s.Peer == "" || s.Peer == m.Peer) && (s.HTTP == "" || s.HTTP == m.HTTP) {
+			delete(d.moves, m.ID)
+			continue
+		}
+		since, known := d.moves[m.ID]
+		if !known {
+			d.moves[m.ID] = now
+			continue
+		}
+		if now.Sub(since) < addressPatience {
+			continue
+		}
+		changed = true
+		if s.Peer != "" {
+			m.Peer = s.Peer
+		}
+		if s.HTTP != "" {
+			m.HTTP = s.HTTP
+		}
+	}
+	return wanted, changed
+}

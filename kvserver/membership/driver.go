@@ -1,0 +1,136 @@
+package membership
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"raftkv/raft"
+	"raftkv/raft/core"
+	"raftkv/raft/members"
+)
+
+// Consensus is what a Driver needs of the replicated log; *raft.Raft is one.
+type Consensus interface {
+	// Status is cheap.
+	Status() *raft.Status
+	// Reconfigure begins a change and never blocks; what becomes of it is told to its
+	// functions, on a goroutine that must not be held up.
+	Reconfigure(*raft.Reconfiguration)
+	// Transfer hands leadership to another voter and returns when this node does not lead
+	// any more.
+	Transfer(ctx context.Context, to raft.ID) error
+}
+
+// Config is what a Driver is made of. All but Logger must be set.
+type Config struct {
+	Self      members.ID
+	Level     uint32 // the highest level at which this program works
+	Consensus Consensus
+	// Static are the members of the list with which the cluster began.
+	Static          []Static
+	ElectionTimeout time.Duration
+	// Shown returns what a node has said of itself in its newest boot, nil if it has not
+	// been heard since this process began.
+	Shown func(members.ID) *Shown
+	// Dial asks an address who is there. It is for servers that are to become members.
+	Dial   func(ctx context.Context, address string) (Greeting, error)
+	Logger *slog.Logger
+}
+
+// Greeting is what a server says that was asked who it is.
+type Greeting struct {
+	ID members.ID
+	Shown
+}
+
+// Driver carries changes of the membership out where this node leads. All methods are
+// safe for concurrent use.
+type Driver struct {
+	config Config
+	latest atomic.Pointer[raft.Configurations]
+
+	mu sync.Mutex
+	// moved is closed when latest changes, and made anew.
+	moved chan struct{}
+	// asked are the changes that this node has given to consensus, by id, until their
+	// first entry is committed or refused.
+	asked map[string]bool
+	// since says from when on a learner has kept up without a break, and moves when an
+	// address began to differ from the record's.
+	since, moves map[members.ID]time.Time
+	waits        string // for what a promotion waits
+
+	kick chan struct{} // holds a token when the view should be looked at
+}
+
+// Look at the view several times in an election timeout. An address is written into the
+// record when it has differed for addressPatience.
+const (
+	looksPerTimeout = 3
+	addressPatience = 5 * time.Second
+)
+
+// New returns a driver that does nothing until Run.
+func New(config Config) *Driver {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Driver{
+		config: config, moved: make(chan struct{}), asked: map[string]bool{},
+		since: map[members.ID]time.Time{}, moves: map[members.ID]time.Time{}, kick: make(chan struct{}, 1),
+	}
+	d.latest.Store(&raft.Configurations{})
+	return d
+}
+
+// Configured tells the driver the configurations of its node whenever one has changed. It
+// does not block.
+func (d *Driver) Configured(c raft.Configurations) {
+	d.latest.Store(&c)
+	d.mu.Lock()
+	close(d.moved)
+	d.moved = make(chan struct{})
+	d.mu.Unlock()
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Configurations returns the newest and the newest committed configuration of this node.
+func (d *Driver) Configurations() raft.Configurations { return *d.latest.Load() }
+
+// Run looks at the view until ctx ends, and makes the changes that a leader makes by
+// itself.
+func (d *Driver) Run(ctx context.Context) {
+	tick := time.NewTicker(d.config.ElectionTimeout / looksPerTimeout)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-d.kick:
+		case <-ctx.Done():
+			return
+		}
+		if ctx.Err() == nil {
+			d.look(ctx)
+		}
+	}
+}
+
+// leads reports whether this node leads.
+func leads(s *raft.Status) bool { return s.Role == core.Leader }
+
+// View returns what this node knows at the moment. Only a leader knows of the others.
+func (d *Driver) View() View {
+	s, c := d.config.Consensus.Status(), d.Configurations()
+	return View{
+		Self: d.config.Self, Term: s.Term, Level: d.config.Level,
+		Newest:  c.Newest,
+		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
+		Static:  d.config.Static, UID: s.UID, Nodes: d.nodes(s, c.Newest.Record),
+	}
+}

@@ -1,0 +1,241 @@
+package membership
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"raftkv/kvserver/failure"
+	"raftkv/raft/levels"
+	"raftkv/raft/members"
+)
+
+// The guards stand in the order in which they are asked. Each refusal says its arithmetic.
+
+// guardLevels refuses a node that does not know the level at which the cluster works, or
+// is to work: it could not read what it would be sent.
+func (p *Plan) guardLevels(v *View) error {
+	level := v.Newest.Record.Level
+	for _, add := range p.Ask.Add {
+		if !add.Levels.Knows(level) {
+			return failure.Of(failure.LevelTooLow, nil, "%s works at levels %v, and the cluster at level %d: upgrade it first", add.ID, add.Levels, level)
+		}
+	}
+	for _, id := range p.Ask.joining()[len(p.Ask.Add):] {
+		if shown := v.node(id).Shown; shown != nil && !shown.Levels.Knows(level) {
+			return failure.Of(failure.LevelTooLow, nil, "%s (build %s) works at levels %v, and the cluster at level %d: upgrade it first", id, shown.Build, shown.Levels, level)
+		}
+	}
+	if p.Ask.Level == 0 {
+		return nil
+	}
+	if p.Ask.Level <= level {
+		return failure.Of(failure.BadRequest, nil, "the cluster works at level %d, which never falls and need not be raised to %d", level, p.Ask.Level)
+	}
+	if lacking := v.lacking(p.Ask.Level); len(lacking) > 0 {
+		return failure.Of(failure.LevelTooLow, nil, "not every member knows level %d: %s", p.Ask.Level, describeHolders(lacking))
+	}
+	return nil
+}
+
+// guardVersion refuses a change of another configuration than its client has seen.
+func (p *Plan) guardVersion(v *View) error {
+	if want := p.Ask.IfMatch; want != nil && *want != v.Newest.Index && !v.onlyUpkeepSince(*want) {
+		return failure.Of(failure.Precondition, nil, "the configuration has version %d, not %d: look at the members again", v.Newest.Index, *want)
+	}
+	return nil
+}
+
+// Upkeep begins the ids of changes that a leader makes to keep the record true: addresses
+// and data directories. They change nothing that a client asks about.
+const Upkeep = "upkeep-"
+
+// onlyUpkeepSince reports whether nothing but upkeep has changed the configuration of a
+// version.
+func (v *View) onlyUpkeepSince(version uint64) bool {
+	changes := v.Newest.Record.Changes
+	last := len(changes) - 1
+	if version > v.Newest.Index || last < 0 || changes[last].Index != v.Newest.Index {
+		return false
+	}
+	for ; last >= 0 && changes[last].Index > version; last-- {
+		if !strings.HasPrefix(changes[last].ID, Upkeep) {
+			return false
+		}
+	}
+	return last >= 0 || len(changes) < members.MaxChanges // else older ones were dropped
+}
+
+// guardProgress refuses a second change before the first has ended, and a third learner
+// that catches up.
+func (p *Plan) guardProgress(v *View) error {
+	if !v.Settled {
+		return failure.RetryAfter(failure.ChangeInProgress, time.Second, "the change of entry %d has not ended: one is made at a time", v.Newest.Index)
+	}
+	catching := 0
+	for i := range v.Newest.Record.Members {
+		if m := &v.Newest.Record.Members[i]; m.Role == members.Learner && m.Promote && !v.node(m.ID).Ready {
+			catching++
+		}
+	}
+	if n := catching + len(p.Ask.Add); len(p.Ask.Add) > 0 && n > maxCatchingUp {
+		return failure.RetryAfter(failure.ChangeInProgress, time.Second, "%d learners are catching up and %d more are to be added: %d do so at one time", catching, len(p.Ask.Add), maxCatchingUp)
+	}
+	return nil
+}
+
+// guardCaughtUp refuses to give a vote to a node that lacks entries: until it has them,
+// nothing could be committed with it.
+func (p *Plan) guardCaughtUp(v *View) error {
+	for _, id := range p.Ask.joining()[len(p.Ask.Add):] {
+		if n := v.node(id); !n.Ready {
+			return failure.Of(failure.NotCaughtUp, nil, "%s has not caught up: it %s", id, n.Behind)
+		}
+	}
+	return nil
+}
+
+// guardQuorum refuses a change in one of whose halves the healthy voters are no majority:
+// the cluster would hang in it. It counts healthy voters, not members.
+func (p *Plan) guardQuorum(v *View) error {
+	if !p.Joint {
+		return nil
+	}
+	for _, half := range []struct {
+		name string
+		Count
+	}{{"present", p.Before}, {"new", p.After}} {
+		if len(half.Voters) == 0 || half.Tolerance() >= 0 {
+			continue
+		}
+		return failure.Of(failure.WouldLoseQuorum, nil, "of the %d %s voters (%s) %d are healthy and %d are needed: %s",
+			len(half.Voters), half.name, joinIDs(half.Voters), len(half.Healthy), half.Majority, v.unhealthy(half.Count))
+	}
+	return nil
+}
+
+// guardVoters refuses a change after which nobody votes.
+func (p *Plan) guardVoters(*View) error {
+	switch n := len(p.After.Voters); {
+	case n == 0:
+		return failure.Of(failure.TooFew, nil, "no voter would be left of %s: a cluster has 1 to %d", joinIDs(p.Before.Voters), members.MaxVoters)
+	case n > members.MaxVoters:
+		return failure.Of(failure.BadRequest, nil, "%d voters: a cluster has 1 to %d", n, members.MaxVoters)
+	}
+	return nil
+}
+
+// Holder is a member that holds a level back.
+type Holder struct {
+	ID  members.ID
+	Why string // the end of a sentence that begins with the member
+}
+
+// lacking returns the members that have not shown, in their newest boot, that they know a
+// level.
+func (v *View) lacking(level uint32) (lacking []Holder) {
+	for _, id := range v.ids() {
+		switch n := v.node(id); {
+		case id == v.Self && v.Level >= level:
+		case id == v.Self:
+			lacking = append(lacking, Holder{id, fmt.Sprintf("works at levels %d to %d", levels.Min, v.Level)})
+		case n.Shown == nil:
+			lacking = append(lacking, Holder{id, "has not been heard since this leader began"})
+		case !n.Shown.Levels.Knows(level):
+			lacking = append(lacking, Holder{id, fmt.Sprintf("(build %s) works at levels %v", n.Shown.Build, n.Shown.Levels)})
+		}
+	}
+	return lacking
+}
+
+func describeHolders(holders []Holder) (text string) {
+	for i, h := range holders {
+		if i > 0 {
+			text += "; "
+		}
+		text += string(h.ID) + " " + h.Why
+	}
+	return text
+}
+
+// level returns the cluster's level.
+func (v *View) level() uint32 {
+	if v.Newest.Record == nil {
+		return levels.Min
+	}
+	return v.Newest.Record.Level
+}
+
+// Raise returns the level to which the leader raises the cluster by itself, 0 if it does
+// not, and the members that hold back the highest level that this program knows. A member
+// that is not connected holds it back, too, until it has shown that it knows it.
+func (v *View) Raise() (to uint32, held []Holder) {
+	present := v.level()
+	if v.Level <= present {
+		return 0, nil
+	}
+	held = v.lacking(v.Level)
+	if record := v.Newest.Record; !v.Settled || record != nil && record.Settings.Hold || v.UID == (members.UID{}) {
+		return 0, held
+	}
+	for level := v.Level; level > present; level-- {
+		if len(v.lacking(level)) == 0 {
+			return level, held
+		}
+	}
+	return 0, held
+}
+
+// First returns the first record of a cluster that has none.
+func (v *View) First(level uint32) members.Record {
+	r := members.First(v.UID, level, v.ids())
+	for _, s := range v.Static {
+		m := r.Member(s.ID)
+		m.Peer, m.HTTP = s.Peer, s.HTTP
+	}
+	return r
+}
+
+// Promotion returns the change by which the leader gives votes to learners that are
+// ready, and whether there is one. Why says for what it waits if there is none and a
+// learner is to be promoted. The number of voters becomes odd, as far as there are ready
+// learners: two voters survive less than one.
+func (v *View) Promotion() (ask Ask, due bool, why string) {
+	r := v.Newest.Record
+	if r == nil || !r.Settings.Promotion || !v.Settled {
+		return Ask{}, false, ""
+	}
+	voters := len(r.Voters())
+	var ready []members.ID
+	for i := range r.Members {
+		m := &r.Members[i]
+		if m.Role != members.Learner || !m.Promote {
+			continue
+		}
+		n := v.node(m.ID)
+		old := r.Member(m.Replaces)
+		switch replaces := m.Replaces != members.None && old != nil && old.Role == members.Voter; {
+		case !n.Ready:
+			why = "waits for " + string(m.ID) + ", which " + n.Behind
+		case replaces && v.node(m.Replaces).Answers:
+			why = fmt.Sprintf("%s is to take the place of %s, which answers", m.ID, m.Replaces)
+		case replaces:
+			return Ask{Replace: []Replacement{{m.Replaces, m.ID}}}, true, ""
+		default:
+			ready = append(ready, m.ID)
+		}
+	}
+	slices.Sort(ready)
+	most := min(voters+len(ready), r.Settings.Wanted)
+	if most%2 == 0 {
+		most--
+	}
+	switch n := most - voters; {
+	case n > 0:
+		return Ask{Promote: ready[:n]}, true, ""
+	case len(ready) > 0 && voters < r.Settings.Wanted:
+		return Ask{}, false, "waiting_for_pair: one more learner makes the number of voters odd"
+	}
+	return Ask{}, false, why
+}

@@ -1,0 +1,215 @@
+package membership
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/raft/levels"
+	"raftkv/raft/members"
+)
+
+// dialTimeout bounds the time in which a server that wants to join must answer the leader
+// at its peer port.
+const dialTimeout = 3 * time.Second
+
+// Meet asks the address of a server who is there, before it is added: it must be the one
+// that is meant, on that data directory (zero: on any), and be able to work here.
+func (d *Driver) Meet(ctx context.Context, id members.ID, address string, incarnation members.Incarnation) (Greeting, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	g, err := d.config.Dial(ctx, address)
+	switch {
+	case err != nil:
+		return g, failure.Of(failure.NotReachable, err, "%s does not answer at its peer address %.255q, which this leader must reach before it adds the server: %v", id, address, err)
+	case g.ID != id:
+		return g, failure.Of(failure.NotReachable, nil, "%s answers at the peer address %.255q of %s", g.ID, address, id)
+	case incarnation != (members.Incarnation{}) && g.Incarnation != incarnation:
+		return g, failure.Of(failure.NotReachable, nil, "%s answers at %.255q from another data directory (%v) than the one that wants to join (%v)", id, address, g.Incarnation, incarnation)
+	}
+	return g, nil
+}
+
+// Join adds the server that a body describes as a learner or a replica, where this node
+// leads. The same token, id and directory again get the same answer.
+func (d *Driver) Join(ctx context.Context, body api.Join) (api.Joined, error) {
+	if err := d.mustLead(); err != nil {
+		return api.Joined{}, err
+	}
+	add, err := ParseJoin(body)
+	if err != nil {
+		return api.Joined{}, err
+	}
+	record := d.Configurations().Newest.Record
+	if record == nil {
+		return api.Joined{}, failure.Of(failure.NotActive, nil, "the cluster has no record of its members: it works at level 2, and servers join from level 3 on; upgrade all nodes")
+	}
+	// The id says which join this is: the server repeats it until it is answered.
+	sum := sha256.Sum256([]byte(body.Token + "\x00" + body.ID + "\x00" + body.Incarnation))
+	change := "join-" + hex.EncodeToString(sum[:12])
+	if _, taken := record.ChangeOf(change); taken && isDirectoryOf(record.Member(add.ID), add.Incarnation) {
+		return d.joined()
+	}
+	token, err := CheckToken(record, body.Token, add.ID, uint64(time.Now().UnixMilli()))
+	if err != nil {
+		return api.Joined{}, err
+	}
+	add.Token = token.ID
+	if token.Role == members.Replica {
+		add.Role, add.Promote = members.Replica, false
+	}
+	if _, err := d.Meet(ctx, add.ID, add.Peer, add.Incarnation); err != nil {
+		return api.Joined{}, err
+	}
+	if err := d.makeRoom(ctx, &add, change); err != nil {
+		return api.Joined{}, err
+	}
+	r, err := d.Change(ctx, Ask{ID: change, Add: []Addition{add}})
+	if err != nil {
+		return api.Joined{}, err
+	}
+	if r.State != api.ChangeDone {
+		return api.Joined{}, failure.Of(failure.Timeout, nil, "the change was under way when the time of the request ended; ask again")
+	}
+	return d.joined()
+}
+
+func isDirectoryOf(m *members.Member, incarnation members.Incarnation) bool {
+	return m != nil && m.Incarnation == incarnation
+}
+
+// makeRoom removes a voter whose own name a new directory takes over: the old directory
+// goes with a change of its own, since a change does one thing with a node.
+func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) error {
+	if add.Replaces != add.ID {
+		return nil
+	}
+	v := d.View()
+	add.Replaces = members.None
+	old := v.Newest.Record.Member(add.ID)
+	if old == nil {
+		return nil // an earlier attempt has removed it
+	}
+	if v.node(add.ID).Answers && old.Incarnation != add.Incarnation {
+		return alive(add.ID)
+	}
+	_, err := d.Change(ctx, Ask{ID: change + "-leave", Remove: []members.ID{add.ID}})
+	return err
+}
+
+// joined says what a server needs to begin.
+func (d *Driver) joined() (api.Joined, error) {
+	v := d.Configurations().Committed
+	if v.Record == nil {
+		return api.Joined{}, failure.Of(failure.NoLeader, nil, "the record of the members is not committed yet")
+	}
+	j := api.Joined{UID: v.Record.UID.String(), Generation: v.Record.Generation, Level: v.Record.Level, Version: v.Index, Members: map[string]string{}}
+	for i := range v.Record.Members {
+		j.Members[string(v.Record.Members[i].ID)] = v.Record.Members[i].Peer
+	}
+	return j, nil
+}
+
+// ParseJoin reads the body of a request to join.
+func ParseJoin(b api.Join) (Addition, error) {
+	add := Addition{
+		ID: members.ID(b.ID), Role: members.Learner, Peer: b.Peer, HTTP: b.HTTP, Promote: true,
+		Levels: levels.Range{Min: b.LevelMin, Max: b.LevelMax}, Replaces: members.ID(b.Replaces),
+	}
+	if b.Role == members.Replica.String() {
+		add.Role, add.Promote = members.Replica, false
+	}
+	raw, err := hex.DecodeString(b.Incarnation)
+	switch {
+	case b.Role != "" && b.Role != members.Learner.String() && b.Role != members.Replica.String():
+		return add, failure.Of(failure.BadRequest, nil, "the role is %.40q: choose learner or replica", b.Role)
+	case len(b.ID) == 0 || len(b.ID) > members.MaxIDBytes || len(b.Replaces) > members.MaxIDBytes:
+		return add, failure.Of(failure.BadRequest, nil, "an id of a server has 1 to %d bytes, not %d", members.MaxIDBytes, max(len(b.ID), len(b.Replaces)))
+	case err != nil || len(raw) != len(add.Incarnation) || [16]byte(raw) == [16]byte{}:
+		return add, failure.Of(failure.BadRequest, err, "the incarnation %.80q is not that of a data directory: it has 32 hexadecimal digits", b.Incarnation)
+	case b.Peer == "" || len(b.Peer) > members.MaxAddressBytes || len(b.HTTP) > members.MaxAddressBytes:
+		return add, failure.Of(failure.BadRequest, nil, "an address has 1 to %d bytes, and the server's have %d and %d", members.MaxAddressBytes, len(b.Peer), len(b.HTTP))
+	case !add.Levels.Valid():
+		return add, failure.Of(failure.BadRequest, nil, "%v are no levels of a program", add.Levels)
+	}
+	copy(add.Incarnation[:], raw)
+	return add, nil
+}
+
+// Bounds of a token, and what it has unless something else is said.
+const (
+	defaultTokenTTL = time.Hour
+	maxTokenTTL     = 7 * 24 * time.Hour
+	maxTokenUses    = 32
+)
+
+// CreateToken makes a token by which servers may join.
+func (d *Driver) CreateToken(ctx context.Context, b api.JoinTokenWanted) (api.JoinToken, error) {
+	t := members.JoinToken{ID: rand.Text()[:8], Role: members.Learner, For: members.ID(b.For), Uses: max(b.Uses, 1)}
+	if b.Role == members.Replica.String() {
+		t.Role = members.Replica
+	}
+	ttl := time.Duration(b.TTLSeconds) * time.Second
+	if ttl == 0 {
+		ttl = defaultTokenTTL
+	}
+	switch {
+	case b.Role != "" && b.Role != t.Role.String():
+		return api.JoinToken{}, failure.Of(failure.BadRequest, nil, "the role is %.40q: choose learner or replica", b.Role)
+	case ttl > maxTokenTTL || b.Uses > maxTokenUses || len(b.For) > members.MaxIDBytes:
+		return api.JoinToken{}, failure.Of(failure.BadRequest, nil, "the token is to last %v and for %d uses: choose at most %v and %d", ttl, b.Uses, maxTokenTTL, maxTokenUses)
+	}
+	now := time.Now()
+	t.Expiry = uint64(now.Add(ttl).UnixMilli())
+	text, t := NewToken(t, rand.Text())
+	ask := Ask{ID: fmt.Sprintf("token-%s", t.ID), Tokens: func(all []members.JoinToken) []members.JoinToken {
+		return putToken(all, t, uint64(now.UnixMilli()))
+	}}
+	if _, err := d.Change(ctx, ask); err != nil {
+		return api.JoinToken{}, err
+	}
+	shown := describeToken(t)
+	shown.Token = text
+	return shown, nil
+}
+
+// Tokens returns the tokens that there are, without their secrets.
+func (d *Driver) Tokens() api.JoinTokens {
+	all := api.JoinTokens{Tokens: []api.JoinToken{}}
+	if r := d.Configurations().Newest.Record; r != nil {
+		for _, t := range r.Tokens {
+			all.Tokens = append(all.Tokens, describeToken(t))
+		}
+	}
+	return all
+}
+
+// DropToken makes a token worthless.
+func (d *Driver) DropToken(ctx context.Context, id string) error {
+	found := false
+	for _, t := range d.Tokens().Tokens {
+		found = found || t.ID == id
+	}
+	if !found {
+		return failure.Of(failure.NoSuchMember, nil, "there is no token %.80q; it may have expired or been used up", id)
+	}
+	_, err := d.Change(ctx, Ask{ID: "token-" + id + "-drop", Tokens: func(all []members.JoinToken) []members.JoinToken {
+		var left []members.JoinToken
+		for _, t := range all {
+			if t.ID != id {
+				left = append(left, t)
+			}
+		}
+		return left
+	}})
+	return err
+}
+
+func describeToken(t members.JoinToken) api.JoinToken {
+	return api.JoinToken{ID: t.ID, Role: t.Role.String(), For: string(t.For), Uses: t.Uses, ExpiresUnixMs: t.Expiry}
+}

@@ -1,0 +1,186 @@
+package membership
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/raft/levels"
+	"raftkv/raft/members"
+)
+
+// joinBody is what a server says that wants to join.
+func joinBody(id members.ID, token string) api.Join {
+	incarnation := incarnationOf(id)
+	return api.Join{
+		Token: token, ID: string(id), Incarnation: hex.EncodeToString(incarnation[:]), Peer: string(id) + ":1", HTTP: string(id) + ":2",
+		LevelMin: 2, LevelMax: 3,
+	}
+}
+
+// listen lets a server answer at its peer port.
+func (f *fakeLog) listen(id members.ID, incarnation members.Incarnation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listens[string(id)+":1"] = Greeting{ID: id, Shown: Shown{Levels: levels.Range{Min: 2, Max: 3}, Incarnation: incarnation}}
+}
+
+// newToken makes a token at the leader n1.
+func newToken(t *testing.T, f *fakeLog, b api.JoinTokenWanted) string {
+	t.Helper()
+	token, err := f.nodes["n1"].driver.CreateToken(t.Context(), b)
+	if err != nil || token.Token == "" {
+		t.Fatalf("a token: %+v, %v", token, err)
+	}
+	return token.Token
+}
+
+// Goal: a server joins as a learner when the leader has heard this very directory at its
+// address, and not before; the token is used up in the same entry; the same request again
+// gets the same answer, although the token is gone; and another server may not use it.
+// Method: a server that listens late, and under another directory at first.
+func TestAServerJoinsWhenTheLeaderHasReachedIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		d, body := f.nodes["n1"].driver, joinBody("n4", newToken(t, f, api.JoinTokenWanted{}))
+		appends := f.entries()
+		for name, step := range map[string]func(){"nobody listens": func() {}, "another directory": func() { f.listen("n4", members.Incarnation{9}) }} {
+			step()
+			if _, err := d.Join(t.Context(), body); failure.KindOf(err).Code != api.CodeUnreachable {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		f.set(func() { f.listens["n4:1"] = Greeting{ID: "n5"} })
+		if _, err := d.Join(t.Context(), body); failure.KindOf(err).Code != api.CodeUnreachable || !strings.Contains(err.Error(), "n5 answers") {
+			t.Errorf("another server: %v", err)
+		}
+		if f.entries() != appends {
+			t.Fatal("something was appended for a server that was not reached")
+		}
+		f.listen("n4", incarnationOf("n4"))
+		joined, err := d.Join(t.Context(), body)
+		if err != nil || joined.UID != f.uid.String() || joined.Generation != 1 || joined.Level != 3 {
+			t.Fatalf("%+v, %v", joined, err)
+		}
+		m := f.record().Member("n4")
+		if m == nil || m.Role != members.Learner || !m.Promote || m.Incarnation != incarnationOf("n4") || m.HTTP != "n4:2" || len(f.record().Tokens) != 0 {
+			t.Fatalf("the member is %+v, and the tokens are %v", m, f.record().Tokens)
+		}
+		appends = f.entries()
+		if again, err := d.Join(t.Context(), body); err != nil || again.Version != joined.Version || f.entries() != appends {
+			t.Errorf("again: %+v, %v", again, err)
+		}
+		f.listen("n5", incarnationOf("n5"))
+		if _, err := d.Join(t.Context(), joinBody("n5", body.Token)); failure.KindOf(err).Code != api.CodeJoinRefused {
+			t.Errorf("another server by the same token: %v", err)
+		}
+	})
+}
+
+// Goal: a server takes the place of a voter that is lost, under its own name, with its
+// directory emptied: the old directory is removed for good, and the new one is a learner;
+// while the old one answers it is refused. Method: n3 comes back.
+func TestAServerTakesItsOwnPlaceAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		body := joinBody("n3", newToken(t, f, api.JoinTokenWanted{For: "n3"}))
+		fresh := members.Incarnation{3, 3}
+		body.Incarnation, body.Replaces = hex.EncodeToString(fresh[:]), "n3"
+		f.listen("n3", fresh)
+		if _, err := f.nodes["n1"].driver.Join(t.Context(), body); failure.KindOf(err).Err != failure.StillAlive {
+			t.Fatalf("while the old one answers: %v", err)
+		}
+		f.mu.Lock()
+		f.silent["n3"] = true
+		f.mu.Unlock()
+		time.Sleep(time.Second)
+		if _, err := f.nodes["n1"].driver.Join(t.Context(), body); err != nil {
+			t.Fatal(err)
+		}
+		r := f.record()
+		if m := r.Member("n3"); m.Role != members.Learner || m.Incarnation != fresh || !r.IsRemoved("n3", incarnationOf("n3")) {
+			t.Errorf("n3 is %+v, and removed are %+v", m, r.Removed)
+		}
+	})
+}
+
+// Goal: below level 3 nobody joins, and nobody makes tokens. Method: a cluster without a
+// record.
+func TestNobodyJoinsWithoutARecord(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, false, "n2")
+		defer f.close()
+		f.set(func() { f.static = append(f.static, "n1") })
+		f.add(t, "n1", 2)
+		if _, err := f.nodes["n1"].driver.Join(t.Context(), joinBody("n4", "t.s")); failure.KindOf(err).Code != api.CodeNotActive {
+			t.Errorf("joining: %v", err)
+		}
+		if _, err := f.nodes["n1"].driver.CreateToken(t.Context(), api.JoinTokenWanted{}); failure.KindOf(err).Code != api.CodeNotActive {
+			t.Errorf("a token: %v", err)
+		}
+	})
+}
+
+// Goal: tokens can be listed without their secrets, and taken back. Method: one.
+func TestATokenCanBeTakenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		text := newToken(t, f, api.JoinTokenWanted{Uses: 3, TTLSeconds: 60})
+		all := d.Tokens().Tokens
+		if len(all) != 1 || all[0].Token != "" || all[0].Uses != 3 || strings.Contains(text, all[0].ID+".") != true {
+			t.Fatalf("%+v", all)
+		}
+		if err := d.DropToken(t.Context(), all[0].ID); err != nil || len(d.Tokens().Tokens) != 0 {
+			t.Errorf("taken back: %v, %v", err, d.Tokens())
+		}
+		if err := d.DropToken(t.Context(), all[0].ID); failure.KindOf(err).Status != 404 {
+			t.Errorf("taken back again: %v", err)
+		}
+		for _, b := range []api.JoinTokenWanted{{Role: "voter"}, {Uses: 33}, {TTLSeconds: 8 * 24 * 3600}, {For: strings.Repeat("x", 65)}} {
+			if _, err := d.CreateToken(t.Context(), b); failure.KindOf(err).Status != 400 {
+				t.Errorf("%+v: %v", b, err)
+			}
+		}
+	})
+}
+
+// Goal: no body of a request to join makes the leader panic, and what is taken is within
+// the limits of a record. Method: fuzzing from good and bad bodies.
+func FuzzJoinBody(f *testing.F) {
+	good, err := json.Marshal(joinBody("n4", "t1.secret"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"id":"","incarnation":"00"}`))
+	f.Add([]byte(`{"level_min":4294967295,"level_max":1,"role":"voter"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var body api.Join
+		if json.Unmarshal(b, &body) != nil {
+			return
+		}
+		add, err := ParseJoin(body)
+		if err != nil {
+			if failure.KindOf(err).Status != 400 {
+				t.Fatalf("%s is refused with %v", b, err)
+			}
+			return
+		}
+		v := newView("n1")
+		p, err := Decide(v, Ask{ID: "j", Add: []Addition{add}})
+		if err != nil {
+			return
+		}
+		if _, err := p.Wanted.Encode(); err != nil && p.Wanted.Valid() == nil {
+			t.Fatalf("%s makes a record that cannot be written: %v", b, err)
+		}
+	})
+}
