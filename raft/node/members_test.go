@@ -86,7 +86,7 @@ func TestReconfigure_FromTheCallToARestart(t *testing.T) {
 		time.Sleep(time.Second)
 		at := c.write(leader)
 		newest := h.of(leader).Newest
-		if s := c.disks[leader].state.Snapshot; s.Index != at || s.Members.Index != newest.Index {
+		if s := c.disks[leader].snapshot(); s.Index != at || s.Members.Index != newest.Index {
 			t.Errorf("the snapshot at %d carries the configuration of entry %d, want %d", s.Index, s.Members.Index, newest.Index)
 		}
 		c.stop()
@@ -180,7 +180,7 @@ func TestASnapshotIsLabelledWithTheMembersOfItsIndex(t *testing.T) {
 		if labels := c.disks[id].labels; len(labels) != 1 || labels[0].Members.Index != committed.Index {
 			t.Errorf("the storage was given %+v", labels)
 		}
-		if s := c.disks[id].state.Snapshot; err != nil || s.Index != committed.Index || s.Members.Index != committed.Index {
+		if s := c.disks[id].snapshot(); err != nil || s.Index != committed.Index || s.Members.Index != committed.Index {
 			t.Errorf("the snapshot at %d carries the configuration of entry %d (%v)", s.Index, s.Members.Index, err)
 		}
 	})

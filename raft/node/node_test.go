@@ -91,6 +91,13 @@ func (d *disk) Save(w *core.Write) error {
 	return nil
 }
 
+// snapshot returns the snapshot that the disk has recorded.
+func (d *disk) snapshot() core.Snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Snapshot
+}
+
 func (d *disk) Close() error {
 	d.closed = true
 	return nil

@@ -286,7 +286,6 @@ func (t *Transport) Ask(ctx context.Context, address string) (Shown, error) {
 		return Shown{}, err
 	}
 	conn = t.line(conn)
-	conn = t.line(conn)
 	defer conn.Close()
 	s, err := t.newStranger(conn, kindHello, answerBuffer)
 	if err != nil {
@@ -297,16 +296,10 @@ func (t *Transport) Ask(ctx context.Context, address string) (Shown, error) {
 	if err := t.secureOutbound(conn, core.None); err != nil {
 		return Shown{}, err
 	}
-	if err := t.secureOutbound(conn, core.None); err != nil {
-		return Shown{}, err
-	}
 	if err := s.say(t.ownHello(core.None)); err != nil {
 		return Shown{}, err
 	}
 	h, err := s.hear(greetingFrames)
-	if err == nil {
-		err = t.bound(conn, &h)
-	}
 	if err == nil {
 		err = t.bound(conn, &h)
 	}
