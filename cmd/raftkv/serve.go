@@ -335,7 +335,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	if err != nil {
 		return host.Config{}, nil, err
 	}
-	room, err := process.Divide(process.DescriptorLimit(), 1, max(len(m)-1, joinersPeers), int(s.maxConnections))
+	room, err := process.Divide(process.DescriptorLimit(), 1, peersOf(m), int(s.maxConnections))
 	if err != nil {
 		return host.Config{}, nil, exit.Fail(err)
 	}
@@ -392,8 +392,16 @@ func listOf(text string) (list []string) {
 }
 
 // joinersPeers is for how many peers a node that joins keeps descriptors, since it does
-// not know yet how many there are.
+// not know the others yet.
 const joinersPeers = 8
+
+// peersOf returns for how many peers a node keeps descriptors: those of --cluster.
+func peersOf(m host.Members) int {
+	if len(m) == 0 {
+		return joinersPeers
+	}
+	return len(m) - 1
+}
 
 // maxTokenFileBytes bounds the file with a token.
 const maxTokenFileBytes = 4 << 10
