@@ -26,7 +26,7 @@ func TestForwardedAppendsHappenOnce(t *testing.T) {
 	done := make(chan struct{})
 	var acknowledged, unknown atomic.Int64
 	var appending sync.WaitGroup
-	const each = 100
+	const each = 400 // several seconds, of which each has a leader killed
 	for n := range onceClients {
 		appending.Go(func() {
 			leader := ""
