@@ -15,7 +15,7 @@
 // is no connection, a call is lost at once instead of waiting, because a message
 // about the state of a moment ago is worse than none. A tube that the other
 // side broke is reported by Suspect. So a killed leader is noticed within
-// milliseconds.
+// milliseconds, when both of its connections are gone.
 //
 // Bytes from the network are never trusted. A connection must begin with a hello
 // that fits: version, cluster, receiver, sender, and the data directory that the

@@ -31,10 +31,11 @@ type Handler interface {
 	// A *core.InstallSnapshot is not in this order. It comes once Config.Snapshots holds
 	// its snapshot durably; its Data is nil.
 	Receive(from core.ID, request core.Request, answer func(core.Reply))
-	// Suspect is called when an established connection with the peer died from the
-	// other side: it was closed or reset there, or its host no longer responds. It is
-	// called at most once per connection, and not for connections that this server gave
-	// up. It must not wait.
+	// Suspect is called when the last established connection with the peer died from the
+	// other side: it was closed or reset there, or its host no longer responds. A process
+	// that dies ends both; one that ends a single connection is alive and has a reason,
+	// such as a certificate that is not good any more. Suspect is called at most once per
+	// connection, and not for connections that this server gave up. It must not wait.
 	Suspect(peer core.ID)
 }
 
@@ -289,12 +290,33 @@ func (t *Transport) ended(p *peer, conn net.Conn, direction string, cause error)
 	case errors.Is(cause, os.ErrDeadlineExceeded):
 		p.stalls.Add(1)
 	default:
-		p.suspects.Add(1)
 		level = slog.LevelInfo
-		t.handler.Suspect(p.id)
+		if !t.standsWith(p) {
+			t.handler.Suspect(p.id)
+		}
+		p.suspects.Add(1)
 	}
 	t.log.note(level, "ended "+direction+" "+string(p.id), "connection with a peer ended",
 		"peer", string(p.id), "direction", direction, "cause", cause.Error())
+}
+
+// standsWith reports whether a connection with p stands, in either direction. Of two that
+// end together, the one that ends last sees neither: each ends before it asks.
+func (t *Transport) standsWith(p *peer) bool {
+	t.mu.Lock()
+	in, out := p.in, p.out.Load()
+	t.mu.Unlock()
+	if out != nil {
+		if stands, _, _ := out.load(); stands {
+			return true
+		}
+	}
+	if in != nil {
+		if stands, _ := in.load(); stands {
+			return true
+		}
+	}
+	return false
 }
 
 // logPause is how long an event stays silent after it was logged. A peer that is
