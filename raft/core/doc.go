@@ -23,7 +23,7 @@
 //	replication.go    §5.3: what a leader sends, and what it makes of the answers
 //	appendentries.go  Figure 2 "AppendEntries RPC": the receiver's side
 //	progress.go       Figure 2 "Volatile state on leaders"
-//	commitment.go     §5.3, §5.4.2, Figure 8; applying
+//	commit_apply.go   §5.3, §5.4.2, Figure 8; applying
 //	log.go            §5.3: the log in memory
 //	forget.go         what of it stays there
 //	durable.go        Figure 2 "Persistent state"; thesis 10.2.1

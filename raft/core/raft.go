@@ -26,8 +26,8 @@ type Raft struct {
 
 	// Volatile state on all servers.
 
-	commitIndex uint64 // highest index known to be committed; never falls (commitment.go)
-	lastApplied uint64 // highest index the state machine has applied; never falls (commitment.go)
+	commitIndex uint64 // highest index known to be committed; never falls (commit_apply.go)
+	lastApplied uint64 // highest index the state machine has applied; never falls (commit_apply.go)
 
 	// Volatile state on leaders: servers[i].progress holds nextIndex, matchIndex and
 	// what is in flight for each follower. Reset by becomeLeader; of no meaning
@@ -58,7 +58,7 @@ type Raft struct {
 	yielded   bool // this wait for a leader was made longer for somebody's campaign (slow.go)
 	drewAgain bool // the end of this campaign, which went on beyond its timeout, was drawn anew (slow.go)
 
-	// The state machine's door (commitment.go).
+	// The state machine's door (commit_apply.go).
 
 	applying         uint64 // last index handed out for applying; lastApplied until the batch is acknowledged
 	uncommittedBytes int    // leader: size of the entries above commitIndex

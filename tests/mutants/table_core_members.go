@@ -17,7 +17,7 @@ var coreMembersMutants = []mutant{
 		"\t\tl.noteConfiguration(e)\n", ""),
 	changes("MC6", "a second change begins while the first is not committed", "raft/core/membership.go",
 		"case now.Joint || now.Index > r.commitIndex || !r.committedInTerm():", "case now.Joint || !r.committedInTerm():"),
-	changes("MC7", "a leader outside the final configuration counts its own disk", "raft/core/commitment.go",
+	changes("MC7", "a leader outside the final configuration counts its own disk", "raft/core/commit_apply.go",
 		"\t\t\treturn s.progress.matchIndex\n", "\t\t\tif i == 0 && r.self() == nil {\n\t\t\t\treturn r.durable\n\t\t\t}\n\t\t\treturn s.progress.matchIndex\n"),
 	changes("MC9", "a learner stands for election", "raft/core/membership.go",
 		"\t\tif e.Votes(r.config.ID) != 0 {\n", "\t\tif e.Position(r.config.ID) >= 0 {\n"),
