@@ -29,8 +29,10 @@ func (d *Door) serveGet(x *exchange) error {
 	if sent || err != nil {
 		return err
 	}
-	if read, err := x.awaitChange(watch.Selectors{Keys: []string{key}}, f, has); !read || err != nil {
-		return err
+	if len(x.query) > 0 { // most reads wait for nothing, and need no selector
+		if read, err := x.awaitChange(watch.Selectors{Keys: []string{key}}, f, has); !read || err != nil {
+			return err
+		}
 	}
 	ctx, cancel := x.context()
 	defer cancel()
