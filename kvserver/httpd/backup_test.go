@@ -82,8 +82,10 @@ func TestABackupWaitsForWhatWasAcknowledged(t *testing.T) {
 
 // Goal: what cannot be backed up is refused before anything is sent, and the
 // same entry is not asked for twice when the log has moved on. Method: each
-// reason in turn.
-func TestABackupThatCannotBeIsRefused(t *testing.T) {
+// reason in turn, in virtual time, so that no wait is over before its time.
+func TestABackupThatCannotBeIsRefused(t *testing.T) { inBubble(t, testABackupThatCannotBe) }
+
+func testABackupThatCannotBe(t *testing.T) {
 	s, log := newServer(t, func(c *settings) { c.LeaderWait = 50 * time.Millisecond })
 	wantProblem(t, ask(s, "GET", "/v1/snapshot", ""), 503, api.CodeBehind, api.OutcomeNotApplied)
 	log.Deliver(fakelog.PutCommand("a", "1"))

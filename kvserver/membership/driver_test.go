@@ -25,16 +25,17 @@ func newcomer(id members.ID) Addition {
 // in which one node after the other is upgraded.
 func TestTheLeaderBeginsTheRecordWhenAllKnowTheLevel(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		f := newFakeLog(t, false, "n1", "n2")
+		f := newFakeLog(t, false)
 		defer f.close()
+		f.static, f.unheard = []members.ID{"n1", "n2"}, "n2" // before any driver looks
+		f.add(t, "n1", 3)
+		f.add(t, "n2", 3)
 		show := func(id members.ID, level uint32) {
 			f.mu.Lock()
+			f.unheard = ""
 			f.show(id, Shown{Levels: levels.Range{Min: 2, Max: level}, Build: "b", Incarnation: incarnationOf(id)})
 			f.mu.Unlock()
 		}
-		f.mu.Lock()
-		f.nodes["n1"].shown["n2"] = nil
-		f.mu.Unlock()
 		time.Sleep(time.Minute)
 		if f.record() != nil {
 			t.Fatal("a member that was never heard does not hold the level back")

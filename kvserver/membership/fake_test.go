@@ -30,6 +30,7 @@ type fakeLog struct {
 	nodes   map[members.ID]*fakeNode
 	static  []members.ID
 	silent  map[members.ID]bool
+	unheard members.ID // no other node has heard it
 	behind  map[members.ID]bool
 	appends int // of changes
 	// decide, if set, is asked what becomes of a change; nil commits it.
@@ -105,6 +106,9 @@ func incarnationOf(id members.ID) (i members.Incarnation) {
 // show lets all nodes hear what one says of itself. f.mu is held.
 func (f *fakeLog) show(id members.ID, s Shown) {
 	for _, n := range f.nodes {
+		if id == f.unheard && n.id != id {
+			continue
+		}
 		n.shown[id] = &s
 	}
 }
