@@ -89,11 +89,25 @@ func (n *Node) peerAddress() string {
 func (n *Node) configured(c raft.Configurations) {
 	if c.Newest.Record != nil {
 		n.transport.SetMembers(n.membersOf(c))
+		n.knowMembers()
 	}
 	n.driver.Configured(c)
 	own := members.Incarnation(n.directory.Life().Incarnation)
 	if r := c.Committed.Record; r != nil && r.IsRemoved(n.config.ID, own) {
 		go n.turnedAway(n.config.ID, wire.ReasonRemoved, c.Committed.Index, "the record of its members, in this node's own log, says so")
+	}
+}
+
+// awaitMembers waits until the transport goes by the record in this node's log, if there
+// is one. Until then its hellos would name no generation, and a server without one takes
+// every generation.
+func (n *Node) awaitMembers() {
+	if !n.hasRecord {
+		return
+	}
+	select {
+	case <-n.membersKnown:
+	case <-n.raft.Stopping():
 	}
 }
 

@@ -54,12 +54,16 @@ type Node struct {
 	admin    *http.Server       // nil: there is no admin port
 	failures chan error         // has room for every failure that may come
 	opened   chan struct{}      // closed when raft is set
+
+	membersKnown chan struct{} // closed by knowMembers, when the transport goes by a record
+	knowMembers  func()
 }
 
 // New opens the data directory and makes sure that it is this node's. It accepts and
 // opens no connection. If it fails, it closes the listeners.
 func New(c Config) (*Node, error) {
-	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{})}
+	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{}), membersKnown: make(chan struct{})}
+	n.knowMembers = sync.OnceFunc(func() { close(n.membersKnown) })
 	known, err := levels.Of(c.LevelMax)
 	if err == nil {
 		err = n.openLog(known)
@@ -144,6 +148,7 @@ func (n *Node) Start() error {
 	// not wait for that. It leads only if nobody else does, since it cannot serve.
 	const loading = "it is loading its state"
 	n.raft.RatherNot(loading, begins.Index > 0)
+	n.awaitMembers()
 	n.transport.Start(n.raft)
 	state, err := n.openState(begins.Index)
 	if err != nil {
