@@ -37,6 +37,16 @@ const (
 	slackBytes       = 16
 )
 
+// repetitions is how often loops are measured again before they count as worse. What a busy
+// machine adds, such as a buffer that grew while its reader waited for a processor, is not
+// there each time; what the code takes is.
+const repetitions = 3
+
+// least returns the lower costs of two measurements.
+func least(a, b Cost) Cost {
+	return Cost{min(a.Allocations, b.Allocations), min(a.Bytes, b.Bytes)}
+}
+
 // Check holds the loops of a package, named by its path in the module, to the
 // package's baseline.
 func Check(t *testing.T, pkg string, loops []Loop) {
@@ -65,6 +75,12 @@ func Check(t *testing.T, pkg string, loops []Loop) {
 		t.Fatalf("%s: %v", file, err)
 	}
 	worse, better := compare(base, now)
+	for again := 0; again < repetitions && len(worse) > 0; again++ {
+		for _, l := range loops {
+			now[l.Name] = least(now[l.Name], measure(t, l))
+		}
+		worse, better = compare(base, now)
+	}
 	for _, w := range worse {
 		t.Error(w)
 	}
