@@ -30,24 +30,25 @@ var arrows = map[string][]string{
 	"raft/node":                 {"raft/members", "raft/core"},
 	"raft":                      {"raft/members", "raft/core", "raft/node"},
 	"kvserver/auth":             {},
-	"kvserver/kv":               {"kvserver/auth"},
+	"kvserver/txn":              {},
+	"kvserver/kv":               {"kvserver/auth", "kvserver/txn"},
 	"kvserver/api":              {},
 	"kvserver/recorder":         {},
 	"kvserver/explain":          {"kvserver/recorder"},
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/watch":            {"kvserver/kv"},
 	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
-	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
+	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
 	"kvserver/access":           {"kvserver/auth", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
-	"kvserver/internal/truth":   {},                                   // for tests
+	"kvserver/internal/truth":   {"kvserver/txn"},                     // for tests; only its data
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
 	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":            {"kvserver/machine", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":      {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
+	"kvserver":            {"kvserver/machine", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":      {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page": {},
 	"kvserver/clerkd":     {"kvserver", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
 	"kvserver/metrics":    {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},

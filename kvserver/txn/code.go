@@ -1,0 +1,271 @@
+package txn
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// ErrMalformed is wrapped by the errors about bytes that no version writes, and about
+// transactions that break a limit.
+var ErrMalformed = errors.New("txn: not a transaction")
+
+// UnknownError says that an encoding holds a number without a meaning in this version;
+// a later one may have put it there.
+type UnknownError struct {
+	What   string
+	Number uint64
+}
+
+func (e *UnknownError) Error() string { return fmt.Sprintf("txn: unknown %s %d", e.What, e.Number) }
+
+// Flags of operations. An unknown bit may be a promise to a client.
+const (
+	opPrev = 1 << iota
+	opKeepValue
+	opKeysOnly
+	opCount
+	opCountOnly
+
+	opFlags = 1<<iota - 1
+)
+
+// Append appends the encoding of a transaction. All numbers are uvarints, as short as
+// possible:
+//
+//	txn:     count, compares, count, operations of then, count, operations of else
+//	compare: subject, relation, span; of Value length and bytes, else number; of Unchanged newest
+//	op:      kind, flags; of Nested a txn, else span; of put and append length and value; of list limit
+//	span:    0, key; or 1, from, to, each with its length
+//
+// So a transaction has exactly one encoding.
+func (t *Txn) Append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(t.If)))
+	for i := range t.If {
+		dst = t.If[i].append(dst)
+	}
+	for _, branch := range [][]Op{t.Then, t.Else} {
+		dst = binary.AppendUvarint(dst, uint64(len(branch)))
+		for i := range branch {
+			dst = branch[i].append(dst)
+		}
+	}
+	return dst
+}
+
+func appendText[T string | []byte](dst []byte, text T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+}
+
+func appendNumbers(dst []byte, numbers ...uint64) []byte {
+	for _, n := range numbers {
+		dst = binary.AppendUvarint(dst, n)
+	}
+	return dst
+}
+
+func bit(set bool, value uint64) uint64 {
+	if set {
+		return value
+	}
+	return 0
+}
+
+func (s *Span) append(dst []byte) []byte {
+	dst = appendText(appendNumbers(dst, bit(s.Range, 1)), s.From)
+	if s.Range {
+		dst = appendText(dst, s.To)
+	}
+	return dst
+}
+
+func (c *Compare) append(dst []byte) []byte {
+	dst = c.Span.append(appendNumbers(dst, uint64(c.Subject), uint64(c.Is)))
+	switch c.Subject {
+	case Value:
+		return appendText(dst, c.Bytes)
+	case Unchanged:
+		return appendNumbers(dst, c.Number, c.Newest)
+	}
+	return appendNumbers(dst, c.Number)
+}
+
+func (o *Op) append(dst []byte) []byte {
+	flags := bit(o.Prev, opPrev) | bit(o.KeepValue, opKeepValue) | bit(o.KeysOnly, opKeysOnly) | bit(o.Count, opCount) | bit(o.CountOnly, opCountOnly)
+	dst = appendNumbers(dst, uint64(o.Kind), flags)
+	if o.Kind == Nested {
+		return o.Txn.Append(dst)
+	}
+	dst = o.Span.append(dst)
+	switch o.Kind {
+	case Put, Append:
+		return appendText(dst, o.Value)
+	case List:
+		return appendNumbers(dst, o.Limit)
+	}
+	return dst
+}
+
+// Decode reads a transaction, which must be all of b. Values alias b. The error is an
+// *UnknownError, or wraps ErrMalformed. The memory that it takes is bounded by MaxOps,
+// MaxCompares and the length of b.
+func Decode(b []byte) (*Txn, error) {
+	r := reader{rest: b}
+	t := r.txn(1)
+	r.check(len(r.rest) == 0, "bytes after the end")
+	switch {
+	case r.unknown != nil:
+		return nil, r.unknown
+	case r.bad != "":
+		return nil, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
+	}
+	if err := t.Check(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// reader reads an encoding from the front. After the first fault it reads zeros.
+type reader struct {
+	rest          []byte
+	ops, compares int
+	bad           string
+	unknown       *UnknownError
+}
+
+func (r *reader) check(ok bool, bad string) {
+	if !ok && r.bad == "" {
+		r.bad, r.rest = bad, nil
+	}
+}
+
+func (r *reader) stop(what string, number uint64) {
+	if r.bad == "" {
+		r.unknown = &UnknownError{What: what, Number: number}
+	}
+	r.check(false, what)
+}
+
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	r.check(n > 0, "a number that is cut off or too large")
+	r.check(n <= 1 || r.rest[n-1] != 0, "a number with needless bytes")
+	if r.bad != "" {
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) bytes() []byte {
+	n := r.number()
+	r.check(n <= uint64(len(r.rest)), "a length beyond the end")
+	if r.bad != "" {
+		return nil
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+// flag reads a number that is 0 or 1.
+func (r *reader) flag() bool {
+	n := r.number()
+	r.check(n <= 1, "a flag that is neither 0 nor 1")
+	return n == 1
+}
+
+// txn reads a transaction that lies at a depth.
+func (r *reader) txn(depth int) *Txn {
+	r.check(depth <= MaxDepth, "nested too deep")
+	t := &Txn{}
+	n := r.number()
+	r.check(n <= MaxCompares, "too many compares")
+	for range n {
+		if r.compares++; r.compares > MaxCompares {
+			r.check(false, "too many compares")
+		}
+		if r.bad != "" {
+			return t
+		}
+		t.If = append(t.If, r.compare())
+	}
+	t.Then = r.branch(depth)
+	t.Else = r.branch(depth)
+	return t
+}
+
+func (r *reader) branch(depth int) (ops []Op) {
+	n := r.number()
+	r.check(n <= MaxOps, "too many operations")
+	for range n {
+		if r.ops++; r.ops > MaxOps {
+			r.check(false, "too many operations")
+		}
+		if r.bad != "" {
+			return ops
+		}
+		ops = append(ops, r.op(depth))
+	}
+	return ops
+}
+
+func (r *reader) span() (s Span) {
+	s.Range = r.flag()
+	s.From = string(r.bytes())
+	if s.Range {
+		s.To = string(r.bytes())
+	}
+	return s
+}
+
+func (r *reader) compare() (c Compare) {
+	subject, is := r.number(), r.number()
+	c.Subject, c.Is = Subject(subject), Relation(is)
+	switch {
+	case r.bad != "":
+		return c
+	case subject > 255 || !c.Subject.known():
+		r.stop("subject of a compare", subject)
+	case is > uint64(relationMax):
+		r.stop("relation of a compare", is)
+	}
+	c.Span = r.span()
+	switch c.Subject {
+	case Value:
+		c.Bytes = r.bytes()
+	case Unchanged:
+		c.Number, c.Newest = r.number(), r.number()
+	default:
+		c.Number = r.number()
+	}
+	return c
+}
+
+func (r *reader) op(depth int) (o Op) {
+	kind, flags := r.number(), r.number()
+	o.Kind = Kind(kind)
+	switch {
+	case r.bad != "":
+		return o
+	case kind > 255 || !o.Kind.known():
+		r.stop("kind of an operation", kind)
+	case flags&^opFlags != 0:
+		later := flags &^ opFlags
+		r.stop("flag of an operation", later&-later)
+	}
+	o.Prev, o.KeepValue = flags&opPrev != 0, flags&opKeepValue != 0
+	o.KeysOnly, o.Count, o.CountOnly = flags&opKeysOnly != 0, flags&opCount != 0, flags&opCountOnly != 0
+	if o.Kind == Nested {
+		o.Txn = r.txn(depth + 1)
+		return o
+	}
+	o.Span = r.span()
+	switch o.Kind {
+	case Put, Append:
+		o.Value = r.bytes()
+	case List:
+		o.Limit = r.number()
+	}
+	return o
+}
