@@ -9,6 +9,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/txn"
 )
 
 // Caller is who makes a request; see access.Caller.
@@ -31,11 +32,28 @@ func (s *Server) allowCommand(who *Caller, c *kv.Command) error {
 	if s.gate.State() == auth.Off {
 		return nil // nothing is made of the command that nobody looks at
 	}
-	right, r, asked := c.Needs()
+	var err error
+	asked := c.EachNeed(func(right auth.Right, r auth.Range) bool {
+		err = s.gate.Allow(who, right, r)
+		return err == nil
+	})
 	if !asked {
 		return failure.Of(failure.BadRequest, nil, "no client may ask for the operation %s", c.Op)
 	}
-	return s.gate.Allow(who, right, r)
+	return err
+}
+
+// AllowTxn decides about all that a transaction would do, whichever branches it takes.
+// Writes are decided about once more when they are proposed.
+func (s *Server) AllowTxn(who *Caller, t *txn.Txn) (err error) {
+	if s.gate.State() == auth.Off {
+		return nil
+	}
+	kv.NeedsOfTxn(t, func(right auth.Right, r auth.Range) bool {
+		err = s.gate.Allow(who, right, r)
+		return err == nil
+	})
+	return err
 }
 
 // checkStale refuses a stale read where this node may not know any more who may read:

@@ -29,6 +29,8 @@ func (c *Command) CheckAsked() error {
 		return errors.New("the command has a limit, which only the leader sets")
 	case c.Caller != (auth.Author{}):
 		return errors.New("the command has a caller, whom only the leader names")
+	case c.Previous:
+		return errors.New("the command asks for what was there before, for which the answer has no room")
 	case c.Session != (SessionCall{}):
 		return errors.New("the command is in a session, and Clerks ask the leader themselves")
 	case c.Condition.Kind == IfVersion || c.Condition.Kind > conditionMax || !c.Condition.fits():

@@ -19,7 +19,8 @@ func TestOnlyWhatAClientMayAskFor(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*Command){
 		"identity": func(c *Command) { c.ID.Number = 1 }, "origin": func(c *Command) { c.ID.Origin = 1 },
-		"time": func(c *Command) { c.Time = 1 }, "limit": func(c *Command) { c.MaxLength = 1 }, "quota": func(c *Command) { c.Quota = 1 },
+		"previous": func(c *Command) { c.Previous = true },
+		"time":     func(c *Command) { c.Time = 1 }, "limit": func(c *Command) { c.MaxLength = 1 }, "quota": func(c *Command) { c.Quota = 1 },
 		"session": func(c *Command) { c.Session.ID = 1 }, "condition of the labs": func(c *Command) { c.Condition.Kind = IfVersion },
 		"unknown condition":          func(c *Command) { c.Condition.Kind = conditionMax + 1 },
 		"number without a use":       func(c *Command) { c.Condition.Kind = IfPresent },

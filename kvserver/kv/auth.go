@@ -36,21 +36,35 @@ func AuthOp(action auth.Action) Op {
 	return OpAuthState
 }
 
-// Needs returns the right and the range that a command needs, after all that it would
-// do has been resolved. ok is false for operations that no client can ask for, and for
-// those on the table of identities, which decides about them itself.
-func (c *Command) Needs() (right auth.Right, r auth.Range, ok bool) {
+// EachNeed calls fn for every right and range that a command needs, after all that it
+// would do has been resolved, until fn returns false. It reports false for operations
+// that no client can ask for, and for those on the table of identities, which decides
+// about them itself.
+func (c *Command) EachNeed(fn func(auth.Right, auth.Range) bool) (asked bool) {
 	switch c.Op {
 	case OpPut, OpAppend:
-		return auth.Write, auth.OneKey(string(c.Key)), true
+		c.needOn(auth.Write, fn)
 	case OpDelete:
-		return auth.Delete, auth.OneKey(string(c.Key)), true
+		c.needOn(auth.Delete, fn)
 	case OpGet:
-		return auth.Read, auth.OneKey(string(c.Key)), true
+		fn(auth.Read, auth.OneKey(string(c.Key)))
 	case OpOpenSession:
-		return auth.Known, auth.Range{}, true
+		fn(auth.Known, auth.Range{})
+	case OpTxn, OpDeleteRange:
+		c.needsOfMany(fn)
+	default:
+		return false
 	}
-	return 0, auth.Range{}, false
+	return true
+}
+
+// needOn asks for a right on the key, and for that to read it if the result shows what
+// was there.
+func (c *Command) needOn(right auth.Right, fn func(auth.Right, auth.Range) bool) {
+	key := auth.OneKey(string(c.Key))
+	if fn(right, key) && c.Previous {
+		fn(auth.Read, key)
+	}
 }
 
 // permitted decides about a command at its position in the log, by the identity and the
@@ -60,8 +74,12 @@ func (s *Store) permitted(c *Command) bool {
 	if s.auth.State() != auth.Enforcing {
 		return true
 	}
-	right, r, asked := c.Needs()
-	return !asked || s.auth.Allows(c.Caller, right, r)
+	allowed := true
+	c.EachNeed(func(right auth.Right, r auth.Range) bool {
+		allowed = s.auth.Allows(c.Caller, right, r)
+		return allowed
+	})
+	return allowed
 }
 
 // owner is the number of the identity to which what is remembered of a command belongs;

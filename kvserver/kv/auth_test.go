@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/txn"
 )
 
 // authWorld is a store at the level of identities, with the authors that were made.
@@ -231,9 +233,65 @@ func TestEveryOperationIsDecidedAbout(t *testing.T) {
 	for op := range 256 {
 		o := Op(op)
 		c := Command{Op: o, Key: []byte("k")}
-		_, _, asked := c.Needs()
+		asked := c.EachNeed(func(auth.Right, auth.Range) bool { return true })
 		if o.known() != (asked || o.onAuth() || own[o]) {
 			t.Errorf("%v: who may ask for it?", o)
+		}
+	}
+}
+
+// Goal (S1): a transaction needs every right of every branch, compares, nested ones and
+// previous values included, whichever branch it takes; so do writes that show what was
+// there. Method: commands with each kind of compare and operation, and all that they ask
+// for; without any one of these rights a command is refused in the log.
+func TestWhatTransactionsNeed(t *testing.T) {
+	parse := func(text string) Command {
+		x, err := txn.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return TxnCommand(x, 1000)
+	}
+	previous := func(c Command) Command {
+		c.Previous = true
+		return c
+	}
+	for name, c := range map[string]struct {
+		command Command
+		want    string
+	}{
+		"compares": {parse(`{"if":[{"key":"a","version":1},{"prefix":"b/","count":1},{"from":"c","to":"d","absent":true}]}`),
+			`read the key "a", list the keys from "b/" to before "b0", list the keys from "c" to before "d"`},
+		"both branches": {parse(`{"then":[{"op":"put","key":"a","text":"x"},{"op":"append","key":"b","text":"x"}],"else":[{"op":"delete","key":"c"},{"op":"delete","prefix":"d"}]}`),
+			`write the key "a", write the key "b", delete the key "c", delete the keys from "d" to before "e"`},
+		"reads": {parse(`{"then":[{"op":"get","key":"a"},{"op":"list","from":"b","count_only":true}]}`), `read the key "a", list the keys from "b" to the end`},
+		"previous": {parse(`{"then":[{"op":"put","key":"a","text":"x","prev":true},{"op":"delete","prefix":"b","prev":true}]}`),
+			`write the key "a", read the key "a", delete the keys from "b" to before "c", list the keys from "b" to before "c"`},
+		"nested": {parse(`{"then":[{"op":"txn","else":[{"op":"txn","if":[{"key":"a","exists":true}],"else":[{"op":"put","key":"b","text":"x"}]}]}]}`),
+			`read the key "a", write the key "b"`},
+		"range":                {DeleteRangeCommand(&txn.DeleteRange{From: "a", To: "b"}, 0), `delete the keys from "a" to before "b"`},
+		"range with previous":  {previous(DeleteRangeCommand(&txn.DeleteRange{From: "a"}, 0)), `delete the keys from "a" to the end, list the keys from "a" to the end`},
+		"put with previous":    {previous(Command{Op: OpPut, Key: []byte("a")}), `write the key "a", read the key "a"`},
+		"delete with previous": {previous(Command{Op: OpDelete, Key: []byte("a")}), `delete the key "a", read the key "a"`},
+		"malformed":            {Command{Op: OpTxn, Value: []byte{1}}, `admin the cluster`},
+	} {
+		var all []string
+		c.command.EachNeed(func(right auth.Right, r auth.Range) bool {
+			all = append(all, fmt.Sprint(right, " ", r))
+			return true
+		})
+		if got := strings.Join(all, ", "); got != c.want {
+			t.Errorf("%s needs %s, want %s", name, got, c.want)
+		}
+		for refused := range all {
+			asked := 0
+			c.command.EachNeed(func(auth.Right, auth.Range) bool {
+				asked++
+				return asked <= refused
+			})
+			if asked != refused+1 {
+				t.Errorf("%s: refused at its need %d it goes on to %d", name, refused, asked)
+			}
 		}
 	}
 }

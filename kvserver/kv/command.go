@@ -24,6 +24,10 @@ const (
 	// From LevelHistory on. Value holds the body: its version u8 = 1, a number uvarint.
 	OpSettings Op = 7  // set how many bytes the history may be charged with
 	OpForget   Op = 22 // drop the changes before a revision
+
+	// From LevelHistory on; see txn.go. Value holds the body.
+	OpTxn         Op = 8 // do one branch of a transaction
+	OpDeleteRange Op = 9 // remove the keys of a range
 )
 
 // opMax is the greatest operation of LevelBase.
@@ -31,7 +35,7 @@ const opMax = OpGet
 
 // known reports whether this version knows the operation.
 func (o Op) known() bool {
-	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth()
+	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth() || o.onMany()
 }
 
 func (o Op) String() string {
@@ -50,6 +54,10 @@ func (o Op) String() string {
 		return "settings"
 	case OpForget:
 		return "forget"
+	case OpTxn:
+		return "txn"
+	case OpDeleteRange:
+		return "delete-range"
 	case OpIdentity:
 		return "identity"
 	case OpToken:
@@ -102,12 +110,17 @@ type Command struct {
 	// session: 1 to MaxIdempotencyKeyBytes visible ASCII characters, for a put,
 	// append or delete that is in no session. "": none.
 	IdempotencyKey string
+	// Previous: the result has what was there before a put, append, delete or
+	// delete-range.
+	Previous bool
 	// Caller is the identity for which the proposing server has taken the command, with
 	// the token that was used; zero for nobody. What is remembered of the command belongs
 	// to that identity.
 	Caller auth.Author
 	Key    []byte
 	Value  []byte
+
+	body *manyBody // of OpTxn and OpDeleteRange, once it was read
 }
 
 // ErrMalformed is wrapped by the errors of DecodeCommand about bytes that no
@@ -127,8 +140,9 @@ const (
 	flagQuota       = 1 << 5
 	flagIdempotency = 1 << 6
 	flagCondition   = 1 << 7
+	flagPrevious    = 1 << 11
 	flagCaller      = 1 << 12
-	flagsKnown      = 1<<8 - 1 | flagCaller
+	flagsKnown      = 1<<8 - 1 | flagPrevious | flagCaller
 )
 
 // appendCommand appends the encoding of c to dst and returns the extended slice:
@@ -142,6 +156,7 @@ const (
 //	flagQuota:       bytes uvarint
 //	flagIdempotency: key length uvarint | key
 //	flagCondition:   kind u8 | number uvarint; the other conditions
+//	flagPrevious:    nothing
 //	flagCaller:      identity uvarint | token id 8 bytes
 //	key length uvarint | key | value length uvarint | value
 //
@@ -183,6 +198,9 @@ func appendFields(dst []byte, c *Command) []byte {
 	}
 	if c.IdempotencyKey != "" {
 		flags |= flagIdempotency
+	}
+	if c.Previous {
+		flags |= flagPrevious
 	}
 	if c.Caller != (auth.Author{}) {
 		flags |= flagCaller
@@ -331,6 +349,7 @@ func (r *fields) command(op Op) Command {
 		r.check(c.Condition.Kind > IfVersion, "a condition that has another encoding")
 		c.Condition.Number = r.uvarint()
 	}
+	c.Previous = flags&flagPrevious != 0
 	if flags&flagCaller != 0 {
 		c.Caller.Identity = r.uvarint()
 		for i := range c.Caller.Token {

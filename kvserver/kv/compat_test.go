@@ -101,7 +101,8 @@ func described(s *Store) []string {
 		return true
 	})
 	s.lanes.Scan(func(l lane) bool {
-		line("lane %+v", l)
+		line("lane {session:%d number:%d status:%d created:%v deleted:%v seq:%d revision:%d version:%d length:%d}",
+			l.session, l.number, uint8(l.status), l.created, l.deleted, l.seq, l.revision, l.version, l.length)
 		return true
 	})
 	s.records.scan(func(r *record) bool {

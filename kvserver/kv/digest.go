@@ -53,6 +53,9 @@ const (
 	hashRecord
 )
 
+// hashAnswer is the kind of the answers that are remembered whole.
+const hashAnswer uint64 = 8
+
 // hashEvent is the kind of the history's events. The numbers between are kept.
 const hashEvent uint64 = 9
 

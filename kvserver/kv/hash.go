@@ -46,6 +46,12 @@ func (v *View) Hash() [sha256.Size]byte {
 		}
 		return true
 	})
+	v.answers.tree.Scan(func(a answer) bool {
+		d.numbers(a.session, uint64(a.lane), a.identity, uint64(len(a.encoded)))
+		d.to.Write(a.id[:])
+		d.to.Write(a.encoded)
+		return true
+	})
 	if image := v.auth.Image(); image != nil {
 		d.numbers(uint64(len(image)))
 		d.to.Write(image)

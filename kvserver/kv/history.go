@@ -152,13 +152,19 @@ func (h *history) scan(from uint64, fn func(e *Event) bool) {
 
 // note adds what a change did to a key. The change has one event.
 func (s *Store) note(e Event) {
+	s.noteMore(e)
+	s.trim()
+}
+
+// noteMore adds one event of a change that may have several, with its place among them.
+// Behind the last one the caller must call trim, which drops whole changes only.
+func (s *Store) noteMore(e Event) {
 	if s.historyLimit == 0 { // no chunk is made for an event that goes at once
 		s.compacted = int64(s.revision) + 1
 		return
 	}
 	e.Item, e.Prev = e.Item.clipped(), e.Prev.clipped()
 	s.sum += s.history.push(e).sum()
-	s.trim()
 }
 
 // trim drops the eldest changes while the history is charged with more than it may

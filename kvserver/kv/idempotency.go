@@ -19,6 +19,7 @@ type record struct {
 	status      Status
 	created     bool
 	deleted     bool
+	answered    bool // there is an answer; see answers
 }
 
 // recordName finds a record: the same key of two identities is two keys.
@@ -45,6 +46,9 @@ func fingerprint(c Command) [16]byte {
 	d.numbers(uint64(c.Op), uint64(c.Condition.Kind), c.Condition.Number, uint64(len(c.Key)), uint64(len(c.Value)))
 	d.to.Write(c.Key)
 	d.to.Write(c.Value)
+	if c.Previous {
+		d.numbers(flagPrevious)
+	}
 	return [16]byte(d.to.Sum(nil))
 }
 
@@ -60,20 +64,24 @@ func (s *Store) runKeyed(c Command) Result {
 		if r.fingerprint != print {
 			return Result{Status: StatusIdempotencyMismatch, Revision: s.revision}
 		}
-		return r.result()
+		return s.replayed(r.result(), r.answered, r.answer())
 	}
-	if s.records.len() >= s.rules.records {
+	if s.records.len() >= s.rules.records || c.HasOutcome() && s.answers.ofRecords >= s.rules.answers {
 		return Result{Status: StatusIdempotencyFull, Revision: s.revision}
 	}
 	result := s.run(c)
-	if result.Status != StatusOK && result.Status != StatusConditionFailed {
+	if !result.Status.decided() {
 		return result
 	}
-	s.remember(record{
+	new := record{
 		id: id, identity: c.owner(), fingerprint: print, time: s.logTime,
 		revision: result.Revision, version: result.Version, length: uint32(result.Length),
-		status: result.Status, created: result.Created, deleted: result.Deleted,
-	})
+		status: result.Status, created: result.Created, deleted: result.Deleted, answered: result.Outcome != nil,
+	}
+	s.remember(new)
+	if new.answered {
+		s.keepAnswer(new.answer(), result.Outcome)
+	}
 	return result
 }
 
@@ -112,6 +120,9 @@ func (s *Store) forgetExpired() {
 		}
 		s.sum -= eldest.hash()
 		delete(s.recordAt, eldest.name())
+		if eldest.answered {
+			s.dropAnswer(eldest.answer())
+		}
 		s.records.pop()
 	}
 }
@@ -130,7 +141,7 @@ func (r *record) result() Result {
 }
 
 // flags packs the boolean fields of the answer into a number.
-func (r *record) flags() uint64 { return bit(r.created) | bit(r.deleted)<<1 }
+func (r *record) flags() uint64 { return flagsOf(r.created, r.deleted, r.answered) }
 
 // recordQueue holds the records in the order of their arrival, which is the order
 // of their times. A record never changes, so a copy of the queue is a frozen

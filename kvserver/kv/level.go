@@ -76,10 +76,18 @@ func (s *Store) raise(level uint64) error {
 
 // levelOf returns the level at which an operation was added.
 func (o Op) levelOf() uint64 {
-	if o == OpSettings || o == OpForget || o.onAuth() {
+	if o == OpSettings || o == OpForget || o.onAuth() || o.onMany() {
 		return LevelHistory
 	}
 	return LevelBase
+}
+
+// MinLevel returns the level of the cluster that a command needs.
+func (c *Command) MinLevel() uint64 {
+	if c.Previous {
+		return LevelHistory
+	}
+	return c.Op.levelOf()
 }
 
 // Settings returns the command that sets how many bytes the history may be charged
@@ -101,6 +109,9 @@ func (c *Command) checkLevel(level uint64) error {
 	}
 	if c.Caller != (auth.Author{}) && level < LevelHistory {
 		return &UnknownError{What: "flag outside of its level", Number: flagCaller}
+	}
+	if c.Previous && level < LevelHistory {
+		return &UnknownError{What: "flag outside of its level", Number: flagPrevious}
 	}
 	if c.Op.levelOf() > LevelBase && len(c.Value) > 0 && c.Value[0] != bodyVersion {
 		return &UnknownError{What: "version of the body of " + c.Op.String(), Number: uint64(c.Value[0])}
@@ -132,4 +143,26 @@ func HistoryBytesFit(n uint64) bool { return standard.historyFits(n) }
 
 func (r rules) historyFits(n uint64) bool {
 	return n == 0 || n >= r.historyMin && n <= MaxHistoryBytes
+}
+
+// UnknownError says that a command or a snapshot holds something that a later
+// version of raftkv may have put there: a number or a name without a meaning in
+// this version. It may be a change that other servers make or a promise that they
+// keep. So a server must not go on without it: it stops, and starts again with a
+// version that knows it.
+//
+// Malformed bytes of a known version are another matter. They mean the same on
+// every server, so a command made of them gets a Status; see ErrMalformed.
+type UnknownError struct {
+	What   string // such as "operation" or "flag"
+	Number uint64 // the number that was found
+	Name   string // the name that was found, where names are used instead of numbers
+}
+
+func (e *UnknownError) Error() string {
+	found := fmt.Sprint(e.Number)
+	if e.Name != "" {
+		found = fmt.Sprintf("%q", e.Name)
+	}
+	return fmt.Sprintf("this raftkv does not know the %s %s; a newer one wrote it: upgrade this node", e.What, found)
 }

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"raftkv/kvserver/internal/truth"
 )
 
 // model is the state machine written as plainly as possible: Go maps, values
@@ -20,6 +22,8 @@ type model struct {
 	origin   uint64 // of the last command with a stamp
 	stamp    uint64
 	requests []modelRequest
+	// many does what concerns several keys; nil: there is nothing of the kind.
+	many *truth.Model
 }
 
 // modelRequest is a request under an idempotency key.
@@ -83,37 +87,34 @@ func (m *model) apply(index uint64, c Command) Result {
 	if last, ok := s.lanes[c.Session.Lane]; ok {
 		switch {
 		case c.Session.Seq == last.seq:
-			r := last.result
-			r.Replayed = true
-			return r
+			return again(last.result)
 		case c.Session.Seq < last.seq:
 			return Result{Status: StatusStale, Revision: m.revision}
 		}
 	}
 	r := m.run(c)
 	s.lanes[c.Session.Lane] = modelLane{seq: c.Session.Seq, result: r}
-	for m.lanes() > m.rules.lanesTotal {
+	for m.lanes() > m.rules.lanesTotal || m.rules.answers > 0 && m.answered(false) > m.rules.answers && len(m.sessions) > 1 {
 		m.evict()
 	}
 	return r
 }
 
 func (m *model) runKeyed(c Command) Result {
-	what := fmt.Sprint(c.Op, c.Condition, c.Key, c.Value)
+	what := fmt.Sprint(c.Op, c.Condition, c.Key, c.Value, c.Previous)
 	for _, r := range m.requests {
 		switch {
 		case r.key == c.IdempotencyKey && r.what == what:
-			r.result.Replayed = true
-			return r.result
+			return again(r.result)
 		case r.key == c.IdempotencyKey:
 			return Result{Status: StatusIdempotencyMismatch, Revision: m.revision}
 		}
 	}
-	if len(m.requests) == m.rules.records {
+	if len(m.requests) == m.rules.records || c.HasOutcome() && m.answered(true) >= m.rules.answers {
 		return Result{Status: StatusIdempotencyFull, Revision: m.revision}
 	}
 	r := m.run(c)
-	if r.Status == StatusOK || r.Status == StatusConditionFailed {
+	if r.Status == StatusOK || r.Status == StatusConditionFailed || r.Status == StatusNotFound {
 		m.requests = append(m.requests, modelRequest{c.IdempotencyKey, what, m.time, r})
 	}
 	return r
@@ -159,6 +160,9 @@ func (m *model) evict() {
 }
 
 func (m *model) run(c Command) Result {
+	if c.Op == OpTxn || c.Op == OpDeleteRange {
+		return m.runMany(c)
+	}
 	old, found := m.items[string(c.Key)]
 	if len(c.Key) < 1 || len(c.Key) > 1024 {
 		return Result{Status: StatusBadKey, Revision: m.revision}
@@ -178,7 +182,7 @@ func (m *model) run(c Command) Result {
 			m.revision++
 			delete(m.items, string(c.Key))
 		}
-		return Result{Revision: m.revision, Deleted: found}
+		return m.withPrevious(c, Result{Revision: m.revision, Deleted: found}, old)
 	case OpAppend:
 		value = append(slices.Clone(old.Value), value...)
 	}
@@ -195,7 +199,7 @@ func (m *model) run(c Command) Result {
 	}
 	m.revision++
 	m.items[string(c.Key)] = Item{Value: value, Revision: m.revision, Version: old.Version + 1}
-	return Result{Revision: m.revision, Version: old.Version + 1, Length: uint64(len(value)), Created: !found}
+	return m.withPrevious(c, Result{Revision: m.revision, Version: old.Version + 1, Length: uint64(len(value)), Created: !found}, old)
 }
 
 // difference compares everything that a store shows with the model.
@@ -226,7 +230,13 @@ func sameResult(a, b Result) bool {
 	if !bytes.Equal(a.Value, b.Value) {
 		return false
 	}
-	a.Value, b.Value = nil, nil
+	if (a.Outcome == nil) != (b.Outcome == nil) || a.Outcome != nil && !bytes.Equal(a.Outcome.Encode(), b.Outcome.Encode()) {
+		return false
+	}
+	if (a.Refused == nil) != (b.Refused == nil) || a.Refused != nil && *a.Refused != *b.Refused {
+		return false
+	}
+	a.Value, b.Value, a.Outcome, b.Outcome, a.Refused, b.Refused = nil, nil, nil, nil, nil, nil
 	return fmt.Sprint(a) == fmt.Sprint(b)
 }
 

@@ -4,6 +4,9 @@ import "bytes"
 
 // run does what c asks for. It does not check whether that was done before.
 func (s *Store) run(c Command) Result {
+	if c.Op.onMany() {
+		return s.runMany(c)
+	}
 	if len(c.Key) == 0 || len(c.Key) > MaxKeyBytes {
 		return Result{Status: StatusBadKey, Revision: s.revision}
 	}
@@ -27,7 +30,7 @@ func (s *Store) put(c Command) Result {
 	}
 	// The command's bytes belong to the log, where a small value may lie inside
 	// a large batch; a copy lets both go at their own time.
-	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at)
+	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at).with(&c, old)
 }
 
 func (s *Store) append(c Command) Result {
@@ -35,7 +38,7 @@ func (s *Store) append(c Command) Result {
 	if refusal, refused := s.refuse(c, old, at.found, len(old.Value)+len(c.Value)); refused {
 		return refusal
 	}
-	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at)
+	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at).with(&c, old)
 }
 
 // refuse returns the answer to a put or append that may not be made; the value
@@ -133,7 +136,7 @@ func (s *Store) delete(c Command) Result {
 			s.note(Event{Revision: s.revision, Key: key, Op: EventDelete, hash: at.hash, Prev: old})
 		}
 	}
-	return Result{Revision: s.revision, Deleted: at.found}
+	return Result{Revision: s.revision, Deleted: at.found}.with(&c, old)
 }
 
 func (s *Store) get(c Command) Result {

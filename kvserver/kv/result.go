@@ -1,6 +1,10 @@
 package kv
 
-import "fmt"
+import (
+	"fmt"
+
+	"raftkv/kvserver/txn"
+)
 
 // Status is the way in which a command ended. Values are kept in lanes and thus
 // in the replicated state: they are only ever added to.
@@ -13,7 +17,7 @@ type Status uint8
 const (
 	// StatusOK: done. A delete of a missing key is done, too.
 	StatusOK Status = 0
-	// StatusNotFound: a get found no such key.
+	// StatusNotFound: a get found no such key, or a put that keeps the value.
 	StatusNotFound Status = 1
 	// StatusUnknownCommand: the command is malformed, or has fields that its
 	// operation does not take. A command that a later version may know gets no
@@ -44,6 +48,12 @@ const (
 	// StatusQuota: the store would hold more bytes than the command's Quota, and
 	// more than it holds now.
 	StatusQuota Status = 11
+	// StatusTooManyKeys: ranges reach more keys than a command may look at, or the change
+	// would have more keys or bytes than it may. Of a delete-range Length is how many keys
+	// were counted.
+	StatusTooManyKeys Status = 23
+	// StatusResultTooLarge: what a transaction has read is more than it asks for.
+	StatusResultTooLarge Status = 24
 	// StatusNotForgettable: the changes before that revision are forgotten already, or
 	// the store has not come to it. No lane and no record holds it.
 	StatusNotForgettable Status = 25
@@ -52,8 +62,20 @@ const (
 	StatusForbidden Status = 26
 )
 
-// statusMax is the greatest status that a lane or a record can hold.
+// statusMax is the greatest status that a lane or a record can hold, but for those of
+// transactions; see remembered.
 const statusMax = StatusQuota
+
+// decided reports whether the content of the store decided how a command ended, so that
+// the answer is remembered under an idempotency key. A refusal by a limit is not.
+func (s Status) decided() bool {
+	return s == StatusOK || s == StatusConditionFailed || s == StatusNotFound
+}
+
+// remembered reports whether a lane or a record can hold the status.
+func (s Status) remembered() bool {
+	return s <= statusMax || s == StatusTooManyKeys || s == StatusResultTooLarge
+}
 
 func (s Status) String() string {
 	switch s {
@@ -81,6 +103,10 @@ func (s Status) String() string {
 		return "too many idempotency keys"
 	case StatusQuota:
 		return "quota exceeded"
+	case StatusTooManyKeys:
+		return "too many keys"
+	case StatusResultTooLarge:
+		return "result too large"
 	case StatusNotForgettable:
 		return "revision cannot be forgotten"
 	case StatusForbidden:
@@ -116,4 +142,10 @@ type Result struct {
 	// Value is the value that a get found. It never changes and must not be
 	// changed.
 	Value []byte
+	// Outcome is what a transaction has come to. A delete-range, and a write with
+	// Previous, is one with a single operation. It never changes.
+	Outcome *txn.Outcome
+	// Refused says which operation a transaction was refused for; nil if the answer was
+	// only remembered.
+	Refused *txn.Refusal
 }

@@ -16,6 +16,7 @@ type lane struct {
 	status   Status
 	created  bool
 	deleted  bool
+	answered bool // there is an answer; see answers
 	seq      uint64
 	revision uint64
 	version  uint64
@@ -61,10 +62,10 @@ func (s *Store) runOnce(index uint64, c Command) Result {
 		if c.Session.Seq < last.seq {
 			return Result{Status: StatusStale, Revision: s.revision}
 		}
-		return last.result()
+		return s.replayed(last.result(), last.answered, last.answer())
 	}
 	r := s.run(c)
-	s.setLane(last, found, lane{
+	new := lane{
 		session:  c.Session.ID,
 		number:   c.Session.Lane,
 		seq:      c.Session.Seq,
@@ -74,10 +75,18 @@ func (s *Store) runOnce(index uint64, c Command) Result {
 		revision: r.Revision,
 		version:  r.Version,
 		length:   r.Length,
-	})
+		answered: r.Outcome != nil,
+	}
+	s.setLane(last, found, new)
+	if last.answered {
+		s.dropAnswer(last.answer())
+	}
+	if new.answered {
+		s.keepAnswer(new.answer(), r.Outcome)
+	}
 	// This session was just used, so it is the last to go, and its own lanes
 	// are within the total.
-	for s.lanes.Len() > s.rules.lanesTotal {
+	for s.lanes.Len() > s.rules.lanesTotal || s.answers.ofLanes > s.rules.answers && s.sessions.Len() > 1 {
 		s.evictLeastRecent()
 	}
 	return r
@@ -97,7 +106,7 @@ func (l *lane) result() Result {
 }
 
 // flags packs the boolean fields of the call's result into a number.
-func (l *lane) flags() uint64 { return bit(l.created) | bit(l.deleted)<<1 }
+func (l *lane) flags() uint64 { return flagsOf(l.created, l.deleted, l.answered) }
 
 // touch notes that the command at index used the session, and reports whether there is
 // such a session for the identity that uses it. That of another one might as well not
@@ -143,6 +152,9 @@ func (s *Store) evictLeastRecent() {
 		}
 		s.lanes.Delete(first)
 		s.sum -= first.hash()
+		if first.answered {
+			s.dropAnswer(first.answer())
+		}
 	}
 }
 

@@ -55,6 +55,7 @@ var payloads = []struct {
 		{"sessions", writeOwnedSessions, (*snapshotReader).ownedSessions},
 		{"lanes", writeLanes, (*snapshotReader).lanes},
 		{"records", writeRecords, (*snapshotReader).ownedRecords},
+		{"answers", writeAnswers, (*snapshotReader).answers},
 		{"history", writeHistory, (*snapshotReader).history},
 		{"auth", writeAuth, (*snapshotReader).auth},
 	}},
@@ -84,12 +85,13 @@ func (v *View) payload() (version byte, sections []section) {
 //	          identity, shard, index …
 //
 // From LevelHistory on the version is 4, and there is more at the end of the state and
-// of every item, and two sections behind the others. Sessions and records name the
+// of every item, and there are sections behind the others. Sessions and records name the
 // identity that they belong to.
 //
 //	state:    … level, first revision that is kept + 1, zero, limit in bytes
 //	items:    … created
 //	sessions: … identity
+//	answers:  session, lane or, if session is zero, ID 16 bytes, identity; length, answer …
 //	history:  operation, revision, key length, key, version before; unless that is zero:
 //	          revision, created, value length, value, all before …
 //	auth:     auth.Table.Image

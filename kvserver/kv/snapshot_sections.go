@@ -1,10 +1,16 @@
 package kv
 
-// Flags of a lane or a record: Created and Deleted of its result.
+// Flags of a lane or a record: Created and Deleted of its result, and whether there is
+// an answer in the section of those, from LevelHistory on.
 const (
-	flagCreated = 1 << 0
-	flagDeleted = 1 << 1
+	flagCreated  = 1 << 0
+	flagDeleted  = 1 << 1
+	flagAnswered = 1 << 2
 )
+
+func flagsOf(created, deleted, answered bool) uint64 {
+	return bit(created)*flagCreated | bit(deleted)*flagDeleted | bit(answered)*flagAnswered
+}
 
 func writeNumbers(e *snapshotWriter, v, _ *View) {
 	e.numbers(v.applied, v.revision, v.logTime, v.stamped.origin, v.stamped.time)
@@ -99,14 +105,14 @@ func (d *snapshotReader) lanes(s *Store) {
 		l.seq, l.revision, l.version, l.length = d.number(), d.number(), d.number(), d.number()
 		d.zero("shard of a lane")
 		d.zero("index of a lane")
-		d.outcome("lane", status, flags)
+		d.outcome("lane", s.level, status, flags)
 		l.number = uint32(number)
 		_, open := s.sessions.Get(l.session)
 		if d.err == nil && (!open || !laneLess(last, l) && s.lanes.Len() > 0 || number >= uint64(s.rules.lanes) || s.lanes.Len() >= s.rules.lanesTotal) {
 			d.bad("lane %d of session %d makes no sense", number, l.session)
 		}
 		l.status = Status(status)
-		l.created, l.deleted = flags&flagCreated != 0, flags&flagDeleted != 0
+		l.created, l.deleted, l.answered = flags&flagCreated != 0, flags&flagDeleted != 0, flags&flagAnswered != 0
 		if d.err == nil {
 			s.setLane(lane{}, false, l)
 		}
@@ -143,7 +149,7 @@ func (d *snapshotReader) readRecords(s *Store, owned bool) {
 		}
 		d.zero("shard of a record")
 		d.zero("index of a record")
-		d.outcome("record", status, flags)
+		d.outcome("record", s.level, status, flags)
 		_, twice := s.recordAt[r.name()]
 		if d.err == nil && (twice || time < last || time > s.logTime || length > MaxValueBytes || s.records.len() >= s.rules.records) {
 			d.bad("an idempotency record that cannot stand where it stands")
@@ -153,20 +159,25 @@ func (d *snapshotReader) readRecords(s *Store, owned bool) {
 		}
 		last = time
 		r.time, r.status, r.created, r.deleted = time, Status(status), flags&flagCreated != 0, flags&flagDeleted != 0
+		r.answered = flags&flagAnswered != 0
 		r.revision, r.version, r.length = revision, version, uint32(length)
 		s.remember(r)
 	}
 }
 
 // outcome judges how a remembered call ended.
-func (d *snapshotReader) outcome(of string, status, flags uint64) {
+func (d *snapshotReader) outcome(of string, level, status, flags uint64) {
 	if d.err != nil {
 		return
 	}
-	if status > uint64(statusMax) {
+	known, highest := flagCreated|flagDeleted, statusMax
+	if level >= LevelHistory {
+		known, highest = known|flagAnswered, StatusResultTooLarge
+	}
+	if status > uint64(highest) || !Status(status).remembered() {
 		d.unknown(&UnknownError{What: "status of a " + of, Number: status})
 	}
-	if flags > flagCreated|flagDeleted {
+	if flags > uint64(known) {
 		d.unknown(&UnknownError{What: "flags of a " + of, Number: flags})
 	}
 }

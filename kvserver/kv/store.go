@@ -63,11 +63,12 @@ type Store struct {
 type rules struct {
 	sessions, lanes, lanesTotal, records, events int
 	historyMin                                   uint64 // bytes; see HistoryBytesFit
+	answers                                      int    // bytes; see maxAnswers
 }
 
 var standard = rules{
 	sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords,
-	events: MaxHistoryEvents, historyMin: MinHistoryBytes,
+	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: maxAnswers,
 }
 
 // New returns an empty store at level LevelBase, which stands before index 1 of the
@@ -84,6 +85,7 @@ func newStore(r rules) *Store {
 			items:    newTable(),
 			sessions: btree.NewMap[uint64, session](0),
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
+			answers:  newAnswers(),
 		},
 		recency:  btree.NewMap[uint64, uint64](0),
 		recordAt: map[recordName]uint64{},
@@ -112,6 +114,9 @@ func (s *Store) ApplyKnown(index uint64, command []byte) (Result, error) {
 	}
 	if err == nil {
 		if err := c.checkLevel(s.level); err != nil {
+			return Result{}, err
+		}
+		if err := c.open(); err != nil {
 			return Result{}, err
 		}
 	}
@@ -207,6 +212,7 @@ func (s *Store) Freeze() *View {
 	v.items = s.items.freeze()
 	v.sessions = s.sessions.Copy()
 	v.lanes = s.lanes.Copy()
+	v.answers.tree = s.answers.tree.Copy()
 	return &v
 }
 
@@ -217,6 +223,10 @@ func (c *Command) fieldsFit() bool {
 	change := write || c.Op == OpDelete
 	control := c.Op.levelOf() > LevelBase
 	switch {
+	case c.Op.onMany():
+		return c.manyFit()
+	case c.Previous && !change:
+		return false
 	case control && (len(c.Key) > 0 || c.Session != (SessionCall{})):
 		return false
 	case !write && (len(c.Value) > 0 && !control || c.MaxLength != 0 || c.Quota != 0):

@@ -28,7 +28,7 @@ func unknownCommands() (all []unknownCommand) {
 		add("operation", uint64(op), commandVersion, op, 0)
 	}
 	for bit := 8; bit < 64; bit++ {
-		if 1<<bit == flagCaller {
+		if 1<<bit == flagCaller || 1<<bit == flagPrevious {
 			continue // known, and needs a level
 		}
 		add("flag", 1<<bit, binary.AppendUvarint([]byte{commandVersion, byte(OpPut)}, 1<<bit)...)

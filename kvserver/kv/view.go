@@ -44,6 +44,7 @@ type View struct {
 	sessions     *btree.Map[uint64, session]
 	lanes        *btree.BTreeG[lane]
 	records      recordQueue
+	answers      answers
 	history      history
 	auth         *auth.Table // never changes; nil: nobody has set anything
 }
