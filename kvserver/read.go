@@ -9,6 +9,7 @@ import (
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
+	"raftkv/kvserver/txn"
 	"raftkv/raft"
 )
 
@@ -78,6 +79,34 @@ func (s *Server) Freeze(ctx context.Context, who *Caller, r auth.Range, f Freshn
 		return nil, err
 	}
 	return s.machine.Freeze(), nil
+}
+
+// ReadTxn serves a transaction without writes, in the turn of a read and without an
+// entry of the log. results is how many bytes of keys and values it may show. It returns
+// the revision of the store that it saw.
+func (s *Server) ReadTxn(ctx context.Context, who *Caller, t *txn.Txn, results uint64) (*txn.Outcome, uint64, error) {
+	if err := s.AllowTxn(who, t); err != nil {
+		return nil, 0, err
+	}
+	if err := s.activated(ctx); err != nil {
+		return nil, 0, err
+	}
+	if err := s.Wait(ctx, Reads, 0); err != nil {
+		return nil, 0, err
+	}
+	defer s.Leave(Reads, 0)
+	if err := s.AwaitFresh(ctx, true); err != nil {
+		return nil, 0, err
+	}
+	if err := s.AllowTxn(who, t); err != nil {
+		return nil, 0, err
+	}
+	s.config.Observer.Read(true, 1)
+	r := s.machine.ReadTxn(t, results)
+	if r.Status != kv.StatusOK {
+		return nil, 0, s.RefusedByStore(r)
+	}
+	return r.Outcome, r.Revision, nil
 }
 
 // freshen waits until the store shows what a read must see, decides, and counts the

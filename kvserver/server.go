@@ -146,6 +146,8 @@ type Refusal struct {
 	Leader     string // "" if none is known
 	LeaderAddr string // of its client port; "" if it is this node or not known
 	Term       uint64
+	// Operation is that of failure.Operation.
+	Operation string
 	// Oldest and Revision are those of failure.Reach.
 	Oldest, Revision uint64
 }
@@ -165,6 +167,7 @@ func (s *Server) Describe(err error) Refusal {
 	}
 	r.RetryAfter = failure.RetryIn(err)
 	r.Oldest, r.Revision = failure.Reach(err)
+	r.Operation = failure.Operation(err)
 	return r
 }
 

@@ -67,6 +67,9 @@ type Config struct {
 	// MaxValueBytes is the length of the longest value, at most
 	// api.MaxValueBytes. 1 MiB.
 	MaxValueBytes int64
+	// MaxTxnBytes is the length of the longest body of a transaction over HTTP, at most
+	// api.MaxTxnBytes. 2 MiB. Consensus must take entries as long.
+	MaxTxnBytes int64
 	// MaxStoreBytes is how many bytes of keys and values together the store may
 	// hold: a write that would make it grow beyond is refused. 0: no limit. The
 	// leader's setting counts.
@@ -106,6 +109,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxValueBytes == 0 {
 		c.MaxValueBytes = api.DefaultMaxValueBytes
 	}
+	if c.MaxTxnBytes == 0 {
+		c.MaxTxnBytes = api.DefaultMaxTxnBytes
+	}
 	if c.MaxInFlightBytes == 0 {
 		c.MaxInFlightBytes = max(48<<20, c.MaxValueBytes)
 	}
@@ -141,6 +147,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("kvserver: NodeID, Consensus, ApplyCh and ClientAddr must be set")
 	case c.MaxValueBytes < 1 || c.MaxValueBytes > api.MaxValueBytes:
 		return c, fmt.Errorf("kvserver: the longest value is %d bytes; choose 1 to %d", c.MaxValueBytes, api.MaxValueBytes)
+	case c.MaxTxnBytes < 1 || c.MaxTxnBytes > api.MaxTxnBytes:
+		return c, fmt.Errorf("kvserver: the longest transaction is %d bytes; choose 1 to %d", c.MaxTxnBytes, api.MaxTxnBytes)
 	case c.MaxInFlightBytes < c.MaxValueBytes:
 		return c, fmt.Errorf("kvserver: %d bytes in flight would not let one value of %d bytes in", c.MaxInFlightBytes, c.MaxValueBytes)
 	case c.MaxStoreBytes < 0:

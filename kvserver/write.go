@@ -10,6 +10,7 @@ import (
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
+	"raftkv/kvserver/txn"
 )
 
 // Remote carries a request to the leader on another node and brings the answer
@@ -27,6 +28,11 @@ type Remote func(ctx context.Context, leader string) error
 func (s *Server) Write(ctx context.Context, who *Caller, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
 	if err := s.allowCommand(who, &c); err != nil {
 		return kv.Result{}, false, err
+	}
+	if c.MinLevel() > kv.LevelBase {
+		if err := s.activated(ctx); err != nil {
+			return kv.Result{}, false, err
+		}
 	}
 	return s.propose(ctx, c, remote)
 }
@@ -90,18 +96,28 @@ var statusKinds = map[kv.Status]error{
 	kv.StatusConditionFailed: failure.Precondition, kv.StatusTooLong: failure.ValueTooLarge, kv.StatusQuota: failure.Quota,
 	kv.StatusIdempotencyMismatch: failure.IdempotencyMismatch, kv.StatusIdempotencyFull: failure.IdempotencyFull,
 	kv.StatusForbidden: failure.Denied,
+	kv.StatusNotFound:  failure.KeyMissing, kv.StatusTooManyKeys: failure.TooManyKeys, kv.StatusResultTooLarge: failure.ResultTooLarge,
 }
 
 // RefusedByStore translates a result that is not kv.StatusOK into an error.
-func (s *Server) RefusedByStore(r kv.Result) error { return refusedWith(r.Status, s.whyRefused(r)) }
+func (s *Server) RefusedByStore(r kv.Result) error {
+	if r.Refused != nil && r.Refused.Operation != "" {
+		return failure.InOperation(kindOf(r.Status), r.Refused.Operation, s.whyRefused(r))
+	}
+	return refusedWith(r.Status, s.whyRefused(r))
+}
 
 // refusedWith makes the error of a status with a sentence for people.
 func refusedWith(status kv.Status, detail string) error {
-	kind, known := statusKinds[status]
-	if !known {
-		kind = failure.Internal
+	return failure.Of(kindOf(status), nil, "%s", detail)
+}
+
+// kindOf returns the kind of error of a status.
+func kindOf(status kv.Status) error {
+	if kind, known := statusKinds[status]; known {
+		return kind
 	}
-	return failure.Of(kind, nil, "%s", detail)
+	return failure.Internal
 }
 
 // whyRefused returns the sentence for a result that is a refusal.
@@ -121,10 +137,24 @@ func (s *Server) whyRefused(r kv.Result) string {
 	case kv.StatusIdempotencyFull:
 		return fmt.Sprintf("the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
 			kv.MaxIdempotencyRecords, IdempotencySeconds, api.HeaderIdempotencyKey)
+	case kv.StatusNotFound:
+		return "the put keeps the value that the key has, and there is no such key"
+	case kv.StatusTooManyKeys:
+		return whyTooMany(r)
+	case kv.StatusResultTooLarge:
+		return "the operations read more keys and values than the answer may have; read less, or by lists"
 	case kv.StatusForbidden:
 		return "when the command came to its place in the log, no rule of its identity granted it, or its token was revoked"
 	}
 	return fmt.Sprintf("the store refused the command: %s", r.Status)
+}
+
+// whyTooMany returns the sentence for a change that is too large.
+func whyTooMany(r kv.Result) string {
+	if r.Length > 0 && r.Length <= txn.MaxKeys {
+		return fmt.Sprintf("the range has %d keys, more than may go: nothing was deleted", r.Length)
+	}
+	return fmt.Sprintf("the ranges reach more than %d keys, or the change replaces more than %d MiB of keys and values: nothing was done; split the request", txn.MaxKeys, txn.MaxBytes>>20)
 }
 
 // CheckValue refuses a value whose length, in bytes, is beyond the limit; -1 stands

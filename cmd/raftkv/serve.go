@@ -45,6 +45,7 @@ type serveSettings struct {
 	http            string
 	peer            string
 	maxValueBytes   int64
+	maxTxnBytes     int64
 	maxStoreBytes   int64
 	snapshotBytes   int64
 	requestTimeout  time.Duration
@@ -76,7 +77,7 @@ const (
 // table lists the settings, with their defaults, in the order of the help.
 func (s *serveSettings) table() []settings.Setting {
 	*s = serveSettings{
-		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, snapshotBytes: defaultSnapshotBytes,
+		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, maxTxnBytes: api.DefaultMaxTxnBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections, access: credential.Defaults,
 	}
@@ -92,6 +93,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("http", "address to listen on for clients", &s.http),
 		settings.New("peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer),
 		settings.New("cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID),
+		settings.New("max-txn-bytes", fmt.Sprintf("length of the longest transaction over HTTP, at most %d", host.MaxValueBytes), &s.maxTxnBytes),
 		settings.New("max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes),
 		settings.New("max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes),
 		settings.New("snapshot-bytes", "how long the log grows before a snapshot takes its place; longer, where the store takes longer to load", &s.snapshotBytes),
@@ -314,6 +316,8 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		return host.Config{}, nil, host.CheckRejoin(len(m))
 	case s.maxValueBytes < 1 || s.maxValueBytes > host.MaxValueBytes:
 		return host.Config{}, nil, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, host.MaxValueBytes)
+	case s.maxTxnBytes < 1 || s.maxTxnBytes > host.MaxValueBytes:
+		return host.Config{}, nil, fmt.Errorf("--max-txn-bytes is %d; choose 1 to %d", s.maxTxnBytes, host.MaxValueBytes)
 	case s.snapshotBytes < leastSnapshotBytes:
 		return host.Config{}, nil, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
 	case s.maxStoreBytes < 0:
@@ -341,7 +345,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	}
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
-		MaxValueBytes: s.maxValueBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own, s.advertiseHTTP),

@@ -146,6 +146,8 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		{"--max-value-bytes", "0", "--max-value-bytes is 0"},
 		{"--max-value-bytes", "9000000", "--max-value-bytes is 9000000"},
 		{"--max-value-bytes", "many", "--max-value-bytes"},
+		{"--max-txn-bytes", "0", "--max-txn-bytes is 0"},
+		{"--max-txn-bytes", "9000000", "--max-txn-bytes is 9000000"},
 		{"--request-timeout", "1ms", "--request-timeout is 1ms"},
 		{"--election-timeout", "1ms", "--election-timeout is 1ms"},
 		{"--log-level", "loud", "--log-level"},

@@ -80,6 +80,13 @@ const (
 	// MaxPageBytes is the approximate number of bytes of keys and values in a
 	// page: the item that reaches the limit is the last.
 	MaxPageBytes = 1 << 20
+	// DefaultMaxTxnBytes is the length of the longest body of a transaction unless the
+	// server was configured otherwise. MaxTxnBytes bounds that.
+	DefaultMaxTxnBytes = 2 << 20
+	MaxTxnBytes        = 8 << 20
+	// MaxTxnResultBytes is how many bytes of keys and values the answer to a transaction
+	// may show over HTTP, with 64 more for each key.
+	MaxTxnResultBytes = 1 << 20
 	// MaxRequestIDBytes bounds HeaderRequestID.
 	MaxRequestIDBytes = 64
 )

@@ -31,6 +31,9 @@ const (
 	CodeLengthRequired      Code = "length_required"      // 411
 	CodePreconditionFailed  Code = "precondition_failed"  // 412
 	CodeValueTooLarge       Code = "value_too_large"      // 413
+	CodeTooManyKeys         Code = "too_many_keys"        // 413: of a transaction or the removal of a range
+	CodeTxnTooLarge         Code = "txn_too_large"        // 413
+	CodeResultTooLarge      Code = "result_too_large"     // 413: of a transaction
 	CodeKeyTooLong          Code = "key_too_long"         // 414
 	CodeUnsupportedMedia    Code = "unsupported_media"    // 415
 	CodeExpectationFailed   Code = "expectation_failed"   // 417
@@ -98,6 +101,9 @@ type Problem struct {
 	// the change of Oldest to that of Revision.
 	Oldest   uint64 `json:"oldest,omitempty"`
 	Revision uint64 `json:"revision,omitempty"`
+	// Operation names the operation for which a transaction was refused, by its number in
+	// its branch, from 0; one inside of a nested transaction as in "3.1".
+	Operation string `json:"operation,omitempty"`
 	// Checks are the lines of a failed readiness probe that asked for them.
 	Checks []string `json:"checks,omitempty"`
 }

@@ -87,6 +87,9 @@ func NewForwarder(config ForwarderConfig) *Forwarder {
 
 // Forward implements kvserver.Forwarder.
 func (f *Forwarder) Forward(ctx context.Context, leader, id string, token auth.Secret, c kv.Command) (kvserver.Forwarded, error) {
+	if c.HasOutcome() { // for which the answer has no room
+		return kvserver.Forwarded{}, kvserver.ErrOtherRoad
+	}
 	if len(c.Key)+len(c.Value)+len(c.IdempotencyKey)+commandRoom > clerkwire.MaxForwardBody {
 		return kvserver.Forwarded{}, kvserver.ErrOtherRoad
 	}

@@ -15,6 +15,7 @@ type failure struct {
 	retryAfter time.Duration
 	// oldest and revision are between which revisions the history is; see Gone.
 	oldest, revision uint64
+	operation        string // of a transaction; see InOperation
 }
 
 // Of makes an error of a kind. The detail is shown to the client: it says what is
@@ -47,6 +48,19 @@ func Reach(err error) (oldest, revision uint64) {
 		return f.oldest, f.revision
 	}
 	return 0, 0
+}
+
+// InOperation makes an error of a kind about one operation of a transaction.
+func InOperation(kind error, operation, detail string) error {
+	return &failure{kind: kind, detail: detail, operation: operation}
+}
+
+// Operation returns the operation of a transaction that an error is about, "" if none.
+func Operation(err error) string {
+	if f, ok := err.(*failure); ok {
+		return f.operation
+	}
+	return ""
 }
 
 func (f *failure) Error() string {

@@ -112,7 +112,30 @@ func calls(r Route) (all []call) {
 			}
 			all = append(all, k)
 		}
+	case txnPath:
+		for _, q := range []struct {
+			right    auth.Right
+			on, body string
+		}{
+			{auth.Write, "a/1", `{"then":[{"op":"put","key":"a/1","text":"x"}]}`}, {auth.Write, "a", `{"else":[{"op":"append","key":"a","text":"x"}]}`},
+			{auth.Delete, "a/1", `{"then":[{"op":"delete","key":"a/1"}]}`}, {auth.Delete, "a/", `{"else":[{"op":"delete","prefix":"a/"}]}`}, {auth.Delete, "a", `{"then":[{"op":"delete","prefix":"a"}]}`},
+			{auth.Read, "a/1", `{"if":[{"key":"a/1","absent":true}]}`}, {auth.Read, "b", `{"then":[{"op":"get","key":"b"}]}`},
+			{auth.List, "a/", `{"if":[{"prefix":"a/","count":0}]}`}, {auth.List, "", `{"then":[{"op":"list","from":"a/","to":"b"}]}`},
+			{auth.Write, "b", `{"then":[{"op":"txn","else":[{"op":"txn","then":[{"op":"put","key":"b","text":"x"}]}]}]}`},
+		} {
+			k := c
+			k.right, k.on, k.body = q.right, q.on, q.body
+			all = append(all, k)
+		}
 	case "/v1/kv":
+		if r.Method == "DELETE" {
+			for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=&all", ""}, {"?from=a/&to=a/5", "a/"}, {"?from=a/&all", ""}, {"?prefix=b&at_most=1&partial", "b"}} {
+				k := c
+				k.target, k.on = "/v1/kv"+q.query, q.on
+				all = append(all, k)
+			}
+			break
+		}
 		for _, q := range []struct{ query, on string }{
 			{"", ""}, {"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=a/x&after=a/x1&limit=1", "a/x"}, {"?prefix=b", "b"}, {"?after=a/0&limit=1", ""},
 			{"?prefix=a&keys_only", "a"}, {"?keys_only&limit=1", ""}, {"?prefix=a/&keys_only&consistency=stale", "a/"},

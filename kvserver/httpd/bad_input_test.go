@@ -22,6 +22,10 @@ func goodRequest(r Route) (target, body string, header []string) {
 		target += "?at=1"
 	case "GET /v1/watch":
 		target += "?key=k"
+	case "DELETE /v1/kv":
+		target += "?prefix=none/"
+	case "POST /v1/txn":
+		body = `{"then":[{"op":"put","key":"k","text":"value"}]}`
 	case "POST /v1/leader":
 		body = `{"to":"n1"}`
 	case "PUT /v1/auth/identities/{name}":
@@ -99,6 +103,10 @@ var badParameters = map[string][]badValue{
 	"text":          malformed("no"),
 	"progress":      malformed("", "x", "10", "99ms", "61s", "-1s"),
 	"cluster":       {},
+	"all":           malformed("no"),
+	"partial":       malformed("no", "0"),
+	"strict":        malformed("no"),
+	"at_most":       malformed("", "-1", "01", "x", "10001", overflow),
 }
 
 // badHeaders are the values that each header must not have on reads and on
@@ -119,6 +127,14 @@ var badHeaders = map[string]struct{ onReads, onWrites []badValue }{
 var badBodies = map[string][]badValue{
 	"PUT /v1/kv/{key}":  {{strings.Repeat("x", 101), 413, api.CodeValueTooLarge}},
 	"POST /v1/kv/{key}": {{strings.Repeat("x", 101), 413, api.CodeValueTooLarge}, {strings.Repeat("x", 98), 413, api.CodeValueTooLarge}}, // the last would grow too large
+	"POST /v1/txn": append(malformed("", "{", "[]", "null", `"x"`, `{}{}`, `{"Then":[]}`, `{"then":[],"then":[]}`, `{"then":[{"op":"put","key":"k","key":"l","text":""}]}`,
+		`{"then":[{"op":"put","key":"k"}]}`, `{"then":[{"op":"put","text":"x"}]}`, `{"then":[{"op":"get","key":"k","text":"x"}]}`, `{"then":[{"op":"put","prefix":"k","text":"x"}]}`,
+		`{"then":[{"op":"list","key":"k"}]}`, `{"then":[{"op":"list","prefix":"k","limit":0}]}`, `{"then":[{"op":"increment","key":"k"}]}`, `{"then":[{"op":"put","key":"`+strings.Repeat("k", 1025)+`","text":""}]}`,
+		`{"if":[{"key":"k"}]}`, `{"if":[{"key":"k","revision":1,"version":1}]}`, `{"if":[{"key":"k","revision":1,"is":"~"}]}`, `{"if":[{"key":"k","count":1}]}`, `{"if":[{"key":"k","revision":-1}]}`,
+		`{"if":[{"prefix":"k","count":1,"is":"<"}]}`, `{"then":[{"op":"put","key":"k","value":"?"}]}`, `{"then":[{"op":"txn","key":"k"}]}`, `{"then":[{"op":"get","key":"`+"\xff"+`"}]}`),
+		badValue{`{"then":[` + strings.Repeat(`{"op":"get","key":"k"},`, 1024) + `{"op":"get","key":"k"}]}`, 413, api.CodeTxnTooLarge},
+		badValue{strings.Repeat(`{"then":[{"op":"txn",`, 129) + `"then":[]` + strings.Repeat(`}]}`, 129), 400, api.CodeBadRequest},
+		badValue{`{"then":[{"op":"txn","then":[` + strings.Repeat(`{"op":"txn","then":[`, 129) + strings.Repeat(`]}`, 129) + `]}]}`, 413, api.CodeTxnTooLarge}),
 	"POST /v1/leader": append(malformed("{", "[]", "null", `"n1"`, `{"to":1}`, `{"to":null,"to":"n1"}`, `{"to":"n1"}{}`, `{"to":"n1","x":1}`, `{"TO":"n1"}`,
 		`{"to":"nobody"}`, strings.Repeat(`{"to":`, 500)+"1", "\xff\xff"), badValue{`{"to":"` + strings.Repeat("n", 5000) + `"}`, 413, api.CodeValueTooLarge}),
 	"PUT /v1/auth/identities/{name}": malformed("", "{", "[]", "null", `{"rules":null}`, `{"Rules":[]}`, `{"rules":[],"rules":[]}`, `{"rules":[]}{}`, `{"deny":[]}`,
@@ -320,7 +336,11 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 			add(fmt.Sprintf("chunked body %.20q", v.value), v.status, v.code, request(chunked, "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
 		}
 	}
-	add("a body far too long", 413, api.CodeValueTooLarge, request(body, "Content-Length", "100000000000"))
+	tooLong := api.CodeValueTooLarge
+	if r.Path == txnPath {
+		tooLong = api.CodeTxnTooLarge
+	}
+	add("a body far too long", 413, tooLong, request(body, "Content-Length", "100000000000"))
 	for _, stalled := range []string{request(body, "Content-Length", "50"),
 		request("5\r\nval", "Content-Length", "(none)", "Transfer-Encoding", "chunked"),
 		request("", "Content-Length", "1"),

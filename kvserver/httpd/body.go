@@ -12,7 +12,7 @@ import (
 // checkLength decides by the header alone whether the body may be read, and
 // returns how many bytes it can have.
 func (x *exchange) checkLength() (int64, error) {
-	limit := x.door.maxValueBytes
+	limit := x.bodyLimit()
 	switch length := x.r.ContentLength; {
 	case length > limit:
 		if x.r.Header.Get("Expect") == "" {
@@ -38,7 +38,18 @@ func (x *exchange) checkLength() (int64, error) {
 // ends with the answer, so that nothing past the limit has to be read.
 func (x *exchange) tooLarge(length int64) error {
 	x.w.Header().Set("Connection", "close")
+	if limit := x.bodyLimit(); x.route.Path == txnPath {
+		return failure.Of(failure.TxnTooLarge, nil, "the transaction has more than %d bytes, the limit of this node (--max-txn-bytes); split it", limit)
+	}
 	return x.door.server.CheckValue(length)
+}
+
+// bodyLimit is the length of the longest body that the request may have.
+func (x *exchange) bodyLimit() int64 {
+	if x.route.Path == txnPath {
+		return x.door.server.Config().MaxTxnBytes
+	}
+	return x.door.maxValueBytes
 }
 
 const (
@@ -98,7 +109,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 	b.budget = x.door.server.Bodies()
 	from := x.r.Body
 	if x.r.ContentLength < 0 { // otherwise net/http reads no further than that, which was checked
-		from = http.MaxBytesReader(x.w, from, x.door.maxValueBytes)
+		from = http.MaxBytesReader(x.w, from, x.bodyLimit())
 	}
 	for {
 		if len(b.bytes) == cap(b.bytes) {

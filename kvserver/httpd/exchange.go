@@ -181,7 +181,7 @@ func problemOf(r kvserver.Refusal, requestID string) api.Problem {
 	return api.Problem{
 		Type: "about:blank", Title: r.Title, Status: r.Status, Code: r.Code, Outcome: r.Outcome, Retryable: r.Retryable,
 		Detail: r.Detail, Node: r.Node, Leader: r.Leader, Term: r.Term, RequestID: requestID,
-		Oldest: r.Oldest, Revision: r.Revision,
+		Oldest: r.Oldest, Revision: r.Revision, Operation: r.Operation,
 	}
 }
 

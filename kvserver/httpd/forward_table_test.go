@@ -24,6 +24,7 @@ var triedAgainAfter = map[error]bool{
 	failure.JoinRefused: false, failure.NoSuchMember: false, failure.LevelTooLow: false, failure.ChangeInProgress: false, failure.NotCaughtUp: false, failure.WouldLoseQuorum: false,
 	failure.TooFew: false, failure.IDTaken: false, failure.AddressTaken: false, failure.NotReachable: false, failure.StillAlive: false,
 	failure.Unauthenticated: false, failure.Denied: false, failure.IdentityLimited: false, failure.AuditUnavailable: false,
+	failure.KeyMissing: false, failure.TooManyKeys: false, failure.TxnTooLarge: false, failure.ResultTooLarge: false,
 	failure.HeaderTooLarge: false, failure.NotImplemented: false, failure.Version: false, failure.Behind: false,
 	failure.RevisionAhead: false, failure.OtherCluster: false, failure.RevisionGone: false, failure.TooManyWatches: false, failure.SlowWatcher: false, failure.NotActive: false,
 	failure.StoppingUnknown: false, failure.Timeout: false, failure.ReadTimeout: false, failure.LeadershipLost: false, failure.Internal: false, failure.InternalRead: false,

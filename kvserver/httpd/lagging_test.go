@@ -45,6 +45,9 @@ var linearizableReads = map[string]map[string]func(*testing.T, *testServer) bool
 			return ask(s, "HEAD", "/v1/kv", "", "Accept", api.MediaNDJSON).header.Get(api.HeaderRevision) == "2"
 		},
 	},
+	"POST /v1/txn": {"without a write": func(_ *testing.T, s *testServer) bool {
+		return strings.Contains(ask(s, "POST", "/v1/txn", `{"then":[{"op":"get","key":"late"}]}`, "Content-Type", api.MediaJSON).body, `"late"`)
+	}},
 	"GET /v1/snapshot": {"": func(t *testing.T, s *testServer) bool {
 		got, err := kvserver.ReadBackup(strings.NewReader(ask(s, "GET", "/v1/snapshot", "").body))
 		return err == nil && got.Keys == 2
@@ -102,7 +105,11 @@ func TestEveryLinearizableReadShowsWhatWasAcknowledged(t *testing.T) {
 		for form, read := range forms {
 			t.Run(name+" "+form, func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
-					s, log := newServer(t, nil)
+					s, log := newServer(t, func(c *settings) {
+						if r.Path == txnPath {
+							c.Level = 3
+						}
+					})
 					log.Deliver(fakelog.PutCommand("early", "value"))
 					synctest.Wait()
 					confirm := make(chan struct{})

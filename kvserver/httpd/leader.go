@@ -54,9 +54,8 @@ func (d *Door) serveTransfer(x *exchange) error {
 // jsonBody reads a small body that must say that it is JSON: a form that some
 // page made a browser send does not. example says what it could be.
 func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
-	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if err != nil || media != api.MediaJSON {
-		return nil, failure.Of(failure.UnsupportedMedia, err, "the body must be JSON, with Content-Type: %s, as in %s", api.MediaJSON, example)
+	if err := x.checkJSON(example); err != nil {
+		return nil, err
 	}
 	if x.r.ContentLength > limit {
 		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, limit)
@@ -71,6 +70,15 @@ func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
 	}
 	port.Of(x.r).Serving()
 	return body, nil
+}
+
+// checkJSON refuses a body that does not say that it is JSON.
+func (x *exchange) checkJSON(example string) error {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || media != api.MediaJSON {
+		return failure.Of(failure.UnsupportedMedia, err, "the body must be JSON, with Content-Type: %s, as in %s", api.MediaJSON, example)
+	}
+	return nil
 }
 
 // parseTransfer reads an api.Transfer: one object, no field that is unknown or

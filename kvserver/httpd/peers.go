@@ -64,8 +64,10 @@ const (
 	// more than their writes.
 	DefaultPeerConnections = 512
 	// maxRelayedBytes bounds an answer that is passed on. Writes have answers of
-	// some hundred bytes.
+	// some hundred bytes; those that show what was there before, and transactions, have
+	// up to maxShownBytes.
 	maxRelayedBytes = 64 << 10
+	maxShownBytes   = 16 << 20
 )
 
 // NewPeers returns peers to whom there is no connection yet.
@@ -139,11 +141,15 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 		return nil, p.lostSight(ctx, leader, err)
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes+1))
+	limit := maxRelayedBytes
+	if _, prev := x.query["prev"]; prev || x.route != nil && x.route.Path == txnPath {
+		limit = maxShownBytes
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, int64(limit)+1))
 	if err != nil {
 		return nil, p.lostSight(ctx, leader, err)
 	}
-	if len(answer) > maxRelayedBytes || response.Header.Get(api.HeaderNode) == "" && !isUnauthenticated(response) {
+	if len(answer) > limit || response.Header.Get(api.HeaderNode) == "" && !isUnauthenticated(response) {
 		return nil, p.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
 	relayed := &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}

@@ -76,6 +76,16 @@ func ofWatch(x *exchange) ([]auth.Range, error) {
 	return rangesOf(r.Selectors), err
 }
 
+// ofDelete is the range that a DELETE removes.
+func ofDelete(x *exchange) ([]auth.Range, error) {
+	d, err := x.deleteRange()
+	return []auth.Range{auth.KeysBetween(d.From, d.To)}, err
+}
+
+// ofBody is for requests whose ranges and rights stand in the body: the hall decides
+// about all of them when that was read.
+func ofBody(*exchange) ([]auth.Range, error) { return nil, nil }
+
 // ofSystem is the range of requests that are about no key.
 func ofSystem(*exchange) ([]auth.Range, error) { return []auth.Range{{}}, nil }
 
@@ -84,15 +94,18 @@ func routeTable() []route {
 	reads := []string{"consistency", "min_revision", "redirect", "wait", "changed_after"}
 	watches := []string{"key", "prefix", "from", "to", "after", "mirror", "prev", "keys_only", "text", "progress", "cluster"}
 	lists := append([]string{"prefix", "after", "limit", "keys_only"}, reads...)
-	writes := []string{"cas", "redirect"}
+	writes := []string{"cas", "redirect", "prev"}
+	ranges := []string{"prefix", "from", "to", "all", "at_most", "partial", "prev", "redirect"}
 	onReads := []string{"Accept", "If-None-Match"}
 	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey}
 	afterRead := []int{200, 304, 307, 400, 404, 409, 414, 429, 500, 501, 503, 504}
 	afterList := []int{200, 304, 307, 400, 409, 414, 429, 500, 501, 503, 504}
 	afterWatch := []int{200, 400, 409, 410, 414, 429, 500, 501, 503, 504}
-	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
-	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 503, 504, 507}
-	afterDelete := []int{204, 307, 400, 412, 414, 422, 429, 500, 503, 504}
+	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
+	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
+	afterDelete := []int{200, 204, 307, 400, 412, 414, 422, 429, 500, 501, 503, 504}
+	afterRange := []int{200, 307, 400, 413, 414, 422, 429, 500, 501, 503, 504}
+	afterTxn := []int{200, 307, 400, 404, 411, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	authReads := []int{200, 400, 404, 429, 500, 501, 503, 504}
 	authWrites := []int{200, 201, 204, 400, 404, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	all := []route{
@@ -103,6 +116,8 @@ func routeTable() []route {
 		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, auth.Delete, writes, onWrites, afterDelete}, ofKey, (*Door).serveDelete},
 		{Route{"GET", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
 		{Route{"HEAD", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
+		{Route{"DELETE", "/v1/kv", kvserver.Deletes, auth.Delete, ranges, []string{api.HeaderIdempotencyKey}, afterRange}, ofDelete, (*Door).serveDeleteRange},
+		{Route{"POST", txnPath, kvserver.Writes, auth.Write, []string{"strict", "text", "redirect"}, []string{"Content-Type", api.HeaderIdempotencyKey}, afterTxn}, ofBody, (*Door).serveTxn},
 		{Route{"GET", "/v1/watch", kvserver.Free, auth.Watch, watches, []string{"Accept", "Last-Event-Id"}, afterWatch}, ofWatch, (*Door).serveWatch},
 		{Route{"GET", "/v1/clerk", kvserver.Free, auth.Known, nil, nil, []int{101, 200, 400, 429, 500, 503}}, ofSystem, (*Door).serveClerk},
 		{Route{"GET", "/v1/status", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveStatus},
@@ -242,7 +257,7 @@ func (d *Door) dispatch(r route) func(*exchange) error {
 // class returns the class of a request: that of its route, but for a list that is to
 // be sent as lines.
 func (x *exchange) class() kvserver.Class {
-	if strings.HasSuffix(x.route.Path, "/kv") && accepts(x.r.Header, api.MediaNDJSON) {
+	if strings.HasSuffix(x.route.Path, "/kv") && x.route.Method != http.MethodDelete && accepts(x.r.Header, api.MediaNDJSON) {
 		return kvserver.Streams
 	}
 	return x.route.Class

@@ -28,6 +28,13 @@ func TestTheExamplesOfCoordination(t *testing.T) {
 		if !strings.HasPrefix(command, "curl ") {
 			continue
 		}
+		for strings.Count(command, "'")%2 == 1 { // it goes on in the next line
+			more, behind, found := strings.Cut(rest, "\n")
+			if !found {
+				t.Fatalf("%s: a quote has no end", command)
+			}
+			command, rest = command+"\n"+more, behind
+		}
 		count++
 		pattern := `(?s)\A`
 		for line := range strings.SplitSeq(rest, "\n") {

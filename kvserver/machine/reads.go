@@ -7,6 +7,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/txn"
 )
 
 // Reading is what a read of one key saw.
@@ -42,6 +43,13 @@ func (m *Machine) GetAll(lookups []Lookup) (revision uint64) {
 		l.Item, l.Found = m.store.Get(l.Key)
 	}
 	return m.store.Revision()
+}
+
+// ReadTxn serves a transaction without writes, at one moment; see kv.View.Read.
+func (m *Machine) ReadTxn(t *txn.Txn, results uint64) kv.Result {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.store.Read(t, results)
 }
 
 // Freeze returns the state as it is now. It does not change any more, and keeps

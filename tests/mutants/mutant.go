@@ -56,6 +56,7 @@ var tables = []struct {
 	{"labrpc/labgob", labgobMutants},
 	{"kvserver/kv", kvMutants},
 	{"kvserver/watch", watchMutants},
+	{"kvserver", txnMutants},
 	{"kvserver", authMutants},
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver", kvserverClerkMutants},

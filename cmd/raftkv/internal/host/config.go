@@ -51,6 +51,7 @@ type Config struct {
 	MaxForwards         int // connections to one leader; 0: kvserver's default
 	MaxStrangers        int // connections to Peer without a hello; 0: wire's default
 	MaxValueBytes       int64
+	MaxTxnBytes         int64 // 0: the default
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default
 	TrailingBytes       int   // 0: defaultTrailingBytes; tests take less

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 
+	"raftkv/kvserver/api"
 	"raftkv/raft"
 	"raftkv/raft/core"
 )
@@ -51,7 +52,7 @@ func (n *Node) raftConfig() raft.Config {
 		Core: core.Config{
 			ID: n.config.ID, Peers: n.config.Members.IDs(),
 			ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
-			MaxEntryBytes: int(n.config.MaxValueBytes) + commandRoom,
+			MaxEntryBytes: int(max(n.config.MaxValueBytes, cmp.Or(n.config.MaxTxnBytes, api.DefaultMaxTxnBytes))) + commandRoom,
 			PreVote:       true, CheckQuorum: true, Noop: true,
 			TrailingBytes: cmp.Or(n.config.TrailingBytes, defaultTrailingBytes), StallTicks: stallTicks,
 			NewUID: uid, CommitTicks: commitTicks,
