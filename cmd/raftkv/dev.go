@@ -41,6 +41,7 @@ type devSettings struct {
 	fresh    bool
 	maxStore int64 // bytes
 	logLevel string
+	hold     bool
 	tls      bool
 }
 
@@ -80,6 +81,7 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 	flags.BoolVar(&s.fresh, "fresh", false, "start empty: remove what an earlier dev left in the data directory")
 	flags.Int64Var(&s.maxStore, "max-store-bytes", 0, "bytes of keys and values together that the store may hold; 0 for no limit")
 	flags.BoolVar(&s.tls, "tls", false, "speak TLS on all ports, by a CA that is made in the data directory")
+	flags.BoolVar(&s.hold, "hold-level", false, "keep the cluster from rising to level 3 until 'raftkv level release'")
 	flags.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return command
 }
@@ -218,7 +220,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 			Keys:      keys[id],
 			ClusterID: inventory.DevClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
-			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(),
+			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold,
 		}
 		if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
 			return configs, err

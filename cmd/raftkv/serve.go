@@ -36,6 +36,7 @@ type serveSettings struct {
 	cluster         string
 	dataDir         string
 	rejoin          bool
+	holdLevel       bool
 	join            string
 	joinTokenFile   string
 	role            string
@@ -177,6 +178,7 @@ that, it votes for nobody.`,
 	settings.AddFlags(command, table)
 	// A flag only: what is said once about one directory is no setting.
 	command.Flags().StringVar(&s.replaces, "replace", "", "with --join: the dead voter whose place this node takes; its own id after its disk was lost")
+	command.Flags().BoolVar(&s.holdLevel, "hold-level", false, "keep the cluster from rising to level 3 until 'raftkv level release'")
 	command.Flags().BoolVar(&s.rejoin, "rejoin", false, "come back with an empty data directory after this node's disk was lost")
 	return command
 }
@@ -344,7 +346,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		return host.Config{}, nil, exit.Fail(err)
 	}
 	c := host.Config{
-		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin,
+		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin, HoldLevel: s.holdLevel,
 		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP,
 		// What the user calls this node by is its name.

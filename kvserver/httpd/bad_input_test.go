@@ -83,6 +83,7 @@ var badParameters = map[string][]badValue{
 	"verbose":      malformed("no"),
 	"at":           malformed("", "0", "-1", "+1", "01", "x", overflow),
 	"dry_run":      malformed("no", "0"),
+	"here":         malformed("no", "0"),
 	"seconds":      malformed("", "0", "-1", "01", "x", "1.5", "31536001", overflow),
 	// Of one route only.
 	"GET /v1/explain seconds":      malformed("", "0", "-1", "01", "x", "1.5", "604801", overflow),

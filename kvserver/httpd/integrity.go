@@ -1,12 +1,10 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -34,12 +32,8 @@ func (d *Door) serveDigest(x *exchange) error {
 	return x.answerJSON(http.StatusOK, answer)
 }
 
-const (
-	// askDigestTimeout bounds a question for a digest.
-	askDigestTimeout = 2 * time.Second
-	// maxDigestBytes bounds the answer.
-	maxDigestBytes = 4 << 10
-)
+// askDigestTimeout bounds a question for a digest.
+const askDigestTimeout = 2 * time.Second
 
 // AskDigests asks all peers for the digest of their state at an index. Those that do
 // not know it, or do not answer, are left out.
@@ -71,27 +65,10 @@ func (p *Peers) AskDigests(ctx context.Context, index uint64) map[string]kv.Dige
 
 // askDigest asks one node.
 func (p *Peers) askDigest(ctx context.Context, peer string, index uint64) (kv.Digest, error) {
-	address := p.config.ClientAddr(peer)
-	if address == "" {
-		return 0, fmt.Errorf("its client address is not known")
-	}
-	request := &http.Request{
-		Method: http.MethodGet,
-		URL:    &url.URL{Scheme: "http", Host: address, Path: "/v1/integrity", RawQuery: "at=" + strconv.FormatUint(index, 10)},
-		Header: http.Header{},
-	}
-	response, err := p.transport.RoundTrip(request.WithContext(ctx))
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxDigestBytes))
-	if err != nil {
-		return 0, err
-	}
 	var answer api.Digest
-	if err := json.Unmarshal(body, &answer); response.StatusCode != http.StatusOK || err != nil {
-		return 0, fmt.Errorf("it answered with status %d", response.StatusCode)
+	status, err := p.Ask(ctx, peer, http.MethodGet, "/v1/integrity?at="+strconv.FormatUint(index, 10), nil, &answer)
+	if status != http.StatusOK || err != nil {
+		return 0, cmp.Or(err, fmt.Errorf("it answered with status %d", status))
 	}
 	return p.judgeDigest(peer, index, answer)
 }

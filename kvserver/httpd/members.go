@@ -307,10 +307,14 @@ func (d *Door) serveLevel(x *exchange) error {
 		return err
 	}
 	var ask membership.Ask
+	here, err := x.flag("here")
+	if err != nil {
+		return err
+	}
 	switch {
 	case b.Hold != nil && b.Raise == 0:
 		ask.Settings = func(s *members.Settings) { s.Hold = *b.Hold }
-	case b.Hold == nil && b.Raise != 0:
+	case b.Hold == nil && b.Raise != 0 && !here:
 		ask.Level = b.Raise
 	default:
 		return failure.Of(failure.BadRequest, nil, `the body says what to do with the level: {"hold":true}, {"hold":false} or {"raise":3}`)
@@ -318,12 +322,39 @@ func (d *Door) serveLevel(x *exchange) error {
 	if ask.ID, err = x.changeID(); err != nil {
 		return err
 	}
+	if b.Hold != nil {
+		if ended, err := x.holdLevel(*b.Hold, here); ended || err != nil {
+			return err
+		}
+	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
 		if _, err := driver.Change(ctx, ask); err != nil {
 			return err
 		}
 		return x.answerJSON(http.StatusOK, driver.Level())
 	})
+}
+
+// holdLevel holds the level of a cluster that has no record of its members, or lets it go:
+// at all nodes, or at this one alone. Any node does that, since the leader's program may be
+// older. ended says that this was the answer.
+func (x *exchange) holdLevel(hold, here bool) (ended bool, err error) {
+	driver, err := x.door.server.Members()
+	if err != nil {
+		return true, err
+	}
+	ctx, cancel := x.context()
+	defer cancel()
+	var recorded bool
+	if here {
+		recorded, err = driver.HoldHere(hold)
+	} else {
+		recorded, err = driver.Hold(ctx, hold)
+	}
+	if err != nil || recorded && !here {
+		return false, err
+	}
+	return true, x.answerJSON(http.StatusOK, driver.Level())
 }
 
 // serveSettings says the cluster's settings, and changes them.
@@ -451,7 +482,7 @@ func memberRoutes() []route {
 		{Route{"DELETE", "/v1/members/{id}", kvserver.Free, auth.Members, changes, onChange, afterChange}, ofSystem, (*Door).serveRemove},
 		{Route{"POST", "/v1/members/{id}", kvserver.Free, auth.Members, append([]string{"op"}, changes...), onChange, afterChange}, ofSystem, (*Door).serveMember},
 		{Route{"GET", "/v1/members/changes/{id}", kvserver.Free, auth.Members, nil, nil, atLeader}, ofSystem, (*Door).serveChangeState},
-		{Route{"POST", "/v1/level", kvserver.Free, auth.Members, nil, append(json, api.HeaderIdempotencyKey), afterBody}, ofSystem, (*Door).serveLevel},
+		{Route{"POST", "/v1/level", kvserver.Free, auth.Members, []string{"here"}, append(json, api.HeaderIdempotencyKey), afterBody}, ofSystem, (*Door).serveLevel},
 		{Route{"GET", "/v1/cluster/settings", kvserver.Free, auth.Members, nil, nil, atLeader}, ofSystem, (*Door).serveSettings},
 		{Route{"PUT", "/v1/cluster/settings", kvserver.Free, auth.Members, nil, append(json, onChange...), afterBody}, ofSystem, (*Door).serveSettings},
 		{Route{"GET", "/v1/endpoints", kvserver.Free, auth.Known, nil, nil, []int{200, 400, 500, 501}}, ofSystem, (*Door).serveEndpoints},

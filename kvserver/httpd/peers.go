@@ -111,6 +111,33 @@ func NewPeers(config PeersConfig) *Peers {
 // Close closes the connections that nobody uses.
 func (p *Peers) Close() { p.transport.CloseIdleConnections() }
 
+// Ask asks another node something of its own: a path with its query, and JSON if there is a
+// body. An answer with status 200 is decoded into answer. The error says that there was
+// none, or not as a node answers.
+func (p *Peers) Ask(ctx context.Context, peer, method, path string, body []byte, answer any) (status int, err error) {
+	address := p.config.ClientAddr(peer)
+	if address == "" {
+		return 0, errors.New("its client address is not known")
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", api.MediaJSON)
+	}
+	response, err := p.transport.RoundTrip(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes))
+	if err == nil && response.StatusCode == http.StatusOK {
+		err = json.Unmarshal(text, answer)
+	}
+	return response.StatusCode, err
+}
+
 // relayedAnswer is the leader's answer, read whole.
 type relayedAnswer struct {
 	status int

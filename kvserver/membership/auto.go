@@ -16,6 +16,9 @@ import (
 // learners.
 func (d *Driver) look(ctx context.Context) {
 	if !leads(d.config.Consensus.Status()) {
+		d.mu.Lock()
+		d.holders = nil
+		d.mu.Unlock()
 		return
 	}
 	v := d.View()
@@ -29,7 +32,7 @@ func (d *Driver) look(ctx context.Context) {
 	case !v.Settled:
 		return
 	case to != 0 && v.Newest.Record == nil:
-		d.own(ctx, fmt.Sprintf("the cluster begins to keep a record of its members, at level %d", to), v, v.First(to), "first")
+		d.begin(ctx, v, to)
 	case to != 0:
 		r := v.Newest.Record.Clone()
 		r.Level = to

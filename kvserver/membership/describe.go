@@ -101,7 +101,7 @@ func describeProgress(one *api.Member, n Node, p *raft.PeerStatus, s *raft.Statu
 }
 
 func (d *Driver) level(v *View, leads bool) api.Level {
-	l := api.Level{Level: v.level(), BuildMin: levels.Min, BuildMax: v.Level}
+	l := api.Level{Level: v.level(), BuildMin: levels.Min, BuildMax: v.Level, Hold: v.Newest.Record == nil && (v.Holds || len(v.Holders) > 0)}
 	if r := v.Newest.Record; r != nil {
 		l.Hold = r.Settings.Hold
 	}

@@ -36,8 +36,10 @@ type Config struct {
 	// been heard since this process began.
 	Shown func(members.ID) *Shown
 	// Dial asks an address who is there. It is for servers that are to become members.
-	Dial   func(ctx context.Context, address string) (Greeting, error)
-	Logger *slog.Logger
+	Dial func(ctx context.Context, address string) (Greeting, error)
+	// Holding lets the level be held before there is a record. nil: it cannot be.
+	Holding Holding
+	Logger  *slog.Logger
 }
 
 // Greeting is what a server says that was asked who it is.
@@ -62,6 +64,12 @@ type Driver struct {
 	// address began to differ from the record's.
 	since, moves map[members.ID]time.Time
 	waits        string // for what a promotion waits
+	// holders are the other members that keep the record from beginning, as they said at
+	// holdAsked; zero: they are to be asked at once.
+	holders   []Holder
+	holdAsked time.Time
+
+	beginning sync.Mutex // held while the first record is begun, or the level held
 
 	kick chan struct{} // holds a token when the view should be looked at
 }
@@ -127,10 +135,14 @@ func leads(s *raft.Status) bool { return s.Role == core.Leader }
 // View returns what this node knows at the moment. Only a leader knows of the others.
 func (d *Driver) View() View {
 	s, c := d.config.Consensus.Status(), d.Configurations()
+	d.mu.Lock()
+	holders := d.holders
+	d.mu.Unlock()
 	return View{
 		Self: d.config.Self, Term: s.Term, Level: d.config.Level,
 		Newest:  c.Newest,
 		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
 		Static:  d.config.Static, UID: s.UID, Nodes: d.nodes(s, c.Newest.Record),
+		Holds: d.holds(), Holders: holders,
 	}
 }

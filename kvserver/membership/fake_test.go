@@ -39,6 +39,9 @@ type fakeLog struct {
 	hold bool
 	// listens are the servers that answer at an address.
 	listens map[string]Greeting
+	holding map[members.ID]bool // those that were told to hold the level
+	deaf    map[members.ID]bool // those that cannot be asked for that
+	older   map[members.ID]bool // those that do not know what that is
 }
 
 // fakeNode is one node of a fakeLog, with its driver.
@@ -53,7 +56,7 @@ type fakeNode struct {
 // newFakeLog returns a cluster of these members, which n1 leads; the level is 3 if they
 // have a record.
 func newFakeLog(t *testing.T, record bool, ids ...members.ID) *fakeLog {
-	f := &fakeLog{leader: "n1", term: 1, uid: members.UID{7}, nodes: map[members.ID]*fakeNode{}, static: ids, silent: map[members.ID]bool{}, behind: map[members.ID]bool{}, listens: map[string]Greeting{}}
+	f := &fakeLog{leader: "n1", term: 1, uid: members.UID{7}, nodes: map[members.ID]*fakeNode{}, static: ids, silent: map[members.ID]bool{}, behind: map[members.ID]bool{}, listens: map[string]Greeting{}, holding: map[members.ID]bool{}, deaf: map[members.ID]bool{}, older: map[members.ID]bool{}}
 	if record {
 		r := members.First(f.uid, 3, ids)
 		r.Stamp(2)
@@ -73,7 +76,7 @@ func (f *fakeLog) add(t *testing.T, id members.ID, level uint32) *fakeNode {
 		static = append(static, Static{ID: s, Peer: string(s) + ":1"})
 	}
 	n.driver = New(Config{
-		Self: id, Level: level, Consensus: n, Static: static, ElectionTimeout: fakeTimeout,
+		Self: id, Level: level, Consensus: n, Holding: n, Static: static, ElectionTimeout: fakeTimeout,
 		Dial: func(_ context.Context, address string) (Greeting, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -176,7 +176,11 @@ func (v *View) Raise() (to uint32, held []Holder) {
 		return 0, nil
 	}
 	held = v.lacking(v.Level)
-	if record := v.Newest.Record; !v.Settled || record != nil && record.Settings.Hold || v.UID == (members.UID{}) {
+	record := v.Newest.Record
+	if record == nil {
+		held = v.withHolders(held)
+	}
+	if !v.Settled || record == nil && v.Holds || record != nil && record.Settings.Hold || v.UID == (members.UID{}) {
 		return 0, held
 	}
 	for level := v.Level; level > present; level-- {

@@ -296,7 +296,7 @@ func TestTheLevelRisesWhenEveryMemberKnowsTheNext(t *testing.T) {
 		Nodes: map[members.ID]Node{"n1": healthyNode("v1"), "n2": healthyNode("v1")}}
 	record := newView("n1", "n2").with(func(r *members.Record, _ map[members.ID]Node) { r.Level = 2 })
 	change := func(v View, f func(*View)) View {
-		v = View{v.Self, v.Term, v.Level, v.Newest, v.Settled, v.Static, v.UID, map[members.ID]Node{"n1": v.Nodes["n1"], "n2": v.Nodes["n2"]}}
+		v.Nodes = map[members.ID]Node{"n1": v.Nodes["n1"], "n2": v.Nodes["n2"]}
 		f(&v)
 		return v
 	}
@@ -324,6 +324,10 @@ func TestTheLevelRisesWhenEveryMemberKnowsTheNext(t *testing.T) {
 	hold := record.with(func(r *members.Record, _ map[members.ID]Node) { r.Settings.Hold = true })
 	if to, _ := hold.Raise(); to != 0 {
 		t.Errorf("held, it is raised to %d", to)
+	}
+	here := change(static, func(v *View) { v.Holds = true })
+	if to, held := here.Raise(); to != 0 || !strings.Contains(describeHolders(held), "n1 was told to hold the level") {
+		t.Errorf("held by this node, it is raised to %d, held by %v", to, held)
 	}
 	first := static.First(3)
 	if err := first.Valid(); err != nil || first.Level != 3 || first.Member("n1").Peer != "a:1" || !slices.Equal(first.Voters(), []members.ID{"n1", "n2"}) {

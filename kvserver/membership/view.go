@@ -47,6 +47,10 @@ type View struct {
 	Static []Static
 	UID    members.UID
 	Nodes  map[members.ID]Node
+	// Holds says that this node was told to hold the level, and Holders are the others
+	// that were, or that did not say it; both count only while there is no record.
+	Holds   bool
+	Holders []Holder
 }
 
 // Static is a member of the list with which a cluster began.

@@ -26,6 +26,7 @@ type Directory struct {
 	turn    chan struct{} // holds a token while what follows is used
 	owner   Owner         // as it is in raftkv.toml
 	content lifeContent   // as it is in life.toml
+	hold    bool          // as it is in level.toml
 }
 
 // Check compares the directory at path with the node that wants to use it, and
@@ -51,7 +52,7 @@ func newDirectory(fsys vfs.FS, path string, owner Owner) *Directory {
 }
 
 // Begin says whose the directory is, if that is not written down yet, counts this
-// start, and reads what is known of the peers. The log must be open, and therefore
+// start, and reads whether the level is held and what is known of the peers. The log must be open, and therefore
 // locked; state is what it holds. rejoin says that the directory is to take the place
 // of one that was lost.
 func (d *Directory) Begin(state *core.State, rejoin bool) error {
@@ -75,6 +76,9 @@ func (d *Directory) Begin(state *core.State, rejoin bool) error {
 		return err
 	}
 	d.log.begin(state)
+	if err := d.readHold(); err != nil {
+		return err
+	}
 	d.peers, err = OpenPeers(d.fs, d.path)
 	return err
 }

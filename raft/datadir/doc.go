@@ -4,11 +4,12 @@
 // A node may take part in its cluster only with the promises that it has made, and
 // they are in its directory. So the directory is a passport: it names its holder, it
 // is stamped at every start, and it can be declared void. A node's directory holds
-// five things:
+// six things:
 //
 //	raftkv.toml   whose directory this is: cluster, node, members (Owner)
 //	life.toml     which of the directories of that node, and how often it was used
 //	peers.toml    which directories the other nodes have (Peers)
+//	level.toml    whether the cluster's level is held (Holds); it may be missing
 //	wal/          the log
 //	flight/       what the node noted of its own life; nothing depends on it
 //

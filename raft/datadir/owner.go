@@ -19,6 +19,7 @@ const (
 	OwnerFile = "raftkv.toml"
 	LifeFile  = "life.toml"
 	PeersFile = "peers.toml"
+	HoldFile  = "level.toml"
 	// SecureFile is the node program's: it says under which rules the directory was begun.
 	SecureFile = "secure.toml"
 	LogDir     = "wal"

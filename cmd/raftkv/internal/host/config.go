@@ -30,6 +30,9 @@ type Config struct {
 	AdvertisePeer, AdvertiseHTTP string
 	// LevelMax is the highest level at which the node works; 0: levels.Released.
 	LevelMax uint32
+	// HoldLevel lets the node hold the level of a cluster that has no record of its members
+	// yet, from this start on until it is told to let it go.
+	HoldLevel bool
 	// Clients connect to HTTP and peers to Peer. Both listeners belong to the node
 	// from New on.
 	HTTP, Peer net.Listener

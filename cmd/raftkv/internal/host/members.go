@@ -2,10 +2,13 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/membership"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -30,15 +33,55 @@ func (n *Node) newDriver(known levels.Range) *membership.Driver {
 	return membership.New(membership.Config{
 		Self: c.ID, Level: known.Max, Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout,
 		Shown: n.shown, Dial: n.greeting, Logger: n.logger,
+		Holding: lateRaft{n},
 	})
 }
 
-// lateRaft is the node's consensus, which is made after the driver.
+// lateRaft is what is made of the node after the driver: its consensus and its service.
 type lateRaft struct{ *Node }
 
 func (l lateRaft) Status() *raft.Status                           { return l.raft.Status() }
 func (l lateRaft) Reconfigure(c *raft.Reconfiguration)            { l.raft.Reconfigure(c) }
 func (l lateRaft) Transfer(ctx context.Context, to raft.ID) error { return l.raft.Transfer(ctx, to) }
+
+// Holds implements membership.Holding.
+func (l lateRaft) Holds() bool { return l.directory.Holds() }
+
+// SetHold implements membership.Holding.
+func (l lateRaft) SetHold(hold bool) error { return l.directory.SetHold(hold) }
+
+// MemberHolds implements membership.Holding.
+func (l lateRaft) MemberHolds(ctx context.Context, id members.ID) (bool, error) {
+	var is api.Members
+	err := l.askMember(ctx, id, http.MethodGet, "/v1/members?consistency="+api.ConsistencyStale, nil, &is)
+	return is.Level.Hold, err
+}
+
+// TellMember implements membership.Holding.
+func (l lateRaft) TellMember(ctx context.Context, id members.ID, hold bool) (recorded bool, err error) {
+	body, err := json.Marshal(api.LevelChange{Hold: &hold})
+	if err != nil {
+		return false, err
+	}
+	var is api.Level
+	err = l.askMember(ctx, id, http.MethodPost, "/v1/level?here", body, &is)
+	return is.Level >= levels.Members, err
+}
+
+// askMember asks another member at its client port. The error is membership.ErrOlder if its
+// program does not know the call.
+func (l lateRaft) askMember(ctx context.Context, id members.ID, method, path string, body []byte, answer any) error {
+	status, err := l.service.peers.Ask(ctx, string(id), method, path, body, answer)
+	switch {
+	case err != nil:
+		return err
+	case status == http.StatusNotFound:
+		return membership.ErrOlder
+	case status != http.StatusOK:
+		return fmt.Errorf("it answered with status %d", status)
+	}
+	return nil
+}
 
 // shown returns what a node has said of itself in its newest boot, nil if it was not heard.
 func (n *Node) shown(id members.ID) *membership.Shown {

@@ -187,6 +187,61 @@ func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 	}
 }
 
+// Goal: a cluster whose level is held does not rise, also when a node was started anew and
+// when another one leads, though only one node was told at its start; the answers of all
+// say so; after any node was told to let it go, it rises soon. A cluster that is at its
+// level is held by its record. Method: three nodes, one of them with HoldLevel; restarts;
+// the calls by HTTP, at followers too.
+func TestAHeldLevelDoesNotRise(t *testing.T) {
+	disks := []*vfs.Crashable{vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable()}
+	configs := atNewestLevel(testConfigs(t, disks[0], disks[1], disks[2]))
+	configs[1].HoldLevel = true
+	nodes := startNodes(t, configs)
+	defer func() {
+		for _, n := range nodes {
+			n.Close()
+		}
+	}()
+	held := func(when string) {
+		t.Helper()
+		eventually(t, when+": the leader says who holds the level", func() bool {
+			for _, n := range nodes {
+				if back := membersOf(t, n).Level.HeldBack; n.Leads() && len(back) == 1 && back[0].ID == "n2" && strings.Contains(back[0].Why, "release") {
+					return true
+				}
+			}
+			return false
+		})
+		for _, n := range nodes {
+			if m := membersOf(t, n); m.Level.Level != levels.Min || m.Version != 0 {
+				t.Fatalf("%s: %s says %+v", when, n.ID(), m.Level)
+			}
+		}
+	}
+	held("at the start")
+	for i := range nodes {
+		if err := nodes[i].Close(); err != nil {
+			t.Fatal(err)
+		}
+		c := again(t, nodes[i].config, disks[i])
+		c.LevelMax = levels.Newest
+		nodes[i] = runs(t, c)
+		held(fmt.Sprintf("after %s was started anew", nodes[i].ID()))
+	}
+	if status, body := post(t, nodes[aFollower(nodes)], "POST", "/v1/level", `{"hold":false}`); status != 200 {
+		t.Fatalf("letting it go: %d %s", status, body)
+	}
+	eventually(t, "the level rises", func() bool { return membersOf(t, nodes[0]).Level.Level == levels.Newest })
+	status, body := post(t, nodes[aFollower(nodes)], "POST", "/v1/level", `{"hold":true}`)
+	var level api.Level
+	if err := json.Unmarshal([]byte(body), &level); err != nil || status != 200 || !level.Hold || level.Level != levels.Newest {
+		t.Errorf("held with a record: %d %s", status, body)
+	}
+	if nodes[1].directory.Holds() {
+		t.Error("n2 still holds the level for itself")
+	}
+}
+
 // askJSON sends a body of JSON.
 func askJSON(t *testing.T, n *Node, method, path, body string) (status int, kvError, got string) {
 	t.Helper()

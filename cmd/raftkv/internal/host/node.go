@@ -126,6 +126,11 @@ func (n *Node) openLog(known levels.Range) error {
 	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
 		return err
 	}
+	if c.HoldLevel && !n.hasRecord {
+		if err := directory.SetHold(true); err != nil {
+			return err
+		}
+	}
 	n.state.Rejoining = directory.Rejoining()
 	n.record()
 	return nil

@@ -100,7 +100,7 @@ func Take(fsys vfs.FS, dir string) (Inventory, error) {
 // belongs there.
 func isNodeEntry(fsys vfs.FS, dir, name string) bool {
 	switch strings.TrimSuffix(name, datadir.TmpSuffix) {
-	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile, datadir.SecureFile:
+	case datadir.OwnerFile, datadir.LifeFile, datadir.PeersFile, datadir.HoldFile, datadir.SecureFile:
 		return true
 	case datadir.LogDir:
 		inside, err := fsys.List(filepath.Join(dir, name))

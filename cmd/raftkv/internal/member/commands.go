@@ -189,7 +189,8 @@ func levelCommand(newClient func() Client) *cobra.Command {
 		Use: "level [hold | release | raise LEVEL]", Short: "Show, hold or raise the level at which a cluster works", Args: cobra.MaximumNArgs(2),
 		Long: `Show the level at which the cluster works, and who holds the next one back. The leader
 raises it by itself when every member knows the next one. It never falls: to keep a way
-back, hold it before you upgrade.`,
+back, hold it while you upgrade. In a cluster that still works at level 2, say hold after
+each node that you have upgraded: one node that holds is enough, and two are better.`,
 		Example: "  raftkv level\n  raftkv level hold",
 	}
 	return with(newClient, false, command, func(c *caller, args []string) error {
@@ -200,19 +201,19 @@ back, hold it before you upgrade.`,
 		switch b := (api.LevelChange{}); {
 		case len(args) == 0:
 			var m api.Members
-			err = c.call(ctx, http.MethodGet, "/v1/members", nil, &m)
+			m, err = c.members(ctx)
 			level = m.Level
 		case len(args) == 1 && (args[0] == "hold" || args[0] == "release"):
 			hold := args[0] == "hold"
 			b.Hold = &hold
-			err = c.call(ctx, http.MethodPost, "/v1/level", b, &level)
+			err = c.call(ctx, http.MethodPost, levelPath, b, &level)
 		case len(args) == 2 && args[0] == "raise":
 			n, wrong := strconv.ParseUint(args[1], 10, 32)
 			if wrong != nil || n == 0 {
 				return fmt.Errorf("the level is %q; give a number", args[1])
 			}
 			b.Raise = uint32(n)
-			err = c.call(ctx, http.MethodPost, "/v1/level", b, &level)
+			err = c.call(ctx, http.MethodPost, levelPath, b, &level)
 		default:
 			return fmt.Errorf("%q is nothing to do with a level: choose hold, release or raise LEVEL", strings.Join(args, " "))
 		}

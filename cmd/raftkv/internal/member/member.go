@@ -39,6 +39,12 @@ type Client interface {
 	JSON() bool                   // whether to print JSON
 }
 
+// Paths of calls that programs of level 2 do not know.
+const (
+	levelPath   = "/v1/level"
+	membersPath = "/v1/members"
+)
+
 // pollPause is the interval at which a change that goes on is asked for.
 const pollPause = 200 * time.Millisecond
 
@@ -82,7 +88,7 @@ func (c *caller) call(ctx context.Context, method, path string, body, to any, he
 			return json.NewDecoder(io.LimitReader(response.Body, ask.MaxStatusBytes)).Decode(to)
 		}
 		var refused *ask.RefusedError
-		if errors.As(err, &refused) && !refused.IsUnavailable() {
+		if errors.As(err, &refused) && !refused.IsUnavailable() && !isOlder(method, path, refused) {
 			if refused.IsGuard() {
 				return exit.With(exit.Refused, err)
 			}
@@ -91,6 +97,23 @@ func (c *caller) call(ctx context.Context, method, path string, body, to any, he
 		reasons = append(reasons, endpoint+": "+err.Error())
 	}
 	return exit.With(exit.Unavailable, errors.New(strings.Join(reasons, "; ")))
+}
+
+// isOlder reports whether a node, or the leader to which it passed the request on, runs a
+// program of level 2, which does not know the call. Another node may know it.
+func isOlder(method, path string, refused *ask.RefusedError) bool {
+	path, _, _ = strings.Cut(path, "?")
+	return refused.Code == api.CodeNotFound && (path == levelPath || path == membersPath && method == http.MethodGet)
+}
+
+// members asks for the members: as the leader knows them, or where its program is older, as
+// any node does.
+func (c *caller) members(ctx context.Context) (m api.Members, err error) {
+	err = c.call(ctx, http.MethodGet, membersPath, nil, &m)
+	if err != nil && c.call(ctx, http.MethodGet, membersPath+"?consistency="+api.ConsistencyStale, nil, &m) == nil {
+		return m, nil
+	}
+	return m, err
 }
 
 // change shows what a change would be like, asks whether to go on, and makes it.
