@@ -160,9 +160,10 @@ that was removed from the cluster ends with code 6, and so does every later star
 its data directory.
 
 A node whose data directory was emptied, put back to an earlier state or copied is
-refused by the others, and ends. With --rejoin it comes back on an empty directory,
-as soon as all others have told it what it may have promised; until it has fetched
-that, it votes for nobody.`,
+refused by the others, and ends. With --rejoin it comes back on an empty directory:
+as a learner, which is promoted when it has caught up; in a cluster of level 2, as
+soon as all others have told it what it may have promised. Until then it votes for
+nobody.`,
 		Example: `  raftkv serve --id n1 --data-dir ./n1 --http 127.0.0.1:8701 \
     --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703
   RAFTKV_ID=n2 raftkv serve --config cluster.toml

@@ -27,6 +27,9 @@ type Ask struct {
 	Level uint32
 	// Tokens, if not nil, changes the tokens by which servers may join.
 	Tokens func([]members.JoinToken) []members.JoinToken
+	// Successor is the data directory that is to take the name of the node that is removed;
+	// zero: none is. It may have been heard under that name, and is not the one to remove.
+	Successor members.Incarnation
 	// EvenIfAlive lets a node be replaced that answers.
 	EvenIfAlive bool
 }

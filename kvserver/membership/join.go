@@ -49,19 +49,12 @@ func (d *Driver) Join(ctx context.Context, body api.Join) (api.Joined, error) {
 	if record == nil {
 		return api.Joined{}, failure.Of(failure.NotActive, nil, "the cluster has no record of its members: it works at level 2, and servers join from level 3 on; upgrade all nodes")
 	}
-	// The id says which join this is: the server repeats it until it is answered.
-	sum := sha256.Sum256([]byte(body.Token + "\x00" + body.ID + "\x00" + body.Incarnation))
-	change := "join-" + hex.EncodeToString(sum[:12])
+	change := changeOf(body)
 	if _, taken := record.ChangeOf(change); taken && isDirectoryOf(record.Member(add.ID), add.Incarnation) {
 		return d.joined()
 	}
-	token, err := CheckToken(record, body.Token, add.ID, uint64(time.Now().UnixMilli()))
-	if err != nil {
+	if err := admit(record, &add, body.Token, change); err != nil {
 		return api.Joined{}, err
-	}
-	add.Token = token.ID
-	if token.Role == members.Replica {
-		add.Role, add.Promote = members.Replica, false
 	}
 	if _, err := d.Meet(ctx, add.ID, add.Peer, add.Incarnation); err != nil {
 		return api.Joined{}, err
@@ -78,6 +71,45 @@ func (d *Driver) Join(ctx context.Context, body api.Join) (api.Joined, error) {
 	}
 	return d.joined()
 }
+
+// changeOf returns the id of the change by which a server joins. It says which join this
+// is: the server repeats it until it is answered.
+func changeOf(body api.Join) string {
+	sum := sha256.Sum256([]byte(body.Token + "\x00" + body.ID + "\x00" + body.Incarnation))
+	return "join-" + hex.EncodeToString(sum[:12])
+}
+
+// admit lets a server in by its token, or without one a member that comes back under its
+// own name on a new directory: it is a member already, and what vouches for it is its
+// certificate, where peers have some, as for --rejoin at level 2.
+func admit(record *members.Record, add *Addition, text, change string) error {
+	if text == "" && add.Replaces == add.ID {
+		old := record.Member(add.ID)
+		_, left := record.ChangeOf(change + leaveSuffix)
+		switch {
+		case old == nil && !left:
+			return failure.Of(failure.JoinRefused, nil, "%s is no member of the cluster, so it cannot come back without a token: give it --join and --join-token-file", add.ID)
+		case old != nil && old.Role == members.Replica:
+			add.Role, add.Promote = members.Replica, false
+		case old != nil && old.Role == members.Learner:
+			add.Promote = old.Promote
+		}
+		return nil
+	}
+	token, err := CheckToken(record, text, add.ID, uint64(time.Now().UnixMilli()))
+	if err != nil {
+		return err
+	}
+	add.Token = token.ID
+	if token.Role == members.Replica {
+		add.Role, add.Promote = members.Replica, false
+	}
+	return nil
+}
+
+// leaveSuffix ends the id of the change that removes the old directory of a member that
+// comes back; what stands before it is the id of the one that adds the new directory.
+const leaveSuffix = "-leave"
 
 func isDirectoryOf(m *members.Member, incarnation members.Incarnation) bool {
 	return m != nil && m.Incarnation == incarnation
@@ -98,7 +130,7 @@ func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) err
 	if v.node(add.ID).Answers && old.Incarnation != add.Incarnation {
 		return alive(add.ID)
 	}
-	_, err := d.Change(ctx, Ask{ID: change + "-leave", Remove: []members.ID{add.ID}})
+	_, err := d.Change(ctx, Ask{ID: change + leaveSuffix, Remove: []members.ID{add.ID}, Successor: add.Incarnation})
 	return err
 }
 

@@ -82,6 +82,55 @@ func TestAServerJoinsWhenTheLeaderHasReachedIt(t *testing.T) {
 	})
 }
 
+// Goal: a member comes back on a new directory without a token, in the role that it had;
+// asked again after its old directory was removed and the answer was lost, it still may;
+// nobody else joins without a token, under any name, and no member by leaving out whose
+// place it takes. Method: a voter and a replica whose disks are gone; a stranger.
+func TestAMemberComesBackWithoutAToken(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		f.set(func() {
+			f.silent["n3"], f.silent["r1"], f.silent["r2"] = true, true, true
+			f.show("n3", Shown{Levels: levels.Range{Min: 2, Max: 3}, Incarnation: members.Incarnation{3, 'n'}}) // the new directory was heard
+			f.newest.Record.Put(members.Member{ID: "r1", Role: members.Replica, Added: 2, Peer: "r1:1"})
+			f.newest.Record.Put(members.Member{ID: "r2", Role: members.Replica, Added: 2, Peer: "r2:1"})
+		})
+		d := f.nodes["n1"].driver
+		time.Sleep(time.Second)
+		back := func(id members.ID, replaces string) api.Join {
+			b, fresh := joinBody(id, ""), members.Incarnation{3, id[0]}
+			b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), replaces
+			f.listen(id, fresh)
+			return b
+		}
+		for _, b := range []api.Join{back("n4", "n4"), back("n4", "n3"), back("n4", ""), back("n3", "")} {
+			if _, err := d.Join(t.Context(), b); failure.KindOf(err).Code != api.CodeJoinRefused {
+				t.Errorf("%s in the place of %q joins without a token: %v", b.ID, b.Replaces, err)
+			}
+		}
+		if _, err := d.Join(t.Context(), back("r2", "r2")); err != nil || f.record().Member("r2").Role != members.Replica {
+			t.Errorf("a replica comes back as %+v (%v)", f.record().Member("r2"), err)
+		}
+		for _, id := range []members.ID{"n3", "r1"} {
+			add, err := ParseJoin(back(id, string(id)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.makeRoom(t.Context(), &add, changeOf(back(id, string(id)))); err != nil { // and then the answer is lost
+				t.Fatal(err)
+			}
+			if _, err := d.Join(t.Context(), back(id, string(id))); err != nil {
+				t.Errorf("%s comes back again: %v", id, err)
+			}
+		}
+		r := f.record()
+		if m := r.Member("n3"); m == nil || m.Role != members.Learner || !m.Promote {
+			t.Errorf("n3 is %+v", m)
+		}
+	})
+}
+
 // Goal: a server takes the place of a voter that is lost, under its own name, with its
 // directory emptied: the old directory is removed for good, and the new one is a learner;
 // while the old one answers it is refused. Method: n3 comes back.

@@ -203,7 +203,7 @@ func (p *Plan) finish(v *View) {
 	for i := range current.Members {
 		m := &current.Members[i]
 		n := v.node(m.ID)
-		if p.Wanted.Member(m.ID) == nil && m.Incarnation == (members.Incarnation{}) && n.Shown != nil && n.Shown.Incarnation != (members.Incarnation{}) {
+		if p.Wanted.Member(m.ID) == nil && m.Incarnation == (members.Incarnation{}) && n.Shown != nil && n.Shown.Incarnation != (members.Incarnation{}) && n.Shown.Incarnation != p.Ask.Successor {
 			p.Pin = append(p.Pin, m.ID)
 		}
 	}

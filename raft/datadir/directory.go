@@ -27,6 +27,7 @@ type Directory struct {
 	owner   Owner         // as it is in raftkv.toml
 	content lifeContent   // as it is in life.toml
 	hold    bool          // as it is in level.toml
+	joins   bool          // see JoinAgain
 }
 
 // Check compares the directory at path with the node that wants to use it, and
@@ -57,7 +58,7 @@ func newDirectory(fsys vfs.FS, path string, owner Owner) *Directory {
 // of one that was lost.
 func (d *Directory) Begin(state *core.State, rejoin bool) error {
 	var err error
-	if d.found {
+	if d.found && !d.joins {
 		err = d.otherMembers
 		if hasConfiguration(state) {
 			err = nil // the log says who they are, and lists are hints for addresses
@@ -75,6 +76,11 @@ func (d *Directory) Begin(state *core.State, rejoin bool) error {
 	if err := d.beginLife(void, rejoin); err != nil {
 		return err
 	}
+	if d.joins { // the members' record says when it may vote
+		if err := d.SetRejoining(core.Rejoining{}); err != nil {
+			return err
+		}
+	}
 	d.log.begin(state)
 	if err := d.readHold(); err != nil {
 		return err
@@ -82,6 +88,14 @@ func (d *Directory) Begin(state *core.State, rejoin bool) error {
 	d.peers, err = OpenPeers(d.fs, d.path)
 	return err
 }
+
+// Joins reports whether the directory was begun by a node that joins a cluster which runs:
+// raftkv.toml names no members.
+func (d *Directory) Joins() bool { return d.found && len(d.owner.Members) == 0 }
+
+// JoinAgain makes the directory that of a node which joins, under a name that is in the
+// cluster already. It belongs between Check and Begin.
+func (d *Directory) JoinAgain() { d.owner.Members, d.otherMembers, d.joins = nil, nil, true }
 
 // Path returns where the directory is.
 func (d *Directory) Path() string { return d.path }

@@ -114,6 +114,9 @@ type otherMembersError struct {
 }
 
 func (e *otherMembersError) Error() string {
+	if len(e.is) == 0 {
+		return fmt.Sprintf("the data directory %s is that of a node that joins a cluster and has not heard of its members so far, and --cluster names %s: start the node with --join", e.dir, strings.Join(e.want, ", "))
+	}
 	return fmt.Sprintf("the data directory %s belongs to a cluster of %s, and --cluster names %s: start the node with the members it knows (their addresses may change); another list does not change the membership",
 		e.dir, strings.Join(e.is, ", "), strings.Join(e.want, ", "))
 }

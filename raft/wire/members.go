@@ -235,6 +235,7 @@ type Shown struct {
 	Incarnation identity.Incarnation
 	Levels      levels.Range
 	Build       string
+	ClientTLS   bool      // its client port speaks TLS
 	Addresses   []Address // those that it named; the one for clients is among them
 }
 
@@ -252,7 +253,7 @@ func (s *Shown) Address(name string) string {
 func (h *hello) shown() Shown {
 	s := Shown{
 		ID: h.From, ClusterID: h.ClusterID, UID: h.uid(), Generation: h.Generation, Version: h.ConfigVer,
-		Incarnation: directoryOf(h).incarnation, Build: h.Build,
+		Incarnation: directoryOf(h).incarnation, Build: h.Build, ClientTLS: h.ClientTLS,
 	}
 	if h.LevelMax < 1<<32 {
 		s.Levels = levels.Range{Min: uint32(h.LevelMin), Max: uint32(h.LevelMax)}

@@ -15,6 +15,8 @@ var hostMutants = []mutant{
 		"\tif err := s.directory.SetRejoining(w.Rejoining); err != nil {\n\t\treturn err\n\t}\n\tif err := s.WAL.Save(w); err != nil {\n"),
 	inTests("D20", "TestHowFar", "a node may have a goal and not know which cluster gave it", "cmd/raftkv/internal/host/rejoin.go",
 		"\tif w.GoalUID != (core.UID{}) {\n", "\tif false {\n"),
+	inTests("D21", "TestHowANode", "a node that comes back believes answers of different clusters", "cmd/raftkv/internal/host/rejoin.go",
+		"if uid != (core.UID{}) && uid != s.UID {", "if uid != (core.UID{}) && uid == s.UID {"),
 	inFile("D14", "a snapshot that a newer one made superfluous is called written", "cmd/raftkv/internal/host/storage.go",
 		"\t\treturn fmt.Errorf(\"%w: %w\", raft.ErrCompacted, err)\n", "\t\t_ = fmt.Errorf(\"%w: %w\", raft.ErrCompacted, err)\n\t\treturn nil\n", "test ./cmd/raftkv/internal/host"),
 	inFile("D15", "a disk without room for the next segment ends the node", "cmd/raftkv/internal/host/storage.go",

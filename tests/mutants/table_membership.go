@@ -40,6 +40,12 @@ var membershipMutants = []mutant{
 		"!v.Settled || record == nil && v.Holds ||", "!v.Settled ||"),
 	inTests("MG20", "TestHoldWhere", "holding succeeds although the leader did not hear of it", "kvserver/membership/hold.go",
 		"(!hold || id == leader)", "(!hold || id == leader && id == members.None)"),
+	inTests("MG21", "TestAMemberComesBack", "a stranger joins without a token", "kvserver/membership/join.go",
+		"case old == nil && !left:", "case old == nil && !left && text != \"\":"),
+	inTests("MG22", "TestAMemberComesBack", "a member that comes back is refused when its old directory is gone already", "kvserver/membership/join.go",
+		"case old == nil && !left:", "case old == nil && (left || !left):"),
+	inTests("MG23", "TestAMemberComesBack", "the directory that comes back is removed in the place of the one that is lost", "kvserver/membership/plan.go",
+		" && n.Shown.Incarnation != p.Ask.Successor {", " {"),
 	inTests("MG16", "TestEachRefusal", "a voter that answers is replaced", "kvserver/membership/plan.go",
 		"\tif v.node(replace.Old).Answers && !p.Ask.EvenIfAlive {", "\tif v.node(replace.Old).Answers && p.Ask.EvenIfAlive {"),
 }

@@ -61,12 +61,17 @@ type Node struct {
 
 // New opens the data directory and makes sure that it is this node's. It accepts and
 // opens no connection. If it fails, it closes the listeners.
-func New(c Config) (*Node, error) {
+func New(c Config) (*Node, error) { return newNode(context.Background(), c) }
+
+// newNode is New. It may have to ask the other nodes how this one comes back, until ctx
+// ends.
+func newNode(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{}), membersKnown: make(chan struct{})}
 	n.knowMembers = sync.OnceFunc(func() { close(n.membersKnown) })
 	known, err := levels.Of(c.LevelMax)
 	if err == nil {
-		err = n.openLog(known)
+		err = n.openLog(ctx, known)
+		c = n.config
 	}
 	if err == nil {
 		n.driver = n.newDriver(known)
@@ -97,7 +102,7 @@ func New(c Config) (*Node, error) {
 
 // openLog makes sure that the data directory is this node's, opens the log in it, and
 // counts this start.
-func (n *Node) openLog(known levels.Range) error {
+func (n *Node) openLog(ctx context.Context, known levels.Range) error {
 	c := n.config
 	directory, err := datadir.Check(c.FS, c.DataDir, datadir.NewOwner(c.ClusterID, c.ID, c.Members.IDs()))
 	if err != nil {
@@ -123,6 +128,9 @@ func (n *Node) openLog(known levels.Range) error {
 	if err := n.checkLevel(known); err != nil {
 		return err
 	}
+	if err := n.settleReturn(ctx); err != nil {
+		return err
+	}
 	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
 		return err
 	}
@@ -142,7 +150,7 @@ func (n *Node) Start() error {
 	c := n.config
 	n.recording.Watch(n.figures)
 	chosen := make(chan raft.Batch, 1)
-	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learn, n.announceOnce, n.logger}, n.network(), chosen)
+	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learnGoal, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
 	n.registry.MustRegister(raftMetrics(n.raft.Status), memberMetrics(n.driver.Describe), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
 	n.resumeRejoin()

@@ -1,13 +1,16 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"raftkv/raft"
 	"raftkv/raft/core"
+	"raftkv/raft/wire"
 )
 
 // minMembersToRejoin is how many members a cluster needs so that one that lost its disk
@@ -88,6 +91,10 @@ func (n *Node) watchRejoin() {
 			return
 		}
 		s := n.raft.Status()
+		if s.Rejoining.On && s.Rejoining.Term == 0 && n.heardOfRecord() {
+			n.raft.Fail(errHasRecord)
+			return
+		}
 		switch now := time.Now(); {
 		case !s.Rejoining.On:
 			n.logger.Info("this node is a full member again", "commit", s.CommitIndex, "took", now.Sub(begun).Round(time.Millisecond))
@@ -122,4 +129,129 @@ func CheckRejoin(members int) error {
 	}
 	return fmt.Errorf("--rejoin needs a cluster of at least %d nodes, and --cluster names %d: without this node the others are no majority, so that nobody can know what it had confirmed; restore the cluster from a backup",
 		minMembersToRejoin, members)
+}
+
+// In a cluster that has a record of its members, a node that lost its disk comes back as
+// every other new directory does: it joins, as a learner, and takes the place of its own
+// name (membership.md, section 7). A majority suffices for that, and it is the record that
+// says who counts, not the list in --cluster. A cluster without a record is asked in
+// another way (core.Rejoining), which needs all other nodes. So first the others are asked
+// which it is. If none that answers has a record, the node begins as without one, and ends
+// as soon as one with a record is heard: started again, it joins (errHasRecord).
+
+// settleReturn decides how a node comes back on an empty directory, before it promises
+// anything. If it has begun to join, it waits until a node with the record is heard, or ctx
+// has ended.
+func (n *Node) settleReturn(ctx context.Context) error {
+	c := &n.config
+	begun := n.directory.Joins()
+	void := n.state.Term == 0 && n.state.Snapshot.Index == 0 && len(n.state.Entries) == 0
+	if len(c.Members) == 0 || n.hasRecord || !begun && !(c.Rejoin && void) {
+		return nil
+	}
+	probe, err := wire.New(wire.Config{
+		ClusterID: c.ClusterID, ID: c.ID, Listener: c.Peer, ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(),
+		LevelMax: c.LevelMax, Build: c.Build, Joining: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	for report := time.Now().Add(time.Second); ; {
+		shown, silent := n.askOthers(ctx, probe)
+		addresses, why := judgeReturn(shown, silent)
+		switch {
+		case len(addresses) > 0:
+			c.AdvertisePeer, c.AdvertiseHTTP = n.peerAddress(), n.clientAddress()
+			c.Members, c.Join = nil, Join{Addresses: addresses, Replaces: c.ID}
+			n.directory.JoinAgain()
+			n.logger.Warn("this node has lost its disk and comes back: the cluster has a record of its members, so the node joins anew in the place of its old directory")
+			return nil
+		case !begun:
+			return nil
+		}
+		if now := time.Now(); now.After(report) {
+			report = now.Add(rejoinReports)
+			n.logger.Warn("this node cannot come back yet", "because", why)
+		}
+		select {
+		case <-time.After(rejoinLook):
+		case <-ctx.Done():
+			return fmt.Errorf("the node was ended before it knew how to come back (%s): %w", why, ctx.Err())
+		}
+	}
+}
+
+// askOthers asks all other nodes of the list who they are.
+func (n *Node) askOthers(ctx context.Context, probe *wire.Transport) (shown []wire.Shown, silent []core.ID) {
+	others := n.config.Members.Others(n.config.ID)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, id := range others.IDs() {
+		all.Go(func() {
+			s, err := probe.Ask(ctx, others[id])
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && s.ID == id {
+				shown = append(shown, s)
+				return
+			}
+			silent = append(silent, id)
+			n.logger.Debug("a node was not heard", "peer", string(id), "address", others[id], "it is", string(s.ID), "error", err)
+		})
+	}
+	all.Wait()
+	return shown, silent
+}
+
+// judgeReturn returns where to ask to join, if one of the nodes that were heard has a
+// record of the members, and else why there is nobody to ask.
+func judgeReturn(shown []wire.Shown, silent []core.ID) (addresses []string, waits string) {
+	var uid core.UID
+	for _, s := range shown {
+		if s.UID == (core.UID{}) {
+			continue
+		}
+		if uid != (core.UID{}) && uid != s.UID {
+			return nil, fmt.Sprintf("the nodes that answer belong to different clusters of this name (uids %v and %v): correct the addresses in --cluster", uid, s.UID)
+		}
+		uid = s.UID
+	}
+	for _, s := range shown {
+		address := s.Address(wire.AddressHTTP)
+		if s.Generation == 0 || address == "" {
+			continue
+		}
+		if s.ClientTLS {
+			address = "https://" + address
+		}
+		addresses = append(addresses, address)
+	}
+	if len(addresses) == 0 {
+		return nil, fmt.Sprintf("no node that was heard has the record of the members, and these were not heard: %s", core.JoinIDs(silent, ", "))
+	}
+	return addresses, ""
+}
+
+// errHasRecord ends a node that comes back as in a cluster without a record, and has heard
+// of one.
+var errHasRecord = errors.New("the cluster has a record of its members, of which this node had not heard when it began to come back: start it again, and it joins anew")
+
+// learnGoal makes the uid of the cluster known that gave the goal. The goal is made of the
+// answers of all nodes in the list. With a record others may vote, too, of whom this node
+// knows nothing: then the goal is worth nothing, and is not kept.
+func (n *Node) learnGoal(uid core.UID) error {
+	if n.directory.Rejoining().Term == 0 && n.heardOfRecord() {
+		return errHasRecord
+	}
+	return n.learn(uid)
+}
+
+// heardOfRecord reports whether another node has said that there is a record.
+func (n *Node) heardOfRecord() bool {
+	for _, id := range n.config.Members.Others(n.config.ID).IDs() {
+		if s, heard := n.transport.Shown(id); heard && s.Generation > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -25,7 +25,11 @@ func (f *Failure) Unwrap() error { return f.err }
 // fails. It calls ending when the end begins.
 func Run(ctx context.Context, ending func(), config Config) error {
 	go process.TuneCollector(ctx)
-	n, err := New(config)
+	n, err := newNode(ctx, config)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		ending()
+		return nil // the end was asked for before the node had begun
+	}
 	if err != nil {
 		return ExplainFileSystem(err)
 	}
