@@ -19,6 +19,10 @@ type Freshness struct {
 	Linearizable bool
 	// MinRevision: what the store had come to in this revision.
 	MinRevision uint64
+	// Pinned: the store as it was at the revision At, whatever came later. The answer is
+	// the same on every node, so nobody has to confirm it.
+	Pinned bool
+	At     uint64
 }
 
 // What a door reads, in the words of the machine.
@@ -37,7 +41,7 @@ func (s *Server) Get(ctx context.Context, who *Caller, key string, f Freshness) 
 	if err := s.Allow(who, auth.Read, r); err != nil {
 		return Reading{}, err
 	}
-	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+	if err := s.admitFresh(ctx, f); err != nil {
 		return Reading{}, err
 	}
 	// It leaves before the answer is sent: how long a client takes to read is no
@@ -45,6 +49,9 @@ func (s *Server) Get(ctx context.Context, who *Caller, key string, f Freshness) 
 	defer s.Leave(Reads, 0)
 	if err := s.freshen(ctx, f, who, auth.Read, r); err != nil {
 		return Reading{}, err
+	}
+	if f.Pinned {
+		return s.machine.GetAt(key, f.At)
 	}
 	return s.machine.Get(key), nil
 }
@@ -55,30 +62,49 @@ func (s *Server) List(ctx context.Context, who *Caller, q Query, f Freshness) (P
 	if err := s.Allow(who, auth.List, r); err != nil {
 		return Page{}, err
 	}
-	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+	if err := s.admitFresh(ctx, f); err != nil {
 		return Page{}, err
 	}
 	defer s.Leave(Reads, 0)
 	if err := s.freshen(ctx, f, who, auth.List, r); err != nil {
 		return Page{}, err
+	}
+	if f.Pinned {
+		return s.machine.ListAt(q, f.At)
 	}
 	return s.machine.List(q), nil
 }
 
-// Freeze returns the whole store, in the turn of a read, to a caller that may list a
-// range and is to be shown no more than that.
-func (s *Server) Freeze(ctx context.Context, who *Caller, r auth.Range, f Freshness) (*kv.View, error) {
+// Freeze returns the store, in the turn of a read, to a caller that may list what a query
+// names and is to be shown no more than that.
+func (s *Server) Freeze(ctx context.Context, who *Caller, q Query, f Freshness) (machine.Listed, error) {
+	r := q.Range()
 	if err := s.Allow(who, auth.List, r); err != nil {
 		return nil, err
 	}
-	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+	if err := s.admitFresh(ctx, f); err != nil {
 		return nil, err
 	}
 	defer s.Leave(Reads, 0)
 	if err := s.freshen(ctx, f, who, auth.List, r); err != nil {
 		return nil, err
 	}
+	if f.Pinned {
+		return s.machine.FreezeAt(q.Prefix, f.At)
+	}
 	return s.machine.Freeze(), nil
+}
+
+// admitFresh is AdmitRead for what a read must see. What is past waits until the store
+// has come to it.
+func (s *Server) admitFresh(ctx context.Context, f Freshness) error {
+	if !f.Pinned {
+		return s.AdmitRead(ctx, f.MinRevision)
+	}
+	if err := s.activated(ctx); err != nil {
+		return err
+	}
+	return s.AdmitRead(ctx, f.At)
 }
 
 // ReadTxn serves a transaction without writes, in the turn of a read and without an

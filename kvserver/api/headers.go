@@ -59,6 +59,9 @@ const (
 	ConsistencyLinearizable = "linearizable"
 	// ConsistencyLease is reserved: no read of this version rests on clocks.
 	ConsistencyLease = "lease"
+	// ConsistencyPinned, of HeaderConsistency only: the read shows the state at the
+	// revision that was asked for, which is the same on every node.
+	ConsistencyPinned = "pinned"
 	// ConsistencyStale: the read shows the state that this node has applied so
 	// far.
 	ConsistencyStale = "stale"

@@ -104,6 +104,9 @@ type Problem struct {
 	// Operation names the operation for which a transaction was refused, by its number in
 	// its branch, from 0; one inside of a nested transaction as in "3.1".
 	Operation string `json:"operation,omitempty"`
+	// Next is where a list goes on whose pages were to show one state, at a
+	// CodeRevisionGone: the same request without that state.
+	Next string `json:"next,omitempty"`
 	// Checks are the lines of a failed readiness probe that asked for them.
 	Checks []string `json:"checks,omitempty"`
 }

@@ -50,6 +50,15 @@ func Reach(err error) (oldest, revision uint64) {
 	return 0, 0
 }
 
+// PastGone makes an error of kind RevisionGone: the store as it was at a revision was
+// asked for, and the history goes from oldest to revision.
+func PastGone(at, oldest, revision uint64) error {
+	return &failure{
+		kind: RevisionGone, oldest: oldest, revision: revision,
+		detail: fmt.Sprintf("the store as it was at revision %d is not known any more; it is from revision %d to %d", at, oldest-1, revision),
+	}
+}
+
 // InOperation makes an error of a kind about one operation of a transaction.
 func InOperation(kind error, operation, detail string) error {
 	return &failure{kind: kind, detail: detail, operation: operation}

@@ -104,6 +104,8 @@ var badParameters = map[string][]badValue{
 	"text":          malformed("no"),
 	"progress":      malformed("", "x", "10", "99ms", "61s", "-1s"),
 	"cluster":       {},
+	"at_revision":   malformed("", "-1", "+1", "1.0", "x", overflow),
+	"pin":           malformed("no"),
 	"all":           malformed("no"),
 	"partial":       malformed("no", "0"),
 	"strict":        malformed("no"),

@@ -38,6 +38,8 @@ type exchange struct {
 	query                     map[string]string // the parameters given, each of which the route takes
 	// repeated are the parameters that may be given several times.
 	repeated map[string][]string
+	// next is where a list goes on whose state is gone, "" if it is no such thing.
+	next string
 	// repeatable is set when the log would know a second copy of the request.
 	repeatable bool
 	relayed    *relayedAnswer      // by the leader, over HTTP
@@ -169,6 +171,9 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	}
 	problem := problemOf(refusal, x.id)
 	problem.Checks = checks
+	if refusal.Code == api.CodeRevisionGone {
+		problem.Next = x.next
+	}
 	if x.repeatable && refusal.Outcome == api.OutcomeUnknown {
 		problem.Retryable = true // the log knows the request again
 	}

@@ -18,6 +18,7 @@ var (
 	valueBytes        = []string{"application/octet-stream"}
 	valueLinearizable = []string{api.ConsistencyLinearizable}
 	valueStale        = []string{api.ConsistencyStale}
+	valuePinned       = []string{api.ConsistencyPinned}
 )
 
 // leaderStamp is the headers that name a leader in its term. It is not changed once

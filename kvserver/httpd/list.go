@@ -8,6 +8,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/watch"
 )
 
@@ -16,6 +17,7 @@ type listing struct {
 	prefix, after string
 	limit         int // 0: all, when streaming
 	keysOnly      bool
+	pin           bool // the pages behind this one show the same state
 }
 
 // serveList serves keys in the order of their bytes: a page of JSON, or all of
@@ -43,10 +45,13 @@ func (d *Door) serveList(x *exchange) error {
 	defer cancel()
 	p, err := d.server.List(ctx, &x.who, l.query(), f)
 	if err != nil {
+		if f.Pinned && l.after != "" {
+			x.next = x.nextPage(l.after, "at_revision", "") // for who takes a list of several states
+		}
 		return err
 	}
 	x.stampConsistency(f)
-	x.answerPage(p, l.keysOnly)
+	x.answerPage(p, l)
 	return nil
 }
 
@@ -71,21 +76,31 @@ func (x *exchange) listing() (l listing, err error) {
 	if err == nil {
 		l.keysOnly, err = x.flag("keys_only")
 	}
+	if err == nil {
+		l.pin, err = x.flag("pin")
+	}
+	if err == nil && l.pin && accepts(x.r.Header, api.MediaNDJSON) {
+		err = failure.Of(failure.BadRequest, nil, "a list that is streamed shows one state as it is; leave out pin, or ask for pages")
+	}
 	l.limit = int(limit)
 	return l, err
 }
 
 // answerPage sends a page as an api.Page.
-func (x *exchange) answerPage(p kvserver.Page, keysOnly bool) {
+func (x *exchange) answerPage(p kvserver.Page, l listing) {
 	items := make([]itemJSON, len(p.Items))
 	for i, item := range p.Items {
-		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), keysOnly)
+		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), l.keysOnly)
 	}
 	before := `{"items":[`
 	after := `],"revision":` + strconv.FormatUint(p.Revision, 10) + "}\n"
 	h := x.w.Header()
 	if p.More {
-		next := x.nextPage(p.Items[len(p.Items)-1].Key)
+		pinned := ""
+		if l.pin {
+			pinned = strconv.FormatUint(p.Revision, 10)
+		}
+		next := x.nextPage(p.Items[len(p.Items)-1].Key, "pin", pinned)
 		h.Set("Link", "<"+next+`>; rel="next"`)
 		// The path holds nothing that JSON would have to escape.
 		after = `],"revision":` + strconv.FormatUint(p.Revision, 10) + `,"next":"` + next + "\"}\n"
@@ -110,11 +125,19 @@ func (x *exchange) answerPage(p kvserver.Page, keysOnly bool) {
 	_ = w.Flush() // an error means that the client is gone
 }
 
-// nextPage is where the page after a key is: the same request from there on.
-func (x *exchange) nextPage(after string) string {
+// nextPage is where the page after a key is: the same request from there on, without
+// a parameter, and at a revision if that is not "".
+func (x *exchange) nextPage(after, without, at string) string {
 	query := url.Values{}
 	for name, value := range x.query {
 		query.Set(name, value)
+	}
+	query.Del(without)
+	if at != "" {
+		for _, name := range []string{"consistency", "min_revision", "wait", "changed_after"} {
+			query.Del(name) // which is the revision's to say
+		}
+		query.Set("at_revision", at)
 	}
 	query.Set("after", after)
 	return "/v1/kv?" + query.Encode()

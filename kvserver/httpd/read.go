@@ -93,13 +93,29 @@ func (x *exchange) askedFreshness() (f kvserver.Freshness, err error) {
 	}
 	f.Linearizable = consistency == api.ConsistencyLinearizable
 	f.MinRevision, err = x.number("min_revision", 0, 1<<64-1, 0)
+	if err != nil {
+		return f, err
+	}
+	if _, f.Pinned = x.query["at_revision"]; !f.Pinned {
+		return f, nil
+	}
+	for _, other := range []string{"consistency", "min_revision", "wait", "changed_after", "pin"} {
+		if _, given := x.query[other]; given {
+			return f, failure.Of(failure.BadRequest, nil, "the parameters at_revision and %s do not go together: the store at a revision does not change", other)
+		}
+	}
+	f.Linearizable = false
+	f.At, err = x.number("at_revision", 0, 1<<64-1, 0)
 	return f, err
 }
 
 // stampConsistency says in the header what a read has seen.
 func (x *exchange) stampConsistency(f kvserver.Freshness) {
 	consistency := valueStale
-	if f.Linearizable {
+	switch {
+	case f.Pinned:
+		consistency = valuePinned
+	case f.Linearizable:
 		consistency = valueLinearizable
 	}
 	x.w.Header()[api.HeaderConsistency] = consistency

@@ -91,15 +91,15 @@ func ofSystem(*exchange) ([]auth.Range, error) { return []auth.Range{{}}, nil }
 
 // routeTable is the one list of routes.
 func routeTable() []route {
-	reads := []string{"consistency", "min_revision", "redirect", "wait", "changed_after"}
+	reads := []string{"consistency", "min_revision", "at_revision", "redirect", "wait", "changed_after"}
 	watches := []string{"key", "prefix", "from", "to", "after", "mirror", "prev", "keys_only", "text", "progress", "cluster"}
-	lists := append([]string{"prefix", "after", "limit", "keys_only"}, reads...)
+	lists := append([]string{"prefix", "after", "limit", "keys_only", "pin"}, reads...)
 	writes := []string{"cas", "redirect", "prev"}
 	ranges := []string{"prefix", "from", "to", "all", "at_most", "partial", "prev", "redirect"}
 	onReads := []string{"Accept", "If-None-Match"}
 	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey}
-	afterRead := []int{200, 304, 307, 400, 404, 409, 414, 429, 500, 501, 503, 504}
-	afterList := []int{200, 304, 307, 400, 409, 414, 429, 500, 501, 503, 504}
+	afterRead := []int{200, 304, 307, 400, 404, 409, 410, 414, 429, 500, 501, 503, 504}
+	afterList := []int{200, 304, 307, 400, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterWatch := []int{200, 400, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
 	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}

@@ -35,7 +35,7 @@ func (d *Door) streamList(x *exchange, l listing) error {
 	}
 	ctx, cancel := x.context()
 	q := l.query()
-	view, err := d.server.Freeze(ctx, &x.who, q.Range(), f)
+	view, err := d.server.Freeze(ctx, &x.who, q, f)
 	cancel()
 	if err != nil {
 		return err

@@ -1,12 +1,16 @@
 package httpd
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
 )
 
 // asJSON is the header of requests with a body of JSON.
@@ -175,4 +179,65 @@ func TestATransactionIsOneChangeOfAWatch(t *testing.T) {
 			`{"op":"put","key":"w/b","text":"again","version":1,"created":5},{"op":"delete","key":"w/c"},{"op":"put","key":"w/d","text":"2","version":1,"created":5}]}`)
 		w.expect("change", "6", `{"revision":6,"events":[{"op":"delete","key":"w/b"},{"op":"delete","key":"w/d"}]}`)
 	})
+}
+
+// Goal (H1, H2, H3, H4): a read at a revision shows the store as it was, needs no
+// confirmation by others, waits for what is still to come, and is 410 when the history
+// does not reach so far; the pages of a pinned list show one state, and say where a list
+// goes on whose state has gone.
+// Method: writes and reads at a server whose log confirms no reads while the past is
+// asked for; then the history forgets.
+func TestReadsOfThePast(t *testing.T) {
+	s, log := newServer(t, func(c *settings) {
+		atLevel3(c)
+		c.RequestTimeout = 100 * time.Millisecond
+	})
+	for _, r := range [][3]string{{"PUT", "/v1/kv/a", "1"}, {"PUT", "/v1/kv/b", "2"}, {"PUT", "/v1/kv/c", "3"}, {"DELETE", "/v1/kv/a", ""}, {"PUT", "/v1/kv/b", "4"}, {"PUT", "/v1/kv/d", "5"}} {
+		ask(s, r[0], r[1], r[2])
+	}
+	pinned := ask(s, "GET", "/v1/kv?pin&limit=1&consistency=linearizable", "")
+	var page api.Page
+	if err := json.Unmarshal([]byte(pinned.body), &page); err != nil || page.Next != "/v1/kv?after=b&at_revision=7&limit=1" {
+		t.Fatalf("%v: %s", err, pinned.body)
+	}
+	ask(s, "DELETE", "/v1/kv?prefix=&all", "")
+	log.Mu.Lock()
+	log.OnRead = func(context.Context) (uint64, error) { return 0, errors.New("nobody confirms anything") }
+	log.Mu.Unlock()
+	const whole = `{"items":[{"key":"b","value":"NA==","revision":6,"version":2,"created":3},{"key":"c","value":"Mw==","revision":4,"version":1,"created":4},{"key":"d","value":"NQ==","revision":7,"version":1,"created":7}],"revision":7}`
+	for _, step := range []txnStep{
+		{"GET", "/v1/kv/a?at_revision=2", "", nil, 200, "1"},
+		{"GET", "/v1/kv/a?at_revision=4", "", nil, 200, "1"},
+		{"GET", "/v1/kv/a?at_revision=5", "", nil, 404, "revision 5"},
+		{"GET", "/v1/kv/b?at_revision=2", "", nil, 404, "revision 2"},
+		{"GET", "/v1/kv/b?at_revision=5", "", []string{"Accept", api.MediaJSON}, 200, `{"key":"b","value":"Mg==","revision":3,"version":1,"created":3}`},
+		{"GET", "/v1/kv?at_revision=7", "", nil, 200, whole},
+		{"GET", "/v1/kv?at_revision=0", "", nil, 200, `{"items":[],"revision":0}`},
+		{"GET", "/v1/kv?at_revision=8&prefix=b", "", nil, 200, `{"items":[],"revision":8}`},
+		{"GET", page.Next, "", nil, 200, `{"items":[{"key":"c","value":"Mw==","revision":4,"version":1,"created":4}],"revision":7,"next":"/v1/kv?after=c\u0026at_revision=7\u0026limit=1"}`},
+		{"GET", "/v1/kv?at_revision=4&keys_only", "", []string{"Accept", api.MediaNDJSON}, 200,
+			`{"key":"a","revision":2,"version":1,"created":2}` + "\n" + `{"key":"b","revision":3,"version":1,"created":3}` + "\n" + `{"key":"c","revision":4,"version":1,"created":4}`},
+		{"GET", "/v1/kv/a?at_revision=9", "", nil, 503, "behind"},
+		{"GET", "/v1/kv/a", "", nil, 503, "no_leader"}, // a read of now is not confirmed
+		{"GET", "/v1/kv/a?at_revision=2&consistency=stale", "", nil, 400, "consistency"},
+		{"GET", "/v1/kv?at_revision=2&pin", "", nil, 400, "pin"},
+	} {
+		step.want = strings.ReplaceAll(step.want, `\u0026`, "&")
+		a := ask(s, step.method, step.target, step.body, step.header...)
+		step.check(t, "the past", a)
+		if a.status == 200 && a.header.Get(api.HeaderConsistency) != "pinned" {
+			t.Errorf("%s: consistency %q", step.target, a.header.Get(api.HeaderConsistency))
+		}
+	}
+	if _, err := s.Machine().Propose(t.Context(), kv.Forget(6)); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []txnStep{
+		{"GET", "/v1/kv/b?at_revision=4", "", nil, 410, `"oldest": 6`},
+		{"GET", "/v1/kv/b?at_revision=5", "", nil, 200, "2"},
+		{"GET", "/v1/kv?at_revision=4&after=a&limit=1", "", nil, 410, `"next": "/v1/kv?after=a&limit=1"`},
+		{"GET", "/v1/kv?at_revision=4", "", []string{"Accept", api.MediaNDJSON}, 410, "revision_gone"},
+	} {
+		step.check(t, "gone", ask(s, step.method, step.target, step.body, step.header...))
+	}
 }

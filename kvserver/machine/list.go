@@ -32,12 +32,32 @@ type PageItem struct {
 }
 
 // List reads a page at one moment.
-func (m *Machine) List(q Query) (p Page) {
+func (m *Machine) List(q Query) Page {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	p.Revision = m.store.Revision()
+	return q.page(m.store)
+}
+
+// ListAt reads a page of the store as it was at a revision; see GetAt.
+func (m *Machine) ListAt(q Query, revision uint64) (Page, error) {
+	view, err := m.FreezeAt(q.Prefix, revision)
+	if err != nil {
+		return Page{}, err
+	}
+	return q.page(view), nil
+}
+
+// Listed is what a list can be made of.
+type Listed interface {
+	Revision() uint64
+	Ascend(after, prefix string, fn func(key string, item kv.Item) bool)
+}
+
+// page cuts a page.
+func (q *Query) page(from Listed) (p Page) {
+	p.Revision = from.Revision()
 	size := 0
-	m.store.Ascend(q.After, q.Prefix, func(key string, item kv.Item) bool {
+	from.Ascend(q.After, q.Prefix, func(key string, item kv.Item) bool {
 		if len(p.Items) == q.Limit || size >= q.MaxBytes {
 			p.More = true
 			return false

@@ -7,6 +7,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/past"
 	"raftkv/kvserver/txn"
 )
 
@@ -24,6 +25,38 @@ func (m *Machine) Get(key string) Reading {
 	defer m.mu.RUnlock()
 	item, found := m.store.Get([]byte(key))
 	return Reading{Item: item, Found: found, Revision: m.store.Revision()}
+}
+
+// GetAt reads a key as it was at a revision, which this node has come to. The error is
+// of kind failure.RevisionGone.
+func (m *Machine) GetAt(key string, revision uint64) (Reading, error) {
+	m.mu.RLock()
+	history := m.store.History()
+	item, found := m.store.Get([]byte(key))
+	m.mu.RUnlock()
+	if err := reaches(&history, revision); err != nil {
+		return Reading{}, err
+	}
+	// Nothing is locked: the history was copied, and what it holds never changes.
+	item, found = past.Get(&history, key, item, found, revision)
+	return Reading{Item: item, Found: found, Revision: revision}, nil
+}
+
+// FreezeAt returns the keys with a prefix as they were at a revision, like GetAt.
+func (m *Machine) FreezeAt(prefix string, revision uint64) (*past.View, error) {
+	view := m.Freeze()
+	history := view.History()
+	if err := reaches(&history, revision); err != nil {
+		return nil, err
+	}
+	return past.At(view, prefix, revision), nil
+}
+
+func reaches(h *kv.History, revision uint64) error {
+	if h.Reaches(revision) {
+		return nil
+	}
+	return failure.PastGone(revision, h.Oldest(), h.Revision())
 }
 
 // Lookup is one key to be read by GetAll, and what was read.

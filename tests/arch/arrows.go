@@ -38,7 +38,8 @@ var arrows = map[string][]string{
 	"kvserver/failure":          {"kvserver/api"},
 	"kvserver/watch":            {"kvserver/kv"},
 	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
-	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
+	"kvserver/past":             {"kvserver/kv"},
+	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
 	"kvserver/access":           {"kvserver/auth", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests

@@ -53,6 +53,16 @@ var txnMutants = []mutant{
 		"open && !all {", "open && !all && false {"),
 	inTxn("TX26", "a strict transaction that does not hold is a success", "httpd/write.go",
 		"\tif strict && !o.Succeeded {\n", "\tif strict && !o.Succeeded && o.Failed > 0 {\n"),
+	inTxn("TX28", "the revision up to which was forgotten cannot be read", "kv/history.go",
+		"return revision+1 >= h.Oldest()", "return revision >= h.Oldest()"),
+	inTxn("TX29", "a read of the past shows the change of the revision itself undone", "past/past.go",
+		"\th.Scan(revision, func(e *kv.Event) bool {\n\t\tif e.Key != key {", "\th.Scan(max(revision, h.Oldest())-1, func(e *kv.Event) bool {\n\t\tif e.Key != key {"),
+	inTxn("TX30", "a list of the past has the last item of a key and not the first", "past/past.go",
+		"if _, later := p.was[e.Key]; !later {", "if _, later := p.was[e.Key]; !later || e.Existed() {"),
+	inTxn("TX31", "a list of the past shows what has changed since as it is now, too", "past/past.go",
+		"\t\tif _, changed := p.was[key]; changed {\n\t\t\treturn true\n\t\t}\n", ""),
+	inTxn("TX32", "the pages behind a pinned one show other states", "httpd/list.go",
+		"\t\tif l.pin {\n", "\t\tif l.pin && l.after != \"\" {\n"),
 	inTxn("TX27", "the answer of a leader to a transaction is cut off", "httpd/peers.go",
 		"x.route != nil && x.route.Path == txnPath {", "x.route == nil {"),
 }
@@ -61,7 +71,8 @@ var txnMutants = []mutant{
 func inTxn(id, bug, file, old, new string) mutant {
 	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{
 		"test ./kvserver/txn",
+		"test ./kvserver/past",
 		"test ./kvserver/kv Transact|Limits|RefusedAppend|Answers|NeedsNoLog|Bodies",
-		"test ./kvserver/httpd TestTransactions|TestATransaction|LinearizableRead",
+		"test ./kvserver/httpd TestTransactions|TestATransaction|LinearizableRead|ReadsOfThePast",
 	}}
 }

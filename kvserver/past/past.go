@@ -1,0 +1,103 @@
+// Package past reads a store as it was at an earlier revision.
+//
+// # Mental model
+//
+// The history of a store holds, for every change, what each key had before it. So the
+// first event of a key behind a revision has the key's item as it was then; a key without
+// such an event has not changed since, and is live as it was.
+//
+//	revision R          first event of the key behind R        now
+//	────┼──────────────────────────┼──────────────────────────────┼──►
+//	    └── its Prev is the answer ┘         no event: the live item is
+//
+// A [View] of a range is the live keys of a frozen store under an overlay of such items.
+// Everything here only reads, from copies that do not change: no lock is held, and the
+// answer is the same on every node whose history reaches so far.
+//
+// # What it does not know
+//
+// Which revision may be asked for, waiting, rights, and HTTP.
+package past
+
+import (
+	"sort"
+	"strings"
+
+	"raftkv/kvserver/kv"
+)
+
+// Get returns a key's item as it was at a revision, which the history must reach. live
+// is the item that the key had when the history was copied. Its cost is in proportion to
+// the changes since.
+func Get(h *kv.History, key string, live kv.Item, found bool, revision uint64) (kv.Item, bool) {
+	h.Scan(revision, func(e *kv.Event) bool {
+		if e.Key != key {
+			return true
+		}
+		live, found = e.Prev, e.Existed()
+		return false
+	})
+	return live, found
+}
+
+// View is the keys with a prefix as they were at a revision. Any number of goroutines may
+// read it.
+type View struct {
+	live     *kv.View
+	revision uint64
+	keys     []string           // that have changed since, in the order of their bytes
+	was      map[string]kv.Item // what they had; version 0: there was no such key
+}
+
+// At returns the keys of a frozen store that begin with prefix, as they were at a
+// revision, which the store's history must reach.
+func At(v *kv.View, prefix string, revision uint64) *View {
+	p := &View{live: v, revision: revision, was: map[string]kv.Item{}}
+	h := v.History()
+	h.Scan(revision, func(e *kv.Event) bool {
+		if !strings.HasPrefix(e.Key, prefix) {
+			return true
+		}
+		if _, later := p.was[e.Key]; !later {
+			p.was[e.Key] = e.Prev
+			p.keys = append(p.keys, e.Key)
+		}
+		return true
+	})
+	sort.Strings(p.keys)
+	return p
+}
+
+// Revision returns the revision that the view shows.
+func (p *View) Revision() uint64 { return p.revision }
+
+// Ascend calls fn for the keys that are greater than after and begin with prefix, in the
+// order of their bytes, until fn returns false. The prefix must begin with that of At.
+func (p *View) Ascend(after, prefix string, fn func(key string, item kv.Item) bool) {
+	at := sort.Search(len(p.keys), func(i int) bool { return p.keys[i] > after && p.keys[i] >= prefix })
+	// before calls fn for the keys of the overlay up to one that is live.
+	before := func(key string) bool {
+		for ; at < len(p.keys) && p.keys[at] <= key && strings.HasPrefix(p.keys[at], prefix); at++ {
+			if was := p.was[p.keys[at]]; was.Version != 0 && !fn(p.keys[at], was) {
+				return false
+			}
+		}
+		return true
+	}
+	more := true
+	p.live.Ascend(after, prefix, func(key string, item kv.Item) bool {
+		if more = before(key); !more {
+			return false
+		}
+		if _, changed := p.was[key]; changed {
+			return true
+		}
+		more = fn(key, item)
+		return more
+	})
+	for ; more && at < len(p.keys) && strings.HasPrefix(p.keys[at], prefix); at++ {
+		if was := p.was[p.keys[at]]; was.Version != 0 {
+			more = fn(p.keys[at], was)
+		}
+	}
+}
