@@ -10,6 +10,7 @@ import (
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/txn"
+	"raftkv/kvserver/watch"
 )
 
 // Caller is who makes a request; see access.Caller.
@@ -75,23 +76,29 @@ func (s *Server) checkStale() error {
 	return nil
 }
 
+// Spans are the ranges of keys that selectors of a watch follow.
+func Spans(s *watch.Selectors) (spans []auth.Range) {
+	for _, key := range s.Keys {
+		spans = append(spans, auth.OneKey(key))
+	}
+	for _, prefix := range s.Prefixes {
+		spans = append(spans, auth.KeysWith(prefix, ""))
+	}
+	for _, r := range s.Ranges {
+		spans = append(spans, auth.KeysBetween(r.From, r.To))
+	}
+	return spans
+}
+
 // LevelAuth is the level of the cluster from which on there are identities.
 const LevelAuth = 3
-
-// checkLevel refuses what the cluster's level does not have yet.
-func (s *Server) checkLevel() error {
-	if level := s.machine.Level(); level < LevelAuth {
-		return failure.Of(failure.NotActive, nil, "the cluster works at level %d, and identities need level %d: upgrade all of its nodes", level, LevelAuth)
-	}
-	return nil
-}
 
 // ChangeAuth makes a change of the table of identities, wherever the leader is; see
 // Write. The log decides whether the caller may, and on every node alike. While
 // identities are off, a person on the leader's own machine may do everything, for
 // somebody must make the first identity.
 func (s *Server) ChangeAuth(ctx context.Context, who *Caller, change *auth.Change, remote Remote) (result kv.Result, elsewhere bool, err error) {
-	if err := s.checkLevel(); err != nil {
+	if err := s.awaitLevel(ctx, LevelAuth, "identities"); err != nil {
 		return kv.Result{}, false, err
 	}
 	author := who.Author()
@@ -132,7 +139,7 @@ func (s *Server) refusedChange(r kv.Result, change *auth.Change) error {
 
 // AuthTable returns the table of identities as it is when the call begins, or later.
 func (s *Server) AuthTable(ctx context.Context) (*auth.Table, error) {
-	if err := s.checkLevel(); err != nil {
+	if err := s.awaitLevel(ctx, LevelAuth, "identities"); err != nil {
 		return nil, err
 	}
 	if err := s.AwaitFresh(ctx, true); err != nil {

@@ -24,6 +24,9 @@ import (
 type admission struct {
 	maxCount, maxBytes int64
 	maxWaiting         int
+	// lasting requests stay for as long as their clients like: how many of them end in a
+	// second says nothing of how many there may be.
+	lasting bool
 
 	mu           sync.Mutex // guards the fields below
 	count, bytes int64
@@ -74,7 +77,7 @@ func (a *admission) enterLocked(bytes int64) bool {
 // limitLocked returns how many requests may be in flight now.
 func (a *admission) limitLocked() int64 {
 	best := a.rate.best(time.Now())
-	if best == 0 {
+	if best == 0 || a.lasting {
 		return a.maxCount // nothing is known yet
 	}
 	return min(max(int64(best*admissionDelay.Seconds()), admissionFloor), a.maxCount)

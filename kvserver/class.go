@@ -16,8 +16,9 @@ type Class int
 
 // The classes. Free requests are always admitted. Puts and appends are Writes.
 // Patient requests are reads that wait for a revision, Streams are lists that are
-// being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are followed changes and
-// reads that wait for one, States are those that watches begin with.
+// being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are
+// followed changes and reads that wait for one, which have a connection each; ClerkWatches
+// share one. States are those that watches begin with.
 const (
 	_ Class = iota // not decided
 	Free
@@ -29,6 +30,7 @@ const (
 	Backups
 	Scrapes
 	Watches
+	ClerkWatches
 	States
 	classCount
 )
@@ -36,7 +38,7 @@ const (
 var classNames = [classCount]string{
 	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads",
 	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
-	Watches: "watches", States: "states",
+	Watches: "watches", ClerkWatches: "watches of Clerks", States: "states",
 }
 
 // String returns the name for people.
@@ -59,6 +61,10 @@ const (
 	// watchesPart is which part of the connections may be watches, so that requests
 	// always find room.
 	watchesPart = 4
+	// maxClerkWatches bounds the watches on the connections of Clerks, of which each takes
+	// about 1 KiB and its selectors; maxSelectorBytes bounds those of each class.
+	maxClerkWatches  = 1 << 17
+	maxSelectorBytes = 64 << 20
 	// maxApplyLag is how many committed entries the store may be behind the log
 	// before writes are refused: an admitted write would only wait.
 	maxApplyLag = 1 << 14
@@ -75,18 +81,23 @@ func (all *admissions) set(c Config) {
 	all[Backups].maxCount = maxBackups
 	all[Scrapes].maxCount = maxScrapes
 	all[Watches].maxCount = max(int64(c.MaxConnections)/watchesPart, 1)
+	all[ClerkWatches].maxCount = maxClerkWatches
+	for _, lasting := range []Class{Watches, ClerkWatches} {
+		all[lasting].lasting, all[lasting].maxBytes = true, maxSelectorBytes
+	}
 	all[States].maxCount = maxStates
 }
 
 // unqueued has, for the classes without a queue, what is said where there is no
 // room. The limit is filled in.
 var unqueued = map[Class]string{
-	Patient: "too many reads are waiting for a revision (limit %d)",
-	Streams: "too many lists are being streamed (limit %d); ask another node",
-	Backups: "too many backups are being sent (limit %d); ask another node",
-	Scrapes: "too many scrapes are being answered (limit %d)",
-	Watches: "too many watches and waiting reads are open (limit %d); ask another node",
-	States:  "too many states are being sent (limit %d)",
+	Patient:      "too many reads are waiting for a revision (limit %d)",
+	Streams:      "too many lists are being streamed (limit %d); ask another node",
+	Backups:      "too many backups are being sent (limit %d); ask another node",
+	Scrapes:      "too many scrapes are being answered (limit %d)",
+	Watches:      "too many watches and waiting reads are open (limit %d); ask another node",
+	ClerkWatches: "too many watches of Clerks are open (limit %d); ask another node",
+	States:       "too many states are being sent (limit %d)",
 }
 
 // HasQueue reports whether requests of the class may wait for room.
@@ -111,10 +122,27 @@ func (s *Server) EnterOrRefuse(c Class) error {
 		return nil
 	}
 	if c == Watches {
-		// A fleet that lost its node must not come back at one moment.
-		return failure.RetryAfter(failure.TooManyWatches, time.Duration(1+rand.N(8))*time.Second, unqueued[c], s.admissions[c].maxCount)
+		return s.tooManyWatches(c)
 	}
 	return overloadedFor(minRetryAfter, unqueued[c], s.admissions[c].maxCount)
+}
+
+// enterWatches is EnterOrRefuse for a watch whose selectors take so many bytes.
+func (s *Server) enterWatches(c Class, bytes int64) error {
+	if s.Enter(c, bytes) {
+		return nil
+	}
+	return s.tooManyWatches(c)
+}
+
+// tooManyWatches refuses a watch. A fleet that lost its node must not come back at one
+// moment.
+func (s *Server) tooManyWatches(c Class) error {
+	after := time.Duration(1+rand.N(8)) * time.Second
+	if s.Load(c).Bytes > maxSelectorBytes/2 {
+		return failure.RetryAfter(failure.TooManyWatches, after, "the selectors of watches take too much memory (limit %s); ask another node", byteCount(maxSelectorBytes))
+	}
+	return failure.RetryAfter(failure.TooManyWatches, after, unqueued[c], s.admissions[c].maxCount)
 }
 
 // Wait admits a request as Enter does, and waits for room if there is none, until

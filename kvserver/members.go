@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
 	"raftkv/kvserver/membership"
 	"raftkv/raft"
 	"raftkv/raft/members"
@@ -51,6 +52,16 @@ func (s *Server) Confirm(ctx context.Context) error {
 		return failure.Of(failure.NoLeader, err, "node %s could not make sure that it leads", s.config.NodeID)
 	}
 	return nil
+}
+
+// awaitLevel waits a moment for the cluster to work at a level, which what is asked for
+// needs: a cluster that has just begun comes to it soon.
+func (s *Server) awaitLevel(ctx context.Context, level uint64, what string) error {
+	if s.whileLeaderless(ctx, func() bool { return s.machine.Level() >= level || s.Serving() != nil }) {
+		return s.Serving()
+	}
+	return failure.Of(failure.NotActive, nil, "the cluster works at level %d, and %s need level %d: it rises when all nodes have a version that knows it",
+		max(s.machine.Level(), kv.LevelBase), what, level)
 }
 
 // levelOf returns the level at which the cluster works from an entry on that holds no

@@ -114,7 +114,7 @@ func (s *Server) ReadTxn(ctx context.Context, who *Caller, t *txn.Txn, results u
 	if err := s.AllowTxn(who, t); err != nil {
 		return nil, 0, err
 	}
-	if err := s.activated(ctx); err != nil {
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "transactions"); err != nil {
 		return nil, 0, err
 	}
 	if err := s.Wait(ctx, Reads, 0); err != nil {

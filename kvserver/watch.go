@@ -5,8 +5,11 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"raftkv/kvserver/access"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/machine"
@@ -15,6 +18,7 @@ import (
 
 // WatchRequest is a watch as a door asks for it.
 type WatchRequest struct {
+	Who       *Caller // who must have the right watch on all that is selected, and keep it
 	Selectors watch.Selectors
 	Mirror    bool // the state first, and again after a gap
 	// Resume: go on behind After, which is a revision that the client was given.
@@ -23,6 +27,9 @@ type WatchRequest struct {
 	After    uint64
 	Progress time.Duration // between two bookmarks; 0: the default
 	Cluster  string        // uid of the cluster whose bookmark it is; "": any
+	// Woken, if not nil, is called when Step may have something to do that it had not
+	// at its last call. It must not block, nor call the watch.
+	Woken func()
 }
 
 // Watching is a watch that is in place. It belongs to one goroutine and must be closed.
@@ -30,54 +37,61 @@ type Watching struct {
 	server *Server
 	stream *watch.Stream
 	*machine.Cursor
-	begun time.Time
-	woken chan struct{}     // holds a token when there may be something
-	heard chan confirmation // holds the end of the confirmation that was asked for
+	permit *access.Permit
+	class  Class
+	bytes  int64 // of the selectors
+	begun  time.Time
+	wake   func()
+	woken  chan struct{} // for Next: holds a token when there may be something
+	heard  atomic.Pointer[confirmation]
+	ending bool
 }
 
 var _ watch.Node = (*Watching)(nil)
 
 // Watch puts a watch in place. The errors are failure.NotActive, OtherCluster,
-// TooManyWatches, RevisionGone and RevisionAhead, and those of a linearizable read.
+// TooManyWatches, RevisionGone and RevisionAhead, those of access.Gate.Allow and those of
+// a linearizable read. A watch with Woken needs no goroutine while it rests, and such
+// watches have a room of their own.
 func (s *Server) Watch(ctx context.Context, r WatchRequest) (*Watching, error) {
-	if err := s.activated(ctx); err != nil {
+	permit := s.gate.Permit(r.Who, auth.Watch, Spans(&r.Selectors)...)
+	if err := permit.Still(); err != nil {
+		return nil, err
+	}
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "watches"); err != nil {
 		return nil, err
 	}
 	if uid := s.UID(); r.Cluster != "" && r.Cluster != uid {
 		return nil, failure.Of(failure.OtherCluster, nil, "the bookmark is of the cluster %.40q, and this is %q: read the state and go on from its revision", r.Cluster, uid)
 	}
-	if s.watchesEnd() {
+	if s.WatchesEnd() {
 		return nil, failure.NodeStopping(nil)
 	}
-	if err := s.EnterOrRefuse(Watches); err != nil {
+	w := &Watching{server: s, permit: permit, class: Watches, bytes: r.Selectors.Bytes(), begun: time.Now(), wake: r.Woken}
+	if r.Woken != nil {
+		w.class = ClerkWatches
+	} else {
+		w.woken = make(chan struct{}, 1)
+		w.wake = w.note
+	}
+	if err := s.enterWatches(w.class, w.bytes); err != nil {
 		return nil, err
 	}
-	w, err := s.watch(ctx, r)
-	if err != nil {
-		s.Leave(Watches, 0)
+	if err := w.place(ctx, &r); err != nil {
+		s.Leave(w.class, w.bytes)
 		return nil, err
 	}
 	s.watches.streams.Add(1)
 	return w, nil
 }
 
-// activated waits a moment for the cluster to work at the level of watches: one that
-// has just begun comes to it soon.
-func (s *Server) activated(ctx context.Context) error {
-	if s.whileLeaderless(ctx, func() bool { return s.machine.Level() >= kv.LevelHistory || s.Serving() != nil }) {
-		return s.Serving()
-	}
-	return failure.Of(failure.NotActive, nil, "the cluster works at level %d, and this needs level %d: it rises when all nodes have a version that knows it",
-		max(s.machine.Level(), kv.LevelBase), kv.LevelHistory)
-}
-
-func (s *Server) watch(ctx context.Context, r WatchRequest) (*Watching, error) {
-	after, err := s.startOf(ctx, r)
+// place finds the place where a watch begins, and puts it there.
+func (w *Watching) place(ctx context.Context, r *WatchRequest) error {
+	after, err := w.server.startOf(ctx, r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w := &Watching{server: s, begun: time.Now(), woken: make(chan struct{}, 1), heard: make(chan confirmation, 1)}
-	w.Cursor = s.machine.Watch(r.Selectors, after, w.wake)
+	w.Cursor = w.server.machine.Watch(r.Selectors, after, w.wake)
 	progress := watch.DefaultProgress
 	if r.Progress > 0 {
 		progress = min(max(watch.Millis(r.Progress.Milliseconds()), watch.MinProgress), watch.MaxProgress)
@@ -86,12 +100,12 @@ func (s *Server) watch(ctx context.Context, r WatchRequest) (*Watching, error) {
 	w.stream = watch.NewStream(watch.Options{
 		Selectors: r.Selectors, Mirror: r.Mirror, Resume: r.Resume, After: after, Progress: progress,
 		NoLeader: watch.NoLeader - spread/2 + rand.N(spread+1),
-	}, w, 0)
-	return w, nil
+	}, w, w.now())
+	return nil
 }
 
 // startOf returns the revision behind which a watch begins.
-func (s *Server) startOf(ctx context.Context, r WatchRequest) (uint64, error) {
+func (s *Server) startOf(ctx context.Context, r *WatchRequest) (uint64, error) {
 	if !r.Resume || r.After > s.machine.Revision() {
 		// Whether a revision is still to come is not for this node's store to say: it may
 		// lag.
@@ -111,7 +125,7 @@ func (s *Server) startOf(ctx context.Context, r WatchRequest) (uint64, error) {
 	return r.After, nil
 }
 
-func (w *Watching) wake() {
+func (w *Watching) note() {
 	select {
 	case w.woken <- struct{}{}:
 	default: // it will look anyway
@@ -121,62 +135,104 @@ func (w *Watching) wake() {
 // now is the time of the stream.
 func (w *Watching) now() watch.Millis { return watch.Millis(time.Since(w.begun).Milliseconds()) }
 
-// Next waits for something to send. An error says why the watch ends: it is of package
-// failure and to be told to the client, or it is that of ctx. What Outs hold never
-// changes.
+// Step returns what is to be sent now, and never waits. With more there may be more at
+// once; otherwise there is nothing to do before the watch is woken, or Rest is over. An
+// error says why the watch ends: it is of package failure and to be told to the client.
+// What Outs hold never changes.
+func (w *Watching) Step() (outs []watch.Out, more bool, err error) {
+	if err := w.Listen(); err != nil {
+		return nil, false, err
+	}
+	if w.server.WatchesEnd() {
+		w.Stop()
+	}
+	outs, more = w.stream.Step(w.now())
+	if n := len(outs); n > 0 {
+		// It may have been found after a revocation was.
+		if err := w.permit.Still(); err != nil {
+			return nil, false, w.ended(err)
+		}
+		if last := outs[n-1]; last.Kind == watch.End {
+			return nil, false, w.ended(w.endOf(last))
+		}
+		w.server.watches.note(outs)
+	}
+	return outs, more, nil
+}
+
+// Listen does what a watch must do while its client takes nothing: it asks for
+// confirmations and hears of them. The error is one of Step.
+func (w *Watching) Listen() error {
+	if err := w.server.machine.Quarantined(); err != nil {
+		return w.ended(err)
+	}
+	if err := w.permit.Still(); err != nil {
+		return w.ended(err)
+	}
+	if c := w.heard.Swap(nil); c != nil {
+		w.confirmed(c)
+	}
+	if w.stream.Ask(w.now()) {
+		w.server.confirming.ask(w.server, w)
+	}
+	return nil
+}
+
+// Rest returns how long there is nothing to do for a watch that is not woken.
+func (w *Watching) Rest() time.Duration { return w.until(w.stream.Next()) }
+
+// Pause is Rest for a client that takes nothing.
+func (w *Watching) Pause() time.Duration { return w.until(w.stream.NextAsk()) }
+
+func (w *Watching) until(at watch.Millis) time.Duration {
+	return time.Duration(max(at-w.now(), 1)) * time.Millisecond
+}
+
+// Sync asks for a bookmark; see watch.Stream.
+func (w *Watching) Sync() { w.stream.Sync(w.now()) }
+
+// Stop ends the watch behind what this node has applied until now.
+func (w *Watching) Stop() {
+	if !w.ending {
+		w.ending = true
+		w.server.machine.FinishWatches()
+		w.stream.Stop()
+	}
+}
+
+// TooSlow returns the error for a client that takes nothing.
+func (w *Watching) TooSlow() error {
+	return w.ended(failure.Of(failure.SlowWatcher, nil, "nothing was taken for a minute: go on from the last bookmark"))
+}
+
+// Next waits for something to send. The error is one of Step, or that of ctx. It is not
+// for watches with Woken.
 func (w *Watching) Next(ctx context.Context) ([]watch.Out, error) {
 	for {
-		if err := w.server.machine.Quarantined(); err != nil {
-			return nil, w.ended(err)
-		}
-		if w.server.watchesEnd() {
-			w.server.machine.FinishWatches()
-			w.stream.Stop()
-		}
-		now := w.now()
-		if w.stream.Ask(now) {
-			w.server.confirming.ask(w.server, w.heard)
-		}
-		outs, more := w.stream.Step(now)
-		if n := len(outs); n > 0 {
-			if last := outs[n-1]; last.Kind == watch.End {
-				return nil, w.ended(w.endOf(last))
-			}
-			w.server.watches.note(outs)
-			w.listen()
-			return outs, nil
+		outs, more, err := w.Step()
+		if err != nil || len(outs) > 0 {
+			return outs, err
 		}
 		if more {
 			continue
 		}
-		if err := w.sleep(ctx, w.stream.Next()-now); err != nil {
+		if err := w.sleep(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// listen takes the end of a confirmation, if it is there.
-func (w *Watching) listen() {
-	select {
-	case c := <-w.heard:
-		w.confirmed(c)
-	default:
-	}
-}
-
 // sleep waits until the stream may have something to do.
-func (w *Watching) sleep(ctx context.Context, d watch.Millis) error {
-	timer := time.NewTimer(time.Duration(max(d, 1)) * time.Millisecond)
+func (w *Watching) sleep(ctx context.Context) error {
+	timer := time.NewTimer(w.Rest())
 	defer timer.Stop()
 	select {
 	case <-w.woken:
-	case c := <-w.heard:
-		w.confirmed(c)
 	case <-timer.C:
 	case <-w.server.leaving:
 	case <-w.server.machine.Lifetime().Done():
 	case <-ctx.Done():
-		if !w.server.watchesEnd() { // a context of the server's ends with it
+		if !w.server.WatchesEnd() { // a context of the server's ends with it
 			return context.Cause(ctx)
 		}
 	}
@@ -185,10 +241,13 @@ func (w *Watching) sleep(ctx context.Context, d watch.Millis) error {
 
 // EndWatches ends all watches and reads that wait, and lets no more begin: the node is
 // about to stop. What was applied until now is still sent.
-func (s *Server) EndWatches() { s.leave.Do(func() { close(s.leaving) }) }
+func (s *Server) EndWatches() {
+	s.leave.Do(func() { close(s.leaving) })
+	s.machine.WakeWatches()
+}
 
-// watchesEnd reports whether watches are to end.
-func (s *Server) watchesEnd() bool {
+// WatchesEnd reports whether watches are to end.
+func (s *Server) WatchesEnd() bool {
 	select {
 	case <-s.leaving:
 		return true
@@ -197,7 +256,7 @@ func (s *Server) watchesEnd() bool {
 	}
 }
 
-func (w *Watching) confirmed(c confirmation) {
+func (w *Watching) confirmed(c *confirmation) {
 	if c.err != nil {
 		w.stream.Unconfirmed(w.now())
 		return
@@ -240,7 +299,7 @@ func (w *Watching) Close() {
 	w.stream.Close()
 	w.Cursor.Close()
 	w.server.watches.streams.Add(-1)
-	w.server.Leave(Watches, 0)
+	w.server.Leave(w.class, w.bytes)
 }
 
 // confirmation is the end of a question for a read index: err, or the revision that the
@@ -255,18 +314,19 @@ type confirmation struct {
 // share that were waiting when it began.
 type confirmer struct {
 	mu      sync.Mutex // guards the fields below
-	waiting []chan<- confirmation
+	waiting []*Watching
 	running bool
 }
 
 // confirmTimeout bounds one question.
 const confirmTimeout = 5 * time.Second
 
-// ask has a read index asked for, beginning no earlier than now. to has room for its end.
-func (c *confirmer) ask(s *Server, to chan<- confirmation) {
+// ask has a read index asked for, beginning no earlier than now, for a watch that has not
+// asked since it heard of the last one.
+func (c *confirmer) ask(s *Server, w *Watching) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = append(c.waiting, to)
+	c.waiting = append(c.waiting, w)
 	if !c.running {
 		c.running = true
 		go c.run(s)
@@ -280,18 +340,19 @@ func (c *confirmer) run(s *Server) {
 		if asking == nil {
 			return
 		}
-		end := confirmation{begun: time.Now()}
+		end := &confirmation{begun: time.Now()}
 		ctx, cancel := context.WithTimeout(s.machine.Lifetime(), confirmTimeout)
 		end.err = s.AwaitFresh(ctx, true)
 		cancel()
 		end.revision = s.machine.Revision()
-		for _, to := range asking {
-			to <- end
+		for _, w := range asking {
+			w.heard.Store(end)
+			w.wake()
 		}
 	}
 }
 
-func (c *confirmer) take() []chan<- confirmation {
+func (c *confirmer) take() []*Watching {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	asking := c.waiting
@@ -304,7 +365,7 @@ func (c *confirmer) take() []chan<- confirmation {
 // time at most. It reports whether one was; otherwise up to which revision none was. A
 // change that the history does not know any more counts as one.
 func (s *Server) AwaitChange(ctx context.Context, selectors watch.Selectors, after uint64, limit time.Duration) (upTo uint64, changed bool, err error) {
-	if err := s.activated(ctx); err != nil {
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "reads that wait"); err != nil {
 		return 0, false, err
 	}
 	if err := s.EnterOrRefuse(Watches); err != nil {
@@ -312,7 +373,7 @@ func (s *Server) AwaitChange(ctx context.Context, selectors watch.Selectors, aft
 	}
 	defer s.Leave(Watches, 0)
 	if after > s.machine.Revision() {
-		if _, err := s.startOf(ctx, WatchRequest{Resume: true, After: after}); err != nil && !errors.Is(err, failure.RevisionGone) {
+		if _, err := s.startOf(ctx, &WatchRequest{Resume: true, After: after}); err != nil && !errors.Is(err, failure.RevisionGone) {
 			return 0, false, err
 		}
 	}

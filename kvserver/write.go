@@ -29,8 +29,8 @@ func (s *Server) Write(ctx context.Context, who *Caller, c kv.Command, remote Re
 	if err := s.allowCommand(who, &c); err != nil {
 		return kv.Result{}, false, err
 	}
-	if c.MinLevel() > kv.LevelBase {
-		if err := s.activated(ctx); err != nil {
+	if level := c.MinLevel(); level > kv.LevelBase {
+		if err := s.awaitLevel(ctx, level, "requests of this kind"); err != nil {
 			return kv.Result{}, false, err
 		}
 	}

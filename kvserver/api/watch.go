@@ -84,5 +84,12 @@ const (
 // MediaEvents is the media type of Server-Sent Events.
 const MediaEvents = "text/event-stream"
 
-// MaxWatchSelectors is the maximum number of selectors of a watch.
-const MaxWatchSelectors = 64
+const (
+	// MaxWatchSelectors is the maximum number of selectors of a watch in the path of a
+	// request.
+	MaxWatchSelectors = 64
+	// MaxSelectors is the maximum number of selectors in a body.
+	MaxSelectors = 1000
+	// MaxWatchBytes is the length of the longest body of a request for a watch.
+	MaxWatchBytes = 256 << 10
+)

@@ -14,6 +14,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft/snapshot"
@@ -197,7 +198,7 @@ func TestABackupIsNotKeptForASleepingClient(t *testing.T) {
 	s, _ := newServer(t, nil)
 	w := &deadlineWriter{}
 	x := &exchange{door: s.door, w: w}
-	to := &backupWriter{x: x, began: time.Now(), sent: 10 << 20}
+	to := &backupWriter{x: x, began: time.Now(), sent: 10 << 20, may: x.permit(auth.Backup, auth.Range{})}
 	if _, err := to.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,7 +12,6 @@ import (
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
-	"raftkv/kvserver/watch"
 )
 
 // authenticate finds who makes the request. It comes before everything that the
@@ -98,20 +96,6 @@ func (x *exchange) allowAll(right auth.Right, spans []auth.Range) error {
 	return nil
 }
 
-// rangesOf are the ranges that selectors of a watch follow.
-func rangesOf(s watch.Selectors) (spans []auth.Range) {
-	for _, key := range s.Keys {
-		spans = append(spans, auth.OneKey(key))
-	}
-	for _, prefix := range s.Prefixes {
-		spans = append(spans, auth.KeysWith(prefix, ""))
-	}
-	for _, r := range s.Ranges {
-		spans = append(spans, auth.KeysBetween(r.From, r.To))
-	}
-	return spans
-}
-
 // asksMore reports whether a probe wants to be told what only some may know.
 func (r *route) asksMore(request *http.Request) bool {
 	return r.Path == "/readyz" && request.URL.Query().Has("verbose")
@@ -152,42 +136,9 @@ func (d *Door) adminsOnly(next http.Handler) http.Handler {
 	})
 }
 
-// errRevoked ends what is being sent to a caller that may not have it any more.
-var errRevoked = errors.New("the caller may not have this any more")
-
-// permit is what a stream was let in for. It is asked for again as the table of
-// identities changes.
-type permit struct {
-	x     *exchange
-	right auth.Right
-	spans []auth.Range
-	table *auth.Table // by which it was decided last
-	asked time.Time
-	lost  bool
-	why   error // it was lost
-}
-
-// permitEvery is how often a stream asks again though the table is the same: its token
-// may have expired.
-const permitEvery = time.Second
-
-func (x *exchange) permit(right auth.Right, spans ...auth.Range) *permit {
-	return &permit{x: x, right: right, spans: spans, asked: time.Now(), table: x.door.server.Machine().Auth()}
-}
-
-// still reports whether the caller may still have what is being sent.
-func (p *permit) still() bool {
-	if p == nil {
-		return true // nobody was let in
-	}
-	t := p.x.door.server.Machine().Auth()
-	if p.lost || t == p.table && (t.State() == auth.Off || time.Since(p.asked) < permitEvery) {
-		return !p.lost
-	}
-	p.table, p.asked = t, time.Now()
-	p.why = p.x.allowAll(p.right, p.spans)
-	p.lost = p.why != nil
-	return !p.lost
+// permit is what the request was let in for, if that lasts.
+func (x *exchange) permit(right auth.Right, spans ...auth.Range) *access.Permit {
+	return x.door.server.Gate().Permit(&x.who, right, spans...)
 }
 
 // noted are the rights whose use is an act of the audit, whether it succeeds or not.

@@ -73,7 +73,7 @@ func ofList(x *exchange) ([]auth.Range, error) {
 // ofWatch are the ranges of the selectors of a watch.
 func ofWatch(x *exchange) ([]auth.Range, error) {
 	r, err := x.watchRequest()
-	return rangesOf(r.Selectors), err
+	return kvserver.Spans(&r.Selectors), err
 }
 
 // ofDelete is the range that a DELETE removes.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
@@ -58,9 +59,9 @@ func (d *Door) streamList(x *exchange, l listing) error {
 		}
 		count++
 		newItemJSON(key, d.shown(item), l.keysOnly).writeTo(w)
-		return w.WriteByte('\n') == nil && time.Now().Before(end) && d.server.Serving() == nil && may.still()
+		return w.WriteByte('\n') == nil && time.Now().Before(end) && d.server.Serving() == nil && may.Still() == nil
 	})
-	if w.Flush() != nil || !time.Now().Before(end) || d.server.Serving() != nil || !may.still() {
+	if w.Flush() != nil || !time.Now().Before(end) || d.server.Serving() != nil || may.Still() != nil {
 		// The client must see that this is not all, or that it may be wrong: a node whose
 		// state differs from a majority's ends the lists that it has begun.
 		panic(http.ErrAbortHandler)
@@ -143,7 +144,7 @@ type backupWriter struct {
 	x     *exchange
 	began time.Time
 	sent  int64
-	may   *permit
+	may   *access.Permit
 }
 
 var _ io.Writer = (*backupWriter)(nil)
@@ -152,8 +153,8 @@ func (w *backupWriter) Write(b []byte) (int, error) {
 	if err := w.x.door.server.Serving(); err != nil {
 		return 0, err
 	}
-	if !w.may.still() {
-		return 0, errRevoked
+	if err := w.may.Still(); err != nil {
+		return 0, err
 	}
 	// What serves in tests without a connection has no deadlines.
 	due := w.began.Add(backupGrace + time.Duration(w.sent)*time.Second/backupRate)

@@ -10,7 +10,6 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/httpd/events"
 	"raftkv/kvserver/kv"
@@ -53,15 +52,12 @@ func (d *Door) serveWatch(x *exchange) error {
 	}
 	x.unhurried()
 	x.begin(http.StatusOK, streamPiece)
-	to, may := pieces{x}, x.permit(auth.Watch, rangesOf(asked.Selectors)...)
+	to := pieces{x}
 	buffer := f.AppendRetry(nil, minRetry+rand.N(maxRetry-minRetry))
 	for {
 		outs, err := w.Next(x.r.Context())
 		if x.r.Context().Err() != nil && !d.server.Stopping() {
 			return nil // the client is gone
-		}
-		if !may.still() {
-			outs, err = nil, may.why // its token may have been revoked meanwhile
 		}
 		for i := range outs {
 			buffer = f.Append(buffer, &outs[i])
@@ -88,6 +84,7 @@ func (x *exchange) unhurried() {
 
 // watchRequest reads what a watch follows, and from where.
 func (x *exchange) watchRequest() (r kvserver.WatchRequest, err error) {
+	r.Who = &x.who
 	r.Selectors.Keys, r.Selectors.Prefixes = x.repeated["key"], x.repeated["prefix"]
 	from, ranged := x.query["from"]
 	to, ends := x.query["to"]
@@ -149,7 +146,7 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 		return err == nil, err
 	}
 	// What is waited for may be more than what is read.
-	if err := x.allowAll(x.route.Right, rangesOf(s)); err != nil {
+	if err := x.allowAll(x.route.Right, kvserver.Spans(&s)); err != nil {
 		return false, err
 	}
 	x.conn.LeaveGate()
@@ -169,7 +166,7 @@ func (x *exchange) awaitChange(s watch.Selectors, f kvserver.Freshness, has func
 	case changed || err != nil:
 		return err == nil, err
 	}
-	if err := x.allowAll(x.route.Right, rangesOf(s)); err != nil {
+	if err := x.allowAll(x.route.Right, kvserver.Spans(&s)); err != nil {
 		return false, err // it may have been revoked meanwhile
 	}
 	x.stampConsistency(f)

@@ -92,7 +92,9 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 	err := apply()
 	m.observer.Applied(messages, time.Since(begun))
 	// Whoever hears that a token was revoked may count on it: the table goes first.
-	m.auth.Store(m.store.Auth())
+	if table := m.store.Auth(); m.auth.Swap(table) != table {
+		m.WakeWatches() // some may have lost the right to what they follow
+	}
 	m.waiting.finish(m.results)
 	clear(m.results) // values must not live on in the slice
 	m.results = m.results[:0]

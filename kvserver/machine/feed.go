@@ -64,7 +64,7 @@ func (m *Machine) feedWatches() {
 		case <-m.lifetime.Done():
 		}
 	}
-	m.wakeWatches()
+	m.WakeWatches()
 }
 
 // fed returns the revision up to which the watches were told.
@@ -87,8 +87,9 @@ func (m *Machine) advanceFeed() (more bool) {
 	return m.feed.hub.Advance(history)
 }
 
-// wakeWatches wakes the owners of all cursors: this node may not serve any more.
-func (m *Machine) wakeWatches() {
+// WakeWatches wakes the owners of all cursors: what decides whether they
+// are served has changed.
+func (m *Machine) WakeWatches() {
 	m.feed.mu.Lock()
 	defer m.feed.mu.Unlock()
 	if m.feed.hub != nil {

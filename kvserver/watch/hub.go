@@ -232,10 +232,11 @@ func (h *Hub) rouse() {
 	})
 }
 
-// WakeAll wakes every owner.
+// WakeAll wakes every owner, whether it has looked since it was last woken or not.
 func (h *Hub) WakeAll() {
 	for _, c := range h.all {
-		c.rouse()
+		c.asleep = false
+		c.wake()
 	}
 }
 

@@ -31,6 +31,23 @@ func (s *Selectors) Match(key string) bool {
 // Count returns the number of selectors.
 func (s *Selectors) Count() int { return len(s.Keys) + len(s.Prefixes) + len(s.Ranges) }
 
+// Bytes returns about how much memory the selectors take.
+func (s *Selectors) Bytes() (n int64) {
+	for _, text := range s.Keys {
+		n += selectorBytes + int64(len(text))
+	}
+	for _, text := range s.Prefixes {
+		n += selectorBytes + int64(len(text))
+	}
+	for _, r := range s.Ranges {
+		n += selectorBytes + int64(len(r.From)+len(r.To))
+	}
+	return n
+}
+
+// selectorBytes is what a selector takes in addition to its text.
+const selectorBytes = 64
+
 // Check says what keeps the selectors from being those of a watch with at most so many
 // of them. nil: nothing.
 func (s *Selectors) Check(limit int) error {

@@ -13,6 +13,8 @@ const (
 	Silence Millis = 15_000
 	// NoLeader is for how long nothing could be confirmed before a stream ends, ± 25 %.
 	NoLeader Millis = 20_000
+	// askEvery is how often a confirmation is asked for, if not more often for bookmarks.
+	askEvery Millis = 10_000
 	// MinProgress and MaxProgress bound how often a bookmark comes, and DefaultProgress
 	// is how often where nobody says.
 	MinProgress     Millis = 100
@@ -58,6 +60,7 @@ type Out struct {
 	Items    int // of Synced: how many came
 	Cause    Cause
 	Before   bool // of an Open: the state follows, so it is no bookmark
+	Syncs    int  // of a Progress: how many calls of Sync it answers
 }
 
 // Cause says why a stream ends.
@@ -116,9 +119,11 @@ type Stream struct {
 
 	begun, sent Millis // when it was opened, when it last handed out something
 	asked       bool   // a confirmation is under way
+	syncs       syncs
 	confirmed   Millis // when the last one had begun
 	nextAsk     Millis
 	bookmark    uint64 // to be handed out once the stream has come there; 0: none
+	nextMark    Millis // from when on a confirmation makes a bookmark
 	wants       bool   // a confirmation, before the state may be frozen
 	fresh       bool   // that has come
 	retry       Millis // when to try again what had no room or came too early
@@ -137,9 +142,14 @@ const (
 	ended
 )
 
+// syncs count the calls of Sync without an answer: those for which the next confirmation
+// is good, those that came while one was under way and need the one after it, and those
+// that are confirmed.
+type syncs struct{ next, later, confirmed int }
+
 // NewStream returns a stream whose cursor stands behind options.After.
 func NewStream(o Options, node Node, now Millis) *Stream {
-	return &Stream{options: o, node: node, position: o.After, upTo: o.After, begun: now, sent: now, confirmed: now, nextAsk: now, lastReset: now - resetPause}
+	return &Stream{options: o, node: node, position: o.After, upTo: o.After, begun: now, sent: now, confirmed: now, nextAsk: now, nextMark: now, lastReset: now - resetPause}
 }
 
 // Position returns the revision up to which everything was handed out.
@@ -173,7 +183,28 @@ func (s *Stream) Ask(now Millis) bool {
 		return false
 	}
 	s.asked = true
+	s.syncs.next, s.syncs.later = s.syncs.next+s.syncs.later, 0
 	return true
+}
+
+// Sync asks for a bookmark now: a Progress that rests on a confirmation which has yet to
+// begin answers it. The calls are answered in their order.
+func (s *Stream) Sync(now Millis) {
+	if s.asked {
+		s.syncs.later++
+		return
+	}
+	s.syncs.next++
+	s.nextAsk = min(s.nextAsk, now)
+}
+
+// NextAsk returns when a confirmation is to be asked for, for an owner that hands nothing
+// out meanwhile.
+func (s *Stream) NextAsk() Millis {
+	if s.asked {
+		return s.confirmed + s.options.NoLeader
+	}
+	return s.nextAsk
 }
 
 // Confirmed tells that a read index that was asked for at begun, or later, is applied,
@@ -181,12 +212,18 @@ func (s *Stream) Ask(now Millis) bool {
 func (s *Stream) Confirmed(begun Millis, revision uint64) {
 	s.asked = false
 	s.confirmed = max(s.confirmed, begun)
-	s.nextAsk = begun + s.options.Progress
-	s.bookmark = revision
+	if begun >= s.nextMark || s.syncs.next > 0 || s.wants {
+		s.bookmark, s.nextMark = revision, begun+s.options.Progress
+		s.node.Await(revision)
+	}
+	s.nextAsk = min(begun+askEvery, s.nextMark)
+	if s.syncs.later > 0 {
+		s.nextAsk = begun
+	}
+	s.syncs.confirmed, s.syncs.next = s.syncs.confirmed+s.syncs.next, 0
 	if s.wants {
 		s.wants, s.fresh = false, true
 	}
-	s.node.Await(revision)
 }
 
 // Unconfirmed tells that no read index came.
@@ -360,8 +397,9 @@ func (s *Stream) changes(now Millis) (outs []Out, more bool) {
 		s.scans = s.position < s.endAt
 		return nil, true
 	case s.bookmark != 0 && s.position >= s.bookmark:
-		s.bookmark = 0
-		return []Out{{Kind: Progress, Revision: s.position}}, true
+		out := Out{Kind: Progress, Revision: s.position, Syncs: s.syncs.confirmed}
+		s.bookmark, s.syncs.confirmed = 0, 0
+		return []Out{out}, true
 	}
 	return nil, false
 }

@@ -4,8 +4,8 @@ package main
 // those.
 var watchMutants = []mutant{
 	inWatch("WT2", "a bookmark is sent when it is confirmed, not behind what stands before it", "watch/stream.go",
-		"\tcase s.bookmark != 0 && s.position >= s.bookmark:\n\t\ts.bookmark = 0\n\t\treturn []Out{{Kind: Progress, Revision: s.position}}, true\n",
-		"\tcase s.bookmark != 0:\n\t\tconfirmed := s.bookmark\n\t\ts.bookmark = 0\n\t\treturn []Out{{Kind: Progress, Revision: confirmed}}, true\n"),
+		"\tcase s.bookmark != 0 && s.position >= s.bookmark:\n\t\tout := Out{Kind: Progress, Revision: s.position, ",
+		"\tcase s.bookmark != 0:\n\t\tout := Out{Kind: Progress, Revision: s.bookmark, "),
 	inWatch("WT3", "the place of a mirror is the one before its state was frozen", "watch/stream.go",
 		"\t\ts.place(view.Revision())\n", "\t\ts.place(s.position)\n"),
 	inWatch("WT4", "a history that reaches the place just so is said to be gone", "watch/stream.go",
