@@ -20,6 +20,7 @@ type act struct {
 var actions = map[clerkwire.Kind]string{
 	clerkwire.KindOpen: "open session", clerkwire.KindGet: "get", clerkwire.KindList: "list", clerkwire.KindPut: "put",
 	clerkwire.KindAppend: "append", clerkwire.KindDelete: "delete", clerkwire.KindForward: "forward", clerkwire.KindAuth: "auth",
+	clerkwire.KindWatch: "watch",
 }
 
 // begin asks the audit for room for the line of an act.

@@ -670,7 +670,7 @@ func FuzzClerkStream(f *testing.F) {
 		s, _ := newServer(t, nil)
 		here, there := net.Pipe()
 		defer here.Close()
-		serve, leave, err := s.clerks.Admit(clerkwire.Protocol, "", kvserver.Caller{})
+		serve, leave, err := s.clerks.Admit(clerkwire.Protocol, nil, kvserver.Caller{})
 		if err != nil {
 			t.Fatal(err)
 		}

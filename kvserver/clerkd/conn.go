@@ -20,11 +20,14 @@ const (
 
 // conn is the connection of one Clerk, or of a node that forwards writes. One goroutine
 // reads requests, one writes answers; in between a write is an entry among those that wait for the
-// applier, and the reads that came together are a goroutine.
+// applier, and the reads that came together are a goroutine. If there are watches, one
+// more goroutine serves all of them.
 type conn struct {
 	door *Door
 	out  *clerkwire.Outbox
 	uid  string // of the cluster, as the greeting has said; "" if it was not known
+	// watches are those on the connection; see watches.
+	watches watches
 	// maxInFlight is how many requests are served at the same time.
 	maxInFlight int
 	// first is the caller that made the connection, which its limits count for; who is
@@ -36,8 +39,9 @@ type conn struct {
 	room     sync.Cond  // requests were answered
 	conn     net.Conn   // nil until served
 	inFlight int
+	watching int  // watches that are in place
 	counted  int  // requests that count for the limits of first
-	leaving  bool // no more requests are taken; the connection ends when none is in flight
+	leaving  bool // no more requests are taken; the connection ends when none is in flight, and no watch is left
 	killed   bool
 }
 
@@ -48,6 +52,7 @@ func newConn(d *Door, uid, greeting string, who kvserver.Caller) *conn {
 	c.who.Store(&who)
 	c.out.End(append(c.out.Begin(), greeting...))
 	c.room.L = &c.mu
+	c.watches.set(c)
 	return c
 }
 
@@ -66,6 +71,7 @@ func (c *conn) serve(to net.Conn, frames *clerkwire.FrameReader) {
 	r := reader{conn: c, door: c.door, server: c.door.server, frames: frames}
 	r.run()
 	c.kill()
+	c.watches.close()
 }
 
 // begin makes to the connection, unless its end has come before.
@@ -100,6 +106,7 @@ func (c *conn) sendAway() {
 		return
 	}
 	c.out.End(clerkwire.AppendFrame(c.out.Begin(), clerkwire.KindGoodbye, 0, clerkwire.Empty{}))
+	c.watches.stop()
 	c.leave(0)
 }
 
@@ -134,7 +141,7 @@ func (c *conn) leave(n int) {
 	if c.inFlight+n >= c.maxInFlight {
 		c.room.Broadcast()
 	}
-	last := c.leaving && c.inFlight == 0
+	last := c.leaving && c.inFlight == 0 && c.watching == 0
 	counted := min(n, c.counted)
 	c.counted -= counted
 	c.mu.Unlock()
@@ -144,6 +151,14 @@ func (c *conn) leave(n int) {
 	if last {
 		c.out.Close()
 	}
+}
+
+// watch counts watches in, or out, which keep a connection open that is to end.
+func (c *conn) watch(change int) {
+	c.mu.Lock()
+	c.watching += change
+	c.mu.Unlock()
+	c.leave(0)
 }
 
 // count notes that requests count for the limits of the connection's caller.

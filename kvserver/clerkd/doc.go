@@ -18,6 +18,9 @@
 // that asks the wrong node is told where to go, and one whose leader was replaced is
 // told that, too, because its session makes asking again safe.
 //
+// Watches are steps of [raftkv/kvserver.Watching]: one goroutine of each connection takes
+// the turns of all that were woken, as long as their clients return credit.
+//
 // A node that does not lead forwards the writes that came over HTTP in the same
 // protocol: [Forwarder] sends them and reader.forward takes them.
 //
@@ -26,6 +29,7 @@
 //	lock          guards                                      held while
 //	Door.mu       the list of connections                     one comes or goes
 //	conn.mu       how many requests are in flight, the end    one comes or is answered
+//	watches.mu    the watches of a connection, those ready    one comes, ends or is woken
 //	Forwarder.mu  the connections to other nodes              one is looked up, comes or goes
 //	link.mu       the commands in the queue, and those sent   one comes, leaves or is answered
 //

@@ -63,25 +63,23 @@ func New(server *kvserver.Server, observer Observer) *Door {
 	}
 }
 
-// Protocols are what a client can name in the header Upgrade of HTTP. One of them is
-// for nodes that forward writes.
-func (d *Door) Protocols(forwards bool) []string {
-	if forwards {
-		return []string{clerkwire.Protocol, clerkwire.ForwardProtocol}
-	}
-	return []string{clerkwire.Protocol}
-}
+// Protocols are what a client can name in the header Upgrade of HTTP.
+func (d *Door) Protocols() []string { return []string{clerkwire.Protocol, clerkwire.Protocol2} }
 
-// Admit takes in a connection that begins as a request of HTTP, or says why not;
-// cluster is that of a node that forwards writes, who the caller of the request. serve greets the client, serves the
-// connection until its end and closes it; what was read of it ahead is in the reader.
-// leave must be called after that, and where serve is not.
-func (d *Door) Admit(protocol, cluster string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
+// Admit takes in a connection that begins as a request of HTTP, or says why not. from is
+// the cluster of a node that forwards writes, nil for a Clerk; who is the caller of the
+// request. serve greets the client, serves the connection until its end and closes it;
+// what was read of it ahead is in the reader. leave must be called after that, and where
+// serve is not.
+func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
 	uid, limits := d.server.UID(), clerkwire.Requests
 	c := newConn(d, uid, d.greeting(protocol, uid), who)
-	if protocol == clerkwire.ForwardProtocol {
+	switch {
+	case protocol == clerkwire.Protocol2 && from != nil:
 		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()
-		err = d.server.CheckForwarded(cluster)
+		err = d.server.CheckForwarded(*from)
+	case protocol == clerkwire.Protocol2:
+		limits = clerkwire.Requests2
 	}
 	if err == nil {
 		err = d.enter(c)

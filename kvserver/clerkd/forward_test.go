@@ -29,7 +29,7 @@ func forwardUpgrade(t *testing.T, s *testServer, cluster string) (*rawClerk, *ht
 	}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	_, _ = io.WriteString(conn, "GET /v1/clerk HTTP/1.1\r\nHost: "+address+"\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.ForwardProtocol+
+	_, _ = io.WriteString(conn, "GET /v1/clerk HTTP/1.1\r\nHost: "+address+"\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.Protocol2+
 		"\r\nKv-Forwarded: n2\r\nKv-Cluster: "+cluster+"\r\n\r\n")
 	early := bufio.NewReader(conn)
 	response, err := http.ReadResponse(early, &http.Request{Method: "GET"})
@@ -43,7 +43,7 @@ func forwardUpgrade(t *testing.T, s *testServer, cluster string) (*rawClerk, *ht
 func newForwarding(t *testing.T, s *testServer) *rawClerk {
 	t.Helper()
 	r, response := forwardUpgrade(t, s, "c1")
-	if response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("Upgrade") != clerkwire.ForwardProtocol {
+	if response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("Upgrade") != clerkwire.Protocol2 {
 		t.Fatalf("the upgrade was answered %s with %v", response.Status, response.Header)
 	}
 	return r
@@ -203,7 +203,7 @@ func TestAForwardedCommandOutlivesItsLeader(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *settings) { c.LeaderWait = time.Second })
 		network := servePipes(t, s)
-		conn := network.Open(t, "GET /v1/clerk HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.ForwardProtocol+"\r\nKv-Forwarded: n2\r\nKv-Cluster: c1\r\n\r\n")
+		conn := network.Open(t, "GET /v1/clerk HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.Protocol2+"\r\nKv-Forwarded: n2\r\nKv-Cluster: c1\r\n\r\n")
 		defer conn.Close()
 		early := bufio.NewReader(conn)
 		if _, err := http.ReadResponse(early, &http.Request{Method: "GET"}); err != nil {

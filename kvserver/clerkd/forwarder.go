@@ -238,7 +238,7 @@ func (f *Forwarder) open(node, address string, token auth.Secret) (*link, error)
 // greet asks for the upgrade, with the token of the request that needs the connection,
 // and reads the answer. Each command brings its own token then.
 func (f *Forwarder) greet(conn net.Conn, node, address string, token auth.Secret) (early *bufio.Reader, err error) {
-	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.ForwardProtocol +
+	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol2 +
 		"\r\n" + api.HeaderForwarded + ": " + f.config.NodeID + "\r\n" + api.HeaderCluster + ": " + f.config.ClusterID + "\r\n"
 	if !token.IsZero() {
 		request += "Authorization: Bearer " + token.Reveal() + "\r\n"
@@ -259,7 +259,7 @@ func (f *Forwarder) greet(conn net.Conn, node, address string, token auth.Secret
 		return nil, fmt.Errorf("it answers %s", response.Status) // to this token, perhaps not to the next
 	case response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusServiceUnavailable:
 		return nil, fmt.Errorf("it answers %s", response.Status)
-	case response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), clerkwire.ForwardProtocol):
+	case response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), clerkwire.Protocol2):
 		return nil, fmt.Errorf("%w: it answers %s", errStranger, response.Status)
 	case h.Get(api.HeaderNode) != node || h.Get(api.HeaderCluster) != f.config.ClusterID:
 		return nil, fmt.Errorf("%w: it is node %.40q of cluster %.40q", errStranger, h.Get(api.HeaderNode), h.Get(api.HeaderCluster))

@@ -15,22 +15,29 @@ type kindRow struct {
 	// its command needs of that caller.
 	right auth.Right
 	serve func(r *reader, h clerkwire.Header) bool
+	// silent: there is no answer, so the frame takes no place among the requests. It
+	// belongs to a watch that was let in.
+	silent bool
 }
 
 // kinds is the one list of requests, by their kinds. It is set by init: serving a frame
 // leads back to it.
-var kinds [clerkwire.KindForward + 1]kindRow
+var kinds [clerkwire.KindUnwatch + 1]kindRow
 
 func init() {
 	for kind, row := range map[clerkwire.Kind]kindRow{
-		clerkwire.KindOpen:    {auth.Known, withBody((*reader).open)},
-		clerkwire.KindGet:     {auth.Read, withBody((*reader).get)},
-		clerkwire.KindPut:     {auth.Write, ofWrite(kv.OpPut)},
-		clerkwire.KindAppend:  {auth.Write, ofWrite(kv.OpAppend)},
-		clerkwire.KindDelete:  {auth.Delete, ofWrite(kv.OpDelete)},
-		clerkwire.KindList:    {auth.List, withBody((*reader).list)},
-		clerkwire.KindAuth:    {auth.Known, withBody((*reader).auth)},
-		clerkwire.KindForward: {auth.Known, (*reader).forward},
+		clerkwire.KindOpen:    {right: auth.Known, serve: withBody((*reader).open)},
+		clerkwire.KindGet:     {right: auth.Read, serve: withBody((*reader).get)},
+		clerkwire.KindPut:     {right: auth.Write, serve: ofWrite(kv.OpPut)},
+		clerkwire.KindAppend:  {right: auth.Write, serve: ofWrite(kv.OpAppend)},
+		clerkwire.KindDelete:  {right: auth.Delete, serve: ofWrite(kv.OpDelete)},
+		clerkwire.KindList:    {right: auth.List, serve: withBody((*reader).list)},
+		clerkwire.KindAuth:    {right: auth.Known, serve: withBody((*reader).auth)},
+		clerkwire.KindForward: {right: auth.Known, serve: (*reader).forward},
+		clerkwire.KindWatch:   {right: auth.Watch, serve: (*reader).watch},
+		clerkwire.KindSync:    {right: auth.Known, serve: withBody((*reader).sync)},
+		clerkwire.KindCredit:  {right: auth.Known, serve: withBody((*reader).credit), silent: true},
+		clerkwire.KindUnwatch: {right: auth.Known, serve: withBody((*reader).unwatch), silent: true},
 	} {
 		kinds[kind] = row
 	}

@@ -49,6 +49,9 @@ func (r *reader) step() bool {
 	if err != nil {
 		return false
 	}
+	if kinds[h.Kind].silent {
+		return kinds[h.Kind].serve(r, h)
+	}
 	ok, away := r.conn.enter()
 	if !ok {
 		return false

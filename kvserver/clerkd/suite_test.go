@@ -91,7 +91,7 @@ func newServerOver(t *testing.T, log *fakelog.Log, change func(*settings)) *test
 	s.clerks = New(s.Server, measures)
 	measures.Show(s.Server, func() int { open, _, _ := s.port.Counts(); return open })
 	peers := httpd.NewPeers(httpd.PeersConfig{NodeID: c.NodeID, ClusterID: c.ClusterID, ClientAddr: c.ClientAddr, Logger: c.Logger})
-	s.http = httpd.New(s.Server, s.port, peers, httpd.Config{AllowedHosts: []string{"example.com", "kv"}, Clerks: s.clerks})
+	s.http = httpd.New(s.Server, s.port, peers, httpd.Config{AllowedHosts: []string{"example.com", "kv", "n1", "n2", "n3"}, Clerks: s.clerks})
 	t.Cleanup(func() {
 		s.Close()
 		if n := s.Machine().Pending(); n != 0 {

@@ -18,6 +18,7 @@ func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 		{Release: "v0.1.0", Name: "clerk-frames", Write: writeReleasedFrames, Read: readReleasedFrames},
 		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
 		{Release: "v0.2.0", Name: "auth-frames", Write: writeAuthFrames, Read: readAuthFrames},
+		{Release: "v0.2.0", Name: "watch-frames", Write: writeWatchFrames, Read: readWatchFrames},
 	})
 }
 
@@ -87,6 +88,34 @@ func authFrames() map[string]releasedFrame {
 	}
 }
 
+// watchFrames are those of protocol 2.
+func watchFrames() map[string]releasedFrame {
+	content := AppendNote(nil, &Note{Kind: NoteProgress, Revision: 300})
+	return map[string]releasedFrame{
+		"watch": {KindWatch, 1, Watch{
+			Cluster: "0f8f", Resume: true, After: 300, Mirror: true, Prev: true, KeysOnly: true, ProgressMs: 500,
+			Keys: [][]byte{[]byte("k")}, Prefixes: [][]byte{{}}, Ranges: []KeyRange{{[]byte("a"), []byte("b")}},
+		}},
+		"watch-from-now": {KindWatch, 2, Watch{Keys: [][]byte{}, Prefixes: [][]byte{[]byte("a/")}, Ranges: []KeyRange{}}},
+		"watching":       {KindWatching, 1, Watching{StateFirst: true, After: 1, Revision: 300, Oldest: 2}},
+		"changes":        {KindChanges, 1, Changes{Content: content}},
+		"changes-more":   {KindChanges, 1, Changes{More: true, Content: content[:1]}},
+		"alive":          {KindChanges, 0, Changes{Content: []byte{}}},
+		"credit":         {KindCredit, 1, Credit{Bytes: 65_536}},
+		"sync":           {KindSync, 3, Sync{Watch: 1}},
+		"synced":         {KindSynced, 3, Synced{Revision: 300}},
+		"unwatch":        {KindUnwatch, 1, Empty{}},
+		"ended":          {KindEnded, 1, Ended{}},
+		"ended-gone":     {KindEnded, 1, Ended{Oldest: 7, Why: Refused{Code: api.CodeRevisionGone, Node: "n1", Term: 7, Revision: 300, RequestID: "n1-x-1", Detail: "it is gone"}}},
+	}
+}
+
+func writeWatchFrames(*testing.T) golden.Files { return written(watchFrames()) }
+
+func readWatchFrames(t *testing.T, f golden.Files) {
+	readFrames(t, f, watchFrames(), Requests2, Answers2)
+}
+
 func writeAuthFrames(*testing.T) golden.Files { return written(authFrames()) }
 
 func readAuthFrames(t *testing.T, f golden.Files) { readFrames(t, f, authFrames(), Requests, Answers) }
@@ -142,12 +171,12 @@ func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, r
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames()} {
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames()} {
 		for _, f := range frames {
 			kept[f.kind] = true
 		}
 	}
-	for _, l := range []Limits{Requests, Answers, Forwards, ForwardAnswers} {
+	for _, l := range []Limits{Requests2, Answers2, Forwards, ForwardAnswers} {
 		for k := range l {
 			if !kept[k] {
 				t.Errorf("no file has a frame of kind 0x%02x", uint8(k))

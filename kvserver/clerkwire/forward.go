@@ -12,8 +12,8 @@ import (
 // network of 1 Gbit/s. Nodes pass longer commands on over HTTP.
 const MaxForwardBody = SmallBytes
 
-// Forwards are the frames that may come to the leader on a connection of
-// ForwardProtocol, ForwardAnswers those that may come back.
+// Forwards are the frames that may come to the leader on a connection of another node,
+// ForwardAnswers those that may come back.
 var (
 	Forwards       = Limits{KindForward: MaxForwardBody}
 	ForwardAnswers = Limits{KindRefused: maxRefusedBody, KindGoodbye: maxSmallBody, KindForwarded: maxRefusedBody}

@@ -3,17 +3,20 @@ package clerkwire
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"raftkv/kvserver/api"
 	"raftkv/raft/msgpack"
 )
 
-// Path and Protocol are named in a client's first request: GET Path with Upgrade:
-// Protocol. A node that passes commands on to another one names ForwardProtocol.
+// Path and one of the protocols are named in a client's first request: GET Path with
+// Upgrade: Protocol2. A server that does not know Protocol2 does not upgrade, and the
+// client asks for Protocol. A node that passes commands on to another one names
+// Protocol2 and, in the header Kv-Forwarded, itself.
 const (
-	Path            = "/v1/clerk"
-	Protocol        = "raftkv-clerk/1"
-	ForwardProtocol = "raftkv-clerk/2"
+	Path      = "/v1/clerk"
+	Protocol  = "raftkv-clerk/1"
+	Protocol2 = "raftkv-clerk/2" // has watches
 )
 
 // headerBytes is the length of a frame's header: kind u8, number u32, length of
@@ -43,8 +46,18 @@ const (
 	KindAuth   Kind = 0x1c // from servers on that have identities
 	KindAuthed Kind = 0x1d // answers it with an Empty
 
-	KindForward   Kind = 0x1e // in ForwardProtocol only
+	KindForward   Kind = 0x1e // between nodes only
 	KindForwarded Kind = 0x1f
+
+	// Of Protocol2. Frames of a running watch have the number of its request.
+	KindWatch    Kind = 0x40
+	KindWatching Kind = 0x41 // the watch is in place
+	KindChanges  Kind = 0x43 // from the server: what a watch brings, or a part of it
+	KindCredit   Kind = 0x44 // from the client, without an answer: it has taken so much
+	KindSync     Kind = 0x46 // a bookmark is wanted now
+	KindSynced   Kind = 0x47
+	KindUnwatch  Kind = 0x48
+	KindEnded    Kind = 0x49 // answers it, and comes unasked
 )
 
 // Answer returns the kind of the answer to a request of kind k.
@@ -71,7 +84,7 @@ const (
 type Limits map[Kind]uint32
 
 // Requests are the frames that may come to a server, Answers those that may come to
-// a client.
+// a client. Requests2 and Answers2 are those of Protocol2.
 var (
 	Requests = Limits{
 		KindOpen: maxSmallBody, KindGet: maxSmallBody,
@@ -83,7 +96,20 @@ var (
 		KindPut.Answer(): maxSmallBody, KindAppend.Answer(): maxSmallBody, KindDelete.Answer(): maxSmallBody,
 		KindListed: maxListedBody, KindAuthed: maxSmallBody,
 	}
+	Requests2 = Requests.with(Limits{
+		KindWatch: MaxWatchBody, KindCredit: maxSmallBody, KindSync: maxSmallBody, KindUnwatch: maxSmallBody,
+	})
+	Answers2 = Answers.with(Limits{
+		KindWatching: maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
+	})
 )
+
+// with returns the kinds of both.
+func (l Limits) with(more Limits) Limits {
+	both := maps.Clone(l)
+	maps.Copy(both, more)
+	return both
+}
 
 // Header is the header of a frame.
 type Header struct {

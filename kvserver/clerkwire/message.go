@@ -259,6 +259,11 @@ const maxRetryAfter = time.Hour
 // Parse reads a body.
 func (m *Refused) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
+	m.read(&r)
+	return r.Close()
+}
+
+func (m *Refused) read(r *msgpack.Reader) {
 	r.Fields(13)
 	m.Code = api.Code(r.String(maxNameBytes))
 	m.Outcome = api.Outcome(r.String(maxNameBytes))
@@ -279,5 +284,4 @@ func (m *Refused) Parse(body []byte) error {
 		// An outcome that is unknown here must not be taken for a promise.
 		r.Reject(fmt.Sprintf("the outcome %q, which has no meaning here", m.Outcome))
 	}
-	return r.Close()
 }

@@ -42,6 +42,16 @@ func samples() map[Kind]Message {
 		KindForwarded: Forwarded{
 			Node: "n1", Leader: "n2", Term: 7, Status: 8, Revision: 17, Version: 3, Length: 5, Created: true, Deleted: true, Replayed: true, Detail: "d",
 		},
+		KindWatch: Watch{
+			Cluster: "0f8fad5bd9cb469fa16570867728950e", Resume: true, After: 1 << 40, Mirror: true, Prev: true, KeysOnly: true, ProgressMs: 500,
+			Keys: [][]byte{[]byte("k\x00\xff"), []byte("l")}, Prefixes: [][]byte{{}}, Ranges: []KeyRange{{[]byte("a"), []byte("b")}, {[]byte{}, []byte{}}},
+		},
+		KindWatching: Watching{StateFirst: true, After: 1, Revision: 300, Oldest: 2},
+		KindChanges:  Changes{More: true, Content: bytes.Repeat([]byte{0xc1}, 300)},
+		KindCredit:   Credit{Bytes: 65_536},
+		KindSync:     Sync{Watch: math.MaxUint32},
+		KindSynced:   Synced{Revision: 1 << 40},
+		KindEnded:    Ended{Oldest: 7, Why: Refused{Code: api.CodeRevisionGone, Revision: 300, Node: "n1", Detail: "d"}},
 	}
 }
 
@@ -75,17 +85,13 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 		v := reflect.ValueOf(m)
 		var fields any = m
 		if r, isRefused := m.(Refused); isRefused {
+			fields = refusedFieldsOf(r)
+		}
+		if e, isEnded := m.(Ended); isEnded {
 			fields = struct {
-				Code, Outcome            string
-				Retryable, Decided       bool
-				RetryAfter               uint64
-				Node, Leader, LeaderAddr string
-				Term, Revision, Version  uint64
-				RequestID, Detail        string
-			}{
-				string(r.Code), string(r.Outcome), r.Retryable, r.Decided, uint64(r.RetryAfter.Milliseconds()),
-				r.Node, r.Leader, r.LeaderAddr, r.Term, r.Revision, r.Version, r.RequestID, r.Detail,
-			}
+				Oldest uint64
+				Why    refusedFields
+			}{e.Oldest, refusedFieldsOf(e.Why)}
 		}
 		if f, isForward := m.(Forward); isForward {
 			fields = struct {
@@ -101,6 +107,23 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 		if got := m.append(nil); !bytes.Equal(got, want) {
 			t.Errorf("kind %#x, %d fields:\n% x\nlibrary:\n% x", kind, v.NumField(), got, want)
 		}
+	}
+}
+
+// refusedFields are those of a refusal as they are written.
+type refusedFields struct {
+	Code, Outcome            string
+	Retryable, Decided       bool
+	RetryAfter               uint64
+	Node, Leader, LeaderAddr string
+	Term, Revision, Version  uint64
+	RequestID, Detail        string
+}
+
+func refusedFieldsOf(r Refused) refusedFields {
+	return refusedFields{
+		string(r.Code), string(r.Outcome), r.Retryable, r.Decided, uint64(r.RetryAfter.Milliseconds()),
+		r.Node, r.Leader, r.LeaderAddr, r.Term, r.Revision, r.Version, r.RequestID, r.Detail,
 	}
 }
 
@@ -139,6 +162,12 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 		"token too long":           {Forward{Token: make([]byte, maxTokenBytes+1)}, new(Forward), ""},
 		"new token too long":       {Auth{Token: make([]byte, maxTokenBytes+1)}, new(Auth), ""},
 		"key too long":             {Get{Key: make([]byte, api.MaxKeyBytes+1)}, new(Get), ""},
+		"too many keys":            {Watch{Keys: make([][]byte, api.MaxSelectors+1)}, new(Watch), ""},
+		"too many ranges":          {Watch{Ranges: make([]KeyRange, api.MaxSelectors+1)}, new(Watch), ""},
+		"a place without resuming": {Watch{After: 1}, new(Watch), "to go on from"},
+		"an empty piece":           {Changes{More: true}, new(Changes), "without content"},
+		"a piece too long":         {Changes{Content: make([]byte, MaxPieceBytes+1)}, new(Changes), ""},
+		"outcome of an end":        {Ended{Why: Refused{Outcome: "perhaps"}}, new(Ended), `"perhaps"`},
 	} {
 		if err := c.to.Parse(c.m.append(nil)); !errors.Is(err, msgpack.ErrMalformed) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
@@ -158,10 +187,15 @@ func TestLargestMessagesFit(t *testing.T) {
 		KindRefused: Refused{
 			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,
 		},
+		KindWatching: Watching{true, most, most, most}, KindChanges: Changes{true, make([]byte, MaxPieceBytes)}, KindCredit: Credit{most},
+		KindSync: Sync{math.MaxUint32}, KindSynced: Synced{most}, KindUnwatch: Empty{}, KindAuth: Auth{make([]byte, maxTokenBytes)},
+		KindEnded: Ended{most, Refused{
+			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,
+		}},
 	} {
-		limit, known := Requests[kind]
+		limit, known := Requests2[kind]
 		if !known {
-			limit, known = Answers[kind]
+			limit, known = Answers2[kind]
 		}
 		if n := len(m.append(nil)); !known || n > int(limit) {
 			t.Errorf("kind %#x: %d bytes, the limit is %d", kind, n, limit)
@@ -220,6 +254,9 @@ func FuzzBodies(f *testing.F) {
 			return // clamped
 		}
 		if f, isForward := got.(*Forward); isForward && f.Left == maxLeft {
+			return // clamped
+		}
+		if e, isEnded := got.(*Ended); isEnded && e.Why.RetryAfter == maxRetryAfter {
 			return // clamped
 		}
 		if again := reflect.ValueOf(got).Elem().Interface().(Message).append(nil); !bytes.Equal(again, body) {

@@ -267,7 +267,7 @@ func dialRaw(t *testing.T, s *testServer, token string) (*rawClerk, int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n"
+	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol2 + "\r\n"
 	if token != "" {
 		request += "Authorization: Bearer " + token + "\r\n"
 	}
@@ -283,7 +283,7 @@ func dialRaw(t *testing.T, s *testServer, token string) (*rawClerk, int) {
 		response.Body.Close()
 		return nil, response.StatusCode
 	}
-	return &rawClerk{conn: conn, frames: clerkwire.NewFrameReader(conn, early, clerkwire.Answers)}, 101
+	return &rawClerk{conn: conn, frames: clerkwire.NewFrameReader(conn, early, clerkwire.Answers2)}, 101
 }
 
 // askFrame sends a request and returns why it was refused, "" if it was not, and the
@@ -333,6 +333,34 @@ var frameCalls = map[clerkwire.Kind]struct {
 	clerkwire.KindPut:    {auth.Write, writeFrame(clerkwire.KindPut)},
 	clerkwire.KindAppend: {auth.Write, writeFrame(clerkwire.KindAppend)},
 	clerkwire.KindDelete: {auth.Delete, writeFrame(clerkwire.KindDelete)},
+	clerkwire.KindWatch: {auth.Watch, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindWatch, clerkwire.Watch{Prefixes: [][]byte{[]byte(on)}})
+		if code == "" {
+			endWatch(t, c)
+		}
+		return code
+	}},
+	// Those of a watch that was let in.
+	clerkwire.KindSync:    {auth.Known, nil},
+	clerkwire.KindCredit:  {auth.Known, nil},
+	clerkwire.KindUnwatch: {auth.Known, nil},
+}
+
+// endWatch ends the watch that was asked for last.
+func endWatch(t *testing.T, c *rawClerk) {
+	t.Helper()
+	if _, err := c.conn.Write(clerkwire.AppendFrame(nil, clerkwire.KindUnwatch, c.last, clerkwire.Empty{})); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		h, err := c.frames.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.frames.Body(h); err != nil || h.Kind == clerkwire.KindEnded {
+			return
+		}
+	}
 }
 
 func writeFrame(kind clerkwire.Kind) func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
@@ -345,7 +373,7 @@ func writeFrame(kind clerkwire.Kind) func(t *testing.T, c *rawClerk, session uin
 // frameRows is the part of the matrix that goes over Clerks' connections.
 func frameRows(t *testing.T, s *testServer, all []asker) (rows int) {
 	t.Helper()
-	for kind := range clerkwire.Requests {
+	for kind := range clerkwire.Requests2 {
 		if _, known := frameCalls[kind]; !known {
 			t.Errorf("what does a frame of kind 0x%02x need?", uint8(kind))
 		}

@@ -75,13 +75,13 @@ type Config struct {
 // Upgrader takes over connections that begin as requests of HTTP and go on with
 // another protocol.
 type Upgrader interface {
-	// Protocols are what a client can name in the header Upgrade; forwards says that
-	// it is a node that forwards writes.
-	Protocols(forwards bool) []string
-	// Admit takes in a connection of one of the protocols, or says why not; cluster is
-	// that of a node that forwards, who the caller of the request. serve serves it until its end and closes it; leave
-	// must be called after that, and where serve is not.
-	Admit(protocol, cluster string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error)
+	// Protocols are what a client can name in the header Upgrade.
+	Protocols() []string
+	// Admit takes in a connection of one of the protocols, or says why not. from is the
+	// cluster of a node that forwards writes, nil for other clients; who is the caller of
+	// the request. serve serves it until its end and closes it; leave must be called
+	// after that, and where serve is not.
+	Admit(protocol string, from *string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error)
 }
 
 // Observer is told of requests, for measuring.
@@ -139,12 +139,17 @@ func (d *Door) serveClerk(x *exchange) error {
 	if clerks == nil {
 		return failure.Of(failure.NoSuchPath, nil, "this node serves no Clerks")
 	}
-	protocols := clerks.Protocols(x.r.Header.Get(api.HeaderForwarded) != "")
+	protocols := clerks.Protocols()
 	at := slices.IndexFunc(protocols, func(p string) bool { return strings.EqualFold(x.r.Header.Get("Upgrade"), p) })
 	if at < 0 {
 		return x.answerText(strings.Join(protocols, "\n") + "\n")
 	}
-	serve, leave, err := clerks.Admit(protocols[at], x.r.Header.Get(api.HeaderCluster), x.who)
+	var from *string
+	if x.r.Header.Get(api.HeaderForwarded) != "" {
+		cluster := x.r.Header.Get(api.HeaderCluster)
+		from = &cluster
+	}
+	serve, leave, err := clerks.Admit(protocols[at], from, x.who)
 	if err != nil {
 		return err
 	}

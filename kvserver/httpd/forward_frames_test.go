@@ -93,7 +93,7 @@ func (f *frameLeader) serve(t *testing.T, conn net.Conn) {
 	if err != nil {
 		return
 	}
-	if r.Header.Get("Upgrade") != clerkwire.ForwardProtocol {
+	if r.Header.Get("Upgrade") != clerkwire.Protocol2 {
 		f.mu.Lock()
 		f.others++
 		f.mu.Unlock()
@@ -105,7 +105,7 @@ func (f *frameLeader) serve(t *testing.T, conn net.Conn) {
 	f.mu.Lock()
 	f.greeted++
 	f.mu.Unlock()
-	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.ForwardProtocol+
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.Protocol2+
 		"\r\n"+api.HeaderNode+": n2\r\n"+api.HeaderCluster+": c1\r\n\r\n")
 	frames := clerkwire.NewFrameReader(conn, in, clerkwire.Forwards)
 	for {

@@ -18,7 +18,7 @@ type Metrics struct {
 	requestsNow    *prometheus.GaugeVec
 	requestBytes   *prometheus.CounterVec
 	responseBytes  *prometheus.CounterVec
-	clerkSeconds   [clerkwire.KindForward + 1]prometheus.Histogram // by the request's kind, as clerkOps
+	clerkSeconds   [clerkwire.KindUnwatch + 1]prometheus.Histogram // by the request's kind, as clerkOps
 	rejected       []prometheus.Counter                            // as rejections
 	forwarded      []prometheus.Counter                            // by hop
 

@@ -1,0 +1,202 @@
+package clerkwire
+
+import (
+	"fmt"
+
+	"raftkv/kvserver/api"
+	"raftkv/raft/msgpack"
+)
+
+// NoteKind is what a note is. Values are part of the protocol.
+type NoteKind uint8
+
+// The kinds of notes.
+const (
+	NoteItem     NoteKind = 1 // a key of the state
+	NoteState    NoteKind = 2 // the items that came are the whole state
+	NoteChange   NoteKind = 3 // all events of one revision that match
+	NoteProgress NoteKind = 4 // a bookmark
+	NoteReset    NoteKind = 5 // forget everything: the state follows
+)
+
+// EventOp is what an event did. Values are part of the protocol.
+type EventOp uint8
+
+// The operations.
+const (
+	EventPut    EventOp = 1
+	EventDelete EventOp = 2
+)
+
+// String returns the operation as HTTP names it.
+func (o EventOp) String() string {
+	if o == EventPut {
+		return api.OpPut
+	}
+	return api.OpDelete
+}
+
+// maxEvents bounds the events of one change.
+const maxEvents = 10_000
+
+// State is what a key holds, or held.
+type State struct {
+	Value    []byte // empty if only keys were asked for
+	Revision uint64
+	Version  uint64 // 0: there is no such key
+	Created  uint64
+	Lease    uint64 // 0: none
+}
+
+// Event is what a change did to one key.
+type Event struct {
+	Op    EventOp
+	Key   []byte
+	After State // its Revision is that of the change, and stands there
+	// HadPrev says that there was an item, and that it was asked for; Prev is that.
+	HadPrev bool
+	Prev    State
+}
+
+// Note is one thing that a watch brings.
+type Note struct {
+	Kind NoteKind
+	// Revision is the bookmark, but for an item, which has its own in State, and for a
+	// reset, where it is the first revision whose change is kept.
+	Revision uint64
+	Items    uint64 // of NoteState: how many came
+	Key      []byte // of an item
+	State    State
+	Events   []Event
+}
+
+// AppendNote adds a note to the content of Changes.
+func AppendNote(dst []byte, n *Note) []byte {
+	switch n.Kind {
+	case NoteItem:
+		dst = msgpack.AppendArray(dst, 7)
+		dst = msgpack.AppendUint(dst, uint64(n.Kind))
+		dst = msgpack.AppendBytes(dst, n.Key)
+		return appendState(dst, &n.State)
+	case NoteState:
+		dst = msgpack.AppendArray(dst, 3)
+		dst = msgpack.AppendUint(dst, uint64(n.Kind))
+		dst = msgpack.AppendUint(dst, n.Revision)
+		return msgpack.AppendUint(dst, n.Items)
+	case NoteChange:
+		dst = msgpack.AppendArray(dst, 3)
+		dst = msgpack.AppendUint(dst, uint64(n.Kind))
+		dst = msgpack.AppendUint(dst, n.Revision)
+		dst = msgpack.AppendArray(dst, len(n.Events))
+		for i := range n.Events {
+			dst = appendEvent(dst, &n.Events[i])
+		}
+		return dst
+	}
+	dst = msgpack.AppendArray(dst, 2)
+	dst = msgpack.AppendUint(dst, uint64(n.Kind))
+	return msgpack.AppendUint(dst, n.Revision)
+}
+
+// appendState adds the five fields of a state.
+func appendState(dst []byte, s *State) []byte {
+	dst = msgpack.AppendBytes(dst, s.Value)
+	dst = msgpack.AppendUint(dst, s.Revision)
+	dst = msgpack.AppendUint(dst, s.Version)
+	dst = msgpack.AppendUint(dst, s.Created)
+	return msgpack.AppendUint(dst, s.Lease)
+}
+
+// appendEvent adds an event: what was done, what is there, and what was before.
+func appendEvent(dst []byte, e *Event) []byte {
+	dst = msgpack.AppendArray(dst, 7)
+	dst = msgpack.AppendUint(dst, uint64(e.Op))
+	dst = msgpack.AppendBytes(dst, e.Key)
+	dst = msgpack.AppendBytes(dst, e.After.Value)
+	dst = msgpack.AppendUint(dst, e.After.Version)
+	dst = msgpack.AppendUint(dst, e.After.Created)
+	dst = msgpack.AppendUint(dst, e.After.Lease)
+	if !e.HadPrev {
+		return msgpack.AppendArray(dst, 0)
+	}
+	return appendState(msgpack.AppendArray(dst, 5), &e.Prev)
+}
+
+// Notes reads the content of Changes, one note after the other. Byte strings alias the
+// content. A Notes belongs to one goroutine.
+type Notes struct{ r msgpack.Reader }
+
+// NewNotes returns a reader of content, which must not change while what was read of it
+// is used.
+func NewNotes(content []byte) Notes { return Notes{msgpack.NewReader(content)} }
+
+// Next reads the next note. It reports false behind the last one, and where the content
+// is not in order; Err tells which.
+func (n *Notes) Next(to *Note) bool {
+	if n.r.Left() == 0 {
+		return false
+	}
+	*to = Note{}
+	fields := n.r.Array(7)
+	kind := n.r.Uint()
+	switch {
+	case kind == uint64(NoteItem) && fields == 7:
+		to.Key = n.r.Bytes(api.MaxKeyBytes)
+		to.State = readState(&n.r)
+	case kind == uint64(NoteState) && fields == 3:
+		to.Revision, to.Items = n.r.Uint(), n.r.Uint()
+	case kind == uint64(NoteChange) && fields == 3:
+		to.Revision = n.r.Uint()
+		for range n.r.Array(maxEvents) {
+			to.Events = append(to.Events, readEvent(&n.r, to.Revision))
+			if n.r.Fault() != "" {
+				return false
+			}
+		}
+	case (kind == uint64(NoteProgress) || kind == uint64(NoteReset)) && fields == 2:
+		to.Revision = n.r.Uint()
+	default:
+		n.r.Reject(fmt.Sprintf("a note of kind %d with %d fields, which has no meaning here", kind, fields))
+	}
+	to.Kind = NoteKind(kind)
+	return n.r.Fault() == ""
+}
+
+// Err returns what is wrong with the content; nil if all of it was read and in order. It
+// wraps msgpack.ErrMalformed.
+func (n *Notes) Err() error { return n.r.Close() }
+
+func readState(r *msgpack.Reader) (s State) {
+	s.Value = r.Bytes(api.MaxValueBytes)
+	s.Revision = r.Uint()
+	s.Version = r.Uint()
+	s.Created = r.Uint()
+	s.Lease = r.Uint()
+	return s
+}
+
+func readEvent(r *msgpack.Reader, revision uint64) (e Event) {
+	r.Fields(7)
+	op := r.Uint()
+	if op != uint64(EventPut) && op != uint64(EventDelete) {
+		r.Reject(fmt.Sprintf("an event of the operation %d, which has no meaning here", op))
+	}
+	e.Op = EventOp(op)
+	e.Key = r.Bytes(api.MaxKeyBytes)
+	e.After.Value = r.Bytes(api.MaxValueBytes)
+	e.After.Version = r.Uint()
+	e.After.Created = r.Uint()
+	e.After.Lease = r.Uint()
+	if e.After.Version != 0 {
+		e.After.Revision = revision
+	}
+	switch r.ArrayHeader() {
+	case 0:
+	case 5:
+		e.HadPrev = true
+		e.Prev = readState(r)
+	default:
+		r.Reject("a former item with another number of fields")
+	}
+	return e
+}
