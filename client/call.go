@@ -21,6 +21,9 @@ type call struct {
 	got     clerkwire.Got
 	written clerkwire.Written
 	listed  clerkwire.Listed
+	synced  clerkwire.Synced
+	feed    *feed  // of a request for a watch: where what it brings goes
+	oldest  uint64 // if the history does not reach so far: where it begins
 }
 
 // newCall returns a call that is free.
@@ -35,7 +38,7 @@ func (c *Clerk) newCall(kind clerkwire.Kind) *call {
 
 // free returns a call that no connection holds any more to the pool.
 func (c *Clerk) free(w *call) {
-	w.refused, w.got.Value, w.listed.Items, w.err = nil, nil, nil, nil
+	w.refused, w.got.Value, w.listed.Items, w.feed, w.err = nil, nil, nil, nil, nil
 	c.calls.Put(w)
 }
 
@@ -45,6 +48,15 @@ func (c *call) take(kind clerkwire.Kind, body []byte) error {
 	case clerkwire.KindRefused:
 		c.refused = new(clerkwire.Refused)
 		return c.refused.Parse(body)
+	case clerkwire.KindEnded: // instead of a watch
+		var ended clerkwire.Ended
+		err := ended.Parse(body)
+		c.refused, c.oldest = &ended.Why, ended.Oldest
+		return err
+	case clerkwire.KindWatching:
+		return c.feed.watching.Parse(body)
+	case clerkwire.KindSynced:
+		return c.synced.Parse(body)
 	case clerkwire.KindAuthed:
 		return new(clerkwire.Empty).Parse(body)
 	case clerkwire.KindOpened:

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,12 +27,15 @@ type conn struct {
 	from greeting
 	// sweep is the interval at which overdue calls are looked for. A call is given
 	// up after sweepsPerAttempt of them.
-	sweep time.Duration
+	sweep   time.Duration
+	watches bool // the server speaks of watches here
 
 	mu      sync.Mutex // guards the fields below
 	calls   map[uint32]*call
-	last    uint32 // number of the last call
-	age     uint32 // sweeps so far
+	feeds   map[uint32]*feed // watches that are in place
+	heard   uint32           // age of the connection when something came last
+	last    uint32           // number of the last call
+	age     uint32           // sweeps so far
 	sweeper *time.Timer
 	sweeps  sync.WaitGroup // scheduled, or running
 	swept   bool           // a sweep is scheduled
@@ -38,7 +43,12 @@ type conn struct {
 	failed  error          // the reason why the connection has ended; nil while it stands
 }
 
-const sweepsPerAttempt = 4
+const (
+	sweepsPerAttempt = 4
+	// silence is how long nothing at all comes on a connection with watches before it is
+	// given up. Servers send something every 15 s.
+	silence = 30 * time.Second
+)
 
 // greeting is a server's description of itself when a connection begins.
 type greeting struct {
@@ -53,10 +63,14 @@ var (
 	errSilent         = errors.New("it did not answer in time")
 )
 
-// open turns a connection into one of a Clerk, with a token unless that is "". Nothing but the reader may use
-// the result's reader.
-func open(c net.Conn, address, token string, attempt time.Duration) (*conn, *clerkwire.FrameReader, *Error) {
-	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\n"
+// errOldServer says that a server speaks protocol 1 only.
+var errOldServer = errors.New("the server speaks " + clerkwire.Protocol + " only")
+
+// open turns a connection into one of a Clerk, by one of the protocols and with a token
+// unless that is "". Nothing but the reader may use the result's reader. The cause
+// errOldServer says that the other protocol would do.
+func open(c net.Conn, address, token, protocol string, attempt time.Duration) (*conn, *clerkwire.FrameReader, *Error) {
+	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n"
 	if token != "" {
 		request += "Authorization: Bearer " + token + "\r\n"
 	}
@@ -70,18 +84,34 @@ func open(c net.Conn, address, token string, attempt time.Duration) (*conn, *cle
 		return nil, nil, unreachable(address, err)
 	}
 	h := response.Header
-	if response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), clerkwire.Protocol) {
+	switch {
+	case response.StatusCode == http.StatusOK && protocol != clerkwire.Protocol && speaksOld(response):
+		return nil, nil, unreachable(address, errOldServer)
+	case response.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(h.Get("Upgrade"), protocol):
 		return nil, nil, notAClerk(address, response)
 	}
 	response.Body.Close() // an upgrade has none
+	answers := clerkwire.Answers2
+	if protocol == clerkwire.Protocol {
+		answers = clerkwire.Answers
+	}
 	return &conn{
-			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, sweep: attempt / sweepsPerAttempt,
+			net: c, out: clerkwire.NewOutbox(), calls: map[uint32]*call{}, feeds: map[uint32]*feed{}, sweep: attempt / sweepsPerAttempt,
+			watches: protocol != clerkwire.Protocol,
 			from: greeting{
 				node: h.Get(api.HeaderNode), cluster: h.Get(api.HeaderCluster), uid: h.Get(api.HeaderClusterUID),
 				leader: h.Get(api.HeaderLeader), leaderAddr: h.Get(api.HeaderLeaderAddr),
 			},
 		},
-		clerkwire.NewFrameReader(c, early, clerkwire.Answers), nil
+		clerkwire.NewFrameReader(c, early, answers), nil
+}
+
+// speaksOld reports whether a server that did not upgrade names protocol 1 among those
+// that it speaks. The connection is of no use behind that.
+func speaksOld(response *http.Response) bool {
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblemBytes))
+	response.Body = io.NopCloser(bytes.NewReader(body)) // for whoever asks what else it is
+	return err == nil && slices.Contains(strings.Fields(string(body)), clerkwire.Protocol)
 }
 
 // notAClerk returns the error of an endpoint that answers but does not upgrade. A
@@ -136,17 +166,18 @@ func (c *conn) read(frames *clerkwire.FrameReader) error {
 		if err != nil {
 			return err
 		}
-		if h.Kind == clerkwire.KindGoodbye {
-			if c.sendAway() {
-				return errGoodbye
-			}
-			continue
+		drained := false
+		switch h.Kind {
+		case clerkwire.KindGoodbye:
+			drained = c.sendAway()
+		case clerkwire.KindChanges:
+			c.hear()
+			err = c.changes(h.Number, body)
+		default:
+			drained, err = c.answered(h, body)
 		}
-		w, drained := c.pop(h.Number)
-		if w != nil {
-			if err := c.take(w, h, body); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		if drained {
 			return errGoodbye
@@ -154,10 +185,31 @@ func (c *conn) read(frames *clerkwire.FrameReader) error {
 	}
 }
 
+// answered takes a frame that is the answer to a request, or the end of a watch.
+func (c *conn) answered(h clerkwire.Header, body []byte) (drained bool, err error) {
+	w, drained := c.pop(h)
+	switch {
+	case w != nil:
+		return drained, c.take(w, h, body)
+	case h.Kind == clerkwire.KindWatching:
+		c.unwatch(h.Number) // nobody waits for it any more
+	case h.Kind == clerkwire.KindEnded:
+		return c.endOf(h.Number, body)
+	}
+	return drained, nil
+}
+
+// hear notes that something came.
+func (c *conn) hear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard = c.age
+}
+
 // take gives a call its answer and ends it.
 func (c *conn) take(w *call, h clerkwire.Header, body []byte) error {
 	var err error
-	if h.Kind != clerkwire.KindRefused && h.Kind != w.kind.Answer() {
+	if h.Kind != clerkwire.KindRefused && h.Kind != w.kind.Answer() && !(h.Kind == clerkwire.KindEnded && w.kind == clerkwire.KindWatch) {
 		err = fmt.Errorf("an answer of kind 0x%02x to a request of kind 0x%02x", uint8(h.Kind), uint8(w.kind))
 	} else {
 		err = w.take(h.Kind, body)
@@ -173,18 +225,37 @@ func (c *conn) sendAway() (idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.away = true
-	return len(c.calls) == 0
+	return c.idleLocked()
 }
 
-// pop takes out a call; nil if no caller waits for it any more. The goroutine
-// that takes a call out must end it. drained says that it was the last one on a
-// connection that takes no more.
-func (c *conn) pop(number uint32) (w *call, drained bool) {
+// idleLocked reports whether nothing is pending.
+func (c *conn) idleLocked() bool { return len(c.calls) == 0 && len(c.feeds) == 0 }
+
+// pop takes out a call, whose answer has come; nil if no caller waits for it any more.
+// The goroutine that takes a call out must end it. From the answer to a request for a
+// watch on, what the watch brings goes into the call's feed. drained says that nothing is
+// pending on a connection that takes no more.
+func (c *conn) pop(h clerkwire.Header) (w *call, drained bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w = c.calls[number]
+	c.heard = c.age
+	w = c.calls[h.Number]
+	delete(c.calls, h.Number)
+	if w != nil && h.Kind == clerkwire.KindWatching && w.feed != nil {
+		w.feed.conn, w.feed.number = c, h.Number
+		c.feeds[h.Number] = w.feed
+	}
+	return w, c.away && c.idleLocked()
+}
+
+// withdraw takes out a call whose caller waits no longer. It reports false if its end is
+// about to come.
+func (c *conn) withdraw(number uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, waits := c.calls[number]
 	delete(c.calls, number)
-	return w, c.away && len(c.calls) == 0
+	return waits
 }
 
 // send sends a request and waits for the end of the call: an answer, or an error
@@ -203,7 +274,7 @@ func send[M clerkwire.Message](ctx context.Context, c *conn, w *call, message M)
 		return true
 	case <-ctx.Done():
 	}
-	if waits, _ := c.pop(number); waits == nil {
+	if !c.withdraw(number) {
 		<-w.done // it ended at the same moment
 		return true
 	}
@@ -218,7 +289,7 @@ func (c *conn) push(w *call) (number uint32, ok bool) {
 		return 0, false
 	}
 	c.last++
-	for c.calls[c.last] != nil || c.last == 0 { // after four billion calls
+	for c.calls[c.last] != nil || c.feeds[c.last] != nil || c.last == 0 { // after four billion calls
 		c.last++
 	}
 	w.number, w.age = c.last, c.age
@@ -239,13 +310,19 @@ func (c *conn) push(w *call) (number uint32, ok bool) {
 // costs less than one for each.
 func (c *conn) sweepCalls() {
 	defer c.sweeps.Done()
-	for _, w := range c.overdue() {
+	all, silent := c.overdue()
+	for _, w := range all {
 		w.err = errAttemptTimeout
 		w.done <- struct{}{}
 	}
+	if silent {
+		c.fail(errSilent)
+	}
 }
 
-func (c *conn) overdue() (all []*call) {
+// overdue takes out the calls that have waited too long. silent says that nothing has
+// come for too long on a connection with watches.
+func (c *conn) overdue() (all []*call, silent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.age++
@@ -255,12 +332,13 @@ func (c *conn) overdue() (all []*call) {
 			all = append(all, w)
 		}
 	}
-	c.swept = len(c.calls) > 0 && c.failed == nil
+	silent = len(c.feeds) > 0 && time.Duration(c.age-c.heard)*c.sweep > silence
+	c.swept = !c.idleLocked() && c.failed == nil
 	if c.swept {
 		c.sweeps.Add(1)
 		c.sweeper.Reset(c.sweep)
 	}
-	return all
+	return all, silent
 }
 
 // usable reports whether calls may be made on the connection.
@@ -273,27 +351,35 @@ func (c *conn) usable() bool {
 // fail ends the connection and all calls on it. Only the first call has an
 // effect.
 func (c *conn) fail(cause error) {
-	for _, w := range c.takeAll(cause) {
+	calls, feeds := c.takeAll(cause)
+	for _, w := range calls {
 		w.err = cause
 		w.done <- struct{}{}
+	}
+	for _, f := range feeds {
+		f.end(nil, cause)
 	}
 	c.out.Kill()
 	c.net.Close()
 }
 
-func (c *conn) takeAll(cause error) (all []*call) {
+func (c *conn) takeAll(cause error) (calls []*call, feeds []*feed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed != nil {
-		return nil
+		return nil, nil
 	}
 	c.failed = cause
 	for number, w := range c.calls { // any order will do
 		delete(c.calls, number)
-		all = append(all, w)
+		calls = append(calls, w)
+	}
+	for number, f := range c.feeds {
+		delete(c.feeds, number)
+		feeds = append(feeds, f)
 	}
 	if c.sweeper != nil && c.sweeper.Stop() {
 		c.sweeps.Done()
 	}
-	return all
+	return calls, feeds
 }

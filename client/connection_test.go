@@ -191,7 +191,7 @@ func TestStrangers(t *testing.T) {
 		"another upgrade": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 		"no clerks now":   "HTTP/1.1 503 Service Unavailable\r\nKv-Error: stopping; outcome=not_applied\r\nContent-Length: 0\r\n\r\n",
 		"a silent server": "wait",
-		"garbage": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol +
+		"garbage": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol2 +
 			"\r\nKv-Node: n1\r\nKv-Cluster: c1\r\n\r\ngarbage garbage garbage",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,6 +27,7 @@ type fakeCluster struct {
 	down     map[string]bool
 	closed   map[string]bool // refuse connections, those there are go on
 	clusters map[string]string
+	old      map[string]bool // speak protocol 1 only
 	conns    map[*fakeConn]bool
 	dials    map[string]int
 	asked    []asked
@@ -59,6 +60,8 @@ type asked struct {
 	write  clerkwire.Write
 	get    clerkwire.Get
 	list   clerkwire.List
+	watch  clerkwire.Watch
+	credit uint64
 }
 
 // fakeConn is a connection at its server.
@@ -136,6 +139,15 @@ func (f *fakeCluster) kill(server string) {
 	}
 }
 
+// waitFor waits until a request of a kind has come.
+func (f *fakeCluster) waitFor(kind clerkwire.Kind) {
+	f.t.Helper()
+	synctest.Wait()
+	if len(f.requests(kind)) == 0 {
+		f.t.Errorf("no request of kind %#x has come", kind)
+	}
+}
+
 // requests returns the requests so far, of some kinds or of all.
 func (f *fakeCluster) requests(kinds ...clerkwire.Kind) (all []asked) {
 	f.mu.Lock()
@@ -156,9 +168,20 @@ func (c *fakeConn) serve() {
 	defer c.Close()
 	early := bufio.NewReader(c)
 	r, err := http.ReadRequest(early)
-	if f.t != nil && (err != nil || r.URL.Path != clerkwire.Path || r.Header.Get("Upgrade") != clerkwire.Protocol || r.Host != addressOf(c.server)) {
+	if f.t != nil && (err != nil || r.URL.Path != clerkwire.Path || r.Host != addressOf(c.server)) {
 		f.t.Errorf("the connection begins with %+v, %v", r, err)
 		return
+	}
+	f.mu.Lock()
+	old := f.old[c.server]
+	f.mu.Unlock()
+	if old && r.Header.Get("Upgrade") != clerkwire.Protocol {
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s\n", len(clerkwire.Protocol)+1, clerkwire.Protocol)
+		return
+	}
+	protocol, limits := r.Header.Get("Upgrade"), clerkwire.Requests2
+	if protocol == clerkwire.Protocol {
+		limits = clerkwire.Requests
 	}
 	f.mu.Lock()
 	cluster, leader := f.id, f.leader
@@ -166,14 +189,14 @@ func (c *fakeConn) serve() {
 		cluster = other
 	}
 	f.mu.Unlock()
-	greeting := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol + "\r\nKv-Node: " + c.server + "\r\nKv-Cluster: " + cluster + "\r\n"
+	greeting := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\nKv-Node: " + c.server + "\r\nKv-Cluster: " + cluster + "\r\n"
 	if leader != "" {
 		greeting += "Kv-Leader: " + leader + "\r\n"
 	}
 	if _, err := c.Write([]byte(greeting + "\r\n")); err != nil {
 		return
 	}
-	frames := clerkwire.NewFrameReader(c, early, clerkwire.Requests)
+	frames := clerkwire.NewFrameReader(c, early, limits)
 	for {
 		h, err := frames.Next()
 		if err != nil {
@@ -191,6 +214,12 @@ func (c *fakeConn) serve() {
 			err = a.get.Parse(append([]byte(nil), body...))
 		case clerkwire.KindList:
 			err = a.list.Parse(append([]byte(nil), body...))
+		case clerkwire.KindWatch:
+			err = a.watch.Parse(append([]byte(nil), body...))
+		case clerkwire.KindCredit:
+			var m clerkwire.Credit
+			err = m.Parse(body)
+			a.credit = m.Bytes
 		}
 		if err != nil {
 			f.t.Errorf("a body of kind %#x: %v", h.Kind, err)

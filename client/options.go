@@ -81,5 +81,19 @@ func Limit(n int) ListOption {
 	return listOption(func(m *clerkwire.List) { m.Limit = uint64(max(n, 0)) })
 }
 
+// KeysOption is an option of lists and of watches.
+type KeysOption interface {
+	ListOption
+	WatchOption
+}
+
+type keysOnly struct{}
+
+func (keysOnly) applyList(m *clerkwire.List) { m.KeysOnly = true }
+func (keysOnly) applyWatch(m *clerkwire.Watch) error {
+	m.KeysOnly = true
+	return nil
+}
+
 // KeysOnly leaves the values out.
-func KeysOnly() ListOption { return listOption(func(m *clerkwire.List) { m.KeysOnly = true }) }
+func KeysOnly() KeysOption { return keysOnly{} }

@@ -15,6 +15,9 @@ type Item struct {
 	// Revision is the number of the change that made this value among all changes
 	// of the store, Version its number among those of the key.
 	Revision, Version uint64
+	// Created is the revision of the change that created the key. Watches know it; it is
+	// 0 in what Get and List return.
+	Created uint64
 }
 
 // Page is a part of the store, in the order of the keys' bytes, as it was at one

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -104,15 +105,20 @@ func (s *server) connect(slot *slot, d *dialling) {
 // open dials the server and exchanges greetings with it. A token that opens nothing may
 // just have been replaced by another one, so it is asked for twice.
 func (s *server) open() (*conn, *clerkwire.FrameReader, *Error) {
-	c, frames, err := s.openOnce()
+	protocol := clerkwire.Protocol2
+	c, frames, err := s.openOnce(protocol)
+	if err != nil && errors.Is(err, errOldServer) {
+		protocol = clerkwire.Protocol
+		c, frames, err = s.openOnce(protocol)
+	}
 	if err != nil && err.Code == api.CodeUnauthenticated && s.clerk.config.Token != nil {
-		return s.openOnce()
+		return s.openOnce(protocol)
 	}
 	return c, frames, err
 }
 
-// openOnce is one attempt.
-func (s *server) openOnce() (*conn, *clerkwire.FrameReader, *Error) {
+// openOnce is one attempt, by one of the protocols.
+func (s *server) openOnce(protocol string) (*conn, *clerkwire.FrameReader, *Error) {
 	ctx, cancel := context.WithTimeout(s.clerk.lifetime, s.clerk.config.DialTimeout)
 	defer cancel()
 	token, failed := s.clerk.token(ctx, s.address)
@@ -137,7 +143,7 @@ func (s *server) openOnce() (*conn, *clerkwire.FrameReader, *Error) {
 		}
 		raw = secret
 	}
-	c, frames, failed := open(raw, s.address, token, s.clerk.config.AttemptTimeout)
+	c, frames, failed := open(raw, s.address, token, protocol, s.clerk.config.AttemptTimeout)
 	if !unhook() && failed == nil {
 		failed = unreachable(s.address, errSilent)
 	}
