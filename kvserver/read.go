@@ -101,7 +101,7 @@ func (s *Server) admitFresh(ctx context.Context, f Freshness) error {
 	if !f.Pinned {
 		return s.AdmitRead(ctx, f.MinRevision)
 	}
-	if err := s.activated(ctx); err != nil {
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "reads of the past"); err != nil {
 		return err
 	}
 	return s.AdmitRead(ctx, f.At)

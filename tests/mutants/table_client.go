@@ -28,7 +28,7 @@ var clientMutants = []mutant{
 	inFile("L6", "a call that is not answered waits for ever", "client/conn.go",
 		"if c.age-w.age > sweepsPerAttempt {", "if c.age-w.age > 1<<30 {", "test ./client"),
 	inFile("L12", "an answer of another kind is given to a call", "client/conn.go",
-		"if h.Kind != clerkwire.KindRefused && h.Kind != w.kind.Answer() {", "if h.Kind == 0 {", "test ./client"),
+		"if h.Kind != clerkwire.KindRefused && h.Kind != w.kind.Answer() && !(h.Kind == clerkwire.KindEnded && w.kind == clerkwire.KindWatch) {", "if h.Kind == 0 {", "test ./client"),
 	inFile("L14", "calls are made on a connection that the server wants to end", "client/conn.go",
 		"\tif c.failed != nil || c.away {\n", "\tif c.failed != nil {\n", "test ./client"),
 	inTests("CL5", "TestEndpoints", "a port beyond 65535 is an endpoint", "client/endpoint.go",
