@@ -2,6 +2,14 @@ package main
 
 // The Clerk's door (kvserver/clerk_*.go).
 var kvserverClerkMutants = []mutant{
+	ofClerks("WT22", "a watch without credit goes on being sent", "TestASlowWatch", "clerkd/watches.go",
+		"\tif credit <= 0 {\n", "\tif credit <= -maxCredit {\n"),
+	ofClerks("WT23", "a watch whose client takes nothing stays for ever", "TestASlowWatch", "clerkd/watches.go",
+		"\tcase left <= 0:\n", "\tcase left <= -time.Hour:\n"),
+	ofClerks("WT24", "a piece of a change is said to be all of it", "TestALargeChange", "clerkd/watches.go",
+		"More: len(rest) > 0, Content: piece", "More: false, Content: piece"),
+	ofClerks("WT32", "a connection with watches is silent for too long", "TestWatchesOfClerksAreNever", "clerkd/watches.go",
+		"\t\twait := signOfLife - time.Since(m.sent)\n", "\t\twait := 3*signOfLife - time.Since(m.sent)\n"),
 	inService("G19", "TestClerkReads", "a Clerk's read does not wait for the revision that it names", "clerkd/read.go",
 		"\tg.minRevision = max(g.minRevision, minRevision)\n", ""),
 	inService("G20", "TestClerkReads", "a Clerk's linearizable read is served without asking anybody", "clerkd/read.go",

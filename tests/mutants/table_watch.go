@@ -31,6 +31,17 @@ var watchMutants = []mutant{
 		"\t\tif !s.fresh || now < s.retry {\n", "\t\tif now < s.retry {\n"),
 	inWatch("WT17", "a copy of the history that comes late takes the hub back", "watch/hub.go",
 		"if newer.Revision() < h.history.Revision() {", "if newer.Revision() < 1 {"),
+	inWatch("WT18", "a confirmation is asked for only when a bookmark is due", "watch/stream.go",
+		"\ts.nextAsk = min(begun+askEvery, s.nextMark)\n", "\ts.nextAsk = s.nextMark\n"),
+	ofClerks("WT19", "a bookmark that is asked for rests on a question from before", "TestSync", "watch/stream.go",
+		"\t\ts.syncs.later++\n", "\t\ts.syncs.next++\n"),
+}
+
+// ofClerks is a mutant of watches that tests of a name see, at one of the doors.
+func ofClerks(id, bug, tests, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{
+		"test ./kvserver/clerkd " + tests, "test ./kvserver/httpd " + tests,
+	}}
 }
 
 // inWatch is a mutant of what watches are made of, in a folder of kvserver.
