@@ -385,13 +385,16 @@ func (m *watches) end(f *watched, w *kvserver.Watching, why clerkwire.Ended) {
 func (m *watches) closeAll() {
 	m.mu.Lock()
 	m.ended = true
-	all := m.all
+	var open []*kvserver.Watching
+	for _, f := range m.all { // any order will do
+		if f.w != nil {
+			open = append(open, f.w)
+		}
+	}
 	m.all = map[uint32]*watched{}
 	m.mu.Unlock()
-	for _, f := range all { // any order will do
-		if f.w != nil {
-			f.w.Close()
-		}
+	for _, w := range open { // a Close may wake a watch, which takes the lock
+		w.Close()
 	}
 }
 

@@ -37,6 +37,7 @@ var elsewhere = map[string]string{
 
 	"v0.2.0/forward-frames": "kvserver/clerkwire",
 	"v0.2.0/auth-frames":    "kvserver/clerkwire",
+	"v0.2.0/watch-frames":   "kvserver/clerkwire",
 }
 
 // Goal: what an earlier release wrote is read by this one, and means the same.
