@@ -1,6 +1,32 @@
 package api
 
-// What GET /v1/watch sends. As Server-Sent Events each is the data of an event of the
+// WatchBody is the body of POST /v1/watch: the parameters of GET by their names, and
+// selectors in place of key, prefix, from and to.
+type WatchBody struct {
+	Selectors []WatchSelector `json:"selectors"` // 1 to MaxSelectors
+	After     *uint64         `json:"after"`
+	Mirror    bool            `json:"mirror"`
+	Prev      bool            `json:"prev"`
+	KeysOnly  bool            `json:"keys_only"`
+	Text      bool            `json:"text"`
+	Progress  string          `json:"progress"` // a duration, such as 10s
+	Cluster   string          `json:"cluster"`
+}
+
+// WatchSelector names a key, a prefix, or a range from From on and up to but not
+// including To. Each text may be in base64 instead, as one that is no UTF-8 must.
+type WatchSelector struct {
+	Key       *string `json:"key"`
+	KeyB64    []byte  `json:"key_base64"`
+	Prefix    *string `json:"prefix"`
+	PrefixB64 []byte  `json:"prefix_base64"`
+	From      *string `json:"from"`
+	FromB64   []byte  `json:"from_base64"`
+	To        *string `json:"to"`
+	ToB64     []byte  `json:"to_base64"`
+}
+
+// What a watch over HTTP sends. As Server-Sent Events each is the data of an event of the
 // name in the comment; its id, if it has one, is a bookmark to go on from. As lines of
 // JSON each has the fields event and id in addition.
 

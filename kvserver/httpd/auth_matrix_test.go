@@ -3,11 +3,13 @@ package httpd
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +152,15 @@ func calls(r Route) (all []call) {
 		for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?key=a/1", "a/1"}, {"?from=a/&to=a/5", "a/"}, {"?prefix=", ""}, {"?from=b", "b"}} {
 			k := c
 			k.target, k.on = target[:len("/v1/watch")]+q.query, q.on
+			if r.Method == "POST" {
+				values, _ := url.ParseQuery(q.query[1:])
+				one := map[string]string{}
+				for name := range values {
+					one[name] = values.Get(name)
+				}
+				text, _ := json.Marshal(map[string]any{"selectors": []any{one}})
+				k.target, k.body = target, string(text)
+			}
 			all = append(all, k)
 		}
 	case "/readyz":

@@ -22,6 +22,8 @@ func goodRequest(r Route) (target, body string, header []string) {
 		target += "?at=1"
 	case "GET /v1/watch":
 		target += "?key=k"
+	case "POST /v1/watch":
+		body = `{"selectors":[{"key":"k"}]}`
 	case "DELETE /v1/kv":
 		target += "?prefix=none/"
 	case "POST /v1/txn":
@@ -138,6 +140,13 @@ var badBodies = map[string][]badValue{
 		badValue{`{"then":[` + strings.Repeat(`{"op":"get","key":"k"},`, 1024) + `{"op":"get","key":"k"}]}`, 413, api.CodeTxnTooLarge},
 		badValue{strings.Repeat(`{"then":[{"op":"txn",`, 129) + `"then":[]` + strings.Repeat(`}]}`, 129), 400, api.CodeBadRequest},
 		badValue{`{"then":[{"op":"txn","then":[` + strings.Repeat(`{"op":"txn","then":[`, 129) + strings.Repeat(`]}`, 129) + `]}]}`, 413, api.CodeTxnTooLarge}),
+	"POST /v1/watch": append(malformed("", "{", "[]", "null", `{}`, `{"selectors":[]}`, `{"selectors":[{}]}`, `{"selectors":[{"key":""}]}`, `{"Selectors":[{"key":"k"}]}`,
+		`{"selectors":[{"key":"k"}]}{}`, `{"selectors":[{"key":"k"}],"selectors":[{"key":"k"}]}`, `{"selectors":[{"key":"k","prefix":"k"}]}`, `{"selectors":[{"key":"k","from":"k"}]}`,
+		`{"selectors":[{"key":"k","key_base64":"aw=="}]}`, `{"selectors":[{"from":"b","to":"a"}]}`, `{"selectors":[{"lock":"l"}]}`, `{"selectors":[{"key":"k"}],"after":-1}`,
+		`{"selectors":[{"key":"k"}],"after":"57"}`, `{"selectors":[{"key":"k"}],"progress":"1h"}`, `{"selectors":[{"key":"k"}],"mirror":"1"}`, `{"selectors":[{"key":"`+"\xff"+`"}]}`,
+		`{"selectors":[`+strings.Repeat(`{"key":"k"},`, api.MaxSelectors)+`{"key":"k"}]}`),
+		badValue{`{"selectors":[{"key":"` + strings.Repeat("k", 1025) + `"}]}`, 414, api.CodeKeyTooLong},
+		badValue{`{"selectors":[{"key":"` + strings.Repeat("k", api.MaxWatchBytes) + `"}]}`, 413, api.CodeValueTooLarge}),
 	"POST /v1/leader": append(malformed("{", "[]", "null", `"n1"`, `{"to":1}`, `{"to":null,"to":"n1"}`, `{"to":"n1"}{}`, `{"to":"n1","x":1}`, `{"TO":"n1"}`,
 		`{"to":"nobody"}`, strings.Repeat(`{"to":`, 500)+"1", "\xff\xff"), badValue{`{"to":"` + strings.Repeat("n", 5000) + `"}`, 413, api.CodeValueTooLarge}),
 	"PUT /v1/auth/identities/{name}": malformed("", "{", "[]", "null", `{"rules":null}`, `{"Rules":[]}`, `{"rules":[],"rules":[]}`, `{"rules":[]}{}`, `{"deny":[]}`,

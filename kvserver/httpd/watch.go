@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
@@ -32,10 +33,86 @@ func (d *Door) serveWatch(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	f, err := x.watchFormat()
+	f := x.watchFormat()
+	for name, to := range map[string]*bool{"prev": &f.Prev, "keys_only": &f.KeysOnly, "text": &f.Text} {
+		if *to, err = x.flag(name); err != nil {
+			return err
+		}
+	}
+	return d.sendWatch(x, asked, f)
+}
+
+// serveWatchBody is serveWatch for a watch that is described by a body.
+func (d *Door) serveWatchBody(x *exchange) error {
+	const example = `{"selectors":[{"prefix":"a/"}],"after":57}`
+	body, err := x.jsonBody(api.MaxWatchBytes, example)
 	if err != nil {
 		return err
 	}
+	var b api.WatchBody
+	if !utf8.Valid(body) {
+		return failure.Of(failure.BadRequest, nil, "the body is no UTF-8; write such keys as key_base64")
+	}
+	if err := strictJSON(body, &b, example); err != nil {
+		return err
+	}
+	asked := kvserver.WatchRequest{Who: &x.who, Mirror: b.Mirror, Resume: b.After != nil, Cluster: b.Cluster}
+	if asked.Resume {
+		asked.After = *b.After
+	}
+	if asked.Selectors, err = selectorsOf(b.Selectors); err != nil {
+		return err
+	}
+	if b.Progress != "" {
+		if asked.Progress, err = progressOf(b.Progress); err != nil {
+			return err
+		}
+	}
+	f := x.watchFormat()
+	f.Prev, f.KeysOnly, f.Text = b.Prev, b.KeysOnly, b.Text
+	return d.sendWatch(x, asked, f)
+}
+
+// selectorsOf reads the selectors in a body.
+func selectorsOf(all []api.WatchSelector) (s watch.Selectors, err error) {
+	for i, one := range all {
+		var texts [4]string
+		var given [4]bool
+		for k, t := range [4]struct {
+			text *string
+			b64  []byte
+		}{{one.Key, one.KeyB64}, {one.Prefix, one.PrefixB64}, {one.From, one.FromB64}, {one.To, one.ToB64}} {
+			switch {
+			case t.text != nil && t.b64 != nil:
+				return s, failure.Of(failure.BadRequest, nil, "selector %d has a text as it is and in base64", i)
+			case t.text != nil:
+				texts[k], given[k] = *t.text, true
+			default:
+				texts[k], given[k] = string(t.b64), t.b64 != nil
+			}
+			if err := kvserver.CheckKeyLength("key or prefix of a selector", texts[k]); err != nil {
+				return s, err
+			}
+		}
+		switch ranged := given[2] || given[3]; {
+		case given[0] && !given[1] && !ranged:
+			s.Keys = append(s.Keys, texts[0])
+		case given[1] && !given[0] && !ranged:
+			s.Prefixes = append(s.Prefixes, texts[1])
+		case ranged && !given[0] && !given[1]:
+			s.Ranges = append(s.Ranges, watch.Range{From: texts[2], To: texts[3]})
+		default:
+			return s, failure.Of(failure.BadRequest, nil, "selector %d must name one key, one prefix, or a range by from and to", i)
+		}
+	}
+	if err := s.Check(api.MaxSelectors); err != nil {
+		return s, failure.Of(failure.BadRequest, nil, "the watch cannot be: %v", err)
+	}
+	return s, nil
+}
+
+// sendWatch puts a watch in place and sends what changes.
+func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Format) error {
 	ctx, cancel := x.context()
 	w, err := d.server.Watch(ctx, asked)
 	cancel()
@@ -118,24 +195,26 @@ func (x *exchange) watchRequest() (r kvserver.WatchRequest, err error) {
 		return r, err
 	}
 	if text, given := x.query["progress"]; given {
-		r.Progress, err = time.ParseDuration(text)
-		if lowest, highest := 100*time.Millisecond, time.Minute; err != nil || r.Progress < lowest || r.Progress > highest {
-			return r, failure.Of(failure.BadRequest, nil, "the parameter progress is %.40q; it must be a duration from %v to %v, such as 10s", text, lowest, highest)
+		if r.Progress, err = progressOf(text); err != nil {
+			return r, err
 		}
 	}
 	r.Cluster = x.query["cluster"]
 	return r, nil
 }
 
-// watchFormat reads how the client wants what it is sent.
-func (x *exchange) watchFormat() (f events.Format, err error) {
-	f = events.Format{Lines: accepts(x.r.Header, api.MediaNDJSON), Node: x.door.nodeID, ClusterUID: x.door.server.UID()}
-	for name, to := range map[string]*bool{"prev": &f.Prev, "keys_only": &f.KeysOnly, "text": &f.Text} {
-		if *to, err = x.flag(name); err != nil {
-			return f, err
-		}
+// progressOf reads how often a bookmark is wanted.
+func progressOf(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if lowest, highest := 100*time.Millisecond, time.Minute; err != nil || d < lowest || d > highest {
+		return 0, failure.Of(failure.BadRequest, nil, "the parameter progress is %.40q; it must be a duration from %v to %v, such as 10s", text, lowest, highest)
 	}
-	return f, nil
+	return d, nil
+}
+
+// watchFormat is the form of what the client is sent.
+func (x *exchange) watchFormat() events.Format {
+	return events.Format{Lines: accepts(x.r.Header, api.MediaNDJSON), Node: x.door.nodeID, ClusterUID: x.door.server.UID()}
 }
 
 // awaitChange waits, if the request asks for that, until something that is selected was

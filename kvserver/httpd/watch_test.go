@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
@@ -30,10 +31,21 @@ type watching struct {
 // follow opens a watch over a network in memory.
 func follow(t *testing.T, s *testServer, query string, header ...string) *watching {
 	t.Helper()
+	return followBy(t, s, "GET", "?"+query, "", header...)
+}
+
+// followBody is follow with what is asked for in a body.
+func followBody(t *testing.T, s *testServer, body string, header ...string) *watching {
+	t.Helper()
+	return followBy(t, s, "POST", "", body, append(header, "Content-Type", api.MediaJSON)...)
+}
+
+func followBy(t *testing.T, s *testServer, method, query, body string, header ...string) *watching {
+	t.Helper()
 	pipes := servePipes(t, s)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return pipes.Dial(ctx, "kv:1") }}
 	t.Cleanup(transport.CloseIdleConnections)
-	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://kv/v1/watch?"+query, nil)
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://kv/v1/watch"+query, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +135,68 @@ func TestAWatchSendsWhatChanges(t *testing.T) {
 			if line, err := lines.lines.ReadString('\n'); line != want+"\n" || err != nil {
 				t.Errorf("got %s, want %s: %v", line, want, err)
 			}
+		}
+	})
+}
+
+// Goal: a watch that is described by a body follows what all of its selectors name, a
+// thousand of them, and is what one by parameters is. Method: keys, prefixes and ranges,
+// one in base64; everything else that can be asked for.
+func TestAWatchByABody(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		for _, k := range []string{"a", "b/1", "c", "d", "\xff", "z"} {
+			log.Deliver(fakelog.PutCommand(k, "1"))
+		}
+		synctest.Wait()
+		many := strings.Repeat(`{"key":"none"},`, api.MaxSelectors-4)
+		w := followBody(t, s, `{"selectors":[`+many+`{"key":"a"},{"prefix":"b/"},{"from":"c","to":"d"},{"key_base64":"/w=="}],"after":0,"prev":true,"text":true,"progress":"60s"}`)
+		w.expect("open", "0", `{"revision":7,"oldest":1,"node":"n1"}`)
+		w.expect("change", "2", `{"revision":2,"events":[{"op":"put","key":"a","text":"1","version":1,"created":2}]}`)
+		w.expect("change", "3", `{"revision":3,"events":[{"op":"put","key":"b/1","text":"1","version":1,"created":3}]}`)
+		w.expect("change", "4", `{"revision":4,"events":[{"op":"put","key":"c","text":"1","version":1,"created":4}]}`)
+		w.expect("change", "6", `{"revision":6,"events":[{"op":"put","key_base64":"/w==","text":"1","version":1,"created":6}]}`)
+		w.expect("progress", "7", `{"revision":7}`)
+		m := followBody(t, s, `{"selectors":[{"prefix":""}],"mirror":true,"keys_only":true,"progress":"60s"}`, "Accept", api.MediaNDJSON)
+		if line, err := m.lines.ReadString('\n'); line != `{"event":"open","revision":7,"oldest":1,"node":"n1"}`+"\n" || err != nil {
+			t.Errorf("the mirror begins with %s, %v", line, err)
+		}
+		wantProblem(t, ask(s, "POST", "/v1/watch", `{"selectors":[{"key":"k"}],"after":99}`, "Content-Type", api.MediaJSON), 409, api.CodeRevisionAhead, "")
+		wantProblem(t, ask(s, "POST", "/v1/watch", `{"selectors":[{"key":"k"}],"cluster":"another"}`, "Content-Type", api.MediaJSON), 409, api.CodeOtherCluster, "")
+	})
+}
+
+// Goal (W12, W13): a stream that its client does not take holds up neither writes nor
+// other streams, and is cut off; then its place is free. Method: one stream that is never
+// read, one that is; writes of far more than a stream may have on its way; then time.
+func TestAStalledStreamHoldsUpOnlyItself(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		stalled := follow(t, s, anyTime+"key=k")
+		stalled.next()
+		stalled.next()
+		other := follow(t, s, anyTime+"key=k&keys_only")
+		other.next()
+		other.next()
+		begun, value := time.Now(), strings.Repeat("x", 16<<10)
+		for i := range 200 {
+			log.Deliver(fakelog.PutCommand("k", value))
+			if e := other.next(); e.id != fmt.Sprint(i+2) {
+				t.Fatalf("change %d came as %+v", i+2, e.id)
+			}
+		}
+		wantStatus(t, ask(s, "PUT", "/v1/kv/other", "v"), 201)
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("writes and another stream took %v", took)
+		}
+		for time.Since(begun) < 5*time.Minute {
+			other.next()
+		}
+		if n := s.WatchCounts(); n.Streams != 1 {
+			t.Errorf("after five minutes there are %d streams", n.Streams)
+		}
+		if l := s.Load(kvserver.Watches); l.Count != 1 {
+			t.Errorf("they take %d places", l.Count)
 		}
 	})
 }
