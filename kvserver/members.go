@@ -21,6 +21,10 @@ func (s *Server) Members() (*membership.Driver, error) {
 	return s.config.Membership, nil
 }
 
+// Level returns the level of the cluster at which this server's store works. It follows the
+// members' record when that entry is applied.
+func (s *Server) Level() uint64 { return s.machine.Level() }
+
 // AtLeader lets here do something where this node leads, and remote elsewhere. elsewhere
 // says that remote got the answer; a nil remote means that this request may not travel
 // (again). What failed for want of a leader is tried again for a while.

@@ -313,12 +313,22 @@ func (c *devCluster) attend(ctx context.Context, failed <-chan error, ready func
 	}
 }
 
-// awaitServing closes serving when a read would succeed on every node.
+// levelPatience bounds the time for which the greeting waits for the level to rise, so that
+// what is typed then meets a cluster that does not change by itself.
+const levelPatience = 3 * time.Second
+
+// awaitServing closes serving when a read would succeed on every node, and the level has
+// risen.
 func (c *devCluster) awaitServing(ctx context.Context, serving chan<- struct{}) {
 	for _, n := range c.nodes {
 		if !n.AwaitServing(ctx) {
 			return
 		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, levelPatience)
+	defer cancel()
+	for _, n := range c.nodes {
+		n.AwaitLevel(ctx)
 	}
 	close(serving)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/kvserver/api"
+	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
 )
 
@@ -65,6 +67,14 @@ func startNodes(t *testing.T, configs []host.Config) []*host.Node {
 	for _, n := range nodes {
 		if !n.AwaitServing(ctx) {
 			t.Fatal("the cluster does not serve")
+		}
+	}
+	for _, n := range nodes { // what is compared must not change by itself
+		for m := (api.Members{}); m.Level.Level != levels.Released; time.Sleep(5 * time.Millisecond) {
+			_, _, body := askKey(t, n, "GET", "/v1/members?consistency=stale", "")
+			if err := json.Unmarshal([]byte(body), &m); err != nil || ctx.Err() != nil {
+				t.Fatalf("the level is not raised: %s (%v)", body, err)
+			}
 		}
 	}
 	return nodes

@@ -249,7 +249,7 @@ func (s *serveSettings) settleExposure(c *host.Config) (err error) {
 		}
 		older = !marked
 	}
-	const auth = false // there are no tokens yet
+	const auth = false // whether identities are enforced stands in the state, which is not read yet
 	if c.Open, err = s.plan.Allow(s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), auth), older, c.Logger); err != nil || !s.fresh {
 		return err
 	}

@@ -136,7 +136,7 @@ func uidOf(t *testing.T, file string) (uid core.UID) {
 // Method: a backup, one write more, a restore; the same key written in the new
 // cluster, and the old ETag.
 func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
-	file, endpoint := savedBackup(t) // revisions 1 to 50
+	file, endpoint := savedBackup(t) // revisions 2 to 51: at level 3 the empty store has revision 1
 	_, _, after := runLine("put", "key7", "after the backup", "--endpoints", endpoint)
 	t.Log(after)
 	for _, lift := range []bool{true, false} {
@@ -149,18 +149,18 @@ func TestARevisionIsNeverGivenTwiceByARestore(t *testing.T) {
 		wantLine(t, exit.Done, "", args...)
 		n := startNodes(t, configs)[0]
 		defer n.Close()
-		if status, header, _ := request(t, n, "GET", "key6", "", ""); status != 200 || header.Get("ETag") != `"7"` {
+		if status, header, _ := request(t, n, "GET", "key6", "", ""); status != 200 || header.Get("ETag") != `"8"` {
 			t.Errorf("key6 has the ETag %s, code %d", header.Get("ETag"), status)
 		}
 		status, header, _ := request(t, n, "PUT", "key7", "in the new cluster", "")
-		want := uint64(51)
+		want := uint64(52)
 		if lift {
 			want += 1 << 40
 		}
 		if status != 200 || header.Get("ETag") != fmt.Sprintf("%q", fmt.Sprint(want)) {
 			t.Errorf("the first write has the ETag %s, code %d, want %d", header.Get("ETag"), status, want)
 		}
-		status, _, body := request(t, n, "PUT", "key7", "on the old ETag", `"51"`)
+		status, _, body := request(t, n, "PUT", "key7", "on the old ETag", `"52"`)
 		if refused := status == 412; refused != lift {
 			t.Errorf("lifted %t: a write on an ETag of the old cluster: %d %s", lift, status, body)
 		}

@@ -77,7 +77,7 @@ func TestABackupIsSavedAndInspected(t *testing.T) {
 	if err := json.Unmarshal([]byte(wantLine(t, exit.Done, "", "snapshot", "inspect", "--json", file)), &b); err != nil {
 		t.Fatal(err)
 	}
-	if b.Cluster != "test" || b.Keys != 50 || b.Revision != 50 || b.Index < 50 || b.Term == 0 || b.Bytes < 49*50/2 || len(b.Hash) != 64 {
+	if b.Cluster != "test" || b.Keys != 50 || b.Revision != 51 || b.Index < 50 || b.Term == 0 || b.Bytes < 49*50/2 || len(b.Hash) != 64 {
 		t.Errorf("%+v", b)
 	}
 	wantLine(t, exit.Done, "idempotency records  0", "snapshot", "inspect", file)
@@ -224,7 +224,7 @@ func TestABackupIsRestoredIntoAnEmptyDirectoryOfANewCluster(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(data)); !os.IsNotExist(err) {
 		t.Fatalf("a refused restore made a directory: %v", err)
 	}
-	wantLine(t, exit.Done, "50 keys at revision 1099511627826", line()...)
+	wantLine(t, exit.Done, "50 keys at revision 1099511627827", line()...)
 	wantLine(t, exit.Usage, "not empty", line()...)
 	occupied := t.TempDir()
 	if err := os.WriteFile(filepath.Join(occupied, "thesis.txt"), nil, 0o600); err != nil {

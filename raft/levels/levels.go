@@ -18,9 +18,9 @@ const (
 	// Newest is the highest level of which this program has any format.
 	Newest = 3
 	// Released is the highest level that this program says it knows. It is below Newest
-	// as long as formats of the newest level are still being made: a level means one
-	// thing, so no build may raise a cluster to half of one.
-	Released = 2
+	// while formats of the newest level are being made: a level means one thing, so no
+	// released build may raise a cluster to half of one.
+	Released = 3
 	// Members is the first level with a record of members in the log.
 	Members = 3
 )

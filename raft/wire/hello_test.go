@@ -12,6 +12,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/raft/levels"
 )
 
 // frameOf makes a frame of any kind and body.
@@ -29,7 +30,7 @@ func mismatches() map[identity.Reason]*hello {
 		ReasonSender:          change(func(h *hello) { h.From = "n3" }),
 		ReasonVersion:         change(func(h *hello) { h.Version = version + 1 }),
 		ReasonBootstrap:       change(func(h *hello) { h.among("n1", "n2", "n3") }),
-		ReasonLevel:           change(func(h *hello) { h.LevelMin, h.LevelMax = 3, 4 }),
+		ReasonLevel:           change(func(h *hello) { h.LevelMin, h.LevelMax = levels.Newest+1, levels.Newest+2 }),
 		ReasonMalformed:       change(func(h *hello) { h.Magic = "raftkv-clerk" }),
 	}
 }

@@ -199,7 +199,7 @@ func TestWhoseWordCounts(t *testing.T) {
 		"another list of members":  {func(h *hello) { h.among("n1", "n2") }, false},
 		"another server":           {func(h *hello) { h.From = "n3" }, false},
 		"to another server":        {func(h *hello) { h.To = "n3" }, false},
-		"another level":            {func(h *hello) { h.LevelMin, h.LevelMax = 3, 3 }, false},
+		"another level":            {func(h *hello) { h.LevelMin, h.LevelMax = levels.Newest+1, levels.Newest+1 }, false},
 		"a later version":          {func(h *hello) { h.Version = version + 1 }, false},
 		"a disk that was put back": {func(h *hello) { h.Term, h.Last = 5, 9 }, false},
 	} {

@@ -63,13 +63,38 @@ func Start(t *testing.T, size int, arguments ...string) *Cluster {
 	return c
 }
 
-// Start starts all nodes and waits until they serve.
+// Start starts all nodes and waits until they serve, at the level to which they rise by
+// themselves.
 func (c *Cluster) Start() {
 	c.T.Helper()
 	for _, s := range c.Nodes {
 		s.Start()
 	}
 	c.AwaitServing()
+	for _, s := range c.Nodes {
+		s.awaitLevel()
+	}
+}
+
+// awaitLevel waits until the node works at the highest level that its program knows, or
+// says that the level is held. A program that does not know the call has one level only, and
+// who may not ask is told nothing.
+func (s *Node) awaitLevel() {
+	s.Cluster.T.Helper()
+	Eventually(s.Cluster.T, Patience, func() error {
+		status, _, body, err := s.Ask("GET", "/v1/members?consistency=stale", "")
+		var m api.Members
+		if err == nil && status == http.StatusOK {
+			err = json.Unmarshal([]byte(body), &m)
+		}
+		if err != nil || status >= 500 {
+			return fmt.Errorf("%s does not say at which level it works: %d %s (%v)", s.ID, status, body, err)
+		}
+		if m.Level.Level < m.Level.BuildMax && !m.Level.Hold {
+			return fmt.Errorf("%s works at level %d", s.ID, m.Level.Level)
+		}
+		return nil
+	})
 }
 
 // AwaitServing waits until every node would serve a linearizable read.

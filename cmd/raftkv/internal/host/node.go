@@ -222,6 +222,21 @@ func (n *Node) AwaitServing(ctx context.Context) bool {
 	}
 }
 
+// AwaitLevel waits until the node's store works at the highest level that its program
+// knows, the level is held, or ctx has ended.
+func (n *Node) AwaitLevel(ctx context.Context) {
+	for {
+		if level := n.driver.Level(); level.Hold || n.service.Level() >= uint64(level.BuildMax) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // watchTLS looks after the node's certificates until ctx ends. ctx is that of the process,
 // which ends with its node.
 func (n *Node) watchTLS(ctx context.Context) {
