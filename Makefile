@@ -35,6 +35,7 @@ campaign.overload     = $(real) 30m -run 'CampaignOf(Overload|SlowClients)' -ove
 campaign.exactly-once = $(real) 60m -run ExactlyOnce -once.appends $(or $(APPENDS),1000000) -once.kills 5s
 campaign.restart      = $(real) 30m -run 'TestRestart$$' -restart.keys $(or $(KEYS),1000000)
 campaign.rejoin       = $(real) 40m -run TestANodeRejoins -rejoin.keys $(or $(KEYS),1000000)
+campaign.upgrade      = $(real) 30m -run 'TestUpgrade$$' -upgrade.appends $(or $(APPENDS),2000)
 campaign.observe-test = $(real) 20m -run TestObserve -observe
 campaign.metrics-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
 campaign.crash        = ./raft/wal -timeout 20m -run 'PowerCuts|CrashBetween|CrashInInitialize' -args -power-cuts $(or $(CUTS),200000) -every-boundary -seed $(or $(SEED),1)

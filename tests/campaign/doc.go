@@ -3,8 +3,8 @@
 // make campaign NAME=… starts one; docs/testing.md has the table.
 //
 // A campaign whose flag is not given is skipped. TestExactlyOnce, TestRestart,
-// TestANodeRejoinsUnderLoad, TestNemesesOfProcesses and TestAFailedSyncEndsTheLeader
-// run in make test as well, at their smallest size, so that none of them rots.
+// TestANodeRejoinsUnderLoad, TestUpgrade, TestNemesesOfProcesses and
+// TestAFailedSyncEndsTheLeader run in make test as well, at their smallest size, so that none of them rots.
 //
 // Files that begin with fault make real faults of networks and disks, for root on
 // Linux, and measure their cost. powercut cuts the power of real file systems.

@@ -35,6 +35,7 @@ type Node struct {
 	HTTP      string // host:port
 	Dir       string
 	Arguments []string // in addition to those of CommandLine
+	Program   string   // path of another program than the built one; "": that one
 	In        Surroundings
 	TLS       *tls.Config // how its client port is verified; nil: it is asked in clear
 	*Process
@@ -162,7 +163,9 @@ func Addresses(servers []*Node) (all []string) {
 // Start starts the node and waits for nothing.
 func (s *Node) Start() {
 	s.Cluster.T.Helper()
-	s.Process = launchIn(s.Cluster.T, s.ID, s.In, nil, s.CommandLine()...)
+	in := s.In
+	in.Program = s.Program
+	s.Process = launchIn(s.Cluster.T, s.ID, in, nil, s.CommandLine()...)
 }
 
 // CommandLine returns the arguments of the program for this node.

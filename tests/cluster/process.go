@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -86,6 +87,7 @@ func Launch(t *testing.T, name string, environment []string, arguments ...string
 type Surroundings struct {
 	Wrapper []string  // a command that becomes the program, in a network namespace for one
 	Log     io.Writer // gets all that the process says, if not nil
+	Program string    // is run in place of the built one, if not ""
 }
 
 // launchIn is launch in other surroundings.
@@ -106,7 +108,7 @@ func Prepare(t *testing.T, name string, environment []string, arguments ...strin
 func prepareIn(t *testing.T, name string, in Surroundings, environment []string, arguments ...string) *Process {
 	t.Helper()
 	LookAtSource()
-	line := slices.Concat(in.Wrapper, []string{Program}, arguments)
+	line := slices.Concat(in.Wrapper, []string{cmp.Or(in.Program, Program)}, arguments)
 	p := &Process{T: t, Name: name, Command: exec.Command(line[0], line[1:]...), Output: &Capture{copy: in.Log}, Ended: make(chan struct{})}
 	p.Command.Stdout, p.Command.Stderr = p.Output, p.Output
 	p.Command.Env = append(CleanEnvironment(), environment...)
