@@ -135,6 +135,7 @@ func (n *Node) configured(c raft.Configurations) {
 		n.knowMembers()
 	}
 	n.driver.Configured(c)
+	n.returned(c)
 	own := members.Incarnation(n.directory.Life().Incarnation)
 	if r := c.Committed.Record; r != nil && r.IsRemoved(n.config.ID, own) {
 		go n.turnedAway(n.config.ID, wire.ReasonRemoved, c.Committed.Index, "the record of its members, in this node's own log, says so")

@@ -19,6 +19,7 @@ import (
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/levels"
+	"raftkv/raft/members"
 	"raftkv/raft/wal"
 	"raftkv/raft/wire"
 )
@@ -43,6 +44,7 @@ type Node struct {
 	raft      *raft.Raft
 	service   *service
 	driver    *membership.Driver              // changes the members where this node leads
+	returns   atomic.Bool                     // it joins anew since it lost its disk, and does not vote so far
 	hasRecord bool                            // the log knew of the members when it was opened
 	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
@@ -133,6 +135,13 @@ func (n *Node) openLog(ctx context.Context, known levels.Range) error {
 	}
 	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
 		return err
+	}
+	if record, err := newestRecord(&n.state); err == nil && record != nil && directory.Life().Rejoined {
+		m := record.Member(c.ID)
+		n.returns.Store(m == nil || m.Role == members.Learner) // it was ended on its way
+	}
+	if len(n.config.Join.Addresses) > 0 && n.returns.Load() && !n.hasRecord {
+		n.logger.Warn("this node has lost its disk and comes back: the cluster has a record of its members, so the node joins anew in the place of its old directory")
 	}
 	if c.HoldLevel && !n.hasRecord {
 		if err := directory.SetHold(true); err != nil {

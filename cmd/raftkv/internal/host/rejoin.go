@@ -10,6 +10,7 @@ import (
 
 	"raftkv/raft"
 	"raftkv/raft/core"
+	"raftkv/raft/members"
 	"raftkv/raft/wire"
 )
 
@@ -164,7 +165,7 @@ func (n *Node) settleReturn(ctx context.Context) error {
 			c.AdvertisePeer, c.AdvertiseHTTP = n.peerAddress(), n.clientAddress()
 			c.Members, c.Join = nil, Join{Addresses: addresses, Replaces: c.ID}
 			n.directory.JoinAgain()
-			n.logger.Warn("this node has lost its disk and comes back: the cluster has a record of its members, so the node joins anew in the place of its old directory")
+			n.returns.Store(true)
 			return nil
 		case !begun:
 			return nil
@@ -178,6 +179,18 @@ func (n *Node) settleReturn(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("the node was ended before it knew how to come back (%s): %w", why, ctx.Err())
 		}
+	}
+}
+
+// returned says that a node which came back by joining votes again, once the record that
+// says so is committed.
+func (n *Node) returned(c raft.Configurations) {
+	if !n.returns.Load() || c.Committed.Record == nil {
+		return
+	}
+	m := c.Committed.Record.Member(n.config.ID)
+	if m != nil && m.Role == members.Voter && m.Incarnation == members.Incarnation(n.directory.Life().Incarnation) && n.returns.CompareAndSwap(true, false) {
+		n.logger.Info("this node is a full member again", "version", c.Committed.Index, "took", time.Since(n.begun).Round(time.Millisecond))
 	}
 }
 

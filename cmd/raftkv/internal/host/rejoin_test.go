@@ -91,13 +91,14 @@ func aFollower(nodes []*Node) int {
 	return 0
 }
 
-// threeNodes starts a cluster on disks that can be copied.
+// threeNodes starts a cluster on disks that can be copied. Its level is held: with a record
+// nodes come back in another way (replace_test.go).
 func threeNodes(t *testing.T) (nodes []*Node, disks []*vfs.Crashable) {
 	t.Helper()
 	disks = []*vfs.Crashable{vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable()}
 	configs := testConfigs(t, disks[0], disks[1], disks[2])
 	for i := range configs {
-		configs[i].SnapshotBytes, configs[i].TrailingBytes = 16<<10, 4<<10
+		configs[i].SnapshotBytes, configs[i].TrailingBytes, configs[i].HoldLevel = 16<<10, 4<<10, true
 	}
 	nodes = startNodes(t, configs)
 	t.Cleanup(func() {
