@@ -17,7 +17,15 @@ func exchange[M clerkwire.Message](ctx context.Context, c *Clerk, server int, w 
 	if conn == nil {
 		return verdict{outcome: notApplied, leader: -1, err: err}
 	}
+	if !conn.watches && (w.kind == clerkwire.KindTxn || w.kind == clerkwire.KindDeleteRange) {
+		return verdict{outcome: notApplied, leader: -1, err: tooOldFor(s.address, "transactions"), final: true}
+	}
 	return attemptOn(ctx, c, s, conn, w, message, true)
+}
+
+// tooOldFor returns the error of a server that speaks protocol 1 only.
+func tooOldFor(address, what string) *Error {
+	return &Error{Code: api.CodeNotImplemented, Outcome: api.OutcomeNotApplied, Detail: "the server at " + address + " is of a version without " + what}
 }
 
 // attemptOn is exchange on a connection. again says that the connection may be given

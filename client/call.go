@@ -22,6 +22,7 @@ type call struct {
 	written clerkwire.Written
 	listed  clerkwire.Listed
 	synced  clerkwire.Synced
+	txnDone clerkwire.TxnDone
 	feed    *feed  // of a request for a watch: where what it brings goes
 	oldest  uint64 // if the history does not reach so far: where it begins
 }
@@ -39,6 +40,7 @@ func (c *Clerk) newCall(kind clerkwire.Kind) *call {
 // free returns a call that no connection holds any more to the pool.
 func (c *Clerk) free(w *call) {
 	w.refused, w.got.Value, w.listed.Items, w.feed, w.err = nil, nil, nil, nil, nil
+	w.txnDone.Outcome = nil
 	c.calls.Put(w)
 }
 
@@ -57,6 +59,8 @@ func (c *call) take(kind clerkwire.Kind, body []byte) error {
 		return c.feed.watching.Parse(body)
 	case clerkwire.KindSynced:
 		return c.synced.Parse(body)
+	case clerkwire.KindTxn.Answer(), clerkwire.KindDeleteRange.Answer():
+		return c.txnDone.Parse(bytes.Clone(body)) // the outcome aliases the copy
 	case clerkwire.KindAuthed:
 		return new(clerkwire.Empty).Parse(body)
 	case clerkwire.KindOpened:

@@ -40,13 +40,13 @@ type WatchEvent struct {
 
 // Values of Change.Op.
 const (
-	OpPut    = api.OpPut
-	OpDelete = api.OpDelete
+	ChangePut    = api.OpPut
+	ChangeDelete = api.OpDelete
 )
 
 // Change is what a change of the store did to one key.
 type Change struct {
-	Op  string // OpPut or OpDelete
+	Op  string // ChangePut or ChangeDelete
 	Key string
 	// Item is what the key holds; after a delete it has the key only.
 	Item Item

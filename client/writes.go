@@ -66,24 +66,35 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 			return clerkwire.Written{}, err
 		}
 	}
-	l := c.lanes.take(ctx, c.lifetime)
-	if l == nil {
-		return clerkwire.Written{}, c.givenUp(ctx, new(trail), false)
-	}
-	defer c.lanes.give(l)
-	m.Lane, m.Seq = l.number, l.seq
 	w := c.newCall(kind)
 	defer c.free(w)
+	err := inLane(ctx, c, w, func(session, lane, seq uint64) clerkwire.Write {
+		m.Session, m.Lane, m.Seq = session, lane, seq
+		return m
+	})
+	if err != nil {
+		return clerkwire.Written{}, err
+	}
+	return w.written, nil
+}
+
+// inLane makes one call in a lane of its own, whose message is made for each session in
+// which it is tried. The answer is in w.
+func inLane[M clerkwire.Message](ctx context.Context, c *Clerk, w *call, message func(session, lane, seq uint64) M) error {
+	l := c.lanes.take(ctx, c.lifetime)
+	if l == nil {
+		return c.givenUp(ctx, new(trail), false)
+	}
+	defer c.lanes.give(l)
 	for {
 		session, err := c.openSession(ctx)
 		if err != nil {
-			return clerkwire.Written{}, err
+			return err
 		}
-		m.Session = session
-		doubt, refused := run(ctx, c, &c.route, w, m)
+		doubt, refused := run(ctx, c, &c.route, w, message(session, l.number, l.seq))
 		switch {
 		case refused == nil:
-			return w.written, nil
+			return nil
 		case refused.Code == api.CodeSessionExpired && !doubt && w.refused != nil:
 			// Other sessions have displaced this one. This attempt, the only one that
 			// could have an effect, had none: the call may be made again in a new
@@ -92,9 +103,9 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 		case doubt && (w.refused == nil || !w.refused.Decided):
 			// Another server may have done what this one refuses.
 			refused.Outcome = api.OutcomeUnknown
-			return clerkwire.Written{}, refused
+			return refused
 		default:
-			return clerkwire.Written{}, refused
+			return refused
 		}
 	}
 }

@@ -68,6 +68,14 @@ func (s *Server) awaitLevel(ctx context.Context, level uint64, what string) erro
 		max(s.machine.Level(), kv.LevelBase), what, level)
 }
 
+// CheckLevel refuses what the cluster's level does not have yet, without waiting for it.
+func (s *Server) CheckLevel(level uint64) error {
+	if present := max(s.machine.Level(), kv.LevelBase); present < level {
+		return failure.Of(failure.NotActive, nil, "the cluster works at level %d, and this needs level %d: it rises when all nodes have a version that knows it", present, level)
+	}
+	return nil
+}
+
 // levelOf returns the level at which the cluster works from an entry on that holds no
 // command, 0 if the entry says nothing of it. What the members' record says was checked
 // when the entry came into the log.

@@ -34,10 +34,13 @@ func init() {
 		clerkwire.KindList:    {right: auth.List, serve: withBody((*reader).list)},
 		clerkwire.KindAuth:    {right: auth.Known, serve: withBody((*reader).auth)},
 		clerkwire.KindForward: {right: auth.Known, serve: (*reader).forward},
-		clerkwire.KindWatch:   {right: auth.Watch, serve: (*reader).watch},
-		clerkwire.KindSync:    {right: auth.Known, serve: withBody((*reader).sync)},
-		clerkwire.KindCredit:  {right: auth.Known, serve: withBody((*reader).credit), silent: true},
-		clerkwire.KindUnwatch: {right: auth.Known, serve: withBody((*reader).unwatch), silent: true},
+		// What a body needs is decided on all that it would do.
+		clerkwire.KindTxn:         {right: auth.Known, serve: ofMany(kv.OpTxn)},
+		clerkwire.KindDeleteRange: {right: auth.Delete, serve: ofMany(kv.OpDeleteRange)},
+		clerkwire.KindWatch:       {right: auth.Watch, serve: (*reader).watch},
+		clerkwire.KindSync:        {right: auth.Known, serve: withBody((*reader).sync)},
+		clerkwire.KindCredit:      {right: auth.Known, serve: withBody((*reader).credit), silent: true},
+		clerkwire.KindUnwatch:     {right: auth.Known, serve: withBody((*reader).unwatch), silent: true},
 	} {
 		kinds[kind] = row
 	}

@@ -82,6 +82,31 @@ func (r *reader) malformed(number uint32, err error) {
 // write takes in a put, append or delete. Limits that depend only on the size are
 // checked before the body is read.
 func (r *reader) write(h clerkwire.Header, op kv.Op) bool {
+	return r.withLarge(h, func(body []byte) {
+		w := write{conn: r.conn, header: h, op: op, size: int64(h.Length), begun: time.Now(), who: r.conn.who.Load()}
+		if err := w.message.Parse(body); err != nil {
+			r.malformed(h.Number, err)
+			return
+		}
+		r.take(w)
+	})
+}
+
+// take proposes a write, or lets it wait. Its bytes are the connection's.
+func (r *reader) take(w write) {
+	switch {
+	case !r.door.admit(&w):
+	case r.server.Enter(w.class, w.size):
+		w.propose()
+	default:
+		w.message.Key, w.message.Value = bytes.Clone(w.message.Key), bytes.Clone(w.message.Value)
+		w.wait()
+	}
+}
+
+// withLarge reads a body that may not fit in the connection's own buffer, if there is
+// memory for it.
+func (r *reader) withLarge(h clerkwire.Header, serve func(body []byte)) bool {
 	bodies := r.server.Bodies()
 	// Small bodies are in the connection's own buffer.
 	held := int64(0)
@@ -97,18 +122,7 @@ func (r *reader) write(h clerkwire.Header, op kv.Op) bool {
 	if err != nil {
 		return false
 	}
-	w := write{conn: r.conn, header: h, op: op, size: int64(h.Length), begun: time.Now(), who: r.conn.who.Load()}
-	err = w.message.Parse(body)
-	switch {
-	case err != nil:
-		r.malformed(h.Number, err)
-	case !r.door.admit(&w):
-	case r.server.Enter(w.class, w.size):
-		w.propose()
-	default:
-		w.message.Key, w.message.Value = bytes.Clone(w.message.Key), bytes.Clone(w.message.Value)
-		w.wait()
-	}
+	serve(body)
 	return true
 }
 

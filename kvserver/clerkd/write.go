@@ -23,6 +23,8 @@ type write struct {
 	begun   time.Time
 	who     *kvserver.Caller
 	act     act
+	// previous: the removal of a range shows what was there.
+	previous bool
 }
 
 // admit decides what can be decided before there is room for a write, and where it
@@ -35,13 +37,13 @@ func (d *Door) admit(w *write) bool {
 		w.conn.sendAway()
 	}
 	if err == nil && w.op != kv.OpOpenSession {
-		err = d.check(&w.message, w.op)
+		err = d.check(w)
 	}
 	if err == nil && d.server.Gate().State() != auth.Off {
-		err = d.server.MayAsk(w.who, &kv.Command{Op: w.op, Key: w.message.Key})
+		err = d.server.MayAsk(w.who, w.asked())
 	}
 	w.class = kvserver.Writes
-	if w.op == kv.OpDelete {
+	if w.op == kv.OpDelete || w.op == kv.OpDeleteRange {
 		w.class, w.size = kvserver.Deletes, 0
 	}
 	if err == nil {
@@ -121,16 +123,26 @@ func (w write) command() kv.Command {
 		Key: m.Key, Value: m.Value,
 		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
 	}
-	if w.op != kv.OpDelete {
+	c.Previous = w.previous
+	if w.op != kv.OpDelete && w.op != kv.OpDeleteRange {
 		c.MaxLength = uint64(w.conn.door.config.MaxValueBytes)
 	}
 	return c
 }
 
+// asked is the command as far as what it asks for goes.
+func (w *write) asked() *kv.Command {
+	return &kv.Command{Op: w.op, Key: w.message.Key, Value: w.message.Value, Previous: w.previous}
+}
+
 // check refuses a write that need not be proposed.
-func (d *Door) check(m *clerkwire.Write, op kv.Op) error {
+func (d *Door) check(w *write) error {
+	m, op := &w.message, w.op
 	if m.Session == 0 || m.Seq == 0 || m.Lane >= kv.MaxLanes {
 		return failure.Of(failure.BadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
+	}
+	if op == kv.OpTxn || op == kv.OpDeleteRange {
+		return d.checkMany(w.asked())
 	}
 	if err := d.server.CheckValue(int64(len(m.Value))); err != nil {
 		return err
@@ -149,6 +161,8 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, no
 	switch {
 	case refused != nil:
 		conn.refuse(h.Number, *refused)
+	case r.Outcome != nil:
+		answer(conn, h.Kind.Answer(), h.Number, doneOf(e))
 	case h.Kind == clerkwire.KindOpen:
 		answer(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
 	default:

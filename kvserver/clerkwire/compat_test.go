@@ -18,6 +18,7 @@ func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 		{Release: "v0.1.0", Name: "clerk-frames", Write: writeReleasedFrames, Read: readReleasedFrames},
 		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
 		{Release: "v0.2.0", Name: "auth-frames", Write: writeAuthFrames, Read: readAuthFrames},
+		{Release: "v0.2.0", Name: "txn-frames", Write: writeTxnFrames, Read: readTxnFrames},
 		{Release: "v0.2.0", Name: "watch-frames", Write: writeWatchFrames, Read: readWatchFrames},
 	})
 }
@@ -110,6 +111,22 @@ func watchFrames() map[string]releasedFrame {
 	}
 }
 
+// txnFrames are those of transactions and removals of ranges.
+func txnFrames() map[string]releasedFrame {
+	body := []byte{1, 0, 0, 0, 0} // a transaction without anything
+	return map[string]releasedFrame{
+		"txn":           {KindTxn, 1, Txn{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Body: body}},
+		"txn-of-reads":  {KindTxn, 2, Txn{Body: body}},
+		"txn-done":      {KindTxn.Answer(), 1, TxnDone{Revision: 300, Replayed: true, Outcome: []byte{1, 1, 0, 0}}},
+		"delete-range":  {KindDeleteRange, 3, Txn{Session: 1, Seq: 2, Previous: true, Body: []byte{1, 0, 0, 1, 'a', 1, 'b'}}},
+		"deleted-range": {KindDeleteRange.Answer(), 3, TxnDone{Revision: 301, Outcome: []byte{1, 1, 0, 1, 3, 16, 0, 0, 2, 0, 0, 0}}},
+	}
+}
+
+func writeTxnFrames(*testing.T) golden.Files { return written(txnFrames()) }
+
+func readTxnFrames(t *testing.T, f golden.Files) { readFrames(t, f, txnFrames(), Requests2, Answers2) }
+
 func writeWatchFrames(*testing.T) golden.Files { return written(watchFrames()) }
 
 func readWatchFrames(t *testing.T, f golden.Files) {
@@ -171,7 +188,7 @@ func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, r
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames()} {
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames()} {
 		for _, f := range frames {
 			kept[f.kind] = true
 		}

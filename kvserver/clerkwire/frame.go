@@ -49,6 +49,10 @@ const (
 	KindForward   Kind = 0x1e // between nodes only
 	KindForwarded Kind = 0x1f
 
+	// Of Protocol2.
+	KindTxn         Kind = 0x20 // answered with a TxnDone, like the next
+	KindDeleteRange Kind = 0x22
+
 	// Of Protocol2. Frames of a running watch have the number of its request.
 	KindWatch    Kind = 0x40
 	KindWatching Kind = 0x41 // the watch is in place
@@ -97,9 +101,11 @@ var (
 		KindListed: maxListedBody, KindAuthed: maxSmallBody,
 	}
 	Requests2 = Requests.with(Limits{
+		KindTxn: maxTxnBody, KindDeleteRange: maxTxnBody,
 		KindWatch: MaxWatchBody, KindCredit: maxSmallBody, KindSync: maxSmallBody, KindUnwatch: maxSmallBody,
 	})
 	Answers2 = Answers.with(Limits{
+		KindTxn.Answer(): maxDoneBody, KindDeleteRange.Answer(): maxDoneBody,
 		KindWatching: maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
 	})
 )

@@ -42,6 +42,8 @@ func samples() map[Kind]Message {
 		KindForwarded: Forwarded{
 			Node: "n1", Leader: "n2", Term: 7, Status: 8, Revision: 17, Version: 3, Length: 5, Created: true, Deleted: true, Replayed: true, Detail: "d",
 		},
+		KindTxn:          Txn{Session: 9, Lane: 1023, Seq: 1 << 33, Previous: true, Body: bytes.Repeat([]byte{0xc1}, 300)},
+		KindTxn.Answer(): TxnDone{Revision: 1 << 40, Replayed: true, Outcome: bytes.Repeat([]byte{0xc1}, 300)},
 		KindWatch: Watch{
 			Cluster: "0f8fad5bd9cb469fa16570867728950e", Resume: true, After: 1 << 40, Mirror: true, Prev: true, KeysOnly: true, ProgressMs: 500,
 			Keys: [][]byte{[]byte("k\x00\xff"), []byte("l")}, Prefixes: [][]byte{{}}, Ranges: []KeyRange{{[]byte("a"), []byte("b")}, {[]byte{}, []byte{}}},
@@ -187,7 +189,9 @@ func TestLargestMessagesFit(t *testing.T) {
 		KindRefused: Refused{
 			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,
 		},
-		KindWatching: Watching{true, most, most, most}, KindChanges: Changes{true, make([]byte, MaxPieceBytes)}, KindCredit: Credit{most},
+		KindTxn: Txn{most, most, most, true, make([]byte, MaxTxnBytes)}, KindTxn.Answer(): TxnDone{most, true, make([]byte, MaxTxnResultBytes)},
+		KindDeleteRange: Txn{most, most, most, true, make([]byte, MaxTxnBytes)},
+		KindWatching:    Watching{true, most, most, most}, KindChanges: Changes{true, make([]byte, MaxPieceBytes)}, KindCredit: Credit{most},
 		KindSync: Sync{math.MaxUint32}, KindSynced: Synced{most}, KindUnwatch: Empty{}, KindAuth: Auth{make([]byte, maxTokenBytes)},
 		KindEnded: Ended{most, Refused{
 			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,

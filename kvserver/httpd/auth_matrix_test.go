@@ -20,6 +20,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/internal/fakelog"
+	"raftkv/kvserver/txn"
 )
 
 // asker is one identity of the matrix, as the model knows it.
@@ -344,6 +345,17 @@ var frameCalls = map[clerkwire.Kind]struct {
 	clerkwire.KindPut:    {auth.Write, writeFrame(clerkwire.KindPut)},
 	clerkwire.KindAppend: {auth.Write, writeFrame(clerkwire.KindAppend)},
 	clerkwire.KindDelete: {auth.Delete, writeFrame(clerkwire.KindDelete)},
+	clerkwire.KindTxn: {auth.Write, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		x := txn.Txn{Else: []txn.Op{{Kind: txn.Nested, Txn: &txn.Txn{Then: []txn.Op{{Kind: txn.Put, Span: txn.Key(on)}}}}}}
+		code, _ := askFrame(t, c, clerkwire.KindTxn, clerkwire.Txn{Session: session, Seq: uint64(c.last) + 1, Body: x.Body(0)})
+		return code
+	}},
+	clerkwire.KindDeleteRange: {auth.Delete, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		s := txn.Prefix(on)
+		d := txn.DeleteRange{From: s.From, To: s.To}
+		code, _ := askFrame(t, c, clerkwire.KindDeleteRange, clerkwire.Txn{Session: session, Seq: uint64(c.last) + 1, Body: d.Body(0)})
+		return code
+	}},
 	clerkwire.KindWatch: {auth.Watch, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
 		code, _ := askFrame(t, c, clerkwire.KindWatch, clerkwire.Watch{Prefixes: [][]byte{[]byte(on)}})
 		if code == "" {

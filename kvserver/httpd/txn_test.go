@@ -41,7 +41,7 @@ func txnPost(body string, status int, want string, header ...string) txnStep {
 func txnSteps() []txnStep {
 	once := []string{api.HeaderIdempotencyKey, "once"}
 	dropped := append([]string{api.HeaderIdempotencyKey, "dropped"}, asJSON...)
-	large := strings.Repeat("x", 5000)
+	large, long := strings.Repeat("x", 5000), strings.Repeat("y", 100_000)
 	return []txnStep{
 		txnPost(`{"then":[{"op":"put","key":"a","text":"1"},{"op":"put","key":"b","value":"Mg=="},{"op":"append","key":"a","text":"+"},{"op":"get","key":"a"},{"op":"list","prefix":""}]}`, 200,
 			`{"succeeded":true,"revision":2,"results":[{"version":1,"length":1},{"version":1,"length":1},{"version":2,"length":2},`+
@@ -89,6 +89,9 @@ func txnSteps() []txnStep {
 		{"DELETE", "/v1/kv?prefix=&all", "", nil, 200, `{"deleted":2,"revision":12}`},
 		txnPost(`{"then":[{"op":"put","key_base64":"/w==","value":"/w=="},{"op":"get","key_base64":"/w=="}]}`, 200,
 			`{"succeeded":true,"revision":13,"results":[{"version":1,"length":1},{"item":{"key_base64":"/w==","value":"/w==","revision":13,"version":1,"created":13}}]}`),
+		// An answer that is longer than those of other writes.
+		{"POST", "/v1/txn?text", `{"then":[{"op":"put","key":"l","text":"` + long + `"},{"op":"get","key":"l"}]}`, asJSON, 200,
+			`{"succeeded":true,"revision":14,"results":[{"version":1,"length":100000},{"item":{"key":"l","text":"` + long + `","revision":14,"version":1,"created":14}}]}`},
 	}
 }
 

@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"errors"
+	"fmt"
 
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/txn"
@@ -25,13 +26,13 @@ func (o Op) onMany() bool { return o == OpTxn || o == OpDeleteRange }
 // TxnCommand returns the command of a transaction whose outcome may show so many bytes of
 // keys and values.
 func TxnCommand(t *txn.Txn, results uint64) Command {
-	return Command{Op: OpTxn, Value: t.Append(body(results))}
+	return Command{Op: OpTxn, Value: t.Body(results)}
 }
 
 // DeleteRangeCommand returns the command that removes the keys of a range. results is
 // how many bytes of them the outcome may show, if the command has Previous.
 func DeleteRangeCommand(d *txn.DeleteRange, results uint64) Command {
-	return Command{Op: OpDeleteRange, Value: d.Append(body(results))}
+	return Command{Op: OpDeleteRange, Value: d.Body(results)}
 }
 
 // open reads the body of the command, if its operation has one. A malformed body stays
@@ -61,6 +62,26 @@ func (c *Command) open() error {
 		c.body = &b
 	}
 	return nil
+}
+
+// Results returns how many bytes of keys and values the outcome of a command on several
+// keys may show. The error says why its body cannot be.
+func (c *Command) Results() (uint64, error) {
+	if err := c.open(); err != nil {
+		return 0, err
+	}
+	if c.body == nil {
+		return 0, fmt.Errorf("%w: the body of %s", ErrMalformed, c.Op)
+	}
+	return c.body.results, nil
+}
+
+// Txn returns the transaction of a command whose Results are known, nil if it is none.
+func (c *Command) Txn() *txn.Txn {
+	if c.body == nil {
+		return nil
+	}
+	return c.body.txn
 }
 
 // unknownOf returns what a later version of package txn may know, nil if err says

@@ -66,6 +66,7 @@ var clerkOps = map[clerkwire.Kind]string{
 	clerkwire.KindOpen: "open_session", clerkwire.KindGet: "get", clerkwire.KindList: "list",
 	clerkwire.KindPut: "put", clerkwire.KindAppend: "append", clerkwire.KindDelete: "delete",
 	clerkwire.KindForward: "forward", clerkwire.KindAuth: "auth",
+	clerkwire.KindTxn: "txn", clerkwire.KindDeleteRange: "delete_range",
 	clerkwire.KindWatch: "watch", clerkwire.KindSync: "sync",
 }
 

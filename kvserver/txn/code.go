@@ -53,6 +53,15 @@ func (t *Txn) Append(dst []byte) []byte {
 	return dst
 }
 
+// bodyVersion begins the body of a command.
+const bodyVersion = 1
+
+// Body returns the body of a command in the log: version u8 = 1, the bytes of keys and
+// values that the outcome may show as a uvarint, and the transaction.
+func (t *Txn) Body(results uint64) []byte {
+	return t.Append(appendNumbers([]byte{bodyVersion}, results))
+}
+
 func appendText[T string | []byte](dst []byte, text T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 }

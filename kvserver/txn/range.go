@@ -30,6 +30,11 @@ func (d *DeleteRange) Append(dst []byte) []byte {
 	return dst
 }
 
+// Body returns the body of a command in the log, like that of a Txn.
+func (d *DeleteRange) Body(results uint64) []byte {
+	return d.Append(appendNumbers([]byte{bodyVersion}, results))
+}
+
 // DecodeRange reads what Append has written, which must be all of b. The errors are
 // those of Decode.
 func DecodeRange(b []byte) (*DeleteRange, error) {

@@ -51,9 +51,9 @@ var arrows = map[string][]string{
 	"kvserver":            {"kvserver/machine", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
 	"kvserver/httpd":      {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page": {},
-	"kvserver/clerkd":     {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv"},
+	"kvserver/clerkd":     {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},
 	"kvserver/metrics":    {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
-	"client":              {"kvserver/api", "kvserver/clerkwire"},
+	"client":              {"kvserver/api", "kvserver/clerkwire", "kvserver/txn"},
 	"kvserver/clerkwire":  {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",

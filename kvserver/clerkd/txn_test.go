@@ -1,0 +1,109 @@
+package clerkd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"raftkv/client"
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+)
+
+// Goal (T1, T3, T4, T5, T6, T7, T8, D1, D2): transactions and removals of ranges over the
+// Clerk's protocol are what they are over HTTP. Method: a Clerk at a server, with every
+// compare and operation that the client can make; reads take no entry of the log.
+func TestTransactionsOfClerks(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *settings) { c.Level = kv.LevelHistory })
+		c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: servePipes(t, s).Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ctx := t.Context()
+		r, err := c.Txn(ctx).If(client.KeyAbsent("a")).
+			Then(client.OpPut("a", []byte("1")), client.OpAppend("a", []byte("2")), client.OpPut("b", []byte("x")), client.OpGet("a")).
+			Else(client.OpDelete("a")).Commit()
+		if err != nil || !r.Succeeded || r.Revision != 2 || len(r.Results) != 4 || r.Results[1].Version != 2 || string(r.Results[3].Items[0].Value) != "12" || r.Results[3].Items[0].Created != 2 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for name, compare := range map[string]client.Compare{
+			"revision": client.KeyRevision("a", 2), "version": client.KeyVersion("a", 2), "created": client.KeyCreated("a", 2), "value": client.KeyValue("a", []byte("12")),
+			"exists": client.KeyExists("a"), "absent": client.KeyAbsent("none"), "unchanged": client.PrefixUnchanged("", 2, 2), "count": client.PrefixCount("a", 1),
+			"not": client.KeyRevision("a", 3).Not(), "less": client.KeyVersion("a", 3).Less(), "greater": client.KeyValue("a", []byte("1")).Greater(),
+		} {
+			before := log.Attempts()
+			r, err := c.Txn(ctx).If(compare).Else(client.OpGet("a")).Commit()
+			if err != nil || !r.Succeeded || len(r.Results) != 0 || log.Attempts() != before {
+				t.Errorf("%s: %+v, %v, %d entries", name, r, err, log.Attempts()-before)
+			}
+		}
+		r, err = c.Txn(ctx).If(client.KeyExists("a"), client.KeyAbsent("b")).Else(
+			client.OpPut("a", []byte("3")).WithPrev(),
+			client.OpTxn([]client.Compare{client.KeyValue("a", []byte("12"))}, []client.Op{client.OpList("", 1)}, nil),
+			client.OpDeletePrefix("b"),
+		).Commit()
+		if err != nil || r.Succeeded || r.Failed != 1 || r.Revision != 3 || string(r.Results[0].Prev[0].Value) != "12" || r.Results[2].Deleted != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if nested := r.Results[1].Txn; !nested.Succeeded || !nested.Results[0].More || string(nested.Results[0].Items[0].Value) != "3" {
+			t.Errorf("%+v", nested)
+		}
+		for i := range 5 {
+			if _, err := c.Put(ctx, fmt.Sprint("k/", i), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var refused *client.Error
+		if _, err := c.DeletePrefix(ctx, "k/", client.AtMost(4)); !errors.As(err, &refused) || refused.Code != api.CodeTooManyKeys || refused.Outcome != api.OutcomeNotApplied {
+			t.Errorf("%v", err)
+		}
+		if d, err := c.DeletePrefix(ctx, "k/", client.AtMost(2), client.Partially()); err != nil || d.Deleted != 2 || !d.More || d.Revision != 9 {
+			t.Errorf("%+v, %v", d, err)
+		}
+		if d, err := c.DeleteRange(ctx, "k/", "k/4"); err != nil || d.Deleted != 2 || d.More || d.Revision != 10 {
+			t.Errorf("%+v, %v", d, err)
+		}
+		if _, err := c.Txn(ctx).Then(client.OpPut("", nil)).Commit(); !errors.Is(err, client.ErrInvalid) {
+			t.Errorf("an empty key: %v", err)
+		}
+		if _, err := c.Txn(ctx).If(client.KeyExists("a").Not()).Commit(); !errors.Is(err, client.ErrInvalid) {
+			t.Errorf("a compare that cannot be: %v", err)
+		}
+		if _, err := c.Txn(ctx).Then(client.OpPut("a", []byte(strings.Repeat("x", 3<<20)))).Commit(); !errors.As(err, &refused) || refused.Code != api.CodeTxnTooLarge {
+			t.Errorf("3 MiB: %v", err)
+		}
+	})
+}
+
+// Goal: below the level of the history a Clerk hears that it is not active yet, and
+// nothing comes into the log. Method: a server at level 2.
+func TestTransactionsOfClerksNeedALevel(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, nil)
+		c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: servePipes(t, s).Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Put(t.Context(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		before := log.Attempts()
+		var refused *client.Error
+		if _, err := c.Txn(t.Context()).Then(client.OpDelete("a")).Commit(); !errors.As(err, &refused) || refused.Code != api.CodeNotActive {
+			t.Errorf("%v", err)
+		}
+		if _, err := c.Txn(t.Context()).Then(client.OpGet("a")).Commit(); !errors.As(err, &refused) || refused.Code != api.CodeNotActive {
+			t.Errorf("%v", err)
+		}
+		if _, err := c.DeletePrefix(t.Context(), "a"); !errors.As(err, &refused) || refused.Code != api.CodeNotActive {
+			t.Errorf("%v", err)
+		}
+		if n := log.Attempts() - before; n != 0 {
+			t.Errorf("%d commands were proposed", n)
+		}
+	})
+}
