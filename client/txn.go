@@ -55,6 +55,17 @@ func appendOps(to []txn.Op, ops []Op) []txn.Op {
 	return to
 }
 
+// Parse takes the transaction from JSON, as POST /v1/txn does, in place of what was added
+// so far. The error is ErrInvalid and says where the text cannot be one.
+func (t *Txn) Parse(text []byte) error {
+	parsed, err := txn.Parse(text)
+	if err != nil {
+		return invalid("%s", txn.Sentence(err))
+	}
+	t.txn = *parsed
+	return nil
+}
+
 // Commit makes the transaction. It happens once, however many attempts the Clerk has to
 // make; one without a write is a read. An error that is not ErrOutcomeUnknown says that
 // nothing of it happened and never will. That a compare does not hold is no error.
@@ -111,7 +122,12 @@ type TxnResult struct {
 	// ReadsDropped: the first attempt was done and its answer lost, and what it had read
 	// was too much to be remembered: more than 4 KiB.
 	ReadsDropped bool
+
+	outcome *txn.Outcome
 }
+
+// JSON returns the result as POST /v1/txn does, with values that are UTF-8 as text.
+func (r *TxnResult) JSON() []byte { return r.outcome.AppendJSON(nil, r.Revision, true) }
 
 // OpResult is the result of one operation.
 type OpResult struct {
@@ -128,7 +144,7 @@ type OpResult struct {
 }
 
 func resultOf(o *txn.Outcome) TxnResult {
-	r := TxnResult{Succeeded: o.Succeeded, Failed: int(o.Failed)}
+	r := TxnResult{Succeeded: o.Succeeded, Failed: int(o.Failed), outcome: o}
 	for i := range o.Results {
 		from := &o.Results[i]
 		to := OpResult{

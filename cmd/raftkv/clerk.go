@@ -315,10 +315,14 @@ const valueHelp = `VALUE is the value itself, - for standard input, or @FILE for
 file. A value that begins with @, or is -, goes by standard input. One that
 begins with - and is no flag goes behind --, as in put KEY -- -5.`
 
-// memberClient is the flags of the commands about members.
+// memberClient is the flags of the commands of packages of their own.
 type memberClient struct{ clerkSettings }
 
 func (c *memberClient) AddTo(command *cobra.Command) { c.addTo(command) }
 func (c *memberClient) Servers() ([]string, error)   { return c.servers() }
 func (c *memberClient) Limit() time.Duration         { return c.timeout }
 func (c *memberClient) JSON() bool                   { return c.json }
+
+func (c *memberClient) With(call func(ctx context.Context, clerk *client.Clerk) error) error {
+	return c.with(call)
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/status"
 	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/raft/vfs"
 )
 
 // Goal: a verification that could do nothing does not report a linearizable cluster.
@@ -89,5 +92,35 @@ func TestAWatchedStatusIsJSONIfAskedFor(t *testing.T) {
 	var n status.Answer
 	if err := json.Unmarshal([]byte(out.String()), &n); err != nil || n.Endpoint != s.endpoints || n.Error == "" {
 		t.Errorf("printed %q: %v", out.String(), err)
+	}
+}
+
+// Goal: txn reads a transaction from a file or the standard input, prints what came of it,
+// and says by exit code 9 that the else branch was done; what cannot be is said before
+// anything is asked. Method: a node at the level of transactions.
+func TestTxnOnTheCommandLine(t *testing.T) {
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	n := startNodes(t, configs)[0]
+	file := filepath.Join(t.TempDir(), "move.json")
+	text := `{"if":[{"key":"a","absent":true}],"then":[{"op":"put","key":"a","text":"1"},{"op":"get","key":"a"}],"else":[{"op":"delete","key":"a","prev":true}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string // of the output, or a part of the error
+	}{
+		{[]string{file}, 0, `{"succeeded":true,"revision":2,"results":[{"version":1,"length":1},{"item":{"key":"a","text":"1","revision":2,"version":1,"created":2}}]}` + "\n"},
+		{[]string{file}, 9, `{"succeeded":false,"failed":0,"revision":3,"results":[{"deleted":1,"prev":{"key":"a","text":"1","revision":2,"version":1,"created":2}}]}` + "\n"},
+		{[]string{filepath.Join(t.TempDir(), "none")}, 2, "no such file"},
+		{[]string{file, file}, 2, "accepts at most 1"},
+	} {
+		var out, errs strings.Builder
+		code := run(append([]string{"txn", "--endpoints", n.Address()}, c.args...), &out, &errs)
+		if code != c.code || c.code != 2 && out.String() != c.want || c.code == 2 && !strings.Contains(errs.String(), c.want) {
+			t.Errorf("%q: exit code %d, printed\n%q\n%s", c.args, code, out.String(), errs.String())
+		}
 	}
 }

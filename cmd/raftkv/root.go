@@ -22,6 +22,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/change"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/logging"
@@ -155,6 +156,7 @@ Exit codes of all commands:
      once
   5  verify: the search for an order of the history did not end in time
   8  watch: the changes behind which it is to go on are not kept any more
+  9  txn: a compare did not hold, and the else branch was done
  13  it was done, but what it printed could not be written (a full disk)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
@@ -179,6 +181,7 @@ and would not go on; that is a bug worth reporting.`,
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
 		newWatchCommand(), newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newAuthCommand(), newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
+	root.AddCommand(change.Txn(func() change.Client { return &memberClient{} }))
 	root.AddCommand(member.Commands(func() member.Client { return &memberClient{} })...)
 	completeFlags(root)
 	reflow(root)

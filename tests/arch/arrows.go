@@ -57,7 +57,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire":  {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
-		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure",
@@ -79,6 +79,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/raftkv/internal/secure":     {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
 	"cmd/raftkv/internal/exit":       {},
+	"cmd/raftkv/internal/change":     {"cmd/raftkv/internal/exit", "client", "kvserver/api"},
 	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded
 	"cmd/raftkv/internal/settings":   {"cmd/raftkv/internal/inventory"},
 	"cmd/raftkv/internal/ask":        {"cmd/raftkv/internal/exit", "kvserver/api", "kvserver/auth"}, // of auth only Secret

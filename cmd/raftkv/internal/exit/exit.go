@@ -11,7 +11,8 @@ const (
 	Removed     = 6  // serve: the cluster has removed this node
 	Refused     = 7  // a change of the membership was refused by a guard
 	HistoryGone = 8  // watch: the cluster does not keep the changes any more behind which it is to go on
-	Output      = 13 // it was done, and what it printed could not be written; 9 to 12 are reserved (docs/formats.md)
+	ElseBranch  = 9  // txn: a compare did not hold, and the else branch was done
+	Output      = 13 // it was done, and what it printed could not be written; 10 to 12 are reserved (docs/formats.md)
 
 	// ReaderGone is what shells show for a program that ends because nobody
 	// reads it any more; nothing is said then.
