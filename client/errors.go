@@ -29,6 +29,8 @@ var (
 	// ErrTooLarge: the value, or what an append would make of it, is longer than
 	// the servers take.
 	ErrTooLarge = errors.New("the value is too large")
+	// ErrTooManyKeys: a range has more keys than may go or be looked at; nothing was done.
+	ErrTooManyKeys = errors.New("the range has too many keys")
 	// ErrSessionExpired: the servers forgot the Clerk's session between two
 	// attempts at the same write, so it is not known whether the first one
 	// happened. It is an ErrOutcomeUnknown, too. A session is only forgotten when
@@ -121,7 +123,9 @@ func (e *Error) Is(target error) bool {
 	case ErrQuota:
 		return e.Code == api.CodeQuotaExceeded
 	case ErrTooLarge:
-		return e.Code == api.CodeValueTooLarge
+		return e.Code == api.CodeValueTooLarge || e.Code == api.CodeTxnTooLarge || e.Code == api.CodeResultTooLarge
+	case ErrTooManyKeys:
+		return e.Code == api.CodeTooManyKeys
 	case ErrSessionExpired:
 		return e.Code == api.CodeSessionExpired
 	case ErrUnauthenticated:

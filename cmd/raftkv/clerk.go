@@ -220,7 +220,7 @@ func (s *clerkSettings) ending(err error) error {
 	switch {
 	case errors.Is(err, client.ErrOutcomeUnknown):
 		return exit.With(exit.Unknown, text)
-	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict):
+	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict), errors.Is(err, client.ErrTooManyKeys):
 		return exit.With(exit.Failed, text)
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text

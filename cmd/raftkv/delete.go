@@ -27,6 +27,7 @@ type deleteSettings struct {
 	prefix   string
 	byPrefix bool // --prefix was given
 	yes      bool
+	atMost   int // --at-most; below 0: not given
 }
 
 func newDeleteCommand() *cobra.Command {
@@ -37,18 +38,29 @@ func newDeleteCommand() *cobra.Command {
 		Long: `Remove a key. That there was none is no failure: the key is not there then.
 
 With --prefix remove all keys that begin so, after a question on a terminal, or
-with --yes. They are listed and then removed one by one, so this is not one step:
-others see some of them gone before the rest. A key that somebody writes after it
-was listed is left alone and counted. Run the command again after a failure.`,
+with --yes. Up to 10,000 keys and 16 MiB go in one step, more in several; with
+--at-most N none goes if there are more than N. Run the command again after a
+failure.
+
+On a cluster with nodes of the version before, keys are listed and then removed
+one by one: others see some of them gone before the rest, and a key that somebody
+writes after it was listed is left alone and counted.`,
 		Example: `  raftkv delete greeting
   raftkv delete job --if-revision 17
-  raftkv delete --prefix sessions/ --yes`,
+  raftkv delete --prefix sessions/ --yes
+  raftkv delete --prefix sessions/ --yes --at-most 200`,
 		Args: func(command *cobra.Command, args []string) error {
 			if s.byPrefix = command.Flags().Changed("prefix"); !s.byPrefix {
 				if s.yes {
 					return errors.New("--yes answers the question of --prefix, which is missing")
 				}
+				if s.atMost >= 0 {
+					return errors.New("--at-most bounds what --prefix removes, which is missing")
+				}
 				return arguments("KEY")(command, args)
+			}
+			if command.Flags().Changed("at-most") && (s.atMost < 0 || s.atMost > maxRangeKeys) {
+				return fmt.Errorf("--at-most is %d; choose 0 to %d, which is how many keys go in one step", s.atMost, maxRangeKeys)
 			}
 			if s.prefix == "" && s.yes {
 				return errors.New("--prefix is empty, so every key would be deleted; name a prefix, or leave --yes out to be asked")
@@ -76,6 +88,8 @@ was listed is left alone and counted. Run the command again after a failure.`,
 	command.ValidArgsFunction = s.completeKeys(1)
 	command.Flags().StringVar(&s.prefix, "prefix", "", "remove all keys that begin so")
 	command.Flags().BoolVar(&s.yes, "yes", false, "with --prefix: do not ask")
+	command.Flags().IntVar(&s.atMost, "at-most", -1, "with --prefix: remove nothing if there are more keys")
+	command.Flags().Lookup("at-most").DefValue = ""
 	return command
 }
 
@@ -112,15 +126,30 @@ func (s *deleteSettings) deleteAll(stdin io.Reader, out, stderr io.Writer) error
 	}
 	long := clerkCalls{settings: &s.clerkSettings}
 	return long.run(func(ctx context.Context, clerk *client.Clerk) error {
-		items, err := s.listAll(ctx, clerk)
-		if err != nil {
-			return err
+		var items []client.Item
+		var err error
+		if !s.yes {
+			if items, err = s.listAll(ctx, clerk); err != nil {
+				return err
+			}
 		}
-		if !s.yes && len(items) > 0 {
+		if len(items) > 0 {
 			fmt.Fprintf(stderr, "%d keys begin with %s, the first is %s. Delete them? [y/N] ", len(items), strconv.Quote(s.prefix), terminal.Readable(items[0].Key))
 			answer, _ := bufio.NewReader(stdin).ReadString('\n') // nothing is no
 			if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
 				return exit.With(exit.Failed, errors.New("nothing was deleted"))
+			}
+		}
+		removed, err := s.removeRange(ctx, clerk)
+		if !isOfLaterVersion(err) {
+			return s.printRange(out, removed, err)
+		}
+		if s.atMost >= 0 {
+			return err
+		}
+		if s.yes {
+			if items, err = s.listAll(ctx, clerk); err != nil {
+				return err
 			}
 		}
 		deleted, changed, err := s.removeAll(ctx, clerk, items, stderr)
@@ -130,11 +159,60 @@ func (s *deleteSettings) deleteAll(stdin io.Reader, out, stderr io.Writer) error
 				Deleted int64  `json:"deleted"`
 				Changed int64  `json:"changed"`
 			}{s.prefix, deleted, changed}))
-		} else if _, printErr := fmt.Fprintf(out, "%d of %d keys deleted%s\n", deleted, len(items), changedText(changed)); err == nil {
+		} else if _, printErr := fmt.Fprintf(out, "%d keys deleted%s\n", deleted, changedText(changed)); err == nil {
 			err = printErr
 		}
 		return err
 	})
+}
+
+// maxRangeKeys is how many keys go in one step.
+const maxRangeKeys = 10_000
+
+// removeRange removes the keys that begin with the prefix, as many at once as can go. It
+// returns how many went, and the last revision.
+func (s *deleteSettings) removeRange(ctx context.Context, clerk *client.Clerk) (all client.RangeRemoved, err error) {
+	option := client.Partially()
+	if s.atMost >= 0 {
+		option = client.AtMost(s.atMost)
+	}
+	for {
+		removed, err := callWithin(ctx, s.timeout, func(ctx context.Context) (client.RangeRemoved, error) {
+			return clerk.DeletePrefix(ctx, s.prefix, option)
+		})
+		if err != nil {
+			return all, err
+		}
+		all.Deleted, all.Revision = all.Deleted+removed.Deleted, removed.Revision
+		if !removed.More {
+			return all, nil
+		}
+	}
+}
+
+// isOfLaterVersion reports whether a cluster, or a server, does not know what it was asked
+// for yet.
+func isOfLaterVersion(err error) bool {
+	var refused *client.Error
+	return errors.As(err, &refused) && (refused.Code == api.CodeNotActive || refused.Code == api.CodeNotImplemented)
+}
+
+func (s *deleteSettings) printRange(out io.Writer, removed client.RangeRemoved, err error) error {
+	if err != nil {
+		if removed.Deleted > 0 {
+			return fmt.Errorf("%d keys are deleted; then: %w", removed.Deleted, err)
+		}
+		return err
+	}
+	if s.json {
+		return terminal.PrintJSON(out, struct {
+			Prefix   string `json:"prefix"`
+			Deleted  int    `json:"deleted"`
+			Revision uint64 `json:"revision"`
+		}{s.prefix, removed.Deleted, removed.Revision})
+	}
+	_, err = fmt.Fprintf(out, "%d keys deleted, revision %d\n", removed.Deleted, removed.Revision)
+	return err
 }
 
 func changedText(changed int64) string {
