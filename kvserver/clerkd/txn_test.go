@@ -1,8 +1,12 @@
 package clerkd
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 
@@ -104,6 +108,50 @@ func TestTransactionsOfClerksNeedALevel(t *testing.T) {
 		}
 		if n := log.Attempts() - before; n != 0 {
 			t.Errorf("%d commands were proposed", n)
+		}
+	})
+}
+
+// losing is a connection that loses what comes on it after some answers.
+type losing struct {
+	net.Conn
+	left int
+}
+
+func (l *losing) Read(p []byte) (int, error) {
+	if l.left--; l.left < 0 {
+		l.Conn.Close()
+		return 0, io.ErrUnexpectedEOF
+	}
+	return l.Conn.Read(p)
+}
+
+// Goal (T5): a transaction of a Clerk happens once though many of its answers are lost,
+// and the attempt that is answered has the results of the first. Method: connections that
+// end after a few answers; transactions that add to a key and read it.
+func TestTransactionsHappenOnceThoughAnswersAreLost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, func(c *settings) { c.Level = kv.LevelHistory })
+		random, pipes, dialled := rand.New(rand.NewPCG(5, 18)), servePipes(t, s), 0
+		c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Connections: 1, Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := pipes.Dial(ctx, address)
+			dialled++
+			return &losing{conn, 2 + random.IntN(5)}, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		want := ""
+		for i := range 150 {
+			want += fmt.Sprint(i, ";")
+			r, err := c.Txn(t.Context()).Then(client.OpAppend("log", fmt.Append(nil, i, ";")), client.OpGet("log"), client.OpPut("last", fmt.Append(nil, i))).Commit()
+			if err != nil || string(r.Results[1].Items[0].Value) != want || r.Results[2].Version != uint64(i+1) || r.Revision != uint64(i+2) {
+				t.Fatalf("transaction %d: %+v, %v", i, r, err)
+			}
+		}
+		if stored(s, "log") != want || dialled < 20 {
+			t.Errorf("void: %d connections, %q", dialled, stored(s, "log"))
 		}
 	})
 }
