@@ -217,3 +217,9 @@ func (t *Table) findKeeper() {
 		}
 	}
 }
+
+// MayUseLease reports whether an author may keep and end a lease that belongs to an
+// identity; owner 0 is of nobody. Everybody may while identities are not enforced.
+func (t *Table) MayUseLease(by Author, owner uint64) bool {
+	return t.State() != Enforcing || owner == 0 || by.Identity == owner || t.Allows(by, Admin, Range{})
+}

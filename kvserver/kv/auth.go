@@ -42,7 +42,7 @@ func AuthOp(action auth.Action) Op {
 // about them itself.
 func (c *Command) EachNeed(fn func(auth.Right, auth.Range) bool) (asked bool) {
 	switch c.Op {
-	case OpPut, OpAppend:
+	case OpPut, OpAppend, OpTouch:
 		c.needOn(auth.Write, fn)
 	case OpDelete:
 		c.needOn(auth.Delete, fn)
@@ -52,6 +52,8 @@ func (c *Command) EachNeed(fn func(auth.Right, auth.Range) bool) (asked bool) {
 		fn(auth.Known, auth.Range{})
 	case OpTxn, OpDeleteRange:
 		c.needsOfMany(fn)
+	case OpGrant, OpKeepAlive, OpRevoke:
+		fn(auth.Lease, auth.Range{})
 	default:
 		return false
 	}

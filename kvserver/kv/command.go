@@ -28,6 +28,12 @@ const (
 	// From LevelHistory on; see txn.go. Value holds the body.
 	OpTxn         Op = 8 // do one branch of a transaction
 	OpDeleteRange Op = 9 // remove the keys of a range
+	// Of leases; see lease.go.
+	OpTick      Op = 6  // end what is due
+	OpGrant     Op = 10 // make a lease
+	OpKeepAlive Op = 11 // give leases their whole TTL again
+	OpRevoke    Op = 12 // end a lease now
+	OpTouch     Op = 13 // give Key another deadline of its own
 )
 
 // opMax is the greatest operation of LevelBase.
@@ -35,7 +41,7 @@ const opMax = OpGet
 
 // known reports whether this version knows the operation.
 func (o Op) known() bool {
-	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth() || o.onMany()
+	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases()
 }
 
 func (o Op) String() string {
@@ -58,6 +64,16 @@ func (o Op) String() string {
 		return "txn"
 	case OpDeleteRange:
 		return "delete-range"
+	case OpTick:
+		return "tick"
+	case OpGrant:
+		return "grant"
+	case OpKeepAlive:
+		return "keep-alive"
+	case OpRevoke:
+		return "revoke"
+	case OpTouch:
+		return "touch"
 	case OpIdentity:
 		return "identity"
 	case OpToken:
@@ -113,6 +129,10 @@ type Command struct {
 	// Previous: the result has what was there before a put, append, delete or
 	// delete-range.
 	Previous bool
+	// Tie says how long the key of a put or touch lives.
+	Tie Tie
+	// KeepValue: a put leaves the value as it is, and there must be one.
+	KeepValue bool
 	// Caller is the identity for which the proposing server has taken the command, with
 	// the token that was used; zero for nobody. What is remembered of the command belongs
 	// to that identity.
@@ -140,9 +160,12 @@ const (
 	flagQuota       = 1 << 5
 	flagIdempotency = 1 << 6
 	flagCondition   = 1 << 7
+	flagLease       = 1 << 9
+	flagTTL         = 1 << 10
 	flagPrevious    = 1 << 11
 	flagCaller      = 1 << 12
-	flagsKnown      = 1<<8 - 1 | flagPrevious | flagCaller
+	flagKeepValue   = 1 << 13
+	flagsKnown      = 1<<8 - 1 | flagLease | flagTTL | flagPrevious | flagCaller | flagKeepValue
 )
 
 // appendCommand appends the encoding of c to dst and returns the extended slice:
@@ -157,11 +180,14 @@ const (
 //	flagIdempotency: key length uvarint | key
 //	flagCondition:   kind u8 | number uvarint; the other conditions
 //	flagPrevious:    nothing
+//	flagLease:       id uvarint, in two's complement
+//	flagTTL:         milliseconds uvarint; 0 keeps the tie that there is
+//	flagKeepValue:   nothing
 //	flagCaller:      identity uvarint | token id 8 bytes
 //	key length uvarint | key | value length uvarint | value
 //
-// A flag is set when its fields are not all zero; flagIfVersion is also set with
-// the version 0. Every uvarint is as short as possible. So a command has exactly
+// A flag is set when its fields are not all zero; flagIfVersion and flagTTL are also set
+// with the number 0. Every uvarint is as short as possible. So a command has exactly
 // one encoding. The number of a condition without a kind is not encoded.
 func appendCommand(dst []byte, c Command) []byte {
 	dst = appendFields(dst, &c)
@@ -202,6 +228,10 @@ func appendFields(dst []byte, c *Command) []byte {
 	if c.Previous {
 		flags |= flagPrevious
 	}
+	flags |= c.Tie.flags()
+	if c.KeepValue {
+		flags |= flagKeepValue
+	}
 	if c.Caller != (auth.Author{}) {
 		flags |= flagCaller
 	}
@@ -235,6 +265,12 @@ func appendFields(dst []byte, c *Command) []byte {
 	if flags&flagCondition != 0 {
 		dst = append(dst, byte(c.Condition.Kind))
 		dst = binary.AppendUvarint(dst, c.Condition.Number)
+	}
+	if flags&flagLease != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Tie.Lease))
+	}
+	if flags&flagTTL != 0 {
+		dst = binary.AppendUvarint(dst, c.Tie.TTL)
 	}
 	if flags&flagCaller != 0 {
 		dst = binary.AppendUvarint(dst, c.Caller.Identity)
@@ -350,6 +386,8 @@ func (r *fields) command(op Op) Command {
 		c.Condition.Number = r.uvarint()
 	}
 	c.Previous = flags&flagPrevious != 0
+	c.Tie = r.tie(flags)
+	c.KeepValue = flags&flagKeepValue != 0
 	if flags&flagCaller != 0 {
 		c.Caller.Identity = r.uvarint()
 		for i := range c.Caller.Token {

@@ -41,7 +41,8 @@ func (v *View) Digest() Digest {
 	if v.level < LevelHistory {
 		return Digest(base)
 	}
-	return Digest(hashOf(base, v.level, uint64(v.compacted), v.historyLimit, uint64(v.history.len())))
+	base = hashOf(base, v.level, uint64(v.compacted), v.historyLimit, uint64(v.history.len()))
+	return Digest(hashOf(base, v.leases.Time(), v.leases.Free(), uint64(v.leases.Len()), uint64(v.leases.Ties()), v.leases.Sum))
 }
 
 // Kinds of hashed things. Equal numbers of different things must have different
@@ -51,6 +52,8 @@ const (
 	hashSession
 	hashLane
 	hashRecord
+	hashLease
+	hashTie
 )
 
 // hashAnswer is the kind of the answers that are remembered whole.

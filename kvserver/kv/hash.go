@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+
+	"raftkv/kvserver/lease"
 )
 
 // Hash returns a cryptographic hash of the whole state: items, revision, log
@@ -62,6 +64,7 @@ func (v *View) Hash() [sha256.Size]byte {
 // history writes what LevelHistory adds.
 func (d *hasher) history(v *View) {
 	d.numbers(v.level, uint64(v.compacted), v.historyLimit)
+	d.leases(v)
 	v.items.scan(func(_ string, item Item) bool {
 		d.numbers(item.Created)
 		return true
@@ -70,10 +73,26 @@ func (d *hasher) history(v *View) {
 	v.history.scan(v.history.first, func(e *Event) bool {
 		d.numbers(e.Revision, uint64(e.Op), uint64(e.place), uint64(len(e.Key)))
 		d.to.Write([]byte(e.Key))
+		d.numbers(uint64(e.Lease), uint64(e.PrevLease))
 		for _, i := range []Item{e.Item, e.Prev} {
 			d.numbers(uint64(len(i.Value)), i.Revision, i.Version, i.Created)
 			d.to.Write(i.Value)
 		}
+		return true
+	})
+}
+
+// leases writes lease time, leases and ties.
+func (d *hasher) leases(v *View) {
+	d.numbers(v.leases.Time(), v.leases.Free(), uint64(v.leases.Len()), uint64(v.leases.Ties()))
+	v.leases.Scan(func(id int64, l *lease.Lease) bool {
+		d.numbers(uint64(id), l.TTL, l.Deadline, l.Owner, uint64(len(l.Note)))
+		d.to.Write([]byte(l.Note))
+		return true
+	})
+	v.leases.ScanTies(func(key string, t lease.Tie) bool {
+		d.numbers(uint64(len(key)), uint64(t.Lease), t.Deadline)
+		d.to.Write([]byte(key))
 		return true
 	})
 }

@@ -21,6 +21,7 @@ type EventOp uint8
 const (
 	EventPut    EventOp = 1 // the key has a new value
 	EventDelete EventOp = 2 // the key is gone
+	EventExpire EventOp = 3 // the key is gone: its lease ended, or its own time
 )
 
 func (o EventOp) String() string {
@@ -29,9 +30,14 @@ func (o EventOp) String() string {
 		return "put"
 	case EventDelete:
 		return "delete"
+	case EventExpire:
+		return "expire"
 	}
 	return fmt.Sprintf("event(%d)", uint8(o))
 }
+
+// removes reports whether the key is gone behind the event.
+func (o EventOp) removes() bool { return o == EventDelete || o == EventExpire }
 
 // Event is what one change did to one key. It never changes, and its values must not
 // be changed.
@@ -44,6 +50,9 @@ type Event struct {
 	// Item is the key's item behind the change, zero if the key is gone. Prev is the
 	// one before the change, with version 0 if there was no such key.
 	Item, Prev Item
+	// Lease and PrevLease are what the key was tied to behind and before the change; 0:
+	// nothing, or only a time of its own.
+	Lease, PrevLease int64
 }
 
 // Existed reports whether there was such a key before the change.
@@ -56,7 +65,11 @@ func (e *Event) charge() uint64 {
 
 // sum is the event's hash in the digest.
 func (e *Event) sum() uint64 {
-	return hashOf(hashEvent, e.hash, e.Revision, uint64(e.place)<<8|uint64(e.Op), e.Item.hash(0), e.Prev.hash(0))
+	h := hashOf(hashEvent, e.hash, e.Revision, uint64(e.place)<<8|uint64(e.Op), e.Item.hash(0), e.Prev.hash(0))
+	if e.Lease != 0 || e.PrevLease != 0 {
+		h = mix(mix(h, uint64(e.Lease)), uint64(e.PrevLease))
+	}
+	return h
 }
 
 const (

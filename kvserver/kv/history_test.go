@@ -96,8 +96,17 @@ func (p *pair) compare(index uint64) {
 	if diff := p.plain.difference(&p.here.state); diff != "" {
 		p.t.Fatalf("index %d: %s", index, diff)
 	}
+	p.compareHistory(index)
+}
+
+// compareHistory compares the items and the history with the model of them.
+func (p *pair) compareHistory(index uint64) {
+	p.t.Helper()
+	if p.here.Len() != len(p.truth.Items) {
+		p.t.Fatalf("index %d: %d keys, the model has %d", index, p.here.Len(), len(p.truth.Items))
+	}
 	p.here.Ascend("", "", func(key string, i Item) bool {
-		if got, want := plainItem(i), p.truth.Items[key]; *got != want {
+		if got, want := plainItem(i, p.here.TieOf(key).Lease), p.truth.Items[key]; *got != want {
 			p.t.Fatalf("index %d, %q: %+v, want %+v", index, key, *got, want)
 		}
 		return true
@@ -119,11 +128,11 @@ func (p *pair) compare(index uint64) {
 }
 
 // plainItem puts an item into the model's words, nil if there is none.
-func plainItem(i Item) *truth.Item {
+func plainItem(i Item, lease int64) *truth.Item {
 	if i.Version == 0 {
 		return nil
 	}
-	return &truth.Item{Value: string(i.Value), Revision: i.Revision, Version: i.Version, Created: i.Created}
+	return &truth.Item{Value: string(i.Value), Revision: i.Revision, Version: i.Version, Created: i.Created, Lease: lease}
 }
 
 func changesOf(h History, after uint64) []string {
@@ -133,7 +142,7 @@ func changesOf(h History, after uint64) []string {
 			changes = append(changes, truth.Change{Revision: e.Revision})
 		}
 		c := &changes[len(changes)-1]
-		c.Events = append(c.Events, truth.Event{Op: e.Op.String(), Key: e.Key, Item: plainItem(e.Item), Prev: plainItem(e.Prev)})
+		c.Events = append(c.Events, truth.Event{Op: e.Op.String(), Key: e.Key, Item: plainItem(e.Item, e.Lease), Prev: plainItem(e.Prev, e.PrevLease)})
 		return true
 	})
 	return spelled(changes)
@@ -144,7 +153,7 @@ func spelled(changes []truth.Change) (all []string) {
 		if i == nil {
 			return "none"
 		}
-		return fmt.Sprintf("%q r%d v%d c%d", i.Value, i.Revision, i.Version, i.Created)
+		return fmt.Sprintf("%q r%d v%d c%d l%d", i.Value, i.Revision, i.Version, i.Created, i.Lease)
 	}
 	for _, c := range changes {
 		for _, e := range c.Events {

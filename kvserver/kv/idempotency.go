@@ -49,6 +49,9 @@ func fingerprint(c Command) [16]byte {
 	if c.Previous {
 		d.numbers(flagPrevious)
 	}
+	if flags := c.leaseFlags(); flags != 0 {
+		d.numbers(flags, uint64(c.Tie.Lease), c.Tie.TTL)
+	}
 	return [16]byte(d.to.Sum(nil))
 }
 

@@ -76,7 +76,7 @@ func (s *Store) raise(level uint64) error {
 
 // levelOf returns the level at which an operation was added.
 func (o Op) levelOf() uint64 {
-	if o == OpSettings || o == OpForget || o.onAuth() || o.onMany() {
+	if o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases() {
 		return LevelHistory
 	}
 	return LevelBase
@@ -112,6 +112,9 @@ func (c *Command) checkLevel(level uint64) error {
 	}
 	if c.Previous && level < LevelHistory {
 		return &UnknownError{What: "flag outside of its level", Number: flagPrevious}
+	}
+	if flags := c.leaseFlags(); flags != 0 && level < LevelHistory {
+		return &UnknownError{What: "flag outside of its level", Number: flags & -flags}
 	}
 	if c.Op.levelOf() > LevelBase && len(c.Value) > 0 && c.Value[0] != bodyVersion {
 		return &UnknownError{What: "version of the body of " + c.Op.String(), Number: uint64(c.Value[0])}

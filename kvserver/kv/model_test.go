@@ -362,7 +362,7 @@ func TestStoreAgreesWithAPlainModel(t *testing.T) {
 			}
 		}
 	}
-	for s := range statusMax + 1 {
+	for s := range statusMaxBase + 1 {
 		if s == StatusUnknownCommand {
 			continue
 		}

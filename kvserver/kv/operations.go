@@ -1,11 +1,18 @@
 package kv
 
-import "bytes"
+import (
+	"bytes"
+
+	"raftkv/kvserver/lease"
+)
 
 // run does what c asks for. It does not check whether that was done before.
 func (s *Store) run(c Command) Result {
 	if c.Op.onMany() {
 		return s.runMany(c)
+	}
+	if c.Op.onLeases() && c.Op != OpTouch {
+		return s.runLease(c)
 	}
 	if len(c.Key) == 0 || len(c.Key) > MaxKeyBytes {
 		return Result{Status: StatusBadKey, Revision: s.revision}
@@ -19,46 +26,77 @@ func (s *Store) run(c Command) Result {
 		return s.delete(c)
 	case OpGet:
 		return s.get(c)
+	case OpTouch:
+		return s.touchKey(c)
 	}
 	panic("kv: " + c.Op.String() + " is not an operation on a key")
 }
 
 func (s *Store) put(c Command) Result {
 	at, old := s.look(c.Key)
-	if refusal, refused := s.refuse(c, old, at.found, len(c.Value)); refused {
+	length := len(c.Value)
+	if c.KeepValue {
+		length = len(old.Value)
+	}
+	ties, refusal, refused := s.judge(&c, old, at, length)
+	switch {
+	case refused:
 		return refusal
+	case c.KeepValue:
+		return s.set(c.Key, old.Value, old.checksum, old, at, ties).with(&c, old)
 	}
 	// The command's bytes belong to the log, where a small value may lie inside
 	// a large batch; a copy lets both go at their own time.
-	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at).with(&c, old)
+	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at, ties).with(&c, old)
 }
 
 func (s *Store) append(c Command) Result {
 	at, old := s.look(c.Key)
-	if refusal, refused := s.refuse(c, old, at.found, len(old.Value)+len(c.Value)); refused {
+	ties, refusal, refused := s.judge(&c, old, at, len(old.Value)+len(c.Value))
+	if refused {
 		return refusal
 	}
-	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at).with(&c, old)
+	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at, ties).with(&c, old)
 }
 
-// refuse returns the answer to a put or append that may not be made; the value
-// under the key would then have length bytes. The condition goes first, because
-// it tells the client most.
-func (s *Store) refuse(c Command, old Item, found bool, length int) (Result, bool) {
-	grown := s.bytes + length - len(old.Value)
-	if !found {
+// ties are what a key was tied to and what it is to be tied to.
+type ties struct{ old, new lease.Tie }
+
+// judge returns the answer to a put or append that may not be made, or what it does to
+// the key's tie; the value under the key would then have length bytes. The condition goes
+// first, because it tells the client most.
+func (s *Store) judge(c *Command, old Item, at place, length int) (t ties, refusal Result, refused bool) {
+	if !c.Condition.holds(old, at.found) {
+		return t, conditionFailed(old), true
+	}
+	grown := length - len(old.Value)
+	if at.found {
+		t.old = s.leases.Tie(s.items.rows.at(at.row).key)
+	} else {
 		grown += len(c.Key)
 	}
+	t.new, refusal, refused = s.tieOf(c, old, at, t.old, len(c.Key)+length)
 	switch {
-	case !c.Condition.holds(old, found):
-		return conditionFailed(old), true
+	case refused:
+		return t, refusal, true
 	case length > MaxValueBytes, c.MaxLength != 0 && uint64(length) > c.MaxLength:
-		return Result{Status: StatusTooLong, Revision: s.revision}, true
-	case c.Quota != 0 && grown > s.bytes && uint64(grown) > c.Quota:
+		return t, Result{Status: StatusTooLong, Revision: s.revision}, true
+	}
+	refusal, refused = s.overQuota(c.Quota, grown+lease.TieBytes*(tieCount(t.new)-tieCount(t.old)))
+	return t, refusal, refused
+}
+
+// overQuota returns the answer to a change by which the store would grow by so many
+// bytes, if it may not.
+func (s *Store) overQuota(quota uint64, by int) (refusal Result, refused bool) {
+	if quota != 0 && by > 0 && uint64(s.used()+by) > quota {
 		return Result{Status: StatusQuota, Revision: s.revision}, true
 	}
 	return Result{}, false
 }
+
+// used is what the store counts of a quota, in bytes.
+func (s *Store) used() int { return s.bytes + lease.TieBytes*s.leases.Ties() }
 
 func conditionFailed(present Item) Result {
 	return Result{Status: StatusConditionFailed, Revision: present.Revision, Version: present.Version}
@@ -94,7 +132,7 @@ func (s *Store) look(key []byte) (at place, item Item) {
 }
 
 // set puts a value with this checksum in place of old.
-func (s *Store) set(key, value []byte, checksum uint32, old Item, at place) Result {
+func (s *Store) set(key, value []byte, checksum uint32, old Item, at place, t ties) Result {
 	s.revision++
 	s.bytes += len(value) - len(old.Value)
 	item := Item{Value: value, Revision: s.revision, Version: old.Version + 1, Created: old.Created, checksum: checksum}
@@ -111,7 +149,9 @@ func (s *Store) set(key, value []byte, checksum uint32, old Item, at place) Resu
 		at.row = s.items.insert(string(key), at.hash, item)
 	}
 	if history {
-		s.note(Event{Revision: s.revision, Key: s.items.rows.at(at.row).key, Op: EventPut, hash: at.hash, Item: item, Prev: old})
+		key := s.items.rows.at(at.row).key
+		s.leases.Bind(key, t.old, len(key)+len(old.Value), t.new, len(key)+len(value))
+		s.note(Event{Revision: s.revision, Key: key, Op: EventPut, hash: at.hash, Item: item, Prev: old, Lease: t.new.Lease, PrevLease: t.old.Lease})
 	}
 	return Result{
 		Revision: item.Revision,
@@ -127,16 +167,25 @@ func (s *Store) delete(c Command) Result {
 		return conditionFailed(old)
 	}
 	if at.found {
-		key := s.items.rows.at(at.row).key
-		s.items.remove(at.row, at.hash)
 		s.revision++
-		s.bytes -= len(c.Key) + len(old.Value)
-		s.sum -= old.hash(at.hash)
+		e := s.remove(at, old, EventDelete)
 		if s.level >= LevelHistory {
-			s.note(Event{Revision: s.revision, Key: key, Op: EventDelete, hash: at.hash, Prev: old})
+			s.note(e)
 		}
 	}
 	return Result{Revision: s.revision, Deleted: at.found}.with(&c, old)
+}
+
+// remove removes a key that is there, and returns the event of it in the present
+// revision.
+func (s *Store) remove(at place, old Item, op EventOp) Event {
+	key := s.items.rows.at(at.row).key
+	tie, size := s.leases.Tie(key), len(key)+len(old.Value)
+	s.items.remove(at.row, at.hash)
+	s.bytes -= size
+	s.sum -= old.hash(at.hash)
+	s.leases.Bind(key, tie, size, lease.Tie{}, 0)
+	return Event{Revision: s.revision, Key: key, Op: op, hash: at.hash, Prev: old, PrevLease: tie.Lease}
 }
 
 func (s *Store) get(c Command) Result {

@@ -17,7 +17,8 @@ type Status uint8
 const (
 	// StatusOK: done. A delete of a missing key is done, too.
 	StatusOK Status = 0
-	// StatusNotFound: a get found no such key, or a put that keeps the value.
+	// StatusNotFound: a get found no such key, and a put or touch that keeps something
+	// of the key neither.
 	StatusNotFound Status = 1
 	// StatusUnknownCommand: the command is malformed, or has fields that its
 	// operation does not take. A command that a later version may know gets no
@@ -48,6 +49,15 @@ const (
 	// StatusQuota: the store would hold more bytes than the command's Quota, and
 	// more than it holds now.
 	StatusQuota Status = 11
+	// StatusLeaseNotFound: there is no such lease, or not any more, or it belongs to
+	// another identity.
+	StatusLeaseNotFound Status = 12
+	// StatusLeaseExists: a lease with the id that was asked for is alive.
+	StatusLeaseExists Status = 13
+	// StatusLeaseFull: the lease has as many keys, or as many bytes, as it may.
+	StatusLeaseFull Status = 14
+	// StatusLeasesFull: the store has as many leases as it may.
+	StatusLeasesFull Status = 15
 	// StatusTooManyKeys: ranges reach more keys than a command may look at, or the change
 	// would have more keys or bytes than it may. Of a delete-range Length is how many keys
 	// were counted.
@@ -62,14 +72,21 @@ const (
 	StatusForbidden Status = 26
 )
 
-// statusMax is the greatest status that a lane or a record can hold, but for those of
-// transactions; see remembered.
-const statusMax = StatusQuota
+// statusMaxBase is the greatest status that a lane or a record can hold at LevelBase, and
+// statusMax from LevelHistory on, but for those of transactions; see remembered.
+const (
+	statusMaxBase = StatusQuota
+	statusMax     = StatusLeasesFull
+)
 
 // decided reports whether the content of the store decided how a command ended, so that
 // the answer is remembered under an idempotency key. A refusal by a limit is not.
 func (s Status) decided() bool {
-	return s == StatusOK || s == StatusConditionFailed || s == StatusNotFound
+	switch s {
+	case StatusOK, StatusConditionFailed, StatusNotFound, StatusLeaseNotFound, StatusLeaseExists:
+		return true
+	}
+	return false
 }
 
 // remembered reports whether a lane or a record can hold the status.
@@ -107,6 +124,14 @@ func (s Status) String() string {
 		return "too many keys"
 	case StatusResultTooLarge:
 		return "result too large"
+	case StatusLeaseNotFound:
+		return "lease not found"
+	case StatusLeaseExists:
+		return "lease exists"
+	case StatusLeaseFull:
+		return "lease full"
+	case StatusLeasesFull:
+		return "too many leases"
 	case StatusNotForgettable:
 		return "revision cannot be forgotten"
 	case StatusForbidden:
@@ -126,21 +151,22 @@ type Result struct {
 	// found) the store's revision.
 	Revision uint64
 	// Version counts the changes of the key since it was created; 0 if there is
-	// no such key now.
+	// no such key now. Of a grant it is the lease; see Lease.
 	Version uint64
-	// Length is the value's length in bytes after a put or append or of a get.
+	// Length is the value's length in bytes after a put or append or of a get; how many
+	// keys a revocation or a tick ended; 1 at a touch of a key that is tied to a lease.
 	Length uint64
 	// Created: the put or append made the key.
 	Created bool
-	// Deleted: there was something to delete.
+	// Deleted: there was something to delete; of a tick: more is due.
 	Deleted bool
 	// Replayed: this is the answer given to an earlier copy of the same call or
 	// request.
 	Replayed bool
 	// Session is the ID of the session that OpOpenSession made.
 	Session uint64
-	// Value is the value that a get found. It never changes and must not be
-	// changed.
+	// Value is the value that a get found, or what a keep-alive found; see Kept. It never
+	// changes and must not be changed.
 	Value []byte
 	// Outcome is what a transaction has come to. A delete-range, and a write with
 	// Previous, is one with a single operation. It never changes.
@@ -149,3 +175,6 @@ type Result struct {
 	// only remembered.
 	Refused *txn.Refusal
 }
+
+// Lease returns the id of the lease that a grant made.
+func (r *Result) Lease() int64 { return int64(r.Version) }

@@ -55,6 +55,8 @@ var payloads = []struct {
 		{"sessions", writeOwnedSessions, (*snapshotReader).ownedSessions},
 		{"lanes", writeLanes, (*snapshotReader).lanes},
 		{"records", writeRecords, (*snapshotReader).ownedRecords},
+		{"ties", writeTies, (*snapshotReader).ties},
+		{"leases", writeLeases, (*snapshotReader).leases},
 		{"answers", writeAnswers, (*snapshotReader).answers},
 		{"history", writeHistory, (*snapshotReader).history},
 		{"auth", writeAuth, (*snapshotReader).auth},
@@ -88,12 +90,14 @@ func (v *View) payload() (version byte, sections []section) {
 // of every item, and there are sections behind the others. Sessions and records name the
 // identity that they belong to.
 //
-//	state:    … level, first revision that is kept + 1, zero, limit in bytes
+//	state:    … level, first revision that is kept + 1, lease time, limit in bytes
 //	items:    … created
 //	sessions: … identity
+//	ties:     key length, key, lease, deadline …
+//	leases:   next id that is given; id, TTL, deadline, identity, note length, note …
 //	answers:  session, lane or, if session is zero, ID 16 bytes, identity; length, answer …
 //	history:  operation, revision, key length, key, version before; unless that is zero:
-//	          revision, created, value length, value, all before …
+//	          revision, created, value length, value, lease, all before …
 //	auth:     auth.Table.Image
 //
 // Identity, shard and index are zero. They are reserved for a later version,
@@ -109,7 +113,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	version, sections := v.payload()
 	e.raw([]byte{version})
 	content := *v
-	content.sum = 0
+	content.sum, content.leases.Sum = 0, 0
 	for _, part := range sections {
 		// The content is traversed twice, because its length stands before it.
 		var counted snapshotWriter

@@ -170,7 +170,7 @@ func (d *snapshotReader) outcome(of string, level, status, flags uint64) {
 	if d.err != nil {
 		return
 	}
-	known, highest := flagCreated|flagDeleted, statusMax
+	known, highest := flagCreated|flagDeleted, statusMaxBase
 	if level >= LevelHistory {
 		known, highest = known|flagAnswered, StatusResultTooLarge
 	}

@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"github.com/tidwall/btree"
+
+	"raftkv/kvserver/lease"
 )
 
 // Limits that every server applies. They are part of the state machine's rules: a
@@ -64,11 +66,12 @@ type rules struct {
 	sessions, lanes, lanesTotal, records, events int
 	historyMin                                   uint64 // bytes; see HistoryBytesFit
 	answers                                      int    // bytes; see maxAnswers
+	leases                                       lease.Limits
 }
 
 var standard = rules{
 	sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords,
-	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: maxAnswers,
+	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: maxAnswers, leases: lease.Standard,
 }
 
 // New returns an empty store at level LevelBase, which stands before index 1 of the
@@ -86,6 +89,7 @@ func newStore(r rules) *Store {
 			sessions: btree.NewMap[uint64, session](0),
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
 			answers:  newAnswers(),
+			leases:   lease.New(r.leases, leaseHashes),
 		},
 		recency:  btree.NewMap[uint64, uint64](0),
 		recordAt: map[recordName]uint64{},
@@ -143,6 +147,8 @@ func (s *Store) apply(index uint64, c Command) Result {
 		r = s.openSession(index, c.owner())
 	case c.Op == OpSettings, c.Op == OpForget:
 		r = s.control(c)
+	case c.Op == OpTick:
+		r = s.tick()
 	case c.IdempotencyKey != "":
 		r = s.runKeyed(c)
 	case c.Session == (SessionCall{}):
@@ -171,6 +177,8 @@ func (s *Store) Advance(index uint64) {
 // for an hour. So log time may be slow, when leadership changes often, and is
 // never fast.
 //
+// Lease time passes with it, from LevelHistory on, in smaller steps: see lease.MaxStep.
+//
 // One step counts for at most maxTimeStep. The same server may lead before and
 // after an outage of hours, and its clock ran on meanwhile. Without the bound,
 // the first command after the outage would make the store forget what it had
@@ -184,6 +192,9 @@ func (s *Store) passTime(c Command) {
 			return
 		}
 		s.logTime += min(c.Time-before.time, maxTimeStep, math.MaxUint64-s.logTime)
+		if s.level >= LevelHistory {
+			s.leases.Pass(c.Time - before.time)
+		}
 	}
 	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
 }
@@ -192,7 +203,7 @@ func (s *Store) passTime(c Command) {
 // given to anything else. A store that begins with a copy of an earlier state
 // must not repeat the numbers that the original gave after the copy was made.
 // Items keep theirs. The history begins anew, whether the number is 0 or not: the
-// original may have gone on in another way. The error says that not enough numbers
+// original may have gone on in another way. Each lease has its whole TTL again. The error says that not enough numbers
 // are left.
 func (s *Store) Lift(by uint64) error {
 	if s.revision > maxRevision || by > maxRevision-s.revision {
@@ -201,6 +212,7 @@ func (s *Store) Lift(by uint64) error {
 	s.revision += by
 	if s.level >= LevelHistory {
 		s.dropHistory()
+		s.leases.Renew()
 	}
 	return nil
 }
@@ -213,6 +225,7 @@ func (s *Store) Freeze() *View {
 	v.sessions = s.sessions.Copy()
 	v.lanes = s.lanes.Copy()
 	v.answers.tree = s.answers.tree.Copy()
+	v.leases = s.leases.Freeze()
 	return &v
 }
 
@@ -226,6 +239,10 @@ func (c *Command) fieldsFit() bool {
 	case c.Op.onMany():
 		return c.manyFit()
 	case c.Previous && !change:
+		return false
+	case c.Op.onLeases():
+		return c.leaseFieldsFit() && idempotencyKeyFits(c.IdempotencyKey)
+	case c.leaseFlags() != 0 && (c.Op != OpPut || !c.Tie.fits() || c.KeepValue && len(c.Value) > 0):
 		return false
 	case control && (len(c.Key) > 0 || c.Session != (SessionCall{})):
 		return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/lease"
 	"raftkv/kvserver/txn"
 )
 
@@ -183,7 +184,7 @@ func (v *View) resultOf(outcome *txn.Outcome, err error) Result {
 // runMany does what an operation on several keys asks for: all of it, or nothing.
 func (s *Store) runMany(c Command) Result {
 	bounds := txn.Bounds{
-		Revision: s.revision + 1, MaxLength: c.MaxLength, Bytes: s.bytes, Quota: c.Quota, ResultBytes: c.body.results,
+		Revision: s.revision + 1, MaxLength: c.MaxLength, Bytes: s.used(), Quota: c.Quota, ResultBytes: c.body.results,
 	}
 	var outcome *txn.Outcome
 	var changes []txn.Change
@@ -192,6 +193,9 @@ func (s *Store) runMany(c Command) Result {
 		outcome, changes, err = txn.Run(c.body.txn, txnState{&s.state}, bounds)
 	} else {
 		outcome, changes, err = c.body.span.Run(txnState{&s.state}, bounds, c.Previous)
+	}
+	if s.overfills(changes) {
+		return s.refusedByLeases(lease.Full)
 	}
 	s.commit(changes)
 	return s.resultOf(outcome, err)
@@ -218,7 +222,11 @@ func (s *Store) commit(changes []txn.Change) {
 // take makes the change number n of a transaction.
 func (s *Store) take(n uint32, c *txn.Change) {
 	at, old := s.look([]byte(c.Key))
-	event := Event{Revision: s.revision, Key: c.Key, Op: EventDelete, place: n, hash: at.hash, Prev: old}
+	t := ties{old: s.leases.Tie(c.Key)}
+	if c.Kept {
+		t.new = t.old
+	}
+	event := Event{Revision: s.revision, Key: c.Key, Op: EventDelete, place: n, hash: at.hash, Prev: old, Lease: t.new.Lease, PrevLease: t.old.Lease}
 	if at.found {
 		event.Key = s.items.rows.at(at.row).key
 		s.bytes -= len(c.Key) + len(old.Value)
@@ -237,6 +245,7 @@ func (s *Store) take(n uint32, c *txn.Change) {
 			s.items.insert(event.Key, at.hash, event.Item)
 		}
 	}
+	s.leases.Bind(event.Key, t.old, len(c.Key)+len(old.Value), t.new, len(c.Key)+len(c.Item.Value))
 	s.noteMore(event)
 }
 

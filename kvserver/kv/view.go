@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/lease"
 )
 
 // Item is a key's value and history.
@@ -46,6 +47,7 @@ type View struct {
 	records      recordQueue
 	answers      answers
 	history      history
+	leases       lease.Table // its Sum counts in the digest beside sum
 	auth         *auth.Table // never changes; nil: nobody has set anything
 }
 

@@ -89,4 +89,6 @@ type Bounds struct {
 type Change struct {
 	Key          string
 	Item, Before Item
+	// Kept: the key lives as long as it did before. A put ends that, and so does a delete.
+	Kept bool
 }

@@ -76,7 +76,7 @@ func (v *overlay) draftOf(key string) *draft {
 		return v.byKey[at]
 	}
 	before, _ := v.under.Find(key)
-	d := &draft{Change: Change{Key: key, Item: before, Before: before}}
+	d := &draft{Change: Change{Key: key, Item: before, Before: before, Kept: before.Version != 0}}
 	v.drafts = append(v.drafts, d)
 	v.byKey = append(v.byKey, nil)
 	copy(v.byKey[at+1:], v.byKey[at:])

@@ -246,6 +246,7 @@ func (r *runner) write(o *Op, at string, result *Result, before Item, length int
 	if before.Version == 0 {
 		i.Created = r.bounds.Revision
 	}
+	d.Kept = d.Kept && o.Kind == Append && before.Version != 0
 	r.over.set(d, i)
 	r.checkSize(at)
 	result.Version, result.Length, result.Made = i.Version, uint64(length), before.Version == 0
@@ -277,6 +278,7 @@ func (r *runner) delete(o *Op, at string, result *Result) {
 		r.showPrev(o, result, key, before, at)
 		d := r.over.draftOf(key)
 		d.own = false
+		d.Kept = false
 		r.over.set(d, Item{})
 		r.checkSize(at)
 	}

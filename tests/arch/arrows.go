@@ -30,8 +30,9 @@ var arrows = map[string][]string{
 	"raft/node":                 {"raft/members", "raft/core"},
 	"raft":                      {"raft/members", "raft/core", "raft/node"},
 	"kvserver/auth":             {},
+	"kvserver/lease":            {},
 	"kvserver/txn":              {},
-	"kvserver/kv":               {"kvserver/auth", "kvserver/txn"},
+	"kvserver/kv":               {"kvserver/auth", "kvserver/lease", "kvserver/txn"},
 	"kvserver/api":              {},
 	"kvserver/recorder":         {},
 	"kvserver/explain":          {"kvserver/recorder"},
@@ -39,7 +40,7 @@ var arrows = map[string][]string{
 	"kvserver/watch":            {"kvserver/kv"},
 	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
 	"kvserver/past":             {"kvserver/kv"},
-	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
+	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/lease", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
 	"kvserver/access":           {"kvserver/auth", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
 	"kvserver/internal/pipenet": {},                                   // for tests
@@ -131,7 +132,7 @@ var wired = map[string][]string{
 var modules = map[string][]string{
 	"github.com/gorilla/mux":              {"kvserver/httpd"},
 	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "raft/msgpack", "kvserver/clerkwire"},
-	"github.com/tidwall/btree":            {"kvserver/kv"},
+	"github.com/tidwall/btree":            {"kvserver/kv", "kvserver/lease"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv/internal/host"},
 	"github.com/prometheus/client_model":  {"kvserver"},

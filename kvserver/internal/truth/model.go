@@ -15,12 +15,13 @@ import (
 type Item struct {
 	Value                      string
 	Revision, Version, Created uint64
+	Lease                      int64 // to which the key was tied when this was so; 0: none
 }
 
 // Event is what a change did to one key: Item is the key's afterwards and Prev the one
 // before, nil for none.
 type Event struct {
-	Op         string // put or delete
+	Op         string // put, delete or expire
 	Key        string
 	Item, Prev *Item
 }
@@ -66,39 +67,55 @@ func (m *Model) Activate() {
 	m.Revision = max(1, m.Revision)
 }
 
-// Put sets a key.
-func (m *Model) Put(key, value string) { m.change("put", key, &value) }
+// Put sets a key that has no end, or one of its own.
+func (m *Model) Put(key, value string) { m.PutTied(key, value, 0) }
+
+// PutTied sets a key that lives with a lease.
+func (m *Model) PutTied(key, value string, lease int64) {
+	m.change("put", []string{key}, &value, lease)
+}
 
 // Append adds to the end of a key's value.
 func (m *Model) Append(key, more string) {
 	value := m.Items[key].Value + more
-	m.change("put", key, &value)
+	m.change("put", []string{key}, &value, m.Items[key].Lease)
 }
 
 // Delete removes a key. Without the key it changes nothing.
 func (m *Model) Delete(key string) {
 	if _, found := m.Items[key]; found {
-		m.change("delete", key, nil)
+		m.change("delete", []string{key}, nil, 0)
 	}
 }
 
-func (m *Model) change(op, key string, value *string) {
-	m.Revision++
-	e := Event{Op: op, Key: key}
-	old, found := m.Items[key]
-	if found {
-		e.Prev = &old
+// Expire removes keys whose time is over, in one change. Without keys it changes nothing.
+func (m *Model) Expire(keys ...string) {
+	if len(keys) > 0 {
+		m.change("expire", keys, nil, 0)
 	}
-	delete(m.Items, key)
-	if value != nil {
-		item := Item{Value: *value, Revision: m.Revision, Version: old.Version + 1, Created: old.Created}
-		if !found && m.Active {
-			item.Created = m.Revision
+}
+
+func (m *Model) change(op string, keys []string, value *string, lease int64) {
+	m.Revision++
+	c := Change{Revision: m.Revision}
+	for _, key := range keys {
+		e := Event{Op: op, Key: key}
+		old, found := m.Items[key]
+		if found {
+			e.Prev = &old
 		}
-		e.Item, m.Items[key] = &item, item
+		delete(m.Items, key)
+		if value != nil {
+			item := Item{Value: *value, Revision: m.Revision, Version: old.Version + 1, Created: old.Created, Lease: lease}
+			if !found && m.Active {
+				item.Created = m.Revision
+			}
+			e.Item, m.Items[key] = &item, item
+		}
+		c.Events = append(c.Events, e)
 	}
 	if m.Active {
-		m.All = append(m.All, Change{m.Revision, []Event{e}})
+		m.All = append(m.All, c)
 		m.trim()
 	}
 }

@@ -1,0 +1,331 @@
+package kv
+
+import (
+	"encoding/binary"
+
+	"raftkv/kvserver/lease"
+	"raftkv/kvserver/txn"
+)
+
+// What a command does to leases, and how keys end with them. The table of leases decides
+// (package lease); here it is put into keys, events, revisions and results.
+
+// Tie says how long the key of a put lives: as long as a lease, for a TTL, or as before.
+// The zero value is for ever.
+type Tie struct {
+	Lease int64
+	TTL   uint64 // milliseconds, lease.MinTTL to lease.MaxTTL
+	Keep  bool   // the key must be there, and stays tied to what it is tied to
+}
+
+func (t Tie) flags() (flags uint64) {
+	if t.Lease != 0 {
+		flags |= flagLease
+	}
+	if t.TTL != 0 || t.Keep {
+		flags |= flagTTL
+	}
+	return flags
+}
+
+// leaseFlags are the flags that the level of leases brings.
+func (c *Command) leaseFlags() uint64 {
+	flags := c.Tie.flags()
+	if c.KeepValue {
+		flags |= flagKeepValue
+	}
+	return flags
+}
+
+// tie reads what the flags say of a tie.
+func (r *fields) tie(flags uint64) (t Tie) {
+	if flags&flagLease != 0 {
+		t.Lease = int64(r.uvarint())
+		r.check(t.Lease != 0, "an empty lease")
+	}
+	if flags&flagTTL != 0 {
+		t.TTL = r.uvarint()
+		t.Keep = t.TTL == 0
+	}
+	return t
+}
+
+// onLeases reports whether the operation is about leases, or the time of a key.
+func (o Op) onLeases() bool { return o == OpTick || o >= OpGrant && o <= OpTouch }
+
+// Grant returns the command that makes a lease. id is chosen by the client, or 0. ttl is
+// in milliseconds.
+func Grant(id int64, ttl uint64, note string) Command {
+	b := binary.AppendUvarint([]byte{bodyVersion}, uint64(id))
+	b = binary.AppendUvarint(b, ttl)
+	b = binary.AppendUvarint(b, uint64(len(note)))
+	return Command{Op: OpGrant, Value: append(b, note...)}
+}
+
+// KeepAlive returns the command that gives leases their whole TTL again: 1 to
+// lease.MaxKept of them.
+func KeepAlive(ids ...int64) Command {
+	b := binary.AppendUvarint([]byte{bodyVersion}, uint64(len(ids)))
+	for _, id := range ids {
+		b = binary.AppendUvarint(b, uint64(id))
+	}
+	return Command{Op: OpKeepAlive, Value: b}
+}
+
+// Revoke returns the command that ends a lease now.
+func Revoke(id int64) Command { return Command{Op: OpRevoke, Value: body(uint64(id))} }
+
+// leaseFieldsFit is fieldsFit for operations on leases.
+func (c *Command) leaseFieldsFit() bool {
+	remembered := c.Session != (SessionCall{}) || c.IdempotencyKey != ""
+	switch {
+	case c.MaxLength != 0, c.Condition != (Condition{}), c.KeepValue:
+		return false
+	case c.Quota != 0 && c.Op != OpTouch:
+		return false
+	case c.Op == OpTouch:
+		return !remembered && len(c.Value) == 0 && c.Tie.TTL != 0 && c.Tie.fits()
+	case len(c.Key) > 0, c.Tie != (Tie{}):
+		return false
+	case c.Op == OpTick:
+		return !remembered && len(c.Value) == 0
+	case c.Op == OpKeepAlive:
+		return !remembered
+	}
+	return c.Session == (SessionCall{}) || c.IdempotencyKey == ""
+}
+
+// fits reports whether a tie can be: one thing at most, for a permitted time.
+func (t Tie) fits() bool {
+	if t.Lease != 0 {
+		return t.TTL == 0 && !t.Keep
+	}
+	return t.TTL == 0 || !t.Keep && t.TTL >= lease.MinTTL && t.TTL <= lease.MaxTTL
+}
+
+// runLease applies an operation on leases.
+func (s *Store) runLease(c Command) Result {
+	f := fields{rest: c.Value}
+	if c.Op == OpTick {
+		return s.tick()
+	}
+	f.check(f.byte() == bodyVersion, "another version")
+	switch c.Op {
+	case OpGrant:
+		return s.grant(&f, c)
+	case OpKeepAlive:
+		return s.keepAlive(&f, c)
+	}
+	return s.revoke(&f, c)
+}
+
+// malformed is the result of a body that no version writes.
+func (s *Store) malformed() Result {
+	return Result{Status: StatusUnknownCommand, Revision: s.revision}
+}
+
+func (s *Store) grant(f *fields, c Command) Result {
+	id, ttl, note := int64(f.uvarint()), f.uvarint(), string(f.bytes())
+	f.check(len(f.rest) == 0, "bytes after the end")
+	if f.bad != "" || ttl < lease.MinTTL || ttl > lease.MaxTTL || len(note) > lease.MaxNoteBytes {
+		return s.malformed()
+	}
+	id, refused := s.leases.Grant(s.applied, id, lease.Lease{TTL: ttl, Owner: c.owner(), Note: note})
+	if refused != 0 {
+		return s.refusedByLeases(refused)
+	}
+	return Result{Revision: s.revision, Version: uint64(id)}
+}
+
+// leaseStatuses are the ways in which leases refuse.
+var leaseStatuses = [...]Status{
+	lease.NotFound: StatusLeaseNotFound, lease.Exists: StatusLeaseExists,
+	lease.Full: StatusLeaseFull, lease.TooMany: StatusLeasesFull,
+}
+
+func (s *Store) refusedByLeases(r lease.Refusal) Result {
+	return Result{Status: leaseStatuses[r], Revision: s.revision}
+}
+
+// uses reports whether the command's caller may keep and revoke a lease. That of another
+// identity might as well not be there.
+func (s *Store) uses(c *Command, id int64) bool {
+	l, found := s.leases.Get(id)
+	return found && s.auth.MayUseLease(c.Caller, l.Owner)
+}
+
+func (s *Store) keepAlive(f *fields, c Command) Result {
+	n := f.uvarint()
+	f.check(n >= 1 && n <= lease.MaxKept, "too many leases, or none")
+	var ids []int64
+	for range min(n, uint64(len(f.rest))) {
+		ids = append(ids, int64(f.uvarint()))
+	}
+	f.check(uint64(len(ids)) == n && len(f.rest) == 0, "another number of leases")
+	if f.bad != "" {
+		return s.malformed()
+	}
+	kept := make([]byte, 0, 4*len(ids))
+	for _, id := range ids {
+		ttl := uint64(0)
+		if s.uses(&c, id) {
+			ttl, _ = s.leases.Keep(id)
+		}
+		kept = binary.AppendUvarint(kept, ttl)
+	}
+	return Result{Revision: s.revision, Value: kept}
+}
+
+// Kept returns, for each lease of a keep-alive in its order, the TTL in milliseconds that
+// it has whole again, 0 for one that is not there.
+func (r *Result) Kept() (ttls []uint64) {
+	f := fields{rest: r.Value}
+	for len(f.rest) > 0 {
+		ttls = append(ttls, f.uvarint())
+	}
+	return ttls
+}
+
+func (s *Store) revoke(f *fields, c Command) Result {
+	id := int64(f.uvarint())
+	f.check(len(f.rest) == 0, "bytes after the end")
+	switch {
+	case f.bad != "":
+		return s.malformed()
+	case !s.uses(&c, id):
+		return s.refusedByLeases(lease.NotFound)
+	}
+	keys := s.endLease(id)
+	return Result{Revision: s.revision, Length: uint64(keys)}
+}
+
+// touchKey gives a key another deadline of its own. Revision and version stay: what a client
+// knows of the value is still so.
+func (s *Store) touchKey(c Command) Result {
+	at, item := s.look(c.Key)
+	if !at.found {
+		return Result{Status: StatusNotFound, Revision: s.revision}
+	}
+	old := s.leases.Tie(s.items.rows.at(at.row).key)
+	if old.Lease != 0 { // it belongs to the last writer's lease
+		r := conditionFailed(item)
+		r.Length = 1
+		return r
+	}
+	tie := lease.Tie{Deadline: s.leases.Time() + c.Tie.TTL}
+	if refusal, refused := s.overQuota(c.Quota, lease.TieBytes*(tieCount(tie)-tieCount(old))); refused {
+		return refusal
+	}
+	s.leases.Bind(s.items.rows.at(at.row).key, old, 0, tie, 0)
+	return Result{Revision: item.Revision, Version: item.Version, Length: uint64(len(item.Value))}
+}
+
+func tieCount(t lease.Tie) int {
+	if t == (lease.Tie{}) {
+		return 0
+	}
+	return 1
+}
+
+// tick ends what is due, in order of deadline, kind and id.
+func (s *Store) tick() Result {
+	var ended lease.Ended
+	for {
+		due, keys, ok, left := s.leases.Next(ended)
+		if !ok {
+			return Result{Revision: s.revision, Length: uint64(ended.Keys), Deleted: left}
+		}
+		ended.Keys += keys
+		if due.Kind == lease.OfKey {
+			s.endKeys([]string{due.Key})
+			continue
+		}
+		ended.Leases++
+		s.endLease(due.Lease)
+	}
+}
+
+// endLease ends a lease, and its keys in one change.
+func (s *Store) endLease(id int64) (keys int) {
+	all := s.leases.Keys(id)
+	s.endKeys(all)
+	s.leases.End(id)
+	return len(all)
+}
+
+// endKeys removes keys that have come to their end, in one change.
+func (s *Store) endKeys(keys []string) {
+	if len(keys) == 0 {
+		return
+	}
+	s.revision++
+	for place, key := range keys {
+		at, old := s.look([]byte(key))
+		e := s.remove(at, old, EventExpire)
+		e.place = uint32(place)
+		s.noteMore(e)
+	}
+	s.trim()
+}
+
+// tieOf returns what a put is to tie its key to. A refusal says that it cannot.
+func (s *Store) tieOf(c *Command, old Item, at place, oldTie lease.Tie, bytes int) (tie lease.Tie, refusal Result, refused bool) {
+	switch {
+	case (c.Tie.Keep || c.KeepValue) && !at.found:
+		return tie, Result{Status: StatusNotFound, Revision: s.revision}, true
+	case c.Op == OpAppend, c.Tie.Keep:
+		tie = oldTie
+	case c.Tie.TTL != 0:
+		tie.Deadline = s.leases.Time() + c.Tie.TTL
+	default:
+		tie.Lease = c.Tie.Lease
+	}
+	if tie.Lease != 0 {
+		if r := s.leases.Takes(tie.Lease, oldTie, len(c.Key)+len(old.Value), bytes); r != 0 {
+			return tie, s.refusedByLeases(r), true
+		}
+	}
+	return tie, Result{}, false
+}
+
+// overfills reports whether the changes of a transaction give a lease more bytes than it
+// may have. They tie no key anew, so a lease gets no more keys.
+func (s *Store) overfills(changes []txn.Change) bool {
+	if s.leases.Len() == 0 {
+		return false
+	}
+	grown := map[int64]int{}
+	for i := range changes {
+		c := &changes[i]
+		grown[s.leases.Tie(c.Key).Lease] -= len(c.Key) + len(c.Before.Value)
+		if c.Kept {
+			grown[s.leases.Tie(c.Key).Lease] += len(c.Key) + len(c.Item.Value)
+		}
+	}
+	for i := range changes {
+		id := s.leases.Tie(changes[i].Key).Lease
+		if id != 0 && !s.leases.HasRoom(id, grown[id]) {
+			return true
+		}
+	}
+	return false
+}
+
+// LeaseTime returns lease time in milliseconds: it stands still below LevelHistory.
+func (v *View) LeaseTime() uint64 { return v.leases.Time() }
+
+// Leases returns the table of leases, which must not be changed.
+func (v *View) Leases() *lease.Table { return &v.leases }
+
+// TieOf returns how long a key lives, zero if it has no end.
+func (v *View) TieOf(key string) lease.Tie { return v.leases.Tie(key) }
+
+// leaseHashes make the hashes of leases and ties in the digest.
+var leaseHashes = lease.Hashes{
+	Lease: func(id int64, l *lease.Lease) uint64 {
+		return hashOf(hashLease, uint64(id), l.TTL, l.Deadline, l.Owner, bytesHash(hashLease, l.Note))
+	},
+	Tie: func(key string, t lease.Tie) uint64 {
+		return mix(mix(bytesHash(hashTie, key), uint64(t.Lease)), t.Deadline)
+	},
+}
