@@ -178,7 +178,7 @@ func (s *Store) keepAlive(f *fields, c Command) Result {
 
 // Kept returns, for each lease of a keep-alive in its order, the TTL in milliseconds that
 // it has whole again, 0 for one that is not there.
-func (r *Result) Kept() (ttls []uint64) {
+func (r Result) Kept() (ttls []uint64) {
 	f := fields{rest: r.Value}
 	for len(f.rest) > 0 {
 		ttls = append(ttls, f.uvarint())
@@ -196,6 +196,7 @@ func (s *Store) revoke(f *fields, c Command) Result {
 		return s.refusedByLeases(lease.NotFound)
 	}
 	keys := s.endLease(id)
+	s.leases.Revoked++
 	return Result{Revision: s.revision, Length: uint64(keys)}
 }
 
@@ -241,6 +242,7 @@ func (s *Store) tick() Result {
 			continue
 		}
 		ended.Leases++
+		s.leases.Expired++
 		s.endLease(due.Lease)
 	}
 }

@@ -177,4 +177,4 @@ type Result struct {
 }
 
 // Lease returns the id of the lease that a grant made.
-func (r *Result) Lease() int64 { return int64(r.Version) }
+func (r Result) Lease() int64 { return int64(r.Version) }

@@ -102,6 +102,9 @@ func compareDue(a, b Due) int {
 type Table struct {
 	// Sum is that of the hashes of all leases and ties. Only the table changes it.
 	Sum uint64
+	// Expired and Revoked count the leases that ended in this table since it was made. They
+	// are no part of the state.
+	Expired, Revoked uint64
 
 	limits Limits
 	hashes Hashes

@@ -95,6 +95,7 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 	if table := m.store.Auth(); m.auth.Swap(table) != table {
 		m.WakeWatches() // some may have lost the right to what they follow
 	}
+	m.noteEnds()
 	m.waiting.finish(m.results)
 	clear(m.results) // values must not live on in the slice
 	m.results = m.results[:0]

@@ -24,6 +24,9 @@
 // A machine that finds its state to differ from that of a majority quarantines
 // itself and serves nothing any more; see [Machine.Quarantined].
 //
+// A machine whose node leads proposes ticks while something in the store has a deadline,
+// and joins the keep-alives of leases.
+//
 // Several machines may live in one process. They share nothing.
 //
 // # Locks
@@ -34,6 +37,7 @@
 //	watermark.mu (two)    applied index; revision                   it moves, or is compared
 //	tenures.mu            which leaders led when                    a leader is looked up
 //	integrity.mu          the results of comparing states           one is noted or read
+//	joiner.mu             the keep-alives that are gathered         one comes, or they are proposed
 //	feed.mu               the places of the watches                 some changes are told, or one is taken
 //
 // No two of them are held at once, and none during I/O or while an Ending is

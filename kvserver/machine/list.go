@@ -27,8 +27,9 @@ type Page struct {
 
 // PageItem is one key of a page.
 type PageItem struct {
-	Key  string
-	Item kv.Item
+	Key   string
+	Item  kv.Item
+	Lease int64 // to which it is tied; 0: none
 }
 
 // List reads a page at one moment.
@@ -62,7 +63,7 @@ func (q *Query) page(from Listed) (p Page) {
 			p.More = true
 			return false
 		}
-		p.Items = append(p.Items, PageItem{Key: key, Item: item})
+		p.Items = append(p.Items, PageItem{Key: key, Item: item, Lease: m.store.TieOf(key).Lease})
 		size += len(key) + q.ItemBytes
 		if !q.KeysOnly {
 			size += len(item.Value)

@@ -100,6 +100,11 @@ type Machine struct {
 	waiting waiters
 	tenures tenures
 	watch   sleeper // watchAsync's
+	ticks   sleeper // proposeTicks'
+	// canEnd says whether anything in the store has a deadline; ticked counts ticks.
+	canEnd atomic.Bool
+	ticked atomic.Uint64
+	joiner joiner
 	// level is the store's, for those that do not hold mu.
 	level atomic.Uint64
 	// auth is the store's table of identities, for those that do not hold mu.
@@ -128,7 +133,7 @@ func Open(config Config) (*Machine, error) {
 		config: config, consensus: config.Consensus, observer: config.Observer, logger: config.Logger,
 		store: kv.NewAt(max(config.Level, kv.LevelBase)), marks: new(marks), origin: drawOrigin(), clock: uptimeClock{time.Now()},
 		tenures: tenures{grace: config.ReplacedGrace}, applierDone: make(chan struct{}),
-		watch: sleeper{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
+		watch: sleeper{rouse: make(chan struct{}, 1)}, ticks: sleeper{rouse: make(chan struct{}, 1)}, snapshots: snapshotter{ended: make(chan struct{}, 1)},
 	}
 	if m.observer == nil {
 		m.observer = unobserved{}
@@ -146,6 +151,7 @@ func Open(config Config) (*Machine, error) {
 		m.observer.Restored(time.Since(begun))
 	}
 	m.base = m.present()
+	m.noteEnds()
 	m.lifetime, m.end = context.WithCancelCause(context.Background())
 	m.level.Store(m.store.Level())
 	m.auth.Store(m.store.Auth())
@@ -157,6 +163,9 @@ func Open(config Config) (*Machine, error) {
 	}
 	if config.AsyncTimeout > 0 {
 		m.watchers.Go(m.watchAsync)
+	}
+	if config.NodeID != "" {
+		m.watchers.Go(m.proposeTicks)
 	}
 	return m, nil
 }

@@ -84,7 +84,7 @@ func (m *Machine) launch(c kv.Command, w *waiter) {
 	}
 	c.ID = kv.RequestID{Origin: m.origin, Number: w.number}
 	c.Time = m.clock.now()
-	if c.Op == kv.OpPut || c.Op == kv.OpAppend || c.Op == kv.OpTxn {
+	if c.Op == kv.OpPut || c.Op == kv.OpAppend || c.Op == kv.OpTxn || c.Op == kv.OpTouch {
 		c.Quota = m.quota()
 	}
 	w.proposal = raft.Proposal{

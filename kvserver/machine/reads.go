@@ -7,6 +7,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/lease"
 	"raftkv/kvserver/past"
 	"raftkv/kvserver/txn"
 )
@@ -16,6 +17,11 @@ type Reading struct {
 	Item     kv.Item
 	Found    bool
 	Revision uint64 // of the store
+	// Lease is what the key is tied to, 0 for none. Ends says that the key ends, by
+	// itself or with that; Remaining is after how many milliseconds at least.
+	Lease     int64
+	Ends      bool
+	Remaining uint64
 }
 
 // Get reads a key as this node has it. The value is the store's own and never
@@ -24,7 +30,12 @@ func (m *Machine) Get(key string) Reading {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	item, found := m.store.Get([]byte(key))
-	return Reading{Item: item, Found: found, Revision: m.store.Revision()}
+	r := Reading{Item: item, Found: found, Revision: m.store.Revision()}
+	if tie := m.store.TieOf(key); tie != (lease.Tie{}) {
+		table := m.store.Leases()
+		r.Lease, r.Ends, r.Remaining = tie.Lease, true, table.Remaining(table.Deadline(tie))
+	}
+	return r
 }
 
 // GetAt reads a key as it was at a revision, which this node has come to. The error is
@@ -104,6 +115,12 @@ type State struct {
 	IdempotencyRecords int
 	HistoryBytes       uint64 // that the history is charged with
 	HistoryEvents      int
+	Leases             int
+	Ties               int    // keys that have an end
+	LeaseTime          uint64 // milliseconds
+	// LeasesExpired and LeasesRevoked count the leases that ended here since the store was
+	// made or loaded; Ticks are those that this node proposed.
+	LeasesExpired, LeasesRevoked, Ticks uint64
 }
 
 // Describe describes the store as it is now.
@@ -115,6 +132,8 @@ func (m *Machine) Describe() State {
 		Keys: m.store.Len(), Bytes: m.store.Bytes(), Quota: m.quota(),
 		Sessions: m.store.Sessions(), IdempotencyRecords: m.store.IdempotencyRecords(),
 		HistoryBytes: m.store.HistoryBytes(), HistoryEvents: m.store.HistoryEvents(),
+		Leases: m.store.Leases().Len(), Ties: m.store.Leases().Ties(), LeaseTime: m.store.LeaseTime(),
+		LeasesExpired: m.store.Leases().Expired, LeasesRevoked: m.store.Leases().Revoked, Ticks: m.ticked.Load(),
 	}
 }
 

@@ -1,0 +1,50 @@
+package machine
+
+import (
+	"time"
+
+	"raftkv/kvserver/kv"
+	"raftkv/kvserver/lease"
+)
+
+// proposeTicks proposes ticks where this node leads, until the machine is ended. When
+// they are due is decided by a lease.Pacer. While nothing can end, it sleeps, so an idle
+// cluster stays idle.
+func (m *Machine) proposeTicks() {
+	var pacer lease.Pacer
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if !m.canEnd.Load() {
+			pacer.Look(m.clock.now(), false, false)
+			if !m.ticks.sleep(m.lifetime.Done(), m.canEnd.Load) {
+				return
+			}
+		}
+		leader, term := m.leader()
+		propose, again := pacer.Look(m.clock.now(), leader == m.config.NodeID, m.canEnd.Load())
+		if propose {
+			r, err := m.ProposeDuring(m.lifetime, kv.Command{Op: kv.OpTick}, leader, term)
+			pacer.Ended(err == nil && r.Deleted)
+			if err == nil {
+				m.ticked.Add(1)
+			}
+		}
+		timer.Reset(time.Duration(again) * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-m.lifetime.Done():
+			return
+		}
+	}
+}
+
+// noteEnds notes whether anything in the store can end, behind what the applier has
+// applied.
+func (m *Machine) noteEnds() {
+	can := m.store.Leases().CanEnd()
+	m.canEnd.Store(can)
+	if can {
+		m.ticks.wake()
+	}
+}
