@@ -18,13 +18,15 @@ type Class int
 // Patient requests are reads that wait for a revision, Streams are lists that are
 // being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are
 // followed changes and reads that wait for one, which have a connection each; ClerkWatches
-// share one. States are those that watches begin with.
+// share one. States are those that watches begin with. KeepAlives are those of leases,
+// which puts must never keep out.
 const (
 	_ Class = iota // not decided
 	Free
 	Writes
 	Deletes
 	Reads
+	KeepAlives
 	Patient
 	Streams
 	Backups
@@ -38,7 +40,7 @@ const (
 var classNames = [classCount]string{
 	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads",
 	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
-	Watches: "watches", ClerkWatches: "watches of Clerks", States: "states",
+	Watches: "watches", ClerkWatches: "watches of Clerks", States: "states", KeepAlives: "keep-alives",
 }
 
 // String returns the name for people.
@@ -86,6 +88,7 @@ func (all *admissions) set(c Config) {
 		all[lasting].lasting, all[lasting].maxBytes = true, maxSelectorBytes
 	}
 	all[States].maxCount = maxStates
+	all[KeepAlives].maxCount = int64(waiting)
 }
 
 // unqueued has, for the classes without a queue, what is said where there is no
@@ -98,6 +101,7 @@ var unqueued = map[Class]string{
 	Watches:      "too many watches and waiting reads are open (limit %d); ask another node",
 	ClerkWatches: "too many watches of Clerks are open (limit %d); ask another node",
 	States:       "too many states are being sent (limit %d)",
+	KeepAlives:   "too many keep-alives are waiting for the log (limit %d)",
 }
 
 // HasQueue reports whether requests of the class may wait for room.

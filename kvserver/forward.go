@@ -73,8 +73,10 @@ func (s *Server) CheckCommand(who *Caller, c *kv.Command) error {
 	if err := s.CheckValue(int64(len(c.Value))); err != nil {
 		return err
 	}
-	if err := CheckKey(c.Key, "has"); err != nil {
-		return err
+	if c.Op != kv.OpGrant && c.Op != kv.OpRevoke { // which have none
+		if err := CheckKey(c.Key, "has"); err != nil {
+			return err
+		}
 	}
 	return s.MayAsk(who, c)
 }
@@ -98,7 +100,7 @@ func (s *Server) ProposeForwarded(who *Caller, c kv.Command, deadline time.Time,
 	if err != nil {
 		return err
 	}
-	if c.Op != kv.OpDelete {
+	if c.Op == kv.OpPut || c.Op == kv.OpAppend {
 		c.MaxLength = uint64(s.config.MaxValueBytes)
 	}
 	c.Caller = who.Author()

@@ -97,6 +97,8 @@ var statusKinds = map[kv.Status]error{
 	kv.StatusIdempotencyMismatch: failure.IdempotencyMismatch, kv.StatusIdempotencyFull: failure.IdempotencyFull,
 	kv.StatusForbidden: failure.Denied,
 	kv.StatusNotFound:  failure.KeyMissing, kv.StatusTooManyKeys: failure.TooManyKeys, kv.StatusResultTooLarge: failure.ResultTooLarge,
+	kv.StatusLeaseNotFound: failure.LeaseGone, kv.StatusLeaseExists: failure.LeaseExists,
+	kv.StatusLeaseFull: failure.LeaseFull, kv.StatusLeasesFull: failure.LeasesFull,
 }
 
 // RefusedByStore translates a result that is not kv.StatusOK into an error.
@@ -122,6 +124,9 @@ func kindOf(status kv.Status) error {
 
 // whyRefused returns the sentence for a result that is a refusal.
 func (s *Server) whyRefused(r kv.Result) string {
+	if why := whyLeaseRefused(r); why != "" {
+		return why
+	}
 	switch r.Status {
 	case kv.StatusConditionFailed:
 		if r.Revision == 0 {

@@ -50,6 +50,7 @@ type Value struct {
 	// Created is the revision of the change that created the key; omitted where the
 	// cluster does not work at a level with a history.
 	Created uint64 `json:"created,omitempty"`
+	Lease   int64  `json:"lease,omitempty"` // to which the key is tied
 }
 
 // Page is the answer to GET /v1/kv: items in the order of the bytes of their

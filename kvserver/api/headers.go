@@ -12,6 +12,10 @@ const (
 	// HeaderCreated is the revision of the change that created the key, where the cluster
 	// works at a level with a history.
 	HeaderCreated = "Kv-Created"
+	// HeaderLease is the lease that the key is tied to.
+	HeaderLease = "Kv-Lease"
+	// HeaderExpiresIn is after how many seconds at least the key ends, if it has an end.
+	HeaderExpiresIn = "Kv-Expires-In"
 	// HeaderDeleted is 1 if a DELETE found something to delete, else 0.
 	HeaderDeleted = "Kv-Deleted"
 	// HeaderNode, HeaderLeader and HeaderTerm name the server that answered, the

@@ -24,6 +24,10 @@ const (
 	CodeForbidden           Code = "forbidden"            // 403
 	CodeNotFound            Code = "not_found"            // 404: no such path
 	CodeKeyNotFound         Code = "key_not_found"        // 404: the path is right, the key is not there
+	CodeLeaseNotFound       Code = "lease_not_found"      // 404: it has ended, or never was
+	CodeLeaseExists         Code = "lease_exists"         // 409: a lease with the id that was asked for is alive
+	CodeLeaseFull           Code = "lease_full"           // 409: one lease has as many keys or bytes as it may
+	CodeLeasesFull          Code = "leases_full"          // 507
 	CodeMethodNotAllowed    Code = "method_not_allowed"   // 405
 	CodeRevisionAhead       Code = "revision_ahead"       // 409: no node has come to it
 	CodeOtherCluster        Code = "other_cluster"        // 409

@@ -52,6 +52,7 @@ type ItemState struct {
 	Revision uint64  `json:"revision"`
 	Version  uint64  `json:"version"`
 	Created  uint64  `json:"created"` // revision of the change that made the key; 1: before there was a history
+	Lease    int64   `json:"lease,omitempty"`
 }
 
 // WatchSynced ("synced") says that the items were all of the state at the revision, which
@@ -71,9 +72,10 @@ type WatchChange struct {
 const (
 	OpPut    = "put"
 	OpDelete = "delete"
+	OpExpire = "expire" // the key's lease ended, or its own time
 )
 
-// WatchEvent is what a change did to one key. After a delete it has only the key, and
+// WatchEvent is what a change did to one key. After a delete or expire it has only the key, and
 // Prev if that was asked for.
 type WatchEvent struct {
 	Op string `json:"op"`
@@ -82,6 +84,7 @@ type WatchEvent struct {
 	Text    *string    `json:"text,omitempty"`
 	Version uint64     `json:"version,omitempty"`
 	Created uint64     `json:"created,omitempty"`
+	Lease   int64      `json:"lease,omitempty"`
 	Prev    *ItemState `json:"prev,omitempty"` // the item before, if there was one
 }
 

@@ -55,7 +55,7 @@ func (r *reader) forward(h clerkwire.Header) bool {
 		return true
 	}
 	f.size = int64(len(f.command.Value))
-	if f.command.Op == kv.OpDelete {
+	if f.command.Op == kv.OpDelete || f.command.Op == kv.OpRevoke {
 		f.class, f.size = kvserver.Deletes, 0
 	}
 	switch err := f.check(); {

@@ -55,6 +55,13 @@ const (
 	SlowWatcher         kind = "a watcher takes too little"
 	InternalRead        kind = "internal error of a read"
 
+	// Of leases, and of keys that live with them.
+	NoSuchLease kind = "no such lease"
+	LeaseGone   kind = "lease gone"
+	LeaseExists kind = "lease exists"
+	LeaseFull   kind = "lease full"
+	LeasesFull  kind = "too many leases"
+
 	// Of changes of the membership.
 	JoinRefused      kind = "join refused"
 	NoSuchMember     kind = "no such member"

@@ -12,7 +12,11 @@ import (
 
 // goodRequest returns a request that a route serves, for tests to spoil.
 func goodRequest(r Route) (target, body string, header []string) {
-	target = strings.NewReplacer("{key}", "k", "{name}", "abcd1234", "{id}", "n9").Replace(r.Path)
+	id := "n9"
+	if strings.HasPrefix(r.Path, "/v1/leases") {
+		id = "9"
+	}
+	target = strings.NewReplacer("{key}", "k", "{name}", "abcd1234", "{id}", id).Replace(r.Path)
 	switch r.Method + " " + r.Path {
 	case "PUT /v1/kv/{key}":
 		body = "value"
@@ -28,6 +32,10 @@ func goodRequest(r Route) (target, body string, header []string) {
 		target += "?prefix=none/"
 	case "POST /v1/txn":
 		body = `{"then":[{"op":"put","key":"k","text":"value"}]}`
+	case "POST /v1/leases":
+		body = `{"ttl":"15s"}`
+	case "POST /v1/leases/keepalive":
+		body = `{"leases":[9]}`
 	case "POST /v1/leader":
 		body = `{"to":"n1"}`
 	case "PUT /v1/auth/identities/{name}":
@@ -112,6 +120,12 @@ var badParameters = map[string][]badValue{
 	"partial":       malformed("no", "0"),
 	"strict":        malformed("no"),
 	"at_most":       malformed("", "-1", "01", "x", "10001", overflow),
+
+	"ttl":   malformed("", "x", "5", "999ms", "-1s", "0", "9000000001s"),
+	"lease": malformed("", "0", "x", "01", "%2B1", "1.0", overflow),
+	"keys":  malformed("no", "2"),
+
+	"GET /v1/leases after": malformed("", "x", "9223372036854775807", overflow),
 }
 
 // badHeaders are the values that each header must not have on reads and on
@@ -153,6 +167,11 @@ var badBodies = map[string][]badValue{
 		`{"rules":[{"rights":["read"]}]}`, `{"rules":[{"prefix":"a","rights":["x"]}]}`, `{"rules":[{"prefix":"a","rights":[]}]}`, `{"limits":{"x":1}}`, `{"limits":{"in_flight":-1}}`, `{"disabled":1}`),
 	"POST /v1/auth/tokens": malformed("", "{}", "null", `{"identity":""}`, `{"identity":"a b"}`, `{"identity":"a","ttl":"x"}`, `{"identity":"a","ttl":"-1h"}`, `{"identity":"a","token":"x"}`,
 		`{"identity":"a","comment":"`+strings.Repeat("c", 129)+`"}`),
+	"POST /v1/leases": append(malformed("", "{", "[]", "null", "{}", `{"ttl":"x"}`, `{"ttl":"5"}`, `{"ttl":5}`, `{"ttl":"999ms"}`, `{"ttl":"15s","lease":"1"}`,
+		`{"TTL":"15s"}`, `{"ttl":"15s","ttl":"15s"}`, `{"ttl":"15s"}{}`, `{"ttl":"15s","note":"`+strings.Repeat("n", 257)+`"}`),
+		badValue{`{"ttl":"15s","note":"` + strings.Repeat("n", maxGrantBytes) + `"}`, 413, api.CodeValueTooLarge}),
+	"POST /v1/leases/keepalive": append(malformed("", "{", "[]", "{}", `{"leases":[]}`, `{"leases":null}`, `{"leases":["1"]}`, `{"leases":[1.5]}`, `{"leases":[`+overflow+`]}`,
+		`{"leases":[`+strings.Repeat("1,", 1024)+`1]}`), badValue{`{"leases":[` + strings.Repeat("1,", maxKeepAlivesBytes/2) + `1]}`, 413, api.CodeValueTooLarge}),
 	"PUT /v1/auth/state":       malformed("", "{}", `{"state":"on"}`, `{"state":"enforce","revision":1}`, `{"State":"enforce"}`),
 	"POST /v1/auth/check":      malformed("", "{}", `{"identity":"a","right":"known"}`, `{"identity":"a","right":"read","key":"a","prefix":"a"}`),
 	"POST /v1/members":         badObjects(`{"remove":"n9"}`, `{"wanted":"3"}`),
@@ -332,7 +351,7 @@ func badBodiesOf(t testing.TB, r Route, target, body string, header []string) (a
 	request := func(body string, more ...string) string {
 		return rawRequest(r.Method, target, body, append(slices.Clone(header), more...)...)
 	}
-	if r.Method != "PUT" && r.Method != "POST" || r.Path == "/v1/members/{id}" {
+	if r.Method != "PUT" && r.Method != "POST" || r.Path == "/v1/members/{id}" || r.Path == "/v1/leases/{id}/keepalive" {
 		add("a body", 400, api.CodeBadRequest, request("body"))
 		add("a body", 400, api.CodeBadRequest, request("4\r\nbody\r\n0\r\n\r\n", "Content-Length", "(none)", "Transfer-Encoding", "chunked"))
 		return all

@@ -149,6 +149,8 @@ func (x *exchange) isAct(r *route) bool {
 	switch {
 	case strings.HasPrefix(r.Path, "/v1/auth/"):
 		return r.Method != http.MethodGet && r.Path != "/v1/auth/check"
+	case r.Right == auth.Lease: // to keep a lease alive and to look at it changes nothing
+		return r.Method != http.MethodGet && !strings.HasSuffix(r.Path, "/keepalive")
 	case noted.Has(r.Right):
 		return true
 	case r.Right != auth.Read && r.Right != auth.List:
@@ -210,6 +212,9 @@ func (x *exchange) action() string {
 	case http.MethodPut:
 		return "put"
 	case http.MethodPost:
+		if x.query["op"] == "touch" {
+			return "touch"
+		}
 		return "append"
 	case http.MethodDelete:
 		return "delete"

@@ -22,10 +22,10 @@ func (x *exchange) remote(mayForward bool, body []byte) kvserver.Remote {
 	}
 }
 
-// remoteWrite carries a write to the leader: as a command where that is possible, and
-// over HTTP where not. The answer is kept in the exchange.
-func (x *exchange) remoteWrite(mayForward bool, c kv.Command) kvserver.Remote {
-	overHTTP, forwarder := x.remote(mayForward, x.body.bytes), x.door.config.Forwarder
+// remoteWrite carries a write, whose request has this body, to the leader: as a command
+// where that is possible, and over HTTP where not. The answer is kept in the exchange.
+func (x *exchange) remoteWrite(mayForward bool, c kv.Command, body []byte) kvserver.Remote {
+	overHTTP, forwarder := x.remote(mayForward, body), x.door.config.Forwarder
 	if overHTTP == nil || forwarder == nil {
 		return overHTTP
 	}

@@ -27,6 +27,7 @@ var triedAgainAfter = map[error]bool{
 	failure.KeyMissing: false, failure.TooManyKeys: false, failure.TxnTooLarge: false, failure.ResultTooLarge: false,
 	failure.HeaderTooLarge: false, failure.NotImplemented: false, failure.Version: false, failure.Behind: false,
 	failure.RevisionAhead: false, failure.OtherCluster: false, failure.RevisionGone: false, failure.TooManyWatches: false, failure.SlowWatcher: false, failure.NotActive: false,
+	failure.NoSuchLease: false, failure.LeaseGone: false, failure.LeaseExists: false, failure.LeaseFull: false, failure.LeasesFull: false,
 	failure.StoppingUnknown: false, failure.Timeout: false, failure.ReadTimeout: false, failure.LeadershipLost: false, failure.Internal: false, failure.InternalRead: false,
 }
 

@@ -90,7 +90,7 @@ func (x *exchange) listing() (l listing, err error) {
 func (x *exchange) answerPage(p kvserver.Page, l listing) {
 	items := make([]itemJSON, len(p.Items))
 	for i, item := range p.Items {
-		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), l.keysOnly)
+		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), item.Lease, l.keysOnly)
 	}
 	before := `{"items":[`
 	after := `],"revision":` + strconv.FormatUint(p.Revision, 10) + "}\n"

@@ -135,7 +135,7 @@ func checkAppended(t *testing.T, key string, r kv.Result) {
 	}
 	item := kv.Item{Value: []byte(key), Revision: r.Revision, Version: r.Version}
 	var got strings.Builder
-	newItemJSON(key, item, false).writeTo(&got)
+	newItemJSON(key, item, 0, false).writeTo(&got)
 	if want := string(encodeJSON(api.Value{KeyName: api.NameKey(key), Value: item.Value, Revision: r.Revision, Version: r.Version}, "")); got.String()+"\n" != want {
 		t.Errorf("a get of %q is answered %q, want %q", key, got.String(), want)
 	}

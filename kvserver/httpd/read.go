@@ -52,12 +52,13 @@ func (d *Door) serveGet(x *exchange) error {
 	if item.Created != 0 {
 		x.stampNumber(api.HeaderCreated, item.Created)
 	}
+	x.stampTie(read)
 	if has != nil && has(read.Item.Revision) {
 		x.answer(http.StatusNotModified, nil)
 		return nil
 	}
 	if accepts(x.r.Header, api.MediaJSON) {
-		x.answerValue(key, item)
+		x.answerValue(key, item, read.Lease)
 		return nil
 	}
 	h["Content-Type"] = valueBytes
@@ -66,8 +67,8 @@ func (d *Door) serveGet(x *exchange) error {
 }
 
 // answerValue sends one item as JSON.
-func (x *exchange) answerValue(key string, item kv.Item) {
-	j := newItemJSON(key, item, false)
+func (x *exchange) answerValue(key string, item kv.Item, lease int64) {
+	j := newItemJSON(key, item, lease, false)
 	x.w.Header()["Content-Type"] = valueJSON
 	x.stampNumber("Content-Length", uint64(j.length()+1))
 	x.begin(http.StatusOK, j.length())
@@ -160,7 +161,7 @@ type itemJSON struct {
 	value         []byte // nil: only the key was asked for
 }
 
-func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
+func newItemJSON(key string, item kv.Item, lease int64, keysOnly bool) itemJSON {
 	j := itemJSON{before: appendKeyName(nil, key)}
 	if !keysOnly {
 		j.before = append(j.before, `,"value":"`...)
@@ -170,6 +171,9 @@ func newItemJSON(key string, item kv.Item, keysOnly bool) itemJSON {
 	j.after = appendVersions(j.after, item.Revision, item.Version)
 	if item.Created != 0 {
 		j.after = strconv.AppendUint(append(j.after, `,"created":`...), item.Created, 10)
+	}
+	if lease != 0 {
+		j.after = strconv.AppendInt(append(j.after, `,"lease":`...), lease, 10)
 	}
 	j.after = append(j.after, '}')
 	return j

@@ -101,18 +101,18 @@ func routeTable() []route {
 	afterRead := []int{200, 304, 307, 400, 404, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterList := []int{200, 304, 307, 400, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterWatch := []int{200, 400, 409, 410, 414, 429, 500, 501, 503, 504}
-	afterPut := []int{200, 201, 307, 400, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
-	afterAppend := []int{200, 307, 400, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
+	afterPut := []int{200, 201, 307, 400, 404, 409, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
+	afterAppend := []int{200, 307, 400, 404, 409, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
 	afterDelete := []int{200, 204, 307, 400, 412, 414, 422, 429, 500, 501, 503, 504}
 	afterRange := []int{200, 307, 400, 413, 414, 422, 429, 500, 501, 503, 504}
-	afterTxn := []int{200, 307, 400, 404, 411, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
+	afterTxn := []int{200, 307, 400, 404, 409, 411, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	authReads := []int{200, 400, 404, 429, 500, 501, 503, 504}
 	authWrites := []int{200, 201, 204, 400, 404, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	all := []route{
 		{Route{"GET", "/v1/kv/{key}", kvserver.Reads, auth.Read, reads, onReads, afterRead}, ofKey, (*Door).serveGet},
 		{Route{"HEAD", "/v1/kv/{key}", kvserver.Reads, auth.Read, reads, onReads, afterRead}, ofKey, (*Door).serveGet},
-		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, auth.Write, writes, onWrites, afterPut}, ofKey, (*Door).servePut},
-		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, auth.Write, append([]string{"op"}, writes...), onWrites, afterAppend}, ofKey, (*Door).servePost},
+		{Route{"PUT", "/v1/kv/{key}", kvserver.Writes, auth.Write, append([]string{"ttl", "lease"}, writes...), onWrites, afterPut}, ofKey, (*Door).servePut},
+		{Route{"POST", "/v1/kv/{key}", kvserver.Writes, auth.Write, append([]string{"op", "ttl"}, writes...), onWrites, afterAppend}, ofKey, (*Door).servePost},
 		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, auth.Delete, writes, onWrites, afterDelete}, ofKey, (*Door).serveDelete},
 		{Route{"GET", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
 		{Route{"HEAD", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
@@ -147,7 +147,7 @@ func routeTable() []route {
 		{Route{"GET", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 		{Route{"HEAD", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 	}
-	all = append(all, memberRoutes()...)
+	all = append(append(all, leaseRoutes()...), memberRoutes()...)
 	for i, name := range page.Names {
 		path := "/ui/"
 		if i > 0 {

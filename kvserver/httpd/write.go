@@ -49,14 +49,18 @@ func (x *exchange) answerWritten(status int, r kv.Result, text []byte) {
 	x.answer(status, appendPrev(text, r))
 }
 
-// servePost serves the operations that are no HTTP methods: append.
+// servePost serves the operations that are no HTTP methods: append and touch.
 func (d *Door) servePost(x *exchange) error {
 	op, given := x.query["op"]
 	if !given {
 		return failure.Of(failure.BadRequest, nil, "POST needs the parameter op, as in ?op=append; to set a value use PUT")
 	}
-	if op != "append" {
-		return failure.Of(failure.BadRequest, nil, "the operation %.40q is unknown; there is append", op)
+	switch op {
+	case "append":
+	case "touch":
+		return d.serveTouch(x)
+	default:
+		return failure.Of(failure.BadRequest, nil, "the operation %.40q is unknown; there are append and touch", op)
 	}
 	return d.serveWithBody(x, kv.OpAppend, func(x *exchange, key string, r kv.Result) {
 		x.answerWritten(http.StatusOK, r, appendAppended(x.answerRoom(key), key, r))
@@ -104,6 +108,9 @@ func (x *exchange) command(op kv.Op) (c kv.Command, err error) {
 	if err == nil {
 		c.Previous, err = x.flag("prev")
 	}
+	if err == nil {
+		c.Tie, err = x.tie(op)
+	}
 	c.Op, c.Key = op, []byte(key)
 	x.repeatable = c.IdempotencyKey != ""
 	return c, err
@@ -150,11 +157,16 @@ type answerWrite func(x *exchange, key string, r kv.Result)
 // serveCommand takes a command through the log, here or at the leader's, and
 // answers with its result or with the leader's answer.
 func (d *Door) serveCommand(ctx context.Context, x *exchange, c kv.Command, key string, answer answerWrite) error {
+	return d.serveCommandWith(ctx, x, c, x.body.bytes, key, answer)
+}
+
+// serveCommandWith is serveCommand for a request whose body is not the command's value.
+func (d *Door) serveCommandWith(ctx context.Context, x *exchange, c kv.Command, body []byte, key string, answer answerWrite) error {
 	mayForward, err := x.mayForward()
 	if err != nil {
 		return err
 	}
-	result, elsewhere, err := d.server.Write(ctx, &x.who, c, x.remoteWrite(mayForward, c))
+	result, elsewhere, err := d.server.Write(ctx, &x.who, c, x.remoteWrite(mayForward, c, body))
 	switch {
 	case err != nil:
 		return err

@@ -7,7 +7,8 @@ import (
 )
 
 // CheckAsked says what keeps c from being a command that a client may ask for at
-// another node. nil: nothing. Such a command is a put, append or delete, and what only
+// another node. nil: nothing. Such a command is a put, append, delete or touch, or grants
+// or revokes a lease; keep-alives go another way, because the leader joins them. What only
 // the proposing server may decide is empty in it: identity, time, limit, quota. It is
 // in no session, because Clerks ask the leader themselves. The lengths of key and
 // value are for the caller to check.
@@ -16,7 +17,7 @@ import (
 // decides that clients may ask for it.
 func (c *Command) CheckAsked() error {
 	switch c.Op {
-	case OpPut, OpAppend, OpDelete:
+	case OpPut, OpAppend, OpDelete, OpGrant, OpRevoke, OpTouch:
 	default:
 		return errors.New("no client may ask for the operation " + c.Op.String())
 	}
@@ -39,6 +40,8 @@ func (c *Command) CheckAsked() error {
 		return errors.New("the command has an idempotency key that cannot be one")
 	case c.Op == OpDelete && len(c.Value) > 0:
 		return errors.New("a delete takes no value")
+	case (c.Op.onLeases() || c.leaseFlags() != 0) && !c.fieldsFit():
+		return errors.New("the command has a lease or a time that no client can set")
 	}
 	return nil
 }

@@ -322,6 +322,9 @@ func (v *View) Leases() *lease.Table { return &v.leases }
 // TieOf returns how long a key lives, zero if it has no end.
 func (v *View) TieOf(key string) lease.Tie { return v.leases.Tie(key) }
 
+// LeaseOf returns the lease that a key is tied to, 0 if it is none.
+func (v *View) LeaseOf(key string) int64 { return v.leases.Tie(key).Lease }
+
 // leaseHashes make the hashes of leases and ties in the digest.
 var leaseHashes = lease.Hashes{
 	Lease: func(id int64, l *lease.Lease) uint64 {

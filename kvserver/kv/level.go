@@ -84,7 +84,7 @@ func (o Op) levelOf() uint64 {
 
 // MinLevel returns the level of the cluster that a command needs.
 func (c *Command) MinLevel() uint64 {
-	if c.Previous {
+	if c.Previous || c.leaseFlags() != 0 {
 		return LevelHistory
 	}
 	return c.Op.levelOf()

@@ -51,6 +51,7 @@ func (m *Machine) ListAt(q Query, revision uint64) (Page, error) {
 // Listed is what a list can be made of.
 type Listed interface {
 	Revision() uint64
+	LeaseOf(key string) int64 // to which a key is tied; 0: none
 	Ascend(after, prefix string, fn func(key string, item kv.Item) bool)
 }
 
@@ -63,7 +64,7 @@ func (q *Query) page(from Listed) (p Page) {
 			p.More = true
 			return false
 		}
-		p.Items = append(p.Items, PageItem{Key: key, Item: item, Lease: m.store.TieOf(key).Lease})
+		p.Items = append(p.Items, PageItem{Key: key, Item: item, Lease: from.LeaseOf(key)})
 		size += len(key) + q.ItemBytes
 		if !q.KeysOnly {
 			size += len(item.Value)

@@ -47,25 +47,34 @@ type View struct {
 	revision uint64
 	keys     []string           // that have changed since, in the order of their bytes
 	was      map[string]kv.Item // what they had; version 0: there was no such key
+	tied     map[string]int64   // the leases that they were tied to
 }
 
 // At returns the keys of a frozen store that begin with prefix, as they were at a
 // revision, which the store's history must reach.
 func At(v *kv.View, prefix string, revision uint64) *View {
-	p := &View{live: v, revision: revision, was: map[string]kv.Item{}}
+	p := &View{live: v, revision: revision, was: map[string]kv.Item{}, tied: map[string]int64{}}
 	h := v.History()
 	h.Scan(revision, func(e *kv.Event) bool {
 		if !strings.HasPrefix(e.Key, prefix) {
 			return true
 		}
 		if _, later := p.was[e.Key]; !later {
-			p.was[e.Key] = e.Prev
+			p.was[e.Key], p.tied[e.Key] = e.Prev, e.PrevLease
 			p.keys = append(p.keys, e.Key)
 		}
 		return true
 	})
 	sort.Strings(p.keys)
 	return p
+}
+
+// LeaseOf returns the lease that a key was tied to, 0 if it was none.
+func (p *View) LeaseOf(key string) int64 {
+	if id, changed := p.tied[key]; changed {
+		return id
+	}
+	return p.live.LeaseOf(key)
 }
 
 // Revision returns the revision that the view shows.

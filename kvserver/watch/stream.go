@@ -57,7 +57,8 @@ type Out struct {
 	Events   []*kv.Event
 	Key      string
 	Item     kv.Item
-	Items    int // of Synced: how many came
+	Lease    int64 // to which Item is tied; 0: none
+	Items    int   // of Synced: how many came
 	Cause    Cause
 	Before   bool // of an Open: the state follows, so it is no bookmark
 	Syncs    int  // of a Progress: how many calls of Sync it answers
@@ -321,7 +322,7 @@ func (s *Stream) state(now Millis) []Out {
 		s.key = key
 		size += 64
 		if s.options.Selectors.Match(key) {
-			outs = append(outs, Out{Kind: Item, Revision: s.position, Key: key, Item: item})
+			outs = append(outs, Out{Kind: Item, Revision: s.position, Key: key, Item: item, Lease: s.view.TieOf(key).Lease})
 			size += len(key) + len(item.Value)
 			s.items++
 		}

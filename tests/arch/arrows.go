@@ -49,7 +49,7 @@ var arrows = map[string][]string{
 	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":            {"kvserver/machine", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver":            {"kvserver/machine", "kvserver/lease", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
 	"kvserver/httpd":      {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page": {},
 	"kvserver/clerkd":     {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},

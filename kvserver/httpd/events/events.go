@@ -51,7 +51,7 @@ func (f *Format) Append(dst []byte, out *watch.Out) []byte {
 		}
 		return f.event(dst, api.EventOpen, id, api.WatchOpen{Revision: out.Now, Oldest: out.Oldest, Node: f.Node, ClusterUID: f.ClusterUID})
 	case watch.Item:
-		return f.event(dst, api.EventItem, "", api.WatchItem{KeyName: api.NameKey(out.Key), ItemState: f.state(out.Item)})
+		return f.event(dst, api.EventItem, "", api.WatchItem{KeyName: api.NameKey(out.Key), ItemState: f.state(out.Item, out.Lease)})
 	case watch.Synced:
 		return f.event(dst, api.EventSynced, bookmark(out.Revision), api.WatchSynced{Revision: out.Revision, Items: out.Items})
 	case watch.Change:
@@ -137,19 +137,19 @@ func (f *Format) change(dst []byte, out *watch.Out) []byte {
 func (f *Format) eventOf(e *kv.Event) api.WatchEvent {
 	j := api.WatchEvent{Op: e.Op.String(), KeyName: api.NameKey(e.Key)}
 	if e.Item.Version != 0 {
-		after := f.state(e.Item)
-		j.Value, j.Text, j.Version, j.Created = after.Value, after.Text, after.Version, after.Created
+		after := f.state(e.Item, e.Lease)
+		j.Value, j.Text, j.Version, j.Created, j.Lease = after.Value, after.Text, after.Version, after.Created, after.Lease
 	}
 	if f.Prev && e.Existed() {
-		before := f.state(e.Prev)
+		before := f.state(e.Prev, e.PrevLease)
 		j.Prev = &before
 	}
 	return j
 }
 
-// state describes an item.
-func (f *Format) state(i kv.Item) api.ItemState {
-	j := api.ItemState{Revision: i.Revision, Version: i.Version, Created: i.Creation()}
+// state describes an item, which is tied to a lease or to none.
+func (f *Format) state(i kv.Item, lease int64) api.ItemState {
+	j := api.ItemState{Revision: i.Revision, Version: i.Version, Created: i.Creation(), Lease: lease}
 	switch {
 	case f.KeysOnly:
 	case f.Text && utf8.Valid(i.Value):
