@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // askJSON is ask with a body of JSON.
@@ -40,11 +43,8 @@ func TestTheLifeOfALease(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, _ := newServer(t, atLevel3)
 		id := grant(t, s, `{"ttl":"10s","note":"worker 7"}`)
-		w := follow(t, s, "prefix=")
-		w.next() // open
 		for _, key := range []string{"a", "b"} {
 			wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%s?lease=%d", key, id), key), 201)
-			w.next()
 		}
 		a := ask(s, "GET", "/v1/kv/a", "")
 		wantStatus(t, a, 200)
@@ -70,6 +70,7 @@ func TestTheLifeOfALease(t *testing.T) {
 			t.Errorf("shown: %+v", l)
 		}
 		time.Sleep(3 * time.Second)
+		w := follow(t, s, "prefix=&after=1")
 		e := w.next()
 		for !strings.Contains(e.data, "expire") {
 			e = w.next()
@@ -191,5 +192,31 @@ func TestLeasesNeedTheirLevel(t *testing.T) {
 		if log.Attempts() != 0 {
 			t.Errorf("%d commands were proposed", log.Attempts())
 		}
+	})
+}
+
+// Goal (L11): keep-alives are served while puts fill all of their places, and a cluster
+// that takes nothing else takes them.
+// Method: two places for writes, whose puts the log holds; then a keep-alive.
+func TestKeepAlivesHaveTheirOwnPlaces(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, func(c *settings) { c.Level, c.MaxInFlight = kv.LevelHistory, 2 })
+		id := grant(t, s, `{"ttl":"60s"}`)
+		log.Decide(func(p *raft.Proposal) {
+			if c, err := kv.DecodeCommand(p.Command); err != nil || c.Op != kv.OpPut {
+				log.Choose(p)
+			}
+		})
+		var puts sync.WaitGroup
+		for range 4 {
+			puts.Go(func() { ask(s, "PUT", "/v1/kv/k", "v") })
+		}
+		synctest.Wait()
+		begun := time.Now()
+		wantStatus(t, ask(s, "POST", fmt.Sprintf("/v1/leases/%d/keepalive", id), ""), 200)
+		if took := time.Since(begun); took > 50*time.Millisecond {
+			t.Errorf("a keep-alive took %v", took)
+		}
+		puts.Wait()
 	})
 }

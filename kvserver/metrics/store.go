@@ -7,7 +7,7 @@ import (
 // Show adds the state of a server to what is shown, read anew for each scrape.
 // connections returns how many connections clients have.
 func (m *Metrics) Show(s *kvserver.Server, connections func() int) {
-	m.registry.MustRegister(storeMetrics(s, connections), integrityMetrics(s), watchMetrics(s))
+	m.registry.MustRegister(storeMetrics(s, connections), integrityMetrics(s), watchMetrics(s), leaseMetrics(s))
 }
 
 // storeMetrics shows the state of a server's store and of its doors.
@@ -48,6 +48,24 @@ func watchMetrics(s *kvserver.Server) Shown {
 		}
 		show.Show(t.historyBytes, float64(store.HistoryBytes))
 		show.Show(t.historyEvents, float64(store.HistoryEvents))
+	}
+}
+
+// leaseEnds are the values of the label of leases_ended_total.
+var leaseEnds = [...]string{"expired", "revoked"}
+
+// leaseMetrics shows the leases, and what this node does for them.
+func leaseMetrics(s *kvserver.Server) Shown {
+	t := &instruments
+	return func(show *Scrape) {
+		store := s.Machine().Describe()
+		show.Show(t.leases, float64(store.Leases))
+		show.Show(t.leasesEnded, float64(store.LeasesExpired), leaseEnds[0])
+		show.Show(t.leasesEnded, float64(store.LeasesRevoked), leaseEnds[1])
+		show.Show(t.ties, float64(store.Ties))
+		show.Show(t.leaseTime, float64(store.LeaseTime)/1000)
+		show.Show(t.ticks, float64(store.Ticks))
+		show.Show(t.keepAlivesJoined, float64(s.Machine().JoinedKeepAlives()))
 	}
 }
 

@@ -89,6 +89,7 @@ var instruments = struct {
 	writesNow, readsNow, waiting, integrityChecks, integrityLastOK, integrityDiverged            Instrument
 	streams, watches, watchLag, watchEvents, watchResets, watchEnds                              Instrument
 	historyBytes, historyEvents                                                                  Instrument
+	leases, leasesEnded, ties, leaseTime, ticks, keepAlivesJoined                                Instrument
 }{
 	// Requests.
 	requestSeconds: table.Histogram("http_request_duration_seconds", "Time from the header of a request to the end of its answer. Code 499: the client was gone.", requestBuckets, "route", "method", "code"),
@@ -143,6 +144,14 @@ var instruments = struct {
 	watchEnds:     table.Counts("watch_ended_total", "Watches that this node ended, by reason.", "reason", watchEnds()),
 	historyBytes:  table.Gauge("history_bytes", "What the events in the history are charged with."),
 	historyEvents: table.Gauge("history_events", "Events in the history."),
+
+	// Leases, likewise.
+	leases:           table.Gauge("leases_active", "Leases that are alive."),
+	leasesEnded:      table.Counts("leases_ended_total", "Leases that ended in this node's store since it was loaded: expired or revoked.", "reason", leaseEnds[:]),
+	ties:             table.Gauge("lease_ties", "Keys that have an end, of their own or with a lease."),
+	leaseTime:        table.Gauge("lease_time_seconds", "Lease time of the store. On a cluster in which something can end it rises by one each second; faster means that the leader's clock is wrong."),
+	ticks:            table.Counter("ticks_total", "Ticks that this node put into the log, as the leader."),
+	keepAlivesJoined: table.Counter("keepalives_joined_total", "Keep-alives of leases that this node, as the leader, put into the log entry of another one."),
 
 	// The comparison of states, likewise.
 	integrityChecks:   table.Counter("integrity_checks_total", "Comparisons of this node's state with the others' by result: ok, unknown, mismatch or diverged.", "result"),

@@ -57,6 +57,7 @@ var tables = []struct {
 	{"kvserver/kv", kvMutants},
 	{"kvserver/watch", watchMutants},
 	{"kvserver", txnMutants},
+	{"kvserver", leaseMutants},
 	{"kvserver", authMutants},
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver", kvserverClerkMutants},

@@ -66,7 +66,7 @@ var kvserverHTTPMutants = []mutant{
 	inService("DR7", "EveryLinearizable", "a stream shows the store as it was when the request came", "httpd/stream.go",
 		"\tview, err := d.server.Freeze(ctx, &x.who, q, f)\n", "\tview := d.server.Machine().Freeze()\n\t_, err = d.server.Freeze(ctx, &x.who, q, f)\n"),
 	inMachine("G28", "TestListsHold", "a full page says that there is more though there is not", "list.go",
-		"\t\tif len(p.Items) == q.Limit || size >= q.MaxBytes {\n\t\t\tp.More = true\n\t\t\treturn false\n\t\t}\n\t\tp.Items = append(p.Items, PageItem{Key: key, Item: item})\n", "\t\tp.Items = append(p.Items, PageItem{Key: key, Item: item})\n\t\tif len(p.Items) == q.Limit || size >= q.MaxBytes {\n\t\t\tp.More = true\n\t\t\treturn false\n\t\t}\n"),
+		"\t\tif len(p.Items) == q.Limit || size >= q.MaxBytes {\n\t\t\tp.More = true\n\t\t\treturn false\n\t\t}\n\t\tp.Items = append(p.Items, PageItem{Key: key, Item: item, Lease: from.LeaseOf(key)})\n", "\t\tp.Items = append(p.Items, PageItem{Key: key, Item: item, Lease: from.LeaseOf(key)})\n\t\tif len(p.Items) == q.Limit || size >= q.MaxBytes {\n\t\t\tp.More = true\n\t\t\treturn false\n\t\t}\n"),
 	inService("G29", "TestListsHold", "a page leaves out the key behind the last", "httpd/list.go",
 		"x.nextPage(p.Items[len(p.Items)-1].Key, ", "x.nextPage(p.Items[len(p.Items)-1].Key + \"\\x00\", "),
 	inService("G30", "TestAStream", "a stream that was cut short looks whole", "httpd/stream.go",

@@ -6,7 +6,7 @@ var txnMutants = []mutant{
 	inTxn("TX1", "kv", "a transaction that is refused leaves the operations before", "txn/run.go",
 		"\t\treturn nil, nil, r.refused\n\t}\n\treturn outcome,", "\t\treturn nil, r.over.changes(), r.refused\n\t}\n\treturn outcome,"),
 	inTxn("TX2", "kv", "a refusal by a limit is remembered under its idempotency key", "kv/result.go",
-		"return s == StatusOK || s == StatusConditionFailed || s == StatusNotFound", "return s == StatusOK || s == StatusConditionFailed || s == StatusNotFound || s == StatusQuota"),
+		"case StatusOK, StatusConditionFailed, StatusNotFound, ", "case StatusOK, StatusConditionFailed, StatusNotFound, StatusQuota, "),
 	inTxn("TX3", "txn", "a nested compare sees the operations before it", "txn/run.go",
 		"\t\titem, _ := r.under.Find(c.From)\n", "\t\titem, _ := r.over.find(c.From)\n"),
 	inTxn("TX4", "txn", "!= on the value of a missing key is true", "txn/run.go",

@@ -1,0 +1,63 @@
+package main
+
+// Leases (kvserver/lease), and what store and machine make of them.
+var leaseMutants = []mutant{
+	inLeases("LE8", "one step of lease time is as long as it was", "lease/table.go",
+		"t.time = min(t.time+min(step, MaxStep), maxTime)", "t.time = min(t.time+step, maxTime)"),
+	inLeases("LE9", "stamps of different servers are subtracted", "kv/store.go",
+		"\ts.stamped = stamp{origin: c.ID.Origin, time: c.Time}\n",
+		"\tif before := s.stamped; before.origin != c.ID.Origin && before.time < c.Time && s.level >= LevelHistory {\n\t\ts.leases.Pass(c.Time - before.time)\n\t}\n\ts.stamped = stamp{origin: c.ID.Origin, time: c.Time}\n"),
+	inLeases("LE10", "a keep-alive counts from the command before it", "kv/store.go",
+		"\ts.passTime(c)\n\ts.forget", "\tif c.Op != OpKeepAlive {\n\t\ts.passTime(c)\n\t}\n\ts.forget"),
+	inLeases("LE11", "the keep-alive of an ended lease makes it anew", "kv/lease.go",
+		"\t\tif s.uses(&c, id) {\n\t\t\tttl, _ = s.leases.Keep(id)\n\t\t}\n",
+		"\t\tif !s.uses(&c, id) {\n\t\t\ts.leases.Grant(s.applied, id, lease.Lease{TTL: lease.MinTTL})\n\t\t}\n\t\tttl, _ = s.leases.Keep(id)\n"),
+	inLeases("LE1", "a lease ends a millisecond early", "lease/change.go",
+		"due.Deadline > t.time {", "due.Deadline > t.time+1 {"),
+	inLeases("LE2", "a lease ends at the tick after the one at which it is due", "lease/change.go",
+		"due.Deadline > t.time {", "due.Deadline >= t.time {"),
+	inLeases("LE3", "a put without a lease leaves the key tied", "kv/lease.go",
+		"case c.Op == OpAppend, c.Tie.Keep:", "case c.Op == OpAppend, c.Tie == (Tie{}), c.Tie.Keep:"),
+	inLeases("LE4", "the keys of a lease go one by one", "kv/lease.go",
+		"\ts.endKeys(all)\n", "\tfor _, key := range all {\n\t\ts.endKeys([]string{key})\n\t}\n"),
+	inLeases("LE5", "a tick ends all that is due", "lease/change.go",
+		"if ended != (Ended{}) && (", "if false && ("),
+	inLeases("LE6", "of what is due at one time, keys end before leases", "lease/table.go",
+		"cmp.Compare(a.Kind, b.Kind)", "cmp.Compare(b.Kind, a.Kind)"),
+	inLeases("LE7", "an append unties its key", "kv/lease.go",
+		"case c.Op == OpAppend, c.Tie.Keep:", "case c.Tie.Keep:"),
+	inLeases("LE12", "ties count nothing for the quota", "kv/operations.go",
+		"{ return s.bytes + lease.TieBytes*s.leases.Ties() }", "{ return s.bytes }"),
+	inLeases("LE13", "the event of an end does not say which lease it was", "kv/operations.go",
+		"Prev: old, PrevLease: tie.Lease}", "Prev: old}"),
+	inLeases("LE14", "ticks do not wait for the one before", "lease/pacer.go",
+		"\tcase p.inFlight:\n\t\treturn false, Every\n", ""),
+	inLeases("LE15", "there are ticks while nothing can end", "lease/pacer.go",
+		"case !leads || !canEnd:", "case !leads:"),
+	inLeases("LE16", "a new leader waits before its first tick", "lease/pacer.go",
+		"\t\tp.led, p.left = false, false\n", "\t\tp.left = false\n"),
+	inLeases("LE17", "keep-alives are not joined", "machine/keepalive.go",
+		"const joinFor = 20 * time.Millisecond", "const joinFor = 0 * time.Millisecond"),
+	inLeases("LE18", "everybody keeps and ends the leases of all", "kv/lease.go",
+		"return found && s.auth.MayUseLease(c.Caller, l.Owner)", "return found || s.auth.MayUseLease(c.Caller, l.Owner)"),
+	inLeases("LE19", "leases of a restored cluster have what remained of them", "kv/store.go",
+		"\t\ts.leases.Renew()\n", ""),
+	inLeases("LE20", "a touch makes a revision", "kv/lease.go",
+		"\ts.leases.Bind(s.items.rows.at(at.row).key, old, 0, tie, 0)\n", "\ts.leases.Bind(s.items.rows.at(at.row).key, old, 0, tie, 0)\n\ts.revision++\n"),
+	inLeases("LE21", "an id beside the log's is given twice", "lease/change.go",
+		"!taken {\n\t\t\treturn id\n", "!taken {\n\t\t\tt.free--\n\t\t\treturn id\n"),
+	inLeases("LE22", "two puts with other leases are one to an idempotency key", "kv/idempotency.go",
+		"if flags := c.leaseFlags(); flags != 0 {", "if flags := c.leaseFlags(); flags > 1<<40 {"),
+	inLeases("LE23", "the deadlines of ties are not in the digest", "kv/lease.go",
+		"return mix(mix(bytesHash(hashTie, key), uint64(t.Lease)), t.Deadline)", "return mix(bytesHash(hashTie, key), uint64(t.Lease))"),
+	inLeases("LE24", "keep-alives take the places of puts", "httpd/lease.go",
+		"{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.KeepAlives,", "{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.Backups,"),
+}
+
+// inLeases is a mutant of what leases are made of, in a folder of kvserver.
+func inLeases(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{
+		"test ./kvserver/lease", "test ./kvserver/kv Lease|KeepAlive|Outage|Tick|Tie|Grant|Lift", "test ./kvserver/machine Leader|Tick|KeepAlive|Ends",
+		"test ./kvserver/httpd Lease|KeepAlive|TimeOfAKey",
+	}}
+}
