@@ -59,6 +59,7 @@ func New(config Config) (*Server, error) {
 	s.gate = access.New(gate)
 	s.ledAt.Store(time.Now().UnixNano())
 	s.watchers.Go(s.watchTokens)
+	s.watchers.Go(s.watchHistory)
 	s.idPrefix = config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-"
 	return s, nil
 }

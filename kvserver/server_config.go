@@ -74,6 +74,9 @@ type Config struct {
 	// hold: a write that would make it grow beyond is refused. 0: no limit. The
 	// leader's setting counts.
 	MaxStoreBytes int64
+	// HistoryBytes is how many bytes of changes the cluster keeps for watches, as
+	// CheckHistoryBytes permits: 128 MiB; below 0: none. The leader's setting counts.
+	HistoryBytes int64
 	// SnapshotBytes is how long the log must have grown since the last snapshot
 	// before the next is taken; where the state in that was larger, as long as the
 	// state. 64 MiB.
@@ -112,6 +115,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxTxnBytes == 0 {
 		c.MaxTxnBytes = api.DefaultMaxTxnBytes
 	}
+	if c.HistoryBytes == 0 {
+		c.HistoryBytes = kv.DefaultHistoryBytes
+	}
 	if c.MaxInFlightBytes == 0 {
 		c.MaxInFlightBytes = max(48<<20, c.MaxValueBytes)
 	}
@@ -141,6 +147,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if err := CheckHistoryBytes(c.HistoryBytes); err != nil {
+		return c, fmt.Errorf("kvserver: the history %w", err)
 	}
 	switch {
 	case c.NodeID == "" || c.Consensus == nil || c.ApplyCh == nil || c.ClientAddr == nil:

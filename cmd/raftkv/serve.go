@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/settings"
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -47,6 +49,7 @@ type serveSettings struct {
 	peer            string
 	maxValueBytes   int64
 	maxTxnBytes     int64
+	historyBytes    int64
 	maxStoreBytes   int64
 	snapshotBytes   int64
 	requestTimeout  time.Duration
@@ -78,7 +81,7 @@ const (
 // table lists the settings, with their defaults, in the order of the help.
 func (s *serveSettings) table() []settings.Setting {
 	*s = serveSettings{
-		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, maxTxnBytes: api.DefaultMaxTxnBytes, snapshotBytes: defaultSnapshotBytes,
+		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, maxTxnBytes: api.DefaultMaxTxnBytes, historyBytes: kvserver.DefaultHistoryBytes, snapshotBytes: defaultSnapshotBytes,
 		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections, access: credential.Defaults,
 	}
@@ -97,6 +100,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("max-txn-bytes", fmt.Sprintf("length of the longest transaction over HTTP, at most %d", host.MaxValueBytes), &s.maxTxnBytes),
 		settings.New("max-value-bytes", fmt.Sprintf("length of the longest value, at most %d", host.MaxValueBytes), &s.maxValueBytes),
 		settings.New("max-store-bytes", "bytes of keys and values together that the store may hold; 0 for no limit", &s.maxStoreBytes),
+		settings.New("history-bytes", fmt.Sprintf("bytes of changes that the cluster keeps for watches, %d to %d, or 0 for none; the leader's counts, so give all nodes the same", kvserver.MinHistoryBytes, int64(kvserver.MaxHistoryBytes)), &s.historyBytes),
 		settings.New("snapshot-bytes", "how long the log grows before a snapshot takes its place; longer, where the store takes longer to load", &s.snapshotBytes),
 		settings.New("request-timeout", "time for a client's request", &s.requestTimeout),
 		settings.New("election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout),
@@ -321,6 +325,8 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		return host.Config{}, nil, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, host.MaxValueBytes)
 	case s.maxTxnBytes < 1 || s.maxTxnBytes > host.MaxValueBytes:
 		return host.Config{}, nil, fmt.Errorf("--max-txn-bytes is %d; choose 1 to %d", s.maxTxnBytes, host.MaxValueBytes)
+	case s.historyBytes < 0 || kvserver.CheckHistoryBytes(s.historyBytes) != nil:
+		return host.Config{}, nil, fmt.Errorf("--history-bytes is %d; choose 0 for none, or %d to %d", s.historyBytes, kvserver.MinHistoryBytes, int64(kvserver.MaxHistoryBytes))
 	case s.snapshotBytes < leastSnapshotBytes:
 		return host.Config{}, nil, fmt.Errorf("--snapshot-bytes is %d; choose %d or more", s.snapshotBytes, leastSnapshotBytes)
 	case s.maxStoreBytes < 0:
@@ -348,7 +354,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	}
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin, HoldLevel: s.holdLevel,
-		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
+		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, HistoryBytes: cmp.Or(s.historyBytes, -1), MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
 		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own, s.advertiseHTTP),

@@ -275,4 +275,7 @@ func (v *View) HistoryBytes() uint64 { return v.history.charged }
 func (v *View) HistoryEvents() int { return v.history.len() }
 
 // HistoryLimit returns how many bytes the history may be charged with.
+func (s *Store) HistoryLimit() uint64 { return s.historyLimit }
+
+// HistoryLimit returns how many bytes the history may be charged with.
 func (v *View) HistoryLimit() uint64 { return v.historyLimit }

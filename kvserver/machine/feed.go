@@ -31,6 +31,13 @@ func (m *Machine) History() kv.History {
 	return m.store.History()
 }
 
+// HistoryLimit returns how many bytes the history may be charged with.
+func (m *Machine) HistoryLimit() uint64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.store.HistoryLimit()
+}
+
 // Level returns the level at which the store works.
 func (m *Machine) Level() uint64 { return m.level.Load() }
 

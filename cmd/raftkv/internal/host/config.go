@@ -55,6 +55,7 @@ type Config struct {
 	MaxStrangers        int // connections to Peer without a hello; 0: wire's default
 	MaxValueBytes       int64
 	MaxTxnBytes         int64 // 0: the default
+	HistoryBytes        int64 // 0: the default; below 0: none
 	MaxStoreBytes       int64 // 0: no limit
 	SnapshotBytes       int64 // 0: kvserver's default
 	TrailingBytes       int   // 0: defaultTrailingBytes; tests take less

@@ -49,7 +49,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
 		Consensus: askedTransfers{n.raft, n}, ApplyCh: chosen, Snapshot: state,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
-		MaxValueBytes: c.MaxValueBytes, MaxTxnBytes: c.MaxTxnBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
+		MaxValueBytes: c.MaxValueBytes, MaxTxnBytes: c.MaxTxnBytes, HistoryBytes: c.HistoryBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
 		Access: c.Access, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger, Membership: n.driver, Voters: n.voters,
 	}
