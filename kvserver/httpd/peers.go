@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -131,6 +132,9 @@ func (p *Peers) Ask(ctx context.Context, peer, method, path string, body []byte,
 		return 0, err
 	}
 	defer response.Body.Close()
+	if node := response.Header.Get(api.HeaderNode); node != "" && node != peer {
+		return 0, fmt.Errorf("node %.64q answered at %s", node, address)
+	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxRelayedBytes))
 	if err == nil && response.StatusCode == http.StatusOK {
 		err = json.Unmarshal(text, answer)

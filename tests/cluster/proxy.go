@@ -82,9 +82,14 @@ func (p *Proxy) accept() {
 	}
 }
 
-// relay passes on the answers of one connection, but for those that it loses.
+// relay passes on the answers of one connection, but for those that it loses. What is no
+// connection of a Clerk passes whole: nodes ask each other through the proxy, too.
 func (p *Proxy) relay(client, server net.Conn) {
 	from, to := bufio.NewReader(server), bufio.NewWriter(client)
+	if status, err := from.Peek(len("HTTP/1.1 101")); err != nil || !strings.HasSuffix(string(status), " 101") {
+		_, _ = io.Copy(client, from)
+		return
+	}
 	for line := ""; strings.TrimSpace(line) != "" || line == ""; { // the head of the upgrade
 		var err error
 		if line, err = from.ReadString('\n'); err != nil {
