@@ -26,7 +26,7 @@ func Txn(newClient func() Client) *cobra.Command {
 	c := newClient()
 	command := &cobra.Command{
 		Use:   "txn [FILE|-]",
-		Short: "Do one of two branches of operations, as compares decide, in one change",
+		Short: "Change several keys at once, as compares decide",
 		Long: `Make a transaction. It is read as JSON from a file, or from the standard input:
 
   {"if":   [{"key": "jobs/1", "absent": true}],
@@ -39,7 +39,7 @@ printed as JSON. docs/coordination.md describes both.
 
 Exit code 9 says that a compare did not hold and that the else branch was done.`,
 		Example: `  raftkv txn move.json
-  echo '{"then":[{"op":"list","prefix":"jobs/"},{"op":"get","key":"leader"}]}' | raftkv txn`,
+  echo '{"then":[{"op":"list","prefix":"jobs/"}]}' | raftkv txn`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			text, err := read(args, command.InOrStdin())
