@@ -68,7 +68,7 @@ func TestClerksFollowAClusterWhoseLeaderIsKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answered = append(answered, fmt.Sprint(w.Revision, client.OpPut, key, n))
+		answered = append(answered, fmt.Sprint(w.Revision, client.ChangePut, key, n))
 	}
 	for n := range 900 {
 		if n == 300 || n == 600 {
