@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -479,7 +478,7 @@ func TestWatchesOfClerksHaveARoom(t *testing.T) {
 		if l := s.Load(kvserver.ClerkWatches); l.Count != int64(begun) || l.Bytes < 30<<20 {
 			t.Errorf("they take %+v", l)
 		}
-		f.conn.(net.Conn).Close()
+		f.conn.Close()
 		synctest.Wait()
 		if l := s.Load(kvserver.ClerkWatches); l.Count != 0 || l.Bytes != 0 {
 			t.Errorf("%+v are left", l)
