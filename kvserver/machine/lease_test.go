@@ -102,6 +102,7 @@ func TestOneTickIsInFlight(t *testing.T) {
 			t.Errorf("%d ticks in a log that stands still", log.Attempts()-attempts)
 		}
 		log.Decide(nil)
+		synctest.Wait() // what the proposer has held is to be seen here
 		for _, p := range held {
 			log.Choose(p)
 		}
