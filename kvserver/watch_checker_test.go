@@ -312,6 +312,11 @@ func TestWatchesAreToldTheTruth(t *testing.T) {
 	}
 }
 
+// Goal: the race detector sees nothing in the first of these worlds.
+func TestAWorldOfWatchesHasNoRaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { runWatchWorld(t, 0, verdicts{}) })
+}
+
 func runWatchWorld(t *testing.T, seed uint64, seen verdicts) {
 	w := newWatchWorld(t, seed, 3)
 	ctx, stop := context.WithCancel(t.Context())

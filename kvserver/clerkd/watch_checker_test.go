@@ -178,6 +178,11 @@ func TestClerksAreToldTheTruth(t *testing.T) {
 	}
 }
 
+// Goal: the race detector sees nothing in the first of these worlds.
+func TestAWorldOfClerksHasNoRaces(t *testing.T) {
+	inBubble(t, func(t *testing.T) { runClerkWorld(t, 0, map[string]int{}) })
+}
+
 func runClerkWorld(t *testing.T, seed uint64, seen map[string]int) {
 	w := newWatchWorld(t, seed)
 	ctx, stop := context.WithCancel(t.Context())
