@@ -51,7 +51,7 @@ var leaseMutants = []mutant{
 	inLeases("LE23", "the deadlines of ties are not in the digest", "kv/lease.go",
 		"return mix(mix(bytesHash(hashTie, key), uint64(t.Lease)), t.Deadline)", "return mix(bytesHash(hashTie, key), uint64(t.Lease))"),
 	inLeases("LE24", "keep-alives take the places of puts", "httpd/lease.go",
-		"{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.KeepAlives,", "{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.Backups,"),
+		"{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.KeepAlives,", "{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.Writes,"),
 }
 
 // inLeases is a mutant of what leases are made of, in a folder of kvserver.
