@@ -11,26 +11,17 @@ import (
 	"raftkv/kvserver/watch"
 )
 
-// watch takes in a request for a watch.
+// watch takes in a request for a watch, whose selectors may be many.
 func (r *reader) watch(h clerkwire.Header) bool {
-	bodies := r.server.Bodies()
-	held := int64(0)
-	if h.Length > clerkwire.SmallBytes {
-		held = int64(h.Length)
-	}
-	if !bodies.Take(held, 0) {
-		r.refuse(h, "", r.server.NoMemory())
-		return r.frames.Skip(h) == nil
-	}
-	defer bodies.Give(held)
-	body, err := r.frames.Body(h)
-	if err != nil {
-		return false
-	}
+	return r.withLarge(h, func(body []byte) { r.beginWatch(h, body) })
+}
+
+// beginWatch has a watch put in place, if the request has a meaning.
+func (r *reader) beginWatch(h clerkwire.Header, body []byte) {
 	var m clerkwire.Watch
 	if err := m.Parse(body); err != nil {
 		r.malformed(h.Number, err)
-		return true
+		return
 	}
 	asked := kvserver.WatchRequest{
 		Who: r.conn.who.Load(), Selectors: selectorsOf(&m), Mirror: m.Mirror, Resume: m.Resume, After: m.After,
@@ -38,17 +29,16 @@ func (r *reader) watch(h clerkwire.Header) bool {
 	}
 	if err := asked.Selectors.Check(api.MaxSelectors); err != nil {
 		r.refuse(h, "", failure.Of(failure.BadRequest, nil, "the watch cannot be: %v", err))
-		return true
+		return
 	}
 	f := r.conn.watches.reserve(h.Number, &m)
 	if f == nil {
 		r.refuse(h, "", failure.Of(failure.BadRequest, nil, "the number %d is that of another watch on this connection", h.Number))
-		return true
+		return
 	}
 	asked.Woken = f.wake
 	begun := time.Now()
 	r.door.work.Go(func() { r.door.place(f, h, asked, begun) })
-	return true
 }
 
 // selectorsOf copies the selectors out of a message.
