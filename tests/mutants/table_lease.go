@@ -51,7 +51,8 @@ var leaseMutants = []mutant{
 	inLeases("LE23", "the deadlines of ties are not in the digest", "kv/lease.go",
 		"return mix(mix(bytesHash(hashTie, key), uint64(t.Lease)), t.Deadline)", "return mix(bytesHash(hashTie, key), uint64(t.Lease))"),
 	inLeases("LE24", "keep-alives take the places of puts", "httpd/lease.go",
-		"{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.KeepAlives,", "{Route{\"POST\", \"/v1/leases/{id}/keepalive\", kvserver.Writes,"),
+		"\tttls, elsewhere, err := x.door.server.KeepAlive(",
+		"\tif err := x.door.server.Wait(ctx, kvserver.Writes, 0); err != nil {\n\t\treturn err\n\t}\n\tdefer x.door.server.Leave(kvserver.Writes, 0)\n\tttls, elsewhere, err := x.door.server.KeepAlive("),
 }
 
 // inLeases is a mutant of what leases are made of, in a folder of kvserver.
