@@ -14,6 +14,7 @@ import (
 
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/internal/truth"
+	"raftkv/kvserver/internal/world"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/watch"
 )
@@ -35,7 +36,7 @@ type watcher struct {
 type watchConn struct {
 	node      string
 	began     time.Time
-	confirms  func() []confirmed // of the node, in this life
+	confirms  func() []world.Confirmed // of the node, in this life
 	resume    bool
 	after     uint64
 	sent      []sentOut
@@ -58,13 +59,11 @@ func (c *watcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		node := c.world.nodes[c.r.IntN(len(c.world.nodes))]
 		server, life := node.now()
-		conn := &watchConn{node: node.name, began: time.Now(), resume: have, after: bookmark, taken: !c.slow, confirms: func() []confirmed {
-			node.mu.Lock()
-			defer node.mu.Unlock()
-			if node.lives != life {
+		conn := &watchConn{node: node.Name, began: time.Now(), resume: have, after: bookmark, taken: !c.slow, confirms: func() []world.Confirmed {
+			if _, now := node.now(); now != life {
 				return nil
 			}
-			return slices.Clone(node.confirms)
+			return node.Confirms()
 		}}
 		c.conns = append(c.conns, conn)
 		c.follow(ctx, server, conn)
@@ -177,7 +176,7 @@ func (c *watcher) checkStream(where string, conn *watchConn, last uint64, seen v
 			items[out.Key] = *itemOf(out.Item)
 		case watch.Synced:
 			place, joined = out.Revision, true
-			if want := c.world.model.At(place, match); !maps.Equal(items, want) || len(items) != out.Items {
+			if want := c.world.stateAt(place, match); !maps.Equal(items, want) || len(items) != out.Items {
 				t.Fatalf("%s: the state at %d is\n %v\nand it was sent\n %v", where, place, want, items)
 			}
 			c.checkBookmark(where, conn, out, bookmarks+1, seen) // the next one may rest on the same question
@@ -206,7 +205,8 @@ func (c *watcher) checkStream(where string, conn *watchConn, last uint64, seen v
 // checkBetween checks that nothing that matches is missing between a place and what came
 // next, and that that is what the truth has.
 func (c *watcher) checkBetween(where string, place uint64, out sentOut, match func(string) bool) {
-	want := c.world.model.Between(place, out.Revision, match)
+	var want []truth.Change
+	c.world.Ask(func(m *truth.Model) { want = m.Between(place, out.Revision, match) })
 	var got []truth.Change
 	if out.Kind == watch.Change {
 		got = []truth.Change{{Revision: out.Revision, Events: eventsOf(out.Events)}}
@@ -219,12 +219,12 @@ func (c *watcher) checkBetween(where string, place uint64, out sentOut, match fu
 // checkBookmark checks that a bookmark is not older than its confirmation. The nth one of
 // a stream rests on a question that began no earlier than the nth since the stream did.
 func (c *watcher) checkBookmark(where string, conn *watchConn, out sentOut, n int, seen verdicts) {
-	since := slices.DeleteFunc(conn.confirms(), func(q confirmed) bool { return q.begun.Before(conn.began) })
+	since := slices.DeleteFunc(slices.Clone(conn.confirms()), func(q world.Confirmed) bool { return q.Begun.Before(conn.began) })
 	if len(since) < n {
 		return // the node has another life now, and forgot
 	}
 	seen["bookmarks compared"]++
-	if least := since[n-1].revision; out.Revision < least {
+	if least := since[n-1].Revision; out.Revision < least {
 		c.world.t.Errorf("%s: bookmark %d says %d, and %d was answered before it was asked for", where, n, out.Revision, least)
 	}
 }
@@ -255,12 +255,18 @@ func (c *watcher) checkEnd(where string, conn *watchConn, err error, seen verdic
 	}
 	switch {
 	case errors.Is(err, failure.RevisionGone):
-		if place+1 >= oldest || !c.world.kept[int64(oldest)] {
+		if place+1 >= oldest || !c.world.WasOldest(oldest) {
 			c.world.t.Errorf("%s: at %d it is told that the history begins at %d", where, place, oldest)
 		}
 	case errors.Is(err, failure.RevisionAhead):
 		c.world.t.Errorf("%s: %v", where, err)
 	}
+}
+
+// stateAt returns the items of the truth at a revision.
+func (w *watchWorld) stateAt(revision uint64, match func(string) bool) (items map[string]truth.Item) {
+	w.Ask(func(m *truth.Model) { items = m.At(revision, match) })
+	return items
 }
 
 func itemOf(i kv.Item) *truth.Item {
@@ -335,17 +341,16 @@ func runWatchWorld(t *testing.T, seed uint64, seen verdicts) {
 		time.Sleep(time.Duration(w.r.IntN(400)) * time.Millisecond)
 	}
 	for _, n := range w.nodes {
-		n.mu.Lock()
-		n.cut = false
-		n.mu.Unlock()
-		n.deliver(len(w.log))
+		n.DeliverAll()
 	}
 	time.Sleep(time.Minute)
 	for _, n := range w.nodes {
 		server, _ := n.now()
-		if h := server.Machine().History(); h.Oldest() != w.model.Oldest() || h.Revision() != w.model.Revision {
-			t.Errorf("seed %d: node %s keeps %d to %d, the truth %d to %d", seed, n.name, h.Oldest(), h.Revision(), w.model.Oldest(), w.model.Revision)
-		}
+		w.Ask(func(m *truth.Model) {
+			if h := server.Machine().History(); h.Oldest() != m.Oldest() || h.Revision() != m.Revision {
+				t.Errorf("seed %d: node %s keeps %d to %d, the truth %d to %d", seed, n.Name, h.Oldest(), h.Revision(), m.Oldest(), m.Revision)
+			}
+		})
 	}
 	stop()
 	w.close()
@@ -360,16 +365,14 @@ func (w *watchWorld) disturb() {
 	switch k := w.r.IntN(100); {
 	case k < 60:
 		for range w.r.IntN(6) {
-			w.write()
+			w.Write(w.r, 10_000, 150)
 		}
 	case k < 66: // a burst, with more changes than a ring holds
 		for range 120 {
-			w.write()
+			w.Write(w.r, 10_000, 150)
 		}
 	case k < 70:
-		n.mu.Lock()
-		n.cut = !n.cut
-		n.mu.Unlock()
+		n.SetCut(!n.IsCut())
 	case k < 74:
 		n.install(w.nodes[w.r.IntN(len(w.nodes))])
 	case k < 76:
@@ -377,7 +380,7 @@ func (w *watchWorld) disturb() {
 	}
 	for _, n := range w.nodes {
 		if w.r.IntN(3) > 0 {
-			n.deliver(w.r.IntN(200))
+			n.Deliver(w.r.IntN(200))
 		}
 	}
 }

@@ -57,11 +57,9 @@ func (c *clerkWatcher) run(ctx context.Context) {
 				return
 			case errors.As(err, &gone):
 				c.count("gone")
-				c.world.mu.Lock()
-				if gone.After != place || place+1 >= gone.Oldest || !c.world.kept[gone.Oldest] {
+				if gone.After != place || place+1 >= gone.Oldest || !c.world.WasOldest(gone.Oldest) {
 					c.world.t.Errorf("%s: at %d it is told %+v", c.name, place, gone)
 				}
-				c.world.mu.Unlock()
 				// It goes on where the history begins, as one that reads the state does.
 				place = gone.Revision
 				begin = append(options[:len(options):len(options)], client.AfterRevision(place))
@@ -90,9 +88,7 @@ func (c *clerkWatcher) run(ctx context.Context) {
 
 // take compares one event with the truth.
 func (c *clerkWatcher) take(e client.WatchEvent, place uint64, joined bool, items map[string]truth.Item, match func(string) bool) (uint64, bool) {
-	t, w := c.world.t, c.world
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	t := c.world.t
 	switch e.Kind {
 	case client.StateItem:
 		if joined {
@@ -104,7 +100,9 @@ func (c *clerkWatcher) take(e client.WatchEvent, place uint64, joined bool, item
 		clear(items)
 		return place, false
 	case client.StateComplete:
-		if want := w.model.At(e.Revision, match); !maps.Equal(items, want) {
+		var want map[string]truth.Item
+		c.world.Ask(func(m *truth.Model) { want = m.At(e.Revision, match) })
+		if !maps.Equal(items, want) {
 			t.Errorf("%s: the state at %d is\n %v\nand it was given\n %v", c.name, e.Revision, want, items)
 		}
 	case client.Changed, client.Progress:
@@ -119,7 +117,9 @@ func (c *clerkWatcher) take(e client.WatchEvent, place uint64, joined bool, item
 				got[0].Events = append(got[0].Events, truth.Event{Op: change.Op, Key: change.Key, Item: truthOf(&change.Item), Prev: truthOf(change.Prev)})
 			}
 		}
-		if g, want := wordsOfTruth(got), wordsOfTruth(w.model.Between(place, e.Revision, match)); g != want {
+		var changes []truth.Change
+		c.world.Ask(func(m *truth.Model) { changes = m.Between(place, e.Revision, match) })
+		if g, want := wordsOfTruth(got), wordsOfTruth(changes); g != want {
 			t.Errorf("%s: behind %d, up to %d the truth has\n%sand it was given\n%s", c.name, place, e.Revision, want, g)
 		}
 	}
@@ -210,10 +210,7 @@ func runClerkWorld(t *testing.T, seed uint64, seen map[string]int) {
 		time.Sleep(time.Duration(w.r.IntN(400)) * time.Millisecond)
 	}
 	for _, n := range w.nodes {
-		n.mu.Lock()
-		n.cut = false
-		n.mu.Unlock()
-		n.deliver(len(w.log))
+		n.DeliverAll()
 	}
 	for _, c := range watchers {
 		c.checkSync(ctx)
@@ -248,9 +245,11 @@ func (c *clerkWatcher) checkSync(ctx context.Context) {
 		cancel()
 	}
 	c.count("syncs")
-	if now := c.world.model.Revision; revision != now {
-		c.world.t.Errorf("%s: the bookmark is %d, and %d was committed", c.name, revision, now)
-	}
+	c.world.Ask(func(m *truth.Model) {
+		if revision != m.Revision {
+			c.world.t.Errorf("%s: the bookmark is %d, and %d was committed", c.name, revision, m.Revision)
+		}
+	})
 	for limit.Err() == nil {
 		c.mu.Lock()
 		last := c.last

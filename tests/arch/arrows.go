@@ -42,9 +42,10 @@ var arrows = map[string][]string{
 	"kvserver/past":             {"kvserver/kv"},
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/lease", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
 	"kvserver/access":           {"kvserver/auth", "kvserver/failure"},
-	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"}, // for tests
-	"kvserver/internal/pipenet": {},                                   // for tests
-	"kvserver/internal/truth":   {"kvserver/txn"},                     // for tests; only its data
+	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"},                                            // for tests
+	"kvserver/internal/pipenet": {},                                                                              // for tests
+	"kvserver/internal/truth":   {"kvserver/txn"},                                                                // for tests; only its data
+	"kvserver/internal/world":   {"raft", "kvserver/kv", "kvserver/internal/fakelog", "kvserver/internal/truth"}, // for tests
 	"kvserver/port":             {"kvserver/failure", "raft/throttle", "raft/certs"},
 	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
@@ -116,9 +117,10 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations", "tests/explore", "raft/certs/issue"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
-// network, both in memory, and the model that histories are compared with. Tests of every package under kvserver may import them, and
-// nothing else may.
-var fakePackages = []string{"kvserver/internal/fakelog", "kvserver/internal/pipenet", "kvserver/internal/truth"}
+// network, both in memory, the model that histories are compared with, and a log that
+// several nodes apply. Tests of every package under kvserver may import them, and nothing
+// else may.
+var fakePackages = []string{"kvserver/internal/fakelog", "kvserver/internal/pipenet", "kvserver/internal/truth", "kvserver/internal/world"}
 
 // wired says for packages whose tests ask a whole server what else those may import
 // to wire one as a node does.
