@@ -139,21 +139,25 @@ func TestANodeThatHearsOfTheRecordLateStartsAgain(t *testing.T) {
 		configs[i] = n.config
 	}
 	empty := vfs.NewCrashable()
-	late := make(chan error, 1)
-	c := comesBack(t, configs[2], empty, true)
-	go func() { late <- Run(t.Context(), func() {}, c) }()
-	time.Sleep(200 * time.Millisecond) // it has asked, and heard nobody
+	late, err := newNode(t.Context(), comesBack(t, configs[2], empty, true)) // it asks, and hears nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Start(); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 2 {
 		nodes[i] = runs(t, comesBack(t, configs[i], disks[i], false))
 	}
 	select {
-	case err := <-late:
-		if err == nil || !strings.Contains(err.Error(), "start it again, and it joins anew") {
+	case err := <-late.Failed():
+		if !strings.Contains(err.Error(), "start it again, and it joins anew") {
 			t.Errorf("it ends with %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it goes on")
 	}
+	late.Close()
 	nodes[2] = runs(t, comesBack(t, configs[2], empty, true))
 	eventually(t, "it votes again", func() bool { return votes(t, nodes[2], "n1", "n2", "n3") && votes(t, nodes[0], "n1", "n2", "n3") })
 }

@@ -195,12 +195,19 @@ func TestNothingIsInClearOnTheWire(t *testing.T) {
 func TestStrangersChangeNothing(t *testing.T) {
 	configs := testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable())
 	withTLS(t, configs)
+	for i := range configs {
+		configs[i].HoldLevel = true // the cluster itself adds nothing to the log meanwhile
+	}
 	nodes := startNodes(t, configs)
 	defer func() {
 		for _, n := range nodes {
 			n.Close()
 		}
 	}()
+	eventually(t, "the log rests", func() bool {
+		s := nodes[0].raft.Status()
+		return s.LastIndex > 0 && s.LastApplied == s.LastIndex
+	})
 	before := nodes[0].raft.Status()
 	held := func() (n uint64) {
 		for _, count := range nodes[0].transport.Stats().Rejected {
