@@ -5,8 +5,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync"
 	"testing"
 )
+
+// taken holds every address that FreePorts returned in this process. It returns none
+// twice: tests run side by side, and a node that is down for a moment does not listen.
+var taken sync.Map
 
 // lowestPort is the first port that FreePorts may choose.
 const lowestPort = 10000
@@ -26,6 +31,9 @@ func FreePorts(t *testing.T, n int) (addresses []string) {
 			continue // somebody listens there
 		}
 		defer l.Close() // only now, so that no port is chosen twice
+		if _, before := taken.LoadOrStore(l.Addr().String(), true); before {
+			continue
+		}
 		addresses = append(addresses, l.Addr().String())
 	}
 	t.Fatalf("only %d of %d free ports were found from %d to %d", len(addresses), n, lowestPort, end-1)

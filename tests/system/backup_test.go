@@ -57,6 +57,7 @@ func inspectBackup(c *cluster.Cluster, file string) (b kvserver.Backup) {
 // while writes go on, kill everything, restore three directories, start, and
 // ask for everything.
 func TestABackupBecomesANewCluster(t *testing.T) {
+	t.Parallel()
 	old := cluster.Start(t, 3)
 	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: cluster.Addresses(old.Nodes)})
 	if err != nil {
@@ -155,6 +156,7 @@ func TestABackupBecomesANewCluster(t *testing.T) {
 // else, says so, and takes writes again when there is room. Method: fill three
 // processes to the byte.
 func TestAFullStoreServesOn(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3, "--max-store-bytes", "1000")
 	s := c.Nodes[1]
 	s.Must(201, "PUT", "/v1/kv/a", strings.Repeat("a", 899))

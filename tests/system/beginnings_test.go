@@ -73,6 +73,7 @@ func leavesOut(c *cluster.Cluster, odd *cluster.Node, words string) {
 // and where all differ nobody serves. Method: three nodes of two backups and of
 // three.
 func TestNodesRestoredFromDifferentBackups(t *testing.T) {
+	t.Parallel()
 	files := backups(t, 3)
 	t.Run("one differs", func(t *testing.T) {
 		c := cluster.New(t, 3, "--cluster-id", "restored")
@@ -102,6 +103,7 @@ func TestNodesRestoredFromDifferentBackups(t *testing.T) {
 // Goal: a node with another --cluster is refused, both sides name the lists, and
 // the others serve. Method: three new nodes, of which the last one lists a fourth.
 func TestANodeWithAnotherList(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, 3)
 	c.Nodes[0].Start()
 	c.Nodes[1].Start()
@@ -117,6 +119,7 @@ func TestANodeWithAnotherList(t *testing.T) {
 // killed; two directories are emptied, serve as a new cluster, and the third one
 // comes.
 func TestANodeOfAWipedClusterAmongNewOnes(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	c.Nodes[0].Must(201, "PUT", "/v1/kv/earlier", "x")
 	c.KillAll()

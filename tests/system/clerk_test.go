@@ -43,6 +43,7 @@ func command(c *cluster.Cluster, stdin string, arguments ...string) said {
 // Goal: the commands do what their help says and end with the codes that it
 // lists. Method: a story, line by line.
 func TestKeyCommands(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	file := filepath.Join(t.TempDir(), "value")
 	if err := os.WriteFile(file, []byte("from a file\x00"), 0o600); err != nil {
@@ -104,6 +105,7 @@ func TestKeyCommands(t *testing.T) {
 // outcome, with a code of its own, and happens once at most. Method: all answers
 // to appends are lost.
 func TestCommandOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	loses := func(kind clerkwire.Kind) bool { return kind == clerkwire.KindAppend.Answer() }
 	var endpoints []string
@@ -125,6 +127,7 @@ func TestCommandOfUnknownOutcome(t *testing.T) {
 // Goal: status shows every node, the dead ones too, who leads, and what a
 // dashboard would show: the disk, the pace, the sizes.
 func TestStatusCommand(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3, "--max-store-bytes", "1048576")
 	leader := c.Leader()
 	dead := c.Others(leader)[0]
@@ -181,6 +184,7 @@ func TestStatusCommand(t *testing.T) {
 // --prefix removes what it says and nothing else.
 // Method: values of every kind, through two prefixes and back.
 func TestExportImportAndDeleteByPrefix(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in")
@@ -238,6 +242,7 @@ func TestExportImportAndDeleteByPrefix(t *testing.T) {
 
 // Goal: bench measures what it says, by both faces, and says it in JSON.
 func TestBenchCommand(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	for _, more := range [][]string{nil, {"--http"}, {"--rate", "200"}} {
 		got := command(c, "", append([]string{"bench", "--duration", "1s", "--warmup", "0s", "--clients", "4", "--keys", "50", "--mix", "put=1,get=1", "--preload", "--json"}, more...)...)
@@ -278,6 +283,7 @@ func TestBenchCommand(t *testing.T) {
 // Goal: verify finds a cluster linearizable through the deaths of its leaders,
 // and finds and draws a stale read that was planted.
 func TestVerifyCommand(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	picture := filepath.Join(t.TempDir(), "picture.html")
 	got := command(c, "", "verify", "--duration", "2s", "--stale-read", "--picture", picture)
@@ -320,6 +326,7 @@ func TestVerifyCommand(t *testing.T) {
 // Goal: verify ends soon after a signal though its requests wait for a leader.
 // Method: one of three nodes is up; requests may take an hour.
 func TestVerifyEndsAtASignalWhileRequestsWait(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	one := c.Nodes[0]
 	for _, other := range c.Others(one) {
@@ -343,6 +350,7 @@ func TestVerifyEndsAtASignalWhileRequestsWait(t *testing.T) {
 // Method: SIGTERM and start, one node after the other, under load by bench; no
 // request may fail.
 func TestRollingRestartUnderClerks(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	done := make(chan said, 1)
 	go func() {

@@ -84,6 +84,7 @@ func diskBytes(t *testing.T, s *cluster.Node) (total int64) {
 // segments. The level is held: at level 3 snapshots also hold the last 128 MiB of changes,
 // which is more than is written here.
 func TestTheLogOnDiskIsBounded(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3, "--snapshot-bytes", "1048576", "--hold-level")
 	f := &filler{values: map[string]string{}}
 	for round := range 3 {
@@ -115,6 +116,7 @@ func TestTheLogOnDiskIsBounded(t *testing.T) {
 // Method: kill one, write far more than the others hold in memory, start it; then
 // kill all.
 func TestAFollowerThatWasAwayForLong(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3, "--snapshot-bytes", "1048576")
 	f := &filler{values: map[string]string{}}
 	f.write(t, 20, c.Nodes)

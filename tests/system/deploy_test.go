@@ -55,6 +55,7 @@ type composeFile struct {
 // of their --cluster and all of them are scraped, what it mounts is there, and
 // what it opens is open on loopback only.
 func TestTheComposeFileFits(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(deploy, "compose")
 	var c composeFile
 	readYAML(t, filepath.Join(dir, "compose.yml"), &c)
@@ -146,6 +147,7 @@ func exists(path string) bool {
 // Goal: systemd takes the unit. Method: its own checker, on the unit with the
 // program where it is.
 func TestTheUnitIsWhatSystemdTakes(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(deploy, "systemd", "raftkv.service"))
 	if err != nil {
 		t.Fatal(err)

@@ -139,6 +139,7 @@ func rolled(t *testing.T, dir string) (generation int) {
 // Goal: a limit that is too small for a node is refused with the one that is
 // enough, and a soft limit below the hard one is raised.
 func TestALimitThatIsTooSmallIsRefused(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, 3)
 	s := c.Nodes[0]
 	s.In = withFiles(60)

@@ -35,6 +35,7 @@ func askAs(t *testing.T, address, host string) int {
 // Method: one node with all of them; and an operator's port that would be open
 // to the network.
 func TestTheDoorOfANode(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1, "--allowed-hosts", "kv.example, other.example:80", "--admin-addr", "127.0.0.1:0", "--log-level", "info")
 	s := c.Nodes[0]
 	for host, want := range map[string]int{s.HTTP: 200, "localhost": 200, "kv.example": 200, "other.example": 200, "evil.example": 403} {
@@ -102,6 +103,7 @@ func TestSlowConnectionsDoNotLockOthersOut(t *testing.T) {
 // Method: the sockets on which the process listens are those for clients and for
 // peers; the paths are not on the client port.
 func TestThereIsNoAdminPortByDefault(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	s := c.Nodes[0]
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/v1/log-level"} {

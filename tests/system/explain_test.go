@@ -113,6 +113,7 @@ func (w *writer) end() (gap time.Duration) {
 // Method: three processes and a client of the others that writes without a pause; the gap
 // that is told may be no longer than the one that the client felt.
 func TestAKilledLeaderIsExplained(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	killed := c.Leader()
 	w := startWriter(c.Others(killed))
@@ -166,6 +167,7 @@ func TestAKilledLeaderIsExplained(t *testing.T) {
 // Goal: a leader that is stopped and goes on is told as stopped, for as long as it was,
 // and not as ended or cut off; and no story that is certain names another node.
 func TestAStoppedLeaderIsExplained(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	stopped := c.Leader()
 	begun := time.Now()
@@ -188,6 +190,7 @@ func TestAStoppedLeaderIsExplained(t *testing.T) {
 
 // Goal: while nobody answers, explain says so and ends with code 3.
 func TestNobodyCanExplain(t *testing.T) {
+	t.Parallel()
 	p := cluster.Launch(t, "explain", nil, "explain", "--endpoints", cluster.FreePorts(t, 1)[0])
 	if code := p.ExitCode(cluster.Patience); code != 3 || !strings.Contains(p.Output.String(), "nobody can tell what happened") {
 		t.Errorf("code %d: %s", code, p.Output.String())

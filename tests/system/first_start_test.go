@@ -14,6 +14,7 @@ import (
 // Method: rounds in which the nodes start in an order of chance and are killed
 // after some milliseconds; in the end all start.
 func TestAFirstStartThatIsInterrupted(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, 3)
 	for range 6 {
 		for _, i := range rand.Perm(len(c.Nodes)) {

@@ -42,6 +42,7 @@ var shownLater = []string{
 // Goal: docs/metrics.md lists every metric that nodes show, with its type, and
 // none that they do not.
 func TestEveryMetricIsInTheHandbook(t *testing.T) {
+	t.Parallel()
 	documented := map[string]string{}
 	for _, m := range documentedFamily.FindAllStringSubmatch(page(t, "metrics.md"), -1) {
 		documented[m[1]] = m[2]

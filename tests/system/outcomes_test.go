@@ -137,6 +137,7 @@ func (w *witness) verify(t *testing.T, value string) {
 // chosen; and there are more clients than room. Each class of answer must have
 // been seen where it belongs; then the key is read.
 func TestOutcomesAreTrueWhateverHappens(t *testing.T) {
+	t.Parallel()
 	for _, trouble := range []struct {
 		name  string
 		cause func(c *cluster.Cluster, leader *cluster.Node)

@@ -141,6 +141,7 @@ func losingProxy(t *testing.T, node string, loses func(request int64) bool) (add
 // Method: a cluster of three; a program that uses every call through a proxy that
 // loses every second answer. Without Python this is skipped.
 func TestThePythonClient(t *testing.T) {
+	t.Parallel()
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("SKIPPED: there is no python3, so examples/raftkv.py is not tested")

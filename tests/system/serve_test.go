@@ -14,6 +14,7 @@ import (
 // Goal: any node takes any request, and all answer as one store.
 // Method: write by one, read, append and delete by the others.
 func TestThreeProcessesAreOneStore(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	for i, s := range c.Nodes {
 		key := fmt.Sprintf("/v1/kv/from-%s", s.ID)
@@ -35,6 +36,7 @@ func TestThreeProcessesAreOneStore(t *testing.T) {
 // of the cluster goes on; the killed node catches up when it is back.
 // Method: kill -9 the leader under appends by several clients, twice.
 func TestLeaderKilledUnderAppends(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	l := cluster.StartLoad("a", 3, cluster.Addresses(c.Nodes), nil)
 	defer l.End()
@@ -61,6 +63,7 @@ func TestLeaderKilledUnderAppends(t *testing.T) {
 // verify; the last time after the load has ended, when everything in the logs
 // is acknowledged.
 func TestAllKilledAtOnceUnderLoad(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	for round := range 3 {
 		l := cluster.StartLoad(fmt.Sprintf("round%d", round), 4, cluster.Addresses(c.Nodes), nil)
@@ -83,6 +86,7 @@ func TestAllKilledAtOnceUnderLoad(t *testing.T) {
 // leader says so in its log, and the next one is told to end; one of those that
 // are told within a minute must hand over.
 func TestSigtermOfTheLeaderHandsOver(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3, "--election-timeout", calmElection.String())
 	begun := time.Now()
 	for try := 1; !handsOver(t, c, fmt.Sprintf("try%d", try)); try++ {
@@ -134,6 +138,7 @@ func handsOver(t *testing.T, c *cluster.Cluster, prefix string) bool {
 
 // Goal: followers come and go by SIGTERM without an election.
 func TestSigtermOfAFollower(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	leader := c.Leader()
 	term := cluster.MustStatus(t, leader).Term
@@ -161,6 +166,7 @@ func TestSigtermOfAFollower(t *testing.T) {
 // Method: start the third node under another cluster id, with the right
 // addresses; the others must refuse it by name and go on in their term.
 func TestNodeOfAnotherClusterIsRefused(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, 3)
 	stranger, ours := c.Nodes[2], c.Nodes[:2]
 	for _, s := range ours {
@@ -189,6 +195,7 @@ func TestNodeOfAnotherClusterIsRefused(t *testing.T) {
 // Method: each of the 256 one-byte keys and some awkward ones by one node,
 // read by another; a value of the longest length there is; one byte more.
 func TestAllBytesAndTheLongestValue(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	keys := []string{"a/b", "a//b", "//", "..", "../x", "a/", "%2F", "%%", "a b+c", "ключ", "\xff\xfe/\x00", strings.Repeat("k", 1024)}
 	for b := range 256 {
@@ -224,6 +231,7 @@ func TestAllBytesAndTheLongestValue(t *testing.T) {
 
 // Goal: the settings of a file and of the environment reach the node.
 func TestSettingsFromFileAndEnvironment(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, 1)
 	s := c.Nodes[0]
 	_, peer, _ := strings.Cut(c.Peers, "=")
@@ -238,6 +246,7 @@ func TestSettingsFromFileAndEnvironment(t *testing.T) {
 // and only then does the process end, with code 0.
 // Method: half a request, SIGTERM, the other half.
 func TestRequestsUnderWayAreFinished(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	s := c.Nodes[0]
 	half := beginRequest(t, s)
@@ -262,6 +271,7 @@ func TestRequestsUnderWayAreFinished(t *testing.T) {
 // Goal: the second signal ends a process that is still ending. Method: a request
 // that never completes holds the end up; then SIGTERM again.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	s := c.Nodes[0]
 	beginRequest(t, s)
@@ -282,6 +292,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 // Goal: a node's metrics are one exposition without contradictions: no two parts
 // of it show the same series.
 func TestANodeShowsItsMetrics(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	text := c.Nodes[0].Must(200, "GET", "/metrics", "")
 	for _, family := range []string{"raft_term", "wal_fsync_duration_seconds", "store_keys", "integrity_diverged", "http_requests_in_flight"} {

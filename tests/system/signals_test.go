@@ -37,6 +37,7 @@ func decided(s syscall.Signal) string {
 // Method: every signal there is, to a server of one node; those after which it
 // goes on all to the same one, which must serve after each.
 func TestEverySignalIsDecided(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	s := c.Nodes[0]
 	for n := syscall.Signal(1); n <= 64; n++ {
@@ -77,6 +78,7 @@ func TestAClosedTerminalEndsDev(t *testing.T) {
 // Method: standard error is a pipe whose reader leaves; then things that are
 // worth a line happen.
 func TestAServerOutlivesTheReaderOfItsLog(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, 1, "--log-level", "debug")
 	s := c.Nodes[0]
 	reader, writer, err := os.Pipe()

@@ -24,6 +24,7 @@ func writeFile(t *testing.T, content string) string {
 // says what is wrong and what to do. Method: the built program, one mistake at
 // a time.
 func TestStartsThatCannotBe(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	used := c.Nodes[0]
 	used.Kill()
@@ -110,6 +111,7 @@ func damageCopy(t *testing.T, from, to string) {
 // Goal: a second process on a data directory is refused and the first is not
 // disturbed.
 func TestSecondProcessOnTheSameDirectory(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	first := c.Nodes[0]
 	second := cluster.Launch(t, "second", nil, "serve", "--id", "n1", "--data-dir", first.Dir, "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--cluster", c.Peers)

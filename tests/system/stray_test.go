@@ -33,6 +33,7 @@ func moveAside(t *testing.T, c *cluster.Cluster, name string) (dirs []string) {
 // killed and set aside; another one takes its ports; its last node dies, and in its
 // place comes the one of the earlier cluster, for longer than any node takes to end.
 func TestAStrayNodeEndsNobody(t *testing.T) {
+	t.Parallel()
 	for run := range *strayRuns {
 		t.Run(fmt.Sprint(run), func(t *testing.T) {
 			for _, size := range []int{3, 5} {
@@ -103,6 +104,7 @@ func copyTree(t *testing.T, from, to string) {
 // some seconds, the copy in the node's place; the leader dead, or all killed and
 // two started.
 func TestAHotCopyThatIsPutBackIsFound(t *testing.T) {
+	t.Parallel()
 	for range *strayRuns {
 		for name, wait := range map[string]time.Duration{
 			"the leader is away": 5 * time.Second,

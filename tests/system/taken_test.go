@@ -16,6 +16,7 @@ import (
 // Method: one node; take one thing away at a time; then start a second process
 // on what has the name now.
 func TestADirectoryThatIsTakenAwayEndsTheNode(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		take func(dir string) error
 		says string // by the node; empty: it goes on and says nothing

@@ -120,6 +120,7 @@ func clerks(t *testing.T, config client.Config) (stop func() int64) {
 // clear.
 // Method: three rolling restarts under Clerks in clear and, from the second on, with TLS.
 func TestARunningClusterMovesToTLS(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t, 3)
 	c := cluster.Start(t, 3)
 	addresses := cluster.Addresses(c.Nodes)
@@ -166,6 +167,7 @@ func TestARunningClusterMovesToTLS(t *testing.T) {
 // half written, or wrong, changes nothing; the revoked node is cut off at once.
 // Method: three nodes with TLS on both ports, SIGHUP after each change of the files.
 func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t, 3)
 	c := cluster.New(t, 3)
 	for _, s := range c.Nodes {
@@ -369,6 +371,7 @@ func readCertificate(t *testing.T, path string) *x509.Certificate {
 // Method: a node on all addresses of this machine, with a new directory, one that was
 // begun under the rule, and one from before.
 func TestANodeIsOpenOnlyIfThatWasSaid(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t, 1)
 	ports := cluster.FreePorts(t, 2)
 	_, http, _ := strings.Cut(ports[0], ":")

@@ -18,6 +18,7 @@ import (
 // on connections of their own, one of which reads slowly. In the end all three have the
 // same, and every put that was answered stands there at its revision.
 func TestClerksFollowAClusterWhoseLeaderIsKilled(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
