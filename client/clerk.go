@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"raftkv/kvserver/api"
 )
 
 // Clerk is a client of the store. All methods are safe for concurrent use.
@@ -25,9 +27,12 @@ type Clerk struct {
 
 	serverList atomic.Pointer[[]*server] // replaced as a whole under mu
 
-	mu      sync.Mutex // guards the fields below, and running against Close
-	cluster string     // of the first server that was met
-	uid     string     // of that cluster; "" until a server has named it
+	mu      sync.Mutex              // guards the fields below, and running against Close
+	cluster string                  // of the first server that was met
+	uid     string                  // of that cluster; "" until a server has named it
+	known   api.ConfigurationNumber // of the members, by whose addresses the Clerk goes
+	heard   api.ConfigurationNumber // the newest that a server has named
+	asking  bool                    // a goroutine asks for the addresses of heard
 	closed  bool
 }
 
@@ -48,13 +53,15 @@ func Dial(ctx context.Context, config Config) (*Clerk, error) {
 	c.lifetime, c.end = context.WithCancelCause(context.Background())
 	var all []*server
 	for i, address := range config.Endpoints {
-		all = append(all, newServer(c, i, address))
+		s := newServer(c, i, address)
+		s.seed = true
+		all = append(all, s)
 	}
 	c.serverList.Store(&all)
 	for _, r := range []*route{&c.route, &c.anyone} {
 		r.servers = func() int { return len(*c.serverList.Load()) }
 		r.pause = jitter
-		r.lifetime = c.lifetime
+		r.lifetime, r.worth = c.lifetime, c.worth
 	}
 	var t trail
 	last, _ := c.anyone.retry(ctx, func(ctx context.Context, server int) verdict {
@@ -108,6 +115,7 @@ func (c *Clerk) met(s *server, g greeting) *Error {
 	if g.node != "" {
 		s.node.Store(&g.node)
 	}
+	c.configured(g.configuration)
 	if leader := c.find(g.leader, g.leaderAddr); leader >= 0 {
 		c.route.leader.CompareAndSwap(int32(s.index), int32(leader))
 	}
@@ -142,31 +150,44 @@ func (c *Clerk) join(g greeting, address string) *Error {
 		g.cluster, g.uid, c.uid))
 }
 
+// believed is how often a server must be missed before another address for it is believed.
+const believed = 2
+
 // find returns the index of a node's server, by its name and the address that
 // others gave for it; below 0 if it is not known yet. A server that has not been
 // met may be any node. It is tried before the Clerk believes an address that the
 // caller has not given: there may be a proxy or another network between. One that
-// could not be met holds nothing up: it may be down for ever.
+// could not be met holds nothing up: it may be down for ever. One that had the name and
+// was missed twice may be somewhere else by now.
 func (c *Clerk) find(node, address string) int {
 	if node == "" {
 		return -1
 	}
 	all := *c.serverList.Load()
 	untried := false
+	once := -1 // a server that had the name, and was not met when it was tried last
 	for i, s := range all {
-		name := s.node.Load()
-		if name != nil && *name == node {
-			return i
+		if s.gone.Load() {
+			continue
 		}
-		untried = untried || name == nil && !s.missed.Load()
+		name, misses := s.node.Load(), s.misses.Load()
+		switch {
+		case name == nil:
+			untried = untried || misses == 0
+		case *name != node:
+		case misses < believed:
+			return i
+		case once < 0:
+			once = i
+		}
 	}
 	for i, s := range all {
 		if s.address == address {
 			return i
 		}
 	}
-	if untried || address == "" {
-		return -1
+	if address == "" || untried && once < 0 {
+		return once
 	}
 	return c.add(address)
 }
@@ -179,16 +200,5 @@ func (c *Clerk) add(address string) int {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := *c.serverList.Load()
-	for i, s := range all {
-		if s.address == address {
-			return i
-		}
-	}
-	if len(all) == maxServers {
-		return -1
-	}
-	grown := append(all[:len(all):len(all)], newServer(c, len(all), address))
-	c.serverList.Store(&grown)
-	return len(all)
+	return c.addLocked(address)
 }

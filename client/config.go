@@ -15,6 +15,11 @@ type Config struct {
 	// reads them: host:port, with or without http:// before them. One that works
 	// is enough, but only a Clerk that knows all of them is sure to find one.
 	Endpoints []string
+	// FixedEndpoints keeps the Clerk to Endpoints and to the addresses of leaders that the
+	// servers name. Otherwise the Clerk follows the cluster: it asks where clients are served
+	// when the members have changed, tries what it learns after the servers that it has met,
+	// and forgets what the cluster does not name any more. Endpoints are never forgotten.
+	FixedEndpoints bool
 	// Connections is the number of connections to each server that is asked; calls
 	// take turns. More than one pays only when one is the bottleneck. 1 to 256;
 	// the default is 1.

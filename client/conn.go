@@ -29,6 +29,8 @@ type conn struct {
 	// up after sweepsPerAttempt of them.
 	sweep   time.Duration
 	watches bool // the server speaks of watches here
+	// configured is told which configuration of the members the server knows.
+	configured func(api.ConfigurationNumber)
 
 	mu      sync.Mutex // guards the fields below
 	calls   map[uint32]*call
@@ -54,6 +56,7 @@ const (
 type greeting struct {
 	node, cluster, uid string
 	leader, leaderAddr string
+	configuration      api.ConfigurationNumber
 }
 
 var (
@@ -101,6 +104,7 @@ func open(c net.Conn, address, token, protocol string, attempt time.Duration) (*
 			from: greeting{
 				node: h.Get(api.HeaderNode), cluster: h.Get(api.HeaderCluster), uid: h.Get(api.HeaderClusterUID),
 				leader: h.Get(api.HeaderLeader), leaderAddr: h.Get(api.HeaderLeaderAddr),
+				configuration: api.ParseConfigurationNumber(h.Get(api.HeaderConfiguration)),
 			},
 		},
 		clerkwire.NewFrameReader(c, early, answers), nil
@@ -170,6 +174,12 @@ func (c *conn) read(frames *clerkwire.FrameReader) error {
 		switch h.Kind {
 		case clerkwire.KindGoodbye:
 			drained = c.sendAway()
+		case clerkwire.KindConfiguration:
+			c.hear()
+			var m clerkwire.Configuration
+			if err = m.Parse(body); err == nil {
+				c.configured(api.ConfigurationNumber(m))
+			}
 		case clerkwire.KindChanges:
 			c.hear()
 			err = c.changes(h.Number, body)

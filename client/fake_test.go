@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -29,12 +30,16 @@ type fakeCluster struct {
 	clusters map[string]string
 	old      map[string]bool // speak protocol 1 only
 	conns    map[*fakeConn]bool
-	dials    map[string]int
-	asked    []asked
-	store    map[string]Item
-	revision uint64
-	sessions uint64
-	lanes    map[laneID]done1
+	// configuration is what greetings name, and endpoints what /v1/endpoints says of it.
+	configuration api.ConfigurationNumber
+	endpoints     api.Endpoints
+	fetched       []string // the servers that were asked for it
+	dials         map[string]int
+	asked         []asked
+	store         map[string]Item
+	revision      uint64
+	sessions      uint64
+	lanes         map[laneID]done1
 	// before, if set, sees each request first and may do with it what it wants; it
 	// returns true if that was all.
 	before func(c *fakeConn, a asked) bool
@@ -168,6 +173,10 @@ func (c *fakeConn) serve() {
 	defer c.Close()
 	early := bufio.NewReader(c)
 	r, err := http.ReadRequest(early)
+	if err == nil && r.URL.Path == "/v1/endpoints" {
+		c.serveEndpoints()
+		return
+	}
 	if f.t != nil && (err != nil || r.URL.Path != clerkwire.Path || r.Host != addressOf(c.server)) {
 		f.t.Errorf("the connection begins with %+v, %v", r, err)
 		return
@@ -184,7 +193,7 @@ func (c *fakeConn) serve() {
 		limits = clerkwire.Requests
 	}
 	f.mu.Lock()
-	cluster, leader := f.id, f.leader
+	cluster, leader, uid, configuration := f.id, f.leader, f.endpoints.UID, f.configuration.String()
 	if other := f.clusters[c.server]; other != "" {
 		cluster = other
 	}
@@ -192,6 +201,9 @@ func (c *fakeConn) serve() {
 	greeting := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\nKv-Node: " + c.server + "\r\nKv-Cluster: " + cluster + "\r\n"
 	if leader != "" {
 		greeting += "Kv-Leader: " + leader + "\r\n"
+	}
+	if uid != "" {
+		greeting += "Kv-Cluster-Uid: " + uid + "\r\nKv-Configuration: " + configuration + "\r\n"
 	}
 	if _, err := c.Write([]byte(greeting + "\r\n")); err != nil {
 		return
@@ -391,4 +403,19 @@ func wantError(t *testing.T, err error, outcome api.Outcome, want ...error) *Err
 		}
 	}
 	return e
+}
+
+// serveEndpoints says where clients are served, unless that is not known.
+func (c *fakeConn) serveEndpoints() {
+	f := c.cluster
+	f.mu.Lock()
+	f.fetched = append(f.fetched, c.server)
+	body, err := json.Marshal(f.endpoints)
+	known := len(f.endpoints.Addresses) > 0
+	f.mu.Unlock()
+	if err != nil || !known {
+		fmt.Fprint(c, "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n")
+		return
+	}
+	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }

@@ -51,12 +51,12 @@ func TestWhoIsToldTheLeaderGoesThere(t *testing.T) {
 		defer f.end(c)
 		all := servers{}
 		all.add(0)
-		if next, fresh := c.route.next(all, 0, 2); next != 2 || !fresh {
+		if next, fresh := c.route.next(all, servers{}, servers{}, 0, 2); next != 2 || !fresh {
 			t.Errorf("told of server 2, server %d is asked next, fresh %v", next, fresh)
 		}
 		all.add(1)
 		all.add(2)
-		if next, fresh := c.route.next(all, 1, 2); next != 2 || fresh {
+		if next, fresh := c.route.next(all, servers{}, servers{}, 1, 2); next != 2 || fresh {
 			t.Errorf("when all were asked and server 2 is said to lead, server %d is asked next, fresh %v", next, fresh)
 		}
 	})

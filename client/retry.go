@@ -35,6 +35,9 @@ type route struct {
 	lifetime context.Context
 	// servers returns the number of servers; it may grow.
 	servers func() int
+	// worth returns the servers that are not worth an attempt now, and those that are to be
+	// tried when no other is left. nil: all are equal.
+	worth func() (skip, late servers)
 	// pause returns the time to pause after the n-th round in which no server
 	// could help.
 	pause func(round int) time.Duration
@@ -45,8 +48,8 @@ type route struct {
 // have had an effect.
 //
 // The leader is tried first, then the server named as leader, then servers not
-// yet tried. When all have been tried, the call pauses. But it ends if no
-// server's answer will change later.
+// yet tried. When all have been tried that are worth it, the call pauses. But it
+// ends if no server's answer will change later.
 func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, server int) verdict) (last verdict, doubt bool) {
 	server := int(r.leader.Load())
 	var asked, hopeless servers
@@ -65,9 +68,13 @@ func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, ser
 			rest = max(v.after, r.pause(round))
 			round++
 		} else {
-			next, fresh := r.next(asked, server, v.leader)
+			var skip, late servers
+			if r.worth != nil {
+				skip, late = r.worth()
+			}
+			next, fresh := r.next(asked, skip, late, server, v.leader)
 			if !fresh {
-				if hopeless.count() == r.servers() {
+				if hopeless.with(skip).count() == r.servers() {
 					return v, doubt
 				}
 				rest = r.pause(round)
@@ -86,25 +93,38 @@ func (r *route) retry(ctx context.Context, attempt func(ctx context.Context, ser
 
 // next chooses the server to ask after one that could not help: the leader that
 // it named, else the leader that other calls have found meanwhile, else the next
-// server. fresh is false if all have been tried.
-func (r *route) next(asked servers, last, leader int) (next int, fresh bool) {
+// server that is not to be skipped, the late ones last. fresh is false if all have
+// been tried.
+func (r *route) next(asked, skip, late servers, last, leader int) (next int, fresh bool) {
 	all := r.servers()
 	known := int(r.leader.Load())
 	if leader >= 0 && leader < all && !asked.has(leader) {
 		return leader, true
 	}
-	if !asked.has(known) {
+	tried := asked.with(skip)
+	if !tried.has(known) {
 		return known, true
 	}
-	for i := range all {
-		if next = (last + 1 + i) % all; !asked.has(next) {
+	for _, not := range [...]servers{tried.with(late), tried} {
+		if next, found := not.after(last, all); found {
 			return next, true
 		}
 	}
 	if leader >= 0 && leader < all {
 		return leader, false
 	}
-	return (last + 1) % all, false
+	next, _ = skip.after(last, all)
+	return next, false
+}
+
+// after returns the first of n servers behind last, in a circle, that is not in the set.
+func (s servers) after(last, n int) (next int, found bool) {
+	for i := range n {
+		if next = (last + 1 + i) % n; !s.has(next) {
+			return next, true
+		}
+	}
+	return (last + 1) % n, false
 }
 
 // maxServers is the number of servers that a clerk can know.
@@ -117,6 +137,9 @@ func (s *servers) add(server int)     { s.bits |= 1 << server }
 func (s servers) count() int          { return bits.OnesCount64(s.bits) }
 func (s servers) has(server int) bool { return s.bits&(1<<server) != 0 }
 func (s servers) empty() bool         { return s.bits == 0 }
+
+// with returns the servers of both sets.
+func (s servers) with(more servers) servers { return servers{s.bits | more.bits} }
 
 // set puts a server into the set, or takes it out.
 func (s *servers) set(server int, in bool) {

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
@@ -19,7 +21,10 @@ type server struct {
 	slots   []slot
 	turn    atomic.Uint32
 	node    atomic.Pointer[string] // its name; nil until a greeting has named it
-	missed  atomic.Bool            // an attempt to meet it has failed
+	misses  atomic.Int32           // attempts to meet it that failed since it was met
+	missed  atomic.Int64           // when the last of them failed, Unix time in ms
+	seed    bool                   // the caller has named it; it is never forgotten
+	gone    atomic.Bool            // the cluster does not name it any more; see endpoint.go
 }
 
 // slot holds one connection. The first call that finds none starts to dial; later
@@ -85,8 +90,10 @@ func (s *server) connect(slot *slot, d *dialling) {
 	c, frames, err := s.open()
 	if err == nil {
 		slot.present.Store(c)
+		s.misses.Store(0)
 	} else {
-		s.missed.Store(true)
+		s.missed.Store(time.Now().UnixMilli())
+		s.misses.Add(1)
 	}
 	d.conn, d.err = c, err
 	slot.mu.Lock()
@@ -125,23 +132,9 @@ func (s *server) openOnce(protocol string) (*conn, *clerkwire.FrameReader, *Erro
 	if failed != nil {
 		return nil, nil, failed
 	}
-	raw, err := s.clerk.config.Dial(ctx, s.address)
-	if err != nil {
-		return nil, nil, unreachable(s.address, err)
-	}
-	unhook := atEnd(ctx, func() { raw.Close() })
-	if s.clerk.config.TLS != nil {
-		secret, err := secured(raw, s.address, s.clerk.config.TLS)
-		if err != nil {
-			if !unhook() {
-				err = errSilent
-			}
-			raw.Close()
-			failed := unreachable(s.address, err)
-			failed.final = unverified(err) // to ask once more does not help
-			return nil, nil, failed
-		}
-		raw = secret
+	raw, unhook, failed := s.dial(ctx)
+	if failed != nil {
+		return nil, nil, failed
 	}
 	c, frames, failed := open(raw, s.address, token, protocol, s.clerk.config.AttemptTimeout)
 	if !unhook() && failed == nil {
@@ -154,7 +147,32 @@ func (s *server) openOnce(protocol string) (*conn, *clerkwire.FrameReader, *Erro
 		raw.Close()
 		return nil, nil, failed
 	}
+	c.configured = s.clerk.configured
 	return c, frames, nil
+}
+
+// dial connects to the server, by TLS if the Clerk speaks that. The connection is closed
+// when ctx ends, unless unhook is called before; see atEnd.
+func (s *server) dial(ctx context.Context) (conn net.Conn, unhook func() bool, failed *Error) {
+	raw, err := s.clerk.config.Dial(ctx, s.address)
+	if err != nil {
+		return nil, nil, unreachable(s.address, err)
+	}
+	unhook = atEnd(ctx, func() { raw.Close() })
+	if s.clerk.config.TLS == nil {
+		return raw, unhook, nil
+	}
+	secret, err := secured(raw, s.address, s.clerk.config.TLS)
+	if err != nil {
+		if !unhook() {
+			err = errSilent
+		}
+		raw.Close()
+		failed := unreachable(s.address, err)
+		failed.final = unverified(err) // to ask once more does not help
+		return nil, nil, failed
+	}
+	return secret, unhook, nil
 }
 
 // atEnd calls do when ctx ends, unless unhook is called before. unhook reports

@@ -45,7 +45,7 @@ type Watcher struct {
 func (c *Clerk) NewWatcher(options ...WatchOption) *Watcher {
 	w := &Watcher{clerk: c, changed: make(chan struct{})}
 	w.message, w.invalid = watchMessage(options)
-	w.route.servers, w.route.pause, w.route.lifetime = c.anyone.servers, watchPause, c.lifetime
+	w.route.servers, w.route.worth, w.route.pause, w.route.lifetime = c.anyone.servers, c.worth, watchPause, c.lifetime
 	w.route.leader.Store(int32(c.turns.Add(1) % uint32(c.anyone.servers())))
 	return w
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/membership"
@@ -19,6 +20,15 @@ func (s *Server) Members() (*membership.Driver, error) {
 		return nil, failure.Of(failure.NotActive, nil, "this server keeps no record of its cluster's members")
 	}
 	return s.config.Membership, nil
+}
+
+// Configuration returns the number of the newest committed configuration of the members, and
+// a channel that is closed when there may be another one; nil if there never is.
+func (s *Server) Configuration() (api.ConfigurationNumber, <-chan struct{}) {
+	if s.config.Membership == nil {
+		return api.ConfigurationNumber{}, nil
+	}
+	return s.config.Membership.Committed()
 }
 
 // Level returns the level of the cluster at which this server's store works. It follows the

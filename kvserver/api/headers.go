@@ -54,6 +54,11 @@ const (
 	// distinguishes clusters of one name. It is omitted while the server does not
 	// know it.
 	HeaderClusterUID = "Kv-Cluster-Uid"
+	// HeaderConfiguration is the number of the newest committed configuration of the
+	// members that the server knows, a ConfigurationNumber. It also stands on the answers
+	// of /v1/members, /v1/status, /readyz and of watches. It is omitted while the cluster
+	// has no record of its members.
+	HeaderConfiguration = "Kv-Configuration"
 )
 
 // Values of the consistency parameter and of HeaderConsistency.

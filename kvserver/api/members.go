@@ -1,5 +1,10 @@
 package api
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Members is the answer to GET /v1/members: who the members of the cluster are.
 type Members struct {
 	// Version is the index of the log entry that holds this configuration, which is the
@@ -124,11 +129,49 @@ type ClusterSettings struct {
 	PromoteAfterMs *uint32 `json:"promote_after_ms,omitempty"`
 }
 
-// Endpoints is the answer to GET /v1/endpoints: where clients are served.
+// Endpoints is the answer to GET /v1/endpoints: where clients are served, by the newest
+// committed configuration that the node knows.
 type Endpoints struct {
-	Version   uint64   `json:"version"`
-	UID       string   `json:"uid"`
-	Addresses []string `json:"addresses"`
+	Generation uint64   `json:"generation"`
+	Version    uint64   `json:"version"`
+	UID        string   `json:"uid"`
+	Addresses  []string `json:"addresses"` // of voters and replicas
+}
+
+// Number returns the number of the configuration that the addresses are of.
+func (e *Endpoints) Number() ConfigurationNumber {
+	return ConfigurationNumber{Generation: e.Generation, Version: e.Version}
+}
+
+// ConfigurationNumber orders the committed configurations of one cluster. The version is the
+// index of a log entry; a recovery from the loss of a majority may let the log go on from an
+// earlier index, and raises the generation. The zero number is that of a cluster without a
+// record of its members.
+type ConfigurationNumber struct{ Generation, Version uint64 }
+
+// String writes a number as in HeaderConfiguration: "1.57", and "" for zero.
+func (n ConfigurationNumber) String() string {
+	if n == (ConfigurationNumber{}) {
+		return ""
+	}
+	return strconv.FormatUint(n.Generation, 10) + "." + strconv.FormatUint(n.Version, 10)
+}
+
+// ParseConfigurationNumber reads what String wrote. Anything else is zero: a client need not
+// know the number.
+func ParseConfigurationNumber(s string) ConfigurationNumber {
+	generation, version, _ := strings.Cut(s, ".")
+	g, err1 := strconv.ParseUint(generation, 10, 64)
+	v, err2 := strconv.ParseUint(version, 10, 64)
+	if err1 != nil || err2 != nil {
+		return ConfigurationNumber{}
+	}
+	return ConfigurationNumber{g, v}
+}
+
+// Before reports whether m is of a newer configuration.
+func (n ConfigurationNumber) Before(m ConfigurationNumber) bool {
+	return n.Generation < m.Generation || n.Generation == m.Generation && n.Version < m.Version
 }
 
 // Join is the body of POST /v1/join.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
 )
 
@@ -30,6 +31,8 @@ type conn struct {
 	watches watches
 	// maxInFlight is how many requests are served at the same time.
 	maxInFlight int
+	// follows says that the client is told of changes of the members.
+	follows bool
 	// first is the caller that made the connection, which its limits count for; who is
 	// the one that makes requests now.
 	first kvserver.Caller
@@ -39,9 +42,10 @@ type conn struct {
 	room     sync.Cond  // requests were answered
 	conn     net.Conn   // nil until served
 	inFlight int
-	watching int  // watches that are in place
-	counted  int  // requests that count for the limits of first
-	leaving  bool // no more requests are taken; the connection ends when none is in flight, and no watch is left
+	watching int                     // watches that are in place
+	counted  int                     // requests that count for the limits of first
+	told     api.ConfigurationNumber // the newest that the client was told
+	leaving  bool                    // no more requests are taken; the connection ends when none is in flight, and no watch is left
 	killed   bool
 }
 
@@ -108,6 +112,22 @@ func (c *conn) sendAway() {
 	c.out.End(clerkwire.AppendFrame(c.out.Begin(), clerkwire.KindGoodbye, 0, clerkwire.Empty{}))
 	c.watches.stop()
 	c.leave(0)
+}
+
+// tell tells a Clerk of a configuration, unless it was told of that or a newer one.
+func (c *conn) tell(n api.ConfigurationNumber) {
+	if !c.follows {
+		return
+	}
+	c.mu.Lock()
+	newer := c.told.Before(n)
+	if newer {
+		c.told = n
+	}
+	c.mu.Unlock()
+	if newer {
+		c.out.End(clerkwire.AppendFrame(c.out.Begin(), clerkwire.KindConfiguration, 0, clerkwire.Configuration(n)))
+	}
 }
 
 func (c *conn) setLeaving() bool {

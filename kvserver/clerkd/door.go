@@ -35,6 +35,10 @@ type Door struct {
 	limit    int // of connections
 	// work is what requests of Clerks do outside of the connections' goroutines.
 	work sync.WaitGroup
+	// ending ends when Close begins, and with it what follows the members.
+	ending    context.Context
+	unfollow  context.CancelFunc
+	following sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
 	conns   map[*conn]bool
@@ -56,11 +60,16 @@ func New(server *kvserver.Server, observer Observer) *Door {
 		observer = unobserved{}
 	}
 	config := server.Config()
-	return &Door{
+	d := &Door{
 		server: server, config: config, observer: observer,
 		limit: max(1, int(connectionsShare*float64(config.MaxConnections))),
 		conns: map[*conn]bool{}, gone: make(chan struct{}),
 	}
+	d.ending, d.unfollow = context.WithCancel(context.Background())
+	if config.Membership != nil {
+		d.following.Go(d.followMembers)
+	}
+	return d
 }
 
 // Protocols are what a client can name in the header Upgrade of HTTP.
@@ -73,7 +82,9 @@ func (d *Door) Protocols() []string { return []string{clerkwire.Protocol, clerkw
 // serve is not.
 func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
 	uid, limits := d.server.UID(), clerkwire.Requests
-	c := newConn(d, uid, d.greeting(protocol, uid), who)
+	known, _ := d.server.Configuration()
+	c := newConn(d, uid, d.greeting(protocol, uid, known), who)
+	c.told, c.follows = known, protocol == clerkwire.Protocol2 && from == nil
 	switch {
 	case protocol == clerkwire.Protocol2 && from != nil:
 		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()
@@ -87,6 +98,8 @@ func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve 
 	if err != nil {
 		return nil, nil, err
 	}
+	known, _ = d.server.Configuration() // it may have changed before the connection was in the list
+	c.tell(known)
 	return func(to net.Conn, ahead *bufio.Reader) {
 		c.serve(to, clerkwire.NewFrameReader(to, ahead, limits))
 	}, func() { d.leave(c) }, nil
@@ -164,6 +177,8 @@ func (d *Door) Drain(ctx context.Context) bool {
 // that wait are answered as unknown, and connections that do not end soon are cut.
 // Close returns when no goroutine is left.
 func (d *Door) Close() {
+	d.unfollow()
+	d.following.Wait()
 	d.sendAway()
 	d.server.Machine().EndAsync()
 	timer := time.NewTimer(flushLimit)
@@ -180,14 +195,31 @@ func (d *Door) Close() {
 	d.work.Wait()
 }
 
+// followMembers tells the Clerks when another configuration of the members is committed,
+// until the end.
+func (d *Door) followMembers() {
+	for {
+		known, changed := d.server.Configuration()
+		for _, c := range d.list(false) {
+			c.tell(known)
+		}
+		select {
+		case <-changed:
+		case <-d.ending.Done():
+			return
+		}
+	}
+}
+
 // greeting returns the end of HTTP on the connection.
-func (d *Door) greeting(protocol, uid string) string {
+func (d *Door) greeting(protocol, uid string, known api.ConfigurationNumber) string {
 	leader, _ := d.server.Leader()
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
 	for _, h := range [][2]string{
 		{api.HeaderNode, d.config.NodeID}, {api.HeaderCluster, d.config.ClusterID}, {api.HeaderClusterUID, uid},
 		{api.HeaderLeader, leader}, {api.HeaderLeaderAddr, d.server.LeaderAddr(leader)},
+		{api.HeaderConfiguration, known.String()},
 	} {
 		if h[1] != "" {
 			b.WriteString(h[0] + ": " + h[1] + "\r\n")

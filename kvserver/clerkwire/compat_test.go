@@ -19,6 +19,7 @@ func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
 		{Release: "v0.2.0", Name: "auth-frames", Write: writeAuthFrames, Read: readAuthFrames},
 		{Release: "v0.2.0", Name: "txn-frames", Write: writeTxnFrames, Read: readTxnFrames},
+		{Release: "v0.2.0", Name: "member-frames", Write: writeMemberFrames, Read: readMemberFrames},
 		{Release: "v0.2.0", Name: "watch-frames", Write: writeWatchFrames, Read: readWatchFrames},
 	})
 }
@@ -127,6 +128,17 @@ func writeTxnFrames(*testing.T) golden.Files { return written(txnFrames()) }
 
 func readTxnFrames(t *testing.T, f golden.Files) { readFrames(t, f, txnFrames(), Requests2, Answers2) }
 
+// memberFrames are those that follow the members of the cluster.
+func memberFrames() map[string]releasedFrame {
+	return map[string]releasedFrame{"configuration": {KindConfiguration, 0, Configuration{Generation: 1, Version: 70_000}}}
+}
+
+func writeMemberFrames(*testing.T) golden.Files { return written(memberFrames()) }
+
+func readMemberFrames(t *testing.T, f golden.Files) {
+	readFrames(t, f, memberFrames(), Requests2, Answers2)
+}
+
 func writeWatchFrames(*testing.T) golden.Files { return written(watchFrames()) }
 
 func readWatchFrames(t *testing.T, f golden.Files) {
@@ -188,7 +200,7 @@ func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, r
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames()} {
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames(), memberFrames()} {
 		for _, f := range frames {
 			kept[f.kind] = true
 		}

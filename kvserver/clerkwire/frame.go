@@ -33,6 +33,10 @@ const (
 	KindRefused Kind = 0x02 // instead of an answer: the reason for which there is none
 	KindGoodbye Kind = 0x03 // from the server, number 0: send no more requests here
 
+	// KindConfiguration comes from the server, number 0, of Protocol2: the members have
+	// changed.
+	KindConfiguration Kind = 0x04
+
 	KindOpen   Kind = 0x10
 	KindOpened Kind = 0x11
 	KindGet    Kind = 0x12
@@ -105,7 +109,8 @@ var (
 		KindWatch: MaxWatchBody, KindCredit: maxSmallBody, KindSync: maxSmallBody, KindUnwatch: maxSmallBody,
 	})
 	Answers2 = Answers.with(Limits{
-		KindTxn.Answer(): maxDoneBody, KindDeleteRange.Answer(): maxDoneBody,
+		KindConfiguration: maxSmallBody,
+		KindTxn.Answer():  maxDoneBody, KindDeleteRange.Answer(): maxDoneBody,
 		KindWatching: maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
 	})
 )

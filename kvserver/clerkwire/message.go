@@ -57,6 +57,23 @@ func (m *Opened) Parse(body []byte) error {
 	return r.Close()
 }
 
+// Configuration tells a Clerk that the members have changed: the number of the newest
+// committed configuration, an api.ConfigurationNumber.
+type Configuration struct{ Generation, Version uint64 }
+
+func (m Configuration) append(dst []byte) []byte {
+	return msgpack.AppendUint(msgpack.AppendUint(msgpack.AppendArray(dst, 2), m.Generation), m.Version)
+}
+
+// Parse reads a body.
+func (m *Configuration) Parse(body []byte) error {
+	r := msgpack.NewReader(body)
+	r.Fields(2)
+	m.Generation = r.Uint()
+	m.Version = r.Uint()
+	return r.Close()
+}
+
 // Consistency is the freshness that a read asks for.
 type Consistency uint8
 

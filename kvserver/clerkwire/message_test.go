@@ -48,12 +48,13 @@ func samples() map[Kind]Message {
 			Cluster: "0f8fad5bd9cb469fa16570867728950e", Resume: true, After: 1 << 40, Mirror: true, Prev: true, KeysOnly: true, ProgressMs: 500,
 			Keys: [][]byte{[]byte("k\x00\xff"), []byte("l")}, Prefixes: [][]byte{{}}, Ranges: []KeyRange{{[]byte("a"), []byte("b")}, {[]byte{}, []byte{}}},
 		},
-		KindWatching: Watching{StateFirst: true, After: 1, Revision: 300, Oldest: 2},
-		KindChanges:  Changes{More: true, Content: bytes.Repeat([]byte{0xc1}, 300)},
-		KindCredit:   Credit{Bytes: 65_536},
-		KindSync:     Sync{Watch: math.MaxUint32},
-		KindSynced:   Synced{Revision: 1 << 40},
-		KindEnded:    Ended{Oldest: 7, Why: Refused{Code: api.CodeRevisionGone, Revision: 300, Node: "n1", Detail: "d"}},
+		KindConfiguration: Configuration{Generation: 2, Version: 1 << 40},
+		KindWatching:      Watching{StateFirst: true, After: 1, Revision: 300, Oldest: 2},
+		KindChanges:       Changes{More: true, Content: bytes.Repeat([]byte{0xc1}, 300)},
+		KindCredit:        Credit{Bytes: 65_536},
+		KindSync:          Sync{Watch: math.MaxUint32},
+		KindSynced:        Synced{Revision: 1 << 40},
+		KindEnded:         Ended{Oldest: 7, Why: Refused{Code: api.CodeRevisionGone, Revision: 300, Node: "n1", Detail: "d"}},
 	}
 }
 

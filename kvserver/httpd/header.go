@@ -54,6 +54,13 @@ func (d *Door) stampHeader(h http.Header, requestID []string) {
 	h["X-Content-Type-Options"] = valueNosniff
 }
 
+// stampConfiguration says which configuration of the members this node knows.
+func (x *exchange) stampConfiguration() {
+	if known, _ := x.door.server.Configuration(); known.Version != 0 {
+		x.w.Header().Set(api.HeaderConfiguration, known.String())
+	}
+}
+
 // numbers are the headers of one answer that hold a number. Their texts share one
 // buffer and become one string when the header is sent, so that an answer with four
 // numbers needs one allocation and not eight.

@@ -339,6 +339,7 @@ func (d *Door) serveReady(x *exchange) error {
 	ctx, cancel := x.context()
 	defer cancel()
 	lines, err := d.server.Ready(ctx)
+	x.stampConfiguration()
 	if !verbose {
 		lines = nil
 	}
@@ -358,5 +359,6 @@ func (x *exchange) answerText(text string) error {
 
 // serveStatus tells what this node knows, without asking anybody.
 func (d *Door) serveStatus(x *exchange) error {
+	x.stampConfiguration()
 	return x.answerJSON(http.StatusOK, d.status())
 }

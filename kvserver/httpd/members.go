@@ -71,6 +71,7 @@ func (d *Door) serveMembers(x *exchange) error {
 }
 
 func (x *exchange) answerMembers(driver *membership.Driver) error {
+	x.stampConfiguration()
 	m := driver.Describe()
 	x.stampVersion(m.Version)
 	return x.answerJSON(http.StatusOK, m)

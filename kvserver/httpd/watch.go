@@ -127,6 +127,7 @@ func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Form
 	if f.ClusterUID != "" {
 		h.Set(api.HeaderClusterUID, f.ClusterUID)
 	}
+	x.stampConfiguration()
 	x.unhurried()
 	x.begin(http.StatusOK, streamPiece)
 	to := pieces{x}

@@ -120,10 +120,13 @@ func (d *Driver) Level() api.Level {
 	return d.level(&v, leads(d.config.Consensus.Status()))
 }
 
-// Endpoints returns where the voters and replicas take clients, as far as that is known.
+// Endpoints returns where the voters and replicas of the newest committed configuration take
+// clients, as far as that is known.
 func (d *Driver) Endpoints() api.Endpoints {
 	v := d.View()
-	e := api.Endpoints{Version: v.Newest.Index, UID: v.UID.String(), Addresses: []string{}}
+	v.Newest = d.Configurations().Committed
+	n := number(v.Newest)
+	e := api.Endpoints{Generation: n.Generation, Version: n.Version, UID: v.UID.String(), Addresses: []string{}}
 	for _, id := range v.ids() {
 		one := d.describeMember(&v, id, true)
 		if one.HTTP != "" && (one.Role == members.Voter.String() || one.Role == members.Replica.String()) {

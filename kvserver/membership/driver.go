@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/raft"
 	"raftkv/raft/core"
 	"raftkv/raft/members"
@@ -110,6 +111,22 @@ func (d *Driver) Configured(c raft.Configurations) {
 
 // Configurations returns the newest and the newest committed configuration of this node.
 func (d *Driver) Configurations() raft.Configurations { return *d.latest.Load() }
+
+// Committed returns the number of the newest committed configuration that this node knows,
+// and a channel that is closed when a configuration has changed since.
+func (d *Driver) Committed() (api.ConfigurationNumber, <-chan struct{}) {
+	d.mu.Lock()
+	moved := d.moved
+	d.mu.Unlock()
+	return number(d.Configurations().Committed), moved
+}
+
+func number(v members.Version) api.ConfigurationNumber {
+	if v.Record == nil {
+		return api.ConfigurationNumber{}
+	}
+	return api.ConfigurationNumber{Generation: v.Record.Generation, Version: v.Index}
+}
 
 // Run looks at the view until ctx ends, and makes the changes that a leader makes by
 // itself.

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"raftkv/client"
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
@@ -78,8 +80,9 @@ func post(t *testing.T, n *Node, method, path, body string) (status int, got str
 
 // Goal: a cluster of one grows to three by nodes that join with a token, and shrinks to
 // two, while it is written to: no acknowledged append is lost and none is doubled; the
-// node that is removed ends, its directory is marked, and it never starts again. Method:
-// appends of numbers by clients that say each one once, through whichever nodes there
+// node that is removed ends, its directory is marked, and it never starts again. A Clerk
+// that was given the first node alone goes on without it, since it has learned of the others
+// (M22). Method: appends of numbers by clients that say each one once, through whichever nodes there
 // are; in the end the value must hold each number once.
 func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 	configs := atNewestLevel(testConfigs(t, vfs.NewCrashable()))
@@ -156,6 +159,7 @@ func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 	eventually(t, "they serve", func() bool { return acknowledged.Load() > shrunk+20 })
 	stop()
 	load.Wait()
+	outlives(t, nodes[0])
 	nodes[2].Close()
 	once := again(t, nodes[2].config, nodes[2].config.FS)
 	once.LevelMax = levels.Newest
@@ -185,6 +189,54 @@ func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 	if lost+doubled > 0 || len(acked) < 40 {
 		t.Errorf("%d acknowledged, %d lost, %d doubled", len(acked), lost, doubled)
 	}
+}
+
+// outlives lets a Clerk meet a node, and then reach it no more: the Clerk goes on at the
+// others.
+func outlives(t *testing.T, first *Node) {
+	t.Helper()
+	var mu sync.Mutex
+	var open []net.Conn
+	var away atomic.Bool
+	clerk, err := client.Dial(t.Context(), client.Config{
+		Endpoints: []string{first.Address()},
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			if address == first.Address() && away.Load() {
+				return nil, errors.New("it is gone")
+			}
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			if address == first.Address() && err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				open = append(open, conn)
+			}
+			return conn, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clerk.Close()
+	read := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := clerk.Get(ctx, "nothing", client.Stale())
+		if errors.Is(err, client.ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	if err := read(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the Clerk has asked where clients are served", func() bool { mu.Lock(); defer mu.Unlock(); return len(open) > 1 })
+	away.Store(true)
+	mu.Lock()
+	for _, conn := range open[:1] { // the question may be on its way on the other
+		conn.Close()
+	}
+	mu.Unlock()
+	eventually(t, "the Clerk goes on at another node", func() bool { return read() == nil })
 }
 
 // Goal: a cluster whose level is held does not rise, also when a node was started anew and
