@@ -24,7 +24,7 @@ type server struct {
 	misses  atomic.Int32           // attempts to meet it that failed since it was met
 	missed  atomic.Int64           // when the last of them failed, Unix time in ms
 	seed    bool                   // the caller has named it; it is never forgotten
-	gone    atomic.Bool            // the cluster does not name it any more; see endpoint.go
+	gone    atomic.Bool            // the cluster does not name it any more; see refresh.go
 }
 
 // slot holds one connection. The first call that finds none starts to dial; later
