@@ -2,6 +2,7 @@ package clerkd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 	"raftkv/kvserver/kv"
 )
 
-// ForwarderConfig is what a Forwarder is made of. All but Dial must be set.
+// ForwarderConfig is what a Forwarder is made of. All but Dial and Patience
+// must be set.
 type ForwarderConfig struct {
 	NodeID    string
 	ClusterID string // a node of another cluster takes nothing from this one
@@ -28,8 +30,11 @@ type ForwarderConfig struct {
 	// is not known. It must not block.
 	ClientAddr func(id string) string
 	// Dial connects to an address. nil: by TCP.
-	Dial   func(ctx context.Context, address string) (net.Conn, error)
-	Logger *slog.Logger
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Patience is how long a command waits for a connection. After it the command goes over
+	// HTTP, which says what is wrong if nothing listens there. 0: 200 ms.
+	Patience time.Duration
+	Logger   *slog.Logger
 }
 
 // Forwarder carries commands to leaders on other nodes, over one connection to each
@@ -57,9 +62,7 @@ type route struct {
 
 const (
 	// connectLimit bounds the time for a connection, from dialling to the greeting.
-	connectLimit = time.Second
-	// connectPatience is how long a command waits for a connection. After it the
-	// command goes over HTTP, which says what is wrong if nothing listens there.
+	connectLimit    = time.Second
 	connectPatience = 200 * time.Millisecond
 	// Pauses after attempts that failed, and after one at a node that does not speak
 	// the protocol. Meanwhile commands go over HTTP.
@@ -80,6 +83,7 @@ func NewForwarder(config ForwarderConfig) *Forwarder {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
+	config.Patience = cmp.Or(config.Patience, connectPatience)
 	f := &Forwarder{config: config, routes: map[string]*route{}}
 	f.lifetime, f.end = context.WithCancel(context.Background())
 	return f
@@ -138,7 +142,7 @@ func (f *Forwarder) link(ctx context.Context, node string, token auth.Secret) *l
 	if dialled == nil {
 		return l
 	}
-	timer := time.NewTimer(connectPatience)
+	timer := time.NewTimer(f.config.Patience)
 	defer timer.Stop()
 	select {
 	case <-dialled:

@@ -170,7 +170,10 @@ func wired(c settings) (*testServer, error) {
 	}
 	door.Clerks = s.clerks
 	if c.frames {
-		s.frames = clerkd.NewForwarder(clerkd.ForwarderConfig{NodeID: c.NodeID, ClusterID: c.ClusterID, ClientAddr: c.ClientAddr, Logger: c.Logger})
+		// A busy machine must not send a command over HTTP that a test wants in a frame.
+		s.frames = clerkd.NewForwarder(clerkd.ForwarderConfig{
+			NodeID: c.NodeID, ClusterID: c.ClusterID, ClientAddr: c.ClientAddr, Patience: time.Minute, Logger: c.Logger,
+		})
 		door.Forwarder = s.frames
 	}
 	s.door = New(s.Server, s.port, s.peers, door)
