@@ -3,7 +3,9 @@ package kvserver
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -20,7 +22,7 @@ const (
 	MaxTTL       = lease.MaxTTL
 	MaxNoteBytes = lease.MaxNoteBytes
 	MaxKept      = lease.MaxKept
-	MaxLeasePage = 1000
+	MaxLeasePage = api.MaxLeasePage
 	// maxLeasesLooked bounds what one page looks at for a caller that sees only its own.
 	maxLeasesLooked = 20_000
 )
@@ -43,9 +45,9 @@ func (s *Server) KeepAlive(ctx context.Context, who *Caller, ids []int64, remote
 	return ttls, elsewhere, err
 }
 
-// Lease reads a lease, with the names of its keys if they are asked for. That of another
-// identity might as well not be there. The error is failure.NoSuchLease where there is
-// none.
+// Lease reads a lease, and if they are asked for the names of those of its keys that the
+// caller may list. That of another identity might as well not be there. The error is
+// failure.NoSuchLease where there is none.
 func (s *Server) Lease(ctx context.Context, who *Caller, id int64, withKeys bool, f Freshness) (Lease, error) {
 	if err := s.readLeases(ctx, who, f); err != nil {
 		return Lease{}, err
@@ -55,6 +57,8 @@ func (s *Server) Lease(ctx context.Context, who *Caller, id int64, withKeys bool
 	if !found || !s.machine.Auth().MayUseLease(who.Author(), l.Owner) {
 		return Lease{}, failure.Of(failure.NoSuchLease, nil, "there is no lease %d, or not any more", id)
 	}
+	// A name tells that there is such a key: it takes what a list takes.
+	l.Keys = slices.DeleteFunc(l.Keys, func(key string) bool { return s.Allow(who, auth.List, auth.OneKey(key)) != nil })
 	return l, nil
 }
 

@@ -47,5 +47,10 @@ type LeasePage struct {
 	Next string `json:"next,omitempty"`
 }
 
-// MaxKeptAlive is the maximum number of leases in a KeepAlives.
-const MaxKeptAlive = 1024
+// Limits of leases.
+const (
+	MaxKeptAlive = 1024 // leases in a KeepAlives
+	MaxLeasePage = 1000 // leases in a page
+	MaxLeaseKeys = 4096 // keys of one lease
+	MaxNoteBytes = 256
+)

@@ -37,6 +37,11 @@ func init() {
 		// What a body needs is decided on all that it would do.
 		clerkwire.KindTxn:         {right: auth.Known, serve: ofMany(kv.OpTxn)},
 		clerkwire.KindDeleteRange: {right: auth.Delete, serve: ofMany(kv.OpDeleteRange)},
+		clerkwire.KindGrant:       {right: auth.Lease, serve: withBody((*reader).grant)},
+		clerkwire.KindKeepAlive:   {right: auth.Lease, serve: withBody((*reader).keepAlive)},
+		clerkwire.KindRevoke:      {right: auth.Lease, serve: withBody((*reader).revoke)},
+		clerkwire.KindLeases:      {right: auth.Lease, serve: withBody((*reader).leases)},
+		clerkwire.KindTouch:       {right: auth.Write, serve: withBody((*reader).touch)},
 		clerkwire.KindWatch:       {right: auth.Watch, serve: (*reader).watch},
 		clerkwire.KindSync:        {right: auth.Known, serve: withBody((*reader).sync)},
 		clerkwire.KindCredit:      {right: auth.Known, serve: withBody((*reader).credit), silent: true},

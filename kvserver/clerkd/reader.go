@@ -88,6 +88,7 @@ func (r *reader) write(h clerkwire.Header, op kv.Op) bool {
 			r.malformed(h.Number, err)
 			return
 		}
+		w.previous = w.message.More.Previous
 		r.take(w)
 	})
 }

@@ -11,19 +11,21 @@ import (
 	"raftkv/kvserver/kv"
 )
 
-// write is a put, append or delete on its way to the log, or the opening of a
-// session.
+// write is a command on its way to the log: mostly a put, append or delete.
 type write struct {
 	conn    *conn
 	header  clerkwire.Header
 	op      kv.Op
 	message clerkwire.Write
-	class   kvserver.Class
-	size    int64 // what the class is asked for
-	begun   time.Time
-	who     *kvserver.Caller
-	act     act
-	// previous: the removal of a range shows what was there.
+	// made is the command of an operation on a lease, but for its session, which the
+	// message has. nil: the command is made of the message.
+	made  *kv.Command
+	class kvserver.Class
+	size  int64 // what the class is asked for
+	begun time.Time
+	who   *kvserver.Caller
+	act   act
+	// previous: the answer shows what was there.
 	previous bool
 }
 
@@ -43,7 +45,7 @@ func (d *Door) admit(w *write) bool {
 		err = d.server.MayAsk(w.who, w.asked())
 	}
 	w.class = kvserver.Writes
-	if w.op == kv.OpDelete || w.op == kv.OpDeleteRange {
+	if w.op == kv.OpDelete || w.op == kv.OpDeleteRange || w.op == kv.OpRevoke {
 		w.class, w.size = kvserver.Deletes, 0
 	}
 	if err == nil {
@@ -118,9 +120,14 @@ func (w write) command() kv.Command {
 		return kv.Command{Op: w.op}
 	}
 	m := &w.message
+	session := kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq}
+	if w.made != nil {
+		c := *w.made
+		c.Session = session
+		return c
+	}
 	c := kv.Command{
-		Op: w.op, Session: kv.SessionCall{ID: m.Session, Lane: uint32(m.Lane), Seq: m.Seq},
-		Key: m.Key, Value: m.Value,
+		Op: w.op, Session: session, Key: m.Key, Value: m.Value, Tie: tieOf(m),
 		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
 	}
 	c.Previous = w.previous
@@ -132,17 +139,26 @@ func (w write) command() kv.Command {
 
 // asked is the command as far as what it asks for goes.
 func (w *write) asked() *kv.Command {
+	if w.made != nil {
+		return w.made
+	}
 	return &kv.Command{Op: w.op, Key: w.message.Key, Value: w.message.Value, Previous: w.previous}
 }
 
 // check refuses a write that need not be proposed.
 func (d *Door) check(w *write) error {
 	m, op := &w.message, w.op
+	if op == kv.OpTouch {
+		return d.checkMade(w)
+	}
 	if m.Session == 0 || m.Seq == 0 || m.Lane >= kv.MaxLanes {
 		return failure.Of(failure.BadRequest, nil, "a write needs a session, a lane below %d and a number above 0", kv.MaxLanes)
 	}
 	if op == kv.OpTxn || op == kv.OpDeleteRange {
 		return d.checkMany(w.asked())
+	}
+	if w.made != nil {
+		return d.checkMade(w)
 	}
 	if err := d.server.CheckValue(int64(len(m.Value))); err != nil {
 		return err
@@ -150,33 +166,55 @@ func (d *Door) check(w *write) error {
 	if op == kv.OpDelete && len(m.Value) > 0 {
 		return failure.Of(failure.BadRequest, nil, "a delete takes no value")
 	}
+	if m.More != (clerkwire.WriteMore{}) {
+		if err := d.checkTie(op, m); err != nil {
+			return err
+		}
+	}
 	return kvserver.CheckKey(m.Key, "has")
 }
 
 // answerWrite answers a write or the opening of a session.
 func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, noted act, begun time.Time) {
 	refused := d.refusalOf(e)
+	if refused != nil && h.Kind == clerkwire.KindTouch {
+		refused.Decided = false // it is in no session, so nothing of it is remembered
+	}
 	d.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)
 	r := e.Result
 	switch {
 	case refused != nil:
 		conn.refuse(h.Number, *refused)
-	case r.Outcome != nil:
+	case h.Kind >= clerkwire.KindTxn && r.Outcome != nil:
 		answer(conn, h.Kind.Answer(), h.Number, doneOf(e))
 	case h.Kind == clerkwire.KindOpen:
 		answer(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
+	case h.Kind == clerkwire.KindGrant:
+		answer(conn, clerkwire.KindGranted, h.Number, clerkwire.Granted{Lease: r.Lease(), Replayed: r.Replayed})
 	default:
-		answer(conn, h.Kind.Answer(), h.Number, clerkwire.Written{
+		w := clerkwire.Written{
 			Revision: r.Revision, Version: r.Version, Length: r.Length,
 			Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
-		})
+		}
+		if r.Outcome != nil {
+			w.Outcome = string(r.Outcome.Encode())
+		}
+		answer(conn, h.Kind.Answer(), h.Number, w)
 	}
 }
 
 // refusalOf returns why a write was not done, nil if it was.
 func (d *Door) refusalOf(e kvserver.Ending) *clerkwire.Refused {
+	if e.Err == nil && e.Result.Status == kv.StatusOK {
+		return nil // without memory for a refusal
+	}
+	refused := d.refusalWith(e)
+	return &refused
+}
+
+// refusalWith is refusalOf for a write that was not done.
+func (d *Door) refusalWith(e kvserver.Ending) (refused clerkwire.Refused) {
 	r := e.Result
-	var refused clerkwire.Refused
 	switch {
 	case e.Err != nil:
 		refused = d.refusal(e.Err)
@@ -185,14 +223,12 @@ func (d *Door) refusalOf(e kvserver.Ending) *clerkwire.Refused {
 		refused.Code = api.CodeSessionExpired // which HTTP does not have
 	case r.Status == kv.StatusForbidden: // no lane remembers it: an earlier attempt may have been done
 		refused = d.refusal(d.server.RefusedByStore(r))
-	case r.Status != kv.StatusOK: // all of them are remembered by the call's lane
+	default: // all of them are remembered by the call's lane
 		refused = d.refusal(d.server.RefusedByStore(r))
 		refused.Decided = true
 		refused.Revision, refused.Version = r.Revision, r.Version
-	default:
-		return nil
 	}
-	return &refused
+	return refused
 }
 
 // refusal tells an error to a Clerk.

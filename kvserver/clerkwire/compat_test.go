@@ -3,6 +3,7 @@ package clerkwire
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 		{Release: "v0.1.0", Name: "clerk-frames", Write: writeReleasedFrames, Read: readReleasedFrames},
 		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
 		{Release: "v0.2.0", Name: "auth-frames", Write: writeAuthFrames, Read: readAuthFrames},
+		{Release: "v0.2.0", Name: "lease-frames", Write: writeLeaseFrames, Read: readLeaseFrames},
 		{Release: "v0.2.0", Name: "txn-frames", Write: writeTxnFrames, Read: readTxnFrames},
 		{Release: "v0.2.0", Name: "member-frames", Write: writeMemberFrames, Read: readMemberFrames},
 		{Release: "v0.2.0", Name: "watch-frames", Write: writeWatchFrames, Read: readWatchFrames},
@@ -124,6 +126,39 @@ func txnFrames() map[string]releasedFrame {
 	}
 }
 
+// leaseFrames are those of leases, and of writes that say when their key ends or ask for what was there.
+func leaseFrames() map[string]releasedFrame {
+	write := Write{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Key: []byte("key"), Value: []byte("value")}
+	lease, ttl, keep, previous := write, write, write, write
+	lease.More.Lease, ttl.More.TTL, keep.More.Keep, previous.More.Previous = -7, 30_000, true, true
+	return map[string]releasedFrame{
+		"put-lease":       {KindPut, 1, lease},
+		"put-ttl":         {KindPut, 2, ttl},
+		"put-keep":        {KindPut, 3, keep},
+		"append-previous": {KindAppend, 4, previous},
+		"append-written":  {KindAppend.Answer(), 4, Written{Revision: 300, Version: 4, Length: 9, Outcome: "\x01\x01\x00\x00"}},
+		"grant":           {KindGrant, 5, Grant{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Lease: -7, TTL: 15_000, Note: "worker 7"}},
+		"granted":         {KindGranted, 5, Granted{Lease: 10_482, Replayed: true}},
+		"keep-alive":      {KindKeepAlive, 6, KeepAlive{Leases: []int64{-7, 10_482}}},
+		"kept":            {KindKept, 6, Kept{TTLs: []uint64{0, 15_000}}},
+		"revoke":          {KindRevoke, 7, Revoke{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Lease: -7}},
+		"revoked":         {KindRevoke.Answer(), 7, Written{Revision: 300, Length: 2}},
+		"leases":          {KindLeases, 8, Leases{Consistency: Stale, MinRevision: 300, From: math.MinInt64, Limit: 20}},
+		"lease":           {KindLeases, 9, Leases{Lease: -7, Keys: true}},
+		"leases-shown": {KindLeasesShown, 8, LeasesShown{More: true, Next: 9, Leases: []LeaseShown{
+			{Lease: -7, TTL: 15_000, Remaining: 9_000, Note: "worker 7", Count: 2, Keys: [][]byte{[]byte("a"), []byte("b")}}, {Lease: 8, TTL: 1_000, Remaining: 1},
+		}}},
+		"touch":   {KindTouch, 10, Touch{Key: []byte("k"), TTL: 30_000}},
+		"touched": {KindTouch.Answer(), 10, Written{Revision: 300, Version: 4, Length: 9}},
+	}
+}
+
+func writeLeaseFrames(*testing.T) golden.Files { return written(leaseFrames()) }
+
+func readLeaseFrames(t *testing.T, f golden.Files) {
+	readFrames(t, f, leaseFrames(), Requests2, Answers2)
+}
+
 func writeTxnFrames(*testing.T) golden.Files { return written(txnFrames()) }
 
 func readTxnFrames(t *testing.T, f golden.Files) { readFrames(t, f, txnFrames(), Requests2, Answers2) }
@@ -200,7 +235,7 @@ func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, r
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames(), memberFrames()} {
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames(), memberFrames(), leaseFrames()} {
 		for _, f := range frames {
 			kept[f.kind] = true
 		}

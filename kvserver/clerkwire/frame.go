@@ -16,7 +16,7 @@ import (
 const (
 	Path      = "/v1/clerk"
 	Protocol  = "raftkv-clerk/1"
-	Protocol2 = "raftkv-clerk/2" // has watches
+	Protocol2 = "raftkv-clerk/2" // has watches, transactions and leases
 )
 
 // headerBytes is the length of a frame's header: kind u8, number u32, length of
@@ -57,6 +57,15 @@ const (
 	KindTxn         Kind = 0x20 // answered with a TxnDone, like the next
 	KindDeleteRange Kind = 0x22
 
+	KindGrant       Kind = 0x24
+	KindGranted     Kind = 0x25
+	KindKeepAlive   Kind = 0x26
+	KindKept        Kind = 0x27
+	KindRevoke      Kind = 0x28 // answered with a Written, whose Length is the number of keys that went
+	KindLeases      Kind = 0x2a
+	KindLeasesShown Kind = 0x2b
+	KindTouch       Kind = 0x2c // answered with a Written
+
 	// Of Protocol2. Frames of a running watch have the number of its request.
 	KindWatch    Kind = 0x40
 	KindWatching Kind = 0x41 // the watch is in place
@@ -77,6 +86,8 @@ const (
 	// maxWriteBody has room for the longest key, the longest value and the numbers of a
 	// write.
 	maxWriteBody = api.MaxValueBytes + api.MaxKeyBytes + 128
+	// maxOutcomeBytes has room for one item, as an outcome shows it.
+	maxOutcomeBytes = api.MaxValueBytes + api.MaxKeyBytes + 128
 	// MaxListedBytes is the size of the largest page: keys and values of its items, and
 	// itemRoom for each. One item may be larger than that, so a page's body has room for
 	// a whole one more.
@@ -106,12 +117,17 @@ var (
 	}
 	Requests2 = Requests.with(Limits{
 		KindTxn: maxTxnBody, KindDeleteRange: maxTxnBody,
+		KindGrant: maxSmallBody, KindKeepAlive: maxKeepAliveBody, KindRevoke: maxSmallBody, KindLeases: maxSmallBody, KindTouch: maxSmallBody,
 		KindWatch: MaxWatchBody, KindCredit: maxSmallBody, KindSync: maxSmallBody, KindUnwatch: maxSmallBody,
 	})
 	Answers2 = Answers.with(Limits{
 		KindConfiguration: maxSmallBody,
-		KindTxn.Answer():  maxDoneBody, KindDeleteRange.Answer(): maxDoneBody,
-		KindWatching: maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
+		KindPut.Answer():  maxSmallBody + maxOutcomeBytes, KindAppend.Answer(): maxSmallBody + maxOutcomeBytes,
+		KindDelete.Answer(): maxSmallBody + maxOutcomeBytes,
+		KindTxn.Answer():    maxDoneBody, KindDeleteRange.Answer(): maxDoneBody,
+		KindGranted: maxSmallBody, KindKept: maxKeepAliveBody, KindRevoke.Answer(): maxSmallBody, KindLeasesShown: maxLeasesBody,
+		KindTouch.Answer(): maxSmallBody,
+		KindWatching:       maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
 	})
 )
 

@@ -164,24 +164,46 @@ type Write struct {
 	Condition ConditionKind
 	Number    uint64 // of IfRevision
 	Key       []byte
-	Value     []byte // empty in a delete
+	Value     []byte    // empty in a delete
+	More      WriteMore // of Protocol2; it travels only if it says something
+}
+
+// WriteMore is what few writes ask for.
+type WriteMore struct {
+	Lease int64  // a put: the key ends with this lease; 0: with none
+	TTL   uint64 // a put: the key ends after so many milliseconds; 0: it does not
+	Keep  bool   // a put: the key's end stays as it is, and there must be such a key
+	// Previous: the answer has what was there before.
+	Previous bool
 }
 
 func (m Write) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 7)
+	fields := 7
+	if m.More != (WriteMore{}) {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendUint(dst, m.Session)
 	dst = msgpack.AppendUint(dst, m.Lane)
 	dst = msgpack.AppendUint(dst, m.Seq)
 	dst = msgpack.AppendUint(dst, uint64(m.Condition))
 	dst = msgpack.AppendUint(dst, m.Number)
 	dst = msgpack.AppendBytes(dst, m.Key)
-	return msgpack.AppendBytes(dst, m.Value)
+	dst = msgpack.AppendBytes(dst, m.Value)
+	if m.More != (WriteMore{}) {
+		dst = msgpack.AppendArray(dst, 4)
+		dst = msgpack.AppendUint(dst, uint64(m.More.Lease))
+		dst = msgpack.AppendUint(dst, m.More.TTL)
+		dst = msgpack.AppendBool(dst, m.More.Keep)
+		dst = msgpack.AppendBool(dst, m.More.Previous)
+	}
+	return dst
 }
 
 // Parse reads a body.
 func (m *Write) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(7)
+	fields := r.Array(8)
 	m.Session = r.Uint()
 	m.Lane = r.Uint()
 	m.Seq = r.Uint()
@@ -190,13 +212,29 @@ func (m *Write) Parse(body []byte) error {
 	m.Key = r.Bytes(api.MaxKeyBytes)
 	m.Value = r.Bytes(api.MaxValueBytes)
 	m.Condition = ConditionKind(condition)
+	if m.More = (WriteMore{}); fields == 8 {
+		m.More.read(&r)
+	}
 	switch {
+	case fields < 7:
+		r.Reject(fmt.Sprintf("a write of %d fields, which has no meaning here", fields))
 	case condition != uint64(Always) && (condition < uint64(IfRevision) || condition > uint64(IfAbsent)):
 		r.Reject(fmt.Sprintf("a condition of kind %d, which has no meaning here", condition))
 	case m.Condition != IfRevision && m.Number != 0:
 		r.Reject("a number that its condition does not take")
 	}
 	return r.Close()
+}
+
+func (m *WriteMore) read(r *msgpack.Reader) {
+	r.Fields(4)
+	m.Lease = int64(r.Uint())
+	m.TTL = r.Uint()
+	m.Keep = r.Bool()
+	m.Previous = r.Bool()
+	if *m == (WriteMore{}) {
+		r.Reject("a write with more fields that say nothing")
+	}
 }
 
 // Written answers a put, append or delete that was done.
@@ -207,28 +245,45 @@ type Written struct {
 	Created  bool
 	Deleted  bool
 	Replayed bool // an earlier attempt had done it
+	// Outcome has what was there before, if that was asked for; see txn.Outcome.Encode.
+	// Empty it does not travel.
+	Outcome string
 }
 
 func (m Written) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 6)
+	fields := 6
+	if len(m.Outcome) > 0 {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendUint(dst, m.Revision)
 	dst = msgpack.AppendUint(dst, m.Version)
 	dst = msgpack.AppendUint(dst, m.Length)
 	dst = msgpack.AppendBool(dst, m.Created)
 	dst = msgpack.AppendBool(dst, m.Deleted)
-	return msgpack.AppendBool(dst, m.Replayed)
+	dst = msgpack.AppendBool(dst, m.Replayed)
+	if len(m.Outcome) > 0 {
+		dst = msgpack.AppendBytes(dst, m.Outcome)
+	}
+	return dst
 }
 
 // Parse reads a body.
 func (m *Written) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(6)
+	fields := r.Array(7)
 	m.Revision = r.Uint()
 	m.Version = r.Uint()
 	m.Length = r.Uint()
 	m.Created = r.Bool()
 	m.Deleted = r.Bool()
 	m.Replayed = r.Bool()
+	if m.Outcome = ""; fields == 7 {
+		m.Outcome = string(r.Bytes(maxOutcomeBytes))
+	}
+	if fields < 6 || fields == 7 && len(m.Outcome) == 0 {
+		r.Reject(fmt.Sprintf("an answer to a write with %d fields, which has no meaning here", fields))
+	}
 	return r.Close()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,8 +29,22 @@ func samples() map[Kind]Message {
 		KindPut: Write{
 			Session: 9, Lane: 1023, Seq: 1 << 33, Condition: IfRevision, Number: 17, Key: []byte("key"), Value: []byte("value"),
 		},
-		KindPut.Answer(): Written{Revision: 5, Version: 4, Length: 3, Created: true, Deleted: true, Replayed: true},
-		KindList:         List{Consistency: Stale, MinRevision: 1, Limit: 2, KeysOnly: true, Prefix: []byte("a/"), After: []byte("a/b")},
+		KindAppend: Write{
+			Session: 9, Lane: 1023, Seq: 1 << 33, Key: []byte("key"), Value: []byte("value"), More: WriteMore{Lease: 10_482, TTL: 1 << 40, Keep: true, Previous: true},
+		},
+		KindPut.Answer():    Written{Revision: 5, Version: 4, Length: 3, Created: true, Deleted: true, Replayed: true},
+		KindAppend.Answer(): Written{Revision: 5, Version: 4, Length: 3, Outcome: strings.Repeat("\xc1", 300)},
+		KindGrant:           Grant{Session: 9, Lane: 1023, Seq: 1 << 33, Lease: 10_482, TTL: 15_000, Note: "worker 7"},
+		KindGranted:         Granted{Lease: 1 << 62, Replayed: true},
+		KindKeepAlive:       KeepAlive{Leases: []int64{1, 1 << 62}},
+		KindKept:            Kept{TTLs: []uint64{0, 15_000}},
+		KindRevoke:          Revoke{Session: 9, Lane: 1023, Seq: 1 << 33, Lease: 10_482},
+		KindLeases:          Leases{Consistency: Stale, MinRevision: 300, From: 7, Limit: 20},
+		KindLeasesShown: LeasesShown{More: true, Next: 9, Leases: []LeaseShown{
+			{Lease: 7, TTL: 15_000, Remaining: 9_000, Note: "worker 7", Count: 2, Keys: [][]byte{[]byte("a"), []byte("b\xff")}}, {Lease: 8, TTL: 1_000, Remaining: 1, Keys: [][]byte{}},
+		}},
+		KindTouch: Touch{Key: []byte("k\x00\xff"), TTL: 30_000},
+		KindList:  List{Consistency: Stale, MinRevision: 1, Limit: 2, KeysOnly: true, Prefix: []byte("a/"), After: []byte("a/b")},
 		KindListed: Listed{Store: 8, More: true, Items: []Item{
 			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 3, Version: 4},
 		}},
@@ -83,7 +98,7 @@ func TestMessagesComeBack(t *testing.T) {
 // peers' protocol uses writes the same fields as an array.
 func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 	h := &codec.MsgpackHandle{WriteExt: true}
-	h.StructToArray = true
+	h.StructToArray, h.PositiveIntUnsigned = true, true
 	for kind, m := range samples() {
 		v := reflect.ValueOf(m)
 		var fields any = m
@@ -103,6 +118,7 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 				Token, Command []byte
 			}{f.RequestID, uint64(f.Left.Milliseconds()), f.Token, f.Command}
 		}
+		fields = asLibrary(fields)
 		var want []byte
 		if err := codec.NewEncoderBytes(&want, h).Encode(fields); err != nil {
 			t.Fatal(err)
@@ -111,6 +127,22 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 			t.Errorf("kind %#x, %d fields:\n% x\nlibrary:\n% x", kind, v.NumField(), got, want)
 		}
 	}
+}
+
+// asLibrary makes fields of a message of which a part does not always travel.
+func asLibrary(m any) any {
+	switch m := m.(type) {
+	case Write:
+		if m.More == (WriteMore{}) {
+			return []any{m.Session, m.Lane, m.Seq, m.Condition, m.Number, m.Key, m.Value}
+		}
+	case Written:
+		if m.Outcome == "" {
+			return []any{m.Revision, m.Version, m.Length, m.Created, m.Deleted, m.Replayed}
+		}
+		return []any{m.Revision, m.Version, m.Length, m.Created, m.Deleted, m.Replayed, []byte(m.Outcome)}
+	}
+	return m
 }
 
 // refusedFields are those of a refusal as they are written.
@@ -146,6 +178,17 @@ func TestBodiesThatAreCutOffAreRefused(t *testing.T) {
 	}
 }
 
+// emptyMore is a write of eight fields, of which the last says nothing.
+type emptyMore struct{ Message }
+
+func (emptyMore) append([]byte) []byte {
+	dst := Write{Key: []byte("k")}.append(nil)
+	dst[0]++
+	dst = msgpack.AppendArray(dst, 4)
+	dst = msgpack.AppendBool(msgpack.AppendUint(msgpack.AppendUint(dst, 0), 0), false)
+	return msgpack.AppendBool(dst, false)
+}
+
 // Goal: values that have no meaning here are refused, because to ignore them
 // would be to break a promise; the refusal names what a later version may know.
 func TestUnknownValuesAreRefused(t *testing.T) {
@@ -160,6 +203,11 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 		"condition of the labs":    {Write{Condition: 1}, new(Write), "kind 1"},
 		"number without condition": {Write{Number: 1}, new(Write), "a number"},
 		"number of if-absent":      {Write{Condition: IfAbsent, Number: 1}, new(Write), "a number"},
+		"more that says nothing":   {emptyMore{}, new(Write), "say nothing"},
+		"one lease and a page":     {Leases{Lease: 1, Limit: 1}, new(Leases), "bounds of a page"},
+		"keys of a page":           {Leases{Keys: true}, new(Leases), "shows none"},
+		"too many leases":          {KeepAlive{make([]int64, MaxKept+1)}, new(KeepAlive), ""},
+		"too many of a page":       {LeasesShown{Leases: make([]LeaseShown, MaxLeases+1)}, new(LeasesShown), ""},
 		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused), `"perhaps"`},
 		"outcome applied":          {Refused{Outcome: api.OutcomeApplied}, new(Refused), `"applied"`},
 		"token too long":           {Forward{Token: make([]byte, maxTokenBytes+1)}, new(Forward), ""},
@@ -185,8 +233,12 @@ func TestLargestMessagesFit(t *testing.T) {
 	most := uint64(math.MaxUint64)
 	for kind, m := range map[Kind]Message{
 		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key}, KindGot: Got{true, most, most, most, value}, KindOpened: Opened{most},
-		KindPut: Write{most, most, most, IfRevision, most, key, value}, KindDelete: Write{most, most, most, IfRevision, most, key, nil},
-		KindDelete.Answer(): Written{most, most, most, true, true, true}, KindList: List{Stale, most, most, true, key, key},
+		KindPut:    Write{most, most, most, IfRevision, most, key, value, WriteMore{-1, most, true, true}},
+		KindDelete: Write{most, most, most, IfRevision, most, key, nil, WriteMore{-1, most, true, true}}, KindTouch: Touch{key, most},
+		KindDelete.Answer(): Written{most, most, most, true, true, true, strings.Repeat("o", maxOutcomeBytes)}, KindGranted: Granted{-1, true},
+		KindGrant: Grant{most, most, most, -1, most, text}, KindRevoke: Revoke{most, most, most, -1}, KindLeases: Leases{Stale, most, -1, true, -1, most},
+		KindKeepAlive: KeepAlive{slices.Repeat([]int64{-1}, MaxKept)}, KindKept: Kept{slices.Repeat([]uint64{most}, MaxKept)},
+		KindLeasesShown: LeasesShown{true, -1, []LeaseShown{{-1, most, most, text, most, slices.Repeat([][]byte{key}, maxLeaseKeys)}}}, KindList: List{Stale, most, most, true, key, key},
 		KindRefused: Refused{
 			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,
 		},
@@ -205,6 +257,9 @@ func TestLargestMessagesFit(t *testing.T) {
 		if n := len(m.append(nil)); !known || n > int(limit) {
 			t.Errorf("kind %#x: %d bytes, the limit is %d", kind, n, limit)
 		}
+	}
+	if page := (LeasesShown{true, -1, slices.Repeat([]LeaseShown{{-1, most, most, text, most, nil}}, MaxLeases)}); len(page.append(nil)) > maxLeasesBody {
+		t.Errorf("a page of leases has %d bytes", len(page.append(nil)))
 	}
 	if n := len(Forward{text, maxLeft, nil, make([]byte, MaxForwardBody-ForwardRoom)}.append(nil)); n > MaxForwardBody {
 		t.Errorf("a forwarded command has a body of %d bytes", n)

@@ -168,6 +168,12 @@ func (t *Table) Get(id int64) (Lease, bool) {
 	return e.Lease, found
 }
 
+// Count returns how many keys a lease has.
+func (t *Table) Count(id int64) int {
+	e, _ := t.leases.Get(id)
+	return e.keys
+}
+
 // Remaining returns how much lease time passes at least before a deadline, after the
 // next command: one step may be on its way.
 func (t *Table) Remaining(deadline uint64) uint64 {

@@ -20,7 +20,7 @@ func (m *Machine) Lease(id int64, withKeys bool) (l Lease, found bool) {
 	if l.Lease, found = table.Get(id); !found {
 		return l, false
 	}
-	l.Remaining = table.Remaining(l.Deadline)
+	l.Remaining, l.Count = table.Remaining(l.Deadline), table.Count(id)
 	if withKeys {
 		l.Keys = table.Keys(id)
 	}

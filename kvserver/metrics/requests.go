@@ -67,6 +67,7 @@ var clerkOps = map[clerkwire.Kind]string{
 	clerkwire.KindPut: "put", clerkwire.KindAppend: "append", clerkwire.KindDelete: "delete",
 	clerkwire.KindForward: "forward", clerkwire.KindAuth: "auth",
 	clerkwire.KindTxn: "txn", clerkwire.KindDeleteRange: "delete_range",
+	clerkwire.KindGrant: "grant", clerkwire.KindKeepAlive: "keep_alive", clerkwire.KindRevoke: "revoke", clerkwire.KindLeases: "leases", clerkwire.KindTouch: "touch",
 	clerkwire.KindWatch: "watch", clerkwire.KindSync: "sync",
 }
 
