@@ -16,6 +16,7 @@ type Clerk struct {
 	anyone route         // of reads that any server may answer
 	turns  atomic.Uint32 // of anyone
 	lanes  *lanes
+	keeper keeper
 	calls  sync.Pool // of *call
 
 	lifetime context.Context // ends with Close, ErrClosed its cause
@@ -51,6 +52,7 @@ func Dial(ctx context.Context, config Config) (*Clerk, error) {
 	}
 	c := &Clerk{config: config, lanes: newLanes(config.MaxWrites), opening: make(chan struct{}, 1)}
 	c.lifetime, c.end = context.WithCancelCause(context.Background())
+	c.keeper.set(c)
 	var all []*server
 	for i, address := range config.Endpoints {
 		s := newServer(c, i, address)
@@ -83,8 +85,10 @@ func Dial(ctx context.Context, config Config) (*Clerk, error) {
 
 // Close ends all connections and all pending calls. A write whose answer has not
 // come ends with ErrOutcomeUnknown. Close returns when no goroutine of the Clerk
-// is left.
+// is left. Leases that the Clerk has made are revoked first, if servers can be reached
+// within a second.
 func (c *Clerk) Close() {
+	c.keeper.close()
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()

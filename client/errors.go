@@ -13,7 +13,8 @@ import (
 // Errors that errors.Is finds in what calls return. All but ErrClosed and
 // ErrInvalid come as an *Error with the details.
 var (
-	// ErrNotFound: a Get found no such key.
+	// ErrNotFound: a Get found no such key, or a write keeps something of a key that is not
+	// there.
 	ErrNotFound = errors.New("there is no such key")
 	// ErrConflict: the condition of a write did not hold; it did not happen.
 	ErrConflict = errors.New("the condition does not hold")
@@ -31,6 +32,11 @@ var (
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrTooManyKeys: a range has more keys than may go or be looked at; nothing was done.
 	ErrTooManyKeys = errors.New("the range has too many keys")
+	// ErrLeaseExists: a lease with the id that was asked for is alive.
+	ErrLeaseExists = errors.New("a lease with this id is alive")
+	// ErrLeaseFull: the lease has as many keys or bytes as it may, or the store as many
+	// leases. Nothing happened.
+	ErrLeaseFull = errors.New("the lease is full, or there are too many")
 	// ErrSessionExpired: the servers forgot the Clerk's session between two
 	// attempts at the same write, so it is not known whether the first one
 	// happened. It is an ErrOutcomeUnknown, too. A session is only forgotten when
@@ -126,6 +132,12 @@ func (e *Error) Is(target error) bool {
 		return e.Code == api.CodeValueTooLarge || e.Code == api.CodeTxnTooLarge || e.Code == api.CodeResultTooLarge
 	case ErrTooManyKeys:
 		return e.Code == api.CodeTooManyKeys
+	case ErrLeaseLost:
+		return e.Code == api.CodeLeaseNotFound
+	case ErrLeaseExists:
+		return e.Code == api.CodeLeaseExists
+	case ErrLeaseFull:
+		return e.Code == api.CodeLeaseFull || e.Code == api.CodeLeasesFull
 	case ErrSessionExpired:
 		return e.Code == api.CodeSessionExpired
 	case ErrUnauthenticated:

@@ -67,6 +67,9 @@ type asked struct {
 	list   clerkwire.List
 	watch  clerkwire.Watch
 	credit uint64
+	grant  clerkwire.Grant
+	kept   clerkwire.KeepAlive
+	revoke clerkwire.Revoke
 }
 
 // fakeConn is a connection at its server.
@@ -228,6 +231,12 @@ func (c *fakeConn) serve() {
 			err = a.list.Parse(append([]byte(nil), body...))
 		case clerkwire.KindWatch:
 			err = a.watch.Parse(append([]byte(nil), body...))
+		case clerkwire.KindGrant:
+			err = a.grant.Parse(body)
+		case clerkwire.KindKeepAlive:
+			err = a.kept.Parse(body)
+		case clerkwire.KindRevoke:
+			err = a.revoke.Parse(body)
 		case clerkwire.KindCredit:
 			var m clerkwire.Credit
 			err = m.Parse(body)

@@ -1,8 +1,13 @@
 package client
 
-import "raftkv/kvserver/clerkwire"
+import (
+	"time"
 
-// WriteOption is a condition of a Put, Append or Delete. A call may have one.
+	"raftkv/kvserver/clerkwire"
+)
+
+// WriteOption is a condition of a Put, Append or Delete, or says how long the key of a
+// Put lives. A call may have one of each.
 type WriteOption interface{ applyWrite(*clerkwire.Write) error }
 
 // ReadOption sets how fresh the answer of a Get or List must be.
@@ -38,6 +43,56 @@ func IfPresent() WriteOption { return condition{kind: clerkwire.IfPresent} }
 
 // IfAbsent lets a write happen only if there is no such key.
 func IfAbsent() WriteOption { return condition{kind: clerkwire.IfAbsent} }
+
+// tie says how long the key of a Put lives.
+type tie struct {
+	more    clerkwire.WriteMore
+	invalid error
+}
+
+func (t tie) applyWrite(w *clerkwire.Write) error {
+	if ties(w.More) {
+		return invalid("a key ends with a lease, or after a TTL, or as it did before; name one of them")
+	}
+	previous := w.More.Previous
+	w.More = t.more
+	w.More.Previous = previous
+	return t.invalid
+}
+
+// ties reports whether a write says when its key ends.
+func ties(m clerkwire.WriteMore) bool {
+	m.Previous = false
+	return m != clerkwire.WriteMore{}
+}
+
+// WithTTL lets the key of a Put end after a time, MinTTL or more, if it is not put or
+// touched before.
+func WithTTL(ttl time.Duration) WriteOption {
+	ms, err := milliseconds(ttl)
+	return tie{clerkwire.WriteMore{TTL: ms}, err}
+}
+
+// WithLease ties the key of a Put to a lease: it ends with it, if it is not put again
+// before. ErrLeaseLost says that the lease has ended, and nothing happened.
+func WithLease(lease *Lease) WriteOption {
+	if lease == nil {
+		return WithLeaseID(0)
+	}
+	return WithLeaseID(lease.ID())
+}
+
+// WithLeaseID is WithLease for a lease that somebody else keeps alive.
+func WithLeaseID(id int64) WriteOption {
+	if id == 0 {
+		return tie{invalid: invalid("the lease has the id 0, which none has")}
+	}
+	return tie{more: clerkwire.WriteMore{Lease: id}}
+}
+
+// KeepTTL lets the key of a Put end as it would have without the Put. ErrNotFound says
+// that there is no such key, and nothing happened.
+func KeepTTL() WriteOption { return tie{more: clerkwire.WriteMore{Keep: true}} }
 
 // readOption changes a Get and a List in the same way.
 type readOption struct {

@@ -90,6 +90,7 @@ func (c *Clerk) many(ctx context.Context, kind clerkwire.Kind, m clerkwire.Txn, 
 	}
 	w := c.newCall(kind)
 	defer c.free(w)
+	w.needs = "transactions"
 	if reads {
 		if _, err := run(ctx, c, &c.route, w, m); err != nil {
 			return TxnResult{}, asRead(err)

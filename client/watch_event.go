@@ -138,13 +138,27 @@ func WithState() WatchOption {
 	})
 }
 
-// WithPrev adds what the keys held before each change.
-func WithPrev() WatchOption {
-	return watchOption(func(m *clerkwire.Watch) error {
-		m.Prev = true
-		return nil
-	})
+// PrevOption is an option of writes and of watches.
+type PrevOption interface {
+	WriteOption
+	WatchOption
 }
+
+type withPrev struct{}
+
+func (withPrev) applyWatch(m *clerkwire.Watch) error {
+	m.Prev = true
+	return nil
+}
+
+func (withPrev) applyWrite(m *clerkwire.Write) error {
+	m.More.Previous = true
+	return nil
+}
+
+// WithPrev adds what the key held before a write, and what the keys held before each
+// change that a watch brings.
+func WithPrev() PrevOption { return withPrev{} }
 
 // ProgressEvery sets how often a Progress comes, 100 ms to 60 s; the default is 10 s.
 func ProgressEvery(d time.Duration) WatchOption {

@@ -6,6 +6,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/txn"
 )
 
 // Written is the result of a Put or Append.
@@ -17,6 +18,11 @@ type Written struct {
 	Length uint64
 	// Created: there was no such key before.
 	Created bool
+	// Prev is what the key held before, if WithPrev was given; nil: there was no such key.
+	// PrevDropped: the first attempt was done and its answer lost, and what was there was
+	// too much to be remembered: more than 4 KiB.
+	Prev        *Item
+	PrevDropped bool
 }
 
 // Removed is the result of a Delete.
@@ -25,28 +31,58 @@ type Removed struct {
 	Found bool
 	// Revision is the number of the change, or the store's if there was nothing.
 	Revision uint64
+	// Prev and PrevDropped are those of Written.
+	Prev        *Item
+	PrevDropped bool
 }
 
 // Put sets the value of a key. The write happens once, however many attempts the
 // Clerk has to make. An error that is not ErrOutcomeUnknown says that it did not
 // happen and never will.
 func (c *Clerk) Put(ctx context.Context, key string, value []byte, options ...WriteOption) (Written, error) {
-	w, err := c.write(ctx, clerkwire.KindPut, key, value, options)
-	return Written{Revision: w.Revision, Version: w.Version, Length: w.Length, Created: w.Created}, err
+	return writtenOf(c.write(ctx, clerkwire.KindPut, key, value, options))
 }
 
 // Append adds to the end of a key's value; a key that does not exist counts as
 // empty. As in Put, the write happens once.
 func (c *Clerk) Append(ctx context.Context, key string, value []byte, options ...WriteOption) (Written, error) {
-	w, err := c.write(ctx, clerkwire.KindAppend, key, value, options)
-	return Written{Revision: w.Revision, Version: w.Version, Length: w.Length, Created: w.Created}, err
+	return writtenOf(c.write(ctx, clerkwire.KindAppend, key, value, options))
 }
 
 // Delete removes a key. It is no error if there was none. As in Put, the write
 // happens once.
 func (c *Clerk) Delete(ctx context.Context, key string, options ...WriteOption) (Removed, error) {
 	w, err := c.write(ctx, clerkwire.KindDelete, key, nil, options)
-	return Removed{Found: w.Deleted, Revision: w.Revision}, err
+	if err != nil {
+		return Removed{}, err
+	}
+	r := Removed{Found: w.Deleted, Revision: w.Revision}
+	r.Prev, r.PrevDropped, err = prevOf(&w)
+	return r, err
+}
+
+func writtenOf(from clerkwire.Written, err error) (Written, error) {
+	if err != nil {
+		return Written{}, err
+	}
+	w := Written{Revision: from.Revision, Version: from.Version, Length: from.Length, Created: from.Created}
+	w.Prev, w.PrevDropped, err = prevOf(&from)
+	return w, err
+}
+
+// prevOf returns what was there before a write that is done.
+func prevOf(w *clerkwire.Written) (prev *Item, dropped bool, err error) {
+	if len(w.Outcome) == 0 {
+		return nil, false, nil
+	}
+	outcome, err := txn.DecodeOutcome([]byte(w.Outcome))
+	if err != nil || len(outcome.Results) != 1 {
+		return nil, false, &Error{Detail: "the write was done, and what was there before cannot be read in the server's answer", cause: err}
+	}
+	if items := itemsOf(outcome.Results[0].Prev); len(items) > 0 {
+		prev = &items[0]
+	}
+	return prev, outcome.Dropped, nil
 }
 
 // write makes one call in a lane of its own.
@@ -68,6 +104,12 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 	}
 	w := c.newCall(kind)
 	defer c.free(w)
+	if m.More != (clerkwire.WriteMore{}) {
+		if kind != clerkwire.KindPut && ties(m.More) {
+			return clerkwire.Written{}, invalid("only a Put says when its key ends; an Append keeps what there is, and Touch changes it")
+		}
+		w.needs = "ends of keys, and without what was there before a write"
+	}
 	err := inLane(ctx, c, w, func(session, lane, seq uint64) clerkwire.Write {
 		m.Session, m.Lane, m.Seq = session, lane, seq
 		return m

@@ -1,0 +1,265 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"raftkv/client/internal/asleep"
+	"raftkv/kvserver/clerkwire"
+)
+
+// A lease is kept alive at a third of its TTL. What is due soon goes along with what is due
+// now, so that leases which came at different times share one request. A request that is
+// not answered is given up after an eighth of the TTL, the next after twice as long, and so
+// on, and another server is asked: neither a silent server nor a slow network loses a lease.
+const (
+	keepAt    = 3  // the part of the TTL after which a lease is due
+	keepEarly = 12 // the part of the TTL by which it may go along with others
+	keepGiven = 8  // the part of the TTL for which the first attempt waits
+	keepAgain = 20 // the part of the TTL that passes between two requests that failed
+	// A timer does not know that the machine slept, so the clock is looked at now and then:
+	// after longestNap at most, and after this part of the shortest TTL.
+	longestNap = time.Second
+	napPart    = 20
+	// closeLimit bounds the time in which Close revokes leases, closeWorkers how many at
+	// the same time.
+	closeLimit   = time.Second
+	closeWorkers = 64
+)
+
+// moment is when something happened, by a clock that goes on while the machine sleeps.
+type moment struct {
+	at    time.Time // of the monotonic clock, which does not
+	slept time.Duration
+}
+
+// keeper keeps the leases of a Clerk alive: one goroutine says what is due and what is
+// lost, and each request has one. It runs while there are leases.
+type keeper struct {
+	clerk *Clerk
+	slept func() time.Duration // how long the machine has slept so far
+	wake  chan struct{}        // holds a token when there is something new
+
+	mu      sync.Mutex // guards the fields below and those of Lease that say so
+	leases  map[*Lease]bool
+	until   time.Time // when it looks next
+	running bool
+	closed  bool
+}
+
+func (k *keeper) set(c *Clerk) {
+	k.clerk, k.slept, k.wake, k.leases = c, asleep.Total, make(chan struct{}, 1), map[*Lease]bool{}
+}
+
+func (k *keeper) now() moment { return moment{time.Now(), k.slept()} }
+
+// since returns how long ago a moment was.
+func (k *keeper) since(m moment) time.Duration { return k.now().since(m) }
+
+// since returns how much later n is than m. Sleep is never negative, whatever the system says.
+func (n moment) since(m moment) time.Duration { return n.at.Sub(m.at) + max(n.slept-m.slept, 0) }
+
+// limit is after how long a lease counts as lost.
+func (l *Lease) limit() time.Duration { return l.ttl - l.ttl/10 }
+
+// add begins to keep a lease alive. It reports false if the Clerk is closed.
+func (k *keeper) add(l *Lease) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	if !k.running {
+		if !k.clerk.start(k.run) {
+			return false
+		}
+		k.running = true
+	}
+	k.leases[l] = true
+	if time.Until(k.until) > l.ttl/napPart {
+		k.rouse()
+	}
+	return true
+}
+
+// drop keeps a lease alive no longer, and ends its context.
+func (k *keeper) drop(l *Lease, cause error) {
+	k.mu.Lock()
+	delete(k.leases, l)
+	k.mu.Unlock()
+	l.end(cause)
+}
+
+func (k *keeper) rouse() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// run looks after the leases until there are none, or the Clerk ends.
+func (k *keeper) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		due, lost, nap, more := k.look()
+		for _, l := range lost {
+			l.end(ErrLeaseLost)
+		}
+		for len(due) > 0 {
+			batch := due[:min(len(due), clerkwire.MaxKept)]
+			due = due[len(batch):]
+			if !k.clerk.start(func() { k.ask(batch) }) {
+				return // the Clerk has ended, and the contexts with it
+			}
+		}
+		if !more {
+			return
+		}
+		timer.Reset(nap)
+		select {
+		case <-timer.C:
+		case <-k.wake:
+		case <-k.clerk.lifetime.Done():
+			return
+		}
+	}
+}
+
+// look returns which leases are due, which are lost, and when to look again. more is false
+// if there are none.
+func (k *keeper) look() (due, lost []*Lease, nap time.Duration, more bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	nap = longestNap
+	now := k.now()
+	early := []*Lease{}
+	for l := range k.leases { // any order will do
+		age := now.since(l.sent)
+		if age >= l.limit() {
+			delete(k.leases, l)
+			lost = append(lost, l)
+			continue
+		}
+		nap = min(nap, l.ttl/napPart, l.limit()-age)
+		if l.asking {
+			continue
+		}
+		at := max(l.ttl/keepAt-age, -now.since(l.again)) // how long it is until then
+		switch {
+		case at <= 0:
+			due = append(due, l)
+		case at <= l.ttl/keepEarly && now.since(l.again) >= 0:
+			early = append(early, l)
+		}
+		if at > 0 {
+			nap = min(nap, at)
+		}
+	}
+	if len(due) > 0 {
+		due = append(due, early...)
+	}
+	for _, l := range due {
+		l.asking = true
+	}
+	k.running, k.until = len(k.leases) > 0, now.at.Add(nap)
+	return due, lost, nap, k.running
+}
+
+// ask sends one request that keeps leases alive.
+func (k *keeper) ask(batch []*Lease) {
+	defer k.rouse()
+	ids := make([]int64, len(batch))
+	patience, left := batch[0].ttl, batch[0].ttl
+	k.mu.Lock()
+	for i, l := range batch {
+		ids[i] = l.id
+		patience, left = min(patience, l.ttl), min(left, l.limit()-k.since(l.sent))
+	}
+	k.mu.Unlock()
+	ttls, sent, err := k.keep(ids, patience/keepGiven, left)
+	var gone []*Lease
+	k.mu.Lock()
+	for i, l := range batch {
+		l.asking = false
+		switch {
+		case err != nil:
+			l.again = k.now()
+			l.again.at = l.again.at.Add(l.ttl / keepAgain)
+		case ttls[i] == 0:
+			if k.leases[l] {
+				delete(k.leases, l)
+				gone = append(gone, l)
+			}
+		default:
+			l.sent = sent
+		}
+	}
+	k.mu.Unlock()
+	for _, l := range gone {
+		l.end(ErrLeaseLost)
+	}
+}
+
+// keep makes attempts until one is answered, for as long as none of the leases can be
+// lost. sent is when the attempt began that was answered.
+func (k *keeper) keep(ids []int64, patience, left time.Duration) (ttls []time.Duration, sent moment, err error) {
+	c := k.clerk
+	ctx, cancel := context.WithTimeout(c.lifetime, left)
+	defer cancel()
+	w := c.newCall(clerkwire.KindKeepAlive)
+	defer c.free(w)
+	w.needs = needsLeases
+	var t trail
+	last, _ := c.route.retry(ctx, func(ctx context.Context, server int) verdict {
+		sent = k.now()
+		attempt, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		patience *= 2
+		return c.note(&t, server, exchange(attempt, c, server, w, clerkwire.KeepAlive{Leases: ids}))
+	})
+	switch {
+	case last.outcome != done:
+		return nil, sent, c.givenUp(ctx, &t, true)
+	case last.err != nil:
+		return nil, sent, last.err
+	}
+	ttls, err = keptOf(w, len(ids))
+	return ttls, sent, err
+}
+
+// close ends the contexts of all leases, and revokes those that the Clerk has made, as
+// far as that can be done soon. The others end when their TTL is over.
+func (k *keeper) close() {
+	k.mu.Lock()
+	k.closed = true
+	var owned []*Lease
+	for l := range k.leases {
+		delete(k.leases, l)
+		l.end(ErrClosed)
+		if l.owned {
+			owned = append(owned, l)
+		}
+	}
+	k.mu.Unlock()
+	if len(owned) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
+	defer cancel()
+	queue := make(chan *Lease, len(owned))
+	for _, l := range owned {
+		queue <- l
+	}
+	close(queue)
+	var revoking sync.WaitGroup
+	for range min(len(owned), closeWorkers) {
+		revoking.Go(func() {
+			for l := range queue {
+				_ = k.clerk.Revoke(ctx, l.id) // else it ends by itself
+			}
+		})
+	}
+	revoking.Wait()
+}
