@@ -220,7 +220,10 @@ func (s *clerkSettings) ending(err error) error {
 	switch {
 	case errors.Is(err, client.ErrOutcomeUnknown):
 		return exit.With(exit.Unknown, text)
-	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict), errors.Is(err, client.ErrTooManyKeys):
+	case errors.Is(err, client.ErrLeaseLost):
+		return exit.With(exit.LeaseGone, text)
+	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict), errors.Is(err, client.ErrTooManyKeys),
+		errors.Is(err, client.ErrLeaseExists), errors.Is(err, client.ErrLeaseFull):
 		return exit.With(exit.Failed, text)
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text
@@ -322,6 +325,10 @@ func (c *memberClient) AddTo(command *cobra.Command) { c.addTo(command) }
 func (c *memberClient) Servers() ([]string, error)   { return c.servers() }
 func (c *memberClient) Limit() time.Duration         { return c.timeout }
 func (c *memberClient) JSON() bool                   { return c.json }
+
+func (c *memberClient) Long(calls func(ctx context.Context, clerk *client.Clerk) error) error {
+	return clerkCalls{&c.clerkSettings}.run(calls)
+}
 
 func (c *memberClient) With(call func(ctx context.Context, clerk *client.Clerk) error) error {
 	return c.with(call)

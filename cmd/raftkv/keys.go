@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/lease"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -69,6 +70,7 @@ func (s *clerkSettings) writeValue(command *cobra.Command, args []string, c *con
 func newPutCommand() *cobra.Command {
 	var s clerkSettings
 	var c conditionSettings
+	var ends lease.PutFlags
 	command := &cobra.Command{
 		Use:   "put KEY VALUE",
 		Short: "Set the value of a key",
@@ -81,11 +83,16 @@ asked.
   date | raftkv put today -
   raftkv put -- temperature -5
   raftkv put job mine --if-absent                  nobody else has written it
-  raftkv put counter 8 --if-revision 17`,
+  raftkv put counter 8 --if-revision 17
+  raftkv put session abc --ttl 30s                 it ends by itself`,
 		Args: arguments("KEY", "VALUE"),
 		RunE: func(command *cobra.Command, args []string) error {
+			ends, err := ends.Options()
+			if err != nil {
+				return err
+			}
 			return s.writeValue(command, args, &c, func(ctx context.Context, clerk *client.Clerk, value []byte, options []client.WriteOption) error {
-				w, err := clerk.Put(ctx, args[0], value, options...)
+				w, err := clerk.Put(ctx, args[0], value, append(options, ends...)...)
 				if err != nil {
 					return err
 				}
@@ -103,6 +110,7 @@ asked.
 	}
 	s.addTo(command)
 	c.addTo(command)
+	ends.AddTo(command)
 	command.ValidArgsFunction = s.completeKeys(1)
 	return command
 }

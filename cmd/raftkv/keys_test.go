@@ -163,3 +163,42 @@ func TestDeletePrefixOnTheCommandLine(t *testing.T) {
 		t.Errorf("b: %v", err)
 	}
 }
+
+// Goal: leases and the ends of keys work from the command line, with the exit codes that
+// its help names. Method: a node at the level of leases, one command after the other.
+func TestLeasesOnTheCommandLine(t *testing.T) {
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	n := startNodes(t, configs)[0]
+	for _, c := range []struct {
+		line string
+		code int
+		want string // a part of what is printed
+	}{
+		{"lease grant 1m --id 7 --note worker", 0, "7\n"},
+		{"lease grant 1m --id 7", 1, "a lease with this id is alive"},
+		{"lease grant 0.5s", 2, "duration from 1s"},
+		{"put a x --lease 7", 0, "created"},
+		{"put a x --lease 8", 10, "there is no such lease"},
+		{"put a x --lease 7 --ttl 30s", 2, "choose one of --ttl, --lease"},
+		{"put b x --ttl 1h", 0, "created"},
+		{"put b y --ttl keep", 0, "replaced"},
+		{"touch b --ttl 2h", 0, ""},
+		{"touch a --ttl 2h", 1, "keep that alive"},
+		{"touch b", 2, "--ttl is missing"},
+		{"lease list", 0, "7\t1m0s\t5"},
+		{"lease show 7 --json", 0, `"note":"worker","keys":[{"key":"a"}]`},
+		{"lease revoke 7", 0, ""},
+		{"lease show 7", 10, "there is no lease 7"},
+		{"lease keep 7", 10, "there is no lease 7"},
+		{"lease revoke x", 2, "whole number"},
+		{"get a", 1, "no such key"},
+		{"get b", 0, "y"},
+	} {
+		var out strings.Builder
+		code := run(append(strings.Fields(c.line), "--endpoints", n.Address()), &out, &out)
+		if code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s: exit code %d, printed\n%s", c.line, code, out.String())
+		}
+	}
+}

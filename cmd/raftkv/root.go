@@ -25,6 +25,7 @@ import (
 	"raftkv/cmd/raftkv/internal/change"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
+	"raftkv/cmd/raftkv/internal/lease"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/member"
 	"raftkv/cmd/raftkv/internal/settings"
@@ -157,6 +158,7 @@ Exit codes of all commands:
   5  verify: the search for an order of the history did not end in time
   8  watch: the changes behind which it is to go on are not kept any more
   9  txn: a compare did not hold, and the else branch was done
+ 10  the lease is gone
  13  it was done, but what it printed could not be written (a full disk)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
@@ -182,6 +184,7 @@ and would not go on; that is a bug worth reporting.`,
 		newWatchCommand(), newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newAuthCommand(), newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	root.AddCommand(change.Txn(func() change.Client { return &memberClient{} }))
+	root.AddCommand(lease.Commands(func() lease.Client { return &memberClient{} })...)
 	root.AddCommand(member.Commands(func() member.Client { return &memberClient{} })...)
 	completeFlags(root)
 	reflow(root)

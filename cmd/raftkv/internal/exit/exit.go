@@ -12,7 +12,8 @@ const (
 	Refused     = 7  // a change of the membership was refused by a guard
 	HistoryGone = 8  // watch: the cluster does not keep the changes any more behind which it is to go on
 	ElseBranch  = 9  // txn: a compare did not hold, and the else branch was done
-	Output      = 13 // it was done, and what it printed could not be written; 10 to 12 are reserved (docs/formats.md)
+	LeaseGone   = 10 // the lease is gone
+	Output      = 13 // it was done, and what it printed could not be written; 11 and 12 are reserved (docs/formats.md)
 
 	// ReaderGone is what shells show for a program that ends because nobody
 	// reads it any more; nothing is said then.
