@@ -19,7 +19,7 @@ var leaseMutants = []mutant{
 	inLeases("LE3", "a put without a lease leaves the key tied", "kv/lease.go",
 		"case c.Op == OpAppend, c.Tie.Keep:", "case c.Op == OpAppend, c.Tie == (Tie{}), c.Tie.Keep:"),
 	inLeases("LE4", "the keys of a lease go one by one", "kv/lease.go",
-		"\ts.end(all, func()", "\tfor _, key := range all {\n\t\ts.end([]string{key}, nil)\n\t}\n\ts.end(nil, func()"),
+		"\ts.endKeys(all)\n", "\tfor _, key := range all {\n\t\ts.endKeys([]string{key})\n\t}\n"),
 	inLeases("LE5", "a tick ends all that is due", "lease/change.go",
 		"if ended != (Ended{}) && (", "if false && ("),
 	inLeases("LE6", "of what is due at one time, keys end before leases", "lease/table.go",
@@ -53,6 +53,13 @@ var leaseMutants = []mutant{
 	inLeases("LE24", "keep-alives take the places of puts", "httpd/lease.go",
 		"\tttls, elsewhere, err := x.door.server.KeepAlive(",
 		"\tif err := x.door.server.Wait(ctx, kvserver.Writes, 0); err != nil {\n\t\treturn err\n\t}\n\tdefer x.door.server.Leave(kvserver.Writes, 0)\n\tttls, elsewhere, err := x.door.server.KeepAlive("),
+	// At the Clerks' door.
+	inFile("LC9", "keep-alives of Clerks take the places of puts", "kvserver/clerkd/lease.go",
+		"\t\tttls, _, err := d.server.KeepAlive(", "\t\tif err := d.server.Wait(ctx, kvserver.Writes, 0); err != nil {\n\t\t\tconn.refuse(h.Number, d.refusal(err))\n\t\t\treturn\n\t\t}\n\t\tdefer d.server.Leave(kvserver.Writes, 0)\n\t\tttls, _, err := d.server.KeepAlive(", "test ./kvserver/clerkd TestKeepAlivesHave"),
+	inFile("LC10", "a put of a Clerk forgets its lease", "kvserver/clerkd/write.go",
+		", Tie: tieOf(m),", ",", "test ./kvserver/clerkd TestTheEndsOfKeys"),
+	inFile("LC12", "ties of Clerks come into the log below their level", "kvserver/clerkd/lease.go",
+		"\treturn d.server.CheckLevel(kv.LevelHistory)\n", "\treturn nil\n", "test ./kvserver/clerkd TestLeasesOfClerksNeed"),
 }
 
 // inLeases is a mutant of what leases are made of, in a folder of kvserver.
