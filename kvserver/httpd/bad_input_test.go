@@ -16,7 +16,11 @@ func goodRequest(r Route) (target, body string, header []string) {
 	if strings.HasPrefix(r.Path, "/v1/leases") {
 		id = "9"
 	}
-	target = strings.NewReplacer("{key}", "k", "{name}", "abcd1234", "{id}", id).Replace(r.Path)
+	name := "abcd1234"
+	if strings.HasPrefix(r.Path, pagePath) {
+		name = "app.js"
+	}
+	target = strings.NewReplacer("{key}", "k", "{name}", name, "{id}", id).Replace(r.Path)
 	switch r.Method + " " + r.Path {
 	case "PUT /v1/kv/{key}":
 		body = "value"
@@ -131,10 +135,11 @@ var badParameters = map[string][]badValue{
 // badHeaders are the values that each header must not have on reads and on
 // writes, likewise. "\n" separates two lines of the same header.
 var badHeaders = map[string]struct{ onReads, onWrites []badValue }{
-	"Last-Event-Id": {malformed("", "x", "-1", "1, 2", "1\n2", overflow), nil},
-	"Accept":        {}, // what is not known is not asked for
-	"If-Match":      {nil, malformed("17", `"17`, `17"`, `""`, `"x"`, `"0"`, `"-1"`, `"017"`, `W/"17"`, `"1", "2"`, "\"1\"\n\"2\"", `"`+overflow+`"`, "**", "")},
-	"If-None-Match": {malformed("17", `"x"`, `"1", 2`, `"1",`, `"1", *`, "*, *", "*\n*", "\"1\"\nx", `w/"17"`, ""), malformed(`"17"`, "17", "*, *", "*\n*", "")},
+	"Last-Event-Id":   {malformed("", "x", "-1", "1, 2", "1\n2", overflow), nil},
+	"Accept":          {}, // what is not known is not asked for
+	"Accept-Encoding": {},
+	"If-Match":        {nil, malformed("17", `"17`, `17"`, `""`, `"x"`, `"0"`, `"-1"`, `"017"`, `W/"17"`, `"1", "2"`, "\"1\"\n\"2\"", `"`+overflow+`"`, "**", "")},
+	"If-None-Match":   {malformed("17", `"x"`, `"1", 2`, `"1",`, `"1", *`, "*, *", "*\n*", "\"1\"\nx", `w/"17"`, ""), malformed(`"17"`, "17", "*, *", "*\n*", "")},
 	api.HeaderIdempotencyKey: {nil, malformed("", `""`, strings.Repeat("x", 65), `"`+strings.Repeat("x", 65)+`"`,
 		"two words", "ä", `"open`, `open"`, `a"b`, `a\b`, "tab\there", "one\ntwo", "\x7f")},
 	"Content-Type": {nil, []badValue{{"", 415, api.CodeUnsupportedMedia}, {"text/plain", 415, api.CodeUnsupportedMedia},
@@ -281,6 +286,8 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 			bad = badHeaders[h].onWrites
 		}
 		switch _, known := badHeaders[h]; {
+		case h == "If-None-Match" && strings.HasPrefix(r.Path, pagePath):
+			continue // a tag of another version, in whatever form, is not this file's
 		case !slices.Contains(r.Headers, h):
 			bad = malformed(`"17"`, "*")
 		case !known:

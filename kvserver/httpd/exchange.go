@@ -32,10 +32,11 @@ type exchange struct {
 	who kvserver.Caller
 	// counted is set while the request counts for its caller's limits;
 	// reserved is set when the audit has promised room for a line; silent when the answer
-	// says nothing of the cluster.
-	counted, reserved, silent bool
-	began                     time.Time         // when its body began to be read
-	query                     map[string]string // the parameters given, each of which the route takes
+	// says nothing of the cluster; kept when a client may keep the answer and ask whether
+	// it is still right.
+	counted, reserved, silent, kept bool
+	began                           time.Time         // when its body began to be read
+	query                           map[string]string // the parameters given, each of which the route takes
 	// repeated are the parameters that may be given several times.
 	repeated map[string][]string
 	// next is where a list goes on whose state is gone, "" if it is no such thing.
@@ -134,6 +135,9 @@ func (x *exchange) begin(status, length int) {
 	x.flushNumbers(h)
 	x.door.stampHeader(h, x.idHeader())
 	x.stampAnswerer()
+	if x.kept {
+		h["Cache-Control"] = valueNoCache
+	}
 	if x.silent {
 		for _, name := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm} {
 			h.Del(name)

@@ -12,6 +12,7 @@ import (
 // capacity is 1: what appends to one gets a copy.
 var (
 	valueNoStore      = []string{"no-store"}
+	valueNoCache      = []string{"no-cache"}
 	valueNosniff      = []string{"nosniff"}
 	valueAccept       = []string{"Accept"}
 	valueJSON         = []string{api.MediaJSON}

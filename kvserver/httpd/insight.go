@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,13 +9,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/explain"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/httpd/page"
@@ -65,21 +66,53 @@ func (s *shared[T]) get(key uint64, age time.Duration, make func() T) T {
 	return s.last
 }
 
-// servePage serves a file of the page.
+// pagePath is where the page is; its files are behind it.
+const pagePath = "/ui/"
+
+// servePage serves the page, or one of its files. A browser may keep it, and asks each
+// time whether it is still that of the program which runs.
 func (d *Door) servePage(x *exchange) error {
-	name := path.Base(x.route.Path)
-	if strings.HasSuffix(x.route.Path, "/") {
-		name = page.Names[0]
+	file, known := page.Open(cmp.Or(x.rawKey, page.Start))
+	if !known {
+		return failure.Of(failure.NoSuchPath, nil, "the page has no file of this name; it begins at %s", pagePath)
 	}
-	content, mediaType := page.File(name)
 	h := x.w.Header()
-	h.Set("Content-Type", mediaType)
+	h.Set("Content-Type", file.MediaType)
 	h.Set("Content-Security-Policy", page.Policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
-	x.answer(http.StatusOK, content)
+	h.Set("Vary", "Accept-Encoding")
+	form := file.Plain
+	if takesGzip(x.r.Header["Accept-Encoding"]) {
+		form = file.Packed
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Etag", form.Tag)
+	x.kept = true
+	for _, tags := range x.r.Header["If-None-Match"] {
+		if strings.Contains(tags, form.Tag) || strings.TrimSpace(tags) == "*" {
+			h.Del("Content-Type")
+			h.Del("Content-Encoding")
+			x.answer(http.StatusNotModified, nil)
+			return nil
+		}
+	}
+	x.answer(http.StatusOK, form.Content)
 	return nil
+}
+
+// takesGzip reports whether a client names gzip among the codings that it takes, without
+// a weight: browsers give none. All others get a file as it is.
+func takesGzip(accepted []string) bool {
+	for _, line := range accepted {
+		for coding := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // status is what this node knows, without asking anybody.
@@ -97,7 +130,7 @@ func (d *Door) status() api.Status {
 func (d *Door) serveOverview(x *exchange) error {
 	overview := d.peers.overviews.get(0, overviewAge, func() api.Overview {
 		own := d.status()
-		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), Nodes: d.peers.askStatuses()}
+		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), Nodes: d.peers.askStatuses(d.gathering(x, &own))}
 		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
 		slices.SortFunc(all.Nodes, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
 		return all
@@ -105,17 +138,39 @@ func (d *Door) serveOverview(x *exchange) error {
 	return x.answerJSON(http.StatusOK, overview)
 }
 
+// gathering is whom a node asks for what it gathers, and in whose name.
+type gathering struct {
+	peers []string
+	// token is the caller's. The others decide for themselves whether they answer it.
+	token auth.Secret
+}
+
+// gathering returns all members but this node, as its status knows them, and the token of
+// a request.
+func (d *Door) gathering(x *exchange, own *api.Status) gathering {
+	g := gathering{peers: d.peers.config.Peers, token: x.who.Token()}
+	if own.Membership != nil && len(own.Membership.Members) > 0 {
+		g.peers = nil
+		for _, m := range own.Membership.Members {
+			if m.ID != d.nodeID {
+				g.peers = append(g.peers, m.ID)
+			}
+		}
+	}
+	return g
+}
+
 // askStatuses asks all peers for their status.
-func (p *Peers) askStatuses() []api.OverviewNode {
+func (p *Peers) askStatuses(g gathering) []api.OverviewNode {
 	ctx, cancel := context.WithTimeout(context.Background(), askStatusTimeout)
 	defer cancel()
-	all := make([]api.OverviewNode, len(p.config.Peers))
+	all := make([]api.OverviewNode, len(g.peers))
 	var asked sync.WaitGroup
-	for i, peer := range p.config.Peers {
+	for i, peer := range g.peers {
 		asked.Go(func() {
 			all[i] = api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer)}
 			status := new(api.Status)
-			err := p.askPeer(ctx, peer, "/v1/status", "", func(body io.Reader) error {
+			err := p.askPeer(ctx, g.token, peer, "/v1/status", "", func(body io.Reader) error {
 				if err := json.NewDecoder(io.LimitReader(body, maxStatusBytes)).Decode(status); err != nil {
 					return errors.New("its answer is no status")
 				}
@@ -137,13 +192,16 @@ func (p *Peers) askStatuses() []api.OverviewNode {
 
 // askPeer asks another node and reads its answer. The error is for people, without the
 // words of the operating system.
-func (p *Peers) askPeer(ctx context.Context, peer, path, query string, read func(io.Reader) error) error {
+func (p *Peers) askPeer(ctx context.Context, token auth.Secret, peer, path, query string, read func(io.Reader) error) error {
 	address := p.config.ClientAddr(peer)
 	if address == "" {
 		return errors.New("it was not heard of yet")
 	}
 	request := &http.Request{
 		Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query}, Header: http.Header{},
+	}
+	if !token.IsZero() {
+		request.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	response, err := p.transport.RoundTrip(request.WithContext(ctx))
 	switch {
@@ -153,10 +211,15 @@ func (p *Peers) askPeer(ctx context.Context, peer, path, query string, read func
 		return errors.New("no connection")
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers with status %d", response.StatusCode)
+	switch response.StatusCode {
+	case http.StatusOK:
+		return read(response.Body)
+	case http.StatusUnauthorized:
+		return errors.New("it does not know the token")
+	case http.StatusForbidden:
+		return errors.New("it does not grant the token the right status")
 	}
-	return read(response.Body)
+	return fmt.Errorf("it answers with status %d", response.StatusCode)
 }
 
 // serveExplain tells what happened in the cluster, as text or as JSON.
@@ -165,7 +228,7 @@ func (d *Door) serveExplain(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	told := d.peers.stories.get(seconds, explainAge, func() api.Explained { return d.explain(int64(seconds)) })
+	told := d.peers.stories.get(seconds, explainAge, func() api.Explained { return d.explain(x, int64(seconds)) })
 	if accepts(x.r.Header, api.MediaJSON) {
 		return x.answerJSON(http.StatusOK, told)
 	}
@@ -177,8 +240,9 @@ func (x *exchange) explainSeconds() (uint64, error) {
 }
 
 // explain gathers what all nodes recorded and makes stories of it.
-func (d *Door) explain(seconds int64) api.Explained {
-	rings, missing := d.peers.askRings(seconds + explainLeadIn)
+func (d *Door) explain(x *exchange, seconds int64) api.Explained {
+	status := d.server.Status()
+	rings, missing := d.peers.askRings(d.gathering(x, &status), seconds+explainLeadIn)
 	own := d.config.Recorder
 	rings = append(rings, own.After(own.Before(time.Duration(seconds+explainLeadIn)*time.Second), recorder.Capacity)...)
 	to := time.Now().UnixMilli()
@@ -196,16 +260,16 @@ func (d *Door) explain(seconds int64) api.Explained {
 
 // askRings asks all peers for what they recorded in the last seconds. The nodes that do
 // not answer are named.
-func (p *Peers) askRings(seconds int64) (rings []recorder.Ring, missing []api.OverviewNode) {
+func (p *Peers) askRings(g gathering, seconds int64) (rings []recorder.Ring, missing []api.OverviewNode) {
 	ctx, cancel := context.WithTimeout(context.Background(), askRingTimeout)
 	defer cancel()
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	for _, peer := range p.config.Peers {
+	for _, peer := range g.peers {
 		asked.Go(func() {
 			var of []recorder.Ring
 			query := fmt.Sprintf("seconds=%d&limit=%d", seconds, maxEvents)
-			err := p.askPeer(ctx, peer, recorderPath, query, func(body io.Reader) (err error) {
+			err := p.askPeer(ctx, g.token, peer, recorderPath, query, func(body io.Reader) (err error) {
 				of, err = recorder.ReadLines(io.LimitReader(body, maxRingBytes))
 				return err
 			})

@@ -1,7 +1,9 @@
 package httpd
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -13,48 +15,138 @@ import (
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/httpd/page"
 	"raftkv/kvserver/recorder"
 )
 
-// Goal: the page and its files come with the strictest policy, need no other origin and
-// evaluate nothing, and everything that they ask for is a route.
+// Goal (I12, I8): the page and its files come with the strictest policy, name no other
+// origin, evaluate nothing and store nothing, and everything that they ask for is a route.
 // Method: the files as they are served; their texts are searched for what the policy
-// forbids.
+// forbids, and for addresses.
 func TestThePageKeepsToItsNode(t *testing.T) {
 	s, _ := newServer(t, nil)
-	var asked []string
-	for i, name := range page.Names {
-		path := "/ui/"
-		if i > 0 {
-			path += name
-		}
+	total := 0
+	for _, name := range page.Names {
+		path := pagePath + strings.TrimPrefix(name, page.Start)
 		a := ask(s, "GET", path, "")
 		wantStatus(t, a, 200)
 		for header, want := range map[string]string{
-			"Content-Security-Policy": page.Policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
-			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Access-Control-Allow-Origin": "",
+			"Content-Security-Policy": page.Policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer",
+			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Access-Control-Allow-Origin": "", "Content-Encoding": "",
 		} {
 			if got := a.header.Get(header); got != want {
 				t.Errorf("%s: %s is %q, want %q", path, header, got, want)
 			}
 		}
-		for _, never := range []string{"innerHTML", "outerHTML", "eval(", "new Function", "document.write", "insertAdjacentHTML", "style=", "https://", "<script>", "javascript:", "localStorage", "document.cookie"} {
+		for _, never := range []string{
+			"innerHTML", "outerHTML", "eval(", "new Function", "document.write", "insertAdjacentHTML", "style=", "<script>", "<style", "javascript:", "srcdoc",
+			"localStorage", "sessionStorage", "indexedDB", "document.cookie", "console.", "import(", "sendBeacon", "postMessage", "setHTML", "DOMParser", "createContextualFragment",
+		} {
 			if strings.Contains(a.body, never) {
 				t.Errorf("%s holds %q", path, never)
 			}
 		}
-		for _, found := range regexp.MustCompile(`(?:href|src)="([^"]+)"|from "\./([^"]+)"`).FindAllStringSubmatch(a.body, -1) {
-			asked = append(asked, found[1]+found[2])
+		// The name of a vocabulary is asked of nobody, and an address that is put together
+		// begins with the scheme of the page.
+		for _, found := range regexp.MustCompile("//[^/\\s\"'`]+|https?:").FindAllString(regexp.MustCompile(`(?m)^\s*//.*$| // .*$`).ReplaceAllString(a.body, ""), -1) {
+			if found != "//www.w3.org" && found != "http:" && found != "//${address}" {
+				t.Errorf("%s names %q", path, found)
+			}
+		}
+		for _, found := range regexp.MustCompile(`(?:href|src)="([^"#]+)"|from "\./([^"]+)"|(?:ask|askJSON|lines)\(["\x60]([^?"\x60$]+)`).FindAllStringSubmatch(a.body, -1) {
+			asked := found[1] + found[2] + found[3]
+			if !slices.ContainsFunc(Routes(), func(r Route) bool {
+				return strings.TrimSuffix(r.Path, "{key}") == asked || slices.Contains(page.Names, asked)
+			}) {
+				t.Errorf("%s asks for %q, which is no route", path, asked)
+			}
 		}
 		if lines := strings.Count(a.body, "\n"); lines > 300 {
 			t.Errorf("%s has %d lines", path, lines)
 		}
+		total += len(ask(s, "GET", path, "", "Accept-Encoding", "gzip, br").body)
 	}
-	for _, name := range asked {
-		known := slices.ContainsFunc(Routes(), func(r Route) bool { return r.Path == name || r.Path == "/ui/"+name })
-		if !known && !strings.HasPrefix(name, "/v1/explain?") {
-			t.Errorf("the page asks for %q, which is no route", name)
+	if a := ask(s, "GET", "/ui/page.go", ""); a.status != 404 || !strings.Contains(a.body, "begins at /ui/") {
+		t.Errorf("a file that there is not: %d %s", a.status, a.body)
+	}
+	if total > 60<<10 {
+		t.Errorf("the page takes %d bytes on the wire, and should take 60 KiB at most", total)
+	}
+	t.Logf("%d bytes on the wire", total)
+}
+
+// Goal: a browser that has a file asks whether it is still right, and is told so without
+// the file; a file that it takes packed is the same file.
+// Method: each file plain, packed, with the tag that it came with, and with another.
+func TestThePageIsKeptByBrowsers(t *testing.T) {
+	s, _ := newServer(t, nil)
+	for _, name := range page.Names {
+		path := pagePath + strings.TrimPrefix(name, page.Start)
+		plain, packed := ask(s, "GET", path, ""), ask(s, "GET", path, "", "Accept-Encoding", "br, gzip")
+		unpacked, err := gzip.NewReader(strings.NewReader(packed.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if content, err := io.ReadAll(unpacked); err != nil || string(content) != plain.body || packed.header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("%s: packed it is another file (%v)", path, err)
+		}
+		if packed.header.Get("Etag") == plain.header.Get("Etag") || plain.header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%s: a cache may take one form for the other", path)
+		}
+		for _, one := range []answer{plain, packed} {
+			accept := one.header.Get("Content-Encoding")
+			again := ask(s, "GET", path, "", "If-None-Match", `"x", W/`+one.header.Get("Etag"), "Accept-Encoding", accept)
+			wantStatus(t, again, 304)
+			if again.body != "" || again.header.Get("Etag") != one.header.Get("Etag") || again.header.Get("Cache-Control") != "no-cache" {
+				t.Errorf("%s: %v %q", path, again.header, again.body)
+			}
+			wantStatus(t, ask(s, "GET", path, "", "If-None-Match", `"another"`, "Accept-Encoding", accept), 200)
+		}
+	}
+}
+
+// Goal: while identities are enforced the page itself comes without a token, what it asks
+// for does not, and what it gathers is asked for with the viewer's token (security.md).
+// Method: two peers note the tokens that they are shown, and refuse.
+func TestThePageAsksWithTheViewersToken(t *testing.T) {
+	shown := make(chan string, 20)
+	refuse := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			shown <- r.Header.Get("Authorization")
+			w.WriteHeader(status)
+		}
+	}
+	s, _ := newServer(t, func(c *settings) {
+		c.Level, c.Peers = 3, []string{"n2", "n3"}
+		c.ClientAddr = others(t, map[string]http.HandlerFunc{"n2": refuse(401), "n3": refuse(403)})
+	})
+	wantStatus(t, ask(s, "GET", "/v1/overview", ""), 200)
+	for range 2 {
+		if got := <-shown; got != "" {
+			t.Errorf("while nobody has a token, peers are shown %q", got)
+		}
+	}
+	token := newIdentity(t, s, "viewer", "viewer00", auth.Rule{Rights: auth.RightsOf(auth.Status)})
+	root := newIdentity(t, s, "root", "root0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
+	change(t, s, callerOf(t, s, root), auth.Change{Action: auth.SetState, State: auth.Enforcing})
+	s.peers.overviews = shared[api.Overview]{} // the last one is still young
+	wantStatus(t, ask(s, "GET", "/ui/", ""), 200)
+	wantStatus(t, ask(s, "GET", "/ui/app.js", ""), 200)
+	wantStatus(t, ask(s, "GET", "/v1/overview", ""), 401)
+	wantStatus(t, ask(s, "GET", "/v1/explain", ""), 401)
+	for _, path := range []string{"/v1/overview", "/v1/explain"} {
+		a := ask(s, "GET", path, "", "Authorization", "Bearer "+token)
+		wantStatus(t, a, 200)
+		for range 2 {
+			if got := <-shown; got != "Bearer "+token {
+				t.Errorf("%s: a peer is shown %q", path, got)
+			}
+		}
+		for _, want := range []string{"it does not know the token", "it does not grant the token the right status"} {
+			if !strings.Contains(a.body, want) || strings.Contains(a.body, token) {
+				t.Errorf("%s: %q is missing, or the token is there: %s", path, want, a.body)
+			}
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
-	"raftkv/kvserver/httpd/page"
 )
 
 // Route is one thing that can be asked over HTTP. Everything that holds for all
@@ -148,14 +147,10 @@ func routeTable() []route {
 		{Route{"HEAD", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 	}
 	all = append(append(all, leaseRoutes()...), memberRoutes()...)
-	for i, name := range page.Names {
-		path := "/ui/"
-		if i > 0 {
-			path += name
-		}
+	for _, path := range []string{pagePath, pagePath + "{name}"} {
 		// Files of the program hold nothing of anybody's. What the page shows is asked for
 		// by the routes above.
-		all = append(all, route{Route{"GET", path, kvserver.Free, auth.Open, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).servePage})
+		all = append(all, route{Route{"GET", path, kvserver.Free, auth.Open, nil, []string{"If-None-Match", "Accept-Encoding"}, []int{200, 304, 400, 500}}, ofSystem, (*Door).servePage})
 	}
 	return all
 }

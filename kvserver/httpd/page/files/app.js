@@ -1,125 +1,113 @@
 // The page of raftkv: asks its node twice a second what all nodes say, and shows it.
 
-import { cards, judge } from "./cluster.js";
-import { byId, clock, h, number, s, seconds, setText } from "./dom.js";
-import { draw } from "./timeline.js";
+import { Gone, Refusal, askJSON, hasToken, useToken } from "./ask.js";
+import { cards, judge, leaderOf } from "./cluster.js";
+import { byId, h, patch, seconds, setText } from "./dom.js";
+import * as data from "./data.js";
+import * as learn from "./learn.js";
+import * as load from "./load.js";
+import * as stories from "./stories.js";
+import * as timeline from "./timeline.js";
+import { title } from "./words.js";
 
-const views = ["cluster", "events", "load"];
-const state = { view: "cluster", spoken: "", since: 0, level: "", overview: null, samples: [], failures: 0, asking: false, known: [] };
+const state = { view: "", spoken: "", since: 0, level: "", overview: null, refused: null, failures: 0, known: [], seen: new Map(), lately: "", latelyAt: 0 };
 
-async function fetchJSON(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(8000) });
-  if (!answer.ok) throw new Error(`${path} answers ${answer.status}`);
-  return answer.json();
-}
+const views = {
+  cluster: { enter: () => render(), update: () => render() },
+  timeline: timeline.view(byId("view-timeline")),
+  explain: stories.view(byId("view-explain")),
+  load: load.view(byId("view-load")),
+  data: data.view(byId("view-data")),
+  learn: learn.view(byId("view-learn"), () => state.overview),
+};
+const names = { events: "timeline" }; // of earlier versions, in bookmarks
 
-function show(view) {
-  state.view = views.includes(view) ? view : "cluster";
-  for (const v of views) {
-    byId(`view-${v}`).hidden = v !== state.view;
-    byId(`to-${v}`).setAttribute("aria-pressed", String(v === state.view));
+/** route shows the view that stands in the fragment, with what stands behind the slash. */
+function route() {
+  const [name, ...rest] = location.hash.slice(1).split("/");
+  const view = views[name] ? name : names[name] || "cluster", moved = view !== state.view;
+  if (moved) views[state.view]?.leave?.();
+  state.view = view;
+  for (const v of Object.keys(views)) {
+    byId(`view-${v}`).hidden = v !== view;
+    if (v === view) byId(`to-${v}`).setAttribute("aria-current", "page");
+    else byId(`to-${v}`).removeAttribute("aria-current");
   }
-  if (state.view === "events") explain();
-  render();
+  views[view].enter(rest.length ? rest.join("/") : undefined);
 }
 
 function headline(level, text, more) {
   const key = level + text;
-  if (state.level !== key) { state.level = key; state.since = Date.now(); }
+  if (state.level !== key) [state.level, state.since] = [key, Date.now()];
   const held = level === "bad" ? ` For ${seconds((Date.now() - state.since) / 1000)}.` : "";
-  const line = byId("headline");
-  line.className = level;
-  line.replaceChildren({ good: "✓ ", warn: "! ", bad: "✕ " }[level] + text + ".", h("small", null, more + held));
-  if (state.spoken !== text) { state.spoken = text; setText(byId("spoken"), text); }
-  document.title = `${{ good: "✓", warn: "!", bad: "✕" }[level]} raftkv ${state.overview ? state.overview.cluster : ""}`;
+  const sign = { good: "✓", warn: "!", bad: "✕" }[level];
+  patch(byId("headline"), h("p", { id: "headline", class: level }, h("span", { "aria-hidden": "true" }, sign + " "), text + ".", h("small", null, more + held)));
+  if (state.spoken !== text) setText(byId("spoken"), (state.spoken = text));
+  document.title = `${sign} raftkv ${state.overview ? state.overview.cluster : ""}`;
 }
 
 async function poll() {
-  setTimeout(poll, document.hidden ? 3000 : 500);
-  if (state.asking) return;
-  state.asking = true;
+  const begun = Date.now();
   try {
-    state.overview = await fetchJSON("/v1/overview");
-    state.failures = 0;
-  } catch {
-    state.failures++;
-  }
-  state.asking = false;
-  if (!state.failures) {
-    sample();
+    state.overview = await askJSON("/v1/overview");
+    [state.failures, state.refused] = [0, null];
+    for (const n of state.overview.nodes) if (n.status) state.seen.set(n.node, { at: begun, role: n.status.role, term: n.status.term });
     links();
+    tellLately();
+  } catch (error) {
+    if (error instanceof Refusal) [state.refused, state.failures] = [error, 0];
+    else if (error instanceof Gone) state.failures++;
+    else throw error;
+  } finally {
+    setTimeout(poll, document.hidden ? 3000 : Math.max(100, 500 - (Date.now() - begun)));
   }
+  load.sample(state.failures || state.refused ? null : state.overview);
   render();
+  if (state.view !== "cluster") views[state.view].update?.();
 }
 
 function render() {
-  const overview = state.overview;
-  if (state.failures > 1 || !overview) {
-    if (state.failures) headline("bad", "The node that serves this page does not answer", state.known.length ? "Look through another one; the links are at the end of the page." : "Is it running?");
+  const { overview, refused, failures } = state;
+  if (failures > 1 || (failures && !overview)) {
+    headline("bad", "The node that serves this page does not answer", state.known.length ? "Look through another one; the links are at the end of the page." : "Is it running?");
     return;
   }
+  if (refused) {
+    const unknown = refused.status === 401, denied = refused.status === 403;
+    byId("token-form").hidden = !unknown && !denied;
+    headline(unknown || denied ? "warn" : "bad", unknown ? (hasToken() ? "The token opens nothing here" : "This cluster asks who you are") : denied ? "Your token does not show the cluster" : "The node does not show the cluster",
+      unknown ? "Enter a token with the right status to see the cluster." : denied ? "It needs the right status. What else it allows works." : refused.message + ".");
+    return;
+  }
+  if (!overview) return;
   const verdict = judge(overview);
   headline(verdict.level, verdict.text, verdict.more);
   setText(byId("cluster"), overview.cluster);
   setText(byId("server"), overview.node);
-  if (state.view === "cluster") byId("view-cluster").replaceChildren(cards(overview, verdict));
-  if (state.view === "load") byId("view-load").replaceChildren(...charts());
+  if (state.view === "cluster") patch(byId("cards"), cards(overview, verdict, state.seen));
 }
 
+/** links names the other nodes, so that they can be reached when this one is gone. */
 function links() {
   const others = state.overview.nodes.filter((n) => n.address).map((n) => [n.node, n.address]);
   if (!others.length || JSON.stringify(others) === JSON.stringify(state.known)) return;
   state.known = others;
-  byId("links").replaceChildren("The same through ", ...others.flatMap(([node, address], i) => [i ? ", " : "", h("a", { href: `${location.protocol}//${address}/ui/` }, node)]), ".");
+  byId("links").replaceChildren("The same through ", ...others.flatMap(([node, address], i) => [i ? ", " : "", h("a", { href: `${location.protocol}//${address}/ui/`, rel: "noreferrer" }, node)]), ".");
 }
 
-async function explain() {
-  const span = byId("span").value;
-  byId("as-json").setAttribute("href", `/v1/explain?seconds=${span}`);
-  try {
-    draw(await fetchJSON(`/v1/explain?seconds=${span}`));
-  } catch (error) {
-    byId("stories").replaceChildren(h("p", { class: "bad" }, `The stories cannot be had: ${error.message}.`));
-  }
-}
-
-const kept = 600_000; // milliseconds of samples
-
-function sample() {
-  const now = Date.now(), last = state.samples.at(-1);
-  if (last && now - last.at < 1000) return;
-  const all = state.overview.nodes.filter((n) => n.status).map((n) => n.status);
-  const leader = all.find((n) => n.role === "leader"); // it serves every write, whichever node was asked
-  state.samples.push({
-    at: now, writes: leader ? leader.load.writes.per_second + leader.load.deletes.per_second : 0,
-    reads: all.reduce((total, n) => total + n.load.reads.per_second, 0),
-    sync: 1000 * Math.max(0, ...all.map((n) => n.disk?.fsync_p99_seconds || 0)), commit: 1000 * (leader?.log.commit_p99_seconds || 0),
-  });
-  while (state.samples[0].at < now - kept) state.samples.shift();
-}
-
-function charts() {
-  return [
-    chart("Requests a second", "/s", [["writes", "writes", ""], ["reads", "reads", "b"]]),
-    chart("Slowest hundredth, in milliseconds", "ms", [["commit", "commits", ""], ["sync", "syncs of the slowest disk", "b"]]),
-    h("p", { class: "legend" }, "Kept by this page, for ten minutes at most, while it is open."),
-  ];
-}
-
-function chart(title, unit, lines) {
-  const width = Math.max(280, byId("view-load").clientWidth - 28), height = 150, left = 46, samples = state.samples;
-  const most = Math.max(1, ...samples.flatMap((p) => lines.map(([key]) => p[key])));
-  const end = samples.at(-1)?.at || Date.now(), begin = Math.min(samples[0]?.at || end, end - 60_000);
-  const x = (at) => left + ((at - begin) / (end - begin)) * (width - left - 6), y = (v) => height - 22 - (v / most) * (height - 36);
-  const latest = samples.at(-1) || {};
-  return h("figure", { class: "chart" }, h("h2", null, title),
-    s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}: now ${lines.map(([key, name]) => `${name} ${number(latest[key] || 0)} ${unit}`).join(", ")}` },
-      [0, 0.5, 1].map((part) => [s("line", { class: "grid", x1: left, x2: width, y1: y(part * most), y2: y(part * most) }),
-        s("text", { x: left - 6, y: y(part * most) + 4, "text-anchor": "end" }, most < 10 ? (part * most).toFixed(1) : number(part * most))]),
-      s("text", { x: left, y: height - 4 }, clock(begin)), s("text", { x: width, y: height - 4, "text-anchor": "end" }, clock(end)),
-      lines.map(([key, , style]) => s("polyline", { class: `line ${style}`, points: samples.map((p) => `${x(p.at).toFixed(1)},${y(p[key]).toFixed(1)}`).join(" ") }))),
-    h("table", null, h("tbody", null, lines.map(([key, name, style]) => h("tr", null, h("td", null, (style ? "╌ " : "─ ") + name), h("td", null, `now ${most < 10 ? (latest[key] || 0).toFixed(1) : number(latest[key] || 0)} ${unit}`),
-      h("td", null, `most ${number(Math.max(0, ...samples.map((p) => p[key])))} ${unit}`))))));
+/** tellLately asks for stories when something has changed, and now and then. */
+function tellLately() {
+  const { overview } = state, now = Date.now();
+  const key = overview.nodes.map((n) => `${n.node} ${Boolean(n.status)}`).join() + (leaderOf(overview)?.term ?? "none");
+  if (key !== state.lately) [state.lately, state.latelyAt] = [key, Math.min(state.latelyAt, now - 28_500)]; // events of the others come a little later
+  if (now - state.latelyAt < 30_000) return;
+  state.latelyAt = now;
+  stories.tell(600).then((told) => {
+    const last = told.stories.filter((story) => story.kind !== "quiet").slice(-3).reverse();
+    patch(byId("lately"), h("div", { id: "lately" }, h("h2", null, "Lately"), last.length
+      ? h("ul", null, last.map((story) => h("li", { class: `story ${stories.tone(story)}` }, h("h3", null, h("a", { href: `#timeline/${story.from_ms}` }, title(story)), " ", h("small", null, stories.when(story))), h("p", null, story.sentences.join(" ")))))
+      : h("p", { class: "story calm" }, "Nothing happened in the last 10 minutes.")));
+  }, () => { state.latelyAt = now - 25_000; });
 }
 
 function dark() {
@@ -132,11 +120,25 @@ byId("theme").addEventListener("click", () => {
   setText(byId("theme"), dark() ? "Light" : "Dark");
 });
 setText(byId("theme"), dark() ? "Light" : "Dark");
-for (const v of views) byId(`to-${v}`).addEventListener("click", () => { location.hash = v; });
-addEventListener("hashchange", () => show(location.hash.slice(1)));
-byId("span").addEventListener("change", explain);
-byId("again").addEventListener("click", explain);
-byId("span-form").addEventListener("submit", (e) => { e.preventDefault(); explain(); });
-setInterval(() => { if (state.view === "events" && !document.hidden && !document.querySelector(".story.on, #lanes details[open]")) explain(); }, 3000);
-show(location.hash.slice(1));
+
+byId("token-show").addEventListener("click", () => {
+  byId("token-form").hidden = false;
+  byId("token").focus();
+});
+byId("token-form").addEventListener("submit", (e) => {
+  e.preventDefault();
+  useToken(byId("token").value.trim());
+  byId("token").value = "";
+  byId("token-form").hidden = true;
+  route();
+});
+
+addEventListener("hashchange", route);
+let resizing = 0;
+addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(() => views[state.view].resize?.(), 150);
+});
+setInterval(() => { if (!document.hidden) views[state.view].refresh?.(); }, 3000);
+route();
 poll();

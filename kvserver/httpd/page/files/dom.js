@@ -12,7 +12,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** h makes an element of HTML. */
+/** h makes an element of HTML. Children are elements or texts; a text is never parsed. */
 export const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 
 /** s makes an element of SVG. */
@@ -25,7 +25,28 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/**
+ * patch makes an element look like another one and touches only what differs, so that what
+ * a person has selected or folded stays. Neither may hold anything that listens.
+ */
+export function patch(old, wanted) {
+  if (old.nodeType !== wanted.nodeType || old.nodeName !== wanted.nodeName) return old.replaceWith(wanted);
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== wanted.data) old.data = wanted.data;
+    return undefined;
+  }
+  for (const { name } of [...old.attributes]) if (name !== "open" && !wanted.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of wanted.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const children = [...wanted.childNodes];
+  while (old.childNodes.length > children.length) old.lastChild.remove();
+  children.forEach((child, i) => (i < old.childNodes.length ? patch(old.childNodes[i], child) : old.append(child)));
+  return undefined;
+}
+
 export const number = (n) => Math.round(n).toLocaleString("en-US");
+
+/** figure is a number with a digit behind the dot where it is small. */
+export const figure = (n) => (n > 0 && n < 10 ? n.toFixed(1) : number(n));
 
 export function seconds(n) {
   if (n < 0.01) return (n * 1000).toFixed(1) + " ms";
@@ -37,6 +58,9 @@ export function seconds(n) {
   return Math.round(n / 86400) + " days";
 }
 
+/** span is a time in nanoseconds, as events hold it. */
+export const span = (ns) => seconds(ns / 1e9);
+
 export function bytes(n) {
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
     if (n < 1024 || unit === "GiB") return (n < 10 && unit !== "B" ? n.toFixed(1) : Math.round(n)) + " " + unit;
@@ -47,4 +71,16 @@ export function bytes(n) {
 
 export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
-export const list = (names) => names.length < 2 ? names.join("") : names.slice(0, -1).join(", ") + " and " + names.at(-1);
+/** instant is a time of day to the millisecond. */
+export const instant = (ms) => `${clock(ms)}.${String(Math.floor(ms) % 1000).padStart(3, "0")}`;
+
+export const list = (names) => (names.length < 2 ? names.join("") : names.slice(0, -1).join(", ") + " and " + names.at(-1));
+
+export const count = (n, one, more = one + "s") => `${number(n)} ${n === 1 ? one : more}`;
+
+/** save gives a person a file that the page has made of data that it holds. */
+export function save(name, parts, type) {
+  const link = h("a", { href: URL.createObjectURL(new Blob(parts, { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -1,8 +1,12 @@
-// What happened: a lane for each node, events as shapes, stories as spans.
+// Timeline: a lane for each node with its events, in the order that the protocol gives
+// them; the tenures of leaders as bars, and stories as spans.
 
-import { byId, clock, h, s, seconds } from "./dom.js";
+import { byId, clock, count, h, instant, s } from "./dom.js";
+import { topicOf } from "./learn.js";
+import { chosen, lookBack, missing, tell, tone, when, why } from "./stories.js";
+import { say, title } from "./words.js";
 
-// shape says how a kind of event is drawn: a path around (0,0), and a class.
+// shapes say how a kind of event is drawn: a path around (0,0), and a class.
 const round = "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0";
 const small = "M-2.5,0a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0";
 const tiny = "M-1.5,0a1.5,1.5 0 1,0 3,0a1.5,1.5 0 1,0 -3,0";
@@ -19,101 +23,191 @@ const shapes = {
   loop_late: [round, "trouble"], collector_pause: [round, "trouble"], started: [round, "strong"], continued: [round, "trouble"],
   end_asked: [cross, "strong"], ended_in_order: [cross, "strong"], failed: [cross, "trouble"], truncated: [cross, "trouble"], quarantined: [cross, "trouble"],
 };
+const idOf = (e) => `${e.node} ${e.boot} ${e.seq}`;
+const shownRows = 300;
 
-const words = (text) => text.replaceAll("_", " ");
+/** view is Timeline. */
+export function view(root) {
+  const lanes = h("div", { id: "lanes" }), told = h("div"), rows = h("div");
+  const state = { told: null, zoom: null, story: null, event: "" };
+  const range = () => state.zoom || whole(state.told);
 
-function describe(e) {
-  let text = `${clock(e.at_ms)} ${e.node}: ${words(e.kind)}`;
-  if (e.peer) text += ` ${e.peer}`;
-  if (e.why) text += `, ${words(e.why)}`;
-  if (e.term) text += `, term ${e.term}`;
-  if (e.index) text += `, index ${e.index}`;
-  return text;
+  function render() {
+    if (!state.told) return;
+    const focused = document.activeElement?.id;
+    const events = state.told.events.filter((e) => e.kind !== "minute" && e.kind !== "minute_followed");
+    const scale = range(), evidence = new Set((state.story?.evidence || []).map(idOf));
+    lanes.replaceChildren(draw(state, events, scale, evidence, lanes.clientWidth - 26, pick, point));
+    told.replaceChildren(...missing(state.told), ...(state.story ? [chosenStory(state.story, all)] : []));
+    rows.replaceChildren(table(events.filter((e) => e.at_ms >= scale.from && e.at_ms <= scale.to), evidence, state.event));
+    if (focused) byId(focused)?.focus({ preventScroll: true });
+  }
+
+  async function load() {
+    try {
+      state.told = await tell(chosen.seconds);
+      render();
+    } catch (error) {
+      lanes.replaceChildren(h("p", { class: "note bad" }, why(error, "status")));
+    }
+  }
+
+  function pick(story) {
+    state.story = story;
+    const margin = Math.max(400, (story.to_ms - story.from_ms) * 0.15);
+    state.zoom = { from: story.from_ms - margin, to: story.to_ms + margin };
+    render();
+  }
+
+  function point(e) {
+    state.event = idOf(e);
+    render();
+    document.querySelector("tr.at")?.scrollIntoView({ block: "nearest" });
+  }
+
+  function all() {
+    Object.assign(state, { zoom: null, story: null, event: "" });
+    load();
+  }
+
+  // factor below 1 looks closer; by moves to the right, in widths.
+  const zoom = (factor, by) => () => {
+    if (!state.told) return;
+    const { from, to } = range(), half = Math.max(25, ((to - from) / 2) * factor), middle = (from + to) / 2 + by * (to - from);
+    state.zoom = { from: middle - half, to: middle + half };
+    render();
+  };
+  const press = (text, name, act) => h("button", { type: "button", "aria-label": name, title: name, onclick: act }, text);
+  const bar = () => h("form", { class: "bar", onsubmit: (e) => e.preventDefault() }, lookBack("timeline-span", all),
+    h("span", { class: "group" }, press("＋", "look closer", zoom(0.5, 0)), press("－", "look from further away", zoom(2, 0)),
+      press("◂", "earlier", zoom(1, -0.5)), press("▸", "later", zoom(1, 0.5)), press("All", "show the whole time, live", all)));
+
+  return {
+    enter(argument) {
+      root.replaceChildren(h("p", { class: "lead" }, "What each node noted, in the order that the protocol gives. Choose a story to look at it closely."), bar(), lanes, told, rows);
+      if (argument === undefined) return state.zoom ? render() : load();
+      return load().then(() => {
+        const story = state.told?.stories.find((one) => String(one.from_ms) === argument && one.kind !== "quiet");
+        if (story) pick(story);
+      });
+    },
+    refresh() {
+      if (!state.zoom && !state.event && !getSelection().toString()) load();
+    },
+    resize: render,
+  };
 }
 
-/** draw shows an answer of /v1/explain. Choosing a story marks its events. */
-export function draw(told) {
-  const events = told.events.filter((e) => e.kind !== "minute" && e.kind !== "minute_followed");
-  const first = events.length ? events[0].at_ms : told.from_ms;
-  const scale = { from: Math.max(told.from_ms, Math.min(first, told.to_ms - 10000) - 1000), to: told.to_ms };
-  const marks = new Map();
-  byId("lanes").replaceChildren(lanes(told, events, scale, marks), table(events));
-  byId("stories").replaceChildren(...stories(told, marks));
+/** whole is the time in which anything happened, 10 s at least. */
+function whole(told) {
+  const first = told.events.find((e) => !e.kind.startsWith("minute"))?.at_ms ?? told.to_ms;
+  return { from: Math.max(told.from_ms, Math.min(first, told.to_ms - 10000) - 1000), to: told.to_ms };
 }
 
-function lanes(told, events, scale, marks) {
-  const width = Math.max(320, Math.min(1160, byId("lanes").clientWidth - 26)), left = 44, top = 22 + 16 * Math.min(told.stories.length, 6);
+function draw(state, events, scale, evidence, room, pick, point) {
+  const { told } = state;
+  const width = Math.max(280, Math.min(1160, room)), left = 40;
   const nodes = [...new Set([...told.events.map((e) => e.node), ...(told.missing || []).map((m) => m.node)])].sort();
   const x = (at) => left + Math.max(0, Math.min(1, (at - scale.from) / (scale.to - scale.from))) * (width - left - 12);
-  const y = (node) => top + 20 + 42 * nodes.indexOf(node);
-  const height = top + 42 * nodes.length + 14;
-  const parts = [];
-  const steps = width < 600 ? 3 : 6;
+  const inside = (e) => e.at_ms >= scale.from && e.at_ms <= scale.to;
+  const labels = place(told.stories.filter((one) => one.kind !== "quiet" && one.to_ms >= scale.from && one.from_ms <= scale.to), x, width);
+  const top = 24 + 18 * labels.rows;
+  const y = (node) => top + 22 + 44 * nodes.indexOf(node);
+  const height = top + 44 * nodes.length + 8;
+  const parts = [s("defs", null, s("marker", { id: "tip", viewBox: "0 0 6 6", refX: 5, refY: 3, markerWidth: 5, markerHeight: 5, orient: "auto" }, s("path", { class: "tip", d: "M0,0L6,3L0,6Z" })))];
+  const steps = width < 600 ? 2 : 6, time = scale.to - scale.from < 8000 ? instant : clock;
   for (let i = 0; i <= steps; i++) {
     const at = scale.from + ((scale.to - scale.from) * i) / steps;
-    parts.push(s("line", { class: "grid", x1: x(at), x2: x(at), y1: 16, y2: height - 8 }),
-      s("text", { x: x(at), y: 11, "text-anchor": i === 0 ? "start" : i === steps ? "end" : "middle" }, clock(at)));
+    parts.push(s("line", { class: "grid", x1: x(at), x2: x(at), y1: 16, y2: height - 4 }),
+      s("text", { x: x(at), y: 11, "text-anchor": i === 0 ? "start" : i === steps ? "end" : "middle" }, time(at)));
   }
-  for (const node of nodes) parts.push(s("line", { class: "lane", x1: left, x2: width, y1: y(node), y2: y(node) }), s("text", { x: 0, y: y(node) + 4 }, node));
-  parts.push(...reigns(told, scale, x, y), ...spans(told, scale, x, marks));
-  const evidence = new Set(told.stories.flatMap((story) => (story.evidence || []).map((e) => `${e.node} ${e.boot} ${e.seq}`)));
-  for (const e of events) {
-    if (e.at_ms < scale.from) continue;
+  for (const node of nodes) parts.push(s("line", { class: "lane", x1: left, x2: width - 12, y1: y(node), y2: y(node) }), s("text", { class: "name", x: 0, y: y(node) + 4 }, node));
+  parts.push(tenures(told, scale, x, y), labels.placed.map((label) => spanOf(label, state.story, pick)));
+  const seen = events.filter(inside);
+  if (scale.to - scale.from < 30_000) parts.push(arrows(seen, x, y));
+  const known = new Set(told.stories.flatMap((story) => (story.evidence || []).map(idOf)));
+  for (const e of seen) {
+    const id = idOf(e);
     let [path, kind] = shapes[e.kind] || [small, ""];
-    if (kind === "trouble" && !evidence.has(`${e.node} ${e.boot} ${e.seq}`)) [path, kind] = [tiny, ""];
-    const mark = s("path", { class: `event ${kind}`, d: path, transform: `translate(${x(e.at_ms).toFixed(1)},${y(e.node)})` }, s("title", null, describe(e)));
-    marks.set(`${e.node} ${e.boot} ${e.seq}`, mark);
-    parts.push(mark);
+    if (kind === "trouble" && !known.has(id)) [path, kind] = [tiny, ""];
+    const marked = evidence.has(id) || state.event === id ? "on" : evidence.size ? "off" : "";
+    parts.push(s("path", { class: `event ${kind} ${marked}`, d: path, transform: `translate(${x(e.at_ms).toFixed(1)},${y(e.node)})`, onclick: () => point(e) },
+      s("title", null, `${instant(e.at_ms)} ${e.node} ${say(e)}`)));
   }
-  return h("figure", null, s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `Events of ${nodes.length} nodes; the table below holds them, too` }, parts),
-    h("figcaption", { class: "legend" }, "★ elected, with its reign as a bar · ▲ election · ◆ connection · ■ disk · ● process · ✕ end; red: a story tells of it"));
+  return h("figure", null, s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `Lanes of ${count(nodes.length, "node")}; the table below holds the same events` }, parts),
+    h("figcaption", { class: "legend" }, "▬ leads · ★ elected · ▲ election · ◆ connection · ■ disk · ● process · ✕ end · red: a story tells of it"));
 }
 
-function reigns(told, scale, x, y) {
+/** place finds a row for each story, with room for its title. */
+function place(stories, x, width) {
+  const ends = [], placed = [];
+  for (const story of stories.slice(-12)) {
+    const from = x(story.from_ms), wide = Math.max(7, x(story.to_ms) - from), text = title(story), room = text.length * 6.4 + 8;
+    const behind = from + wide + room < width, inside = wide > room;
+    const begin = behind || inside ? from : from - room, end = inside ? from + wide : behind ? from + wide + room : from + wide;
+    let row = ends.findIndex((e) => e < begin);
+    if (row < 0) row = ends.length;
+    ends[row] = end + 4;
+    placed.push({ story, from, wide, row, text: begin < 0 ? "" : text, at: inside ? from + 5 : behind ? from + wide + 5 : from - 5, anchor: behind || inside ? "start" : "end" });
+  }
+  return { placed, rows: ends.length };
+}
+
+function spanOf({ story, from, wide, row, text, at, anchor }, picked, pick) {
+  const on = picked && picked.from_ms === story.from_ms && picked.kind === story.kind;
+  const choose = () => pick(story);
+  return s("g", {
+    class: `span ${tone(story)} ${on ? "on" : ""}`, id: `span-${story.kind}-${story.from_ms}`, tabindex: 0, role: "button", "aria-label": `${title(story)}, ${when(story)}`, onclick: choose,
+    onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); } },
+  }, s("title", null, title(story)), s("rect", { x: from, y: 19 + 18 * row, width: wide, height: 12, rx: 3 }), text ? s("text", { x: at, y: 29 + 18 * row, "text-anchor": anchor }, text) : null);
+}
+
+/** tenures draws who led when. */
+function tenures(told, scale, x, y) {
   const found = [];
   for (const e of told.events) {
     const leader = { elected: e.node, minute: e.node, followed: e.peer, minute_followed: e.peer }[e.kind];
-    if (leader && !found.some((r) => r.term === e.term)) found.push({ leader, term: e.term, at: e.kind.startsWith("minute") ? scale.from : e.at_ms });
+    if (leader && !found.some((r) => r.term === e.term)) found.push({ leader, term: e.term, at: e.kind.startsWith("minute") ? told.from_ms : e.at_ms });
   }
   found.sort((a, b) => a.term - b.term);
   return found.filter((r) => Number.isFinite(y(r.leader))).map((r, i) => {
-    const to = i + 1 < found.length ? found[i + 1].at : scale.to;
-    return to < scale.from ? null : s("line", { class: "reign", x1: x(r.at), x2: x(to), y1: y(r.leader), y2: y(r.leader) }, s("title", null, `${r.leader} leads term ${r.term}`));
-  }).filter(Boolean);
-}
-
-function spans(told, scale, x, marks) {
-  return told.stories.slice(-6).map((story, i) => {
-    const index = Math.max(0, told.stories.length - 6) + i, from = x(story.from_ms), to = Math.max(x(story.to_ms), from + 6);
-    const choose = () => select(told, index, marks);
-    return s("rect", {
-      class: "span", id: `span-${index}`, x: from, y: 18 + 16 * i, width: to - from, height: 11, rx: 3, tabindex: 0, role: "button", "aria-label": words(story.kind),
-      onclick: choose, onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); } },
-    }, s("title", null, words(story.kind)));
+    const ends = told.stories.filter((one) => one.culprits?.includes(r.leader) && one.kind.startsWith("leader_") && one.from_ms >= r.at).map((one) => one.from_ms);
+    const to = Math.min(i + 1 < found.length ? found[i + 1].at : scale.to, ...ends), from = x(r.at);
+    if (to < scale.from || r.at > scale.to) return null;
+    return s("g", null, s("line", { class: "tenure", x1: from, x2: x(to), y1: y(r.leader), y2: y(r.leader) }, s("title", null, `${r.leader} leads term ${r.term}`)),
+      x(to) - from > 70 ? s("text", { class: "term", x: from + 9, y: y(r.leader) - 9 }, `term ${r.term}`) : null);
   });
 }
 
-const certainties = { certain: "", likely: "likely", unknown: "cause not known" };
-
-function stories(told, marks) {
-  const missing = (told.missing || []).map((m) => h("p", null, `${m.node} gave no events: ${m.error}.`));
-  return [...missing, ...told.stories.map((story, i) => h("article", { class: story.kind === "quiet" ? "story calm" : "story", id: `story-${i}` },
-    h("h2", null, `${words(story.kind)}${story.culprits ? ": " + story.culprits.join(", ") : ""} `,
-      h("small", null, [clock(story.from_ms), story.to_ms - story.from_ms > 1500 ? "for " + seconds((story.to_ms - story.from_ms) / 1000) : "", certainties[story.certainty]].filter(Boolean).join(" · "))),
-    h("p", null, story.sentences.join(" ")),
-    story.kind === "quiet" ? null : h("button", { type: "button", onclick: () => select(told, i, marks) }, "Show its events"))).reverse()];
+/** arrows draws which event led to which on another node. */
+function arrows(events, x, y) {
+  const found = [], key = (kind, node, term) => `${kind} ${node} ${term}`, last = new Map();
+  const between = (a, b) => { if (a && a.node !== b.node) found.push([a, b]); };
+  for (const e of events) {
+    last.set(key(e.kind, e.node, e.term), e);
+    if (e.kind === "vote_granted") between(last.get(key("campaign", e.peer, e.term)), e);
+    if (e.kind === "followed") between(last.get(key("elected", e.peer, e.term)), e);
+    if (e.kind === "transfer_taken") between(events.findLast((one) => one.kind === "transfer" && one.node === e.peer && one.at_ms <= e.at_ms + 50), e);
+    if (e.kind === "elected") for (const one of events) if (one.kind === "vote_granted" && one.peer === e.node && one.term === e.term) between(one, e);
+  }
+  if (found.length > 150) return [];
+  return found.map(([a, b]) => s("line", { class: "arrow", x1: x(a.at_ms), y1: y(a.node), x2: x(b.at_ms), y2: y(b.node) + Math.sign(y(a.node) - y(b.node)) * 6, "marker-end": "url(#tip)" }));
 }
 
-function select(told, index, marks) {
-  for (const on of document.querySelectorAll(".on")) on.classList.remove("on");
-  for (const id of [`story-${index}`, `span-${index}`]) byId(id)?.classList.add("on");
-  for (const e of told.stories[index].evidence || []) marks.get(`${e.node} ${e.boot} ${e.seq}`)?.classList.add("on");
-  byId(`story-${index}`).scrollIntoView({ block: "nearest" });
+function chosenStory(story, all) {
+  return h("article", { class: `story on ${tone(story)}` }, h("h2", null, title(story) + " ", h("small", null, when(story))), h("p", null, story.sentences.join(" ")),
+    h("p", { class: "more" }, h("span", { class: "legend" }, `It rests on ${count((story.evidence || []).length, "event")}, which are marked.`), h("button", { type: "button", onclick: all }, "Back to the whole time")));
 }
 
-function table(events) {
-  return h("details", null, h("summary", null, `All ${events.length} events as a table`),
-    h("table", null, h("thead", null, h("tr", null, ["when", "node", "what", "details"].map((t) => h("th", { scope: "col" }, t)))),
-      h("tbody", null, events.map((e) => h("tr", null, h("td", null, clock(e.at_ms)), h("td", null, e.node), h("td", null, words(e.kind)),
-        h("td", null, describe(e).split(": ").slice(1).join(": ")))))));
+function table(events, evidence, pointed) {
+  const shown = events.slice(-shownRows);
+  if (!shown.length) return h("p", { class: "note" }, "No event in this time. A cluster to which nothing happens notes nothing but a minute now and then.");
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", null,
+    h("caption", null, shown.length < events.length ? `The last ${count(shown.length, "event")} of ${count(events.length, "event")}` : count(shown.length, "event")),
+    h("thead", null, h("tr", null, ["When", "Node", "What happened"].map((text) => h("th", { scope: "col" }, text)))),
+    h("tbody", null, shown.map((e) => {
+      const topic = topicOf(e.kind), id = idOf(e);
+      return h("tr", { class: id === pointed ? "at" : evidence.has(id) ? "on" : "" }, h("td", null, instant(e.at_ms)), h("td", null, e.node),
+        h("td", null, say(e), topic ? [" ", h("a", { class: "quiet", href: `#learn/${topic.id}`, "aria-label": `Learn: ${topic.name}` }, topic.paper)] : null));
+    }))));
 }
