@@ -1,4 +1,4 @@
-# Everything here needs Go 1.26 or later, make and nothing else.
+# Everything here needs Go 1.26 or later, make and nothing else; ui-shots alone needs a browser.
 
 GO ?= go
 
@@ -93,6 +93,11 @@ sim: ## fresh simulator seeds for SECONDS=60
 explore: ## every state of the core within small bounds, a minute of a processor (DEEP=1: hours)
 	$(GO) test -v -count=1 -timeout 24h ./raft/core -run '^TestExplore' -args -explore . $(if $(DEEP),-explore.deep -explore.limit $(or $(LIMIT),1h))
 
+ui-shots: ## look at the page in Chromium: every view in five states, pictures in ui-shots/ (Debian, as root; npm)
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+	mkdir -p ui-shots/axe && cd ui-shots/axe && { test -e package/axe.min.js || { npm pack --silent axe-core@4.14.1 && tar xzf axe-core-4.14.1.tgz; }; }
+	$(GO) test -v -count=1 -timeout 20m ./tests/ui -ui -ui.shots $(CURDIR)/ui-shots -ui.axe $(CURDIR)/ui-shots/axe/package/axe.min.js
+
 mutants: ## plant bugs, one at a time, in a copy; which test catches each (ONLY=M01,labs)
 	$(GO) run ./tests/mutants -only '$(ONLY)'
 
@@ -114,10 +119,10 @@ campaign: $(filter $(CAMPAIGNS),$(NAME)) ## measure for long, some as root: NAME
 rename: ## give the module another path, in all files: MODULE=example.org/you/raftkv
 	@$(GO) run ./deploy/rename -module '$(MODULE)'
 
-clean: ## remove bin/
-	rm -rf bin
+clean: ## remove bin/ and ui-shots/
+	rm -rf bin ui-shots
 
 $(CAMPAIGNS):
 	$(GO) test -v -count=1 $(campaign.$@)
 
-.PHONY: $(CAMPAIGNS) help build run test lint bench bench-peers microbench allocations fuzz sim explore mutants labs labs-realtime labs-race campaign rename clean
+.PHONY: $(CAMPAIGNS) help build run test lint bench bench-peers microbench allocations fuzz sim explore ui-shots mutants labs labs-realtime labs-race campaign rename clean

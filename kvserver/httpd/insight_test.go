@@ -26,6 +26,11 @@ import (
 // forbids, and for addresses.
 func TestThePageKeepsToItsNode(t *testing.T) {
 	s, _ := newServer(t, nil)
+	for _, part := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"} {
+		if !slices.Contains(strings.Split(page.Policy, "; "), part) {
+			t.Errorf("the policy does not say %s", part)
+		}
+	}
 	total := 0
 	for _, name := range page.Names {
 		path := pagePath + strings.TrimPrefix(name, page.Start)
@@ -148,6 +153,20 @@ func TestThePageAsksWithTheViewersToken(t *testing.T) {
 				t.Errorf("%s: %q is missing, or the token is there: %s", path, want, a.body)
 			}
 		}
+	}
+}
+
+// Goal: what is gathered is gathered of all members, learners and replicas among them, and
+// of the configured peers where nobody knows the members.
+func TestAllMembersAreGathered(t *testing.T) {
+	s, _ := newServer(t, func(c *settings) { c.Peers = []string{"n2"} })
+	x := &exchange{door: s.door}
+	if g := s.door.gathering(x, &api.Status{}); !slices.Equal(g.peers, []string{"n2"}) {
+		t.Errorf("without members %q are asked", g.peers)
+	}
+	members := &api.Members{Members: []api.Member{{ID: "n1", Role: "voter"}, {ID: "n3", Role: "learner"}, {ID: "n4", Role: "replica"}}}
+	if g := s.door.gathering(x, &api.Status{Membership: members}); !slices.Equal(g.peers, []string{"n3", "n4"}) {
+		t.Errorf("of n1, n3 and n4 %q are asked", g.peers)
 	}
 }
 

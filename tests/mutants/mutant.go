@@ -60,6 +60,7 @@ var tables = []struct {
 	{"kvserver", leaseMutants},
 	{"kvserver", authMutants},
 	{"kvserver", kvserverHTTPMutants},
+	{"kvserver/httpd", pageMutants},
 	{"kvserver", kvserverClerkMutants},
 	{"kvserver", kvserverMutants},
 	{"kvserver/membership", membershipMutants},

@@ -11,7 +11,7 @@ import (
 const root = "../.."
 
 // Goal: the table is true: every mutant still finds its place, once, and leaves a
-// file that can be parsed. Method: all of them, without running anything.
+// file that can be parsed, if it is one of Go. Method: all of them, without running anything.
 func TestEveryMutantApplies(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range append(all(), canary) {
@@ -24,7 +24,8 @@ func TestEveryMutantApplies(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if _, err := parser.ParseFile(token.NewFileSet(), m.file, with, parser.SkipObjectResolution); err != nil {
+		_, err = parser.ParseFile(token.NewFileSet(), m.file, with, parser.SkipObjectResolution)
+		if err != nil && strings.HasSuffix(m.file, ".go") { // others are files of the page
 			t.Errorf("mutant %s: %v", m.id, err)
 		}
 		if m.bug == "" || len(m.oracles) == 0 {

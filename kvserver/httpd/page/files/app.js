@@ -117,9 +117,11 @@ function dark() {
 
 byId("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = dark() ? "light" : "dark";
-  setText(byId("theme"), dark() ? "Light" : "Dark");
+  nameTheme();
 });
-setText(byId("theme"), dark() ? "Light" : "Dark");
+const nameTheme = () => setText(byId("theme"), dark() ? "Light" : "Dark");
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
+nameTheme();
 
 byId("token-show").addEventListener("click", () => {
   byId("token-form").hidden = false;

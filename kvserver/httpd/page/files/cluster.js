@@ -20,7 +20,8 @@ export function judge(overview) {
   const voting = members.length ? members.filter((m) => m.role === "voter").map((m) => m.id) : names;
   const needed = Math.floor(voting.length / 2) + 1;
   const short = away.length ? `${there.length} of ${count(names.length, "node")} answer${there.length === 1 ? "s" : ""}; ${list(away)} ${away.length > 1 ? "do" : "does"} not` : `All ${names.length} nodes answer`;
-  const enough = needed > 1 ? ` A majority is ${needed}.` : "";
+  const lacking = needed - there.filter((n) => voting.includes(n.node)).length;
+  const enough = lacking > 0 ? ` A majority is ${needed}: ${lacking === 1 ? "one more must" : `${lacking} more must`} come back.` : needed > 1 ? ` A majority is ${needed}.` : "";
   if (!of) {
     const standing = there.filter((n) => n.role !== "follower").map((n) => n.node);
     const next = there.length >= needed ? " An election takes about a second." : enough;
@@ -96,7 +97,7 @@ function strip(of, scale) {
       s("rect", { class: "applied", x: 0, y, width: x(of.applied), height, rx: 2 }),
       s("line", { class: "committed", x1: x(of.commit), x2: x(of.commit), y1: y - 4, y2: y + height + 4 }),
       of.log.snapshot > scale.from ? s("text", { x: x(of.log.snapshot), y: y + 11, "text-anchor": "middle" }, "▼") : null),
-    h("figcaption", { class: "legend" }, `applied ${number(of.applied)} · committed ${number(of.commit)} · log ends at ${number(of.log.last)}`));
+    h("figcaption", { class: "legend" }, `applied ${number(of.applied)} · committed ${number(of.commit)} · log to ${number(of.log.last)}`));
 }
 
 function facts(of, known, leads) {

@@ -19,7 +19,7 @@ export const topics = [
     says: "Before it raises the term, a server asks whether it would win. Those that hear a leader say no, so a server that was cut off cannot unseat a good leader when it comes back." },
   { id: "leader", name: "Leader", paper: "Figure 2, rules for leaders", code: ["roles.go: becomeLeader", "commit_apply.go: committedInTerm"], events: ["elected", "followed", "first_commit"],
     says: "A new leader sends heartbeats at once, and commits an empty entry of its own term (§8). With that it knows which of the earlier entries are committed, and writes are possible again." },
-  { id: "suspicion", name: "A leader that ended", paper: "docs/paper.md, where we differ", code: ["election.go: Suspect"], events: ["suspected", "leader_ended", "node_ended"],
+  { id: "suspicion", name: "A leader that ended", paper: "beyond the paper", code: ["election.go: Suspect"], events: ["suspected", "leader_ended", "node_ended"],
     says: "The paper waits for an election timeout. Here the end of the leader's connection is a sign, too: the followers ask for pre-votes at once, so a killed leader is replaced in about a tenth of a second." },
   { id: "step-down", name: "A leader that hears no majority", paper: "thesis 6.2", code: ["raft.go: tickLeader", "replication.go: heardFromQuorum", "roles.go: becomeFollower"], events: ["stepped_down", "leader_cut_off", "majority_gone", "leader_stopped"],
     says: "A leader that no majority answers for an election timeout gives up. Clients then hear that there is no leader, and wait for none that cannot commit." },
@@ -34,7 +34,7 @@ export const topics = [
   { id: "disk", name: "Disk before answer", paper: "Figure 2, persistent state", code: ["durable.go: nextWrite", "durable.go: Saved", "durable.go: answer"], events: ["slow_save", "slow_disks", "torn_tail", "failed", "started", "end_asked", "ended_in_order"],
     says: "Votes, terms and entries are on the disk before a server answers for them. So a crash at any moment forgets nothing that somebody relies on.",
     now: (of) => `The slowest sync of a hundred took ${of.all.map((n) => `${seconds(n.disk?.fsync_p99_seconds || 0)} on ${n.node}`).join(", ")}.` },
-  { id: "stall", name: "A disk that hangs", paper: "docs/paper.md, where we differ", code: ["slow.go: stalled", "slow.go: stepDownStalled"], events: ["disk_hangs", "disk_back", "disk_hung"],
+  { id: "stall", name: "A disk that hangs", paper: "beyond the paper", code: ["slow.go: stalled", "slow.go: stepDownStalled"], events: ["disk_hangs", "disk_back", "disk_hung"],
     says: "A server whose disk gives a write back neither done nor failed counts as stalled. A leader then hands over to the most complete follower." },
   { id: "transfer", name: "Handing over", paper: "thesis 3.10", code: ["transfer.go: Transfer", "transfer.go: sendTimeoutNow", "transfer.go: handleTimeoutNow"], events: ["transfer", "transfer_given_up", "transfer_taken", "transfer_asked", "handed_over"],
     says: "A leader that is asked to end, or to hand over, waits until a follower has all of its log and tells it to campaign at once." },
@@ -46,7 +46,7 @@ export const topics = [
   { id: "members", name: "Members", paper: "§6", code: ["membership.go: Reconfigure", "configuration.go: adopt", "raft/members/quorum.go: HasQuorum"], events: [],
     says: "A change of the voters goes through a joint configuration, in which the majorities of both the old and the new voters are needed.",
     now: (of) => `The nodes are ${list(of.names)}.` },
-  { id: "rejoin", name: "A node that lost its disk", paper: "docs/paper.md, where we differ", code: ["rejoin.go: askToRejoin", "rejoin.go: setGoal"], events: ["rejoin_goal", "rejoined", "forgot", "directory_refused"],
+  { id: "rejoin", name: "A node that lost its disk", paper: "beyond the paper", code: ["rejoin.go: askToRejoin", "rejoin.go: setGoal"], events: ["rejoin_goal", "rejoined", "forgot", "directory_refused"],
     says: "A server that has forgotten what it promised may not vote until it has the log again up to what it may have confirmed." },
   { id: "network", name: "Connections", paper: "§5.5", code: ["replication.go: lost", "progress.go: fallBack", "election.go: tickCampaign"], events: ["connected", "accepted", "ended", "unreachable", "rejected", "pair_cut", "flapping"],
     says: "Messages may be lost, late or doubled, and servers may stop and come back. The paper asks only that calls are sent again; here a lost call makes the leader probe." },
@@ -54,7 +54,7 @@ export const topics = [
     says: "What is right never rests on time. But a leader lasts only while heartbeats come well within an election timeout, so a process that is stopped or starved may lose its leadership." },
   { id: "safety", name: "What must always hold", paper: "Figure 3", code: ["invariants.go: CheckStep", "log.go: check"], events: ["quarantined", "state_differs", "disorder"],
     says: "One leader in a term, logs that match, committed entries that stay. The program checks this with every step, the nodes compare digests of their stores, and a node that is wrong serves nothing." },
-  { id: "overload", name: "Too much work", paper: "no part of the paper", code: ["raft.go: Propose"], events: ["refused", "overload"],
+  { id: "overload", name: "Too much work", paper: "beyond the paper", code: ["raft.go: Propose"], events: ["refused", "overload"],
     says: "A leader bounds the work that is not committed yet. What is more is refused before anything of it has happened, with status 429." },
 ];
 
@@ -81,7 +81,7 @@ export function view(root, overviewOf) {
     made = true;
     root.replaceChildren(
       h("p", { class: "lead" }, "Raft is told in Ongaro and Ousterhout, ", h("cite", null, "In Search of an Understandable Consensus Algorithm"), " (extended version; § marks its sections), and in Ongaro's thesis, ",
-        h("cite", null, "Consensus: Bridging Theory and Practice"), ". This is where to find there, and in our code, what this page shows."),
+        h("cite", null, "Consensus: Bridging Theory and Practice"), ". This is where to find there, and in our code, what this page shows. What is beyond the paper is explained in ", h("code", null, "docs/paper.md"), "."),
       h("div", { class: "topics" }, topics.map((topic) => h("article", { class: "topic", id: `topic-${topic.id}`, tabindex: -1 },
         h("h2", null, topic.name, " ", h("small", null, topic.paper)), h("p", null, topic.says), h("p", { class: "now", id: `now-${topic.id}` }),
         h("p", { class: "legend" }, topic.code.map((name) => h("code", null, folder(name))))))));

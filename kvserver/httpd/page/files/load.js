@@ -37,7 +37,7 @@ export function view(root) {
   const render = () => patch(out, h("div", { class: "charts" },
     chart("Requests a second", "/s", [["writes", "writes", ""], ["reads", "reads", "b"]]),
     chart("Slowest hundredth", "ms", [["commit", "commits", ""], ["sync", "syncs of the slowest disk", "b"]]),
-    chart("Behind", "entries", [["lag", "the slowest follower, behind the leader", ""], ["apply", "a store, behind its log", "b"]]),
+    chart("Behind", "entries", [["lag", "slowest follower", ""], ["apply", "slowest store", "b"]]),
     chart("Clients", "", [["open", "connections", ""], ["busy", "requests in flight", "b"]])));
   return {
     enter() {

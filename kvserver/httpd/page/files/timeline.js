@@ -39,7 +39,7 @@ export function view(root) {
     const scale = range(), evidence = new Set((state.story?.evidence || []).map(idOf));
     lanes.replaceChildren(draw(state, events, scale, evidence, lanes.clientWidth - 26, pick, point));
     told.replaceChildren(...missing(state.told), ...(state.story ? [chosenStory(state.story, all)] : []));
-    rows.replaceChildren(table(events.filter((e) => e.at_ms >= scale.from && e.at_ms <= scale.to), evidence, state.event));
+    rows.replaceChildren(table(events.filter((e) => e.at_ms >= scale.from && e.at_ms <= scale.to), evidence, state.event, Boolean(state.story)));
     if (focused) byId(focused)?.focus({ preventScroll: true });
   }
 
@@ -54,8 +54,9 @@ export function view(root) {
 
   function pick(story) {
     state.story = story;
-    const margin = Math.max(400, (story.to_ms - story.from_ms) * 0.15);
-    state.zoom = { from: story.from_ms - margin, to: story.to_ms + margin };
+    const evidence = new Set((story.evidence || []).map(idOf)), times = state.told.events.filter((e) => evidence.has(idOf(e))).map((e) => e.at_ms);
+    const from = Math.min(story.from_ms, ...times), to = Math.max(story.to_ms, ...times), margin = Math.max(25, (to - from) * 0.2);
+    state.zoom = { from: from - margin, to: to + margin };
     render();
   }
 
@@ -79,8 +80,8 @@ export function view(root) {
   };
   const press = (text, name, act) => h("button", { type: "button", "aria-label": name, title: name, onclick: act }, text);
   const bar = () => h("form", { class: "bar", onsubmit: (e) => e.preventDefault() }, lookBack("timeline-span", all),
-    h("span", { class: "group" }, press("＋", "look closer", zoom(0.5, 0)), press("－", "look from further away", zoom(2, 0)),
-      press("◂", "earlier", zoom(1, -0.5)), press("▸", "later", zoom(1, 0.5)), press("All", "show the whole time, live", all)));
+    h("span", { class: "group" }, press("+", "look closer", zoom(0.5, 0)), press("−", "look from further away", zoom(2, 0)),
+      press("‹", "earlier", zoom(1, -0.5)), press("›", "later", zoom(1, 0.5)), h("button", { type: "button", title: "the whole time, live", onclick: all }, "All")));
 
   return {
     enter(argument) {
@@ -157,9 +158,9 @@ function spanOf({ story, from, wide, row, text, at, anchor }, picked, pick) {
   const on = picked && picked.from_ms === story.from_ms && picked.kind === story.kind;
   const choose = () => pick(story);
   return s("g", {
-    class: `span ${tone(story)} ${on ? "on" : ""}`, id: `span-${story.kind}-${story.from_ms}`, tabindex: 0, role: "button", "aria-label": `${title(story)}, ${when(story)}`, onclick: choose,
+    class: `span ${tone(story)} ${on ? "on" : ""}`, id: `span-${story.kind}-${story.from_ms}`, tabindex: 0, role: "button", "aria-label": title(story), onclick: choose,
     onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); } },
-  }, s("title", null, title(story)), s("rect", { x: from, y: 19 + 18 * row, width: wide, height: 12, rx: 3 }), text ? s("text", { x: at, y: 29 + 18 * row, "text-anchor": anchor }, text) : null);
+  }, s("rect", { x: from, y: 19 + 18 * row, width: wide, height: 12, rx: 3 }), text ? s("text", { x: at, y: 29 + 18 * row, "text-anchor": anchor }, text) : null);
 }
 
 /** tenures draws who led when. */
@@ -171,7 +172,8 @@ function tenures(told, scale, x, y) {
   }
   found.sort((a, b) => a.term - b.term);
   return found.filter((r) => Number.isFinite(y(r.leader))).map((r, i) => {
-    const ends = told.stories.filter((one) => one.culprits?.includes(r.leader) && one.kind.startsWith("leader_") && one.from_ms >= r.at).map((one) => one.from_ms);
+    const lost = (one) => one.from_ms >= r.at && (one.kind === "majority_gone" || (one.kind.startsWith("leader_") && one.culprits?.includes(r.leader)));
+    const ends = [...told.stories.filter(lost).map((one) => one.from_ms), ...told.events.filter((e) => e.kind === "stepped_down" && e.node === r.leader && e.term === r.term).map((e) => e.at_ms)];
     const to = Math.min(i + 1 < found.length ? found[i + 1].at : scale.to, ...ends), from = x(r.at);
     if (to < scale.from || r.at > scale.to) return null;
     return s("g", null, s("line", { class: "tenure", x1: from, x2: x(to), y1: y(r.leader), y2: y(r.leader) }, s("title", null, `${r.leader} leads term ${r.term}`)),
@@ -199,15 +201,17 @@ function chosenStory(story, all) {
     h("p", { class: "more" }, h("span", { class: "legend" }, `It rests on ${count((story.evidence || []).length, "event")}, which are marked.`), h("button", { type: "button", onclick: all }, "Back to the whole time")));
 }
 
-function table(events, evidence, pointed) {
+/** table holds the events as sentences: the newest first, and those of a story as they came. */
+function table(events, evidence, pointed, asTheyCame) {
   const shown = events.slice(-shownRows);
+  if (!asTheyCame) shown.reverse();
   if (!shown.length) return h("p", { class: "note" }, "No event in this time. A cluster to which nothing happens notes nothing but a minute now and then.");
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", null,
-    h("caption", null, shown.length < events.length ? `The last ${count(shown.length, "event")} of ${count(events.length, "event")}` : count(shown.length, "event")),
+    h("caption", null, (shown.length < events.length ? `The last ${count(shown.length, "event")} of ${count(events.length, "event")}` : count(shown.length, "event")) + (asTheyCame ? ", as they came" : ", the newest first")),
     h("thead", null, h("tr", null, ["When", "Node", "What happened"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", null, shown.map((e) => {
       const topic = topicOf(e.kind), id = idOf(e);
       return h("tr", { class: id === pointed ? "at" : evidence.has(id) ? "on" : "" }, h("td", null, instant(e.at_ms)), h("td", null, e.node),
-        h("td", null, say(e), topic ? [" ", h("a", { class: "quiet", href: `#learn/${topic.id}`, "aria-label": `Learn: ${topic.name}` }, topic.paper)] : null));
+        h("td", null, say(e), topic ? [" ", h("a", { class: "quiet", href: `#learn/${topic.id}`, "aria-label": `${topic.paper}, learn: ${topic.name}` }, topic.paper)] : null));
     }))));
 }
