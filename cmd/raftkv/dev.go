@@ -25,6 +25,7 @@ import (
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/httpd/page"
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
 	"raftkv/raft/core"
@@ -220,7 +221,7 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 			Keys:      keys[id],
 			ClusterID: inventory.DevClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
-			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold,
+			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold, Page: page.On,
 		}
 		if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
 			return configs, err
@@ -356,8 +357,10 @@ Type in another terminal:
   %s %s/v1/kv/greeting
   raftkv status --watch%s
 
+Look at it in a browser: %s/ui/
+
 Ctrl-C ends it.
-`, curl, url(first), curl, url(second), c.endpointsFlag())
+`, curl, url(first), curl, url(second), c.endpointsFlag(), url(first))
 }
 
 // endpointsFlag is what commands need to find the cluster; nothing if it is where

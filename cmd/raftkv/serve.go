@@ -26,6 +26,7 @@ import (
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/httpd/page"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
@@ -57,6 +58,7 @@ type serveSettings struct {
 	logLevel        string
 	logFormat       string
 	allowedHosts    string
+	page            string
 	adminAddr       string
 	maxInFlight     int64
 	maxConnections  int64
@@ -82,7 +84,7 @@ const (
 func (s *serveSettings) table() []settings.Setting {
 	*s = serveSettings{
 		http: defaultHTTP, clusterID: defaultClusterID, maxValueBytes: api.DefaultMaxValueBytes, maxTxnBytes: api.DefaultMaxTxnBytes, historyBytes: kvserver.DefaultHistoryBytes, snapshotBytes: defaultSnapshotBytes,
-		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text",
+		requestTimeout: defaultRequestTimeout, electionTimeout: defaultElectionTimeout, logLevel: "info", logFormat: "text", page: string(page.ReadOnly),
 		maxInFlight: defaultMaxInFlight, maxConnections: defaultMaxConnections, access: credential.Defaults,
 	}
 	return slices.Concat([]settings.Setting{
@@ -105,6 +107,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("request-timeout", "time for a client's request", &s.requestTimeout),
 		settings.New("election-timeout", "time without a leader before an election; raise it where round trips take over 20ms", &s.electionTimeout),
 		settings.New("allowed-hosts", "names by which clients may reach this node, beside addresses, localhost and its own host: a,b; * for any", &s.allowedHosts),
+		settings.New("ui", "the page at /ui/: off, readonly, or on, which lets it write what its viewer may", &s.page),
 		settings.New("max-in-flight", "writes served at one time, and likewise reads; as many more may wait a moment", &s.maxInFlight),
 		settings.New("max-connections", "connections of clients at one time", &s.maxConnections),
 		settings.New("max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP),
@@ -333,6 +336,8 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		return host.Config{}, nil, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStoreBytes)
 	case s.requestTimeout < 10*time.Millisecond || s.requestTimeout > time.Minute:
 		return host.Config{}, nil, fmt.Errorf("--request-timeout is %v; choose 10ms to 1m", s.requestTimeout)
+	case !slices.Contains(page.Modes, page.Mode(s.page)):
+		return host.Config{}, nil, fmt.Errorf("--ui is %q; choose off, readonly or on", s.page)
 	case s.maxInFlight < 1 || s.maxInFlight > 1<<20:
 		return host.Config{}, nil, fmt.Errorf("--max-in-flight is %d; choose 1 to %d", s.maxInFlight, 1<<20)
 	case s.maxConnections < 1 || s.maxConnections > 1<<20 || s.maxPerIP < 0 || s.maxPerIP > 1<<20:
@@ -355,7 +360,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin, HoldLevel: s.holdLevel,
 		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, HistoryBytes: cmp.Or(s.historyBytes, -1), MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
-		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP,
+		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP, Page: page.Mode(s.page),
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own, s.advertiseHTTP),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),

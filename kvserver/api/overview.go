@@ -3,10 +3,12 @@ package api
 // Overview is the answer to GET /v1/overview: what all nodes say of themselves, as one
 // of them heard it.
 type Overview struct {
-	Node    string         `json:"node"` // that was asked
-	Cluster string         `json:"cluster"`
-	AtMs    int64          `json:"at_ms"` // Unix milliseconds by that node's clock
-	Nodes   []OverviewNode `json:"nodes"` // sorted by name
+	Node    string `json:"node"` // that was asked
+	Cluster string `json:"cluster"`
+	AtMs    int64  `json:"at_ms"` // Unix milliseconds by that node's clock
+	// PageWrites says that the page of that node may write.
+	PageWrites bool           `json:"page_writes,omitempty"`
+	Nodes      []OverviewNode `json:"nodes"` // sorted by name
 }
 
 // OverviewNode is one node, or why nothing is known of it.

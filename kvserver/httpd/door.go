@@ -45,6 +45,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/page"
 	"raftkv/kvserver/port"
 	"raftkv/kvserver/recorder"
 )
@@ -68,6 +69,8 @@ type Config struct {
 	Recorder *recorder.Recorder
 	// Observer is told of the requests, for measuring. nil: nothing is measured.
 	Observer Observer
+	// Page says whether there is a page at /ui/, and whether it may write.
+	Page page.Mode
 	// Describe, if not nil, adds to /v1/status what others know of the node.
 	Describe func(*api.Status)
 }

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -20,6 +21,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkd"
+	"raftkv/kvserver/httpd/page"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/internal/pipenet"
 	"raftkv/kvserver/kv"
@@ -77,6 +79,7 @@ type settings struct {
 	unmeasured             bool
 	frames                 bool // writes go to the leader as commands
 	Describe               func(*api.Status)
+	page                   page.Mode // "": on
 }
 
 // Handler is that of the client port.
@@ -154,7 +157,7 @@ func wired(c settings) (*testServer, error) {
 		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger,
 	})
 	c.AskDigests = s.peers.AskDigests
-	door := Config{AllowedHosts: c.AllowedHosts, Describe: c.Describe, Recorder: s.recorder}
+	door := Config{AllowedHosts: c.AllowedHosts, Page: cmp.Or(c.page, page.On), Describe: c.Describe, Recorder: s.recorder}
 	if !c.unmeasured {
 		s.registry = prometheus.NewRegistry()
 		s.measures = metrics.New(s.registry)

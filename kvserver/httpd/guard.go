@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/page"
 	"raftkv/kvserver/port"
 )
 
@@ -47,6 +48,9 @@ func (g *guard) check(r *http.Request) error {
 	}
 	if err := g.origin.Check(r); err != nil {
 		return failure.Of(failure.Forbidden, err, "a page of another site may not make a browser send this")
+	}
+	if writes := r.Method != http.MethodGet && r.Method != http.MethodHead; writes && r.Header["Origin"] != nil && g.door.config.Page != page.On {
+		return failure.Of(failure.Forbidden, nil, "a browser may write nothing here; --ui=on on this node allows it to the page at %s", pagePath)
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return failure.Of(failure.UnsupportedMedia, nil, "the body has the content coding %.40q; send it without one", coding)

@@ -73,7 +73,10 @@ const pagePath = "/ui/"
 // time whether it is still that of the program which runs.
 func (d *Door) servePage(x *exchange) error {
 	file, known := page.Open(cmp.Or(x.rawKey, page.Start))
-	if !known {
+	switch {
+	case d.config.Page == page.Off:
+		return failure.Of(failure.NoSuchPath, nil, "this node shows no page (--ui=off)")
+	case !known:
 		return failure.Of(failure.NoSuchPath, nil, "the page has no file of this name; it begins at %s", pagePath)
 	}
 	h := x.w.Header()
@@ -130,7 +133,7 @@ func (d *Door) status() api.Status {
 func (d *Door) serveOverview(x *exchange) error {
 	overview := d.peers.overviews.get(0, overviewAge, func() api.Overview {
 		own := d.status()
-		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), Nodes: d.peers.askStatuses(d.gathering(x, &own))}
+		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), PageWrites: d.config.Page == page.On, Nodes: d.peers.askStatuses(d.gathering(x, &own))}
 		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
 		slices.SortFunc(all.Nodes, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
 		return all

@@ -156,6 +156,36 @@ func TestThePageAsksWithTheViewersToken(t *testing.T) {
 	}
 }
 
+// Goal (I13): a node whose page is to show and not to write refuses every write of a
+// browser, and tells the page; a program writes as ever; without a page there is none.
+// Method: the three modes; a browser is known by the header Origin.
+func TestThePageWritesWhereItMay(t *testing.T) {
+	for _, c := range []struct {
+		mode    page.Mode
+		page    int
+		refuses bool
+	}{{page.Off, 404, true}, {page.ReadOnly, 200, true}, {page.On, 200, false}} {
+		s, _ := newServer(t, func(set *settings) { set.page = c.mode })
+		wantStatus(t, ask(s, "GET", "/ui/", ""), c.page)
+		wantStatus(t, ask(s, "GET", "/ui/app.js", ""), c.page)
+		own := []string{"Origin", "http://kv", "Sec-Fetch-Site", "same-origin"}
+		for _, write := range []struct{ method, target, body string }{{"PUT", "b", "x"}, {"POST", "b?op=append", "x"}, {"DELETE", "b", ""}} {
+			a := ask(s, write.method, "http://kv/v1/kv/"+write.target, write.body, own...)
+			if refused := a.status == 403; refused != c.refuses || a.status >= 400 && !refused {
+				t.Errorf("--ui=%s: a %s of a browser is answered with %d", c.mode, write.method, a.status)
+			}
+			if a.status == 403 && !strings.Contains(a.body, "--ui=on") {
+				t.Errorf("it is not said what helps: %s", a.body)
+			}
+		}
+		wantStatus(t, ask(s, "GET", "http://kv/v1/kv/none", "", own...), 404)
+		wantStatus(t, ask(s, "PUT", "http://kv/v1/kv/program", "x"), 201)
+		if told := strings.Contains(ask(s, "GET", "/v1/overview", "").body, `"page_writes":true`); told != (c.mode == page.On) {
+			t.Errorf("--ui=%s: that it may write is told: %v", c.mode, told)
+		}
+	}
+}
+
 // Goal: what is gathered is gathered of all members, learners and replicas among them, and
 // of the configured peers where nobody knows the members.
 func TestAllMembersAreGathered(t *testing.T) {

@@ -66,12 +66,12 @@ var arrows = map[string][]string{
 		"cmd/raftkv/internal/secure",
 		"raft/certs", "raft/certs/issue",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
-		"kvserver", "kvserver/api", "kvserver/auth", "client", "client/bench", "client/verify",
+		"kvserver", "kvserver/api", "kvserver/auth", "kvserver/httpd/page", "client", "client/bench", "client/verify", // of page only its modes
 	},
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure",
 		"raft", "raft/certs", "raft/core", "raft/members", "raft/levels", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/membership", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"kvserver", "kvserver/membership", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/httpd/page", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench", // in a test only, of what measuring costs
 	},
 	"cmd/raftkv/internal/flight": {

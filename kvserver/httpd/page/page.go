@@ -20,13 +20,26 @@ import (
 //go:embed files
 var files embed.FS
 
+// Mode says what the page of a node may do.
+type Mode string
+
+// The modes, of which the zero value is as ReadOnly.
+const (
+	Off      Mode = "off"      // there is no page
+	ReadOnly Mode = "readonly" // it shows, and browsers may write nothing
+	On       Mode = "on"       // it may write as its viewer may
+)
+
+// Modes are all of them.
+var Modes = []Mode{Off, ReadOnly, On}
+
 // Start is the file that is the page itself; it names the others.
 const Start = "index.html"
 
 // Names are the files of the page.
 var Names = []string{
 	Start, "app.css", "app.js", "ask.js", "dom.js", "words.js", "cluster.js", "timeline.js", "load.js",
-	"data.js", "keys.js", "stories.js", "learn.js", "icon.svg",
+	"data.js", "edit.js", "keys.js", "stories.js", "learn.js", "icon.svg",
 }
 
 // mediaTypes are the media types of the files by the ends of their names.

@@ -10,6 +10,7 @@ import (
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/httpd/page"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wire"
@@ -45,6 +46,8 @@ type Config struct {
 	Reload <-chan struct{}
 	// Open is what is open beyond this machine; see secure.Plan.Allow.
 	Open []string
+	// Page says whether there is a page at /ui/, and whether it may write.
+	Page page.Mode
 	// AllowedHosts are names of this node in addition to those it knows itself.
 	AllowedHosts []string
 

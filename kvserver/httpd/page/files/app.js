@@ -1,7 +1,7 @@
 // The page of raftkv: asks its node twice a second what all nodes say, and shows it.
 
 import { Gone, Refusal, askJSON, hasToken, useToken } from "./ask.js";
-import { cards, judge, leaderOf } from "./cluster.js";
+import { answering, cards, judge, leaderOf } from "./cluster.js";
 import { byId, h, patch, seconds, setText } from "./dom.js";
 import * as data from "./data.js";
 import * as learn from "./learn.js";
@@ -17,7 +17,7 @@ const views = {
   timeline: timeline.view(byId("view-timeline")),
   explain: stories.view(byId("view-explain")),
   load: load.view(byId("view-load")),
-  data: data.view(byId("view-data")),
+  data: data.view(byId("view-data"), () => (state.overview?.page_writes ? { keep: answering(state.overview).some((n) => n.membership?.level?.level >= 3) } : null)),
   learn: learn.view(byId("view-learn"), () => state.overview),
 };
 const names = { events: "timeline" }; // of earlier versions, in bookmarks
@@ -103,7 +103,8 @@ function tellLately() {
   if (now - state.latelyAt < 30_000) return;
   state.latelyAt = now;
   stories.tell(600).then((told) => {
-    const last = told.stories.filter((story) => story.kind !== "quiet").slice(-3).reverse();
+    const of = told.stories.filter((story) => story.kind !== "quiet"), grave = of.filter((story) => stories.tone(story)).slice(-2);
+    const last = [...grave, ...of.filter((story) => !stories.tone(story)).slice(grave.length - 3)].sort((a, b) => b.from_ms - a.from_ms);
     patch(byId("lately"), h("div", { id: "lately" }, h("h2", null, "Lately"), last.length
       ? h("ul", null, last.map((story) => h("li", { class: `story ${stories.tone(story)}` }, h("h3", null, h("a", { href: `#timeline/${story.from_ms}` }, title(story)), " ", h("small", null, stories.when(story))), h("p", null, story.sentences.join(" ")))))
       : h("p", { class: "story calm" }, "Nothing happened in the last 10 minutes.")));

@@ -3,6 +3,7 @@
 
 import { ask, askJSON, lines, Refusal } from "./ask.js";
 import { bytes, clock, count, h, number, save } from "./dom.js";
+import { editor, remover } from "./edit.js";
 import { dump, encode, indented, keyOf, parse, pieces, readable, textOf, typed } from "./keys.js";
 import { why } from "./stories.js";
 
@@ -15,13 +16,14 @@ const farthest = "\xff".repeat(1024); // behind every key of a folder
 /** name shows a key; it is set apart from the text around it, whatever direction its letters have. */
 export const name = (key) => h("bdi", { class: "name" }, pieces(key).map(([text, escaped]) => (escaped ? h("span", { class: "esc" }, text) : text)));
 
-/** view is Data. */
-export function view(root) {
+/** view is Data. mayWrite returns null, or how the page may write. */
+export function view(root, mayWrite) {
   const field = h("input", { id: "prefix", type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", placeholder: "all keys" });
   const separator = h("select", { id: "separator", onchange: () => load() }, [["/", "/"], [":", ":"], [".", "."], ["", "none"]].map(([value, text]) => h("option", { value }, text)));
   const crumbs = h("p", { class: "crumbs" }), note = h("p", { class: "note", hidden: true }), table = h("div", { class: "rows" });
   const live = h("p", { class: "legend", "aria-live": "off" }), value = h("div", { class: "value" }), said = h("p", { class: "unseen", role: "status" });
-  const state = { prefix: "", rows: [], after: "", more: false, revision: 0, stale: false, key: null, mode: "", following: null, changes: 0, latest: "", timer: 0, on: false, loads: 0 };
+  const fresh = h("button", { type: "button", hidden: true, onclick: () => { state.key = null; edit(editor, null); } }, "New key");
+  const state = { prefix: "", rows: [], after: "", more: false, revision: 0, stale: false, key: null, mode: "", following: null, changes: 0, latest: "", timer: 0, on: false, loads: 0, editing: false };
 
   const go = (prefix) => { location.hash = `data/${encode(prefix)}`; };
   const listPath = (after) => `/v1/kv?prefix=${encode(state.prefix)}&after=${encode(after)}&limit=100&keys_only` + (state.stale ? "&consistency=stale" : "");
@@ -83,6 +85,8 @@ export function view(root) {
   }
 
   async function more() {
+    if (state.growing) return; // or a second click would add the same rows again
+    state.growing = true;
     const rows = [], mine = state.loads;
     try {
       const end = await gather(rows, state.after);
@@ -92,6 +96,8 @@ export function view(root) {
       render();
     } catch (error) {
       tell(why(error, "list on these keys"), true);
+    } finally {
+      state.growing = false;
     }
   }
 
@@ -177,7 +183,7 @@ export function view(root) {
     const stale = state.stale ? "consistency=stale" : "";
     if (key !== "." && key !== "..") {
       const answer = await ask(`/v1/kv/${encode(key)}?${stale}`, { headers: { Accept: "application/octet-stream" } });
-      return { content: new Uint8Array(await answer.arrayBuffer()), revision: answer.headers.get("Kv-Revision"), version: answer.headers.get("Kv-Version"), created: answer.headers.get("Kv-Created"), tag: answer.headers.get("ETag") };
+      return { content: new Uint8Array(await answer.arrayBuffer()), revision: answer.headers.get("Kv-Revision"), version: answer.headers.get("Kv-Version"), created: answer.headers.get("Kv-Created"), lease: answer.headers.get("Kv-Lease"), ends: answer.headers.get("Kv-Expires-In"), tag: answer.headers.get("ETag") };
     }
     const [item] = (await askJSON(`/v1/kv?prefix=${key}&limit=1&${stale}`)).items;
     if (!item || keyOf(item) !== key) throw new Refusal(404, { detail: "there is no such key", code: "key_not_found" });
@@ -185,7 +191,8 @@ export function view(root) {
   }
 
   async function open(key, again) {
-    if (!again) state.mode = "";
+    if (again && state.editing) return; // a person writes; what changed is met by the condition
+    if (!again) [state.mode, state.editing] = ["", false];
     state.key = key;
     for (const button of table.querySelectorAll("[aria-pressed]")) button.setAttribute("aria-pressed", String(button.dataset.row === encode(key)));
     let shown;
@@ -195,28 +202,49 @@ export function view(root) {
       if (state.key === key) value.replaceChildren(h("h2", null, name(key)), h("p", { class: "note" }, error.code === "key_not_found" ? "This key is not there any more." : why(error, "read on this key")));
       return;
     }
-    if (state.key !== key) return;
+    if (state.key !== key || state.editing) return;
     state.shown = shown;
     showValue(again);
     if (!again) value.scrollIntoView({ block: "nearest" });
   }
 
   function showValue(changed) {
-    const { content, revision, version, created, tag } = state.shown, text = textOf(content.subarray(0, shownBytes)) ?? (content.length > shownBytes ? textOf(content.subarray(0, shownBytes - 3)) : null);
+    const { content, revision, version, created, lease, ends, tag } = state.shown, text = textOf(content.subarray(0, shownBytes)) ?? (content.length > shownBytes ? textOf(content.subarray(0, shownBytes - 3)) : null);
     const json = content.length <= shownBytes ? indented(text) : null;
     const modes = [...(json !== null ? ["JSON"] : []), ...(text !== null ? ["Text"] : []), "Hex"];
     const mode = modes.includes(state.mode) ? state.mode : modes[0];
     const shown = { JSON: () => readable(json), Text: () => readable(text), Hex: () => dump(content.subarray(0, dumpBytes), innerWidth < 600 ? 8 : 16) }[mode]();
     const cut = mode === "Hex" ? dumpBytes : shownBytes;
-    const facts = [["revision", number((tag || "").replaceAll('"', "") || revision)], ["version", number(version)], ...(created ? [["created at revision", number(created)]] : []), ["length", bytes(content.length)]];
+    const facts = [["revision", number((tag || "").replaceAll('"', "") || revision)], ["version", number(version)], ...(created ? [["created at revision", number(created)]] : []), ...(ends ? [["ends in", `${number(ends)} s or later`]] : []), ...(lease ? [["lease", lease]] : []), ["length", bytes(content.length)]];
     value.replaceChildren(h("h2", null, name(state.key)),
       h("dl", null, facts.map(([what, is]) => h("div", null, h("dt", null, what), h("dd", null, is)))),
       h("div", { class: "bar" }, h("span", { class: "group", role: "group", "aria-label": "Show as" }, modes.map((m) => h("button", { type: "button", "aria-pressed": String(m === mode), onclick: () => { state.mode = m; showValue(); } }, m))),
-        h("button", { type: "button", onclick: () => save("value.bin", [content], "application/octet-stream") }, "Save")),
+        h("span", { class: "group" }, tools(state.shown), h("button", { type: "button", onclick: () => save("value.bin", [content], "application/octet-stream") }, "Save"))),
       content.length ? h("pre", { class: "content", tabindex: 0, "aria-label": "Value" }, shown) : h("p", { class: "empty" }, "The value is empty: it has 0 bytes."),
       content.length > cut ? h("p", { class: "legend" }, `The first ${bytes(cut)} are shown; Save gives all of it.`) : "",
       h("p", { class: "legend" }, changed ? `It changed at ${clock(Date.now())}.` : state.stale ? "From this node's own copy, which may be old." : ""));
   }
+
+  /** edit puts a form into the place of the value. */
+  function edit(make, key) {
+    state.editing = true;
+    const end = (next) => () => { state.editing = false; next(); };
+    const back = end(() => (key === null ? value.replaceChildren(hint()) : open(key)));
+    const form = make({ key, at: key === null ? null : state.shown.tag, keep: mayWrite().keep, text: key === null ? "" : textOf(state.shown.content), read,
+      done: (written) => end(() => { open(written); load(); })(), cancel: back });
+    value.replaceChildren(h("h2", null, key === null ? "A new key" : name(key)), form.form);
+    form.focus();
+  }
+
+  /** tools are the buttons of a value that may be written. */
+  function tools({ content }) {
+    const key = state.key, text = textOf(content);
+    if (!mayWrite() || state.stale || key === "." || key === "..") return null;
+    const asText = text !== null && content.length <= shownBytes && !/[\0\r]/.test(text); // a field of a form keeps no other
+    return [asText ? h("button", { type: "button", onclick: () => edit(editor, key) }, "Edit") : null, h("button", { type: "button", onclick: () => edit(remover, key) }, "Delete")];
+  }
+
+  const hint = () => h("p", { class: "empty" }, "Choose a key to see its value. Bytes that are no text stand as %xx, and can be typed so.");
 
   function frame() {
     field.value = typed(state.prefix);
@@ -235,11 +263,15 @@ export function view(root) {
       state.prefix = parse(argument);
       if (!root.firstChild) {
         root.append(h("form", { class: "bar", onsubmit: (e) => { e.preventDefault(); go(parse(field.value)); } }, h("label", { for: "prefix" }, "Keys that begin with"), field, h("button", { type: "submit" }, "List"),
-          h("label", { for: "separator" }, "folders by ", separator)), crumbs, note, said, h("div", { class: "browser" }, h("div", null, table, live), value));
-        value.append(h("p", { class: "empty" }, "Choose a key to see its value. Bytes that are no text stand as %xx, and can be typed so."));
+          h("label", { for: "separator" }, "folders by ", separator), fresh), crumbs, note, said, h("div", { class: "browser" }, h("div", null, table, live), value));
+        value.append(hint());
       }
+      fresh.hidden = !mayWrite();
       frame();
       load();
+    },
+    update() {
+      fresh.hidden = !mayWrite();
     },
     leave() {
       state.on = false;

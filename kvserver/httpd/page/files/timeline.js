@@ -126,17 +126,18 @@ function draw(state, events, scale, evidence, room, pick, point) {
   parts.push(tenures(told, scale, x, y), labels.placed.map((label) => spanOf(label, state.story, pick)));
   const seen = events.filter(inside);
   if (scale.to - scale.from < 30_000) parts.push(arrows(seen, x, y));
-  const known = new Set(told.stories.flatMap((story) => (story.evidence || []).map(idOf)));
+  const known = new Map(told.stories.flatMap((story) => (story.evidence || []).map((e) => [idOf(e), tone(story)])));
   for (const e of seen) {
     const id = idOf(e);
     let [path, kind] = shapes[e.kind] || [small, ""];
     if (kind === "trouble" && !known.has(id)) [path, kind] = [tiny, ""];
+    else if (kind === "trouble" && known.get(id) !== "grave") kind = "care";
     const marked = evidence.has(id) || state.event === id ? "on" : evidence.size ? "off" : "";
     parts.push(s("path", { class: `event ${kind} ${marked}`, d: path, transform: `translate(${x(e.at_ms).toFixed(1)},${y(e.node)})`, onclick: () => point(e) },
       s("title", null, `${instant(e.at_ms)} ${e.node} ${say(e)}`)));
   }
   return h("figure", null, s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `Lanes of ${count(nodes.length, "node")}; the table below holds the same events` }, parts),
-    h("figcaption", { class: "legend" }, "▬ leads · ★ elected · ▲ election · ◆ connection · ■ disk · ● process · ✕ end · red: a story tells of it"));
+    h("figcaption", { class: "legend" }, "▬ leads · ★ elected · ▲ election · ◆ connection · ■ disk · ● process · ✕ end · in colour: a story tells of it"));
 }
 
 /** place finds a row for each story, with room for its title. */
