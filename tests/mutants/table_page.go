@@ -1,10 +1,14 @@
 package main
 
-// inPage is a mutant of the page at /ui/, whose files the tests of the door read as they
-// are served, and whose words those of its package compare with the code.
+// inPage is a mutant of the page at /ui/ or of what serves it, which the tests of the door
+// should notice: they read the files as they are served.
 func inPage(id, tests, bug, file, old, new string) mutant {
-	return mutant{id: id, bug: bug, file: "kvserver/httpd/" + file, old: old, new: new,
-		oracles: []string{"test ./kvserver/httpd/page " + tests, "test ./kvserver/httpd " + tests}}
+	return mutant{id: id, bug: bug, file: "kvserver/httpd/" + file, old: old, new: new, oracles: []string{"test ./kvserver/httpd " + tests}}
+}
+
+// inWords is a mutant of what the page says, which its own tests compare with the code.
+func inWords(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/httpd/page/files/" + file, old: old, new: new, oracles: []string{"test ./kvserver/httpd/page"}}
 }
 
 // The page at /ui/ (kvserver/httpd/page), and what it gathers.
@@ -17,11 +21,11 @@ var pageMutants = []mutant{
 		"<img src=\"icon.svg\"", "<img src=\"https://example.org/icon.svg\""),
 	inPage("UI4", "ThePage", "the token is kept in the browser", "page/files/ask.js",
 		"  token = text;\n", "  token = text;\n  sessionStorage.token = text;\n"),
-	inPage("UI5", "ThePage", "an incident of explain has no words", "page/files/words.js",
+	inWords("UI5", "an incident of explain has no words", "words.js",
 		" disorder: \"Disorder\",", ""),
-	inPage("UI6", "ThePage", "an incident is called something else than explain calls it", "page/files/words.js",
+	inWords("UI6", "an incident is called something else than explain calls it", "words.js",
 		"starved: \"Starved\"", "starved: \"Busy\""),
-	inPage("UI7", "Learn", "Learn names a function that the page of the paper does not", "page/files/learn.js",
+	inWords("UI7", "Learn names a function that the page of the paper does not", "learn.js",
 		"election.go: startCampaign", "election.go: beginCampaign"),
 	inPage("UI8", "ThePage", "a browser is told that an old file is still right", "insight.go",
 		"if strings.Contains(tags, form.Tag) ||", "if strings.Contains(tags, `\"`) ||"),
@@ -31,4 +35,8 @@ var pageMutants = []mutant{
 		"\tif !token.IsZero() {", "\tif token.IsZero() {"),
 	inPage("UI11", "AllMembers", "nodes without a vote are left out", "insight.go",
 		"\t\t\tif m.ID != d.nodeID {", "\t\t\tif m.ID != d.nodeID && m.Role == \"voter\" {"),
+	inPage("UI12", "ThePage", "browsers may write where the page is to show alone", "guard.go",
+		"writes && r.Header[\"Origin\"] != nil && g.door.config.Page != page.On", "writes && r.Header[\"Origin\"] != nil && g.door.config.Page == page.Off"),
+	inPage("UI13", "ThePage", "the page is served where there is to be none", "insight.go",
+		"\tcase d.config.Page == page.Off:\n", "\tcase d.config.Page == page.Off && !known:\n"),
 }
