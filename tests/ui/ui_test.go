@@ -109,7 +109,7 @@ func lookAt(t *testing.T, b *browser, s state) {
 		case "data":
 			var keys bool
 			if p.run(`document.querySelector(".keys .row:not(.folder)") !== null`, &keys); keys {
-				p.run(`document.querySelector(".keys .row:not(.folder)").click()`, nil)
+				p.run(`(document.querySelector('[data-row="config"]') || document.querySelector(".keys .row:not(.folder)")).click()`, nil)
 				p.await(`document.querySelector(".value pre, .value .note, .value .empty + .legend")`)
 			}
 		}

@@ -82,7 +82,7 @@ function render() {
   if (!overview) return;
   const verdict = judge(overview);
   headline(verdict.level, verdict.text, verdict.more);
-  setText(byId("cluster"), overview.cluster);
+  setText(byId("cluster"), overview.cluster === "raftkv" ? "" : overview.cluster); // which every cluster without a name has
   setText(byId("server"), overview.node);
   if (state.view === "cluster") patch(byId("cards"), cards(overview, verdict, state.seen));
 }

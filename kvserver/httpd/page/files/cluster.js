@@ -97,7 +97,7 @@ function strip(of, scale) {
       s("rect", { class: "applied", x: 0, y, width: x(of.applied), height, rx: 2 }),
       s("line", { class: "committed", x1: x(of.commit), x2: x(of.commit), y1: y - 4, y2: y + height + 4 }),
       of.log.snapshot > scale.from ? s("text", { x: x(of.log.snapshot), y: y + 11, "text-anchor": "middle" }, "▼") : null),
-    h("figcaption", { class: "legend" }, `applied ${number(of.applied)} · committed ${number(of.commit)} · log to ${number(of.log.last)}`));
+    h("figcaption", { class: "legend" }, `applied ${number(of.applied)} · committed ${number(of.commit)} · end ${number(of.log.last)}`));
 }
 
 function facts(of, known, leads) {

@@ -54,9 +54,8 @@ export function view(root) {
 
   function pick(story) {
     state.story = story;
-    const evidence = new Set((story.evidence || []).map(idOf)), times = state.told.events.filter((e) => evidence.has(idOf(e))).map((e) => e.at_ms);
-    const from = Math.min(story.from_ms, ...times), to = Math.max(story.to_ms, ...times), margin = Math.max(25, (to - from) * 0.2);
-    state.zoom = { from: from - margin, to: to + margin };
+    const margin = Math.max(100, (story.to_ms - story.from_ms) * 0.3); // what it rests on may go on for long
+    state.zoom = { from: story.from_ms - margin, to: story.to_ms + margin };
     render();
   }
 
