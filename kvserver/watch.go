@@ -421,7 +421,7 @@ func lookFor(cursor *machine.Cursor, selectors *watch.Selectors) (upTo uint64, f
 			return d.UpTo, true
 		}
 		h.Scan(d.UpTo, func(e *kv.Event) bool {
-			found = selectors.Match(e.Key)
+			found = selectors.MatchEvent(e)
 			return !found
 		})
 		if found {

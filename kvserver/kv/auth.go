@@ -54,6 +54,8 @@ func (c *Command) EachNeed(fn func(auth.Right, auth.Range) bool) (asked bool) {
 		c.needsOfMany(fn)
 	case OpGrant, OpKeepAlive, OpRevoke:
 		fn(auth.Lease, auth.Range{})
+	case OpAcquire, OpRelease, OpLeaveQueue, OpPublish:
+		fn(auth.Acquire, auth.OneLock(string(c.Key)))
 	default:
 		return false
 	}

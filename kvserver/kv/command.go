@@ -34,6 +34,11 @@ const (
 	OpKeepAlive Op = 11 // give leases their whole TTL again
 	OpRevoke    Op = 12 // end a lease now
 	OpTouch     Op = 13 // give Key another deadline of its own
+	// Of locks, whose name is Key; see lock.go.
+	OpAcquire    Op = 14 // hold a lock, or wait for it
+	OpRelease    Op = 15 // hold it no longer
+	OpLeaveQueue Op = 16 // wait for it no longer
+	OpPublish    Op = 17 // change the value of a holder
 )
 
 // opMax is the greatest operation of LevelBase.
@@ -41,7 +46,7 @@ const opMax = OpGet
 
 // known reports whether this version knows the operation.
 func (o Op) known() bool {
-	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases()
+	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases() || o.onLocks()
 }
 
 func (o Op) String() string {
@@ -74,6 +79,14 @@ func (o Op) String() string {
 		return "revoke"
 	case OpTouch:
 		return "touch"
+	case OpAcquire:
+		return "acquire"
+	case OpRelease:
+		return "release"
+	case OpLeaveQueue:
+		return "leave-queue"
+	case OpPublish:
+		return "publish"
 	case OpIdentity:
 		return "identity"
 	case OpToken:
@@ -133,11 +146,13 @@ type Command struct {
 	Tie Tie
 	// KeepValue: a put leaves the value as it is, and there must be one.
 	KeepValue bool
+	// Guard lets a change of keys happen only while a token holds a lock.
+	Guard Guard
 	// Caller is the identity for which the proposing server has taken the command, with
 	// the token that was used; zero for nobody. What is remembered of the command belongs
 	// to that identity.
 	Caller auth.Author
-	Key    []byte
+	Key    []byte // of operations on locks the name of the lock
 	Value  []byte
 
 	body *manyBody // of OpTxn and OpDeleteRange, once it was read
@@ -160,12 +175,13 @@ const (
 	flagQuota       = 1 << 5
 	flagIdempotency = 1 << 6
 	flagCondition   = 1 << 7
+	flagGuard       = 1 << 8
 	flagLease       = 1 << 9
 	flagTTL         = 1 << 10
 	flagPrevious    = 1 << 11
 	flagCaller      = 1 << 12
 	flagKeepValue   = 1 << 13
-	flagsKnown      = 1<<8 - 1 | flagLease | flagTTL | flagPrevious | flagCaller | flagKeepValue
+	flagsKnown      = 1<<8 - 1 | flagGuard | flagLease | flagTTL | flagPrevious | flagCaller | flagKeepValue
 )
 
 // appendCommand appends the encoding of c to dst and returns the extended slice:
@@ -179,6 +195,7 @@ const (
 //	flagQuota:       bytes uvarint
 //	flagIdempotency: key length uvarint | key
 //	flagCondition:   kind u8 | number uvarint; the other conditions
+//	flagGuard:       name length uvarint | name of the lock | token uvarint
 //	flagPrevious:    nothing
 //	flagLease:       id uvarint, in two's complement
 //	flagTTL:         milliseconds uvarint; 0 keeps the tie that there is
@@ -199,42 +216,7 @@ func appendCommand(dst []byte, c Command) []byte {
 
 // appendFields appends everything that stands before the key.
 func appendFields(dst []byte, c *Command) []byte {
-	var flags uint64
-	if c.ID != (RequestID{}) {
-		flags |= flagID
-	}
-	if c.Session != (SessionCall{}) {
-		flags |= flagSession
-	}
-	if c.Time != 0 {
-		flags |= flagTime
-	}
-	if c.MaxLength != 0 {
-		flags |= flagMaxLength
-	}
-	switch c.Condition.Kind {
-	case 0:
-	case IfVersion:
-		flags |= flagIfVersion
-	default:
-		flags |= flagCondition
-	}
-	if c.Quota != 0 {
-		flags |= flagQuota
-	}
-	if c.IdempotencyKey != "" {
-		flags |= flagIdempotency
-	}
-	if c.Previous {
-		flags |= flagPrevious
-	}
-	flags |= c.Tie.flags()
-	if c.KeepValue {
-		flags |= flagKeepValue
-	}
-	if c.Caller != (auth.Author{}) {
-		flags |= flagCaller
-	}
+	flags := c.flags()
 	dst = append(dst, commandVersion, byte(c.Op))
 	dst = binary.AppendUvarint(dst, flags)
 	if flags&flagID != 0 {
@@ -266,6 +248,9 @@ func appendFields(dst []byte, c *Command) []byte {
 		dst = append(dst, byte(c.Condition.Kind))
 		dst = binary.AppendUvarint(dst, c.Condition.Number)
 	}
+	if flags&flagGuard != 0 {
+		dst = c.Guard.append(dst)
+	}
 	if flags&flagLease != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Tie.Lease))
 	}
@@ -277,6 +262,50 @@ func appendFields(dst []byte, c *Command) []byte {
 		dst = append(dst, c.Caller.Token[:]...)
 	}
 	return dst
+}
+
+// flags returns the flags of the fields that are there.
+func (c *Command) flags() uint64 {
+	var flags uint64
+	if c.ID != (RequestID{}) {
+		flags |= flagID
+	}
+	if c.Session != (SessionCall{}) {
+		flags |= flagSession
+	}
+	if c.Time != 0 {
+		flags |= flagTime
+	}
+	if c.MaxLength != 0 {
+		flags |= flagMaxLength
+	}
+	switch c.Condition.Kind {
+	case 0:
+	case IfVersion:
+		flags |= flagIfVersion
+	default:
+		flags |= flagCondition
+	}
+	if c.Quota != 0 {
+		flags |= flagQuota
+	}
+	if c.IdempotencyKey != "" {
+		flags |= flagIdempotency
+	}
+	if c.Guard != (Guard{}) {
+		flags |= flagGuard
+	}
+	if c.Previous {
+		flags |= flagPrevious
+	}
+	flags |= c.Tie.flags()
+	if c.KeepValue {
+		flags |= flagKeepValue
+	}
+	if c.Caller != (auth.Author{}) {
+		flags |= flagCaller
+	}
+	return flags
 }
 
 // EncodeCommand returns the encoding of c in a slice of its own. The slice is no
@@ -384,6 +413,9 @@ func (r *fields) command(op Op) Command {
 		}
 		r.check(c.Condition.Kind > IfVersion, "a condition that has another encoding")
 		c.Condition.Number = r.uvarint()
+	}
+	if flags&flagGuard != 0 {
+		c.Guard = r.guard()
 	}
 	c.Previous = flags&flagPrevious != 0
 	c.Tie = r.tie(flags)

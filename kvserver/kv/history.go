@@ -22,6 +22,15 @@ const (
 	EventPut    EventOp = 1 // the key has a new value
 	EventDelete EventOp = 2 // the key is gone
 	EventExpire EventOp = 3 // the key is gone: its lease ended, or its own time
+
+	// Of locks, whose name is the event's Key; see Event.OfLock.
+	EventGranted     EventOp = 4 // a lease holds the lock
+	EventReleased    EventOp = 5 // it holds the lock no longer: it was released
+	EventLockExpired EventOp = 6 // its lease expired
+	EventLockRevoked EventOp = 7 // its lease was revoked
+	EventPublished   EventOp = 8 // the holder's value is another
+
+	eventMax = EventPublished
 )
 
 func (o EventOp) String() string {
@@ -32,14 +41,37 @@ func (o EventOp) String() string {
 		return "delete"
 	case EventExpire:
 		return "expire"
+	case EventGranted, EventPublished:
+		return "granted"
+	case EventReleased, EventLockExpired, EventLockRevoked:
+		return "released"
 	}
 	return fmt.Sprintf("event(%d)", uint8(o))
+}
+
+// Reason says why a lock was released, or granted again to its holder; "" if that needs no
+// reason.
+func (o EventOp) Reason() string {
+	switch o {
+	case EventReleased:
+		return "released"
+	case EventLockExpired:
+		return "expired"
+	case EventLockRevoked:
+		return "revoked"
+	case EventPublished:
+		return "published"
+	}
+	return ""
 }
 
 // removes reports whether the key is gone behind the event.
 func (o EventOp) removes() bool { return o == EventDelete || o == EventExpire }
 
-// Event is what one change did to one key. It never changes, and its values must not
+// frees reports whether a place of the lock is free behind the event.
+func (o EventOp) frees() bool { return o >= EventReleased && o <= EventLockRevoked }
+
+// Event is what one change did to one key or lock. It never changes, and its values must not
 // be changed.
 type Event struct {
 	Revision uint64 // of the change
@@ -54,6 +86,11 @@ type Event struct {
 	// nothing, or only a time of its own.
 	Lease, PrevLease int64
 }
+
+// OfLock reports whether the event is about a lock. Key is its name then, and Item and Prev
+// are what the holder was behind and before the change: its value, and its token as
+// revision; Lease and PrevLease are its lease.
+func (e *Event) OfLock() bool { return e.Op >= EventGranted }
 
 // Existed reports whether there was such a key before the change.
 func (e *Event) Existed() bool { return e.Prev.Version != 0 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"raftkv/kvserver/internal/truth"
@@ -142,7 +143,7 @@ func changesOf(h History, after uint64) []string {
 			changes = append(changes, truth.Change{Revision: e.Revision})
 		}
 		c := &changes[len(changes)-1]
-		c.Events = append(c.Events, truth.Event{Op: e.Op.String(), Key: e.Key, Item: plainItem(e.Item, e.Lease), Prev: plainItem(e.Prev, e.PrevLease)})
+		c.Events = append(c.Events, truth.Event{Op: strings.TrimSpace(e.Op.String() + " " + e.Op.Reason()), Key: e.Key, Item: plainItem(e.Item, e.Lease), Prev: plainItem(e.Prev, e.PrevLease)})
 		return true
 	})
 	return spelled(changes)

@@ -52,6 +52,10 @@ func fingerprint(c Command) [16]byte {
 	if flags := c.leaseFlags(); flags != 0 {
 		d.numbers(flags, uint64(c.Tie.Lease), c.Tie.TTL)
 	}
+	if c.Guard != (Guard{}) {
+		d.numbers(flagGuard, uint64(len(c.Guard.Lock)), c.Guard.Token)
+		d.to.Write([]byte(c.Guard.Lock))
+	}
 	return [16]byte(d.to.Sum(nil))
 }
 

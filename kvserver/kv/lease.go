@@ -195,7 +195,7 @@ func (s *Store) revoke(f *fields, c Command) Result {
 	case !s.uses(&c, id):
 		return s.refusedByLeases(lease.NotFound)
 	}
-	keys := s.endLease(id)
+	keys := s.endLease(id, EventLockRevoked)
 	s.leases.Revoked++
 	return Result{Revision: s.revision, Length: uint64(keys)}
 }
@@ -228,42 +228,67 @@ func tieCount(t lease.Tie) int {
 	return 1
 }
 
-// tick ends what is due, in order of deadline, kind and id.
+// tick ends what is due, in order of deadline, kind and id: of what is due at one time
+// leases first, then keys, then the delays of locks.
 func (s *Store) tick() Result {
 	var ended lease.Ended
+	keys := 0
 	for {
-		due, keys, ok, left := s.leases.Next(ended)
-		if !ok {
-			return Result{Revision: s.revision, Length: uint64(ended.Keys), Deleted: left}
+		due, counts, ok, left := s.leases.Next(ended)
+		until, name, found := s.locks.Due()
+		switch {
+		case found && until <= s.leases.Time() && (!ok && !left || until < due.Deadline):
+			if limits := &s.rules.leases; ended != (lease.Ended{}) && (ended.Leases >= limits.EndLeases || ended.Keys+1 > limits.EndKeys) {
+				return Result{Revision: s.revision, Length: uint64(keys), Deleted: true}
+			}
+			ended.Keys++
+			s.locks.EndDelay(name, until)
+			s.handOver(name)
+			continue
+		case !ok:
+			return Result{Revision: s.revision, Length: uint64(keys), Deleted: left}
 		}
-		ended.Keys += keys
+		ended.Keys += counts
 		if due.Kind == lease.OfKey {
-			s.endKeys([]string{due.Key})
+			keys++
+			s.end([]string{due.Key}, nil)
 			continue
 		}
 		ended.Leases++
 		s.leases.Expired++
-		s.endLease(due.Lease)
+		keys += s.endLease(due.Lease, EventLockExpired)
 	}
 }
 
-// endLease ends a lease, and its keys in one change.
-func (s *Store) endLease(id int64) (keys int) {
-	all := s.leases.Keys(id)
-	s.endKeys(all)
+// endLease ends a lease: its keys go and its locks are freed in one change. Then others are
+// given these locks. op is the event of a lock.
+func (s *Store) endLease(id int64, op EventOp) (keys int) {
+	all, names := s.leases.Keys(id), s.locks.Of(id)
+	s.end(all, func() []Event { return s.endLocks(id, op) })
 	s.leases.End(id)
+	for _, name := range names {
+		s.handOver(name)
+	}
 	return len(all)
 }
 
-// endKeys removes keys that have come to their end, in one change.
-func (s *Store) endKeys(keys []string) {
-	if len(keys) == 0 {
+// end removes keys that have come to their end, and frees locks, in one change.
+func (s *Store) end(keys []string, locks func() []Event) {
+	before := s.revision
+	s.revision++
+	events := make([]Event, 0, len(keys))
+	for _, key := range keys {
+		at, old := s.look([]byte(key))
+		events = append(events, s.remove(at, old, EventExpire))
+	}
+	if locks != nil {
+		events = append(events, locks()...)
+	}
+	if len(events) == 0 { // a lease that nothing was tied to
+		s.revision = before
 		return
 	}
-	s.revision++
-	for place, key := range keys {
-		at, old := s.look([]byte(key))
-		e := s.remove(at, old, EventExpire)
+	for place, e := range events {
 		e.place = uint32(place)
 		s.noteMore(e)
 	}

@@ -34,6 +34,7 @@ type leaseModel struct {
 	free          int64
 	leases        map[int64]*plainLease
 	ends          map[string]uint64 // keys with a time of their own
+	locks         lockModel
 }
 
 func (m *leaseModel) pass(c Command) {
@@ -69,10 +70,14 @@ func (m *leaseModel) charged() int {
 	return n
 }
 
-func (m *leaseModel) end(id int64) int {
+func (m *leaseModel) end(id int64, reason string) int {
 	keys, _ := m.keysOf(id)
-	m.store.Expire(keys...)
+	names := m.locks.of(id)
+	m.store.End(keys, m.endLocks(id, names, reason))
 	delete(m.leases, id)
+	for _, name := range names {
+		m.handOver(name)
+	}
 	return len(keys)
 }
 
@@ -115,7 +120,7 @@ func (m *leaseModel) apply(index uint64, g leaseCommand) Result {
 		if m.leases[g.id] == nil {
 			return refused(StatusLeaseNotFound)
 		}
-		n := m.end(g.id)
+		n := m.end(g.id, "revoked")
 		return Result{Revision: m.store.Revision, Length: uint64(n)}
 	case OpTouch:
 		switch {
@@ -170,7 +175,7 @@ func (m *leaseModel) write(c Command, old truth.Item, found bool, refused func(S
 			return refused(StatusLeaseNotFound)
 		}
 		keys, bytes := m.keysOf(id)
-		n := len(keys) + 1
+		n := len(keys) + 1 + len(m.locks.of(id))
 		bytes += len(key) + len(value)
 		if old.Lease == id {
 			n, bytes = n-1, bytes-len(key)-len(old.Value)
@@ -215,10 +220,11 @@ func (m *leaseModel) tick() Result {
 	for key, at := range m.ends {
 		due = append(due, plainDue{at: at, kind: 2, key: key})
 	}
+	due = append(due, m.locks.due()...)
 	slices.SortFunc(due, func(a, b plainDue) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id), cmp.Compare(a.key, b.key))
 	})
-	leases, keys := 0, 0
+	leases, keys, ended := 0, 0, 0
 	for i, d := range due {
 		if d.at > m.time {
 			break
@@ -226,21 +232,25 @@ func (m *leaseModel) tick() Result {
 		n := 1
 		if d.kind == 1 {
 			all, _ := m.keysOf(d.id)
-			n = len(all)
+			n = len(all) + len(m.locks.of(d.id))
 		}
 		if i > 0 && (leases == m.limits.EndLeases || keys+n > m.limits.EndKeys) {
-			return Result{Revision: m.store.Revision, Length: uint64(keys), Deleted: true}
+			return Result{Revision: m.store.Revision, Length: uint64(ended), Deleted: true}
 		}
 		keys += n
-		if d.kind == 1 {
+		switch d.kind {
+		case 1:
 			leases++
-			m.end(d.id)
-			continue
+			ended += m.end(d.id, "expired")
+		case 2:
+			ended++
+			m.store.Expire(d.key)
+			delete(m.ends, d.key)
+		default:
+			m.endDelay(d.key, d.at)
 		}
-		m.store.Expire(d.key)
-		delete(m.ends, d.key)
 	}
-	return Result{Revision: m.store.Revision, Length: uint64(keys)}
+	return Result{Revision: m.store.Revision, Length: uint64(ended)}
 }
 
 // difference compares what a store shows of leases with the model.

@@ -76,7 +76,7 @@ func (s *Store) raise(level uint64) error {
 
 // levelOf returns the level at which an operation was added.
 func (o Op) levelOf() uint64 {
-	if o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases() {
+	if o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases() || o.onLocks() {
 		return LevelHistory
 	}
 	return LevelBase
@@ -84,7 +84,7 @@ func (o Op) levelOf() uint64 {
 
 // MinLevel returns the level of the cluster that a command needs.
 func (c *Command) MinLevel() uint64 {
-	if c.Previous || c.leaseFlags() != 0 {
+	if c.Previous || c.Guard != (Guard{}) || c.leaseFlags() != 0 {
 		return LevelHistory
 	}
 	return c.Op.levelOf()
@@ -112,6 +112,9 @@ func (c *Command) checkLevel(level uint64) error {
 	}
 	if c.Previous && level < LevelHistory {
 		return &UnknownError{What: "flag outside of its level", Number: flagPrevious}
+	}
+	if c.Guard != (Guard{}) && level < LevelHistory {
+		return &UnknownError{What: "flag outside of its level", Number: flagGuard}
 	}
 	if flags := c.leaseFlags(); flags != 0 && level < LevelHistory {
 		return &UnknownError{What: "flag outside of its level", Number: flags & -flags}

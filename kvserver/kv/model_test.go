@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -237,7 +238,7 @@ func sameResult(a, b Result) bool {
 		return false
 	}
 	a.Value, b.Value, a.Outcome, b.Outcome, a.Refused, b.Refused = nil, nil, nil, nil, nil, nil
-	return fmt.Sprint(a) == fmt.Sprint(b)
+	return reflect.DeepEqual(a, b)
 }
 
 // traffic draws commands that meet every rule: few keys, few sessions, repeats

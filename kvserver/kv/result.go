@@ -58,6 +58,20 @@ const (
 	StatusLeaseFull Status = 14
 	// StatusLeasesFull: the store has as many leases as it may.
 	StatusLeasesFull Status = 15
+	// StatusLockHeld: all places of the lock are taken, and the request does not wait.
+	StatusLockHeld Status = 16
+	// StatusQueued: all places of the lock are taken, and the lease waits for one.
+	StatusQueued Status = 17
+	// StatusLimitMismatch: the lock has another limit than the request names.
+	StatusLimitMismatch Status = 18
+	// StatusLockQueueFull: as many wait for the lock as may.
+	StatusLockQueueFull Status = 19
+	// StatusLocksFull: the store has as many locks, holders or waiters as it may.
+	StatusLocksFull Status = 20
+	// StatusLockLost: the token does not hold the lock.
+	StatusLockLost Status = 21
+	// StatusLockNotFound: the lease does not wait for such a lock.
+	StatusLockNotFound Status = 22
 	// StatusTooManyKeys: ranges reach more keys than a command may look at, or the change
 	// would have more keys or bytes than it may. Of a delete-range Length is how many keys
 	// were counted.
@@ -73,26 +87,25 @@ const (
 )
 
 // statusMaxBase is the greatest status that a lane or a record can hold at LevelBase, and
-// statusMax from LevelHistory on, but for those of transactions; see remembered.
+// statusMax from LevelHistory on.
 const (
 	statusMaxBase = StatusQuota
-	statusMax     = StatusLeasesFull
+	statusMax     = StatusResultTooLarge
 )
 
 // decided reports whether the content of the store decided how a command ended, so that
 // the answer is remembered under an idempotency key. A refusal by a limit is not.
 func (s Status) decided() bool {
 	switch s {
-	case StatusOK, StatusConditionFailed, StatusNotFound, StatusLeaseNotFound, StatusLeaseExists:
+	case StatusOK, StatusConditionFailed, StatusNotFound, StatusLeaseNotFound, StatusLeaseExists,
+		StatusLockHeld, StatusQueued, StatusLimitMismatch, StatusLockLost, StatusLockNotFound:
 		return true
 	}
 	return false
 }
 
 // remembered reports whether a lane or a record can hold the status.
-func (s Status) remembered() bool {
-	return s <= statusMax || s == StatusTooManyKeys || s == StatusResultTooLarge
-}
+func (s Status) remembered() bool { return s <= statusMax }
 
 func (s Status) String() string {
 	switch s {
@@ -132,6 +145,20 @@ func (s Status) String() string {
 		return "lease full"
 	case StatusLeasesFull:
 		return "too many leases"
+	case StatusLockHeld:
+		return "lock held"
+	case StatusQueued:
+		return "queued"
+	case StatusLimitMismatch:
+		return "lock of another limit"
+	case StatusLockQueueFull:
+		return "queue of the lock full"
+	case StatusLocksFull:
+		return "too many locks"
+	case StatusLockLost:
+		return "lock lost"
+	case StatusLockNotFound:
+		return "lock not found"
 	case StatusNotForgettable:
 		return "revision cannot be forgotten"
 	case StatusForbidden:
@@ -147,11 +174,11 @@ type Result struct {
 	Status Status
 	// Revision is the number the change took; of a get that found something,
 	// the revision of what it found; of a condition that failed, the key's
-	// present one, 0 if there is no such key; otherwise (nothing changed, nothing
-	// found) the store's revision.
+	// present one, 0 if there is no such key; of a lock that is held the token; otherwise
+	// (nothing changed, nothing found) the store's revision.
 	Revision uint64
 	// Version counts the changes of the key since it was created; 0 if there is
-	// no such key now. Of a grant it is the lease; see Lease.
+	// no such key now. Of a grant, and of a request for a lock, it is the lease; see Lease.
 	Version uint64
 	// Length is the value's length in bytes after a put or append or of a get; how many
 	// keys a revocation or a tick ended; 1 at a touch of a key that is tied to a lease.
@@ -176,5 +203,9 @@ type Result struct {
 	Refused *txn.Refusal
 }
 
-// Lease returns the id of the lease that a grant made.
+// Lease returns the id of the lease that a grant made, or with which a lock is held or
+// waited for.
 func (r Result) Lease() int64 { return int64(r.Version) }
+
+// Token returns the token of a lock that was acquired.
+func (r Result) Token() uint64 { return r.Revision }

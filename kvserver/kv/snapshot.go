@@ -57,6 +57,7 @@ var payloads = []struct {
 		{"records", writeRecords, (*snapshotReader).ownedRecords},
 		{"ties", writeTies, (*snapshotReader).ties},
 		{"leases", writeLeases, (*snapshotReader).leases},
+		{"locks", writeLocks, (*snapshotReader).locks},
 		{"answers", writeAnswers, (*snapshotReader).answers},
 		{"history", writeHistory, (*snapshotReader).history},
 		{"auth", writeAuth, (*snapshotReader).auth},
@@ -95,9 +96,12 @@ func (v *View) payload() (version byte, sections []section) {
 //	sessions: … identity
 //	ties:     key length, key, lease, deadline …
 //	leases:   next id that is given; id, TTL, deadline, identity, note length, note …
+//	locks:    name length, name, limit, number of holders, token, lease, delay, value length, value …,
+//	          number of waiters, since, lease, delay, value length, value …, number of delays, until …
 //	answers:  session, lane or, if session is zero, ID 16 bytes, identity; length, answer …
 //	history:  operation, revision, key length, key, version before; unless that is zero:
-//	          revision, created, value length, value, lease, all before …
+//	          revision, created, value length, value, lease, all before …; of an event of a
+//	          lock operation, revision, name length, name, token, lease, values before and behind
 //	auth:     auth.Table.Image
 //
 // Identity, shard and index are zero. They are reserved for a later version,
@@ -113,7 +117,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	version, sections := v.payload()
 	e.raw([]byte{version})
 	content := *v
-	content.sum, content.leases.Sum = 0, 0
+	content.sum, content.leases.Sum, content.locks.Sum = 0, 0, 0
 	for _, part := range sections {
 		// The content is traversed twice, because its length stands before it.
 		var counted snapshotWriter

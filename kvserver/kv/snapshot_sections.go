@@ -172,9 +172,9 @@ func (d *snapshotReader) outcome(of string, level, status, flags uint64) {
 	}
 	known, highest := flagCreated|flagDeleted, statusMaxBase
 	if level >= LevelHistory {
-		known, highest = known|flagAnswered, StatusResultTooLarge
+		known, highest = known|flagAnswered, statusMax
 	}
-	if status > uint64(highest) || !Status(status).remembered() {
+	if status > uint64(highest) {
 		d.unknown(&UnknownError{What: "status of a " + of, Number: status})
 	}
 	if flags > uint64(known) {

@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"raftkv/kvserver/lease"
+	"raftkv/kvserver/lock"
 )
 
 // Limits that every server applies. They are part of the state machine's rules: a
@@ -58,6 +59,9 @@ type Store struct {
 	// from the queue, so a frozen view does not need it either.
 	recordAt map[recordName]uint64
 	rules    rules
+	// departures are of the queues of locks, for TakeDepartures.
+	departures     []Departure
+	departuresLost bool
 }
 
 // rules are the limits of what the store remembers of clients and of changes; tests
@@ -67,11 +71,12 @@ type rules struct {
 	historyMin                                   uint64 // bytes; see HistoryBytesFit
 	answers                                      int    // bytes; see maxAnswers
 	leases                                       lease.Limits
+	locks                                        lock.Limits
 }
 
 var standard = rules{
 	sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords,
-	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: maxAnswers, leases: lease.Standard,
+	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: maxAnswers, leases: lease.Standard, locks: lock.Standard,
 }
 
 // New returns an empty store at level LevelBase, which stands before index 1 of the
@@ -90,6 +95,7 @@ func newStore(r rules) *Store {
 			lanes:    btree.NewBTreeGOptions(laneLess, btree.Options{NoLocks: true}),
 			answers:  newAnswers(),
 			leases:   lease.New(r.leases, leaseHashes),
+			locks:    lock.New(r.locks, lockHashes),
 		},
 		recency:  btree.NewMap[uint64, uint64](0),
 		recordAt: map[recordName]uint64{},
@@ -226,6 +232,7 @@ func (s *Store) Freeze() *View {
 	v.lanes = s.lanes.Copy()
 	v.answers.tree = s.answers.tree.Copy()
 	v.leases = s.leases.Freeze()
+	v.locks = s.locks.Freeze()
 	return &v
 }
 
@@ -236,6 +243,10 @@ func (c *Command) fieldsFit() bool {
 	change := write || c.Op == OpDelete
 	control := c.Op.levelOf() > LevelBase
 	switch {
+	case c.Op.onLocks():
+		return c.lockFieldsFit() && idempotencyKeyFits(c.IdempotencyKey)
+	case c.Guard != (Guard{}) && !(change || c.Op.onMany() || c.Op == OpTouch):
+		return false
 	case c.Op.onMany():
 		return c.manyFit()
 	case c.Previous && !change:

@@ -128,7 +128,8 @@ func NeedsOfTxn(t *txn.Txn, fn func(auth.Right, auth.Range) bool) {
 		}
 		return fn(auth.Read, auth.OneKey(s.From))
 	}
-	_ = t.EachCompare(func(c *txn.Compare) bool { return read(&c.Span) }) &&
+	// That a token holds a lock is a condition, which tells nothing to whoever has no token.
+	_ = t.EachCompare(func(c *txn.Compare) bool { return c.Subject == txn.LockHeld || read(&c.Span) }) &&
 		t.EachOp(func(o *txn.Op) bool {
 			ok := true
 			switch o.Kind {
@@ -164,6 +165,9 @@ func (v txnState) Find(key string) (txn.Item, bool) {
 func (v txnState) Ascend(from string, fn func(key string, item txn.Item) bool) {
 	v.items.ascend(from, func(key string, item Item) bool { return fn(key, itemOf(item.clipped())) })
 }
+
+// Holds implements txn.State.
+func (v txnState) Holds(lock string, token uint64) bool { return v.locks.Holds(lock, token) }
 
 // Read runs a transaction without writes on the view, and returns what the log would.
 // results is how many bytes of keys and values its outcome may show.

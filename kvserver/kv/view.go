@@ -8,6 +8,7 @@ import (
 
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/lease"
+	"raftkv/kvserver/lock"
 )
 
 // Item is a key's value and history.
@@ -47,7 +48,8 @@ type View struct {
 	records      recordQueue
 	answers      answers
 	history      history
-	leases       lease.Table // its Sum counts in the digest beside sum
+	leases       lease.Table // its Sum counts in the digest beside sum, as does that of locks
+	locks        lock.Table
 	auth         *auth.Table // never changes; nil: nobody has set anything
 }
 

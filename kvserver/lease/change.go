@@ -85,12 +85,34 @@ func (t *Table) Renew() {
 	}
 }
 
-// End removes a lease that has no keys any more.
+// End removes a lease that has no keys and no locks any more.
 func (t *Table) End(id int64) {
 	e, found := t.take(id)
-	if !found || e.keys > 0 {
-		panic(fmt.Sprintf("lease: the lease %d is to end, and has %d keys", id, e.keys))
+	if !found || e.keys > 0 || e.locks > 0 {
+		panic(fmt.Sprintf("lease: the lease %d is to end, and has %d keys and %d locks", id, e.keys, e.locks))
 	}
+}
+
+// TakesLock says whether a lease can hold, or wait for, one more lock. Such a lock counts
+// like a key: what ends with a lease is bounded.
+func (t *Table) TakesLock(id int64) Refusal {
+	e, found := t.leases.Get(id)
+	switch {
+	case !found:
+		return NotFound
+	case e.keys+e.locks >= t.limits.Keys:
+		return Full
+	}
+	return 0
+}
+
+// CountLock notes that a lease has so many locks more, or fewer. The lease must exist.
+func (t *Table) CountLock(id int64, more int) {
+	e, found := t.leases.Get(id)
+	if e.locks += more; !found || e.locks < 0 {
+		panic(fmt.Sprintf("lease: the lease %d has %d locks", id, e.locks))
+	}
+	t.leases.Set(id, e)
 }
 
 // Takes says whether a lease can take a key: one that has a tie already, if old is not
@@ -104,7 +126,7 @@ func (t *Table) Takes(id int64, old Tie, oldBytes, newBytes int) Refusal {
 	if old.Lease == id {
 		keys, bytes = keys-1, bytes-uint64(oldBytes)
 	}
-	if keys > t.limits.Keys || bytes > t.limits.Bytes {
+	if keys+e.locks > t.limits.Keys || bytes > t.limits.Bytes {
 		return Full
 	}
 	return 0
@@ -171,12 +193,12 @@ func (t *Table) count(id int64, tie Tie, keys, bytes int) {
 	t.leases.Set(id, e)
 }
 
-// Ended counts what a tick has ended.
+// Ended counts what a tick has ended. Locks count as keys.
 type Ended struct{ Leases, Keys int }
 
 // Next returns what is due first, and has to end in the tick that has ended so much; ok
 // is false if nothing is due, or if the next tick has to end it. In the latter case left
-// is true.
+// is true. keys is what counts of it.
 func (t *Table) Next(ended Ended) (due Due, keys int, ok, left bool) {
 	due, found := t.due.Min()
 	if !found || due.Deadline > t.time {
@@ -185,7 +207,7 @@ func (t *Table) Next(ended Ended) (due Due, keys int, ok, left bool) {
 	keys = 1
 	if due.Kind == OfLease {
 		e, _ := t.leases.Get(due.Lease)
-		keys = e.keys
+		keys = e.keys + e.locks
 	}
 	if ended != (Ended{}) && (ended.Leases >= t.limits.EndLeases || ended.Keys+keys > t.limits.EndKeys) {
 		return due, keys, false, true

@@ -32,7 +32,7 @@ const (
 // Limits bound a table, and what one tick ends; tests take smaller ones.
 type Limits struct {
 	Leases int    // of the table
-	Keys   int    // of one lease
+	Keys   int    // of one lease, and locks
 	Bytes  uint64 // of the keys and values of one lease
 	// A tick ends at most EndLeases leases and EndKeys keys, but always the first that is
 	// due. EndKeys must not be less than Keys.
@@ -63,10 +63,11 @@ type Hashes struct {
 	Tie   func(key string, t Tie) uint64
 }
 
-// entry is a lease with what follows from the ties.
+// entry is a lease with what follows from the ties, and from what is counted by CountLock.
 type entry struct {
 	Lease
 	keys  int
+	locks int // that it holds or waits for
 	bytes uint64
 }
 

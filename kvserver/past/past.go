@@ -31,7 +31,7 @@ import (
 // the changes since.
 func Get(h *kv.History, key string, live kv.Item, found bool, revision uint64) (kv.Item, bool) {
 	h.Scan(revision, func(e *kv.Event) bool {
-		if e.Key != key {
+		if e.Key != key || e.OfLock() {
 			return true
 		}
 		live, found = e.Prev, e.Existed()
@@ -56,7 +56,7 @@ func At(v *kv.View, prefix string, revision uint64) *View {
 	p := &View{live: v, revision: revision, was: map[string]kv.Item{}, tied: map[string]int64{}}
 	h := v.History()
 	h.Scan(revision, func(e *kv.Event) bool {
-		if !strings.HasPrefix(e.Key, prefix) {
+		if e.OfLock() || !strings.HasPrefix(e.Key, prefix) {
 			return true
 		}
 		if _, later := p.was[e.Key]; !later {

@@ -71,10 +71,12 @@ func (c *Compare) check(place string) error {
 	switch {
 	case !c.Subject.known():
 		return bad(at, "it has no subject")
-	case c.Is < Equal || c.Is > relationMax || c.Subject.ofRange() && c.Is > NotEqual:
+	case c.Is < Equal || c.Is > relationMax || c.Subject.plain() && c.Is > NotEqual:
 		return bad(at, "its relation is none that the subject takes")
 	case c.Subject.ofRange() && !c.Range:
 		return bad(at, "it is about a range as a whole, and names a key")
+	case c.Subject == LockHeld && (c.Range || len(c.From) > MaxLockBytes):
+		return bad(at, "the name of a lock has 1 to %d bytes, and this one has %d", MaxLockBytes, len(c.From))
 	case c.Subject != Value && len(c.Bytes) > 0, c.Subject == Value && c.Number != 0, c.Subject != Unchanged && c.Newest != 0:
 		return bad(at, "it has more than its subject takes")
 	case len(c.Bytes) > MaxValueBytes:

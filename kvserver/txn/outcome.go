@@ -73,6 +73,8 @@ type State interface {
 	// Ascend calls fn for the keys that are not less than from, in the order of their
 	// bytes, until fn returns false.
 	Ascend(from string, fn func(key string, item Item) bool)
+	// Holds reports whether a token holds a lock.
+	Holds(lock string, token uint64) bool
 }
 
 // Bounds are what the command lets the transaction do.

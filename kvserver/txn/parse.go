@@ -100,6 +100,9 @@ type compareJSON struct {
 	Absent       bool    `json:"absent"`
 	Count        *uint64 `json:"count"`
 	NotNewerThan *uint64 `json:"not_newer_than"`
+	Lock         *string `json:"lock"`
+	LockB64      []byte  `json:"lock_base64"`
+	Token        *uint64 `json:"token"`
 	Is           string  `json:"is"`
 	Not          bool    `json:"not"`
 }
@@ -107,8 +110,21 @@ type compareJSON struct {
 var relations = map[string]Relation{"": Equal, "=": Equal, "!=": NotEqual, "<": Less, ">": Greater}
 
 func (j *compareJSON) compare() (c Compare, err error) {
-	if c.Span, err = j.span(); err != nil {
+	name, ofLock, err := either(j.Lock, j.LockB64)
+	if err != nil {
 		return c, err
+	}
+	switch {
+	case ofLock && (j.spanJSON.given() || j.Token == nil):
+		return c, errors.New("a compare of a lock has the fields lock and token, and names no key")
+	case !ofLock && j.Token != nil:
+		return c, errors.New("a token goes with a lock")
+	case ofLock:
+		c.Span = Key(name)
+	default:
+		if c.Span, err = j.span(); err != nil {
+			return c, err
+		}
 	}
 	is, known := relations[j.Is]
 	if !known {
@@ -141,6 +157,7 @@ func (j *compareJSON) compare() (c Compare, err error) {
 	if j.Not {
 		whole = NotEqual
 	}
+	set(ofLock, LockHeld, whole, number(j.Token))
 	switch {
 	case j.Count != nil && j.NotNewerThan != nil:
 		set(true, Unchanged, whole, *j.Count)
@@ -152,11 +169,11 @@ func (j *compareJSON) compare() (c Compare, err error) {
 	}
 	switch {
 	case subjects != 1:
-		return c, errors.New("compare with one of revision, version, created, value, text, exists, absent, and of a range count, not_newer_than or both")
-	case j.Is != "" && (j.Exists || j.Absent || c.Subject.ofRange()):
+		return c, errors.New("compare with one of revision, version, created, value, text, exists, absent, lock, and of a range count, not_newer_than or both")
+	case j.Is != "" && (j.Exists || j.Absent || c.Subject.plain()):
 		return c, errors.New(`"is" goes with revision, version, created, value and text`)
-	case j.Not && !c.Subject.ofRange():
-		return c, errors.New(`"not" goes with count and not_newer_than; for others there is "is":"!="`)
+	case j.Not && !c.Subject.plain():
+		return c, errors.New(`"not" goes with count, not_newer_than and lock; for others there is "is":"!="`)
 	case ofValue:
 		c.Bytes = []byte(value)
 	}
@@ -257,7 +274,7 @@ func branchOf(from []opJSON, at string, depth int) (ops []Op, err error) {
 // names are all fields that there are.
 var names = []string{
 	"if", "then", "else", "key", "key_base64", "prefix", "prefix_base64", "from", "from_base64", "to", "to_base64",
-	"revision", "version", "created", "value", "text", "exists", "absent", "count", "not_newer_than", "is", "not",
+	"revision", "version", "created", "value", "text", "exists", "absent", "count", "not_newer_than", "is", "not", "lock", "lock_base64", "token",
 	"op", "keep_value", "prev", "limit", "keys_only", "count_only",
 }
 

@@ -79,6 +79,9 @@ func (r *runner) holds(c *Compare, at string) bool {
 	if c.Subject.ofRange() {
 		return r.holdsWhole(c, at)
 	}
+	if c.Subject == LockHeld {
+		return r.under.Holds(c.From, c.Number) == (c.Is == Equal)
+	}
 	if !c.Range {
 		item, _ := r.under.Find(c.From)
 		return c.holdsFor(item)

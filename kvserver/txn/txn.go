@@ -20,6 +20,8 @@ const (
 	MaxResultBytes = 16 << 20
 	// MaxKeyBytes is the length of the longest key; the shortest has 1 byte.
 	MaxKeyBytes = 1024
+	// MaxLockBytes is the length of the longest name of a lock.
+	MaxLockBytes = 256
 	// MaxValueBytes is the length of the longest value.
 	MaxValueBytes = 8 << 20
 )
@@ -68,7 +70,7 @@ func (s *Span) holds(key string) bool {
 }
 
 // Subject is what a compare looks at. Values are stored in logs: they are only ever
-// added to, and 4 and 9 are kept for leases and locks.
+// added to, and 4 is kept for leases.
 type Subject uint8
 
 // The subjects. The numbers and the value are those of every key of the span; of a span
@@ -83,18 +85,23 @@ const (
 	// Unchanged: the range has Number keys, and none has a revision above Newest. So
 	// nothing in it was created, changed or removed since a list of then.
 	Unchanged Subject = 8
+	// LockHeld: the token Number holds the lock From, which is no key.
+	LockHeld Subject = 9
 )
 
 // ofRange reports whether the subject is a range as a whole.
 func (s Subject) ofRange() bool { return s == Count || s == NotNewer || s == Unchanged }
 
-func (s Subject) known() bool { return s >= Revision && s <= Created || s >= Value && s <= Unchanged }
+func (s Subject) known() bool { return s >= Revision && s <= Created || s >= Value && s <= LockHeld }
+
+// plain reports whether a compare of the subject holds or does not, without an order.
+func (s Subject) plain() bool { return s.ofRange() || s == LockHeld }
 
 // Relation is how a compare relates what is there to what it names. Values are stored
 // in logs: they are only ever added to.
 type Relation uint8
 
-// The relations. Of ranges as a whole there are only the first two.
+// The relations. Of ranges as a whole, and of locks, there are only the first two.
 const (
 	Equal    Relation = 1
 	NotEqual Relation = 2

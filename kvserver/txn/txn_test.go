@@ -30,6 +30,9 @@ func (s items) Ascend(from string, fn func(string, Item) bool) {
 	}
 }
 
+// Holds: the token 7 holds the lock "jobs".
+func (s items) Holds(lock string, token uint64) bool { return lock == "jobs" && token == 7 }
+
 func item(key, value string, revision, version, created uint64) Keyed {
 	return Keyed{key, Item{[]byte(value), revision, version, created}}
 }

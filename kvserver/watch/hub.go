@@ -20,6 +20,7 @@ type Hub struct {
 	revision uint64 // up to which the cursors were told
 	all      []*Cursor
 	keys     map[string][]*Cursor
+	locks    map[string][]*Cursor
 	prefixes map[string][]*Cursor
 	// lengths are those of the prefixes, rising, and how many cursors have each. A key
 	// can have one prefix of each length.
@@ -47,7 +48,7 @@ type Cursor struct {
 
 // NewHub returns a hub that stands at the end of a history.
 func NewHub(h kv.History) *Hub {
-	return &Hub{history: h, revision: h.Revision(), keys: map[string][]*Cursor{}, prefixes: map[string][]*Cursor{}}
+	return &Hub{history: h, revision: h.Revision(), keys: map[string][]*Cursor{}, locks: map[string][]*Cursor{}, prefixes: map[string][]*Cursor{}}
 }
 
 // Revision returns the revision up to which the cursors were told.
@@ -63,6 +64,9 @@ func (h *Hub) Add(s Selectors, after uint64, wake func()) *Cursor {
 	h.all = append(h.all, c)
 	for _, key := range s.Keys {
 		h.keys[key] = append(h.keys[key], c)
+	}
+	for _, name := range s.Locks {
+		h.locks[name] = append(h.locks[name], c)
 	}
 	for _, prefix := range s.Prefixes {
 		h.prefixes[prefix] = append(h.prefixes[prefix], c)
@@ -84,6 +88,9 @@ func (h *Hub) Remove(c *Cursor) {
 	h.all = h.all[:last]
 	for _, key := range c.selectors.Keys {
 		without(h.keys, key, c)
+	}
+	for _, name := range c.selectors.Locks {
+		without(h.locks, name, c)
 	}
 	for _, prefix := range c.selectors.Prefixes {
 		without(h.prefixes, prefix, c)
@@ -163,8 +170,14 @@ func (h *Hub) tell() {
 	}
 }
 
-// match notes a change at the cursors that select the key of one of its events.
+// match notes a change at the cursors that select the key or lock of one of its events.
 func (h *Hub) match(e *kv.Event) {
+	if e.OfLock() {
+		for _, c := range h.locks[e.Key] {
+			c.note(e.Revision)
+		}
+		return
+	}
 	for _, c := range h.keys[e.Key] {
 		c.note(e.Revision)
 	}

@@ -6,13 +6,16 @@ import (
 	"strings"
 
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/lock"
 )
 
-// Selectors say which keys a watch follows: a key that any of them selects.
+// Selectors say which keys and locks a watch follows: a key or lock that any of them
+// selects.
 type Selectors struct {
 	Keys     []string
 	Prefixes []string // "" selects every key
 	Ranges   []Range
+	Locks    []string // names of locks
 }
 
 // Range selects the keys from From on, in the order of their bytes, up to but not
@@ -28,16 +31,28 @@ func (s *Selectors) Match(key string) bool {
 		slices.ContainsFunc(s.Ranges, func(r Range) bool { return r.holds(key) })
 }
 
+// MatchEvent reports whether the key or lock of an event is selected.
+func (s *Selectors) MatchEvent(e *kv.Event) bool {
+	if e.OfLock() {
+		return slices.Contains(s.Locks, e.Key)
+	}
+	return s.Match(e.Key)
+}
+
 // Count returns the number of selectors.
-func (s *Selectors) Count() int { return len(s.Keys) + len(s.Prefixes) + len(s.Ranges) }
+func (s *Selectors) Count() int {
+	return len(s.Keys) + len(s.Prefixes) + len(s.Ranges) + len(s.Locks)
+}
 
 // Bytes returns about how much memory the selectors take.
 func (s *Selectors) Bytes() (n int64) {
 	for _, text := range s.Keys {
 		n += selectorBytes + int64(len(text))
 	}
-	for _, text := range s.Prefixes {
-		n += selectorBytes + int64(len(text))
+	for _, texts := range [][]string{s.Prefixes, s.Locks} {
+		for _, text := range texts {
+			n += selectorBytes + int64(len(text))
+		}
 	}
 	for _, r := range s.Ranges {
 		n += selectorBytes + int64(len(r.From)+len(r.To))
@@ -53,13 +68,18 @@ const selectorBytes = 64
 func (s *Selectors) Check(limit int) error {
 	switch n := s.Count(); {
 	case n == 0:
-		return fmt.Errorf("it selects nothing; name a key or a prefix, and the empty prefix for the whole store")
+		return fmt.Errorf("it selects nothing; name a key, a lock or a prefix, and the empty prefix for the whole store")
 	case n > limit:
 		return fmt.Errorf("it has %d selectors; the limit is %d", n, limit)
 	}
 	for _, key := range s.Keys {
 		if len(key) == 0 || len(key) > kv.MaxKeyBytes {
 			return fmt.Errorf("a key has %d bytes; it has 1 to %d", len(key), kv.MaxKeyBytes)
+		}
+	}
+	for _, name := range s.Locks {
+		if len(name) == 0 || len(name) > lock.MaxNameBytes {
+			return fmt.Errorf("the name of a lock has %d bytes; it has 1 to %d", len(name), lock.MaxNameBytes)
 		}
 	}
 	bounds := slices.Clone(s.Prefixes)

@@ -58,6 +58,7 @@ type Out struct {
 	Key      string
 	Item     kv.Item
 	Lease    int64 // to which Item is tied; 0: none
+	OfLock   bool  // the item is a holder of the lock Key, as in an event
 	Items    int   // of Synced: how many came
 	Cause    Cause
 	Before   bool // of an Open: the state follows, so it is no bookmark
@@ -114,6 +115,7 @@ type Stream struct {
 
 	view   *kv.View // that is being sent
 	key    string   // the last one that was handed out
+	locks  int      // how many selectors of locks were handed out
 	items  int
 	frozen Millis // when view was
 	oldest uint64 // when the history was found to be gone
@@ -307,7 +309,7 @@ func (s *Stream) state(now Millis) []Out {
 		}
 		// The place is that of the view itself: what comes later is in the history
 		// behind it, and nothing is in both.
-		s.view, s.frozen, s.fresh, s.key, s.items = view, now, false, "", 0
+		s.view, s.frozen, s.fresh, s.key, s.locks, s.items = view, now, false, "", 0, 0
 		s.place(view.Revision())
 	}
 	if now-s.frozen >= stateLimit {
@@ -329,12 +331,29 @@ func (s *Stream) state(now Millis) []Out {
 		return true
 	})
 	if done {
+		outs, done = s.stateOfLocks(outs, size)
+	}
+	if done {
 		s.view = nil
 		s.node.Thawed()
 		s.phase = live
 		outs = append(outs, Out{Kind: Synced, Revision: s.position, Items: s.items})
 	}
 	return outs
+}
+
+// stateOfLocks hands out the holders of the locks that are selected, and reports whether
+// these are all. size is about that of outs.
+func (s *Stream) stateOfLocks(outs []Out, size int) (all []Out, done bool) {
+	for names := s.options.Selectors.Locks; s.locks < len(names) && size < pieceBytes; s.locks++ {
+		name := names[s.locks]
+		for _, held := range s.view.HoldersOf(name) {
+			outs = append(outs, Out{Kind: Item, Revision: s.position, Key: name, Item: held.Item, Lease: held.Lease, OfLock: true})
+			size += 64 + len(name) + len(held.Item.Value)
+			s.items++
+		}
+	}
+	return outs, s.locks == len(s.options.Selectors.Locks)
 }
 
 // place moves the stream to a revision.
@@ -417,7 +436,7 @@ func (s *Stream) scan(h *kv.History) (outs []Out) {
 			changes++
 			last = e.Revision
 		}
-		if s.options.Selectors.Match(e.Key) {
+		if s.options.Selectors.MatchEvent(e) {
 			outs = addEvent(outs, e)
 			size += sizeOf(e)
 		}
@@ -439,7 +458,7 @@ func (s *Stream) look(h *kv.History) (outs []Out) {
 			if e.Revision != revision {
 				return false
 			}
-			if s.options.Selectors.Match(e.Key) {
+			if s.options.Selectors.MatchEvent(e) {
 				outs = addEvent(outs, e)
 				size += sizeOf(e)
 			}

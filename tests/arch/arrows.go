@@ -31,16 +31,17 @@ var arrows = map[string][]string{
 	"raft":                      {"raft/members", "raft/core", "raft/node"},
 	"kvserver/auth":             {},
 	"kvserver/lease":            {},
+	"kvserver/lock":             {},
 	"kvserver/txn":              {},
-	"kvserver/kv":               {"kvserver/auth", "kvserver/lease", "kvserver/txn"},
+	"kvserver/kv":               {"kvserver/auth", "kvserver/lease", "kvserver/lock", "kvserver/txn"},
 	"kvserver/api":              {},
 	"kvserver/recorder":         {},
 	"kvserver/explain":          {"kvserver/recorder"},
 	"kvserver/failure":          {"kvserver/api"},
-	"kvserver/watch":            {"kvserver/kv"},
+	"kvserver/watch":            {"kvserver/kv", "kvserver/lock"}, // of lock only a limit
 	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
 	"kvserver/past":             {"kvserver/kv"},
-	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/lease", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
+	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/lease", "kvserver/lock", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
 	"kvserver/access":           {"kvserver/auth", "kvserver/failure"},
 	"kvserver/internal/fakelog": {"raft", "raft/core", "kvserver/kv"},                                            // for tests
 	"kvserver/internal/pipenet": {},                                                                              // for tests
@@ -50,7 +51,7 @@ var arrows = map[string][]string{
 	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":               {"kvserver/machine", "kvserver/lease", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver":               {"kvserver/machine", "kvserver/lease", "kvserver/lock", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
 	"kvserver/httpd":         {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
 	"kvserver/httpd/page":    {},
 	"kvserver/clerkd":        {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},
@@ -136,7 +137,7 @@ var wired = map[string][]string{
 var modules = map[string][]string{
 	"github.com/gorilla/mux":              {"kvserver/httpd"},
 	"github.com/hashicorp/go-msgpack/v2":  {"raft/wire", "raft/msgpack", "kvserver/clerkwire"},
-	"github.com/tidwall/btree":            {"kvserver/kv", "kvserver/lease"},
+	"github.com/tidwall/btree":            {"kvserver/kv", "kvserver/lease", "kvserver/lock"},
 	"github.com/spf13/cobra":              {"cmd/raftkv"},
 	"github.com/prometheus/client_golang": {"kvserver", "cmd/raftkv/internal/host"},
 	"github.com/prometheus/client_model":  {"kvserver"},

@@ -19,7 +19,7 @@ var kvserverMutants = []mutant{
 	inMachine("G60", "TestAnEntryOfAnUnknownKind", "an entry of a kind that nobody knows is passed over", "applier.go",
 		"\t\tdefault: // a server that skipped it", "\t\tcase raft.Kind(2), raft.Kind(255):\n\t\t\tm.store.Advance(e.Index)\n\t\tdefault: // a server that skipped it"),
 	inWatch("WT15", "a read that waits is answered because of another key", "watch.go",
-		"\t\t\tfound = selectors.Match(e.Key)\n", "\t\t\tfound = true\n"),
+		"\t\t\tfound = selectors.MatchEvent(e)\n", "\t\t\tfound = true\n"),
 	inWatch("WT16", "a watch from now begins at what this node has applied", "watch.go",
 		"\tif !r.Resume || r.After > s.machine.Revision() {\n", "\tif r.Resume && r.After > s.machine.Revision() {\n"),
 	inWatch("WT1", "a watch that opens gives out the present revision as its place", "httpd/events/events.go",

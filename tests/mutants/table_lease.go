@@ -19,7 +19,7 @@ var leaseMutants = []mutant{
 	inLeases("LE3", "a put without a lease leaves the key tied", "kv/lease.go",
 		"case c.Op == OpAppend, c.Tie.Keep:", "case c.Op == OpAppend, c.Tie == (Tie{}), c.Tie.Keep:"),
 	inLeases("LE4", "the keys of a lease go one by one", "kv/lease.go",
-		"\ts.endKeys(all)\n", "\tfor _, key := range all {\n\t\ts.endKeys([]string{key})\n\t}\n"),
+		"\ts.end(all, func()", "\tfor _, key := range all {\n\t\ts.end([]string{key}, nil)\n\t}\n\ts.end(nil, func()"),
 	inLeases("LE5", "a tick ends all that is due", "lease/change.go",
 		"if ended != (Ended{}) && (", "if false && ("),
 	inLeases("LE6", "of what is due at one time, keys end before leases", "lease/table.go",

@@ -19,7 +19,8 @@ type Item struct {
 }
 
 // Event is what a change did to one key: Item is the key's afterwards and Prev the one
-// before, nil for none.
+// before, nil for none. What it did to a lock has another Op, and Key is the lock's name;
+// Item and Prev are the holder's value with the token as revision.
 type Event struct {
 	Op         string // put, delete or expire
 	Key        string
@@ -95,7 +96,19 @@ func (m *Model) Expire(keys ...string) {
 	}
 }
 
-func (m *Model) change(op string, keys []string, value *string, lease int64) {
+// End is Expire with more events, of locks, in the same change.
+func (m *Model) End(keys []string, locks []Event) {
+	if len(keys)+len(locks) > 0 {
+		m.change("expire", keys, nil, 0, locks...)
+	}
+}
+
+// OfLock reports whether the event is about a lock.
+func (e Event) OfLock() bool {
+	return !slices.Contains([]string{"put", "delete", "expire"}, e.Op)
+}
+
+func (m *Model) change(op string, keys []string, value *string, lease int64, more ...Event) {
 	m.Revision++
 	c := Change{Revision: m.Revision}
 	for _, key := range keys {
@@ -114,7 +127,7 @@ func (m *Model) change(op string, keys []string, value *string, lease int64) {
 		}
 		c.Events = append(c.Events, e)
 	}
-	if m.Active {
+	if c.Events = append(c.Events, more...); m.Active {
 		m.All = append(m.All, c)
 		m.trim()
 	}
@@ -214,6 +227,9 @@ func (m *Model) At(revision uint64, match func(key string) bool) map[string]Item
 			break
 		}
 		for _, e := range c.Events {
+			if e.OfLock() {
+				continue
+			}
 			delete(items, e.Key)
 			if e.Prev != nil {
 				items[e.Key] = *e.Prev
