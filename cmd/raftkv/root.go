@@ -28,6 +28,7 @@ import (
 	"raftkv/cmd/raftkv/internal/lease"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/member"
+	"raftkv/cmd/raftkv/internal/recovery"
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/raft/datadir"
@@ -156,6 +157,8 @@ Exit codes of all commands:
   4  the outcome of a write is not known: it may have happened, or happen yet,
      once
   5  verify: the search for an order of the history did not end in time
+  6  serve: the cluster has removed this node from its members
+  7  a change of the members, or a recovery, was refused by a guard
   8  watch: the changes behind which it is to go on are not kept any more
   9  txn: a compare did not hold, and the else branch was done
  10  the lease is gone
@@ -185,6 +188,7 @@ and would not go on; that is a bug worth reporting.`,
 		newAuthCommand(), newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	root.AddCommand(change.Txn(func() change.Client { return &memberClient{} }))
 	root.AddCommand(lease.Commands(func() lease.Client { return &memberClient{} })...)
+	root.AddCommand(recovery.Command())
 	root.AddCommand(member.Commands(func() member.Client { return &memberClient{} })...)
 	completeFlags(root)
 	reflow(root)

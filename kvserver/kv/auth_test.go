@@ -229,7 +229,7 @@ func TestIdentitiesNeedTheirLevel(t *testing.T) {
 // right, changes the table, or can come from the servers alone.
 // Method: all operations that are known.
 func TestEveryOperationIsDecidedAbout(t *testing.T) {
-	own := map[Op]bool{OpSettings: true, OpForget: true, OpTick: true}
+	own := map[Op]bool{OpSettings: true, OpForget: true, OpLift: true, OpTick: true}
 	for op := range 256 {
 		o := Op(op)
 		c := Command{Op: o, Key: []byte("k")}

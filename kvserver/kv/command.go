@@ -24,6 +24,7 @@ const (
 	// From LevelHistory on. Value holds the body: its version u8 = 1, a number uvarint.
 	OpSettings Op = 7  // set how many bytes the history may be charged with
 	OpForget   Op = 22 // drop the changes before a revision
+	OpLift     Op = 21 // raise the revision; only the recovery of a cluster that lost its majority writes it
 
 	// From LevelHistory on; see txn.go. Value holds the body.
 	OpTxn         Op = 8 // do one branch of a transaction
@@ -46,7 +47,7 @@ const opMax = OpGet
 
 // known reports whether this version knows the operation.
 func (o Op) known() bool {
-	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases() || o.onLocks()
+	return o != 0 && o <= opMax || o == OpSettings || o == OpForget || o == OpLift || o.onAuth() || o.onMany() || o.onLeases() || o.onLocks()
 }
 
 func (o Op) String() string {
@@ -65,6 +66,8 @@ func (o Op) String() string {
 		return "settings"
 	case OpForget:
 		return "forget"
+	case OpLift:
+		return "lift"
 	case OpTxn:
 		return "txn"
 	case OpDeleteRange:

@@ -380,6 +380,8 @@ func TestSettingsAndForgettingAreChecked(t *testing.T) {
 		"beyond":            {Forget(4), StatusNotForgettable},
 		"the first":         {Forget(1), StatusOK},
 		"far beyond int64s": {Forget(1 << 63), StatusNotForgettable},
+		"a lift too far":    {Raise(1 << 53), StatusUnknownCommand},
+		"a lift with a key": {Command{Op: OpLift, Key: []byte("k"), Value: []byte{1, 2}}, StatusUnknownCommand},
 	} {
 		s := NewAt(LevelHistory)
 		put(s, "a", "1")

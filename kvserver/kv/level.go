@@ -76,7 +76,7 @@ func (s *Store) raise(level uint64) error {
 
 // levelOf returns the level at which an operation was added.
 func (o Op) levelOf() uint64 {
-	if o == OpSettings || o == OpForget || o.onAuth() || o.onMany() || o.onLeases() || o.onLocks() {
+	if o == OpSettings || o == OpForget || o == OpLift || o.onAuth() || o.onMany() || o.onLeases() || o.onLocks() {
 		return LevelHistory
 	}
 	return LevelBase
@@ -98,6 +98,10 @@ func Settings(historyBytes uint64) Command {
 
 // Forget returns the command that drops the changes before a revision.
 func Forget(revision uint64) Command { return Command{Op: OpForget, Value: body(revision)} }
+
+// Raise returns the command that raises the revision, as Lift does, or does nothing where
+// not enough numbers are left.
+func Raise(by uint64) Command { return Command{Op: OpLift, Value: body(by)} }
 
 func body(number uint64) []byte { return binary.AppendUvarint([]byte{bodyVersion}, number) }
 
@@ -136,6 +140,11 @@ func (s *Store) control(c Command) Result {
 		return Result{Status: StatusUnknownCommand, Revision: s.revision}
 	case c.Op == OpForget:
 		return s.forget(number)
+	case c.Op == OpLift:
+		if s.Lift(number) != nil {
+			return Result{Status: StatusUnknownCommand, Revision: s.revision}
+		}
+		return Result{Revision: s.revision}
 	case !s.rules.historyFits(number):
 		return Result{Status: StatusUnknownCommand, Revision: s.revision}
 	}

@@ -151,7 +151,7 @@ func (s *Store) apply(index uint64, c Command) Result {
 		r = s.changeAuth(index, c)
 	case c.Op == OpOpenSession:
 		r = s.openSession(index, c.owner())
-	case c.Op == OpSettings, c.Op == OpForget:
+	case c.Op == OpSettings, c.Op == OpForget, c.Op == OpLift:
 		r = s.control(c)
 	case c.Op == OpTick:
 		r = s.tick()

@@ -48,6 +48,41 @@ func Check(fsys vfs.FS, path string, want Owner) (*Directory, error) {
 	return d, nil
 }
 
+// Survivor reads whose the directory at path is, and which one it is, for a node that is to
+// go on alone after the majority of its cluster was lost. It touches nothing. The error says
+// why the directory cannot serve that: it is nobody's, was removed or is fenced, or has not
+// come back since its disk was lost.
+func Survivor(fsys vfs.FS, path string) (Owner, identity.Incarnation, error) {
+	owner, found, err := ReadOwner(fsys, path, "restore it from a copy, or write it anew from those of the other nodes")
+	if err == nil && !found {
+		err = fmt.Errorf("%s is not the data directory of a node: it has no %s; name the one that --data-dir of raftkv serve names", path, OwnerFile)
+	}
+	if err == nil {
+		err = checkLogIsThere(fsys, path)
+	}
+	var life lifeContent
+	if err == nil {
+		found, err = ReadFile(fsys, filepath.Join(path, LifeFile), &life, "look for another directory that is left")
+		if err == nil && !found {
+			err = fmt.Errorf("the data directory %s has lost its %s, and nobody can tell which directory it is: look for another one that is left", path, LifeFile)
+		}
+	}
+	if err != nil {
+		return owner, identity.Incarnation{}, err
+	}
+	switch {
+	case life.Removed > 0, life.Fenced != "":
+		return owner, identity.Incarnation{}, &Fault{errors.New(life.Fenced)}
+	case life.Rejoin.On:
+		return owner, identity.Incarnation{}, &Fault{fmt.Errorf("the data directory %s took the place of one that was lost, and had not come back: what the cluster acknowledged is not in it; look for another directory that is left", path)}
+	}
+	is, err := life.life()
+	if err != nil {
+		return owner, identity.Incarnation{}, &Fault{fmt.Errorf("%s is damaged (%w): look for another directory that is left", filepath.Join(path, LifeFile), err)}
+	}
+	return owner, is.Incarnation, nil
+}
+
 func newDirectory(fsys vfs.FS, path string, owner Owner) *Directory {
 	return &Directory{fs: fsys, path: path, owner: owner, turn: make(chan struct{}, 1)}
 }

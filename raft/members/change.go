@@ -114,6 +114,33 @@ func (r *Record) Final() Record {
 	return final
 }
 
+// Recovered returns the edition with which a member goes on alone after the majority was
+// lost for good: it is the only voter, on its data directory, in the next generation. All
+// others are removed, and no token is good any more. The error says why the member cannot.
+func (r *Record) Recovered(id ID, directory Incarnation) (Record, error) {
+	m := r.Member(id)
+	switch {
+	case m == nil:
+		return Record{}, fmt.Errorf("members: %q is no member", id)
+	case m.Incarnation != Incarnation{} && m.Incarnation != directory:
+		return Record{}, fmt.Errorf("members: %q has the data directory %s, not %s", id, m.Incarnation, directory)
+	}
+	next := r.Clone()
+	next.Generation++
+	next.Tokens = nil
+	next.Members = next.Members[:0]
+	for _, one := range r.Members {
+		if one.ID != id {
+			next.Removed = append(next.Removed, Removed{ID: one.ID, Incarnation: one.Incarnation, Added: one.Added})
+		}
+	}
+	left := *m
+	left.Role, left.WasVoter, left.Incarnation, left.Promote, left.Replaces = Voter, true, directory, false, None
+	next.Members = append(next.Members, left)
+	next.trim()
+	return next, next.Valid()
+}
+
 // Stamp gives an edition the index of its entry wherever it stands for that.
 func (r *Record) Stamp(index uint64) {
 	for i := range r.Members {
