@@ -22,13 +22,14 @@ import (
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/logging"
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/cmd/raftkv/internal/resize"
 	"raftkv/cmd/raftkv/internal/secure"
-	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd/page"
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
 
@@ -37,6 +38,7 @@ import (
 // must not move or empty a cluster on somebody's desk.
 type devSettings struct {
 	nodes    int
+	held     int // nodes that the data directory holds; 0: there is no cluster yet
 	dataDir  string
 	port     int
 	fresh    bool
@@ -64,10 +66,15 @@ The first node serves HTTP on --port, the others on the ports after it; peers
 connect on ports 1000 above those (9701, 9702, 9703 by default). Started again,
 the cluster finds its data. Ctrl-C ends it, and so does closing the terminal.
 
+With another number in --nodes than the data directory holds, the cluster grows or
+shrinks when it is there: nodes join it, or the last ones are removed from it, and
+with them their directories.
+
 --fresh removes what an earlier dev made, and nothing else: a directory that holds
 anything that dev did not make, such as a node of serve, is refused whole.`,
 		Example: `  raftkv dev
   raftkv dev --nodes 5 --port 7001 --data-dir /tmp/five
+  raftkv dev --nodes 5      three nodes of the last time, and two that join
   raftkv dev --fresh        forget the data of the last time`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -89,9 +96,20 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 
 // devCluster is the nodes of one dev process.
 type devCluster struct {
-	dir   string
-	tls   bool
-	nodes []*host.Node
+	dir    string
+	tls    bool
+	ids    []core.ID // of the nodes that there are to be
+	held   int       // nodes that the data directory held
+	nodes  []*host.Node
+	failed chan devFailure
+	// removed yields the nodes that have ended because they are members no more.
+	removed chan *host.Node
+}
+
+// devFailure is the end of a node that was not asked for.
+type devFailure struct {
+	node *host.Node
+	err  error
 }
 
 // run runs the cluster until a signal comes or a node fails.
@@ -111,8 +129,7 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 			return err
 		}
 	}
-	known, err := s.settleNodes(nodesGiven)
-	if err != nil {
+	if err := s.settleNodes(nodesGiven); err != nil {
 		return err
 	}
 	ctx, endOfSignals := awaitEnd(true)
@@ -120,13 +137,12 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	dumpOnQuit(stderr)
 	go process.TuneCollector(ctx)
 	begun := time.Now()
-	c, err := s.open(logger, known)
+	c, err := s.open(logger)
 	if err != nil {
 		return err
 	}
-	failed, err := c.start()
-	if err == nil {
-		err = c.attend(ctx, failed, func() { c.greet(said, time.Since(begun)) }, log)
+	if err = c.start(); err == nil {
+		err = c.attend(ctx, func() { c.greet(said, time.Since(begun)) }, log)
 	}
 	endOfSignals()
 	level.Set(slog.LevelError) // nodes that miss each other now are no news
@@ -138,34 +154,35 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 	return nil
 }
 
-// settleNodes checks the flags against the data directory and decides how many
-// nodes there are. known is true if the directory holds a cluster.
-func (s *devSettings) settleNodes(given bool) (known bool, err error) {
-	held, err := inventory.ReadDev(vfs.OS{}, s.dataDir)
-	if err != nil {
-		return false, err
+// settleNodes checks the flags against the data directory and decides how many nodes there
+// are to be.
+func (s *devSettings) settleNodes(given bool) (err error) {
+	if s.held, err = inventory.ReadDev(vfs.OS{}, s.dataDir); err != nil {
+		return err
 	}
-	if held != 0 && !given {
-		s.nodes = held
+	if s.held != 0 && !given {
+		s.nodes = s.held
 	}
+	most := max(s.nodes, s.held)
 	switch {
 	case s.nodes < 1 || s.nodes > inventory.MaxDevNodes:
-		return false, fmt.Errorf("--nodes is %d; choose 1 to %d", s.nodes, inventory.MaxDevNodes)
-	case held != 0 && held != s.nodes:
-		return false, fmt.Errorf("%s holds a cluster of %d nodes, and --nodes says %d: leave --nodes out, choose another --data-dir, or start empty with --fresh", s.dataDir, held, s.nodes)
+		return fmt.Errorf("--nodes is %d; choose 1 to %d", s.nodes, inventory.MaxDevNodes)
 	case s.maxStore < 0:
-		return false, fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStore)
-	case s.port < 1 || s.port+peerPortOffset+s.nodes-1 > 65535:
-		return false, fmt.Errorf("--port is %d; choose 1 to %d, so that all nodes' ports exist", s.port, 65536-peerPortOffset-s.nodes)
+		return fmt.Errorf("--max-store-bytes is %d; choose 0 for no limit, or more", s.maxStore)
+	case s.port < 1 || s.port+peerPortOffset+most-1 > 65535:
+		return fmt.Errorf("--port is %d; choose 1 to %d, so that all nodes' ports exist", s.port, 65536-peerPortOffset-most)
 	}
-	return held != 0, nil
+	return nil
 }
 
 // open listens on all ports and opens all data directories, or leaves nothing
 // open. The cluster is written down as made before any of its nodes takes part
 // in it.
-func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err error) {
-	c = &devCluster{dir: s.dataDir, tls: s.tls}
+func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
+	c = &devCluster{dir: s.dataDir, tls: s.tls, held: s.held}
+	for i := range s.nodes {
+		c.ids = append(c.ids, inventory.NodeID(i))
+	}
 	defer func() {
 		if err != nil {
 			c.end(false)
@@ -177,6 +194,10 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 	}
 	for i, config := range configs {
 		n, err := host.New(config)
+		if host.IsRemoved(err) {
+			logger.Info("a node is left out: it was removed from the cluster", "node", string(config.ID))
+			continue
+		}
 		if err != nil {
 			for _, unused := range configs[i+1:] {
 				unused.HTTP.Close()
@@ -186,7 +207,7 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 		}
 		c.nodes = append(c.nodes, n)
 	}
-	if known {
+	if s.nodes <= s.held {
 		return c, nil
 	}
 	return c, inventory.WriteDev(vfs.OS{}, s.dataDir, s.nodes)
@@ -194,11 +215,8 @@ func (s *devSettings) open(logger *slog.Logger, known bool) (c *devCluster, err 
 
 // configs returns the configuration of every node, with its ports open.
 func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err error) {
-	m := host.Members{}
-	for i := range s.nodes {
-		m[inventory.NodeID(i)] = fmt.Sprintf("127.0.0.1:%d", s.port+peerPortOffset+i)
-	}
-	room, err := process.Divide(process.DescriptorLimit(), s.nodes, s.nodes-1, defaultMaxConnections)
+	all := max(s.nodes, s.held)
+	room, err := process.Divide(process.DescriptorLimit(), all, all-1, defaultMaxConnections)
 	if err != nil {
 		return nil, exit.Fail(err)
 	}
@@ -211,22 +229,25 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 			c.Peer.Close()
 		}
 	}()
-	keys, err := s.keys(logger)
+	keys, err := s.keys(logger, all)
 	if err != nil {
 		return nil, err
 	}
-	for i := range s.nodes {
+	for i := range all {
 		id := inventory.NodeID(i)
 		c := host.Config{
 			Keys:      keys[id],
-			ClusterID: inventory.DevClusterID, ID: id, Members: m, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
+			ClusterID: inventory.DevClusterID, ID: id, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold, Page: page.On,
 		}
-		if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", fmt.Sprintf("127.0.0.1:%d", s.port+i)); err != nil {
+		if c.Members, c.Join, err = s.beginning(i, c.DataDir); err != nil {
 			return configs, err
 		}
-		if c.Peer, err = address.Listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", m[id]); err != nil {
+		if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", s.address(0, i)); err != nil {
+			return configs, err
+		}
+		if c.Peer, err = address.Listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", s.address(peerPortOffset, i)); err != nil {
 			c.HTTP.Close()
 			return configs, err
 		}
@@ -237,9 +258,42 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 	return configs, nil
 }
 
+// address returns where the i-th node listens, on its port that is an offset above --port.
+func (s *devSettings) address(offset, i int) string {
+	return fmt.Sprintf("127.0.0.1:%d", s.port+offset+i)
+}
+
+// beginning returns the list with which the i-th node began its directory, and how it joins
+// if it did not begin by a list: then the cluster was there before it.
+func (s *devSettings) beginning(i int, dir string) (m host.Members, join host.Join, err error) {
+	first := s.nodes
+	if s.held != 0 {
+		owner, found, err := datadir.ReadOwner(vfs.OS{}, dir, "start empty with --fresh")
+		if err != nil {
+			return nil, join, err
+		}
+		if !found || len(owner.Members) == 0 {
+			for other := range i {
+				at := s.address(0, other)
+				if s.tls {
+					at = "https://" + at
+				}
+				join.Addresses = append(join.Addresses, at)
+			}
+			return nil, join, nil
+		}
+		first = len(owner.Members)
+	}
+	m = host.Members{}
+	for other := range first {
+		m[inventory.NodeID(other)] = s.address(peerPortOffset, other)
+	}
+	return m, join, nil
+}
+
 // keys makes the certificates of all nodes anew, by the CA in the data directory, which is
 // made if it is missing; none without --tls.
-func (s *devSettings) keys(logger *slog.Logger) (map[core.ID]*secure.Keys, error) {
+func (s *devSettings) keys(logger *slog.Logger, all int) (map[core.ID]*secure.Keys, error) {
 	keys := map[core.ID]*secure.Keys{}
 	if !s.tls {
 		return keys, nil
@@ -259,7 +313,7 @@ func (s *devSettings) keys(logger *slog.Logger) (map[core.ID]*secure.Keys, error
 	if err != nil {
 		return nil, err
 	}
-	for i := range s.nodes {
+	for i := range all {
 		id := inventory.NodeID(i)
 		cert, key := inventory.DevKeyFiles(id)
 		name, _ := identity.Name(string(id))
@@ -268,7 +322,7 @@ func (s *devSettings) keys(logger *slog.Logger) (map[core.ID]*secure.Keys, error
 			return nil, err
 		}
 		settings := secure.ForDev(in(cert), in(key), pki.ca)
-		plan, err := settings.Plan(inventory.DevClusterID, string(id), s.nodes == 1)
+		plan, err := settings.Plan(inventory.DevClusterID, string(id), all == 1)
 		if err != nil {
 			return nil, err
 		}
@@ -279,35 +333,49 @@ func (s *devSettings) keys(logger *slog.Logger) (map[core.ID]*secure.Keys, error
 	return keys, nil
 }
 
-// start starts all nodes. What it returns yields the first failure of a node.
-func (c *devCluster) start() (failed <-chan error, err error) {
-	failures := make(chan error, 2*len(c.nodes))
+// start starts all nodes that are members.
+func (c *devCluster) start() error {
+	c.failed, c.removed = make(chan devFailure, 2*len(c.nodes)), make(chan *host.Node, len(c.nodes))
 	for _, n := range c.nodes {
-		if err := n.Start(); err != nil {
-			return nil, err
+		go func() { c.failed <- devFailure{n, <-n.Failed()} }()
+		if n.Joins() {
+			continue
 		}
-		go func() { failures <- fmt.Errorf("node %s failed: %w", n.ID(), <-n.Failed()) }()
+		if err := n.Start(); err != nil {
+			return err
+		}
 	}
-	return failures, nil
+	return nil
 }
 
-// attend waits for the end: nil if it was asked for. It calls ready once when
-// all nodes serve.
-func (c *devCluster) attend(ctx context.Context, failed <-chan error, ready func(), stderr io.Writer) error {
-	serving := make(chan struct{})
-	go c.awaitServing(ctx, serving)
+// attend waits for the end: nil if it was asked for. It calls ready once when as many nodes
+// serve as there are to be. A node that is removed from the members ends, and the others go
+// on.
+func (c *devCluster) attend(ctx context.Context, ready func(), stderr io.Writer) error {
+	serving, awaiting := make(chan error, 1), sync.WaitGroup{}
+	ctx, cancel := context.WithCancel(ctx)
+	defer awaiting.Wait() // it may change the nodes that there are
+	defer cancel()
+	awaiting.Go(func() { serving <- c.awaitServing(ctx) })
 	patience := time.NewTimer(5 * time.Second)
 	defer patience.Stop()
 	for {
 		select {
-		case <-serving:
+		case err := <-serving:
+			if err != nil {
+				return err
+			}
 			ready()
 			serving = nil
 			patience.Stop()
 		case <-patience.C:
 			fmt.Fprintln(stderr, "raftkv: there is no leader yet; is the disk very slow? --log-level info tells more")
-		case err := <-failed:
-			return err
+		case f := <-c.failed:
+			if !host.IsRemoved(f.err) {
+				return fmt.Errorf("node %s failed: %w", f.node.ID(), f.err)
+			}
+			fmt.Fprintf(stderr, "raftkv: node %s was removed from the cluster and has ended\n", f.node.ID())
+			c.removed <- f.node
 		case <-ctx.Done():
 			return nil
 		}
@@ -318,20 +386,50 @@ func (c *devCluster) attend(ctx context.Context, failed <-chan error, ready func
 // what is typed then meets a cluster that does not change by itself.
 const levelPatience = 3 * time.Second
 
-// awaitServing closes serving when a read would succeed on every node, and the level has
-// risen.
-func (c *devCluster) awaitServing(ctx context.Context, serving chan<- struct{}) {
+// awaitServing returns when a read would succeed on every node, the level has risen, and
+// there are as many nodes as there are to be; or when ctx has ended.
+func (c *devCluster) awaitServing(ctx context.Context) error {
+	var members, joining []*host.Node
 	for _, n := range c.nodes {
-		if !n.AwaitServing(ctx) {
-			return
+		if n.Joins() {
+			joining = append(joining, n)
+		} else {
+			members = append(members, n)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, levelPatience)
-	defer cancel()
-	for _, n := range c.nodes {
-		n.AwaitLevel(ctx)
+	for _, n := range members {
+		if !n.AwaitServing(ctx) {
+			return nil
+		}
 	}
-	close(serving)
+	soon, cancel := context.WithTimeout(ctx, levelPatience)
+	defer cancel()
+	for _, n := range members {
+		n.AwaitLevel(soon)
+	}
+	var err error
+	switch {
+	case len(c.ids) < c.held:
+		err = c.shrink(ctx)
+	case len(joining) > 0:
+		err = resize.Grow(ctx, members, joining)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// shrink removes the last nodes from the cluster, and then their directories.
+func (c *devCluster) shrink(ctx context.Context) error {
+	stays := func(n *host.Node) bool { return slices.Contains(c.ids, n.ID()) }
+	left := slices.DeleteFunc(slices.Clone(c.nodes), func(n *host.Node) bool { return !stays(n) })
+	leaving := slices.DeleteFunc(slices.Clone(c.nodes), stays)
+	if err := resize.Shrink(ctx, c.nodes, leaving, c.removed); err != nil || ctx.Err() != nil {
+		return err
+	}
+	c.nodes = left
+	return inventory.ShrinkDev(vfs.OS{}, c.dir, len(c.ids))
 }
 
 // greet says where the cluster is and what to type next.
@@ -395,26 +493,4 @@ func (c *devCluster) end(inOrder bool) error {
 	errs := make([]error, len(c.nodes))
 	each(func(i int, n *host.Node) { errs[i] = n.Close() })
 	return errors.Join(errs...)
-}
-
-// unusedByDev returns a sentence for every variable that is a setting of serve.
-// dev takes flags only, so what such a variable says is not done.
-func unusedByDev(command *cobra.Command, environ []string) (sentences []string) {
-	for _, pair := range slices.Sorted(slices.Values(environ)) {
-		name, value, _ := strings.Cut(pair, "=")
-		if value == "" || settings.IsOfOrchestrator(name) || slices.Contains(commandVariables, name) {
-			continue
-		}
-		for _, s := range new(serveSettings).table() {
-			if settings.Variable(s.Name) != name {
-				continue
-			}
-			advice := "unset it, or use serve"
-			if command.Flags().Lookup(s.Name) != nil {
-				advice = "give --" + s.Name
-			}
-			sentences = append(sentences, fmt.Sprintf("the environment variable %s is a setting of serve and does nothing for dev; %s", name, advice))
-		}
-	}
-	return sentences
 }

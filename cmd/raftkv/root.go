@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -208,6 +209,28 @@ func warnOfVariables(command *cobra.Command) {
 	for _, sentence := range strayVariables(os.Environ()) {
 		fmt.Fprintf(command.ErrOrStderr(), "raftkv: %s\n", sentence)
 	}
+}
+
+// unusedByDev returns a sentence for every variable that is a setting of serve.
+// dev takes flags only, so what such a variable says is not done.
+func unusedByDev(command *cobra.Command, environ []string) (sentences []string) {
+	for _, pair := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(pair, "=")
+		if value == "" || settings.IsOfOrchestrator(name) || slices.Contains(commandVariables, name) {
+			continue
+		}
+		for _, s := range new(serveSettings).table() {
+			if settings.Variable(s.Name) != name {
+				continue
+			}
+			advice := "unset it, or use serve"
+			if command.Flags().Lookup(s.Name) != nil {
+				advice = "give --" + s.Name
+			}
+			sentences = append(sentences, fmt.Sprintf("the environment variable %s is a setting of serve and does nothing for dev; %s", name, advice))
+		}
+	}
+	return sentences
 }
 
 // strayVariables returns a sentence for every variable of the environment that

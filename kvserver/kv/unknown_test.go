@@ -24,7 +24,7 @@ func unknownCommands() (all []unknownCommand) {
 	for _, version := range []byte{0, 2, 255} {
 		add("version of a command", uint64(version), version, byte(OpPut), 0)
 	}
-	for _, op := range []byte{0, 21, 0x40, 0x5f, 255} {
+	for _, op := range []byte{0, 23, 0x40, 0x5f, 255} {
 		add("operation", uint64(op), commandVersion, op, 0)
 	}
 	for bit := 8; bit < 64; bit++ {
@@ -39,7 +39,7 @@ func unknownCommands() (all []unknownCommand) {
 	// The lowest flag is named, and a number is unknown whatever follows it.
 	add("flag", 1<<15, binary.AppendUvarint([]byte{commandVersion, byte(OpPut)}, 1<<15|1<<20|flagTime)...)
 	all = append(all, unknownCommand{"version 2 of one byte", []byte{2}, UnknownError{What: "version of a command", Number: 2}},
-		unknownCommand{"operation 21 of two bytes", []byte{1, 21}, UnknownError{What: "operation", Number: 21}})
+		unknownCommand{"operation 23 of two bytes", []byte{1, 23}, UnknownError{What: "operation", Number: 23}})
 	return all
 }
 

@@ -19,7 +19,7 @@ func TestACommandOfALaterVersionEndsTheNode(t *testing.T) {
 	known := fakelog.PutCommand("k", "v")
 	for says, change := range map[string]func([]byte) []byte{
 		"version of a command 2": func(b []byte) []byte { b[0] = 2; return b },
-		"operation 21":           func(b []byte) []byte { b[1] = 21; return b },
+		"operation 23":           func(b []byte) []byte { b[1] = 23; return b },
 		"operation 80":           func(b []byte) []byte { b[1] = 0x50; return b },
 		"flag 16384":             func(b []byte) []byte { return append([]byte{1, 2, 0x80, 0x80, 0x01}, b[3:]...) },
 		"condition 9": func([]byte) []byte {

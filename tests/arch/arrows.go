@@ -61,7 +61,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire":     {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
-		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/recovery",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure",
@@ -98,6 +98,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/process":    {"raft/vfs", "kvserver/port"},
 	"client/bench":                   {"client", "kvserver/api"},
 	"client/verify":                  {"client"},
+	"cmd/raftkv/internal/resize":     {"cmd/raftkv/internal/host", "kvserver/membership", "kvserver/api", "kvserver/failure", "raft/members"},
 	"cmd/raftkv/internal/recovery":   {"cmd/raftkv/internal/exit", "kvserver", "kvserver/kv", "raft/core", "raft/members", "raft/levels", "raft/identity", "raft/datadir", "raft/vfs", "raft/wal"},
 	"cmd/raftkv/internal/member":     {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
 

@@ -57,6 +57,9 @@ func (n *Node) HandOver() {
 // Drain lets the pending requests finish: those of HTTP, and those of Clerks, whose
 // connections the HTTP server has given away.
 func (n *Node) Drain() {
+	if n.service == nil {
+		return // it was not started
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
 	begun := time.Now()

@@ -16,6 +16,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/membership"
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
 	"raftkv/raft/wire"
@@ -37,10 +38,21 @@ const (
 	maxJoinBody = 64 << 10
 )
 
+// Joins reports whether the node has to join a cluster that runs before it can serve: it is
+// made to, and its log knows of no members. It belongs between New and Start, like
+// SetJoinToken.
+func (n *Node) Joins() bool { return len(n.config.Join.Addresses) > 0 && !n.hasRecord }
+
+// SetJoinToken gives the node the token with which it joins.
+func (n *Node) SetJoinToken(token string) { n.config.Join.Token = token }
+
+// Driver returns what changes the members, where this node leads.
+func (n *Node) Driver() *membership.Driver { return n.driver }
+
 // startJoining lets a node that is in no configuration yet join, while it listens already:
 // the leader dials it back before it adds it.
 func (n *Node) startJoining() {
-	if len(n.config.Join.Addresses) == 0 || n.hasRecord {
+	if !n.Joins() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -104,6 +104,31 @@ func WriteDev(fsys vfs.FS, dir string, nodes int) error {
 	return datadir.WriteFile(fsys, filepath.Join(dir, devMarkName), "A cluster of 'raftkv dev'. Written by raftkv, once.", devMark{Format: datadir.FormatNewest, Nodes: nodes})
 }
 
+// ShrinkDev writes down that a dev cluster has only its first nodes, and removes the
+// directories of the others, on which no node runs.
+func ShrinkDev(fsys vfs.FS, dir string, nodes int) error {
+	if err := WriteDev(fsys, dir, nodes); err != nil {
+		return err
+	}
+	for i := nodes; i < MaxDevNodes; i++ {
+		of := filepath.Join(dir, string(NodeID(i)))
+		names, err := listIfThere(fsys, of)
+		if err == nil && len(names) > 0 {
+			var inside []string
+			inside, err = nodeFiles(fsys, of)
+			for _, path := range append(inside, of) {
+				if err == nil {
+					err = fsys.Remove(path)
+				}
+			}
+		}
+		if err != nil {
+			return datadir.NewFault(err)
+		}
+	}
+	return fsys.SyncDir(dir)
+}
+
 // RemoveDev removes a dev cluster, and nothing else: a directory that holds
 // anything that dev did not make is refused whole, and so is one that is in use.
 // The directory itself stays.
