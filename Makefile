@@ -38,6 +38,7 @@ campaign.restart      = $(real) 30m -run 'TestRestart$$' -restart.keys $(or $(KE
 campaign.rejoin       = $(real) 40m -run TestANodeRejoins -rejoin.keys $(or $(KEYS),1000000)
 campaign.upgrade      = $(real) 30m -run 'TestUpgrade$$' -upgrade.appends $(or $(APPENDS),2000)
 campaign.observe-test = $(real) 20m -run TestObserve -observe
+campaign.members      = $(real) $$(($(or $(MINUTES),10) + 10))m -run CampaignOfMembers -members $(or $(MINUTES),10)m -members.seed $(or $(SEED),1)
 campaign.metrics-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
 campaign.crash        = ./raft/wal -timeout 20m -run 'PowerCuts|CrashBetween|CrashInInitialize' -args -power-cuts $(or $(CUTS),200000) -every-boundary -seed $(or $(SEED),1)
 campaign.damage       = ./raft/wal -timeout 20m -run 'TestEvery(FlippedBit|Cut|MixUp)' -args -every-bit

@@ -48,7 +48,7 @@ func TestClerksHearOfTheMembers(t *testing.T) {
 		old, _ := open(clerkwire.Protocol, "")
 		node, _ := open(clerkwire.Protocol2, "Kv-Forwarded: n2\r\nKv-Cluster: c1\r\n")
 
-		driver.Configured(raft.Configurations{Newest: version(9), Committed: version(5)}) // not committed
+		driver.Configured(raft.Configurations{Newest: version(8), Committed: version(5)}) // not committed
 		synctest.Wait()
 		driver.Configured(raft.Configurations{Newest: version(9), Committed: version(9)})
 		synctest.Wait()

@@ -3,7 +3,7 @@ package main
 // The command recover (cmd/raftkv/internal/recovery).
 var recoveryMutants = []mutant{
 	inFile("RC5", "a recovery repeats revisions", "cmd/raftkv/internal/recovery/survivor.go",
-		"kv.Raise(kvserver.RevisionLift)", "kv.Raise(0)", "test ./cmd/raftkv/internal/recovery ARecoveryIsDone"),
+		"kv.Raise(kvserver.RevisionLift)", "kv.Raise(kvserver.RevisionLift * 0)", "test ./cmd/raftkv/internal/recovery ARecoveryIsDone"),
 	inFile("RC6", "a recovery is two writes", "cmd/raftkv/internal/recovery/survivor.go",
 		"\treturn s.log.Save(&core.Write{\n\t\tSeq: 1,", "\tif err := s.log.Save(&core.Write{Seq: 1, Term: term, VotedFor: s.id(), Commit: s.state.Commit}); err != nil {\n\t\treturn err\n\t}\n\treturn s.log.Save(&core.Write{\n\t\tSeq: 2,",
 		"test ./cmd/raftkv/internal/recovery ARecoveryIsDone"),

@@ -1,0 +1,248 @@
+package campaign
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"raftkv/client"
+	"raftkv/client/verify"
+	"raftkv/tests/cluster"
+)
+
+var (
+	membersFor  = flag.Duration("members", 0, "for how long the campaign of members runs")
+	membersSeed = flag.Uint64("members.seed", 1, "what the campaign of members draws from")
+)
+
+const (
+	membersClients = 8
+	membersKeys    = 5
+	membersRate    = 400
+	// membersSearch bounds the search for an order of one history.
+	membersSearch = time.Minute
+)
+
+// membersCampaign is a cluster whose members come and go under checked load.
+type membersCampaign struct {
+	*membersSite
+	rand  *rand.Rand
+	clerk *client.Clerk // was given the address of the first node alone
+
+	mu    sync.Mutex // guards the fields below
+	last  time.Time  // of the newest acknowledged write
+	acks  int
+	lulls map[string]time.Duration // the longest time without an acknowledged write, by action
+	doing string
+
+	held map[string]int // how often a promise was put to the test and held
+	did  map[string]int
+}
+
+// Goal: M2, M6, M7, M9, M10, M12, M13, M15, M16, M22, M23, M24: while nodes join, are removed, dead
+// ones among them and leaders, lose their disks, get new addresses, are killed and cut off,
+// the answers of all clients stay linearizable, the Clerk that was given one address goes on
+// without an error when that is gone, and each change does what it promises. The figures say
+// how often each promise was put to the test; one that never was makes the run void.
+// Method: processes; actions drawn at random, one after the other, each under load whose
+// history is checked; after each the cluster must be whole again within a minute.
+func TestCampaignOfMembers(t *testing.T) {
+	if *membersFor == 0 {
+		t.Skip("SKIPPED: make members MINUTES=… runs it")
+	}
+	c := &membersCampaign{
+		membersSite: newMembersSite(t), rand: rand.New(rand.NewPCG(*membersSeed, 0)),
+		held: map[string]int{}, did: map[string]int{}, lulls: map[string]time.Duration{},
+	}
+	c.begin()
+	given := c.nodes[0].http
+	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: []string{given}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clerk.Close()
+	c.clerk = clerk
+	uid := c.members().UID
+	operations, end := 0, time.Now().Add(*membersFor)
+	actions := c.actions()
+	for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
+		a := actions[n%len(actions)] // each once, then at random
+		if n >= len(actions) {
+			a = actions[c.rand.IntN(len(actions))]
+		}
+		operations += c.under(n, a)
+		if is := c.members(); is.UID != uid || is.Generation != 1 {
+			t.Errorf("the cluster is %s of generation %d, and was %s", is.UID, is.Generation, uid)
+		}
+		c.held["M16"]++
+	}
+	if !slices.ContainsFunc(c.nodes, func(n *membersNode) bool { return n.http == given }) {
+		c.held["M22"]++
+	}
+	t.Logf("%d operations, linearizable; actions %v", operations, c.did)
+	for _, name := range slices.Sorted(maps.Keys(c.lulls)) {
+		t.Logf("%-14s longest time without an acknowledged write %v", name, c.lulls[name].Round(time.Millisecond))
+	}
+	for _, promise := range []string{"M2", "M6", "M7", "M9", "M10", "M12", "M13", "M15", "M16", "M22", "M23"} {
+		t.Logf("%s was put to the test %d times and held", promise, c.held[promise])
+		if c.held[promise] == 0 {
+			t.Errorf("void: %s was never put to the test", promise)
+		}
+	}
+}
+
+// under does one thing under load and judges what the clients heard. It returns how many
+// operations were made.
+func (c *membersCampaign) under(n int, a membersAction) int {
+	c.t.Helper()
+	driving, stop := context.WithCancel(c.t.Context())
+	defer stop()
+	done := make(chan *verify.History, 1)
+	c.mu.Lock()
+	c.doing, c.last = a.name, time.Now()
+	c.mu.Unlock()
+	go func() {
+		done <- verify.Run(driving, []*client.Clerk{c.clerk}, verify.Config{
+			Clients: membersClients, Keys: membersKeys, Duration: time.Hour, Timeout: cluster.Patience, Rate: membersRate,
+			Prefix: fmt.Sprintf("a%d/", n), Answered: c.answered,
+		})
+	}()
+	begun := time.Now()
+	c.flows()
+	a.do()
+	c.whole()
+	c.flows()
+	c.did[a.name]++
+	stop()
+	history := <-done
+	finding := history.Check(membersSearch, nil)
+	c.t.Logf("%3d %-14s %d members, %d operations %s in %v", n, a.name, len(c.nodes), history.Size(), finding.Verdict, time.Since(begun).Round(100*time.Millisecond))
+	if finding.Verdict != verify.Linearizable {
+		c.t.Errorf("%s: key %s: %s %s", a.name, finding.Key, finding.Verdict, finding.Stale)
+	}
+	c.held["M2"]++
+	return history.Size()
+}
+
+// answered notes how long no write was acknowledged.
+func (c *membersCampaign) answered(a verify.Answer) {
+	if a.Outcome == verify.Failed || a.Outcome == verify.Unknown {
+		c.t.Errorf("%s: a %s of the Clerk ended as %s", c.doing, a.Call, a.Outcome)
+	}
+	if a.Outcome != verify.Done || !isWrite(a.Call) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acks++
+	c.lulls[c.doing] = max(c.lulls[c.doing], a.Answered.Sub(c.last))
+	c.last = a.Answered
+}
+
+// flows waits until ten writes more are acknowledged.
+func (c *membersCampaign) flows() {
+	c.t.Helper()
+	count := func() int { c.mu.Lock(); defer c.mu.Unlock(); return c.acks }
+	begun := count()
+	cluster.Eventually(c.t, cluster.Patience, func() error {
+		if n := count() - begun; n < 10 {
+			return fmt.Errorf("%d writes were acknowledged", n)
+		}
+		return nil
+	})
+}
+
+// membersAction is something that is done to the members.
+type membersAction struct {
+	name string
+	do   func()
+}
+
+// actions returns all of them, in an order in which each finds the members that it needs.
+func (c *membersCampaign) actions() []membersAction {
+	some := func() *membersNode { return c.nodes[c.rand.IntN(len(c.nodes))] }
+	return []membersAction{
+		{"join", c.grow},
+		{"kill a leader", func() { n := c.leader(); n.process.Kill(); c.flows(); c.held["M23"]++; c.start(n) }},
+		{"remove", func() { c.leave(some(), false) }},
+		{"new addresses", func() { n := some(); n.process.Kill(); c.move(n); c.start(n); c.held["M15"]++ }},
+		{"remove leader", func() { c.leave(c.leader(), false); c.held["M13"]++ }},
+		{"lost disk", func() { n := some(); n.process.Kill(); c.wipe(n); c.start(n); c.held["M10"]++ }},
+		{"remove a dead", func() { c.leave(some(), true); c.held["M10"]++ }},
+		{"cut off", func() { c.pause(some(), time.Second+time.Duration(c.rand.Int64N(int64(2*time.Second)))) }},
+		{"move the first", func() { n := c.nodes[0]; n.process.Kill(); c.move(n); c.start(n); c.held["M15"]++ }},
+	}
+}
+
+// grow adds a node, unless there are five.
+func (c *membersCampaign) grow() {
+	if len(c.nodes) < 5 {
+		c.join()
+	}
+}
+
+// leave removes a node, dead or alive, after another has come if there would be too few.
+// Before that, a change whose condition is false and one that would cost the majority are
+// refused; afterwards the same change is asked for again.
+func (c *membersCampaign) leave(n *membersNode, dead bool) {
+	c.t.Helper()
+	if len(c.nodes) <= 3 {
+		c.join()
+	}
+	if dead {
+		n.process.Kill()
+		c.cannotLose(n)
+	}
+	version := c.members().Version
+	if status, body := c.change("DELETE", "/v1/members/"+n.id, "If-Match", `"1"`); status != 412 || c.members().Version != version {
+		c.t.Errorf("a removal whose If-Match is false: %d %s", status, body)
+	}
+	c.held["M7"]++
+	id := fmt.Sprintf("remove-%s", n.id)
+	cluster.Eventually(c.t, cluster.Patience, func() error {
+		status, body := c.change("DELETE", "/v1/members/"+n.id, "Idempotency-Key", id)
+		if status != 200 {
+			return fmt.Errorf("removing %s: %d %s", n.id, status, body)
+		}
+		return nil
+	})
+	c.nodes = slices.DeleteFunc(c.nodes, func(m *membersNode) bool { return m == n })
+	removed := time.Now()
+	if !dead {
+		if code := n.process.ExitCode(cluster.Patience); code != 6 || time.Since(removed) > 5*time.Second {
+			c.t.Errorf("%s was removed and ended with code %d after %v", n.id, code, time.Since(removed))
+		}
+		c.held["M12"]++
+	}
+	version = c.members().Version
+	if status, body := c.change("DELETE", "/v1/members/"+n.id, "Idempotency-Key", id); status != 200 || c.members().Version < version {
+		c.t.Errorf("the same removal again: %d %s", status, body)
+	}
+	c.held["M6"]++
+}
+
+// cannotLose wants the removal of healthy nodes refused that would leave no majority, while
+// one is dead.
+func (c *membersCampaign) cannotLose(dead *membersNode) {
+	c.t.Helper()
+	var others []string
+	for _, n := range c.nodes {
+		if n != dead {
+			others = append(others, n.id)
+		}
+	}
+	cluster.Eventually(c.t, cluster.Patience, func() error {
+		status, body := c.plan(others[1:])
+		if status != 409 {
+			return fmt.Errorf("removing %v while %s is dead: %d %s", others[1:], dead.id, status, body)
+		}
+		return nil
+	})
+	c.held["M9"]++
+}
