@@ -15,6 +15,8 @@ var hostMutants = []mutant{
 		"\tif err := s.directory.SetRejoining(w.Rejoining); err != nil {\n\t\treturn err\n\t}\n\tif err := s.WAL.Save(w); err != nil {\n"),
 	inTests("D20", "TestHowFar", "a node may have a goal and not know which cluster gave it", "cmd/raftkv/internal/host/rejoin.go",
 		"\tif w.GoalUID != (core.UID{}) {\n", "\tif false {\n"),
+	inTests("D22", "TestANodeThatHearsOfTheRecordLate", "a goal is made although there is a record", "cmd/raftkv/internal/host/rejoin.go",
+		"if n.directory.Rejoining().Term == 0 && n.heardOfRecord() {", "if n.directory.Rejoining().Term == 0 && n.heardOfRecord() && n.logger == nil {"),
 	inTests("D21", "TestHowANode", "a node that comes back believes answers of different clusters", "cmd/raftkv/internal/host/rejoin.go",
 		"if uid != (core.UID{}) && uid != s.UID {", "if uid != (core.UID{}) && uid == s.UID {"),
 	inFile("D14", "a snapshot that a newer one made superfluous is called written", "cmd/raftkv/internal/host/storage.go",

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/raft/core"
@@ -149,14 +148,20 @@ func TestANodeThatHearsOfTheRecordLateStartsAgain(t *testing.T) {
 	for i := range 2 {
 		nodes[i] = runs(t, comesBack(t, configs[i], disks[i], false))
 	}
-	select {
-	case err := <-late.Failed():
-		if !strings.Contains(err.Error(), "start it again, and it joins anew") {
-			t.Errorf("it ends with %v", err)
+	eventually(t, "it ends", func() bool {
+		select {
+		case err := <-late.Failed():
+			if !strings.Contains(err.Error(), "start it again, and it joins anew") {
+				t.Errorf("it ends with %v", err)
+			}
+			return true
+		default:
 		}
-	case <-time.After(time.Minute):
-		t.Fatal("it goes on")
-	}
+		if r := late.directory.Rejoining(); r.Term != 0 {
+			t.Fatalf("it has made a goal, %+v", r)
+		}
+		return false
+	})
 	late.Close()
 	nodes[2] = runs(t, comesBack(t, configs[2], empty, true))
 	eventually(t, "it votes again", func() bool { return votes(t, nodes[2], "n1", "n2", "n3") && votes(t, nodes[0], "n1", "n2", "n3") })
