@@ -3,7 +3,7 @@
 // make campaign NAME=… starts one; docs/testing.md has the table.
 //
 // A campaign whose flag is not given is skipped. TestExactlyOnce, TestRestart,
-// TestANodeRejoinsUnderLoad, TestUpgrade, TestNemesesOfProcesses and
+// TestANodeRejoinsUnderLoad, TestUpgrade, TestCampaignOfMembers, TestNemesesOfProcesses and
 // TestAFailedSyncEndsTheLeader run in make test as well, at their smallest size, so that none of them rots.
 //
 // Files that begin with fault make real faults of networks and disks, for root on

@@ -1,0 +1,132 @@
+package system
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// kubernetesObject is what the test knows of an object in a manifest.
+type kubernetesObject struct {
+	Kind     string
+	Metadata struct {
+		Name   string
+		Labels map[string]string
+	}
+	Spec struct {
+		ClusterIP       string         `yaml:"clusterIP"`
+		PublishNotReady bool           `yaml:"publishNotReadyAddresses"`
+		ServiceName     string         `yaml:"serviceName"`
+		Policy          string         `yaml:"podManagementPolicy"`
+		MaxUnavailable  int            `yaml:"maxUnavailable"`
+		Selector        map[string]any // of a service: labels
+		Ports           []struct{ Port int }
+		Replicas        int
+		Template        struct {
+			Metadata struct{ Labels map[string]string }
+			Spec     struct {
+				Containers []kubernetesContainer
+			}
+		}
+	}
+}
+
+type kubernetesContainer struct {
+	Args  []string
+	Ports []struct {
+		ContainerPort int `yaml:"containerPort"`
+	}
+	Liveness struct {
+		Get struct{ Path string } `yaml:"httpGet"`
+	} `yaml:"livenessProbe"`
+	Readiness struct {
+		Get struct{ Path string } `yaml:"httpGet"`
+	} `yaml:"readinessProbe"`
+	Mounts []struct {
+		Path string `yaml:"mountPath"`
+	} `yaml:"volumeMounts"`
+}
+
+// Goal: the manifests for Kubernetes fit the program, for nobody tries them here. Method:
+// their flags are flags of serve; the nodes of --cluster are the pods of the set, by the
+// names that the headless service gives them also while they are not ready; ports, probes and
+// directories fit the flags; one node at a time may be taken away.
+func TestTheKubernetesManifestsFit(t *testing.T) {
+	t.Parallel()
+	objects := map[string]kubernetesObject{}
+	file, err := os.Open(filepath.Join(deploy, "kubernetes", "raftkv.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for decoder := yaml.NewDecoder(file); ; {
+		var o kubernetesObject
+		err := decoder.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects[o.Kind+"/"+o.Metadata.Name] = o
+	}
+	peers := objects["Service/raftkv-peers"]
+	if peers.Spec.ClusterIP != "None" || !peers.Spec.PublishNotReady || peers.Spec.Selector["app"] != "raftkv" {
+		t.Errorf("the service of the nodes is %+v", peers.Spec)
+	}
+	if clients := objects["Service/raftkv"]; clients.Spec.PublishNotReady || clients.Spec.Selector["app"] != "raftkv" || clients.Spec.Ports[0].Port != 8701 {
+		t.Errorf("the service of clients is %+v", clients.Spec)
+	}
+	if objects["PodDisruptionBudget/raftkv"].Spec.MaxUnavailable != 1 {
+		t.Error("more than one node may be taken away at once")
+	}
+	known := serveFlags(t)
+	for name, set := range map[string]kubernetesObject{"raftkv": objects["StatefulSet/raftkv"], "raftkv-more": objects["StatefulSet/raftkv-more"]} {
+		given := checkPods(t, name, &set, known)
+		var members []string
+		for i := range set.Spec.Replicas {
+			members = append(members, fmt.Sprintf("%s-%d=%s-%d.raftkv-peers:9701", name, i, name, i))
+		}
+		if got, want := given["--cluster"], strings.Join(members, ","); got != want {
+			t.Errorf("%s: --cluster is %s, want %s", name, got, want)
+		}
+		if joins := given["--join"] != ""; joins != (name == "raftkv-more") || joins && (given["--advertise-peer"] != "$(POD).raftkv-peers:9701" || !strings.HasPrefix(given["--join-token-file"], "/join/")) {
+			t.Errorf("%s joins by %v", name, given)
+		}
+	}
+}
+
+// checkPods checks what holds for the nodes of every set, and returns their flags.
+func checkPods(t *testing.T, name string, set *kubernetesObject, known map[string]bool) (given map[string]string) {
+	t.Helper()
+	given = map[string]string{}
+	if len(set.Spec.Template.Spec.Containers) != 1 || set.Spec.Policy != "Parallel" || set.Spec.ServiceName != "raftkv-peers" || set.Spec.Template.Metadata.Labels["app"] != "raftkv" {
+		t.Fatalf("%s is %+v", name, set.Spec)
+	}
+	c := set.Spec.Template.Spec.Containers[0]
+	for i := 1; i+1 < len(c.Args); i += 2 {
+		if !known[c.Args[i]] {
+			t.Errorf("%s: serve has no flag %s", name, c.Args[i])
+		}
+		given[c.Args[i]] = c.Args[i+1]
+	}
+	if c.Args[0] != "serve" || len(c.Args)%2 == 0 || given["--id"] != "$(POD)" || given["--advertise-http"] != "$(POD).raftkv-peers:8701" {
+		t.Errorf("%s runs %v", name, c.Args)
+	}
+	if given["--http"] != fmt.Sprintf("0.0.0.0:%d", c.Ports[0].ContainerPort) || given["--peer"] != fmt.Sprintf("0.0.0.0:%d", c.Ports[1].ContainerPort) {
+		t.Errorf("%s listens at %s and %s, and opens %v", name, given["--http"], given["--peer"], c.Ports)
+	}
+	if c.Liveness.Get.Path != "/livez" || c.Readiness.Get.Path != "/readyz" {
+		t.Errorf("%s is asked at %s and %s", name, c.Liveness.Get.Path, c.Readiness.Get.Path)
+	}
+	if len(c.Mounts) == 0 || !strings.HasPrefix(given["--data-dir"], c.Mounts[0].Path+"/") {
+		t.Errorf("%s keeps its data in %s, and mounts %v", name, given["--data-dir"], c.Mounts)
+	}
+	return given
+}
