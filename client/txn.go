@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
@@ -186,6 +187,11 @@ func KeyCreated(key string, revision uint64) Compare {
 	return Compare{txn.Compare{Span: txn.Key(key), Subject: txn.Created, Is: txn.Equal, Number: revision}}
 }
 
+// KeyLease holds if the key is tied to the lease of this id; 0: to none.
+func KeyLease(key string, id int64) Compare {
+	return Compare{txn.Compare{Span: txn.Key(key), Subject: txn.Lease, Is: txn.Equal, Number: uint64(id)}}
+}
+
 // KeyValue holds if the key has this value. Of a key that does not exist it does not hold,
 // whatever is compared.
 func KeyValue(key string, value []byte) Compare {
@@ -268,6 +274,36 @@ func OpList(prefix string, limit int) Op {
 func OpTxn(compares []Compare, then, otherwise []Op) Op {
 	nested := (&Txn{}).If(compares...).Then(then...).Else(otherwise...)
 	return Op{txn.Op{Kind: txn.Nested, Txn: &nested.txn}}
+}
+
+// OpTouch gives a key another end, ttl from now, as Touch does.
+func OpTouch(key string, ttl time.Duration) Op {
+	return Op{op: txn.Op{Kind: txn.Touch, Span: txn.Key(key)}}.WithTTL(ttl)
+}
+
+// WithTTL lets the key of an OpPut end after a time, MinTTL or more.
+func (o Op) WithTTL(ttl time.Duration) Op {
+	ms, err := milliseconds(ttl)
+	if err != nil {
+		ms = 1 // Commit says that it cannot be
+	}
+	o.op.TTL = ms
+	return o
+}
+
+// WithLease ties the key of an OpPut to a lease.
+func (o Op) WithLease(lease *Lease) Op { return o.WithLeaseID(lease.ID()) }
+
+// WithLeaseID is WithLease for a lease that somebody else keeps alive.
+func (o Op) WithLeaseID(id int64) Op {
+	o.op.Lease = id
+	return o
+}
+
+// KeepTTL lets the key of an OpPut, which must be there, end as it would have without it.
+func (o Op) KeepTTL() Op {
+	o.op.KeepTie = true
+	return o
 }
 
 // WithPrev adds to the result of a put, append or delete what was there before.

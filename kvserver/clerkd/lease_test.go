@@ -161,6 +161,18 @@ func TestTheEndsOfKeysOfClerks(t *testing.T) {
 		if after := ops(t, log); after[kv.OpPut]-before[kv.OpPut] != 2 {
 			t.Errorf("%d puts came into the log", after[kv.OpPut]-before[kv.OpPut])
 		}
+		x := c.Txn(ctx).If(client.KeyLease("tied", id), client.KeyLease("touched", 0)).
+			Then(client.OpPut("t1", nil).WithLeaseID(id), client.OpPut("t2", nil).WithTTL(2*time.Second), client.OpPut("tied", nil).KeepTTL(), client.OpTouch("touched", time.Second))
+		if r, err := x.Commit(); err != nil || !r.Succeeded {
+			t.Errorf("a transaction: %+v, %v", r, err)
+		}
+		time.Sleep(4 * time.Second)
+		if l, err := c.Lease(ctx, id); err != nil || fmt.Sprint(l.Keys) != "[t1 tied]" || there("t2") || there("touched") {
+			t.Errorf("behind the transaction: %+v, %v; t2 %t, touched %t", l, err, there("t2"), there("touched"))
+		}
+		if _, err := c.Txn(ctx).Then(client.OpPut("k", nil).WithTTL(time.Millisecond)).Commit(); !errors.Is(err, client.ErrInvalid) {
+			t.Errorf("a millisecond: %v", err)
+		}
 		if ttls, err := c.KeepAlive(ctx, 4711, id); err != nil || ttls[0] != 0 || ttls[1] != time.Hour {
 			t.Errorf("kept: %v, %v", ttls, err)
 		}

@@ -264,6 +264,8 @@ func TestWhatTransactionsNeed(t *testing.T) {
 			`read the key "a", list the keys from "b/" to before "b0", list the keys from "c" to before "d"`},
 		"both branches": {parse(`{"then":[{"op":"put","key":"a","text":"x"},{"op":"append","key":"b","text":"x"}],"else":[{"op":"delete","key":"c"},{"op":"delete","prefix":"d"}]}`),
 			`write the key "a", write the key "b", delete the key "c", delete the keys from "d" to before "e"`},
+		"ends": {parse(`{"if":[{"key":"a","lease":7}],"then":[{"op":"put","key":"b","text":"x","lease":7},{"op":"touch","key":"c","ttl":"30s"}]}`),
+			`read the key "a", write the key "b", write the key "c"`},
 		"reads": {parse(`{"then":[{"op":"get","key":"a"},{"op":"list","from":"b","count_only":true}]}`), `read the key "a", list the keys from "b" to the end`},
 		"previous": {parse(`{"then":[{"op":"put","key":"a","text":"x","prev":true},{"op":"delete","prefix":"b","prev":true}]}`),
 			`write the key "a", read the key "a", delete the keys from "b" to before "c", list the keys from "b" to before "c"`},

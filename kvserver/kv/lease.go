@@ -315,24 +315,29 @@ func (s *Store) tieOf(c *Command, old Item, at place, oldTie lease.Tie, bytes in
 	return tie, Result{}, false
 }
 
-// overfills reports whether the changes of a transaction give a lease more bytes than it
-// may have. They tie no key anew, so a lease gets no more keys.
+// overfills reports whether the changes of a transaction give a lease more keys or bytes
+// than it may have.
 func (s *Store) overfills(changes []txn.Change) bool {
 	if s.leases.Len() == 0 {
 		return false
 	}
-	grown := map[int64]int{}
+	type grown struct{ keys, bytes int }
+	by := map[int64]grown{}
+	add := func(id int64, keys, bytes int) { by[id] = grown{by[id].keys + keys, by[id].bytes + bytes} }
 	for i := range changes {
 		c := &changes[i]
-		grown[s.leases.Tie(c.Key).Lease] -= len(c.Key) + len(c.Before.Value)
-		if c.Kept {
-			grown[s.leases.Tie(c.Key).Lease] += len(c.Key) + len(c.Item.Value)
+		old := s.leases.Tie(c.Key)
+		add(old.Lease, -1, -len(c.Key)-len(c.Before.Value))
+		if c.Item.Version != 0 {
+			add(s.newTie(c, old).Lease, 1, len(c.Key)+len(c.Item.Value))
 		}
 	}
 	for i := range changes {
-		id := s.leases.Tie(changes[i].Key).Lease
-		if id != 0 && !s.leases.HasRoom(id, grown[id]) {
-			return true
+		old := s.leases.Tie(changes[i].Key)
+		for _, id := range []int64{old.Lease, s.newTie(&changes[i], old).Lease} {
+			if id != 0 && !s.leases.HasRoom(id, by[id].keys, by[id].bytes) {
+				return true
+			}
 		}
 	}
 	return false

@@ -133,7 +133,7 @@ func NeedsOfTxn(t *txn.Txn, fn func(auth.Right, auth.Range) bool) {
 		t.EachOp(func(o *txn.Op) bool {
 			ok := true
 			switch o.Kind {
-			case txn.Put, txn.Append:
+			case txn.Put, txn.Append, txn.Touch:
 				ok = fn(auth.Write, auth.OneKey(o.From))
 			case txn.Delete:
 				if o.Range {
@@ -169,6 +169,18 @@ func (v txnState) Ascend(from string, fn func(key string, item txn.Item) bool) {
 // Holds implements txn.State.
 func (v txnState) Holds(lock string, token uint64) bool { return v.locks.Holds(lock, token) }
 
+// Lives implements txn.State.
+func (v txnState) Lives(key string) txn.Lives {
+	t := v.leases.Tie(key)
+	return txn.Lives{Tied: t != lease.Tie{}, Lease: t.Lease}
+}
+
+// Alive implements txn.State.
+func (v txnState) Alive(id int64) bool {
+	_, alive := v.leases.Get(id)
+	return alive
+}
+
 // Read runs a transaction without writes on the view, and returns what the log would.
 // results is how many bytes of keys and values its outcome may show.
 func (v *View) Read(t *txn.Txn, results uint64) Result {
@@ -180,7 +192,11 @@ func (v *View) Read(t *txn.Txn, results uint64) Result {
 // resultOf returns the result of a transaction.
 func (v *View) resultOf(outcome *txn.Outcome, err error) Result {
 	if refused, ok := errors.AsType[*txn.Refusal](err); ok {
-		return Result{Status: refusals[refused.Cause], Revision: v.revision, Length: refused.Count, Refused: refused}
+		length := refused.Count
+		if refused.Cause == txn.TiedToLease {
+			length = 1 // as of a touch by itself
+		}
+		return Result{Status: refusals[refused.Cause], Revision: v.revision, Length: length, Refused: refused}
 	}
 	return Result{Revision: v.revision, Outcome: outcome}
 }
@@ -188,7 +204,7 @@ func (v *View) resultOf(outcome *txn.Outcome, err error) Result {
 // runMany does what an operation on several keys asks for: all of it, or nothing.
 func (s *Store) runMany(c Command) Result {
 	bounds := txn.Bounds{
-		Revision: s.revision + 1, MaxLength: c.MaxLength, Bytes: s.used(), Quota: c.Quota, ResultBytes: c.body.results,
+		Revision: s.revision + 1, MaxLength: c.MaxLength, Bytes: s.used(), TieBytes: lease.TieBytes, Quota: c.Quota, ResultBytes: c.body.results,
 	}
 	var outcome *txn.Outcome
 	var changes []txn.Change
@@ -209,27 +225,46 @@ func (s *Store) runMany(c Command) Result {
 var refusals = [...]Status{
 	txn.NoSuchKey: StatusNotFound, txn.TooLong: StatusTooLong, txn.OverQuota: StatusQuota,
 	txn.TooManyKeys: StatusTooManyKeys, txn.ResultTooLarge: StatusResultTooLarge,
+	txn.NoSuchLease: StatusLeaseNotFound, txn.TiedToLease: StatusConditionFailed,
 }
 
 // commit makes all changes, under one revision.
 func (s *Store) commit(changes []txn.Change) {
-	if len(changes) == 0 {
-		return
-	}
-	s.revision++
+	n := uint32(0)
 	for i := range changes {
-		s.take(uint32(i), &changes[i])
+		c := &changes[i]
+		if c.Touched { // which makes no revision
+			tie := s.leases.Tie(c.Key)
+			s.leases.Bind(c.Key, tie, 0, s.newTie(c, tie), 0)
+			continue
+		}
+		if n == 0 {
+			s.revision++
+		}
+		s.take(n, c)
+		n++
 	}
-	s.trim()
+	if n > 0 {
+		s.trim()
+	}
+}
+
+// newTie returns what a change ties its key to, which was tied to old.
+func (s *Store) newTie(c *txn.Change, old lease.Tie) lease.Tie {
+	switch {
+	case c.Kept:
+		return old
+	case c.Tie.TTL != 0:
+		return lease.Tie{Deadline: s.leases.Time() + c.Tie.TTL}
+	}
+	return lease.Tie{Lease: c.Tie.Lease}
 }
 
 // take makes the change number n of a transaction.
 func (s *Store) take(n uint32, c *txn.Change) {
 	at, old := s.look([]byte(c.Key))
 	t := ties{old: s.leases.Tie(c.Key)}
-	if c.Kept {
-		t.new = t.old
-	}
+	t.new = s.newTie(c, t.old)
 	event := Event{Revision: s.revision, Key: c.Key, Op: EventDelete, place: n, hash: at.hash, Prev: old, Lease: t.new.Lease, PrevLease: t.old.Lease}
 	if at.found {
 		event.Key = s.items.rows.at(at.row).key

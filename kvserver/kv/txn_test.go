@@ -502,9 +502,10 @@ func TestBodiesOfTransactions(t *testing.T) {
 		"more behind":      {append(bytes.Clone(good.Value), 0), false},
 		"too many results": {append([]byte{1}, body(txn.MaxResultBytes + 1)[1:]...), false},
 		"unknown kind":     {[]byte{1, 0, 0, 1, 99, 0, 0}, true},
-		"unknown flag":     {[]byte{1, 0, 0, 1, 4, 64, 0, 1, 'k', 0}, true},
+		"unknown flag":     {[]byte{1, 0, 0, 1, 4, 0x80, 2, 0, 1, 'k', 0}, true},
+		"an end of a get":  {[]byte{1, 0, 0, 1, 4, 64, 0, 1, 'k', 0}, false},
 		"unknown subject":  {[]byte{1, 0, 1, 77, 1, 0, 1, 'k', 0, 0, 0}, true},
-		"kept subject":     {[]byte{1, 0, 1, 4, 1, 0, 1, 'k', 0, 0, 0}, true},
+		"kept subject":     {[]byte{1, 0, 1, 9, 1, 0, 1, 'k', 0, 0, 0}, true},
 	} {
 		s := NewAt(LevelHistory)
 		r, err := s.ApplyKnown(1, EncodeCommand(Command{Op: OpTxn, Value: c.value}))

@@ -132,10 +132,11 @@ func (t *Table) Takes(id int64, old Tie, oldBytes, newBytes int) Refusal {
 	return 0
 }
 
-// HasRoom reports whether a lease can take so many bytes more for the keys that it has.
-func (t *Table) HasRoom(id int64, bytes int) bool {
+// HasRoom reports whether a lease can take so many keys more, and so many bytes for all
+// that it has then; either may be negative.
+func (t *Table) HasRoom(id int64, keys, bytes int) bool {
 	e, found := t.leases.Get(id)
-	return found && (bytes <= 0 || e.bytes+uint64(bytes) <= t.limits.Bytes)
+	return found && (keys <= 0 || e.keys+keys <= t.limits.Keys) && (bytes <= 0 || e.bytes+uint64(bytes) <= t.limits.Bytes)
 }
 
 // Bind puts one tie of a key in the place of another; either may be zero. oldBytes and

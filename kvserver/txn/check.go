@@ -106,6 +106,8 @@ func (c *checker) op(o *Op, place string, depth int) error {
 		return bad(at, "it has a value that it does not take")
 	case o.Prev && !writes && o.Kind != Delete, o.Kind != List && (o.KeysOnly || o.Count || o.CountOnly || o.Limit != 0):
 		return bad(at, "it has a field that its kind does not take")
+	case !o.Tie.fits(o.Kind):
+		return bad(at, "a put ends its key with a lease, or after a ttl of 1 s to 9000000000 s, or as before, and a touch after a ttl; it asks for something else")
 	case o.CountOnly && (o.KeysOnly || o.Count || o.Limit != 0):
 		return bad(at, "a count_only takes nothing else")
 	case len(o.Value) > MaxValueBytes:
@@ -114,4 +116,21 @@ func (c *checker) op(o *Op, place string, depth int) error {
 	return nil
 }
 
-func (o *Op) flagged() bool { return o.Prev || o.KeepValue || o.KeysOnly || o.Count || o.CountOnly }
+// fits reports whether an operation of a kind takes a tie: one thing at most, for a
+// permitted time.
+func (t *Tie) fits(kind Kind) bool {
+	timed := t.TTL >= MinTTL && t.TTL <= MaxTTL
+	switch {
+	case kind == Touch:
+		return timed && t.Lease == 0 && !t.KeepTie
+	case *t == Tie{}:
+		return true
+	case kind != Put:
+		return false
+	}
+	return t.Lease != 0 && t.TTL == 0 && !t.KeepTie || timed && t.Lease == 0 && !t.KeepTie || *t == Tie{KeepTie: true}
+}
+
+func (o *Op) flagged() bool {
+	return o.Tie != (Tie{}) || o.Prev || o.KeepValue || o.KeysOnly || o.Count || o.CountOnly
+}

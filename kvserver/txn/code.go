@@ -26,6 +26,9 @@ const (
 	opKeysOnly
 	opCount
 	opCountOnly
+	opLease
+	opTTL
+	opKeepTie
 
 	opFlags = 1<<iota - 1
 )
@@ -35,7 +38,8 @@ const (
 //
 //	txn:     count, compares, count, operations of then, count, operations of else
 //	compare: subject, relation, span; of Value length and bytes, else number; of Unchanged newest
-//	op:      kind, flags; of Nested a txn, else span; of put and append length and value; of list limit
+//	op:      kind, flags; of Nested a txn, else span; of put and append length and value; of list limit;
+//	         with the flag lease its id in two's complement; with the flag ttl milliseconds
 //	span:    0, key; or 1, from, to, each with its length
 //
 // So a transaction has exactly one encoding.
@@ -100,7 +104,8 @@ func (c *Compare) append(dst []byte) []byte {
 }
 
 func (o *Op) append(dst []byte) []byte {
-	flags := bit(o.Prev, opPrev) | bit(o.KeepValue, opKeepValue) | bit(o.KeysOnly, opKeysOnly) | bit(o.Count, opCount) | bit(o.CountOnly, opCountOnly)
+	flags := bit(o.Prev, opPrev) | bit(o.KeepValue, opKeepValue) | bit(o.KeysOnly, opKeysOnly) | bit(o.Count, opCount) | bit(o.CountOnly, opCountOnly) |
+		bit(o.Tie.Lease != 0, opLease) | bit(o.TTL != 0, opTTL) | bit(o.KeepTie, opKeepTie)
 	dst = appendNumbers(dst, uint64(o.Kind), flags)
 	if o.Kind == Nested {
 		return o.Txn.Append(dst)
@@ -108,11 +113,36 @@ func (o *Op) append(dst []byte) []byte {
 	dst = o.Span.append(dst)
 	switch o.Kind {
 	case Put, Append:
-		return appendText(dst, o.Value)
+		return o.Tie.append(appendText(dst, o.Value))
 	case List:
 		return appendNumbers(dst, o.Limit)
+	case Touch:
+		return o.Tie.append(dst)
 	}
 	return dst
+}
+
+func (t *Tie) append(dst []byte) []byte {
+	if t.Lease != 0 {
+		dst = appendNumbers(dst, uint64(t.Lease))
+	}
+	if t.TTL != 0 {
+		dst = appendNumbers(dst, t.TTL)
+	}
+	return dst
+}
+
+func (r *reader) tie(flags uint64) (t Tie) {
+	if flags&opLease != 0 {
+		t.Lease = int64(r.number())
+		r.check(t.Lease != 0, "an empty lease")
+	}
+	if flags&opTTL != 0 {
+		t.TTL = r.number()
+		r.check(t.TTL != 0, "an empty ttl")
+	}
+	t.KeepTie = flags&opKeepTie != 0
+	return t
 }
 
 // Decode reads a transaction, which must be all of b. Values alias b. The error is an
@@ -265,6 +295,7 @@ func (r *reader) op(depth int) (o Op) {
 	}
 	o.Prev, o.KeepValue = flags&opPrev != 0, flags&opKeepValue != 0
 	o.KeysOnly, o.Count, o.CountOnly = flags&opKeysOnly != 0, flags&opCount != 0, flags&opCountOnly != 0
+	r.check(flags&(opLease|opTTL|opKeepTie) == 0 || o.Kind == Put || o.Kind == Touch, "an end for what has none")
 	if o.Kind == Nested {
 		o.Txn = r.txn(depth + 1)
 		return o
@@ -273,8 +304,11 @@ func (r *reader) op(depth int) (o Op) {
 	switch o.Kind {
 	case Put, Append:
 		o.Value = r.bytes()
+		o.Tie = r.tie(flags) // of put
 	case List:
 		o.Limit = r.number()
+	case Touch:
+		o.Tie = r.tie(flags)
 	}
 	return o
 }

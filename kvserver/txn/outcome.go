@@ -45,6 +45,8 @@ const (
 	OverQuota                       // the store would hold more than it may
 	TooManyKeys                     // ranges look at more than MaxKeys, or the change has more keys or bytes than it may
 	ResultTooLarge                  // what was read is more than the command asks for
+	NoSuchLease                     // a put ties its key to a lease that is not there
+	TiedToLease                     // a touch of a key that ends with a lease
 )
 
 // Refusal is the error of a transaction that has done nothing.
@@ -75,6 +77,10 @@ type State interface {
 	Ascend(from string, fn func(key string, item Item) bool)
 	// Holds reports whether a token holds a lock.
 	Holds(lock string, token uint64) bool
+	// Lives returns what a key is tied to.
+	Lives(key string) Lives
+	// Alive reports whether there is a lease.
+	Alive(lease int64) bool
 }
 
 // Bounds are what the command lets the transaction do.
@@ -82,6 +88,7 @@ type Bounds struct {
 	Revision    uint64 // that the changes will have
 	MaxLength   uint64 // of a value that a put or append makes, in bytes; 0: MaxValueBytes
 	Bytes       int    // of the keys and values that the state holds
+	TieBytes    int    // that a tie counts among them
 	Quota       uint64 // how many it may hold; 0: no limit
 	ResultBytes uint64 // of keys and values in the outcome; MaxResultBytes at most
 }
@@ -91,6 +98,10 @@ type Bounds struct {
 type Change struct {
 	Key          string
 	Item, Before Item
-	// Kept: the key lives as long as it did before. A put ends that, and so does a delete.
+	// Kept: the key lives as long as it did before. Otherwise Tie says how long, whose
+	// KeepTie is not set.
 	Kept bool
+	Tie  Tie
+	// Touched: nothing of the key has changed but its end. Item and Before are equal.
+	Touched bool
 }

@@ -10,12 +10,15 @@ type overlay struct {
 	drafts, byKey []*draft
 	bytes         int // of keys and values that the state would hold now
 	replaced      int // of keys and values that drafts replace or remove
+	tieBytes      int
 }
 
 // draft is a key that was written to. Item has version 0 if it is gone.
 type draft struct {
 	Change
-	own bool // the value's array belongs to the transaction, with what is behind it
+	own     bool // the value's array belongs to the transaction, with what is behind it
+	written bool // an operation has put or deleted the key
+	lives   Lives
 }
 
 // at returns where a key stands, or would stand, among the drafts.
@@ -76,19 +79,39 @@ func (v *overlay) draftOf(key string) *draft {
 		return v.byKey[at]
 	}
 	before, _ := v.under.Find(key)
-	d := &draft{Change: Change{Key: key, Item: before, Before: before, Kept: before.Version != 0}}
+	d := &draft{Change: Change{Key: key, Item: before, Before: before, Kept: before.Version != 0}, lives: v.under.Lives(key)}
 	v.drafts = append(v.drafts, d)
 	v.byKey = append(v.byKey, nil)
 	copy(v.byKey[at+1:], v.byKey[at:])
 	v.byKey[at] = d
-	if before.Version != 0 {
-		v.replaced += len(key) + len(before.Value)
-	}
 	return d
+}
+
+// lives returns what a key is tied to as it is now.
+func (v *overlay) lives(key string) Lives {
+	if at, drafted := v.at(key); drafted {
+		return v.byKey[at].lives
+	}
+	return v.under.Lives(key)
+}
+
+// tie ties a key to something else than before.
+func (v *overlay) tie(d *draft, t Tie) {
+	if d.lives.Tied {
+		v.bytes -= v.tieBytes
+	}
+	d.Kept, d.Tie, d.lives = false, t, Lives{Tied: t != Tie{}, Lease: t.Lease}
+	if d.lives.Tied {
+		v.bytes += v.tieBytes
+	}
 }
 
 // set puts an item under a key, which is gone if the item has version 0.
 func (v *overlay) set(d *draft, i Item) {
+	if !d.written && d.Before.Version != 0 {
+		v.replaced += len(d.Key) + len(d.Before.Value)
+	}
+	d.written = true
 	if d.Item.Version != 0 {
 		v.bytes -= len(d.Key) + len(d.Item.Value)
 	}
@@ -103,6 +126,7 @@ func (v *overlay) set(d *draft, i Item) {
 func (v *overlay) changes() (all []Change) {
 	for _, d := range v.drafts {
 		if d.Before.Version != 0 || d.Item.Version != 0 {
+			d.Touched = !d.written
 			all = append(all, d.Change)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -94,6 +95,7 @@ type compareJSON struct {
 	Revision     *uint64 `json:"revision"`
 	Version      *uint64 `json:"version"`
 	Created      *uint64 `json:"created"`
+	Lease        *int64  `json:"lease"`
 	Value        []byte  `json:"value"`
 	Text         *string `json:"text"`
 	Exists       bool    `json:"exists"`
@@ -151,6 +153,9 @@ func (j *compareJSON) compare() (c Compare, err error) {
 	set(j.Version != nil, Version, is, number(j.Version))
 	set(j.Created != nil, Created, is, number(j.Created))
 	set(ofValue, Value, is, 0)
+	if j.Lease != nil {
+		set(true, Lease, is, uint64(*j.Lease))
+	}
 	set(j.Exists, Version, Greater, 0)
 	set(j.Absent, Version, Equal, 0)
 	whole := Equal
@@ -169,9 +174,9 @@ func (j *compareJSON) compare() (c Compare, err error) {
 	}
 	switch {
 	case subjects != 1:
-		return c, errors.New("compare with one of revision, version, created, value, text, exists, absent, lock, and of a range count, not_newer_than or both")
+		return c, errors.New("compare with one of revision, version, created, lease, value, text, exists, absent, lock, and of a range count, not_newer_than or both")
 	case j.Is != "" && (j.Exists || j.Absent || c.Subject.plain()):
-		return c, errors.New(`"is" goes with revision, version, created, value and text`)
+		return c, errors.New(`"is" goes with revision, version, created, lease, value and text`)
 	case j.Not && !c.Subject.plain():
 		return c, errors.New(`"not" goes with count, not_newer_than and lock; for others there is "is":"!="`)
 	case ofValue:
@@ -191,15 +196,18 @@ type opJSON struct {
 	KeysOnly  bool    `json:"keys_only"`
 	Count     bool    `json:"count"`
 	CountOnly bool    `json:"count_only"`
+	TTL       *string `json:"ttl"`
+	Lease     *int64  `json:"lease"`
+	KeepLease bool    `json:"keep_lease"`
 	txnJSON
 }
 
-var kinds = map[string]Kind{"put": Put, "append": Append, "delete": Delete, "get": Get, "list": List, "txn": Nested}
+var kinds = map[string]Kind{"put": Put, "append": Append, "delete": Delete, "get": Get, "list": List, "touch": Touch, "txn": Nested}
 
 func (j *opJSON) op(at string, depth int) (o Op, err error) {
 	kind, known := kinds[j.Op]
 	if !known {
-		return o, fmt.Errorf("there is no operation %.20q; there are put, append, delete, get, list and txn", j.Op)
+		return o, fmt.Errorf("there is no operation %.20q; there are put, append, delete, get, list, touch and txn", j.Op)
 	}
 	o = Op{Kind: kind, Prev: j.Prev, KeepValue: j.KeepValue, KeysOnly: j.KeysOnly, Count: j.Count, CountOnly: j.CountOnly}
 	value, given, err := either(j.Text, j.Value)
@@ -213,6 +221,9 @@ func (j *opJSON) op(at string, depth int) (o Op, err error) {
 		return o, errors.New("it needs a value or a text")
 	}
 	o.Value = []byte(value)
+	if o.Tie, err = j.tie(); err != nil {
+		return o, err
+	}
 	if j.Limit != nil {
 		if o.Limit = *j.Limit; o.Limit == 0 {
 			return o, errors.New("a limit is at least 1")
@@ -230,6 +241,24 @@ func (j *opJSON) op(at string, depth int) (o Op, err error) {
 	}
 	o.Span, err = j.span()
 	return o, err
+}
+
+// tie returns how long the key is to live.
+func (j *opJSON) tie() (t Tie, err error) {
+	t.KeepTie = j.KeepLease
+	if j.Lease != nil {
+		if t.Lease = *j.Lease; t.Lease == 0 {
+			return t, errors.New("the lease is 0, which none is; leave it out for a key without an end")
+		}
+	}
+	if j.TTL != nil {
+		d, err := time.ParseDuration(*j.TTL)
+		if err != nil || d < MinTTL*time.Millisecond || d > MaxTTL*time.Millisecond {
+			return t, fmt.Errorf("the ttl is %.40q; it must be a duration from 1s to 9000000000s, such as 30s", *j.TTL)
+		}
+		t.TTL = uint64((d + time.Millisecond - 1) / time.Millisecond)
+	}
+	return t, nil
 }
 
 func (j *spanJSON) given() bool {
@@ -275,7 +304,7 @@ func branchOf(from []opJSON, at string, depth int) (ops []Op, err error) {
 var names = []string{
 	"if", "then", "else", "key", "key_base64", "prefix", "prefix_base64", "from", "from_base64", "to", "to_base64",
 	"revision", "version", "created", "value", "text", "exists", "absent", "count", "not_newer_than", "is", "not", "lock", "lock_base64", "token",
-	"op", "keep_value", "prev", "limit", "keys_only", "count_only",
+	"op", "keep_value", "prev", "limit", "keys_only", "count_only", "ttl", "lease", "keep_lease",
 }
 
 // checkText refuses what encoding/json would take in another meaning: text that is no

@@ -12,7 +12,7 @@ const itemCost = 64
 // order in which their keys were written to first; none says that nothing changed. The
 // error is a *Refusal, and then nothing is to be done.
 func Run(t *Txn, s State, b Bounds) (*Outcome, []Change, error) {
-	r := runner{under: s, bounds: b, over: overlay{under: s, bytes: b.Bytes}, looks: MaxKeys, room: int(min(b.ResultBytes, MaxResultBytes))}
+	r := runner{under: s, bounds: b, over: overlay{under: s, bytes: b.Bytes, tieBytes: b.TieBytes}, looks: MaxKeys, room: int(min(b.ResultBytes, MaxResultBytes))}
 	r.bounds.MaxLength = MaxValueBytes
 	if b.MaxLength != 0 {
 		r.bounds.MaxLength = min(b.MaxLength, MaxValueBytes)
@@ -84,24 +84,33 @@ func (r *runner) holds(c *Compare, at string) bool {
 	}
 	if !c.Range {
 		item, _ := r.under.Find(c.From)
-		return c.holdsFor(item)
+		return c.holdsFor(item, r.leaseOf(c, c.From))
 	}
 	empty, holds := true, true
 	r.under.Ascend(c.From, func(key string, item Item) bool {
 		if !c.Span.holds(key) || !r.look(at, true) {
 			return false
 		}
-		empty, holds = false, c.holdsFor(item)
+		empty, holds = false, c.holdsFor(item, r.leaseOf(c, key))
 		return holds
 	})
 	if empty {
-		return c.holdsFor(Item{})
+		return c.holdsFor(Item{}, 0)
 	}
 	return holds
 }
 
-// holdsFor judges a compare for one item, without a version that of an absent key.
-func (c *Compare) holdsFor(i Item) bool {
+// leaseOf returns the lease of a key, for a compare that asks for it.
+func (r *runner) leaseOf(c *Compare, key string) int64 {
+	if c.Subject != Lease {
+		return 0
+	}
+	return r.under.Lives(key).Lease
+}
+
+// holdsFor judges a compare for one item, without a version that of an absent key, and
+// its lease.
+func (c *Compare) holdsFor(i Item, lease int64) bool {
 	var order int
 	switch c.Subject {
 	case Revision:
@@ -110,6 +119,8 @@ func (c *Compare) holdsFor(i Item) bool {
 		order = compare(i.Version, c.Number)
 	case Created:
 		order = compare(i.creation(), c.Number)
+	case Lease:
+		order = compare(lease, int64(c.Number))
 	case Value:
 		if i.Version == 0 {
 			return false // whatever the relation
@@ -127,7 +138,7 @@ func (c *Compare) holdsFor(i Item) bool {
 	return order > 0
 }
 
-func compare(a, b uint64) int {
+func compare[N int64 | uint64](a, b N) int {
 	switch {
 	case a < b:
 		return -1
@@ -174,6 +185,8 @@ func (r *runner) op(o *Op, at string) Result {
 		}
 	case List:
 		r.list(o, at, &result)
+	case Touch:
+		r.touch(o, at)
 	case Nested:
 		result.Txn = r.txn(o.Txn, at)
 	}
@@ -200,8 +213,12 @@ func (r *runner) showPrev(o *Op, to *Result, key string, before Item, at string)
 
 func (r *runner) put(o *Op, at string, result *Result) {
 	before, found := r.over.find(o.From)
-	if o.KeepValue && !found {
+	switch {
+	case (o.KeepValue || o.KeepTie) && !found:
 		r.refuse(NoSuchKey, at)
+		return
+	case o.Tie.Lease != 0 && !r.under.Alive(o.Tie.Lease):
+		r.refuse(NoSuchLease, at)
 		return
 	}
 	length := len(o.Value)
@@ -214,6 +231,26 @@ func (r *runner) put(o *Op, at string, result *Result) {
 		}
 		return before.Value
 	})
+}
+
+// touch gives a key another end. A key that ends with a lease ends with that: its owner
+// keeps the lease alive.
+func (r *runner) touch(o *Op, at string) {
+	_, found := r.over.find(o.From)
+	lives := r.over.lives(o.From)
+	switch {
+	case !found:
+		r.refuse(NoSuchKey, at)
+		return
+	case lives.Lease != 0:
+		r.refuse(TiedToLease, at)
+		return
+	case !lives.Tied && r.bounds.Quota != 0 && uint64(r.over.bytes+r.bounds.TieBytes) > r.bounds.Quota:
+		r.refuse(OverQuota, at)
+		return
+	}
+	r.over.tie(r.over.draftOf(o.From), Tie{TTL: o.TTL})
+	r.checkSize(at)
 }
 
 func (r *runner) append(o *Op, at string, result *Result) {
@@ -235,6 +272,14 @@ func (r *runner) write(o *Op, at string, result *Result, before Item, length int
 	if before.Version == 0 {
 		grown += len(o.From)
 	}
+	// What the key is tied to stays with an append, or if the put says so.
+	stays := before.Version != 0 && (o.Kind == Append || o.KeepTie)
+	if tied := r.over.lives(o.From).Tied; !stays && tied != (o.Tie != Tie{}) {
+		grown += r.bounds.TieBytes
+		if tied {
+			grown -= 2 * r.bounds.TieBytes
+		}
+	}
 	switch {
 	case uint64(length) > r.bounds.MaxLength:
 		r.refuse(TooLong, at)
@@ -249,7 +294,9 @@ func (r *runner) write(o *Op, at string, result *Result, before Item, length int
 	if before.Version == 0 {
 		i.Created = r.bounds.Revision
 	}
-	d.Kept = d.Kept && o.Kind == Append && before.Version != 0
+	if !stays {
+		r.over.tie(d, o.Tie)
+	}
 	r.over.set(d, i)
 	r.checkSize(at)
 	result.Version, result.Length, result.Made = i.Version, uint64(length), before.Version == 0
@@ -281,7 +328,7 @@ func (r *runner) delete(o *Op, at string, result *Result) {
 		r.showPrev(o, result, key, before, at)
 		d := r.over.draftOf(key)
 		d.own = false
-		d.Kept = false
+		r.over.tie(d, Tie{})
 		r.over.set(d, Item{})
 		r.checkSize(at)
 	}

@@ -24,6 +24,10 @@ const (
 	MaxLockBytes = 256
 	// MaxValueBytes is the length of the longest value.
 	MaxValueBytes = 8 << 20
+	// MinTTL and MaxTTL bound how long a key lives that has an end of its own, in
+	// milliseconds; they are those of package lease.
+	MinTTL = 1000
+	MaxTTL = 9_000_000_000 * 1000
 )
 
 // Txn is a transaction: Then is done if all compares hold, else Else.
@@ -70,7 +74,7 @@ func (s *Span) holds(key string) bool {
 }
 
 // Subject is what a compare looks at. Values are stored in logs: they are only ever
-// added to, and 4 is kept for leases.
+// added to.
 type Subject uint8
 
 // The subjects. The numbers and the value are those of every key of the span; of a span
@@ -79,6 +83,7 @@ const (
 	Revision Subject = 1
 	Version  Subject = 2
 	Created  Subject = 3
+	Lease    Subject = 4 // the id of the lease that the key is tied to, signed; 0: none
 	Value    Subject = 5 // of an absent key no compare holds
 	Count    Subject = 6 // how many keys the range has
 	NotNewer Subject = 7 // no key of the range has a revision above Number
@@ -92,7 +97,7 @@ const (
 // ofRange reports whether the subject is a range as a whole.
 func (s Subject) ofRange() bool { return s == Count || s == NotNewer || s == Unchanged }
 
-func (s Subject) known() bool { return s >= Revision && s <= Created || s >= Value && s <= LockHeld }
+func (s Subject) known() bool { return s >= Revision && s <= LockHeld }
 
 // plain reports whether a compare of the subject holds or does not, without an order.
 func (s Subject) plain() bool { return s.ofRange() || s == LockHeld }
@@ -116,13 +121,13 @@ type Compare struct {
 	Span
 	Subject Subject
 	Is      Relation
-	Number  uint64 // to compare with
+	Number  uint64 // to compare with; of Lease in two's complement
 	Newest  uint64 // of Unchanged
 	Bytes   []byte // of Value
 }
 
 // Kind is what an operation does. Values are stored in logs: they are only ever added
-// to, and 6 is kept for touch.
+// to.
 type Kind uint8
 
 // The kinds.
@@ -132,10 +137,11 @@ const (
 	Delete Kind = 3
 	Get    Kind = 4
 	List   Kind = 5
+	Touch  Kind = 6 // gives the key another end, and changes nothing else of it
 	Nested Kind = 7
 )
 
-func (k Kind) known() bool { return k >= Put && k <= List || k == Nested }
+func (k Kind) known() bool { return k >= Put && k <= Nested }
 
 // Op is one operation of a branch.
 type Op struct {
@@ -152,13 +158,23 @@ type Op struct {
 	Limit uint64 // of a list, in items; 0: none of its own
 	Value []byte // of put and append
 	Txn   *Txn   // of Nested
+	Tie          // of put, and of touch its TTL
+}
+
+// Tie says how long the key of a put lives: as long as a lease, for a TTL, or as before.
+// The zero value is for ever.
+type Tie struct {
+	Lease int64
+	TTL   uint64 // milliseconds, MinTTL to MaxTTL
+	// KeepTie: the key must be there, and stays tied to what it is tied to.
+	KeepTie bool
 }
 
 // Writes reports whether a branch has an operation that can change something.
 func (t *Txn) Writes() bool {
 	writes := false
 	t.EachOp(func(o *Op) bool {
-		writes = o.Kind == Put || o.Kind == Append || o.Kind == Delete
+		writes = o.Kind == Put || o.Kind == Append || o.Kind == Delete || o.Kind == Touch
 		return !writes
 	})
 	return writes
@@ -202,6 +218,12 @@ func (t *Txn) EachCompare(fn func(*Compare) bool) bool {
 type Item struct {
 	Value                      []byte
 	Revision, Version, Created uint64
+}
+
+// Lives is what a key is tied to: Lease is 0 if that is no lease.
+type Lives struct {
+	Tied  bool
+	Lease int64
 }
 
 // creation is the revision of the change that created the key, as clients see it: 1 if

@@ -33,6 +33,13 @@ func (s items) Ascend(from string, fn func(string, Item) bool) {
 // Holds: the token 7 holds the lock "jobs".
 func (s items) Holds(lock string, token uint64) bool { return lock == "jobs" && token == 7 }
 
+// Lives says that c is tied to the lease 7, and b/1 to a time.
+func (s items) Lives(key string) Lives {
+	return Lives{Tied: key == "c" || key == "b/1", Lease: map[string]int64{"c": 7}[key]}
+}
+
+func (s items) Alive(lease int64) bool { return lease == 7 || lease == -8 }
+
 func item(key, value string, revision, version, created uint64) Keyed {
 	return Keyed{key, Item{[]byte(value), revision, version, created}}
 }
@@ -57,6 +64,8 @@ func TestCompares(t *testing.T) {
 		{`"key":"a","exists":true`, true}, {`"key":"none","exists":true`, false}, {`"key":"a","absent":true`, false}, {`"key":"none","absent":true`, true},
 		{`"prefix":"b/","revision":6,"is":">"`, true}, {`"prefix":"b/","revision":7,"is":">"`, false}, {`"prefix":"b/","exists":true`, true}, {`"prefix":"none","exists":true`, false},
 		{`"prefix":"b/","absent":true`, false}, {`"prefix":"none","absent":true`, true}, {`"prefix":"none","revision":0`, true}, {`"prefix":"none","text":"x","is":"!="`, false},
+		{`"key":"c","lease":7`, true}, {`"key":"c","lease":8`, false}, {`"key":"c","lease":-8,"is":">"`, true}, {`"key":"a","lease":0`, true}, {`"key":"b/1","lease":0`, true}, {`"key":"none","lease":0`, true},
+		{`"prefix":"","lease":0`, false}, {`"prefix":"b/","lease":0`, true}, {`"prefix":"b/","lease":7,"is":"!="`, true},
 		{`"prefix":"b/","text":"a","is":">"`, true}, {`"prefix":"b/","text":"x"`, false}, {`"from":"b","to":"c","created":9,"is":"<"`, false}, {`"from":"b/2","created":9,"is":"<"`, true},
 		{`"prefix":"b/","count":2`, true}, {`"prefix":"b/","count":1`, false}, {`"prefix":"b/","count":1,"not":true`, true}, {`"prefix":"none","count":0`, true},
 		{`"prefix":"b/","not_newer_than":9`, true}, {`"prefix":"b/","not_newer_than":8`, false}, {`"prefix":"b/","not_newer_than":8,"not":true`, true}, {`"prefix":"none","not_newer_than":0`, true},
@@ -137,28 +146,35 @@ func TestWhatCannotBeATransaction(t *testing.T) {
 		large bool
 		ok    bool
 	}{
-		"1,024 operations":        {&fewer, false, true},
-		"1,025 operations":        {&ops, true, false},
-		"1,200 in both branches":  {halves, true, false},
-		"1,025 compares":          {compares, true, false},
-		"128 deep":                {deep(MaxDepth), false, true},
-		"129 deep":                {deep(MaxDepth + 1), true, false},
-		"an empty key":            {&Txn{Then: []Op{{Kind: Get}}}, false, false},
-		"a key too long":          {&Txn{Then: []Op{{Kind: Get, Span: Key(strings.Repeat("k", MaxKeyBytes+1))}}}, false, false},
-		"a get of a range":        {&Txn{Then: []Op{{Kind: Get, Span: Prefix("k")}}}, false, false},
-		"a list of a key":         {&Txn{Then: []Op{{Kind: List, Span: Key("k")}}}, false, false},
-		"a get with a value":      {&Txn{Then: []Op{{Kind: Get, Span: Key("k"), Value: []byte("x")}}}, false, false},
-		"a get with prev":         {&Txn{Then: []Op{{Kind: Get, Span: Key("k"), Prev: true}}}, false, false},
-		"an append that keeps":    {&Txn{Then: []Op{{Kind: Append, Span: Key("k"), KeepValue: true}}}, false, false},
-		"a put that has and has":  {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), KeepValue: true, Value: []byte("x")}}}, false, false},
-		"a put with a limit":      {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), Limit: 1}}}, false, false},
-		"count_only with a limit": {&Txn{Then: []Op{{Kind: List, Span: Prefix("k"), CountOnly: true, Limit: 1}}}, false, false},
-		"no kind":                 {&Txn{Then: []Op{{Span: Key("k")}}}, false, false},
-		"a count of a key":        {&Txn{If: []Compare{{Span: Key("k"), Subject: Count, Is: Equal}}}, false, false},
-		"a count that is less":    {&Txn{If: []Compare{{Span: Prefix("k"), Subject: Count, Is: Less}}}, false, false},
-		"no relation":             {&Txn{If: []Compare{{Span: Key("k"), Subject: Version}}}, false, false},
-		"a version with bytes":    {&Txn{If: []Compare{{Span: Key("k"), Subject: Version, Is: Equal, Bytes: []byte("x")}}}, false, false},
-		"a value with a number":   {&Txn{If: []Compare{{Span: Key("k"), Subject: Value, Is: Equal, Number: 1}}}, false, false},
+		"1,024 operations":         {&fewer, false, true},
+		"1,025 operations":         {&ops, true, false},
+		"1,200 in both branches":   {halves, true, false},
+		"1,025 compares":           {compares, true, false},
+		"128 deep":                 {deep(MaxDepth), false, true},
+		"129 deep":                 {deep(MaxDepth + 1), true, false},
+		"an empty key":             {&Txn{Then: []Op{{Kind: Get}}}, false, false},
+		"a key too long":           {&Txn{Then: []Op{{Kind: Get, Span: Key(strings.Repeat("k", MaxKeyBytes+1))}}}, false, false},
+		"a get of a range":         {&Txn{Then: []Op{{Kind: Get, Span: Prefix("k")}}}, false, false},
+		"a list of a key":          {&Txn{Then: []Op{{Kind: List, Span: Key("k")}}}, false, false},
+		"a get with a value":       {&Txn{Then: []Op{{Kind: Get, Span: Key("k"), Value: []byte("x")}}}, false, false},
+		"a get with prev":          {&Txn{Then: []Op{{Kind: Get, Span: Key("k"), Prev: true}}}, false, false},
+		"an append that keeps":     {&Txn{Then: []Op{{Kind: Append, Span: Key("k"), KeepValue: true}}}, false, false},
+		"a put that has and has":   {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), KeepValue: true, Value: []byte("x")}}}, false, false},
+		"a put with a limit":       {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), Limit: 1}}}, false, false},
+		"count_only with a limit":  {&Txn{Then: []Op{{Kind: List, Span: Prefix("k"), CountOnly: true, Limit: 1}}}, false, false},
+		"a delete with a ttl":      {&Txn{Then: []Op{{Kind: Delete, Span: Key("k"), Tie: Tie{TTL: 1000}}}}, false, false},
+		"an append with a lease":   {&Txn{Then: []Op{{Kind: Append, Span: Key("k"), Tie: Tie{Lease: 7}}}}, false, false},
+		"a put with two ends":      {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), Tie: Tie{Lease: 7, TTL: 1000}}}}, false, false},
+		"a put that keeps and not": {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), Tie: Tie{TTL: 1000, KeepTie: true}}}}, false, false},
+		"a put of half a second":   {&Txn{Then: []Op{{Kind: Put, Span: Key("k"), Tie: Tie{TTL: 500}}}}, false, false},
+		"a touch without a ttl":    {&Txn{Then: []Op{{Kind: Touch, Span: Key("k")}}}, false, false},
+		"a touch with a lease":     {&Txn{Then: []Op{{Kind: Touch, Span: Key("k"), Tie: Tie{TTL: 1000, Lease: 7}}}}, false, false},
+		"no kind":                  {&Txn{Then: []Op{{Span: Key("k")}}}, false, false},
+		"a count of a key":         {&Txn{If: []Compare{{Span: Key("k"), Subject: Count, Is: Equal}}}, false, false},
+		"a count that is less":     {&Txn{If: []Compare{{Span: Prefix("k"), Subject: Count, Is: Less}}}, false, false},
+		"no relation":              {&Txn{If: []Compare{{Span: Key("k"), Subject: Version}}}, false, false},
+		"a version with bytes":     {&Txn{If: []Compare{{Span: Key("k"), Subject: Version, Is: Equal, Bytes: []byte("x")}}}, false, false},
+		"a value with a number":    {&Txn{If: []Compare{{Span: Key("k"), Subject: Value, Is: Equal, Number: 1}}}, false, false},
 	} {
 		err := c.txn.Check()
 		if (err == nil) != c.ok || errors.Is(err, ErrTooLarge) != c.large {
@@ -238,6 +254,7 @@ func TestWhatIsRememberedOfAnOutcome(t *testing.T) {
 // same bytes, passes Check, and runs without harm.
 func FuzzDecode(f *testing.F) {
 	for _, text := range []string{`{}`, `{"if":[{"key":"a","revision":5}],"then":[{"op":"put","key":"a","text":"x","prev":true}],"else":[{"op":"list","prefix":"b","limit":3}]}`,
+		`{"if":[{"key":"c","lease":-8,"is":"<"}],"then":[{"op":"put","key":"a","text":"x","ttl":"30s"},{"op":"put","key":"b","text":"","lease":-8},{"op":"put","key":"c","text":"","keep_lease":true},{"op":"touch","key":"b/1","ttl":"1s"}]}`,
 		`{"if":[{"prefix":"b/","count":2,"not_newer_than":9},{"key":"a","text":"1"}],"then":[{"op":"txn","then":[{"op":"delete","from":"a","to":"c"},{"op":"append","key":"a","text":"+"}]}]}`} {
 		x, err := Parse([]byte(text))
 		if err != nil {

@@ -1,0 +1,126 @@
+package kv
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"raftkv/kvserver/lease"
+	"raftkv/kvserver/txn"
+)
+
+// txnOf is a transaction that is given as JSON, in one line.
+func txnOf(t *testing.T, text string) Command {
+	t.Helper()
+	x, err := txn.Parse([]byte(text))
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return TxnCommand(x, 1<<20)
+}
+
+// Goal (T1, T3, T6, L7, L9, L10): in a transaction a put says how long its key lives, an append and
+// keep_lease leave it, a touch makes no revision and no event; the lease of a key can be
+// compared; what cannot be refuses all of it and names the operation. Method: one step
+// after the other, and the ends of the keys behind each; equal digests after a snapshot.
+func TestTiesOfTransactions(t *testing.T) {
+	s := NewAt(LevelHistory)
+	apply(s, at(1000, Grant(7, 60_000, "")))
+	lives := func(keys ...string) string {
+		said := ""
+		for _, key := range keys {
+			tie := s.TieOf(key)
+			said += fmt.Sprintf(" %s:%d", key, tie.Lease)
+			if tie.Deadline != 0 {
+				said += fmt.Sprintf("+%d", tie.Deadline-s.LeaseTime())
+			}
+		}
+		return said[1:]
+	}
+	for _, step := range []struct {
+		txn      string
+		status   Status
+		at       string // the operation that was refused
+		revision uint64
+		lives    string // of a, b and c
+	}{
+		{`{"then":[{"op":"put","key":"a","text":"1","lease":7},{"op":"put","key":"b","text":"1","ttl":"5s"},{"op":"put","key":"c","text":"1"}]}`, StatusOK, "", 2, "a:7 b:0+5000 c:0"},
+		{`{"if":[{"key":"a","lease":7},{"key":"b","lease":0},{"prefix":"","lease":8,"is":"<"}],"then":[{"op":"append","key":"a","text":"2"},{"op":"append","key":"b","text":"2"}],"else":[{"op":"delete","key":"a"}]}`, StatusOK, "", 3, "a:7 b:0+5000 c:0"},
+		{`{"then":[{"op":"put","key":"a","text":"3","keep_lease":true},{"op":"put","key":"c","keep_value":true,"ttl":"9s"}]}`, StatusOK, "", 4, "a:7 b:0+5000 c:0+9000"},
+		{`{"then":[{"op":"touch","key":"b","ttl":"8s"},{"op":"touch","key":"c","ttl":"2s"}]}`, StatusOK, "", 4, "a:7 b:0+8000 c:0+2000"},
+		{`{"then":[{"op":"put","key":"b","text":"4","ttl":"3s"},{"op":"touch","key":"b","ttl":"4s"},{"op":"touch","key":"c","ttl":"6s"}]}`, StatusOK, "", 5, "a:7 b:0+4000 c:0+6000"},
+		{`{"then":[{"op":"delete","key":"c"},{"op":"touch","key":"a","ttl":"4s"}]}`, StatusConditionFailed, "1", 5, "a:7 b:0+4000 c:0+6000"},
+		{`{"then":[{"op":"delete","key":"c"},{"op":"put","key":"b","text":"","lease":8}]}`, StatusLeaseNotFound, "1", 5, "a:7 b:0+4000 c:0+6000"},
+		{`{"then":[{"op":"delete","key":"c"},{"op":"touch","key":"c","ttl":"4s"}]}`, StatusNotFound, "1", 5, "a:7 b:0+4000 c:0+6000"},
+		{`{"then":[{"op":"delete","key":"c"},{"op":"put","key":"c","text":"","keep_lease":true}]}`, StatusNotFound, "1", 5, "a:7 b:0+4000 c:0+6000"},
+		{`{"then":[{"op":"put","key":"a","text":""},{"op":"put","key":"c","text":"","lease":7},{"op":"delete","key":"b"},{"op":"append","key":"b","text":"x"}]}`, StatusOK, "", 6, "a:0 b:0 c:7"},
+	} {
+		r := apply(s, at(1000, txnOf(t, step.txn)))
+		refused := ""
+		if r.Refused != nil {
+			refused = r.Refused.Operation
+		}
+		if r.Status != step.status || refused != step.at || s.Revision() != step.revision || lives("a", "b", "c") != step.lives {
+			t.Errorf("%s: %v at %q, revision %d, %s", step.txn, r.Status, refused, s.Revision(), lives("a", "b", "c"))
+		}
+	}
+	// Of each change one event for each key: 3, 2, 2, 1 and 3 puts.
+	if n := s.HistoryEvents(); n != 11 {
+		t.Errorf("there are %d events", n)
+	}
+	again := restored(t, s)
+	if s.Digest() != again.Digest() || again.TieOf("c") != s.TieOf("c") {
+		t.Error("the state is another one after a snapshot")
+	}
+	if r := apply(s, Revoke(7)); r.Length != 1 || s.Revision() != 7 {
+		t.Errorf("the lease had %d keys; revision %d", r.Length, s.Revision())
+	}
+}
+
+// Goal (L12): a transaction gives a lease no more keys than it may have, and ties count for the
+// quota in it as in plain writes. Method: as many keys as there may be, and one more, and
+// one in the place of another; a store that has room for some ties.
+func TestTransactionsFillLeases(t *testing.T) {
+	s := NewAt(LevelHistory)
+	apply(s, at(1000, Grant(7, 60_000, "")))
+	puts := func(from, to int) Command {
+		var ops []string
+		for i := from; i < to; i++ {
+			ops = append(ops, fmt.Sprintf(`{"op":"put","key":"%d","text":"","lease":7}`, i))
+		}
+		return txnOf(t, `{"then":[`+strings.Join(ops, ",")+`]}`)
+	}
+	for from := 0; from < lease.Standard.Keys; from += txn.MaxOps {
+		if r := apply(s, puts(from, from+txn.MaxOps)); r.Status != StatusOK {
+			t.Fatal(r.Status)
+		}
+	}
+	if r := apply(s, puts(5000, 5001)); r.Status != StatusLeaseFull || s.Leases().Count(7) != lease.Standard.Keys {
+		t.Errorf("one more is %v", r.Status)
+	}
+	if r := apply(s, txnOf(t, `{"then":[{"op":"delete","key":"1"},{"op":"put","key":"x","text":"","lease":7},{"op":"put","key":"2","text":"","lease":7}]}`)); r.Status != StatusOK || s.Leases().Count(7) != lease.Standard.Keys {
+		t.Errorf("one in the place of another is %v, %d keys", r.Status, s.Leases().Count(7))
+	}
+
+	s = NewAt(LevelHistory)
+	for _, step := range []struct {
+		txn  string
+		want Status
+	}{
+		{`{"then":[{"op":"put","key":"a","text":"","ttl":"5s"},{"op":"put","key":"b","text":"","ttl":"5s"},{"op":"put","key":"c","text":""}]}`, StatusQuota},
+		{`{"then":[{"op":"put","key":"a","text":"","ttl":"5s"},{"op":"put","key":"c","text":""}]}`, StatusOK},
+		{`{"then":[{"op":"touch","key":"c","ttl":"5s"}]}`, StatusQuota},
+		{`{"then":[{"op":"put","key":"a","text":""},{"op":"touch","key":"c","ttl":"5s"}]}`, StatusOK},
+		{`{"then":[{"op":"put","key":"a","text":"","ttl":"5s"}]}`, StatusQuota},
+		{`{"then":[{"op":"delete","key":"c"},{"op":"put","key":"a","text":"","ttl":"5s"}]}`, StatusOK},
+	} {
+		c := txnOf(t, step.txn)
+		c.Quota = 100
+		if r := apply(s, at(1000, c)); r.Status != step.want {
+			t.Errorf("%s: %v, want %v", step.txn, r.Status, step.want)
+		}
+	}
+	if s.Bytes() != 1 || s.Leases().Ties() != 1 {
+		t.Errorf("%d bytes, %d ties", s.Bytes(), s.Leases().Ties())
+	}
+}
