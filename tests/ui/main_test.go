@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"raftkv/tests/cluster"
 )
@@ -12,6 +13,7 @@ import (
 var (
 	look  = flag.Bool("ui", false, "look at the page in a browser")
 	shots = flag.String("ui.shots", "", "directory for pictures of every view in every state")
+	hold  = flag.Duration("ui.for", 30*time.Second, "how long the page is left open, to see whether it grows")
 	given = flag.String("ui.origin", "", "look at the page of this http://host:port in place of clusters of the test")
 	axe   = flag.String("ui.axe", "", "axe.min.js of axe-core, which judges whether everybody can use the page")
 )

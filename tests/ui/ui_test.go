@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"raftkv/client"
 	"raftkv/tests/cluster"
@@ -429,4 +430,79 @@ func TestThePageAsksForAToken(t *testing.T) {
 	p.do("Page.reload", nil)
 	p.await(`document.getElementById("headline").innerText.includes("who you are")`)
 	p.wantSilence("token", origin)
+}
+
+// Goal: the page works below level 3, where there are no watches, and outlives the node that
+// serves it: it says so, names the others, breaks in no view, and goes on when the node is back.
+// Method: a cluster that is held at level 2; its third node is killed under the page.
+func TestThePageOutlivesItsNode(t *testing.T) {
+	program := chromium(t)
+	c := cluster.New(t, 3, "--hold-level")
+	c.Start()
+	n := c.Others(c.Leader())[0]
+	for _, key := range []string{"a", "b/c"} {
+		if status, _, body, err := n.Ask("PUT", "/v1/kv/"+key, "x"); err != nil || status >= 300 {
+			t.Fatal(status, body, err)
+		}
+	}
+	origin := "http://" + n.HTTP
+	p := startBrowser(t, program).open()
+	p.size(1280, 800, "light")
+	p.do("Page.navigate", map[string]any{"url": origin + "/ui/#data"})
+	p.await(`document.querySelectorAll(".keys li").length === 2 && document.querySelector("#view-data").innerText.includes("without watches")`)
+	if status, _, body, err := n.Ask("PUT", "/v1/kv/later", "x"); err != nil || status >= 300 {
+		t.Fatal(status, body, err)
+	}
+	p.await(`document.querySelectorAll(".keys li").length === 3`)
+	n.Signal(syscall.SIGKILL)
+	<-n.Ended
+	p.await(`document.getElementById("headline").className === "bad" && document.getElementById("headline").innerText.includes("does not answer")`)
+	p.await(`document.querySelectorAll("#links a").length === 2`)
+	for _, view := range append(views, "data", "nothing") {
+		p.run(`location.hash = "`+view+`"`, nil)
+		p.run(`new Promise((done) => setTimeout(done, 300))`, nil)
+	}
+	picture(t, p, "gone")
+	judge(t, p, "gone")
+	n.Start()
+	n.AwaitServing()
+	p.run(`location.hash = "data"`, nil)
+	p.await(`document.getElementById("headline").className === "good" && document.querySelectorAll(".keys li").length === 3`)
+	p.wantSilence("a node that went away", origin)
+}
+
+// Goal (I15): the tab does not grow while it is open.
+// Method: the page goes from view to view under load for -ui.for, and what its heap holds
+// after a collection is compared. The first round makes what every later one needs.
+func TestTheTabStaysSmall(t *testing.T) {
+	program := chromium(t)
+	c := cluster.Start(t, 3)
+	defer write(t, c)()
+	origin := "http://" + c.Nodes[0].HTTP
+	p := startBrowser(t, program).open()
+	p.size(1280, 800, "light")
+	p.do("Page.navigate", map[string]any{"url": origin + "/ui/"})
+	p.await(`document.querySelectorAll(".card").length === 3`)
+	heap := func() float64 {
+		for _, view := range views {
+			p.run(`location.hash = "`+view+`"`, nil)
+			p.run(`new Promise((done) => setTimeout(done, 1500))`, nil)
+		}
+		p.do("HeapProfiler.collectGarbage", nil)
+		var usage struct{ UsedSize float64 }
+		if err := p.b.call(p.id, "Runtime.getHeapUsage", nil, &usage); err != nil {
+			t.Fatal(err)
+		}
+		return usage.UsedSize / 1e6
+	}
+	first := heap()
+	last := first
+	for begun := time.Now(); time.Since(begun) < *hold; {
+		last = heap()
+	}
+	t.Logf("the heap holds %.2f MB after the first round, and %.2f MB %v later", first, last, *hold)
+	if last > first+5 {
+		t.Errorf("it has grown by %.1f MB", last-first)
+	}
+	p.wantSilence("a page that stays open", origin)
 }

@@ -39,7 +39,7 @@ function route() {
 function headline(level, text, more) {
   const key = level + text;
   if (state.level !== key) [state.level, state.since] = [key, Date.now()];
-  const held = level === "bad" ? ` For ${seconds((Date.now() - state.since) / 1000)}.` : "";
+  const held = level === "bad" && Date.now() - state.since > 1000 ? ` For ${seconds((Date.now() - state.since) / 1000)}.` : "";
   const sign = { good: "✓", warn: "!", bad: "✕" }[level];
   patch(byId("headline"), h("p", { id: "headline", class: level }, h("span", { "aria-hidden": "true" }, sign + " "), text + ".", h("small", null, more + held)));
   if (state.spoken !== text) setText(byId("spoken"), (state.spoken = text));

@@ -111,6 +111,8 @@ function facts(of, known, leads) {
   if (of.disk) rows.push(["disk, sync p99", of.disk.fsync_p99_seconds ? seconds(of.disk.fsync_p99_seconds) : "–"]);
   rows.push(["writes, reads served", `${figure(of.load.writes.per_second + of.load.deletes.per_second)}, ${figure(of.load.reads.per_second)} /s`]);
   rows.push(["keys", `${number(of.store.keys)}, ${bytes(of.store.bytes)}`]);
+  if (of.integrity.result) rows.push(["state compared", of.integrity.result === "ok" ? `equal, ${seconds(of.integrity.ok_seconds_ago)} ago` : of.integrity.result]);
+  if (of.membership?.level) rows.push(["level", of.membership.level.level + (of.membership.level.hold ? ", held" : "")]);
   if (of.process) rows.push(["up for", seconds(of.process.uptime_seconds)]);
   rows.push(["build", of.build || "–"]);
   return h("dl", null, rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));

@@ -46,7 +46,7 @@ export function patch(old, wanted) {
 export const number = (n) => Math.round(n).toLocaleString("en-US");
 
 /** figure is a number with a digit behind the dot where it is small. */
-export const figure = (n) => (n > 0 && n < 10 ? n.toFixed(1) : number(n));
+export const figure = (n) => (n > 0 && n < 10 && n % 1 ? n.toFixed(1) : number(n));
 
 export function seconds(n) {
   if (n < 0.01) return (n * 1000).toFixed(1) + " ms";
