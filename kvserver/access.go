@@ -76,7 +76,7 @@ func (s *Server) checkStale() error {
 	return nil
 }
 
-// Spans are the ranges of keys that selectors of a watch follow.
+// Spans are the ranges of keys and the locks that selectors of a watch follow.
 func Spans(s *watch.Selectors) (spans []auth.Range) {
 	for _, key := range s.Keys {
 		spans = append(spans, auth.OneKey(key))
@@ -86,6 +86,9 @@ func Spans(s *watch.Selectors) (spans []auth.Range) {
 	}
 	for _, r := range s.Ranges {
 		spans = append(spans, auth.KeysBetween(r.From, r.To))
+	}
+	for _, name := range s.Locks {
+		spans = append(spans, auth.OneLock(name))
 	}
 	return spans
 }

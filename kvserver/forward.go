@@ -73,7 +73,7 @@ func (s *Server) CheckCommand(who *Caller, c *kv.Command) error {
 	if err := s.CheckValue(int64(len(c.Value))); err != nil {
 		return err
 	}
-	if c.Op != kv.OpGrant && c.Op != kv.OpRevoke { // which have none
+	if c.Op != kv.OpGrant && c.Op != kv.OpRevoke && c.Op != kv.OpKeepAlive { // which have none
 		if err := CheckKey(c.Key, "has"); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type unobserved struct{}
 func (unobserved) Applied(int, time.Duration)     {}
 func (unobserved) SnapshotWritten(time.Duration)  {}
 func (unobserved) Restored(time.Duration)         {}
+func (unobserved) HandedOver(time.Duration)       {}
 func (unobserved) Settled(bool, kv.Result, error) {}
 func (unobserved) Read(bool, int)                 {}
 func (unobserved) Confirmed(time.Duration, error) {}

@@ -108,9 +108,9 @@ func (s *Server) admitFresh(ctx context.Context, f Freshness) error {
 }
 
 // ReadTxn serves a transaction without writes, in the turn of a read and without an
-// entry of the log. results is how many bytes of keys and values it may show. It returns
+// entry of the log. guard, if not zero, must hold. results is how many bytes of keys and values it may show. It returns
 // the revision of the store that it saw.
-func (s *Server) ReadTxn(ctx context.Context, who *Caller, t *txn.Txn, results uint64) (*txn.Outcome, uint64, error) {
+func (s *Server) ReadTxn(ctx context.Context, who *Caller, t *txn.Txn, guard kv.Guard, results uint64) (*txn.Outcome, uint64, error) {
 	if err := s.AllowTxn(who, t); err != nil {
 		return nil, 0, err
 	}
@@ -128,7 +128,7 @@ func (s *Server) ReadTxn(ctx context.Context, who *Caller, t *txn.Txn, results u
 		return nil, 0, err
 	}
 	s.config.Observer.Read(true, 1)
-	r := s.machine.ReadTxn(t, results)
+	r := s.machine.ReadTxn(t, guard, results)
 	if r.Status != kv.StatusOK {
 		return nil, 0, s.RefusedByStore(r)
 	}

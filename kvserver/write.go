@@ -99,6 +99,9 @@ var statusKinds = map[kv.Status]error{
 	kv.StatusNotFound:  failure.KeyMissing, kv.StatusTooManyKeys: failure.TooManyKeys, kv.StatusResultTooLarge: failure.ResultTooLarge,
 	kv.StatusLeaseNotFound: failure.LeaseGone, kv.StatusLeaseExists: failure.LeaseExists,
 	kv.StatusLeaseFull: failure.LeaseFull, kv.StatusLeasesFull: failure.LeasesFull,
+	kv.StatusLockHeld: failure.LockHeld, kv.StatusQueued: failure.LockHeld, kv.StatusLimitMismatch: failure.LimitMismatch,
+	kv.StatusLockQueueFull: failure.LockQueueFull, kv.StatusLocksFull: failure.LocksFull,
+	kv.StatusLockLost: failure.LockLost, kv.StatusLockNotFound: failure.NotWaiting,
 }
 
 // RefusedByStore translates a result that is not kv.StatusOK into an error.
@@ -125,6 +128,9 @@ func kindOf(status kv.Status) error {
 // whyRefused returns the sentence for a result that is a refusal.
 func (s *Server) whyRefused(r kv.Result) string {
 	if why := whyLeaseRefused(r); why != "" {
+		return why
+	}
+	if why := whyLockRefused(r); why != "" {
 		return why
 	}
 	switch r.Status {

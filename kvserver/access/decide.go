@@ -18,6 +18,7 @@ func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 	if t.State() == auth.Off {
 		return nil
 	}
+	right = r.Right(right)
 	i := c.present(t)
 	if g.allows(t, i, right, r) {
 		return nil

@@ -12,6 +12,9 @@ const (
 	// HeaderCreated is the revision of the change that created the key, where the cluster
 	// works at a level with a history.
 	HeaderCreated = "Kv-Created"
+	// HeaderIfLock lets a write happen only while a token holds a lock: jobs;token=57, the
+	// name percent-encoded.
+	HeaderIfLock = "If-Lock"
 	// HeaderLease is the lease that the key is tied to.
 	HeaderLease = "Kv-Lease"
 	// HeaderExpiresIn is after how many seconds at least the key ends, if it has an end.

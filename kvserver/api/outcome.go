@@ -28,6 +28,12 @@ const (
 	CodeLeaseExists         Code = "lease_exists"         // 409: a lease with the id that was asked for is alive
 	CodeLeaseFull           Code = "lease_full"           // 409: one lease has as many keys or bytes as it may
 	CodeLeasesFull          Code = "leases_full"          // 507
+	CodeLockNotFound        Code = "lock_not_found"       // 404: nobody holds it, or waits for it
+	CodeLockHeld            Code = "lock_held"            // 409
+	CodeLimitMismatch       Code = "limit_mismatch"       // 409: the lock has another limit of holders
+	CodeLockQueueFull       Code = "lock_queue_full"      // 409
+	CodeLocksFull           Code = "locks_full"           // 507
+	CodeLockLost            Code = "lock_lost"            // 412: the token does not hold the lock
 	CodeMethodNotAllowed    Code = "method_not_allowed"   // 405
 	CodeRevisionAhead       Code = "revision_ahead"       // 409: no node has come to it
 	CodeOtherCluster        Code = "other_cluster"        // 409
@@ -108,6 +114,8 @@ type Problem struct {
 	// Operation names the operation for which a transaction was refused, by its number in
 	// its branch, from 0; one inside of a nested transaction as in "3.1".
 	Operation string `json:"operation,omitempty"`
+	// Holders are those of a lock, at a CodeLockHeld, for a client that may observe it.
+	Holders []LockHolder `json:"holders,omitempty"`
 	// Next is where a list goes on whose pages were to show one state, at a
 	// CodeRevisionGone: the same request without that state.
 	Next string `json:"next,omitempty"`

@@ -13,7 +13,7 @@ type WatchBody struct {
 	Cluster   string          `json:"cluster"`
 }
 
-// WatchSelector names a key, a prefix, or a range from From on and up to but not
+// WatchSelector names a key, a prefix, a lock, or a range from From on and up to but not
 // including To. Each text may be in base64 instead, as one that is no UTF-8 must.
 type WatchSelector struct {
 	Key       *string `json:"key"`
@@ -24,6 +24,8 @@ type WatchSelector struct {
 	FromB64   []byte  `json:"from_base64"`
 	To        *string `json:"to"`
 	ToB64     []byte  `json:"to_base64"`
+	Lock      *string `json:"lock"`
+	LockB64   []byte  `json:"lock_base64"`
 }
 
 // What a watch over HTTP sends. As Server-Sent Events each is the data of an event of the
@@ -65,7 +67,7 @@ type WatchSynced struct {
 // WatchChange ("change") is one change. Its id is the revision.
 type WatchChange struct {
 	Revision uint64       `json:"revision"`
-	Events   []WatchEvent `json:"events"`
+	Events   []WatchEvent `json:"events"` // or WatchLockEvents
 }
 
 // Values of WatchEvent.Op.

@@ -90,6 +90,15 @@ func LocksWith(prefix string) Range {
 	return Range{space: Locks, from: prefix, end: following(prefix)}
 }
 
+// Right returns the right that a request needs on the range: to watch a lock is to observe
+// it.
+func (r *Range) Right(right Right) Right {
+	if right == Watch && r.space == Locks {
+		return Observe
+	}
+	return right
+}
+
 // within reports whether all of the range is inside a rule's prefix, or is a rule's one
 // key.
 func (r *Range) within(rule *Rule) bool {

@@ -2,6 +2,7 @@ package clerkd
 
 import (
 	"bytes"
+	"context"
 	"time"
 
 	"raftkv/kvserver"
@@ -55,12 +56,17 @@ func (r *reader) forward(h clerkwire.Header) bool {
 		return true
 	}
 	f.size = int64(len(f.command.Value))
-	if f.command.Op == kv.OpDelete || f.command.Op == kv.OpRevoke {
+	switch f.command.Op {
+	case kv.OpDelete, kv.OpRevoke, kv.OpRelease, kv.OpLeaveQueue:
 		f.class, f.size = kvserver.Deletes, 0
+	case kv.OpKeepAlive:
+		f.class, f.size = kvserver.KeepAlives, 0
 	}
 	switch err := f.check(); {
 	case err != nil:
 		f.refuse(err)
+	case f.class == kvserver.KeepAlives:
+		f.keepAlive()
 	case r.server.Enter(f.class, f.size):
 		f.propose()
 	default:
@@ -132,6 +138,32 @@ func (f forward) propose() {
 	}
 }
 
+// keepAlive keeps a lease alive for a request that waits on another node. Such commands are
+// joined by the machine, and have places of their own.
+func (f forward) keepAlive() {
+	d := f.conn.door
+	id, _ := f.command.KeptOne()
+	f.command = kv.Command{Op: f.command.Op} // its bytes are the connection's
+	if err := d.server.EnterOrRefuse(f.class); err != nil {
+		f.refuse(err)
+		return
+	}
+	d.work.Go(func() {
+		defer d.server.Leave(f.class, f.size)
+		ctx, cancel := context.WithDeadline(d.server.Machine().Lifetime(), f.deadline)
+		defer cancel()
+		ttls, err := d.server.Machine().KeepAlive(ctx, f.who.Author(), []int64{id})
+		r := kv.Result{}
+		switch {
+		case err == nil && ttls[0] == 0:
+			r.Status = kv.StatusLeaseNotFound
+		case err == nil:
+			r.Version = ttls[0]
+		}
+		f.answer(kvserver.Ending{Result: r, Err: err})
+	})
+}
+
 // answer sends back how the command ended.
 func (f *forward) answer(e kvserver.Ending) {
 	if e.Err != nil {
@@ -146,7 +178,7 @@ func (f *forward) answer(e kvserver.Ending) {
 		Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
 	}
 	var refused *clerkwire.Refused
-	if r.Status != kv.StatusOK {
+	if r.Status != kv.StatusOK && r.Status != kv.StatusQueued {
 		said := refusedAs(d.server.Refuse(d.server.RefusedByStore(r)))
 		refused, forwarded.Detail = &said, said.Detail
 	}

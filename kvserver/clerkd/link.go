@@ -277,7 +277,7 @@ func (c *linkCall) take(node string, kind clerkwire.Kind, body []byte) error {
 		Status: kv.Status(m.Status), Revision: m.Revision, Version: m.Version, Length: m.Length,
 		Created: m.Created, Deleted: m.Deleted, Replayed: m.Replayed,
 	}}
-	if c.answer.Result.Status != kv.StatusOK {
+	if status := c.answer.Result.Status; status != kv.StatusOK && status != kv.StatusQueued {
 		c.answer.Refusal = kvserver.RefusedThere(c.answer, m.Detail)
 	}
 	return nil

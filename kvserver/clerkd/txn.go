@@ -81,7 +81,7 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 		ctx, cancel := r.server.OwnContext()
 		defer cancel()
 		results, _ := c.Results()
-		outcome, revision, err := d.server.ReadTxn(ctx, who, t, results)
+		outcome, revision, err := d.server.ReadTxn(ctx, who, t, kv.Guard{}, results)
 		d.observer.Clerk(h.Kind, time.Since(begun))
 		if err != nil {
 			refuse(err)

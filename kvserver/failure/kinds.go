@@ -62,6 +62,15 @@ const (
 	LeaseFull   kind = "lease full"
 	LeasesFull  kind = "too many leases"
 
+	// Of locks.
+	NoSuchLock    kind = "no such lock"
+	NotWaiting    kind = "does not wait for the lock"
+	LockHeld      kind = "lock held"
+	LimitMismatch kind = "lock of another limit"
+	LockQueueFull kind = "queue of the lock full"
+	LocksFull     kind = "too many locks"
+	LockLost      kind = "lock lost"
+
 	// Of changes of the membership.
 	JoinRefused      kind = "join refused"
 	NoSuchMember     kind = "no such member"

@@ -28,7 +28,7 @@ type asker struct {
 	name, token string
 	unknown     bool // the token opens nothing
 	right       auth.Right
-	prefix      string // of keys
+	prefix      string // of keys, or of locks
 }
 
 // may is the model: whether an asker may use a right on everything that begins with
@@ -44,10 +44,12 @@ func (a asker) may(right auth.Right, on string) bool {
 	case a.right != right:
 		return false
 	}
-	return !onKeys(right) || strings.HasPrefix(on, a.prefix)
+	return !onKeys(right) && !onLocks(right) || strings.HasPrefix(on, a.prefix)
 }
 
 func onKeys(right auth.Right) bool { return right >= auth.Read && right <= auth.Delete }
+
+func onLocks(right auth.Right) bool { return right == auth.Acquire || right == auth.Observe }
 
 // askers makes the identities of the matrix: none, wrong, expired, disabled, each right
 // alone on its own prefix and on a foreign one, admin.
@@ -70,7 +72,7 @@ func askers(t *testing.T, s *testServer) (all []asker) {
 			switch {
 			case onKeys(right):
 				rule.Space, rule.Text = auth.Keys, prefix
-			case right == auth.Acquire || right == auth.Observe:
+			case onLocks(right):
 				rule.Space, rule.Text = auth.Locks, prefix
 			case right == auth.Admin:
 				continue
@@ -115,6 +117,18 @@ func calls(r Route) (all []call) {
 			}
 			all = append(all, k)
 		}
+	case lockPath:
+		for _, name := range []string{"a%2F1", "a", "b"} {
+			k := c
+			k.target, k.on = strings.Replace(target, "abcd1234", name, 1), strings.Replace(name, "%2F", "/", 1)
+			all = append(all, k)
+		}
+	case "/v1/locks":
+		for _, prefix := range []string{"a/", "a", ""} {
+			k := c
+			k.target, k.on = target+"?prefix="+prefix, prefix
+			all = append(all, k)
+		}
 	case txnPath:
 		for _, q := range []struct {
 			right    auth.Right
@@ -150,8 +164,11 @@ func calls(r Route) (all []call) {
 			}
 		}
 	case "/v1/watch":
-		for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?key=a/1", "a/1"}, {"?from=a/&to=a/5", "a/"}, {"?prefix=", ""}, {"?from=b", "b"}} {
+		for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?key=a/1", "a/1"}, {"?from=a/&to=a/5", "a/"}, {"?prefix=", ""}, {"?from=b", "b"}, {"?lock=a/1", "a/1"}, {"?lock=b", "b"}} {
 			k := c
+			if strings.HasPrefix(q.query, "?lock") {
+				k.right = auth.Observe
+			}
 			k.target, k.on = target[:len("/v1/watch")]+q.query, q.on
 			if r.Method == "POST" {
 				values, _ := url.ParseQuery(q.query[1:])

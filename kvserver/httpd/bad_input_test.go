@@ -36,6 +36,12 @@ func goodRequest(r Route) (target, body string, header []string) {
 		target += "?prefix=none/"
 	case "POST /v1/txn":
 		body = `{"then":[{"op":"put","key":"k","text":"value"}]}`
+	case "POST /v1/locks/{name}":
+		body = `{"lease":9}`
+	case "PUT /v1/locks/{name}":
+		target, body = target+"?token=3", "value"
+	case "DELETE /v1/locks/{name}":
+		target += "?token=3"
 	case "POST /v1/leases":
 		body = `{"ttl":"15s"}`
 	case "POST /v1/leases/keepalive":
@@ -129,7 +135,16 @@ var badParameters = map[string][]badValue{
 	"lease": malformed("", "0", "x", "01", "%2B1", "1.0", overflow),
 	"keys":  malformed("no", "2"),
 
-	"GET /v1/leases after": malformed("", "x", "9223372036854775807", overflow),
+	"lock":  malformed("", strings.Repeat("k", 257), "a"),        // the last without a token
+	"token": malformed("", "0", "-1", "01", "x", "57", overflow), // a number without a lock
+
+	"GET /v1/watch lock":            malformed("", strings.Repeat("k", 257)),
+	"PUT /v1/locks/{name} token":    malformed("", "0", "-1", "01", "x", overflow),
+	"DELETE /v1/locks/{name} token": malformed("", "0", "-1", "01", "x", overflow),
+	"GET /v1/locks/{name} token":    malformed("", "0", "-1", "01", "x", overflow),
+	"GET /v1/locks prefix":          malformed(strings.Repeat("k", 257)),
+	"GET /v1/locks after":           malformed(strings.Repeat("k", 257)),
+	"GET /v1/leases after":          malformed("", "x", "9223372036854775807", overflow),
 }
 
 // badHeaders are the values that each header must not have on reads and on
@@ -142,6 +157,8 @@ var badHeaders = map[string]struct{ onReads, onWrites []badValue }{
 	"If-None-Match":   {malformed("17", `"x"`, `"1", 2`, `"1",`, `"1", *`, "*, *", "*\n*", "\"1\"\nx", `w/"17"`, ""), malformed(`"17"`, "17", "*, *", "*\n*", "")},
 	api.HeaderIdempotencyKey: {nil, malformed("", `""`, strings.Repeat("x", 65), `"`+strings.Repeat("x", 65)+`"`,
 		"two words", "ä", `"open`, `open"`, `a"b`, `a\b`, "tab\there", "one\ntwo", "\x7f")},
+	api.HeaderIfLock: {nil, malformed("", "jobs", "jobs;57", "jobs;token=", "jobs;token=x", "jobs;token=0", ";token=5", "%zz;token=5", "a;token=5, b;token=6", "a;token=5\nb;token=6",
+		strings.Repeat("k", 257)+";token=5", "jobs;token="+overflow)},
 	"Content-Type": {nil, []badValue{{"", 415, api.CodeUnsupportedMedia}, {"text/plain", 415, api.CodeUnsupportedMedia},
 		{"application/x-www-form-urlencoded", 415, api.CodeUnsupportedMedia}, {"application/json; charset", 415, api.CodeUnsupportedMedia}}},
 }
@@ -161,7 +178,7 @@ var badBodies = map[string][]badValue{
 		badValue{`{"then":[{"op":"txn","then":[` + strings.Repeat(`{"op":"txn","then":[`, 129) + strings.Repeat(`]}`, 129) + `]}]}`, 413, api.CodeTxnTooLarge}),
 	"POST /v1/watch": append(malformed("", "{", "[]", "null", `{}`, `{"selectors":[]}`, `{"selectors":[{}]}`, `{"selectors":[{"key":""}]}`, `{"Selectors":[{"key":"k"}]}`,
 		`{"selectors":[{"key":"k"}]}{}`, `{"selectors":[{"key":"k"}],"selectors":[{"key":"k"}]}`, `{"selectors":[{"key":"k","prefix":"k"}]}`, `{"selectors":[{"key":"k","from":"k"}]}`,
-		`{"selectors":[{"key":"k","key_base64":"aw=="}]}`, `{"selectors":[{"from":"b","to":"a"}]}`, `{"selectors":[{"lock":"l"}]}`, `{"selectors":[{"key":"k"}],"after":-1}`,
+		`{"selectors":[{"key":"k","key_base64":"aw=="}]}`, `{"selectors":[{"from":"b","to":"a"}]}`, `{"selectors":[{"lock":"l","key":"k"}]}`, `{"selectors":[{"lock":""}]}`, `{"selectors":[{"key":"k"}],"after":-1}`,
 		`{"selectors":[{"key":"k"}],"after":"57"}`, `{"selectors":[{"key":"k"}],"progress":"1h"}`, `{"selectors":[{"key":"k"}],"mirror":"1"}`, `{"selectors":[{"key":"`+"\xff"+`"}]}`,
 		`{"selectors":[`+strings.Repeat(`{"key":"k"},`, api.MaxSelectors)+`{"key":"k"}]}`),
 		badValue{`{"selectors":[{"key":"` + strings.Repeat("k", 1025) + `"}]}`, 414, api.CodeKeyTooLong},
@@ -172,6 +189,10 @@ var badBodies = map[string][]badValue{
 		`{"rules":[{"rights":["read"]}]}`, `{"rules":[{"prefix":"a","rights":["x"]}]}`, `{"rules":[{"prefix":"a","rights":[]}]}`, `{"limits":{"x":1}}`, `{"limits":{"in_flight":-1}}`, `{"disabled":1}`),
 	"POST /v1/auth/tokens": malformed("", "{}", "null", `{"identity":""}`, `{"identity":"a b"}`, `{"identity":"a","ttl":"x"}`, `{"identity":"a","ttl":"-1h"}`, `{"identity":"a","token":"x"}`,
 		`{"identity":"a","comment":"`+strings.Repeat("c", 129)+`"}`),
+	"POST /v1/locks/{name}": append(malformed("", "{", "[]", "null", "{}", `{"ttl":"x"}`, `{"ttl":"999ms"}`, `{"ttl":"15s","lease":9}`, `{"lease":"9"}`, `{"Lease":9}`, `{"lease":9,"lease":9}`,
+		`{"lease":9}{}`, `{"lease":9,"limit":1025}`, `{"lease":9,"limit":-1}`, `{"lease":9,"delay":"61s"}`, `{"lease":9,"delay":"-1s"}`, `{"lease":9,"text":"a","value":"YQ=="}`, `{"lease":9,"value":"?"}`,
+		`{"lease":9,"text":"`+strings.Repeat("v", 1025)+`"}`), badValue{`{"lease":9,"text":"` + strings.Repeat("v", maxAcquireBytes) + `"}`, 413, api.CodeValueTooLarge}),
+	"PUT /v1/locks/{name}": {{strings.Repeat("v", 1025), 413, api.CodeValueTooLarge}},
 	"POST /v1/leases": append(malformed("", "{", "[]", "null", "{}", `{"ttl":"x"}`, `{"ttl":"5"}`, `{"ttl":5}`, `{"ttl":"999ms"}`, `{"ttl":"15s","lease":"1"}`,
 		`{"TTL":"15s"}`, `{"ttl":"15s","ttl":"15s"}`, `{"ttl":"15s"}{}`, `{"ttl":"15s","note":"`+strings.Repeat("n", 257)+`"}`),
 		badValue{`{"ttl":"15s","note":"` + strings.Repeat("n", maxGrantBytes) + `"}`, 413, api.CodeValueTooLarge}),
@@ -275,7 +296,7 @@ func badRequests(t testing.TB, r Route) (all []badRequest) {
 		for _, v := range bad {
 			add(fmt.Sprintf("parameter %s=%.20s", parameter, v.value), v.status, v.code, plain(with(rest, parameter+"="+v.value)))
 		}
-		if r.Path == "/v1/watch" && (parameter == "key" || parameter == "prefix") {
+		if r.Path == "/v1/watch" && (parameter == "key" || parameter == "prefix" || parameter == "lock") {
 			continue // may be given several times
 		}
 		add("parameter twice: "+parameter, 400, api.CodeBadRequest, plain(with(with(rest, parameter+"=1"), parameter+"=1")))

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 )
 
@@ -38,16 +39,22 @@ func (x *exchange) checkLength() (int64, error) {
 // ends with the answer, so that nothing past the limit has to be read.
 func (x *exchange) tooLarge(length int64) error {
 	x.w.Header().Set("Connection", "close")
-	if limit := x.bodyLimit(); x.route.Path == txnPath {
+	switch limit := x.bodyLimit(); x.route.Path {
+	case txnPath:
 		return failure.Of(failure.TxnTooLarge, nil, "the transaction has more than %d bytes, the limit of this node (--max-txn-bytes); split it", limit)
+	case lockPath:
+		return failure.Of(failure.ValueTooLarge, nil, "the value has more than %d bytes, which that of a lock may have; publish a key that holds it", limit)
 	}
 	return x.door.server.CheckValue(length)
 }
 
 // bodyLimit is the length of the longest body that the request may have.
 func (x *exchange) bodyLimit() int64 {
-	if x.route.Path == txnPath {
+	switch x.route.Path {
+	case txnPath:
 		return x.door.server.Config().MaxTxnBytes
+	case lockPath:
+		return api.MaxLockValueBytes
 	}
 	return x.door.maxValueBytes
 }

@@ -1,9 +1,11 @@
 package httpd
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -68,6 +70,43 @@ func (x *exchange) cas() (c kv.Condition, given bool, err error) {
 		return kv.Condition{Kind: kv.IfAbsent}, true, nil
 	}
 	return kv.Condition{Kind: kv.IfRevision, Number: revision}, true, nil
+}
+
+// lockToken reads the token of a lock.
+func lockToken(what, text string) (uint64, error) {
+	token, ok := port.ParseNumber(text)
+	if !ok || token == 0 {
+		return 0, failure.Of(failure.BadRequest, nil, "the %s is %.40q; it must be the token of a lock, a whole number", what, text)
+	}
+	return token, nil
+}
+
+// guard returns the guard of a write: by the header If-Lock, or by the parameters lock and
+// token, which are easier to type.
+func (x *exchange) guard() (g kv.Guard, err error) {
+	text, given, err := x.single(api.HeaderIfLock)
+	name, named := x.query["lock"]
+	token, numbered := x.query["token"]
+	switch {
+	case err != nil, !given && !named && !numbered:
+		return g, err
+	case given && (named || numbered):
+		return g, failure.Of(failure.BadRequest, nil, "there are both %s and the parameters lock and token; choose one", api.HeaderIfLock)
+	case !given && named != numbered:
+		return g, failure.Of(failure.BadRequest, nil, "the parameters lock and token go together, as in ?lock=jobs&token=57")
+	case given:
+		raw, number, ok := kvserver.ParseGuard(text)
+		if name, err = url.PathUnescape(raw); !ok || err != nil {
+			return g, failure.Of(failure.BadRequest, err, "the header %s is %.80q; it must be the name of a lock, percent-encoded, and its token, as in jobs;token=57", api.HeaderIfLock, text)
+		}
+		token = number
+	}
+	if err := kvserver.CheckLockName(name); err != nil {
+		return g, err
+	}
+	g.Lock = name
+	g.Token, err = lockToken("token of the lock", token)
+	return g, err
 }
 
 // single returns the value of a header that may be there once.

@@ -28,6 +28,7 @@ type exchange struct {
 	// rawKey is the key in the path, as it was sent, for routes that have one.
 	rawKey string
 	id     string
+	lock   string // that the request asks for, "" if it does not
 	// who makes the request; nobody until authenticate has looked.
 	who kvserver.Caller
 	// counted is set while the request counts for its caller's limits;
@@ -177,6 +178,9 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	problem.Checks = checks
 	if refusal.Code == api.CodeRevisionGone {
 		problem.Next = x.next
+	}
+	if refusal.Code == api.CodeLockHeld && x.lock != "" {
+		problem.Holders = x.holders()
 	}
 	if x.repeatable && refusal.Outcome == api.OutcomeUnknown {
 		problem.Retryable = true // the log knows the request again

@@ -255,6 +255,8 @@ func TestEveryListedRouteIsServed(t *testing.T) {
 	s, _ := newServer(t, func(c *settings) { c.Level = 3 })
 	wantStatus(t, ask(s, "PUT", "/v1/kv/k", "v"), 201)
 	wantStatus(t, ask(s, "POST", "/v1/leases", `{"ttl":"60s","lease":9}`, "Content-Type", api.MediaJSON), 201)
+	// Behind two changes a request for a lock has the token 3.
+	wantStatus(t, ask(s, "POST", "/v1/locks/abcd1234", `{"lease":9}`, "Content-Type", api.MediaJSON), 200)
 	root := newIdentity(t, s, "root", "root0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
 	var seen []string
 	for _, r := range Routes() {

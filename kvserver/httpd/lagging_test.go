@@ -69,8 +69,9 @@ var linearizableReads = map[string]map[string]func(*testing.T, *testServer) bool
 // The reads of identities need a level that this store does not have; see auth_test.go.
 var otherReads = []string{
 	"GET /v1/auth/identities", "GET /v1/auth/identities/{name}", "GET /v1/auth/tokens", "GET /v1/auth/state", "GET /v1/auth/me",
-	// Those of leases likewise; they wait as a GET does (kvserver.readLeases).
-	"GET /v1/leases", "GET /v1/leases/{id}",
+	// Those of leases and locks likewise; they wait as a GET does (kvserver.readLeases,
+	// kvserver.readLocks).
+	"GET /v1/leases", "GET /v1/leases/{id}", "GET /v1/locks/{name}", "GET /v1/locks",
 	// These show members, and no keys.
 	"GET /v1/members", "GET /v1/members/changes/{id}", "GET /v1/cluster/settings", "GET /v1/endpoints", "GET /v1/join-tokens",
 	"GET /v1/status", "HEAD /v1/status", "GET /v1/integrity", "GET /v1/recorder", "GET /v1/explain", "GET /v1/overview", "GET /v1/watch" /* has a test of its own */, "GET /metrics", "HEAD /metrics", "GET /livez", "HEAD /livez",

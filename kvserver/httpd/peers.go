@@ -230,7 +230,7 @@ var firstHopHeaders = []string{
 // decidingHeaders decide what a request does. They travel even if the client's
 // Connection names them: without one, the leader would do what was not asked for, or
 // would do it for somebody else.
-var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey, "Content-Type", "Authorization"}
+var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIfLock, api.HeaderIdempotencyKey, "Content-Type", "Authorization"}
 
 // outgoing makes the request for the leader: the client's, with the body read
 // whole, and marked so that it travels no further.

@@ -6,12 +6,14 @@ import (
 	"slices"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/port"
 )
 
-// conditional are the headers of RFC 9110 that make a request conditional.
-var conditional = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
+// conditional are the headers that make a request conditional: those of RFC 9110, and the
+// guard by a lock.
+var conditional = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", api.HeaderIfLock}
 
 // checkAgainst refuses what would have to be ignored, because the route gives it no
 // meaning: a client that sends a condition, a parameter or a body counts on it.
@@ -52,7 +54,7 @@ func (x *exchange) parseQuery(params []string) error {
 		switch {
 		case !slices.Contains(params, name):
 			return failure.Of(failure.BadRequest, nil, "the parameter %.40q is unknown here", name)
-		case x.route.Path == "/v1/watch" && (name == "key" || name == "prefix"):
+		case x.route.Path == "/v1/watch" && (name == "key" || name == "prefix" || name == "lock"):
 			if x.repeated == nil {
 				x.repeated = map[string][]string{}
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,19 +92,19 @@ func ofSystem(*exchange) ([]auth.Range, error) { return []auth.Range{{}}, nil }
 // routeTable is the one list of routes.
 func routeTable() []route {
 	reads := []string{"consistency", "min_revision", "at_revision", "redirect", "wait", "changed_after"}
-	watches := []string{"key", "prefix", "from", "to", "after", "mirror", "prev", "keys_only", "text", "progress", "cluster"}
+	watches := []string{"key", "prefix", "lock", "from", "to", "after", "mirror", "prev", "keys_only", "text", "progress", "cluster"}
 	lists := append([]string{"prefix", "after", "limit", "keys_only", "pin"}, reads...)
-	writes := []string{"cas", "redirect", "prev"}
-	ranges := []string{"prefix", "from", "to", "all", "at_most", "partial", "prev", "redirect"}
+	writes := []string{"cas", "lock", "token", "redirect", "prev"}
+	ranges := []string{"prefix", "from", "to", "all", "at_most", "partial", "lock", "token", "prev", "redirect"}
 	onReads := []string{"Accept", "If-None-Match"}
-	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIdempotencyKey}
+	onWrites := []string{"If-Match", "If-None-Match", api.HeaderIfLock, api.HeaderIdempotencyKey}
 	afterRead := []int{200, 304, 307, 400, 404, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterList := []int{200, 304, 307, 400, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterWatch := []int{200, 400, 409, 410, 414, 429, 500, 501, 503, 504}
 	afterPut := []int{200, 201, 307, 400, 404, 409, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
 	afterAppend := []int{200, 307, 400, 404, 409, 411, 412, 413, 414, 422, 429, 500, 501, 503, 504, 507}
 	afterDelete := []int{200, 204, 307, 400, 412, 414, 422, 429, 500, 501, 503, 504}
-	afterRange := []int{200, 307, 400, 413, 414, 422, 429, 500, 501, 503, 504}
+	afterRange := []int{200, 307, 400, 412, 413, 414, 422, 429, 500, 501, 503, 504}
 	afterTxn := []int{200, 307, 400, 404, 409, 411, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
 	authReads := []int{200, 400, 404, 429, 500, 501, 503, 504}
 	authWrites := []int{200, 201, 204, 400, 404, 412, 413, 415, 422, 429, 500, 501, 503, 504, 507}
@@ -115,8 +116,8 @@ func routeTable() []route {
 		{Route{"DELETE", "/v1/kv/{key}", kvserver.Deletes, auth.Delete, writes, onWrites, afterDelete}, ofKey, (*Door).serveDelete},
 		{Route{"GET", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
 		{Route{"HEAD", "/v1/kv", kvserver.Reads, auth.List, lists, []string{"Accept"}, afterList}, ofList, (*Door).serveList},
-		{Route{"DELETE", "/v1/kv", kvserver.Deletes, auth.Delete, ranges, []string{api.HeaderIdempotencyKey}, afterRange}, ofDelete, (*Door).serveDeleteRange},
-		{Route{"POST", txnPath, kvserver.Writes, auth.Write, []string{"strict", "text", "redirect"}, []string{"Content-Type", api.HeaderIdempotencyKey}, afterTxn}, ofBody, (*Door).serveTxn},
+		{Route{"DELETE", "/v1/kv", kvserver.Deletes, auth.Delete, ranges, []string{api.HeaderIfLock, api.HeaderIdempotencyKey}, afterRange}, ofDelete, (*Door).serveDeleteRange},
+		{Route{"POST", txnPath, kvserver.Writes, auth.Write, []string{"strict", "text", "lock", "token", "redirect"}, []string{"Content-Type", api.HeaderIfLock, api.HeaderIdempotencyKey}, afterTxn}, ofBody, (*Door).serveTxn},
 		{Route{"GET", "/v1/watch", kvserver.Free, auth.Watch, watches, []string{"Accept", "Last-Event-Id"}, afterWatch}, ofWatch, (*Door).serveWatch},
 		{Route{"POST", "/v1/watch", kvserver.Free, auth.Watch, nil, []string{"Accept", "Content-Type"}, append([]int{413, 415}, afterWatch...)}, ofBody, (*Door).serveWatchBody},
 		{Route{"GET", "/v1/clerk", kvserver.Free, auth.Known, nil, nil, []int{101, 200, 400, 429, 500, 503}}, ofSystem, (*Door).serveClerk},
@@ -146,7 +147,7 @@ func routeTable() []route {
 		{Route{"GET", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 		{Route{"HEAD", "/readyz", kvserver.Free, auth.Open, []string{"verbose"}, nil, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveReady},
 	}
-	all = append(append(all, leaseRoutes()...), memberRoutes()...)
+	all = slices.Concat(all, lockRoutes(), leaseRoutes(), memberRoutes())
 	for _, path := range []string{pagePath, pagePath + "{name}"} {
 		// Files of the program hold nothing of anybody's. What the page shows is asked for
 		// by the routes above.

@@ -76,12 +76,12 @@ func (d *Door) serveWatchBody(x *exchange) error {
 // selectorsOf reads the selectors in a body.
 func selectorsOf(all []api.WatchSelector) (s watch.Selectors, err error) {
 	for i, one := range all {
-		var texts [4]string
-		var given [4]bool
-		for k, t := range [4]struct {
+		var texts [5]string
+		var given [5]bool
+		for k, t := range [5]struct {
 			text *string
 			b64  []byte
-		}{{one.Key, one.KeyB64}, {one.Prefix, one.PrefixB64}, {one.From, one.FromB64}, {one.To, one.ToB64}} {
+		}{{one.Key, one.KeyB64}, {one.Prefix, one.PrefixB64}, {one.From, one.FromB64}, {one.To, one.ToB64}, {one.Lock, one.LockB64}} {
 			switch {
 			case t.text != nil && t.b64 != nil:
 				return s, failure.Of(failure.BadRequest, nil, "selector %d has a text as it is and in base64", i)
@@ -95,14 +95,16 @@ func selectorsOf(all []api.WatchSelector) (s watch.Selectors, err error) {
 			}
 		}
 		switch ranged := given[2] || given[3]; {
-		case given[0] && !given[1] && !ranged:
+		case given == [5]bool{0: true}:
 			s.Keys = append(s.Keys, texts[0])
-		case given[1] && !given[0] && !ranged:
+		case given == [5]bool{1: true}:
 			s.Prefixes = append(s.Prefixes, texts[1])
-		case ranged && !given[0] && !given[1]:
+		case given == [5]bool{4: true}:
+			s.Locks = append(s.Locks, texts[4])
+		case ranged && given == [5]bool{2: given[2], 3: given[3]}:
 			s.Ranges = append(s.Ranges, watch.Range{From: texts[2], To: texts[3]})
 		default:
-			return s, failure.Of(failure.BadRequest, nil, "selector %d must name one key, one prefix, or a range by from and to", i)
+			return s, failure.Of(failure.BadRequest, nil, "selector %d must name one key, one prefix, one lock, or a range by from and to", i)
 		}
 	}
 	if err := s.Check(api.MaxSelectors); err != nil {
@@ -163,7 +165,7 @@ func (x *exchange) unhurried() {
 // watchRequest reads what a watch follows, and from where.
 func (x *exchange) watchRequest() (r kvserver.WatchRequest, err error) {
 	r.Who = &x.who
-	r.Selectors.Keys, r.Selectors.Prefixes = x.repeated["key"], x.repeated["prefix"]
+	r.Selectors.Keys, r.Selectors.Prefixes, r.Selectors.Locks = x.repeated["key"], x.repeated["prefix"], x.repeated["lock"]
 	from, ranged := x.query["from"]
 	to, ends := x.query["to"]
 	if ranged || ends {

@@ -111,6 +111,9 @@ func (x *exchange) command(op kv.Op) (c kv.Command, err error) {
 	if err == nil {
 		c.Tie, err = x.tie(op)
 	}
+	if err == nil {
+		c.Guard, err = x.guard()
+	}
 	c.Op, c.Key = op, []byte(key)
 	x.repeatable = c.IdempotencyKey != ""
 	return c, err
@@ -243,6 +246,9 @@ func (d *Door) serveDeleteRange(x *exchange) error {
 	if command.Previous, err = x.flag("prev"); err != nil {
 		return err
 	}
+	if command.Guard, err = x.guard(); err != nil {
+		return err
+	}
 	x.repeatable = command.IdempotencyKey != ""
 	if sent, err := d.redirect(x); sent || err != nil {
 		return err
@@ -305,6 +311,10 @@ func (d *Door) serveTxn(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	guard, err := x.guard()
+	if err != nil {
+		return err
+	}
 	key, err := x.idempotencyKey()
 	if err != nil {
 		return err
@@ -324,14 +334,14 @@ func (d *Door) serveTxn(x *exchange) error {
 	ctx, cancel := x.context()
 	defer cancel()
 	if !t.Writes() {
-		outcome, revision, err := d.server.ReadTxn(ctx, &x.who, t, api.MaxTxnResultBytes)
+		outcome, revision, err := d.server.ReadTxn(ctx, &x.who, t, guard, api.MaxTxnResultBytes)
 		if err != nil {
 			return err
 		}
 		return x.answerTxn(outcome, revision, strict, text)
 	}
 	command := kv.TxnCommand(t, api.MaxTxnResultBytes)
-	command.IdempotencyKey, command.MaxLength = key, uint64(d.maxValueBytes)
+	command.Guard, command.IdempotencyKey, command.MaxLength = guard, key, uint64(d.maxValueBytes)
 	size := int64(len(x.body.bytes))
 	if err := d.server.Wait(ctx, x.route.Class, size); err != nil {
 		return err

@@ -8,9 +8,7 @@ import (
 
 // CheckAsked says what keeps c from being a command that a client may ask for at
 // another node. nil: nothing. Such a command is a put, append, delete or touch, grants
-// or revokes a lease, or is about a lock; keep-alives go another way, because the leader
-// joins them, and so do requests that wait for a lock, because the leader is where they
-// wait. What only
+// or revokes a lease, or is about a lock; or it keeps one lease alive. What only
 // the proposing server may decide is empty in it: identity, time, limit, quota. It is
 // in no session, because Clerks ask the leader themselves. The lengths of key and
 // value are for the caller to check.
@@ -19,7 +17,7 @@ import (
 // decides that clients may ask for it.
 func (c *Command) CheckAsked() error {
 	switch c.Op {
-	case OpPut, OpAppend, OpDelete, OpGrant, OpRevoke, OpTouch, OpAcquire, OpRelease, OpLeaveQueue, OpPublish:
+	case OpPut, OpAppend, OpDelete, OpGrant, OpKeepAlive, OpRevoke, OpTouch, OpAcquire, OpRelease, OpLeaveQueue, OpPublish:
 	default:
 		return errors.New("no client may ask for the operation " + c.Op.String())
 	}
@@ -48,6 +46,10 @@ func (c *Command) CheckAsked() error {
 		return errors.New("the command has a lock that no client can name")
 	case c.Op.onLocks():
 		return c.checkLockAsked()
+	case c.Op == OpKeepAlive:
+		if _, one := c.KeptOne(); !one {
+			return errors.New("the command keeps several leases alive, or none, and the answer has room for one")
+		}
 	}
 	return nil
 }

@@ -55,7 +55,9 @@ func (c *Command) EachNeed(fn func(auth.Right, auth.Range) bool) (asked bool) {
 	case OpGrant, OpKeepAlive, OpRevoke:
 		fn(auth.Lease, auth.Range{})
 	case OpAcquire, OpRelease, OpLeaveQueue, OpPublish:
-		fn(auth.Acquire, auth.OneLock(string(c.Key)))
+		if fn(auth.Acquire, auth.OneLock(string(c.Key))) && c.makesLease() {
+			fn(auth.Lease, auth.Range{})
+		}
 	default:
 		return false
 	}

@@ -72,6 +72,14 @@ func KeepAlive(ids ...int64) Command {
 	return Command{Op: OpKeepAlive, Value: b}
 }
 
+// KeptOne returns the lease of a keep-alive that is of one alone.
+func (c *Command) KeptOne() (id int64, one bool) {
+	f := fields{rest: c.Value}
+	one = c.Op == OpKeepAlive && f.byte() == bodyVersion && f.uvarint() == 1
+	id = int64(f.uvarint())
+	return id, one && f.bad == "" && len(f.rest) == 0
+}
+
 // Revoke returns the command that ends a lease now.
 func Revoke(id int64) Command { return Command{Op: OpRevoke, Value: body(uint64(id))} }
 

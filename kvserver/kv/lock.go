@@ -31,6 +31,9 @@ func (f *fields) guard() (g Guard) {
 	return g
 }
 
+// Keeps reports whether the token of a guard holds its lock; always, if there is no guard.
+func (v *View) Keeps(g Guard) bool { return g == (Guard{}) || v.locks.Holds(g.Lock, g.Token) }
+
 func lockNameFits(length int) bool { return length >= 1 && length <= lock.MaxNameBytes }
 
 // onLocks reports whether the operation is about a lock.
@@ -103,25 +106,21 @@ func (c *Command) lockFieldsFit() bool {
 func (c *Command) checkLockAsked() error {
 	f := fields{rest: c.Value}
 	f.check(f.byte() == bodyVersion, "another version")
-	a := Acquire{}
 	if c.Op == OpAcquire {
-		a = f.acquire()
+		f.acquire()
 	} else {
 		f.uvarint()
 	}
-	switch {
-	case f.bad != "":
+	if f.bad != "" {
 		return errors.New("the command has a body that no client writes")
-	case a.Queue:
-		return errors.New("the command waits for a lock, which a client does where the leader is")
 	}
 	return nil
 }
 
-// WaitsForLock reports whether the command is a request for a lock that waits.
-func (c *Command) WaitsForLock() bool {
+// makesLease reports whether the command asks for a lock with a lease that is made for it.
+func (c *Command) makesLease() bool {
 	f := fields{rest: c.Value}
-	return c.Op == OpAcquire && f.byte() == bodyVersion && f.acquire().Queue
+	return c.Op == OpAcquire && f.byte() == bodyVersion && f.acquire().Lease == 0
 }
 
 // runLock applies an operation on a lock.

@@ -282,7 +282,7 @@ func TestLocksAreBounded(t *testing.T) {
 // Method: two identities, enforced.
 func TestALockBelongsToItsIdentity(t *testing.T) {
 	w := newAuthWorld(t)
-	may := auth.Rule{Space: auth.Locks, Text: "jobs/", Rights: auth.RightsOf(auth.Acquire)}
+	may := auth.Rule{Space: auth.Locks, Text: "jobs/", Rights: auth.RightsOf(auth.Acquire, auth.Lease)}
 	ann, bob := w.add("ann", "ann00000", may), w.add("bob", "bob00000", may)
 	w.enforce()
 	s := w.s

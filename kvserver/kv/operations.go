@@ -8,7 +8,7 @@ import (
 
 // run does what c asks for. It does not check whether that was done before.
 func (s *Store) run(c Command) Result {
-	if c.Guard != (Guard{}) && !s.locks.Holds(c.Guard.Lock, c.Guard.Token) {
+	if !s.Keeps(c.Guard) {
 		return Result{Status: StatusLockLost, Revision: s.revision}
 	}
 	if c.Op.onLocks() {

@@ -65,10 +65,16 @@ func (l *Lock) HolderOf(lease int64) int {
 	return slices.IndexFunc(l.Holders, func(h Holder) bool { return h.Lease == lease })
 }
 
+// Waits reports whether a lease is in the queue.
+func (l *Lock) Waits(lease int64) bool { return l.waiterOf(lease) >= 0 }
+
 // waiterOf returns the place of a lease in the queue, or -1.
 func (l *Lock) waiterOf(lease int64) int {
 	return slices.IndexFunc(l.Queue, func(w Waiter) bool { return w.Lease == lease })
 }
+
+// HeldBy reports whether a token holds the lock.
+func (l *Lock) HeldBy(token uint64) bool { return l.withToken(token) >= 0 }
 
 // withToken returns the place of the holder with a token, or -1.
 func (l *Lock) withToken(token uint64) int {
@@ -151,7 +157,7 @@ func (t *Table) Get(name string) (Lock, bool) { return t.locks.Get(name) }
 // Holds reports whether a token holds a lock now.
 func (t *Table) Holds(name string, token uint64) bool {
 	l, _ := t.locks.Get(name)
-	return l.withToken(token) >= 0
+	return l.HeldBy(token)
 }
 
 // Ascend calls fn for the locks whose names are at least from, in the order of their

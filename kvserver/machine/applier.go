@@ -88,7 +88,7 @@ func pieceOf(entries []raft.Entry) int {
 // applyNext lets apply change the store, and then answers the requests that waited
 // for it.
 func (m *Machine) applyNext(messages int, apply func() error) error {
-	begun := time.Now()
+	begun, before := time.Now(), m.store
 	err := apply()
 	m.observer.Applied(messages, time.Since(begun))
 	// Whoever hears that a token was revoked may count on it: the table goes first.
@@ -96,6 +96,8 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 		m.WakeWatches() // some may have lost the right to what they follow
 	}
 	m.noteEnds()
+	departed, lost := m.store.TakeDepartures()
+	m.queues.tell(departed, lost || m.store != before, m.observer.HandedOver)
 	m.waiting.finish(m.results)
 	clear(m.results) // values must not live on in the slice
 	m.results = m.results[:0]

@@ -105,6 +105,7 @@ type Machine struct {
 	canEnd atomic.Bool
 	ticked atomic.Uint64
 	joiner joiner
+	queues queues // of locks
 	// level is the store's, for those that do not hold mu.
 	level atomic.Uint64
 	// auth is the store's table of identities, for those that do not hold mu.

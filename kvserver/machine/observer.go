@@ -11,6 +11,9 @@ type Observer interface {
 	SnapshotWritten(took time.Duration)
 	// Restored says that the store was made from a snapshot.
 	Restored(took time.Duration)
+	// HandedOver says that a lock went to a request that waits here, and how long it took
+	// from the arrival of the release.
+	HandedOver(took time.Duration)
 }
 
 // unobserved measures nothing.
@@ -19,3 +22,4 @@ type unobserved struct{}
 func (unobserved) Applied(int, time.Duration)    {}
 func (unobserved) SnapshotWritten(time.Duration) {}
 func (unobserved) Restored(time.Duration)        {}
+func (unobserved) HandedOver(time.Duration)      {}

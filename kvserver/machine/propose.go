@@ -87,6 +87,9 @@ func (m *Machine) launch(c kv.Command, w *waiter) {
 	if c.Op == kv.OpPut || c.Op == kv.OpAppend || c.Op == kv.OpTxn || c.Op == kv.OpTouch {
 		c.Quota = m.quota()
 	}
+	if c.Op == kv.OpRelease {
+		m.queues.releasing(string(c.Key))
+	}
 	w.proposal = raft.Proposal{
 		Command: kv.EncodeCommand(c),
 		Placed:  func(_, term uint64) { w.term.Store(term) },

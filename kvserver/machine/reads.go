@@ -90,9 +90,12 @@ func (m *Machine) GetAll(lookups []Lookup) (revision uint64) {
 }
 
 // ReadTxn serves a transaction without writes, at one moment; see kv.View.Read.
-func (m *Machine) ReadTxn(t *txn.Txn, results uint64) kv.Result {
+func (m *Machine) ReadTxn(t *txn.Txn, guard kv.Guard, results uint64) kv.Result {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if !m.store.Keeps(guard) {
+		return kv.Result{Status: kv.StatusLockLost, Revision: m.store.Revision()}
+	}
 	return m.store.Read(t, results)
 }
 
@@ -116,6 +119,8 @@ type State struct {
 	HistoryBytes       uint64 // that the history is charged with
 	HistoryEvents      int
 	Leases             int
+	LocksHeld          int // holders of all locks
+	LocksWaiting       int
 	Ties               int    // keys that have an end
 	LeaseTime          uint64 // milliseconds
 	// LeasesExpired and LeasesRevoked count the leases that ended here since the store was
@@ -132,6 +137,7 @@ func (m *Machine) Describe() State {
 		Keys: m.store.Len(), Bytes: m.store.Bytes(), Quota: m.quota(),
 		Sessions: m.store.Sessions(), IdempotencyRecords: m.store.IdempotencyRecords(),
 		HistoryBytes: m.store.HistoryBytes(), HistoryEvents: m.store.HistoryEvents(),
+		LocksHeld: m.store.Locks().Held(), LocksWaiting: m.store.Locks().Waiting(),
 		Leases: m.store.Leases().Len(), Ties: m.store.Leases().Ties(), LeaseTime: m.store.LeaseTime(),
 		LeasesExpired: m.store.Leases().Expired, LeasesRevoked: m.store.Leases().Revoked, Ticks: m.ticked.Load(),
 	}

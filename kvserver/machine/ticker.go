@@ -42,9 +42,18 @@ func (m *Machine) proposeTicks() {
 // noteEnds notes whether anything in the store can end, behind what the applier has
 // applied.
 func (m *Machine) noteEnds() {
-	can := m.store.Leases().CanEnd()
+	can := m.store.CanEnd()
 	m.canEnd.Store(can)
 	if can {
 		m.ticks.wake()
 	}
 }
+
+// uptimeClock measures how long this process has run, by its monotonic clock. It stamps
+// commands, of which the store makes log time (kv.View.LogTime). No wall clock is
+// ever read, so none that is set, stepped or wrong can make the store forget early
+// what it promised to keep.
+type uptimeClock struct{ begun time.Time }
+
+// now returns the stamp for a command that is proposed now, in milliseconds.
+func (c uptimeClock) now() uint64 { return 1 + uint64(time.Since(c.begun).Milliseconds()) }

@@ -103,6 +103,9 @@ func (m *Metrics) SnapshotWritten(took time.Duration) {
 	m.snapshotSeconds.Observe(took.Seconds())
 }
 
+// HandedOver notes that a lock went to a request that waits on this node.
+func (m *Metrics) HandedOver(took time.Duration) { m.handoverSeconds.Observe(took.Seconds()) }
+
 // Restored notes that the store was made from a snapshot.
 func (m *Metrics) Restored(took time.Duration) {
 	m.restoreSeconds.Observe(took.Seconds())

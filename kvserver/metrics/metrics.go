@@ -32,6 +32,7 @@ type Metrics struct {
 
 	snapshotSeconds prometheus.Histogram // that a snapshot took to be written
 	restoreSeconds  prometheus.Histogram // that a state took to be read
+	handoverSeconds prometheus.Histogram // from the arrival of a release to the next holder
 	lastRestore     prometheus.Gauge
 
 	sessionReplays, keyReplays prometheus.Counter
@@ -59,6 +60,7 @@ func New(registry *prometheus.Registry) *Metrics {
 		readIndexFailures: t.readIndexFailures.Counts(registry),
 		snapshotSeconds:   t.snapshotSeconds.Histogram(registry),
 		restoreSeconds:    t.restoreSeconds.Histogram(registry),
+		handoverSeconds:   t.handoverSeconds.Histogram(registry),
 		lastRestore:       t.lastRestore.Gauges(registry).WithLabelValues(),
 	}
 	reads, replays := t.reads.Counts(registry), t.replays.Counts(registry)

@@ -54,7 +54,7 @@ func watchMetrics(s *kvserver.Server) Shown {
 // leaseEnds are the values of the label of leases_ended_total.
 var leaseEnds = [...]string{"expired", "revoked"}
 
-// leaseMetrics shows the leases, and what this node does for them.
+// leaseMetrics shows the leases and locks, and what this node does for them.
 func leaseMetrics(s *kvserver.Server) Shown {
 	t := &instruments
 	return func(show *Scrape) {
@@ -63,6 +63,8 @@ func leaseMetrics(s *kvserver.Server) Shown {
 		show.Show(t.leasesEnded, float64(store.LeasesExpired), leaseEnds[0])
 		show.Show(t.leasesEnded, float64(store.LeasesRevoked), leaseEnds[1])
 		show.Show(t.ties, float64(store.Ties))
+		show.Show(t.locksHeld, float64(store.LocksHeld))
+		show.Show(t.locksWaiting, float64(store.LocksWaiting))
 		show.Show(t.leaseTime, float64(store.LeaseTime)/1000)
 		show.Show(t.ticks, float64(store.Ticks))
 		show.Show(t.keepAlivesJoined, float64(s.Machine().JoinedKeepAlives()))

@@ -90,6 +90,7 @@ var instruments = struct {
 	streams, watches, watchLag, watchEvents, watchResets, watchEnds                              Instrument
 	historyBytes, historyEvents                                                                  Instrument
 	leases, leasesEnded, ties, leaseTime, ticks, keepAlivesJoined                                Instrument
+	locksHeld, locksWaiting, handoverSeconds                                                     Instrument
 }{
 	// Requests.
 	requestSeconds: table.Histogram("http_request_duration_seconds", "Time from the header of a request to the end of its answer. Code 499: the client was gone.", requestBuckets, "route", "method", "code"),
@@ -152,6 +153,11 @@ var instruments = struct {
 	leaseTime:        table.Gauge("lease_time_seconds", "Lease time of the store. On a cluster in which something can end it rises by one each second; faster means that the leader's clock is wrong."),
 	ticks:            table.Counter("ticks_total", "Ticks that this node put into the log, as the leader."),
 	keepAlivesJoined: table.Counter("keepalives_joined_total", "Keep-alives of leases that this node, as the leader, put into the log entry of another one."),
+
+	// Locks, likewise.
+	locksHeld:       table.Gauge("locks_held", "Holders of locks: of one with a limit above 1 each of them."),
+	locksWaiting:    table.Gauge("locks_waiting", "Leases that wait for a lock."),
+	handoverSeconds: table.Histogram("lock_handover_duration_seconds", "Time from the arrival of a release at this node, the leader, until the next holder is woken, of requests that wait here.", requestBuckets),
 
 	// The comparison of states, likewise.
 	integrityChecks:   table.Counter("integrity_checks_total", "Comparisons of this node's state with the others' by result: ok, unknown, mismatch or diverged.", "result"),

@@ -58,6 +58,7 @@ var tables = []struct {
 	{"kvserver/watch", watchMutants},
 	{"kvserver", txnMutants},
 	{"kvserver", leaseMutants},
+	{"kvserver", lockMutants},
 	{"kvserver", authMutants},
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver/httpd", pageMutants},

@@ -113,7 +113,7 @@ var kvserverHTTPMutants = []mutant{
 	inService("HF3", "TestTheShortWay", "the short way to a route takes an encoded slash for a slash", "httpd/routes.go",
 		"\tif u.RawPath != \"\" {\n\t\treturn \"\", false\n\t}\n\treturn strings.CutPrefix(u.EscapedPath(), t.before)",
 		"\treturn strings.CutPrefix(u.Path, t.before)"),
-	inService("HF4", "TestAnswersAre", "characters that JSON escapes stand in an answer as they are", "httpd/json.go",
+	inService("HF4", "TestAnswersAre", "characters that JSON escapes stand in an answer as they are", "httpd/header.go",
 		"|| c == '\"' || c == '\\\\' {", "|| c == '\"' {"),
 	inService("HF5", "TestSharedHeader", "answers name the leader that was there first", "httpd/header.go",
 		"s != nil && s.leader == leader && s.term == term {", "s != nil && s.term == term {"),

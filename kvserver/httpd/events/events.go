@@ -51,6 +51,9 @@ func (f *Format) Append(dst []byte, out *watch.Out) []byte {
 		}
 		return f.event(dst, api.EventOpen, id, api.WatchOpen{Revision: out.Now, Oldest: out.Oldest, Node: f.Node, ClusterUID: f.ClusterUID})
 	case watch.Item:
+		if out.OfLock {
+			return f.event(dst, api.EventItem, "", f.lock(out.Key, out.Item, out.Lease))
+		}
 		return f.event(dst, api.EventItem, "", api.WatchItem{KeyName: api.NameKey(out.Key), ItemState: f.state(out.Item, out.Lease)})
 	case watch.Synced:
 		return f.event(dst, api.EventSynced, bookmark(out.Revision), api.WatchSynced{Revision: out.Revision, Items: out.Items})
@@ -134,7 +137,10 @@ func (f *Format) change(dst []byte, out *watch.Out) []byte {
 }
 
 // eventOf describes one event.
-func (f *Format) eventOf(e *kv.Event) api.WatchEvent {
+func (f *Format) eventOf(e *kv.Event) any {
+	if e.OfLock() {
+		return f.lockEvent(e)
+	}
 	j := api.WatchEvent{Op: e.Op.String(), KeyName: api.NameKey(e.Key)}
 	if e.Item.Version != 0 {
 		after := f.state(e.Item, e.Lease)
@@ -145,6 +151,21 @@ func (f *Format) eventOf(e *kv.Event) api.WatchEvent {
 		j.Prev = &before
 	}
 	return j
+}
+
+// lockEvent describes an event of a lock: a release says who held it.
+func (f *Format) lockEvent(e *kv.Event) api.WatchLockEvent {
+	holder, lease := e.Item, e.Lease
+	if holder.Version == 0 {
+		holder, lease = e.Prev, e.PrevLease
+	}
+	return api.WatchLockEvent{Op: e.Op.String(), WatchLock: f.lock(e.Key, holder, lease), Reason: e.Op.Reason()}
+}
+
+// lock describes a holder of a lock.
+func (f *Format) lock(name string, holder kv.Item, lease int64) api.WatchLock {
+	s := f.state(holder, lease)
+	return api.WatchLock{LockName: api.NameLock(name), Token: s.Revision, Lease: lease, Value: s.Value, Text: s.Text}
 }
 
 // state describes an item, which is tied to a lease or to none.

@@ -1,0 +1,322 @@
+package kvserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"raftkv/kvserver/auth"
+	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
+	"raftkv/kvserver/lock"
+	"raftkv/kvserver/machine"
+)
+
+// Lock is a lock as a read shows it.
+type Lock = machine.Lock
+
+// Limits of locks, for doors.
+const (
+	MaxLockPage  = 1000
+	MaxLockDelay = lock.MaxDelay * time.Millisecond
+	// MaxLockWait is how long a request may wait for a lock.
+	MaxLockWait = 10 * time.Minute
+)
+
+// Acquire is a request for a lock. Its client may wait, if Queue is set.
+type Acquire struct {
+	kv.Acquire
+	IdempotencyKey string
+	Wait           time.Duration
+	// KeepAlive: the lease is kept alive while the request waits. Otherwise its client does
+	// that.
+	KeepAlive bool
+}
+
+// Road carries the commands of one request to the leader on another node.
+type Road interface {
+	// Carry returns what carries a command; nil, if it may not travel.
+	Carry(c kv.Command) Remote
+	// Queued reports whether the log's answer to the last command that was carried is that a
+	// lease waits for a lock, and which one.
+	Queued() (lease int64, yes bool)
+	// Result returns the log's answer to the last command that was carried.
+	Result() (kv.Result, bool)
+}
+
+// Acquire takes a request for a lock through the log, wherever the leader is, and waits for
+// the lock if the request does; see Write. The result is kv.StatusOK or a refusal by the
+// store. elsewhere says that the answer is with the road.
+//
+// The waiting is on this node, which need not lead: it hears of a grant as it applies it.
+// An answer says what is final: behind an error that leaves the outcome open the same
+// request, with the same lease or idempotency key, has the place that it had.
+func (s *Server) Acquire(client context.Context, who *Caller, a Acquire, road Road) (r kv.Result, elsewhere bool, err error) {
+	if a.Queue {
+		if err := s.EnterOrRefuse(Watches); err != nil {
+			return r, false, err
+		}
+		defer s.Leave(Watches, 0)
+	}
+	until := time.NewTimer(a.Wait)
+	defer until.Stop()
+	c := kv.AcquireCommand(a.Acquire)
+	c.IdempotencyKey = a.IdempotencyKey
+	r, elsewhere, err = s.acquireNow(client, who, c, road)
+	w := lockWait{server: s, client: client, who: who, acquire: a, lease: r.Lease(), road: road}
+	switch {
+	case err != nil:
+		return r, elsewhere, err
+	case elsewhere:
+		id, queued := road.Queued()
+		if !queued {
+			return r, true, nil
+		}
+		w.lease = id
+	case r.Status != kv.StatusQueued:
+		return r, false, nil
+	}
+	got, err := w.wait(until.C)
+	got.Replayed = r.Replayed
+	return got, false, err
+}
+
+// acquireNow is the part of Acquire that does not wait.
+func (s *Server) acquireNow(client context.Context, who *Caller, c kv.Command, road Road) (kv.Result, bool, error) {
+	ctx, cancel := s.Context(client)
+	defer cancel()
+	size := int64(len(c.Value))
+	if err := s.Wait(ctx, Writes, size); err != nil {
+		return kv.Result{}, false, err
+	}
+	defer s.Leave(Writes, size)
+	return s.Write(ctx, who, c, road.Carry(c))
+}
+
+// lockWait is a request whose lease is in the queue of a lock.
+type lockWait struct {
+	server  *Server
+	client  context.Context
+	who     *Caller
+	acquire Acquire
+	lease   int64
+	road    Road
+	kept    chan struct{} // a keep-alive has ended
+}
+
+// wait waits until the lease holds the lock, or does not wait for it any more.
+func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
+	s, name := w.server, w.acquire.Lock
+	queued := s.machine.Queue(name, w.lease)
+	defer queued.Close()
+	// This node may not have come to the place in the log where the lease began to wait.
+	if err := w.catchUp(); err != nil {
+		return w.leave(err)
+	}
+	keep := time.NewTimer(0)
+	defer keep.Stop()
+	w.kept = make(chan struct{}, 1)
+	for {
+		token, waits, ttl := s.machine.LockPlace(name, w.lease)
+		if token != 0 {
+			return kv.Result{Revision: token, Version: uint64(w.lease)}, nil
+		}
+		if !waits {
+			return kv.Result{}, w.refused(ttl != 0)
+		}
+		select {
+		case <-queued.Woken():
+		case <-keep.C:
+			if w.acquire.KeepAlive {
+				go w.keepAlive()
+			}
+		case <-w.kept:
+			keep.Reset(time.Duration(ttl/3) * time.Millisecond)
+		case <-until:
+			return w.leave(nil)
+		case <-w.client.Done():
+			w.forsake()
+			return kv.Result{}, context.Cause(w.client)
+		case <-s.leaving:
+			return kv.Result{}, failure.StoppedDuring(nil) // it keeps its place
+		case <-s.machine.Lifetime().Done():
+			return kv.Result{}, failure.StoppedDuring(nil)
+		}
+	}
+}
+
+// catchUp waits until this node has applied all that was answered before.
+func (w *lockWait) catchUp() error {
+	ctx, cancel := w.server.Context(w.client)
+	defer cancel()
+	return w.server.awaitLinearizable(ctx)
+}
+
+// keepAlive keeps the lease alive. If that fails, it is tried again in its time.
+func (w *lockWait) keepAlive() {
+	s := w.server
+	ctx, cancel := s.Context(w.client)
+	defer cancel()
+	c := kv.KeepAlive(w.lease)
+	by := w.who.Author()
+	_, _ = s.AtLeader(ctx, func(ctx context.Context) error {
+		_, err := s.machine.KeepAlive(ctx, by, []int64{w.lease})
+		return err
+	}, w.road.Carry(c))
+	w.kept <- struct{}{}
+}
+
+// refused is why a lease that waited neither waits nor holds the lock any more.
+func (w *lockWait) refused(alive bool) error {
+	if !alive && w.acquire.Lease != 0 {
+		return failure.Of(failure.LeaseGone, nil, "the lease %d has ended while it waited for the lock: grant another one", w.lease)
+	}
+	return failure.Of(failure.LockHeld, nil, "the lock is held, and the request does not wait for it any more: ask again")
+}
+
+// command takes a command through the log.
+func (w *lockWait) command(ctx context.Context, c kv.Command) (kv.Result, error) {
+	r, elsewhere, err := w.server.Write(ctx, w.who, c, w.road.Carry(c))
+	if elsewhere {
+		carried, known := w.road.Result()
+		if r = carried; !known {
+			err = failure.Unheard()
+		}
+	}
+	return r, err
+}
+
+// leave takes the lease out of the queue, through the log, unless the grant came first.
+// because, if not nil, is why it does not wait.
+func (w *lockWait) leave(because error) (kv.Result, error) {
+	ctx, cancel := w.server.Context(w.client)
+	defer cancel()
+	r, err := w.command(ctx, kv.LeaveQueue(w.acquire.Lock, w.lease, w.acquire.Lease == 0))
+	switch {
+	case err != nil:
+		return kv.Result{}, failure.Of(failure.Timeout, err, "the lease %d waits for the lock, and could not be taken out of its queue: ask again with the same lease or idempotency key", w.lease)
+	case r.Status == kv.StatusLockHeld:
+		return kv.Result{Revision: r.Token(), Version: r.Version}, nil
+	case r.Status == kv.StatusOK && because != nil:
+		return kv.Result{}, because
+	case r.Status == kv.StatusOK, r.Status == kv.StatusLockNotFound:
+		return kv.Result{}, failure.Of(failure.LockHeld, nil, "the lock was held for as long as the request waits (%v)", w.acquire.Wait)
+	case r.Status == kv.StatusLeaseNotFound:
+		return kv.Result{}, w.refused(false)
+	}
+	return kv.Result{}, w.server.RefusedByStore(r)
+}
+
+// forsake does what is left to do for a client that is gone: it waits no longer, and does
+// not hold what it was granted with a lease that it does not know.
+func (w *lockWait) forsake() {
+	ctx, cancel := w.server.OwnContext()
+	defer cancel()
+	made := w.acquire.Lease == 0
+	r, err := w.command(ctx, kv.LeaveQueue(w.acquire.Lock, w.lease, made))
+	if err == nil && r.Status == kv.StatusLockHeld && made {
+		_, err = w.command(ctx, kv.Release(w.acquire.Lock, r.Token()))
+	}
+	if err != nil && !errors.Is(err, failure.NoLeader) {
+		w.server.config.Logger.Debug("a client that waited for a lock is gone, and its lease waits until it ends", "error", err)
+	}
+}
+
+// Lock reads a lock. If token is not 0, it must hold the lock: else the error is
+// failure.LockLost. It is failure.NoSuchLock where there is none.
+func (s *Server) Lock(ctx context.Context, who *Caller, name string, token uint64, f Freshness) (Lock, error) {
+	if err := s.readLocks(ctx, who, auth.OneLock(name), f); err != nil {
+		return Lock{}, err
+	}
+	defer s.Leave(Reads, 0)
+	l, found := s.machine.Lock(name)
+	switch {
+	case token != 0 && !l.HeldBy(token):
+		return Lock{}, failure.Of(failure.LockLost, nil, "the token %d does not hold the lock", token)
+	case !found:
+		return Lock{}, failure.Of(failure.NoSuchLock, nil, "nobody holds the lock, and nobody waits for it")
+	}
+	return l, nil
+}
+
+// Locks reads a page of the locks whose names begin with prefix and stand behind after, in
+// the order of their names.
+func (s *Server) Locks(ctx context.Context, who *Caller, prefix, after string, limit int, f Freshness) (page []Lock, more bool, err error) {
+	if err := s.readLocks(ctx, who, auth.LocksWith(prefix), f); err != nil {
+		return nil, false, err
+	}
+	defer s.Leave(Reads, 0)
+	page, more = s.machine.Locks(prefix, after, limit)
+	return page, more, nil
+}
+
+// readLocks lets a read of locks in, which must leave.
+func (s *Server) readLocks(ctx context.Context, who *Caller, r auth.Range, f Freshness) error {
+	if err := s.Allow(who, auth.Observe, r); err != nil {
+		return err
+	}
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "locks"); err != nil {
+		return err
+	}
+	if err := s.AdmitRead(ctx, f.MinRevision); err != nil {
+		return err
+	}
+	if err := s.freshen(ctx, f, who, auth.Observe, r); err != nil {
+		s.Leave(Reads, 0)
+		return err
+	}
+	return nil
+}
+
+// Holders returns a lock as this node has it, to a caller that may observe it.
+func (s *Server) Holders(who *Caller, name string) (l Lock, may bool) {
+	if s.Allow(who, auth.Observe, auth.OneLock(name)) != nil {
+		return Lock{}, false
+	}
+	return s.machine.Lock(name)
+}
+
+// CheckLockName refuses a name that no lock can have.
+func CheckLockName(name string) error {
+	if len(name) == 0 || len(name) > lock.MaxNameBytes {
+		return failure.Of(failure.BadRequest, nil, "the name of the lock has %d bytes; it has 1 to %d", len(name), lock.MaxNameBytes)
+	}
+	return nil
+}
+
+// ParseGuard reads the guard of a write, such as jobs;token=57. The name of the lock is as
+// it was sent.
+func ParseGuard(text string) (name, token string, ok bool) {
+	name, token, ok = strings.Cut(text, ";")
+	if ok {
+		token, ok = strings.CutPrefix(strings.TrimSpace(token), "token=")
+	}
+	return name, token, ok
+}
+
+// whyLockRefused returns the sentence for a result that is a refusal by the locks, "" for
+// another.
+func whyLockRefused(r kv.Result) string {
+	switch r.Status {
+	case kv.StatusLockHeld:
+		if r.Version != 0 {
+			return fmt.Sprintf("the lease %d holds the lock, with the token %d: release it", r.Lease(), r.Token())
+		}
+		return "the lock is held; wait for it with wait=30s, or ask again"
+	case kv.StatusQueued:
+		return "the lease waits for the lock"
+	case kv.StatusLimitMismatch:
+		return "the lock is used with another limit of holders; name the same"
+	case kv.StatusLockQueueFull:
+		return fmt.Sprintf("%d wait for the lock, and no more may; ask again later", lock.Standard.Queue)
+	case kv.StatusLocksFull:
+		return fmt.Sprintf("there are as many locks (%d), holders (%d) or waiting requests (%d) as there may be; release some", lock.Standard.Locks, lock.Standard.Places, lock.Standard.Waiting)
+	case kv.StatusLockLost:
+		return "the token does not hold the lock: it was released, or its lease has ended"
+	case kv.StatusLockNotFound:
+		return "the lease does not wait for this lock"
+	}
+	return ""
+}

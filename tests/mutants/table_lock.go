@@ -1,0 +1,60 @@
+package main
+
+// Locks (kvserver/lock), and what store, machine and doors make of them.
+var lockMutants = []mutant{
+	inLocks("LK12", "the queue keeps leases that have ended", "kv/lock.go",
+		"\t\ts.leave(name, id)\n\t}\n\treturn events", "\t\ts.leases.CountLock(id, -1)\n\t}\n\treturn events"),
+	inLocks("LK13", "the token counts per lock and begins anew when the lock is gone", "kv/lock.go",
+		"\th := lock.Holder{Token: s.revision, Lease: id,", "\tl, _ := s.locks.Get(name)\n\tnext := uint64(2)\n\tfor i := range l.Holders {\n\t\tnext = l.Holders[i].Token + 1\n\t}\n\th := lock.Holder{Token: next, Lease: id,"),
+	inLocks("LK14", "a guard is not judged in the log", "kv/operations.go",
+		"\tif !s.Keeps(c.Guard) {", "\tif false {"),
+	inLocks("LK1", "one holder more than the limit", "lock/change.go",
+		"\tcase l.places() < l.Limit:\n\t\treturn Free\n\t}\n\treturn Taken", "\tcase l.places() <= l.Limit:\n\t\treturn Free\n\t}\n\treturn Taken"),
+	inLocks("LK2", "the last one in the queue is next", "lock/change.go",
+		"\t\tw := l.Queue[0]\n\t\tt.unqueue(name, &w)\n\t\tif l.Queue = l.Queue[1:]; len", "\t\tw := l.Queue[len(l.Queue)-1]\n\t\tt.unqueue(name, &w)\n\t\tif l.Queue = l.Queue[:len(l.Queue)-1]; len"),
+	inLocks("LK3", "a release hands the lock to nobody", "kv/lock.go",
+		"\tr := Result{Revision: s.revision}\n\ts.handOver(name)\n", "\tr := Result{Revision: s.revision}\n"),
+	inLocks("LK4", "a delay comes behind a release, too", "kv/lock.go",
+		"h.Delay > 0 && op != EventReleased {", "h.Delay > 0 {"),
+	inLocks("LK5", "the delay of a lease that ends is forgotten", "kv/lock.go",
+		"h.Delay > 0 && op != EventReleased {", "h.Delay > 0 && op == EventLockExpired {"),
+	inLocks("LK6", "without a lease there are no ticks that end a delay", "kv/lock.go",
+		"\treturn delay || v.leases.CanEnd()\n", "\treturn delay && false || v.leases.CanEnd()\n"),
+	inLocks("LK7", "a release of another token frees the lock", "kv/lock.go",
+		"\t\tif h := &l.Holders[i]; h.Token == token {\n\t\t\treturn s.uses(c, h.Lease)", "\t\tif h := &l.Holders[i]; h.Token <= token {\n\t\t\treturn s.uses(c, h.Lease)"),
+	inLocks("LK8", "a lease that does not wait any more keeps its place", "kv/lock.go",
+		"\t\ts.leave(name, a.Lease)\n\t\treturn s.refusedLock(StatusLockHeld)", "\t\treturn s.refusedLock(StatusLockHeld)"),
+	inLocks("LK9", "a repetition gets another place in the queue", "kv/lock.go",
+		"\t\tif a.Queue { // it keeps its place\n", "\t\tif a.Queue { // it keeps its place\n\t\t\ts.leave(name, a.Lease)\n\t\t\ts.enter(name, a, c, false)\n"),
+	inLocks("LK10", "everybody releases the locks of all", "kv/lock.go",
+		"\t\t\treturn s.uses(c, h.Lease)\n", "\t\t\treturn true\n"),
+	inLocks("LK11", "what a lease ends is not handed over", "kv/lease.go",
+		"\tfor _, name := range names {\n\t\ts.handOver(name)\n\t}\n", "\t_ = names\n"),
+	inLocks("LK15", "the locks of a lease end in changes of their own", "kv/lease.go",
+		"\ts.end(all, func() []Event { return s.endLocks(id, op) })\n", "\ts.end(all, nil)\n\ts.end(nil, func() []Event { return s.endLocks(id, op) })\n"),
+	inLocks("LK16", "the order of a queue is not in the digest", "kv/lock.go",
+		"lockHash(name), 3), w.Since)", "lockHash(name), 3), 0)"),
+	inLocks("LK17", "a key with a lock's name changes with it", "watch/selectors.go",
+		"\tif e.OfLock() {\n\t\treturn slices.Contains(s.Locks, e.Key)\n\t}\n\treturn s.Match(e.Key)", "\treturn s.Match(e.Key) || slices.Contains(s.Locks, e.Key)"),
+	inLocks("LK18", "reads of the past take a lock for a key", "past/past.go",
+		"if e.Key != key || e.OfLock() {", "if e.Key != key {"),
+	inLocks("LK19", "a request whose time is over stays in the queue", "lock.go",
+		"\t\t\treturn w.leave(nil)\n", "\t\t\treturn kv.Result{}, w.refused(true)\n"),
+	inLocks("LK20", "the queue of a client that is gone keeps its lease", "lock.go",
+		"\t\t\tw.forsake()\n", ""),
+	inLocks("LK21", "a request that waits does not keep its lease alive", "lock.go",
+		"\t\t\tif w.acquire.KeepAlive {", "\t\t\tif false {"),
+	inLocks("LK22", "a grant wakes nobody", "machine/lockwait.go",
+		"\t\twakeAll(of.waiting[d.Lease])\n", ""),
+	inLocks("LK23", "a transaction of reads passes any guard", "machine/reads.go",
+		"\tif !m.store.Keeps(guard) {", "\tif false {"),
+	inLocks("LK24", "to watch a lock takes the right to watch keys", "access/decide.go",
+		"\tright = r.Right(right)\n", ""),
+}
+
+// inLocks is a mutant of what locks are made of, in a folder of kvserver.
+func inLocks(id, bug, file, old, new string) mutant {
+	return mutant{id: id, bug: bug, file: "kvserver/" + file, old: old, new: new, oracles: []string{
+		"test ./kvserver/lock", "test ./kvserver/kv Lock|Guard|Delay", "test ./kvserver/past", "test ./kvserver/httpd Lock|Queue|Guarded|MatrixOfRights",
+	}}
+}
