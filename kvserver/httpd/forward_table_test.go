@@ -28,6 +28,7 @@ var triedAgainAfter = map[error]bool{
 	failure.HeaderTooLarge: false, failure.NotImplemented: false, failure.Version: false, failure.Behind: false,
 	failure.RevisionAhead: false, failure.OtherCluster: false, failure.RevisionGone: false, failure.TooManyWatches: false, failure.SlowWatcher: false, failure.NotActive: false,
 	failure.NoSuchLease: false, failure.LeaseGone: false, failure.LeaseExists: false, failure.LeaseFull: false, failure.LeasesFull: false,
+	failure.NoSuchLock: false, failure.NotWaiting: false, failure.LockHeld: false, failure.LimitMismatch: false, failure.LockQueueFull: false, failure.LocksFull: false, failure.LockLost: false,
 	failure.StoppingUnknown: false, failure.Timeout: false, failure.ReadTimeout: false, failure.LeadershipLost: false, failure.Internal: false, failure.InternalRead: false,
 }
 
