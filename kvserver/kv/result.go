@@ -104,9 +104,6 @@ func (s Status) decided() bool {
 	return false
 }
 
-// remembered reports whether a lane or a record can hold the status.
-func (s Status) remembered() bool { return s <= statusMax }
-
 func (s Status) String() string {
 	switch s {
 	case StatusOK:

@@ -505,7 +505,7 @@ func TestBodiesOfTransactions(t *testing.T) {
 		"unknown flag":     {[]byte{1, 0, 0, 1, 4, 0x80, 2, 0, 1, 'k', 0}, true},
 		"an end of a get":  {[]byte{1, 0, 0, 1, 4, 64, 0, 1, 'k', 0}, false},
 		"unknown subject":  {[]byte{1, 0, 1, 77, 1, 0, 1, 'k', 0, 0, 0}, true},
-		"kept subject":     {[]byte{1, 0, 1, 9, 1, 0, 1, 'k', 0, 0, 0}, true},
+		"next subject":     {[]byte{1, 0, 1, 10, 1, 0, 1, 'k', 0, 0, 0}, true},
 	} {
 		s := NewAt(LevelHistory)
 		r, err := s.ApplyKnown(1, EncodeCommand(Command{Op: OpTxn, Value: c.value}))
