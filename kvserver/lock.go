@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"raftkv/kvserver/auth"
@@ -118,6 +119,10 @@ func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
 	keep := time.NewTimer(0)
 	defer keep.Stop()
 	w.kept = make(chan struct{}, 1)
+	keeping, stop := context.WithCancel(w.client)
+	var keepers sync.WaitGroup // at most one
+	defer keepers.Wait()       // the road is the request's, and ends with it
+	defer stop()
 	for {
 		token, waits, ttl := s.machine.LockPlace(name, w.lease)
 		if token != 0 {
@@ -130,7 +135,7 @@ func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
 		case <-queued.Woken():
 		case <-keep.C:
 			if w.acquire.KeepAlive {
-				go w.keepAlive()
+				keepers.Go(func() { w.keepAlive(keeping) })
 			}
 		case <-w.kept:
 			keep.Reset(time.Duration(ttl/3) * time.Millisecond)
@@ -155,9 +160,9 @@ func (w *lockWait) catchUp() error {
 }
 
 // keepAlive keeps the lease alive. If that fails, it is tried again in its time.
-func (w *lockWait) keepAlive() {
+func (w *lockWait) keepAlive(while context.Context) {
 	s := w.server
-	ctx, cancel := s.Context(w.client)
+	ctx, cancel := s.Context(while)
 	defer cancel()
 	c := kv.KeepAlive(w.lease)
 	by := w.who.Author()
