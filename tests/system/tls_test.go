@@ -273,7 +273,8 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 // Goal (S12, in small): strangers that begin handshakes and end none, on both ports of the
 // leader, cost no election and no write of a Clerk, and hold no more places than they may.
 // Method: 300 at a time on the client port and 100 on the peer port, which come again when
-// they are turned away, for as long as 100 writes take.
+// they are turned away, for as long as 100 writes take. The leader's term must be the same
+// behind it.
 func TestStrangersInTheMiddleOfHandshakes(t *testing.T) {
 	p := newPKI(t, 3)
 	c := cluster.New(t, 3)
