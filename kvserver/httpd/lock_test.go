@@ -194,6 +194,7 @@ func TestWritesAreGuardedByALock(t *testing.T) {
 			"txn":    txn(`{"then":[{"op":"put","key":"t","text":"x"}]}`), "txn of reads": txn(`{"then":[{"op":"get","key":"k"}]}`),
 		} {
 			ask(s, "PUT", "/v1/kv/k", "v")
+			synctest.Wait() // its answer may come before the revision is shown
 			revision := s.Revision()
 			wantProblem(t, write(api.HeaderIfLock, fmt.Sprintf("a%%3Bb%%20c;token=%d", token+1)), 412, api.CodeLockLost, api.OutcomeNotApplied)
 			wantProblem(t, write(api.HeaderIfLock, fmt.Sprintf("other; token=%d", token)), 412, api.CodeLockLost, api.OutcomeNotApplied)
