@@ -29,6 +29,7 @@ import (
 // cluster.
 type clerkSettings struct {
 	endpoints string
+	fixed     bool // no other servers than endpoints
 	timeout   time.Duration
 	json      bool
 	token     credential.Source
@@ -49,6 +50,7 @@ func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags := command.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&s.endpoints, "endpoints", "", "where servers take clients: host:port,… (default $"+endpointsVariable+", else ports 8701 to 8703 of this host)")
+	flags.BoolVar(&s.fixed, "fixed-endpoints", false, "ask no other server than these and the leader they name, whatever members the cluster has")
 	flags.DurationVar(&s.timeout, "timeout", defaultClerkTimeout, "how long to go on trying ($"+timeoutVariable+")")
 	flags.BoolVar(&s.json, "json", false, "print JSON ($"+jsonVariable+")")
 	flags.StringVar(&s.tls.CA, "tls-ca", "", "CAs by which servers are verified; asks them by TLS ($"+trustVariable+")")
@@ -189,7 +191,7 @@ func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *
 	if config.Endpoints, err = s.servers(); err != nil {
 		return nil, nil, err
 	}
-	config.TLS = s.trust
+	config.TLS, config.FixedEndpoints = s.trust, s.fixed
 	if token, err := s.token.Token(); err != nil {
 		return nil, nil, err
 	} else if !token.IsZero() {
