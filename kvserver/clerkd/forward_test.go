@@ -273,6 +273,31 @@ func TestACommandInTheQueueHasNotLeft(t *testing.T) {
 	})
 }
 
+// Goal: a command that this node has sent when it stops is said to be of unknown outcome
+// because this node stops, also when its connections end before the request hears of the
+// stop. Method: a link that ends as those of a closed Forwarder do, and a request whose
+// context knows nothing.
+func TestACommandUnderWayWhenThisNodeStops(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		l := newLink(ours, bufio.NewReader(ours), "n2", "n2:1")
+		done := make(chan struct{})
+		go func() { defer close(done); l.run() }()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := l.carry(t.Context(), clerkwire.Forward{Command: []byte("c")})
+			ended <- err
+		}()
+		synctest.Wait() // the other end reads nothing, so a part of it has left
+		l.fail(errClosed)
+		if row := failure.KindOf(<-ended); row.Code != api.CodeStopping || row.Outcome != api.OutcomeUnknown {
+			t.Errorf("it ends with %s, %s", row.Code, row.Outcome)
+		}
+		<-done
+	})
+}
+
 // Goal: a connection on which nothing comes any more takes no more commands, however
 // long TCP believes in it; one that is merely slow for one command goes on.
 // Method: an end that answers nothing, and one that answers another command.

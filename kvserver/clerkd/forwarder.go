@@ -126,7 +126,7 @@ func (f *Forwarder) Close() {
 	f.work.Wait()
 }
 
-var errClosed = errors.New("this node has ended its connections")
+var errClosed = fmt.Errorf("this node has ended its connections: %w", failure.Stopping)
 
 // link returns a connection to a node that takes commands, nil if there is none soon.
 func (f *Forwarder) link(ctx context.Context, node string, token auth.Secret) *link {

@@ -58,10 +58,11 @@ func Unreachable(ctx context.Context, leader, address string, cause error) error
 }
 
 // AnswerLost says that a write may have reached the leader, whose answer is not known.
-// Why it is not is said by ctx, if that has ended.
+// Why it is not is said by ctx, if that has ended, or by a cause that is Stopping: this
+// node may end its connections before the request hears of it.
 func AnswerLost(ctx context.Context, leader string, cause error) error {
 	switch {
-	case errors.Is(context.Cause(ctx), Stopping):
+	case errors.Is(context.Cause(ctx), Stopping), errors.Is(cause, Stopping):
 		return Of(StoppingUnknown, cause, "this node stopped while the leader, %s, had the write; it may still happen", leader)
 	case errors.Is(context.Cause(ctx), ErrReplaced):
 		return Of(LeadershipLost, cause, "the leader, %s, had the write when it was replaced, and has not answered since; it may still happen", leader)
