@@ -67,6 +67,21 @@ func (s sample) minus(before sample) sample {
 	}
 }
 
+// Resident returns the memory of a process that is in main memory, in bytes; Linux alone
+// says it.
+func Resident(pid int) (bytes float64, err error) {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(statm))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("/proc/%d/statm is %q; it must have two numbers at least", pid, statm)
+	}
+	pages, err := strconv.ParseFloat(fields[1], 64)
+	return pages * float64(os.Getpagesize()), err
+}
+
 // switches returns the context switches of a process's present threads; those that
 // cannot be read count nothing.
 func switches(pid int) (sum float64) {

@@ -2,11 +2,15 @@ package rod
 
 import (
 	"bufio"
+	"context"
 	"fmt"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"raftkv/client"
 	"raftkv/client/bench"
@@ -34,11 +38,11 @@ const Ours = "raftkv"
 // built, or another one if it is not "". The side ends with the test.
 func StartRaftkv(t *testing.T, name, program string) (*Raftkv, error) {
 	t.Helper()
-	if built := cluster.Program; program != "" {
-		cluster.Program = program
-		defer func() { cluster.Program = built }()
+	s := &Raftkv{name: name, cluster: cluster.New(t, 3)}
+	for _, n := range s.cluster.Nodes {
+		n.Program = program
 	}
-	s := &Raftkv{name: name, cluster: cluster.Start(t, 3)}
+	s.cluster.Start()
 	for _, n := range s.cluster.Nodes {
 		s.Group = append(s.Group, n.Process)
 	}
@@ -88,6 +92,29 @@ func (s *Raftkv) Ready() error {
 	s.Elections += term - s.term
 	s.term = term
 	return nil
+}
+
+// Restart kills a follower as a power cut would, starts it again, and returns how long it
+// takes from there until it serves linearizable reads, and its new process. It asks every
+// millisecond.
+func (s *Raftkv) Restart(ctx context.Context) (time.Duration, *os.Process, error) {
+	n := s.cluster.Others(s.leader)[0]
+	n.Kill()
+	began := time.Now()
+	n.Start()
+	s.Group[n.Place()] = n.Process
+	for {
+		if status, _, _, err := n.Ask("GET", "/readyz", ""); err == nil && status == http.StatusOK {
+			return time.Since(began), n.Command.Process, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, nil, fmt.Errorf("%s of %s does not serve again: %w", n.ID, s.name, ctx.Err())
+		case <-n.Ended:
+			return 0, nil, fmt.Errorf("%s of %s has ended instead of serving: %s", n.ID, s.name, n.Output.Tail(1000))
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // Messages reads the leader's metrics.
