@@ -1,5 +1,7 @@
 package main
 
+import "math"
+
 // Every run gets its own mixture: some faults never, some all the time (swarm
 // testing), because a world in which everything fails a little reaches few
 // corners.
@@ -154,7 +156,7 @@ func (o *options) drawFaults(d dice) {
 			o.Faults = append(o.Faults, f.name)
 		}
 	}
-	o.Faulty = min(max(second*worldEvents/o.eventsPerSecond(), 3*second), 600*second)
+	o.Faulty = min(max(second*worldEvents/o.eventsPerSecond(), 3*second), 600*second, o.encodedWithin())
 	o.FaultEvery = max(o.election()*d.pick(1, 2, 4, 20)/4, o.Faulty/1000)
 	if o.Servers > 2 {
 		o.Outside = []string{"", "", "dead", "cut", "mute", "deaf", "paused", "hung"}[d.IntN(8)]
@@ -175,10 +177,28 @@ func (o options) eventsPerSecond() int64 {
 	n := int64(o.Servers)
 	ticks := n * second / o.Tick / 4 // most ticks cost little
 	beats := (n - 1) * 3 * second / o.beat()
-	lanes := float64(o.Clients) * float64(o.Lanes)
+	return ticks + beats + int64(o.opsPerSecond())*(8+6*n)
+}
+
+// opsPerSecond estimates how many operations clients begin in a virtual second.
+func (o options) opsPerSecond() float64 {
 	latency := o.Think + 4*o.DelayHigh + 2*o.SaveHigh + 2*o.SlowSync + o.ApplyDelay + 10*o.LoopDelay
-	ops := int64(lanes * float64(second) / float64(latency))
-	return ticks + beats + ops*(8+6*n)
+	return float64(o.Clients) * float64(o.Lanes) * float64(second) / float64(latency)
+}
+
+// worldRecords is about how many records of keyed writes the snapshots of a world may
+// write, all together. It takes some two seconds.
+const worldRecords = 2_000_000
+
+// encodedWithin is the time within which snapshots write worldRecords: each of them
+// writes those of all keyed writes before it. Without a bound, one world with a snapshot
+// behind every entry took as long as a hundred others.
+func (o options) encodedWithin() int64 {
+	if o.SnapshotEvery == 0 || o.Keyed == 0 {
+		return math.MaxInt64
+	}
+	writes := math.Sqrt(2 * worldRecords * float64(o.SnapshotEvery) / (float64(o.Servers) * o.Keyed))
+	return max(int64(writes/o.opsPerSecond()*float64(second)), 3*second)
 }
 
 // patience is how long a healed world may take to come to rest. It grows with
