@@ -6,11 +6,18 @@ import (
 )
 
 // shrink looks for a smaller world in which the same oracle ends the run, for as
-// long as patience lasts. First it takes away what makes a world large, under
+// long as patience lasts; see shrinkWhile.
+func shrink(r result, patience time.Duration) result {
+	deadline := time.Now().Add(patience)
+	return shrinkWhile(r, func() bool { return time.Now().Before(deadline) })
+}
+
+// shrinkWhile looks for a smaller world in which the same oracle ends the run, until more,
+// which is asked before each world, says that it is enough. First it takes away what makes a world large, under
 // this seed or one of a few others; then, under the seed that is left, one
 // planned fault after the other.
-func shrink(r result, patience time.Duration) result {
-	s := &shrinker{best: r, deadline: time.Now().Add(patience)}
+func shrinkWhile(r result, more func() bool) result {
+	s := &shrinker{best: r, more: more}
 	for again := true; again; {
 		again = s.simplify()
 		again = s.dropFaults() || again
@@ -20,8 +27,8 @@ func shrink(r result, patience time.Duration) result {
 
 // shrinker is a search for the smallest failing world.
 type shrinker struct {
-	best     result
-	deadline time.Time
+	best result
+	more func() bool
 }
 
 // otherSeeds is how many other seeds a simpler world is tried with: what is left
@@ -33,7 +40,7 @@ func (s *shrinker) try(seed uint64, o options) bool {
 	if o.Only != nil && len(o.Only) == 0 {
 		o.Faults, o.Only = nil, nil // as it will be printed
 	}
-	if time.Now().After(s.deadline) || o.valid() != nil {
+	if o.valid() != nil || !s.more() {
 		return false
 	}
 	r := run(seed, o, &trace{})
