@@ -24,7 +24,9 @@ trap 'kill -CONT "${pid[@]}" 2>/dev/null || true; kill -9 "${pid[@]}" 2>/dev/nul
 cluster=n1=127.0.0.1:$((port + 3)),n2=127.0.0.1:$((port + 4)),n3=127.0.0.1:$((port + 5))
 url() { echo "http://127.0.0.1:$((port + $1 - 1))$2"; }
 start() {
-	"$program" serve --id "n$1" --data-dir "$dir/n$1" --http "127.0.0.1:$((port + $1 - 1))" --cluster "$cluster" --log-level error &
+	# A leader that hears of no majority for an election timeout gives leadership up. Two
+	# seconds leave a busy machine the time to send it an append.
+	"$program" serve --election-timeout 2s --id "n$1" --data-dir "$dir/n$1" --http "127.0.0.1:$((port + $1 - 1))" --cluster "$cluster" --log-level error &
 	pid[$1]=$!
 	disown # so that the shell does not report its death
 }
