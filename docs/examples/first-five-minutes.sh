@@ -105,6 +105,23 @@ type "bin/raftkv status"
 type "bin/raftkv leader"
 type "bin/raftkv health"
 
+step "A key that ends by itself, and a watch that sees it"
+type "curl -X PUT --data-binary 'up' 'localhost:8701/v1/kv/services%2Fa?ttl=1s'"
+type "curl -N -H 'Accept: application/x-ndjson' 'localhost:8702/v1/watch?prefix=services/&after=7&text' 2>/dev/null | grep -m 2 '\"change\"'"
+say "A program that lost its watch goes on behind the last \`id\`, at any node."
+
+step "A lock"
+type "curl --json '{\"ttl\":\"60s\",\"text\":\"worker 7\"}' localhost:8703/v1/locks/jobs"
+type "curl -w '%{http_code}\\n' -o /dev/null --json '{\"ttl\":\"60s\"}' localhost:8701/v1/locks/jobs"
+say "Its token is a revision. A write that carries it is refused when the lock has gone on to somebody else:"
+type "curl -X PUT -H 'If-Lock: jobs;token=10' --data-binary 'half' localhost:8702/v1/kv/result"
+type "curl -X DELETE 'localhost:8701/v1/locks/jobs?token=10'"
+type "curl -X PUT -H 'If-Lock: jobs;token=10' --data-binary 'all' localhost:8702/v1/kv/result"
+
+step "A transaction"
+type "curl --json '{\"if\":[{\"key\":\"a\",\"absent\":true}],\"then\":[{\"op\":\"put\",\"key\":\"a\",\"text\":\"70\"},{\"op\":\"put\",\"key\":\"b\",\"text\":\"30\"}]}' localhost:8701/v1/txn"
+type "curl --json '{\"then\":[{\"op\":\"get\",\"key\":\"a\"},{\"op\":\"get\",\"key\":\"b\"}]}' 'localhost:8703/v1/txn?text'"
+
 step "How fast is it?"
 type "bin/raftkv bench --clients 64 --duration 5s --mix put=1"
 type "bin/raftkv bench --clients 64 --duration 5s --mix get=1"
@@ -122,4 +139,4 @@ type "bin/raftkv get greeting"
 stop
 
 step "The end"
-say "Where to read on: the [HTTP API](http.md), the [Go client](go-client.md), a [client for Python](../examples/raftkv.py), a real cluster in the [README](../README.md), [how it works](architecture.md)."
+say "Where to read on: the [HTTP API](http.md), [watches, leases, locks and transactions](coordination.md), the [Go client](go-client.md), a [client for Python](../examples/raftkv.py), a real cluster in the [README](../README.md), [how it works](architecture.md)."

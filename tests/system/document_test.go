@@ -160,7 +160,8 @@ func TestTheFirstFiveMinutes(t *testing.T) {
 	if typed != shown {
 		t.Errorf("it types\n%s\nand the page shows\n%s", typed, shown)
 	}
-	for _, line := range []string{"linearizable: ", "not linearizable: ", "Idempotency-Replayed: true", "nothing failed", "hello, world", " leads term "} {
+	for _, line := range []string{"linearizable: ", "not linearizable: ", "Idempotency-Replayed: true", "nothing failed", "hello, world", " leads term ",
+		`"op":"expire"`, `"token":10`, "lock_lost", `"succeeded":true`, `"text":"70"`} {
 		if !strings.Contains(string(output), line) {
 			t.Errorf("it does not print %q:\n%s", line, output)
 		}
