@@ -169,7 +169,7 @@ func wordsOfTruth(changes []truth.Change) string {
 func TestClerksAreToldTheTruth(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range uint64(4) {
-		inBubble(t, func(t *testing.T) { runClerkWorld(t, seed, seen) })
+		inBubble(t, func(t *testing.T) { runClerkWorld(t, seed, 400, seen) })
 	}
 	t.Logf("seen: %v", seen)
 	for _, what := range []string{"kind 1", "kind 2", "kind 3", "kind 4", "kind 5", "gone", "syncs"} {
@@ -181,10 +181,10 @@ func TestClerksAreToldTheTruth(t *testing.T) {
 
 // Goal: the race detector sees nothing in the first of these worlds.
 func TestAWorldOfClerksHasNoRaces(t *testing.T) {
-	inBubble(t, func(t *testing.T) { runClerkWorld(t, 0, map[string]int{}) })
+	inBubble(t, func(t *testing.T) { runClerkWorld(t, 0, 150, map[string]int{}) })
 }
 
-func runClerkWorld(t *testing.T, seed uint64, seen map[string]int) {
+func runClerkWorld(t *testing.T, seed uint64, disturbances int, seen map[string]int) {
 	w := newWatchWorld(t, seed)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -207,7 +207,7 @@ func runClerkWorld(t *testing.T, seed uint64, seen map[string]int) {
 		c.progress = []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second}[i%3]
 		running.Go(func() { c.run(ctx) })
 	}
-	for i := 0; i < 400 && !t.Failed(); i++ {
+	for i := 0; i < disturbances && !t.Failed(); i++ {
 		w.disturb()
 		time.Sleep(time.Duration(w.r.IntN(400)) * time.Millisecond)
 	}
