@@ -115,7 +115,7 @@ func (f *feed) pop() (content []byte, end *feedEnd) {
 	return nil, nil
 }
 
-// took notes that the caller has taken so many bytes, so that the server may send as
+// took notes that the caller has taken n bytes, so that the server may send as
 // many.
 func (f *feed) took(n int) {
 	if f.taken += uint64(n); f.taken >= creditStep {

@@ -184,7 +184,7 @@ func (c *Clerk) KeepAlive(ctx context.Context, ids ...int64) (ttls []time.Durati
 	return keptOf(w, len(ids))
 }
 
-// keptOf returns what a call that kept so many leases alive was answered.
+// keptOf returns what a call that kept n leases alive was answered.
 func keptOf(w *call, n int) ([]time.Duration, error) {
 	if len(w.kept.TTLs) != n {
 		return nil, &Error{Outcome: api.OutcomeUnknown, Detail: fmt.Sprintf("the server answers for %d leases, and was asked about %d", len(w.kept.TTLs), n)}

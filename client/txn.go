@@ -207,12 +207,12 @@ func KeyExists(key string) Compare {
 func KeyAbsent(key string) Compare { return KeyVersion(key, 0) }
 
 // PrefixUnchanged holds exactly if no key that begins with a prefix was created, changed
-// or removed since a list of them that had so many keys and this revision.
+// or removed since a list of them that had this number of keys and this revision.
 func PrefixUnchanged(prefix string, keys int, revision uint64) Compare {
 	return Compare{txn.Compare{Span: txn.Prefix(prefix), Subject: txn.Unchanged, Is: txn.Equal, Number: uint64(keys), Newest: revision}}
 }
 
-// PrefixCount holds if so many keys begin with a prefix.
+// PrefixCount holds if exactly this number of keys begin with a prefix.
 func PrefixCount(prefix string, keys int) Compare {
 	return Compare{txn.Compare{Span: txn.Prefix(prefix), Subject: txn.Count, Is: txn.Equal, Number: uint64(keys)}}
 }

@@ -58,7 +58,7 @@ type waitingRequest struct {
 	admitted chan struct{} // closed when it was admitted
 }
 
-// enter admits a request that may hold so many bytes, or reports that there is no
+// enter admits a request that may hold this number of bytes, or reports that there is no
 // room. A request that was admitted must call leave with the same number.
 func (a *admission) enter(bytes int64) bool {
 	a.mu.Lock()
@@ -177,7 +177,7 @@ func (a *admission) load() Load {
 }
 
 // retryAfter estimates when it is worth asking again: when all requests that are
-// here, and so many more, will have been served at the present rate. It returns
+// here, and more besides, will have been served at the present rate. It returns
 // whole seconds, because that is what HTTP can say.
 func (l Load) retryAfter(more uint64) time.Duration {
 	if l.PerSecond <= 0 {

@@ -131,7 +131,7 @@ func (s *Server) EnterOrRefuse(c Class) error {
 	return overloadedFor(minRetryAfter, unqueued[c], s.admissions[c].maxCount)
 }
 
-// enterWatches is EnterOrRefuse for a watch whose selectors take so many bytes.
+// enterWatches is EnterOrRefuse for a watch whose selectors take this number of bytes.
 func (s *Server) enterWatches(c Class, bytes int64) error {
 	if s.Enter(c, bytes) {
 		return nil

@@ -76,7 +76,7 @@ func (s *Server) Close() {
 }
 
 // strangersShare is which part of the requests in flight may be those of callers without
-// an identity, while identities are enforced: one in so many.
+// an identity, while identities are enforced: one in this number.
 const strangersShare = 4
 
 // Config returns the configuration with its defaults filled in.

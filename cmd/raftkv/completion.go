@@ -16,8 +16,8 @@ const (
 	completionTimeout = time.Second
 )
 
-// completeKeys completes an argument with keys of the cluster; those behind the
-// first so many arguments, 0 for all, are no keys.
+// completeKeys completes an argument with keys of the cluster; only the
+// given number of arguments, 0 for all, are keys.
 func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if arguments > 0 && len(args) >= arguments {

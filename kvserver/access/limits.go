@@ -42,7 +42,7 @@ func (b *bucket) take(n, perSecond float64, now time.Time) (wait time.Duration, 
 	return 0, true
 }
 
-// Enter counts a request in, whose body has so many bytes, before it takes any place
+// Enter counts a request in, whose body has this number of bytes, before it takes any place
 // that others need. A request that was counted in must call Leave. An error of kind
 // failure.IdentityLimited says that the caller has used what it may; nothing happened.
 func (g *Gate) Enter(c *Caller, bytes int64) error {

@@ -70,7 +70,7 @@ const (
 	KindWatch    Kind = 0x40
 	KindWatching Kind = 0x41 // the watch is in place
 	KindChanges  Kind = 0x43 // from the server: what a watch brings, or a part of it
-	KindCredit   Kind = 0x44 // from the client, without an answer: it has taken so much
+	KindCredit   Kind = 0x44 // from the client, without an answer: how much it has taken
 	KindSync     Kind = 0x46 // a bookmark is wanted now
 	KindSynced   Kind = 0x47
 	KindUnwatch  Kind = 0x48

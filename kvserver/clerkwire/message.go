@@ -171,7 +171,7 @@ type Write struct {
 // WriteMore is what few writes ask for.
 type WriteMore struct {
 	Lease int64  // a put: the key ends with this lease; 0: with none
-	TTL   uint64 // a put: the key ends after so many milliseconds; 0: it does not
+	TTL   uint64 // a put: milliseconds until the key ends; 0: it does not
 	Keep  bool   // a put: the key's end stays as it is, and there must be such a key
 	// Previous: the answer has what was there before.
 	Previous bool

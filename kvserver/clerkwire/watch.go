@@ -154,7 +154,7 @@ func (m *Changes) Parse(body []byte) error {
 	return r.Close()
 }
 
-// Credit says that a client has taken so many bytes of the content of a watch, and has
+// Credit says that a client has taken Bytes bytes of the content of a watch, and has
 // room for as many more.
 type Credit struct{ Bytes uint64 }
 

@@ -267,7 +267,7 @@ func (d *Door) serveDeleteRange(x *exchange) error {
 }
 
 // deleteRange reads what a DELETE of a range is about. The whole store, and everything
-// from a key on, must be asked for in so many words.
+// from a key on, must be asked for by name.
 func (x *exchange) deleteRange() (span txn.DeleteRange, err error) {
 	prefix, ofPrefix := x.query["prefix"]
 	from, begins := x.query["from"]

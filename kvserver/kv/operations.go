@@ -92,7 +92,7 @@ func (s *Store) judge(c *Command, old Item, at place, length int) (t ties, refus
 	return t, refusal, refused
 }
 
-// overQuota returns the answer to a change by which the store would grow by so many
+// overQuota returns the answer to a change by which the store would grow by this number of
 // bytes, if it may not.
 func (s *Store) overQuota(quota uint64, by int) (refusal Result, refused bool) {
 	if quota != 0 && by > 0 && uint64(s.used()+by) > quota {

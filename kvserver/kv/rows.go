@@ -32,7 +32,7 @@ type chunk struct {
 // changes the first row of it.
 type rows struct {
 	count   int
-	freezes uint64 // so many copies were made; what is older is shared with one
+	freezes uint64 // how many copies were made; what is older is shared with one
 	listed  uint64 // when the list of chunks was made
 	chunks  []*chunk
 }

@@ -24,7 +24,7 @@ type manyBody struct {
 // onMany reports whether the operation is about several keys, which stand in its body.
 func (o Op) onMany() bool { return o == OpTxn || o == OpDeleteRange }
 
-// TxnCommand returns the command of a transaction whose outcome may show so many bytes of
+// TxnCommand returns the command of a transaction whose outcome may show at most results bytes of
 // keys and values.
 func TxnCommand(t *txn.Txn, results uint64) Command {
 	return Command{Op: OpTxn, Value: t.Body(results)}

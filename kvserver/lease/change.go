@@ -106,7 +106,7 @@ func (t *Table) TakesLock(id int64) Refusal {
 	return 0
 }
 
-// CountLock notes that a lease has so many locks more, or fewer. The lease must exist.
+// CountLock adds to the number of locks that a lease has; more may be negative. The lease must exist.
 func (t *Table) CountLock(id int64, more int) {
 	e, found := t.leases.Get(id)
 	if e.locks += more; !found || e.locks < 0 {
@@ -132,7 +132,7 @@ func (t *Table) Takes(id int64, old Tie, oldBytes, newBytes int) Refusal {
 	return 0
 }
 
-// HasRoom reports whether a lease can take so many keys more, and so many bytes for all
+// HasRoom reports whether a lease can take keys more keys, and bytes more bytes for all
 // that it has then; either may be negative.
 func (t *Table) HasRoom(id int64, keys, bytes int) bool {
 	e, found := t.leases.Get(id)
@@ -197,7 +197,7 @@ func (t *Table) count(id int64, tie Tie, keys, bytes int) {
 // Ended counts what a tick has ended. Locks count as keys.
 type Ended struct{ Leases, Keys int }
 
-// Next returns what is due first, and has to end in the tick that has ended so much; ok
+// Next returns what is due first, and has to end in the tick that has already ended that; ok
 // is false if nothing is due, or if the next tick has to end it. In the latter case left
 // is true. keys is what counts of it.
 func (t *Table) Next(ended Ended) (due Due, keys int, ok, left bool) {

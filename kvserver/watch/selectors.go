@@ -63,7 +63,7 @@ func (s *Selectors) Bytes() (n int64) {
 // selectorBytes is what a selector takes in addition to its text.
 const selectorBytes = 64
 
-// Check says what keeps the selectors from being those of a watch with at most so many
+// Check says what keeps the selectors from being those of a watch with at most limit
 // of them. nil: nothing.
 func (s *Selectors) Check(limit int) error {
 	switch n := s.Count(); {

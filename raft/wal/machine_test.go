@@ -21,7 +21,7 @@ type machine struct {
 	acked int      // batches that Save or Open vouched for
 	spoil position // the snapshot that was damaged from outside, zero for none
 	again position // the last snapshot of which the writing was begun
-	sizes int      // its segments have so many times the room of the smallest
+	sizes int      // how many times the room of the smallest its segments have
 
 	next *vfs.Crashable // the disk after the crash; nil while the machine runs
 	died string         // in which of our calls

@@ -71,8 +71,8 @@ func (w *waiting) watch() {
 	}
 }
 
-// line returns what there is to say at a time, in less than so many columns; ""
-// if there is nothing.
+// line returns what there is to say at a time, in less than the given
+// columns; "" if there is nothing.
 func (w *waiting) line(now time.Time, columns int) string {
 	if now.Sub(w.begun) < waitingPatience {
 		return ""
