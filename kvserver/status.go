@@ -39,7 +39,8 @@ func (s *Server) Status() api.Status {
 	}
 	if s.config.Membership != nil {
 		m := s.config.Membership.Describe()
-		status.Membership = &m
+		pilot := s.config.Membership.Autopilot()
+		status.Membership, status.Autopilot = &m, &pilot
 	}
 	now := time.Now()
 	for _, p := range c.Peers {

@@ -127,6 +127,22 @@ type ClusterSettings struct {
 	Wanted         *int    `json:"wanted,omitempty"`
 	Promotion      *bool   `json:"promotion,omitempty"`
 	PromoteAfterMs *uint32 `json:"promote_after_ms,omitempty"`
+	Autopilot      *bool   `json:"autopilot,omitempty"`
+	ReplaceAfterMs *uint32 `json:"replace_after_ms,omitempty"`
+	DeadAfterMs    *uint32 `json:"dead_after_ms,omitempty"`
+}
+
+// Autopilot is what a leader does by itself about members that are dead.
+type Autopilot struct {
+	On    bool   `json:"on"`              // by the cluster's settings
+	Waits string `json:"waits,omitempty"` // why nothing is done about a silent member, on the leader
+	// SilentSeconds says for how long the leader has seen each silent member to be silent.
+	SilentSeconds map[string]int64 `json:"silent_seconds,omitempty"`
+	// Last is what this node's autopilot did last, and Actions how often it did what: both
+	// since the process began.
+	Last           string            `json:"last,omitempty"`
+	LastSecondsAgo int64             `json:"last_seconds_ago,omitzero"`
+	Actions        map[string]uint64 `json:"actions,omitempty"`
 }
 
 // Endpoints is the answer to GET /v1/endpoints: where clients are served, by the newest

@@ -375,17 +375,7 @@ func (d *Door) serveSettings(x *exchange) error {
 		if ask.IfMatch, err = x.membersVersion(); err != nil {
 			return err
 		}
-		ask.Settings = func(s *members.Settings) {
-			if b.Wanted != nil {
-				s.Wanted = *b.Wanted
-			}
-			if b.Promotion != nil {
-				s.Promotion = *b.Promotion
-			}
-			if b.PromoteAfterMs != nil {
-				s.PromoteAfter = *b.PromoteAfterMs
-			}
-		}
+		ask.Settings = membership.ChangeSettings(b)
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
 		err := d.server.Confirm(ctx)
@@ -400,7 +390,7 @@ func (d *Door) serveSettings(x *exchange) error {
 			return failure.Of(failure.NotActive, nil, "the cluster has no record of its members: it works at level 2, and has settings from level 3 on; upgrade all nodes")
 		}
 		x.stampVersion(version)
-		return x.answerJSON(http.StatusOK, api.ClusterSettings{Wanted: &s.Wanted, Promotion: &s.Promotion, PromoteAfterMs: &s.PromoteAfter})
+		return x.answerJSON(http.StatusOK, membership.DescribeSettings(s))
 	})
 }
 

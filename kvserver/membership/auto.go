@@ -17,7 +17,7 @@ import (
 func (d *Driver) look(ctx context.Context) {
 	if !leads(d.config.Consensus.Status()) {
 		d.mu.Lock()
-		d.holders = nil
+		d.holders, d.pilot, d.pilotWaits = nil, Autopilot{}, ""
 		d.mu.Unlock()
 		return
 	}
@@ -28,6 +28,7 @@ func (d *Driver) look(ctx context.Context) {
 	d.waits = why
 	d.mu.Unlock()
 	wanted, changed := d.addresses(&v, time.Now())
+	next := d.steer(&v, time.Now())
 	switch {
 	case !v.Settled:
 		return
@@ -48,13 +49,28 @@ func (d *Driver) look(ctx context.Context) {
 			d.mu.Unlock()
 			return
 		}
-		d.own(ctx, fmt.Sprintf("the voters are %s from now on", joinIDs(p.After.Voters)), v, p.Wanted, "")
+		d.planned(ctx, fmt.Sprintf("the voters are %s from now on", joinIDs(p.After.Voters)), v, p)
+	case next.Due:
+		if d.planned(ctx, next.Action.String(), v, next.Plan) {
+			d.steered(next.Action)
+		}
 	}
 }
 
-// own makes a change of the leader's own. It does not wait long: what does not succeed is
-// tried again with a later look.
-func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Record, id string) {
+// planned makes a change of the leader's own that has a plan, and reports whether it was
+// made. Where the record must name data directories before, it does only that, and the
+// change is for a later look.
+func (d *Driver) planned(ctx context.Context, what string, v View, p Plan) (made bool) {
+	if len(p.Pin) > 0 {
+		d.pin(ctx, v, p.Pin) // the error says in any case that the change is to be tried anew
+		return false
+	}
+	return d.own(ctx, what, v, p.Wanted, "")
+}
+
+// own makes a change of the leader's own, and reports whether it was made. It does not wait
+// long: what does not succeed is tried again with a later look.
+func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Record, id string) (made bool) {
 	if id != "" {
 		wanted.Changes = append(wanted.Changes, members.Change{ID: fmt.Sprintf("%s-%d-%d", id, v.Term, v.Newest.Index)})
 	}
@@ -67,6 +83,7 @@ func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Re
 	case !errors.Is(err, raft.ErrConfigurationChanged) && !errors.Is(err, failure.NoLeader) && !errors.Is(err, failure.ChangeInProgress):
 		d.config.Logger.Warn("a change of the members did not succeed; it is tried again", "change", what, "error", err)
 	}
+	return err == nil
 }
 
 // addresses returns the record with the addresses that members have shown, if they have

@@ -65,6 +65,14 @@ type Driver struct {
 	// address began to differ from the record's.
 	since, moves map[members.ID]time.Time
 	waits        string // for what a promotion waits
+	// pilot decides about dead members while this node leads; pilotWaits is why it does
+	// nothing about one, pilotActs counts what it has done, and pilotLast was the last of it,
+	// at pilotAt.
+	pilot      Autopilot
+	pilotWaits string
+	pilotActs  map[string]uint64
+	pilotLast  Action
+	pilotAt    time.Time
 	// holders are the other members that keep the record from beginning, as they said at
 	// holdAsked; zero: they are to be asked at once.
 	holders   []Holder
@@ -89,7 +97,7 @@ func New(config Config) *Driver {
 	}
 	d := &Driver{
 		config: config, moved: make(chan struct{}), asked: map[string]bool{},
-		since: map[members.ID]time.Time{}, moves: map[members.ID]time.Time{}, kick: make(chan struct{}, 1),
+		since: map[members.ID]time.Time{}, moves: map[members.ID]time.Time{}, pilotActs: map[string]uint64{}, kick: make(chan struct{}, 1),
 	}
 	d.latest.Store(&raft.Configurations{})
 	return d

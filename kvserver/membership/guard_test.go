@@ -75,6 +75,8 @@ func TestEachRefusalSaysItsArithmetic(t *testing.T) {
 			n["n3"] = Node{}
 		}), Ask{Level: 3}, 409, api.CodeLevelTooLow, "not every member knows level 3: n2 (build v0) works at levels 2 to 2; n3 has not been heard"},
 		{"a level that it has", three, Ask{Level: 3}, 400, api.CodeBadRequest, "works at level 3, which never falls"},
+		{"the autopilot is to act on a restart", three, Ask{Settings: func(s *members.Settings) { s.ReplaceAfter = 9999 }}, 400, api.CodeBadRequest, "silent for 9999 ms (replace_after_ms): choose 10000"},
+		{"the autopilot is to remove on a restart", three, Ask{Settings: func(s *members.Settings) { s.DeadAfter = 599999 }}, 400, api.CodeBadRequest, "(dead_after_ms): choose 600000"},
 		{"an even number is wanted", three, Ask{Settings: func(s *members.Settings) { s.Wanted = 4 }}, 400, api.CodeBadRequest, "choose an odd number from 1 to 9"},
 	} {
 		if c.ask.ID == "" {

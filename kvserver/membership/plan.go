@@ -113,6 +113,9 @@ func (p *Plan) apply(v *View) error {
 	}
 	if a.Settings != nil {
 		a.Settings(&r.Settings)
+		if err := checkSettings(&r.Settings); err != nil {
+			return err
+		}
 	}
 	if a.Tokens != nil {
 		r.Tokens = a.Tokens(r.Tokens)

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
-	"raftkv/kvserver/api"
+	"raftkv/kvserver/membership"
 	"raftkv/kvserver/metrics"
 	"raftkv/raft"
 	"raftkv/raft/core"
@@ -72,9 +72,12 @@ func showPeer(s *metrics.Scrape, c *raft.Status, p core.PeerStatus) {
 
 // memberMetrics shows who the members are, as this node knows them. Only the leader knows
 // of the others' health.
-func memberMetrics(describe func() api.Members) metrics.Shown {
+func memberMetrics(driver *membership.Driver) metrics.Shown {
 	return func(s *metrics.Scrape) {
-		m := describe()
+		m := driver.Describe()
+		for _, action := range membership.Actions {
+			s.Show(instruments.autopilotActions, float64(driver.Autopilot().Actions[action]), action)
+		}
 		roles := map[string]int{"voter": 0, "learner": 0, "replica": 0, "leaving": 0}
 		for _, one := range m.Members {
 			roles[one.Role]++

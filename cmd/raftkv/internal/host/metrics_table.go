@@ -34,7 +34,7 @@ var instruments = struct {
 	peerDialFailures, peerConnectionsLost, peerSnapshotTransfers, peerCallsInFlight, peerRejected             metrics.Instrument
 	peerRoundTripSeconds, snapshotSendFailures, heartbeatLate, snapshotSendSeconds                            metrics.Instrument
 	members, votersHealthy, failureTolerance, configurationVersion, configurationJoint                        metrics.Instrument
-	learnerLag, learnerRounds, clusterLevel, buildLevelMax, clusterGeneration                                 metrics.Instrument
+	learnerLag, learnerRounds, clusterLevel, buildLevelMax, clusterGeneration, autopilotActions               metrics.Instrument
 	insecure, tlsHandshakes, tlsExpiry, tlsReloads                                                            metrics.Instrument
 }{
 	// The process and the node.
@@ -93,6 +93,7 @@ var instruments = struct {
 	clusterLevel:         table.Gauge("cluster_level", "Level at which the cluster works."),
 	buildLevelMax:        table.Gauge("build_level_max", "Highest level at which this node's program works."),
 	clusterGeneration:    table.Gauge("cluster_generation", "How often the cluster was begun anew after the loss of its majority, from 1; 0 while it has no record of its members."),
+	autopilotActions:     table.Counter("autopilot_actions_total", "What this node has done as leader, by itself, about dead members: replace, remove_voter, remove_learner.", "action"),
 
 	// The peers.
 	peerConnected:         table.Gauge("peer_connected", "1 while the connection from this node to the peer is open.", "peer"),

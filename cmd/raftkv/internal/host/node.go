@@ -161,7 +161,7 @@ func (n *Node) Start() error {
 	chosen := make(chan raft.Batch, 1)
 	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learnGoal, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
-	n.registry.MustRegister(raftMetrics(n.raft.Status), memberMetrics(n.driver.Describe), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
+	n.registry.MustRegister(raftMetrics(n.raft.Status), memberMetrics(n.driver), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
 	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now

@@ -1,0 +1,46 @@
+package membership
+
+import (
+	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
+	"raftkv/raft/members"
+)
+
+// ChangeSettings returns what a body does with the cluster's settings: what it leaves out
+// stays as it is.
+func ChangeSettings(b api.ClusterSettings) func(*members.Settings) {
+	return func(s *members.Settings) {
+		take(&s.Wanted, b.Wanted)
+		take(&s.Promotion, b.Promotion)
+		take(&s.PromoteAfter, b.PromoteAfterMs)
+		take(&s.Autopilot, b.Autopilot)
+		take(&s.ReplaceAfter, b.ReplaceAfterMs)
+		take(&s.DeadAfter, b.DeadAfterMs)
+	}
+}
+
+// take sets a field to what a body says, if it says something.
+func take[T any](field *T, said *T) {
+	if said != nil {
+		*field = *said
+	}
+}
+
+// DescribeSettings returns the settings as clients see them.
+func DescribeSettings(s members.Settings) api.ClusterSettings {
+	return api.ClusterSettings{
+		Wanted: &s.Wanted, Promotion: &s.Promotion, PromoteAfterMs: &s.PromoteAfter,
+		Autopilot: &s.Autopilot, ReplaceAfterMs: &s.ReplaceAfter, DeadAfterMs: &s.DeadAfter,
+	}
+}
+
+// checkSettings refuses times after which the autopilot would act on a restart.
+func checkSettings(s *members.Settings) error {
+	if after := s.DeadAfter; after < minDeadAfter {
+		return failure.Of(failure.BadRequest, nil, "autopilot is to remove members that have been silent for %d ms (dead_after_ms): choose %d or more", after, minDeadAfter)
+	}
+	if after := s.ReplaceAfter; after < minReplaceAfter {
+		return failure.Of(failure.BadRequest, nil, "autopilot is to replace voters that have been silent for %d ms (replace_after_ms): choose %d or more", after, minReplaceAfter)
+	}
+	return nil
+}
