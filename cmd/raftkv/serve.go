@@ -17,6 +17,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/address"
 	"raftkv/cmd/raftkv/internal/credential"
+	"raftkv/cmd/raftkv/internal/discover"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
@@ -44,6 +45,7 @@ type serveSettings struct {
 	joinTokenFile   string
 	role            string
 	replaces        string
+	discover        string
 	advertisePeer   string
 	advertiseHTTP   string
 	http            string
@@ -94,6 +96,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("join", "client addresses of nodes of a cluster that runs, to join it: host:port,…; any of its nodes will do", &s.join),
 		settings.New("join-token-file", "file with the token that lets this node join (raftkv member token create)", &s.joinTokenFile),
 		settings.New("role", "what a node that joins is for: learner, which votes when it has caught up, or replica, which never votes", &s.role),
+		settings.New("discover", "where to look for nodes whose addresses are not known any more: dns:NAME:PORT, srv:NAME, host:port, …", &s.discover),
 		settings.New("advertise-peer", "address at which other nodes reach the peer port (default: this node's entry in --cluster, or --peer)", &s.advertisePeer),
 		settings.New("advertise-http", "address at which other nodes and clients reach the client port (default: --http)", &s.advertiseHTTP),
 		settings.New("http", "address to listen on for clients", &s.http),
@@ -159,10 +162,12 @@ else happens every ten seconds; docs/operations.md lists all signals.
 A node that listens beyond loopback needs TLS and says what it goes without:
 --insecure=client,peer,auth. docs/security.md leads from nothing to TLS.
 
-A node joins a cluster that runs with --join, in place of --cluster: it asks the
-nodes there, shows them the token in --join-token-file, and is a member when the
-leader has reached its peer port. It then fetches the state, and votes when it has
-caught up. With --replace it takes the place of a voter that is lost for good. A node
+A node joins a cluster that runs with --join: it asks the nodes there, shows them
+the token in --join-token-file, and is a member when the leader has reached its peer
+port. It then fetches the state, and votes when it has caught up. With --cluster
+beside --join, a node whose directory is empty begins as one of that list if the
+others of it belong to no cluster yet, and else joins unless the cluster knows it
+already. With --replace it takes the place of a voter that is lost for good. A node
 that was removed from the cluster ends with code 6, and so does every later start on
 its data directory.
 
@@ -319,6 +324,10 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	if err != nil {
 		return host.Config{}, nil, err
 	}
+	sources, err := discover.Parse(s.discover)
+	if err != nil {
+		return host.Config{}, nil, err
+	}
 	id := core.ID(s.id)
 	own := m[id]
 	switch {
@@ -360,7 +369,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin, HoldLevel: s.holdLevel,
 		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, HistoryBytes: cmp.Or(s.historyBytes, -1), MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
-		Join: join, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP, Page: page.Mode(s.page),
+		Join: join, Discover: sources, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP, Page: page.Mode(s.page),
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own, s.advertiseHTTP),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
@@ -427,29 +436,20 @@ const maxTokenFileBytes = 4 << 10
 // membership says of which list the node is a member, or how it joins a cluster that runs.
 // It settles at which address the node listens for peers.
 func (s *serveSettings) membership() (host.Members, host.Join, error) {
-	id := core.ID(s.id)
 	switch {
 	case s.cluster == "" && s.join == "":
 		return nil, host.Join{}, errors.New("--cluster is missing: give it as a flag, as RAFTKV_CLUSTER or as cluster in the --config file; or --join, to join a cluster that runs")
-	case s.cluster != "" && s.join != "":
-		return nil, host.Join{}, errors.New("--cluster is for the nodes with which a cluster begins, and --join for those that join it later: give one of them")
 	case s.join == "" && (s.replaces != "" || s.joinTokenFile != "" || s.role != ""):
 		return nil, host.Join{}, errors.New("--replace, --role and --join-token-file are for a node that joins: give --join, too")
 	case s.join != "" && s.rejoin:
 		return nil, host.Join{}, fmt.Errorf("--rejoin is for a node in --cluster; a node that joins comes back after its disk was lost with --join and --replace %s", s.id)
-	case s.cluster != "":
-		m, err := address.ParseMembers(s.cluster)
-		if err != nil {
-			return nil, host.Join{}, err
-		}
-		own, isMember := m[id]
-		if !isMember {
-			return nil, host.Join{}, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), id, id)
-		}
-		if s.peer == "" {
-			s.peer = own
-		}
-		return m, host.Join{}, nil
+	}
+	m, err := s.list()
+	if err != nil || s.join == "" {
+		return m, host.Join{}, err
+	}
+	if len(m) == 1 {
+		return nil, host.Join{}, errors.New("--cluster with this node alone begins a cluster of one, and --join joins another: give one of them")
 	}
 	if s.peer == "" {
 		return nil, host.Join{}, errors.New("--peer is missing: a node that joins says at which address it listens for peers")
@@ -468,5 +468,26 @@ func (s *serveSettings) membership() (host.Members, host.Join, error) {
 		}
 		join.Token = strings.TrimSpace(string(text))
 	}
-	return nil, join, nil
+	return m, join, nil
+}
+
+// list returns the members in --cluster: none if it is not given, or if this node is not
+// among them and is to join.
+func (s *serveSettings) list() (host.Members, error) {
+	if s.cluster == "" {
+		return nil, nil
+	}
+	m, err := address.ParseMembers(s.cluster)
+	if err != nil {
+		return nil, err
+	}
+	own, isMember := m[core.ID(s.id)]
+	switch {
+	case isMember:
+		s.peer = cmp.Or(s.peer, own)
+		return m, nil
+	case s.join != "":
+		return nil, nil
+	}
+	return nil, fmt.Errorf("--cluster names %s and not this node, %s: add %s=host:port to it, or correct --id", core.JoinIDs(m.IDs(), ", "), s.id, s.id)
 }

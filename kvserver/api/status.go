@@ -25,6 +25,8 @@ type Status struct {
 	Rejoin *Rejoin `json:"rejoin,omitempty"`
 	// Membership is who the members are, as this node knows them.
 	Membership *Members `json:"membership,omitempty"`
+	// ListDiffers says that --cluster of this node names others than the record, which rules.
+	ListDiffers bool `json:"bootstrap_list_differs,omitempty"`
 	// Autopilot is what the leader does by itself about dead members.
 	Autopilot *Autopilot `json:"autopilot,omitempty"`
 	// Integrity is the result of comparing this node's state with its peers'.

@@ -2,9 +2,12 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
+	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"raftkv/raft/core"
@@ -311,4 +314,64 @@ func (t *Transport) Ask(ctx context.Context, address string) (Shown, error) {
 		return Shown{}, err
 	}
 	return h.shown(), nil
+}
+
+// AnswerOnly answers those who ask who is there, and turns everybody else away without a
+// word, until ctx ends. It is for a server that does not know yet how it begins, in place of
+// Start, and takes no note of anybody. It leaves the listener open for another transport;
+// until it returns it uses that one's deadline, which a *net.TCPListener has.
+func (t *Transport) AnswerOnly(ctx context.Context) {
+	listener, ok := t.config.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		<-ctx.Done()
+		return
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = listener.SetDeadline(time.Unix(1, 0))
+	})
+	room := make(chan struct{}, t.config.MaxStrangers)
+	var all sync.WaitGroup
+	for ctx.Err() == nil {
+		conn, err := t.config.Listener.Accept()
+		switch {
+		case err == nil:
+			room <- struct{}{}
+			all.Go(func() {
+				defer func() { <-room }()
+				t.answerOne(ctx, conn)
+			})
+		case errors.Is(err, net.ErrClosed):
+			stop()
+			all.Wait()
+			return
+		case ctx.Err() == nil:
+			time.Sleep(acceptPause)
+		}
+	}
+	all.Wait()
+	<-ended
+	_ = listener.SetDeadline(time.Time{})
+}
+
+// answerOne answers one connection, if its hello is for nobody in particular.
+func (t *Transport) answerOne(ctx context.Context, conn net.Conn) {
+	conn = t.line(conn)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	s, err := t.newStranger(conn, kindHello, answerBuffer)
+	if err == nil {
+		err = t.secureInbound(conn)
+	}
+	if err != nil {
+		return
+	}
+	h, err := s.hear(strangerFrames)
+	if err == nil {
+		err = t.bound(conn, &h)
+	}
+	if err == nil && h.To == core.None {
+		_ = t.answerAnybody(s, &h) // its error only says which answer was given
+	}
 }

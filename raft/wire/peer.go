@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,6 +27,8 @@ type peer struct {
 	out        atomic.Pointer[outbound] // the connection we dialled; nil while there is none
 	clientAddr atomic.Pointer[string]   // from the last hello that named one
 	heard      atomic.Pointer[string]   // the address of its peer port that it named last; nil: none
+	found      atomic.Pointer[string]   // where it was found last; see Suggest; nil: nowhere
+	listed     string                   // its address in Config; "": it has none
 	attempts   atomic.Uint64            // to connect
 	shown      atomic.Pointer[Shown]    // by its last hello; nil: there was none
 	clientTLS  atomic.Bool              // and whether the port there speaks TLS
@@ -74,7 +77,7 @@ type peer struct {
 // newPeer returns a peer that ends with the transport.
 func (t *Transport) newPeer(id core.ID, addr string) *peer {
 	p := &peer{
-		id: id, wake: make(chan struct{}, 1),
+		id: id, listed: t.config.Peers[id], wake: make(chan struct{}, 1),
 		transferPause: backoff{min: transferPauseMin, max: transferPauseMax},
 	}
 	p.addr.Store(&addr)
@@ -85,14 +88,31 @@ func (t *Transport) newPeer(id core.ID, addr string) *peer {
 // address returns where the peer is said to be, "" if nobody has said it.
 func (p *peer) address() string { return *p.addr.Load() }
 
-// nextAddress returns the address for the next attempt to connect: in turn the one
-// that is configured and the one that the peer has named, if that differs.
+// nextAddress returns the address for the next attempt to connect: in turn the one that the
+// configuration names, the one that the peer has named, the one where it was found, and the
+// one in Config, which an operator may have corrected after all servers got new addresses.
 func (p *peer) nextAddress() string {
-	attempt, heard := p.attempts.Add(1), p.heard.Load()
-	if heard != nil && *heard != "" && (attempt%2 == 0 || p.address() == "") {
-		return *heard
+	attempt := p.attempts.Add(1)
+	var known []string
+	for _, address := range []*string{p.addr.Load(), p.heard.Load(), p.found.Load(), &p.listed} {
+		if address != nil && *address != "" && !slices.Contains(known, *address) {
+			known = append(known, *address)
+		}
 	}
-	return p.address()
+	if len(known) == 0 {
+		return ""
+	}
+	return known[(attempt-1)%uint64(len(known))]
+}
+
+// Suggest says that a member may be reached at an address. It is dialled in turn with those
+// that are known, and who answers there is judged as everywhere. Who is no member is not
+// dialled. It may be called by any goroutine.
+func (t *Transport) Suggest(id core.ID, address string) {
+	if p := t.now().members[id]; p != nil {
+		p.found.Store(&address)
+		p.nudge()
+	}
 }
 
 // sent counts frames that were handed to the kernel.

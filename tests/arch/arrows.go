@@ -64,13 +64,13 @@ var arrows = map[string][]string{
 		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
-		"cmd/raftkv/internal/secure",
+		"cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",
 		"raft/certs", "raft/certs/issue",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
 		"kvserver", "kvserver/api", "kvserver/auth", "kvserver/httpd/page", "client", "client/bench", "client/verify", // of page only its modes
 	},
 	"cmd/raftkv/internal/host": {
-		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure",
+		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",
 		"raft", "raft/certs", "raft/core", "raft/members", "raft/levels", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
 		"kvserver", "kvserver/membership", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/httpd/page", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench",                 // in a test only, of what measuring costs
@@ -84,6 +84,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/raftkv/internal/secure":     {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
 	"cmd/raftkv/internal/exit":       {},
+	"cmd/raftkv/internal/discover":   {},
 	"cmd/raftkv/internal/change":     {"cmd/raftkv/internal/exit", "client", "kvserver/api"},
 	"cmd/raftkv/internal/lease":      {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
 	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded

@@ -72,6 +72,7 @@ var tables = []struct {
 	{"cmd/raftkv/internal/logging", loggingMutants},
 	{"cmd/raftkv/internal/inventory", inventoryMutants},
 	{"cmd/raftkv/internal/host", hostMutants},
+	{"cmd/raftkv/internal/discover", discoverMutants},
 	{"cmd/raftkv/internal/secure", secureMutants},
 	{"cmd/raftkv/internal/recovery", recoveryMutants},
 	{"cmd/raftkv/internal/process", processMutants},

@@ -139,4 +139,12 @@ var wireMutants = []mutant{
 		"\tif s.Requires {\n", "\tif s.Requires && s.Dials == false {\n"),
 	onWire("MN10", "a snapshot is handed over without the members that it carries", "snapshot_receive.go",
 		"if snapshot.Members, err = r.t.config.Snapshots.SnapshotMembers(snapshot); err != nil {", "if _, err = r.t.config.Snapshots.SnapshotMembers(snapshot); err != nil {"),
+	inTests("MN11", "TestServersWithNewAddresses", "an address that was found is not dialled", "raft/wire/peer.go",
+		"p.found.Load(), &p.listed}", "&p.listed}"),
+	inTests("MN12", "TestServersWithNewAddresses", "behind the record, an address in --cluster is not dialled", "raft/wire/peer.go",
+		"p.found.Load(), &p.listed}", "p.found.Load()}"),
+	inTests("MN13", "TestAServerThatDoesNotKnow", "a server that does not know how it begins greets those who dial it", "raft/wire/members.go",
+		"	if err == nil && h.To == core.None {\n		_ = t.answerAnybody", "	if err == nil {\n		_ = t.answerAnybody"),
+	inTests("MN14", "TestAServerThatDoesNotKnow", "a listener that was lent for a while takes nobody any more", "raft/wire/members.go",
+		"	_ = listener.SetDeadline(time.Time{})\n", ""),
 }

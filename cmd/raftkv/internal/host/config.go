@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/discover"
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
@@ -29,6 +30,8 @@ type Config struct {
 	// AdvertisePeer and AdvertiseHTTP are the addresses at which others reach the ports;
 	// "": those of Members and of the listeners.
 	AdvertisePeer, AdvertiseHTTP string
+	// Discover says where members may be found whose addresses are not known any more.
+	Discover discover.Sources
 	// LevelMax is the highest level at which the node works; 0: levels.Released.
 	LevelMax uint32
 	// HoldLevel lets the node hold the level of a cluster that has no record of its members
@@ -57,14 +60,15 @@ type Config struct {
 	MaxForwards         int // connections to one leader; 0: kvserver's default
 	MaxStrangers        int // connections to Peer without a hello; 0: wire's default
 	MaxValueBytes       int64
-	MaxTxnBytes         int64 // 0: the default
-	HistoryBytes        int64 // 0: the default; below 0: none
-	MaxStoreBytes       int64 // 0: no limit
-	SnapshotBytes       int64 // 0: kvserver's default
-	TrailingBytes       int   // 0: defaultTrailingBytes; tests take less
-	SegmentBytes        int64 // 0: wal.DefaultSegmentBytes; tests take less
-	unmeasured          bool  // for a test that asks what measuring costs
-	unrecorded          bool  // for a test that asks what recording costs
+	MaxTxnBytes         int64         // 0: the default
+	HistoryBytes        int64         // 0: the default; below 0: none
+	MaxStoreBytes       int64         // 0: no limit
+	SnapshotBytes       int64         // 0: kvserver's default
+	TrailingBytes       int           // 0: defaultTrailingBytes; tests take less
+	SegmentBytes        int64         // 0: wal.DefaultSegmentBytes; tests take less
+	discoverPause       time.Duration // 0: discover's; tests take less
+	unmeasured          bool          // for a test that asks what measuring costs
+	unrecorded          bool          // for a test that asks what recording costs
 	RequestTimeout      time.Duration
 	// Access says how callers are found and bounded, and where acts are noted. The audit
 	// is the caller's to close, after the node.

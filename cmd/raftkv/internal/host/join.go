@@ -11,7 +11,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"raftkv/cmd/raftkv/internal/secure"
@@ -19,6 +21,7 @@ import (
 	"raftkv/kvserver/membership"
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
+	"raftkv/raft/members"
 	"raftkv/raft/wire"
 )
 
@@ -128,30 +131,16 @@ func (n *Node) askToJoin(ctx context.Context, address string) (joined api.Joined
 	if err != nil {
 		return joined, err
 	}
-	host, secret := strings.CutPrefix(address, "https://")
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+host+"/v1/join", bytes.NewReader(body))
-	if err != nil {
-		return joined, &refusedForGood{err}
-	}
-	request.Header.Set("Content-Type", api.MediaJSON)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		return n.config.Keys.Dial(ctx, secure.Called{Address: address, Secret: secret})
-	}}}
-	response, err := client.Do(request)
+	status, text, err := n.call(ctx, http.MethodPost, address, "/v1/join", body)
 	if err != nil {
 		return joined, err
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxJoinBody))
-	if err != nil {
-		return joined, err
-	}
-	if response.StatusCode == http.StatusOK {
+	if status == http.StatusOK {
 		return joined, json.Unmarshal(text, &joined)
 	}
 	var problem api.Problem
 	if err := json.Unmarshal(text, &problem); err != nil {
-		return joined, fmt.Errorf("%s answers with status %d", address, response.StatusCode)
+		return joined, fmt.Errorf("%s answers with status %d", address, status)
 	}
 	err = fmt.Errorf("%s (%s)", problem.Detail, problem.Code)
 	switch problem.Code {
@@ -159,4 +148,222 @@ func (n *Node) askToJoin(ctx context.Context, address string) (joined api.Joined
 		return joined, &refusedForGood{err}
 	}
 	return joined, err
+}
+
+// call sends a request to the client port of a node. The address begins with https:// where
+// that speaks TLS. One that cannot be one is refused for good.
+func (n *Node) call(ctx context.Context, method, address, path string, body []byte) (status int, text []byte, err error) {
+	host, secret := strings.CutPrefix(address, "https://")
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, &refusedForGood{err}
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", api.MediaJSON)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		return n.config.Keys.Dial(ctx, secure.Called{Address: address, Secret: secret})
+	}}}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(response.Body, maxJoinBody))
+	return response.StatusCode, text, err
+}
+
+// clientURL returns where a node that was met takes clients, in the form of Join.Addresses;
+// "" if it has not said it.
+func clientURL(s *wire.Shown) string {
+	address := s.Address(wire.AddressHTTP)
+	if address != "" && s.ClientTLS {
+		return "https://" + address
+	}
+	return address
+}
+
+// A node that has both a list and nodes to join begins a cluster if there is none, and joins
+// the one that there is if that does not know it: so all pods of a StatefulSet may be started
+// alike. It decides that by what the others say, and never by how long they say nothing.
+
+// aroundTimeout bounds one round of asking addresses at which there may be nobody.
+const aroundTimeout = 3 * time.Second
+
+// beginning is how a node begins that has both.
+type beginning int
+
+const (
+	waits   beginning = iota // too few have answered
+	begins                   // as one of its list
+	willAsk                  // by joining
+)
+
+// seenMembers are the members of the cluster as one of its nodes knows them.
+type seenMembers struct {
+	api.Members
+	hidden bool // that node says it to nobody without a token
+}
+
+// settleBeginning decides how a node with an empty directory begins that has both a list and
+// nodes to join. It waits until that can be known, or ctx has ended. With a directory that is
+// not empty, the nodes to join are none of its business.
+func (n *Node) settleBeginning(ctx context.Context) error {
+	c := &n.config
+	void := n.state.Term == 0 && n.state.Snapshot.Index == 0 && len(n.state.Entries) == 0
+	switch {
+	case len(c.Members) == 0 || len(c.Join.Addresses) == 0:
+		return nil
+	case n.hasRecord || !void:
+		c.Join = Join{}
+		return nil
+	case n.directory.Joins():
+		n.willJoin() // an earlier start has decided it
+		return nil
+	}
+	probe, err := n.newProbe()
+	if err != nil {
+		return err
+	}
+	answering, stop := context.WithCancel(ctx)
+	var answers sync.WaitGroup
+	answers.Go(func() { probe.AnswerOnly(answering) })
+	defer answers.Wait()
+	defer stop()
+	for report := time.Now().Add(time.Second); ; {
+		shown, silent := n.askOthers(ctx, probe)
+		more := n.askAround(ctx, probe)
+		how, why := judgeBeginning(c.ID, c.Join.Replaces, c.Members, shown, more, n.askMembers(ctx, append(more, shown...)))
+		switch how {
+		case begins:
+			n.logger.Info("this node begins as one of --cluster", "because", why)
+			c.Join = Join{}
+			return nil
+		case willAsk:
+			n.logger.Info("this node joins the cluster that runs", "because", why)
+			n.willJoin()
+			return nil
+		}
+		if now := time.Now(); now.After(report) {
+			report = now.Add(rejoinReports)
+			n.logger.Warn("this node does not know yet whether there is a cluster", "because", why, "unheard", core.JoinIDs(silent, ", "))
+		}
+		select {
+		case <-time.After(rejoinLook):
+		case <-ctx.Done():
+			return fmt.Errorf("the node was ended before it knew how to begin (%s): %w", why, ctx.Err())
+		}
+	}
+}
+
+// judgeBeginning decides by what was heard: from the others of the list, from others that
+// discovery found, and from those of them that said who the members are. The sentence says
+// why.
+func judgeBeginning(self, replaces core.ID, list Members, shown, more []wire.Shown, known []seenMembers) (beginning, string) {
+	var uid string
+	recorded, hidden := false, false
+	var newest api.Members
+	for _, s := range append(slices.Clone(shown), more...) {
+		if s.UID == (core.UID{}) {
+			continue
+		}
+		if is := s.UID.String(); uid != "" && uid != is {
+			return waits, fmt.Sprintf("the nodes that answer belong to different clusters of this name (uids %s and %s): correct the addresses", uid, is)
+		}
+		uid, recorded = s.UID.String(), recorded || s.Generation > 0
+	}
+	for _, k := range known {
+		hidden = hidden || k.hidden
+		if k.hidden || k.UID == "" {
+			continue
+		}
+		if uid != "" && uid != k.UID {
+			return waits, fmt.Sprintf("the nodes that answer belong to different clusters (uids %s and %s): correct the addresses", uid, k.UID)
+		}
+		uid = k.UID
+		if newest.UID == "" || newest.Generation < k.Generation || newest.Generation == k.Generation && newest.Version < k.Version {
+			newest = k.Members
+		}
+	}
+	member := slices.ContainsFunc(newest.Members, func(m api.Member) bool { return m.ID == string(self) })
+	switch heard := len(shown) + 1; {
+	case uid == "" && heard < members.Majority(len(list)):
+		return waits, fmt.Sprintf("%d of the %d nodes of --cluster answer, and %d are needed", heard, len(list), members.Majority(len(list)))
+	case uid == "":
+		return begins, fmt.Sprintf("%d of the %d nodes of --cluster answer, and none of them belongs to a cluster", heard, len(list))
+	case newest.UID != "" && !member:
+		return willAsk, "the cluster does not know it"
+	case newest.UID != "" && replaces == self:
+		return willAsk, "the cluster knows it, and it is to replace its own old directory"
+	case newest.UID != "" || !recorded:
+		return begins, "the cluster that runs knows it"
+	case hidden:
+		return willAsk, "a cluster runs, which says to nobody without a token who its members are"
+	}
+	return waits, "a cluster runs, and no node of it has said who its members are"
+}
+
+// askAround asks the addresses of discovery who is there.
+func (n *Node) askAround(ctx context.Context, probe *wire.Transport) (shown []wire.Shown) {
+	ctx, cancel := context.WithTimeout(ctx, aroundTimeout)
+	defer cancel()
+	addresses, err := n.config.Discover.Addresses(ctx, net.DefaultResolver)
+	if err != nil {
+		n.logger.Debug("discovery: names could not be resolved", "error", err)
+	}
+	for _, s := range gatherAll(addresses, func(address string) (wire.Shown, error) { return probe.Ask(ctx, address) }) {
+		if s.ID != n.config.ID {
+			shown = append(shown, s)
+		}
+	}
+	return shown
+}
+
+// askMembers asks who the members are: the nodes to join, and those that were met.
+func (n *Node) askMembers(ctx context.Context, met []wire.Shown) []seenMembers {
+	ctx, cancel := context.WithTimeout(ctx, aroundTimeout)
+	defer cancel()
+	addresses, new := slices.Clone(n.config.Join.Addresses), []string{n.clientAddress()}
+	for i := range met {
+		if met[i].UID != (core.UID{}) {
+			addresses = append(addresses, clientURL(&met[i]))
+		} else {
+			new = append(new, clientURL(&met[i])) // belongs to no cluster, and serves nobody yet
+		}
+	}
+	addresses = slices.DeleteFunc(addresses, func(a string) bool { return slices.Contains(new, a) })
+	slices.Sort(addresses)
+	return gatherAll(slices.Compact(addresses), func(address string) (seen seenMembers, err error) {
+		if address == "" {
+			return seen, errors.New("it has named no address for clients")
+		}
+		status, text, err := n.call(ctx, http.MethodGet, address, "/v1/members?consistency="+api.ConsistencyStale, nil)
+		switch {
+		case err != nil:
+			return seen, err
+		case status == http.StatusUnauthorized || status == http.StatusForbidden:
+			return seenMembers{hidden: true}, nil
+		case status != http.StatusOK:
+			return seen, fmt.Errorf("it answers with status %d", status)
+		}
+		return seen, json.Unmarshal(text, &seen.Members)
+	})
+}
+
+// gatherAll asks all addresses at once, and returns the answers of those that gave one.
+func gatherAll[T any](addresses []string, ask func(address string) (T, error)) (all []T) {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, address := range addresses {
+		asking.Go(func() {
+			answer, err := ask(address)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				all = append(all, answer)
+			}
+		})
+	}
+	asking.Wait()
+	return all
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 
+	"raftkv/cmd/raftkv/internal/discover"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/membership"
 	"raftkv/raft"
@@ -134,12 +136,20 @@ func (n *Node) configured(c raft.Configurations) {
 		n.transport.SetMembers(n.membersOf(c))
 		n.knowMembers()
 	}
+	if n.listDiffers(c.Newest.Record) {
+		n.warnOfList()
+	}
 	n.driver.Configured(c)
 	n.returned(c)
 	own := members.Incarnation(n.directory.Life().Incarnation)
 	if r := c.Committed.Record; r != nil && r.IsRemoved(n.config.ID, own) {
 		go n.turnedAway(n.config.ID, wire.ReasonRemoved, c.Committed.Index, "the record of its members, in this node's own log, says so")
 	}
+}
+
+// listDiffers reports whether --cluster names others than the record, which rules.
+func (n *Node) listDiffers(r *members.Record) bool {
+	return r != nil && len(n.config.Members) > 0 && !slices.EqualFunc(r.Members, n.config.Members.IDs(), func(m members.Member, id core.ID) bool { return m.ID == id })
 }
 
 // awaitMembers waits until the transport goes by the record in this node's log, if there
@@ -264,6 +274,56 @@ func (n *Node) startDriver() {
 		<-n.raft.Stopping()
 		cancel()
 	}()
+}
+
+// startSeeking looks for members where --discover says, until the node ends.
+func (n *Node) startSeeking() {
+	if len(n.config.Discover) == 0 {
+		return
+	}
+	seeker := &discover.Seeker[core.ID]{
+		Sources: n.config.Discover, DNS: net.DefaultResolver, Pause: n.config.discoverPause, Logger: n.logger,
+		Missing: func() []core.ID {
+			return missing(n.config.ID, n.driver.Configurations().Newest.Record, n.config.Members, n.transport.Stats())
+		},
+		Found: n.transport.Suggest,
+		Ask: func(ctx context.Context, address string) (core.ID, error) {
+			s, err := n.transport.Ask(ctx, address)
+			return s.ID, err
+		},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go seeker.Run(ctx)
+	go func() {
+		<-n.raft.Stopping()
+		cancel()
+	}()
+}
+
+// missing returns the members with whom a node is not connected in either direction, and
+// nobody while it is connected with a majority of the voters, itself among them.
+func missing(self core.ID, record *members.Record, list Members, stats wire.Stats) (missing []core.ID) {
+	voters, all := list.IDs(), list.IDs()
+	if record != nil {
+		voters, all = record.Voters(), nil
+		for i := range record.Members {
+			all = append(all, record.Members[i].ID)
+		}
+	}
+	reached := 0
+	for _, id := range all {
+		p := stats.Peers[id]
+		there := id == self || p.Connected || p.Accepted
+		if !there {
+			missing = append(missing, id)
+		} else if slices.Contains(voters, id) {
+			reached++
+		}
+	}
+	if reached >= members.Majority(len(voters)) {
+		return nil
+	}
+	return missing
 }
 
 // IsRemoved reports whether a node ended, or did not start, because its cluster has removed

@@ -59,6 +59,7 @@ type Node struct {
 
 	membersKnown chan struct{} // closed by knowMembers, when the transport goes by a record
 	knowMembers  func()
+	warnOfList   func() // says once that --cluster and the record differ
 }
 
 // New opens the data directory and makes sure that it is this node's. It accepts and
@@ -70,6 +71,9 @@ func New(c Config) (*Node, error) { return newNode(context.Background(), c) }
 func newNode(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{}), membersKnown: make(chan struct{})}
 	n.knowMembers = sync.OnceFunc(func() { close(n.membersKnown) })
+	n.warnOfList = sync.OnceFunc(func() {
+		n.logger.Warn("--cluster names other nodes than the record of the members in the log, which rules; the list only says where some of them may be found", "cluster", core.JoinIDs(n.config.Members.IDs(), ","))
+	})
 	known, err := levels.Of(c.LevelMax)
 	if err == nil {
 		err = n.openLog(ctx, known)
@@ -133,6 +137,9 @@ func (n *Node) openLog(ctx context.Context, known levels.Range) error {
 	if err := n.settleReturn(ctx); err != nil {
 		return err
 	}
+	if err := n.settleBeginning(ctx); err != nil {
+		return err
+	}
 	if err := directory.Begin(&n.state, c.Rejoin); err != nil {
 		return err
 	}
@@ -191,6 +198,7 @@ func (n *Node) Start() error {
 	n.watching = cancel
 	n.watchTLS(ctx)
 	n.startDriver()
+	n.startSeeking()
 	n.startJoining()
 	n.logger.Info("serving", "http", c.HTTP.Addr().String(), "peer", c.Peer.Addr().String(), "data", c.DataDir)
 	return nil

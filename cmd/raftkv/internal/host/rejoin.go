@@ -147,13 +147,10 @@ func (n *Node) settleReturn(ctx context.Context) error {
 	c := &n.config
 	begun := n.directory.Joins()
 	void := n.state.Term == 0 && n.state.Snapshot.Index == 0 && len(n.state.Entries) == 0
-	if len(c.Members) == 0 || n.hasRecord || !begun && !(c.Rejoin && void) {
+	if len(c.Members) == 0 || len(c.Join.Addresses) > 0 || n.hasRecord || !begun && !(c.Rejoin && void) {
 		return nil
 	}
-	probe, err := wire.New(wire.Config{
-		ClusterID: c.ClusterID, ID: c.ID, Listener: c.Peer, ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(),
-		LevelMax: c.LevelMax, Build: c.Build, Joining: true, Logger: slog.New(slog.DiscardHandler),
-	})
+	probe, err := n.newProbe()
 	if err != nil {
 		return err
 	}
@@ -162,9 +159,8 @@ func (n *Node) settleReturn(ctx context.Context) error {
 		addresses, why := judgeReturn(shown, silent)
 		switch {
 		case len(addresses) > 0:
-			c.AdvertisePeer, c.AdvertiseHTTP = n.peerAddress(), n.clientAddress()
-			c.Members, c.Join = nil, Join{Addresses: addresses, Replaces: c.ID}
-			n.directory.JoinAgain()
+			c.Join = Join{Addresses: addresses, Replaces: c.ID}
+			n.willJoin()
 			n.returns.Store(true)
 			return nil
 		case !begun:
@@ -180,6 +176,23 @@ func (n *Node) settleReturn(ctx context.Context) error {
 			return fmt.Errorf("the node was ended before it knew how to come back (%s): %w", why, ctx.Err())
 		}
 	}
+}
+
+// newProbe returns a transport that can ask and answer who is where, and does nothing else.
+func (n *Node) newProbe() (*wire.Transport, error) {
+	c := &n.config
+	return wire.New(wire.Config{
+		ClusterID: c.ClusterID, ID: c.ID, Listener: c.Peer, ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(),
+		LevelMax: c.LevelMax, Build: c.Build, Joining: true, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// willJoin makes the node one that joins: its list says nothing any more but its own address.
+func (n *Node) willJoin() {
+	c := &n.config
+	c.AdvertisePeer, c.AdvertiseHTTP = n.peerAddress(), n.clientAddress()
+	c.Members = nil
+	n.directory.JoinAgain()
 }
 
 // returned says that a node which came back by joining votes again, once the record that
@@ -229,15 +242,10 @@ func judgeReturn(shown []wire.Shown, silent []core.ID) (addresses []string, wait
 		}
 		uid = s.UID
 	}
-	for _, s := range shown {
-		address := s.Address(wire.AddressHTTP)
-		if s.Generation == 0 || address == "" {
-			continue
+	for i := range shown {
+		if address := clientURL(&shown[i]); shown[i].Generation != 0 && address != "" {
+			addresses = append(addresses, address)
 		}
-		if s.ClientTLS {
-			address = "https://" + address
-		}
-		addresses = append(addresses, address)
 	}
 	if len(addresses) == 0 {
 		return nil, fmt.Sprintf("no node that was heard has the record of the members, and these were not heard: %s", core.JoinIDs(silent, ", "))

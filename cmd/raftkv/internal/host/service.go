@@ -64,6 +64,7 @@ func (n *Node) clientAddress() string {
 // describe adds to a status those facts about the node that the service does not know.
 func (n *Node) describe(s *api.Status) {
 	n.describeTransport(s)
+	s.ListDiffers = n.listDiffers(n.driver.Configurations().Newest.Record)
 	w := n.wal.Stats()
 	s.Log.CommitP99Seconds = n.commits.p99().Seconds()
 	s.Disk = api.Disk{FsyncP99Seconds: n.syncs.p99().Seconds(), LogBytes: w.Bytes, SnapshotBytes: w.SnapshotBytes, FreeBytes: -1}
