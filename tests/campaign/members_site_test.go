@@ -19,6 +19,7 @@ import (
 // membersNode is one node of the campaign, as a process.
 type membersNode struct {
 	id, dir, http, peer string
+	place               int // on the network, if there is one
 	process             *cluster.Process
 	wiped               bool   // its disk was lost, and it has not come back
 	lost                string // the data directory that it had then, as the record said
@@ -30,6 +31,9 @@ type membersSite struct {
 	dir   string
 	nodes []*membersNode // that are members
 	count int            // nodes that there ever were
+
+	network *network // nil: all are on loopback
+	free    []int    // places on it where nobody is
 }
 
 func newMembersSite(t *testing.T) *membersSite { return &membersSite{t: t, dir: t.TempDir()} }
@@ -38,7 +42,7 @@ func newMembersSite(t *testing.T) *membersSite { return &membersSite{t: t, dir: 
 func (s *membersSite) begin() {
 	first := s.node()
 	s.nodes = append(s.nodes, first)
-	first.process = cluster.Launch(s.t, first.id, nil, "serve", "--id", first.id, "--data-dir", first.dir, "--http", first.http, "--cluster", first.id+"="+first.peer)
+	s.launch(first, "--cluster", first.id+"="+first.peer)
 	cluster.Eventually(s.t, cluster.Patience, func() error {
 		status, body := s.ask("PUT", "/v1/cluster/settings", `{"promote_after_ms":300,"wanted":3}`)
 		if status != 200 {
@@ -60,8 +64,22 @@ func (s *membersSite) node() *membersNode {
 	return n
 }
 
+// launch starts a node's process.
+func (s *membersSite) launch(n *membersNode, arguments ...string) {
+	s.t.Helper()
+	arguments = append([]string{"serve", "--id", n.id, "--data-dir", n.dir, "--http", n.http}, arguments...)
+	if s.network != nil { // its addresses are not loopback, and nobody but the test reaches them
+		arguments = append(arguments, "--insecure", "client,peer,auth")
+	}
+	n.process = cluster.LaunchIn(s.t, n.id, cluster.Surroundings{Wrapper: s.wrapper(n)}, nil, arguments...)
+}
+
 // move gives a node other addresses.
 func (s *membersSite) move(n *membersNode) {
+	if s.network != nil {
+		s.settle(n)
+		return
+	}
 	ports := cluster.FreePorts(s.t, 2)
 	n.http, n.peer = ports[0], ports[1]
 }
@@ -100,11 +118,11 @@ func (s *membersSite) start(n *membersNode) {
 			others = append(others, m.http)
 		}
 	}
-	arguments := []string{"serve", "--id", n.id, "--data-dir", n.dir, "--http", n.http, "--peer", n.peer, "--join", strings.Join(others, ","), "--join-token-file", file}
+	arguments := []string{"--peer", n.peer, "--join", strings.Join(others, ","), "--join-token-file", file}
 	if n.wiped {
 		arguments = append(arguments, "--replace", n.id)
 	}
-	n.process = cluster.Launch(s.t, n.id, nil, arguments...)
+	s.launch(n, arguments...)
 }
 
 // join adds a node, and makes a voter of it when it has caught up.

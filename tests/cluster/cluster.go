@@ -165,7 +165,7 @@ func (s *Node) Start() {
 	s.Cluster.T.Helper()
 	in := s.In
 	in.Program = s.Program
-	s.Process = launchIn(s.Cluster.T, s.ID, in, nil, s.CommandLine()...)
+	s.Process = LaunchIn(s.Cluster.T, s.ID, in, nil, s.CommandLine()...)
 }
 
 // CommandLine returns the arguments of the program for this node.

@@ -80,7 +80,7 @@ type Process struct {
 // ended before; its output is shown if the test failed.
 func Launch(t *testing.T, name string, environment []string, arguments ...string) *Process {
 	t.Helper()
-	return launchIn(t, name, Surroundings{}, environment, arguments...)
+	return LaunchIn(t, name, Surroundings{}, environment, arguments...)
 }
 
 // Surroundings is where a process runs. The zero value is the test's own.
@@ -90,8 +90,8 @@ type Surroundings struct {
 	Program string    // is run in place of the built one, if not ""
 }
 
-// launchIn is launch in other surroundings.
-func launchIn(t *testing.T, name string, in Surroundings, environment []string, arguments ...string) *Process {
+// LaunchIn is Launch in other surroundings.
+func LaunchIn(t *testing.T, name string, in Surroundings, environment []string, arguments ...string) *Process {
 	t.Helper()
 	p := prepareIn(t, name, in, environment, arguments...)
 	p.Begin()
@@ -104,7 +104,7 @@ func Prepare(t *testing.T, name string, environment []string, arguments ...strin
 	return prepareIn(t, name, Surroundings{}, environment, arguments...)
 }
 
-// prepareIn is launchIn up to the start.
+// prepareIn is LaunchIn up to the start.
 func prepareIn(t *testing.T, name string, in Surroundings, environment []string, arguments ...string) *Process {
 	t.Helper()
 	LookAtSource()
