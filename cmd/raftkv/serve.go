@@ -93,7 +93,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("id", "name of this node, one of those in --cluster", &s.id),
 		settings.New("data-dir", "directory for this node's data; created if missing", &s.dataDir),
 		settings.New("cluster", "peer addresses of all nodes: n1=host:port,n2=host:port,…", &s.cluster),
-		settings.New("join", "client addresses of nodes of a cluster that runs, to join it: host:port,…; any of its nodes will do", &s.join),
+		settings.New("join", "client addresses of nodes of a cluster that runs, to join it: host:port,…; or peer:host:port, where a certificate lets nodes in", &s.join),
 		settings.New("join-token-file", "file with the token that lets this node join (raftkv member token create)", &s.joinTokenFile),
 		settings.New("role", "what a node that joins is for: learner, which votes when it has caught up, or replica, which never votes", &s.role),
 		settings.New("discover", "where to look for nodes whose addresses are not known any more: dns:NAME:PORT, srv:NAME, host:port, …", &s.discover),

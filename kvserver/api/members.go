@@ -130,7 +130,15 @@ type ClusterSettings struct {
 	Autopilot      *bool   `json:"autopilot,omitempty"`
 	ReplaceAfterMs *uint32 `json:"replace_after_ms,omitempty"`
 	DeadAfterMs    *uint32 `json:"dead_after_ms,omitempty"`
+	// Join says what a server shows that wants to join: JoinByToken or JoinByCertificate.
+	Join *string `json:"join,omitempty"`
 }
+
+// Values of ClusterSettings.Join.
+const (
+	JoinByToken       = "token"
+	JoinByCertificate = "certificate" // by the peer port; a token lets it in as well
+)
 
 // Autopilot is what a leader does by itself about members that are dead.
 type Autopilot struct {
@@ -210,6 +218,17 @@ type Joined struct {
 	Level      uint32            `json:"level"`
 	Version    uint64            `json:"version"`
 	Members    map[string]string `json:"members"` // their peer addresses
+}
+
+// PeerJoined is the answer to a server that asks to join by the peer port, with its
+// certificate. Exactly one of its fields is set.
+type PeerJoined struct {
+	Joined *Joined `json:"joined,omitempty"`
+	// Leader is the address of the leader's peer port, which is to be asked instead.
+	Leader string `json:"leader,omitempty"`
+	// Refused says why the server may not join; Code is the problem's.
+	Refused string `json:"refused,omitempty"`
+	Code    Code   `json:"code,omitempty"`
 }
 
 // JoinToken is a token by which a server may join. The answer to POST /v1/join-tokens,

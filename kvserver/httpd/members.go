@@ -375,7 +375,9 @@ func (d *Door) serveSettings(x *exchange) error {
 		if ask.IfMatch, err = x.membersVersion(); err != nil {
 			return err
 		}
-		ask.Settings = membership.ChangeSettings(b)
+		if ask.Settings, err = membership.ChangeSettings(b); err != nil {
+			return err
+		}
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
 		err := d.server.Confirm(ctx)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -38,6 +39,47 @@ func (d *Driver) Meet(ctx context.Context, id members.ID, address string, incarn
 // Join adds the server that a body describes as a learner or a replica, where this node
 // leads. The same token, id and directory again get the same answer.
 func (d *Driver) Join(ctx context.Context, body api.Join) (api.Joined, error) {
+	return d.join(ctx, body, false)
+}
+
+// PeerJoin answers a server that asks to join by the peer port of this node, where it has
+// shown the certificate of a peer in the name from. The body and the answer are JSON:
+// api.Join without a token, and api.PeerJoined.
+func (d *Driver) PeerJoin(ctx context.Context, from members.ID, body []byte) []byte {
+	answer := api.PeerJoined{}
+	var b api.Join
+	err := json.Unmarshal(body, &b)
+	switch {
+	case err != nil:
+		err = failure.Of(failure.BadRequest, err, "the wish to join is not understood: %v", err)
+	case b.ID != string(from):
+		err = failure.Of(failure.JoinRefused, nil, "%s asks to join under the name %.80q: a certificate lets in its own name alone", from, b.ID)
+	default:
+		s := d.config.Consensus.Status()
+		if record := d.Configurations().Newest.Record; record != nil && !leads(s) {
+			if leader := record.Member(s.Leader); leader != nil {
+				answer.Leader = leader.Peer
+				break
+			}
+		}
+		var joined api.Joined
+		b.Token = ""
+		if joined, err = d.join(ctx, b, true); err == nil {
+			answer.Joined = &joined
+		}
+	}
+	if err != nil {
+		answer.Refused, answer.Code = failure.Detail(err), failure.KindOf(err).Code
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return nil // strings and numbers can be encoded
+	}
+	return text
+}
+
+// join is Join; certified says that the server has shown a certificate of its name.
+func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.Joined, error) {
 	if err := d.mustLead(); err != nil {
 		return api.Joined{}, err
 	}
@@ -53,7 +95,7 @@ func (d *Driver) Join(ctx context.Context, body api.Join) (api.Joined, error) {
 	if _, taken := record.ChangeOf(change); taken && isDirectoryOf(record.Member(add.ID), add.Incarnation) {
 		return d.joined()
 	}
-	if err := admit(record, &add, body.Token, change); err != nil {
+	if err := admit(record, &add, body.Token, change, certified); err != nil {
 		return api.Joined{}, err
 	}
 	if _, err := d.Meet(ctx, add.ID, add.Peer, add.Incarnation); err != nil {
@@ -82,7 +124,9 @@ func changeOf(body api.Join) string {
 // admit lets a server in by its token, or without one a member that comes back under its
 // own name on a new directory: it is a member already, and what vouches for it is its
 // certificate, where peers have some, as for --rejoin at level 2.
-func admit(record *members.Record, add *Addition, text, change string) error {
+//
+// A certificate lets in whoever has one, where the cluster's settings say so.
+func admit(record *members.Record, add *Addition, text, change string, certified bool) error {
 	if text == "" && add.Replaces == add.ID {
 		old := record.Member(add.ID)
 		_, left := record.ChangeOf(change + leaveSuffix)
@@ -93,6 +137,12 @@ func admit(record *members.Record, add *Addition, text, change string) error {
 			add.Role, add.Promote = members.Replica, false
 		case old != nil && old.Role == members.Learner:
 			add.Promote = old.Promote
+		}
+		return nil
+	}
+	if certified {
+		if record.Settings.JoinBy != members.JoinByCertificate {
+			return failure.Of(failure.JoinRefused, nil, "this cluster lets servers join by a token only: give %s one, or set join to certificate in /v1/cluster/settings", add.ID)
 		}
 		return nil
 	}

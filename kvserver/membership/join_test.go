@@ -233,3 +233,61 @@ func FuzzJoinBody(f *testing.F) {
 		}
 	})
 }
+
+// Goal: where the settings say that a certificate lets servers join, one that asks by the
+// peer port under its own name becomes a learner without a token, and gets the same answer
+// again; where they do not, and under another name, it is refused; a node that does not lead
+// names the one that does. Method: a server at the peer ports of a follower and the leader.
+func TestACertificateLetsAServerJoinWhereThatIsSet(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2")
+		defer f.close()
+		f.set(func() { f.newest.Record.Member("n1").Peer = "n1:1" })
+		f.listen("n4", incarnationOf("n4"))
+		ask := func(at, from members.ID, b api.Join) (answer api.PeerJoined) {
+			t.Helper()
+			body, err := json.Marshal(b)
+			if err == nil {
+				err = json.Unmarshal(f.nodes[at].driver.PeerJoin(t.Context(), from, body), &answer)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer
+		}
+		appends := f.entries()
+		if got := ask("n1", "n4", joinBody("n4", "")); got.Code != api.CodeJoinRefused || !strings.Contains(got.Refused, "by a token only") {
+			t.Errorf("where only a token lets servers join: %+v", got)
+		}
+		by := api.JoinByCertificate
+		set, err := ChangeSettings(api.ClusterSettings{Join: &by})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.nodes["n1"].driver.Change(t.Context(), Ask{ID: "certificates", Settings: set}); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask("n1", "n5", joinBody("n4", "")); got.Code != api.CodeJoinRefused {
+			t.Errorf("under another name: %+v", got)
+		}
+		if got := ask("n2", "n4", joinBody("n4", "")); got.Leader != "n1:1" || got.Joined != nil {
+			t.Errorf("at a follower: %+v", got)
+		}
+		if _, err := f.nodes["n1"].driver.Join(t.Context(), joinBody("n4", "")); failure.KindOf(err).Code != api.CodeJoinRefused {
+			t.Errorf("at the client port: %v", err)
+		}
+		if f.entries() != appends+1 {
+			t.Fatalf("%d entries were appended for servers that were refused", f.entries()-appends-1)
+		}
+		first := ask("n1", "n4", joinBody("n4", ""))
+		if m := f.record().Member("n4"); first.Joined == nil || m == nil || m.Role != members.Learner || m.Incarnation != incarnationOf("n4") {
+			t.Fatalf("%+v; the member is %+v", first, m)
+		}
+		if again := ask("n1", "n4", joinBody("n4", "")); again.Joined == nil || again.Joined.Version != first.Joined.Version {
+			t.Errorf("again: %+v", again)
+		}
+		if got := f.nodes["n1"].driver.PeerJoin(t.Context(), "n4", []byte("{")); !strings.Contains(string(got), "not understood") {
+			t.Errorf("half a body: %s", got)
+		}
+	})
+}

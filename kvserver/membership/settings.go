@@ -1,14 +1,22 @@
 package membership
 
 import (
+	"slices"
+
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/raft/members"
 )
 
+// joinWords are the values of Settings.JoinBy in the words of the API.
+var joinWords = []string{members.JoinByToken: api.JoinByToken, members.JoinByCertificate: api.JoinByCertificate}
+
 // ChangeSettings returns what a body does with the cluster's settings: what it leaves out
 // stays as it is.
-func ChangeSettings(b api.ClusterSettings) func(*members.Settings) {
+func ChangeSettings(b api.ClusterSettings) (func(*members.Settings), error) {
+	if b.Join != nil && !slices.Contains(joinWords, *b.Join) {
+		return nil, failure.Of(failure.BadRequest, nil, "join is %.40q; choose token or certificate", *b.Join)
+	}
 	return func(s *members.Settings) {
 		take(&s.Wanted, b.Wanted)
 		take(&s.Promotion, b.Promotion)
@@ -16,7 +24,10 @@ func ChangeSettings(b api.ClusterSettings) func(*members.Settings) {
 		take(&s.Autopilot, b.Autopilot)
 		take(&s.ReplaceAfter, b.ReplaceAfterMs)
 		take(&s.DeadAfter, b.DeadAfterMs)
-	}
+		if b.Join != nil {
+			s.JoinBy = members.JoinBy(slices.Index(joinWords, *b.Join))
+		}
+	}, nil
 }
 
 // take sets a field to what a body says, if it says something.
@@ -30,7 +41,7 @@ func take[T any](field *T, said *T) {
 func DescribeSettings(s members.Settings) api.ClusterSettings {
 	return api.ClusterSettings{
 		Wanted: &s.Wanted, Promotion: &s.Promotion, PromoteAfterMs: &s.PromoteAfter,
-		Autopilot: &s.Autopilot, ReplaceAfterMs: &s.ReplaceAfter, DeadAfterMs: &s.DeadAfter,
+		Autopilot: &s.Autopilot, ReplaceAfterMs: &s.ReplaceAfter, DeadAfterMs: &s.DeadAfter, Join: &joinWords[s.JoinBy],
 	}
 }
 

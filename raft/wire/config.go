@@ -71,6 +71,11 @@ type Config struct {
 	// server must then end, for good. Removed may be called several times, by several
 	// goroutines, and must not call Close. nil: nothing is called.
 	Removed func(by core.ID, why identity.Reason, version uint64, detail string)
+	// Join is asked by a server that is no member and wants to become one. It has shown the
+	// certificate of a peer in the name from. What it says and what is answered are the
+	// callers'; the answer has at most 64 KiB. Join may be called by several goroutines at
+	// once. nil: nobody joins by this port.
+	Join func(ctx context.Context, from core.ID, body []byte) (answer []byte)
 	// Build names this build, for the peers' logs. At most 64 bytes; more is cut.
 	Build string
 

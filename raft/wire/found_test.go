@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -173,5 +174,61 @@ func TestAServerThatDoesNotKnowHowItBeginsOnlySaysWhoItIs(t *testing.T) {
 	start(t, "n1", l, map[core.ID]string{"n2": "127.0.0.1:1"}, nil, nil)
 	if shown, err := asks.Ask(t.Context(), at); err != nil || shown.ID != "n1" {
 		t.Errorf("asked afterwards: %+v, %v", shown, err)
+	}
+}
+
+// Goal: a server asks to join behind the hellos of a connection for nobody in particular; it
+// is heard only with a certificate of its name, and no longer than a body may be. Method: a
+// server that takes peers with TLS and in clear, asked in each way.
+func TestAServerAsksToJoinWithItsCertificate(t *testing.T) {
+	a := newTrust(t, "a")
+	var heard atomic.Pointer[string]
+	s := start(t, "n1", listen(t, "127.0.0.1:0"), nil, func(c *Config) {
+		c.TLS, c.UID, c.LevelMax = a.secure(t, "n1", true, false), ofMembers, levels.Newest
+		c.Join = func(_ context.Context, from core.ID, body []byte) []byte {
+			text := string(from) + " says " + string(body)
+			heard.Store(&text)
+			return []byte("welcome")
+		}
+	}, nil)
+	at := s.config.Listener.Addr().String()
+	newcomer := func(id core.ID, tls *Secure) *Transport {
+		l := listen(t, "127.0.0.1:0")
+		t.Cleanup(func() { l.Close() })
+		n, err := New(Config{ClusterID: "c", ID: id, Listener: l, Joining: true, LevelMax: levels.Newest, TLS: tls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	n9 := newcomer("n9", a.secure(t, "n9", true, true))
+	if _, err := n9.AskToJoin(t.Context(), at, []byte("hi")); err == nil || !strings.Contains(err.Error(), "no record") {
+		t.Errorf("a cluster without a record is asked: %v", err)
+	}
+	s.SetMembers(madeOf(5, "n1", "n1"))
+	for name, refused := range map[string]func() ([]byte, error){
+		"in clear": func() ([]byte, error) { return newcomer("n9", nil).AskToJoin(t.Context(), at, []byte("hi")) },
+		"under another name": func() ([]byte, error) {
+			return newcomer("n8", a.secure(t, "n9", true, true)).AskToJoin(t.Context(), at, []byte("hi"))
+		},
+		"too long": func() ([]byte, error) { return n9.AskToJoin(t.Context(), at, make([]byte, maxJoinBody+1)) },
+	} {
+		if answer, err := refused(); err == nil || heard.Load() != nil {
+			t.Errorf("%s: %q, and heard was %v", name, answer, heard.Load())
+		}
+	}
+	p := dialRaw(t, at)
+	h := validHello("n9", core.None)
+	h.UID, h.LevelMax = make(packedBytes, 16), levels.Newest
+	p.write(t, append(p.encoder.hello(nil, kindHello, h), p.encoder.opaque(nil, kindJoin, []byte("hi"))...))
+	if k, _, err := p.frames.next(greetingFrames); err != nil || k != kindHello {
+		t.Fatalf("who is there? kind 0x%02x, %v", uint8(k), err)
+	}
+	if k, _, err := p.frames.next(joinReplyFrames); err == nil || heard.Load() != nil {
+		t.Errorf("in clear, without our own side's check: kind 0x%02x, heard was %v", uint8(k), heard.Load())
+	}
+	answer, err := n9.AskToJoin(t.Context(), at, []byte("hi"))
+	if err != nil || string(answer) != "welcome" || heard.Load() == nil || *heard.Load() != "n9 says hi" {
+		t.Errorf("with its certificate: %q, %v; heard was %v", answer, err, heard.Load())
 	}
 }

@@ -69,6 +69,11 @@ const (
 	kindRejoin             kind = 0x18
 	kindRejoinReply        kind = 0x19
 
+	// A server that is no member asks to become one, behind the hellos of a connection for
+	// nobody in particular. What the bodies say is the callers' (Config.Join).
+	kindJoin      kind = 0x1e
+	kindJoinReply kind = 0x1f
+
 	// Snapshots travel on connections of their own (snapshot_frames.go), to which 0x20
 	// to 0x2f belong.
 	kindSnapshotOffer        kind = 0x20
@@ -87,6 +92,8 @@ const (
 	maxHelloBody   = 2 << 10 // the longest is 1,297 bytes
 	maxRefusalBody = 3 << 10 // a hello of that length, and a sentence
 	maxSmallBody   = 256     // the longest, RequestVote's, is 96 bytes
+	maxJoinBody    = 4 << 10
+	maxJoinReply   = 64 << 10
 	maxLargeBody   = MaxFrameBytes - headerBytes
 	maxChunkBody   = snapshotChunkBytes + chunkRoom
 )
@@ -114,6 +121,9 @@ var (
 		kindReadIndexReply:     maxSmallBody,
 		kindRejoinReply:        maxSmallBody,
 	}
+
+	joinFrames      = limits{kindJoin: maxJoinBody}
+	joinReplyFrames = limits{kindJoinReply: maxJoinReply}
 
 	offerFrames        = limits{kindSnapshotOffer: maxSmallBody}
 	offerReplyFrames   = limits{kindSnapshotOfferReply: maxSmallBody, kindSnapshotFailed: maxSmallBody}

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -8,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
@@ -181,5 +184,65 @@ func (t *Transport) answerAnybody(s *stranger, h *hello) error {
 		_, _ = s.conn.Write(t.refusalFor(s, no, h.From))
 		return err
 	}
+	if err == nil {
+		t.hearJoin(s, h)
+	}
 	return errAnswered
+}
+
+// joinTimeout bounds the time in which a server is let in: the leader dials it back, and the
+// entry that adds it must be committed.
+const joinTimeout = 15 * time.Second
+
+// hearJoin waits for what a server that knows now who is here says more: nothing, or that it
+// wants to become a member, which only one with a certificate may.
+func (t *Transport) hearJoin(s *stranger, h *hello) {
+	if l, ok := s.conn.(*line); !ok || !l.secret || t.config.Join == nil {
+		return
+	}
+	_, body, err := s.frames.next(joinFrames)
+	if err != nil || s.conn.SetDeadline(time.Now().Add(joinTimeout)) != nil {
+		return // it only wanted to know
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, joinTimeout)
+	defer cancel()
+	if answer := t.config.Join(ctx, h.From, bytes.Clone(body)); len(answer) <= maxJoinReply {
+		_, _ = s.conn.Write(s.encoder.opaque(nil, kindJoinReply, answer))
+	}
+}
+
+// opaque appends a frame whose body is not this package's.
+func (e *encoder) opaque(dst []byte, k kind, body []byte) []byte {
+	start := len(dst)
+	dst = append(append(dst, make([]byte, headerBytes)...), body...)
+	return e.seal(dst, start, k)
+}
+
+// AskToJoin asks the server at an address to let this one become a member, and returns its
+// answer. The body has at most 4 KiB. Both must speak TLS: what lets this server in is its
+// certificate.
+func (t *Transport) AskToJoin(ctx context.Context, address string, body []byte) (answer []byte, err error) {
+	if t.config.TLS == nil || !t.config.TLS.Dials {
+		return nil, errors.New("wire: a server joins by the peer port with a certificate, and this one speaks to peers in clear")
+	}
+	if len(body) > maxJoinBody {
+		return nil, fmt.Errorf("wire: the wish to join has %d bytes; the limit is %d", len(body), maxJoinBody)
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	_, err = t.ask(ctx, address, func(s *stranger, h *hello) error {
+		if h.Generation == 0 {
+			return fmt.Errorf("server %q has no record of the members of its cluster: it works at level 2, and servers join from level %d on", h.From, levels.Members)
+		}
+		if err := s.conn.SetDeadline(time.Now().Add(joinTimeout)); err != nil {
+			return err
+		}
+		if _, err := s.conn.Write(s.encoder.opaque(nil, kindJoin, body)); err != nil {
+			return err
+		}
+		_, reply, err := s.frames.next(joinReplyFrames)
+		answer = bytes.Clone(reply)
+		return err
+	})
+	return answer, err
 }

@@ -285,6 +285,11 @@ func (t *Transport) Shown(id core.ID) (Shown, bool) {
 func (t *Transport) Ask(ctx context.Context, address string) (Shown, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
 	defer cancel()
+	return t.ask(ctx, address, func(*stranger, *hello) error { return nil })
+}
+
+// ask is Ask, and then does more on the same connection.
+func (t *Transport) ask(ctx context.Context, address string, more func(*stranger, *hello) error) (Shown, error) {
 	conn, err := t.config.Dial(ctx, address)
 	if err != nil {
 		return Shown{}, err
@@ -309,6 +314,9 @@ func (t *Transport) Ask(ctx context.Context, address string) (Shown, error) {
 	}
 	if err == nil {
 		err = t.judgeAnybody(&h)
+	}
+	if err == nil {
+		err = more(s, &h)
 	}
 	if err != nil {
 		return Shown{}, err

@@ -68,6 +68,12 @@ var membershipMutants = []mutant{
 		"if a.silent == nil || a.term != v.Term {", "if a.silent == nil {"),
 	inTests("MA11", "TestTheLeaderReplaces", "a directory that was replaced may come back", "kvserver/membership/auto.go",
 		"	if len(p.Pin) > 0 {\n		d.pin(", "	if len(p.Pin) > 9 {\n		d.pin("),
+	inTests("MA12", "TestACertificateLets", "a certificate lets servers join although the settings want a token", "kvserver/membership/join.go",
+		"if record.Settings.JoinBy != members.JoinByCertificate {", "if record.Settings.JoinBy > members.JoinByCertificate {"),
+	inTests("MA13", "TestACertificateLets", "a certificate lets any name join", "kvserver/membership/join.go",
+		"case b.ID != string(from):", "case from == members.None:"),
+	inTests("MA14", "TestACertificateLets", "the setting lets servers without a certificate join", "kvserver/membership/join.go",
+		"	if certified {\n", "	if certified || record.Settings.JoinBy == members.JoinByCertificate {\n"),
 	inTests("MG16", "TestEachRefusal", "a voter that answers is replaced", "kvserver/membership/plan.go",
 		"\tif v.node(replace.Old).Answers && !p.Ask.EvenIfAlive {", "\tif v.node(replace.Old).Answers && p.Ask.EvenIfAlive {"),
 }

@@ -147,4 +147,6 @@ var wireMutants = []mutant{
 		"	if err == nil && h.To == core.None {\n		_ = t.answerAnybody", "	if err == nil {\n		_ = t.answerAnybody"),
 	inTests("MN14", "TestAServerThatDoesNotKnow", "a listener that was lent for a while takes nobody any more", "raft/wire/members.go",
 		"	_ = listener.SetDeadline(time.Time{})\n", ""),
+	inTests("MN15", "TestAServerAsksToJoin", "a server in clear is heard that wants to join", "raft/wire/judge.go",
+		"!ok || !l.secret || t.config.Join == nil {", "(!ok || !l.secret) && t.config.TLS == nil || t.config.Join == nil {"),
 }

@@ -27,7 +27,10 @@ import (
 
 // Join says how a node becomes a member of a cluster that runs.
 type Join struct {
-	Addresses []string // of the client ports of nodes of the cluster, https://host:port for TLS; any will do
+	// Addresses are those of nodes of the cluster; any will do. They are of client ports,
+	// https://host:port for TLS, or of peer ports, peer:host:port, where a certificate lets
+	// the node in.
+	Addresses []string
 	Token     string
 	Role      string  // "": a learner, which is promoted
 	Replaces  core.ID // the voter whose place it takes; None: nobody's
@@ -124,12 +127,16 @@ func (n *Node) askToJoin(ctx context.Context, address string) (joined api.Joined
 	defer cancel()
 	known, _ := levels.Of(n.config.LevelMax) // checked by New
 	incarnation := n.directory.Life().Incarnation
+	peer, byPeerPort := strings.CutPrefix(address, peerPrefix)
 	body, err := json.Marshal(api.Join{
 		Token: n.config.Join.Token, ID: string(n.config.ID), Incarnation: hex.EncodeToString(incarnation[:]), Peer: n.peerAddress(), HTTP: n.clientAddress(),
 		LevelMin: known.Min, LevelMax: known.Max, Role: n.config.Join.Role, Replaces: string(n.config.Join.Replaces),
 	})
 	if err != nil {
 		return joined, err
+	}
+	if byPeerPort {
+		return n.askPeerToJoin(ctx, peer, body, true)
 	}
 	status, text, err := n.call(ctx, http.MethodPost, address, "/v1/join", body)
 	if err != nil {
@@ -142,12 +149,40 @@ func (n *Node) askToJoin(ctx context.Context, address string) (joined api.Joined
 	if err := json.Unmarshal(text, &problem); err != nil {
 		return joined, fmt.Errorf("%s answers with status %d", address, status)
 	}
-	err = fmt.Errorf("%s (%s)", problem.Detail, problem.Code)
-	switch problem.Code {
+	return joined, refused(problem.Detail, problem.Code)
+}
+
+// refused makes an error of a refusal.
+func refused(detail string, code api.Code) error {
+	err := fmt.Errorf("%s (%s)", detail, code)
+	switch code {
 	case api.CodeJoinRefused, api.CodeIDTaken, api.CodeAddressTaken, api.CodeLevelTooLow, api.CodeBadRequest:
-		return joined, &refusedForGood{err}
+		return &refusedForGood{err}
 	}
-	return joined, err
+	return err
+}
+
+// peerPrefix begins an address of Join that is one of a peer port.
+const peerPrefix = "peer:"
+
+// askPeerToJoin asks a node at its peer port, and then the leader that it names.
+func (n *Node) askPeerToJoin(ctx context.Context, address string, body []byte, follow bool) (joined api.Joined, err error) {
+	text, err := n.transport.AskToJoin(ctx, address, body)
+	if err != nil {
+		return joined, err
+	}
+	var answer api.PeerJoined
+	switch err := json.Unmarshal(text, &answer); {
+	case err != nil:
+		return joined, fmt.Errorf("%s gives an answer that is not understood: %w", address, err)
+	case answer.Joined != nil:
+		return *answer.Joined, nil
+	case answer.Leader != "" && follow:
+		return n.askPeerToJoin(ctx, answer.Leader, body, false)
+	case answer.Leader != "":
+		return joined, fmt.Errorf("%s does not lead any more, and names %s", address, answer.Leader)
+	}
+	return joined, refused(answer.Refused, answer.Code)
 }
 
 // call sends a request to the client port of a node. The address begins with https:// where
@@ -303,13 +338,18 @@ func judgeBeginning(self, replaces core.ID, list Members, shown, more []wire.Sho
 	return waits, "a cluster runs, and no node of it has said who its members are"
 }
 
-// askAround asks the addresses of discovery who is there.
+// askAround asks the addresses of discovery, and the peer ports to join at, who is there.
 func (n *Node) askAround(ctx context.Context, probe *wire.Transport) (shown []wire.Shown) {
 	ctx, cancel := context.WithTimeout(ctx, aroundTimeout)
 	defer cancel()
 	addresses, err := n.config.Discover.Addresses(ctx, net.DefaultResolver)
 	if err != nil {
 		n.logger.Debug("discovery: names could not be resolved", "error", err)
+	}
+	for _, address := range n.config.Join.Addresses {
+		if peer, is := strings.CutPrefix(address, peerPrefix); is {
+			addresses = append(addresses, peer)
+		}
 	}
 	for _, s := range gatherAll(addresses, func(address string) (wire.Shown, error) { return probe.Ask(ctx, address) }) {
 		if s.ID != n.config.ID {
@@ -323,15 +363,15 @@ func (n *Node) askAround(ctx context.Context, probe *wire.Transport) (shown []wi
 func (n *Node) askMembers(ctx context.Context, met []wire.Shown) []seenMembers {
 	ctx, cancel := context.WithTimeout(ctx, aroundTimeout)
 	defer cancel()
-	addresses, new := slices.Clone(n.config.Join.Addresses), []string{n.clientAddress()}
+	addresses, fresh := slices.Clone(n.config.Join.Addresses), []string{n.clientAddress()}
 	for i := range met {
 		if met[i].UID != (core.UID{}) {
 			addresses = append(addresses, clientURL(&met[i]))
 		} else {
-			new = append(new, clientURL(&met[i])) // belongs to no cluster, and serves nobody yet
+			fresh = append(fresh, clientURL(&met[i])) // belongs to no cluster, and serves nobody yet
 		}
 	}
-	addresses = slices.DeleteFunc(addresses, func(a string) bool { return slices.Contains(new, a) })
+	addresses = slices.DeleteFunc(addresses, func(a string) bool { return slices.Contains(fresh, a) || strings.HasPrefix(a, peerPrefix) })
 	slices.Sort(addresses)
 	return gatherAll(slices.Compact(addresses), func(address string) (seen seenMembers, err error) {
 		if address == "" {

@@ -86,7 +86,7 @@ func newNode(ctx context.Context, c Config) (*Node, error) {
 			ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
 			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
-			LevelMax: known.Max, Joining: len(c.Members) == 0, Removed: n.turnedAway,
+			LevelMax: known.Max, Joining: len(c.Members) == 0, Removed: n.turnedAway, Join: n.driver.PeerJoin,
 			Addresses: []wire.Address{{Name: wire.AddressPeer, Address: n.peerAddress()}, {Name: wire.AddressHTTP, Address: n.clientAddress()}},
 			Noted:     n.recording.Connection,
 		})

@@ -242,3 +242,36 @@ func TestStrangersChangeNothing(t *testing.T) {
 		t.Errorf("%+v became %+v", before, after)
 	}
 }
+
+// Goal: where the cluster's settings say so, a node joins by the peer port with its
+// certificate, and needs no token. Method: a cluster of one with TLS, and a node that is
+// given the address of its peer port alone.
+func TestANodeJoinsWithItsCertificate(t *testing.T) {
+	configs := atNewestLevel(testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable()))
+	configs[0].Members = Members{"n1": configs[0].Members["n1"]}
+	trusting := withTLS(t, configs)
+	configs[1].Members, configs[1].AdvertisePeer = nil, configs[1].Peer.Addr().String()
+	configs[1].Join = Join{Addresses: []string{peerPrefix + configs[0].Peer.Addr().String()}}
+	first := runs(t, configs[0])
+	defer first.Close()
+	clients := &http.Client{Transport: &http.Transport{TLSClientConfig: trusting}}
+	defer clients.CloseIdleConnections()
+	set := func(body string) int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://"+first.Address()+"/v1/cluster/settings", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		response, err := clients.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		return response.StatusCode
+	}
+	eventually(t, "the settings say that a certificate is enough", func() bool { return set(`{"join":"certificate"}`) == 200 })
+	second := runs(t, configs[1])
+	defer second.Close()
+	eventually(t, "n2 is a member", func() bool { r := first.driver.Configurations().Committed.Record; return r.Member("n2") != nil })
+	eventually(t, "it has what the others have", func() bool { return second.driver.Configurations().Committed.Record != nil })
+}
