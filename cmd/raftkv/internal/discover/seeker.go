@@ -18,7 +18,7 @@ const (
 	longestPause = 30 * time.Second
 )
 
-// A round takes roundTimeout at most, and asks so many addresses at one time.
+// A round takes roundTimeout at most, and asks maxAsked addresses at one time.
 const (
 	roundTimeout = 10 * time.Second
 	maxAsked     = 8
