@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -20,7 +21,7 @@ type Lock = machine.Lock
 
 // Limits of locks, for doors.
 const (
-	MaxLockPage  = 1000
+	MaxLockPage  = api.MaxLockPage
 	MaxLockDelay = lock.MaxDelay * time.Millisecond
 	// MaxLockWait is how long a request may wait for a lock.
 	MaxLockWait = 10 * time.Minute
@@ -227,6 +228,66 @@ func (w *lockWait) forsake() {
 	if err != nil && !errors.Is(err, failure.NoLeader) {
 		w.server.config.Logger.Debug("a client that waited for a lock is gone, and its lease waits until it ends", "error", err)
 	}
+}
+
+// AwaitLock waits until a lease that was in the queue of a lock holds it, for some time at
+// most, on any node. It returns the token, which is greater than after; 0: the lease waits
+// still. Nothing comes into the log, and the place in the queue stays what it is, however
+// this ends. The errors are failure.NotWaiting, failure.LeaseGone, failure.Stopping,
+// failure.TooManyWatches, those of access.Gate.Allow and those of a linearizable read.
+func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease int64, after uint64, limit time.Duration) (token uint64, err error) {
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "locks"); err != nil {
+		return 0, err
+	}
+	if err := s.Serving(); err != nil {
+		return 0, err
+	}
+	if err := s.EnterOrRefuse(Watches); err != nil {
+		return 0, err
+	}
+	defer s.Leave(Watches, 0)
+	queued := s.machine.Queue(name, lease)
+	defer queued.Close()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for expired, fresh := false, false; ; {
+		token, waits, _ := s.machine.LockPlace(name, lease)
+		switch l, alive := s.machine.Lease(lease, false); {
+		case alive && !s.machine.Auth().MayUseLease(who.Author(), l.Owner):
+			return 0, failure.Of(failure.LeaseGone, nil, "there is no lease %d, or not any more", lease)
+		case token > after: // one of an earlier time says nothing
+			return token, nil
+		case fresh && !alive:
+			return 0, failure.Of(failure.LeaseGone, nil, "the lease %d has ended: grant another one", lease)
+		case fresh && !waits:
+			return 0, failure.Of(failure.NotWaiting, nil, "the lease %d does not wait for the lock any more", lease)
+		case !waits: // or this node has not come so far
+			if fresh, err = true, s.freshWithin(ctx); err != nil {
+				return 0, err
+			}
+			continue
+		case expired:
+			return 0, nil
+		}
+		fresh = false
+		select {
+		case <-queued.Woken():
+		case <-timer.C:
+			expired = true
+		case <-s.leaving:
+			return 0, failure.NodeStopping(nil)
+		case <-ctx.Done():
+			return 0, failure.NodeStopping(nil)
+		}
+	}
+}
+
+// freshWithin waits until this node has applied all that was answered before, for as long
+// as a request may take.
+func (s *Server) freshWithin(ctx context.Context) error {
+	ctx, cancel := s.Context(ctx)
+	defer cancel()
+	return s.awaitLinearizable(ctx)
 }
 
 // Lock reads a lock. If token is not 0, it must hold the lock: else the error is

@@ -96,6 +96,14 @@ const (
 	OpReleased = "released"
 )
 
+// Values of WatchLockEvent.Reason.
+const (
+	ReasonReleased  = "released"
+	ReasonExpired   = "expired"   // the lease has expired
+	ReasonRevoked   = "revoked"   // the lease was revoked
+	ReasonPublished = "published" // of a grant: the holder has another value
+)
+
 const (
 	// MaxLockNameBytes is the length of the longest name of a lock.
 	MaxLockNameBytes = 256
@@ -103,4 +111,6 @@ const (
 	MaxLockValueBytes = 1024
 	// MaxLockLimit is how many holders a lock may have at most.
 	MaxLockLimit = 1024
+	// MaxLockPage is how many locks a page has at most.
+	MaxLockPage = 1000
 )

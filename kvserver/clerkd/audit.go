@@ -21,6 +21,7 @@ var actions = map[clerkwire.Kind]string{
 	clerkwire.KindOpen: "open session", clerkwire.KindGet: "get", clerkwire.KindList: "list", clerkwire.KindPut: "put",
 	clerkwire.KindAppend: "append", clerkwire.KindDelete: "delete", clerkwire.KindForward: "forward", clerkwire.KindTxn: "txn", clerkwire.KindDeleteRange: "delete range", clerkwire.KindAuth: "auth",
 	clerkwire.KindGrant: "grant", clerkwire.KindKeepAlive: "keep-alive", clerkwire.KindRevoke: "revoke", clerkwire.KindLeases: "leases", clerkwire.KindTouch: "touch",
+	clerkwire.KindAcquire: "acquire", clerkwire.KindRelease: "release", clerkwire.KindLeaveQueue: "leave-queue", clerkwire.KindPublish: "publish", clerkwire.KindLocks: "locks",
 	clerkwire.KindWatch: "watch",
 }
 

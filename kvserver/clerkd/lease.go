@@ -61,12 +61,17 @@ func (r *reader) takeMade(h clerkwire.Header, c *kv.Command, m clerkwire.Write) 
 	})
 }
 
-// checkMade refuses an operation on leases that need not be proposed.
+// checkMade refuses an operation on leases or locks that need not be proposed.
 func (d *Door) checkMade(w *write) error {
-	if w.op == kv.OpTouch {
-		if err := kvserver.CheckKey(w.made.Key, "has"); err != nil {
-			return err
-		}
+	var err error
+	switch w.op {
+	case kv.OpTouch:
+		err = kvserver.CheckKey(w.made.Key, "has")
+	case kv.OpAcquire, kv.OpRelease, kv.OpLeaveQueue, kv.OpPublish:
+		err = kvserver.CheckLockName(string(w.made.Key))
+	}
+	if err != nil {
+		return err
 	}
 	return d.server.CheckLevel(w.made.MinLevel())
 }

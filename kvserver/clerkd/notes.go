@@ -13,7 +13,10 @@ func (f *watched) appendNote(dst []byte, out *watch.Out) []byte {
 	n := clerkwire.Note{Revision: out.Revision}
 	switch out.Kind {
 	case watch.Item:
-		n.Kind, n.Key, n.State = clerkwire.NoteItem, []byte(out.Key), f.state(&out.Item)
+		n.Kind, n.Key, n.State = clerkwire.NoteItem, []byte(out.Key), f.state(&out.Item, out.Lease)
+		if out.OfLock {
+			n.Kind = clerkwire.NoteHolder
+		}
 	case watch.Synced:
 		n.Kind, n.Items = clerkwire.NoteState, uint64(out.Items)
 	case watch.Change:
@@ -35,18 +38,21 @@ func (f *watched) appendNote(dst []byte, out *watch.Out) []byte {
 // event describes one event. Operations have the same numbers in the store.
 func (f *watched) event(e *kv.Event) clerkwire.Event {
 	to := clerkwire.Event{Key: []byte(e.Key), Op: clerkwire.EventOp(e.Op)}
-	if e.Item.Version != 0 {
-		to.After = f.state(&e.Item)
+	switch {
+	case e.Item.Version != 0:
+		to.After = f.state(&e.Item, e.Lease)
+	case e.OfLock(): // a release says who held it
+		to.After = f.state(&e.Prev, e.PrevLease)
 	}
-	if f.prev && e.Existed() {
-		to.HadPrev, to.Prev = true, f.state(&e.Prev)
+	if f.prev && e.Existed() && !e.OfLock() {
+		to.HadPrev, to.Prev = true, f.state(&e.Prev, e.PrevLease)
 	}
 	return to
 }
 
-// state describes an item.
-func (f *watched) state(i *kv.Item) clerkwire.State {
-	s := clerkwire.State{Revision: i.Revision, Version: i.Version, Created: i.Creation()}
+// state describes an item that is tied to a lease, or a holder of a lock.
+func (f *watched) state(i *kv.Item, lease int64) clerkwire.State {
+	s := clerkwire.State{Revision: i.Revision, Version: i.Version, Created: i.Creation(), Lease: uint64(lease)}
 	if !f.keysOnly {
 		s.Value = i.Value
 	}

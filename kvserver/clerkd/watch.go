@@ -52,6 +52,9 @@ func selectorsOf(m *clerkwire.Watch) (s watch.Selectors) {
 	for _, k := range m.Ranges {
 		s.Ranges = append(s.Ranges, watch.Range{From: string(k.From), To: string(k.To)})
 	}
+	for _, name := range m.Locks {
+		s.Locks = append(s.Locks, string(name))
+	}
 	return s
 }
 
@@ -83,7 +86,7 @@ func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest
 
 // named are the selectors as the audit shows them.
 func named(s *watch.Selectors) string {
-	all := append(append([]string{}, s.Keys...), s.Prefixes...)
+	all := append(append(append([]string{}, s.Keys...), s.Prefixes...), s.Locks...)
 	for _, r := range s.Ranges {
 		all = append(all, r.From)
 	}

@@ -17,8 +17,8 @@ type write struct {
 	header  clerkwire.Header
 	op      kv.Op
 	message clerkwire.Write
-	// made is the command of an operation on a lease, but for its session, which the
-	// message has. nil: the command is made of the message.
+	// made is the command of an operation on a lease or lock, but for its session, which
+	// the message has. nil: the command is made of the message.
 	made  *kv.Command
 	class kvserver.Class
 	size  int64 // what the class is asked for
@@ -45,14 +45,15 @@ func (d *Door) admit(w *write) bool {
 		err = d.server.MayAsk(w.who, w.asked())
 	}
 	w.class = kvserver.Writes
-	if w.op == kv.OpDelete || w.op == kv.OpDeleteRange || w.op == kv.OpRevoke {
+	switch w.op { // what makes room is let in where nothing else is
+	case kv.OpDelete, kv.OpDeleteRange, kv.OpRevoke, kv.OpRelease, kv.OpLeaveQueue:
 		w.class, w.size = kvserver.Deletes, 0
 	}
 	if err == nil {
 		err = d.server.CheckLag(w.class)
 	}
 	if err == nil && d.server.Gate().Audit() != nil && w.op != kv.OpOpenSession {
-		w.act, err = d.begin(w.who, d.server.NextRequestID(), string(w.message.Key))
+		w.act, err = d.begin(w.who, d.server.NextRequestID(), w.about())
 	}
 	if err != nil {
 		w.refuse(err)
@@ -67,9 +68,17 @@ func (w write) refuse(err error) {
 	if w.act.reserved {
 		d.end(w.act, actions[w.header.Kind], w.begun, &refused, 0)
 	} else {
-		d.noteRefusal(w.who, w.header.Kind, string(w.message.Key), &refused)
+		d.noteRefusal(w.who, w.header.Kind, w.about(), &refused)
 	}
 	w.conn.refuse(w.header.Number, refused)
+}
+
+// about is the key or lock of the write, for the audit.
+func (w *write) about() string {
+	if w.made != nil {
+		return string(w.made.Key)
+	}
+	return string(w.message.Key)
 }
 
 // wait proposes the write when there is room, or refuses it. Others on the
@@ -130,7 +139,7 @@ func (w write) command() kv.Command {
 		Op: w.op, Session: session, Key: m.Key, Value: m.Value, Tie: tieOf(m),
 		Condition: kv.Condition{Kind: kv.ConditionKind(m.Condition), Number: m.Number},
 	}
-	c.Previous = w.previous
+	c.Previous, c.Guard = w.previous, w.guard()
 	if w.op != kv.OpDelete && w.op != kv.OpDeleteRange {
 		c.MaxLength = uint64(w.conn.door.config.MaxValueBytes)
 	}
@@ -142,8 +151,11 @@ func (w *write) asked() *kv.Command {
 	if w.made != nil {
 		return w.made
 	}
-	return &kv.Command{Op: w.op, Key: w.message.Key, Value: w.message.Value, Previous: w.previous}
+	return &kv.Command{Op: w.op, Key: w.message.Key, Value: w.message.Value, Previous: w.previous, Guard: w.guard()}
 }
+
+// guard is the lock that must be held for the write to happen.
+func (w *write) guard() kv.Guard { return kv.Guard(w.message.More.Guard) }
 
 // check refuses a write that need not be proposed.
 func (d *Door) check(w *write) error {
@@ -189,6 +201,8 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, no
 		answer(conn, h.Kind.Answer(), h.Number, doneOf(e))
 	case h.Kind == clerkwire.KindOpen:
 		answer(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
+	case h.Kind == clerkwire.KindAcquire:
+		answer(conn, clerkwire.KindAcquired, h.Number, acquiredOf(r))
 	case h.Kind == clerkwire.KindGrant:
 		answer(conn, clerkwire.KindGranted, h.Number, clerkwire.Granted{Lease: r.Lease(), Replayed: r.Replayed})
 	default:
@@ -205,7 +219,7 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, no
 
 // refusalOf returns why a write was not done, nil if it was.
 func (d *Door) refusalOf(e kvserver.Ending) *clerkwire.Refused {
-	if e.Err == nil && e.Result.Status == kv.StatusOK {
+	if e.Err == nil && (e.Result.Status == kv.StatusOK || e.Result.Status == kv.StatusQueued) {
 		return nil // without memory for a refusal
 	}
 	refused := d.refusalWith(e)

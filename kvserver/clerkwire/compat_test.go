@@ -20,6 +20,7 @@ func TestWhatEarlierReleasesSentIsRead(t *testing.T) {
 		{Release: "v0.2.0", Name: "forward-frames", Write: writeForwardFrames, Read: readForwardFrames},
 		{Release: "v0.2.0", Name: "auth-frames", Write: writeAuthFrames, Read: readAuthFrames},
 		{Release: "v0.2.0", Name: "lease-frames", Write: writeLeaseFrames, Read: readLeaseFrames},
+		{Release: "v0.2.0", Name: "lock-frames", Write: writeLockFrames, Read: readLockFrames},
 		{Release: "v0.2.0", Name: "txn-frames", Write: writeTxnFrames, Read: readTxnFrames},
 		{Release: "v0.2.0", Name: "member-frames", Write: writeMemberFrames, Read: readMemberFrames},
 		{Release: "v0.2.0", Name: "watch-frames", Write: writeWatchFrames, Read: readWatchFrames},
@@ -153,6 +154,44 @@ func leaseFrames() map[string]releasedFrame {
 	}
 }
 
+// lockFrames are those of locks, of writes that a lock guards, and of watches that follow locks.
+func lockFrames() map[string]releasedFrame {
+	guarded := Write{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Key: []byte("key"), Value: []byte("value")}
+	guarded.More.Guard = Guard{Lock: "jobs\xff", Token: 300}
+	content := AppendNote(nil, &Note{Kind: NoteHolder, Key: []byte("jobs"), State: State{Value: []byte("a"), Revision: 57, Lease: 9}})
+	content = AppendNote(content, &Note{Kind: NoteChange, Revision: 300, Events: []Event{
+		{Op: EventExpire, Key: []byte("k")},
+		{Op: EventLockExpired, Key: []byte("jobs"), After: State{Value: []byte("a"), Revision: 57, Lease: 9}},
+	}})
+	return map[string]releasedFrame{
+		"put-guarded": {KindPut, 1, guarded},
+		"acquire":     {KindAcquire, 2, Acquire{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Lock: []byte("jobs\xff"), Lease: -7, Limit: 3, Delay: 5_000, Value: []byte("v"), Queue: true}},
+		"acquire-ttl": {KindAcquire, 3, Acquire{Session: 1, Seq: 1, Lock: []byte("jobs"), TTL: 15_000, Limit: 1, Value: []byte{}}},
+		"await":       {KindAcquire, 4, Acquire{Lock: []byte("jobs"), Lease: -7, Value: []byte{}, After: 300, Wait: 2_250}},
+		"acquired":    {KindAcquired, 2, Acquired{Lease: -7, Token: 1 << 40, Replayed: true}},
+		"queued":      {KindAcquired, 3, Acquired{Lease: 10_482, After: 300}},
+		"release":     {KindRelease, 5, Release{Session: 1 << 40, Lane: 1023, Seq: 1 << 33, Lock: []byte("jobs"), Token: 300}},
+		"released":    {KindRelease.Answer(), 5, Written{Revision: 301}},
+		"leave":       {KindLeaveQueue, 6, LeaveQueue{Session: 1, Seq: 2, Lock: []byte("jobs"), Lease: -7, End: true}},
+		"left":        {KindLeaveQueue.Answer(), 6, Written{Revision: 301}},
+		"publish":     {KindPublish, 7, Publish{Session: 1, Seq: 2, Lock: []byte("jobs"), Token: 300, Value: []byte("10.0.0.7:80")}},
+		"published":   {KindPublish.Answer(), 7, Written{Revision: 302}},
+		"lock":        {KindLocks, 8, Locks{Lock: []byte("jobs"), Token: 300, Prefix: []byte{}, After: []byte{}}},
+		"locks":       {KindLocks, 9, Locks{Consistency: Stale, MinRevision: 300, Lock: []byte{}, Prefix: []byte("a/"), After: []byte("a/b"), Limit: 20}},
+		"locks-shown": {KindLocksShown, 9, LocksShown{More: true, Locks: []LockShown{
+			{Lock: []byte("jobs"), Limit: 3, Waiting: 7, Holders: []LockHolder{{Token: 57, Lease: -7, Value: []byte("v"), Note: "worker 7"}}}, {Lock: []byte("z"), Limit: 1},
+		}}},
+		"watch-locks":      {KindWatch, 10, Watch{Keys: [][]byte{}, Prefixes: [][]byte{}, Ranges: []KeyRange{}, Locks: [][]byte{[]byte("jobs")}}},
+		"changes-of-locks": {KindChanges, 10, Changes{Content: content}},
+	}
+}
+
+func writeLockFrames(*testing.T) golden.Files { return written(lockFrames()) }
+
+func readLockFrames(t *testing.T, f golden.Files) {
+	readFrames(t, f, lockFrames(), Requests2, Answers2)
+}
+
 func writeLeaseFrames(*testing.T) golden.Files { return written(leaseFrames()) }
 
 func readLeaseFrames(t *testing.T, f golden.Files) {
@@ -235,7 +274,7 @@ func readFrames(t *testing.T, f golden.Files, frames map[string]releasedFrame, r
 // against those in the table.
 func TestEveryKindOfFrameWasKept(t *testing.T) {
 	kept := map[Kind]bool{}
-	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames(), memberFrames(), leaseFrames()} {
+	for _, frames := range []map[string]releasedFrame{releasedFrames(), forwardFrames(), authFrames(), watchFrames(), txnFrames(), memberFrames(), leaseFrames(), lockFrames()} {
 		for _, f := range frames {
 			kept[f.kind] = true
 		}

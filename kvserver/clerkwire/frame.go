@@ -16,7 +16,7 @@ import (
 const (
 	Path      = "/v1/clerk"
 	Protocol  = "raftkv-clerk/1"
-	Protocol2 = "raftkv-clerk/2" // has watches, transactions and leases
+	Protocol2 = "raftkv-clerk/2" // has watches, transactions, leases and locks
 )
 
 // headerBytes is the length of a frame's header: kind u8, number u32, length of
@@ -66,6 +66,14 @@ const (
 	KindLeasesShown Kind = 0x2b
 	KindTouch       Kind = 0x2c // answered with a Written
 
+	KindAcquire    Kind = 0x30
+	KindAcquired   Kind = 0x31
+	KindRelease    Kind = 0x32 // answered with a Written, like the next two
+	KindLeaveQueue Kind = 0x34
+	KindPublish    Kind = 0x36
+	KindLocks      Kind = 0x38
+	KindLocksShown Kind = 0x39
+
 	// Of Protocol2. Frames of a running watch have the number of its request.
 	KindWatch    Kind = 0x40
 	KindWatching Kind = 0x41 // the watch is in place
@@ -86,6 +94,10 @@ const (
 	// maxWriteBody has room for the longest key, the longest value and the numbers of a
 	// write.
 	maxWriteBody = api.MaxValueBytes + api.MaxKeyBytes + 128
+	// maxGuard is how much longer a write with a guard can be.
+	maxGuard = api.MaxLockNameBytes + 64
+	// maxLockBody has room for the longest name of a lock, its longest value and numbers.
+	maxLockBody = api.MaxLockNameBytes + api.MaxLockValueBytes + 128
 	// maxOutcomeBytes has room for one item, as an outcome shows it.
 	maxOutcomeBytes = api.MaxValueBytes + api.MaxKeyBytes + 128
 	// MaxListedBytes is the size of the largest page: keys and values of its items, and
@@ -116,8 +128,10 @@ var (
 		KindListed: maxListedBody, KindAuthed: maxSmallBody,
 	}
 	Requests2 = Requests.with(Limits{
+		KindPut: maxWriteBody + maxGuard, KindAppend: maxWriteBody + maxGuard, KindDelete: maxSmallBody + maxGuard,
 		KindTxn: maxTxnBody, KindDeleteRange: maxTxnBody,
 		KindGrant: maxSmallBody, KindKeepAlive: maxKeepAliveBody, KindRevoke: maxSmallBody, KindLeases: maxSmallBody, KindTouch: maxSmallBody,
+		KindAcquire: maxLockBody, KindRelease: maxLockBody, KindLeaveQueue: maxLockBody, KindPublish: maxLockBody, KindLocks: maxLockBody,
 		KindWatch: MaxWatchBody, KindCredit: maxSmallBody, KindSync: maxSmallBody, KindUnwatch: maxSmallBody,
 	})
 	Answers2 = Answers.with(Limits{
@@ -127,7 +141,9 @@ var (
 		KindTxn.Answer():    maxDoneBody, KindDeleteRange.Answer(): maxDoneBody,
 		KindGranted: maxSmallBody, KindKept: maxKeepAliveBody, KindRevoke.Answer(): maxSmallBody, KindLeasesShown: maxLeasesBody,
 		KindTouch.Answer(): maxSmallBody,
-		KindWatching:       maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
+		KindAcquired:       maxSmallBody, KindRelease.Answer(): maxSmallBody, KindLeaveQueue.Answer(): maxSmallBody, KindPublish.Answer(): maxSmallBody,
+		KindLocksShown: maxLocksBody,
+		KindWatching:   maxSmallBody, KindChanges: MaxPieceBytes + 16, KindSynced: maxSmallBody, KindEnded: maxRefusedBody + 16,
 	})
 )
 

@@ -175,6 +175,7 @@ type WriteMore struct {
 	Keep  bool   // a put: the key's end stays as it is, and there must be such a key
 	// Previous: the answer has what was there before.
 	Previous bool
+	Guard    Guard
 }
 
 func (m Write) append(dst []byte) []byte {
@@ -191,11 +192,23 @@ func (m Write) append(dst []byte) []byte {
 	dst = msgpack.AppendBytes(dst, m.Key)
 	dst = msgpack.AppendBytes(dst, m.Value)
 	if m.More != (WriteMore{}) {
-		dst = msgpack.AppendArray(dst, 4)
-		dst = msgpack.AppendUint(dst, uint64(m.More.Lease))
-		dst = msgpack.AppendUint(dst, m.More.TTL)
-		dst = msgpack.AppendBool(dst, m.More.Keep)
-		dst = msgpack.AppendBool(dst, m.More.Previous)
+		dst = m.More.append(dst)
+	}
+	return dst
+}
+
+func (m *WriteMore) append(dst []byte) []byte {
+	fields := 4
+	if m.Guard != (Guard{}) {
+		fields += 2
+	}
+	dst = msgpack.AppendArray(dst, fields)
+	dst = msgpack.AppendUint(dst, uint64(m.Lease))
+	dst = msgpack.AppendUint(dst, m.TTL)
+	dst = msgpack.AppendBool(dst, m.Keep)
+	dst = msgpack.AppendBool(dst, m.Previous)
+	if m.Guard != (Guard{}) {
+		dst = m.Guard.append(dst)
 	}
 	return dst
 }
@@ -227,12 +240,18 @@ func (m *Write) Parse(body []byte) error {
 }
 
 func (m *WriteMore) read(r *msgpack.Reader) {
-	r.Fields(4)
+	fields := r.Array(6)
 	m.Lease = int64(r.Uint())
 	m.TTL = r.Uint()
 	m.Keep = r.Bool()
 	m.Previous = r.Bool()
-	if *m == (WriteMore{}) {
+	if fields == 6 {
+		m.Guard = readGuard(r)
+	}
+	switch {
+	case fields != 4 && fields != 6:
+		r.Reject(fmt.Sprintf("a write with %d more fields, which have no meaning here", fields))
+	case *m == (WriteMore{}):
 		r.Reject("a write with more fields that say nothing")
 	}
 }

@@ -32,6 +32,18 @@ func samples() map[Kind]Message {
 		KindAppend: Write{
 			Session: 9, Lane: 1023, Seq: 1 << 33, Key: []byte("key"), Value: []byte("value"), More: WriteMore{Lease: 10_482, TTL: 1 << 40, Keep: true, Previous: true},
 		},
+		KindDelete: Write{
+			Session: 9, Lane: 1023, Seq: 1 << 33, Key: []byte("key"), Value: []byte{}, More: WriteMore{Guard: Guard{Lock: "jobs\xff", Token: 1 << 40}},
+		},
+		KindAcquire:    Acquire{Session: 9, Lane: 1023, Seq: 1 << 33, Lock: []byte("jobs\xff"), Lease: 10_482, TTL: 15_000, Limit: 3, Delay: 5_000, Value: []byte("v"), Queue: true},
+		KindAcquired:   Acquired{Lease: 1 << 62, Token: 1 << 40, Replayed: true},
+		KindRelease:    Release{Session: 9, Lane: 1023, Seq: 1 << 33, Lock: []byte("jobs"), Token: 57},
+		KindLeaveQueue: LeaveQueue{Session: 9, Lane: 1023, Seq: 1 << 33, Lock: []byte("jobs"), Lease: 10_482, End: true},
+		KindPublish:    Publish{Session: 9, Lane: 1023, Seq: 1 << 33, Lock: []byte("jobs"), Token: 57, Value: []byte("10.0.0.7:80")},
+		KindLocks:      Locks{Consistency: Stale, MinRevision: 300, Lock: []byte{}, Prefix: []byte("a/"), After: []byte("a/b"), Limit: 20},
+		KindLocksShown: LocksShown{More: true, Locks: []LockShown{
+			{Lock: []byte("jobs"), Limit: 3, Waiting: 7, Holders: []LockHolder{{Token: 57, Lease: 9, Value: []byte("v"), Note: "worker 7"}, {Token: 58, Lease: 10, Value: []byte{}}}}, {Lock: []byte("k\xff"), Limit: 1, Holders: []LockHolder{}},
+		}},
 		KindPut.Answer():    Written{Revision: 5, Version: 4, Length: 3, Created: true, Deleted: true, Replayed: true},
 		KindAppend.Answer(): Written{Revision: 5, Version: 4, Length: 3, Outcome: strings.Repeat("\xc1", 300)},
 		KindGrant:           Grant{Session: 9, Lane: 1023, Seq: 1 << 33, Lease: 10_482, TTL: 15_000, Note: "worker 7"},
@@ -62,6 +74,7 @@ func samples() map[Kind]Message {
 		KindWatch: Watch{
 			Cluster: "0f8fad5bd9cb469fa16570867728950e", Resume: true, After: 1 << 40, Mirror: true, Prev: true, KeysOnly: true, ProgressMs: 500,
 			Keys: [][]byte{[]byte("k\x00\xff"), []byte("l")}, Prefixes: [][]byte{{}}, Ranges: []KeyRange{{[]byte("a"), []byte("b")}, {[]byte{}, []byte{}}},
+			Locks: [][]byte{[]byte("jobs\xff")},
 		},
 		KindConfiguration: Configuration{Generation: 2, Version: 1 << 40},
 		KindWatching:      Watching{StateFirst: true, After: 1, Revision: 300, Oldest: 2},
@@ -136,6 +149,11 @@ func asLibrary(m any) any {
 		if m.More == (WriteMore{}) {
 			return []any{m.Session, m.Lane, m.Seq, m.Condition, m.Number, m.Key, m.Value}
 		}
+		more := []any{uint64(m.More.Lease), m.More.TTL, m.More.Keep, m.More.Previous}
+		if m.More.Guard != (Guard{}) {
+			more = append(more, []byte(m.More.Guard.Lock), m.More.Guard.Token)
+		}
+		return []any{m.Session, m.Lane, m.Seq, m.Condition, m.Number, m.Key, m.Value, more}
 	case Written:
 		if m.Outcome == "" {
 			return []any{m.Revision, m.Version, m.Length, m.Created, m.Deleted, m.Replayed}
@@ -206,6 +224,15 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 		"more that says nothing":   {emptyMore{}, new(Write), "say nothing"},
 		"one lease and a page":     {Leases{Lease: 1, Limit: 1}, new(Leases), "bounds of a page"},
 		"keys of a page":           {Leases{Keys: true}, new(Leases), "shows none"},
+		"an empty guard":           {Write{Key: []byte("k"), More: WriteMore{Guard: Guard{Lock: "l"}}}, new(Write), "without a lock or a token"},
+		"a guard without a lock":   {Write{Key: []byte("k"), More: WriteMore{Guard: Guard{Token: 1}}}, new(Write), "without a lock or a token"},
+		"asking in no session":     {Acquire{Lock: []byte("l"), Limit: 1}, new(Acquire), "can only wait"},
+		"waiting in a session":     {Acquire{Session: 1, Lock: []byte("l"), Wait: 1}, new(Acquire), "in a session"},
+		"holding and waiting":      {Acquired{Token: 2, After: 1}, new(Acquired), "waits for it"},
+		"one lock and a page":      {Locks{Lock: []byte("l"), Limit: 1}, new(Locks), "bounds of a page"},
+		"a token of no lock":       {Locks{Token: 1}, new(Locks), "no lock"},
+		"too many locks":           {LocksShown{Locks: make([]LockShown, MaxLocks+1)}, new(LocksShown), ""},
+		"the name of a lock":       {Release{Lock: make([]byte, api.MaxLockNameBytes+1)}, new(Release), ""},
 		"too many leases":          {KeepAlive{make([]int64, MaxKept+1)}, new(KeepAlive), ""},
 		"too many of a page":       {LeasesShown{Leases: make([]LeaseShown, MaxLeases+1)}, new(LeasesShown), ""},
 		"outcome":                  {Refused{Outcome: "perhaps"}, new(Refused), `"perhaps"`},
@@ -231,10 +258,17 @@ func TestLargestMessagesFit(t *testing.T) {
 	key, text := make([]byte, api.MaxKeyBytes), strings.Repeat("x", 1000)
 	value := make([]byte, api.MaxValueBytes)
 	most := uint64(math.MaxUint64)
+	name := make([]byte, api.MaxLockNameBytes)
+	guard, holder := Guard{string(name), most}, LockHolder{most, -1, make([]byte, api.MaxLockValueBytes), text}
 	for kind, m := range map[Kind]Message{
 		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key}, KindGot: Got{true, most, most, most, value}, KindOpened: Opened{most},
-		KindPut:    Write{most, most, most, IfRevision, most, key, value, WriteMore{-1, most, true, true}},
-		KindDelete: Write{most, most, most, IfRevision, most, key, nil, WriteMore{-1, most, true, true}}, KindTouch: Touch{key, most},
+		KindPut:     Write{most, most, most, IfRevision, most, key, value, WriteMore{-1, most, true, true, guard}},
+		KindDelete:  Write{most, most, most, IfRevision, most, key, nil, WriteMore{-1, most, true, true, guard}},
+		KindAcquire: Acquire{most, most, most, name, -1, most, most, most, make([]byte, api.MaxLockValueBytes), true, most, most}, KindAcquired: Acquired{-1, most, most, true},
+		KindRelease: Release{most, most, most, name, most}, KindLeaveQueue: LeaveQueue{most, most, most, name, -1, true},
+		KindPublish: Publish{most, most, most, name, most, make([]byte, api.MaxLockValueBytes)}, KindLocks: Locks{Stale, most, name, most, name, name, most},
+		KindLocksShown:      LocksShown{true, []LockShown{{name, most, most, slices.Repeat([]LockHolder{holder}, maxLockHolders)}}},
+		KindTouch:           Touch{key, most},
 		KindDelete.Answer(): Written{most, most, most, true, true, true, strings.Repeat("o", maxOutcomeBytes)}, KindGranted: Granted{-1, true},
 		KindGrant: Grant{most, most, most, -1, most, text}, KindRevoke: Revoke{most, most, most, -1}, KindLeases: Leases{Stale, most, -1, true, -1, most},
 		KindKeepAlive: KeepAlive{slices.Repeat([]int64{-1}, MaxKept)}, KindKept: Kept{slices.Repeat([]uint64{most}, MaxKept)},
@@ -260,6 +294,9 @@ func TestLargestMessagesFit(t *testing.T) {
 	}
 	if page := (LeasesShown{true, -1, slices.Repeat([]LeaseShown{{-1, most, most, text, most, nil}}, MaxLeases)}); len(page.append(nil)) > maxLeasesBody {
 		t.Errorf("a page of leases has %d bytes", len(page.append(nil)))
+	}
+	if page := (LocksShown{true, slices.Repeat([]LockShown{{name, most, most, []LockHolder{holder}}}, MaxLocks)}); len(page.append(nil)) > maxLocksBody {
+		t.Errorf("a page of locks has %d bytes", len(page.append(nil)))
 	}
 	if n := len(Forward{text, maxLeft, nil, make([]byte, MaxForwardBody-ForwardRoom)}.append(nil)); n > MaxForwardBody {
 		t.Errorf("a forwarded command has a body of %d bytes", n)

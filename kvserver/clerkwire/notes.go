@@ -17,6 +17,7 @@ const (
 	NoteChange   NoteKind = 3 // all events of one revision that match
 	NoteProgress NoteKind = 4 // a bookmark
 	NoteReset    NoteKind = 5 // forget everything: the state follows
+	NoteHolder   NoteKind = 6 // a holder of a lock, of the state
 )
 
 // EventOp is what an event did. Values are part of the protocol.
@@ -26,14 +27,41 @@ type EventOp uint8
 const (
 	EventPut    EventOp = 1
 	EventDelete EventOp = 2
+	EventExpire EventOp = 3
+
+	// Of locks.
+	EventGranted     EventOp = 4
+	EventReleased    EventOp = 5
+	EventLockExpired EventOp = 6
+	EventLockRevoked EventOp = 7
+	EventPublished   EventOp = 8
 )
+
+// OfLock reports whether the event is about a lock.
+func (o EventOp) OfLock() bool { return o >= EventGranted && o <= EventPublished }
 
 // String returns the operation as HTTP names it.
 func (o EventOp) String() string {
-	if o == EventPut {
+	switch o {
+	case EventPut:
 		return api.OpPut
+	case EventExpire:
+		return api.OpExpire
+	case EventGranted, EventPublished:
+		return api.OpGranted
+	case EventReleased, EventLockExpired, EventLockRevoked:
+		return api.OpReleased
 	}
 	return api.OpDelete
+}
+
+// Reason says why a lock was released, or granted again to its holder, as HTTP names it;
+// "" if that needs no reason.
+func (o EventOp) Reason() string {
+	return map[EventOp]string{
+		EventReleased: api.ReasonReleased, EventLockExpired: api.ReasonExpired,
+		EventLockRevoked: api.ReasonRevoked, EventPublished: api.ReasonPublished,
+	}[o]
 }
 
 // maxEvents bounds the events of one change.
@@ -48,11 +76,13 @@ type State struct {
 	Lease    uint64 // 0: none
 }
 
-// Event is what a change did to one key.
+// Event is what a change did to one key or lock.
 type Event struct {
-	Op    EventOp
-	Key   []byte
-	After State // its Revision is that of the change, and stands there
+	Op  EventOp
+	Key []byte // of a lock its name
+	// After is what is there behind the change; its Revision is that of the change, and
+	// stands there. Of a lock it is the holder: Value, Lease, and the token as Revision.
+	After State
 	// HadPrev says that there was an item, and that it was asked for; Prev is that.
 	HadPrev bool
 	Prev    State
@@ -65,8 +95,8 @@ type Note struct {
 	// reset, where it is the first revision whose change is kept.
 	Revision uint64
 	Items    uint64 // of NoteState: how many came
-	Key      []byte // of an item
-	State    State
+	Key      []byte // of an item; of a holder the name of the lock
+	State    State  // of a holder its Value, Lease, and the token as Revision
 	Events   []Event
 }
 
@@ -78,6 +108,10 @@ func AppendNote(dst []byte, n *Note) []byte {
 		dst = msgpack.AppendUint(dst, uint64(n.Kind))
 		dst = msgpack.AppendBytes(dst, n.Key)
 		return appendState(dst, &n.State)
+	case NoteHolder:
+		dst = msgpack.AppendArray(dst, 5)
+		dst = msgpack.AppendUint(dst, uint64(n.Kind))
+		return appendHolder(dst, n.Key, &n.State)
 	case NoteState:
 		dst = msgpack.AppendArray(dst, 3)
 		dst = msgpack.AppendUint(dst, uint64(n.Kind))
@@ -107,8 +141,22 @@ func appendState(dst []byte, s *State) []byte {
 	return msgpack.AppendUint(dst, s.Lease)
 }
 
-// appendEvent adds an event: what was done, what is there, and what was before.
+// appendHolder adds the four fields of a holder of a lock.
+func appendHolder(dst, name []byte, s *State) []byte {
+	dst = msgpack.AppendBytes(dst, name)
+	dst = msgpack.AppendUint(dst, s.Revision)
+	dst = msgpack.AppendUint(dst, s.Lease)
+	return msgpack.AppendBytes(dst, s.Value)
+}
+
+// appendEvent adds an event: what was done, what is there, and what was before. One of a
+// lock has the holder.
 func appendEvent(dst []byte, e *Event) []byte {
+	if e.Op.OfLock() {
+		dst = msgpack.AppendArray(dst, 5)
+		dst = msgpack.AppendUint(dst, uint64(e.Op))
+		return appendHolder(dst, e.Key, &e.After)
+	}
 	dst = msgpack.AppendArray(dst, 7)
 	dst = msgpack.AppendUint(dst, uint64(e.Op))
 	dst = msgpack.AppendBytes(dst, e.Key)
@@ -143,6 +191,8 @@ func (n *Notes) Next(to *Note) bool {
 	case kind == uint64(NoteItem) && fields == 7:
 		to.Key = n.r.Bytes(api.MaxKeyBytes)
 		to.State = readState(&n.r)
+	case kind == uint64(NoteHolder) && fields == 5:
+		to.Key, to.State = readHolder(&n.r)
 	case kind == uint64(NoteState) && fields == 3:
 		to.Revision, to.Items = n.r.Uint(), n.r.Uint()
 	case kind == uint64(NoteChange) && fields == 3:
@@ -175,13 +225,28 @@ func readState(r *msgpack.Reader) (s State) {
 	return s
 }
 
+func readHolder(r *msgpack.Reader) (name []byte, s State) {
+	name = r.Bytes(api.MaxLockNameBytes)
+	s.Revision = r.Uint()
+	s.Lease = r.Uint()
+	s.Value = r.Bytes(api.MaxLockValueBytes)
+	return name, s
+}
+
 func readEvent(r *msgpack.Reader, revision uint64) (e Event) {
-	r.Fields(7)
-	op := r.Uint()
-	if op != uint64(EventPut) && op != uint64(EventDelete) {
-		r.Reject(fmt.Sprintf("an event of the operation %d, which has no meaning here", op))
-	}
+	fields, op := r.Array(7), r.Uint()
 	e.Op = EventOp(op)
+	switch ofLock := e.Op.OfLock(); {
+	case op == 0 || op > uint64(EventPublished):
+		r.Reject(fmt.Sprintf("an event of the operation %d, which has no meaning here", op))
+		return e
+	case ofLock && fields == 5:
+		e.Key, e.After = readHolder(r)
+		return e
+	case ofLock || fields != 7:
+		r.Reject(fmt.Sprintf("an event of %d fields, which has no meaning here", fields))
+		return e
+	}
 	e.Key = r.Bytes(api.MaxKeyBytes)
 	e.After.Value = r.Bytes(api.MaxValueBytes)
 	e.After.Version = r.Uint()

@@ -20,6 +20,12 @@ func sampleNotes() []Note {
 			{Op: EventPut, Key: []byte("a"), After: State{Value: []byte("new"), Revision: 70_001, Version: 2, Created: 7, Lease: 9}, HadPrev: true, Prev: state},
 			{Op: EventDelete, Key: []byte("b"), After: State{Value: []byte{}}},
 		}},
+		{Kind: NoteHolder, Key: []byte("jobs\xff"), State: State{Value: []byte("v"), Revision: 57, Lease: 9}},
+		{Kind: NoteChange, Revision: 70_002, Events: []Event{
+			{Op: EventExpire, Key: []byte("b"), After: State{Value: []byte{}}},
+			{Op: EventGranted, Key: []byte("jobs"), After: State{Value: []byte("v"), Revision: 70_002, Lease: 9}},
+			{Op: EventLockRevoked, Key: []byte("jobs"), After: State{Value: []byte{}, Revision: 7, Lease: 1 << 63}},
+		}},
 		{Kind: NoteProgress, Revision: 1 << 50},
 		{Kind: NoteReset, Revision: 12},
 		{Kind: NoteChange, Revision: 1},

@@ -24,7 +24,7 @@ const (
 // the last.
 type KeyRange struct{ From, To []byte }
 
-// Watch asks for what changes. A key is followed that any of the selectors selects.
+// Watch asks for what changes. A key or lock is followed that any of the selectors selects.
 type Watch struct {
 	Cluster  string // uid of the cluster that After is of; "": any
 	Resume   bool   // go on behind After; otherwise from now
@@ -37,10 +37,15 @@ type Watch struct {
 	Keys       [][]byte
 	Prefixes   [][]byte
 	Ranges     []KeyRange
+	Locks      [][]byte // names of locks; without any they do not travel
 }
 
 func (m Watch) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 10)
+	fields := 10
+	if len(m.Locks) > 0 {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendString(dst, m.Cluster)
 	dst = msgpack.AppendBool(dst, m.Resume)
 	dst = msgpack.AppendUint(dst, m.After)
@@ -56,6 +61,9 @@ func (m Watch) append(dst []byte) []byte {
 		dst = msgpack.AppendBytes(dst, r.From)
 		dst = msgpack.AppendBytes(dst, r.To)
 	}
+	if len(m.Locks) > 0 {
+		dst = appendTexts(dst, m.Locks)
+	}
 	return dst
 }
 
@@ -70,7 +78,7 @@ func appendTexts(dst []byte, texts [][]byte) []byte {
 // Parse reads a body.
 func (m *Watch) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(10)
+	fields := r.Array(11)
 	m.Cluster = r.String(maxClusterBytes)
 	m.Resume = r.Bool()
 	m.After = r.Uint()
@@ -78,25 +86,31 @@ func (m *Watch) Parse(body []byte) error {
 	m.Prev = r.Bool()
 	m.KeysOnly = r.Bool()
 	m.ProgressMs = r.Uint()
-	m.Keys = readTexts(&r)
-	m.Prefixes = readTexts(&r)
+	m.Keys = readTexts(&r, api.MaxKeyBytes)
+	m.Prefixes = readTexts(&r, api.MaxKeyBytes)
 	n := r.Array(api.MaxSelectors)
 	m.Ranges = make([]KeyRange, 0, n)
 	for range n {
 		r.Fields(2)
 		m.Ranges = append(m.Ranges, KeyRange{From: r.Bytes(api.MaxKeyBytes), To: r.Bytes(api.MaxKeyBytes)})
 	}
-	if !m.Resume && m.After != 0 {
+	if m.Locks = nil; fields == 11 {
+		m.Locks = readTexts(&r, api.MaxLockNameBytes)
+	}
+	switch {
+	case fields < 10 || fields == 11 && len(m.Locks) == 0:
+		r.Reject(fmt.Sprintf("a watch of %d fields, which has no meaning here", fields))
+	case !m.Resume && m.After != 0:
 		r.Reject("a revision to go on from where nothing is gone on from")
 	}
 	return r.Close()
 }
 
-func readTexts(r *msgpack.Reader) [][]byte {
+func readTexts(r *msgpack.Reader, longest int) [][]byte {
 	n := r.Array(api.MaxSelectors)
 	texts := make([][]byte, 0, n)
 	for range n {
-		texts = append(texts, r.Bytes(api.MaxKeyBytes))
+		texts = append(texts, r.Bytes(longest))
 	}
 	return texts
 }

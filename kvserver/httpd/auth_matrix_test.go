@@ -399,6 +399,34 @@ var frameCalls = map[clerkwire.Kind]struct {
 		code, _ := askFrame(t, c, clerkwire.KindTouch, clerkwire.Touch{Key: []byte(on), TTL: 60_000})
 		return letIn(code)
 	}},
+	clerkwire.KindAcquire: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		m := clerkwire.Acquire{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Lease: 4711, Limit: 1}
+		if len(on)%2 == 0 {
+			m = clerkwire.Acquire{Lock: []byte(on), Lease: 4711, Wait: 1}
+		}
+		code, _ := askFrame(t, c, clerkwire.KindAcquire, m)
+		return letIn(code)
+	}},
+	clerkwire.KindRelease: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindRelease, clerkwire.Release{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Token: 4711})
+		return letIn(code)
+	}},
+	clerkwire.KindLeaveQueue: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindLeaveQueue, clerkwire.LeaveQueue{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Lease: 4711})
+		return letIn(code)
+	}},
+	clerkwire.KindPublish: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
+		code, _ := askFrame(t, c, clerkwire.KindPublish, clerkwire.Publish{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Token: 4711})
+		return letIn(code)
+	}},
+	clerkwire.KindLocks: {auth.Observe, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
+		m := clerkwire.Locks{Prefix: []byte(on)}
+		if len(on)%2 == 0 {
+			m = clerkwire.Locks{Lock: []byte(on)}
+		}
+		code, _ := askFrame(t, c, clerkwire.KindLocks, m)
+		return letIn(code)
+	}},
 	clerkwire.KindWatch: {auth.Watch, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
 		code, _ := askFrame(t, c, clerkwire.KindWatch, clerkwire.Watch{Prefixes: [][]byte{[]byte(on)}})
 		if code == "" {
@@ -412,10 +440,11 @@ var frameCalls = map[clerkwire.Kind]struct {
 	clerkwire.KindUnwatch: {auth.Known, nil},
 }
 
-// letIn is the code of a request about a lease or key that is not there: whoever hears that
+// letIn is the code of a request about a lease, lock or key that is not there: whoever hears that
 // was let in.
 func letIn(code api.Code) api.Code {
-	if code == api.CodeLeaseNotFound || code == api.CodeKeyNotFound {
+	switch code {
+	case api.CodeLeaseNotFound, api.CodeKeyNotFound, api.CodeLockNotFound, api.CodeLockLost:
 		return ""
 	}
 	return code

@@ -68,6 +68,7 @@ var clerkOps = map[clerkwire.Kind]string{
 	clerkwire.KindForward: "forward", clerkwire.KindAuth: "auth",
 	clerkwire.KindTxn: "txn", clerkwire.KindDeleteRange: "delete_range",
 	clerkwire.KindGrant: "grant", clerkwire.KindKeepAlive: "keep_alive", clerkwire.KindRevoke: "revoke", clerkwire.KindLeases: "leases", clerkwire.KindTouch: "touch",
+	clerkwire.KindAcquire: "acquire", clerkwire.KindRelease: "release", clerkwire.KindLeaveQueue: "leave_queue", clerkwire.KindPublish: "publish", clerkwire.KindLocks: "locks",
 	clerkwire.KindWatch: "watch", clerkwire.KindSync: "sync",
 }
 

@@ -38,6 +38,7 @@ var elsewhere = map[string]string{
 	"v0.2.0/forward-frames": "kvserver/clerkwire",
 	"v0.2.0/auth-frames":    "kvserver/clerkwire",
 	"v0.2.0/lease-frames":   "kvserver/clerkwire",
+	"v0.2.0/lock-frames":    "kvserver/clerkwire",
 	"v0.2.0/txn-frames":     "kvserver/clerkwire",
 	"v0.2.0/member-frames":  "kvserver/clerkwire",
 	"v0.2.0/watch-frames":   "kvserver/clerkwire",
