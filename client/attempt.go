@@ -117,19 +117,21 @@ type call struct {
 	done   chan struct{} // holds a token when the call has ended
 
 	// err is set if there is no answer: errNotSent, or the reason why it was lost.
-	err     error
-	refused *clerkwire.Refused // instead of one of those below
-	opened  clerkwire.Opened
-	got     clerkwire.Got
-	written clerkwire.Written
-	listed  clerkwire.Listed
-	synced  clerkwire.Synced
-	txnDone clerkwire.TxnDone
-	granted clerkwire.Granted
-	kept    clerkwire.Kept
-	leases  clerkwire.LeasesShown
-	feed    *feed  // of a request for a watch: where what it brings goes
-	oldest  uint64 // if the history does not reach so far: where it begins
+	err      error
+	refused  *clerkwire.Refused // instead of one of those below
+	opened   clerkwire.Opened
+	got      clerkwire.Got
+	written  clerkwire.Written
+	listed   clerkwire.Listed
+	synced   clerkwire.Synced
+	txnDone  clerkwire.TxnDone
+	granted  clerkwire.Granted
+	kept     clerkwire.Kept
+	leases   clerkwire.LeasesShown
+	acquired clerkwire.Acquired
+	locks    clerkwire.LocksShown
+	feed     *feed  // of a request for a watch: where what it brings goes
+	oldest   uint64 // if the history does not reach so far: where it begins
 }
 
 // newCall returns a call that is free.
@@ -146,7 +148,7 @@ func (c *Clerk) newCall(kind clerkwire.Kind) *call {
 func (c *Clerk) free(w *call) {
 	w.refused, w.got.Value, w.listed.Items, w.feed, w.err = nil, nil, nil, nil, nil
 	w.txnDone.Outcome, w.written.Outcome = nil, ""
-	w.kept.TTLs, w.leases.Leases = nil, nil
+	w.kept.TTLs, w.leases.Leases, w.locks.Locks = nil, nil, nil
 	c.calls.Put(w)
 }
 
@@ -173,6 +175,10 @@ func (c *call) take(kind clerkwire.Kind, body []byte) error {
 		return c.kept.Parse(body)
 	case clerkwire.KindLeasesShown:
 		return c.leases.Parse(bytes.Clone(body)) // the keys alias the copy
+	case clerkwire.KindAcquired:
+		return c.acquired.Parse(body)
+	case clerkwire.KindLocksShown:
+		return c.locks.Parse(bytes.Clone(body)) // names and values alias the copy
 	case clerkwire.KindAuthed:
 		return new(clerkwire.Empty).Parse(body)
 	case clerkwire.KindOpened:

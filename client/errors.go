@@ -37,6 +37,11 @@ var (
 	// ErrLeaseFull: the lease has as many keys or bytes as it may, or the store as many
 	// leases. Nothing happened.
 	ErrLeaseFull = errors.New("the lease is full, or there are too many")
+	// ErrLockHeld: all places of the lock are taken. The lease neither holds it nor waits
+	// for it, unless the error is an ErrOutcomeUnknown, too.
+	ErrLockHeld = errors.New("the lock is held")
+	// ErrLockLost: the token does not hold the lock. Of a guarded write: nothing happened.
+	ErrLockLost = errors.New("the lock is lost")
 	// ErrSessionExpired: the servers forgot the Clerk's session between two
 	// attempts at the same write, so it is not known whether the first one
 	// happened. It is an ErrOutcomeUnknown, too. A session is only forgotten when
@@ -138,6 +143,10 @@ func (e *Error) Is(target error) bool {
 		return e.Code == api.CodeLeaseExists
 	case ErrLeaseFull:
 		return e.Code == api.CodeLeaseFull || e.Code == api.CodeLeasesFull
+	case ErrLockHeld:
+		return e.Code == api.CodeLockHeld
+	case ErrLockLost:
+		return e.Code == api.CodeLockLost
 	case ErrSessionExpired:
 		return e.Code == api.CodeSessionExpired
 	case ErrUnauthenticated:

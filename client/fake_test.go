@@ -70,6 +70,7 @@ type asked struct {
 	grant  clerkwire.Grant
 	kept   clerkwire.KeepAlive
 	revoke clerkwire.Revoke
+	lock   clerkwire.Acquire
 }
 
 // fakeConn is a connection at its server.
@@ -237,6 +238,8 @@ func (c *fakeConn) serve() {
 			err = a.kept.Parse(body)
 		case clerkwire.KindRevoke:
 			err = a.revoke.Parse(body)
+		case clerkwire.KindAcquire:
+			err = a.lock.Parse(append([]byte(nil), body...))
 		case clerkwire.KindCredit:
 			var m clerkwire.Credit
 			err = m.Parse(body)

@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"raftkv/client/internal/asleep"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
 )
 
@@ -43,13 +45,14 @@ type keeper struct {
 
 	mu      sync.Mutex // guards the fields below and those of Lease that say so
 	leases  map[*Lease]bool
-	until   time.Time // when it looks next
+	seeks   map[lockUse]chan struct{} // leases that ask for a lock; closed when they do not any more
+	until   time.Time                 // when it looks next
 	running bool
 	closed  bool
 }
 
 func (k *keeper) set(c *Clerk) {
-	k.clerk, k.slept, k.wake, k.leases = c, asleep.Total, make(chan struct{}, 1), map[*Lease]bool{}
+	k.clerk, k.slept, k.wake, k.leases, k.seeks = c, asleep.Total, make(chan struct{}, 1), map[*Lease]bool{}, map[lockUse]chan struct{}{}
 }
 
 func (k *keeper) now() moment { return moment{time.Now(), k.slept()} }
@@ -229,37 +232,150 @@ func (k *keeper) keep(ids []int64, patience, left time.Duration) (ttls []time.Du
 	return ttls, sent, err
 }
 
-// close ends the contexts of all leases, and revokes those that the Clerk has made, as
-// far as that can be done soon. The others end when their TTL is over.
+// close ends the contexts of all leases, gives back their locks, and revokes those that the
+// Clerk has made, as far as that can be done soon. The others end when their TTL is over.
 func (k *keeper) close() {
-	k.mu.Lock()
-	k.closed = true
-	var owned []*Lease
-	for l := range k.leases {
-		delete(k.leases, l)
-		l.end(ErrClosed)
-		if l.owned {
-			owned = append(owned, l)
-		}
-	}
-	k.mu.Unlock()
-	if len(owned) == 0 {
+	ends := k.endAll()
+	if len(ends) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(k.clerk.lifetime, closeLimit)
 	defer cancel()
-	queue := make(chan *Lease, len(owned))
-	for _, l := range owned {
-		queue <- l
+	queue := make(chan func(context.Context), len(ends))
+	for _, end := range ends {
+		queue <- end
 	}
 	close(queue)
-	var revoking sync.WaitGroup
-	for range min(len(owned), closeWorkers) {
-		revoking.Go(func() {
-			for l := range queue {
-				_ = k.clerk.Revoke(ctx, l.id) // else it ends by itself
+	var ending sync.WaitGroup
+	for range min(len(ends), closeWorkers) {
+		ending.Go(func() {
+			for end := range queue {
+				end(ctx)
 			}
 		})
 	}
-	revoking.Wait()
+	ending.Wait()
+}
+
+// endAll ends the contexts of all leases, and returns what is to be done of each at the
+// servers.
+func (k *keeper) endAll() (ends []func(context.Context)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	for l := range k.leases { // any order will do
+		delete(k.leases, l)
+		l.end(ErrClosed)
+		locks := k.locksOf(l)
+		if l.owned || len(locks) > 0 {
+			ends = append(ends, func(ctx context.Context) { l.finish(ctx, locks) })
+		}
+	}
+	return ends
+}
+
+// lockUse is a lease that asks for a lock.
+type lockUse struct {
+	lease int64
+	lock  string
+}
+
+// enterSeek waits until no other call asks for a lock with the same lease.
+func (k *keeper) enterSeek(ctx context.Context, l *Lease, name string) error {
+	for {
+		k.mu.Lock()
+		busy := k.seeks[lockUse{l.id, name}]
+		if busy == nil {
+			k.seeks[lockUse{l.id, name}] = make(chan struct{})
+		}
+		k.mu.Unlock()
+		if busy == nil {
+			return nil
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return notGot(ctx, api.OutcomeNotApplied)
+		case <-l.ctx.Done():
+			return k.clerk.givenUp(l.ctx, new(trail), false)
+		}
+	}
+}
+
+func (k *keeper) leaveSeek(l *Lease, name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	close(k.seeks[lockUse{l.id, name}])
+	delete(k.seeks, lockUse{l.id, name})
+}
+
+// hold notes that a lease holds a lock.
+func (k *keeper) hold(l *Lease, name string, token uint64) *Lock {
+	held := &Lock{lease: l, name: name, token: token}
+	held.ctx, held.end = context.WithCancelCause(l.ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.locks[held] = true
+	return held
+}
+
+// dropLock ends the context of a lock, and of others that stand for the same grant.
+func (k *keeper) dropLock(held *Lock, cause error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for other := range held.lease.locks { // any order will do
+		if other.name == held.name && other.token == held.token {
+			delete(held.lease.locks, other)
+			other.end(cause)
+		}
+	}
+}
+
+// locksOf returns the names of the locks that a lease holds or asks for. The caller has mu.
+func (k *keeper) locksOf(l *Lease) (names []string) {
+	seen := map[string]bool{}
+	for held := range l.locks { // any order will do
+		seen[held.name] = true
+	}
+	for use := range k.seeks {
+		if use.lease == l.id {
+			seen[use.lock] = true
+		}
+	}
+	for name := range seen {
+		names = append(names, name)
+	}
+	return names
+}
+
+// finish gives back locks of a lease whose context has ended, and then the lease, if it was
+// made here. Both end by themselves otherwise.
+func (l *Lease) finish(ctx context.Context, locks []string) {
+	for _, name := range locks {
+		_ = l.giveBack(ctx, name)
+	}
+	if l.owned {
+		_ = l.clerk.Revoke(ctx, l.id)
+	}
+}
+
+// giveBack sees to it that the lease neither holds a lock nor waits for it.
+func (l *Lease) giveBack(ctx context.Context, name string) error {
+	c := l.clerk
+	err := c.onLock(ctx, clerkwire.KindLeaveQueue, func(session, lane, seq uint64) clerkwire.Message {
+		return clerkwire.LeaveQueue{Session: session, Lane: lane, Seq: seq, Lock: []byte(name), Lease: l.id}
+	})
+	var e *Error
+	switch {
+	case !errors.As(err, &e) || e.Outcome == api.OutcomeUnknown:
+		return err
+	case e.Code == api.CodeLockHeld: // the grant came first
+		if err = c.release(ctx, name, e.Revision); errors.Is(err, ErrLockLost) {
+			return nil
+		}
+		return err
+	case e.Code == api.CodeLockNotFound, e.Code == api.CodeLeaseNotFound:
+		return nil
+	}
+	return err
 }

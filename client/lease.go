@@ -37,6 +37,7 @@ type Lease struct {
 	sent   moment // of the last request that was answered
 	again  moment // when a request may be sent next, after one that failed
 	asking bool   // a request is under way
+	locks  map[*Lock]bool
 }
 
 // GrantOption says more of a lease that is to be made.
@@ -128,7 +129,7 @@ func (c *Clerk) hold(ctx context.Context, id int64, ttl time.Duration, begun mom
 		}
 		begun = now
 	}
-	l := &Lease{clerk: c, id: id, ttl: ttl, owned: owned, sent: begun, again: begun}
+	l := &Lease{clerk: c, id: id, ttl: ttl, owned: owned, sent: begun, again: begun, locks: map[*Lock]bool{}}
 	l.ctx, l.end = context.WithCancelCause(context.Background())
 	if !c.keeper.add(l) {
 		l.end(ErrClosed)

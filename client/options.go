@@ -3,6 +3,7 @@ package client
 import (
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
 )
 
@@ -54,15 +55,15 @@ func (t tie) applyWrite(w *clerkwire.Write) error {
 	if ties(w.More) {
 		return invalid("a key ends with a lease, or after a TTL, or as it did before; name one of them")
 	}
-	previous := w.More.Previous
+	previous, guard := w.More.Previous, w.More.Guard
 	w.More = t.more
-	w.More.Previous = previous
+	w.More.Previous, w.More.Guard = previous, guard
 	return t.invalid
 }
 
 // ties reports whether a write says when its key ends.
 func ties(m clerkwire.WriteMore) bool {
-	m.Previous = false
+	m.Previous, m.Guard = false, clerkwire.Guard{}
 	return m != clerkwire.WriteMore{}
 }
 
@@ -130,11 +131,28 @@ func After(key string) ListOption {
 	return listOption(func(m *clerkwire.List) { m.After = []byte(key) })
 }
 
-// Limit bounds the items of a page. The maximum is 1000, which is also the
-// default. A page of large values may have fewer.
-func Limit(n int) ListOption {
-	return listOption(func(m *clerkwire.List) { m.Limit = uint64(max(n, 0)) })
+// LimitOption is an option of lists and of locks.
+type LimitOption interface {
+	ListOption
+	LockOption
 }
+
+type limit int
+
+func (n limit) applyList(m *clerkwire.List) { m.Limit = uint64(max(n, 0)) }
+
+func (n limit) applyLock(m *clerkwire.Acquire) error {
+	if n < 1 || n > api.MaxLockLimit {
+		return invalid("the limit of holders is %d; choose 1 to %d", n, api.MaxLockLimit)
+	}
+	m.Limit = uint64(n)
+	return nil
+}
+
+// Limit bounds the items of a page: the maximum is 1000, which is also the default, and a
+// page of large values may have fewer. Of a lock it is how many may hold it, 1 to 1,024:
+// with more than 1, which is the default, it is a semaphore. Everybody must name the same.
+func Limit(n int) LimitOption { return limit(n) }
 
 // KeysOption is an option of lists and of watches.
 type KeysOption interface {

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 
 	"raftkv/kvserver/api"
@@ -117,4 +119,87 @@ func (c *Clerk) readRoute(consistency clerkwire.Consistency) *route {
 func asRead(err *Error) *Error {
 	err.Outcome = api.OutcomeNotApplied
 	return err
+}
+
+// Holder is a lease that holds a lock.
+type Holder struct {
+	Lock  string // its name
+	Token uint64
+	Lease int64
+	Value []byte // that it publishes
+	Note  string // of the lease; "" in what a watch brings
+}
+
+// LockInfo is a lock as a read shows it.
+type LockInfo struct {
+	Name    string
+	Limit   int      // of holders
+	Holders []Holder // in the order of their tokens
+	Waiting int      // how many leases wait for it
+}
+
+// ShowLock shows a lock. One that nobody holds or waits for has no holders.
+func (c *Clerk) ShowLock(ctx context.Context, name string) (LockInfo, error) {
+	if err := checkLockName(name); err != nil {
+		return LockInfo{}, err
+	}
+	shown, err := c.readLocks(ctx, clerkwire.Locks{Lock: []byte(name)})
+	var e *Error
+	switch {
+	case errors.As(err, &e) && e.Code == api.CodeLockNotFound:
+		return LockInfo{Name: name}, nil
+	case err == nil && len(shown.Locks) != 1:
+		err = &Error{Outcome: api.OutcomeNotApplied, Detail: fmt.Sprintf("the server shows %d locks, and was asked about one", len(shown.Locks))}
+	}
+	if err != nil {
+		return LockInfo{}, err
+	}
+	return lockInfoOf(&shown.Locks[0]), nil
+}
+
+// Locks yields the locks whose names begin with a prefix, in the order of their names, page
+// after page. An error ends the sequence.
+func (c *Clerk) Locks(ctx context.Context, prefix string) iter.Seq2[LockInfo, error] {
+	return func(yield func(LockInfo, error) bool) {
+		m := clerkwire.Locks{Prefix: []byte(prefix)}
+		for {
+			if len(prefix) > api.MaxLockNameBytes {
+				yield(LockInfo{}, invalid("the prefix has %d bytes; no lock has a name of more than %d", len(prefix), api.MaxLockNameBytes))
+				return
+			}
+			shown, err := c.readLocks(ctx, m)
+			if err != nil {
+				yield(LockInfo{}, err)
+				return
+			}
+			for i := range shown.Locks {
+				if !yield(lockInfoOf(&shown.Locks[i]), nil) {
+					return
+				}
+			}
+			if !shown.More || len(shown.Locks) == 0 {
+				return
+			}
+			m.After = shown.Locks[len(shown.Locks)-1].Lock
+		}
+	}
+}
+
+func (c *Clerk) readLocks(ctx context.Context, m clerkwire.Locks) (clerkwire.LocksShown, error) {
+	w := c.newCall(clerkwire.KindLocks)
+	defer c.free(w)
+	w.needs = needsLocks
+	if _, err := run(ctx, c, &c.route, w, m); err != nil {
+		return clerkwire.LocksShown{}, asRead(err)
+	}
+	return w.locks, nil
+}
+
+func lockInfoOf(l *clerkwire.LockShown) LockInfo {
+	info := LockInfo{Name: string(l.Lock), Limit: int(l.Limit), Waiting: int(l.Waiting)}
+	for i := range l.Holders {
+		h := &l.Holders[i]
+		info.Holders = append(info.Holders, Holder{Lock: info.Name, Token: h.Token, Lease: h.Lease, Value: h.Value, Note: h.Note})
+	}
+	return info
 }

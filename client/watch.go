@@ -204,7 +204,7 @@ func (w *Watcher) check(n *clerkwire.Note) error {
 	m := &w.message
 	joined := m.Resume
 	switch n.Kind {
-	case clerkwire.NoteItem:
+	case clerkwire.NoteItem, clerkwire.NoteHolder:
 		if joined {
 			return fmt.Errorf("an item outside of a state, behind revision %d", m.After)
 		}

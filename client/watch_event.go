@@ -14,7 +14,7 @@ type WatchKind uint8
 
 // The kinds.
 const (
-	// Changed: keys were set or deleted; Changes has them.
+	// Changed: keys or locks have changed; Changes has them.
 	Changed WatchKind = 1 + iota
 	// Progress: everything up to Revision was brought.
 	Progress
@@ -24,6 +24,9 @@ const (
 	StateComplete
 	// Reset: forget everything; the state follows. WithState only.
 	Reset
+	// StateHolder: a holder of a lock, of the state, in Holder; WithState only. Revision is
+	// 0.
+	StateHolder
 )
 
 // WatchEvent is one thing that a watch brings.
@@ -35,23 +38,41 @@ type WatchEvent struct {
 	// Changes are what one change of the store did to keys that are followed, in the
 	// order in which it did so. They never come in parts.
 	Changes []Change
-	Item    Item // of StateItem
+	Item    Item   // of StateItem
+	Holder  Holder // of StateHolder
 }
 
 // Values of Change.Op.
 const (
 	ChangePut    = api.OpPut
 	ChangeDelete = api.OpDelete
+	ChangeExpire = api.OpExpire // the key is gone: its lease ended, or its own time
+
+	// Of locks.
+	ChangeGranted  = api.OpGranted
+	ChangeReleased = api.OpReleased
 )
 
-// Change is what a change of the store did to one key.
+// Values of Change.Reason.
+const (
+	ReasonReleased  = api.ReasonReleased
+	ReasonExpired   = api.ReasonExpired
+	ReasonRevoked   = api.ReasonRevoked
+	ReasonPublished = api.ReasonPublished // of ChangeGranted: the holder has another value
+)
+
+// Change is what a change of the store did to one key or lock.
 type Change struct {
-	Op  string // ChangePut or ChangeDelete
-	Key string
+	Op  string // ChangePut or another one of these
+	Key string // "" of a lock
 	// Item is what the key holds; after a delete it has the key only.
 	Item Item
 	// Prev is what it held before; nil if there was no such key, and without WithPrev.
 	Prev *Item
+	// Holder is, of a lock, the lease that holds it or has held it. Reason says why it was
+	// released.
+	Holder *Holder
+	Reason string
 }
 
 // RevisionGoneError says that the history of the servers does not reach a bookmark any
@@ -75,7 +96,7 @@ func (e *RevisionGoneError) Error() string {
 // Is reports whether the target is ErrRevisionGone.
 func (e *RevisionGoneError) Is(target error) bool { return target == ErrRevisionGone }
 
-// WatchOption says what a watch follows, and how. At least one of Prefix, Key and Range
+// WatchOption says what a watch follows, and how. At least one of Prefix, Key, Range and WatchLock
 // is needed, and each may be given several times, 1,000 in all: a key is followed that
 // any of them selects.
 type WatchOption interface{ applyWatch(*clerkwire.Watch) error }
@@ -109,6 +130,14 @@ func Range(from, to string) WatchOption {
 			return invalid("the range ends at %.40q, which does not stand behind its beginning, %.40q", to, from)
 		}
 		return errors.Join(checkBound(from), checkBound(to))
+	})
+}
+
+// WatchLock follows a lock: who holds it, and that nobody does.
+func WatchLock(name string) WatchOption {
+	return watchOption(func(m *clerkwire.Watch) error {
+		m.Locks = append(m.Locks, []byte(name))
+		return checkLockName(name)
 	})
 }
 
@@ -186,8 +215,8 @@ func watchMessage(options []WatchOption) (m clerkwire.Watch, err error) {
 			return m, err
 		}
 	}
-	if n := len(m.Keys) + len(m.Prefixes) + len(m.Ranges); n == 0 || n > api.MaxSelectors {
-		return m, invalid("the watch has %d selectors; name 1 to %d keys, prefixes or ranges, and the empty prefix for the whole store", n, api.MaxSelectors)
+	if n := len(m.Keys) + len(m.Prefixes) + len(m.Ranges) + len(m.Locks); n == 0 || n > api.MaxSelectors {
+		return m, invalid("the watch has %d selectors; name 1 to %d keys, prefixes, ranges or locks, and the empty prefix for the whole store", n, api.MaxSelectors)
 	}
 	return m, nil
 }
@@ -197,6 +226,8 @@ func eventOf(n *clerkwire.Note, keysOnly bool) WatchEvent {
 	switch n.Kind {
 	case clerkwire.NoteItem:
 		return WatchEvent{Kind: StateItem, Item: itemOf(string(n.Key), &n.State, keysOnly)}
+	case clerkwire.NoteHolder:
+		return WatchEvent{Kind: StateHolder, Holder: holderOf(n.Key, &n.State)}
 	case clerkwire.NoteState:
 		return WatchEvent{Kind: StateComplete, Revision: n.Revision}
 	case clerkwire.NoteReset:
@@ -207,6 +238,11 @@ func eventOf(n *clerkwire.Note, keysOnly bool) WatchEvent {
 	e := WatchEvent{Kind: Changed, Revision: n.Revision, Changes: make([]Change, len(n.Events))}
 	for i := range n.Events {
 		from, to := &n.Events[i], &e.Changes[i]
+		if from.Op.OfLock() {
+			holder := holderOf(from.Key, &from.After)
+			to.Op, to.Holder, to.Reason = from.Op.String(), &holder, from.Op.Reason()
+			continue
+		}
 		to.Op, to.Key = from.Op.String(), string(from.Key)
 		to.Item = itemOf(to.Key, &from.After, keysOnly)
 		if from.HadPrev {
@@ -215,6 +251,10 @@ func eventOf(n *clerkwire.Note, keysOnly bool) WatchEvent {
 		}
 	}
 	return e
+}
+
+func holderOf(name []byte, s *clerkwire.State) Holder {
+	return Holder{Lock: string(name), Token: s.Revision, Lease: int64(s.Lease), Value: s.Value[:len(s.Value):len(s.Value)]}
 }
 
 func itemOf(key string, s *clerkwire.State, keysOnly bool) Item {
