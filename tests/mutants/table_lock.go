@@ -50,6 +50,13 @@ var lockMutants = []mutant{
 		"\tif !m.store.Keeps(guard) {", "\tif false {"),
 	inLockDoors("LK24", "to watch a lock takes the right to watch keys", "access/decide.go",
 		"\tright = r.Right(right)\n", ""),
+	// At the Clerks' door.
+	inFile("LK25", "a write of a Clerk forgets its guard", "kvserver/clerkd/write.go",
+		"\tc.Previous, c.Guard = w.previous, w.guard()\n", "\tc.Previous = w.previous\n", "test ./kvserver/clerkd TestTheLifeOfALock"),
+	inFile("LK26", "who waits for a lock of a Clerk hears of the grant at the end of its time", "kvserver/lock.go",
+		"\t\tcase <-queued.Woken():\n\t\tcase <-timer.C:\n\t\t\texpired = true", "\t\tcase <-timer.C:\n\t\t\texpired = true", "test ./kvserver/clerkd TestTheLifeOfALock"),
+	inFile("LK27", "a watch of a Clerk does not know that keys end", "kvserver/clerkwire/notes.go",
+		"op == 0 || op > uint64(EventPublished):", "op == 0 || op > uint64(EventPublished) || op == 3:", "test ./kvserver/clerkd TestAWatchOfAClerkHears"),
 }
 
 // inLocks is a mutant of what locks are made of, in a folder of kvserver.
