@@ -225,7 +225,7 @@ func (s *clerkSettings) ending(err error) error {
 	case errors.Is(err, client.ErrLeaseLost):
 		return exit.With(exit.LeaseGone, text)
 	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict), errors.Is(err, client.ErrTooManyKeys),
-		errors.Is(err, client.ErrLeaseExists), errors.Is(err, client.ErrLeaseFull):
+		errors.Is(err, client.ErrLeaseExists), errors.Is(err, client.ErrLeaseFull), errors.Is(err, client.ErrLockHeld), errors.Is(err, client.ErrLockLost):
 		return exit.With(exit.Failed, text)
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text

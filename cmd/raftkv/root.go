@@ -25,6 +25,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/change"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/guarded"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/lease"
 	"raftkv/cmd/raftkv/internal/logging"
@@ -107,6 +108,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errReaderGone):
 		return exit.ReaderGone
 	}
+	if silent := (*exit.Silent)(nil); errors.As(err, &silent) {
+		return silent.Code
+	}
 	sayWithin(stderr, fmt.Sprintf("raftkv: %s\n", terminal.Harmless(err.Error())), logging.FlushLimit)
 	if host.IsRemoved(err) {
 		return exit.Removed
@@ -163,6 +167,8 @@ Exit codes of all commands:
   8  watch: the changes behind which it is to go on are not kept any more
   9  txn: a compare did not hold, and the else branch was done
  10  the lease is gone
+ 11  lock: the lock was lost, and its command ended
+ 12  lock: the lock was not got within --wait, and nothing was run
  13  it was done, but what it printed could not be written (a full disk)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
@@ -189,6 +195,7 @@ and would not go on; that is a bug worth reporting.`,
 		newAuthCommand(), newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())
 	root.AddCommand(change.Txn(func() change.Client { return &memberClient{} }))
 	root.AddCommand(lease.Commands(func() lease.Client { return &memberClient{} })...)
+	root.AddCommand(guarded.Commands(func() guarded.Client { return &memberClient{} })...)
 	root.AddCommand(recovery.Command())
 	root.AddCommand(member.Commands(func() member.Client { return &memberClient{} })...)
 	completeFlags(root)
@@ -236,7 +243,7 @@ func unusedByDev(command *cobra.Command, environ []string) (sentences []string) 
 // strayVariables returns a sentence for every variable of the environment that
 // looks like a setting and is none.
 func strayVariables(environ []string) []string {
-	known := slices.Clone(commandVariables)
+	known := append(slices.Clone(commandVariables), guarded.Variables...)
 	for _, s := range new(serveSettings).table() {
 		known = append(known, settings.Variable(s.Name))
 	}

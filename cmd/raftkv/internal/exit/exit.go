@@ -1,5 +1,7 @@
 package exit
 
+import "fmt"
+
 // Exit codes. They are part of the command line's promise.
 const (
 	Done        = 0  // it ended as it was asked to
@@ -13,7 +15,9 @@ const (
 	HistoryGone = 8  // watch: the cluster does not keep the changes any more behind which it is to go on
 	ElseBranch  = 9  // txn: a compare did not hold, and the else branch was done
 	LeaseGone   = 10 // the lease is gone
-	Output      = 13 // it was done, and what it printed could not be written; 11 and 12 are reserved (docs/formats.md)
+	LockLost    = 11 // lock: the lock was lost
+	LockNotGot  = 12 // lock: the lock was not got in time
+	Output      = 13 // it was done, and what it printed could not be written
 
 	// ReaderGone is what shells show for a program that ends because nobody
 	// reads it any more; nothing is said then.
@@ -41,6 +45,20 @@ type Ending struct {
 func (e *Ending) Error() string { return e.err.Error() }
 
 func (e *Ending) Unwrap() error { return e.err }
+
+// Silent is the end of a command of the user's, which has said why itself.
+type Silent struct{ Code int }
+
+func (s *Silent) Error() string { return fmt.Sprintf("exit code %d", s.Code) }
+
+// Silently returns an error that ends the process with a code and says nothing; nil for
+// Done.
+func Silently(code int) error {
+	if code == Done {
+		return nil
+	}
+	return &Silent{code}
+}
 
 // With returns err as an error that ends the process with a code.
 func With(code int, err error) error { return &Ending{code, err} }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/raft/vfs"
+)
+
+// Goal: lock and elect run a command while a lock is held, and end with its exit code or with
+// the one that their help names: 11 when the lock is lost, and the command is ended then, 12
+// when it is not got in time (K9 of a command). Method: a node at the level of locks, one
+// command after the other; a command whose lease is revoked.
+func TestLocksOnTheCommandLine(t *testing.T) {
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	n := startNodes(t, configs)[0]
+	type result struct {
+		code int
+		said string
+	}
+	call := func(args ...string) result {
+		var out strings.Builder
+		at := 1
+		if args[0] == "lease" {
+			at = 2
+		}
+		args = append(append(append([]string{}, args[:at]...), "--endpoints", n.Address()), args[at:]...)
+		code := run(args, &out, &out)
+		return result{code, out.String()}
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string // a part of what is printed
+	}{
+		{[]string{"lock", "a", "--", "sh", "-c", `echo "$RAFTKV_LOCK $RAFTKV_TOKEN $RAFTKV_LEASE"`}, 0, "a 2 "},
+		{[]string{"lock", "a", "--", "sh", "-c", "exit 7"}, 7, ""},
+		{[]string{"lock", "a", "--", "sh", "-c", "kill -9 $$"}, 137, ""},
+		{[]string{"lock", "a", "--", "/no/such/command"}, 1, "cannot be run"},
+		{[]string{"lock", "a", "true"}, 2, "behind --"},
+		{[]string{"lock", "a", "--limit", "0", "--", "true"}, 2, "limit of holders is 0"},
+		{[]string{"elect", "e", "me", "--", "sh", "-c", "exit 5"}, 5, ""},
+		{[]string{"elect", "e", "--", "true"}, 2, "behind --"},
+		{[]string{"elect", "e", "me", "--observe"}, 2, "nothing else"},
+	} {
+		if got := call(c.args...); got.code != c.code || !strings.Contains(got.said, c.want) {
+			t.Errorf("%q: exit code %d, printed\n%s", c.args, got.code, got.said)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "lease")
+	t.Setenv("LEASE_FILE", file)
+	ended := make(chan result, 1)
+	go func() {
+		ended <- call("lock", "a", "--ttl", "1s", "--", "sh", "-c", `echo "$RAFTKV_LEASE" >"$LEASE_FILE.new"; mv "$LEASE_FILE.new" "$LEASE_FILE"; exec sleep 600`)
+	}()
+	id := waitForFile(t, file)
+	if got := call("lock", "a", "--wait", "0s", "--", "true"); got.code != 12 || !strings.Contains(got.said, "nothing was run") {
+		t.Errorf("a held lock: exit code %d, printed\n%s", got.code, got.said)
+	}
+	if got := call("lease", "revoke", id); got.code != 0 {
+		t.Errorf("exit code %d, printed\n%s", got.code, got.said)
+	}
+	if got := <-ended; got.code != 11 || !strings.Contains(got.said, "was lost") {
+		t.Errorf("a lost lock: exit code %d, printed\n%s", got.code, got.said)
+	}
+}
+
+// waitForFile waits until there is a file, and returns its first word.
+func waitForFile(t *testing.T, name string) string {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if content, err := os.ReadFile(name); err == nil {
+			return strings.Fields(string(content))[0]
+		}
+	}
+	t.Fatalf("there is no file %s", name)
+	return ""
+}
