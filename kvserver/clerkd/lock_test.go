@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"raftkv/client"
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
@@ -569,6 +570,45 @@ func TestAWatchOfAClerkHearsOfEnds(t *testing.T) {
 		}
 		if got, want := strings.Join(seen, ";"), "k;jobs true here;expire;k;released;;jobs true true here expired"; got != want {
 			t.Errorf("seen %s, want %s", got, want)
+		}
+	})
+}
+
+// Goal (K2, K7): a node that lags tells of no grant of an earlier time: who waits is answered
+// when the lease holds the lock that it waits for now. Method: a follower that has the
+// lease's first grant, and is behind its release, its second request and the grant to another
+// one; they come while it waits.
+func TestALaggingNodeTellsOfNoEarlierGrant(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		log.SetLeader("n2")
+		log.Reading(func(context.Context) (uint64, error) { return 6, nil })
+		ask := func(lease int64) kv.Command {
+			return kv.AcquireCommand(kv.Acquire{Lock: "a", Lease: lease, Limit: 1, Queue: true})
+		}
+		deliver := func(commands ...kv.Command) {
+			for _, c := range commands {
+				log.Deliver(kv.EncodeCommand(c))
+			}
+			synctest.Wait()
+		}
+		deliver(kv.Grant(7, 60_000, ""), kv.Grant(8, 60_000, ""), ask(8))
+		answered := make(chan uint64, 1)
+		go func() {
+			token, err := s.AwaitLock(t.Context(), &kvserver.Caller{}, "a", 8, 4, time.Minute)
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- token
+		}()
+		synctest.Wait()
+		deliver(kv.Release("a", 2), ask(7), ask(8))
+		if len(answered) != 0 {
+			t.Errorf("while another one holds the lock it is answered with %d", <-answered)
+		}
+		deliver(kv.Release("a", 4))
+		if token := <-answered; token != 6 {
+			t.Errorf("it is answered with %d", token)
 		}
 	})
 }

@@ -55,6 +55,8 @@ var lockMutants = []mutant{
 		"\tc.Previous, c.Guard = w.previous, w.guard()\n", "\tc.Previous = w.previous\n", "test ./kvserver/clerkd TestTheLifeOfALock"),
 	inFile("LK26", "who waits for a lock of a Clerk hears of the grant at the end of its time", "kvserver/lock.go",
 		"\t\tcase <-queued.Woken():\n\t\tcase <-timer.C:\n\t\t\texpired = true", "\t\tcase <-timer.C:\n\t\t\texpired = true", "test ./kvserver/clerkd TestTheLifeOfALock"),
+	inFile("LK28", "a grant of an earlier time ends a wait at a node that lags", "kvserver/lock.go",
+		"\t\tcase token > after: //", "\t\tcase token != 0: //", "test ./kvserver/clerkd TestALaggingNode"),
 	inFile("LK27", "a watch of a Clerk does not know that keys end", "kvserver/clerkwire/notes.go",
 		"op == 0 || op > uint64(EventPublished):", "op == 0 || op > uint64(EventPublished) || op == 3:", "test ./kvserver/clerkd TestAWatchOfAClerkHears"),
 }
