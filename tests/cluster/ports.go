@@ -40,6 +40,37 @@ func FreePorts(t *testing.T, n int) (addresses []string) {
 	return nil
 }
 
+// FreeRows returns a port from which n ports are free, as FreePorts says it, and n more
+// that are apart ports higher.
+func FreeRows(t *testing.T, n, apart int) (first int) {
+	t.Helper()
+	end := ephemeral() - apart - n
+	for range 1000 {
+		first = lowestPort + rand.IntN(end-lowestPort)
+		if takeRow(first, n) && takeRow(first+apart, n) {
+			return first
+		}
+	}
+	t.Fatalf("no two rows of %d free ports were found from %d on", n, lowestPort)
+	return 0
+}
+
+// takeRow takes n ports, unless one of them is not free.
+func takeRow(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return false
+		}
+		l.Close()
+		if _, before := taken.LoadOrStore(address, true); before {
+			return false
+		}
+	}
+	return true
+}
+
 // ephemeral returns the first port of those that the kernel gives away by itself.
 func ephemeral() int {
 	const usual = 32768

@@ -148,6 +148,7 @@ func exchange(t *testing.T, a, b string) {
 // what the other two acknowledged is there. Method: two dev clusters, one after the
 // other; the first one's n2 runs with the second one's directory as a node.
 func TestMixedDevDirectories(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	port := devPort(t, 3)
 	for _, name := range []string{"a", "b"} {

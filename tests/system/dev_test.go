@@ -2,7 +2,6 @@ package system
 
 import (
 	"fmt"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,24 +15,7 @@ import (
 // devPort finds a port such that all ports of a dev cluster of n are free.
 func devPort(t *testing.T, n int) int {
 	t.Helper()
-	for port := 20001; port < 60000; port += 97 {
-		if allFree(port, n) && allFree(port+1000, n) {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
-
-func allFree(port, n int) bool {
-	for i := range n {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
-		if err != nil {
-			return false
-		}
-		l.Close()
-	}
-	return true
+	return cluster.FreeRows(t, n, 1000)
 }
 
 // dev starts a dev cluster and waits until it says that it serves. It returns
@@ -55,6 +37,7 @@ func dev(t *testing.T, dir string, port, nodes int, arguments ...string) (*clust
 // Goal: dev is a durable cluster in one command: it says what to type, ends
 // cleanly by Ctrl-C, and finds its data again. Method: the issue's own lines.
 func TestDevIsADurableCluster(t *testing.T) {
+	t.Parallel()
 	dir, port := filepath.Join(t.TempDir(), "data"), devPort(t, 3)
 	p, node := dev(t, dir, port, 3)
 	said := p.Output.String()
@@ -105,6 +88,7 @@ func TestDevIsADurableCluster(t *testing.T) {
 // are, and keeps its data; what it has become is there at the next start without the flag.
 // Method: one node, three, those three again after a kill, and one.
 func TestDevGrowsAndShrinks(t *testing.T) {
+	t.Parallel()
 	dir, port := filepath.Join(t.TempDir(), "data"), devPort(t, 3)
 	p, node := dev(t, dir, port, 1, "--nodes", "1")
 	node(0).Must(201, "PUT", "/v1/kv/k", "v")
@@ -129,6 +113,7 @@ func TestDevGrowsAndShrinks(t *testing.T) {
 
 // Goal: a dev cluster of one and of five work as well.
 func TestDevOfOtherSizes(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 5} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			p, node := dev(t, filepath.Join(t.TempDir(), "data"), devPort(t, size), size, "--nodes", fmt.Sprint(size))
@@ -146,6 +131,7 @@ func TestDevOfOtherSizes(t *testing.T) {
 // work as they are, finds its CA again, and is removed whole by --fresh.
 // Method: start it twice on one directory, type what it prints, and start it afresh.
 func TestDevSpeaksTLS(t *testing.T) {
+	t.Parallel()
 	dir, port := filepath.Join(t.TempDir(), "dev"), devPort(t, 3)
 	for _, round := range []string{"new", "again", "fresh"} {
 		arguments := []string{"--tls"}

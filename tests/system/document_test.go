@@ -61,6 +61,7 @@ func matches(shown []string, output string) bool {
 // Method: each document's commands are run in a shell, in order, against a
 // cluster of its own that begins empty.
 func TestDocumentsShowWhatHappens(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"README.md", "docs/http.md", "docs/operations.md"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			document, err := os.ReadFile(filepath.Join("..", "..", name))
@@ -100,6 +101,7 @@ func TestDocumentsShowWhatHappens(t *testing.T) {
 // that is sent again after the leader died is there once.
 // Method: run it, on ports of its own; its output must be the one on the page.
 func TestTheExactlyOnceScript(t *testing.T) {
+	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "http.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +142,7 @@ func TestTheExactlyOnceScript(t *testing.T) {
 // Goal: docs/first-five-minutes.md is what its script prints. Method: run it, on
 // ports of its own; it must type the same commands under the same headings.
 func TestTheFirstFiveMinutes(t *testing.T) {
+	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "first-five-minutes.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 // its last line says what it has shown. Those whose other programs are not installed are
 // skipped, loudly.
 func TestTheExamplesOfCoordination(t *testing.T) {
+	t.Parallel()
 	port := devPort(t, 3)
 	dev(t, filepath.Join(t.TempDir(), "data"), port, 3)
 	endpoints := fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2)

@@ -35,6 +35,7 @@ func goTool(t *testing.T, dir string, args ...string) {
 // Method: a module of its own; the lines are those of README.md, with the path of
 // this source in place of the one shown.
 func TestTheClientIsUsedByAnotherModule(t *testing.T) {
+	t.Parallel()
 	source, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +67,7 @@ func TestTheClientIsUsedByAnotherModule(t *testing.T) {
 // Method: make rename on a copy. Every import of it is then found, in tests, too, and
 // the client builds. The rest need not be built: a path is no part of a type.
 func TestTheModuleCanBeRenamed(t *testing.T) {
+	t.Parallel()
 	source, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)

@@ -66,6 +66,7 @@ func TestEverySignalIsDecided(t *testing.T) {
 
 // Goal: dev ends in order when its terminal is closed, and not under nohup.
 func TestAClosedTerminalEndsDev(t *testing.T) {
+	t.Parallel()
 	p, _ := dev(t, filepath.Join(t.TempDir(), "data"), devPort(t, 1), 1, "--nodes", "1")
 	p.Signal(syscall.SIGHUP)
 	if code := p.ExitCode(cluster.Patience); code != 0 {
@@ -113,6 +114,7 @@ func TestAServerOutlivesTheReaderOfItsLog(t *testing.T) {
 // locked directory, a wrong command line, and a server and a dev cluster that are
 // told to end, or to show their stacks.
 func TestAnEndWaitsForNoReader(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, 1)
 	used := c.Nodes[0]
 	port := devPort(t, 1)

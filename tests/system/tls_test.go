@@ -426,6 +426,7 @@ func TestANodeIsOpenOnlyIfThatWasSaid(t *testing.T) {
 // Goal: the walk in docs/security.md leads from nothing to TLS on all ports.
 // Method: its commands are run by bash, on ports of their own.
 func TestTheWalkToTLS(t *testing.T) {
+	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
 	if err != nil {
 		t.Fatal(err)
