@@ -78,15 +78,30 @@ func (t *teller) tellAway(a absence) {
 	}
 	s.say("%s.", a.sentence())
 	from, to := a.from, a.to
+	away := to // until when it was away
 	if to == 0 {
-		to = from
+		to, away = from, from
 		if a.why != halted {
+			away = t.end()
 			s.say("It has not come back in what is recorded.")
 		}
 	} else if a.why != halted {
 		s.say("It was there after %s.", duration(to-from))
 	}
+	if t.tooFew(from, away) {
+		s.say("Writes waited for it while too few nodes were there.")
+		t.tell(s, from, to, a.evidence...)
+		return
+	}
 	t.tellUnhurt(s, from, to, a.evidence)
+}
+
+// tooFew reports whether a story tells that too few nodes were there during some of a
+// time.
+func (t *teller) tooFew(from, to int64) bool {
+	return slices.ContainsFunc(t.stories, func(s Story) bool {
+		return s.Kind == MajorityGone && s.From*millisecond <= to && s.To*millisecond >= from
+	})
 }
 
 // tellUnhurt ends a story about a follower: with slow commits, if there were any while

@@ -265,6 +265,44 @@ n1 22.3s timeout term=1 a=400ms
 		words: []string{"no leader for 12 s", "n1 needs one of n2 (connection refused) and n3 (connection refused)"},
 	},
 	{
+		name: "E13 a node ended, and later another one", script: `
+n1 10s ended reset peer=n2
+n3 10s ended closed_by_peer peer=n2
+n1 10.1s unreachable nobody_listens peer=n2
+n3 10.1s unreachable nobody_listens peer=n2
+n1 20s ended reset peer=n3
+n1 20.1s unreachable nobody_listens peer=n2
+n1 20.1s unreachable nobody_listens peer=n3
+n1 20.3s stepped_down lost_majority term=1 a=300ms
+n2 40s started
+n1 40.1s connected peer=n2 a=2
+n2 40.1s connected peer=n1 a=2
+n1 40.8s campaign term=2
+n2 40.801s vote_granted peer=n1 term=2
+n1 40.802s elected term=2 a=2 b=3
+n1 40.803s first_commit term=2 index=51 a=20.8s
+n2 40.9s followed peer=n1 term=2
+`,
+		kind: NodeEnded, culprits: "n2", certain: Certain,
+		words: []string{"n2's process ended", "Writes waited for it while too few nodes were there", "majority_gone"}, never: []string{"did not wait"},
+	},
+	{
+		name: "E13 a node ended for good, and later another one", script: `
+n1 10s ended reset peer=n2
+n3 10s ended closed_by_peer peer=n2
+n1 10.1s unreachable nobody_listens peer=n2
+n1 20s ended reset peer=n3
+n1 20.1s unreachable nobody_listens peer=n2
+n1 20.1s unreachable nobody_listens peer=n3
+n1 20.3s stepped_down lost_majority term=1 a=300ms
+n1 20.9s timeout term=1 a=500ms
+n1 31s unreachable nobody_listens peer=n2
+n1 32s unreachable nobody_listens peer=n3
+n1 32.3s timeout term=1 a=400ms
+`,
+		kind: MajorityGone, culprits: "n2 n3", certain: Likely, words: []string{"n2's process ended"}, never: []string{"did not wait"},
+	},
+	{
 		name: "E14 split vote", script: deadLeader + `
 n2 10.03s unreachable nobody_listens peer=n1
 n2 20s suspected peer=n9 term=2

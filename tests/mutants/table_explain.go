@@ -22,4 +22,6 @@ var explainMutants = []mutant{
 		"if at < c.loss && at >= led && !t.followedAgain(i, a, c.at) {", "if at < c.loss && at >= led {"),
 	inTests("I21", "TestIncidents", "a leader under whom entries were committed is taken for lost", "kvserver/explain/changes.go",
 		"\t\tled = max(led, t.events[b.first].at-t.events[b.first].A-witnessBefore)\n", "\t\tled = max(led, 0)\n"),
+	inTests("I22", "TestIncidents", "writes are said not to have waited for a node that was away while too few were there", "kvserver/explain/absences.go",
+		"\tif t.tooFew(from, away) {\n", "\tif t.tooFew(from, away) && away < from {\n"),
 }
