@@ -12,8 +12,14 @@ import (
 
 // Status tells what this node knows, without asking anybody: all but what belongs
 // to the port of its clients.
+//
+// The state is read first. What consensus shows of itself may still be a tick old, and
+// what was applied is certainly committed and in the log, so the ends of both are raised
+// to it: in every answer applied is at most committed, and committed at most the end.
 func (s *Server) Status() api.Status {
+	applied, store := describeStore(s.machine.Describe())
 	c := s.config.Consensus.Status()
+	commit := max(c.CommitIndex, applied)
 	status := api.Status{
 		Node:    s.config.NodeID,
 		Cluster: s.config.ClusterID,
@@ -21,8 +27,10 @@ func (s *Server) Status() api.Status {
 		Role:    c.Role.String(),
 		Term:    c.Term,
 		Leader:  string(c.Leader),
-		Commit:  c.CommitIndex,
-		Log:     api.Log{First: c.FirstIndex, Last: c.LastIndex, Snapshot: c.SnapshotIndex, Stalled: c.Stalled},
+		Commit:  commit,
+		Applied: applied,
+		Store:   store,
+		Log:     api.Log{First: c.FirstIndex, Last: max(c.LastIndex, commit), Snapshot: c.SnapshotIndex, Stalled: c.Stalled},
 		Load:    s.describeLoad(),
 		Limits: api.Limits{
 			ValueBytes: s.config.MaxValueBytes, Connections: s.config.MaxConnections,
@@ -54,7 +62,6 @@ func (s *Server) Status() api.Status {
 		}
 		status.Peers = append(status.Peers, peer)
 	}
-	status.Applied, status.Store = describeStore(s.machine.Describe())
 	return status
 }
 

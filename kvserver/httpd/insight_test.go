@@ -18,6 +18,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/httpd/page"
 	"raftkv/kvserver/recorder"
+	"raftkv/raft"
 )
 
 // Goal (I12, I8): the page and its files come with the strictest policy, name no other
@@ -288,4 +289,31 @@ func TestStoriesAreOfAllNodes(t *testing.T) {
 	if !strings.Contains(asJSON.body, `"kind":"clock_jumped"`) || !strings.Contains(asText.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("JSON is %s", asJSON.body)
 	}
+}
+
+// Goal: a status never shows more applied than committed, or more committed than there is
+// of the log, also while consensus still shows itself as it was before its last turn.
+// Method: after two writes consensus shows what it was before them.
+func TestAppliedIsNeverAboveCommitted(t *testing.T) {
+	s, log := newServer(t, nil)
+	for _, key := range []string{"a", "b"} {
+		wantStatus(t, ask(s, "PUT", "/v1/kv/"+key, "v"), 201)
+	}
+	log.Set(func(now *raft.Status) { now.CommitIndex, now.LastIndex = 0, 0 })
+	check := func(path string, of api.Status) {
+		if of.Applied != 2 || of.Commit < of.Applied || of.Log.Last < of.Commit {
+			t.Errorf("%s: applied %d, committed %d, the log ends at %d", path, of.Applied, of.Commit, of.Log.Last)
+		}
+	}
+	var status api.Status
+	if err := json.Unmarshal([]byte(ask(s, "GET", "/v1/status", "").body), &status); err != nil {
+		t.Fatal(err)
+	}
+	check("/v1/status", status)
+	var overview api.Overview
+	if err := json.Unmarshal([]byte(ask(s, "GET", "/v1/overview", "").body), &overview); err != nil {
+		t.Fatal(err)
+	}
+	check("/v1/overview", *overview.Nodes[0].Status)
+	log.Set(func(now *raft.Status) { now.CommitIndex, now.LastIndex = 2, 2 })
 }

@@ -184,4 +184,6 @@ var kvserverMutants = []mutant{
 		"func() { c.raw.Close() }) // no deadline", "func() {}) // no deadline"),
 	inTests("TLS18", "TestHandshakesAreComputed", "a client that waits holds a place among the handshakes that are computed", "kvserver/port/tls.go",
 		"\ts.leave()\n\tn, err = s.Conn.Read(p)\n\tif n > 0 {\n\t\ts.turn <- struct{}{}\n", "\tif s.holds {\n\t\treturn s.Conn.Read(p)\n\t}\n\tn, err = s.Conn.Read(p)\n\tif n > 0 {\n\t\ts.turn <- struct{}{}\n"),
+	inFile("UI14", "a status shows what is committed as it was before the state was read", "kvserver/status.go",
+		"\tcommit := max(c.CommitIndex, applied)\n", "\tcommit := c.CommitIndex\n", "test ./kvserver/httpd TestAppliedIsNever"),
 }
