@@ -114,7 +114,7 @@ func (s *Server) ChangeAuth(ctx context.Context, who *Caller, change *auth.Chang
 	case !who.Known():
 		return kv.Result{}, false, failure.Of(failure.Unauthenticated, nil, "only an identity may change identities, and while they are off a person on the leader's own machine: run raftkv auth init there")
 	}
-	result, elsewhere, err = s.propose(ctx, kv.AuthCommand(author, change), remote)
+	result, elsewhere, err = s.propose(ctx, kv.AuthCommand(author, change), nil, remote)
 	if err == nil && !elsewhere && result.Status != kv.StatusOK {
 		err = s.refusedChange(result, change)
 	}
@@ -165,7 +165,7 @@ func (s *Server) expireTokens(ctx context.Context) {
 			continue
 		}
 		change := auth.Change{Action: auth.ExpireToken, Token: &auth.Token{ID: k.ID}}
-		_, _, err := s.propose(ctx, kv.AuthCommand(auth.Author{}, &change), nil)
+		_, _, err := s.propose(ctx, kv.AuthCommand(auth.Author{}, &change), nil, nil)
 		if err != nil && !errors.Is(err, failure.NoLeader) {
 			s.config.Logger.Warn("an expired token could not be removed", "token_id", k.ID.String(), "error", err)
 		}

@@ -94,7 +94,7 @@ func (s *Server) acquireNow(client context.Context, who *Caller, c kv.Command, r
 		return kv.Result{}, false, err
 	}
 	defer s.Leave(Writes, size)
-	return s.Write(ctx, who, c, road.Carry(c))
+	return s.Write(ctx, who, c, nil, road.Carry(c))
 }
 
 // lockWait is a request whose lease is in the queue of a lock.
@@ -184,7 +184,7 @@ func (w *lockWait) refused(alive bool) error {
 
 // command takes a command through the log.
 func (w *lockWait) command(ctx context.Context, c kv.Command) (kv.Result, error) {
-	r, elsewhere, err := w.server.Write(ctx, w.who, c, w.road.Carry(c))
+	r, elsewhere, err := w.server.Write(ctx, w.who, c, nil, w.road.Carry(c))
 	if elsewhere {
 		carried, known := w.road.Result()
 		if r = carried; !known {

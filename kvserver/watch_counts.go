@@ -108,7 +108,7 @@ func (s *Server) setHistory() {
 	}
 	ctx, cancel := s.OwnContext()
 	defer cancel()
-	result, _, err := s.propose(ctx, kv.Settings(wanted), nil)
+	result, _, err := s.propose(ctx, kv.Settings(wanted), nil, nil)
 	switch {
 	case err == nil && result.Status == kv.StatusOK:
 		s.config.Logger.Info("the cluster keeps another number of bytes of changes for watches", "history_bytes", wanted)

@@ -24,8 +24,9 @@ type Remote func(ctx context.Context, leader string) error
 // (again). The request has been admitted.
 //
 // A write is tried again only after an attempt that definitely did not happen,
-// and then under a new identity.
-func (s *Server) Write(ctx context.Context, who *Caller, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+// and then under a new identity. place, if not nil, is told where the command was put
+// into the log here.
+func (s *Server) Write(ctx context.Context, who *Caller, c kv.Command, place *Place, remote Remote) (result kv.Result, elsewhere bool, err error) {
 	if err := s.allowCommand(who, &c); err != nil {
 		return kv.Result{}, false, err
 	}
@@ -34,13 +35,13 @@ func (s *Server) Write(ctx context.Context, who *Caller, c kv.Command, remote Re
 			return kv.Result{}, false, err
 		}
 	}
-	return s.propose(ctx, c, remote)
+	return s.propose(ctx, c, place, remote)
 }
 
 // propose is Write for a command whose caller was judged.
-func (s *Server) propose(ctx context.Context, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+func (s *Server) propose(ctx context.Context, c kv.Command, place *Place, remote Remote) (result kv.Result, elsewhere bool, err error) {
 	s.whileLeaderless(ctx, func() (done bool) {
-		result, elsewhere, err = s.writeOnce(ctx, c, remote)
+		result, elsewhere, err = s.writeOnce(ctx, c, place, remote)
 		return !errors.Is(err, failure.NoLeader) || remote == nil
 	})
 	if errors.Is(err, failure.NoLeader) && s.machine.Stopping() {
@@ -50,14 +51,14 @@ func (s *Server) propose(ctx context.Context, c kv.Command, remote Remote) (resu
 }
 
 // writeOnce is one attempt at a write.
-func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (result kv.Result, elsewhere bool, err error) {
+func (s *Server) writeOnce(ctx context.Context, c kv.Command, place *Place, remote Remote) (result kv.Result, elsewhere bool, err error) {
 	leader, term, err := s.whereToPropose()
 	if err != nil {
 		return kv.Result{}, false, err
 	}
 	switch {
 	case leader == s.config.NodeID:
-		result, err = s.machine.ProposeDuring(ctx, c, leader, term)
+		result, err = s.machine.ProposeDuring(ctx, c, leader, term, place)
 		s.config.Observer.Settled(c.IdempotencyKey != "", result, err)
 		return result, false, err
 	case remote == nil:
@@ -72,8 +73,11 @@ func (s *Server) writeOnce(ctx context.Context, c kv.Command, remote Remote) (re
 	return kv.Result{}, err == nil, err
 }
 
-// Ending is how a proposal ended.
-type Ending = machine.Ending
+// Ending is how a proposal ended, and Place where it was put into the log.
+type (
+	Ending = machine.Ending
+	Place  = machine.Place
+)
 
 // ProposeAsync puts a caller's command into the log here and returns at once. It is for
 // requests that asked MayProposeHere and MayAsk and were admitted. onEnd must call Settled; for

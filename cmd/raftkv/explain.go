@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/gather"
 	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/explain"
 	"raftkv/kvserver/recorder"
 )
@@ -26,6 +29,7 @@ type explainSettings struct {
 	since   time.Duration
 	events  bool
 	offline bool
+	request string
 }
 
 func newExplainCommand() *cobra.Command {
@@ -44,12 +48,17 @@ also be a file with the answer of GET /v1/recorder. --offline asks no endpoint.
 A story that says "likely" fits the events best and is not proved by them. Where the
 events do not say why, the story says so.
 
+--request tells the way of one request instead, by the name in its answer's header
+Kv-Request-Id or in its error. Nodes keep requests that were slow, that they refused for
+want of room or of a leader, and those whose outcome is unknown, until they end.
+
 Exit code 3 says that no node answered, and no DIR held anything.`,
 		Example: `  raftkv explain
   raftkv explain --since 1h
   raftkv explain --since 5m /srv/raftkv/n1
   raftkv explain --json | jq -r '.sentences[]'
-  raftkv explain --events --since 1m`,
+  raftkv explain --events --since 1m
+  raftkv explain --request n1-k3f2a-1c`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(command *cobra.Command, paths []string) error {
 			ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -60,6 +69,7 @@ Exit code 3 says that no node answered, and no DIR held anything.`,
 	s.addTo(command)
 	command.Flags().DurationVar(&s.since, "since", 10*time.Minute, "how far to look back: 30s, 10m, 48h")
 	command.Flags().BoolVar(&s.events, "events", false, "show the events instead of stories, in an order that the protocol allows")
+	command.Flags().StringVar(&s.request, "request", "", "tell the way of the request of this name")
 	command.Flags().BoolVar(&s.offline, "offline", false, "ask no endpoint: tell what the DIRs hold")
 	return command
 }
@@ -75,6 +85,9 @@ func (s *explainSettings) explain(ctx context.Context, out io.Writer, paths []st
 	}
 	if s.offline && len(paths) == 0 {
 		return errors.New("--offline asks no endpoint, and no DIR is given; name the data directory of a node")
+	}
+	if s.request != "" {
+		return s.explainRequest(ctx, out, paths)
 	}
 	answers, err := s.gather(ctx, paths)
 	if err != nil {
@@ -105,6 +118,76 @@ func (s *explainSettings) explain(ctx context.Context, out io.Writer, paths []st
 	}
 	_, err = io.WriteString(out, s.text(answers, explain.Stories(rings, span), terminal.HasColour(out)))
 	return err
+}
+
+// explainRequest tells the way of one request: each node that keeps something of it is
+// told by itself.
+func (s *explainSettings) explainRequest(ctx context.Context, out io.Writer, paths []string) error {
+	switch {
+	case s.offline || s.events:
+		return errors.New("--request asks the nodes that run; leave out --offline and --events")
+	case len(s.request) > api.MaxRequestIDBytes:
+		return fmt.Errorf("--request has %d bytes; the name of a request has 1 to %d", len(s.request), api.MaxRequestIDBytes)
+	}
+	endpoints, err := s.servers()
+	if err != nil {
+		return err
+	}
+	trails, asked := gather.AskRequest(ctx, endpoints, s.request, s.timeout)
+	if len(trails) == 0 && len(missing(asked)) > 0 && !slices.ContainsFunc(asked, func(a gather.Answer) bool { return a.Err == nil }) {
+		return exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(asked)))
+	}
+	if len(trails) == 0 {
+		return exit.Fail(fmt.Errorf("no node keeps a request named %q: it went well and was not slow, its node has ended since, or newer ones took its place%s", s.request, missing(asked)))
+	}
+	if s.json {
+		for i := range trails {
+			if err := terminal.PrintJSON(out, &trails[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	oldest := slices.MinFunc(trails, func(a, b api.RequestTrail) int { return cmp.Compare(a.AtMs, b.AtMs) })
+	s.since = max(s.since, time.Since(time.UnixMilli(oldest.AtMs))+leadIn)
+	answers, err := s.gather(ctx, paths)
+	if err != nil {
+		return err
+	}
+	var rings []recorder.Ring
+	for _, a := range answers {
+		rings = append(rings, a.Rings...)
+	}
+	for i := range trails {
+		if _, err := io.WriteString(out, s.requestText(rings, &trails[i], i > 0, terminal.HasColour(out))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// requestText writes the way of a request, and the stories of that time.
+func (s *explainSettings) requestText(rings []recorder.Ring, t *api.RequestTrail, behind, colour bool) string {
+	sentences, meanwhile := explain.OfRequest(rings, &explain.Request{
+		Node: t.Node, Method: t.Method, At: t.AtMs, Placed: t.PlacedNs, Ended: t.EndedNs, Index: t.Index, Term: t.Term,
+		Leader: t.Leader, Status: t.Status, Code: string(t.Code), Unknown: t.Outcome == api.OutcomeUnknown,
+	})
+	var b strings.Builder
+	if behind {
+		b.WriteByte('\n')
+	}
+	heading := fmt.Sprintf("%s  request %s", moments(t.AtMs, t.AtMs+t.EndedNs/1_000_000), t.ID)
+	if colour {
+		heading = "\x1b[1m" + heading + "\x1b[0m"
+	}
+	fmt.Fprintln(&b, heading)
+	for _, line := range terminal.Wrap(terminal.Harmless(strings.Join(sentences, " ")), lineWidth-2) {
+		fmt.Fprintln(&b, "  "+line)
+	}
+	if len(meanwhile) > 0 {
+		b.WriteString("\nMeanwhile:\n\n" + s.text(nil, meanwhile, colour))
+	}
+	return b.String()
 }
 
 // gather asks all endpoints and reads all paths.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/explain"
+	"raftkv/kvserver/recorder"
 )
 
 // life returns the recordings of three nodes.
@@ -99,6 +101,58 @@ func TestExplainGathers(t *testing.T) {
 	}
 }
 
+// Goal (section 5 of the contract): --request asks every endpoint for a request of that
+// name, and tells its way and what the nodes recorded of that time.
+// Method: one server keeps the request of a recorded leader that was stopped, two keep
+// nothing.
+func TestExplainTellsTheWayOfARequest(t *testing.T) {
+	recording, err := os.ReadFile(life(t)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	rings, err := recorder.ReadLines(strings.NewReader(string(recording)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := rings[0].Events[0].Wall
+	node := func(kept string) string {
+		return fakeServer(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Query().Get("request") == "a b":
+				io.WriteString(w, `{"requests":[`+kept+`]}`)
+			case r.URL.Query().Has("seconds"):
+				w.Write(recording)
+			default:
+				io.WriteString(w, `{"requests":[]}`)
+			}
+		})
+	}
+	kept := fmt.Sprintf(`{"node":"n2","request_id":"a b","method":"PUT","at_ms":%d,"placed_ns":100000,"ended_ns":5000000000,"index":3,"term":1,"status":504,"code":"timeout","outcome":"unknown"}`, at)
+	endpoints := strings.Join([]string{node(""), node(kept), node("")}, ",")
+	var out, said strings.Builder
+	if code := run([]string{"explain", "--request", "a b", "--endpoints", endpoints}, &out, &said); code != exit.Done {
+		t.Fatalf("code %d: %s", code, said.String())
+	}
+	told := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{" request a b The PUT", "The PUT came to n2, which led term 1 and put it into its log as entry 3, 0.1 ms", "with status 504 (timeout); its outcome was not known then"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if code := run([]string{"explain", "--request", "a b", "--json", "--endpoints", endpoints}, &out, &said); code != exit.Done || !strings.Contains(out.String(), `"request_id":"a b"`) {
+		t.Errorf("as JSON: code %d, %s", code, out.String())
+	}
+	said.Reset()
+	if code := run([]string{"explain", "--request", "other", "--endpoints", endpoints}, &out, &said); code != exit.Failed || !strings.Contains(said.String(), `no node keeps a request named "other"`) {
+		t.Errorf("of another name: code %d, %s", code, said.String())
+	}
+	said.Reset()
+	if code := run([]string{"explain", "--request", "x", "--endpoints", "127.0.0.1:1"}, &out, &said); code != exit.Unavailable {
+		t.Errorf("where nobody answers: code %d, %s", code, said.String())
+	}
+}
+
 // Goal: what cannot be meant is refused with the number and what to do.
 func TestExplainRefusesWhatCannotBeMeant(t *testing.T) {
 	empty := t.TempDir()
@@ -111,6 +165,8 @@ func TestExplainRefusesWhatCannotBeMeant(t *testing.T) {
 		{[]string{"--offline"}, "no DIR is given"},
 		{[]string{"--offline", empty}, "name the data directory of a node"},
 		{[]string{"--offline", filepath.Join(empty, "nothing")}, "no such file"},
+		{[]string{"--request", "x", "--offline", empty}, "leave out --offline"},
+		{[]string{"--request", strings.Repeat("x", 65)}, "has 1 to 64"},
 	} {
 		var out, said strings.Builder
 		if code := run(append([]string{"explain"}, c.arguments...), &out, &said); code == exit.Done || !strings.Contains(said.String(), c.says) {

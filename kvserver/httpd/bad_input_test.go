@@ -111,6 +111,7 @@ var badParameters = map[string][]badValue{
 	"POST /v1/members/{id} wait":   malformed("", "x", "5", "-1s"),
 	"DELETE /v1/members/{id} wait": malformed("", "x", "5", "-1s"),
 	"GET /v1/recorder after":       malformed("", "-1", "+1", "01", "x", overflow),
+	"GET /v1/recorder request":     malformed("", strings.Repeat("x", api.MaxRequestIDBytes+1)),
 	"GET /v1/recorder limit":       malformed("", "0", "-1", "01", "x", "10001", overflow),
 	"GET /v1/watch after":          malformed("", "-1", "+1", "x", overflow),
 

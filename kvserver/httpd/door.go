@@ -46,6 +46,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/httpd/page"
+	"raftkv/kvserver/httpd/requests"
 	"raftkv/kvserver/port"
 	"raftkv/kvserver/recorder"
 )
@@ -109,6 +110,7 @@ type Door struct {
 	stamped           atomic.Pointer[leaderStamp]
 	maxValueBytes     int64
 	logger            *slog.Logger
+	trails            requests.Book // requests that did not go as usual
 }
 
 // New returns the HTTP face of a server, behind a port. Writes that belong to other

@@ -53,6 +53,12 @@ type exchange struct {
 	leave        func(status, sent int, took time.Duration)
 	begun        time.Time // when it found its route
 	status, sent int       // of the answer; 0 until it began
+	// The following are for the trail: where this node put the command into the log, whom
+	// the request was passed on to, and how it was refused.
+	place   kvserver.Place
+	passed  string
+	code    api.Code
+	outcome api.Outcome
 
 	body    body      // of the request
 	numbers numbers   // in the answer's header
@@ -71,6 +77,7 @@ func (d *Door) serveWith(serve func(*exchange) error, w http.ResponseWriter, r *
 	x.who.Remote = r.RemoteAddr
 	defer x.audited()
 	defer x.measured()
+	defer x.trailed()
 	defer x.recoverPanic()
 	if r.ContentLength == 0 {
 		x.conn.Serving()
@@ -174,6 +181,7 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	if refusal.Status == http.StatusUnauthorized {
 		x.keepSilent(&refusal)
 	}
+	x.code, x.outcome = refusal.Code, refusal.Outcome
 	problem := problemOf(refusal, x.id)
 	problem.Checks = checks
 	if refusal.Code == api.CodeRevisionGone {

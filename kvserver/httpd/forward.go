@@ -30,6 +30,7 @@ func (x *exchange) remoteWrite(mayForward bool, c kv.Command, body []byte) kvser
 		return overHTTP
 	}
 	return func(ctx context.Context, leader string) error {
+		x.passed = leader
 		answer, err := forwarder.Forward(ctx, leader, x.id, x.who.Token(), c)
 		if errors.Is(err, kvserver.ErrOtherRoad) {
 			return overHTTP(ctx, leader)

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/explain"
@@ -345,9 +346,46 @@ const (
 	maxEventSeconds = 365 * 24 * 60 * 60
 )
 
+// trailed keeps the request if it was slow, was refused for want of room or of a leader, or
+// has an unknown outcome, for raftkv explain --request.
+func (x *exchange) trailed() {
+	if x.route == nil || x.status == 0 {
+		return
+	}
+	writes := false
+	switch x.route.Class {
+	case kvserver.Writes, kvserver.Deletes:
+		writes = true
+	case kvserver.Reads:
+	default:
+		return
+	}
+	took := time.Since(x.begun)
+	kept := x.status == http.StatusTooManyRequests || x.status >= http.StatusInternalServerError
+	if !kept && (x.status >= http.StatusBadRequest || x.query["wait"] != "" || !x.door.trails.Slow(writes, took)) {
+		return
+	}
+	t := api.RequestTrail{
+		Node: x.door.nodeID, ID: x.id, Method: x.r.Method, AtMs: x.begun.UnixMilli(), EndedNs: int64(took),
+		Leader: x.passed, Status: x.status, Code: x.code, Outcome: x.outcome,
+	}
+	if index, term, at := x.place.Get(); index != 0 {
+		t.Index, t.Term, t.PlacedNs = index, term, max(at.UnixNano()-x.begun.UnixNano(), 0)
+	}
+	x.door.trails.Keep(t)
+}
+
+// serveTrails shows what this node keeps of the requests of a name.
+func (d *Door) serveTrails(x *exchange, id string) error {
+	return x.answerJSON(http.StatusOK, api.RequestTrails{Requests: append([]api.RequestTrail{}, d.trails.Of(id)...)})
+}
+
 // serveRecorder shows the events of this node behind a number, or of the last seconds, as
 // lines of JSON. It asks neither the leader nor the disk.
 func (d *Door) serveRecorder(x *exchange) error {
+	if id, given := x.query["request"]; given {
+		return d.serveTrails(x, id)
+	}
 	after, limit, err := x.eventRange()
 	if err != nil {
 		return err
@@ -384,6 +422,9 @@ func (x *exchange) eventRange() (after uint64, limit int, err error) {
 func (x *exchange) checkRecorder() error {
 	if x.door.config.Recorder == nil {
 		return failure.Of(failure.NoSuchPath, nil, "this node records nothing")
+	}
+	if id, given := x.query["request"]; given && (len(id) == 0 || len(id) > api.MaxRequestIDBytes) {
+		return failure.Of(failure.BadRequest, nil, "the parameter request has %d bytes; the name of a request has 1 to %d", len(id), api.MaxRequestIDBytes)
 	}
 	_, _, err := x.eventRange()
 	return err

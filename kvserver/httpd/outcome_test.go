@@ -305,7 +305,7 @@ func TestConcurrentWritesEachGetTheirOwnResult(t *testing.T) {
 	for range writers {
 		go func() {
 			for range each {
-				r, _, err := s.Write(t.Context(), new(kvserver.Caller), kv.Command{Op: kv.OpAppend, Key: []byte("k"), Value: []byte("x")}, nil)
+				r, _, err := s.Write(t.Context(), new(kvserver.Caller), kv.Command{Op: kv.OpAppend, Key: []byte("k"), Value: []byte("x")}, nil, nil)
 				if err != nil {
 					t.Error(err)
 				}

@@ -128,7 +128,7 @@ func routeTable() []route {
 		{Route{"POST", "/v1/leader", kvserver.Free, auth.Members, nil, []string{"Content-Type"}, []int{200, 400, 413, 500, 503, 504}}, ofSystem, (*Door).serveTransfer},
 		{Route{"GET", "/metrics", kvserver.Scrapes, auth.Metrics, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveMetrics},
 		{Route{"HEAD", "/metrics", kvserver.Scrapes, auth.Metrics, nil, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveMetrics},
-		{Route{"GET", "/v1/recorder", kvserver.Scrapes, auth.Status, []string{"after", "seconds", "limit"}, nil, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveRecorder},
+		{Route{"GET", "/v1/recorder", kvserver.Scrapes, auth.Status, []string{"after", "seconds", "limit", "request"}, nil, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveRecorder},
 		{Route{"GET", "/v1/explain", kvserver.Scrapes, auth.Status, []string{"seconds"}, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveExplain},
 		{Route{"GET", "/v1/overview", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveOverview},
 		{Route{"GET", "/v1/auth/identities", kvserver.Free, auth.Auth, nil, nil, authReads}, ofSystem, (*Door).serveIdentities},
@@ -229,8 +229,9 @@ func (d *Door) dispatch(r route) func(*exchange) error {
 	}
 	return func(x *exchange) error {
 		x.route = &r
+		x.begun = time.Now()
 		if enter != nil {
-			x.begun, x.leave = time.Now(), leave
+			x.leave = leave
 			enter(x.r.ContentLength)
 		}
 		if err := x.let(&r); err != nil {

@@ -169,7 +169,7 @@ func (d *Door) serveCommandWith(ctx context.Context, x *exchange, c kv.Command, 
 	if err != nil {
 		return err
 	}
-	result, elsewhere, err := d.server.Write(ctx, &x.who, c, x.remoteWrite(mayForward, c, body))
+	result, elsewhere, err := d.server.Write(ctx, &x.who, c, &x.place, x.remoteWrite(mayForward, c, body))
 	switch {
 	case err != nil:
 		return err

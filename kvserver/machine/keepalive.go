@@ -118,7 +118,7 @@ func (m *Machine) propose(by auth.Author, k *keepAlives) {
 		k.err = failure.LeaderUnknown()
 		return
 	}
-	r, err := m.ProposeDuring(m.lifetime, c, leader, term)
+	r, err := m.ProposeDuring(m.lifetime, c, leader, term, nil)
 	switch {
 	case err != nil:
 		k.err = err

@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver/failure"
@@ -13,18 +14,42 @@ import (
 // Propose puts a command into the log here and waits for its end. Errors are of
 // package failure and say whether the command took effect.
 func (m *Machine) Propose(ctx context.Context, c kv.Command) (kv.Result, error) {
-	return m.proposeUntil(ctx, context.Background(), c)
+	return m.proposeUntil(ctx, context.Background(), c, nil)
+}
+
+// Place is where a leader put a command into its log, and when. It may be read at any time,
+// by any goroutine.
+type Place struct {
+	index, term atomic.Uint64
+	at          atomic.Int64 // Unix nanoseconds
+}
+
+// Get returns the position; 0, 0 if there is none.
+func (p *Place) Get() (index, term uint64, at time.Time) {
+	return p.index.Load(), p.term.Load(), time.Unix(0, p.at.Load())
+}
+
+// set notes the position. The last one counts: a write that certainly did not happen may
+// be tried again.
+func (p *Place) set(index, term uint64) {
+	if p != nil {
+		p.at.Store(time.Now().UnixNano())
+		p.index.Store(index)
+		p.term.Store(term)
+	}
 }
 
 // ProposeDuring is Propose for a request that depends on a leader in its term: it
-// waits no longer than a context of DuringTenure would last, without making one.
-func (m *Machine) ProposeDuring(ctx context.Context, c kv.Command, leader string, term uint64) (kv.Result, error) {
-	return m.proposeUntil(ctx, m.tenures.see(leader, term).over, c)
+// waits no longer than a context of DuringTenure would last, without making one. place, if
+// not nil, is told where the command was put.
+func (m *Machine) ProposeDuring(ctx context.Context, c kv.Command, leader string, term uint64, place *Place) (kv.Result, error) {
+	return m.proposeUntil(ctx, m.tenures.see(leader, term).over, c, place)
 }
 
 // proposeUntil is Propose, with a second context that ends the waiting.
-func (m *Machine) proposeUntil(ctx, tenure context.Context, c kv.Command) (kv.Result, error) {
+func (m *Machine) proposeUntil(ctx, tenure context.Context, c kv.Command, place *Place) (kv.Result, error) {
 	w := m.waiting.add()
+	w.place = place
 	defer m.waiting.withdraw(w) // nothing to do unless the code below panics
 	m.launch(c, w)
 	select {
@@ -92,7 +117,7 @@ func (m *Machine) launch(c kv.Command, w *waiter) {
 	}
 	w.proposal = raft.Proposal{
 		Command: kv.EncodeCommand(c),
-		Placed:  func(_, term uint64) { w.term.Store(term) },
+		Placed:  func(index, term uint64) { w.term.Store(term); w.place.set(index, term) },
 		Failed:  func(err error) { m.waiting.fail(w.number, proposalFailed(err, w.term.Load() != 0)) },
 	}
 	m.consensus.Propose(&w.proposal)

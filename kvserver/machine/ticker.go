@@ -24,7 +24,7 @@ func (m *Machine) proposeTicks() {
 		leader, term := m.leader()
 		propose, again := pacer.Look(m.clock.now(), leader == m.config.NodeID, m.canEnd.Load())
 		if propose {
-			r, err := m.ProposeDuring(m.lifetime, kv.Command{Op: kv.OpTick}, leader, term)
+			r, err := m.ProposeDuring(m.lifetime, kv.Command{Op: kv.OpTick}, leader, term, nil)
 			pacer.Ended(err == nil && r.Deleted)
 			if err == nil {
 				m.ticked.Add(1)

@@ -28,6 +28,7 @@ type waiter struct {
 	number   uint64
 	proposal raft.Proposal // of the command; one object with its waiter
 	term     atomic.Uint64 // in which the command was placed in the log; 0: not placed
+	place    *Place        // is told where the command was placed; nil: nobody asks
 	done     chan Ending   // has room for the one Ending; nil for an asynchronous write
 	// onEnd, of an asynchronous write, is called with the Ending, without a lock, by
 	// the goroutine that ended it. Such a write has no goroutine of its own that

@@ -51,14 +51,15 @@ var arrows = map[string][]string{
 	"kvserver/membership":       {"raft", "raft/core", "raft/members", "raft/levels", "kvserver/api", "kvserver/failure"},
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
-	"kvserver":               {"kvserver/machine", "kvserver/lease", "kvserver/lock", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":         {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page"},
-	"kvserver/httpd/page":    {},
-	"kvserver/clerkd":        {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},
-	"kvserver/metrics":       {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
-	"client":                 {"client/internal/asleep", "kvserver/api", "kvserver/clerkwire", "kvserver/txn"},
-	"client/internal/asleep": {},
-	"kvserver/clerkwire":     {"raft/msgpack", "kvserver/api"},
+	"kvserver":                {"kvserver/machine", "kvserver/lease", "kvserver/lock", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
+	"kvserver/httpd":          {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page", "kvserver/httpd/requests"},
+	"kvserver/httpd/page":     {},
+	"kvserver/httpd/requests": {"kvserver/api"},
+	"kvserver/clerkd":         {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},
+	"kvserver/metrics":        {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
+	"client":                  {"client/internal/asleep", "kvserver/api", "kvserver/clerkwire", "kvserver/txn"},
+	"client/internal/asleep":  {},
+	"kvserver/clerkwire":      {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
 		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/guarded", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize",
@@ -80,7 +81,7 @@ var arrows = map[string][]string{
 		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
 	},
 	"cmd/raftkv/internal/gather": {
-		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/recorder", "raft/vfs",
+		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/api", "kvserver/recorder", "raft/vfs",
 	},
 	"cmd/raftkv/internal/secure":     {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
 	"cmd/raftkv/internal/exit":       {},

@@ -24,4 +24,6 @@ var explainMutants = []mutant{
 		"\t\tled = max(led, t.events[b.first].at-t.events[b.first].A-witnessBefore)\n", "\t\tled = max(led, 0)\n"),
 	inTests("I22", "TestIncidents", "writes are said not to have waited for a node that was away while too few were there", "kvserver/explain/absences.go",
 		"\tif t.tooFew(from, away) {\n", "\tif t.tooFew(from, away) && away < from {\n"),
+	inTests("I23", "TestTheWayOfARequest", "an entry of another term counts as committed with a later one", "kvserver/explain/request.go",
+		"\t\treturn e.node == r.Node && e.Term == r.Term && e.Index >= r.Index\n", "\t\treturn e.node == r.Node && e.Index >= r.Index\n"),
 }

@@ -124,5 +124,5 @@ var kvserverHTTPMutants = []mutant{
 	inService("HF8", "TestClerkOutcomes|TestOutcome|Stop", "a request on a connection that does not know the server does not end with it", "server.go",
 		"parent.Value(ownKey{}) == s {", "parent.Value(ownKey{}) != s.idPrefix {"),
 	inMachine("HF9", "Tenure|Replaced|ALaterTerm|CutOff", "a write at a leader that was replaced waits for its whole time", "propose.go",
-		"m.tenures.see(leader, term).over, c)", "context.WithoutCancel(m.tenures.see(leader, term).over), c)"),
+		"m.tenures.see(leader, term).over, c, place)", "context.WithoutCancel(m.tenures.see(leader, term).over), c, place)"),
 }

@@ -39,4 +39,6 @@ var pageMutants = []mutant{
 		"writes && r.Header[\"Origin\"] != nil && g.door.config.Page != page.On", "writes && r.Header[\"Origin\"] != nil && g.door.config.Page == page.Off"),
 	inPage("UI13", "ThePage", "the page is served where there is to be none", "insight.go",
 		"\tcase d.config.Page == page.Off:\n", "\tcase d.config.Page == page.Off && !known:\n"),
+	inPage("UI15", "TestTheWayOfARequest", "requests whose outcome is unknown are not kept", "insight.go",
+		" || x.status >= http.StatusInternalServerError\n", "\n"),
 }

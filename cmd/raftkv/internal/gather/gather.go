@@ -2,11 +2,13 @@ package gather
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/flight"
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/recorder"
 	"raftkv/raft/vfs"
 )
@@ -79,6 +82,38 @@ func askOne(ctx context.Context, endpoint string, seconds int) (rings []recorder
 			return rings, nil
 		}
 	}
+}
+
+// AskRequest asks all endpoints what their nodes keep of the requests of a name. The
+// answers say who gave nothing; they hold no rings.
+func AskRequest(ctx context.Context, endpoints []string, id string, timeout time.Duration) (trails []api.RequestTrail, asked []Answer) {
+	ctx, cancel := context.WithTimeout(ctx, min(timeout, maxWait))
+	defer cancel()
+	kept := make([][]api.RequestTrail, len(endpoints))
+	asked = make([]Answer, len(endpoints))
+	var asking sync.WaitGroup
+	for i, e := range endpoints {
+		asking.Go(func() {
+			asked[i].From = e
+			response, err := ask.Node(ctx, e, http.MethodGet, "/v1/recorder?request="+url.QueryEscape(id), nil)
+			if err != nil {
+				asked[i].Err = err
+				return
+			}
+			defer response.Body.Close()
+			var answer api.RequestTrails
+			if err := json.NewDecoder(io.LimitReader(response.Body, maxPageBytes)).Decode(&answer); err != nil {
+				asked[i].Err = fmt.Errorf("answers, and not like a node: %w", exit.LastCause(err))
+				return
+			}
+			kept[i] = answer.Requests
+		})
+	}
+	asking.Wait()
+	for _, k := range kept {
+		trails = append(trails, k...)
+	}
+	return trails, asked
 }
 
 func askPage(ctx context.Context, endpoint, path string) ([]recorder.Ring, error) {
