@@ -165,10 +165,17 @@ func (t *teller) seenAway(a absence, began int, until int64) absence {
 		a.why, a.certainty, a.evidence = mute, Likely, silent
 	case len(lost) > 0:
 		a.why, a.certainty, a.reason, a.evidence = cutOff, Likely, t.events[lost[0]].Why, lost
-	case len(closed) > 0 && !ran && !t.hasRing(a.node, a.from):
+	case t.outbound(closed) && !ran && !t.hasRing(a.node, a.from):
 		a.why, a.certainty, a.evidence = ended, Likely, closed
 	}
 	return a
+}
+
+// outbound reports whether a connection that a node had made itself is among those that
+// ended. The end of a process ends those in both directions; behind a cut that has healed,
+// only the old ones that had come in end by a word of the other side.
+func (t *teller) outbound(ended []int) bool {
+	return slices.ContainsFunc(ended, func(i int) bool { return t.events[i].B == 0 })
 }
 
 // ranOn reports whether the process of a node that ran at a time went on to run for more

@@ -125,6 +125,20 @@ n2 11.003s first_commit term=2 index=51 a=1003ms
 		kind: LeaderCutOff, culprits: "n1", certain: Likely, alone: true, words: []string{"n1 was heard and heard nothing"},
 	},
 	{
+		name: "E3 a follower cut off", script: `
+n3 10.4s timeout peer=n1 term=1 a=400ms
+n3 10.4s pre_vote term=2
+n1 15s ended call_timeout peer=n3
+n3 15s ended call_timeout peer=n1
+n2 15s ended call_timeout peer=n3
+n1 17s unreachable no_answer peer=n3
+n2 17s unreachable no_answer peer=n3
+n3 17s unreachable no_answer peer=n1
+n3 22s followed peer=n1 term=1
+`,
+		kind: NodeCutOff, culprits: "n3", certain: Likely, alone: true, words: []string{"n3 and the others could not reach each other", "writes did not wait for it"},
+	},
+	{
 		name: "E5 pair cut, third in the middle", script: `
 n3 10.4s timeout peer=n1 term=1 a=400ms
 n3 10.4s pre_vote term=2
@@ -448,6 +462,16 @@ n1 10s ended closed_by_peer peer=n3
 n3 10s ended reset peer=n1
 n1 10.1s connected peer=n3 a=1
 n3 10.1s connected peer=n1 a=1
+`,
+		kind: Quiet, culprits: "", certain: Certain, alone: true, words: []string{"Nothing happened"}, never: []string{"ended"},
+	},
+	{
+		name: "an old connection that ends behind a cut is no end of a process", script: `
+n2 10s ended call_timeout peer=n3
+n3 10s ended call_timeout peer=n2
+n3 14s connected peer=n2 a=1
+n2 14.1s connected peer=n3 a=1
+n2 14.6s ended closed_by_peer peer=n3 b=1
 `,
 		kind: Quiet, culprits: "", certain: Certain, alone: true, words: []string{"Nothing happened"}, never: []string{"ended"},
 	},

@@ -62,6 +62,48 @@ func (t *teller) pairs() {
 	}
 }
 
+// cutOffs tells of followers that could reach none of the others, nor they it, though their
+// processes ran.
+func (t *teller) cutOffs() {
+	if len(t.nodes) < 3 {
+		return // who of two is cut off is not known
+	}
+	for _, node := range t.nodes {
+		lost := t.all(t.from, t.to, func(e *event) bool {
+			return (e.node == node || e.peer == node) && (e.Kind == recorder.Unreachable && (e.Why == recorder.NoAnswer || e.Why == recorder.NoRoute))
+		})
+		by := map[string]bool{}
+		for _, i := range lost {
+			by[t.events[i].node], by[t.events[i].peer] = true, true
+		}
+		if len(by) < len(t.nodes) {
+			continue
+		}
+		from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
+		for _, i := range t.all(from-10*second, from, func(e *event) bool {
+			return (e.node == node || e.peer == node) && (e.Why == recorder.CallTimeout || e.Why == recorder.HostSilent || e.Why == recorder.Stalled)
+		}, recorder.Ended) {
+			from = min(from, t.events[i].at)
+			lost = append(lost, i)
+		}
+		if t.toldCut(node, from, to) {
+			continue
+		}
+		s := Story{Kind: NodeCutOff, Culprits: []string{node}, Certainty: Likely}
+		s.say("%s and the others could not reach each other.", node)
+		t.tellUnhurt(s, from, to, lost)
+	}
+}
+
+// toldCut reports whether a story has told of a leader that was cut off, or of a node that
+// was away, at a time, so that what a node could not reach says nothing new.
+func (t *teller) toldCut(node string, from, to int64) bool {
+	return t.toldAway(node, from) || slices.ContainsFunc(t.stories, func(s Story) bool {
+		near := s.From*millisecond <= to && s.To*millisecond >= from-10*second
+		return near && s.Kind == LeaderCutOff && (len(s.Culprits) == 0 || slices.Contains(s.Culprits, node))
+	})
+}
+
 // missed reports whether one of two nodes could not reach the other at a time.
 func (t *teller) missed(a, b string, from, to int64) bool {
 	l := link{min(a, b), max(a, b)}

@@ -21,6 +21,7 @@ const (
 	LeaderUnheard   Kind = "leader_unheard"    // the leader was not heard, and why is not known
 	NodeEnded       Kind = "node_ended"        // a follower's process ended
 	NodeStopped     Kind = "node_stopped"      // a follower's process did not run for a while
+	NodeCutOff      Kind = "node_cut_off"      // a follower and all others could not reach each other
 	PairCut         Kind = "pair_cut"          // two nodes do not see each other, and a third sees both
 	Flapping        Kind = "flapping"          // a connection broke again and again
 	SlowDisks       Kind = "slow_disks"        // disks were slow
@@ -85,7 +86,7 @@ func Stories(rings []recorder.Ring, span Span) []Story {
 	t := &teller{order: newOrder(rings), from: saturated(span.From, 1_000_000), to: saturated(span.To, 1_000_000)}
 	t.prepare()
 	for _, tell := range []func(){
-		t.changes, t.noLeader, t.absences, t.pairs, t.flapping, t.slowDisks, t.lagging, t.overload, t.starved, t.collector,
+		t.changes, t.noLeader, t.absences, t.cutOffs, t.pairs, t.flapping, t.slowDisks, t.lagging, t.overload, t.starved, t.collector,
 		t.splitVotes, t.logsBehind, t.tails, t.snapshots, t.refusals, t.quarantines, t.clocks, t.contradictions,
 	} {
 		tell()

@@ -26,4 +26,8 @@ var explainMutants = []mutant{
 		"\tif t.tooFew(from, away) {\n", "\tif t.tooFew(from, away) && away < from {\n"),
 	inTests("I23", "TestTheWayOfARequest", "an entry of another term counts as committed with a later one", "kvserver/explain/request.go",
 		"\t\treturn e.node == r.Node && e.Term == r.Term && e.Index >= r.Index\n", "\t\treturn e.node == r.Node && e.Index >= r.Index\n"),
+	inTests("I24", "TestIncidents", "a pair that is cut counts as a node that is cut off", "kvserver/explain/links.go",
+		"\t\tif len(by) < len(t.nodes) {\n", "\t\tif len(by) < 2 {\n"),
+	inTests("I25", "TestIncidents", "an old connection that ends behind a healed cut is the end of a process", "kvserver/explain/absence.go",
+		"\tcase t.outbound(closed) && !ran", "\tcase len(closed) > 0 && !ran"),
 }

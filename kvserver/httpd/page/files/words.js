@@ -5,7 +5,7 @@ import { bytes, count, number, span } from "./dom.js";
 /** incidents are the titles of stories, by the kinds of raftkv explain. */
 export const incidents = {
   leader_ended: "Leader ended", leader_stopped: "Leader stopped", leader_cut_off: "Leader cut off", disk_hung: "Disk hung", handed_over: "Handed over",
-  majority_gone: "Majority gone", leader_unheard: "Leader unheard", node_ended: "Node ended", node_stopped: "Node stopped", pair_cut: "Pair cut",
+  majority_gone: "Majority gone", leader_unheard: "Leader unheard", node_ended: "Node ended", node_stopped: "Node stopped", node_cut_off: "Node cut off", pair_cut: "Pair cut",
   flapping: "Flapping", slow_disks: "Slow disks", lagging: "Lagging", overload: "Overload", starved: "Starved", collector_pauses: "Collector pauses",
   split_vote: "Split vote", log_behind: "Log behind", tail_dropped: "Tail dropped", snapshot_sent: "Snapshot sent", directory_refused: "Directory refused",
   state_differs: "State differs", clock_jumped: "Clock jumped", quiet: "Quiet", disorder: "Disorder",
