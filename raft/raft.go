@@ -105,6 +105,9 @@ func (rf *Raft) Transfer(ctx context.Context, to core.ID) error { return rf.node
 // withdraws it; see node.Node.
 func (rf *Raft) RatherNot(reason string, ratherNot bool) { rf.node.RatherNot(reason, ratherNot) }
 
+// Hold keeps the server's loop from running until release is closed; see node.Node.
+func (rf *Raft) Hold(release <-chan struct{}) { rf.node.Hold(release) }
+
 // WriteSnapshot puts the service's state at index on the disk and then lets the
 // log forget the entries up to there; see node.Node. It is for servers made by
 // Open; servers of the labs use Snapshot.

@@ -330,6 +330,14 @@ n2 20.303s first_commit term=4 index=52 a=303ms
 		kind: SplitVote, culprits: "n2 n3", certain: Certain, words: []string{"n2 and n3 stood in term 3 at once, and none won: n2 got 1 vote, n3 got 1 vote"},
 	},
 	{
+		name: "somebody did it", script: deadLeader + `
+n2 10.01s staged killed peer=n1
+n2 10.03s unreachable nobody_listens peer=n1
+n3 30s staged healed
+`,
+		kind: LeaderEnded, culprits: "n1", certain: Certain, words: []string{"Somebody killed n1 (raftkv dev)", "Somebody made the ways of all nodes whole"},
+	},
+	{
 		name: "E15 log behind", script: `
 n3 10s pre_vote term=2 index=812 a=7
 n2 10.001s pre_vote_refused log_behind peer=n3 term=2 index=812 a=990 b=7

@@ -219,6 +219,37 @@ func (t *teller) clocks() {
 	}
 }
 
+// stagings say what somebody did to a node.
+var stagings = map[recorder.Why]string{
+	recorder.StagedKill: "killed %s", recorder.StagedStop: "told %s to stop", recorder.StagedStart: "started %s", recorder.StagedPause: "stopped the process of %s",
+	recorder.StagedGoOn: "let the process of %s go on", recorder.StagedCut: "cut ways between %s and others", recorder.StagedHeal: "made the ways of %s whole",
+	recorder.StagedSlowDisk: "made the disk of %s slow", recorder.StagedHungDisk: "made the disk of %s hang", recorder.StagedFreeDisk: "made the disk of %s as before",
+}
+
+// staged tells what somebody did on the stage of raftkv dev, equal deeds of a second once.
+func (t *teller) staged() {
+	latest := map[string]int64{}
+	for _, i := range t.all(t.from, t.to, func(*event) bool { return true }, recorder.Staged) {
+		e := &t.events[i]
+		what, known := stagings[e.Why]
+		if !known {
+			continue // of a later build
+		}
+		s := Story{Kind: Staged, Certainty: Certain}
+		node := "all nodes"
+		if e.peer != "" {
+			node = e.peer
+			s.Culprits = []string{e.peer}
+		}
+		s.say("Somebody "+what+" (raftkv dev).", node)
+		if at, told := latest[s.Sentences[0]]; told && e.at-at < second {
+			continue
+		}
+		latest[s.Sentences[0]] = e.at
+		t.tell(s, e.at, e.at, i)
+	}
+}
+
 // contradictions reports events that are in a circle: each before the other.
 func (t *teller) contradictions() {
 	if len(t.disorder) == 0 {

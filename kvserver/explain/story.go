@@ -36,6 +36,7 @@ const (
 	Refused         Kind = "directory_refused" // a node was turned down because of its data directory
 	StateDiffers    Kind = "state_differs"     // a node found its state to be wrong
 	ClockJumped     Kind = "clock_jumped"      // a wall clock jumped, or is far off
+	Staged          Kind = "staged"            // somebody did something to a node of raftkv dev
 	Quiet           Kind = "quiet"             // nothing happened
 	Disorder        Kind = "disorder"          // the events contradict each other
 )
@@ -87,7 +88,7 @@ func Stories(rings []recorder.Ring, span Span) []Story {
 	t.prepare()
 	for _, tell := range []func(){
 		t.changes, t.noLeader, t.absences, t.cutOffs, t.pairs, t.flapping, t.slowDisks, t.lagging, t.overload, t.starved, t.collector,
-		t.splitVotes, t.logsBehind, t.tails, t.snapshots, t.refusals, t.quarantines, t.clocks, t.contradictions,
+		t.splitVotes, t.logsBehind, t.tails, t.snapshots, t.refusals, t.quarantines, t.clocks, t.staged, t.contradictions,
 	} {
 		tell()
 	}

@@ -65,6 +65,7 @@ const (
 	Minute                          // a minute in which the node led: it has committed up to Index, A is its slowest commit, B its slowest write
 	TransferAsked                   // somebody asked the node to hand leadership over
 	MinuteFollowed                  // a minute in which the node followed; fields as with Minute
+	Staged                          // somebody did what Why says to Peer, or to all, on the stage of raftkv dev
 )
 
 // kindNames are the words for kinds in JSON.
@@ -79,7 +80,7 @@ var kindNames = map[Kind]string{
 	Unreachable: "unreachable", Rejected: "rejected", TornTail: "torn_tail", PassedOver: "passed_over", Refused: "refused",
 	Quarantined: "quarantined", SnapshotMade: "snapshot_made", Started: "started", EndAsked: "end_asked", EndedInOrder: "ended_in_order",
 	Failed: "failed", ClockJumped: "clock_jumped", Continued: "continued", Lags: "lags", CollectorPause: "collector_pause",
-	Minute: "minute", TransferAsked: "transfer_asked", MinuteFollowed: "minute_followed",
+	Minute: "minute", TransferAsked: "transfer_asked", MinuteFollowed: "minute_followed", Staged: "staged",
 }
 
 // String returns the word for a kind. A kind of a later build has none and is its
@@ -144,6 +145,20 @@ const (
 	Fenced                     // the others refuse its data directory
 )
 
+// Reasons of Staged: what was done.
+const (
+	StagedKill     Why = 160 + iota // its process was killed
+	StagedStop                      // it was told to stop
+	StagedStart                     // it was started
+	StagedPause                     // its process was stopped
+	StagedGoOn                      // its process goes on
+	StagedCut                       // ways between it and others were cut
+	StagedHeal                      // the ways are whole again
+	StagedSlowDisk                  // its disk was made slow
+	StagedHungDisk                  // its disk was made to hang
+	StagedFreeDisk                  // its disk is as before
+)
+
 var whyNames = map[Why]string{
 	None: "", OlderTerm: "older_term", HearsLeader: "hears_leader", Voted: "voted", LogBehind: "log_behind", HangingDisk: "disk_hangs",
 	Rejoining: "rejoining", NewerTerm: "newer_term", LostMajority: "lost_majority", HandedOver: "handed_over",
@@ -152,6 +167,8 @@ var whyNames = map[Why]string{
 	TurnedDown: "turned_down", WeTurnDown: "we_turn_down", Other: "other", WrongData: "wrong_data", OtherCluster: "other_cluster",
 	OtherVersion: "other_version", TooMany: "too_many", NoHello: "no_hello", NoIdentity: "no_identity",
 	NoSpace: "no_space", DiskError: "disk_error", Diverged: "diverged", Fenced: "fenced",
+	StagedKill: "killed", StagedStop: "told_to_stop", StagedStart: "started", StagedPause: "paused", StagedGoOn: "gone_on", StagedCut: "cut", StagedHeal: "healed",
+	StagedSlowDisk: "disk_slow", StagedHungDisk: "disk_hung", StagedFreeDisk: "disk_freed",
 }
 
 // String returns the word for a reason.

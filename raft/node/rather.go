@@ -18,3 +18,15 @@ func (n *Node) noteRatherNot(reason string, ratherNot bool) {
 	}
 	n.replica.RatherNot(len(n.reasons) > 0)
 }
+
+// Hold keeps the loop from running until release is closed or the node ends, as if the
+// process had been stopped: it answers nobody and counts no tick. Whoever shows or tries
+// what follows from that calls it, and nobody else. It never blocks.
+func (n *Node) Hold(release <-chan struct{}) {
+	n.post(func() {
+		select {
+		case <-release:
+		case <-n.stop:
+		}
+	}, nil)
+}

@@ -92,6 +92,13 @@ func (r *Recording) Record(kind recorder.Kind, why recorder.Why) {
 	r.Recorder().Record(recorder.Event{Kind: kind, Why: why})
 }
 
+// Staged records what somebody did to a node on the stage of raftkv dev; "": to all.
+func (r *Recording) Staged(to core.ID, why recorder.Why) {
+	if r != nil {
+		r.recorder.Record(recorder.Event{Kind: recorder.Staged, Why: why, Peer: r.recorder.Peer(string(to))})
+	}
+}
+
 // Watch begins to write the events to the disk, and to look at figures with look, which
 // may say that there are none yet. It is called once.
 func (r *Recording) Watch(look func() (Figures, bool)) {

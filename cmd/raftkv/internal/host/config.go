@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net"
@@ -45,6 +46,8 @@ type Config struct {
 	Admin net.Listener
 	// Keys are the certificates of the node. nil: it speaks in clear.
 	Keys *secure.Keys
+	// Dial connects to the ports of other nodes, as far as they speak in clear. nil: by TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Reload yields when the files of Keys are to be looked at at once. nil: never.
 	Reload <-chan struct{}
 	// Open is what is open beyond this machine; see secure.Plan.Allow.

@@ -15,6 +15,7 @@ import (
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
 	"raftkv/kvserver/membership"
+	"raftkv/kvserver/recorder"
 	"raftkv/raft"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -89,6 +90,7 @@ func newNode(ctx context.Context, c Config) (*Node, error) {
 			LevelMax: known.Max, Joining: len(c.Members) == 0, Removed: n.turnedAway, Join: n.driver.PeerJoin,
 			Addresses: []wire.Address{{Name: wire.AddressPeer, Address: n.peerAddress()}, {Name: wire.AddressHTTP, Address: n.clientAddress()}},
 			Noted:     n.recording.Connection,
+			Dial:      c.Dial,
 		})
 	}
 	if err != nil {
@@ -222,6 +224,19 @@ func (n *Node) Address() string { return n.config.HTTP.Addr().String() }
 
 // Leads reports whether the node leads at the moment.
 func (n *Node) Leads() bool { return n.raft.Status().Role == core.Leader }
+
+// Hold keeps the node's loop from running until release is closed or the node ends, as
+// if its process had been stopped. It is for showing what follows from that.
+func (n *Node) Hold(release <-chan struct{}) { n.raft.Hold(release) }
+
+// Rings returns what the node has recorded.
+func (n *Node) Rings() []recorder.Ring { return n.recording.Recorder().After(0, recorder.Capacity) }
+
+// Leading returns the node's term, and whether the node leads it.
+func (n *Node) Leading() (term uint64, leads bool) {
+	s := n.raft.Status()
+	return s.Term, s.Role == core.Leader
+}
 
 // AwaitServing waits until a read would succeed on the node, or ctx has ended. It
 // reports whether a read would succeed.

@@ -40,6 +40,9 @@ func (n *Node) figures() (flight.Figures, bool) {
 	return f, true
 }
 
+// Staged records what somebody did to a node, or to all of them ("").
+func (n *Node) Staged(to core.ID, why recorder.Why) { n.recording.Staged(to, why) }
+
 // recordFailure records why the node ends itself.
 func (n *Node) recordFailure(err error) {
 	why := recorder.Other

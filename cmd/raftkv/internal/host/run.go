@@ -21,6 +21,10 @@ func (f *Failure) Error() string { return f.err.Error() }
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.err }
 
+// ErrKilled is the cause of the end of Serve's context for a node that is to end as if its
+// process had been killed, after its disk and its network were taken away.
+var ErrKilled = errors.New("the node was killed")
+
 // Run runs a node until ctx ends, and then ends it in order, or until it
 // fails. It calls ending when the end begins.
 func Run(ctx context.Context, ending func(), config Config) error {
@@ -36,12 +40,25 @@ func Run(ctx context.Context, ending func(), config Config) error {
 	if err := n.Start(); err != nil {
 		return &Failure{err}
 	}
+	return n.Serve(ctx, ending)
+}
+
+// Serve lets a node that was started serve until ctx ends, and then ends it in order, or
+// until it fails. It calls ending when the end in order begins. If the cause of ctx's end
+// is ErrKilled, nothing is put in order. The node is closed then.
+func (n *Node) Serve(ctx context.Context, ending func()) error {
 	select {
 	case err := <-n.Failed():
-		n.recordFailure(err)
+		if ctx.Err() == nil {
+			n.recordFailure(err)
+		}
 		n.Close()
-		return &Failure{fmt.Errorf("node %s failed: %w", config.ID, err)}
+		return &Failure{fmt.Errorf("node %s failed: %w", n.config.ID, err)}
 	case <-ctx.Done():
+	}
+	if errors.Is(context.Cause(ctx), ErrKilled) {
+		n.Close() // its disk has failed already
+		return ErrKilled
 	}
 	ending()
 	n.logger.Info("ending")

@@ -48,7 +48,7 @@ export const topics = [
     now: (of) => `The nodes are ${list(of.names)}.` },
   { id: "rejoin", name: "A node that lost its disk", paper: "beyond the paper", code: ["rejoin.go: askToRejoin", "rejoin.go: setGoal"], events: ["rejoin_goal", "rejoined", "forgot", "directory_refused"],
     says: "A server that has forgotten what it promised may not vote until it has the log again up to what it may have confirmed." },
-  { id: "network", name: "Connections", paper: "§5.5", code: ["replication.go: lost", "progress.go: fallBack", "election.go: tickCampaign"], events: ["connected", "accepted", "ended", "unreachable", "rejected", "node_cut_off", "pair_cut", "flapping"],
+  { id: "network", name: "Connections", paper: "§5.5", code: ["replication.go: lost", "progress.go: fallBack", "election.go: tickCampaign"], events: ["connected", "accepted", "ended", "unreachable", "rejected", "node_cut_off", "pair_cut", "flapping", "staged"],
     says: "Messages may be lost, late or doubled, and servers may stop and come back. The paper asks only that calls are sent again; here a lost call makes the leader probe." },
   { id: "timing", name: "Time", paper: "§5.6", code: ["raft.go: Tick"], events: ["loop_late", "continued", "collector_pause", "clock_jumped", "starved", "collector_pauses", "node_stopped"],
     says: "What is right never rests on time. But a leader lasts only while heartbeats come well within an election timeout, so a process that is stopped or starved may lose its leadership." },

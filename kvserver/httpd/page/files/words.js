@@ -8,7 +8,7 @@ export const incidents = {
   majority_gone: "Majority gone", leader_unheard: "Leader unheard", node_ended: "Node ended", node_stopped: "Node stopped", node_cut_off: "Node cut off", pair_cut: "Pair cut",
   flapping: "Flapping", slow_disks: "Slow disks", lagging: "Lagging", overload: "Overload", starved: "Starved", collector_pauses: "Collector pauses",
   split_vote: "Split vote", log_behind: "Log behind", tail_dropped: "Tail dropped", snapshot_sent: "Snapshot sent", directory_refused: "Directory refused",
-  state_differs: "State differs", clock_jumped: "Clock jumped", quiet: "Quiet", disorder: "Disorder",
+  state_differs: "State differs", clock_jumped: "Clock jumped", staged: "Staged", quiet: "Quiet", disorder: "Disorder",
 };
 
 /** grave are the incidents during which nobody could write. */
@@ -69,6 +69,7 @@ export const events = {
   minute: (e) => `led for another minute; committed up to ${number(e.index)}`,
   transfer_asked: () => "was asked to hand leadership over",
   minute_followed: (e) => `followed ${e.peer || "its leader"} for another minute`,
+  staged: (e) => `notes what somebody did to ${e.peer || "all nodes"}`,
 };
 
 // reasons say in words why.
@@ -83,6 +84,9 @@ const reasons = {
   other_cluster: "it is of another cluster", other_version: "it is of another version", too_many: "too many at once",
   no_hello: "the machine answers, and the process does not", no_identity: "its certificate does not prove who it is", no_space: "the disk is full",
   disk_error: "the disk reported an error", diverged: "its state contradicts the others'", fenced: "the others refuse its data directory",
+  killed: "its process was killed", told_to_stop: "it was told to stop", started: "it was started", paused: "its process was stopped",
+  gone_on: "its process goes on", cut: "ways to and from it were cut", healed: "the ways are whole again", disk_slow: "its disk was made slow",
+  disk_hung: "its disk was made to hang", disk_freed: "its disk is as before",
 };
 
 /** say tells an event as a sentence without its node. */
