@@ -77,6 +77,10 @@ var arrows = map[string][]string{
 		"client/bench",                 // in a test only, of what measuring costs
 		"cmd/raftkv/internal/recovery", // in a test only, of what comes after it
 	},
+	"cmd/raftkv/internal/stage": {
+		"cmd/raftkv/internal/host", "raft/core", "raft/vfs", "kvserver/recorder", // of recorder only reasons
+		"cmd/raftkv/internal/flight", "kvserver/explain", // in tests only
+	},
 	"cmd/raftkv/internal/flight": {
 		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
 	},
