@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,10 +22,9 @@ import (
 	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/cmd/raftkv/internal/resize"
 	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/cmd/raftkv/internal/stage"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd/page"
-	"raftkv/raft/certs"
-	"raftkv/raft/certs/issue"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
@@ -46,6 +43,9 @@ type devSettings struct {
 	logLevel string
 	hold     bool
 	tls      bool
+	panel    bool
+	scenario string
+	play     stage.Scenario // of the name in scenario
 }
 
 const (
@@ -75,7 +75,9 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 		Example: `  raftkv dev
   raftkv dev --nodes 5 --port 7001 --data-dir /tmp/five
   raftkv dev --nodes 5      three nodes of the last time, and two that join
-  raftkv dev --fresh        forget the data of the last time`,
+  raftkv dev --fresh        forget the data of the last time
+  raftkv dev --panel        break things at http://127.0.0.1:8700/
+  raftkv dev --fresh --nodes 5 --scenario figure8`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr(), command.Flags().Changed("nodes"))
@@ -90,6 +92,8 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 	flags.Int64Var(&s.maxStore, "max-store-bytes", 0, "bytes of keys and values together that the store may hold; 0 for no limit")
 	flags.BoolVar(&s.tls, "tls", false, "speak TLS on all ports, by a CA that is made in the data directory")
 	flags.BoolVar(&s.hold, "hold-level", false, "keep the cluster from rising to level 3 until 'raftkv level release'")
+	flags.BoolVar(&s.panel, "panel", false, "serve a page on the port before --port by which nodes are killed, paused and cut off")
+	flags.StringVar(&s.scenario, "scenario", "", "play figure8, leader-crash, partition, snapshot or split-vote, with captions")
 	flags.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return command
 }
@@ -101,6 +105,7 @@ type devCluster struct {
 	ids    []core.ID // of the nodes that there are to be
 	held   int       // nodes that the data directory held
 	nodes  []*host.Node
+	stage  *stage.Stage // has the nodes, where somebody may break them; nil: they have no stage
 	failed chan devFailure
 	// removed yields the nodes that have ended because they are members no more.
 	removed chan *host.Node
@@ -142,7 +147,10 @@ func (s *devSettings) run(stdout, stderr io.Writer, nodesGiven bool) error {
 		return err
 	}
 	if err = c.start(); err == nil {
-		err = c.attend(ctx, func() { c.greet(said, time.Since(begun)) }, log)
+		err = c.attend(ctx, func() {
+			c.greet(said, time.Since(begun))
+			s.perform(ctx, c.stage, said)
+		}, log)
 	}
 	endOfSignals()
 	level.Set(slog.LevelError) // nodes that miss each other now are no news
@@ -162,6 +170,9 @@ func (s *devSettings) settleNodes(given bool) (err error) {
 	}
 	if s.held != 0 && !given {
 		s.nodes = s.held
+	}
+	if err = s.settleStage(given); err != nil {
+		return err
 	}
 	most := max(s.nodes, s.held)
 	switch {
@@ -188,9 +199,12 @@ func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
 			c.end(false)
 		}
 	}()
-	configs, err := s.configs(logger)
+	configs, again, err := s.configs(logger)
 	if err != nil {
 		return c, err
+	}
+	if s.staged() {
+		return c, s.openStage(c, configs, again)
 	}
 	for i, config := range configs {
 		n, err := host.New(config)
@@ -213,12 +227,13 @@ func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
 	return c, inventory.WriteDev(vfs.OS{}, s.dataDir, s.nodes)
 }
 
-// configs returns the configuration of every node, with its ports open.
-func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err error) {
+// configs returns the configuration of every node, with its ports open, and what opens
+// those of one node again.
+func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, again func(i int) (host.Config, error), err error) {
 	all := max(s.nodes, s.held)
 	room, err := process.Divide(process.DescriptorLimit(), all, all-1, defaultMaxConnections)
 	if err != nil {
-		return nil, exit.Fail(err)
+		return nil, nil, exit.Fail(err)
 	}
 	defer func() {
 		if err == nil {
@@ -231,31 +246,47 @@ func (s *devSettings) configs(logger *slog.Logger) (configs []host.Config, err e
 	}()
 	keys, err := s.keys(logger, all)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	again = func(i int) (host.Config, error) {
+		c, err := s.config(i, keys[inventory.NodeID(i)], logger)
+		c.MaxConnections, c.MaxForwards, c.MaxStrangers = room.Clients, room.Forwards, room.Strangers
+		return c, err
 	}
 	for i := range all {
-		id := inventory.NodeID(i)
-		c := host.Config{
-			Keys:      keys[id],
-			ClusterID: inventory.DevClusterID, ID: id, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
-			MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
-			ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold, Page: page.On,
+		c, err := again(i)
+		if err != nil {
+			return configs, nil, err
 		}
-		if c.Members, c.Join, err = s.beginning(i, c.DataDir); err != nil {
-			return configs, err
-		}
-		if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", s.address(0, i)); err != nil {
-			return configs, err
-		}
-		if c.Peer, err = address.Listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", s.address(peerPortOffset, i)); err != nil {
-			c.HTTP.Close()
-			return configs, err
-		}
-		c.HTTP, c.Peer = process.NewPatientListener(c.HTTP, "clients", logger), process.NewPatientListener(c.Peer, "peers", logger)
-		c.MaxConnections, c.MaxForwards, c.MaxStrangers = room.Clients, room.Forwards, room.Strangers
 		configs = append(configs, c)
 	}
-	return configs, nil
+	return configs, again, nil
+}
+
+// config returns the configuration of the i-th node, with its ports open.
+func (s *devSettings) config(i int, keys *secure.Keys, logger *slog.Logger) (c host.Config, err error) {
+	id := inventory.NodeID(i)
+	c = host.Config{
+		Keys:      keys,
+		ClusterID: inventory.DevClusterID, ID: id, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
+		MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
+		ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold, Page: page.On,
+	}
+	if s.play.Small {
+		c.SnapshotBytes, c.TrailingBytes = 1<<20, 64<<10
+	}
+	if c.Members, c.Join, err = s.beginning(i, c.DataDir); err != nil {
+		return c, err
+	}
+	if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", s.address(0, i)); err != nil {
+		return c, err
+	}
+	if c.Peer, err = address.Listen(fmt.Sprintf("peers of node %s", id), "--port moves all ports", s.address(peerPortOffset, i)); err != nil {
+		c.HTTP.Close()
+		return c, err
+	}
+	c.HTTP, c.Peer = process.NewPatientListener(c.HTTP, "clients", logger), process.NewPatientListener(c.Peer, "peers", logger)
+	return c, nil
 }
 
 // address returns where the i-th node listens, on its port that is an offset above --port.
@@ -291,51 +322,12 @@ func (s *devSettings) beginning(i int, dir string) (m host.Members, join host.Jo
 	return m, join, nil
 }
 
-// keys makes the certificates of all nodes anew, by the CA in the data directory, which is
-// made if it is missing; none without --tls.
-func (s *devSettings) keys(logger *slog.Logger, all int) (map[core.ID]*secure.Keys, error) {
-	keys := map[core.ID]*secure.Keys{}
-	if !s.tls {
-		return keys, nil
-	}
-	in := func(name string) string { return filepath.Join(s.dataDir, name) }
-	pki := certSettings{dir: s.dataDir, days: defaultCADays, force: true, ca: in(inventory.DevCAFile), caKey: in(inventory.DevCAKeyFile)}
-	if _, err := os.Stat(pki.caKey); errors.Is(err, fs.ErrNotExist) {
-		a, err := issue.NewAuthority("raftkv dev CA", time.Now(), pki.valid())
-		if err != nil {
-			return nil, exit.Fail(err)
-		}
-		if err := pki.write(io.Discard, strings.TrimSuffix(inventory.DevCAFile, ".pem"), a.CertPEM, a.KeyPEM); err != nil {
-			return nil, err
-		}
-	}
-	identity, err := certs.ParseIdentity(certs.DefaultIdentity, inventory.DevClusterID)
-	if err != nil {
-		return nil, err
-	}
-	for i := range all {
-		id := inventory.NodeID(i)
-		cert, key := inventory.DevKeyFiles(id)
-		name, _ := identity.Name(string(id))
-		r := issue.Request{Name: string(id), URIs: []string{name}, Hosts: []string{"localhost", "127.0.0.1", "::1"}, Server: true, Client: true}
-		if err := pki.issue(io.Discard, strings.TrimSuffix(cert, ".pem"), r); err != nil {
-			return nil, err
-		}
-		settings := secure.ForDev(in(cert), in(key), pki.ca)
-		plan, err := settings.Plan(inventory.DevClusterID, string(id), all == 1)
-		if err != nil {
-			return nil, err
-		}
-		if keys[id], err = secure.Open(plan, logger); err != nil {
-			return nil, exit.Fail(err)
-		}
-	}
-	return keys, nil
-}
-
 // start starts all nodes that are members.
 func (c *devCluster) start() error {
 	c.failed, c.removed = make(chan devFailure, 2*len(c.nodes)), make(chan *host.Node, len(c.nodes))
+	if c.stage != nil {
+		return nil // it has started them
+	}
 	for _, n := range c.nodes {
 		go func() { c.failed <- devFailure{n, <-n.Failed()} }()
 		if n.Joins() {
@@ -480,6 +472,10 @@ func (c *devCluster) endpointsFlag() (flags string) {
 // end ends all nodes, together so that none waits for another. Requests under
 // way may finish first if there is no hurry.
 func (c *devCluster) end(inOrder bool) error {
+	if c.stage != nil {
+		c.stage.End(inOrder)
+		return nil
+	}
 	each := func(do func(i int, n *host.Node)) {
 		var all sync.WaitGroup
 		for i, n := range c.nodes {

@@ -117,3 +117,28 @@ func Must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// Goal (X4, X5): dev refuses a stage that cannot be, with the number and what to do; serve
+// has none of its flags.
+func TestAStageThatCannotBeIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		arguments []string
+		says      string
+	}{
+		{[]string{"dev", "--scenario", "hamlet"}, "choose one of figure8, leader-crash, partition, snapshot, split-vote"},
+		{[]string{"dev", "--scenario", "figure8", "--nodes", "3"}, "needs 5 nodes, and there are 3; add --nodes 5 --fresh"},
+		{[]string{"dev", "--panel", "--tls"}, "leave out --tls"},
+		{[]string{"dev", "--panel", "--port", "1"}, "choose 2 or more"},
+		{[]string{"serve", "--panel"}, "unknown flag"},
+		{[]string{"serve", "--scenario", "figure8"}, "unknown flag"},
+	} {
+		var out, said strings.Builder
+		if code := run(append(c.arguments, "--data-dir", t.TempDir()), &out, &said); code != exit.Usage || !strings.Contains(said.String(), c.says) {
+			t.Errorf("%q: code %d, %s", c.arguments, code, said.String())
+		}
+	}
+	s := devSettings{held: 3, nodes: 5, port: 8701, panel: true}
+	if err := s.settleStage(true); err == nil || !strings.Contains(err.Error(), "need the 3 nodes that the data directory holds") {
+		t.Errorf("where the cluster is to grow: %v", err)
+	}
+}

@@ -317,3 +317,14 @@ func TestAppliedIsNeverAboveCommitted(t *testing.T) {
 	check("/v1/overview", *overview.Nodes[0].Status)
 	log.Set(func(now *raft.Status) { now.CommitIndex, now.LastIndex = 2, 2 })
 }
+
+// Goal (I14): no node has the routes by which raftkv dev breaks things, whatever its page
+// may do.
+func TestNodesHaveNoFaults(t *testing.T) {
+	s, _ := newServer(t, nil)
+	for _, path := range []string{"/dev/faults", "/dev/state", "/dev/", "/panel.html"} {
+		for _, method := range []string{"GET", "POST"} {
+			wantProblem(t, ask(s, method, path, `{"do":"kill","node":"n1"}`), 404, api.CodeNotFound, api.OutcomeNotApplied)
+		}
+	}
+}

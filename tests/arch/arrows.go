@@ -62,7 +62,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire":      {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
-		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/guarded", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/guarded", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize", "cmd/raftkv/internal/stage", "cmd/raftkv/internal/panel",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",
@@ -80,6 +80,9 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/stage": {
 		"cmd/raftkv/internal/host", "raft/core", "raft/vfs", "kvserver/recorder", // of recorder only reasons
 		"cmd/raftkv/internal/flight", "kvserver/explain", // in tests only
+	},
+	"cmd/raftkv/internal/panel": {
+		"cmd/raftkv/internal/host", "cmd/raftkv/internal/stage", "raft/core", "kvserver/httpd/page", // of page only its policy
 	},
 	"cmd/raftkv/internal/flight": {
 		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",

@@ -79,6 +79,7 @@ var tables = []struct {
 	{"kvserver/recorder", recorderMutants},
 	{"kvserver/explain", explainMutants},
 	{"cmd/raftkv/internal/flight", flightMutants},
+	{"cmd/raftkv/internal/panel", panelMutants},
 }
 
 // all returns the rows of all tables.
