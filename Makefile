@@ -39,6 +39,7 @@ campaign.rejoin       = $(real) 40m -run TestANodeRejoins -rejoin.keys $(or $(KE
 campaign.upgrade      = $(real) 30m -run 'TestUpgrade$$' -upgrade.appends $(or $(APPENDS),2000)
 campaign.observe-test = $(real) 20m -run TestObserve -observe
 campaign.members      = $(real) $$(($(or $(MINUTES),10) + 10))m -run CampaignOfMembers -members $(or $(MINUTES),10)m -members.seed $(or $(SEED),1)
+campaign.explain      = ./cmd/raftkv/internal/stage -timeout 120m -run TestBlindIncidents -args -blind $(or $(N),200) -blind.seed $(or $(SEED),1)
 campaign.metrics-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
 campaign.crash        = ./raft/wal -timeout 20m -run 'PowerCuts|CrashBetween|CrashInInitialize' -args -power-cuts $(or $(CUTS),200000) -every-boundary -seed $(or $(SEED),1)
 campaign.damage       = ./raft/wal -timeout 20m -run 'TestEvery(FlippedBit|Cut|MixUp)' -args -every-bit
@@ -56,7 +57,7 @@ run: build ## a durable cluster of three nodes in this terminal (ARGS="--fresh")
 
 test: ## every test, with the race detector where it can find something
 	$(GO) test -vet=off -race -p 3 -timeout 15m -skip '$(TRIED)' $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',$(PLAIN)))
-	$(GO) test -vet=off -timeout 15m -run '$(TRIED)' ./raft ./kvserver ./kvserver/kv ./kvserver/clerkd ./kvserver/explain ./kvserver/recorder ./raft/wal
+	$(GO) test -vet=off -timeout 15m -run '$(TRIED)' ./raft ./kvserver ./kvserver/kv ./kvserver/clerkd ./kvserver/explain ./kvserver/recorder ./raft/wal ./cmd/raftkv/internal/stage
 	$(GO) test -vet=off -count=1 -timeout 15m -p 4 -parallel 4 $(PLAIN)
 	$(GO) test -vet=off -count=1 -run '^TestAllocations$$' $(ALLOCATIONS)
 	$(GO) test -vet=off -count=1 -run '^TestCosts$$' ./raft/node
