@@ -70,12 +70,13 @@ func (s *devSettings) perform(ctx context.Context, on *stage.Stage, said io.Writ
 
 // openStage starts all nodes on a stage.
 func (s *devSettings) openStage(c *devCluster, configs []host.Config, again func(int) (host.Config, error)) (err error) {
-	if s.nodes > s.held {
-		if err := inventory.WriteDev(vfs.OS{}, s.dataDir, s.nodes); err != nil {
-			return err
+	made := func() error {
+		if s.nodes <= s.held {
+			return nil
 		}
+		return inventory.WriteDev(vfs.OS{}, s.dataDir, s.nodes)
 	}
-	if c.stage, err = panel.Open(configs, again); err != nil {
+	if c.stage, err = panel.Open(configs, again, made); err != nil {
 		return err
 	}
 	for _, id := range c.stage.Nodes() {

@@ -15,8 +15,9 @@ import (
 )
 
 // Open puts nodes on a stage and starts them. again opens the ports of the i-th of them
-// once more. If it fails, no port is open.
-func Open(configs []host.Config, again func(i int) (host.Config, error)) (*stage.Stage, error) {
+// once more. made is called when all data directories are open, before any node takes part
+// in the cluster. If it fails, no port is open.
+func Open(configs []host.Config, again func(i int) (host.Config, error), made func() error) (*stage.Stage, error) {
 	s := stage.New(nil)
 	for i, first := range configs {
 		used := false
@@ -28,17 +29,31 @@ func Open(configs []host.Config, again func(i int) (host.Config, error)) (*stage
 			return again(i)
 		})
 	}
+	err := open(s, configs, made)
+	for _, c := range configs {
+		if err == nil {
+			err = s.Start(c.ID)
+		}
+	}
+	if err != nil {
+		s.End(false)
+		return nil, err
+	}
+	return s, nil
+}
+
+// open opens the data directories of all nodes.
+func open(s *stage.Stage, configs []host.Config, made func() error) error {
 	for i, c := range configs {
-		if err := s.Start(c.ID); err != nil {
+		if err := s.Open(c.ID); err != nil {
 			for _, unused := range configs[i+1:] {
 				unused.HTTP.Close()
 				unused.Peer.Close()
 			}
-			s.End(false)
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return made()
 }
 
 // writePatience bounds the time for a write of a play.

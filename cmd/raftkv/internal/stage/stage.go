@@ -31,6 +31,7 @@ type actor struct {
 	disk   *Disk
 	config func() (host.Config, error) // with listeners that are open
 
+	opened  *host.Node // is to be started; nil: none is
 	node    *host.Node // nil: its process does not exist
 	house   *house     // the clients' connections
 	end     context.CancelCauseFunc
@@ -116,30 +117,47 @@ func (s *Stage) namesLocked() (all []string) {
 	return all
 }
 
+// Open opens the data directory of a node, which Start does otherwise. It takes no part in
+// the cluster yet.
+func (s *Stage) Open(id core.ID) error { return s.doing(id, false, s.open) }
+
+// open makes the node of a process that is to begin.
+func (s *Stage) open(a *actor) error {
+	<-a.ended
+	if a.opened != nil {
+		return nil
+	}
+	config, err := a.config()
+	if err != nil {
+		return err
+	}
+	if a.disk == nil {
+		a.disk = NewDisk(config.FS)
+	}
+	a.disk.Fail(nil)
+	a.disk.FailSyncs(nil)
+	s.Network.Know(config.Peer.Addr().String(), a.id)
+	s.Network.Know(config.HTTP.Addr().String(), a.id)
+	a.house = newHouse(config.HTTP)
+	config.FS, config.Dial, config.HTTP = a.disk, s.Network.Dialer(a.id, s.dial), a.house
+	if a.opened, err = host.New(config); err != nil {
+		a.opened = nil
+		return host.ExplainFileSystem(err)
+	}
+	return nil
+}
+
 // Start starts a node from its files.
 func (s *Stage) Start(id core.ID) error {
 	return s.doing(id, false, func(a *actor) error {
-		<-a.ended
-		config, err := a.config()
-		if err != nil {
+		if err := s.open(a); err != nil {
 			return err
 		}
-		if a.disk == nil {
-			a.disk = NewDisk(config.FS)
-		}
-		a.disk.Fail(nil)
-		a.disk.FailSyncs(nil)
-		s.Network.Know(config.Peer.Addr().String(), id)
-		s.Network.Know(config.HTTP.Addr().String(), id)
+		node := a.opened
+		a.opened = nil
 		s.Network.admit(id)
-		a.house = newHouse(config.HTTP)
-		config.FS, config.Dial, config.HTTP = a.disk, s.Network.Dialer(id, s.dial), a.house
-		node, err := host.New(config)
-		if err == nil {
-			err = node.Start()
-		}
-		if err != nil {
-			return host.ExplainFileSystem(err)
+		if err := node.Start(); err != nil {
+			return err
 		}
 		var ctx context.Context
 		ctx, a.end = context.WithCancelCause(context.Background())
@@ -275,7 +293,12 @@ func (s *Stage) End(inOrder bool) {
 	all.Wait()
 	for _, id := range s.Nodes() {
 		s.mu.Lock()
-		ended := s.actors[id].ended
+		a := s.actors[id]
+		if a.opened != nil {
+			a.opened.Close() // nothing was written
+			a.opened = nil
+		}
+		ended := a.ended
 		s.mu.Unlock()
 		<-ended
 	}
