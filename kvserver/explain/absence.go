@@ -84,7 +84,7 @@ func (t *teller) returned(node string, at int64) int {
 	known := t.bootAt(node, at)
 	return t.find(at-witnessBefore, unbound, func(e *event) bool {
 		if e.Kind == recorder.Started {
-			return e.node == node
+			return e.node == node && int64(t.processes[e.process].boot) > known
 		}
 		return e.peer == node && known != 0 && e.A > known
 	}, recorder.Started, recorder.Connected, recorder.Accepted)
@@ -144,7 +144,11 @@ func (t *teller) seenAway(a absence, began int, until int64) absence {
 	silent := about(recorder.Unreachable, recorder.NoHello)
 	lost := append(about(recorder.Unreachable, recorder.NoAnswer, recorder.NoRoute), about(recorder.Ended, recorder.HostSilent, recorder.CallTimeout, recorder.Stalled)...)
 	ran := t.ranOn(a.node, a.from)
-	if t.processAt(a.node, a.from) < 0 && t.bootAt(a.node, a.from) == 0 {
+	before := t.processAt(a.node, a.from)
+	if began >= 0 && t.events[began].process == before {
+		before = -1 // clocks are not so exact: it has only begun
+	}
+	if before < 0 && t.bootAt(a.node, a.from) == 0 {
 		if n := len(refused); n > 0 && len(closed) == 0 && t.events[refused[n-1]].at-a.from >= longStart {
 			a.why, a.certainty, a.evidence = unseen, Likely, refused
 		}

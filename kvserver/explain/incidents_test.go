@@ -484,6 +484,15 @@ n2 14.6s ended closed_by_peer peer=n3 b=1
 		kind: Quiet, culprits: "", certain: Certain, alone: true, words: []string{"Nothing happened"}, never: []string{"ended"},
 	},
 	{
+		name: "a node that begins at the same moment has not ended", script: `
+n4 1s started
+n4 1.001s unreachable nobody_listens peer=n5
+n5 0.999s started
+n4 1.05s connected peer=n5 a=1
+`,
+		kind: Quiet, culprits: "", certain: Certain, alone: true, words: []string{"Nothing happened"}, never: []string{"ended"},
+	},
+	{
 		name: "late writes of a busy processor are no slow disk", script: `
 n2 10s loop_late a=150ms count=4
 n2 10s slow_save a=200ms b=200us count=4

@@ -57,6 +57,22 @@ func TestARecordedLifeIsTold(t *testing.T) {
 	}
 }
 
+// Goal: what the last events tell is told in a span that ends with them.
+// Method: a handover in the middle of the last millisecond, on a clock that says so.
+func TestTheLastMillisecondIsTold(t *testing.T) {
+	all := rings(t, among+`
+n1 10.0003s transfer_asked
+n1 10.0004s transfer peer=n3 term=1
+n3 10.0005s transfer_taken peer=n1 term=1
+n3 10.0006s elected term=2 a=2 b=3
+n1 10.0007s stepped_down handed_over peer=n3 term=1 a=2
+`)
+	end := End(all)
+	if told := text(Stories(all, Span{From: end - 1000, To: end})); !strings.Contains(told, "Somebody asked for it") {
+		t.Errorf("told is\n%s", told)
+	}
+}
+
 // Goal: the same rings give the same text, in whatever order they come, and however
 // they are cut into pieces that overlap.
 func TestTheSameRingsGiveTheSameText(t *testing.T) {

@@ -197,14 +197,14 @@ func (t *teller) hasRing(node string, from int64) bool {
 	return t.last(from, unbound, func(e *event) bool { return e.node == node }) >= 0
 }
 
-// End returns the time of the last event, in Unix milliseconds of the common clock; 0 if
-// there is none.
+// End returns the time of the last event, in Unix milliseconds of the common clock, rounded
+// up so that a span that ends then holds the event; 0 if there is none.
 func End(rings []recorder.Ring) int64 {
 	o := newOrder(rings)
 	if len(o.events) == 0 {
 		return 0
 	}
-	return o.end() / 1_000_000
+	return (o.end() + 999_999) / 1_000_000
 }
 
 // Line is one event for people who want to see them all.

@@ -19,6 +19,7 @@ import (
 var (
 	blind     = flag.Int("blind", 3, "how many incidents are drawn")
 	blindSeed = flag.Uint64("blind.seed", 1, "what draws them")
+	blindOnly = flag.String("blind.only", "", "draw only incidents whose names begin so, and show the events of those that are told wrongly")
 )
 
 // incident is something that is done to nodes, and what must be told of it.
@@ -214,6 +215,10 @@ func names(ids []core.ID) (all []string) {
 
 // draw draws an incident, or now and then two of which each does something.
 func draw(rng *rand.Rand) (drawn []incident) {
+	if *blindOnly != "" {
+		some := slices.DeleteFunc(slices.Clone(incidents), func(i incident) bool { return !strings.HasPrefix(i.name, *blindOnly) })
+		return []incident{some[rng.IntN(len(some))]}
+	}
 	drawn = append(drawn, incidents[rng.IntN(len(incidents))])
 	if last := len(incidents) - 1; drawn[0].name != incidents[last].name && rng.IntN(4) == 0 {
 		drawn = append(drawn, incidents[rng.IntN(last)])
@@ -245,7 +250,13 @@ func playBlind(t *testing.T, rng *rand.Rand) (verdicts []verdict) {
 		span.From = span.To - lasted.Milliseconds()
 		stories := explain.Stories(rings, span)
 		for i, one := range drawn {
-			verdicts = append(verdicts, judge(one, culprits[i], slices.Concat(culprits...), stories))
+			v := judge(one, culprits[i], slices.Concat(culprits...), stories)
+			if *blindOnly != "" {
+				for _, l := range explain.Lines(rings, span) {
+					v.text += fmt.Sprintf("    %+v\n", l)
+				}
+			}
+			verdicts = append(verdicts, v)
 		}
 	})
 	return verdicts
