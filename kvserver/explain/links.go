@@ -38,15 +38,19 @@ func (t *teller) pairs() {
 		}
 		from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
 		var between []string
+		certainty := Likely
 		for _, node := range t.others(l.a) {
-			if node != l.b && !t.missed(node, l.a, from, to) && !t.missed(node, l.b, from, to) && t.hasRing(node, from) {
+			if node != l.b && !t.missed(node, l.a, from, to) && !t.missed(node, l.b, from, to) && t.hasRing(node, from-minute) {
 				between = append(between, node)
+				if t.hasRing(node, from) { // otherwise nothing happened there, or it is not known what
+					certainty = Certain
+				}
 			}
 		}
 		if len(between) == 0 || t.isTold(l.a, from, cutOff) || t.isTold(l.b, from, cutOff) {
 			continue
 		}
-		s := Story{Kind: PairCut, Culprits: []string{l.a, l.b}, Certainty: Certain}
+		s := Story{Kind: PairCut, Culprits: []string{l.a, l.b}, Certainty: certainty}
 		s.say("%s and %s do not see each other, %s %s both.", l.a, l.b, list(between), plural(len(between), "sees", "see"))
 		evidence := lost
 		for _, node := range []string{l.a, l.b} {
