@@ -81,7 +81,7 @@ func (w *pilotWorld) shake() {
 	case 8:
 		n.Ready, n.Behind = false, "lags"
 		n.Healthy = n.Healthy && w.rng.IntN(2) == 0
-	case 9:
+	case 9, 17, 18, 19, 20:
 		if n.Shown != nil {
 			n.Shown = &Shown{Levels: levels.Range{Min: 2, Max: 3}, Build: []string{"v1", "v2"}[w.rng.IntN(2)]}
 		}
