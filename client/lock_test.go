@@ -178,7 +178,10 @@ func TestALockIsLostWithItsLease(t *testing.T) {
 			t.Errorf("published: %v, %v, %v", err, context.Cause(a.Context()), b.Context().Err())
 		}
 		leases.set(func() { leases.ends[l.ID()] = time.Now() })
-		<-b.Context().Done()
+		select {
+		case <-b.Context().Done():
+		case <-time.After(time.Hour):
+		}
 		if cause := context.Cause(b.Context()); !errors.Is(cause, ErrLeaseLost) {
 			t.Errorf("it ended with %v", cause)
 		}
