@@ -452,3 +452,20 @@ func FuzzLockBody(f *testing.F) {
 		}
 	})
 }
+
+// Goal (L5 of locks): two states in which the same leases wait for a lock in another order
+// have different digests, for the lock will have other holders. Method: two stores at the
+// same index; their queues, one turned round.
+func TestTheOrderOfALocksQueueIsInTheDigest(t *testing.T) {
+	digests := map[Digest]bool{}
+	for _, order := range [][]int64{{1, 2, 3}, {1, 3, 2}} {
+		s := lockStore(3)
+		for _, id := range order {
+			try(s, "a", id, true)
+		}
+		digests[s.Digest()] = true
+	}
+	if len(digests) != 2 {
+		t.Error("the digests are equal")
+	}
+}
