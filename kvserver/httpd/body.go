@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -33,6 +34,22 @@ func (x *exchange) checkLength() (int64, error) {
 	default:
 		return length, nil
 	}
+}
+
+// hasBody reports whether the request has a body of at least one byte. Another node passes
+// a request without one on as one of unknown length, which is empty: net/http repeats
+// requests of which it knows that they have no body.
+func (x *exchange) hasBody() bool {
+	if x.r.ContentLength >= 0 {
+		return x.r.ContentLength > 0
+	}
+	first := make([]byte, 1)
+	n, err := io.ReadFull(x.r.Body, first)
+	x.r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(first[:n]), x.r.Body), x.r.Body}
+	return n > 0 || err != io.EOF
 }
 
 // tooLarge refuses a body for its length, -1 if that is not known. The connection

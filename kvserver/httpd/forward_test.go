@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -116,6 +117,27 @@ func deadAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// Goal: a call that takes no body may come to a follower, which passes it on as a request
+// whose length is not known. Method: each of them by chunks of nothing, of which none may be
+// refused for its body, and by a chunk of something, of which each must be.
+func TestChunksOfNothingAreNoBody(t *testing.T) {
+	s, log := newServer(t, atLevel3)
+	log.SetLeader("n1")
+	for _, target := range []string{"/v1/kv/k?op=touch&ttl=10s", "/v1/leases/7/keepalive", "/v1/members/n2?op=promote"} {
+		for _, body := range []string{"", "x"} {
+			r := httptest.NewRequest("POST", target, struct{ io.Reader }{strings.NewReader(body)})
+			if r.ContentLength != -1 {
+				t.Fatalf("void: the length is known, %d", r.ContentLength)
+			}
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, r)
+			if refused := strings.Contains(w.Body.String(), "no body"); refused != (body != "") {
+				t.Errorf("POST %s with %q: %d %s", target, body, w.Code, w.Body)
+			}
+		}
+	}
 }
 
 // Goal: a write at a follower is answered as if it had been sent to the leader:

@@ -21,7 +21,7 @@ const maxTransferBytes = 4 << 10
 // any node and is passed on to the leader.
 func (d *Door) serveTransfer(x *exchange) error {
 	body := []byte("{}") // of a request without one
-	if x.r.ContentLength != 0 {
+	if x.hasBody() {
 		var err error
 		if body, err = x.jsonBody(maxTransferBytes, `{"to":"n2"} or {}; without a body the node that is most fit takes over`); err != nil {
 			return err

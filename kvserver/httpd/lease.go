@@ -111,7 +111,7 @@ func (d *Door) serveKeepAlive(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if x.r.ContentLength != 0 {
+	if x.hasBody() {
 		x.w.Header().Set("Connection", "close") // what comes is not waited for
 		return failure.Of(failure.BadRequest, nil, "the request takes no body: the lease stands in the path; for several use /v1/leases/keepalive")
 	}
@@ -307,7 +307,7 @@ func (d *Door) serveTouch(x *exchange) error {
 	switch {
 	case command.Condition != (kv.Condition{}), command.IdempotencyKey != "":
 		return failure.Of(failure.BadRequest, nil, "op=touch takes no condition and no %s: repeating it is harmless", api.HeaderIdempotencyKey)
-	case x.r.ContentLength != 0:
+	case x.hasBody():
 		x.w.Header().Set("Connection", "close") // what comes is not waited for
 		return failure.Of(failure.BadRequest, nil, "op=touch takes no body")
 	}

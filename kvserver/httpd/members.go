@@ -114,7 +114,7 @@ func (d *Door) serveMember(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if x.r.ContentLength != 0 {
+	if x.hasBody() {
 		x.w.Header().Set("Connection", "close") // what comes is not waited for
 		return failure.Of(failure.BadRequest, nil, "the request takes no body; what is to be done stands in ?op")
 	}
