@@ -32,6 +32,4 @@ var explainMutants = []mutant{
 		"\tcase t.outbound(closed) && !ran", "\tcase len(closed) > 0 && !ran"),
 	inTests("I26", "TestTheLastMillisecond", "a span that ends with the last event does not hold it", "kvserver/explain/story.go",
 		"\treturn (o.end() + 999_999) / 1_000_000\n", "\treturn o.end() / 1_000_000\n"),
-	inTests("I27", "TestIncidents", "a start is a return, though there was no process before", "kvserver/explain/absence.go",
-		"\tif began >= 0 && t.events[began].process == before {\n", "\tif began >= 0 && t.events[began].process == before && before < 0 {\n"),
 }
