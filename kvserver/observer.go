@@ -14,6 +14,9 @@ type Observer interface {
 	// Settled says how a proposal ended; byKey says that its command had an
 	// idempotency key.
 	Settled(byKey bool, result kv.Result, err error)
+	// Transacted says that a transaction was done, by the log or as a read, and which branch
+	// it took. A repetition that was answered from memory is none.
+	Transacted(succeeded bool)
 	// Read says how many reads are being served.
 	Read(linearizable bool, count int)
 	// Confirmed says how the question for a read index ended, after how long.
@@ -32,6 +35,7 @@ func (unobserved) SnapshotWritten(time.Duration)  {}
 func (unobserved) Restored(time.Duration)         {}
 func (unobserved) HandedOver(time.Duration)       {}
 func (unobserved) Settled(bool, kv.Result, error) {}
+func (unobserved) Transacted(bool)                {}
 func (unobserved) Read(bool, int)                 {}
 func (unobserved) Confirmed(time.Duration, error) {}
 func (unobserved) Forwarded(error)                {}

@@ -132,6 +132,7 @@ func (s *Server) ReadTxn(ctx context.Context, who *Caller, t *txn.Txn, guard kv.
 	if r.Status != kv.StatusOK {
 		return nil, 0, s.RefusedByStore(r)
 	}
+	s.config.Observer.Transacted(r.Outcome.Succeeded)
 	return r.Outcome, r.Revision, nil
 }
 

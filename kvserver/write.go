@@ -59,7 +59,7 @@ func (s *Server) writeOnce(ctx context.Context, c kv.Command, place *Place, remo
 	switch {
 	case leader == s.config.NodeID:
 		result, err = s.machine.ProposeDuring(ctx, c, leader, term, place)
-		s.config.Observer.Settled(c.IdempotencyKey != "", result, err)
+		s.Settled(c.Op, c.IdempotencyKey != "", Ending{Result: result, Err: err})
 		return result, false, err
 	case remote == nil:
 		return kv.Result{}, false, s.leadsNot()
@@ -89,7 +89,12 @@ func (s *Server) ProposeAsync(who *Caller, c kv.Command, since time.Time, onEnd 
 
 // Settled notes how a command of ProposeAsync or ProposeForwarded ended, once its
 // client has the answer. byKey says that the command had an idempotency key.
-func (s *Server) Settled(byKey bool, e Ending) { s.config.Observer.Settled(byKey, e.Result, e.Err) }
+func (s *Server) Settled(op kv.Op, byKey bool, e Ending) {
+	s.config.Observer.Settled(byKey, e.Result, e.Err)
+	if r := &e.Result; op == kv.OpTxn && e.Err == nil && r.Status == kv.StatusOK && r.Outcome != nil && !r.Replayed {
+		s.config.Observer.Transacted(r.Outcome.Succeeded)
+	}
+}
 
 // IdempotencySeconds is how long an answer is remembered under an idempotency key.
 const IdempotencySeconds = kv.IdempotencyWindow / 1000

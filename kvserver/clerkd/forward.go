@@ -129,7 +129,7 @@ func (f forward) propose() {
 	err := d.server.ProposeForwarded(f.who, command, f.deadline, func(e kvserver.Ending) {
 		d.server.Leave(f.class, f.size)
 		f.answer(e)
-		d.server.Settled(byKey, e)
+		d.server.Settled(f.command.Op, byKey, e)
 		d.observer.Clerk(clerkwire.KindForward, e.At.Sub(f.begun))
 	})
 	if err != nil {

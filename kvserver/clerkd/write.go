@@ -113,11 +113,11 @@ func (w write) wait() {
 // end is answered.
 func (w write) propose() {
 	d, conn, h, class, size, begun := w.conn.door, w.conn, w.header, w.class, w.size, w.begun
-	noted := w.act
+	noted, op := w.act, w.op
 	d.server.ProposeAsync(w.who, w.command(), begun, func(e kvserver.Ending) {
 		d.server.Leave(class, size)
 		d.answerWrite(conn, h, e, noted, begun)
-		d.server.Settled(false, e)
+		d.server.Settled(op, false, e)
 		d.observer.Clerk(h.Kind, e.At.Sub(begun))
 	})
 }

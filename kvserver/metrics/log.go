@@ -51,6 +51,18 @@ func (m *Metrics) Settled(byKey bool, result kv.Result, err error) {
 	m.proposals[end].Inc()
 }
 
+// Transacted counts a transaction by the branch that it took.
+func (m *Metrics) Transacted(succeeded bool) {
+	if succeeded {
+		m.transacted[0].Inc()
+	} else {
+		m.transacted[1].Inc()
+	}
+}
+
+// branches are the values of the label of txn_total.
+var branches = [...]string{"then", "else"}
+
 // Read counts reads that are served.
 func (m *Metrics) Read(linearizable bool, count int) {
 	switch {

@@ -36,6 +36,7 @@ type Metrics struct {
 	lastRestore     prometheus.Gauge
 
 	sessionReplays, keyReplays prometheus.Counter
+	transacted                 []prometheus.Counter // as branches
 
 	authRequests       []prometheus.Counter // by access.Result
 	wouldDeny, limited *prometheus.CounterVec
@@ -66,6 +67,7 @@ func New(registry *prometheus.Registry) *Metrics {
 	reads, replays := t.reads.Counts(registry), t.replays.Counts(registry)
 	m.linearizable, m.stale = reads[0], reads[1]
 	m.sessionReplays, m.keyReplays = replays[0], replays[1]
+	m.transacted = t.transacted.Counts(registry)
 	m.authRequests, m.wouldDeny, m.limited = t.authRequests.Counts(registry), t.wouldDeny.Counters(registry), t.limited.Counters(registry)
 	clerks := t.clerkSeconds.Histograms(registry)
 	for kind, op := range clerkOps {

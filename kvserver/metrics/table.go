@@ -83,6 +83,7 @@ var table Table
 var instruments = struct {
 	requestSeconds, requestsNow, requestBytes, responseBytes, clerkSeconds, rejected, forwarded  Instrument
 	proposals, applySeconds, applyEntries, reads, readIndexSeconds, readIndexFailures, replays   Instrument
+	transacted                                                                                   Instrument
 	authRequests, wouldDeny, limited, auditLost                                                  Instrument
 	snapshotSeconds, restoreSeconds, lastRestore                                                 Instrument
 	keys, size, revision, appliedIndex, applyLag, quota, sessions, records, connections, pending Instrument
@@ -115,6 +116,8 @@ var instruments = struct {
 	readIndexSeconds:  table.Histogram("raft_read_index_duration_seconds", "Time for a majority to confirm the leader before a linearizable read.", requestBuckets),
 	readIndexFailures: table.Counts("raft_read_index_failures_total", "Linearizable reads that no majority confirmed, by reason.", "reason", readIndexFailures[:]),
 	replays:           table.Counts("dedup_hits_total", "Repeated requests answered from memory without being applied again, by what recognised them.", "by", []string{"session", "idempotency_key"}),
+
+	transacted: table.Counts("txn_total", "Transactions done by this node, as the leader or as reads, by the branch that they took. Repetitions that were answered from memory are not among them.", "branch", branches[:]),
 
 	// Snapshots.
 	snapshotSeconds: table.Histogram("raft_snapshot_create_duration_seconds", "Time to write a snapshot of the store to the disk.", SnapshotBuckets),
