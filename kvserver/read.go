@@ -90,7 +90,7 @@ func (s *Server) Freeze(ctx context.Context, who *Caller, q Query, f Freshness) 
 		return nil, err
 	}
 	if f.Pinned {
-		return s.machine.FreezeAt(q.Prefix, f.At)
+		return s.machine.FreezeAt(q, f.At)
 	}
 	return s.machine.Freeze(), nil
 }

@@ -58,6 +58,9 @@ type Value struct {
 type Page struct {
 	Items    []Value `json:"items"`
 	Revision uint64  `json:"revision"` // of the store at the moment that the page shows
+	// Count is the number of keys in the whole range, not of the page; nil if that was not
+	// asked for.
+	Count *int `json:"count,omitempty"`
 	// Next is the path and query of the next page; "" if this is the last.
 	Next string `json:"next,omitempty"`
 }

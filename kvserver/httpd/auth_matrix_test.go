@@ -156,6 +156,7 @@ func calls(r Route) (all []call) {
 		for _, q := range []struct{ query, on string }{
 			{"", ""}, {"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=a/x&after=a/x1&limit=1", "a/x"}, {"?prefix=b", "b"}, {"?after=a/0&limit=1", ""},
 			{"?prefix=a&keys_only", "a"}, {"?keys_only&limit=1", ""}, {"?prefix=a/&keys_only&consistency=stale", "a/"},
+			{"?from=a/&to=a/5", "a/"}, {"?from=a/1", ""}, {"?from=b&to=c", "b"},
 		} {
 			for _, accept := range []string{api.MediaJSON, api.MediaNDJSON} {
 				k := c

@@ -127,6 +127,8 @@ var badParameters = map[string][]badValue{
 	"cluster":       {},
 	"at_revision":   malformed("", "-1", "+1", "1.0", "x", overflow),
 	"pin":           malformed("no"),
+	"count":         malformed("no"),
+	"count_only":    malformed("no"),
 	"all":           malformed("no"),
 	"partial":       malformed("no", "0"),
 	"strict":        malformed("no"),

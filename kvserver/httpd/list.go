@@ -15,9 +15,12 @@ import (
 // listing is what a list asks for.
 type listing struct {
 	prefix, after string
-	limit         int // 0: all, when streaming
+	from, to      string // instead of the prefix
+	limit         int    // 0: all, when streaming
 	keysOnly      bool
 	pin           bool // the pages behind this one show the same state
+	count         bool // of the keys in the range
+	countOnly     bool // and no keys
 }
 
 // serveList serves keys in the order of their bytes: a page of JSON, or all of
@@ -31,14 +34,14 @@ func (d *Door) serveList(x *exchange) error {
 	if accepts(x.r.Header, api.MediaNDJSON) {
 		return d.streamList(x, l)
 	}
-	if l.limit == 0 {
+	if l.limit == 0 && !l.countOnly {
 		l.limit = api.DefaultPageItems
 	}
 	f, sent, err := x.freshness()
 	if sent || err != nil {
 		return err
 	}
-	if read, err := x.awaitChange(watch.Selectors{Prefixes: []string{l.prefix}}, f, nil); !read || err != nil {
+	if read, err := x.awaitChange(l.selectors(), f, nil); !read || err != nil {
 		return err
 	}
 	ctx, cancel := x.context()
@@ -57,15 +60,41 @@ func (d *Door) serveList(x *exchange) error {
 
 // query names the page that a list asks for.
 func (l listing) query() kvserver.Query {
-	return kvserver.Query{Prefix: l.prefix, After: l.after, Limit: l.limit, MaxBytes: api.MaxPageBytes, KeysOnly: l.keysOnly}
+	return kvserver.Query{
+		Prefix: l.prefix, From: l.from, To: l.to, After: l.after,
+		Limit: l.limit, MaxBytes: api.MaxPageBytes, KeysOnly: l.keysOnly, Count: l.count,
+	}
+}
+
+// selectors are what a list that waits follows.
+func (l listing) selectors() watch.Selectors {
+	if l.from == "" && l.to == "" {
+		return watch.Selectors{Prefixes: []string{l.prefix}}
+	}
+	return watch.Selectors{Ranges: []watch.Range{{From: l.from, To: l.to}}}
+}
+
+// keys reads which keys a list is about.
+func (l *listing) keys(x *exchange) error {
+	l.prefix, l.from, l.to, l.after = x.query["prefix"], x.query["from"], x.query["to"], x.query["after"]
+	for _, given := range []struct{ what, text string }{
+		{"prefix", l.prefix}, {"key in the parameter from", l.from}, {"key in the parameter to", l.to}, {"key in the parameter after", l.after},
+	} {
+		if err := kvserver.CheckKeyLength(given.what, given.text); err != nil {
+			return err
+		}
+	}
+	switch ranged := l.from != "" || l.to != ""; {
+	case ranged && l.prefix != "":
+		return failure.Of(failure.BadRequest, nil, "a list is of a prefix, or of the keys from one on up to another one; leave out prefix, or from and to")
+	case l.to != "" && l.to <= l.from:
+		return failure.Of(failure.BadRequest, nil, "the range ends at %.40q, which does not stand behind its beginning, %.40q", l.to, l.from)
+	}
+	return nil
 }
 
 func (x *exchange) listing() (l listing, err error) {
-	l.prefix, l.after = x.query["prefix"], x.query["after"]
-	if err := kvserver.CheckKeyLength("prefix", l.prefix); err != nil {
-		return l, err
-	}
-	if err := kvserver.CheckKeyLength("key in the parameter after", l.after); err != nil {
+	if err := l.keys(x); err != nil {
 		return l, err
 	}
 	limitOf := uint64(api.MaxPageItems)
@@ -78,6 +107,19 @@ func (x *exchange) listing() (l listing, err error) {
 	}
 	if err == nil {
 		l.pin, err = x.flag("pin")
+	}
+	if err == nil {
+		l.count, err = x.flag("count")
+	}
+	if err == nil {
+		l.countOnly, err = x.flag("count_only")
+	}
+	l.count = l.count || l.countOnly
+	if err == nil && l.count && accepts(x.r.Header, api.MediaNDJSON) {
+		err = failure.Of(failure.BadRequest, nil, "a list that is streamed has no count; leave out count and count_only, or ask for a page")
+	}
+	if err == nil && l.countOnly && limit > 0 {
+		err = failure.Of(failure.BadRequest, nil, "count_only shows no keys, so it has no limit; leave out limit, or ask for count")
 	}
 	if err == nil && l.pin && accepts(x.r.Header, api.MediaNDJSON) {
 		err = failure.Of(failure.BadRequest, nil, "a list that is streamed shows one state as it is; leave out pin, or ask for pages")
@@ -93,7 +135,10 @@ func (x *exchange) answerPage(p kvserver.Page, l listing) {
 		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), item.Lease, l.keysOnly)
 	}
 	before := `{"items":[`
-	after := `],"revision":` + strconv.FormatUint(p.Revision, 10) + "}\n"
+	after := `],"revision":` + strconv.FormatUint(p.Revision, 10)
+	if l.count {
+		after += `,"count":` + strconv.Itoa(p.Count)
+	}
 	h := x.w.Header()
 	if p.More {
 		pinned := ""
@@ -103,8 +148,9 @@ func (x *exchange) answerPage(p kvserver.Page, l listing) {
 		next := x.nextPage(p.Items[len(p.Items)-1].Key, "pin", pinned)
 		h.Set("Link", "<"+next+`>; rel="next"`)
 		// The path holds nothing that JSON would have to escape.
-		after = `],"revision":` + strconv.FormatUint(p.Revision, 10) + `,"next":"` + next + "\"}\n"
+		after += `,"next":"` + next + `"`
 	}
+	after += "}\n"
 	length := len(before) + len(after) + max(len(items)-1, 0)
 	for _, item := range items {
 		length += item.length()
@@ -133,6 +179,7 @@ func (x *exchange) nextPage(after, without, at string) string {
 		query.Set(name, value)
 	}
 	query.Del(without)
+	query.Del("count") // which was told
 	if at != "" {
 		for _, name := range []string{"consistency", "min_revision", "wait", "changed_after"} {
 			query.Del(name) // which is the revision's to say

@@ -127,6 +127,63 @@ func TestListsHoldEveryKeyOnceInOrder(t *testing.T) {
 	}
 }
 
+// Goal: a list of a range holds the keys from one on that are less than another one, in
+// pages and as a stream, and a count is that of the whole range, whatever the page shows; at
+// a revision of the past, too. Method: keys with a few bytes; the whole is compared with
+// what was written.
+func TestListsOfRangesAndCounts(t *testing.T) {
+	s, _ := newServer(t, atLevel3)
+	all := []string{"a", "a/1", "a/2", "a0", "b", "b\x00", "b\x00\x00", "c", "\xff"}
+	for _, key := range all {
+		wantStatus(t, ask(s, "PUT", "/v1/kv/"+percent(key), key), 201)
+	}
+	then := fmt.Sprintf("&at_revision=%d", len(all)+1)
+	wantStatus(t, ask(s, "PUT", "/v1/kv/bb", "later"), 201)
+	wantStatus(t, ask(s, "DELETE", "/v1/kv/a%2F2", ""), 204)
+	now := append(slices.DeleteFunc(slices.Clone(all), func(key string) bool { return key == "a/2" }), "bb")
+	for _, q := range [][2]string{{"a/", "a0"}, {"a/1", "a/1\x00"}, {"b", ""}, {"b\x00", "c"}, {"", "b"}, {"d", "e"}, {"\xff", ""}} {
+		for at, keys := range map[string][]string{"": now, then: all} {
+			var want []string
+			for _, key := range keys {
+				if key >= q[0] && (q[1] == "" || key < q[1]) {
+					want = append(want, key)
+				}
+			}
+			slices.Sort(want)
+			query := "/v1/kv?keys_only&from=" + url.QueryEscape(q[0]) + "&to=" + url.QueryEscape(q[1]) + at
+			for _, more := range []string{"", "&limit=1", "&limit=2"} {
+				items, _ := listed(t, s, query+more)
+				wantKeys(t, query+more, items, want)
+			}
+			wantKeys(t, query, streamed(t, s, query), want)
+			for more, shown := range map[string]int{"&count&limit=1": min(1, len(want)), "&count_only": 0, "&count&after=b": -1} {
+				var p api.Page
+				ask(s, "GET", query+more, "").read(t, &p)
+				if p.Count == nil || *p.Count != len(want) || shown >= 0 && len(p.Items) != shown || strings.Contains(p.Next, "count") {
+					t.Errorf("%s%s: %+v, want %d of %d", query, more, p, shown, len(want))
+				}
+			}
+		}
+	}
+	for _, query := range []string{"prefix=a&from=a", "prefix=a&to=b", "from=b&to=b", "from=b&to=a", "count_only&limit=1"} {
+		wantStatus(t, ask(s, "GET", "/v1/kv?"+query, ""), 400)
+	}
+	for _, query := range []string{"count", "count_only"} {
+		wantStatus(t, ask(s, "GET", "/v1/kv?"+query, "", "Accept", api.MediaNDJSON), 400)
+	}
+}
+
+func wantKeys(t *testing.T, query string, items []api.Value, want []string) {
+	t.Helper()
+	var got []string
+	for _, item := range items {
+		got = append(got, item.Name())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", query, got, want)
+	}
+}
+
 // Goal: a page has bounded bytes, however large the values are, and every value
 // comes all the same.
 // Method: values of a third of the bound, and one alone above it.

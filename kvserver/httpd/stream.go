@@ -53,7 +53,7 @@ func (d *Door) streamList(x *exchange, l listing) error {
 	may := x.permit(auth.List, q.Range())
 	w := bufio.NewWriterSize(pieces{x}, streamPiece)
 	count := 0
-	view.Ascend(l.after, l.prefix, func(key string, item kv.Item) bool {
+	q.Ascend(view, func(key string, item kv.Item) bool {
 		if l.limit > 0 && count == l.limit {
 			return false
 		}

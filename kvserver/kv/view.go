@@ -106,6 +106,14 @@ func (v *View) Ascend(after, prefix string, fn func(key string, item Item) bool)
 	})
 }
 
+// AscendRange calls fn for the keys from one on that are less than to, in the order of
+// their bytes, until fn returns false. An empty to is no end.
+func (v *View) AscendRange(from, to string, fn func(key string, item Item) bool) {
+	v.items.ascend(from, func(key string, item Item) bool {
+		return (to == "" || key < to) && fn(key, item.clipped())
+	})
+}
+
 // state is the View inside a Store. The name keeps the field unexported: a plain
 // copy of it would share its trees with the store, and Freeze's copies do not.
 type state = View

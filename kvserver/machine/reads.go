@@ -53,14 +53,15 @@ func (m *Machine) GetAt(key string, revision uint64) (Reading, error) {
 	return Reading{Item: item, Found: found, Revision: revision}, nil
 }
 
-// FreezeAt returns the keys with a prefix as they were at a revision, like GetAt.
-func (m *Machine) FreezeAt(prefix string, revision uint64) (*past.View, error) {
+// FreezeAt returns the keys of a query's range as they were at a revision, like GetAt.
+func (m *Machine) FreezeAt(q Query, revision uint64) (*past.View, error) {
 	view := m.Freeze()
 	history := view.History()
 	if err := reaches(&history, revision); err != nil {
 		return nil, err
 	}
-	return past.At(view, prefix, revision), nil
+	from, to := q.Bounds()
+	return past.At(view, from, to, revision), nil
 }
 
 func reaches(h *kv.History, revision uint64) error {

@@ -21,7 +21,6 @@ package past
 
 import (
 	"sort"
-	"strings"
 
 	"raftkv/kvserver/kv"
 )
@@ -40,7 +39,7 @@ func Get(h *kv.History, key string, live kv.Item, found bool, revision uint64) (
 	return live, found
 }
 
-// View is the keys with a prefix as they were at a revision. Any number of goroutines may
+// View is the keys of a range as they were at a revision. Any number of goroutines may
 // read it.
 type View struct {
 	live     *kv.View
@@ -50,13 +49,13 @@ type View struct {
 	tied     map[string]int64   // the leases that they were tied to
 }
 
-// At returns the keys of a frozen store that begin with prefix, as they were at a
-// revision, which the store's history must reach.
-func At(v *kv.View, prefix string, revision uint64) *View {
+// At returns the keys of a frozen store from one on that are less than to, as they were at
+// a revision, which the store's history must reach. An empty to is no end.
+func At(v *kv.View, from, to string, revision uint64) *View {
 	p := &View{live: v, revision: revision, was: map[string]kv.Item{}, tied: map[string]int64{}}
 	h := v.History()
 	h.Scan(revision, func(e *kv.Event) bool {
-		if e.OfLock() || !strings.HasPrefix(e.Key, prefix) {
+		if e.OfLock() || e.Key < from || to != "" && e.Key >= to {
 			return true
 		}
 		if _, later := p.was[e.Key]; !later {
@@ -80,13 +79,17 @@ func (p *View) LeaseOf(key string) int64 {
 // Revision returns the revision that the view shows.
 func (p *View) Revision() uint64 { return p.revision }
 
-// Ascend calls fn for the keys that are greater than after and begin with prefix, in the
-// order of their bytes, until fn returns false. The prefix must begin with that of At.
-func (p *View) Ascend(after, prefix string, fn func(key string, item kv.Item) bool) {
-	at := sort.Search(len(p.keys), func(i int) bool { return p.keys[i] > after && p.keys[i] >= prefix })
+// AscendRange calls fn for the keys from one on that are less than to, in the order of
+// their bytes, until fn returns false. The range must lie in that of At.
+func (p *View) AscendRange(from, to string, fn func(key string, item kv.Item) bool) {
+	at := sort.SearchStrings(p.keys, from)
+	end := len(p.keys)
+	if to != "" {
+		end = max(at, sort.SearchStrings(p.keys, to))
+	}
 	// before calls fn for the keys of the overlay up to one that is live.
 	before := func(key string) bool {
-		for ; at < len(p.keys) && p.keys[at] <= key && strings.HasPrefix(p.keys[at], prefix); at++ {
+		for ; at < end && p.keys[at] <= key; at++ {
 			if was := p.was[p.keys[at]]; was.Version != 0 && !fn(p.keys[at], was) {
 				return false
 			}
@@ -94,7 +97,7 @@ func (p *View) Ascend(after, prefix string, fn func(key string, item kv.Item) bo
 		return true
 	}
 	more := true
-	p.live.Ascend(after, prefix, func(key string, item kv.Item) bool {
+	p.live.AscendRange(from, to, func(key string, item kv.Item) bool {
 		if more = before(key); !more {
 			return false
 		}
@@ -104,7 +107,7 @@ func (p *View) Ascend(after, prefix string, fn func(key string, item kv.Item) bo
 		more = fn(key, item)
 		return more
 	})
-	for ; more && at < len(p.keys) && strings.HasPrefix(p.keys[at], prefix); at++ {
+	for ; more && at < end; at++ {
 		if was := p.was[p.keys[at]]; was.Version != 0 {
 			more = fn(p.keys[at], was)
 		}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"raftkv/kvserver/internal/truth"
@@ -79,9 +78,10 @@ func TestThePastIsWhatItWas(t *testing.T) {
 						t.Fatalf("seed %d, revision %d, key %s: %v %s, want %v %s", seed, at, k, found, spelled(k, item), there, line(k, w))
 					}
 				}
-				for _, q := range [][2]string{{"", ""}, {"", "k/"}, {"k/3", "k/"}, {"k/3", ""}, {"", "k/4"}, {"", "z"}, {"k", "k"}} {
-					listed(t, At(frozen, q[1], at), q[0], q[1], want)
+				for _, q := range [][2]string{{"", ""}, {"k/", "k0"}, {"k/3", "k0"}, {"k/3", ""}, {"k/4", "k/5"}, {"z", ""}, {"k/2", "k/31"}, {"k/6", "k/6"}} {
+					listed(t, At(frozen, q[0], q[1], at), q[0], q[1], want)
 				}
+				listed(t, At(frozen, "k/1", "", at), "k/3", "k/7", want) // a part of it
 			}
 		}
 	}
@@ -99,17 +99,17 @@ func line(key string, i truth.Item) string {
 }
 
 // listed compares a list of the past with a state, and what comes of stopping early.
-func listed(t *testing.T, v *View, after, prefix string, want map[string]truth.Item) {
+func listed(t *testing.T, v *View, from, to string, want map[string]truth.Item) {
 	t.Helper()
 	var lines []string
 	for _, key := range slices.Sorted(maps.Keys(want)) {
-		if key > after && strings.HasPrefix(key, prefix) {
+		if key >= from && (to == "" || key < to) {
 			lines = append(lines, line(key, want[key]))
 		}
 	}
 	for limit := range len(lines) + 2 {
 		var got []string
-		v.Ascend(after, prefix, func(key string, i kv.Item) bool {
+		v.AscendRange(from, to, func(key string, i kv.Item) bool {
 			if len(got) == limit {
 				return false
 			}
@@ -117,7 +117,7 @@ func listed(t *testing.T, v *View, after, prefix string, want map[string]truth.I
 			return true
 		})
 		if w := lines[:min(limit, len(lines))]; !slices.Equal(got, w) {
-			t.Fatalf("revision %d, behind %q with %q, up to %d:\n%v\nwant\n%v", v.Revision(), after, prefix, limit, got, w)
+			t.Fatalf("revision %d, from %q to %q, up to %d:\n%v\nwant\n%v", v.Revision(), from, to, limit, got, w)
 		}
 	}
 }
