@@ -137,6 +137,8 @@ func (e *Error) Is(target error) bool {
 		return e.Code == api.CodeValueTooLarge || e.Code == api.CodeTxnTooLarge || e.Code == api.CodeResultTooLarge
 	case ErrTooManyKeys:
 		return e.Code == api.CodeTooManyKeys
+	case ErrRevisionGone:
+		return e.Code == api.CodeRevisionGone
 	case ErrLeaseLost:
 		return e.Code == api.CodeLeaseNotFound
 	case ErrLeaseExists:

@@ -122,6 +122,25 @@ func MinRevision(revision uint64) ReadOption {
 	}
 }
 
+// AtRevision reads the store as it was at a revision, whatever came later: every server
+// gives the same answer, and waits until it has come so far. It stands above Stale and
+// MinRevision. ErrRevisionGone says that the servers' history does not reach back to it.
+func AtRevision(revision uint64) ReadOption {
+	pinned := clerkwire.Pinned{Set: true, At: revision}
+	return readOption{
+		func(m *clerkwire.Get) { m.Pinned = pinned },
+		func(m *clerkwire.List) { more(m).Pinned = pinned },
+	}
+}
+
+// more returns what few lists ask for, so that it may be asked for.
+func more(m *clerkwire.List) *clerkwire.ListMore {
+	if m.More == nil {
+		m.More = new(clerkwire.ListMore)
+	}
+	return m.More
+}
+
 type listOption func(*clerkwire.List)
 
 func (o listOption) applyList(m *clerkwire.List) { o(m) }
@@ -153,6 +172,12 @@ func (n limit) applyLock(m *clerkwire.Acquire) error {
 // page of large values may have fewer. Of a lock it is how many may hold it, 1 to 1,024:
 // with more than 1, which is the default, it is a semaphore. Everybody must name the same.
 func Limit(n int) LimitOption { return limit(n) }
+
+// Count counts the keys of the whole range, not of the page. It looks at all of them.
+func Count() ListOption { return listOption(func(m *clerkwire.List) { more(m).Count = true }) }
+
+// CountOnly is Count, and the page has no items.
+func CountOnly() ListOption { return listOption(func(m *clerkwire.List) { more(m).CountOnly = true }) }
 
 // KeysOption is an option of lists and of watches.
 type KeysOption interface {

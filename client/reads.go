@@ -17,9 +17,11 @@ type Item struct {
 	// Revision is the number of the change that made this value among all changes
 	// of the store, Version its number among those of the key.
 	Revision, Version uint64
-	// Created is the revision of the change that created the key. Watches know it; it is
-	// 0 in what Get and List return.
+	// Created is the revision of the change that created the key. Watches know it, and reads
+	// with AtRevision, ListRange or Count; it is 0 in what others return.
 	Created uint64
+	// Lease is what the key was tied to, 0 for none. Only watches know it.
+	Lease int64
 }
 
 // Page is a part of the store, in the order of the keys' bytes, as it was at one
@@ -30,6 +32,8 @@ type Page struct {
 	More bool
 	// Revision is the store's.
 	Revision uint64
+	// Count is the number of keys in the whole range, with Count or CountOnly.
+	Count int
 }
 
 // Get returns the value of a key, or ErrNotFound. Unless Stale is given, it sees
@@ -44,6 +48,9 @@ func (c *Clerk) Get(ctx context.Context, key string, options ...ReadOption) (Ite
 	}
 	w := c.newCall(clerkwire.KindGet)
 	defer c.free(w)
+	if m.Pinned.Set {
+		w.needs, m.Consistency, m.MinRevision = needsPast, clerkwire.Stale, 0 // any server will do
+	}
 	if _, err := run(ctx, c, c.readRoute(m.Consistency), w, m); err != nil {
 		return Item{}, asRead(err)
 	}
@@ -52,8 +59,14 @@ func (c *Clerk) Get(ctx context.Context, key string, options ...ReadOption) (Ite
 			Code: api.CodeKeyNotFound, Outcome: api.OutcomeNotApplied, Detail: "there is no such key", Revision: w.got.Store,
 		}
 	}
-	return Item{Key: key, Value: w.got.Value, Revision: w.got.Revision, Version: w.got.Version}, nil
+	return Item{Key: key, Value: w.got.Value, Revision: w.got.Revision, Version: w.got.Version, Created: w.got.Created}, nil
 }
+
+// needsPast and needsRanges are what an old server does not have.
+const (
+	needsPast   = "reads of the past"
+	needsRanges = "lists of ranges, and counts"
+)
 
 // List returns the keys that begin with a prefix, "" for all, with their
 // values: a page of them, see After and Limit.
@@ -65,14 +78,40 @@ func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) 
 	if len(m.Prefix) > api.MaxKeyBytes || len(m.After) > api.MaxKeyBytes {
 		return Page{}, invalid("the prefix has %d bytes, the key to begin after %d; each may have at most %d", len(m.Prefix), len(m.After), api.MaxKeyBytes)
 	}
+	return c.list(ctx, m)
+}
+
+// ListRange is List for the keys from one on, in the order of their bytes, up to but not
+// including another one; to the last if that is "". The items say when they were created.
+func (c *Clerk) ListRange(ctx context.Context, from, to string, options ...ListOption) (Page, error) {
+	m := clerkwire.List{More: &clerkwire.ListMore{From: []byte(from), To: []byte(to)}}
+	for _, o := range options {
+		o.applyList(&m)
+	}
+	switch {
+	case max(len(from), len(to), len(m.After)) > api.MaxKeyBytes:
+		return Page{}, invalid("an end of the range, or the key to begin after, has more than %d bytes, which no key has", api.MaxKeyBytes)
+	case to != "" && to <= from:
+		return Page{}, invalid("the range ends at %.40q, which does not stand behind its beginning, %.40q", to, from)
+	}
+	return c.list(ctx, m)
+}
+
+func (c *Clerk) list(ctx context.Context, m clerkwire.List) (Page, error) {
 	w := c.newCall(clerkwire.KindList)
 	defer c.free(w)
+	if m.More != nil {
+		w.needs = needsRanges
+		if m.More.Pinned.Set {
+			w.needs, m.Consistency, m.MinRevision = needsPast, clerkwire.Stale, 0 // any server will do
+		}
+	}
 	if _, err := run(ctx, c, c.readRoute(m.Consistency), w, m); err != nil {
 		return Page{}, asRead(err)
 	}
-	page := Page{More: w.listed.More, Revision: w.listed.Store, Items: make([]Item, 0, len(w.listed.Items))}
+	page := Page{More: w.listed.More, Revision: w.listed.Store, Count: int(w.listed.Count), Items: make([]Item, 0, len(w.listed.Items))}
 	for _, i := range w.listed.Items {
-		item := Item{Key: string(i.Key), Revision: i.Revision, Version: i.Version}
+		item := Item{Key: string(i.Key), Revision: i.Revision, Version: i.Version, Created: i.Created}
 		if !m.KeysOnly {
 			item.Value = i.Value
 		}
@@ -85,9 +124,19 @@ func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) 
 // the store at one moment; the pages together do not. An error ends the sequence.
 // Limit bounds the pages, not the whole.
 func (c *Clerk) All(ctx context.Context, prefix string, options ...ListOption) iter.Seq2[Item, error] {
+	return pages(options, func(options []ListOption) (Page, error) { return c.List(ctx, prefix, options...) })
+}
+
+// AllOf is All for the range of ListRange.
+func (c *Clerk) AllOf(ctx context.Context, from, to string, options ...ListOption) iter.Seq2[Item, error] {
+	return pages(options, func(options []ListOption) (Page, error) { return c.ListRange(ctx, from, to, options...) })
+}
+
+// pages yields the items of one page after the other.
+func pages(options []ListOption, list func(options []ListOption) (Page, error)) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		for {
-			page, err := c.List(ctx, prefix, options...)
+		for options := options; ; {
+			page, err := list(options)
 			if err != nil {
 				yield(Item{}, err)
 				return
@@ -102,6 +151,20 @@ func (c *Clerk) All(ctx context.Context, prefix string, options ...ListOption) i
 			}
 			options = append(options[:len(options):len(options)], After(page.Items[len(page.Items)-1].Key))
 		}
+	}
+}
+
+// Scan is All of one moment: every page shows the store as it was when the first one was
+// read. The items say when they were created. It ends with ErrRevisionGone if the servers' history forgets that moment before
+// the last page.
+func (c *Clerk) Scan(ctx context.Context, prefix string, options ...ListOption) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		pinned := []ListOption{listOption(func(m *clerkwire.List) { more(m) })} // with what later pages have
+		pages(options, func(options []ListOption) (Page, error) {
+			page, err := c.List(ctx, prefix, append(options[:len(options):len(options)], pinned...)...)
+			pinned = []ListOption{AtRevision(page.Revision)}
+			return page, err
+		})(yield)
 	}
 }
 

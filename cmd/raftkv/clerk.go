@@ -201,7 +201,13 @@ func (s *clerkSettings) dial(ctx context.Context, config client.Config) (clerk *
 		}
 	}
 	w := terminal.StartWaiting(cmp.Or[io.Writer](s.stderr, io.Discard))
-	config.OnRefusal = w.Note
+	told := config.OnRefusal
+	config.OnRefusal = func(r client.Refusal) {
+		w.Note(r)
+		if told != nil {
+			told(r)
+		}
+	}
 	if clerk, err = client.Dial(ctx, config); err != nil {
 		w.Stop()
 		return nil, nil, s.ending(err)
@@ -225,7 +231,7 @@ func (s *clerkSettings) ending(err error) error {
 	case errors.Is(err, client.ErrLeaseLost):
 		return exit.With(exit.LeaseGone, text)
 	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrConflict), errors.Is(err, client.ErrTooManyKeys),
-		errors.Is(err, client.ErrLeaseExists), errors.Is(err, client.ErrLeaseFull), errors.Is(err, client.ErrLockHeld), errors.Is(err, client.ErrLockLost):
+		errors.Is(err, client.ErrLeaseExists), errors.Is(err, client.ErrLeaseFull), errors.Is(err, client.ErrLockHeld), errors.Is(err, client.ErrLockLost), errors.Is(err, client.ErrRevisionGone):
 		return exit.With(exit.Failed, text)
 	case errors.Is(err, client.ErrInvalid) && len(e.Refusals) == 0:
 		return text

@@ -21,6 +21,8 @@ type getSettings struct {
 	clerkSettings
 	stale, raw  bool
 	minRevision uint64
+	atRevision  uint64
+	past        bool // --at-revision was given
 	prefix      string
 	byPrefix    bool // --prefix was given
 }
@@ -34,7 +36,8 @@ func newGetCommand() *cobra.Command {
 that begin with --prefix, print a line each: the key, a tab and the value, quoted
 like those of list. A read shows every write that was answered before, unless
 --stale lets any server answer from what it has. Several keys are read one after
-the other, not at one moment.
+the other, not at one moment. --at-revision shows the store as it was at a
+revision, as far back as the servers' history reaches.
 
 On a terminal a value that holds control characters is printed in quotes, since
 a terminal would obey them; --raw prints it as it is.
@@ -45,10 +48,13 @@ Exit code 1 says that there is no such key.`,
   raftkv get config/app config/db
   raftkv get --prefix config/
   raftkv get greeting --json
-  raftkv get greeting --stale --min-revision 42    one's own write, anywhere`,
+  raftkv get greeting --stale --min-revision 42    one's own write, anywhere
+  raftkv get --prefix config/ --at-revision 57     as it was then`,
 		Args: func(command *cobra.Command, args []string) error {
-			s.byPrefix = command.Flags().Changed("prefix")
+			s.byPrefix, s.past = command.Flags().Changed("prefix"), command.Flags().Changed("at-revision")
 			switch {
+			case s.past && (s.stale || s.minRevision > 0):
+				return errors.New("--at-revision does not go with --stale and --min-revision: the store at a revision does not change")
 			case s.byPrefix && len(args) > 0:
 				return fmt.Errorf("get reads keys or a --prefix; with --prefix %s leave %q out", terminal.Readable(s.prefix), args[0])
 			case !s.byPrefix && len(args) == 0:
@@ -65,6 +71,7 @@ Exit code 1 says that there is no such key.`,
 	flags.BoolVar(&s.raw, "raw", false, "print values as they are, even on a terminal; several without keys or line ends")
 	flags.BoolVar(&s.stale, "stale", false, "let any server answer from what it has, however old")
 	flags.Uint64Var(&s.minRevision, "min-revision", 0, "wait until the server has seen this revision")
+	flags.Uint64Var(&s.atRevision, "at-revision", 0, "read the store as it was at this revision")
 	return command
 }
 
@@ -75,6 +82,9 @@ func (s *getSettings) run(keys []string, out io.Writer) error {
 	}
 	if s.minRevision > 0 {
 		options = append(options, client.MinRevision(s.minRevision))
+	}
+	if s.past {
+		options = append(options, client.AtRevision(s.atRevision))
 	}
 	err := s.with(func(ctx context.Context, clerk *client.Clerk) error {
 		if s.byPrefix {

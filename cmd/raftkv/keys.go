@@ -148,64 +148,129 @@ happens once, however often the servers had to be asked.
 	return command
 }
 
+// listSettings are the flags of list.
+type listSettings struct {
+	clerkSettings
+	prefix, after, from, to string
+	values, count           bool
+	limit                   int
+	atRevision              uint64
+	past                    bool // --at-revision was given
+}
+
 func newListCommand() *cobra.Command {
-	var s clerkSettings
-	var values bool
-	var limit int
-	var after string
+	var s listSettings
 	command := &cobra.Command{
 		Use:   "list [PREFIX]",
 		Short: "List keys in the order of their bytes",
 		Long: `List the keys that begin with PREFIX, or all, in the order of their bytes: one
 in a line, quoted if it holds anything but printable characters. With --values a
-tab and the value, likewise, follow. With --json each line is an object.`,
+tab and the value, likewise, follow. With --json each line is an object.
+
+--from and --to list the keys from one on up to, but not including, another one.
+--count prints how many keys there are instead. --at-revision shows the store as
+it was at a revision, as far back as the servers' history reaches.`,
 		Example: `  raftkv list
   raftkv list config/ --values
+  raftkv list --from b --to c
+  raftkv list config/ --count
   raftkv list --json | jq -r .key`,
 		Args: atMostOne("PREFIX"),
 		RunE: func(command *cobra.Command, args []string) error {
-			prefix := ""
 			if len(args) == 1 {
-				prefix = args[0]
+				s.prefix = args[0]
 			}
-			if limit < 0 {
-				return fmt.Errorf("--limit is %d; it cannot be below 0", limit)
-			}
-			options := []client.ListOption{client.After(after)}
-			if !values {
-				options = append(options, client.KeysOnly())
-			}
-			if limit > 0 {
-				options = append(options, client.Limit(limit))
-			}
-			return s.with(func(ctx context.Context, clerk *client.Clerk) error {
-				bar := terminal.StartProgress(command.ErrOrStderr(), "listing", -1)
-				defer bar.Finish()
-				printed := 0
-				for item, err := range clerk.All(ctx, prefix, options...) {
-					if err != nil {
-						return err
-					}
-					if err := printItem(command.OutOrStdout(), item, s.json, values); err != nil {
-						return err
-					}
-					printed++
-					bar.Set(int64(printed))
-					if printed == limit {
-						break
-					}
-				}
-				return nil
-			})
+			s.past = command.Flags().Changed("at-revision")
+			return s.run(command.OutOrStdout(), command.ErrOrStderr())
 		},
 	}
 	s.addTo(command)
 	command.ValidArgsFunction = s.completeKeys(1)
 	flags := command.Flags()
-	flags.BoolVar(&values, "values", false, "print values, too")
-	flags.IntVar(&limit, "limit", 0, "print at most this many keys; 0: all")
-	flags.StringVar(&after, "after", "", "begin behind this key")
+	flags.BoolVar(&s.values, "values", false, "print values, too")
+	flags.IntVar(&s.limit, "limit", 0, "print at most this many keys; 0: all")
+	flags.StringVar(&s.after, "after", "", "begin behind this key")
+	flags.StringVar(&s.from, "from", "", "begin with this key, or the next one that there is")
+	flags.StringVar(&s.to, "to", "", "end before this key")
+	flags.BoolVar(&s.count, "count", false, "print the number of keys only")
+	flags.Uint64Var(&s.atRevision, "at-revision", 0, "list the store as it was at this revision")
 	return command
+}
+
+// options are those of each page.
+func (s *listSettings) options() (options []client.ListOption, err error) {
+	switch {
+	case s.limit < 0:
+		return nil, fmt.Errorf("--limit is %d; it cannot be below 0", s.limit)
+	case s.prefix != "" && s.from+s.to != "":
+		return nil, errors.New("list takes a PREFIX, or --from and --to; leave one of them out")
+	case s.count && (s.limit > 0 || s.after != "" || s.values):
+		return nil, errors.New("--count counts all keys of the range; leave --limit, --after and --values out")
+	}
+	options = append(options, client.After(s.after))
+	if !s.values {
+		options = append(options, client.KeysOnly())
+	}
+	if s.limit > 0 {
+		options = append(options, client.Limit(s.limit))
+	}
+	if s.past {
+		options = append(options, client.AtRevision(s.atRevision))
+	}
+	return options, nil
+}
+
+func (s *listSettings) run(out, stderr io.Writer) error {
+	options, err := s.options()
+	if err != nil {
+		return err
+	}
+	return s.with(func(ctx context.Context, clerk *client.Clerk) error {
+		if s.count {
+			return s.printCount(ctx, clerk, options, out)
+		}
+		all := clerk.All(ctx, s.prefix, options...)
+		if s.from+s.to != "" {
+			all = clerk.AllOf(ctx, s.from, s.to, options...)
+		}
+		bar := terminal.StartProgress(stderr, "listing", -1)
+		defer bar.Finish()
+		printed := 0
+		for item, err := range all {
+			if err != nil {
+				return err
+			}
+			if err := printItem(out, item, s.json, s.values); err != nil {
+				return err
+			}
+			printed++
+			bar.Set(int64(printed))
+			if printed == s.limit {
+				break
+			}
+		}
+		return nil
+	})
+}
+
+// printCount prints how many keys there are.
+func (s *listSettings) printCount(ctx context.Context, clerk *client.Clerk, options []client.ListOption, out io.Writer) error {
+	options = append(options, client.CountOnly())
+	var page client.Page
+	var err error
+	if s.from+s.to == "" {
+		page, err = clerk.List(ctx, s.prefix, options...)
+	} else {
+		page, err = clerk.ListRange(ctx, s.from, s.to, options...)
+	}
+	switch {
+	case err != nil:
+		return err
+	case s.json:
+		return terminal.PrintJSON(out, api.Page{Items: []api.Value{}, Revision: page.Revision, Count: &page.Count})
+	}
+	_, err = fmt.Fprintln(out, page.Count)
+	return err
 }
 
 func printItem(out io.Writer, item client.Item, asJSON, values bool) error {
@@ -221,7 +286,7 @@ func printItem(out io.Writer, item client.Item, asJSON, values bool) error {
 }
 
 func valueOf(i client.Item) api.Value {
-	return api.Value{KeyName: api.NameKey(i.Key), Value: i.Value, Revision: i.Revision, Version: i.Version}
+	return api.Value{KeyName: api.NameKey(i.Key), Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created}
 }
 
 func writtenOf(key string, w client.Written) api.Written {

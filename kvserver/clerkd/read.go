@@ -8,6 +8,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
 )
 
 // reads are reads that came on one connection so close together that they
@@ -181,7 +182,8 @@ func (g *reads) answerList(r *read) {
 		g.conn.refuse(r.number, d.refusal(err))
 		return
 	}
-	answer(g.conn, clerkwire.KindListed, r.number, d.page(r.list, q))
+	page := d.server.Machine().List(q)
+	answer(g.conn, clerkwire.KindListed, r.number, d.listedOf(r.list, &page))
 }
 
 // queryOf names the page that a list asks for.
@@ -190,21 +192,41 @@ func queryOf(m *clerkwire.List) kvserver.Query {
 	if m.Limit > 0 {
 		limit = int(min(m.Limit, clerkwire.MaxListed))
 	}
-	return kvserver.Query{
+	q := kvserver.Query{
 		Prefix: string(m.Prefix), After: string(m.After), KeysOnly: m.KeysOnly,
 		Limit: limit, MaxBytes: clerkwire.MaxListedBytes, ItemBytes: clerkwire.Item{}.Bytes(),
 	}
+	if m.More != nil {
+		q.From, q.To, q.Count = string(m.More.From), string(m.More.To), m.More.Count || m.More.CountOnly
+	}
+	if m.More != nil && m.More.CountOnly {
+		q.Limit = 0
+	}
+	return q
 }
 
-// page reads one page.
-func (d *Door) page(m *clerkwire.List, q kvserver.Query) clerkwire.Listed {
-	page := d.server.Machine().List(q)
+// listedOf is a page as it is sent.
+func (d *Door) listedOf(m *clerkwire.List, page *kvserver.Page) clerkwire.Listed {
 	listed := clerkwire.Listed{Store: page.Revision, More: page.More, Items: make([]clerkwire.Item, len(page.Items))}
 	for i, item := range page.Items {
 		listed.Items[i] = clerkwire.Item{Key: []byte(item.Key), Revision: item.Item.Revision, Version: item.Item.Version}
 		if !m.KeysOnly {
 			listed.Items[i].Value = item.Item.Value
 		}
+		if m.More != nil {
+			listed.Items[i].Created = d.created(item.Item)
+		}
+	}
+	if m.More != nil && (m.More.Count || m.More.CountOnly) {
+		listed.Counted, listed.Count = true, uint64(page.Count)
 	}
 	return listed
+}
+
+// created is the revision that made an item, 0 where the cluster has no history.
+func (d *Door) created(item kv.Item) uint64 {
+	if d.server.CheckLevel(kv.LevelHistory) != nil {
+		return 0
+	}
+	return item.Creation()
 }

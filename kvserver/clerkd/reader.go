@@ -2,6 +2,7 @@ package clerkd
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"raftkv/kvserver"
@@ -159,6 +160,10 @@ func (r *reader) get(h clerkwire.Header, body []byte) {
 		r.refuse(h, string(m.Key), err)
 		return
 	}
+	if m.Pinned.Set {
+		r.door.work.Go(r.pinnedGet(h, string(m.Key), m.Pinned.At, who))
+		return
+	}
 	if m.MinRevision == 0 && r.server.Enter(kvserver.Reads, 0) {
 		r.gather(m.Consistency).addGet(h.Number, m, who)
 		return
@@ -182,6 +187,14 @@ func (r *reader) list(h clerkwire.Header, body []byte) {
 		return
 	}
 	m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
+	if m.More != nil && len(m.More.To) > 0 && q.To <= q.From {
+		r.malformed(h.Number, fmt.Errorf("a range that ends at %.40q, which does not stand behind its beginning, %.40q", q.To, q.From))
+		return
+	}
+	if m.More != nil && m.More.Pinned.Set {
+		r.door.work.Go(r.pinnedList(h, m, q, who))
+		return
+	}
 	g := newReads(r.conn)
 	g.addList(h.Number, m, who)
 	r.door.work.Go(g.serveAlone)

@@ -104,7 +104,7 @@ const (
 	// itemRoom for each. One item may be larger than that, so a page's body has room for
 	// a whole one more.
 	MaxListedBytes = api.MaxPageBytes
-	itemRoom       = 32
+	itemRoom       = 40
 	maxListedBody  = MaxListedBytes + api.MaxValueBytes + api.MaxKeyBytes + 128
 	maxRefusedBody = 4 << 10
 	maxDetailBytes = 512
@@ -132,6 +132,7 @@ var (
 		KindTxn: maxTxnBody, KindDeleteRange: maxTxnBody,
 		KindGrant: maxSmallBody, KindKeepAlive: maxKeepAliveBody, KindRevoke: maxSmallBody, KindLeases: maxSmallBody, KindTouch: maxSmallBody,
 		KindAcquire: maxLockBody, KindRelease: maxLockBody, KindLeaveQueue: maxLockBody, KindPublish: maxLockBody, KindLocks: maxLockBody,
+		KindList:  3 * maxSmallBody,
 		KindWatch: MaxWatchBody, KindCredit: maxSmallBody, KindSync: maxSmallBody, KindUnwatch: maxSmallBody,
 	})
 	Answers2 = Answers.with(Limits{

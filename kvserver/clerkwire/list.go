@@ -1,6 +1,8 @@
 package clerkwire
 
 import (
+	"fmt"
+
 	"raftkv/kvserver/api"
 	"raftkv/raft/msgpack"
 )
@@ -16,29 +18,79 @@ type List struct {
 	KeysOnly    bool
 	Prefix      []byte
 	After       []byte // the page begins after this key
+	// More is of Protocol2 and travels only if it is there. The items of the answer then say
+	// when they were created.
+	More *ListMore
+}
+
+// ListMore is what few lists ask for.
+type ListMore struct {
+	Pinned   Pinned
+	From, To []byte // instead of Prefix: the keys from one on that are less than To; "": no end
+	Count    bool   // the keys of the whole range are counted
+	// CountOnly: they are, and the page has no items.
+	CountOnly bool
 }
 
 func (m List) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 6)
+	fields := 6
+	if m.More != nil {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendUint(dst, uint64(m.Consistency))
 	dst = msgpack.AppendUint(dst, m.MinRevision)
 	dst = msgpack.AppendUint(dst, m.Limit)
 	dst = msgpack.AppendBool(dst, m.KeysOnly)
 	dst = msgpack.AppendBytes(dst, m.Prefix)
-	return msgpack.AppendBytes(dst, m.After)
+	dst = msgpack.AppendBytes(dst, m.After)
+	if m.More != nil {
+		dst = msgpack.AppendArray(dst, 6)
+		dst = msgpack.AppendBool(dst, m.More.Pinned.Set)
+		dst = msgpack.AppendUint(dst, m.More.Pinned.At)
+		dst = msgpack.AppendBytes(dst, m.More.From)
+		dst = msgpack.AppendBytes(dst, m.More.To)
+		dst = msgpack.AppendBool(dst, m.More.Count)
+		dst = msgpack.AppendBool(dst, m.More.CountOnly)
+	}
+	return dst
 }
 
 // Parse reads a body.
 func (m *List) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(6)
+	fields := r.Array(7)
 	m.Consistency = readConsistency(&r)
 	m.MinRevision = r.Uint()
 	m.Limit = r.Uint()
 	m.KeysOnly = r.Bool()
 	m.Prefix = r.Bytes(api.MaxKeyBytes)
 	m.After = r.Bytes(api.MaxKeyBytes)
+	if m.More = nil; fields == 7 {
+		m.More = readListMore(&r)
+	}
+	switch {
+	case fields < 6:
+		r.Reject(fmt.Sprintf("a list of %d fields, which has no meaning here", fields))
+	case m.More != nil && len(m.Prefix) > 0 && len(m.More.From)+len(m.More.To) > 0:
+		r.Reject("a list of a prefix and of a range")
+	}
 	return r.Close()
+}
+
+func readListMore(r *msgpack.Reader) *ListMore {
+	r.Fields(6)
+	m := new(ListMore)
+	m.Pinned.Set = r.Bool()
+	m.Pinned.At = r.Uint()
+	m.From = r.Bytes(api.MaxKeyBytes)
+	m.To = r.Bytes(api.MaxKeyBytes)
+	m.Count = r.Bool()
+	m.CountOnly = r.Bool()
+	if !m.Pinned.Set && m.Pinned.At != 0 {
+		r.Reject("a revision of a list that is not pinned")
+	}
+	return m
 }
 
 // Item is one key of a page.
@@ -47,6 +99,7 @@ type Item struct {
 	Value    []byte // empty if only keys were asked for
 	Revision uint64
 	Version  uint64
+	Created  uint64 // 0: not known, and does not travel
 }
 
 // Bytes returns the number of bytes by which the item counts towards MaxListedBytes.
@@ -57,19 +110,36 @@ type Listed struct {
 	Store uint64 // the store's revision
 	More  bool   // there are keys after the last one
 	Items []Item
+	// Counted says that Count is the number of keys in the whole range. It was asked for.
+	Counted bool
+	Count   uint64
 }
 
 func (m Listed) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 3)
+	fields := 3
+	if m.Counted {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendUint(dst, m.Store)
 	dst = msgpack.AppendBool(dst, m.More)
 	dst = msgpack.AppendArray(dst, len(m.Items))
 	for _, i := range m.Items {
-		dst = msgpack.AppendArray(dst, 4)
+		fields := 4
+		if i.Created != 0 {
+			fields++
+		}
+		dst = msgpack.AppendArray(dst, fields)
 		dst = msgpack.AppendBytes(dst, i.Key)
 		dst = msgpack.AppendBytes(dst, i.Value)
 		dst = msgpack.AppendUint(dst, i.Revision)
 		dst = msgpack.AppendUint(dst, i.Version)
+		if i.Created != 0 {
+			dst = msgpack.AppendUint(dst, i.Created)
+		}
+	}
+	if m.Counted {
+		dst = msgpack.AppendUint(dst, m.Count)
 	}
 	return dst
 }
@@ -77,16 +147,28 @@ func (m Listed) append(dst []byte) []byte {
 // Parse reads a body.
 func (m *Listed) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(3)
+	fields := r.Array(4)
 	m.Store = r.Uint()
 	m.More = r.Bool()
 	n := r.Array(MaxListed)
 	m.Items = make([]Item, 0, n)
 	for range n {
-		r.Fields(4)
+		fields := r.Array(5)
 		item := Item{Key: r.Bytes(api.MaxKeyBytes), Value: r.Bytes(api.MaxValueBytes)}
 		item.Revision, item.Version = r.Uint(), r.Uint()
+		if fields == 5 {
+			item.Created = r.Uint()
+		}
+		if fields < 4 || fields == 5 && item.Created == 0 {
+			r.Reject(fmt.Sprintf("an item of %d fields, which has no meaning here", fields))
+		}
 		m.Items = append(m.Items, item)
+	}
+	if m.Counted, m.Count = fields == 4, 0; m.Counted {
+		m.Count = r.Uint()
+	}
+	if fields < 3 {
+		r.Reject(fmt.Sprintf("a page of %d fields, which has no meaning here", fields))
 	}
 	return r.Close()
 }

@@ -96,22 +96,43 @@ type Get struct {
 	Consistency Consistency
 	MinRevision uint64 // the store must have reached this revision
 	Key         []byte
+	Pinned      Pinned // of Protocol2; it travels only if it says something
+}
+
+// Pinned asks for the store as it was at a revision, whatever the rest of a read says.
+type Pinned struct {
+	Set bool
+	At  uint64
 }
 
 func (m Get) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 3)
+	fields := 3
+	if m.Pinned.Set {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendUint(dst, uint64(m.Consistency))
 	dst = msgpack.AppendUint(dst, m.MinRevision)
-	return msgpack.AppendBytes(dst, m.Key)
+	dst = msgpack.AppendBytes(dst, m.Key)
+	if m.Pinned.Set {
+		dst = msgpack.AppendUint(dst, m.Pinned.At)
+	}
+	return dst
 }
 
 // Parse reads a body.
 func (m *Get) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(3)
+	fields := r.Array(4)
 	m.Consistency = readConsistency(&r)
 	m.MinRevision = r.Uint()
 	m.Key = r.Bytes(api.MaxKeyBytes)
+	if m.Pinned = (Pinned{}); fields == 4 {
+		m.Pinned = Pinned{true, r.Uint()}
+	}
+	if fields < 3 {
+		r.Reject(fmt.Sprintf("a get of %d fields, which has no meaning here", fields))
+	}
 	return r.Close()
 }
 
@@ -122,26 +143,41 @@ type Got struct {
 	Version  uint64
 	Store    uint64 // the store's revision
 	Value    []byte
+	Created  uint64 // of a pinned Get only; 0 does not travel
 }
 
 func (m Got) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 5)
+	fields := 5
+	if m.Created != 0 {
+		fields++
+	}
+	dst = msgpack.AppendArray(dst, fields)
 	dst = msgpack.AppendBool(dst, m.Found)
 	dst = msgpack.AppendUint(dst, m.Revision)
 	dst = msgpack.AppendUint(dst, m.Version)
 	dst = msgpack.AppendUint(dst, m.Store)
-	return msgpack.AppendBytes(dst, m.Value)
+	dst = msgpack.AppendBytes(dst, m.Value)
+	if m.Created != 0 {
+		dst = msgpack.AppendUint(dst, m.Created)
+	}
+	return dst
 }
 
 // Parse reads a body.
 func (m *Got) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(5)
+	fields := r.Array(6)
 	m.Found = r.Bool()
 	m.Revision = r.Uint()
 	m.Version = r.Uint()
 	m.Store = r.Uint()
 	m.Value = r.Bytes(api.MaxValueBytes)
+	if m.Created = 0; fields == 6 {
+		m.Created = r.Uint()
+	}
+	if fields < 5 || fields == 6 && m.Created == 0 {
+		r.Reject(fmt.Sprintf("an answer to a get with %d fields, which has no meaning here", fields))
+	}
 	return r.Close()
 }
 

@@ -24,8 +24,8 @@ func samples() map[Kind]Message {
 	return map[Kind]Message{
 		KindOpen:   Empty{},
 		KindOpened: Opened{Session: math.MaxUint64},
-		KindGet:    Get{Consistency: Stale, MinRevision: 300, Key: []byte("k\x00\xff")},
-		KindGot:    Got{Found: true, Revision: 1 << 40, Version: 3, Store: 70000, Value: bytes.Repeat([]byte{0xc1}, 300)},
+		KindGet:    Get{Consistency: Stale, MinRevision: 300, Key: []byte("k\x00\xff"), Pinned: Pinned{true, 300}},
+		KindGot:    Got{Found: true, Revision: 1 << 40, Version: 3, Store: 70000, Value: bytes.Repeat([]byte{0xc1}, 300), Created: 7},
 		KindPut: Write{
 			Session: 9, Lane: 1023, Seq: 1 << 33, Condition: IfRevision, Number: 17, Key: []byte("key"), Value: []byte("value"),
 		},
@@ -56,9 +56,12 @@ func samples() map[Kind]Message {
 			{Lease: 7, TTL: 15_000, Remaining: 9_000, Note: "worker 7", Count: 2, Keys: [][]byte{[]byte("a"), []byte("b\xff")}}, {Lease: 8, TTL: 1_000, Remaining: 1, Keys: [][]byte{}},
 		}},
 		KindTouch: Touch{Key: []byte("k\x00\xff"), TTL: 30_000},
-		KindList:  List{Consistency: Stale, MinRevision: 1, Limit: 2, KeysOnly: true, Prefix: []byte("a/"), After: []byte("a/b")},
-		KindListed: Listed{Store: 8, More: true, Items: []Item{
-			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 3, Version: 4},
+		KindList: List{
+			Consistency: Stale, MinRevision: 1, Limit: 2, KeysOnly: true, Prefix: []byte{}, After: []byte("a/b"),
+			More: &ListMore{Pinned: Pinned{true, 300}, From: []byte("a/"), To: []byte("a0"), Count: true, CountOnly: true},
+		},
+		KindListed: Listed{Store: 8, More: true, Counted: true, Count: 300, Items: []Item{
+			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 3, Version: 4, Created: 2},
 		}},
 		KindRefused: Refused{
 			Code: api.CodePreconditionFailed, Outcome: api.OutcomeNotApplied, Retryable: true, Decided: true,
@@ -145,6 +148,14 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 // asLibrary makes fields of a message of which a part does not always travel.
 func asLibrary(m any) any {
 	switch m := m.(type) {
+	case Get:
+		return []any{m.Consistency, m.MinRevision, m.Key, m.Pinned.At}
+	case List:
+		more := []any{m.More.Pinned.Set, m.More.Pinned.At, m.More.From, m.More.To, m.More.Count, m.More.CountOnly}
+		return []any{m.Consistency, m.MinRevision, m.Limit, m.KeysOnly, m.Prefix, m.After, more}
+	case Listed:
+		first, second := m.Items[0], m.Items[1]
+		return []any{m.Store, m.More, []any{[]any{first.Key, first.Value, first.Revision, first.Version}, second}, m.Count}
 	case Write:
 		if m.More == (WriteMore{}) {
 			return []any{m.Session, m.Lane, m.Seq, m.Condition, m.Number, m.Key, m.Value}
@@ -217,6 +228,8 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 	}{
 		"consistency":              {Get{Consistency: 2, Key: []byte("k")}, new(Get), "consistency of 2"},
 		"consistency of a list":    {List{Consistency: 9}, new(List), "consistency of 9"},
+		"a range of a prefix":      {List{Prefix: []byte("a"), More: &ListMore{To: []byte("b")}}, new(List), "of a prefix and of a range"},
+		"a revision not pinned":    {List{More: &ListMore{Pinned: Pinned{At: 1}}}, new(List), "not pinned"},
 		"condition":                {Write{Condition: 5}, new(Write), "kind 5"},
 		"condition of the labs":    {Write{Condition: 1}, new(Write), "kind 1"},
 		"number without condition": {Write{Number: 1}, new(Write), "a number"},
@@ -261,7 +274,7 @@ func TestLargestMessagesFit(t *testing.T) {
 	name := make([]byte, api.MaxLockNameBytes)
 	guard, holder := Guard{string(name), most}, LockHolder{most, -1, make([]byte, api.MaxLockValueBytes), text}
 	for kind, m := range map[Kind]Message{
-		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key}, KindGot: Got{true, most, most, most, value}, KindOpened: Opened{most},
+		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key, Pinned{true, most}}, KindGot: Got{true, most, most, most, value, most}, KindOpened: Opened{most},
 		KindPut:     Write{most, most, most, IfRevision, most, key, value, WriteMore{-1, most, true, true, guard}},
 		KindDelete:  Write{most, most, most, IfRevision, most, key, nil, WriteMore{-1, most, true, true, guard}},
 		KindAcquire: Acquire{most, most, most, name, -1, most, most, most, make([]byte, api.MaxLockValueBytes), true, most, most}, KindAcquired: Acquired{-1, most, most, true},
@@ -272,7 +285,7 @@ func TestLargestMessagesFit(t *testing.T) {
 		KindDelete.Answer(): Written{most, most, most, true, true, true, strings.Repeat("o", maxOutcomeBytes)}, KindGranted: Granted{-1, true},
 		KindGrant: Grant{most, most, most, -1, most, text}, KindRevoke: Revoke{most, most, most, -1}, KindLeases: Leases{Stale, most, -1, true, -1, most},
 		KindKeepAlive: KeepAlive{slices.Repeat([]int64{-1}, MaxKept)}, KindKept: Kept{slices.Repeat([]uint64{most}, MaxKept)},
-		KindLeasesShown: LeasesShown{true, -1, []LeaseShown{{-1, most, most, text, most, slices.Repeat([][]byte{key}, maxLeaseKeys)}}}, KindList: List{Stale, most, most, true, key, key},
+		KindLeasesShown: LeasesShown{true, -1, []LeaseShown{{-1, most, most, text, most, slices.Repeat([][]byte{key}, maxLeaseKeys)}}}, KindList: List{Stale, most, most, true, nil, key, &ListMore{Pinned{true, most}, key, key, true, true}},
 		KindRefused: Refused{
 			api.Code(text), api.Outcome(text), true, true, math.MaxInt64, text, text, text, most, most, most, text, text,
 		},
@@ -305,13 +318,13 @@ func TestLargestMessagesFit(t *testing.T) {
 	if n := len(forwarded.append(nil)); n > int(ForwardAnswers[KindForwarded]) {
 		t.Errorf("an answer to a forwarded command has a body of %d bytes", n)
 	}
-	page := Listed{Store: most, More: true}
+	page := Listed{Store: most, More: true, Counted: true, Count: most}
 	for size := 0; size < MaxListedBytes; {
-		i := Item{key, nil, most, most}
+		i := Item{key, nil, most, most, most}
 		page.Items = append(page.Items, i)
 		size += i.Bytes()
 	}
-	page.Items = append(page.Items, Item{key, value, most, most})
+	page.Items = append(page.Items, Item{key, value, most, most, most})
 	if n := len(page.append(nil)); n > int(Answers[KindListed]) {
 		t.Errorf("a page has %d bytes", n)
 	}

@@ -1,0 +1,56 @@
+package clerkd
+
+import (
+	"time"
+
+	"raftkv/kvserver"
+	"raftkv/kvserver/clerkwire"
+)
+
+// pinnedGet returns the goroutine that serves a get of the store as it was at a revision.
+func (r *reader) pinnedGet(h clerkwire.Header, key string, at uint64, who *kvserver.Caller) func() {
+	d, conn, begun := r.door, r.conn, time.Now()
+	return func() {
+		ctx, cancel := d.server.OwnContext()
+		defer cancel()
+		read, err := d.server.Get(ctx, who, key, kvserver.Freshness{Pinned: true, At: at})
+		if err != nil {
+			d.refusePinned(conn, h, who, key, err)
+			return
+		}
+		got := clerkwire.Got{Found: read.Found, Revision: read.Item.Revision, Version: read.Item.Version, Store: read.Revision, Value: read.Item.Value}
+		if read.Found {
+			got.Created = read.Item.Creation()
+		}
+		d.answerPinned(conn, h, begun, clerkwire.KindGot, got)
+	}
+}
+
+// pinnedList returns the goroutine that serves a page of the store as it was at a revision.
+func (r *reader) pinnedList(h clerkwire.Header, m clerkwire.List, q kvserver.Query, who *kvserver.Caller) func() {
+	d, conn, begun := r.door, r.conn, time.Now()
+	at := m.More.Pinned.At
+	return func() {
+		ctx, cancel := d.server.OwnContext()
+		defer cancel()
+		page, err := d.server.List(ctx, who, q, kvserver.Freshness{Pinned: true, At: at})
+		if err != nil {
+			d.refusePinned(conn, h, who, string(m.Prefix), err)
+			return
+		}
+		d.answerPinned(conn, h, begun, clerkwire.KindListed, d.listedOf(&m, &page))
+	}
+}
+
+// answerPinned answers a read when its client has taken what was sent before.
+func (d *Door) answerPinned(conn *conn, h clerkwire.Header, begun time.Time, kind clerkwire.Kind, m clerkwire.Message) {
+	conn.out.AwaitRoom(maxOutBytes) // if the connection has ended nobody will see it
+	answer(conn, kind, h.Number, m)
+	d.observer.Clerk(h.Kind, time.Since(begun))
+}
+
+func (d *Door) refusePinned(conn *conn, h clerkwire.Header, who *kvserver.Caller, key string, err error) {
+	refused := d.refusal(err)
+	d.noteRefusal(who, h.Kind, key, &refused)
+	conn.refuse(h.Number, refused)
+}
