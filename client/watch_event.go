@@ -258,7 +258,7 @@ func holderOf(name []byte, s *clerkwire.State) Holder {
 }
 
 func itemOf(key string, s *clerkwire.State, keysOnly bool) Item {
-	i := Item{Key: key, Revision: s.Revision, Version: s.Version, Created: s.Created}
+	i := Item{Key: key, Revision: s.Revision, Version: s.Version, Created: s.Created, Lease: int64(s.Lease)}
 	if !keysOnly && s.Version != 0 {
 		i.Value = s.Value[:len(s.Value):len(s.Value)] // what the caller appends goes elsewhere
 	}
