@@ -172,7 +172,7 @@ func TestClerksAreToldTheTruth(t *testing.T) {
 		inBubble(t, func(t *testing.T) { runClerkWorld(t, seed, 400, seen) })
 	}
 	t.Logf("seen: %v", seen)
-	for _, what := range []string{"kind 1", "kind 2", "kind 3", "kind 4", "kind 5", "gone", "syncs"} {
+	for _, what := range []string{"kind 1", "kind 2", "kind 3", "kind 4", "kind 5", "gone", "syncs", "rereads"} {
 		if seen[what] < 5 && !t.Failed() {
 			t.Errorf("void: %q was met %d times: %v", what, seen[what], seen)
 		}
@@ -207,8 +207,12 @@ func runClerkWorld(t *testing.T, seed uint64, disturbances int, seen map[string]
 		c.progress = []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second}[i%3]
 		running.Go(func() { c.run(ctx) })
 	}
+	mirrors := w.mirrors(ctx, &running, watchers[0].clerk, watchers[4].clerk)
 	for i := 0; i < disturbances && !t.Failed(); i++ {
 		w.disturb()
+		for _, m := range mirrors {
+			m.check()
+		}
 		time.Sleep(time.Duration(w.r.IntN(400)) * time.Millisecond)
 	}
 	for _, n := range w.nodes {
@@ -219,6 +223,10 @@ func runClerkWorld(t *testing.T, seed uint64, disturbances int, seen map[string]
 	}
 	for _, c := range watchers {
 		c.checkSync(ctx)
+	}
+	for _, m := range mirrors {
+		m.checkSync(ctx)
+		seen["rereads"] += int(m.rereads())
 	}
 	stop()
 	running.Wait()

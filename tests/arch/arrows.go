@@ -57,8 +57,9 @@ var arrows = map[string][]string{
 	"kvserver/httpd/requests": {"kvserver/api"},
 	"kvserver/clerkd":         {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},
 	"kvserver/metrics":        {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
-	"client":                  {"client/internal/asleep", "kvserver/api", "kvserver/clerkwire", "kvserver/txn"},
+	"client":                  {"client/internal/asleep", "client/internal/sorted", "kvserver/api", "kvserver/clerkwire", "kvserver/txn"},
 	"client/internal/asleep":  {},
+	"client/internal/sorted":  {},
 	"kvserver/clerkwire":      {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
@@ -142,7 +143,7 @@ var fakePackages = []string{"kvserver/internal/fakelog", "kvserver/internal/pipe
 // to wire one as a node does.
 var wired = map[string][]string{
 	"kvserver/httpd":  {"kvserver/clerkd", "kvserver/metrics", "kvserver/clerkwire", "client"},
-	"kvserver/clerkd": {"kvserver/httpd", "kvserver/port", "kvserver/metrics", "client"},
+	"kvserver/clerkd": {"kvserver/httpd", "kvserver/port", "kvserver/metrics", "client", "client/verify"},
 }
 
 // modules says which packages may import which module of others. The same table
