@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,6 +34,7 @@ type verifySettings struct {
 	checkLimit    time.Duration
 	picture       string
 	plant         bool
+	watch, ttl    bool
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -42,13 +48,19 @@ some order of the operations explains all answers. Stale reads are left out of t
 order; they may only show what was written, and nothing older than they ask for.
 Meanwhile kill nodes, cut connections, stop processes.
 
+With --watch or --ttl something else is checked: that watches bring every
+change of the keys once, in order and whole, on every node and over every loss of one;
+that keys end with their leases and TTLs, none before its time, and the keys of a
+lease together. Both need level 3, and both may be given.
+
 Exit code 0: the history is linearizable. 1: it is not; an HTML picture of the
 history of the key is written. 5: the search did not end in time; nobody knows.
 The keys begin with raftkv-verify/ and are removed at the end. With --stale-read
 one read is made to tell an old value, to show that this is found.`,
 		Example: `  raftkv verify
   raftkv verify --duration 1m --clients 16 --rate 2000
-  raftkv verify --check-limit 10m --picture found.html`,
+  raftkv verify --check-limit 10m --picture found.html
+  raftkv verify --watch --ttl --duration 1m`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
@@ -63,6 +75,8 @@ one read is made to tell an old value, to show that this is found.`,
 	flags.Float64Var(&s.rate, "rate", 1000, "requests per second of all clients together at most; 0: as many as they can")
 	flags.DurationVar(&s.checkLimit, "check-limit", 5*time.Minute, "how long to search an order")
 	flags.StringVar(&s.picture, "picture", "raftkv-verify.html", "file for the picture of a violation")
+	flags.BoolVar(&s.watch, "watch", false, "check what watches bring, instead of the order of calls")
+	flags.BoolVar(&s.ttl, "ttl", false, "check the ends of keys and leases, instead of the order of calls")
 	flags.BoolVar(&s.plant, "stale-read", false, "let one read lie, to show that it is found")
 	return command
 }
@@ -80,6 +94,8 @@ func (s *verifySettings) check() error {
 		return fmt.Errorf("--keys is %d; choose 1 to %d", s.keys, mostVerifyKeys)
 	case s.duration <= 0 || s.timeout <= 0 || s.checkLimit <= 0:
 		return errors.New("--duration, --timeout and --check-limit must be above 0")
+	case s.plant && (s.watch || s.ttl):
+		return errors.New("--stale-read is for the check of the order of calls; leave it or --watch and --ttl out")
 	}
 	return checkRate(s.rate)
 }
@@ -105,6 +121,9 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
+	if s.watch || s.ttl {
+		return s.promises(ctx, out, stderr)
+	}
 	history, err := s.drive(ctx, stderr)
 	if err != nil {
 		return err
@@ -137,11 +156,92 @@ func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.H
 	defer end()
 	bar := terminal.StartProgress(stderr, "driving the cluster", s.duration.Milliseconds())
 	defer bar.Finish()
-	return verify.Run(ctx, []*client.Clerk{clerk}, verify.Config{
+	config := s.config()
+	config.PlantStaleRead = s.plant
+	config.Progress = func(passed time.Duration) { bar.Set(min(passed, s.duration).Milliseconds()) }
+	return verify.Run(ctx, []*client.Clerk{clerk}, config), nil
+}
+
+// config is the way to drive the cluster, under keys of its own.
+func (s *verifySettings) config() verify.Config {
+	return verify.Config{
 		Clients: s.clients, Keys: s.keys, Duration: s.duration, Timeout: s.timeout, Rate: s.rate,
-		Prefix: "raftkv-verify/" + rand.Text()[:8] + "/", PlantStaleRead: s.plant,
-		Progress: func(passed time.Duration) { bar.Set(min(passed, s.duration).Milliseconds()) },
-	}), nil
+		Prefix: "raftkv-verify/" + rand.Text()[:8] + "/",
+	}
+}
+
+// promise is what --watch or --ttl checks.
+type promise struct {
+	name string
+	run  func(context.Context, []*client.Clerk, verify.Config) (verify.Report, error)
+}
+
+// promises checks what was asked for, at the same time.
+func (s *verifySettings) promises(ctx context.Context, out, stderr io.Writer) error {
+	dialling, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	clerk, end, err := s.dial(dialling, client.Config{})
+	if err != nil {
+		return err
+	}
+	defer end()
+	var all []promise
+	if s.watch {
+		all = append(all, promise{"watch", verify.RunStreams})
+	}
+	if s.ttl {
+		all = append(all, promise{"ttl", verify.RunEnds})
+	}
+	bar := terminal.StartProgress(stderr, "driving the cluster", s.duration.Milliseconds())
+	reports, failed := make([]verify.Report, len(all)), make([]error, len(all))
+	var running sync.WaitGroup
+	for i, p := range all {
+		config := s.config()
+		if i == 0 {
+			config.Progress = func(passed time.Duration) { bar.Set(min(passed, s.duration).Milliseconds()) }
+		}
+		running.Go(func() { reports[i], failed[i] = p.run(ctx, []*client.Clerk{clerk}, config) })
+	}
+	running.Wait()
+	bar.Finish()
+	if err := errors.Join(failed...); err != nil {
+		return s.ending(err)
+	}
+	return s.reportPromises(out, all, reports)
+}
+
+// reportPromises prints what came out, and gives the worst of it its exit code.
+func (s *verifySettings) reportPromises(out io.Writer, all []promise, reports []verify.Report) error {
+	byName := map[string]verify.Report{}
+	for i, p := range all {
+		byName[p.name] = reports[i]
+	}
+	if s.json {
+		if err := terminal.PrintJSON(out, byName); err != nil {
+			return err
+		}
+	}
+	var broken, missing error
+	for i, p := range all {
+		r := &reports[i]
+		if !s.json {
+			var counts []string
+			for _, what := range slices.Sorted(maps.Keys(r.Counts)) {
+				counts = append(counts, fmt.Sprintf("%d %s", r.Counts[what], what))
+			}
+			fmt.Fprintf(out, "%s: %s: %s\n", p.name, r.Verdict, strings.Join(counts, ", "))
+			for _, fault := range r.Faults {
+				fmt.Fprintf(out, "  %s\n", fault)
+			}
+		}
+		switch {
+		case r.Verdict == verify.Broken && broken == nil:
+			broken = exit.With(exit.Failed, fmt.Errorf("%s: %d faults; the first: %s", p.name, r.Found, r.Faults[0]))
+		case r.Verdict == verify.Undecided && missing == nil:
+			missing = exit.With(exit.Undecided, fmt.Errorf("%s: %s", p.name, r.Missing))
+		}
+	}
+	return cmp.Or(broken, missing)
 }
 
 // draw makes the picture of a violation.

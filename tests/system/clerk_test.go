@@ -280,8 +280,8 @@ func TestBenchCommand(t *testing.T) {
 	}
 }
 
-// Goal: verify finds a cluster linearizable through the deaths of its leaders,
-// and finds and draws a stale read that was planted.
+// Goal: verify finds a cluster linearizable through the deaths of its leaders, its watches
+// complete and no end too early, and finds and draws a stale read that was planted.
 func TestVerifyCommand(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, 3)
@@ -292,8 +292,9 @@ func TestVerifyCommand(t *testing.T) {
 		t.Errorf("a planted stale read: code %d, %v: %s%s", got.code, err, got.out, got.errors)
 	}
 
-	done := make(chan said, 1)
+	done, others := make(chan said, 1), make(chan said, 1)
 	go func() { done <- command(c, "", "verify", "--duration", "5s", "--picture", picture+"2") }()
+	go func() { others <- command(c, "", "verify", "--duration", "3s", "--watch", "--ttl") }()
 	kills := 0
 	for ended := false; !ended; {
 		select {
@@ -311,6 +312,10 @@ func TestVerifyCommand(t *testing.T) {
 		t.Errorf("under kills: code %d: %s%s", got.code, got.out, got.errors)
 	}
 	t.Logf("%d leaders were killed: %s", kills, strings.TrimSpace(got.out))
+	if got = <-others; got.code != 0 || !strings.Contains(got.out, "watch: kept: ") || !strings.Contains(got.out, "ttl: kept: ") {
+		t.Errorf("watches and ends under kills: code %d: %s%s", got.code, got.out, got.errors)
+	}
+	t.Log(strings.TrimSpace(got.out))
 	if _, err := os.Stat(picture + "2"); err == nil {
 		t.Error("a picture of nothing was written")
 	}

@@ -1,0 +1,71 @@
+package clerkd
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"raftkv/client"
+	"raftkv/client/verify"
+	"raftkv/kvserver/internal/fakelog"
+	"raftkv/kvserver/kv"
+)
+
+// Goal: verify --watch and --ttl find a server that keeps its promises to do so, over
+// connections that are cut, and one that breaks them not to. Method: the whole of both in
+// virtual time; then a write that no client made, and a removal before its time.
+func TestVerifyFindsWhatIsPromised(t *testing.T) {
+	for name, c := range map[string]struct {
+		run     func(context.Context, []*client.Clerk, verify.Config) (verify.Report, error)
+		tried   []string
+		happens [][]byte // in addition, by nobody
+		says    string
+	}{
+		"watch":   {verify.RunStreams, []string{"changes", "states", "syncs", "jumps", "writes"}, nil, ""},
+		"a write": {verify.RunStreams, nil, [][]byte{fakelog.PutCommand("v/k1", "of nobody")}, "(W14)"},
+		"ttl":     {verify.RunEnds, []string{"ends seen", "leases", "leases kept alive", "keys with a ttl", "keys touched"}, nil, ""},
+		"an end":  {verify.RunEnds, nil, [][]byte{deleteOfNobody("v/0.0/k"), deleteOfNobody("v/0.0/k0")}, "(L1)"}, // a key's life, or a lease's
+	} {
+		inBubble(t, func(t *testing.T) {
+			s, log := newServer(t, atLevel3)
+			network := servePipes(t, s)
+			clerk, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.Dial})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer clerk.Close()
+			for i := range 6 {
+				cut := time.AfterFunc(time.Duration(i)*700*time.Millisecond, network.Cut)
+				defer cut.Stop()
+			}
+			if c.happens != nil {
+				foreign := time.AfterFunc(600*time.Millisecond, func() {
+					for _, command := range c.happens {
+						log.Deliver(command)
+					}
+				})
+				defer foreign.Stop()
+			}
+			r, err := c.run(t.Context(), []*client.Clerk{clerk}, verify.Config{
+				Clients: 4, Keys: 6, Duration: 4 * time.Second, Timeout: 5 * time.Second, Rate: 200, Prefix: "v/",
+			})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for _, what := range c.tried {
+				if r.Counts[what] < 5 {
+					t.Errorf("%s: void: %d %s: %v", name, r.Counts[what], what, r.Counts)
+				}
+			}
+			if text := strings.Join(r.Faults, "\n"); c.says == "" && r.Verdict != verify.Kept || c.says != "" && !strings.Contains(text, c.says) {
+				t.Errorf("%s: %+v", name, r)
+			}
+		})
+	}
+}
+
+// deleteOfNobody is a delete that no client has asked for.
+func deleteOfNobody(key string) []byte {
+	return kv.EncodeCommand(kv.Command{Op: kv.OpDelete, ID: kv.RequestID{Origin: 77, Number: 1}, Key: []byte(key)})
+}
