@@ -1,36 +1,30 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net/url"
+	"iter"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"raftkv/cmd/raftkv/internal/ask"
+	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
-// watchSilence is after how long without a word a node is given up: it sends something
-// every 15 s.
-const watchSilence = 30 * time.Second
-
-// watchSettings are the flags of watch, and how far it has come.
+// watchSettings are the flags of watch.
 type watchSettings struct {
 	clerkSettings
 	prefixes, keys []string
@@ -39,7 +33,7 @@ type watchSettings struct {
 	mirror, prev   bool
 	command        string // --exec
 
-	bookmark string // of the last thing that was printed; "" before the first
+	items int // of the state that is being printed
 }
 
 func newWatchCommand() *cobra.Command {
@@ -52,10 +46,11 @@ keys if neither is given, for as long as it runs: the revision, what happened, t
 key and its new value, in a line each. It begins with what changes from now on, or
 behind the revision --after, or with the present state and --mirror.
 
-When the node that it asks ends, it goes on at another one and misses nothing. The
-cluster keeps the last changes only: exit code 8 says that those behind --after are
-gone, or went while no node could be asked. With --mirror the state is printed again
-instead, behind a line that says reset.
+When the server that it asks ends, it goes on at another one and misses nothing;
+it gives up when none has served it for --timeout. The cluster keeps the last changes only: exit code 8 says that those behind --after are
+gone, or went while no server could be asked. With --mirror the state is printed
+again instead, behind a line that says reset. With --json each line is an object as
+GET /v1/watch sends it, bookmarks included.
 
 --exec runs a command for every event, by the shell and one after the other, with
 RAFTKV_OP, RAFTKV_KEY, RAFTKV_VALUE and RAFTKV_REVISION set. If one fails, watch
@@ -74,7 +69,7 @@ ends with exit code 1.`,
 	}
 	s.addTo(command)
 	flags := command.Flags()
-	flags.Lookup("timeout").Usage = "how long to look for a node that serves the watch"
+	flags.Lookup("timeout").Usage = "how long to look for a server when none serves the watch"
 	flags.StringArrayVar(&s.keys, "key", nil, "follow this key; may be given several times")
 	flags.Uint64Var(&s.after, "after", 0, "go on behind this revision, that of any answer")
 	flags.BoolVar(&s.mirror, "mirror", false, "print the state first, and again after a gap")
@@ -85,185 +80,224 @@ ends with exit code 1.`,
 
 // run follows changes until it is interrupted, or something keeps it from going on.
 func (s *watchSettings) run(stdout, stderr io.Writer) error {
-	endpoints, err := s.servers()
-	if err != nil {
-		return err
-	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
-	heard := time.Now()
-	for at := 0; ; at = (at + 1) % len(endpoints) {
-		some, err := s.follow(ctx, endpoints[at], stdout)
-		if some {
-			heard = time.Now()
-		}
-		final := (*stopWatching)(nil)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.As(err, &final):
-			return final.err
-		case time.Since(heard) > s.timeout:
-			return exit.With(exit.Unavailable, fmt.Errorf("no node served the watch within %v; the last one, %s: %w", s.timeout, endpoints[at], err))
-		}
-		pause := 100*time.Millisecond + rand.N(400*time.Millisecond)
-		if some {
-			fmt.Fprintf(stderr, "raftkv: %s: %v; going on at another node\n", endpoints[at], terminal.Harmless(err.Error()))
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// stopWatching is an error that no other node mends.
-type stopWatching struct{ err error }
-
-func (e *stopWatching) Error() string { return e.err.Error() }
-
-// query is what a node is asked for.
-func (s *watchSettings) query() string {
-	q := url.Values{"key": s.keys, "prefix": s.prefixes}
-	switch {
-	case s.bookmark != "":
-		q.Set("after", s.bookmark)
-	case s.behind:
-		q.Set("after", strconv.FormatUint(s.after, 10))
-	}
-	for name, given := range map[string]bool{"mirror": s.mirror, "prev": s.prev} {
-		if given {
-			q.Set(name, "1")
-		}
-	}
-	return q.Encode()
-}
-
-// follow prints what one node sends, and returns why it sends no more. heard says that
-// it sent something.
-func (s *watchSettings) follow(ctx context.Context, endpoint string, out io.Writer) (heard bool, err error) {
-	from, err := ask.OpenStream(ctx, endpoint, "/v1/watch?"+s.query(), watchSilence, "Accept", api.MediaNDJSON)
+	following, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	search := &search{limit: s.timeout, over: end}
+	dialling, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	clerk, closeClerk, err := s.dial(dialling, client.Config{OnRefusal: search.refused})
 	if err != nil {
-		return false, judgeWatch(err)
-	}
-	defer from.Close()
-	if !strings.HasPrefix(from.Header.Get("Content-Type"), api.MediaNDJSON) {
-		return false, errors.New("answers, and not like a node")
-	}
-	lines := bufio.NewReader(from)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err != nil {
-			if from.Failed() != nil {
-				err = from.Failed()
-			}
-			return heard, fmt.Errorf("the stream was cut off: %w", exit.LastCause(err))
-		}
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue // a sign of life
-		}
-		heard = true
-		if err := s.take(line, out); err != nil {
-			return heard, err
-		}
-	}
-}
-
-// judgeWatch tells the refusals that no other node mends.
-func judgeWatch(err error) error {
-	refused := (*ask.RefusedError)(nil)
-	if !errors.As(err, &refused) {
 		return err
 	}
-	switch refused.Code {
-	case api.CodeRevisionGone:
-		return &stopWatching{exit.With(exit.HistoryGone, err)}
-	case api.CodeRevisionAhead, api.CodeOtherCluster, api.CodeNotActive:
-		return &stopWatching{exit.Fail(err)}
-	case api.CodeBadRequest, api.CodeKeyTooLong:
-		return &stopWatching{err}
+	defer closeClerk()
+	options := s.options()
+	if s.timeout < 30*time.Second { // a server that serves the watch is heard of within the time
+		options = append(options, client.ProgressEvery(max(s.timeout/3, 100*time.Millisecond)))
 	}
-	return err
+	err = s.follow(clerk.Watch(following, options...), search, stdout)
+	switch cause := context.Cause(following); {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(cause, errNotServed):
+		return exit.With(exit.Unavailable, cause)
+	}
+	return s.judge(err)
 }
 
-// watchLine is a line of the stream, with the fields of all events.
-type watchLine struct {
-	Event string `json:"event"`
-	ID    string `json:"id"`
-	api.KeyName
-	Value    []byte           `json:"value"`
-	Revision uint64           `json:"revision"`
-	Items    int              `json:"items"`
-	Events   []api.WatchEvent `json:"events"`
-	Code     api.Code         `json:"code"`
-	Detail   string           `json:"detail"`
+// options are those of the watch.
+func (s *watchSettings) options() (options []client.WatchOption) {
+	for _, prefix := range s.prefixes {
+		options = append(options, client.Prefix(prefix))
+	}
+	for _, key := range s.keys {
+		options = append(options, client.Key(key))
+	}
+	if s.behind {
+		options = append(options, client.AfterRevision(s.after))
+	}
+	if s.mirror {
+		options = append(options, client.WithState())
+	}
+	if s.prev {
+		options = append(options, client.WithPrev())
+	}
+	return options
 }
 
-// take prints one line of the stream, and remembers how far it has come.
-func (s *watchSettings) take(line []byte, out io.Writer) error {
-	var l watchLine
-	if err := json.Unmarshal(line, &l); err != nil {
-		return fmt.Errorf("sends what is no event of a watch: %w", err)
-	}
-	if l.Event == api.EventEnd {
-		if l.Code == api.CodeRevisionGone {
-			return &stopWatching{exit.With(exit.HistoryGone, errors.New(l.Detail))}
-		}
-		return fmt.Errorf("it ends the watch: %s (%s)", l.Detail, l.Code)
-	}
-	if err := s.print(&l, line, out); err != nil {
-		return &stopWatching{err}
-	}
-	for i := range l.Events {
-		if err := s.execute(l.Revision, &l.Events[i], out); err != nil {
-			return &stopWatching{exit.Fail(err)}
-		}
-	}
+// search gives up a watch that no server has served for too long.
+type search struct {
+	limit time.Duration
+	over  context.CancelCauseFunc
+
+	mu    sync.Mutex
+	since time.Time // of the first refusal behind the last event; zero: none has come
+}
+
+var errNotServed = errors.New("no server served the watch")
+
+// refused takes a refusal of a server.
+func (s *search) refused(r client.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case l.Event == api.EventReset:
-		s.bookmark, s.behind = "", false
-	case l.ID != "":
-		s.bookmark = l.ID
+	case s.since.IsZero():
+		s.since = time.Now()
+	case time.Since(s.since) > s.limit:
+		s.over(fmt.Errorf("%w for %v: %s", errNotServed, s.limit, terminal.Harmless(client.Explain([]client.Refusal{r}))))
+	}
+}
+
+// heard notes that a server serves the watch.
+func (s *search) heard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since = time.Time{}
+}
+
+// judge gives the error that ended a watch its exit code.
+func (s *watchSettings) judge(err error) error {
+	var e *client.Error
+	switch {
+	case errors.Is(err, client.ErrRevisionGone):
+		return exit.With(exit.HistoryGone, errors.New(strings.TrimPrefix(err.Error(), "raftkv: ")))
+	case errors.As(err, &e) && slices.Contains([]api.Code{api.CodeRevisionAhead, api.CodeOtherCluster, api.CodeNotActive}, e.Code):
+		return exit.Fail(errors.New(s.explain(e)))
+	}
+	return s.ending(err)
+}
+
+// follow prints what a watch brings, and returns why it brings no more.
+func (s *watchSettings) follow(events iter.Seq2[client.WatchEvent, error], search *search, out io.Writer) error {
+	for e, err := range events {
+		if err != nil {
+			return err
+		}
+		search.heard()
+		if err := s.print(&e, out); err != nil {
+			return err
+		}
+		for i := range e.Changes {
+			if err := s.execute(e.Revision, &e.Changes[i], out); err != nil {
+				return exit.Fail(err)
+			}
+		}
 	}
 	return nil
 }
 
-func (s *watchSettings) print(l *watchLine, line []byte, out io.Writer) (err error) {
-	if s.json {
-		_, err = out.Write(line)
-		return err
+// print prints an event.
+func (s *watchSettings) print(e *client.WatchEvent, out io.Writer) (err error) {
+	switch e.Kind {
+	case client.StateItem:
+		s.items++
+	case client.Reset:
+		s.items = 0
 	}
-	if s.command != "" {
-		return nil
+	switch {
+	case s.json:
+		err = terminal.PrintJSON(out, s.lineOf(e))
+	case s.command == "":
+		err = s.printPlain(e, out)
 	}
-	switch l.Event {
-	case api.EventItem:
-		_, err = fmt.Fprintf(out, "%d\titem\t%s\t%s\n", l.Revision, terminal.Readable(l.Name()), terminal.Readable(string(l.Value)))
-	case api.EventSynced:
-		_, err = fmt.Fprintf(out, "%d\tsynced\t%d keys\n", l.Revision, l.Items)
-	case api.EventReset:
+	if e.Kind == client.StateComplete {
+		s.items = 0
+	}
+	return err
+}
+
+func (s *watchSettings) printPlain(e *client.WatchEvent, out io.Writer) (err error) {
+	switch e.Kind {
+	case client.StateItem:
+		_, err = fmt.Fprintf(out, "%d\titem\t%s\t%s\n", e.Item.Revision, terminal.Readable(e.Item.Key), terminal.Readable(string(e.Item.Value)))
+	case client.StateComplete:
+		_, err = fmt.Fprintf(out, "%d\tsynced\t%d keys\n", e.Revision, s.items)
+	case client.Reset:
 		_, err = fmt.Fprint(out, "-\treset\n")
 	}
-	for i := range l.Events {
-		e := &l.Events[i]
-		if _, err = fmt.Fprintf(out, "%d\t%s\t%s", l.Revision, e.Op, terminal.Readable(e.Name())); err == nil && e.Op == api.OpPut {
-			_, err = fmt.Fprintf(out, "\t%s", terminal.Readable(string(e.Value)))
+	for i := range e.Changes {
+		c := &e.Changes[i]
+		line := fmt.Sprintf("%d\t%s\t%s", e.Revision, c.Op, terminal.Readable(c.Key))
+		if c.Op == client.ChangePut {
+			line += "\t" + terminal.Readable(string(c.Item.Value))
 		}
-		if err == nil {
-			_, err = fmt.Fprintln(out)
+		if _, err = fmt.Fprintln(out, line); err != nil {
+			return err
 		}
 	}
 	return err
 }
 
+// The lines of --json: what GET /v1/watch sends as lines, without open and end.
+type (
+	watchHead struct {
+		Event string `json:"event"`
+		ID    string `json:"id,omitempty"`
+	}
+	watchItemLine struct {
+		watchHead
+		api.WatchItem
+	}
+	watchSyncedLine struct {
+		watchHead
+		api.WatchSynced
+	}
+	watchChangeLine struct {
+		watchHead
+		api.WatchChange
+	}
+	watchProgressLine struct {
+		watchHead
+		api.WatchProgress
+	}
+	watchResetLine struct {
+		watchHead
+		Code api.Code `json:"code"`
+	}
+)
+
+// lineOf is an event as a line of --json.
+func (s *watchSettings) lineOf(e *client.WatchEvent) any {
+	id := strconv.FormatUint(e.Revision, 10)
+	switch e.Kind {
+	case client.StateItem:
+		return watchItemLine{watchHead{Event: api.EventItem}, api.WatchItem{KeyName: api.NameKey(e.Item.Key), ItemState: stateOf(&e.Item)}}
+	case client.StateComplete:
+		return watchSyncedLine{watchHead{api.EventSynced, id}, api.WatchSynced{Revision: e.Revision, Items: s.items}}
+	case client.Reset:
+		return watchResetLine{watchHead{Event: api.EventReset}, api.CodeRevisionGone}
+	case client.Progress:
+		return watchProgressLine{watchHead{api.EventProgress, id}, api.WatchProgress{Revision: e.Revision}}
+	}
+	change := api.WatchChange{Revision: e.Revision}
+	for i := range e.Changes {
+		c := &e.Changes[i]
+		event := api.WatchEvent{Op: c.Op, KeyName: api.NameKey(c.Key)}
+		if c.Op == client.ChangePut {
+			event.Value, event.Version, event.Created, event.Lease = c.Item.Value, c.Item.Version, c.Item.Created, c.Item.Lease
+		}
+		if c.Prev != nil {
+			prev := stateOf(c.Prev)
+			event.Prev = &prev
+		}
+		change.Events = append(change.Events, event)
+	}
+	return watchChangeLine{watchHead{api.EventChange, id}, change}
+}
+
+func stateOf(i *client.Item) api.ItemState {
+	return api.ItemState{Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created, Lease: i.Lease}
+}
+
 // execute runs the command of --exec for one event.
-func (s *watchSettings) execute(revision uint64, e *api.WatchEvent, out io.Writer) error {
+func (s *watchSettings) execute(revision uint64, c *client.Change, out io.Writer) error {
 	if s.command == "" {
 		return nil
 	}
 	shell := exec.Command("sh", "-c", s.command)
 	shell.Stdout, shell.Stderr = out, os.Stderr
-	shell.Env = append(os.Environ(), "RAFTKV_OP="+e.Op, "RAFTKV_KEY="+e.Name(), "RAFTKV_VALUE="+string(e.Value),
+	shell.Env = append(os.Environ(), "RAFTKV_OP="+c.Op, "RAFTKV_KEY="+c.Key, "RAFTKV_VALUE="+string(c.Item.Value),
 		"RAFTKV_REVISION="+strconv.FormatUint(revision, 10))
 	if err := shell.Run(); err != nil {
 		return fmt.Errorf("the command for revision %d failed: %w", revision, err)
