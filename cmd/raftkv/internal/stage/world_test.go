@@ -96,7 +96,6 @@ type world struct {
 	ids    []core.ID
 	disks  map[core.ID]vfs.FS
 	client *http.Client
-	wrote  []time.Time // when writes were acknowledged
 	stop   chan struct{}
 	done   chan struct{}
 }
@@ -180,9 +179,7 @@ func (w *world) write() {
 			return
 		case <-time.After(writePause):
 		}
-		if w.ask(w.ids[at%len(w.ids)], "PUT", "/v1/kv/k", "v") {
-			w.wrote = append(w.wrote, time.Now())
-		} else {
+		if !w.ask(w.ids[at%len(w.ids)], "PUT", "/v1/kv/k", "v") {
 			at++
 		}
 	}
@@ -207,14 +204,6 @@ func (w *world) end() (rings []recorder.Ring) {
 	w.client.CloseIdleConnections()
 	time.Sleep(2 * longestCut) // whatever still waits for a time comes to its end
 	return rings
-}
-
-// gap returns the longest time without a write that was acknowledged.
-func (w *world) gap() (longest time.Duration) {
-	for i := 1; i < len(w.wrote); i++ {
-		longest = max(longest, w.wrote[i].Sub(w.wrote[i-1]))
-	}
-	return longest
 }
 
 // inVirtualTime runs play in a bubble.
