@@ -331,6 +331,41 @@ func (k *keeper) dropLock(held *Lock, cause error) {
 	}
 }
 
+// dropOne ends the context of a lock that nobody was given, and of no other one.
+func (k *keeper) dropOne(held *Lock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(held.lease.locks, held)
+	held.end(context.Canceled)
+}
+
+// stands reports whether somebody was given this grant of a lock, and has not given it back.
+func (k *keeper) stands(l *Lease, name string, token uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for held := range l.locks { // any order will do
+		if held.name == name && held.token == token {
+			return true
+		}
+	}
+	return false
+}
+
+// lockLost ends the contexts of all locks that stand for a grant of which a server has said
+// that it is no more.
+func (k *keeper) lockLost(name string, token uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for l := range k.leases { // any order will do
+		for held := range l.locks {
+			if held.name == name && held.token == token {
+				delete(l.locks, held)
+				held.end(ErrLockLost)
+			}
+		}
+	}
+}
+
 // locksOf returns the names of the locks that a lease holds or asks for. The caller has mu.
 func (k *keeper) locksOf(l *Lease) (names []string) {
 	seen := map[string]bool{}
@@ -352,15 +387,16 @@ func (k *keeper) locksOf(l *Lease) (names []string) {
 // made here. Both end by themselves otherwise.
 func (l *Lease) finish(ctx context.Context, locks []string) {
 	for _, name := range locks {
-		_ = l.giveBack(ctx, name)
+		_ = l.giveBack(ctx, name, nil)
 	}
 	if l.owned {
 		_ = l.clerk.Revoke(ctx, l.id)
 	}
 }
 
-// giveBack sees to it that the lease neither holds a lock nor waits for it.
-func (l *Lease) giveBack(ctx context.Context, name string) error {
+// giveBack sees to it that the lease neither holds a lock nor waits for it. A grant that
+// stays, by its token, is left alone.
+func (l *Lease) giveBack(ctx context.Context, name string, stays func(l *Lease, name string, token uint64) bool) error {
 	c := l.clerk
 	err := c.onLock(ctx, clerkwire.KindLeaveQueue, func(session, lane, seq uint64) clerkwire.Message {
 		return clerkwire.LeaveQueue{Session: session, Lane: lane, Seq: seq, Lock: []byte(name), Lease: l.id}
@@ -369,6 +405,8 @@ func (l *Lease) giveBack(ctx context.Context, name string) error {
 	switch {
 	case !errors.As(err, &e) || e.Outcome == api.OutcomeUnknown:
 		return err
+	case e.Code == api.CodeLockHeld && stays != nil && stays(l, name, e.Revision):
+		return nil
 	case e.Code == api.CodeLockHeld: // the grant came first
 		if err = c.release(ctx, name, e.Revision); errors.Is(err, ErrLockLost) {
 			return nil

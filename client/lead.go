@@ -64,6 +64,7 @@ func (c *Clerk) Lead(ctx context.Context, name string, as Candidate, lead func(c
 			return err
 		}
 		if !c.route.sleep(ctx, jitter(max(round, 1))) {
+			c.resignLease(lease)
 			return c.givenUp(ctx, new(trail), false)
 		}
 	}

@@ -95,8 +95,9 @@ func (k *Lock) Lease() *Lease { return k.lease }
 // Context returns a context that ends with the lock: with the lease's context, which ends
 // before the servers can give the lock to others (see Lease.Context), and with Release. The
 // cause is ErrLeaseLost; ErrLockLost, if a server said so; context.Canceled after Release,
-// and ErrClosed after Close. Whoever takes a lease or its lock away by hand does so at once:
-// then a keep-alive tells it, or the next call.
+// and ErrClosed after Close. If somebody takes the lease or the lock away by hand, others may
+// have it at once: the end of a lease is told by the next keep-alive, and that of a lock by
+// the next guarded write or Publish, and by nothing else.
 func (k *Lock) Context() context.Context { return k.ctx }
 
 // Guard lets a write happen only while the lock is held, at the write's place in the log.
@@ -283,7 +284,7 @@ func (s *seek) run() {
 		if s.deliver(sought{lock: held}) {
 			return
 		}
-		s.clerk.keeper.dropLock(held, context.Canceled)
+		s.clerk.keeper.dropOne(held)
 	}
 	if errors.Is(err, ErrLeaseLost) {
 		s.clerk.keeper.drop(s.lease, ErrLeaseLost) // with its places in queues
@@ -291,8 +292,9 @@ func (s *seek) run() {
 		return
 	}
 	outcome := api.OutcomeNotApplied
-	if err == nil || s.queued || s.caller.Err() != nil {
-		if s.lease.giveBack(s.lease.ctx, s.name) != nil {
+	if err == nil || s.queued || s.caller.Err() != nil || errors.Is(err, ErrOutcomeUnknown) {
+		// A grant that an earlier call has, and believes in, is not this one's to give back.
+		if s.lease.giveBack(s.lease.ctx, s.name, s.clerk.keeper.stands) != nil {
 			outcome = api.OutcomeUnknown
 		}
 	}

@@ -188,6 +188,98 @@ func TestALockIsLostWithItsLease(t *testing.T) {
 	})
 }
 
+// Goal (K7): a call for a lock that its lease holds already takes nothing away from the call
+// that got it, however it ends. Method: a second call whose caller leaves while the servers
+// are silent, and which is then answered with the token of the first; a third that is
+// granted as its caller leaves.
+func TestALockIsNotGivenBackByAnotherCall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFakeCluster(t, "n1")
+		f.leases()
+		serve, quiet := f.before, false
+		f.before = func(c *fakeConn, a asked) bool {
+			switch {
+			case a.kind == clerkwire.KindAcquire && quiet:
+			case a.kind == clerkwire.KindAcquire:
+				sendFrame(c, clerkwire.KindAcquired, a.number, clerkwire.Acquired{Lease: a.lock.Lease, Token: 9})
+			case a.kind == clerkwire.KindLeaveQueue:
+				c.refuse(a, clerkwire.Refused{Code: api.CodeLockHeld, Outcome: api.OutcomeNotApplied, Decided: true, Revision: 9})
+			case a.kind == clerkwire.KindRelease:
+				sendFrame(c, a.kind.Answer(), a.number, clerkwire.Written{})
+			default:
+				return serve(c, a)
+			}
+			return true
+		}
+		c := f.dial(nil)
+		defer f.end(c)
+		l, err := c.Grant(t.Context(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := l.Lock(t.Context(), "jobs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.set(func() { quiet = true })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if second, err := l.Lock(ctx, "jobs"); err == nil {
+			t.Errorf("void: the second call got %+v", second)
+		}
+		f.set(func() { quiet = false })
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := len(f.requests(clerkwire.KindRelease)); n != 0 || first.Context().Err() != nil {
+			t.Errorf("%d releases were sent, and the first call's lock ended with %v", n, context.Cause(first.Context()))
+		}
+		if err := first.Release(t.Context()); err != nil || len(f.requests(clerkwire.KindRelease)) != 1 {
+			t.Errorf("its own release: %v", err)
+		}
+	})
+}
+
+// Goal (K9): a guarded write that is refused because the lock is lost ends the lock's
+// context. Method: servers that refuse it so; a lock of another name goes on.
+func TestAGuardedWriteTellsThatALockIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFakeCluster(t, "n1")
+		f.leases()
+		serve := f.before
+		f.before = func(c *fakeConn, a asked) bool {
+			switch a.kind {
+			case clerkwire.KindAcquire:
+				sendFrame(c, clerkwire.KindAcquired, a.number, clerkwire.Acquired{Lease: a.lock.Lease, Token: 9})
+			case clerkwire.KindPut:
+				c.refuse(a, clerkwire.Refused{Code: api.CodeLockLost, Outcome: api.OutcomeNotApplied, Decided: true})
+			default:
+				return serve(c, a)
+			}
+			return true
+		}
+		c := f.dial(nil)
+		defer f.end(c)
+		l, err := c.Grant(t.Context(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := l.Lock(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := l.Lock(t.Context(), "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Put(t.Context(), "k", []byte("v"), a.Guard()); !errors.Is(err, ErrLockLost) {
+			t.Errorf("the write: %v", err)
+		}
+		if cause := context.Cause(a.Context()); !errors.Is(cause, ErrLockLost) || b.Context().Err() != nil {
+			t.Errorf("the locks ended with %v and %v", cause, context.Cause(b.Context()))
+		}
+	})
+}
+
 // Goal (K6): a resource with fences takes no token that is smaller than one it has seen, of
 // the same lock, also when it goes on where it was. Method: a few tokens in a row.
 func TestFencesRefuseEarlierHolders(t *testing.T) {

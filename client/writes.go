@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -117,6 +118,9 @@ func (c *Clerk) write(ctx context.Context, kind clerkwire.Kind, key string, valu
 		return m
 	})
 	if err != nil {
+		if g := m.More.Guard; g.Token != 0 && errors.Is(err, ErrLockLost) {
+			c.keeper.lockLost(g.Lock, g.Token)
+		}
 		return clerkwire.Written{}, err
 	}
 	return w.written, nil

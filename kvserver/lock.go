@@ -236,16 +236,16 @@ func (w *lockWait) forsake() {
 // this ends. The errors are failure.NotWaiting, failure.LeaseGone, failure.Stopping,
 // failure.TooManyWatches, those of access.Gate.Allow and those of a linearizable read.
 func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease int64, after uint64, limit time.Duration) (token uint64, err error) {
-	if err := s.awaitLevel(ctx, kv.LevelHistory, "locks"); err != nil {
-		return 0, err
-	}
 	if err := s.Serving(); err != nil {
 		return 0, err
 	}
-	if err := s.EnterOrRefuse(Watches); err != nil {
+	if err := s.EnterOrRefuse(Watches); err != nil { // before anything is waited for
 		return 0, err
 	}
 	defer s.Leave(Watches, 0)
+	if err := s.awaitLevel(ctx, kv.LevelHistory, "locks"); err != nil {
+		return 0, err
+	}
 	queued := s.machine.Queue(name, lease)
 	defer queued.Close()
 	timer := time.NewTimer(limit)

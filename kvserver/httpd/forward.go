@@ -17,6 +17,7 @@ func (x *exchange) remote(mayForward bool, body []byte) kvserver.Remote {
 		return nil
 	}
 	return func(ctx context.Context, leader string) (err error) {
+		x.passed = leader
 		x.relayed, err = x.door.peers.forward(ctx, leader, x, body)
 		return err
 	}

@@ -369,7 +369,8 @@ func (x *exchange) trailed() {
 		Node: x.door.nodeID, ID: x.id, Method: x.r.Method, AtMs: x.begun.UnixMilli(), EndedNs: int64(took),
 		Leader: x.passed, Status: x.status, Code: x.code, Outcome: x.outcome,
 	}
-	if index, term, at := x.place.Get(); index != 0 {
+	// What was passed on had not happened here, wherever it was put before.
+	if index, term, at := x.place.Get(); index != 0 && x.passed == "" {
 		t.Index, t.Term, t.PlacedNs = index, term, max(at.UnixNano()-x.begun.UnixNano(), 0)
 	}
 	x.door.trails.Keep(t)

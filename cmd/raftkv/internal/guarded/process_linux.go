@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// ownGroup lets a command have a process group of its own, which ends with this program,
-// however that ends.
+// ownGroup lets a command have a process group of its own, and lets the kernel end the
+// command with this program, however that ends. What the command has started itself may
+// then go on.
 func ownGroup(child *exec.Cmd) bool {
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return true

@@ -37,6 +37,9 @@ const signalCode = 128
 // runUnder runs a command while a lock is held. lost says that the lock was lost first. The
 // error is that of a command that could not be started.
 func runUnder(ctx context.Context, command *cobra.Command, held *client.Lock, args []string) (code int, lost bool, err error) {
+	if held.Context().Err() != nil { // this process was stopped since
+		return exit.Failed, true, nil
+	}
 	child := exec.Command(args[0], args[1:]...)
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, unwrapped(command.OutOrStdout()), command.ErrOrStderr()
 	child.Env = append(os.Environ(), lockVariable+"="+held.Name(),

@@ -51,6 +51,7 @@ func TestHowANodeWithAListBeginsBesideACluster(t *testing.T) {
 		"it is no member":                    {shown: []wire.Shown{of("n2", uid, 1)}, known: []seenMembers{says(uid, 9, "n2", "n3")}, want: willAsk, why: "does not know it"},
 		"it is none any more":                {known: []seenMembers{says(uid, 9, "n2", "n3"), says(uid, 7, "n1", "n2", "n3")}, want: willAsk, why: "does not know it"},
 		"it replaces itself":                 {known: []seenMembers{says(uid, 7, "n1", "n2")}, replaces: "n1", want: willAsk, why: "replace its own"},
+		"somebody to join says it to nobody": {shown: []wire.Shown{of("n2", core.UID{}, 0), of("n3", core.UID{}, 0)}, known: []seenMembers{{hidden: true}}, want: willAsk, why: "without a token"},
 		"they say it to nobody":              {shown: []wire.Shown{of("n2", uid, 1)}, known: []seenMembers{{hidden: true}}, want: willAsk, why: "without a token"},
 	} {
 		got, why := judgeBeginning("n1", c.replaces, list, c.shown, c.more, c.known)

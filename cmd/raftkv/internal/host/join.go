@@ -322,6 +322,8 @@ func judgeBeginning(self, replaces core.ID, list Members, shown, more []wire.Sho
 	}
 	member := slices.ContainsFunc(newest.Members, func(m api.Member) bool { return m.ID == string(self) })
 	switch heard := len(shown) + 1; {
+	case uid == "" && hidden:
+		return willAsk, "a cluster runs, which says to nobody without a token who its members are"
 	case uid == "" && heard < members.Majority(len(list)):
 		return waits, fmt.Sprintf("%d of the %d nodes of --cluster answer, and %d are needed", heard, len(list), members.Majority(len(list)))
 	case uid == "":

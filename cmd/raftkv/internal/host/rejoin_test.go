@@ -1,12 +1,15 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -280,13 +283,21 @@ func TestADirectoryThatWasPutBackOrCopiedIsRefused(t *testing.T) {
 	put(t, nodes[w], "c", "v")
 }
 
+// copied copies the directory of a node that may run: it is read again if a file has gone.
 func copied(t *testing.T, from string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
+	for try := range 100 {
+		to := filepath.Join(t.TempDir(), "copy"+strconv.Itoa(try))
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil {
+			return to
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
-	return to
+	t.Fatalf("files of %s come and go all the time", from)
+	return ""
 }
 
 // Goal: a directory that was put back to an earlier moment since the node's last

@@ -171,13 +171,15 @@ func (s *Stage) Start(id core.ID) error {
 func (s *Stage) serve(ctx context.Context, a *actor, node *host.Node, ended chan struct{}) {
 	err := node.Serve(ctx, func() {})
 	wanted := ctx.Err() != nil
+	close(ended) // first: who starts the node anew waits for it, and has mu
 	if !wanted {
-		s.Network.remove(a.id)
 		s.mu.Lock()
-		a.node = nil
+		if a.node == node {
+			a.node = nil
+			s.Network.remove(a.id)
+		}
 		s.mu.Unlock()
 	}
-	close(ended)
 	if !wanted && s.Failed != nil {
 		s.Failed(a.id, err)
 	}
