@@ -221,13 +221,18 @@ func TestALockIsNotGivenBackByAnotherCall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.set(func() { quiet = true })
+		turn := func(to bool) {
+			f.hook.Lock()
+			defer f.hook.Unlock()
+			quiet = to
+		}
+		turn(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if second, err := l.Lock(ctx, "jobs"); err == nil {
 			t.Errorf("void: the second call got %+v", second)
 		}
-		f.set(func() { quiet = false })
+		turn(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if n := len(f.requests(clerkwire.KindRelease)); n != 0 || first.Context().Err() != nil {
