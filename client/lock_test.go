@@ -143,7 +143,7 @@ func TestALockOfACallerThatLeftIsGivenBack(t *testing.T) {
 
 // Goal (K9): a lock that the servers have taken away is lost with its lease, and one whose
 // token holds nothing any more with the call that hears of it. Method: a lease that ends at
-// the servers; a Publish that is refused.
+// the servers; a Publish and a guarded write that are refused.
 func TestALockIsLostWithItsLease(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFakeCluster(t, "n1")
@@ -153,7 +153,7 @@ func TestALockIsLostWithItsLease(t *testing.T) {
 			switch a.kind {
 			case clerkwire.KindAcquire:
 				sendFrame(c, clerkwire.KindAcquired, a.number, clerkwire.Acquired{Lease: a.lock.Lease, Token: 9})
-			case clerkwire.KindPublish:
+			case clerkwire.KindPublish, clerkwire.KindPut:
 				c.refuse(a, clerkwire.Refused{Code: api.CodeLockLost, Outcome: api.OutcomeNotApplied, Decided: true})
 			default:
 				return serve(c, a)
@@ -176,6 +176,13 @@ func TestALockIsLostWithItsLease(t *testing.T) {
 		}
 		if err := a.Publish(t.Context(), nil); !errors.Is(err, ErrLockLost) || !errors.Is(context.Cause(a.Context()), ErrLockLost) || b.Context().Err() != nil {
 			t.Errorf("published: %v, %v, %v", err, context.Cause(a.Context()), b.Context().Err())
+		}
+		guards, err := l.Lock(t.Context(), "guards")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Put(t.Context(), "k", nil, guards.Guard()); !errors.Is(err, ErrLockLost) || !errors.Is(context.Cause(guards.Context()), ErrLockLost) || b.Context().Err() != nil {
+			t.Errorf("a guarded write: %v, %v, %v", err, context.Cause(guards.Context()), b.Context().Err())
 		}
 		leases.set(func() { leases.ends[l.ID()] = time.Now() })
 		select {
@@ -240,47 +247,6 @@ func TestALockIsNotGivenBackByAnotherCall(t *testing.T) {
 		}
 		if err := first.Release(t.Context()); err != nil || len(f.requests(clerkwire.KindRelease)) != 1 {
 			t.Errorf("its own release: %v", err)
-		}
-	})
-}
-
-// Goal (K9): a guarded write that is refused because the lock is lost ends the lock's
-// context. Method: servers that refuse it so; a lock of another name goes on.
-func TestAGuardedWriteTellsThatALockIsLost(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFakeCluster(t, "n1")
-		f.leases()
-		serve := f.before
-		f.before = func(c *fakeConn, a asked) bool {
-			switch a.kind {
-			case clerkwire.KindAcquire:
-				sendFrame(c, clerkwire.KindAcquired, a.number, clerkwire.Acquired{Lease: a.lock.Lease, Token: 9})
-			case clerkwire.KindPut:
-				c.refuse(a, clerkwire.Refused{Code: api.CodeLockLost, Outcome: api.OutcomeNotApplied, Decided: true})
-			default:
-				return serve(c, a)
-			}
-			return true
-		}
-		c := f.dial(nil)
-		defer f.end(c)
-		l, err := c.Grant(t.Context(), time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := l.Lock(t.Context(), "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := l.Lock(t.Context(), "b")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Put(t.Context(), "k", []byte("v"), a.Guard()); !errors.Is(err, ErrLockLost) {
-			t.Errorf("the write: %v", err)
-		}
-		if cause := context.Cause(a.Context()); !errors.Is(cause, ErrLockLost) || b.Context().Err() != nil {
-			t.Errorf("the locks ended with %v and %v", cause, context.Cause(b.Context()))
 		}
 	})
 }

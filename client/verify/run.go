@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"raftkv/client"
@@ -81,26 +80,11 @@ func Run(ctx context.Context, clerks []*client.Clerk, config Config) *History {
 	calls, endCalls := context.WithCancel(context.Background())
 	defer endCalls()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, endCalls) })()
-	driving, cancel := context.WithTimeout(ctx, config.Duration)
-	defer cancel()
-	var running sync.WaitGroup
-	for i := range config.Clients {
-		d := newDriver(calls, i, &config, clerks[i%len(clerks)], h)
+	drive(ctx, &config, func(driving context.Context, number int) {
+		d := newDriver(calls, number, &config, clerks[number%len(clerks)], h)
 		d.plant = p
-		running.Go(func() { d.drive(driving) })
-	}
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	for begun := time.Now(); driving.Err() == nil; {
-		select {
-		case <-driving.Done():
-		case now := <-ticker.C:
-			if config.Progress != nil {
-				config.Progress(now.Sub(begun))
-			}
-		}
-	}
-	running.Wait()
+		d.drive(driving)
+	})
 	last := newDriver(calls, config.Clients, &config, clerks[0], h)
 	for k := range config.Keys {
 		last.read(last.key(k))
