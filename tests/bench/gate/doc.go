@@ -5,5 +5,5 @@
 // program is divided by the mean of the two earlier ones in the same round; what the two
 // earlier ones differ by is what the machine itself adds. Judge decides by these ratios.
 //
-//	make gate BASE=v1.2.3
+//	make gate BASE=COMMIT
 package gate

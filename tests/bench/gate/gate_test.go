@@ -25,7 +25,7 @@ type quantity struct {
 	of    func(rod.Run) float64
 }
 
-// The limits are those at which ten gates of a program against itself raise no alarm.
+// By how much a quantity may grow. Processor time is steadier than all that waits for disks.
 const (
 	processorLimit = 0.05
 	speedLimit     = 0.10
