@@ -30,7 +30,7 @@ type Seeker[ID cmp.Ordered] struct {
 	Sources Sources
 	DNS     Resolver // nil: no source needs it
 	// Missing returns the members with whom the node is not connected, and none of them
-	// while it is connected with a majority.
+	// while it needs nobody more.
 	Missing func() []ID
 	// Ask asks an address which member is there.
 	Ask func(ctx context.Context, address string) (ID, error)

@@ -60,8 +60,10 @@ func TestNodesWithNewAddressesLeadAgainByDiscovery(t *testing.T) {
 		nodes[i] = runs(t, configs[i])
 	}
 	putAnyhow(t, nodes[1], "after")
-	if status, _, body := ask(t, nodes[2], "GET", "/v1/kv/k", ""); status != 200 || membersOf(t, nodes[2]).UID != uid {
-		t.Errorf("it is another cluster: %d %s, uid %s and before %s", status, body, membersOf(t, nodes[2]).UID, uid)
+	eventually(t, "n3 has met the leader", func() bool { status, _, _ := ask(t, nodes[2], "GET", "/v1/kv/k", ""); return status == 200 })
+	eventually(t, "n3 has read the record", func() bool { return membersOf(t, nodes[2]).Level.Level == levels.Newest })
+	if is := membersOf(t, nodes[2]).UID; is != uid {
+		t.Errorf("it is another cluster: uid %s and before %s", is, uid)
 	}
 	if err := nodes[2].Close(); err != nil {
 		t.Fatal(err)
@@ -74,8 +76,8 @@ func TestNodesWithNewAddressesLeadAgainByDiscovery(t *testing.T) {
 }
 
 // Goal: a node looks for members by discovery while it is connected with fewer than a
-// majority of the voters, itself among them, in either direction, and then for all that are
-// missing; a learner that is connected does not count. Method: a table.
+// majority of the voters, itself among them, in either direction, or knows no leader, and then
+// for all that are missing; a learner that is connected does not count. Method: a table.
 func TestWhoIsMissing(t *testing.T) {
 	record := members.First(members.UID{1}, levels.Members, []members.ID{"n1", "n2", "n3"})
 	record.Put(members.Member{ID: "n4", Role: members.Learner})
@@ -84,15 +86,18 @@ func TestWhoIsMissing(t *testing.T) {
 	for name, c := range map[string]struct {
 		record *members.Record
 		peers  map[core.ID]wire.PeerStats
+		led    bool
 		want   []core.ID
 	}{
-		"alone":              {&record, nil, []core.ID{"n2", "n3", "n4"}},
-		"alone, by the list": {nil, nil, []core.ID{"n2", "n3"}},
-		"a majority":         {&record, map[core.ID]wire.PeerStats{"n2": on}, nil},
-		"one that called":    {&record, map[core.ID]wire.PeerStats{"n3": in}, nil},
-		"a learner only":     {&record, map[core.ID]wire.PeerStats{"n4": on}, []core.ID{"n2", "n3"}},
+		"alone":                {&record, nil, false, []core.ID{"n2", "n3", "n4"}},
+		"alone, by the list":   {nil, nil, false, []core.ID{"n2", "n3"}},
+		"a majority":           {&record, map[core.ID]wire.PeerStats{"n2": on}, true, nil},
+		"one that called":      {&record, map[core.ID]wire.PeerStats{"n3": in}, true, nil},
+		"a learner only":       {&record, map[core.ID]wire.PeerStats{"n4": on}, false, []core.ID{"n2", "n3"}},
+		"all but the leader":   {&record, map[core.ID]wire.PeerStats{"n2": on, "n4": on}, false, []core.ID{"n3"}},
+		"a leader without any": {&record, nil, true, []core.ID{"n2", "n3", "n4"}},
 	} {
-		got := missing("n1", c.record, list, wire.Stats{Peers: c.peers})
+		got := missing("n1", c.record, list, wire.Stats{Peers: c.peers}, c.led)
 		if slices.Sort(got); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v are missing, not %v", name, got, c.want)
 		}

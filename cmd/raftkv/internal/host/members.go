@@ -284,7 +284,8 @@ func (n *Node) startSeeking() {
 	seeker := &discover.Seeker[core.ID]{
 		Sources: n.config.Discover, DNS: net.DefaultResolver, Pause: n.config.discoverPause, Logger: n.logger,
 		Missing: func() []core.ID {
-			return missing(n.config.ID, n.driver.Configurations().Newest.Record, n.config.Members, n.transport.Stats())
+			led := n.raft.Status().Leader != core.None
+			return missing(n.config.ID, n.driver.Configurations().Newest.Record, n.config.Members, n.transport.Stats(), led)
 		},
 		Found: n.transport.Suggest,
 		Ask: func(ctx context.Context, address string) (core.ID, error) {
@@ -300,9 +301,11 @@ func (n *Node) startSeeking() {
 	}()
 }
 
-// missing returns the members with whom a node is not connected in either direction, and
-// nobody while it is connected with a majority of the voters, itself among them.
-func missing(self core.ID, record *members.Record, list Members, stats wire.Stats) (missing []core.ID) {
+// missing returns the members with whom a node is not connected in either direction. It
+// returns nobody while the node knows a leader and is connected with a majority of the voters,
+// itself among them. A majority alone is not enough: the leader may be the one that is missing,
+// and the leader, with a majority of its own, looks for nobody.
+func missing(self core.ID, record *members.Record, list Members, stats wire.Stats, led bool) (missing []core.ID) {
 	voters, all := list.IDs(), list.IDs()
 	if record != nil {
 		voters, all = record.Voters(), nil
@@ -320,7 +323,7 @@ func missing(self core.ID, record *members.Record, list Members, stats wire.Stat
 			reached++
 		}
 	}
-	if reached >= members.Majority(len(voters)) {
+	if led && reached >= members.Majority(len(voters)) {
 		return nil
 	}
 	return missing
