@@ -314,10 +314,14 @@ func (s *seek) get() (token uint64, err error) {
 			a, err = s.wait(a.After)
 		}
 		var e *Error
-		lostPlace := errors.As(err, &e) && e.Code == api.CodeLockNotFound // by somebody else's hand
-		if !lostPlace || !s.clerk.route.sleep(s.caller, jitter(round)) {
-			return a.Token, err
+		lostPlace := errors.As(err, &e) && e.Code == api.CodeLockNotFound // by somebody else's hand, or by Close
+		if lostPlace && s.clerk.route.sleep(s.caller, jitter(round)) {
+			continue
 		}
+		if lostPlace && s.lease.ctx.Err() != nil {
+			err = s.clerk.givenUp(s.lease.ctx, new(trail), false)
+		}
+		return a.Token, err
 	}
 }
 
