@@ -52,12 +52,12 @@ func (c *Change) Encode() []byte {
 
 // DecodeChange reads a change, which must be all of b.
 func DecodeChange(b []byte) (*Change, error) {
-	r := reader{rest: b}
-	c := &Change{Action: Action(r.upTo(uint64(actionMax))), Match: r.number(), Name: r.text(MaxNameBytes), State: State(r.upTo(uint64(stateMax)))}
-	if r.upTo(1) == 1 {
+	r := read(b)
+	c := &Change{Action: Action(r.UpTo(uint64(actionMax))), Match: r.Number(), Name: r.Text(MaxNameBytes), State: State(r.UpTo(uint64(stateMax)))}
+	if r.Flag() {
 		c.Identity = r.identity()
 	}
-	if r.upTo(1) == 1 {
+	if r.Flag() {
 		c.Token = r.token()
 	}
 	if err := r.end(); err != nil {

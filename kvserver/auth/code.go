@@ -3,6 +3,8 @@ package auth
 import (
 	"encoding/binary"
 	"errors"
+
+	"raftkv/kvserver/fields"
 )
 
 // ErrMalformed is the error of everything that no version of this package has encoded.
@@ -59,65 +61,20 @@ func appendToken(dst []byte, t *Token) []byte {
 	return appendText(dst, t.Comment)
 }
 
-// reader reads an encoding from the front. After the first fault it reads zeros.
-type reader struct {
-	rest []byte
-	bad  bool
-}
+// reader reads identities and tokens from the front.
+type reader struct{ fields.Reader }
 
-func (r *reader) check(ok bool) {
-	if !ok {
-		r.bad, r.rest = true, nil
-	}
-}
-
-func (r *reader) number() uint64 {
-	n, length := binary.Uvarint(r.rest)
-	r.check(length == 1 || length > 1 && r.rest[length-1] != 0)
-	if r.bad {
-		return 0
-	}
-	r.rest = r.rest[length:]
-	return n
-}
-
-// upTo reads a number that is at most highest.
-func (r *reader) upTo(highest uint64) uint64 {
-	n := r.number()
-	r.check(n <= highest)
-	if r.bad {
-		return 0
-	}
-	return n
-}
-
-func (r *reader) raw(n int) []byte {
-	r.check(n <= len(r.rest))
-	if r.bad {
-		return make([]byte, min(n, len(Hash{})))
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *reader) text(longest int) string {
-	n := r.upTo(uint64(longest))
-	if r.bad {
-		return ""
-	}
-	return string(r.raw(int(n)))
-}
+func read(b []byte) reader { return reader{fields.Reader{Rest: b}} }
 
 func (r *reader) identity() *Identity {
-	i := &Identity{Name: r.text(MaxNameBytes), Number: r.number(), Disabled: r.upTo(1) == 1}
+	i := &Identity{Name: r.Text(MaxNameBytes), Number: r.Number(), Disabled: r.Flag()}
 	for _, l := range i.Limits.all() {
-		*l = r.upTo(maxLimit)
+		*l = r.UpTo(maxLimit)
 	}
-	for range r.upTo(MaxRules) {
-		rule := Rule{Space: Space(r.upTo(uint64(spaceMax))), Single: r.upTo(1) == 1, Rights: Rights(r.upTo(1<<(rightMax+1) - 1))}
-		rule.Text = r.text(MaxTextBytes)
-		if r.bad {
+	for range r.UpTo(MaxRules) {
+		rule := Rule{Space: Space(r.UpTo(uint64(spaceMax))), Single: r.Flag(), Rights: Rights(r.UpTo(1<<(rightMax+1) - 1))}
+		rule.Text = r.Text(MaxTextBytes)
+		if r.Bad() {
 			break
 		}
 		i.Rules = append(i.Rules, rule)
@@ -126,15 +83,17 @@ func (r *reader) identity() *Identity {
 }
 
 func (r *reader) token() *Token {
-	t := &Token{ID: TokenID(r.raw(tokenIDBytes)), Hash: Hash(r.raw(len(Hash{})))}
-	t.Identity, t.Created, t.Expires = r.number(), r.number(), r.number()
-	t.Comment = r.text(MaxCommentBytes)
+	t := &Token{}
+	r.Fill(t.ID[:])
+	r.Fill(t.Hash[:])
+	t.Identity, t.Created, t.Expires = r.Number(), r.Number(), r.Number()
+	t.Comment = r.Text(MaxCommentBytes)
 	return t
 }
 
 // end returns ErrMalformed if there was a fault or something is left.
 func (r *reader) end() error {
-	if r.bad || len(r.rest) > 0 {
+	if r.End(); r.Bad() {
 		return ErrMalformed
 	}
 	return nil

@@ -45,18 +45,18 @@ const MaxImageBytes = MaxIdentities*(maxRulesBytes+MaxRules*16+MaxNameBytes+128)
 // FromImage reads a table that stands at an index of the log, which must be all of b.
 // Nothing is allocated beyond a small multiple of b.
 func FromImage(b []byte, index uint64) (*Table, error) {
-	r := reader{rest: b}
-	t := &Table{revision: r.number(), state: State(r.upTo(uint64(stateMax)))}
-	for range r.upTo(MaxIdentities) {
+	r := read(b)
+	t := &Table{revision: r.Number(), state: State(r.UpTo(uint64(stateMax)))}
+	for range r.UpTo(MaxIdentities) {
 		i := r.identity()
-		if r.bad {
+		if r.Bad() {
 			break
 		}
 		t.identities = append(t.identities, i)
 	}
-	for range r.upTo(MaxIdentities * MaxTokens) {
+	for range r.UpTo(MaxIdentities * MaxTokens) {
 		k := r.token()
-		if r.bad {
+		if r.Bad() {
 			break
 		}
 		t.tokens = append(t.tokens, k)

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/fields"
 )
 
 // Op is the operation of a command. Values are stored in logs: they are only ever
@@ -347,14 +348,14 @@ func DecodeCommand(b []byte) (Command, error) {
 	case len(b) < 3:
 		return Command{}, fmt.Errorf("%w: %d bytes are too few", ErrMalformed, len(b))
 	}
-	r := fields{rest: b[2:]}
+	r := read(b[2:])
 	c := r.command(Op(b[1]))
-	r.check(len(r.rest) == 0, "bytes after the end")
-	if r.unknown != nil {
-		return Command{}, r.unknown
-	}
-	if r.bad != "" {
-		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
+	r.End()
+	switch unknown, fault := r.Fault(); {
+	case unknown != nil:
+		return Command{}, unknownOf(unknown)
+	case fault != "":
+		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, fault)
 	}
 	return c, nil
 }
@@ -372,50 +373,55 @@ func (c *Command) CheckKnown(level uint64) error {
 	return c.checkLevel(level)
 }
 
+// reader reads the body of a command, or the whole of it, from the front.
+type reader struct{ fields.Reader }
+
+func read(b []byte) reader { return reader{fields.Reader{Rest: b}} }
+
 // command reads the fields that follow the operation.
-func (r *fields) command(op Op) Command {
+func (r *reader) command(op Op) Command {
 	c := Command{Op: op}
-	flags := r.uvarint()
+	flags := r.Number()
 	if later := flags &^ flagsKnown; later != 0 {
-		r.stop("flag", later&-later)
+		r.Stop("flag", later&-later)
 	}
 	if flags&flagID != 0 {
-		c.ID = RequestID{Origin: r.uvarint(), Number: r.uvarint()}
-		r.check(c.ID != (RequestID{}), "an empty identity")
+		c.ID = RequestID{Origin: r.Number(), Number: r.Number()}
+		r.Check(c.ID != (RequestID{}), "an empty identity")
 	}
 	if flags&flagSession != 0 {
-		id, lane, seq := r.uvarint(), r.uvarint(), r.uvarint()
-		r.check(lane <= math.MaxUint32, "a lane beyond 32 bits")
+		id, lane, seq := r.Number(), r.Number(), r.Number()
+		r.Check(lane <= math.MaxUint32, "a lane beyond 32 bits")
 		c.Session = SessionCall{ID: id, Lane: uint32(lane), Seq: seq}
-		r.check(c.Session != (SessionCall{}), "an empty session")
+		r.Check(c.Session != (SessionCall{}), "an empty session")
 	}
 	if flags&flagTime != 0 {
-		c.Time = r.uvarint()
-		r.check(c.Time != 0, "an empty time")
+		c.Time = r.Number()
+		r.Check(c.Time != 0, "an empty time")
 	}
 	if flags&flagMaxLength != 0 {
-		c.MaxLength = r.uvarint()
-		r.check(c.MaxLength != 0, "an empty limit")
+		c.MaxLength = r.Number()
+		r.Check(c.MaxLength != 0, "an empty limit")
 	}
 	if flags&flagIfVersion != 0 {
-		r.check(flags&flagCondition == 0, "two conditions")
-		c.Condition = Condition{Kind: IfVersion, Number: r.uvarint()}
+		r.Check(flags&flagCondition == 0, "two conditions")
+		c.Condition = Condition{Kind: IfVersion, Number: r.Number()}
 	}
 	if flags&flagQuota != 0 {
-		c.Quota = r.uvarint()
-		r.check(c.Quota != 0, "an empty quota")
+		c.Quota = r.Number()
+		r.Check(c.Quota != 0, "an empty quota")
 	}
 	if flags&flagIdempotency != 0 {
-		c.IdempotencyKey = string(r.bytes())
-		r.check(c.IdempotencyKey != "", "an empty idempotency key")
+		c.IdempotencyKey = string(r.Bytes())
+		r.Check(c.IdempotencyKey != "", "an empty idempotency key")
 	}
 	if flags&flagCondition != 0 {
-		c.Condition.Kind = ConditionKind(r.byte())
+		c.Condition.Kind = ConditionKind(r.Byte())
 		if c.Condition.Kind > conditionMax {
-			r.stop("condition", uint64(c.Condition.Kind))
+			r.Stop("condition", uint64(c.Condition.Kind))
 		}
-		r.check(c.Condition.Kind > IfVersion, "a condition that has another encoding")
-		c.Condition.Number = r.uvarint()
+		r.Check(c.Condition.Kind > IfVersion, "a condition that has another encoding")
+		c.Condition.Number = r.Number()
 	}
 	if flags&flagGuard != 0 {
 		c.Guard = r.guard()
@@ -424,70 +430,10 @@ func (r *fields) command(op Op) Command {
 	c.Tie = r.tie(flags)
 	c.KeepValue = flags&flagKeepValue != 0
 	if flags&flagCaller != 0 {
-		c.Caller.Identity = r.uvarint()
-		for i := range c.Caller.Token {
-			c.Caller.Token[i] = r.byte()
-		}
-		r.check(c.Caller != (auth.Author{}), "an empty caller")
+		c.Caller.Identity = r.Number()
+		r.Fill(c.Caller.Token[:])
+		r.Check(c.Caller != (auth.Author{}), "an empty caller")
 	}
-	c.Key, c.Value = r.bytes(), r.bytes()
+	c.Key, c.Value = r.Bytes(), r.Bytes()
 	return c
-}
-
-// fields reads an encoding from the front and remembers the first fault in it;
-// after that it reads zeros.
-type fields struct {
-	rest    []byte
-	bad     string
-	unknown *UnknownError // instead of bad, if a later version may know its meaning
-}
-
-func (f *fields) check(ok bool, bad string) {
-	if !ok && f.bad == "" {
-		f.bad = bad
-		f.rest = nil
-	}
-}
-
-// stop ends the reading at a number that this version does not know. The bytes
-// behind it cannot be judged.
-func (f *fields) stop(what string, number uint64) {
-	if f.bad == "" {
-		f.unknown = &UnknownError{What: what, Number: number}
-	}
-	f.check(false, what)
-}
-
-// uvarint reads one number. A longer form of a number than needed is refused,
-// or equal commands would have different bytes.
-func (f *fields) uvarint() uint64 {
-	v, n := binary.Uvarint(f.rest)
-	f.check(n > 0, "a number that is cut off or too large")
-	f.check(n <= 1 || f.rest[n-1] != 0, "a number with needless bytes")
-	if f.bad != "" {
-		return 0
-	}
-	f.rest = f.rest[n:]
-	return v
-}
-
-func (f *fields) byte() byte {
-	f.check(len(f.rest) > 0, "cut off")
-	if f.bad != "" {
-		return 0
-	}
-	b := f.rest[0]
-	f.rest = f.rest[1:]
-	return b
-}
-
-func (f *fields) bytes() []byte {
-	n := f.uvarint()
-	f.check(n <= uint64(len(f.rest)), "a length beyond the end")
-	if f.bad != "" {
-		return nil
-	}
-	b := f.rest[:n:n]
-	f.rest = f.rest[n:]
-	return b
 }

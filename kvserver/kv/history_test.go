@@ -80,10 +80,10 @@ func (p *pair) apply(index uint64, c Command) Result {
 
 func number(t *testing.T, c Command) uint64 {
 	t.Helper()
-	f := fields{rest: c.Value[1:]}
-	n := f.uvarint()
-	if f.bad != "" {
-		t.Fatal(f.bad)
+	f := read(c.Value[1:])
+	n := f.Number()
+	if f.Bad() {
+		t.Fatal("no number")
 	}
 	return n
 }

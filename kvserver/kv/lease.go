@@ -38,13 +38,13 @@ func (c *Command) leaseFlags() uint64 {
 }
 
 // tie reads what the flags say of a tie.
-func (r *fields) tie(flags uint64) (t Tie) {
+func (r *reader) tie(flags uint64) (t Tie) {
 	if flags&flagLease != 0 {
-		t.Lease = int64(r.uvarint())
-		r.check(t.Lease != 0, "an empty lease")
+		t.Lease = int64(r.Number())
+		r.Check(t.Lease != 0, "an empty lease")
 	}
 	if flags&flagTTL != 0 {
-		t.TTL = r.uvarint()
+		t.TTL = r.Number()
 		t.Keep = t.TTL == 0
 	}
 	return t
@@ -74,10 +74,10 @@ func KeepAlive(ids ...int64) Command {
 
 // KeptOne returns the lease of a keep-alive that is of one alone.
 func (c *Command) KeptOne() (id int64, one bool) {
-	f := fields{rest: c.Value}
-	one = c.Op == OpKeepAlive && f.byte() == bodyVersion && f.uvarint() == 1
-	id = int64(f.uvarint())
-	return id, one && f.bad == "" && len(f.rest) == 0
+	f := read(c.Value)
+	one = c.Op == OpKeepAlive && f.Byte() == bodyVersion && f.Number() == 1
+	id = int64(f.Number())
+	return id, one && !f.Bad() && len(f.Rest) == 0
 }
 
 // Revoke returns the command that ends a lease now.
@@ -113,11 +113,11 @@ func (t Tie) fits() bool {
 
 // runLease applies an operation on leases.
 func (s *Store) runLease(c Command) Result {
-	f := fields{rest: c.Value}
+	f := read(c.Value)
 	if c.Op == OpTick {
 		return s.tick()
 	}
-	f.check(f.byte() == bodyVersion, "another version")
+	f.Check(f.Byte() == bodyVersion, "another version")
 	switch c.Op {
 	case OpGrant:
 		return s.grant(&f, c)
@@ -132,10 +132,10 @@ func (s *Store) malformed() Result {
 	return Result{Status: StatusUnknownCommand, Revision: s.revision}
 }
 
-func (s *Store) grant(f *fields, c Command) Result {
-	id, ttl, note := int64(f.uvarint()), f.uvarint(), string(f.bytes())
-	f.check(len(f.rest) == 0, "bytes after the end")
-	if f.bad != "" || ttl < lease.MinTTL || ttl > lease.MaxTTL || len(note) > lease.MaxNoteBytes {
+func (s *Store) grant(f *reader, c Command) Result {
+	id, ttl, note := int64(f.Number()), f.Number(), string(f.Bytes())
+	f.End()
+	if f.Bad() || ttl < lease.MinTTL || ttl > lease.MaxTTL || len(note) > lease.MaxNoteBytes {
 		return s.malformed()
 	}
 	id, refused := s.leases.Grant(s.applied, id, lease.Lease{TTL: ttl, Owner: c.owner(), Note: note})
@@ -162,15 +162,15 @@ func (s *Store) uses(c *Command, id int64) bool {
 	return found && s.auth.MayUseLease(c.Caller, l.Owner)
 }
 
-func (s *Store) keepAlive(f *fields, c Command) Result {
-	n := f.uvarint()
-	f.check(n >= 1 && n <= lease.MaxKept, "too many leases, or none")
+func (s *Store) keepAlive(f *reader, c Command) Result {
+	n := f.Number()
+	f.Check(n >= 1 && n <= lease.MaxKept, "too many leases, or none")
 	var ids []int64
-	for range min(n, uint64(len(f.rest))) {
-		ids = append(ids, int64(f.uvarint()))
+	for range min(n, uint64(len(f.Rest))) {
+		ids = append(ids, int64(f.Number()))
 	}
-	f.check(uint64(len(ids)) == n && len(f.rest) == 0, "another number of leases")
-	if f.bad != "" {
+	f.Check(uint64(len(ids)) == n && len(f.Rest) == 0, "another number of leases")
+	if f.Bad() {
 		return s.malformed()
 	}
 	kept := make([]byte, 0, 4*len(ids))
@@ -187,18 +187,18 @@ func (s *Store) keepAlive(f *fields, c Command) Result {
 // Kept returns, for each lease of a keep-alive in its order, the TTL in milliseconds that
 // it has whole again, 0 for one that is not there.
 func (r Result) Kept() (ttls []uint64) {
-	f := fields{rest: r.Value}
-	for len(f.rest) > 0 {
-		ttls = append(ttls, f.uvarint())
+	f := read(r.Value)
+	for len(f.Rest) > 0 {
+		ttls = append(ttls, f.Number())
 	}
 	return ttls
 }
 
-func (s *Store) revoke(f *fields, c Command) Result {
-	id := int64(f.uvarint())
-	f.check(len(f.rest) == 0, "bytes after the end")
+func (s *Store) revoke(f *reader, c Command) Result {
+	id := int64(f.Number())
+	f.End()
 	switch {
-	case f.bad != "":
+	case f.Bad():
 		return s.malformed()
 	case !s.uses(&c, id):
 		return s.refusedByLeases(lease.NotFound)

@@ -131,12 +131,12 @@ func (c *Command) checkLevel(level uint64) error {
 
 // control applies a command that changes no key.
 func (s *Store) control(c Command) Result {
-	f := fields{rest: c.Value}
-	f.check(f.byte() == bodyVersion, "another version")
-	number := f.uvarint()
-	f.check(len(f.rest) == 0, "bytes after the end")
+	f := read(c.Value)
+	f.Check(f.Byte() == bodyVersion, "another version")
+	number := f.Number()
+	f.End()
 	switch {
-	case f.bad != "":
+	case f.Bad():
 		return Result{Status: StatusUnknownCommand, Revision: s.revision}
 	case c.Op == OpForget:
 		return s.forget(number)

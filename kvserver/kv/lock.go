@@ -24,10 +24,10 @@ func (g Guard) append(dst []byte) []byte {
 	return binary.AppendUvarint(append(dst, g.Lock...), g.Token)
 }
 
-func (f *fields) guard() (g Guard) {
-	g.Lock = string(f.bytes())
-	g.Token = f.uvarint()
-	f.check(lockNameFits(len(g.Lock)), "a guard by no lock")
+func (f *reader) guard() (g Guard) {
+	g.Lock = string(f.Bytes())
+	g.Token = f.Number()
+	f.Check(lockNameFits(len(g.Lock)), "a guard by no lock")
 	return g
 }
 
@@ -66,13 +66,13 @@ func AcquireCommand(a Acquire) Command {
 	return Command{Op: OpAcquire, Key: []byte(a.Lock), Value: append(b, a.Value...)}
 }
 
-func (f *fields) acquire() (a Acquire) {
-	a.Lease, a.TTL = int64(f.uvarint()), f.uvarint()
-	limit, delay, flags := f.uvarint(), f.uvarint(), f.uvarint()
-	value := f.bytes()
-	f.check(len(f.rest) == 0, "bytes after the end")
-	f.check((a.Lease != 0) == (a.TTL == 0) && (a.Lease != 0 || a.TTL >= lease.MinTTL && a.TTL <= lease.MaxTTL), "neither a lease nor a TTL")
-	f.check(limit >= 1 && limit <= lock.MaxLimit && delay <= lock.MaxDelay && flags <= flagQueue && len(value) <= lock.MaxValueBytes, "beyond a limit")
+func (f *reader) acquire() (a Acquire) {
+	a.Lease, a.TTL = int64(f.Number()), f.Number()
+	limit, delay, flags := f.Number(), f.Number(), f.Number()
+	value := f.Bytes()
+	f.End()
+	f.Check((a.Lease != 0) == (a.TTL == 0) && (a.Lease != 0 || a.TTL >= lease.MinTTL && a.TTL <= lease.MaxTTL), "neither a lease nor a TTL")
+	f.Check(limit >= 1 && limit <= lock.MaxLimit && delay <= lock.MaxDelay && flags <= flagQueue && len(value) <= lock.MaxValueBytes, "beyond a limit")
 	a.Limit, a.Delay, a.Queue, a.Value = int(limit), delay, flags == flagQueue, bytes.Clone(value)
 	return a
 }
@@ -104,14 +104,14 @@ func (c *Command) lockFieldsFit() bool {
 
 // checkLockAsked is CheckAsked for the body of an operation on a lock.
 func (c *Command) checkLockAsked() error {
-	f := fields{rest: c.Value}
-	f.check(f.byte() == bodyVersion, "another version")
+	f := read(c.Value)
+	f.Check(f.Byte() == bodyVersion, "another version")
 	if c.Op == OpAcquire {
 		f.acquire()
 	} else {
-		f.uvarint()
+		f.Number()
 	}
-	if f.bad != "" {
+	if f.Bad() {
 		return errors.New("the command has a body that no client writes")
 	}
 	return nil
@@ -119,14 +119,14 @@ func (c *Command) checkLockAsked() error {
 
 // makesLease reports whether the command asks for a lock with a lease that is made for it.
 func (c *Command) makesLease() bool {
-	f := fields{rest: c.Value}
-	return c.Op == OpAcquire && f.byte() == bodyVersion && f.acquire().Lease == 0
+	f := read(c.Value)
+	return c.Op == OpAcquire && f.Byte() == bodyVersion && f.acquire().Lease == 0
 }
 
 // runLock applies an operation on a lock.
 func (s *Store) runLock(c Command) Result {
-	f := fields{rest: c.Value}
-	f.check(f.byte() == bodyVersion, "another version")
+	f := read(c.Value)
+	f.Check(f.Byte() == bodyVersion, "another version")
 	switch c.Op {
 	case OpAcquire:
 		return s.acquire(&f, &c)
@@ -142,10 +142,10 @@ func (s *Store) refusedLock(status Status) Result {
 	return Result{Status: status, Revision: s.revision}
 }
 
-func (s *Store) acquire(f *fields, c *Command) Result {
+func (s *Store) acquire(f *reader, c *Command) Result {
 	a, name := f.acquire(), string(c.Key)
 	switch {
-	case f.bad != "":
+	case f.Bad():
 		return s.malformed()
 	case a.Lease != 0 && !s.uses(c, a.Lease):
 		return s.refusedByLeases(lease.NotFound)
@@ -225,11 +225,11 @@ func (s *Store) usedHolder(name string, token uint64, c *Command) bool {
 	return false
 }
 
-func (s *Store) release(f *fields, c *Command) Result {
-	token, name := f.uvarint(), string(c.Key)
-	f.check(len(f.rest) == 0, "bytes after the end")
+func (s *Store) release(f *reader, c *Command) Result {
+	token, name := f.Number(), string(c.Key)
+	f.End()
 	switch {
-	case f.bad != "":
+	case f.Bad():
 		return s.malformed()
 	case !s.usedHolder(name, token, c):
 		return s.refusedLock(StatusLockLost)
@@ -284,10 +284,10 @@ func (s *Store) endLocks(id int64, op EventOp) (events []Event) {
 	return events
 }
 
-func (s *Store) leaveQueue(f *fields, c *Command) Result {
-	id, flags, name := int64(f.uvarint()), f.uvarint(), string(c.Key)
-	f.check(len(f.rest) == 0 && flags <= flagQueue, "bytes after the end")
-	if f.bad != "" {
+func (s *Store) leaveQueue(f *reader, c *Command) Result {
+	id, flags, name := int64(f.Number()), f.Number(), string(c.Key)
+	f.Check(len(f.Rest) == 0 && flags <= flagQueue, "bytes after the end")
+	if f.Bad() {
 		return s.malformed()
 	}
 	if !s.uses(c, id) {
@@ -334,16 +334,16 @@ func (s *Store) TakeDepartures() (all []Departure, lost bool) {
 	return all, lost
 }
 
-func (s *Store) publish(f *fields, c *Command) Result {
-	token, name := f.uvarint(), string(c.Key)
+func (s *Store) publish(f *reader, c *Command) Result {
+	token, name := f.Number(), string(c.Key)
 	switch {
-	case f.bad != "" || len(f.rest) > lock.MaxValueBytes:
+	case f.Bad() || len(f.Rest) > lock.MaxValueBytes:
 		return s.malformed()
 	case !s.usedHolder(name, token, c):
 		return s.refusedLock(StatusLockLost)
 	}
 	s.revision++
-	value := bytes.Clone(f.rest)
+	value := bytes.Clone(f.Rest)
 	old, _ := s.locks.Publish(name, token, value)
 	new := old
 	new.Value = value

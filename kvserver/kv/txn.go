@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/fields"
 	"raftkv/kvserver/lease"
 	"raftkv/kvserver/txn"
 )
@@ -45,16 +46,16 @@ func (c *Command) open() error {
 	if c.Value[0] != bodyVersion {
 		return &UnknownError{What: "version of the body of " + c.Op.String(), Number: uint64(c.Value[0])}
 	}
-	f := fields{rest: c.Value[1:]}
-	b := manyBody{results: f.uvarint()}
-	if f.bad != "" || b.results > txn.MaxResultBytes {
+	f := read(c.Value[1:])
+	b := manyBody{results: f.Number()}
+	if f.Bad() || b.results > txn.MaxResultBytes {
 		return nil
 	}
 	var err error
 	if c.Op == OpTxn {
-		b.txn, err = txn.Decode(f.rest)
+		b.txn, err = txn.Decode(f.Rest)
 	} else {
-		b.span, err = txn.DecodeRange(f.rest)
+		b.span, err = txn.DecodeRange(f.Rest)
 	}
 	if unknown := unknownOf(err); unknown != nil {
 		return unknown
@@ -85,10 +86,10 @@ func (c *Command) Txn() *txn.Txn {
 	return c.body.txn
 }
 
-// unknownOf returns what a later version of package txn may know, nil if err says
-// nothing of the kind.
+// unknownOf returns what a later version may know of an encoding, nil if err says nothing
+// of the kind.
 func unknownOf(err error) *UnknownError {
-	if unknown, ok := errors.AsType[*txn.UnknownError](err); ok {
+	if unknown, ok := errors.AsType[*fields.UnknownError](err); ok {
 		return &UnknownError{What: unknown.What, Number: unknown.Number}
 	}
 	return nil

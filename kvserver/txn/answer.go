@@ -1,7 +1,5 @@
 package txn
 
-import "fmt"
-
 // answerVersion begins the encoding of an outcome. Outcomes stand in snapshots.
 const answerVersion = 1
 
@@ -93,34 +91,30 @@ func (o *Outcome) withoutReads() *Outcome {
 // DecodeOutcome reads what Encode has written, which must be all of b. Values alias b.
 // The errors are those of Decode.
 func DecodeOutcome(b []byte) (*Outcome, error) {
-	r := reader{rest: b}
-	if version := r.number(); r.bad == "" && version != answerVersion {
-		r.stop("version of an outcome", version)
+	r := read(b)
+	if version := r.Number(); !r.Bad() && version != answerVersion {
+		r.Stop("version of an outcome", version)
 	}
 	o := r.outcome(1)
-	r.check(len(r.rest) == 0, "bytes after the end")
-	switch {
-	case r.unknown != nil:
-		return nil, r.unknown
-	case r.bad != "":
-		return nil, fmt.Errorf("%w: an outcome: %s", ErrMalformed, r.bad)
+	if err := r.end("an outcome: "); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
 
 func (r *reader) outcome(depth int) *Outcome {
-	r.check(depth <= MaxDepth, "nested too deep")
-	flags := r.number()
+	r.Check(depth <= MaxDepth, "nested too deep")
+	flags := r.Number()
 	if later := flags &^ outcomeFlags; later != 0 {
-		r.stop("flag of an outcome", later&-later)
+		r.Stop("flag of an outcome", later&-later)
 	}
-	o := &Outcome{Succeeded: flags&outcomeSucceeded != 0, Dropped: flags&outcomeDropped != 0, Failed: r.number()}
-	n := r.number()
+	o := &Outcome{Succeeded: flags&outcomeSucceeded != 0, Dropped: flags&outcomeDropped != 0, Failed: r.Number()}
+	n := r.Number()
 	for range n {
 		if r.ops++; r.ops > MaxOps {
-			r.check(false, "too many results")
+			r.Check(false, "too many results")
 		}
-		if r.bad != "" {
+		if r.Bad() {
 			return o
 		}
 		o.Results = append(o.Results, r.result(depth))
@@ -129,38 +123,38 @@ func (r *reader) outcome(depth int) *Outcome {
 }
 
 func (r *reader) result(depth int) (x Result) {
-	kind, flags := r.number(), r.number()
+	kind, flags := r.Number(), r.Number()
 	x.Kind = Kind(kind)
 	switch {
-	case r.bad != "":
+	case r.Bad():
 		return x
 	case kind > 255 || !x.Kind.known():
-		r.stop("kind of a result", kind)
+		r.Stop("kind of a result", kind)
 	case flags&^resultFlags != 0:
 		later := flags &^ resultFlags
-		r.stop("flag of a result", later&-later)
+		r.Stop("flag of a result", later&-later)
 	}
 	x.Made, x.More, x.Counted, x.HasPrev = flags&resultMade != 0, flags&resultMore != 0, flags&resultCounted != 0, flags&resultPrev != 0
 	x.Many, x.KeysOnly = flags&resultMany != 0, flags&resultKeysOnly != 0
 	if x.Kind == Nested {
-		r.check(flags == 0, "a nested transaction with flags")
+		r.Check(flags == 0, "a nested transaction with flags")
 		x.Txn = r.outcome(depth + 1)
 		return x
 	}
-	x.Version, x.Length, x.Deleted, x.Count = r.number(), r.number(), r.number(), r.number()
+	x.Version, x.Length, x.Deleted, x.Count = r.Number(), r.Number(), r.Number(), r.Number()
 	x.Items, x.Prev = r.items(), r.items()
 	return x
 }
 
 // items reads a list, which holds no more items than there are bytes for.
 func (r *reader) items() (all []Keyed) {
-	for range r.number() {
-		if r.bad != "" {
+	for range r.Number() {
+		if r.Bad() {
 			return all
 		}
-		item := Keyed{Key: string(r.bytes())}
-		item.Value = r.bytes()
-		item.Revision, item.Version, item.Created = r.number(), r.number(), r.number()
+		item := Keyed{Key: string(r.Bytes())}
+		item.Value = r.Bytes()
+		item.Revision, item.Version, item.Created = r.Number(), r.Number(), r.Number()
 		all = append(all, item)
 	}
 	return all

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"raftkv/kvserver/fields"
 )
 
 // ErrMalformed is wrapped by the errors about bytes that no version writes, and about
@@ -12,12 +14,7 @@ var ErrMalformed = errors.New("txn: not a transaction")
 
 // UnknownError says that an encoding holds a number without a meaning in this version;
 // a later one may have put it there.
-type UnknownError struct {
-	What   string
-	Number uint64
-}
-
-func (e *UnknownError) Error() string { return fmt.Sprintf("txn: unknown %s %d", e.What, e.Number) }
+type UnknownError = fields.UnknownError
 
 // Flags of operations. An unknown bit may be a promise to a client.
 const (
@@ -134,12 +131,12 @@ func (t *Tie) append(dst []byte) []byte {
 
 func (r *reader) tie(flags uint64) (t Tie) {
 	if flags&opLease != 0 {
-		t.Lease = int64(r.number())
-		r.check(t.Lease != 0, "an empty lease")
+		t.Lease = int64(r.Number())
+		r.Check(t.Lease != 0, "an empty lease")
 	}
 	if flags&opTTL != 0 {
-		t.TTL = r.number()
-		r.check(t.TTL != 0, "an empty ttl")
+		t.TTL = r.Number()
+		r.Check(t.TTL != 0, "an empty ttl")
 	}
 	t.KeepTie = flags&opKeepTie != 0
 	return t
@@ -149,14 +146,10 @@ func (r *reader) tie(flags uint64) (t Tie) {
 // *UnknownError, or wraps ErrMalformed. The memory that it takes is bounded by MaxOps,
 // MaxCompares and the length of b.
 func Decode(b []byte) (*Txn, error) {
-	r := reader{rest: b}
+	r := read(b)
 	t := r.txn(1)
-	r.check(len(r.rest) == 0, "bytes after the end")
-	switch {
-	case r.unknown != nil:
-		return nil, r.unknown
-	case r.bad != "":
-		return nil, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
+	if err := r.end(""); err != nil {
+		return nil, err
 	}
 	if err := t.Check(); err != nil {
 		return nil, err
@@ -164,67 +157,38 @@ func Decode(b []byte) (*Txn, error) {
 	return t, nil
 }
 
-// reader reads an encoding from the front. After the first fault it reads zeros.
+// reader reads a transaction, or its outcome, from the front, and counts what is in it.
 type reader struct {
-	rest          []byte
+	fields.Reader
 	ops, compares int
-	bad           string
-	unknown       *UnknownError
 }
 
-func (r *reader) check(ok bool, bad string) {
-	if !ok && r.bad == "" {
-		r.bad, r.rest = bad, nil
+func read(b []byte) reader { return reader{Reader: fields.Reader{Rest: b}} }
+
+// end returns the error of the first fault, if there was one or something is left. of says
+// in what it is, if not in a transaction.
+func (r *reader) end(of string) error {
+	r.End()
+	switch unknown, fault := r.Fault(); {
+	case unknown != nil:
+		return unknown
+	case fault != "":
+		return fmt.Errorf("%w: %s%s", ErrMalformed, of, fault)
 	}
-}
-
-func (r *reader) stop(what string, number uint64) {
-	if r.bad == "" {
-		r.unknown = &UnknownError{What: what, Number: number}
-	}
-	r.check(false, what)
-}
-
-func (r *reader) number() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	r.check(n > 0, "a number that is cut off or too large")
-	r.check(n <= 1 || r.rest[n-1] != 0, "a number with needless bytes")
-	if r.bad != "" {
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) bytes() []byte {
-	n := r.number()
-	r.check(n <= uint64(len(r.rest)), "a length beyond the end")
-	if r.bad != "" {
-		return nil
-	}
-	b := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-// flag reads a number that is 0 or 1.
-func (r *reader) flag() bool {
-	n := r.number()
-	r.check(n <= 1, "a flag that is neither 0 nor 1")
-	return n == 1
+	return nil
 }
 
 // txn reads a transaction that lies at a depth.
 func (r *reader) txn(depth int) *Txn {
-	r.check(depth <= MaxDepth, "nested too deep")
+	r.Check(depth <= MaxDepth, "nested too deep")
 	t := &Txn{}
-	n := r.number()
-	r.check(n <= MaxCompares, "too many compares")
+	n := r.Number()
+	r.Check(n <= MaxCompares, "too many compares")
 	for range n {
 		if r.compares++; r.compares > MaxCompares {
-			r.check(false, "too many compares")
+			r.Check(false, "too many compares")
 		}
-		if r.bad != "" {
+		if r.Bad() {
 			return t
 		}
 		t.If = append(t.If, r.compare())
@@ -235,13 +199,13 @@ func (r *reader) txn(depth int) *Txn {
 }
 
 func (r *reader) branch(depth int) (ops []Op) {
-	n := r.number()
-	r.check(n <= MaxOps, "too many operations")
+	n := r.Number()
+	r.Check(n <= MaxOps, "too many operations")
 	for range n {
 		if r.ops++; r.ops > MaxOps {
-			r.check(false, "too many operations")
+			r.Check(false, "too many operations")
 		}
-		if r.bad != "" {
+		if r.Bad() {
 			return ops
 		}
 		ops = append(ops, r.op(depth))
@@ -250,52 +214,52 @@ func (r *reader) branch(depth int) (ops []Op) {
 }
 
 func (r *reader) span() (s Span) {
-	s.Range = r.flag()
-	s.From = string(r.bytes())
+	s.Range = r.Flag()
+	s.From = string(r.Bytes())
 	if s.Range {
-		s.To = string(r.bytes())
+		s.To = string(r.Bytes())
 	}
 	return s
 }
 
 func (r *reader) compare() (c Compare) {
-	subject, is := r.number(), r.number()
+	subject, is := r.Number(), r.Number()
 	c.Subject, c.Is = Subject(subject), Relation(is)
 	switch {
-	case r.bad != "":
+	case r.Bad():
 		return c
 	case subject > 255 || !c.Subject.known():
-		r.stop("subject of a compare", subject)
+		r.Stop("subject of a compare", subject)
 	case is > uint64(relationMax):
-		r.stop("relation of a compare", is)
+		r.Stop("relation of a compare", is)
 	}
 	c.Span = r.span()
 	switch c.Subject {
 	case Value:
-		c.Bytes = r.bytes()
+		c.Bytes = r.Bytes()
 	case Unchanged:
-		c.Number, c.Newest = r.number(), r.number()
+		c.Number, c.Newest = r.Number(), r.Number()
 	default:
-		c.Number = r.number()
+		c.Number = r.Number()
 	}
 	return c
 }
 
 func (r *reader) op(depth int) (o Op) {
-	kind, flags := r.number(), r.number()
+	kind, flags := r.Number(), r.Number()
 	o.Kind = Kind(kind)
 	switch {
-	case r.bad != "":
+	case r.Bad():
 		return o
 	case kind > 255 || !o.Kind.known():
-		r.stop("kind of an operation", kind)
+		r.Stop("kind of an operation", kind)
 	case flags&^opFlags != 0:
 		later := flags &^ opFlags
-		r.stop("flag of an operation", later&-later)
+		r.Stop("flag of an operation", later&-later)
 	}
 	o.Prev, o.KeepValue = flags&opPrev != 0, flags&opKeepValue != 0
 	o.KeysOnly, o.Count, o.CountOnly = flags&opKeysOnly != 0, flags&opCount != 0, flags&opCountOnly != 0
-	r.check(flags&(opLease|opTTL|opKeepTie) == 0 || o.Kind == Put || o.Kind == Touch, "an end for what has none")
+	r.Check(flags&(opLease|opTTL|opKeepTie) == 0 || o.Kind == Put || o.Kind == Touch, "an end for what has none")
 	if o.Kind == Nested {
 		o.Txn = r.txn(depth + 1)
 		return o
@@ -303,10 +267,10 @@ func (r *reader) op(depth int) (o Op) {
 	o.Span = r.span()
 	switch o.Kind {
 	case Put, Append:
-		o.Value = r.bytes()
+		o.Value = r.Bytes()
 		o.Tie = r.tie(flags) // of put
 	case List:
-		o.Limit = r.number()
+		o.Limit = r.Number()
 	case Touch:
 		o.Tie = r.tie(flags)
 	}

@@ -1,7 +1,5 @@
 package txn
 
-import "fmt"
-
 // DeleteRange is the removal of the keys of a range, in one change.
 type DeleteRange struct {
 	From, To string // see Span
@@ -38,23 +36,19 @@ func (d *DeleteRange) Body(results uint64) []byte {
 // DecodeRange reads what Append has written, which must be all of b. The errors are
 // those of Decode.
 func DecodeRange(b []byte) (*DeleteRange, error) {
-	r := reader{rest: b}
-	flags := r.number()
+	r := read(b)
+	flags := r.Number()
 	if later := flags &^ rangeFlags; later != 0 {
-		r.stop("flag of a delete of a range", later&-later)
+		r.Stop("flag of a delete of a range", later&-later)
 	}
 	d := &DeleteRange{Guarded: flags&rangeGuarded != 0, Partial: flags&rangePartial != 0}
-	d.From, d.To = string(r.bytes()), string(r.bytes())
+	d.From, d.To = string(r.Bytes()), string(r.Bytes())
 	if d.Guarded {
-		d.AtMost = r.number()
+		d.AtMost = r.Number()
 	}
-	r.check(len(r.rest) == 0, "bytes after the end")
-	r.check(len(d.From) <= MaxKeyBytes && len(d.To) <= MaxKeyBytes, "a bound that is longer than any key")
-	switch {
-	case r.unknown != nil:
-		return nil, r.unknown
-	case r.bad != "":
-		return nil, fmt.Errorf("%w: %s", ErrMalformed, r.bad)
+	r.Check(len(d.From) <= MaxKeyBytes && len(d.To) <= MaxKeyBytes, "a bound that is longer than any key")
+	if err := r.end(""); err != nil {
+		return nil, err
 	}
 	return d, nil
 }

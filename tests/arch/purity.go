@@ -9,7 +9,7 @@ import (
 
 // pure are the packages and files that must give the same run for the same
 // calls: no clock, no goroutine, no lock, no chance of their own.
-var pure = []string{"raft/members", "raft/core", "raft/identity", "raft/msgpack", "kvserver/auth", "kvserver/kv", "kvserver/lease", "kvserver/lock", "kvserver/watch", "raft/node/replica.go"}
+var pure = []string{"raft/members", "raft/core", "raft/identity", "raft/msgpack", "kvserver/fields", "kvserver/auth", "kvserver/kv", "kvserver/lease", "kvserver/lock", "kvserver/watch", "raft/node/replica.go"}
 
 // coreImports is all that raft/core may import.
 var coreImports = []string{"fmt", "slices", "errors", "math/rand/v2", "encoding/binary", "hash/crc32"}

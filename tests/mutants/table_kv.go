@@ -2,12 +2,12 @@ package main
 
 // The state machine (kvserver/kv).
 var kvMutants = []mutant{
-	inStore("K29", "numbers may be written in more than one way", "command.go",
-		"\tf.check(n <= 1 || f.rest[n-1] != 0, \"a number with needless bytes\")\n", ""),
+	inFile("K29", "numbers may be written in more than one way", "kvserver/fields/fields.go",
+		"\tr.Check(n <= 1 || r.Rest[n-1] != 0, \"a number with needless bytes\")\n", "", "test ./kvserver/fields", "test ./kvserver/kv"),
 	inStore("K30", "bytes after a command are ignored", "command.go",
-		"\tr.check(len(r.rest) == 0, \"bytes after the end\")\n", ""),
+		"\tr.End()\n", ""),
 	inStore("K31", "flags of a later version are ignored", "command.go",
-		"\t\tr.stop(\"flag\", later&-later)\n", "\t\tflags &= flagsKnown\n"),
+		"\t\tr.Stop(\"flag\", later&-later)\n", "\t\tflags &= flagsKnown\n"),
 	{
 		id: "K2", bug: "a condition holds for any revision that is new enough",
 		file:    "kvserver/kv/condition.go",
