@@ -2,8 +2,6 @@ package main
 
 // The state machine (kvserver/kv).
 var kvMutants = []mutant{
-	inFile("K29", "numbers may be written in more than one way", "kvserver/fields/fields.go",
-		"\tr.Check(n <= 1 || r.Rest[n-1] != 0, \"a number with needless bytes\")\n", "", "test ./kvserver/fields", "test ./kvserver/kv"),
 	inStore("K30", "bytes after a command are ignored", "command.go",
 		"\tr.End()\n", ""),
 	inStore("K31", "flags of a later version are ignored", "command.go",

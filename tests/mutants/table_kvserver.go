@@ -2,6 +2,8 @@ package main
 
 // The rest of the service (kvserver), and the labs' face of it.
 var kvserverMutants = []mutant{
+	inFile("K29", "numbers may be written in more than one way", "kvserver/fields/fields.go",
+		"\tr.Check(n <= 1 || r.Rest[n-1] != 0, \"a number with needless bytes\")\n", "", "test ./kvserver/fields", "test ./kvserver/kv"),
 	inService("G31", "TestRequestsOver|TestWaitingForRoom|TestBodiesIn|TestTheRoom", "who waits in the queue is let in without being counted", "admission.go",
 		"\t\tif !a.enterLocked(e.bytes) {\n\t\t\treturn\n\t\t}\n", "\t\tif a.count >= a.limitLocked() {\n\t\t\treturn\n\t\t}\n"),
 	{
