@@ -98,6 +98,17 @@ func TestTransactionsFillLeases(t *testing.T) {
 	if r := apply(s, puts(5000, 5001)); r.Status != StatusLeaseFull || s.Leases().Count(7) != lease.Standard.Keys {
 		t.Errorf("one more is %v", r.Status)
 	}
+	apply(s, txnOf(t, `{"then":[{"op":"delete","key":"3"}]}`))
+	r := apply(s, AcquireCommand(Acquire{Lock: "l", Lease: 7, Limit: 1}))
+	if r.Status != StatusOK {
+		t.Fatal(r.Status)
+	}
+	if r := apply(s, puts(5000, 5001)); r.Status != StatusLeaseFull {
+		t.Errorf("one more beside a lock is %v", r.Status)
+	}
+	restored(t, s) // a store must be able to load what it has saved
+	apply(s, Release("l", r.Revision))
+	apply(s, puts(3, 4))
 	if r := apply(s, txnOf(t, `{"then":[{"op":"delete","key":"1"},{"op":"put","key":"x","text":"","lease":7},{"op":"put","key":"2","text":"","lease":7}]}`)); r.Status != StatusOK || s.Leases().Count(7) != lease.Standard.Keys {
 		t.Errorf("one in the place of another is %v, %d keys", r.Status, s.Leases().Count(7))
 	}

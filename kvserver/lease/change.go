@@ -133,10 +133,10 @@ func (t *Table) Takes(id int64, old Tie, oldBytes, newBytes int) Refusal {
 }
 
 // HasRoom reports whether a lease can take keys more keys, and bytes more bytes for all
-// that it has then; either may be negative.
+// that it has then; either may be negative. Keys and locks share one limit.
 func (t *Table) HasRoom(id int64, keys, bytes int) bool {
 	e, found := t.leases.Get(id)
-	return found && (keys <= 0 || e.keys+keys <= t.limits.Keys) && (bytes <= 0 || e.bytes+uint64(bytes) <= t.limits.Bytes)
+	return found && (keys <= 0 || e.keys+e.locks+keys <= t.limits.Keys) && (bytes <= 0 || e.bytes+uint64(bytes) <= t.limits.Bytes)
 }
 
 // Bind puts one tie of a key in the place of another; either may be zero. oldBytes and
