@@ -102,8 +102,10 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 	clear(m.results) // values must not live on in the slice
 	m.results = m.results[:0]
 	m.level.Store(m.store.Level())
-	m.applied.advance(m.store.AppliedIndex()) // only this goroutine changes the store
+	// Whoever hears that an index is applied may ask for the revision: that goes first.
+	// Only this goroutine changes the store.
 	m.revision.advance(m.store.Revision())
+	m.applied.advance(m.store.AppliedIndex())
 	if err == nil {
 		m.afterBatch()
 	}
