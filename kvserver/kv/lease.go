@@ -3,6 +3,7 @@ package kv
 import (
 	"encoding/binary"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/lease"
 	"raftkv/kvserver/txn"
 )
@@ -157,9 +158,12 @@ func (s *Store) refusedByLeases(r lease.Refusal) Result {
 
 // uses reports whether the command's caller may keep and revoke a lease. That of another
 // identity might as well not be there.
-func (s *Store) uses(c *Command, id int64) bool {
-	l, found := s.leases.Get(id)
-	return found && s.auth.MayUseLease(c.Caller, l.Owner)
+func (s *Store) uses(c *Command, id int64) bool { return s.usedBy(c.Caller, id) }
+
+// usedBy reports whether there is a lease that an author may use.
+func (v *View) usedBy(author auth.Author, id int64) bool {
+	l, found := v.leases.Get(id)
+	return found && v.auth.MayUseLease(author, l.Owner)
 }
 
 func (s *Store) keepAlive(f *reader, c Command) Result {
@@ -314,6 +318,9 @@ func (s *Store) tieOf(c *Command, old Item, at place, oldTie lease.Tie, bytes in
 		tie.Deadline = s.leases.Time() + c.Tie.TTL
 	default:
 		tie.Lease = c.Tie.Lease
+	}
+	if c.Tie.Lease != 0 && !s.uses(c, c.Tie.Lease) {
+		return tie, s.refusedByLeases(lease.NotFound), true
 	}
 	if tie.Lease != 0 {
 		if r := s.leases.Takes(tie.Lease, oldTie, len(c.Key)+len(old.Value), bytes); r != 0 {

@@ -232,7 +232,7 @@ func TestALiftedStoreRenewsItsLeases(t *testing.T) {
 // Method: two identities and an admin, enforced.
 func TestALeaseBelongsToItsIdentity(t *testing.T) {
 	w := newAuthWorld(t)
-	may := auth.Rule{Space: auth.Keys, Text: "a/", Rights: auth.RightsOf(auth.Lease)}
+	may := auth.Rule{Space: auth.Keys, Text: "a/", Rights: auth.RightsOf(auth.Lease, auth.Write)}
 	who := map[string]auth.Author{"ann": w.add("ann", "ann00000", may), "bob": w.add("bob", "bob00000", may)}
 	w.enforce()
 	root, _ := auth.ParseTokenID("root0000")
@@ -248,6 +248,17 @@ func TestALeaseBelongsToItsIdentity(t *testing.T) {
 		k.Caller = who[name]
 		if r := apply(s, k); fmt.Sprint(r.Kept()) != want {
 			t.Errorf("%s keeps %v, want %s", name, r.Kept(), want)
+		}
+	}
+	for name, want := range map[string]Status{"ann": StatusOK, "bob": StatusLeaseNotFound, "root": StatusOK} {
+		put := Command{Op: OpPut, Key: []byte("a/k"), Tie: Tie{Lease: 5}, Caller: who[name]}
+		if r := apply(s, put); r.Status != want {
+			t.Errorf("%s ties a key to it: %v, want %v", name, r.Status, want)
+		}
+		many := txnOf(t, `{"then":[{"op":"put","key":"a/m","text":"","lease":5}]}`)
+		many.Caller = who[name]
+		if r := apply(s, many); r.Status != want {
+			t.Errorf("%s ties a key to it in a transaction: %v, want %v", name, r.Status, want)
 		}
 	}
 	r := Revoke(5)

@@ -149,8 +149,11 @@ func NeedsOfTxn(t *txn.Txn, fn func(auth.Right, auth.Range) bool) {
 		})
 }
 
-// txnState is a view as transactions read it.
-type txnState struct{ *View }
+// txnState is a view as the transactions of an author read it.
+type txnState struct {
+	*View
+	author auth.Author
+}
 
 func itemOf(i Item) txn.Item {
 	return txn.Item{Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created}
@@ -177,15 +180,12 @@ func (v txnState) Lives(key string) txn.Lives {
 }
 
 // Alive implements txn.State.
-func (v txnState) Alive(id int64) bool {
-	_, alive := v.leases.Get(id)
-	return alive
-}
+func (v txnState) Alive(id int64) bool { return v.usedBy(v.author, id) }
 
 // Read runs a transaction without writes on the view, and returns what the log would.
 // results is how many bytes of keys and values its outcome may show.
 func (v *View) Read(t *txn.Txn, results uint64) Result {
-	outcome, changes, err := txn.Run(t, txnState{v}, txn.Bounds{ResultBytes: results})
+	outcome, changes, err := txn.Run(t, txnState{View: v}, txn.Bounds{ResultBytes: results})
 	assert(len(changes) == 0, "kv: a transaction of reads has made %d changes", len(changes))
 	return v.resultOf(outcome, err)
 }
@@ -211,9 +211,9 @@ func (s *Store) runMany(c Command) Result {
 	var changes []txn.Change
 	var err error
 	if c.Op == OpTxn {
-		outcome, changes, err = txn.Run(c.body.txn, txnState{&s.state}, bounds)
+		outcome, changes, err = txn.Run(c.body.txn, txnState{&s.state, c.Caller}, bounds)
 	} else {
-		outcome, changes, err = c.body.span.Run(txnState{&s.state}, bounds, c.Previous)
+		outcome, changes, err = c.body.span.Run(txnState{&s.state, c.Caller}, bounds, c.Previous)
 	}
 	if s.overfills(changes) {
 		return s.refusedByLeases(lease.Full)

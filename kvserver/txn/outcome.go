@@ -79,7 +79,7 @@ type State interface {
 	Holds(lock string, token uint64) bool
 	// Lives returns what a key is tied to.
 	Lives(key string) Lives
-	// Alive reports whether there is a lease.
+	// Alive reports whether there is a lease that the caller may use.
 	Alive(lease int64) bool
 }
 
