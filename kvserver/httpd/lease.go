@@ -307,6 +307,8 @@ func (d *Door) serveTouch(x *exchange) error {
 	switch {
 	case command.Condition != (kv.Condition{}), command.IdempotencyKey != "":
 		return failure.Of(failure.BadRequest, nil, "op=touch takes no condition and no %s: repeating it is harmless", api.HeaderIdempotencyKey)
+	case command.Previous:
+		return failure.Of(failure.BadRequest, nil, "op=touch takes no prev: the value stays as it is")
 	case x.hasBody():
 		x.w.Header().Set("Connection", "close") // what comes is not waited for
 		return failure.Of(failure.BadRequest, nil, "op=touch takes no body")

@@ -173,6 +173,7 @@ func TestAnswersAboutLeases(t *testing.T) {
 		wantProblem(t, ask(s, "PUT", "/v1/kv/k?ttl=5s&lease=7", ""), 400, api.CodeBadRequest, api.OutcomeNotApplied)
 		wantProblem(t, ask(s, "POST", "/v1/kv/k?op=append&ttl=5s", ""), 400, api.CodeBadRequest, api.OutcomeNotApplied)
 		wantProblem(t, ask(s, "POST", "/v1/kv/k?op=touch", ""), 400, api.CodeBadRequest, api.OutcomeNotApplied)
+		wantProblem(t, ask(s, "POST", "/v1/kv/k?op=touch&ttl=5s&prev=true", ""), 400, api.CodeBadRequest, api.OutcomeNotApplied)
 		synctest.Wait()
 	})
 }

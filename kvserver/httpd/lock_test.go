@@ -257,7 +257,7 @@ func TestAnswersAboutLocks(t *testing.T) {
 		if len(page.Locks) != 1 || len(page.Locks[0].Holders) != 2 {
 			t.Errorf("listed %+v", page)
 		}
-		w := follow(t, s, "lock=pool&lock=b&key=none&mirror&text")
+		w := follow(t, s, "lock=pool&lock=b&lock=pool&key=none&mirror&text")
 		var items []string
 		for e := w.next(); e.name != "synced"; e = w.next() {
 			if e.name == "item" {

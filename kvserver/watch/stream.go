@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"slices"
+
 	"raftkv/kvserver/kv"
 )
 
@@ -347,6 +349,9 @@ func (s *Stream) state(now Millis) []Out {
 func (s *Stream) stateOfLocks(outs []Out, size int) (all []Out, done bool) {
 	for names := s.options.Selectors.Locks; s.locks < len(names) && size < pieceBytes; s.locks++ {
 		name := names[s.locks]
+		if slices.Contains(names[:s.locks], name) {
+			continue // it was named before
+		}
 		for _, held := range s.view.HoldersOf(name) {
 			outs = append(outs, Out{Kind: Item, Revision: s.position, Key: name, Item: held.Item, Lease: held.Lease, OfLock: true})
 			size += 64 + len(name) + len(held.Item.Value)
