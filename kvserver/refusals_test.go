@@ -69,7 +69,7 @@ func TestRefusalsNameTheLimitItsNumberAndWhatToDo(t *testing.T) {
 		{s.CheckValue(-1), "the value has more than 1048576 bytes, the limit of this node (--max-value-bytes); send a smaller one"},
 		{s.RefusedByStore(kv.Result{Status: kv.StatusTooLong}), "with this the value would have more than 1048576 bytes, the limit of this node (--max-value-bytes)"},
 		{s.RefusedByStore(kv.Result{Status: kv.StatusQuota}), "the store is full (quota 10 GiB, --max-store-bytes of the leader); delete something: reads and deletes still work"},
-		{s.RefusedByStore(kv.Result{Status: kv.StatusIdempotencyFull}), "the table of idempotency keys is full (limit 1048576), and none of them is older than 3600 s; retry later, or write without an Idempotency-Key"},
+		{s.RefusedByStore(kv.Result{Status: kv.StatusIdempotencyFull}), "the table of idempotency keys is full (limit 1048576 keys, and 32 MiB of the outcomes of transactions), and none of them is older than 3600 s; retry later, or write without an Idempotency-Key"},
 	} {
 		if got := detail(c.err); got != c.want {
 			t.Errorf("it says %q, want %q", got, c.want)

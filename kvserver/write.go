@@ -155,8 +155,8 @@ func (s *Server) whyRefused(r kv.Result) string {
 	case kv.StatusIdempotencyMismatch:
 		return "another request was made with this " + api.HeaderIdempotencyKey
 	case kv.StatusIdempotencyFull:
-		return fmt.Sprintf("the table of idempotency keys is full (limit %d), and none of them is older than %d s; retry later, or write without an %s",
-			kv.MaxIdempotencyRecords, IdempotencySeconds, api.HeaderIdempotencyKey)
+		return fmt.Sprintf("the table of idempotency keys is full (limit %d keys, and %s of the outcomes of transactions), and none of them is older than %d s; retry later, or write without an %s",
+			kv.MaxIdempotencyRecords, byteCount(kv.MaxKeptAnswers), IdempotencySeconds, api.HeaderIdempotencyKey)
 	case kv.StatusNotFound:
 		return "the put keeps the value that the key has, and there is no such key"
 	case kv.StatusTooManyKeys:

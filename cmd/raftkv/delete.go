@@ -76,7 +76,7 @@ writes after it was listed is left alone and counted.`,
 			case err != nil:
 				return err
 			case s.byPrefix && len(options) > 0:
-				return errors.New("--prefix takes no condition: it removes each key only if it is as it was listed")
+				return errors.New("--prefix takes no condition, since it removes all keys that begin so; --at-most bounds how many")
 			case s.byPrefix:
 				return s.deleteAll(command.InOrStdin(), command.OutOrStdout(), command.ErrOrStderr())
 			}

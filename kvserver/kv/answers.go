@@ -9,10 +9,10 @@ import (
 	"raftkv/kvserver/txn"
 )
 
-// maxAnswers bounds the answers of lanes, and as much those of records, in bytes. With
+// MaxKeptAnswers bounds the answers of lanes, and as much those of records, in bytes. With
 // the former full, the session that the log used least recently is evicted; with the
 // latter, further requests under idempotency keys are refused.
-const maxAnswers = 32 << 20
+const MaxKeptAnswers = 32 << 20
 
 // answerCharge is what an answer costs in addition to its bytes.
 const answerCharge = 128

@@ -69,14 +69,14 @@ type Store struct {
 type rules struct {
 	sessions, lanes, lanesTotal, records, events int
 	historyMin                                   uint64 // bytes; see HistoryBytesFit
-	answers                                      int    // bytes; see maxAnswers
+	answers                                      int    // bytes; see MaxKeptAnswers
 	leases                                       lease.Limits
 	locks                                        lock.Limits
 }
 
 var standard = rules{
 	sessions: MaxSessions, lanes: MaxLanes, lanesTotal: maxLanesTotal, records: MaxIdempotencyRecords,
-	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: maxAnswers, leases: lease.Standard, locks: lock.Standard,
+	events: MaxHistoryEvents, historyMin: MinHistoryBytes, answers: MaxKeptAnswers, leases: lease.Standard, locks: lock.Standard,
 }
 
 // New returns an empty store at level LevelBase, which stands before index 1 of the
