@@ -70,9 +70,9 @@ func (s *Server) List(ctx context.Context, who *Caller, q Query, f Freshness) (P
 		return Page{}, err
 	}
 	if f.Pinned {
-		return s.machine.ListAt(q, f.At)
+		return s.machine.ListAt(ctx, q, f.At)
 	}
-	return s.machine.List(q), nil
+	return s.machine.List(ctx, q)
 }
 
 // Freeze returns the store, in the turn of a read, to a caller that may list what a query

@@ -182,7 +182,13 @@ func (g *reads) answerList(r *read) {
 		g.conn.refuse(r.number, d.refusal(err))
 		return
 	}
-	page := d.server.Machine().List(q)
+	ctx, cancel := d.server.OwnContext()
+	defer cancel()
+	page, err := d.server.Machine().List(ctx, q)
+	if err != nil {
+		g.conn.refuse(r.number, d.refusal(err))
+		return
+	}
 	answer(g.conn, clerkwire.KindListed, r.number, d.listedOf(r.list, &page))
 }
 

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"context"
+
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/txn"
@@ -72,23 +74,23 @@ type PageItem struct {
 	Lease int64 // to which it is tied; 0: none
 }
 
-// List reads a page at one moment.
-func (m *Machine) List(q Query) Page {
+// List reads a page at one moment. The error is the cause of ctx's end, which ends a count.
+func (m *Machine) List(ctx context.Context, q Query) (Page, error) {
 	if q.Count { // which may take long, and locks nothing
-		return q.page(m.Freeze())
+		return q.page(ctx, m.Freeze())
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return q.page(m.store)
+	return q.page(ctx, m.store)
 }
 
-// ListAt reads a page of the store as it was at a revision; see GetAt.
-func (m *Machine) ListAt(q Query, revision uint64) (Page, error) {
+// ListAt reads a page of the store as it was at a revision; see GetAt and List.
+func (m *Machine) ListAt(ctx context.Context, q Query, revision uint64) (Page, error) {
 	view, err := m.FreezeAt(q, revision)
 	if err != nil {
 		return Page{}, err
 	}
-	return q.page(view), nil
+	return q.page(ctx, view)
 }
 
 // Listed is what a list can be made of.
@@ -98,18 +100,25 @@ type Listed interface {
 	AscendRange(from, to string, fn func(key string, item kv.Item) bool)
 }
 
+// countedAtOnce is how many keys are counted, in about a tenth of a millisecond, before it is
+// asked whether anybody waits for the count still.
+const countedAtOnce = 1024
+
 // page cuts a page. One without a limit has no items.
-func (q *Query) page(from Listed) (p Page) {
+func (q *Query) page(ctx context.Context, from Listed) (p Page, err error) {
 	p.Revision = from.Revision()
 	if q.Count {
 		first, end := q.Bounds()
 		from.AscendRange(first, end, func(string, kv.Item) bool {
 			p.Count++
-			return true
+			return p.Count%countedAtOnce != 0 || ctx.Err() == nil
 		})
+		if ctx.Err() != nil {
+			return Page{}, context.Cause(ctx)
+		}
 	}
 	if q.Limit == 0 {
-		return p
+		return p, nil
 	}
 	size := 0
 	q.Ascend(from, func(key string, item kv.Item) bool {
@@ -124,5 +133,5 @@ func (q *Query) page(from Listed) (p Page) {
 		}
 		return true
 	})
-	return p
+	return p, nil
 }

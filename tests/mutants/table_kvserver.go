@@ -175,6 +175,8 @@ var kvserverMutants = []mutant{
 		"\t\tif p.leader == leader && p.term == term && p.timer.Stop() {", "\t\tif p.leader == leader && p.timer.Stop() {"),
 	inMachine("G45", "TestTenures", "the tenures of leaders that are gone are kept", "tenures.go",
 		"\t\t\tt.past = append(t.past[:i], t.past[i+1:]...)\n\t\t\treturn\n", "\t\t\treturn\n"),
+	inMachine("CT1", "TestACountEnds", "a count goes on when nobody waits for it", "list.go",
+		"\t\t\treturn p.Count%countedAtOnce != 0 || ctx.Err() == nil\n", "\t\t\treturn true\n"),
 	{
 		id: "G6", bug: "a write is tried again after an outcome that is unknown",
 		file:    "kvserver/write.go",
