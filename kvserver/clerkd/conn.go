@@ -1,6 +1,7 @@
 package clerkd
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,9 @@ type conn struct {
 	// the one that makes requests now.
 	first kvserver.Caller
 	who   atomic.Pointer[kvserver.Caller]
+	// lifetime ends with the connection, and with it what waits for nobody else.
+	lifetime context.Context
+	end      context.CancelFunc
 
 	mu       sync.Mutex // guards the fields below
 	room     sync.Cond  // requests were answered
@@ -54,6 +58,7 @@ type conn struct {
 func newConn(d *Door, uid, greeting string, who kvserver.Caller) *conn {
 	c := &conn{door: d, uid: uid, maxInFlight: maxInFlight, out: clerkwire.NewOutbox(), first: who}
 	c.who.Store(&who)
+	c.lifetime, c.end = context.WithCancel(context.Background())
 	c.out.End(append(c.out.Begin(), greeting...))
 	c.room.L = &c.mu
 	c.watches.set(c)
@@ -94,6 +99,7 @@ func (c *conn) begin(to net.Conn) bool {
 // go nowhere.
 func (c *conn) kill() {
 	c.out.Kill()
+	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.killed = true

@@ -105,6 +105,7 @@ func (r *reader) awaitLock(h clerkwire.Header, m *clerkwire.Acquire) {
 	d.work.Go(func() {
 		ctx, cancel := context.WithCancel(d.server.Machine().Lifetime())
 		defer cancel()
+		defer context.AfterFunc(conn.lifetime, cancel)() // a place among the watches is given up
 		token, err := d.server.AwaitLock(ctx, who, name, lease, after, wait)
 		d.observer.Clerk(h.Kind, time.Since(begun))
 		acquired := clerkwire.Acquired{Lease: lease, Token: token}

@@ -188,6 +188,41 @@ func TestSemaphoresOfClerks(t *testing.T) {
 	})
 }
 
+// Goal: a request that waits for a lock gives up its place among the watches with its
+// connection, and not at the end of its time. Method: a connection that is cut, so that its
+// Clerk comes back by another one.
+func TestAWaitForALockEndsWithItsConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		network := servePipes(t, s)
+		c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		held, err := leaseOf(t, c, time.Minute).Lock(t.Context(), "jobs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := lockLater(t.Context(), leaseOf(t, c, time.Minute), "jobs")
+		for range 3 {
+			network.Cut()
+			time.Sleep(2 * time.Second)
+			if n := s.Load(kvserver.Watches).Count; n != 1 {
+				t.Errorf("one request waits, in %d places", n)
+			}
+		}
+		if err := held.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		mustLock(t, waiting)
+		synctest.Wait()
+		if n := s.Load(kvserver.Watches).Count; n != 0 {
+			t.Errorf("nothing waits, in %d places", n)
+		}
+	})
+}
+
 // Goal (K7, K11): waiting makes no entry of the log; a caller that leaves holds nothing later
 // and waits no more, and the next call has a place of its own. Method: virtual time; a minute
 // of waiting, the commands in it; a call whose time is over, then a release.

@@ -57,6 +57,8 @@ var lockMutants = []mutant{
 		"\t\tcase <-queued.Woken():\n\t\tcase <-timer.C:\n\t\t\texpired = true", "\t\tcase <-timer.C:\n\t\t\texpired = true", "test ./kvserver/clerkd TestTheLifeOfALock"),
 	inFile("LK28", "a grant of an earlier time ends a wait at a node that lags", "kvserver/lock.go",
 		"\t\tcase token > after: //", "\t\tcase token != 0: //", "test ./kvserver/clerkd TestALaggingNode"),
+	inFile("LK29", "a wait for a lock outlives its connection", "kvserver/clerkd/lock.go",
+		"\t\tdefer context.AfterFunc(conn.lifetime, cancel)()", "\t\t_ = conn.lifetime", "test ./kvserver/clerkd TestAWaitForALockEnds"),
 	inFile("LK27", "a watch of a Clerk does not know that keys end", "kvserver/clerkwire/notes.go",
 		"op == 0 || op > uint64(EventPublished):", "op == 0 || op > uint64(EventPublished) || op == 3:", "test ./kvserver/clerkd TestAWatchOfAClerkHears"),
 }
