@@ -309,12 +309,22 @@ func (k *keeper) leaveSeek(l *Lease, name string) {
 	delete(k.seeks, lockUse{l.id, name})
 }
 
-// hold notes that a lease holds a lock.
+// grant is one grant of a lock to a lease.
+type grant struct {
+	lock  string
+	token uint64
+}
+
+// hold notes that a lease holds a lock. It returns nil if a release of this grant is under
+// way, or may be still: nobody may rely on it any more.
 func (k *keeper) hold(l *Lease, name string, token uint64) *Lock {
-	held := &Lock{lease: l, name: name, token: token}
-	held.ctx, held.end = context.WithCancelCause(l.ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if l.releasing[grant{name, token}] > 0 {
+		return nil
+	}
+	held := &Lock{lease: l, name: name, token: token}
+	held.ctx, held.end = context.WithCancelCause(l.ctx)
 	l.locks[held] = true
 	return held
 }
@@ -323,12 +333,46 @@ func (k *keeper) hold(l *Lease, name string, token uint64) *Lock {
 func (k *keeper) dropLock(held *Lock, cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for other := range held.lease.locks { // any order will do
-		if other.name == held.name && other.token == held.token {
-			delete(held.lease.locks, other)
-			other.end(cause)
+	held.lease.dropGrant(grant{held.name, held.token}, cause)
+}
+
+// dropGrant ends the contexts of locks that stand for a grant. The caller has keeper.mu.
+func (l *Lease) dropGrant(g grant, cause error) {
+	for held := range l.locks { // any order will do
+		if held.name == g.lock && held.token == g.token {
+			delete(l.locks, held)
+			held.end(cause)
 		}
 	}
+}
+
+// release gives a grant back. From its beginning on nobody relies on it; and nobody does so
+// anew as long as a request may come into the log behind the answer to another one.
+func (l *Lease) release(ctx context.Context, g grant) error {
+	k := &l.clerk.keeper
+	k.mu.Lock()
+	l.releasing[g]++
+	l.dropGrant(g, context.Canceled)
+	k.mu.Unlock()
+	err := l.clerk.onLock(ctx, clerkwire.KindRelease, func(session, lane, seq uint64) clerkwire.Message {
+		return clerkwire.Release{Session: session, Lane: lane, Seq: seq, Lock: []byte(g.lock), Token: g.token}
+	})
+	if errors.Is(err, ErrOutcomeUnknown) {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.releasing[g]--; l.releasing[g] == 0 {
+		delete(l.releasing, g)
+	}
+	return err
+}
+
+// settled forgets releases of a grant that the lease certainly has no more.
+func (k *keeper) settled(l *Lease, g grant) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(l.releasing, g)
 }
 
 // dropOne ends the context of a lock that nobody was given, and of no other one.
@@ -408,7 +452,7 @@ func (l *Lease) giveBack(ctx context.Context, name string, stays func(l *Lease, 
 	case e.Code == api.CodeLockHeld && stays != nil && stays(l, name, e.Revision):
 		return nil
 	case e.Code == api.CodeLockHeld: // the grant came first
-		if err = c.release(ctx, name, e.Revision); errors.Is(err, ErrLockLost) {
+		if err = l.release(ctx, grant{name, e.Revision}); errors.Is(err, ErrLockLost) {
 			return nil
 		}
 		return err

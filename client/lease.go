@@ -38,6 +38,8 @@ type Lease struct {
 	again  moment // when a request may be sent next, after one that failed
 	asking bool   // a request is under way
 	locks  map[*Lock]bool
+	// releasing are grants of which releases are under way, or of unknown outcome: how many.
+	releasing map[grant]int
 }
 
 // GrantOption says more of a lease that is to be made.
@@ -129,7 +131,7 @@ func (c *Clerk) hold(ctx context.Context, id int64, ttl time.Duration, begun mom
 		}
 		begun = now
 	}
-	l := &Lease{clerk: c, id: id, ttl: ttl, owned: owned, sent: begun, again: begun, locks: map[*Lock]bool{}}
+	l := &Lease{clerk: c, id: id, ttl: ttl, owned: owned, sent: begun, again: begun, locks: map[*Lock]bool{}, releasing: map[grant]int{}}
 	l.ctx, l.end = context.WithCancelCause(context.Background())
 	if !c.keeper.add(l) {
 		l.end(ErrClosed)

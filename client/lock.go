@@ -147,16 +147,11 @@ func (k *Lock) Publish(ctx context.Context, value []byte) error {
 }
 
 // Release gives the lock back. The lock's context ends first. ErrLockLost says that the lock
-// had been lost before, so what was done under it may not have been alone.
+// had been lost before, so what was done under it may not have been alone. If the outcome is
+// not known, the lock ends with its lease at the latest; a Lock of the same lease gives it
+// back first, and then gets it anew.
 func (k *Lock) Release(ctx context.Context) error {
-	k.lease.clerk.keeper.dropLock(k, context.Canceled)
-	return k.lease.clerk.release(ctx, k.name, k.token)
-}
-
-func (c *Clerk) release(ctx context.Context, name string, token uint64) error {
-	return c.onLock(ctx, clerkwire.KindRelease, func(session, lane, seq uint64) clerkwire.Message {
-		return clerkwire.Release{Session: session, Lane: lane, Seq: seq, Lock: []byte(name), Token: token}
-	})
+	return k.lease.release(ctx, grant{k.name, k.token})
 }
 
 // onLock makes a call about a lock in a lane of its own, whose answer says only that it is
@@ -279,12 +274,19 @@ func (s *seek) deliver(r sought) bool {
 func (s *seek) run() {
 	defer s.clerk.keeper.leaveSeek(s.lease, s.name)
 	token, err := s.get()
-	if err == nil && s.caller.Err() == nil {
+	for err == nil && s.caller.Err() == nil {
 		held := s.clerk.keeper.hold(s.lease, s.name, token)
+		if held == nil {
+			if err = s.settle(token); err == nil {
+				token, err = s.get()
+			}
+			continue
+		}
 		if s.deliver(sought{lock: held}) {
 			return
 		}
 		s.clerk.keeper.dropOne(held)
+		break
 	}
 	if errors.Is(err, ErrLeaseLost) {
 		s.clerk.keeper.drop(s.lease, ErrLeaseLost) // with its places in queues
@@ -302,6 +304,16 @@ func (s *seek) run() {
 		err = notGot(s.caller, outcome)
 	}
 	s.deliver(sought{err: err})
+}
+
+// settle gives back a grant of which a release may come into the log still, and take away what
+// the caller was given. Behind that it finds nothing to take.
+func (s *seek) settle(token uint64) error {
+	if err := s.lease.giveBack(s.lease.ctx, s.name, nil); err != nil {
+		return err
+	}
+	s.clerk.keeper.settled(s.lease, grant{s.name, token})
+	return nil
 }
 
 // get asks for the lock and waits for it, until the lease holds it, the caller has left, or

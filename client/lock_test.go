@@ -251,6 +251,74 @@ func TestALockIsNotGivenBackByAnotherCall(t *testing.T) {
 	})
 }
 
+// Goal (K9): a lease is not given the grant again whose release may come into the log still,
+// so that what it holds cannot be taken away behind its back. Method: a release whose answer
+// nobody waits for, or that is under way, and another call for the lock meanwhile; servers at
+// which the release comes last.
+func TestAGrantWhoseReleaseIsOpenIsNotBelieved(t *testing.T) {
+	for name, waits := range map[string]bool{"of unknown outcome": true, "under way": false} {
+		bubble(t, func(t *testing.T) {
+			f := newFakeCluster(t, "n1")
+			f.leases()
+			serve, token, late := f.before, uint64(9), true
+			f.before = func(c *fakeConn, a asked) bool {
+				switch a.kind {
+				case clerkwire.KindAcquire:
+					if token == 0 {
+						token = 12
+					}
+					sendFrame(c, clerkwire.KindAcquired, a.number, clerkwire.Acquired{Lease: a.lock.Lease, Token: token})
+				case clerkwire.KindLeaveQueue:
+					if token == 0 {
+						c.refuse(a, clerkwire.Refused{Code: api.CodeLockNotFound, Outcome: api.OutcomeNotApplied, Decided: true})
+						break
+					}
+					c.refuse(a, clerkwire.Refused{Code: api.CodeLockHeld, Outcome: api.OutcomeNotApplied, Decided: true, Revision: token})
+				case clerkwire.KindRelease:
+					if late { // the first one does not come to the log
+						late = false
+						break
+					}
+					token = 0
+					sendFrame(c, a.kind.Answer(), a.number, clerkwire.Written{})
+				default:
+					return serve(c, a)
+				}
+				return true
+			}
+			c := f.dial(nil)
+			defer f.end(c)
+			l, err := c.Grant(t.Context(), time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := l.Lock(t.Context(), "jobs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- first.Release(ctx) }()
+			synctest.Wait()
+			if waits {
+				if err := <-ended; !errors.Is(err, ErrOutcomeUnknown) {
+					t.Errorf("%s: void: the release ended with %v", name, err)
+				}
+			}
+			if second, err := l.Lock(t.Context(), "jobs"); err != nil || second.Token() != 12 || second.Context().Err() != nil {
+				t.Errorf("%s: the second call got %+v, %v", name, second, err)
+			}
+			if !waits {
+				<-ended
+			}
+			if third, err := l.Lock(t.Context(), "jobs"); err != nil || third.Token() != 12 || len(f.requests(clerkwire.KindLeaveQueue)) != 1 {
+				t.Errorf("%s: the third call got %+v, %v, and %d were given back", name, third, err, len(f.requests(clerkwire.KindLeaveQueue)))
+			}
+		})
+	}
+}
+
 // Goal (K6): a resource with fences takes no token that is smaller than one it has seen, of
 // the same lock, also when it goes on where it was. Method: a few tokens in a row.
 func TestFencesRefuseEarlierHolders(t *testing.T) {
