@@ -30,6 +30,8 @@ type life struct {
 	// deadline is before the earliest end that is allowed: a TTL behind the time when the
 	// last request was sent that was answered, and gave them this TTL.
 	deadline time.Time
+	begun    time.Time // when the first of these requests was sent
+	sent     time.Time // when the one was sent that the deadline is of
 	ended    time.Time // when a watch, or a read, has shown the end; zero: not yet
 	puts     int       // that were made
 	shown    int       // puts that the watch has shown
@@ -109,7 +111,10 @@ func (e *ends) extend(l *life, sent time.Time, ttl time.Duration) {
 	}
 	// Two clocks differ by less than a thousandth.
 	if deadline := sent.Add(ttl - ttl/1000); deadline.After(l.deadline) {
-		l.deadline = deadline
+		l.deadline, l.sent = deadline, sent
+	}
+	if l.begun.IsZero() {
+		l.begun = sent
 	}
 	e.early(l)
 }
@@ -123,6 +128,7 @@ func (e *ends) over(l *life, at time.Time) {
 		e.count("ends seen", 1)
 		if !l.deadline.IsZero() { // it may end before its write was answered
 			e.most("latest end, ms behind its time", int(at.Sub(l.deadline).Milliseconds()))
+			e.count("milliseconds lived", int(at.Sub(l.begun).Milliseconds()))
 		}
 	}
 	e.early(l)
@@ -130,10 +136,55 @@ func (e *ends) over(l *life, at time.Time) {
 
 // early finds an end before its time. It is called with the lock.
 func (e *ends) early(l *life) {
-	if !l.ended.IsZero() && !l.doubt && l.ended.Before(l.deadline) {
+	if l.ended.IsZero() || l.doubt || l.deadline.IsZero() {
+		return
+	}
+	if l.ended.Before(l.deadline) {
 		e.fault("%s ended %v before its time (L1)", l.prefix, l.deadline.Sub(l.ended))
 		l.doubt = true // it is told once
+		return
 	}
+	down := e.config.Outages.within(l.sent, l.deadline)
+	if down == 0 {
+		return
+	}
+	e.count("lives over outages", 1)
+	if missing := l.deadline.Add(down).Sub(l.ended); missing > 0 {
+		e.fault("%s ended %v before its time, which does not pass while no server runs (L3)", l.prefix, missing)
+		l.doubt = true
+	}
+}
+
+// Outages are times in which no server of the cluster ran. It is safe for concurrent use. No
+// time of leases and TTLs passes in them, but for a second each.
+type Outages struct {
+	mu  sync.Mutex
+	all []outage
+}
+
+type outage struct{ from, to time.Time }
+
+// Add notes an outage, before a server runs again.
+func (o *Outages) Add(from, to time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all = append(o.all, outage{from, to})
+}
+
+// within returns how much later what was to end at a time ends because of outages behind
+// another time.
+func (o *Outages) within(sent, deadline time.Time) (down time.Duration) {
+	if o == nil {
+		return 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, x := range o.all {
+		if x.from.After(sent) && x.from.Before(deadline.Add(down)) {
+			down += max(x.to.Sub(x.from)-time.Second, 0)
+		}
+	}
+	return down
 }
 
 // doubted notes that nobody knows what became of a write, so that nothing of the life is

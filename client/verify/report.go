@@ -51,6 +51,13 @@ func (l *ledger) missing(format string, args ...any) {
 	l.r.Missing = fmt.Sprintf(format, args...)
 }
 
+// whole reports whether nothing keeps the check from a verdict: what is not there is missing.
+func (l *ledger) whole() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.Missing == ""
+}
+
 // count adds to what was tried.
 func (l *ledger) count(what string, n int) {
 	l.mu.Lock()

@@ -26,6 +26,10 @@ type Config struct {
 	// PlantStaleRead makes one read lie: it shows a value that was replaced before
 	// the read was made. A check that does not find this would find nothing.
 	PlantStaleRead bool
+	// Streams is how many watches RunStreams has. 0: half as many as clients, and at least 8.
+	Streams int
+	// Outages, if not nil, are times in which no server ran, for RunEnds.
+	Outages *Outages
 	// Answered, if not nil, is called for every request when it is answered or
 	// given up. Its client calls it, so there may be many calls at one time.
 	Answered func(Answer)

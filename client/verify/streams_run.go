@@ -89,7 +89,12 @@ const (
 )
 
 // followers returns how many watches there are: at least two of each kind.
-func (c *Config) followers() int { return max(8, c.Clients/2) }
+func (c *Config) followers() int {
+	if c.Streams > 0 {
+		return max(8, c.Streams)
+	}
+	return max(8, c.Clients/2)
+}
 
 // drive runs clients until the time is over, or ctx ends.
 func drive(ctx context.Context, config *Config, run func(driving context.Context, number int)) {

@@ -126,8 +126,9 @@ func TestWhatStreamsMayNotBring(t *testing.T) {
 }
 
 // Goal: an end before its time is found, whatever shows it, and so are keys of a lease that
-// do not go together, an end that is taken back, and a change that nobody made; what is in
-// doubt is not judged (L1, L6, L7, L9). Method: lives, each with one thing in it.
+// do not go together, an end that is taken back, one that comes at once behind an outage, and
+// a change that nobody made; what is in doubt is not judged (L1, L3, L6, L7, L9). Method:
+// lives, each with one thing in it.
 func TestWhatEndsMayNotDo(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 	removes := func(keys ...string) (all []client.Change) {
@@ -151,9 +152,18 @@ func TestWhatEndsMayNotDo(t *testing.T) {
 		"one after the other":          {func(e *ends, l *life) { e.take(removes("a"), at(2001)); e.take(removes("b"), at(2001)) }, "(L7)"},
 		"with another life":            {func(e *ends, l *life) { e.take(removes("a", "b", "c"), at(2001)) }, ""},
 		"in doubt":                     {func(e *ends, l *life) { e.doubted(l); e.take(removes("a"), at(5)) }, ""},
-		"seen to be touched":           {func(e *ends, l *life) { e.take([]client.Change{{Op: client.ChangePut, Key: "a"}}, at(5)) }, "(L9)"},
+		"over an outage":               {func(e *ends, l *life) { e.config.Outages.Add(at(1000), at(6000)); e.over(l, at(5900)) }, "(L3)"},
+		"behind an outage":             {func(e *ends, l *life) { e.config.Outages.Add(at(1000), at(6000)); e.over(l, at(6100)) }, ""},
+		"an outage before it":          {func(e *ends, l *life) { e.config.Outages.Add(at(-5000), at(-1)); e.over(l, at(2001)) }, ""},
+		"a short outage":               {func(e *ends, l *life) { e.config.Outages.Add(at(1000), at(1900)); e.over(l, at(2001)) }, ""},
+		"kept alive behind an outage": {func(e *ends, l *life) {
+			e.config.Outages.Add(at(1000), at(6000))
+			e.extend(l, at(6100), 2*time.Second)
+			e.over(l, at(8200))
+		}, ""},
+		"seen to be touched": {func(e *ends, l *life) { e.take([]client.Change{{Op: client.ChangePut, Key: "a"}}, at(5)) }, "(L9)"},
 	} {
-		e := &ends{ledger: newLedger(), config: &Config{}, byKey: map[string]*life{}}
+		e := &ends{ledger: newLedger(), config: &Config{Outages: new(Outages)}, byKey: map[string]*life{}}
 		l, other := &life{prefix: "l/"}, &life{prefix: "m/"}
 		e.begin(l, "a", "b")
 		e.begin(other, "c")

@@ -35,6 +35,7 @@ type verifySettings struct {
 	picture       string
 	plant         bool
 	watch, ttl    bool
+	locks         bool
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -48,10 +49,12 @@ some order of the operations explains all answers. Stale reads are left out of t
 order; they may only show what was written, and nothing older than they ask for.
 Meanwhile kill nodes, cut connections, stop processes.
 
-With --watch or --ttl something else is checked: that watches bring every
+With --watch, --ttl or --locks something else is checked: that watches bring every
 change of the keys once, in order and whole, on every node and over every loss of one;
 that keys end with their leases and TTLs, none before its time, and the keys of a
-lease together. Both need level 3, and both may be given.
+lease together; that a lock never has two holders, neither in the log nor by what they
+believe, and that nobody but its holder writes under it. All need level 3, and several
+may be given.
 
 Exit code 0: the history is linearizable. 1: it is not; an HTML picture of the
 history of the key is written. 5: the search did not end in time; nobody knows.
@@ -60,7 +63,7 @@ one read is made to tell an old value, to show that this is found.`,
 		Example: `  raftkv verify
   raftkv verify --duration 1m --clients 16 --rate 2000
   raftkv verify --check-limit 10m --picture found.html
-  raftkv verify --watch --ttl --duration 1m`,
+  raftkv verify --watch --ttl --locks --duration 1m`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
@@ -77,6 +80,7 @@ one read is made to tell an old value, to show that this is found.`,
 	flags.StringVar(&s.picture, "picture", "raftkv-verify.html", "file for the picture of a violation")
 	flags.BoolVar(&s.watch, "watch", false, "check what watches bring, instead of the order of calls")
 	flags.BoolVar(&s.ttl, "ttl", false, "check the ends of keys and leases, instead of the order of calls")
+	flags.BoolVar(&s.locks, "locks", false, "check who holds locks and writes under them, instead of the order of calls")
 	flags.BoolVar(&s.plant, "stale-read", false, "let one read lie, to show that it is found")
 	return command
 }
@@ -94,8 +98,8 @@ func (s *verifySettings) check() error {
 		return fmt.Errorf("--keys is %d; choose 1 to %d", s.keys, mostVerifyKeys)
 	case s.duration <= 0 || s.timeout <= 0 || s.checkLimit <= 0:
 		return errors.New("--duration, --timeout and --check-limit must be above 0")
-	case s.plant && (s.watch || s.ttl):
-		return errors.New("--stale-read is for the check of the order of calls; leave it or --watch and --ttl out")
+	case s.plant && (s.watch || s.ttl || s.locks):
+		return errors.New("--stale-read is for the check of the order of calls; leave it, or --watch, --ttl and --locks, out")
 	}
 	return checkRate(s.rate)
 }
@@ -121,7 +125,7 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
-	if s.watch || s.ttl {
+	if s.watch || s.ttl || s.locks {
 		return s.promises(ctx, out, stderr)
 	}
 	history, err := s.drive(ctx, stderr)
@@ -170,7 +174,7 @@ func (s *verifySettings) config() verify.Config {
 	}
 }
 
-// promise is what --watch or --ttl checks.
+// promise is what --watch, --ttl or --locks checks.
 type promise struct {
 	name string
 	run  func(context.Context, []*client.Clerk, verify.Config) (verify.Report, error)
@@ -191,6 +195,9 @@ func (s *verifySettings) promises(ctx context.Context, out, stderr io.Writer) er
 	}
 	if s.ttl {
 		all = append(all, promise{"ttl", verify.RunEnds})
+	}
+	if s.locks {
+		all = append(all, promise{"locks", verify.RunLocks})
 	}
 	bar := terminal.StartProgress(stderr, "driving the cluster", s.duration.Milliseconds())
 	reports, failed := make([]verify.Report, len(all)), make([]error, len(all))

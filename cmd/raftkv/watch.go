@@ -28,6 +28,7 @@ import (
 type watchSettings struct {
 	clerkSettings
 	prefixes, keys []string
+	locks          []string
 	after          uint64
 	behind         bool // --after was given
 	mirror, prev   bool
@@ -41,10 +42,12 @@ func newWatchCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "watch [PREFIX…]",
 		Short: "Print what changes",
-		Long: `Print every change of the keys that begin with a PREFIX, of a --key, or of all
-keys if neither is given, for as long as it runs: the revision, what happened, the
-key and its new value, in a line each. It begins with what changes from now on, or
-behind the revision --after, or with the present state and --mirror.
+		Long: `Print every change of the keys that begin with a PREFIX, of a --key or a --lock, or
+of all keys if none of these is given, for as long as it runs: the revision, what
+happened, the key and its new value, in a line each. Of a lock the line has its name,
+the token and the lease of the holder, and its value or why it holds the lock no
+longer. The watch begins with what changes from now on, or behind the revision
+--after, or with the present state and --mirror.
 
 When the server that it asks ends, it goes on at another one and misses nothing;
 it gives up when none has served it for --timeout. The cluster keeps the last changes only: exit code 8 says that those behind --after are
@@ -53,15 +56,17 @@ again instead, behind a line that says reset. With --json each line is an object
 GET /v1/watch sends it, bookmarks included.
 
 --exec runs a command for every event, by the shell and one after the other, with
-RAFTKV_OP, RAFTKV_KEY, RAFTKV_VALUE and RAFTKV_REVISION set. If one fails, watch
-ends with exit code 1.`,
+RAFTKV_OP, RAFTKV_KEY, RAFTKV_VALUE and RAFTKV_REVISION set; of a lock RAFTKV_LOCK,
+RAFTKV_TOKEN and RAFTKV_LEASE instead of RAFTKV_KEY. If one fails, watch ends with
+exit code 1.`,
 		Example: `  raftkv watch
   raftkv watch services/ config/ --mirror
   raftkv watch --key leader --after 57 --json
+  raftkv watch --lock jobs --mirror
   raftkv watch config/ --exec 'systemctl reload app'`,
 		RunE: func(command *cobra.Command, args []string) error {
 			s.prefixes, s.behind = args, command.Flags().Changed("after")
-			if len(args) == 0 && len(s.keys) == 0 {
+			if len(args)+len(s.keys)+len(s.locks) == 0 {
 				s.prefixes = []string{""}
 			}
 			return s.run(command.OutOrStdout(), command.ErrOrStderr())
@@ -71,6 +76,7 @@ ends with exit code 1.`,
 	flags := command.Flags()
 	flags.Lookup("timeout").Usage = "how long to look for a server when none serves the watch"
 	flags.StringArrayVar(&s.keys, "key", nil, "follow this key; may be given several times")
+	flags.StringArrayVar(&s.locks, "lock", nil, "follow who holds this lock; may be given several times")
 	flags.Uint64Var(&s.after, "after", 0, "go on behind this revision, that of any answer")
 	flags.BoolVar(&s.mirror, "mirror", false, "print the state first, and again after a gap")
 	flags.BoolVar(&s.prev, "prev", false, "with --json: the item before each change, too")
@@ -113,6 +119,9 @@ func (s *watchSettings) options() (options []client.WatchOption) {
 	}
 	for _, key := range s.keys {
 		options = append(options, client.Key(key))
+	}
+	for _, name := range s.locks {
+		options = append(options, client.WatchLock(name))
 	}
 	if s.behind {
 		options = append(options, client.AfterRevision(s.after))
@@ -190,7 +199,7 @@ func (s *watchSettings) follow(events iter.Seq2[client.WatchEvent, error], searc
 // print prints an event.
 func (s *watchSettings) print(e *client.WatchEvent, out io.Writer) (err error) {
 	switch e.Kind {
-	case client.StateItem:
+	case client.StateItem, client.StateHolder:
 		s.items++
 	case client.Reset:
 		s.items = 0
@@ -211,6 +220,8 @@ func (s *watchSettings) printPlain(e *client.WatchEvent, out io.Writer) (err err
 	switch e.Kind {
 	case client.StateItem:
 		_, err = fmt.Fprintf(out, "%d\titem\t%s\t%s\n", e.Item.Revision, terminal.Readable(e.Item.Key), terminal.Readable(string(e.Item.Value)))
+	case client.StateHolder:
+		_, err = fmt.Fprintf(out, "%d\tholder\t%s\t%s\n", e.Holder.Token, holderLine(&e.Holder), terminal.Readable(string(e.Holder.Value)))
 	case client.StateComplete:
 		_, err = fmt.Fprintf(out, "%d\tsynced\t%d keys\n", e.Revision, s.items)
 	case client.Reset:
@@ -218,15 +229,27 @@ func (s *watchSettings) printPlain(e *client.WatchEvent, out io.Writer) (err err
 	}
 	for i := range e.Changes {
 		c := &e.Changes[i]
-		line := fmt.Sprintf("%d\t%s\t%s", e.Revision, c.Op, terminal.Readable(c.Key))
-		if c.Op == client.ChangePut {
-			line += "\t" + terminal.Readable(string(c.Item.Value))
+		line := fmt.Sprintf("%d\t%s\t", e.Revision, c.Op)
+		switch {
+		case c.Op == client.ChangePut:
+			line += terminal.Readable(c.Key) + "\t" + terminal.Readable(string(c.Item.Value))
+		case c.Op == client.ChangeGranted:
+			line += holderLine(c.Holder) + "\t" + terminal.Readable(string(c.Holder.Value))
+		case c.Holder != nil:
+			line += holderLine(c.Holder) + "\t" + c.Reason
+		default:
+			line += terminal.Readable(c.Key)
 		}
 		if _, err = fmt.Fprintln(out, line); err != nil {
 			return err
 		}
 	}
 	return err
+}
+
+// holderLine is the part of a line that says who holds a lock.
+func holderLine(h *client.Holder) string {
+	return fmt.Sprintf("%s\t%d\t%d", terminal.Readable(h.Lock), h.Token, h.Lease)
 }
 
 // The lines of --json: what GET /v1/watch sends as lines, without open and end.
@@ -239,13 +262,18 @@ type (
 		watchHead
 		api.WatchItem
 	}
+	watchHolderLine struct {
+		watchHead
+		api.WatchLock
+	}
 	watchSyncedLine struct {
 		watchHead
 		api.WatchSynced
 	}
 	watchChangeLine struct {
 		watchHead
-		api.WatchChange
+		Revision uint64 `json:"revision"`
+		Events   []any  `json:"events"` // of api.WatchEvent and api.WatchLockEvent
 	}
 	watchProgressLine struct {
 		watchHead
@@ -263,6 +291,8 @@ func (s *watchSettings) lineOf(e *client.WatchEvent) any {
 	switch e.Kind {
 	case client.StateItem:
 		return watchItemLine{watchHead{Event: api.EventItem}, api.WatchItem{KeyName: api.NameKey(e.Item.Key), ItemState: stateOf(&e.Item)}}
+	case client.StateHolder:
+		return watchHolderLine{watchHead{Event: api.EventItem}, lockOf(&e.Holder)}
 	case client.StateComplete:
 		return watchSyncedLine{watchHead{api.EventSynced, id}, api.WatchSynced{Revision: e.Revision, Items: s.items}}
 	case client.Reset:
@@ -270,9 +300,13 @@ func (s *watchSettings) lineOf(e *client.WatchEvent) any {
 	case client.Progress:
 		return watchProgressLine{watchHead{api.EventProgress, id}, api.WatchProgress{Revision: e.Revision}}
 	}
-	change := api.WatchChange{Revision: e.Revision}
+	change := watchChangeLine{watchHead: watchHead{api.EventChange, id}, Revision: e.Revision}
 	for i := range e.Changes {
 		c := &e.Changes[i]
+		if c.Holder != nil {
+			change.Events = append(change.Events, api.WatchLockEvent{Op: c.Op, WatchLock: lockOf(c.Holder), Reason: c.Reason})
+			continue
+		}
 		event := api.WatchEvent{Op: c.Op, KeyName: api.NameKey(c.Key)}
 		if c.Op == client.ChangePut {
 			event.Value, event.Version, event.Created, event.Lease = c.Item.Value, c.Item.Version, c.Item.Created, c.Item.Lease
@@ -283,7 +317,11 @@ func (s *watchSettings) lineOf(e *client.WatchEvent) any {
 		}
 		change.Events = append(change.Events, event)
 	}
-	return watchChangeLine{watchHead{api.EventChange, id}, change}
+	return change
+}
+
+func lockOf(h *client.Holder) api.WatchLock {
+	return api.WatchLock{LockName: api.NameLock(h.Lock), Token: h.Token, Lease: h.Lease, Value: append([]byte{}, h.Value...)}
 }
 
 func stateOf(i *client.Item) api.ItemState {
@@ -297,7 +335,12 @@ func (s *watchSettings) execute(revision uint64, c *client.Change, out io.Writer
 	}
 	shell := exec.Command("sh", "-c", s.command)
 	shell.Stdout, shell.Stderr = out, os.Stderr
-	shell.Env = append(os.Environ(), "RAFTKV_OP="+c.Op, "RAFTKV_KEY="+c.Key, "RAFTKV_VALUE="+string(c.Item.Value),
+	key, value := c.Key, c.Item.Value
+	if c.Holder != nil {
+		value = c.Holder.Value
+		shell.Env = []string{"RAFTKV_LOCK=" + c.Holder.Lock, "RAFTKV_TOKEN=" + strconv.FormatUint(c.Holder.Token, 10), "RAFTKV_LEASE=" + strconv.FormatInt(c.Holder.Lease, 10)}
+	}
+	shell.Env = append(append(os.Environ(), shell.Env...), "RAFTKV_OP="+c.Op, "RAFTKV_KEY="+key, "RAFTKV_VALUE="+string(value),
 		"RAFTKV_REVISION="+strconv.FormatUint(revision, 10))
 	if err := shell.Run(); err != nil {
 		return fmt.Errorf("the command for revision %d failed: %w", revision, err)

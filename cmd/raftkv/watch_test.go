@@ -19,10 +19,13 @@ func watchedEvents(yield func(client.WatchEvent, error) bool) {
 	prev := client.Item{Key: "b", Value: []byte("0"), Revision: 1, Version: 1, Created: 1}
 	for _, e := range []client.WatchEvent{
 		{Kind: client.StateItem, Item: prev},
+		{Kind: client.StateHolder, Holder: client.Holder{Lock: "jobs", Token: 1, Lease: 5, Value: []byte("me")}},
 		{Kind: client.StateComplete, Revision: 1},
 		{Kind: client.Changed, Revision: 2, Changes: []client.Change{
 			{Op: client.ChangePut, Key: "a", Item: client.Item{Key: "a", Value: []byte("1"), Revision: 2, Version: 1, Created: 2, Lease: 9}},
 			{Op: client.ChangeDelete, Key: "b", Prev: &prev},
+			{Op: client.ChangeReleased, Reason: client.ReasonExpired, Holder: &client.Holder{Lock: "jobs", Token: 1, Lease: 5, Value: []byte("me")}},
+			{Op: client.ChangeGranted, Holder: &client.Holder{Lock: "jobs", Token: 2, Lease: 6}},
 		}},
 		{Kind: client.Progress, Revision: 3},
 		{Kind: client.Reset},
@@ -46,16 +49,17 @@ func TestWatchPrintsAndRunsCommands(t *testing.T) {
 		code     int
 		want     string
 	}{
-		"plain": {watchSettings{}, exit.HistoryGone, "1\titem\tb\t0\n1\tsynced\t1 keys\n2\tput\ta\t1\n2\tdelete\tb\n-\treset\n7\titem\t\"\\xff\"\t\n9\tsynced\t1 keys\n"},
+		"plain": {watchSettings{}, exit.HistoryGone, "1\titem\tb\t0\n1\tholder\tjobs\t1\t5\tme\n1\tsynced\t2 keys\n2\tput\ta\t1\n2\tdelete\tb\n2\treleased\tjobs\t1\t5\texpired\n2\tgranted\tjobs\t2\t6\t\n-\treset\n7\titem\t\"\\xff\"\t\n9\tsynced\t1 keys\n"},
 		"json": {watchSettings{clerkSettings: clerkSettings{json: true}}, exit.HistoryGone, `{"event":"item","key":"b","value":"MA==","revision":1,"version":1,"created":1}
-{"event":"synced","id":"1","revision":1,"items":1}
-{"event":"change","id":"2","revision":2,"events":[{"op":"put","key":"a","value":"MQ==","version":1,"created":2,"lease":9},{"op":"delete","key":"b","prev":{"value":"MA==","revision":1,"version":1,"created":1}}]}
+{"event":"item","lock":"jobs","token":1,"lease":5,"value":"bWU="}
+{"event":"synced","id":"1","revision":1,"items":2}
+{"event":"change","id":"2","revision":2,"events":[{"op":"put","key":"a","value":"MQ==","version":1,"created":2,"lease":9},{"op":"delete","key":"b","prev":{"value":"MA==","revision":1,"version":1,"created":1}},{"op":"released","lock":"jobs","token":1,"lease":5,"value":"bWU=","reason":"expired"},{"op":"granted","lock":"jobs","token":2,"lease":6,"value":""}]}
 {"event":"progress","id":"3","revision":3}
 {"event":"reset","code":"revision_gone"}
 {"event":"item","key_base64":"/w==","revision":7,"version":1,"created":7}
 {"event":"synced","id":"9","revision":9,"items":1}
 `},
-		"exec":          {watchSettings{command: `echo "$RAFTKV_REVISION $RAFTKV_OP $RAFTKV_KEY '$RAFTKV_VALUE'"`}, exit.HistoryGone, "2 put a '1'\n2 delete b ''\n"},
+		"exec":          {watchSettings{command: `echo "$RAFTKV_REVISION $RAFTKV_OP $RAFTKV_KEY$RAFTKV_LOCK '$RAFTKV_VALUE' $RAFTKV_TOKEN"`}, exit.HistoryGone, "2 put a '1' \n2 delete b '' \n2 released jobs 'me' 1\n2 granted jobs '' 2\n"},
 		"exec and fail": {watchSettings{command: "echo $RAFTKV_KEY; exit 3"}, exit.Failed, "a\n"},
 	} {
 		var out strings.Builder

@@ -12,20 +12,22 @@ import (
 	"raftkv/kvserver/kv"
 )
 
-// Goal: verify --watch and --ttl find a server that keeps its promises to do so, over
-// connections that are cut, and one that breaks them not to. Method: the whole of both in
-// virtual time; then a write that no client made, and a removal before its time.
+// Goal: verify --watch, --ttl and --locks find a server that keeps its promises to do so, over
+// connections that are cut, and one that breaks them not to. Method: the whole of each in
+// virtual time; then a write that no client made, a removal before its time, and a release.
 func TestVerifyFindsWhatIsPromised(t *testing.T) {
 	for name, c := range map[string]struct {
 		run     func(context.Context, []*client.Clerk, verify.Config) (verify.Report, error)
 		tried   []string
-		happens [][]byte // in addition, by nobody
+		happens func(ctx context.Context, c *client.Clerk) [][]byte // in addition, by nobody
 		says    string
 	}{
-		"watch":   {verify.RunStreams, []string{"changes", "states", "syncs", "jumps", "writes"}, nil, ""},
-		"a write": {verify.RunStreams, nil, [][]byte{fakelog.PutCommand("v/k1", "of nobody")}, "(W14)"},
-		"ttl":     {verify.RunEnds, []string{"ends seen", "leases", "leases kept alive", "keys with a ttl", "keys touched"}, nil, ""},
-		"an end":  {verify.RunEnds, nil, [][]byte{deleteOfNobody("v/0.0/k"), deleteOfNobody("v/0.0/k0")}, "(L1)"}, // a key's life, or a lease's
+		"watch":     {verify.RunStreams, []string{"changes", "states", "syncs", "jumps", "writes"}, nil, ""},
+		"a write":   {verify.RunStreams, nil, nobody(fakelog.PutCommand("v/k1", "of nobody")), "(W14)"},
+		"ttl":       {verify.RunEnds, []string{"ends seen", "leases", "leases kept alive", "keys with a ttl", "keys touched"}, nil, ""},
+		"locks":     {verify.RunLocks, []string{"grants", "releases", "guarded writes done"}, nil, ""},
+		"a release": {verify.RunLocks, nil, releaseOfNobody, "(K9)"},
+		"an end":    {verify.RunEnds, nil, nobody(deleteOfNobody("v/0.0/k"), deleteOfNobody("v/0.0/k0")), "(L1)"}, // a key's life, or a lease's
 	} {
 		inBubble(t, func(t *testing.T) {
 			s, log := newServer(t, atLevel3)
@@ -40,12 +42,14 @@ func TestVerifyFindsWhatIsPromised(t *testing.T) {
 				defer cut.Stop()
 			}
 			if c.happens != nil {
-				foreign := time.AfterFunc(600*time.Millisecond, func() {
-					for _, command := range c.happens {
-						log.Deliver(command)
-					}
-				})
-				defer foreign.Stop()
+				for at := 600 * time.Millisecond; at < 4*time.Second; at += 400 * time.Millisecond {
+					foreign := time.AfterFunc(at, func() {
+						for _, command := range c.happens(t.Context(), clerk) {
+							log.Deliver(command)
+						}
+					})
+					defer foreign.Stop()
+				}
 			}
 			r, err := c.run(t.Context(), []*client.Clerk{clerk}, verify.Config{
 				Clients: 4, Keys: 6, Duration: 4 * time.Second, Timeout: 5 * time.Second, Rate: 200, Prefix: "v/",
@@ -68,4 +72,25 @@ func TestVerifyFindsWhatIsPromised(t *testing.T) {
 // deleteOfNobody is a delete that no client has asked for.
 func deleteOfNobody(key string) []byte {
 	return kv.EncodeCommand(kv.Command{Op: kv.OpDelete, ID: kv.RequestID{Origin: 77, Number: 1}, Key: []byte(key)})
+}
+
+// nobody are commands that no client has asked for.
+func nobody(commands ...[]byte) func(context.Context, *client.Clerk) [][]byte {
+	return func(context.Context, *client.Clerk) [][]byte { return commands }
+}
+
+// releaseOfNobody takes locks from whoever holds them.
+func releaseOfNobody(ctx context.Context, c *client.Clerk) (commands [][]byte) {
+	for _, name := range []string{"v/l0", "v/l1"} {
+		info, err := c.ShowLock(ctx, name)
+		if err != nil {
+			continue
+		}
+		for _, h := range info.Holders {
+			release := kv.Release(name, h.Token)
+			release.ID = kv.RequestID{Origin: 77, Number: h.Token}
+			commands = append(commands, kv.EncodeCommand(release))
+		}
+	}
+	return commands
 }
