@@ -59,6 +59,7 @@ var tables = []struct {
 	{"kvserver", txnMutants},
 	{"kvserver", leaseMutants},
 	{"kvserver", lockMutants},
+	{"kvserver", coordinationMutants},
 	{"kvserver", authMutants},
 	{"kvserver", kvserverHTTPMutants},
 	{"kvserver/httpd", pageMutants},

@@ -131,6 +131,16 @@ type counts struct {
 	LedOutside        int // terms that ended under a leader which the final configuration left out
 	LearnersInstalled int // snapshots sent to servers without a vote
 
+	// Coordination.
+
+	Leases        int
+	LeasesExpired int
+	LockGrants    int // that a coordinator heard of
+	LockWaits     int // requests that began to wait
+	FencedOff     int // writes under a token that holds nothing any more
+	Txns          int // that were done
+	TxnsRefused   int // or changed nothing
+
 	faults map[string]int // that took place, by kind
 }
 

@@ -17,6 +17,8 @@ const (
 	streamClients
 	streamIdentity
 	streamMembers
+	streamCoordination
+	streamCoordinators // and more
 )
 
 func newDice(seed, stream uint64) dice { return dice{rand.New(rand.NewPCG(seed, stream))} }

@@ -16,6 +16,7 @@ func drawOptions(seed uint64) options {
 	o.drawClients(d)
 	o.drawSlowDisks(d)
 	o.makeRoom()
+	o.drawCoordination(newDice(seed, streamCoordination))
 	o.drawFaults(d)
 	o.drawMembers(d)
 	return o
@@ -117,6 +118,14 @@ func (o *options) drawClients(d dice) {
 	}
 }
 
+// drawCoordination gives some worlds coordinators. Their history is in every snapshot, and
+// their keys would count for a quota.
+func (o *options) drawCoordination(d dice) {
+	if often := o.SnapshotEvery > 0 && o.SnapshotEvery < 20; d.chance(0.5) && !o.Labs && !often && o.Quota == 0 {
+		o.Coordinators = int(d.pick(1, 2, 3))
+	}
+}
+
 // makeRoom keeps the drawn figures from making a world in which nothing can
 // work, which would prove nothing.
 func (o *options) makeRoom() {
@@ -183,7 +192,7 @@ func (o options) eventsPerSecond() int64 {
 // opsPerSecond estimates how many operations clients begin in a virtual second.
 func (o options) opsPerSecond() float64 {
 	latency := o.Think + 4*o.DelayHigh + 2*o.SaveHigh + 2*o.SlowSync + o.ApplyDelay + 10*o.LoopDelay
-	return float64(o.Clients) * float64(o.Lanes) * float64(second) / float64(latency)
+	return float64(o.Clients*o.Lanes+o.Coordinators) * float64(second) / float64(latency)
 }
 
 // worldRecords is about how many records of keyed writes the snapshots of a world may

@@ -70,6 +70,9 @@ type options struct {
 	Quota       uint64  `json:",omitempty"` // bytes that the store may hold; 0 any
 	LostAnswers float64 `json:",omitempty"`
 	Mix         mix     // weights of the operations
+	// Coordinators are clients that use leases, locks and transactions. With some, the cluster
+	// works at level 3 from its beginning.
+	Coordinators int `json:",omitempty"`
 
 	// The faults.
 
@@ -133,6 +136,8 @@ func (o options) valid() error {
 		return fmt.Errorf("options: %d clients with %d lanes on %d keys, mix %+v", o.Clients, o.Lanes, o.Keys, o.Mix)
 	case o.SlowSync < 0 || o.SlowDisks < 0 || o.SlowDisks > o.Servers:
 		return fmt.Errorf("options: %d of %d disks take %d µs longer", o.SlowDisks, o.Servers, o.SlowSync)
+	case o.Coordinators < 0 || o.Coordinators > 0 && (o.Labs || o.Quota > 0):
+		return fmt.Errorf("options: %d coordinators, in the labs' world, or with a quota of %d bytes", o.Coordinators, o.Quota)
 	case o.Founders < 0 || o.Founders > o.Servers || o.Founders > 0 && (o.Labs || o.ChangeEvery < 1):
 		return fmt.Errorf("options: %d of %d servers found the cluster, a change every %d µs", o.Founders, o.Servers, o.ChangeEvery)
 	case o.Faulty < 0 || o.Calm < 1 || o.Drift < 0 || o.Drift > 900:

@@ -109,10 +109,24 @@ func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
 		o.machines.model.keyedAt[callOf(c)] = keyedMoment{used}
 	}
 	kept := len(o.machines.model.eldest)
+	if coordinates(&c) {
+		return o.coordinated(s, e.Index, c, got)
+	}
 	r := o.machines.model.run(e.Index, c)
 	if len(o.machines.model.eldest) < kept {
 		o.w.counts.KeysForgotten++
 	}
 	r.ID = c.ID
 	return r
+}
+
+// coordinated is expected for a command of coordinators: what it means is judged elsewhere,
+// and the model learns how far revisions have come.
+func (o *oracles) coordinated(s *server, index uint64, c kv.Command, got kv.Result) kv.Result {
+	m := o.machines.model
+	m.clock.pass(c.ID, c.Time)
+	m.forget()
+	o.coordination.applied(index, &c, got, s.store, m.revision, m.clock.leases)
+	m.revision = s.store.Revision()
+	return got
 }

@@ -11,23 +11,27 @@ type oracles struct {
 	w        *world
 	observed int
 
-	elections elections
-	logs      logs
-	machines  machines
-	clients   clientHistory
+	elections    elections
+	logs         logs
+	machines     machines
+	clients      clientHistory
+	coordination *coordination
 
 	floor     uint64                // log index of the latest thing acknowledged to anybody
 	refusedID map[kv.RequestID]bool // proposals that were said not to happen
 }
 
 func newOracles(w *world) *oracles {
-	return &oracles{
-		w:         w,
-		elections: elections{leaders: map[uint64]*server{}, votes: map[ballot]favour{}, preVotes: map[ballot]uint{}, told: map[ballot]bool{}},
-		machines:  newMachines(),
-		clients:   clientHistory{byToken: map[string]*record{}},
-		refusedID: map[kv.RequestID]bool{},
+	o := &oracles{
+		w:            w,
+		elections:    elections{leaders: map[uint64]*server{}, votes: map[ballot]favour{}, preVotes: map[ballot]uint{}, told: map[ballot]bool{}},
+		machines:     newMachines(),
+		clients:      clientHistory{byToken: map[string]*record{}},
+		coordination: newCoordination(w),
+		refusedID:    map[kv.RequestID]bool{},
 	}
+	o.machines.model.revision = w.newStore().Revision()
+	return o
 }
 
 // watch is what the oracles have seen of one life of a server.

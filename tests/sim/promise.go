@@ -13,11 +13,15 @@ type logClock struct {
 	time   uint64
 	origin uint64 // of the last command with a stamp
 	stamp  uint64
+	leases uint64 // lease time
 }
 
 // longestStep is how much log time goes on between two commands at most, however
 // long nobody led in between.
 const longestStep = 60_000
+
+// longestLeaseStep is how much lease time goes on likewise.
+const longestLeaseStep = 1000
 
 // pass lets log time go on by what one server's clock measured between two of its
 // commands.
@@ -28,6 +32,7 @@ func (c *logClock) pass(id kv.RequestID, stamp uint64) {
 		c.origin, c.stamp = id.Origin, stamp
 	case stamp > c.stamp:
 		c.time += min(stamp-c.stamp, longestStep)
+		c.leases += min(stamp-c.stamp, longestLeaseStep)
 		c.stamp = stamp
 	}
 }

@@ -88,16 +88,25 @@ func folder(key string) string { return key[:2] }
 
 // propose brings a command on its way into the log.
 func (s *server) propose(a *attempt) {
+	s.submit(a.op.command(kv.RequestID{}, 0, s.w.options.Quota), a)
+}
+
+// submit brings a command on its way, under an identity and with the time of this life.
+func (s *server) submit(c kv.Command, a answerer) {
 	w := s.w
 	s.number++
 	id := kv.RequestID{Origin: s.origin(), Number: s.number}
+	c.ID, c.Time = id, s.stamp()
 	s.waiting[id] = a
 	s.replica.Propose(&node.Proposal{
-		Command: kv.EncodeCommand(a.op.command(id, s.stamp(), w.options.Quota)),
+		Command: kv.EncodeCommand(c),
 		Failed: func(err error) {
 			delete(s.waiting, id)
 			if errors.Is(err, node.ErrUnknown) {
 				w.counts.Unknown++
+				if t, mine := a.(*ticked); mine {
+					t.answer(outcome{err: err})
+				}
 				return // the client finds out by waiting in vain
 			}
 			if errors.Is(err, node.ErrLost) {

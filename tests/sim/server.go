@@ -124,6 +124,7 @@ func (s *server) tick() {
 		if s.ticks++; s.ticks%pollTicks == 0 {
 			s.redial()
 			s.poll()
+			s.proposeTick()
 		}
 		s.turn()
 	}

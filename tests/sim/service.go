@@ -4,8 +4,20 @@ import (
 	"bytes"
 
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/lease"
 	"raftkv/raft/core"
 )
+
+// answerer is who waits for a command of its own.
+type answerer interface{ answer(outcome) }
+
+// newStore is a store before the first entry.
+func (w *world) newStore() *kv.Store {
+	if w.options.Coordinators > 0 {
+		return kv.NewAt(kv.LevelHistory)
+	}
+	return kv.New()
+}
 
 // service is the state machine of a server and the requests that wait for it.
 type service struct {
@@ -15,9 +27,10 @@ type service struct {
 	compacted uint64                    // index of the last snapshot taken in this life
 	taking    bool                      // a snapshot is taken and not written yet
 	number    uint64                    // of the last request proposed in this life
-	waiting   map[kv.RequestID]*attempt // looked up, never walked
+	waiting   map[kv.RequestID]answerer // looked up, never walked
 	parked    []parkedRead
 	begun     int64 // what the clock showed when this life began
+	pacer     lease.Pacer
 	channel
 }
 
@@ -28,7 +41,7 @@ type parkedRead struct {
 }
 
 func (v *service) start(s *server, state core.State) {
-	*v = service{s: s, store: kv.New(), waiting: map[kv.RequestID]*attempt{}}
+	*v = service{s: s, store: s.w.newStore(), waiting: map[kv.RequestID]answerer{}}
 	v.begun = s.clock()
 	if state.Snapshot.Index > 0 {
 		v.restore(&state.Snapshot)
@@ -158,6 +171,30 @@ func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
 	}
 	snapshot.Data = data.Bytes()
 	return true
+}
+
+// proposeTick proposes a tick if it is time for one, as the leader does on a node.
+func (v *service) proposeTick() {
+	s := v.s
+	if s.w.options.Coordinators == 0 {
+		return
+	}
+	leads := s.replica.Observe().Role == core.Leader
+	if propose, _ := v.pacer.Look(v.stamp(), leads, v.store.CanEnd()); propose {
+		s.submit(kv.Command{Op: kv.OpTick}, &ticked{v, s.life})
+	}
+}
+
+// ticked waits for the end of a tick.
+type ticked struct {
+	v    *service
+	life int
+}
+
+func (t *ticked) answer(out outcome) {
+	if t.v.s.alive(t.life) {
+		t.v.pacer.Ended(out.err == nil && out.result.Deleted)
+	}
 }
 
 // origin names this life in the commands that it proposes.

@@ -136,6 +136,8 @@ const (
 	evRefused
 	evGivesUp
 	evChange
+	evCoordinates
+	evCoordinated
 )
 
 // kinds name the events and say what their numbers are.
@@ -179,6 +181,8 @@ var kinds = [...]struct{ name, format string }{
 	evServes:        {"serves", "c%d's operation %d"},
 	evDone:          {"done", "operation %d at index %d, revision %d"},
 	evRefused:       {"refused", "operation %d"},
+	evCoordinates:   {"coordinates", "asks n%d, number %d"},
+	evCoordinated:   {"coordinates", "number %d is answered, from index %d"},
 	evGivesUp:       {"gives up", "operation %d: its outcome is unknown"},
 	evChange:        {"members", "configuration %d behind %d"},
 }

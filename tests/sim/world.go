@@ -11,17 +11,18 @@ import (
 // world is one simulated cluster with its clients, from the first event to the
 // last. Nothing in it is concurrent.
 type world struct {
-	seed    uint64
-	options options
-	now     int64
-	queue   eventQueue
-	servers []*server
-	clients []*client
-	network *network
-	nemesis *nemesis
-	oracles *oracles
-	trace   *trace
-	counts  *counts
+	seed         uint64
+	options      options
+	now          int64
+	queue        eventQueue
+	servers      []*server
+	clients      []*client
+	coordinators []*coordinator
+	network      *network
+	nemesis      *nemesis
+	oracles      *oracles
+	trace        *trace
+	counts       *counts
 
 	serverDice dice
 	diskDice   dice
@@ -106,6 +107,9 @@ func newWorld(seed uint64, o options, t *trace) *world {
 	for i := range o.Clients {
 		w.clients = append(w.clients, newClient(w, i))
 	}
+	for i := range o.Coordinators {
+		w.coordinators = append(w.coordinators, newCoordinator(w, i))
+	}
 	w.nemesis = newNemesis(w)
 	return w
 }
@@ -117,6 +121,9 @@ func (w *world) play() {
 		s.start()
 	}
 	for _, c := range w.clients {
+		c.start()
+	}
+	for _, c := range w.coordinators {
 		c.start()
 	}
 	w.nemesis.start()
@@ -197,6 +204,11 @@ func (w *world) atRest() bool {
 			return false
 		}
 	}
+	for _, c := range w.coordinators {
+		if !c.done {
+			return false
+		}
+	}
 	all := w.resting()
 	if len(all) == 0 {
 		return false
@@ -223,6 +235,9 @@ func (w *world) describe() string {
 		text += "\n  " + s.describe()
 	}
 	for _, c := range w.clients {
+		text += "\n  " + c.describe()
+	}
+	for _, c := range w.coordinators {
 		text += "\n  " + c.describe()
 	}
 	return text
