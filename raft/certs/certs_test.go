@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -273,6 +274,33 @@ func TestNoSessionIsResumed(t *testing.T) {
 		if resumed {
 			t.Errorf("version %#x: a session was resumed", version)
 		}
+	}
+}
+
+// Goal: a client of TLS 1.2 gets no cipher without authenticated encryption, and one with it.
+// Method: every cipher of TLS 1.2 that Go knows, alone.
+func TestOldClientsGetNoWeakCipher(t *testing.T) {
+	a := newAuthority(t, "a")
+	f := filesOf(t, a, issue.Request{Hosts: []string{"127.0.0.1"}, Server: true})
+	listener := certs.ClientListener(certs.NewStore(parse(t, f)), tls.VersionTLS12, false)
+	roots, taken := x509.NewCertPool(), 0
+	roots.AddCert(a.Cert)
+	for _, cipher := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if !slices.Contains(cipher.SupportedVersions, tls.VersionTLS12) {
+			continue
+		}
+		good := strings.Contains(cipher.Name, "ECDHE_ECDSA") && (strings.Contains(cipher.Name, "GCM") || strings.Contains(cipher.Name, "CHACHA20"))
+		client := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{cipher.ID}}
+		_, listens := meeting(t, client, listener)
+		if (listens == nil) != good {
+			t.Errorf("%s: %v", cipher.Name, listens)
+		}
+		if listens == nil {
+			taken++
+		}
+	}
+	if taken < 3 {
+		t.Errorf("%d ciphers are taken", taken)
 	}
 }
 

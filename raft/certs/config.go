@@ -19,7 +19,7 @@ const (
 // set; it says that their machine may connect, and nothing about rights.
 func ClientListener(store *Store, minVersion uint16, demand bool) *tls.Config {
 	c := listener(store)
-	c.MinVersion, c.NextProtos = minVersion, []string{ClientProtocol}
+	c.MinVersion, c.NextProtos, c.CipherSuites = minVersion, []string{ClientProtocol}, authenticated
 	if demand {
 		c.ClientAuth = tls.RequestClientCert // VerifyConnection demands it
 	}
@@ -30,6 +30,14 @@ func ClientListener(store *Store, minVersion uint16, demand bool) *tls.Config {
 		return store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageClientAuth, time.Now())
 	}
 	return c
+}
+
+// authenticated are the ciphers for clients of TLS 1.2: forward secrecy and authenticated
+// encryption. Go by itself also takes those with CBC and SHA-1. TLS 1.3 has its own, all good.
+var authenticated = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
 // PeerListener returns the terms of the port for peers: TLS 1.3, and a certificate that
