@@ -16,6 +16,9 @@ const (
 	// before it makes room for another: many honest clients that come at once must
 	// not drive each other out.
 	evictionAge = time.Second
+	// strangersShare is which part of the places may be those of strangers where that is
+	// bounded: one in this number.
+	strangersShare = 4
 )
 
 // take gives a connection a place, or returns nil.
@@ -31,11 +34,19 @@ func (p *Port) take(conn net.Conn) *Conn {
 	if !ip.IsLoopback() {
 		places -= min(loopbackReserve, p.config.MaxConnections/2)
 	}
-	if len(p.all) >= places && !p.evictLocked() {
+	if len(p.all) >= places && !p.evictLocked(false) {
 		p.refused++
 		return nil
 	}
-	c := &Conn{Conn: conn, raw: conn, port: p, ip: ip, recording: true, haste: rand.Float64()}
+	stranger := !ip.IsLoopback()
+	if stranger && p.strangers >= max(p.config.MaxConnections/strangersShare, 1) && p.config.Strict != nil && p.config.Strict() && !p.evictLocked(true) {
+		p.refused++
+		return nil
+	}
+	c := &Conn{Conn: conn, raw: conn, port: p, ip: ip, stranger: stranger, recording: true, haste: rand.Float64()}
+	if stranger {
+		p.strangers++
+	}
 	c.enter(phaseReceiving)
 	p.all[c] = true
 	p.count.Store(int64(len(p.all)))
@@ -46,7 +57,8 @@ func (p *Port) take(conn net.Conn) *Conn {
 // evictLocked closes some connections whose clients keep the server waiting and
 // reports whether there were any: one in sixteen at once, so that looking for
 // them costs little for each.
-func (p *Port) evictLocked() bool {
+// With strangers, only theirs.
+func (p *Port) evictLocked(strangers bool) bool {
 	type candidate struct {
 		conn  *Conn
 		since int64
@@ -55,7 +67,7 @@ func (p *Port) evictLocked() bool {
 		var candidates []candidate
 		before := p.now() - int64(evictionAge)
 		for c := range p.all {
-			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before && !c.atGate.Load() {
+			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before && !c.atGate.Load() && (c.stranger || !strangers) {
 				candidates = append(candidates, candidate{c, since})
 			}
 		}
@@ -85,9 +97,24 @@ func (p *Port) forgetLocked(c *Conn) {
 		return
 	}
 	delete(p.all, c)
+	p.knownLocked(c)
 	p.count.Store(int64(len(p.all)))
 	if p.perIP[c.ip]--; p.perIP[c.ip] == 0 {
 		delete(p.perIP, c.ip)
+	}
+}
+
+// known notes that a connection is no stranger's any more.
+func (p *Port) known(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.knownLocked(c)
+}
+
+func (p *Port) knownLocked(c *Conn) {
+	if c.stranger {
+		c.stranger = false
+		p.strangers--
 	}
 }
 

@@ -28,6 +28,7 @@ type Conn struct {
 	secret   atomic.Pointer[secret] // nil: it does not speak TLS, or not yet
 	port     *Port
 	ip       netip.Addr
+	stranger bool // it counts among Port.strangers; guarded by Port.mu
 	phase    atomic.Int32
 	inside   atomic.Bool  // of the gate
 	atGate   atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
@@ -35,7 +36,11 @@ type Conn struct {
 	haste    float64      // see hasten; below 1
 	queued   queued       // at the gate
 
+	owner  atomic.Uint64 // whose connection it is, see Belong; 0: a stranger's
+	closed atomic.Bool   // Close was called
+
 	mu        sync.Mutex // guards the fields below
+	drop      func()     // counts the connection out of those of its owner; nil: it has none
 	recording bool
 	record    []byte // what came since the last request ended, up to the end of the next one's header
 }
@@ -47,9 +52,47 @@ func (c *Conn) enter(p phase) {
 
 // Close closes the connection and frees its place.
 func (c *Conn) Close() error {
+	c.closed.Store(true)
 	c.LeaveGate()
 	c.port.forget(c)
+	c.disown()
 	return c.closeBelow()
+}
+
+// Belongs reports whether the connection belongs to an owner, of whom numbers above 0 are
+// names. One without a port belongs to everybody.
+func (c *Conn) Belongs(to uint64) bool { return c == nil || c.owner.Load() == to }
+
+// Belong makes the connection that of an owner who has proved who he is. It is no
+// stranger's any more. take counts it in among those of the owner, and drop, which it
+// returns, out again when the connection ends or gets another owner. An error of take is
+// returned; the connection is then as it was.
+func (c *Conn) Belong(to uint64, take func() (drop func(), err error)) error {
+	drop, err := take()
+	if err != nil {
+		return err
+	}
+	c.disown()
+	c.mu.Lock()
+	c.drop = drop
+	c.mu.Unlock()
+	c.owner.Store(to)
+	c.port.known(c)
+	if c.closed.Load() { // meanwhile
+		c.disown()
+	}
+	return nil
+}
+
+// disown counts the connection out of those of its owner.
+func (c *Conn) disown() {
+	c.mu.Lock()
+	drop := c.drop
+	c.drop = nil
+	c.mu.Unlock()
+	if drop != nil {
+		drop()
+	}
 }
 
 // CloseWrite lets net/http end a connection without a reset.

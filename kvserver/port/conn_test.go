@@ -310,3 +310,61 @@ func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {
 		}
 	})
 }
+
+// Goal (S12): where identities are enforced, connections on which nobody has proved who he is
+// have at most a quarter of the places; old ones make room for new ones, and those of known
+// owners and of this machine are neither counted nor closed for them. A connection counts for
+// its owner once, until it ends or gets another one.
+// Method: a port with few places, strangers, owners, and connections from this machine.
+func TestStrangersHaveAQuarterOfThePlaces(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		strict := true
+		p := newPort(func(c *Config) { c.MaxConnections, c.Strict = 40, func() bool { return strict } })
+		come := func(from string) *Conn { return p.take(&fakeConn{from: from}) }
+		held := map[uint64]int{}
+		belong := func(c *Conn, to uint64) {
+			t.Helper()
+			if err := c.Belong(to, func() (func(), error) { held[to]++; return func() { held[to]-- }, nil }); err != nil || !c.Belongs(to) {
+				t.Errorf("%v", err)
+			}
+		}
+		owned := come("10.0.0.1:1")
+		belong(owned, 7)
+		for i := range 10 {
+			if come("10.0.0.2:1") == nil {
+				t.Fatalf("stranger %d is refused", i)
+			}
+		}
+		if come("10.0.0.2:1") != nil {
+			t.Error("an eleventh stranger of forty places is taken")
+		}
+		if come("127.0.0.1:1") == nil {
+			t.Error("this machine is refused")
+		}
+		strict = false
+		extra := come("10.0.0.2:1")
+		if extra == nil {
+			t.Fatal("a stranger is refused where nothing is enforced")
+		}
+		belong(extra, 7)
+		strict = true
+		if held[7] != 2 {
+			t.Errorf("the owner has %d connections", held[7])
+		}
+		time.Sleep(2 * evictionAge)
+		for i := range 20 {
+			if come("10.0.0.3:1") == nil && i == 0 {
+				t.Error("strangers that wait make no room for another")
+			}
+		}
+		if owned.raw.(*fakeConn).closed || extra.raw.(*fakeConn).closed || p.strangers > 10 {
+			t.Errorf("connections of a known owner make room, or there are %d strangers", p.strangers)
+		}
+		belong(extra, 8)
+		owned.Close()
+		owned.Close()
+		if held[7] != 0 || held[8] != 1 {
+			t.Errorf("the owners have %v connections", held)
+		}
+	})
+}

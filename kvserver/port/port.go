@@ -25,6 +25,10 @@ type Config struct {
 	// request no handler has seen. The connection ends with it.
 	Problem func(error) []byte
 	Logger  *slog.Logger
+	// Strict says whether connections on which nobody has proved who he is may be a quarter of
+	// the places only; those from this machine do not count. It must not block. nil: they may
+	// be all.
+	Strict func() bool
 	// TLS makes the port speak TLS. nil: it speaks in clear.
 	TLS *Secure
 }
@@ -40,9 +44,11 @@ type Port struct {
 
 	count atomic.Int64 // len(all), readable without the lock
 
-	mu    sync.Mutex // guards the fields below
-	all   map[*Conn]bool
-	perIP map[netip.Addr]int
+	mu  sync.Mutex // guards the fields below
+	all map[*Conn]bool
+	// strangers are how many of all have no owner and are not from this machine.
+	strangers int
+	perIP     map[netip.Addr]int
 	// evicted and refused count connections since the start.
 	evicted, refused uint64
 
