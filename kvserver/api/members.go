@@ -132,6 +132,9 @@ type ClusterSettings struct {
 	DeadAfterMs    *uint32 `json:"dead_after_ms,omitempty"`
 	// Join says what a server shows that wants to join: JoinByToken or JoinByCertificate.
 	Join *string `json:"join,omitempty"`
+	// PeerTLS says that every member must speak TLS to its peers, and to nobody without it:
+	// a node that is started with less is refused.
+	PeerTLS *bool `json:"peer_tls_required,omitempty"`
 }
 
 // Values of ClusterSettings.Join.

@@ -29,6 +29,7 @@ type Consensus interface {
 type Config struct {
 	Self      members.ID
 	Level     uint32 // the highest level at which this program works
+	Transport Transport
 	Consensus Consensus
 	// Static are the members of the list with which the cluster began.
 	Static          []Static
@@ -164,7 +165,7 @@ func (d *Driver) View() View {
 	holders := d.holders
 	d.mu.Unlock()
 	return View{
-		Self: d.config.Self, Term: s.Term, Level: d.config.Level,
+		Self: d.config.Self, Term: s.Term, Level: d.config.Level, Transport: d.config.Transport,
 		Newest:  c.Newest,
 		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
 		Static:  d.config.Static, UID: s.UID, Nodes: d.nodes(s, c.Newest.Record),

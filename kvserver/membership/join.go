@@ -95,6 +95,9 @@ func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.J
 	if _, taken := record.ChangeOf(change); taken && isDirectoryOf(record.Member(add.ID), add.Incarnation) {
 		return d.joined()
 	}
+	if certified && d.config.Transport.SharesCertificate && add.Replaces != add.ID {
+		return api.Joined{}, failure.Of(failure.JoinRefused, nil, "the nodes of this cluster share one certificate (--peer-identity cluster), which does not say that it is %s's: give %s a token", add.ID, add.ID)
+	}
 	if err := admit(record, &add, body.Token, change, certified); err != nil {
 		return api.Joined{}, err
 	}

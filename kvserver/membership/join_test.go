@@ -291,3 +291,51 @@ func TestACertificateLetsAServerJoinWhereThatIsSet(t *testing.T) {
 		}
 	})
 }
+
+// Goal: where the nodes share one certificate, which names none of them, it lets nobody join
+// under a name of his choice: neither can that be set, nor does it count where it was set
+// before; and peers' TLS can be required only by a leader that requires it itself. Method: the
+// settings and a wish to join at leaders of each kind.
+func TestASharedCertificateLetsNobodyJoin(t *testing.T) {
+	by, yes := api.JoinByCertificate, true
+	for name, c := range map[string]struct {
+		own  Transport
+		body api.ClusterSettings
+		want string
+	}{
+		"shared, by certificate":      {Transport{RequiresTLS: true, SharesCertificate: true}, api.ClusterSettings{Join: &by}, "share one certificate"},
+		"own, by certificate":         {Transport{RequiresTLS: true}, api.ClusterSettings{Join: &by}, ""},
+		"TLS required of a clear one": {Transport{}, api.ClusterSettings{PeerTLS: &yes}, "--peer-tls require first"},
+		"TLS required":                {Transport{RequiresTLS: true}, api.ClusterSettings{PeerTLS: &yes}, ""},
+	} {
+		v := newView("n1", "n2")
+		v.Transport = c.own
+		set, err := ChangeSettings(c.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Decide(v, Ask{ID: "s", Settings: set})
+		switch {
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v", name, err)
+		case c.want == "" && (err != nil || p.Wanted.Settings.PeerTLS != (c.body.PeerTLS != nil)):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		f.set(func() { f.newest.Record.Settings.JoinBy = members.JoinByCertificate })
+		f.listen("n4", incarnationOf("n4"))
+		d := f.nodes["n1"].driver
+		d.config.Transport = Transport{RequiresTLS: true, SharesCertificate: true}
+		body, err := json.Marshal(joinBody("n4", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got api.PeerJoined
+		if err := json.Unmarshal(d.PeerJoin(t.Context(), "n4", body), &got); err != nil || got.Joined != nil || got.Code != api.CodeJoinRefused || !strings.Contains(got.Refused, "share one certificate") {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}

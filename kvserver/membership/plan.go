@@ -112,8 +112,12 @@ func (p *Plan) apply(v *View) error {
 		r.Delete(id)
 	}
 	if a.Settings != nil {
+		old := r.Settings
 		a.Settings(&r.Settings)
 		if err := checkSettings(&r.Settings); err != nil {
+			return err
+		}
+		if err := v.Transport.checkTransport(&old, &r.Settings); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ func ChangeSettings(b api.ClusterSettings) (func(*members.Settings), error) {
 		take(&s.Autopilot, b.Autopilot)
 		take(&s.ReplaceAfter, b.ReplaceAfterMs)
 		take(&s.DeadAfter, b.DeadAfterMs)
+		take(&s.PeerTLS, b.PeerTLS)
 		if b.Join != nil {
 			s.JoinBy = members.JoinBy(slices.Index(joinWords, *b.Join))
 		}
@@ -41,8 +42,27 @@ func take[T any](field *T, said *T) {
 func DescribeSettings(s members.Settings) api.ClusterSettings {
 	return api.ClusterSettings{
 		Wanted: &s.Wanted, Promotion: &s.Promotion, PromoteAfterMs: &s.PromoteAfter,
-		Autopilot: &s.Autopilot, ReplaceAfterMs: &s.ReplaceAfter, DeadAfterMs: &s.DeadAfter, Join: &joinWords[s.JoinBy],
+		Autopilot: &s.Autopilot, ReplaceAfterMs: &s.ReplaceAfter, DeadAfterMs: &s.DeadAfter, Join: &joinWords[s.JoinBy], PeerTLS: &s.PeerTLS,
 	}
+}
+
+// Transport is how this node speaks with its peers.
+type Transport struct {
+	// RequiresTLS: it speaks TLS to them, and to nobody without it.
+	RequiresTLS bool
+	// SharesCertificate: one certificate is that of all nodes, so it names none of them.
+	SharesCertificate bool
+}
+
+// checkTransport refuses settings that this node itself could not live with.
+func (t Transport) checkTransport(old, s *members.Settings) error {
+	switch {
+	case s.PeerTLS && !old.PeerTLS && !t.RequiresTLS:
+		return failure.Of(failure.BadRequest, nil, "peer_tls_required would refuse this leader at its next start, since it takes peers without TLS: move all nodes to --peer-tls require first")
+	case s.JoinBy == members.JoinByCertificate && old.JoinBy != s.JoinBy && t.SharesCertificate:
+		return failure.Of(failure.BadRequest, nil, "join cannot be certificate here: the nodes share one certificate (--peer-identity cluster), which names nobody, so whoever has it could join under any name; let nodes join by token")
+	}
+	return nil
 }
 
 // checkSettings refuses times after which the autopilot would act on a restart.

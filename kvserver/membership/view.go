@@ -39,6 +39,7 @@ type View struct {
 	Self  members.ID
 	Term  uint64
 	Level uint32 // the highest at which this program works
+	Transport
 	// Newest is the configuration in force, and Settled says that a change may begin: it
 	// is committed and not joint, and the leader has committed in its term.
 	Newest  members.Version
