@@ -57,6 +57,11 @@ func (s *Server) AllowTxn(who *Caller, t *txn.Txn) (err error) {
 	return err
 }
 
+// MayOpenSession refuses a session to a caller whose identity has as many as it may.
+func (s *Server) MayOpenSession(who *Caller) error {
+	return s.gate.MayOpenSession(who, s.machine.SessionsOf(who.Author().Identity))
+}
+
 // checkStale refuses a stale read where this node may not know any more who may read:
 // it has heard of no leader for a while, and a token may have been revoked since.
 func (s *Server) checkStale() error {
@@ -140,13 +145,17 @@ func (s *Server) refusedChange(r kv.Result, change *auth.Change) error {
 	return s.RefusedByStore(r)
 }
 
-// AuthTable returns the table of identities as it is when the call begins, or later.
-func (s *Server) AuthTable(ctx context.Context) (*auth.Table, error) {
+// AuthTable returns the table of identities as it is when the call begins, or later, to a
+// caller who has a right on the system by that very table.
+func (s *Server) AuthTable(ctx context.Context, who *Caller, right auth.Right) (*auth.Table, error) {
 	if err := s.awaitLevel(ctx, LevelAuth, "identities"); err != nil {
 		return nil, err
 	}
 	if err := s.AwaitFresh(ctx, true); err != nil {
 		return nil, err
+	}
+	if err := s.Allow(who, right, auth.Range{}); err != nil {
+		return nil, err // it may have been revoked meanwhile
 	}
 	return s.machine.Auth(), nil
 }
@@ -189,4 +198,87 @@ func (s *Server) watchTokens() {
 			return
 		}
 	}
+}
+
+// Shut says how a node decides before it knows whether its cluster enforces identities.
+// While it is shut, it serves probes, what nodes ask of each other, and the identities of its
+// own file; everybody else is told that it lags.
+type Shut int
+
+// The ways to be shut.
+const (
+	// NotShut is for nodes of which nothing says that their cluster enforces identities.
+	NotShut Shut = iota
+	// ShutUntilCurrent: until the table enforces, or this node has applied all that was
+	// acknowledged when it asked. It is for a node that knows from an earlier start that
+	// identities are enforced, and for one that joins: before that its table may be older
+	// than what it holds.
+	ShutUntilCurrent
+	// ShutUntilSet: until the log says something of identities. It is for the nodes of a
+	// cluster that begins with identities in their own files. The leader lets the log say
+	// that they are enforced.
+	ShutUntilSet
+)
+
+// authTable returns the table of identities by which this node decides now.
+func (s *Server) authTable() *auth.Table {
+	t := s.machine.Auth()
+	if s.shut.Load() && t.State() != auth.Enforcing {
+		return auth.ShutTable()
+	}
+	return t
+}
+
+// Enforces reports whether the cluster enforces identities, as far as this node has applied
+// the log. known is false while it is shut.
+func (s *Server) Enforces() (enforces, known bool) {
+	return s.machine.Auth().State() == auth.Enforcing, !s.shut.Load()
+}
+
+// unshutEvery is how often a node that is shut looks whether it knows better.
+const unshutEvery = 100 * time.Millisecond
+
+// unshut ends the time in which the server is shut.
+func (s *Server) unshut() {
+	ticker := time.NewTicker(unshutEvery)
+	defer ticker.Stop()
+	for {
+		ctx, cancel := s.OwnContext()
+		knows := s.knowsIdentities(ctx)
+		cancel()
+		if knows {
+			s.shut.Store(false)
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-s.machine.Lifetime().Done():
+			return
+		}
+	}
+}
+
+// knowsIdentities reports whether the server need not be shut any more.
+func (s *Server) knowsIdentities(ctx context.Context) bool {
+	t := s.machine.Auth()
+	switch {
+	case t.State() == auth.Enforcing:
+		return true
+	case s.config.Shut == ShutUntilCurrent:
+		return s.awaitLinearizable(ctx) == nil
+	case t.Revision() > 0:
+		return true
+	}
+	leader, _ := s.leader()
+	own := s.config.Access.BreakGlass
+	if leader != s.config.NodeID || len(own) == 0 || s.machine.Level() < LevelAuth {
+		return false
+	}
+	change := auth.Change{Action: auth.SetState, State: auth.Enforcing, Match: 1} // of a table that nobody has set
+	author := auth.Author{Identity: auth.Vouched, Token: own[0].ID}
+	_, _, err := s.propose(ctx, kv.AuthCommand(author, &change), nil, nil)
+	if err != nil && !errors.Is(err, failure.NoLeader) {
+		s.config.Logger.Warn("that identities are enforced could not be written to the log yet", "error", err)
+	}
+	return false // the table says it
 }

@@ -82,6 +82,9 @@ func (b *BackupState) Lift() error { return b.store.Lift(RevisionLift) }
 // gone on in another way.
 func (b *BackupState) KeepRevision() error { return b.store.Lift(0) }
 
+// ResetAuth takes the identities and tokens out of the state.
+func (b *BackupState) ResetAuth() { b.store.ResetAuth() }
+
 // Revision returns the revision of the state, which Lift raises.
 func (b *BackupState) Revision() uint64 { return b.store.Revision() }
 

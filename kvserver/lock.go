@@ -251,6 +251,9 @@ func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease 
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for expired, fresh := false, false; ; {
+		if err := s.Allow(who, auth.Acquire, auth.OneLock(name)); err != nil {
+			return 0, err // it may have been revoked meanwhile
+		}
 		token, waits, _ := s.machine.LockPlace(name, lease)
 		switch l, alive := s.machine.Lease(lease, false); {
 		case alive && !s.machine.Auth().MayUseLease(who.Author(), l.Owner):

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/membership"
@@ -60,12 +61,17 @@ func (s *Server) AtLeader(ctx context.Context, here func(context.Context) error,
 }
 
 // Confirm returns when this node was the leader after the call had begun, so that what it
-// knows of the members is the newest there is.
-func (s *Server) Confirm(ctx context.Context) error {
-	if _, err := s.config.Consensus.ReadIndex(ctx); err != nil {
+// knows of the members is the newest there is, and the caller has a right on the system by
+// a table of identities that is as new.
+func (s *Server) Confirm(ctx context.Context, who *Caller, right auth.Right) error {
+	index, err := s.config.Consensus.ReadIndex(ctx)
+	if err != nil {
 		return failure.Of(failure.NoLeader, err, "node %s could not make sure that it leads", s.config.NodeID)
 	}
-	return nil
+	if err := s.machine.AwaitApplied(ctx, index); err != nil {
+		return err
+	}
+	return s.Allow(who, right, auth.Range{})
 }
 
 // awaitLevel waits a moment for the cluster to work at a level, which what is asked for

@@ -27,6 +27,7 @@ type Server struct {
 	requests   atomic.Uint64 // counts requests, for their names
 	idPrefix   string        // of those names
 	gate       *access.Gate
+	shut       atomic.Bool    // see Shut
 	ledAt      atomic.Int64   // when a leader was last known, for stale reads
 	watchers   sync.WaitGroup // goroutines of the server's own
 }
@@ -52,12 +53,16 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	gate := config.Access
-	gate.Table, gate.Logger = s.machine.Auth, config.Logger
+	gate.Table, gate.Logger = s.authTable, config.Logger
 	if gate.Strangers == 0 {
 		gate.Strangers = max(int64(config.MaxInFlight)/strangersShare, 1)
 	}
 	s.gate = access.New(gate)
 	s.ledAt.Store(time.Now().UnixNano())
+	if config.Shut != NotShut {
+		s.shut.Store(true)
+		s.watchers.Go(s.unshut)
+	}
 	s.watchers.Go(s.watchTokens)
 	s.watchers.Go(s.watchHistory)
 	s.idPrefix = config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-"

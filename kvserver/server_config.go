@@ -90,6 +90,8 @@ type Config struct {
 
 	// Access says how callers are found and bounded. Its Table is the machine's.
 	Access access.Config
+	// Shut says whether identities count as enforced until this node knows better.
+	Shut Shut
 	// StaleLimit is how long a node that hears of no leader goes on serving stale reads
 	// while identities are enforced. 10 s; below 0: without a limit.
 	StaleLimit time.Duration

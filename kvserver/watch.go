@@ -38,6 +38,7 @@ type Watching struct {
 	stream *watch.Stream
 	*machine.Cursor
 	permit *access.Permit
+	who    *Caller // whose watch it is, for limits
 	class  Class
 	bytes  int64 // of the selectors
 	begun  time.Time
@@ -74,10 +75,16 @@ func (s *Server) Watch(ctx context.Context, r WatchRequest) (*Watching, error) {
 		w.woken = make(chan struct{}, 1)
 		w.wake = w.note
 	}
+	if err := s.gate.Hold(r.Who, access.Watches); err != nil {
+		return nil, err
+	}
+	w.who = r.Who
 	if err := s.enterWatches(w.class, w.bytes); err != nil {
+		s.gate.Drop(w.who, access.Watches)
 		return nil, err
 	}
 	if err := w.place(ctx, &r); err != nil {
+		s.gate.Drop(w.who, access.Watches)
 		s.Leave(w.class, w.bytes)
 		return nil, err
 	}
@@ -299,6 +306,7 @@ func (w *Watching) Close() {
 	w.stream.Close()
 	w.Cursor.Close()
 	w.server.watches.streams.Add(-1)
+	w.server.gate.Drop(w.who, access.Watches)
 	w.server.Leave(w.class, w.bytes)
 }
 

@@ -250,25 +250,31 @@ func closePorts(c *host.Config) error {
 	return errors.Join(c.HTTP.Close(), c.Peer.Close())
 }
 
-// settleExposure refuses ports that are open beyond this machine unless that was said, and
-// notes in a new data directory that it holds to this rule.
-func (s *serveSettings) settleExposure(c *host.Config) (err error) {
-	older := !s.fresh
-	if older {
-		marked, err := secure.Marked(c.FS, c.DataDir)
-		if err != nil {
-			return err
-		}
-		older = !marked
+// settleExposure refuses ports that are open beyond this machine unless that was said. A new
+// data directory gets a note of this rule, and of whether its cluster begins with identities.
+func (s *serveSettings) settleExposure(c *host.Config) error {
+	mark, err := secure.ReadMark(c.FS, c.DataDir)
+	if err != nil {
+		return err
 	}
-	const auth = false // whether identities are enforced stands in the state, which is not read yet
-	if c.Open, err = s.plan.Allow(s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), auth), older, c.Logger); err != nil || !s.fresh {
+	named := len(c.Access.BreakGlass) > 0
+	switch {
+	case s.fresh && named && len(c.Members) > 0:
+		mark.Identities = secure.Begins
+	case mark.Identities == secure.Begins && !named:
+		return fmt.Errorf("the cluster of the data directory %s begins with identities enforced, and there is nobody yet: give --auth-file, by which the first admin can be made (raftkv auth file-entry)", s.dataDir)
+	}
+	// A node that has a mark, or joins, serves nobody before its log says more.
+	there := mark.Identities != "" || s.fresh && named
+	c.Open = s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), false)
+	older := !s.fresh && !mark.Holds()
+	if _, err := s.plan.Allow(s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), there), older, c.Logger); err != nil || !s.fresh {
 		return err
 	}
 	if err := c.FS.MkdirAll(c.DataDir); err != nil {
 		return exit.Fail(err)
 	}
-	return secure.Mark(c.FS, c.DataDir)
+	return mark.Write(c.FS, c.DataDir)
 }
 
 // checkDataDir refuses a data directory that cannot be a node's, and warns about

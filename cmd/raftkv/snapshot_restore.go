@@ -27,6 +27,7 @@ import (
 type restoreSettings struct {
 	dataDir, id, cluster, clusterID string
 	noLift                          bool // keep the revision of the backup
+	resetAuth                       bool // without the identities of the backup
 }
 
 func newSnapshotRestoreCommand() *cobra.Command {
@@ -49,7 +50,12 @@ does not count.
 The store's revision is raised by 2^40, so that a revision which the old cluster
 gave after the backup is never given to another value, and an If-Match that still
 names it fails. Keys keep the revisions that they have. --no-lift goes on from the
-revision of the backup.`,
+revision of the backup.
+
+Identities, tokens and whether they are enforced are those of the backup.
+--reset-auth leaves them out, for a backup whose tokens nobody has any more: the new
+cluster begins with identities enforced and none in its table, and its nodes start
+with --auth-file alone, by which the first admin is made.`,
 		Example: `  raftkv snapshot restore monday.snapshot --data-dir ./n1 --id n1 \
     --cluster n1=127.0.0.1:9701,n2=127.0.0.1:9702,n3=127.0.0.1:9703 --cluster-id restored`,
 		Args: cobra.ExactArgs(1),
@@ -64,6 +70,7 @@ revision of the backup.`,
 	flags.StringVar(&s.cluster, "cluster", "", "peer addresses of all nodes of the new cluster: n1=host:port,n2=host:port,…")
 	flags.StringVar(&s.clusterID, "cluster-id", "", "name of the new cluster")
 	flags.BoolVar(&s.noLift, "no-lift", false, "go on from the revision of the backup")
+	flags.BoolVar(&s.resetAuth, "reset-auth", false, "without the backup's identities and tokens; the nodes then need --auth-file")
 	return command
 }
 
@@ -89,6 +96,9 @@ func (s *restoreSettings) restore(path string, stdout, stderr io.Writer) error {
 	}
 	if err != nil {
 		return exit.Fail(err)
+	}
+	if s.resetAuth {
+		backup.ResetAuth()
 	}
 	uid := s.uid(owner.Members, backup)
 	if err := s.fill(owner, uid, backup, stderr); err != nil {
@@ -133,7 +143,8 @@ func checkEmptyDirectory(path string) error {
 }
 
 // uid returns the uid of the new cluster. It follows from what the cluster begins
-// with: the backup, whether the revision is raised, the name and the members. So
+// with: the backup, whether the revision is raised and identities are left out, the name
+// and the members. So
 // the directories of one cluster agree without having spoken, and a directory that
 // began otherwise is another cluster's.
 func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (uid core.UID) {
@@ -150,6 +161,9 @@ func (s *restoreSettings) uid(members []string, backup *kvserver.BackupState) (u
 	number(uint64(len(members)))
 	for _, id := range members { // sorted
 		text(id)
+	}
+	if s.resetAuth {
+		text("without identities")
 	}
 	copy(uid[:], h.Sum(nil))
 	return uid
@@ -172,7 +186,7 @@ func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserv
 			return err
 		})
 	if err == nil {
-		err = secure.Mark(fsys, s.dataDir) // it is a new cluster's
+		err = s.mark().Write(fsys, s.dataDir) // it is a new cluster's
 	}
 	if err == nil {
 		owner.UID = uid.String()
@@ -182,6 +196,14 @@ func (s *restoreSettings) fill(owner datadir.Owner, uid core.UID, backup *kvserv
 		return exit.Fail(errors.Join(fmt.Errorf("making %s: %w", s.dataDir, err), s.clear()))
 	}
 	return nil
+}
+
+// mark is what the directory remembers of the rules under which its node runs.
+func (s *restoreSettings) mark() (m secure.Mark) {
+	if s.resetAuth {
+		m.Identities = secure.Begins
+	}
+	return m
 }
 
 // untilEnd writes until ctx ends, so that a restore that is told to end removes

@@ -68,6 +68,7 @@ func TestRestoredDirectoriesKnowWhatTheyBeganWith(t *testing.T) {
 		"fewer members":   restoredUID(t, file, "n1", "n1=127.0.0.1:1,n2=127.0.0.1:2", "new"),
 		"another member":  restoredUID(t, file, "n1", "n1=127.0.0.1:1,n2=127.0.0.1:2,n4=127.0.0.1:3", "new"),
 		"no lift":         restoredUID(t, file, "n1", three, "new", "--no-lift"),
+		"no identities":   restoredUID(t, file, "n1", three, "new", "--reset-auth"),
 		"the old cluster": uidOf(t, file),
 	} {
 		if before, taken := seen[uid]; taken {

@@ -28,15 +28,15 @@ func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 		return nil
 	}
 	if i == nil {
-		return unauthenticated()
+		return unknownBy(t)
 	}
 	return failure.Of(failure.Denied, nil, "the identity %s needs the right %s for %s", c.name, right, r)
 }
 
 // Refuse returns the error for a caller that lacks a right on the system.
 func (g *Gate) Refuse(c *Caller, right auth.Right) error {
-	if c.present(g.config.Table()) == nil {
-		return unauthenticated()
+	if t := g.config.Table(); c.present(t) == nil {
+		return unknownBy(t)
 	}
 	return failure.Of(failure.Denied, nil, "the identity %s needs the right %s for %s", c.name, right, auth.Range{})
 }

@@ -186,9 +186,18 @@ func (g *Gate) nobody(t *auth.Table) (Caller, error) {
 		return Caller{}, nil
 	}
 	if i := t.Named(auth.Anonymous); i == nil || i.Disabled || len(i.Rules) == 0 {
-		return Caller{}, unauthenticated()
+		return Caller{}, unknownBy(t)
 	}
 	return Caller{}, nil
+}
+
+// unknownBy returns the error for a caller that is nobody by a table. A node that has no
+// table yet cannot tell a wrong token from a right one, and says that it lags.
+func unknownBy(t *auth.Table) error {
+	if t.IsShut() {
+		return failure.Of(failure.Behind, nil, "this node has begun and does not know yet who may do what: it has not applied the log as far as the cluster has come; ask another node, or retry")
+	}
+	return unauthenticated()
 }
 
 // wrong is a caller whose token opens nothing. It is never taken for one without a
@@ -198,7 +207,7 @@ func (g *Gate) wrong(t *auth.Table) (Caller, error) {
 	if t.State() != auth.Enforcing {
 		return Caller{}, nil
 	}
-	return Caller{}, unauthenticated()
+	return Caller{}, unknownBy(t)
 }
 
 // State returns how far identities count on this node now.

@@ -2,6 +2,7 @@ package access
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 type meter struct {
 	mu       sync.Mutex
 	inFlight int64
+	held     [heldCount]int64
 	requests bucket
 	bytes    bucket
 }
@@ -95,6 +97,60 @@ func (g *Gate) enterStranger() error {
 	return nil
 }
 
+// Held is what an identity may have so many of at one time on a node.
+type Held int
+
+// The things that are held.
+const (
+	Connections Held = iota
+	Watches
+	heldCount
+)
+
+// Hold counts in one more thing that a caller holds; Drop must follow at its end, unless there
+// was an error. It is of kind failure.IdentityLimited. Nobody holds nothing: strangers share
+// bounds of their own.
+func (g *Gate) Hold(c *Caller, h Held) error {
+	if c.identity == nil {
+		return nil
+	}
+	l := g.limitsOf(c.identity)
+	limit, what := l.Connections, "connections"
+	if h == Watches {
+		limit, what = l.Watches, "watches"
+	}
+	m := g.meterOf(c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if limit != 0 && m.held[h] >= int64(limit) && g.State() != auth.Off {
+		return g.limited(c, time.Second, what, limit)
+	}
+	m.held[h]++
+	return nil
+}
+
+// Drop counts out what Hold has counted in.
+func (g *Gate) Drop(c *Caller, h Held) {
+	if c.identity == nil {
+		return
+	}
+	m := g.meterOf(c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held[h]--
+}
+
+// MayOpenSession refuses one more session of a caller whose identity has this number of them.
+func (g *Gate) MayOpenSession(c *Caller, has int) error {
+	if c.identity == nil || g.State() == auth.Off {
+		return nil
+	}
+	if limit := g.limitsOf(c.identity).Sessions; limit != 0 && uint64(has) >= limit {
+		return g.limited(c, time.Second, "sessions", limit)
+	}
+	return nil
+}
+
 // limitsOf returns an identity's limits, which are the node's where it has none.
 func (g *Gate) limitsOf(i *auth.Identity) auth.Limits {
 	l, d := i.Limits, &g.config.Limits
@@ -147,10 +203,7 @@ const (
 // Refused notes that a request from an address was answered with 401, and returns how
 // long the answer is to be held back.
 func (g *Gate) Refused(remote string) time.Duration {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		host = remote
-	}
+	host := neighbourhood(remote)
 	s := &g.slow
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,4 +221,20 @@ func (g *Gate) Refused(remote string) time.Duration {
 		return refusalDelay
 	}
 	return 0
+}
+
+// neighbourhood is whom an address is counted with: itself, or where it is one of IPv6 the
+// 2^64 of its network, of which one machine may have all.
+func neighbourhood(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() && !ip.IsLoopback() {
+		const network = 64
+		if p, err := ip.Prefix(network); err == nil {
+			return p.String()
+		}
+	}
+	return host
 }

@@ -54,6 +54,16 @@ type Table struct {
 	keeper TokenID
 }
 
+// shut is the table of ShutTable.
+var shut = &Table{state: Enforcing}
+
+// ShutTable returns the table by which a node decides that does not know yet whether its
+// cluster enforces identities: it has none, and enforces them.
+func ShutTable() *Table { return shut }
+
+// IsShut reports whether the table is that of ShutTable.
+func (t *Table) IsShut() bool { return t == shut }
+
 // State returns the state.
 func (t *Table) State() State {
 	if t == nil {

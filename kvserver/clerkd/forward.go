@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -23,6 +24,7 @@ type forward struct {
 	begun    time.Time
 	deadline time.Time
 	who      *kvserver.Caller // by the token in the frame
+	counted  bool             // it counts for the limits of who
 	act      act
 }
 
@@ -62,6 +64,10 @@ func (r *reader) forward(h clerkwire.Header) bool {
 	case kv.OpKeepAlive:
 		f.class, f.size = kvserver.KeepAlives, 0
 	}
+	if err := f.count(int64(len(body))); err != nil {
+		f.refuse(err)
+		return true
+	}
 	switch err := f.check(); {
 	case err != nil:
 		f.refuse(err)
@@ -76,6 +82,24 @@ func (r *reader) forward(h clerkwire.Header) bool {
 	return true
 }
 
+// count counts the command for the limits of its caller, which leave ends.
+func (f *forward) count(bytes int64) error {
+	gate := f.conn.door.server.Gate()
+	if gate.State() == auth.Off {
+		return nil
+	}
+	err := gate.Enter(f.who, bytes)
+	f.counted = err == nil
+	return err
+}
+
+func (f *forward) leave() {
+	if f.counted {
+		f.counted = false
+		f.conn.door.server.Gate().Leave(f.who)
+	}
+}
+
 // check refuses a command that need not wait for room.
 func (f *forward) check() error {
 	server := f.conn.door.server
@@ -85,8 +109,8 @@ func (f *forward) check() error {
 	if err := server.CheckCommand(f.who, &f.command); err != nil {
 		return err
 	}
-	if err := server.CheckLag(f.class); err != nil || server.Gate().Audit() == nil {
-		return err
+	if err := server.CheckLag(f.class); err != nil || server.Gate().Audit() == nil || f.class == kvserver.KeepAlives {
+		return err // to keep a lease alive changes nothing that the audit would tell
 	}
 	var err error
 	f.act, err = f.conn.door.begin(f.who, f.id, string(f.command.Key))
@@ -170,6 +194,7 @@ func (f *forward) answer(e kvserver.Ending) {
 		f.refuse(e.Err)
 		return
 	}
+	f.leave()
 	d, r := f.conn.door, e.Result
 	leader, term := d.server.Leader()
 	forwarded := clerkwire.Forwarded{
@@ -188,6 +213,7 @@ func (f *forward) answer(e kvserver.Ending) {
 
 // refuse sends back why the command was not taken, or that its end is not known.
 func (f *forward) refuse(err error) {
+	f.leave()
 	refused := refusedAs(f.conn.door.server.Refuse(err))
 	refused.RequestID = f.id
 	tellsNothing(&refused)

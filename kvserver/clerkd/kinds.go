@@ -93,10 +93,11 @@ func (r *reader) auth(h clerkwire.Header, body []byte) {
 	answer(r.conn, clerkwire.KindAuthed, h.Number, clerkwire.Empty{})
 }
 
-// limited refuses a frame whose caller has used what it may. It reports false if the
-// frame was refused.
+// limited refuses a frame whose caller has used what it may. A frame that brings a caller
+// of its own counts for that one, see forward.count: whoever caused the connection between
+// two nodes has nothing to do with it.
 func (r *reader) limited(h clerkwire.Header) error {
-	if r.server.Gate().State() == auth.Off {
+	if r.server.Gate().State() == auth.Off || h.Kind == clerkwire.KindForward {
 		return nil
 	}
 	err := r.server.Gate().Enter(&r.conn.first, int64(h.Length))

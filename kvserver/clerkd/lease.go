@@ -165,7 +165,9 @@ func (r *reader) leases(h clerkwire.Header, body []byte) {
 			err = failure.Stopping // the connection has ended and nobody will see it
 		}
 		if err != nil {
-			conn.refuse(h.Number, d.refusal(err))
+			refused := d.refusal(err)
+			d.noteRefusal(who, h.Kind, "", &refused)
+			conn.refuse(h.Number, refused)
 			return
 		}
 		answer(conn, clerkwire.KindLeasesShown, h.Number, shown)

@@ -173,7 +173,9 @@ func (r *reader) locks(h clerkwire.Header, body []byte) {
 			err = failure.Stopping // the connection has ended and nobody will see it
 		}
 		if err != nil {
-			conn.refuse(h.Number, d.refusal(err))
+			refused := d.refusal(err)
+			d.noteRefusal(who, h.Kind, name+prefix, &refused)
+			conn.refuse(h.Number, refused)
 			return
 		}
 		for i := range page {

@@ -124,7 +124,9 @@ func (g *reads) answerGets() {
 			l := &g.lookups[next]
 			next++
 			if r.denied != nil {
-				pending = clerkwire.AppendFrame(pending, clerkwire.KindRefused, r.number, g.conn.door.refusal(r.denied))
+				refused := g.conn.door.refusal(r.denied)
+				g.conn.door.noteRefusal(r.who, clerkwire.KindGet, string(l.Key), &refused)
+				pending = clerkwire.AppendFrame(pending, clerkwire.KindRefused, r.number, refused)
 				continue
 			}
 			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, clerkwire.Got{
@@ -179,7 +181,9 @@ func (g *reads) decide() {
 func (g *reads) answerList(r *read) {
 	d, q := g.conn.door, queryOf(r.list)
 	if err := d.server.Allow(r.who, auth.List, q.Range()); err != nil {
-		g.conn.refuse(r.number, d.refusal(err))
+		refused := d.refusal(err)
+		d.noteRefusal(r.who, clerkwire.KindList, q.Prefix, &refused)
+		g.conn.refuse(r.number, refused)
 		return
 	}
 	ctx, cancel := d.server.OwnContext()

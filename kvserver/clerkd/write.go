@@ -42,7 +42,9 @@ func (d *Door) admit(w *write) bool {
 		err = d.check(w)
 	}
 	if err == nil && d.server.Gate().State() != auth.Off {
-		err = d.server.MayAsk(w.who, w.asked())
+		if err = d.server.MayAsk(w.who, w.asked()); err == nil && w.op == kv.OpOpenSession {
+			err = d.server.MayOpenSession(w.who)
+		}
 	}
 	w.class = kvserver.Writes
 	switch w.op { // what makes room is let in where nothing else is

@@ -7,6 +7,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"strings"
+	"time"
 
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/port"
@@ -35,7 +36,7 @@ func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Hand
 		return x.answerText(strings.ToLower(level.Level().String()) + "\n")
 	}
 	mux.HandleFunc("GET /v1/log-level", d.handle(answerLevel))
-	mux.HandleFunc("PUT /v1/log-level", d.handle(func(x *exchange) error {
+	mux.HandleFunc("PUT /v1/log-level", d.adminAct("PUT /v1/log-level", func(x *exchange) error {
 		const limit = 64
 		text, err := io.ReadAll(io.LimitReader(x.r.Body, limit))
 		if err != nil {
@@ -47,7 +48,7 @@ func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Hand
 		d.logger.Warn("the log level was changed", "level", level.Level().String())
 		return answerLevel(x)
 	}))
-	mux.HandleFunc("POST /v1/reload", d.handle(func(x *exchange) error {
+	mux.HandleFunc("POST /v1/reload", d.adminAct("POST /v1/reload", func(x *exchange) error {
 		if reload != nil {
 			if err := reload(); err != nil {
 				return failure.Of(failure.Precondition, err, "nothing was changed: %s", err.Error())
@@ -56,6 +57,23 @@ func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Hand
 		return x.answerText("the files of certificates in use are those that are there\n")
 	}))
 	return d.operatorsOnly(newGuard(d, d.adminsOnly(mux)))
+}
+
+// adminAct is handle for an act of the admin port, which has a line in the audit.
+func (d *Door) adminAct(action string, serve func(*exchange) error) http.HandlerFunc {
+	return d.handle(func(x *exchange) error {
+		x.act, x.begun = action, time.Now()
+		if err := x.authenticate(); err != nil {
+			return err
+		}
+		if a := d.server.Gate().Audit(); a != nil {
+			if err := a.Reserve(); err != nil {
+				return err
+			}
+			x.reserved = true
+		}
+		return serve(x)
+	})
 }
 
 // operatorsOnly refuses what a page in a browser on this machine may have sent:

@@ -147,7 +147,7 @@ func (x *exchange) change(c *auth.Change, body []byte) (created, replayed, elsew
 func (x *exchange) authTable() (*auth.Table, error) {
 	ctx, cancel := x.context()
 	defer cancel()
-	t, err := x.door.server.AuthTable(ctx)
+	t, err := x.door.server.AuthTable(ctx, &x.who, x.route.Right)
 	if err == nil {
 		x.stampETag(t.Revision())
 	}

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -49,7 +50,10 @@ func (x *exchange) let(r *route) error {
 		right = auth.Status
 	}
 	if right == auth.Open {
-		return x.checkAgainst(r.Route)
+		if err := x.checkAgainst(r.Route); err != nil {
+			return err
+		}
+		return x.reserve(r) // what needs no token may be an act all the same: to join
 	}
 	if err := x.authenticate(); err != nil {
 		return err
@@ -66,6 +70,9 @@ func (x *exchange) let(r *route) error {
 		if err := x.allowAll(right, spans); err != nil {
 			return err
 		}
+		if err := x.own(); err != nil {
+			return err
+		}
 		if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
 			return err
 		}
@@ -76,6 +83,19 @@ func (x *exchange) let(r *route) error {
 		return err
 	}
 	return nil
+}
+
+// own makes the connection of the request that of its caller, if that is an identity and
+// may have one more.
+func (x *exchange) own() error {
+	number := x.who.Author().Identity
+	if number == 0 || x.conn.Belongs(number) {
+		return nil
+	}
+	gate, who := x.door.server.Gate(), x.who
+	return x.conn.Belong(number, func() (func(), error) {
+		return func() { gate.Drop(&who, access.Connections) }, gate.Hold(&who, access.Connections)
+	})
 }
 
 // letOut counts the request out that let has counted in.
@@ -147,6 +167,8 @@ var noted = auth.RightsOf(auth.Write, auth.Delete, auth.Lease, auth.Acquire, aut
 // isAct reports whether a request is an act of the audit.
 func (x *exchange) isAct(r *route) bool {
 	switch {
+	case r.Path == joinPath:
+		return true
 	case strings.HasPrefix(r.Path, "/v1/auth/"):
 		return r.Method != http.MethodGet && r.Path != "/v1/auth/check"
 	case r.Right == auth.Lease: // to keep a lease alive and to look at it changes nothing
@@ -203,7 +225,7 @@ func (x *exchange) audited() {
 // action names what the request does, as the audit shows it.
 func (x *exchange) action() string {
 	if x.route == nil {
-		return x.r.Method
+		return cmp.Or(x.act, x.r.Method)
 	}
 	if x.route.Path != "/v1/kv/{key}" {
 		return x.route.Method + " " + x.route.Path

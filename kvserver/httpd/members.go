@@ -21,6 +21,9 @@ import (
 	"raftkv/raft/members"
 )
 
+// joinPath is where a server asks to join with a token of its own kind.
+const joinPath = "/v1/join"
+
 // maxMembersBytes bounds the body of a request about members.
 const maxMembersBytes = 16 << 10
 
@@ -63,7 +66,7 @@ func (d *Door) serveMembers(x *exchange) error {
 		return failure.Of(failure.BadRequest, nil, "the consistency is %.40q; choose linearizable or stale", consistency)
 	}
 	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
-		if err := d.server.Confirm(ctx); err != nil {
+		if err := d.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
 			return err
 		}
 		return x.answerMembers(driver)
@@ -289,7 +292,7 @@ func (d *Door) serveChangeState(x *exchange) error {
 		return err
 	}
 	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
-		if err := d.server.Confirm(ctx); err != nil {
+		if err := d.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
 			return err
 		}
 		state, found := driver.State(string(id))
@@ -380,7 +383,7 @@ func (d *Door) serveSettings(x *exchange) error {
 		}
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
-		err := d.server.Confirm(ctx)
+		err := d.server.Confirm(ctx, &x.who, x.route.Right)
 		if changes && err == nil {
 			_, err = driver.Change(ctx, ask)
 		}
@@ -440,7 +443,7 @@ func (d *Door) serveCreateToken(x *exchange) error {
 // serveJoinTokens lists the tokens, without their secrets.
 func (d *Door) serveJoinTokens(x *exchange) error {
 	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
-		if err := d.server.Confirm(ctx); err != nil {
+		if err := d.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
 			return err
 		}
 		return x.answerJSON(http.StatusOK, driver.Tokens())
@@ -479,7 +482,7 @@ func memberRoutes() []route {
 		{Route{"GET", "/v1/cluster/settings", kvserver.Free, auth.Members, nil, nil, atLeader}, ofSystem, (*Door).serveSettings},
 		{Route{"PUT", "/v1/cluster/settings", kvserver.Free, auth.Members, nil, append(json, onChange...), afterBody}, ofSystem, (*Door).serveSettings},
 		{Route{"GET", "/v1/endpoints", kvserver.Free, auth.Known, nil, nil, []int{200, 400, 500, 501}}, ofSystem, (*Door).serveEndpoints},
-		{Route{"POST", "/v1/join", kvserver.Free, auth.Open, nil, json, afterBody}, ofSystem, (*Door).serveJoin},
+		{Route{"POST", joinPath, kvserver.Free, auth.Open, nil, json, afterBody}, ofSystem, (*Door).serveJoin},
 		{Route{"POST", "/v1/join-tokens", kvserver.Free, auth.JoinTokens, nil, json, []int{201, 400, 409, 413, 500, 501, 503, 504}}, ofSystem, (*Door).serveCreateToken},
 		{Route{"GET", "/v1/join-tokens", kvserver.Free, auth.JoinTokens, nil, nil, atLeader}, ofSystem, (*Door).serveJoinTokens},
 		{Route{"DELETE", "/v1/join-tokens/{id}", kvserver.Free, auth.JoinTokens, nil, nil, []int{204, 400, 409, 500, 501, 503, 504}}, ofSystem, (*Door).serveDropToken},

@@ -125,10 +125,29 @@ func (s *Store) touch(id, index, by uint64) bool {
 // setSession adds a session, or replaces one whose hash was already subtracted
 // from the digest.
 func (s *Store) setSession(id uint64, new session) {
+	if old, found := s.sessions.Get(id); found {
+		s.disown(old.owner)
+	}
+	if new.owner != 0 {
+		s.owned[new.owner]++
+	}
 	s.sessions.Set(id, new)
 	s.recency.Set(new.lastUsed, id)
 	s.sum += new.hash(id)
 }
+
+// disown counts out a session of an owner.
+func (s *Store) disown(owner uint64) {
+	if owner == 0 {
+		return
+	}
+	if s.owned[owner]--; s.owned[owner] == 0 {
+		delete(s.owned, owner)
+	}
+}
+
+// SessionsOf returns how many sessions belong to an identity.
+func (s *Store) SessionsOf(owner uint64) int { return s.owned[owner] }
 
 // setLane puts a lane in place of old, if there was one.
 func (s *Store) setLane(old lane, found bool, new lane) {
@@ -144,6 +163,7 @@ func (s *Store) evictLeastRecent() {
 	_, id, ok := s.recency.PopMin()
 	assert(ok, "kv: %d sessions with %d lanes, but none to evict", s.sessions.Len(), s.lanes.Len())
 	gone, _ := s.sessions.Delete(id)
+	s.disown(gone.owner)
 	s.sum -= gone.hash(id)
 	for {
 		first, found := s.firstLane(id)

@@ -55,6 +55,8 @@ type Store struct {
 	// recency lists the sessions by the index that last used them. It follows from
 	// sessions, so a frozen view does not need it.
 	recency *btree.Map[uint64, uint64]
+	// owned counts the sessions of each identity that has some. It follows from sessions.
+	owned map[uint64]int
 	// recordAt maps the records' names to their positions in the queue. It follows
 	// from the queue, so a frozen view does not need it either.
 	recordAt map[recordName]uint64
@@ -98,6 +100,7 @@ func newStore(r rules) *Store {
 			locks:    lock.New(r.locks, lockHashes),
 		},
 		recency:  btree.NewMap[uint64, uint64](0),
+		owned:    map[uint64]int{},
 		recordAt: map[recordName]uint64{},
 		rules:    r,
 	}

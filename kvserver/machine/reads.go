@@ -144,6 +144,13 @@ func (m *Machine) Describe() State {
 	}
 }
 
+// SessionsOf returns how many sessions of Clerks belong to an identity.
+func (m *Machine) SessionsOf(identity uint64) int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.store.SessionsOf(identity)
+}
+
 // Auth returns the table of identities as far as this node has applied the log. It is
 // nil if nobody has set anything, and never changes.
 func (m *Machine) Auth() *auth.Table { return m.auth.Load() }

@@ -11,4 +11,6 @@ var recoveryMutants = []mutant{
 		"present := append(slices.Clone(alive), s.id())", "present := slices.Clone(alive)", "test ./cmd/raftkv/internal/recovery WhileAMajority"),
 	inFile("RC8", "of a joint configuration only the new half is asked", "cmd/raftkv/internal/recovery/ask.go",
 		"{c.Voters(), c.OldVoters()}", "{c.Voters()}", "test ./cmd/raftkv/internal/recovery WhileAMajority"),
+	inFile("AU32", "a recovery leaves identities enforced though it was told otherwise", "cmd/raftkv/internal/recovery/survivor.go",
+		"\tif resetAuth {\n", "\tif resetAuth && term == 0 {\n", "test ./cmd/raftkv/internal/recovery EndsTheEnforcing"),
 }

@@ -9,4 +9,6 @@ var secureMutants = []mutant{
 		"!to.Secret && k.plan.Client != Require {", "!to.Secret {"),
 	inTests("TLS17", "TestWhatIsOpen", "a port on which TLS may be left out does not count as open", "cmd/raftkv/internal/secure/exposure.go",
 		"\t\tif p.Client != Require {", "\t\tif p.Client == Off {"),
+	inFile("AU31", "a data directory of before the rule is held to it once identities are enforced", "cmd/raftkv/internal/secure/mark.go",
+		"\tm.Older, m.Identities = !m.Holds(), is\n", "\tm.Identities = is\n", "test ./cmd/raftkv/internal/secure TestADirectory"),
 }

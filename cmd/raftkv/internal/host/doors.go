@@ -30,11 +30,19 @@ type service struct {
 // openService makes the node's service from a state, which chosen carries on.
 func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service, error) {
 	c, s := n.config, &service{}
+	shut, err := n.shut()
+	if err != nil {
+		return nil, err
+	}
 	clientAddr := n.clientAddr
 	others := names(c.Members.Others(c.ID).IDs())
 	s.port = port.New(port.Config{
 		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, Logger: n.logger,
-		TLS:     c.Keys.Port(),
+		TLS: c.Keys.Port(),
+		Strict: func() bool { // the server is there before any connection
+			enforces, known := s.Server.Enforces()
+			return enforces || !known
+		},
 		Problem: func(err error) []byte { return s.http.Problem(err) }, // the door is there before any connection
 	})
 	s.peers = httpd.NewPeers(httpd.PeersConfig{
@@ -51,7 +59,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Peers: others, AskDigests: s.peers.AskDigests, ClientAddr: clientAddr,
 		MaxValueBytes: c.MaxValueBytes, MaxTxnBytes: c.MaxTxnBytes, HistoryBytes: c.HistoryBytes, MaxStoreBytes: c.MaxStoreBytes, SnapshotBytes: c.SnapshotBytes, RequestTimeout: c.RequestTimeout,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
-		Access: c.Access, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger, Membership: n.driver, Voters: n.voters,
+		Access: c.Access, Shut: shut, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger, Membership: n.driver, Voters: n.voters,
 	}
 	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Page: c.Page, Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()
@@ -59,7 +67,6 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		config.Access.Observer = measures
 		config.Observer, door.Observer, door.Metrics = n.recording.Refusals(measures), measures, measures.Handler()
 	}
-	var err error
 	if s.Server, err = kvserver.New(config); err != nil {
 		return nil, err
 	}

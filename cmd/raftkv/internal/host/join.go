@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/membership"
 	"raftkv/raft/core"
@@ -116,6 +117,46 @@ func (n *Node) joined(j api.Joined) error {
 	}
 	n.logger.Info("this node is a member now, and fetches the state", "version", j.Version, "uid", j.UID)
 	return nil
+}
+
+// peerJoin answers a server that asks to join by the peer port, where it has shown the
+// certificate of from, and notes that in the audit.
+func (n *Node) peerJoin(ctx context.Context, from members.ID, body []byte) []byte {
+	audit, begun := n.config.Access.Audit, time.Now()
+	var answer api.PeerJoined
+	if err := audit.Reserve(); err != nil {
+		answer.Refused, answer.Code = err.Error(), api.CodeAuditUnavailable
+		text, err := json.Marshal(answer)
+		if err != nil {
+			return nil // strings can be encoded
+		}
+		return text
+	}
+	text := n.driver.PeerJoin(ctx, from, body)
+	line := access.Line{Time: begun, Node: string(n.config.ID), Remote: "peer " + string(from), Action: "join", Key: string(from), Outcome: string(api.OutcomeApplied)}
+	switch err := json.Unmarshal(text, &answer); {
+	case err == nil && answer.Joined == nil && answer.Code == "":
+		line.Outcome, line.Code = string(api.OutcomeNotApplied), string(api.CodeNoLeader) // another node is named
+	case err != nil || answer.Joined == nil:
+		line.Outcome, line.Code = string(api.OutcomeNotApplied), string(answer.Code)
+	}
+	line.TookMs = float64(time.Since(begun).Microseconds()) / 1000
+	audit.Put(line)
+	return text
+}
+
+// noteReload notes in the audit that the files of certificates of a port were taken, or why
+// they were not.
+func (n *Node) noteReload(port string, refused error) {
+	audit := n.config.Access.Audit
+	if audit == nil || audit.Reserve() != nil {
+		return // the log has it
+	}
+	line := access.Line{Time: time.Now(), Node: string(n.config.ID), Action: "reload " + port, Outcome: string(api.OutcomeApplied)}
+	if refused != nil {
+		line.Outcome, line.Code = string(api.OutcomeNotApplied), string(api.CodePreconditionFailed)
+	}
+	audit.Put(line)
 }
 
 // refusedForGood is a refusal that asking again does not change.

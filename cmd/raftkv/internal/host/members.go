@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"raftkv/cmd/raftkv/internal/discover"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/membership"
 	"raftkv/raft"
@@ -33,10 +34,16 @@ func (n *Node) newDriver(known levels.Range) *membership.Driver {
 		static = append(static, one)
 	}
 	return membership.New(membership.Config{
-		Self: c.ID, Level: known.Max, Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout,
+		Self: c.ID, Level: known.Max, Transport: c.transport(), Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout,
 		Shown: n.shown, Dial: n.greeting, Logger: n.logger,
 		Holding: lateRaft{n},
 	})
+}
+
+// transport returns how the node speaks with its peers.
+func (c *Config) transport() membership.Transport {
+	_, peer := c.Keys.Modes()
+	return membership.Transport{RequiresTLS: peer == secure.Require, SharesCertificate: c.Keys.Shared()}
 }
 
 // lateRaft is what is made of the node after the driver: its consensus and its service.
@@ -260,8 +267,14 @@ func newestRecord(state *core.State) (*members.Record, error) {
 func (n *Node) checkLevel(known levels.Range) error {
 	record, err := newestRecord(&n.state)
 	n.hasRecord = record != nil
-	if err != nil || record == nil || known.Knows(record.Level) {
+	if err != nil || record == nil {
 		return err
+	}
+	if record.Settings.PeerTLS && !n.config.transport().RequiresTLS {
+		return fmt.Errorf("the members of cluster %s have agreed to speak TLS alone to each other (peer_tls_required), and this node would take peers in clear: start it with --peer-tls require, or take the setting back at /v1/cluster/settings first", n.config.ClusterID)
+	}
+	if known.Knows(record.Level) {
+		return nil
 	}
 	return &Failure{fmt.Errorf("the cluster of the data directory %s works at level %d, and this program at levels %v: start the newer raftkv that ran here; nothing was changed", n.config.DataDir, record.Level, known)}
 }

@@ -34,7 +34,12 @@ func atNewestLevel(configs []Config) []Config {
 func membersOf(t *testing.T, n *Node) api.Members {
 	t.Helper()
 	var m api.Members
-	status, _, body := ask(t, n, "GET", "/v1/members?consistency=stale", "")
+	var status int
+	var body string
+	eventually(t, "the node knows who may ask it", func() bool { // one that joins does not at first
+		status, _, body = ask(t, n, "GET", "/v1/members?consistency=stale", "")
+		return status != 503
+	})
 	if status != 200 {
 		t.Fatalf("the members: %d %s", status, body)
 	}

@@ -117,10 +117,11 @@ func (t timedTransport) timeSnapshot(p *timedPeer, told func(core.Call, core.Rep
 
 // tlsMetrics shows what is to be known of the node's certificates, and what is open beyond
 // its machine.
-func tlsMetrics(keys *secure.Keys, open []string) metrics.Shown {
+func tlsMetrics(keys *secure.Keys, open func() []string) metrics.Shown {
 	return func(s *metrics.Scrape) {
+		now := open()
 		for _, what := range []string{secure.Client, secure.Peer, secure.Auth} {
-			s.Show(instruments.insecure, metrics.Truth(slices.Contains(open, what)), what)
+			s.Show(instruments.insecure, metrics.Truth(slices.Contains(now, what)), what)
 		}
 		keys.Handshakes(func(port string, result certs.Result, n uint64) {
 			s.Show(instruments.tlsHandshakes, float64(n), port, string(result))

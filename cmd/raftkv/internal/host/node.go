@@ -87,7 +87,7 @@ func newNode(ctx context.Context, c Config) (*Node, error) {
 			ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(), Snapshots: n.snapshots(), Logger: c.Logger, MaxStrangers: c.MaxStrangers,
 			Life: n.directory.Life(), Memory: n.directory.Peers(), Fenced: n.fenced, Contested: n.contested, Used: n.used,
 			UID: n.directory.UID(), Standing: n.directory.Standing, Build: n.config.Build,
-			LevelMax: known.Max, Joining: len(c.Members) == 0, Removed: n.turnedAway, Join: n.driver.PeerJoin,
+			LevelMax: known.Max, Joining: len(c.Members) == 0, Removed: n.turnedAway, Join: n.peerJoin,
 			Addresses: []wire.Address{{Name: wire.AddressPeer, Address: n.peerAddress()}, {Name: wire.AddressHTTP, Address: n.clientAddress()}},
 			Noted:     n.recording.Connection,
 			Dial:      c.Dial,
@@ -170,7 +170,7 @@ func (n *Node) Start() error {
 	chosen := make(chan raft.Batch, 1)
 	n.raft = raft.OpenBatches(n.raftConfig(), n.state, storage{n.wal, n.directory, n.learnGoal, n.announceOnce, n.logger}, n.network(), chosen)
 	close(n.opened)
-	n.registry.MustRegister(raftMetrics(n.raft.Status), memberMetrics(n.driver), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, c.Open))
+	n.registry.MustRegister(raftMetrics(n.raft.Status), memberMetrics(n.driver), logAgeMetrics(&n.ages, n.raft.Status), diskMetrics(n.wal, c.DataDir), wireMetrics(n.transport), tlsMetrics(c.Keys, n.open))
 	n.resumeRejoin()
 	begins := n.state.Snapshot
 	n.state = core.State{} // the log is the raft's now
@@ -272,6 +272,7 @@ func (n *Node) AwaitLevel(ctx context.Context) {
 // watchTLS looks after the node's certificates until ctx ends. ctx is that of the process,
 // which ends with its node.
 func (n *Node) watchTLS(ctx context.Context) {
+	n.config.Keys.Noted(n.noteReload)
 	go n.config.Keys.Watch(ctx, n.config.Reload)
-	go secure.WarnDaily(ctx, n.config.Open, n.logger)
+	go secure.WarnDaily(ctx, n.open, n.logger)
 }

@@ -35,7 +35,7 @@ func TestTheNodeThatIsLeftGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := left.Recover(); err != nil {
+	if err := left.Recover(false); err != nil {
 		t.Fatal(err)
 	}
 	if err := left.Close(); err != nil {

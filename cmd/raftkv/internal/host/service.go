@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"time"
 
 	"raftkv/cmd/raftkv/internal/process"
+	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd"
 	"raftkv/raft"
@@ -80,8 +83,47 @@ func (n *Node) describe(s *api.Status) {
 	}
 }
 
+// open returns what is open beyond this machine now: once identities are enforced, the client
+// port asks for tokens.
+func (n *Node) open() []string {
+	server := n.loaded.Load()
+	if server == nil {
+		return n.config.Open
+	}
+	if enforces, known := server.Enforces(); known && !enforces {
+		return n.config.Open
+	}
+	return slices.DeleteFunc(slices.Clone(n.config.Open), func(what string) bool { return what == secure.Auth })
+}
+
+// shut returns how this node decides before it knows what the log says of identities.
+func (n *Node) shut() (kvserver.Shut, error) {
+	mark, err := secure.ReadMark(n.config.FS, n.config.DataDir)
+	switch {
+	case err != nil:
+		return kvserver.NotShut, err
+	case mark.Identities == secure.Enforces, n.Joins():
+		return kvserver.ShutUntilCurrent, nil
+	case mark.Identities == secure.Begins:
+		return kvserver.ShutUntilSet, nil
+	}
+	return kvserver.NotShut, nil
+}
+
+// rememberIdentities notes in the data directory whether identities are enforced. A failure
+// is logged: the node is right until its next start.
+func (n *Node) rememberIdentities() {
+	enforces, known := n.service.Enforces()
+	if !known {
+		return
+	}
+	if err := secure.Remember(n.config.FS, n.config.DataDir, enforces); err != nil {
+		n.logger.Error("that identities are enforced cannot be noted in the data directory; at its next start this node may serve old data to others before it has read its log", "error", err)
+	}
+}
+
 // describeTransport adds to a status how the node's ports speak.
 func (n *Node) describeTransport(s *api.Status) {
 	client, peer := n.config.Keys.Modes()
-	s.Transport = api.Transport{ClientTLS: string(client), PeerTLS: string(peer), Open: n.config.Open, SharedCertificate: n.config.Keys.Shared()}
+	s.Transport = api.Transport{ClientTLS: string(client), PeerTLS: string(peer), Open: n.open(), SharedCertificate: n.config.Keys.Shared()}
 }

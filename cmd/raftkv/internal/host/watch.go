@@ -14,7 +14,7 @@ const directoryLook = 2 * time.Second
 
 // watchDirectory ends the node when its log was moved, removed or replaced while it
 // runs. It only logs when raftkv.toml or life.toml was: these matter at the next start,
-// and can be put right until then.
+// and can be put right until then. It also notes there whether identities are enforced.
 func (n *Node) watchDirectory() {
 	ticker := time.NewTicker(directoryLook)
 	defer ticker.Stop()
@@ -34,6 +34,7 @@ func (n *Node) watchDirectory() {
 			n.logger.Error("a file of the data directory was changed by somebody else; put it back, or the next start will be refused", "file", wrong)
 		}
 		said = wrong
+		n.rememberIdentities()
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 type settings struct {
 	dataDir, as, accept string
 	plan, offline       bool
+	resetAuth           bool // identities are not enforced afterwards
 }
 
 // Command returns the command recover.
@@ -42,7 +43,13 @@ them answer to be a majority with this node, it is refused (exit code 7).
 Start the node afterwards as before. It leads alone, in a new generation of the
 cluster. All other nodes are refused by it and end, if they come back: empty their
 directories and let them join (raftkv member token create, raftkv serve --join).
-Revisions go on 2^40 higher, so that no ETag of before names another value.`,
+Revisions go on 2^40 higher, so that no ETag of before names another value.
+
+Identities and tokens stay, and whether they are enforced. --reset-auth puts the
+cluster into the state off, for one whose admins' tokens are all lost: whoever reaches
+the node is served then, so start it on a loopback address, make an admin there
+(raftkv auth init), revoke what was lost, and enforce again. An identity with the
+right auth in the node's --auth-file does the same without that.`,
 		Example: `  raftkv recover --data-dir ./n1 --plan
   raftkv recover --data-dir ./n1 --as n1 --accept-data-loss raftkv`,
 		Args: cobra.NoArgs,
@@ -57,6 +64,7 @@ Revisions go on 2^40 higher, so that no ETag of before names another value.`,
 	flags.StringVar(&s.as, "as", "", "name of the node that goes on; it must be that of the directory")
 	flags.StringVar(&s.accept, "accept-data-loss", "", "name of the cluster, of which acknowledged writes may be lost")
 	flags.BoolVar(&s.offline, "offline", false, "do not ask the other members whether they are there")
+	flags.BoolVar(&s.resetAuth, "reset-auth", false, "stop enforcing identities, where all tokens of admins are lost")
 	return command
 }
 
@@ -82,8 +90,8 @@ func (s *settings) check() error {
 	switch {
 	case s.dataDir == "":
 		return errors.New("--data-dir is missing: name the data directory of the node that is left")
-	case s.plan && (s.as != "" || s.accept != "" || s.offline):
-		return errors.New("--plan changes nothing: leave it out, or leave out --as, --accept-data-loss and --offline")
+	case s.plan && (s.as != "" || s.accept != "" || s.offline || s.resetAuth):
+		return errors.New("--plan changes nothing: leave it out, or leave out --as, --accept-data-loss, --offline and --reset-auth")
 	case s.plan:
 		return nil
 	case s.as == "":
@@ -113,7 +121,7 @@ func (s *settings) runOn(ctx context.Context, left *Survivor, out io.Writer, d d
 		}
 	}
 	index, _ := left.last()
-	if err := left.Recover(); err != nil {
+	if err := left.Recover(s.resetAuth); err != nil {
 		return exit.Fail(fmt.Errorf("recovering %s: %w", s.dataDir, err))
 	}
 	_, err := fmt.Fprintf(out, "%s: node %s is cluster %s now, alone, in generation %d, behind entry %d. Start it as before; empty the directories of all others, and let them join.\n",

@@ -15,6 +15,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
 	"raftkv/raft/datadir"
@@ -188,6 +189,31 @@ func (s *site) check(before, after *core.State) {
 	}
 	if h := store.History(); h.Reaches(3) || !h.Reaches(store.Revision()) {
 		t.Errorf("the history reaches back to %d", h.Oldest())
+	}
+}
+
+// Goal: with --reset-auth the log ends the enforcing of identities, and nothing else is
+// another; without it they stay enforced. Method: a log that enforces them, recovered in both
+// ways and applied.
+func TestARecoveryEndsTheEnforcingOfIdentitiesIfItIsAsked(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		s := newSite(t, unchanged)
+		c := forN1()
+		c.resetAuth = reset
+		s.must(c.run(t.Context(), s.disk, new(bytes.Buffer), nobody))
+		after := s.state(s.disk)
+		store := kv.NewAt(kv.LevelHistory)
+		author := auth.Author{Identity: auth.Vouched, Token: auth.TokenIDOf([8]byte{1})}
+		enforce := kv.EncodeCommand(kv.AuthCommand(author, &auth.Change{Action: auth.SetState, State: auth.Enforcing}))
+		store.Apply(1, enforce)
+		for _, e := range after.Entries[4:] {
+			_, err := store.ApplyKnown(store.AppliedIndex()+1, e.Data)
+			s.must(err)
+		}
+		want := map[bool]auth.State{false: auth.Enforcing, true: auth.Off}[reset]
+		if got := store.Auth().State(); got != want || (len(after.Entries) == 6) != reset {
+			t.Errorf("reset %v: the state is %v behind %d entries", reset, got, len(after.Entries))
+		}
 	}
 }
 

@@ -10,7 +10,8 @@
 //     removed by it, and every node that belongs to an older generation is refused by
 //     everybody who has heard of this one;
 //   - a command that raises the store's revision by 2^40, as a restore from a backup does:
-//     no ETag, bookmark or lock token of before names another thing.
+//     no ETag, bookmark or lock token of before names another thing;
+//   - if that is asked for, a command that ends the enforcing of identities.
 //
 // Entries behind the last one that is known to be committed stay: it would be worse to lose
 // an acknowledged write than to keep one whose outcome was unknown.
@@ -154,8 +155,9 @@ func described(r *members.Record, own members.ID) string {
 }
 
 // Recover makes the directory that of a cluster of one. When it returns nil, that is durable;
-// after an error or a crash the log is as it was, or it is done.
-func (s *Survivor) Recover() error {
+// after an error or a crash the log is as it was, or it is done. With resetAuth identities are
+// not enforced afterwards.
+func (s *Survivor) Recover(resetAuth bool) error {
 	record, err := s.newest.Record.Recovered(s.id(), members.Incarnation(s.directory))
 	if err != nil {
 		return err
@@ -167,11 +169,14 @@ func (s *Survivor) Recover() error {
 	if err != nil {
 		return err
 	}
+	entries := []core.Entry{
+		core.NewEntry(index+1, term, core.KindConfiguration, data),
+		core.NewEntry(index+2, term, core.KindCommand, kv.EncodeCommand(kv.Raise(kvserver.RevisionLift))),
+	}
+	if resetAuth {
+		entries = append(entries, core.NewEntry(index+3, term, core.KindCommand, kv.EncodeCommand(kv.EndEnforcing())))
+	}
 	return s.log.Save(&core.Write{
-		Seq: 1, Term: term, VotedFor: s.id(), From: index + 1, Commit: s.state.Commit,
-		Entries: []core.Entry{
-			core.NewEntry(index+1, term, core.KindConfiguration, data),
-			core.NewEntry(index+2, term, core.KindCommand, kv.EncodeCommand(kv.Raise(kvserver.RevisionLift))),
-		},
+		Seq: 1, Term: term, VotedFor: s.id(), From: index + 1, Commit: s.state.Commit, Entries: entries,
 	})
 }

@@ -19,6 +19,7 @@
 //	reload.go      looking at the files while the node runs
 //	dial.go        calling the client port of another node
 //	exposure.go    what is in clear beyond this machine, and whether that was said
+//	mark.go        what a data directory remembers of these rules and of identities
 //
 // # Goroutines and locks
 //

@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"raftkv/raft/datadir"
-	"raftkv/raft/vfs"
 )
 
 // What can be open beyond this machine, as --insecure names it.
@@ -70,7 +66,7 @@ func isLoopback(a net.Addr) bool {
 var flags = map[string]string{
 	Client: "the client port speaks in clear beyond this machine: give --tls-cert and --tls-key (--client-tls require)",
 	Peer:   "the peer port speaks in clear beyond this machine: give --peer-tls-cert, --peer-tls-key and --peer-tls-ca (--peer-tls require)",
-	Auth:   "the client port serves whoever reaches it, without a token",
+	Auth:   "the client port serves whoever reaches it, without a token: give --auth-file to a new cluster, whose identities are enforced from the beginning",
 }
 
 // Allow refuses what is open and was not allowed by --insecure. A data directory of before
@@ -99,36 +95,15 @@ func (p *Plan) Allow(open []string, older bool, logger *slog.Logger) ([]string, 
 		strings.Join(because, "; "), strings.Join(open, ","))
 }
 
-// markName is the name of the file in a data directory which says that it was begun under
-// the rule of Allow.
-const markName = datadir.SecureFile
-
-// mark is its content.
-type mark struct {
-	Format int `toml:"format"`
-}
-
-// Marked reports whether a data directory was begun under the rule of Allow.
-func Marked(fsys vfs.FS, dir string) (bool, error) {
-	var m mark
-	return datadir.ReadFile(fsys, filepath.Join(dir, markName), &m, "restore it, or start empty")
-}
-
-// Mark notes that a data directory is begun under the rule.
-func Mark(fsys vfs.FS, dir string) error {
-	return datadir.WriteFile(fsys, filepath.Join(dir, markName), "This node was begun when being open beyond its machine had to be said (--insecure). Written by raftkv, once.", mark{Format: datadir.FormatNewest})
-}
-
 // WarnDaily says at the start and once a day, until ctx ends, what is open beyond this
-// machine; nothing if open is empty.
-func WarnDaily(ctx context.Context, open []string, logger *slog.Logger) {
-	if len(open) == 0 {
-		return
-	}
+// machine at that time; nothing if that is nothing.
+func WarnDaily(ctx context.Context, open func() []string, logger *slog.Logger) {
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
 	for {
-		logger.Warn("this node is open beyond its machine; docs/security.md says how to close it", "open", strings.Join(open, ","))
+		if now := open(); len(now) > 0 {
+			logger.Warn("this node is open beyond its machine; docs/security.md says how to close it", "open", strings.Join(now, ","))
+		}
 		select {
 		case <-day.C:
 		case <-ctx.Done():

@@ -27,8 +27,9 @@ type Keys struct {
 
 	reloaded, failed atomic.Uint64
 
-	mu     sync.Mutex // guards the field below
+	mu     sync.Mutex // guards the fields below
 	groups []*group
+	noted  func(port string, refused error) // nil: nobody is told
 }
 
 // group is files that are taken whole or not at all.

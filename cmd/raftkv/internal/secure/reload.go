@@ -55,6 +55,17 @@ func (k *Keys) Reload() error {
 	return errors.Join(wrong...)
 }
 
+// Noted makes note be called for each set of files that is taken or refused from now on. It
+// must not call the Keys.
+func (k *Keys) Noted(note func(port string, refused error)) {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.noted = note
+}
+
 func (k *Keys) reload(g *group) error {
 	apply, is, err := g.load(time.Now())
 	switch {
@@ -64,6 +75,7 @@ func (k *Keys) reload(g *group) error {
 		g.failed, g.said = is, err.Error()
 		k.failed.Add(1)
 		k.logger.Error("new certificates are refused, and those in use stay", "port", g.name, "cause", err)
+		k.tell(g, err)
 		return err
 	}
 	g.failed, g.said = digest{}, ""
@@ -74,7 +86,14 @@ func (k *Keys) reload(g *group) error {
 	ended := apply()
 	k.reloaded.Add(1)
 	k.logger.Info("new certificates are in use", "port", g.name, "connections ended", ended)
+	k.tell(g, nil)
 	return nil
+}
+
+func (k *Keys) tell(g *group, refused error) {
+	if k.noted != nil {
+		k.noted(g.name, refused)
+	}
 }
 
 // warnOfExpiry says which certificates expire soon.

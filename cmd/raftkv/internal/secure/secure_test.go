@@ -322,15 +322,47 @@ func TestWhatIsOpenMustBeSaid(t *testing.T) {
 	if isLoopback(at("169.254.1.1")) || !isLoopback(&net.UnixAddr{Name: "x"}) {
 		t.Error("what is beyond this machine is mistaken")
 	}
-	dir := t.TempDir()
-	if marked, err := Marked(vfs.OS{}, dir); marked || err != nil {
-		t.Error(marked, err)
+}
+
+// Goal (S7, S15): a data directory remembers under which rule it was begun and whether
+// identities are enforced, each without the other: one from before the rule stays one.
+// Method: marks of a new directory and of an older one, written and read.
+func TestADirectoryRemembersItsRules(t *testing.T) {
+	is := func(dir string, holds bool, identities string) {
+		t.Helper()
+		if m, err := ReadMark(vfs.OS{}, dir); err != nil || m.Holds() != holds || m.Identities != identities {
+			t.Errorf("%+v, %v; want %v and %q", m, err, holds, identities)
+		}
 	}
-	if err := Mark(vfs.OS{}, dir); err != nil {
+	remember := func(dir string, enforces bool) {
+		t.Helper()
+		if err := Remember(vfs.OS{}, dir, enforces); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, older := t.TempDir(), t.TempDir()
+	is(dir, false, "")
+	if err := (Mark{Identities: Begins}).Write(vfs.OS{}, dir); err != nil {
 		t.Fatal(err)
 	}
-	if marked, err := Marked(vfs.OS{}, dir); !marked || err != nil {
-		t.Error(marked, err)
+	is(dir, true, Begins)
+	for _, enforces := range []bool{true, true, false, true} {
+		remember(dir, enforces)
+		remember(older, enforces)
+		want := map[bool]string{true: Enforces, false: ""}[enforces]
+		is(dir, true, want)
+		is(older, false, want)
+	}
+	fresh := t.TempDir()
+	remember(fresh, false)
+	if _, err := os.Stat(markPath(fresh)); err == nil {
+		t.Error("a file says nothing")
+	}
+	if err := os.WriteFile(markPath(fresh), []byte("format = 1\nidentities = 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadMark(vfs.OS{}, fresh); err == nil {
+		t.Error("nonsense is read")
 	}
 }
 
