@@ -150,3 +150,9 @@ func swallow(l net.Listener) {
 		}()
 	}
 }
+
+// percentile99 returns the time that 99 of a hundred do not exceed.
+func percentile99(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)*99/100]
+}

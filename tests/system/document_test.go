@@ -59,17 +59,29 @@ func matches(shown []string, output string) bool {
 
 // Goal: every command in the documents does what the document shows.
 // Method: each document's commands are run in a shell, in order, against a
-// cluster of its own that begins empty.
+// cluster of its own that begins empty; those of docs/http.md once more in their TLS form,
+// against a cluster that speaks nothing else, with the CA in curl's own file.
 func TestDocumentsShowWhatHappens(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"README.md", "docs/http.md", "docs/operations.md"} {
-		t.Run(filepath.Base(name), func(t *testing.T) {
+	for _, name := range []string{"README.md", "docs/http.md", "docs/operations.md", "TLS docs/http.md"} {
+		name, secret := strings.CutPrefix(name, "TLS ")
+		t.Run(fmt.Sprint(filepath.Base(name), " with TLS ", secret), func(t *testing.T) {
+			t.Parallel()
 			document, err := os.ReadFile(filepath.Join("..", "..", name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			port := devPort(t, 3)
-			dev(t, filepath.Join(t.TempDir(), "data"), port, 3)
+			port, data, scheme := devPort(t, 3), filepath.Join(t.TempDir(), "data"), ""
+			var more, environment []string
+			if secret {
+				scheme, more = "https://", []string{"--tls"}
+				home, ca := t.TempDir(), filepath.Join(data, "dev-ca.pem")
+				if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte("cacert = \""+ca+"\"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				environment = []string{"CURL_HOME=" + home, "RAFTKV_TLS_CA=" + ca}
+			}
+			dev(t, data, port, 3, more...)
 			examples := examplesOf(string(document))
 			if len(examples) < 3 {
 				t.Fatalf("%s has only %d examples", name, len(examples))
@@ -78,12 +90,12 @@ func TestDocumentsShowWhatHappens(t *testing.T) {
 			for _, e := range examples {
 				command := e.command
 				for i := range 3 {
-					command = strings.ReplaceAll(command, fmt.Sprintf("localhost:%d", 8701+i), fmt.Sprintf("localhost:%d", port+i))
+					command = strings.ReplaceAll(command, fmt.Sprintf("localhost:%d", 8701+i), fmt.Sprintf("%slocalhost:%d", scheme, port+i))
 				}
 				command = strings.ReplaceAll(command, "bin/raftkv", cluster.Program)
 				shell := exec.Command("bash", "-c", command)
 				shell.Dir = dir
-				shell.Env = append(cluster.CleanEnvironment(), "no_proxy=*", fmt.Sprintf("RAFTKV_ENDPOINTS=127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2))
+				shell.Env = append(append(cluster.CleanEnvironment(), environment...), "no_proxy=*", fmt.Sprintf("RAFTKV_ENDPOINTS=127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", port, port+1, port+2))
 				output, err := shell.Output()
 				if err != nil {
 					t.Errorf("%s:%d: %s: %v", name, e.line, e.command, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -20,6 +21,9 @@ import (
 	"raftkv/raft/certs/issue"
 	"raftkv/tests/cluster"
 )
+
+// renewals is small in make test; make campaign NAME=renewals takes a hundred.
+var renewals = flag.Int("renewals", 5, "how often TestCertificatesAreReplacedUnderLoad renews the certificates of all nodes")
 
 // pki is a CA in a directory, with a certificate for each node.
 type pki struct {
@@ -224,12 +228,14 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 	take("refused", 2, first)
 	p.write("n1-key.pem", key)
 	take("taken", 2, first)
-	for range 33 { // with the rest about a hundred
+	begun := time.Now()
+	for range *renewals {
 		for _, s := range c.Nodes {
 			p.issue(s.ID, p.Authority)
 		}
 		take("taken", 2, c.Nodes...)
 	}
+	renewed := time.Since(begun)
 	// The CA: both, new certificates, the new one alone.
 	p.write("ca.pem", both)
 	take("taken", 2, c.Nodes...)
@@ -255,19 +261,24 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.write("crl.pem", list)
+	begun = time.Now()
 	take("taken", 2, c.Others(follower)...)
-	cluster.Eventually(t, 15*time.Second, func() error {
+	cluster.Eventually(t, 5*time.Second, func() error {
 		if metric(t, leader, fmt.Sprintf(`raftkv_peer_connected{peer="%s"}`, follower.ID)) != 0 || metric(t, leader, `raftkv_peer_rejected_total{reason="identity"}`) == 0 {
 			return fmt.Errorf("%s is still connected", follower.ID)
 		}
 		return nil
 	})
-	if n := stop(); n == 0 {
+	off := time.Since(begun)
+	n := stop()
+	if n == 0 {
 		t.Error("nothing was written")
 	}
-	if now := cluster.MustStatus(t, leader); now.Term != term {
+	now := cluster.MustStatus(t, leader)
+	if now.Term != term {
 		t.Errorf("term %d became %d", term, now.Term)
 	}
+	t.Logf("%d renewals of 3 certificates in %.1f s and a new CA: %d writes acknowledged, none failed, %d elections; the revoked node was off %.2f s after the list was there", *renewals, renewed.Seconds(), n, now.Term-term, off.Seconds())
 }
 
 // Goal (S12, in small): strangers that begin handshakes and end none, on both ports of the
@@ -423,27 +434,35 @@ func TestANodeIsOpenOnlyIfThatWasSaid(t *testing.T) {
 	serves(true, open...)
 }
 
-// Goal: the walk in docs/security.md leads from nothing to TLS on all ports.
-// Method: its commands are run by bash, on ports of their own.
-func TestTheWalkToTLS(t *testing.T) {
+// Goal: the walk in docs/security.md leads from nothing to TLS on all ports and identities
+// that are enforced, in ten commands. Method: they are run by bash, on ports of their own.
+func TestTheWalkToTLSAndTokens(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, walk, _ := strings.Cut(string(document), "\n## From nothing to TLS everywhere\n")
+	_, walk, _ := strings.Cut(string(document), "\n## From nothing to TLS and tokens\n")
 	walk, _, _ = strings.Cut(walk, "\n## ")
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\nexport PATH=" + filepath.Dir(cluster.Program) + ":$PATH\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n")
-	begun := false
+	commands := 0
+	ten, _, _ := strings.Cut(walk, "\n### ")
+	for line := range strings.Lines(ten) {
+		if command, is := strings.CutPrefix(line, "    "); is && !strings.HasPrefix(command, " ") && !strings.HasPrefix(command, "export ") && !strings.HasPrefix(command, "members=") {
+			commands++
+		}
+	}
+	if commands != 10 {
+		t.Errorf("the walk has %d commands", commands)
+	}
 	for line := range strings.Lines(walk) {
 		command, is := strings.CutPrefix(line, "    ")
 		if !is {
 			continue
 		}
-		if strings.HasPrefix(command, "raftkv put") && !begun {
-			begun = true // nodes may take a moment
-			script.WriteString("for i in $(seq 300); do raftkv health >/dev/null 2>&1 && break; sleep 0.1; done\n")
+		if strings.HasPrefix(command, "raftkv auth init") { // nodes may take a moment, and the level one more
+			script.WriteString("for i in $(seq 300); do raftkv auth state >/dev/null 2>&1 && break; sleep 0.1; done\n")
 		}
 		script.WriteString(command)
 	}
@@ -459,9 +478,94 @@ func TestTheWalkToTLS(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
-	for _, want := range []string{"raftkv://kv/node/n1, localhost, 127.0.0.1", "created, revision ", "hello, world", "3 of 3 answer", "speaks TLS only"} {
+	for _, want := range []string{"raftkv://kv/node/n1, localhost, 127.0.0.1", "created, revision ", "hello, world", "3 of 3 answer", "speaks TLS only", `"code": "unauthenticated"`} {
 		if !strings.Contains(string(output), want) {
 			t.Errorf("it does not print %q:\n%s", want, output)
 		}
 	}
+}
+
+// Goal (S3, and the ports of the contract): seen by openssl, both ports speak TLS 1.3 alone;
+// the client port speaks 1.2 where that was said, and no cipher without authenticated
+// encryption and forward secrecy then; no session is resumed, no other protocol above TLS is
+// agreed upon; the peer port takes nobody without a certificate.
+// Method: openssl s_client against a node of each kind.
+func TestTheTermsOfThePortsByOpenSSL(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("NOT TESTED: openssl is not there (apt-get install openssl)")
+	}
+	p := newPKI(t, 1)
+	dial := func(address string, arguments ...string) (ok bool, said string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), cluster.Patience)
+		defer cancel()
+		run := exec.CommandContext(ctx, "openssl", append([]string{"s_client", "-connect", address, "-CAfile", p.path("ca.pem"), "-verify_return_error"}, arguments...)...)
+		run.Stdin = strings.NewReader("GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		text, err := run.CombinedOutput()
+		return err == nil && !strings.Contains(string(text), "Cipher is (NONE)") && !strings.Contains(string(text), "alert "), string(text)
+	}
+	want := func(is bool, what, address string, arguments ...string) string {
+		t.Helper()
+		ok, said := dial(address, arguments...)
+		if ok != is {
+			t.Errorf("%s: %v: %s", what, ok, said)
+		}
+		return said
+	}
+	start := func(more ...string) (c *cluster.Cluster, peer string) {
+		c = cluster.New(t, 1)
+		c.Nodes[0].Arguments, c.Nodes[0].TLS = append(p.flags("n1", "require", "require"), more...), p.trust()
+		c.Start()
+		_, peer, _ = strings.Cut(c.Peers, "=")
+		return c, peer
+	}
+	c, peer := start()
+	at := c.Nodes[0].HTTP
+	said := want(true, "TLS 1.3", at, "-tls1_3", "-alpn", "http/1.1")
+	for _, word := range []string{"TLSv1.3", "ALPN protocol: http/1.1", "Verify return code: 0 (ok)", "Secure Renegotiation IS NOT supported"} {
+		if !strings.Contains(said, word) {
+			t.Errorf("TLS 1.3 without %q: %s", word, said)
+		}
+	}
+	if strings.Contains(said, "Max Early Data: 1") || strings.Contains(said, "Post-Handshake New Session Ticket arrived") {
+		t.Errorf("a session can be resumed, or early data are taken: %s", said)
+	}
+	rows := 1
+	for _, version := range []string{"-tls1_2", "-tls1_1", "-tls1"} {
+		want(false, version, at, version, "-cipher", "ALL:@SECLEVEL=0")
+		want(false, version+" at the peer port", peer, version, "-cipher", "ALL:@SECLEVEL=0")
+		rows += 2
+	}
+	want(false, "HTTP/2 alone", at, "-alpn", "h2")
+	want(false, "a client's protocol at the peer port", peer, "-tls1_3", "-alpn", "http/1.1", "-cert", p.path("n1.pem"), "-key", p.path("n1-key.pem"))
+	want(false, "the peers' protocol at the client port", at, "-tls1_3", "-alpn", "raftkv-peer")
+	if said := want(false, "no certificate at the peer port", peer, "-tls1_3", "-alpn", "raftkv-peer"); !strings.Contains(said, "alert") {
+		t.Errorf("without a certificate: %s", said)
+	}
+	rows += 4
+	older, _ := start("--tls-min-version", "1.2")
+	at = older.Nodes[0].HTTP
+	want(true, "TLS 1.3 beside 1.2", at, "-tls1_3")
+	var strong, weak []string
+	list, err := exec.Command("openssl", "ciphers", "-tls1_2", "-s", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cipher := range strings.SplitSeq(strings.TrimSpace(string(list)), ":") {
+		if strings.HasPrefix(cipher, "ECDHE-ECDSA-") && (strings.Contains(cipher, "AES128-GCM") || strings.Contains(cipher, "AES256-GCM") || strings.Contains(cipher, "CHACHA20")) {
+			strong = append(strong, cipher)
+			want(true, cipher, at, "-tls1_2", "-cipher", cipher)
+		} else {
+			weak = append(weak, cipher)
+		}
+	}
+	want(false, "all weak ciphers", at, "-tls1_2", "-cipher", strings.Join(weak, ":")+":@SECLEVEL=0")
+	for _, version := range []string{"-tls1_1", "-tls1"} {
+		want(false, version+" where 1.2 is taken", at, version, "-cipher", "ALL:@SECLEVEL=0")
+	}
+	if len(strong) < 3 || len(weak) < 30 {
+		t.Errorf("void: %d ciphers are taken and %d refused", len(strong), len(weak))
+	}
+	t.Logf("TLS 1.3 alone, and by flag 1.2: of the %d ciphers of TLS 1.2 that openssl knows %s are taken; %d other handshakes were as they must be", len(strong)+len(weak), strings.Join(strong, ", "), rows+2)
 }
