@@ -108,10 +108,10 @@ const (
 )
 
 // Hold counts in one more thing that a caller holds; Drop must follow at its end, unless there
-// was an error. It is of kind failure.IdentityLimited. Nobody holds nothing: strangers share
-// bounds of their own.
+// was an error. It is of kind failure.IdentityLimited. Strangers, and the nil Caller, are not
+// counted: they share bounds of their own.
 func (g *Gate) Hold(c *Caller, h Held) error {
-	if c.identity == nil {
+	if c == nil || c.identity == nil {
 		return nil
 	}
 	l := g.limitsOf(c.identity)
@@ -131,7 +131,7 @@ func (g *Gate) Hold(c *Caller, h Held) error {
 
 // Drop counts out what Hold has counted in.
 func (g *Gate) Drop(c *Caller, h Held) {
-	if c.identity == nil {
+	if c == nil || c.identity == nil {
 		return
 	}
 	m := g.meterOf(c)
