@@ -258,6 +258,18 @@ func (s *Server) unshut() {
 	}
 }
 
+// caughtUp notes that this node has applied all that was acknowledged a moment ago. The error
+// says that it serves nobody all the same.
+func (s *Server) caughtUp() error {
+	if s.shut.Load() && s.config.Shut == ShutUntilCurrent {
+		s.shut.Store(false)
+	}
+	if s.authTable().IsShut() {
+		return failure.Of(failure.Behind, nil, "the log does not say yet who may do what")
+	}
+	return nil
+}
+
 // knowsIdentities reports whether the server need not be shut any more.
 func (s *Server) knowsIdentities(ctx context.Context) bool {
 	t := s.machine.Auth()

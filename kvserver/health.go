@@ -51,7 +51,12 @@ func (s *Server) Ready(ctx context.Context) (lines []string, err error) {
 			}
 			return err
 		}},
-		{"applied", func() error { return s.machine.AwaitApplied(ctx, index) }},
+		{"applied", func() error {
+			if err := s.machine.AwaitApplied(ctx, index); err != nil {
+				return err
+			}
+			return s.caughtUp()
+		}},
 	}
 	for _, check := range checks {
 		if err := check.run(); err != nil {

@@ -81,9 +81,10 @@ func TestARestartedNodeServesNobodyBeforeItKnows(t *testing.T) {
 		log.Deliver(fakelog.PutCommand("k", "v"))
 		synctest.Wait()
 		wantStatus(t, ask(s, "GET", "/v1/kv/k?consistency=stale", ""), 503)
+		wantStatus(t, ask(s, "GET", "/readyz", ""), 503)
 		close(confirm)
-		time.Sleep(20 * time.Second)
-		wantStatus(t, ask(s, "GET", "/v1/kv/k?consistency=stale", ""), 200)
+		wantStatus(t, ask(s, "GET", "/readyz", ""), 200)
+		wantStatus(t, ask(s, "GET", "/v1/kv/k?consistency=stale", ""), 200) // who is ready serves
 	})
 }
 
@@ -101,6 +102,7 @@ func TestAClusterBeginsWithIdentitiesEnforced(t *testing.T) {
 		})
 		synctest.Wait()
 		wantProblem(t, ask(s, "PUT", "/v1/kv/k", "v"), 503, api.CodeBehind, api.OutcomeNotApplied)
+		wantStatus(t, ask(s, "GET", "/readyz", ""), 503)
 		time.Sleep(time.Second)
 		if n := log.Attempts(); n != 0 {
 			t.Errorf("a node that does not lead has proposed %d commands", n)
