@@ -14,6 +14,6 @@ var certsMutants = []mutant{
 		"\t\terr := set.stands(t.chain, t.usage, t.handshake, now)\n", "\t\terr := set.stands(t.chain, t.usage, t.handshake, now)\n\t\terr = nil\n"),
 	inTests("TLS13", "TestExpiryEnds", "an expired certificate ends the connections that stand", "raft/certs/verify.go",
 		"[]time.Time{handshake, now, chain[0].NotAfter}", "[]time.Time{now}"),
-	inTests("TLS18", "TestOldClients", "clients of TLS 1.2 get ciphers without authenticated encryption", "raft/certs/config.go",
+	inTests("TLS20", "TestOldClients", "clients of TLS 1.2 get ciphers without authenticated encryption", "raft/certs/config.go",
 		"minVersion, []string{ClientProtocol}, authenticated", "minVersion, []string{ClientProtocol}, nil"),
 }
