@@ -40,6 +40,7 @@ campaign.upgrade      = $(real) 30m -run 'TestUpgrade$$' -upgrade.appends $(or $
 campaign.observe-test = $(real) 20m -run TestObserve -observe
 campaign.members      = $(real) $$(($(or $(MINUTES),10) + 10))m -run CampaignOfMembers -members $(or $(MINUTES),10)m -members.seed $(or $(SEED),1)
 campaign.securing     = $(real) 20m -run 'TestCampaignOfSecuring$$' -securing
+campaign.secure-cost  = $(real) 30m -run TestWhatSecurityCosts -securityrounds $(or $(ROUNDS),5)
 campaign.strangers    = $(real) 20m -run TestCampaignOfTLSStrangers -tlsstrangers $(or $(CONNS),10000)
 campaign.renewals     = ./tests/system -timeout 20m -run TestCertificatesAreReplacedUnderLoad -args -renewals $(or $(TIMES),100)
 campaign.explain      = ./cmd/raftkv/internal/stage -timeout 120m -run TestBlindIncidents -args -blind $(or $(N),200) -blind.seed $(or $(SEED),1)
