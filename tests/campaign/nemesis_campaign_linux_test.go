@@ -44,8 +44,11 @@ const (
 // list, and read in every mode, some through all nodes, some through one only.
 // One fault after the other, of kinds that a seed draws evenly. Each must show
 // that it happened. After each the history, of keys of its own, is searched for
-// an order; a search that does not end has failed. At the same time runs a ledger of
-// appends under idempotency keys, over all faults.
+// an order; a search that does not end has failed. At the same time run, over all faults, a
+// ledger of appends under idempotency keys, and workloads that judge themselves: watches
+// that are compared event by event with what was written (W1 to W4, W6 to W8, W10, W14),
+// locks with fenced writes (K1 to K3, K5, K7 to K9), the ends of leases and keys (L1 to L3,
+// L6, L7, L9), and a bank of transactions (T1 to T3, T5, T6).
 func TestCampaignOfNemeses(t *testing.T) {
 	if *nemesisTime == 0 {
 		t.Skip("say -nemesis")
@@ -64,6 +67,7 @@ func TestCampaignOfNemeses(t *testing.T) {
 		}
 	}
 	all.print(t, time.Since(begun))
+	all.checkBeside(t)
 	if runs := all.faults() + len(all.void); float64(len(all.void)) > mostVoid*float64(runs) {
 		t.Errorf("void: %d of %d runs are void", len(all.void), runs)
 	}
@@ -74,6 +78,7 @@ func TestCampaignOfNemeses(t *testing.T) {
 func TestNemesesOfProcesses(t *testing.T) {
 	u := newUndo(t)
 	c := &campaign{site: newSite(t, u, 3, false, uint64(time.Now().UnixNano())), tallies: newTallies()}
+	c.startBeside("watch,locks,txn", 5*time.Second)
 	for _, name := range []string{"kill -9 the leader", "stop the leader", "kill -9 all"} {
 		for _, k := range kinds() {
 			if k.name == name {
@@ -82,6 +87,7 @@ func TestNemesesOfProcesses(t *testing.T) {
 			}
 		}
 	}
+	c.endBeside()
 	cluster.AwaitEqual(t, c.cluster)
 	c.tallies.print(t, time.Since(c.begun))
 	if len(c.void) > 0 {
@@ -94,6 +100,7 @@ type campaign struct {
 	*site
 	*tallies
 	epochs int
+	beside *beside
 }
 
 // run disturbs until the time is over, each kind once before any comes again.
@@ -105,6 +112,7 @@ func (c *campaign) run(limit time.Duration) {
 		}
 	}
 	l := startLedger("ledger", c.cluster.Nodes)
+	c.startBeside(*nemesisBeside, besideRound)
 	var deck []kind
 	for time.Since(c.begun) < limit {
 		if len(deck) == 0 {
@@ -118,6 +126,7 @@ func (c *campaign) run(limit time.Duration) {
 		deck = deck[1:]
 	}
 	l.end()
+	c.endBeside()
 	cluster.AwaitEqual(c.t, c.cluster)
 	for _, n := range c.cluster.Nodes {
 		tokens := l.verify(c.t, n)
@@ -187,12 +196,16 @@ func (c *campaign) inject(k kind, begun time.Time) (evidence string, stopped, he
 	if err != nil {
 		return "", 0, 0, err
 	}
+	begins := time.Now()
 	hold := k.hold
 	if hold > 0 {
 		hold = hold/2 + time.Duration(c.rand.Int64N(int64(hold)))
 	}
 	time.Sleep(hold)
 	evidence = fault.evidence()
+	if fault.allDown && c.beside != nil {
+		c.beside.outages.Add(begins.Add(100*time.Millisecond), time.Now()) // signals take a moment
+	}
 	if err := fault.end(); err != nil {
 		return "", 0, 0, err
 	}

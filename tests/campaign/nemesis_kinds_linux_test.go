@@ -31,6 +31,8 @@ type injected struct {
 	evidence func() string
 	// end ends it. It returns when every node could serve again.
 	end func() error
+	// allDown: no node runs from begin's return to end's call.
+	allDown bool
 }
 
 // kinds lists all kinds of faults.
@@ -45,6 +47,8 @@ func processKinds() []kind {
 			some, _ := s.split(len(s.cluster.Nodes)/2+1, true)
 			return s.kill(s.at(some)...)
 		}, time.Second, true},
+		{"kill -9 all for seconds", 1, func(s *site) (*injected, error) { return s.kill(s.cluster.Nodes...) }, 4 * time.Second, true},
+		{"stop all", 1, func(s *site) (*injected, error) { return s.stop(s.cluster.Nodes...) }, 4 * time.Second, true},
 		{"stop the leader", 3, func(s *site) (*injected, error) { return s.stop(s.cluster.Leader()) }, 3 * time.Second, true},
 		{"stop a follower", 3, func(s *site) (*injected, error) { return s.stop(s.follower()) }, 3 * time.Second, true},
 		{"stop a majority", 3, func(s *site) (*injected, error) {
@@ -70,11 +74,14 @@ func (s *site) kill(nodes ...*cluster.Node) (*injected, error) {
 	for _, n := range nodes {
 		n.Signal(syscall.SIGKILL)
 	}
+	for _, n := range nodes {
+		<-n.Ended
+	}
 	return &injected{
+		allDown: len(nodes) == len(s.cluster.Nodes),
 		evidence: func() string {
 			var said []string
 			for _, n := range nodes {
-				<-n.Ended
 				if n.Command.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 					return ""
 				}
@@ -92,6 +99,7 @@ func (s *site) stop(nodes ...*cluster.Node) (*injected, error) {
 		resume = append(resume, pause(n.Process, s.undo))
 	}
 	return &injected{
+		allDown: len(nodes) == len(s.cluster.Nodes),
 		evidence: func() string {
 			var said []string
 			for _, n := range nodes {

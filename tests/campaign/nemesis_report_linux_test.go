@@ -14,7 +14,7 @@ import (
 
 // tallies are what a campaign counts.
 type tallies struct {
-	mu     sync.Mutex                // guards answers and writes
+	mu     sync.Mutex                // guards calls, writes and rounds
 	calls  map[string]map[string]int // by call and outcome
 	writes []verify.Answer           // that were acknowledged since the last forget
 
@@ -25,10 +25,11 @@ type tallies struct {
 	checks, keys        int
 	appended, attempted int // by the ledgers
 	searched            time.Duration
+	rounds              map[string]*rounds // of workloads beside
 }
 
 func newTallies() *tallies {
-	return &tallies{calls: map[string]map[string]int{}, stops: map[string][]time.Duration{}, heals: map[string][]time.Duration{}}
+	return &tallies{calls: map[string]map[string]int{}, stops: map[string][]time.Duration{}, heals: map[string][]time.Duration{}, rounds: map[string]*rounds{}}
 }
 
 // answered takes an answer. Many clients call it at one time.
@@ -120,6 +121,7 @@ func (c *tallies) print(t *testing.T, took time.Duration) {
 		c.faults(), len(c.kinds), took.Round(time.Second), len(c.void), c.operations()+c.appended, float64(c.operations()+c.appended)/took.Seconds(),
 		c.checks, c.keys, c.searched.Round(time.Millisecond), c.elections)
 	fmt.Fprintf(&b, "%d appends under idempotency keys, %d attempts: each there once and in order, on every node\n\n", c.appended, c.attempted)
+	b.WriteString(c.describeBeside())
 	outcomes := []string{verify.Done, verify.Refused, verify.Failed, verify.Unknown}
 	fmt.Fprintf(&b, "%-12s", "operation")
 	for _, o := range outcomes {
