@@ -33,7 +33,7 @@ type workload struct {
 func workloads() []workload {
 	return []workload{
 		{"watch", verify.RunStreams, verify.Config{Clients: 8, Keys: 20, Rate: 150, Streams: 24}},
-		{"locks", verify.RunLocks, verify.Config{Clients: 16, Rate: 150}},
+		{"locks", verify.RunLocks, verify.Config{Clients: 32, Rate: 100}},
 		{"ttl", verify.RunEnds, verify.Config{Clients: 8, Rate: 100}},
 		{"txn", verify.RunTransfers, verify.Config{Clients: 6, Keys: 10, Rate: 60}},
 	}

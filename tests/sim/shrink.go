@@ -85,6 +85,8 @@ var simplifications = []func(o *options){
 	func(o *options) { o.reduceTo(3) },
 	func(o *options) { o.Clients, o.Lanes = 1, 1 },
 	func(o *options) { o.Clients = 2 },
+	func(o *options) { o.Coordinators = 0 },
+	func(o *options) { o.Coordinators = min(o.Coordinators, 1) },
 	func(o *options) { o.Lanes = 1 },
 	func(o *options) { o.Faults = nil },
 	func(o *options) { o.halveFaults(0) },
