@@ -33,7 +33,7 @@ func RunLocks(ctx context.Context, clerks []*client.Clerk, config Config) (Repor
 	for _, name := range names {
 		options = append(options, client.WatchLock(name))
 	}
-	watching, endWatching := context.WithCancel(calls)
+	watching, endWatching := context.WithCancel(context.Background())
 	defer endWatching()
 	var looking sync.WaitGroup
 	var end atomic.Uint64

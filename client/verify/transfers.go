@@ -151,7 +151,7 @@ func RunTransfers(ctx context.Context, clerks []*client.Clerk, config Config) (R
 	if err != nil {
 		return Report{}, fmt.Errorf("opening the accounts: %w", err)
 	}
-	watching, endWatching := context.WithCancel(calls)
+	watching, endWatching := context.WithCancel(context.Background())
 	defer endWatching()
 	var looking sync.WaitGroup
 	var end atomic.Uint64
