@@ -129,6 +129,9 @@ func (e *ends) over(l *life, at time.Time) {
 		if !l.deadline.IsZero() { // it may end before its write was answered
 			e.most("latest end, ms behind its time", int(at.Sub(l.deadline).Milliseconds()))
 			e.count("milliseconds lived", int(at.Sub(l.begun).Milliseconds()))
+			if e.config.Outages.within(l.sent, l.deadline) > 0 {
+				e.count("lives over outages", 1)
+			}
 		}
 	}
 	e.early(l)
@@ -148,7 +151,6 @@ func (e *ends) early(l *life) {
 	if down == 0 {
 		return
 	}
-	e.count("lives over outages", 1)
 	if missing := l.deadline.Add(down).Sub(l.ended); missing > 0 {
 		e.fault("%s ended %v before its time, which does not pass while no server runs (L3)", l.prefix, missing)
 		l.doubt = true
