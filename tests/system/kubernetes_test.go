@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,10 +33,13 @@ type kubernetesObject struct {
 			Metadata struct{ Labels map[string]string }
 			Spec     struct {
 				Containers []kubernetesContainer
+				Volumes    []struct{ Name string }
 			}
 		}
 	}
 }
+
+type kubernetesGet struct{ Path, Scheme string }
 
 type kubernetesContainer struct {
 	Args  []string
@@ -43,12 +47,13 @@ type kubernetesContainer struct {
 		ContainerPort int `yaml:"containerPort"`
 	}
 	Liveness struct {
-		Get struct{ Path string } `yaml:"httpGet"`
+		Get kubernetesGet `yaml:"httpGet"`
 	} `yaml:"livenessProbe"`
 	Readiness struct {
-		Get struct{ Path string } `yaml:"httpGet"`
+		Get kubernetesGet `yaml:"httpGet"`
 	} `yaml:"readinessProbe"`
 	Mounts []struct {
+		Name string
 		Path string `yaml:"mountPath"`
 	} `yaml:"volumeMounts"`
 }
@@ -56,7 +61,8 @@ type kubernetesContainer struct {
 // Goal: the manifests for Kubernetes fit the program, for nobody tries them here. Method:
 // their flags are flags of serve; the nodes of --cluster are the pods of the set, by the
 // names that the headless service gives them also while they are not ready; ports, probes and
-// directories fit the flags; one node at a time may be taken away.
+// directories fit the flags; one node at a time may be taken away. Nothing is open: TLS on both
+// ports by a certificate of each pod's own name, and identities, from Secrets that are mounted.
 func TestTheKubernetesManifestsFit(t *testing.T) {
 	t.Parallel()
 	objects := map[string]kubernetesObject{}
@@ -122,11 +128,25 @@ func checkPods(t *testing.T, name string, set *kubernetesObject, known map[strin
 	if given["--http"] != fmt.Sprintf("0.0.0.0:%d", c.Ports[0].ContainerPort) || given["--peer"] != fmt.Sprintf("0.0.0.0:%d", c.Ports[1].ContainerPort) {
 		t.Errorf("%s listens at %s and %s, and opens %v", name, given["--http"], given["--peer"], c.Ports)
 	}
-	if c.Liveness.Get.Path != "/livez" || c.Readiness.Get.Path != "/readyz" {
+	if c.Liveness.Get != (kubernetesGet{"/livez", "HTTPS"}) || c.Readiness.Get != (kubernetesGet{"/readyz", "HTTPS"}) {
 		t.Errorf("%s is asked at %s and %s", name, c.Liveness.Get.Path, c.Readiness.Get.Path)
 	}
 	if len(c.Mounts) == 0 || !strings.HasPrefix(given["--data-dir"], c.Mounts[0].Path+"/") {
 		t.Errorf("%s keeps its data in %s, and mounts %v", name, given["--data-dir"], c.Mounts)
+	}
+	for flag, want := range map[string]string{
+		"--tls-cert": "/tls/node-$(POD).pem", "--tls-key": "/tls/node-$(POD)-key.pem", "--tls-ca": "/tls/ca.pem",
+		"--peer-tls-cert": "/tls/node-$(POD).pem", "--peer-tls-key": "/tls/node-$(POD)-key.pem", "--peer-tls-ca": "/tls/ca.pem",
+		"--auth-file": "/auth/auth.toml", "--insecure": "",
+	} {
+		if given[flag] != want {
+			t.Errorf("%s: %s is %q, want %q", name, flag, given[flag], want)
+		}
+	}
+	for _, m := range c.Mounts[1:] {
+		if m.Path != "/"+m.Name || !slices.ContainsFunc(set.Spec.Template.Spec.Volumes, func(v struct{ Name string }) bool { return v.Name == m.Name }) {
+			t.Errorf("%s mounts %+v, of %v", name, m, set.Spec.Template.Spec.Volumes)
+		}
 	}
 	return given
 }

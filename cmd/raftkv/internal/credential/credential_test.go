@@ -173,3 +173,20 @@ func TestTheSettingsOfANode(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
+
+// Goal: a file that a group may read is secret only if root gave it to another user, as an
+// orchestrator does. Method: a table.
+func TestWhichModesKeepASecret(t *testing.T) {
+	for _, c := range []struct {
+		mode        os.FileMode
+		owner, user int
+		want        bool
+	}{
+		{0o600, 5, 5, true}, {0o400, 5, 5, true}, {0o640, 5, 5, false}, {0o440, 0, 5, true}, {0o640, 0, 5, true},
+		{0o440, 0, 0, false}, {0o460, 0, 5, false}, {0o444, 0, 5, false}, {0o404, 0, 5, false},
+	} {
+		if got := secret(c.mode, c.owner, c.user); got != c.want {
+			t.Errorf("mode %04o of user %d, read by %d: %v", c.mode, c.owner, c.user, got)
+		}
+	}
+}

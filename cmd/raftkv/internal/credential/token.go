@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/BurntSushi/toml"
 
@@ -123,8 +124,21 @@ func private(path string) error {
 	if err != nil {
 		return err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	owner := -1
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = int(stat.Uid)
+	}
+	if mode := info.Mode().Perm(); !secret(mode, owner, os.Getuid()) {
 		return fmt.Errorf("%s can be used by others (mode %04o): chmod 600 %s", path, mode, path)
 	}
 	return nil
+}
+
+// secret reports whether the mode of a file keeps it from others. A group may read what root
+// owns, if this user is another one: so orchestrators give a secret to a user.
+func secret(mode os.FileMode, owner, user int) bool {
+	if owner == 0 && user != 0 {
+		mode &^= 0o040
+	}
+	return mode&0o077 == 0
 }
