@@ -4,8 +4,8 @@ package main
 var coordinationMutants = []mutant{
 	inWorlds("SC1", "one step of lease time is as long as it was", "lease/table.go",
 		"t.time = min(t.time+min(step, MaxStep), maxTime)", "t.time = min(t.time+step, maxTime)"),
-	inWorlds("SC2", "a lease ends a millisecond early", "lease/change.go",
-		"due.Deadline > t.time {", "due.Deadline > t.time+1 {"),
+	inWorlds("SC2", "a lease ends a tenth of a second early", "lease/change.go",
+		"due.Deadline > t.time {", "due.Deadline > t.time+100 {"),
 	inWorlds("SC3", "the keys of a lease go one by one", "kv/lease.go",
 		"\ts.end(all, func()", "\tfor _, key := range all {\n\t\ts.end([]string{key}, nil)\n\t}\n\ts.end(nil, func()"),
 	inWorlds("SC4", "stamps of different servers are subtracted", "kv/store.go",
