@@ -1,6 +1,9 @@
 package recorder
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Event is one thing that happened on a node. What Peer, Term, Index, A and B hold is
 // said with each kind. The zero Event stands for none.
@@ -60,6 +63,13 @@ func (s *Section) Name(peer uint8) string {
 		return ""
 	}
 	return s.Names[peer-1]
+}
+
+// continues reports whether a section is of the same boot, with the same names or more:
+// some are added while it runs.
+func (s *Section) continues(later *Section) bool {
+	n := len(s.Names)
+	return s.Boot == later.Boot && len(later.Names) >= n && slices.Equal(s.Names, later.Names[:n])
 }
 
 // position returns the position of a node, 0 if it has none.

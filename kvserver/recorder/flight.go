@@ -30,7 +30,7 @@ type Flight struct {
 	disk    Disk
 	current int    // the file that is written
 	size    int64  // its length
-	begun   bool   // it holds the section of this boot
+	names   int    // it holds the section of this boot with so many; -1: not yet
 	written uint64 // the Seq of the last event on the disk
 	failed  error  // the last attempt's
 }
@@ -39,7 +39,7 @@ type Flight struct {
 // Flight that goes on with them. A file that is damaged or of a later version counts as
 // far as it can be read.
 func Load(disk Disk) (*Flight, []Ring) {
-	f := &Flight{disk: disk, current: -1}
+	f := &Flight{disk: disk, current: -1, names: -1}
 	former, _ := f.read()
 	if f.current >= 0 && disk.Cut(Files[f.current], f.size) != nil {
 		f.current = -1
@@ -50,7 +50,9 @@ func Load(disk Disk) (*Flight, []Ring) {
 // ReadFiles reads the rings in both files, oldest first, and changes nothing. The error
 // is of the last file that could not be read; what is in the other one is returned all
 // the same.
-func ReadFiles(disk Disk) ([]Ring, error) { return (&Flight{disk: disk, current: -1}).read() }
+func ReadFiles(disk Disk) ([]Ring, error) {
+	return (&Flight{disk: disk, current: -1, names: -1}).read()
+}
 
 // read reads both files and finds the one that was written last.
 func (f *Flight) read() (rings []Ring, failed error) {
@@ -125,13 +127,13 @@ func (f *Flight) append(s *Section, events []Event) error {
 		if err := f.disk.Cut(Files[next], 0); err != nil {
 			return err
 		}
-		f.current, f.size, f.begun = next, 0, false
+		f.current, f.size, f.names = next, 0, -1
 	}
 	var b []byte
 	if f.size == 0 {
 		b = append(b, fileMagic...)
 	}
-	if !f.begun {
+	if len(s.Names) > f.names {
 		b = append(b, section...)
 	}
 	b = append(b, frames...)
@@ -139,6 +141,6 @@ func (f *Flight) append(s *Section, events []Event) error {
 		return err
 	}
 	f.size += int64(len(b))
-	f.begun = true
+	f.names = max(f.names, len(s.Names))
 	return nil
 }

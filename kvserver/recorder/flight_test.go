@@ -3,8 +3,10 @@ package recorder
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -279,4 +281,53 @@ func FuzzReadLines(f *testing.F) {
 			t.Fatalf("%d events become %d: %v", len(all(rings)), len(all(again)), err)
 		}
 	})
+}
+
+// Goal (I9): what is recorded of nodes that were not known when the process began names
+// them, in memory, on the disk and after a restart; what was recorded before still names
+// whom it did.
+// Method: names that come while it runs, around a write to the disk; then a restart, and one
+// of a directory that counts its boots anew and has met the nodes in another order.
+func TestNodesThatComeLaterHaveNames(t *testing.T) {
+	disk := newMemory()
+	r, f := boot(disk, 1)
+	note := func(r *Recorder, name string, term uint64) {
+		r.Record(Event{Kind: Followed, Peer: r.Peer(name), Term: term})
+	}
+	named := func(rings []Ring) (all []string) {
+		for _, ring := range rings {
+			for _, e := range ring.Events {
+				all = append(all, ring.Name(e.Peer))
+			}
+		}
+		return all
+	}
+	note(r, "n2", 1)
+	f.Write(r)
+	old := r.After(0, 10)
+	note(r, "n7", 2)
+	f.Write(r)
+	note(r, "n8", 3)
+	note(r, "n2", 4)
+	note(r, "", 5)
+	note(r, strings.Repeat("x", maxNameBytes+1), 6)
+	f.Write(r)
+	want := []string{"n2", "n7", "n8", "n2", "", ""}
+	onDisk, err := ReadFiles(disk)
+	if err != nil || !slices.Equal(named(onDisk), want) || !slices.Equal(named(r.After(0, 10)), want) || !slices.Equal(named(old), want[:1]) {
+		t.Errorf("on the disk are %q (%v), in memory %q, before %q", named(onDisk), err, named(r.After(0, 10)), named(old))
+	}
+	_, former := Load(disk)
+	anew := New(Section{Node: "n1", Boot: 1, Names: []string{"n8"}}, former, time.Now())
+	note(anew, "n2", 7)
+	note(anew, "n8", 8)
+	if got := named(anew.After(0, 10)); !slices.Equal(got, append(want, "n2", "n8")) {
+		t.Errorf("after a restart it names %q", got)
+	}
+	for i := range 2 * maxNames {
+		anew.Peer(fmt.Sprint("node ", i))
+	}
+	if last := anew.After(0, 100); len(last[len(last)-1].Names) != maxNames {
+		t.Errorf("%d names are kept", len(last[len(last)-1].Names))
+	}
 }

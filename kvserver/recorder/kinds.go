@@ -54,7 +54,7 @@ const (
 	Refused                         // A requests of a second were refused, B were served
 	Quarantined                     // the node's state is wrong, and it serves nothing; found at Index
 	SnapshotMade                    // the service took a snapshot at Index, of A bytes
-	Started                         // the process began; Index is the end of its log, A is 1 after an orderly end
+	Started                         // the process began; Index is the end of its log, A is 1 after an orderly end, B is 1 if its disk was lost before
 	EndAsked                        // the process was asked to end in order
 	EndedInOrder                    // it has ended in order
 	Failed                          // it ended itself
@@ -157,6 +157,8 @@ const (
 	StagedSlowDisk                  // its disk was made slow
 	StagedHungDisk                  // its disk was made to hang
 	StagedFreeDisk                  // its disk is as before
+	StagedLoss                      // its disk was emptied
+	StagedRejoin                    // it was started so that it comes back on an empty disk
 )
 
 var whyNames = map[Why]string{
@@ -168,7 +170,7 @@ var whyNames = map[Why]string{
 	OtherVersion: "other_version", TooMany: "too_many", NoHello: "no_hello", NoIdentity: "no_identity",
 	NoSpace: "no_space", DiskError: "disk_error", Diverged: "diverged", Fenced: "fenced",
 	StagedKill: "killed", StagedStop: "told_to_stop", StagedStart: "started", StagedPause: "paused", StagedGoOn: "gone_on", StagedCut: "cut", StagedHeal: "healed",
-	StagedSlowDisk: "disk_slow", StagedHungDisk: "disk_hung", StagedFreeDisk: "disk_freed",
+	StagedSlowDisk: "disk_slow", StagedHungDisk: "disk_hung", StagedFreeDisk: "disk_freed", StagedLoss: "disk_lost", StagedRejoin: "rejoins",
 }
 
 // String returns the word for a reason.

@@ -21,9 +21,9 @@ const (
 type Recorder struct {
 	begun time.Time
 	now   func() time.Time
-	names map[string]uint8 // positions in the section of this boot; not changed
 
-	mu       sync.Mutex // guards the rest; never held during I/O
+	mu       sync.Mutex       // guards the rest; never held during I/O
+	names    map[string]uint8 // positions in the section of this boot
 	ring     [chunks]*[chunkEvents]Event
 	first    uint64    // the Seq of the oldest event that is held
 	next     uint64    // the Seq of the next event
@@ -77,7 +77,9 @@ func (r *Recorder) recall(f Ring) {
 		if e.Seq != r.next { // the first of all, or a gap before it
 			r.first, r.next, r.sections = e.Seq, e.Seq, nil
 		}
-		if n := len(r.sections); n == 0 || r.sections[n-1].Boot != f.Boot {
+		if n := len(r.sections); n > 0 && r.sections[n-1].continues(&f.Section) {
+			r.sections[n-1].Names = f.Names
+		} else {
 			section := f.Section
 			section.From = e.Seq
 			r.sections = append(r.sections, section)
@@ -100,8 +102,20 @@ func (r *Recorder) put(e Event) {
 	r.first = max(r.first, r.next-min(r.next, Capacity))
 }
 
-// Peer returns the position of a node for Event.Peer, 0 if it has none.
-func (r *Recorder) Peer(name string) uint8 { return r.names[name] }
+// Peer returns the position of a node for Event.Peer. A node that was not known gets the next
+// one: nodes come and go while a cluster runs. 0: there is no name, or no room for it.
+func (r *Recorder) Peer(name string) uint8 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, known := r.names[name]
+	s := &r.sections[len(r.sections)-1]
+	if known || name == "" || len(name) > maxNameBytes || len(s.Names) >= maxNames {
+		return at
+	}
+	s.Names = append(slices.Clone(s.Names), name) // others have the old ones
+	r.names[name] = uint8(len(s.Names))
+	return r.names[name]
+}
 
 // Record records an event. The recorder sets its Seq, Mono and Wall. A nil Recorder
 // records nothing. It takes well under a microsecond and allocates nothing but, at the
@@ -177,6 +191,17 @@ type Ring struct {
 	Events []Event
 }
 
+// Newest returns the Seq of the newest event, 0 if there is none.
+func (r *Recorder) Newest() uint64 {
+	if r == nil {
+		return 0
+	}
+	r.settle(false)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next - 1
+}
+
 // pieceEvents is the number of events that are copied at a time, so that the lock is
 // held for some microseconds only.
 const pieceEvents = 1 << 10
@@ -196,7 +221,7 @@ func (r *Recorder) After(seq uint64, limit int) (rings []Ring) {
 		limit -= len(ring.Events)
 		seq = ring.Events[len(ring.Events)-1].Seq
 		if last := len(rings) - 1; last >= 0 && rings[last].From == ring.From {
-			rings[last].Events = append(rings[last].Events, ring.Events...)
+			rings[last].Events, rings[last].Section = append(rings[last].Events, ring.Events...), ring.Section
 			continue
 		}
 		rings = append(rings, ring)
