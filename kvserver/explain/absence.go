@@ -84,7 +84,7 @@ func (t *teller) returned(node string, at int64) int {
 	known := t.bootAt(node, at)
 	return t.find(at-witnessBefore, unbound, func(e *event) bool {
 		if e.Kind == recorder.Started {
-			return e.node == node && int64(t.processes[e.process].boot) > known
+			return e.node == node && (int64(t.processes[e.process].boot) > known || e.B == 1 && e.at >= at)
 		}
 		return e.peer == node && known != 0 && e.A > known
 	}, recorder.Started, recorder.Connected, recorder.Accepted)
@@ -182,6 +182,14 @@ func (t *teller) outbound(ended []int) bool {
 	return slices.ContainsFunc(ended, func(i int) bool { return t.events[i].B == 0 })
 }
 
+// again reports whether a connection followed one that had ended since a time, by the same
+// observer.
+func (t *teller) again(e *event, since int64) bool {
+	return t.find(since, e.at, func(o *event) bool {
+		return o.process == e.process && o.peer == e.peer && o.Seq < e.Seq
+	}, recorder.Ended) >= 0
+}
+
 // ranOn reports whether the process of a node that ran at a time went on to run for more
 // than a moment: by its own events, or because others were connected with the same boot
 // again.
@@ -192,9 +200,12 @@ func (t *teller) ranOn(node string, at int64) bool {
 			return true
 		}
 	}
-	known := t.bootAt(node, at)
-	return t.find(at+millisecond, unbound, func(e *event) bool {
-		return e.peer == node && known != 0 && e.A == known
+	known, to := t.bootAt(node, at), int64(unbound)
+	if i := t.find(at, unbound, func(e *event) bool { return e.node == node && e.B == 1 }, recorder.Started); i >= 0 {
+		to = t.events[i].at // behind it boots are those of another directory
+	}
+	return t.find(at, to, func(e *event) bool {
+		return e.peer == node && known != 0 && e.A == known && (e.at >= at+millisecond || t.again(e, at))
 	}, recorder.Connected, recorder.Accepted) >= 0
 }
 

@@ -228,6 +228,7 @@ var stagings = map[recorder.Why]string{
 	recorder.StagedKill: "killed %s", recorder.StagedStop: "told %s to stop", recorder.StagedStart: "started %s", recorder.StagedPause: "stopped the process of %s",
 	recorder.StagedGoOn: "let the process of %s go on", recorder.StagedCut: "cut ways between %s and others", recorder.StagedHeal: "made the ways of %s whole",
 	recorder.StagedSlowDisk: "made the disk of %s slow", recorder.StagedHungDisk: "made the disk of %s hang", recorder.StagedFreeDisk: "made the disk of %s as before",
+	recorder.StagedLoss: "emptied the disk of %s", recorder.StagedRejoin: "let %s come back with an empty disk",
 }
 
 // staged tells what somebody did on the stage of raftkv dev, equal deeds of a second once.

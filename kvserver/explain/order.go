@@ -54,7 +54,7 @@ const maxBoots = 40
 
 // gather makes the processes and their events.
 func (o *order) gather(rings []recorder.Ring) {
-	rings = latest(rings)
+	rings = latest(apart(rings))
 	slices.SortStableFunc(rings, func(a, b recorder.Ring) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Boot, b.Boot), cmp.Compare(first(a), first(b)))
 	})
@@ -77,6 +77,30 @@ func (o *order) gather(rings []recorder.Ring) {
 			o.events = append(o.events, event{Event: e, process: n - 1, node: ring.Node, peer: ring.Name(e.Peer)})
 		}
 	}
+}
+
+// apart tells what a node recorded before it came back without its disk from what it
+// recorded since: there it counts its boots anew. What is older is of boot 0.
+func apart(rings []recorder.Ring) (all []recorder.Ring) {
+	anew := map[string]uint64{} // the Seq of the first event since then
+	for _, r := range rings {
+		for i := range r.Events {
+			if e := &r.Events[i]; e.Kind == recorder.Started && e.B == 1 {
+				anew[r.Node] = max(anew[r.Node], e.Seq)
+			}
+		}
+	}
+	for _, r := range rings {
+		at, _ := slices.BinarySearchFunc(r.Events, anew[r.Node], func(e recorder.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+		if at > 0 {
+			before := r
+			before.Boot, before.Events = 0, r.Events[:at]
+			all = append(all, before)
+			r.Events = r.Events[at:]
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // latest returns the rings of the latest boots of each node.
@@ -119,6 +143,7 @@ func (o *order) edges() (all []edge) {
 		}
 	}
 	votes := map[key][]int{}
+	anew := map[string]bool{} // nodes that came back without their disks, and count their boots anew
 	for i := range o.events {
 		e := &o.events[i]
 		switch e.Kind {
@@ -132,6 +157,7 @@ func (o *order) edges() (all []edge) {
 			note(key{kind: e.Kind, node: e.node, index: e.Index}, i)
 		case recorder.Started:
 			note(key{kind: e.Kind, node: e.node, index: o.processes[e.process].boot}, i)
+			anew[e.node] = anew[e.node] || e.B == 1
 		case recorder.VoteGranted:
 			k := key{kind: e.Kind, node: e.peer, term: e.Term}
 			votes[k] = append(votes[k], i)
@@ -165,7 +191,9 @@ func (o *order) edges() (all []edge) {
 		case recorder.TransferTaken:
 			add(key{kind: recorder.Transfer, node: e.peer, peer: e.node, term: e.Term}, i)
 		case recorder.Connected, recorder.Accepted:
-			add(key{kind: recorder.Started, node: e.peer, index: uint64(e.A)}, i)
+			if !anew[e.peer] { // otherwise it may be a boot of the directory that was lost
+				add(key{kind: recorder.Started, node: e.peer, index: uint64(e.A)}, i)
+			}
 		case recorder.Installed:
 			add(key{kind: recorder.SnapshotSent, peer: e.node, index: e.Index}, i)
 		case recorder.SnapshotTaken:

@@ -18,6 +18,7 @@ type Config struct {
 	Node    core.ID
 	Members []core.ID
 	Boot    uint64
+	Anew    bool // the first boot of a directory that takes the place of one that was lost
 	Build   string
 	Tick    time.Duration // of consensus
 	Logger  *slog.Logger
@@ -77,6 +78,9 @@ func (r *Recording) Started(state *core.State, cutBytes int64, passedOver bool) 
 	e := recorder.Event{Kind: recorder.Started, Term: state.Term, Index: state.Snapshot.Index + uint64(len(state.Entries))}
 	if r.orderly {
 		e.A = 1
+	}
+	if r.config.Anew {
+		e.B = 1
 	}
 	r.recorder.Record(e)
 	if cutBytes > 0 {

@@ -18,10 +18,10 @@ func (n *Node) record() {
 	if n.config.unrecorded {
 		return
 	}
-	w := n.wal.Stats()
+	w, life := n.wal.Stats(), n.directory.Life()
 	n.recording = flight.Open(flight.Config{
 		FS: n.config.FS, DataDir: n.config.DataDir, Node: n.config.ID, Members: n.config.Members.IDs(),
-		Boot: n.directory.Life().Boot, Build: n.config.Build, Tick: n.config.ElectionTimeout / electionTicks, Logger: n.logger,
+		Boot: life.Boot, Anew: life.Rejoined && life.Boot == 1, Build: n.config.Build, Tick: n.config.ElectionTimeout / electionTicks, Logger: n.logger,
 	})
 	n.recording.Started(&n.state, w.Cut.Bytes, w.PassedOver != nil)
 }

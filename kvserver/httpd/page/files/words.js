@@ -86,7 +86,7 @@ const reasons = {
   disk_error: "the disk reported an error", diverged: "its state contradicts the others'", fenced: "the others refuse its data directory",
   killed: "its process was killed", told_to_stop: "it was told to stop", started: "it was started", paused: "its process was stopped",
   gone_on: "its process goes on", cut: "ways to and from it were cut", healed: "the ways are whole again", disk_slow: "its disk was made slow",
-  disk_hung: "its disk was made to hang", disk_freed: "its disk is as before",
+  disk_hung: "its disk was made to hang", disk_freed: "its disk is as before", disk_lost: "its disk was emptied", rejoins: "it comes back with an empty disk",
 };
 
 /** say tells an event as a sentence without its node. */
