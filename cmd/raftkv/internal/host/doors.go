@@ -102,10 +102,15 @@ func (s *service) Close() {
 // address is one that a peer has named in its hello.
 func (n *Node) dialNode(ctx context.Context, address string) (net.Conn, error) {
 	id, secret := n.transport.ClientAt(address)
-	if n.config.Dial != nil && !secret {
-		return n.config.Dial(ctx, address)
+	return n.dialClients(ctx, secure.Called{Node: string(id), Address: address, Secret: secret})
+}
+
+// dialClients connects to a client port.
+func (n *Node) dialClients(ctx context.Context, to secure.Called) (net.Conn, error) {
+	if n.config.Dial != nil && !to.Secret {
+		return n.config.Dial(ctx, to.Address)
 	}
-	return n.config.Keys.Dial(ctx, secure.Called{Node: string(id), Address: address, Secret: secret})
+	return n.config.Keys.Dial(ctx, to)
 }
 
 // speaksTLS reports whether this node's client port does, which its peers are told.

@@ -238,7 +238,7 @@ func (n *Node) call(ctx context.Context, method, address, path string, body []by
 		request.Header.Set("Content-Type", api.MediaJSON)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		return n.config.Keys.Dial(ctx, secure.Called{Address: address, Secret: secret})
+		return n.dialClients(ctx, secure.Called{Address: address, Secret: secret})
 	}}}
 	response, err := client.Do(request)
 	if err != nil {

@@ -65,11 +65,11 @@ type Node struct {
 
 // New opens the data directory and makes sure that it is this node's. It accepts and
 // opens no connection. If it fails, it closes the listeners.
-func New(c Config) (*Node, error) { return newNode(context.Background(), c) }
+func New(c Config) (*Node, error) { return NewUntil(context.Background(), c) }
 
-// newNode is New. It may have to ask the other nodes how this one comes back, until ctx
-// ends.
-func newNode(ctx context.Context, c Config) (*Node, error) {
+// NewUntil is New. It may have to ask the other nodes how this one begins or comes back, for
+// which it has until ctx ends.
+func NewUntil(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{config: c, logger: c.Logger.With("node", string(c.ID)), registry: newRegistry(c), begun: time.Now(), failures: make(chan error, 2), opened: make(chan struct{}), membersKnown: make(chan struct{})}
 	n.knowMembers = sync.OnceFunc(func() { close(n.membersKnown) })
 	n.warnOfList = sync.OnceFunc(func() {

@@ -183,7 +183,7 @@ func (n *Node) newProbe() (*wire.Transport, error) {
 	c := &n.config
 	return wire.New(wire.Config{
 		ClusterID: c.ClusterID, ID: c.ID, Listener: c.Peer, ClientAddr: n.clientAddress(), ClientTLS: c.speaksTLS(), TLS: c.Keys.Wire(),
-		LevelMax: c.LevelMax, Build: c.Build, Joining: true, Logger: slog.New(slog.DiscardHandler),
+		LevelMax: c.LevelMax, Build: c.Build, Joining: true, Logger: slog.New(slog.DiscardHandler), Dial: c.Dial,
 	})
 }
 
@@ -194,6 +194,9 @@ func (n *Node) willJoin() {
 	c.Members = nil
 	n.directory.JoinAgain()
 }
+
+// ComesBack reports whether the node has lost its disk and does not vote yet.
+func (n *Node) ComesBack() bool { return n.returns.Load() || n.raft.Status().Rejoining.On }
 
 // returned says that a node which came back by joining votes again, once the record that
 // says so is committed.

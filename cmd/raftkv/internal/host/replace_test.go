@@ -138,7 +138,7 @@ func TestANodeThatHearsOfTheRecordLateStartsAgain(t *testing.T) {
 		configs[i] = n.config
 	}
 	empty := vfs.NewCrashable()
-	late, err := newNode(t.Context(), comesBack(t, configs[2], empty, true)) // it asks, and hears nobody
+	late, err := NewUntil(t.Context(), comesBack(t, configs[2], empty, true)) // it asks, and hears nobody
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ var ErrKilled = errors.New("the node was killed")
 // fails. It calls ending when the end begins.
 func Run(ctx context.Context, ending func(), config Config) error {
 	go process.TuneCollector(ctx)
-	n, err := newNode(ctx, config)
+	n, err := NewUntil(ctx, config)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		ending()
 		return nil // the end was asked for before the node had begun
