@@ -26,7 +26,6 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd/page"
 	"raftkv/raft/core"
-	"raftkv/raft/datadir"
 	"raftkv/raft/vfs"
 )
 
@@ -93,7 +92,7 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 	flags.BoolVar(&s.tls, "tls", false, "speak TLS on all ports, by a CA that is made in the data directory")
 	flags.BoolVar(&s.hold, "hold-level", false, "keep the cluster from rising to level 3 until 'raftkv level release'")
 	flags.BoolVar(&s.panel, "panel", false, "serve a page on the port before --port by which nodes are killed, paused and cut off")
-	flags.StringVar(&s.scenario, "scenario", "", "play figure8, leader-crash, partition, snapshot or split-vote, with captions")
+	flags.StringVar(&s.scenario, "scenario", "", "play figure8, leader-crash, partition, rejoin, snapshot or split-vote, with captions")
 	flags.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return command
 }
@@ -275,7 +274,7 @@ func (s *devSettings) config(i int, keys *secure.Keys, logger *slog.Logger) (c h
 	if s.play.Small {
 		c.SnapshotBytes, c.TrailingBytes = 1<<20, 64<<10
 	}
-	if c.Members, c.Join, err = s.beginning(i, c.DataDir); err != nil {
+	if c.Members, c.Join, err = s.beginning(i); err != nil {
 		return c, err
 	}
 	if c.HTTP, err = address.Listen(fmt.Sprintf("clients of node %s", id), "--port moves all ports", s.address(0, i)); err != nil {
@@ -294,16 +293,15 @@ func (s *devSettings) address(offset, i int) string {
 	return fmt.Sprintf("127.0.0.1:%d", s.port+offset+i)
 }
 
-// beginning returns the list with which the i-th node began its directory, and how it joins
-// if it did not begin by a list: then the cluster was there before it.
-func (s *devSettings) beginning(i int, dir string) (m host.Members, join host.Join, err error) {
+// beginning returns the list with which the i-th node began, and how it joins if it is in
+// none: then the cluster was there before it.
+func (s *devSettings) beginning(i int) (m host.Members, join host.Join, err error) {
 	first := s.nodes
 	if s.held != 0 {
-		owner, found, err := datadir.ReadOwner(vfs.OS{}, dir, "start empty with --fresh")
-		if err != nil {
+		if first, err = inventory.BegunWith(vfs.OS{}, s.dataDir, s.held); err != nil {
 			return nil, join, err
 		}
-		if !found || len(owner.Members) == 0 {
+		if i >= first {
 			for other := range i {
 				at := s.address(0, other)
 				if s.tls {
@@ -313,7 +311,6 @@ func (s *devSettings) beginning(i int, dir string) (m host.Members, join host.Jo
 			}
 			return nil, join, nil
 		}
-		first = len(owner.Members)
 	}
 	m = host.Members{}
 	for other := range first {

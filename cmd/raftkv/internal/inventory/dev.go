@@ -99,6 +99,19 @@ func ReadDev(fsys vfs.FS, dir string) (nodes int, err error) {
 	return mark.Nodes, nil
 }
 
+// BegunWith returns with how many nodes the cluster in dir began, of which it holds held. One
+// that has lost its disk, and came back, does not know it any more, and the others do.
+func BegunWith(fsys vfs.FS, dir string, held int) (nodes int, err error) {
+	for i := range held {
+		owner, _, err := datadir.ReadOwner(fsys, filepath.Join(dir, string(NodeID(i))), "start empty with --fresh")
+		if err != nil {
+			return 0, err
+		}
+		nodes = max(nodes, len(owner.Members))
+	}
+	return nodes, nil
+}
+
 // WriteDev writes down that all nodes' directories are made.
 func WriteDev(fsys vfs.FS, dir string, nodes int) error {
 	return datadir.WriteFile(fsys, filepath.Join(dir, devMarkName), "A cluster of 'raftkv dev'. Written by raftkv, once.", devMark{Format: datadir.FormatNewest, Nodes: nodes})

@@ -152,3 +152,26 @@ func TestPartOfADevClusterDoesNotRun(t *testing.T) {
 		t.Errorf("without n2: %v", err)
 	}
 }
+
+// Goal: a dev cluster knows which of its nodes began it by a list, also where the first of
+// them has lost its disk and came back, and others have joined since.
+// Method: the owners of a cluster of three, of which the first has joined anew, and two more.
+func TestWhoBeganADevClusterIsKnown(t *testing.T) {
+	dir := makeDev(t, 3)
+	for _, i := range []int{0, 3, 4} {
+		of := filepath.Join(dir, string(NodeID(i)))
+		if err := (vfs.OS{}).MkdirAll(of); err != nil {
+			t.Fatal(err)
+		}
+		if err := datadir.NewOwner(DevClusterID, NodeID(i), nil).Write(vfs.OS{}, of); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := BegunWith(vfs.OS{}, dir, 5); n != 3 || err != nil {
+		t.Errorf("it began with %d nodes, %v", n, err)
+	}
+	mustWrite(t, filepath.Join(dir, "n2", datadir.OwnerFile), "damaged")
+	if n, err := BegunWith(vfs.OS{}, dir, 5); err == nil {
+		t.Errorf("by a damaged file it began with %d nodes", n)
+	}
+}
