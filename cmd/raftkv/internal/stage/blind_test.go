@@ -229,7 +229,7 @@ func draw(rng *rand.Rand) (drawn []incident) {
 // playBlind draws incidents, plays them and lets explain tell them.
 func playBlind(t *testing.T, rng *rand.Rand) (verdicts []verdict) {
 	inVirtualTime(t, func(t *testing.T) {
-		w := newWorld(t, 3, true)
+		w := newWorld(t, 3, true, false)
 		drawn := draw(rng)
 		culprits := make([][]string, len(drawn))
 		begun := time.Now()

@@ -30,15 +30,17 @@ type verb struct {
 }
 
 var verbs = map[string]verb{
-	"kill":  {recorder.StagedKill, func(s *Stage, f Fault) error { return s.Kill(f.Node) }},
-	"stop":  {recorder.StagedStop, func(s *Stage, f Fault) error { return s.Stop(f.Node) }},
-	"start": {recorder.StagedStart, func(s *Stage, f Fault) error { return s.Start(f.Node) }},
-	"pause": {recorder.StagedPause, func(s *Stage, f Fault) error { return s.Pause(f.Node) }},
-	"go-on": {recorder.StagedGoOn, func(s *Stage, f Fault) error { return s.GoOn(f.Node) }},
-	"cut":   {recorder.StagedCut, (*Stage).cut},
-	"heal":  {recorder.StagedHeal, (*Stage).heal},
-	"slow":  {recorder.StagedSlowDisk, func(s *Stage, f Fault) error { return s.Disk(f.Node, func(d *Disk) { d.Slow(f.slow()) }) }},
-	"hang":  {recorder.StagedHungDisk, func(s *Stage, f Fault) error { return s.Disk(f.Node, (*Disk).Hang) }},
+	"kill":   {recorder.StagedKill, func(s *Stage, f Fault) error { return s.Kill(f.Node) }},
+	"stop":   {recorder.StagedStop, func(s *Stage, f Fault) error { return s.Stop(f.Node) }},
+	"start":  {recorder.StagedStart, func(s *Stage, f Fault) error { return s.Start(f.Node) }},
+	"lose":   {recorder.StagedLoss, func(s *Stage, f Fault) error { return s.Lose(f.Node) }},
+	"rejoin": {recorder.StagedRejoin, func(s *Stage, f Fault) error { return s.Rejoin(f.Node) }},
+	"pause":  {recorder.StagedPause, func(s *Stage, f Fault) error { return s.Pause(f.Node) }},
+	"go-on":  {recorder.StagedGoOn, func(s *Stage, f Fault) error { return s.GoOn(f.Node) }},
+	"cut":    {recorder.StagedCut, (*Stage).cut},
+	"heal":   {recorder.StagedHeal, (*Stage).heal},
+	"slow":   {recorder.StagedSlowDisk, func(s *Stage, f Fault) error { return s.Disk(f.Node, func(d *Disk) { d.Slow(f.slow()) }) }},
+	"hang":   {recorder.StagedHungDisk, func(s *Stage, f Fault) error { return s.Disk(f.Node, (*Disk).Hang) }},
 	"let-go": {recorder.StagedFreeDisk, func(s *Stage, f Fault) error {
 		return s.Disk(f.Node, func(d *Disk) { d.Slow(0); d.Go() })
 	}},

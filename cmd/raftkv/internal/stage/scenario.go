@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +25,7 @@ var Scenarios = []Scenario{
 	{Name: "figure8", About: "an entry that is on two of five nodes, and is not committed, is overwritten", Nodes: 5, play: figure8},
 	{Name: "leader-crash", About: "the leader is killed, and another one takes over", Nodes: 3, play: leaderCrash},
 	{Name: "partition", About: "the leader is on the smaller side of a cut", Nodes: 5, play: partition},
+	{Name: "rejoin", About: "a node loses its disk, is refused, and comes back", Nodes: 3, play: rejoin},
 	{Name: "snapshot", About: "a node was away for so long that it gets a snapshot in place of the log", Nodes: 3, Small: true, play: snapshot},
 	{Name: "split-vote", About: "two nodes want to lead, and neither gets a majority", Nodes: 3, play: splitVote},
 }
@@ -106,18 +106,25 @@ func (p *play) wait(d time.Duration) {
 }
 
 // leader waits for a leader that is none of some nodes.
-func (p *play) leader(but ...core.ID) core.ID {
-	for range 2000 {
-		if l := p.stage.Leader(); l != core.None && !slices.Contains(but, l) {
-			return l
+func (p *play) leader(but ...core.ID) (leader core.ID) {
+	p.until("there is no leader", func() bool {
+		leader = p.stage.Leader()
+		return leader != core.None && !slices.Contains(but, leader)
+	})
+	return leader
+}
+
+// patience bounds how long a play waits for something.
+const patience = time.Minute
+
+// until waits until something is so. If it is not in time, the play fails with the sentence
+// that says what is so in its place.
+func (p *play) until(sentence string, is func() bool) {
+	for begun := time.Now(); p.failed == nil && p.ctx.Err() == nil && !is(); p.wait(10 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			p.failed = fmt.Errorf("%s after %v", sentence, patience)
 		}
-		if p.failed != nil || p.ctx.Err() != nil {
-			return core.None
-		}
-		p.wait(10 * time.Millisecond)
 	}
-	p.failed = errors.New("there is no leader after 20 s")
-	return core.None
 }
 
 // others returns all nodes but some.
@@ -150,6 +157,37 @@ func leaderCrash(p *play) {
 	p.wait(3 * time.Second)
 	p.tell("%s is started again. It follows, and gets what it has missed (§5.3).", old)
 	p.do("start", old)
+	p.wait(3 * time.Second)
+}
+
+// rejoin is what the paper takes for granted: state on stable storage does not go away
+// (Figure 2). Where it does, the server must not go on as if it had never promised anything.
+func rejoin(p *play) {
+	leader := p.leader()
+	lost := p.others(leader)[0]
+	p.try(leader, "before")
+	p.tell("%s leads. %s is killed, and its disk is lost, with its term, its vote and its log (Figure 2, persistent state).", leader, lost)
+	p.do("kill", lost)
+	p.do("lose", lost)
+	p.tell("%s is started on the empty directory. If it took part, it could vote twice in a term (§5.2), or for a leader that lacks what it had confirmed itself (§5.4.1).", lost)
+	p.do("start", lost)
+	p.until(fmt.Sprintf("%s was not refused", lost), func() bool { return p.stage.Node(lost) == nil })
+	p.tell("The others know that it had another directory. They refuse it, and it has ended.")
+	p.wait(2 * time.Second)
+	p.tell("%s is started with --rejoin: it takes entries and has no vote until it has the whole log, as a server that is new (§6).", lost)
+	p.do("rejoin", lost)
+	p.until(fmt.Sprintf("%s has not come back", lost), func() bool {
+		n := p.stage.Node(lost)
+		return n != nil && !n.ComesBack()
+	})
+	p.tell("%s votes again. To show it, %s is killed: without the vote of %s nobody could lead.", lost, leader, lost)
+	p.wait(time.Second)
+	p.do("kill", leader)
+	next := p.leader(leader)
+	p.tell("%s leads.", next)
+	p.try(next, "after")
+	p.wait(time.Second)
+	p.do("start", leader)
 	p.wait(3 * time.Second)
 }
 

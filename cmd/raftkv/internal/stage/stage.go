@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/core"
+	"raftkv/raft/vfs"
 )
 
 // Stage is the nodes of one process, and what is done to them. All methods are safe for
@@ -27,9 +30,10 @@ type Stage struct {
 
 // actor is one node.
 type actor struct {
-	id     core.ID
-	disk   *Disk
-	config func() (host.Config, error) // with listeners that are open
+	id      core.ID
+	disk    *Disk
+	dataDir string
+	config  func() (host.Config, error) // with listeners that are open
 
 	opened  *host.Node // is to be started; nil: none is
 	node    *host.Node // nil: its process does not exist
@@ -119,10 +123,16 @@ func (s *Stage) namesLocked() (all []string) {
 
 // Open opens the data directory of a node, which Start does otherwise. It takes no part in
 // the cluster yet.
-func (s *Stage) Open(id core.ID) error { return s.doing(id, false, s.open) }
+func (s *Stage) Open(id core.ID) error {
+	return s.doing(id, false, func(a *actor) error { return s.open(a, false) })
+}
 
-// open makes the node of a process that is to begin.
-func (s *Stage) open(a *actor) error {
+// openLimit bounds how long a node asks the others how it comes back.
+const openLimit = 10 * time.Second
+
+// open makes the node of a process that is to begin, or to come back after its disk was
+// lost.
+func (s *Stage) open(a *actor, rejoin bool) error {
 	<-a.ended
 	if a.opened != nil {
 		return nil
@@ -131,6 +141,7 @@ func (s *Stage) open(a *actor) error {
 	if err != nil {
 		return err
 	}
+	config.Rejoin, a.dataDir = rejoin, config.DataDir
 	if a.disk == nil {
 		a.disk = NewDisk(config.FS)
 	}
@@ -140,22 +151,30 @@ func (s *Stage) open(a *actor) error {
 	s.Network.Know(config.HTTP.Addr().String(), a.id)
 	a.house = newHouse(config.HTTP)
 	config.FS, config.Dial, config.HTTP = a.disk, s.Network.Dialer(a.id, s.dial), a.house
-	if a.opened, err = host.New(config); err != nil {
+	s.Network.admit(a.id)
+	ctx, cancel := context.WithTimeout(context.Background(), openLimit)
+	defer cancel()
+	if a.opened, err = host.NewUntil(ctx, config); err != nil {
 		a.opened = nil
+		s.Network.remove(a.id)
 		return host.ExplainFileSystem(err)
 	}
 	return nil
 }
 
 // Start starts a node from its files.
-func (s *Stage) Start(id core.ID) error {
+func (s *Stage) Start(id core.ID) error { return s.start(id, false) }
+
+// Rejoin starts a node whose disk was lost so that it comes back, as by serve --rejoin.
+func (s *Stage) Rejoin(id core.ID) error { return s.start(id, true) }
+
+func (s *Stage) start(id core.ID, rejoin bool) error {
 	return s.doing(id, false, func(a *actor) error {
-		if err := s.open(a); err != nil {
+		if err := s.open(a, rejoin); err != nil {
 			return err
 		}
 		node := a.opened
 		a.opened = nil
-		s.Network.admit(id)
 		if err := node.Start(); err != nil {
 			return err
 		}
@@ -247,6 +266,48 @@ func (s *Stage) Pause(id core.ID) error {
 // GoOn ends Pause.
 func (s *Stage) GoOn(id core.ID) error {
 	return s.doing(id, true, func(a *actor) error { a.goOn(); return nil })
+}
+
+// Lose empties the disk of a node that does not run. A majority of all nodes must run, and
+// must have what was acknowledged.
+func (s *Stage) Lose(id core.ID) error {
+	return s.doing(id, false, func(a *actor) error {
+		whole := 0
+		for _, other := range s.actors { // any order will do
+			if other.node != nil && !other.node.ComesBack() {
+				whole++
+			}
+		}
+		if 2*whole <= len(s.actors) {
+			return fmt.Errorf("%d of %d nodes run and have all their data, and that is no majority: what was acknowledged might be lost with the disk of %s; start others first", whole, len(s.actors), id)
+		}
+		if a.disk == nil || a.opened != nil {
+			return fmt.Errorf("node %s has not run yet, so its disk is not known", id)
+		}
+		<-a.ended
+		return empty(a.disk.FS, a.dataDir)
+	})
+}
+
+// empty removes everything in a directory.
+func empty(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if fsys.Remove(path) == nil {
+			continue // a file
+		}
+		if err := empty(fsys, path); err != nil {
+			return err
+		}
+		if err := fsys.Remove(path); err != nil {
+			return err
+		}
+	}
+	return fsys.SyncDir(dir)
 }
 
 // Disk calls do with the disk of a node that runs.

@@ -107,8 +107,8 @@ func (w *world) address(id core.ID, base int) string {
 func dataDir(id core.ID) string { return "/data/" + string(id) }
 
 // newWorld starts nodes and waits until they serve. writes says that a client writes all
-// the time.
-func newWorld(t *testing.T, nodes int, writes bool) *world {
+// the time, small that nodes keep little of their logs.
+func newWorld(t *testing.T, nodes int, writes, small bool) *world {
 	w := &world{t: t, net: &memory{ports: map[string]*port{}}, disks: map[core.ID]vfs.FS{}, stop: make(chan struct{}), done: make(chan struct{})}
 	w.stage = New(w.net.dial)
 	members := host.Members{}
@@ -120,11 +120,15 @@ func newWorld(t *testing.T, nodes int, writes bool) *world {
 	}
 	for _, id := range w.ids {
 		w.stage.Add(id, func() (host.Config, error) {
-			return host.Config{
+			c := host.Config{
 				ClusterID: "test", ID: id, Members: members, FS: w.disks[id], DataDir: dataDir(id), MaxValueBytes: 1 << 10, SegmentBytes: 1 << 16,
 				RequestTimeout: 5 * time.Second, ElectionTimeout: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 				HTTP: w.net.listen(w.address(id, 8700)), Peer: w.net.listen(w.address(id, 9700)),
-			}, nil
+			}
+			if small {
+				c.SnapshotBytes, c.TrailingBytes = 16<<10, 4<<10
+			}
+			return c, nil
 		})
 		w.must(w.stage.Start(id))
 	}

@@ -11,7 +11,7 @@ function make(tag, text, attributes = {}) {
 
 const buttons = [
   ["kill", "Kill"], ["stop", "Stop"], ["start", "Start"], ["pause", "Pause"], ["go-on", "Go on"], ["cut", "Cut off"], ["heal", "Heal"],
-  ["slow", "Slow disk", { ms: 200 }], ["hang", "Hang disk"], ["let-go", "Let disk go"],
+  ["slow", "Slow disk", { ms: 200 }], ["hang", "Hang disk"], ["let-go", "Let disk go"], ["lose", "Lose disk"], ["rejoin", "Rejoin"],
 ];
 
 async function act(fault) {
