@@ -33,7 +33,9 @@ type Status struct {
 	Integrity Integrity `json:"integrity"`
 	// Transport is how the node's ports speak.
 	Transport Transport `json:"transport,omitzero"`
-	Build     string    `json:"build"`
+	// Recorded is the number of the newest event in the node's recorder.
+	Recorded uint64 `json:"recorded,omitempty"`
+	Build    string `json:"build"`
 }
 
 // Rejoin names the conditions that a node that lost its disk waits for before it

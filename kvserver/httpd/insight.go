@@ -2,13 +2,8 @@ package httpd
 
 import (
 	"cmp"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +11,6 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
-	"raftkv/kvserver/auth"
 	"raftkv/kvserver/explain"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/httpd/page"
@@ -124,6 +118,7 @@ func (d *Door) status() api.Status {
 	status := d.server.Status()
 	status.Limits.Connections = d.port.MaxConnections()
 	status.Load.Connections.Open, status.Load.Connections.Evicted, status.Load.Connections.Refused = d.port.Counts()
+	status.Recorded = d.config.Recorder.Newest()
 	if d.config.Describe != nil {
 		d.config.Describe(&status)
 	}
@@ -132,21 +127,19 @@ func (d *Door) status() api.Status {
 
 // serveOverview shows what all nodes say of themselves.
 func (d *Door) serveOverview(x *exchange) error {
-	overview := d.peers.overviews.get(0, overviewAge, func() api.Overview {
+	return x.answerJSON(http.StatusOK, d.overview(x, overviewAge))
+}
+
+// overview is what all nodes say of themselves, in the name of a request's caller. It may be
+// this old.
+func (d *Door) overview(x *exchange, age time.Duration) api.Overview {
+	return d.peers.overviews.get(0, age, func() api.Overview {
 		own := d.status()
 		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), PageWrites: d.config.Page == page.On, Nodes: d.peers.askStatuses(d.gathering(x, &own))}
 		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
 		slices.SortFunc(all.Nodes, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
 		return all
 	})
-	return x.answerJSON(http.StatusOK, overview)
-}
-
-// gathering is whom a node asks for what it gathers, and in whose name.
-type gathering struct {
-	peers []string
-	// token is the caller's. The others decide for themselves whether they answer it.
-	token auth.Secret
 }
 
 // gathering returns all members but this node, as its status knows them, and the token of
@@ -164,75 +157,15 @@ func (d *Door) gathering(x *exchange, own *api.Status) gathering {
 	return g
 }
 
-// askStatuses asks all peers for their status.
-func (p *Peers) askStatuses(g gathering) []api.OverviewNode {
-	ctx, cancel := context.WithTimeout(context.Background(), askStatusTimeout)
-	defer cancel()
-	all := make([]api.OverviewNode, len(g.peers))
-	var asked sync.WaitGroup
-	for i, peer := range g.peers {
-		asked.Go(func() {
-			all[i] = api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer)}
-			status := new(api.Status)
-			err := p.askPeer(ctx, g.token, peer, "/v1/status", "", func(body io.Reader) error {
-				if err := json.NewDecoder(io.LimitReader(body, maxStatusBytes)).Decode(status); err != nil {
-					return errors.New("its answer is no status")
-				}
-				return nil
-			})
-			switch {
-			case err != nil:
-				all[i].Error = err.Error()
-			case status.Node != peer || status.Cluster != p.config.ClusterID:
-				all[i].Error = fmt.Sprintf("node %.64q of cluster %.64q answers at its address", status.Node, status.Cluster)
-			default:
-				all[i].Status = status
-			}
-		})
-	}
-	asked.Wait()
-	return all
-}
-
-// askPeer asks another node and reads its answer. The error is for people, without the
-// words of the operating system.
-func (p *Peers) askPeer(ctx context.Context, token auth.Secret, peer, path, query string, read func(io.Reader) error) error {
-	address := p.config.ClientAddr(peer)
-	if address == "" {
-		return errors.New("it was not heard of yet")
-	}
-	request := &http.Request{
-		Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query}, Header: http.Header{},
-	}
-	if !token.IsZero() {
-		request.Header.Set("Authorization", "Bearer "+token.Reveal())
-	}
-	response, err := p.transport.RoundTrip(request.WithContext(ctx))
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("no answer in time")
-	case err != nil:
-		return errors.New("no connection")
-	}
-	defer response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusOK:
-		return read(response.Body)
-	case http.StatusUnauthorized:
-		return errors.New("it does not know the token")
-	case http.StatusForbidden:
-		return errors.New("it does not grant the token the right status")
-	}
-	return fmt.Errorf("it answers with status %d", response.StatusCode)
-}
-
 // serveExplain tells what happened in the cluster, as text or as JSON.
 func (d *Door) serveExplain(x *exchange) error {
 	seconds, err := x.explainSeconds()
 	if err != nil {
 		return err
 	}
-	told := d.peers.stories.get(seconds, explainAge, func() api.Explained { return d.explain(x, int64(seconds)) })
+	status := d.server.Status()
+	g := d.gathering(x, &status)
+	told := d.peers.stories.get(seconds, explainAge, func() api.Explained { return d.explain(g, int64(seconds)) })
 	if accepts(x.r.Header, api.MediaJSON) {
 		return x.answerJSON(http.StatusOK, told)
 	}
@@ -244,9 +177,8 @@ func (x *exchange) explainSeconds() (uint64, error) {
 }
 
 // explain gathers what all nodes recorded and makes stories of it.
-func (d *Door) explain(x *exchange, seconds int64) api.Explained {
-	status := d.server.Status()
-	rings, missing := d.peers.askRings(d.gathering(x, &status), seconds+explainLeadIn)
+func (d *Door) explain(g gathering, seconds int64) api.Explained {
+	rings, missing := d.peers.askRings(g, seconds+explainLeadIn)
 	own := d.config.Recorder
 	rings = append(rings, own.After(own.Before(time.Duration(seconds+explainLeadIn)*time.Second), recorder.Capacity)...)
 	to := time.Now().UnixMilli()
@@ -260,34 +192,6 @@ func (d *Door) explain(x *exchange, seconds int64) api.Explained {
 		told.Events = append(told.Events, l)
 	}
 	return told
-}
-
-// askRings asks all peers for what they recorded in the last seconds. The nodes that do
-// not answer are named.
-func (p *Peers) askRings(g gathering, seconds int64) (rings []recorder.Ring, missing []api.OverviewNode) {
-	ctx, cancel := context.WithTimeout(context.Background(), askRingTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var asked sync.WaitGroup
-	for _, peer := range g.peers {
-		asked.Go(func() {
-			var of []recorder.Ring
-			query := fmt.Sprintf("seconds=%d&limit=%d", seconds, maxEvents)
-			err := p.askPeer(ctx, g.token, peer, recorderPath, query, func(body io.Reader) (err error) {
-				of, err = recorder.ReadLines(io.LimitReader(body, maxRingBytes))
-				return err
-			})
-			mu.Lock()
-			defer mu.Unlock()
-			rings = append(rings, of...)
-			if err != nil {
-				missing = append(missing, api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer), Error: err.Error()})
-			}
-		})
-	}
-	asked.Wait()
-	slices.SortFunc(missing, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
-	return rings, missing
 }
 
 // explainedText writes stories for people.

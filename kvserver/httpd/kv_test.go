@@ -266,8 +266,8 @@ func TestEveryListedRouteIsServed(t *testing.T) {
 		}
 		seen = append(seen, name)
 		target, body, header := goodRequest(r)
-		if r.Path == "/v1/watch" {
-			continue // has no end; see watch_test.go
+		if r.Path == "/v1/watch" || r.Path == "/v1/events" {
+			continue // have no end; see watch_test.go and events_test.go
 		}
 		if strings.HasPrefix(r.Path, "/v1/auth/") {
 			newIdentity(t, s, "abcd1234", "abcd1234")

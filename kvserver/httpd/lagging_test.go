@@ -74,7 +74,7 @@ var otherReads = []string{
 	"GET /v1/leases", "GET /v1/leases/{id}", "GET /v1/locks/{name}", "GET /v1/locks",
 	// These show members, and no keys.
 	"GET /v1/members", "GET /v1/members/changes/{id}", "GET /v1/cluster/settings", "GET /v1/endpoints", "GET /v1/join-tokens",
-	"GET /v1/status", "HEAD /v1/status", "GET /v1/integrity", "GET /v1/recorder", "GET /v1/explain", "GET /v1/overview", "GET /v1/watch" /* has a test of its own */, "GET /metrics", "HEAD /metrics", "GET /livez", "HEAD /livez",
+	"GET /v1/status", "HEAD /v1/status", "GET /v1/integrity", "GET /v1/recorder", "GET /v1/explain", "GET /v1/overview", "GET /v1/events", "GET /v1/watch" /* has a test of its own */, "GET /metrics", "HEAD /metrics", "GET /livez", "HEAD /livez",
 }
 
 // dialPipes returns a Clerk of s.

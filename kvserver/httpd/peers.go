@@ -13,12 +13,17 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/live"
 	"raftkv/kvserver/port"
+	"raftkv/kvserver/recorder"
 )
 
 // PeersConfig is what Peers are made of. NodeID, ClientAddr and Logger must be set.
@@ -53,6 +58,8 @@ type Peers struct {
 	misdirected *port.ThrottledLog // of the warning about the leader's address
 	overviews   shared[api.Overview]
 	stories     shared[api.Explained]
+	feed        *live.Feed // what viewers of the page are told
+	news        live.News  // of the nodes' events
 }
 
 const (
@@ -86,6 +93,7 @@ func NewPeers(config PeersConfig) *Peers {
 	}
 	return &Peers{
 		config:      config,
+		feed:        live.NewFeed(strconv.FormatInt(time.Now().UnixNano(), 36)),
 		misdirected: port.NewThrottledLog(config.Logger),
 		transport: &http.Transport{
 			// No proxy: the leader is asked or nobody.
@@ -301,6 +309,103 @@ func copyEndToEnd(to, from http.Header) {
 			to[name] = append([]string(nil), values...)
 		}
 	}
+}
+
+// gathering is whom a node asks for what it gathers, and in whose name.
+type gathering struct {
+	peers []string
+	// token is the caller's. The others decide for themselves whether they answer it.
+	token auth.Secret
+}
+
+// askStatuses asks all peers for their status.
+func (p *Peers) askStatuses(g gathering) []api.OverviewNode {
+	ctx, cancel := context.WithTimeout(context.Background(), askStatusTimeout)
+	defer cancel()
+	all := make([]api.OverviewNode, len(g.peers))
+	var asked sync.WaitGroup
+	for i, peer := range g.peers {
+		asked.Go(func() {
+			all[i] = api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer)}
+			status := new(api.Status)
+			err := p.askPeer(ctx, g.token, peer, "/v1/status", "", func(body io.Reader) error {
+				if err := json.NewDecoder(io.LimitReader(body, maxStatusBytes)).Decode(status); err != nil {
+					return errors.New("its answer is no status")
+				}
+				return nil
+			})
+			switch {
+			case err != nil:
+				all[i].Error = err.Error()
+			case status.Node != peer || status.Cluster != p.config.ClusterID:
+				all[i].Error = fmt.Sprintf("node %.64q of cluster %.64q answers at its address", status.Node, status.Cluster)
+			default:
+				all[i].Status = status
+			}
+		})
+	}
+	asked.Wait()
+	return all
+}
+
+// askPeer asks another node and reads its answer. The error is for people, without the
+// words of the operating system.
+func (p *Peers) askPeer(ctx context.Context, token auth.Secret, peer, path, query string, read func(io.Reader) error) error {
+	address := p.config.ClientAddr(peer)
+	if address == "" {
+		return errors.New("it was not heard of yet")
+	}
+	request := &http.Request{
+		Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query}, Header: http.Header{},
+	}
+	if !token.IsZero() {
+		request.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+	response, err := p.transport.RoundTrip(request.WithContext(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("no answer in time")
+	case err != nil:
+		return errors.New("no connection")
+	}
+	defer response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusOK:
+		return read(response.Body)
+	case http.StatusUnauthorized:
+		return errors.New("it does not know the token")
+	case http.StatusForbidden:
+		return errors.New("it does not grant the token the right status")
+	}
+	return fmt.Errorf("it answers with status %d", response.StatusCode)
+}
+
+// askRings asks all peers for what they recorded in the last seconds. The nodes that do
+// not answer are named.
+func (p *Peers) askRings(g gathering, seconds int64) (rings []recorder.Ring, missing []api.OverviewNode) {
+	ctx, cancel := context.WithTimeout(context.Background(), askRingTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for _, peer := range g.peers {
+		asked.Go(func() {
+			var of []recorder.Ring
+			query := fmt.Sprintf("seconds=%d&limit=%d", seconds, maxEvents)
+			err := p.askPeer(ctx, g.token, peer, recorderPath, query, func(body io.Reader) (err error) {
+				of, err = recorder.ReadLines(io.LimitReader(body, maxRingBytes))
+				return err
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			rings = append(rings, of...)
+			if err != nil {
+				missing = append(missing, api.OverviewNode{Node: peer, Address: p.config.ClientAddr(peer), Error: err.Error()})
+			}
+		})
+	}
+	asked.Wait()
+	slices.SortFunc(missing, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
+	return rings, missing
 }
 
 // PeerConnections returns how many connections to one leader a node may have that

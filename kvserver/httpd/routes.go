@@ -131,6 +131,7 @@ func routeTable() []route {
 		{Route{"GET", "/v1/recorder", kvserver.Scrapes, auth.Status, []string{"after", "seconds", "limit", "request"}, nil, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveRecorder},
 		{Route{"GET", "/v1/explain", kvserver.Scrapes, auth.Status, []string{"seconds"}, []string{"Accept"}, []int{200, 400, 404, 429, 500}}, ofSystem, (*Door).serveExplain},
 		{Route{"GET", "/v1/overview", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveOverview},
+		{Route{"GET", "/v1/events", kvserver.Free, auth.Status, nil, []string{"Last-Event-Id"}, []int{200, 400, 429, 500, 503}}, ofSystem, (*Door).serveEvents},
 		{Route{"GET", "/v1/auth/identities", kvserver.Free, auth.Auth, nil, nil, authReads}, ofSystem, (*Door).serveIdentities},
 		{Route{"GET", "/v1/auth/identities/{name}", kvserver.Free, auth.Auth, nil, nil, authReads}, ofSystem, (*Door).serveIdentity},
 		{Route{"PUT", "/v1/auth/identities/{name}", kvserver.Free, auth.Auth, nil, []string{"If-Match", "Content-Type"}, authWrites}, ofSystem, (*Door).servePutIdentity},

@@ -2,16 +2,22 @@ package httpd
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/explain"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/events"
+	"raftkv/kvserver/httpd/live"
 	"raftkv/kvserver/kv"
 )
 
@@ -162,4 +168,121 @@ func (w *backupWriter) Write(b []byte) (int, error) {
 	n, err := w.x.w.Write(b)
 	w.sent += int64(n)
 	return n, err
+}
+
+// serveEvents tells a viewer what happens, from its last event on, until the viewer goes.
+func (d *Door) serveEvents(x *exchange) error {
+	seen, given, err := x.single("Last-Event-Id")
+	if err != nil {
+		return err
+	}
+	if given && !live.IsID(seen) {
+		return failure.Of(failure.BadRequest, nil, "the header Last-Event-ID is %.40q; it must be the id of an event of this stream", seen)
+	}
+	feed, may := d.peers.feed, x.permit(auth.Status, auth.Range{})
+	if !feed.Enter() {
+		return failure.Of(failure.Overloaded, nil, "%d viewers are told what happens through this node, and there is no room for more; look through another node, or ask /v1/overview", live.MaxViewers)
+	}
+	defer feed.Leave()
+	h := x.w.Header()
+	h.Set("Content-Type", api.MediaEvents)
+	h.Set("X-Accel-Buffering", "no") // a proxy that gathers events would hold them back
+	x.unhurried()
+	x.begin(http.StatusOK, streamPiece)
+	to := pieces{x}
+	buffer := fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(maxRetry-minRetry)).Milliseconds())
+	beats := time.NewTicker(live.Beat)
+	defer beats.Stop()
+	for {
+		d.writeFeed(x)
+		var frames []live.Frame
+		frames, seen = feed.After(seen)
+		buffer = live.Append(buffer, frames)
+		end := may.Still()
+		if d.server.WatchesEnd() {
+			end = failure.NodeStopping(nil)
+		}
+		if end != nil {
+			buffer = (&events.Format{}).AppendEnd(buffer, problemOf(d.server.Refuse(end), x.id))
+		}
+		x.sent += len(buffer)
+		if len(buffer) > 0 {
+			if _, broken := to.Write(buffer); broken != nil || end != nil {
+				return nil
+			}
+		}
+		if buffer = buffer[:0]; cap(buffer) > 2*streamPiece {
+			buffer = nil
+		}
+		select {
+		case <-beats.C:
+		case <-x.r.Context().Done():
+			return nil
+		}
+	}
+}
+
+// writeFeed gathers what there is to tell, if it is time and no other viewer does. The
+// stories are told aside: a node that hangs must not keep the statuses of the others.
+func (d *Door) writeFeed(x *exchange) {
+	feed := d.peers.feed
+	if feed.Turn("status", time.Now(), fmt.Sprint(d.config.Recorder.Newest()), live.Rest) {
+		overview := d.overview(x, live.Beat/2)
+		_ = feed.Set("status", feedOf(overview)) // of our own types
+		feed.Done("status", happened(overview))
+	}
+	if d.config.Recorder == nil || !feed.Turn("story", time.Now(), feed.Result("status"), tellRest) {
+		return
+	}
+	own := d.server.Status()
+	g := d.gathering(x, &own)
+	go func() {
+		defer feed.Done("story", "")
+		told := d.peers.stories.get(defaultExplainSeconds, live.Beat, func() api.Explained { return d.explain(g, defaultExplainSeconds) })
+		stories := map[string]any{}
+		for _, s := range told.Stories[max(0, len(told.Stories)-maxFedStories):] {
+			of := s.(explain.Story)
+			stories[fmt.Sprint(of.Kind, of.From, of.Culprits)] = of
+		}
+		_ = feed.Set("story", stories) // of our own types
+		var fresh []any
+		for _, l := range told.Events {
+			if e := l.(explain.Line); d.peers.news.Fresh(e.Node, e.Boot, e.Seq) {
+				fresh = append(fresh, e)
+			}
+		}
+		if fresh = d.peers.news.Newest(fresh, maxFedEvents); len(fresh) > 0 {
+			feed.Tell("note", map[string]any{"events": fresh})
+		}
+	}()
+}
+
+// tellRest is how often stories are told where nothing happens: some begin or end by time.
+const tellRest = 15 * time.Second
+
+// maxFedStories and maxFedEvents bound what viewers are told at once; the newest are.
+const maxFedStories, maxFedEvents = 100, 200
+
+// happened changes when a node answers or does not, or has recorded anything.
+func happened(o api.Overview) string {
+	var b strings.Builder
+	for _, n := range o.Nodes {
+		if n.Status != nil {
+			fmt.Fprintf(&b, "%s %d,", n.Node, n.Status.Recorded)
+		}
+	}
+	return b.String()
+}
+
+// feedOf is an overview by the names of the nodes, so that of each only the fields that
+// changed are sent.
+func feedOf(o api.Overview) any {
+	nodes := map[string]api.OverviewNode{}
+	for _, n := range o.Nodes {
+		nodes[n.Node] = n
+	}
+	return struct {
+		api.Overview
+		Nodes map[string]api.OverviewNode `json:"nodes"`
+	}{o, nodes}
 }

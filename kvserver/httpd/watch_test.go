@@ -31,21 +31,21 @@ type watching struct {
 // follow opens a watch over a network in memory.
 func follow(t *testing.T, s *testServer, query string, header ...string) *watching {
 	t.Helper()
-	return followBy(t, s, "GET", "?"+query, "", header...)
+	return followBy(t, s, "GET", "/v1/watch?"+query, "", header...)
 }
 
 // followBody is follow with what is asked for in a body.
 func followBody(t *testing.T, s *testServer, body string, header ...string) *watching {
 	t.Helper()
-	return followBy(t, s, "POST", "", body, append(header, "Content-Type", api.MediaJSON)...)
+	return followBy(t, s, "POST", "/v1/watch", body, append(header, "Content-Type", api.MediaJSON)...)
 }
 
-func followBy(t *testing.T, s *testServer, method, query, body string, header ...string) *watching {
+func followBy(t *testing.T, s *testServer, method, target, body string, header ...string) *watching {
 	t.Helper()
 	pipes := servePipes(t, s)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return pipes.Dial(ctx, "kv:1") }}
 	t.Cleanup(transport.CloseIdleConnections)
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://kv/v1/watch"+query, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://kv"+target, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,9 +53,10 @@ var arrows = map[string][]string{
 	// client: the labs know their clerks as kvserver.Clerk and kvserver.MakeClerk.
 	// One file, lab_clerk.go, gives the client's those names.
 	"kvserver":                {"kvserver/machine", "kvserver/lease", "kvserver/lock", "kvserver/membership", "kvserver/watch", "raft", "raft/members", "raft/snapshot", "kvserver/kv", "kvserver/txn", "kvserver/auth", "kvserver/access", "kvserver/api", "kvserver/failure", "client"},
-	"kvserver/httpd":          {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page", "kvserver/httpd/requests"},
+	"kvserver/httpd":          {"kvserver", "kvserver/membership", "raft/members", "kvserver/auth", "kvserver/access", "kvserver/port", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn", "kvserver/watch", "kvserver/recorder", "kvserver/httpd/events", "kvserver/explain", "kvserver/httpd/page", "kvserver/httpd/requests", "kvserver/httpd/live"},
 	"kvserver/httpd/page":     {},
 	"kvserver/httpd/requests": {"kvserver/api"},
+	"kvserver/httpd/live":     {},
 	"kvserver/clerkd":         {"kvserver", "kvserver/watch", "kvserver/auth", "kvserver/access", "kvserver/clerkwire", "kvserver/failure", "kvserver/api", "kvserver/kv", "kvserver/txn"},
 	"kvserver/metrics":        {"kvserver", "kvserver/access", "kvserver/auth", "kvserver/machine", "kvserver/failure", "kvserver/kv", "kvserver/clerkwire", "kvserver/api"},
 	"client":                  {"client/internal/asleep", "client/internal/sorted", "kvserver/api", "kvserver/clerkwire", "kvserver/txn"},

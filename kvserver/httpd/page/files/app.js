@@ -1,6 +1,7 @@
-// The page of raftkv: asks its node twice a second what all nodes say, and shows it.
+// The page of raftkv: its node tells it what all nodes say and what happens, as a stream. It
+// asks instead while there is no stream.
 
-import { Gone, Refusal, askJSON, hasToken, useToken } from "./ask.js";
+import { Gone, Refusal, askJSON, events, hasToken, useToken } from "./ask.js";
 import { answering, cards, judge, leaderOf } from "./cluster.js";
 import { byId, h, patch, seconds, setText } from "./dom.js";
 import * as data from "./data.js";
@@ -11,6 +12,7 @@ import * as timeline from "./timeline.js";
 import { title } from "./words.js";
 
 const state = { view: "", spoken: "", since: 0, level: "", overview: null, refused: null, failures: 0, known: [], seen: new Map(), lately: "", latelyAt: 0 };
+const stream = { id: "", documents: {}, open: false, stop: null, heard: 0, due: 0 };
 
 const views = {
   cluster: { enter: () => render(), update: () => render() },
@@ -46,24 +48,81 @@ function headline(level, text, more) {
   document.title = `${sign} raftkv ${state.overview ? state.overview.cluster : ""}`;
 }
 
-async function poll() {
-  const begun = Date.now();
-  try {
-    state.overview = await askJSON("/v1/overview");
-    [state.failures, state.refused] = [0, null];
-    for (const n of state.overview.nodes) if (n.status) state.seen.set(n.node, { at: begun, role: n.status.role, term: n.status.term });
-    links();
-    tellLately();
-  } catch (error) {
-    if (error instanceof Refusal) [state.refused, state.failures] = [error, 0];
-    else if (error instanceof Gone) state.failures++;
-    else throw error;
-  } finally {
-    setTimeout(poll, document.hidden ? 3000 : Math.max(100, 500 - (Date.now() - begun)));
-  }
+/** shown takes an overview and shows it. */
+function shown(overview) {
+  state.overview = overview;
+  [state.failures, state.refused] = [0, null];
+  for (const n of overview.nodes) if (n.status) state.seen.set(n.node, { at: Date.now(), role: n.status.role, term: n.status.term });
+  links();
+  if (!stream.open) tellLately();
+  draw();
+}
+
+/** failed takes why there is no overview, and shows that. */
+function failed(error) {
+  if (error instanceof Refusal) [state.refused, state.failures] = [error, 0];
+  else if (error instanceof Gone) state.failures++;
+  else throw error;
+  draw();
+}
+
+function draw() {
   load.sample(state.failures || state.refused ? null : state.overview);
   render();
   if (state.view !== "cluster") views[state.view].update?.();
+}
+
+const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** follow shows what the stream tells, and asks while there is none. */
+async function follow() {
+  for (;;) {
+    let pause = 500;
+    if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+    [stream.stop, stream.heard] = [new AbortController(), Date.now()];
+    try {
+      await events("/v1/events", stream.id, stream.stop.signal, told);
+    } catch (error) {
+      if (error instanceof Gone) state.failures++;
+      else if (!(error instanceof Refusal)) throw error;
+      else if (error.status === 429) pause = 3000; // others look, and there is no room for more
+    }
+    stream.open = false;
+    if (document.hidden) continue;
+    await askJSON("/v1/overview", { timeout: 3000 }).then(shown, failed);
+    await rest(pause);
+  }
+}
+
+/** told takes an event of the stream. */
+function told(name, id, data) {
+  [stream.id, stream.heard] = [id || stream.id, Date.now()];
+  if (name === "open") [stream.documents, stream.open] = [{}, true];
+  else if (name === "status" || name === "story") {
+    stream.open = true;
+    stream.documents[name] = merge(stream.documents[name], data);
+    if (name === "status") shown({ ...stream.documents.status, nodes: Object.values(stream.documents.status.nodes).sort((a, b) => (a.node < b.node ? -1 : 1)) });
+    else lately(Object.values(stream.documents.story));
+  }
+  if ((name === "note" || name === "story") && !stream.due) stream.due = setTimeout(refresh, 200);
+}
+
+/** refresh lets the view ask again for what it shows. */
+function refresh() {
+  clearTimeout(stream.due);
+  stream.due = 0;
+  if (!document.hidden) views[state.view].refresh?.();
+}
+
+/** merge applies a merge patch (RFC 7396). */
+function merge(to, patch) {
+  if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return patch;
+  const merged = to !== null && typeof to === "object" && !Array.isArray(to) ? { ...to } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete merged[name];
+    else merged[name] = merge(merged[name], value);
+  }
+  return merged;
 }
 
 function render() {
@@ -95,20 +154,23 @@ function links() {
   byId("links").replaceChildren("The same through ", ...others.flatMap(([node, address], i) => [i ? ", " : "", h("a", { href: `${location.protocol}//${address}/ui/`, rel: "noreferrer" }, node)]), ".");
 }
 
-/** tellLately asks for stories when something has changed, and now and then. */
+/** lately shows the newest of the stories. */
+function lately(all) {
+  const of = all.filter((story) => story.kind !== "quiet").sort((a, b) => a.from_ms - b.from_ms), grave = of.filter((story) => stories.tone(story)).slice(-2);
+  const last = [...grave, ...of.filter((story) => !stories.tone(story)).slice(grave.length - 3)].sort((a, b) => b.from_ms - a.from_ms);
+  patch(byId("lately"), h("div", { id: "lately" }, h("h2", null, "Lately"), last.length
+    ? h("ul", null, last.map((story) => h("li", { class: `story ${stories.tone(story)}` }, h("h3", null, h("a", { href: `#timeline/${story.from_ms}` }, title(story)), " ", h("small", null, stories.when(story))), h("p", null, story.sentences.join(" ")))))
+    : h("p", { class: "story calm" }, "Nothing happened in the last 10 minutes.")));
+}
+
+/** tellLately asks for stories, where no stream tells them, when something has changed, and now and then. */
 function tellLately() {
   const { overview } = state, now = Date.now();
   const key = overview.nodes.map((n) => `${n.node} ${Boolean(n.status)}`).join() + (leaderOf(overview)?.term ?? "none");
   if (key !== state.lately) [state.lately, state.latelyAt] = [key, Math.min(state.latelyAt, now - 28_500)]; // events of the others come a little later
   if (now - state.latelyAt < 30_000) return;
   state.latelyAt = now;
-  stories.tell(600).then((told) => {
-    const of = told.stories.filter((story) => story.kind !== "quiet"), grave = of.filter((story) => stories.tone(story)).slice(-2);
-    const last = [...grave, ...of.filter((story) => !stories.tone(story)).slice(grave.length - 3)].sort((a, b) => b.from_ms - a.from_ms);
-    patch(byId("lately"), h("div", { id: "lately" }, h("h2", null, "Lately"), last.length
-      ? h("ul", null, last.map((story) => h("li", { class: `story ${stories.tone(story)}` }, h("h3", null, h("a", { href: `#timeline/${story.from_ms}` }, title(story)), " ", h("small", null, stories.when(story))), h("p", null, story.sentences.join(" ")))))
-      : h("p", { class: "story calm" }, "Nothing happened in the last 10 minutes.")));
-  }, () => { state.latelyAt = now - 25_000; });
+  stories.tell(600).then((all) => lately(all.stories), () => { state.latelyAt = now - 25_000; });
 }
 
 function dark() {
@@ -133,6 +195,7 @@ byId("token-form").addEventListener("submit", (e) => {
   useToken(byId("token").value.trim());
   byId("token").value = "";
   byId("token-form").hidden = true;
+  stream.stop?.abort();
   route();
 });
 
@@ -142,6 +205,9 @@ addEventListener("resize", () => {
   clearTimeout(resizing);
   resizing = setTimeout(() => views[state.view].resize?.(), 150);
 });
-setInterval(() => { if (!document.hidden) views[state.view].refresh?.(); }, 3000);
+document.addEventListener("visibilitychange", () => { if (document.hidden) stream.stop?.abort(); });
+setInterval(() => { if (Date.now() - stream.heard > 3000) stream.stop?.abort(); }, 1000); // a node that hangs says nothing
+let beats = 0;
+setInterval(() => { if (!stream.open || ++beats % 5 === 0) refresh(); }, 3000); // time goes on, too
 route();
-poll();
+follow();

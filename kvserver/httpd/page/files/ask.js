@@ -54,9 +54,33 @@ export async function askJSON(path, more) {
   }
 }
 
+/**
+ * events reads a stream of Server-Sent Events as it comes, by fetch, because an EventSource
+ * sends no token. It calls take with the name, the id and the data of each.
+ */
+export async function events(path, id, signal, take) {
+  const answer = await send(path, { headers: { Accept: "text/event-stream", ...(id ? { "Last-Event-ID": id } : {}) }, signal });
+  let event = { name: "", id: "", data: "" };
+  await each(answer, (line) => {
+    const at = line.indexOf(": "), field = line.slice(0, at), value = line.slice(at + 2);
+    if (field === "event") event.name = value;
+    else if (field === "id") event.id = value;
+    else if (field === "data") event.data = value;
+    else if (!line && event.name) {
+      take(event.name, event.id, JSON.parse(event.data));
+      event = { name: "", id: "", data: "" };
+    }
+  });
+}
+
 /** lines reads an answer of lines of JSON as they come, and calls take for each. */
 export async function lines(path, signal, take) {
   const answer = await send(path, { headers: { Accept: "application/x-ndjson" }, signal });
+  await each(answer, (line) => { if (line) take(JSON.parse(line)); });
+}
+
+/** each calls take for each line of an answer. */
+async function each(answer, take) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
@@ -65,7 +89,7 @@ export async function lines(path, signal, take) {
       if (done) return;
       const parts = (rest + value).split("\n");
       rest = parts.pop();
-      for (const part of parts) if (part) take(JSON.parse(part));
+      parts.forEach(take);
     }
   } catch (error) {
     if (error instanceof SyntaxError) throw error;
