@@ -81,6 +81,7 @@ var tables = []struct {
 	{"kvserver/explain", explainMutants},
 	{"cmd/raftkv/internal/flight", flightMutants},
 	{"cmd/raftkv/internal/panel", panelMutants},
+	{"cmd/raftkv/internal/stage", stageMutants},
 }
 
 // all returns the rows of all tables.

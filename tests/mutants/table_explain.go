@@ -32,4 +32,6 @@ var explainMutants = []mutant{
 		"\tcase t.outbound(closed) && !ran", "\tcase len(closed) > 0 && !ran"),
 	inTests("I26", "TestTheLastMillisecond", "a span that ends with the last event does not hold it", "kvserver/explain/story.go",
 		"\treturn (o.end() + 999_999) / 1_000_000\n", "\treturn o.end() / 1_000_000\n"),
+	inFile("UI26", "a node that came back without its disk is ordered by its former boots", "kvserver/explain/order.go",
+		"\t\t\tif !anew[e.peer] {", "\t\t\tif e.peer != \"\" {", "test ./cmd/raftkv/internal/stage TestPlays"),
 }

@@ -12,4 +12,6 @@ var recorderMutants = []mutant{
 		"f.current >= 0 && disk.Cut(Files[f.current], f.size) != nil", "f.size = int64(MaxFileBytes); f.current >= 0 && disk.Cut(Files[f.current], f.size) != nil"),
 	inTests("I9", "TestNothingWaits", "events that the disk did not take are not tried again", "kvserver/recorder/flight.go",
 		"\t\t\tif f.failed = f.append(&ring.Section, events[:n]); f.failed != nil {\n\t\t\t\treturn\n\t\t\t}\n", "\t\t\tf.failed = f.append(&ring.Section, events[:n])\n"),
+	inFile("UI27", "nodes that come while a process runs have no names in what it records", "kvserver/recorder/recorder.go",
+		"\tr.names[name] = uint8(len(s.Names))\n\treturn r.names[name]\n", "\treturn 0\n", "test ./kvserver/recorder"),
 }
