@@ -47,10 +47,10 @@ async function look() {
   const now = await answer.json();
   for (const node of now.nodes) {
     if (!cards.has(node.node)) cards.set(node.node, card(node));
-    const text = (node.leads ? "Leads. " : "") + (node.state === "gone" ? "Its process does not exist." : node.state === "runs" ? "It runs." : node.state + ".");
+    const text = (node.leads ? "Leads. " : "") + (node.state === "gone" ? "Its process does not exist." : node.state === "runs" ? "It runs." : node.state === "paused" ? "It is paused." : node.state.replace("its disk slow", "its disk is slow").replace("its", "Its") + ".");
     if (cards.get(node.node).state.textContent !== text) cards.get(node.node).state.textContent = text;
   }
-  byId("cuts").textContent = now.cuts && now.cuts.length ? "Cut: " + now.cuts.join(", ") : "All ways are open.";
+  byId("cuts").textContent = now.cuts && now.cuts.length ? "Cut: " + now.cuts.map((way) => way.replace(">", " is not heard by ")).join(", ") + "." : "All ways are open.";
 }
 
 byId("way").addEventListener("submit", (event) => {
