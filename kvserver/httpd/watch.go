@@ -1,11 +1,13 @@
 package httpd
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -132,27 +134,57 @@ func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Form
 	x.stampConfiguration()
 	x.unhurried()
 	x.begin(http.StatusOK, streamPiece)
-	to := pieces{x}
-	buffer := f.AppendRetry(nil, minRetry+rand.N(maxRetry-minRetry))
+	to := &watchPieces{x: x, watch: w}
+	retry := minRetry + rand.N(maxRetry-minRetry)
 	for {
 		outs, err := w.Next(x.r.Context())
 		if x.r.Context().Err() != nil && !d.server.Stopping() {
 			return nil // the client is gone
 		}
-		for i := range outs {
-			buffer = f.Append(buffer, &outs[i])
-		}
-		if err != nil {
-			buffer = f.AppendEnd(buffer, problemOf(d.server.Refuse(err), x.id))
-		}
-		x.sent += len(buffer)
-		if _, broken := to.Write(buffer); broken != nil || err != nil {
+		broken := to.send(func(b *bufio.Writer) {
+			if retry > 0 {
+				f.WriteRetry(b, retry)
+				retry = 0
+			}
+			for i := range outs {
+				f.Write(b, &outs[i])
+			}
+			if err != nil {
+				f.WriteEnd(b, problemOf(d.server.Refuse(err), x.id))
+			}
+		})
+		if broken != nil || err != nil {
 			return nil
 		}
-		if buffer = buffer[:0]; cap(buffer) > 2*streamPiece {
-			buffer = nil // a large change must not stay in memory while nothing happens
-		}
 	}
+}
+
+// watchPieces sends what a watch hands out, a piece of streamPiece at a time: nothing more
+// is kept while the client takes nothing, however large a change is.
+type watchPieces struct {
+	x     *exchange
+	watch *kvserver.Watching
+}
+
+// watchRooms are the rooms for a piece. A stream has one while it sends, and none while
+// nothing happens.
+var watchRooms = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, streamPiece) }}
+
+// send sends what write writes. An error says that the client is gone.
+func (p *watchPieces) send(write func(*bufio.Writer)) error {
+	b := watchRooms.Get().(*bufio.Writer)
+	defer watchRooms.Put(b)
+	defer b.Reset(nil)
+	b.Reset(p)
+	write(b)
+	return b.Flush()
+}
+
+// Write implements io.Writer.
+func (p *watchPieces) Write(b []byte) (int, error) {
+	n, err := pieces{p.x}.Write(b)
+	p.x.sent += n
+	return n, err
 }
 
 // unhurried takes the time limits of a request off the connection: what waits for a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -197,6 +198,39 @@ func TestAStalledStreamHoldsUpOnlyItself(t *testing.T) {
 		}
 		if l := s.Load(kvserver.Watches); l.Count != 1 {
 			t.Errorf("they take %d places", l.Count)
+		}
+	})
+}
+
+// Goal (W13): what a stream keeps while its client takes nothing does not grow with the
+// size of a change. Method: streams that are never read, of both forms; then one change of
+// 4 MiB, of text; the memory in use before and after.
+func TestALargeChangeIsNotKeptForEachStream(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		const streams = 8
+		for i := range streams {
+			w := follow(t, s, anyTime+"key=k&text", "Accept", []string{api.MediaEvents, api.MediaNDJSON}[i%2])
+			for range 2 { // open, progress
+				if _, err := w.lines.ReadString('\n'); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		synctest.Wait()
+		inUse := func() int64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before, value := inUse(), strings.Repeat("x", 4<<20)
+		log.Deliver(fakelog.PutCommand("k", value))
+		synctest.Wait()
+		// The command and the value in the store, and for each stream a piece, and as much
+		// again in the HTTP server and the network of the test.
+		if grown, most := inUse()-before, int64(4*len(value)+streams*(3*streamPiece)); grown > most {
+			t.Errorf("%d streams that nobody takes keep %d KiB, want at most %d KiB", streams, grown>>10, most>>10)
 		}
 	})
 }

@@ -3,7 +3,9 @@
 package events
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -33,124 +35,145 @@ func (f *Format) Media() string {
 	return api.MediaEvents
 }
 
-// AppendRetry appends after how long a client that lost the stream should come back.
-func (f *Format) AppendRetry(dst []byte, after time.Duration) []byte {
-	if f.Lines {
-		return dst
+// A writer of this package's methods holds no more than its own room of what is sent,
+// however large that is: values are encoded on their way out. Its errors are for the
+// caller of Flush to notice.
+
+// WriteRetry writes after how long a client that lost the stream should come back.
+func (f *Format) WriteRetry(w *bufio.Writer, after time.Duration) {
+	if !f.Lines {
+		_, _ = fmt.Fprintf(w, "retry: %d\n\n", after.Milliseconds())
 	}
-	return fmt.Appendf(dst, "retry: %d\n\n", after.Milliseconds())
 }
 
-// Append appends one thing.
-func (f *Format) Append(dst []byte, out *watch.Out) []byte {
+// Write writes one thing.
+func (f *Format) Write(w *bufio.Writer, out *watch.Out) {
 	switch out.Kind {
 	case watch.Open:
 		id := bookmark(out.Revision)
 		if out.Before {
 			id = ""
 		}
-		return f.event(dst, api.EventOpen, id, api.WatchOpen{Revision: out.Now, Oldest: out.Oldest, Node: f.Node, ClusterUID: f.ClusterUID})
+		f.event(w, api.EventOpen, id, api.WatchOpen{Revision: out.Now, Oldest: out.Oldest, Node: f.Node, ClusterUID: f.ClusterUID})
 	case watch.Item:
-		if out.OfLock {
-			return f.event(dst, api.EventItem, "", f.lock(out.Key, out.Item, out.Lease))
-		}
-		return f.event(dst, api.EventItem, "", api.WatchItem{KeyName: api.NameKey(out.Key), ItemState: f.state(out.Item, out.Lease)})
+		f.item(w, out)
 	case watch.Synced:
-		return f.event(dst, api.EventSynced, bookmark(out.Revision), api.WatchSynced{Revision: out.Revision, Items: out.Items})
+		f.event(w, api.EventSynced, bookmark(out.Revision), api.WatchSynced{Revision: out.Revision, Items: out.Items})
 	case watch.Change:
-		return f.change(dst, out)
+		f.change(w, out)
 	case watch.Progress:
-		return f.event(dst, api.EventProgress, bookmark(out.Revision), api.WatchProgress{Revision: out.Revision})
+		f.event(w, api.EventProgress, bookmark(out.Revision), api.WatchProgress{Revision: out.Revision})
 	case watch.Reset:
-		return f.event(dst, api.EventReset, "", api.WatchReset{Code: api.CodeRevisionGone, Oldest: out.Oldest})
+		f.event(w, api.EventReset, "", api.WatchReset{Code: api.CodeRevisionGone, Oldest: out.Oldest})
 	case watch.Comment:
 		if f.Lines {
-			return append(dst, '\n') // readers of lines of JSON pass over empty ones
+			_ = w.WriteByte('\n') // readers of lines of JSON pass over empty ones
+			return
 		}
-		return append(dst, ":\n\n"...)
+		_, _ = w.WriteString(":\n\n")
+	default:
+		panic(fmt.Sprintf("events: there is no way to write the kind %d", out.Kind))
 	}
-	panic(fmt.Sprintf("events: there is no way to write the kind %d", out.Kind))
 }
 
-// AppendEnd appends why the stream ends.
-func (f *Format) AppendEnd(dst []byte, problem api.Problem) []byte {
-	return f.event(dst, api.EventEnd, "", problem)
+// WriteEnd writes why the stream ends.
+func (f *Format) WriteEnd(w *bufio.Writer, problem api.Problem) {
+	f.event(w, api.EventEnd, "", problem)
 }
 
 // bookmark is the id of an event, which clients take as it is.
 func bookmark(revision uint64) string { return strconv.FormatUint(revision, 10) }
 
-// event appends a thing whose data is one line.
-func (f *Format) event(dst []byte, name, id string, data any) []byte {
-	text := encode(data)
+// event writes a thing whose data is one line, and short.
+func (f *Format) event(w *bufio.Writer, name, id string, data any) {
+	f.begin(w, name, id)
+	_, _ = w.Write(encode(data)[1:]) // the brace is there already
+	f.end(w)
+}
+
+// begin writes what stands before the fields of a thing whose data is one line.
+func (f *Format) begin(w *bufio.Writer, name, id string) {
 	if f.Lines {
-		dst = appendLineHead(dst, name, id)
-		dst = append(dst, text[1:]...) // the brace is there already
-		return append(dst, '\n')
+		lineHead(w, name, id)
+		return
 	}
-	dst = appendHead(dst, name, id)
-	dst = append(dst, "data: "...)
-	dst = append(dst, text...)
-	return append(dst, "\n\n"...)
+	head(w, name, id)
+	_, _ = w.WriteString("data: {")
 }
 
-func appendHead(dst []byte, name, id string) []byte {
-	dst = fmt.Appendf(dst, "event: %s\n", name)
-	if id != "" {
-		dst = fmt.Appendf(dst, "id: %s\n", id)
-	}
-	return dst
-}
-
-func appendLineHead(dst []byte, name, id string) []byte {
-	dst = fmt.Appendf(dst, `{"event":%q,`, name)
-	if id != "" {
-		dst = fmt.Appendf(dst, `"id":%q,`, id)
-	}
-	return dst
-}
-
-// change appends a change: with a line of data for each of its events, or as one line.
-func (f *Format) change(dst []byte, out *watch.Out) []byte {
-	id, separator := bookmark(out.Revision), ","
-	if f.Lines {
-		dst = appendLineHead(dst, api.EventChange, id)
-	} else {
-		dst = append(appendHead(dst, api.EventChange, id), "data: {"...)
-		separator = ",\ndata: "
-	}
-	dst = fmt.Appendf(dst, `"revision":%d,"events":[`, out.Revision)
+// end ends a thing.
+func (f *Format) end(w *bufio.Writer) {
+	_ = w.WriteByte('\n')
 	if !f.Lines {
-		dst = append(dst, "\ndata: "...)
+		_ = w.WriteByte('\n')
+	}
+}
+
+func head(w *bufio.Writer, name, id string) {
+	_, _ = fmt.Fprintf(w, "event: %s\n", name)
+	if id != "" {
+		_, _ = fmt.Fprintf(w, "id: %s\n", id)
+	}
+}
+
+func lineHead(w *bufio.Writer, name, id string) {
+	_, _ = fmt.Fprintf(w, `{"event":%q,`, name)
+	if id != "" {
+		_, _ = fmt.Fprintf(w, `"id":%q,`, id)
+	}
+}
+
+// item writes a key of the state as an api.WatchItem, or a holder of a lock.
+func (f *Format) item(w *bufio.Writer, out *watch.Out) {
+	if out.OfLock {
+		f.event(w, api.EventItem, "", f.lock(out.Key, out.Item, out.Lease))
+		return
+	}
+	f.begin(w, api.EventItem, "")
+	_, _ = w.Write(keyName(out.Key))
+	_ = w.WriteByte(',')
+	f.state(w, &out.Item, out.Lease)
+	f.end(w)
+}
+
+// change writes a change: with a line of data for each of its events, or as one line.
+func (f *Format) change(w *bufio.Writer, out *watch.Out) {
+	f.begin(w, api.EventChange, bookmark(out.Revision))
+	_, _ = fmt.Fprintf(w, `"revision":%d,"events":[`, out.Revision)
+	separator := ","
+	if !f.Lines {
+		_, _ = w.WriteString("\ndata: ")
+		separator = ",\ndata: "
 	}
 	for i, e := range out.Events {
 		if i > 0 {
-			dst = append(dst, separator...)
+			_, _ = w.WriteString(separator)
 		}
-		dst = append(dst, encode(f.eventOf(e))...)
+		f.eventOf(w, e)
 	}
-	dst = append(dst, "]}\n"...)
-	if !f.Lines {
-		dst = append(dst, '\n')
-	}
-	return dst
+	_, _ = w.WriteString("]}")
+	f.end(w)
 }
 
-// eventOf describes one event.
-func (f *Format) eventOf(e *kv.Event) any {
+// eventOf writes one event: an api.WatchEvent, or one of a lock.
+func (f *Format) eventOf(w *bufio.Writer, e *kv.Event) {
 	if e.OfLock() {
-		return f.lockEvent(e)
+		_, _ = w.Write(encode(f.lockEvent(e)))
+		return
 	}
-	j := api.WatchEvent{Op: e.Op.String(), KeyName: api.NameKey(e.Key)}
+	_, _ = fmt.Fprintf(w, `{"op":%q,`, e.Op.String())
+	_, _ = w.Write(keyName(e.Key))
 	if e.Item.Version != 0 {
-		after := f.state(e.Item, e.Lease)
-		j.Value, j.Text, j.Version, j.Created, j.Lease = after.Value, after.Text, after.Version, after.Created, after.Lease
+		_ = w.WriteByte(',')
+		f.value(w, e.Item.Value)
+		_, _ = fmt.Fprintf(w, `"version":%d,"created":%d`, e.Item.Version, e.Item.Creation())
+		lease(w, e.Lease)
 	}
 	if f.Prev && e.Existed() {
-		before := f.state(e.Prev, e.PrevLease)
-		j.Prev = &before
+		_, _ = w.WriteString(`,"prev":{`)
+		f.state(w, &e.Prev, e.PrevLease)
 	}
-	return j
+	_ = w.WriteByte('}')
 }
 
 // lockEvent describes an event of a lock: a release says who held it.
@@ -162,24 +185,90 @@ func (f *Format) lockEvent(e *kv.Event) api.WatchLockEvent {
 	return api.WatchLockEvent{Op: e.Op.String(), WatchLock: f.lock(e.Key, holder, lease), Reason: e.Op.Reason()}
 }
 
-// lock describes a holder of a lock.
+// lock describes a holder of a lock, whose value is short.
 func (f *Format) lock(name string, holder kv.Item, lease int64) api.WatchLock {
-	s := f.state(holder, lease)
-	return api.WatchLock{LockName: api.NameLock(name), Token: s.Revision, Lease: lease, Value: s.Value, Text: s.Text}
-}
-
-// state describes an item, which is tied to a lease or to none.
-func (f *Format) state(i kv.Item, lease int64) api.ItemState {
-	j := api.ItemState{Revision: i.Revision, Version: i.Version, Created: i.Creation(), Lease: lease}
+	j := api.WatchLock{LockName: api.NameLock(name), Token: holder.Revision, Lease: lease}
 	switch {
 	case f.KeysOnly:
-	case f.Text && utf8.Valid(i.Value):
-		text := string(i.Value)
+	case f.Text && utf8.Valid(holder.Value):
+		text := string(holder.Value)
 		j.Text = &text
 	default:
-		j.Value = append([]byte{}, i.Value...) // not nil, if it is empty
+		j.Value = append([]byte{}, holder.Value...) // not nil, if it is empty
 	}
 	return j
+}
+
+// keyName is an api.KeyName without its braces.
+func keyName(key string) []byte {
+	text := encode(api.NameKey(key))
+	return text[1 : len(text)-1]
+}
+
+// state writes an api.ItemState behind its brace: an item that is tied to a lease, or to
+// none.
+func (f *Format) state(w *bufio.Writer, i *kv.Item, of int64) {
+	f.value(w, i.Value)
+	_, _ = fmt.Fprintf(w, `"revision":%d,"version":%d,"created":%d`, i.Revision, i.Version, i.Creation())
+	lease(w, of)
+	_ = w.WriteByte('}')
+}
+
+func lease(w *bufio.Writer, id int64) {
+	if id != 0 {
+		_, _ = fmt.Fprintf(w, `,"lease":%d`, id)
+	}
+}
+
+// value writes the field with a value and the comma behind it, unless only keys are asked
+// for.
+func (f *Format) value(w *bufio.Writer, v []byte) {
+	switch {
+	case f.KeysOnly:
+	case f.Text && utf8.Valid(v):
+		_, _ = w.WriteString(`"text":"`)
+		text(w, v)
+		_, _ = w.WriteString(`",`)
+	default:
+		_, _ = w.WriteString(`"value":"`)
+		inBase64(w, v)
+		_, _ = w.WriteString(`",`)
+	}
+}
+
+// textPiece is how much of a text is escaped at once.
+const textPiece = 4 << 10
+
+// text writes UTF-8 as JSON escapes it, a piece at a time.
+func text(w *bufio.Writer, v []byte) {
+	for len(v) > 0 {
+		n := min(len(v), textPiece)
+		for n < len(v) && !utf8.RuneStart(v[n]) {
+			n--
+		}
+		escaped := encode(string(v[:n]))
+		if _, err := w.Write(escaped[1 : len(escaped)-1]); err != nil {
+			return
+		}
+		v = v[n:]
+	}
+}
+
+// inBase64 writes v in base64, as much at a time as there is room for.
+func inBase64(w *bufio.Writer, v []byte) {
+	for len(v) > 0 {
+		n := min(len(v), w.Available()/4*3)
+		if n == 0 {
+			if w.Flush() != nil {
+				return
+			}
+			continue
+		}
+		if _, err := w.Write(base64.StdEncoding.AppendEncode(w.AvailableBuffer(), v[:n])); err != nil {
+			return
+		}
+		v = v[n:]
+	}
 }
 
 // encode writes one of the types of package api without the end of a line.
