@@ -8,8 +8,8 @@ import (
 	"raftkv/kvserver/watch"
 )
 
-// appendNote writes one thing that a watch hands out.
-func (f *watched) appendNote(dst []byte, out *watch.Out) []byte {
+// addNote writes one thing that a watch hands out.
+func (f *watched) addNote(to *clerkwire.Pieces, out *watch.Out) {
 	n := clerkwire.Note{Revision: out.Revision}
 	switch out.Kind {
 	case watch.Item:
@@ -20,11 +20,8 @@ func (f *watched) appendNote(dst []byte, out *watch.Out) []byte {
 	case watch.Synced:
 		n.Kind, n.Items = clerkwire.NoteState, uint64(out.Items)
 	case watch.Change:
-		n.Kind = clerkwire.NoteChange
-		n.Events = make([]clerkwire.Event, len(out.Events))
-		for i, e := range out.Events {
-			n.Events[i] = f.event(e)
-		}
+		to.AddChange(out.Revision, len(out.Events), func(i int) clerkwire.Event { return f.event(out.Events[i]) })
+		return
 	case watch.Progress:
 		n.Kind = clerkwire.NoteProgress
 	case watch.Reset:
@@ -32,7 +29,7 @@ func (f *watched) appendNote(dst []byte, out *watch.Out) []byte {
 	default:
 		panic(fmt.Sprintf("clerkd: there is no way to write the kind %d", out.Kind))
 	}
-	return clerkwire.AppendNote(dst, &n)
+	to.Add(&n)
 }
 
 // event describes one event. Operations have the same numbers in the store.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -268,8 +269,40 @@ func TestALargeChangeComesInPieces(t *testing.T) {
 			f.want(a, clerkwire.KindChanges, &m1)
 			content = append(content, m1.Content...)
 		}
-		if pieces != 4 || wordsOf(t, content) != `2 put k "xxxxxxxx" v1 c2` {
+		if pieces != 13 || wordsOf(t, content) != `2 put k "xxxxxxxx" v1 c2` {
 			t.Errorf("in %d pieces came %.80s", pieces, wordsOf(t, content))
+		}
+	})
+}
+
+// Goal (W13): what a connection keeps while its client takes nothing does not grow with the
+// size of a change. Method: connections that are never read, with a watch each; then one
+// change of 6 MiB, with the former value; the memory in use before and after.
+func TestALargeChangeIsNotKeptForEachConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		const connections = 8
+		value := strings.Repeat("x", 3<<20)
+		log.Deliver(fakelog.PutCommand("k", value))
+		for range connections {
+			f := follow(t, s)
+			m := prefixed("")
+			m.Prev = true
+			a, _ := f.begin(m)
+			f.expect(a, "progress 2")
+		}
+		synctest.Wait()
+		inUse := func() int64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before := inUse()
+		log.Deliver(fakelog.PutCommand("k", value))
+		synctest.Wait()
+		if grown, most := inUse()-before, int64(3*len(value)+connections*3<<19); grown > most {
+			t.Errorf("%d connections that nobody reads keep %d KiB, want at most %d KiB", connections, grown>>10, most>>10)
 		}
 	})
 }

@@ -13,8 +13,9 @@ import (
 
 const (
 	// watchRoom is how many bytes may be on their way on a connection before watches
-	// wait. Answers go on being added, up to maxOutBytes.
-	watchRoom = 1 << 20
+	// wait. Answers go on being added, up to maxOutBytes. With a piece that is being
+	// written and one behind it, it is 1 MiB.
+	watchRoom = 512 << 10
 	// signOfLife is after how long a connection with watches is sent something.
 	signOfLife = time.Duration(watch.Silence) * time.Millisecond
 	// slowAfter is how long a watch may have no credit.
@@ -42,7 +43,7 @@ type watches struct {
 	// Of the goroutine:
 	due  dueList
 	sent time.Time
-	room []byte // for the content of a turn
+	room []byte // for a piece of the content of a turn
 }
 
 // watched is one watch.
@@ -310,10 +311,14 @@ func (m *watches) turnDry(f *watched, w *kvserver.Watching, stopping bool) {
 	m.schedule(f, min(w.Pause(), left))
 }
 
-// hand sends what a watch has handed out, and returns how much credit that takes.
+// hand sends what a watch has handed out, and returns how much credit that takes. It
+// reports false at the end of the connection.
 func (m *watches) hand(f *watched, outs []watch.Out) (sent int64, ok bool) {
-	m.room = m.room[:0]
 	answered := 0
+	to := clerkwire.NewPieces(m.room, func(piece clerkwire.Changes) bool {
+		m.send(f.number, piece)
+		return !piece.More || m.conn.out.AwaitRoom(watchRoom)
+	})
 	for i := range outs {
 		out := &outs[i]
 		switch out.Kind {
@@ -321,18 +326,12 @@ func (m *watches) hand(f *watched, outs []watch.Out) (sent int64, ok bool) {
 			m.send(f.number, clerkwire.Watching{StateFirst: out.Before, After: out.Revision, Revision: out.Now, Oldest: out.Oldest})
 		case watch.Comment: // the connection as a whole has a sign of life
 		default:
-			m.room = f.appendNote(m.room, out)
+			f.addNote(to, out)
 			answered += out.Syncs
 		}
 	}
-	sent = int64(len(m.room))
-	for rest := m.room; len(rest) > 0; {
-		piece := rest[:min(len(rest), clerkwire.MaxPieceBytes)]
-		rest = rest[len(piece):]
-		m.send(f.number, clerkwire.Changes{More: len(rest) > 0, Content: piece})
-		if len(rest) > 0 && !m.conn.out.AwaitRoom(watchRoom) {
-			return sent, false
-		}
+	if sent, m.room, ok = to.Close(); !ok {
+		return sent, false
 	}
 	if cap(m.room) > retainedContent {
 		m.room = nil

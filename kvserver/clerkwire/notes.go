@@ -102,72 +102,139 @@ type Note struct {
 
 // AppendNote adds a note to the content of Changes.
 func AppendNote(dst []byte, n *Note) []byte {
+	all := Pieces{room: dst}
+	all.Add(n)
+	return all.room
+}
+
+// pieceLimit is about how much content of Changes Pieces hands on at once.
+const pieceLimit = 256 << 10
+
+// Pieces writes notes and hands their bytes on in pieces of about 256 KiB, so that no more
+// is kept of a large change while a client takes nothing. It belongs to one goroutine.
+type Pieces struct {
+	room []byte
+	send func(Changes) bool // nil: everything is gathered
+	sent int64
+	end  bool
+}
+
+// NewPieces returns a Pieces that hands on to send, which reports false at the end of the
+// connection. It begins in room, whose content is lost, and what send is given is valid
+// until it returns.
+func NewPieces(room []byte, send func(Changes) bool) *Pieces {
+	return &Pieces{room: room[:0], send: send}
+}
+
+// Close hands on what is left. It returns how many bytes there were in all, room for the
+// next Pieces, and whether all of them were handed on.
+func (p *Pieces) Close() (sent int64, room []byte, ok bool) {
+	if len(p.room) > 0 {
+		p.hand(false)
+	}
+	return p.sent, p.room, !p.end
+}
+
+// Add writes a note.
+func (p *Pieces) Add(n *Note) {
 	switch n.Kind {
 	case NoteItem:
-		dst = msgpack.AppendArray(dst, 7)
-		dst = msgpack.AppendUint(dst, uint64(n.Kind))
-		dst = msgpack.AppendBytes(dst, n.Key)
-		return appendState(dst, &n.State)
+		p.array(7)
+		p.number(uint64(n.Kind))
+		p.bytes(n.Key)
+		p.state(&n.State)
 	case NoteHolder:
-		dst = msgpack.AppendArray(dst, 5)
-		dst = msgpack.AppendUint(dst, uint64(n.Kind))
-		return appendHolder(dst, n.Key, &n.State)
+		p.array(5)
+		p.number(uint64(n.Kind))
+		p.holder(n.Key, &n.State)
 	case NoteState:
-		dst = msgpack.AppendArray(dst, 3)
-		dst = msgpack.AppendUint(dst, uint64(n.Kind))
-		dst = msgpack.AppendUint(dst, n.Revision)
-		return msgpack.AppendUint(dst, n.Items)
+		p.array(3)
+		p.number(uint64(n.Kind))
+		p.number(n.Revision)
+		p.number(n.Items)
 	case NoteChange:
-		dst = msgpack.AppendArray(dst, 3)
-		dst = msgpack.AppendUint(dst, uint64(n.Kind))
-		dst = msgpack.AppendUint(dst, n.Revision)
-		dst = msgpack.AppendArray(dst, len(n.Events))
-		for i := range n.Events {
-			dst = appendEvent(dst, &n.Events[i])
-		}
-		return dst
+		p.AddChange(n.Revision, len(n.Events), func(i int) Event { return n.Events[i] })
+	default:
+		p.array(2)
+		p.number(uint64(n.Kind))
+		p.number(n.Revision)
 	}
-	dst = msgpack.AppendArray(dst, 2)
-	dst = msgpack.AppendUint(dst, uint64(n.Kind))
-	return msgpack.AppendUint(dst, n.Revision)
 }
 
-// appendState adds the five fields of a state.
-func appendState(dst []byte, s *State) []byte {
-	dst = msgpack.AppendBytes(dst, s.Value)
-	dst = msgpack.AppendUint(dst, s.Revision)
-	dst = msgpack.AppendUint(dst, s.Version)
-	dst = msgpack.AppendUint(dst, s.Created)
-	return msgpack.AppendUint(dst, s.Lease)
+// AddChange writes a note of the kind NoteChange. It calls event once for each of its
+// events, in their order.
+func (p *Pieces) AddChange(revision uint64, events int, event func(i int) Event) {
+	p.array(3)
+	p.number(uint64(NoteChange))
+	p.number(revision)
+	p.array(events)
+	for i := range events {
+		e := event(i)
+		p.event(&e)
+	}
 }
 
-// appendHolder adds the four fields of a holder of a lock.
-func appendHolder(dst, name []byte, s *State) []byte {
-	dst = msgpack.AppendBytes(dst, name)
-	dst = msgpack.AppendUint(dst, s.Revision)
-	dst = msgpack.AppendUint(dst, s.Lease)
-	return msgpack.AppendBytes(dst, s.Value)
+func (p *Pieces) array(n int)     { p.room = msgpack.AppendArray(p.room, n) }
+func (p *Pieces) number(n uint64) { p.room = msgpack.AppendUint(p.room, n) }
+
+// bytes writes a byte string, and hands on what has gathered where a piece is full and
+// something is behind it.
+func (p *Pieces) bytes(b []byte) {
+	p.room = msgpack.AppendBytesHeader(p.room, len(b))
+	for p.send != nil && len(p.room)+len(b) > pieceLimit {
+		n := max(pieceLimit-len(p.room), 0)
+		p.room = append(p.room, b[:n]...)
+		b = b[n:]
+		p.hand(true)
+	}
+	p.room = append(p.room, b...)
 }
 
-// appendEvent adds an event: what was done, what is there, and what was before. One of a
-// lock has the holder.
-func appendEvent(dst []byte, e *Event) []byte {
+func (p *Pieces) hand(more bool) {
+	p.sent += int64(len(p.room))
+	p.end = p.end || !p.send(Changes{More: more, Content: p.room})
+	p.room = p.room[:0]
+}
+
+// state writes the five fields of a state.
+func (p *Pieces) state(s *State) {
+	p.bytes(s.Value)
+	p.number(s.Revision)
+	p.number(s.Version)
+	p.number(s.Created)
+	p.number(s.Lease)
+}
+
+// holder writes the four fields of a holder of a lock.
+func (p *Pieces) holder(name []byte, s *State) {
+	p.bytes(name)
+	p.number(s.Revision)
+	p.number(s.Lease)
+	p.bytes(s.Value)
+}
+
+// event writes an event: what was done, what is there, and what was before. One of a lock
+// has the holder.
+func (p *Pieces) event(e *Event) {
 	if e.Op.OfLock() {
-		dst = msgpack.AppendArray(dst, 5)
-		dst = msgpack.AppendUint(dst, uint64(e.Op))
-		return appendHolder(dst, e.Key, &e.After)
+		p.array(5)
+		p.number(uint64(e.Op))
+		p.holder(e.Key, &e.After)
+		return
 	}
-	dst = msgpack.AppendArray(dst, 7)
-	dst = msgpack.AppendUint(dst, uint64(e.Op))
-	dst = msgpack.AppendBytes(dst, e.Key)
-	dst = msgpack.AppendBytes(dst, e.After.Value)
-	dst = msgpack.AppendUint(dst, e.After.Version)
-	dst = msgpack.AppendUint(dst, e.After.Created)
-	dst = msgpack.AppendUint(dst, e.After.Lease)
+	p.array(7)
+	p.number(uint64(e.Op))
+	p.bytes(e.Key)
+	p.bytes(e.After.Value)
+	p.number(e.After.Version)
+	p.number(e.After.Created)
+	p.number(e.After.Lease)
 	if !e.HadPrev {
-		return msgpack.AppendArray(dst, 0)
+		p.array(0)
+		return
 	}
-	return appendState(msgpack.AppendArray(dst, 5), &e.Prev)
+	p.array(5)
+	p.state(&e.Prev)
 }
 
 // Notes reads the content of Changes, one note after the other. Byte strings alias the

@@ -53,8 +53,12 @@ func AppendString(dst []byte, s string) []byte {
 
 // AppendBytes adds a byte string.
 func AppendBytes[B ~[]byte | ~string](dst []byte, b B) []byte {
-	return append(appendLength(dst, 0xc4, len(b)), b...)
+	return append(AppendBytesHeader(dst, len(b)), b...)
 }
+
+// AppendBytesHeader adds what stands before a byte string of n bytes, which the caller
+// adds behind it.
+func AppendBytesHeader(dst []byte, n int) []byte { return appendLength(dst, 0xc4, n) }
 
 // AppendExtensionHeader adds the header of an extension of the given type with n
 // bytes, which the caller adds behind it.
