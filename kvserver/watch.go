@@ -265,7 +265,7 @@ func (s *Server) WatchesEnd() bool {
 
 func (w *Watching) confirmed(c *confirmation) {
 	if c.err != nil {
-		w.stream.Unconfirmed(w.now())
+		w.stream.Unconfirmed(watch.Millis(c.ended.Sub(w.begun).Milliseconds()))
 		return
 	}
 	w.stream.Confirmed(watch.Millis(c.begun.Sub(w.begun).Milliseconds()), c.revision)
@@ -314,6 +314,7 @@ func (w *Watching) Close() {
 // store had once the index was applied.
 type confirmation struct {
 	begun    time.Time // before the question
+	ended    time.Time
 	revision uint64
 	err      error
 }
@@ -352,7 +353,7 @@ func (c *confirmer) run(s *Server) {
 		ctx, cancel := context.WithTimeout(s.machine.Lifetime(), confirmTimeout)
 		end.err = s.AwaitFresh(ctx, true)
 		cancel()
-		end.revision = s.machine.Revision()
+		end.revision, end.ended = s.machine.Revision(), time.Now()
 		for _, w := range asking {
 			w.heard.Store(end)
 			w.wake()

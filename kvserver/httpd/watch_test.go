@@ -235,6 +235,31 @@ func TestALargeChangeIsNotKeptForEachStream(t *testing.T) {
 	})
 }
 
+// Goal (W11): a client that takes nothing for half a minute, which is allowed, goes on where
+// it was on a node that has a majority. Method: more waits for it than a stream may have on
+// its way.
+func TestAStreamGoesOnAfterARest(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		w := follow(t, s, anyTime+"key=k")
+		w.expect("open", "1", `{"revision":1,"oldest":1,"node":"n1"}`)
+		w.expect("progress", "1", `{"revision":1}`)
+		value := strings.Repeat("x", 16<<10)
+		for range 40 {
+			log.Deliver(fakelog.PutCommand("k", value))
+		}
+		time.Sleep(30 * time.Second)
+		for revision := 2; revision < 42; {
+			switch e := w.next(); {
+			case e.name == "change" && e.id == fmt.Sprint(revision):
+				revision++
+			case e.data != "comment" && e.name != "progress":
+				t.Fatalf("instead of change %d came %.300v", revision, e)
+			}
+		}
+	})
+}
+
 // Goal: a mirror begins with the state, goes on with changes, and is told to forget
 // everything when the history does not reach its place any more. Method: a range; then
 // two browsers that come back, of whom the history still reaches one.

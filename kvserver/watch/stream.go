@@ -126,15 +126,18 @@ type Stream struct {
 	asked       bool   // a confirmation is under way
 	syncs       syncs
 	confirmed   Millis // when the last one had begun
-	nextAsk     Millis
-	bookmark    uint64 // to be handed out once the stream has come there; 0: none
-	nextMark    Millis // from when on a confirmation makes a bookmark
-	wants       bool   // a confirmation, before the state may be frozen
-	fresh       bool   // that has come
-	retry       Millis // when to try again what had no room or came too early
-	lastReset   Millis
-	ending      bool // what is there up to endAt is handed out, and then the end
-	endAt       uint64
+	// unheard is when confirmed was, without the time behind it in which the owner, whose
+	// client took nothing, asked nothing though it was time.
+	unheard   Millis
+	nextAsk   Millis
+	bookmark  uint64 // to be handed out once the stream has come there; 0: none
+	nextMark  Millis // from when on a confirmation makes a bookmark
+	wants     bool   // a confirmation, before the state may be frozen
+	fresh     bool   // that has come
+	retry     Millis // when to try again what had no room or came too early
+	lastReset Millis
+	ending    bool // what is there up to endAt is handed out, and then the end
+	endAt     uint64
 }
 
 type phase uint8
@@ -154,7 +157,7 @@ type syncs struct{ next, later, confirmed int }
 
 // NewStream returns a stream whose cursor stands behind options.After.
 func NewStream(o Options, node Node, now Millis) *Stream {
-	return &Stream{options: o, node: node, position: o.After, upTo: o.After, begun: now, sent: now, confirmed: now, nextAsk: now, nextMark: now, lastReset: now - resetPause}
+	return &Stream{options: o, node: node, position: o.After, upTo: o.After, begun: now, sent: now, confirmed: now, unheard: now, nextAsk: now, nextMark: now, lastReset: now - resetPause}
 }
 
 // Position returns the revision up to which everything was handed out.
@@ -188,6 +191,7 @@ func (s *Stream) Ask(now Millis) bool {
 		return false
 	}
 	s.asked = true
+	s.unheard += max(now-s.nextAsk, 0)
 	s.syncs.next, s.syncs.later = s.syncs.next+s.syncs.later, 0
 	return true
 }
@@ -207,7 +211,7 @@ func (s *Stream) Sync(now Millis) {
 // out meanwhile.
 func (s *Stream) NextAsk() Millis {
 	if s.asked {
-		return s.confirmed + s.options.NoLeader
+		return s.unheard + s.options.NoLeader
 	}
 	return s.nextAsk
 }
@@ -217,6 +221,7 @@ func (s *Stream) NextAsk() Millis {
 func (s *Stream) Confirmed(begun Millis, revision uint64) {
 	s.asked = false
 	s.confirmed = max(s.confirmed, begun)
+	s.unheard = s.confirmed
 	if begun >= s.nextMark || s.syncs.next > 0 || s.wants {
 		s.bookmark, s.nextMark = revision, begun+s.options.Progress
 		s.node.Await(revision)
@@ -231,16 +236,16 @@ func (s *Stream) Confirmed(begun Millis, revision uint64) {
 	}
 }
 
-// Unconfirmed tells that no read index came.
-func (s *Stream) Unconfirmed(now Millis) {
+// Unconfirmed tells that it was known at that time that no read index comes.
+func (s *Stream) Unconfirmed(at Millis) {
 	s.asked = false
-	s.nextAsk = now + min(s.options.Progress, 1_000)
+	s.nextAsk = at + min(s.options.Progress, 1_000)
 	s.retry = s.nextAsk
 }
 
 // Next returns when the stream has something to do though nothing wakes its owner.
 func (s *Stream) Next() Millis {
-	next := min(s.sent+Silence, s.confirmed+s.options.NoLeader)
+	next := min(s.sent+Silence, s.unheard+s.options.NoLeader)
 	if !s.asked {
 		next = min(next, s.nextAsk)
 	}
@@ -267,7 +272,7 @@ func (s *Stream) Step(now Millis) (outs []Out, more bool) {
 }
 
 func (s *Stream) step(now Millis) (outs []Out, more bool) {
-	if s.phase != ended && !s.ending && now-s.confirmed >= s.options.NoLeader {
+	if s.phase != ended && !s.ending && now-s.unheard >= s.options.NoLeader {
 		return s.end(Out{Kind: End, Cause: Unheard}), false
 	}
 	switch s.phase {

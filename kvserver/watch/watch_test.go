@@ -371,3 +371,38 @@ func TestSelectorsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// Goal (W11): a stream whose owner asked nothing for a while, since its client took nothing,
+// does not end for that: it asks, and ends only if nothing is confirmed from then on.
+// Method: an owner that rests for more than NoLeader, where the question before had an
+// answer, a failure, and none was asked; each then has an answer, and then none.
+func TestAStreamDoesNotEndForWhatItDidNotAsk(t *testing.T) {
+	for name, before := range map[string]func(*Stream){
+		"asked": func(s *Stream) { s.Confirmed(0, 1) }, "failed": func(s *Stream) { s.Unconfirmed(0) },
+	} {
+		n := newNode(t)
+		s := n.stream(Options{Selectors: everything, After: 1, Progress: MaxProgress})
+		if !s.Ask(0) {
+			t.Fatal("nothing is asked at first")
+		}
+		all(s, 0)
+		before(s)
+		all(s, 0)
+		const late = 3 * NoLeader
+		if !s.Ask(late) {
+			t.Errorf("%s: nothing is asked after a rest", name)
+		}
+		if said := all(s, late); !slices.Equal(said, []string{"comment"}) {
+			t.Errorf("%s: after a rest it says %q", name, said)
+		}
+		s.Confirmed(late, 1)
+		if said := all(s, late+1); len(said) > 0 && said[0] != "progress 1" {
+			t.Errorf("%s: then it says %q", name, said)
+		}
+		if !s.Ask(late + askEvery) {
+			t.Errorf("%s: nothing is asked any more", name)
+		}
+		all(s, late+NoLeader-1)
+		want(t, all(s, late+NoLeader), fmt.Sprintf("end %d", Unheard))
+	}
+}
