@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -203,7 +204,11 @@ func (d *Door) serveEvents(x *exchange) error {
 			end = failure.NodeStopping(nil)
 		}
 		if end != nil {
-			buffer = (&events.Format{}).AppendEnd(buffer, problemOf(d.server.Refuse(end), x.id))
+			var last bytes.Buffer
+			w := bufio.NewWriter(&last)
+			(&events.Format{}).WriteEnd(w, problemOf(d.server.Refuse(end), x.id))
+			_ = w.Flush() // a buffer takes everything
+			buffer = append(buffer, last.Bytes()...)
 		}
 		x.sent += len(buffer)
 		if len(buffer) > 0 {
