@@ -17,7 +17,7 @@ import (
 func (d *Driver) look(ctx context.Context) {
 	if !leads(d.config.Consensus.Status()) {
 		d.mu.Lock()
-		d.holders, d.pilot, d.pilotWaits = nil, Autopilot{}, ""
+		d.holders, d.pilot, d.pilotWaits, d.stays = nil, Autopilot{}, "", nil
 		d.mu.Unlock()
 		return
 	}
@@ -28,6 +28,7 @@ func (d *Driver) look(ctx context.Context) {
 	d.waits = why
 	d.mu.Unlock()
 	wanted, changed := d.addresses(&v, time.Now())
+	kept := v.keptPlace()
 	next := d.steer(&v, time.Now())
 	switch {
 	case !v.Settled:
@@ -40,6 +41,8 @@ func (d *Driver) look(ctx context.Context) {
 		d.own(ctx, fmt.Sprintf("the cluster works at level %d from now on", to), v, r, "level")
 	case changed:
 		d.own(ctx, "members have new addresses", v, wanted, Upkeep+"addresses")
+	case kept != members.None:
+		d.keepPlace(ctx, &v, kept)
 	case due:
 		promotion.ID = fmt.Sprintf("promote-%d-%d", v.Term, v.Newest.Index)
 		p, err := Decide(v, promotion)
@@ -86,6 +89,15 @@ func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Re
 	return err == nil
 }
 
+// keepPlace lets a learner wait no more for the place of a voter that is well again.
+func (d *Driver) keepPlace(ctx context.Context, v *View, learner members.ID) {
+	r := v.Newest.Record.Clone()
+	m := r.Member(learner)
+	what := fmt.Sprintf("%s does not wait for the place of %s any more, which is well again: it is a spare", learner, m.Replaces)
+	m.Replaces = members.None
+	d.own(ctx, what, *v, r, Upkeep+"place")
+}
+
 // addresses returns the record with the addresses that members have shown, if they have
 // differed from the record's for addressPatience.
 func (d *Driver) addresses(v *View, now time.Time) (wanted members.Record, changed bool) {
@@ -98,18 +110,14 @@ func (d *Driver) addresses(v *View, now time.Time) (wanted members.Record, chang
 	defer d.mu.Unlock()
 	for i := range wanted.Members {
 		m := &wanted.Members[i]
+		seen := d.stayOf(v.Term, r, m.ID)
 		s := v.node(m.ID).Shown
 		if s == nil || m.Role == members.Leaving || m.Incarnation != (members.Incarnation{}) && m.Incarnation != s.Incarnation ||
 			(s.Peer == "" || s.Peer == m.Peer) && (s.HTTP == "" || s.HTTP == m.HTTP) {
-			delete(d.moves, m.ID)
+			seen.moved = time.Time{}
 			continue
 		}
-		since, known := d.moves[m.ID]
-		if !known {
-			d.moves[m.ID] = now
-			continue
-		}
-		if now.Sub(since) < addressPatience {
+		if since(&seen.moved, true, now) < addressPatience {
 			continue
 		}
 		changed = true

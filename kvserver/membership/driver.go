@@ -34,6 +34,9 @@ type Config struct {
 	// Static are the members of the list with which the cluster began.
 	Static          []Static
 	ElectionTimeout time.Duration
+	// LostAfter is for how long a leader must have seen a voter silent before a person may
+	// give its place away; 0: ten election timeouts.
+	LostAfter time.Duration
 	// Shown returns what a node has said of itself in its newest boot, nil if it has not
 	// been heard since this process began.
 	Shown func(members.ID) *Shown
@@ -62,10 +65,10 @@ type Driver struct {
 	// asked are the changes that this node has given to consensus, by id, until their
 	// first entry is committed or refused.
 	asked map[string]bool
-	// since says from when on a learner has kept up without a break, and moves when an
-	// address began to differ from the record's.
-	since, moves map[members.ID]time.Time
-	waits        string // for what a promotion waits
+	// stays is what has been seen of the members while this node led in the term staysIn.
+	stays   map[occupant]*stay
+	staysIn uint64
+	waits   string // for what a promotion waits
 	// pilot decides about dead members while this node leads; pilotWaits is why it does
 	// nothing about one, pilotActs counts what it has done, and pilotLast was the last of it,
 	// at pilotAt.
@@ -96,9 +99,12 @@ func New(config Config) *Driver {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if config.LostAfter == 0 {
+		config.LostAfter = lostTimeouts * config.ElectionTimeout
+	}
 	d := &Driver{
 		config: config, moved: make(chan struct{}), asked: map[string]bool{},
-		since: map[members.ID]time.Time{}, moves: map[members.ID]time.Time{}, pilotActs: map[string]uint64{}, kick: make(chan struct{}, 1),
+		pilotActs: map[string]uint64{}, kick: make(chan struct{}, 1),
 	}
 	d.latest.Store(&raft.Configurations{})
 	return d
@@ -166,7 +172,7 @@ func (d *Driver) View() View {
 	d.mu.Unlock()
 	return View{
 		Self: d.config.Self, Term: s.Term, Level: d.config.Level, Transport: d.config.Transport,
-		Newest:  c.Newest,
+		Newest: c.Newest, LostAfter: d.config.LostAfter,
 		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
 		Static:  d.config.Static, UID: s.UID, Nodes: d.nodes(s, c.Newest.Record),
 		Holds: d.holds(), Holders: holders,

@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"time"
+
 	"raftkv/raft/levels"
 	"raftkv/raft/members"
 )
@@ -48,7 +50,7 @@ func (v View) learner(id members.ID) View {
 func (v View) dead(ids ...members.ID) View {
 	return v.with(func(_ *members.Record, nodes map[members.ID]Node) {
 		for _, id := range ids {
-			nodes[id] = Node{Why: "has not answered for 3s", Behind: "has not answered for 3s", Shown: nodes[id].Shown}
+			nodes[id] = Node{Silent: time.Hour, Why: "has not answered for 3s", Behind: "has not answered for 3s", Shown: nodes[id].Shown}
 		}
 	})
 }

@@ -201,6 +201,21 @@ func (v *View) First(level uint32) members.Record {
 	return r
 }
 
+// keptPlace returns a learner that waits for the place of a voter which has been healthy for so
+// long that it is not lost; None: there is none. Without this the voter would lose its place
+// much later, when it is started anew.
+func (v *View) keptPlace() members.ID {
+	if r := v.Newest.Record; r != nil {
+		for i := range r.Members {
+			m := &r.Members[i]
+			if m.Replaces != members.None && v.node(m.Replaces).Well >= wellAgain {
+				return m.ID
+			}
+		}
+	}
+	return members.None
+}
+
 // Promotion returns the change by which the leader gives votes to learners that are
 // ready, and whether there is one. Why says for what it waits if there is none and a
 // learner is to be promoted. The number of voters becomes odd, as far as there are ready
@@ -222,8 +237,8 @@ func (v *View) Promotion() (ask Ask, due bool, why string) {
 		switch replaces := m.Replaces != members.None && old != nil && old.Role == members.Voter; {
 		case !n.Ready:
 			why = "waits for " + string(m.ID) + ", which " + n.Behind
-		case replaces && v.node(m.Replaces).Answers:
-			why = fmt.Sprintf("%s is to take the place of %s, which answers", m.ID, m.Replaces)
+		case replaces && !v.lost(m.Replaces, unattendedSilence):
+			why = fmt.Sprintf("%s is to take the place of %s, which has answered in the last %v", m.ID, m.Replaces, unattendedSilence)
 		case replaces:
 			return Ask{Replace: []Replacement{{m.Replaces, m.ID}}}, true, ""
 		default:

@@ -271,7 +271,7 @@ func TestPromotionMakesOddNumbers(t *testing.T) {
 		{"one that is not to be", held(newView("n1", "n2").learner("n3"), "n3"), "", ""},
 		{"switched off", off(newView("n1", "n2").learner("n3")), "", ""},
 		{"one that lags", lagging(newView("n1", "n2").learner("n3"), "n3"), "", "waits for n3, which has not kept up"},
-		{"a place whose holder answers", replacing(newView("n1", "n2", "n3")), "", "take the place of n3, which answers"},
+		{"a place whose holder answers", replacing(newView("n1", "n2", "n3")), "", "take the place of n3, which has answered"},
 		{"a place whose holder is silent", replacing(newView("n1", "n2", "n3").dead("n3")), "n3 by n4", ""},
 	} {
 		ask, due, why := c.view.Promotion()

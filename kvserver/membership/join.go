@@ -180,8 +180,11 @@ func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) err
 	if old == nil {
 		return nil // an earlier attempt has removed it
 	}
-	if v.node(add.ID).Answers && old.Incarnation != add.Incarnation {
-		return alive(add.ID)
+	if old.Incarnation == add.Incarnation {
+		return nil // it is a member already: nothing of it is removed
+	}
+	if !v.lost(add.ID, 0) {
+		return v.alive(add.ID)
 	}
 	_, err := d.Change(ctx, Ask{ID: change + leaveSuffix, Remove: []members.ID{add.ID}, Successor: add.Incarnation})
 	return err

@@ -97,7 +97,7 @@ func TestAMemberComesBackWithoutAToken(t *testing.T) {
 			f.newest.Record.Put(members.Member{ID: "r2", Role: members.Replica, Added: 2, Peer: "r2:1"})
 		})
 		d := f.nodes["n1"].driver
-		time.Sleep(time.Second)
+		time.Sleep(4 * time.Second)
 		back := func(id members.ID, replaces string) api.Join {
 			b, fresh := joinBody(id, ""), members.Incarnation{3, id[0]}
 			b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), replaces
@@ -148,7 +148,11 @@ func TestAServerTakesItsOwnPlaceAgain(t *testing.T) {
 		f.mu.Lock()
 		f.silent["n3"] = true
 		f.mu.Unlock()
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
+		if _, err := f.nodes["n1"].driver.Join(t.Context(), body); failure.KindOf(err).Err != failure.StillAlive || !strings.Contains(err.Error(), "may only be started anew") {
+			t.Fatalf("while the old one may be started anew: %v", err)
+		}
+		time.Sleep(2 * time.Second)
 		if _, err := f.nodes["n1"].driver.Join(t.Context(), body); err != nil {
 			t.Fatal(err)
 		}

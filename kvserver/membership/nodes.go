@@ -17,6 +17,56 @@ const (
 	maxRounds       = 10
 )
 
+// A member is lost that has been silent for lostTimeouts election timeouts while this leader
+// looked: a person may give its place away. A leader does that by itself, for a learner that
+// waits for the place, only after unattendedSilence. The learner waits no more once the member
+// has been healthy for wellAgain: then it is not lost.
+const (
+	lostTimeouts      = 10
+	unattendedSilence = 10 * time.Second
+	wellAgain         = time.Minute
+)
+
+// stay is what a leader has seen of one stay of a member since it was elected. A zero time says
+// that it is not so at the moment.
+type stay struct {
+	silent time.Time // since when it has not answered
+	well   time.Time // since when it has been healthy
+	kept   time.Time // since when it has kept up, without a vote
+	moved  time.Time // since when its addresses have differed from the record's
+}
+
+// stayOf returns what has been seen of a member in a term, and forgets what was seen in
+// earlier ones. d.mu is held.
+func (d *Driver) stayOf(term uint64, record *members.Record, id members.ID) *stay {
+	if d.stays == nil || d.staysIn != term {
+		d.stays, d.staysIn = map[occupant]*stay{}, term
+	}
+	o := occupant{id: id}
+	if record != nil {
+		if m := record.Member(id); m != nil {
+			o.added = m.Added
+		}
+	}
+	if d.stays[o] == nil {
+		d.stays[o] = &stay{}
+	}
+	return d.stays[o]
+}
+
+// since keeps the time at which something began to be so, and returns for how long it has
+// been.
+func since(from *time.Time, is bool, now time.Time) time.Duration {
+	switch {
+	case !is:
+		*from = time.Time{}
+		return 0
+	case from.IsZero():
+		*from = now
+	}
+	return now.Sub(*from)
+}
+
 // nodes returns what is known of the nodes. On a leader it goes on to measure how long
 // learners have kept up.
 func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]Node {
@@ -51,6 +101,15 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 		}
 		nodes[p.ID] = n
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range s.Peers {
+		id := s.Peers[i].ID
+		n, seen := nodes[id], d.stayOf(s.Term, record, id)
+		n.Silent = since(&seen.silent, !n.Answers, now)
+		n.Well = since(&seen.well, n.Healthy, now)
+		nodes[id] = n
+	}
 	d.keepUp(nodes, s, record, now)
 	return nodes
 }
@@ -62,32 +121,25 @@ func (d *Driver) ids(record *members.Record) []members.ID {
 }
 
 // keepUp says of each member that does not vote whether it is ready to. A break begins the
-// time anew.
+// time anew. d.mu is held.
 func (d *Driver) keepUp(nodes map[members.ID]Node, s *raft.Status, record *members.Record, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	for i := range s.Peers {
 		p := &s.Peers[i]
-		n := nodes[p.ID]
+		n, seen := nodes[p.ID], d.stayOf(s.Term, record, p.ID)
 		if p.Votes != 0 || record == nil {
 			n.Ready = n.Healthy
 			nodes[p.ID] = n
-			delete(d.since, p.ID)
+			seen.kept = time.Time{}
 			continue
 		}
 		if !p.CaughtUp || !n.Healthy {
-			delete(d.since, p.ID)
+			seen.kept = time.Time{}
 			n.Behind = behind(p, s, n.Why)
 			nodes[p.ID] = n
 			continue
 		}
-		since, known := d.since[p.ID]
-		if !known {
-			since = now
-			d.since[p.ID] = now
-		}
 		after := time.Duration(record.Settings.PromoteAfter) * time.Millisecond
-		if kept := now.Sub(since); kept >= after {
+		if kept := since(&seen.kept, true, now); kept >= after {
 			n.Ready = true
 		} else {
 			n.Behind = fmt.Sprintf("has kept up for %v of %v", kept.Round(100*time.Millisecond), after)

@@ -3,6 +3,7 @@ package membership
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"raftkv/kvserver/failure"
 	"raftkv/raft/members"
@@ -109,7 +110,7 @@ func (p *Plan) apply(v *View) error {
 		if _, err := p.member(id); err != nil {
 			return err
 		}
-		r.Delete(id)
+		p.delete(id)
 	}
 	if a.Settings != nil {
 		old := r.Settings
@@ -162,8 +163,8 @@ func (p *Plan) add(v *View, add *Addition) error {
 		if old == nil || old.Role != members.Voter {
 			return failure.Of(failure.BadRequest, nil, "%s is to take the place of %.80q, which is no voter", add.ID, add.Replaces)
 		}
-		if v.node(add.Replaces).Answers && !p.Ask.EvenIfAlive {
-			return alive(add.Replaces)
+		if !v.lost(add.Replaces, 0) && !p.Ask.EvenIfAlive {
+			return v.alive(add.Replaces)
 		}
 	}
 	if add.Token != "" {
@@ -192,15 +193,31 @@ func (p *Plan) replace(v *View, replace Replacement) error {
 	if m.Role == members.Voter {
 		return failure.Of(failure.BadRequest, nil, "%s votes already: remove %s instead", replace.New, replace.Old)
 	}
-	if v.node(replace.Old).Answers && !p.Ask.EvenIfAlive {
-		return alive(replace.Old)
+	if !v.lost(replace.Old, 0) && !p.Ask.EvenIfAlive {
+		return v.alive(replace.Old)
 	}
 	m.Role, m.Replaces = members.Voter, members.None
-	p.Wanted.Delete(replace.Old)
+	p.delete(replace.Old)
 	return nil
 }
 
-func alive(id members.ID) error {
+// delete removes a member. Nobody waits for its place any more: its name may come back as
+// another directory, which has that place for itself.
+func (p *Plan) delete(id members.ID) {
+	p.Wanted.Delete(id)
+	for i := range p.Wanted.Members {
+		if m := &p.Wanted.Members[i]; m.Replaces == id {
+			m.Replaces = members.None
+		}
+	}
+}
+
+// alive refuses to give a member's place away.
+func (v *View) alive(id members.ID) error {
+	if n := v.node(id); !n.Answers {
+		return failure.Of(failure.StillAlive, nil, "this leader has seen %s silent for %v, and its place is given away after %v: it may only be started anew; ask again, or say that it is meant although it may be alive (even_if_alive)",
+			id, n.Silent.Round(100*time.Millisecond), v.LostAfter)
+	}
 	return failure.Of(failure.StillAlive, nil, "%s answers, and replacing is for a node that is lost: stop it first, or say that it is meant although it is alive (even_if_alive)", id)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"raftkv/raft/levels"
 	"raftkv/raft/members"
@@ -15,8 +16,10 @@ type Node struct {
 	// why it is not, as the end of a sentence that begins with the node.
 	Healthy bool
 	Why     string
-	// Answers says that it has answered lately, healthy or not.
-	Answers bool
+	// Answers says that it has answered lately, healthy or not. Silent is for how long this
+	// leader has seen that it does not, and Well for how long that it is healthy.
+	Answers      bool
+	Silent, Well time.Duration
 	// Ready says that a learner has kept up for Settings.PromoteAfter without a break;
 	// Behind says what it lacks.
 	Ready  bool
@@ -52,6 +55,9 @@ type View struct {
 	// that were, or that did not say it; both count only while there is no record.
 	Holds   bool
 	Holders []Holder
+	// LostAfter is for how long a node must have been silent before its place may be given
+	// away.
+	LostAfter time.Duration
 }
 
 // Static is a member of the list with which a cluster began.
@@ -81,6 +87,13 @@ func (v *View) node(id members.ID) Node {
 		return Node{Why: "has not been heard", Behind: "has not been heard"}
 	}
 	return n
+}
+
+// lost reports whether a node has been silent for so long that it may be taken for lost. A new
+// leader, and one to which a node was silent for a moment, does not know it.
+func (v *View) lost(id members.ID, after time.Duration) bool {
+	n := v.node(id)
+	return !n.Answers && n.Silent >= max(after, v.LostAfter)
 }
 
 // healthy returns those of the nodes that are.

@@ -70,6 +70,7 @@ type Config struct {
 	TrailingBytes       int           // 0: defaultTrailingBytes; tests take less
 	SegmentBytes        int64         // 0: wal.DefaultSegmentBytes; tests take less
 	discoverPause       time.Duration // 0: discover's; tests take less
+	lostAfter           time.Duration // 0: membership's; tests take less
 	unmeasured          bool          // for a test that asks what measuring costs
 	unrecorded          bool          // for a test that asks what recording costs
 	RequestTimeout      time.Duration

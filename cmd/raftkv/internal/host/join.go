@@ -45,6 +45,34 @@ const (
 	maxJoinBody = 64 << 10
 )
 
+// A server that is to take the place of a voter asks for it for holderPatience, or
+// holderTimeouts election timeouts if that is longer, while the voter is said to be alive. By
+// then a leader has seen the silence of one that is lost. One that is not must not lose its
+// place to a server that was left running, when it is silent for a while much later.
+const (
+	holderPatience = 30 * time.Second
+	holderTimeouts = 30
+)
+
+// askedInVain remembers since when a server has been told that the voter whose place it is to
+// take is alive.
+type askedInVain struct{ since time.Time }
+
+// tooLong takes an answer in, and reports whether the voter has been alive for as long as the
+// server may ask.
+func (a *askedInVain) tooLong(answer error, now time.Time, electionTimeout time.Duration) bool {
+	if alive := (*holderAlive)(nil); !errors.As(answer, &alive) {
+		return false
+	}
+	if a.since.IsZero() {
+		a.since = now
+	}
+	return now.Sub(a.since) >= max(holderPatience, holderTimeouts*electionTimeout)
+}
+
+// holderAlive is a refusal because the voter whose place the server is to take is alive.
+type holderAlive struct{ error }
+
 // Joins reports whether the node has to join a cluster that runs before it can serve: it is
 // made to, and its log knows of no members. It belongs between New and Start, like
 // SetJoinToken.
@@ -81,13 +109,14 @@ func (n *Node) startJoining() {
 // join asks the nodes, one after the other and again and again, until one of them has let
 // this node in. The error says that asking again is no use.
 func (n *Node) join(ctx context.Context) error {
+	var vain askedInVain
 	for ctx.Err() == nil {
 		for _, address := range n.config.Join.Addresses {
 			joined, err := n.askToJoin(ctx, address)
 			if err == nil {
 				return n.joined(joined)
 			}
-			if final := (*refusedForGood)(nil); errors.As(err, &final) {
+			if final := (*refusedForGood)(nil); errors.As(err, &final) || vain.tooLong(err, time.Now(), n.config.ElectionTimeout) {
 				return fmt.Errorf("node %s may not join cluster %s: %w", n.config.ID, n.config.ClusterID, err)
 			}
 			if ctx.Err() == nil {
@@ -199,6 +228,8 @@ func refused(detail string, code api.Code) error {
 	switch code {
 	case api.CodeJoinRefused, api.CodeIDTaken, api.CodeAddressTaken, api.CodeLevelTooLow, api.CodeBadRequest:
 		return &refusedForGood{err}
+	case api.CodePreconditionFailed:
+		return &holderAlive{err}
 	}
 	return err
 }

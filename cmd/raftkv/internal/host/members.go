@@ -34,7 +34,7 @@ func (n *Node) newDriver(known levels.Range) *membership.Driver {
 		static = append(static, one)
 	}
 	return membership.New(membership.Config{
-		Self: c.ID, Level: known.Max, Transport: c.transport(), Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout,
+		Self: c.ID, Level: known.Max, Transport: c.transport(), Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout, LostAfter: c.lostAfter,
 		Shown: n.shown, Dial: n.greeting, Logger: n.logger,
 		Holding: lateRaft{n},
 	})

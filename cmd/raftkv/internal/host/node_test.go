@@ -48,7 +48,7 @@ func testConfigs(t *testing.T, disks ...vfs.FS) []Config {
 		}
 		c := Config{
 			ClusterID: "test", ID: nodeID(i), Members: m, FS: disk, DataDir: filepath.Join(data, string(nodeID(i))),
-			MaxValueBytes: 1 << 10, RequestTimeout: 5 * time.Second, ElectionTimeout: testElectionTimeout,
+			MaxValueBytes: 1 << 10, RequestTimeout: 5 * time.Second, ElectionTimeout: testElectionTimeout, lostAfter: testElectionTimeout,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), SegmentBytes: SegmentBytes,
 		}
 		for _, l := range []*net.Listener{&c.HTTP, &c.Peer} {

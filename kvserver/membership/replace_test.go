@@ -1,0 +1,105 @@
+package membership
+
+import (
+	"testing"
+	"time"
+
+	"raftkv/kvserver/failure"
+	"raftkv/raft/members"
+)
+
+// waiting starts a cluster of n1, n2 and n3 with a learner n4 that is to take the place of n3,
+// which was lost, and has not caught up.
+func waiting(t *testing.T) *fakeLog {
+	t.Helper()
+	f := newFakeLog(t, true, "n1", "n2", "n3")
+	f.add(t, "n4", 3)
+	f.set(func() { f.silent["n3"], f.behind["n4"] = true, true })
+	time.Sleep(5 * time.Second)
+	add := newcomer("n4")
+	add.Replaces = "n3"
+	if _, err := f.nodes["n1"].driver.Change(t.Context(), Ask{ID: "add n4", Add: []Addition{add}}); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Goal: a learner that waits for the place of a lost voter does not get it when the voter has
+// come back and is silent for a moment, and stops waiting once it has been healthy for a minute:
+// a restart a week later does not cost the voter its place. Method: n3 comes back before n4 has
+// caught up, is silent for five seconds, is well for more than a minute, and is silent for an
+// hour.
+func TestAVoterThatCameBackKeepsItsPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := waiting(t)
+		defer f.close()
+		quiet := func(is bool, long time.Duration) { f.set(func() { f.silent["n3"] = is }); time.Sleep(long) }
+		votes := func(when string) {
+			t.Helper()
+			if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" {
+				t.Fatalf("%s the voters are %s", when, got)
+			}
+		}
+		quiet(false, time.Second)
+		f.set(func() { f.behind["n4"] = false })
+		time.Sleep(20 * time.Second)
+		quiet(true, 5*time.Second)
+		votes("after n3 was silent for five seconds")
+		quiet(false, 70*time.Second)
+		if m := f.record().Member("n4"); m.Replaces != members.None {
+			t.Errorf("n4 still waits for the place of %s, which is well", m.Replaces)
+		}
+		quiet(true, time.Hour)
+		votes("after n3 was well, and then silent for an hour,")
+	})
+}
+
+// Goal: a learner that waits for the place of a lost voter gets it when it has caught up.
+// Method: n3 stays silent.
+func TestALearnerTakesThePlaceOfALostVoter(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := waiting(t)
+		defer f.close()
+		f.set(func() { f.behind["n4"] = false })
+		time.Sleep(20 * time.Second)
+		if got := joinIDs(f.record().Voters()); got != "n1, n2, n4" {
+			t.Errorf("the voters are %s", got)
+		}
+	})
+}
+
+// Goal: a new leader gives no place away before it has seen the voter silent for a while
+// itself. Method: n2 is elected while n3 is silent, and is asked at once and later.
+func TestANewLeaderDoesNotTakeAVoterForLost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := waiting(t)
+		defer f.close()
+		f.set(func() { f.behind["n4"] = false })
+		f.set(func() { f.newest.Record.Member("n4").Promote = false })
+		time.Sleep(20 * time.Second)
+		f.lead("n2")
+		ask := Ask{ID: "c", Replace: []Replacement{{Old: "n3", New: "n4"}}}
+		// What is asked is only whether n3 may go: n4 is to be ready meanwhile.
+		time.Sleep(time.Second)
+		if _, err := f.nodes["n2"].driver.Plan(ask); failure.KindOf(err).Err != failure.StillAlive {
+			t.Errorf("at once: %v", err)
+		}
+		time.Sleep(20 * time.Second)
+		if _, err := f.nodes["n2"].driver.Change(t.Context(), ask); err != nil {
+			t.Errorf("after a while: %v", err)
+		}
+	})
+}
+
+// Goal: nobody waits for the place of a voter that was removed: its name may come back as
+// another directory. Method: n3 is removed while n4 waits for its place.
+func TestNobodyWaitsForThePlaceOfAMemberThatIsGone(t *testing.T) {
+	v := newView("n1", "n2", "n3").learner("n4").dead("n3").with(func(r *members.Record, _ map[members.ID]Node) { r.Member("n4").Replaces = "n3" })
+	p, err := Decide(v, Ask{ID: "c", Remove: []members.ID{"n3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := p.Wanted.Member("n4"); m.Replaces != members.None {
+		t.Errorf("n4 waits for the place of %s", m.Replaces)
+	}
+}
