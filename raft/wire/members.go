@@ -28,6 +28,7 @@ import (
 // It is replaced as a whole and never changed.
 type servers struct {
 	version    uint64 // index of the newest configuration; 0: the list of Config
+	committed  uint64 // index of the newest committed configuration; 0: none is known
 	generation uint64 // 0: not known
 	level      uint32 // of the cluster; 0: not known, and so the lowest
 	members    map[core.ID]*peer
@@ -88,8 +89,8 @@ func (s *servers) sorted() []*peer {
 // Members is what a transport goes by from the first record of members on.
 type Members struct {
 	// Version is the index of the newest configuration in the log, and Generation its
-	// generation.
-	Version, Generation uint64
+	// generation. Committed is the index of the newest committed one; 0: none is known.
+	Version, Generation, Committed uint64
 	// Level is the level of the cluster: that of the newest committed configuration. A
 	// server that cannot work at it is turned down.
 	Level uint32
@@ -113,17 +114,27 @@ type RemovedDirectory struct {
 }
 
 // SetMembers lets this server talk to those of a configuration: it dials those that are
-// new, and goes on for a while with those that have gone. It may be called by any
-// goroutine, also before Start. The caller must not change m afterwards.
+// new, and goes on for a while with those that have gone. Connections with another directory than
+// the one that a configuration names end. Members without a version are what a server is told
+// that has no configuration yet: they do nothing to one that has. SetMembers may be called by
+// any goroutine, also before Start. The caller must not change m afterwards.
 func (t *Transport) SetMembers(m Members) {
+	for _, p := range t.setMembers(&m) {
+		t.endLives(p, identity.Use{})
+	}
+}
+
+// setMembers is SetMembers, and returns the peers that are connected from another directory
+// than the one that counts now.
+func (t *Transport) setMembers(m *Members) (replaced []*peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
-		return
-	}
 	before := t.now()
+	if t.closed || m.Version == 0 && before.version != 0 {
+		return nil
+	}
 	next := &servers{
-		version: m.Version, generation: m.Generation, level: m.Level,
+		version: m.Version, generation: m.Generation, committed: m.Committed, level: m.Level,
 		members: make(map[core.ID]*peer, len(m.Peers)), guests: maps.Clone(before.guests),
 		removed: make(map[directory]uint64, len(m.Removed)),
 	}
@@ -140,6 +151,9 @@ func (t *Transport) SetMembers(m Members) {
 			p.nudge()
 		}
 		p.pinned = m.Peers[id].Incarnation
+		if none := (identity.Incarnation{}); p.pinned != none && p.use.Incarnation != none && p.use.Incarnation != p.pinned {
+			replaced = append(replaced, p)
+		}
 		next.members[id] = p
 		delete(next.guests, id)
 	}
@@ -155,6 +169,7 @@ func (t *Transport) SetMembers(m Members) {
 			t.startDialling(p)
 		}
 	}
+	return replaced
 }
 
 // startDialling gives a peer its dialler, once. t.mu must be held.

@@ -82,7 +82,7 @@ func (g *grown) close() {
 // madeOf makes the members of a configuration of these servers, for the one of them
 // that is self.
 func madeOf(index uint64, self core.ID, ids ...core.ID) Members {
-	m := Members{Version: index, Generation: 1, Level: levels.Members, Peers: map[core.ID]Peer{}, Removed: map[RemovedDirectory]uint64{}}
+	m := Members{Version: index, Generation: 1, Committed: index, Level: levels.Members, Peers: map[core.ID]Peer{}, Removed: map[RemovedDirectory]uint64{}}
 	for _, id := range ids {
 		if id != self {
 			m.Peers[id] = Peer{Address: addressOf(id)}
@@ -221,6 +221,78 @@ func TestARemovedDirectoryIsTurnedAwayAndTold(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if words := g.told["n2"].words(); words != before {
 			t.Errorf("n2 believes an older configuration: %q", words)
+		}
+	})
+}
+
+// Goal: M12: a removed server is told also where its own log has the entry that removes it and
+// it does not know that this is committed, or where it has a later entry that never was
+// committed. Method: n2 has stored entries at and behind the removal at n1.
+func TestARemovedDirectoryIsToldWhateverItHasStored(t *testing.T) {
+	for _, newest := range []uint64{9, 12} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGrown(t)
+			defer g.close()
+			n1 := g.start("n1", []core.ID{"n2"}, nil)
+			n2 := g.start("n2", []core.ID{"n1"}, nil)
+			stored := madeOf(newest, "n2", "n1", "n2")
+			stored.Committed = 5
+			n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
+			n2.SetMembers(stored)
+			time.Sleep(time.Second)
+			m := madeOf(9, "n1", "n1")
+			m.Removed[RemovedDirectory{"n2", n2.config.Life.Incarnation}] = 9
+			n1.SetMembers(m)
+			time.Sleep(leaveTime + 4*time.Second)
+			if words := g.told["n2"].words(); !strings.HasPrefix(words, "n1: removed at 9") {
+				t.Errorf("with entry %d in its log n2 was told %q", newest, words)
+			}
+		})
+	}
+}
+
+// Goal: when a configuration names another directory for a member, the connections that stand
+// with the old one end: what it answers is not the new one's. Method: n2 is connected when
+// another directory is named.
+func TestADirectoryThatIsReplacedIsTalkedToNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrown(t)
+		defer g.close()
+		n1 := g.start("n1", []core.ID{"n2"}, nil)
+		n2 := g.start("n2", []core.ID{"n1"}, nil)
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
+		n2.SetMembers(madeOf(5, "n2", "n1", "n2"))
+		time.Sleep(time.Second)
+		m := madeOf(7, "n1", "n1", "n2")
+		m.Peers["n2"] = Peer{Address: addressOf("n2"), Incarnation: n2.config.Life.Incarnation}
+		n1.SetMembers(m)
+		if !g.talk("n1", "n2") {
+			t.Fatal("the directory that is named now, as it was before, is not talked to")
+		}
+		m = madeOf(9, "n1", "n1", "n2")
+		m.Peers["n2"] = Peer{Address: addressOf("n2"), Incarnation: newLife().Incarnation}
+		n1.SetMembers(m)
+		if g.talk("n1", "n2") {
+			t.Error("the directory that was replaced answers on the old connection")
+		}
+	})
+}
+
+// Goal: what a server is told that has no configuration yet does nothing to one that has: it
+// keeps its members. Method: n1 is told after it has a configuration.
+func TestWhoHasMembersKeepsThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrown(t)
+		defer g.close()
+		n1 := g.start("n1", []core.ID{"n2"}, nil)
+		n2 := g.start("n2", []core.ID{"n1"}, nil)
+		n1.SetMembers(madeOf(5, "n1", "n1", "n2"))
+		n2.SetMembers(madeOf(5, "n2", "n1", "n2"))
+		time.Sleep(time.Second)
+		n1.SetMembers(Members{Generation: 1, Level: levels.Members})
+		time.Sleep(2 * leaveTime)
+		if !g.talk("n1", "n2") || len(n1.Stats().Peers) != 1 {
+			t.Errorf("n1 has forgotten its members: %+v", n1.Stats())
 		}
 	})
 }

@@ -51,15 +51,16 @@ func (t *Transport) refused(p *peer, r *refusedError) {
 
 // turnedAway takes in that a member says that our directory is none of a member's any
 // more. That counts if the member is the one that we dialled, of our cluster and on the
-// directory that we know, and goes by a configuration that we do not have. One such word
-// is enough: only a committed configuration removes, and only a recovery begins a
+// directory that we know, and goes by a configuration that we do not know to be committed:
+// the removal may stand in our log already, or behind an entry of ours that never was. One
+// such word is enough: only a committed configuration removes, and only a recovery begins a
 // generation.
 func (t *Transport) turnedAway(p *peer, r *refusedError) {
 	by, now, ours := &r.by, t.now(), t.UID()
 	l, err := by.life()
 	counts := err == nil && ours != (core.UID{}) && by.From == p.id && by.To == t.config.ID && by.uid() == ours
 	if r.Reason == ReasonRemoved {
-		counts = counts && by.Generation == now.generation && by.ConfigVer > now.version
+		counts = counts && by.Generation == now.generation && by.ConfigVer > now.committed
 	} else {
 		counts = counts && now.generation != 0 && by.Generation > now.generation
 	}

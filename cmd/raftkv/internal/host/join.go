@@ -112,8 +112,14 @@ func (n *Node) join(ctx context.Context) error {
 	var vain askedInVain
 	for ctx.Err() == nil {
 		for _, address := range n.config.Join.Addresses {
+			if n.isMember() {
+				return nil
+			}
 			joined, err := n.askToJoin(ctx, address)
-			if err == nil {
+			switch {
+			case n.isMember():
+				return nil // the answer is about a question that is settled
+			case err == nil:
 				return n.joined(joined)
 			}
 			if final := (*refusedForGood)(nil); errors.As(err, &final) || vain.tooLong(err, time.Now(), n.config.ElectionTimeout) {
@@ -129,6 +135,17 @@ func (n *Node) join(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// isMember reports whether the record in this node's log names its directory as a member's. A
+// leader may have sent it before an answer to the question to join has come.
+func (n *Node) isMember() bool {
+	r := n.driver.Configurations().Newest.Record
+	if r == nil {
+		return false
+	}
+	m := r.Member(n.config.ID)
+	return m != nil && m.Incarnation == members.Incarnation(n.directory.Life().Incarnation)
 }
 
 // joined takes in what a member has said: from now on the node belongs to that cluster,

@@ -1,11 +1,18 @@
 package host
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"raftkv/kvserver/api"
+	"raftkv/raft/levels"
+	"raftkv/raft/vfs"
 )
 
 // Goal: a server that is to take the place of a voter which is alive does not ask for ever: it
@@ -27,5 +34,40 @@ func TestAServerDoesNotWaitForEverForAVoterToDie(t *testing.T) {
 				t.Fatalf("%s: after %v it gives up: %v", name, after, got)
 			}
 		}
+	}
+}
+
+// Goal: a node that has become a member asks nobody any more whether it may: no answer takes
+// its members away, or ends it. Method: a node that has joined asks servers that refuse it and
+// that let it in, as if its earlier question had had no answer.
+func TestAMemberDoesNotAskToJoin(t *testing.T) {
+	nodes := atLevelThree(t, vfs.NewCrashable())
+	status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
+	var token api.JoinToken
+	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
+		t.Fatalf("a token: %d %s", status, body)
+	}
+	c := joiner(t, nodes[0].config, "n2", token.Token, nodes[0])
+	c.Join.Role = "replica"
+	n2 := runs(t, c)
+	t.Cleanup(func() { n2.Close() })
+	eventually(t, "n2 is a member", func() bool { return n2.isMember() })
+	asked := false
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = true
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"code":"join_refused","detail":"the token is used up"}`)
+	}))
+	defer refuses.Close()
+	n2.config.Join.Addresses = []string{strings.TrimPrefix(refuses.URL, "http://")}
+	if err := n2.join(t.Context()); err != nil || asked {
+		t.Errorf("asked: %v; it ends with %v", asked, err)
+	}
+	late := api.Joined{UID: membersOf(t, nodes[0]).UID, Generation: 1, Level: levels.Newest}
+	if err := n2.joined(late); err != nil {
+		t.Fatal(err)
+	}
+	if peers := len(n2.transport.Stats().Peers); peers != 1 {
+		t.Errorf("a late answer leaves it with %d other members, not 1", peers)
 	}
 }

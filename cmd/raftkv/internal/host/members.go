@@ -176,7 +176,7 @@ func (n *Node) awaitMembers() {
 func (n *Node) membersOf(c raft.Configurations) wire.Members {
 	newest := c.Newest.Record
 	m := wire.Members{
-		Version: c.Newest.Index, Generation: newest.Generation,
+		Version: c.Newest.Index, Generation: newest.Generation, Committed: c.Committed.Index,
 		Peers: map[core.ID]wire.Peer{}, Removed: map[wire.RemovedDirectory]uint64{},
 	}
 	for i := range newest.Members {
