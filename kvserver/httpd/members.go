@@ -215,6 +215,9 @@ func (x *exchange) changeMembers(body []byte, ask membership.Ask, add []api.Memb
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
 		ask := ask
+		if driver.IndexOf(ask.ID) != 0 {
+			add = nil // it was made: nobody need be reached for it any more
+		}
 		for _, one := range add {
 			addition, err := meet(ctx, driver, one)
 			if err != nil {

@@ -28,7 +28,7 @@ func (d *Driver) look(ctx context.Context) {
 	d.waits = why
 	d.mu.Unlock()
 	wanted, changed := d.addresses(&v, time.Now())
-	kept := v.keptPlace()
+	kept, unpinned := v.keptPlace(), v.unpinned()
 	next := d.steer(&v, time.Now())
 	switch {
 	case !v.Settled:
@@ -39,6 +39,8 @@ func (d *Driver) look(ctx context.Context) {
 		r := v.Newest.Record.Clone()
 		r.Level = to
 		d.own(ctx, fmt.Sprintf("the cluster works at level %d from now on", to), v, r, "level")
+	case len(unpinned) > 0:
+		d.own(ctx, fmt.Sprintf("the record names the data directories of %s", joinIDs(unpinned)), v, v.named(unpinned), Upkeep+"pin")
 	case changed:
 		d.own(ctx, "members have new addresses", v, wanted, Upkeep+"addresses")
 	case kept != members.None:
@@ -82,8 +84,8 @@ func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Re
 	_, err := d.reconfigure(ctx, wanted.Changes[len(wanted.Changes)-1].ID, wanted, v.Newest.Index)
 	switch {
 	case err == nil:
-		d.config.Logger.Info(what, "version", v.Newest.Index)
-	case !errors.Is(err, raft.ErrConfigurationChanged) && !errors.Is(err, failure.NoLeader) && !errors.Is(err, failure.ChangeInProgress):
+		d.config.Logger.Info(what, "version", d.Configurations().Newest.Index)
+	case !errors.Is(err, raft.ErrConfigurationChanged) && !errors.Is(err, failure.NoLeader) && !errors.Is(err, raft.ErrChangeInProgress):
 		d.config.Logger.Warn("a change of the members did not succeed; it is tried again", "change", what, "error", err)
 	}
 	return err == nil

@@ -31,12 +31,16 @@ type Result struct {
 // asked, also after leadership was handed to it for this change; or that the outcome is
 // unknown.
 func (d *Driver) Change(ctx context.Context, ask Ask) (Result, error) {
-	for {
+	for patience := time.Now().Add(d.settlePatience()); ; {
 		r, err := d.try(ctx, ask)
-		if !errors.Is(err, raft.ErrConfigurationChanged) {
+		switch {
+		case errors.Is(err, raft.ErrChangeInProgress):
+			if time.Now().After(patience) || !d.awaitMove(ctx) {
+				return Result{}, failure.RetryAfter(failure.ChangeInProgress, time.Second, "another change has not ended, or this leader has not committed anything yet")
+			}
+		case !errors.Is(err, raft.ErrConfigurationChanged):
 			return r, err
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return Result{}, failure.Of(failure.NoLeader, err, "the configuration changed all the time")
 		}
 	}
@@ -68,6 +72,9 @@ func (d *Driver) try(ctx context.Context, ask Ask) (Result, error) {
 		return d.await(ctx, ask.ID, index, Plan{Ask: ask})
 	}
 	d.settle(ctx)
+	if index, taken := d.taken(ask.ID); taken { // the same change was asked for twice at once
+		return d.await(ctx, ask.ID, index, Plan{Ask: ask})
+	}
 	v := d.View()
 	p, err := Decide(v, ask)
 	if err != nil {
@@ -89,10 +96,7 @@ func (d *Driver) try(ctx context.Context, ask Ask) (Result, error) {
 // pin names the data directories of members in the record, and lets the change be tried
 // anew: an error that says so is returned in any case.
 func (d *Driver) pin(ctx context.Context, v View, ids []members.ID) error {
-	wanted := v.Newest.Record.Clone()
-	for _, id := range ids {
-		wanted.Member(id).Incarnation = v.node(id).Shown.Incarnation
-	}
+	wanted := v.named(ids)
 	id := fmt.Sprintf(Upkeep+"pin-%d-%d", v.Term, v.Newest.Index)
 	wanted.Changes = append(wanted.Changes, members.Change{ID: id})
 	if _, err := d.reconfigure(ctx, id, wanted, v.Newest.Index); err != nil {
@@ -109,12 +113,19 @@ func (d *Driver) handOver(ctx context.Context, to members.ID) error {
 	return failure.Of(failure.NoLeader, nil, "node %s is to leave and has handed leadership to %s, which makes the change", d.config.Self, to)
 }
 
-// settle waits a moment for the change before to end.
+// settlePatience is how long a change waits for a good moment.
+func (d *Driver) settlePatience() time.Duration {
+	return max(settlePatience, (healthyTimeouts+1)*d.config.ElectionTimeout)
+}
+
+// settle waits a moment for the change before to end. A leader that was just elected also waits
+// for the first answers of the voters: it cannot know yet who is healthy.
 func (d *Driver) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, settlePatience)
+	ctx, cancel := context.WithTimeout(ctx, d.settlePatience())
 	defer cancel()
-	for !d.View().Settled {
-		if !d.awaitMove(ctx) {
+	for {
+		v := d.View()
+		if v.Settled && (v.Led >= healthyTimeouts*d.config.ElectionTimeout || v.allHealthy()) || !d.awaitMove(ctx) {
 			return
 		}
 	}
@@ -147,8 +158,9 @@ func (d *Driver) taken(id string) (index uint64, taken bool) {
 }
 
 // reconfigure gives a record to consensus and waits until its entry is committed.
-// raft.ErrConfigurationChanged says that the record was made of an older one; every other
-// error is of package failure.
+// raft.ErrConfigurationChanged says that the record was made of an older one, and
+// raft.ErrChangeInProgress that no change may begin yet; every other error is of package
+// failure.
 func (d *Driver) reconfigure(ctx context.Context, id string, wanted members.Record, from uint64) (index uint64, err error) {
 	d.mu.Lock()
 	d.asked[id] = true
@@ -202,7 +214,7 @@ func (d *Driver) outcome(id string, index uint64, err error) (uint64, error) {
 	case errors.Is(err, raft.ErrConfigurationChanged):
 		return 0, raft.ErrConfigurationChanged
 	case errors.Is(err, raft.ErrChangeInProgress):
-		return 0, failure.RetryAfter(failure.ChangeInProgress, time.Second, "another change has not ended, or this leader has not committed anything yet")
+		return 0, raft.ErrChangeInProgress
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrTransferring), errors.Is(err, raft.ErrLost):
 		return 0, failure.Of(failure.NoLeader, err, "leadership changed before the change was made")
 	case errors.Is(err, raft.ErrUnknown):

@@ -66,9 +66,11 @@ type Driver struct {
 	// first entry is committed or refused.
 	asked map[string]bool
 	// stays is what has been seen of the members while this node led in the term staysIn.
-	stays   map[occupant]*stay
-	staysIn uint64
-	waits   string // for what a promotion waits
+	// ledSince is when it was seen to lead.
+	stays    map[occupant]*stay
+	staysIn  uint64
+	ledSince time.Time
+	waits    string // for what a promotion waits
 	// pilot decides about dead members while this node leads; pilotWaits is why it does
 	// nothing about one, pilotActs counts what it has done, and pilotLast was the last of it,
 	// at pilotAt.
@@ -167,14 +169,19 @@ func leads(s *raft.Status) bool { return s.Role == core.Leader }
 // View returns what this node knows at the moment. Only a leader knows of the others.
 func (d *Driver) View() View {
 	s, c := d.config.Consensus.Status(), d.Configurations()
+	nodes := d.nodes(s, c.Newest.Record)
 	d.mu.Lock()
 	holders := d.holders
+	var led time.Duration
+	if leads(s) && d.stays != nil {
+		led = time.Since(d.ledSince)
+	}
 	d.mu.Unlock()
 	return View{
 		Self: d.config.Self, Term: s.Term, Level: d.config.Level, Transport: d.config.Transport,
 		Newest: c.Newest, LostAfter: d.config.LostAfter,
 		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
-		Static:  d.config.Static, UID: s.UID, Nodes: d.nodes(s, c.Newest.Record),
+		Static:  d.config.Static, UID: s.UID, Nodes: nodes, Led: led,
 		Holds: d.holds(), Holders: holders,
 	}
 }

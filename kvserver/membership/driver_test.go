@@ -220,6 +220,7 @@ func TestTheOutcomeOfAChangeIsTold(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2", "n3")
 		defer f.close()
+		time.Sleep(time.Second) // what the leader does by itself is done
 		place := func(c *raft.Reconfiguration, err error) error { c.Placed(99, 1); return err }
 		for name, c := range map[string]struct {
 			decide  func(c *raft.Reconfiguration) error
@@ -291,9 +292,40 @@ func TestADryRunAppendsNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2", "n3")
 		defer f.close()
+		before := f.entries()
 		r, err := f.nodes["n1"].driver.Plan(Ask{ID: "c", Remove: []members.ID{"n3"}})
-		if err != nil || r.State != api.ChangePlanned || joinIDs(r.Plan.After.Voters) != "n1, n2" || f.entries() != 0 {
+		if err != nil || r.State != api.ChangePlanned || joinIDs(r.Plan.After.Voters) != "n1, n2" || f.entries() != before {
 			t.Errorf("%+v, %v, %d entries", r, err, f.entries())
+		}
+	})
+}
+
+// Goal: what a leader has seen of a learner does not count in its next term, and nothing that
+// was seen of one counts for another of the same name: it has to keep up for its whole time
+// again. Method: a leader that has seen a learner keep up is not one for an hour, and leads again.
+func TestATimeOfKeepingUpEndsWithTheTerm(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		f.add(t, "n4", 3)
+		if _, err := f.nodes["n1"].driver.Change(t.Context(), Ask{ID: "add", Add: []Addition{newcomer("n4")}}); err != nil {
+			t.Fatal(err)
+		}
+		ready := func() bool { return f.nodes["n1"].driver.View().Nodes["n4"].Ready }
+		time.Sleep(20 * time.Second)
+		if !ready() {
+			t.Fatal("n4 is not ready after 20 s")
+		}
+		f.lead("n2")
+		time.Sleep(time.Hour)
+		f.lead("n1")
+		time.Sleep(9 * time.Second)
+		if ready() {
+			t.Error("n4 is ready at once, by what was seen an hour ago")
+		}
+		time.Sleep(2 * time.Second)
+		if !ready() {
+			t.Error("n4 is not ready after it has kept up for its time")
 		}
 	})
 }

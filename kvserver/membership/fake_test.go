@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,8 @@ type fakeLog struct {
 	decide func(c *raft.Reconfiguration) error
 	// hold keeps joint configurations from being committed.
 	hold bool
+	// committed, if set, is the newest configuration that is committed.
+	committed *members.Version
 	// listens are the servers that answer at an address.
 	listens map[string]Greeting
 	holding map[members.ID]bool // those that were told to hold the level
@@ -65,6 +68,7 @@ func newFakeLog(t *testing.T, record bool, ids ...members.ID) *fakeLog {
 	for _, id := range ids {
 		f.add(t, id, 3)
 	}
+	synctest.Wait() // the leader names the directories
 	return f
 }
 
@@ -157,6 +161,9 @@ func (n *fakeNode) Status() *raft.Status {
 
 // Transfer implements Consensus.
 func (n *fakeNode) Transfer(_ context.Context, to raft.ID) error {
+	if r := n.log.record(); r != nil && !slices.Contains(r.Voters(), to) {
+		return errors.New("core: it is not another voter of this cluster")
+	}
 	n.log.lead(to)
 	return nil
 }
@@ -236,6 +243,9 @@ func (f *fakeLog) finish() {
 func (f *fakeLog) tell() {
 	f.mu.Lock()
 	c := raft.Configurations{Newest: f.newest, Committed: f.newest}
+	if f.committed != nil {
+		c.Committed = *f.committed
+	}
 	if f.newest.Record != nil && f.newest.Record.Joint() {
 		r := f.newest.Record.Clone()
 		c.Committed = members.Version{Index: f.newest.Index - 10, Record: &r}

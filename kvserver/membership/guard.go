@@ -197,6 +197,7 @@ func (v *View) First(level uint32) members.Record {
 	for _, s := range v.Static {
 		m := r.Member(s.ID)
 		m.Peer, m.HTTP = s.Peer, s.HTTP
+		m.Incarnation = v.directoryOf(s.ID)
 	}
 	return r
 }
@@ -214,6 +215,38 @@ func (v *View) keptPlace() members.ID {
 		}
 	}
 	return members.None
+}
+
+// directoryOf returns the data directory from which a member talks to this leader, zero if it
+// does not. A member that was only heard may still be refused, and so is none.
+func (v *View) directoryOf(id members.ID) members.Incarnation {
+	if n := v.node(id); n.Healthy && n.Shown != nil {
+		return n.Shown.Incarnation
+	}
+	return members.Incarnation{}
+}
+
+// named returns the record with the data directories of members that this leader has heard.
+func (v *View) named(ids []members.ID) members.Record {
+	r := v.Newest.Record.Clone()
+	for _, id := range ids {
+		r.Member(id).Incarnation = v.node(id).Shown.Incarnation
+	}
+	return r
+}
+
+// unpinned returns the members whose data directories the record does not name and this leader
+// knows. One that is not named could not be told, after its removal, that it is one.
+func (v *View) unpinned() (ids []members.ID) {
+	if r := v.Newest.Record; r != nil {
+		for i := range r.Members {
+			m := &r.Members[i]
+			if m.Role != members.Leaving && m.Incarnation == (members.Incarnation{}) && v.directoryOf(m.ID) != m.Incarnation {
+				ids = append(ids, m.ID)
+			}
+		}
+	}
+	return ids
 }
 
 // Promotion returns the change by which the leader gives votes to learners that are

@@ -92,8 +92,14 @@ func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.J
 		return api.Joined{}, failure.Of(failure.NotActive, nil, "the cluster has no record of its members: it works at level 2, and servers join from level 3 on; upgrade all nodes")
 	}
 	change := changeOf(body)
-	if _, taken := record.ChangeOf(change); taken && isDirectoryOf(record.Member(add.ID), add.Incarnation) {
-		return d.joined()
+	if m := record.Member(add.ID); m != nil && m.Incarnation == add.Incarnation {
+		_, taken := record.ChangeOf(change)
+		switch {
+		case taken: // await its end: what is not committed may yet be lost
+			return d.added(ctx, Ask{ID: change})
+		case m.Role != members.Voter: // it joined so long ago that the change is forgotten
+			return d.joined()
+		}
 	}
 	if certified && d.config.Transport.SharesCertificate && add.Replaces != add.ID {
 		return api.Joined{}, failure.Of(failure.JoinRefused, nil, "the nodes of this cluster share one certificate (--peer-identity cluster), which does not say that it is %s's: give %s a token", add.ID, add.ID)
@@ -107,7 +113,12 @@ func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.J
 	if err := d.makeRoom(ctx, &add, change); err != nil {
 		return api.Joined{}, err
 	}
-	r, err := d.Change(ctx, Ask{ID: change, Add: []Addition{add}})
+	return d.added(ctx, Ask{ID: change, Add: []Addition{add}})
+}
+
+// added makes the change that adds a server, and says what the server needs to begin.
+func (d *Driver) added(ctx context.Context, ask Ask) (api.Joined, error) {
+	r, err := d.Change(ctx, ask)
 	if err != nil {
 		return api.Joined{}, err
 	}
@@ -163,10 +174,6 @@ func admit(record *members.Record, add *Addition, text, change string, certified
 // leaveSuffix ends the id of the change that removes the old directory of a member that
 // comes back; what stands before it is the id of the one that adds the new directory.
 const leaveSuffix = "-leave"
-
-func isDirectoryOf(m *members.Member, incarnation members.Incarnation) bool {
-	return m != nil && m.Incarnation == incarnation
-}
 
 // makeRoom removes a voter whose own name a new directory takes over: the old directory
 // goes with a change of its own, since a change does one thing with a node.

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"strings"
@@ -159,6 +160,63 @@ func TestAServerTakesItsOwnPlaceAgain(t *testing.T) {
 		r := f.record()
 		if m := r.Member("n3"); m.Role != members.Learner || m.Incarnation != fresh || !r.IsRemoved("n3", incarnationOf("n3")) {
 			t.Errorf("n3 is %+v, and removed are %+v", m, r.Removed)
+		}
+	})
+}
+
+// Goal: a server hears that it is a member only when that is committed: what is not may still
+// be lost, and the server would never ask again. Method: the entry that adds it is committed
+// late.
+func TestAServerHearsThatItJoinedWhenThatIsCommitted(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		time.Sleep(time.Second)
+		body := joinBody("n4", newToken(t, f, api.JoinTokenWanted{}))
+		f.listen("n4", incarnationOf("n4"))
+		f.set(func() { before := f.newest; f.committed = &before })
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			if joined, err := d.Join(ctx, body); err == nil || f.record().Member("n4") == nil {
+				t.Errorf("before it is committed: %+v", joined)
+			}
+			cancel()
+		}
+		f.set(func() { f.committed = nil })
+		f.tell()
+		if _, err := d.Join(t.Context(), body); err != nil {
+			t.Errorf("when it is committed: %v", err)
+		}
+	})
+}
+
+// Goal: a server that has not heard that it is a member, and asks again after so many changes
+// that the record has forgotten when it joined, gets the same answer; nothing of it is removed.
+// Method: the changes are taken out of the record, and the server asks with its used token, and
+// as one that comes back under its own name.
+func TestAServerThatJoinedLongAgoGetsTheSameAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		d, body := f.nodes["n1"].driver, joinBody("n4", newToken(t, f, api.JoinTokenWanted{}))
+		f.listen("n4", incarnationOf("n4"))
+		if _, err := d.Join(t.Context(), body); err != nil {
+			t.Fatal(err)
+		}
+		f.set(func() { f.newest.Record.Changes = nil })
+		appends := f.entries()
+		for _, replaces := range []string{"", "n4"} {
+			body.Replaces = replaces
+			if replaces != "" {
+				body.Token = ""
+			}
+			if joined, err := d.Join(t.Context(), body); err != nil || joined.UID != f.uid.String() {
+				t.Errorf("in the place of %q: %+v, %v", replaces, joined, err)
+			}
+		}
+		if m := f.record().Member("n4"); m == nil || m.Role != members.Learner || f.entries() != appends || len(f.record().Removed) != 0 {
+			t.Errorf("n4 is %+v, and %d changes were made", m, f.entries()-appends)
 		}
 	})
 }

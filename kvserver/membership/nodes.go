@@ -40,7 +40,7 @@ type stay struct {
 // earlier ones. d.mu is held.
 func (d *Driver) stayOf(term uint64, record *members.Record, id members.ID) *stay {
 	if d.stays == nil || d.staysIn != term {
-		d.stays, d.staysIn = map[occupant]*stay{}, term
+		d.stays, d.staysIn, d.ledSince = map[occupant]*stay{}, term, time.Now()
 	}
 	o := occupant{id: id}
 	if record != nil {
@@ -103,6 +103,7 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.stayOf(s.Term, record, d.config.Self)
 	for i := range s.Peers {
 		id := s.Peers[i].ID
 		n, seen := nodes[id], d.stayOf(s.Term, record, id)

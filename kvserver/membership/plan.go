@@ -242,8 +242,13 @@ func (p *Plan) finish(v *View) {
 	}
 	if !slices.Contains(p.After.Voters, v.Self) {
 		p.Leaves = true
-		if fit := without(p.After.Healthy, v.Self); len(fit) > 0 {
-			p.HandOver = fit[0]
+		// Only who votes already can lead before the change. Where nobody of those that stay
+		// does, the leader makes the change and hands over at its end (R9).
+		for _, id := range p.After.Healthy {
+			if slices.Contains(p.Before.Voters, id) {
+				p.HandOver = id
+				break
+			}
 		}
 	}
 }

@@ -44,7 +44,8 @@ type View struct {
 	Level uint32 // the highest at which this program works
 	Transport
 	// Newest is the configuration in force, and Settled says that a change may begin: it
-	// is committed and not joint, and the leader has committed in its term.
+	// is committed and not joint. Whether the leader has committed in its term, which it must,
+	// consensus says.
 	Newest  members.Version
 	Settled bool
 	// Static are the members of a cluster without a record, with the uid that it has.
@@ -58,6 +59,8 @@ type View struct {
 	// LostAfter is for how long a node must have been silent before its place may be given
 	// away.
 	LostAfter time.Duration
+	// Led is for how long this leader has looked at the members since it was elected.
+	Led time.Duration
 }
 
 // Static is a member of the list with which a cluster began.
@@ -94,6 +97,15 @@ func (v *View) node(id members.ID) Node {
 func (v *View) lost(id members.ID, after time.Duration) bool {
 	n := v.node(id)
 	return !n.Answers && n.Silent >= max(after, v.LostAfter)
+}
+
+// allHealthy reports whether all voters are.
+func (v *View) allHealthy() bool {
+	ids := v.ids()
+	if r := v.Newest.Record; r != nil {
+		ids = r.Voters()
+	}
+	return len(v.healthy(ids)) == len(ids)
 }
 
 // healthy returns those of the nodes that are.
