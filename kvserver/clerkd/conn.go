@@ -9,6 +9,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/txn"
 )
 
 const (
@@ -198,6 +199,21 @@ func (c *conn) count(n int) {
 func answer[M clerkwire.Message](c *conn, kind clerkwire.Kind, number uint32, message M) {
 	c.out.End(clerkwire.AppendFrame(c.out.Begin(), kind, number, message))
 	c.leave(1)
+}
+
+// largeAnswer is from how many bytes on an answer is written only when those before it have
+// left.
+const largeAnswer = 64 << 10
+
+// answerOf is answer for a message that holds a transaction's outcome, which may be large:
+// up to then it takes no memory but what the store shares with it.
+func answerOf[M clerkwire.Message](c *conn, kind clerkwire.Kind, number uint32, o *txn.Outcome, message func() M) {
+	size := o.Bytes()
+	if size < largeAnswer {
+		answer(c, kind, number, message())
+		return
+	}
+	c.out.Later(size, func(dst []byte) []byte { return clerkwire.AppendFrame(dst, kind, number, message()) }, func() { c.leave(1) })
 }
 
 // refuse sends the reason why a request has no other answer.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"time"
 
-	"raftkv/kvserver"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -80,6 +79,7 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 		defer r.server.Bodies().Give(held)
 		ctx, cancel := r.server.OwnContext()
 		defer cancel()
+		conn.out.AwaitRoom(maxOutBytes) // if the connection has ended nobody will see it
 		results, _ := c.Results()
 		outcome, revision, err := d.server.ReadTxn(ctx, who, t, kv.Guard{}, results)
 		d.observer.Clerk(h.Kind, time.Since(begun))
@@ -87,11 +87,22 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 			refuse(err)
 			return
 		}
-		answer(conn, h.Kind.Answer(), h.Number, clerkwire.TxnDone{Revision: revision, Outcome: outcome.Encode()})
+		answerTxn(conn, h, clerkwire.TxnDone{Revision: revision}, outcome)
 	})
 }
 
-// doneOf is the answer to a transaction or the removal of a range.
-func doneOf(e kvserver.Ending) clerkwire.TxnDone {
-	return clerkwire.TxnDone{Revision: e.Result.Revision, Replayed: e.Result.Replayed, Outcome: e.Result.Outcome.Encode()}
+// answerTxn answers a transaction or the removal of a range.
+func answerTxn(c *conn, h clerkwire.Header, done clerkwire.TxnDone, o *txn.Outcome) {
+	answerOf(c, h.Kind.Answer(), h.Number, o, func() clerkwire.TxnDone {
+		done.Outcome = o.Encode()
+		return done
+	})
+}
+
+// answerPrevious answers a write that asked for what was there before.
+func answerPrevious(c *conn, h clerkwire.Header, w clerkwire.Written, o *txn.Outcome) {
+	answerOf(c, h.Kind.Answer(), h.Number, o, func() clerkwire.Written {
+		w.Outcome = string(o.Encode())
+		return w
+	})
 }

@@ -7,12 +7,16 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"raftkv/client"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/kv"
+	"raftkv/kvserver/txn"
 )
 
 // Goal (T1, T3, T4, T5, T6, T7, T8, D1, D2): transactions and removals of ranges over the
@@ -153,5 +157,47 @@ func TestTransactionsHappenOnceThoughAnswersAreLost(t *testing.T) {
 		if stored(s, "log") != want || dialled < 20 {
 			t.Errorf("void: %d connections, %q", dialled, stored(s, "log"))
 		}
+	})
+}
+
+// Goal: the answers that wait for a Clerk which reads nothing take a bounded amount of
+// memory, and come when it reads. Method: transactions that read 1 MiB each, with a write
+// and without; the memory in use before and after.
+func TestLargeAnswersWaitInTheStore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		f := follow(t, s)
+		f.open()
+		f.want(f.write(clerkwire.KindPut, "k", strings.Repeat("x", 1<<20)), clerkwire.KindPut.Answer(), new(clerkwire.Written))
+		get := txn.Op{Kind: txn.Get, Span: txn.Span{From: "k"}}
+		reads := &txn.Txn{Then: []txn.Op{get}}
+		writes := &txn.Txn{Then: []txn.Op{{Kind: txn.Put, Span: txn.Span{From: "other"}}, get}}
+		inUse := func() int64 {
+			synctest.Wait()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		const each = 16
+		before := inUse()
+		wanted := map[uint32]bool{}
+		for range each {
+			wanted[askClerk(f.rawClerk, clerkwire.KindTxn, clerkwire.Txn{Body: reads.Body(2 << 20)})] = true
+			f.seq++
+			wanted[askClerk(f.rawClerk, clerkwire.KindTxn, clerkwire.Txn{Session: f.session, Seq: f.seq, Body: writes.Body(2 << 20)})] = true
+		}
+		if grown := inUse() - before; grown > 10<<20 {
+			t.Errorf("%d answers of 1 MiB that nobody reads keep %d KiB", 2*each, grown>>10)
+		}
+		for range 2 * each {
+			h, body := f.next()
+			var done clerkwire.TxnDone
+			if err := done.Parse(body); err != nil || h.Kind != clerkwire.KindTxn.Answer() || !wanted[h.Number] || len(done.Outcome) < 1<<20 {
+				t.Fatalf("%+v: %v, %d bytes", h, err, len(done.Outcome))
+			}
+			delete(wanted, h.Number)
+		}
+		f.want(f.write(clerkwire.KindPut, "k", ""), clerkwire.KindPut.Answer(), new(clerkwire.Written))
 	})
 }

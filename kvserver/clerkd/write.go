@@ -200,7 +200,7 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, no
 	case refused != nil:
 		conn.refuse(h.Number, *refused)
 	case h.Kind >= clerkwire.KindTxn && r.Outcome != nil:
-		answer(conn, h.Kind.Answer(), h.Number, doneOf(e))
+		answerTxn(conn, h, clerkwire.TxnDone{Revision: r.Revision, Replayed: r.Replayed}, r.Outcome)
 	case h.Kind == clerkwire.KindOpen:
 		answer(conn, clerkwire.KindOpened, h.Number, clerkwire.Opened{Session: r.Session})
 	case h.Kind == clerkwire.KindAcquire:
@@ -212,10 +212,11 @@ func (d *Door) answerWrite(conn *conn, h clerkwire.Header, e kvserver.Ending, no
 			Revision: r.Revision, Version: r.Version, Length: r.Length,
 			Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
 		}
-		if r.Outcome != nil {
-			w.Outcome = string(r.Outcome.Encode())
+		if r.Outcome == nil {
+			answer(conn, h.Kind.Answer(), h.Number, w)
+			return
 		}
-		answer(conn, h.Kind.Answer(), h.Number, w)
+		answerPrevious(conn, h, w, r.Outcome)
 	}
 }
 

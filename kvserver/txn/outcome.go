@@ -35,6 +35,25 @@ type Result struct {
 	Txn           *Outcome // of a nested transaction
 }
 
+// Bytes is about the length of the outcome's encoding.
+func (o *Outcome) Bytes() int {
+	const each = 32 // about what a result or an item takes beside its texts
+	size := 0
+	for i := range o.Results {
+		r := &o.Results[i]
+		size += each
+		for _, all := range [2][]Keyed{r.Items, r.Prev} {
+			for k := range all {
+				size += each + len(all[k].Key) + len(all[k].Value)
+			}
+		}
+		if r.Txn != nil {
+			size += r.Txn.Bytes()
+		}
+	}
+	return size
+}
+
 // Cause says why a transaction was refused.
 type Cause uint8
 
