@@ -126,6 +126,9 @@ func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
 	defer stop()
 	for {
 		token, waits, ttl := s.machine.LockPlace(name, w.lease)
+		if s.machine.Quarantined() != nil { // what it says may be wrong
+			return kv.Result{}, failure.Of(failure.LeadershipLost, nil, "this node found its state to be wrong while the request waited for the lock; it keeps its place: ask another node, with the same lease or idempotency key")
+		}
 		if token != 0 {
 			return kv.Result{Revision: token, Version: uint64(w.lease)}, nil
 		}
@@ -255,6 +258,9 @@ func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease 
 			return 0, err // it may have been revoked meanwhile
 		}
 		token, waits, _ := s.machine.LockPlace(name, lease)
+		if err := s.machine.Quarantined(); err != nil { // what it says may be wrong
+			return 0, err
+		}
 		switch l, alive := s.machine.Lease(lease, false); {
 		case alive && !s.machine.Auth().MayUseLease(who.Author(), l.Owner):
 			return 0, failure.Of(failure.LeaseGone, nil, "there is no lease %d, or not any more", lease)
@@ -278,6 +284,8 @@ func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease 
 		case <-timer.C:
 			expired = true
 		case <-s.leaving:
+			return 0, failure.NodeStopping(nil)
+		case <-s.machine.Lifetime().Done():
 			return 0, failure.NodeStopping(nil)
 		case <-ctx.Done():
 			return 0, failure.NodeStopping(nil)

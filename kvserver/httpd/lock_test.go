@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -9,8 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 )
@@ -369,6 +372,36 @@ func TestAKeyIsNoLock(t *testing.T) {
 			if got := strings.Join(seen, " "); got != want {
 				t.Errorf("%s is told of %s, want %s", query, got, want)
 			}
+		}
+	})
+}
+
+// Goal (K7): a node that has found its state to be wrong says of no lock who holds it, to
+// those that wait already, either. Method: a request that waits and a Clerk's that does, for
+// another lease, when the node finds that.
+func TestAWaitForALockEndsWhenTheStateIsWrong(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		acquire(t, s, "l", `{"ttl":"1h"}`)
+		lease := grant(t, s, `{"ttl":"1h"}`)
+		answers, ends := make(chan answer, 1), make(chan error, 1)
+		go func() { answers <- askJSON(s, "POST", "/v1/locks/l?wait=60s", fmt.Sprintf(`{"lease":%d}`, lease)) }()
+		synctest.Wait()
+		go func() {
+			_, err := s.AwaitLock(t.Context(), &kvserver.Caller{}, "l", lease, 0, time.Minute)
+			ends <- err
+		}()
+		synctest.Wait()
+		begun := time.Now()
+		s.Machine().Quarantine("it is a test")
+		if a := <-answers; a.status != 504 || !strings.Contains(a.body, string(api.OutcomeUnknown)) {
+			t.Errorf("who waits is answered %d, %s", a.status, a.body)
+		}
+		if err := <-ends; !errors.Is(err, failure.Diverged) {
+			t.Errorf("a Clerk is told %v", err)
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("that took %v", took)
 		}
 	})
 }

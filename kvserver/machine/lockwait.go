@@ -102,10 +102,21 @@ func (q *queues) tell(departed []kv.Departure, lost bool, handedOver func(time.D
 		}
 	}
 	if lost {
-		for _, of := range q.byName { // each by itself, in any order
-			for _, woken := range of.waiting {
-				wakeAll(woken)
-			}
+		q.wakeAllLocked()
+	}
+}
+
+// wakeAll wakes all requests that wait.
+func (q *queues) wakeAll() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wakeAllLocked()
+}
+
+func (q *queues) wakeAllLocked() {
+	for _, of := range q.byName { // each by itself, in any order
+		for _, woken := range of.waiting {
+			wakeAll(woken)
 		}
 	}
 }

@@ -49,6 +49,7 @@ func (m *Machine) Quarantine(format string, args ...any) {
 	unknown := failure.Of(failure.LeadershipLost, nil, "this node found its state to be wrong while the write was under way; it may still happen")
 	m.waiting.failWhere(func(*waiter) error { return unknown })
 	m.WakeWatches()
+	m.queues.wakeAll()
 	m.logger.Error("this node stops serving: "+reason,
 		"what to do", "stop this node, move its data directory away for whoever looks into the cause, and start it with --rejoin on an empty one")
 	m.preferNotToLead("its state is wrong", true)
