@@ -31,9 +31,9 @@ func (r *reader) beginWatch(h clerkwire.Header, body []byte) {
 		r.refuse(h, "", failure.Of(failure.BadRequest, nil, "the watch cannot be: %v", err))
 		return
 	}
-	f := r.conn.watches.reserve(h.Number, &m)
-	if f == nil {
-		r.refuse(h, "", failure.Of(failure.BadRequest, nil, "the number %d is that of another watch on this connection", h.Number))
+	f, err := r.conn.watches.reserve(h.Number, &m)
+	if err != nil {
+		r.refuse(h, "", err)
 		return
 	}
 	asked.Woken = f.wake

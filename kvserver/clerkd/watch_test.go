@@ -17,6 +17,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/internal/pipenet"
 	"raftkv/kvserver/kv"
@@ -475,6 +476,32 @@ func TestWatchesOfClerksEndWithTheNode(t *testing.T) {
 		}
 		f.ended()
 	})
+}
+
+// Goal (W13): one connection takes at most 16,384 places for watches, whatever there is room
+// for, and gives them back. Method: places are reserved until one is refused; one is given
+// back.
+func TestAConnectionHasALimitOfWatches(t *testing.T) {
+	var m watches
+	m.set(nil)
+	var last *watched
+	for i := range uint32(maxWatches) {
+		f, err := m.reserve(i, new(clerkwire.Watch))
+		if err != nil {
+			t.Fatalf("watch %d: %v", i, err)
+		}
+		last = f
+	}
+	if maxWatches != 16_384 {
+		t.Errorf("the limit is %d", maxWatches)
+	}
+	if _, err := m.reserve(maxWatches, new(clerkwire.Watch)); !errors.Is(err, failure.TooManyWatches) {
+		t.Errorf("one more: %v", err)
+	}
+	m.forget(last)
+	if _, err := m.reserve(maxWatches, new(clerkwire.Watch)); err != nil {
+		t.Errorf("behind the end of one: %v", err)
+	}
 }
 
 // Goal (W13): watches have room of their own, bounded by their number and by what their

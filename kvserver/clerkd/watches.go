@@ -2,6 +2,7 @@ package clerkd
 
 import (
 	"container/heap"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 	signOfLife = time.Duration(watch.Silence) * time.Millisecond
 	// slowAfter is how long a watch may have no credit.
 	slowAfter = time.Minute
+	// maxWatches bounds the watches on one connection, so that one Clerk does not take
+	// the places of all.
+	maxWatches = 1 << 14
 	// maxCredit bounds what a client can have returned and not been sent.
 	maxCredit = 64 << 20
 )
@@ -70,16 +74,21 @@ func (m *watches) set(c *conn) {
 	m.conn, m.signal, m.all = c, make(chan struct{}, 1), map[uint32]*watched{}
 }
 
-// reserve takes the number of a watch that is being put in place; nil if it is taken.
-func (m *watches) reserve(number uint32, asked *clerkwire.Watch) *watched {
+// reserve takes the number of a watch that is being put in place. The error says why it
+// cannot be.
+func (m *watches) reserve(number uint32, asked *clerkwire.Watch) (*watched, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.all[number] != nil {
-		return nil
+	switch {
+	case m.all[number] != nil:
+		return nil, failure.Of(failure.BadRequest, nil, "the number %d is that of another watch on this connection", number)
+	case len(m.all) >= maxWatches:
+		after := time.Duration(1+rand.N(8)) * time.Second
+		return nil, failure.RetryAfter(failure.TooManyWatches, after, "too many watches are open on this connection (limit %d); end some, or open another connection", maxWatches)
 	}
 	f := &watched{watches: m, number: number, prev: asked.Prev, keysOnly: asked.KeysOnly, credit: clerkwire.FirstCredit, place: -1}
 	m.all[number] = f
-	return f
+	return f, nil
 }
 
 // forget gives back the number of a watch that could not be put in place. Whoever asked
