@@ -9,7 +9,7 @@ var clerkwireMutants = []mutant{
 	inFile("Q6", "a consistency that is unknown is taken for stale", "kvserver/clerkwire/message.go",
 		"if v > uint64(Stale) {", "if v > uint64(Stale)+1 {", "test ./kvserver/clerkwire", "test ./kvserver/clerkd"),
 	inFile("Q5", "the last answers are lost when a connection closes", "kvserver/clerkwire/outbox.go",
-		"if o.dead || len(o.pending) == 0 {", "if o.closing || len(o.pending) == 0 {", "test ./kvserver/clerkwire", "test ./kvserver/clerkd"),
+		"if o.dead || len(o.pending) == 0 && len(o.later) == 0 {", "if o.closing || len(o.pending) == 0 && len(o.later) == 0 {", "test ./kvserver/clerkwire", "test ./kvserver/clerkd"),
 	inFile("Q3", "what was begun may be left unfinished for ever", "kvserver/clerkwire/reader.go",
 		"_ = f.conn.SetReadDeadline(time.Now().Add(StallTimeout))", "_ = f.conn.SetReadDeadline(time.Time{})", "test ./kvserver/clerkwire", "test ./kvserver/clerkd"),
 	inFile("Q4", "the end of a connection inside of a frame looks like one between two", "kvserver/clerkwire/reader.go",

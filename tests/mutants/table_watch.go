@@ -22,7 +22,7 @@ var watchMutants = []mutant{
 	inWatch("WT10", "a watch that fell behind while it looked is not woken", "watch/hub.go",
 		"\tif c.behind {\n\t\tc.rouse()\n\t}\n}\n\n// History", "}\n\n// History"),
 	inWatch("WT11", "a stream without a majority goes on for ever", "watch/stream.go",
-		"func (s *Stream) Unconfirmed(now Millis) {\n\ts.asked = false\n", "func (s *Stream) Unconfirmed(now Millis) {\n\ts.asked, s.confirmed = false, now\n"),
+		"func (s *Stream) Unconfirmed(at Millis) {\n\ts.asked = false\n", "func (s *Stream) Unconfirmed(at Millis) {\n\ts.asked, s.unheard = false, at\n"),
 	inWatch("WT12", "a stream is silent for too long", "watch/stream.go",
 		"Silence Millis = 15_000", "Silence Millis = 45_000"),
 	inWatch("WT13", "a mirror is reset as often as the history is gone", "watch/stream.go",
