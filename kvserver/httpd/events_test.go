@@ -27,7 +27,7 @@ func (w *watching) nextNamed(name string) sseEvent {
 	return sseEvent{}
 }
 
-// Goal (I11, I14 of the page): a viewer is shown everything first, then only what changes,
+// Goal (I15): a viewer is shown everything first, then only what changes,
 // as it happens; what happens is told with its story within a second and a half; a viewer
 // that comes back with its last id is told what it missed, and one with an unknown id is
 // shown everything.

@@ -59,6 +59,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"fields of core.Raft", func() []string { return CheckRaftFields(tree) }},
 		{"paper", func() []string { return CheckPaper(tree, read(dir, "docs/paper.md")) }},
 		{"bugs", func() []string { return CheckBugs(tree, read(dir, "docs/bugs.md")) }},
+		{"tests in documents", func() []string { return CheckTestNames(tree, Documents(dir)) }},
 		{"lines of documents", func() []string { return CheckLines(Documents(dir)) }},
 		{"routes", func() []string { return CheckRoutes(tree, Documents(dir)) }},
 	} {

@@ -244,6 +244,21 @@ func CheckBugs(t *Tree, document string) (complaints []string) {
 	return complaints
 }
 
+// CheckTestNames demands that every test exists that a document names in backquotes. A name
+// that ends with an underscore stands for all tests that begin so.
+func CheckTestNames(t *Tree, documents map[string]string) (complaints []string) {
+	for _, name := range sortedKeys(documents) {
+		for _, quoted := range quotedTest.FindAllStringSubmatch(documents[name], -1) {
+			if len(t.foldersWithTest(quoted[1])) == 0 {
+				complaints = append(complaints, fmt.Sprintf("%s names %s, and there is no such test", name, quoted[1]))
+			}
+		}
+	}
+	return complaints
+}
+
+var quotedTest = regexp.MustCompile("`(Test\\w+)`")
+
 // foldersWithTest returns the folders that declare a test of that name, or one
 // that begins so if the name ends with an underscore.
 func (t *Tree) foldersWithTest(name string) (folders []string) {

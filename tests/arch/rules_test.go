@@ -299,6 +299,13 @@ func TestBugsAreHeldToTheCode(t *testing.T) {
 	expect(t, "no entry", CheckBugs(tree, "# Bugs\n"), "has no entry")
 }
 
+// Goal: a document cannot go on naming a test that is gone. Method: a small tree and names.
+func TestNamesOfTestsAreHeldToTheCode(t *testing.T) {
+	tree := source{"raft/wal/a_test.go": "package wal\nfunc TestKept() {}\nfunc TestBroken_One() {}\n"}.tree(t)
+	expect(t, "as it should be", CheckTestNames(tree, map[string]string{"docs/a.md": "`TestKept` and `TestBroken_`, and TestGone as a word"}))
+	expect(t, "a test that is gone", CheckTestNames(tree, map[string]string{"docs/a.md": "`TestKept`", "docs/b.md": "| `TestGone` |"}), "docs/b.md names TestGone")
+}
+
 // Goal: a package that grows without end is found, and an exception that nobody needs,
 // too. Method: a tree with packages of 25 and 26 files, tests not counted.
 func TestAPackageOfManyFilesIsSeen(t *testing.T) {

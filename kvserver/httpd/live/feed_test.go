@@ -81,7 +81,7 @@ func random(rng *rand.Rand, depth int) map[string]any {
 	return o
 }
 
-// Goal (I11 of the page): whatever happens to the documents, a viewer that looks now and
+// Goal: whatever happens to the documents, a viewer that looks now and
 // then, comes back, or was away for too long has what they hold, and has seen each notice
 // once that came while it looked.
 // Method: random documents; the viewers apply merge patches by their rule, on their own; 100
