@@ -125,7 +125,7 @@ func TestAStageThatCannotBeIsRefused(t *testing.T) {
 		arguments []string
 		says      string
 	}{
-		{[]string{"dev", "--scenario", "hamlet"}, "choose one of figure8, leader-crash, partition, snapshot, split-vote"},
+		{[]string{"dev", "--scenario", "hamlet"}, "choose one of figure8, leader-crash, partition, rejoin, snapshot, split-vote"},
 		{[]string{"dev", "--scenario", "figure8", "--nodes", "3"}, "needs 5 nodes, and there are 3; add --nodes 5 --fresh"},
 		{[]string{"dev", "--panel", "--tls"}, "leave out --tls"},
 		{[]string{"dev", "--panel", "--port", "1"}, "choose 2 or more"},
