@@ -273,5 +273,16 @@ func inBubble(t *testing.T, test func(t *testing.T)) { t.Helper(); synctest.Test
 // set changes the log while nodes run on it.
 func (f *fakeLog) set(change func()) { f.mu.Lock(); defer f.mu.Unlock(); change() }
 
+// edit puts a changed record in the place of the newest one, which the nodes read, and tells
+// them.
+func (f *fakeLog) edit(change func(*members.Record)) {
+	f.set(func() {
+		r := f.newest.Record.Clone()
+		change(&r)
+		f.newest.Record = &r
+	})
+	f.tell()
+}
+
 // entries returns how many records were appended.
 func (f *fakeLog) entries() int { f.mu.Lock(); defer f.mu.Unlock(); return f.appends }

@@ -204,7 +204,7 @@ func TestAServerThatJoinedLongAgoGetsTheSameAnswer(t *testing.T) {
 		if _, err := d.Join(t.Context(), body); err != nil {
 			t.Fatal(err)
 		}
-		f.set(func() { f.newest.Record.Changes = nil })
+		f.edit(func(r *members.Record) { r.Changes = nil })
 		appends := f.entries()
 		for _, replaces := range []string{"", "n4"} {
 			body.Replaces = replaces
@@ -304,7 +304,7 @@ func TestACertificateLetsAServerJoinWhereThatIsSet(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2")
 		defer f.close()
-		f.set(func() { f.newest.Record.Member("n1").Peer = "n1:1" })
+		f.edit(func(r *members.Record) { r.Member("n1").Peer = "n1:1" })
 		f.listen("n4", incarnationOf("n4"))
 		ask := func(at, from members.ID, b api.Join) (answer api.PeerJoined) {
 			t.Helper()
@@ -387,7 +387,7 @@ func TestASharedCertificateLetsNobodyJoin(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, true, "n1")
 		defer f.close()
-		f.set(func() { f.newest.Record.Settings.JoinBy = members.JoinByCertificate })
+		f.edit(func(r *members.Record) { r.Settings.JoinBy = members.JoinByCertificate })
 		f.listen("n4", incarnationOf("n4"))
 		d := f.nodes["n1"].driver
 		d.config.Transport = Transport{RequiresTLS: true, SharesCertificate: true}

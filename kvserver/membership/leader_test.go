@@ -98,7 +98,8 @@ func TestTheSameChangeTwiceAtOnceIsMadeOnce(t *testing.T) {
 		defer f.close()
 		d := f.nodes["n1"].driver
 		time.Sleep(time.Second)
-		f.set(func() { f.newest.Record.Put(members.Member{ID: "n4", Role: members.Learner, Added: 2}); f.hold = true })
+		f.edit(func(r *members.Record) { r.Put(members.Member{ID: "n4", Role: members.Learner, Added: 2}) })
+		f.set(func() { f.hold = true })
 		begun := make(chan error, 1)
 		go func() {
 			_, err := d.Change(t.Context(), Ask{ID: "before", Demote: []members.ID{"n3"}})

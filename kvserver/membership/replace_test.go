@@ -75,7 +75,7 @@ func TestANewLeaderDoesNotTakeAVoterForLost(t *testing.T) {
 		f := waiting(t)
 		defer f.close()
 		f.set(func() { f.behind["n4"] = false })
-		f.set(func() { f.newest.Record.Member("n4").Promote = false })
+		f.edit(func(r *members.Record) { r.Member("n4").Promote = false })
 		time.Sleep(20 * time.Second)
 		f.lead("n2")
 		ask := Ask{ID: "c", Replace: []Replacement{{Old: "n3", New: "n4"}}}
