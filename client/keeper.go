@@ -362,7 +362,7 @@ func (l *Lease) release(ctx context.Context, g grant) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if l.releasing[g]--; l.releasing[g] == 0 {
+	if l.releasing[g]--; l.releasing[g] <= 0 { // settled may have forgotten it
 		delete(l.releasing, g)
 	}
 	return err

@@ -222,8 +222,9 @@ const (
 
 // authTable returns the table of identities by which this node decides now.
 func (s *Server) authTable() *auth.Table {
+	shut := s.shut.Load() // first: when it ends, the table that ended it is there
 	t := s.machine.Auth()
-	if s.shut.Load() && t.State() != auth.Enforcing {
+	if shut && t.State() != auth.Enforcing {
 		return auth.ShutTable()
 	}
 	return t
@@ -232,7 +233,8 @@ func (s *Server) authTable() *auth.Table {
 // Enforces reports whether the cluster enforces identities, as far as this node has applied
 // the log. known is false while it is shut.
 func (s *Server) Enforces() (enforces, known bool) {
-	return s.machine.Auth().State() == auth.Enforcing, !s.shut.Load()
+	known = !s.shut.Load() // first, as in authTable
+	return s.machine.Auth().State() == auth.Enforcing, known
 }
 
 // unshutEvery is how often a node that is shut looks whether it knows better.

@@ -77,9 +77,12 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 	}
 	d.work.Go(func() {
 		defer r.server.Bodies().Give(held)
+		if !conn.out.AwaitRoom(maxOutBytes) {
+			refuse(failure.Stopping) // the connection has ended and nobody will see it
+			return
+		}
 		ctx, cancel := r.server.OwnContext()
 		defer cancel()
-		conn.out.AwaitRoom(maxOutBytes) // if the connection has ended nobody will see it
 		results, _ := c.Results()
 		outcome, revision, err := d.server.ReadTxn(ctx, who, t, kv.Guard{}, results)
 		d.observer.Clerk(h.Kind, time.Since(begun))

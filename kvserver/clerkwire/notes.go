@@ -177,11 +177,11 @@ func (p *Pieces) AddChange(revision uint64, events int, event func(i int) Event)
 func (p *Pieces) array(n int)     { p.room = msgpack.AppendArray(p.room, n) }
 func (p *Pieces) number(n uint64) { p.room = msgpack.AppendUint(p.room, n) }
 
-// bytes writes a byte string, and hands on what has gathered where a piece is full and
-// something is behind it.
+// bytes writes a byte string, and hands on what has gathered where a piece is full. More of
+// the string is always behind that.
 func (p *Pieces) bytes(b []byte) {
 	p.room = msgpack.AppendBytesHeader(p.room, len(b))
-	for p.send != nil && len(p.room)+len(b) > pieceLimit {
+	for p.send != nil && len(b) > 0 && len(p.room)+len(b) > pieceLimit {
 		n := max(pieceLimit-len(p.room), 0)
 		p.room = append(p.room, b[:n]...)
 		b = b[n:]

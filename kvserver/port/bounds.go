@@ -30,16 +30,17 @@ func (p *Port) take(conn net.Conn) *Conn {
 		p.refused++
 		return nil
 	}
-	places := p.config.MaxConnections
-	if !ip.IsLoopback() {
-		places -= min(loopbackReserve, p.config.MaxConnections/2)
-	}
-	if len(p.all) >= places && !p.evictLocked(false) {
+	// The strangers' share comes first: nobody makes room for one that gets no place.
+	stranger := !ip.IsLoopback()
+	if stranger && p.strangers >= max(p.config.MaxConnections/strangersShare, 1) && p.config.Strict != nil && p.config.Strict() && !p.evictLocked(true) {
 		p.refused++
 		return nil
 	}
-	stranger := !ip.IsLoopback()
-	if stranger && p.strangers >= max(p.config.MaxConnections/strangersShare, 1) && p.config.Strict != nil && p.config.Strict() && !p.evictLocked(true) {
+	places := p.config.MaxConnections
+	if stranger {
+		places -= min(loopbackReserve, p.config.MaxConnections/2)
+	}
+	if len(p.all) >= places && !p.evictLocked(false) {
 		p.refused++
 		return nil
 	}
@@ -56,8 +57,7 @@ func (p *Port) take(conn net.Conn) *Conn {
 
 // evictLocked closes some connections whose clients keep the server waiting and
 // reports whether there were any: one in sixteen at once, so that looking for
-// them costs little for each.
-// With strangers, only theirs.
+// them costs little for each. With strangers set it closes connections of strangers only.
 func (p *Port) evictLocked(strangers bool) bool {
 	type candidate struct {
 		conn  *Conn

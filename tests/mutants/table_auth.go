@@ -39,7 +39,7 @@ var authMutants = []mutant{
 	inService("AU21", "TestAForwardedWriteCounts", "what a node forwards counts for whoever caused the connection", "clerkd/kinds.go",
 		" || h.Kind == clerkwire.KindForward {", " {"),
 	inService("AU22", "TestARestartedNode", "a node that was restarted serves everybody until its log says that identities are enforced", "access.go",
-		"\tif s.shut.Load() && t.State() != auth.Enforcing {\n", "\tif false {\n"),
+		"\tif shut && t.State() != auth.Enforcing {\n", "\tif shut && t == nil {\n"),
 	inService("AU23", "TestAReadOfIdentities", "a read of identities is decided when it comes, and not by what it shows", "access.go",
 		"\tif err := s.Allow(who, right, auth.Range{}); err != nil {\n\t\treturn nil, err // it may", "\tif err := s.Allow(who, right, auth.Range{}); err != nil && who == nil {\n\t\treturn nil, err // it may"),
 	inService("AU24", "TestAWaitForALockEnds", "a request that waits for a lock is decided when it comes", "lock.go",

@@ -49,14 +49,17 @@ const (
 // holderTimeouts election timeouts if that is longer, while the voter is said to be alive. By
 // then a leader has seen the silence of one that is lost. One that is not must not lose its
 // place to a server that was left running, when it is silent for a while much later.
+// The time begins anew behind holderGap without that answer: then there may be a new leader,
+// which has not seen any silence yet.
 const (
 	holderPatience = 30 * time.Second
 	holderTimeouts = 30
+	holderGap      = 5 * time.Second
 )
 
 // askedInVain remembers since when a server has been told that the voter whose place it is to
-// take is alive.
-type askedInVain struct{ since time.Time }
+// take is alive, and when it was told that last.
+type askedInVain struct{ since, last time.Time }
 
 // tooLong takes an answer in, and reports whether the voter has been alive for as long as the
 // server may ask.
@@ -64,9 +67,10 @@ func (a *askedInVain) tooLong(answer error, now time.Time, electionTimeout time.
 	if alive := (*holderAlive)(nil); !errors.As(answer, &alive) {
 		return false
 	}
-	if a.since.IsZero() {
+	if now.Sub(a.last) > holderGap {
 		a.since = now
 	}
+	a.last = now
 	return now.Sub(a.since) >= max(holderPatience, holderTimeouts*electionTimeout)
 }
 
@@ -189,20 +193,6 @@ func (n *Node) peerJoin(ctx context.Context, from members.ID, body []byte) []byt
 	line.TookMs = float64(time.Since(begun).Microseconds()) / 1000
 	audit.Put(line)
 	return text
-}
-
-// noteReload notes in the audit that the files of certificates of a port were taken, or why
-// they were not.
-func (n *Node) noteReload(port string, refused error) {
-	audit := n.config.Access.Audit
-	if audit == nil || audit.Reserve() != nil {
-		return // the log has it
-	}
-	line := access.Line{Time: time.Now(), Node: string(n.config.ID), Action: "reload " + port, Outcome: string(api.OutcomeApplied)}
-	if refused != nil {
-		line.Outcome, line.Code = string(api.OutcomeNotApplied), string(api.CodePreconditionFailed)
-	}
-	audit.Put(line)
 }
 
 // refusedForGood is a refusal that asking again does not change.

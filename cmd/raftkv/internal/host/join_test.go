@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
@@ -32,6 +34,12 @@ func TestAServerDoesNotWaitForEverForAVoterToDie(t *testing.T) {
 			}
 			if got, want := vain.tooLong(answer, begun.Add(after), c.timeout), after >= c.gaveUp && answer == alive; got != want {
 				t.Fatalf("%s: after %v it gives up: %v", name, after, got)
+			}
+		}
+		// A new leader has seen no silence yet, however long there was none before it.
+		for _, after := range []time.Duration{3 * time.Minute, 3*time.Minute + time.Second} {
+			if vain.tooLong(alive, begun.Add(after), c.timeout) {
+				t.Errorf("%s: it gives up %v behind a time without a leader", name, after)
 			}
 		}
 	}
@@ -70,4 +78,39 @@ func TestAMemberDoesNotAskToJoin(t *testing.T) {
 	if peers := len(n2.transport.Stats().Peers); peers != 1 {
 		t.Errorf("a late answer leaves it with %d other members, not 1", peers)
 	}
+}
+
+// Goal (S7): a node that joins notes that it must not serve before it knows who may do what, so
+// that it is shut at its next start, too, if it is killed before it knows; and takes the note
+// back where nobody enforces identities. Method: a node joins, and its mark is read.
+func TestAJoinerIsShutUntilItKnows(t *testing.T) {
+	nodes := atLevelThree(t, vfs.NewCrashable())
+	status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
+	var token api.JoinToken
+	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
+		t.Fatalf("a token: %d %s", status, body)
+	}
+	c := joiner(t, nodes[0].config, "n2", token.Token, nodes[0])
+	n2, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n2.Close() })
+	if shut, err := n2.shut(); err != nil || shut != kvserver.ShutUntilCurrent {
+		t.Errorf("it begins as %v, %v", shut, err)
+	}
+	marked := func() string {
+		m, err := secure.ReadMark(c.FS, c.DataDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Identities
+	}
+	if marked() != secure.Enforces {
+		t.Errorf("the mark is %q", marked())
+	}
+	if err := n2.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it knows that nobody enforces identities", func() bool { n2.rememberIdentities(); return marked() == "" })
 }

@@ -14,6 +14,7 @@ import (
 	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd"
 	"raftkv/raft"
@@ -102,7 +103,11 @@ func (n *Node) shut() (kvserver.Shut, error) {
 	switch {
 	case err != nil:
 		return kvserver.NotShut, err
-	case mark.Identities == secure.Enforces, n.Joins():
+	case n.Joins():
+		// It may be killed between the record of members and what the log says of
+		// identities. rememberIdentities takes the note back if it was wrong.
+		return kvserver.ShutUntilCurrent, secure.Remember(n.config.FS, n.config.DataDir, true)
+	case mark.Identities == secure.Enforces:
 		return kvserver.ShutUntilCurrent, nil
 	case mark.Identities == secure.Begins:
 		return kvserver.ShutUntilSet, nil
@@ -120,6 +125,20 @@ func (n *Node) rememberIdentities() {
 	if err := secure.Remember(n.config.FS, n.config.DataDir, enforces); err != nil {
 		n.logger.Error("that identities are enforced cannot be noted in the data directory; at its next start this node may serve old data to others before it has read its log", "error", err)
 	}
+}
+
+// noteReload notes in the audit that the files of certificates of a port were taken, or why
+// they were not.
+func (n *Node) noteReload(port string, refused error) {
+	audit := n.config.Access.Audit
+	if audit == nil || audit.Reserve() != nil {
+		return // the log has it
+	}
+	line := access.Line{Time: time.Now(), Node: string(n.config.ID), Action: "reload " + port, Outcome: string(api.OutcomeApplied)}
+	if refused != nil {
+		line.Outcome, line.Code = string(api.OutcomeNotApplied), string(api.CodePreconditionFailed)
+	}
+	audit.Put(line)
 }
 
 // describeTransport adds to a status how the node's ports speak.
