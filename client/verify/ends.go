@@ -45,15 +45,13 @@ func RunEnds(ctx context.Context, clerks []*client.Clerk, config Config) (Report
 	calls, endCalls := context.WithCancel(context.Background())
 	defer endCalls()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, endCalls) })()
-	first, cancel := context.WithTimeout(calls, config.Timeout)
-	page, err := clerks[0].List(first, config.Prefix)
-	cancel()
+	begins, err := newestRevision(calls, clerks[0], &config)
 	if err != nil {
-		return Report{}, fmt.Errorf("reading where the watch is to begin: %w", err)
+		return Report{}, err
 	}
 	watching, endWatching := context.WithCancel(calls)
 	var looking sync.WaitGroup
-	w := clerks[0].NewWatcher(client.Prefix(config.Prefix), client.AfterRevision(page.Revision))
+	w := clerks[0].NewWatcher(client.Prefix(config.Prefix), client.AfterRevision(begins))
 	looking.Go(func() { e.look(watching, w) })
 	many := config
 	many.Clients = livesPerClient * config.Clients

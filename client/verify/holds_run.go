@@ -22,14 +22,12 @@ func RunLocks(ctx context.Context, clerks []*client.Clerk, config Config) (Repor
 	calls, endCalls := context.WithCancel(context.Background())
 	defer endCalls()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, endCalls) })()
-	first, cancel := context.WithTimeout(calls, config.Timeout)
-	page, err := clerks[0].List(first, config.Prefix)
-	cancel()
+	begins, err := newestRevision(calls, clerks[0], &config)
 	if err != nil {
-		return Report{}, fmt.Errorf("reading where the watch is to begin: %w", err)
+		return Report{}, err
 	}
 	names := locksOf(&config)
-	options := []client.WatchOption{client.Prefix(config.Prefix), client.AfterRevision(page.Revision), client.ProgressEvery(500 * time.Millisecond)}
+	options := []client.WatchOption{client.Prefix(config.Prefix), client.AfterRevision(begins), client.ProgressEvery(500 * time.Millisecond)}
 	for _, name := range names {
 		options = append(options, client.WatchLock(name))
 	}

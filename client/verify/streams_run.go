@@ -29,6 +29,17 @@ type follower struct {
 	end    *atomic.Uint64 // revision to which it must come; 0: not known yet
 }
 
+// newestRevision returns the revision behind which a watch sees all that a run writes.
+func newestRevision(ctx context.Context, clerk *client.Clerk, config *Config) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, config.Timeout)
+	defer cancel()
+	page, err := clerk.List(ctx, config.Prefix)
+	if err != nil {
+		return 0, fmt.Errorf("reading where the watches are to begin: %w", err)
+	}
+	return page.Revision, nil
+}
+
 // RunStreams drives the cluster like Run, by writes, and follows the keys by watches of
 // several kinds, which the Clerks spread over the servers. What these are brought is then
 // compared with what was written. The cluster must work at level 3.
@@ -36,13 +47,11 @@ func RunStreams(ctx context.Context, clerks []*client.Clerk, config Config) (Rep
 	calls, endCalls := context.WithCancel(context.Background())
 	defer endCalls()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, endCalls) })()
-	first, cancel := context.WithTimeout(calls, config.Timeout)
-	page, err := clerks[0].List(first, config.Prefix)
-	cancel()
+	begins, err := newestRevision(calls, clerks[0], &config)
 	if err != nil {
-		return Report{}, fmt.Errorf("reading where the watches are to begin: %w", err)
+		return Report{}, err
 	}
-	s := newStreams(config.Prefix, page.Revision)
+	s := newStreams(config.Prefix, begins)
 	var following sync.WaitGroup
 	var end atomic.Uint64
 	watching, endWatching := context.WithCancel(context.Background())
@@ -50,7 +59,7 @@ func RunStreams(ctx context.Context, clerks []*client.Clerk, config Config) (Rep
 	for i := range config.followers() {
 		f := &follower{
 			streams: s, config: &config, clerk: clerks[i%len(clerks)], rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-			name: fmt.Sprintf("watch %d", i), prefix: config.Prefix, prev: i%2 == 0, state: i%4 == 2, jumps: i%4 == 1, from: page.Revision, end: &end,
+			name: fmt.Sprintf("watch %d", i), prefix: config.Prefix, prev: i%2 == 0, state: i%4 == 2, jumps: i%4 == 1, from: begins, end: &end,
 		}
 		if i%4 == 3 {
 			f.prefix += "k1"
@@ -69,7 +78,8 @@ func RunStreams(ctx context.Context, clerks []*client.Clerk, config Config) (Rep
 		limit = interruptedGrace
 	}
 	defer time.AfterFunc(limit, endWatching).Stop()
-	if page, err = clerks[0].List(watching, config.Prefix); err != nil {
+	page, err := clerks[0].List(watching, config.Prefix)
+	if err != nil {
 		s.missing("reading how far the watches must come: %v", err)
 		endWatching()
 	}
