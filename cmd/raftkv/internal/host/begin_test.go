@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -127,13 +126,9 @@ func TestNodesThatAreStartedAlikeMakeOneCluster(t *testing.T) {
 		t.Fatalf("removing n3: %d %s", status, body)
 	}
 	nodes[2].Close()
-	status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
-	var token api.JoinToken
-	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
-		t.Fatalf("a token: %d %s", status, body)
-	}
+	token := joinToken(t, nodes[0], "{}")
 	c := again(t, configs[2], vfs.NewCrashable())
-	c.LevelMax, c.Join = levels.Newest, Join{Addresses: []string{nodes[0].Address()}, Token: token.Token}
+	c.LevelMax, c.Join = levels.Newest, Join{Addresses: []string{nodes[0].Address()}, Token: token}
 	nodes[2] = runs(t, c)
 	eventually(t, "n3 is a member again", func() bool {
 		return strings.Contains(roles(membersOf(t, nodes[0])), "n3 learner") || votes(t, nodes[0], "n1", "n2", "n3")

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,12 +49,8 @@ func TestAServerDoesNotWaitForEverForAVoterToDie(t *testing.T) {
 // that let it in, as if its earlier question had had no answer.
 func TestAMemberDoesNotAskToJoin(t *testing.T) {
 	nodes := atLevelThree(t, vfs.NewCrashable())
-	status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
-	var token api.JoinToken
-	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
-		t.Fatalf("a token: %d %s", status, body)
-	}
-	c := joiner(t, nodes[0].config, "n2", token.Token, nodes[0])
+	token := joinToken(t, nodes[0], "{}")
+	c := joiner(t, nodes[0].config, "n2", token, nodes[0])
 	c.Join.Role = "replica"
 	n2 := runs(t, c)
 	t.Cleanup(func() { n2.Close() })
@@ -85,12 +80,8 @@ func TestAMemberDoesNotAskToJoin(t *testing.T) {
 // back where nobody enforces identities. Method: a node joins, and its mark is read.
 func TestAJoinerIsShutUntilItKnows(t *testing.T) {
 	nodes := atLevelThree(t, vfs.NewCrashable())
-	status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
-	var token api.JoinToken
-	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
-		t.Fatalf("a token: %d %s", status, body)
-	}
-	c := joiner(t, nodes[0].config, "n2", token.Token, nodes[0])
+	token := joinToken(t, nodes[0], "{}")
+	c := joiner(t, nodes[0].config, "n2", token, nodes[0])
 	n2, err := New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,17 @@ func membersOf(t *testing.T, n *Node) api.Members {
 	return m
 }
 
+// joinToken has a node make a join token of a wish, which is JSON.
+func joinToken(t *testing.T, n *Node, wish string) string {
+	t.Helper()
+	status, body := post(t, n, "POST", "/v1/join-tokens", wish)
+	var token api.JoinToken
+	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
+		t.Fatalf("a token: %d %s", status, body)
+	}
+	return token.Token
+}
+
 // roles writes who is a member as what.
 func roles(m api.Members) string {
 	var each []string
@@ -124,12 +135,8 @@ func TestAClusterGrowsAndShrinksUnderLoad(t *testing.T) {
 		})
 	}
 	grow := func(id core.ID) {
-		status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
-		var token api.JoinToken
-		if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
-			t.Fatalf("a token: %d %s", status, body)
-		}
-		n, err := New(joiner(t, configs[0], id, token.Token, nodes[0]))
+		token := joinToken(t, nodes[0], "{}")
+		n, err := New(joiner(t, configs[0], id, token, nodes[0]))
 		if err != nil {
 			t.Fatal(err)
 		}

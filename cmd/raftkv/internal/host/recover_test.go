@@ -6,7 +6,6 @@ import (
 
 	"raftkv/cmd/raftkv/internal/recovery"
 	"raftkv/kvserver"
-	"raftkv/kvserver/api"
 	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
 )
@@ -61,12 +60,8 @@ func TestTheNodeThatIsLeftGoesOn(t *testing.T) {
 			t.Errorf("a node that was left behind ends with %v", err)
 		}
 	}
-	status, body = post(t, alone, "POST", "/v1/join-tokens", `{"for":"n2"}`)
-	var token api.JoinToken
-	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
-		t.Fatalf("a token: %d %s", status, body)
-	}
-	fresh := joiner(t, nodes[1].config, "n2", token.Token, alone)
+	token := joinToken(t, alone, `{"for":"n2"}`)
+	fresh := joiner(t, nodes[1].config, "n2", token, alone)
 	fresh.LevelMax = levels.Newest
 	back := runs(t, fresh)
 	t.Cleanup(func() { back.Close() })

@@ -1,12 +1,10 @@
 package host
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
-	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
@@ -59,12 +57,8 @@ func TestANodeThatLostItsDiskComesBackByTheRecord(t *testing.T) {
 	disks := []vfs.FS{vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable()}
 	nodes := atLevelThree(t, disks...)
 	put(t, nodes[0], "k", "v")
-	status, body := post(t, nodes[0], "POST", "/v1/join-tokens", "{}")
-	var token api.JoinToken
-	if err := json.Unmarshal([]byte(body), &token); err != nil || status != 201 {
-		t.Fatalf("a token: %d %s", status, body)
-	}
-	config := joiner(t, nodes[0].config, "n6", token.Token, nodes[0])
+	token := joinToken(t, nodes[0], "{}")
+	config := joiner(t, nodes[0].config, "n6", token, nodes[0])
 	config.Join.Role = "replica" // else it would vote in the place of the node that left
 	sixth := runs(t, config)
 	t.Cleanup(func() { sixth.Close() })
