@@ -227,8 +227,8 @@ func (d *Door) serveEvents(x *exchange) error {
 	}
 }
 
-// writeFeed gathers what there is to tell, if it is time and no other viewer does. The
-// stories are told aside: a node that hangs must not keep the statuses of the others.
+// writeFeed gathers the news, if it is time and no other viewer does. A node that hangs keeps
+// the statuses for a second at most. The stories take longer and are told aside.
 func (d *Door) writeFeed(x *exchange) {
 	feed := d.peers.feed
 	if feed.Turn("status", time.Now(), fmt.Sprint(d.config.Recorder.Newest()), live.Rest) {

@@ -1,13 +1,13 @@
-// Package live is what those who look at a cluster are told as it happens: documents that
-// change, of which only the changes are sent, and notices, which are sent once. It is a
-// plain object with a lock; who calls it gathers what there is to tell, and sends it.
+// Package live keeps the news of a cluster for the viewers of its page: documents that
+// change, of which a viewer gets the changes alone, and notices, which it gets once. A Feed is
+// a plain object with a lock. Its caller gathers the news and sends them.
 //
-// The mental model is a board in a hall. Whoever comes by when it is old writes it anew
-// (Turn), and all others read what has changed since they looked last (After). So many
-// viewers cost what one costs, and without viewers nothing is done at all.
+// A feed works like a board in a hall. The first viewer that finds it old writes it anew
+// (Turn), and all others read the changes since they looked last (After). Sixteen viewers
+// cost as much as one, and without viewers nothing is done at all.
 //
-// What a viewer missed is kept for a while. A viewer that was away for longer, or comes
-// from another board, is shown everything.
+// The feed keeps the newest frames. A viewer that missed more, or comes from another feed,
+// is shown everything.
 package live
 
 import (
@@ -23,9 +23,9 @@ import (
 )
 
 const (
-	// MaxViewers is how many may look at the same time.
+	// MaxViewers bounds the viewers at one time.
 	MaxViewers = 16
-	// Beat is how often a viewer looks whether there is anything new.
+	// Beat is the pause between two looks of a viewer.
 	Beat = 250 * time.Millisecond
 	// Rest is for how long what was gathered is new enough, if nothing is known to have
 	// happened.

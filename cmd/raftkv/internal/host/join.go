@@ -141,8 +141,9 @@ func (n *Node) join(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// isMember reports whether the record in this node's log names its directory as a member's. A
-// leader may have sent it before an answer to the question to join has come.
+// isMember reports whether the record in this node's log names its directory as a member's.
+// After a restart the leader may have sent that record before a node answers the question to
+// join.
 func (n *Node) isMember() bool {
 	r := n.driver.Configurations().Newest.Record
 	if r == nil {
