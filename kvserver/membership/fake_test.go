@@ -23,17 +23,19 @@ const (
 // fakeLog is the log of a cluster of which every member is up to date at once. One of
 // them leads.
 type fakeLog struct {
-	mu      sync.Mutex
-	leader  members.ID
-	term    uint64
-	newest  members.Version
-	uid     members.UID
-	nodes   map[members.ID]*fakeNode
-	static  []members.ID
-	silent  map[members.ID]bool
-	unheard members.ID // no other node has heard it
-	behind  map[members.ID]bool
-	appends int // of changes
+	mu     sync.Mutex
+	leader members.ID
+	term   uint64
+	newest members.Version
+	uid    members.UID
+	// transport is what the nodes' configurations say of their connections.
+	transport Transport
+	nodes     map[members.ID]*fakeNode
+	static    []members.ID
+	silent    map[members.ID]bool
+	unheard   members.ID // no other node has heard it
+	behind    map[members.ID]bool
+	appends   int // of changes
 	// decide, if set, is asked what becomes of a change; nil commits it.
 	decide func(c *raft.Reconfiguration) error
 	// hold keeps joint configurations from being committed.
@@ -59,7 +61,12 @@ type fakeNode struct {
 // newFakeLog returns a cluster of these members, which n1 leads; the level is 3 if they
 // have a record.
 func newFakeLog(t *testing.T, record bool, ids ...members.ID) *fakeLog {
-	f := &fakeLog{leader: "n1", term: 1, uid: members.UID{7}, nodes: map[members.ID]*fakeNode{}, static: ids, silent: map[members.ID]bool{}, behind: map[members.ID]bool{}, listens: map[string]Greeting{}, holding: map[members.ID]bool{}, deaf: map[members.ID]bool{}, older: map[members.ID]bool{}}
+	return newFakeLogOver(t, Transport{}, record, ids...)
+}
+
+// newFakeLogOver returns a cluster whose nodes are connected like this.
+func newFakeLogOver(t *testing.T, transport Transport, record bool, ids ...members.ID) *fakeLog {
+	f := &fakeLog{transport: transport, leader: "n1", term: 1, uid: members.UID{7}, nodes: map[members.ID]*fakeNode{}, static: ids, silent: map[members.ID]bool{}, behind: map[members.ID]bool{}, listens: map[string]Greeting{}, holding: map[members.ID]bool{}, deaf: map[members.ID]bool{}, older: map[members.ID]bool{}}
 	if record {
 		r := members.First(f.uid, 3, ids)
 		r.Stamp(2)
@@ -80,7 +87,7 @@ func (f *fakeLog) add(t *testing.T, id members.ID, level uint32) *fakeNode {
 		static = append(static, Static{ID: s, Peer: string(s) + ":1"})
 	}
 	n.driver = New(Config{
-		Self: id, Level: level, Consensus: n, Holding: n, Static: static, ElectionTimeout: fakeTimeout,
+		Self: id, Level: level, Consensus: n, Holding: n, Static: static, ElectionTimeout: fakeTimeout, Transport: f.transport,
 		Dial: func(_ context.Context, address string) (Greeting, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -385,12 +385,11 @@ func TestASharedCertificateLetsNobodyJoin(t *testing.T) {
 		}
 	}
 	inBubble(t, func(t *testing.T) {
-		f := newFakeLog(t, true, "n1")
+		f := newFakeLogOver(t, Transport{RequiresTLS: true, SharesCertificate: true}, true, "n1")
 		defer f.close()
 		f.edit(func(r *members.Record) { r.Settings.JoinBy = members.JoinByCertificate })
 		f.listen("n4", incarnationOf("n4"))
 		d := f.nodes["n1"].driver
-		d.config.Transport = Transport{RequiresTLS: true, SharesCertificate: true}
 		body, err := json.Marshal(joinBody("n4", ""))
 		if err != nil {
 			t.Fatal(err)
