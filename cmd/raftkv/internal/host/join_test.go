@@ -12,6 +12,7 @@ import (
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
 )
@@ -72,6 +73,31 @@ func TestAMemberDoesNotAskToJoin(t *testing.T) {
 	}
 	if peers := len(n2.transport.Stats().Peers); peers != 1 {
 		t.Errorf("a late answer leaves it with %d other members, not 1", peers)
+	}
+}
+
+// Goal: a node is said to serve once a request would be served, and not while it is shut
+// because it does not know yet who may do what. Method: a cluster of one begins with
+// identities in its own file, which enforces them some time after the node leads; ask as
+// soon as it is said to serve.
+func TestANodeThatIsShutIsNotSaidToServe(t *testing.T) {
+	c := atNewestLevel(testConfigs(t, vfs.NewCrashable()))[0]
+	hash := auth.HashOf("a secret")
+	own, err := auth.NewBreakGlass([]auth.FileEntry{{Name: "ops", Rights: []string{"auth"}, TokenID: "glass000", TokenHash: fmt.Sprintf("%x", hash[:])}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Access.BreakGlass = own
+	if err := c.FS.MkdirAll(c.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := (secure.Mark{Identities: secure.Begins}).Write(c.FS, c.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	node := startNodes(t, []Config{c})[0]
+	defer node.Close()
+	if status, _, body := ask(t, node, "GET", "/v1/kv/k", ""); status != 401 {
+		t.Errorf("a stranger is told %d %s, want 401", status, body)
 	}
 }
 

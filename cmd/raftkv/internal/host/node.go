@@ -242,9 +242,10 @@ func (n *Node) Leading() (term uint64, leads bool) {
 // reports whether a read would succeed.
 func (n *Node) AwaitServing(ctx context.Context) bool {
 	for {
-		_, err := n.raft.ReadIndex(ctx)
-		if err == nil {
-			return true
+		if server := n.loaded.Load(); server != nil {
+			if _, err := server.Ready(ctx); err == nil {
+				return true
+			}
 		}
 		select {
 		case <-ctx.Done():
