@@ -82,6 +82,29 @@ func TestOneBatchIsOneWriteAndOneSync(t *testing.T) {
 	}
 }
 
+// Goal: a thousand batches take a thousand writes and a thousand syncs, and each change of
+// segments two more of both, so one too many in fifty is noticed. Method: count the
+// operations of each Save; Prepare is called between them, as a node does when it has time.
+func TestAThousandBatchesAreAThousandWritesAndSyncs(t *testing.T) {
+	fsys := vfs.NewFaulty(vfs.NewCrashable())
+	o := testOptions(fsys)
+	o.SegmentBytes = 4 * MinSegmentBytes
+	w, _, err := Open(o)
+	must(t, err)
+	defer w.Close()
+	writes, syncs := 0, 0
+	for i := range uint64(1000) {
+		must(t, w.Prepare())
+		writes, syncs = writes-fsys.Count(vfs.OpWrite), syncs-fsys.Count(vfs.OpSync)
+		must(t, w.Save(&core.Write{Seq: i + 1, Term: 1, From: i + 1, Entries: []core.Entry{core.NewEntry(i+1, 1, core.KindCommand, make([]byte, 300))}}))
+		writes, syncs = writes+fsys.Count(vfs.OpWrite), syncs+fsys.Count(vfs.OpSync)
+	}
+	changes := w.Stats().Segments - 1
+	if want := 1000 + 2*changes; changes == 0 || writes != want || syncs != want {
+		t.Errorf("1,000 batches took %d writes and %d syncs with %d changes of segments, want %d of both", writes, syncs, changes, want)
+	}
+}
+
 // Goal: a batch never spans segments: one that does not fit goes to the next,
 // one that is larger than a segment gets a segment of its own size. Method:
 // batches of all sizes around the limits, read back one by one.
