@@ -11,6 +11,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/machine"
+	"raftkv/raft"
 )
 
 // Server serves the store of one node: it is the hall behind the doors, of HTTP and
@@ -177,8 +178,11 @@ func (s *Server) Describe(err error) Refusal {
 	return r
 }
 
-// UID returns the cluster's uid as 32 hexadecimal digits, "" while it is not known.
-func (s *Server) UID() string { return s.config.Consensus.Status().UID.String() }
+// UID tells clusters of one name apart.
+type UID = raft.UID
+
+// UID returns the cluster's uid, zero while it is not known.
+func (s *Server) UID() UID { return s.config.Consensus.Status().UID }
 
 // Integrity returns the results so far of comparing this node's state with its
 // peers'. The caller may keep it.

@@ -62,7 +62,7 @@ func (s *Server) Watch(ctx context.Context, r WatchRequest) (*Watching, error) {
 	if err := s.awaitLevel(ctx, kv.LevelHistory, "watches"); err != nil {
 		return nil, err
 	}
-	if uid := s.UID(); r.Cluster != "" && r.Cluster != uid {
+	if uid := s.UID().String(); r.Cluster != "" && r.Cluster != uid {
 		return nil, failure.Of(failure.OtherCluster, nil, "the bookmark is of the cluster %.40q, and this is %q: read the state and go on from its revision", r.Cluster, uid)
 	}
 	if s.WatchesEnd() {

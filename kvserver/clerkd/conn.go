@@ -28,7 +28,7 @@ const (
 type conn struct {
 	door *Door
 	out  *clerkwire.Outbox
-	uid  string // of the cluster, as the greeting has said; "" if it was not known
+	uid  kvserver.UID // of the cluster, as the greeting has said; zero if it was not known
 	// watches are those on the connection; see watches.
 	watches watches
 	// maxInFlight is how many requests are served at the same time.
@@ -56,7 +56,7 @@ type conn struct {
 
 // newConn returns a connection on which greeting is the first to leave, which
 // names the cluster's uid.
-func newConn(d *Door, uid, greeting string, who kvserver.Caller) *conn {
+func newConn(d *Door, uid kvserver.UID, greeting string, who kvserver.Caller) *conn {
 	c := &conn{door: d, uid: uid, maxInFlight: maxInFlight, out: clerkwire.NewOutbox(), first: who}
 	c.who.Store(&who)
 	c.lifetime, c.end = context.WithCancel(context.Background())

@@ -83,7 +83,7 @@ func (d *Door) Protocols() []string { return []string{clerkwire.Protocol, clerkw
 func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve func(net.Conn, *bufio.Reader), leave func(), err error) {
 	uid, limits := d.server.UID(), clerkwire.Requests
 	known, _ := d.server.Configuration()
-	c := newConn(d, uid, d.greeting(protocol, uid, known), who)
+	c := newConn(d, uid, d.greeting(protocol, uid.String(), known), who)
 	c.told, c.follows = known, protocol == clerkwire.Protocol2 && from == nil
 	switch {
 	case protocol == clerkwire.Protocol2 && from != nil:

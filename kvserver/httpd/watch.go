@@ -249,7 +249,7 @@ func progressOf(text string) (time.Duration, error) {
 
 // watchFormat is the form of what the client is sent.
 func (x *exchange) watchFormat() events.Format {
-	return events.Format{Lines: accepts(x.r.Header, api.MediaNDJSON), Node: x.door.nodeID, ClusterUID: x.door.server.UID()}
+	return events.Format{Lines: accepts(x.r.Header, api.MediaNDJSON), Node: x.door.nodeID, ClusterUID: x.door.server.UID().String()}
 }
 
 // awaitChange waits, if the request asks for that, until something that is selected was

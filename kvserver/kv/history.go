@@ -136,8 +136,16 @@ type history struct {
 
 func (h *history) len() int { return int(h.next - h.first) }
 
-// chunkAt returns the number of the chunk that holds a position.
+// chunkAt returns the number of the chunk that holds a position. Each put asks for the
+// first chunk and the last one, so those are found without a search.
 func (h *history) chunkAt(position uint64) int {
+	n := len(h.chunks)
+	switch {
+	case n == 1 || position < h.chunks[1].first:
+		return 0
+	case position >= h.chunks[n-1].first:
+		return n - 1
+	}
 	return sort.Search(len(h.chunks), func(i int) bool { return h.chunks[i].first > position }) - 1
 }
 
