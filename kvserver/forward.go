@@ -50,6 +50,23 @@ func (s *Server) CheckForwarded(cluster string) error {
 	return failure.Of(failure.NoLeader, nil, "the request was forwarded from cluster %.40q and node %s belongs to cluster %q", cluster, s.config.NodeID, s.config.ClusterID)
 }
 
+// CheckUID refuses a request that was meant for another cluster of this one's name, as its
+// uid says; "" names none. writes says that the request may change something: it is refused
+// as well while this node does not know its own cluster's uid, which a leader learns with
+// the first entry of its term.
+func (s *Server) CheckUID(uid string, writes bool) error {
+	own := s.UID()
+	switch {
+	case uid == "" || uid == own.String():
+		return nil
+	case own != UID{}:
+		return failure.Of(failure.NoLeader, nil, "the request is for the cluster %q with the uid %.40q, and node %s belongs to another cluster of that name", s.config.ClusterID, uid, s.config.NodeID)
+	case writes:
+		return failure.Of(failure.NoLeader, nil, "the request is for the cluster with the uid %.40q, and node %s does not know the uid of its own yet; retry", uid, s.config.NodeID)
+	}
+	return nil
+}
+
 // leadsNot refuses a forwarded write where the leader is not: it goes no further.
 func (s *Server) leadsNot() error {
 	return failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)

@@ -55,7 +55,8 @@ const (
 	HeaderLeaderAddr = "Kv-Leader-Addr"
 	// HeaderClusterUID is the cluster's uid, 32 hexadecimal digits, which
 	// distinguishes clusters of one name. It is omitted while the server does not
-	// know it.
+	// know it. In a request it says for which cluster that is: another one of the same
+	// name refuses it. Servers send it with all that they ask of each other.
 	HeaderClusterUID = "Kv-Cluster-Uid"
 	// HeaderConfiguration is the number of the newest committed configuration of the
 	// members that the server knows, a ConfigurationNumber. It also stands on the answers

@@ -26,6 +26,9 @@ import (
 type ForwarderConfig struct {
 	NodeID    string
 	ClusterID string // a node of another cluster takes nothing from this one
+	// UID, if not nil, gives the cluster's uid, "" while it is not known. Another cluster
+	// of the same name takes nothing either. It must not block.
+	UID func() string
 	// ClientAddr gives the host:port where a node takes client requests, "" if that
 	// is not known. It must not block.
 	ClientAddr func(id string) string
@@ -82,6 +85,9 @@ func NewForwarder(config ForwarderConfig) *Forwarder {
 		config.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
+	}
+	if config.UID == nil {
+		config.UID = func() string { return "" }
 	}
 	config.Patience = cmp.Or(config.Patience, connectPatience)
 	f := &Forwarder{config: config, routes: map[string]*route{}}
@@ -244,6 +250,10 @@ func (f *Forwarder) open(node, address string, token auth.Secret) (*link, error)
 func (f *Forwarder) greet(conn net.Conn, node, address string, token auth.Secret) (early *bufio.Reader, err error) {
 	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol2 +
 		"\r\n" + api.HeaderForwarded + ": " + f.config.NodeID + "\r\n" + api.HeaderCluster + ": " + f.config.ClusterID + "\r\n"
+	uid := f.config.UID()
+	if uid != "" {
+		request += api.HeaderClusterUID + ": " + uid + "\r\n"
+	}
 	if !token.IsZero() {
 		request += "Authorization: Bearer " + token.Reveal() + "\r\n"
 	}
@@ -267,6 +277,10 @@ func (f *Forwarder) greet(conn net.Conn, node, address string, token auth.Secret
 		return nil, fmt.Errorf("%w: it answers %s", errStranger, response.Status)
 	case h.Get(api.HeaderNode) != node || h.Get(api.HeaderCluster) != f.config.ClusterID:
 		return nil, fmt.Errorf("%w: it is node %.40q of cluster %.40q", errStranger, h.Get(api.HeaderNode), h.Get(api.HeaderCluster))
+	case uid != "" && h.Get(api.HeaderClusterUID) == "":
+		return nil, errors.New("it does not know the uid of its cluster yet")
+	case uid != "" && h.Get(api.HeaderClusterUID) != uid:
+		return nil, fmt.Errorf("%w: it belongs to another cluster of this name, with the uid %.40q", errStranger, h.Get(api.HeaderClusterUID))
 	}
 	return early, nil
 }

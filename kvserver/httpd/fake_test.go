@@ -78,6 +78,7 @@ type settings struct {
 	bodyGrace, answerGrace time.Duration
 	unmeasured             bool
 	frames                 bool // writes go to the leader as commands
+	uid                    func() string
 	Describe               func(*api.Status)
 	page                   page.Mode // "": on
 }
@@ -153,7 +154,7 @@ func wired(c settings) (*testServer, error) {
 		Problem: func(err error) []byte { return s.door.Problem(err) }, Logger: c.Logger,
 	})
 	s.peers = NewPeers(PeersConfig{
-		NodeID: c.NodeID, ClusterID: c.ClusterID, Peers: c.Peers, ClientAddr: c.ClientAddr,
+		NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, Peers: c.Peers, ClientAddr: c.ClientAddr,
 		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger,
 	})
 	c.AskDigests = s.peers.AskDigests
@@ -175,7 +176,7 @@ func wired(c settings) (*testServer, error) {
 	if c.frames {
 		// A busy machine must not send a command over HTTP that a test wants in a frame.
 		s.frames = clerkd.NewForwarder(clerkd.ForwarderConfig{
-			NodeID: c.NodeID, ClusterID: c.ClusterID, ClientAddr: c.ClientAddr, Patience: time.Minute, Logger: c.Logger,
+			NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, ClientAddr: c.ClientAddr, Patience: time.Minute, Logger: c.Logger,
 		})
 		door.Forwarder = s.frames
 	}

@@ -206,6 +206,32 @@ func TestAForwardedRequestGoesNoFurther(t *testing.T) {
 	wantStatus(t, ask(p.leader, "PUT", "/v1/kv/k", "v", api.HeaderForwarded, "n3", api.HeaderCluster, "c1"), 201)
 }
 
+// Goal (audit 15): a write that is forwarded goes to no other cluster of the same name, by
+// either road, nor does anything else that nodes ask of each other. Method: the leader's
+// client address leads to a node with the right id and name, and another uid, or none yet.
+func TestAForwardedWriteGoesToNoOtherClusterOfTheSameName(t *testing.T) {
+	own := raft.UID{1}
+	for name, uid := range map[string]raft.UID{"another": {2}, "none yet": {}} {
+		for _, frames := range []bool{true, false} {
+			p := newPairWith(t, func(c *settings) {
+				c.frames, c.LeaderWait = frames, time.Millisecond
+				c.uid = func() string { return own.String() }
+			})
+			p.leaderLog.Set(func(s *raft.Status) { s.UID = uid })
+			p.followerLog.Set(func(s *raft.Status) { s.UID = own })
+			wantProblem(t, ask(p.follower, "PUT", "/v1/kv/k", "v"), 503, api.CodeNoLeader, api.OutcomeNotApplied)
+			if n := p.leaderLog.Attempts(); n != 0 {
+				t.Errorf("%s, frames %v: the other cluster took the write", name, frames)
+			}
+			if status, err := p.follower.peers.Ask(t.Context(), "n2", "GET", "/v1/integrity?at=1", nil, new(api.Digest)); err != nil || (status == 200) != (uid == raft.UID{}) {
+				t.Errorf("%s: asked for a digest it answers %d, %v", name, status, err)
+			}
+			p.leaderLog.Set(func(s *raft.Status) { s.UID = own })
+			wantStatus(t, ask(p.follower, "PUT", "/v1/kv/k", "v"), 201)
+		}
+	}
+}
+
 // Goal: while no connection can be made, nothing happened, and the node goes on
 // looking for a leader.
 // Method: nothing listens at the leader's address, or no address is known; then

@@ -30,7 +30,10 @@ import (
 type PeersConfig struct {
 	NodeID    string
 	ClusterID string // requests carried to another cluster are refused there
-	Peers     []string
+	// UID, if not nil, gives the cluster's uid, "" while it is not known. Every request
+	// names it, and another cluster of the same name refuses that. It must not block.
+	UID   func() string
+	Peers []string
 	// Others, if not nil, names the nodes that are asked for digests at the moment, in
 	// place of Peers.
 	Others func() []string
@@ -86,6 +89,9 @@ func NewPeers(config PeersConfig) *Peers {
 	if config.Shortage == nil {
 		config.Shortage = func(error) {}
 	}
+	if config.UID == nil {
+		config.UID = func() string { return "" }
+	}
 	if config.Dial == nil {
 		config.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
@@ -135,6 +141,7 @@ func (p *Peers) Ask(ctx context.Context, peer, method, path string, body []byte,
 	if body != nil {
 		request.Header.Set("Content-Type", api.MediaJSON)
 	}
+	p.name(request.Header)
 	response, err := p.transport.RoundTrip(request)
 	if err != nil {
 		return 0, err
@@ -148,6 +155,13 @@ func (p *Peers) Ask(ctx context.Context, peer, method, path string, body []byte,
 		err = json.Unmarshal(text, answer)
 	}
 	return response.StatusCode, err
+}
+
+// name says in a request for which cluster it is.
+func (p *Peers) name(h http.Header) {
+	if uid := p.config.UID(); uid != "" {
+		h.Set(api.HeaderClusterUID, uid)
+	}
 }
 
 // relayedAnswer is the leader's answer, read whole.
@@ -262,6 +276,7 @@ func (p *Peers) outgoing(ctx context.Context, address string, x *exchange, body 
 	header.Set(api.HeaderForwarded, p.config.NodeID)
 	header.Set(api.HeaderCluster, p.config.ClusterID)
 	header.Set(api.HeaderRequestID, x.id)
+	p.name(header)
 	request := &http.Request{
 		Method: x.r.Method,
 		// The path as it came: in a key every byte counts.
@@ -339,6 +354,8 @@ func (p *Peers) askStatuses(g gathering) []api.OverviewNode {
 				all[i].Error = err.Error()
 			case status.Node != peer || status.Cluster != p.config.ClusterID:
 				all[i].Error = fmt.Sprintf("node %.64q of cluster %.64q answers at its address", status.Node, status.Cluster)
+			case status.UID != "" && p.config.UID() != "" && status.UID != p.config.UID():
+				all[i].Error = fmt.Sprintf("another cluster of this name answers at its address, with the uid %.40q", status.UID)
 			default:
 				all[i].Status = status
 			}
@@ -361,6 +378,7 @@ func (p *Peers) askPeer(ctx context.Context, token auth.Secret, peer, path, quer
 	if !token.IsZero() {
 		request.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
+	p.name(request.Header)
 	response, err := p.transport.RoundTrip(request.WithContext(ctx))
 	switch {
 	case ctx.Err() != nil:

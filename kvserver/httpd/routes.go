@@ -239,6 +239,11 @@ func (d *Door) dispatch(r route) func(*exchange) error {
 			return err
 		}
 		defer x.letOut()
+		if uid := x.r.Header[api.HeaderClusterUID]; len(uid) > 0 {
+			if err := d.server.CheckUID(uid[0], r.Method != http.MethodGet); err != nil {
+				return err
+			}
+		}
 		class := x.class()
 		if !class.HasQueue() {
 			if err := x.checkFirst(class); err != nil {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
 
 	"raftkv/raft/core"
@@ -49,4 +50,11 @@ func (n *Node) fileFailed(err error) {
 		return
 	}
 	n.raft.Fail(err)
+}
+
+// clusterUID returns what gives the cluster's uid, "" while this node does not know it. It
+// does not block: the directory is asked only now, for what it knew when the node began.
+func (n *Node) clusterUID() func() string {
+	before := n.directory.UID()
+	return func() string { return cmp.Or(n.raft.Status().UID, before).String() }
 }
