@@ -52,6 +52,10 @@ func (r *reader) forward(h clerkwire.Header) bool {
 		f.refuse(err)
 		return true
 	}
+	if !m.Intact() {
+		f.refuse(failure.Of(failure.NoLeader, nil, "the command came to node %s damaged: its checksum is not %08x; retry", r.door.config.NodeID, m.Sum))
+		return true
+	}
 	f.deadline = f.begun.Add(min(m.Left, r.door.config.RequestTimeout))
 	if f.command, err = kv.DecodeCommand(m.Command); err != nil {
 		f.refuse(failure.Of(failure.BadRequest, err, "%s", err.Error()))

@@ -51,7 +51,12 @@ func newForwarding(t *testing.T, s *testServer) *rawClerk {
 
 // forwardCommand sends a command.
 func forwardCommand(r *rawClerk, c kv.Command) uint32 {
-	return askClerk(r, clerkwire.KindForward, clerkwire.Forward{RequestID: "asked", Left: time.Minute, Command: kv.EncodeCommand(c)})
+	return forwardBytes(r, kv.EncodeCommand(c))
+}
+
+// forwardBytes sends the bytes of a command.
+func forwardBytes(r *rawClerk, b []byte) uint32 {
+	return askClerk(r, clerkwire.KindForward, clerkwire.Forward{RequestID: "asked", Left: time.Minute, Command: b, Sum: clerkwire.SumOf(b)})
 }
 
 // done reads the next answer, which must be the log's.
@@ -130,7 +135,7 @@ func TestOnlyWhatAClientMayAskForIsForwarded(t *testing.T) {
 	whole := kv.EncodeCommand(putCommand("v"))
 	bodies = append(bodies, nil, whole[:len(whole)-1], append(bytes.Clone(whole), 0), []byte("\x02\x02\x00\x01k\x00"))
 	for _, body := range bodies {
-		number := askClerk(r, clerkwire.KindForward, clerkwire.Forward{RequestID: "asked", Left: time.Minute, Command: body})
+		number := forwardBytes(r, body)
 		if refused := r.wantRefused(number, api.CodeBadRequest, api.OutcomeNotApplied); refused.RequestID != "asked" {
 			t.Errorf("% x is refused as %+v", body, refused)
 		}
@@ -167,6 +172,26 @@ func TestAForwardedCommandGoesNoFurther(t *testing.T) {
 	if n := log.Attempts(); n != 0 {
 		t.Errorf("%d commands came to the log", n)
 	}
+}
+
+// Goal (audit 8): no flipped bit of a forwarded command is believed: nobody would notice it
+// later, since the entry's checksum is made here. Method: flip each bit of one.
+func TestNoFlippedBitOfAForwardedCommandIsBelieved(t *testing.T) {
+	s, log := newServer(t, nil)
+	r := newForwarding(t, s)
+	right := kv.EncodeCommand(putCommand("v"))
+	for bit := range 8 * len(right) {
+		b := bytes.Clone(right)
+		b[bit/8] ^= 1 << (bit % 8)
+		number := askClerk(r, clerkwire.KindForward, clerkwire.Forward{RequestID: "asked", Left: time.Minute, Command: b, Sum: clerkwire.SumOf(right)})
+		if refused := r.wantRefused(number, api.CodeNoLeader, api.OutcomeNotApplied); !strings.Contains(refused.Detail, "damaged") {
+			t.Fatalf("bit %d: %+v", bit, refused)
+		}
+	}
+	if n := log.Attempts(); n != 0 {
+		t.Errorf("%d commands came to the log", n)
+	}
+	r.done(forwardBytes(r, right))
 }
 
 // Goal: forwarded commands have the same admission as other writes: they wait for room,

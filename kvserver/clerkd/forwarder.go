@@ -104,7 +104,8 @@ func (f *Forwarder) Forward(ctx context.Context, leader, id string, token auth.S
 		return kvserver.Forwarded{}, kvserver.ErrOtherRoad
 	}
 	c.MaxLength = 0 // is the leader's to set
-	message := clerkwire.Forward{RequestID: id, Token: []byte(token.Reveal()), Command: kv.EncodeCommand(c)}
+	command := kv.EncodeCommand(c)
+	message := clerkwire.Forward{RequestID: id, Token: []byte(token.Reveal()), Command: command, Sum: clerkwire.SumOf(command)}
 	for range attemptsOnLinks {
 		l := f.link(ctx, leader, token)
 		if l == nil {

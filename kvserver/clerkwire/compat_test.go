@@ -73,7 +73,7 @@ func forwardFrames() map[string]releasedFrame {
 	// A put of "value" under "key" if that has revision 300, with the idempotency key "once".
 	command := []byte("\x01\x02\xc0\x01\x04once\x02\xac\x02\x03key\x05value")
 	return map[string]releasedFrame{
-		"forward":       {KindForward, 1, Forward{RequestID: "n2-x-1", Left: 9_999 * time.Millisecond, Token: []byte{}, Command: command}},
+		"forward":       {KindForward, 1, Forward{RequestID: "n2-x-1", Left: 9_999 * time.Millisecond, Token: []byte{}, Command: command, Sum: SumOf(command)}},
 		"forward-empty": {KindForward, 1 << 31, Forward{Token: []byte{}, Command: []byte{}}},
 		"forwarded":     {KindForwarded, 1, Forwarded{Node: "n1", Leader: "n1", Term: 7, Revision: 1 << 40, Version: 3, Length: 65_536, Created: true, Deleted: true, Replayed: true}},
 		"forwarded-condition": {KindForwarded, 1 << 31, Forwarded{

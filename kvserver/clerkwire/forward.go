@@ -1,6 +1,9 @@
 package clerkwire
 
 import (
+	"fmt"
+	"hash/crc32"
+	"math"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -27,31 +30,51 @@ type Forward struct {
 	// Command is encoded. What only the leader may decide is empty in it: identity,
 	// time, limit and quota.
 	Command []byte
+	// Sum is the CRC-32C of Command, made where that is made: from there on to the leader's
+	// log nobody else would notice a flipped bit, which all nodes would then apply alike.
+	Sum uint32
 }
 
+// Intact reports whether the command is what was sent.
+func (m *Forward) Intact() bool { return m.Sum == SumOf(m.Command) }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// SumOf returns the checksum of an encoded command, for Forward.Sum.
+func SumOf(command []byte) uint32 { return crc32.Checksum(command, castagnoli) }
+
 // ForwardRoom is how much longer the body of a Forward can be than its command.
-const ForwardRoom = api.MaxRequestIDBytes + maxTokenBytes + 32
+const ForwardRoom = api.MaxRequestIDBytes + maxTokenBytes + 40
 
 // maxLeft is the longest time that a request can have left.
 const maxLeft = time.Hour
 
 func (m Forward) append(dst []byte) []byte {
-	dst = msgpack.AppendArray(dst, 4)
+	dst = msgpack.AppendArray(dst, 5)
 	dst = msgpack.AppendString(dst, clip(m.RequestID, api.MaxRequestIDBytes))
 	dst = msgpack.AppendUint(dst, uint64(max(m.Left, 0)/time.Millisecond))
 	dst = msgpack.AppendBytes(dst, m.Token)
-	return msgpack.AppendBytes(dst, m.Command)
+	dst = msgpack.AppendBytes(dst, m.Command)
+	return msgpack.AppendUint(dst, uint64(m.Sum))
 }
 
 // Parse reads a body.
 func (m *Forward) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	r.Fields(4)
+	r.Fields(5)
 	m.RequestID = r.String(api.MaxRequestIDBytes)
 	m.Left = time.Duration(min(r.Uint(), uint64(maxLeft/time.Millisecond))) * time.Millisecond
 	m.Token = r.Bytes(maxTokenBytes)
 	m.Command = r.Bytes(MaxForwardBody)
-	return r.Close()
+	sum := r.Uint()
+	m.Sum = uint32(sum)
+	if err := r.Close(); err != nil {
+		return err
+	}
+	if sum > math.MaxUint32 {
+		return fmt.Errorf("clerkwire: the checksum %d has more than 32 bits", sum)
+	}
+	return nil
 }
 
 // Forwarded is the log's answer to a Forward. If the log was not asked, or has not

@@ -68,7 +68,7 @@ func samples() map[Kind]Message {
 			RetryAfter: 1500 * time.Millisecond, Node: "n1", Leader: "n2", LeaderAddr: "127.0.0.1:8702", Term: 7,
 			Revision: 17, Version: 3, RequestID: "n1-x-1", Detail: strings.Repeat("d", 100),
 		},
-		KindForward: Forward{RequestID: "n2-x-1", Left: 10 * time.Second, Token: []byte{}, Command: bytes.Repeat([]byte{0xc1}, 300)},
+		KindForward: Forward{RequestID: "n2-x-1", Left: 10 * time.Second, Token: []byte{}, Command: bytes.Repeat([]byte{0xc1}, 300), Sum: 7},
 		KindForwarded: Forwarded{
 			Node: "n1", Leader: "n2", Term: 7, Status: 8, Revision: 17, Version: 3, Length: 5, Created: true, Deleted: true, Replayed: true, Detail: "d",
 		},
@@ -132,7 +132,8 @@ func TestBodiesAreThoseOfTheLibrary(t *testing.T) {
 				RequestID      string
 				Left           uint64
 				Token, Command []byte
-			}{f.RequestID, uint64(f.Left.Milliseconds()), f.Token, f.Command}
+				Sum            uint32
+			}{f.RequestID, uint64(f.Left.Milliseconds()), f.Token, f.Command, f.Sum}
 		}
 		fields = asLibrary(fields)
 		var want []byte
@@ -311,7 +312,7 @@ func TestLargestMessagesFit(t *testing.T) {
 	if page := (LocksShown{true, slices.Repeat([]LockShown{{name, most, most, []LockHolder{holder}}}, MaxLocks)}); len(page.append(nil)) > maxLocksBody {
 		t.Errorf("a page of locks has %d bytes", len(page.append(nil)))
 	}
-	if n := len(Forward{text, maxLeft, nil, make([]byte, MaxForwardBody-ForwardRoom)}.append(nil)); n > MaxForwardBody {
+	if n := len(Forward{text, maxLeft, nil, make([]byte, MaxForwardBody-ForwardRoom), math.MaxUint32}.append(nil)); n > MaxForwardBody {
 		t.Errorf("a forwarded command has a body of %d bytes", n)
 	}
 	forwarded := Forwarded{text, text, most, most, most, most, most, true, true, true, text}
