@@ -17,10 +17,13 @@ import (
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/gather"
+	"raftkv/cmd/raftkv/internal/status"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/explain"
 	"raftkv/kvserver/recorder"
+	"raftkv/raft/datadir"
+	"raftkv/raft/vfs"
 )
 
 // explainSettings are the flags of explain.
@@ -52,7 +55,11 @@ events do not say why, the story says so.
 Kv-Request-Id or in its error. Nodes keep requests that were slow, that they refused for
 want of room or of a leader, and those whose outcome is unknown, until they end.
 
-Exit code 3 says that no node answered, and no DIR held anything.`,
+A recording does not say of which cluster it is, so the endpoints and the data
+directories are asked for that: a story is of one.
+
+Exit code 3 says that no node answered, and no DIR held anything, 2 that they are
+of two clusters.`,
 		Example: `  raftkv explain
   raftkv explain --since 1h
   raftkv explain --since 5m /srv/raftkv/n1
@@ -133,7 +140,11 @@ func (s *explainSettings) explainRequest(ctx context.Context, out io.Writer, pat
 	if err != nil {
 		return err
 	}
+	ofOne := s.beginToAskForCluster(ctx, endpoints, paths)
 	trails, asked := gather.AskRequest(ctx, endpoints, s.request, s.timeout)
+	if err := ofOne(); err != nil {
+		return err
+	}
 	if len(trails) == 0 && len(missing(asked)) > 0 && !slices.ContainsFunc(asked, func(a gather.Answer) bool { return a.Err == nil }) {
 		return exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(asked)))
 	}
@@ -190,19 +201,40 @@ func (s *explainSettings) requestText(rings []recorder.Ring, t *api.RequestTrail
 	return b.String()
 }
 
-// gather asks all endpoints and reads all paths.
+// gather asks all endpoints and reads all paths, which must be of one cluster.
 func (s *explainSettings) gather(ctx context.Context, paths []string) (answers []gather.Answer, err error) {
+	var endpoints []string
 	if !s.offline {
-		endpoints, err := s.servers()
-		if err != nil {
+		if endpoints, err = s.servers(); err != nil {
 			return nil, err
 		}
+	}
+	ofOne := s.beginToAskForCluster(ctx, endpoints, paths)
+	if !s.offline {
 		answers = gather.Ask(ctx, endpoints, int((s.since + leadIn).Seconds()), s.timeout)
 	}
 	for _, path := range paths {
 		answers = append(answers, gather.Read(path))
 	}
-	return answers, nil
+	return answers, ofOne()
+}
+
+// beginToAskForCluster asks endpoints of which cluster they are, and the owners' files of
+// data directories, beside whatever else they are asked: a node that hangs costs one wait.
+// ofOne waits, and returns an error if there are several. What does not say it, such as a
+// file or a node that does not answer, is of any.
+func (s *explainSettings) beginToAskForCluster(ctx context.Context, endpoints, paths []string) (ofOne func() error) {
+	said := make(chan []status.Answer, 1)
+	go func() { said <- status.AskAll(ctx, endpoints, s.timeout) }()
+	return func() error {
+		all := <-said
+		for _, path := range paths {
+			if owner, found, err := datadir.ReadOwner(vfs.ReadOnly{}, path, ""); err == nil && found {
+				all = append(all, status.Answer{Endpoint: path, Status: &api.Status{Cluster: owner.ClusterID, UID: owner.UID}})
+			}
+		}
+		return status.OneCluster(all)
+	}
 }
 
 // clocksDiffer is from when on the clocks of the nodes, and not that of this machine,

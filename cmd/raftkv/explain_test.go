@@ -13,6 +13,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/explain"
 	"raftkv/kvserver/recorder"
+	"raftkv/raft/datadir"
 )
 
 // life returns the recordings of three nodes.
@@ -150,6 +151,49 @@ func TestExplainTellsTheWayOfARequest(t *testing.T) {
 	said.Reset()
 	if code := run([]string{"explain", "--request", "x", "--endpoints", "127.0.0.1:1"}, &out, &said); code != exit.Unavailable {
 		t.Errorf("where nobody answers: code %d, %s", code, said.String())
+	}
+}
+
+// Goal: the recordings of two clusters are never told as one story, whether endpoints or
+// data directories are of two: that ends with exit code 2 and both names, as status does.
+// Method: three servers that answer as nodes with one recording, of two clusters by name or
+// uid; a data directory of a third.
+func TestExplainTellsOfOneClusterOnly(t *testing.T) {
+	recording, err := os.ReadFile(life(t)[1])
+	Must(t, err)
+	node := func(name, cluster, uid string) string {
+		s := leading(name, 3)
+		s.Cluster, s.UID = cluster, uid
+		return fakeNode(t, s, map[string]http.HandlerFunc{"/v1/recorder": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("request") {
+				io.WriteString(w, `{"requests":[{"node":"n2","request_id":"x","method":"PUT","status":504}]}`)
+				return
+			}
+			w.Write(recording)
+		}})
+	}
+	dir := t.TempDir()
+	Must(t, os.WriteFile(filepath.Join(dir, datadir.OwnerFile), []byte("format = 1\ncluster-id = \"dev\"\nid = \"n3\"\nmembers = [\"n3\"]\n"), 0o600))
+	Must(t, os.Mkdir(filepath.Join(dir, "flight"), 0o700))
+	one, same, young := node("n1", "c1", "aa"), node("n2", "c1", "aa"), node("n3", "c1", "")
+	for _, c := range []struct {
+		endpoints []string
+		more      []string
+		code      int
+		says      string
+	}{
+		{[]string{one, same, young}, nil, exit.Done, ""},
+		{[]string{one, same, node("n3", "dev", "aa")}, nil, exit.Usage, "2 clusters: c1 at "},
+		{[]string{one, same, node("n3", "c1", "bb")}, nil, exit.Usage, "c1 (uid bb)"},
+		{[]string{one, node("n3", "c1", "bb")}, []string{"--events"}, exit.Usage, "2 clusters"},
+		{[]string{one, node("n3", "c1", "bb")}, []string{"--request", "x", "--json"}, exit.Usage, "2 clusters"},
+		{[]string{one}, []string{"--json", dir}, exit.Usage, "dev at " + dir},
+	} {
+		var out, said strings.Builder
+		code := run(append([]string{"explain", "--since", "8759h58m", "--endpoints", strings.Join(c.endpoints, ",")}, c.more...), &out, &said)
+		if code != c.code || !strings.Contains(said.String(), c.says) || c.code != exit.Done && out.Len() > 0 {
+			t.Errorf("%q: code %d, want %d, %q: %s%s", c.more, code, c.code, c.says, said.String(), out.String())
+		}
 	}
 }
 

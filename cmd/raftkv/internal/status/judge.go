@@ -1,6 +1,7 @@
 package status
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -169,6 +170,21 @@ func describeClusters(clusters map[string][]string) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, "; ")
+}
+
+// OneCluster returns an error, which ends a command with exit code 2, if these answers
+// are of several clusters. Endpoints that did not answer are of none.
+func OneCluster(all []Answer) error {
+	clusters := map[string][]string{}
+	for _, n := range all {
+		if n.Status != nil {
+			clusters[ClusterOf(n)] = append(clusters[ClusterOf(n)], n.Endpoint)
+		}
+	}
+	if clusters = WithoutUnknown(clusters); len(clusters) > 1 {
+		return exit.With(exit.Usage, errors.New(TwoClusters(clusters)))
+	}
+	return nil
 }
 
 // differ reports whether two answers under one name are of two processes.
