@@ -44,8 +44,11 @@ var (
 	ErrLockLost = errors.New("the lock is lost")
 	// ErrSessionExpired: the servers forgot the Clerk's session between two
 	// attempts at the same write, so it is not known whether the first one
-	// happened. It is an ErrOutcomeUnknown, too. A session is only forgotten when
-	// ten thousand others were used since.
+	// happened. It is an ErrOutcomeUnknown, too. The session that was used least recently
+	// is forgotten when there are more than ten thousand, when all together hold more than
+	// 1,048,576 lanes (one for each write that a Clerk ever had in flight at once), or more
+	// than 32 MiB of answers to transactions. A session also ends for a Clerk that goes on
+	// under another identity, because it belongs to the one that used it first.
 	ErrSessionExpired = errors.New("the session expired between two attempts")
 	// ErrUnauthenticated: the servers ask for a token, or this one opens nothing.
 	ErrUnauthenticated = errors.New("the token is missing or opens nothing")

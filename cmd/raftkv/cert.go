@@ -19,6 +19,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/cmd/raftkv/internal/target"
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
 	"raftkv/raft/core"
@@ -330,47 +331,36 @@ func (s *certSettings) issue(out io.Writer, name string, r issue.Request) error 
 }
 
 // write writes a certificate and its key, each whole or not at all. The key comes first:
-// what finds a certificate finds its key.
+// what finds a certificate finds its key. What is no file is not replaced, --force or not.
 func (s *certSettings) write(out io.Writer, name string, cert, key []byte) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return exit.Fail(err)
 	}
-	paths := []string{filepath.Join(s.dir, name+"-key.pem"), filepath.Join(s.dir, name+".pem")}
-	for i, content := range [][]byte{key, cert} {
-		if content == nil {
-			continue
-		}
-		if _, err := os.Lstat(paths[i]); err == nil && !s.force {
-			return exit.Fail(fmt.Errorf("%s is there already; nothing is replaced without --force", paths[i]))
-		}
+	type piece struct {
+		file    target.File
+		content []byte
 	}
-	for i, content := range [][]byte{key, cert} {
-		if content == nil {
+	var pieces []piece
+	for _, p := range []piece{
+		{target.File{Path: filepath.Join(s.dir, name+"-key.pem"), Force: s.force}, key},
+		{target.File{Path: filepath.Join(s.dir, name+".pem"), Force: s.force, Mode: 0o644}, cert},
+	} {
+		if p.content == nil {
 			continue
 		}
-		if err := replaceWith(paths[i], content, []os.FileMode{0o600, 0o644}[i]); err != nil {
+		// Both names are looked at before one of them is written.
+		if err := p.file.Check(); err != nil {
 			return exit.Fail(err)
 		}
-		fmt.Fprintln(out, paths[i])
+		pieces = append(pieces, p)
+	}
+	for _, p := range pieces {
+		if err := p.file.Write(func(to io.Writer) error { _, err := to.Write(p.content); return err }); err != nil {
+			return exit.Fail(err)
+		}
+		fmt.Fprintln(out, p.file.Path)
 	}
 	return nil
-}
-
-// replaceWith writes a file under another name and renames it, so that nobody reads half.
-func replaceWith(path string, content []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }
 
 // keys makes the certificates of all nodes anew, by the CA in the data directory, which is

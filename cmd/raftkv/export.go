@@ -43,7 +43,7 @@ cluster remembers, sessions and revisions too, see snapshot save.`,
   raftkv export | raftkv import - --endpoints 10.0.0.1:8701`,
 		Args: atMostOne("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			file := target.File{Path: "-", Force: force}
+			file := target.File{Path: "-", Force: force, Output: true}
 			if len(args) == 1 {
 				file.Path = args[0]
 			}

@@ -114,14 +114,60 @@ func TestTxnOnTheCommandLine(t *testing.T) {
 	}{
 		{[]string{file}, 0, `{"succeeded":true,"revision":2,"results":[{"version":1,"length":1},{"item":{"key":"a","text":"1","revision":2,"version":1,"created":2}}]}` + "\n"},
 		{[]string{file}, 9, `{"succeeded":false,"failed":0,"revision":3,"results":[{"deleted":1,"prev":{"key":"a","text":"1","revision":2,"version":1,"created":2}}]}` + "\n"},
-		{[]string{filepath.Join(t.TempDir(), "none")}, 2, "no such file"},
+		{[]string{filepath.Join(t.TempDir(), "none")}, exit.Failed, "cannot open the file of the transaction"},
+		{[]string{t.TempDir()}, 2, "is a directory; name a file"},
 		{[]string{file, file}, 2, "accepts at most 1"},
 	} {
 		var out, errs strings.Builder
 		code := run(append([]string{"txn", "--endpoints", n.Address()}, c.args...), &out, &errs)
-		if code != c.code || c.code != 2 && out.String() != c.want || c.code == 2 && !strings.Contains(errs.String(), c.want) {
+		if text := out.String() + errs.String(); code != c.code || code != 0 && code != 9 && !strings.Contains(text, c.want) || (code == 0 || code == 9) && out.String() != c.want {
 			t.Errorf("%q: exit code %d, printed\n%q\n%s", c.args, code, out.String(), errs.String())
 		}
+	}
+}
+
+// Goal: a shell is told the keys that begin as typed, the nodes and the values of flags,
+// whichever way the endpoints and the token are given; no key that a line cannot show, and
+// files where a value is to be typed. Method: what cobra's script of each shell asks for, of
+// a node and of an address where nobody listens.
+func TestShellsCompleteKeysNodesAndFlags(t *testing.T) {
+	n := startNodes(t, testConfigs(t, vfs.NewCrashable()))[0]
+	for _, key := range []string{"greeting", "great", "grim\a", "other"} {
+		if code := run([]string{"put", key, "x", "--endpoints", n.Address()}, io.Discard, io.Discard); code != exit.Done {
+			t.Fatalf("put %q: code %d", key, code)
+		}
+	}
+	asked := func(args ...string) string {
+		var out strings.Builder
+		run(append([]string{"__complete"}, args...), &out, io.Discard)
+		return out.String()
+	}
+	const noFiles, files = ":4\n", ":0\n"
+	at := []string{"--endpoints", n.Address()}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{append([]string{"get"}, append(at, "gr")...), "great\ngreeting\n" + noFiles},
+		{append([]string{"get"}, append(at, "greeting", "o")...), "other\n" + noFiles},
+		{append([]string{"put"}, append(at, "gre")...), "great\ngreeting\n" + noFiles},
+		{append([]string{"put"}, append(at, "greeting", "g")...), files},
+		{append([]string{"delete"}, append(at, "x")...), noFiles},
+		{append([]string{"leader"}, append(at, "--to", "")...), "n1\n" + noFiles},
+		{[]string{"serve", "--log-level", ""}, "debug\ninfo\nwarn\nerror\n" + noFiles},
+		{[]string{"get", "--endpoints", nowhere(t), "gr"}, noFiles},
+	} {
+		if got := asked(c.args...); got != c.want {
+			t.Errorf("%q is completed by\n%s, want\n%s", c.args, got, c.want)
+		}
+	}
+	t.Setenv(endpointsVariable, n.Address())
+	if got := asked("get", "gree"); got != "greeting\n"+noFiles {
+		t.Errorf("with the endpoints in the environment:\n%s", got)
+	}
+	t.Setenv(trustVariable, filepath.Join(t.TempDir(), "none")) // there is no such file, so nobody is asked in clear
+	if got := asked("get", "gree"); got != noFiles {
+		t.Errorf("with a CA in the environment:\n%s", got)
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"raftkv/client/verify"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/api"
 )
@@ -206,8 +208,50 @@ func TestANameIsLookedAtBeforeAnybodyIsAsked(t *testing.T) {
 	}
 }
 
-// Goal: standard input that was closed is no empty value; /dev/null that somebody
-// redirected is one. Method: the files as the Go runtime opens them.
+// Goal: nothing that a command makes takes the place of what is no file, and of a file only
+// with --force: certificates and keys, and the picture of a violation, too. Where no name
+// was given for the picture, the one of an earlier run stays and this one has another name.
+// Method: links, pipes and files in the way, with nobody to be asked; a picture is drawn of
+// a history that is wrong.
+func TestNothingElseIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	does := func(want int, says string, args ...string) {
+		t.Helper()
+		var said strings.Builder
+		if code := run(args, io.Discard, &said); code != want || !strings.Contains(said.String(), says) || strings.Contains(said.String(), "standard output") {
+			t.Errorf("%q: code %d, said %q; want %d, %q", args, code, said.String(), want, says)
+		}
+	}
+	Must(t, os.WriteFile(at("file"), []byte("kept"), 0o600))
+	Must(t, os.Symlink(at("file"), at("ca-key.pem")))
+	Must(t, syscall.Mkfifo(at("crl.pem"), 0o600))
+	does(exit.Failed, "symbolic link to "+at("file"), "cert", "ca", "--dir", dir, "--force")
+	Must(t, os.Remove(at("ca-key.pem")))
+	does(exit.Done, "", "cert", "ca", "--dir", dir)
+	does(exit.Failed, "a pipe", "cert", "crl", "--dir", dir, "--force")
+	does(exit.Done, "", "cert", "ca", "--dir", dir, "--force")
+	Must(t, os.Symlink(at("file"), at("link")))
+	for name, says := range map[string]string{at("file"): "say --force", at("link"): "symbolic link", at("crl.pem"): "a pipe", "/dev/null": "a device", at("no/where"): "does not exist"} {
+		does(exit.Usage, says, "verify", "--picture", name, "--endpoints", "127.0.0.1:1", "--timeout", "1ms")
+	}
+	if text, err := os.ReadFile(at("file")); err != nil || string(text) != "kept" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+
+	t.Chdir(dir)
+	for _, want := range []string{"raftkv-verify.html", "raftkv-verify-2.html", "raftkv-verify-3.html"} {
+		s := verifySettings{clerkSettings: clerkSettings{endpoints: nowhere(t), timeout: time.Millisecond}}
+		Must(t, s.settlePicture())
+		Must(t, s.draw(verify.Finding{}))
+		if info, err := os.Stat(want); s.picture.Path != want || err != nil || info.Mode().Perm() != 0o644 {
+			t.Errorf("the picture is %s, want %s: %v", s.picture.Path, want, err)
+		}
+	}
+}
+
+// Goal: standard input that was closed is no empty value and no transaction; /dev/null that
+// somebody redirected is one. Method: the files as the Go runtime opens them.
 func TestAClosedInputIsNoEmptyValue(t *testing.T) {
 	open := func(flags int) *os.File {
 		f, err := os.OpenFile(os.DevNull, flags, 0)
@@ -225,6 +269,16 @@ func TestAClosedInputIsNoEmptyValue(t *testing.T) {
 	}
 	if value, err := readValue("-", strings.NewReader("x")); err != nil || string(value) != "x" {
 		t.Errorf("a text: %q, %v", value, err)
+	}
+	for flags, says := range map[int]string{os.O_RDWR: "standard input is closed", os.O_RDONLY: ""} {
+		for _, args := range [][]string{{"txn"}, {"txn", "-"}} {
+			root := newRootCommand()
+			root.SetArgs(append(args, "--endpoints", "127.0.0.1:1", "--timeout", "1ms"))
+			root.SetIn(open(flags))
+			if err := root.Execute(); err == nil || says == "" == strings.Contains(err.Error(), "is closed") || !strings.Contains(err.Error(), says) {
+				t.Errorf("%q of standard input with flags %d: %v", args, flags, err)
+			}
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raftkv/client"
+	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/change"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/guarded"
@@ -65,8 +66,15 @@ func newVersionCommand() *cobra.Command {
 	return command
 }
 
-// buildVersion names the build by what the Go toolchain wrote into it.
+// release names the build where the Go toolchain cannot, because no history of versions
+// is there, as in an image: go build -ldflags "-X main.release=v1.2.3". Usually it is "".
+var release string
+
+// buildVersion names the build by release, or by what the Go toolchain wrote into it.
 func buildVersion() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -291,8 +299,8 @@ func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 		if arguments > 0 && len(args) >= arguments {
 			return nil, cobra.ShellCompDirectiveDefault // a value, perhaps of a file
 		}
-		asking := clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls, stderr: io.Discard}
-		if asking.settleTrust() != nil {
+		asking, err := s.completing()
+		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var keys []string
@@ -309,10 +317,19 @@ func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 	}
 }
 
+// completing returns the settings by which a completion asks: those of the command line so
+// far, and of the environment, which no PreRunE has read then.
+func (s *clerkSettings) completing() (asking *clerkSettings, err error) {
+	asking = &clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls, token: s.token, stderr: io.Discard}
+	asking.tls.CA = cmp.Or(asking.tls.CA, os.Getenv(trustVariable))
+	ask.Authorize(asking.token.Token)
+	return asking, asking.settleTrust()
+}
+
 // completeNodes completes the names of nodes.
 func (s *clerkSettings) completeNodes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	asking := clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls}
-	if asking.settleTrust() != nil {
+	asking, err := s.completing()
+	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	all, err := asking.askAll(context.Background())

@@ -44,7 +44,7 @@ was saved is told on standard error. It is whole only if the exit code is 0.`,
 			if args[0] == "-" {
 				return s.saveToOutput(command.OutOrStdout(), command.ErrOrStderr())
 			}
-			return s.saveSnapshot(target.File{Path: args[0], Force: force}, command.OutOrStdout(), command.ErrOrStderr())
+			return s.saveSnapshot(target.File{Path: args[0], Force: force, Output: true}, command.OutOrStdout(), command.ErrOrStderr())
 		},
 	}
 	s.addTo(command)

@@ -75,3 +75,18 @@ func TestDevWarnsOfVariables(t *testing.T) {
 		t.Errorf("warned without need: %q", said.String())
 	}
 }
+
+// Goal: a build that was made without the history of versions, as in an image, is called by
+// what the linker was told.
+func TestAnImageKnowsItsVersion(t *testing.T) {
+	before := buildVersion()
+	release = "v9.9.9-3-gabcdef0"
+	defer func() { release = "" }()
+	if got := buildVersion(); got != release {
+		t.Errorf("the build is called %q", got)
+	}
+	release = ""
+	if got := buildVersion(); got != before || got == "" {
+		t.Errorf("without a version the build is called %q, and before %q", got, before)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 	"raftkv/client/verify"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/status"
+	"raftkv/cmd/raftkv/internal/target"
 	"raftkv/cmd/raftkv/internal/terminal"
 )
 
@@ -32,7 +34,7 @@ type verifySettings struct {
 	duration      time.Duration
 	rate          float64
 	checkLimit    time.Duration
-	picture       string
+	picture       target.File
 	plant         bool
 	watch, ttl    bool
 	locks         bool
@@ -58,6 +60,7 @@ may be given.
 
 Exit code 0: the history is linearizable. 1: it is not; an HTML picture of the
 history of the key is written. 5: the search did not end in time; nobody knows.
+A file that is there is not touched by the picture without --force.
 The keys begin with raftkv-verify/ and are removed at the end. With --stale-read
 one read is made to tell an old value, to show that this is found.`,
 		Example: `  raftkv verify
@@ -77,7 +80,8 @@ one read is made to tell an old value, to show that this is found.`,
 	flags.DurationVar(&s.duration, "duration", 10*time.Second, "how long to drive the cluster")
 	flags.Float64Var(&s.rate, "rate", 1000, "requests per second of all clients together at most; 0: as many as they can")
 	flags.DurationVar(&s.checkLimit, "check-limit", 5*time.Minute, "how long to search an order")
-	flags.StringVar(&s.picture, "picture", "raftkv-verify.html", "file for the picture of a violation")
+	flags.StringVar(&s.picture.Path, "picture", "", "file for the picture of a violation (default raftkv-verify.html, or the next free raftkv-verify-2.html, …)")
+	flags.BoolVar(&s.picture.Force, "force", false, "let the picture replace a file that is there")
 	flags.BoolVar(&s.watch, "watch", false, "check what watches bring, instead of the order of calls")
 	flags.BoolVar(&s.ttl, "ttl", false, "check the ends of keys and leases, instead of the order of calls")
 	flags.BoolVar(&s.locks, "locks", false, "check who holds locks and writes under them, instead of the order of calls")
@@ -128,6 +132,9 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 	if s.watch || s.ttl || s.locks {
 		return s.promises(ctx, out, stderr)
 	}
+	if err := s.settlePicture(); err != nil {
+		return err
+	}
 	history, err := s.drive(ctx, stderr)
 	if err != nil {
 		return err
@@ -144,7 +151,7 @@ func (s *verifySettings) run(out, stderr io.Writer) error {
 		if err := s.draw(finding); err != nil {
 			return exit.Fail(err)
 		}
-		v.Picture, v.Wrong = s.picture, finding.Wrong()
+		v.Picture, v.Wrong = s.picture.Path, finding.Wrong()
 	}
 	return s.report(out, v)
 }
@@ -261,15 +268,28 @@ func (s *verifySettings) draw(finding verify.Finding) error {
 	if all, err := s.askAll(context.Background()); err == nil {
 		caption.Cluster = status.Judge(all).Cluster
 	}
-	f, err := os.Create(s.picture)
-	if err != nil {
-		return err
+	return s.picture.Write(func(to io.Writer) error { return finding.Draw(to, caption) })
+}
+
+// mostPictures bounds the search for a free name.
+const mostPictures = 1000
+
+// settlePicture finds out where the picture of a violation is to go, before the cluster is
+// driven: a picture that has no place is worth nothing, and the one of an earlier run may
+// be all that is left of what that run saw.
+func (s *verifySettings) settlePicture() error {
+	s.picture.Mode = 0o644
+	if s.picture.Path != "" {
+		return s.picture.Check()
 	}
-	if err := finding.Draw(f, caption); err != nil {
-		f.Close()
-		return err
+	s.picture.Path = "raftkv-verify.html"
+	for n := 2; !s.picture.Force && n <= mostPictures; n++ {
+		if _, err := os.Lstat(s.picture.Path); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		s.picture.Path = fmt.Sprintf("raftkv-verify-%d.html", n)
 	}
-	return f.Close()
+	return s.picture.Check()
 }
 
 // report prints the result and gives it its exit code.

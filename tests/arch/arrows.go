@@ -96,7 +96,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/secure":     {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
 	"cmd/raftkv/internal/exit":       {},
 	"cmd/raftkv/internal/discover":   {},
-	"cmd/raftkv/internal/change":     {"cmd/raftkv/internal/exit", "client", "kvserver/api"},
+	"cmd/raftkv/internal/change":     {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
 	"cmd/raftkv/internal/lease":      {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
 	"cmd/raftkv/internal/guarded":    {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "client", "kvserver/api"},
 	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded

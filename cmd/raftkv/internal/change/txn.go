@@ -3,6 +3,7 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
 
@@ -61,18 +63,26 @@ func read(args []string, stdin io.Reader) ([]byte, error) {
 	if len(args) > 0 && args[0] != "-" {
 		file, err := os.Open(args[0])
 		if err != nil {
-			return nil, err
+			return nil, exit.Fail(fmt.Errorf("cannot open the file of the transaction %s: %w", args[0], exit.LastCause(err)))
 		}
 		defer file.Close()
+		if is, err := file.Stat(); err == nil && is.IsDir() {
+			return nil, fmt.Errorf("%s is a directory; name a file", args[0])
+		}
 		from = file
+	} else if terminal.InputIsClosed(stdin) {
+		return nil, errors.New("standard input is closed, so there is no transaction to read; name a file")
 	}
 	// In JSON a value may take more room than in the log.
 	const limit = 2 * api.MaxTxnBytes
 	text, err := io.ReadAll(io.LimitReader(from, limit+1))
-	if err == nil && len(text) > limit {
-		err = fmt.Errorf("the transaction has more than %d bytes; split it", limit)
+	switch {
+	case err != nil:
+		return nil, exit.Fail(fmt.Errorf("reading the transaction: %w", exit.LastCause(err)))
+	case len(text) > limit:
+		return nil, fmt.Errorf("the transaction has more than %d bytes; split it", limit)
 	}
-	return text, err
+	return text, nil
 }
 
 func run(ctx context.Context, clerk *client.Clerk, text []byte, out io.Writer) error {

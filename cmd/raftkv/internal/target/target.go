@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,10 @@ import (
 // File is a file that a command makes: under another name, which becomes its
 // own when all of it is on the disk.
 type File struct {
-	Path  string
-	Force bool // what is there is replaced
+	Path   string
+	Force  bool        // what is there is replaced
+	Output bool        // the command takes - for standard output, and refusals say so
+	Mode   fs.FileMode // 0 is 0600, for the user alone
 }
 
 // Check looks what the name is before anybody is asked for what is to stand under
@@ -35,17 +38,25 @@ func (t File) Check() error {
 		if err != nil {
 			return exit.Fail(err)
 		}
-		return fmt.Errorf("%s is a symbolic link to %s, and links are not replaced: name the file itself, or - for standard output", t.Path, to)
+		return fmt.Errorf("%s is a symbolic link to %s, and links are not replaced: name the file itself%s", t.Path, to, t.orOutput())
 	case !is.Mode().IsRegular():
 		advice := "name a file"
 		if !is.IsDir() {
-			advice = "name a file, or - for standard output"
+			advice += t.orOutput()
 		}
 		return fmt.Errorf("%s is %s and no file; it is not replaced: %s", t.Path, KindOf(is.Mode()), advice)
 	case !t.Force:
 		return fmt.Errorf("%s is there already: choose another name, or say --force to replace it", t.Path)
 	}
 	return nil
+}
+
+// orOutput is what else a user may name instead of what is no file.
+func (t File) orOutput() string {
+	if t.Output {
+		return ", or - for standard output"
+	}
+	return ""
 }
 
 // checkDirectory refuses a name in what is no directory.
@@ -108,7 +119,7 @@ func (t File) Write(fill func(to io.Writer) error) error {
 
 // finish makes a file durable under its name.
 func (t File) finish(file *os.File) error {
-	err := file.Chmod(0o600) // it holds everything that the cluster does
+	err := file.Chmod(cmp.Or(t.Mode, 0o600)) // it may hold everything that the cluster does
 	if err == nil {
 		err = file.Sync()
 	}
