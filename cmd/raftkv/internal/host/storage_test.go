@@ -1,14 +1,17 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"raftkv/cmd/raftkv/internal/process"
 	"raftkv/raft"
@@ -140,5 +143,77 @@ func TestAWantOfInodesIsCalledThat(t *testing.T) {
 	}
 	if text := whatIsShort(process.NoInodes(t.TempDir())); strings.Contains(text, "inode") {
 		t.Errorf("with inodes there is %s", text)
+	}
+}
+
+// Goal: the cluster's uid, which a running node writes into raftkv.toml, may meet a disk
+// that fails. For want of room the node says so, serves on, and writes it after its next
+// start; on any other failure it ends and names the file.
+// Method: a new cluster of one, in which every change of that file fails from the start on.
+func TestTheUIDThatCannotBeWrittenWaitsForRoomOrEndsTheNode(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EIO} {
+		disk := vfs.NewFaulty(vfs.NewCrashable())
+		config := testConfigs(t, disk)[0]
+		n, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		struck := make(chan struct{})
+		var once sync.Once
+		disk.Hook(func(op vfs.Op) error {
+			changes := op.Kind == vfs.OpCreate || op.Kind == vfs.OpWrite || op.Kind == vfs.OpSync || op.Kind == vfs.OpRename
+			if !changes || !strings.HasPrefix(filepath.Base(op.Path), datadir.OwnerFile) {
+				return nil
+			}
+			once.Do(func() { close(struck) })
+			return cause
+		})
+		if err := n.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- n.Serve(ctx, func() {}) }()
+		select {
+		case <-struck:
+		case <-time.After(20 * time.Second):
+			t.Fatal("void: the node never wrote its cluster's uid")
+		}
+		full := vfs.IsNoSpace(cause)
+		if full {
+			awaitStatus(t, n, "/readyz", 200)
+			if status, _, body := ask(t, n, "PUT", "/v1/kv/k", "v"); status != 201 {
+				t.Errorf("without room for the uid: PUT %d %s", status, body)
+			}
+			end()
+		}
+		select {
+		case err = <-ended:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%v: the node goes on", cause)
+		}
+		end()
+		if full && err != nil || !full && (!isFailure(err) || !strings.Contains(err.Error(), datadir.OwnerFile) || !errors.Is(err, cause)) {
+			t.Errorf("%v: the node ends with %v", cause, err)
+		}
+		uid := func() string {
+			owner, found, err := datadir.ReadOwner(disk, config.DataDir, "")
+			if err != nil || !found {
+				t.Fatalf("the owner of the directory: %v, %v", found, err)
+			}
+			return owner.UID
+		}
+		if uid() != "" {
+			t.Errorf("void: %v: the uid was written", cause)
+		}
+		disk.Hook(nil)
+		nodes := startNodes(t, testConfigs(t, disk))
+		for deadline := time.Now().Add(10 * time.Second); uid() == "" && time.Now().Before(deadline); {
+			awaitStatus(t, nodes[0], "/readyz", 200)
+		}
+		if uid() == "" {
+			t.Errorf("%v: the uid is missing after a start with room", cause)
+		}
+		nodes[0].Close()
 	}
 }
