@@ -97,13 +97,9 @@ func draw(kind string, id int, p panel, place object) object {
 	if kind == "stat" {
 		options = object{"reduceOptions": object{"calcs": []string{"lastNotNull"}}, "graphMode": "area", "textMode": "value_and_name"}
 	}
-	drawn := object{
-		"id": id, "type": kind, "title": p.title, "datasource": source, "gridPos": place, "targets": targets,
+	return object{
+		"id": id, "type": kind, "title": p.title, "description": descriptions[p.title], "datasource": source, "gridPos": place, "targets": targets,
 		"fieldConfig": object{"defaults": object{"unit": p.unit, "min": 0}, "overrides": []object{}},
 		"options":     options,
 	}
-	if text := descriptions[p.title]; text != "" {
-		drawn["description"] = text
-	}
-	return drawn
 }

@@ -41,8 +41,11 @@ func serveFlags(t *testing.T) map[string]bool {
 // composeFile is what the test knows of a compose file.
 type composeFile struct {
 	Services map[string]struct {
-		Image   string
-		Build   struct{ Context, Dockerfile string }
+		Image string
+		Build struct {
+			Context, Dockerfile string
+			Args                map[string]string
+		}
 		Command []string
 		Ports   []string
 		Volumes []string
@@ -80,6 +83,11 @@ func TestTheComposeFileFits(t *testing.T) {
 		root := filepath.Join(dir, s.Build.Context)
 		if !exists(filepath.Join(root, "go.mod")) || !exists(filepath.Join(root, s.Build.Dockerfile)) {
 			t.Errorf("%s is built of %s in %s, which is not there", name, s.Build.Dockerfile, root)
+		}
+		// The history of versions is not in the image, so the build is told how it is called.
+		recipe, err := os.ReadFile(filepath.Join(root, s.Build.Dockerfile))
+		if err != nil || s.Build.Args["VERSION"] != "${VERSION:-}" || !regexp.MustCompile(`(?s)\nARG VERSION=\n.*-X main\.release=\$VERSION`).Match(recipe) {
+			t.Errorf("%s does not hand VERSION on to the linker: %v, %s", name, s.Build.Args, recipe)
 		}
 		given := map[string]string{}
 		for i := 1; i+1 < len(s.Command); i += 2 {
