@@ -47,6 +47,7 @@ type counts struct {
 	PreVotes          int // campaigns that began by asking
 	LostQuorums       int // leaders that stepped down because no majority answered
 	StalledLeaders    int // and because their disks hung
+	UnwillingLeaders  int // that began to hand over because they would rather not lead
 	VotesRefusedTerm  int // the candidate's term was old
 	VotesRefusedLog   int // the candidate's log was behind
 	VotesRefusedGiven int // the vote was another's

@@ -18,8 +18,11 @@ const (
 	streamIdentity
 	streamMembers
 	streamCoordination
-	streamCoordinators // and more
+	streamCoordinators // and more, by steps of 256
 )
+
+// streamUnwilling lies between the steps of streamCoordinators.
+const streamUnwilling = 128
 
 func newDice(seed, stream uint64) dice { return dice{rand.New(rand.NewPCG(seed, stream))} }
 

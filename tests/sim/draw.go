@@ -19,6 +19,7 @@ func drawOptions(seed uint64) options {
 	o.drawCoordination(newDice(seed, streamCoordination))
 	o.drawFaults(d)
 	o.drawMembers(d)
+	o.drawUnwilling(newDice(seed, streamUnwilling))
 	return o
 }
 
@@ -161,7 +162,7 @@ const worldEvents = 60_000
 // about the same: the fewer events a virtual second has, the more seconds.
 func (o *options) drawFaults(d dice) {
 	for _, f := range faultKinds {
-		if d.chance(f.share) && o.Servers >= f.least && !(o.Labs && f.notLabs) {
+		if !f.apart && d.chance(f.share) && o.Servers >= f.least && !(o.Labs && f.notLabs) {
 			o.Faults = append(o.Faults, f.name)
 		}
 	}
@@ -179,6 +180,15 @@ func (o *options) drawFaults(d dice) {
 	}
 	o.TimeFactor = d.pick(1, 1, 30, 300, 3000)
 	o.Calm = o.patience()
+}
+
+// drawUnwilling decides whether some servers would rather not lead at times. It has a
+// stream of its own: the other figures of a seed are as they would be without it.
+func (o *options) drawUnwilling(d dice) {
+	kind, _ := faultNamed("unwilling")
+	if d.chance(kind.share) && o.Servers >= kind.least && !o.Labs {
+		o.Faults = append(o.Faults, kind.name)
+	}
 }
 
 // eventsPerSecond estimates what a virtual second costs.

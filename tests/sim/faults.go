@@ -13,6 +13,7 @@ type faultKind struct {
 	share   float64 // of worlds in which it happens
 	least   int     // servers it needs
 	notLabs bool    // it does not happen to the labs' Raft
+	apart   bool    // it is drawn by itself, so that the draws of older kinds stay as they are
 	do      func(n *nemesis, f *fault, d dice) (undo func(), done bool)
 }
 
@@ -62,6 +63,7 @@ func init() {
 		{name: "put-back", share: 0.2, least: 3, notLabs: true, do: putBack},
 		{name: "put-back-hot", share: 0.2, least: 3, notLabs: true, do: putBackHot},
 		{name: "lost-disk", share: 0.25, least: 3, notLabs: true, do: loseDisk},
+		{name: "unwilling", share: 0.25, least: 2, notLabs: true, apart: true, do: unwilling},
 	}
 }
 
@@ -337,6 +339,37 @@ func handOver(n *nemesis, _ *fault, d dice) (func(), bool) {
 	}
 	s.turn()
 	return nil, true
+}
+
+// unwilling lets some servers, now and then all, rather not lead for a while, as those
+// that load, install, drain or were found wrong. One that leads hands over, as its driver
+// makes it do.
+func unwilling(n *nemesis, _ *fault, d dice) (func(), bool) {
+	servers := n.w.servers
+	count := 1 + d.IntN(len(servers))
+	var ends []func()
+	for _, i := range d.Perm(len(servers))[:count] {
+		s, life := servers[i], servers[i].life
+		if !s.up {
+			continue
+		}
+		say := func(ratherNot bool) {
+			s.input(func() {
+				s.replica.RatherNot(ratherNot)
+				if ratherNot && s.replica.Observe().Role == core.Leader && s.replica.Transfer(core.None) == nil {
+					n.w.counts.UnwillingLeaders++
+				}
+				s.turn()
+			})
+		}
+		say(true)
+		ends = append(ends, func() {
+			if s.alive(life) {
+				say(false)
+			}
+		})
+	}
+	return all(ends), len(ends) > 0
 }
 
 // suspect makes a server believe that a connection died which did not.
