@@ -5,6 +5,7 @@
 #
 #   docs/examples/first-five-minutes.sh > docs/first-five-minutes.md
 #
+# The page is never mended by hand: what is put in between has the time of another run.
 # Needs Go, bash and curl. It runs from the top of the repository. RAFTKV names a
 # program that is built already, PORT the first of the HTTP ports (8701).
 set -euo pipefail
@@ -62,10 +63,14 @@ endpoints=127.0.0.1:$port,127.0.0.1:$((port + 1)),127.0.0.1:$((port + 2))
 [ "$port" = 8701 ] || export RAFTKV_ENDPOINTS=$endpoints
 
 echo "# The first five minutes"
-say "Produced by [docs/examples/first-five-minutes.sh](examples/first-five-minutes.sh), which types what the [README](../README.md) says. Each heading says how much time has passed."
+say "[docs/examples/first-five-minutes.sh](examples/first-five-minutes.sh) produced this page; it types
+the commands of the [README](../README.md).
+Each heading says how much time has passed."
 
 step "Build"
-say "On a fresh machine this is most of the first five minutes: it downloads the modules and compiles them and the standard library. Here all of that was there already."
+say "On a fresh machine this is most of the first five minutes: it downloads the modules and compiles
+them and the standard library.
+Here all of that was there already."
 if [ -n "${RAFTKV:-}" ]; then
 	program=$RAFTKV
 else
@@ -75,7 +80,8 @@ else
 fi
 
 step "A cluster of three"
-say "\`make run\` does the same. It stays in its terminal; the rest is typed in another one."
+say "\`make run\` does the same.
+It stays in its terminal; the rest is typed in another one."
 start
 
 step "Write and read, with curl, at any node"
@@ -113,7 +119,8 @@ say "A program that lost its watch goes on behind the last \`id\`, at any node."
 step "A lock"
 type "curl --json '{\"ttl\":\"60s\",\"text\":\"worker 7\"}' localhost:8703/v1/locks/jobs"
 type "curl -w '%{http_code}\\n' -o /dev/null --json '{\"ttl\":\"60s\"}' localhost:8701/v1/locks/jobs"
-say "Its token is a revision. A write that carries it is refused when the lock has gone on to somebody else:"
+say "Its token is a revision.
+A write that carries it is refused when the lock has gone on to somebody else:"
 type "curl -X PUT -H 'If-Lock: jobs;token=10' --data-binary 'half' localhost:8702/v1/kv/result"
 type "curl -X DELETE 'localhost:8701/v1/locks/jobs?token=10'"
 type "curl -X PUT -H 'If-Lock: jobs;token=10' --data-binary 'all' localhost:8702/v1/kv/result"
@@ -128,7 +135,8 @@ type "bin/raftkv bench --clients 64 --duration 5s --mix get=1"
 
 step "Is it right?"
 type "bin/raftkv verify --duration 5s"
-say "Does that find anything? One read is made to lie:"
+say "Does that find anything?
+One read is made to lie:"
 type "bin/raftkv verify --duration 3s --stale-read"
 
 step "The data is still there"
@@ -139,4 +147,6 @@ type "bin/raftkv get greeting"
 stop
 
 step "The end"
-say "Where to read on: the [HTTP API](http.md), [watches, leases, locks and transactions](coordination.md), the [Go client](go-client.md), a [client for Python](../examples/raftkv.py), a real cluster in the [README](../README.md), [how it works](architecture.md)."
+say "Where to read on: the [HTTP API](http.md), [watches, leases, locks and transactions](coordination.md),
+the [Go client](go-client.md), a [client for Python](../examples/raftkv.py), a real cluster in the
+[README](../README.md), [how it works](architecture.md)."

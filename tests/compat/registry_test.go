@@ -16,6 +16,7 @@ import (
 type registry struct {
 	cells map[string]map[string]bool
 	words map[string]map[string]bool
+	kept  map[string]map[string]bool // the words in backticks of the rows that are kept
 }
 
 var (
@@ -25,20 +26,20 @@ var (
 
 // parseRegistry reads the document.
 func parseRegistry(text string) registry {
-	r := registry{map[string]map[string]bool{}, map[string]map[string]bool{}}
+	r := registry{map[string]map[string]bool{}, map[string]map[string]bool{}, map[string]map[string]bool{}}
 	section, head := "", ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(keptWords.ReplaceAllString(line, ""))
 		if name, ok := strings.CutPrefix(line, "## "); ok {
 			section = name
-			r.words[section] = map[string]bool{}
+			r.words[section], r.kept[section] = map[string]bool{}, map[string]bool{}
 		}
 		row, isRow := strings.CutPrefix(line, "| ")
 		if !isRow {
 			if !strings.HasPrefix(line, "|") {
 				head = ""
 			}
-			r.noteWords(section, line)
+			noteWords(r.words[section], line)
 			continue
 		}
 		cells := strings.Split(row, " | ")
@@ -47,20 +48,22 @@ func parseRegistry(text string) registry {
 			head = section + ": " + cells[0]
 			r.cells[head] = map[string]bool{}
 		case cells[0] == "kept" || len(cells) > 1 && strings.HasPrefix(cells[1], "kept"):
+			noteWords(r.kept[section], line)
 		default:
 			for cell := range strings.SplitSeq(cells[0], ", ") {
 				r.cells[head][cell] = true
 			}
-			r.noteWords(section, line)
+			noteWords(r.words[section], line)
 		}
 	}
 	return r
 }
 
-func (r registry) noteWords(section, line string) {
+// noteWords adds what stands in backticks; nil takes nothing.
+func noteWords(words map[string]bool, line string) {
 	for _, m := range inBackticks.FindAllStringSubmatch(line, -1) {
-		if r.words[section] != nil {
-			r.words[section][m[1]] = true
+		if words != nil {
+			words[m[1]] = true
 		}
 	}
 }
@@ -138,6 +141,34 @@ func TestTheRegistryHasEveryNumber(t *testing.T) {
 	}
 	if fields < 20 || r.has("Between peers: hello field", strconv.Itoa(fields+1)) {
 		t.Errorf("the hello has %d fields, and docs/formats.md more", fields)
+	}
+}
+
+// Goal: nothing that is in use is called kept, which says that it means nothing today: no
+// word of a section stands in both kinds of rows, and the prefix of every metric has a row.
+// Method: the rows of docs/formats.md, and the list in docs/metrics.md, which other tests
+// hold to what nodes show.
+func TestNothingInUseIsCalledKept(t *testing.T) {
+	r := parseRegistry(source(t, "docs/formats.md"))
+	for section, words := range r.kept { // any order will do
+		for word := range words {
+			if r.words[section][word] {
+				t.Errorf("docs/formats.md, %s: %s is in use and kept", section, word)
+			}
+		}
+	}
+	metrics := regexp.MustCompile("(?m)^\\| `raftkv_(\\w+)`").FindAllStringSubmatch(source(t, "docs/metrics.md"), -1)
+	for _, m := range metrics {
+		known := false
+		for prefix := range r.cells["Metrics: prefix"] {
+			known = known || strings.HasPrefix(m[1], strings.Trim(prefix, "`"))
+		}
+		if !known {
+			t.Errorf("no row of docs/formats.md has a prefix of the metric raftkv_%s", m[1])
+		}
+	}
+	if len(metrics) < 100 || len(r.kept["HTTP"]) == 0 {
+		t.Errorf("void: %d metrics, and of HTTP %v is kept", len(metrics), r.kept["HTTP"])
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -151,8 +152,10 @@ func TestTheExactlyOnceScript(t *testing.T) {
 	}
 }
 
-// Goal: docs/first-five-minutes.md is what its script prints. Method: run it, on
-// ports of its own; it must type the same commands under the same headings.
+// Goal: docs/first-five-minutes.md is what its script prints, in one run: what was put in
+// by hand later would show other sentences, or times that go back. Method: run it, on ports
+// of its own; it must type the same commands and sentences under the same headings, and
+// the times of the page must rise.
 func TestTheFirstFiveMinutes(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "first-five-minutes.md"))
@@ -162,6 +165,19 @@ func TestTheFirstFiveMinutes(t *testing.T) {
 	path, err := filepath.Abs(filepath.Join("..", "..", "docs", "examples", "first-five-minutes.sh"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	passed := -1
+	for _, m := range regexp.MustCompile(`(?m)^## (\d+):(\d\d) .*`).FindAllStringSubmatch(string(document), -1) {
+		minutes, _ := strconv.Atoi(m[1]) // digits, as the pattern says
+		seconds, _ := strconv.Atoi(m[2])
+		if at := 60*minutes + seconds; at < passed {
+			t.Errorf("on the page time goes back: %s", m[0])
+		} else {
+			passed = at
+		}
+	}
+	if passed < 1 {
+		t.Error("void: the page shows no time")
 	}
 	script := exec.Command("bash", path)
 	script.Env = append(cluster.CleanEnvironment(), "RAFTKV="+cluster.Program, fmt.Sprintf("PORT=%d", devPort(t, 3)), "no_proxy=*")
@@ -183,7 +199,7 @@ func TestTheFirstFiveMinutes(t *testing.T) {
 	}
 }
 
-// typedIn returns the headings, without their times, and the commands of a
+// typedIn returns the headings, without their times, the sentences and the commands of a
 // transcript.
 func typedIn(transcript string) string {
 	var b strings.Builder
@@ -191,8 +207,7 @@ func typedIn(transcript string) string {
 		if heading, isHeading := strings.CutPrefix(line, "## "); isHeading {
 			_, title, _ := strings.Cut(heading, " ")
 			b.WriteString(title)
-		}
-		if strings.HasPrefix(line, "    $ ") {
+		} else if said := !strings.HasPrefix(line, "    ") && line != "\n"; said || strings.HasPrefix(line, "    $ ") {
 			b.WriteString(line)
 		}
 	}
