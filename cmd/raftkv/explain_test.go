@@ -192,7 +192,7 @@ func TestExplainTellsOfOneClusterOnly(t *testing.T) {
 		var out, said strings.Builder
 		code := run(append([]string{"explain", "--since", "8759h58m", "--endpoints", strings.Join(c.endpoints, ",")}, c.more...), &out, &said)
 		if code != c.code || !strings.Contains(said.String(), c.says) || c.code != exit.Done && out.Len() > 0 {
-			t.Errorf("%q: code %d, want %d, %q: %s%s", c.more, code, c.code, c.says, said.String(), out.String())
+			t.Errorf("%q: code %d, want %d, %q: %s%.200s", c.more, code, c.code, c.says, said.String(), out.String())
 		}
 	}
 }
