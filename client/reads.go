@@ -17,10 +17,10 @@ type Item struct {
 	// Revision is the number of the change that made this value among all changes
 	// of the store, Version its number among those of the key.
 	Revision, Version uint64
-	// Created is the revision of the change that created the key. Watches know it, and reads
-	// with AtRevision, ListRange or Count; it is 0 in what others return.
+	// Created is the revision of the change that created the key, 1 if that was before the
+	// cluster had a history; 0 where it has none, or the server is of the first release.
 	Created uint64
-	// Lease is what the key was tied to, 0 for none. Only watches know it.
+	// Lease is what the key was tied to, 0 for none.
 	Lease int64
 }
 
@@ -59,7 +59,7 @@ func (c *Clerk) Get(ctx context.Context, key string, options ...ReadOption) (Ite
 			Code: api.CodeKeyNotFound, Outcome: api.OutcomeNotApplied, Detail: "there is no such key", Revision: w.got.Store,
 		}
 	}
-	return Item{Key: key, Value: w.got.Value, Revision: w.got.Revision, Version: w.got.Version, Created: w.got.Created}, nil
+	return Item{Key: key, Value: w.got.Value, Revision: w.got.Revision, Version: w.got.Version, Created: w.got.Created, Lease: w.got.Lease}, nil
 }
 
 // needsPast and needsRanges are what an old server does not have.
@@ -82,7 +82,7 @@ func (c *Clerk) List(ctx context.Context, prefix string, options ...ListOption) 
 }
 
 // ListRange is List for the keys from one on, in the order of their bytes, up to but not
-// including another one; to the last if that is "". The items say when they were created.
+// including another one; to the last if that is "".
 func (c *Clerk) ListRange(ctx context.Context, from, to string, options ...ListOption) (Page, error) {
 	m := clerkwire.List{More: &clerkwire.ListMore{From: []byte(from), To: []byte(to)}}
 	for _, o := range options {
@@ -111,7 +111,7 @@ func (c *Clerk) list(ctx context.Context, m clerkwire.List) (Page, error) {
 	}
 	page := Page{More: w.listed.More, Revision: w.listed.Store, Count: int(w.listed.Count), Items: make([]Item, 0, len(w.listed.Items))}
 	for _, i := range w.listed.Items {
-		item := Item{Key: string(i.Key), Revision: i.Revision, Version: i.Version, Created: i.Created}
+		item := Item{Key: string(i.Key), Revision: i.Revision, Version: i.Version, Created: i.Created, Lease: i.Lease}
 		if !m.KeysOnly {
 			item.Value = i.Value
 		}

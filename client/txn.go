@@ -164,7 +164,7 @@ func resultOf(o *txn.Outcome) TxnResult {
 
 func itemsOf(all []txn.Keyed) (items []Item) {
 	for _, i := range all {
-		items = append(items, Item{Key: i.Key, Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created})
+		items = append(items, Item{Key: i.Key, Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created, Lease: i.Lease})
 	}
 	return items
 }

@@ -286,7 +286,7 @@ func printItem(out io.Writer, item client.Item, asJSON, values bool) error {
 }
 
 func valueOf(i client.Item) api.Value {
-	return api.Value{KeyName: api.NameKey(i.Key), Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created}
+	return api.Value{KeyName: api.NameKey(i.Key), Value: i.Value, Revision: i.Revision, Version: i.Version, Created: i.Created, Lease: i.Lease}
 }
 
 func writtenOf(key string, w client.Written) api.Written {

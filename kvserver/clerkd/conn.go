@@ -33,8 +33,9 @@ type conn struct {
 	watches watches
 	// maxInFlight is how many requests are served at the same time.
 	maxInFlight int
-	// follows says that the client is told of changes of the members.
-	follows bool
+	// second says that the client is a Clerk that speaks protocol 2: it is told of changes of
+	// the members, and reads say when keys were created and to which leases they are tied.
+	second bool
 	// first is the caller that made the connection, which its limits count for; who is
 	// the one that makes requests now.
 	first kvserver.Caller
@@ -123,7 +124,7 @@ func (c *conn) sendAway() {
 
 // tell tells a Clerk of a configuration, unless it was told of that or a newer one.
 func (c *conn) tell(n api.ConfigurationNumber) {
-	if !c.follows {
+	if !c.second {
 		return
 	}
 	c.mu.Lock()

@@ -84,7 +84,7 @@ func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve 
 	uid, limits := d.server.UID(), clerkwire.Requests
 	known, _ := d.server.Configuration()
 	c := newConn(d, uid, d.greeting(protocol, uid.String(), known), who)
-	c.told, c.follows = known, protocol == clerkwire.Protocol2 && from == nil
+	c.told, c.second = known, protocol == clerkwire.Protocol2 && from == nil
 	switch {
 	case protocol == clerkwire.Protocol2 && from != nil:
 		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()

@@ -20,7 +20,7 @@ func (r *reader) pinnedGet(h clerkwire.Header, key string, at uint64, who *kvser
 		}
 		got := clerkwire.Got{Found: read.Found, Revision: read.Item.Revision, Version: read.Item.Version, Store: read.Revision, Value: read.Item.Value}
 		if read.Found {
-			got.Created = read.Item.Creation()
+			got.Created, got.Lease = read.Item.Creation(), read.Lease
 		}
 		d.answerPinned(conn, h, begun, clerkwire.KindGot, got)
 	}
@@ -38,7 +38,7 @@ func (r *reader) pinnedList(h clerkwire.Header, m clerkwire.List, q kvserver.Que
 			d.refusePinned(conn, h, who, string(m.Prefix), err)
 			return
 		}
-		d.answerPinned(conn, h, begun, clerkwire.KindListed, d.listedOf(&m, &page))
+		d.answerPinned(conn, h, begun, clerkwire.KindListed, conn.listedOf(&m, &page))
 	}
 }
 

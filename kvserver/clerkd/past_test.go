@@ -1,14 +1,17 @@
 package clerkd
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"raftkv/client"
+	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/kv"
 )
 
@@ -32,7 +35,11 @@ func TestClerksReadThePast(t *testing.T) {
 		shown := func(items []client.Item, err error) string {
 			all := ""
 			for _, i := range items {
-				all += fmt.Sprintf("%s=%s@%d.%d.%d ", i.Key, i.Value, i.Revision, i.Version, i.Created)
+				all += fmt.Sprintf("%s=%s@%d.%d.%d", i.Key, i.Value, i.Revision, i.Version, i.Created)
+				if i.Lease != 0 {
+					all += fmt.Sprint(" of ", i.Lease)
+				}
+				all += " "
 			}
 			if err != nil {
 				all += err.Error()
@@ -117,6 +124,82 @@ func TestClerksReadThePast(t *testing.T) {
 		}
 		if _, err := c.ListRange(ctx, "b", "b"); !errors.Is(err, client.ErrInvalid) {
 			t.Errorf("a range without keys: %v", err)
+		}
+	})
+}
+
+// Goal: a read by Clerk says when the key was created and to which lease it is tied, of now
+// and of the past, of one key, of a page and in a transaction; to a Clerk of protocol 1, and
+// where the cluster has no history, it says neither.
+// Method: a key of a lease, which then becomes one without; each kind of read; frames of
+// protocol 1; a server of level 2.
+func TestReadsOfClerksNameTheLease(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		network := servePipes(t, s)
+		c, err := client.Dial(t.Context(), client.Config{Endpoints: []string{"kv:1"}, Dial: network.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ctx := t.Context()
+		id, err := c.GrantUnkept(ctx, time.Minute, client.LeaseID(-7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Put(ctx, "a", []byte("1"), client.WithLeaseID(id)); err != nil { // revision 2
+			t.Fatal(err)
+		}
+		check := func(what string, want int64, options ...client.ReadOption) {
+			t.Helper()
+			item, err := c.Get(ctx, "a", options...)
+			if err != nil || item.Lease != want || item.Created != 2 {
+				t.Errorf("%s: %+v, %v", what, item, err)
+			}
+		}
+		listed := func(what string, want int64, options ...client.ListOption) {
+			t.Helper()
+			page, err := c.List(ctx, "", options...)
+			if err != nil || len(page.Items) != 1 || page.Items[0].Lease != want || page.Items[0].Created != 2 {
+				t.Errorf("%s: %+v, %v", what, page, err)
+			}
+		}
+		check("now", -7)
+		check("of this server's own copy", -7, client.Stale())
+		listed("a page", -7)
+		listed("a page with a count", -7, client.Count())
+		r, err := c.Txn(ctx).Then(client.OpGet("a"), client.OpPut("a", []byte("2")).WithPrev()).Commit() // revision 3
+		if err != nil || r.Results[0].Items[0].Lease != -7 || r.Results[1].Prev[0].Lease != -7 {
+			t.Errorf("a transaction: %+v, %v", r, err)
+		}
+		check("without", 0)
+		listed("a page without", 0)
+		check("the past", -7, client.AtRevision(2))
+		listed("a page of the past", -7, client.AtRevision(2))
+
+		conn := network.Open(t, "GET /v1/clerk HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: "+clerkwire.Protocol+"\r\n\r\n")
+		early := bufio.NewReader(conn)
+		if response, err := http.ReadResponse(early, &http.Request{Method: "GET"}); err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("the upgrade: %v, %v", response, err)
+		}
+		old := &rawClerk{t: t, conn: conn, frames: clerkwire.NewFrameReader(conn, early, clerkwire.Answers)}
+		var got clerkwire.Got
+		old.want(askClerk(old, clerkwire.KindGet, clerkwire.Get{Key: []byte("a")}), clerkwire.KindGot, &got)
+		var page clerkwire.Listed
+		old.want(askClerk(old, clerkwire.KindList, clerkwire.List{}), clerkwire.KindListed, &page)
+		if !got.Found || got.Created != 0 || len(page.Items) != 1 || page.Items[0].Created != 0 {
+			t.Errorf("to a Clerk of protocol 1: %+v, %+v", got, page)
+		}
+	})
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, nil)
+		c := leaseClerk(t, s, nil)
+		defer c.Close()
+		_, err := c.Put(t.Context(), "a", []byte("1"))
+		item, got := c.Get(t.Context(), "a")
+		page, listed := c.List(t.Context(), "")
+		if err := errors.Join(err, got, listed); err != nil || item.Created != 0 || len(page.Items) != 1 || page.Items[0].Created != 0 {
+			t.Errorf("at level 2: %+v, %+v, %v", item, page, err)
 		}
 	})
 }

@@ -116,6 +116,7 @@ func (g *reads) answerGets() {
 		begin = r.keyEnd
 	}
 	g.decide()
+	origins := g.conn.showsOrigins()
 	revision := g.conn.door.server.ReadTogether(g.lookups, len(g.reads)-len(g.lookups), g.linearizable)
 	pending := g.conn.out.Begin()
 	next := 0
@@ -129,9 +130,11 @@ func (g *reads) answerGets() {
 				pending = clerkwire.AppendFrame(pending, clerkwire.KindRefused, r.number, refused)
 				continue
 			}
-			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, clerkwire.Got{
-				Found: l.Found, Revision: l.Item.Revision, Version: l.Item.Version, Store: revision, Value: l.Item.Value,
-			})
+			got := clerkwire.Got{Found: l.Found, Revision: l.Item.Revision, Version: l.Item.Version, Store: revision, Value: l.Item.Value}
+			if l.Found && origins {
+				got.Created, got.Lease = l.Item.Creation(), l.Lease
+			}
+			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, got)
 		}
 	}
 	g.conn.out.End(pending)
@@ -193,7 +196,7 @@ func (g *reads) answerList(r *read) {
 		g.conn.refuse(r.number, d.refusal(err))
 		return
 	}
-	answer(g.conn, clerkwire.KindListed, r.number, d.listedOf(r.list, &page))
+	answer(g.conn, clerkwire.KindListed, r.number, g.conn.listedOf(r.list, &page))
 }
 
 // queryOf names the page that a list asks for.
@@ -216,15 +219,16 @@ func queryOf(m *clerkwire.List) kvserver.Query {
 }
 
 // listedOf is a page as it is sent.
-func (d *Door) listedOf(m *clerkwire.List, page *kvserver.Page) clerkwire.Listed {
+func (c *conn) listedOf(m *clerkwire.List, page *kvserver.Page) clerkwire.Listed {
+	origins := c.showsOrigins()
 	listed := clerkwire.Listed{Store: page.Revision, More: page.More, Items: make([]clerkwire.Item, len(page.Items))}
 	for i, item := range page.Items {
 		listed.Items[i] = clerkwire.Item{Key: []byte(item.Key), Revision: item.Item.Revision, Version: item.Item.Version}
 		if !m.KeysOnly {
 			listed.Items[i].Value = item.Item.Value
 		}
-		if m.More != nil {
-			listed.Items[i].Created = d.created(item.Item)
+		if origins {
+			listed.Items[i].Created, listed.Items[i].Lease = item.Item.Creation(), item.Lease
 		}
 	}
 	if m.More != nil && (m.More.Count || m.More.CountOnly) {
@@ -233,10 +237,8 @@ func (d *Door) listedOf(m *clerkwire.List, page *kvserver.Page) clerkwire.Listed
 	return listed
 }
 
-// created is the revision that made an item, 0 where the cluster has no history.
-func (d *Door) created(item kv.Item) uint64 {
-	if d.server.CheckLevel(kv.LevelHistory) != nil {
-		return 0
-	}
-	return item.Creation()
+// showsOrigins reports whether items say when they were created, and their lease: the client
+// understands it, and the cluster has a history.
+func (c *conn) showsOrigins() bool {
+	return c.second && c.door.server.Machine().Level() >= kv.LevelHistory
 }

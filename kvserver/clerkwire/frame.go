@@ -104,7 +104,7 @@ const (
 	// itemRoom for each. One item may be larger than that, so a page's body has room for
 	// a whole one more.
 	MaxListedBytes = api.MaxPageBytes
-	itemRoom       = 40
+	itemRoom       = 48
 	maxListedBody  = MaxListedBytes + api.MaxValueBytes + api.MaxKeyBytes + 128
 	maxRefusedBody = 4 << 10
 	maxDetailBytes = 512

@@ -18,8 +18,7 @@ type List struct {
 	KeysOnly    bool
 	Prefix      []byte
 	After       []byte // the page begins after this key
-	// More is of Protocol2 and travels only if it is there. The items of the answer then say
-	// when they were created.
+	// More is of Protocol2 and travels only if it is there.
 	More *ListMore
 }
 
@@ -99,7 +98,9 @@ type Item struct {
 	Value    []byte // empty if only keys were asked for
 	Revision uint64
 	Version  uint64
-	Created  uint64 // 0: not known, and does not travel
+	// Created and Lease are as in Got.
+	Created uint64
+	Lease   int64
 }
 
 // Bytes returns the number of bytes by which the item counts towards MaxListedBytes.
@@ -125,18 +126,12 @@ func (m Listed) append(dst []byte) []byte {
 	dst = msgpack.AppendBool(dst, m.More)
 	dst = msgpack.AppendArray(dst, len(m.Items))
 	for _, i := range m.Items {
-		fields := 4
-		if i.Created != 0 {
-			fields++
-		}
-		dst = msgpack.AppendArray(dst, fields)
+		dst = msgpack.AppendArray(dst, 4+originFields(i.Created, i.Lease))
 		dst = msgpack.AppendBytes(dst, i.Key)
 		dst = msgpack.AppendBytes(dst, i.Value)
 		dst = msgpack.AppendUint(dst, i.Revision)
 		dst = msgpack.AppendUint(dst, i.Version)
-		if i.Created != 0 {
-			dst = msgpack.AppendUint(dst, i.Created)
-		}
+		dst = appendOrigin(dst, i.Created, i.Lease)
 	}
 	if m.Counted {
 		dst = msgpack.AppendUint(dst, m.Count)
@@ -153,13 +148,11 @@ func (m *Listed) Parse(body []byte) error {
 	n := r.Array(MaxListed)
 	m.Items = make([]Item, 0, n)
 	for range n {
-		fields := r.Array(5)
+		fields := r.Array(6)
 		item := Item{Key: r.Bytes(api.MaxKeyBytes), Value: r.Bytes(api.MaxValueBytes)}
 		item.Revision, item.Version = r.Uint(), r.Uint()
-		if fields == 5 {
-			item.Created = r.Uint()
-		}
-		if fields < 4 || fields == 5 && item.Created == 0 {
+		item.Created, item.Lease = readOrigin(&r, fields-4)
+		if fields < 4 {
 			r.Reject(fmt.Sprintf("an item of %d fields, which has no meaning here", fields))
 		}
 		m.Items = append(m.Items, item)

@@ -143,39 +143,69 @@ type Got struct {
 	Version  uint64
 	Store    uint64 // the store's revision
 	Value    []byte
-	Created  uint64 // of a pinned Get only; 0 does not travel
+	// Created and Lease are of Protocol2. What is 0 does not travel, and Lease is 0 where
+	// Created is.
+	Created uint64
+	Lease   int64
 }
 
 func (m Got) append(dst []byte) []byte {
-	fields := 5
-	if m.Created != 0 {
-		fields++
-	}
-	dst = msgpack.AppendArray(dst, fields)
+	dst = msgpack.AppendArray(dst, 5+originFields(m.Created, m.Lease))
 	dst = msgpack.AppendBool(dst, m.Found)
 	dst = msgpack.AppendUint(dst, m.Revision)
 	dst = msgpack.AppendUint(dst, m.Version)
 	dst = msgpack.AppendUint(dst, m.Store)
 	dst = msgpack.AppendBytes(dst, m.Value)
-	if m.Created != 0 {
-		dst = msgpack.AppendUint(dst, m.Created)
+	return appendOrigin(dst, m.Created, m.Lease)
+}
+
+// originFields is how many fields say where an item comes from: when it was created, and
+// to which lease it is tied.
+func originFields(created uint64, lease int64) int {
+	switch {
+	case lease != 0:
+		return 2
+	case created != 0:
+		return 1
+	}
+	return 0
+}
+
+func appendOrigin(dst []byte, created uint64, lease int64) []byte {
+	if created != 0 || lease != 0 {
+		dst = msgpack.AppendUint(dst, created)
+	}
+	if lease != 0 {
+		dst = msgpack.AppendUint(dst, uint64(lease))
 	}
 	return dst
+}
+
+// readOrigin reads what appendOrigin has written, of which there are so many fields.
+func readOrigin(r *msgpack.Reader, fields int) (created uint64, lease int64) {
+	if fields > 0 {
+		created = r.Uint()
+	}
+	if fields > 1 {
+		lease = int64(r.Uint())
+	}
+	if fields > 0 && created == 0 || fields > 1 && lease == 0 {
+		r.Reject("an item with a field that says nothing")
+	}
+	return created, lease
 }
 
 // Parse reads a body.
 func (m *Got) Parse(body []byte) error {
 	r := msgpack.NewReader(body)
-	fields := r.Array(6)
+	fields := r.Array(7)
 	m.Found = r.Bool()
 	m.Revision = r.Uint()
 	m.Version = r.Uint()
 	m.Store = r.Uint()
 	m.Value = r.Bytes(api.MaxValueBytes)
-	if m.Created = 0; fields == 6 {
-		m.Created = r.Uint()
-	}
-	if fields < 5 || fields == 6 && m.Created == 0 {
+	m.Created, m.Lease = readOrigin(&r, fields-5)
+	if fields < 5 {
 		r.Reject(fmt.Sprintf("an answer to a get with %d fields, which has no meaning here", fields))
 	}
 	return r.Close()

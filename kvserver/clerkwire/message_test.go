@@ -25,7 +25,7 @@ func samples() map[Kind]Message {
 		KindOpen:   Empty{},
 		KindOpened: Opened{Session: math.MaxUint64},
 		KindGet:    Get{Consistency: Stale, MinRevision: 300, Key: []byte("k\x00\xff"), Pinned: Pinned{true, 300}},
-		KindGot:    Got{Found: true, Revision: 1 << 40, Version: 3, Store: 70000, Value: bytes.Repeat([]byte{0xc1}, 300), Created: 7},
+		KindGot:    Got{Found: true, Revision: 1 << 40, Version: 3, Store: 70000, Value: bytes.Repeat([]byte{0xc1}, 300), Created: 7, Lease: 9},
 		KindPut: Write{
 			Session: 9, Lane: 1023, Seq: 1 << 33, Condition: IfRevision, Number: 17, Key: []byte("key"), Value: []byte("value"),
 		},
@@ -61,7 +61,7 @@ func samples() map[Kind]Message {
 			More: &ListMore{Pinned: Pinned{true, 300}, From: []byte("a/"), To: []byte("a0"), Count: true, CountOnly: true},
 		},
 		KindListed: Listed{Store: 8, More: true, Counted: true, Count: 300, Items: []Item{
-			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 3, Version: 4, Created: 2},
+			{Key: []byte("a"), Value: []byte{}, Revision: 1, Version: 2}, {Key: []byte("b"), Value: []byte("x"), Revision: 3, Version: 4, Created: 2, Lease: 1 << 40},
 		}},
 		KindRefused: Refused{
 			Code: api.CodePreconditionFailed, Outcome: api.OutcomeNotApplied, Retryable: true, Decided: true,
@@ -275,7 +275,7 @@ func TestLargestMessagesFit(t *testing.T) {
 	name := make([]byte, api.MaxLockNameBytes)
 	guard, holder := Guard{string(name), most}, LockHolder{most, -1, make([]byte, api.MaxLockValueBytes), text}
 	for kind, m := range map[Kind]Message{
-		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key, Pinned{true, most}}, KindGot: Got{true, most, most, most, value, most}, KindOpened: Opened{most},
+		KindGoodbye: Empty{}, KindOpen: Empty{}, KindGet: Get{Stale, most, key, Pinned{true, most}}, KindGot: Got{true, most, most, most, value, most, -1}, KindOpened: Opened{most},
 		KindPut:     Write{most, most, most, IfRevision, most, key, value, WriteMore{-1, most, true, true, guard}},
 		KindDelete:  Write{most, most, most, IfRevision, most, key, nil, WriteMore{-1, most, true, true, guard}},
 		KindAcquire: Acquire{most, most, most, name, -1, most, most, most, make([]byte, api.MaxLockValueBytes), true, most, most}, KindAcquired: Acquired{-1, most, most, true},
@@ -321,11 +321,11 @@ func TestLargestMessagesFit(t *testing.T) {
 	}
 	page := Listed{Store: most, More: true, Counted: true, Count: most}
 	for size := 0; size < MaxListedBytes; {
-		i := Item{key, nil, most, most, most}
+		i := Item{key, nil, most, most, most, -1}
 		page.Items = append(page.Items, i)
 		size += i.Bytes()
 	}
-	page.Items = append(page.Items, Item{key, value, most, most, most})
+	page.Items = append(page.Items, Item{key, value, most, most, most, -1})
 	if n := len(page.append(nil)); n > int(Answers[KindListed]) {
 		t.Errorf("a page has %d bytes", n)
 	}

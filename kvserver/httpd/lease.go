@@ -333,12 +333,11 @@ func (d *Door) serveTouch(x *exchange) error {
 
 // stampTie says how long a key that was read lives.
 func (x *exchange) stampTie(r kvserver.Reading) {
-	if !r.Ends {
-		return
-	}
 	h := x.w.Header()
 	if r.Lease != 0 {
 		h.Set(api.HeaderLease, strconv.FormatInt(r.Lease, 10))
 	}
-	h.Set(api.HeaderExpiresIn, strconv.FormatUint(r.Remaining/1000, 10))
+	if r.Ends {
+		h.Set(api.HeaderExpiresIn, strconv.FormatUint(r.Remaining/1000, 10))
+	}
 }

@@ -56,6 +56,20 @@ func TestTheLifeOfALease(t *testing.T) {
 		if page.Items[0].Lease != id {
 			t.Errorf("a list: %+v", page.Items)
 		}
+		// Reads of the past and what was there before a write name the lease, too (H1).
+		untied := ask(s, "PUT", "/v1/kv/a?prev", "a")
+		if want := fmt.Sprintf(`"created":2,"lease":%d}}`, id); !strings.Contains(untied.body, want) {
+			t.Errorf("before: %s", untied.body)
+		}
+		a = ask(s, "GET", "/v1/kv/a?at_revision=3", "", "Accept", api.MediaJSON)
+		if a.header.Get(api.HeaderLease) != fmt.Sprint(id) || a.header.Get(api.HeaderExpiresIn) != "" || !strings.Contains(a.body, fmt.Sprintf(`"lease":%d}`, id)) {
+			t.Errorf("the past: %v %s", a.header, a.body)
+		}
+		a = ask(s, "GET", "/v1/kv/a?at_revision=4", "", "Accept", api.MediaJSON)
+		if a.header.Get(api.HeaderLease) != "" || strings.Contains(a.body, "lease") {
+			t.Errorf("without: %v %s", a.header, a.body)
+		}
+		wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/a?lease=%d", id), "a"), 200)
 		time.Sleep(8 * time.Second)
 		var kept api.KeptAlive
 		a = ask(s, "POST", fmt.Sprintf("/v1/leases/%d/keepalive", id), "")

@@ -49,11 +49,11 @@ func (s *Store) put(c Command) Result {
 	case refused:
 		return refusal
 	case c.KeepValue:
-		return s.set(c.Key, old.Value, old.checksum, old, at, ties).with(&c, old)
+		return s.set(c.Key, old.Value, old.checksum, old, at, ties).with(&c, old, ties.old.Lease)
 	}
 	// The command's bytes belong to the log, where a small value may lie inside
 	// a large batch; a copy lets both go at their own time.
-	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at, ties).with(&c, old)
+	return s.set(c.Key, bytes.Clone(c.Value), checksumOf(0, c.Value), old, at, ties).with(&c, old, ties.old.Lease)
 }
 
 func (s *Store) append(c Command) Result {
@@ -62,7 +62,7 @@ func (s *Store) append(c Command) Result {
 	if refused {
 		return refusal
 	}
-	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at, ties).with(&c, old)
+	return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at, ties).with(&c, old, ties.old.Lease)
 }
 
 // ties are what a key was tied to and what it is to be tied to.
@@ -172,14 +172,14 @@ func (s *Store) delete(c Command) Result {
 	if !c.Condition.holds(old, at.found) {
 		return conditionFailed(old)
 	}
+	var e Event
 	if at.found {
 		s.revision++
-		e := s.remove(at, old, EventDelete)
-		if s.level >= LevelHistory {
+		if e = s.remove(at, old, EventDelete); s.level >= LevelHistory {
 			s.note(e)
 		}
 	}
-	return Result{Revision: s.revision, Deleted: at.found}.with(&c, old)
+	return Result{Revision: s.revision, Deleted: at.found}.with(&c, old, e.PrevLease)
 }
 
 // remove removes a key that is there, and returns the event of it in the present

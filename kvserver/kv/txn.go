@@ -289,16 +289,17 @@ func (s *Store) take(n uint32, c *txn.Change) {
 	s.noteMore(event)
 }
 
-// with adds what was there before to the result of a write that asks for it.
-func (r Result) with(c *Command, old Item) Result {
+// with adds what was there before, tied to a lease or to 0, to the result of a write that
+// asks for it.
+func (r Result) with(c *Command, old Item, lease int64) Result {
 	if c.Previous {
-		r.Outcome = outcomeOf(c, &r, old)
+		r.Outcome = outcomeOf(c, &r, old, lease)
 	}
 	return r
 }
 
 // outcomeOf returns a write as a transaction of one operation.
-func outcomeOf(c *Command, r *Result, old Item) *txn.Outcome {
+func outcomeOf(c *Command, r *Result, old Item, lease int64) *txn.Outcome {
 	result := txn.Result{HasPrev: true, Version: r.Version, Length: r.Length, Made: r.Created, Deleted: bit(r.Deleted)}
 	switch c.Op {
 	case OpPut:
@@ -311,7 +312,7 @@ func outcomeOf(c *Command, r *Result, old Item) *txn.Outcome {
 	if old.Version != 0 {
 		old = old.clipped()
 		old.Created = old.Creation()
-		result.Prev = []txn.Keyed{{Key: string(bytes.Clone(c.Key)), Item: itemOf(old)}}
+		result.Prev = []txn.Keyed{{Key: string(bytes.Clone(c.Key)), Item: itemOf(old), Lease: lease}}
 	}
 	return &txn.Outcome{Succeeded: true, Results: []txn.Result{result}}
 }

@@ -77,6 +77,59 @@ func TestTiesOfTransactions(t *testing.T) {
 	}
 }
 
+// Goal (T4, H1): whatever shows a key says to which lease it is tied, as it does of created:
+// what a transaction has read and what was there before its writes, the operations before
+// included; what was there before plain writes and the removal of a range; and an answer
+// that is remembered says it again. A chosen id may be below 0.
+// Method: keys of a lease, with a time of their own and without an end.
+func TestWhatIsShownNamesTheLease(t *testing.T) {
+	s := NewAt(LevelHistory)
+	apply(s, at(1000, Grant(-7, 60_000, "")))
+	for _, ops := range []string{
+		`{"op":"put","key":"a","text":"1","lease":-7},{"op":"put","key":"b","text":"1","ttl":"5s"},{"op":"put","key":"c","text":"1"}`,
+	} {
+		apply(s, at(1000, txnOf(t, `{"then":[`+ops+`]}`)))
+	}
+	const a = `{"key":"a","text":"1","revision":2,"version":1,"created":2,"lease":-7}`
+	previous := func(op Op, key string) Command { return Command{Op: op, Key: []byte(key), Previous: true} }
+	span := DeleteRangeCommand(&txn.DeleteRange{From: "b"}, 1<<20)
+	span.Previous = true
+	for _, step := range []struct {
+		what string
+		c    Command
+		want string // results
+	}{
+		{"reads", txnOf(t, `{"then":[{"op":"get","key":"a"},{"op":"list","prefix":"","keys_only":true},{"op":"txn","then":[{"op":"get","key":"b"}]}]}`),
+			`{"item":` + a + `},{"items":[{"key":"a","revision":2,"version":1,"created":2,"lease":-7},{"key":"b","revision":2,"version":1,"created":2},` +
+				`{"key":"c","revision":2,"version":1,"created":2}]},{"succeeded":true,"results":[{"item":{"key":"b","text":"1","revision":2,"version":1,"created":2}}]}`},
+		{"writes", txnOf(t, `{"then":[{"op":"put","key":"a","text":"2","prev":true},{"op":"append","key":"a","text":"3","prev":true},{"op":"put","key":"c","text":"2","lease":-7},{"op":"delete","key":"c","prev":true},{"op":"put","key":"a","text":"4","lease":-7}]}`),
+			`{"version":2,"length":1,"prev":` + a + `},{"version":3,"length":2,"prev":{"key":"a","text":"2","revision":3,"version":2,"created":2}},{"version":2,"length":1},` +
+				`{"deleted":1,"prev":{"key":"c","text":"2","revision":3,"version":2,"created":2,"lease":-7}},{"version":4,"length":1}`},
+		{"an append", previous(OpAppend, "a"), `{"version":5,"length":1,"prev":{"key":"a","text":"4","revision":3,"version":4,"created":2,"lease":-7}}`},
+		{"a put", previous(OpPut, "a"), `{"version":6,"length":0,"prev":{"key":"a","text":"4","revision":4,"version":5,"created":2,"lease":-7}}`},
+		{"a put once more", txnOf(t, `{"then":[{"op":"put","key":"a","text":"5","prev":true,"lease":-7},{"op":"put","key":"d","text":"","lease":-7}]}`),
+			`{"version":7,"length":1,"prev":{"key":"a","text":"","revision":5,"version":6,"created":2}},{"version":1,"length":0}`},
+		{"a delete", previous(OpDelete, "a"), `{"deleted":1,"prev":{"key":"a","text":"5","revision":6,"version":7,"created":2,"lease":-7}}`},
+		{"a delete of nothing", previous(OpDelete, "a"), `{"deleted":0,"prev":null}`},
+		{"a range", span, `{"deleted":2,"prev":[{"key":"b","text":"1","revision":2,"version":1,"created":2},{"key":"d","text":"","revision":6,"version":1,"created":6,"lease":-7}]}`},
+	} {
+		step.c.IdempotencyKey = strings.ReplaceAll(step.what, " ", "-")
+		for range 2 { // the second is a repetition
+			r := apply(s, at(1000, step.c))
+			if r.Status != StatusOK || r.Outcome == nil {
+				t.Fatalf("%s: %v", step.what, r.Status)
+			}
+			got := string(r.Outcome.AppendJSON(nil, 0, true))
+			if want := `{"succeeded":true,"results":[` + step.want + `]}`; got != want {
+				t.Errorf("%s, repeated %v:\n%s\nwant\n%s", step.what, r.Replayed, got, want)
+			}
+		}
+		if again := restored(t, s); again.Digest() != s.Digest() {
+			t.Errorf("%s: another state after a snapshot", step.what)
+		}
+	}
+}
+
 // Goal (L12): a transaction gives a lease no more keys than it may have, and ties count for the
 // quota in it as in plain writes. Method: as many keys as there may be, and one more, and
 // one in the place of another; a store that has room for some ties.

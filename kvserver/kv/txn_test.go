@@ -104,8 +104,8 @@ func (m *model) withPrevious(c Command, r Result, old Item) Result {
 		result.Deleted = 1
 	}
 	if old.Version != 0 {
-		created := m.many.Items[string(c.Key)].Created // not told of this write yet
-		result.Prev = []txn.Keyed{{Key: string(c.Key), Item: txn.Item{Value: old.Value, Revision: old.Revision, Version: old.Version, Created: max(1, created)}}}
+		was := m.many.Items[string(c.Key)] // not told of this write yet
+		result.Prev = []txn.Keyed{{Key: string(c.Key), Item: txn.Item{Value: old.Value, Revision: old.Revision, Version: old.Version, Created: max(1, was.Created)}, Lease: was.Lease}}
 	}
 	r.Outcome = &txn.Outcome{Succeeded: true, Results: []txn.Result{result}}
 	return r

@@ -59,6 +59,16 @@ func (v *View) Get(key []byte) (Item, bool) {
 	return item.clipped(), ok
 }
 
+// GetTied is Get with the lease that the key is tied to, 0 if it is none.
+func (v *View) GetTied(key []byte) (item Item, lease int64, found bool) {
+	at, found := v.items.find(key, keyHash(key))
+	if !found {
+		return Item{}, 0, false
+	}
+	row := v.items.rows.at(at)
+	return row.Item.clipped(), v.leases.Tie(row.key).Lease, true
+}
+
 // Revision counts the changes of the store: each write that changes something
 // takes the next number, and numbers are never used again.
 func (v *View) Revision() uint64 { return v.revision }

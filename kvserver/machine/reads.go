@@ -18,7 +18,8 @@ type Reading struct {
 	Found    bool
 	Revision uint64 // of the store
 	// Lease is what the key is tied to, 0 for none. Ends says that the key ends, by
-	// itself or with that; Remaining is after how many milliseconds at least.
+	// itself or with that; Remaining is after how many milliseconds at least. Of the past
+	// Lease alone is known.
 	Lease     int64
 	Ends      bool
 	Remaining uint64
@@ -43,14 +44,15 @@ func (m *Machine) Get(key string) Reading {
 func (m *Machine) GetAt(key string, revision uint64) (Reading, error) {
 	m.mu.RLock()
 	history := m.store.History()
-	item, found := m.store.Get([]byte(key))
+	var now past.Key
+	now.Item, now.Lease, now.Found = m.store.GetTied([]byte(key))
 	m.mu.RUnlock()
 	if err := reaches(&history, revision); err != nil {
 		return Reading{}, err
 	}
 	// Nothing is locked: the history was copied, and what it holds never changes.
-	item, found = past.Get(&history, key, item, found, revision)
-	return Reading{Item: item, Found: found, Revision: revision}, nil
+	was := past.Get(&history, key, now, revision)
+	return Reading{Item: was.Item, Found: was.Found, Lease: was.Lease, Revision: revision}, nil
 }
 
 // FreezeAt returns the keys of a query's range as they were at a revision, like GetAt.
@@ -75,6 +77,7 @@ func reaches(h *kv.History, revision uint64) error {
 type Lookup struct {
 	Key   []byte
 	Item  kv.Item
+	Lease int64 // to which the key is tied; 0: none
 	Found bool
 }
 
@@ -85,7 +88,7 @@ func (m *Machine) GetAll(lookups []Lookup) (revision uint64) {
 	defer m.mu.RUnlock()
 	for i := range lookups {
 		l := &lookups[i]
-		l.Item, l.Found = m.store.Get(l.Key)
+		l.Item, l.Lease, l.Found = m.store.GetTied(l.Key)
 	}
 	return m.store.Revision()
 }

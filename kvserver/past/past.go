@@ -25,18 +25,24 @@ import (
 	"raftkv/kvserver/kv"
 )
 
-// Get returns a key's item as it was at a revision, which the history must reach. live
-// is the item that the key had when the history was copied. Its cost is in proportion to
-// the changes since.
-func Get(h *kv.History, key string, live kv.Item, found bool, revision uint64) (kv.Item, bool) {
+// Key is what a key has at one moment.
+type Key struct {
+	Item  kv.Item
+	Lease int64 // to which it is tied; 0: none
+	Found bool  // there is such a key
+}
+
+// Get returns what a key had at a revision, which the history must reach. now is what it
+// had when the history was copied. The cost is in proportion to the changes since.
+func Get(h *kv.History, key string, now Key, revision uint64) Key {
 	h.Scan(revision, func(e *kv.Event) bool {
 		if e.Key != key || e.OfLock() {
 			return true
 		}
-		live, found = e.Prev, e.Existed()
+		now = Key{Item: e.Prev, Lease: e.PrevLease, Found: e.Existed()}
 		return false
 	})
-	return live, found
+	return now
 }
 
 // View is the keys of a range as they were at a revision. Any number of goroutines may

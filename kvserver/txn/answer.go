@@ -36,7 +36,7 @@ const (
 //	outcome: flags, failed, count of results, results
 //	result:  kind, flags, version, length, deleted, count, count of items, items,
 //	         count of previous items, items; of Nested an outcome instead of all behind flags
-//	item:    key, value, each with its length, revision, version, created
+//	item:    key, value, each with its length, revision, version, created, lease
 func (o *Outcome) Encode() []byte { return o.append([]byte{answerVersion}) }
 
 func (o *Outcome) append(dst []byte) []byte {
@@ -60,7 +60,7 @@ func (r *Result) append(dst []byte) []byte {
 		for i := range items {
 			item := &items[i]
 			dst = appendText(appendText(dst, item.Key), item.Value)
-			dst = appendNumbers(dst, item.Revision, item.Version, item.Created)
+			dst = appendNumbers(dst, item.Revision, item.Version, item.Created, uint64(item.Lease))
 		}
 	}
 	return dst
@@ -154,7 +154,7 @@ func (r *reader) items() (all []Keyed) {
 		}
 		item := Keyed{Key: string(r.Bytes())}
 		item.Value = r.Bytes()
-		item.Revision, item.Version, item.Created = r.Number(), r.Number(), r.Number()
+		item.Revision, item.Version, item.Created, item.Lease = r.Number(), r.Number(), r.Number(), int64(r.Number())
 		all = append(all, item)
 	}
 	return all

@@ -62,7 +62,7 @@ func (d *DeleteRange) Run(s State, b Bounds, prev bool) (*Outcome, []Change, err
 	}
 	span, bytes := Range(d.From, d.To), 0
 	result := Result{Kind: Delete, HasPrev: prev, Many: true}
-	r := runner{room: int(min(b.ResultBytes, MaxResultBytes))}
+	r := runner{over: overlay{under: s}, room: int(min(b.ResultBytes, MaxResultBytes))}
 	var changes []Change
 	counted := uint64(0)
 	s.Ascend(d.From, func(key string, item Item) bool {

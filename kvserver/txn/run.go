@@ -201,7 +201,7 @@ func (r *runner) show(to *[]Keyed, key string, i Item, at string) {
 		return
 	}
 	i.Value, i.Created = slices.Clip(i.Value), i.creation()
-	*to = append(*to, Keyed{Key: key, Item: i})
+	*to = append(*to, Keyed{Key: key, Item: i, Lease: r.over.lives(key).Lease})
 }
 
 // showPrev adds what is there before a write to its result, if the operation asks.

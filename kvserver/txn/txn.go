@@ -239,4 +239,5 @@ func (i Item) creation() uint64 {
 type Keyed struct {
 	Key string
 	Item
+	Lease int64 // to which it was tied; 0: none
 }

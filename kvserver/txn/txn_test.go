@@ -41,7 +41,7 @@ func (s items) Lives(key string) Lives {
 func (s items) Alive(lease int64) bool { return lease == 7 || lease == -8 }
 
 func item(key, value string, revision, version, created uint64) Keyed {
-	return Keyed{key, Item{[]byte(value), revision, version, created}}
+	return Keyed{key, Item{[]byte(value), revision, version, created}, 0}
 }
 
 // some is a state at revision 9.
@@ -211,7 +211,7 @@ func TestAPrefixIsARange(t *testing.T) {
 func TestWhatIsRememberedOfAnOutcome(t *testing.T) {
 	outcome := func(length int) *Outcome {
 		value := bytes.Repeat([]byte("v"), length)
-		read := []Keyed{{"k", Item{value, 5, 2, 3}}}
+		read := []Keyed{{"k", Item{value, 5, 2, 3}, 7}}
 		return &Outcome{Succeeded: true, Results: []Result{
 			{Kind: Put, Version: 3, Length: 7, Made: true, HasPrev: true, Prev: read}, {Kind: Delete, Deleted: 9, Many: true, More: true},
 			{Kind: Get, Items: read}, {Kind: List, Items: read, More: true, Counted: true, Count: 12, KeysOnly: true},

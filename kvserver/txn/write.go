@@ -109,8 +109,11 @@ func (r *Result) appendItem(b []byte, items []Keyed, text bool) []byte {
 		b = appendTextOr(append(b, ','), "text", "value", i.Value, text)
 	}
 	b = appendField(b, "revision", i.Revision)
-	b = appendField(b, "version", i.Version)
-	return append(appendField(b, "created", i.Created), '}')
+	b = appendField(appendField(b, "version", i.Version), "created", i.Created)
+	if i.Lease != 0 {
+		b = strconv.AppendInt(append(b, `,"lease":`...), i.Lease, 10)
+	}
+	return append(b, '}')
 }
 
 // appendTextOr appends bytes as a text, if they are one and may be, or in base64 under

@@ -72,7 +72,7 @@ var kvMutants = []mutant{
 		"return s.set(c.Key, grow(old.Value, c.Value), checksumOf(old.checksum, c.Value), old, at, ties)",
 		"return s.set(c.Key, grow(nil, c.Value), checksumOf(0, c.Value), old, at, ties)"),
 	inStore("K10", "a condition on a delete is not looked at", "operations.go",
-		"\tif !c.Condition.holds(old, at.found) {\n\t\treturn conditionFailed(old)\n\t}\n\tif at.found {", "\tif at.found {"),
+		"\tif !c.Condition.holds(old, at.found) {\n\t\treturn conditionFailed(old)\n\t}\n\tvar e Event\n", "\tvar e Event\n"),
 	inStore("K11", "the quota does not count keys", "operations.go",
 		"\t} else {\n\t\tgrown += len(c.Key)\n\t}\n", "\t}\n"),
 	inStore("K12", "an append is measured by what it adds", "operations.go",

@@ -209,7 +209,7 @@ func (w *work) shown(key string, i Item, at string) txn.Keyed {
 	if w.room -= len(key) + len(i.Value) + 64; w.room < 0 {
 		w.refuse(txn.ResultTooLarge, at)
 	}
-	return txn.Keyed{Key: key, Item: txn.Item{Value: []byte(i.Value), Revision: i.Revision, Version: i.Version, Created: max(1, i.Created)}}
+	return txn.Keyed{Key: key, Item: txn.Item{Value: []byte(i.Value), Revision: i.Revision, Version: i.Version, Created: max(1, i.Created)}, Lease: i.Lease}
 }
 
 func size(items map[string]Item) (n uint64) {
@@ -271,8 +271,12 @@ func (w *work) op(o *txn.Op, at string) txn.Result {
 		if !found {
 			i.Created = i.Revision
 		}
+		i.Lease = o.Tie.Lease
 		if o.Kind == txn.Append {
 			i.Value = old.Value + i.Value
+		}
+		if o.Kind == txn.Append || o.KeepTie {
+			i.Lease = old.Lease
 		}
 		if o.KeepValue {
 			i.Value = old.Value
