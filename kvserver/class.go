@@ -18,7 +18,8 @@ type Class int
 // Patient requests are reads that wait for a revision, Streams are lists that are
 // being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are
 // followed changes and reads that wait for one, which have a connection each; ClerkWatches
-// share one. States are those that watches begin with. KeepAlives are those of leases,
+// share one. States are those that watches begin with. Pasts are reads of an earlier revision,
+// which walk over the changes since. KeepAlives are those of leases,
 // which puts must never keep out.
 const (
 	_ Class = iota // not decided
@@ -26,6 +27,7 @@ const (
 	Writes
 	Deletes
 	Reads
+	Pasts
 	KeepAlives
 	Patient
 	Streams
@@ -38,7 +40,7 @@ const (
 )
 
 var classNames = [classCount]string{
-	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads",
+	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads", Pasts: "reads of the past",
 	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
 	Watches: "watches", ClerkWatches: "watches of Clerks", States: "states", KeepAlives: "keep-alives",
 }
@@ -60,6 +62,9 @@ const (
 	// maxStates bounds the states that watches are being sent at the same time. Others
 	// wait for room.
 	maxStates = 64
+	// maxPasts bounds the reads of earlier revisions at the same time: each walks over up to
+	// a million changes, some milliseconds, and a page holds up to 1 MiB of them.
+	maxPasts = 16
 	// watchesPart is which part of the connections may be watches, so that requests
 	// always find room.
 	watchesPart = 4
@@ -78,6 +83,7 @@ func (all *admissions) set(c Config) {
 	all[Writes].maxCount, all[Writes].maxBytes, all[Writes].maxWaiting = limit, c.MaxInFlightBytes, waiting
 	all[Deletes].maxCount, all[Deletes].maxWaiting = max(limit/4, 1), waiting
 	all[Reads].maxCount, all[Reads].maxWaiting = limit, waiting
+	all[Pasts].maxCount, all[Pasts].maxWaiting = min(maxPasts, limit), waiting
 	all[Patient].maxCount = limit
 	all[Streams].maxCount = maxStreams
 	all[Backups].maxCount = maxBackups
@@ -105,7 +111,7 @@ var unqueued = map[Class]string{
 }
 
 // HasQueue reports whether requests of the class may wait for room.
-func (c Class) HasQueue() bool { return c == Writes || c == Deletes || c == Reads }
+func (c Class) HasQueue() bool { return c == Writes || c == Deletes || c == Reads || c == Pasts }
 
 // Load returns the counters of a class.
 func (s *Server) Load(c Class) Load { return s.admissions[c].load() }

@@ -46,7 +46,7 @@ func (s *Server) Get(ctx context.Context, who *Caller, key string, f Freshness) 
 	}
 	// It leaves before the answer is sent: how long a client takes to read is no
 	// load.
-	defer s.Leave(Reads, 0)
+	defer s.Leave(f.class(), 0)
 	if err := s.freshen(ctx, f, who, auth.Read, r); err != nil {
 		return Reading{}, err
 	}
@@ -65,7 +65,7 @@ func (s *Server) List(ctx context.Context, who *Caller, q Query, f Freshness) (P
 	if err := s.admitFresh(ctx, f); err != nil {
 		return Page{}, err
 	}
-	defer s.Leave(Reads, 0)
+	defer s.Leave(f.class(), 0)
 	if err := s.freshen(ctx, f, who, auth.List, r); err != nil {
 		return Page{}, err
 	}
@@ -85,18 +85,26 @@ func (s *Server) Freeze(ctx context.Context, who *Caller, q Query, f Freshness) 
 	if err := s.admitFresh(ctx, f); err != nil {
 		return nil, err
 	}
-	defer s.Leave(Reads, 0)
+	defer s.Leave(f.class(), 0)
 	if err := s.freshen(ctx, f, who, auth.List, r); err != nil {
 		return nil, err
 	}
 	if f.Pinned {
-		return s.machine.FreezeAt(q, f.At)
+		return s.machine.FreezeAt(f.At)
 	}
 	return s.machine.Freeze(), nil
 }
 
-// admitFresh is AdmitRead for what a read must see. What is past waits until the store
-// has come to it.
+// class is where the read finds room.
+func (f Freshness) class() Class {
+	if f.Pinned {
+		return Pasts
+	}
+	return Reads
+}
+
+// admitFresh is AdmitRead for what a read must see, with its own class. What is past waits
+// until the store has come to it.
 func (s *Server) admitFresh(ctx context.Context, f Freshness) error {
 	if !f.Pinned {
 		return s.AdmitRead(ctx, f.MinRevision)
@@ -104,7 +112,7 @@ func (s *Server) admitFresh(ctx context.Context, f Freshness) error {
 	if err := s.awaitLevel(ctx, kv.LevelHistory, "reads of the past"); err != nil {
 		return err
 	}
-	return s.AdmitRead(ctx, f.At)
+	return s.admit(ctx, Pasts, f.At)
 }
 
 // ReadTxn serves a transaction without writes, in the turn of a read and without an
@@ -153,12 +161,16 @@ func (s *Server) freshen(ctx context.Context, f Freshness, who *Caller, right au
 // for the read, which must leave. Reads wait for a revision outside, where they take
 // no room from others.
 func (s *Server) AdmitRead(ctx context.Context, minRevision uint64) error {
+	return s.admit(ctx, Reads, minRevision)
+}
+
+func (s *Server) admit(ctx context.Context, c Class, minRevision uint64) error {
 	if !s.machine.HasRevision(minRevision) {
 		if err := s.awaitRevision(ctx, minRevision); err != nil {
 			return err
 		}
 	}
-	return s.Wait(ctx, Reads, 0)
+	return s.Wait(ctx, c, 0)
 }
 
 func (s *Server) awaitRevision(ctx context.Context, revision uint64) error {

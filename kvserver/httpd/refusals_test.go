@@ -2,9 +2,11 @@ package httpd
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
@@ -45,6 +47,34 @@ func TestRefusalsOfHandlersNameTheLimit(t *testing.T) {
 	if p := wantProblem(t, ask(s, "GET", "/v1/kv/k", ""), 429, api.CodeOverloaded, api.OutcomeNotApplied); !strings.Contains(p.Detail, "retry after 1 s") {
 		t.Errorf("reads at the leader: %q", p.Detail)
 	}
+}
+
+// Goal: reads of the past, which cost much, have a bound of their own: one that finds no room
+// waits for it and is then refused, with the limit, and reads of now are served meanwhile.
+// Method: virtual time; all room is taken by hand, and given back.
+func TestReadsOfThePastWaitForRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		wantStatus(t, ask(s, "PUT", "/v1/kv/k", "1"), 201)
+		limit := s.Load(kvserver.Pasts).Limit
+		for range limit {
+			s.Enter(kvserver.Pasts, 0)
+		}
+		for _, target := range []string{"/v1/kv/k?at_revision=2", "/v1/kv?at_revision=2"} {
+			p := wantProblem(t, ask(s, "GET", target, ""), 429, api.CodeOverloaded, api.OutcomeNotApplied)
+			if !strings.Contains(p.Detail, fmt.Sprintf("too many reads of the past in flight (limit %d)", limit)) {
+				t.Errorf("%s: %q", target, p.Detail)
+			}
+		}
+		wantStatus(t, ask(s, "GET", "/v1/kv/k", ""), 200)
+		answers := make(chan answer, 1)
+		go func() { answers <- ask(s, "GET", "/v1/kv/k?at_revision=2", "") }()
+		synctest.Wait()
+		for range limit {
+			s.Leave(kvserver.Pasts, 0)
+		}
+		wantStatus(t, <-answers, 200)
+	})
 }
 
 // Goal: leadership is handed over by a POST without a body, and whoever sends a

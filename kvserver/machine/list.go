@@ -86,7 +86,7 @@ func (m *Machine) List(ctx context.Context, q Query) (Page, error) {
 
 // ListAt reads a page of the store as it was at a revision; see GetAt and List.
 func (m *Machine) ListAt(ctx context.Context, q Query, revision uint64) (Page, error) {
-	view, err := m.FreezeAt(q, revision)
+	view, err := m.FreezeAt(revision)
 	if err != nil {
 		return Page{}, err
 	}
@@ -96,7 +96,8 @@ func (m *Machine) ListAt(ctx context.Context, q Query, revision uint64) (Page, e
 // Listed is what a list can be made of.
 type Listed interface {
 	Revision() uint64
-	LeaseOf(key string) int64 // to which a key is tied; 0: none
+	// LeaseOf returns the lease to which the key is tied that AscendRange shows; 0: none.
+	LeaseOf(key string) int64
 	AscendRange(from, to string, fn func(key string, item kv.Item) bool)
 }
 

@@ -55,15 +55,14 @@ func (m *Machine) GetAt(key string, revision uint64) (Reading, error) {
 	return Reading{Item: was.Item, Found: was.Found, Lease: was.Lease, Revision: revision}, nil
 }
 
-// FreezeAt returns the keys of a query's range as they were at a revision, like GetAt.
-func (m *Machine) FreezeAt(q Query, revision uint64) (*past.View, error) {
+// FreezeAt returns the store as it was at a revision, like GetAt.
+func (m *Machine) FreezeAt(revision uint64) (*past.View, error) {
 	view := m.Freeze()
 	history := view.History()
 	if err := reaches(&history, revision); err != nil {
 		return nil, err
 	}
-	from, to := q.Bounds()
-	return past.At(view, from, to, revision), nil
+	return past.At(view, revision), nil
 }
 
 func reaches(h *kv.History, revision uint64) error {

@@ -10,7 +10,9 @@
 //	────┼──────────────────────────┼──────────────────────────────┼──►
 //	    └── its Prev is the answer ┘         no event: the live item is
 //
-// A [View] of a range is the live keys of a frozen store under an overlay of such items.
+// A [View] shows the live keys of a frozen store under an overlay of such items. It makes
+// the overlay in windows, of the next keys that have changed, so that it holds no more of
+// them at a time than a few thousand, however many there are, and a page costs one window.
 // Everything here only reads, from copies that do not change: no lock is held, and the
 // answer is the same on every node whose history reaches so far.
 //
@@ -20,7 +22,9 @@
 package past
 
 import (
-	"sort"
+	"container/heap"
+	"slices"
+	"strings"
 
 	"raftkv/kvserver/kv"
 )
@@ -45,77 +49,133 @@ func Get(h *kv.History, key string, now Key, revision uint64) Key {
 	return now
 }
 
-// View is the keys of a range as they were at a revision. Any number of goroutines may
-// read it.
+// View is a store as it was at a revision. It belongs to one goroutine.
 type View struct {
 	live     *kv.View
+	history  kv.History
 	revision uint64
-	keys     []string           // that have changed since, in the order of their bytes
-	was      map[string]kv.Item // what they had; version 0: there was no such key
-	tied     map[string]int64   // the leases that they were tied to
+	now      window // the part that AscendRange shows
+	// size is how many keys the first window of a walk has; each has twice as many as the
+	// one before, up to maxSize.
+	size, maxSize int
+	// scans counts walks over the history, held is how many changes a window held at most.
+	scans, held int
 }
 
-// At returns the keys of a frozen store from one on that are less than to, as they were at
-// a revision, which the store's history must reach. An empty to is no end.
-func At(v *kv.View, from, to string, revision uint64) *View {
-	p := &View{live: v, revision: revision, was: map[string]kv.Item{}, tied: map[string]int64{}}
-	h := v.History()
-	h.Scan(revision, func(e *kv.Event) bool {
-		if e.OfLock() || e.Key < from || to != "" && e.Key >= to {
-			return true
-		}
-		if _, later := p.was[e.Key]; !later {
-			p.was[e.Key], p.tied[e.Key] = e.Prev, e.PrevLease
-			p.keys = append(p.keys, e.Key)
-		}
-		return true
-	})
-	sort.Strings(p.keys)
-	return p
-}
+// Sizes of windows, in changed keys. A page of few items needs one small window. Many
+// windows in which nothing was then cost a walk over the history each, some 3 ms for
+// 300,000 changes, so they grow; the largest takes about 1 MiB.
+const (
+	firstWindow = 256
+	largeWindow = 8192
+)
 
-// LeaseOf returns the lease that a key was tied to, 0 if it was none.
-func (p *View) LeaseOf(key string) int64 {
-	if id, changed := p.tied[key]; changed {
-		return id
-	}
-	return p.live.LeaseOf(key)
+// At returns a frozen store as it was at a revision, which its history must reach.
+func At(v *kv.View, revision uint64) *View {
+	return &View{live: v, history: v.History(), revision: revision, size: firstWindow, maxSize: largeWindow}
 }
 
 // Revision returns the revision that the view shows.
 func (p *View) Revision() uint64 { return p.revision }
 
-// AscendRange calls fn for the keys from one on that are less than to, in the order of
-// their bytes, until fn returns false. The range must lie in that of At.
-func (p *View) AscendRange(from, to string, fn func(key string, item kv.Item) bool) {
-	at := sort.SearchStrings(p.keys, from)
-	end := len(p.keys)
-	if to != "" {
-		end = max(at, sort.SearchStrings(p.keys, to))
+// LeaseOf returns the lease that a key was tied to, 0 if it was none. It must be the key
+// that AscendRange shows right now.
+func (p *View) LeaseOf(key string) int64 {
+	if e := p.now.of[key]; e != nil {
+		return e.PrevLease
 	}
+	return p.live.LeaseOf(key)
+}
+
+// AscendRange calls fn for the keys from one on that are less than to, in the order of
+// their bytes, until fn returns false. An empty to is no end.
+func (p *View) AscendRange(from, to string, fn func(key string, item kv.Item) bool) {
+	for size := p.size; ; size = min(2*size, p.maxSize) {
+		p.now = p.window(from, to, size)
+		if !p.walk(from, fn) || p.now.end == to {
+			p.now = window{}
+			return
+		}
+		from = p.now.end
+	}
+}
+
+// window is the overlay for the keys from one on that are less than end.
+type window struct {
+	end     string               // "": no end
+	changed []*kv.Event          // the first event of each key behind the revision, in the order of the keys
+	of      map[string]*kv.Event // the same
+}
+
+// window returns the overlay for the keys from one on that are less than to, or for a part
+// of them at the beginning: no more than size keys that have changed.
+func (p *View) window(from, to string, size int) window {
+	w := window{end: to, of: map[string]*kv.Event{}}
+	last := (*byKey)(&w.changed)
+	p.scans++
+	p.history.Scan(p.revision, func(e *kv.Event) bool {
+		if e.Key < from || w.end != "" && e.Key >= w.end || e.OfLock() {
+			return true
+		}
+		if _, later := w.of[e.Key]; later {
+			return true
+		}
+		w.of[e.Key] = e
+		heap.Push(last, e)
+		if len(w.changed) > size {
+			// The last key goes to the next window. The end only comes nearer, so of every key
+			// before it the first event was seen.
+			w.end = heap.Pop(last).(*kv.Event).Key
+			delete(w.of, w.end)
+		}
+		return true
+	})
+	p.held = max(p.held, len(w.changed))
+	slices.SortFunc(w.changed, func(a, b *kv.Event) int { return strings.Compare(a.Key, b.Key) })
+	return w
+}
+
+// walk is AscendRange for the keys of the window. It reports whether fn wants more.
+func (p *View) walk(from string, fn func(key string, item kv.Item) bool) bool {
+	rest := p.now.changed
 	// before calls fn for the keys of the overlay up to one that is live.
 	before := func(key string) bool {
-		for ; at < end && p.keys[at] <= key; at++ {
-			if was := p.was[p.keys[at]]; was.Version != 0 && !fn(p.keys[at], was) {
+		for ; len(rest) > 0 && rest[0].Key <= key; rest = rest[1:] {
+			if e := rest[0]; e.Existed() && !fn(e.Key, e.Prev) {
 				return false
 			}
 		}
 		return true
 	}
 	more := true
-	p.live.AscendRange(from, to, func(key string, item kv.Item) bool {
+	p.live.AscendRange(from, p.now.end, func(key string, item kv.Item) bool {
 		if more = before(key); !more {
 			return false
 		}
-		if _, changed := p.was[key]; changed {
+		if p.now.of[key] != nil {
 			return true
 		}
 		more = fn(key, item)
 		return more
 	})
-	for ; more && at < end; at++ {
-		if was := p.was[p.keys[at]]; was.Version != 0 {
-			more = fn(p.keys[at], was)
+	for ; more && len(rest) > 0; rest = rest[1:] {
+		if e := rest[0]; e.Existed() {
+			more = fn(e.Key, e.Prev)
 		}
 	}
+	return more
+}
+
+// byKey is a heap with the event of the greatest key in front.
+type byKey []*kv.Event
+
+func (h byKey) Len() int           { return len(h) }
+func (h byKey) Less(i, j int) bool { return h[i].Key > h[j].Key }
+func (h byKey) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *byKey) Push(e any)        { *h = append(*h, e.(*kv.Event)) }
+func (h *byKey) Pop() any {
+	n := len(*h) - 1
+	e := (*h)[n]
+	*h = (*h)[:n]
+	return e
 }

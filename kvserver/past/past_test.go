@@ -19,7 +19,7 @@ import (
 // Method: random puts, appends, deletes and transactions, some of them with a lease, with a
 // history that forgets;
 // every key and every list at every revision is compared with the states that a plain
-// model had.
+// model had; lists in windows of one or two changed keys, too.
 func TestThePastIsWhatItWas(t *testing.T) {
 	read, gone := 0, 0
 	for seed := range uint64(12) {
@@ -83,9 +83,13 @@ func TestThePastIsWhatItWas(t *testing.T) {
 					}
 				}
 				for _, q := range [][2]string{{"", ""}, {"k/", "k0"}, {"k/3", "k0"}, {"k/3", ""}, {"k/4", "k/5"}, {"z", ""}, {"k/2", "k/31"}, {"k/6", "k/6"}} {
-					listed(t, At(frozen, q[0], q[1], at), q[0], q[1], want)
+					listed(t, At(frozen, at), q[0], q[1], want)
+					if at%3 == 0 {
+						narrow := At(frozen, at)
+						narrow.size, narrow.maxSize = 1, 2
+						listed(t, narrow, q[0], q[1], want)
+					}
 				}
-				listed(t, At(frozen, "k/1", "", at), "k/3", "k/7", want) // a part of it
 			}
 		}
 	}
@@ -122,6 +126,58 @@ func listed(t *testing.T, v *View, from, to string, want map[string]truth.Item) 
 		})
 		if w := lines[:min(limit, len(lines))]; !slices.Equal(got, w) {
 			t.Fatalf("revision %d, from %q to %q, up to %d:\n%v\nwant\n%v", v.Revision(), from, to, limit, got, w)
+		}
+	}
+}
+
+// Goal: a page of the past looks no further than it needs. It holds few of the changes since,
+// however many there are; it walks over the history once, and where it must do so again
+// because nothing was there then, it does so seldom.
+// Method: 3,000 keys that have changed twice since, as many that came since, and as many that
+// are gone; pages at the beginning, in the middle and at the end, and whole ranges; what is
+// held and walked is counted.
+func TestAPageOfThePastLooksAtLittle(t *testing.T) {
+	const n = 3000
+	s := kv.NewAt(kv.LevelHistory)
+	do := func(op kv.Op, key string) {
+		s.Apply(s.AppliedIndex()+1, kv.EncodeCommand(kv.Command{Op: op, Key: []byte(key)}))
+	}
+	all := func(op kv.Op, prefix string) {
+		for i := range n {
+			do(op, fmt.Sprintf("%s/%05d", prefix, i*7%n)) // in some other order
+		}
+	}
+	all(kv.OpPut, "changed")
+	all(kv.OpPut, "gone")
+	at := s.Revision()
+	all(kv.OpPut, "changed")
+	all(kv.OpPut, "changed")
+	all(kv.OpDelete, "gone")
+	all(kv.OpPut, "new")
+	frozen := s.Freeze()
+	for _, c := range []struct {
+		from, to           string
+		limit, want        int
+		most, scans, large int // the most changes that may be held, and walks; 0: no other size
+	}{
+		{"", "", 10, 10, firstWindow, 1, 0},
+		{"changed/01500", "", 10, 10, firstWindow, 1, 0},
+		{"gone/02990", "new", 100, 10, firstWindow, 1, 0},
+		{"new/", "new0", 10, 0, 64, n/64 + 8, 64},
+		{"", "", 3 * n, 2 * n, 64, 3*n/64 + 8, 64},
+		{"", "", 3 * n, 2 * n, 4096, 7, 0},
+	} {
+		v := At(frozen, at)
+		if c.large != 0 {
+			v.size, v.maxSize = c.large/4, c.large
+		}
+		got := 0
+		v.AscendRange(c.from, c.to, func(string, kv.Item) bool {
+			got++
+			return got < c.limit
+		})
+		if got != c.want || v.held > c.most || v.scans > c.scans {
+			t.Errorf("from %q to %q: %d keys, %d changes were held and the history was walked over %d times; want %d, at most %d and %d", c.from, c.to, got, v.held, v.scans, c.want, c.most, c.scans)
 		}
 	}
 }

@@ -74,7 +74,7 @@ var kvserverHTTPMutants = []mutant{
 	inService("DR11", "Shortage", "a shortage of descriptors ends the client port", "port/listener.go",
 		"\t\tcase IsShortage(err):\n", "\t\tcase IsShortage(err) && l == nil:\n"),
 	inService("DR10", "RoomIsGiven", "a read that is let in and finds no read index keeps its place", "read.go",
-		"\t// load.\n\tdefer s.Leave(Reads, 0)\n\tif err := s.freshen(ctx, f, who, auth.Read, r); err != nil {\n\t\treturn Reading{}, err\n\t}\n", "\tif err := s.freshen(ctx, f, who, auth.Read, r); err != nil {\n\t\treturn Reading{}, err\n\t}\n\tdefer s.Leave(Reads, 0)\n"),
+		"\t// load.\n\tdefer s.Leave(f.class(), 0)\n\tif err := s.freshen(ctx, f, who, auth.Read, r); err != nil {\n\t\treturn Reading{}, err\n\t}\n", "\tif err := s.freshen(ctx, f, who, auth.Read, r); err != nil {\n\t\treturn Reading{}, err\n\t}\n\tdefer s.Leave(f.class(), 0)\n"),
 	inService("G34", "TestAFenced|TestANodeThat", "a node whose state is wrong shows it", "read.go",
 		"\tif err := s.Serving(); err != nil {\n\t\treturn err\n\t}\n\tif !linearizable", "\tif err := context.Cause(ctx); err != nil {\n\t\treturn err\n\t}\n\tif !linearizable"),
 	{
