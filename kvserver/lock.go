@@ -219,14 +219,22 @@ func (w *lockWait) leave(because error) (kv.Result, error) {
 }
 
 // forsake does what is left to do for a client that is gone: it waits no longer, and does
-// not hold what it was granted with a lease that it does not know.
+// not hold what it was granted with a lease that it does not know. Under an idempotency key
+// the client may come back: then it finds the grant, while the lease lives, or waits anew.
 func (w *lockWait) forsake() {
 	ctx, cancel := w.server.OwnContext()
 	defer cancel()
-	made := w.acquire.Lease == 0
-	r, err := w.command(ctx, kv.LeaveQueue(w.acquire.Lock, w.lease, made))
-	if err == nil && r.Status == kv.StatusLockHeld && made {
-		_, err = w.command(ctx, kv.Release(w.acquire.Lock, r.Token()))
+	made, key := w.acquire.Lease == 0, w.acquire.IdempotencyKey
+	c := kv.LeaveQueue(w.acquire.Lock, w.lease, made)
+	if key != "" {
+		c = kv.Withdraw(w.acquire.Lock, w.lease, made, key)
+	}
+	r, err := w.command(ctx, c)
+	if err == nil && r.Status == kv.StatusLockHeld && made && key == "" {
+		// Released first: the delay of the lock is for holders that may be at work.
+		if _, err = w.command(ctx, kv.Release(w.acquire.Lock, r.Token())); err == nil {
+			_, err = w.command(ctx, kv.Revoke(w.lease))
+		}
 	}
 	if err != nil && !errors.Is(err, failure.NoLeader) {
 		w.server.config.Logger.Debug("a client that waited for a lock is gone, and its lease waits until it ends", "error", err)

@@ -16,6 +16,7 @@ import (
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // acquire asks for a lock.
@@ -139,6 +140,74 @@ func TestARequestThatWaitsLeavesTheQueue(t *testing.T) {
 			wantStatus(t, a, 200)
 		default:
 			t.Error("a release does not wake it at once")
+		}
+	})
+}
+
+// Goal (K7): a client that goes away while it waits holds nothing, though the grant came
+// first: the lock is released at once, whatever its delay, and the lease that was made for it
+// ends. Under an idempotency key it may come back: it finds the grant, or it waits anew.
+// Method: the client goes, and what its request then writes is held back until the grant has
+// come; the same under a key; and a client under a key that goes while others hold the lock.
+func TestAClientThatIsGoneHoldsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log := newServer(t, atLevel3)
+		const body = `{"ttl":"60s","delay":"60s"}`
+		abandon := func(body string, key ...string) (gone <-chan struct{}, leave func()) {
+			ctx, leave := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				askCtx(ctx, s, "POST", "/v1/locks/a?wait=60s", body, append(key, "Content-Type", api.MediaJSON)...)
+			}()
+			synctest.Wait()
+			return ended, leave
+		}
+		granted := func(key ...string) { // a client is gone, and then it is granted the lock
+			first := acquire(t, s, "a", `{"ttl":"600s"}`)
+			gone, leave := abandon(body, key...)
+			held := make(chan *raft.Proposal, 1)
+			log.Decide(func(p *raft.Proposal) {
+				if c, err := kv.DecodeCommand(p.Command); err == nil && c.Op == kv.OpLeaveQueue {
+					held <- p
+					return
+				}
+				log.Choose(p)
+			})
+			leave()
+			p := <-held
+			log.Decide(nil)
+			wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/locks/a?token=%d", first.Token), ""), 204)
+			log.Choose(p)
+			<-gone
+			wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/leases/%d", first.Lease), ""), 204)
+		}
+		granted()
+		if d := s.Machine().Describe(); d.LocksHeld != 0 || d.Leases != 0 {
+			t.Errorf("%d hold the lock, and there are %d leases", d.LocksHeld, d.Leases)
+		}
+		granted(api.HeaderIdempotencyKey, "one")
+		again := askJSON(s, "POST", "/v1/locks/a?wait=60s", body, api.HeaderIdempotencyKey, "one")
+		wantStatus(t, again, 200)
+		var got api.Acquired
+		again.read(t, &got)
+		own := fmt.Sprintf(`{"lease":%d}`, grant(t, s, `{"ttl":"1h"}`))
+		for key, body := range map[string]string{"two": body, "three": own} {
+			leases := s.Machine().Describe().Leases
+			gone, leave := abandon(body, api.HeaderIdempotencyKey, key)
+			leave()
+			<-gone
+			if d := s.Machine().Describe(); d.LocksWaiting != 0 || d.Leases != leases {
+				t.Errorf("behind a client that is gone %d wait, and there are %d leases", d.LocksWaiting, d.Leases)
+			}
+			back := later(func() answer {
+				return askJSON(s, "POST", "/v1/locks/a?wait=60s", body, api.HeaderIdempotencyKey, key)
+			})
+			synctest.Wait()
+			wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/locks/a?token=%d", got.Token), ""), 204)
+			again = <-back
+			wantStatus(t, again, 200)
+			again.read(t, &got)
 		}
 	})
 }

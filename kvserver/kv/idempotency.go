@@ -65,12 +65,19 @@ func fingerprint(c Command) [16]byte {
 // made, a condition that failed. A refusal by a limit is not remembered. It holds
 // for this copy of the request, which changed nothing; the same request sent
 // again may find room. So a request is applied at most once either way.
+//
+// A request that waited for a lock and has left the queue, without the lock, has changed
+// nothing either: its repetition waits anew, and what is remembered then counts.
 func (s *Store) runKeyed(c Command) Result {
+	if c.withdraws() { // the key is that of another request
+		return s.run(c)
+	}
 	id, print := recordIDOf(c.IdempotencyKey), fingerprint(c)
-	if r := s.recorded(recordName{id, c.owner()}, print); r != nil {
-		if r.fingerprint != print {
-			return Result{Status: StatusIdempotencyMismatch, Revision: s.revision}
-		}
+	switch r := s.recorded(recordName{id, c.owner()}, print); {
+	case r == nil:
+	case r.fingerprint != print:
+		return Result{Status: StatusIdempotencyMismatch, Revision: s.revision}
+	case !s.hasLeft(r, &c):
 		return s.replayed(r.result(), r.answered, r.answer())
 	}
 	if s.records.len() >= s.rules.records || c.HasOutcome() && s.answers.ofRecords >= s.rules.answers {
@@ -105,6 +112,35 @@ func (s *Store) recorded(name recordName, print [16]byte) *record {
 	return nil
 }
 
+// hasLeft reports whether a request for a lock, which is repeated, has left the queue: it
+// was withdrawn, or the lease that was made for it has ended.
+func (s *Store) hasLeft(r *record, c *Command) bool {
+	if c.Op != OpAcquire || r.status == StatusLockNotFound {
+		return c.Op == OpAcquire
+	}
+	_, alive := s.leases.Get(int64(r.version))
+	return r.status == StatusQueued && c.makesLease() && !alive
+}
+
+// withdraw notes that the request under the command's key, whose lease waited for a lock,
+// has left the queue. The record of that stands behind the first one and takes its place.
+func (s *Store) withdraw(c *Command, lease int64) {
+	id := recordIDOf(c.IdempotencyKey)
+	for _, name := range []recordName{{id, c.owner()}, {id: id}} {
+		at, known := s.recordAt[name]
+		if !known {
+			continue
+		}
+		r := *s.records.at(at)
+		if r.status == StatusQueued && r.version == uint64(lease) && s.records.len() < s.rules.records {
+			r.status, r.time = StatusLockNotFound, s.logTime
+			s.remember(r)
+			return
+		}
+	}
+}
+
+// remember adds a record. One that there is of the same name counts no more.
 func (s *Store) remember(r record) {
 	s.recordAt[r.name()] = s.records.push(r)
 	s.sum += r.hash()
@@ -126,7 +162,9 @@ func (s *Store) forgetExpired() {
 			return
 		}
 		s.sum -= eldest.hash()
-		delete(s.recordAt, eldest.name())
+		if s.recordAt[eldest.name()] == s.records.first {
+			delete(s.recordAt, eldest.name())
+		}
 		if eldest.answered {
 			s.dropAnswer(eldest.answer())
 		}

@@ -284,3 +284,77 @@ func TestIdempotencyKeysThatCannotBeAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// Goal (K7): a request for a lock, under an idempotency key, that has left the queue without
+// the lock is made anew when it is repeated; one that waits, holds the lock or has held it is
+// not. It is the same in a snapshot, and when the records have ended.
+// Method: a lock that another lease holds; requests with a lease and with one that is made
+// for them, which wait, are withdrawn, whose lease ends, and which get the lock; a withdrawal
+// that comes twice, or late.
+func TestARequestThatLeftTheQueueIsMadeAnew(t *testing.T) {
+	s := NewAt(LevelHistory)
+	apply(s, at(1000, Grant(7, 1<<30, "")))
+	apply(s, at(1000, Grant(8, 1<<30, "")))
+	first := apply(s, AcquireCommand(Acquire{Lock: "l", Lease: 7, Limit: 1}))
+	own := AcquireCommand(Acquire{Lock: "l", Lease: 8, Limit: 1, Queue: true})
+	own.IdempotencyKey = "own"
+	made := AcquireCommand(Acquire{Lock: "l", TTL: 5000, Limit: 1, Queue: true})
+	made.IdempotencyKey = "made"
+	wait := func(c Command, replayed bool, what string) int64 {
+		t.Helper()
+		r := apply(s, at(1000, c))
+		if r.Status != StatusQueued || r.Replayed != replayed {
+			t.Fatalf("%s: %v, replayed %v", what, r.Status, r.Replayed)
+		}
+		if again := restored(t, s); again.Digest() != s.Digest() || again.IdempotencyRecords() != s.IdempotencyRecords() {
+			t.Fatalf("%s: another state after a snapshot", what)
+		} else {
+			s = again
+		}
+		return r.Lease()
+	}
+	wait(own, false, "one with a lease")
+	wait(own, true, "it keeps its place")
+	if r := apply(s, Withdraw("l", 8, false, "own")); r.Status != StatusOK || s.Locks().Waiting() != 0 {
+		t.Fatalf("withdrawn: %v, %d wait", r.Status, s.Locks().Waiting())
+	}
+	wait(own, false, "it comes again")
+	apply(s, LeaveQueue("l", 8, false))
+	wait(own, true, "one that left by itself")
+	if s.Locks().Waiting() != 0 {
+		t.Errorf("that waits again")
+	}
+
+	one := wait(made, false, "one with a lease that is made")
+	apply(s, Withdraw("l", one, true, "made"))
+	two := wait(made, false, "it comes again")
+	if _, alive := s.Leases().Get(one); alive || two == one || s.Locks().Waiting() != 1 {
+		t.Errorf("the lease %d is alive: %v; then it waits with %d", one, alive, two)
+	}
+	apply(s, Withdraw("l", one, true, "made")) // late
+	if again := wait(made, true, "it keeps its place"); again != two {
+		t.Errorf("behind a late withdrawal it waits with the lease %d, not %d", again, two)
+	}
+	apply(s, Revoke(two))
+	three := wait(made, false, "the lease has ended")
+	other := made
+	other.Value = AcquireCommand(Acquire{Lock: "l", TTL: 6000, Limit: 1, Queue: true}).Value
+	if r := apply(s, other); r.Status != StatusIdempotencyMismatch {
+		t.Errorf("another request under the key: %v", r.Status)
+	}
+	apply(s, Release("l", first.Revision))
+	if r := apply(s, Withdraw("l", three, true, "made")); r.Status != StatusLockHeld {
+		t.Errorf("a withdrawal behind the grant: %v", r.Status)
+	}
+	if again := wait(made, true, "it holds the lock"); again != three {
+		t.Errorf("it has the lease %d, and the lock %d", again, three)
+	}
+	records := s.IdempotencyRecords()
+	tick := func(ms uint64) { apply(s, at(ms, Command{Op: OpPut, Key: []byte("k")})) }
+	for ms := uint64(1000); ms < 2*IdempotencyWindow; ms += 60_000 {
+		tick(ms)
+	}
+	if s.IdempotencyRecords() != 0 || len(s.recordAt) != 0 || records < 5 {
+		t.Errorf("of %d records %d are left, and %d names", records, s.IdempotencyRecords(), len(s.recordAt))
+	}
+}

@@ -53,7 +53,11 @@ type Acquire struct {
 }
 
 // flagQueue is the flag of an acquire that waits, and of a leave-queue that ends the lease.
-const flagQueue = 1
+// flagWithdraw is that of a leave-queue under the idempotency key of the request that waits.
+const (
+	flagQueue    = 1
+	flagWithdraw = 2
+)
 
 // AcquireCommand returns the command of a request for a lock:
 //
@@ -87,6 +91,18 @@ func Release(name string, token uint64) Command {
 // meanwhile keeps it, and the result has its token.
 func LeaveQueue(name string, lease int64, end bool) Command {
 	return Command{Op: OpLeaveQueue, Key: []byte(name), Value: binary.AppendUvarint(body(uint64(lease)), bit(end)*flagQueue)}
+}
+
+// Withdraw is LeaveQueue for the request under an idempotency key: its repetition waits
+// anew. That of a request which holds the lock finds that it does.
+func Withdraw(name string, lease int64, end bool, key string) Command {
+	return Command{Op: OpLeaveQueue, Key: []byte(name), Value: binary.AppendUvarint(body(uint64(lease)), bit(end)*flagQueue|flagWithdraw), IdempotencyKey: key}
+}
+
+// withdraws reports whether the command is one of Withdraw.
+func (c *Command) withdraws() bool {
+	f := read(c.Value)
+	return c.Op == OpLeaveQueue && f.Byte() == bodyVersion && f.Number() != 0 && f.Number()&flagWithdraw != 0
 }
 
 // Publish returns the command that changes the value of a holder.
@@ -286,7 +302,7 @@ func (s *Store) endLocks(id int64, op EventOp) (events []Event) {
 
 func (s *Store) leaveQueue(f *reader, c *Command) Result {
 	id, flags, name := int64(f.Number()), f.Number(), string(c.Key)
-	f.Check(len(f.Rest) == 0 && flags <= flagQueue, "bytes after the end")
+	f.Check(len(f.Rest) == 0 && flags <= flagQueue|flagWithdraw, "bytes after the end")
 	if f.Bad() {
 		return s.malformed()
 	}
@@ -300,7 +316,10 @@ func (s *Store) leaveQueue(f *reader, c *Command) Result {
 	if !s.leave(name, id) {
 		return s.refusedLock(StatusLockNotFound)
 	}
-	if flags == flagQueue {
+	if flags&flagWithdraw != 0 {
+		s.withdraw(c, id)
+	}
+	if flags&flagQueue != 0 {
 		s.endLease(id, EventLockRevoked)
 		s.leases.Revoked++
 	}

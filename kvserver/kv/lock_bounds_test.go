@@ -338,7 +338,7 @@ func TestCommandsOnLocksAreChecked(t *testing.T) {
 		"no body":                 {Op: OpAcquire, Key: []byte("a")},
 		"more":                    {Op: OpAcquire, Key: []byte("a"), Value: append(AcquireCommand(good).Value, 0)},
 		"a release with more":     {Op: OpRelease, Key: []byte("a"), Value: append(Release("a", 3).Value, 0)},
-		"a leave with a flag":     {Op: OpLeaveQueue, Key: []byte("a"), Value: []byte{1, 1, 2}},
+		"a leave with a flag":     {Op: OpLeaveQueue, Key: []byte("a"), Value: []byte{1, 1, 4}},
 		"a value that is long":    Publish("a", 3, make([]byte, lock.MaxValueBytes+1)),
 		"a guarded grant":         guarded,
 		"a tie":                   tied,

@@ -150,7 +150,12 @@ func (d *snapshotReader) readRecords(s *Store, owned bool) {
 		d.zero("shard of a record")
 		d.zero("index of a record")
 		d.outcome("record", s.level, status, flags)
-		_, twice := s.recordAt[r.name()]
+		at, twice := s.recordAt[r.name()]
+		if twice && s.level >= LevelHistory {
+			// A request for a lock that has left the queue may be made again.
+			before := s.records.at(at).status
+			twice = before != StatusQueued && before != StatusLockNotFound
+		}
 		if d.err == nil && (twice || time < last || time > s.logTime || length > MaxValueBytes || s.records.len() >= s.rules.records) {
 			d.bad("an idempotency record that cannot stand where it stands")
 		}

@@ -22,8 +22,8 @@ var kvMutants = []mutant{
 	{
 		id: "K3", bug: "an idempotency key answers for another request",
 		file:    "kvserver/kv/idempotency.go",
-		old:     "if r.fingerprint != print {",
-		new:     "if r.fingerprint != print && r.length == 0 {",
+		old:     "case r.fingerprint != print:",
+		new:     "case r.fingerprint != print && r.length == 0:",
 		oracles: []string{"test ./kvserver/kv"},
 	},
 	{
