@@ -150,10 +150,18 @@ func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Form
 				f.Write(b, &outs[i])
 			}
 			if err != nil {
+				to.last = true
 				f.WriteEnd(b, problemOf(d.server.Refuse(err), x.id))
 			}
 		})
-		if broken != nil || err != nil {
+		switch {
+		case to.ended != nil && to.begun: // within a change, of which nobody must take the rest for an event
+			panic(http.ErrAbortHandler)
+		case to.ended != nil:
+			to.last = true
+			_ = to.send(func(b *bufio.Writer) { f.WriteEnd(b, problemOf(d.server.Refuse(to.ended), x.id)) })
+			return nil
+		case broken != nil || err != nil:
 			return nil
 		}
 	}
@@ -164,6 +172,9 @@ func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Form
 type watchPieces struct {
 	x     *exchange
 	watch *kvserver.Watching
+	last  bool  // what is sent is the end
+	begun bool  // a piece of what is sent has left
+	ended error // the watch has ended before all of it was sent
 }
 
 // watchRooms are the rooms for a piece. A stream has one while it sends, and none while
@@ -176,12 +187,20 @@ func (p *watchPieces) send(write func(*bufio.Writer)) error {
 	defer watchRooms.Put(b)
 	defer b.Reset(nil)
 	b.Reset(p)
+	p.begun = false
 	write(b)
 	return b.Flush()
 }
 
 // Write implements io.Writer.
 func (p *watchPieces) Write(b []byte) (int, error) {
+	// A large change may take a slow client minutes, in which its token may be revoked.
+	if !p.last {
+		if p.ended = p.watch.Listen(); p.ended != nil {
+			return 0, p.ended
+		}
+	}
+	p.begun = true
 	n, err := pieces{p.x}.Write(b)
 	p.x.sent += n
 	return n, err

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,31 @@ func TestARevokedTokenEndsItsWatches(t *testing.T) {
 			t.Errorf("a watch without the right was sent %+v", e)
 		}
 		c.conn.Close()
+	})
+}
+
+// Goal (S6): a token that is revoked ends its watch within a change that is being sent, too,
+// however slowly its client takes that: no more of it leaves than was on its way.
+// Method: one change of 4 MiB, of which the client takes 200 KiB, rests for a minute less a
+// second, and then takes what still comes, while its token is revoked.
+func TestARevokedTokenEndsAWatchWithinAChange(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _, root, _ := enforced(t, func(c *settings) { c.Level, c.MaxValueBytes = 3, 8<<20 })
+		token := watcherOn(t, s, root, "first000", "a/")
+		w := follow(t, s, anyTime+"prefix=a/", as(token)...)
+		if open, mark := w.next(), w.next(); open.name != "open" || mark.name != "progress" {
+			t.Fatalf("it begins with %+v, %+v", open, mark)
+		}
+		wantStatus(t, ask(s, "PUT", "/v1/kv/a/1", strings.Repeat("x", 4<<20), as(root)...), 201)
+		if n, err := io.CopyN(io.Discard, w.lines, 200<<10); err != nil {
+			t.Fatalf("%d bytes of the change: %v", n, err)
+		}
+		time.Sleep(59 * time.Second)
+		revoke(t, s, root, token)
+		n, err := io.Copy(io.Discard, w.lines)
+		if most := int64(8 * streamPiece); n > most || err == nil {
+			t.Errorf("then %d bytes came, at most %d may be on their way; %v", n, most, err)
+		}
 	})
 }
 
