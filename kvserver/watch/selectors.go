@@ -31,6 +31,39 @@ func (s *Selectors) Match(key string) bool {
 		slices.ContainsFunc(s.Ranges, func(r Range) bool { return r.holds(key) })
 }
 
+// spans returns the keys that are selected as ranges, in order, which have no key in common.
+func (s *Selectors) spans() []Range {
+	all := slices.Clone(s.Ranges)
+	for _, key := range s.Keys {
+		all = append(all, Range{key, key + "\x00"})
+	}
+	for _, prefix := range s.Prefixes {
+		all = append(all, Range{prefix, behind(prefix)})
+	}
+	slices.SortFunc(all, func(a, b Range) int { return strings.Compare(a.From, b.From) })
+	joined := all[:0]
+	for _, r := range all {
+		last := len(joined) - 1
+		switch {
+		case last < 0 || joined[last].To != "" && joined[last].To < r.From:
+			joined = append(joined, r)
+		case joined[last].To != "" && (r.To == "" || r.To > joined[last].To):
+			joined[last].To = r.To
+		}
+	}
+	return joined
+}
+
+// behind returns the first key behind all that begin with a prefix, "" if there is none.
+func behind(prefix string) string {
+	prefix = strings.TrimRight(prefix, "\xff")
+	if prefix == "" {
+		return ""
+	}
+	last := len(prefix) - 1
+	return prefix[:last] + string([]byte{prefix[last] + 1})
+}
+
 // MatchEvent reports whether the key or lock of an event is selected.
 func (s *Selectors) MatchEvent(e *kv.Event) bool {
 	if e.OfLock() {

@@ -1,10 +1,6 @@
 package watch
 
-import (
-	"slices"
-
-	"raftkv/kvserver/kv"
-)
+import "raftkv/kvserver/kv"
 
 // Millis is a time or a duration in milliseconds.
 type Millis int64
@@ -116,7 +112,7 @@ type Stream struct {
 	scans    bool // it reads the history from its position on
 
 	view   *kv.View // that is being sent
-	key    string   // the last one that was handed out
+	parts  []Range  // of it that were not handed out
 	locks  int      // how many selectors of locks were handed out
 	items  int
 	frozen Millis // when view was
@@ -279,7 +275,8 @@ func (s *Stream) step(now Millis) (outs []Out, more bool) {
 	case opening:
 		return s.open(), true
 	case stating:
-		return s.state(now), false
+		outs = s.state(now)
+		return outs, s.view != nil
 	case gone:
 		return s.reset(now), false
 	case live:
@@ -316,27 +313,14 @@ func (s *Stream) state(now Millis) []Out {
 		}
 		// The place is that of the view itself: what comes later is in the history
 		// behind it, and nothing is in both.
-		s.view, s.frozen, s.fresh, s.key, s.locks, s.items = view, now, false, "", 0, 0
+		s.view, s.frozen, s.fresh, s.parts, s.locks, s.items = view, now, false, s.options.Selectors.spans(), 0, 0
 		s.place(view.Revision())
 	}
 	if now-s.frozen >= stateLimit {
 		return s.end(Out{Kind: End, Cause: Slow})
 	}
-	outs, size, done := []Out(nil), 0, true
-	s.view.Ascend(s.key, "", func(key string, item kv.Item) bool {
-		if size >= pieceBytes {
-			done = false
-			return false
-		}
-		s.key = key
-		size += 64
-		if s.options.Selectors.Match(key) {
-			outs = append(outs, Out{Kind: Item, Revision: s.position, Key: key, Item: item, Lease: s.view.TieOf(key).Lease})
-			size += len(key) + len(item.Value)
-			s.items++
-		}
-		return true
-	})
+	outs, size := s.stateOfKeys()
+	done := len(s.parts) == 0
 	if done {
 		outs, done = s.stateOfLocks(outs, size)
 	}
@@ -347,23 +331,6 @@ func (s *Stream) state(now Millis) []Out {
 		outs = append(outs, Out{Kind: Synced, Revision: s.position, Items: s.items})
 	}
 	return outs
-}
-
-// stateOfLocks hands out the holders of the locks that are selected, and reports whether
-// these are all. size is about that of outs.
-func (s *Stream) stateOfLocks(outs []Out, size int) (all []Out, done bool) {
-	for names := s.options.Selectors.Locks; s.locks < len(names) && size < pieceBytes; s.locks++ {
-		name := names[s.locks]
-		if slices.Contains(names[:s.locks], name) {
-			continue // it was named before
-		}
-		for _, held := range s.view.HoldersOf(name) {
-			outs = append(outs, Out{Kind: Item, Revision: s.position, Key: name, Item: held.Item, Lease: held.Lease, OfLock: true})
-			size += 64 + len(name) + len(held.Item.Value)
-			s.items++
-		}
-	}
-	return outs, s.locks == len(s.options.Selectors.Locks)
 }
 
 // place moves the stream to a revision.

@@ -232,6 +232,80 @@ func TestABookmarkWaitsForWhatStandsBeforeIt(t *testing.T) {
 	}
 }
 
+// Goal (W7): a mirror of a few keys is sent at once, however many others the store has: only
+// what is selected is looked at. Method: 5,000 other keys before, between and behind; each
+// kind of selector, some of which overlap; one step must bring all.
+func TestAMirrorLooksAtWhatIsSelectedOnly(t *testing.T) {
+	n := newNode(t)
+	for i := range 5000 {
+		n.put(fmt.Sprintf("%c/%04d", "aeiou"[i%5], i))
+	}
+	n.put("b", "b/1", "b/2", "f", "g/1", "g/2", "h")
+	n.tell()
+	for _, c := range []struct {
+		selectors Selectors
+		want      string
+	}{
+		{Selectors{Prefixes: []string{"g/"}}, "item g/1 item g/2 "},
+		{Selectors{Keys: []string{"h", "b", "none"}}, "item b item h "},
+		{Selectors{Prefixes: []string{"b/2", "b"}, Keys: []string{"b/1", "f"}, Ranges: []Range{{"f", "g/2"}, {"g/1", "h"}}}, "item b item b/1 item b/2 item f item g/1 item g/2 "},
+		{Selectors{Prefixes: []string{"none/", "zz"}}, ""},
+	} {
+		s := n.stream(Options{Selectors: c.selectors, Mirror: true, After: n.store.Revision()})
+		all(s, 0)
+		s.Ask(0)
+		s.Confirmed(0, n.store.Revision())
+		outs, _ := s.Step(0)
+		got := ""
+		for _, out := range outs {
+			got += spell(out) + " "
+		}
+		if want := fmt.Sprintf("%ssynced %d ", c.want, n.store.Revision()); got != want {
+			t.Errorf("%+v: one step brings %.200q, want %q", c.selectors, got, want)
+		}
+	}
+	// A state of several pieces: each step goes on where the one before has ended.
+	s := n.stream(Options{Selectors: Selectors{Prefixes: []string{"e/", "i/"}, Keys: []string{"f"}}, Mirror: true, After: n.store.Revision()})
+	all(s, 0)
+	s.Ask(0)
+	s.Confirmed(0, n.store.Revision())
+	said := all(s, 0)
+	if items := said[:len(said)-2]; len(items) != 2001 || !slices.IsSorted(items) || len(slices.Compact(items)) != 2001 {
+		t.Errorf("a state of several pieces has %d items, of %d said", len(items), len(said))
+	}
+}
+
+// Goal: the ranges of selectors have exactly the keys that match, each once, in order.
+// Method: all sets of three selectors out of some, against keys at their ends.
+func TestTheRangesOfSelectorsAreWhatMatches(t *testing.T) {
+	some := []Selectors{
+		{Keys: []string{"a"}}, {Keys: []string{"a\x00"}}, {Keys: []string{"b\xff"}}, {Prefixes: []string{"a"}}, {Prefixes: []string{""}}, {Prefixes: []string{"\xff"}},
+		{Prefixes: []string{"b\xff"}}, {Ranges: []Range{{"a", "b"}}}, {Ranges: []Range{{"a\x00", "b\xff"}}}, {Ranges: []Range{{"b", ""}}}, {Ranges: []Range{{"", "a"}}}, {},
+	}
+	keys := []string{"\x00", "a", "a\x00", "a\x00\x00", "ab", "a\xff", "b", "b\x00", "b\xff", "b\xff\x00", "c", "\xff", "\xff\xff"}
+	for _, one := range some {
+		for _, two := range some {
+			for _, three := range some {
+				s := Selectors{
+					Keys: slices.Concat(one.Keys, two.Keys, three.Keys), Prefixes: slices.Concat(one.Prefixes, two.Prefixes, three.Prefixes),
+					Ranges: slices.Concat(one.Ranges, two.Ranges, three.Ranges),
+				}
+				spans := s.spans()
+				for i, r := range spans {
+					if i > 0 && (spans[i-1].To == "" || spans[i-1].To >= r.From) || r.To != "" && r.To <= r.From {
+						t.Fatalf("%+v has the ranges %q", s, spans)
+					}
+				}
+				for _, key := range keys {
+					if in := slices.ContainsFunc(spans, func(r Range) bool { return r.holds(key) }); in != s.Match(key) {
+						t.Fatalf("%+v selects %q: %v, its ranges %q have it: %v", s, key, s.Match(key), spans, in)
+					}
+				}
+			}
+		}
+	}
+}
+
 // Goal: a mirror waits for a confirmation that was asked for since, and for room; it is
 // reset when the history is gone, but not twice in ten seconds. Method: step by step.
 func TestAMirrorIsResetNotTooOften(t *testing.T) {
