@@ -18,7 +18,7 @@ type Class int
 // Patient requests are reads that wait for a revision, Streams are lists that are
 // being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are
 // followed changes and reads that wait for one, which have a connection each; ClerkWatches
-// share one. States are those that watches begin with. Pasts are reads of an earlier revision,
+// share one. Lasting are the connections of both, and of Clerks without watches. States are those that watches begin with. Pasts are reads of an earlier revision,
 // which walk over the changes since. KeepAlives are those of leases,
 // which puts must never keep out.
 const (
@@ -35,6 +35,7 @@ const (
 	Scrapes
 	Watches
 	ClerkWatches
+	Lasting
 	States
 	classCount
 )
@@ -42,7 +43,7 @@ const (
 var classNames = [classCount]string{
 	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads", Pasts: "reads of the past",
 	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
-	Watches: "watches", ClerkWatches: "watches of Clerks", States: "states", KeepAlives: "keep-alives",
+	Watches: "watches", ClerkWatches: "watches of Clerks", Lasting: "lasting connections", States: "states", KeepAlives: "keep-alives",
 }
 
 // String returns the name for people.
@@ -68,6 +69,9 @@ const (
 	// watchesPart is which part of the connections may be watches, so that requests
 	// always find room.
 	watchesPart = 4
+	// Of eight connections lastingPart may be watches or Clerks', which both stay for as long as
+	// their clients like, so that plain requests always find one.
+	lastingPart = 7
 	// maxClerkWatches bounds the watches on the connections of Clerks, of which each takes
 	// about 1 KiB and its selectors; maxSelectorBytes bounds those of each class.
 	maxClerkWatches  = 1 << 17
@@ -90,6 +94,7 @@ func (all *admissions) set(c Config) {
 	all[Scrapes].maxCount = maxScrapes
 	all[Watches].maxCount = max(int64(c.MaxConnections)/watchesPart, 1)
 	all[ClerkWatches].maxCount = maxClerkWatches
+	all[Lasting].maxCount, all[Lasting].lasting = max(int64(c.MaxConnections)*lastingPart/8, 1), true
 	for _, lasting := range []Class{Watches, ClerkWatches} {
 		all[lasting].lasting, all[lasting].maxBytes = true, maxSelectorBytes
 	}
@@ -106,6 +111,7 @@ var unqueued = map[Class]string{
 	Scrapes:      "too many scrapes are being answered (limit %d)",
 	Watches:      "too many watches and waiting reads are open (limit %d); ask another node",
 	ClerkWatches: "too many watches of Clerks are open (limit %d); ask another node",
+	Lasting:      "too many connections are Clerks', watches or waiting reads (limit %d, seven eighths of --max-connections); ask another node",
 	States:       "too many states are being sent (limit %d)",
 	KeepAlives:   "too many keep-alives are waiting for the log (limit %d)",
 }
@@ -137,12 +143,25 @@ func (s *Server) EnterOrRefuse(c Class) error {
 	return overloadedFor(minRetryAfter, unqueued[c], s.admissions[c].maxCount)
 }
 
-// enterWatches is EnterOrRefuse for a watch whose selectors take this number of bytes.
+// enterWatches is EnterOrRefuse for a watch whose selectors take this number of bytes, or a
+// request that waits. One of the class Watches has a connection of its own. leaveWatches
+// makes its room free.
 func (s *Server) enterWatches(c Class, bytes int64) error {
-	if s.Enter(c, bytes) {
-		return nil
+	switch {
+	case !s.Enter(c, bytes):
+		return s.tooManyWatches(c)
+	case c == Watches && !s.Enter(Lasting, 0):
+		s.Leave(c, bytes)
+		return s.tooManyWatches(Lasting)
 	}
-	return s.tooManyWatches(c)
+	return nil
+}
+
+func (s *Server) leaveWatches(c Class, bytes int64) {
+	s.Leave(c, bytes)
+	if c == Watches {
+		s.Leave(Lasting, 0)
+	}
 }
 
 // tooManyWatches refuses a watch. A fleet that lost its node must not come back at one

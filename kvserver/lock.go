@@ -57,10 +57,10 @@ type Road interface {
 // request, with the same lease or idempotency key, has the place that it had.
 func (s *Server) Acquire(client context.Context, who *Caller, a Acquire, road Road) (r kv.Result, elsewhere bool, err error) {
 	if a.Queue {
-		if err := s.EnterOrRefuse(Watches); err != nil {
+		if err := s.enterWatches(Watches, 0); err != nil {
 			return r, false, err
 		}
-		defer s.Leave(Watches, 0)
+		defer s.leaveWatches(Watches, 0)
 	}
 	until := time.NewTimer(a.Wait)
 	defer until.Stop()

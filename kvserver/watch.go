@@ -85,7 +85,7 @@ func (s *Server) Watch(ctx context.Context, r WatchRequest) (*Watching, error) {
 	}
 	if err := w.place(ctx, &r); err != nil {
 		s.gate.Drop(w.who, access.Watches)
-		s.Leave(w.class, w.bytes)
+		s.leaveWatches(w.class, w.bytes)
 		return nil, err
 	}
 	s.watches.streams.Add(1)
@@ -307,7 +307,7 @@ func (w *Watching) Close() {
 	w.Cursor.Close()
 	w.server.watches.streams.Add(-1)
 	w.server.gate.Drop(w.who, access.Watches)
-	w.server.Leave(w.class, w.bytes)
+	w.server.leaveWatches(w.class, w.bytes)
 }
 
 // confirmation is the end of a question for a read index: err, or the revision that the
@@ -377,10 +377,10 @@ func (s *Server) AwaitChange(ctx context.Context, selectors watch.Selectors, aft
 	if err := s.awaitLevel(ctx, kv.LevelHistory, "reads that wait"); err != nil {
 		return 0, false, err
 	}
-	if err := s.EnterOrRefuse(Watches); err != nil {
+	if err := s.enterWatches(Watches, 0); err != nil {
 		return 0, false, err
 	}
-	defer s.Leave(Watches, 0)
+	defer s.leaveWatches(Watches, 0)
 	if after > s.machine.Revision() {
 		if _, err := s.startOf(ctx, &WatchRequest{Resume: true, After: after}); err != nil && !errors.Is(err, failure.RevisionGone) {
 			return 0, false, err

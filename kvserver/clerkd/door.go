@@ -85,6 +85,7 @@ func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve 
 	known, _ := d.server.Configuration()
 	c := newConn(d, uid, d.greeting(protocol, uid.String(), known), who)
 	c.told, c.second = known, protocol == clerkwire.Protocol2 && from == nil
+	c.lasting = from == nil
 	switch {
 	case protocol == clerkwire.Protocol2 && from != nil:
 		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()
@@ -114,6 +115,10 @@ func (d *Door) enter(c *conn) error {
 		return failure.NodeStopping(nil)
 	case len(d.conns) >= d.limit:
 		return failure.Of(failure.Overloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", d.limit)
+	case c.lasting:
+		if err := d.server.EnterOrRefuse(kvserver.Lasting); err != nil {
+			return err
+		}
 	}
 	d.conns[c] = true
 	return nil
@@ -122,6 +127,9 @@ func (d *Door) enter(c *conn) error {
 func (d *Door) leave(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if c.lasting && d.conns[c] {
+		d.server.Leave(kvserver.Lasting, 0)
+	}
 	delete(d.conns, c)
 	if d.leaving && len(d.conns) == 0 {
 		close(d.gone)

@@ -33,7 +33,7 @@ var kvserverMutants = []mutant{
 	ofClerks("WT21", "a watch hears of a revocation when it has something to send", "TestARevokedTokenEnds", "machine/applier.go",
 		"\t\tm.WakeWatches() // some may", "\t\t// some may"),
 	ofClerks("WT25", "a watch ends and its place stays taken", "TestAWatchOfAClerkBrings|TestWatchesOfClerksHave", "watch.go",
-		"\tw.server.Leave(w.class, w.bytes)\n}", "}"),
+		"\tw.server.leaveWatches(w.class, w.bytes)\n}", "}"),
 	ofClerks("WT31", "nobody counts what the selectors of watches take", "TestWatchesOfClerksHave", "watch.go",
 		"bytes: r.Selectors.Bytes(), ", ""),
 	inFile("HI21", "a node that does not lead sets the history, too", "kvserver/watch_counts.go",
