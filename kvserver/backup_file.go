@@ -28,7 +28,7 @@ type Backup struct {
 // RevisionLift is by how much the revision of a restored store exceeds that of
 // its backup, unless this is not wanted: more than a cluster makes changes after
 // any backup.
-const RevisionLift = 1 << 40
+const RevisionLift = kv.RevisionLift
 
 // BackupState is the content of a backup, in memory, from which a new cluster can
 // begin. It is for one goroutine.

@@ -139,7 +139,7 @@ func (s *Store) grant(f *reader, c Command) Result {
 	if f.Bad() || ttl < lease.MinTTL || ttl > lease.MaxTTL || len(note) > lease.MaxNoteBytes {
 		return s.malformed()
 	}
-	id, refused := s.leases.Grant(s.applied, id, lease.Lease{TTL: ttl, Owner: c.owner(), Note: note})
+	id, refused := s.leases.Grant(s.leaseNumber(), id, lease.Lease{TTL: ttl, Owner: c.owner(), Note: note})
 	if refused != 0 {
 		return s.refusedByLeases(refused)
 	}
@@ -151,6 +151,11 @@ var leaseStatuses = [...]Status{
 	lease.NotFound: StatusLeaseNotFound, lease.Exists: StatusLeaseExists,
 	lease.Full: StatusLeaseFull, lease.TooMany: StatusLeasesFull,
 }
+
+// leaseNumber returns the id of a lease that is granted now without one: the index in the
+// log, raised as the revision was. So a cluster that begins with a backup does not repeat
+// the ids that the old one gave since.
+func (s *Store) leaseNumber() uint64 { return s.applied + s.revision/RevisionLift*RevisionLift }
 
 func (s *Store) refusedByLeases(r lease.Refusal) Result {
 	return Result{Status: leaseStatuses[r], Revision: s.revision}
@@ -331,10 +336,10 @@ func (s *Store) tieOf(c *Command, old Item, at place, oldTie lease.Tie, bytes in
 }
 
 // overfills reports whether the changes of a transaction give a lease more keys or bytes
-// than it may have.
-func (s *Store) overfills(changes []txn.Change) bool {
+// than it may have, and by which operation.
+func (s *Store) overfills(changes []txn.Change) (at string, full bool) {
 	if s.leases.Len() == 0 {
-		return false
+		return "", false
 	}
 	type grown struct{ keys, bytes int }
 	by := map[int64]grown{}
@@ -351,11 +356,31 @@ func (s *Store) overfills(changes []txn.Change) bool {
 		old := s.leases.Tie(changes[i].Key)
 		for _, id := range []int64{old.Lease, s.newTie(&changes[i], old).Lease} {
 			if id != 0 && !s.leases.HasRoom(id, by[id].keys, by[id].bytes) {
-				return true
+				return s.overfilling(id, changes), true
 			}
 		}
 	}
-	return false
+	return "", false
+}
+
+// overfilling returns the operation by which changes give a lease more than it may have.
+func (s *Store) overfilling(id int64, changes []txn.Change) (at string) {
+	keys, bytes := 0, 0
+	for i := range changes {
+		c := &changes[i]
+		old := s.leases.Tie(c.Key)
+		if old.Lease == id {
+			keys, bytes = keys-1, bytes-len(c.Key)-len(c.Before.Value)
+		}
+		if c.Item.Version == 0 || s.newTie(c, old).Lease != id {
+			continue
+		}
+		keys, bytes, at = keys+1, bytes+len(c.Key)+len(c.Item.Value), c.At
+		if !s.leases.HasRoom(id, keys, bytes) {
+			return at
+		}
+	}
+	return at
 }
 
 // LeaseTime returns lease time in milliseconds: it stands still below LevelHistory.

@@ -201,7 +201,7 @@ func (s *Store) acquire(f *reader, c *Command) Result {
 func (s *Store) enter(name string, a Acquire, c *Command, free bool) Result {
 	id, refused := a.Lease, lease.Refusal(0)
 	if id == 0 {
-		id, refused = s.leases.Grant(s.applied, 0, lease.Lease{TTL: a.TTL, Owner: c.owner()})
+		id, refused = s.leases.Grant(s.leaseNumber(), 0, lease.Lease{TTL: a.TTL, Owner: c.owner()})
 	} else {
 		refused = s.leases.TakesLock(id)
 	}

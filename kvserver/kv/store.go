@@ -208,6 +208,10 @@ func (s *Store) passTime(c Command) {
 	s.stamped = stamp{origin: c.ID.Origin, time: c.Time}
 }
 
+// RevisionLift is by how much the revision is raised in a cluster that begins with a backup:
+// more than any cluster writes between a backup and its restore.
+const RevisionLift = 1 << 40
+
 // Lift raises the revision, so that later changes have numbers that were never
 // given to anything else. A store that begins with a copy of an earlier state
 // must not repeat the numbers that the original gave after the copy was made.

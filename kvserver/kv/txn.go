@@ -215,8 +215,8 @@ func (s *Store) runMany(c Command) Result {
 	} else {
 		outcome, changes, err = c.body.span.Run(txnState{&s.state, c.Caller}, bounds, c.Previous)
 	}
-	if s.overfills(changes) {
-		return s.refusedByLeases(lease.Full)
+	if at, full := s.overfills(changes); full {
+		return s.resultOf(nil, &txn.Refusal{Cause: txn.FullLease, Operation: at})
 	}
 	s.commit(changes)
 	return s.resultOf(outcome, err)
@@ -226,7 +226,7 @@ func (s *Store) runMany(c Command) Result {
 var refusals = [...]Status{
 	txn.NoSuchKey: StatusNotFound, txn.TooLong: StatusTooLong, txn.OverQuota: StatusQuota,
 	txn.TooManyKeys: StatusTooManyKeys, txn.ResultTooLarge: StatusResultTooLarge,
-	txn.NoSuchLease: StatusLeaseNotFound, txn.TiedToLease: StatusConditionFailed,
+	txn.NoSuchLease: StatusLeaseNotFound, txn.TiedToLease: StatusConditionFailed, txn.FullLease: StatusLeaseFull,
 }
 
 // commit makes all changes, under one revision.

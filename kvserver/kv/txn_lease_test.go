@@ -130,7 +130,8 @@ func TestWhatIsShownNamesTheLease(t *testing.T) {
 	}
 }
 
-// Goal (L12): a transaction gives a lease no more keys than it may have, and ties count for the
+// Goal (L12, T6): a transaction gives a lease no more keys than it may have, and is refused by
+// the operation by which it would, and ties count for the
 // quota in it as in plain writes. Method: as many keys as there may be, and one more, and
 // one in the place of another; a store that has room for some ties.
 func TestTransactionsFillLeases(t *testing.T) {
@@ -148,8 +149,14 @@ func TestTransactionsFillLeases(t *testing.T) {
 			t.Fatal(r.Status)
 		}
 	}
-	if r := apply(s, puts(5000, 5001)); r.Status != StatusLeaseFull || s.Leases().Count(7) != lease.Standard.Keys {
-		t.Errorf("one more is %v", r.Status)
+	if r := apply(s, puts(5000, 5001)); r.Status != StatusLeaseFull || s.Leases().Count(7) != lease.Standard.Keys || r.Refused == nil || r.Refused.Operation != "0" {
+		t.Errorf("one more is %v, %v", r.Status, r.Refused)
+	}
+	apply(s, at(1000, Grant(8, 60_000, "")))
+	several := `{"then":[{"op":"delete","key":"3"},{"op":"put","key":"a","text":"","lease":8},{"op":"put","key":"b","text":"","lease":7},` +
+		`{"op":"txn","then":[{"op":"get","key":"a"},{"op":"put","key":"c","text":"","lease":7}]},{"op":"put","key":"d","text":"","lease":8}]}`
+	if r := apply(s, txnOf(t, several)); r.Status != StatusLeaseFull || r.Refused == nil || r.Refused.Operation != "3.1" || s.Leases().Count(8) != 0 {
+		t.Errorf("the second of two is %v, %v", r.Status, r.Refused)
 	}
 	apply(s, txnOf(t, `{"then":[{"op":"delete","key":"3"}]}`))
 	r := apply(s, AcquireCommand(Acquire{Lock: "l", Lease: 7, Limit: 1}))

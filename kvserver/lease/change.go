@@ -15,9 +15,10 @@ const (
 )
 
 // Grant grants a lease and returns its id: the one that is asked for, or, if that is 0,
-// the index of the command in the log. Where somebody has chosen that one, the next free
+// this number, which belongs to the command: the index in the log, raised where the revision
+// was. Where somebody has chosen that one, the next free
 // number from 2^62 up takes its place, so no id is given twice.
-func (t *Table) Grant(index uint64, asked int64, l Lease) (id int64, refused Refusal) {
+func (t *Table) Grant(number uint64, asked int64, l Lease) (id int64, refused Refusal) {
 	id = asked
 	if _, taken := t.leases.Get(id); taken {
 		return 0, Exists
@@ -26,7 +27,7 @@ func (t *Table) Grant(index uint64, asked int64, l Lease) (id int64, refused Ref
 		return 0, TooMany
 	}
 	if id == 0 {
-		id = t.unchosen(index)
+		id = t.unchosen(number)
 	}
 	l.Deadline = t.time + l.TTL
 	t.put(id, entry{Lease: l})
@@ -34,9 +35,9 @@ func (t *Table) Grant(index uint64, asked int64, l Lease) (id int64, refused Ref
 }
 
 // unchosen returns the id of a lease that names none.
-func (t *Table) unchosen(index uint64) int64 {
-	if _, taken := t.leases.Get(int64(index)); !taken {
-		return int64(index)
+func (t *Table) unchosen(number uint64) int64 {
+	if _, taken := t.leases.Get(int64(number)); !taken {
+		return int64(number)
 	}
 	for {
 		id := int64(t.free)

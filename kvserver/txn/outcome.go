@@ -66,6 +66,7 @@ const (
 	ResultTooLarge                  // what was read is more than the command asks for
 	NoSuchLease                     // a put ties its key to a lease that is not there
 	TiedToLease                     // a touch of a key that ends with a lease
+	FullLease                       // a lease would have more keys, or bytes of them, than it may
 )
 
 // Refusal is the error of a transaction that has done nothing.
@@ -123,4 +124,6 @@ type Change struct {
 	Tie  Tie
 	// Touched: nothing of the key has changed but its end. Item and Before are equal.
 	Touched bool
+	// At is the last put or append of the key, named as in a Refusal; "" if there is none.
+	At string
 }

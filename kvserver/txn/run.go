@@ -294,7 +294,7 @@ func (r *runner) write(o *Op, at string, result *Result, before Item, length int
 	if before.Version == 0 {
 		i.Created = r.bounds.Revision
 	}
-	if !stays {
+	if d.At = at; !stays {
 		r.over.tie(d, o.Tie)
 	}
 	r.over.set(d, i)
