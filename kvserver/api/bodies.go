@@ -44,9 +44,11 @@ type Appended struct {
 // of a list that is streamed.
 type Value struct {
 	KeyName
-	Value    []byte `json:"value,omitzero"` // base64; omitted if only keys were asked for
-	Revision uint64 `json:"revision"`
-	Version  uint64 `json:"version"`
+	Value []byte `json:"value,omitzero"` // base64; omitted if only keys were asked for
+	// Text is, with ?text of a list, the value in place of Value if it is UTF-8.
+	Text     *string `json:"text,omitempty"`
+	Revision uint64  `json:"revision"`
+	Version  uint64  `json:"version"`
 	// Created is the revision of the change that created the key; omitted where the
 	// cluster does not work at a level with a history.
 	Created uint64 `json:"created,omitempty"`

@@ -17,10 +17,10 @@ type listing struct {
 	prefix, after string
 	from, to      string // instead of the prefix
 	limit         int    // 0: all, when streaming
-	keysOnly      bool
-	pin           bool // the pages behind this one show the same state
-	count         bool // of the keys in the range
-	countOnly     bool // and no keys
+	shape
+	pin       bool // the pages behind this one show the same state
+	count     bool // of the keys in the range
+	countOnly bool // and no keys
 }
 
 // serveList serves keys in the order of their bytes: a page of JSON, or all of
@@ -106,6 +106,9 @@ func (x *exchange) listing() (l listing, err error) {
 		l.keysOnly, err = x.flag("keys_only")
 	}
 	if err == nil {
+		l.text, err = x.flag("text")
+	}
+	if err == nil {
 		l.pin, err = x.flag("pin")
 	}
 	if err == nil {
@@ -132,7 +135,7 @@ func (x *exchange) listing() (l listing, err error) {
 func (x *exchange) answerPage(p kvserver.Page, l listing) {
 	items := make([]itemJSON, len(p.Items))
 	for i, item := range p.Items {
-		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), item.Lease, l.keysOnly)
+		items[i] = newItemJSON(item.Key, x.door.shown(item.Item), item.Lease, l.shape)
 	}
 	before := `{"items":[`
 	after := `],"revision":` + strconv.FormatUint(p.Revision, 10)

@@ -323,3 +323,40 @@ func TestListsHaveTheConsistencyOfReads(t *testing.T) {
 		}
 	})
 }
+
+// Goal: with text, a list shows values that are UTF-8 as text and others in base64, in pages
+// and as a stream, and of what is past; the next page does so, too; what no flag is is 400.
+// Method: values that JSON escapes, that are no text, none, and one longer than a piece.
+func TestAListShowsTexts(t *testing.T) {
+	s, _ := newServer(t, atLevel3)
+	long := strings.Repeat("aé\"", 5000)
+	values := []string{"plain", "\"\\\n<&>\u2028", "\xff", "", long}
+	for i, value := range values {
+		wantStatus(t, ask(s, "PUT", fmt.Sprintf("/v1/kv/%d", i), value), 201)
+	}
+	check := func(what string, items []api.Value) {
+		t.Helper()
+		if len(items) != len(values) {
+			t.Fatalf("%s: %d items", what, len(items))
+		}
+		for i, item := range items {
+			asText := item.Text != nil && *item.Text == values[i] && item.Value == nil
+			asBytes := item.Text == nil && string(item.Value) == values[i]
+			if text := i != 2; text && !asText || !text && !asBytes {
+				t.Errorf("%s: item %d is %.80v", what, i, item)
+			}
+		}
+	}
+	for _, query := range []string{"/v1/kv?text&limit=2", "/v1/kv?text=true&limit=3&at_revision=6"} {
+		items, _ := listed(t, s, query)
+		check(query, items)
+	}
+	check("a stream", streamed(t, s, "/v1/kv?text"))
+	a := ask(s, "GET", "/v1/kv?text&from=1&to=2", "")
+	if want := `{"items":[{"key":"1","text":"\"\\\n<&>\u2028","revision":3,"version":1,"created":3}],"revision":6}`; a.body != want+"\n" && a.body != want {
+		t.Errorf("a page is %s", a.body)
+	}
+	if items, _ := listed(t, s, "/v1/kv?text&keys_only"); items[0].Text != nil || items[0].Value != nil {
+		t.Errorf("only keys: %+v", items[0])
+	}
+}

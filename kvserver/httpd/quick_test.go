@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gorilla/mux"
 
@@ -135,9 +136,17 @@ func checkAppended(t *testing.T, key string, r kv.Result) {
 	}
 	item := kv.Item{Value: []byte(key), Revision: r.Revision, Version: r.Version}
 	var got strings.Builder
-	newItemJSON(key, item, 0, false).writeTo(&got)
+	newItemJSON(key, item, 0, shape{}).writeTo(&got)
 	if want := string(encodeJSON(api.Value{KeyName: api.NameKey(key), Value: item.Value, Revision: r.Revision, Version: r.Version}, "")); got.String()+"\n" != want {
 		t.Errorf("a get of %q is answered %q, want %q", key, got.String(), want)
+	}
+	if utf8.ValidString(key) {
+		shown := newItemJSON(key, item, 0, shape{text: true})
+		got.Reset()
+		shown.writeTo(&got)
+		if want := string(encodeJSON(api.Value{KeyName: api.NameKey(key), Text: &key, Revision: r.Revision, Version: r.Version}, "")); got.String()+"\n" != want || shown.length() != got.Len() {
+			t.Errorf("as text a get of %q is answered %q of %d bytes, want %q", key, got.String(), shown.length(), want)
+		}
 	}
 	var back api.Appended
 	if err := json.Unmarshal(appendAppended([]byte(" "), key, r), &back); err != nil || back.Name() != key || back.Length != r.Length {

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/httpd/events"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/watch"
 )
@@ -68,7 +70,7 @@ func (d *Door) serveGet(x *exchange) error {
 
 // answerValue sends one item as JSON.
 func (x *exchange) answerValue(key string, item kv.Item, lease int64) {
-	j := newItemJSON(key, item, lease, false)
+	j := newItemJSON(key, item, lease, shape{})
 	x.w.Header()["Content-Type"] = valueJSON
 	x.stampNumber("Content-Length", uint64(j.length()+1))
 	x.begin(http.StatusOK, j.length())
@@ -159,12 +161,23 @@ func accepts(h http.Header, media string) bool {
 type itemJSON struct {
 	before, after []byte
 	value         []byte // nil: only the key was asked for
+	text          bool   // the value is written as text
 }
 
-func newItemJSON(key string, item kv.Item, lease int64, keysOnly bool) itemJSON {
+// shape says how items are shown.
+type shape struct {
+	keysOnly bool
+	text     bool // values that are UTF-8 as text
+}
+
+func newItemJSON(key string, item kv.Item, lease int64, as shape) itemJSON {
 	j := itemJSON{before: appendKeyName(nil, key)}
-	if !keysOnly {
-		j.before = append(j.before, `,"value":"`...)
+	if !as.keysOnly {
+		name := `,"value":"`
+		if j.text = as.text && utf8.Valid(item.Value); j.text {
+			name = `,"text":"`
+		}
+		j.before = append(j.before, name...)
 		j.value = slices.Clip(item.Value)
 		j.after = append(j.after, '"')
 	}
@@ -181,13 +194,29 @@ func newItemJSON(key string, item kv.Item, lease int64, keysOnly bool) itemJSON 
 
 // length is the number of bytes that writeTo writes.
 func (j itemJSON) length() int {
+	if j.text {
+		var text counter
+		events.WriteText(&text, j.value)
+		return len(j.before) + int(text) + len(j.after)
+	}
 	return len(j.before) + base64.StdEncoding.EncodedLen(len(j.value)) + len(j.after)
+}
+
+// counter counts the bytes that are written to it.
+type counter int
+
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
 }
 
 // writeTo writes the item. Errors of w are for its user to notice.
 func (j itemJSON) writeTo(w io.Writer) {
 	_, _ = w.Write(j.before)
-	if len(j.value) > 0 {
+	switch {
+	case j.text:
+		events.WriteText(w, j.value)
+	case len(j.value) > 0:
 		e := base64.NewEncoder(base64.StdEncoding, w)
 		_, _ = e.Write(j.value)
 		_ = e.Close()

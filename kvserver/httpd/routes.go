@@ -93,7 +93,7 @@ func ofSystem(*exchange) ([]auth.Range, error) { return []auth.Range{{}}, nil }
 func routeTable() []route {
 	reads := []string{"consistency", "min_revision", "at_revision", "redirect", "wait", "changed_after"}
 	watches := []string{"key", "prefix", "lock", "from", "to", "after", "mirror", "prev", "keys_only", "text", "progress", "cluster"}
-	lists := append([]string{"prefix", "from", "to", "after", "limit", "keys_only", "pin", "count", "count_only"}, reads...)
+	lists := append([]string{"prefix", "from", "to", "after", "limit", "keys_only", "text", "pin", "count", "count_only"}, reads...)
 	writes := []string{"cas", "lock", "token", "redirect", "prev"}
 	ranges := []string{"prefix", "from", "to", "all", "at_most", "partial", "lock", "token", "prev", "redirect"}
 	onReads := []string{"Accept", "If-None-Match"}

@@ -65,7 +65,7 @@ func (d *Door) streamList(x *exchange, l listing) error {
 			return false
 		}
 		count++
-		newItemJSON(key, d.shown(item), view.LeaseOf(key), l.keysOnly).writeTo(w)
+		newItemJSON(key, d.shown(item), view.LeaseOf(key), l.shape).writeTo(w)
 		return w.WriteByte('\n') == nil && time.Now().Before(end) && d.server.Serving() == nil && may.Still() == nil
 	})
 	if w.Flush() != nil || !time.Now().Before(end) || d.server.Serving() != nil || may.Still() != nil {

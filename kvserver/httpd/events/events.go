@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -227,7 +228,7 @@ func (f *Format) value(w *bufio.Writer, v []byte) {
 	case f.KeysOnly:
 	case f.Text && utf8.Valid(v):
 		_, _ = w.WriteString(`"text":"`)
-		text(w, v)
+		WriteText(w, v)
 		_, _ = w.WriteString(`",`)
 	default:
 		_, _ = w.WriteString(`"value":"`)
@@ -239,8 +240,9 @@ func (f *Format) value(w *bufio.Writer, v []byte) {
 // textPiece is how much of a text is escaped at once.
 const textPiece = 4 << 10
 
-// text writes UTF-8 as JSON escapes it, a piece at a time.
-func text(w *bufio.Writer, v []byte) {
+// WriteText writes UTF-8 as JSON escapes it, without the quotes, a piece at a time. It ends at
+// an error of w.
+func WriteText(w io.Writer, v []byte) {
 	for len(v) > 0 {
 		n := min(len(v), textPiece)
 		for n < len(v) && !utf8.RuneStart(v[n]) {
