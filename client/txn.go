@@ -217,6 +217,31 @@ func PrefixCount(prefix string, keys int) Compare {
 	return Compare{txn.Compare{Span: txn.Prefix(prefix), Subject: txn.Count, Is: txn.Equal, Number: uint64(keys)}}
 }
 
+// RangeUnchanged is PrefixUnchanged for the keys from one on that are less than to; an empty
+// to is no end.
+func RangeUnchanged(from, to string, keys int, revision uint64) Compare {
+	return Compare{txn.Compare{Span: txn.Range(from, to), Subject: txn.Unchanged, Is: txn.Equal, Number: uint64(keys), Newest: revision}}
+}
+
+// RangeCount is PrefixCount for the keys from one on that are less than to; an empty to is
+// no end.
+func RangeCount(from, to string, keys int) Compare {
+	return Compare{txn.Compare{Span: txn.Range(from, to), Subject: txn.Count, Is: txn.Equal, Number: uint64(keys)}}
+}
+
+// EachWith makes a compare of a key one of all keys that begin with a prefix: it holds if it
+// holds for each of them. Without such a key it is compared like one that does not exist.
+func (c Compare) EachWith(prefix string) Compare {
+	c.compare.Span = txn.Prefix(prefix)
+	return c
+}
+
+// EachOf is EachWith for the keys from one on that are less than to; an empty to is no end.
+func (c Compare) EachOf(from, to string) Compare {
+	c.compare.Span = txn.Range(from, to)
+	return c
+}
+
 // Not holds if the compare, which is one of equality, does not. Of a value it holds only
 // if there is such a key.
 func (c Compare) Not() Compare {
@@ -261,12 +286,47 @@ func OpDeletePrefix(prefix string) Op {
 	return Op{txn.Op{Kind: txn.Delete, Span: txn.Prefix(prefix)}}
 }
 
+// OpDeleteRange removes the keys from one on that are less than to; an empty to is no end.
+func OpDeleteRange(from, to string) Op {
+	return Op{txn.Op{Kind: txn.Delete, Span: txn.Range(from, to)}}
+}
+
 // OpGet reads a key.
 func OpGet(key string) Op { return Op{txn.Op{Kind: txn.Get, Span: txn.Key(key)}} }
 
 // OpList reads the keys that begin with a prefix, up to a number of them; 0: all.
 func OpList(prefix string, limit int) Op {
 	return Op{txn.Op{Kind: txn.List, Span: txn.Prefix(prefix), Limit: uint64(max(limit, 0))}}
+}
+
+// OpListRange reads the keys from one on that are less than to, up to a number of them; 0:
+// all. An empty to is no end.
+func OpListRange(from, to string, limit int) Op {
+	return Op{txn.Op{Kind: txn.List, Span: txn.Range(from, to), Limit: uint64(max(limit, 0))}}
+}
+
+// WithoutValues makes an OpList read keys only.
+func (o Op) WithoutValues() Op {
+	o.op.KeysOnly = true
+	return o
+}
+
+// WithCount makes an OpList count the keys of the whole range, too.
+func (o Op) WithCount() Op {
+	o.op.Count = true
+	return o
+}
+
+// CountOnly makes an OpList without a limit count the keys of the range, and read none.
+func (o Op) CountOnly() Op {
+	o.op.CountOnly = true
+	return o
+}
+
+// KeepValue makes an OpPut without a value leave that which the key has, which must be there.
+func (o Op) KeepValue() Op {
+	o.op.KeepValue = true
+	return o
 }
 
 // OpTxn is a transaction inside of the transaction. Its compares are judged on the store

@@ -201,3 +201,50 @@ func TestLargeAnswersWaitInTheStore(t *testing.T) {
 		f.want(f.write(clerkwire.KindPut, "k", ""), clerkwire.KindPut.Answer(), new(clerkwire.Written))
 	})
 }
+
+// Goal: in Go, a transaction compares ranges and reads, counts and removes them, and puts
+// what keeps its value, as one in JSON does. Method: each builder once, with a compare that
+// holds and one that does not.
+func TestTransactionsOfClerksOnRanges(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		c := leaseClerk(t, s, nil)
+		defer c.Close()
+		ctx := t.Context()
+		for _, key := range []string{"a/1", "a/2", "b/1", "c"} { // revisions 2 to 5
+			if _, err := c.Put(ctx, key, []byte(key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, compare := range map[string][2]client.Compare{ // one that holds, and one that does not
+			"count":     {client.RangeCount("a/2", "c", 2), client.RangeCount("a/2", "", 2)},
+			"unchanged": {client.RangeUnchanged("a/", "b", 2, 3), client.RangeUnchanged("a/", "b", 2, 2)},
+			"prefix":    {client.KeyVersion("", 1).EachWith("a/"), client.KeyRevision("", 2).EachWith("a/")},
+			"range":     {client.KeyRevision("", 5).Less().EachOf("", "c"), client.KeyRevision("", 5).Less().EachOf("", "")},
+			"nothing":   {client.KeyVersion("", 0).EachWith("none"), client.KeyExists("").EachWith("none")},
+		} {
+			for i, want := range []bool{true, false} {
+				if r, err := c.Txn(ctx).If(compare[i]).Commit(); err != nil || r.Succeeded != want {
+					t.Errorf("%s: %v, %v, want %v", name, r.Succeeded, err, want)
+				}
+			}
+		}
+		r, err := c.Txn(ctx).Then(
+			client.OpListRange("a/2", "c", 1).WithCount().WithoutValues(), client.OpList("", 0).CountOnly(),
+			client.OpDeleteRange("a/2", "b/2"), client.OpPut("c", nil).KeepValue().WithPrev(), client.OpGet("c"),
+		).Commit()
+		if err != nil || len(r.Results) != 5 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		list, count, gone, kept := r.Results[0], r.Results[1], r.Results[2], r.Results[4]
+		if len(list.Items) != 1 || list.Items[0].Key != "a/2" || len(list.Items[0].Value) != 0 || !list.More || list.Count != 2 {
+			t.Errorf("a list: %+v", list)
+		}
+		if count.Count != 4 || len(count.Items) != 0 || gone.Deleted != 2 {
+			t.Errorf("a count of %d, %d are gone", count.Count, gone.Deleted)
+		}
+		if len(kept.Items) != 1 || string(kept.Items[0].Value) != "c" || kept.Items[0].Version != 2 {
+			t.Errorf("the value that is kept: %+v", kept)
+		}
+	})
+}
