@@ -62,6 +62,10 @@ var leaseMutants = []mutant{
 		", Tie: tieOf(m),", ",", "test ./kvserver/clerkd TestTheEndsOfKeys"),
 	inFile("LC12", "ties of Clerks come into the log below their level", "kvserver/clerkd/lease.go",
 		"\treturn d.server.CheckLevel(kv.LevelHistory)\n", "\treturn nil\n", "test ./kvserver/clerkd TestLeasesOfClerksNeed"),
+	inFile("LE26", "a restored cluster gives the ids of the old one again", "kvserver/kv/lease.go",
+		"return s.applied + s.revision/RevisionLift*RevisionLift }", "return s.applied }", "test ./kvserver/kv TestARestoredCluster"),
+	inFile("LE27", "a transaction that fills a lease does not say by which operation", "kvserver/kv/lease.go",
+		"\t\t\t\treturn s.overfilling(id, changes), true\n", "\t\t\t\treturn changes[i].At, true\n", "test ./kvserver/kv TestTransactionsFillLeases"),
 }
 
 // inLeases is a mutant of what leases are made of, in a folder of kvserver.

@@ -35,6 +35,10 @@ var watchMutants = []mutant{
 		"\ts.nextAsk = min(begun+askEvery, s.nextMark)\n", "\ts.nextAsk = s.nextMark\n"),
 	ofClerks("WT19", "a bookmark that is asked for rests on a question from before", "TestSync", "watch/stream.go",
 		"\t\ts.syncs.later++\n", "\t\ts.syncs.next++\n"),
+	inFile("WT36", "a state loses a key where a piece ends", "kvserver/watch/state.go",
+		"part.From, whole = key, false", "part.From, whole = key+\"\\x00\", false", "test ./kvserver/watch"),
+	inFile("WT37", "ranges of selectors that overlap are both walked", "kvserver/watch/selectors.go",
+		"joined[last].To != \"\" && joined[last].To < r.From:", "joined[last].From < r.From:", "test ./kvserver/watch"),
 }
 
 // ofClerks is a mutant of watches that tests of a name see, at one of the doors.
