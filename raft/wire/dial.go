@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"time"
 )
 
@@ -93,6 +94,9 @@ func (t *Transport) rest(p *peer, pause time.Duration) {
 // failedToConnect counts and logs an attempt that failed.
 func (t *Transport) failedToConnect(p *peer, err error) {
 	p.dialFailures.Add(1)
+	if lookup := (*net.DNSError)(nil); errors.As(err, &lookup) {
+		p.lookupFailures.Add(1)
+	}
 	t.config.Noted(Note{Kind: NoteUnreachable, Why: whyUnreachable(err), Peer: p.id})
 	var no *rejection
 	var refused *refusedError

@@ -64,6 +64,9 @@ func (t *Transport) judge(h *hello, knows func(core.ID) bool) error {
 	}
 	ours, theirs := t.UID(), h.uid()
 	if ours != (core.UID{}) && theirs != (core.UID{}) && ours != theirs {
+		if h.Generation != 0 && !c.Joining && len(c.Peers) == 0 {
+			t.contest(h) // the record of a cluster that has grown names us, and our list is of before
+		}
 		return &rejection{reason: identity.OtherCluster, detail: fmt.Sprintf("server %q belongs to another cluster of the name %q: its uid is %v, and that of server %q is %v; check the addresses of the peers, and which data directory each server has", h.From, h.ClusterID, theirs, c.ID, ours)}
 	}
 	now := t.now()
@@ -123,8 +126,8 @@ func (h *hello) judgeLevel(ours levels.Range, cluster uint32) error {
 	return nil
 }
 
-// contest reports that a server with another list of members counts this one, which
-// is alone in its own list, among its members. If nothing was ever written to this
+// contest reports that a server with another list of members, or with a record of them, counts
+// this one, which is alone in its own list, among its members. If nothing was ever written to this
 // server, it was probably started with the wrong list and would go on as a second
 // cluster. If it has served alone, the other server has a wrong address, and a
 // mistake elsewhere must not end this one.

@@ -57,6 +57,7 @@ type peer struct {
 	connects       atomic.Uint64
 	accepts        atomic.Uint64
 	dialFailures   atomic.Uint64
+	lookupFailures atomic.Uint64
 	refusals       atomic.Uint64
 	calls          atomic.Uint64
 	lostCalls      atomic.Uint64
@@ -184,7 +185,10 @@ type PeerStats struct {
 	Connects     uint64 // connections we dialled that were established
 	Accepts      uint64 // connections the peer dialled that were established
 	DialFailures uint64 // attempts to connect that failed, refusals included
-	Refusals     uint64 // hellos of ours that the peer turned down
+	// LookupFailures is how many of those failed because the name in the peer's address could
+	// not be resolved.
+	LookupFailures uint64
+	Refusals       uint64 // hellos of ours that the peer turned down
 
 	Calls     uint64 // given to Send
 	LostCalls uint64 // of those, ended without an answer, for any reason
@@ -248,6 +252,7 @@ func (p *peer) stats(in *inbound) PeerStats {
 		Connects:       p.connects.Load(),
 		Accepts:        p.accepts.Load(),
 		DialFailures:   p.dialFailures.Load(),
+		LookupFailures: p.lookupFailures.Load(),
 		Refusals:       p.refusals.Load(),
 		Calls:          p.calls.Load(),
 		LostCalls:      p.lostCalls.Load(),
@@ -289,6 +294,7 @@ func (s *PeerStats) add(o PeerStats) {
 	s.Connects += o.Connects
 	s.Accepts += o.Accepts
 	s.DialFailures += o.DialFailures
+	s.LookupFailures += o.LookupFailures
 	s.Refusals += o.Refusals
 	s.Calls += o.Calls
 	s.LostCalls += o.LostCalls

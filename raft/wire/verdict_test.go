@@ -341,6 +341,32 @@ func TestAServerThatIsAloneHearsThatItIsNot(t *testing.T) {
 	}
 }
 
+// Goal: a server that began alone, with a list from before its cluster grew, is told when a
+// member of that cluster dials it, before it has served anybody (M16); one that joins is not.
+// Method: a hello of a server with a record and another uid.
+func TestAServerThatBeganBesideItsClusterHearsIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		generation uint64
+		joins      bool
+		told       bool
+	}{"a member by its record": {1, false, true}, "another cluster of level 2": {0, false, false}, "a server that joins": {1, true, false}} {
+		told := make(chan core.ID, 1)
+		s := start(t, "n1", listen(t, "127.0.0.1:0"), nil, func(config *Config) {
+			config.Contested, config.UID, config.Joining = func(by core.ID) { told <- by }, core.UID{1}, c.joins
+		}, nil)
+		h := validHello("n2", "n1").among("n1", "n2", "n3")
+		h.UID[0], h.Generation, h.ConfigVer = 2, c.generation, 7*c.generation
+		p := dialRaw(t, s.config.Listener.Addr().String())
+		p.write(t, p.encoder.hello(nil, kindHello, h))
+		p.ended(t)
+		eventually(t, name+" is counted", func() bool { return s.Stats().Rejected[identity.OtherCluster] == 1 })
+		if got := len(told) == 1; got != c.told {
+			t.Errorf("%s: told %v", name, got)
+		}
+		s.Close()
+	}
+}
+
 // Goal: a server that has served alone before is not ended because another one has
 // a wrong address: it turns that one down, and both say why. Method: n1, alone and
 // used; n2, whose list names both, dials it.
