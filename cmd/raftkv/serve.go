@@ -97,8 +97,8 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("join-token-file", "file with the token that lets this node join (raftkv member token create)", &s.joinTokenFile),
 		settings.New("role", "what a node that joins is for: learner, which votes when it has caught up, or replica, which never votes", &s.role),
 		settings.New("discover", "where to look for nodes whose addresses are not known any more: dns:NAME:PORT, srv:NAME, host:port, …", &s.discover),
-		settings.New("advertise-peer", "address at which other nodes reach the peer port (default: this node's entry in --cluster, or --peer)", &s.advertisePeer),
-		settings.New("advertise-http", "address at which other nodes and clients reach the client port (default: --http)", &s.advertiseHTTP),
+		settings.New("advertise-peer", "address at which other nodes reach the peer port (default: this node's entry in --cluster, or --peer, which must then name one address)", &s.advertisePeer),
+		settings.New("advertise-http", "address at which other nodes and clients reach the client port (default: --http, which must name one address where the node has no entry in --cluster)", &s.advertiseHTTP),
 		settings.New("http", "address to listen on for clients", &s.http),
 		settings.New("peer", "address to listen on for peers (default: this node's entry in --cluster)", &s.peer),
 		settings.New("cluster-id", "name of the cluster; nodes of another one are refused", &s.clusterID),
@@ -327,6 +327,9 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		}
 	}
 	m, join, err := s.membership()
+	if err == nil {
+		err = errors.Join(address.CheckAdvertised("peer", s.advertisePeer, s.peer, len(m) > 0), address.CheckAdvertised("http", s.advertiseHTTP, s.http, len(m) > 0))
+	}
 	if err != nil {
 		return host.Config{}, nil, err
 	}
@@ -337,8 +340,6 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	id := core.ID(s.id)
 	own := m[id]
 	switch {
-	case s.rejoin && host.CheckRejoin(len(m)) != nil:
-		return host.Config{}, nil, host.CheckRejoin(len(m))
 	case s.maxValueBytes < 1 || s.maxValueBytes > host.MaxValueBytes:
 		return host.Config{}, nil, fmt.Errorf("--max-value-bytes is %d; choose 1 to %d", s.maxValueBytes, host.MaxValueBytes)
 	case s.maxTxnBytes < 1 || s.maxTxnBytes > host.MaxValueBytes:
@@ -363,7 +364,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	if s.plan, err = s.tls.Plan(s.clusterID, s.id, len(m) == 1); err != nil {
 		return host.Config{}, nil, err
 	}
-	s.plan.Hosts = clientHosts(s.http, own)
+	s.plan.Hosts = address.ClientHosts(s.http, own)
 	keys, err := secure.Open(s.plan, logger)
 	if err != nil {
 		return host.Config{}, nil, err
@@ -386,22 +387,6 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		logger.Warn(sentence)
 	}
 	return c, log, nil
-}
-
-// clientHosts returns the host at which the other nodes reach the client port: that of
-// --http, and where it stands for every address, that of the node's entry in --cluster.
-func clientHosts(http, own string) []string {
-	host, _, err := net.SplitHostPort(http)
-	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || !ip.IsUnspecified()) {
-		return []string{host}
-	}
-	if host == "" {
-		return []string{"127.0.0.1"}
-	}
-	if host, _, err = net.SplitHostPort(own); err != nil {
-		return nil
-	}
-	return []string{host}
 }
 
 // applyDescriptors settles a node's bounds, and says so if the limit leaves clients
@@ -454,8 +439,13 @@ func (s *serveSettings) membership() (host.Members, host.Join, error) {
 	if err != nil || s.join == "" {
 		return m, host.Join{}, err
 	}
-	if len(m) == 1 {
-		return nil, host.Join{}, errors.New("--cluster with this node alone begins a cluster of one, and --join joins another: give one of them")
+	switch {
+	case len(m) == 1 && s.replaces == s.id:
+		// It was a member, and comes back: what it once began with decides nothing.
+		s.advertisePeer = cmp.Or(s.advertisePeer, m[core.ID(s.id)])
+		m = nil
+	case len(m) == 1:
+		return nil, host.Join{}, fmt.Errorf("--cluster with this node alone begins a cluster of one, and --join joins another: give one of them, or --replace %s, too, if this node was a member and its disk was lost", s.id)
 	}
 	if s.peer == "" {
 		return nil, host.Join{}, errors.New("--peer is missing: a node that joins says at which address it listens for peers")

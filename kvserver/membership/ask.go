@@ -46,6 +46,8 @@ type Addition struct {
 	Promote bool
 	// Replaces is the voter whose place it is to take; None: nobody's.
 	Replaces members.ID
+	// Returns says that it voted under this name until it lost its disk: it gets its vote back.
+	Returns bool
 	// Token is the id of the token that lets it join, which is used up once more.
 	Token string
 }

@@ -1,11 +1,14 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/raft"
 	"raftkv/raft/members"
@@ -27,7 +30,7 @@ func (d *Driver) look(ctx context.Context) {
 	d.mu.Lock()
 	d.waits = why
 	d.mu.Unlock()
-	wanted, changed := d.addresses(&v, time.Now())
+	moved := d.moves(&v, time.Now())
 	kept, unpinned := v.keptPlace(), v.unpinned()
 	next := d.steer(&v, time.Now())
 	switch {
@@ -41,8 +44,8 @@ func (d *Driver) look(ctx context.Context) {
 		d.own(ctx, fmt.Sprintf("the cluster works at level %d from now on", to), v, r, "level")
 	case len(unpinned) > 0:
 		d.own(ctx, fmt.Sprintf("the record names the data directories of %s", joinIDs(unpinned)), v, v.named(unpinned), Upkeep+"pin")
-	case changed:
-		d.own(ctx, "members have new addresses", v, wanted, Upkeep+"addresses")
+	case len(moved) > 0:
+		d.writeAddresses(ctx, &v, moved)
 	case kept != members.None:
 		d.keepPlace(ctx, &v, kept)
 	case due:
@@ -81,10 +84,14 @@ func (d *Driver) own(ctx context.Context, what string, v View, wanted members.Re
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*d.config.ElectionTimeout)
 	defer cancel()
-	_, err := d.reconfigure(ctx, wanted.Changes[len(wanted.Changes)-1].ID, wanted, v.Newest.Index)
+	index, err := d.reconfigure(ctx, wanted.Changes[len(wanted.Changes)-1].ID, wanted, v.Newest.Index)
 	switch {
+	case err == nil && ctx.Err() != nil: // it has a place in the log, and no majority so far
+		d.config.Logger.Warn("a change of the members is not committed yet", "change", what, "version", index)
+		return false
 	case err == nil:
-		d.config.Logger.Info(what, "version", d.Configurations().Newest.Index)
+		d.count(api.ChangeDone, nil)
+		d.config.Logger.Info(what, "version", index)
 	case !errors.Is(err, raft.ErrConfigurationChanged) && !errors.Is(err, failure.NoLeader) && !errors.Is(err, raft.ErrChangeInProgress):
 		d.config.Logger.Warn("a change of the members did not succeed; it is tried again", "change", what, "error", err)
 	}
@@ -100,18 +107,18 @@ func (d *Driver) keepPlace(ctx context.Context, v *View, learner members.ID) {
 	d.own(ctx, what, *v, r, Upkeep+"place")
 }
 
-// addresses returns the record with the addresses that members have shown, if they have
-// differed from the record's for addressPatience.
-func (d *Driver) addresses(v *View, now time.Time) (wanted members.Record, changed bool) {
+// moves returns the members whose addresses have differed from the record's in one way for
+// addressPatience, with what they have shown.
+func (d *Driver) moves(v *View, now time.Time) map[members.ID]*Shown {
 	r := v.Newest.Record
 	if r == nil {
-		return wanted, false
+		return nil
 	}
-	wanted = r.Clone()
+	moved := map[members.ID]*Shown{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range wanted.Members {
-		m := &wanted.Members[i]
+	for i := range r.Members {
+		m := &r.Members[i]
 		seen := d.stayOf(v.Term, r, m.ID)
 		s := v.node(m.ID).Shown
 		if s == nil || m.Role == members.Leaving || m.Incarnation != (members.Incarnation{}) && m.Incarnation != s.Incarnation ||
@@ -119,16 +126,54 @@ func (d *Driver) addresses(v *View, now time.Time) (wanted members.Record, chang
 			seen.moved = time.Time{}
 			continue
 		}
-		if since(&seen.moved, true, now) < addressPatience {
-			continue
+		if to := (place{s.Peer, s.HTTP}); to != seen.at {
+			seen.at, seen.missed, seen.moved = to, false, time.Time{}
 		}
-		changed = true
-		if s.Peer != "" {
-			m.Peer = s.Peer
-		}
-		if s.HTTP != "" {
-			m.HTTP = s.HTTP
+		if since(&seen.moved, true, now) >= addressPatience {
+			moved[m.ID] = s
 		}
 	}
-	return wanted, changed
+	return moved
+}
+
+// writeAddresses writes down the addresses of those members that a dial back finds there. The
+// others are looked for again when the same time has passed: what they say of themselves may be
+// wrong, and the record is what servers go by that know nothing else.
+func (d *Driver) writeAddresses(ctx context.Context, v *View, moved map[members.ID]*Shown) {
+	dialling, cancel := context.WithTimeout(ctx, addressTimeout)
+	defer cancel()
+	wanted, changed := v.Newest.Record.Clone(), false
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for id, s := range moved {
+		asked.Go(func() {
+			var err error
+			if s.Peer != "" && s.Peer != v.Newest.Record.Member(id).Peer {
+				_, err = d.Meet(dialling, id, s.Peer, s.Incarnation)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				d.missedAt(v, id, err)
+				return
+			}
+			m := wanted.Member(id)
+			m.Peer, m.HTTP, changed = cmp.Or(s.Peer, m.Peer), cmp.Or(s.HTTP, m.HTTP), true
+		})
+	}
+	if asked.Wait(); changed {
+		d.own(ctx, "members have new addresses", *v, wanted, Upkeep+"addresses")
+	}
+}
+
+// missedAt notes that a member was not found at the address that it names.
+func (d *Driver) missedAt(v *View, id members.ID, err error) {
+	d.mu.Lock()
+	seen := d.stayOf(v.Term, v.Newest.Record, id)
+	told := seen.missed
+	seen.moved, seen.missed = time.Now(), true
+	d.mu.Unlock()
+	if !told {
+		d.config.Logger.Warn("a member names an address at which this leader does not find it; the record keeps the former one: correct --advertise-peer of that node", "member", string(id), "error", failure.Detail(err))
+	}
 }

@@ -31,6 +31,13 @@ type Result struct {
 // asked, also after leadership was handed to it for this change; or that the outcome is
 // unknown.
 func (d *Driver) Change(ctx context.Context, ask Ask) (Result, error) {
+	r, err := d.change(ctx, ask)
+	d.count(r.State, err)
+	return r, err
+}
+
+// change is Change without being counted.
+func (d *Driver) change(ctx context.Context, ask Ask) (Result, error) {
 	for patience := time.Now().Add(d.settlePatience()); ; {
 		r, err := d.try(ctx, ask)
 		switch {
@@ -235,7 +242,13 @@ func (d *Driver) await(ctx context.Context, id string, index uint64, p Plan) (Re
 		switch {
 		case !found && d.Configurations().Committed.Index >= index:
 			return Result{}, failure.Of(failure.NoLeader, nil, "another leader's change took the place of this one, which did not happen")
-		case state == api.ChangeDone, !d.awaitMove(ctx):
+		case state == api.ChangeDone:
+			return Result{Plan: p, State: state, Index: index}, nil
+		}
+		if !d.awaitMove(ctx) {
+			if state, found = d.State(id); !found {
+				return Result{}, failure.Of(failure.LeadershipLost, nil, "another leader's entry took the place of the change in this node's log; ask for it by its id, %s", id)
+			}
 			return Result{Plan: p, State: state, Index: index}, nil
 		}
 	}

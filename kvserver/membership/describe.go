@@ -2,9 +2,12 @@ package membership
 
 import (
 	"cmp"
+	"errors"
+	"maps"
 	"slices"
 
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/failure"
 	"raftkv/raft"
 	"raftkv/raft/levels"
 	"raftkv/raft/members"
@@ -134,6 +137,60 @@ func (d *Driver) Endpoints() api.Endpoints {
 		}
 	}
 	return e
+}
+
+// Results of changes, as Changes counts them.
+const (
+	resultDone    = "done"
+	resultRefused = "refused"
+	resultUnknown = "unknown" // its end was not seen
+)
+
+// count counts the result of a change. One that another node is to make does not count.
+func (d *Driver) count(state string, err error) {
+	result := resultUnknown
+	switch {
+	case err == nil && state == api.ChangeDone:
+		result = resultDone
+	case errors.Is(err, failure.NoLeader):
+		return
+	case err != nil && failure.KindOf(err).Outcome == api.OutcomeNotApplied:
+		result = resultRefused
+	}
+	d.mu.Lock()
+	d.changes[result]++
+	d.mu.Unlock()
+}
+
+// Changes returns how many changes this node has made or refused as leader, by result.
+func (d *Driver) Changes() map[string]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.changes)
+}
+
+// Answers returns which members answer this leader, itself among them, and how many learners
+// wait for a vote that they are to get; leads is false, and nothing is known, where it leads
+// nobody.
+func (d *Driver) Answers() (answers map[members.ID]bool, waiting int, leads bool) {
+	v := d.View()
+	if v.Led == 0 {
+		return nil, 0, false
+	}
+	answers = map[members.ID]bool{}
+	for _, id := range v.ids() {
+		answers[id] = v.node(id).Answers
+	}
+	if r := v.Newest.Record; r != nil {
+		for i := range r.Members {
+			m := &r.Members[i]
+			wanted := len(r.Voters()) < r.Settings.Wanted || m.Replaces != members.None
+			if m.Role == members.Learner && m.Promote && (wanted || !v.node(m.ID).Ready) {
+				waiting++
+			}
+		}
+	}
+	return answers, waiting, true
 }
 
 // Settings returns the cluster's settings, false while it has no record.

@@ -62,6 +62,8 @@ type Driver struct {
 	mu sync.Mutex
 	// moved is closed when latest changes, and made anew.
 	moved chan struct{}
+	// newestAt is when the newest configuration became that of this node.
+	newestAt time.Time
 	// asked are the changes that this node has given to consensus, by id, until their
 	// first entry is committed or refused.
 	asked map[string]bool
@@ -70,7 +72,8 @@ type Driver struct {
 	stays    map[occupant]*stay
 	staysIn  uint64
 	ledSince time.Time
-	waits    string // for what a promotion waits
+	waits    string            // for what a promotion waits
+	changes  map[string]uint64 // by result; see count
 	// pilot decides about dead members while this node leads; pilotWaits is why it does
 	// nothing about one, pilotActs counts what it has done, and pilotLast was the last of it,
 	// at pilotAt.
@@ -90,10 +93,12 @@ type Driver struct {
 }
 
 // Look at the view several times in an election timeout. An address is written into the
-// record when it has differed for addressPatience.
+// record when it has differed for addressPatience, and the member has answered there within
+// addressTimeout.
 const (
 	looksPerTimeout = 3
 	addressPatience = 5 * time.Second
+	addressTimeout  = time.Second
 )
 
 // New returns a driver that does nothing until Run.
@@ -106,7 +111,7 @@ func New(config Config) *Driver {
 	}
 	d := &Driver{
 		config: config, moved: make(chan struct{}), asked: map[string]bool{},
-		pilotActs: map[string]uint64{}, kick: make(chan struct{}, 1),
+		pilotActs: map[string]uint64{}, changes: map[string]uint64{resultDone: 0, resultRefused: 0, resultUnknown: 0}, kick: make(chan struct{}, 1),
 	}
 	d.latest.Store(&raft.Configurations{})
 	return d
@@ -115,8 +120,11 @@ func New(config Config) *Driver {
 // Configured tells the driver the configurations of its node whenever one has changed. It
 // does not block.
 func (d *Driver) Configured(c raft.Configurations) {
-	d.latest.Store(&c)
+	before := d.latest.Swap(&c)
 	d.mu.Lock()
+	if before.Newest.Index != c.Newest.Index {
+		d.newestAt = time.Now()
+	}
 	close(d.moved)
 	d.moved = make(chan struct{})
 	d.mu.Unlock()
@@ -172,6 +180,7 @@ func (d *Driver) View() View {
 	nodes := d.nodes(s, c.Newest.Record)
 	d.mu.Lock()
 	holders := d.holders
+	stood := time.Since(d.newestAt)
 	var led time.Duration
 	if leads(s) && d.stays != nil {
 		led = time.Since(d.ledSince)
@@ -179,7 +188,7 @@ func (d *Driver) View() View {
 	d.mu.Unlock()
 	return View{
 		Self: d.config.Self, Term: s.Term, Level: d.config.Level, Transport: d.config.Transport,
-		Newest: c.Newest, LostAfter: d.config.LostAfter,
+		Newest: c.Newest, Stood: stood, LostAfter: d.config.LostAfter,
 		Settled: leads(s) && c.Newest.Index == c.Committed.Index && (c.Newest.Record == nil || !c.Newest.Record.Joint()),
 		Static:  d.config.Static, UID: s.UID, Nodes: nodes, Led: led,
 		Holds: d.holds(), Holders: holders,

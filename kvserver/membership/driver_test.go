@@ -251,8 +251,9 @@ func TestTheOutcomeOfAChangeIsTold(t *testing.T) {
 }
 
 // Goal: a new address is written down after it has stood for five seconds, if it comes
-// from the directory that the record names. Method: a node that moves, moves back, moves;
-// and a stranger under its name.
+// from the directory that the record names and a dial back finds that directory there: a wrong
+// --advertise-peer does not replace the right one. Method: a node that moves, moves back, moves;
+// moves between two addresses; a stranger under its name, and another node at its address.
 func TestANewAddressIsWrittenDown(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2")
@@ -279,6 +280,26 @@ func TestANewAddressIsWrittenDown(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		if peer() != "old:1" {
 			t.Fatalf("the address is %s too early, or by a stranger's word", peer())
+		}
+		time.Sleep(20 * time.Second)
+		if peer() != "old:1" {
+			t.Fatalf("the address is %s, where nobody answers", peer())
+		}
+		answers := func(g Greeting) { f.set(func() { f.listens["new:1"] = g }) }
+		answers(Greeting{ID: "n1"})
+		time.Sleep(20 * time.Second)
+		if peer() != "old:1" {
+			t.Fatalf("the address is %s, which is that of n1", peer())
+		}
+		answers(Greeting{ID: "n2", Shown: Shown{Incarnation: incarnationOf("n2")}})
+		for range 5 { // neither stands for five seconds
+			move("other:1", incarnationOf("n2"))
+			time.Sleep(4 * time.Second)
+			move("new:1", incarnationOf("n2"))
+			time.Sleep(4 * time.Second)
+		}
+		if peer() != "old:1" {
+			t.Fatalf("the address is %s, and has not stood for five seconds", peer())
 		}
 		time.Sleep(2 * time.Second)
 		if peer() != "new:1" {

@@ -73,14 +73,25 @@ func (p *Plan) guardProgress(v *View) error {
 	if !v.Settled {
 		return failure.RetryAfter(failure.ChangeInProgress, time.Second, "the change of entry %d has not ended: one is made at a time", v.Newest.Index)
 	}
-	catching := 0
+	if len(p.Ask.Add) == 0 {
+		return nil
+	}
+	return v.roomFor(len(p.Ask.Add), members.None)
+}
+
+// roomFor refuses to add so many nodes where, with them, too many learners would catch up at one
+// time. One that does not answer catches up with nothing, and counts for nothing; nor does the
+// member whose place a new one takes.
+func (v *View) roomFor(n int, instead members.ID) error {
+	var catching []members.ID
 	for i := range v.Newest.Record.Members {
-		if m := &v.Newest.Record.Members[i]; m.Role == members.Learner && m.Promote && !v.node(m.ID).Ready {
-			catching++
+		m := &v.Newest.Record.Members[i]
+		if is := v.node(m.ID); m.Role == members.Learner && m.Promote && m.ID != instead && is.Answers && !is.Ready {
+			catching = append(catching, m.ID)
 		}
 	}
-	if n := catching + len(p.Ask.Add); len(p.Ask.Add) > 0 && n > maxCatchingUp {
-		return failure.RetryAfter(failure.ChangeInProgress, time.Second, "%d learners are catching up and %d more are to be added: %d do so at one time", catching, len(p.Ask.Add), maxCatchingUp)
+	if len(catching)+n > maxCatchingUp {
+		return failure.RetryAfter(failure.ChangeInProgress, time.Second, "%d learners are catching up (%s) and %d more are to be added: %d do so at one time", len(catching), joinIDs(catching), n, maxCatchingUp)
 	}
 	return nil
 }
@@ -209,7 +220,7 @@ func (v *View) keptPlace() members.ID {
 	if r := v.Newest.Record; r != nil {
 		for i := range r.Members {
 			m := &r.Members[i]
-			if m.Replaces != members.None && v.node(m.Replaces).Well >= wellAgain {
+			if m.Replaces != members.None && m.Replaces != m.ID && v.node(m.Replaces).Well >= wellAgain {
 				return m.ID
 			}
 		}
@@ -253,23 +264,32 @@ func (v *View) unpinned() (ids []members.ID) {
 // ready, and whether there is one. Why says for what it waits if there is none and a
 // learner is to be promoted. The number of voters becomes odd, as far as there are ready
 // learners: two voters survive less than one.
+//
+// A member that lost its disk gets its vote back before anybody else gets one, and whatever is
+// wanted: it is one of the voters that there are to be.
 func (v *View) Promotion() (ask Ask, due bool, why string) {
 	r := v.Newest.Record
-	if r == nil || !r.Settings.Promotion || !v.Settled {
+	if r == nil || !v.Settled {
 		return Ask{}, false, ""
 	}
-	voters := len(r.Voters())
 	var ready []members.ID
+	awaited := 0 // members that come back, and may yet
 	for i := range r.Members {
 		m := &r.Members[i]
-		if m.Role != members.Learner || !m.Promote {
+		back := returns(m)
+		if m.Role != members.Learner || !m.Promote || !r.Settings.Promotion && !back {
 			continue
 		}
 		n := v.node(m.ID)
 		old := r.Member(m.Replaces)
+		if back && n.Silent < v.awaits() {
+			awaited++
+		}
 		switch replaces := m.Replaces != members.None && old != nil && old.Role == members.Voter; {
 		case !n.Ready:
 			why = "waits for " + string(m.ID) + ", which " + n.Behind
+		case back:
+			return Ask{Promote: []members.ID{m.ID}}, true, ""
 		case replaces && !v.lost(m.Replaces, unattendedSilence):
 			why = fmt.Sprintf("%s is to take the place of %s, which has answered in the last %v", m.ID, m.Replaces, unattendedSilence)
 		case replaces:
@@ -279,6 +299,10 @@ func (v *View) Promotion() (ask Ask, due bool, why string) {
 		}
 	}
 	slices.Sort(ready)
+	if v.takesLeave() && v.Stood < v.awaits() {
+		awaited++
+	}
+	voters := len(r.Voters()) + awaited
 	most := min(voters+len(ready), r.Settings.Wanted)
 	if most%2 == 0 {
 		most--
@@ -288,6 +312,25 @@ func (v *View) Promotion() (ask Ask, due bool, why string) {
 		return Ask{Promote: ready[:n]}, true, ""
 	case len(ready) > 0 && voters < r.Settings.Wanted:
 		return Ask{}, false, "waiting_for_pair: one more learner makes the number of voters odd"
+	case why == "" && len(ready) > 0:
+		return Ask{}, false, fmt.Sprintf("spare: %s would be a voter more than the %d that are wanted", joinIDs(ready), r.Settings.Wanted)
 	}
 	return Ask{}, false, why
+}
+
+// takesLeave reports whether the newest change, upkeep aside, took the vote of a member that
+// comes back: the change that adds its new directory is about to follow.
+func (v *View) takesLeave() bool {
+	for _, c := range slices.Backward(v.Newest.Record.Changes) {
+		if !strings.HasPrefix(c.ID, Upkeep) {
+			return strings.HasSuffix(c.ID, voterSuffix)
+		}
+	}
+	return false
+}
+
+// awaits returns for how long a member that is coming back may be silent before a spare gets
+// the place that is kept for it: as long as a dead voter keeps its own.
+func (v *View) awaits() time.Duration {
+	return time.Duration(v.Newest.Record.Settings.ReplaceAfter) * time.Millisecond
 }

@@ -56,9 +56,10 @@ func TestEachRefusalSaysItsArithmetic(t *testing.T) {
 		{"three catch up", three.with(func(r *members.Record, nodes map[members.ID]Node) {
 			for _, id := range []members.ID{"n5", "n6"} {
 				r.Put(members.Member{ID: id, Role: members.Learner, Promote: true})
-				nodes[id] = Node{Behind: "is at 5 of 100"}
+				nodes[id] = Node{Answers: true, Behind: "is at 5 of 100"}
 			}
-		}), Ask{Add: with(func(*Addition) {})}, 409, api.CodeChangeInProgress, "2 learners are catching up and 1 more are to be added: 2 do so"},
+		}), Ask{Add: with(func(*Addition) {})}, 409, api.CodeChangeInProgress, "2 learners are catching up (n5, n6) and 1 more are to be added: 2 do so"},
+		{"a place that is to be free although its voter lives", three, Ask{EvenIfAlive: true, Add: with(func(a *Addition) { a.Replaces = "n2" })}, 400, api.CodeBadRequest, "raftkv member replace n2 --with n4 --even-if-alive"},
 		{"not caught up", three.learner("n4").with(func(_ *members.Record, n map[members.ID]Node) {
 			n["n4"] = Node{Healthy: true, Answers: true, Behind: "has entry 5 of 100", Shown: n["n4"].Shown}
 		}), Ask{Promote: []members.ID{"n4"}}, 409, api.CodeNotCaughtUp, "n4 has not caught up: it has entry 5 of 100"},
@@ -267,7 +268,7 @@ func TestPromotionMakesOddNumbers(t *testing.T) {
 		{"a pair, one of which lags", lagging(newView("n1").learner("n2").learner("n3"), "n3"), "", "waiting_for_pair"},
 		{"three of which two are wanted", newView("n1").learner("n2").learner("n3").learner("n4"), "n2, n3", ""},
 		{"the third", newView("n1", "n2").learner("n3"), "n3", ""},
-		{"a spare", newView("n1", "n2", "n3").learner("n4"), "", ""},
+		{"a spare", newView("n1", "n2", "n3").learner("n4"), "", "spare: n4 would be a voter more than the 3 that are wanted"},
 		{"one that is not to be", held(newView("n1", "n2").learner("n3"), "n3"), "", ""},
 		{"switched off", off(newView("n1", "n2").learner("n3")), "", ""},
 		{"one that lags", lagging(newView("n1", "n2").learner("n3"), "n3"), "", "waits for n3, which has not kept up"},

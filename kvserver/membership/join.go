@@ -44,8 +44,9 @@ func (d *Driver) Join(ctx context.Context, body api.Join) (api.Joined, error) {
 
 // PeerJoin answers a server that asks to join by the peer port of this node, where it has
 // shown the certificate of a peer in the name from. The body and the answer are JSON:
-// api.Join without a token, and api.PeerJoined.
-func (d *Driver) PeerJoin(ctx context.Context, from members.ID, body []byte) []byte {
+// api.Join without a token, and api.PeerJoined. outcome says whether it was let in, as far as
+// this node knows, and code why not: api.CodeNoLeader if the answer names another node.
+func (d *Driver) PeerJoin(ctx context.Context, from members.ID, body []byte) (text []byte, outcome api.Outcome, code api.Code) {
 	answer := api.PeerJoined{}
 	var b api.Join
 	err := json.Unmarshal(body, &b)
@@ -58,24 +59,25 @@ func (d *Driver) PeerJoin(ctx context.Context, from members.ID, body []byte) []b
 		s := d.config.Consensus.Status()
 		if record := d.Configurations().Newest.Record; record != nil && !leads(s) {
 			if leader := record.Member(s.Leader); leader != nil {
-				answer.Leader = leader.Peer
+				answer.Leader, outcome, code = leader.Peer, api.OutcomeNotApplied, api.CodeNoLeader
 				break
 			}
 		}
 		var joined api.Joined
 		b.Token = ""
 		if joined, err = d.join(ctx, b, true); err == nil {
-			answer.Joined = &joined
+			answer.Joined, outcome = &joined, api.OutcomeApplied
 		}
 	}
-	if err != nil {
-		answer.Refused, answer.Code = failure.Detail(err), failure.KindOf(err).Code
+	if err != nil { // what was under way when its time ended may have happened
+		outcome, code = failure.KindOf(err).Outcome, failure.KindOf(err).Code
+		answer.Refused, answer.Code = failure.Detail(err), code
 	}
-	text, err := json.Marshal(answer)
+	text, err = json.Marshal(answer)
 	if err != nil {
-		return nil // strings and numbers can be encoded
+		return nil, outcome, code // strings and numbers can be encoded
 	}
-	return text
+	return text, outcome, code
 }
 
 // join is Join; certified says that the server has shown a certificate of its name.
@@ -143,7 +145,7 @@ func changeOf(body api.Join) string {
 func admit(record *members.Record, add *Addition, text, change string, certified bool) error {
 	if text == "" && add.Replaces == add.ID {
 		old := record.Member(add.ID)
-		_, left := record.ChangeOf(change + leaveSuffix)
+		left, _ := hasLeft(record, change)
 		switch {
 		case old == nil && !left:
 			return failure.Of(failure.JoinRefused, nil, "%s is no member of the cluster, so it cannot come back without a token: give it --join and --join-token-file", add.ID)
@@ -171,12 +173,25 @@ func admit(record *members.Record, add *Addition, text, change string, certified
 	return nil
 }
 
-// leaveSuffix ends the id of the change that removes the old directory of a member that
-// comes back; what stands before it is the id of the one that adds the new directory.
-const leaveSuffix = "-leave"
+// Suffixes of the id of the change that removes the old directory of a member that comes
+// back, without a vote or with one; what stands before is the id of the change that adds the
+// new directory. So the record says, to a later attempt as well, what the member was.
+const (
+	leaveSuffix = "-leave"
+	voterSuffix = "-voter-leaves"
+)
 
-// makeRoom removes a voter whose own name a new directory takes over: the old directory
-// goes with a change of its own, since a change does one thing with a node.
+// hasLeft reports whether the old directory was removed by an earlier attempt of a change, and
+// whether it had a vote.
+func hasLeft(r *members.Record, change string) (left, voted bool) {
+	_, voted = r.ChangeOf(change + voterSuffix)
+	_, left = r.ChangeOf(change + leaveSuffix)
+	return left || voted, voted
+}
+
+// makeRoom removes a member whose own name a new directory takes over: the old directory
+// goes with a change of its own, since a change does one thing with a node. It looks before
+// whether there is room for the new one, so that no vote goes for nothing.
 func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) error {
 	if add.Replaces != add.ID {
 		return nil
@@ -184,8 +199,9 @@ func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) err
 	v := d.View()
 	add.Replaces = members.None
 	old := v.Newest.Record.Member(add.ID)
-	if old == nil {
-		return nil // an earlier attempt has removed it
+	if old == nil { // an earlier attempt has removed it
+		_, add.Returns = hasLeft(v.Newest.Record, change)
+		return nil
 	}
 	if old.Incarnation == add.Incarnation {
 		return nil // it is a member already: nothing of it is removed
@@ -193,7 +209,14 @@ func (d *Driver) makeRoom(ctx context.Context, add *Addition, change string) err
 	if !v.lost(add.ID, 0) {
 		return v.alive(add.ID)
 	}
-	_, err := d.Change(ctx, Ask{ID: change + leaveSuffix, Remove: []members.ID{add.ID}, Successor: add.Incarnation})
+	if err := v.roomFor(1, add.ID); err != nil {
+		return err
+	}
+	suffix := leaveSuffix
+	if old.Role == members.Voter || old.Replaces == old.ID {
+		suffix, add.Returns = voterSuffix, true
+	}
+	_, err := d.Change(ctx, Ask{ID: change + suffix, Remove: []members.ID{add.ID}, Successor: add.Incarnation})
 	return err
 }
 
@@ -265,8 +288,10 @@ func (d *Driver) CreateToken(ctx context.Context, b api.JoinTokenWanted) (api.Jo
 	ask := Ask{ID: fmt.Sprintf("token-%s", t.ID), Tokens: func(all []members.JoinToken) []members.JoinToken {
 		return putToken(all, t, uint64(now.UnixMilli()))
 	}}
-	if _, err := d.Change(ctx, ask); err != nil {
+	if r, err := d.Change(ctx, ask); err != nil {
 		return api.JoinToken{}, err
+	} else if r.State != api.ChangeDone {
+		return api.JoinToken{}, failure.Of(failure.Timeout, nil, "the token %s was under way when the time of the request ended, and its text is lost: drop it (raftkv member token drop %s) and ask for another one", t.ID, t.ID)
 	}
 	shown := describeToken(t)
 	shown.Token = text
@@ -293,7 +318,7 @@ func (d *Driver) DropToken(ctx context.Context, id string) error {
 	if !found {
 		return failure.Of(failure.NoSuchMember, nil, "there is no token %.80q; it may have expired or been used up", id)
 	}
-	_, err := d.Change(ctx, Ask{ID: "token-" + id + "-drop", Tokens: func(all []members.JoinToken) []members.JoinToken {
+	r, err := d.Change(ctx, Ask{ID: "token-" + id + "-drop", Tokens: func(all []members.JoinToken) []members.JoinToken {
 		var left []members.JoinToken
 		for _, t := range all {
 			if t.ID != id {
@@ -302,6 +327,9 @@ func (d *Driver) DropToken(ctx context.Context, id string) error {
 		}
 		return left
 	}})
+	if err == nil && r.State != api.ChangeDone {
+		return failure.Of(failure.Timeout, nil, "the end of the token %s was under way when the time of the request ended; ask again", id)
+	}
 	return err
 }
 

@@ -164,6 +164,99 @@ func TestAServerTakesItsOwnPlaceAgain(t *testing.T) {
 	})
 }
 
+// Goal: a voter that lost its disk gets its vote back when it has caught up, though more vote than
+// are wanted and nobody else is promoted (contract, section 7); no spare takes the place that is
+// kept for it, unless it is silent for as long as a dead voter may be; and a member without a vote
+// gets none. Method: n3 of five and of three, with a spare, with promotion on and off; it comes
+// back by two attempts, since the first answer is lost.
+func TestAVoterThatComesBackGetsItsVoteBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		voters    []members.ID
+		promotion bool
+		silent    time.Duration // for how long n3 is silent when it is a member again
+		want      string
+	}{
+		"more vote than are wanted":  {[]members.ID{"n1", "n2", "n3", "n5", "n6"}, true, 0, "n1, n2, n3, n5, n6"},
+		"nobody else is promoted":    {[]members.ID{"n1", "n2", "n3", "n5", "n6"}, false, 0, "n1, n2, n3, n5, n6"},
+		"a spare is ready":           {[]members.ID{"n1", "n2", "n3"}, true, 0, "n1, n2, n3"},
+		"a spare, and it is slow":    {[]members.ID{"n1", "n2", "n3"}, true, 5 * time.Minute, "n1, n2, n3"},
+		"a spare, and it dies again": {[]members.ID{"n1", "n2", "n3"}, true, 12 * time.Minute, "n1, n2, n4"},
+	} {
+		inBubble(t, func(t *testing.T) {
+			f := newFakeLog(t, true, c.voters...)
+			defer f.close()
+			f.add(t, "n4", 3)
+			spare := newcomer("n4")
+			if _, err := f.nodes["n1"].driver.Change(t.Context(), Ask{ID: "spare", Add: []Addition{spare}}); err != nil {
+				t.Fatal(err)
+			}
+			f.edit(func(r *members.Record) { r.Settings.Wanted, r.Settings.Promotion = 3, c.promotion })
+			time.Sleep(15 * time.Second)
+			f.set(func() { f.silent["n3"] = true })
+			time.Sleep(4 * time.Second)
+			b, fresh := joinBody("n3", ""), members.Incarnation{3, 3}
+			b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), "n3"
+			f.listen("n3", fresh)
+			add, err := ParseJoin(b)
+			if err == nil {
+				err = f.nodes["n1"].driver.makeRoom(t.Context(), &add, changeOf(b)) // and then the leader ends
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if _, err := f.nodes["n1"].driver.Join(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(c.silent)
+			if m := f.record().Member("n3"); c.silent < 10*time.Minute && !returns(m) {
+				t.Errorf("%s: n3 is %+v, and waits for no vote", name, m)
+			}
+			f.set(func() {
+				f.silent["n3"] = false
+				f.show("n3", Shown{Levels: levels.Range{Min: 2, Max: 3}, Incarnation: fresh})
+			})
+			time.Sleep(2 * time.Minute)
+			if got := joinIDs(f.record().Voters()); got != c.want {
+				t.Errorf("%s: the voters are %s, not %s", name, got, c.want)
+			}
+		})
+	}
+}
+
+// Goal: a server that may not join costs nobody a vote: whether there is room for it is asked
+// before the old directory is removed, and learners that are dead take no room (they would bar
+// every join). Method: two learners that catch up, and a voter that comes back; then they die.
+func TestThereIsRoomBeforeAVoteGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		for _, id := range []members.ID{"n4", "n5"} {
+			f.set(func() { f.behind[id] = true })
+			if _, err := d.Change(t.Context(), Ask{ID: "add " + string(id), Add: []Addition{newcomer(id)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.set(func() { f.silent["n3"] = true })
+		time.Sleep(4 * time.Second)
+		b, fresh := joinBody("n3", ""), members.Incarnation{3, 3}
+		b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), "n3"
+		f.listen("n3", fresh)
+		if _, err := d.Join(t.Context(), b); failure.KindOf(err).Code != api.CodeChangeInProgress || !strings.Contains(failure.Detail(err), "(n4, n5)") {
+			t.Errorf("while two catch up: %v", err)
+		}
+		if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" {
+			t.Errorf("the voters are %s: a vote went for nothing", got)
+		}
+		f.set(func() { f.silent["n4"], f.silent["n5"] = true, true })
+		time.Sleep(time.Second)
+		if _, err := d.Join(t.Context(), b); err != nil {
+			t.Errorf("when they are dead: %v", err)
+		}
+	})
+}
+
 // Goal: a server hears that it is a member only when that is committed: what is not may still
 // be lost, and the server would never ask again. Method: the entry that adds it is committed
 // late.
@@ -299,7 +392,8 @@ func FuzzJoinBody(f *testing.F) {
 // Goal: where the settings say that a certificate lets servers join, one that asks by the
 // peer port under its own name becomes a learner without a token, and gets the same answer
 // again; where they do not, and under another name, it is refused; a node that does not lead
-// names the one that does. Method: a server at the peer ports of a follower and the leader.
+// names the one that does. What is not known to have happened is not said to have not (audit).
+// Method: a server at the peer ports of a follower and the leader.
 func TestACertificateLetsAServerJoinWhereThatIsSet(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakeLog(t, true, "n1", "n2")
@@ -309,11 +403,15 @@ func TestACertificateLetsAServerJoinWhereThatIsSet(t *testing.T) {
 		ask := func(at, from members.ID, b api.Join) (answer api.PeerJoined) {
 			t.Helper()
 			body, err := json.Marshal(b)
-			if err == nil {
-				err = json.Unmarshal(f.nodes[at].driver.PeerJoin(t.Context(), from, body), &answer)
-			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			text, outcome, code := f.nodes[at].driver.PeerJoin(t.Context(), from, body)
+			if err := json.Unmarshal(text, &answer); err != nil {
+				t.Fatal(err)
+			}
+			if applied := answer.Joined != nil; applied != (outcome == api.OutcomeApplied) || applied != (code == "") || answer.Refused != "" && code != answer.Code {
+				t.Errorf("the outcome is %s (%s) and the answer %+v", outcome, code, answer)
 			}
 			return answer
 		}
@@ -348,8 +446,19 @@ func TestACertificateLetsAServerJoinWhereThatIsSet(t *testing.T) {
 		if again := ask("n1", "n4", joinBody("n4", "")); again.Joined == nil || again.Joined.Version != first.Joined.Version {
 			t.Errorf("again: %+v", again)
 		}
-		if got := f.nodes["n1"].driver.PeerJoin(t.Context(), "n4", []byte("{")); !strings.Contains(string(got), "not understood") {
-			t.Errorf("half a body: %s", got)
+		if got, outcome, _ := f.nodes["n1"].driver.PeerJoin(t.Context(), "n4", []byte("{")); !strings.Contains(string(got), "not understood") || outcome != api.OutcomeNotApplied {
+			t.Errorf("half a body: %s (%s)", got, outcome)
+		}
+		f.listen("n5", incarnationOf("n5"))
+		f.set(func() { before := f.newest; f.committed = &before })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		body, err := json.Marshal(joinBody("n5", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, outcome, _ := f.nodes["n1"].driver.PeerJoin(ctx, "n5", body); outcome != api.OutcomeUnknown {
+			t.Errorf("while it is under way: %s %s", outcome, text)
 		}
 	})
 }
@@ -395,7 +504,8 @@ func TestASharedCertificateLetsNobodyJoin(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got api.PeerJoined
-		if err := json.Unmarshal(d.PeerJoin(t.Context(), "n4", body), &got); err != nil || got.Joined != nil || got.Code != api.CodeJoinRefused || !strings.Contains(got.Refused, "share one certificate") {
+		text, _, _ := d.PeerJoin(t.Context(), "n4", body)
+		if err := json.Unmarshal(text, &got); err != nil || got.Joined != nil || got.Code != api.CodeJoinRefused || !strings.Contains(got.Refused, "share one certificate") {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})

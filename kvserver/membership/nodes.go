@@ -33,8 +33,13 @@ type stay struct {
 	silent time.Time // since when it has not answered
 	well   time.Time // since when it has been healthy
 	kept   time.Time // since when it has kept up, without a vote
-	moved  time.Time // since when its addresses have differed from the record's
+	moved  time.Time // since when its addresses have differed from the record's, and been at
+	at     place
+	missed bool // it was not found at them, and that was said
 }
+
+// place is the addresses that a member names.
+type place struct{ peer, http string }
 
 // stayOf returns what has been seen of a member in a term, and forgets what was seen in
 // earlier ones. d.mu is held.

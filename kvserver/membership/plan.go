@@ -89,6 +89,9 @@ func (p *Plan) apply(v *View) error {
 		if m.Role == members.Voter {
 			return failure.Of(failure.BadRequest, nil, "%s votes already", id)
 		}
+		if !returns(m) {
+			p.giveAway()
+		}
 		m.Role = members.Voter
 	}
 	for _, id := range a.Demote {
@@ -123,12 +126,29 @@ func (p *Plan) apply(v *View) error {
 		}
 	}
 	if a.Tokens != nil {
-		r.Tokens = a.Tokens(r.Tokens)
+		if r.Tokens = a.Tokens(r.Tokens); len(r.Tokens) > members.MaxJoinTokens {
+			return failure.Of(failure.BadRequest, nil, "the cluster keeps %d join tokens, which are neither used up nor expired: drop one that is not needed (raftkv member token list, raftkv member token drop ID)", members.MaxJoinTokens)
+		}
 	}
 	if a.Level != 0 {
 		r.Level = a.Level
 	}
 	return nil
+}
+
+// giveAway lets the promotion of another member, where no more voters are wanted than there are
+// then, take the place of one that is coming back: that one stays a learner.
+func (p *Plan) giveAway() {
+	r := &p.Wanted
+	if len(r.Voters())+1 < r.Settings.Wanted {
+		return
+	}
+	for i := range r.Members {
+		if m := &r.Members[i]; returns(m) && !slices.Contains(p.Ask.Promote, m.ID) {
+			m.Replaces = members.None
+			return
+		}
+	}
 }
 
 // member returns a member of the wanted record.
@@ -163,18 +183,32 @@ func (p *Plan) add(v *View, add *Addition) error {
 		if old == nil || old.Role != members.Voter {
 			return failure.Of(failure.BadRequest, nil, "%s is to take the place of %.80q, which is no voter", add.ID, add.Replaces)
 		}
-		if !v.lost(add.Replaces, 0) && !p.Ask.EvenIfAlive {
+		switch lost := v.lost(add.Replaces, 0); {
+		case !lost && p.Ask.EvenIfAlive:
+			return failure.Of(failure.BadRequest, nil, "%s is to wait for the place of %s, which is not lost: nobody waits for that of a voter that is well, and even_if_alive holds for one change alone. Add %s without replaces, and when it has caught up, replace %s with it (raftkv member replace %s --with %s --even-if-alive)", add.ID, add.Replaces, add.ID, add.Replaces, add.Replaces, add.ID)
+		case !lost:
 			return v.alive(add.Replaces)
 		}
 	}
 	if add.Token != "" {
 		r.Tokens = spend(r.Tokens, add.Token)
 	}
-	r.Put(members.Member{
+	m := members.Member{
 		ID: add.ID, Role: add.Role, Incarnation: add.Incarnation, Peer: add.Peer, HTTP: add.HTTP,
 		Promote: add.Promote && add.Role == members.Learner, Replaces: add.Replaces,
-	})
+	}
+	if add.Returns && m.Promote {
+		m.Replaces = add.ID // its own place; see returns
+	}
+	r.Put(m)
 	return nil
+}
+
+// returns reports whether a member voted until it lost its disk, and is to get its vote back
+// when it has caught up, whatever number of voters is wanted: a learner that waits for the
+// place of its own name.
+func returns(m *members.Member) bool {
+	return m.Role == members.Learner && m.Promote && m.Replaces == m.ID
 }
 
 // replace gives a voter's place to another member.

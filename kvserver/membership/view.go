@@ -48,6 +48,7 @@ type View struct {
 	// consensus says.
 	Newest  members.Version
 	Settled bool
+	Stood   time.Duration // since this node has Newest
 	// Static are the members of a cluster without a record, with the uid that it has.
 	Static []Static
 	UID    members.UID

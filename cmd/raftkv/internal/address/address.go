@@ -48,6 +48,49 @@ func ParseMembers(text string) (host.Members, error) {
 	return m, nil
 }
 
+// CheckAdvertised says what is wrong with the address of a port, "peer" or "http", that the other
+// nodes are given. A node that is listed in --cluster has an address there, and others have that
+// at which they listen, where no other is advertised.
+func CheckAdvertised(port, advertised, listening string, listed bool) error {
+	if advertised == "" && !listed && isWildcard(listening) {
+		return fmt.Errorf("--%s is %s, which stands for every address of this machine, and no entry in --cluster says at which the other nodes find it: give --advertise-%s host:port", port, listening, port)
+	}
+	if advertised == "" {
+		return nil
+	}
+	host, number, err := splitAddress(advertised)
+	if err == nil && (host == "" || number == "0" || isWildcard(advertised)) {
+		err = fmt.Errorf("other nodes could not find it")
+	}
+	if err != nil {
+		return fmt.Errorf("--advertise-%s is %q, which is not an address of the form host:port: %w", port, advertised, err)
+	}
+	return nil
+}
+
+// isWildcard reports whether an address to listen on stands for every address of this machine.
+func isWildcard(address string) bool {
+	host, _, err := splitAddress(address)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsUnspecified()
+}
+
+// ClientHosts returns the host at which the other nodes reach the client port: that of
+// --http, and where it stands for every address, that of the node's entry in --cluster.
+func ClientHosts(http, own string) []string {
+	host, _, err := net.SplitHostPort(http)
+	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return []string{host}
+	}
+	if host == "" {
+		return []string{"127.0.0.1"}
+	}
+	if host, _, err = net.SplitHostPort(own); err != nil {
+		return nil
+	}
+	return []string{host}
+}
+
 // CheckName says what is wrong with the id of a node or cluster. What is
 // allowed can be a file name, a header and a word of a log line without quotes.
 func CheckName(name string) error {

@@ -17,7 +17,7 @@ func (n *Node) fenced(v identity.Verdict) { n.raft.Fail(n.directory.Fence(v)) }
 // list counts it among its members. Nothing is written down, so the node may be started
 // again with the right list.
 func (n *Node) contested(by core.ID) {
-	n.raft.Fail(fmt.Errorf("--cluster of node %s lists only itself, and node %s of cluster %q counts it among the members of a larger list: alone it would serve beside the others, who know nothing of what it acknowledges. Start it with the list of the others, on an empty data directory if it has served alone; if it is meant to be alone, correct the address that node %s has for it, or give it another --cluster-id",
+	n.raft.Fail(fmt.Errorf("--cluster of node %s lists only itself, and node %s of cluster %q counts it among the members of a larger list: alone it would serve beside the others, who know nothing of what it acknowledges. Start it with the list of the others, on an empty data directory if it has served alone, and with --rejoin if it was one of them before and its disk was lost; if it is meant to be alone, correct the address that node %s has for it, or give it another --cluster-id",
 		n.config.ID, by, n.config.ClusterID, by))
 }
 

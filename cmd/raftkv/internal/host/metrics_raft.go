@@ -89,6 +89,15 @@ func memberMetrics(driver *membership.Driver) metrics.Shown {
 		for role, count := range roles { // each a series of its own
 			s.Show(instruments.members, float64(count), role)
 		}
+		for result, n := range driver.Changes() { // each a series of its own
+			s.Show(instruments.configurationChanges, float64(n), result)
+		}
+		if answers, waiting, leads := driver.Answers(); leads {
+			for id, is := range answers { // each a series of its own
+				s.Show(instruments.memberAnswers, metrics.Truth(is), string(id))
+			}
+			s.Show(instruments.learnersWaiting, float64(waiting))
+		}
 		if m.Healthy >= 0 {
 			s.Show(instruments.votersHealthy, float64(m.Healthy))
 			s.Show(instruments.failureTolerance, float64(m.Tolerance))

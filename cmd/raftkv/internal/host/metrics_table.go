@@ -35,6 +35,7 @@ var instruments = struct {
 	peerRoundTripSeconds, snapshotSendFailures, heartbeatLate, snapshotSendSeconds                            metrics.Instrument
 	members, votersHealthy, failureTolerance, configurationVersion, configurationJoint                        metrics.Instrument
 	learnerLag, learnerRounds, clusterLevel, buildLevelMax, clusterGeneration, autopilotActions               metrics.Instrument
+	memberAnswers, learnersWaiting, configurationChanges, peerLookupFailures                                  metrics.Instrument
 	insecure, tlsHandshakes, tlsExpiry, tlsReloads                                                            metrics.Instrument
 }{
 	// The process and the node.
@@ -90,6 +91,9 @@ var instruments = struct {
 	configurationJoint:   table.Gauge("configuration_joint", "1 while a change to other voters has not ended."),
 	learnerLag:           table.Gauge("learner_lag_entries", "On the leader, entries that the learner or replica is not known to have.", "peer"),
 	learnerRounds:        table.Gauge("learner_rounds", "On the leader, rounds of catching up that the learner or replica has ended.", "peer"),
+	learnersWaiting:      table.Gauge("learners_waiting", "On the leader, learners that are to get a vote and have none: they have not caught up, or wait for one more that makes the number of voters odd. Spares that have caught up do not count."),
+	memberAnswers:        table.Gauge("member_answers", "On the leader, 1 if the member has answered it lately, itself included, else 0.", "peer"),
+	configurationChanges: table.Counter("configuration_changes_total", "Changes of the members that this node has made or refused as leader, its own included, by result: done, refused, or unknown where the end was not seen.", "result"),
 	clusterLevel:         table.Gauge("cluster_level", "Level at which the cluster works."),
 	buildLevelMax:        table.Gauge("build_level_max", "Highest level at which this node's program works."),
 	clusterGeneration:    table.Gauge("cluster_generation", "How often the cluster was begun anew after the loss of its majority, from 1; 0 while it has no record of its members."),
@@ -103,6 +107,7 @@ var instruments = struct {
 	peerReceivedMessages:  table.Counter("peer_received_messages_total", "Messages received from the peer.", "peer"),
 	peerSendFailures:      table.Counter("peer_send_failures_total", "Calls to the peer that ended without an answer.", "peer"),
 	peerDialFailures:      table.Counter("peer_dial_failures_total", "Attempts to connect to the peer that failed.", "peer"),
+	peerLookupFailures:    table.Counter("peer_lookup_failures_total", "Attempts to connect to the peer that failed because the name in its address could not be resolved.", "peer"),
 	peerConnectionsLost:   table.Counter("peer_connections_lost_total", "Connections that the peer's side ended.", "peer"),
 	peerSnapshotTransfers: table.Counter("peer_snapshot_transfers_total", "Transfers of snapshots to and from the peer, by result.", "peer", "result"),
 	peerCallsInFlight:     table.Gauge("peer_calls_in_flight", "Calls to the peer that have no answer yet.", "peer"),

@@ -26,6 +26,7 @@ func wireMetrics(transport *wire.Transport) metrics.Shown {
 			s.Show(instruments.peerReceivedMessages, float64(p.FramesReceived), peer)
 			s.Show(instruments.peerSendFailures, float64(p.LostCalls), peer)
 			s.Show(instruments.peerDialFailures, float64(p.DialFailures), peer)
+			s.Show(instruments.peerLookupFailures, float64(p.LookupFailures), peer)
 			s.Show(instruments.peerConnectionsLost, float64(p.Suspects), peer)
 			s.Show(instruments.peerSnapshotTransfers, float64(p.SnapshotsSent), peer, "sent")
 			s.Show(instruments.peerSnapshotTransfers, float64(p.SnapshotsReceived), peer, "received")

@@ -122,14 +122,15 @@ func reportRejoin(logger *slog.Logger, s *raft.Status, members int) {
 	}
 }
 
-// CheckRejoin returns an error if a node of a cluster with this number of members may not
-// be started with --rejoin.
-func CheckRejoin(members int) error {
+// checkRejoin returns an error if a node may not come back as in a cluster without a record of
+// its members, by the number of those in its list. why says why no record was found.
+func checkRejoin(self core.ID, members int, why string) error {
 	if members >= minMembersToRejoin {
 		return nil
 	}
-	return fmt.Errorf("--rejoin needs a cluster of at least %d nodes, and --cluster names %d: without this node the others are no majority, so that nobody can know what it had confirmed; restore the cluster from a backup",
-		minMembersToRejoin, members)
+	return fmt.Errorf("--rejoin found no cluster to come back to (%s). If the cluster has grown since --cluster, which names %d, was written, name nodes that run: in --cluster, or with --join host:port --replace %s in place of --rejoin. "+
+		"If it has not, it needs at least %d nodes to take one back: without this node the others are no majority, and nobody can know what it had confirmed; restore the cluster from a backup",
+		why, members, self, minMembersToRejoin)
 }
 
 // In a cluster that has a record of its members, a node that lost its disk comes back as
@@ -137,7 +138,8 @@ func CheckRejoin(members int) error {
 // name (membership.md, section 7). A majority suffices for that, and it is the record that
 // says who counts, not the list in --cluster. A cluster without a record is asked in
 // another way (core.Rejoining), which needs all other nodes. So first the others are asked
-// which it is. If none that answers has a record, the node begins as without one, and ends
+// which it is: those of the list, and those whom discovery finds, since the list may be older
+// than the cluster. If none that answers has a record, the node begins as without one, and ends
 // as soon as one with a record is heard: started again, it joins (errHasRecord).
 
 // settleReturn decides how a node comes back on an empty directory, before it promises
@@ -150,13 +152,16 @@ func (n *Node) settleReturn(ctx context.Context) error {
 	if len(c.Members) == 0 || len(c.Join.Addresses) > 0 || n.hasRecord || !begun && !(c.Rejoin && void) {
 		return nil
 	}
+	if len(c.Members) == 1 && len(c.Discover) == 0 {
+		return checkRejoin(c.ID, 1, "--cluster names this node alone, and there is no --discover, so there is nobody to ask")
+	}
 	probe, err := n.newProbe()
 	if err != nil {
 		return err
 	}
 	for report := time.Now().Add(time.Second); ; {
 		shown, silent := n.askOthers(ctx, probe)
-		addresses, why := judgeReturn(shown, silent)
+		addresses, why := judgeReturn(append(shown, n.askAround(ctx, probe)...), silent)
 		switch {
 		case len(addresses) > 0:
 			c.Join = Join{Addresses: addresses, Replaces: c.ID}
@@ -164,7 +169,7 @@ func (n *Node) settleReturn(ctx context.Context) error {
 			n.returns.Store(true)
 			return nil
 		case !begun:
-			return nil
+			return checkRejoin(c.ID, len(c.Members), why)
 		}
 		if now := time.Now(); now.After(report) {
 			report = now.Add(rejoinReports)

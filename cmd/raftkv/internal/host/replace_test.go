@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"raftkv/kvserver/api"
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
@@ -159,6 +160,83 @@ func TestANodeThatHearsOfTheRecordLateStartsAgain(t *testing.T) {
 	late.Close()
 	nodes[2] = runs(t, comesBack(t, configs[2], empty, true))
 	eventually(t, "it votes again", func() bool { return votes(t, nodes[2], "n1", "n2", "n3") && votes(t, nodes[0], "n1", "n2", "n3") })
+}
+
+// Goal: a node whose list is older than the cluster neither begins a second cluster beside it on
+// an empty directory, nor is kept by the length of its list from coming back (M10, M16): it asks
+// those whom discovery finds. Where there is nobody to ask, it says so and what to do. Method: a
+// node of three gets an empty disk and the list of itself alone with which it may have begun.
+func TestANodeWithTheListOfItsFirstDayAsksTheClusterThatIsThere(t *testing.T) {
+	nodes := atLevelThree(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable())
+	w := aFollower(nodes)
+	eventually(t, "the record names its directory", func() bool {
+		for _, m := range membersOf(t, nodes[w]).Members {
+			if m.Incarnation == "" {
+				return false
+			}
+		}
+		return true
+	})
+	if err := nodes[w].Close(); err != nil {
+		t.Fatal(err)
+	}
+	empty := vfs.NewCrashable()
+	oldList := func(flag bool) []Config {
+		c := comesBack(t, nodes[w].config, empty, flag)
+		c.Members = Members{c.ID: c.Members[c.ID]}
+		return []Config{c}
+	}
+	if _, err := New(oldList(true)[0]); err == nil || !strings.Contains(err.Error(), "nobody to ask") || !strings.Contains(err.Error(), "--replace") {
+		t.Errorf("with nobody to ask: %v", err)
+	}
+	var at []string
+	for id, address := range nodes[w].config.Members {
+		if id != nodes[w].config.ID {
+			at = append(at, address)
+		}
+	}
+	for _, flag := range []bool{false, true} {
+		c := oldList(flag)
+		lookAt(t, c, at...)
+		if !flag {
+			if _, err := New(c[0]); err == nil || !strings.Contains(err.Error(), "start the node on that, or if it is lost, with --rejoin") {
+				t.Errorf("without --rejoin: %v", err)
+			}
+			continue
+		}
+		nodes[w] = runs(t, c[0])
+	}
+	eventually(t, "it votes again", func() bool { return votes(t, nodes[w], "n1", "n2", "n3") && votes(t, nodes[(w+1)%3], "n1", "n2", "n3") })
+}
+
+// Goal: what a node with an empty directory and a list makes of a cluster that discovery finds
+// (M16). Method: a table of what was heard.
+func TestAListGivesWayToTheRecord(t *testing.T) {
+	alone, two := Members{"n1": "a:1"}, Members{"n1": "a:1", "n2": "b:1"}
+	fresh, has := wire.Shown{ID: "n3"}, wire.Shown{ID: "n3", UID: core.UID{1}, Generation: 1, ClusterID: "c"}
+	names := func(members ...api.Member) []seenMembers {
+		return []seenMembers{{Members: api.Members{UID: core.UID{1}.String(), Generation: 1, Version: 7, Members: members}}}
+	}
+	for name, c := range map[string]struct {
+		list  Members
+		met   []wire.Shown
+		known []seenMembers
+		want  string
+	}{
+		"nobody":                 {alone, nil, nil, ""},
+		"nobody of a cluster":    {alone, []wire.Shown{fresh}, nil, ""},
+		"it keeps its members":   {alone, []wire.Shown{fresh, has}, []seenMembers{{hidden: true}}, "would begin a second one"},
+		"it keeps them from two": {two, []wire.Shown{has}, []seenMembers{{hidden: true}}, ""},
+		"it does not know n1":    {two, []wire.Shown{has}, names(api.Member{ID: "n2"}, api.Member{ID: "n3"}), "its record does not name node n1"},
+		"it knows its directory": {two, []wire.Shown{has}, names(api.Member{ID: "n1", Incarnation: "0123"}, api.Member{ID: "n3"}), "by another data directory (0123)"},
+		"n1 is late":             {two, []wire.Shown{has}, names(api.Member{ID: "n1"}, api.Member{ID: "n2"}, api.Member{ID: "n3"}), ""},
+		"n1 is late, by itself":  {alone, []wire.Shown{has}, names(api.Member{ID: "n1"}, api.Member{ID: "n3"}), "name them in --cluster, too"},
+	} {
+		err := judgeList("n1", c.list, c.met, c.known)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+	}
 }
 
 // Goal: as long as the cluster has no record, --rejoin is that of level 2, and asks all
