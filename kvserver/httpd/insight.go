@@ -133,7 +133,7 @@ func (d *Door) serveOverview(x *exchange) error {
 // overview is what all nodes say of themselves, in the name of a request's caller. It may be
 // this old.
 func (d *Door) overview(x *exchange, age time.Duration) api.Overview {
-	return d.peers.overviews.get(0, age, func() api.Overview {
+	return d.peers.gathered(x).overviews.get(0, age, func() api.Overview {
 		own := d.status()
 		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), PageWrites: d.config.Page == page.On, Nodes: d.peers.askStatuses(d.gathering(x, &own))}
 		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
@@ -165,7 +165,7 @@ func (d *Door) serveExplain(x *exchange) error {
 	}
 	status := d.server.Status()
 	g := d.gathering(x, &status)
-	told := d.peers.stories.get(seconds, explainAge, func() api.Explained { return d.explain(g, int64(seconds)) })
+	told := d.peers.gathered(x).stories.get(seconds, explainAge, func() api.Explained { return d.explain(g, int64(seconds)) })
 	if accepts(x.r.Header, api.MediaJSON) {
 		return x.answerJSON(http.StatusOK, told)
 	}

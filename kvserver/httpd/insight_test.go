@@ -136,7 +136,7 @@ func TestThePageAsksWithTheViewersToken(t *testing.T) {
 	token := newIdentity(t, s, "viewer", "viewer00", auth.Rule{Rights: auth.RightsOf(auth.Status)})
 	root := newIdentity(t, s, "root", "root0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
 	change(t, s, callerOf(t, s, root), auth.Change{Action: auth.SetState, State: auth.Enforcing})
-	s.peers.overviews = shared[api.Overview]{} // the last one is still young
+	s.peers.cluster.overviews = shared[api.Overview]{} // the last one is still young
 	wantStatus(t, ask(s, "GET", "/ui/", ""), 200)
 	wantStatus(t, ask(s, "GET", "/ui/app.js", ""), 200)
 	wantStatus(t, ask(s, "GET", "/v1/overview", ""), 401)
@@ -152,6 +152,40 @@ func TestThePageAsksWithTheViewersToken(t *testing.T) {
 		for _, want := range []string{"it does not know the token", "it does not grant the token the right status"} {
 			if !strings.Contains(a.body, want) || strings.Contains(a.body, token) {
 				t.Errorf("%s: %q is missing, or the token is there: %s", path, want, a.body)
+			}
+		}
+	}
+}
+
+// Goal: what is gathered in the name of an identity of this node's own file, which the others do
+// not know, is shown to such identities alone: they do not see what the others told somebody
+// else, and nobody else sees the refusals. Method: an overview for one of each kind, at once one
+// after the other, of a peer that knows one of the tokens.
+func TestAnOverviewIsOfThoseWhoMaySeeIt(t *testing.T) {
+	own, emergency := glass(t, "status")
+	var known atomic.Pointer[string]
+	s, _ := newServer(t, func(c *settings) {
+		c.Level, c.Peers, c.Access.BreakGlass = 3, []string{"n2"}, own
+		c.ClientAddr = others(t, map[string]http.HandlerFunc{"n2": func(w http.ResponseWriter, r *http.Request) {
+			if token := known.Load(); token == nil || r.Header.Get("Authorization") != "Bearer "+*token {
+				w.WriteHeader(401)
+				return
+			}
+			if _, err := io.WriteString(w, `{"node":"n2","cluster":"c1","term":77}`); err != nil {
+				t.Error(err)
+			}
+		}})
+	})
+	token := newIdentity(t, s, "viewer", "viewer00", auth.Rule{Rights: auth.RightsOf(auth.Status)})
+	root := newIdentity(t, s, "root", "root0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
+	change(t, s, callerOf(t, s, root), auth.Change{Action: auth.SetState, State: auth.Enforcing})
+	known.Store(&token)
+	for range 2 {
+		for shown, sees := range map[string]bool{token: true, emergency: false} {
+			a := ask(s, "GET", "/v1/overview", "", "Authorization", "Bearer "+shown)
+			wantStatus(t, a, 200)
+			if got := strings.Contains(a.body, `"term":77`); got != sees || strings.Contains(a.body, "does not know the token") == sees {
+				t.Errorf("a viewer who may see n2: %v, is shown %s", sees, a.body)
 			}
 		}
 	}

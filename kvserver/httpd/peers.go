@@ -59,10 +59,26 @@ type Peers struct {
 	config      PeersConfig
 	transport   *http.Transport
 	misdirected *port.ThrottledLog // of the warning about the leader's address
-	overviews   shared[api.Overview]
-	stories     shared[api.Explained]
-	feed        *live.Feed // what viewers of the page are told
-	news        live.News  // of the nodes' events
+	// cluster is what was gathered in the name of identities that all nodes know, and own in the
+	// name of those of this node's own file. Whether the others answer these is for them to
+	// decide: nobody gets what another kind was told, nor a refusal that was meant for it.
+	cluster, own gathered
+}
+
+// gathered is what viewers of the whole cluster are told.
+type gathered struct {
+	overviews shared[api.Overview]
+	stories   shared[api.Explained]
+	feed      *live.Feed // what viewers of the page are told
+	news      live.News  // of the nodes' events
+}
+
+// gathered returns what is gathered for viewers like a request's caller.
+func (p *Peers) gathered(x *exchange) *gathered {
+	if x.who.Author().Identity == auth.Vouched {
+		return &p.own
+	}
+	return &p.cluster
 }
 
 const (
@@ -97,9 +113,11 @@ func NewPeers(config PeersConfig) *Peers {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
+	begun := time.Now().UnixNano()
 	return &Peers{
 		config:      config,
-		feed:        live.NewFeed(strconv.FormatInt(time.Now().UnixNano(), 36)),
+		cluster:     gathered{feed: live.NewFeed(strconv.FormatInt(begun, 36))},
+		own:         gathered{feed: live.NewFeed(strconv.FormatInt(begun+1, 36))},
 		misdirected: port.NewThrottledLog(config.Logger),
 		transport: &http.Transport{
 			// No proxy: the leader is asked or nobody.

@@ -180,7 +180,7 @@ func (d *Door) serveEvents(x *exchange) error {
 	if given && !live.IsID(seen) {
 		return failure.Of(failure.BadRequest, nil, "the header Last-Event-ID is %.40q; it must be the id of an event of this stream", seen)
 	}
-	feed, may := d.peers.feed, x.permit(auth.Status, auth.Range{})
+	feed, may := d.peers.gathered(x).feed, x.permit(auth.Status, auth.Range{})
 	if !feed.Enter() {
 		return failure.Of(failure.Overloaded, nil, "%d viewers are told what happens through this node, and there is no room for more; look through another node, or ask /v1/overview", live.MaxViewers)
 	}
@@ -230,7 +230,8 @@ func (d *Door) serveEvents(x *exchange) error {
 // writeFeed gathers the news, if it is time and no other viewer does. A node that hangs keeps
 // the statuses for a second at most. The stories take longer and are told aside.
 func (d *Door) writeFeed(x *exchange) {
-	feed := d.peers.feed
+	gathered := d.peers.gathered(x)
+	feed := gathered.feed
 	if feed.Turn("status", time.Now(), fmt.Sprint(d.config.Recorder.Newest()), live.Rest) {
 		overview := d.overview(x, live.Beat/2)
 		_ = feed.Set("status", feedOf(overview)) // of our own types
@@ -243,7 +244,7 @@ func (d *Door) writeFeed(x *exchange) {
 	g := d.gathering(x, &own)
 	go func() {
 		defer feed.Done("story", "")
-		told := d.peers.stories.get(defaultExplainSeconds, live.Beat, func() api.Explained { return d.explain(g, defaultExplainSeconds) })
+		told := gathered.stories.get(defaultExplainSeconds, live.Beat, func() api.Explained { return d.explain(g, defaultExplainSeconds) })
 		stories := map[string]any{}
 		for _, s := range told.Stories[max(0, len(told.Stories)-maxFedStories):] {
 			of := s.(explain.Story)
@@ -252,11 +253,11 @@ func (d *Door) writeFeed(x *exchange) {
 		_ = feed.Set("story", stories) // of our own types
 		var fresh []any
 		for _, l := range told.Events {
-			if e := l.(explain.Line); d.peers.news.Fresh(e.Node, e.Boot, e.Seq) {
+			if e := l.(explain.Line); gathered.news.Fresh(e.Node, e.Boot, e.Seq) {
 				fresh = append(fresh, e)
 			}
 		}
-		if fresh = d.peers.news.Newest(fresh, maxFedEvents); len(fresh) > 0 {
+		if fresh = gathered.news.Newest(fresh, maxFedEvents); len(fresh) > 0 {
 			feed.Tell("note", map[string]any{"events": fresh})
 		}
 	}()
