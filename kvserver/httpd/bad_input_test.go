@@ -206,7 +206,7 @@ var badBodies = map[string][]badValue{
 	"POST /v1/members":         badObjects(`{"remove":"n9"}`, `{"wanted":"3"}`),
 	"POST /v1/level":           badObjects(`{}`, `{"hold":true,"raise":3}`, `{"raise":-1}`),
 	"PUT /v1/cluster/settings": badObjects(`{"wanted":"3"}`),
-	"POST /v1/join":            badObjects(`{"level_min":-1}`),
+	"POST /v1/join":            ofPrograms(badObjects(`{"level_min":-1}`)),
 	"POST /v1/join-tokens":     badObjects(`{"uses":-1}`, `{"role":1}`),
 }
 
@@ -214,6 +214,11 @@ var badBodies = map[string][]badValue{
 func badObjects(more ...string) []badValue {
 	return append(malformed(append(more, "", "{", "[]", `"n1"`, `{}{}`, `{"nonsense":1}`, "\xff\xff")...),
 		badValue{`{"remove":["` + strings.Repeat("n", maxMembersBytes) + `"]}`, 413, api.CodeValueTooLarge})
+}
+
+// ofPrograms leaves out the body with a field that is unknown: a newer program may have more.
+func ofPrograms(bad []badValue) []badValue {
+	return slices.DeleteFunc(bad, func(b badValue) bool { return b.value == `{"nonsense":1}` })
 }
 
 // badRequest is a request that must be refused.

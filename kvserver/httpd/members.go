@@ -147,13 +147,19 @@ func ids(texts []string) (all []members.ID) {
 }
 
 // decodeBody reads a body of JSON that holds one object and no field that is unknown.
-func (x *exchange) decodeBody(to any) ([]byte, error) {
+func (x *exchange) decodeBody(to any) ([]byte, error) { return x.decodeObject(to, true) }
+
+// decodeObject is decodeBody for a person's body, where a field that is unknown was spelt wrong,
+// and for that of another program, which may be newer and say more.
+func (x *exchange) decodeObject(to any, person bool) ([]byte, error) {
 	body, err := x.jsonBody(maxMembersBytes, `{"promote":["n4"]} of /v1/members`)
 	if err != nil {
 		return nil, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
+	if person {
+		decoder.DisallowUnknownFields()
+	}
 	err = decoder.Decode(to)
 	if err == nil {
 		if _, trailing := decoder.Token(); trailing != io.EOF {
@@ -414,7 +420,7 @@ func (d *Door) serveEndpoints(x *exchange) error {
 // serveJoin lets a server join that shows a token.
 func (d *Door) serveJoin(x *exchange) error {
 	var b api.Join
-	body, err := x.decodeBody(&b)
+	body, err := x.decodeObject(&b, false)
 	if err != nil {
 		return err
 	}
