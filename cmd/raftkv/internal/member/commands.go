@@ -1,16 +1,22 @@
 package member
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -44,7 +50,10 @@ func with(newClient func() Client, changes bool, command *cobra.Command, run fun
 		command.Flags().BoolVar(&c.yes, "yes", false, "do not ask whether to go on")
 	}
 	command.RunE = func(command *cobra.Command, args []string) error {
-		c.out, c.err, c.in = command.OutOrStdout(), command.ErrOrStderr(), command.InOrStdin()
+		c.out, c.err, c.in, c.pause = command.OutOrStdout(), command.ErrOrStderr(), command.InOrStdin(), watchPause
+		if c.life = command.Context(); c.life == nil {
+			c.life = context.Background()
+		}
 		return run(c, args)
 	}
 	return command
@@ -57,18 +66,72 @@ func one(newClient func() Client, use, short string, change func(ids []string) a
 }
 
 func listCommand(newClient func() Client) *cobra.Command {
-	return with(newClient, false, &cobra.Command{Use: "list", Short: "Show the members, as the leader knows them", Args: cobra.NoArgs}, func(c *caller, _ []string) error {
+	watch := false
+	command := &cobra.Command{Use: "list", Short: "Show the members, as the leader knows them", Args: cobra.NoArgs,
+		Example: "  raftkv member list\n  raftkv member list --watch"}
+	command.Flags().BoolVar(&watch, "watch", false, "show them again every second")
+	return with(newClient, false, command, func(c *caller, _ []string) error {
+		if watch {
+			return c.watch()
+		}
 		ctx, end := c.context()
 		defer end()
-		var m api.Members
-		if err := c.call(ctx, http.MethodGet, "/v1/members", nil, &m); err != nil {
+		return c.list(ctx)
+	})
+}
+
+// list shows the members once.
+func (c *caller) list(ctx context.Context) error {
+	var m api.Members
+	if err := c.call(ctx, http.MethodGet, "/v1/members", nil, &m); err != nil {
+		return err
+	}
+	if c.JSON() {
+		return terminal.PrintJSON(c.out, m)
+	}
+	return printMembers(c.out, &m)
+}
+
+// watchPause is the interval at which watch shows the members, and clear makes room for that on
+// a terminal.
+const (
+	watchPause = time.Second
+	clear      = "\x1b[H\x1b[2J"
+)
+
+// watch shows the members every second until a signal comes. While no node answers for the
+// leader it says so, and goes on.
+func (c *caller) watch() error {
+	ctx, end := signal.NotifyContext(c.life, syscall.SIGTERM, os.Interrupt)
+	defer end()
+	ticker := time.NewTicker(c.pause)
+	defer ticker.Stop()
+	for {
+		if terminal.Is(c.out) && !c.JSON() {
+			if _, err := io.WriteString(c.out, clear); err != nil {
+				return err
+			}
+		}
+		asking, cancel := context.WithTimeout(ctx, c.Limit())
+		err := c.list(asking)
+		cancel()
+		var ending *exit.Ending
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &ending) && ending.Code == exit.Unavailable:
+			if _, err := fmt.Fprintln(c.err, terminal.Harmless(err.Error())); err != nil {
+				return err
+			}
+		case err != nil:
 			return err
 		}
-		if c.JSON() {
-			return terminal.PrintJSON(c.out, m)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
 		}
-		return printMembers(c.out, &m)
-	})
+	}
 }
 
 // printMembers prints a table.
@@ -101,11 +164,14 @@ func planCommand(newClient func() Client) *cobra.Command {
 	var b api.MembersChange
 	command := &cobra.Command{
 		Use: "plan", Short: "Show what a change would be like, and change nothing", Args: cobra.NoArgs,
-		Example: "  raftkv member plan --remove n3\n  raftkv member plan --promote n4,n5 --demote n1",
+		Example: "  raftkv member plan --remove n3\n  raftkv member plan --promote n4,n5 --demote n1\n  raftkv member plan --replace n3=n4",
 	}
 	command.Flags().StringSliceVar(&b.Promote, "promote", nil, "members that get a vote")
 	command.Flags().StringSliceVar(&b.Demote, "demote", nil, "members that lose it")
 	command.Flags().StringSliceVar(&b.Remove, "remove", nil, "members that go")
+	command.Flags().StringToStringVar(&b.Replace, "replace", nil, "voters that go, each with the member that takes its place: n3=n4")
+	command.Flags().BoolVar(&b.EvenIfAlive, "even-if-alive", false, "although a voter that is replaced answers")
+	command.Flags().IntVar(&b.Wanted, "wanted", 0, "how many voters there are to be, an odd number")
 	return with(newClient, false, command, func(c *caller, _ []string) error {
 		ctx, end := c.context()
 		defer end()
@@ -156,7 +222,7 @@ func replaceCommand(newClient func() Client) *cobra.Command {
 
 func tokenCommand(newClient func() Client) *cobra.Command {
 	group := &cobra.Command{
-		Use: "token", Short: "Make tokens by which servers join", Args: cobra.NoArgs,
+		Use: "token", Short: "Make, list and drop tokens by which servers join", Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	var b api.JoinTokenWanted
@@ -172,7 +238,7 @@ func tokenCommand(newClient func() Client) *cobra.Command {
 		defer end()
 		b.TTLSeconds = uint32(ttl.Seconds())
 		var token api.JoinToken
-		if err := c.call(ctx, http.MethodPost, "/v1/join-tokens", b, &token); err != nil {
+		if err := c.call(ctx, http.MethodPost, tokensPath, b, &token); err != nil {
 			return err
 		}
 		if c.JSON() {
@@ -181,7 +247,46 @@ func tokenCommand(newClient func() Client) *cobra.Command {
 		_, err := fmt.Fprintln(c.out, token.Token)
 		return err
 	}))
+	list := &cobra.Command{Use: "list", Short: "Show the tokens that are good, without their secrets", Args: cobra.NoArgs}
+	drop := &cobra.Command{Use: "drop ID…", Short: "Make tokens worthless: a cluster keeps 16 at most", Args: cobra.MinimumNArgs(1)}
+	group.AddCommand(with(newClient, false, list, func(c *caller, _ []string) error {
+		ctx, end := c.context()
+		defer end()
+		var all api.JoinTokens
+		if err := c.call(ctx, http.MethodGet, tokensPath, nil, &all); err != nil {
+			return err
+		}
+		if c.JSON() {
+			return terminal.PrintJSON(c.out, all)
+		}
+		return printTokens(c.out, &all, time.Now())
+	}), with(newClient, false, drop, func(c *caller, args []string) error {
+		ctx, end := c.context()
+		defer end()
+		for _, id := range args {
+			if err := c.call(ctx, http.MethodDelete, tokensPath+"/"+url.PathEscape(id), nil, nil); err != nil {
+				return fmt.Errorf("token %s: %w", id, err)
+			}
+		}
+		return nil
+	}))
 	return group
+}
+
+// printTokens prints a table.
+func printTokens(out io.Writer, all *api.JoinTokens, now time.Time) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-10s %-8s %-12s %4s %s\n", "ID", "ROLE", "FOR", "USES", "GOOD FOR")
+	for _, t := range all.Tokens {
+		left := time.UnixMilli(int64(min(t.ExpiresUnixMs, 1<<53))).Sub(now).Round(time.Second)
+		good := left.String()
+		if left <= 0 {
+			good = "expired"
+		}
+		fmt.Fprintf(&b, "%-10s %-8s %-12s %4d %s\n", terminal.Harmless(t.ID), terminal.Harmless(t.Role), terminal.Harmless(t.For), t.Uses, good)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
 func levelCommand(newClient func() Client) *cobra.Command {

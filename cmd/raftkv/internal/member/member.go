@@ -45,6 +45,9 @@ const (
 	membersPath = "/v1/members"
 )
 
+// tokensPath is where join tokens are made, listed and dropped.
+const tokensPath = "/v1/join-tokens"
+
 // pollPause is the interval at which a change that goes on is asked for.
 const pollPause = 200 * time.Millisecond
 
@@ -53,12 +56,14 @@ type caller struct {
 	Client
 	out, err io.Writer
 	in       io.Reader
-	yes      bool // do not ask a person
+	yes      bool            // do not ask a person
+	life     context.Context // of the command
+	pause    time.Duration   // between two pictures of watch
 }
 
 // context ends with a signal and with the time limit.
 func (c *caller) context() (context.Context, context.CancelFunc) {
-	ctx, end := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, end := signal.NotifyContext(c.life, syscall.SIGTERM, os.Interrupt)
 	ctx, cancel := context.WithTimeout(ctx, c.Limit())
 	return ctx, func() { cancel(); end() }
 }
