@@ -48,6 +48,8 @@ type Answer struct {
 	// not happen for another reason.
 	Outcome          string
 	Called, Answered time.Time
+	// Err says why the request was refused, failed or has an unknown outcome; nil: it is done.
+	Err error
 }
 
 // The outcomes of an Answer.
@@ -159,11 +161,13 @@ func (d *driver) token() string {
 	return fmt.Sprintf("%d.%d ", d.number, d.writes)
 }
 
-// answered reports a request that ends now.
-func (d *driver) answered(call, outcome string, called int64) {
-	if d.config.Answered != nil {
-		d.config.Answered(Answer{call, outcome, d.history.begun.Add(time.Duration(called)), time.Now()})
+// answered reports a request that ends now. err is why it has no answer. A request that the end
+// of the run has ended is none of the cluster's, and is not reported.
+func (d *driver) answered(call, outcome string, called int64, err error) {
+	if d.config.Answered == nil || d.calls.Err() != nil && (outcome == Failed || outcome == Unknown) {
+		return
 	}
+	d.config.Answered(Answer{call, outcome, d.history.begun.Add(time.Duration(called)), time.Now(), err})
 }
 
 func (d *driver) read(key string) {
@@ -176,10 +180,10 @@ func (d *driver) read(key string) {
 		item = client.Item{Key: key}
 	case err != nil:
 		d.history.noteRefused()
-		d.answered("get", Failed, called)
+		d.answered("get", Failed, called, err)
 		return
 	}
-	d.answered("get", Done, called)
+	d.answered("get", Done, called, nil)
 	d.seen[key] = item
 	told := heard{value: string(item.Value), revision: item.Revision}
 	if d.plant != nil {
@@ -203,10 +207,10 @@ func (d *driver) readStale(key string) {
 	item, err := d.clerk.Get(ctx, key, options...)
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		d.history.noteRefused()
-		d.answered("stale get", Failed, called)
+		d.answered("stale get", Failed, called, err)
 		return
 	}
-	d.answered("stale get", Done, called)
+	d.answered("stale get", Done, called, nil)
 	d.history.noteStale(key, heard{value: string(item.Value), revision: item.Revision}, floor)
 }
 
@@ -219,10 +223,10 @@ func (d *driver) list(prefix string) {
 	page, err := d.clerk.List(ctx, prefix)
 	if err != nil {
 		d.history.noteRefused()
-		d.answered("list", Failed, called)
+		d.answered("list", Failed, called, err)
 		return
 	}
-	d.answered("list", Done, called)
+	d.answered("list", Done, called, nil)
 	listed := map[string]client.Item{}
 	for _, item := range page.Items {
 		listed[item.Key] = item
@@ -262,7 +266,7 @@ func (d *driver) remove(key string) {
 	removed, err := d.clerk.Delete(ctx, key)
 	asked := request{action: remove, key: key}
 	if err == nil && !removed.Found {
-		d.answered("delete", Refused, called)
+		d.answered("delete", Refused, called, nil)
 		d.history.note(d.number, called, asked, heard{refused: true})
 		return
 	}
@@ -307,5 +311,5 @@ func (d *driver) ended(called int64, asked request, revision uint64, err error) 
 	default:
 		d.history.noteRefused()
 	}
-	d.answered(callNames[asked.action], outcome, called)
+	d.answered(callNames[asked.action], outcome, called, err)
 }

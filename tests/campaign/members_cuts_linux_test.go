@@ -80,24 +80,25 @@ func (c *membersCampaign) cuts() []membersAction {
 	// A cut may leave a majority that goes on. What is cut is drawn from all nodes and from
 	// the leader.
 	cutOff := func(n *membersNode) []way { return bothWays(places(n), places(c.without(n)...)) }
+	does := func(name string, do func()) membersAction { return membersAction{name: name, do: do} }
 	return []membersAction{
-		{"cut off", func() { c.cut(cutOff(c.some()), nil) }},
-		{"leader cut off", func() { c.cut(cutOff(c.leader()), nil) }},
-		{"leader hears nobody", func() { l := c.leader(); c.cut(oneWay(places(c.without(l)...), places(l)), nil) }},
-		{"leader not heard", func() { l := c.leader(); c.cut(oneWay(places(l), places(c.without(l)...)), nil) }},
-		{"two do not see each other", func() { a := c.some(); c.cut(bothWays(places(a), places(c.without(a)[0])), nil) }},
-		{"join across a cut", func() {
+		does("cut off", func() { c.cut(cutOff(c.some()), nil) }),
+		does("leader cut off", func() { c.cut(cutOff(c.leader()), nil) }),
+		does("leader hears nobody", func() { l := c.leader(); c.cut(oneWay(places(c.without(l)...), places(l)), nil) }),
+		does("leader not heard", func() { l := c.leader(); c.cut(oneWay(places(l), places(c.without(l)...)), nil) }),
+		does("two do not see each other", func() { a := c.some(); c.cut(bothWays(places(a), places(c.without(a)[0])), nil) }),
+		does("join across a cut", func() {
 			n := c.without(c.leader())[0]
 			c.cut(cutOff(n), c.grow)
-		}},
-		{"remove across a cut", func() {
+		}),
+		does("remove across a cut", func() {
 			if len(c.nodes) <= 3 {
 				c.join()
 				c.whole()
 			}
 			others := c.without(c.leader())
 			c.cut(cutOff(others[0]), func() { c.leave(others[1], false) })
-		}},
+		}),
 	}
 }
 
@@ -128,7 +129,14 @@ func (c *membersCampaign) cut(ways []way, meanwhile func()) {
 	}
 	mended := time.Now()
 	c.flows()
-	c.mends = append(c.mends, time.Since(mended))
+	took := time.Since(mended)
+	c.mends = append(c.mends, took)
+	c.mu.Lock()
+	late := c.late
+	c.mu.Unlock()
+	if limit := 4*membersTimeout + membersSlack + 10*late; took > limit {
+		c.t.Errorf("%s: after the mend ten writes took %v; M23 allows 4 election timeouts, with all else %v", c.doing, took.Round(time.Millisecond), limit.Round(time.Millisecond))
+	}
 	c.held["M23"]++
 	c.held["cut"]++
 }

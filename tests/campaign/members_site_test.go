@@ -21,6 +21,7 @@ type membersNode struct {
 	id, dir, http, peer string
 	place               int // on the network, if there is one
 	process             *cluster.Process
+	token               string // file with the token by which it joins; "": it began the cluster
 	wiped               bool   // its disk was lost, and it has not come back
 	lost                string // the data directory that it had then, as the record said
 }
@@ -31,6 +32,7 @@ type membersSite struct {
 	dir   string
 	nodes []*membersNode // that are members
 	count int            // nodes that there ever were
+	made  int            // changes of the members
 
 	network *network // nil: all are on loopback
 	free    []int    // places on it where nobody is
@@ -84,53 +86,101 @@ func (s *membersSite) move(n *membersNode) {
 	n.http, n.peer = ports[0], ports[1]
 }
 
-// wipe takes a node's disk.
-func (s *membersSite) wipe(n *membersNode) {
+// wipe takes a node's disk, and returns where it is.
+func (s *membersSite) wipe(n *membersNode) (old string) {
 	s.t.Helper()
 	for _, m := range s.members().Members {
 		if m.ID == n.id {
 			n.wiped, n.lost = true, m.Incarnation
 		}
 	}
-	if err := os.RemoveAll(n.dir); err != nil {
+	old = fmt.Sprintf("%s.old%d", n.dir, s.made)
+	if err := os.Rename(n.dir, old); err != nil {
+		s.t.Fatal(err)
+	}
+	s.made += 3 // the old directory goes, the new one comes, and it gets its vote back
+	return old
+}
+
+// startAside starts a node's old directory at other addresses beside the node, and wants it
+// turned away: it ends with code 6.
+func (s *membersSite) startAside(n *membersNode, old string) {
+	s.t.Helper()
+	ghost := &membersNode{id: n.id, dir: old}
+	s.move(ghost)
+	defer s.leavePlace(ghost)
+	begun := time.Now()
+	s.launch(ghost, "--peer", ghost.peer, "--join", s.others(n))
+	if code := ghost.process.ExitCode(cluster.Patience); code != 6 {
+		s.t.Errorf("the old directory of %s ends with code %d after %v", n.id, code, time.Since(begun))
+	}
+	if err := os.RemoveAll(old); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// start starts a node that is a member or is to be one, with a new token.
-func (s *membersSite) start(n *membersNode) {
+// others returns the client addresses of the other nodes.
+func (s *membersSite) others(n *membersNode) string {
+	var all []string
+	for _, m := range s.nodes {
+		if m != n {
+			all = append(all, m.http)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// start starts a node that is a member or is to be one. One that has a record, or has lost its
+// disk, needs no token.
+func (s *membersSite) start(n *membersNode, more ...string) {
 	s.t.Helper()
+	arguments := append([]string{"--peer", n.peer, "--join", s.others(n)}, more...)
+	switch {
+	case n.wiped:
+		arguments = append(arguments, "--replace", n.id)
+	case n.token != "":
+		arguments = append(arguments, "--join-token-file", n.token)
+	}
+	s.launch(n, arguments...)
+}
+
+// join adds a node by a token, and makes a voter of it when it has caught up.
+func (s *membersSite) join() {
+	s.t.Helper()
+	n := s.node()
 	var token api.JoinToken
 	cluster.Eventually(s.t, cluster.Patience, func() error {
-		status, body := s.ask("POST", "/v1/join-tokens", `{}`)
+		status, body := s.ask("POST", "/v1/join-tokens", fmt.Sprintf(`{"for":%q}`, n.id))
 		if status != 201 {
 			return fmt.Errorf("a token: %d %s", status, body)
 		}
 		return json.Unmarshal([]byte(body), &token)
 	})
-	file := n.dir + ".token"
-	if err := os.WriteFile(file, []byte(token.Token), 0o600); err != nil {
+	n.token = n.dir + ".token"
+	if err := os.WriteFile(n.token, []byte(token.Token), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	var others []string
-	for _, m := range s.nodes {
-		if m != n {
-			others = append(others, m.http)
-		}
-	}
-	arguments := []string{"--peer", n.peer, "--join", strings.Join(others, ","), "--join-token-file", file}
-	if n.wiped {
-		arguments = append(arguments, "--replace", n.id)
-	}
-	s.launch(n, arguments...)
-}
-
-// join adds a node, and makes a voter of it when it has caught up.
-func (s *membersSite) join() {
-	s.t.Helper()
-	n := s.node()
 	s.start(n)
 	s.nodes = append(s.nodes, n)
+	s.made += 2 // it joins, and gets a vote
+}
+
+// moveAll gives nodes other addresses while they are down, all at once, and starts them again:
+// they look for each other at the addresses, which say nothing of who is where.
+func (s *membersSite) moveAll(nodes ...*membersNode) {
+	s.t.Helper()
+	for _, n := range nodes {
+		n.process.Kill()
+	}
+	var peers []string
+	for _, n := range nodes {
+		s.move(n)
+		peers = append(peers, n.peer)
+	}
+	for _, n := range nodes {
+		s.start(n, "--discover", strings.Join(peers, ","))
+	}
+	s.made++
 }
 
 // pause stops a node's process for a while: to all others it is cut off.
