@@ -75,6 +75,8 @@ var clientMutants = []mutant{
 		"\treturn balanced(first, n.left, n.right.without(first.key))\n", "\treturn joined(first, n.left, n.right.without(first.key))\n", "test ./client/internal/sorted"),
 	inFile("MI13", "to compare two versions of a map all of it is looked at", "client/internal/sorted/diff.go",
 		"case x.tree != nil && x.tree == y.tree:", "case x.tree != nil && x.tree == y.tree && x.tree.size == 0:", "test ./client/internal/sorted TestDiff"),
+	inFile("VE0", "a request that the end of the run has ended is blamed on the cluster", "client/verify/run.go",
+		"d.calls.Err() != nil && (outcome", "d.calls.Err() == nil && d.calls.Err() != nil && (outcome", "test ./client/verify TestARequestThatTheRun"),
 	inFile("VE1", "a stream that was brought less than others is found in order", "client/verify/streams.go",
 		"if next == len(g.changes) || g.changes[next].revision != revision {", "if next == len(g.changes) {\n\t\t\treturn\n\t\t}\n\t\tif g.changes[next].revision != revision {", "test ./client/verify TestWhatStreams"),
 	inFile("VE2", "a change that came in two is found in order", "client/verify/streams.go",

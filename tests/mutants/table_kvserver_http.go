@@ -42,6 +42,8 @@ var kvserverHTTPMutants = []mutant{
 		"if err := s.machine.Quarantined(); err != nil {", "if err := s.machine.Quarantined(); err != nil && !s.machine.Stopping() {"),
 	inService("G50", "TestSlowClientsGetLess", "slow clients have all the time they like where places are short", "port/deadlines.go",
 		"\tif c.port.short() {\n\t\tleft /= 3\n\t}\n", ""),
+	inService("IN9", "TestAnOverviewIsOf", "what is gathered in one viewer's name is shown to those who may not see it", "httpd/peers.go",
+		"if x.who.Author().Identity == auth.Vouched {", "if x.who.Author().Identity == auth.Vouched && p == nil {"),
 	inService("DR4", "NeverRepeated", "net/http may send a forwarded request without a body again", "httpd/peers.go",
 		"Body:   io.NopCloser(bytes.NewReader(body)),",
 		"Body:   map[bool]io.ReadCloser{true: http.NoBody, false: io.NopCloser(bytes.NewReader(body))}[len(body) == 0],"),

@@ -68,6 +68,8 @@ var wireMutants = []mutant{
 		new:     "if h.ClusterID != c.ClusterID && h.From == \"\" {",
 		oracles: []string{"test ./raft/wire"},
 	},
+	inTests("X48a", "TestAServerThatBeganBeside", "a server that began alone beside its cluster is not told", "raft/wire/judge.go",
+		"h.Generation != 0 && !c.Joining && len(c.Peers) == 0 {", "h.Generation != 0 && c.Joining {"),
 	inTests("X46", "TestServersWithDifferent", "servers of two clusters of one name talk", "raft/wire/judge.go",
 		"theirs != (core.UID{}) && ours != theirs {", "theirs != (core.UID{}) && ours == theirs && h.To == \"\" {"),
 	inTests("X47", "TestEachMismatch", "servers with different lists of members talk", "raft/wire/judge.go",
