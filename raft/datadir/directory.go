@@ -128,6 +128,9 @@ func (d *Directory) Begin(state *core.State, rejoin bool) error {
 // raftkv.toml names no members.
 func (d *Directory) Joins() bool { return d.found && len(d.owner.Members) == 0 }
 
+// IsNew reports whether no node has begun on the directory. It belongs between Check and Begin.
+func (d *Directory) IsNew() bool { return !d.found }
+
 // JoinAgain makes the directory that of a node which joins, under a name that is in the
 // cluster already. It belongs between Check and Begin.
 func (d *Directory) JoinAgain() { d.owner.Members, d.otherMembers, d.joins = nil, nil, true }

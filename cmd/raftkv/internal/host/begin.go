@@ -49,7 +49,7 @@ func (n *Node) settleBeginning(ctx context.Context) error {
 	switch {
 	case len(c.Members) == 0:
 		return nil
-	case len(c.Join.Addresses) == 0 && (n.hasRecord || !void || c.Rejoin || n.directory.Joins() || len(c.Discover) == 0):
+	case len(c.Join.Addresses) == 0 && (!n.directory.IsNew() || c.Rejoin || len(c.Discover) == 0):
 		return nil
 	case len(c.Join.Addresses) == 0:
 		return n.askBeforeList(ctx)
