@@ -39,6 +39,7 @@ var elsewhere = map[string]string{
 	"v0.2.0/auth-frames":    "kvserver/clerkwire",
 	"v0.2.0/lease-frames":   "kvserver/clerkwire",
 	"v0.2.0/lock-frames":    "kvserver/clerkwire",
+	"v0.2.0/read-frames":    "kvserver/clerkwire",
 	"v0.2.0/txn-frames":     "kvserver/clerkwire",
 	"v0.2.0/member-frames":  "kvserver/clerkwire",
 	"v0.2.0/watch-frames":   "kvserver/clerkwire",
