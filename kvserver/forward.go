@@ -67,6 +67,18 @@ func (s *Server) CheckUID(uid string, writes bool) error {
 	return nil
 }
 
+// LinkProof returns what proves to the node to that a connection comes from this one, for
+// api.HeaderLink; "" while there is nothing to prove it by.
+func (s *Server) LinkProof(to string) string {
+	return s.machine.Auth().LinkProof(s.config.ClusterID, s.config.NodeID, to)
+}
+
+// IsLink reports whether the node from has proved that a connection is its own. Nodes whose
+// tables differ for a moment do not understand each other so long.
+func (s *Server) IsLink(from, proof string) bool {
+	return from != s.config.NodeID && s.machine.Auth().IsLinkProof(proof, s.config.ClusterID, from, s.config.NodeID)
+}
+
 // leadsNot refuses a forwarded write where the leader is not: it goes no further.
 func (s *Server) leadsNot() error {
 	return failure.Of(failure.NoLeader, nil, "node %s does not lead, and the request had been forwarded to it", s.config.NodeID)

@@ -46,6 +46,10 @@ const (
 	// HeaderCluster is set in addition to HeaderForwarded. It holds the cluster's
 	// ID, so that a stale address cannot lead a write into another cluster.
 	HeaderCluster = "Kv-Cluster"
+	// HeaderLink is set in addition to HeaderForwarded once there is an admin. It proves
+	// that the connection is that node's own, so that it counts as none of the callers
+	// whose requests travel on it; it changes nothing else.
+	HeaderLink = "Kv-Link"
 )
 
 // Headers that are set when a Clerk's connection begins.

@@ -115,6 +115,7 @@ func (t *Table) Apply(index uint64, by Author, c *Change) (*Table, error) {
 		return nil, err
 	}
 	next.findKeeper()
+	next.findLinkKey()
 	if t.State() == Enforcing && next.state == Enforcing && t.HasAdmin() && !next.HasAdmin() {
 		return nil, ErrLastAdmin
 	}

@@ -68,6 +68,7 @@ func FromImage(b []byte, index uint64) (*Table, error) {
 		return nil, err
 	}
 	t.findKeeper()
+	t.findLinkKey()
 	return t, nil
 }
 

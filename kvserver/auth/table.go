@@ -52,6 +52,7 @@ type Table struct {
 	// keeper is the token of an admin that expires last. While the table is enforced it
 	// stays good after its time, or the cluster would have no admin left.
 	keeper TokenID
+	links  linkKey // see LinkProof
 }
 
 // shut is the table of ShutTable.

@@ -32,6 +32,9 @@ type ForwarderConfig struct {
 	// ClientAddr gives the host:port where a node takes client requests, "" if that
 	// is not known. It must not block.
 	ClientAddr func(id string) string
+	// Prove returns what proves to a node that a connection is this one's, see
+	// kvserver.Server.LinkProof. It must not block. nil: nothing does.
+	Prove func(to string) string
 	// Dial connects to an address. nil: by TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Patience is how long a command waits for a connection. After it the command goes over
@@ -88,6 +91,9 @@ func NewForwarder(config ForwarderConfig) *Forwarder {
 	}
 	if config.UID == nil {
 		config.UID = func() string { return "" }
+	}
+	if config.Prove == nil {
+		config.Prove = func(string) string { return "" }
 	}
 	config.Patience = cmp.Or(config.Patience, connectPatience)
 	f := &Forwarder{config: config, routes: map[string]*route{}}
@@ -257,6 +263,9 @@ func (f *Forwarder) greet(conn net.Conn, node, address string, token auth.Secret
 	}
 	if !token.IsZero() {
 		request += "Authorization: Bearer " + token.Reveal() + "\r\n"
+	}
+	if proof := f.config.Prove(node); proof != "" {
+		request += api.HeaderLink + ": " + proof + "\r\n"
 	}
 	request += "\r\n"
 	if _, err := conn.Write([]byte(request)); err != nil {

@@ -48,7 +48,7 @@ func TestAForwardedWriteCountsForItsOwnCaller(t *testing.T) {
 		enforce(t, s)
 		log.SetLeader("n2")
 		put := func(token string) answer { return ask(s, "PUT", "/v1/kv/a/1", "v", as(token)...) }
-		put(user) // over frames it makes the connection, which counts for it as well
+		put(user) // over frames it makes the connection, which is the node's
 		refused := false
 		for range 5 {
 			wantStatus(t, answer{status: put(root).status / 100}, 2)
@@ -124,6 +124,59 @@ func TestAnIdentityHoldsNoMoreThanItMay(t *testing.T) {
 			t.Errorf("after one has ended it is answered with %d", status)
 		} else {
 			two.conn.Close()
+		}
+	})
+}
+
+// Goal (S8, S18): the connections between nodes count as nobody's, on either road: an identity
+// that has all the connections to the leader that it may writes through another node all the
+// same. A client that says to be a node has no more connections than one that does not.
+// A Clerk's connection is no request in flight.
+// Method: an identity with one connection and one request in flight, which it uses up at the
+// leader; writes through another node; then the claim of a node, with and without a proof.
+func TestALinkBetweenNodesCountsAsNobodys(t *testing.T) {
+	overEachRoad(t, func(t *testing.T, frames bool) {
+		leader := newServerOver(t, fakelog.New("n2"), func(c *settings) { c.Level = 3 })
+		root, user := enforce(t, leader)
+		limitUser(t, leader, root, auth.Limits{Connections: 1, InFlight: 1})
+		served := serveHTTP(t, leader)
+		address := strings.TrimPrefix(served.URL, "http://")
+		s, log := newServer(t, func(c *settings) {
+			c.Level, c.frames, c.LeaderWait, c.RequestTimeout = 3, frames, time.Minute, time.Minute
+			c.ClientAddr = func(string) string { return address }
+		})
+		enforce(t, s)
+		log.SetLeader("n2")
+		own, status := dialRaw(t, leader, user)
+		if status != 101 {
+			t.Fatalf("the identity's own connection is answered with %d", status)
+		}
+		if code, _ := askFrame(t, own, clerkwire.KindGet, clerkwire.Get{Key: []byte("a/1")}); code != "" && code != api.CodeKeyNotFound {
+			t.Errorf("its one request is refused: %q", code)
+		}
+		for i := range 3 {
+			a := ask(s, "PUT", fmt.Sprint("/v1/kv/a/", i), "v", as(user)...)
+			wantStatus(t, a, 201)
+			wantStatus(t, ask(s, "PUT", fmt.Sprint("/v1/kv/b/", i), "v", as(root)...), 201)
+		}
+		viewer := newIdentityBy(t, leader, callerOf(t, leader, root), "viewer", "viewer00", auth.Rule{Rights: auth.RightsOf(auth.Status)})
+		change(t, leader, callerOf(t, leader, root), auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "viewer", Rules: []auth.Rule{{Rights: auth.RightsOf(auth.Status)}}, Limits: auth.Limits{Connections: 1}}})
+		if _, status := dialRaw(t, leader, viewer); status != 101 {
+			t.Fatalf("the viewer's own connection is answered with %d", status)
+		}
+		for range 2 { // what a node gathers in somebody's name
+			if all := s.peers.askStatuses(gathering{peers: []string{"n2"}, token: auth.NewSecret(viewer)}); all[0].Error != "" {
+				t.Errorf("a status in the name of a viewer: %s", all[0].Error)
+			}
+		}
+		proof := s.LinkProof("n2")
+		for _, claim := range [][]string{
+			{}, {api.HeaderForwarded, "n1", api.HeaderCluster, "c1"}, {api.HeaderForwarded, "n1", api.HeaderCluster, "c1", api.HeaderLink, "0" + proof[1:] + "0"},
+			{api.HeaderForwarded, "n2", api.HeaderCluster, "c1", api.HeaderLink, leader.LinkProof("n2")}, {api.HeaderLink, proof},
+			{api.HeaderForwarded, "n3", api.HeaderCluster, "c1", api.HeaderLink, proof},
+		} {
+			a := send(t, "GET", served.URL+"/v1/kv/a/1", "", append(as(user), claim...)...)
+			wantProblem(t, a, 429, api.CodeIdentityLimited, api.OutcomeNotApplied)
 		}
 	})
 }

@@ -187,7 +187,7 @@ func TestAWriteBehindARevocationIsRefused(t *testing.T) {
 // claims are headers by which a client may say what it is not.
 var claims = [][]string{
 	{}, {api.HeaderForwarded, "n2", api.HeaderCluster, "c1"}, {"X-Forwarded-For", "127.0.0.1"}, {"Forwarded", "for=127.0.0.1"},
-	{"Connection", "Authorization"}, {"X-Real-Ip", "127.0.0.1"}, {"Kv-Node", "n1"}, {"Via", "1.1 n1"}, {"Connection", "Authorization, Kv-Forwarded"},
+	{"Connection", "Authorization"}, {"X-Real-Ip", "127.0.0.1"}, {"Kv-Node", "n1"}, {"Via", "1.1 n1"}, {"Connection", "Authorization, Kv-Forwarded"}, {api.HeaderLink, "00"},
 }
 
 // Goal (S18): no header changes what a caller may do; planted bug 4.
@@ -250,10 +250,10 @@ func TestAForwardedWriteBringsItsOwnToken(t *testing.T) {
 		wantStatus(t, ask(s, "DELETE", "/v1/kv/a/0", "", as(user)...), 204)
 		// The node that forwards does not know yet.
 		revoke(t, leader, root, user)
-		wantProblem(t, put("a/9", user), 401, api.CodeUnauthenticated, api.OutcomeNotApplied)
+		wantProblem(t, put("a/late", user), 401, api.CodeUnauthenticated, api.OutcomeNotApplied)
 		wantStatus(t, put("b", root), 201)
 		change(t, leader, callerOf(t, leader, root), auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "user", Rules: []auth.Rule{}}})
-		if got := stored(leader, "a/9"); got != "(none)" {
+		if got := stored(leader, "a/late"); got != "(none)" {
 			t.Errorf("the leader has %q", got)
 		}
 		// What changes identities travels, too, and is judged at the leader.

@@ -70,11 +70,15 @@ func (x *exchange) let(r *route) error {
 		if err := x.allowAll(right, spans); err != nil {
 			return err
 		}
-		if err := x.own(); err != nil {
+		linked := x.isLink()
+		if err := x.own(linked); err != nil {
 			return err
 		}
-		if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
-			return err
+		if !linked || r.Path != clerkPath { // which asks for nothing but the connection
+			if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
+				return err
+			}
+			x.counted = true
 		}
 		x.counted = true
 	}
@@ -85,10 +89,27 @@ func (x *exchange) let(r *route) error {
 	return nil
 }
 
+// ofNodes owns the connections of other nodes. It is the number of no identity.
+const ofNodes = auth.Vouched - 1
+
+// isLink reports whether another node has proved that the connection of the request is its
+// own.
+func (x *exchange) isLink() bool {
+	proofs := x.r.Header[api.HeaderLink]
+	return len(proofs) == 1 && x.door.server.IsLink(x.r.Header.Get(api.HeaderForwarded), proofs[0])
+}
+
 // own makes the connection of the request that of its caller, if that is an identity and
-// may have one more.
-func (x *exchange) own() error {
+// may have one more. A connection of another node is that node's: on it are the requests of
+// many callers, of whom none has made it.
+func (x *exchange) own(linked bool) error {
 	number := x.who.Author().Identity
+	if linked {
+		if x.conn.Belongs(ofNodes) {
+			return nil
+		}
+		return x.conn.Belong(ofNodes, func() (func(), error) { return nil, nil })
+	}
 	if number == 0 || x.conn.Belongs(number) {
 		return nil
 	}

@@ -137,6 +137,9 @@ func (d *Door) Server() *http.Server {
 // served with.
 func (d *Door) Handler() http.Handler { return d.handler }
 
+// clerkPath is where connections of Clerks, and of nodes that forward, begin.
+const clerkPath = "/v1/clerk"
+
 // serveClerk hands the connection of a request over to the Upgrader. A request
 // without an upgrade, or for an unknown protocol, is answered with the supported ones.
 func (d *Door) serveClerk(x *exchange) error {
@@ -164,6 +167,8 @@ func (d *Door) serveClerk(x *exchange) error {
 		return failure.Of(failure.InternalRead, err, "this connection cannot be upgraded")
 	}
 	x.answered = true
+	// The connection is no request in flight; those on it count for themselves.
+	x.letOut()
 	if err := conn.SetDeadline(time.Time{}); err != nil { // those of HTTP
 		conn.Close()
 		return nil

@@ -153,9 +153,10 @@ func wired(c settings) (*testServer, error) {
 		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, BodyGrace: c.bodyGrace, AnswerGrace: c.answerGrace,
 		Problem: func(err error) []byte { return s.door.Problem(err) }, Logger: c.Logger,
 	})
+	prove := func(to string) string { return s.LinkProof(to) }
 	s.peers = NewPeers(PeersConfig{
 		NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, Peers: c.Peers, ClientAddr: c.ClientAddr,
-		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger,
+		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger, Prove: prove,
 	})
 	c.AskDigests = s.peers.AskDigests
 	door := Config{AllowedHosts: c.AllowedHosts, Page: cmp.Or(c.page, page.On), Describe: c.Describe, Recorder: s.recorder}
@@ -176,7 +177,7 @@ func wired(c settings) (*testServer, error) {
 	if c.frames {
 		// A busy machine must not send a command over HTTP that a test wants in a frame.
 		s.frames = clerkd.NewForwarder(clerkd.ForwarderConfig{
-			NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, ClientAddr: c.ClientAddr, Patience: time.Minute, Logger: c.Logger,
+			NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, ClientAddr: c.ClientAddr, Patience: time.Minute, Logger: c.Logger, Prove: prove,
 		})
 		door.Forwarder = s.frames
 	}

@@ -43,6 +43,9 @@ type PeersConfig struct {
 	// Dial connects to an address, by TLS where the node there speaks that. What it
 	// returns carries HTTP. nil: by TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Prove returns what proves to a node that a connection is this one's, see
+	// kvserver.Server.LinkProof. It must not block. nil: nothing does.
+	Prove func(to string) string
 	// MaxConnections bounds the connections on which this node passes writes on to
 	// one leader. 0: DefaultPeerConnections.
 	MaxConnections int
@@ -107,6 +110,9 @@ func NewPeers(config PeersConfig) *Peers {
 	}
 	if config.UID == nil {
 		config.UID = func() string { return "" }
+	}
+	if config.Prove == nil {
+		config.Prove = func(string) string { return "" }
 	}
 	if config.Dial == nil {
 		config.Dial = func(ctx context.Context, address string) (net.Conn, error) {
@@ -204,7 +210,7 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { trail.add(info.Conn.(*leaderConn)) },
 	})
-	response, err := p.transport.RoundTrip(p.outgoing(ctx, address, x, body))
+	response, err := p.transport.RoundTrip(p.outgoing(ctx, leader, address, x, body))
 	if err != nil {
 		if trail.seal() {
 			return nil, p.notSent(ctx, leader, err)
@@ -280,8 +286,8 @@ var decidingHeaders = []string{"If-Match", "If-None-Match", api.HeaderIfLock, ap
 // X-Idempotency-Key allow the repetition of any method. So an empty body is a
 // reader of our own, too, and a client's X-Idempotency-Key, which means nothing
 // here, stays behind.
-func (p *Peers) outgoing(ctx context.Context, address string, x *exchange, body []byte) *http.Request {
-	header := make(http.Header, len(x.r.Header)+3)
+func (p *Peers) outgoing(ctx context.Context, leader, address string, x *exchange, body []byte) *http.Request {
+	header := make(http.Header, len(x.r.Header)+4)
 	copyEndToEnd(header, x.r.Header)
 	for _, name := range firstHopHeaders {
 		header.Del(name)
@@ -291,8 +297,7 @@ func (p *Peers) outgoing(ctx context.Context, address string, x *exchange, body 
 			header[name] = slices.Clone(values)
 		}
 	}
-	header.Set(api.HeaderForwarded, p.config.NodeID)
-	header.Set(api.HeaderCluster, p.config.ClusterID)
+	p.sign(header, leader)
 	header.Set(api.HeaderRequestID, x.id)
 	p.name(header)
 	request := &http.Request{
@@ -308,6 +313,16 @@ func (p *Peers) outgoing(ctx context.Context, address string, x *exchange, body 
 		request.TransferEncoding = []string{"identity"} // nothing, not a chunk of nothing
 	}
 	return request.WithContext(ctx)
+}
+
+// sign marks a request to another node as this one's, with the proof that its connection is.
+func (p *Peers) sign(header http.Header, to string) {
+	header.Set(api.HeaderForwarded, p.config.NodeID)
+	header.Set(api.HeaderCluster, p.config.ClusterID)
+	header.Del(api.HeaderLink) // a client's proves nothing
+	if proof := p.config.Prove(to); proof != "" {
+		header.Set(api.HeaderLink, proof)
+	}
 }
 
 // notSent says that nothing of the write has left this node.
@@ -396,6 +411,7 @@ func (p *Peers) askPeer(ctx context.Context, token auth.Secret, peer, path, quer
 	if !token.IsZero() {
 		request.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
+	p.sign(request.Header, peer)
 	p.name(request.Header)
 	response, err := p.transport.RoundTrip(request.WithContext(ctx))
 	switch {

@@ -120,7 +120,7 @@ func routeTable() []route {
 		{Route{"POST", txnPath, kvserver.Writes, auth.Write, []string{"strict", "text", "lock", "token", "redirect"}, []string{"Content-Type", api.HeaderIfLock, api.HeaderIdempotencyKey}, afterTxn}, ofBody, (*Door).serveTxn},
 		{Route{"GET", "/v1/watch", kvserver.Free, auth.Watch, watches, []string{"Accept", "Last-Event-Id"}, afterWatch}, ofWatch, (*Door).serveWatch},
 		{Route{"POST", "/v1/watch", kvserver.Free, auth.Watch, nil, []string{"Accept", "Content-Type"}, append([]int{413, 415}, afterWatch...)}, ofBody, (*Door).serveWatchBody},
-		{Route{"GET", "/v1/clerk", kvserver.Free, auth.Known, nil, nil, []int{101, 200, 400, 429, 500, 503}}, ofSystem, (*Door).serveClerk},
+		{Route{"GET", clerkPath, kvserver.Free, auth.Known, nil, nil, []int{101, 200, 400, 429, 500, 503}}, ofSystem, (*Door).serveClerk},
 		{Route{"GET", "/v1/status", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveStatus},
 		{Route{"HEAD", "/v1/status", kvserver.Free, auth.Status, nil, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveStatus},
 		{Route{"GET", "/v1/integrity", kvserver.Free, auth.Open, []string{"at"}, nil, []int{200, 400, 500}}, ofSystem, (*Door).serveDigest},

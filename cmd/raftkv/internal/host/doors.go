@@ -46,13 +46,14 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		Problem: func(err error) []byte { return s.http.Problem(err) }, // the door is there before any connection
 	})
 	uid := n.clusterUID()
+	prove := func(to string) string { return s.Server.LinkProof(to) } // the server is there before any request
 	s.peers = httpd.NewPeers(httpd.PeersConfig{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, UID: uid, Peers: others, Others: n.otherVoters, ClientAddr: clientAddr,
 		MaxConnections: cmp.Or(c.MaxForwards, httpd.PeerConnections(s.port.MaxConnections())),
-		Shortage:       s.port.MakeRoom, Logger: n.logger, Dial: n.dialNode,
+		Shortage:       s.port.MakeRoom, Logger: n.logger, Dial: n.dialNode, Prove: prove,
 	})
 	s.forwarder = clerkd.NewForwarder(clerkd.ForwarderConfig{
-		NodeID: string(c.ID), ClusterID: c.ClusterID, UID: uid, ClientAddr: clientAddr, Logger: n.logger, Dial: n.dialNode,
+		NodeID: string(c.ID), ClusterID: c.ClusterID, UID: uid, ClientAddr: clientAddr, Logger: n.logger, Dial: n.dialNode, Prove: prove,
 	})
 	config := kvserver.Config{
 		NodeID: string(c.ID), ClusterID: c.ClusterID, Build: c.Build,
