@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -28,6 +28,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd/page"
+	"raftkv/kvserver/port"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 )
@@ -65,6 +66,7 @@ type serveSettings struct {
 	maxInFlight     int64
 	maxConnections  int64
 	maxPerIP        int64
+	proxies         string
 	tls             secure.Settings
 	plan            secure.Plan // that tls makes
 	fresh           bool        // no node has begun in the data directory
@@ -114,7 +116,8 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("max-in-flight", "writes served at one time, and likewise reads; as many more may wait a moment", &s.maxInFlight),
 		settings.New("max-connections", "connections of clients at one time", &s.maxConnections),
 		settings.New("max-connections-per-ip", "of which from one address; 0 for no limit", &s.maxPerIP),
-		settings.New("admin-addr", "loopback address for profiles and /v1/log-level (default: none)", &s.adminAddr),
+		settings.New("proxy-protocol-from", "proxies, as 10.0.0.7 or 10.1.0.0/24, whose connections of clients must begin with a header of the PROXY protocol: a,b", &s.proxies),
+		settings.New("admin-addr", "loopback address, or unix:/path of a socket, for profiles and /v1/log-level (default: none)", &s.adminAddr),
 		settings.New("auth-file", "file with identities of this node alone, for emergencies; see raftkv auth file-entry", &s.access.AuthFile),
 		settings.New("stale-limit", "how long stale reads go on without a leader while identities are enforced; off for ever", &s.access.StaleLimit),
 		settings.New("audit-file", "file that gets a line for each write, refusal and act of an admin; opened anew at SIGHUP", &s.access.AuditFile),
@@ -236,7 +239,7 @@ func (s *serveSettings) openPorts(ctx context.Context, c *host.Config) (err erro
 	if c.Peer, err = address.ListenPatiently(ctx, "peers", "--peer", s.peer, c.Logger); err != nil {
 		return errors.Join(err, c.HTTP.Close())
 	}
-	if c.Admin, err = s.listenForOperator(ctx, c.Logger); err != nil {
+	if c.Admin, err = address.ListenForOperator(ctx, "--admin-addr", s.adminAddr, c.Logger); err != nil {
 		return errors.Join(err, c.HTTP.Close(), c.Peer.Close())
 	}
 	return nil
@@ -289,24 +292,10 @@ func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
 	if strange != "" {
 		logger.Warn("the data directory holds something that is not this node's; it is left alone, but give a node a directory of its own", "found", strange)
 	}
-	return err
-}
-
-// listenForOperator opens the admin port, if there is to be one. It has no
-// authentication, so it must be on this machine.
-func (s *serveSettings) listenForOperator(ctx context.Context, logger *slog.Logger) (net.Listener, error) {
-	if s.adminAddr == "" {
-		return nil, nil
+	if err != nil || strange != "" { // whose it is, and who may enter it, is not this node's to say
+		return err
 	}
-	l, err := address.ListenPatiently(ctx, process.Operator, "--admin-addr", s.adminAddr, logger)
-	if err != nil {
-		return nil, err
-	}
-	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		l.Close()
-		return nil, fmt.Errorf("--admin-addr is %s; it must be a loopback address such as 127.0.0.1:8801, because whoever reaches it is served", s.adminAddr)
-	}
-	return l, nil
+	return secure.CloseDirectory(s.dataDir, s.fresh, logger)
 }
 
 // nodeConfig checks the settings and makes a node's configuration of them, all
@@ -333,7 +322,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	if err != nil {
 		return host.Config{}, nil, err
 	}
-	sources, err := discover.Parse(s.discover)
+	sources, proxies, err := s.lists()
 	if err != nil {
 		return host.Config{}, nil, err
 	}
@@ -376,7 +365,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	c := host.Config{
 		ClusterID: s.clusterID, ID: id, Members: m, Keys: keys, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: s.dataDir, Rejoin: s.rejoin, HoldLevel: s.holdLevel,
 		MaxValueBytes: s.maxValueBytes, MaxTxnBytes: s.maxTxnBytes, HistoryBytes: cmp.Or(s.historyBytes, -1), MaxStoreBytes: s.maxStoreBytes, SnapshotBytes: s.snapshotBytes, RequestTimeout: s.requestTimeout, ElectionTimeout: s.electionTimeout,
-		Join: join, Discover: sources, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP, Page: page.Mode(s.page),
+		Join: join, Discover: sources, AdvertisePeer: s.advertisePeer, AdvertiseHTTP: s.advertiseHTTP, Page: page.Mode(s.page), Strict: s.plan.Strict, Proxies: proxies,
 		// What the user calls this node by is its name.
 		AllowedHosts: append(listOf(s.allowedHosts), s.http, own, s.advertiseHTTP),
 		MaxInFlight:  int(s.maxInFlight), MaxConnections: int(s.maxConnections), MaxConnectionsPerIP: int(s.maxPerIP),
@@ -387,6 +376,17 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 		logger.Warn(sentence)
 	}
 	return c, log, nil
+}
+
+// lists reads the settings that are lists of addresses.
+func (s *serveSettings) lists() (sources discover.Sources, proxies []netip.Prefix, err error) {
+	if sources, err = discover.Parse(s.discover); err != nil {
+		return sources, nil, err
+	}
+	if proxies, err = port.ParseProxies(s.proxies); err != nil {
+		err = fmt.Errorf("--proxy-protocol-from: %w", err)
+	}
+	return sources, proxies, err
 }
 
 // applyDescriptors settles a node's bounds, and says so if the limit leaves clients

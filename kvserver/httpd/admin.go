@@ -3,6 +3,7 @@ package httpd
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
@@ -16,7 +17,9 @@ import (
 // AdminHandler returns what the operator of the machine may ask of the process
 // beyond the cluster's service: profiles, and how much is logged. It belongs on
 // a listener of its own that nobody else can reach, never on the client port: a
-// profile stops nothing, but it costs time and shows memory.
+// profile stops nothing, but it costs time and shows memory. On TCP it serves admins alone
+// as soon as identities are enforced; a socket in the file system says by its mode who may
+// connect.
 //
 //	GET /debug/pprof/…   the profiles of net/http/pprof
 //	GET /v1/log-level    the least level that is logged
@@ -63,8 +66,10 @@ func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Hand
 func (d *Door) adminAct(action string, serve func(*exchange) error) http.HandlerFunc {
 	return d.handle(func(x *exchange) error {
 		x.act, x.begun = action, time.Now()
-		if err := x.authenticate(); err != nil {
-			return err
+		if !isBySocket(x.r) {
+			if err := x.authenticate(); err != nil {
+				return err
+			}
 		}
 		if a := d.server.Gate().Audit(); a != nil {
 			if err := a.Reserve(); err != nil {
@@ -74,6 +79,13 @@ func (d *Door) adminAct(action string, serve func(*exchange) error) http.Handler
 		}
 		return serve(x)
 	})
+}
+
+// isBySocket reports whether a request came by a socket in the file system, which only the
+// user of this process and root can connect to.
+func isBySocket(r *http.Request) bool {
+	_, is := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return is
 }
 
 // operatorsOnly refuses what a page in a browser on this machine may have sent:

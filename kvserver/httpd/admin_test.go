@@ -2,11 +2,16 @@ package httpd
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 )
 
@@ -86,5 +91,72 @@ func TestTheAdminPortServesNoPage(t *testing.T) {
 				wantProblem(t, a, 403, api.CodeForbidden, api.OutcomeNotApplied)
 			}
 		}
+	}
+}
+
+// Goal: with identities enforced the admin port serves admins alone on TCP, and on a socket
+// everybody who can connect to it, without a token; a page is refused there, too. What is
+// done has a line in the audit that says where it came from.
+// Method: both kinds of listener over one server, with and without tokens.
+func TestTheAdminPortOnASocketNeedsNoToken(t *testing.T) {
+	file := &sink{}
+	audit := access.NewAudit(access.AuditConfig{To: file})
+	s, _ := newServer(t, func(c *settings) { c.Level, c.Access.Audit = 3, audit })
+	root, user := enforce(t, s)
+	handler := s.door.AdminHandler(new(slog.LevelVar), nil)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySocket := NewAdminServer(handler)
+	go bySocket.Serve(l)
+	defer bySocket.Close()
+	byTCP := httptest.NewServer(handler)
+	defer byTCP.Close()
+	for _, c := range []struct {
+		token string
+		want  int
+	}{{"", 401}, {user, 403}, {root, 200}} {
+		header := []string{}
+		if c.token != "" {
+			header = as(c.token)
+		}
+		wantStatus(t, send(t, "PUT", byTCP.URL+"/v1/log-level", "info", header...), c.want)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	for _, c := range []struct {
+		method, host, path, origin string
+		want                       int
+	}{
+		{"PUT", "localhost", "/v1/log-level", "", 200}, {"GET", "localhost", "/debug/pprof/cmdline", "", 200},
+		{"PUT", "evil.example", "/v1/log-level", "", 403}, {"PUT", "localhost", "/v1/log-level", "http://evil.example", 403},
+	} {
+		r, err := http.NewRequest(c.method, "http://"+c.host+c.path, strings.NewReader(map[string]string{"PUT": "info"}[c.method]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		response, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wantStatus(t, readAnswer(t, response), c.want); t.Failed() {
+			t.Fatalf("%+v", c)
+		}
+	}
+	audit.Close()
+	done := 0
+	for _, line := range file.lines(t) {
+		if line.Remote == "socket" && line.Action == "PUT /v1/log-level" && line.Outcome == string(api.OutcomeApplied) {
+			done++
+		}
+	}
+	if done != 1 {
+		t.Errorf("the audit has %d lines of one act by the socket: %+v", done, file.lines(t))
 	}
 }

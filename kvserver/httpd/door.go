@@ -34,6 +34,7 @@ package httpd
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -72,6 +73,9 @@ type Config struct {
 	Observer Observer
 	// Page says whether there is a page at /ui/, and whether it may write.
 	Page page.Mode
+	// Strict is for how long browsers that came by TLS shall ask this host by TLS alone
+	// (HSTS, RFC 6797). 0: they are told nothing.
+	Strict time.Duration
 	// Describe, if not nil, adds to /v1/status what others know of the node.
 	Describe func(*api.Status)
 }
@@ -107,6 +111,7 @@ type Door struct {
 
 	nodeID, clusterID string
 	nodeValue         []string // nodeID as a header holds it
+	strictValue       []string // Config.Strict likewise; nil: browsers are told nothing
 	stamped           atomic.Pointer[leaderStamp]
 	maxValueBytes     int64
 	logger            *slog.Logger
@@ -120,6 +125,9 @@ func New(server *kvserver.Server, p *port.Port, peers *Peers, config Config) *Do
 	d := &Door{
 		server: server, port: p, peers: peers, config: config,
 		nodeID: c.NodeID, nodeValue: []string{c.NodeID}, clusterID: c.ClusterID, maxValueBytes: c.MaxValueBytes, logger: c.Logger,
+	}
+	if config.Strict > 0 {
+		d.strictValue = []string{fmt.Sprintf("max-age=%d", int64(config.Strict.Seconds()))}
 	}
 	d.handler = newGuard(d, newRouter(d))
 	return d

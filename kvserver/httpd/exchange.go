@@ -143,6 +143,7 @@ func (x *exchange) begin(status, length int) {
 	h := x.w.Header()
 	x.flushNumbers(h)
 	x.door.stampHeader(h, x.idHeader())
+	x.stampStrict()
 	x.stampAnswerer()
 	if x.kept {
 		h["Cache-Control"] = valueNoCache

@@ -282,7 +282,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	}
 	for name, value := range map[string]string{
 		"Content-Type": api.MediaProblem, api.HeaderError: want, api.HeaderNode: p.Node, api.HeaderLeader: p.Leader,
-		api.HeaderTerm: strings.TrimSuffix(fmt.Sprint(p.Term), map[bool]string{true: "0"}[status == 401]), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+		api.HeaderTerm: strings.TrimSuffix(fmt.Sprint(p.Term), map[bool]string{true: "0"}[status == 401]), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 	} {
 		if got := a.header.Get(name); got != value {
 			t.Errorf("%s is %q, want %q", name, got, value)

@@ -18,6 +18,7 @@ var (
 	valueNoStore      = []string{"no-store"}
 	valueNoCache      = []string{"no-cache"}
 	valueNosniff      = []string{"nosniff"}
+	valueNoReferrer   = []string{"no-referrer"}
 	valueAccept       = []string{"Accept"}
 	valueJSON         = []string{api.MediaJSON}
 	valueBytes        = []string{"application/octet-stream"}
@@ -57,6 +58,16 @@ func (d *Door) stampHeader(h http.Header, requestID []string) {
 	// What was read a moment ago is not linearizable any more.
 	h["Cache-Control"] = valueNoStore
 	h["X-Content-Type-Options"] = valueNosniff
+	h["Referrer-Policy"] = valueNoReferrer
+}
+
+// stampStrict tells a browser that came by TLS to ask this host by TLS alone from now on,
+// where the operator wants that. What came in clear is told nothing: an answer in clear
+// could be anybody's.
+func (x *exchange) stampStrict() {
+	if value := x.door.strictValue; value != nil && x.conn.Secret() {
+		x.w.Header()["Strict-Transport-Security"] = value
+	}
 }
 
 // stampConfiguration says which configuration of the members this node knows.

@@ -79,7 +79,6 @@ func (d *Door) servePage(x *exchange) error {
 	h.Set("Content-Security-Policy", page.Policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Vary", "Accept-Encoding")
 	form := file.Plain
 	if takesGzip(x.r.Header["Accept-Encoding"]) {
@@ -220,6 +219,7 @@ func (x *exchange) checkExplain() error {
 // serveMetrics shows the metrics to Prometheus; checkFirst has seen that there are any.
 func (d *Door) serveMetrics(x *exchange) error {
 	d.stampHeader(x.w.Header(), x.idHeader())
+	x.stampStrict()
 	x.conn.Serving()
 	d.port.AllowWriting(x.w, scrapeBytes)
 	x.answering(http.StatusOK, scrapeBytes)

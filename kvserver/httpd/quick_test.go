@@ -184,7 +184,7 @@ func TestSharedHeaderValuesAreNotChanged(t *testing.T) {
 	s, log := newServer(t, nil)
 	shared := func() string {
 		stamp := s.door.leaderStamp()
-		all := [][]string{valueNoStore, valueNosniff, valueAccept, valueJSON, valueBytes, valueLinearizable, valueStale, s.door.nodeValue, stamp.leaderValue, stamp.termValues}
+		all := [][]string{valueNoStore, valueNosniff, valueNoReferrer, valueAccept, valueJSON, valueBytes, valueLinearizable, valueStale, s.door.nodeValue, stamp.leaderValue, stamp.termValues}
 		for _, value := range all {
 			if len(value) != 1 || cap(value) != 1 {
 				t.Errorf("%q has room for more", value)

@@ -71,7 +71,7 @@ var arrows = map[string][]string{
 		"cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",
 		"raft/certs", "raft/certs/issue",
 		"raft/core", "raft/vfs", "raft/snapshot", "raft/wal", "raft/datadir", // core: its words for the rest
-		"kvserver", "kvserver/api", "kvserver/auth", "kvserver/httpd/page", "client", "client/bench", "client/verify", // of page only its modes
+		"kvserver", "kvserver/api", "kvserver/auth", "kvserver/httpd/page", "kvserver/port", "client", "client/bench", "client/verify", // of page only its modes, of port only the names of proxies
 	},
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",

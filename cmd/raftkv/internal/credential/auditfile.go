@@ -13,10 +13,19 @@ type AuditFile struct {
 	file *os.File
 }
 
-// OpenAuditFile opens the file, and makes it if there is none.
+// OpenAuditFile opens the file, and makes it if there is none. A file that others can use is
+// refused: it names keys. What is no file, as a pipe to another program, is that program's.
 func OpenAuditFile(path string) (*AuditFile, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() {
+		err = checkPrivate(path, info)
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return &AuditFile{path: path, file: f}, nil

@@ -154,6 +154,15 @@ func TestTheSettingsOfANode(t *testing.T) {
 	if info, err := os.Stat(s.AuditFile); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+	loose := write(t, filepath.Join(t.TempDir(), "loose.log"), "", 0o644)
+	if _, err := OpenAuditFile(loose); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a file that others read: %v", err)
+	}
+	if f, err := OpenAuditFile(os.DevNull); err != nil {
+		t.Errorf("what is no file: %v", err)
+	} else {
+		f.Close()
+	}
 	put := func(key string) {
 		if err := o.Access.Audit.Reserve(); err != nil {
 			t.Fatal(err)
@@ -161,6 +170,13 @@ func TestTheSettingsOfANode(t *testing.T) {
 		o.Access.Audit.Put(access.Line{Key: key})
 	}
 	if err := os.Rename(s.AuditFile, s.AuditFile+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s.AuditFile, "", 0o640) // by a program that moves logs and does not know better
+	if err := o.Reopen(); err == nil {
+		t.Error("a new file that others read is taken")
+	}
+	if err := os.Remove(s.AuditFile); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Reopen(); err != nil {

@@ -124,6 +124,11 @@ func private(path string) error {
 	if err != nil {
 		return err
 	}
+	return checkPrivate(path, info)
+}
+
+// checkPrivate is private for a file that was looked at.
+func checkPrivate(path string, info os.FileInfo) error {
 	owner := -1
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		owner = int(stat.Uid)

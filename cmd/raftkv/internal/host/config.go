@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -50,6 +51,12 @@ type Config struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Reload yields when the files of Keys are to be looked at at once. nil: never.
 	Reload <-chan struct{}
+	// Proxies are the networks from which connections to HTTP must begin with a header of the
+	// PROXY protocol.
+	Proxies []netip.Prefix
+	// Strict is for how long browsers that came by TLS are told to ask by TLS alone; 0: they
+	// are not.
+	Strict time.Duration
 	// Open is what is open beyond this machine; see secure.Plan.Allow.
 	Open []string
 	// Page says whether there is a page at /ui/, and whether it may write.

@@ -63,7 +63,7 @@ func (n *Node) openService(chosen <-chan raft.Batch, state io.Reader) (*service,
 		MaxInFlight: c.MaxInFlight, MaxConnections: c.MaxConnections,
 		Access: c.Access, Shut: shut, Level: c.Level, StaleLimit: c.StaleLimit, Logger: n.logger, Membership: n.driver, Voters: n.voters,
 	}
-	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Page: c.Page, Describe: n.describe, Recorder: n.recording.Recorder()}
+	door := httpd.Config{AllowedHosts: append([]string{n.clientAddress()}, c.AllowedHosts...), Page: c.Page, Strict: c.Strict, Describe: n.describe, Recorder: n.recording.Recorder()}
 	measures := n.measures()
 	if measures != nil {
 		config.Access.Observer = measures

@@ -17,6 +17,7 @@ import (
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd"
+	"raftkv/kvserver/port"
 	"raftkv/raft"
 )
 
@@ -30,7 +31,7 @@ func (n *Node) startService(chosen <-chan raft.Batch, state io.Reader) (err erro
 	n.loaded.Store(n.service.Server)
 	server := n.service.server()
 	server.ErrorLog = slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug)
-	n.clients = newClientPort(server, n.service.listener(n.config.HTTP))
+	n.clients = newClientPort(server, n.service.listener(port.FromProxies(n.config.HTTP, n.config.Proxies, n.logger)))
 	go n.serveHTTP()
 	return nil
 }

@@ -106,7 +106,8 @@ func withTLS(t *testing.T, configs []Config) *tls.Config {
 
 // Goal (S2): with TLS required, no byte of a key or a value is on the wire in clear, on
 // either port, by any road: HTTP and Clerks, at the leader and through a follower, as a
-// frame and as a second request, reads, lists, a backup, and a snapshot between nodes.
+// frame and as a second request, reads, lists, a backup, and a snapshot between nodes. Answers
+// by TLS, and no others, say with --hsts that it is to be TLS from now on.
 // Method: three nodes whose listeners note all bytes, and keys and values that hold a word.
 // The same without TLS shows that each listener would see it.
 func TestNothingIsInClearOnTheWire(t *testing.T) {
@@ -118,7 +119,7 @@ func TestNothingIsInClearOnTheWire(t *testing.T) {
 			for i := range configs {
 				c := &configs[i]
 				http, peer := &listened{Listener: c.HTTP}, &listened{Listener: c.Peer}
-				c.MaxValueBytes = 4 * clerkwire.MaxForwardBody
+				c.MaxValueBytes, c.Strict = 4*clerkwire.MaxForwardBody, time.Hour
 				c.HTTP, c.Peer, ports, peers = http, peer, append(ports, http), append(peers, peer)
 			}
 			scheme, trust := "http://", (*tls.Config)(nil)
@@ -147,6 +148,9 @@ func TestNothingIsInClearOnTheWire(t *testing.T) {
 				got, err := io.ReadAll(response.Body)
 				if err != nil || response.StatusCode >= 300 {
 					t.Errorf("%s %s: %d, %v: %s", method, path, response.StatusCode, err, got)
+				}
+				if strict := response.Header.Get("Strict-Transport-Security"); (strict == "max-age=3600") != secret || !secret && strict != "" {
+					t.Errorf("%s %s: HSTS says %q", method, path, strict)
 				}
 				return string(got)
 			}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"raftkv/raft/certs"
@@ -72,6 +74,44 @@ func checkSecret(name string, info os.FileInfo) error {
 		return fmt.Errorf("the key %s can be read by others (mode %04o); chmod 600 %s", name, mode, name)
 	}
 	return nil
+}
+
+// CloseDirectory makes a data directory, if it is there, one that nobody else can enter. A
+// directory that is another user's, as orchestrators give one to the group of a node, stays
+// as it is. A fresh one in which others can write is refused: what is in it tomorrow may not
+// be this node's. One that a node has used goes on, with a warning, since an upgrade must not
+// be what stops a cluster.
+func CloseDirectory(dir string, fresh bool, logger *slog.Logger) error {
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return nil // whoever opens it says what is wrong
+	}
+	owner := -1
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = int(stat.Uid)
+	}
+	mode := info.Mode().Perm()
+	closes, open := judgeDirectory(mode, owner, os.Getuid())
+	if open && fresh {
+		return fmt.Errorf("others can write in the data directory %s (mode %04o): chmod 700 it, or name a directory in it, such as %s, which is made for this user alone", dir, mode, filepath.Join(dir, "data"))
+	}
+	if closes {
+		if err := os.Chmod(dir, mode&0o700); err != nil {
+			return fmt.Errorf("the data directory %s can be entered by others (mode %04o), and that cannot be changed: %w", dir, mode, err)
+		}
+		logger.Info("the data directory could be entered by others; it is this user's alone now", "was", fmt.Sprintf("%04o", mode))
+		return nil
+	}
+	if open {
+		logger.Warn("others can write in the data directory, which belongs to another user; chmod 700 it, or move it to where they cannot", "directory", dir, "mode", fmt.Sprintf("%04o", mode), "owner", owner)
+	}
+	return nil
+}
+
+// judgeDirectory decides about a directory by its mode, its owner and the user of this
+// process: whether it is to be closed to others, and whether everybody can write in it.
+func judgeDirectory(mode os.FileMode, owner, user int) (closes, open bool) {
+	return mode&0o077 != 0 && owner == user, mode&0o002 != 0
 }
 
 // digest is the content of a group of files, for telling whether it has changed.

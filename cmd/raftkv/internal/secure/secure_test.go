@@ -93,6 +93,8 @@ func TestSettingsAreCheckedAgainstEachOther(t *testing.T) {
 		"--client-tls is off":                func(s *Settings) { s.client, s.clientCA = "off", "x" },
 		"since they may come in clear":       func(s *Settings) { s.client, s.clientCA = "accept", "x" },
 		"--tls-min-version":                  func(s *Settings) { s.minVersion = "1.1" },
+		"--hsts keeps browsers":              func(s *Settings) { s.client, s.strict = "accept", time.Hour },
+		"--hsts is -1h0m0s":                  func(s *Settings) { s.strict = -time.Hour },
 		"--peer-identity":                    func(s *Settings) { s.peerIdentity = "x" },
 		"--insecure names \"all\"":           func(s *Settings) { s.insecure = "client,all" },
 	} {
@@ -403,6 +405,47 @@ func TestNothingIsPassedOnInClear(t *testing.T) {
 		}
 		if err == nil {
 			conn.Close()
+		}
+	}
+}
+
+// Goal: a data directory that others may enter is closed to them; a fresh one that others may
+// write to is refused and stays as it is; what an orchestrator gives to a group is taken, and
+// what a node has used goes on.
+// Method: real directories of this user; a table for those of other users.
+func TestADataDirectoryIsClosedToOthers(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	for _, c := range []struct {
+		mode  os.FileMode
+		fresh bool
+		want  os.FileMode
+	}{{0o755, true, 0o700}, {0o770, false, 0o700}, {0o700, true, 0o700}, {0o777, true, 0o777}, {0o777, false, 0o700}} {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		err := CloseDirectory(dir, c.fresh, quiet)
+		info, statErr := os.Stat(dir)
+		if statErr != nil || info.Mode().Perm() != c.want || (err != nil) != (c.want == 0o777) {
+			t.Errorf("%04o becomes %v: %v", c.mode, info.Mode(), err)
+		}
+	}
+	if err := CloseDirectory(filepath.Join(t.TempDir(), "none"), true, quiet); err != nil {
+		t.Errorf("one that is not there: %v", err)
+	}
+	for _, c := range []struct {
+		mode         os.FileMode
+		owner, user  int
+		closes, open bool
+	}{
+		{0o775, 0, 5, false, false}, {0o770, 0, 5, false, false}, {0o755, 5, 5, true, false}, {0o755, 0, 0, true, false},
+		{0o777, 0, 5, false, true}, {0o702, 5, 5, true, true}, {0o700, 6, 5, false, false},
+	} {
+		if closes, open := judgeDirectory(c.mode, c.owner, c.user); closes != c.closes || open != c.open {
+			t.Errorf("%04o of user %d for user %d: %v, %v", c.mode, c.owner, c.user, closes, open)
 		}
 	}
 }

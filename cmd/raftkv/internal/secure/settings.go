@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"raftkv/cmd/raftkv/internal/settings"
 	"raftkv/raft/certs"
@@ -18,6 +19,8 @@ type Settings struct {
 	peer, peerCert, peerKey, peerCA, peerCRL, peerIdentity string
 
 	insecure string
+
+	strict time.Duration
 }
 
 // Table lists the settings, with their defaults, in the order of the help.
@@ -37,6 +40,7 @@ func (s *Settings) Table() []settings.Setting {
 		settings.New("peer-tls-ca", "CAs of the peers' certificates", &s.peerCA),
 		settings.New("peer-tls-crl", "revocation lists of those CAs", &s.peerCRL),
 		settings.New("peer-identity", "how a certificate names a node: a URI or dns:name with {cluster} and {id}; cluster: one certificate for all (default: "+certs.DefaultIdentity+")", &s.peerIdentity),
+		settings.New("hsts", "for how long browsers that came by TLS shall ask this host, on all its ports, by TLS alone, as 8760h (default: not)", &s.strict),
 		settings.New("insecure", "what may be open beyond this machine: client, peer, auth", &s.insecure),
 	}
 }
@@ -46,6 +50,9 @@ func (s *Settings) Table() []settings.Setting {
 func ForDev(cert, key, ca string) Settings {
 	return Settings{cert: cert, key: key, ca: ca, peerCert: cert, peerKey: key, peerCA: ca, minVersion: "1.3"}
 }
+
+// maxStrict is the longest time of --hsts, two years, which lists of browsers ask for.
+const maxStrict = 2 * 365 * 24 * time.Hour
 
 // Mode says whether a port speaks TLS.
 type Mode string
@@ -70,6 +77,8 @@ type Plan struct {
 	MinVersion   uint16
 	Identity     certs.Identity
 	Insecure     []string // of Client, Peer and Auth
+	// Strict is for how long browsers are told to ask this host by TLS alone; 0: they are not.
+	Strict time.Duration
 
 	cert, key, ca, clientCA, crl       string
 	peerCert, peerKey, peerCA, peerCRL string
@@ -78,7 +87,7 @@ type Plan struct {
 // Plan checks the settings against each other. The error is a sentence for the user.
 func (s *Settings) Plan(cluster, node string, alone bool) (Plan, error) {
 	p := Plan{
-		Cluster: cluster, Node: node, Alone: alone,
+		Cluster: cluster, Node: node, Alone: alone, Strict: s.strict,
 		cert: s.cert, key: s.key, ca: s.ca, clientCA: s.clientCA, crl: s.crl,
 		peerCert: s.peerCert, peerKey: s.peerKey, peerCA: s.peerCA, peerCRL: s.peerCRL,
 	}
@@ -133,6 +142,8 @@ func (p *Plan) check() error {
 		{(p.peerCert == "") != (p.peerKey == ""), "--peer-tls-cert and --peer-tls-key go together; one of them is missing"},
 		{p.Client != Off && p.cert == "", "--client-tls is " + string(p.Client) + " and there is no certificate; give --tls-cert and --tls-key"},
 		{p.Peer != Off && (p.peerCert == "" || p.peerCA == ""), "--peer-tls is " + string(p.Peer) + "; give --peer-tls-cert, --peer-tls-key and --peer-tls-ca"},
+		{p.Strict != 0 && p.Client != Require, "--hsts keeps browsers from asking in clear, and --client-tls is " + string(p.Client) + "; choose require, or leave it out"},
+		{p.Strict != 0 && (p.Strict < time.Second || p.Strict > maxStrict), "--hsts is " + p.Strict.String() + "; choose 1s to " + maxStrict.String()},
 		{p.Client == Off && p.clientCA != "", "--tls-client-ca asks clients for certificates, and --client-tls is off; give --tls-cert and --tls-key"},
 		{p.Client == Accept && p.clientCA != "", "--tls-client-ca asks clients for certificates, and with --client-tls accept they need none, since they may come in clear; choose require, or leave the CA out for now"},
 	} {
