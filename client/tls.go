@@ -1,12 +1,15 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"raftkv/kvserver/api"
@@ -79,6 +82,45 @@ func secured(raw net.Conn, address string, config *tls.Config) (net.Conn, error)
 		return nil, fmt.Errorf("its certificate does not verify: %w", err)
 	}
 	return nil, fmt.Errorf("the handshake of TLS failed: %w", err)
+}
+
+// TokenFromEnvironment returns a Config.Token that does what the commands of raftkv do: it
+// reads the file that the environment variable RAFTKV_TOKEN_FILE names, anew each time, so
+// that a newer token is found; else it returns the token in RAFTKV_AUTH_TOKEN. Where neither
+// is set it returns nil, for a Clerk that sends none.
+func TokenFromEnvironment() func(ctx context.Context) (string, error) {
+	const fileVariable, variable = "RAFTKV_TOKEN_FILE", "RAFTKV_AUTH_TOKEN"
+	if path := os.Getenv(fileVariable); path != "" {
+		return func(context.Context) (string, error) {
+			token, err := readToken(path)
+			if err != nil {
+				err = fmt.Errorf("$%s: %w", fileVariable, err)
+			}
+			return token, err
+		}
+	}
+	if token := strings.TrimSpace(os.Getenv(variable)); token != "" {
+		return func(context.Context) (string, error) { return token, nil }
+	}
+	return nil
+}
+
+// maxTokenFile bounds a file with a token, in bytes.
+const maxTokenFile = 4 << 10
+
+// readToken reads a file that holds a token and the end of a line. The text does not show in
+// the error.
+func readToken(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
+	if err == nil && (len(text) > maxTokenFile || len(bytes.TrimSpace(text)) == 0) {
+		err = fmt.Errorf("%s holds no token: it is empty, or has more than %d bytes", path, maxTokenFile)
+	}
+	return string(bytes.TrimSpace(text)), err
 }
 
 var errNoToken = errors.New("it holds a space or the end of a line")

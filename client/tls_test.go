@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -124,4 +126,43 @@ func behindTLS(ctx context.Context, f *fakeCluster, address string, terms *tls.C
 		_, _ = io.Copy(secret, server)
 	})
 	return here, nil
+}
+
+// Goal: a program finds its token where the commands do: in the file that one variable names,
+// read anew each time, else in the other variable, else nowhere; a file that holds none is an
+// error that shows nothing of it. Method: each of them.
+func TestATokenFromTheEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("RAFTKV_TOKEN_FILE", "")
+	t.Setenv("RAFTKV_AUTH_TOKEN", "")
+	if TokenFromEnvironment() != nil {
+		t.Error("there is a token without any variable")
+	}
+	t.Setenv("RAFTKV_AUTH_TOKEN", " held\n")
+	if got, err := TokenFromEnvironment()(t.Context()); got != "held" || err != nil {
+		t.Errorf("the variable: %q, %v", got, err)
+	}
+	t.Setenv("RAFTKV_TOKEN_FILE", path)
+	token := TokenFromEnvironment()
+	if _, err := token(t.Context()); err == nil || !strings.Contains(err.Error(), "$RAFTKV_TOKEN_FILE") {
+		t.Errorf("no file: %v", err)
+	}
+	for _, now := range []string{"first", "second"} {
+		write(now + "\n")
+		if got, err := token(t.Context()); got != now || err != nil {
+			t.Errorf("the file: %q, %v", got, err)
+		}
+	}
+	for _, wrong := range []string{" \n", strings.Repeat("x", maxTokenFile+1)} {
+		write(wrong)
+		if _, err := token(t.Context()); err == nil || strings.Contains(err.Error(), "xxx") {
+			t.Errorf("a file of %d bytes: %v", len(wrong), err)
+		}
+	}
 }

@@ -34,12 +34,13 @@ func newAuthCommand() *cobra.Command {
 		Short: "Manage identities, their tokens and what they may do",
 		Long: `Manage the identities of a cluster: who may do what, and by which token.
 
-A command sends the token in the file of --token-file, else the one in
-RAFTKV_AUTH_TOKEN, else the one in the profile (config.toml in raftkv's directory
-among your settings, mode 0600, with token = "…" or token-file = "…").
+A command sends the token in the file of --token-file, else in the file that
+RAFTKV_TOKEN_FILE names, else the one in RAFTKV_AUTH_TOKEN, else the one in the
+profile (config.toml in raftkv's directory among your settings, mode 0600, with
+token = "…" or token-file = "…").
 docs/security.md says what identities, rules and states are.`,
 		Example: `  raftkv auth init root > root.token           on the leader's machine, once
-  export RAFTKV_AUTH_TOKEN=$(cat root.token)
+  export RAFTKV_TOKEN_FILE=root.token
   raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read"]}'
   raftkv auth token create svc --ttl 720h > svc.token
   raftkv auth state observe
@@ -229,16 +230,23 @@ func newAuthTokenCommand() *cobra.Command {
 	var grace time.Duration
 	rotate := authCommand("rotate IDENTITY ID", "Make a token in the place of another one, which is revoked",
 		`Make a token of an identity, print it, wait, and revoke the token with the id ID.
---grace is how long both are good, so that the new one can be deployed.`,
+--grace is how long both are good, so that the new one can be deployed. Standard
+error says when the old one was last used, as far as the nodes at --endpoints know
+since they started: still in use behind the grace means that somebody has not got
+the new one.`,
 		`  raftkv auth token rotate svc-orders 8xUfa3Kp --grace 10m > orders.token`, arguments("IDENTITY", "ID"),
 		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
 			if err := s.makeToken(ctx, out, api.NewToken{Identity: args[0], TTL: ttl, Comment: comment}); err != nil {
 				return err
 			}
+			s.sayLastUse(ctx, args[1], "before")
 			select {
 			case <-time.After(grace):
 			case <-ctx.Done():
 				return exit.With(exit.Unavailable, fmt.Errorf("interrupted: the token %s is still good; raftkv auth token revoke %s ends it", args[1], args[1]))
+			}
+			if grace > 0 {
+				s.sayLastUse(ctx, args[1], "after")
 			}
 			return s.askAuth(ctx, http.MethodDelete, "/v1/auth/tokens/"+url.PathEscape(args[1]), nil, nil)
 		})
@@ -248,7 +256,7 @@ func newAuthTokenCommand() *cobra.Command {
 		c.Flags().StringVar(&comment, "comment", "", "what the token is for")
 	}
 	command.AddCommand(create, rotate,
-		authCommand("list", "List the tokens that you may manage", "List the tokens that you may manage: all, or your own. No token is shown, only its id.", `  raftkv auth token list`, noArguments,
+		authCommand("list", "List the tokens that you may manage", "List the tokens that you may manage: all, or your own. No token is shown, only its id.\nLAST USED is what the nodes at --endpoints know since they started.", `  raftkv auth token list`, noArguments,
 			func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
 				return s.listTokens(ctx, out)
 			}),
@@ -257,6 +265,52 @@ func newAuthTokenCommand() *cobra.Command {
 				return s.askAuth(ctx, http.MethodDelete, "/v1/auth/tokens/"+url.PathEscape(args[0]), nil, nil)
 			}))
 	return command
+}
+
+// use is the last use of a token that some node remembers.
+type use struct {
+	at   time.Time
+	node string
+}
+
+// lastUses returns the last uses of tokens by their ids, as far as the nodes at the endpoints
+// remember them, and who was asked: "n1, n2" and why others did not answer.
+func (s *clerkSettings) lastUses(ctx context.Context) (uses map[string]use, asked string) {
+	endpoints, err := s.servers()
+	if err != nil {
+		return nil, err.Error()
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, lastUsesLimit))
+	defer cancel()
+	uses = map[string]use{}
+	var names []string
+	for _, endpoint := range endpoints {
+		var of api.AuthTokens
+		if err := askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/tokens", nil, &of, nil); err != nil {
+			names = append(names, endpoint+" gave none: "+terminal.Harmless(err.Error()))
+			continue
+		}
+		names = append(names, fmt.Sprintf("%s since %s", terminal.Harmless(of.Node), of.UsedSince.Format(time.DateTime)))
+		for _, k := range of.Tokens {
+			if k.LastUsed != nil && k.LastUsed.After(uses[k.ID].at) {
+				uses[k.ID] = use{*k.LastUsed, of.Node}
+			}
+		}
+	}
+	return uses, strings.Join(names, ", ")
+}
+
+// lastUsesLimit bounds the time for asking all nodes: some of them may be down.
+const lastUsesLimit = 5 * time.Second
+
+// sayLastUse tells the person when a token was last used.
+func (s *clerkSettings) sayLastUse(ctx context.Context, id, when string) {
+	uses, asked := s.lastUses(ctx)
+	text := "no use of it is known"
+	if last, used := uses[id]; used {
+		text = fmt.Sprintf("it was last used at %s on %s", last.at.Format(time.DateTime), terminal.Harmless(last.node))
+	}
+	fmt.Fprintf(s.stderr, "raftkv: the token %s, %s the grace: %s (known: %s)\n", terminal.Harmless(id), when, text, asked)
 }
 
 func (s *clerkSettings) listTokens(ctx context.Context, out io.Writer) error {
@@ -268,14 +322,20 @@ func (s *clerkSettings) listTokens(ctx context.Context, out io.Writer) error {
 		return terminal.PrintJSON(out, all)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tIDENTITY\tCREATED\tEXPIRES\tCOMMENT")
+	uses, asked := s.lastUses(ctx)
+	fmt.Fprintln(w, "ID\tIDENTITY\tCREATED\tEXPIRES\tLAST USED\tCOMMENT")
 	for _, k := range all.Tokens {
 		expires := "never"
 		if k.Expires != nil {
 			expires = k.Expires.Format(time.DateTime)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Identity, k.Created.Format(time.DateTime), expires, terminal.Harmless(k.Comment))
+		last := "-"
+		if u, used := uses[k.ID]; used {
+			last = u.at.Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Identity, k.Created.Format(time.DateTime), expires, last, terminal.Harmless(k.Comment))
 	}
+	fmt.Fprintf(s.stderr, "raftkv: uses are known of %s\n", asked)
 	return w.Flush()
 }
 

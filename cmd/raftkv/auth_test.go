@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
@@ -52,6 +53,7 @@ func TestIdentitiesByCommands(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", dir)
 	t.Setenv(credential.Variable, "")
+	t.Setenv(credential.FileVariable, "")
 	var stdout, stderr bytes.Buffer
 	glassToken := filepath.Join(dir, "glass.token")
 	if code := run([]string{"auth", "file-entry", "ops", "--rights", "status,auth", "--token-to", glassToken}, &stdout, &stderr); code != exit.Done {
@@ -107,10 +109,15 @@ func TestIdentitiesByCommands(t *testing.T) {
 		}
 	}
 	id := first[len("rkt1_") : len("rkt1_")+8]
-	if out := c.want(exit.Done, "auth", "token", "list"); !strings.Contains(out, id) || strings.Contains(out, "root") {
-		t.Errorf("one's own tokens:\n%s", out)
+	today := time.Now().UTC().Format(time.DateOnly)
+	if out := c.want(exit.Done, "auth", "token", "list"); !strings.Contains(out, id) || strings.Contains(out, "root") || !strings.Contains(out, today) || strings.Contains(out, " - ") {
+		t.Errorf("one's own tokens, with their last use:\n%s", out)
 	}
-	next := keep("next", c.want(exit.Done, "auth", "token", "rotate", "svc", id))
+	var rotated, said bytes.Buffer
+	if code := run([]string{"auth", "token", "rotate", "svc", id, "--endpoints", c.endpoints, "--token-file", root}, &rotated, &said); code != exit.Done || !strings.Contains(said.String(), "it was last used at "+today) {
+		t.Errorf("a rotation: %d, %s", code, said.String())
+	}
+	next := keep("next", rotated.String())
 	c.want(exit.Failed, "get", "svc/1")
 	c.tokenFile = next
 	c.want(exit.Done, "get", "svc/1")

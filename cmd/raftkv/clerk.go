@@ -56,7 +56,7 @@ func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags.StringVar(&s.tls.CA, "tls-ca", "", "CAs by which servers are verified; asks them by TLS ($"+trustVariable+")")
 	flags.StringVar(&s.tls.Cert, "tls-cert", "", "certificate to show to servers that ask for one")
 	flags.StringVar(&s.tls.Key, "tls-key", "", "its key")
-	flags.StringVar(&s.token.File, "token-file", "", "file with the token to send (default $"+credential.Variable+", else the profile)")
+	flags.StringVar(&s.token.File, "token-file", "", "file with the token to send (default $"+credential.FileVariable+", else the token in $"+credential.Variable+", else the profile)")
 	command.PreRunE = func(command *cobra.Command, _ []string) error {
 		s.stderr = command.ErrOrStderr()
 		return s.readEnvironment(command)
@@ -73,7 +73,7 @@ const (
 
 // commandVariables are the environment variables of the commands that talk to a
 // running cluster. Those of serve are made of its settings, see settings.Variable.
-var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable, credential.Variable}
+var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable, credential.FileVariable, credential.Variable}
 
 // readEnvironment takes from the environment what no flag says, and refuses what
 // cannot be.

@@ -66,6 +66,7 @@ type Gate struct {
 	meters    sync.Map // identity number → *meter
 	strangers meter
 	slow      slowdown
+	used      uses
 
 	mu     sync.Mutex
 	logged map[string]time.Time // identity and right → when a refusal was last logged
@@ -79,7 +80,7 @@ func New(c Config) *Gate {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Gate{config: c, logged: map[string]time.Time{}, slow: slowdown{seen: map[string]refusals{}}}
+	return &Gate{config: c, logged: map[string]time.Time{}, slow: slowdown{seen: map[string]refusals{}}, used: newUses()}
 }
 
 // Caller is who makes a request. The zero value is nobody, which is a caller without a
@@ -171,6 +172,7 @@ func (g *Gate) AuthenticateToken(text string) (Caller, error) {
 		return g.wrong(t)
 	}
 	g.config.Observer.Authenticated(Found)
+	g.used.note(id, t)
 	author := auth.Author{Identity: i.Number, Token: id}
 	return Caller{name: i.Name, author: author, identity: i, token: k, table: t, secret: auth.NewSecret(text)}, nil
 }

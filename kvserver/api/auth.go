@@ -40,12 +40,19 @@ type AuthToken struct {
 	Created  time.Time  `json:"created"`
 	Expires  *time.Time `json:"expires,omitempty"`
 	Comment  string     `json:"comment,omitempty"`
+	// LastUsed is when the token was last used on the node that answers, to the second; nil:
+	// not since AuthTokens.UsedSince.
+	LastUsed *time.Time `json:"last_used,omitempty"`
 }
 
 // AuthTokens is a list of tokens.
 type AuthTokens struct {
 	Tokens   []AuthToken `json:"tokens"`
 	Revision uint64      `json:"revision"`
+	// Node is the node that answers, and UsedSince is since when it remembers the uses of
+	// tokens: since its start. Each node knows its own.
+	Node      string    `json:"node"`
+	UsedSince time.Time `json:"used_since"`
 }
 
 // AuthState says how far identities count: off, observe or enforce.

@@ -281,10 +281,14 @@ func (d *Door) serveTokens(x *exchange) error {
 	}
 	gate := d.server.Gate()
 	every := gate.State() != auth.Enforcing || gate.Holds(&x.who, auth.Auth)
-	all := api.AuthTokens{Tokens: []api.AuthToken{}, Revision: t.Revision()}
+	all := api.AuthTokens{Tokens: []api.AuthToken{}, Revision: t.Revision(), Node: d.nodeID, UsedSince: gate.Since()}
 	for _, k := range t.Tokens() {
 		if i := t.Numbered(k.Identity); every || i.Number == x.who.Author().Identity {
-			all.Tokens = append(all.Tokens, describeToken(i.Name, k))
+			shown := describeToken(i.Name, k)
+			if at, used := gate.LastUse(k.ID); used {
+				shown.LastUsed = &at
+			}
+			all.Tokens = append(all.Tokens, shown)
 		}
 	}
 	return x.answerJSON(http.StatusOK, all)

@@ -35,13 +35,14 @@ func write(t *testing.T, path, text string, mode os.FileMode) string {
 	return path
 }
 
-// Goal: a token comes from the file that was named, else from the variable, else from
-// the profile, which nobody else may read; what is no token is refused without being
+// Goal: a token comes from the file that was named, else from the file that a variable names,
+// else from the variable, else from the profile, which nobody else may read; what is no token is refused without being
 // shown. Method: each place, and each mistake.
 func TestWhereATokenComesFrom(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", home)
 	t.Setenv(Variable, "")
+	t.Setenv(FileVariable, "")
 	good := token(t).Reveal()
 	if got, err := (Source{}).Token(); err != nil || !got.IsZero() {
 		t.Errorf("without any: %v", err)
@@ -75,6 +76,14 @@ func TestWhereATokenComesFrom(t *testing.T) {
 	t.Setenv(Variable, good[:len(good)-1]+"0")
 	if _, err := (Source{}).Token(); err == nil || strings.Contains(err.Error(), good[20:40]) {
 		t.Errorf("a slip of the pen: %v", err)
+	}
+	t.Setenv(FileVariable, file) // what the other variable holds would be refused
+	if got, err := (Source{}).Token(); err != nil || got.Reveal() != good {
+		t.Errorf("the file that a variable names: %v", err)
+	}
+	t.Setenv(FileVariable, filepath.Join(home, "none"))
+	if _, err := (Source{}).Token(); err == nil || !strings.Contains(err.Error(), "$"+FileVariable) {
+		t.Errorf("a variable that names no file: %v", err)
 	}
 	if got, err := (Source{File: file}).Token(); err != nil || got.Reveal() != good {
 		t.Errorf("the file that was named: %v", err)

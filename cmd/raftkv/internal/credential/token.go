@@ -14,11 +14,16 @@ import (
 	"raftkv/kvserver/auth"
 )
 
-// Variable is the environment variable that holds a token.
-const Variable = "RAFTKV_AUTH_TOKEN"
+// The environment variables that say where a command's token is. FileVariable is that of
+// the flag --token-file, and wins where both are set: others on the machine see a file's
+// name, and not a token, and a file can get a newer one.
+const (
+	FileVariable = "RAFTKV_TOKEN_FILE" // names a file with a token
+	Variable     = "RAFTKV_AUTH_TOKEN" // holds a token
+)
 
-// Source says where a command's token is. The zero value is the variable, else the
-// profile.
+// Source says where a command's token is. The zero value is the file that FileVariable
+// names, else the token in Variable, else the profile.
 type Source struct {
 	File string // of --token-file; "": not given
 }
@@ -44,6 +49,13 @@ type profile struct {
 func (s Source) Token() (auth.Secret, error) {
 	if s.File != "" {
 		return fromFile(s.File)
+	}
+	if path := os.Getenv(FileVariable); path != "" {
+		token, err := fromFile(path)
+		if err != nil {
+			err = fmt.Errorf("$%s: %w", FileVariable, err)
+		}
+		return token, err
 	}
 	if text := os.Getenv(Variable); text != "" {
 		return parse(text, "$"+Variable)
