@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,12 +15,9 @@ import (
 
 	"raftkv/cmd/raftkv/internal/address"
 	"raftkv/cmd/raftkv/internal/exit"
-	"raftkv/cmd/raftkv/internal/inventory"
-	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/target"
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
-	"raftkv/raft/core"
 )
 
 // certSettings are the flags of the commands that make certificates.
@@ -361,46 +356,4 @@ func (s *certSettings) write(out io.Writer, name string, cert, key []byte) error
 		fmt.Fprintln(out, p.file.Path)
 	}
 	return nil
-}
-
-// keys makes the certificates of all nodes anew, by the CA in the data directory, which is
-// made if it is missing; none without --tls.
-func (s *devSettings) keys(logger *slog.Logger, all int) (map[core.ID]*secure.Keys, error) {
-	keys := map[core.ID]*secure.Keys{}
-	if !s.tls {
-		return keys, nil
-	}
-	in := func(name string) string { return filepath.Join(s.dataDir, name) }
-	pki := certSettings{dir: s.dataDir, days: defaultCADays, force: true, ca: in(inventory.DevCAFile), caKey: in(inventory.DevCAKeyFile)}
-	if _, err := os.Stat(pki.caKey); errors.Is(err, fs.ErrNotExist) {
-		a, err := issue.NewAuthority("raftkv dev CA", time.Now(), pki.valid())
-		if err != nil {
-			return nil, exit.Fail(err)
-		}
-		if err := pki.write(io.Discard, strings.TrimSuffix(inventory.DevCAFile, ".pem"), a.CertPEM, a.KeyPEM); err != nil {
-			return nil, err
-		}
-	}
-	identity, err := certs.ParseIdentity(certs.DefaultIdentity, inventory.DevClusterID)
-	if err != nil {
-		return nil, err
-	}
-	for i := range all {
-		id := inventory.NodeID(i)
-		cert, key := inventory.DevKeyFiles(id)
-		name, _ := identity.Name(string(id))
-		r := issue.Request{Name: string(id), URIs: []string{name}, Hosts: []string{"localhost", "127.0.0.1", "::1"}, Server: true, Client: true}
-		if err := pki.issue(io.Discard, strings.TrimSuffix(cert, ".pem"), r); err != nil {
-			return nil, err
-		}
-		settings := secure.ForDev(in(cert), in(key), pki.ca)
-		plan, err := settings.Plan(inventory.DevClusterID, string(id), all == 1)
-		if err != nil {
-			return nil, err
-		}
-		if keys[id], err = secure.Open(plan, logger); err != nil {
-			return nil, exit.Fail(err)
-		}
-	}
-	return keys, nil
 }

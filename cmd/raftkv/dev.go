@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/address"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/firstadmin"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/inventory"
 	"raftkv/cmd/raftkv/internal/logging"
@@ -24,6 +24,7 @@ import (
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/stage"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/httpd/page"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
@@ -42,9 +43,12 @@ type devSettings struct {
 	logLevel string
 	hold     bool
 	tls      bool
+	auth     bool
 	panel    bool
 	scenario string
 	play     stage.Scenario // of the name in scenario
+	// caretaker makes the first admin; nil: identities are as the log has them.
+	caretaker *firstadmin.Caretaker
 }
 
 const (
@@ -69,12 +73,17 @@ With another number in --nodes than the data directory holds, the cluster grows 
 shrinks when it is there: nodes join it, or the last ones are removed from it, and
 with them their directories.
 
+With --auth nobody is served without a token, from the first moment on. The token of
+an admin is made, is in the data directory, and is shown once. Started again, such a
+cluster goes on so without the flag.
+
 --fresh removes what an earlier dev made, and nothing else: a directory that holds
 anything that dev did not make, such as a node of serve, is refused whole.`,
 		Example: `  raftkv dev
   raftkv dev --nodes 5 --port 7001 --data-dir /tmp/five
   raftkv dev --nodes 5      three nodes of the last time, and two that join
   raftkv dev --fresh        forget the data of the last time
+  raftkv dev --tls --auth   with TLS on all ports, and a token for you
   raftkv dev --panel        break things at http://127.0.0.1:8700/
   raftkv dev --fresh --nodes 5 --scenario figure8`,
 		Args: cobra.NoArgs,
@@ -90,6 +99,7 @@ anything that dev did not make, such as a node of serve, is refused whole.`,
 	flags.BoolVar(&s.fresh, "fresh", false, "start empty: remove what an earlier dev left in the data directory")
 	flags.Int64Var(&s.maxStore, "max-store-bytes", 0, "bytes of keys and values together that the store may hold; 0 for no limit")
 	flags.BoolVar(&s.tls, "tls", false, "speak TLS on all ports, by a CA that is made in the data directory")
+	flags.BoolVar(&s.auth, "auth", false, "serve nobody without a token; an admin's is made in the data directory")
 	flags.BoolVar(&s.hold, "hold-level", false, "keep the cluster from rising to level 3 until 'raftkv level release'")
 	flags.BoolVar(&s.panel, "panel", false, "serve a page on the port before --port by which nodes are killed, paused and cut off")
 	flags.StringVar(&s.scenario, "scenario", "", "play figure8, leader-crash, partition, rejoin, snapshot or split-vote, with captions")
@@ -108,6 +118,11 @@ type devCluster struct {
 	failed chan devFailure
 	// removed yields the nodes that have ended because they are members no more.
 	removed chan *host.Node
+	// caretaker makes the first admin, whose token is in admin; tokenMade is that token, if
+	// it was made in this run. nil: there is none to be made.
+	caretaker *firstadmin.Caretaker
+	admin     firstadmin.Files
+	tokenMade auth.Secret
 }
 
 // devFailure is the end of a node that was not asked for.
@@ -170,6 +185,9 @@ func (s *devSettings) settleNodes(given bool) (err error) {
 	if s.held != 0 && !given {
 		s.nodes = s.held
 	}
+	if err = s.settleIdentities(); err != nil {
+		return err
+	}
 	if err = s.settleStage(given); err != nil {
 		return err
 	}
@@ -189,7 +207,7 @@ func (s *devSettings) settleNodes(given bool) (err error) {
 // open. The cluster is written down as made before any of its nodes takes part
 // in it.
 func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
-	c = &devCluster{dir: s.dataDir, tls: s.tls, held: s.held}
+	c = &devCluster{dir: s.dataDir, tls: s.tls, held: s.held, caretaker: s.caretaker, admin: s.adminFiles()}
 	for i := range s.nodes {
 		c.ids = append(c.ids, inventory.NodeID(i))
 	}
@@ -206,7 +224,14 @@ func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
 		return c, s.openStage(c, configs, again)
 	}
 	for i, config := range configs {
-		n, err := host.New(config)
+		var n *host.Node
+		err := s.enforceFrom(&config)
+		if err == nil {
+			n, err = host.New(config)
+		} else {
+			config.HTTP.Close()
+			config.Peer.Close()
+		}
 		if host.IsRemoved(err) {
 			logger.Info("a node is left out: it was removed from the cluster", "node", string(config.ID))
 			continue
@@ -270,6 +295,9 @@ func (s *devSettings) config(i int, keys *secure.Keys, logger *slog.Logger) (c h
 		ClusterID: inventory.DevClusterID, ID: id, FS: process.PatientFS{FS: vfs.NewOS(), Logger: logger}, DataDir: filepath.Join(s.dataDir, string(id)),
 		MaxValueBytes: api.DefaultMaxValueBytes, MaxStoreBytes: s.maxStore, RequestTimeout: defaultRequestTimeout,
 		ElectionTimeout: defaultElectionTimeout, Logger: logger, Build: buildVersion(), HoldLevel: s.hold, Page: page.On,
+	}
+	if s.caretaker != nil {
+		c.Access.BreakGlass = s.caretaker.Identities()
 	}
 	if s.play.Small {
 		c.SnapshotBytes, c.TrailingBytes = 1<<20, 64<<10
@@ -403,6 +431,9 @@ func (c *devCluster) awaitServing(ctx context.Context) error {
 	case len(joining) > 0:
 		err = resize.Grow(ctx, members, joining)
 	}
+	if err == nil {
+		err = c.makeAdmin(ctx)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -419,51 +450,6 @@ func (c *devCluster) shrink(ctx context.Context) error {
 	}
 	c.nodes = left
 	return inventory.ShrinkDev(vfs.OS{}, c.dir, len(c.ids))
-}
-
-// greet says where the cluster is and what to type next.
-func (c *devCluster) greet(w io.Writer, took time.Duration) {
-	url, curl := func(n *host.Node) string { return "http://" + n.Address() }, "curl"
-	if c.tls {
-		url = func(n *host.Node) string { return "https://" + n.Address() }
-		curl += " --cacert " + filepath.Join(c.dir, inventory.DevCAFile)
-	}
-	first, second := c.nodes[0], c.nodes[min(1, len(c.nodes)-1)]
-	fmt.Fprintf(w, "A cluster of %d serves after %v. Its data is in %s.\n\n", len(c.nodes), took.Round(time.Millisecond), c.dir)
-	for _, n := range c.nodes {
-		mark := ""
-		if n.Leads() {
-			mark = "  leads"
-		}
-		fmt.Fprintf(w, "  %s  %s%s\n", n.ID(), url(n), mark)
-	}
-	fmt.Fprintf(w, `
-Type in another terminal:
-
-  %s -X PUT --data-binary 'hello' %s/v1/kv/greeting
-  %s %s/v1/kv/greeting
-  raftkv status --watch%s
-
-Look at it in a browser: %s/ui/
-
-Ctrl-C ends it.
-`, curl, url(first), curl, url(second), c.endpointsFlag(), url(first))
-}
-
-// endpointsFlag is what commands need to find the cluster; nothing if it is where
-// they look by themselves.
-func (c *devCluster) endpointsFlag() (flags string) {
-	if c.tls {
-		flags = " --tls-ca " + filepath.Join(c.dir, inventory.DevCAFile)
-	}
-	var all []string
-	for _, n := range c.nodes {
-		all = append(all, n.Address())
-	}
-	if len(all) == defaultDevNodes && all[0] == defaultHTTP {
-		return flags
-	}
-	return flags + " --endpoints " + strings.Join(all, ",")
 }
 
 // end ends all nodes, together so that none waits for another. Requests under

@@ -129,6 +129,8 @@ func TestAStageThatCannotBeIsRefused(t *testing.T) {
 		{[]string{"dev", "--scenario", "figure8", "--nodes", "3"}, "needs 5 nodes, and there are 3; add --nodes 5 --fresh"},
 		{[]string{"dev", "--panel", "--tls"}, "leave out --tls"},
 		{[]string{"dev", "--panel", "--port", "1"}, "choose 2 or more"},
+		{[]string{"dev", "--panel", "--auth"}, "leave out --auth"},
+		{[]string{"dev", "--auth", "--hold-level"}, "leave one of them out"},
 		{[]string{"serve", "--panel"}, "unknown flag"},
 		{[]string{"serve", "--scenario", "figure8"}, "unknown flag"},
 	} {

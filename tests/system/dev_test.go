@@ -127,35 +127,54 @@ func TestDevOfOtherSizes(t *testing.T) {
 	}
 }
 
-// Goal: raftkv dev --tls serves by TLS alone, prints lines for curl and for commands that
-// work as they are, finds its CA again, and is removed whole by --fresh.
+// Goal: raftkv dev --tls --auth serves by TLS alone and nobody without a token; it prints lines
+// for curl, for commands and for the shell that work as they are, and the token once; it finds
+// its CA and its admin again, goes on to ask for tokens without the flag, and is removed whole
+// by --fresh.
 // Method: start it twice on one directory, type what it prints, and start it afresh.
-func TestDevSpeaksTLS(t *testing.T) {
+func TestDevSpeaksTLSAndAsksForTokens(t *testing.T) {
 	t.Parallel()
 	dir, port := filepath.Join(t.TempDir(), "dev"), devPort(t, 3)
+	bash := func(command string) (string, error) {
+		run := exec.Command("bash", "-c", strings.ReplaceAll(command, "raftkv ", cluster.Program+" "))
+		run.Env = append(cluster.CleanEnvironment(), "no_proxy=*")
+		output, err := run.CombinedOutput()
+		return string(output), err
+	}
 	for _, round := range []string{"new", "again", "fresh"} {
-		arguments := []string{"--tls"}
-		if round == "fresh" {
-			arguments = append(arguments, "--fresh")
-		}
+		arguments := append([]string{"--tls"}, map[string][]string{"new": {"--auth"}, "fresh": {"--fresh"}}[round]...)
+		asks := round != "fresh"
 		d, _ := dev(t, dir, port, 3, arguments...)
-		d.Says("Ctrl-C ends it.", cluster.Patience)
 		said := d.Output.String()
+		exports := ""
 		for line := range strings.Lines(said) {
 			command := strings.TrimSpace(line)
+			if strings.HasPrefix(command, "export ") {
+				exports += command + "; "
+			}
 			if !strings.HasPrefix(command, "curl ") && !strings.HasPrefix(command, "raftkv status") {
 				continue
 			}
-			command = strings.Replace(strings.Replace(command, "raftkv", cluster.Program, 1), " --watch", "", 1)
-			bash := exec.Command("bash", "-c", command)
-			bash.Env = append(cluster.CleanEnvironment(), "no_proxy=*")
-			output, err := bash.CombinedOutput()
-			if err != nil || !strings.Contains(command, "-X PUT") && !strings.Contains(string(output), "hello") && !strings.Contains(string(output), "3 of 3 answer") {
+			output, err := bash(strings.Replace(command, " --watch", "", 1))
+			if err != nil || !strings.Contains(command, "-X PUT") && !strings.Contains(output, "hello") && !strings.Contains(output, "3 of 3 answer") {
 				t.Errorf("%s: %s: %v: %s", round, command, err, output)
 			}
 		}
-		if strings.Count(said, "--cacert") != 2 || !strings.Contains(said, "https://127.0.0.1:") {
+		if strings.Count(said, "--cacert") != 2 || !strings.Contains(said, "https://127.0.0.1:") || strings.Contains(said, "rkt1_") != (round == "new") || strings.Contains(said, "token-file = ") != asks {
 			t.Errorf("%s: it says %s", round, said)
+		}
+		stranger, err := bash(fmt.Sprintf("curl -sS --cacert %s/dev-ca.pem https://127.0.0.1:%d/v1/kv/greeting", dir, port))
+		if err != nil || strings.Contains(stranger, "unauthenticated") != asks {
+			t.Errorf("%s: without a token: %v, %s", round, err, stranger)
+		}
+		if asks {
+			output, err := bash(exports + fmt.Sprintf("raftkv get greeting --endpoints 127.0.0.1:%d && raftkv auth state --endpoints 127.0.0.1:%d", port+1, port+2))
+			if err != nil || !strings.Contains(output, "hello") || !strings.Contains(output, "enforce") {
+				t.Errorf("%s: %s: %v: %s", round, exports, err, output)
+			}
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, "dev-admin.*")); err != nil || (len(left) == 2) != asks {
+			t.Errorf("%s: the files of the admin are %v, %v", round, left, err)
 		}
 		d.Signal(syscall.SIGINT)
 		<-d.Ended

@@ -25,6 +25,10 @@ const (
 	// DevCAFile and DevCAKeyFile are the CA of a dev cluster with TLS.
 	DevCAFile    = "dev-ca.pem"
 	DevCAKeyFile = "dev-ca-key.pem"
+	// DevTokenFile and DevHeaderFile hold the token of the admin of a dev cluster with --auth,
+	// alone and as a line of a header.
+	DevTokenFile  = "dev-admin.token"
+	DevHeaderFile = "dev-admin.header"
 	// DevClusterID is the cluster id of every dev cluster.
 	DevClusterID = "dev"
 	// MaxDevNodes is the largest number of nodes in one.
@@ -36,14 +40,17 @@ func isDevMark(name string) bool {
 	return name == devMarkName || name == devMarkName+datadir.TmpSuffix || name == devRemovingName || isDevKey(name)
 }
 
-// isDevKey reports whether a name is that of a file of certificates of dev, or of one that
-// was being written.
+// isDevKey reports whether a name is that of a file of certificates or tokens of dev, or of
+// one that was being written.
 func isDevKey(name string) bool {
+	if rest, unfinished := strings.CutSuffix(name, datadir.TmpSuffix); unfinished {
+		name = rest[:max(strings.LastIndex(rest, "."), 0)]
+	}
 	if rest, unfinished := strings.CutPrefix(name, "."); unfinished {
 		name = rest[:strings.LastIndex(rest, ".")+1]
 		name = strings.TrimSuffix(name, ".")
 	}
-	if name == DevCAFile || name == DevCAKeyFile {
+	if slices.Contains([]string{DevCAFile, DevCAKeyFile, DevTokenFile, DevHeaderFile}, name) {
 		return true
 	}
 	for _, id := range devIDs() {

@@ -69,6 +69,9 @@ func filesIn(t *testing.T, dir string) (paths []string) {
 // which it does not know everything. Method: plant one foreign thing at a time.
 func TestFreshRemovesOnlyWhatIsOurs(t *testing.T) {
 	dir := makeDev(t, 3)
+	for _, ours := range []string{DevCAKeyFile, DevTokenFile, DevHeaderFile, DevTokenFile + ".12345.tmp", "dev-n2-key.pem.1.tmp", "n1/secure.toml"} {
+		mustWrite(t, filepath.Join(dir, ours), "x")
+	}
 	if n, err := ReadDev(vfs.OS{}, dir); n != 3 || err != nil {
 		t.Fatalf("%d nodes, %v", n, err)
 	}
@@ -82,7 +85,7 @@ func TestFreshRemovesOnlyWhatIsOurs(t *testing.T) {
 		t.Errorf("a directory that does not exist: %v", err)
 	}
 	for _, foreign := range []string{
-		"notes.txt", "n8/raftkv.toml", "n1/notes.txt", "n2/wal/notes.txt", "n2/wal/1.wal", "n2/wal/000000000000000G.wal",
+		"notes.txt", "dev-admin.tokens", "dev-admin.token.bak", "n8/raftkv.toml", "n1/notes.txt", "n2/wal/notes.txt", "n2/wal/1.wal", "n2/wal/000000000000000G.wal",
 		"n3/wal/spare.bak", "raftkv.toml", ".git/config", "N1/raftkv.toml", "n1/wal/sub/0000000000000001.wal",
 	} {
 		dir := makeDev(t, 3)
