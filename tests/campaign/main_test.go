@@ -10,8 +10,15 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *dripTo != "" {
+	switch {
+	case *dripTo != "":
 		dripUntilTold()
+		return
+	case *strangersTo != "":
+		beStrangers()
+		return
+	case *honestTo != "":
+		beHonest()
 		return
 	}
 	os.Exit(cluster.Main(m))

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,10 +21,7 @@ import (
 	"raftkv/tests/cluster"
 )
 
-var (
-	securing     = flag.Bool("securing", false, "move a cluster from clear to TLS and tokens under load, and back")
-	tlsStrangers = flag.Int("tlsstrangers", 0, "how many connections without a ClientHello TestCampaignOfTLSStrangers holds; 0 skips it")
-)
+var securing = flag.Bool("securing", false, "move a cluster from clear to TLS and tokens under load, and back")
 
 // pki is a CA with a certificate for each node, in a directory.
 type pki struct {
@@ -227,82 +223,4 @@ func TestCampaignOfSecuring(t *testing.T) {
 	}
 	t.Logf("%.1f s, 7 rolling restarts: %d appends acknowledged, %d errors, %d lost", time.Since(began).Seconds(), acked, failed, lost)
 	cluster.AwaitEqual(t, c)
-}
-
-// Goal (S12): thousands of connections to the leader's client port with TLS on which no
-// ClientHello comes cost no election, and an honest client's p99 is at most twice that without
-// them. Method: a Clerk with TLS that puts at a moderate pace, alone and beside the strangers,
-// by turns; strangers that were turned away come again.
-func TestCampaignOfTLSStrangers(t *testing.T) {
-	if *tlsStrangers == 0 {
-		t.Skip("say -tlsstrangers")
-	}
-	p := newPKI(t, 3)
-	c := cluster.New(t, 3)
-	for _, s := range c.Nodes {
-		s.Arguments, s.TLS = p.flags(s.ID, "require", "require"), p.trust()
-	}
-	c.Start()
-	leader := c.Leader()
-	term := cluster.MustStatus(t, leader).Term
-	clerk, err := client.Dial(t.Context(), client.Config{Endpoints: cluster.Addresses(c.Nodes), TLS: p.trust()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer clerk.Close()
-	const each = 10 * time.Second
-	honest := func() time.Duration {
-		var took []time.Duration
-		for end := time.Now().Add(each); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-			begun := time.Now()
-			attempt, cancel := context.WithTimeout(t.Context(), cluster.Patience)
-			if _, err := clerk.Put(attempt, "k", []byte("v")); err != nil {
-				t.Errorf("a put failed: %v", err)
-			}
-			cancel()
-			took = append(took, time.Since(begun))
-		}
-		return percentile99(took)
-	}
-	var came atomic.Int64
-	beside := func() time.Duration {
-		ctx, cancel := context.WithCancel(t.Context())
-		var strangers sync.WaitGroup
-		for range *tlsStrangers {
-			strangers.Go(func() {
-				for ctx.Err() == nil {
-					conn, err := net.DialTimeout("tcp", leader.HTTP, 5*time.Second)
-					if err != nil {
-						cluster.Sleep(ctx, time.Second)
-						continue
-					}
-					came.Add(1)
-					unhook := context.AfterFunc(ctx, func() { conn.Close() })
-					_, _ = conn.Read(make([]byte, 64)) // until it is turned away
-					unhook()
-					conn.Close()
-					cluster.Sleep(ctx, time.Second)
-				}
-			})
-		}
-		time.Sleep(5 * time.Second) // until they are there
-		p99 := honest()
-		cancel()
-		strangers.Wait()
-		return p99
-	}
-	honest() // warms up
-	var alone, with []time.Duration
-	for range 3 {
-		alone, with = append(alone, honest()), append(with, beside())
-	}
-	now := cluster.MustStatus(t, leader).Term
-	a, w := middle(alone), middle(with)
-	t.Logf("%d strangers, %d connections: p99 %v alone, %v beside them (%.2f times; %v and %v), %d elections", *tlsStrangers, came.Load(), a, w, float64(w)/float64(a), alone, with, now-term)
-	if now != term {
-		t.Errorf("term %d became %d", term, now)
-	}
-	if w > 2*a && w > 20*time.Millisecond {
-		t.Errorf("the p99 rose from %v to %v", a, w)
-	}
 }
