@@ -154,7 +154,7 @@ func (c *devCluster) introduce(w io.Writer) {
 		fmt.Fprintf(w, "\nor for good, as a line of %s (mode 0600):\n\n  token-file = %q\n", terminal.Harmless(profile), file)
 	}
 	if !c.tokenMade.IsZero() {
-		fmt.Fprintf(w, "\nThe token, which is shown this once, for the page in a browser say:\n\n  %s\n", c.tokenMade.Reveal())
+		fmt.Fprintf(w, "\nThe token, as the page in a browser asks for it; it is shown this once:\n\n  %s\n", c.tokenMade.Reveal())
 	}
 }
 

@@ -88,4 +88,7 @@ type Digest struct {
 	Digest  string `json:"digest"`
 	Version int    `json:"version"` // of the way to make digests
 	Applied uint64 `json:"applied"` // where the node's state stands
+	// HoldsLevel says whether the node keeps a cluster without a record of its members from
+	// rising; nil: it keeps no such record, or is of an earlier version.
+	HoldsLevel *bool `json:"holds_level,omitempty"`
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // serveDigest tells another node what the digest of this one's state was at an
-// index of the log.
+// index of the log, and whether it holds the level: those that begin a cluster with
+// identities enforced must hear it before anybody can have a token.
 func (d *Door) serveDigest(x *exchange) error {
 	index, err := x.number("at", 1, 1<<64-1, 0)
 	if err != nil {
@@ -28,6 +29,10 @@ func (d *Door) serveDigest(x *exchange) error {
 	answer := api.Digest{Node: d.nodeID, Cluster: d.clusterID, Index: index, Version: version, Applied: applied}
 	if known {
 		answer.Digest = digest.String()
+	}
+	if driver, err := d.server.Members(); err == nil {
+		holds := driver.Level().Hold
+		answer.HoldsLevel = &holds
 	}
 	return x.answerJSON(http.StatusOK, answer)
 }

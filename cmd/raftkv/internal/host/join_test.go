@@ -101,6 +101,41 @@ func TestANodeThatIsShutIsNotSaidToServe(t *testing.T) {
 	}
 }
 
+// Goal (S7, S15): a new cluster of several nodes whose own files hold identities rises to the
+// level at which there are identities, enforces them, and serves; none of its nodes serves a
+// stranger before. Method: three nodes at the level at which all clusters begin; a request
+// without a token at each as soon as all serve.
+func TestAClusterOfSeveralNodesBeginsWithIdentities(t *testing.T) {
+	configs := testConfigs(t, vfs.NewCrashable(), vfs.NewCrashable(), vfs.NewCrashable())
+	id, _ := auth.ParseTokenID("glass000")
+	token := auth.MakeToken(id, [auth.SecretBytes]byte{1})
+	hash := auth.HashOf(token.Reveal())
+	own, err := auth.NewBreakGlass([]auth.FileEntry{{Name: "ops", Rights: []string{"auth"}, TokenID: "glass000", TokenHash: fmt.Sprintf("%x", hash[:])}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range configs {
+		c := &configs[i]
+		c.Access.BreakGlass = own
+		if err := c.FS.MkdirAll(c.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		if err := (secure.Mark{Identities: secure.Begins}).Write(c.FS, c.DataDir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nodes := startNodes(t, configs)
+	for _, n := range nodes {
+		defer n.Close()
+		if status, _, body := ask(t, n, "GET", "/v1/kv/k", ""); status != 401 {
+			t.Errorf("node %s tells a stranger %d %s, want 401", n.ID(), status, body)
+		}
+		if enforces, _ := n.service.Enforces(); !enforces {
+			t.Errorf("node %s serves, and does not enforce identities", n.ID())
+		}
+	}
+}
+
 // Goal (S7): a node that joins notes that it must not serve before it knows who may do what, so
 // that it is shut at its next start, too, if it is killed before it knows; and takes the note
 // back where nobody enforces identities. Method: a node joins, and its mark is read.

@@ -63,7 +63,16 @@ func (l lateRaft) SetHold(hold bool) error { return l.directory.SetHold(hold) }
 func (l lateRaft) MemberHolds(ctx context.Context, id members.ID) (bool, error) {
 	var is api.Members
 	err := l.askMember(ctx, id, http.MethodGet, "/v1/members?consistency="+api.ConsistencyStale, nil, &is)
-	return is.Level.Hold, err
+	if err == nil || errors.Is(err, membership.ErrOlder) {
+		return is.Level.Hold, err
+	}
+	// A member that serves nobody before identities are enforced says so much to everybody:
+	// they are enforced only when the level has risen.
+	var open api.Digest
+	if l.askMember(ctx, id, http.MethodGet, "/v1/integrity?at=1", nil, &open) == nil && open.HoldsLevel != nil {
+		return *open.HoldsLevel, nil
+	}
+	return false, err
 }
 
 // TellMember implements membership.Holding.
