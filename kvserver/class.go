@@ -16,7 +16,8 @@ type Class int
 
 // The classes. Free requests are always admitted. Puts and appends are Writes.
 // Patient requests are reads that wait for a revision, Streams are lists that are
-// being sent as lines, Backups the whole store, Scrapes are of the metrics. Watches are
+// being sent as lines, Backups the whole store, Records what the node recorded, Explains
+// stories of all nodes, and Scrapes are of the metrics. Watches are
 // followed changes and reads that wait for one, which have a connection each; ClerkWatches
 // share one. Lasting are the connections of both, and of Clerks without watches. States are those that watches begin with. Pasts are reads of an earlier revision,
 // which walk over the changes since. KeepAlives are those of leases,
@@ -32,6 +33,8 @@ const (
 	Patient
 	Streams
 	Backups
+	Records
+	Explains
 	Scrapes
 	Watches
 	ClerkWatches
@@ -43,6 +46,7 @@ const (
 var classNames = [classCount]string{
 	Free: "free", Writes: "writes", Deletes: "deletes", Reads: "reads", Pasts: "reads of the past",
 	Patient: "patient reads", Streams: "streams", Backups: "backups", Scrapes: "scrapes",
+	Records: "records", Explains: "explanations",
 	Watches: "watches", ClerkWatches: "watches of Clerks", Lasting: "lasting connections", States: "states", KeepAlives: "keep-alives",
 }
 
@@ -60,6 +64,11 @@ const (
 	// maxScrapes bounds the scrapes that are being answered. One Prometheus asks
 	// once in a while; a thousand at once must not keep the processors from serving.
 	maxScrapes = 4
+	// maxRecords and maxExplains bound the answers about what happened, apart from scrapes
+	// and from each other: a page that many look at must not keep Prometheus out, and nodes
+	// that ask each other must not wait for each other's places.
+	maxRecords  = 16
+	maxExplains = 16
 	// maxStates bounds the states that watches are being sent at the same time. Others
 	// wait for room.
 	maxStates = 64
@@ -92,6 +101,8 @@ func (all *admissions) set(c Config) {
 	all[Streams].maxCount = maxStreams
 	all[Backups].maxCount = maxBackups
 	all[Scrapes].maxCount = maxScrapes
+	all[Records].maxCount = maxRecords
+	all[Explains].maxCount = maxExplains
 	all[Watches].maxCount = max(int64(c.MaxConnections)/watchesPart, 1)
 	all[ClerkWatches].maxCount = maxClerkWatches
 	all[Lasting].maxCount, all[Lasting].lasting = max(int64(c.MaxConnections)*lastingPart/8, 1), true
@@ -108,6 +119,8 @@ var unqueued = map[Class]string{
 	Patient:      "too many reads are waiting for a revision (limit %d)",
 	Streams:      "too many lists are being streamed (limit %d); ask another node",
 	Backups:      "too many backups are being sent (limit %d); ask another node",
+	Records:      "too many answers with events are being sent (limit %d)",
+	Explains:     "too many explanations are being made (limit %d); ask another node",
 	Scrapes:      "too many scrapes are being answered (limit %d)",
 	Watches:      "too many watches and waiting reads are open (limit %d); ask another node",
 	ClerkWatches: "too many watches of Clerks are open (limit %d); ask another node",
@@ -140,7 +153,7 @@ func (s *Server) EnterOrRefuse(c Class) error {
 	if c == Watches {
 		return s.tooManyWatches(c)
 	}
-	return overloadedFor(minRetryAfter, unqueued[c], s.admissions[c].maxCount)
+	return failure.RetryAfter(failure.Overloaded, minRetryAfter, unqueued[c], s.admissions[c].maxCount)
 }
 
 // enterWatches is EnterOrRefuse for a watch whose selectors take this number of bytes, or a
@@ -221,14 +234,9 @@ func (s *Server) NoMemory() error {
 	return s.overloaded("no memory for another request body (%s of %s in use)", byteCount(s.bodies.Used()), byteCount(s.bodies.limit))
 }
 
-// overloadedFor refuses a request that may be sent again after a while.
-func overloadedFor(retryAfter time.Duration, format string, args ...any) error {
-	return failure.RetryAfter(failure.Overloaded, retryAfter, format, args...)
-}
-
 // overloaded refuses a write until those that are here will have been served.
 func (s *Server) overloaded(format string, args ...any) error {
-	return overloadedFor(s.Load(Writes).retryAfter(s.machine.ApplyLag()), format, args...)
+	return failure.Crowded(s.Load(Writes).retryAfter(s.machine.ApplyLag()), format, args...)
 }
 
 // tooMany refuses a request that waited for room in vain.
@@ -236,9 +244,9 @@ func tooMany(a *admission, c Class) error {
 	l := a.load()
 	// Which of the two it was is not kept: places may be free again by now.
 	if l.Count < l.Limit && l.Bytes > a.maxBytes/2 {
-		return overloadedFor(l.retryAfter(0), "too many bytes of %s in flight (%s of %s)", c, byteCount(l.Bytes), byteCount(a.maxBytes))
+		return failure.Crowded(l.retryAfter(0), "too many bytes of %s in flight (%s of %s)", c, byteCount(l.Bytes), byteCount(a.maxBytes))
 	}
-	return overloadedFor(l.retryAfter(0), "too many %s in flight (limit %d)", c, l.Limit)
+	return failure.Crowded(l.retryAfter(0), "too many %s in flight (limit %d)", c, l.Limit)
 }
 
 // byteCount writes a number of bytes, in MiB or GiB where that is exact.

@@ -16,6 +16,7 @@ type failure struct {
 	// oldest and revision are between which revisions the history is; see Gone.
 	oldest, revision uint64
 	operation        string // of a transaction; see InOperation
+	crowded          bool   // see Crowded
 }
 
 // Of makes an error of a kind. The detail is shown to the client: it says what is
@@ -30,6 +31,21 @@ func Of(kind, cause error, format string, args ...any) error {
 func RetryAfter(kind error, after time.Duration, format string, args ...any) error {
 	detail := fmt.Sprintf(format+"; retry after %d s", append(args, int(after.Seconds()))...)
 	return &failure{kind: kind, detail: detail, retryAfter: after}
+}
+
+// Crowded is RetryAfter with the kind Overloaded, for reads and writes that found no room
+// among others: the node has more work than it can do. Where other things find no room, such
+// as one viewer too many, that says nothing of the node.
+func Crowded(after time.Duration, format string, args ...any) error {
+	err := RetryAfter(Overloaded, after, format, args...)
+	err.(*failure).crowded = true
+	return err
+}
+
+// IsCrowded reports whether Crowded made an error.
+func IsCrowded(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.crowded
 }
 
 // Gone makes an error of kind RevisionGone: changes behind a revision were asked for, and

@@ -54,6 +54,9 @@ type Section struct {
 	From  uint64   // the Seq of its first event
 	Names []string // of the nodes that Event.Peer means
 	Build string   // names the build
+	// NowMono is Event.Mono of the moment at which the events were asked for, in a ring
+	// of the present boot; 0 otherwise. Files do not hold it.
+	NowMono int64
 }
 
 // Name returns the name of the node at a position, "" for nobody and for a position

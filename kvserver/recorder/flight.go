@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -81,22 +82,39 @@ func (f *Flight) read() (rings []Ring, failed error) {
 }
 
 // Run writes new events until stop is closed, and then once more. It returns when that
-// is done. watch, if not nil, is called before each look.
+// is done. watch, if not nil, is called as often until then, by a goroutine of its own: what
+// it looks at happens while the disk hangs, too.
 func (f *Flight) Run(r *Recorder, stop <-chan struct{}, watch func()) {
+	var watching sync.WaitGroup
+	if watch != nil {
+		watching.Go(func() { eachInterval(stop, watch) })
+	}
 	ticker := time.NewTicker(writeInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-stop:
+			watching.Wait()
 			r.settle(true)
 			f.Write(r)
 			return
 		case <-ticker.C:
 		}
-		if watch != nil {
+		f.Write(r)
+	}
+}
+
+// eachInterval calls watch at every writeInterval until stop is closed.
+func eachInterval(stop <-chan struct{}, watch func()) {
+	ticker := time.NewTicker(writeInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
 			watch()
 		}
-		f.Write(r)
 	}
 }
 

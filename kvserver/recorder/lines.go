@@ -21,6 +21,7 @@ type sectionLine struct {
 	TickNs   int64    `json:"tick_ns"`
 	Names    []string `json:"names"`
 	Build    string   `json:"build"`
+	NowMono  int64    `json:"now_mono_ns,omitzero"`
 }
 
 // eventLine is one event. Fields that are zero are left out.
@@ -48,7 +49,7 @@ func WriteLines(w io.Writer, rings []Ring) error {
 	encode := json.NewEncoder(out)
 	for _, ring := range rings {
 		s := &ring.Section
-		if err := encode.Encode(sectionLine{linesVersion, s.Node, s.Boot, s.Tick, s.Names, s.Build}); err != nil {
+		if err := encode.Encode(sectionLine{linesVersion, s.Node, s.Boot, s.Tick, s.Names, s.Build, s.NowMono}); err != nil {
 			return err
 		}
 		for i := range ring.Events {
@@ -82,7 +83,7 @@ func ReadLines(from io.Reader) (rings []Ring, err error) {
 			if line.Recorder != linesVersion || !fits(line.Names) || len(line.Node) > maxNameBytes || len(line.Build) > maxNameBytes {
 				return rings, fmt.Errorf("a ring of version %d with %d names; this build reads version %d with at most %d names of at most %d bytes", line.Recorder, len(line.Names), linesVersion, maxNames, maxNameBytes)
 			}
-			rings = append(rings, Ring{Section: Section{Node: line.Node, Boot: line.Boot, Tick: line.TickNs, Names: line.Names, Build: line.Build}})
+			rings = append(rings, Ring{Section: Section{Node: line.Node, Boot: line.Boot, Tick: line.TickNs, Names: line.Names, Build: line.Build, NowMono: line.NowMono}})
 			continue
 		}
 		if len(rings) == 0 {

@@ -154,9 +154,9 @@ func (r *Recorder) counts(e *Event) bool {
 		}
 		count := s.event.Count + 1
 		if count == 1 || e.A > s.event.A {
-			s.event = *e
+			s.event = *e // with its time: what took so long ended then
 		}
-		s.event.Mono, s.event.Wall, s.event.Count = e.Mono, e.Wall, count
+		s.event.Count = count
 		return true
 	}
 	if free != nil {
@@ -213,8 +213,9 @@ func (r *Recorder) After(seq uint64, limit int) (rings []Ring) {
 		return nil
 	}
 	r.settle(false)
+	now := int64(r.now().Sub(r.begun))
 	for limit > 0 {
-		ring, more := r.piece(seq, min(limit, pieceEvents))
+		ring, more := r.piece(seq, min(limit, pieceEvents), now)
 		if !more {
 			return rings
 		}
@@ -230,7 +231,7 @@ func (r *Recorder) After(seq uint64, limit int) (rings []Ring) {
 }
 
 // piece returns up to limit events of one boot behind seq, false if there are none.
-func (r *Recorder) piece(seq uint64, limit int) (Ring, bool) {
+func (r *Recorder) piece(seq uint64, limit int, now int64) (Ring, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	from := max(seq+1, r.first)
@@ -248,6 +249,9 @@ func (r *Recorder) piece(seq uint64, limit int) (Ring, bool) {
 		}
 	}
 	ring := Ring{Section: r.sections[at], Events: make([]Event, 0, to-from)}
+	if at == len(r.sections)-1 {
+		ring.NowMono = now
+	}
 	for n := from; n < to; n++ {
 		place := n % Capacity
 		ring.Events = append(ring.Events, r.ring[place/chunkEvents][place%chunkEvents])

@@ -147,14 +147,15 @@ func TestLooksRecordWhatIsNew(t *testing.T) {
 		}
 		observer := r.Refusals(quiet{})
 		for range 7 {
-			observer.Refused(failure.Of(failure.Overloaded, nil, "too many"))
+			observer.Refused(failure.Crowded(time.Second, "too many writes"))
+			observer.Refused(failure.Of(failure.Overloaded, nil, "one viewer too many"))
 			observer.Refused(failure.Of(failure.KeyNotFound, nil, "no such key"))
 		}
 		if got := look(); len(got) != 1 || got[0].Kind != recorder.Refused || got[0].A != 7 || got[0].B != 1234 {
 			t.Errorf("after seven refusals, %+v is recorded", got)
 		}
 		f.Quarantined, status.SnapshotIndex, f.Snapshot = true, 90, 555
-		status.Peers = []core.PeerStatus{{ID: "n2", MatchIndex: 9_999}, {ID: "n3", MatchIndex: 1000}}
+		status.Peers = []core.PeerStatus{{ID: "n2", MatchIndex: 9_999}, {ID: "n3", MatchIndex: 1000}, {ID: "n4"}} // n4 has not answered this leader
 		var kinds []recorder.Kind
 		for _, e := range look() {
 			kinds = append(kinds, e.Kind)

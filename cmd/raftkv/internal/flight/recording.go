@@ -36,7 +36,7 @@ type Recording struct {
 
 	saves, commits             usual
 	slowestSave, slowestCommit slowest
-	refused                    atomic.Uint64 // requests that were refused for want of room
+	refused                    atomic.Uint64 // reads and writes that were refused for want of room
 
 	stop, stopped chan struct{}
 	running       bool

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"raftkv/kvserver"
-	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/recorder"
 	"raftkv/raft"
@@ -102,6 +101,9 @@ func (r *Recording) lookAt(now time.Time, f Figures) {
 	w.snapshot = max(s.SnapshotIndex, 1)
 	for _, p := range s.Peers {
 		lag := s.LastIndex - min(p.MatchIndex, s.LastIndex)
+		if p.MatchIndex == 0 {
+			continue // it has not answered this leader yet, so what it lacks is not known
+		}
 		if lag >= manyEntries && now.Sub(w.lagged[p.ID]) >= lagInterval {
 			w.lagged[p.ID] = now
 			r.recorder.Record(recorder.Event{Kind: recorder.Lags, Peer: r.recorder.Peer(string(p.ID)), Term: s.Term, Index: p.MatchIndex, A: int64(lag)})
@@ -141,7 +143,7 @@ func (w *watch) longestPause() time.Duration {
 	return time.Duration(longest * float64(time.Second))
 }
 
-// Refusals returns an observer of the service that also counts the requests that are
+// Refusals returns an observer of the service that also counts the reads and writes that are
 // refused because there are too many.
 func (r *Recording) Refusals(o kvserver.Observer) kvserver.Observer {
 	if r == nil {
@@ -157,7 +159,7 @@ type refusals struct {
 
 // Refused implements kvserver.Observer.
 func (o refusals) Refused(err error) {
-	if failure.KindOf(err).Code == api.CodeOverloaded {
+	if failure.IsCrowded(err) {
 		o.r.refused.Add(1)
 	}
 	o.Observer.Refused(err)
