@@ -41,6 +41,9 @@ const (
 	// longHalt is how late a loop must be for its process to count as one that did not
 	// run.
 	longHalt = 250 * millisecond
+	// lastAge is how old the last event of a node that runs can be: each records one in a
+	// minute.
+	lastAge = 2 * minute
 	// longStart is how much later than the others a node may begin without a word.
 	longStart = 10 * second
 )
@@ -49,7 +52,11 @@ const (
 // the others say. What its own events say goes first, and only those of the process
 // that ran at that time count. A node whose own events show that it ran meanwhile has
 // not ended.
-func (t *teller) absent(node string, at int64) absence {
+func (t *teller) absent(node string, at int64) absence { return t.absentFor(node, at, longHalt) }
+
+// absentFor is absent for a node that was not heard for a while from that time on. That it
+// did not run explains this only if it did not run for half of that while.
+func (t *teller) absentFor(node string, at, while int64) absence {
 	a := absence{node: node, from: at}
 	began := t.returned(node, at)
 	until := at + witnessAfter
@@ -71,7 +78,7 @@ func (t *teller) absent(node string, at int64) absence {
 		a.why, a.certainty, a.evidence = leftOrder, Certain, []int{i}
 		return a
 	}
-	if i := t.halt(node, at); i >= 0 {
+	if i := t.halt(node, at, while); i >= 0 {
 		return t.haltedBy(a, i)
 	}
 	return t.seenAway(a, began, until)
@@ -112,11 +119,23 @@ func (t *teller) processAt(node string, at int64) int {
 	return found
 }
 
-// halt returns the position of the event that says that a node did not run at a time.
-func (t *teller) halt(node string, at int64) int {
-	return t.find(at-witnessBefore, unbound, func(e *event) bool {
+// halt returns the position of the event that says that a node did not run from about a
+// time on, for half of a while at least. A turn that was late before says nothing.
+func (t *teller) halt(node string, at, while int64) int {
+	return t.find(at+max(while, longHalt)/2, unbound, func(e *event) bool {
 		return e.node == node && e.A >= longHalt && e.at-e.A <= at+witnessBefore
 	}, recorder.LoopLate)
+}
+
+// knows reports whether the events of a node are known of a time.
+func (t *teller) knows(node string, at int64) bool {
+	return t.processAt(node, at) >= 0 && t.lastOf(node, at-lastAge) >= 0
+}
+
+// lastOf returns the position of the last event of a node, from a time on; -1 if there is
+// none.
+func (t *teller) lastOf(node string, from int64) int {
+	return t.last(from, unbound, func(e *event) bool { return e.node == node })
 }
 
 // haltedBy completes an absence of a process that did not run and says so.
@@ -162,7 +181,18 @@ func (t *teller) seenAway(a absence, began int, until int64) absence {
 	case began >= 0 && t.events[began].Kind == recorder.Started && t.events[began].A == 1 && !ran:
 		a.why, a.certainty, a.evidence = leftOrder, Certain, append(closed, began)
 	case len(closed) > 0 && len(refused) > 0 && !ran:
-		a.why, a.certainty, a.evidence = ended, Certain, append(closed, refused...)
+		// A firewall that resets connections looks the same, while the process runs. It does
+		// not close them: only the end of the process does. A later process shows that this
+		// one ended, and so does its recording, which would go on.
+		a.why, a.certainty, a.evidence = ended, Likely, append(closed, refused...)
+		switch own := t.lastOf(a.node, a.from-lastAge); {
+		case began >= 0:
+			a.certainty, a.evidence = Certain, append(a.evidence, began)
+		case own >= 0 && before >= 0:
+			a.certainty, a.evidence = Certain, append(a.evidence, own)
+		case slices.ContainsFunc(closed, func(i int) bool { return t.events[i].Why == recorder.ClosedByPeer }):
+			a.certainty = Certain
+		}
 	case len(refused) > 0 && !ran:
 		a.why, a.certainty, a.evidence = ended, Likely, refused
 	case len(silent) > 0:

@@ -106,13 +106,17 @@ func (t *teller) tooFew(from, to int64) bool {
 
 // tellUnhurt ends a story about a follower: with slow commits, if there were any while
 // it lasted, and with the word that clients noticed nothing, if there were none and
-// leadership did not change.
+// leadership did not change. Only the leader records what was slow, so its events must be
+// known for that word.
 func (t *teller) tellUnhurt(s Story, from, to int64, evidence []int) {
-	slow := t.all(from-witnessBefore, max(to, from+second)+witnessBefore, func(*event) bool { return true }, recorder.SlowCommit)
-	changed := slices.ContainsFunc(t.reigns, func(r reign) bool {
-		at := t.events[r.begin].at
-		return at > from-witnessBefore && at < max(to, from+second)+witnessBefore
-	})
+	until := max(to, from+second) + witnessBefore
+	slow := t.all(from-witnessBefore, until, func(*event) bool { return true }, recorder.SlowCommit)
+	changed := t.find(from-witnessBefore, until, func(*event) bool { return true }, recorder.SteppedDown) >= 0 ||
+		slices.ContainsFunc(t.reigns, func(r reign) bool {
+			at := t.events[r.begin].at
+			return at > from-witnessBefore && at < until
+		})
+	leader := t.leaderAt(from)
 	switch {
 	case len(slow) > 0:
 		for _, i := range slow {
@@ -120,10 +124,25 @@ func (t *teller) tellUnhurt(s Story, from, to int64, evidence []int) {
 		}
 		s.say("Writes took up to %s meanwhile.", duration(s.Effect.SlowestCommit))
 		evidence = append(slices.Clone(evidence), slow...)
-	case !changed:
+	case changed:
+	case leader == "":
+		s.say("What clients noticed is not known: no event shows who led.")
+	case !t.knows(leader, from):
+		s.say("What clients noticed is not known: the events of %s, which led, are missing.", leader)
+	default:
 		s.say("Leadership did not change, and writes did not wait for it.")
 	}
 	t.tell(s, from, to, evidence...)
+}
+
+// leaderAt returns who led at a time, "" if no event shows it.
+func (t *teller) leaderAt(at int64) (leader string) {
+	for i := range t.reigns {
+		if t.events[t.reigns[i].begin].at <= at {
+			leader = t.reigns[i].leader
+		}
+	}
+	return leader
 }
 
 // haltsOf tells of the times in which a follower's process did not run.
@@ -146,13 +165,59 @@ func (t *teller) haltsOf(node string) {
 func (t *teller) noLeader() {
 	for i := 1; i < len(t.reigns); i++ {
 		c := t.newChange(t.reigns[i-1], t.reigns[i])
-		if c.at-c.loss >= longGap && c.at >= t.from && !slices.Contains(t.leaderless, c.loss) {
+		if c.at-c.loss >= longGap && c.at >= t.from && !slices.Contains(t.leaderless, c.loss) && (c.b.own || t.nobodyElse(c.loss)) {
 			t.tellNoLeader(c.loss, c.at, false)
 		}
 	}
-	if since := t.withoutLeader(); since != 0 && t.end()-since >= longGap {
+	since := t.withoutLeader()
+	switch {
+	case since == 0 || t.end()-since < longGap:
+	case t.nobodyElse(since):
 		t.tellNoLeader(since, t.end(), true)
+	default:
+		t.tellUnknownLeader(since, t.end())
 	}
+}
+
+// nobodyElse reports whether the nodes whose events are known from a time on, and those that
+// were away then, leave too few others to elect a leader of whom nothing is known.
+func (t *teller) nobodyElse(from int64) bool {
+	voters, seen := t.voters(from), 0
+	for _, node := range t.nodes {
+		if t.knows(node, from) && t.lastOf(node, from) >= 0 {
+			seen++
+			continue
+		}
+		switch t.absent(node, from).why {
+		case notAway, cutOff:
+		default:
+			seen++
+		}
+	}
+	return voters-seen <= voters/2
+}
+
+// tellUnknownLeader tells of nodes that know no leader, where too little is known of the
+// others to say that there was none.
+func (t *teller) tellUnknownLeader(from, to int64) {
+	s := Story{Kind: LeaderUnheard, Certainty: Unknown}
+	var knew, missing []string
+	var evidence []int
+	for _, node := range t.nodes {
+		if t.knows(node, from) {
+			knew = append(knew, node)
+			evidence = append(evidence, t.lastOf(node, from-lastAge))
+		} else {
+			missing = append(missing, node)
+		}
+	}
+	s.say("%s %s known no leader for %s.", list(knew), plural(len(knew), "has", "have"), duration(to-from))
+	if len(missing) > 0 {
+		s.say("Whether there was one is not known: the events of %s are missing.", list(missing))
+	} else {
+		s.say("Whether there was one is not known: the events of too few nodes are there.")
+	}
+	t.tell(s, from, to, evidence...)
 }
 
 // withoutLeader returns since when no node that is heard knows a leader; 0 if one does.

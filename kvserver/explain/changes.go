@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 
 	"raftkv/kvserver/recorder"
 )
@@ -9,10 +10,12 @@ import (
 // change is one change of leadership: the leader a was followed by the leader b.
 type change struct {
 	a, b     reign
-	at       int64 // when b's reign is first seen
-	loss     int64 // when a was lost, as far as anybody noticed
-	sign     int   // position of the event that shows the loss; -1 if there is none
-	stepped  int   // position of a's SteppedDown; -1 if it is not known
+	at       int64     // when b's reign is first seen
+	loss     int64     // when a was lost, as far as anybody noticed
+	sign     int       // position of the event that shows the loss; -1 if there is none
+	stepped  int       // position of a's SteppedDown; -1 if it is not known
+	waited   int64     // for how long the leader was not heard, where the sign says it
+	anew     []absence // the nodes that ended at one time and began again, if that is the change
 	evidence []int
 }
 
@@ -39,13 +42,16 @@ func (t *teller) newChange(a, b reign) change {
 	c.loss = c.at
 	began := t.events[a.begin].at
 	led := max(began, c.at-10*minute) - witnessBefore // waits are counted in ticks
-	if b.first >= 0 {
+	if b.first >= 0 && t.remembers(b.first, t.events[b.first].A) {
 		led = max(led, t.events[b.first].at-t.events[b.first].A-witnessBefore)
 	}
 	note := func(i int, at int64) {
 		at = max(at, min(began, c.at))
 		if at < c.loss && at >= led && !t.followedAgain(i, a, c.at) {
-			c.loss, c.sign = at, i
+			c.loss, c.sign, c.waited = at, i, 0
+			if t.events[i].Kind == recorder.Timeout {
+				c.waited = t.events[i].A
+			}
 		}
 	}
 	for _, i := range t.all(began, c.at+minute, func(e *event) bool { return e.Term == a.term }) {
@@ -62,7 +68,17 @@ func (t *teller) newChange(a, b reign) change {
 			note(i, e.at)
 		}
 	}
+	if c.sign < 0 {
+		t.begunAnew(&c)
+	}
 	return c
+}
+
+// remembers reports whether the process that recorded an event ran for longer than that
+// before it. What it says of the time before is true only then.
+func (t *teller) remembers(i int, before int64) bool {
+	e := &t.events[i]
+	return t.events[t.processes[e.process].events[0]].at <= e.at-before-witnessBefore
 }
 
 // followedAgain reports whether the node that recorded an event followed the same leader
@@ -86,20 +102,26 @@ func (t *teller) tellChange(c change) {
 		return e.Kind == recorder.TransferTaken && e.peer == c.a.leader && e.Term == c.a.term
 	})
 	switch {
+	case len(c.anew) > 0:
+		t.tellBegunAnew(c)
 	case why == recorder.HangingDisk:
 		t.tellHungDisk(c)
 	case why == recorder.HandedOver, why == recorder.NewerTerm && taken >= 0 && t.events[taken].node == c.b.leader:
 		t.tellHandOver(c, taken)
 	case c.stepped < 0 && taken >= 0 && t.events[taken].node == c.b.leader:
 		t.tellHandOver(c, taken)
-	case why == recorder.LostMajority && !t.halts(c.a.leader, c.loss):
+	case why == recorder.LostMajority && !t.haltedMeanwhile(c):
 		t.tellLostMajority(c)
 	default:
 		t.tellLost(c)
 	}
 }
 
-func (t *teller) halts(node string, at int64) bool { return t.halt(node, at) >= 0 }
+// haltedMeanwhile reports whether a leader that says it heard no majority did not run.
+func (t *teller) haltedMeanwhile(c change) bool {
+	e := &t.events[c.stepped]
+	return t.halt(c.a.leader, min(c.loss, e.at-e.A), min(e.A, minute)) >= 0
+}
 
 // tellHungDisk: the leader's disk took a write and did not give it back.
 func (t *teller) tellHungDisk(c change) {
@@ -119,8 +141,11 @@ func (t *teller) tellHungDisk(c change) {
 func (t *teller) tellHandOver(c change, taken int) {
 	l := c.a.leader
 	s := Story{Kind: HandedOver, Culprits: []string{l}, Certainty: Certain}
+	// What an earlier process was asked, or this one in an earlier term, is no reason.
+	began := max(c.loss-10*second, t.events[c.a.begin].at-witnessBefore)
+	process := t.processAt(l, c.loss)
 	own := func(kind recorder.Kind) int {
-		return t.last(c.loss-10*second, c.at, func(e *event) bool { return e.node == l && e.Kind == kind })
+		return t.last(began, c.at, func(e *event) bool { return e.node == l && e.process == process && e.Kind == kind })
 	}
 	told, asked, wrong := own(recorder.EndAsked), own(recorder.TransferAsked), own(recorder.Quarantined)
 	c.evidence = append(c.evidence, taken, told, asked, wrong, own(recorder.Transfer))
@@ -149,24 +174,23 @@ func (t *teller) tellLostMajority(c change) {
 	e := &t.events[c.stepped]
 	s := Story{Kind: LeaderCutOff, Culprits: []string{c.a.leader}, Certainty: Likely}
 	var gone []string
-	away := t.othersAway(c.a.leader, e.at-e.A)
+	away := slices.DeleteFunc(t.othersAway(c.a.leader, e.at-e.A, e.A), func(a absence) bool { return a.why == cutOff })
 	for i := range away {
-		if a := &away[i]; a.why != cutOff && a.why != notAway {
-			gone = append(gone, a.node)
-			s.say("%s.", a.sentence())
-			c.evidence = append(c.evidence, a.evidence...)
-			t.away = append(t.away, *a)
-		}
+		gone = append(gone, away[i].node)
 	}
-	voters := len(t.nodes)
+	voters := t.voters(c.loss)
 	switch {
 	case voters-len(gone) <= voters/2: // they are why
 		s.Kind, s.Culprits, s.Certainty = MajorityGone, gone, weakest(away)
+		for i := range away {
+			s.say("%s.", away[i].sentence())
+			c.evidence = append(c.evidence, away[i].evidence...)
+		}
+		t.away = append(t.away, away...)
 		t.leaderless = append(t.leaderless, c.loss)
 	case t.wasHeard(c):
 		s.say("%s was heard and heard nothing: the others' answers did not reach it.", c.a.leader)
 	default:
-		s.Sentences = nil
 		s.say("%s and the others could not reach each other.", c.a.leader)
 		if len(gone) > 0 {
 			s.Certainty = Unknown
@@ -177,10 +201,11 @@ func (t *teller) tellLostMajority(c change) {
 	t.finish(s, c)
 }
 
-// othersAway returns the absences of the other nodes at a time.
-func (t *teller) othersAway(leader string, at int64) (away []absence) {
+// othersAway returns the absences of the other nodes, which were not heard for a while from
+// a time on.
+func (t *teller) othersAway(leader string, at, while int64) (away []absence) {
 	for _, node := range t.others(leader) {
-		if a := t.absent(node, at); a.why != notAway {
+		if a := t.absentFor(node, at, min(while, minute)); a.why != notAway {
 			away = append(away, a)
 		}
 	}
@@ -190,7 +215,7 @@ func (t *teller) othersAway(leader string, at int64) (away []absence) {
 // weakest returns the certainty of the least certain absence.
 func weakest(away []absence) Certainty {
 	for i := range away {
-		if away[i].certainty != Certain && away[i].why != cutOff {
+		if away[i].certainty != Certain {
 			return Likely
 		}
 	}
@@ -214,7 +239,7 @@ func (t *teller) wasHeard(c change) bool {
 // that time counts first, then what the others saw.
 func (t *teller) tellLost(c change) {
 	l := c.a.leader
-	a := t.absent(l, c.loss)
+	a := t.absentFor(l, c.loss, min(c.waited, minute))
 	s := Story{Culprits: []string{l}, Certainty: a.certainty}
 	if a.why == leftOrder && t.events[a.evidence[len(a.evidence)-1]].at > c.at {
 		a = absence{node: l} // it ended afterwards, which is another story
@@ -305,6 +330,8 @@ func (t *teller) succession(s *Story, c *change) {
 	c.evidence = append(c.evidence, stands, c.b.begin)
 	switch {
 	case s.Kind == HandedOver:
+	case len(c.anew) > 0 && len(voters) > 0:
+		s.say("%s stood, %s voted for it, and it leads term %d.", c.b.leader, list(voters), c.b.term)
 	case stands >= 0 && len(voters) > 0:
 		s.say("%s stood %s later, %s voted for it, and it leads term %d.", c.b.leader, duration(t.events[stands].at-c.loss), list(voters), c.b.term)
 	case stands >= 0:
@@ -334,6 +361,9 @@ func (t *teller) feel(s *Story, c *change) {
 	e := &t.events[c.b.first]
 	c.evidence = append(c.evidence, c.b.first)
 	still, possible := e.A, max(e.at-c.loss, 0)
+	if t.events[t.processes[e.process].events[0]].at > c.loss {
+		still = possible // its process has begun since, and knows nothing of the time before
+	}
 	if still <= possible+possible/2+200*millisecond {
 		s.Effect.NoWritesFor = still
 		s.say("There was no write for %s.", duration(still))

@@ -362,8 +362,9 @@ n1 16.1s snapshot_taken peer=n3 term=1 index=900000
 		name: "E18 directory refused", script: `
 n1 10s unreachable we_turn_down peer=n3
 n3 10.1s unreachable turned_down peer=n1
+n3 11s failed fenced
 `,
-		kind: Refused, culprits: "n3", certain: Certain, alone: true, words: []string{"n3 was turned down by others", "docs/operations.md"},
+		kind: Refused, culprits: "n3", certain: Certain, words: []string{"n3 was turned down by others", "docs/operations.md"},
 	},
 	{
 		name: "E19 state differs", script: "n2 10s quarantined term=1 index=768\n",

@@ -27,43 +27,67 @@ func (t *teller) links() (all []link) {
 	return all
 }
 
+// runs cuts positions of events into those between which there is no long pause.
+func (t *teller) runs(events []int) (all [][]int) {
+	for n, i := range events {
+		if n == 0 || t.events[i].at-t.events[events[n-1]].at > calm {
+			all = append(all, nil)
+		}
+		all[len(all)-1] = append(all[len(all)-1], i)
+	}
+	return all
+}
+
 // pairs tells of two nodes that could not reach each other while a third saw both.
 func (t *teller) pairs() {
 	for _, l := range t.links() {
-		lost := t.all(t.from, t.to, func(e *event) bool {
+		for _, lost := range t.runs(t.all(t.from, t.to, func(e *event) bool {
 			return e.peer != "" && linkOf(e) == l && e.Kind == recorder.Unreachable && (e.Why == recorder.NoAnswer || e.Why == recorder.NoRoute)
-		})
-		if len(lost) == 0 {
-			continue
+		})) {
+			t.tellPair(l, lost)
 		}
-		from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
-		var between []string
-		certainty := Likely
-		for _, node := range t.others(l.a) {
-			if node != l.b && !t.missed(node, l.a, from, to) && !t.missed(node, l.b, from, to) && t.hasRing(node, from-minute) {
-				between = append(between, node)
-				if t.hasRing(node, from) { // otherwise nothing happened there, or it is not known what
-					certainty = Certain
-				}
-			}
-		}
-		if len(between) == 0 || t.isTold(l.a, from, cutOff) || t.isTold(l.b, from, cutOff) {
-			continue
-		}
-		s := Story{Kind: PairCut, Culprits: []string{l.a, l.b}, Certainty: certainty}
-		s.say("%s and %s do not see each other, %s %s both.", l.a, l.b, list(between), plural(len(between), "sees", "see"))
-		evidence := lost
-		for _, node := range []string{l.a, l.b} {
-			refused := t.all(from-second, to+second, func(e *event) bool {
-				return e.peer == node && (e.Kind == recorder.PreVoteRefused || e.Kind == recorder.VoteRefused) && e.Why == recorder.HearsLeader
-			})
-			if len(refused) > 0 {
-				s.say("%s was not elected: refused by %s, which hears its leader.", node, t.events[refused[0]].node)
-				evidence = append(evidence, refused...)
-			}
-		}
-		t.tellUnhurt(s, from, to, evidence)
 	}
+}
+
+func (t *teller) tellPair(l link, lost []int) {
+	from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
+	var between []string
+	certainty := Likely
+	for _, node := range t.others(l.a) {
+		if node == l.b || t.missed(node, l.a, from, to) || t.missed(node, l.b, from, to) || !t.hasRing(node, from-minute) {
+			continue
+		}
+		between = append(between, node)
+		// Otherwise nothing happened there, or it is not known what; or one of the two may
+		// not be there at all, and the third has not noticed.
+		if t.hasRing(node, from) && t.there(l.a, node, from, to) && t.there(l.b, node, from, to) {
+			certainty = Certain
+		}
+	}
+	if len(between) == 0 || t.isTold(l.a, from, cutOff) || t.isTold(l.b, from, cutOff) {
+		return
+	}
+	s := Story{Kind: PairCut, Culprits: []string{l.a, l.b}, Certainty: certainty}
+	s.say("%s and %s do not see each other, %s %s both.", l.a, l.b, list(between), plural(len(between), "sees", "see"))
+	evidence := lost
+	for _, node := range []string{l.a, l.b} {
+		refused := t.all(from-second, to+second, func(e *event) bool {
+			return e.peer == node && (e.Kind == recorder.PreVoteRefused || e.Kind == recorder.VoteRefused) && e.Why == recorder.HearsLeader
+		})
+		if len(refused) > 0 {
+			s.say("%s was not elected: refused by %s, which hears its leader.", node, t.events[refused[0]].node)
+			evidence = append(evidence, refused...)
+		}
+	}
+	t.tellUnhurt(s, from, to, evidence)
+}
+
+// there reports whether a node ran at a time: it recorded something, or asked a third for
+// its vote.
+func (t *teller) there(node, third string, from, to int64) bool {
+	return t.hasRing(node, from) || t.find(from-second, to+second, func(e *event) bool {
+		return e.node == third && e.peer == node
+	}, recorder.PreVoteRefused, recorder.VoteRefused, recorder.PreVoteGranted, recorder.VoteGranted) >= 0
 }
 
 // cutOffs tells of followers that could reach none of the others, nor they it, though their
@@ -73,30 +97,36 @@ func (t *teller) cutOffs() {
 		return // who of two is cut off is not known
 	}
 	for _, node := range t.nodes {
-		lost := t.all(t.from, t.to, func(e *event) bool {
+		for _, lost := range t.runs(t.all(t.from, t.to, func(e *event) bool {
 			return (e.node == node || e.peer == node) && (e.Kind == recorder.Unreachable && (e.Why == recorder.NoAnswer || e.Why == recorder.NoRoute))
-		})
-		by := map[string]bool{}
-		for _, i := range lost {
-			by[t.events[i].node], by[t.events[i].peer] = true, true
+		})) {
+			t.tellCutOff(node, lost)
 		}
-		if len(by) < len(t.nodes) {
-			continue
-		}
-		from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
-		for _, i := range t.all(from-10*second, from, func(e *event) bool {
-			return (e.node == node || e.peer == node) && (e.Why == recorder.CallTimeout || e.Why == recorder.HostSilent || e.Why == recorder.Stalled)
-		}, recorder.Ended) {
-			from = min(from, t.events[i].at)
-			lost = append(lost, i)
-		}
-		if t.toldCut(node, from, to) {
-			continue
-		}
-		s := Story{Kind: NodeCutOff, Culprits: []string{node}, Certainty: Likely}
-		s.say("%s and the others could not reach each other.", node)
-		t.tellUnhurt(s, from, to, lost)
 	}
+}
+
+func (t *teller) tellCutOff(node string, lost []int) {
+	by := map[string]bool{}
+	for _, i := range lost {
+		by[t.events[i].node], by[t.events[i].peer] = true, true
+	}
+	if len(by) < len(t.nodes) {
+		return
+	}
+	from, to := t.events[lost[0]].at, t.events[lost[len(lost)-1]].at
+	for _, i := range t.all(from-10*second, from, func(e *event) bool {
+		return (e.node == node || e.peer == node) && (e.Why == recorder.CallTimeout || e.Why == recorder.HostSilent || e.Why == recorder.Stalled)
+	}, recorder.Ended) {
+		from = min(from, t.events[i].at)
+		lost = append(lost, i)
+	}
+	if t.toldCut(node, from, to) {
+		return
+	}
+	t.away = append(t.away, absence{node: node, why: cutOff, from: from, to: to})
+	s := Story{Kind: NodeCutOff, Culprits: []string{node}, Certainty: Likely}
+	s.say("%s and the others could not reach each other.", node)
+	t.tellUnhurt(s, from, to, lost)
 }
 
 // toldCut reports whether a story has told of a leader that was cut off, or of a node that
@@ -108,12 +138,27 @@ func (t *teller) toldCut(node string, from, to int64) bool {
 	})
 }
 
-// missed reports whether one of two nodes could not reach the other at a time.
+// missed reports whether one of two nodes could not reach the other at a time, or had lost
+// it before and not reached it again.
 func (t *teller) missed(a, b string, from, to int64) bool {
 	l := link{min(a, b), max(a, b)}
-	return t.find(from-second, to+second, func(e *event) bool {
+	return t.down(a, b, from) || t.down(b, a, from) || t.find(from-second, to+second, func(e *event) bool {
 		return e.peer != "" && linkOf(e) == l && (e.Kind == recorder.Unreachable || e.Kind == recorder.Ended)
 	}) >= 0
+}
+
+// down reports whether a node had no connection of its own to another one at a time, as far
+// as it recorded.
+func (t *teller) down(node, peer string, at int64) bool {
+	latest, down := int64(-unbound), false
+	t.each(-unbound, at, true, []recorder.Kind{recorder.Connected, recorder.Ended, recorder.Unreachable}, func(i int) bool {
+		e := &t.events[i]
+		if e.node == node && e.peer == peer && (e.Kind != recorder.Ended || e.B == 0) && e.at > latest {
+			latest, down = e.at, e.Kind != recorder.Connected
+		}
+		return e.at >= latest-2*second // one that stands for several may stand a little later
+	})
+	return down
 }
 
 // manyBreaks is how often a connection must break within the span to be called flapping.
@@ -149,31 +194,6 @@ func (t *teller) flapping() {
 			s.say("Leadership did not change.")
 		}
 		t.tell(s, from, to, breaks...)
-	}
-}
-
-// refusals tells of nodes that were turned down because of their data directory.
-func (t *teller) refusals() {
-	for _, node := range t.nodes {
-		turned := t.all(t.from, t.to, func(e *event) bool {
-			return e.peer == node && e.Kind == recorder.Unreachable && e.Why == recorder.WeTurnDown || e.node == node && e.Kind == recorder.Unreachable && e.Why == recorder.TurnedDown
-		})
-		ends := t.find(t.from, t.to, func(e *event) bool { return e.node == node && e.Kind == recorder.Failed && e.Why == recorder.Fenced })
-		if len(turned) == 0 && ends < 0 {
-			continue
-		}
-		evidence := append(turned, ends)
-		from := int64(unbound)
-		to := int64(-unbound)
-		for _, i := range evidence {
-			if i >= 0 {
-				from, to = min(from, t.events[i].at), max(to, t.events[i].at)
-			}
-		}
-		s := Story{Kind: Refused, Culprits: []string{node}, Certainty: Certain}
-		s.say("%s was turned down by others: its data directory, cluster or version is not the one they know.", node)
-		s.say("Its log says which, and docs/operations.md (\"A directory that was put back or copied\") says what to do.")
-		t.tell(s, from, to, evidence...)
 	}
 }
 
@@ -268,6 +288,7 @@ func (t *teller) contradictions() {
 // quiet says that nothing happened, and what was done meanwhile.
 func (t *teller) quiet() {
 	s := Story{Kind: Quiet, Certainty: Certain}
+	covered := t.covered()
 	if len(t.events) == 0 {
 		s.Certainty = Unknown
 		s.say("Nothing is known: no event was recorded in this time.")
@@ -299,5 +320,27 @@ func (t *teller) quiet() {
 		evidence = append(evidence, minutes[0], minutes[len(minutes)-1])
 	}
 	s.say("%s.", text)
+	if voters := t.voters(t.to); len(covered) <= voters/2 {
+		s.Certainty = Unknown
+		s.Sentences = nil
+		s.say("Nothing is recorded, and too little to say that nothing happened: of %d nodes, the events of %s are known for all of this time.", voters, list(covered))
+		s.say("%s leads term %d.", r.leader, r.term)
+	}
 	t.tell(s, t.from, t.to, evidence...)
+}
+
+// covered returns the nodes whose events are known for all of the span, as far as it is
+// past.
+func (t *teller) covered() (nodes []string) {
+	end := min(t.to, t.end())
+	for _, node := range t.nodes {
+		first := t.find(-unbound, unbound, func(e *event) bool { return e.node == node })
+		if first < 0 || t.events[first].at > t.from+minute && t.events[first].Seq > 1 {
+			continue
+		}
+		if t.lastOf(node, end-lastAge) >= 0 {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
 }

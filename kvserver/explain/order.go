@@ -25,6 +25,7 @@ type process struct {
 	tick   int64
 	offset int64 // of its clock: at = Mono + offset
 	events []int // positions in order.events, by Seq
+	now    int64 // by its clock, when its events were asked for; 0: not known
 	// skew is by how much the machine's wall clock is ahead of the common clock, and
 	// width how exactly that is known; 0 where nothing contradicts the wall clock.
 	skew, width int64
@@ -35,6 +36,7 @@ type order struct {
 	processes []process
 	events    []event
 	disorder  []int // events that contradict each other: a bug of ours
+	names     int   // the most nodes that a recording names
 }
 
 // newOrder orders the events of rings. Rings of the same boot are joined, and events
@@ -69,6 +71,8 @@ func (o *order) gather(rings []recorder.Ring) {
 			n++
 		}
 		p := &o.processes[n-1]
+		p.now = max(p.now, ring.NowMono)
+		o.names = max(o.names, len(ring.Names))
 		for _, e := range ring.Events {
 			if len(p.events) > 0 && e.Seq <= o.events[p.events[len(p.events)-1]].Seq {
 				continue
@@ -109,10 +113,13 @@ func latest(rings []recorder.Ring) []recorder.Ring {
 	for _, r := range rings {
 		boots[r.Node] = append(boots[r.Node], r.Boot)
 	}
-	return slices.DeleteFunc(slices.Clone(rings), func(r recorder.Ring) bool {
-		all := slices.Compact(slices.Sorted(slices.Values(boots[r.Node])))
-		return len(all) > maxBoots && r.Boot < all[len(all)-maxBoots]
-	})
+	oldest := map[string]uint64{}
+	for node, all := range boots { // each by itself
+		slices.Sort(all)
+		all = slices.Compact(all)
+		oldest[node] = all[max(0, len(all)-maxBoots)]
+	}
+	return slices.DeleteFunc(slices.Clone(rings), func(r recorder.Ring) bool { return r.Boot < oldest[r.Node] })
 }
 
 func first(r recorder.Ring) uint64 {
@@ -152,9 +159,9 @@ func (o *order) edges() (all []edge) {
 		case recorder.Transfer, recorder.TransferTaken:
 			note(key{kind: e.Kind, node: e.node, peer: e.peer, term: e.Term}, i)
 		case recorder.SnapshotSent:
-			note(key{kind: e.Kind, peer: e.peer, index: e.Index}, i)
+			note(key{kind: e.Kind, node: e.node, peer: e.peer, index: e.Index}, i)
 		case recorder.Installed:
-			note(key{kind: e.Kind, node: e.node, index: e.Index}, i)
+			note(key{kind: e.Kind, node: e.node, peer: e.peer, index: e.Index}, i)
 		case recorder.Started:
 			note(key{kind: e.Kind, node: e.node, index: o.processes[e.process].boot}, i)
 			anew[e.node] = anew[e.node] || e.B == 1
@@ -195,9 +202,12 @@ func (o *order) edges() (all []edge) {
 				add(key{kind: recorder.Started, node: e.peer, index: uint64(e.A)}, i)
 			}
 		case recorder.Installed:
-			add(key{kind: recorder.SnapshotSent, peer: e.node, index: e.Index}, i)
+			add(key{kind: recorder.SnapshotSent, node: e.peer, peer: e.node, index: e.Index}, i)
 		case recorder.SnapshotTaken:
-			add(key{kind: recorder.Installed, node: e.peer, index: e.Index}, i)
+			if anew[e.peer] {
+				break // it may have taken it before, into the directory that was lost
+			}
+			add(key{kind: recorder.Installed, node: e.peer, peer: e.node, index: e.Index}, i)
 		}
 	}
 	for i := 1; i < len(o.processes); i++ { // a boot ends before the next begins
@@ -435,6 +445,31 @@ func (q *queue) Pop() any {
 	last := q.next[len(q.next)-1]
 	q.next = q.next[:len(q.next)-1]
 	return last
+}
+
+// now returns what the time was when the events were asked for, by those nodes whose clocks
+// agree to a minute or two; 0 if none says so. A recording in which nothing is said of this
+// ended with its last event.
+func (o *order) now() int64 {
+	var all []int64
+	for i := range o.processes {
+		p := &o.processes[i]
+		if last := o.events[p.events[len(p.events)-1]].Mono; p.now > 0 {
+			all = append(all, min(max(p.now, last), last+24*60*minute)+p.offset)
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	median := all[(len(all)-1)/2]
+	now := median
+	for _, one := range all {
+		if one-median < lastAge {
+			now = one
+		}
+	}
+	return now
 }
 
 // end returns the latest time of any event.

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -276,6 +277,9 @@ func FuzzStories(f *testing.F) {
 					}
 					if rng.IntN(2) == 0 {
 						e.A = rng.Int64() - rng.Int64()
+					}
+					if rng.IntN(20) == 0 {
+						e.A = []int64{math.MinInt64, math.MaxInt64}[rng.IntN(2)]
 					}
 					r.Events = append(r.Events, e)
 				}

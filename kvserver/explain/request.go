@@ -26,14 +26,16 @@ type Request struct {
 // log, what disk and commitment did about that time, and what became of its entry, as far
 // as the rings say. meanwhile are the stories that touch its time.
 func OfRequest(rings []recorder.Ring, r *Request) (sentences []string, meanwhile []Story) {
+	t := &teller{order: newOrder(rings)}
+	came := *r
+	came.At = t.common(r.Node, r.At)
+	r = &came
 	from, to := r.At-1, r.At+(r.Ended+millisecond-1)/millisecond
-	span := Span{From: from, To: to}
-	for _, s := range Stories(rings, span) {
+	for _, s := range t.order.stories(Span{From: from, To: to}) {
 		if s.Kind != Quiet {
 			meanwhile = append(meanwhile, s)
 		}
 	}
-	t := &teller{order: newOrder(rings)}
 	t.prepare()
 	var told Story
 	switch {
@@ -59,6 +61,24 @@ func OfRequest(rings []recorder.Ring, r *Request) (sentences []string, meanwhile
 		t.fate(&told, r)
 	}
 	return told.Sentences, meanwhile
+}
+
+// common returns what the common clock said at a time by a node's own, in milliseconds. That
+// it was that time its events show: the latest of them before it counts.
+func (o *order) common(node string, wall int64) int64 {
+	at := wall
+	for i := range o.processes {
+		p := &o.processes[i]
+		if p.node != node {
+			continue
+		}
+		for _, j := range p.events {
+			if e := &o.events[j]; e.Wall <= wall {
+				at = e.at/millisecond + wall - e.Wall
+			}
+		}
+	}
+	return at
 }
 
 // method names a request for the beginning of a sentence.

@@ -198,26 +198,64 @@ func (t *teller) lagging() {
 	}
 }
 
-// overload tells of requests that were refused because there were too many.
+// manyRefused requests that were refused are an overload. A few are what a single client
+// can cause that opens too much at once.
+const manyRefused = 10
+
+// overload tells of requests that were refused because there were too many. Where there was
+// no leader, or its disk hung, they only piled up behind that.
 func (t *teller) overload() {
 	for _, r := range t.spells(recorder.Refused, recordedBy) {
 		s := Story{Kind: Overload, Culprits: []string{r.node}, Certainty: Certain}
 		served := int64(0)
 		for _, i := range r.events {
-			s.Effect.Refused += t.events[i].A
+			s.Effect.Refused += max(t.events[i].A, 0)
 			if t.events[i].A == r.most {
 				served = t.events[i].B
 			}
 		}
+		if s.Effect.Refused < manyRefused {
+			continue
+		}
 		s.say("%s requests were refused (429), up to %s of %s in a second.", count(uint64(s.Effect.Refused)), count(uint64(r.most)), count(uint64(r.most+served)))
-		if t.find(r.from-second, r.to, func(e *event) bool { return e.Kind == recorder.SlowSave || e.Kind == recorder.LoopLate }) < 0 {
+		stuck := t.stuck(r.from-2*second, r.to)
+		switch {
+		case stuck != "":
+			s.Culprits, s.Certainty = nil, Unknown
+			s.say("They piled up while %s.", stuck)
+		case t.find(r.from-second, r.to, func(e *event) bool { return e.Kind == recorder.SlowSave || e.Kind == recorder.LoopLate }) < 0:
 			s.say("It was more than %s could serve; disks and processors were as usual.", r.node)
-		} else {
+		default:
 			s.say("It was more than %s could serve.", r.node)
 		}
 		t.steady(&s, r.from, r.to)
 		t.tell(s, r.from-second, r.to, r.events...)
 	}
+}
+
+// stuck says what kept requests from being served for some of a time, "" if nothing did.
+func (t *teller) stuck(from, to int64) string {
+	hung := t.find(from, to, func(*event) bool { return true }, recorder.DiskHangs)
+	if hung < 0 { // one that hung before, and has not come back
+		hung = t.last(-unbound, from, func(*event) bool { return true }, recorder.DiskHangs)
+		if hung >= 0 && t.find(t.events[hung].at, from, func(e *event) bool { return e.node == t.events[hung].node }, recorder.DiskBack, recorder.Started) >= 0 {
+			hung = -1
+		}
+	}
+	if hung >= 0 {
+		return t.events[hung].node + "'s disk hung"
+	}
+	since := t.withoutLeader()
+	lost := since != 0 && to >= since ||
+		t.find(from, to, func(*event) bool { return true }, recorder.SteppedDown) >= 0 ||
+		slices.ContainsFunc(t.reigns, func(r reign) bool { return t.events[r.begin].at >= from && t.events[r.begin].at <= to }) ||
+		slices.ContainsFunc(t.stories, func(s Story) bool {
+			return s.Kind == MajorityGone && s.From*millisecond <= to && s.To*millisecond >= from
+		})
+	if lost {
+		return "there was no leader"
+	}
+	return ""
 }
 
 // manyLate late turns make a busy processor a story, if one of them was long enough to be

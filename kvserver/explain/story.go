@@ -83,8 +83,10 @@ type Span struct{ From, To int64 }
 
 // Stories tells what the rings hold of the time in span. Events before it are used to
 // know who led. The stories are in the order in which they began.
-func Stories(rings []recorder.Ring, span Span) []Story {
-	t := &teller{order: newOrder(rings), from: saturated(span.From, 1_000_000), to: saturated(span.To, 1_000_000)}
+func Stories(rings []recorder.Ring, span Span) []Story { return newOrder(rings).stories(span) }
+
+func (o *order) stories(span Span) []Story {
+	t := &teller{order: o, from: saturated(span.From, 1_000_000), to: saturated(span.To, 1_000_000)}
 	t.prepare()
 	for _, tell := range []func(){
 		t.changes, t.noLeader, t.absences, t.cutOffs, t.pairs, t.flapping, t.slowDisks, t.lagging, t.overload, t.starved, t.collector,
@@ -172,14 +174,33 @@ func (t *teller) tell(s Story, from, to int64, evidence ...int) {
 		s.Certainty = Unknown
 	}
 	slices.Sort(evidence)
-	for _, i := range slices.Compact(evidence) {
-		if i < 0 {
-			continue
-		}
+	for _, i := range t.few(slices.Compact(evidence), s.Culprits) {
 		e := &t.events[i]
 		s.Evidence = append(s.Evidence, Reference{e.node, t.processes[e.process].boot, e.Seq})
 	}
 	t.stories = append(t.stories, s)
+}
+
+// maxEvidence bounds the events that a story names, so that ten minutes of slow disks are
+// no longer to tell than one.
+const maxEvidence = 50
+
+// few returns of evidence the first and the last events, and for each culprit one that names
+// it. What is below 0 is none.
+func (t *teller) few(evidence []int, culprits []string) []int {
+	evidence = slices.DeleteFunc(evidence, func(i int) bool { return i < 0 })
+	if len(evidence) <= maxEvidence {
+		return evidence
+	}
+	some := slices.Concat(evidence[:maxEvidence/2], evidence[len(evidence)-maxEvidence/2:])
+	for _, c := range culprits {
+		names := func(i int) bool { return t.events[i].node == c || t.events[i].peer == c }
+		if n := slices.IndexFunc(evidence, names); n >= 0 && !slices.ContainsFunc(some, names) {
+			some = append(some, evidence[n])
+		}
+	}
+	slices.Sort(some)
+	return some
 }
 
 // others returns all nodes but one.
@@ -194,17 +215,66 @@ func (t *teller) others(node string) (names []string) {
 
 // hasRing reports whether a node's own events are known of a time or later.
 func (t *teller) hasRing(node string, from int64) bool {
-	return t.last(from, unbound, func(e *event) bool { return e.node == node }) >= 0
+	return t.lastOf(node, from) >= 0
 }
+
+// voters returns how many nodes vote at a time, as the leader of that time says; as many as
+// there are names where no leader does.
+func (t *teller) voters(at int64) int {
+	counted := func(e *event) bool { return e.B > 0 && e.B <= maxVoters }
+	i := t.last(-unbound, at, counted, recorder.Elected)
+	if i < 0 {
+		i = t.find(at, unbound, counted, recorder.Elected)
+	}
+	if i < 0 {
+		return max(len(t.nodes), t.names)
+	}
+	return int(t.events[i].B)
+}
+
+// maxVoters is more than the nodes that a recording can name.
+const maxVoters = 255
 
 // End returns the time of the last event, in Unix milliseconds of the common clock, rounded
 // up so that a span that ends then holds the event; 0 if there is none.
 func End(rings []recorder.Ring) int64 {
-	o := newOrder(rings)
+	return newOrder(rings).endMs()
+}
+
+func (o *order) endMs() int64 {
 	if len(o.events) == 0 {
 		return 0
 	}
 	return (o.end() + 999_999) / 1_000_000
+}
+
+// Told is what Tell returns.
+type Told struct {
+	Span    Span
+	Stories []Story
+	Lines   []Line
+}
+
+// Tell tells what the rings hold of the last milliseconds, by stories and by events: those
+// that ended when the nodes were asked for them, by the clocks of the nodes. Where no node
+// says when that was, it was now, by the caller's clock.
+func Tell(rings []recorder.Ring, last, now int64) Told {
+	o := newOrder(rings)
+	to := now
+	if asked := o.now(); asked != 0 {
+		to = max((asked+999_999)/1_000_000, 0)
+	}
+	span := Span{From: to - last, To: to}
+	return Told{Span: span, Lines: o.lines(span), Stories: o.stories(span)}
+}
+
+// Now returns when the nodes were asked for the rings, in Unix milliseconds of the common
+// clock; 0 if none says so.
+func Now(rings []recorder.Ring) int64 {
+	if asked := newOrder(rings).now(); asked != 0 {
+		return (asked + 999_999) / 1_000_000
+	}
+	return 0
 }
 
 // Line is one event for people who want to see them all.
@@ -224,8 +294,9 @@ type Line struct {
 }
 
 // Lines returns the events of a span in an order that the protocol allows.
-func Lines(rings []recorder.Ring, span Span) (lines []Line) {
-	o := newOrder(rings)
+func Lines(rings []recorder.Ring, span Span) []Line { return newOrder(rings).lines(span) }
+
+func (o *order) lines(span Span) (lines []Line) {
 	for i := range o.events {
 		e := &o.events[i]
 		if at := e.at / 1_000_000; at >= span.From && at <= span.To {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"raftkv/kvserver/recorder"
@@ -19,7 +20,7 @@ const (
 func duration(ns int64) string {
 	switch {
 	case ns < 0:
-		return "-" + duration(-ns)
+		return "-" + duration(-max(ns, -math.MaxInt64)) // the smallest number has no opposite
 	case ns < 10*millisecond:
 		return trimmed(float64(ns)/float64(millisecond), 1) + " ms"
 	case ns < second:
