@@ -154,8 +154,17 @@ func TestARevokedTokenEndsTheStream(t *testing.T) {
 			}
 		}
 		revoke(t, s, root, token)
-		if e := w.nextNamed("end"); !strings.Contains(e.data, string(api.CodeUnauthenticated)) {
-			t.Errorf("it ends with %+v", e)
+		s.peers.cluster.feed.Tell("note", map[string]string{"behind": "the revocation"})
+		for e := w.next(); ; e = w.next() {
+			if strings.Contains(e.data, "the revocation") {
+				t.Error("what happens behind the revocation is told")
+			}
+			if e.name == "end" {
+				if !strings.Contains(e.data, string(api.CodeUnauthenticated)) {
+					t.Errorf("it ends with %+v", e)
+				}
+				break
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -29,7 +30,7 @@ const (
 	explainAge = 2 * time.Second
 	// askStatusTimeout and askRingTimeout bound the time that the others have to answer.
 	askStatusTimeout = time.Second
-	askRingTimeout   = 2 * time.Second
+	askRingTimeout   = 1500 * time.Millisecond // stories are to be there within 2 s
 	// maxStatusBytes and maxRingBytes bound their answers.
 	maxStatusBytes = 1 << 20
 	maxRingBytes   = 8 << 20
@@ -42,23 +43,52 @@ const (
 	maxShownEvents = 2000
 )
 
-// shared keeps an answer for a moment, so that many viewers cost one round.
+// shared keeps answers for a moment, so that many viewers cost one round. The zero value is
+// ready.
 type shared[T any] struct {
-	mu   sync.Mutex // held while the answer is made: others wait for it
-	key  uint64
-	made time.Time
-	last T
+	mu   sync.Mutex
+	turn chan struct{}      // holds one while an answer is made: others wait for it
+	kept map[uint64]kept[T] // belongs to whoever has the turn
 }
 
-// get returns the answer for a key, which is made by make if the last one is older than
-// age or for another key.
-func (s *shared[T]) get(key uint64, age time.Duration, make func() T) T {
+type kept[T any] struct {
+	answer T
+	made   time.Time
+}
+
+// maxShared bounds the answers that are kept.
+const maxShared = 4
+
+// get returns the answer for a key, which is made by gather if there is none or it is older
+// than age. It returns false if ctx ends while others make theirs.
+func (s *shared[T]) get(ctx context.Context, key uint64, age time.Duration, gather func() T) (answer T, ok bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.key != key || s.made.IsZero() || time.Since(s.made) > age {
-		s.last, s.key, s.made = make(), key, time.Now()
+	if s.turn == nil {
+		s.turn, s.kept = make(chan struct{}, 1), map[uint64]kept[T]{}
 	}
-	return s.last
+	s.mu.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return answer, false
+	}
+	defer func() { <-s.turn }()
+	if k, is := s.kept[key]; is && time.Since(k.made) <= age {
+		return k.answer, true
+	}
+	answer = gather()
+	delete(s.kept, key)
+	if len(s.kept) >= maxShared {
+		oldest, at := uint64(0), time.Time{}
+		for other, k := range s.kept { // the oldest is one, whatever the order
+			if at.IsZero() || k.made.Before(at) {
+				oldest, at = other, k.made
+			}
+		}
+		delete(s.kept, oldest)
+	}
+	s.kept[key] = kept[T]{answer, time.Now()}
+	return answer, true
 }
 
 // pagePath is where the page is; its files are behind it.
@@ -132,13 +162,17 @@ func (d *Door) serveOverview(x *exchange) error {
 // overview is what all nodes say of themselves, in the name of a request's caller. It may be
 // this old.
 func (d *Door) overview(x *exchange, age time.Duration) api.Overview {
-	return d.peers.gathered(x).overviews.get(0, age, func() api.Overview {
+	all, ok := d.peers.gathered(x).overviews.get(x.r.Context(), 0, age, func() api.Overview {
 		own := d.status()
 		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), PageWrites: d.config.Page == page.On, Nodes: d.peers.askStatuses(d.gathering(x, &own))}
 		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
 		slices.SortFunc(all.Nodes, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
 		return all
 	})
+	if !ok {
+		panic(http.ErrAbortHandler) // the client is gone
+	}
+	return all
 }
 
 // gathering returns all members but this node, as its status knows them, and the token of
@@ -164,7 +198,10 @@ func (d *Door) serveExplain(x *exchange) error {
 	}
 	status := d.server.Status()
 	g := d.gathering(x, &status)
-	told := d.peers.gathered(x).stories.get(seconds, explainAge, func() api.Explained { return d.explain(g, int64(seconds)) })
+	told, ok := d.peers.gathered(x).stories.get(x.r.Context(), seconds, explainAge, func() api.Explained { return d.explain(g, int64(seconds)) })
+	if !ok {
+		panic(http.ErrAbortHandler) // the client is gone
+	}
 	if accepts(x.r.Header, api.MediaJSON) {
 		return x.answerJSON(http.StatusOK, told)
 	}
@@ -180,14 +217,12 @@ func (d *Door) explain(g gathering, seconds int64) api.Explained {
 	rings, missing := d.peers.askRings(g, seconds+explainLeadIn)
 	own := d.config.Recorder
 	rings = append(rings, own.After(own.Before(time.Duration(seconds+explainLeadIn)*time.Second), recorder.Capacity)...)
-	to := time.Now().UnixMilli()
-	span := explain.Span{From: to - 1000*seconds, To: to}
-	told := api.Explained{FromMs: span.From, ToMs: span.To, Missing: missing, Stories: []any{}, Events: []any{}}
-	for _, s := range explain.Stories(rings, span) {
+	of := explain.Tell(rings, 1000*seconds, time.Now().UnixMilli())
+	told := api.Explained{FromMs: of.Span.From, ToMs: of.Span.To, Missing: missing, Stories: []any{}, Events: []any{}}
+	for _, s := range of.Stories {
 		told.Stories = append(told.Stories, s)
 	}
-	lines := explain.Lines(rings, span)
-	for _, l := range lines[max(0, len(lines)-maxShownEvents):] {
+	for _, l := range of.Lines[max(0, len(of.Lines)-maxShownEvents):] {
 		told.Events = append(told.Events, l)
 	}
 	return told

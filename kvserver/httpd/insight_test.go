@@ -2,18 +2,23 @@ package httpd
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/httpd/page"
@@ -322,6 +327,153 @@ func TestStoriesAreOfAllNodes(t *testing.T) {
 	}
 	if !strings.Contains(asJSON.body, `"kind":"clock_jumped"`) || !strings.Contains(asText.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("JSON is %s", asJSON.body)
+	}
+}
+
+// Goal (I10): what happened is told within 2 s though one node hangs and one is gone, and
+// both are named.
+// Method: in virtual time, a node that takes the connection and says nothing, and one whose
+// address refuses.
+func TestExplainDoesNotWaitForANodeThatHangs(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, func(c *settings) {
+			c.Peers = []string{"n2", "n3"}
+			c.ClientAddr = func(node string) string { return node + ":1" }
+		})
+		var ends []net.Conn
+		s.peers.transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+			if address == "n3:1" {
+				return nil, errors.New("connection refused")
+			}
+			ours, theirs := net.Pipe()
+			ends = append(ends, theirs)
+			go io.Copy(io.Discard, theirs)
+			return ours, nil
+		}
+		s.recorder.Record(recorder.Event{Kind: recorder.ClockJumped, A: int64(time.Hour)})
+		begun := time.Now()
+		a := ask(s, "GET", "/v1/explain", "")
+		wantStatus(t, a, 200)
+		for _, want := range []string{"n2: no answer in time", "n3: no connection", "n1's wall clock jumped"} {
+			if !strings.Contains(a.body, want) {
+				t.Errorf("%q is missing in %s", want, a.body)
+			}
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		for _, end := range ends {
+			end.Close()
+		}
+	})
+}
+
+// Goal: of a node that recorded more than an answer holds, the newest events are gathered,
+// too; a stranger's events are not taken for those of the node at whose address it answers.
+// Method: a peer of 12,000 events, of which the last one is told; a peer that gives the ring
+// of another node.
+func TestAllEventsOfARightNodeAreGathered(t *testing.T) {
+	long := recorder.New(recorder.Section{Node: "n2", Boot: 1, Names: []string{"n1", "n2"}}, nil, time.Now())
+	for i := range uint64(12_000) {
+		long.Record(recorder.Event{Kind: recorder.Campaign, Term: 1 + i%2}) // a kind of which each is an event
+	}
+	long.Record(recorder.Event{Kind: recorder.Quarantined, Index: 768})
+	stranger := recorder.New(recorder.Section{Node: "n9", Boot: 1}, nil, time.Now())
+	stranger.Record(recorder.Event{Kind: recorder.Quarantined, Index: 5})
+	serve := func(r *recorder.Recorder) http.HandlerFunc {
+		return func(w http.ResponseWriter, q *http.Request) {
+			after, _ := strconv.ParseUint(q.URL.Query().Get("after"), 10, 64)
+			limit, _ := strconv.Atoi(q.URL.Query().Get("limit"))
+			recorder.WriteLines(w, r.After(after, limit)) // the client is there
+		}
+	}
+	s, _ := newServer(t, func(c *settings) {
+		c.Peers = []string{"n2", "n3"}
+		c.ClientAddr = others(t, map[string]http.HandlerFunc{"n2": serve(long), "n3": serve(stranger)})
+	})
+	a := ask(s, "GET", "/v1/explain", "")
+	if !strings.Contains(a.body, "n2 quarantined itself at index 768") {
+		t.Errorf("the newest event is not told: %.2000s", a.body)
+	}
+	if strings.Contains(a.body, "n9 quarantined") || !strings.Contains(a.body, `n3: node "n9" answers at its address`) {
+		t.Errorf("a stranger is taken for n3: %.2000s", a.body)
+	}
+}
+
+// Goal: whoever looks at what happened keeps nobody from the metrics, and the other way
+// round; nodes that ask each other do not wait for each other's places.
+// Method: all places of one class are taken, and each route is asked.
+func TestExplanationsKeepNobodyFromTheMetrics(t *testing.T) {
+	s, _ := newServer(t, nil)
+	routes := map[kvserver.Class]string{kvserver.Scrapes: "/metrics", kvserver.Records: "/v1/recorder", kvserver.Explains: "/v1/explain"}
+	for full := range routes {
+		limit := s.Load(full).Limit
+		for range limit {
+			s.Enter(full, 0)
+		}
+		for class, path := range routes {
+			want := 200
+			if class == full {
+				want = 429
+			}
+			wantStatus(t, ask(s, "GET", path, ""), want)
+		}
+		for range limit {
+			s.Leave(full, 0)
+		}
+	}
+}
+
+// Goal: two viewers who ask for different times do not undo each other's answers, and whoever
+// goes does not wait on.
+func TestAnswersAreSharedByWhatWasAsked(t *testing.T) {
+	var s shared[int]
+	made := 0
+	get := func(ctx context.Context, key uint64) bool {
+		_, ok := s.get(ctx, key, time.Hour, func() int { made++; return made })
+		return ok
+	}
+	for range 3 {
+		get(t.Context(), 1)
+		get(t.Context(), 2)
+	}
+	if made != 2 {
+		t.Errorf("for two questions, asked in turn, %d answers were made", made)
+	}
+	for key := range uint64(20) {
+		get(t.Context(), key)
+	}
+	if len(s.kept) > maxShared {
+		t.Errorf("%d answers are kept", len(s.kept))
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.turn <- struct{}{} // somebody makes one
+	if get(gone, 99) {
+		t.Error("an answer was made for a client that is gone, while another one was made")
+	}
+	<-s.turn
+}
+
+// Goal: whatever goes wrong while the stories for the page are made ends neither the node nor
+// the feed.
+// Method: they are made of a recorder that is not there, which fails.
+func TestStoriesThatFailEndNothing(t *testing.T) {
+	s, _ := newServer(t, nil)
+	feed := s.peers.cluster.feed
+	if !feed.Turn("story", time.Now(), "", time.Second) {
+		t.Fatal("there is no turn")
+	}
+	kept := s.door.config.Recorder
+	s.door.config.Recorder = nil
+	s.door.feedStories(&s.peers.cluster, gathering{})
+	s.door.config.Recorder = kept
+	if !feed.Turn("story", time.Now().Add(time.Minute), "", time.Second) {
+		t.Error("the turn was not given back")
+	}
+	s.door.feedStories(&s.peers.cluster, gathering{})
+	if feed.Result("story") != "" || len(s.peers.cluster.stories.turn) != 0 {
+		t.Error("it does not go on")
 	}
 }
 

@@ -441,12 +441,7 @@ func (p *Peers) askRings(g gathering, seconds int64) (rings []recorder.Ring, mis
 	var asked sync.WaitGroup
 	for _, peer := range g.peers {
 		asked.Go(func() {
-			var of []recorder.Ring
-			query := fmt.Sprintf("seconds=%d&limit=%d", seconds, maxEvents)
-			err := p.askPeer(ctx, g.token, peer, recorderPath, query, func(body io.Reader) (err error) {
-				of, err = recorder.ReadLines(io.LimitReader(body, maxRingBytes))
-				return err
-			})
+			of, err := p.askRing(ctx, g, peer, seconds)
 			mu.Lock()
 			defer mu.Unlock()
 			rings = append(rings, of...)
@@ -458,6 +453,40 @@ func (p *Peers) askRings(g gathering, seconds int64) (rings []recorder.Ring, mis
 	asked.Wait()
 	slices.SortFunc(missing, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
 	return rings, missing
+}
+
+// askRing asks a peer for what it recorded in the last seconds, page by page: the pages
+// begin with the oldest events. With an error comes what it gave before.
+func (p *Peers) askRing(ctx context.Context, g gathering, peer string, seconds int64) (rings []recorder.Ring, err error) {
+	for after, all := uint64(0), 0; all < recorder.Capacity; {
+		var page []recorder.Ring
+		query := fmt.Sprintf("seconds=%d&limit=%d&after=%d", seconds, maxEvents, after)
+		err := p.askPeer(ctx, g.token, peer, recorderPath, query, func(body io.Reader) (err error) {
+			page, err = recorder.ReadLines(io.LimitReader(body, maxRingBytes))
+			return err
+		})
+		if err != nil {
+			return rings, err
+		}
+		count := 0
+		for _, r := range page {
+			if r.Node != peer {
+				return rings, fmt.Errorf("node %.64q answers at its address", r.Node)
+			}
+			for i := range r.Events {
+				if r.Events[i].Seq <= after {
+					return rings, errors.New("its events are not in order")
+				}
+				after = r.Events[i].Seq
+			}
+			count += len(r.Events)
+		}
+		rings, all = append(rings, page...), all+count
+		if count < maxEvents {
+			break
+		}
+	}
+	return rings, nil
 }
 
 // PeerConnections returns how many connections to one leader a node may have that

@@ -28,6 +28,8 @@ func TestRefusalsOfHandlersNameTheLimit(t *testing.T) {
 	}{
 		"streams":  {kvserver.Streams, "/v1/kv", []string{"Accept", api.MediaNDJSON}},
 		"backups":  {kvserver.Backups, "/v1/snapshot", nil},
+		"records":  {kvserver.Records, "/v1/recorder", nil},
+		"explains": {kvserver.Explains, "/v1/explain", nil},
 		"scrapes":  {kvserver.Scrapes, "/metrics", nil},
 		"patience": {kvserver.Patient, "/v1/kv/k?min_revision=9", nil},
 	} {

@@ -3,10 +3,12 @@ package httpd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -89,13 +91,11 @@ func (x *exchange) checkFirst(class kvserver.Class) error {
 		}
 		_, err := x.flag("redirect")
 		return err
+	case kvserver.Records:
+		return x.checkRecorder()
+	case kvserver.Explains:
+		return x.checkExplain()
 	case kvserver.Scrapes:
-		switch x.route.Path {
-		case recorderPath:
-			return x.checkRecorder()
-		case explainPath:
-			return x.checkExplain()
-		}
 		return x.door.measures()
 	}
 	return nil
@@ -196,14 +196,15 @@ func (d *Door) serveEvents(x *exchange) error {
 	defer beats.Stop()
 	for {
 		d.writeFeed(x)
-		var frames []live.Frame
-		frames, seen = feed.After(seen)
-		buffer = live.Append(buffer, frames)
 		end := may.Still()
 		if d.server.WatchesEnd() {
 			end = failure.NodeStopping(nil)
 		}
-		if end != nil {
+		if end == nil { // whoever lost the right is told nothing more
+			var frames []live.Frame
+			frames, seen = feed.After(seen)
+			buffer = live.Append(buffer, frames)
+		} else {
 			var last bytes.Buffer
 			w := bufio.NewWriter(&last)
 			(&events.Format{}).WriteEnd(w, problemOf(d.server.Refuse(end), x.id))
@@ -233,35 +234,61 @@ func (d *Door) writeFeed(x *exchange) {
 	gathered := d.peers.gathered(x)
 	feed := gathered.feed
 	if feed.Turn("status", time.Now(), fmt.Sprint(d.config.Recorder.Newest()), live.Rest) {
-		overview := d.overview(x, live.Beat/2)
-		_ = feed.Set("status", feedOf(overview)) // of our own types
-		feed.Done("status", happened(overview))
+		d.feedStatus(x)
 	}
 	if d.config.Recorder == nil || !feed.Turn("story", time.Now(), feed.Result("status"), tellRest) {
 		return
 	}
 	own := d.server.Status()
 	g := d.gathering(x, &own)
-	go func() {
-		defer feed.Done("story", "")
-		told := gathered.stories.get(defaultExplainSeconds, live.Beat, func() api.Explained { return d.explain(g, defaultExplainSeconds) })
-		stories := map[string]any{}
-		for _, s := range told.Stories[max(0, len(told.Stories)-maxFedStories):] {
-			of := s.(explain.Story)
-			stories[fmt.Sprint(of.Kind, of.From, of.Culprits)] = of
-		}
-		_ = feed.Set("story", stories) // of our own types
-		var fresh []any
-		for _, l := range told.Events {
-			if e := l.(explain.Line); gathered.news.Fresh(e.Node, e.Boot, e.Seq) {
-				fresh = append(fresh, e)
-			}
-		}
-		if fresh = gathered.news.Newest(fresh, maxFedEvents); len(fresh) > 0 {
-			feed.Tell("note", map[string]any{"events": fresh})
-		}
-	}()
+	go d.feedStories(gathered, g)
 }
+
+// feedStatus tells the viewers how all nodes are, and gives the turn back, whatever happens.
+func (d *Door) feedStatus(x *exchange) {
+	feed, result := d.peers.gathered(x).feed, ""
+	defer func() { feed.Done("status", result, 0) }()
+	overview := d.overview(x, live.Beat/2)
+	_ = feed.Set("status", feedOf(overview)) // of our own types
+	result = happened(overview)
+}
+
+// feedStories tells the viewers what happened. The stories are made of what other nodes say,
+// so whatever goes wrong with that must not end this one. Making them costs all nodes
+// something, so it has a rest of five times as long.
+func (d *Door) feedStories(to *gathered, g gathering) {
+	feed, begun := to.feed, time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			d.logger.Error("the stories for the page could not be made", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+		feed.Done("story", "", feedShare*time.Since(begun))
+	}()
+	told, _ := to.stories.get(context.Background(), defaultExplainSeconds, live.Beat, func() api.Explained { return d.explain(g, defaultExplainSeconds) })
+	stories := map[string]any{}
+	for _, s := range told.Stories[max(0, len(told.Stories)-maxFedStories):] {
+		of := s.(explain.Story)
+		name := fmt.Sprint(of.Kind, of.From, of.Culprits)
+		for stories[name] != nil { // two in a millisecond
+			name += "'"
+		}
+		stories[name] = of
+	}
+	_ = feed.Set("story", stories) // of our own types
+	var fresh []any
+	for _, l := range told.Events {
+		if e := l.(explain.Line); to.news.Fresh(e.Node, e.Boot, e.Seq, e.At) {
+			fresh = append(fresh, e)
+		}
+	}
+	if fresh = to.news.Newest(fresh, maxFedEvents); len(fresh) > 0 {
+		feed.Tell("note", map[string]any{"events": fresh})
+	}
+}
+
+// feedShare is how many times as long as it took to make stories the feed is without new
+// ones.
+const feedShare = 6
 
 // tellRest is how often stories are told where nothing happens: some begin or end by time.
 const tellRest = 15 * time.Second

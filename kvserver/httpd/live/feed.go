@@ -63,6 +63,7 @@ type Feed struct {
 type turn struct {
 	taken  bool
 	last   time.Time
+	pause  time.Duration // until the next turn may begin, counted from last
 	mark   string
 	result string // of the last time
 }
@@ -103,18 +104,20 @@ func (f *Feed) Turn(name string, now time.Time, mark string, rest time.Duration)
 		f.turns[name] = t
 	}
 	age := now.Sub(t.last)
-	if t.taken || age < min(Beat, rest) || age < rest && mark == t.mark {
+	if t.taken || age < max(min(Beat, rest), t.pause) || age < rest && mark == t.mark {
 		return false
 	}
 	t.taken, t.last, t.mark = true, now, mark
 	return true
 }
 
-// Done gives the turn back, with a result for Result.
-func (f *Feed) Done(name, result string) {
+// Done gives the turn back, with a result for Result. The next turn begins a pause after
+// this one began, at the earliest.
+func (f *Feed) Done(name, result string, pause time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.turns[name].taken, f.turns[name].result = false, result
+	t := f.turns[name]
+	t.taken, t.result, t.pause = false, result, pause
 }
 
 // Result returns what the last turn came to, "" if there was none.
@@ -239,22 +242,30 @@ func encode(v any) []byte {
 // ready. It is safe for concurrent use.
 type News struct {
 	mu    sync.Mutex
-	told  map[string][2]uint64 // boot and number of the newest
+	told  map[string]newest
 	begun bool
 }
 
+// newest is the newest event of a node that was told.
+type newest struct {
+	boot, seq uint64
+	at        int64 // Unix milliseconds
+}
+
 // Fresh reports whether an event has not been told, and notes it. The events of a node must
-// come in their order.
-func (n *News) Fresh(node string, boot, seq uint64) bool {
+// come in their order. A node that lost its disk counts its boots and events anew: an event
+// of a lower boot that happened later is of that.
+func (n *News) Fresh(node string, boot, seq uint64, at int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if was := n.told[node]; boot < was[0] || boot == was[0] && seq <= was[1] {
+	switch was := n.told[node]; {
+	case boot < was.boot && at <= was.at, boot == was.boot && seq <= was.seq:
 		return false
 	}
 	if n.told == nil {
-		n.told = map[string][2]uint64{}
+		n.told = map[string]newest{}
 	}
-	n.told[node] = [2]uint64{boot, seq}
+	n.told[node] = newest{boot, seq, at}
 	return true
 }
 

@@ -179,10 +179,38 @@ func TestOneGathersForAll(t *testing.T) {
 			if f.Turn("status", begun.Add(at+time.Hour), "other", Rest) {
 				t.Error("two gather at the same time")
 			}
-			f.Done("status", "")
+			f.Done("status", "", 0)
 		}
 	}
 	if want := []time.Duration{0, 500, 1000, 1250, 1500, 1750, 2000}; !reflect.DeepEqual(given, want) {
 		t.Errorf("the turn is given at %v, want %v", given, want)
+	}
+}
+
+// Goal: an event is told once; a node that lost its disk counts anew, and is told on.
+func TestANodeThatLostItsDiskIsToldOn(t *testing.T) {
+	var n News
+	for i, c := range []struct {
+		boot, seq uint64
+		at        int64
+		fresh     bool
+	}{{7, 100, 1000, true}, {7, 100, 1000, false}, {7, 99, 990, false}, {6, 500, 900, false}, {1, 1, 2000, true}, {1, 2, 2001, true}, {1, 2, 2001, false}} {
+		if got := n.Fresh("n1", c.boot, c.seq, c.at); got != c.fresh {
+			t.Errorf("event %d, %+v, is fresh: %v", i, c, got)
+		}
+	}
+}
+
+// Goal: what took long to gather is not gathered again at once, however much happens.
+func TestWhatTakesLongHasARest(t *testing.T) {
+	f := NewFeed("a")
+	now := time.Now()
+	f.Turn("story", now, "1", time.Second)
+	f.Done("story", "", 6*time.Second)
+	if f.Turn("story", now.Add(5*time.Second), "2", time.Second) {
+		t.Error("it is gathered again before the pause is over")
+	}
+	if !f.Turn("story", now.Add(6*time.Second), "2", time.Second) {
+		t.Error("it is not gathered again behind the pause")
 	}
 }
