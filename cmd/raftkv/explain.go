@@ -30,6 +30,9 @@ import (
 type explainSettings struct {
 	clerkSettings
 	since   time.Duration
+	at      string
+	group   uint32
+	follow  bool
 	events  bool
 	offline bool
 	request string
@@ -51,6 +54,12 @@ also be a file with the answer of GET /v1/recorder. --offline asks no endpoint.
 A story that says "likely" fits the events best and is not proved by them. Where the
 events do not say why, the story says so.
 
+--at tells what happened between two moments in place of the last minutes, by the clocks
+of the nodes: 10:02..10:05 of today, in the time zone of this machine, or moments as in
+2026-12-01T10:02:00Z.
+
+--follow goes on, and tells each new story when it is certain, or when it is over.
+
 --request tells the way of one request instead, by the name in its answer's header
 Kv-Request-Id or in its error. Nodes keep requests that were slow, that they refused for
 want of room or of a leader, and those whose outcome is unknown, until they end.
@@ -62,6 +71,7 @@ Exit code 3 says that no node answered, and no DIR held anything, 2 that they ar
 of two clusters.`,
 		Example: `  raftkv explain
   raftkv explain --since 1h
+  raftkv explain --at 10:02..10:05
   raftkv explain --since 5m /srv/raftkv/n1
   raftkv explain --json | jq -r '.sentences[]'
   raftkv explain --events --since 1m
@@ -75,6 +85,9 @@ of two clusters.`,
 	}
 	s.addTo(command)
 	command.Flags().DurationVar(&s.since, "since", 10*time.Minute, "how far to look back: 30s, 10m, 48h")
+	command.Flags().StringVar(&s.at, "at", "", "tell what happened between two moments: 10:02..10:05")
+	command.Flags().Uint32Var(&s.group, "group", 0, "tell only of this group of Raft; 0: of all")
+	command.Flags().BoolVar(&s.follow, "follow", false, "go on, and tell new stories as they become certain")
 	command.Flags().BoolVar(&s.events, "events", false, "show the events instead of stories, in an order that the protocol allows")
 	command.Flags().StringVar(&s.request, "request", "", "tell the way of the request of this name")
 	command.Flags().BoolVar(&s.offline, "offline", false, "ask no endpoint: tell what the DIRs hold")
@@ -85,10 +98,20 @@ of two clusters.`,
 // known who led when that time began: nodes record their leader once a minute.
 const leadIn = 2 * time.Minute
 
+// longest is how far back a node can be asked.
+const longest = 365 * 24 * time.Hour
+
 // explain gathers, tells and prints.
 func (s *explainSettings) explain(ctx context.Context, out io.Writer, paths []string) error {
-	if s.since < time.Second || s.since > 365*24*time.Hour {
+	if s.since < time.Second || s.since > longest {
 		return fmt.Errorf("--since is %v; choose 1s to 8760h", s.since)
+	}
+	if s.follow {
+		return s.followStories(ctx, out, paths)
+	}
+	between, err := s.between(time.Now())
+	if err != nil {
+		return err
 	}
 	if s.offline && len(paths) == 0 {
 		return errors.New("--offline asks no endpoint, and no DIR is given; name the data directory of a node")
@@ -96,22 +119,14 @@ func (s *explainSettings) explain(ctx context.Context, out io.Writer, paths []st
 	if s.request != "" {
 		return s.explainRequest(ctx, out, paths)
 	}
-	answers, err := s.gather(ctx, paths)
+	answers, rings, err := s.hear(ctx, paths)
 	if err != nil {
 		return err
 	}
-	var rings []recorder.Ring
-	heard := 0
-	for _, a := range answers {
-		rings = append(rings, a.Rings...)
-		if a.Err == nil || len(a.Rings) > 0 {
-			heard++
-		}
-	}
-	if heard == 0 {
-		return exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(answers)))
-	}
 	span := s.span(rings, time.Now())
+	if between != nil {
+		span = *between
+	}
 	switch {
 	case s.events:
 		return s.printEvents(out, rings, span)
@@ -127,12 +142,95 @@ func (s *explainSettings) explain(ctx context.Context, out io.Writer, paths []st
 	return err
 }
 
+// hear gathers the events of all nodes. An error says that none was heard.
+func (s *explainSettings) hear(ctx context.Context, paths []string) (answers []gather.Answer, rings []recorder.Ring, err error) {
+	answers, err = s.gather(ctx, paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	heard := 0
+	for _, a := range answers {
+		rings = append(rings, a.Rings...)
+		if a.Err == nil || len(a.Rings) > 0 {
+			heard++
+		}
+	}
+	if heard == 0 {
+		return nil, nil, exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(answers)))
+	}
+	return answers, gather.OfGroup(rings, s.group), nil
+}
+
+// between returns the time that --at names, nil if it is not given, and looks back as far.
+func (s *explainSettings) between(now time.Time) (*explain.Span, error) {
+	if s.at == "" {
+		return nil, nil
+	}
+	span, err := gather.Between(s.at, now)
+	if err != nil {
+		return nil, fmt.Errorf("--at is %q; %w", s.at, err)
+	}
+	back := now.Sub(time.UnixMilli(span.From))
+	if !s.offline && (back <= 0 || back > longest) {
+		return nil, fmt.Errorf("--at is %q; choose moments of the last 8760h", s.at)
+	}
+	s.since = max(s.since, min(back, longest))
+	return &span, nil
+}
+
+// followPause is the time between two questions of --follow.
+const followPause = 2 * time.Second
+
+// followStories tells what is new, as it becomes certain, until ctx ends. A round in which
+// nobody answers is passed over, but for the first.
+func (s *explainSettings) followStories(ctx context.Context, out io.Writer, paths []string) error {
+	if s.offline || s.events || s.at != "" || s.request != "" {
+		return errors.New("--follow asks the nodes that run, and tells what comes; leave out --offline, --events, --at and --request")
+	}
+	var told gather.Told
+	for round := 0; ; round++ {
+		_, rings, err := s.hear(ctx, paths)
+		if err != nil && round == 0 {
+			return err
+		}
+		if err == nil {
+			span := s.span(rings, time.Now())
+			fresh := told.New(explain.Stories(rings, span), span.To)
+			if round > 0 {
+				if err := s.printFresh(out, fresh); err != nil {
+					return err
+				}
+			}
+		}
+		select {
+		case <-time.After(followPause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *explainSettings) printFresh(out io.Writer, fresh []explain.Story) error {
+	for _, story := range fresh {
+		if s.json {
+			if err := terminal.PrintJSON(out, story); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := io.WriteString(out, s.text(nil, []explain.Story{story}, terminal.HasColour(out))+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // explainRequest tells the way of one request: each node that keeps something of it is
 // told by itself.
 func (s *explainSettings) explainRequest(ctx context.Context, out io.Writer, paths []string) error {
 	switch {
-	case s.offline || s.events:
-		return errors.New("--request asks the nodes that run; leave out --offline and --events")
+	case s.offline || s.events || s.at != "" || s.follow:
+		return errors.New("--request asks the nodes that run; leave out --offline, --events, --at and --follow")
 	case len(s.request) > api.MaxRequestIDBytes:
 		return fmt.Errorf("--request has %d bytes; the name of a request has 1 to %d", len(s.request), api.MaxRequestIDBytes)
 	}
@@ -211,7 +309,7 @@ func (s *explainSettings) gather(ctx context.Context, paths []string) (answers [
 	}
 	ofOne := s.beginToAskForCluster(ctx, endpoints, paths)
 	if !s.offline {
-		answers = gather.Ask(ctx, endpoints, int((s.since + leadIn).Seconds()), s.timeout)
+		answers = gather.Ask(ctx, endpoints, int(min(s.since+leadIn, longest).Seconds()), s.timeout)
 	}
 	for _, path := range paths {
 		answers = append(answers, gather.Read(path))
@@ -225,7 +323,7 @@ func (s *explainSettings) gather(ctx context.Context, paths []string) (answers [
 // file or a node that does not answer, is of any.
 func (s *explainSettings) beginToAskForCluster(ctx context.Context, endpoints, paths []string) (ofOne func() error) {
 	said := make(chan []status.Answer, 1)
-	go func() { said <- status.AskAll(ctx, endpoints, s.timeout) }()
+	go func() { said <- status.AskAll(ctx, endpoints, min(s.timeout, gather.MaxWait)) }()
 	return func() error {
 		all := <-said
 		for _, path := range paths {
@@ -238,15 +336,20 @@ func (s *explainSettings) beginToAskForCluster(ctx context.Context, endpoints, p
 }
 
 // clocksDiffer is from when on the clocks of the nodes, and not that of this machine,
-// say what the time is.
+// say what the time is, where they do not say when they were asked.
 const clocksDiffer = 2 * time.Minute
 
-// span returns the time that is told about. It ends now, or with the last event where
-// nobody was asked or the nodes' clocks are far ahead.
+// span returns the time that is told about. It ends when the nodes were asked, by their
+// clocks, or with the last event where nobody was asked.
 func (s *explainSettings) span(rings []recorder.Ring, now time.Time) explain.Span {
 	end := explain.End(rings)
 	to := now.UnixMilli()
-	if ahead := time.Duration(end-to) * time.Millisecond; s.offline || ahead > clocksDiffer {
+	switch asked, ahead := explain.Now(rings), time.Duration(end-to)*time.Millisecond; {
+	case s.offline:
+		to = end
+	case asked != 0:
+		to = asked
+	case ahead > clocksDiffer:
 		to = end
 	}
 	return explain.Span{From: to - s.since.Milliseconds(), To: to}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/explain"
@@ -57,6 +58,17 @@ func TestExplainTellsFiles(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n < 400 || !strings.Contains(out.String(), "n2     continued\n") {
 		t.Errorf("%d events are shown", n)
 	}
+	at := time.UnixMilli(first.From)
+	between := at.Add(-time.Second).Format(time.RFC3339) + ".." + at.Add(15*time.Second).Format(time.RFC3339)
+	out.Reset()
+	if code := run(append([]string{"explain", "--offline", "--json", "--at", between}, life(t)...), &out, &said); code != exit.Done || !strings.Contains(out.String(), `"kind":"`+string(first.Kind)+`"`) || strings.Contains(out.String(), "handed_over") {
+		t.Errorf("--at %s: code %d, %s, told is\n%s", between, code, said.String(), out.String())
+	}
+	out.Reset()
+	run(append([]string{"explain", "--offline", "--group", "2", "--since", "2m"}, life(t)...), &out, &said)
+	if strings.Contains(out.String(), "stopped") {
+		t.Errorf("of another group is told\n%s", out.String())
+	}
 	out.Reset()
 	run(append([]string{"explain", "--offline", "--since", "1s"}, life(t)...), &out, &said)
 	if strings.Contains(out.String(), "stopped") {
@@ -87,7 +99,7 @@ func TestExplainGathers(t *testing.T) {
 	const nobody = "127.0.0.1:1"
 	endpoints := strings.Join([]string{recordings(paths[0]), recordings(paths[1]), web, nobody}, ",")
 	var out, said strings.Builder
-	code := run([]string{"explain", "--since", "8759h58m", "--endpoints", endpoints}, &out, &said)
+	code := run([]string{"explain", "--since", "8760h", "--endpoints", endpoints}, &out, &said)
 	if code != exit.Done {
 		t.Fatalf("code %d: %s", code, said.String())
 	}
@@ -207,9 +219,14 @@ func TestExplainRefusesWhatCannotBeMeant(t *testing.T) {
 		{[]string{"--since", "0s"}, "choose 1s to 8760h"},
 		{[]string{"--since", "9000h"}, "choose 1s to 8760h"},
 		{[]string{"--offline"}, "no DIR is given"},
+		{[]string{"--at", "10:05"}, "give two moments"},
+		{[]string{"--at", "2026-01-02 10:05..2026-01-02 10:02"}, "the earlier one first"},
+		{[]string{"--at", "2001-01-02 10:02..2001-01-02 10:05"}, "of the last 8760h"},
 		{[]string{"--offline", empty}, "name the data directory of a node"},
 		{[]string{"--offline", filepath.Join(empty, "nothing")}, "no such file"},
 		{[]string{"--request", "x", "--offline", empty}, "leave out --offline"},
+		{[]string{"--follow", "--at", "10:02..10:05"}, "leave out --offline"},
+		{[]string{"--follow", "--endpoints", "127.0.0.1:1"}, "nobody can tell"},
 		{[]string{"--request", strings.Repeat("x", 65)}, "has 1 to 64"},
 	} {
 		var out, said strings.Builder

@@ -91,7 +91,7 @@ var arrows = map[string][]string{
 		"raft", "raft/core", "raft/vfs", "raft/wire", "raft/datadir", "kvserver", "kvserver/api", "kvserver/failure", "kvserver/recorder",
 	},
 	"cmd/raftkv/internal/gather": {
-		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/api", "kvserver/recorder", "raft/vfs",
+		"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/flight", "kvserver/api", "kvserver/explain", "kvserver/recorder", "raft/vfs",
 	},
 	"cmd/raftkv/internal/secure":     {"cmd/raftkv/internal/settings", "kvserver/port", "raft/certs", "raft/datadir", "raft/vfs", "raft/wire"},
 	"cmd/raftkv/internal/exit":       {},

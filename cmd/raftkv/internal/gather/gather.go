@@ -29,8 +29,8 @@ type Answer struct {
 	Err   error // Rings may hold something all the same
 }
 
-// maxWait bounds how long all nodes have to answer.
-const maxWait = 2 * time.Second
+// MaxWait bounds how long all nodes have to answer: what happened is to be told within 2 s.
+const MaxWait = 1500 * time.Millisecond
 
 // pageEvents is how many events are asked for at once.
 const pageEvents = 10_000
@@ -41,7 +41,7 @@ const maxPageBytes = 8 << 20
 // Ask asks all endpoints at the same time for their events of the last seconds; 0 means
 // all that they hold.
 func Ask(ctx context.Context, endpoints []string, seconds int, timeout time.Duration) []Answer {
-	ctx, cancel := context.WithTimeout(ctx, min(timeout, maxWait))
+	ctx, cancel := context.WithTimeout(ctx, min(timeout, MaxWait))
 	defer cancel()
 	all := make([]Answer, len(endpoints))
 	var asking sync.WaitGroup
@@ -87,7 +87,7 @@ func askOne(ctx context.Context, endpoint string, seconds int) (rings []recorder
 // AskRequest asks all endpoints what their nodes keep of the requests of a name. The
 // answers say who gave nothing; they hold no rings.
 func AskRequest(ctx context.Context, endpoints []string, id string, timeout time.Duration) (trails []api.RequestTrail, asked []Answer) {
-	ctx, cancel := context.WithTimeout(ctx, min(timeout, maxWait))
+	ctx, cancel := context.WithTimeout(ctx, min(timeout, MaxWait))
 	defer cancel()
 	kept := make([][]api.RequestTrail, len(endpoints))
 	asked = make([]Answer, len(endpoints))
