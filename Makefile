@@ -46,6 +46,7 @@ campaign.renewals     = ./tests/system -timeout 20m -run TestCertificatesAreRepl
 campaign.strays       = ./tests/system -timeout 60m -run 'TestAStrayNodeEndsNobody|TestAHotCopyThatIsPutBackIsFound' -args -stray.runs $(or $(TIMES),20)
 campaign.descriptors  = ./tests/system -timeout 30m -run TestIdleClientsTakeNoDescriptor -args -descriptors
 campaign.explain      = ./cmd/raftkv/internal/stage -timeout 120m -run TestBlindIncidents -args -blind $(or $(N),200) -blind.seed $(or $(SEED),1)
+campaign.quiet        = ./cmd/raftkv/internal/stage -timeout 120m -run TestAQuietTime -args -blind.quiet $(or $(FOR),1h)
 campaign.metrics-cost = ./cmd/raftkv/internal/host -timeout 60m -run TestMetricsCost -args -cost.pairs $(or $(PAIRS),200)
 campaign.crash        = ./raft/wal -timeout 20m -run 'PowerCuts|CrashBetween|CrashInInitialize' -args -power-cuts $(or $(CUTS),200000) -every-boundary -seed $(or $(SEED),1)
 campaign.damage       = ./raft/wal -timeout 20m -run 'TestEvery(FlippedBit|Cut|MixUp)' -args -every-bit

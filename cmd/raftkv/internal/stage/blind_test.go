@@ -19,6 +19,7 @@ import (
 var (
 	blind     = flag.Int("blind", 3, "how many incidents are drawn")
 	blindSeed = flag.Uint64("blind.seed", 1, "what draws them")
+	quietFor  = flag.Duration("blind.quiet", 70*time.Second, "for how long nothing is done to nodes of which it must be told that nothing happened")
 	blindOnly = flag.String("blind.only", "", "draw only incidents whose names begin so, and show the events of those that are told wrongly")
 )
 
@@ -41,6 +42,9 @@ var incidents = []incident{
 	}},
 	{"majority killed", []explain.Kind{explain.MajorityGone}, func(w *world, leader core.ID, others []core.ID) []core.ID {
 		return w.killed(others[:2]...)
+	}},
+	{"all killed", []explain.Kind{explain.MajorityGone}, func(w *world, leader core.ID, others []core.ID) []core.ID {
+		return w.killed(append(others, leader)...)
 	}},
 	{"leader paused", []explain.Kind{explain.LeaderStopped}, func(w *world, leader core.ID, _ []core.ID) []core.ID {
 		return w.paused(leader)
