@@ -124,16 +124,29 @@ func (f *Flight) Err() error { return f.failed }
 // Write writes what is new. What could not be written is tried again with the next
 // call, as long as the ring holds it.
 func (f *Flight) Write(r *Recorder) {
-	for _, ring := range r.After(f.written, Capacity) {
-		events := ring.Events
-		for len(events) > 0 {
-			n := min(len(events), frameEventsMax)
-			if f.failed = f.append(&ring.Section, events[:n]); f.failed != nil {
+	for newest := r.Newest(); f.written < newest; {
+		rings := r.After(f.written, pieceEvents) // not all at once: behind a disk that hung they are many
+		if len(rings) == 0 {
+			return
+		}
+		for i := range rings {
+			if f.failed = f.take(&rings[i]); f.failed != nil {
 				return
 			}
-			f.written, events = events[n-1].Seq, events[n:]
 		}
 	}
+}
+
+// take writes the events of a ring.
+func (f *Flight) take(ring *Ring) error {
+	for events := ring.Events; len(events) > 0; {
+		n := min(len(events), frameEventsMax)
+		if err := f.append(&ring.Section, events[:n]); err != nil {
+			return err
+		}
+		f.written, events = events[n-1].Seq, events[n:]
+	}
+	return nil
 }
 
 // append writes events of a section behind what is there, or begins the other file.

@@ -42,7 +42,7 @@ var pageMutants = []mutant{
 	inFile("UI18", "any number of viewers may look", "kvserver/httpd/live/feed.go",
 		"\tif f.viewers >= MaxViewers {", "\tif f.viewers >= 100*MaxViewers {", "test ./kvserver/httpd/live"),
 	inFile("UI19", "each viewer gathers for itself", "kvserver/httpd/live/feed.go",
-		"\tif t.taken || age < min(Beat, rest) || age < rest && mark == t.mark {", "\tif t.taken || age < 0 {", "test ./kvserver/httpd/live"),
+		"\tif t.taken || age < max(min(Beat, rest), t.pause) || age < rest && mark == t.mark {", "\tif t.taken || age < 0 {", "test ./kvserver/httpd/live"),
 	inFile("UI20", "what is gone stays on the page", "kvserver/httpd/live/patch.go",
 		"\t\t\tpatch[name] = nil\n", "\t\t\tdelete(patch, name)\n", "test ./kvserver/httpd/live"),
 	inFile("UI21", "a viewer that was away misses one event", "kvserver/httpd/live/feed.go",

@@ -91,6 +91,40 @@ func TestNotesBecomeEvents(t *testing.T) {
 	}
 }
 
+// Goal: an outage of hours leaves room for what came before it: of the waits for a leader the
+// first are recorded, then one in a minute with their number; a wait in a new term, and the
+// next outage, are recorded again.
+// Method: three hours without a leader in virtual time, a wait every 400 ms.
+func TestALongOutageKeepsItsCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, vfs.NewCrashable(), 1)
+		waits := func(term uint64, lasts time.Duration) {
+			for begun := time.Now(); time.Since(begun) < lasts; {
+				time.Sleep(400 * time.Millisecond)
+				r.Noted([]core.Note{{Kind: core.NoteTimeout, Term: term, A: 40}, {Kind: core.NotePreVote, Term: term + 1}}, 0)
+			}
+		}
+		r.Noted([]core.Note{{Kind: core.NoteFollowed, Peer: "n2", Term: 1}}, 0)
+		waits(1, 3*time.Hour)
+		stood := 0
+		for _, e := range events(r) {
+			if e.Kind == recorder.Timeout {
+				stood += max(int(e.Count), 1)
+			}
+		}
+		if n := len(events(r)); n > 2*(firstWaits+181)+1 || stood < 26_000 {
+			t.Errorf("three hours without a leader leave %d events, which stand for %d waits", n, stood)
+		}
+		before := len(events(r))
+		waits(2, time.Second)
+		r.Noted([]core.Note{{Kind: core.NoteFollowed, Peer: "n2", Term: 3}}, 0)
+		waits(3, time.Second)
+		if n := len(events(r)) - before; n < 2+1+2*3 {
+			t.Errorf("of a new term and a new outage %d events are recorded", n)
+		}
+	})
+}
+
 // Goal: a write is slow if it takes eight times as long as is usual on this disk, so
 // that one rule fits quick and slow ones; a slowness that lasts becomes usual in minutes
 // and not at once.

@@ -35,6 +35,7 @@ type Recording struct {
 	orderly  bool // the boot before ended in order
 
 	saves, commits             usual
+	timeouts, preVotes         wait
 	slowestSave, slowestCommit slowest
 	refused                    atomic.Uint64 // reads and writes that were refused for want of room
 

@@ -43,7 +43,8 @@ var wireWhys = map[wire.Why]recorder.Why{
 	wire.WhyTooMany: recorder.TooMany, wire.WhyNoHello: recorder.NoHello, wire.WhyIdentity: recorder.NoIdentity,
 }
 
-// Noted records what consensus noted in a turn; see node.Observer.
+// Noted records what consensus noted in a turn; see node.Observer. It is called by one
+// goroutine at a time.
 func (r *Recording) Noted(notes []core.Note, still time.Duration) {
 	if r == nil {
 		return
@@ -62,6 +63,18 @@ func (r *Recording) Noted(notes []core.Note, still time.Duration) {
 			}
 		case core.NoteFirstCommit:
 			e.A = int64(still)
+		}
+		switch n.Kind {
+		case core.NoteElected, core.NoteFollowed:
+			r.timeouts, r.preVotes = wait{}, wait{}
+		case core.NoteTimeout:
+			if !r.timeouts.passes(&e, time.Now()) {
+				continue
+			}
+		case core.NotePreVote:
+			if !r.preVotes.passes(&e, time.Now()) {
+				continue
+			}
 		}
 		r.recorder.Record(e)
 	}
