@@ -55,4 +55,10 @@ var raftkvMutants = []mutant{
 		"if len(given) == 0 || !command.Runnable()", "if len(given) < 9 || !command.Runnable()"),
 	inFile("HO14", "what an orchestrator puts into the environment is warned about", "cmd/raftkv/internal/settings/variables.go",
 		" || ofOrchestrator.MatchString(name) {", " {", "test ./cmd/raftkv TestAMisspeltVariable"),
+	inFile("AU36", "everybody can connect to the operator's socket", "cmd/raftkv/internal/address/socket.go",
+		"os.Chmod(made, 0o600)", "os.Chmod(made, 0o666)", "test ./cmd/raftkv/internal/address TestASocket", "test ./cmd/raftkv/internal/address"),
+	inFile("AU38", "an audit that others read goes on", "cmd/raftkv/internal/credential/auditfile.go",
+		"\t\terr = checkPrivate(path, info)\n", "", "test ./cmd/raftkv/internal/credential TestTheSettings", "test ./cmd/raftkv/internal/credential"),
+	inFile("AU39", "a variable with a token wins over one that names a file", "cmd/raftkv/internal/credential/token.go",
+		"path := os.Getenv(FileVariable); path != \"\" {", "path := os.Getenv(FileVariable); path != \"\" && os.Getenv(Variable) == \"\" {", "test ./cmd/raftkv/internal/credential TestWhereAToken", "test ./cmd/raftkv/internal/credential"),
 }
