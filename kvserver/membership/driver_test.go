@@ -234,6 +234,7 @@ func TestTheOutcomeOfAChangeIsTold(t *testing.T) {
 			"stopped before":        {func(*raft.Reconfiguration) error { return raft.ErrStopped }, api.CodeStopping, api.OutcomeNotApplied},
 			"stopped meanwhile":     {func(c *raft.Reconfiguration) error { return place(c, raft.ErrStopped) }, api.CodeStopping, api.OutcomeUnknown},
 			"an impossible wish":    {func(*raft.Reconfiguration) error { return errors.New("members: it cannot be") }, api.CodeBadRequest, api.OutcomeNotApplied},
+			"lost from the log":     {func(c *raft.Reconfiguration) error { return place(c, errKept) }, api.CodeLeadershipLost, api.OutcomeUnknown},
 			"no answer in its time": {func(*raft.Reconfiguration) error { return errKept }, api.CodeTimeout, api.OutcomeUnknown},
 		} {
 			f.mu.Lock()
@@ -304,6 +305,43 @@ func TestANewAddressIsWrittenDown(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if peer() != "new:1" {
 			t.Errorf("the address is %s", peer())
+		}
+	})
+}
+
+// Goal: a leader says who answers it, how many learners wait for a vote, and how changes ended; a
+// spare that has caught up does not wait, and another node says nothing. Method: changes that are
+// made and refused, a silent voter, a spare that lags and catches up.
+func TestALeaderSaysWhoAnswersAndWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1", "n2", "n3")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		before := d.Changes()
+		f.set(func() { f.behind["n4"] = true })
+		if _, err := d.Change(t.Context(), Ask{ID: "add", Add: []Addition{newcomer("n4")}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Change(t.Context(), Ask{ID: "none", Remove: []members.ID{"n9"}}); err == nil {
+			t.Fatal("a stranger was removed")
+		}
+		after := d.Changes()
+		if after[resultDone] != before[resultDone]+1 || after[resultRefused] != before[resultRefused]+1 || after[resultUnknown] != 0 {
+			t.Errorf("the changes are %v, and were %v", after, before)
+		}
+		f.set(func() { f.silent["n3"] = true })
+		time.Sleep(time.Second)
+		answers, waiting, leads := d.Answers()
+		if !leads || waiting != 1 || !answers["n1"] || !answers["n2"] || answers["n3"] || len(answers) != 4 {
+			t.Errorf("%v answer, and %d wait", answers, waiting)
+		}
+		f.set(func() { f.behind["n4"] = false })
+		time.Sleep(12 * time.Second)
+		if _, waiting, _ := d.Answers(); waiting != 0 {
+			t.Errorf("%d wait when the spare has caught up", waiting)
+		}
+		if _, _, leads := f.nodes["n2"].driver.Answers(); leads {
+			t.Error("n2 says who answers it")
 		}
 	})
 }

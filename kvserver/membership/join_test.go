@@ -179,8 +179,8 @@ func TestAVoterThatComesBackGetsItsVoteBack(t *testing.T) {
 		"more vote than are wanted":  {[]members.ID{"n1", "n2", "n3", "n5", "n6"}, true, 0, "n1, n2, n3, n5, n6"},
 		"nobody else is promoted":    {[]members.ID{"n1", "n2", "n3", "n5", "n6"}, false, 0, "n1, n2, n3, n5, n6"},
 		"a spare is ready":           {[]members.ID{"n1", "n2", "n3"}, true, 0, "n1, n2, n3"},
-		"a spare, and it is slow":    {[]members.ID{"n1", "n2", "n3"}, true, 5 * time.Minute, "n1, n2, n3"},
-		"a spare, and it dies again": {[]members.ID{"n1", "n2", "n3"}, true, 12 * time.Minute, "n1, n2, n4"},
+		"a spare, and it is slow":    {[]members.ID{"n1", "n2", "n3"}, true, 20 * time.Second, "n1, n2, n3"},
+		"a spare, and it dies again": {[]members.ID{"n1", "n2", "n3"}, true, 40 * time.Second, "n1, n2, n4"},
 	} {
 		inBubble(t, func(t *testing.T) {
 			f := newFakeLog(t, true, c.voters...)
@@ -190,7 +190,9 @@ func TestAVoterThatComesBackGetsItsVoteBack(t *testing.T) {
 			if _, err := f.nodes["n1"].driver.Change(t.Context(), Ask{ID: "spare", Add: []Addition{spare}}); err != nil {
 				t.Fatal(err)
 			}
-			f.edit(func(r *members.Record) { r.Settings.Wanted, r.Settings.Promotion = 3, c.promotion })
+			f.edit(func(r *members.Record) {
+				r.Settings.Wanted, r.Settings.Promotion, r.Settings.ReplaceAfter = 3, c.promotion, 30_000
+			})
 			time.Sleep(15 * time.Second)
 			f.set(func() { f.silent["n3"] = true })
 			time.Sleep(4 * time.Second)
@@ -209,14 +211,14 @@ func TestAVoterThatComesBackGetsItsVoteBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(c.silent)
-			if m := f.record().Member("n3"); c.silent < 10*time.Minute && !returns(m) {
+			if m := f.record().Member("n3"); c.silent < 30*time.Second && !returns(m) {
 				t.Errorf("%s: n3 is %+v, and waits for no vote", name, m)
 			}
 			f.set(func() {
 				f.silent["n3"] = false
 				f.show("n3", Shown{Levels: levels.Range{Min: 2, Max: 3}, Incarnation: fresh})
 			})
-			time.Sleep(2 * time.Minute)
+			time.Sleep(30 * time.Second)
 			if got := joinIDs(f.record().Voters()); got != c.want {
 				t.Errorf("%s: the voters are %s, not %s", name, got, c.want)
 			}
@@ -311,6 +313,48 @@ func TestAServerThatJoinedLongAgoGetsTheSameAnswer(t *testing.T) {
 		if m := f.record().Member("n4"); m == nil || m.Role != members.Learner || f.entries() != appends || len(f.record().Removed) != 0 {
 			t.Errorf("n4 is %+v, and %d changes were made", m, f.entries()-appends)
 		}
+	})
+}
+
+// Goal: a token is given out, or said to be taken back, only when that is committed; else it is
+// said that the outcome is unknown. Method: the entry is committed late.
+func TestATokenIsGivenOutWhenItIsCommitted(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		newToken(t, f, api.JoinTokenWanted{})
+		id := d.Tokens().Tokens[0].ID
+		for name, ask := range map[string]func(context.Context) error{
+			"a new one":  func(ctx context.Context) error { _, err := d.CreateToken(ctx, api.JoinTokenWanted{}); return err },
+			"taken back": func(ctx context.Context) error { return d.DropToken(ctx, id) },
+		} {
+			f.set(func() { before := f.newest; f.committed = &before })
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			if err := ask(ctx); err == nil || failure.KindOf(err).Outcome != api.OutcomeUnknown {
+				t.Errorf("%s, before it is committed: %v", name, err)
+			}
+			cancel()
+			f.set(func() { f.committed = nil })
+			f.tell()
+		}
+	})
+}
+
+// Goal: the seventeenth token is refused with what to do, and an expired one makes room. Method:
+// tokens of a minute.
+func TestThereIsRoomForSixteenTokens(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		for range members.MaxJoinTokens {
+			newToken(t, f, api.JoinTokenWanted{TTLSeconds: 60})
+		}
+		if _, err := f.nodes["n1"].driver.CreateToken(t.Context(), api.JoinTokenWanted{}); failure.KindOf(err).Status != 400 || !strings.Contains(failure.Detail(err), "raftkv member token drop") {
+			t.Errorf("one more: %v", err)
+		}
+		time.Sleep(61 * time.Second)
+		newToken(t, f, api.JoinTokenWanted{})
 	})
 }
 

@@ -33,6 +33,9 @@ func wireMetrics(transport *wire.Transport) metrics.Shown {
 			s.Show(instruments.peerSnapshotTransfers, float64(p.SnapshotsFailed), peer, "failed")
 			s.Show(instruments.peerCallsInFlight, float64(p.CallsInFlight), peer)
 		}
+		if _, met := all.Rejected[wire.ReasonRemoved]; !met { // an alert looks for the first increase
+			s.Show(instruments.peerRejected, 0, string(wire.ReasonRemoved))
+		}
 		for reason, n := range all.Rejected {
 			s.Show(instruments.peerRejected, float64(n), string(reason))
 		}
