@@ -357,4 +357,18 @@ func TestARequestThatLeftTheQueueIsMadeAnew(t *testing.T) {
 	if s.IdempotencyRecords() != 0 || len(s.recordAt) != 0 || records < 5 {
 		t.Errorf("of %d records %d are left, and %d names", records, s.IdempotencyRecords(), len(s.recordAt))
 	}
+	// The record that counts outlives those before it.
+	clock := uint64(2 * IdempotencyWindow)
+	pass := func(minutes int) {
+		for range minutes {
+			clock += 60_000
+			tick(clock)
+		}
+	}
+	wait(own, false, "once more")
+	apply(s, Withdraw("l", 8, false, "own"))
+	pass(40)
+	wait(own, false, "it comes again")
+	pass(30)
+	wait(own, true, "behind the end of the first records")
 }
