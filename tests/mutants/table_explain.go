@@ -32,8 +32,6 @@ var explainMutants = []mutant{
 		"\tcase t.outbound(closed) && !ran", "\tcase len(closed) > 0 && !ran"),
 	inTests("I26", "TestTheLastMillisecond", "a span that ends with the last event does not hold it", "kvserver/explain/story.go",
 		"\treturn (o.end() + 999_999) / 1_000_000\n", "\treturn o.end() / 1_000_000\n"),
-	inTests("I27", "TestWhoTurnsDown", "who turns another one down is the one that is wrong", "kvserver/explain/refusals.go",
-		"\tif n <= (t.voters(t.to)-1)/2 {\n", "\tif n == 0 {\n"),
 	inTests("I28", "TestATurnThatWasLate", "a turn that was late before the loss explains it", "kvserver/explain/absence.go",
 		"\treturn t.find(at+max(while, longHalt)/2, unbound,", "\treturn t.find(at-witnessBefore, unbound,"),
 	inTests("I29", "TestResets", "connections that were reset are certainly the end of a process", "kvserver/explain/absence.go",
