@@ -202,7 +202,11 @@ func (w *lockWait) command(ctx context.Context, c kv.Command) (kv.Result, error)
 func (w *lockWait) leave(because error) (kv.Result, error) {
 	ctx, cancel := w.server.Context(w.client)
 	defer cancel()
-	r, err := w.command(ctx, kv.LeaveQueue(w.acquire.Lock, w.lease, w.acquire.Lease == 0))
+	c := kv.LeaveQueue(w.acquire.Lock, w.lease, w.acquire.Lease == 0)
+	if because != nil && w.acquire.IdempotencyKey != "" { // the client is told to ask again
+		c = kv.Withdraw(w.acquire.Lock, w.lease, w.acquire.Lease == 0, w.acquire.IdempotencyKey)
+	}
+	r, err := w.command(ctx, c)
 	switch {
 	case err != nil:
 		return kv.Result{}, failure.Of(failure.Timeout, err, "the lease %d waits for the lock, and could not be taken out of its queue: ask again with the same lease or idempotency key", w.lease)

@@ -39,7 +39,7 @@ RAFTKV_TOKEN_FILE names, else the one in RAFTKV_AUTH_TOKEN, else the one in the
 profile (config.toml in raftkv's directory among your settings, mode 0600, with
 token = "…" or token-file = "…").
 docs/security.md says what identities, rules and states are.`,
-		Example: `  raftkv auth init root > root.token           on the leader's machine, once
+		Example: `  umask 077; raftkv auth init root > root.token    on the leader's machine, once
   export RAFTKV_TOKEN_FILE=root.token
   raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read"]}'
   raftkv auth token create svc --ttl 720h > svc.token
@@ -267,37 +267,18 @@ the new one.`,
 	return command
 }
 
-// use is the last use of a token that some node remembers.
-type use struct {
-	at   time.Time
-	node string
-}
-
-// lastUses returns the last uses of tokens by their ids, as far as the nodes at the endpoints
-// remember them, and who was asked: "n1, n2" and why others did not answer.
-func (s *clerkSettings) lastUses(ctx context.Context) (uses map[string]use, asked string) {
+// lastUses returns the last uses of tokens by their ids, as the nodes at the endpoints
+// remember them, and who was asked.
+func (s *clerkSettings) lastUses(ctx context.Context) (uses map[string]credential.Use, asked string) {
 	endpoints, err := s.servers()
 	if err != nil {
 		return nil, err.Error()
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, lastUsesLimit))
 	defer cancel()
-	uses = map[string]use{}
-	var names []string
-	for _, endpoint := range endpoints {
-		var of api.AuthTokens
-		if err := askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/tokens", nil, &of, nil); err != nil {
-			names = append(names, endpoint+" gave none: "+terminal.Harmless(err.Error()))
-			continue
-		}
-		names = append(names, fmt.Sprintf("%s since %s", terminal.Harmless(of.Node), of.UsedSince.Format(time.DateTime)))
-		for _, k := range of.Tokens {
-			if k.LastUsed != nil && k.LastUsed.After(uses[k.ID].at) {
-				uses[k.ID] = use{*k.LastUsed, of.Node}
-			}
-		}
-	}
-	return uses, strings.Join(names, ", ")
+	return credential.LastUses(endpoints, func(endpoint string, of *api.AuthTokens) error {
+		return askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/tokens", nil, of, nil)
+	})
 }
 
 // lastUsesLimit bounds the time for asking all nodes: some of them may be down.
@@ -308,9 +289,9 @@ func (s *clerkSettings) sayLastUse(ctx context.Context, id, when string) {
 	uses, asked := s.lastUses(ctx)
 	text := "no use of it is known"
 	if last, used := uses[id]; used {
-		text = fmt.Sprintf("it was last used at %s on %s", last.at.Format(time.DateTime), terminal.Harmless(last.node))
+		text = fmt.Sprintf("it was last used at %s on %s", last.At.Format(time.DateTime), terminal.Harmless(last.Node))
 	}
-	fmt.Fprintf(s.stderr, "raftkv: the token %s, %s the grace: %s (known: %s)\n", terminal.Harmless(id), when, text, asked)
+	fmt.Fprintf(s.stderr, "raftkv: the token %s, %s the grace: %s (known: %s)\n", terminal.Harmless(id), when, text, terminal.Harmless(asked))
 }
 
 func (s *clerkSettings) listTokens(ctx context.Context, out io.Writer) error {
@@ -331,11 +312,11 @@ func (s *clerkSettings) listTokens(ctx context.Context, out io.Writer) error {
 		}
 		last := "-"
 		if u, used := uses[k.ID]; used {
-			last = u.at.Format(time.DateTime)
+			last = u.At.Format(time.DateTime)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Identity, k.Created.Format(time.DateTime), expires, last, terminal.Harmless(k.Comment))
 	}
-	fmt.Fprintf(s.stderr, "raftkv: uses are known of %s\n", asked)
+	fmt.Fprintf(s.stderr, "raftkv: uses are known of %s\n", terminal.Harmless(asked))
 	return w.Flush()
 }
 

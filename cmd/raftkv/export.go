@@ -65,6 +65,10 @@ type exported struct {
 	Value    []byte  `json:"value,omitzero"`
 	Revision uint64  `json:"revision,omitempty"`
 	Version  uint64  `json:"version,omitempty"`
+	// Created and Lease are in what list --json prints. An export leaves them out, and an
+	// import passes over them: the keys are made anew, and live without a lease.
+	Created uint64 `json:"created,omitempty"`
+	Lease   int64  `json:"lease,omitempty"`
 }
 
 func exportedOf(v api.Value) exported {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"raftkv/raft/core"
+	"raftkv/raft/datadir"
 )
 
 // Goal: the length of --cluster says nothing about a cluster that has grown since: --rejoin is
@@ -28,7 +31,13 @@ func TestAnOldListDoesNotKeepANodeFromComingBack(t *testing.T) {
 		s := serveSettings{}
 		s.table()
 		s.id, s.dataDir, s.cluster, s.rejoin, s.join, s.replaces = "n1", t.TempDir(), c.cluster, c.rejoin, c.join, c.replaces
+		if c.replaces == "n1" { // its list says where it is, also for clients
+			s.http = "0.0.0.0:8701"
+		}
 		got, _, err := s.nodeConfig(t.Output())
+		if c.replaces == "n1" && (err != nil || got.AdvertiseHTTP != "127.0.0.1:8701") {
+			t.Errorf("%s: clients find it at %q, %v", name, got.AdvertiseHTTP, err)
+		}
 		if c.refused != "" {
 			if err == nil || !strings.Contains(err.Error(), c.refused) {
 				t.Errorf("%s: %v", name, err)
@@ -45,7 +54,8 @@ func TestAnOldListDoesNotKeepANodeFromComingBack(t *testing.T) {
 // find it; what it says can be an address. Method: the settings of nodes that join, and of one in
 // --cluster, whose entry says it.
 func TestANodeThatJoinsSaysWhereItIs(t *testing.T) {
-	for name, c := range map[string]struct{ cluster, peer, http, advertisePeer, advertiseHTTP, refused string }{
+	for name, c := range map[string]struct{ cluster, peer, http, advertisePeer, advertiseHTTP, refused, holds string }{
+		"it was a member before":     {peer: "10.0.0.4:9701", http: "0.0.0.0:8701", holds: datadir.OwnerFile},
 		"both listen everywhere":     {peer: "0.0.0.0:9701", http: "0.0.0.0:8701", refused: "give --advertise-peer host:port"},
 		"the peer port is said":      {peer: "0.0.0.0:9701", http: "[::]:8701", advertisePeer: "n4:9701", refused: "--http is [::]:8701, which stands for every address"},
 		"both are said":              {peer: "0.0.0.0:9701", http: "[::]:8701", advertisePeer: "n4:9701", advertiseHTTP: "n4:8701"},
@@ -59,6 +69,9 @@ func TestANodeThatJoinsSaysWhereItIs(t *testing.T) {
 		s.id, s.dataDir, s.cluster, s.join, s.peer, s.advertisePeer, s.advertiseHTTP = "n4", t.TempDir(), c.cluster, "127.0.0.1:3", c.peer, c.advertisePeer, c.advertiseHTTP
 		if c.http != "" {
 			s.http = c.http
+		}
+		if c.holds != "" {
+			Must(t, os.WriteFile(filepath.Join(s.dataDir, c.holds), []byte("format = 1\ncluster-id = \"raftkv\"\nid = \"n4\"\nmembers = []\n"), 0o600))
 		}
 		_, _, err := s.nodeConfig(t.Output())
 		if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {

@@ -292,10 +292,19 @@ func (s *serveSettings) checkDataDir(logger *slog.Logger) error {
 	if strange != "" {
 		logger.Warn("the data directory holds something that is not this node's; it is left alone, but give a node a directory of its own", "found", strange)
 	}
-	if err != nil || strange != "" { // whose it is, and who may enter it, is not this node's to say
+	if err != nil {
 		return err
 	}
-	return secure.CloseDirectory(s.dataDir, s.fresh, logger)
+	return secure.CloseDirectory(s.dataDir, s.fresh, strange != "", logger)
+}
+
+// checkAdvertised refuses addresses at which other nodes would not find this one. A node that
+// runs on a directory it has used goes on, as its cluster knows it by now.
+func (s *serveSettings) checkAdvertised(listed bool) error {
+	if holds, err := inventory.Take(vfs.OS{}, s.dataDir); err == nil && !holds.IsNew() {
+		listed = true
+	}
+	return errors.Join(address.CheckAdvertised("peer", s.advertisePeer, s.peer, listed), address.CheckAdvertised("http", s.advertiseHTTP, s.http, listed))
 }
 
 // nodeConfig checks the settings and makes a node's configuration of them, all
@@ -317,7 +326,7 @@ func (s *serveSettings) nodeConfig(stderr io.Writer) (host.Config, *logging.Sink
 	}
 	m, join, err := s.membership()
 	if err == nil {
-		err = errors.Join(address.CheckAdvertised("peer", s.advertisePeer, s.peer, len(m) > 0), address.CheckAdvertised("http", s.advertiseHTTP, s.http, len(m) > 0))
+		err = s.checkAdvertised(len(m) > 0)
 	}
 	if err != nil {
 		return host.Config{}, nil, err
@@ -443,6 +452,7 @@ func (s *serveSettings) membership() (host.Members, host.Join, error) {
 	case len(m) == 1 && s.replaces == s.id:
 		// It was a member, and comes back: what it once began with decides nothing.
 		s.advertisePeer = cmp.Or(s.advertisePeer, m[core.ID(s.id)])
+		s.advertiseHTTP = cmp.Or(s.advertiseHTTP, address.Reachable(s.http, s.advertisePeer))
 		m = nil
 	case len(m) == 1:
 		return nil, host.Join{}, fmt.Errorf("--cluster with this node alone begins a cluster of one, and --join joins another: give one of them, or --replace %s, too, if this node was a member and its disk was lost", s.id)

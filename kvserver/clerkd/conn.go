@@ -36,8 +36,9 @@ type conn struct {
 	// second says that the client is a Clerk that speaks protocol 2: it is told of changes of
 	// the members, and reads say when keys were created and to which leases they are tied.
 	second bool
-	// lasting says that the connection is a Clerk's, which share a bound with watches.
-	lasting bool
+	// forwards says that a node which forwards has made the connection. Those of others share
+	// a bound with watches.
+	forwards bool
 	// first is the caller that made the connection, which its limits count for; who is
 	// the one that makes requests now.
 	first kvserver.Caller

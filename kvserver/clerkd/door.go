@@ -42,11 +42,15 @@ type Door struct {
 
 	mu      sync.Mutex // guards the fields below
 	conns   map[*conn]bool
+	links   int           // of conns, those that have a node's place
 	leaving bool          // no more connections, and no more requests on those there are
 	gone    chan struct{} // closed when leaving and no connection is left
 }
 
 const (
+	// maxLinks is how many connections may have a node's place: a cluster has 31 other nodes
+	// at most.
+	maxLinks = 31
 	// connectionsShare is which part of the connections of clients may be Clerks'.
 	// They stay open while nobody uses them, and must not keep HTTP out.
 	connectionsShare = 0.75
@@ -85,7 +89,7 @@ func (d *Door) Admit(protocol string, from *string, who kvserver.Caller) (serve 
 	known, _ := d.server.Configuration()
 	c := newConn(d, uid, d.greeting(protocol, uid.String(), known), who)
 	c.told, c.second = known, protocol == clerkwire.Protocol2 && from == nil
-	c.lasting = from == nil
+	c.forwards = from != nil
 	switch {
 	case protocol == clerkwire.Protocol2 && from != nil:
 		limits, c.maxInFlight = clerkwire.Forwards, d.maxForwards()
@@ -115,10 +119,12 @@ func (d *Door) enter(c *conn) error {
 		return failure.NodeStopping(nil)
 	case len(d.conns) >= d.limit:
 		return failure.Of(failure.Overloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", d.limit)
-	case c.lasting:
-		if err := d.server.EnterOrRefuse(kvserver.Lasting); err != nil {
-			return err
-		}
+	}
+	// A node that forwards has its place in any case, but who says to be one may be anybody.
+	if c.forwards = c.forwards && d.links < maxLinks; c.forwards {
+		d.links++
+	} else if err := d.server.EnterOrRefuse(kvserver.Lasting); err != nil {
+		return err
 	}
 	d.conns[c] = true
 	return nil
@@ -127,7 +133,11 @@ func (d *Door) enter(c *conn) error {
 func (d *Door) leave(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.lasting && d.conns[c] {
+	switch {
+	case !d.conns[c]:
+	case c.forwards:
+		d.links--
+	default:
 		d.server.Leave(kvserver.Lasting, 0)
 	}
 	delete(d.conns, c)

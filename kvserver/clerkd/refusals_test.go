@@ -40,7 +40,7 @@ func TestClerksAndWatchesLeaveRoomForRequests(t *testing.T) {
 		}
 		var conns []*conn
 		connect := func(lasting bool) error {
-			c := &conn{lasting: lasting}
+			c := &conn{forwards: !lasting}
 			err := s.clerks.enter(c)
 			if err == nil {
 				conns = append(conns, c)

@@ -79,6 +79,7 @@ type settings struct {
 	unmeasured             bool
 	frames                 bool // writes go to the leader as commands
 	uid                    func() string
+	patience               time.Duration // with other nodes; 0: the usual
 	Describe               func(*api.Status)
 	page                   page.Mode // "": on
 }
@@ -155,7 +156,7 @@ func wired(c settings) (*testServer, error) {
 	})
 	prove := func(to string) string { return s.LinkProof(to) }
 	s.peers = NewPeers(PeersConfig{
-		NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, Peers: c.Peers, ClientAddr: c.ClientAddr,
+		NodeID: c.NodeID, ClusterID: c.ClusterID, UID: c.uid, Patience: c.patience, Peers: c.Peers, ClientAddr: c.ClientAddr,
 		MaxConnections: PeerConnections(s.port.MaxConnections()), Shortage: s.port.MakeRoom, Logger: c.Logger, Prove: prove,
 	})
 	c.AskDigests = s.peers.AskDigests

@@ -388,7 +388,7 @@ func TestAllEventsOfARightNodeAreGathered(t *testing.T) {
 		}
 	}
 	s, _ := newServer(t, func(c *settings) {
-		c.Peers = []string{"n2", "n3"}
+		c.Peers, c.patience = []string{"n2", "n3"}, time.Minute
 		c.ClientAddr = others(t, map[string]http.HandlerFunc{"n2": serve(long), "n3": serve(stranger)})
 	})
 	a := ask(s, "GET", "/v1/explain", "")

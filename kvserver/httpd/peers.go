@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,6 +50,8 @@ type PeersConfig struct {
 	// MaxConnections bounds the connections on which this node passes writes on to
 	// one leader. 0: DefaultPeerConnections.
 	MaxConnections int
+	// Patience is how long the others have to tell what they recorded. 0: 1.5 s.
+	Patience time.Duration
 	// Shortage, if not nil, is called when no connection can be made for want of a
 	// file descriptor.
 	Shortage func(error)
@@ -108,6 +111,7 @@ func NewPeers(config PeersConfig) *Peers {
 	if config.Shortage == nil {
 		config.Shortage = func(error) {}
 	}
+	config.Patience = cmp.Or(config.Patience, askRingTimeout)
 	if config.UID == nil {
 		config.UID = func() string { return "" }
 	}
@@ -435,7 +439,7 @@ func (p *Peers) askPeer(ctx context.Context, token auth.Secret, peer, path, quer
 // askRings asks all peers for what they recorded in the last seconds. The nodes that do
 // not answer are named.
 func (p *Peers) askRings(g gathering, seconds int64) (rings []recorder.Ring, missing []api.OverviewNode) {
-	ctx, cancel := context.WithTimeout(context.Background(), askRingTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.config.Patience)
 	defer cancel()
 	var mu sync.Mutex
 	var asked sync.WaitGroup

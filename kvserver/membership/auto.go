@@ -148,7 +148,8 @@ func (d *Driver) writeAddresses(ctx context.Context, v *View, moved map[members.
 	for id, s := range moved {
 		asked.Go(func() {
 			var err error
-			if s.Peer != "" && s.Peer != v.Newest.Record.Member(id).Peer {
+			// A node need not reach itself by the address that it has for others.
+			if s.Peer != "" && s.Peer != v.Newest.Record.Member(id).Peer && id != d.config.Self {
 				_, err = d.Meet(dialling, id, s.Peer, s.Incarnation)
 			}
 			mu.Lock()
@@ -169,6 +170,10 @@ func (d *Driver) writeAddresses(ctx context.Context, v *View, moved map[members.
 // missedAt notes that a member was not found at the address that it names.
 func (d *Driver) missedAt(v *View, id members.ID, err error) {
 	d.mu.Lock()
+	if d.stays == nil || d.staysIn != v.Term { // of another leadership by now
+		d.mu.Unlock()
+		return
+	}
 	seen := d.stayOf(v.Term, v.Newest.Record, id)
 	told := seen.missed
 	seen.moved, seen.missed = time.Now(), true

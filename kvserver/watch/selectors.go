@@ -7,6 +7,7 @@ import (
 
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/lock"
+	"raftkv/kvserver/txn"
 )
 
 // Selectors say which keys and locks a watch follows: a key or lock that any of them
@@ -38,7 +39,7 @@ func (s *Selectors) spans() []Range {
 		all = append(all, Range{key, key + "\x00"})
 	}
 	for _, prefix := range s.Prefixes {
-		all = append(all, Range{prefix, behind(prefix)})
+		all = append(all, Range{prefix, txn.Prefix(prefix).To})
 	}
 	slices.SortFunc(all, func(a, b Range) int { return strings.Compare(a.From, b.From) })
 	joined := all[:0]
@@ -52,16 +53,6 @@ func (s *Selectors) spans() []Range {
 		}
 	}
 	return joined
-}
-
-// behind returns the first key behind all that begin with a prefix, "" if there is none.
-func behind(prefix string) string {
-	prefix = strings.TrimRight(prefix, "\xff")
-	if prefix == "" {
-		return ""
-	}
-	last := len(prefix) - 1
-	return prefix[:last] + string([]byte{prefix[last] + 1})
 }
 
 // MatchEvent reports whether the key or lock of an event is selected.

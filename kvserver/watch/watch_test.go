@@ -280,9 +280,9 @@ func TestAMirrorLooksAtWhatIsSelectedOnly(t *testing.T) {
 func TestTheRangesOfSelectorsAreWhatMatches(t *testing.T) {
 	some := []Selectors{
 		{Keys: []string{"a"}}, {Keys: []string{"a\x00"}}, {Keys: []string{"b\xff"}}, {Prefixes: []string{"a"}}, {Prefixes: []string{""}}, {Prefixes: []string{"\xff"}},
-		{Prefixes: []string{"b\xff"}}, {Ranges: []Range{{"a", "b"}}}, {Ranges: []Range{{"a\x00", "b\xff"}}}, {Ranges: []Range{{"b", ""}}}, {Ranges: []Range{{"", "a"}}}, {},
+		{Prefixes: []string{"b\xff"}}, {Prefixes: []string{"a\xfe"}}, {Prefixes: []string{"\xfe"}}, {Ranges: []Range{{"a", "b"}}}, {Ranges: []Range{{"a\x00", "b\xff"}}}, {Ranges: []Range{{"b", ""}}}, {Ranges: []Range{{"", "a"}}}, {},
 	}
-	keys := []string{"\x00", "a", "a\x00", "a\x00\x00", "ab", "a\xff", "b", "b\x00", "b\xff", "b\xff\x00", "c", "\xff", "\xff\xff"}
+	keys := []string{"\x00", "a", "a\x00", "a\x00\x00", "ab", "a\xfe", "a\xff", "b", "b\x00", "b\xff", "b\xff\x00", "c", "\xfe", "\xff", "\xff\xff"}
 	for _, one := range some {
 		for _, two := range some {
 			for _, three := range some {

@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"kvserver/recorder":         {},
 	"kvserver/explain":          {"kvserver/recorder"},
 	"kvserver/failure":          {"kvserver/api"},
-	"kvserver/watch":            {"kvserver/kv", "kvserver/lock"}, // of lock only a limit
+	"kvserver/watch":            {"kvserver/kv", "kvserver/txn", "kvserver/lock"}, // of txn only the range of a prefix, of lock a limit
 	"kvserver/httpd/events":     {"kvserver/watch", "kvserver/kv", "kvserver/api"},
 	"kvserver/past":             {"kvserver/kv"},
 	"kvserver/machine":          {"raft", "kvserver/kv", "kvserver/lease", "kvserver/lock", "kvserver/txn", "kvserver/past", "kvserver/auth", "kvserver/watch", "kvserver/failure"},
@@ -102,7 +102,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded
 	"cmd/raftkv/internal/settings":   {"cmd/raftkv/internal/inventory"},
 	"cmd/raftkv/internal/ask":        {"cmd/raftkv/internal/exit", "kvserver/api", "kvserver/auth"}, // of auth only Secret
-	"cmd/raftkv/internal/credential": {"kvserver/auth", "kvserver/access"},
+	"cmd/raftkv/internal/credential": {"kvserver/auth", "kvserver/access", "kvserver/api"},
 	"cmd/raftkv/internal/firstadmin": {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/target", "kvserver/api", "kvserver/auth"},
 	"cmd/raftkv/internal/status":     {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
 	"cmd/raftkv/internal/target":     {"cmd/raftkv/internal/exit"},

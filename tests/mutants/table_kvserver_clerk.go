@@ -9,7 +9,7 @@ var kvserverClerkMutants = []mutant{
 	ofClerks("WT24", "a piece of a change is said to be all of it", "TestALargeChange", "clerkwire/notes.go",
 		"Changes{More: more, Content: p.room}", "Changes{More: more && p.room == nil, Content: p.room}"),
 	inFile("WT39", "the place of a Clerk among the lasting connections is never free again", "kvserver/clerkd/door.go",
-		"\tif c.lasting && d.conns[c] {\n", "\tif false {\n", "test ./kvserver/clerkd TestClerksAndWatches"),
+		"\tdefault:\n\t\td.server.Leave(kvserver.Lasting, 0)\n", "\tdefault:\n", "test ./kvserver/clerkd TestClerksAndWatches"),
 	ofClerks("WT32", "a connection with watches is silent for too long", "TestWatchesOfClerksAreNever", "clerkd/watches.go",
 		"\t\twait := signOfLife - time.Since(m.sent)\n", "\t\twait := 3*signOfLife - time.Since(m.sent)\n"),
 	ofClerks("CE8", "a Clerk is told of a configuration that is not committed", "TestClerksHear", "membership/driver.go",

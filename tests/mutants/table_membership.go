@@ -101,7 +101,7 @@ var membershipMutants = []mutant{
 	inTests("MG36", "TestThereIsRoom", "a vote is taken before it is known whether there is room", "kvserver/membership/join.go",
 		"v.roomFor(1, add.ID)", "v.roomFor(-9, add.ID)"),
 	inTests("MG37", "TestANewAddress", "an address is written down at which nobody was found", "kvserver/membership/auto.go",
-		"if s.Peer != \"\" && s.Peer != v.Newest.Record.Member(id).Peer {", "if s.Peer == \"-\" {"),
+		"if s.Peer != \"\" && s.Peer != v.Newest.Record.Member(id).Peer && id != d.config.Self {", "if s.Peer == \"-\" {"),
 	inTests("MG38", "TestANewAddress", "the time of an address counts for another one", "kvserver/membership/auto.go",
 		"to != seen.at {", "to != seen.at && seen.moved.IsZero() {"),
 	inTests("MG39", "TestEachRefusal", "a server waits in vain for the place of a voter that is well", "kvserver/membership/plan.go",

@@ -58,7 +58,7 @@ var raftkvMutants = []mutant{
 	inFile("AU36", "everybody can connect to the operator's socket", "cmd/raftkv/internal/address/socket.go",
 		"os.Chmod(made, 0o600)", "os.Chmod(made, 0o666)", "test ./cmd/raftkv/internal/address TestASocket", "test ./cmd/raftkv/internal/address"),
 	inFile("AU38", "an audit that others read goes on", "cmd/raftkv/internal/credential/auditfile.go",
-		"\t\terr = checkPrivate(path, info)\n", "", "test ./cmd/raftkv/internal/credential TestTheSettings", "test ./cmd/raftkv/internal/credential"),
+		"f.Chmod(info.Mode().Perm()&0o700) == nil {", "f != nil {", "test ./cmd/raftkv/internal/credential TestTheSettings", "test ./cmd/raftkv/internal/credential"),
 	inFile("AU39", "a variable with a token wins over one that names a file", "cmd/raftkv/internal/credential/token.go",
 		"path := os.Getenv(FileVariable); path != \"\" {", "path := os.Getenv(FileVariable); path != \"\" && os.Getenv(Variable) == \"\" {", "test ./cmd/raftkv/internal/credential TestWhereAToken", "test ./cmd/raftkv/internal/credential"),
 }

@@ -239,8 +239,9 @@ func (o *oracles) countConfigured(s *server, write *core.Write) {
 }
 
 // enough reports whether a part of the servers can lead the cluster whatever was the
-// newest configuration anywhere: it has majorities of all that stand on any disk and
-// are not older than the newest committed one.
+// newest configuration anywhere: it has majorities of all that stand on any disk, or in the
+// memory of a server whose disk has not taken them yet, and are not older than the newest
+// committed one.
 func (w *world) enough(part []int) bool {
 	if w.options.Founders == 0 {
 		return true
@@ -261,12 +262,20 @@ func (w *world) enough(part []int) bool {
 	} else if !decides(halvesOf(committed.Record), inside) {
 		return false
 	}
+	goesOn := func(r *members.Record) bool {
+		return decides(halvesOf(r), inside) && decides(halvesOf(final(r)), inside)
+	}
 	for _, s := range w.servers {
+		if s.up {
+			if c := s.replica.Configurations().Newest; c.Record != nil && c.Index > committed.Index && !goesOn(c.Record) {
+				return false
+			}
+		}
 		for _, e := range s.model.state.Entries {
 			if e.Kind != core.KindConfiguration || e.Index <= committed.Index {
 				continue
 			}
-			if record, err := members.Decode(e.Data); err == nil && (!decides(halvesOf(record), inside) || !decides(halvesOf(final(record)), inside)) {
+			if record, err := members.Decode(e.Data); err == nil && !goesOn(record) {
 				return false
 			}
 		}

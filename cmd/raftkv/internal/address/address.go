@@ -68,6 +68,17 @@ func CheckAdvertised(port, advertised, listening string, listed bool) error {
 	return nil
 }
 
+// Reachable returns the address of a port that listens on every address of this machine, on
+// the host of another address of it; "" where it listens on one address.
+func Reachable(listening, other string) string {
+	host, _, err := net.SplitHostPort(other)
+	_, number, bad := net.SplitHostPort(listening)
+	if err != nil || bad != nil || !isWildcard(listening) {
+		return ""
+	}
+	return net.JoinHostPort(host, number)
+}
+
 // isWildcard reports whether an address to listen on stands for every address of this machine.
 func isWildcard(address string) bool {
 	host, _, err := splitAddress(address)

@@ -13,8 +13,10 @@ type AuditFile struct {
 	file *os.File
 }
 
-// OpenAuditFile opens the file, and makes it if there is none. A file that others can use is
-// refused: it names keys. What is no file, as a pipe to another program, is that program's.
+// OpenAuditFile opens the file, and makes it if there is none. It names keys, so one that
+// others can use is closed to them, as an earlier version, another program that moves files
+// away, or an orchestrator may have left it; where that cannot be done it is refused. What is
+// no file, as a pipe to another program, is that program's.
 func OpenAuditFile(path string) (*AuditFile, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -22,7 +24,9 @@ func OpenAuditFile(path string) (*AuditFile, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && info.Mode().IsRegular() {
-		err = checkPrivate(path, info)
+		if err = checkPrivate(path, info); err != nil && f.Chmod(info.Mode().Perm()&0o700) == nil {
+			err = nil
+		}
 	}
 	if err != nil {
 		f.Close()

@@ -80,8 +80,9 @@ func checkSecret(name string, info os.FileInfo) error {
 // directory that is another user's, as orchestrators give one to the group of a node, stays
 // as it is. A fresh one in which others can write is refused: what is in it tomorrow may not
 // be this node's. One that a node has used goes on, with a warning, since an upgrade must not
-// be what stops a cluster.
-func CloseDirectory(dir string, fresh bool, logger *slog.Logger) error {
+// be what stops a cluster. shared says that the directory holds other things, too: who may
+// enter it is then not the node's to change.
+func CloseDirectory(dir string, fresh, shared bool, logger *slog.Logger) error {
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
 		return nil // whoever opens it says what is wrong
@@ -95,15 +96,23 @@ func CloseDirectory(dir string, fresh bool, logger *slog.Logger) error {
 	if open && fresh {
 		return fmt.Errorf("others can write in the data directory %s (mode %04o): chmod 700 it, or name a directory in it, such as %s, which is made for this user alone", dir, mode, filepath.Join(dir, "data"))
 	}
+	if shared {
+		closes = false
+	}
 	if closes {
-		if err := os.Chmod(dir, mode&0o700); err != nil {
+		err := os.Chmod(dir, mode&0o700)
+		if err != nil && !fresh {
+			logger.Warn("the data directory can be entered by others, and that cannot be changed; chmod 700 it, or move it to a file system that has modes", "directory", dir, "mode", fmt.Sprintf("%04o", mode), "error", err)
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("the data directory %s can be entered by others (mode %04o), and that cannot be changed: %w", dir, mode, err)
 		}
 		logger.Info("the data directory could be entered by others; it is this user's alone now", "was", fmt.Sprintf("%04o", mode))
 		return nil
 	}
 	if open {
-		logger.Warn("others can write in the data directory, which belongs to another user; chmod 700 it, or move it to where they cannot", "directory", dir, "mode", fmt.Sprintf("%04o", mode), "owner", owner)
+		logger.Warn("others can write in the data directory; chmod 700 it, or move it to where they cannot", "directory", dir, "mode", fmt.Sprintf("%04o", mode), "owner", owner)
 	}
 	return nil
 }

@@ -427,13 +427,13 @@ func TestADataDirectoryIsClosedToOthers(t *testing.T) {
 		if err := os.Chmod(dir, c.mode); err != nil {
 			t.Fatal(err)
 		}
-		err := CloseDirectory(dir, c.fresh, quiet)
+		err := CloseDirectory(dir, c.fresh, false, quiet)
 		info, statErr := os.Stat(dir)
 		if statErr != nil || info.Mode().Perm() != c.want || (err != nil) != (c.want == 0o777) {
 			t.Errorf("%04o becomes %v: %v", c.mode, info.Mode(), err)
 		}
 	}
-	if err := CloseDirectory(filepath.Join(t.TempDir(), "none"), true, quiet); err != nil {
+	if err := CloseDirectory(filepath.Join(t.TempDir(), "none"), true, false, quiet); err != nil {
 		t.Errorf("one that is not there: %v", err)
 	}
 	for _, c := range []struct {
