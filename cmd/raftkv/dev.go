@@ -73,9 +73,9 @@ With another number in --nodes than the data directory holds, the cluster grows 
 shrinks when it is there: nodes join it, or the last ones are removed from it, and
 with them their directories.
 
-With --auth nobody is served without a token, of a new cluster from the first moment
-on. The token of an admin is made, is in the data directory, and is shown once. Started again, such a
-cluster goes on so without the flag.
+With --auth nobody is served without a token; in a new cluster that holds from the
+first moment on. The token of an admin is made, is in the data directory, and is
+shown once. Started again, such a cluster goes on so without the flag.
 
 --fresh removes what an earlier dev made, and nothing else: a directory that holds
 anything that dev did not make, such as a node of serve, is refused whole.`,

@@ -66,8 +66,9 @@ func fingerprint(c Command) [16]byte {
 // for this copy of the request, which changed nothing; the same request sent
 // again may find room. So a request is applied at most once either way.
 //
-// A request that waited for a lock and has left the queue, without the lock, has changed
-// nothing either: its repetition waits anew, and what is remembered then counts.
+// A request that waited for a lock and has left the queue without it has changed nothing
+// either: its repetition waits anew, and what is remembered then counts. So does one whose
+// own lease has ended since, whether or not it held the lock for a while.
 func (s *Store) runKeyed(c Command) Result {
 	if c.withdraws() { // the key is that of another request
 		return s.run(c)
