@@ -15,6 +15,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/tests/virtual"
 )
 
 // fakeCluster is servers of the Clerk's protocol in memory, which agree because
@@ -389,7 +390,7 @@ func (f *fakeCluster) value(key string) string {
 }
 
 // bubble runs a test in virtual time; it fails if a goroutine is left.
-func bubble(t *testing.T, test func(t *testing.T)) { t.Helper(); synctest.Test(t, test) }
+func bubble(t *testing.T, test func(t *testing.T)) { t.Helper(); virtual.Time(t, test) }
 
 // wantError checks an error against those that errors.Is must find, and finds
 // no other of the package's.

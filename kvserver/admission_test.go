@@ -4,8 +4,9 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // Goal: a slow log gets a short queue: no more is admitted than it served of late
@@ -13,7 +14,7 @@ import (
 // Method: twenty thousand requests a second end; then the limit must be what
 // admissionDelay holds of them; then ten a second.
 func TestTheRoomFollowsTheRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		a := admission{maxCount: 4096}
 		if got := a.load().Limit; got != 4096 {
 			t.Errorf("before anything is known the limit is %d", got)
@@ -45,7 +46,7 @@ func TestTheRoomFollowsTheRate(t *testing.T) {
 // Method: a log of a thousand writes a second, and fifteen hundred clients that
 // never wait by themselves, for ten seconds of virtual time.
 func TestRefusalsStayFewBesideWhatIsServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		a := admission{maxCount: 100, maxWaiting: 8192}
 		var served, refused int
 		var mu sync.Mutex

@@ -8,6 +8,7 @@ import (
 
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
+	"raftkv/tests/virtual"
 )
 
 // Goal: the leader's setting of the history counts, once, and no other node's; below
@@ -27,7 +28,7 @@ func TestTheLeadersHistoryBytesCount(t *testing.T) {
 		"not leader": {kv.LevelHistory, "n2", MinHistoryBytes, DefaultHistoryBytes, 0},
 		"level 2":    {kv.LevelBase, "n1", MinHistoryBytes, 0, 0},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Time(t, func(t *testing.T) {
 			log := fakelog.New("n1")
 			log.SetLeader(c.leader)
 			s, err := New(Config{

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/failure"
@@ -17,6 +16,7 @@ import (
 	"raftkv/kvserver/internal/world"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/watch"
+	"raftkv/tests/virtual"
 )
 
 // watcher is a client that follows changes, goes from node to node, and writes down all
@@ -307,7 +307,7 @@ func said(changes []truth.Change) string {
 func TestWatchesAreToldTheTruth(t *testing.T) {
 	seen := verdicts{}
 	for seed := range uint64(6) {
-		synctest.Test(t, func(t *testing.T) { runWatchWorld(t, seed, 600, seen) })
+		virtual.Time(t, func(t *testing.T) { runWatchWorld(t, seed, 600, seen) })
 	}
 	for _, what := range []string{
 		"kind 2", "kind 3", "kind 4", "kind 5", "kind 6", "kind 7", "bookmarks compared", "revision_gone", "no_leader", "stopping",
@@ -321,7 +321,7 @@ func TestWatchesAreToldTheTruth(t *testing.T) {
 // Goal: the race detector sees nothing in the first of these worlds. It is a quarter as
 // long, since all of its kinds of disturbance come early.
 func TestAWorldOfWatchesHasNoRaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { runWatchWorld(t, 0, 150, verdicts{}) })
+	virtual.Time(t, func(t *testing.T) { runWatchWorld(t, 0, 150, verdicts{}) })
 }
 
 func runWatchWorld(t *testing.T, seed uint64, disturbances int, seen verdicts) {

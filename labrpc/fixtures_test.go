@@ -6,11 +6,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/labrpc"
 	"raftkv/labrpc/labgob"
+	"raftkv/tests/virtual"
 )
 
 // Order and Receipt are what the tests send and get.
@@ -144,7 +144,7 @@ func (p *pending) returns(t *testing.T, ok bool, took time.Duration) {
 // inBubble runs a test in virtual time on a market that is cleaned up.
 func inBubble(t *testing.T, test func(t *testing.T, m market)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		m := newMarket()
 		defer m.Cleanup()
 		test(t, m)

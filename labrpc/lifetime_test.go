@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/labrpc"
+	"raftkv/tests/virtual"
 )
 
 // The tests of this file are about calls that outlive what they rely on, in
@@ -162,7 +163,7 @@ func TestDeletedServerGetsNothing(t *testing.T) {
 // at once; and nothing at all is left in the bubble, or synctest would report it.
 // Method: pending calls of every kind, then Cleanup, twice.
 func TestCleanupEndsEverything(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		m := newMarket()
 		var all []*pending
 		begin := func(name string, prepare func(), calls int, method string) {
@@ -217,7 +218,7 @@ func TestCleanupEndsEverything(t *testing.T) {
 // Goal: a network that is not cleaned up leaves nothing behind either once its
 // calls have returned. Method: a bubble without Cleanup.
 func TestIdleNetworkLeavesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		m := newMarket()
 		m.LongDelays(true)
 		m.buy()

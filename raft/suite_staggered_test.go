@@ -6,10 +6,10 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft"
+	"raftkv/tests/virtual"
 )
 
 var staggeredStarts = flag.Int("staggered", 60, "starts per row of TestStaggeredStarts")
@@ -100,7 +100,7 @@ func TestStaggeredStarts(t *testing.T) {
 		t.Run(fmt.Sprint(latency), func(t *testing.T) {
 			failed := 0
 			for seed := range uint64(*staggeredStarts) {
-				synctest.Test(t, func(t *testing.T) {
+				virtual.Time(t, func(t *testing.T) {
 					if !firstCommand(500*time.Millisecond, latency, seed) {
 						failed++
 					}

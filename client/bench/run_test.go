@@ -11,9 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"raftkv/tests/virtual"
 )
 
 // fakeTarget takes its time, which can be changed for a while.
@@ -58,7 +59,7 @@ func mustMix(t *testing.T, text string) Mix {
 // was due meanwhile. Method: a second of standstill in ten; a closed loop of the
 // same clients runs for comparison and shows almost nothing.
 func TestAnOpenLoopOmitsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		for _, rate := range []float64{0, 500} {
 			f := newFakeTarget()
 			f.stalled = func(since time.Duration) bool { return since >= 4*time.Second && since < 5*time.Second }
@@ -87,7 +88,7 @@ func TestAnOpenLoopOmitsNothing(t *testing.T) {
 // Goal: the end of the context ends an open loop that is far behind, which waits
 // for nothing and has all the work of the rest of its time before it.
 func TestAnOpenLoopThatIsBehindCanBeEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		r := Run(ctx, Config{
@@ -102,7 +103,7 @@ func TestAnOpenLoopThatIsBehindCanBeEnded(t *testing.T) {
 // Goal: the mix is drawn as it was asked for, all of the time is used, failures
 // are counted by what they were, and preloading writes every key.
 func TestRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		f := newFakeTarget()
 		began, ended := false, false
 		phases := map[string]bool{}

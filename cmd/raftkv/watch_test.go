@@ -6,12 +6,12 @@ import (
 	"iter"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/api"
+	"raftkv/tests/virtual"
 )
 
 // watchedEvents are a state, changes, and a history that is gone.
@@ -81,7 +81,7 @@ func TestWatchPrintsAndRunsCommands(t *testing.T) {
 // before: the time begins with the first refusal behind the last event. Method: virtual
 // time; refusals that come all the time, with an event between them.
 func TestWatchGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		ctx, end := context.WithCancelCause(t.Context())
 		s := &search{limit: 10 * time.Second, over: end}
 		refused := func(seconds int) {

@@ -2,17 +2,17 @@ package access
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/auth"
+	"raftkv/tests/virtual"
 )
 
 // Goal: a node knows to the second when each token was last used on it, also where a
 // connection authenticates once and goes on for long; what it remembers is bounded by the
 // tokens that there are. Method: one table, virtual time; then many tokens come and go.
 func TestTheLastUseOfATokenIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		var table *auth.Table
 		index := uint64(0)
 		do := func(c auth.Change) {

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +19,7 @@ import (
 	"raftkv/kvserver/internal/pipenet"
 	"raftkv/kvserver/metrics"
 	"raftkv/kvserver/port"
+	"raftkv/tests/virtual"
 )
 
 // TestMain runs the tests and then waits until no goroutine of this package is
@@ -135,7 +135,7 @@ func servePipes(t *testing.T, s *testServer) *pipenet.Net {
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, test)
+	virtual.Time(t, test)
 }
 
 // stored returns what the store of s has under key.

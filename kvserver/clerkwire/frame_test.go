@@ -10,10 +10,10 @@ import (
 	"os"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/msgpack"
+	"raftkv/tests/virtual"
 )
 
 // pipe returns both ends of a connection in memory.
@@ -143,7 +143,7 @@ func TestAnnouncedBytesTakeNoMemory(t *testing.T) {
 func TestStallsInsideOfAFrame(t *testing.T) {
 	whole := putFrame(1, make([]byte, 100_000))
 	for _, cut := range []int{1, headerBytes - 1, headerBytes, headerBytes + 1, 70_000} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Time(t, func(t *testing.T) {
 			here, there := net.Pipe()
 			defer here.Close()
 			defer there.Close()

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // slowConn counts writes and lets each wait.
@@ -28,7 +30,7 @@ func (c *slowConn) SetWriteDeadline(time.Time) error { return nil }
 
 // Goal: what gathers while one write is under way leaves in the next, in order.
 func TestWritesAreCoalesced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := &slowConn{gate: make(chan struct{})}
 		o := NewOutbox()
 		ended := make(chan error, 1)
@@ -64,7 +66,7 @@ func TestWritesAreCoalesced(t *testing.T) {
 // Goal: a goroutine that fills the outbox faster than it empties can wait, and is woken by
 // room and by the end.
 func TestAwaitRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := &slowConn{gate: make(chan struct{})}
 		o := NewOutbox()
 		go o.Run(c)
@@ -96,7 +98,7 @@ func TestAwaitRoom(t *testing.T) {
 
 // Goal: a peer that does not read ends the connection in time.
 func TestAPeerThatDoesNotRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		here, there := net.Pipe()
 		defer there.Close()
 		o := NewOutbox()

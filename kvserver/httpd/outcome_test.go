@@ -12,12 +12,13 @@ import (
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
 	"raftkv/raft"
+	"raftkv/tests/virtual"
 )
 
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, test)
+	virtual.Time(t, test)
 }
 
 // later asks in the background; the answer comes out of the channel.

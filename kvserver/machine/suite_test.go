@@ -5,12 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/kv"
+	"raftkv/tests/virtual"
 )
 
 // newMachine opens a machine of a node named n1 over a fake log. When the test ends
@@ -47,7 +47,7 @@ func newMachineOver(t *testing.T, log *fakelog.Log, change func(*Config)) *Machi
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, test)
+	virtual.Time(t, test)
 }
 
 // put proposes a put and waits for its end, ten seconds at most.

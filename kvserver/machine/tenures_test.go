@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"raftkv/kvserver/failure"
+	"raftkv/tests/virtual"
 )
 
 // Goal: what depends on a leader ends when that has been replaced for a while,
 // not before, and not if the leader is back by then.
 func TestTenures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		r := tenures{grace: time.Second}
 		ctx, release := r.during(t.Context(), "n1", 1)
 		defer release()
@@ -47,7 +48,7 @@ func TestTenures(t *testing.T) {
 // for what it had before: it may have forgotten that it is asked, as its log was
 // cut. Method: one leader, in two terms.
 func TestALaterTermIsAnotherTenure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		r := tenures{grace: time.Second}
 		ctx, release := r.during(t.Context(), "n1", 1)
 		defer release()

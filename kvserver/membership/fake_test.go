@@ -13,6 +13,7 @@ import (
 	"raftkv/raft/core"
 	"raftkv/raft/levels"
 	"raftkv/raft/members"
+	"raftkv/tests/virtual"
 )
 
 const (
@@ -275,7 +276,7 @@ func (f *fakeLog) record() *members.Record {
 }
 
 // inBubble runs a test in virtual time.
-func inBubble(t *testing.T, test func(t *testing.T)) { t.Helper(); synctest.Test(t, test) }
+func inBubble(t *testing.T, test func(t *testing.T)) { t.Helper(); virtual.Time(t, test) }
 
 // set changes the log while nodes run on it.
 func (f *fakeLog) set(change func()) { f.mu.Lock(); defer f.mu.Unlock(); change() }

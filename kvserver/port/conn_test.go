@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // fakeConn is a connection from some address that never says anything.
@@ -47,7 +49,7 @@ func newPort(change func(*Config)) *Port {
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, test)
+	virtual.Time(t, test)
 }
 
 // Goal: when all places are taken, the connections make room whose clients keep

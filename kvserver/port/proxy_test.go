@@ -13,6 +13,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // version2 is a header of version 2.
@@ -108,7 +110,7 @@ func (c *madeBy) RemoteAddr() net.Addr { return c.from }
 // others send is not looked at. The end of the listener ends those that wait.
 // Method: connections in memory, virtual time.
 func TestConnectionsFromProxiesHaveTheirClientsAddresses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		under := &scriptedListener{next: make(chan any), closed: make(chan struct{})}
 		proxies, err := ParseProxies("192.0.2.9,127.0.0.1")
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
+	"raftkv/tests/virtual"
 )
 
 // testCA is a CA, and the port's and a client's certificates of it.
@@ -231,7 +232,7 @@ func TestAHandshakeThatNeverEnds(t *testing.T) {
 		{"nothing to a port of both", false, nil, ReadHeaderTimeout / 2},
 		{"a byte to a port of both", false, []byte{certs.RecordHandshake}, handshakeLimit},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Time(t, func(t *testing.T) {
 			p := newPort(func(config *Config) { config.TLS = ca.secure(c.required, false) })
 			ours, theirs := net.Pipe()
 			conn := p.take(ours)
@@ -246,7 +247,7 @@ func TestAHandshakeThatNeverEnds(t *testing.T) {
 			theirs.Close()
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		p := newPort(func(c *Config) { c.MaxConnections, c.TLS = 1, ca.secure(true, false) })
 		ours, theirs := net.Pipe()
 		conn := p.take(ours)
@@ -268,7 +269,7 @@ func TestAHandshakeThatNeverEnds(t *testing.T) {
 // strangers who wait hold no place among those.
 // Method: a source whose reads are held, with all places taken and given back.
 func TestHandshakesAreComputedFewAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		turn := make(handshakes, 1)
 		begin := func() (theirs net.Conn, read chan int) {
 			ours, theirs := net.Pipe()
@@ -315,7 +316,7 @@ func TestHandshakesAreComputedFewAtATime(t *testing.T) {
 // Goal: to say farewell by TLS keeps nobody waiting whose client reads nothing.
 // Method: a connection that is closed while its client reads nothing, in virtual time.
 func TestAFarewellWaitsForNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		ca := newTestCA(t)
 		p := newPort(func(c *Config) { c.TLS = ca.secure(true, false) })
 		ours, theirs := net.Pipe()

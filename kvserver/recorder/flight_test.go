@@ -10,8 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // memory is a Disk in memory.
@@ -175,7 +176,7 @@ func TestADamagedFileCostsItsEventsOnly(t *testing.T) {
 // holds nobody up: what is recorded meanwhile is in memory at once, and on the disk when
 // it works again.
 func TestNothingWaitsForTheDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		disk := newMemory()
 		r, f := boot(disk, 1)
 		stop, done := make(chan struct{}), make(chan struct{})

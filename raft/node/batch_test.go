@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // Goal: a service that receives batches by itself gets every committed entry once and
@@ -15,7 +16,7 @@ import (
 // Method: a follower whose leader the test plays. Two commits come before the service
 // takes anything, a third one after; then the node is stopped.
 func TestAServiceReceivesBatchesByItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		heard := &listener{}
 		config := Config{TickInterval: 10 * time.Millisecond, Observer: heard, Core: core.Config{
 			ID: "n1", Peers: []core.ID{"n1", "n2", "n3"}, ElectionTicks: 3000, HeartbeatTicks: 5, Rand: rand.New(rand.NewPCG(1, 3)),

@@ -2,8 +2,9 @@ package node
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // Goal: ticks are counted as a ticker would: each that passes, none twice, in one
@@ -49,7 +50,7 @@ func TestTheClockCountsWhatPassed(t *testing.T) {
 // Method: an hour of an idle cluster; the turns of each loop are counted by what only
 // turns do, the publication of a status.
 func TestAnIdleNodeSleepsBetweenHeartbeats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.leader()

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 var renewCosts = flag.Bool("costs.renew", false, "write the table of costs anew")
@@ -91,7 +91,7 @@ func TestCosts(t *testing.T) {
 // own was applied at the leader.
 func loadCosts(t *testing.T, clients int) map[string]int {
 	counts := map[string]int{}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.leader()
@@ -166,7 +166,7 @@ func runClients(c *cluster, leader core.ID, clients, commands int) {
 // every turn of a loop does in which anything happened.
 func idleCost(t *testing.T) int {
 	published := map[*Status]bool{}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		c.leader()

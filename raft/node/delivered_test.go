@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // Goal: a service that lags far behind what memory holds of the log still gets its
@@ -19,7 +20,7 @@ import (
 // and thousands more are delivered, far beyond TrailingBytes; then the service,
 // which has applied ten, takes its snapshot; then one at each change of term.
 func TestAServiceThatLagsFarGetsItsSnapshot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3, func(config *Config) {
 			config.Core.TrailingBytes, config.Core.NewUID = 200, core.UID{7}
 		})
@@ -112,7 +113,7 @@ func TestDeliveredTermsAreRemembered(t *testing.T) {
 // or at start where the disk knows it; and it is the same everywhere. Method: three
 // nodes with uids of their own to give; restart one.
 func TestTheUIDIsToldOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		var told [4]atomic.Int32
 		var uids [4]atomic.Value
 		c := newCluster(t, 3, func(config *Config) {
@@ -149,7 +150,7 @@ func TestTheUIDIsToldOnce(t *testing.T) {
 // with a dump of goroutines, and nobody else applies the damaged entry. Method: flip
 // a bit of a command that its leader holds, before anybody has it.
 func TestDamageInMemoryEndsTheNodeWithASentence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3, func(config *Config) { config.Gather = time.Millisecond })
 		defer c.stop()
 		id := c.leader()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // lone is one node of three whose peers the test plays.
@@ -86,7 +87,7 @@ func TestTheLoopWaitsForNoService(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Time(t, func(t *testing.T) {
 				l := newLone(t)
 				release := make(chan struct{})
 				l.machine.block = release
@@ -125,7 +126,7 @@ func TestTheLoopWaitsForNoService(t *testing.T) {
 // and not with a dump, and leaves nobody waiting. Method: entries are committed; a
 // leader of a later term has others in their place.
 func TestTheNodeEndsInWordsWhenHistoriesMeet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		l := newLone(t)
 		l.ask("n2", &core.AppendEntries{Term: 1, LeaderID: "n2", Entries: []core.Entry{entry(1, 1), entry(2, 1)}, LeaderCommit: 2})
 		read := make(chan error, 1)
@@ -150,7 +151,7 @@ func TestTheNodeEndsInWordsWhenHistoriesMeet(t *testing.T) {
 // until the last of them is gone. Method: n1 of three has two reasons while the
 // leader hands over, and then none.
 func TestReasonsNotToLeadAddUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.leader()

@@ -6,11 +6,11 @@ import (
 	"io"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/members"
+	"raftkv/tests/virtual"
 )
 
 // heard keeps what a node's OnConfiguration was told last.
@@ -53,7 +53,7 @@ func reconfigure(n *Node, wanted members.Record, from uint64) (end chan error) {
 // Method: three nodes get a record, the leader removes itself, a snapshot takes the
 // log's place, all restart.
 func TestReconfigure_FromTheCallToARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		h := &heard{now: map[core.ID]core.Configurations{}}
 		c := newCluster(t, 3, h.listen)
 		defer func() { c.stop() }()
@@ -109,7 +109,7 @@ func TestReconfigure_FromTheCallToARestart(t *testing.T) {
 // Method: a leader that is cut off takes one; another leader writes over it; then the
 // node stops.
 func TestReconfigure_EndsLikeAProposal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		old := c.leader()
@@ -157,7 +157,7 @@ func TestReconfigure_EndsLikeAProposal(t *testing.T) {
 // in the log already.
 // Method: one is appended and cannot be committed; the service writes a snapshot.
 func TestASnapshotIsLabelledWithTheMembersOfItsIndex(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		id := c.leader()

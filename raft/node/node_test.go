@@ -7,10 +7,10 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // network is an in-memory Transport for several nodes: in order per pair,
@@ -259,7 +259,7 @@ func propose(n *Node, command string) (placed, failed chan error) {
 // Goal: the three doors, end to end. Commands proposed at the leader come out
 // of every server's service in one order.
 func TestCommandsComeOutEverywhereInOneOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.node(c.leader())
@@ -282,7 +282,7 @@ func TestCommandsComeOutEverywhereInOneOrder(t *testing.T) {
 // Goal: a proposal of a deposed leader ends as lost, exactly when another
 // entry is committed at its index, and never before.
 func TestProposalOfADeposedLeaderIsLostOnlyWhenItsPlaceIsTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		old := c.leader()
@@ -316,7 +316,7 @@ func TestProposalOfADeposedLeaderIsLostOnlyWhenItsPlaceIsTaken(t *testing.T) {
 // Goal: after a failed write a node acknowledges nothing, says why it ended,
 // and leaves nobody waiting.
 func TestFailedWriteEndsTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		id := c.leader()
@@ -369,7 +369,7 @@ func TestFailedWriteEndsTheNode(t *testing.T) {
 // Goal: a read's index covers every write acknowledged before it, on leader
 // and follower; a leader that is cut off gives none.
 func TestReadIndexOnLeaderFollowerAndDeposedLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.leader()
@@ -394,7 +394,7 @@ func TestReadIndexOnLeaderFollowerAndDeposedLeader(t *testing.T) {
 // Goal: a transfer moves leadership at once and refuses proposals meanwhile;
 // one to a dead server is given up and the leader leads on.
 func TestTransfer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		old := c.leader()
@@ -425,7 +425,7 @@ func TestTransfer(t *testing.T) {
 // Goal: losing the connection to a dead leader replaces it in a few ticks,
 // not in an election timeout.
 func TestSuspicionReplacesADeadLeaderInTensOfMilliseconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		old := c.leader()
@@ -445,7 +445,7 @@ func TestSuspicionReplacesADeadLeaderInTensOfMilliseconds(t *testing.T) {
 // Goal: an applier whose service takes nothing holds up neither elections nor
 // the end of the node.
 func TestStuckServiceHoldsNobodyUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		id := c.leader()
@@ -464,7 +464,7 @@ func TestStuckServiceHoldsNobodyUp(t *testing.T) {
 
 // Goal: a cluster whose nodes all stop and start again has lost nothing.
 func TestRestartKeepsWhatWasSaved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		leader := c.leader()
 		for i := range 10 {

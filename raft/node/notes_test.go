@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // Goal: an observer hears why leadership changed, and for how long nothing was
@@ -13,7 +14,7 @@ import (
 // Method: a cluster of three whose leader is cut off two seconds after the last
 // command, in virtual time.
 func TestAnObserverHearsWhyLeadershipChanged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		heard := map[core.ID]*listener{}
 		c := newCluster(t, 3, func(config *Config) {
 			l := &listener{}
@@ -73,7 +74,7 @@ func TestAnObserverHearsWhyLeadershipChanged(t *testing.T) {
 // Method: a node whose own observer holds its loop for eight seconds, as a stopped
 // process would be held.
 func TestAnObserverHearsThatTheLoopWasLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		l := &holder{held: 8 * time.Second}
 		c := newCluster(t, 1, func(config *Config) { config.Observer = l })
 		defer c.stop()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // elected returns a replica that leads two others, which the test plays.
@@ -131,7 +132,7 @@ func TestTwoProposalsAtOneIndexHaveTheirOwnEnds(t *testing.T) {
 // cut off is asked for a read and stopped; then a loop that ends with everything
 // in its inbox.
 func TestStopLeavesNobodyWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		id := c.leader()
@@ -154,7 +155,7 @@ func TestStopLeavesNobodyWaiting(t *testing.T) {
 		}
 	})
 
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		ends := make(chan error, 5)
 		note := func(err error) { ends <- err }
 		n := &Node{inbox: newInbox(), replica: elected(t)}
@@ -196,7 +197,7 @@ func (p preparing) Wanted() <-chan struct{} { return p.wanted }
 // Goal: a disk that cannot prepare ends the node, as one that cannot save does.
 // Method: such a disk under a node of its own.
 func TestAFailedPreparationEndsTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		defer c.stop()
 		broken := errors.New("input/output error")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // settlingDisk is a Storage that has something to do behind its last write.
@@ -66,7 +67,7 @@ func startAlone(d Storage, m *machine) *Node {
 // load. Method: on a clock of the test's own, a node alone gets a command every three
 // milliseconds, and then none; the moments of Save and Settle are compared.
 func TestAStorageSettlesBehindItsLastWrite(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		d, m := &settlingDisk{}, &machine{}
 		n := startAlone(d, m)
 		_, before := d.when()
@@ -97,7 +98,7 @@ func TestAStorageSettlesBehindItsLastWrite(t *testing.T) {
 // Goal: a storage that cannot settle ends the node, as one that cannot save does.
 // Method: one that refuses.
 func TestAStorageThatCannotSettleEndsTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		d := &settlingDisk{refuses: errors.New("the disk is gone")}
 		n := startAlone(d, &machine{})
 		if err := n.Wait(); !errors.Is(err, d.refuses) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // snapshots is the part of a disk that keeps snapshots.
@@ -100,7 +101,7 @@ func (m *machine) snapshots() []uint64 {
 // Method: commands while one server is cut off, a snapshot at the leader, then
 // the server comes back; all restart.
 func TestASnapshotTakesTheLogsPlaceAndReachesAFollower(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3, func(config *Config) { config.Core.TrailingBytes = 200 })
 		defer func() { c.stop() }()
 		leader := c.leader()
@@ -155,7 +156,7 @@ func TestASnapshotTakesTheLogsPlaceAndReachesAFollower(t *testing.T) {
 // so, until the service has written one.
 // Method: memory holds little of the log, and no snapshot was ever taken.
 func TestTheStatusSaysThatASnapshotIsWanted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3, func(config *Config) { config.Core.TrailingBytes = 100 })
 		defer c.stop()
 		leader := c.leader()
@@ -188,7 +189,7 @@ func TestTheStatusSaysThatASnapshotIsWanted(t *testing.T) {
 // there leaves everything as it was.
 // Method: errors of the service, of the place, of a storage without snapshots.
 func TestASnapshotThatFailsChangesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.leader()
@@ -248,7 +249,7 @@ func TestASnapshotThatFailsChangesNothing(t *testing.T) {
 // storage is closed only when that has ended.
 // Method: stop a node in the middle of a snapshot; write on.
 func TestStoppingInterruptsASnapshot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		n := c.node(c.leader())
 		time.Sleep(100 * time.Millisecond)
@@ -289,7 +290,7 @@ func TestStoppingInterruptsASnapshot(t *testing.T) {
 // Goal: a service that cannot go on ends its node, with its reason.
 // Method: Fail, and then Stop, which comes too late to hide it.
 func TestAServiceCanEndItsNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		n := c.node(c.leader())
 		broken := errors.New("broken")

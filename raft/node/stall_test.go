@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // As on a server: 10 ms ticks, an election timeout of up to 600 ms.
@@ -25,7 +26,7 @@ func withStall(config *Config) { config.Core.StallTicks = int(stallAfter / confi
 // rejoins when its disk works again.
 // Method: freeze the leader's disk for a minute while commands are proposed.
 func TestAFrozenDiskLosesTheLeadership(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3, withStall)
 		defer c.stop()
 		old := c.leader()
@@ -75,7 +76,7 @@ func TestAFrozenDiskLosesTheLeadership(t *testing.T) {
 // new segment, changes no leader, neither the leader's nor a follower's.
 // Method: two minutes of commands with such a disk, one server after the other.
 func TestASlowDiskChangesNoLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		for slow := range 3 {
 			c := newCluster(t, 3, withStall)
 			leader := c.leader()
@@ -161,7 +162,7 @@ func (l *listener) Delivered(b *core.Batch, took time.Duration) {
 // delivered, and how long an entry takes to be committed.
 // Method: a cluster of one whose disk takes 50 ms for a write, and which leads.
 func TestAnObserverHearsWhatHappens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		l := &listener{}
 		c := newCluster(t, 1, func(config *Config) { config.Observer = l })
 		defer c.stop()
@@ -192,7 +193,7 @@ func TestAnObserverHearsWhatHappens(t *testing.T) {
 // failed are not left waiting.
 // Method: a proposal that cannot be committed, then Fail.
 func TestProposalsEndWithAFailedService(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.stop()
 		leader := c.leader()

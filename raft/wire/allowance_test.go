@@ -4,11 +4,11 @@ import (
 	"io"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/members"
+	"raftkv/tests/virtual"
 )
 
 // endless is a file of zeros.
@@ -45,7 +45,7 @@ func TestTheTimeForACheckGrowsWithTheSize(t *testing.T) {
 	for _, size := range []int64{1 << 20, 1 << 30, 5 << 30} {
 		allowance := callTimeout + time.Duration(size)*time.Second/minCheckRate
 		for _, late := range []bool{false, true} {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Time(t, func(t *testing.T) {
 				network := newPipes()
 				theirs := &slowShelf{size: size, lacks: 1000, check: allowance - 100*time.Millisecond}
 				if late {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // Goal: Close in the middle of everything ends every call exactly once and all
@@ -109,7 +110,7 @@ func TestGoroutinesAreFew(t *testing.T) {
 // Goal: Close waits for whoever is within the Handler. Method: a Handler that is
 // stuck on a request; Close must not return before it is let go.
 func TestCloseWaitsForTheHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		r := &recorder{respond: func(core.ID, core.Request, func(core.Reply)) { <-gate }}
 		network := newPipes()

@@ -13,6 +13,7 @@ import (
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/tests/virtual"
 )
 
 // Goal: when a connection dies, every call without an answer is lost exactly
@@ -114,7 +115,7 @@ func TestOwnClosesAreNotSuspected(t *testing.T) {
 // send one on a new connection, and wait until nothing moves any more: it must
 // not have been handed over before the first was taken.
 func TestReplacementKeepsTheOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		r := &recorder{respond: func(_ core.ID, request core.Request, _ func(core.Reply)) {
 			if callTerm(request) == 1 {

@@ -12,6 +12,7 @@ import (
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
 	"raftkv/raft/levels"
+	"raftkv/tests/virtual"
 )
 
 // moved are servers of ofMembers that were restarted at other addresses than those in their
@@ -46,7 +47,7 @@ func TestServersWithNewAddressesReachEachOther(t *testing.T) {
 		"one is found":        {suggest: true},
 		"the list is correct": {listed: map[core.ID]string{"n2": movedOf("n2")}},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Time(t, func(t *testing.T) {
 			g := newGrown(t)
 			defer g.close()
 			n1 := startMoved(g, "n1", c.listed, nil)
@@ -75,7 +76,7 @@ func TestServersWithNewAddressesReachEachOther(t *testing.T) {
 // Goal: M15, with names: an address that is a name stays one, and is resolved whenever it is
 // dialled. Method: a resolver that gives another answer after a server has moved.
 func TestNamesAreResolvedAtEveryDial(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		var leads atomic.Pointer[string] // where the name of n2 leads
@@ -114,7 +115,7 @@ func TestNamesAreResolvedAtEveryDial(t *testing.T) {
 // server than the one that is looked for, and one of another cluster of the same name, are
 // taken for nobody. Method: such servers are suggested; the right one is reached afterwards.
 func TestWhoIsFoundIsJudged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := startMoved(g, "n1", nil, nil)

@@ -14,6 +14,7 @@ import (
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
 	"raftkv/raft/levels"
+	"raftkv/tests/virtual"
 )
 
 // The tests of this file run in virtual time, over connections in memory, in a cluster
@@ -104,7 +105,7 @@ func (g *grown) talk(from, to core.ID) bool {
 // more. Method: a cluster of one grows by a server that has no list, and shrinks again;
 // virtual time up to and past the end.
 func TestMembersComeAndGoWhileAServerRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", nil, nil)
@@ -142,7 +143,7 @@ func TestMembersComeAndGoWhileAServerRuns(t *testing.T) {
 // cluster and generation, and of at most sixteen of them. Method: guests that are played
 // by the test, right ones, wrong ones, and one too many.
 func TestServersThatAreNotListedAreTakenAsGuests(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -194,7 +195,7 @@ func TestServersThatAreNotListedAreTakenAsGuests(t *testing.T) {
 // know more than it does. Method: n2 is removed at n1 and not at itself; then a server
 // that goes by an older configuration says the same.
 func TestARemovedDirectoryIsTurnedAwayAndTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -230,7 +231,7 @@ func TestARemovedDirectoryIsTurnedAwayAndTold(t *testing.T) {
 // committed. Method: n2 has stored entries at and behind the removal at n1.
 func TestARemovedDirectoryIsToldWhateverItHasStored(t *testing.T) {
 	for _, newest := range []uint64{9, 12} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Time(t, func(t *testing.T) {
 			g := newGrown(t)
 			defer g.close()
 			n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -255,7 +256,7 @@ func TestARemovedDirectoryIsToldWhateverItHasStored(t *testing.T) {
 // with the old one end: what it answers is not the new one's. Method: n2 is connected when
 // another directory is named.
 func TestADirectoryThatIsReplacedIsTalkedToNoMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -281,7 +282,7 @@ func TestADirectoryThatIsReplacedIsTalkedToNoMore(t *testing.T) {
 // Goal: what a server is told that has no configuration yet does nothing to one that has: it
 // keeps its members. Method: n1 is told after it has a configuration.
 func TestWhoHasMembersKeepsThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -301,7 +302,7 @@ func TestWhoHasMembersKeepsThem(t *testing.T) {
 // recovered and n2 was not. As in a node, neither talks before it knows its members: a
 // server without a generation takes every generation.
 func TestGenerationsDoNotMix(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", nil, nil)
@@ -327,7 +328,7 @@ func TestGenerationsDoNotMix(t *testing.T) {
 // decides over what was remembered. Method: n2 is met on one directory, and the
 // configuration names another; then n2 comes from that.
 func TestANameCountsOnlyFromItsDirectory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -361,7 +362,7 @@ func TestANameCountsOnlyFromItsDirectory(t *testing.T) {
 // addresses, and neither side takes note of the other; a server of another cluster
 // refuses. Method: a server that nobody knows asks two.
 func TestAnAddressSaysWhoIsThere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -398,7 +399,7 @@ func TestAnAddressSaysWhoIsThere(t *testing.T) {
 // Goal: below levels.Members a hello says nothing of a configuration, since servers of
 // the first release refuse it. Method: the same server at either level.
 func TestAHelloSaysNothingNewBelowItsLevel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -421,7 +422,7 @@ func TestAHelloSaysNothingNewBelowItsLevel(t *testing.T) {
 // Goal: a server that has moved is found by the address that it names itself. Method: n2
 // dials n1, whose list has an address at which nobody listens.
 func TestTheAddressThatAPeerNamesIsTried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -440,7 +441,7 @@ func TestTheAddressThatAPeerNamesIsTried(t *testing.T) {
 // Goal: what a server has shown is that of its newest boot. Method: n2 comes with a
 // build that knows the newest level, and again with one that does not.
 func TestAServerShowsTheLevelsOfItsNewestBoot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)
@@ -466,7 +467,7 @@ func TestAServerShowsTheLevelsOfItsNewestBoot(t *testing.T) {
 // Goal: a server below the cluster's level is turned down from the moment at which the
 // level rises. Method: n2 knows the lowest level only.
 func TestAServerBelowTheLevelIsTurnedDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		g := newGrown(t)
 		defer g.close()
 		n1 := g.start("n1", []core.ID{"n2"}, nil)

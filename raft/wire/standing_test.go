@@ -3,18 +3,18 @@ package wire
 import (
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/identity"
+	"raftkv/tests/virtual"
 )
 
 // Goal: peers hear within two seconds how far a server's disk has come, remember it
 // within ten, and write nothing down while nothing changes; a disk that has no room
 // for it ends nobody. Method: two servers in virtual time, a memory that counts.
 func TestPeersRememberHowFarADiskHasCome(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		standing := make(chan identity.Standing, 1)
 		standing <- identity.Standing{Term: 1, Last: 1, LastTerm: 1, Commit: 1}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // The tests of this file run in virtual time, over connections in memory.
@@ -30,7 +31,7 @@ var twoOnPipes = map[core.ID]string{"n1": "n1:1", "n2": "n2:1"}
 // calls, once, nobody is suspected, and the peer is dialled again. Method: a
 // peer that reads and never answers; virtual time up to and past the limit.
 func TestCallWithoutAnswerTimesOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		l2 := network.listen(twoOnPipes["n2"])
 		defer l2.Close()
@@ -69,7 +70,7 @@ func TestCallWithoutAnswerTimesOut(t *testing.T) {
 // is. Method: ten calls at once, an answer every 4 s where the limit is 5 s;
 // then no answer any more.
 func TestSlowButSteadyAnswersAreNoTimeOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		l2 := network.listen(twoOnPipes["n2"])
 		defer l2.Close()
@@ -106,7 +107,7 @@ func TestSlowButSteadyAnswersAreNoTimeOut(t *testing.T) {
 // dead one. Method: 2 MiB read at 1 Mbit/s, which takes 16 s, with a limit of
 // 5 s on calls and on 64 KiB.
 func TestLargeRequestMayTakeItsTimeOnASlowLink(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		l2 := network.listen(twoOnPipes["n2"])
 		defer l2.Close()
@@ -151,7 +152,7 @@ func TestLargeRequestMayTakeItsTimeOnASlowLink(t *testing.T) {
 // Goal: a peer that reads nothing does not keep the writer for ever. Method: a
 // connection whose write never ends; the stall limit must end it, and its calls.
 func TestStuckWriteIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		l2 := network.listen(twoOnPipes["n2"])
 		defer l2.Close()
@@ -177,7 +178,7 @@ func TestStuckWriteIsGivenUp(t *testing.T) {
 // sender trickles; an idle connection is not. Method: half a frame; then one
 // whose bytes come so slowly that 64 KiB would take for ever.
 func TestFrameThatStopsIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		silent := &recorder{} // so that no answer can stall
 		s := startOn(t, network, "n1", twoOnPipes, func(c *Config) { c.StallTimeout = 3 * time.Second }, silent)
@@ -229,7 +230,7 @@ func greetPipe(t *testing.T, network *pipes, from, to core.ID) *raw {
 // Goal: whoever connects and says nothing, or half a hello, is closed after the
 // limit, on both sides. Method: silent raw connections, in and out.
 func TestSilentStrangersAreClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		l2 := network.listen(twoOnPipes["n2"])
 		defer l2.Close()
@@ -269,7 +270,7 @@ func TestSilentStrangersAreClosed(t *testing.T) {
 // anew after a good hello, and are made at once when the peer shows up. Method:
 // count attempts on a network where nobody listens; then let the peer connect.
 func TestDiallingBacksOffAndWakesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		network := newPipes()
 		n1 := startOn(t, network, "n1", twoOnPipes, nil, nil)
 		time.Sleep(time.Minute)

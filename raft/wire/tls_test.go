@@ -13,12 +13,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
 	"raftkv/raft/core"
+	"raftkv/tests/virtual"
 )
 
 // trust is a CA and what its certificates are for.
@@ -376,7 +376,7 @@ func TestARevokedPeerIsCutOff(t *testing.T) {
 // Method: a stranger that sends the first byte of a handshake, and one that answers as a
 // peer and never does, in virtual time.
 func TestAHandshakeThatNeverEndsIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		a := newTrust(t, "a")
 		n := newPipes()
 		peer := n.listen("n2:1")

@@ -47,6 +47,7 @@ func TestTheTreeKeepsItsRules(t *testing.T) {
 		{"verification", func() []string { return CheckVerification(tree) }},
 		{"purity", func() []string { return CheckPurity(tree) }},
 		{"goroutines", func() []string { return CheckGoroutines(tree) }},
+		{"bubbles", func() []string { return CheckBubbles(tree) }},
 		{"map order", func() []string {
 			imports, err := Importer(dir, tree.Fset, "./raft/members", "./raft/core", "./raft/identity", "./kvserver/auth", "./kvserver/kv", "./raft/node")
 			if err != nil {

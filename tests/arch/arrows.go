@@ -132,9 +132,9 @@ var labPackages = []string{"labrpc", "labrpc/labgob", "tests/lab"}
 
 // sharedByTests are packages that every package's tests may import: one compares
 // formats with the bytes of earlier releases, one what inner loops allocate with a
-// baseline, one visits every state of a pure object within bounds, and one makes
-// certificates.
-var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations", "tests/explore", "raft/certs/issue"}
+// baseline, one visits every state of a pure object within bounds, one makes certificates,
+// and one runs a test in virtual time.
+var sharedByTests = []string{"tests/compat/golden", "tests/bench/allocations", "tests/explore", "raft/certs/issue", "tests/virtual"}
 
 // fakePackages are what the tests of the service have in common: consensus and a
 // network, both in memory, the model that histories are compared with, and a log that

@@ -134,3 +134,23 @@ func isName(e ast.Expr, name string) bool {
 	ident, isIdent := e.(*ast.Ident)
 	return isIdent && ident.Name == name
 }
+
+// CheckBubbles finds tests that open a bubble of virtual time on their own. What
+// tests/virtual does for them keeps the race detector from ending the program.
+func CheckBubbles(t *Tree) (complaints []string) {
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			name := importName(f, "testing/synctest", "synctest")
+			if name == "" || p.Path == "tests/virtual" {
+				continue
+			}
+			ast.Inspect(f.Syntax, func(n ast.Node) bool {
+				if selector, isSelector := n.(*ast.SelectorExpr); isSelector && isName(selector.X, name) && selector.Sel.Name == "Test" {
+					complaints = append(complaints, fmt.Sprintf("%s: %s.Test opens a bubble: call virtual.Time of tests/virtual", t.at(f, n.Pos()), name))
+				}
+				return true
+			})
+		}
+	}
+	return complaints
+}

@@ -190,6 +190,16 @@ func h[M ~map[K]V, K comparable, V any](m M) {
 	expect(t, "what does not compile", CheckMapOrder(source{"raft/core/a.go": "package core\nvar x int = \"\"\n"}.tree(t), imports), "cannot be type-checked")
 }
 
+// Goal: a test that opens a bubble itself is seen, under any name of the package,
+// and one that only waits in a bubble is not.
+func TestBubblesOfTheirOwnAreSeen(t *testing.T) {
+	body := "package a\nimport %s \"testing/synctest\"\nfunc TestA(t *testing.T) {\n\t%s.Test(t, nil)\n\t%[2]s.Wait()\n}\n"
+	tree := source{
+		"raft/a_test.go": fmt.Sprintf(body, "", "synctest"), "client/a_test.go": fmt.Sprintf(body, "s", "s"), "tests/virtual/a.go": fmt.Sprintf(body, "", "synctest"),
+	}.tree(t)
+	expect(t, "bubbles", CheckBubbles(tree), "client/a_test.go:4: s.Test opens", "raft/a_test.go:4: synctest.Test opens")
+}
+
 // Goal: what is too long is seen, with the limit of its place, and an exception
 // that nobody needs is seen, too.
 func TestSizeIsSeen(t *testing.T) {

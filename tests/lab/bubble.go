@@ -5,8 +5,9 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 var (
@@ -27,7 +28,7 @@ func InTime(t *testing.T, body func(t *testing.T)) {
 		body(t)
 		return
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(drain) }) // cleanups run last first: after the body's own
 		body(t)
 	})

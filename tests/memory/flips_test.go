@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/core"
 	"raftkv/raft/node"
+	"raftkv/tests/virtual"
 )
 
 var flips = flag.Int("flips", 500, "in how many clusters TestAFlippedBitIsNeverApplied flips a bit")
@@ -40,7 +40,7 @@ func TestAFlippedBitIsNeverApplied(t *testing.T) {
 	runs := *flips
 	outcomes := map[string]int{}
 	for seed := range runs {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Time(t, func(t *testing.T) {
 			r := newRun(t, uint64(seed), stages[seed%len(stages)])
 			outcomes[r.stage+": "+r.play()]++
 		})

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // fakeDNS answers from tables, which a test may change.
@@ -103,7 +105,7 @@ func TestSourcesAreResolved(t *testing.T) {
 // members that it misses: not of those that it has, nor of strangers. Method: a node in
 // virtual time whose members move.
 func TestASeekerLooksWhileMembersAreMissing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		dns := &fakeDNS{hosts: map[string][]string{"peers": {"a", "b"}}}
 		var mu sync.Mutex
 		var lacks []string

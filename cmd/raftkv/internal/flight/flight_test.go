@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver"
@@ -15,6 +14,7 @@ import (
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
 	"raftkv/raft/wire"
+	"raftkv/tests/virtual"
 )
 
 // open begins the recording of a boot of n1 on a disk.
@@ -96,7 +96,7 @@ func TestNotesBecomeEvents(t *testing.T) {
 // next outage, are recorded again.
 // Method: three hours without a leader in virtual time, a wait every 400 ms.
 func TestALongOutageKeepsItsCause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		r := open(t, vfs.NewCrashable(), 1)
 		waits := func(term uint64, lasts time.Duration) {
 			for begun := time.Now(); time.Since(begun) < lasts; {
@@ -129,7 +129,7 @@ func TestALongOutageKeepsItsCause(t *testing.T) {
 // that one rule fits quick and slow ones; a slowness that lasts becomes usual in minutes
 // and not at once.
 func TestSlowIsAgainstTheUsual(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		for _, common := range []time.Duration{200 * time.Microsecond, 30 * time.Millisecond} {
 			r := open(t, vfs.NewCrashable(), 1)
 			save := func(took time.Duration, n int) {
@@ -165,7 +165,7 @@ func TestSlowIsAgainstTheUsual(t *testing.T) {
 // wrong, a follower that lags, a jump of the wall clock, and a word a minute about the
 // rest. Looks of which nothing is new record nothing.
 func TestLooksRecordWhatIsNew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		r := open(t, vfs.NewCrashable(), 1)
 		status := &raft.Status{}
 		status.Role, status.Term, status.CommitIndex, status.LastIndex, status.SnapshotIndex = core.Leader, 4, 100, 10_000, 10

@@ -7,7 +7,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +14,7 @@ import (
 	"raftkv/kvserver/metrics"
 	"raftkv/raft/core"
 	"raftkv/raft/wire"
+	"raftkv/tests/virtual"
 )
 
 // shownValue returns the value of a series as a scrape shows it, with its labels
@@ -105,7 +105,7 @@ func TestLateHeartbeatsAndLostSnapshotsAreCounted(t *testing.T) {
 	defer unstarted.Close()
 	registry := prometheus.NewRegistry()
 	timed := newTimedTransport(unstarted, registry, c)
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		const beat = heartbeatTicks * testElectionTimeout / electionTicks
 		lost := 0
 		send := func(m core.Request) {

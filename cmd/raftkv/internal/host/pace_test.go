@@ -3,15 +3,16 @@ package host
 import (
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // Goal: a snapshot takes the time that its size calls for, in pieces of any size,
 // and time lost on a slow disk is not made up for by a burst. Method: virtual
 // time.
 func TestSnapshotsAreWrittenAtAPace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		for _, piece := range []int{100, 64 << 10, 1 << 20} {
 			begun := time.Now()
 			w := newPacedWriter(io.Discard)

@@ -11,12 +11,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"raftkv/tests/virtual"
 )
 
 // Goal: a log that nobody reads blocks nobody, and when it is read again it says
 // how much is missing.
 func TestABlockedLogBlocksNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		reader, writer := io.Pipe()
 		logger, _, to, err := New(writer, "info", "text")
 		if err != nil {
@@ -54,7 +56,7 @@ func TestABlockedLogBlocksNobody(t *testing.T) {
 // Goal: a message that comes a thousand times is told some times, then how often
 // it was not told; other messages are not held up.
 func TestALogIsCalm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		var text bytes.Buffer
 		logger := slog.New(calm{Handler: slog.NewTextHandler(&text, nil), said: &said{}})
 		for range 1000 {
@@ -76,7 +78,7 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // Goal: with --log-format json each line is an object.
 func TestLogAsJSON(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		var text bytes.Buffer
 		logger, _, to, err := New(&text, "info", "json")
 		if err != nil {
@@ -99,7 +101,7 @@ func TestLogAsJSON(t *testing.T) {
 // Goal: lines that cannot be written because the reader went away, or the disk
 // is full, are counted, and told of as soon as a line can be written again.
 func TestALogThatCannotBeWrittenIsCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		w := &broken{}
 		logger, _, to, err := New(w, "info", "text")
 		if err != nil {

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/raft/vfs"
+	"raftkv/tests/virtual"
 )
 
 // Goal: whatever the limit, all uses of a node together fit in it, clients get
@@ -93,7 +93,7 @@ func TestALackOfDescriptorsIsWaitedOut(t *testing.T) {
 		{"EIO", 1 << 30, syscall.EIO, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Time(t, func(t *testing.T) {
 				disk := vfs.NewCrashable()
 				f, err := disk.Create("/f")
 				must(t, err)
@@ -133,7 +133,7 @@ func (f *failing) Accept() (net.Conn, error) {
 // net/http ends a server for, and ends with the listener. A lack of descriptors is
 // passed on to the ports that can do something about it.
 func TestAPortOutlastsWhatPasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		passing := []error{syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, nil}
 		for what, errs := range map[string][]error{
 			"clients": passing,

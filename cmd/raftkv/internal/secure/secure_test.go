@@ -19,6 +19,7 @@ import (
 	"raftkv/raft/certs"
 	"raftkv/raft/certs/issue"
 	"raftkv/raft/vfs"
+	"raftkv/tests/virtual"
 )
 
 // folder is files of certificates of one CA.
@@ -256,7 +257,7 @@ func TestFilesAreTakenWholeOrNotAtAll(t *testing.T) {
 // more after the end.
 // Method: virtual time, in which the files change.
 func TestFilesAreLookedAt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
 		f := newFolder(t)
 		k, err := f.open(f.node("n1"))
 		if err != nil {

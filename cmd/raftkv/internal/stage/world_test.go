@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"raftkv/cmd/raftkv/internal/flight"
@@ -21,6 +20,7 @@ import (
 	"raftkv/kvserver/recorder"
 	"raftkv/raft/core"
 	"raftkv/raft/vfs"
+	"raftkv/tests/virtual"
 )
 
 // The runtime's goroutine for signals must not begin inside a bubble.
@@ -213,5 +213,5 @@ func (w *world) end() (rings []recorder.Ring) {
 // inVirtualTime runs play in a bubble.
 func inVirtualTime(t *testing.T, play func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, play)
+	virtual.Time(t, play)
 }

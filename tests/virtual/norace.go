@@ -1,0 +1,6 @@
+//go:build !race
+
+package virtual
+
+// raceDetector says whether this program was built with the race detector.
+const raceDetector = false
