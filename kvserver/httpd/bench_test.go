@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/port"
 )
 
@@ -30,16 +31,28 @@ func (loneListener) Addr() net.Addr { return &net.TCPAddr{} }
 // benchmarkDoor measures one request and its answer through net/http, the port, the
 // handler and a log in memory, on one connection in memory. The client reuses its
 // memory, so that all allocations are the server's.
-func benchmarkDoor(b *testing.B, serve func(*testServer) *http.Server, raw string) {
+//
+// With known, the server enforces identities, and the request has the token of one.
+func benchmarkDoor(b *testing.B, serve func(*testServer) *http.Server, raw string, known bool) {
 	log := newInstantLog()
-	s, err := wired(settings{Config: kvserver.Config{
+	c := settings{Config: kvserver.Config{
 		NodeID: "n1", Consensus: log, ApplyCh: log.applyCh, ClientAddr: func(string) string { return "" }, Logger: slog.New(slog.DiscardHandler),
-	}, AllowedHosts: []string{"*"}})
+	}, AllowedHosts: []string{"*"}}
+	if known {
+		c.Level = 3
+	}
+	s, err := wired(c)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() { close(log.queue); s.Close() }()
 	ask(s, "PUT", "/v1/kv/some/key", strings.Repeat("v", 256))
+	if known {
+		root := newIdentity(b, s, "root", "root0000", adminRule)
+		user := newIdentity(b, s, "user", "user0000", auth.Rule{Space: auth.Keys, Text: "some/", Rights: auth.RightsOf(auth.Read, auth.Write)})
+		change(b, s, callerOf(b, s, root), auth.Change{Action: auth.SetState, State: auth.Enforcing})
+		raw = strings.Replace(raw, "\r\n", "\r\nAuthorization: Bearer "+user+"\r\n", 1)
+	}
 	conns := make(loneListener, 1)
 	server := serve(s)
 	served := make(chan error)
@@ -86,19 +99,27 @@ func discardAnswer(b *testing.B, in *bufio.Reader) {
 func asServed(s *testServer) *http.Server { return s.door.Server() }
 
 func BenchmarkDoorGet(b *testing.B) {
-	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key", ""))
+	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key", ""), false)
+}
+
+func BenchmarkDoorGetByIdentity(b *testing.B) {
+	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key", ""), true)
 }
 
 func BenchmarkDoorGetStale(b *testing.B) {
-	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key?consistency=stale", ""))
+	benchmarkDoor(b, asServed, rawRequest("GET", "/v1/kv/some/key?consistency=stale", ""), false)
 }
 
 func BenchmarkDoorPut(b *testing.B) {
-	benchmarkDoor(b, asServed, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)))
+	benchmarkDoor(b, asServed, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)), false)
+}
+
+func BenchmarkDoorPutByIdentity(b *testing.B) {
+	benchmarkDoor(b, asServed, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)), true)
 }
 
 func BenchmarkDoorDelete(b *testing.B) {
-	benchmarkDoor(b, asServed, rawRequest("DELETE", "/v1/kv/none", ""))
+	benchmarkDoor(b, asServed, rawRequest("DELETE", "/v1/kv/none", ""), false)
 }
 
 // BenchmarkDoorEcho is what net/http and the port need by themselves.
@@ -108,5 +129,5 @@ func BenchmarkDoorEcho(b *testing.B) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body)
 	})
-	benchmarkDoor(b, func(*testServer) *http.Server { return port.NewServer(echo) }, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)))
+	benchmarkDoor(b, func(*testServer) *http.Server { return port.NewServer(echo) }, rawRequest("PUT", "/v1/kv/some/key", strings.Repeat("v", 256)), false)
 }
