@@ -16,13 +16,15 @@ import (
 
 // look makes the one change that a leader makes by itself at this moment, if there is
 // one: it begins the record or raises the level, writes down addresses, or gives votes to
-// learners.
-func (d *Driver) look(ctx context.Context) {
+// learners. rests says that nothing is under way here, and nothing would be if this node
+// began to lead.
+func (d *Driver) look(ctx context.Context) (rests bool) {
 	if !leads(d.config.Consensus.Status()) {
 		d.mu.Lock()
 		d.holders, d.pilot, d.pilotWaits, d.stays = nil, Autopilot{}, "", nil
 		d.mu.Unlock()
-		return
+		r := d.Configurations().Newest.Record
+		return r != nil && r.Level >= d.config.Level && !r.Joint()
 	}
 	v := d.View()
 	to, _ := v.Raise()
@@ -35,7 +37,6 @@ func (d *Driver) look(ctx context.Context) {
 	next := d.steer(&v, time.Now())
 	switch {
 	case !v.Settled:
-		return
 	case to != 0 && v.Newest.Record == nil:
 		d.begin(ctx, v, to)
 	case to != 0:
@@ -55,14 +56,30 @@ func (d *Driver) look(ctx context.Context) {
 			d.mu.Lock()
 			d.waits = failure.Detail(err)
 			d.mu.Unlock()
-			return
+			return false
 		}
 		d.planned(ctx, fmt.Sprintf("the voters are %s from now on", joinIDs(p.After.Voters)), v, p)
 	case next.Due:
 		if d.planned(ctx, next.Action.String(), v, next.Plan) {
 			d.steered(next.Action)
 		}
+	default:
+		return why == "" && v.allWell()
 	}
+	return false
+}
+
+// allWell reports whether all members are healthy, and the record needs nobody to change it.
+func (v *View) allWell() bool {
+	if v.Newest.Record == nil {
+		return false
+	}
+	for _, n := range v.Nodes {
+		if !n.Healthy {
+			return false
+		}
+	}
+	return true
 }
 
 // planned makes a change of the leader's own that has a plan, and reports whether it was

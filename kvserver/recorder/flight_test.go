@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raftkv/tests/virtual"
@@ -191,9 +192,9 @@ func TestNothingWaitsForTheDisk(t *testing.T) {
 		hang := make(chan struct{})
 		disk.set(false, hang)
 		before := looks.Load()
-		time.Sleep(time.Second)
+		time.Sleep(4 * time.Second)
 		if n := looks.Load() - before; n < 3 {
-			t.Errorf("in a second in which the disk hangs it looked %d times", n)
+			t.Errorf("in four seconds in which the disk hangs it looked %d times", n)
 		}
 		r.Record(Event{Kind: Campaign, A: 2})
 		if n := len(all(r.After(0, 10))); n != 2 {
@@ -209,6 +210,41 @@ func TestNothingWaitsForTheDisk(t *testing.T) {
 		if e := all(r.After(0, 10)); len(e) != 3 || e[0].A != 1 || e[1].A != 2 || e[2].Kind != EndedInOrder {
 			t.Errorf("the next boot knows %+v", e)
 		}
+	})
+}
+
+// Goal: an event is on the disk within writeInterval, whenever it comes, and so is what equal
+// events have come to when their second is over; where nothing comes, nothing is written.
+func TestAnEventIsOnTheDiskWithinAQuarterOfASecond(t *testing.T) {
+	virtual.Time(t, func(t *testing.T) {
+		disk := newMemory()
+		r, f := boot(disk, 1)
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() { defer close(done); f.Run(r, stop, nil) }()
+		onDisk := func() int {
+			rings, err := ReadFiles(disk)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(all(rings))
+		}
+		for n := range 20 {
+			time.Sleep(time.Duration(n) * 77 * time.Millisecond)
+			r.Record(Event{Kind: Campaign, A: int64(n)})
+			time.Sleep(writeInterval)
+			synctest.Wait()
+			if got := onDisk(); got != n+1 {
+				t.Fatalf("%v after event %d, %d are on the disk", writeInterval, n+1, got)
+			}
+		}
+		r.Record(Event{Kind: SlowSave, A: 1})
+		r.Record(Event{Kind: SlowSave, A: 2}) // counted with the one before
+		time.Sleep(3 * lookInterval)
+		if got := onDisk(); got != 22 {
+			t.Errorf("with a slow save and an equal one, %d events are on the disk, want 22", got)
+		}
+		close(stop)
+		<-done
 	})
 }
 

@@ -21,6 +21,7 @@ const (
 type Recorder struct {
 	begun time.Time
 	now   func() time.Time
+	news  chan struct{} // holds a token when something was put that Flight has not heard of
 
 	mu       sync.Mutex       // guards the rest; never held during I/O
 	names    map[string]uint8 // positions in the section of this boot
@@ -57,7 +58,7 @@ const repeatWindow = int64(time.Second)
 // left of earlier boots, oldest first; see Load. Of that, what lies before a gap is left
 // out.
 func New(boot Section, former []Ring, begun time.Time) *Recorder {
-	r := &Recorder{begun: begun, now: time.Now, names: map[string]uint8{}, first: 1, next: 1}
+	r := &Recorder{begun: begun, now: time.Now, news: make(chan struct{}, 1), names: map[string]uint8{}, first: 1, next: 1}
 	for _, f := range former {
 		r.recall(f)
 	}
@@ -100,6 +101,10 @@ func (r *Recorder) put(e Event) {
 	(*chunk)[place%chunkEvents] = e
 	r.next++
 	r.first = max(r.first, r.next-min(r.next, Capacity))
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
 }
 
 // Peer returns the position of a node for Event.Peer. A node that was not known gets the next

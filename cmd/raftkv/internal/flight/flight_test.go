@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver"
@@ -173,7 +174,7 @@ func TestLooksRecordWhatIsNew(t *testing.T) {
 		look := func() []recorder.Event {
 			before := len(events(r))
 			time.Sleep(time.Second)
-			r.look(time.Now(), func() (Figures, bool) { return f, true }, nil)
+			r.look(time.Now(), func() (Figures, bool) { return f, true })
 			return events(r)[before:]
 		}
 		if got := look(); len(got) != 0 {
@@ -258,11 +259,20 @@ func TestABootKnowsTheOneBefore(t *testing.T) {
 
 // Goal: a process that was stopped by a signal and goes on records that.
 func TestAStoppedProcessSaysSo(t *testing.T) {
-	r := open(t, vfs.NewCrashable(), 1)
-	continued := make(chan os.Signal, 1)
-	continued <- os.Interrupt
-	r.look(time.Now(), func() (Figures, bool) { return Figures{}, false }, continued)
-	if got := events(r); len(got) != 1 || got[0].Kind != recorder.Continued {
-		t.Errorf("%+v is recorded", got)
-	}
+	virtual.Time(t, func(t *testing.T) {
+		r := open(t, vfs.NewCrashable(), 1)
+		continued := make(chan os.Signal, 1)
+		forgotten := false
+		go r.noteContinued(continued, func() { forgotten = true })
+		continued <- os.Interrupt
+		synctest.Wait()
+		if got := events(r); len(got) != 1 || got[0].Kind != recorder.Continued {
+			t.Errorf("%+v is recorded", got)
+		}
+		r.Close()
+		synctest.Wait()
+		if !forgotten {
+			t.Error("a recording that ended listens for signals")
+		}
+	})
 }

@@ -2,6 +2,7 @@ package flight
 
 import (
 	"log/slog"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -111,16 +112,29 @@ func (r *Recording) Watch(look func() (Figures, bool)) {
 		return
 	}
 	r.running = true
-	continued, forget := awaitContinue()
+	go r.noteContinued(awaitContinue())
 	go func() {
 		defer close(r.stopped)
 		defer r.disk.close()
-		defer forget()
-		r.flight.Run(r.recorder, r.stop, func() { r.look(time.Now(), look, continued) })
+		r.flight.Run(r.recorder, r.stop, func() { r.look(time.Now(), look) })
 		if err := r.flight.Err(); err != nil {
 			r.config.Logger.Debug("the last events of this node could not be written to its flight files", "error", err)
 		}
 	}()
+}
+
+// noteContinued records that this process was stopped by a signal and goes on, until the
+// recording ends.
+func (r *Recording) noteContinued(continued <-chan os.Signal, forget func()) {
+	defer forget()
+	for {
+		select {
+		case <-continued:
+			r.Record(recorder.Continued, recorder.None)
+		case <-r.stop:
+			return
+		}
+	}
 }
 
 // Close writes what is new and ends the recording. It waits for the disk for half a

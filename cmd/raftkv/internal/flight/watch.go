@@ -2,7 +2,6 @@ package flight
 
 import (
 	"math"
-	"os"
 	"runtime/metrics"
 	"time"
 
@@ -25,7 +24,6 @@ type Figures struct {
 type watch struct {
 	begun    time.Time
 	skew     time.Duration // of the wall clock against the monotonic one
-	nextLook time.Time
 	minute   time.Time
 	refused  uint64
 	wrong    bool
@@ -35,17 +33,16 @@ type watch struct {
 	sample   []metrics.Sample
 }
 
-// What is looked at, and how often.
+// What is looked for.
 const (
-	lookInterval = time.Second
-	jumped       = 500 * time.Millisecond // of the wall clock
-	longPause    = 20 * time.Millisecond  // of the collector
-	manyEntries  = 4096                   // that a follower lacks
-	lagInterval  = 10 * time.Second
+	jumped      = 500 * time.Millisecond // of the wall clock
+	longPause   = 20 * time.Millisecond  // of the collector
+	manyEntries = 4096                   // that a follower lacks
+	lagInterval = 10 * time.Second
 )
 
 func (w *watch) begin(now time.Time) {
-	w.begun, w.nextLook, w.minute = now, now, now.Add(time.Minute)
+	w.begun, w.minute = now, now.Add(time.Minute)
 	w.lagged = map[core.ID]time.Time{}
 	w.sample = []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
 	w.skew = skewOf(now, now)
@@ -58,22 +55,13 @@ func skewOf(now, begun time.Time) time.Duration {
 	return now.Round(0).Sub(begun.Round(0)) - now.Sub(begun)
 }
 
-// look records what nobody notes. It is called four times a second.
-func (r *Recording) look(now time.Time, figures func() (Figures, bool), continued <-chan os.Signal) {
+// look records what nobody notes. It is called once a second.
+func (r *Recording) look(now time.Time, figures func() (Figures, bool)) {
 	w := &r.watch
-	select {
-	case <-continued:
-		r.Record(recorder.Continued, recorder.None)
-	default:
-	}
 	if skew := skewOf(now, w.begun); (skew - w.skew).Abs() >= jumped {
 		r.recorder.Record(recorder.Event{Kind: recorder.ClockJumped, A: int64(skew - w.skew)})
 		w.skew = skew
 	}
-	if now.Before(w.nextLook) {
-		return
-	}
-	w.nextLook = now.Add(lookInterval)
 	if pause := w.longestPause(); pause >= longPause {
 		r.recorder.Record(recorder.Event{Kind: recorder.CollectorPause, A: int64(pause)})
 	}
