@@ -36,7 +36,7 @@ type stranger struct {
 
 // newStranger prepares a fresh connection and bounds the time for the hellos.
 func (t *Transport) newStranger(conn net.Conn, purpose kind, buffer int) (*stranger, error) {
-	if tcp, ok := rawOf(conn).(*net.TCPConn); ok {
+	if tcp := tcpOf(conn); tcp != nil {
 		err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{
 			Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
 		})
@@ -289,7 +289,7 @@ func (s *stranger) answerHTTP() {
 	)
 	_ = s.conn.SetDeadline(time.Now().Add(moment))
 	_, err := fmt.Fprintf(s.conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(sentence), sentence)
-	if tcp, ok := rawOf(s.conn).(*net.TCPConn); err == nil && ok {
+	if tcp := tcpOf(s.conn); err == nil && tcp != nil {
 		_ = tcp.CloseWrite()
 		_, _ = io.CopyN(io.Discard, s.frames.r, maxRest)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"raftkv/raft/certs"
 	"raftkv/raft/core"
+	"raftkv/raft/direct"
 )
 
 // TLS stands below the frames. A peer shows a certificate that names one server, and that
@@ -40,18 +41,19 @@ type line struct {
 
 // line prepares a fresh connection for TLS, if there is any.
 func (t *Transport) line(conn net.Conn) net.Conn {
+	conn = direct.Of(conn)
 	if t.config.TLS == nil {
 		return conn
 	}
 	return &line{Conn: conn, raw: conn}
 }
 
-// rawOf returns the connection below TLS.
-func rawOf(conn net.Conn) net.Conn {
+// tcpOf returns the TCP connection below all else, nil if there is none.
+func tcpOf(conn net.Conn) *net.TCPConn {
 	if l, ok := conn.(*line); ok {
-		return l.raw
+		conn = l.raw
 	}
-	return conn
+	return direct.TCP(conn)
 }
 
 // Close ends the connection without a farewell of TLS, for which it might have to wait.

@@ -22,10 +22,11 @@ var arrows = map[string][]string{
 	"raft/msgpack":              {},
 	"raft/throttle":             {},
 	"raft/retransmit":           {},
+	"raft/direct":               {},
 	"raft/certs":                {},
 	"raft/certs/issue":          {},
 	"raft/identity":             {"raft/core"},
-	"raft/wire":                 {"raft/members", "raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle", "raft/retransmit", "raft/certs"},
+	"raft/wire":                 {"raft/members", "raft/core", "raft/identity", "raft/levels", "raft/msgpack", "raft/throttle", "raft/retransmit", "raft/direct", "raft/certs"},
 	"raft/datadir":              {"raft/core", "raft/identity", "raft/vfs", "raft/wal"}, // of wal only the names of files
 	"raft/node":                 {"raft/members", "raft/core"},
 	"raft":                      {"raft/members", "raft/core", "raft/node"},
