@@ -42,6 +42,8 @@ type Config struct {
 	Shown func(members.ID) *Shown
 	// Dial asks an address who is there. It is for servers that are to become members.
 	Dial func(ctx context.Context, address string) (Greeting, error)
+	// Enforces reports whether the cluster enforces identities. nil: it does not.
+	Enforces func() bool
 	// Holding lets the level be held before there is a record. nil: it cannot be.
 	Holding Holding
 	Logger  *slog.Logger
@@ -58,6 +60,8 @@ type Greeting struct {
 type Driver struct {
 	config Config
 	latest atomic.Pointer[raft.Configurations]
+	// strangers are the servers without a token that are being looked for.
+	strangers atomic.Int64
 
 	mu sync.Mutex
 	// moved is closed when latest changes, and made anew.

@@ -43,6 +43,10 @@ type fakeLog struct {
 	hold bool
 	// committed, if set, is the newest configuration that is committed.
 	committed *members.Version
+	// enforces: identities count.
+	enforces bool
+	// dialled counts how often a leader has connected to a server that is to be a member.
+	dialled int
 	// listens are the servers that answer at an address.
 	listens map[string]Greeting
 	holding map[members.ID]bool // those that were told to hold the level
@@ -89,9 +93,11 @@ func (f *fakeLog) add(t *testing.T, id members.ID, level uint32) *fakeNode {
 	}
 	n.driver = New(Config{
 		Self: id, Level: level, Consensus: n, Holding: n, Static: static, ElectionTimeout: fakeTimeout, Transport: f.transport,
+		Enforces: func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.enforces },
 		Dial: func(_ context.Context, address string) (Greeting, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
+			f.dialled++
 			if g, there := f.listens[address]; there {
 				return g, nil
 			}

@@ -94,7 +94,7 @@ func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.J
 		return api.Joined{}, failure.Of(failure.NotActive, nil, "the cluster has no record of its members: it works at level 2, and servers join from level 3 on; upgrade all nodes")
 	}
 	change := changeOf(body)
-	if m := record.Member(add.ID); m != nil && m.Incarnation == add.Incarnation {
+	if m := record.Member(add.ID); m != nil && m.Incarnation == add.Incarnation && (body.Token != "" || certified || d.vouches()) {
 		_, taken := record.ChangeOf(change)
 		switch {
 		case taken: // await its end: what is not committed may yet be lost
@@ -109,13 +109,58 @@ func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.J
 	if err := admit(record, &add, body.Token, change, certified); err != nil {
 		return api.Joined{}, err
 	}
-	if _, err := d.Meet(ctx, add.ID, add.Peer, add.Incarnation); err != nil {
+	stranger := body.Token == "" && !certified // nothing vouches for it yet
+	if stranger {
+		if err := d.mayReturn(record, &add); err != nil {
+			return api.Joined{}, err
+		}
+	}
+	if err := d.meetJoiner(ctx, &add, stranger); err != nil {
 		return api.Joined{}, err
 	}
 	if err := d.makeRoom(ctx, &add, change); err != nil {
 		return api.Joined{}, err
 	}
 	return d.added(ctx, Ask{ID: change, Add: []Addition{add}})
+}
+
+// vouches reports whether a server that comes back without a token is vouched for: by its
+// certificate when this leader connects to it, or because everybody may do everything here.
+func (d *Driver) vouches() bool {
+	return d.config.Transport.DialsTLS || d.config.Enforces == nil || !d.config.Enforces()
+}
+
+// mayReturn says whether a server that shows nothing may come back under the name of a
+// member, before anything is asked of its address: the member must be lost.
+func (d *Driver) mayReturn(record *members.Record, add *Addition) error {
+	if !d.vouches() {
+		return failure.Of(failure.JoinRefused, nil, "nothing vouches for %s: this cluster enforces identities, and its nodes connect to each other without TLS; make a token (raftkv member token create) and give it to %s with --join-token-file, or move the nodes to --peer-tls require", add.ID, add.ID)
+	}
+	if v := d.View(); record.Member(add.ID) != nil && !v.lost(add.ID, 0) {
+		return v.alive(add.ID)
+	}
+	return nil
+}
+
+// maxStrangers is how many servers without a token are connected to at one time.
+const maxStrangers = 2
+
+// meetJoiner is Meet for a server that wants to join. What is found at the address is not
+// told to a stranger where identities are enforced: he would look through this leader's eyes.
+func (d *Driver) meetJoiner(ctx context.Context, add *Addition, stranger bool) error {
+	if stranger {
+		if d.strangers.Add(1) > maxStrangers {
+			d.strangers.Add(-1)
+			return failure.RetryAfter(failure.Overloaded, time.Second, "%d servers without a token are being looked for already; ask again", maxStrangers)
+		}
+		defer d.strangers.Add(-1)
+	}
+	_, err := d.Meet(ctx, add.ID, add.Peer, add.Incarnation)
+	if err == nil || !stranger || d.config.Enforces == nil || !d.config.Enforces() {
+		return err
+	}
+	d.config.Logger.Info("a server that wants to come back was not found where it says", "member", string(add.ID), "error", err)
+	return failure.Of(failure.NotReachable, nil, "this leader does not find %s, with its certificate and on that data directory, at the peer address %.255q; the leader's log says why", add.ID, add.Peer)
 }
 
 // added makes the change that adds a server, and says what the server needs to begin.

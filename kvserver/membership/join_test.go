@@ -226,6 +226,61 @@ func TestAVoterThatComesBackGetsItsVoteBack(t *testing.T) {
 	}
 }
 
+// Goal: where identities are enforced, nobody gets the place of a dead voter, or looks at the
+// network through the leader's eyes, without a token and without a certificate. Method: a
+// server without a token asks for the place of n3, alive and dead, with and without TLS
+// between nodes; what is dialled is counted, and what the answers tell is looked at.
+func TestNobodyTakesAPlaceWithNothingToShow(t *testing.T) {
+	for name, c := range map[string]struct {
+		transport Transport
+		enforces  bool
+		alive     bool
+		there     bool // the server listens at its address
+		code      api.Code
+		dialled   int
+	}{
+		"clear, off":                    {code: "", dialled: 1, there: true},
+		"clear, off, nobody there":      {code: api.CodeUnreachable, dialled: 1},
+		"clear, enforced":               {enforces: true, there: true, code: api.CodeJoinRefused},
+		"TLS, enforced":                 {Transport{DialsTLS: true}, true, false, true, "", 1},
+		"TLS, enforced, nobody there":   {Transport{DialsTLS: true}, true, false, false, api.CodeUnreachable, 1},
+		"TLS, enforced, n3 is alive":    {Transport{DialsTLS: true}, true, true, true, api.CodePreconditionFailed, 0},
+		"TLS, off, n3 is alive":         {Transport{DialsTLS: true}, false, true, true, api.CodePreconditionFailed, 0},
+		"clear, enforced, n3 is alive ": {enforces: true, alive: true, code: api.CodeJoinRefused},
+	} {
+		inBubble(t, func(t *testing.T) {
+			f := newFakeLogOver(t, c.transport, true, "n1", "n2", "n3")
+			defer f.close()
+			f.set(func() { f.enforces, f.silent["n3"] = c.enforces, !c.alive })
+			time.Sleep(4 * time.Second)
+			b, fresh := joinBody("n3", ""), members.Incarnation{3, 3}
+			b.Incarnation, b.Replaces = hex.EncodeToString(fresh[:]), "n3"
+			if c.there {
+				f.listen("n3", fresh)
+			}
+			_, err := f.nodes["n1"].driver.Join(t.Context(), b)
+			if got := failure.KindOf(err).Code; err != nil && got != c.code || err == nil && c.code != "" {
+				t.Errorf("%s: %v, want %q", name, err, c.code)
+			}
+			if c.enforces && err != nil && strings.Contains(failure.Detail(err), "connection refused") {
+				t.Errorf("%s: a stranger hears what is at the address: %v", name, err)
+			}
+			f.set(func() {
+				if f.dialled != c.dialled {
+					t.Errorf("%s: the leader connected %d times to the address, want %d", name, f.dialled, c.dialled)
+				}
+			})
+			if c.enforces && c.code == api.CodeJoinRefused {
+				known := incarnationOf("n3") // who knows a member's directory hears no more
+				b.Incarnation = hex.EncodeToString(known[:])
+				if joined, err := f.nodes["n1"].driver.Join(t.Context(), b); err == nil {
+					t.Errorf("%s: a stranger hears of the members: %+v", name, joined)
+				}
+			}
+		})
+	}
+}
+
 // Goal: a server that may not join costs nobody a vote: whether there is room for it is asked
 // before the old directory is removed, and learners that are dead take no room (they would bar
 // every join). Method: two learners that catch up, and a voter that comes back; then they die.

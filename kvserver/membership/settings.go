@@ -48,6 +48,8 @@ func DescribeSettings(s members.Settings) api.ClusterSettings {
 
 // Transport is how this node speaks with its peers.
 type Transport struct {
+	// DialsTLS: where it connects to another server, that one must show its certificate.
+	DialsTLS bool
 	// RequiresTLS: it speaks TLS to them, and to nobody without it.
 	RequiresTLS bool
 	// SharesCertificate: one certificate is that of all nodes, so it names none of them.

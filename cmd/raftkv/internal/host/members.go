@@ -36,14 +36,25 @@ func (n *Node) newDriver(known levels.Range) *membership.Driver {
 	return membership.New(membership.Config{
 		Self: c.ID, Level: known.Max, Transport: c.transport(), Consensus: lateRaft{n}, Static: static, ElectionTimeout: c.ElectionTimeout, LostAfter: c.lostAfter,
 		Shown: n.shown, Dial: n.greeting, Logger: n.logger,
-		Holding: lateRaft{n},
+		Holding: lateRaft{n}, Enforces: n.enforces,
 	})
 }
 
 // transport returns how the node speaks with its peers.
 func (c *Config) transport() membership.Transport {
 	_, peer := c.Keys.Modes()
-	return membership.Transport{RequiresTLS: peer == secure.Require, SharesCertificate: c.Keys.Shared()}
+	return membership.Transport{DialsTLS: peer == secure.Prefer || peer == secure.Require, RequiresTLS: peer == secure.Require, SharesCertificate: c.Keys.Shared()}
+}
+
+// enforces reports whether the cluster enforces identities, as far as this node knows; yes
+// while it does not know.
+func (n *Node) enforces() bool {
+	s := n.loaded.Load()
+	if s == nil {
+		return true
+	}
+	enforces, known := s.Enforces()
+	return enforces || !known
 }
 
 // lateRaft is what is made of the node after the driver: its consensus and its service.
