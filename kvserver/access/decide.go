@@ -75,6 +75,9 @@ func (c *Caller) present(t *auth.Table) *auth.Identity {
 	case c.table == t && !(c.token.Expires != 0 && t.Expired(c.token, now())):
 		return c.identity
 	}
+	if k := t.Token(c.token.ID); k == nil || k.Hash != c.token.Hash { // another one may have its id
+		return nil
+	}
 	return t.Still(c.token.ID, now())
 }
 

@@ -171,6 +171,26 @@ func (v *View) usedBy(author auth.Author, id int64) bool {
 	return found && v.auth.MayUseLease(author, l.Owner)
 }
 
+// mayEnd reports whether an author may end a lease, which removes its keys and frees its
+// locks. Its owner may; one that was granted before identities counted has none, and is
+// ended by who may delete those keys and acquire those locks himself.
+func (s *Store) mayEnd(by auth.Author, id int64) bool {
+	if l, found := s.leases.Get(id); !found || l.Owner != 0 || s.auth.State() != auth.Enforcing {
+		return found
+	}
+	for _, key := range s.leases.Keys(id) {
+		if !s.auth.Allows(by, auth.Delete, auth.OneKey(key)) {
+			return false
+		}
+	}
+	for _, name := range s.locks.Of(id) {
+		if !s.auth.Allows(by, auth.Acquire, auth.OneLock(name)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *Store) keepAlive(f *reader, c Command) Result {
 	n := f.Number()
 	f.Check(n >= 1 && n <= lease.MaxKept, "too many leases, or none")
@@ -209,7 +229,7 @@ func (s *Store) revoke(f *reader, c Command) Result {
 	switch {
 	case f.Bad():
 		return s.malformed()
-	case !s.uses(&c, id):
+	case !s.uses(&c, id) || !s.mayEnd(c.Caller, id):
 		return s.refusedByLeases(lease.NotFound)
 	}
 	keys := s.endLease(id, EventLockRevoked)

@@ -116,10 +116,29 @@ func (s *Store) touch(id, index, by uint64) bool {
 	if !ok || old.owner != 0 && old.owner != by {
 		return false
 	}
+	if old.owner != by { // it was nobody's, and what was read in it is not for whoever comes first
+		s.forgetReads(id)
+	}
 	s.recency.Delete(old.lastUsed)
 	s.sum -= old.hash(id)
 	s.setSession(id, session{lastUsed: index, owner: by})
 	return true
+}
+
+// forgetReads forgets what calls of a session have read. How they ended stays.
+func (s *Store) forgetReads(id uint64) {
+	var answered []answer
+	s.lanes.Ascend(lane{session: id}, func(l lane) bool {
+		if l.session == id && l.answered {
+			answered = append(answered, l.answer())
+		}
+		return l.session == id
+	})
+	for _, a := range answered {
+		r := s.replayed(Result{}, true, a)
+		s.dropAnswer(a)
+		s.keepAnswer(a, r.Outcome.WithoutReads())
+	}
 }
 
 // setSession adds a session, or replaces one whose hash was already subtracted

@@ -72,15 +72,16 @@ func (o *Outcome) Kept() []byte {
 	if b := o.Encode(); len(b) <= KeptBytes {
 		return b
 	}
-	return o.withoutReads().Encode()
+	return o.WithoutReads().Encode()
 }
 
-func (o *Outcome) withoutReads() *Outcome {
+// WithoutReads returns what is left of an outcome without what was read, which Dropped says.
+func (o *Outcome) WithoutReads() *Outcome {
 	less := &Outcome{Succeeded: o.Succeeded, Failed: o.Failed, Dropped: true, Results: make([]Result, len(o.Results))}
 	for i, r := range o.Results {
 		r.Items, r.Prev = nil, nil
 		if r.Txn != nil {
-			r.Txn = r.Txn.withoutReads()
+			r.Txn = r.Txn.WithoutReads()
 			r.Txn.Dropped = false // the outermost one says so for all
 		}
 		less.Results[i] = r
