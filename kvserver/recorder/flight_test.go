@@ -47,12 +47,18 @@ func (m *memory) wait() error {
 
 func newMemory() *memory { return &memory{files: map[string][]byte{}} }
 
-func (m *memory) Read(name string) ([]byte, error) { return slices.Clone(m.files[name]), nil }
+func (m *memory) Read(name string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.files[name]), nil
+}
 
 func (m *memory) Cut(name string, size int64) error {
 	if err := m.wait(); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.files[name] = append([]byte{}, m.files[name][:min(size, int64(len(m.files[name])))]...)
 	return nil
 }
@@ -61,6 +67,8 @@ func (m *memory) Write(name string, at int64, b []byte) error {
 	if err := m.wait(); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.files[name] = append(m.files[name][:at], b...)
 	return nil
 }

@@ -1,3 +1,5 @@
+//go:build !race
+
 package direct
 
 import (
@@ -9,6 +11,9 @@ import (
 	"syscall"
 	"unsafe"
 )
+
+// own says whether Of returns connections of its own.
+const own = true
 
 // maxCall is how many bytes one call moves at most: meanwhile the processor does nothing
 // else for this process.

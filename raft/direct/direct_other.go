@@ -1,10 +1,14 @@
-//go:build !linux
+//go:build !linux || race
 
 package direct
 
 import "net"
 
-// Of returns c: this system has no such calls.
+// own says whether Of returns connections of its own.
+const own = false
+
+// Of returns c: this system has no such calls, or the race detector must see what the
+// network orders, which it does for the calls of package net.
 func Of(c net.Conn) net.Conn { return c }
 
 // TCP returns c if it is a TCP connection of package net, else nil.

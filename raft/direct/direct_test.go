@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -31,8 +30,8 @@ func pair(t testing.TB) (ours net.Conn, theirs *net.TCPConn) {
 	}
 	ours, theirs = Of(dialled), accepted.(*net.TCPConn)
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	if runtime.GOOS == "linux" && ours == dialled {
-		t.Fatal("void: the connection is that of package net")
+	if (ours == dialled) == own {
+		t.Fatalf("void: whether the connection is one of this package is %v", ours != dialled)
 	}
 	if TCP(ours) == nil || TCP(theirs) != theirs {
 		t.Fatal("the connection of package net is not found below")
