@@ -13,7 +13,7 @@ var recorderMutants = []mutant{
 	inTests("I9", "TestNothingWaits", "events that the disk did not take are not tried again", "kvserver/recorder/flight.go",
 		"\t\tif err := f.append(&ring.Section, events[:n]); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\t_ = f.append(&ring.Section, events[:n])\n"),
 	inTests("I38", "TestNothingWaits", "nothing is looked at between two writes", "kvserver/recorder/flight.go",
-		"\t\twatching.Go(func() { eachInterval(stop, watch) })\n", "\t\twatch()\n"),
+		"\t\twatching.Go(func() { eachLook(stop, watch) })\n", "\t\twatch()\n"),
 	inFile("UI27", "nodes that come while a process runs have no names in what it records", "kvserver/recorder/recorder.go",
 		"\tr.names[name] = uint8(len(s.Names))\n\treturn r.names[name]\n", "\treturn 0\n", "test ./kvserver/recorder"),
 }
