@@ -102,28 +102,56 @@ func Spans(s *watch.Selectors) (spans []auth.Range) {
 const LevelAuth = 3
 
 // ChangeAuth makes a change of the table of identities, wherever the leader is; see
-// Write. The log decides whether the caller may, and on every node alike. While
-// identities are off, a person on the leader's own machine may do everything, for
-// somebody must make the first identity.
+// Write. The log decides whether the caller may, and on every node alike. A person on the
+// leader's own machine may do everything while identities are off, for somebody must make
+// the first identity; see personMay.
 func (s *Server) ChangeAuth(ctx context.Context, who *Caller, change *auth.Change, remote Remote) (result kv.Result, elsewhere bool, err error) {
 	if err := s.awaitLevel(ctx, LevelAuth, "identities"); err != nil {
 		return kv.Result{}, false, err
 	}
 	author := who.Author()
-	off := s.gate.State() != auth.Enforcing
 	switch {
 	case author.Identity == auth.Vouched && !s.gate.Holds(who, auth.Auth):
 		return kv.Result{}, false, s.gate.Refuse(who, auth.Auth)
-	case off && who.Person && !who.Known():
-		author = auth.Author{Identity: auth.Vouched}
-	case !who.Known():
-		return kv.Result{}, false, failure.Of(failure.Unauthenticated, nil, "only an identity may change identities, and while they are off a person on the leader's own machine: run raftkv auth init there")
+	case who.Known():
+		result, elsewhere, err = s.propose(ctx, kv.AuthCommand(author, change), nil, remote)
+	default:
+		result, elsewhere, err = s.changeAsPerson(ctx, who, change, remote)
 	}
-	result, elsewhere, err = s.propose(ctx, kv.AuthCommand(author, change), nil, remote)
 	if err == nil && !elsewhere && result.Status != kv.StatusOK {
 		err = s.refusedChange(result, change)
 	}
 	return result, elsewhere, err
+}
+
+// personMay reports whether a person on the machine may change a table without a token:
+// while identities are off, and while they are observed if there is no admin who could
+// make the change, because else nobody could end the observation. A caller who is let in
+// then can make itself admin, and stays one when identities are enforced.
+func personMay(t *auth.Table) bool {
+	return t.State() == auth.Off || t.State() == auth.Observing && !t.HasAdmin()
+}
+
+// changeAsPerson is ChangeAuth for a caller without an identity. The log takes what a
+// person changes in every state of the table. So the change is tied to the table by which
+// it was decided that the person may, and is decided anew if that is not the newest one
+// when the log brings the change.
+func (s *Server) changeAsPerson(ctx context.Context, who *Caller, change *auth.Change, remote Remote) (result kv.Result, elsewhere bool, err error) {
+	for {
+		t := s.authTable()
+		if !who.Person || !personMay(t) {
+			return kv.Result{}, false, failure.Of(failure.Unauthenticated, nil, "only an identity may change identities, and while they are off a person on the leader's own machine: run raftkv auth init there")
+		}
+		tied := *change
+		if change.Match == 0 {
+			tied.Match = t.Revision() + 1
+		}
+		result, elsewhere, err = s.propose(ctx, kv.AuthCommand(auth.Author{Identity: auth.Vouched}, &tied), nil, remote)
+		moved := err == nil && !elsewhere && result.Status == kv.StatusConditionFailed
+		if !moved || change.Match != 0 {
+			return result, elsewhere, err
+		}
+	}
 }
 
 // refusedChange translates the result of a change that was refused.

@@ -88,7 +88,8 @@ func New(c Config) *Gate {
 type Caller struct {
 	// Remote is the address that the request came from.
 	Remote string
-	// Person: the request came from this machine itself, while identities were off.
+	// Person: the request came from this machine itself. It counts while identities are
+	// off.
 	Person bool
 
 	name     string

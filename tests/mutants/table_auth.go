@@ -76,4 +76,8 @@ var authMutants = []mutant{
 		"\treturn is\n", "\treturn is || r.TLS == nil\n"),
 	inService("AU37", "TestTheLastUse", "the use of a token is noted when its connection is made, and never again", "access/decide.go",
 		"\t\tg.used.note(c.token.ID, t) // on", "\t\t// on"),
+	inService("AU80", "TestNobodyBecomesAdmin", "a person without a token makes itself admin while identities are observed", "access.go",
+		"t.State() == auth.Observing && !t.HasAdmin()", "t.State() == auth.Observing"),
+	inService("AU81", "TestAPersonsChange", "a change by a person is made behind the entry that enforces identities", "access.go",
+		"\t\t\ttied.Match = t.Revision() + 1\n", ""),
 }
