@@ -79,6 +79,21 @@ func (c *Command) needOn(right auth.Right, fn func(auth.Right, auth.Range) bool)
 	}
 }
 
+// AsksToEnforce reports whether the command of a log entry is one that lets identities be
+// enforced, if it is applied and its author may do that. It is for what must be known of a
+// log before it is applied, and reads no more of other commands than their operation.
+func AsksToEnforce(command []byte) bool {
+	if len(command) < 2 || Op(command[1]) != OpAuthState {
+		return false
+	}
+	c, err := DecodeCommand(command)
+	if err != nil || len(c.Value) == 0 {
+		return false
+	}
+	change, err := auth.DecodeChange(c.Value[1:])
+	return err == nil && change.Action == auth.SetState && change.State == auth.Enforcing
+}
+
 // permitted decides about a command at its position in the log, by the identity and the
 // token in it: a write of a token that was revoked earlier in the log does nothing, on
 // every server alike.

@@ -297,3 +297,29 @@ func TestWhatTransactionsNeed(t *testing.T) {
 		}
 	}
 }
+
+// Goal: the one kind of entry that lets identities be enforced is known before a log is
+// applied, and nothing else is taken for it. Method: commands of each kind, and their
+// beginnings.
+func TestWhatAsksToEnforceIsKnown(t *testing.T) {
+	state := func(s auth.State) []byte {
+		return EncodeCommand(AuthCommand(auth.Author{Identity: 1}, &auth.Change{Action: auth.SetState, State: s}))
+	}
+	for _, other := range [][]byte{
+		nil, state(auth.Off), state(auth.Observing), EncodeCommand(EndEnforcing()), EncodeCommand(Command{Op: OpPut, Key: []byte("k"), Value: state(auth.Enforcing)}),
+		EncodeCommand(AuthCommand(auth.Author{}, &auth.Change{Action: auth.DeleteIdentity, Name: "root"})), {commandVersion, byte(OpAuthState)},
+	} {
+		if AsksToEnforce(other) {
+			t.Errorf("%x asks to enforce identities", other)
+		}
+	}
+	enforce := state(auth.Enforcing)
+	if !AsksToEnforce(enforce) {
+		t.Error("the entry is not known")
+	}
+	for n := range enforce {
+		if AsksToEnforce(enforce[:n]) {
+			t.Errorf("%d bytes of it are taken for it", n)
+		}
+	}
+}

@@ -77,7 +77,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/host": {
 		"cmd/raftkv/internal/process", "cmd/raftkv/internal/flight", "cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",
 		"raft", "raft/certs", "raft/core", "raft/members", "raft/levels", "raft/vfs", "raft/wal", "raft/wire", "raft/identity", "raft/datadir",
-		"kvserver", "kvserver/membership", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/httpd/page", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
+		"kvserver", "kvserver/kv", "kvserver/membership", "kvserver/access", "kvserver/recorder", "kvserver/httpd", "kvserver/httpd/page", "kvserver/clerkd", "kvserver/port", "kvserver/metrics", "kvserver/api",
 		"client/bench",                 // in a test only, of what measuring costs
 		"cmd/raftkv/internal/recovery", // in a test only, of what comes after it
 	},

@@ -29,6 +29,8 @@ var hostMutants = []mutant{
 		"	if led && reached >= members.Majority(len(voters)) {", "	if reached >= members.Majority(len(voters)) {"),
 	inTests("AU33", "TestAJoinerIsShut", "a joiner that is killed before it knows serves old data at its next start", "cmd/raftkv/internal/host/service.go",
 		"secure.Remember(n.config.FS, n.config.DataDir, true)\n", "nil\n"),
+	inTests("AU82", "TestANodeThatWasKilledBefore", "a node that was killed before it noted that identities are enforced serves strangers at its next start", "cmd/raftkv/internal/host/node.go",
+		"\tn.enforcing = asksToEnforce(&n.state)\n", ""),
 	inTests("DI5", "TestNodesWithNewAddresses", "a node with --discover does not look", "cmd/raftkv/internal/host/node.go",
 		"	n.startSeeking()\n", ""),
 	inTests("DI6", "TestHowANodeWithAList", "a node begins with a list although it does not know whether there is a cluster", "cmd/raftkv/internal/host/begin.go",

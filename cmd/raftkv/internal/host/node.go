@@ -47,6 +47,7 @@ type Node struct {
 	driver    *membership.Driver              // changes the members where this node leads
 	returns   atomic.Bool                     // it joins anew since it lost its disk, and does not vote so far
 	hasRecord bool                            // the log knew of the members when it was opened
+	enforcing bool                            // the log asked for identities to be enforced when it was opened
 	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
 
@@ -158,6 +159,7 @@ func (n *Node) openLog(ctx context.Context, known levels.Range) error {
 		}
 	}
 	n.state.Rejoining = directory.Rejoining()
+	n.enforcing = asksToEnforce(&n.state)
 	n.record()
 	return nil
 }

@@ -17,8 +17,10 @@ import (
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/httpd"
+	"raftkv/kvserver/kv"
 	"raftkv/kvserver/port"
 	"raftkv/raft"
+	"raftkv/raft/core"
 )
 
 // startService makes the service on what consensus chooses and on the state that the
@@ -112,8 +114,20 @@ func (n *Node) shut() (kvserver.Shut, error) {
 		return kvserver.ShutUntilCurrent, nil
 	case mark.Identities == secure.Begins:
 		return kvserver.ShutUntilSet, nil
+	case n.enforcing:
+		// The note is written up to directoryLook after the entry was applied, and an entry
+		// is on the disk before that. The state at which the log begins has its own table.
+		return kvserver.ShutUntilCurrent, nil
 	}
 	return kvserver.NotShut, nil
+}
+
+// asksToEnforce reports whether a log has an entry that lets identities be enforced. Whether
+// that was committed, allowed and not taken back shows when the log is applied.
+func asksToEnforce(state *core.State) bool {
+	return slices.ContainsFunc(state.Entries, func(e core.Entry) bool {
+		return e.Kind == core.KindCommand && kv.AsksToEnforce(e.Data)
+	})
 }
 
 // rememberIdentities notes in the data directory whether identities are enforced. A failure

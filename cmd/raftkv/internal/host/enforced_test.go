@@ -1,0 +1,66 @@
+package host
+
+import (
+	"encoding/json"
+	"testing"
+
+	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver/api"
+	"raftkv/raft/levels"
+	"raftkv/raft/vfs"
+)
+
+// enforcedOver makes an admin at the leader and enforces identities.
+func enforcedOver(t *testing.T, nodes []*Node) {
+	t.Helper()
+	var leader *Node
+	eventually(t, "a node leads", func() bool {
+		for _, n := range nodes {
+			if n.Leads() {
+				leader = n
+			}
+		}
+		return leader != nil
+	})
+	if status, body := post(t, leader, "PUT", "/v1/auth/identities/root", `{"rules":[{"rights":["admin"]}]}`); status != 201 {
+		t.Fatalf("an admin: %d %s", status, body)
+	}
+	status, body := post(t, leader, "POST", "/v1/auth/tokens", `{"identity":"root"}`)
+	var made api.AuthToken
+	if err := json.Unmarshal([]byte(body), &made); status != 201 || err != nil {
+		t.Fatalf("its token: %d %s", status, body)
+	}
+	if status, body := post(t, leader, "PUT", "/v1/auth/state", `{"state":"enforce"}`); status != 200 {
+		t.Fatalf("enforcing: %d %s", status, body)
+	}
+	for _, n := range nodes {
+		eventually(t, "it knows that identities are enforced", func() bool { enforces, _ := n.service.Enforces(); return enforces })
+	}
+}
+
+// Goal (S7): a node that is killed when it has just applied that identities are enforced, and
+// has not noted it yet, serves strangers nothing after its next start, though it does not
+// know yet which entries of its log are committed. Method: a node without a leader, whose
+// mark is that of before.
+func TestANodeThatWasKilledBeforeItsMarkServesNobody(t *testing.T) {
+	disks := []*vfs.Crashable{vfs.NewCrashable(), vfs.NewCrashable()}
+	nodes := atLevelThree(t, disks[0], disks[1])
+	put(t, nodes[0], "k", "secret")
+	enforcedOver(t, nodes)
+	for _, n := range nodes {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := secure.Remember(disks[1], nodes[1].config.DataDir, false); err != nil {
+		t.Fatal(err)
+	}
+	c := again(t, nodes[1].config, disks[1])
+	c.LevelMax = levels.Newest
+	nodes[1] = runs(t, c)
+	for _, path := range []string{"/v1/kv/k?consistency=stale", "/v1/status"} {
+		if status, _, body := ask(t, nodes[1], "GET", path, ""); status != 503 && status != 401 {
+			t.Errorf("%s: a stranger is told %d %s", path, status, body)
+		}
+	}
+}
