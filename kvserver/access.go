@@ -62,23 +62,61 @@ func (s *Server) MayOpenSession(who *Caller) error {
 	return s.gate.MayOpenSession(who, s.machine.SessionsOf(who.Author().Identity))
 }
 
-// checkStale refuses a stale read where this node may not know any more who may read:
-// it has heard of no leader for a while, and a token may have been revoked since.
-func (s *Server) checkStale() error {
+// CheckStale refuses a stale read where this node may not know any more who may read: for
+// longer than Config.StaleLimit, nobody has confirmed that its store shows all that was
+// acknowledged, and a token may have been revoked since. That a node hears its leader is not
+// enough: it may wait for a snapshot, or be slow to apply what it has. The error is of the
+// kind failure.Behind.
+func (s *Server) CheckStale() error {
 	limit := s.config.StaleLimit
 	if limit < 0 || s.gate.State() != auth.Enforcing {
 		return nil
 	}
-	now := time.Now().UnixNano()
-	if leader, _ := s.leader(); leader != "" {
-		s.ledAt.Store(now)
-		return nil
-	}
-	// A node that was asked for nothing meanwhile counts from the last time it was.
-	if quiet := time.Duration(now - s.ledAt.Load()); quiet > limit {
-		return failure.Of(failure.Behind, nil, "this node has heard of no leader for %v (limit %v, --stale-limit), so it may not know who may read; ask another node", quiet.Round(time.Millisecond), limit)
+	if quiet := time.Duration(time.Now().UnixNano() - s.shownAt.Load()); quiet > limit {
+		return failure.Of(failure.Behind, nil, "for %v this node has not shown all that the leader knows (limit %v, --stale-limit), so it may not know who may read; ask another node", quiet.Round(time.Millisecond), limit)
 	}
 	return nil
+}
+
+const (
+	// staleLooks is how often within Config.StaleLimit a node confirms that its store is
+	// fresh, and staleRetries how often it tries where it could not.
+	staleLooks   = 4
+	staleRetries = 20
+)
+
+// watchFreshness keeps shownAt for CheckStale until the server ends, by a question that a
+// linearizable read would ask. While identities are not enforced, nobody is asked.
+func (s *Server) watchFreshness() {
+	limit := s.config.StaleLimit
+	look := time.NewTimer(0)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-s.machine.Lifetime().Done():
+			return
+		}
+		asked := time.Now()
+		pause := limit / staleRetries
+		if s.gate.State() != auth.Enforcing || s.showsAll(limit) {
+			s.shownAt.Store(asked.UnixNano())
+			pause = limit / staleLooks
+		}
+		look.Reset(pause)
+	}
+}
+
+// showsAll reports whether the store came to show, within a time, all that was acknowledged
+// before the call.
+func (s *Server) showsAll(within time.Duration) bool {
+	if leader, _ := s.leader(); leader == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(s.machine.Lifetime(), within)
+	defer cancel()
+	index, err := s.askReadIndex(ctx)
+	return err == nil && s.machine.AwaitApplied(ctx, index) == nil
 }
 
 // Spans are the ranges of keys and the locks that selectors of a watch follow.

@@ -29,7 +29,7 @@ type Server struct {
 	idPrefix   string        // of those names
 	gate       *access.Gate
 	shut       atomic.Bool    // see Shut
-	ledAt      atomic.Int64   // when a leader was last known, for stale reads
+	shownAt    atomic.Int64   // the store shows what was acknowledged then; see CheckStale
 	watchers   sync.WaitGroup // goroutines of the server's own
 }
 
@@ -59,13 +59,16 @@ func New(config Config) (*Server, error) {
 		gate.Strangers = max(int64(config.MaxInFlight)/strangersShare, 1)
 	}
 	s.gate = access.New(gate)
-	s.ledAt.Store(time.Now().UnixNano())
+	s.shownAt.Store(time.Now().UnixNano())
 	if config.Shut != NotShut {
 		s.shut.Store(true)
 		s.watchers.Go(s.unshut)
 	}
 	s.watchers.Go(s.watchTokens)
 	s.watchers.Go(s.watchHistory)
+	if config.StaleLimit > 0 {
+		s.watchers.Go(s.watchFreshness)
+	}
 	s.idPrefix = config.NodeID + "-" + strconv.FormatUint(s.machine.Origin()>>32, 36) + "-"
 	return s, nil
 }

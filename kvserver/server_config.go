@@ -92,8 +92,9 @@ type Config struct {
 	Access access.Config
 	// Shut says whether identities count as enforced until this node knows better.
 	Shut Shut
-	// StaleLimit is how long a node that hears of no leader goes on serving stale reads
-	// while identities are enforced. 10 s; below 0: without a limit.
+	// StaleLimit is how long a node goes on serving stale reads while identities are
+	// enforced and nobody confirms that its store shows all that was acknowledged. 10 s;
+	// below 0: without a limit.
 	StaleLimit time.Duration
 
 	// Observer is told what the server does, for measuring. nil: nothing is measured.

@@ -119,7 +119,7 @@ func (s *serveSettings) table() []settings.Setting {
 		settings.New("proxy-protocol-from", "proxies, as 10.0.0.7 or 10.1.0.0/24, whose connections of clients must begin with a header of the PROXY protocol: a,b", &s.proxies),
 		settings.New("admin-addr", "loopback address, or unix:/path of a socket, for profiles and /v1/log-level (default: none)", &s.adminAddr),
 		settings.New("auth-file", "file with identities of this node alone, for emergencies; see raftkv auth file-entry", &s.access.AuthFile),
-		settings.New("stale-limit", "how long stale reads go on without a leader while identities are enforced; off for ever", &s.access.StaleLimit),
+		settings.New("stale-limit", "how long stale reads go on while identities are enforced and no leader confirms that this node is up to date; off for ever", &s.access.StaleLimit),
 		settings.New("audit-file", "file that gets a line for each write, refusal and act of an admin; opened anew at SIGHUP", &s.access.AuditFile),
 		settings.New("audit-keys", "how keys appear in it: full, hash or none", &s.access.AuditKeys),
 		settings.New("audit-reads", "reads of keys with this prefix are noted, too; * for all", &s.access.AuditReads),

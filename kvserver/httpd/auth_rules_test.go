@@ -485,9 +485,39 @@ func TestStaleReadsEndWithoutALeader(t *testing.T) {
 			}
 			wantProblem(t, get(), 503, api.CodeBehind, api.OutcomeNotApplied)
 			log.SetLeader("n2")
+			time.Sleep(time.Second)
 			wantStatus(t, get(), 404)
 		})
 	}
+}
+
+// Goal (S6): a node that hears its leader and applies nothing refuses stale reads of all kinds
+// after a while, too, for a token may have been revoked in what it has not applied.
+// Method: a node that does not apply what its leader has committed, and then does.
+func TestStaleReadsEndOnANodeThatAppliesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log, root, _ := enforced(t, func(c *settings) { c.StaleLimit = 10 * time.Second })
+		targets := map[string]int{
+			"/v1/kv/a/1?consistency=stale": 404, "/v1/kv?consistency=stale": 200, "/v1/kv/a/1?at_revision=1": 404, "/v1/leases?consistency=stale": 200, "/v1/locks/x?consistency=stale": 404,
+			"/v1/members?consistency=stale": 501, // this node has none
+		}
+		get := func(target string) answer { return ask(s, "GET", target, "", as(root)...) }
+		log.Set(func(st *raft.Status) { st.LastIndex++ })
+		time.Sleep(7 * time.Second) // the last confirmation is at most a quarter of the limit old
+		for target, status := range targets {
+			wantStatus(t, get(target), status)
+		}
+		time.Sleep(4 * time.Second)
+		for target := range targets {
+			wantProblem(t, get(target), 503, api.CodeBehind, api.OutcomeNotApplied)
+		}
+		log.Set(func(st *raft.Status) { st.LastIndex-- })
+		log.Deliver(nil)
+		time.Sleep(time.Second)
+		for target, status := range targets {
+			wantStatus(t, get(target), status)
+		}
+	})
 }
 
 // Goal: an observed cluster serves what it would refuse, and says what that was; one

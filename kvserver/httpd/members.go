@@ -57,6 +57,9 @@ func (d *Door) serveMembers(x *exchange) error {
 	switch consistency, given := x.query["consistency"]; {
 	case !given, consistency == api.ConsistencyLinearizable:
 	case consistency == api.ConsistencyStale:
+		if err := d.server.CheckStale(); err != nil {
+			return err
+		}
 		driver, err := d.server.Members()
 		if err != nil {
 			return err
