@@ -114,7 +114,7 @@ var arrows = map[string][]string{
 	"client/bench":                   {"client", "kvserver/api"},
 	"client/verify":                  {"client"},
 	"cmd/raftkv/internal/resize":     {"cmd/raftkv/internal/host", "kvserver/membership", "kvserver/api", "kvserver/failure", "raft/members"},
-	"cmd/raftkv/internal/recovery":   {"cmd/raftkv/internal/exit", "kvserver", "kvserver/kv", "raft/core", "raft/members", "raft/levels", "raft/identity", "raft/datadir", "raft/vfs", "raft/wal"},
+	"cmd/raftkv/internal/recovery":   {"cmd/raftkv/internal/exit", "cmd/raftkv/internal/secure", "kvserver", "kvserver/kv", "raft/core", "raft/members", "raft/levels", "raft/identity", "raft/datadir", "raft/vfs", "raft/wal"},
 	"cmd/raftkv/internal/member":     {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},
 
 	"deploy/dashboard": {},

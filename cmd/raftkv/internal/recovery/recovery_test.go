@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/kv"
@@ -193,13 +194,16 @@ func (s *site) check(before, after *core.State) {
 }
 
 // Goal: with --reset-auth the log ends the enforcing of identities, and nothing else is
-// another; without it they stay enforced. Method: a log that enforces them, recovered in both
-// ways and applied.
+// another; without it they stay enforced. The directory remembers the same, so that a node
+// that is open to everybody does not start beyond its machine unless that was said (S15).
+// Method: a log that enforces them, recovered in both ways and applied; the note of the
+// directory, by which a start is decided.
 func TestARecoveryEndsTheEnforcingOfIdentitiesIfItIsAsked(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		s := newSite(t, unchanged)
 		c := forN1()
 		c.resetAuth = reset
+		s.must(secure.Mark{Identities: secure.Enforces}.Write(s.disk, dir))
 		s.must(c.run(t.Context(), s.disk, new(bytes.Buffer), nobody))
 		after := s.state(s.disk)
 		store := kv.NewAt(kv.LevelHistory)
@@ -209,6 +213,10 @@ func TestARecoveryEndsTheEnforcingOfIdentitiesIfItIsAsked(t *testing.T) {
 		for _, e := range after.Entries[4:] {
 			_, err := store.ApplyKnown(store.AppliedIndex()+1, e.Data)
 			s.must(err)
+		}
+		mark, err := secure.ReadMark(s.disk, dir)
+		if wanted := map[bool]string{false: secure.Enforces, true: ""}[reset]; err != nil || mark.Identities != wanted || !mark.Holds() {
+			t.Errorf("reset %v: the directory remembers %+v, %v", reset, mark, err)
 		}
 		want := map[bool]auth.State{false: auth.Enforcing, true: auth.Off}[reset]
 		if got := store.Auth().State(); got != want || (len(after.Entries) == 6) != reset {

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/kvserver"
 	"raftkv/kvserver/kv"
 	"raftkv/raft/core"
@@ -37,6 +38,7 @@ import (
 
 // Survivor is a data directory that is left. It is for one goroutine.
 type Survivor struct {
+	fsys      vfs.FS
 	dir       string
 	owner     datadir.Owner
 	directory identity.Incarnation
@@ -53,7 +55,7 @@ func Open(fsys vfs.FS, dir string) (*Survivor, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Survivor{dir: dir, owner: owner, directory: directory}
+	s := &Survivor{fsys: fsys, dir: dir, owner: owner, directory: directory}
 	s.log, s.state, err = wal.Open(wal.Options{FS: fsys, Dir: filepath.Join(dir, datadir.LogDir), ClusterID: owner.ClusterID, NodeID: owner.NodeID})
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("a node runs on the data directory %s: stop it first, or leave everything as it is: %w", dir, err)
@@ -156,7 +158,8 @@ func described(r *members.Record, own members.ID) string {
 
 // Recover makes the directory that of a cluster of one. When it returns nil, that is durable;
 // after an error or a crash the log is as it was, or it is done. With resetAuth identities are
-// not enforced afterwards.
+// not enforced afterwards, and the directory says so before the log does: its node must not
+// start beyond its machine because of what was enforced once.
 func (s *Survivor) Recover(resetAuth bool) error {
 	record, err := s.newest.Record.Recovered(s.id(), members.Incarnation(s.directory))
 	if err != nil {
@@ -175,6 +178,9 @@ func (s *Survivor) Recover(resetAuth bool) error {
 	}
 	if resetAuth {
 		entries = append(entries, core.NewEntry(index+3, term, core.KindCommand, kv.EncodeCommand(kv.EndEnforcing())))
+		if err := secure.Remember(s.fsys, s.dir, false); err != nil {
+			return fmt.Errorf("noting that identities are not enforced any more: %w", err)
+		}
 	}
 	return s.log.Save(&core.Write{
 		Seq: 1, Term: term, VotedFor: s.id(), From: index + 1, Commit: s.state.Commit, Entries: entries,
