@@ -62,6 +62,7 @@ type Audit struct {
 	reserved atomic.Int64
 	failing  atomic.Bool
 	lost     atomic.Uint64
+	torn     bool // the file may end within a line that was given up; run's
 	stop     chan struct{}
 	ended    chan struct{}
 }
@@ -116,6 +117,20 @@ func (a *Audit) Reserve() error {
 		return failure.Of(failure.AuditUnavailable, nil, "the audit of this node cannot take another line (--audit-required); look after the file of --audit-file, or ask another node")
 	}
 	return nil
+}
+
+// ReserveAfter promises room, as Reserve does, for the line of what has happened already and
+// cannot be refused any more: a refusal, or new certificates. If there is no room, the line
+// counts as lost, and Put must not follow.
+func (a *Audit) ReserveAfter() bool {
+	if a == nil {
+		return false
+	}
+	if a.Reserve() != nil {
+		a.lost.Add(1)
+		return false
+	}
+	return true
 }
 
 // Cancel gives back what Reserve promised, for an act that needs no line.
@@ -176,12 +191,17 @@ func (a *Audit) run() {
 }
 
 // write writes a line, again and again if acts may not be without one. It returns
-// false when there is no time left for that.
+// false when there is no time left for that. Behind a line of which only a part was written
+// the next one begins a new line, or nobody could read either.
 func (a *Audit) write(line []byte) bool {
 	defer a.reserved.Add(-1)
+	if a.torn {
+		line = append([]byte{'\n'}, line...)
+	}
 	for rest := line; ; {
 		n, err := a.config.To.Write(rest)
 		if err == nil {
+			a.torn = false
 			if a.failing.Swap(false) {
 				a.log("the audit can be written again", nil)
 			}
@@ -192,6 +212,7 @@ func (a *Audit) write(line []byte) bool {
 			a.log("the audit cannot be written", err)
 		}
 		if !a.config.Required {
+			a.torn = a.torn || len(rest) < len(line)
 			a.lost.Add(1)
 			return true
 		}

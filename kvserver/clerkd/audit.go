@@ -59,8 +59,6 @@ func (d *Door) noteRefusal(who *kvserver.Caller, kind clerkwire.Kind, key string
 	if refused.Code != failure.KindOf(failure.Unauthenticated).Code && refused.Code != failure.KindOf(failure.Denied).Code {
 		return
 	}
-	a, err := d.begin(who, refused.RequestID, key)
-	if err == nil {
-		d.end(a, actions[kind], time.Now(), refused, 0)
-	}
+	a := act{who: who, id: refused.RequestID, key: key, reserved: d.server.Gate().Audit().ReserveAfter()}
+	d.end(a, actions[kind], time.Now(), refused, 0)
 }

@@ -229,7 +229,7 @@ func (x *exchange) audited() {
 		return
 	}
 	refused := x.status == http.StatusUnauthorized || x.status == http.StatusForbidden
-	if !x.reserved && (!refused || a.Reserve() != nil) {
+	if !x.reserved && (!refused || !a.ReserveAfter()) {
 		return
 	}
 	h := x.w.Header()

@@ -2,9 +2,11 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/raft/levels"
 	"raftkv/raft/vfs"
@@ -35,6 +37,31 @@ func enforcedOver(t *testing.T, nodes []*Node) {
 	}
 	for _, n := range nodes {
 		eventually(t, "it knows that identities are enforced", func() bool { enforces, _ := n.service.Enforces(); return enforces })
+	}
+}
+
+// noRoom is a file of an audit that takes nothing.
+type noRoom struct{}
+
+func (noRoom) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// Goal (S14): new certificates are taken also while the audit takes nothing, and the line that
+// they lack is counted. Method: a node's note of a reload, with --audit-required.
+func TestAReloadWithoutALineIsCounted(t *testing.T) {
+	audit := access.NewAudit(access.AuditConfig{To: noRoom{}, Required: true})
+	defer audit.Close()
+	n := &Node{config: Config{ID: "n1", Access: access.Config{Audit: audit}}}
+	n.noteReload("client", nil) // waits to be written, so nothing else is taken
+	eventually(t, "the audit is known to take nothing", func() bool {
+		err := audit.Reserve()
+		if err == nil {
+			audit.Cancel()
+		}
+		return err != nil
+	})
+	n.noteReload("peer", nil)
+	if lost := audit.Lost(); lost != 1 {
+		t.Errorf("%d lines are lost, want 1", lost)
 	}
 }
 

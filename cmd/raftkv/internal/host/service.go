@@ -146,7 +146,7 @@ func (n *Node) rememberIdentities() {
 // they were not.
 func (n *Node) noteReload(port string, refused error) {
 	audit := n.config.Access.Audit
-	if audit == nil || audit.Reserve() != nil {
+	if !audit.ReserveAfter() {
 		return // the log has it
 	}
 	line := access.Line{Time: time.Now(), Node: string(n.config.ID), Action: "reload " + port, Outcome: string(api.OutcomeApplied)}
