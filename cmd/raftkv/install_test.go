@@ -54,6 +54,10 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 		t.Error("the page and the unit differ in the number of files")
 	}
 
+	if !strings.Contains(unit, "\nLimitCORE=0\n") {
+		t.Error("the unit lets a node leave core dumps")
+	}
+
 	commands := 0
 	for _, m := range regexp.MustCompile("(?m)(?:^    |`|; )raftkv ([a-z][^\n`;]*)").FindAllStringSubmatch(page, -1) {
 		words := strings.Fields(m[1])

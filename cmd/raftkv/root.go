@@ -200,7 +200,7 @@ and would not go on; that is a bug worth reporting.`,
 	root.SetVersionTemplate("raftkv {{.Version}}\n")
 	root.SetFlagErrorFunc(explainFlagError)
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
-	root.AddCommand(newServeCommand(), newDevCommand(),
+	root.AddCommand(withoutCores(newServeCommand()), withoutCores(newDevCommand()),
 		newGetCommand(), newPutCommand(), newAppendCommand(), newDeleteCommand(), newListCommand(),
 		newWatchCommand(), newExportCommand(), newImportCommand(), newStatusCommand(), newExplainCommand(), newHealthCommand(), newLeaderCommand(),
 		newAuthCommand(), newSnapshotCommand(), newWALCommand(), newCertCommand(), newBenchCommand(), newVerifyCommand(), newVersionCommand())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/logging"
+	"raftkv/cmd/raftkv/internal/process"
 )
 
 // Every signal whose default ends a process is decided here; the table is in
@@ -112,6 +114,22 @@ func reopened(logger *slog.Logger, reopen func() error) {
 		return
 	}
 	logger.Info("SIGHUP: the file of the audit was opened anew; settings are read at the start only")
+}
+
+// withoutCores lets a command that runs nodes leave no core dump, which would hold the keys,
+// values and tokens that the nodes have in memory, unless its flag says otherwise.
+func withoutCores(command *cobra.Command) *cobra.Command {
+	var cores bool
+	command.Flags().BoolVar(&cores, "core-dumps", false, "leave the limit of core dumps as it is; they hold keys, values and tokens")
+	command.PreRun = func(command *cobra.Command, _ []string) {
+		if cores {
+			return
+		}
+		if err := process.ForbidCores(); err != nil {
+			fmt.Fprintf(command.ErrOrStderr(), "core dumps cannot be forbidden (ulimit -c 0 before the start does it): %v\n", err)
+		}
+	}
+	return command
 }
 
 // dumpOnQuit prints the stacks of all goroutines and ends the process on SIGQUIT,

@@ -47,7 +47,7 @@ func NewBreakGlass(entries []FileEntry) ([]BreakGlass, error) {
 		id, ok := ParseTokenID(e.TokenID)
 		hash, err := hex.DecodeString(e.TokenHash)
 		if !ok || err != nil || len(hash) != len(b.hash) {
-			return nil, fmt.Errorf("identity %s of the auth file: token_id has %d letters and digits, and token_sha256 %d hexadecimal digits; `raftkv auth hash` prints both", e.Name, tokenIDBytes, 2*len(b.hash))
+			return nil, fmt.Errorf("identity %s of the auth file: token_id has %d letters and digits, and token_sha256 %d hexadecimal digits; `raftkv auth file-entry` prints both", e.Name, tokenIDBytes, 2*len(b.hash))
 		}
 		b.ID = id
 		copy(b.hash[:], hash)
