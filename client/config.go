@@ -102,7 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 // path, or a port that is missing or not a number from 1 to 65535.
 func ParseEndpoint(given string) (string, error) {
 	bad := func(format string, args ...any) (string, error) {
-		return "", fmt.Errorf("client: the endpoint %q %s", given, fmt.Sprintf(format, args...))
+		return "", fmt.Errorf("client: the endpoint %q %s", withoutSecrets(given), fmt.Sprintf(format, args...))
 	}
 	address, before := strings.TrimSpace(given), ""
 	if scheme, rest, has := strings.Cut(address, "://"); has {
@@ -139,6 +139,18 @@ func ParseEndpoint(given string) (string, error) {
 		host = "127.0.0.1"
 	}
 	return before + net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
+}
+
+// withoutSecrets returns an endpoint that is wrong as an error may show it: without a user and
+// a password before the host, and without what follows a question mark.
+func withoutSecrets(given string) string {
+	if at := strings.LastIndex(given, "@"); at >= 0 {
+		given = "…" + given[at:]
+	}
+	if before, _, has := strings.Cut(given, "?"); has {
+		given = before + "?…"
+	}
+	return given
 }
 
 // secureScheme begins an endpoint that asks for TLS.

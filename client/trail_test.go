@@ -15,7 +15,8 @@ import (
 	"raftkv/kvserver/clerkwire"
 )
 
-// Goal: there is one parser of endpoints, and it says in words what is wrong.
+// Goal: there is one parser of endpoints, and it says in words what is wrong, and never a
+// password (S13).
 func TestEndpoints(t *testing.T) {
 	for given, want := range map[string]string{
 		"h:1": "h:1", " http://h:1/ ": "h:1", "HTTP://h:1": "h:1", ":8701": "127.0.0.1:8701", "[::1]:8701": "[::1]:8701", "h:08701": "h:8701",
@@ -32,6 +33,11 @@ func TestEndpoints(t *testing.T) {
 	} {
 		if got, err := ParseEndpoint(given); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%q is %q, %v; want an error with %q", given, got, err, why)
+		}
+	}
+	for _, given := range []string{"https://me:secret@h:1", "ftp://me:secret@h:1", "secret@h", "h:1?token=secret", "https://me:secret@h:1/v1?token=secret"} {
+		if _, err := ParseEndpoint(given); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error shows a password: %v", err)
 		}
 	}
 	if got, err := ParseEndpoints("a:1,, http://a:1/ ,b:2,"); err != nil || strings.Join(got, " ") != "a:1 b:2" {

@@ -9,6 +9,7 @@ import (
 
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/machine"
 	"raftkv/raft"
@@ -172,7 +173,7 @@ func (s *Server) Refuse(err error) Refusal {
 func (s *Server) Describe(err error) Refusal {
 	leader, term := s.leader()
 	r := Refusal{
-		Kind: failure.KindOf(err), Detail: failure.Detail(err),
+		Kind: failure.KindOf(err), Detail: auth.Conceal(failure.Detail(err)),
 		Node: s.config.NodeID, Leader: leader, LeaderAddr: s.LeaderAddr(leader), Term: term,
 	}
 	r.RetryAfter = failure.RetryIn(err)

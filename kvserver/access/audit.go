@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 )
 
@@ -145,6 +146,7 @@ func (a *Audit) Put(l Line) {
 	if a == nil {
 		return
 	}
+	l.Key = auth.Conceal(l.Key) // a token may stand where a name belongs
 	switch a.config.Keys {
 	case NoKeys:
 		l.Key = ""

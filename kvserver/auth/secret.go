@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // redacted stands in place of a secret wherever one would be shown.
@@ -40,3 +41,28 @@ func (s Secret) Format(to fmt.State, _ rune) { _, _ = io.WriteString(to, redacte
 // MarshalText implements encoding.TextMarshaler, and so the encoders of JSON, TOML and
 // the log.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Conceal returns a text in which every token, and every beginning of one that is longer than
+// its id, ends behind the id. It is for texts that say again what a client has sent: a token
+// may stand where it does not belong.
+func Conceal(text string) string {
+	at := strings.Index(text, tokenPrefix)
+	if at < 0 {
+		return text
+	}
+	var b strings.Builder
+	for ; at >= 0; at = strings.Index(text, tokenPrefix) {
+		begins := at + len(tokenPrefix)
+		ends := begins
+		for ends < len(text) && inBase62(text[ends:ends+1]) {
+			ends++
+		}
+		b.WriteString(text[:min(ends, begins+tokenIDBytes)])
+		if ends > begins+tokenIDBytes {
+			b.WriteString("…")
+		}
+		text = text[ends:]
+	}
+	b.WriteString(text)
+	return b.String()
+}

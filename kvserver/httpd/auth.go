@@ -178,6 +178,9 @@ func (d *Door) servePutIdentity(x *exchange) error {
 	if err := i.Check(); err != nil {
 		return failure.Of(failure.BadRequest, err, "%s", err.Error())
 	}
+	if auth.Conceal(name) != name {
+		return failure.Of(failure.BadRequest, nil, "the name of the identity begins as a token does, and everybody who may see identities would see it; choose another one")
+	}
 	created, _, elsewhere, err := x.change(&auth.Change{Action: auth.PutIdentity, Match: match, Identity: &i}, body)
 	if err != nil || elsewhere {
 		return err

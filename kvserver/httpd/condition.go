@@ -72,11 +72,12 @@ func (x *exchange) cas() (c kv.Condition, given bool, err error) {
 	return kv.Condition{Kind: kv.IfRevision, Number: revision}, true, nil
 }
 
-// lockToken reads the token of a lock.
+// lockToken reads the token of a lock. The error does not say the text again: it may be a
+// token of an identity, which people take for it.
 func lockToken(what, text string) (uint64, error) {
 	token, ok := port.ParseNumber(text)
 	if !ok || token == 0 {
-		return 0, failure.Of(failure.BadRequest, nil, "the %s is %.40q; it must be the token of a lock, a whole number", what, text)
+		return 0, failure.Of(failure.BadRequest, nil, "the %s must be a whole number above 0, as a lock was answered with", what)
 	}
 	return token, nil
 }
@@ -97,7 +98,7 @@ func (x *exchange) guard() (g kv.Guard, err error) {
 	case given:
 		raw, number, ok := kvserver.ParseGuard(text)
 		if name, err = url.PathUnescape(raw); !ok || err != nil {
-			return g, failure.Of(failure.BadRequest, err, "the header %s is %.80q; it must be the name of a lock, percent-encoded, and its token, as in jobs;token=57", api.HeaderIfLock, text)
+			return g, failure.Of(failure.BadRequest, err, "the header %s must be the name of a lock, percent-encoded, and its token, as in jobs;token=57", api.HeaderIfLock)
 		}
 		token = number
 	}
