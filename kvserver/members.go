@@ -23,6 +23,14 @@ func (s *Server) Members() (*membership.Driver, error) {
 	return s.config.Membership, nil
 }
 
+// StaleMembers is Members for an answer out of what this node knows; see CheckStale.
+func (s *Server) StaleMembers() (*membership.Driver, error) {
+	if err := s.CheckStale(); err != nil {
+		return nil, err
+	}
+	return s.Members()
+}
+
 // Configuration returns the number of the newest committed configuration of the members, and
 // a channel that is closed when there may be another one; nil if there never is.
 func (s *Server) Configuration() (api.ConfigurationNumber, <-chan struct{}) {

@@ -57,10 +57,7 @@ func (d *Door) serveMembers(x *exchange) error {
 	switch consistency, given := x.query["consistency"]; {
 	case !given, consistency == api.ConsistencyLinearizable:
 	case consistency == api.ConsistencyStale:
-		if err := d.server.CheckStale(); err != nil {
-			return err
-		}
-		driver, err := d.server.Members()
+		driver, err := d.server.StaleMembers()
 		if err != nil {
 			return err
 		}

@@ -131,6 +131,9 @@ func tlsMetrics(keys *secure.Keys, open func() []string) metrics.Shown {
 			s.Show(instruments.tlsHandshakes, float64(n), port, string(result))
 		})
 		keys.Expiries(func(use string, at time.Time) { s.Show(instruments.tlsExpiry, float64(at.Unix()), use) })
+		keys.Refused(func(port string, refused bool) {
+			s.Show(instruments.tlsRefused, metrics.Truth(refused), port)
+		})
 		if keys != nil {
 			taken, refused := keys.Reloads()
 			s.Show(instruments.tlsReloads, float64(taken), "taken")

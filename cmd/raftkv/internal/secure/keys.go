@@ -27,9 +27,10 @@ type Keys struct {
 
 	reloaded, failed atomic.Uint64
 
-	mu     sync.Mutex // guards the fields below
-	groups []*group
-	noted  func(port string, refused error) // nil: nobody is told
+	groups []*group // set by Open
+
+	mu    sync.Mutex                       // guards what the groups know of their files, and the field below
+	noted func(port string, refused error) // nil: nobody is told
 }
 
 // group is files that are taken whole or not at all.
@@ -39,6 +40,7 @@ type group struct {
 	is     digest // of the files in use
 	failed digest // of the last files that were refused, which is said once
 	said   string
+	wrong  atomic.Bool // the files that are there are refused; not guarded
 }
 
 // Open reads the files of a plan. The error is a sentence for the user; nothing is opened
@@ -223,6 +225,17 @@ func (k *Keys) Expiries(show func(use string, at time.Time)) {
 
 // Reloads returns how often files were taken, and refused, since the start.
 func (k *Keys) Reloads() (taken, refused uint64) { return k.reloaded.Load(), k.failed.Load() }
+
+// Refused calls do for each port that has certificates, and says whether the files that are
+// there now are refused, as far as they were looked at. It waits for no file.
+func (k *Keys) Refused(do func(port string, refused bool)) {
+	if k == nil {
+		return
+	}
+	for _, g := range k.groups {
+		do(g.name, g.wrong.Load())
+	}
+}
 
 func (k *Keys) each(do func(name string, s *certs.Store)) {
 	if k == nil {

@@ -68,6 +68,7 @@ func (k *Keys) Noted(note func(port string, refused error)) {
 
 func (k *Keys) reload(g *group) error {
 	apply, is, err := g.load(time.Now())
+	g.wrong.Store(err != nil)
 	switch {
 	case err != nil && is == g.failed && g.said == err.Error():
 		return err // it was said and counted

@@ -231,6 +231,9 @@ func TestFilesAreTakenWholeOrNotAtAll(t *testing.T) {
 			if taken, refused := k.Reloads(); taken != 0 || refused != 2 {
 				t.Errorf("%d were taken and %d refused; want one refusal for each port", taken, refused)
 			}
+			if got := refusedNow(k); got != "client peer " {
+				t.Errorf("the files of %q are refused, want those of both ports for as long as they are wrong", got)
+			}
 			f.write("key.pem", key[:len(key)/2])
 			if err := k.Reload(); err == nil {
 				t.Error("half a key was taken")
@@ -240,6 +243,9 @@ func TestFilesAreTakenWholeOrNotAtAll(t *testing.T) {
 		if err := k.Reload(); err != nil || k.peer.Set().Leaf().Equal(before) || !k.client.Set().Leaf().Equal(k.peer.Set().Leaf()) {
 			t.Fatalf("reload %d: %v", i, err)
 		}
+	}
+	if got := refusedNow(k); got != "" {
+		t.Errorf("the files of %q are refused, though they were taken", got)
 	}
 	if taken, _ := k.Reloads(); taken != 200 {
 		t.Errorf("%d sets were taken, want 200", taken)
@@ -251,6 +257,16 @@ func TestFilesAreTakenWholeOrNotAtAll(t *testing.T) {
 	if n := k.forward.Connections(); n != 0 {
 		t.Errorf("%d connections are still known", n)
 	}
+}
+
+// refusedNow names the ports whose files are refused.
+func refusedNow(k *Keys) (ports string) {
+	k.Refused(func(port string, refused bool) {
+		if refused {
+			ports += port + " "
+		}
+	})
+	return ports
 }
 
 // Goal: the files are looked at every ten seconds, at once when that is asked for, and no
