@@ -270,7 +270,7 @@ func TestEveryListedRouteIsServed(t *testing.T) {
 			continue // have no end; see watch_test.go and events_test.go
 		}
 		if strings.HasPrefix(r.Path, "/v1/auth/") {
-			newIdentity(t, s, "abcd1234", "abcd1234")
+			newIdentityBy(t, s, callerOf(t, s, root), "abcd1234", "abcd1234")
 			header = append(header, "Authorization", "Bearer "+root)
 		}
 		a := ask(s, r.Method, target, body, header...)
