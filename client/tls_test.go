@@ -32,8 +32,9 @@ func TestAClerkVerifiesItsServers(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(authority.Cert)
-	server := func(a *issue.Authority, hosts ...string) *tls.Config {
-		cert, key, err := a.IssueFor(issue.Request{Hosts: hosts, Server: true}, time.Now(), time.Hour)
+	now := time.Now()
+	between := func(from, to time.Time, a *issue.Authority, hosts ...string) *tls.Config {
+		cert, key, err := a.Issue(issue.Request{Hosts: hosts, Server: true, From: from, To: to})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +44,11 @@ func TestAClerkVerifiesItsServers(t *testing.T) {
 		}
 		return &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
 	}
+	server := func(a *issue.Authority, hosts ...string) *tls.Config {
+		return between(now.Add(-time.Minute), now.Add(time.Hour), a, hosts...)
+	}
+	demanding := server(authority, "n1")
+	demanding.ClientAuth, demanding.ClientCAs = tls.RequireAndVerifyClientCert, pool
 	good := map[string]*tls.Config{"n1": server(authority, "n1"), "n2": server(authority, "n2"), "n3": server(authority, "n3")}
 	for what, c := range map[string]struct {
 		terms     map[string]*tls.Config // by host; nil: in clear
@@ -55,6 +61,9 @@ func TestAClerkVerifiesItsServers(t *testing.T) {
 		"one is known at first": {good, []string{"https://n2:1"}, &tls.Config{RootCAs: pool}, ""},
 		"of another CA":         {map[string]*tls.Config{"n1": server(other, "n1")}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "x509: "},
 		"of another host":       {map[string]*tls.Config{"n1": server(authority, "n2")}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "x509: "},
+		"expired":               {map[string]*tls.Config{"n1": between(now.Add(-time.Hour), now.Add(-time.Minute), authority, "n1")}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "has expired or is not yet valid"},
+		"not yet valid":         {map[string]*tls.Config{"n1": between(now.Add(time.Hour), now.Add(2*time.Hour), authority, "n1")}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "has expired or is not yet valid"},
+		"one that demands one":  {map[string]*tls.Config{"n1": demanding}, []string{"n1:1"}, &tls.Config{RootCAs: pool}, "certificate required"},
 		"by the system's CAs":   {good, []string{"https://n1:1"}, nil, "x509: "},
 		"in clear":              {nil, []string{"https://n1:1"}, &tls.Config{RootCAs: pool}, "does not speak TLS"},
 		"a contradiction":       {good, []string{"http://n1:1"}, &tls.Config{RootCAs: pool}, "asks for no TLS"},
@@ -67,11 +76,15 @@ func TestAClerkVerifiesItsServers(t *testing.T) {
 			}
 			return c.server == "n2"
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		dials := 0
 		config := Config{Endpoints: c.endpoints, TLS: c.trust, Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			if dials++; dials > 1 && what == "one that demands one" {
+				cancel() // it would try again for as long as it may
+			}
 			host, _, _ := net.SplitHostPort(address)
 			return behindTLS(ctx, f, address, c.terms[host])
 		}}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		clerk, err := Dial(ctx, config)
 		if err == nil {
 			_, err = clerk.Put(ctx, "k", []byte("v"))

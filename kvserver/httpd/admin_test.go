@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
@@ -114,10 +115,13 @@ func TestTheAdminPortOnASocketNeedsNoToken(t *testing.T) {
 	defer bySocket.Close()
 	byTCP := httptest.NewServer(handler)
 	defer byTCP.Close()
+	expired := anotherToken(t, s, root, "root", "expired0", -time.Minute)
+	revoked := anotherToken(t, s, root, "root", "revoked0", 0)
+	revoke(t, s, root, revoked)
 	for _, c := range []struct {
 		token string
 		want  int
-	}{{"", 401}, {user, 403}, {root, 200}} {
+	}{{"", 401}, {"rkt1_x", 401}, {expired, 401}, {revoked, 401}, {user, 403}, {root, 200}} {
 		header := []string{}
 		if c.token != "" {
 			header = as(c.token)

@@ -1,26 +1,28 @@
 package httpd
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
-	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/internal/fakelog"
-	"raftkv/kvserver/txn"
+	"raftkv/kvserver/kv"
+	"raftkv/raft"
 )
 
 // asker is one identity of the matrix, as the model knows it.
@@ -29,7 +31,22 @@ type asker struct {
 	unknown     bool // the token opens nothing
 	right       auth.Right
 	prefix      string // of keys, or of locks
+	glass       bool   // an identity of the node's file, which has all rights of such
+	always      bool   // asks in every state of the node
+	// lines are the header Authorization, if it is not that of the token.
+	lines []string
 }
+
+// authorization returns the lines of the header Authorization.
+func (a asker) authorization() []string {
+	if a.lines == nil && a.token != "" {
+		return []string{"Bearer " + a.token}
+	}
+	return a.lines
+}
+
+// ofGlass are the rights of the identity in the node's file: all that such may hold.
+var ofGlass = auth.RightsOf(auth.Status, auth.Metrics, auth.Members, auth.Backup, auth.Auth)
 
 // may is the model: whether an asker may use a right on everything that begins with
 // on, or on the one key on.
@@ -41,6 +58,8 @@ func (a asker) may(right auth.Right, on string) bool {
 		return false
 	case right == auth.Known, a.right == auth.Admin:
 		return true
+	case a.glass:
+		return ofGlass.Has(right)
 	case a.right != right:
 		return false
 	}
@@ -51,12 +70,22 @@ func onKeys(right auth.Right) bool { return right >= auth.Read && right <= auth.
 
 func onLocks(right auth.Right) bool { return right == auth.Acquire || right == auth.Observe }
 
-// askers makes the identities of the matrix: none, wrong, expired, disabled, each right
-// alone on its own prefix and on a foreign one, admin.
-func askers(t *testing.T, s *testServer) (all []asker) {
+// askers makes the identities of the matrix: none, wrong, expired, disabled, revoked, of an
+// identity that was removed, in another scheme and twice, each right alone on its own prefix
+// and on a foreign one, that of the node's own file, admin.
+func askers(t *testing.T, s *testServer, ops string) (all []asker) {
 	t.Helper()
 	root := newIdentity(t, s, "root", "root0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
-	all = append(all, asker{name: "admin", token: root, right: auth.Admin}, asker{name: "none", unknown: true})
+	all = append(all, asker{name: "root", token: root, right: auth.Admin, always: true}, asker{name: "none", unknown: true, always: true},
+		asker{name: "ops", token: ops, glass: true, always: true},
+		asker{name: "another scheme", lines: []string{"Basic " + root}, unknown: true}, asker{name: "two lines", lines: []string{"Bearer " + root, "Bearer " + root}, unknown: true})
+	for _, name := range []string{"revoked0", "removed0"} {
+		token := newIdentity(t, s, name, name, auth.Rule{Rights: auth.RightsOf(auth.Admin)})
+		all = append(all, asker{name: name, token: token, unknown: true, always: name == "revoked0"})
+	}
+	id, _ := testToken(t, "revoked0")
+	change(t, s, &person, auth.Change{Action: auth.RevokeToken, Token: &auth.Token{ID: id}})
+	change(t, s, &person, auth.Change{Action: auth.DeleteIdentity, Name: "removed0"})
 	_, wrong := testToken(t, "wrong000")
 	late := newIdentity(t, s, "late", "late0000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
 	id, again := testToken(t, "late0001")
@@ -64,7 +93,7 @@ func askers(t *testing.T, s *testServer) (all []asker) {
 	off := newIdentity(t, s, "off", "off00000", auth.Rule{Rights: auth.RightsOf(auth.Admin)})
 	change(t, s, &person, auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "off", Rules: []auth.Rule{{Rights: auth.RightsOf(auth.Admin)}}, Disabled: true}})
 	all = append(all, asker{name: "wrong", token: wrong, unknown: true}, asker{name: "no token", token: "rkt1_x", unknown: true},
-		asker{name: "expired", token: again, unknown: true}, asker{name: "disabled", token: off, unknown: true},
+		asker{name: "expired", token: again, unknown: true, always: true}, asker{name: "disabled", token: off, unknown: true},
 		asker{name: "cut off", token: late[:len(late)-1], unknown: true})
 	for _, right := range auth.Grantable() {
 		for i, prefix := range []string{"a/", "foreign/"} {
@@ -74,7 +103,7 @@ func askers(t *testing.T, s *testServer) (all []asker) {
 				rule.Space, rule.Text = auth.Keys, prefix
 			case onLocks(right):
 				rule.Space, rule.Text = auth.Locks, prefix
-			case right == auth.Admin:
+			case right == auth.Admin, i > 0:
 				continue
 			}
 			name := fmt.Sprintf("%s-%d", right, i)
@@ -91,7 +120,9 @@ func askers(t *testing.T, s *testServer) (all []asker) {
 type call struct {
 	name   string
 	right  auth.Right
-	on     string // the key, or the prefix that is listed
+	also   auth.Right // needed in addition; 0: none
+	on     string     // the key, or the prefix that is listed
+	act    bool       // it has a line in the audit, however it ends
 	target string
 	body   string
 	header []string
@@ -104,19 +135,21 @@ func calls(r Route) (all []call) {
 	if r.Path == "/v1/auth/state" {
 		body = strings.Replace(body, "observe", "enforce", 1)
 	}
-	c := call{name: r.Method + " " + r.Path, right: r.Right, target: target, body: body, header: header,
-		judged: r.Right == auth.Known && r.Method != "GET" || r.Right == auth.Auth && r.Method != "GET"}
+	wants := wantRights[r.Method+" "+r.Path]
+	c := call{name: r.Method + " " + r.Path, right: wants.right, act: wants.act, target: target, body: body, header: header,
+		judged: strings.HasPrefix(r.Path, "/v1/auth/") && r.Method != "GET"}
 	switch r.Path {
 	case "/v1/kv/{key}":
-		for _, key := range []string{"a/1", "a", "b", "a%2F1"} {
+		for _, key := range []string{"a/1", "a", "b", "a%2F1", "a%252F1"} {
 			k := c
-			k.target, k.on = strings.Replace(target, "/k", "/"+key, 1), strings.Replace(key, "%2F", "/", 1)
-			k.target = strings.Replace("/v1/kv/"+key, "?", "", 1)
+			k.target = "/v1/kv/" + key
+			k.on, _ = url.PathUnescape(key)
 			if r.Method == "POST" {
 				k.target += "?op=append"
 			}
 			all = append(all, k)
 		}
+		all = append(all, onKeyCalls(c, r.Method)...)
 	case lockPath:
 		for _, name := range []string{"a%2F1", "a", "b"} {
 			k := c
@@ -146,23 +179,32 @@ func calls(r Route) (all []call) {
 		}
 	case "/v1/kv":
 		if r.Method == "DELETE" {
-			for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=&all", ""}, {"?from=a/&to=a/5", "a/"}, {"?from=a/&all", ""}, {"?prefix=b&at_most=1&partial", "b"}} {
+			for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=&all", ""}, {"?from=a/&to=a/5", "a/"}, {"?from=a/&all", ""}, {"?prefix=b&at_most=1&partial", "b"}, {"?prefix=a%2F", "a/"}, {"?prefix=a%252F", "a%2F"}} {
 				k := c
 				k.target, k.on = "/v1/kv"+q.query, q.on
 				all = append(all, k)
 			}
+			k := c
+			k.target, k.on, k.also = "/v1/kv?prefix=a/&prev", "a/", auth.List
+			all = append(all, k)
 			break
 		}
 		for _, q := range []struct{ query, on string }{
 			{"", ""}, {"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=a/x&after=a/x1&limit=1", "a/x"}, {"?prefix=b", "b"}, {"?after=a/0&limit=1", ""},
 			{"?prefix=a&keys_only", "a"}, {"?keys_only&limit=1", ""}, {"?prefix=a/&keys_only&consistency=stale", "a/"},
 			{"?from=a/&to=a/5", "a/"}, {"?from=a/1", ""}, {"?from=b&to=c", "b"},
+			{"?prefix=a%2F", "a/"}, {"?prefix=a%252F", "a%2F"}, {"?prefix=a/&min_revision=1", "a/"},
 		} {
 			for _, accept := range []string{api.MediaJSON, api.MediaNDJSON} {
 				k := c
 				k.target, k.on, k.header = target+q.query, q.on, []string{"Accept", accept}
 				all = append(all, k)
 			}
+		}
+		for _, q := range []struct{ query, on string }{{"?prefix=a/&count_only", "a/"}, {"?count&limit=1", ""}, {"?prefix=b&pin", "b"}} {
+			k := c
+			k.target, k.on = target+q.query, q.on
+			all = append(all, k)
 		}
 	case "/v1/watch":
 		for _, q := range []struct{ query, on string }{{"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?key=a/1", "a/1"}, {"?from=a/&to=a/5", "a/"}, {"?prefix=", ""}, {"?from=b", "b"}, {"?lock=a/1", "a/1"}, {"?lock=b", "b"}} {
@@ -192,16 +234,46 @@ func calls(r Route) (all []call) {
 	return all
 }
 
-// Goal (S1): every route and every kind of frame answers every kind of caller as the
-// table says, whatever state the node is in; planted bugs 1 and 2. A route or a kind that
-// is added comes into the matrix by itself, or fails it.
-// Method: a generated matrix of routes, kinds, callers, keys and states of the node,
-// against a model of a few lines.
+// onKeyCalls are more requests about one key, by what they may ask for.
+func onKeyCalls(c call, method string) (all []call) {
+	add := func(target, on string, also auth.Right, header ...string) {
+		k := c
+		k.target, k.on, k.also, k.header = "/v1/kv/"+target, on, also, append(slices.Clone(c.header), header...)
+		all = append(all, k)
+	}
+	switch method {
+	case "GET", "HEAD":
+		add("a/1?min_revision=1", "a/1", 0)
+		add("b?consistency=stale", "b", 0)
+		add("b/canary?at_revision=1", "b/canary", 0)
+	case "PUT":
+		add("a/1?prev", "a/1", auth.Read)
+		add("b/canary?prev", "b/canary", auth.Read)
+		add("b/canary", "b/canary", 0, "If-None-Match", "*")
+	case "POST":
+		add("a/1?op=touch&ttl=1h", "a/1", 0)
+		add("b/canary?op=touch&ttl=1h", "b/canary", 0)
+		all[0].body, all[1].body = "", ""
+	case "DELETE":
+		add("a/1", "a/1", 0, "If-Match", `"77"`)
+		add("b/canary?cas=77", "b/canary", 0)
+		add("a/1?prev", "a/1", auth.Read)
+	}
+	return all
+}
+
+// Goal (S1, S4, S14): every route and every kind of frame answers every kind of caller as the
+// table says, whatever state the node is in; planted bugs 1 and 2. A refusal names the right
+// and says that nothing happened, and that is true; no answer shows what its caller may not
+// read; each act and each refusal has exactly one line in the audit, and nothing else has
+// one. A route or a kind that is added comes into the matrix by itself, or fails it.
+// Method: a generated matrix of routes, kinds, callers, keys and states of the node, against a
+// model of a few lines. The store holds values that no request sends.
 func TestTheMatrixOfRightsIsKept(t *testing.T) {
 	rows := 0
-	for _, state := range []string{"leads", "no leader", "stopped"} {
+	for turn, state := range []string{"leads", "no leader", "follows", "full", "diverged", "restored", "stopped"} {
 		// In a bubble the answers that are held back cost nothing.
-		inBubble(t, func(t *testing.T) { rows += matrixIn(t, state) })
+		inBubble(t, func(t *testing.T) { rows += matrixIn(t, state, turn) })
 	}
 	if rows < 2000 {
 		t.Errorf("void: %d rows", rows)
@@ -209,52 +281,222 @@ func TestTheMatrixOfRightsIsKept(t *testing.T) {
 	t.Logf("%d rows", rows)
 }
 
-// matrixIn is the matrix in one state of the node. It returns the number of rows.
-func matrixIn(t *testing.T, state string) (rows int) {
-	log := fakelog.New("n1")
-	s, err := wired(settings{Config: kvserver.Config{
-		NodeID: "n1", ClusterID: "c1", Consensus: log, ApplyCh: log.ApplyCh, Level: 3, ClientAddr: func(string) string { return "" },
-		LeaderWait: time.Millisecond, RequestTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
-	}, AllowedHosts: []string{"kv", "example.com"}})
-	if err != nil {
-		t.Fatal(err)
+// matrix is the matrix in one state of the node.
+type matrix struct {
+	s     *testServer
+	log   *fakelog.Log
+	state string
+	file  *lineSink
+}
+
+// lineSink is a file of the audit that keeps its lines apart.
+type lineSink struct {
+	mu  sync.Mutex
+	all []access.Line
+}
+
+func (s *lineSink) Write(b []byte) (int, error) {
+	var l access.Line
+	if err := json.Unmarshal(b, &l); err != nil {
+		return 0, err
 	}
-	t.Cleanup(s.Close)
-	all := askers(t, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, l)
+	return len(b), nil
+}
+
+// take returns the lines that came since it was called last.
+func (s *lineSink) take() (all []access.Line) {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, s.all = s.all, nil
+	return all
+}
+
+// The values in the store, which no request sends.
+const valueOfA, valueOfB, valueOfLock = "canary-a", "canary-b", "canary-lock"
+
+// matrixIn is the matrix in one state of the node. It returns the number of rows. A node that
+// leads is asked by everybody; each of the other states has its own sixth of the rights.
+func matrixIn(t *testing.T, state string, turn int) (rows int) {
+	own, ops := glass(t, ofGlass.Names()...)
+	m := &matrix{state: state, file: &lineSink{}}
+	audit := access.NewAudit(access.AuditConfig{To: m.file})
+	t.Cleanup(audit.Close)
+	start := func(quota int64, messages ...raft.ApplyMsg) {
+		m.log = fakelog.New("n1")
+		for _, msg := range messages {
+			m.log.DeliverSnapshot(msg)
+		}
+		config := settings{Config: kvserver.Config{
+			NodeID: "n1", ClusterID: "c1", Consensus: m.log, ApplyCh: m.log.ApplyCh, Level: 3, ClientAddr: func(string) string { return "" }, MaxStoreBytes: quota,
+			LeaderWait: time.Millisecond, RequestTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+		}, AllowedHosts: []string{"kv", "example.com"}}
+		config.Access.BreakGlass, config.Access.Audit = own, audit
+		var err error
+		if m.s, err = wired(config); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.s.Close)
+		synctest.Wait()
+	}
+	quota := int64(0)
+	if state == "full" {
+		quota = 4 << 10
+	}
+	start(quota)
+	all := askers(t, m.s, ops)
+	if state != "leads" {
+		all = slices.DeleteFunc(all, func(a asker) bool { return !a.always && (a.unknown || int(a.right)%6 != turn%6) })
+	}
+	m.stock(t, all[0])
+	if state == "restored" {
+		var b bytes.Buffer
+		if _, err := m.s.Machine().Freeze().WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		index := int(m.log.Status().LastIndex)
+		start(0, raft.ApplyMsg{SnapshotValid: true, Snapshot: b.Bytes(), SnapshotTerm: 1, SnapshotIndex: index})
+	}
+	time.Sleep(time.Minute) // what has expired is taken out
+	clerks := dialAll(t, m.s, all)
 	switch state {
 	case "no leader":
-		log.SetLeader("")
+		m.log.SetLeader("")
+	case "follows":
+		m.log.SetLeader("n2")
+	case "diverged":
+		m.s.Machine().Quarantine("of a test")
 	case "stopped":
-		s.Server.Close()
+		m.s.Server.Close()
 	}
+	synctest.Wait()
+	m.file.take()
+	if state != "stopped" { // which has ended its connections
+		rows += m.frameRows(t, clerks)
+	}
+	for _, c := range clerks {
+		if c.conn != nil {
+			c.conn.conn.Close()
+		}
+	}
+	m.file.take()
 	for _, r := range Routes() {
-		for _, c := range calls(r) {
+		for i, c := range calls(r) {
+			if i > 1 && state != "leads" {
+				break // what is asked for is decided alike in every state
+			}
 			for _, a := range all {
-				rows++
-				header := slices.Clone(c.header)
-				if a.token != "" {
-					header = append(header, "Authorization", "Bearer "+a.token)
+				if i > 0 && a.unknown && !a.always {
+					continue // for whom there is no difference
 				}
-				wantRow(t, state+": "+a.name+": "+c.name+" "+c.target, a, c, askCut(s, r.Method, c.target, c.body, header...))
+				rows++
+				m.row(t, r.Method, a, c)
+			}
+			if state == "leads" || state == "full" {
+				m.stock(t, all[0])
 			}
 		}
 	}
 	for _, path := range []string{"/", "/v1/nothing", "/v1/kv/a?x=1", "/v1/auth/nothing"} {
-		if a := ask(s, "GET", path, ""); a.status != 401 {
+		if a := ask(m.s, "GET", path, ""); a.status != 401 {
 			t.Errorf("%s: GET %s without a token: %d", state, path, a.status)
 		}
-	}
-	if state == "leads" {
-		rows += frameRows(t, s, all)
 	}
 	return rows
 }
 
+// stock puts the values into the store that are gone from it, and fills it if it is to be
+// full.
+func (m *matrix) stock(t *testing.T, admin asker) {
+	t.Helper()
+	for key, value := range map[string]string{"a/canary": valueOfA, "b/canary": valueOfB} {
+		if stored(m.s, key) != value {
+			wantStatus(t, answer{status: ask(m.s, "PUT", "/v1/kv/"+key, value, as(admin.token)...).status / 100}, 2)
+		}
+	}
+	if _, found := m.s.Machine().Lock("b/canary"); !found {
+		body := `{"ttl":"9000000s","text":"` + valueOfLock + `"}`
+		wantStatus(t, ask(m.s, "POST", "/v1/locks/b%2Fcanary", body, append(as(admin.token), "Content-Type", api.MediaJSON)...), 200)
+	}
+	for i := 0; m.state == "full"; i++ {
+		if ask(m.s, "PUT", fmt.Sprint("/v1/kv/full/", i), strings.Repeat("x", 1<<10), as(admin.token)...).status == 507 {
+			break
+		}
+	}
+	m.file.take()
+}
+
+// row asks one thing as one caller.
+func (m *matrix) row(t *testing.T, method string, a asker, c call) {
+	t.Helper()
+	name := m.state + ": " + a.name + ": " + c.name + " " + c.target
+	before, asked := m.s.Machine().Freeze().Digest(), m.log.Attempts()
+	got := askCut(m.s, method, c.target, c.body, a.authorization(), c.header...)
+	lines := m.file.take()
+	wantRow(t, name, a, c, got)
+	if !a.may(c.right, c.on) {
+		m.wantUnchanged(t, name, before, asked)
+	}
+	a.seesNoMore(t, name, got)
+	refused := got.status == 401 || got.status == 403
+	switch {
+	case !refused && !c.act && len(lines) != 0, (refused || c.act) && len(lines) != 1:
+		t.Errorf("%s: answered %d, with %d lines in the audit: %+v", name, got.status, len(lines), lines)
+	case len(lines) == 1:
+		code, outcome, _ := strings.Cut(got.header.Get(api.HeaderError), "; outcome=")
+		if got.status < 400 {
+			outcome = string(api.OutcomeApplied)
+		}
+		l := lines[0]
+		// An outcome of a stream that was cut stands in no header.
+		if l.Code != code || l.Outcome != outcome || l.RequestID != got.header.Get(api.HeaderRequestID) || l.Node != "n1" {
+			t.Errorf("%s: answered %d %s %s, and the line in the audit is %+v", name, got.status, code, outcome, l)
+		}
+		if known := map[bool]string{true: "", false: a.name}[a.unknown]; l.Identity != known && c.right != auth.Open {
+			t.Errorf("%s: the line in the audit names %q", name, l.Identity)
+		}
+	}
+}
+
+// wantUnchanged checks that a store is as it was, but for what the node does by itself.
+func (m *matrix) wantUnchanged(t *testing.T, name string, before kv.Digest, asked int) {
+	t.Helper()
+	m.log.Mu.Lock()
+	proposals := m.log.Proposals[asked:]
+	m.log.Mu.Unlock()
+	for _, p := range proposals {
+		if c, err := kv.DecodeCommand(p.Command); err != nil || c.Op != kv.OpTick {
+			t.Errorf("%s: the command %s was proposed (%v)", name, c.Op, err)
+		}
+	}
+	if len(proposals) == 0 && m.s.Machine().Freeze().Digest() != before {
+		t.Errorf("%s: the store has changed", name)
+	}
+}
+
+// seesNoMore checks that an answer shows no value that its caller may not read.
+func (a asker) seesNoMore(t *testing.T, name string, got answer) {
+	t.Helper()
+	if a.right == auth.Admin || a.right == auth.Backup || a.glass { // who see all of it
+		return
+	}
+	text := got.body + fmt.Sprint(got.header)
+	for value, right := range map[string][]auth.Right{valueOfA: {auth.Read, auth.List, auth.Watch}, valueOfB: nil, valueOfLock: nil} {
+		if strings.Contains(text, value) && !(slices.Contains(right, a.right) && a.prefix == "a/") {
+			t.Errorf("%s: the answer shows the value %s: %s", name, value, text)
+		}
+	}
+}
+
 // askCut is ask for answers that may be cut off, as a backup is by a node that stops.
-func askCut(s *testServer, method, target, body string, header ...string) (a answer) {
+func askCut(s *testServer, method, target, body string, authorization []string, header ...string) (a answer) {
+	w := httptest.NewRecorder()
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
-			a = answer{status: 200, header: http.Header{}}
+			a = answer{status: 200, header: w.Header()}
 		} else if p != nil {
 			panic(p)
 		}
@@ -262,253 +504,41 @@ func askCut(s *testServer, method, target, body string, header ...string) (a ans
 	// In a bubble: a watch has no end of its own.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return askCtx(ctx, s, method, target, body, header...)
+	r := httptest.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
+	if method == "PUT" || method == "POST" {
+		r.Header.Set("Content-Length", fmt.Sprint(len(body)))
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	if len(authorization) > 0 {
+		r.Header["Authorization"] = authorization
+	}
+	s.Handler().ServeHTTP(w, r)
+	return answer{w.Code, w.Header(), w.Body.String(), r.Header}
 }
 
 // wantRow compares an answer with the model.
 func wantRow(t *testing.T, name string, a asker, c call, got answer) {
 	t.Helper()
-	switch may := a.may(c.right, c.on); {
+	said := got.header.Get(api.HeaderError)
+	lacks := c.right // the right that the refusal names
+	may := a.may(c.right, c.on)
+	if may && c.also != 0 {
+		lacks, may = c.also, a.may(c.also, c.on)
+	}
+	switch {
 	case a.unknown && !may:
 		// The request's id is drawn at random, and may look like the name of a node.
 		body := strings.ReplaceAll(got.body, got.header.Get(api.HeaderRequestID), "")
-		if got.status != 401 || got.header.Get("Www-Authenticate") != "Bearer" || got.header.Get(api.HeaderNode) != "" || strings.Contains(body, "n1") {
+		if got.status != 401 || said != "unauthenticated; outcome=not_applied" || got.header.Get("Www-Authenticate") != "Bearer" || got.header.Get(api.HeaderNode) != "" || strings.Contains(body, "n1") {
 			t.Errorf("%s: answered %d %v %s", name, got.status, got.header, got.body)
 		}
 	case !may:
-		if got.status != 403 || !strings.Contains(got.body, c.right.String()) && got.body != "" {
-			t.Errorf("%s: answered %d %s", name, got.status, got.body)
+		if got.status != 403 || said != "forbidden; outcome=not_applied" || !strings.Contains(got.body, "needs the right "+lacks.String()) && got.body != "" {
+			t.Errorf("%s: answered %d %v %s", name, got.status, got.header, got.body)
 		}
 	case got.status == 401, got.status == 403 && !(c.judged && a.right != auth.Admin):
 		t.Errorf("%s: answered %d %s", name, got.status, got.body)
 	}
-}
-
-// rawClerk is a Clerk's connection, frame by frame.
-type rawClerk struct {
-	conn   net.Conn
-	frames *clerkwire.FrameReader
-	last   uint32
-}
-
-// dialRaw upgrades a connection with a token, and returns the status if that is refused.
-func dialRaw(t *testing.T, s *testServer, token string) (*rawClerk, int) {
-	t.Helper()
-	conn, err := servePipes(t, s).Dial(t.Context(), "kv:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	request := "GET " + clerkwire.Path + " HTTP/1.1\r\nHost: kv\r\nConnection: Upgrade\r\nUpgrade: " + clerkwire.Protocol2 + "\r\n"
-	if token != "" {
-		request += "Authorization: Bearer " + token + "\r\n"
-	}
-	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	early := bufio.NewReader(conn)
-	response, err := http.ReadResponse(early, &http.Request{Method: http.MethodGet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		response.Body.Close()
-		return nil, response.StatusCode
-	}
-	return &rawClerk{conn: conn, frames: clerkwire.NewFrameReader(conn, early, clerkwire.Answers2)}, 101
-}
-
-// askFrame sends a request and returns why it was refused, "" if it was not, and the
-// answer's body.
-func askFrame[M clerkwire.Message](t *testing.T, c *rawClerk, kind clerkwire.Kind, m M) (api.Code, []byte) {
-	t.Helper()
-	c.last++
-	if _, err := c.conn.Write(clerkwire.AppendFrame(nil, kind, c.last, m)); err != nil {
-		t.Fatal(err)
-	}
-	h, err := c.frames.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := c.frames.Body(h)
-	if err != nil || h.Number != c.last {
-		t.Fatalf("%+v, %v", h, err)
-	}
-	if h.Kind != clerkwire.KindRefused {
-		return "", slices.Clone(body)
-	}
-	var refused clerkwire.Refused
-	if err := refused.Parse(body); err != nil {
-		t.Fatal(err)
-	}
-	return refused.Code, nil
-}
-
-// frameCalls are the requests of Clerks, by kind, about a key or a prefix.
-var frameCalls = map[clerkwire.Kind]struct {
-	right auth.Right
-	ask   func(t *testing.T, c *rawClerk, session uint64, on string) api.Code
-}{
-	clerkwire.KindOpen: {auth.Known, func(t *testing.T, c *rawClerk, _ uint64, _ string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
-		return code
-	}},
-	clerkwire.KindAuth: {auth.Known, nil}, // changes the caller: a test of its own
-	clerkwire.KindGet: {auth.Read, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindGet, clerkwire.Get{Key: []byte(on)})
-		return code
-	}},
-	clerkwire.KindList: {auth.List, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindList, clerkwire.List{Prefix: []byte(on), KeysOnly: len(on)%2 == 0})
-		return code
-	}},
-	clerkwire.KindPut:    {auth.Write, writeFrame(clerkwire.KindPut)},
-	clerkwire.KindAppend: {auth.Write, writeFrame(clerkwire.KindAppend)},
-	clerkwire.KindDelete: {auth.Delete, writeFrame(clerkwire.KindDelete)},
-	clerkwire.KindTxn: {auth.Write, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		x := txn.Txn{Else: []txn.Op{{Kind: txn.Nested, Txn: &txn.Txn{Then: []txn.Op{{Kind: txn.Put, Span: txn.Key(on)}}}}}}
-		code, _ := askFrame(t, c, clerkwire.KindTxn, clerkwire.Txn{Session: session, Seq: uint64(c.last) + 1, Body: x.Body(0)})
-		return code
-	}},
-	clerkwire.KindDeleteRange: {auth.Delete, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		s := txn.Prefix(on)
-		d := txn.DeleteRange{From: s.From, To: s.To}
-		code, _ := askFrame(t, c, clerkwire.KindDeleteRange, clerkwire.Txn{Session: session, Seq: uint64(c.last) + 1, Body: d.Body(0)})
-		return code
-	}},
-	clerkwire.KindGrant: {auth.Lease, func(t *testing.T, c *rawClerk, session uint64, _ string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindGrant, clerkwire.Grant{Session: session, Seq: uint64(c.last) + 1, TTL: 60_000})
-		return code
-	}},
-	clerkwire.KindKeepAlive: {auth.Lease, func(t *testing.T, c *rawClerk, _ uint64, _ string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindKeepAlive, clerkwire.KeepAlive{Leases: []int64{4711}})
-		return code
-	}},
-	clerkwire.KindRevoke: {auth.Lease, func(t *testing.T, c *rawClerk, session uint64, _ string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindRevoke, clerkwire.Revoke{Session: session, Seq: uint64(c.last) + 1, Lease: 4711})
-		return letIn(code)
-	}},
-	clerkwire.KindLeases: {auth.Lease, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
-		m := clerkwire.Leases{Limit: 1}
-		if len(on)%2 == 0 {
-			m = clerkwire.Leases{Lease: 4711, Keys: true}
-		}
-		code, _ := askFrame(t, c, clerkwire.KindLeases, m)
-		return letIn(code)
-	}},
-	clerkwire.KindTouch: {auth.Write, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindTouch, clerkwire.Touch{Key: []byte(on), TTL: 60_000})
-		return letIn(code)
-	}},
-	clerkwire.KindAcquire: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		m := clerkwire.Acquire{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Lease: 4711, Limit: 1}
-		if len(on)%2 == 0 {
-			m = clerkwire.Acquire{Lock: []byte(on), Lease: 4711, Wait: 1}
-		}
-		code, _ := askFrame(t, c, clerkwire.KindAcquire, m)
-		return letIn(code)
-	}},
-	clerkwire.KindRelease: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindRelease, clerkwire.Release{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Token: 4711})
-		return letIn(code)
-	}},
-	clerkwire.KindLeaveQueue: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindLeaveQueue, clerkwire.LeaveQueue{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Lease: 4711})
-		return letIn(code)
-	}},
-	clerkwire.KindPublish: {auth.Acquire, func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindPublish, clerkwire.Publish{Session: session, Seq: uint64(c.last) + 1, Lock: []byte(on), Token: 4711})
-		return letIn(code)
-	}},
-	clerkwire.KindLocks: {auth.Observe, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
-		m := clerkwire.Locks{Prefix: []byte(on)}
-		if len(on)%2 == 0 {
-			m = clerkwire.Locks{Lock: []byte(on)}
-		}
-		code, _ := askFrame(t, c, clerkwire.KindLocks, m)
-		return letIn(code)
-	}},
-	clerkwire.KindWatch: {auth.Watch, func(t *testing.T, c *rawClerk, _ uint64, on string) api.Code {
-		code, _ := askFrame(t, c, clerkwire.KindWatch, clerkwire.Watch{Prefixes: [][]byte{[]byte(on)}})
-		if code == "" {
-			endWatch(t, c)
-		}
-		return code
-	}},
-	// Those of a watch that was let in.
-	clerkwire.KindSync:    {auth.Known, nil},
-	clerkwire.KindCredit:  {auth.Known, nil},
-	clerkwire.KindUnwatch: {auth.Known, nil},
-}
-
-// letIn is the code of a request about a lease, lock or key that is not there: whoever hears that
-// was let in.
-func letIn(code api.Code) api.Code {
-	switch code {
-	case api.CodeLeaseNotFound, api.CodeKeyNotFound, api.CodeLockNotFound, api.CodeLockLost:
-		return ""
-	}
-	return code
-}
-
-// endWatch ends the watch that was asked for last.
-func endWatch(t *testing.T, c *rawClerk) {
-	t.Helper()
-	if _, err := c.conn.Write(clerkwire.AppendFrame(nil, clerkwire.KindUnwatch, c.last, clerkwire.Empty{})); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		h, err := c.frames.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.frames.Body(h); err != nil || h.Kind == clerkwire.KindEnded {
-			return
-		}
-	}
-}
-
-func writeFrame(kind clerkwire.Kind) func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-	return func(t *testing.T, c *rawClerk, session uint64, on string) api.Code {
-		code, _ := askFrame(t, c, kind, clerkwire.Write{Session: session, Seq: uint64(c.last) + 1, Key: []byte(on)})
-		return code
-	}
-}
-
-// frameRows is the part of the matrix that goes over Clerks' connections.
-func frameRows(t *testing.T, s *testServer, all []asker) (rows int) {
-	t.Helper()
-	for kind := range clerkwire.Requests2 {
-		if _, known := frameCalls[kind]; !known {
-			t.Errorf("what does a frame of kind 0x%02x need?", uint8(kind))
-		}
-	}
-	for _, a := range all {
-		c, status := dialRaw(t, s, a.token)
-		if (status == 101) == a.unknown || a.unknown && status != 401 {
-			t.Errorf("%s: the upgrade is answered with %d", a.name, status)
-		}
-		if c == nil {
-			continue
-		}
-		code, body := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
-		var opened clerkwire.Opened
-		if code != "" || opened.Parse(body) != nil {
-			t.Fatalf("%s cannot open a session: %s", a.name, code)
-		}
-		for kind, f := range frameCalls {
-			for _, on := range []string{"a/1", "a", "b", "a/"} {
-				if f.ask == nil {
-					continue
-				}
-				rows++
-				want := map[bool]api.Code{true: "", false: api.CodeForbidden}[a.may(f.right, on)]
-				if got := f.ask(t, c, opened.Session, on); got != want {
-					t.Errorf("%s: a frame of kind 0x%02x on %q is answered with %q, want %q", a.name, uint8(kind), on, got, want)
-				}
-			}
-		}
-		c.conn.Close()
-	}
-	return rows
 }

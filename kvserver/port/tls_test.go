@@ -43,7 +43,13 @@ func newTestCA(t *testing.T) *testCA {
 // set returns a set whose certificate the CA has issued and whose bundle is the CA.
 func (ca *testCA) set(t *testing.T, r issue.Request, crl []byte) *certs.Set {
 	t.Helper()
-	cert, key, err := ca.IssueFor(r, time.Now(), 24*time.Hour)
+	at := time.Now()
+	if r.To.IsZero() {
+		r.From, r.To = at.Add(-time.Minute), at.Add(24*time.Hour)
+	} else {
+		at = r.From.Add(time.Second) // a set is not loaded out of date; it comes to be
+	}
+	cert, key, err := ca.Issue(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +57,7 @@ func (ca *testCA) set(t *testing.T, r issue.Request, crl []byte) *certs.Set {
 	if crl != nil {
 		f.CRL = certs.File{Name: "crl", PEM: crl}
 	}
-	set, err := certs.Parse(f, time.Now())
+	set, err := certs.Parse(f, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,6 +218,53 @@ func TestClientsShowACertificateWhereItIsDemanded(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections and %d certificates are still known; %d refusals are counted, want 2", open, secure.Store.Connections(), refused)
 		}
+	}
+}
+
+// Goal (S3 of clients): where clients must show a certificate, one of another CA, an expired
+// one, one that is not valid yet and that of a server are refused before a request is served,
+// and each is counted. Method: a client with each of them, and with a good one.
+func TestClientsWithTheWrongCertificateAreRefused(t *testing.T) {
+	ca, other := newTestCA(t), newTestCA(t)
+	secure := ca.secure(true, true)
+	p := newPort(func(c *Config) { c.TLS = secure })
+	served := 0
+	address := servePort(t, p, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { served++; fmt.Fprint(w, "served") }))
+	now := time.Now()
+	for i, c := range []struct {
+		what string
+		by   *testCA
+		r    issue.Request
+	}{
+		{"another CA's", other, issue.Request{Name: "client", Client: true}},
+		{"expired", ca, issue.Request{Name: "client", Client: true, From: now.Add(-time.Hour), To: now.Add(-time.Minute)}},
+		{"not valid yet", ca, issue.Request{Name: "client", Client: true, From: now.Add(time.Hour), To: now.Add(2 * time.Hour)}},
+		{"a server's", ca, issue.Request{Hosts: []string{"127.0.0.1"}, Server: true}},
+	} {
+		raw, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := tls.Client(raw, ca.dialer(c.by.set(t, c.r, nil)))
+		if got, err := exchange(t, conn, getRequest); err == nil {
+			t.Errorf("%s: %q", c.what, got)
+		}
+		conn.Close()
+		want := uint64(i + 1)
+		for deadline := time.Now().Add(20 * time.Second); secure.Store.Handshakes(certs.ResultCertificate) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d refusals are counted, want %d", c.what, secure.Store.Handshakes(certs.ResultCertificate), want)
+			}
+		}
+	}
+	raw, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := tls.Client(raw, ca.dialer(ca.client))
+	defer conn.Close()
+	if got, err := exchange(t, conn, getRequest); err != nil || got != "200 served" || served != 1 {
+		t.Errorf("a good one: %q, %v; %d requests were served", got, err, served)
 	}
 }
 

@@ -305,14 +305,31 @@ func TestOldClientsGetNoWeakCipher(t *testing.T) {
 }
 
 // Goal: a node calls the client port of another only where the certificate is for the host
-// or for that node, comes from the CA and was not revoked.
+// or for that node, comes from the CA, is in time, is a server's and was not revoked.
 // Method: certificates of servers, and lists that revoke one.
 func TestANodeVerifiesClientPorts(t *testing.T) {
-	a := newAuthority(t, "a")
+	a, b := newAuthority(t, "a"), newAuthority(t, "b")
 	identity, _ := certs.ParseIdentity("", "c")
 	host := filesOf(t, a, issue.Request{Hosts: []string{"127.0.0.1"}, Server: true})
 	byID, other := filesOf(t, a, node("n2")), filesOf(t, a, node("n3"))
 	own := filesOf(t, a, node("n1"))
+	now := time.Now()
+	of := func(by *issue.Authority, change func(*issue.Request)) certs.Files {
+		r := issue.Request{Hosts: []string{"127.0.0.1"}, URIs: []string{"raftkv://c/node/n2"}, Server: true, Client: true}
+		change(&r)
+		return filesOf(t, by, r)
+	}
+	expired := of(a, func(r *issue.Request) { r.From, r.To = now.Add(-time.Hour), now.Add(-time.Minute) })
+	early := of(a, func(r *issue.Request) { r.From, r.To = now.Add(time.Hour), now.Add(2*time.Hour) })
+	parseAtItsTime := func(f certs.Files) *certs.Set {
+		for _, at := range []time.Time{now, now.Add(-time.Hour / 2), now.Add(time.Hour * 3 / 2)} {
+			if s, err := certs.Parse(f, at); err == nil {
+				return s
+			}
+		}
+		t.Fatal("the files are never in time")
+		return nil
+	}
 	for what, c := range map[string]struct {
 		server  certs.Files
 		revoked *certs.Files
@@ -321,6 +338,11 @@ func TestANodeVerifiesClientPorts(t *testing.T) {
 		"by its host":          {host, nil, ""},
 		"by its node":          {byID, nil, ""},
 		"of another node":      {other, nil, "neither for the host"},
+		"of another cluster":   {of(a, func(r *issue.Request) { r.Hosts, r.URIs = nil, []string{"raftkv://d/node/n2"} }), nil, "neither for the host"},
+		"of another CA":        {of(b, func(*issue.Request) {}), nil, "comes from no CA of the bundle"},
+		"expired":              {expired, nil, "expired"},
+		"not yet valid":        {early, nil, "valid from"},
+		"a client's":           {of(a, func(r *issue.Request) { r.Server = false }), nil, "lacks the extended key usage serverAuth"},
 		"by its host, revoked": {host, &host, "was revoked"},
 		"by its node, revoked": {byID, &byID, "was revoked"},
 	} {
@@ -329,7 +351,7 @@ func TestANodeVerifiesClientPorts(t *testing.T) {
 			ours.CRL = crl(t, a, parse(t, *c.revoked).Leaf())
 		}
 		dials, _ := meeting(t, certs.NodeDialer(certs.NewStore(parse(t, ours)), identity, "n2", "127.0.0.1"),
-			certs.ClientListener(certs.NewStore(parse(t, c.server)), tls.VersionTLS13, false))
+			certs.ClientListener(certs.NewStore(parseAtItsTime(c.server)), tls.VersionTLS13, false))
 		if (dials == nil) != (c.want == "") || dials != nil && !strings.Contains(dials.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", what, dials, c.want)
 		}

@@ -166,8 +166,17 @@ func TestThePeerPortIsForPeersAlone(t *testing.T) {
 // Method: other servers at the address of n2.
 func TestADiallerTalksToThePeerAlone(t *testing.T) {
 	a, b := newTrust(t, "a"), newTrust(t, "b")
+	now := time.Now()
+	with := func(change func(*issue.Request)) *Secure {
+		r := ofNode("n2")
+		change(&r)
+		return &Secure{Store: certs.NewStore(a.set(t, r, a.CertPEM, nil)), Identity: a.identity, Dials: true, Requires: true}
+	}
 	for what, secure := range map[string]*Secure{
 		"another node": a.secure(t, "n3", true, true), "another CA": b.secure(t, "n2", true, true), "clear": nil,
+		"another cluster": with(func(r *issue.Request) { r.URIs = []string{"raftkv://d/node/n2"} }),
+		"expired":         with(func(r *issue.Request) { r.From, r.To = now.Add(-time.Hour), now.Add(-time.Minute) }),
+		"not yet valid":   with(func(r *issue.Request) { r.From, r.To = now.Add(time.Hour), now.Add(2*time.Hour) }),
 	} {
 		t.Run(what, func(t *testing.T) {
 			l := listen(t, "127.0.0.1:0")
