@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/raft/vfs"
 )
 
@@ -130,5 +132,69 @@ func TestIdentitiesByCommands(t *testing.T) {
 	c.tokenFile = keep("broken", strings.Replace(first, "rkt1_", "rkt1_x", 1))
 	if out := c.want(exit.Usage, "get", "svc/1"); strings.Contains(out, first[20:40]) || !strings.Contains(out, "holds no token") {
 		t.Errorf("a broken token: %q", out)
+	}
+}
+
+// Goal (S7): a restored cluster keeps identities, tokens and the state: it enforces from its
+// first answer on, and a token of the old cluster opens what it did. With --reset-auth it has
+// none of them and enforces all the same: nobody is served but the identities of its nodes' own
+// files. The right backup is enough for the backup. Method: a backup of a cluster that enforces,
+// restored both ways, and a node on each directory.
+func TestARestoreKeepsIdentitiesUnlessTold(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	t.Setenv(credential.Variable, "")
+	t.Setenv(credential.FileVariable, "")
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	n := startNodes(t, configs)[0]
+	defer n.Close()
+	at := func(n *host.Node, token string) *commands {
+		return &commands{t: t, endpoints: n.Address(), tokenFile: token}
+	}
+	keep := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		Must(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	ops := filepath.Join(dir, "ops")
+	var entry, said bytes.Buffer
+	if code := run([]string{"auth", "file-entry", "ops", "--rights", "auth", "--token-to", ops}, &entry, &said); code != exit.Done {
+		t.Fatal(said.String())
+	}
+	own, err := credential.ReadAuthFile(keep("auth.toml", entry.String()))
+	Must(t, err)
+	root := keep("root", at(n, "").want(exit.Done, "auth", "init", "root"))
+	at(n, root).want(exit.Done, "put", "a", "v")
+	at(n, root).want(exit.Done, "auth", "state", "enforce")
+	at(n, root).want(exit.Done, "auth", "identity", "put", "keeper", "--rule", `{"rights":["backup"]}`)
+	keeper := keep("keeper", at(n, root).want(exit.Done, "auth", "token", "create", "keeper"))
+	file := filepath.Join(dir, "a.snapshot")
+	at(n, keeper).want(exit.Done, "snapshot", "save", file)
+	for _, reset := range []bool{false, true} {
+		restored := testConfigs(t, vfs.OS{})[0]
+		restored.ClusterID, restored.Access.BreakGlass = "restored", own
+		args := []string{"snapshot", "restore", file, "--data-dir", restored.DataDir, "--id", "n1", "--cluster", "n1=127.0.0.1:1", "--cluster-id", "restored"}
+		if reset {
+			args = append(args, "--reset-auth")
+		}
+		wantLine(t, exit.Done, "", args...)
+		again, err := host.New(restored)
+		Must(t, err)
+		Must(t, again.Start())
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if !again.AwaitServing(ctx) {
+			t.Errorf("with --reset-auth: %v: the restored node does not serve", reset)
+		}
+		cancel()
+		at(again, "").want(exit.Failed, "get", "a")
+		at(again, root).want(map[bool]int{false: exit.Done, true: exit.Failed}[reset], "get", "a")
+		if out := at(again, ops).want(exit.Done, "auth", "state"); out != "enforce\n" {
+			t.Errorf("with --reset-auth: %v: the state is %q", reset, out)
+		}
+		if out := at(again, ops).want(exit.Done, "auth", "identity", "list"); strings.Contains(out, "keeper") == reset {
+			t.Errorf("with --reset-auth: %v: the identities are %q", reset, out)
+		}
+		Must(t, again.Close())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/kvserver/api"
 )
 
 // Verdict is what the answers of all endpoints say together.
@@ -16,8 +17,9 @@ type Verdict struct {
 	Leader           string // of the latest term that anybody knows of; "" if there is none
 	Term             uint64
 	asked, answering int
-	members          int // of the cluster, as far as it is known
-	Code             int // exit code
+	refusal          string // of a node that does not tell its status to this caller; "" if none did
+	members          int    // of the cluster, as far as it is known
+	Code             int    // exit code
 	faults           []string
 	mayPass          bool // a fault may be a moment of a change of leadership
 }
@@ -34,6 +36,8 @@ func (v Verdict) Text() string {
 func (v Verdict) nobody() string {
 	majority := v.members/2 + 1
 	switch {
+	case v.answering == 0 && v.refusal != "":
+		return fmt.Sprintf("no node tells its status, of %d asked; %s", v.asked, v.refusal)
 	case v.answering == 0:
 		return fmt.Sprintf("no node answers, of %d asked: does a cluster run there?", v.asked)
 	case v.answering < majority:
@@ -48,6 +52,20 @@ func answers(n int) string {
 		return "answers"
 	}
 	return "answer"
+}
+
+// isRefusal reports whether an error says that a node runs and the caller is at fault: the node
+// does not know it, it lacks a right, or it does not know the node's certificate.
+func isRefusal(text string) bool {
+	if strings.Contains(text, "x509: ") {
+		return true
+	}
+	for _, code := range []api.Code{api.CodeUnauthenticated, api.CodeForbidden} {
+		if strings.HasSuffix(text, "("+string(code)+")") {
+			return true
+		}
+	}
+	return false
 }
 
 // fault adds what is wrong.
@@ -67,6 +85,9 @@ func Judge(all []Answer) Verdict {
 	known := map[string]Answer{}      // by name
 	for _, n := range all {
 		if n.Status == nil {
+			if v.refusal == "" && isRefusal(n.Error) {
+				v.refusal = n.Endpoint + ": " + n.Error
+			}
 			continue
 		}
 		v.answering++
