@@ -192,7 +192,7 @@ func calls(r Route) (all []call) {
 		for _, q := range []struct{ query, on string }{
 			{"", ""}, {"?prefix=a/", "a/"}, {"?prefix=a", "a"}, {"?prefix=a/x&after=a/x1&limit=1", "a/x"}, {"?prefix=b", "b"}, {"?after=a/0&limit=1", ""},
 			{"?prefix=a&keys_only", "a"}, {"?keys_only&limit=1", ""}, {"?prefix=a/&keys_only&consistency=stale", "a/"},
-			{"?from=a/&to=a/5", "a/"}, {"?from=a/1", ""}, {"?from=b&to=c", "b"},
+			{"?from=a/&to=a/5", "a/"}, {"?from=a/1", ""}, {"?from=a/1&keys_only", ""}, {"?from=b&to=c", "b"},
 			{"?prefix=a%2F", "a/"}, {"?prefix=a%252F", "a%2F"}, {"?prefix=a/&min_revision=1", "a/"},
 		} {
 			for _, accept := range []string{api.MediaJSON, api.MediaNDJSON} {
@@ -433,11 +433,16 @@ func (m *matrix) stock(t *testing.T, admin asker) {
 func (m *matrix) row(t *testing.T, method string, a asker, c call) {
 	t.Helper()
 	name := m.state + ": " + a.name + ": " + c.name + " " + c.target
-	before, asked := m.s.Machine().Freeze().Digest(), m.log.Attempts()
+	forbidden := !a.may(c.right, c.on)
+	var before kv.Digest
+	if forbidden {
+		before = m.s.Machine().Freeze().Digest()
+	}
+	asked := m.log.Attempts()
 	got := askCut(m.s, method, c.target, c.body, a.authorization(), c.header...)
 	lines := m.file.take()
 	wantRow(t, name, a, c, got)
-	if !a.may(c.right, c.on) {
+	if forbidden {
 		m.wantUnchanged(t, name, before, asked)
 	}
 	a.seesNoMore(t, name, got)
@@ -483,7 +488,13 @@ func (a asker) seesNoMore(t *testing.T, name string, got answer) {
 	if a.right == auth.Admin || a.right == auth.Backup || a.glass { // who see all of it
 		return
 	}
-	text := got.body + fmt.Sprint(got.header)
+	text := got.body
+	for _, lines := range got.header {
+		text += strings.Join(lines, " ")
+	}
+	if !strings.Contains(text, "canary-") {
+		return
+	}
 	for value, right := range map[string][]auth.Right{valueOfA: {auth.Read, auth.List, auth.Watch}, valueOfB: nil, valueOfLock: nil} {
 		if strings.Contains(text, value) && !(slices.Contains(right, a.right) && a.prefix == "a/") {
 			t.Errorf("%s: the answer shows the value %s: %s", name, value, text)

@@ -16,4 +16,12 @@ var certsMutants = []mutant{
 		"[]time.Time{handshake, now, chain[0].NotAfter}", "[]time.Time{now}"),
 	inTests("TLS20", "TestOldClients", "clients of TLS 1.2 get ciphers without authenticated encryption", "raft/certs/config.go",
 		"minVersion, []string{ClientProtocol}, authenticated", "minVersion, []string{ClientProtocol}, nil"),
+	inTests("TLS40", "TestARevokedPeer|TestThePeerPortIsFor|TestBothSides", "the peers' listener reads no revocation list", "raft/certs/verify.go",
+		"\t\tif revoked = s.revoked.in(chain); revoked == nil {", "\t\tif revoked = s.revoked.in(chain); revoked == nil || usage == x509.ExtKeyUsageClientAuth {"),
+	inTests("TLS41", "TestANodeVerifies", "a node calls a client port whose certificate is a client's", "raft/certs/config.go",
+		"\tc.MinVersion, c.NextProtos, c.ServerName = tls.VersionTLS12, []string{ClientProtocol}, host\n\tc.VerifyConnection = func(cs tls.ConnectionState) error {\n\t\tif err := checkTerms(cs, ClientProtocol, true); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif err := store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth,", "\tc.MinVersion, c.NextProtos, c.ServerName = tls.VersionTLS12, []string{ClientProtocol}, host\n\tc.VerifyConnection = func(cs tls.ConnectionState) error {\n\t\tif err := checkTerms(cs, ClientProtocol, true); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif err := store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageAny,"),
+	inFile("TLS42", "clients may show a server's certificate", "raft/certs/config.go",
+		"err != nil || !demand {\n\t\t\treturn err\n\t\t}\n\t\treturn store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageClientAuth,", "err != nil || !demand {\n\t\t\treturn err\n\t\t}\n\t\treturn store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageAny,", "test ./kvserver/port TestClientsWithTheWrong", "test ./raft/certs"),
+	inTests("TLS43", "TestANodeIsNotStarted", "a node starts in clear where its cluster has agreed on TLS between nodes", "cmd/raftkv/internal/host/members.go",
+		"\tif record.Settings.PeerTLS && !n.config.transport().RequiresTLS {\n", "\tif record.Settings.PeerTLS && record == nil {\n"),
 }
