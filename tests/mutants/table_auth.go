@@ -107,10 +107,4 @@ var authMutants = []mutant{
 		"\td.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)\n", "\tif h.Kind < clerkwire.KindGrant {\n\t\td.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)\n\t}\n"),
 	inService("AU112", "TestTheMatrix", "a refusal has two lines in the audit", "httpd/caller.go",
 		"\tcode, outcome, _ := strings.Cut(h.Get(api.HeaderError), \"; outcome=\")\n", "\tcode, outcome, _ := strings.Cut(h.Get(api.HeaderError), \"; outcome=\")\n\tif refused && a.Reserve() == nil {\n\t\ta.Put(access.Line{Node: x.door.nodeID})\n\t}\n"),
-	inTests("AU113", "TestARestoreKeeps", "a restore that was told to forget identities keeps them", "cmd/raftkv/snapshot_restore.go",
-		"\t\tbackup.ResetAuth()\n", ""),
-	inTests("AU114", "TestARestoreKeeps", "a backup needs the right status, too", "cmd/raftkv/snapshot_save.go",
-		"refused.Code == api.CodeForbidden {", "refused.Code == api.CodeForbidden && endpoint == \"\" {"),
-	inFile("AU115", "where no node knows the caller the commands say that none answers", "cmd/raftkv/internal/status/judge.go",
-		"\tcase v.answering == 0 && v.refusal != \"\":\n", "\tcase v.answering == 0 && v.refusal == \"x\":\n", "test ./cmd/raftkv TestCommandsWithBad", "test ./cmd/raftkv/internal/status"),
 }

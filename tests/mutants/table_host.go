@@ -47,4 +47,6 @@ var hostMutants = []mutant{
 		"judgeReturn(append(shown, n.askAround(ctx, probe)...), silent)", "judgeReturn(shown, silent)"),
 	inTests("DI13", "TestANodeWithTheListOf", "a node with an old list asks nobody before it begins", "cmd/raftkv/internal/host/begin.go",
 		"		return n.askBeforeList(ctx)\n", "		return nil\n"),
+	inTests("TLS43", "TestANodeIsNotStarted", "a node starts in clear where its cluster has agreed on TLS between nodes", "cmd/raftkv/internal/host/members.go",
+		"\tif record.Settings.PeerTLS && !n.config.transport().RequiresTLS {\n", "\tif record.Settings.PeerTLS && record == nil {\n"),
 }

@@ -61,4 +61,10 @@ var raftkvMutants = []mutant{
 		"f.Chmod(info.Mode().Perm()&0o700) == nil {", "f != nil {", "test ./cmd/raftkv/internal/credential TestTheSettings", "test ./cmd/raftkv/internal/credential"),
 	inFile("AU39", "a variable with a token wins over one that names a file", "cmd/raftkv/internal/credential/token.go",
 		"path := os.Getenv(FileVariable); path != \"\" {", "path := os.Getenv(FileVariable); path != \"\" && os.Getenv(Variable) == \"\" {", "test ./cmd/raftkv/internal/credential TestWhereAToken", "test ./cmd/raftkv/internal/credential"),
+	inTests("AU113", "TestARestoreKeeps", "a restore that was told to forget identities keeps them", "cmd/raftkv/snapshot_restore.go",
+		"\t\tbackup.ResetAuth()\n", ""),
+	inTests("AU114", "TestARestoreKeeps", "a backup needs the right status, too", "cmd/raftkv/snapshot_save.go",
+		"refused.Code == api.CodeForbidden {", "refused.Code == api.CodeForbidden && endpoint == \"\" {"),
+	inFile("AU115", "where no node knows the caller the commands say that none answers", "cmd/raftkv/internal/status/judge.go",
+		"\tcase v.answering == 0 && v.refusal != \"\":\n", "\tcase v.answering == 0 && v.refusal == \"x\":\n", "test ./cmd/raftkv TestCommandsWithBad", "test ./cmd/raftkv/internal/status"),
 }
