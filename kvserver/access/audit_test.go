@@ -29,11 +29,11 @@ func (d *fullDisk) Write(b []byte) (int, error) {
 
 // Goal (S14): a line of which only a part fits on a full disk costs no other line: those
 // before and behind it can be read, and it alone counts as lost. Method: disks that are full
-// at each byte of the second line, for one line and for two, and then have room.
+// at many bytes of the second line, for one line and for two, and then have room.
 func TestAHalfLineOfTheAuditSpoilsNoOther(t *testing.T) {
 	first := len(mustLine(t, Line{Action: "1"}))
 	for lost := 1; lost <= 2; lost++ {
-		for room := first; room < 2*first; room++ {
+		for _, room := range []int{first, first + 1, first + 2, first + 40, 2*first - 2, 2*first - 1} {
 			virtual.Time(t, func(t *testing.T) {
 				disk := &fullDisk{room: room}
 				a := NewAudit(AuditConfig{To: disk})
