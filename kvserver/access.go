@@ -3,6 +3,8 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"raftkv/kvserver/access"
@@ -134,6 +136,27 @@ func Spans(s *watch.Selectors) (spans []auth.Range) {
 		spans = append(spans, auth.OneLock(name))
 	}
 	return spans
+}
+
+// Named are selectors of a watch as the audit shows them: the first of them.
+func Named(s *watch.Selectors) string {
+	all := slices.Concat(s.Keys, s.Prefixes, s.Locks)
+	for _, r := range s.Ranges {
+		all = append(all, r.From)
+	}
+	const shown = 4
+	return strings.Join(all[:min(len(all), shown)], ", ")
+}
+
+// RangesOf are the ranges of keys that a transaction reads, whichever branches it takes.
+func RangesOf(t *txn.Txn) (ranges []auth.Range) {
+	kv.NeedsOfTxn(t, func(right auth.Right, r auth.Range) bool {
+		if right == auth.Read || right == auth.List {
+			ranges = append(ranges, r)
+		}
+		return true
+	})
+	return ranges
 }
 
 // LevelAuth is the level of the cluster from which on there are identities.

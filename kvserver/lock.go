@@ -126,6 +126,9 @@ func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
 	defer stop()
 	for {
 		token, waits, ttl := s.machine.LockPlace(name, w.lease)
+		if err := s.Allow(w.who, auth.Acquire, auth.OneLock(name)); err != nil {
+			return w.expel(err) // it was granted before, or will be, to a lease and not to a token
+		}
 		if s.machine.Quarantined() != nil { // what it says may be wrong
 			return kv.Result{}, failure.Of(failure.LeadershipLost, nil, "this node found its state to be wrong while the request waited for the lock; it keeps its place: ask another node, with the same lease or idempotency key")
 		}
@@ -222,6 +225,48 @@ func (w *lockWait) leave(because error) (kv.Result, error) {
 	return kv.Result{}, w.server.RefusedByStore(r)
 }
 
+// goingAway is the command by which the request gives its place up, and the lease that was
+// made for it. Under an idempotency key the client may come back.
+func (w *lockWait) goingAway() kv.Command {
+	made, key := w.acquire.Lease == 0, w.acquire.IdempotencyKey
+	if key != "" {
+		return kv.Withdraw(w.acquire.Lock, w.lease, made, key)
+	}
+	return kv.LeaveQueue(w.acquire.Lock, w.lease, made)
+}
+
+// expel ends the wait of a caller that may not acquire the lock any more, which is why. Where
+// this node leads, it gives the place up in the name of the caller's identity, for nothing
+// may be granted later to a request that did not happen; and what was granted already, to a
+// lease that nobody else knows. Elsewhere no node speaks for an identity: the place stays for
+// as long as the lease, which nothing keeps alive any more.
+func (w *lockWait) expel(why error) (kv.Result, error) {
+	s, name := w.server, w.acquire.Lock
+	ctx, cancel := s.OwnContext()
+	defer cancel()
+	made, key := w.acquire.Lease == 0, w.acquire.IdempotencyKey
+	r, err := w.giveBack(ctx, w.goingAway())
+	if err == nil && r.Status == kv.StatusLockHeld && made && key == "" {
+		// Released first, as in forsake.
+		if r, err = w.giveBack(ctx, kv.Release(name, r.Token())); err == nil {
+			r, err = w.giveBack(ctx, kv.Revoke(w.lease))
+		}
+	}
+	switch {
+	case err != nil, r.Status == kv.StatusLockHeld, r.Status == kv.StatusForbidden:
+		return kv.Result{}, failure.Of(failure.Timeout, why, "the caller may not acquire the lock any more, and the lease %d, which waits for it or holds it, was not taken from it: that ends with the lease", w.lease)
+	}
+	return kv.Result{}, why
+}
+
+// giveBack takes a command through the log that gives up what a lease of the caller's
+// identity has, whatever the caller may. It works where this node leads.
+func (w *lockWait) giveBack(ctx context.Context, c kv.Command) (kv.Result, error) {
+	c.Caller = auth.Author{Identity: w.who.Author().Identity}
+	r, _, err := w.server.propose(ctx, c, nil, nil)
+	return r, err
+}
+
 // forsake does what is left to do for a client that is gone: it waits no longer, and does
 // not hold what it was granted with a lease that it does not know. Under an idempotency key
 // the client may come back: then it finds the grant, while the lease lives, or waits anew.
@@ -229,11 +274,7 @@ func (w *lockWait) forsake() {
 	ctx, cancel := w.server.OwnContext()
 	defer cancel()
 	made, key := w.acquire.Lease == 0, w.acquire.IdempotencyKey
-	c := kv.LeaveQueue(w.acquire.Lock, w.lease, made)
-	if key != "" {
-		c = kv.Withdraw(w.acquire.Lock, w.lease, made, key)
-	}
-	r, err := w.command(ctx, c)
+	r, err := w.command(ctx, w.goingAway())
 	if err == nil && r.Status == kv.StatusLockHeld && made && key == "" {
 		// Released first: the delay of the lock is for holders that may be at work.
 		if _, err = w.command(ctx, kv.Release(w.acquire.Lock, r.Token())); err == nil {
@@ -266,10 +307,10 @@ func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease 
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for expired, fresh := false, false; ; {
+		token, waits, _ := s.machine.LockPlace(name, lease)
 		if err := s.Allow(who, auth.Acquire, auth.OneLock(name)); err != nil {
 			return 0, err // it may have been revoked meanwhile
 		}
-		token, waits, _ := s.machine.LockPlace(name, lease)
 		if err := s.machine.Quarantined(); err != nil { // what it says may be wrong
 			return 0, err
 		}

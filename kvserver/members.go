@@ -82,6 +82,18 @@ func (s *Server) Confirm(ctx context.Context, who *Caller, right auth.Right) err
 	return s.Allow(who, right, auth.Range{})
 }
 
+// ConfirmHere is Confirm for what any node does: it returns when this node knows all of the
+// table of identities that was answered before. While they are off it asks nobody.
+func (s *Server) ConfirmHere(ctx context.Context, who *Caller, right auth.Right) error {
+	if s.gate.State() == auth.Off {
+		return nil
+	}
+	if err := s.awaitLinearizable(ctx); err != nil {
+		return err
+	}
+	return s.Allow(who, right, auth.Range{})
+}
+
 // awaitLevel waits a moment for the cluster to work at a level, which what is asked for
 // needs: a cluster that has just begun comes to it soon.
 func (s *Server) awaitLevel(ctx context.Context, level uint64, what string) error {

@@ -60,7 +60,7 @@ func New(config Config) (*Server, error) {
 		gate.Strangers = max(int64(config.MaxInFlight)/strangersShare, 1)
 	}
 	s.gate = access.New(gate)
-	s.shownAt.Store(time.Now().UnixNano())
+	s.shownAt.Store(time.Now().UnixNano()) // how long this node was down, it does not know
 	if config.Shut != NotShut {
 		s.shut.Store(true)
 		s.watchers.Go(s.unshut)

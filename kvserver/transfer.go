@@ -5,20 +5,25 @@ import (
 	"errors"
 	"slices"
 
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/raft"
 )
 
 // Transfer hands leadership to a node, "" for the one that is most fit, wherever the
-// leader is. elsewhere says that remote got the answer; a nil remote means that this
-// request may not travel (again).
-func (s *Server) Transfer(ctx context.Context, to string, remote Remote) (elsewhere bool, err error) {
+// leader is, if the caller has a right on the system there. elsewhere says that remote got
+// the answer; a nil remote means that this request may not travel (again).
+func (s *Server) Transfer(ctx context.Context, who *Caller, right auth.Right, to string, remote Remote) (elsewhere bool, err error) {
 	s.whileLeaderless(ctx, func() (done bool) {
 		leader, _ := s.leader()
 		elsewhere = false
 		switch {
 		case leader == s.config.NodeID:
-			err = s.transferHere(ctx, to)
+			// A leader that cannot confirm or apply anything must still be able to go, where
+			// nobody has to be asked who may send it away.
+			if err = s.ConfirmHere(ctx, who, right); err == nil {
+				err = s.transferHere(ctx, to)
+			}
 		case leader == "" || remote == nil:
 			err = failure.Of(failure.NoLeader, nil, "node %s does not lead and knows no leader to ask", s.config.NodeID)
 		default:

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +43,8 @@ const (
 type AuditConfig struct {
 	To   io.Writer
 	Keys AuditKeys // "": FullKeys
-	// Reads: reads of keys that begin with it are noted, too, if ReadsToo is set.
+	// Reads: reads of ranges with keys that begin with it are noted, too, if ReadsToo is
+	// set: of one key, lists, watches, and transactions that write nothing.
 	Reads    string
 	ReadsToo bool
 	// Required: acts whose line cannot be kept are refused before they begin.
@@ -102,9 +102,21 @@ func (a *Audit) Lost() uint64 {
 	return a.lost.Load()
 }
 
-// Reads reports whether reads of a key are noted.
-func (a *Audit) Reads(key string) bool {
-	return a != nil && a.config.ReadsToo && strings.HasPrefix(key, a.config.Reads)
+// ReadsToo reports whether some reads are noted.
+func (a *Audit) ReadsToo() bool { return a != nil && a.config.ReadsToo }
+
+// Reads reports whether reads of one of the ranges, which are those that are executed, are
+// noted: a key with the prefix may be in it.
+func (a *Audit) Reads(ranges ...auth.Range) bool {
+	if !a.ReadsToo() {
+		return false
+	}
+	for i := range ranges {
+		if ranges[i].Meets(a.config.Reads) {
+			return true
+		}
+	}
+	return false
 }
 
 // Reserve promises room for a line before its act begins; Put or Cancel must follow.

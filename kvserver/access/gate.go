@@ -63,10 +63,12 @@ func (unobserved) Limited(string)       {}
 // Gate decides for one node. All methods are safe for concurrent use.
 type Gate struct {
 	config    Config
-	meters    sync.Map // identity number → *meter
 	strangers meter
 	slow      slowdown
 	used      uses
+
+	metersMu sync.RWMutex
+	meters   map[uint64]*meter // by numbers of identities; a meter stays once it is there
 
 	mu     sync.Mutex
 	logged map[string]time.Time // identity and right → when a refusal was last logged
@@ -80,7 +82,7 @@ func New(c Config) *Gate {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Gate{config: c, logged: map[string]time.Time{}, slow: slowdown{seen: map[string]refusals{}}, used: newUses()}
+	return &Gate{config: c, meters: map[uint64]*meter{}, logged: map[string]time.Time{}, slow: slowdown{seen: map[string]refusals{}}, used: newUses()}
 }
 
 // Caller is who makes a request. The zero value is nobody, which is a caller without a

@@ -51,14 +51,13 @@ func (g *Gate) Enter(c *Caller, bytes int64) error {
 	if c.identity == nil {
 		return g.enterStranger()
 	}
-	l := g.limitsOf(c.identity)
-	if l == (auth.Limits{}) {
-		return nil
-	}
-	m := g.meterOf(c)
+	l, m := g.limitsOf(c), g.meterOf(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
+	now := time.Time{}
+	if l.RequestsPerSecond|l.BytesPerSecond != 0 {
+		now = time.Now()
+	}
 	if l.InFlight != 0 && m.inFlight >= int64(l.InFlight) {
 		return g.limited(c, time.Second, "requests in flight", l.InFlight)
 	}
@@ -76,14 +75,11 @@ func (g *Gate) Enter(c *Caller, bytes int64) error {
 func (g *Gate) Leave(c *Caller) {
 	m := &g.strangers
 	if c.identity != nil {
-		if g.limitsOf(c.identity) == (auth.Limits{}) {
-			return
-		}
 		m = g.meterOf(c)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.inFlight = max(m.inFlight-1, 0) // limits may have been set while a request was served
+	m.inFlight--
 }
 
 func (g *Gate) enterStranger() error {
@@ -114,7 +110,7 @@ func (g *Gate) Hold(c *Caller, h Held) error {
 	if c == nil || c.identity == nil {
 		return nil
 	}
-	l := g.limitsOf(c.identity)
+	l := g.limitsOf(c)
 	limit, what := l.Connections, "connections"
 	if h == Watches {
 		limit, what = l.Watches, "watches"
@@ -145,14 +141,21 @@ func (g *Gate) MayOpenSession(c *Caller, has int) error {
 	if c.identity == nil || g.State() == auth.Off {
 		return nil
 	}
-	if limit := g.limitsOf(c.identity).Sessions; limit != 0 && uint64(has) >= limit {
+	if limit := g.limitsOf(c).Sessions; limit != 0 && uint64(has) >= limit {
 		return g.limited(c, time.Second, "sessions", limit)
 	}
 	return nil
 }
 
-// limitsOf returns an identity's limits, which are the node's where it has none.
-func (g *Gate) limitsOf(i *auth.Identity) auth.Limits {
+// limitsOf returns the limits of a caller's identity as the table has it now, whichever token
+// is good: a connection lasts longer than both. They are the node's where it has none.
+func (g *Gate) limitsOf(c *Caller) auth.Limits {
+	i := c.identity
+	if t := g.config.Table(); t != c.table {
+		if now := t.Numbered(c.author.Identity); now != nil {
+			i = now
+		}
+	}
 	l, d := i.Limits, &g.config.Limits
 	for _, pair := range [][2]*uint64{
 		{&l.RequestsPerSecond, &d.RequestsPerSecond}, {&l.BytesPerSecond, &d.BytesPerSecond}, {&l.InFlight, &d.InFlight},
@@ -166,12 +169,19 @@ func (g *Gate) limitsOf(i *auth.Identity) auth.Limits {
 }
 
 func (g *Gate) meterOf(c *Caller) *meter {
-	key := c.author.Identity
-	if m, known := g.meters.Load(key); known {
-		return m.(*meter)
+	g.metersMu.RLock()
+	m := g.meters[c.author.Identity]
+	g.metersMu.RUnlock()
+	if m != nil {
+		return m
 	}
-	m, _ := g.meters.LoadOrStore(key, new(meter))
-	return m.(*meter)
+	g.metersMu.Lock()
+	defer g.metersMu.Unlock()
+	if m = g.meters[c.author.Identity]; m == nil {
+		m = new(meter)
+		g.meters[c.author.Identity] = m
+	}
+	return m
 }
 
 func (g *Gate) limited(c *Caller, wait time.Duration, what string, limit uint64) error {

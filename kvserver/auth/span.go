@@ -113,6 +113,20 @@ func (r *Range) within(rule *Rule) bool {
 	return r.beginsIn(rule.Text) && r.end.atMost(following(rule.Text))
 }
 
+// Meets reports whether a key that begins with prefix may be in the range.
+func (r *Range) Meets(prefix string) bool {
+	switch {
+	case r.space != Keys:
+		return false
+	case r.one:
+		return strings.HasPrefix(r.from, prefix)
+	case prefix == "":
+		return true
+	}
+	begins := r.from == "" || !following(prefix).atMost(bound{text: r.from})
+	return begins && (r.end.none() || !r.end.atMost(bound{text: prefix}))
+}
+
 // beginsIn reports whether nothing of the range is before text. A range that leaves out
 // its first key begins at that key's successor.
 func (r *Range) beginsIn(text string) bool {

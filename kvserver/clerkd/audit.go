@@ -6,6 +6,7 @@ import (
 	"raftkv/kvserver"
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 )
@@ -52,6 +53,31 @@ func (d *Door) end(a act, action string, begun time.Time, refused *clerkwire.Ref
 		}
 	}
 	d.server.Gate().Audit().Put(line)
+}
+
+// beginRead is begin for a read of ranges; nil if the audit has no line for it. The ranges
+// are made only where it has lines for some reads.
+func (d *Door) beginRead(who *kvserver.Caller, key string, ranges func() []auth.Range) (*act, error) {
+	audit := d.server.Gate().Audit()
+	if !audit.ReadsToo() || !audit.Reads(ranges()...) {
+		return nil, nil
+	}
+	a, err := d.begin(who, d.server.NextRequestID(), key)
+	if err != nil {
+		return nil, err
+	}
+	return &a, nil
+}
+
+// endRead notes how a read ended: in the line that it has, or else if its caller was not
+// allowed to make it. refused is nil if it was served, from a store of that revision.
+func (d *Door) endRead(noted *act, who *kvserver.Caller, kind clerkwire.Kind, key string, begun time.Time, refused *clerkwire.Refused, revision uint64) {
+	switch {
+	case noted != nil:
+		d.end(*noted, actions[kind], begun, refused, revision)
+	case refused != nil:
+		d.noteRefusal(who, kind, key, refused)
+	}
 }
 
 // noteRefusal notes a request that its caller was not allowed to make.

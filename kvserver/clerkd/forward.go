@@ -49,7 +49,8 @@ func (r *reader) forward(h clerkwire.Header) bool {
 	who.Remote = r.conn.first.Remote
 	f.who = &who
 	if err != nil {
-		f.refuse(err)
+		late, why := f, err // copies, which only this way puts on the heap
+		r.conn.holdBack(why, func() { late.refuse(why) })
 		return true
 	}
 	if !m.Intact() {
@@ -220,7 +221,7 @@ func (f *forward) refuse(err error) {
 	f.leave()
 	refused := refusedAs(f.conn.door.server.Refuse(err))
 	refused.RequestID = f.id
-	tellsNothing(&refused)
+	f.conn.door.tellsNothing(&refused)
 	if d := f.conn.door; f.act.reserved {
 		d.end(f.act, f.action(), f.begun, &refused, 0)
 	} else {

@@ -1,6 +1,10 @@
 package clerkd
 
 import (
+	"errors"
+	"strings"
+	"time"
+
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
@@ -86,7 +90,7 @@ func (r *reader) auth(h clerkwire.Header, body []byte) {
 		err = r.server.Allow(&who, kinds[h.Kind].right, auth.Range{})
 	}
 	if err != nil {
-		r.refuse(h, "", err)
+		r.conn.holdBack(err, func() { r.refuse(h, "", err) })
 		return
 	}
 	r.conn.who.Store(&who)
@@ -108,8 +112,32 @@ func (r *reader) limited(h clerkwire.Header) error {
 }
 
 // tellsNothing takes out of a refusal what a caller that is not known need not know.
-func tellsNothing(m *clerkwire.Refused) {
+func (d *Door) tellsNothing(m *clerkwire.Refused) {
 	if m.Code == failure.KindOf(failure.Unauthenticated).Code {
 		m.Node, m.Leader, m.LeaderAddr, m.Term = "", "", "", 0
+		m.RequestID = strings.TrimPrefix(m.RequestID, d.config.NodeID+"-") // a name that this node drew begins with its own
 	}
+}
+
+// holdBack lets the refusal of a frame whose token opens nothing be answered, later where
+// many such came from one address; the others on the connection are not held up.
+func (c *conn) holdBack(err error, answer func()) {
+	d, delay := c.door, time.Duration(0)
+	if errors.Is(err, failure.Unauthenticated) {
+		delay = d.server.Gate().Refused(c.first.Remote)
+	}
+	if delay == 0 {
+		answer()
+		return
+	}
+	d.work.Go(func() {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-c.lifetime.Done():
+		case <-d.server.Machine().Lifetime().Done():
+		}
+		answer()
+	})
 }

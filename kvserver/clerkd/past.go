@@ -8,16 +8,17 @@ import (
 )
 
 // pinnedGet returns the goroutine that serves a get of the store as it was at a revision.
-func (r *reader) pinnedGet(h clerkwire.Header, key string, at uint64, who *kvserver.Caller) func() {
+func (r *reader) pinnedGet(h clerkwire.Header, key string, at uint64, who *kvserver.Caller, noted *act) func() {
 	d, conn, begun := r.door, r.conn, time.Now()
 	return func() {
 		ctx, cancel := d.server.OwnContext()
 		defer cancel()
 		read, err := d.server.Get(ctx, who, key, kvserver.Freshness{Pinned: true, At: at})
 		if err != nil {
-			d.refusePinned(conn, h, who, key, err)
+			d.refusePinned(conn, h, who, noted, begun, key, err)
 			return
 		}
+		d.endRead(noted, who, h.Kind, key, begun, nil, read.Revision)
 		got := clerkwire.Got{Found: read.Found, Revision: read.Item.Revision, Version: read.Item.Version, Store: read.Revision, Value: read.Item.Value}
 		if read.Found {
 			got.Created, got.Lease = read.Item.Creation(), read.Lease
@@ -27,7 +28,7 @@ func (r *reader) pinnedGet(h clerkwire.Header, key string, at uint64, who *kvser
 }
 
 // pinnedList returns the goroutine that serves a page of the store as it was at a revision.
-func (r *reader) pinnedList(h clerkwire.Header, m clerkwire.List, q kvserver.Query, who *kvserver.Caller) func() {
+func (r *reader) pinnedList(h clerkwire.Header, m clerkwire.List, q kvserver.Query, who *kvserver.Caller, noted *act) func() {
 	d, conn, begun := r.door, r.conn, time.Now()
 	at := m.More.Pinned.At
 	return func() {
@@ -35,9 +36,10 @@ func (r *reader) pinnedList(h clerkwire.Header, m clerkwire.List, q kvserver.Que
 		defer cancel()
 		page, err := d.server.List(ctx, who, q, kvserver.Freshness{Pinned: true, At: at})
 		if err != nil {
-			d.refusePinned(conn, h, who, string(m.Prefix), err)
+			d.refusePinned(conn, h, who, noted, begun, string(m.Prefix), err)
 			return
 		}
+		d.endRead(noted, who, h.Kind, "", begun, nil, page.Revision)
 		d.answerPinned(conn, h, begun, clerkwire.KindListed, conn.listedOf(&m, &page))
 	}
 }
@@ -49,8 +51,8 @@ func (d *Door) answerPinned(conn *conn, h clerkwire.Header, begun time.Time, kin
 	d.observer.Clerk(h.Kind, time.Since(begun))
 }
 
-func (d *Door) refusePinned(conn *conn, h clerkwire.Header, who *kvserver.Caller, key string, err error) {
+func (d *Door) refusePinned(conn *conn, h clerkwire.Header, who *kvserver.Caller, noted *act, begun time.Time, key string, err error) {
 	refused := d.refusal(err)
-	d.noteRefusal(who, h.Kind, key, &refused)
+	d.endRead(noted, who, h.Kind, key, begun, &refused, 0)
 	conn.refuse(h.Number, refused)
 }

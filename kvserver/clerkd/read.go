@@ -31,6 +31,7 @@ type read struct {
 	keyEnd int // the key of a get ends here in keys
 	who    *kvserver.Caller
 	denied error           // the caller may not read it any more
+	noted  *act            // the audit has promised room for its line; nil: it has none
 	list   *clerkwire.List // nil: a get
 }
 
@@ -59,15 +60,15 @@ func (g *reads) need(c clerkwire.Consistency, minRevision uint64) {
 	g.minRevision = max(g.minRevision, minRevision)
 }
 
-func (g *reads) addGet(number uint32, m clerkwire.Get, who *kvserver.Caller) {
+func (g *reads) addGet(number uint32, m clerkwire.Get, who *kvserver.Caller, noted *act) {
 	g.need(m.Consistency, m.MinRevision)
 	g.keys = append(g.keys, m.Key...)
-	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), who: who})
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), who: who, noted: noted})
 }
 
-func (g *reads) addList(number uint32, m clerkwire.List, who *kvserver.Caller) {
+func (g *reads) addList(number uint32, m clerkwire.List, who *kvserver.Caller, noted *act) {
 	g.need(m.Consistency, m.MinRevision)
-	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), list: &m, who: who})
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), list: &m, who: who, noted: noted})
 }
 
 // serve answers all reads, which were admitted.
@@ -81,7 +82,7 @@ func (g *reads) serve() {
 	if err != nil {
 		for i := range g.reads {
 			d.server.Leave(kvserver.Reads, 0)
-			g.conn.refuse(g.reads[i].number, d.refusal(err))
+			g.refuse(&g.reads[i], "", err)
 		}
 		return
 	}
@@ -126,13 +127,16 @@ func (g *reads) answerGets() {
 			next++
 			if r.denied != nil {
 				refused := g.conn.door.refusal(r.denied)
-				g.conn.door.noteRefusal(r.who, clerkwire.KindGet, string(l.Key), &refused)
+				g.end(r, string(l.Key), &refused, 0)
 				pending = clerkwire.AppendFrame(pending, clerkwire.KindRefused, r.number, refused)
 				continue
 			}
 			got := clerkwire.Got{Found: l.Found, Revision: l.Item.Revision, Version: l.Item.Version, Store: revision, Value: l.Item.Value}
 			if l.Found && origins {
 				got.Created, got.Lease = l.Item.Creation(), l.Lease
+			}
+			if r.noted != nil {
+				g.end(r, "", nil, revision)
 			}
 			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, got)
 		}
@@ -146,7 +150,7 @@ func (g *reads) serveAlone() {
 	ctx, cancel := d.server.OwnContext()
 	defer cancel()
 	if err := d.server.AdmitRead(ctx, g.minRevision); err != nil {
-		g.conn.refuse(g.reads[0].number, d.refusal(err))
+		g.refuse(&g.reads[0], "", err)
 		g.release()
 		return
 	}
@@ -180,22 +184,37 @@ func (g *reads) decide() {
 	}
 }
 
+// refuse answers one of the reads, which is about a key or a prefix, with an error.
+func (g *reads) refuse(r *read, key string, err error) {
+	refused := g.conn.door.refusal(err)
+	g.end(r, key, &refused, 0)
+	g.conn.refuse(r.number, refused)
+}
+
+// end notes how one of the reads ended; see Door.endRead.
+func (g *reads) end(r *read, key string, refused *clerkwire.Refused, revision uint64) {
+	kind := clerkwire.KindGet
+	if r.list != nil {
+		kind = clerkwire.KindList
+	}
+	g.conn.door.endRead(r.noted, r.who, kind, key, g.begun, refused, revision)
+}
+
 // answerList answers a list, about which is decided likewise.
 func (g *reads) answerList(r *read) {
 	d, q := g.conn.door, queryOf(r.list)
-	if err := d.server.Allow(r.who, auth.List, q.Range()); err != nil {
-		refused := d.refusal(err)
-		d.noteRefusal(r.who, clerkwire.KindList, q.Prefix, &refused)
-		g.conn.refuse(r.number, refused)
-		return
+	err := d.server.Allow(r.who, auth.List, q.Range())
+	var page kvserver.Page
+	if err == nil {
+		ctx, cancel := d.server.OwnContext()
+		defer cancel()
+		page, err = d.server.Machine().List(ctx, q)
 	}
-	ctx, cancel := d.server.OwnContext()
-	defer cancel()
-	page, err := d.server.Machine().List(ctx, q)
 	if err != nil {
-		g.conn.refuse(r.number, d.refusal(err))
+		g.refuse(r, q.Prefix, err)
 		return
 	}
+	g.end(r, "", nil, page.Revision)
 	answer(g.conn, clerkwire.KindListed, r.number, g.conn.listedOf(r.list, &page))
 }
 

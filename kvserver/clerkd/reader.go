@@ -2,6 +2,7 @@ package clerkd
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -160,16 +161,25 @@ func (r *reader) get(h clerkwire.Header, body []byte) {
 		r.refuse(h, string(m.Key), err)
 		return
 	}
+	var noted *act // the audit has lines for few reads, and mostly for none
+	if r.server.Gate().Audit().ReadsToo() {
+		var err error
+		key := string(m.Key)
+		if noted, err = r.door.beginRead(who, key, func() []auth.Range { return []auth.Range{auth.OneKey(key)} }); err != nil {
+			r.refuse(h, key, err)
+			return
+		}
+	}
 	if m.Pinned.Set {
-		r.door.work.Go(r.pinnedGet(h, string(m.Key), m.Pinned.At, who))
+		r.door.work.Go(r.pinnedGet(h, string(m.Key), m.Pinned.At, who, noted))
 		return
 	}
 	if m.MinRevision == 0 && r.server.Enter(kvserver.Reads, 0) {
-		r.gather(m.Consistency).addGet(h.Number, m, who)
+		r.gather(m.Consistency).addGet(h.Number, m, who, noted)
 		return
 	}
 	g := newReads(r.conn)
-	g.addGet(h.Number, m, who)
+	g.addGet(h.Number, m, who, noted)
 	r.door.work.Go(g.serveAlone)
 }
 
@@ -191,12 +201,18 @@ func (r *reader) list(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, fmt.Errorf("a range that ends at %.40q, which does not stand behind its beginning, %.40q", q.To, q.From))
 		return
 	}
+	key := cmp.Or(q.Prefix, q.From)
+	noted, err := r.door.beginRead(who, key, func() []auth.Range { return []auth.Range{q.Range()} })
+	if err != nil {
+		r.refuse(h, key, err)
+		return
+	}
 	if m.More != nil && m.More.Pinned.Set {
-		r.door.work.Go(r.pinnedList(h, m, q, who))
+		r.door.work.Go(r.pinnedList(h, m, q, who, noted))
 		return
 	}
 	g := newReads(r.conn)
-	g.addList(h.Number, m, who)
+	g.addList(h.Number, m, who, noted)
 	r.door.work.Go(g.serveAlone)
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"time"
 
+	"raftkv/kvserver"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -56,9 +58,10 @@ func (d *Door) checkMany(c *kv.Command) error {
 func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 	d, conn, who, begun := r.door, r.conn, r.conn.who.Load(), time.Now()
 	c := kv.Command{Op: kv.OpTxn, Value: bytes.Clone(m.Body)}
+	var noted *act
 	refuse := func(err error) {
 		refused := d.refusal(err)
-		d.noteRefusal(who, h.Kind, "", &refused)
+		d.endRead(noted, who, h.Kind, "", begun, &refused, 0)
 		conn.refuse(h.Number, refused)
 	}
 	err := d.checkMany(&c)
@@ -67,6 +70,10 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 		err = failure.Of(failure.BadRequest, nil, "a transaction with a write needs a session, and one without is in none")
 	}
 	if err != nil {
+		refuse(err)
+		return
+	}
+	if noted, err = d.beginRead(who, "", func() []auth.Range { return kvserver.RangesOf(t) }); err != nil {
 		refuse(err)
 		return
 	}
@@ -90,6 +97,7 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 			refuse(err)
 			return
 		}
+		d.endRead(noted, who, h.Kind, "", begun, nil, revision)
 		answerTxn(conn, h, clerkwire.TxnDone{Revision: revision}, outcome)
 	})
 }

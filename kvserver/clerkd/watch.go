@@ -1,11 +1,11 @@
 package clerkd
 
 import (
-	"strings"
 	"time"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/watch"
@@ -60,11 +60,16 @@ func selectorsOf(m *clerkwire.Watch) (s watch.Selectors) {
 
 // place puts a watch in place, or says why not.
 func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest, begun time.Time) {
-	conn := f.watches.conn
-	ctx, cancel := d.server.OwnContext()
-	w, err := d.server.Watch(ctx, asked)
-	cancel()
+	conn, key := f.watches.conn, kvserver.Named(&asked.Selectors)
+	noted, err := d.beginRead(asked.Who, key, func() []auth.Range { return kvserver.Spans(&asked.Selectors) })
+	var w *kvserver.Watching
 	if err == nil {
+		ctx, cancel := d.server.OwnContext()
+		w, err = d.server.Watch(ctx, asked)
+		cancel()
+	}
+	if err == nil {
+		d.endRead(noted, asked.Who, h.Kind, key, begun, nil, 0)
 		conn.watch(1)
 		if !f.watches.add(f, w) {
 			w.Close()
@@ -76,7 +81,7 @@ func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest
 	}
 	f.watches.forget(f)
 	ended := d.endOf(err)
-	d.noteRefusal(asked.Who, h.Kind, named(&asked.Selectors), &ended.Why)
+	d.endRead(noted, asked.Who, h.Kind, key, begun, &ended.Why, 0)
 	if ended.Oldest != 0 { // the client must hear how far the history reaches
 		answer(conn, clerkwire.KindEnded, h.Number, ended)
 		return
@@ -84,22 +89,12 @@ func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest
 	conn.refuse(h.Number, ended.Why)
 }
 
-// named are the selectors as the audit shows them.
-func named(s *watch.Selectors) string {
-	all := append(append(append([]string{}, s.Keys...), s.Prefixes...), s.Locks...)
-	for _, r := range s.Ranges {
-		all = append(all, r.From)
-	}
-	const shown = 4
-	return strings.Join(all[:min(len(all), shown)], ", ")
-}
-
 // endOf tells a Clerk why a watch ends.
 func (d *Door) endOf(err error) clerkwire.Ended {
 	r := d.server.Refuse(err)
 	ended := clerkwire.Ended{Oldest: r.Oldest, Why: refusedAs(r)}
 	ended.Why.Revision, ended.Why.RequestID = r.Revision, d.server.NextRequestID()
-	tellsNothing(&ended.Why)
+	d.tellsNothing(&ended.Why)
 	return ended
 }
 

@@ -252,7 +252,7 @@ func (d *Door) refusalWith(e kvserver.Ending) (refused clerkwire.Refused) {
 func (d *Door) refusal(err error) clerkwire.Refused {
 	refused := refusedAs(d.server.Refuse(err))
 	refused.RequestID = d.server.NextRequestID()
-	tellsNothing(&refused)
+	d.tellsNothing(&refused)
 	return refused
 }
 

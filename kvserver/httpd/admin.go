@@ -30,11 +30,11 @@ import (
 // was in use goes on then. nil: there are none.
 func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/", d.profile(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", d.profile(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", d.profile(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", d.profile(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", d.profile(pprof.Trace))
 	answerLevel := func(x *exchange) error {
 		return x.answerText(strings.ToLower(level.Level().String()) + "\n")
 	}
@@ -59,8 +59,37 @@ func (d *Door) AdminHandler(level *slog.LevelVar, reload func() error) http.Hand
 		}
 		return x.answerText("the files of certificates in use are those that are there\n")
 	}))
-	return d.operatorsOnly(newGuard(d, d.adminsOnly(mux)))
+	guarded := d.operatorsOnly(newGuard(d, d.adminsOnly(mux)))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stampSafety(w.Header()) // of answers that no exchange gives, too
+		guarded.ServeHTTP(w, r)
+	})
 }
+
+// profile is adminAct for a profile, which shows memory of the process. Package pprof answers
+// by itself.
+func (d *Door) profile(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		d.adminAct(r.Pattern, func(x *exchange) error {
+			serve(profileAnswer{x.w, x}, x.r)
+			return nil
+		})(w, r)
+	}
+}
+
+// profileAnswer is an answer by package pprof. It notes the status, for the audit.
+type profileAnswer struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+func (a profileAnswer) WriteHeader(status int) {
+	a.x.answering(status, 0)
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a profileAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // adminAct is handle for an act of the admin port, which has a line in the audit.
 func (d *Door) adminAct(action string, serve func(*exchange) error) http.HandlerFunc {

@@ -13,6 +13,7 @@ import (
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
+	"raftkv/kvserver/watch"
 )
 
 // authenticate finds who makes the request. It comes before everything that the
@@ -163,7 +164,7 @@ func (x *exchange) keepSilent(r *kvserver.Refusal) {
 
 // adminsOnly lets nobody but admins to the admin port as soon as identities count. Whoever
 // connects to its socket has all that is this process's already.
-func (d *Door) adminsOnly(next http.Handler) http.Handler {
+func (d *Door) adminsOnly(next *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isBySocket(r) {
 			r.RemoteAddr = "socket" // for the audit; such clients have no address
@@ -175,7 +176,12 @@ func (d *Door) adminsOnly(next http.Handler) http.Handler {
 			err = d.server.Allow(&who, auth.Admin, auth.Range{})
 		}
 		if err != nil {
-			d.handle(func(*exchange) error { return err })(w, r)
+			d.handle(func(x *exchange) error {
+				who.Remote = r.RemoteAddr
+				x.who = who
+				_, x.act = next.Handler(r)
+				return err
+			})(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -204,11 +210,25 @@ func (x *exchange) isAct(r *route) bool {
 	case r.Right != auth.Read && r.Right != auth.List:
 		return false
 	}
-	key, _ := x.key()
-	if r.Right == auth.List {
-		key = x.query["prefix"]
+	a := x.door.server.Gate().Audit()
+	if !a.ReadsToo() {
+		return false
 	}
-	return x.door.server.Gate().Audit().Reads(key)
+	ranges, _ := r.span(x) // of a request that has none there is nothing to read
+	return a.Reads(ranges...)
+}
+
+// reserveWatch asks the audit for room for the line of a watch, if reads of what it follows
+// are noted. The selectors may stand in the body.
+func (x *exchange) reserveWatch(s *watch.Selectors) error {
+	x.about = kvserver.Named(s)
+	a := x.door.server.Gate().Audit()
+	if !a.ReadsToo() || !a.Reads(kvserver.Spans(s)...) {
+		return nil
+	}
+	err := a.Reserve()
+	x.reserved = err == nil
+	return err
 }
 
 // reserve asks the audit for room for a line, if the request is an act.
@@ -241,6 +261,7 @@ func (x *exchange) audited() {
 	if x.begun.IsZero() {
 		x.begun = time.Now() // nothing is measured
 	}
+	x.reserved = false
 	a.Put(access.Line{
 		Time: x.begun, Node: x.door.nodeID, RequestID: x.id, Identity: x.who.Name(), TokenID: x.who.Author().Token.String(), Remote: x.r.RemoteAddr,
 		Action: x.action(), Key: x.keyForAudit(), Outcome: outcome, Code: code, Revision: revision,
@@ -270,13 +291,14 @@ func (x *exchange) action() string {
 	return "get"
 }
 
-// keyForAudit is the key or prefix that the request is about, "" if none.
+// keyForAudit is the key, the prefix or the beginning of the range that the request is
+// about, "" if none.
 func (x *exchange) keyForAudit() string {
 	if x.route == nil || !strings.HasPrefix(x.route.Path, "/v1/kv") {
-		return x.rawKey
+		return cmp.Or(x.about, x.rawKey)
 	}
 	if key, err := x.key(); err == nil && x.rawKey != "" {
 		return key
 	}
-	return x.query["prefix"]
+	return cmp.Or(x.query["prefix"], x.query["from"])
 }

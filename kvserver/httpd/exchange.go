@@ -30,6 +30,7 @@ type exchange struct {
 	id     string
 	lock   string // that the request asks for, "" if it does not
 	act    string // what the request does, for the audit, where no route says it
+	about  string // and about which keys, where no path says it
 	// who makes the request; nobody until authenticate has looked.
 	who kvserver.Caller
 	// counted is set while the request counts for its caller's limits;

@@ -55,6 +55,11 @@ func (d *Door) stampHeader(h http.Header, requestID []string) {
 	h[api.HeaderLeader] = s.leaderValue
 	h[api.HeaderTerm] = s.termValues
 	h[api.HeaderRequestID] = requestID
+	stampSafety(h)
+}
+
+// stampSafety says what no cache, browser or site may make of an answer.
+func stampSafety(h http.Header) {
 	// What was read a moment ago is not linearizable any more.
 	h["Cache-Control"] = valueNoStore
 	h["X-Content-Type-Options"] = valueNosniff

@@ -39,7 +39,7 @@ func (d *Door) serveTransfer(x *exchange) error {
 	}
 	ctx, cancel := x.context()
 	defer cancel()
-	elsewhere, err := d.server.Transfer(ctx, to, x.remote(mayForward, body))
+	elsewhere, err := d.server.Transfer(ctx, &x.who, x.route.Right, to, x.remote(mayForward, body))
 	switch {
 	case err != nil:
 		return err

@@ -32,7 +32,8 @@ const maxMembersBytes = 16 << 10
 const answerRoom = 500 * time.Millisecond
 
 // atLeader serves a request where the leader is: here writes the answer, and another
-// node's is passed on. The body has been read.
+// node's is passed on. The body has been read, and the leader waited for, since it was decided
+// who asks, so the leader decides once more, by a table of identities that is the newest.
 func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.Driver) error) error {
 	driver, err := x.door.server.Members()
 	if err != nil {
@@ -44,7 +45,14 @@ func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.
 	}
 	ctx, cancel := x.context()
 	defer cancel()
-	elsewhere, err := x.door.server.AtLeader(ctx, func(ctx context.Context) error { return here(ctx, driver) }, x.remote(mayForward, body))
+	elsewhere, err := x.door.server.AtLeader(ctx, func(ctx context.Context) error {
+		if x.route.Right != auth.Open { // a server that joins has a token of another kind
+			if err := x.door.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
+				return err
+			}
+		}
+		return here(ctx, driver)
+	}, x.remote(mayForward, body))
 	if err == nil && elsewhere {
 		x.relay()
 	}
@@ -65,12 +73,7 @@ func (d *Door) serveMembers(x *exchange) error {
 	default:
 		return failure.Of(failure.BadRequest, nil, "the consistency is %.40q; choose linearizable or stale", consistency)
 	}
-	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
-		if err := d.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
-			return err
-		}
-		return x.answerMembers(driver)
-	})
+	return x.atLeader(nil, func(_ context.Context, driver *membership.Driver) error { return x.answerMembers(driver) })
 }
 
 func (x *exchange) answerMembers(driver *membership.Driver) error {
@@ -300,10 +303,7 @@ func (d *Door) serveChangeState(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
-		if err := d.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
-			return err
-		}
+	return x.atLeader(nil, func(_ context.Context, driver *membership.Driver) error {
 		state, found := driver.State(string(id))
 		if !found {
 			return failure.Of(failure.NoSuchMember, nil, "no change %.80q is known: it was not made, or the last %d changes are newer", id, members.MaxChanges)
@@ -358,6 +358,9 @@ func (x *exchange) holdLevel(hold, here bool) (ended bool, err error) {
 	}
 	ctx, cancel := x.context()
 	defer cancel()
+	if err := x.door.server.ConfirmHere(ctx, &x.who, x.route.Right); err != nil {
+		return true, err
+	}
 	var recorded bool
 	if here {
 		recorded, err = driver.HoldHere(hold)
@@ -392,12 +395,10 @@ func (d *Door) serveSettings(x *exchange) error {
 		}
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
-		err := d.server.Confirm(ctx, &x.who, x.route.Right)
-		if changes && err == nil {
-			_, err = driver.Change(ctx, ask)
-		}
-		if err != nil {
-			return err
+		if changes {
+			if _, err := driver.Change(ctx, ask); err != nil {
+				return err
+			}
 		}
 		s, version, known := driver.Settings()
 		if !known {
@@ -451,10 +452,7 @@ func (d *Door) serveCreateToken(x *exchange) error {
 
 // serveJoinTokens lists the tokens, without their secrets.
 func (d *Door) serveJoinTokens(x *exchange) error {
-	return x.atLeader(nil, func(ctx context.Context, driver *membership.Driver) error {
-		if err := d.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
-			return err
-		}
+	return x.atLeader(nil, func(_ context.Context, driver *membership.Driver) error {
 		return x.answerJSON(http.StatusOK, driver.Tokens())
 	})
 }

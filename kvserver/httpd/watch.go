@@ -117,6 +117,9 @@ func selectorsOf(all []api.WatchSelector) (s watch.Selectors, err error) {
 
 // sendWatch puts a watch in place and sends what changes.
 func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Format) error {
+	if err := x.reserveWatch(&asked.Selectors); err != nil {
+		return err
+	}
 	ctx, cancel := x.context()
 	w, err := d.server.Watch(ctx, asked)
 	cancel()
@@ -134,6 +137,9 @@ func (d *Door) sendWatch(x *exchange, asked kvserver.WatchRequest, f events.Form
 	x.stampConfiguration()
 	x.unhurried()
 	x.begin(http.StatusOK, streamPiece)
+	if x.reserved {
+		x.audited() // now: it may go on for weeks
+	}
 	to := &watchPieces{x: x, watch: w}
 	retry := minRetry + rand.N(maxRetry-minRetry)
 	for {

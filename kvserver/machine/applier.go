@@ -94,6 +94,7 @@ func (m *Machine) applyNext(messages int, apply func() error) error {
 	// Whoever hears that a token was revoked may count on it: the table goes first.
 	if table := m.store.Auth(); m.auth.Swap(table) != table {
 		m.WakeWatches() // some may have lost the right to what they follow
+		m.queues.wakeAll()
 	}
 	m.noteEnds()
 	departed, lost := m.store.TakeDepartures()
