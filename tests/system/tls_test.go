@@ -435,7 +435,7 @@ func TestANodeIsOpenOnlyIfThatWasSaid(t *testing.T) {
 }
 
 // Goal: the walk in docs/security.md leads from nothing to TLS on all ports and identities
-// that are enforced, in ten commands. Method: they are run by bash, on ports of their own.
+// that are enforced, in twelve commands, with files that others cannot read. Method: they are run by bash, on ports of their own.
 func TestTheWalkToTLSAndTokens(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
@@ -447,13 +447,13 @@ func TestTheWalkToTLSAndTokens(t *testing.T) {
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\nexport PATH=" + filepath.Dir(cluster.Program) + ":$PATH\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n")
 	commands := 0
-	ten, _, _ := strings.Cut(walk, "\n### ")
-	for line := range strings.Lines(ten) {
+	twelve, _, _ := strings.Cut(walk, "\n### ")
+	for line := range strings.Lines(twelve) {
 		if command, is := strings.CutPrefix(line, "    "); is && !strings.HasPrefix(command, " ") && !strings.HasPrefix(command, "export ") && !strings.HasPrefix(command, "members=") {
 			commands++
 		}
 	}
-	if commands != 10 {
+	if commands != 12 {
 		t.Errorf("the walk has %d commands", commands)
 	}
 	for line := range strings.Lines(walk) {
@@ -472,8 +472,9 @@ func TestTheWalkToTLSAndTokens(t *testing.T) {
 		text = strings.ReplaceAll(text, fmt.Sprintf(":%d", 8701+i), fmt.Sprintf(":%d", port+i))
 		text = strings.ReplaceAll(text, fmt.Sprintf(":%d", 9701+i), fmt.Sprintf(":%d", port+1000+i))
 	}
+	dir := t.TempDir()
 	bash := exec.Command("bash", "-c", text)
-	bash.Dir, bash.Env = t.TempDir(), append(cluster.CleanEnvironment(), "no_proxy=*")
+	bash.Dir, bash.Env = dir, append(cluster.CleanEnvironment(), "no_proxy=*")
 	output, err := bash.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
@@ -481,6 +482,14 @@ func TestTheWalkToTLSAndTokens(t *testing.T) {
 	for _, want := range []string{"raftkv://kv/node/n1, localhost, 127.0.0.1", "created, revision ", "hello, world", "3 of 3 answer", "speaks TLS only", `"code": "unauthenticated"`} {
 		if !strings.Contains(string(output), want) {
 			t.Errorf("it does not print %q:\n%s", want, output)
+		}
+	}
+	if n := strings.Count(string(output), "hello, world"); n != 2 { // by the header alone, and by curl's own file
+		t.Errorf("curl shows the value %d times, want 2:\n%s", n, output)
+	}
+	for _, name := range []string{"root.token", "svc.token", "svc.header"} {
+		if is, err := os.Stat(filepath.Join(dir, name)); err != nil || is.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; others must not read it", name, is, err)
 		}
 	}
 }
