@@ -39,10 +39,10 @@ RAFTKV_TOKEN_FILE names, else the one in RAFTKV_AUTH_TOKEN, else the one in the
 profile (config.toml in raftkv's directory among your settings, mode 0600, with
 token = "…" or token-file = "…").
 docs/security.md says what identities, rules and states are.`,
-		Example: `  umask 077; raftkv auth init root > root.token    on the leader's machine, once
+		Example: `  raftkv auth init root --token-to root.token      on the leader's machine, once
   export RAFTKV_TOKEN_FILE=root.token
   raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read"]}'
-  raftkv auth token create svc --ttl 720h > svc.token
+  raftkv auth token create svc --ttl 720h --token-to svc.token
   raftkv auth state observe
   raftkv auth state enforce`,
 		Args: noArguments,
@@ -118,31 +118,20 @@ func askAuthAt(ctx context.Context, endpoint, method, path string, body []byte, 
 func identityPath(name string) string { return "/v1/auth/identities/" + url.PathEscape(name) }
 
 func newAuthInitCommand() *cobra.Command {
-	return authCommand("init NAME", "Make the first admin and print its token",
+	var to string
+	command := authCommand("init NAME", "Make the first admin and print its token",
 		`Make the identity NAME, which may do everything, with a token, and print the
-token. This is possible on the leader's own machine while identities are off, or by
-an admin. The token is shown this once.`,
-		`  raftkv auth init root > root.token`, arguments("NAME"),
+token or write it to --token-to. This is possible on the leader's own machine while
+identities are off, or by an admin. The token is shown this once.`,
+		`  raftkv auth init root --token-to root.token`, arguments("NAME"),
 		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
 			admin := api.Identity{Rules: json.RawMessage(`[{"rights":["admin"]}]`)}
-			if err := s.askAuth(ctx, http.MethodPut, identityPath(args[0]), admin, nil); err != nil {
-				return err
-			}
-			return s.makeToken(ctx, out, api.NewToken{Identity: args[0], Comment: "auth init"})
+			return s.makeToken(ctx, out, to, api.NewToken{Identity: args[0], Comment: "auth init"}, func() error {
+				return s.askAuth(ctx, http.MethodPut, identityPath(args[0]), admin, nil)
+			})
 		})
-}
-
-// makeToken makes a token and prints it: alone on its line, for a file.
-func (s *clerkSettings) makeToken(ctx context.Context, out io.Writer, asked api.NewToken) error {
-	var made api.AuthToken
-	if err := s.askAuth(ctx, http.MethodPost, "/v1/auth/tokens", asked, &made); err != nil {
-		return err
-	}
-	if s.json {
-		return terminal.PrintJSON(out, made)
-	}
-	_, err := fmt.Fprintln(out, made.Token)
-	return err
+	addTokenTo(command, &to)
+	return command
 }
 
 func newAuthIdentityCommand() *cobra.Command {
@@ -156,14 +145,19 @@ func newAuthIdentityCommand() *cobra.Command {
 	var rules []string
 	var limits string
 	var disabled bool
-	put := authCommand("put NAME", "Make an identity, or replace its rules",
+	var put *cobra.Command
+	put = authCommand("put NAME", "Make an identity, or replace its rules",
 		`Make the identity NAME, or give it these rules and limits in place of those that it
-has. Its tokens stay. Each --rule is an object as docs/security.md describes it.`,
+has. What is not given stays as it is, and so do its tokens. Each --rule is an object
+as docs/security.md describes it.`,
 		`  raftkv auth identity put svc --rule '{"prefix":"svc/","rights":["read","list"]}'`, arguments("NAME"),
 		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
 			asked := api.Identity{Rules: json.RawMessage("[" + strings.Join(rules, ",") + "]"), Disabled: disabled}
 			if limits != "" {
 				asked.Limits = json.RawMessage(limits)
+			}
+			if err := s.keepOthers(ctx, args[0], &asked, put.Flags().Changed); err != nil {
+				return err
 			}
 			if !json.Valid(asked.Rules) || limits != "" && !json.Valid(asked.Limits) {
 				return errors.New("a --rule or --limits is no JSON; a rule is an object such as {\"prefix\":\"orders/\",\"rights\":[\"read\"]}")
@@ -193,6 +187,31 @@ has. Its tokens stay. Each --rule is an object as docs/security.md describes it.
 	return command
 }
 
+// keepOthers fills in what an identity has already, if there is one, for what no flag gives.
+func (s *clerkSettings) keepOthers(ctx context.Context, name string, asked *api.Identity, given func(flag string) bool) error {
+	if given("rule") && given("limits") && given("disabled") {
+		return nil
+	}
+	var old api.Identity
+	err := s.askAuth(ctx, http.MethodGet, identityPath(name), nil, &old)
+	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && refused.Code != api.CodeUnauthenticated {
+		return nil // there is none, or it is not shown: then the change itself is refused or made
+	}
+	if err != nil || len(old.Rules) == 0 {
+		return err
+	}
+	if !given("rule") {
+		asked.Rules = old.Rules
+	}
+	if !given("limits") {
+		asked.Limits = old.Limits
+	}
+	if !given("disabled") {
+		asked.Disabled = old.Disabled
+	}
+	return nil
+}
+
 func (s *clerkSettings) listIdentities(ctx context.Context, out io.Writer) error {
 	var all api.Identities
 	if err := s.askAuth(ctx, http.MethodGet, "/v1/auth/identities", nil, &all); err != nil {
@@ -210,113 +229,6 @@ func (s *clerkSettings) listIdentities(ctx context.Context, out io.Writer) error
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\n", name, len(i.Tokens), terminal.Harmless(string(i.Rules)))
 	}
-	return w.Flush()
-}
-
-func newAuthTokenCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use: "token", Short: "List, create, rotate or revoke tokens", Args: noArguments, RunE: showHelp,
-		Example: `  raftkv auth token create svc-orders --ttl 720h > orders.token
-  raftkv auth token list
-  raftkv auth token rotate svc-orders 8xUfa3Kp > orders.token
-  raftkv auth token revoke 8xUfa3Kp`,
-	}
-	var ttl, comment string
-	create := authCommand("create IDENTITY", "Make a token and print it, this once", "Make a token of an identity and print it. It is shown this once.",
-		`  raftkv auth token create svc-orders --ttl 720h > orders.token`, arguments("IDENTITY"),
-		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
-			return s.makeToken(ctx, out, api.NewToken{Identity: args[0], TTL: ttl, Comment: comment})
-		})
-	var grace time.Duration
-	rotate := authCommand("rotate IDENTITY ID", "Make a token in the place of another one, which is revoked",
-		`Make a token of an identity, print it, wait, and revoke the token with the id ID.
---grace is how long both are good, so that the new one can be deployed. Standard
-error says when the old one was last used, as far as the nodes at --endpoints know
-since they started: still in use behind the grace means that somebody has not got
-the new one.`,
-		`  raftkv auth token rotate svc-orders 8xUfa3Kp --grace 10m > orders.token`, arguments("IDENTITY", "ID"),
-		func(ctx context.Context, s *clerkSettings, out io.Writer, args []string) error {
-			if err := s.makeToken(ctx, out, api.NewToken{Identity: args[0], TTL: ttl, Comment: comment}); err != nil {
-				return err
-			}
-			s.sayLastUse(ctx, args[1], "before")
-			select {
-			case <-time.After(grace):
-			case <-ctx.Done():
-				return exit.With(exit.Unavailable, fmt.Errorf("interrupted: the token %s is still good; raftkv auth token revoke %s ends it", args[1], args[1]))
-			}
-			if grace > 0 {
-				s.sayLastUse(ctx, args[1], "after")
-			}
-			return s.askAuth(ctx, http.MethodDelete, "/v1/auth/tokens/"+url.PathEscape(args[1]), nil, nil)
-		})
-	rotate.Flags().DurationVar(&grace, "grace", 0, "how long both tokens are good")
-	for _, c := range []*cobra.Command{create, rotate} {
-		c.Flags().StringVar(&ttl, "ttl", "", "how long the token is good, as 720h (default: for ever)")
-		c.Flags().StringVar(&comment, "comment", "", "what the token is for")
-	}
-	command.AddCommand(create, rotate,
-		authCommand("list", "List the tokens that you may manage", "List the tokens that you may manage: all, or your own. No token is shown, only its id.\nLAST USED is what the nodes at --endpoints know since they started.", `  raftkv auth token list`, noArguments,
-			func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
-				return s.listTokens(ctx, out)
-			}),
-		authCommand("revoke ID", "Revoke a token by its id", "Revoke a token. When the command ends well, the token opens nothing any more.", `  raftkv auth token revoke 8xUfa3Kp`, arguments("ID"),
-			func(ctx context.Context, s *clerkSettings, _ io.Writer, args []string) error {
-				return s.askAuth(ctx, http.MethodDelete, "/v1/auth/tokens/"+url.PathEscape(args[0]), nil, nil)
-			}))
-	return command
-}
-
-// lastUses returns the last uses of tokens by their ids, as the nodes at the endpoints
-// remember them, and who was asked.
-func (s *clerkSettings) lastUses(ctx context.Context) (uses map[string]credential.Use, asked string) {
-	endpoints, err := s.servers()
-	if err != nil {
-		return nil, err.Error()
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, lastUsesLimit))
-	defer cancel()
-	return credential.LastUses(endpoints, func(endpoint string, of *api.AuthTokens) error {
-		return askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/tokens", nil, of, nil)
-	})
-}
-
-// lastUsesLimit bounds the time for asking all nodes: some of them may be down.
-const lastUsesLimit = 5 * time.Second
-
-// sayLastUse tells the person when a token was last used.
-func (s *clerkSettings) sayLastUse(ctx context.Context, id, when string) {
-	uses, asked := s.lastUses(ctx)
-	text := "no use of it is known"
-	if last, used := uses[id]; used {
-		text = fmt.Sprintf("it was last used at %s on %s", last.At.Format(time.DateTime), terminal.Harmless(last.Node))
-	}
-	fmt.Fprintf(s.stderr, "raftkv: the token %s, %s the grace: %s (known: %s)\n", terminal.Harmless(id), when, text, terminal.Harmless(asked))
-}
-
-func (s *clerkSettings) listTokens(ctx context.Context, out io.Writer) error {
-	var all api.AuthTokens
-	if err := s.askAuth(ctx, http.MethodGet, "/v1/auth/tokens", nil, &all); err != nil {
-		return err
-	}
-	if s.json {
-		return terminal.PrintJSON(out, all)
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	uses, asked := s.lastUses(ctx)
-	fmt.Fprintln(w, "ID\tIDENTITY\tCREATED\tEXPIRES\tLAST USED\tCOMMENT")
-	for _, k := range all.Tokens {
-		expires := "never"
-		if k.Expires != nil {
-			expires = k.Expires.Format(time.DateTime)
-		}
-		last := "-"
-		if u, used := uses[k.ID]; used {
-			last = u.At.Format(time.DateTime)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Identity, k.Created.Format(time.DateTime), expires, last, terminal.Harmless(k.Comment))
-	}
-	fmt.Fprintf(s.stderr, "raftkv: uses are known of %s\n", terminal.Harmless(asked))
 	return w.Flush()
 }
 
@@ -459,12 +371,11 @@ the cluster's table says, and never reaches a key.`,
 			if tokenFile == "" {
 				return errors.New("--token-to is missing: name the file that shall hold the token")
 			}
-			f, err := os.OpenFile(tokenFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			file, err := credential.NewTokenFile(tokenFile)
 			if err != nil {
-				return fmt.Errorf("--token-to: %w", err)
+				return err
 			}
-			_, err = fmt.Fprintln(f, token.Reveal())
-			if err = errors.Join(err, f.Close()); err != nil {
+			if err := file.Keep(token.Reveal()); err != nil {
 				return exit.Fail(err)
 			}
 			_, err = fmt.Fprint(command.OutOrStdout(), entry)

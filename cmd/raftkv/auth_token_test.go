@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raftkv/cmd/raftkv/internal/credential"
+	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/raft/vfs"
+)
+
+// Goal: no command makes or ends a token that nobody meant: a rotation looks before whose token
+// it is to take the place of; a file for a token is made before the token and takes the place
+// of no other; and what no flag gives of an identity stays. Method: the commands, with what
+// people mistype, and the lists of tokens behind them.
+func TestNoTokenIsMadeOrEndedByMistake(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	t.Setenv(credential.Variable, "")
+	t.Setenv(credential.FileVariable, "")
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	nodes := startNodes(t, configs)
+	t.Cleanup(func() { Must(t, nodes[0].Close()) })
+	c := &commands{t: t, endpoints: nodes[0].Address()}
+	rootFile := filepath.Join(dir, "root.token")
+	if out := c.want(exit.Done, "auth", "init", "root", "--token-to", rootFile); out != "" {
+		t.Errorf("with --token-to it prints %q", out)
+	}
+	info, err := os.Stat(rootFile)
+	Must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the file has the mode %o, want 600", info.Mode().Perm())
+	}
+	root, err := os.ReadFile(rootFile)
+	Must(t, err)
+	c.tokenFile = rootFile
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"prefix":"svc/","rights":["read"]}`, "--limits", `{"requests_per_second":9}`)
+	c.want(exit.Done, "auth", "identity", "put", "bob", "--rule", `{"rights":["admin"]}`)
+	bob := strings.TrimSpace(c.want(exit.Done, "auth", "token", "create", "bob"))
+	bobsID := bob[len("rkt1_") : len("rkt1_")+8]
+	tokens := func() string { return c.want(exit.Done, "auth", "token", "list") }
+	before := strings.Count(tokens(), "\n")
+	for _, line := range [][]string{
+		{"auth", "token", "rotate", "svc", bobsID}, {"auth", "token", "rotate", "bob", "xxxxxxxx"}, {"auth", "token", "rotate", "svc", "xxxxxxxx", "--token-to", filepath.Join(dir, "none")},
+		{"auth", "token", "rotate", "none", bobsID},
+	} {
+		c.want(exit.Failed, line...)
+	}
+	c.want(exit.Usage, "auth", "token", "create", "svc", "--token-to", rootFile)
+	c.want(exit.Usage, "auth", "token", "create", "svc", "--token-to", filepath.Join(dir, "no", "such"))
+	c.want(exit.Failed, "auth", "token", "create", "nobody", "--token-to", filepath.Join(dir, "none"))
+	if _, err := os.Stat(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+		t.Errorf("a file is left of a token that was not made: %v", err)
+	}
+	if again, err := os.ReadFile(rootFile); err != nil || string(again) != string(root) {
+		t.Errorf("the admin's own token is %q, %v", again, err)
+	}
+	if after := tokens(); strings.Count(after, "\n") != before || !strings.Contains(after, bobsID) {
+		t.Errorf("of %d lines there are now:\n%s", before, after)
+	}
+	c.want(exit.Done, "auth", "token", "rotate", "bob", bobsID, "--token-to", filepath.Join(dir, "bob.new"))
+	if after := tokens(); strings.Count(after, "\n") != before || strings.Contains(after, bobsID) {
+		t.Errorf("after a rotation the tokens are:\n%s", after)
+	}
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--disabled")
+	if svc := c.want(exit.Done, "auth", "identity", "get", "svc"); !strings.Contains(svc, "svc/") || !strings.Contains(svc, "requests_per_second") || !strings.Contains(svc, `"disabled":true`) {
+		t.Errorf("an identity that was disabled has lost the rest: %s", svc)
+	}
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"prefix":"other/","rights":["read"]}`)
+	if svc := c.want(exit.Done, "auth", "identity", "get", "svc"); strings.Contains(svc, "svc/") || !strings.Contains(svc, "other/") || !strings.Contains(svc, `"disabled":true`) {
+		t.Errorf("an identity with other rules is %s", svc)
+	}
+}
