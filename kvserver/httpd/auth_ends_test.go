@@ -369,9 +369,6 @@ func TestATokenInTheQueryIsNoToken(t *testing.T) {
 				target += "?op=append"
 			}
 			for _, parameter := range []string{"token=", "access_token=", "lock=a&token=", "Authorization=Bearer%20"} {
-				if parameter != "access_token=" && slices.Contains(r.Query, "token") {
-					continue
-				}
 				name := r.Method + " " + r.Path + "?" + parameter
 				for _, authorization := range [][]string{nil, {"Bearer " + root}} {
 					asked++
@@ -387,7 +384,7 @@ func TestATokenInTheQueryIsNoToken(t *testing.T) {
 		}
 		audit.Close()
 		synctest.Wait()
-		if shows(logged.String()) || shows(file.text.String()) || file.text.Len() == 0 || asked < 350 {
+		if shows(logged.String()) || shows(file.text.String()) || file.text.Len() == 0 || asked < 400 {
 			t.Errorf("after %d requests the log shows the token: %v; the audit: %v", asked, shows(logged.String()), shows(file.text.String()))
 		}
 	})
