@@ -19,8 +19,8 @@ func (s *Server) Transfer(ctx context.Context, who *Caller, right auth.Right, to
 		elsewhere = false
 		switch {
 		case leader == s.config.NodeID:
-			// A leader that cannot confirm or apply anything must still be able to go, where
-			// nobody has to be asked who may send it away.
+			// While identities are off ConfirmHere waits for nothing: a leader that cannot
+			// confirm or apply anything must still be able to hand leadership over.
 			if err = s.ConfirmHere(ctx, who, right); err == nil {
 				err = s.transferHere(ctx, to)
 			}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/secure"
@@ -76,10 +75,7 @@ func (l *manyAddresses) Accept() (net.Conn, error) {
 // Method: the tree of commands, against one node with TLS. Every command is run without a
 // token and with that for other keys; the others take turns.
 func TestCommandsWithBadCredentials(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", dir)
-	t.Setenv(credential.Variable, "")
-	t.Setenv(credential.FileVariable, "")
+	dir := withoutToken(t)
 	keep := func(name, text string) string {
 		path := filepath.Join(dir, name)
 		Must(t, os.WriteFile(path, []byte(text), 0o600))

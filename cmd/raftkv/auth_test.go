@@ -22,6 +22,17 @@ type commands struct {
 	tokenFile string
 }
 
+// withoutToken lets the commands of a test find no token but one that they are given. It
+// returns a directory for the test.
+func withoutToken(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	t.Setenv(credential.Variable, "")
+	t.Setenv(credential.FileVariable, "")
+	return dir
+}
+
 // run runs one and returns its code and what it printed.
 func (c *commands) run(args ...string) (code int, out string) {
 	c.t.Helper()
@@ -52,10 +63,7 @@ func (c *commands) want(code int, args ...string) string {
 // do what they say; an identity of a node's own file sees the status and no key.
 // Method: the commands, against a cluster of three nodes in this process.
 func TestIdentitiesByCommands(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", dir)
-	t.Setenv(credential.Variable, "")
-	t.Setenv(credential.FileVariable, "")
+	dir := withoutToken(t)
 	var stdout, stderr bytes.Buffer
 	glassToken := filepath.Join(dir, "glass.token")
 	if code := run([]string{"auth", "file-entry", "ops", "--rights", "status,auth", "--token-to", glassToken}, &stdout, &stderr); code != exit.Done {
@@ -141,10 +149,7 @@ func TestIdentitiesByCommands(t *testing.T) {
 // files. The right backup is enough for the backup. Method: a backup of a cluster that enforces,
 // restored both ways, and a node on each directory.
 func TestARestoreKeepsIdentitiesUnlessTold(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", dir)
-	t.Setenv(credential.Variable, "")
-	t.Setenv(credential.FileVariable, "")
+	dir := withoutToken(t)
 	configs := testConfigs(t, vfs.NewCrashable())
 	configs[0].Level = 3
 	n := startNodes(t, configs)[0]

@@ -150,22 +150,18 @@ func addTokenTo(command *cobra.Command, to *string) {
 // prints it, alone on its line.
 func (s *clerkSettings) makeToken(ctx context.Context, out io.Writer, to string, asked api.NewToken, before func() error) error {
 	var made api.AuthToken
-	if to == "" {
+	ask := func() error {
 		if err := before(); err != nil {
 			return err
 		}
-		if err := s.askAuth(ctx, http.MethodPost, "/v1/auth/tokens", asked, &made); err != nil {
-			return err
-		}
-	} else {
+		return s.askAuth(ctx, http.MethodPost, "/v1/auth/tokens", asked, &made)
+	}
+	if to != "" {
 		file, err := credential.NewTokenFile(to)
 		if err != nil {
 			return err
 		}
-		if err = before(); err == nil {
-			err = s.askAuth(ctx, http.MethodPost, "/v1/auth/tokens", asked, &made)
-		}
-		if err != nil {
+		if err := ask(); err != nil {
 			file.Abandon()
 			return err
 		}
@@ -173,6 +169,9 @@ func (s *clerkSettings) makeToken(ctx context.Context, out io.Writer, to string,
 			return exit.Fail(err)
 		}
 		return nil
+	}
+	if err := ask(); err != nil {
+		return err
 	}
 	if s.json {
 		return terminal.PrintJSON(out, made)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/raft/vfs"
 )
@@ -16,10 +15,7 @@ import (
 // of no other; and what no flag gives of an identity stays. Method: the commands, with what
 // people mistype, and the lists of tokens behind them.
 func TestNoTokenIsMadeOrEndedByMistake(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", dir)
-	t.Setenv(credential.Variable, "")
-	t.Setenv(credential.FileVariable, "")
+	dir := withoutToken(t)
 	configs := testConfigs(t, vfs.NewCrashable())
 	configs[0].Level = 3
 	nodes := startNodes(t, configs)

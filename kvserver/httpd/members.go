@@ -32,8 +32,8 @@ const maxMembersBytes = 16 << 10
 const answerRoom = 500 * time.Millisecond
 
 // atLeader serves a request where the leader is: here writes the answer, and another
-// node's is passed on. The body has been read, and the leader waited for, since it was decided
-// who asks, so the leader decides once more, by a table of identities that is the newest.
+// node's is passed on. Since the caller's rights were decided, the body was read and a leader
+// was waited for. So the leader decides once more, by the newest table of identities.
 func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.Driver) error) error {
 	driver, err := x.door.server.Members()
 	if err != nil {
