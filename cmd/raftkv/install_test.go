@@ -50,6 +50,12 @@ func TestTheInstallPageFitsTheProgram(t *testing.T) {
 			t.Errorf("%s is not in the page and in the unit", path)
 		}
 	}
+	scraper := read("deploy", "prometheus", "prometheus.secured.yml")
+	for _, path := range []string{"/etc/prometheus/raftkv-ca.pem", "/etc/prometheus/raftkv.token"} {
+		if !strings.Contains(page, " "+path+"\n") || !strings.Contains(scraper, ": "+path+"\n") {
+			t.Errorf("%s is not in the page and in the configuration of Prometheus", path)
+		}
+	}
 	if !strings.Contains(unit, "LimitNOFILE=65536") || !strings.Contains(page, "65,536") {
 		t.Error("the page and the unit differ in the number of files")
 	}

@@ -221,7 +221,8 @@ func TestTheRulesPassTheirTests(t *testing.T) {
 	}
 	for _, arguments := range [][]string{
 		{"check", "rules", "raftkv.rules.yml"}, append([]string{"test", "rules"}, tests...),
-		{"check", "config", "--syntax-only", "prometheus.yml"}, {"check", "config", "--syntax-only", "../compose/prometheus.yml"},
+		{"check", "config", "--syntax-only", "prometheus.yml"}, {"check", "config", "--syntax-only", "prometheus.secured.yml"},
+		{"check", "config", "--syntax-only", "../compose/prometheus.yml"},
 	} {
 		check := exec.Command("promtool", arguments...)
 		check.Dir = dir
