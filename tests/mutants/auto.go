@@ -39,8 +39,8 @@ const (
 	unbuilt               // it does not compile: it is no mutant, and another one is drawn
 )
 
-// memory bounds a test process: what GOMEMLIMIT asks for, and its whole address space.
-const memory, addresses = "2GiB", 16 << 20 // KiB
+// memory bounds a drawn mutant's tests: what GOMEMLIMIT asks for.
+const memory = "2GiB"
 
 // auto judges a sample of each package and reports whether all could be judged.
 func auto(ctx context.Context, root string, d drawn) error {
@@ -158,9 +158,8 @@ var ownFlags = map[string][]string{"raft/core": {"-explore.promises"}}
 func (b *bench) run(ctx context.Context, limit time.Duration, args ...string) (out string, failed bool) {
 	within, cancel := context.WithTimeout(ctx, limit+10*time.Second)
 	defer cancel()
-	shell := []string{"-c", fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, addresses), filepath.Join(b.room, "test"),
-		"-test.failfast", "-test.timeout=" + limit.String()}
-	program := exec.CommandContext(within, "sh", slices.Concat(shell, args, ownFlags[b.dir])...)
+	run := []string{filepath.Join(b.room, "test"), "-test.failfast", "-test.timeout=" + limit.String()}
+	program := bounded(within, slices.Concat(run, args, ownFlags[b.dir]))
 	program.Dir = filepath.Join(b.root, b.dir)
 	program.Env = append(os.Environ(), "GOMEMLIMIT="+memory)
 	program.WaitDelay = time.Second

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"strings"
@@ -67,5 +68,14 @@ func TestWitnesses(t *testing.T) {
 		if a.read(c.out); a.witness != c.witness || a.message != c.message {
 			t.Errorf("%q: witness %q, message %q", c.out, a.witness, a.message)
 		}
+	}
+}
+
+// Goal: no mutant takes the machine's memory: its oracle ends before.
+// Method: a shell that is run as an oracle says which bound it has.
+func TestAnOracleHasABoundOfMemory(t *testing.T) {
+	out, err := bounded(t.Context(), []string{"sh", "-c", "ulimit -v"}).Output()
+	if got := strings.TrimSpace(string(out)); err != nil || got != fmt.Sprint(addresses) {
+		t.Errorf("the bound is %q KiB, %v; want %d", got, err, addresses)
 	}
 }

@@ -78,6 +78,16 @@ func command(root, oracle string, patience int) (build, run []string, dir string
 	return []string{"test", "-c", lean, "-o", program, words[1]}, run, dir, budget, nil
 }
 
+// addresses bounds the address space of an oracle, in KiB: a mutant that never stops
+// appending (C41) took 15 GiB of memory in eight minutes, and the machine with it.
+const addresses = 10 << 20
+
+// bounded is a program with its arguments, which ends when it takes more memory than
+// an oracle needs.
+func bounded(ctx context.Context, run []string) *exec.Cmd {
+	return exec.CommandContext(ctx, "sh", append([]string{"-c", fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, addresses)}, run...)...)
+}
+
 // errBuild says that the source does not compile.
 var errBuild = errors.New("does not compile")
 
@@ -102,7 +112,7 @@ func ask(ctx context.Context, root, oracle string, patience int) (answer, error)
 	within, cancel = context.WithTimeout(ctx, budget+10*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	program := exec.CommandContext(within, run[0], run[1:]...)
+	program := bounded(within, run)
 	program.Dir, program.Stdout, program.Stderr = dir, &out, &out
 	program.Env = append(os.Environ(), "GOTRACEBACK=single")
 	program.WaitDelay = time.Second
