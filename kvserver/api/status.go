@@ -13,6 +13,9 @@ type Status struct {
 	Applied uint64 `json:"applied"`
 	Log     Log    `json:"log"`
 	Peers   []Peer `json:"peers,omitempty"`
+	// Groups are the Raft groups of the node: one, of which the fields above tell the same.
+	// A document that gathers the statuses of all nodes leaves them out.
+	Groups []Group `json:"groups,omitempty"`
 	// Changes counts the changes of leadership that this node took part in.
 	Changes Changes `json:"leader_changes"`
 	Store   Store   `json:"store"`
@@ -36,6 +39,21 @@ type Status struct {
 	// Recorded is the number of the newest event in the node's recorder.
 	Recorded uint64 `json:"recorded,omitempty"`
 	Build    string `json:"build"`
+}
+
+// OnlyGroup is the number of the Raft group that every node has.
+const OnlyGroup = 1
+
+// Group is one Raft group, as one of its nodes knows it.
+type Group struct {
+	ID      uint32 `json:"id"`
+	Role    string `json:"role"` // leader, follower, candidate, pre-candidate
+	Term    uint64 `json:"term"`
+	Leader  string `json:"leader"` // "" if none is known
+	Commit  uint64 `json:"commit"` // last log index known to be committed
+	Applied uint64 `json:"applied"`
+	Log     Log    `json:"log"`
+	Peers   []Peer `json:"peers,omitempty"` // on its leader
 }
 
 // Rejoin names the conditions that a node that lost its disk waits for before it

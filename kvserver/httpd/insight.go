@@ -151,6 +151,10 @@ func (d *Door) status() api.Status {
 	if d.config.Describe != nil {
 		d.config.Describe(&status)
 	}
+	status.Groups = []api.Group{{
+		ID: api.OnlyGroup, Role: status.Role, Term: status.Term, Leader: status.Leader,
+		Commit: status.Commit, Applied: status.Applied, Log: status.Log, Peers: status.Peers,
+	}}
 	return status
 }
 
@@ -166,6 +170,11 @@ func (d *Door) overview(x *exchange, age time.Duration) api.Overview {
 		own := d.status()
 		all := api.Overview{Node: d.nodeID, Cluster: d.clusterID, AtMs: time.Now().UnixMilli(), PageWrites: d.config.Page == page.On, Nodes: d.peers.askStatuses(d.gathering(x, &own))}
 		all.Nodes = append(all.Nodes, api.OverviewNode{Node: d.nodeID, Status: &own})
+		for i := range all.Nodes { // they say nothing that the page does not know, with each change
+			if s := all.Nodes[i].Status; s != nil {
+				s.Groups = nil
+			}
+		}
 		slices.SortFunc(all.Nodes, func(a, b api.OverviewNode) int { return strings.Compare(a.Node, b.Node) })
 		return all
 	})

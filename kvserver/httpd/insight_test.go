@@ -254,7 +254,7 @@ func others(t *testing.T, serve map[string]http.HandlerFunc) func(string) string
 
 // Goal: an overview holds the status of each node that answers, and for each other one a
 // sentence; many viewers cost one round; a node that hangs costs a second; a stranger at a
-// peer's address is not taken for it.
+// peer's address is not taken for it. No status says the same twice, in its groups.
 func TestTheOverviewIsOfAllNodes(t *testing.T) {
 	var rounds atomic.Int64
 	s, _ := newServer(t, func(c *settings) {
@@ -262,7 +262,7 @@ func TestTheOverviewIsOfAllNodes(t *testing.T) {
 		c.ClientAddr = others(t, map[string]http.HandlerFunc{
 			"n2": func(w http.ResponseWriter, _ *http.Request) {
 				rounds.Add(1)
-				json.NewEncoder(w).Encode(api.Status{Node: "n2", Cluster: c.ClusterID, Role: "follower"})
+				json.NewEncoder(w).Encode(api.Status{Node: "n2", Cluster: c.ClusterID, Role: "follower", Groups: []api.Group{{ID: 1}}})
 			},
 			"n3": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 			"n4": func(w http.ResponseWriter, _ *http.Request) {
@@ -279,6 +279,9 @@ func TestTheOverviewIsOfAllNodes(t *testing.T) {
 			if err := json.Unmarshal([]byte(a.body), &o); err != nil || a.status != 200 {
 				t.Errorf("%d %v: %s", a.status, err, a.body)
 				return
+			}
+			if strings.Contains(a.body, `"groups"`) {
+				t.Errorf("each status stands there twice: %s", a.body)
 			}
 			var got []string
 			for _, n := range o.Nodes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -206,13 +207,14 @@ func TestHealthTellsTheTruth(t *testing.T) {
 	})
 }
 
-// Goal: the status of a leader holds everything the contract names.
+// Goal: the status of a leader holds everything the contract names, and its only group says the
+// same, also of what the node adds to it.
 // Method: a status with two peers, one of them never heard of.
 func TestStatusDescribesTheNode(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, log := newServer(t, func(c *settings) {
 			c.MaxStoreBytes = 1 << 20
-			c.Describe = func(status *api.Status) { status.Disk.LogBytes = 77 }
+			c.Describe = func(status *api.Status) { status.Disk.LogBytes, status.Log.CommitP99Seconds = 77, 0.25 }
 		})
 		log.Deliver(fakelog.PutCommand("key", "value"))
 		synctest.Wait()
@@ -230,7 +232,7 @@ func TestStatusDescribesTheNode(t *testing.T) {
 		}
 		want := api.Status{
 			Node: "n1", Cluster: "c1", Role: "leader", Term: 3, Leader: "n1", Commit: 4, Applied: 1, Build: "test",
-			Log:   api.Log{First: 1, Last: 5},
+			Log:   api.Log{First: 1, Last: 5, CommitP99Seconds: 0.25},
 			Store: api.Store{Keys: 1, Bytes: 8, Revision: 1, Quota: 1 << 20}, Disk: api.Disk{LogBytes: 77},
 			Changes: api.Changes{Elected: 4, Transferred: 3, LostQuorum: 2, StalledDisk: 1},
 		}
@@ -241,7 +243,11 @@ func TestStatusDescribesTheNode(t *testing.T) {
 		if got.Load.ApplyLag != 3 || got.Load.Writes.Limit != 4096 || got.Limits.IdempotencySeconds != 3600 || got.Limits.ValueBytes != api.DefaultMaxValueBytes {
 			t.Errorf("load %+v, limits %+v", got.Load, got.Limits)
 		}
-		got.Peers, got.Load, got.Limits = nil, api.Load{}, api.Limits{}
+		group := api.Group{ID: 1, Role: "leader", Term: 3, Leader: "n1", Commit: 4, Applied: 1, Log: api.Log{First: 1, Last: 5, CommitP99Seconds: 0.25}, Peers: got.Peers}
+		if !reflect.DeepEqual(got.Groups, []api.Group{group}) {
+			t.Errorf("groups %+v, want one, %+v", got.Groups, group)
+		}
+		got.Peers, got.Groups, got.Load, got.Limits = nil, nil, api.Load{}, api.Limits{}
 		gotText, _ := json.Marshal(got)
 		wantText, _ := json.Marshal(want)
 		if string(gotText) != string(wantText) {
