@@ -40,6 +40,12 @@ func (s *Server) Configuration() (api.ConfigurationNumber, <-chan struct{}) {
 	return s.config.Membership.Committed()
 }
 
+// HasApplied reports whether the store of this node has everything up to an index of the log.
+// It waits for that until ctx ends.
+func (s *Server) HasApplied(ctx context.Context, index uint64) bool {
+	return s.machine.AwaitApplied(ctx, index) == nil
+}
+
 // Level returns the level of the cluster at which this server's store works. It follows the
 // members' record when that entry is applied.
 func (s *Server) Level() uint64 { return s.machine.Level() }

@@ -122,6 +122,27 @@ func (s *Server) Context(parent context.Context) (context.Context, context.Cance
 	}
 }
 
+// WaitContext is Context for a request that waits for something, for this long beyond the time
+// that requests have. It ends, too, when the server lets those go that wait: see EndWatches.
+func (s *Server) WaitContext(parent context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	lifetime := s.machine.Lifetime()
+	ctx, end := context.WithCancelCause(parent)
+	unhook := context.AfterFunc(lifetime, func() { end(context.Cause(lifetime)) })
+	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout+wait)
+	go func() {
+		select {
+		case <-s.leaving:
+			end(failure.NodeStopping(nil))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		unhook()
+		cancel()
+		end(nil)
+	}
+}
+
 // OwnContext is Context for a request that does not end with its client.
 func (s *Server) OwnContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.machine.Lifetime(), s.config.RequestTimeout)

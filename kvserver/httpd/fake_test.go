@@ -170,7 +170,9 @@ func wired(c settings) (*testServer, error) {
 	if s.Server, err = kvserver.New(c.Config); err != nil {
 		return nil, err
 	}
-	if s.clerks = clerkd.New(s.Server, nil); s.measures != nil {
+	if s.measures == nil {
+		s.clerks = clerkd.New(s.Server, nil)
+	} else {
 		s.clerks = clerkd.New(s.Server, s.measures)
 		s.measures.Show(s.Server, func() int { open, _, _ := s.port.Counts(); return open })
 	}

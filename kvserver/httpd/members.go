@@ -27,14 +27,24 @@ const joinPath = "/v1/join"
 // maxMembersBytes bounds the body of a request about members.
 const maxMembersBytes = 16 << 10
 
-// answerRoom is the time that is left for an answer when a request that waits for the end
-// of a change has waited as long as it may.
-const answerRoom = 500 * time.Millisecond
+// A request waits for the end of a change for this long if it does not say for how long, and
+// never for longer than maxChangeWait.
+const (
+	changeWait    = 30 * time.Second
+	maxChangeWait = 10 * time.Minute
+)
 
 // atLeader serves a request where the leader is: here writes the answer, and another
 // node's is passed on. Since the caller's rights were decided, the body was read and a leader
 // was waited for. So the leader decides once more, by the newest table of identities.
 func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.Driver) error) error {
+	ctx, cancel := x.context()
+	defer cancel()
+	return x.atLeaderIn(ctx, body, here)
+}
+
+// atLeaderIn is atLeader in a context of its own.
+func (x *exchange) atLeaderIn(ctx context.Context, body []byte, here func(context.Context, *membership.Driver) error) error {
 	driver, err := x.door.server.Members()
 	if err != nil {
 		return err
@@ -43,8 +53,6 @@ func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.context()
-	defer cancel()
 	elsewhere, err := x.door.server.AtLeader(ctx, func(ctx context.Context) error {
 		if x.route.Right != auth.Open { // a server that joins has a token of another kind
 			if err := x.door.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
@@ -222,7 +230,9 @@ func (x *exchange) changeMembers(body []byte, ask membership.Ask, add []api.Memb
 	if err != nil {
 		return err
 	}
-	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
+	whole, end := x.waitContext(wait)
+	defer end()
+	return x.atLeaderIn(whole, body, func(ctx context.Context, driver *membership.Driver) error {
 		ask := ask
 		if driver.IndexOf(ask.ID) != 0 {
 			add = nil // it was made: nobody need be reached for it any more
@@ -247,24 +257,31 @@ func (x *exchange) changeMembers(body []byte, ask membership.Ask, add []api.Memb
 		if err != nil {
 			return err
 		}
+		if r.State == api.ChangeDone && !x.door.server.HasApplied(ctx, driver.Configurations().Committed.Index) {
+			r.State = api.ChangeFinal
+		}
 		return x.answerChange(driver, r)
 	})
 }
 
-// waitTime returns how long to wait for the end of a change: ?wait, and at most nearly as
-// long as a request may take.
+// waitTime returns how long to wait for the end of a change: ?wait, maxChangeWait at most.
 func (x *exchange) waitTime() (time.Duration, error) {
-	most := x.door.server.Config().RequestTimeout
-	most -= min(most/10, answerRoom)
 	text, given := x.query["wait"]
 	if !given {
-		return most, nil
+		return changeWait, nil
 	}
 	wait, err := time.ParseDuration(text)
 	if err != nil || wait < 0 {
 		return 0, failure.Of(failure.BadRequest, err, "the parameter wait is %.40q; give a time such as 5s", text)
 	}
-	return min(wait, most), nil
+	return min(wait, maxChangeWait), nil
+}
+
+// waitContext is context for a request that waits this long in addition to its time.
+func (x *exchange) waitContext(wait time.Duration) (context.Context, context.CancelFunc) {
+	x.conn.LeaveGate()
+	x.unhurried()
+	return x.door.server.WaitContext(x.r.Context(), wait)
 }
 
 // meet asks a server that is to be added who it is.
@@ -303,8 +320,13 @@ func (d *Door) serveChangeState(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	ended, end := context.WithCancel(context.Background()) // nothing is waited for
+	end()
 	return x.atLeader(nil, func(_ context.Context, driver *membership.Driver) error {
 		state, found := driver.State(string(id))
+		if state == api.ChangeDone && !x.door.server.HasApplied(ended, driver.Configurations().Committed.Index) {
+			state = api.ChangeFinal
+		}
 		if !found {
 			return failure.Of(failure.NoSuchMember, nil, "no change %.80q is known: it was not made, or the last %d changes are newer", id, members.MaxChanges)
 		}

@@ -246,12 +246,23 @@ func (d *Driver) await(ctx context.Context, id string, index uint64, p Plan) (Re
 			return Result{Plan: p, State: state, Index: index}, nil
 		}
 		if !d.awaitMove(ctx) {
-			if state, found = d.State(id); !found {
-				return Result{}, failure.Of(failure.LeadershipLost, nil, "another leader's entry took the place of the change in this node's log; ask for it by its id, %s", id)
-			}
-			return Result{Plan: p, State: state, Index: index}, nil
+			return d.unended(id, index, p)
 		}
 	}
+}
+
+// unended says how far a change has come for whose end nobody waits any more. One whose first
+// entry is committed comes to its end, whoever leads. That any other goes on is for the leader
+// to say: elsewhere another leader's entry may take its place.
+func (d *Driver) unended(id string, index uint64, p Plan) (Result, error) {
+	state, found := d.State(id)
+	switch {
+	case !found:
+		return Result{}, failure.Of(failure.LeadershipLost, nil, "another leader's entry took the place of the change in this node's log; ask for it by its id, %s", id)
+	case d.Configurations().Committed.Index < index && d.mustLead() != nil:
+		return Result{}, failure.Of(failure.LeadershipLost, nil, "this node does not lead any more, and does not know whether the change stays in the log; ask for it by its id, %s", id)
+	}
+	return Result{Plan: p, State: state, Index: index}, nil
 }
 
 // State says how far the change with this id has come, as far as this node knows, and

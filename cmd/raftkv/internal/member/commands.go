@@ -48,11 +48,16 @@ func with(newClient func() Client, changes bool, command *cobra.Command, run fun
 	c.AddTo(command)
 	if changes {
 		command.Flags().BoolVar(&c.yes, "yes", false, "do not ask whether to go on")
+		command.Flags().DurationVar(&c.wait, "wait", waitTimeout, "how long to wait for the end of the change, 0s not at all; if it is not given, as --timeout says")
+		command.Flags().Lookup("wait").DefValue = "0s" // so that the help does not name it
 	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		c.out, c.err, c.in, c.pause = command.OutOrStdout(), command.ErrOrStderr(), command.InOrStdin(), watchPause
 		if c.life = command.Context(); c.life == nil {
 			c.life = context.Background()
+		}
+		if flag := command.Flags().Lookup("wait"); flag != nil && flag.Changed && c.wait < 0 {
+			return fmt.Errorf("--wait is %v; give a time such as 30s, or 0s", c.wait)
 		}
 		return run(c, args)
 	}

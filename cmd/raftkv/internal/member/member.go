@@ -51,6 +51,12 @@ const tokensPath = "/v1/join-tokens"
 // pollPause is the interval at which a change that goes on is asked for.
 const pollPause = 200 * time.Millisecond
 
+// waitTimeout says to wait for the end of a change as long as the command may take.
+const waitTimeout = time.Duration(-1)
+
+// longestAsk is for how long one request waits for the end of a change.
+const longestAsk = 5 * time.Second
+
 // caller asks the nodes.
 type caller struct {
 	Client
@@ -59,12 +65,16 @@ type caller struct {
 	yes      bool            // do not ask a person
 	life     context.Context // of the command
 	pause    time.Duration   // between two pictures of watch
+	wait     time.Duration   // for the end of a change, or waitTimeout
 }
 
 // context ends with a signal and with the time limit.
-func (c *caller) context() (context.Context, context.CancelFunc) {
+func (c *caller) context() (context.Context, context.CancelFunc) { return c.forLonger(0) }
+
+// forLonger is context for what takes this long in addition to the time limit.
+func (c *caller) forLonger(wait time.Duration) (context.Context, context.CancelFunc) {
 	ctx, end := signal.NotifyContext(c.life, syscall.SIGTERM, os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, c.Limit())
+	ctx, cancel := context.WithTimeout(ctx, c.Limit()+wait)
 	return ctx, func() { cancel(); end() }
 }
 
@@ -135,14 +145,28 @@ func (c *caller) change(b api.MembersChange) error {
 	if !c.goesOn() {
 		return exit.With(exit.Failed, errors.New("nothing was changed"))
 	}
+	until := time.Now().Add(c.wait)
+	if limit, _ := ctx.Deadline(); c.wait == waitTimeout {
+		until = limit
+	} else if until.After(limit) { // a longer wait takes the place of the limit
+		var cancel context.CancelFunc
+		ctx, cancel = c.forLonger(c.wait)
+		defer cancel()
+	}
 	var done api.MembersPlan
-	err := c.call(ctx, http.MethodPost, "/v1/members", b, &done, "If-Match", fmt.Sprintf("%q", fmt.Sprint(plan.Version)), api.HeaderIdempotencyKey, plan.Change)
+	// A node that is asked waits for a part of the time: what it answers must come in time.
+	path := fmt.Sprintf("/v1/members?wait=%v", max(min(time.Until(until)/2, longestAsk), 0).Truncate(time.Millisecond))
+	err := c.call(ctx, http.MethodPost, path, b, &done, "If-Match", fmt.Sprintf("%q", fmt.Sprint(plan.Version)), api.HeaderIdempotencyKey, plan.Change)
 	if err != nil {
 		return err
 	}
-	for state := done.State; state != api.ChangeDone; {
+	over := time.NewTimer(time.Until(until))
+	defer over.Stop()
+	for state := done.State; state != api.ChangeDone && c.wait != 0; {
 		select {
 		case <-time.After(pollPause):
+		case <-over.C:
+			return exit.With(exit.Unknown, fmt.Errorf("the change %s goes on: it is %s", plan.Change, state))
 		case <-ctx.Done():
 			return exit.With(exit.Unknown, fmt.Errorf("the change %s goes on: it is %s", plan.Change, state))
 		}
@@ -155,7 +179,11 @@ func (c *caller) change(b api.MembersChange) error {
 	if c.JSON() {
 		return terminal.PrintJSON(c.out, done)
 	}
-	_, err = fmt.Fprintf(c.out, "done\n")
+	text := "done"
+	if done.State != api.ChangeDone {
+		text = fmt.Sprintf("the change %s goes on: it is %s", plan.Change, done.State)
+	}
+	_, err = fmt.Fprintln(c.out, text)
 	return err
 }
 

@@ -105,3 +105,72 @@ func TestTokensAndPlansAreAskedFor(t *testing.T) {
 		t.Errorf("asked for %q, not %q", asked, want)
 	}
 }
+
+// Goal: a command waits for the end of a change as long as it may take, or as --wait says: not
+// at all, or longer than that. What a node is asked to wait for ends before the command does.
+// Method: a node at which a change ends when it was asked for three times; commands that may take
+// five seconds, or a tenth of one.
+func TestTheEndOfAChangeIsWaitedFor(t *testing.T) {
+	var mu sync.Mutex
+	var waits []string
+	asked := 0
+	at := node(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		state := api.ChangeJoint
+		switch {
+		case r.URL.Query().Has("dry_run"):
+			fmt.Fprint(w, `{"change":"c1","version":7,"before":{"voters":["n1"]}}`)
+			return
+		case r.Method == http.MethodPost:
+			waits, asked = append(waits, r.URL.Query().Get("wait")), 0
+			w.WriteHeader(202)
+		default:
+			if asked++; asked == 3 {
+				state = api.ChangeDone
+			}
+		}
+		fmt.Fprintf(w, `{"change":"c1","state":%q}`, state)
+	})
+	for _, c := range []struct {
+		limit            time.Duration
+		wait, want, says string
+		err              bool
+	}{
+		{5 * time.Second, "", "2.", "done", false},
+		{5 * time.Second, "0s", "0s", "the change c1 goes on: it is joint", false},
+		{100 * time.Millisecond, "30s", "5s", "done", false},
+		{100 * time.Millisecond, "", "4", "the change c1 goes on: it is joint", true},
+		{5 * time.Second, "100ms", "4", "the change c1 goes on: it is joint", true},
+		{5 * time.Second, "-1s", "", "give a time", true},
+	} {
+		root := &cobra.Command{Use: "raftkv", SilenceUsage: true, SilenceErrors: true}
+		root.AddCommand(Commands(func() Client { return hurried{at, c.limit} })...)
+		var out bytes.Buffer
+		root.SetOut(&out)
+		arguments := []string{"member", "remove", "n3"}
+		if c.wait != "" {
+			arguments = append(arguments, "--wait", c.wait)
+		}
+		root.SetArgs(arguments)
+		err := root.ExecuteContext(t.Context())
+		said := fmt.Sprint(out.String(), err)
+		if (err != nil) != c.err || !strings.Contains(said, c.says) {
+			t.Errorf("with --wait %q and %v: %q", c.wait, c.limit, said)
+		}
+		mu.Lock()
+		if len(waits) != 0 && !strings.HasPrefix(waits[0], c.want) || (len(waits) == 0) != (c.want == "") {
+			t.Errorf("with --wait %q and %v the node was asked to wait %q", c.wait, c.limit, waits)
+		}
+		waits = nil
+		mu.Unlock()
+	}
+}
+
+// hurried is a command that may take this long.
+type hurried struct {
+	oneNode
+	limit time.Duration
+}
+
+func (h hurried) Limit() time.Duration { return h.limit }
