@@ -112,7 +112,7 @@ type lockWait struct {
 func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
 	s, name := w.server, w.acquire.Lock
 	queued := s.machine.Queue(name, w.lease)
-	defer queued.Close()
+	defer func() { queued.Close() }()
 	// This node may not have come to the place in the log where the lease began to wait.
 	if err := w.catchUp(); err != nil {
 		return w.leave(err)
@@ -136,13 +136,18 @@ func (w *lockWait) wait(until <-chan time.Time) (kv.Result, error) {
 			return kv.Result{Revision: token, Version: uint64(w.lease)}, nil
 		}
 		if !waits {
-			return kv.Result{}, w.refused(ttl != 0)
+			if r, over, err := w.again(ttl != 0); over || err != nil {
+				return r, err
+			}
+			queued.Close()
+			queued = s.machine.Queue(name, w.lease) // which may be another one
+			continue
 		}
 		select {
 		case <-queued.Woken():
 		case <-keep.C:
-			if w.acquire.KeepAlive {
-				keepers.Go(func() { w.keepAlive(keeping) })
+			if lease := w.lease; w.acquire.KeepAlive {
+				keepers.Go(func() { w.keepAlive(keeping, lease) })
 			}
 		case <-w.kept:
 			keep.Reset(time.Duration(ttl/3) * time.Millisecond)
@@ -166,15 +171,46 @@ func (w *lockWait) catchUp() error {
 	return w.server.awaitLinearizable(ctx)
 }
 
-// keepAlive keeps the lease alive. If that fails, it is tried again in its time.
-func (w *lockWait) keepAlive(while context.Context) {
+// again asks once more for a request whose lease is not in the queue any more. Under an
+// idempotency key another copy of the request, or another request of the lease, may have been
+// withdrawn, since its client went away: then this one has a new place, if not the lock. over
+// says that the result, or the error, is the end of it.
+func (w *lockWait) again(alive bool) (r kv.Result, over bool, err error) {
+	if w.acquire.IdempotencyKey == "" {
+		return r, true, w.refused(alive)
+	}
+	ctx, cancel := w.server.Context(w.client)
+	defer cancel()
+	c := kv.AcquireCommand(w.acquire.Acquire)
+	c.IdempotencyKey = w.acquire.IdempotencyKey
+	if r, err = w.command(ctx, c); err == nil && r.Status == kv.StatusQueued {
+		err = w.catchUp()
+	}
+	switch {
+	case err != nil:
+		return r, true, failure.Of(failure.Timeout, err, "the lease left the queue of the lock, and the request could not be made again: ask again with the same lease or idempotency key")
+	case r.Status == kv.StatusOK:
+		return r, true, nil
+	case r.Status != kv.StatusQueued:
+		return r, true, w.server.RefusedByStore(r)
+	}
+	w.lease = r.Lease()
+	token, waits, ttl := w.server.machine.LockPlace(w.acquire.Lock, w.lease)
+	if token == 0 && !waits && r.Replayed {
+		return kv.Result{}, true, w.refused(ttl != 0)
+	}
+	return kv.Result{}, false, nil
+}
+
+// keepAlive keeps a lease alive. If that fails, it is tried again in its time.
+func (w *lockWait) keepAlive(while context.Context, lease int64) {
 	s := w.server
 	ctx, cancel := s.Context(while)
 	defer cancel()
-	c := kv.KeepAlive(w.lease)
+	c := kv.KeepAlive(lease)
 	by := w.who.Author()
 	_, _ = s.AtLeader(ctx, func(ctx context.Context) error {
-		_, err := s.machine.KeepAlive(ctx, by, []int64{w.lease})
+		_, err := s.machine.KeepAlive(ctx, by, []int64{lease})
 		return err
 	}, w.road.Carry(c))
 	w.kept <- struct{}{}
@@ -185,7 +221,10 @@ func (w *lockWait) refused(alive bool) error {
 	if !alive && w.acquire.Lease != 0 {
 		return failure.Of(failure.LeaseGone, nil, "the lease %d has ended while it waited for the lock: grant another one", w.lease)
 	}
-	return failure.Of(failure.LockHeld, nil, "the lock is held, and the request does not wait for it any more: ask again")
+	if w.acquire.IdempotencyKey != "" {
+		return failure.Of(failure.LockHeld, nil, "the request under this idempotency key is over: its wait has ended, or its lease has left the queue of the lock or given it back; ask again under another key")
+	}
+	return failure.Of(failure.LockHeld, nil, "the lease has left the queue of the lock, and the request does not wait any more: ask again")
 }
 
 // command takes a command through the log.

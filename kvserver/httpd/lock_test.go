@@ -212,6 +212,59 @@ func TestAClientThatIsGoneHoldsNothing(t *testing.T) {
 	})
 }
 
+// Goal (K7): a request that waits under an idempotency key goes on when the client of another
+// request goes away that has the same lease, or of another copy of it: the lease has left the
+// queue with that, and nobody meant this one. What its own client ends is over: a repetition is
+// told so at once, and is told to take another key, under which it waits.
+// Method: two requests under two keys with one lease, and two copies of a request with a lease
+// that is made for it, of which one is abandoned; then the lease is taken out of the queue by a
+// DELETE under another key.
+func TestAnAbandonedRequestTakesNoOtherAlong(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		lease := grant(t, s, `{"ttl":"1h"}`)
+		own, wait := fmt.Sprintf(`{"lease":%d}`, lease), "/v1/locks/a?wait=60s"
+		for name, c := range map[string]struct{ body, key, other string }{
+			"another request of the lease": {own, "one", "two"},
+			"a copy of the request":        {`{"ttl":"90s"}`, "three", "three"},
+		} {
+			first := acquire(t, s, "a", `{"ttl":"600s"}`)
+			goesOn := later(func() answer { return askJSON(s, "POST", wait, c.body, api.HeaderIdempotencyKey, c.key) })
+			synctest.Wait()
+			ctx, leave := context.WithCancel(t.Context())
+			gone := later(func() answer {
+				return askCtx(ctx, s, "POST", wait, c.body, "Content-Type", api.MediaJSON, api.HeaderIdempotencyKey, c.other)
+			})
+			synctest.Wait()
+			leave()
+			<-gone
+			wantSilence(t, goesOn)
+			if d := s.Machine().Describe(); d.LocksWaiting != 1 {
+				t.Errorf("%s is gone, and %d wait", name, d.LocksWaiting)
+			}
+			wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/locks/a?token=%d", first.Token), ""), 204)
+			a := <-goesOn
+			wantStatus(t, a, 200)
+			var got api.Acquired
+			a.read(t, &got)
+			wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/locks/a?token=%d", got.Token), ""), 204)
+		}
+		first := acquire(t, s, "a", `{"ttl":"600s"}`)
+		waits := later(func() answer { return askJSON(s, "POST", wait, own, api.HeaderIdempotencyKey, "four") })
+		synctest.Wait()
+		wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/locks/a?lease=%d", lease), "", api.HeaderIdempotencyKey, "five"), 204)
+		for _, a := range []answer{<-waits, askJSON(s, "POST", wait, own, api.HeaderIdempotencyKey, "four")} {
+			if p := wantProblem(t, a, 409, api.CodeLockHeld, api.OutcomeNotApplied); !strings.Contains(p.Detail, "under another key") {
+				t.Errorf("what is over is told as %q", p.Detail)
+			}
+		}
+		waits = later(func() answer { return askJSON(s, "POST", wait, own, api.HeaderIdempotencyKey, "six") })
+		synctest.Wait()
+		wantStatus(t, ask(s, "DELETE", fmt.Sprintf("/v1/locks/a?token=%d", first.Token), ""), 204)
+		wantStatus(t, <-waits, 200)
+	})
+}
+
 // Goal (K7): the same request, with the same idempotency key or the same lease, settles what
 // is not known, and keeps the place in the queue.
 // Method: a request that waits twice under one key, and once more when it holds the lock.

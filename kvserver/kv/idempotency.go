@@ -3,6 +3,7 @@ package kv
 import (
 	"crypto/sha256"
 	"slices"
+	"strconv"
 )
 
 // record is the memory of one request that was made under an idempotency key. It
@@ -66,9 +67,10 @@ func fingerprint(c Command) [16]byte {
 // for this copy of the request, which changed nothing; the same request sent
 // again may find room. So a request is applied at most once either way.
 //
-// A request that waited for a lock and has left the queue without it has changed nothing
+// A request that waited for a lock and was withdrawn from the queue has changed nothing
 // either: its repetition waits anew, and what is remembered then counts. So does one whose
-// own lease has ended since, whether or not it held the lock for a while.
+// own lease has ended since, whether or not it held the lock for a while. One that left by
+// itself, or that a LeaveQueue took out, has had its answer.
 func (s *Store) runKeyed(c Command) Result {
 	if c.withdraws() { // the key is that of another request
 		return s.run(c)
@@ -113,32 +115,30 @@ func (s *Store) recorded(name recordName, print [16]byte) *record {
 	return nil
 }
 
-// hasLeft reports whether a request for a lock, which is repeated, has left the queue: it
-// was withdrawn, or the lease that was made for it has ended.
+// hasLeft reports whether a request for a lock, which is repeated, has left the queue: the
+// lease that was made for it has ended, or its lease was withdrawn from the queue since the
+// request came there, whichever request of that lease was withdrawn.
 func (s *Store) hasLeft(r *record, c *Command) bool {
-	if c.Op != OpAcquire || r.status == StatusLockNotFound {
-		return c.Op == OpAcquire
+	if c.Op != OpAcquire || r.status != StatusQueued {
+		return false
 	}
-	_, alive := s.leases.Get(int64(r.version))
-	return r.status == StatusQueued && c.makesLease() && !alive
+	if _, alive := s.leases.Get(int64(r.version)); c.makesLease() {
+		return !alive
+	}
+	left, withdrawn := s.recordAt[recordName{id: withdrawalID(string(c.Key), int64(r.version))}]
+	return withdrawn && left > s.recordAt[r.name()]
 }
 
-// withdraw notes that the request under the command's key, whose lease waited for a lock,
-// has left the queue. The record of that stands behind the first one and takes its place.
-func (s *Store) withdraw(c *Command, lease int64) {
-	id := recordIDOf(c.IdempotencyKey)
-	for _, name := range []recordName{{id, c.owner()}, {id: id}} {
-		at, known := s.recordAt[name]
-		if !known {
-			continue
-		}
-		r := *s.records.at(at)
-		if r.status == StatusQueued && r.version == uint64(lease) && s.records.len() < s.rules.records {
-			r.status, r.time = StatusLockNotFound, s.logTime
-			s.remember(r)
-			return
-		}
+// withdraw notes that a lease has left the queue of a lock with a request that may come back.
+func (s *Store) withdraw(name string, lease int64) {
+	if s.records.len() < s.rules.records {
+		s.remember(record{id: withdrawalID(name, lease), time: s.logTime, version: uint64(lease), status: StatusLockNotFound})
 	}
+}
+
+// withdrawalID finds the record of a withdrawal. No idempotency key has a byte 0.
+func withdrawalID(name string, lease int64) recordID {
+	return recordIDOf("\x00withdrawn\x00" + strconv.FormatInt(lease, 10) + "\x00" + name)
 }
 
 // remember adds a record. One that there is of the same name counts no more.

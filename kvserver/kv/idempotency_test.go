@@ -325,6 +325,29 @@ func TestARequestThatLeftTheQueueIsMadeAnew(t *testing.T) {
 		t.Errorf("that waits again")
 	}
 
+	// Two requests wait with one lease, each under its key: the one that is withdrawn takes the
+	// lease out of the queue, and neither is bound to that. A request of later has its place.
+	other := own
+	other.IdempotencyKey = "other"
+	fresh := own
+	fresh.IdempotencyKey = "fresh"
+	wait(fresh, false, "one with a lease")
+	wait(other, false, "another with its lease")
+	if r := apply(s, Withdraw("l", 8, false, "other")); r.Status != StatusOK {
+		t.Fatalf("withdrawn: %v", r.Status)
+	}
+	wait(fresh, false, "its lease was withdrawn under another key")
+	wait(fresh, true, "it keeps its place")
+	wait(other, false, "the one that was withdrawn")
+	if s.Locks().Waiting() != 1 {
+		t.Errorf("%d wait", s.Locks().Waiting())
+	}
+	late := own
+	late.IdempotencyKey = "late"
+	wait(late, false, "one that came behind the withdrawal")
+	apply(s, LeaveQueue("l", 8, false))
+	wait(late, true, "and left by itself")
+
 	one := wait(made, false, "one with a lease that is made")
 	apply(s, Withdraw("l", one, true, "made"))
 	two := wait(made, false, "it comes again")
@@ -337,7 +360,7 @@ func TestARequestThatLeftTheQueueIsMadeAnew(t *testing.T) {
 	}
 	apply(s, Revoke(two))
 	three := wait(made, false, "the lease has ended")
-	other := made
+	other = made
 	other.Value = AcquireCommand(Acquire{Lock: "l", TTL: 6000, Limit: 1, Queue: true}).Value
 	if r := apply(s, other); r.Status != StatusIdempotencyMismatch {
 		t.Errorf("another request under the key: %v", r.Status)

@@ -94,7 +94,8 @@ func LeaveQueue(name string, lease int64, end bool) Command {
 }
 
 // Withdraw is LeaveQueue for the request under an idempotency key: its repetition waits
-// anew. That of a request which holds the lock finds that it does.
+// anew, and so does that of any other request with its lease. That of a request which holds the
+// lock finds that it does.
 func Withdraw(name string, lease int64, end bool, key string) Command {
 	return Command{Op: OpLeaveQueue, Key: []byte(name), Value: binary.AppendUvarint(body(uint64(lease)), bit(end)*flagQueue|flagWithdraw), IdempotencyKey: key}
 }
@@ -317,7 +318,7 @@ func (s *Store) leaveQueue(f *reader, c *Command) Result {
 		return s.refusedLock(StatusLockNotFound)
 	}
 	if flags&flagWithdraw != 0 {
-		s.withdraw(c, id)
+		s.withdraw(name, id)
 	}
 	if flags&flagQueue != 0 {
 		s.endLease(id, EventLockRevoked)
