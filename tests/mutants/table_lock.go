@@ -75,6 +75,11 @@ var lockMutants = []mutant{
 		"\tif w.acquire.IdempotencyKey == \"\" {\n\t\treturn r, true, w.refused(alive)", "\tif true {\n\t\treturn r, true, w.refused(alive)", "test ./kvserver/httpd TestAnAbandoned"),
 	inFile("LK37", "a request that was made again waits with a lease that has ended", "kvserver/lock.go",
 		"\tw.lease = r.Lease()\n\ttoken, waits", "\ttoken, waits", "test ./kvserver/httpd TestAnAbandoned"),
+	// On the way from level 2.
+	inFile("LV1", "a snapshot is written in a format that old programs do not know", "kvserver/kv/snapshot.go",
+		"\tif v.level >= LevelHistory {\n\t\tn = 1", "\tif v.level >= LevelBase {\n\t\tn = 1", "test ./tests/sim TestClustersAreUpgraded"),
+	inFile("LV2", "an upgraded store that was empty gives the number of the empty store to its first change", "kvserver/kv/level.go",
+		"\t\ts.revision = max(1, s.revision)\n", "", "test ./kvserver/kv Level", "test ./kvserver/kv", "test ./tests/sim TestClustersAreUpgraded"),
 	inFile("LK27", "a watch of a Clerk does not know that keys end", "kvserver/clerkwire/notes.go",
 		"op == 0 || op > uint64(EventPublished):", "op == 0 || op > uint64(EventPublished) || op == 3:", "test ./kvserver/clerkd TestAWatchOfAClerkHears"),
 }

@@ -189,6 +189,10 @@ func (v *service) install(snapshot *core.Snapshot) {
 	}
 	w.counts.Installs++
 	v.skipping = false
+	before := v.store.Level()
 	v.restore(snapshot)
+	if v.store.Level() > before {
+		w.counts.LevelsInstalled++
+	}
 	w.event(s.index, evInstalled, snapshot.Index)
 }

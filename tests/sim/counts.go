@@ -132,6 +132,11 @@ type counts struct {
 	LedOutside        int // terms that ended under a leader which the final configuration left out
 	LearnersInstalled int // snapshots sent to servers without a vote
 
+	Upgrades        int // servers that were restarted with a newer program
+	LevelsRaised    int // clusters that were upgraded
+	LevelsInstalled int // states that came to the level by another server's snapshot
+	NotActive       int // requests refused before that
+
 	// Coordination.
 
 	Leases        int

@@ -21,8 +21,12 @@ const (
 	streamCoordinators // and more, by steps of 256
 )
 
-// streamUnwilling lies between the steps of streamCoordinators.
-const streamUnwilling = 128
+// These lie between the steps of streamCoordinators.
+const (
+	streamUnwilling = 128 + iota
+	streamLevels
+	streamUpgrades
+)
 
 func newDice(seed, stream uint64) dice { return dice{rand.New(rand.NewPCG(seed, stream))} }
 

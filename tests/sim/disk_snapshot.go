@@ -18,10 +18,14 @@ func (u *unwritten) writeTo(w io.Writer) error {
 // for the log now.
 func (d *disk) writeSnapshot(s core.Snapshot, view io.WriterTo) bool {
 	return d.snapshotDone(func() error {
-		return d.wal.WriteSnapshot(s, func(to io.Writer) error {
-			_, err := view.WriteTo(to)
+		watch := &levelWatch{}
+		err := d.wal.WriteSnapshot(s, func(to io.Writer) error {
+			watch.Writer = to
+			_, err := view.WriteTo(watch)
 			return err
 		})
+		d.s.w.oracles.captured(d.s, s, watch.head)
+		return err
 	})
 }
 

@@ -20,6 +20,7 @@ func drawOptions(seed uint64) options {
 	o.drawFaults(d)
 	o.drawMembers(d)
 	o.drawUnwilling(newDice(seed, streamUnwilling))
+	o.drawLevels(newDice(seed, streamLevels))
 	return o
 }
 

@@ -206,6 +206,7 @@ func (n *network) greet(from, to *server) bool {
 		return false
 	}
 	l.met = met{from.life, to.life, l.broken, n.w.now, them.Life.Asking}
+	from.showLevels(to)
 	n.w.counts.Hellos++
 	return true
 }

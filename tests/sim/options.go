@@ -36,6 +36,12 @@ type options struct {
 	Founders    int   `json:",omitempty"`
 	ChangeEvery int64 `json:",omitempty"` // mean time between two changes that are asked for
 
+	// OldPrograms is the number of servers whose programs know level 2 and no more in the
+	// beginning. They are upgraded within UpgradeWithin, and the level is raised then. 0: there is
+	// nothing to upgrade.
+	OldPrograms   int   `json:",omitempty"`
+	UpgradeWithin int64 `json:",omitempty"`
+
 	// The network.
 
 	DelayLow, DelayHigh int64
@@ -71,7 +77,7 @@ type options struct {
 	LostAnswers float64 `json:",omitempty"`
 	Mix         mix     // weights of the operations
 	// Coordinators are clients that use leases, locks and transactions. With some, the cluster
-	// works at level 3 from its beginning.
+	// works at level 3: from its beginning, or when it was upgraded.
 	Coordinators int `json:",omitempty"`
 
 	// The faults.
@@ -140,6 +146,8 @@ func (o options) valid() error {
 		return fmt.Errorf("options: %d coordinators, in the labs' world, or with a quota of %d bytes", o.Coordinators, o.Quota)
 	case o.Founders < 0 || o.Founders > o.Servers || o.Founders > 0 && (o.Labs || o.ChangeEvery < 1):
 		return fmt.Errorf("options: %d of %d servers found the cluster, a change every %d µs", o.Founders, o.Servers, o.ChangeEvery)
+	case o.OldPrograms < 0 || o.OldPrograms > o.Servers || o.OldPrograms > 0 && (o.Labs || o.Founders > 0 || o.UpgradeWithin < 1):
+		return fmt.Errorf("options: %d of %d programs are old, and upgraded within %d µs", o.OldPrograms, o.Servers, o.UpgradeWithin)
 	case o.Faulty < 0 || o.Calm < 1 || o.Drift < 0 || o.Drift > 900:
 		return fmt.Errorf("options: %d µs of faults, %d µs to rest, drift %d", o.Faulty, o.Calm, o.Drift)
 	}

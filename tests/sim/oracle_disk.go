@@ -69,6 +69,7 @@ func (o *oracles) writing(s *server, write *core.Write) {
 	if len(write.Entries) > 0 {
 		o.placed(s, write)
 		o.configured(s, write)
+		o.levelled(s, write)
 	}
 }
 

@@ -73,6 +73,10 @@ func (o *oracles) sameState(s *server) {
 // Whatever the model thinks of it, no write happens twice, and none that was
 // refused.
 func (o *oracles) expected(s *server, e core.Entry, got kv.Result) kv.Result {
+	if levelOf(&e) >= newProgram && o.w.options.upgraded() {
+		m := o.machines.model
+		m.clock.leasing, m.revision = true, max(1, m.revision) // revision 1 is the empty store
+	}
 	if e.Kind != core.KindCommand {
 		return kv.Result{}
 	}

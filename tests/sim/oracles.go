@@ -16,6 +16,7 @@ type oracles struct {
 	machines     machines
 	clients      clientHistory
 	coordination *coordination
+	raise        raise
 
 	floor     uint64                // log index of the latest thing acknowledged to anybody
 	refusedID map[kv.RequestID]bool // proposals that were said not to happen
@@ -30,7 +31,9 @@ func newOracles(w *world) *oracles {
 		coordination: newCoordination(w),
 		refusedID:    map[kv.RequestID]bool{},
 	}
-	o.machines.model.revision = w.newStore().Revision()
+	first := w.newStore()
+	o.machines.model.revision = first.Revision()
+	o.machines.model.clock.leasing = first.Level() >= kv.LevelHistory
 	return o
 }
 

@@ -14,6 +14,8 @@ type logClock struct {
 	origin uint64 // of the last command with a stamp
 	stamp  uint64
 	leases uint64 // lease time
+	// leasing: lease time passes, which it does from level 3 on.
+	leasing bool
 }
 
 // longestStep is how much log time goes on between two commands at most, however
@@ -32,7 +34,9 @@ func (c *logClock) pass(id kv.RequestID, stamp uint64) {
 		c.origin, c.stamp = id.Origin, stamp
 	case stamp > c.stamp:
 		c.time += min(stamp-c.stamp, longestStep)
-		c.leases += min(stamp-c.stamp, longestLeaseStep)
+		if c.leasing {
+			c.leases += min(stamp-c.stamp, longestLeaseStep)
+		}
 		c.stamp = stamp
 	}
 }

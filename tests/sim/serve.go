@@ -9,6 +9,9 @@ import (
 	"raftkv/raft/node"
 )
 
+// errNotActive refuses what the cluster's level does not have yet.
+var errNotActive = errors.New("the cluster works at a lower level")
+
 // serve takes a client's request.
 func (s *server) serve(a *attempt) {
 	switch kind := a.op.kind; {
@@ -94,6 +97,11 @@ func (s *server) propose(a *attempt) {
 // submit brings a command on its way, under an identity and with the time of this life.
 func (s *server) submit(c kv.Command, a answerer) {
 	w := s.w
+	if c.MinLevel() > s.store.Level() {
+		w.counts.NotActive++
+		a.answer(outcome{err: errNotActive})
+		return
+	}
 	s.number++
 	id := kv.RequestID{Origin: s.origin(), Number: s.number}
 	c.ID, c.Time = id, s.stamp()

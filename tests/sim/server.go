@@ -37,8 +37,9 @@ type server struct {
 	stalls int // faults that stall the state machine
 	service
 	acquaintance
-	aside *aside // its own directory, while another one is in its place
-	watch watch  // what the oracles have seen of this life
+	program program
+	aside   *aside // its own directory, while another one is in its place
+	watch   watch  // what the oracles have seen of this life
 }
 
 func newServer(w *world, i int) *server {
@@ -78,6 +79,7 @@ func (s *server) start() {
 	s.watch = watch{}
 	s.replica = node.NewReplica(s.config(), state)
 	s.introduce()
+	s.program.boot(s, &state)
 	s.service.start(s, state)
 	if w.nemesis.pauses[s.index] > 0 {
 		s.paused = true
@@ -124,6 +126,7 @@ func (s *server) tick() {
 		if s.ticks++; s.ticks%pollTicks == 0 {
 			s.redial()
 			s.poll()
+			s.raiseLevel()
 			s.proposeTick()
 		}
 		s.turn()
@@ -238,6 +241,7 @@ func (s *server) flush() {
 	}
 	for _, call := range work.Calls {
 		s.noteInstall(call)
+		s.w.oracles.sends(s, call)
 		s.w.network.send(s, call)
 	}
 	if work.Write != nil {

@@ -13,7 +13,7 @@ type answerer interface{ answer(outcome) }
 
 // newStore is a store before the first entry.
 func (w *world) newStore() *kv.Store {
-	if w.options.Coordinators > 0 {
+	if w.options.Coordinators > 0 && !w.options.upgraded() {
 		return kv.NewAt(kv.LevelHistory)
 	}
 	return kv.New()
@@ -52,7 +52,7 @@ func (v *service) applyEntry(e core.Entry) {
 	w := v.s.w
 	v.term = e.Term
 	if e.Kind != core.KindCommand {
-		v.store.Advance(e.Index)
+		v.advance(e)
 		w.oracles.applied(v.s, e, kv.Result{})
 		return
 	}
@@ -70,6 +70,9 @@ func (v *service) restore(snapshot *core.Snapshot) {
 	store, err := v.open(snapshot)
 	if err != nil || store.AppliedIndex() != snapshot.Index {
 		w.fail("state machine", "%s cannot restore the snapshot at %d: %v", v.s.id, snapshot.Index, err)
+	}
+	if w.options.upgraded() && store.Level() > uint64(v.s.program.knows) {
+		w.fail("levels", "%s, whose program knows level %d, restores a state of level %d", v.s.id, v.s.program.knows, store.Level())
 	}
 	v.store, v.term = store, snapshot.Term
 	v.compacted = snapshot.Index
@@ -176,7 +179,7 @@ func (v *service) write(snapshot *core.Snapshot, view *kv.View) bool {
 // proposeTick proposes a tick if it is time for one, as the leader does on a node.
 func (v *service) proposeTick() {
 	s := v.s
-	if s.w.options.Coordinators == 0 {
+	if s.w.options.Coordinators == 0 || v.store.Level() < kv.LevelHistory {
 		return
 	}
 	leads := s.replica.Observe().Role == core.Leader

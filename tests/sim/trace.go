@@ -138,6 +138,7 @@ const (
 	evChange
 	evCoordinates
 	evCoordinated
+	evUpgraded
 )
 
 // kinds name the events and say what their numbers are.
@@ -184,6 +185,7 @@ var kinds = [...]struct{ name, format string }{
 	evCoordinates:   {"coordinates", "asks n%d, number %d"},
 	evCoordinated:   {"coordinates", "number %d is answered, from index %d"},
 	evGivesUp:       {"gives up", "operation %d: its outcome is unknown"},
+	evUpgraded:      {"upgraded", "in life %d"},
 	evChange:        {"members", "configuration %d behind %d"},
 }
 

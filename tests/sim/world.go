@@ -117,6 +117,7 @@ func newWorld(seed uint64, o options, t *trace) *world {
 // play is the whole run: a phase of faults, then a healed majority that must
 // come to rest.
 func (w *world) play() {
+	w.startUpgrades()
 	for _, s := range w.servers {
 		s.start()
 	}
