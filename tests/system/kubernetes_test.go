@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,12 @@ type kubernetesObject struct {
 				Volumes    []struct{ Name string }
 			}
 		}
+		// Of a certificate.
+		URIs       []string `yaml:"uris"`
+		DNSNames   []string `yaml:"dnsNames"`
+		Usages     []string
+		SecretName string                `yaml:"secretName"`
+		IssuerRef  struct{ Name string } `yaml:"issuerRef"`
 	}
 }
 
@@ -65,23 +72,7 @@ type kubernetesContainer struct {
 // ports by a certificate of each pod's own name, and identities, from Secrets that are mounted.
 func TestTheKubernetesManifestsFit(t *testing.T) {
 	t.Parallel()
-	objects := map[string]kubernetesObject{}
-	file, err := os.Open(filepath.Join(deploy, "kubernetes", "raftkv.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for decoder := yaml.NewDecoder(file); ; {
-		var o kubernetesObject
-		err := decoder.Decode(&o)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects[o.Kind+"/"+o.Metadata.Name] = o
-	}
+	objects := kubernetesObjects(t, "raftkv.yaml")
 	peers := objects["Service/raftkv-peers"]
 	if peers.Spec.ClusterIP != "None" || !peers.Spec.PublishNotReady || peers.Spec.Selector["app"] != "raftkv" {
 		t.Errorf("the service of the nodes is %+v", peers.Spec)
@@ -106,6 +97,29 @@ func TestTheKubernetesManifestsFit(t *testing.T) {
 			t.Errorf("%s joins by %v", name, given)
 		}
 	}
+}
+
+// kubernetesObjects reads a manifest, by kinds and names.
+func kubernetesObjects(t *testing.T, manifest string) map[string]kubernetesObject {
+	t.Helper()
+	objects := map[string]kubernetesObject{}
+	file, err := os.Open(filepath.Join(deploy, "kubernetes", manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for decoder := yaml.NewDecoder(file); ; {
+		var o kubernetesObject
+		err := decoder.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects[o.Kind+"/"+o.Metadata.Name] = o
+	}
+	return objects
 }
 
 // checkPods checks what holds for the nodes of every set, and returns their flags.
@@ -149,4 +163,63 @@ func checkPods(t *testing.T, name string, set *kubernetesObject, known map[strin
 		}
 	}
 	return given
+}
+
+// Goal: the certificates that cert-manager is asked for are those that the nodes show: one for
+// each pod of --cluster, with its identity and names, for servers and clients; and the volume that
+// the manifest tells of mounts them under the names that the flags have. Method: the certificates
+// and the volume, which stands in a comment, against the set.
+func TestTheCertificatesOfCertManagerFit(t *testing.T) {
+	t.Parallel()
+	set := kubernetesObjects(t, "raftkv.yaml")["StatefulSet/raftkv"]
+	given := checkPods(t, "raftkv", &set, serveFlags(t))
+	text, err := os.ReadFile(filepath.Join(deploy, "kubernetes", "cert-manager.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var volumes []struct {
+		Name      string
+		Projected struct {
+			DefaultMode int `yaml:"defaultMode"`
+			Sources     []struct {
+				Secret struct {
+					Name  string
+					Items []struct{ Key, Path string }
+				}
+			}
+		}
+	}
+	var block strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if in, is := strings.CutPrefix(line, "#   "); is && (block.Len() > 0 || strings.HasPrefix(in, "- name: tls")) {
+			block.WriteString(in)
+		}
+	}
+	if err := yaml.Unmarshal([]byte(block.String()), &volumes); err != nil || len(volumes) != 1 || volumes[0].Name != "tls" {
+		t.Fatalf("the volume is %+v (%v)", volumes, err)
+	}
+	mounted := map[string]string{}
+	for _, s := range volumes[0].Projected.Sources {
+		for _, item := range s.Secret.Items {
+			mounted[item.Path] = s.Secret.Name + " " + item.Key
+		}
+	}
+	objects := kubernetesObjects(t, "cert-manager.yaml")
+	want := map[string]string{"ca.pem": "raftkv-0-tls ca.crt"}
+	for i := range set.Spec.Replicas {
+		pod := fmt.Sprintf("raftkv-%d", i)
+		c := objects["Certificate/"+pod].Spec
+		identity := fmt.Sprintf("raftkv://%s/node/%s", given["--cluster-id"], pod)
+		if !slices.Equal(c.URIs, []string{identity}) || !slices.Equal(c.DNSNames, []string{pod + ".raftkv-peers", "raftkv"}) ||
+			!slices.Equal(c.Usages, []string{"server auth", "client auth"}) || c.SecretName != pod+"-tls" || objects["Issuer/"+c.IssuerRef.Name].Kind == "" {
+			t.Errorf("the certificate of %s is %+v", pod, c)
+		}
+		for flag, key := range map[string]string{"--peer-tls-cert": "tls.crt", "--peer-tls-key": "tls.key"} {
+			path := strings.TrimPrefix(strings.ReplaceAll(given[flag], "$(POD)", pod), "/tls/")
+			want[path] = pod + "-tls " + key
+		}
+	}
+	if !maps.Equal(mounted, want) || volumes[0].Projected.DefaultMode != 0o440 {
+		t.Errorf("mounted are %v with mode %o, want %v", mounted, volumes[0].Projected.DefaultMode, want)
+	}
 }
