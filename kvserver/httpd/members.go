@@ -34,39 +34,6 @@ const (
 	maxChangeWait = 10 * time.Minute
 )
 
-// atLeader serves a request where the leader is: here writes the answer, and another
-// node's is passed on. Since the caller's rights were decided, the body was read and a leader
-// was waited for. So the leader decides once more, by the newest table of identities.
-func (x *exchange) atLeader(body []byte, here func(context.Context, *membership.Driver) error) error {
-	ctx, cancel := x.context()
-	defer cancel()
-	return x.atLeaderIn(ctx, body, here)
-}
-
-// atLeaderIn is atLeader in a context of its own.
-func (x *exchange) atLeaderIn(ctx context.Context, body []byte, here func(context.Context, *membership.Driver) error) error {
-	driver, err := x.door.server.Members()
-	if err != nil {
-		return err
-	}
-	mayForward, err := x.mayForward()
-	if err != nil {
-		return err
-	}
-	elsewhere, err := x.door.server.AtLeader(ctx, func(ctx context.Context) error {
-		if x.route.Right != auth.Open { // a server that joins has a token of another kind
-			if err := x.door.server.Confirm(ctx, &x.who, x.route.Right); err != nil {
-				return err
-			}
-		}
-		return here(ctx, driver)
-	}, x.remote(mayForward, body))
-	if err == nil && elsewhere {
-		x.relay()
-	}
-	return err
-}
-
 // serveMembers says who the members are: as the leader knows it, or with
 // ?consistency=stale as this node does.
 func (d *Door) serveMembers(x *exchange) error {

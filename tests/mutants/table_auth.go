@@ -91,7 +91,7 @@ var authMutants = []mutant{
 	// What the doors and the log do behind a revocation.
 	inService("AU64", "TestALockThatIsGranted", "a lock that was granted to a token that was revoked stays with a lease that nobody knows", "lock.go",
 		"\tif err == nil && r.Status == kv.StatusLockHeld && made && key == \"\" {\n\t\t// Released first, as", "\tif false && made && key == \"\" {\n\t\t// Released first, as"),
-	inService("AU65", "TestActsOnMembers", "acts on members are decided when their requests come", "httpd/members.go",
+	inService("AU65", "TestActsOnMembers", "acts on members are decided when their requests come", "httpd/forward.go",
 		"\t\tif x.route.Right != auth.Open {", "\t\tif x.route.Right == auth.Open {"),
 	inService("AU66", "TestReadsThatLast", "a Clerk's reads have no lines in the audit", "clerkd/audit.go",
 		"\tif !audit.ReadsToo() || !audit.Reads(ranges()...) {", "\tif true || !audit.Reads(ranges()...) {"),

@@ -143,4 +143,8 @@ var kvserverHTTPMutants = []mutant{
 		"askRingTimeout   = 1500 * time.Millisecond", "askRingTimeout   = 2500 * time.Millisecond"),
 	inTests("I46", "TestAnswersAreShared", "an answer for another time takes the place of the last one", "kvserver/httpd/insight.go",
 		"\tif len(s.kept) >= maxShared {\n", "\tclear(s.kept)\n\tif len(s.kept) >= maxShared {\n"),
+	inFile("MG46", "a change is done that the leader has not applied", "kvserver/httpd/members.go",
+		"if r.State == api.ChangeDone && !x.door.server.HasApplied(ctx,", "if false && !x.door.server.HasApplied(ctx,", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
+	inFile("MG47", "a request waits for a change as long as it likes", "kvserver/httpd/members.go",
+		"return min(wait, maxChangeWait), nil", "return wait, nil", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
 }

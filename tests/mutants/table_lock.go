@@ -43,7 +43,7 @@ var lockMutants = []mutant{
 	inLockDoors("LK20", "the queue of a client that is gone keeps its lease", "lock.go",
 		"\t\t\tw.forsake()\n", ""),
 	inLockDoors("LK21", "a request that waits does not keep its lease alive", "lock.go",
-		"\t\t\tif w.acquire.KeepAlive {", "\t\t\tif false {"),
+		"\t\t\tif lease := w.lease; w.acquire.KeepAlive {", "\t\t\tif lease := w.lease; false {"),
 	inLockDoors("LK22", "a grant wakes nobody", "machine/lockwait.go",
 		"\t\twakeAll(of.waiting[d.Lease])\n", ""),
 	inLockDoors("LK23", "a transaction of reads passes any guard", "machine/reads.go",

@@ -67,4 +67,6 @@ var raftkvMutants = []mutant{
 		"refused.Code == api.CodeForbidden {", "refused.Code == api.CodeForbidden && endpoint == \"\" {"),
 	inFile("AU115", "where no node knows the caller the commands say that none answers", "cmd/raftkv/internal/status/judge.go",
 		"\tcase v.answering == 0 && v.refusal != \"\":\n", "\tcase v.answering == 0 && v.refusal == \"x\":\n", "test ./cmd/raftkv TestCommandsWithBad", "test ./cmd/raftkv/internal/status"),
+	inFile("MG49", "a command asks a node to wait longer than it waits itself", "cmd/raftkv/internal/member/member.go",
+		"min(time.Until(until)/2, longestAsk)", "time.Until(until)", "test ./cmd/raftkv/internal/member TestTheEndOfAChange"),
 }
