@@ -19,13 +19,13 @@ type Hub struct {
 	history  kv.History
 	revision uint64 // up to which the cursors were told
 	all      []*Cursor
-	keys     map[string][]*Cursor
-	locks    map[string][]*Cursor
-	prefixes map[string][]*Cursor
+	keys     map[string]*crowd
+	locks    map[string]*crowd
+	prefixes map[string]*crowd
 	// lengths are those of the prefixes, rising, and how many cursors have each. A key
 	// can have one prefix of each length.
 	lengths []prefixLength
-	ranged  []*Cursor // that have ranges
+	ranged  crowd     // that have ranges
 	waiting []*Cursor // for the hub to come to a revision
 }
 
@@ -46,9 +46,59 @@ type Cursor struct {
 	asleep bool   // wake was not called since the last Take
 }
 
+// crowd is cursors that are found together, each once. One leaves it at a cost that does not
+// depend on how many there are, for a whole fleet may watch one prefix.
+type crowd struct {
+	cursors []*Cursor
+	at      map[*Cursor]int // places in cursors; nil while they are few
+}
+
+// fewCursors may be looked through.
+const fewCursors = 32
+
+func (g *crowd) place(c *Cursor) int {
+	if g.at == nil {
+		return slices.Index(g.cursors, c)
+	}
+	if at, in := g.at[c]; in {
+		return at
+	}
+	return -1
+}
+
+func (g *crowd) add(c *Cursor) {
+	if g.place(c) >= 0 {
+		return
+	}
+	g.cursors = append(g.cursors, c)
+	switch n := len(g.cursors); {
+	case g.at != nil:
+		g.at[c] = n - 1
+	case n > fewCursors:
+		g.at = make(map[*Cursor]int, 2*n)
+		for at, c := range g.cursors {
+			g.at[c] = at
+		}
+	}
+}
+
+func (g *crowd) remove(c *Cursor) {
+	at, last := g.place(c), len(g.cursors)-1
+	if at < 0 {
+		return
+	}
+	moved := g.cursors[last]
+	g.cursors[at], g.cursors[last] = moved, nil
+	g.cursors = g.cursors[:last]
+	if g.at != nil {
+		g.at[moved] = at
+		delete(g.at, c)
+	}
+}
+
 // NewHub returns a hub that stands at the end of a history.
 func NewHub(h kv.History) *Hub {
-	return &Hub{history: h, revision: h.Revision(), keys: map[string][]*Cursor{}, locks: map[string][]*Cursor{}, prefixes: map[string][]*Cursor{}}
+	return &Hub{history: h, revision: h.Revision(), keys: map[string]*crowd{}, locks: map[string]*crowd{}, prefixes: map[string]*crowd{}}
 }
 
 // Revision returns the revision up to which the cursors were told.
@@ -63,17 +113,17 @@ func (h *Hub) Add(s Selectors, after uint64, wake func()) *Cursor {
 	c := &Cursor{selectors: s, wake: wake, position: len(h.all)}
 	h.all = append(h.all, c)
 	for _, key := range s.Keys {
-		h.keys[key] = append(h.keys[key], c)
+		with(h.keys, key, c)
 	}
 	for _, name := range s.Locks {
-		h.locks[name] = append(h.locks[name], c)
+		with(h.locks, name, c)
 	}
 	for _, prefix := range s.Prefixes {
-		h.prefixes[prefix] = append(h.prefixes[prefix], c)
+		with(h.prefixes, prefix, c)
 		h.countLength(len(prefix), 1)
 	}
 	if len(s.Ranges) > 0 {
-		h.ranged = append(h.ranged, c)
+		h.ranged.add(c)
 	}
 	h.Move(c, after)
 	return c
@@ -96,24 +146,27 @@ func (h *Hub) Remove(c *Cursor) {
 		without(h.prefixes, prefix, c)
 		h.countLength(len(prefix), -1)
 	}
-	h.ranged = drop(h.ranged, c)
-	h.waiting = drop(h.waiting, c)
-}
-
-// without takes a cursor once out of a list.
-func without(lists map[string][]*Cursor, name string, c *Cursor) {
-	if list := drop(lists[name], c); len(list) > 0 {
-		lists[name] = list
-	} else {
-		delete(lists, name)
+	h.ranged.remove(c)
+	if c.await != 0 {
+		h.waiting = slices.DeleteFunc(h.waiting, func(other *Cursor) bool { return other == c })
 	}
 }
 
-func drop(list []*Cursor, c *Cursor) []*Cursor {
-	if at := slices.Index(list, c); at >= 0 {
-		return slices.Delete(list, at, at+1)
+// with puts a cursor among those of a name.
+func with(crowds map[string]*crowd, name string, c *Cursor) {
+	if crowds[name] == nil {
+		crowds[name] = &crowd{}
 	}
-	return list
+	crowds[name].add(c)
+}
+
+// without takes a cursor out from among those of a name, if it is there.
+func without(crowds map[string]*crowd, name string, c *Cursor) {
+	if g := crowds[name]; g != nil {
+		if g.remove(c); len(g.cursors) == 0 {
+			delete(crowds, name)
+		}
+	}
 }
 
 func (h *Hub) countLength(bytes, change int) {
@@ -173,26 +226,30 @@ func (h *Hub) tell() {
 // match notes a change at the cursors that select the key or lock of one of its events.
 func (h *Hub) match(e *kv.Event) {
 	if e.OfLock() {
-		for _, c := range h.locks[e.Key] {
-			c.note(e.Revision)
-		}
+		h.locks[e.Key].note(e.Revision)
 		return
 	}
-	for _, c := range h.keys[e.Key] {
-		c.note(e.Revision)
-	}
+	h.keys[e.Key].note(e.Revision)
 	for _, l := range h.lengths {
 		if l.bytes > len(e.Key) {
 			break
 		}
-		for _, c := range h.prefixes[e.Key[:l.bytes]] {
-			c.note(e.Revision)
-		}
+		h.prefixes[e.Key[:l.bytes]].note(e.Revision)
 	}
-	for _, c := range h.ranged {
+	for _, c := range h.ranged.cursors {
 		if slices.ContainsFunc(c.selectors.Ranges, func(r Range) bool { return r.holds(e.Key) }) {
 			c.note(e.Revision)
 		}
+	}
+}
+
+// note adds a revision to what waits at each cursor of a crowd, which may be nil.
+func (g *crowd) note(revision uint64) {
+	if g == nil {
+		return
+	}
+	for _, c := range g.cursors {
+		c.note(revision)
 	}
 }
 

@@ -3,6 +3,7 @@ package watch
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -178,8 +179,52 @@ func TestTheHubWakesWhatMatches(t *testing.T) {
 			n.hub.Remove(c)
 		}
 	}
-	if n.hub.Len()+len(n.hub.keys)+len(n.hub.prefixes)+len(n.hub.lengths)+len(n.hub.ranged) != 0 {
+	if n.hub.Len()+len(n.hub.keys)+len(n.hub.prefixes)+len(n.hub.lengths)+len(n.hub.ranged.cursors) != 0 {
 		t.Errorf("something is left: %+v", n.hub)
+	}
+}
+
+// Goal: watches come and go among many that follow the same, without a look at the others, and
+// each that is there hears of each change once. Method: hundreds that follow a key, a prefix, a
+// range and a lock, in a random order of coming and going.
+func TestWatchesLeaveACrowd(t *testing.T) {
+	n := newNode(t)
+	dice := rand.New(rand.NewPCG(1, 2))
+	follows := Selectors{Keys: []string{"a/1", "a/1"}, Prefixes: []string{"a/"}, Ranges: []Range{{"a/1", "a/2"}}, Locks: []string{"l"}}
+	var there []*Cursor
+	for range 3000 {
+		if dice.IntN(100) < 55 {
+			c := n.hub.Add(follows, n.hub.Revision(), func() {})
+			n.hub.Take(c)
+			there = append(there, c)
+		} else if len(there) > 0 {
+			at := dice.IntN(len(there))
+			n.hub.Remove(there[at])
+			there = slices.Delete(there, at, at+1)
+		}
+	}
+	n.put("a/1")
+	n.tell()
+	for _, c := range there {
+		if due := n.hub.Take(c); len(due.Revisions) != 1 {
+			t.Fatalf("%+v of one change", due)
+		}
+	}
+	for _, g := range []*crowd{n.hub.keys["a/1"], n.hub.prefixes["a/"], n.hub.locks["l"], &n.hub.ranged} {
+		if len(g.cursors) <= fewCursors || len(g.at) != len(g.cursors) {
+			t.Errorf("void: %d follow the same, and %d are found without a look at the others", len(g.cursors), len(g.at))
+		}
+		for at, c := range g.cursors {
+			if g.place(c) != at {
+				t.Fatalf("the watch at %d is looked for at %d", at, g.place(c))
+			}
+		}
+	}
+	for _, at := range dice.Perm(len(there)) {
+		n.hub.Remove(there[at])
+	}
+	if n.hub.Len()+len(n.hub.keys)+len(n.hub.prefixes)+len(n.hub.locks)+len(n.hub.lengths)+len(n.hub.ranged.cursors) != 0 {
+		t.Error("something is left of the crowd")
 	}
 }
 

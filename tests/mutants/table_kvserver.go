@@ -194,4 +194,8 @@ var kvserverMutants = []mutant{
 		"\ts.leave()\n\tn, err = s.Conn.Read(p)\n\tif n > 0 {\n\t\ts.turn <- struct{}{}\n", "\tif s.holds {\n\t\treturn s.Conn.Read(p)\n\t}\n\tn, err = s.Conn.Read(p)\n\tif n > 0 {\n\t\ts.turn <- struct{}{}\n"),
 	inFile("UI14", "a status shows what is committed as it was before the state was read", "kvserver/status.go",
 		"\tcommit := max(c.CommitIndex, applied)\n", "\tcommit := c.CommitIndex\n", "test ./kvserver/httpd TestAppliedIsNever"),
+	inFile("MG48", "a request that waits holds up a node that is to stop", "kvserver/server.go",
+		"\t\t\tend(failure.NodeStopping(nil))\n", "", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
+	inTests("WT41", "TestTheAgeOfTheHistory", "of a long history the first changes are forgotten", "kvserver/watch_counts.go",
+		"a.marks[i] = a.marks[2*i]", "a.marks[i] = a.marks[2*i+1]"),
 }
