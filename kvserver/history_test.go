@@ -53,3 +53,44 @@ func TestTheLeadersHistoryBytesCount(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a node says for how long the eldest change in the history has been there, and nothing
+// of what it cannot know: never longer than it has seen that change, and 0 where none is kept.
+// What it remembers for that is bounded, and an earlier state begins anew. Method: a history
+// that goes on for a day, of which ever more is forgotten.
+func TestTheAgeOfTheHistory(t *testing.T) {
+	var a historyAge
+	began := time.Now()
+	at := func(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
+	want := func(oldest, newest uint64, now, least, most int) {
+		t.Helper()
+		if got := a.of(oldest, newest, at(now)).Seconds(); got < float64(least) || got > float64(most) {
+			t.Errorf("the change of revision %d is %v s old, want %d to %d", oldest, got, least, most)
+		}
+	}
+	want(2, 1, 0, 0, 0)
+	a.note(2, 10, at(0))
+	a.note(2, 10, at(2))
+	a.note(2, 20, at(10))
+	want(2, 20, 30, 30, 30)
+	want(11, 20, 30, 20, 20)
+	want(21, 20, 30, 0, 0)
+	a.note(15, 20, at(40))
+	want(15, 20, 40, 30, 30)
+	const day = 24 * 60 * 60
+	for now := 40; now < day; now += 2 {
+		a.note(15, uint64(now), at(now))
+		if len(a.marks) > maxHistoryMarks {
+			t.Fatalf("%d marks", len(a.marks))
+		}
+	}
+	want(15, day, day, day-300, day)
+	want(day/2, day, day, day/2-300, day/2)
+	want(day-100, day, day, 0, 100)
+	for now := day; now < day+100; now += 2 { // a burst, of which little is kept
+		a.note(uint64(now), uint64(now), at(now))
+	}
+	want(day+98, day+98, day+200, 100, 102)
+	a.note(3, 5, at(day))
+	want(3, 5, day+10, 10, 10)
+}

@@ -24,6 +24,7 @@ type Server struct {
 	bodies     Budget    // memory for the bodies of writes
 	confirming confirmer // bookmarks of watches
 	watches    watchCounts
+	age        historyAge
 	leaving    chan struct{} // closed when watches are to end
 	leave      sync.Once
 	requests   atomic.Uint64 // counts requests, for their names

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,14 +85,81 @@ func CheckHistoryBytes(n int64) error {
 // historyEvery is how often the limit of the history is compared with the setting.
 const historyEvery = 2 * time.Second
 
-// watchHistory sets the limit of the cluster's history to this node's setting, whenever
-// it leads, until the server ends.
+// historyAge tells how old the eldest change in the history is, as this node has seen the
+// history go on: changes have no time of their own.
+type historyAge struct {
+	mu    sync.Mutex
+	marks []historyMark // revisions and times rise
+	step  time.Duration // between two marks, at least
+}
+
+// historyMark says that a revision was the newest one at a time.
+type historyMark struct {
+	revision uint64
+	at       time.Time
+}
+
+// maxHistoryMarks bounds what is remembered: where there are as many, every second one is
+// forgotten, and the next ones are farther apart.
+const maxHistoryMarks = 512
+
+// note notes the newest revision, and forgets what lies before the first that is kept.
+func (a *historyAge) note(oldest, newest uint64, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last := len(a.marks) - 1; last >= 0 && a.marks[last].revision > newest {
+		a.marks = nil // a state of earlier took its place
+	}
+	a.marks = slices.DeleteFunc(a.marks, func(m historyMark) bool { return m.revision < oldest })
+	if last := len(a.marks) - 1; last < 0 || a.marks[last].revision < newest && now.Sub(a.marks[last].at) >= a.step {
+		a.marks = append(a.marks, historyMark{newest, now})
+	}
+	switch n := len(a.marks); {
+	case n >= maxHistoryMarks:
+		for i := range n / 2 {
+			a.marks[i] = a.marks[2*i]
+		}
+		a.marks, a.step = a.marks[:n/2], max(2*a.step, 2*historyEvery)
+	case n < maxHistoryMarks/4:
+		a.step /= 2
+	}
+}
+
+// of returns for how long, at least, the first change that is kept has been there; 0 if none
+// is.
+func (a *historyAge) of(oldest, newest uint64, now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.marks {
+		if m.revision >= oldest && oldest <= newest {
+			return now.Sub(m.at)
+		}
+	}
+	return 0
+}
+
+// HistoryAge returns for how long this node has known the eldest change in the history: a
+// watch that was away for less time goes on where it was. 0 if there is none. It may be
+// somewhat too short, and is not longer than this process has lived.
+func (s *Server) HistoryAge() time.Duration {
+	h := s.machine.History()
+	if !h.Active() {
+		return 0
+	}
+	return s.age.of(h.Oldest(), h.Revision(), time.Now())
+}
+
+// watchHistory notes how the history goes on, and sets the limit of the cluster's history to
+// this node's setting, whenever it leads, until the server ends.
 func (s *Server) watchHistory() {
 	ticker := time.NewTicker(historyEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
+			if h := s.machine.History(); h.Active() {
+				s.age.note(h.Oldest(), h.Revision(), time.Now())
+			}
 			s.setHistory()
 		case <-s.machine.Lifetime().Done():
 			return

@@ -48,6 +48,7 @@ func watchMetrics(s *kvserver.Server) Shown {
 		}
 		show.Show(t.historyBytes, float64(store.HistoryBytes))
 		show.Show(t.historyEvents, float64(store.HistoryEvents))
+		show.Show(t.historyAge, s.HistoryAge().Seconds())
 	}
 }
 
