@@ -198,4 +198,6 @@ var kvserverMutants = []mutant{
 		"\t\t\tend(failure.NodeStopping(nil))\n", "", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
 	inTests("WT41", "TestTheAgeOfTheHistory", "of a long history the first changes are forgotten", "kvserver/watch_counts.go",
 		"a.marks[i] = a.marks[2*i]", "a.marks[i] = a.marks[2*i+1]"),
+	inFile("TX50", "an answer that would be too large is refused as too many keys", "kvserver/write.go",
+		"kv.StatusResultTooLarge: failure.ResultTooLarge,", "kv.StatusResultTooLarge: failure.TooManyKeys,", "test ./kvserver/httpd TestBothDoorsRefuse"),
 }
