@@ -196,8 +196,8 @@ var kvserverMutants = []mutant{
 		"\tcommit := max(c.CommitIndex, applied)\n", "\tcommit := c.CommitIndex\n", "test ./kvserver/httpd TestAppliedIsNever"),
 	inFile("MG48", "a request that waits holds up a node that is to stop", "kvserver/server.go",
 		"\t\t\tend(failure.NodeStopping(nil))\n", "", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
-	inTests("WT41", "TestTheAgeOfTheHistory", "of a long history the first changes are forgotten", "kvserver/watch_counts.go",
-		"a.marks[i] = a.marks[2*i]", "a.marks[i] = a.marks[2*i+1]"),
+	inFile("WT41", "of a long history the first changes are forgotten", "kvserver/watch_counts.go",
+		"a.marks[:n/2], max(2*a.step, 2*historyEvery)", "a.marks[:n/2], time.Duration(0)", "test ./kvserver TestTheAgeOfTheHistory"),
 	inFile("TX50", "an answer that would be too large is refused as too many keys", "kvserver/write.go",
 		"kv.StatusResultTooLarge: failure.ResultTooLarge,", "kv.StatusResultTooLarge: failure.TooManyKeys,", "test ./kvserver/httpd TestBothDoorsRefuse"),
 }
