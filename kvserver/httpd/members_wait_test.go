@@ -2,6 +2,8 @@ package httpd
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,7 +28,7 @@ type changing struct {
 	chosen    func()
 }
 
-func newChanging(t *testing.T) (*testServer, *changing) {
+func newChanging(t *testing.T, change func(*settings)) (*testServer, *changing) {
 	t.Helper()
 	first := members.First(members.UID{7}, 3, []members.ID{"n1"})
 	first.Stamp(1)
@@ -38,8 +40,12 @@ func newChanging(t *testing.T) (*testServer, *changing) {
 	})
 	c.tell()
 	c.Deliver(nil)
-	s := newServerOver(t, c.Log, func(config *settings) { config.Membership = c.driver })
-	synctest.Wait()
+	s := newServerOver(t, c.Log, func(config *settings) {
+		config.Membership = c.driver
+		if change != nil {
+			change(config)
+		}
+	})
 	return s, c
 }
 
@@ -155,7 +161,8 @@ func TestAChangeIsWaitedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				s, c := newChanging(t)
+				s, c := newChanging(t, nil)
+				synctest.Wait()
 				test(t, s, c)
 			})
 		})
@@ -166,4 +173,31 @@ func TestAChangeIsWaitedFor(t *testing.T) {
 func hasState(a answer, state string) bool {
 	var is api.MembersChanged
 	return json.Unmarshal([]byte(a.body), &is) == nil && is.State == state
+}
+
+// Goal: a change is waited for at the leader, too, beyond the time that other requests have, when
+// another node was asked; and the leader is told for how long. Method: a follower with a short
+// time for requests, and a leader that answers after three times as long.
+func TestAForwardedChangeIsWaitedFor(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	asked := make(chan string, 1)
+	s, c := newChanging(t, func(config *settings) {
+		config.RequestTimeout = limit
+		config.ClientAddr = others(t, map[string]http.HandlerFunc{"n2": func(w http.ResponseWriter, r *http.Request) {
+			asked <- r.URL.RawQuery
+			select {
+			case <-time.After(3 * limit):
+			case <-r.Context().Done():
+				return
+			}
+			w.Header().Set(api.HeaderNode, "n2")
+			fmt.Fprint(w, `{"change":"c1","state":"done"}`)
+		}})
+	})
+	c.SetLeader("n2")
+	a := ask(s, "POST", "/v1/members?wait=30s", `{"wanted":5}`, "Content-Type", api.MediaJSON, "Idempotency-Key", "c1")
+	wantStatus(t, a, 200)
+	if query := <-asked; query != "wait=30s" || !hasState(a, api.ChangeDone) {
+		t.Errorf("the leader was asked with %q, and the answer is %s", query, a.body)
+	}
 }

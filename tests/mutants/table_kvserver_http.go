@@ -147,4 +147,6 @@ var kvserverHTTPMutants = []mutant{
 		"if r.State == api.ChangeDone && !x.door.server.HasApplied(ctx,", "if false && !x.door.server.HasApplied(ctx,", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
 	inFile("MG47", "a request waits for a change as long as it likes", "kvserver/httpd/members.go",
 		"return min(wait, maxChangeWait), nil", "return wait, nil", "test ./kvserver/httpd TestAChangeIsWaitedFor"),
+	inFile("MG50", "a change at another node is lost from sight when other requests have ended", "kvserver/httpd/members.go",
+		"return x.door.server.WaitContext(x.r.Context(), wait)", "return x.door.server.Context(x.r.Context())", "test ./kvserver/httpd TestAForwardedChange"),
 }
