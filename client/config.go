@@ -50,7 +50,8 @@ type Config struct {
 	// that TLS has verified, and in clear to no address but loopback, unless AllowClear
 	// says so.
 	Token func(ctx context.Context) (string, error)
-	// AllowClear lets the token go over connections that others can read.
+	// AllowClear lets the token go over connections that others could read, to addresses
+	// beyond loopback: for networks in which nobody can.
 	AllowClear bool
 	// OnRefusal, if not nil, is called for every attempt that did not do what its
 	// call asked, while the call goes on. The goroutines of the calls call it,

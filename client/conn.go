@@ -136,10 +136,14 @@ func notAClerk(address string, response *http.Response) *Error {
 	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
 		problem.Detail = "the server accepts no clerk now: " + response.Status
 	}
-	return &Error{
+	e := &Error{
 		Code: api.Code(code), Outcome: api.OutcomeNotApplied, Node: h.Get(api.HeaderNode), Leader: problem.Leader, Term: problem.Term,
 		RequestID: h.Get(api.HeaderRequestID), Detail: problem.Detail, final: final,
 	}
+	if e.Code == api.CodeUnauthenticated {
+		e.short = wantsToken // such an answer names no node
+	}
+	return e
 }
 
 // maxProblemBytes bounds the part of a refusal that is read.

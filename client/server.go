@@ -137,6 +137,9 @@ func (s *server) openOnce(protocol string) (*conn, *clerkwire.FrameReader, *Erro
 		return nil, nil, failed
 	}
 	c, frames, failed := open(raw, s.address, token, protocol, s.clerk.config.AttemptTimeout)
+	if failed != nil {
+		failed.final = failed.final || s.clerk.turnedDown(failed.cause)
+	}
 	if !unhook() && failed == nil {
 		failed = unreachable(s.address, errSilent)
 	}
@@ -169,7 +172,7 @@ func (s *server) dial(ctx context.Context) (conn net.Conn, unhook func() bool, f
 		}
 		raw.Close()
 		failed := unreachable(s.address, err)
-		failed.final = unverified(err) // to ask once more does not help
+		failed.final = unverified(err) || s.clerk.turnedDown(err) // to ask once more does not help
 		return nil, nil, failed
 	}
 	return secret, unhook, nil

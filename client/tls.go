@@ -37,13 +37,39 @@ func (c *Config) withoutScheme(endpoints []string) (addresses []string, err erro
 	return addresses, nil
 }
 
-// errClear says that a server does not speak TLS.
-var errClear = errors.New("it does not speak TLS on this port; write http:// in place of https://, or leave the CA out, if that is meant")
+// clearError says that a server does not speak TLS. errors.As finds what it sent instead.
+type clearError struct{ header tls.RecordHeaderError }
+
+func (e clearError) Error() string {
+	return "it does not speak TLS on this port; write http:// in place of https://, or leave the CA out, if that is meant"
+}
+
+func (e clearError) As(target any) bool {
+	header, is := target.(*tls.RecordHeaderError)
+	if is {
+		*header = e.header
+	}
+	return is
+}
 
 // unverified reports whether a server is not the one that it should be, or speaks no TLS.
 func unverified(err error) bool {
 	var certificate *tls.CertificateVerificationError
-	return errors.Is(err, errClear) || errors.As(err, &certificate)
+	var inClear clearError
+	return errors.As(err, &inClear) || errors.As(err, &certificate)
+}
+
+// turnedDown reports whether a server has ended a handshake of TLS, or the connection behind
+// it, for what it would end it for again: it is a peer port, or it demands a certificate and the
+// Clerk has none.
+func (c *Clerk) turnedDown(err error) bool {
+	var remote *net.OpError
+	if !errors.As(err, &remote) || remote.Op != "remote error" {
+		return false
+	}
+	alert, terms := remote.Err.Error(), c.config.TLS
+	return strings.Contains(alert, "no application protocol") ||
+		strings.Contains(alert, "certificate") && terms != nil && len(terms.Certificates) == 0 && terms.GetClientCertificate == nil
 }
 
 // secretConn is a connection of TLS that ends without a farewell, for which its end might
@@ -77,7 +103,7 @@ func secured(raw net.Conn, address string, config *tls.Config) (net.Conn, error)
 	case err == nil:
 		return &secretConn{conn, raw}, nil
 	case errors.As(err, &header):
-		return nil, errClear
+		return nil, clearError{header}
 	case unverified(err):
 		return nil, fmt.Errorf("its certificate does not verify: %w", err)
 	}
@@ -134,7 +160,7 @@ func (c *Clerk) token(ctx context.Context, address string) (string, *Error) {
 	if c.config.TLS == nil && !c.config.AllowClear && !isLoopback(address) {
 		e := unreachable(address, nil)
 		e.Code = api.CodeUnauthenticated
-		e.Detail = "the token is not sent to " + address + " in clear, where others could read it; ask by TLS, or set AllowClear if nobody can"
+		e.Detail = "the token is not sent to " + address + " in clear, where others could read it; ask by TLS"
 		e.final = true
 		return "", e
 	}

@@ -24,6 +24,9 @@ type Refusal struct {
 	// Reason continues a sentence that began with the server: "refuses
 	// connections".
 	Reason string
+	// Err is the reason why the server could not be asked; nil if it answered. errors.As
+	// finds in it what crypto/tls and crypto/x509 say.
+	Err error
 }
 
 // noted is the last attempt at one server, with its error.
@@ -73,7 +76,7 @@ func (t *trail) refusals() []Refusal {
 }
 
 func (n noted) refusal() Refusal {
-	r := Refusal{Address: n.address, Node: n.err.Node, Code: n.err.Code, Reason: n.err.reason()}
+	r := Refusal{Address: n.address, Node: n.err.Node, Code: n.err.Code, Reason: n.err.reason(), Err: n.err.cause}
 	if e := n.err; e.Node != "" && e.Code == api.CodeNoLeader && e.LeaderAddr != "" {
 		if !strings.HasSuffix(r.Reason, " at "+e.LeaderAddr) {
 			r.Reason += " at " + e.LeaderAddr
@@ -93,6 +96,8 @@ func (e *Error) telling() int {
 	switch {
 	case e.final && e.Node != "":
 		return 9
+	case e.short == wantsToken:
+		return 8
 	case e.Node != "" && e.Code == api.CodeStopping:
 		return 4
 	case e.Node != "" && e.Code == api.CodeNoLeader:
@@ -129,11 +134,12 @@ const (
 	doesNotAnswer      = "does not answer"
 	isUnknownName      = "is no known host name"
 	closesConnections  = "closes connections without an answer (is it a peer port?)"
+	wantsToken         = "serves nobody without a good token"
 )
 
 var plurals = map[string]string{
 	refusesConnections: "refuse connections", doesNotAnswer: "do not answer", isUnknownName: "are no known host names",
-	closesConnections: "close connections without an answer (are they peer ports?)",
+	closesConnections: "close connections without an answer (are they peer ports?)", wantsToken: "serve nobody without a good token",
 }
 
 // reachReason returns the reason why a server could not be reached.
