@@ -2,9 +2,12 @@ package main
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -175,11 +178,20 @@ func newCertClient() *cobra.Command {
 func newCertCRL() *cobra.Command {
 	var s certSettings
 	command := &cobra.Command{
-		Use:     "crl",
-		Short:   "Make a revocation list: crl.pem",
-		Long:    `Make the list of all certificates of a CA that are to be refused from now on, for --tls-crl and --peer-tls-crl. It takes the place of the one before, so name all of them.`,
-		Example: `  raftkv cert crl --dir ./pki --revoke ./pki/node-n2.pem --force`,
-		Args:    cobra.NoArgs,
+		Use:   "crl",
+		Short: "Make a revocation list, or add to it: crl.pem",
+		Long: `Add certificates to the list of those of a CA that are to be refused from now on, for
+--tls-crl and --peer-tls-crl. A list that is there keeps what it holds, and is dated anew;
+where there is none, one is made: without --revoke an empty one, to begin with.
+
+A certificate is named by its file, or by its serial number as 'cert inspect' and the logs
+of nodes print it, in hexadecimal. Digits alone can be either: write 0x before a number in
+hexadecimal, or dec: before a decimal one.`,
+		Example: `  raftkv cert crl --dir ./pki
+  raftkv cert crl --dir ./pki --revoke ./pki/node-n2.pem
+  raftkv cert crl --dir ./pki --revoke 1f3a90c2b7d4e65508d1c2a3b4c5d6e7
+  raftkv cert inspect ./pki/crl.pem`,
+		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := s.checkDays(); err != nil {
 				return err
@@ -188,35 +200,117 @@ func newCertCRL() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var all []*x509.Certificate
+			var serials []*big.Int
 			for _, name := range s.revoked {
-				some, err := certificatesOf(name)
+				serial, err := serialOf(name)
 				if err != nil {
 					return err
 				}
-				all = append(all, some[0])
+				serials = append(serials, serial)
 			}
-			list, err := a.Revoke(all, time.Now(), s.valid())
+			list := target.File{Path: filepath.Join(s.dir, "crl.pem"), Force: true, Mode: 0o644}
+			var old *x509.RevocationList
+			if !s.force {
+				if old, err = listOfRevoked(list.Path); err != nil {
+					return exit.Fail(fmt.Errorf("%w; with --force a new list takes its place, which forgets what it held", err))
+				}
+			}
+			text, err := a.Extend(old, serials, time.Now(), s.valid())
 			if err != nil {
+				return exit.Fail(fmt.Errorf("%s: %w", list.Path, err))
+			}
+			if err := list.Write(func(to io.Writer) error { _, err := to.Write(text); return err }); err != nil {
 				return exit.Fail(err)
 			}
-			return s.write(command.OutOrStdout(), "crl", list, nil)
+			_, err = fmt.Fprintln(command.OutOrStdout(), list.Path)
+			return err
 		},
 	}
 	s.addTo(command, defaultCertDays)
+	command.Flags().Lookup("days").Usage = "when the next list is due; one that is past that goes on to count"
+	command.Flags().Lookup("force").Usage = "begin a new list, and forget the one that is there"
 	s.addSignerTo(command)
-	command.Flags().StringSliceVar(&s.revoked, "revoke", nil, "files of certificates to be refused")
+	command.Flags().StringSliceVar(&s.revoked, "revoke", nil, "certificates to be refused: files, or serial numbers")
 	return command
+}
+
+// listOfRevoked reads the revocation list in a file; nil if there is none.
+func listOfRevoked(path string) (*x509.RevocationList, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "X509 CRL" || len(strings.TrimSpace(string(rest))) > 0 {
+		return nil, fmt.Errorf("%s holds something else than one revocation list in PEM", path)
+	}
+	list, err := x509.ParseRevocationList(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
+
+// maxSerialDigits is more than any serial number has, which RFC 5280 bounds by 20 bytes.
+const maxSerialDigits = 64
+
+// clearSerialDigits is from how many digits on a number without letters is a decimal one: in
+// hexadecimal one of that length has letters.
+const clearSerialDigits = 33
+
+// serialOf returns the serial number of the certificate in a file, or the one that a text is.
+func serialOf(name string) (*big.Int, error) {
+	if _, err := os.Stat(name); err == nil {
+		some, err := certificatesOf(name)
+		if err != nil {
+			return nil, err
+		}
+		return some[0].SerialNumber, nil
+	}
+	digits, base := strings.ReplaceAll(name, ":", ""), 16
+	switch decimal, isDecimal := strings.CutPrefix(name, "dec:"); {
+	case isDecimal:
+		digits, base = decimal, 10
+	case strings.HasPrefix(strings.ToLower(digits), "0x"):
+		digits = digits[2:]
+	case digits != "" && strings.Trim(digits, "0123456789") == "" && len(digits) < clearSerialDigits:
+		return nil, fmt.Errorf("--revoke %s: is that hexadecimal, as 'cert inspect' prints it, or decimal? Write 0x%s or dec:%s", name, digits, digits)
+	case strings.Trim(digits, "0123456789") == "":
+		base = 10
+	}
+	serial, is := new(big.Int).SetString(digits, base)
+	if !is || serial.Sign() <= 0 || len(digits) > maxSerialDigits || strings.ContainsAny(digits, "+_") {
+		return nil, fmt.Errorf("--revoke %s: there is no such file, and it is no serial number (hexadecimal, as 'cert inspect' prints it)", name)
+	}
+	return serial, nil
+}
+
+// showRevoked prints what is to be known of a revocation list.
+func showRevoked(w io.Writer, name string, l *x509.RevocationList) {
+	fmt.Fprintf(w, "%s\n  issuer   %s\n  number   %d\n  dates    %s, the next one is due %s\n", name, l.Issuer, l.Number, l.ThisUpdate.UTC().Format(time.RFC3339), l.NextUpdate.UTC().Format(time.RFC3339))
+	for _, e := range l.RevokedCertificateEntries {
+		fmt.Fprintf(w, "  revoked  %x (%s)\n", e.SerialNumber, e.RevocationTime.UTC().Format(time.RFC3339))
+	}
+	if len(l.RevokedCertificateEntries) == 0 {
+		fmt.Fprintln(w, "  revoked  none")
+	}
 }
 
 func newCertInspect() *cobra.Command {
 	return &cobra.Command{
 		Use:     "inspect FILE...",
-		Short:   "Show what certificates say",
+		Short:   "Show what certificates and revocation lists say",
 		Example: `  raftkv cert inspect ./pki/node-n1.pem`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			for _, name := range args {
+				if list, err := listOfRevoked(name); err == nil && list != nil {
+					showRevoked(command.OutOrStdout(), name, list)
+					continue
+				}
 				all, err := certificatesOf(name)
 				if err != nil {
 					return err

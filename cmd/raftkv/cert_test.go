@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,8 @@ import (
 )
 
 // Goal: raftkv cert makes what serve and clients take, in files that nobody else can read,
-// replaces nothing unless told to, and says what a certificate holds.
+// replaces nothing unless told to, and says what a certificate holds; a list of what was
+// revoked only grows, by files and by serial numbers.
 // Method: all of its commands, in a directory.
 func TestCertificatesAreMade(t *testing.T) {
 	dir := t.TempDir()
@@ -33,6 +35,37 @@ func TestCertificatesAreMade(t *testing.T) {
 	cert(exit.Done, "server --dir DIR --hosts kv.example.org")
 	cert(exit.Done, "client --dir DIR --name laptop")
 	cert(exit.Done, "crl --dir DIR --revoke DIR/node-n1.pem")
+	inspect := func() string { t.Helper(); return cert(exit.Done, "inspect DIR/crl.pem") }
+	serial := func(name string) string {
+		_, after, _ := strings.Cut(cert(exit.Done, "inspect DIR/"+name+".pem"), "serial   ")
+		return strings.TrimSpace(after)
+	}
+	n1, laptop, server := serial("node-n1"), serial("laptop"), serial("server")
+	cert(exit.Done, "crl --dir DIR --revoke "+laptop)
+	bytes, _ := new(big.Int).SetString(server, 16)
+	cert(exit.Done, "crl --dir DIR --revoke dec:"+bytes.String()+",0x1000,"+n1)
+	if said := inspect(); strings.Count(said, "revoked  ") != 4 || !strings.Contains(said, n1) || !strings.Contains(said, laptop) || !strings.Contains(said, server) || !strings.Contains(said, "revoked  1000 (") {
+		t.Errorf("revoked are %s, %s, %s and 1000, and the list is\n%s", n1, laptop, server, said)
+	}
+	before := inspect()
+	for _, wrong := range []string{"4097", "nosuch.pem", "-1", "0x", "dec:1f", "00"} {
+		if said := cert(exit.Usage, "crl --dir DIR --revoke="+wrong); !strings.Contains(said, wrong) {
+			t.Errorf("--revoke %s: %s", wrong, said)
+		}
+	}
+	cert(exit.Done, "ca --dir DIR/other")
+	Must(t, os.WriteFile(filepath.Join(dir, "other", "crl.pem"), []byte("x"), 0o600))
+	if said := cert(exit.Failed, "crl --dir DIR/other"); !strings.Contains(said, "--force") {
+		t.Errorf("something else is in place of a list: %s", said)
+	}
+	if said := cert(exit.Failed, "crl --dir DIR --ca DIR/other/ca.pem --ca-key DIR/other/ca-key.pem --revoke 0x1"); !strings.Contains(said, "not of this CA") || inspect() != before {
+		t.Errorf("a list of another CA: %s", said)
+	}
+	cert(exit.Done, "crl --dir DIR/other --force")
+	if said := cert(exit.Done, "inspect DIR/other/crl.pem"); !strings.Contains(said, "revoked  none") {
+		t.Errorf("a list to begin with: %s", said)
+	}
+	Must(t, os.RemoveAll(filepath.Join(dir, "other")))
 	if said := cert(exit.Failed, "ca --dir DIR"); !strings.Contains(said, "--force") {
 		t.Errorf("a CA is replaced: %s", said)
 	}

@@ -19,6 +19,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -144,9 +145,31 @@ func (a *Authority) IssueFor(r Request, now time.Time, valid time.Duration) (cer
 // Revoke makes a revocation list. It says that the next one is due after so long, which
 // nothing here depends on.
 func (a *Authority) Revoke(revoked []*x509.Certificate, now time.Time, next time.Duration) ([]byte, error) {
-	list := &x509.RevocationList{Number: big.NewInt(now.UnixNano()), ThisUpdate: now.Add(-clockLead), NextUpdate: now.Add(next)}
+	var serials []*big.Int
 	for _, c := range revoked {
-		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: now})
+		serials = append(serials, c.SerialNumber)
+	}
+	return a.Extend(nil, serials, now, next)
+}
+
+// Extend is Revoke for a list that takes the place of an older one: it holds all that the older
+// one does, and what is new by serial numbers, each once. With nil it is the first one.
+func (a *Authority) Extend(old *x509.RevocationList, serials []*big.Int, now time.Time, next time.Duration) ([]byte, error) {
+	list := &x509.RevocationList{Number: big.NewInt(now.UnixNano()), ThisUpdate: now.Add(-clockLead), NextUpdate: now.Add(next)}
+	if old != nil {
+		if err := old.CheckSignatureFrom(a.Cert); err != nil {
+			return nil, fmt.Errorf("the list that is there is not of this CA: %w", err)
+		}
+		list.RevokedCertificateEntries = slices.Clone(old.RevokedCertificateEntries)
+		if old.Number != nil && list.Number.Cmp(old.Number) <= 0 { // the clock was ahead then
+			list.Number.Add(old.Number, big.NewInt(1))
+		}
+	}
+	for _, serial := range serials {
+		has := func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }
+		if !slices.ContainsFunc(list.RevokedCertificateEntries, has) {
+			list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: now})
+		}
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, list, a.Cert, a.key)
 	if err != nil {
