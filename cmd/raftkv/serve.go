@@ -262,13 +262,14 @@ func (s *serveSettings) settleExposure(c *host.Config) error {
 	}
 	named := len(c.Access.BreakGlass) > 0
 	switch {
-	case s.fresh && named && len(c.Members) > 0:
+	case s.fresh && len(c.Members) == 0: // it joins, and serves nobody before it has heard what the log says
+		mark.Identities = secure.Enforces
+	case s.fresh && named:
 		mark.Identities = secure.Begins
 	case mark.Identities == secure.Begins && !named:
 		return fmt.Errorf("the cluster of the data directory %s begins with identities enforced, and there is nobody yet: give --auth-file, by which the first admin can be made (raftkv auth file-entry)", s.dataDir)
 	}
-	// A node that has a mark, or joins, serves nobody before its log says more.
-	there := mark.Identities != "" || s.fresh && named
+	there := mark.Identities != "" // then it serves nobody before its log says more
 	c.Open = s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), false)
 	older := !s.fresh && !mark.Holds()
 	if _, err := s.plan.Allow(s.plan.Exposed(c.HTTP.Addr(), c.Peer.Addr(), there), older, c.Logger); err != nil || !s.fresh {

@@ -66,7 +66,18 @@ func isLoopback(a net.Addr) bool {
 var flags = map[string]string{
 	Client: "the client port speaks in clear beyond this machine: give --tls-cert and --tls-key (--client-tls require)",
 	Peer:   "the peer port speaks in clear beyond this machine: give --peer-tls-cert, --peer-tls-key and --peer-tls-ca (--peer-tls require)",
-	Auth:   "the client port serves whoever reaches it, without a token: give --auth-file to a new cluster, whose identities are enforced from the beginning",
+	Auth:   "the client port serves whoever reaches it, without a token: give --auth-file to a new cluster, whose identities are enforced from the beginning, or enforce them in one that runs (raftkv auth state enforce)",
+}
+
+// because says what is open and how to end it.
+func (p *Plan) because(what string) string {
+	switch {
+	case what == Client && p.Client == Accept:
+		return "the client port speaks in clear beyond this machine, too, with --client-tls accept: choose require when all clients have moved to TLS"
+	case what == Peer && (p.Peer == Accept || p.Peer == Prefer):
+		return fmt.Sprintf("the peer port speaks in clear beyond this machine, too, with --peer-tls %s: choose require when all nodes dial with TLS", p.Peer)
+	}
+	return flags[what]
 }
 
 // Allow refuses what is open and was not allowed by --insecure. A data directory of before
@@ -89,7 +100,7 @@ func (p *Plan) Allow(open []string, older bool, logger *slog.Logger) ([]string, 
 	}
 	var because []string
 	for _, what := range denied {
-		because = append(because, flags[what])
+		because = append(because, p.because(what))
 	}
 	return nil, fmt.Errorf("%s; or say --insecure=%s if that is meant; or listen on a loopback address. See docs/security.md",
 		strings.Join(because, "; "), strings.Join(open, ","))
