@@ -75,7 +75,8 @@ with them their directories.
 
 With --auth nobody is served without a token; in a new cluster that holds from the
 first moment on. The token of an admin is made, is in the data directory, and is
-shown once. Started again, such a cluster goes on so without the flag.
+shown once. Started again, a cluster that was begun with --auth or --tls goes on so
+without the flag.
 
 --fresh removes what an earlier dev made, and nothing else: a directory that holds
 anything that dev did not make, such as a node of serve, is refused whole.`,
@@ -184,6 +185,9 @@ func (s *devSettings) settleNodes(given bool) (err error) {
 	}
 	if s.held != 0 && !given {
 		s.nodes = s.held
+	}
+	if err = s.settleTLS(); err != nil {
+		return err
 	}
 	if err = s.settleIdentities(); err != nil {
 		return err

@@ -73,6 +73,19 @@ func (s *devSettings) keys(logger *slog.Logger, all int) (map[core.ID]*secure.Ke
 	return keys, nil
 }
 
+// settleTLS lets a cluster that was begun with TLS go on with it: in clear it would show to
+// everybody on this machine what clients and nodes had kept from them.
+func (s *devSettings) settleTLS() error {
+	if _, err := os.Lstat(filepath.Join(s.dataDir, inventory.DevCAKeyFile)); err != nil || s.held == 0 || s.tls {
+		return nil
+	}
+	if s.staged() {
+		return errors.New("--panel and --scenario need ports in clear, and this cluster was begun with --tls; start empty with --fresh, or name another --data-dir")
+	}
+	s.tls = true
+	return nil
+}
+
 // settleIdentities decides whether identities are enforced: a cluster that was begun so, or
 // has an admin that dev made, goes on so without the flag.
 func (s *devSettings) settleIdentities() error {

@@ -129,8 +129,8 @@ func TestDevOfOtherSizes(t *testing.T) {
 
 // Goal: raftkv dev --tls --auth serves by TLS alone and nobody without a token; it prints lines
 // for curl, for commands and for the shell that work as they are, and the token once; it finds
-// its CA and its admin again, goes on to ask for tokens without the flag, and is removed whole
-// by --fresh.
+// its CA and its admin again, goes on with TLS and to ask for tokens without the flags, and is
+// removed whole by --fresh.
 // Method: start it twice on one directory, type what it prints, and start it afresh.
 func TestDevSpeaksTLSAndAsksForTokens(t *testing.T) {
 	t.Parallel()
@@ -142,7 +142,7 @@ func TestDevSpeaksTLSAndAsksForTokens(t *testing.T) {
 		return string(output), err
 	}
 	for _, round := range []string{"new", "again", "fresh"} {
-		arguments := append([]string{"--tls"}, map[string][]string{"new": {"--auth"}, "fresh": {"--fresh"}}[round]...)
+		arguments := map[string][]string{"new": {"--tls", "--auth"}, "fresh": {"--tls", "--fresh"}}[round]
 		asks := round != "fresh"
 		d, _ := dev(t, dir, port, 3, arguments...)
 		said := d.Output.String()
