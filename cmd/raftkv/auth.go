@@ -88,18 +88,18 @@ func (s *clerkSettings) askAuth(ctx context.Context, method, path string, body, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var reasons []string
+	var reasons ask.Reasons
 	for _, endpoint := range endpoints {
 		err := askAuthAt(ctx, endpoint, method, path, text, to, headers)
 		if err == nil {
 			return nil
 		}
 		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
-			return exit.With(exit.Failed, err)
+			return exit.With(exit.Failed, fmt.Errorf("%s: %w", endpoint, err))
 		}
-		reasons = append(reasons, endpoint+": "+err.Error())
+		reasons.Add(endpoint, err)
 	}
-	return exit.With(exit.Unavailable, fmt.Errorf("no node did it: %s", strings.Join(reasons, "; ")))
+	return exit.With(exit.Unavailable, fmt.Errorf("no node did it: %w", &reasons))
 }
 
 // askAuthAt is askAuth at one node.

@@ -59,7 +59,7 @@ func (c *commands) want(code int, args ...string) string {
 }
 
 // Goal: a person sets a cluster up by the commands alone: the first admin, an identity, a
-// token, states; what an identity lacks is told with code 1; a rotation and a revocation
+// token, states; what an identity lacks is told with code 14; a rotation and a revocation
 // do what they say; an identity of a node's own file sees the status and no key.
 // Method: the commands, against a cluster of three nodes in this process.
 func TestIdentitiesByCommands(t *testing.T) {
@@ -107,14 +107,14 @@ func TestIdentitiesByCommands(t *testing.T) {
 	}
 	c.want(exit.Done, "auth", "check", "svc", "read", "--key", "svc/1")
 	c.want(exit.Failed, "auth", "check", "svc", "list", "--prefix", "svc/")
-	c.want(exit.Failed, "auth", "identity", "delete", "root")
+	c.want(exit.Denied, "auth", "identity", "delete", "root")
 	c.tokenFile = svc
 	c.want(exit.Done, "put", "svc/1", "value")
 	if out := c.want(exit.Done, "get", "svc/1"); strings.TrimSpace(out) != "value" {
 		t.Errorf("read %q", out)
 	}
 	for _, denied := range [][]string{{"get", "other"}, {"list", "svc/"}, {"delete", "svc/1"}, {"auth", "identity", "list"}} {
-		if out := c.want(exit.Failed, denied...); !strings.Contains(out, "needs the right") {
+		if out := c.want(exit.Denied, denied...); !strings.Contains(out, "needs the right") {
 			t.Errorf("%v says %q", denied, out)
 		}
 	}
@@ -128,15 +128,15 @@ func TestIdentitiesByCommands(t *testing.T) {
 		t.Errorf("a rotation: %d, %s", code, said.String())
 	}
 	next := keep("next", rotated.String())
-	c.want(exit.Failed, "get", "svc/1")
+	c.want(exit.Denied, "get", "svc/1")
 	c.tokenFile = next
 	c.want(exit.Done, "get", "svc/1")
 	c.tokenFile = glassToken
 	c.want(exit.Done, "status")
-	c.want(exit.Failed, "get", "svc/1")
+	c.want(exit.Denied, "get", "svc/1")
 	c.want(exit.Done, "auth", "identity", "list")
 	c.tokenFile = ""
-	c.want(exit.Failed, "get", "svc/1")
+	c.want(exit.Denied, "get", "svc/1")
 	c.tokenFile = keep("broken", strings.Replace(first, "rkt1_", "rkt1_x", 1))
 	if out := c.want(exit.Usage, "get", "svc/1"); strings.Contains(out, first[20:40]) || !strings.Contains(out, "holds no token") {
 		t.Errorf("a broken token: %q", out)
@@ -192,8 +192,8 @@ func TestARestoreKeepsIdentitiesUnlessTold(t *testing.T) {
 			t.Errorf("with --reset-auth: %v: the restored node does not serve", reset)
 		}
 		cancel()
-		at(again, "").want(exit.Failed, "get", "a")
-		at(again, root).want(map[bool]int{false: exit.Done, true: exit.Failed}[reset], "get", "a")
+		at(again, "").want(exit.Denied, "get", "a")
+		at(again, root).want(map[bool]int{false: exit.Done, true: exit.Denied}[reset], "get", "a")
 		if out := at(again, ops).want(exit.Done, "auth", "state"); out != "enforce\n" {
 			t.Errorf("with --reset-auth: %v: the state is %q", reset, out)
 		}

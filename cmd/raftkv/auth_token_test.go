@@ -70,3 +70,35 @@ func TestNoTokenIsMadeOrEndedByMistake(t *testing.T) {
 		t.Errorf("an identity with other rules is %s", svc)
 	}
 }
+
+// Goal: whoever has the right members alone hands leadership over and hears that it was done;
+// without the right status nobody is told who leads, in words that name it; health needs no
+// token. Method: one node that enforces identities, to which leadership goes from itself.
+func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
+	dir := withoutToken(t)
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	nodes := startNodes(t, configs)
+	t.Cleanup(func() { Must(t, nodes[0].Close()) })
+	c := &commands{t: t, endpoints: nodes[0].Address()}
+	root, mover := filepath.Join(dir, "root"), filepath.Join(dir, "mover")
+	c.want(exit.Done, "auth", "init", "root", "--token-to", root)
+	c.tokenFile = root
+	c.want(exit.Done, "auth", "identity", "put", "mover", "--rule", `{"rights":["members"]}`)
+	c.want(exit.Done, "auth", "token", "create", "mover", "--token-to", mover)
+	c.want(exit.Done, "auth", "state", "enforce")
+	if out := c.want(exit.Done, "leader", "--to", "n1"); !strings.Contains(out, "n1  "+c.endpoints+"  term ") {
+		t.Errorf("an admin hands it over: %q", out)
+	}
+	c.tokenFile = mover
+	if out := c.want(exit.Done, "leader", "--to", "n1"); !strings.HasPrefix(out, "n1  term ") {
+		t.Errorf("members hands it over: %q", out)
+	}
+	if out := c.want(exit.Denied, "leader"); !strings.Contains(out, "needs the right status") {
+		t.Errorf("members asks who leads: %q", out)
+	}
+	c.tokenFile = ""
+	if out := c.want(exit.Done, "health"); !strings.Contains(out, "n1  "+c.endpoints+"  ready") {
+		t.Errorf("health without a token: %q", out)
+	}
+}

@@ -17,9 +17,11 @@ import (
 
 	"raftkv/client"
 	"raftkv/client/bench"
+	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/terminal"
+	"raftkv/kvserver/api"
 )
 
 // benchSettings are the flags of bench.
@@ -159,6 +161,12 @@ func (s *benchSettings) run(out, stderr io.Writer) error {
 		text := "nothing was done"
 		for i, f := range report.Failures {
 			text += fmt.Sprintf("%s %d × %s failed: %s", map[bool]string{true: ":", false: ";"}[i == 0], f.Count, f.Op, f.Code)
+		}
+		for _, f := range report.Failures {
+			if code := api.Code(f.Code); code == api.CodeUnauthenticated || code == api.CodeForbidden {
+				// The command gives it its exit code.
+				return ask.Refused(code, text+"; the load needs the right to write its keys, and to read them")
+			}
 		}
 		return exit.With(exit.Unavailable, errors.New(text+". Does a cluster run at these endpoints? `raftkv status` shows it"))
 	}

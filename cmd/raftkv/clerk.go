@@ -20,6 +20,7 @@ import (
 	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/refusal"
 	"raftkv/cmd/raftkv/internal/secure"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
@@ -54,13 +55,22 @@ func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags.DurationVar(&s.timeout, "timeout", defaultClerkTimeout, "how long to go on trying ($"+timeoutVariable+")")
 	flags.BoolVar(&s.json, "json", false, "print JSON ($"+jsonVariable+")")
 	flags.StringVar(&s.tls.CA, "tls-ca", "", "CAs by which servers are verified; asks them by TLS ($"+trustVariable+")")
-	flags.StringVar(&s.tls.Cert, "tls-cert", "", "certificate to show to servers that ask for one")
-	flags.StringVar(&s.tls.Key, "tls-key", "", "its key")
+	flags.StringVar(&s.tls.Cert, "tls-cert", "", "certificate to show to servers that ask for one ($"+certVariable+")")
+	flags.StringVar(&s.tls.Key, "tls-key", "", "its key ($"+keyVariable+")")
 	flags.StringVar(&s.token.File, "token-file", "", "file with the token to send (default $"+credential.FileVariable+", else the token in $"+credential.Variable+", else the profile)")
 	command.PreRunE = func(command *cobra.Command, _ []string) error {
 		s.stderr = command.ErrOrStderr()
+		do := command.RunE
+		command.RunE = func(command *cobra.Command, args []string) error { return s.caller().Judge(do(command, args)) }
 		return s.readEnvironment(command)
 	}
+}
+
+// caller is what servers learn of this command, and by what it knows them.
+func (s *clerkSettings) caller() refusal.Caller {
+	c := refusal.Caller{CA: s.tls.CA, Cert: s.tls.Cert, Token: s.token.From(), Hint: credential.Misnamed()}
+	c.Clear = strings.Contains(strings.ToLower(cmp.Or(s.endpoints, os.Getenv(endpointsVariable))), "http://")
+	return c
 }
 
 // The environment variables of commands that talk to a running cluster.
@@ -69,16 +79,20 @@ const (
 	timeoutVariable   = "RAFTKV_TIMEOUT"
 	jsonVariable      = "RAFTKV_JSON"
 	trustVariable     = "RAFTKV_TLS_CA"
+	certVariable      = "RAFTKV_TLS_CERT"
+	keyVariable       = "RAFTKV_TLS_KEY"
 )
 
 // commandVariables are the environment variables of the commands that talk to a
 // running cluster. Those of serve are made of its settings, see settings.Variable.
-var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable, credential.FileVariable, credential.Variable}
+var commandVariables = []string{endpointsVariable, timeoutVariable, jsonVariable, trustVariable, certVariable, keyVariable, credential.FileVariable, credential.Variable}
 
 // readEnvironment takes from the environment what no flag says, and refuses what
 // cannot be.
 func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
-	for _, v := range []struct{ flag, variable string }{{"timeout", timeoutVariable}, {"json", jsonVariable}, {"tls-ca", trustVariable}} {
+	for _, v := range []struct{ flag, variable string }{
+		{"timeout", timeoutVariable}, {"json", jsonVariable}, {"tls-ca", trustVariable}, {"tls-cert", certVariable}, {"tls-key", keyVariable},
+	} {
 		value, set := os.LookupEnv(v.variable)
 		if !set || value == "" || command.Flags().Changed(v.flag) {
 			continue
@@ -93,14 +107,25 @@ func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
 	if s.endpoints == "" && command.Flags().Changed("endpoints") {
 		return errors.New("--endpoints is empty; give at least one endpoint, host:port, or leave the flag out")
 	}
-	if _, err := s.servers(); err != nil {
+	servers, err := s.servers()
+	if err != nil {
 		return err
 	}
-	// A wrong token is said before anything is asked.
-	if _, err := s.token.Token(); err != nil {
+	// A wrong token is said before anything is asked, and so is one that may not be sent.
+	token, err := s.token.Token()
+	if err != nil {
 		return err
+	}
+	for _, endpoint := range servers {
+		if err := ask.CheckClear(endpoint); err != nil && !token.IsZero() {
+			return err
+		}
+	}
+	if warning := s.token.Warning(); warning != "" {
+		fmt.Fprintf(s.stderr, "raftkv: %s\n", warning)
 	}
 	ask.Authorize(s.token.Token)
+	ask.Word(s.caller().Mistake)
 	return s.settleTrust()
 }
 
@@ -224,7 +249,7 @@ func (s *clerkSettings) ending(err error) error {
 	if !errors.As(err, &e) {
 		return err // a setting of the Clerk, a file of the user's
 	}
-	text := errors.New(s.explain(e))
+	text := &refusal.Worded{Text: s.explain(e), Err: e}
 	switch {
 	case errors.Is(err, client.ErrOutcomeUnknown):
 		return exit.With(exit.Unknown, text)
@@ -237,10 +262,25 @@ func (s *clerkSettings) ending(err error) error {
 		return text
 	case errors.Is(err, client.ErrTooLarge):
 		return exit.With(exit.Usage, text)
-	case errors.Is(err, client.ErrUnauthenticated), errors.Is(err, client.ErrForbidden):
-		return exit.With(exit.Failed, text)
 	}
 	return exit.With(exit.Unavailable, text)
+}
+
+// refusals returns the refusals that an error holds, those that the caller can mend in words
+// for that, and whether a server runs at any of the addresses.
+func (s *clerkSettings) refusals(e *client.Error) (all []client.Refusal, answered bool) {
+	caller := s.caller()
+	for _, r := range e.Refusals {
+		cause := r.Err
+		if cause == nil && ask.SaysTLSOnly(r.Reason) {
+			cause = ask.ErrTLSOnly
+		}
+		mistake := caller.Mistake(cause)
+		answered = answered || r.Node != "" || r.Code != "" || mistake != ""
+		r.Reason = cmp.Or(mistake, r.Reason)
+		all = append(all, r)
+	}
+	return all, answered
 }
 
 // explain says in one sentence why a call failed: what each server said, and what
@@ -249,10 +289,7 @@ func (s *clerkSettings) explain(e *client.Error) string {
 	if len(e.Refusals) == 0 {
 		return strings.TrimPrefix(e.Error(), "raftkv: ") // run puts the name before it
 	}
-	answered := false
-	for _, r := range e.Refusals {
-		answered = answered || r.Node != ""
-	}
+	refusals, answered := s.refusals(e)
 	var b strings.Builder
 	switch {
 	case errors.Is(e, context.Canceled):
@@ -264,7 +301,7 @@ func (s *clerkSettings) explain(e *client.Error) string {
 	case !answered:
 		b.WriteString("no server can answer: ")
 	}
-	b.WriteString(client.Explain(e.Refusals))
+	b.WriteString(client.Explain(refusals))
 	if e.Outcome == api.OutcomeUnknown {
 		b.WriteString(" (the write may have happened or may still happen, once)")
 	}
@@ -289,7 +326,7 @@ func adviceFor(e *client.Error, answered bool) string {
 		return fmt.Sprintf(". Name in --endpoints an address at which this machine reaches %s, which leads", e.Leader)
 	case e.Code == api.CodeNoLeader && answered:
 		return ". A majority of the nodes must run and reach each other; `raftkv status` shows which do"
-	case unreachable == len(e.Refusals):
+	case unreachable == len(e.Refusals) && !answered:
 		return ". Does a cluster run there? `raftkv dev` starts one; --endpoints names another"
 	}
 	return ""

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/gather"
 	"raftkv/cmd/raftkv/internal/status"
@@ -156,7 +157,7 @@ func (s *explainSettings) hear(ctx context.Context, paths []string) (answers []g
 		}
 	}
 	if heard == 0 {
-		return nil, nil, exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(answers)))
+		return nil, nil, nobody(answers)
 	}
 	return answers, gather.OfGroup(rings, s.group), nil
 }
@@ -244,7 +245,7 @@ func (s *explainSettings) explainRequest(ctx context.Context, out io.Writer, pat
 		return err
 	}
 	if len(trails) == 0 && len(missing(asked)) > 0 && !slices.ContainsFunc(asked, func(a gather.Answer) bool { return a.Err == nil }) {
-		return exit.With(exit.Unavailable, errors.New("nobody can tell what happened"+missing(asked)))
+		return nobody(asked)
 	}
 	if len(trails) == 0 {
 		return exit.Fail(fmt.Errorf("no node keeps a request named %q: it went well and was not slow, its node has ended since, or newer ones took its place%s", s.request, missing(asked)))
@@ -353,6 +354,17 @@ func (s *explainSettings) span(rings []recorder.Ring, now time.Time) explain.Spa
 		to = end
 	}
 	return explain.Span{From: to - s.since.Milliseconds(), To: to}
+}
+
+// nobody is the error where none of these gave anything.
+func nobody(answers []gather.Answer) error {
+	var reasons ask.Reasons
+	for _, a := range answers {
+		if a.Err != nil {
+			reasons.Add(a.From, a.Err)
+		}
+	}
+	return exit.With(exit.Unavailable, fmt.Errorf("nobody can tell what happened; %w", &reasons))
 }
 
 // missing names what gave nothing, for the end of an error.

@@ -113,7 +113,7 @@ func (s *clerkSettings) exportFromAny(prefix string, stderr io.Writer, place fun
 	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
-	var reasons []string
+	var reasons ask.Reasons
 	for _, endpoint := range endpoints {
 		from, err := ask.OpenStream(ctx, endpoint, "/v1/kv?prefix="+url.QueryEscape(prefix), s.timeout, "Accept", api.MediaNDJSON)
 		if err == nil && !strings.HasPrefix(from.Header.Get("Content-Type"), api.MediaNDJSON) {
@@ -124,7 +124,7 @@ func (s *clerkSettings) exportFromAny(prefix string, stderr io.Writer, place fun
 			if ctx.Err() != nil {
 				return 0, exit.Fail(errors.New("interrupted"))
 			}
-			reasons = append(reasons, endpoint+": "+err.Error())
+			reasons.Add(endpoint, err)
 			continue
 		}
 		defer from.Close()
@@ -134,7 +134,7 @@ func (s *clerkSettings) exportFromAny(prefix string, stderr io.Writer, place fun
 		})
 		return lines, err
 	}
-	return 0, exit.With(exit.Unavailable, fmt.Errorf("no node sent its keys: %s", strings.Join(reasons, "; ")))
+	return 0, exit.With(exit.Unavailable, fmt.Errorf("no node sent its keys: %w", &reasons))
 }
 
 // mostLineBytes is longer than the line of the longest key and value in base64.

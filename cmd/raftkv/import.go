@@ -18,6 +18,7 @@ import (
 
 	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/refusal"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -281,7 +282,8 @@ func (i *importer) report(out io.Writer, err error) error {
 		if errors.Is(err, client.ErrOutcomeUnknown) {
 			code = exit.Unknown
 		}
-		return exit.With(code, fmt.Errorf("%s. Lines 1 to %d are written, and perhaps some after them: go on with --skip %d", text, i.through, i.through))
+		text = fmt.Sprintf("%s. Lines 1 to %d are written, and perhaps some after them: go on with --skip %d", text, i.through, i.through)
+		return exit.With(code, &refusal.Worded{Text: text, Err: err})
 	}
 	if i.settings.json {
 		return terminal.PrintJSON(out, struct {

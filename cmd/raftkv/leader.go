@@ -10,13 +10,13 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/exit"
+	"raftkv/cmd/raftkv/internal/status"
 	"raftkv/cmd/raftkv/internal/terminal"
 	"raftkv/kvserver/api"
 )
@@ -28,7 +28,10 @@ func newLeaderCommand() *cobra.Command {
 		Use:   "leader",
 		Short: "Show which node leads, or hand leadership to another",
 		Long: `Print the name of the node that leads, where it takes clients, and its term. With
---to hand leadership to another node first; writes stop for some milliseconds.
+--to hand leadership to another node; writes stop for some milliseconds.
+
+While identities are enforced it needs the right status, and --to the right members:
+without status, it does not say where the new leader takes clients.
 
 Exit code 3 says that nobody leads, or that leadership was not handed over.`,
 		Example: `  raftkv leader
@@ -42,9 +45,11 @@ Exit code 3 says that nobody leads, or that leadership was not handed over.`,
 				if to == "" {
 					return errors.New("--to is empty; name a node, as in --to n2")
 				}
-				if err := s.handOver(ctx, to); err != nil {
+				l, err := s.handOver(ctx, to)
+				if err != nil {
 					return err
 				}
+				return s.show(command.OutOrStdout(), l)
 			}
 			return s.printLeader(ctx, command.OutOrStdout())
 		},
@@ -67,8 +72,8 @@ func (s *clerkSettings) printLeader(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if v.Code != exit.Done {
-		return exit.With(v.Code, errors.New(v.Text()))
+	if err := v.Err(); err != nil {
+		return err
 	}
 	l := shownLeader{Leader: v.Leader, Term: v.Term}
 	for _, n := range all {
@@ -76,31 +81,41 @@ func (s *clerkSettings) printLeader(ctx context.Context, out io.Writer) error {
 			l.Endpoint = n.Endpoint
 		}
 	}
+	if l.Endpoint == "" && !s.json {
+		l.Endpoint = "(at none of the endpoints)"
+	}
+	return s.show(out, l)
+}
+
+// show prints who leads.
+func (s *clerkSettings) show(out io.Writer, l shownLeader) error {
 	if s.json {
 		return terminal.PrintJSON(out, l)
 	}
-	endpoint := l.Endpoint
-	if endpoint == "" {
-		endpoint = "(at none of the endpoints)"
+	where := ""
+	if l.Endpoint != "" {
+		where = l.Endpoint + "  "
 	}
-	_, err = fmt.Fprintf(out, "%s  %s  term %d\n", terminal.Harmless(l.Leader), endpoint, l.Term)
+	_, err := fmt.Fprintf(out, "%s  %sterm %d\n", terminal.Harmless(l.Leader), where, l.Term)
 	return err
 }
 
 // handOver asks the nodes in turn until one has done it: each passes the request
-// on to the leader.
-func (s *clerkSettings) handOver(ctx context.Context, to string) error {
+// on to the leader. It returns what that node answered, and where the leader takes clients if
+// its status may be seen, which needs another right.
+func (s *clerkSettings) handOver(ctx context.Context, to string) (l shownLeader, err error) {
+	var none shownLeader
 	endpoints, err := s.servers()
 	if err != nil {
-		return err
+		return none, err
 	}
 	body, err := json.Marshal(api.Transfer{To: to})
 	if err != nil {
-		return err
+		return none, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var reasons []string
+	var reasons ask.Reasons
 	for _, endpoint := range endpoints {
 		response, err := ask.Node(ctx, endpoint, http.MethodPost, "/v1/leader", bytes.NewReader(body), "Content-Type", api.MediaJSON)
 		if err == nil {
@@ -111,13 +126,19 @@ func (s *clerkSettings) handOver(ctx context.Context, to string) error {
 				err = fmt.Errorf("%s leads", leader.Leader)
 			}
 			if err == nil {
-				return nil
+				l := shownLeader{Leader: leader.Leader, Term: leader.Term}
+				for _, n := range status.AskAll(ctx, endpoints, s.timeout) {
+					if n.Status != nil && n.Node == l.Leader {
+						l.Endpoint = n.Endpoint
+					}
+				}
+				return l, nil
 			}
 		}
 		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && refused.Code == api.CodeBadRequest {
-			return err // it is the same everywhere: there is no such node
+			return none, err // it is the same everywhere: there is no such node
 		}
-		reasons = append(reasons, endpoint+": "+err.Error())
+		reasons.Add(endpoint, err)
 	}
-	return exit.With(exit.Unavailable, fmt.Errorf("leadership was not handed to %s: %s", to, strings.Join(reasons, "; ")))
+	return none, exit.With(exit.Unavailable, fmt.Errorf("leadership was not handed to %s: %w", to, &reasons))
 }

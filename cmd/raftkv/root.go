@@ -181,6 +181,8 @@ Exit codes of all commands:
  11  lock: the lock was lost, and its command ended
  12  lock: the lock was not got within --wait, and nothing was run
  13  it was done, but what it printed could not be written (a full disk)
+ 14  the servers refused the caller: the token is missing or opens nothing, or
+     its identity lacks a right; nothing was changed
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
 		Example: `  raftkv dev                     a durable cluster of three in this terminal
@@ -322,6 +324,7 @@ func (s *clerkSettings) completeKeys(arguments int) cobra.CompletionFunc {
 func (s *clerkSettings) completing() (asking *clerkSettings, err error) {
 	asking = &clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls, token: s.token, stderr: io.Discard}
 	asking.tls.CA = cmp.Or(asking.tls.CA, os.Getenv(trustVariable))
+	asking.tls.Cert, asking.tls.Key = cmp.Or(asking.tls.Cert, os.Getenv(certVariable)), cmp.Or(asking.tls.Key, os.Getenv(keyVariable))
 	ask.Authorize(asking.token.Token)
 	return asking, asking.settleTrust()
 }

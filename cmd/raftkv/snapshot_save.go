@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -132,7 +131,7 @@ func (s *clerkSettings) saveFromAny(stderr io.Writer, place func(copyTo func(io.
 	}
 	ctx, endOfSignals := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer endOfSignals()
-	var reasons []string
+	var reasons ask.Reasons
 	for _, endpoint := range endpoints {
 		done, err := s.saveFrom(ctx, endpoint, stderr, place)
 		switch {
@@ -144,9 +143,9 @@ func (s *clerkSettings) saveFromAny(stderr io.Writer, place func(copyTo func(io.
 		if disk := (*exit.Failure)(nil); errors.As(err, &disk) {
 			return saved{}, err // another node would not help
 		}
-		reasons = append(reasons, endpoint+": "+err.Error())
+		reasons.Add(endpoint, err)
 	}
-	return saved{}, exit.With(exit.Unavailable, fmt.Errorf("no node sent a backup: %s", strings.Join(reasons, "; ")))
+	return saved{}, exit.With(exit.Unavailable, fmt.Errorf("no node sent a backup: %w", &reasons))
 }
 
 // saveFrom keeps what one node sends. Its error is an exit.Failure if this machine is

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type verifySettings struct {
 	plant         bool
 	watch, ttl    bool
 	locks         bool
+	denied        atomic.Value // of deniedCall; empty: no server refused the caller
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -169,6 +171,11 @@ func (s *verifySettings) drive(ctx context.Context, stderr io.Writer) (*verify.H
 	defer bar.Finish()
 	config := s.config()
 	config.PlantStaleRead = s.plant
+	config.Answered = func(a verify.Answer) {
+		if errors.Is(a.Err, client.ErrUnauthenticated) || errors.Is(a.Err, client.ErrForbidden) {
+			s.denied.Store(deniedCall{a.Err})
+		}
+	}
 	config.Progress = func(passed time.Duration) { bar.Set(min(passed, s.duration).Milliseconds()) }
 	return verify.Run(ctx, []*client.Clerk{clerk}, config), nil
 }
@@ -292,6 +299,9 @@ func (s *verifySettings) settlePicture() error {
 	return s.picture.Check()
 }
 
+// deniedCall is an error of a request whose caller a server refused.
+type deniedCall struct{ err error }
+
 // report prints the result and gives it its exit code.
 func (s *verifySettings) report(out io.Writer, v verification) error {
 	if v.Operations == 0 {
@@ -307,6 +317,9 @@ func (s *verifySettings) report(out io.Writer, v verification) error {
 	}
 	switch {
 	case v.Operations == 0:
+		if last, denied := s.denied.Load().(deniedCall); denied {
+			return exit.With(exit.Unavailable, fmt.Errorf("nothing was done: %w", last.err))
+		}
 		return exit.With(exit.Unavailable, errors.New("nothing was done"))
 	case v.Verdict == verify.Violation:
 		if v.Stale != "" {

@@ -66,7 +66,7 @@ var arrows = map[string][]string{
 	"kvserver/clerkwire":      {"raft/msgpack", "kvserver/api"},
 	"cmd/raftkv": {
 		"cmd/raftkv/internal/host", "cmd/raftkv/internal/inventory", "cmd/raftkv/internal/logging", "cmd/raftkv/internal/process",
-		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/firstadmin", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/guarded", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize", "cmd/raftkv/internal/stage", "cmd/raftkv/internal/panel",
+		"cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "cmd/raftkv/internal/settings", "cmd/raftkv/internal/ask", "cmd/raftkv/internal/refusal", "cmd/raftkv/internal/credential", "cmd/raftkv/internal/firstadmin", "cmd/raftkv/internal/member", "cmd/raftkv/internal/change", "cmd/raftkv/internal/lease", "cmd/raftkv/internal/guarded", "cmd/raftkv/internal/recovery", "cmd/raftkv/internal/resize", "cmd/raftkv/internal/stage", "cmd/raftkv/internal/panel",
 		"cmd/raftkv/internal/status", "cmd/raftkv/internal/target", "cmd/raftkv/internal/address", "cmd/raftkv/internal/gather",
 		"kvserver/explain", "kvserver/recorder",
 		"cmd/raftkv/internal/secure", "cmd/raftkv/internal/discover",
@@ -103,6 +103,7 @@ var arrows = map[string][]string{
 	"cmd/raftkv/internal/terminal":   {"client"}, // of the client only how refusals are worded
 	"cmd/raftkv/internal/settings":   {"cmd/raftkv/internal/inventory"},
 	"cmd/raftkv/internal/ask":        {"cmd/raftkv/internal/exit", "kvserver/api", "kvserver/auth"}, // of auth only Secret
+	"cmd/raftkv/internal/refusal":    {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "client", "kvserver/api"},
 	"cmd/raftkv/internal/credential": {"kvserver/auth", "kvserver/access", "kvserver/api"},
 	"cmd/raftkv/internal/firstadmin": {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/target", "kvserver/api", "kvserver/auth"},
 	"cmd/raftkv/internal/status":     {"cmd/raftkv/internal/ask", "cmd/raftkv/internal/exit", "cmd/raftkv/internal/terminal", "kvserver/api"},

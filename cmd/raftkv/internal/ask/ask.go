@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -20,8 +21,43 @@ import (
 // configuration. It must be called before the first question.
 func Trust(config *tls.Config) {
 	transport := nodeClient.Transport.(*http.Transport)
-	transport.TLSClientConfig = config
+	transport.TLSClientConfig = config.Clone()
+	// A peer port refuses this protocol by name, and not for want of a certificate.
+	transport.TLSClientConfig.NextProtos = []string{"http/1.1"}
 }
+
+// mistake words errors that are the caller's to mend; nil: nobody does.
+var mistake func(err error) string
+
+// Word makes errors that are the caller's to mend be told in the words that source returns for
+// them; "" means that an error is none. It belongs before the first request.
+func Word(source func(err error) string) { mistake = source }
+
+// Mistake is the error of a request that failed for what the caller can mend.
+type Mistake struct {
+	text string
+	err  error
+}
+
+func (m *Mistake) Error() string { return m.text }
+
+func (m *Mistake) Unwrap() error { return m.err }
+
+// worded returns an error in words that say what the caller can do about it, if they are known.
+func worded(err error) error {
+	if mistake != nil {
+		if text := mistake(err); text != "" {
+			return &Mistake{text, err}
+		}
+	}
+	return nil
+}
+
+// ErrTLSOnly says that a port takes nothing in clear.
+var ErrTLSOnly = errors.New("the port can be asked by TLS alone")
+
+// SaysTLSOnly reports whether the sentence of a server says so.
+func SaysTLSOnly(detail string) bool { return strings.Contains(detail, "speaks TLS only") }
 
 // nodeClient asks nodes over HTTP. It makes a connection for each question,
 // since the next comes a second later, and follows nobody elsewhere: what another
@@ -47,6 +83,20 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
+// CheckClear refuses an endpoint to which a token would go in clear, where others could read
+// it.
+func CheckClear(endpoint string) error {
+	address := strings.TrimPrefix(endpoint, "http://")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if strings.HasPrefix(endpoint, "https://") || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("the token is not sent to %s in clear, where others could read it; ask by TLS: name the CA with --tls-ca or RAFTKV_TLS_CA", address)
+}
+
 // Node makes a request to a node, whose endpoint is host:port or https://host:port, and
 // returns an answer that is a success; the caller closes its body. Every other answer is an
 // error that says what the node said.
@@ -64,8 +114,8 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 			return nil, err
 		}
 		if !token.IsZero() {
-			if request.URL.Scheme != "https" && !isLoopback(request.URL.Hostname()) {
-				return nil, fmt.Errorf("the token is not sent to %s in clear, where others could read it; ask by TLS (--tls-ca)", request.URL.Host)
+			if err := CheckClear(endpoint); err != nil {
+				return nil, err
 			}
 			request.Header.Set("Authorization", "Bearer "+token.Reveal())
 		}
@@ -74,9 +124,17 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := nodeClient.Do(request)
+	if err != nil {
+		if told := worded(err); told != nil {
+			return nil, told
+		}
+	}
 	var header tls.RecordHeaderError
 	if errors.As(err, &header) || errors.Is(err, http.ErrSchemeMismatch) {
 		return nil, errors.New("no answer by TLS: the port speaks in clear; write http:// in place of https://, if that is meant")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("closes connections without an answer (is it a peer port? Clients ask at the address of serve --http)")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("no answer: %w", exit.LastCause(err))
@@ -114,5 +172,17 @@ func problemOf(response *http.Response) error {
 	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Code == "" {
 		return &RefusedError{response.StatusCode, "", fmt.Sprintf("answers %s, and not like a node", response.Status)}
 	}
+	if problem.Code == api.CodeBadRequest && SaysTLSOnly(problem.Detail) {
+		if told := worded(ErrTLSOnly); told != nil {
+			return told
+		}
+	}
+	if problem.Code == api.CodeUnauthenticated {
+		problem.Detail = "serves nobody without a good token"
+	}
 	return &RefusedError{response.StatusCode, problem.Code, fmt.Sprintf("%s (%s)", problem.Detail, problem.Code)}
 }
+
+// Refused returns the error of a caller whom servers refused by a code, for questions that did
+// not go through Node.
+func Refused(code api.Code, text string) *RefusedError { return &RefusedError{0, code, text} }

@@ -93,6 +93,64 @@ func TestWhereATokenComesFrom(t *testing.T) {
 	}
 }
 
+// Goal: the file that a profile names is the one that its user means, wherever a command runs,
+// and an error of it names the profile; a file that others can read is warned about, and only
+// that; a file that the shell has emptied, and a token in the variable of locks, are told.
+// Method: files and variables as people make them.
+func TestTheFileOfATokenIsTheOneThatIsMeant(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
+	t.Setenv("HOME", home)
+	t.Setenv(Variable, "")
+	t.Setenv(FileVariable, "")
+	good := token(t).Reveal()
+	path := Profile()
+	write(t, filepath.Join(home, "kv.token"), good, 0o600)
+	write(t, filepath.Join(filepath.Dir(path), "beside.token"), good, 0o644)
+	for name, c := range map[string]struct {
+		file, warns, fails string
+	}{
+		"in the user's directory": {"~/kv.token", "", ""},
+		"beside the profile":      {"beside.token", "chmod 600 ", ""},
+		"absolute":                {filepath.Join(home, "kv.token"), "", ""},
+		"missing":                 {"~/none", "", "token-file in the profile " + path},
+	} {
+		write(t, path, "token-file = \""+c.file+"\"\n", 0o600)
+		got, err := (Source{}).Token()
+		if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) || err == nil && got.Reveal() != good {
+			t.Errorf("%s: %v", name, err)
+		}
+		if warning := (Source{}).Warning(); (warning == "") != (c.warns == "") || !strings.Contains(warning, c.warns) {
+			t.Errorf("%s: warned %q", name, warning)
+		}
+		if from := (Source{}).From(); c.fails == "" && from != "the profile "+path {
+			t.Errorf("%s: it is said to come from %q", name, from)
+		}
+	}
+	open := write(t, filepath.Join(home, "open.token"), good, 0o644)
+	if warning := (Source{File: open}).Warning(); !strings.Contains(warning, "chmod 600 "+open) {
+		t.Errorf("a file that all read: warned %q", warning)
+	}
+	t.Setenv(FileVariable, open)
+	if warning := (Source{}).Warning(); !strings.Contains(warning, "chmod 600 "+open) {
+		t.Errorf("a file that all read, of the variable: warned %q", warning)
+	}
+	if from := (Source{}).From(); from != open+" ($"+FileVariable+")" {
+		t.Errorf("it is said to come from %q", from)
+	}
+	empty := write(t, filepath.Join(home, "empty.token"), "", 0o600)
+	if _, err := (Source{File: empty}).Token(); err == nil || !strings.Contains(err.Error(), "the shell emptied the file") {
+		t.Errorf("an empty file: %v", err)
+	}
+	if hint := Misnamed(); hint != "" {
+		t.Errorf("hint %q", hint)
+	}
+	t.Setenv(LockVariable, good)
+	if hint := Misnamed(); !strings.Contains(hint, Variable) || strings.Contains(hint, good[13:20]) {
+		t.Errorf("a token in the variable of locks: hint %q", hint)
+	}
+}
+
 // Goal: what the command writes for a node's file is read as that, and a file that others
 // read, or that says more, is refused. Method: one file, spoilt.
 func TestTheAuthFile(t *testing.T) {

@@ -38,6 +38,83 @@ func Profile() string {
 	return filepath.Join(dir, "raftkv", "config.toml")
 }
 
+// LockVariable holds the number of a lock, for the command that raftkv lock runs.
+const LockVariable = "RAFTKV_TOKEN"
+
+// tokenPrefix begins every token.
+const tokenPrefix = "rkt1_"
+
+// Misnamed says to somebody who sends no token that there is one in LockVariable, where nobody
+// looks for it; "" if there is none.
+func Misnamed() string {
+	if !strings.HasPrefix(os.Getenv(LockVariable), tokenPrefix) || os.Getenv(Variable) != "" {
+		return ""
+	}
+	return fmt.Sprintf("; what %s holds looks like one, and that variable is for the number of a lock: a token goes into %s", LockVariable, Variable)
+}
+
+// From says where the token comes from, for people; "" if there is none. It reads no file but
+// the profile.
+func (s Source) From() string {
+	switch file := os.Getenv(FileVariable); {
+	case s.File != "":
+		return s.File + " (--token-file)"
+	case file != "":
+		return file + " ($" + FileVariable + ")"
+	case os.Getenv(Variable) != "":
+		return "$" + Variable
+	}
+	if token, err := s.Token(); err != nil || token.IsZero() {
+		return ""
+	}
+	return "the profile " + Profile()
+}
+
+// Warning is a sentence about a file with the token that others can read; "" if there is
+// nothing to say. A profile of that kind is refused. A file is not, because it may be that of a
+// secret which an orchestrator mounts.
+func (s Source) Warning() string {
+	path := s.File
+	if path == "" {
+		path = os.Getenv(FileVariable)
+	}
+	if path == "" && os.Getenv(Variable) == "" {
+		path = profileTokenFile()
+	}
+	info, err := os.Stat(path)
+	if path == "" || err != nil || !info.Mode().IsRegular() {
+		return "" // a pipe, as the shell makes one, is nobody else's
+	}
+	if err := checkPrivate(path, info); err != nil {
+		return fmt.Sprintf("the file with the token %v", err)
+	}
+	return ""
+}
+
+// profileTokenFile returns the file that the profile names; "" if it names none.
+func profileTokenFile() string {
+	var p profile
+	path := Profile()
+	if _, err := toml.DecodeFile(path, &p); err != nil || p.TokenFile == "" {
+		return ""
+	}
+	return fileOf(path, p.TokenFile)
+}
+
+// fileOf returns the file that a profile names, as its user means it: ~/ is the user's own
+// directory, and what is not absolute is beside the profile, wherever the command runs.
+func fileOf(profile, name string) string {
+	if below, own := strings.CutPrefix(name, "~/"); own {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, below)
+		}
+	}
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(profile), name)
+}
+
 // profile is a user's own file.
 type profile struct {
 	Token     string `toml:"token"`
@@ -101,7 +178,11 @@ func fromProfile(path string) (auth.Secret, error) {
 	case p.Token != "" && p.TokenFile != "":
 		return auth.Secret{}, fmt.Errorf("%s has token and token-file; leave one out", path)
 	case p.TokenFile != "":
-		return fromFile(p.TokenFile)
+		token, err := fromFile(fileOf(path, p.TokenFile))
+		if err != nil {
+			err = fmt.Errorf("token-file in the profile %s: %w", path, err)
+		}
+		return token, err
 	case p.Token != "":
 		return parse(p.Token, path)
 	}
@@ -111,6 +192,9 @@ func fromProfile(path string) (auth.Secret, error) {
 // parse makes sure that a text is a token. The text does not show in the error.
 func parse(text, from string) (auth.Secret, error) {
 	text = strings.TrimSpace(text)
+	if text == "" {
+		return auth.Secret{}, fmt.Errorf("%s is empty and holds no token: if a command was to write one there with >, the shell emptied the file first; --token-to makes a new one", from)
+	}
 	if _, err := auth.ParseToken(text); err != nil {
 		return auth.Secret{}, fmt.Errorf("%s holds no token: one begins with rkt1_ and has %d characters; a character may be wrong or missing", from, auth.TokenBytes)
 	}

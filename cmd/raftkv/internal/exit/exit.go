@@ -18,6 +18,7 @@ const (
 	LockLost    = 11 // lock: the lock was lost
 	LockNotGot  = 12 // lock: the lock was not got in time
 	Output      = 13 // it was done, and what it printed could not be written
+	Denied      = 14 // the servers refused the caller: its token is missing or opens nothing, or its identity lacks a right
 
 	// ReaderGone is what shells show for a program that ends because nobody
 	// reads it any more; nothing is said then.

@@ -92,7 +92,7 @@ func (c *caller) call(ctx context.Context, method, path string, body, to any, he
 		}
 		headers = append(headers, "Content-Type", api.MediaJSON)
 	}
-	var reasons []string
+	var reasons ask.Reasons
 	for _, endpoint := range endpoints {
 		response, err := ask.Node(ctx, endpoint, method, path, bytes.NewReader(text), headers...)
 		if err == nil {
@@ -107,11 +107,11 @@ func (c *caller) call(ctx context.Context, method, path string, body, to any, he
 			if refused.IsGuard() {
 				return exit.With(exit.Refused, err)
 			}
-			return exit.With(exit.Failed, err)
+			return exit.With(exit.Failed, fmt.Errorf("%s: %w", endpoint, err))
 		}
-		reasons = append(reasons, endpoint+": "+err.Error())
+		reasons.Add(endpoint, err)
 	}
-	return exit.With(exit.Unavailable, errors.New(strings.Join(reasons, "; ")))
+	return exit.With(exit.Unavailable, &reasons)
 }
 
 // isOlder reports whether a node, or the leader to which it passed the request on, runs a

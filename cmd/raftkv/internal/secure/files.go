@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -54,12 +55,19 @@ func readKey(name string) (certs.File, error) {
 	if name == "" {
 		return certs.File{}, nil
 	}
-	if info, err := os.Stat(name); err == nil { // read says what else is wrong
+	f, err := read(name)
+	if err != nil {
+		return certs.File{}, err
+	}
+	if bytes.Contains(f.PEM, []byte("-----BEGIN CERTIFICATE-----")) && !bytes.Contains(f.PEM, []byte("PRIVATE KEY-----")) {
+		return certs.File{}, fmt.Errorf("%s was given as a key, and holds a certificate: the two files are swapped, or the certificate was given twice", name)
+	}
+	if info, err := os.Stat(name); err == nil {
 		if err := checkSecret(name, info); err != nil {
 			return certs.File{}, err
 		}
 	}
-	return read(name)
+	return f, nil
 }
 
 // checkSecret refuses a key that anybody could read, or others could replace. A group may

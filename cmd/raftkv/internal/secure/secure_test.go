@@ -466,3 +466,20 @@ func TestADataDirectoryIsClosedToOthers(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a certificate and a key that were swapped are told so, and nobody is told to close the
+// certificate to others. Method: both ways, for a node and for a command.
+func TestASwappedPairIsToldSo(t *testing.T) {
+	f := newFolder(t)
+	f.node("n1")
+	if err := os.Chmod(f.path("cert.pem"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, ofNode := f.open(ForDev(f.path("key.pem"), f.path("cert.pem"), f.path("ca.pem")))
+	_, ofCommand := ClientFiles{CA: f.path("ca.pem"), Cert: f.path("key.pem"), Key: f.path("cert.pem")}.Config()
+	for _, err := range []error{ofNode, ofCommand} {
+		if err == nil || !strings.Contains(err.Error(), "swapped") || strings.Contains(err.Error(), "chmod") {
+			t.Errorf("%v", err)
+		}
+	}
+}

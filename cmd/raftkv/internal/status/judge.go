@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"raftkv/cmd/raftkv/internal/ask"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/kvserver/api"
 )
@@ -17,9 +18,9 @@ type Verdict struct {
 	Leader           string // of the latest term that anybody knows of; "" if there is none
 	Term             uint64
 	asked, answering int
-	refusal          string // of a node that does not tell its status to this caller; "" if none did
-	members          int    // of the cluster, as far as it is known
-	Code             int    // exit code
+	refusals         ask.Reasons // of nodes that do not tell their status to this caller
+	members          int         // of the cluster, as far as it is known
+	Code             int         // exit code
 	faults           []string
 	mayPass          bool // a fault may be a moment of a change of leadership
 }
@@ -36,8 +37,8 @@ func (v Verdict) Text() string {
 func (v Verdict) nobody() string {
 	majority := v.members/2 + 1
 	switch {
-	case v.answering == 0 && v.refusal != "":
-		return fmt.Sprintf("no node tells its status, of %d asked; %s", v.asked, v.refusal)
+	case v.answering == 0 && v.refusals.Unwrap() != nil:
+		return fmt.Sprintf("no node tells its status, of %d asked; %v", v.asked, &v.refusals)
 	case v.answering == 0:
 		return fmt.Sprintf("no node answers, of %d asked: does a cluster run there?", v.asked)
 	case v.answering < majority:
@@ -55,17 +56,22 @@ func answers(n int) string {
 }
 
 // isRefusal reports whether an error says that a node runs and the caller is at fault: the node
-// does not know it, it lacks a right, or it does not know the node's certificate.
-func isRefusal(text string) bool {
-	if strings.Contains(text, "x509: ") {
-		return true
+// does not know it, it lacks a right, or it was not asked as it can be.
+func isRefusal(err error) bool {
+	var refused *ask.RefusedError
+	var mistake *ask.Mistake
+	return errors.As(err, &mistake) || errors.As(err, &refused) && (refused.Code == api.CodeUnauthenticated || refused.Code == api.CodeForbidden)
+}
+
+// Err returns the verdict as the error that ends a command; nil if nothing is wrong.
+func (v Verdict) Err() error {
+	switch {
+	case v.Code == exit.Done:
+		return nil
+	case v.answering == 0 && len(v.faults) == 0 && v.refusals.Unwrap() != nil:
+		return exit.With(v.Code, fmt.Errorf("no node tells its status, of %d asked; %w", v.asked, &v.refusals))
 	}
-	for _, code := range []api.Code{api.CodeUnauthenticated, api.CodeForbidden} {
-		if strings.HasSuffix(text, "("+string(code)+")") {
-			return true
-		}
-	}
-	return false
+	return exit.With(v.Code, errors.New(v.Text()))
 }
 
 // fault adds what is wrong.
@@ -85,8 +91,8 @@ func Judge(all []Answer) Verdict {
 	known := map[string]Answer{}      // by name
 	for _, n := range all {
 		if n.Status == nil {
-			if v.refusal == "" && isRefusal(n.Error) {
-				v.refusal = n.Endpoint + ": " + n.Error
+			if isRefusal(n.err) {
+				v.refusals.Add(n.Endpoint, n.err)
 			}
 			continue
 		}

@@ -20,6 +20,8 @@ type Answer struct {
 	Endpoint string `json:"endpoint"`
 	Error    string `json:"error,omitempty"`
 	*api.Status
+
+	err error // Error, as the question gave it
 }
 
 // AskAll asks all endpoints at the same time. A node has timeout to answer, and two
@@ -39,7 +41,7 @@ func AskAll(ctx context.Context, endpoints []string, timeout time.Duration) []An
 func askStatus(ctx context.Context, endpoint string) Answer {
 	status, err := Fetch(ctx, endpoint)
 	if err != nil {
-		return Answer{Endpoint: endpoint, Error: err.Error()}
+		return Answer{Endpoint: endpoint, Error: err.Error(), err: err}
 	}
 	return status
 }
