@@ -64,20 +64,30 @@ func (s *Server) MayOpenSession(who *Caller) error {
 	return s.gate.MayOpenSession(who, s.machine.SessionsOf(who.Author().Identity))
 }
 
-// CheckStale refuses a stale read where this node may not know any more who may read: for
+// AwaitStale refuses a stale read where this node may not know any more who may read: for
 // longer than Config.StaleLimit, nobody has confirmed that its store shows all that was
 // acknowledged, and a token may have been revoked since. That a node hears its leader is not
-// enough: it may wait for a snapshot, or be slow to apply what it has. The error is of the
-// kind failure.Behind.
-func (s *Server) CheckStale() error {
+// enough: it may wait for a snapshot, or be slow to apply what it has. A node for which nobody
+// has confirmed that yet, since it began or since identities are enforced, asks, and waits for
+// the answer for a moment: how long it was down it does not know. The error is of the kind
+// failure.Behind.
+func (s *Server) AwaitStale(ctx context.Context) error {
 	limit := s.config.StaleLimit
 	if limit < 0 || s.gate.State() != auth.Enforcing {
 		return nil
 	}
-	if quiet := time.Duration(time.Now().UnixNano() - s.shownAt.Load()); quiet > limit {
-		return failure.Of(failure.Behind, nil, "for %v this node has not shown all that the leader knows (limit %v, --stale-limit), so it may not know who may read; ask another node", quiet.Round(time.Millisecond), limit)
+	asked := time.Now()
+	if shown := s.shownAt.Load(); shown != 0 {
+		if quiet := time.Duration(asked.UnixNano() - shown); quiet > limit {
+			return failure.Of(failure.Behind, nil, "for %v this node has not shown all that the leader knows (limit %v, --stale-limit), so it may not know who may read; ask another node", quiet.Round(time.Millisecond), limit)
+		}
+		return nil
 	}
-	return nil
+	if s.showsAll(ctx, min(limit, s.config.LeaderWait)) {
+		s.shownAt.Store(asked.UnixNano())
+		return nil
+	}
+	return failure.Of(failure.Behind, nil, "this node has not shown yet, since it began, all that the leader knows, so it may not know who may read; ask another node, or retry")
 }
 
 const (
@@ -87,8 +97,9 @@ const (
 	staleRetries = 20
 )
 
-// watchFreshness keeps shownAt for CheckStale until the server ends, by a question that a
-// linearizable read would ask. While identities are not enforced, nobody is asked.
+// watchFreshness keeps shownAt for AwaitStale until the server ends, by a question that a
+// linearizable read would ask. While identities are not enforced, nobody is asked, and what
+// is known of the time before does not count when they are.
 func (s *Server) watchFreshness() {
 	limit := s.config.StaleLimit
 	look := time.NewTimer(0)
@@ -101,7 +112,11 @@ func (s *Server) watchFreshness() {
 		}
 		asked := time.Now()
 		pause := limit / staleRetries
-		if s.gate.State() != auth.Enforcing || s.showsAll(limit) {
+		switch {
+		case s.gate.State() != auth.Enforcing:
+			s.shownAt.Store(0)
+			pause = limit / staleLooks
+		case s.showsAll(s.machine.Lifetime(), limit):
 			s.shownAt.Store(asked.UnixNano())
 			pause = limit / staleLooks
 		}
@@ -111,11 +126,11 @@ func (s *Server) watchFreshness() {
 
 // showsAll reports whether the store came to show, within a time, all that was acknowledged
 // before the call.
-func (s *Server) showsAll(within time.Duration) bool {
+func (s *Server) showsAll(ctx context.Context, within time.Duration) bool {
 	if leader, _ := s.leader(); leader == "" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(s.machine.Lifetime(), within)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	index, err := s.askReadIndex(ctx)
 	return err == nil && s.machine.AwaitApplied(ctx, index) == nil

@@ -23,9 +23,9 @@ func (s *Server) Members() (*membership.Driver, error) {
 	return s.config.Membership, nil
 }
 
-// StaleMembers is Members for an answer out of what this node knows; see CheckStale.
-func (s *Server) StaleMembers() (*membership.Driver, error) {
-	if err := s.CheckStale(); err != nil {
+// StaleMembers is Members for an answer out of what this node knows; see AwaitStale.
+func (s *Server) StaleMembers(ctx context.Context) (*membership.Driver, error) {
+	if err := s.AwaitStale(ctx); err != nil {
 		return nil, err
 	}
 	return s.Members()

@@ -188,7 +188,7 @@ func (s *Server) AwaitFresh(ctx context.Context, linearizable bool) error {
 		return err
 	}
 	if !linearizable {
-		return s.CheckStale()
+		return s.AwaitStale(ctx)
 	}
 	return s.awaitLinearizable(ctx)
 }

@@ -31,7 +31,7 @@ type Server struct {
 	idPrefix   string        // of those names
 	gate       *access.Gate
 	shut       atomic.Bool    // see Shut
-	shownAt    atomic.Int64   // the store shows what was acknowledged then; see CheckStale
+	shownAt    atomic.Int64   // the store shows what was acknowledged then, 0: not known; see AwaitStale
 	watchers   sync.WaitGroup // goroutines of the server's own
 }
 
@@ -60,8 +60,10 @@ func New(config Config) (*Server, error) {
 	if gate.Strangers == 0 {
 		gate.Strangers = max(int64(config.MaxInFlight)/strangersShare, 1)
 	}
+	if gate.StrangersWatches == 0 {
+		gate.StrangersWatches = max(s.admissions[Watches].maxCount/strangersShare, 1)
+	}
 	s.gate = access.New(gate)
-	s.shownAt.Store(time.Now().UnixNano()) // how long this node was down, it does not know
 	if config.Shut != NotShut {
 		s.shut.Store(true)
 		s.watchers.Go(s.unshut)
@@ -86,8 +88,8 @@ func (s *Server) Close() {
 	s.watchers.Wait()
 }
 
-// strangersShare is which part of the requests in flight may be those of callers without
-// an identity, while identities are enforced: one in this number.
+// strangersShare is which part of the requests in flight, and of the watches, may be those of
+// callers without an identity, while identities are enforced: one in this number.
 const strangersShare = 4
 
 // Config returns the configuration with its defaults filled in.

@@ -119,7 +119,7 @@ func (s *Server) startOf(ctx context.Context, r *WatchRequest) (uint64, error) {
 		if err := s.awaitLinearizable(ctx); err != nil {
 			return 0, err
 		}
-	} else if err := s.CheckStale(); err != nil {
+	} else if err := s.AwaitStale(ctx); err != nil {
 		return 0, err // what has changed since is sent at once, out of what this node holds
 	}
 	h := s.machine.History()

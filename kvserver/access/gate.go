@@ -23,9 +23,11 @@ type Config struct {
 	// Strangers is how many requests without a known identity may be served at one
 	// time while identities are enforced. 0: no bound.
 	Strangers int64
-	Audit     *Audit // nil: nothing is kept
-	Observer  Observer
-	Logger    *slog.Logger
+	// StrangersWatches is the same for watches. 0: no bound.
+	StrangersWatches int64
+	Audit            *Audit // nil: nothing is kept
+	Observer         Observer
+	Logger           *slog.Logger
 }
 
 // Observer is told of decisions, for measuring. Its methods must not block.

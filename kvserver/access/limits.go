@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"sync"
@@ -32,11 +33,7 @@ func (b *bucket) take(n, perSecond float64, now time.Time) (wait time.Duration, 
 	if perSecond == 0 || n == 0 {
 		return 0, true
 	}
-	b.level = min(perSecond, b.level+perSecond*now.Sub(b.at).Seconds())
-	if b.at.IsZero() {
-		b.level = perSecond
-	}
-	b.at = now
+	b.fill(perSecond, now)
 	if b.level < min(n, perSecond) {
 		return time.Duration((min(n, perSecond) - b.level) / perSecond * float64(time.Second)), false
 	}
@@ -44,19 +41,46 @@ func (b *bucket) take(n, perSecond float64, now time.Time) (wait time.Duration, 
 	return 0, true
 }
 
-// Enter counts a request in, whose body has this number of bytes, before it takes any place
-// that others need. A request that was counted in must call Leave. An error of kind
-// failure.IdentityLimited says that the caller has used what it may; nothing happened.
-func (g *Gate) Enter(c *Caller, bytes int64) error {
-	if c.identity == nil {
-		return g.enterStranger()
+// spend is take for what was used already: n is taken out also where take would refuse it,
+// and is owed then. With n = 0 it asks whether something is owed.
+func (b *bucket) spend(n, perSecond float64, now time.Time) (wait time.Duration, ok bool) {
+	if perSecond == 0 {
+		return 0, true
 	}
+	b.fill(perSecond, now)
+	need := min(n, perSecond)
+	ok = b.level >= need
+	b.level -= n
+	if n == 0 {
+		need = perSecond // what comes may be of any size
+	}
+	return time.Duration((need - b.level) / perSecond * float64(time.Second)), ok
+}
+
+// fill brings the level to that of a moment.
+func (b *bucket) fill(perSecond float64, now time.Time) {
+	b.level = min(perSecond, b.level+perSecond*now.Sub(b.at).Seconds())
+	if b.at.IsZero() {
+		b.level = perSecond
+	}
+	b.at = now
+}
+
+// Enter counts a request in, whose body has this number of bytes, before it takes any place
+// that others need; a length below 0 is not known, see Charge. A request that was counted in
+// must call Leave. An error of kind failure.IdentityLimited says that the caller has used what
+// it may, one of kind failure.Overloaded that callers without an identity, together, have;
+// nothing happened.
+func (g *Gate) Enter(c *Caller, bytes int64) error {
 	l, m := g.limitsOf(c), g.meterOf(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Time{}
 	if l.RequestsPerSecond|l.BytesPerSecond != 0 {
 		now = time.Now()
+	}
+	if share := g.config.Strangers; c.identity == nil && share > 0 && m.inFlight >= share && g.State() == auth.Enforcing {
+		return failure.Of(failure.Overloaded, nil, "too many requests without an identity in flight (limit %d); send a token, or retry after 1 s", share)
 	}
 	if l.InFlight != 0 && m.inFlight >= int64(l.InFlight) {
 		return g.limited(c, time.Second, "requests in flight", l.InFlight)
@@ -71,26 +95,29 @@ func (g *Gate) Enter(c *Caller, bytes int64) error {
 	return nil
 }
 
+// Charge counts the bytes of a body whose length Enter did not know, when they have been
+// read. They count also where that is an error, of kind failure.IdentityLimited: whoever sends
+// more than it may has used the node all the same. Of 0 bytes it is an error while the caller
+// owes for earlier ones, so that a body need not be read that will not be taken.
+func (g *Gate) Charge(c *Caller, bytes int64) error {
+	l, m := g.limitsOf(c), g.meterOf(c)
+	if l.BytesPerSecond == 0 {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if wait, ok := m.bytes.spend(float64(bytes), float64(l.BytesPerSecond), time.Now()); !ok {
+		return g.limited(c, wait+time.Second/2, "bytes per second", l.BytesPerSecond) // rounded up
+	}
+	return nil
+}
+
 // Leave counts out a request that Enter has counted in.
 func (g *Gate) Leave(c *Caller) {
-	m := &g.strangers
-	if c.identity != nil {
-		m = g.meterOf(c)
-	}
+	m := g.meterOf(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inFlight--
-}
-
-func (g *Gate) enterStranger() error {
-	m := &g.strangers
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if limit := g.config.Strangers; limit > 0 && m.inFlight >= limit && g.State() == auth.Enforcing {
-		return failure.Of(failure.Overloaded, nil, "too many requests without an identity in flight (limit %d); send a token, or retry after 1 s", limit)
-	}
-	m.inFlight++
-	return nil
 }
 
 // Held is what an identity may have so many of at one time on a node.
@@ -104,10 +131,11 @@ const (
 )
 
 // Hold counts in one more thing that a caller holds; Drop must follow at its end, unless there
-// was an error. It is of kind failure.IdentityLimited. Strangers, and the nil Caller, are not
-// counted: they share bounds of their own.
+// was an error. It is of kind failure.IdentityLimited, or of kind failure.TooManyWatches where
+// the callers without an identity have their share of the watches. The nil Caller is not
+// counted.
 func (g *Gate) Hold(c *Caller, h Held) error {
-	if c == nil || c.identity == nil {
+	if c == nil {
 		return nil
 	}
 	l := g.limitsOf(c)
@@ -121,13 +149,16 @@ func (g *Gate) Hold(c *Caller, h Held) error {
 	if limit != 0 && m.held[h] >= int64(limit) && g.State() != auth.Off {
 		return g.limited(c, time.Second, what, limit)
 	}
+	if share := g.config.StrangersWatches; c.identity == nil && h == Watches && share > 0 && m.held[h] >= share && g.State() == auth.Enforcing {
+		return failure.Of(failure.TooManyWatches, nil, "too many watches without an identity are open (limit %d); send a token, or retry after 1 s", share)
+	}
 	m.held[h]++
 	return nil
 }
 
 // Drop counts out what Hold has counted in.
 func (g *Gate) Drop(c *Caller, h Held) {
-	if c == nil || c.identity == nil {
+	if c == nil {
 		return
 	}
 	m := g.meterOf(c)
@@ -148,10 +179,18 @@ func (g *Gate) MayOpenSession(c *Caller, has int) error {
 }
 
 // limitsOf returns the limits of a caller's identity as the table has it now, whichever token
-// is good: a connection lasts longer than both. They are the node's where it has none.
+// is good: a connection lasts longer than both. They are the node's where it has none. A
+// caller without an identity has those in the record of auth.Anonymous, and beyond them the
+// share of all such.
 func (g *Gate) limitsOf(c *Caller) auth.Limits {
-	i := c.identity
-	if t := g.config.Table(); t != c.table {
+	i, t := c.identity, g.config.Table()
+	if i == nil {
+		if i = t.Named(auth.Anonymous); i == nil {
+			return auth.Limits{}
+		}
+		return i.Limits
+	}
+	if t != c.table {
 		if now := t.Numbered(c.author.Identity); now != nil {
 			i = now
 		}
@@ -168,7 +207,11 @@ func (g *Gate) limitsOf(c *Caller) auth.Limits {
 	return l
 }
 
+// meterOf returns what counts for a caller. Those without an identity have one meter.
 func (g *Gate) meterOf(c *Caller) *meter {
+	if c.identity == nil {
+		return &g.strangers
+	}
 	g.metersMu.RLock()
 	m := g.meters[c.author.Identity]
 	g.metersMu.RUnlock()
@@ -185,9 +228,10 @@ func (g *Gate) meterOf(c *Caller) *meter {
 }
 
 func (g *Gate) limited(c *Caller, wait time.Duration, what string, limit uint64) error {
-	g.config.Observer.Limited(c.name)
+	name := cmp.Or(c.name, auth.Anonymous)
+	g.config.Observer.Limited(name)
 	wait = max(time.Second, wait.Round(time.Second))
-	return failure.RetryAfter(failure.IdentityLimited, wait, "the identity %s has used its %s on this node (limit %d)", c.name, what, limit)
+	return failure.RetryAfter(failure.IdentityLimited, wait, "the identity %s has used its %s on this node (limit %d)", name, what, limit)
 }
 
 // slowdown remembers from which addresses wrong tokens came.

@@ -108,16 +108,19 @@ func (f *forward) leave() {
 // check refuses a command that need not wait for room.
 func (f *forward) check() error {
 	server := f.conn.door.server
-	if _, err := server.MayProposeForwarded(); err != nil {
-		return err
+	err := server.CheckCommand(f.who, &f.command)
+	if isOfCaller(err) {
+		return err // nothing is said of the cluster
 	}
-	if err := server.CheckCommand(f.who, &f.command); err != nil {
+	if _, elsewhere := server.MayProposeForwarded(); elsewhere != nil {
+		return elsewhere
+	}
+	if err != nil {
 		return err
 	}
 	if err := server.CheckLag(f.class); err != nil || server.Gate().Audit() == nil || f.class == kvserver.KeepAlives {
 		return err // to keep a lease alive changes nothing that the audit would tell
 	}
-	var err error
 	f.act, err = f.conn.door.begin(f.who, f.id, string(f.command.Key))
 	return err
 }
@@ -206,6 +209,9 @@ func (f *forward) answer(e kvserver.Ending) {
 		Node: d.config.NodeID, Leader: leader, Term: term, Status: uint64(r.Status),
 		Revision: r.Revision, Version: r.Version, Length: r.Length,
 		Created: r.Created, Deleted: r.Deleted, Replayed: r.Replayed,
+	}
+	if r.Status == kv.StatusForbidden {
+		forwarded.Node, forwarded.Leader, forwarded.Term = "", "", 0 // see Door.tellsNothing
 	}
 	var refused *clerkwire.Refused
 	if r.Status != kv.StatusOK && r.Status != kv.StatusQueued {

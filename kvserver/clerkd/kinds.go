@@ -107,13 +107,17 @@ func (r *reader) limited(h clerkwire.Header) error {
 	err := r.server.Gate().Enter(&r.conn.first, int64(h.Length))
 	if err == nil {
 		r.conn.count(1)
+		return nil
+	}
+	if unknown := r.server.Allow(r.conn.who.Load(), auth.Known, auth.Range{}); unknown != nil {
+		return unknown // whose limits are nobody's business
 	}
 	return err
 }
 
-// tellsNothing takes out of a refusal what a caller that is not known need not know.
+// tellsNothing takes out of a refusal of the caller what one that may not ask need not know.
 func (d *Door) tellsNothing(m *clerkwire.Refused) {
-	if m.Code == failure.KindOf(failure.Unauthenticated).Code {
+	if m.Code == failure.KindOf(failure.Unauthenticated).Code || m.Code == failure.KindOf(failure.Denied).Code {
 		m.Node, m.Leader, m.LeaderAddr, m.Term = "", "", "", 0
 		m.RequestID = strings.TrimPrefix(m.RequestID, d.config.NodeID+"-") // a name that this node drew begins with its own
 	}

@@ -116,7 +116,11 @@ func (r *reader) keepAlive(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, err)
 		return
 	}
-	err := r.server.MayProposeHere()
+	who := r.conn.who.Load()
+	err := r.server.Allow(who, kinds[h.Kind].right, auth.Range{})
+	if err == nil {
+		err = r.server.MayProposeHere()
+	}
 	if err == nil && len(m.Leases) == 0 {
 		err = failure.Of(failure.BadRequest, nil, "the keep-alive names no lease; name 1 to %d", kvserver.MaxKept)
 	}
@@ -127,7 +131,7 @@ func (r *reader) keepAlive(h clerkwire.Header, body []byte) {
 		r.refuse(h, "", err)
 		return
 	}
-	d, conn, who, begun := r.door, r.conn, r.conn.who.Load(), time.Now()
+	d, conn, begun := r.door, r.conn, time.Now()
 	d.work.Go(func() {
 		defer d.server.Leave(kvserver.KeepAlives, 0)
 		ctx, cancel := d.server.OwnContext()

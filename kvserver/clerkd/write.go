@@ -1,6 +1,7 @@
 package clerkd
 
 import (
+	"errors"
 	"time"
 
 	"raftkv/kvserver"
@@ -32,19 +33,16 @@ type write struct {
 // admit decides what can be decided before there is room for a write, and where it
 // is to find room. It reports false if the write was refused.
 func (d *Door) admit(w *write) bool {
-	err := d.server.MayProposeHere()
-	if err == nil && w.conn.uid != d.server.UID() {
-		// The Clerk cannot know yet whether its session is one of this cluster.
-		err = failure.Of(failure.NoLeader, nil, "the cluster has begun since this connection was made; connect again")
-		w.conn.sendAway()
+	denied := d.mayAsk(w)
+	err := denied
+	if !isOfCaller(denied) { // else nothing is said of the cluster, nor where its leader is
+		err = d.mayPropose(w)
 	}
-	if err == nil && w.op != kv.OpOpenSession {
-		err = d.check(w)
+	if err == nil {
+		err = denied
 	}
-	if err == nil && d.server.Gate().State() != auth.Off {
-		if err = d.server.MayAsk(w.who, w.asked()); err == nil && w.op == kv.OpOpenSession {
-			err = d.server.MayOpenSession(w.who)
-		}
+	if err == nil && w.op == kv.OpOpenSession {
+		err = d.server.MayOpenSession(w.who)
 	}
 	w.class = kvserver.Writes
 	switch w.op { // what makes room is let in where nothing else is
@@ -61,6 +59,36 @@ func (d *Door) admit(w *write) bool {
 		w.refuse(err)
 	}
 	return err == nil
+}
+
+// mayAsk refuses a write that its caller may not ask for. Where nobody is refused, no command
+// is made for it.
+func (d *Door) mayAsk(w *write) error {
+	if d.server.Gate().State() == auth.Off {
+		return nil
+	}
+	return d.server.MayAsk(w.who, w.asked())
+}
+
+// mayPropose refuses a write that cannot be proposed here, whoever asks for it.
+func (d *Door) mayPropose(w *write) error {
+	if err := d.server.MayProposeHere(); err != nil {
+		return err
+	}
+	if w.conn.uid != d.server.UID() {
+		// The Clerk cannot know yet whether its session is one of this cluster.
+		w.conn.sendAway()
+		return failure.Of(failure.NoLeader, nil, "the cluster has begun since this connection was made; connect again")
+	}
+	if w.op == kv.OpOpenSession {
+		return nil
+	}
+	return d.check(w)
+}
+
+// isOfCaller reports whether an error is about who asks, and what that one may.
+func isOfCaller(err error) bool {
+	return errors.Is(err, failure.Unauthenticated) || errors.Is(err, failure.Denied)
 }
 
 // refuse answers the write with an error.
@@ -102,7 +130,11 @@ func (w write) wait() {
 			w.refuse(err)
 			return
 		}
-		if err := d.server.MayProposeHere(); err != nil {
+		err := d.mayAsk(&w) // it may have been revoked meanwhile
+		if err == nil {
+			err = d.server.MayProposeHere()
+		}
+		if err != nil {
 			d.server.Leave(w.class, w.size)
 			w.refuse(err)
 			return

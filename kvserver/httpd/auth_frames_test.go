@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"raftkv/kvserver/access"
@@ -22,6 +23,8 @@ type rawClerk struct {
 	conn   net.Conn
 	frames *clerkwire.FrameReader
 	last   uint32
+	// refused is what the last request was answered that askFrame sent and that was refused.
+	refused clerkwire.Refused
 }
 
 // dialRaw upgrades a connection with a token, and returns the status if that is refused.
@@ -84,11 +87,19 @@ func askFrame[M clerkwire.Message](t *testing.T, c *rawClerk, kind clerkwire.Kin
 	if h.Kind != clerkwire.KindRefused {
 		return "", slices.Clone(body)
 	}
-	var refused clerkwire.Refused
-	if err := refused.Parse(body); err != nil {
+	c.refused = clerkwire.Refused{}
+	if err := c.refused.Parse(body); err != nil {
 		t.Fatal(err)
 	}
-	return refused.Code, nil
+	return c.refused.Code, nil
+}
+
+// saysNothing checks that a refusal of the caller says nothing of the cluster.
+func saysNothing(t *testing.T, name string, m clerkwire.Refused) {
+	t.Helper()
+	if m.Node != "" || m.Leader != "" || m.LeaderAddr != "" || m.Term != 0 || m.RequestID == "" || strings.Contains(m.RequestID, "n1-") || strings.Contains(m.Detail, "n2") {
+		t.Errorf("%s: the refusal tells of the cluster: %+v", name, m)
+	}
 }
 
 // frameCalls are the requests of Clerks, by kind, about a key or a prefix.
@@ -311,6 +322,7 @@ func (m *matrix) frameRows(t *testing.T, clerks []connected) (rows int) {
 				name := fmt.Sprintf("%s: %s: a frame of kind 0x%02x on %q", m.state, a.name, uint8(kind), on)
 				m.wantFrame(t, name, kind, may, got, m.file.take())
 				if !may {
+					saysNothing(t, name, a.conn.refused)
 					m.wantUnchanged(t, name, before, asked)
 				}
 			}
@@ -330,10 +342,10 @@ var actsOf = map[clerkwire.Kind]bool{
 func (m *matrix) wantFrame(t *testing.T, name string, kind clerkwire.Kind, may bool, got api.Code, lines []access.Line) {
 	t.Helper()
 	forbidden := got == api.CodeForbidden
-	switch goesToLog := actsOf[kind] || kind == clerkwire.KindOpen || kind == clerkwire.KindKeepAlive; {
+	switch {
 	case m.state == "leads" && (got == "") != may, may && (forbidden || got == api.CodeUnauthenticated):
 		t.Errorf("%s is answered with %q, which may be: %v", name, got, may)
-	case !may && !forbidden && !(goesToLog && m.state != "leads" && got != ""): // a node that cannot serve a write says so first
+	case !may && !forbidden: // which comes before all that a node says of itself
 		t.Errorf("%s is answered with %q, and may not be", name, got)
 	}
 	for _, l := range lines {

@@ -546,7 +546,7 @@ func wantRow(t *testing.T, name string, a asker, c call, got answer) {
 			t.Errorf("%s: answered %d %v %s", name, got.status, got.header, got.body)
 		}
 	case !may:
-		if got.status != 403 || said != "forbidden; outcome=not_applied" || !strings.Contains(got.body, "needs the right "+lacks.String()) && got.body != "" {
+		if got.status != 403 || said != "forbidden; outcome=not_applied" || got.header.Get(api.HeaderNode)+got.header.Get(api.HeaderLeader)+got.header.Get(api.HeaderTerm)+got.header.Get("Location") != "" || !strings.Contains(got.body, "needs the right "+lacks.String()) && got.body != "" {
 			t.Errorf("%s: answered %d %v %s", name, got.status, got.header, got.body)
 		}
 	case got.status == 401, got.status == 403 && !(c.judged && a.right != auth.Admin):

@@ -502,6 +502,7 @@ func TestStaleReadsEndOnANodeThatAppliesNothing(t *testing.T) {
 			"/v1/members?consistency=stale": 501, // this node has none
 		}
 		get := func(target string) answer { return ask(s, "GET", target, "", as(root)...) }
+		wantStatus(t, get("/v1/kv?consistency=stale"), 200) // so it is confirmed
 		log.Set(func(st *raft.Status) { st.LastIndex++ })
 		time.Sleep(7 * time.Second) // the last confirmation is at most a quarter of the limit old
 		for target, status := range targets {

@@ -131,6 +131,27 @@ func (b *body) grow(length int64) bool {
 func (x *exchange) readBody(length int64) (*body, error) {
 	b := &x.body
 	b.budget = x.door.server.Bodies()
+	err := x.charge(0)
+	if err == nil {
+		err = x.readWhole(b, length)
+		if charged := x.charge(len(b.bytes)); err == nil {
+			err = charged
+		}
+	}
+	return b, err
+}
+
+// charge counts bytes of a body that were read for the limits of the caller, if let could not
+// count them by the header; see access.Gate.Charge.
+func (x *exchange) charge(bytes int) error {
+	if x.r.ContentLength >= 0 || !x.counted {
+		return nil
+	}
+	return x.door.server.Gate().Charge(&x.who, int64(bytes))
+}
+
+// readWhole reads the body into b.
+func (x *exchange) readWhole(b *body, length int64) error {
 	from := x.r.Body
 	if x.r.ContentLength < 0 { // otherwise net/http reads no further than that, which was checked
 		from = http.MaxBytesReader(x.w, from, x.bodyLimit())
@@ -138,7 +159,7 @@ func (x *exchange) readBody(length int64) (*body, error) {
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			if !b.grow(length) {
-				return b, x.door.server.NoMemory()
+				return x.door.server.NoMemory()
 			}
 			x.allowReading(len(b.bytes))
 		}
@@ -149,11 +170,11 @@ func (x *exchange) readBody(length int64) (*body, error) {
 		case err == nil:
 		case errors.Is(err, io.EOF):
 			x.conn.Serving()
-			return b, nil
+			return nil
 		case errors.As(err, &tooLarge):
-			return b, x.tooLarge(-1)
+			return x.tooLarge(-1)
 		default:
-			return b, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
+			return failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
 		}
 	}
 }

@@ -89,8 +89,12 @@ func (x *exchange) let(r *route) error {
 	return nil
 }
 
-// ofNodes owns the connections of other nodes. It is the number of no identity.
-const ofNodes = auth.Vouched - 1
+// ofNodes owns the connections of other nodes, ofNobody those of callers without a token.
+// They are the numbers of no identity.
+const (
+	ofNodes  = auth.Vouched - 1
+	ofNobody = auth.Vouched - 2
+)
 
 // isLink reports whether another node has proved that the connection of the request is its
 // own.
@@ -100,8 +104,8 @@ func (x *exchange) isLink() bool {
 }
 
 // own makes the connection of the request that of its caller, if that is an identity and
-// may have one more. A connection of another node is that node's: on it are the requests of
-// many callers, of whom none has made it.
+// may have one more; one without a token lodges on it. A connection of another node is that
+// node's: on it are the requests of many callers, of whom none has made it.
 func (x *exchange) own(linked bool) error {
 	number := x.who.Author().Identity
 	if linked {
@@ -110,13 +114,17 @@ func (x *exchange) own(linked bool) error {
 		}
 		return x.conn.Belong(ofNodes, func() (func(), error) { return nil, nil })
 	}
-	if number == 0 || x.conn.Belongs(number) {
+	if x.conn.Belongs(cmp.Or(number, ofNobody)) {
 		return nil
 	}
 	gate, who := x.door.server.Gate(), x.who
-	return x.conn.Belong(number, func() (func(), error) {
+	take := func() (func(), error) {
 		return func() { gate.Drop(&who, access.Connections) }, gate.Hold(&who, access.Connections)
-	})
+	}
+	if number == 0 {
+		return x.conn.Lodge(ofNobody, take)
+	}
+	return x.conn.Belong(number, take)
 }
 
 // letOut counts the request out that let has counted in.
@@ -142,12 +150,17 @@ func (r *route) asksMore(request *http.Request) bool {
 	return r.Path == "/readyz" && request.URL.Query().Has("verbose")
 }
 
-// keepSilent takes out of a refusal what a caller that is not known need not know, and
-// holds the answer back where many such came from one address.
+// keepSilent takes out of a refusal of the caller what one that may not ask need not know.
 func (x *exchange) keepSilent(r *kvserver.Refusal) {
 	r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0
 	x.silent = true
 	x.id = strings.TrimPrefix(x.id, x.door.nodeID+"-") // a name that this node drew begins with its own
+}
+
+// holdBack lets a caller that is not known wait for its answer where many such came from its
+// address. It waits although its client may have gone, whose place among the connections is
+// taken so long: a client that closes its half behind the request would be answered at once.
+func (x *exchange) holdBack() {
 	x.w.Header().Set("Www-Authenticate", "Bearer")
 	delay := x.door.server.Gate().Refused(x.r.RemoteAddr)
 	if delay == 0 {
@@ -158,7 +171,7 @@ func (x *exchange) keepSilent(r *kvserver.Refusal) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-x.r.Context().Done():
+	case <-x.door.server.Machine().Lifetime().Done():
 	}
 }
 
@@ -242,7 +255,8 @@ func (x *exchange) reserve(r *route) error {
 	return err
 }
 
-// audited notes how the request ended, if it is an act or was refused to its caller.
+// audited notes how the request ended, if it is an act or was refused to its caller, whether or
+// not its client took the answer.
 func (x *exchange) audited() {
 	a := x.door.server.Gate().Audit()
 	if a == nil {
@@ -254,7 +268,10 @@ func (x *exchange) audited() {
 	}
 	h := x.w.Header()
 	code, outcome, _ := strings.Cut(h.Get(api.HeaderError), "; outcome=")
-	if x.status < http.StatusBadRequest {
+	switch {
+	case x.status == 0 && x.r.Context().Err() != nil: // the client went while the request waited
+		outcome = string(api.OutcomeUnknown)
+	case x.status < http.StatusBadRequest:
 		outcome = string(api.OutcomeApplied)
 	}
 	revision, _ := strconv.ParseUint(h.Get(api.HeaderRevision), 10, 64)

@@ -12,6 +12,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/port"
 )
@@ -188,8 +189,11 @@ func (x *exchange) answerError(err error, checks []string) {
 
 // answerRefusal sends a refusal, of this node or of the leader, as a problem document.
 func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
-	if refusal.Status == http.StatusUnauthorized {
+	if x.isOfCaller(refusal.Err) {
 		x.keepSilent(&refusal)
+	}
+	if refusal.Err == failure.Unauthenticated {
+		x.holdBack()
 	}
 	x.code, x.outcome = refusal.Code, refusal.Outcome
 	problem := problemOf(refusal, x.id)
@@ -205,6 +209,18 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	}
 	stampError(x.w.Header(), refusal)
 	x.answer(refusal.Status, encodeProblem(problem))
+}
+
+// isOfCaller reports whether a refusal is about who asks, and what that one may. While
+// identities are enforced, those are of the kind which come before anybody is asked for.
+func (x *exchange) isOfCaller(kind error) bool {
+	switch kind {
+	case failure.Unauthenticated, failure.Denied:
+		return true
+	case failure.Forbidden, failure.UnknownHost:
+		return x.door.server.Gate().State() == auth.Enforcing
+	}
+	return false
 }
 
 // problemOf writes a refusal as an api.Problem.
@@ -273,10 +289,11 @@ func (x *exchange) measured() {
 	if x.leave == nil {
 		return
 	}
+	status := x.status                                    // which the audit shows
 	if context.Cause(x.r.Context()) == context.Canceled { // another cause is this server's
-		x.status = clientGone
+		status = clientGone
 	}
-	x.leave(x.status, x.sent, time.Since(x.begun))
+	x.leave(status, x.sent, time.Since(x.begun))
 }
 
 // context returns the context of the request, for everything that it has to wait

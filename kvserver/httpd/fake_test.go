@@ -276,7 +276,9 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	if a.status != status || p.Code != code || p.Outcome != outcome {
 		t.Errorf("answered %d %s %q (%s), want %d %s %q", a.status, p.Code, p.Outcome, p.Detail, status, code, outcome)
 	}
-	if p.Status != a.status || p.Title == "" || p.Type == "" || p.Detail == "" || (p.Node == "") != (status == 401) || p.RequestID == "" {
+	// About the cluster; a page of another site is told of it while identities are not enforced.
+	silent := code == api.CodeUnauthenticated || code == api.CodeForbidden && p.Node == ""
+	if p.Status != a.status || p.Title == "" || p.Type == "" || p.Detail == "" || (p.Node == "") != silent || p.RequestID == "" {
 		t.Errorf("the problem is incomplete: %+v", p)
 	}
 	want := string(code)
@@ -285,7 +287,7 @@ func wantProblem(t *testing.T, a answer, status int, code api.Code, outcome api.
 	}
 	for name, value := range map[string]string{
 		"Content-Type": api.MediaProblem, api.HeaderError: want, api.HeaderNode: p.Node, api.HeaderLeader: p.Leader,
-		api.HeaderTerm: strings.TrimSuffix(fmt.Sprint(p.Term), map[bool]string{true: "0"}[status == 401]), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		api.HeaderTerm: strings.TrimSuffix(fmt.Sprint(p.Term), map[bool]string{true: "0"}[silent]), api.HeaderRequestID: p.RequestID, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 	} {
 		if got := a.header.Get(name); got != value {
 			t.Errorf("%s is %q, want %q", name, got, value)

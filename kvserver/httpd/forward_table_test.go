@@ -148,7 +148,7 @@ func (r answerRow) check(t *testing.T, method string, a answer, copies, done int
 		t.Errorf("%s of %s: answered %d after %d copies, want %d after %d", r.name, method, a.status, copies, want, wantCopies)
 	}
 	node := "n2"
-	if r.code == api.CodeUnauthenticated && a.header.Get(api.HeaderNode) == "" {
+	if (r.code == api.CodeUnauthenticated || r.code == api.CodeForbidden) && a.header.Get(api.HeaderNode) == "" {
 		node = "" // by frames: such an answer names no node
 	}
 	if !r.again && (a.header.Get(api.HeaderNode) != node || !strings.Contains(a.body, "said by n2")) {

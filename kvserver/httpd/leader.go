@@ -11,6 +11,7 @@ import (
 
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
 	"raftkv/kvserver/port"
 )
 
@@ -60,8 +61,12 @@ func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
 	if x.r.ContentLength > limit {
 		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, limit)
 	}
+	if err := x.charge(0); err != nil {
+		return nil, err
+	}
 	x.allowReading(0)
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	charged := x.charge(len(body))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, failure.Of(failure.ValueTooLarge, err, "the body has more than %d bytes, the limit", limit)
 	}
@@ -69,7 +74,7 @@ func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
 		return nil, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
 	}
 	port.Of(x.r).Serving()
-	return body, nil
+	return body, charged
 }
 
 // checkJSON refuses a body that does not say that it is JSON.
@@ -129,6 +134,15 @@ func (d *Door) redirect(x *exchange) (sent bool, err error) {
 	x.w.Header().Set("Location", u.String())
 	x.answer(http.StatusTemporaryRedirect, nil)
 	return true, nil
+}
+
+// redirectCommand is redirect for a command, about which is decided before: it may need more
+// than its route says, and who may not ask for it is not told where the leader is.
+func (d *Door) redirectCommand(x *exchange, c *kv.Command) (sent bool, err error) {
+	if err := d.server.MayAsk(&x.who, c); err != nil {
+		return false, err
+	}
+	return d.redirect(x)
 }
 
 // keepDots percent-encodes the dots of a path's segments that are nothing but

@@ -314,7 +314,7 @@ func (d *Door) serveTouch(x *exchange) error {
 		return failure.Of(failure.BadRequest, nil, "op=touch takes no body")
 	}
 	x.repeatable = true
-	if sent, err := d.redirect(x); sent || err != nil {
+	if sent, err := d.redirectCommand(x, &command); sent || err != nil {
 		return err
 	}
 	ctx, cancel := x.context()

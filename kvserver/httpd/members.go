@@ -40,7 +40,9 @@ func (d *Door) serveMembers(x *exchange) error {
 	switch consistency, given := x.query["consistency"]; {
 	case !given, consistency == api.ConsistencyLinearizable:
 	case consistency == api.ConsistencyStale:
-		driver, err := d.server.StaleMembers()
+		ctx, cancel := x.context()
+		defer cancel()
+		driver, err := d.server.StaleMembers(ctx)
 		if err != nil {
 			return err
 		}
@@ -415,6 +417,11 @@ func (d *Door) serveJoin(x *exchange) error {
 		return err
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
+		if b.Token != "" { // which identities that are enforced may have ended
+			if err := d.server.AwaitFresh(ctx, true); err != nil {
+				return err
+			}
+		}
 		joined, err := driver.Join(ctx, b)
 		if err != nil {
 			return err
@@ -431,7 +438,11 @@ func (d *Door) serveCreateToken(x *exchange) error {
 		return err
 	}
 	return x.atLeader(body, func(ctx context.Context, driver *membership.Driver) error {
-		token, err := driver.CreateToken(ctx, b)
+		maker := membership.Nobody
+		if d.server.Gate().Holds(&x.who, x.route.Right) {
+			maker = membership.Maker(x.who.Author().Identity)
+		}
+		token, err := driver.CreateTokenBy(ctx, b, maker)
 		if err != nil {
 			return err
 		}

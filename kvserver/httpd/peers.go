@@ -230,7 +230,7 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 	if err != nil {
 		return nil, p.lostSight(ctx, leader, err)
 	}
-	if len(answer) > limit || response.Header.Get(api.HeaderNode) == "" && !isUnauthenticated(response) {
+	if len(answer) > limit || response.Header.Get(api.HeaderNode) == "" && !isRefusedToCaller(response) {
 		return nil, p.lostSight(ctx, leader, errors.New("what listens at its client address does not answer like a node"))
 	}
 	relayed := &relayedAnswer{status: response.StatusCode, header: response.Header, body: answer}
@@ -240,10 +240,12 @@ func (p *Peers) forward(ctx context.Context, leader string, x *exchange, body []
 	return relayed, nil
 }
 
-// isUnauthenticated reports whether a node has answered that it does not know the
-// caller. Such an answer names no node; what gives it has done nothing.
-func isUnauthenticated(r *http.Response) bool {
-	return r.StatusCode == http.StatusUnauthorized && r.Header.Get(api.HeaderError) == failure.KindOf(failure.Unauthenticated).Header()
+// isRefusedToCaller reports whether a node has answered that it does not know the caller, or
+// that the caller may not do this. Such an answer names no node; what gives it has done nothing.
+func isRefusedToCaller(r *http.Response) bool {
+	said := r.Header.Get(api.HeaderError)
+	return r.StatusCode == http.StatusUnauthorized && said == failure.KindOf(failure.Unauthenticated).Header() ||
+		r.StatusCode == http.StatusForbidden && said == failure.KindOf(failure.Denied).Header()
 }
 
 // triedAgain reports whether an answer says that the write is for whichever node

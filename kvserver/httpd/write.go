@@ -8,6 +8,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 	"raftkv/kvserver/txn"
@@ -72,7 +73,7 @@ func (d *Door) serveDelete(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if sent, err := d.redirect(x); sent || err != nil {
+	if sent, err := d.redirectCommand(x, &command); sent || err != nil {
 		return err
 	}
 	ctx, cancel := x.context()
@@ -132,7 +133,7 @@ func (d *Door) serveWithBody(x *exchange, op kv.Op, answer answerWrite) error {
 	if err != nil {
 		return err
 	}
-	if sent, err := d.redirect(x); sent || err != nil {
+	if sent, err := d.redirectCommand(x, &command); sent || err != nil {
 		return err
 	}
 	if err := d.server.CheckQueue(x.route.Class); err != nil {
@@ -250,7 +251,7 @@ func (d *Door) serveDeleteRange(x *exchange) error {
 		return err
 	}
 	x.repeatable = command.IdempotencyKey != ""
-	if sent, err := d.redirect(x); sent || err != nil {
+	if sent, err := d.redirectCommand(x, &command); sent || err != nil {
 		return err
 	}
 	ctx, cancel := x.context()
@@ -320,8 +321,13 @@ func (d *Door) serveTxn(x *exchange) error {
 		return err
 	}
 	x.repeatable = key != ""
-	if sent, err := d.redirect(x); sent || err != nil {
-		return err
+	// What it needs stands in the body. Where that counts, who may not ask for it is not told
+	// where the leader is.
+	decides := d.server.Gate().State() != auth.Off
+	if !decides {
+		if sent, err := d.redirect(x); sent || err != nil {
+			return err
+		}
 	}
 	t, release, err := x.readTxn(strict)
 	defer release()
@@ -330,6 +336,11 @@ func (d *Door) serveTxn(x *exchange) error {
 	}
 	if err := d.server.AllowTxn(&x.who, t); err != nil {
 		return err
+	}
+	if decides {
+		if sent, err := d.redirect(x); sent || err != nil {
+			return err
+		}
 	}
 	ctx, cancel := x.context()
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"raftkv/kvserver/api"
@@ -108,6 +109,9 @@ func (d *Driver) join(ctx context.Context, body api.Join, certified bool) (api.J
 	}
 	if err := admit(record, &add, body.Token, change, certified); err != nil {
 		return api.Joined{}, err
+	}
+	if add.Token != "" && !d.mayUse(add.Token) {
+		return api.Joined{}, refuseToken(add.ID)
 	}
 	stranger := body.Token == "" && !certified // nothing vouches for it yet
 	if stranger {
@@ -311,9 +315,14 @@ const (
 	maxTokenUses    = 32
 )
 
-// CreateToken makes a token by which servers may join.
+// CreateToken makes a token by which servers may join, for the process itself.
 func (d *Driver) CreateToken(ctx context.Context, b api.JoinTokenWanted) (api.JoinToken, error) {
-	t := members.JoinToken{ID: rand.Text()[:8], Role: members.Learner, For: members.ID(b.For), Uses: max(b.Uses, 1)}
+	return d.CreateTokenBy(ctx, b, ThisProcess)
+}
+
+// CreateTokenBy makes a token by which servers may join, for somebody.
+func (d *Driver) CreateTokenBy(ctx context.Context, b api.JoinTokenWanted, by Maker) (api.JoinToken, error) {
+	t := members.JoinToken{ID: by.tokenID(), Role: members.Learner, For: members.ID(b.For), Uses: max(b.Uses, 1)}
 	if b.Role == members.Replica.String() {
 		t.Role = members.Replica
 	}
@@ -331,7 +340,8 @@ func (d *Driver) CreateToken(ctx context.Context, b api.JoinTokenWanted) (api.Jo
 	t.Expiry = uint64(now.Add(ttl).UnixMilli())
 	text, t := NewToken(t, rand.Text())
 	ask := Ask{ID: fmt.Sprintf("token-%s", t.ID), Tokens: func(all []members.JoinToken) []members.JoinToken {
-		return putToken(all, t, uint64(now.UnixMilli()))
+		good := slices.DeleteFunc(slices.Clone(all), func(old members.JoinToken) bool { return !d.mayUse(old.ID) })
+		return putToken(good, t, uint64(now.UnixMilli()))
 	}}
 	if r, err := d.Change(ctx, ask); err != nil {
 		return api.JoinToken{}, err
@@ -343,12 +353,14 @@ func (d *Driver) CreateToken(ctx context.Context, b api.JoinTokenWanted) (api.Jo
 	return shown, nil
 }
 
-// Tokens returns the tokens that there are, without their secrets.
+// Tokens returns the tokens that open something, without their secrets.
 func (d *Driver) Tokens() api.JoinTokens {
 	all := api.JoinTokens{Tokens: []api.JoinToken{}}
 	if r := d.Configurations().Newest.Record; r != nil {
 		for _, t := range r.Tokens {
-			all.Tokens = append(all.Tokens, describeToken(t))
+			if d.mayUse(t.ID) {
+				all.Tokens = append(all.Tokens, describeToken(t))
+			}
 		}
 	}
 	return all
@@ -356,14 +368,11 @@ func (d *Driver) Tokens() api.JoinTokens {
 
 // DropToken makes a token worthless.
 func (d *Driver) DropToken(ctx context.Context, id string) error {
-	found := false
-	for _, t := range d.Tokens().Tokens {
-		found = found || t.ID == id
-	}
-	if !found {
+	r := d.Configurations().Newest.Record
+	if r == nil || !slices.ContainsFunc(r.Tokens, func(t members.JoinToken) bool { return t.ID == id }) {
 		return failure.Of(failure.NoSuchMember, nil, "there is no token %.80q; it may have expired or been used up", id)
 	}
-	r, err := d.Change(ctx, Ask{ID: "token-" + id + "-drop", Tokens: func(all []members.JoinToken) []members.JoinToken {
+	made, err := d.Change(ctx, Ask{ID: "token-" + id + "-drop", Tokens: func(all []members.JoinToken) []members.JoinToken {
 		var left []members.JoinToken
 		for _, t := range all {
 			if t.ID != id {
@@ -372,7 +381,7 @@ func (d *Driver) DropToken(ctx context.Context, id string) error {
 		}
 		return left
 	}})
-	if err == nil && r.State != api.ChangeDone {
+	if err == nil && made.State != api.ChangeDone {
 		return failure.Of(failure.Timeout, nil, "the end of the token %s was under way when the time of the request ended; ask again", id)
 	}
 	return err

@@ -455,6 +455,71 @@ func TestATokenCanBeTakenBack(t *testing.T) {
 	})
 }
 
+// Goal (S17): a token by which servers join and that nobody made, while everybody could, opens
+// nothing while identities are enforced: it is refused, is not listed, makes room for the next,
+// and can be taken back. One that an identity or the leader's process made goes on; where
+// identities do not count any more, so does that of nobody.
+// Method: a token of each maker, and a cluster that enforces identities, and then does not.
+func TestATokenOfNobodyEndsWhenIdentitiesCount(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakeLog(t, true, "n1")
+		defer f.close()
+		d := f.nodes["n1"].driver
+		made := func(by Maker) (id, text string) {
+			token, err := d.CreateTokenBy(t.Context(), api.JoinTokenWanted{}, by)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token.ID, token.Token
+		}
+		enforce := func(yes bool) { f.set(func() { f.enforces = yes }) }
+		early, first := made(Nobody)
+		_, second := made(Nobody)
+		_, granted := made(17)
+		_, own := made(ThisProcess)
+		listed := func() int { return len(d.Tokens().Tokens) }
+		for _, id := range []members.ID{"n4", "n5", "n6", "n7"} {
+			f.listen(id, incarnationOf(id))
+		}
+		join := func(id members.ID, token string) api.Code {
+			if _, err := d.Join(t.Context(), joinBody(id, token)); err != nil {
+				return failure.KindOf(err).Code
+			}
+			return ""
+		}
+		enforce(true)
+		appends := f.entries()
+		if code := join("n4", first); code != api.CodeJoinRefused || f.entries() != appends {
+			t.Errorf("a token of nobody: %q", code)
+		}
+		if listed() != 2 {
+			t.Errorf("there are the tokens %+v", d.Tokens().Tokens)
+		}
+		if err := d.DropToken(t.Context(), early); err != nil || len(f.record().Tokens) != 3 {
+			t.Errorf("it cannot be taken back: %v", err)
+		}
+		if code := join("n5", granted); code != "" {
+			t.Errorf("a token of an identity: %q", code)
+		}
+		if code := join("n6", own); code != "" {
+			t.Errorf("a token of the process: %q", code)
+		}
+		enforce(false)
+		if listed() != 1 {
+			t.Errorf("there are the tokens %+v", d.Tokens().Tokens)
+		}
+		if code := join("n7", second); code == api.CodeJoinRefused {
+			t.Errorf("a token of nobody where everybody may make one: %q", code)
+		}
+		made(Nobody)
+		enforce(true)
+		made(17)
+		if all := f.record().Tokens; len(all) != 1 {
+			t.Errorf("the record keeps %+v", all)
+		}
+	})
+}
+
 // Goal: no body of a request to join makes the leader panic, and what is taken is within
 // the limits of a record. Method: fuzzing from good and bad bodies.
 func FuzzJoinBody(f *testing.F) {

@@ -36,7 +36,7 @@ type Conn struct {
 	haste    float64      // see hasten; below 1
 	queued   queued       // at the gate
 
-	owner  atomic.Uint64 // whose connection it is, see Belong; 0: a stranger's
+	owner  atomic.Uint64 // whose connection it is, see Belong and Lodge; 0: nobody was let in on it
 	closed atomic.Bool   // Close was called
 
 	mu        sync.Mutex // guards the fields below
@@ -68,6 +68,24 @@ func (c *Conn) Belongs(to uint64) bool { return c == nil || c.owner.Load() == to
 // returns, out again when the connection ends or gets another owner. An error of take is
 // returned; the connection is then as it was.
 func (c *Conn) Belong(to uint64, take func() (drop func(), err error)) error {
+	if err := c.give(to, take); err != nil {
+		return err
+	}
+	c.port.known(c)
+	return nil
+}
+
+// Lodge is Belong for a connection that has no owner, on which somebody was let in who has
+// not proved who he is: it is counted in once, and stays a stranger's.
+func (c *Conn) Lodge(to uint64, take func() (drop func(), err error)) error {
+	if c == nil || c.owner.Load() != 0 {
+		return nil
+	}
+	return c.give(to, take)
+}
+
+// give counts the connection in for an owner, and out for the one before.
+func (c *Conn) give(to uint64, take func() (drop func(), err error)) error {
 	drop, err := take()
 	if err != nil {
 		return err
@@ -77,7 +95,6 @@ func (c *Conn) Belong(to uint64, take func() (drop func(), err error)) error {
 	c.drop = drop
 	c.mu.Unlock()
 	c.owner.Store(to)
-	c.port.known(c)
 	if c.closed.Load() { // meanwhile
 		c.disown()
 	}

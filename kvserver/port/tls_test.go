@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -389,4 +391,58 @@ func TestAFarewellWaitsForNobody(t *testing.T) {
 		}
 		theirs.Close()
 	})
+}
+
+// Goal (section 1 of the contract): a client of TLS 1.2 cannot have the connection's keys changed
+// while it stands: what asks for a renegotiation loses the connection. Method: openssl's client,
+// with a request alone, which is answered, and behind its command to renegotiate.
+func TestNobodyRenegotiates(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("SKIPPED: openssl is not installed, so no client here can ask for a renegotiation")
+	}
+	ca := newTestCA(t)
+	secure := ca.secure(true, false)
+	secure.Terms = certs.ClientListener(secure.Store, tls.VersionTLS12, false)
+	p := newPort(func(c *Config) { c.TLS = secure })
+	address := servePort(t, p, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served") }))
+	for _, c := range []struct {
+		commands string
+		served   bool
+	}{{"", true}, {"R\n", false}} {
+		client := exec.CommandContext(t.Context(), openssl, "s_client", "-connect", address, "-tls1_2")
+		out, said, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Stdout, client.Stderr = said, said
+		in, err := client.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.Start()
+		said.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, piece := "", make([]byte, 4<<10)
+		until := func(word string) { // it is said, or nothing more
+			for err == nil && (word == "" || !strings.Contains(text, word)) {
+				var n int
+				n, err = out.Read(piece)
+				text += string(piece[:n])
+			}
+		}
+		if c.commands != "" { // a command is one only at the beginning of what is read at once
+			_, _ = io.WriteString(in, c.commands)
+			until("RENEGOTIATING")
+		}
+		_, _ = io.WriteString(in, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		until("")
+		_ = client.Wait() // the server closes the connection in both cases
+		out.Close()
+		if served := strings.Contains(text, "served"); served != c.served || strings.Contains(text, "RENEGOTIATING") == c.served || !strings.Contains(text, "TLSv1.2") {
+			t.Errorf("after %q the request is served: %v; openssl says\n%s", c.commands, served, text)
+		}
+	}
 }

@@ -31,7 +31,7 @@ var kvserverClerkMutants = []mutant{
 	inService("G24", "TestClerkRequests", "a Clerk's refusal by the store may be taken for a server's", "clerkd/write.go",
 		"\t\trefused.Decided = true\n", ""),
 	inFile("Y19", "a connection from before the uid may write", "kvserver/clerkd/write.go",
-		"if err == nil && w.conn.uid != d.server.UID() {", "if err == nil && w.conn.uid != d.server.UID() && w.conn.uid != (kvserver.UID{}) {",
+		"if w.conn.uid != d.server.UID() {", "if w.conn.uid != d.server.UID() && w.conn.uid != (kvserver.UID{}) {",
 		"test ./kvserver/clerkd TestAClerkThatCame"),
 	inFile("FW23", "a forwarded command that came damaged is believed", "kvserver/clerkd/forward.go",
 		"\tif !m.Intact() {\n", "\tif !m.Intact() && len(m.Command) == 0 {\n", "test ./kvserver/clerkd TestNoFlippedBitOfAForwarded"),
