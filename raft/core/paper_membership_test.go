@@ -611,6 +611,15 @@ func TestReconfigure_IsRefusedWithNothingAppended(t *testing.T) {
 	if c.core("1").transferee != None {
 		refused("a transfer", "1", newest("1").Index, ErrTransferring, nothing)
 	}
+	for c.core("2").role != Leader && c.fault == nil {
+		if !slices.ContainsFunc(c.servers, c.save) {
+			c.deliver(c.flight[0])
+		}
+	}
+	if c.core("2").commitIndex < newest("2").Index {
+		t.Fatal("void: the newest configuration is not committed")
+	}
+	refused("nothing is committed in the leader's term", "2", newest("2").Index, ErrChangeInProgress, nothing)
 	c.settle()
 	if got := c.core("1").role; got == Leader || c.fault != nil {
 		t.Fatalf("1 is %v (%v)", got, c.fault)

@@ -357,8 +357,8 @@ func TestEntriesOfUnknownKindsAreRefusedByNumber(t *testing.T) {
 }
 
 // Goal: entries that are too short to pay for their memory are padded, by
-// exactly what is missing, and padding that holds something is refused.
-// Method: look at the frame of 2,000 empty entries, then spoil its padding.
+// exactly what is missing, and padding that holds something, or is too short, is refused.
+// Method: look at the frame of 2,000 empty entries, then spoil its padding and cut it.
 func TestShortEntriesArePadded(t *testing.T) {
 	e, d := newEncoder(), newDecoder()
 	entries := make([]core.Entry, 2000)
@@ -376,6 +376,16 @@ func TestShortEntriesArePadded(t *testing.T) {
 	body[len(body)-1] = 1
 	if _, err := d.request(k, body); !errors.Is(err, errMalformed) {
 		t.Fatalf("spoiled padding: %v", err)
+	}
+	for i := range entries {
+		entries[i] = core.NewEntry(uint64(i)+1, 1, core.KindCommand, nil)
+	}
+	packed := core.EncodeEntries(packedBytes{}, entries)
+	for _, missing := range []int{0, 1, paddingFor(len(entries), len(packed))} {
+		m := appendEntries{Term: 1, LeaderID: "n1", Count: uint64(len(entries)), Entries: packed, Padding: make(packedBytes, paddingFor(len(entries), len(packed))-missing)}
+		if _, err := m.unpack(); (err == nil) != (missing == 0) || err != nil && !errors.Is(err, errMalformed) {
+			t.Errorf("%d bytes of padding are missing: %v", missing, err)
+		}
 	}
 	if paddingFor(64, 64*256) != 0 || paddingFor(freeEntries, 0) != 0 {
 		t.Fatal("usual batches need no padding")

@@ -2,7 +2,7 @@ package main
 
 // Whether a peer is the one that is known (raft/identity).
 var identityMutants = []mutant{
-	inSimulator("SI5", "the word of a server that has lost its disk counts against another's directory", "raft/identity/acquaint.go",
+	inTests("SI5", "TestCredible", "the word of a server that has lost its disk counts against another's directory", "raft/identity/acquaint.go",
 		"case them.Life.Asking:", "case false:"),
 	inSimulator("SI6", "the word of any server of no other cluster counts, whoever it is", "raft/identity/acquaint.go",
 		"case reason != \"\":\n\t\treturn \"it is not on", "case false:\n\t\treturn \"it is not on"),
