@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/secure"
@@ -197,6 +198,42 @@ func TestCommandsWithBadCredentials(t *testing.T) {
 	}
 	if state := as("auth", "identity", "list"); strings.Contains(state, "second") || strings.Count(state, "svc") < 1 {
 		t.Errorf("the identities are %s", state)
+	}
+	atHome(t, n.Address(), keep, must)
+}
+
+// atHome runs commands whose endpoints, CA and token are in the user's profile: flags and
+// variables win over it, and endpoints that are to be asked in clear are.
+func atHome(t *testing.T, address string, keep func(name, text string) string, must func(args ...string) string) {
+	t.Helper()
+	Must(t, os.MkdirAll(filepath.Dir(credential.Profile()), 0o700))
+	profile := filepath.Join("raftkv", "config.toml")
+	keep(profile, "endpoints = \""+address+"\"\ntls-ca = \"../pki/ca.pem\"\ntoken-file = \"../root\"\n")
+	if got := must("leader"); !strings.Contains(got, "https://"+address) {
+		t.Errorf("with a profile: %q", got)
+	}
+	for _, c := range []struct {
+		what     string
+		args     []string
+		variable string
+		profile  string // in place of the other
+		says     string
+	}{
+		{"other endpoints", []string{"--endpoints", "127.0.0.1:1"}, "", "", "no node answers, of 1 asked"},
+		{"endpoints of a variable", nil, "127.0.0.1:1", "", "no node answers, of 1 asked"},
+		{"endpoints in clear", []string{"--endpoints", "http://" + address}, "", "", "write https:// in place of http://"},
+		{"another CA", []string{"--tls-ca", filepath.Join("other", "ca.pem")}, "", "", filepath.Join("other", "ca.pem")},
+		{"a name that nobody knows", nil, "", "tls_ca = \"x\"\n", "there are endpoints, tls-ca, tls-cert, tls-key, token and token-file"},
+		{"a CA that is not there", nil, "", "endpoints = \"" + address + "\"\ntls-ca = \"none.pem\"\n", filepath.Join(filepath.Dir(credential.Profile()), "none.pem")},
+	} {
+		if c.profile != "" {
+			keep(profile, c.profile)
+		}
+		t.Setenv(endpointsVariable, c.variable)
+		var out, errs bytes.Buffer
+		if code := run(append([]string{"leader", "--timeout", "2s"}, c.args...), &out, &errs); code == exit.Done || !strings.Contains(errs.String(), c.says) {
+			t.Errorf("%s: code %d, %s; want %q", c.what, code, errs.String(), c.says)
+		}
 	}
 }
 

@@ -30,7 +30,8 @@ import (
 // cluster.
 type clerkSettings struct {
 	endpoints string
-	fixed     bool // no other servers than endpoints
+	profile   string // the endpoints in the user's profile
+	fixed     bool   // no other servers than endpoints
 	timeout   time.Duration
 	json      bool
 	token     credential.Source
@@ -50,7 +51,7 @@ const (
 func (s *clerkSettings) addTo(command *cobra.Command) {
 	flags := command.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&s.endpoints, "endpoints", "", "where servers take clients: host:port,… (default $"+endpointsVariable+", else ports 8701 to 8703 of this host)")
+	flags.StringVar(&s.endpoints, "endpoints", "", "where servers take clients: host:port,… (default $"+endpointsVariable+", else those of the profile, else ports 8701 to 8703 of this host)")
 	flags.BoolVar(&s.fixed, "fixed-endpoints", false, "ask no other server than these and the leader they name, whatever members the cluster has")
 	flags.DurationVar(&s.timeout, "timeout", defaultClerkTimeout, "how long to go on trying ($"+timeoutVariable+")")
 	flags.BoolVar(&s.json, "json", false, "print JSON ($"+jsonVariable+")")
@@ -69,7 +70,7 @@ func (s *clerkSettings) addTo(command *cobra.Command) {
 // caller is what servers learn of this command, and by what it knows them.
 func (s *clerkSettings) caller() refusal.Caller {
 	c := refusal.Caller{CA: s.tls.CA, Cert: s.tls.Cert, Token: s.token.From(), Hint: credential.Misnamed()}
-	c.Clear = strings.Contains(strings.ToLower(cmp.Or(s.endpoints, os.Getenv(endpointsVariable))), "http://")
+	c.Clear = strings.Contains(strings.ToLower(s.given()), "http://")
 	return c
 }
 
@@ -104,6 +105,9 @@ func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
 	if err := s.checkTimeout(); err != nil {
 		return err
 	}
+	if err := s.readProfile(); err != nil {
+		return err
+	}
 	if s.endpoints == "" && command.Flags().Changed("endpoints") {
 		return errors.New("--endpoints is empty; give at least one endpoint, host:port, or leave the flag out")
 	}
@@ -129,6 +133,29 @@ func (s *clerkSettings) readEnvironment(command *cobra.Command) error {
 	return s.settleTrust()
 }
 
+// readProfile takes from the user's profile what neither a flag nor a variable says. Its files
+// of TLS are for all endpoints but those that are to be asked in clear.
+func (s *clerkSettings) readProfile() error {
+	own, err := credential.ProfileSettings()
+	if err != nil {
+		return err
+	}
+	s.profile = own.Endpoints
+	if inClear := strings.Contains(strings.ToLower(s.given()), "http://"); inClear {
+		return nil
+	}
+	s.tls.CA = cmp.Or(s.tls.CA, own.CA)
+	if s.tls.Cert == "" && s.tls.Key == "" {
+		s.tls.Cert, s.tls.Key = own.Cert, own.Key
+	}
+	return nil
+}
+
+// given returns the endpoints as they were written.
+func (s *clerkSettings) given() string {
+	return cmp.Or(s.endpoints, os.Getenv(endpointsVariable), s.profile, devEndpoints)
+}
+
 // settleTrust reads the files by which servers are verified.
 func (s *clerkSettings) settleTrust() (err error) {
 	if !s.tls.Given() {
@@ -143,7 +170,7 @@ func (s *clerkSettings) settleTrust() (err error) {
 // servers returns the endpoints, host:port each, or https://host:port if they are asked by
 // TLS.
 func (s *clerkSettings) servers() ([]string, error) {
-	given := cmp.Or(s.endpoints, os.Getenv(endpointsVariable), devEndpoints)
+	given := s.given()
 	all, err := client.ParseEndpoints(given)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "client: "))

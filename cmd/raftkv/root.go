@@ -325,6 +325,9 @@ func (s *clerkSettings) completing() (asking *clerkSettings, err error) {
 	asking = &clerkSettings{endpoints: s.endpoints, timeout: completionTimeout, tls: s.tls, token: s.token, stderr: io.Discard}
 	asking.tls.CA = cmp.Or(asking.tls.CA, os.Getenv(trustVariable))
 	asking.tls.Cert, asking.tls.Key = cmp.Or(asking.tls.Cert, os.Getenv(certVariable)), cmp.Or(asking.tls.Key, os.Getenv(keyVariable))
+	if err := asking.readProfile(); err != nil {
+		return nil, err
+	}
 	ask.Authorize(asking.token.Token)
 	return asking, asking.settleTrust()
 }

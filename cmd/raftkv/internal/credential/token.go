@@ -1,15 +1,10 @@
 package credential
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
-
-	"github.com/BurntSushi/toml"
 
 	"raftkv/kvserver/auth"
 )
@@ -26,16 +21,6 @@ const (
 // names, else the token in Variable, else the profile.
 type Source struct {
 	File string // of --token-file; "": not given
-}
-
-// Profile returns where a user's own settings are: config.toml in raftkv's directory
-// among the user's settings. "" if there is no such place.
-func Profile() string {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "raftkv", "config.toml")
 }
 
 // LockVariable holds the number of a lock, for the command that raftkv lock runs.
@@ -79,7 +64,9 @@ func (s Source) Warning() string {
 		path = os.Getenv(FileVariable)
 	}
 	if path == "" && os.Getenv(Variable) == "" {
-		path = profileTokenFile()
+		if p, err := readProfile(); err == nil && p.TokenFile != "" {
+			path = p.file(p.TokenFile)
+		}
 	}
 	info, err := os.Stat(path)
 	if path == "" || err != nil || !info.Mode().IsRegular() {
@@ -89,36 +76,6 @@ func (s Source) Warning() string {
 		return fmt.Sprintf("the file with the token %v", err)
 	}
 	return ""
-}
-
-// profileTokenFile returns the file that the profile names; "" if it names none.
-func profileTokenFile() string {
-	var p profile
-	path := Profile()
-	if _, err := toml.DecodeFile(path, &p); err != nil || p.TokenFile == "" {
-		return ""
-	}
-	return fileOf(path, p.TokenFile)
-}
-
-// fileOf returns the file that a profile names, as its user means it: ~/ is the user's own
-// directory, and what is not absolute is beside the profile, wherever the command runs.
-func fileOf(profile, name string) string {
-	if below, own := strings.CutPrefix(name, "~/"); own {
-		if home, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(home, below)
-		}
-	}
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(filepath.Dir(profile), name)
-}
-
-// profile is a user's own file.
-type profile struct {
-	Token     string `toml:"token"`
-	TokenFile string `toml:"token-file"`
 }
 
 // Token returns the token to send, and the zero value if there is none. It is read anew
@@ -137,11 +94,11 @@ func (s Source) Token() (auth.Secret, error) {
 	if text := os.Getenv(Variable); text != "" {
 		return parse(text, "$"+Variable)
 	}
-	path := Profile()
-	if path == "" {
-		return auth.Secret{}, nil
+	p, err := readProfile()
+	if err != nil {
+		return auth.Secret{}, err
 	}
-	return fromProfile(path)
+	return p.token()
 }
 
 // fromFile reads a file that holds a token and the end of a line.
@@ -151,42 +108,6 @@ func fromFile(path string) (auth.Secret, error) {
 		return auth.Secret{}, fmt.Errorf("the token's file cannot be read: %w", err)
 	}
 	return parse(string(text), path)
-}
-
-// fromProfile reads the user's own file, if there is one. Nobody else may be able to
-// read it.
-func fromProfile(path string) (auth.Secret, error) {
-	text, err := readSmall(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return auth.Secret{}, nil
-	}
-	if err != nil {
-		return auth.Secret{}, fmt.Errorf("the profile cannot be read: %w", err)
-	}
-	if err := private(path); err != nil {
-		return auth.Secret{}, err
-	}
-	var p profile
-	meta, err := toml.Decode(string(text), &p)
-	if err == nil && len(meta.Undecoded()) > 0 {
-		err = fmt.Errorf("%q is not known; there are token and token-file", meta.Undecoded()[0])
-	}
-	if err != nil {
-		return auth.Secret{}, fmt.Errorf("%s: %w", path, err)
-	}
-	switch {
-	case p.Token != "" && p.TokenFile != "":
-		return auth.Secret{}, fmt.Errorf("%s has token and token-file; leave one out", path)
-	case p.TokenFile != "":
-		token, err := fromFile(fileOf(path, p.TokenFile))
-		if err != nil {
-			err = fmt.Errorf("token-file in the profile %s: %w", path, err)
-		}
-		return token, err
-	case p.Token != "":
-		return parse(p.Token, path)
-	}
-	return auth.Secret{}, nil
 }
 
 // parse makes sure that a text is a token. The text does not show in the error.

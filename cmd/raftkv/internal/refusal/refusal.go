@@ -50,7 +50,7 @@ func (c Caller) Mistake(err error) string {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("cannot be verified: %v; look at this machine's clock, and at the certificate (raftkv cert inspect)", invalid)
 	case errors.As(err, &inClear) && c.CA != "":
-		return "cannot be asked by TLS: the port speaks in clear; leave --tls-ca and RAFTKV_TLS_CA out, if that is meant"
+		return "cannot be asked by TLS: the port speaks in clear; leave --tls-ca and RAFTKV_TLS_CA out, or write http:// where the profile names the CA, if that is meant"
 	case errors.As(err, &inClear):
 		return "cannot be asked by TLS: the port speaks in clear; write http:// in place of https://, if that is meant"
 	case errors.As(err, &remote) && remote.Op == "remote error":
