@@ -286,6 +286,7 @@ func TestTheLeaderReplacesADeadVoterIfItMay(t *testing.T) {
 		if got := joinIDs(f.record().Voters()); got != "n1, n2, n3" || d.Autopilot().On || d.Autopilot().SilentSeconds["n3"] < 600 {
 			t.Fatalf("off: the voters are %s; %+v", got, d.Autopilot())
 		}
+		f.edit(func(r *members.Record) { r.Member("n3").Incarnation = members.Incarnation{} }) // as before it is pinned
 		on := func(s *members.Settings) { s.Autopilot = true }
 		if _, err := d.Change(t.Context(), Ask{ID: "on", Settings: on}); err != nil {
 			t.Fatal(err)

@@ -94,6 +94,7 @@ func TestAMemberComesBackWithoutAToken(t *testing.T) {
 		f.set(func() {
 			f.silent["n3"], f.silent["r1"], f.silent["r2"] = true, true, true
 			f.show("n3", Shown{Levels: levels.Range{Min: 2, Max: 3}, Incarnation: members.Incarnation{3, 'n'}}) // the new directory was heard
+			f.newest.Record.Member("n3").Incarnation = members.Incarnation{}                                    // nobody had heard the old one
 			f.newest.Record.Put(members.Member{ID: "r1", Role: members.Replica, Added: 2, Peer: "r1:1"})
 			f.newest.Record.Put(members.Member{ID: "r2", Role: members.Replica, Added: 2, Peer: "r2:1"})
 		})
