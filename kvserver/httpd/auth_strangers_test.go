@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -252,7 +253,7 @@ func TestARefusalThatNobodyTakesIsNotedAndSlowedDown(t *testing.T) {
 		}
 		leave("forbidden", "GET /v1/kv/b", user)
 		want["forbidden"] = "not_applied forbidden"
-		leave("put", "PUT /v1/kv/a/1", user, "Content-Length: 0\r\n")
+		leave("put", "PUT /v1/kv/a/1", user, "Content-Length: 0\r\n") // it ends, or is given up before
 		want["put"] = "applied "
 		body := `{"ttl":"10m"}`
 		locks := pipes.Open(t, "POST /v1/locks/x?wait=60s HTTP/1.1\r\nHost: kv\r\nKv-Request-Id: lock\r\nAuthorization: Bearer "+root+"\r\nContent-Type: application/json\r\nContent-Length: "+fmt.Sprint(len(body))+"\r\n\r\n"+body)
@@ -267,7 +268,7 @@ func TestARefusalThatNobodyTakesIsNotedAndSlowedDown(t *testing.T) {
 			got[l.RequestID] = append(got[l.RequestID], l.Outcome+" "+l.Code)
 		}
 		for id, line := range want {
-			if len(got[id]) != 1 || got[id][0] != line {
+			if givenUp := id == "put" && slices.Equal(got[id], []string{"unknown timeout"}); !givenUp && !slices.Equal(got[id], []string{line}) {
 				t.Errorf("the lines of the request %s are %q, want one, %q", id, got[id], line)
 			}
 		}
@@ -308,14 +309,15 @@ func TestNoHeaderChangesALimit(t *testing.T) {
 	})
 }
 
-// Goal (S16): an identity, or callers without a token, at ten times the limit leave others as
-// they are: what is refused takes no place and no time of theirs.
-// Method: in virtual time, reads that take 100 ms on a node with room for eight; 100 a second of
-// the noisy one, who may have ten, and 20 a second of another.
+// Goal (S16): an identity, or callers without a token, at twenty times the limit leave others
+// as they are: what is refused takes no place and no time of theirs.
+// Method: in virtual time, reads that take 100 ms on a node with room for sixteen; 200 a second
+// of the noisy one, who may have ten, and 20 a second of another. All of them together would
+// need 22 places, and those that are let in need 12.
 func TestANoisyIdentityLeavesOthersAlone(t *testing.T) {
 	for name, noisy := range map[string]func(user string) []string{"an identity": as, "nobody": func(string) []string { return nil }} {
 		inBubble(t, func(t *testing.T) {
-			s, log, root, user := enforced(t, func(c *settings) { c.MaxInFlight = 8 })
+			s, log, root, user := enforced(t, func(c *settings) { c.MaxInFlight = 16 })
 			limitUser(t, s, root, auth.Limits{RequestsPerSecond: 10})
 			grantNobody(t, s, root, auth.Limits{RequestsPerSecond: 10})
 			log.Reading(func(context.Context) (uint64, error) {
@@ -328,16 +330,16 @@ func TestANoisyIdentityLeavesOthersAlone(t *testing.T) {
 			}
 			var loud, quiet []<-chan answer
 			took := make([]time.Duration, 100)
-			for tick := range 500 {
+			for tick := range 1000 {
 				loud = append(loud, later(func() answer { return ask(s, "GET", target, "", who...) }))
-				if tick%5 == 0 {
+				if tick%10 == 0 {
 					begun, at := time.Now(), len(quiet)
 					quiet = append(quiet, later(func() answer {
 						defer func() { took[at] = time.Since(begun) }()
 						return ask(s, "GET", "/v1/kv/a/1", "", as(root)...)
 					}))
 				}
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond)
 			}
 			time.Sleep(time.Second)
 			served := 0
