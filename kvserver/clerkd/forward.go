@@ -109,7 +109,7 @@ func (f *forward) leave() {
 func (f *forward) check() error {
 	server := f.conn.door.server
 	err := server.CheckCommand(f.who, &f.command)
-	if isOfCaller(err) {
+	if failure.OfCaller(err) {
 		return err // nothing is said of the cluster
 	}
 	if _, elsewhere := server.MayProposeForwarded(); elsewhere != nil {

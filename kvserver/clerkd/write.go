@@ -1,7 +1,6 @@
 package clerkd
 
 import (
-	"errors"
 	"time"
 
 	"raftkv/kvserver"
@@ -35,7 +34,7 @@ type write struct {
 func (d *Door) admit(w *write) bool {
 	denied := d.mayAsk(w)
 	err := denied
-	if !isOfCaller(denied) { // else nothing is said of the cluster, nor where its leader is
+	if !failure.OfCaller(denied) { // else nothing is said of the cluster, nor where its leader is
 		err = d.mayPropose(w)
 	}
 	if err == nil {
@@ -84,11 +83,6 @@ func (d *Door) mayPropose(w *write) error {
 		return nil
 	}
 	return d.check(w)
-}
-
-// isOfCaller reports whether an error is about who asks, and what that one may.
-func isOfCaller(err error) bool {
-	return errors.Is(err, failure.Unauthenticated) || errors.Is(err, failure.Denied)
 }
 
 // refuse answers the write with an error.

@@ -93,6 +93,11 @@ var kinds = [...]Kind{
 // Kinds returns the whole table, which the caller may keep.
 func Kinds() []Kind { return slices.Clone(kinds[:]) }
 
+// OfCaller reports whether an error is about who asks, and what that one may.
+func OfCaller(err error) bool {
+	return errors.Is(err, Unauthenticated) || errors.Is(err, Denied)
+}
+
 // KindOf finds the row of an error. An error without a row is a bug of this
 // program, about which nothing can be promised: its kind is Internal.
 func KindOf(err error) Kind {

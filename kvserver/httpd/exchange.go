@@ -214,13 +214,8 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 // isOfCaller reports whether a refusal is about who asks, and what that one may. While
 // identities are enforced, those are of the kind which come before anybody is asked for.
 func (x *exchange) isOfCaller(kind error) bool {
-	switch kind {
-	case failure.Unauthenticated, failure.Denied:
-		return true
-	case failure.Forbidden, failure.UnknownHost:
-		return x.door.server.Gate().State() == auth.Enforcing
-	}
-	return false
+	ofPages := kind == failure.Forbidden || kind == failure.UnknownHost
+	return failure.OfCaller(kind) || ofPages && x.door.server.Gate().State() == auth.Enforcing
 }
 
 // problemOf writes a refusal as an api.Problem.
