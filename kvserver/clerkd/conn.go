@@ -173,12 +173,7 @@ func (c *conn) leave(n int) {
 		c.room.Broadcast()
 	}
 	last := c.leaving && c.inFlight == 0 && c.watching == 0
-	counted := min(n, c.counted)
-	c.counted -= counted
 	c.mu.Unlock()
-	for range counted {
-		c.door.server.Gate().Leave(&c.first)
-	}
 	if last {
 		c.out.Close()
 	}
@@ -199,8 +194,26 @@ func (c *conn) count(n int) {
 	c.counted += n
 }
 
+// uncount ends what requests count for the limits of the connection's caller. It comes before
+// their answers: a client that has its answer has the place, too.
+func (c *conn) uncount(n int) {
+	c.mu.Lock()
+	counted := min(n, c.counted) // the limits may have been off when some of them came
+	c.counted -= counted
+	c.mu.Unlock()
+	for range counted {
+		c.door.server.Gate().Leave(&c.first)
+	}
+}
+
 // answer sends the answer to a request and counts it out.
 func answer[M clerkwire.Message](c *conn, kind clerkwire.Kind, number uint32, message M) {
+	c.uncount(1)
+	reply(c, kind, number, message)
+}
+
+// reply is answer for a request that counts for no limit.
+func reply[M clerkwire.Message](c *conn, kind clerkwire.Kind, number uint32, message M) {
 	c.out.End(clerkwire.AppendFrame(c.out.Begin(), kind, number, message))
 	c.leave(1)
 }
@@ -217,7 +230,10 @@ func answerOf[M clerkwire.Message](c *conn, kind clerkwire.Kind, number uint32, 
 		answer(c, kind, number, message())
 		return
 	}
-	c.out.Later(size, func(dst []byte) []byte { return clerkwire.AppendFrame(dst, kind, number, message()) }, func() { c.leave(1) })
+	c.out.Later(size, func(dst []byte) []byte { return clerkwire.AppendFrame(dst, kind, number, message()) }, func() {
+		c.uncount(1)
+		c.leave(1)
+	})
 }
 
 // refuse sends the reason why a request has no other answer.

@@ -101,6 +101,7 @@ func (r *reader) awaitLock(h clerkwire.Header, m *clerkwire.Acquire) {
 		return
 	}
 	conn.watch(1) // the connection stays open for the answer
+	conn.uncount(1)
 	conn.leave(1)
 	d.work.Go(func() {
 		ctx, cancel := context.WithCancel(d.server.Machine().Lifetime())

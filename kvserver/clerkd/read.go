@@ -141,6 +141,7 @@ func (g *reads) answerGets() {
 			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, got)
 		}
 	}
+	g.conn.uncount(len(g.lookups))
 	g.conn.out.End(pending)
 }
 

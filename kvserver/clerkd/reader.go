@@ -59,21 +59,31 @@ func (r *reader) step() bool {
 		return false
 	}
 	if away {
-		r.refuse(h, "", failure.NodeStopping(nil))
-		return r.frames.Skip(h) == nil
+		return r.turnAway(h, failure.NodeStopping(nil))
 	}
 	if err := r.limited(h); err != nil {
-		r.refuse(h, "", err)
-		return r.frames.Skip(h) == nil
+		return r.turnAway(h, err)
 	}
 	return kinds[h.Kind].serve(r, h)
 }
 
+// turnAway refuses a request before it counts for any limit, and passes over its body. It
+// reports false at the end.
+func (r *reader) turnAway(h clerkwire.Header, err error) bool {
+	reply(r.conn, clerkwire.KindRefused, h.Number, r.refusal(h, "", err))
+	return r.frames.Skip(h) == nil
+}
+
 // refuse refuses a request, which is about a key or a prefix or "".
 func (r *reader) refuse(h clerkwire.Header, key string, err error) {
+	r.conn.refuse(h.Number, r.refusal(h, key, err))
+}
+
+// refusal is what a request is refused with, and notes that.
+func (r *reader) refusal(h clerkwire.Header, key string, err error) clerkwire.Refused {
 	refused := r.door.refusal(err)
 	r.door.noteRefusal(r.conn.who.Load(), h.Kind, key, &refused)
-	r.conn.refuse(h.Number, refused)
+	return refused
 }
 
 // malformed refuses a request whose frame was in order and whose body is not.

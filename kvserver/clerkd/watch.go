@@ -70,6 +70,7 @@ func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest
 	}
 	if err == nil {
 		d.endRead(noted, asked.Who, h.Kind, key, begun, nil, 0)
+		conn.uncount(1)
 		conn.watch(1)
 		if !f.watches.add(f, w) {
 			w.Close()

@@ -186,13 +186,15 @@ func (m *watches) stop() {
 	}
 }
 
-// close ends the goroutine, and all watches without a word. The connection has ended.
+// close ends the goroutine, and all watches without a word. The connection has ended, and no
+// more is read from it.
 func (m *watches) close() {
 	m.mu.Lock()
 	m.ended = true
 	m.nudge()
 	m.mu.Unlock()
 	m.done.Wait()
+	m.closeAll()
 }
 
 // run takes the turns of watches until the connection ends.
@@ -394,14 +396,18 @@ func (m *watches) closeAll() {
 	m.mu.Lock()
 	m.ended = true
 	var open []*kvserver.Watching
+	unanswered := 0
 	for _, f := range m.all { // any order will do
 		if f.w != nil {
 			open = append(open, f.w)
 		}
+		unanswered += len(f.syncs)
+		f.syncs = nil
 	}
 	m.all = map[uint32]*watched{}
 	m.mu.Unlock()
-	for _, w := range open { // a Close may wake a watch, which takes the lock
+	m.conn.uncount(unanswered) // nobody else does
+	for _, w := range open {   // a Close may wake a watch, which takes the lock
 		w.Close()
 	}
 }

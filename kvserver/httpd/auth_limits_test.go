@@ -155,11 +155,7 @@ func TestALinkBetweenNodesCountsAsNobodys(t *testing.T) {
 			t.Errorf("its one request is refused: %q", code)
 		}
 		for i := range 3 {
-			a := ask(s, "PUT", fmt.Sprint("/v1/kv/a/", i), "v", as(user)...)
-			for tries := 0; i == 0 && a.status == 429 && tries < 1000; tries++ { // the read above gives its place back behind its answer
-				a = ask(s, "PUT", "/v1/kv/a/0", "v", as(user)...)
-			}
-			wantStatus(t, a, 201)
+			wantStatus(t, ask(s, "PUT", fmt.Sprint("/v1/kv/a/", i), "v", as(user)...), 201)
 			wantStatus(t, ask(s, "PUT", fmt.Sprint("/v1/kv/b/", i), "v", as(root)...), 201)
 		}
 		viewer := newIdentityBy(t, leader, callerOf(t, leader, root), "viewer", "viewer00", auth.Rule{Rights: auth.RightsOf(auth.Status)})

@@ -142,7 +142,18 @@ func (x *exchange) answer(status int, body []byte) {
 		x.stampNumber("Content-Length", uint64(len(body)))
 	}
 	x.begin(status, len(body))
-	// An error here means that the client is gone, and there is nobody to tell.
+	x.write(body)
+}
+
+// write writes the body of an answer. Where its caller has limits, the last byte leaves when
+// the handler has ended, as a small body does: by then the request is counted out, and a client
+// that has its answer may make the next one at once. An error means that the client is gone,
+// and there is nobody to tell.
+func (x *exchange) write(body []byte) {
+	if last := len(body) - 1; x.counted && last >= bufferBytes {
+		_, _ = x.w.Write(body[:last])
+		body = body[last:]
+	}
 	_, _ = x.w.Write(body)
 }
 

@@ -125,7 +125,7 @@ func (x *exchange) relay() {
 	x.door.port.AllowWriting(x.w, len(a.body))
 	x.answering(a.status, len(a.body))
 	x.w.WriteHeader(a.status)
-	_, _ = x.w.Write(a.body) // an error means that the client is gone
+	x.write(a.body)
 }
 
 // mayForward reports whether the request may be passed on: one that was passed

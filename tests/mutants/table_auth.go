@@ -163,4 +163,11 @@ var authMutants = []mutant{
 		".Refused(x.r.RemoteAddr)", ".Refused(cmp.Or(x.r.Header.Get(\"X-Forwarded-For\"), x.r.RemoteAddr))"),
 	inService("AU146", "TestWhoMayNotAsk", "a refusal of a right names the node and the leader", "httpd/exchange.go",
 		"return failure.OfCaller(kind) || ofPages", "return kind == failure.Unauthenticated || ofPages"),
+	// What is in flight of an identity.
+	inService("AU147", "TestARefusedRequest", "a refusal by a limit ends another request of the caller", "clerkd/reader.go",
+		"\treply(r.conn, clerkwire.KindRefused, h.Number, r.refusal(h, \"\", err))\n", "\tanswer(r.conn, clerkwire.KindRefused, h.Number, r.refusal(h, \"\", err))\n"),
+	inService("AU148", "TestABookmarkThatNobody", "a bookmark that nobody waits for is in flight for ever", "clerkd/watches.go",
+		"\tm.conn.uncount(unanswered)", "\tm.conn.uncount(min(unanswered, 0))"),
+	inService("AU149", "TestAnAnswerThatIsRead", "a large answer is in flight when its client has it", "httpd/exchange.go",
+		"x.counted && last >= bufferBytes", "x.counted && last < 0"),
 }
