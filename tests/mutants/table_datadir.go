@@ -5,7 +5,7 @@ var datadirMutants = []mutant{
 	inFile("RC9", "a directory that has not come back is recovered from", "raft/datadir/directory.go",
 		"\tcase life.Rejoin.On:\n", "\tcase life.Rejoin.On && life.Boot == 0:\n", "test ./cmd/raftkv/internal/recovery WhatIsNotRecovered"),
 	inFile("D8", "a small file's name is not synced", "raft/datadir/file.go",
-		"\treturn fsys.SyncDir(filepath.Dir(path))\n", "\treturn nil\n", "test ./raft/datadir"),
+		"\treturn fsys.SyncDir(filepath.Dir(path))\n", "\t_ = filepath.Dir(path)\n\treturn nil\n", "test ./raft/datadir"),
 	inFile("D9", "a file of a newer raftkv is read as ours", "raft/datadir/file.go",
 		"if err == nil && version.Format > FormatNewest {", "if err == nil && version.Format > FormatNewest+1 {", "test ./raft/datadir"),
 	inFile("D10", "a node's data directory is taken under another name", "raft/datadir/owner.go",

@@ -154,7 +154,7 @@ var kvMutants = []mutant{
 	inStore("K42", "the last job of a window is not run", "snapshot_items.go",
 		"(len(l.found)+itemsPerJob-1)/itemsPerJob", "max(1, len(l.found)/itemsPerJob)"),
 	inStore("K28", "a snapshot may hold a session twice", "snapshot_sections.go",
-		"if d.err == nil && (id <= last || lastUsed", "if d.err == nil && (id == 0 || lastUsed"),
+		"if d.err == nil && (id <= last || lastUsed", "if d.err == nil && (id <= min(last, 0) || lastUsed"),
 	inFile("Y7", "the place kept in a lane may hold anything", "kvserver/kv/snapshot_sections.go",
 		"\t\td.zero(\"shard of a lane\")\n", "\t\td.number()\n",
 		"test ./kvserver/kv TestWhatAPayload"),

@@ -87,7 +87,7 @@ var wireMutants = []mutant{
 	inTests("MS9", "TestADirectoryThatIsReplaced", "a connection of a directory stays that was replaced", "raft/wire/members.go",
 		"			replaced = append(replaced, p)\n", "			_ = replaced\n"),
 	inTests("MS5", "TestANameCounts", "the configuration does not say which directory a name has", "raft/wire/fence.go",
-		"k.Pinned(pinned, l)", "k.Pinned(identity.Incarnation{}, l)"),
+		"\tpinned := p.pinned\n", "\tpinned := p.pinned\n\tpinned = identity.Incarnation{}\n"),
 	inTests("MS6", "TestAServerBelowTheLevel", "a server is talked to that cannot work at the cluster's level", "raft/wire/judge.go",
 		"if h.LevelMax < uint64(cluster) {", "if h.LevelMax < uint64(cluster) && h.To == core.None {"),
 	inTests("MS7", "TestAHelloSaysNothing", "a hello says what the first release refuses", "raft/wire/greet.go",
