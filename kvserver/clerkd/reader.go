@@ -79,7 +79,7 @@ func (r *reader) refuse(h clerkwire.Header, key string, err error) {
 	r.conn.refuse(h.Number, r.refusal(h, key, err))
 }
 
-// refusal is what a request is refused with, and notes that.
+// refusal notes that a request is refused, and returns what its client is told.
 func (r *reader) refusal(h clerkwire.Header, key string, err error) clerkwire.Refused {
 	refused := r.door.refusal(err)
 	r.door.noteRefusal(r.conn.who.Load(), h.Kind, key, &refused)

@@ -391,7 +391,8 @@ func (m *watches) end(f *watched, w *kvserver.Watching, why clerkwire.Ended) {
 	m.conn.watch(-1)
 }
 
-// closeAll ends all watches without a word.
+// closeAll ends all watches without a word. Requests for a bookmark of them get no answer, so
+// they are counted out here.
 func (m *watches) closeAll() {
 	m.mu.Lock()
 	m.ended = true
@@ -406,8 +407,8 @@ func (m *watches) closeAll() {
 	}
 	m.all = map[uint32]*watched{}
 	m.mu.Unlock()
-	m.conn.uncount(unanswered) // nobody else does
-	for _, w := range open {   // a Close may wake a watch, which takes the lock
+	m.conn.uncount(unanswered)
+	for _, w := range open { // a Close may wake a watch, which takes the lock
 		w.Close()
 	}
 }
