@@ -102,8 +102,9 @@ func TestTheLastAdminStays(t *testing.T) {
 }
 
 // Goal (S17): nobody comes to hold more than was granted by an identity that held it.
-// Method: an identity with auth and a/ tries to grant, to take over and to switch off.
+// Method: an identity with auth, a/ and the key k tries to grant, to take over and to switch off.
 func TestNobodyGrantsWhatHeDoesNotHold(t *testing.T) {
+	oneKey := Rule{Space: Keys, Text: "k", Single: true, Rights: RightsOf(Read)}
 	id, secret := testToken("newtoken", 3)
 	token := &Token{ID: id, Hash: HashOf(secret.Reveal())}
 	for name, c := range map[string]struct {
@@ -114,6 +115,8 @@ func TestNobodyGrantsWhatHeDoesNotHold(t *testing.T) {
 		"auth":              {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{authRule}}}, nil},
 		"a right":           {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{{Space: Keys, Text: "a/b", Rights: RightsOf(Read, Delete)}}}}, ErrNotAllowed},
 		"a range":           {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{{Space: Keys, Text: "a", Rights: RightsOf(Read)}}}}, ErrNotAllowed},
+		"one key":           {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{oneKey}}}, nil},
+		"all behind a key":  {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{{Space: Keys, Text: "k", Rights: RightsOf(Read)}}}}, ErrNotAllowed},
 		"a lock":            {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{{Space: Locks, Text: "a/", Rights: RightsOf(Acquire)}}}}, ErrNotAllowed},
 		"admin":             {Change{Action: PutIdentity, Identity: &Identity{Name: "x", Rules: []Rule{adminRule}}}, ErrNotAllowed},
 		"admin to itself":   {Change{Action: PutIdentity, Identity: &Identity{Name: "clerk", Rules: []Rule{adminRule}}}, ErrNotAllowed},
@@ -127,7 +130,7 @@ func TestNobodyGrantsWhatHeDoesNotHold(t *testing.T) {
 	} {
 		w := &world{t: t}
 		root := w.add("root", "root0000", 0, adminRule)
-		clerk := w.add("clerk", "clerk000", 0, authRule, aRule)
+		clerk := w.add("clerk", "clerk000", 0, authRule, aRule, oneKey)
 		w.must(root, Change{Action: SetState, State: Enforcing})
 		if err := w.do(clerk, c.change); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

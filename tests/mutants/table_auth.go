@@ -35,7 +35,7 @@ var authMutants = []mutant{
 	inTests("AU19", "TestASlip", "the check digits of a token are not looked at", "kvserver/auth/token.go",
 		"\tif text[body:] != string(check[:]) {\n", "\tif text[body:] != string(check[:]) && text == \"\" {\n"),
 	inTests("AU20", "TestNobodyGrants", "an identity may grant a range that it does not hold", "kvserver/auth/rule.go",
-		"!Decide(rules, right, r) {", "!Decide(rules, right, OneKey(rule.Text)) {"),
+		"!Decide(rules, right, r) {", "r != (Range{}) && !Decide(rules, right, OneKey(rule.Text)) {"),
 	inService("AU21", "TestAForwardedWriteCounts", "what a node forwards counts for whoever caused the connection", "clerkd/kinds.go",
 		" || h.Kind == clerkwire.KindForward {", " {"),
 	inService("AU22", "TestARestartedNode", "a node that was restarted serves everybody until its log says that identities are enforced", "access.go",

@@ -19,7 +19,7 @@ var kvserverMutants = []mutant{
 	inMachine("G18", "TestAWriteIsNot", "a result goes to whoever waits under its number, whichever node proposed it", "applier.go",
 		"\t\t\tif r.ID.Origin == m.origin {", "\t\t\tif r.ID.Origin != 0 {"),
 	inMachine("G60", "TestAnEntryOfAnUnknownKind", "an entry of a kind that nobody knows is passed over", "applier.go",
-		"\t\tdefault: // a server that skipped it", "\t\tcase raft.Kind(2), raft.Kind(255):\n\t\t\tm.store.Advance(e.Index)\n\t\tdefault: // a server that skipped it"),
+		"\t\tdefault: // a server that skipped it", "\t\tcase raft.Kind(3), raft.Kind(255):\n\t\t\tm.store.Advance(e.Index)\n\t\tdefault: // a server that skipped it"),
 	inWatch("WT15", "a read that waits is answered because of another key", "watch.go",
 		"\t\t\tfound = selectors.MatchEvent(e)\n", "\t\t\tfound = true\n"),
 	inWatch("WT16", "a watch from now begins at what this node has applied", "watch.go",

@@ -23,7 +23,7 @@ var kvserverClerkMutants = []mutant{
 	inMachine("G25", "TestClerkWrites", "a Clerk's write waits for ever when its leader is replaced", "async.go",
 		"case placed != 0 && placed != present:", "case placed != 0 && placed == present && placed == 0:"),
 	inService("G21", "TestClerkSessions", "a Clerk hears nothing of a session that was forgotten", "clerkd/write.go",
-		"\t\trefused.Code = api.CodeSessionExpired // which HTTP does not have\n", ""),
+		"\t\trefused.Code = api.CodeSessionExpired // which HTTP does not have\n", "\t\t_ = api.CodeSessionExpired\n"),
 	inService("G22", "TestClerkSessions", "a call that a lane has moved on from is answered as done", "clerkd/write.go",
 		"case r.Status == kv.StatusSessionExpired, r.Status == kv.StatusStale:", "case r.Status == kv.StatusSessionExpired:"),
 	inService("G23", "TestClerkIsTold", "a node that does not lead proposes the writes of Clerks", "leader.go",
