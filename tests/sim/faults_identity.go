@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"raftkv/raft/core"
@@ -204,7 +205,7 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 	it.identity.Life = newDirectory(w.identityDice, false).life
 	it.identity.Life.Boot, it.identity.Life.Nonces = 3, []uint64{d.Uint64(), d.Uint64()}
 	if d.chance(0.7) {
-		it.identity.UID = core.UID{1, byte(d.Uint64())}
+		it.identity.UID = strangeUID(d)
 	}
 	it.identity.Standing = identity.Standing{Term: uint64(d.IntN(100)), Last: uint64(d.IntN(1000)), Commit: uint64(d.IntN(1000))}
 	w.strays[s.index] = it
@@ -227,6 +228,15 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 		w.strays[s.index] = nil
 		n.restartSoon(s, millisecond)
 	}, true
+}
+
+// strangeUID draws the uid of a cluster that is not ours, all of whose uids are odd
+// (newUID), and that no other stray has. Were two strays of one cluster to stand in for
+// all the others of a server that lost its disk, it would join them: that it must believe,
+// as only one cluster answers (docs/architecture.md, "Two cases remain").
+func strangeUID(d dice) (uid core.UID) {
+	binary.BigEndian.PutUint64(uid[:], d.Uint64()&^1)
+	return uid
 }
 
 // meetsStray lets a server dial a stray, which refuses it, and be dialled by it. The
