@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
@@ -329,7 +330,8 @@ func (w *lockWait) forsake() {
 // most, on any node. It returns the token, which is greater than after; 0: the lease waits
 // still. Nothing comes into the log, and the place in the queue stays what it is, however
 // this ends. The errors are failure.NotWaiting, failure.LeaseGone, failure.Stopping,
-// failure.TooManyWatches, those of access.Gate.Allow and those of a linearizable read.
+// failure.TooManyWatches, failure.IdentityLimited, those of access.Gate.Allow and those of a
+// linearizable read.
 func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease int64, after uint64, limit time.Duration) (token uint64, err error) {
 	if err := s.Serving(); err != nil {
 		return 0, err
@@ -338,6 +340,10 @@ func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease 
 		return 0, err
 	}
 	defer s.Leave(Watches, 0)
+	if err := s.gate.Hold(who, access.Watches); err != nil { // nothing else counts it for its caller
+		return 0, err
+	}
+	defer s.gate.Drop(who, access.Watches)
 	if err := s.awaitLevel(ctx, kv.LevelHistory, "locks"); err != nil {
 		return 0, err
 	}
