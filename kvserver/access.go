@@ -211,16 +211,25 @@ func personMay(t *auth.Table) bool {
 // changeAsPerson is ChangeAuth for a caller without an identity. The log takes what a
 // person changes in every state of the table. So the change is tied to the table by which
 // it was decided that the person may, and is decided anew if that is not the newest one
-// when the log brings the change.
+// when the log brings the change. A condition of the caller's own must hold for that table:
+// one that holds for a later one would tie the change to a table that nobody has judged.
 func (s *Server) changeAsPerson(ctx context.Context, who *Caller, change *auth.Change, remote Remote) (result kv.Result, elsewhere bool, err error) {
-	for {
+	for current := false; ; {
 		t := s.authTable()
 		if !who.Person || !personMay(t) {
 			return kv.Result{}, false, failure.Of(failure.Unauthenticated, nil, "only an identity may change identities, and while they are off a person on the leader's own machine: run raftkv auth init there")
 		}
 		tied := *change
-		if change.Match == 0 {
-			tied.Match = t.Revision() + 1
+		tied.Match = t.Revision() + 1
+		switch {
+		case change.Match > tied.Match && !current: // this node may lag
+			if err := s.awaitLinearizable(ctx); err != nil {
+				return kv.Result{}, false, err
+			}
+			current = true
+			continue
+		case change.Match != 0 && change.Match != tied.Match:
+			return kv.Result{Status: kv.StatusConditionFailed, Version: t.Revision()}, false, nil
 		}
 		result, elsewhere, err = s.propose(ctx, kv.AuthCommand(auth.Author{Identity: auth.Vouched}, &tied), nil, remote)
 		moved := err == nil && !elsewhere && result.Status == kv.StatusConditionFailed

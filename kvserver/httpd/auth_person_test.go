@@ -67,3 +67,39 @@ func TestAPersonsChangeDoesNotOutliveTheStateOff(t *testing.T) {
 		}
 	}
 }
+
+// Goal (S17): the same for a person's change that names the revision which the table is going
+// to have, by If-Match: what a person may is judged by the table that the change meets.
+// Method: the log chooses an entry of an admin, which enforces identities, before that of the
+// person, whose condition holds behind it. One whose condition holds now is made.
+func TestAPersonsConditionDoesNotReachBehindTheStateOff(t *testing.T) {
+	s, log := newServer(t, func(c *settings) { c.Level = 3 })
+	root := callerOf(t, s, newIdentity(t, s, "root", "root0000", adminRule))
+	conditional := func(revision uint64) error {
+		c := intruder
+		c.Match = revision + 1
+		_, _, err := s.ChangeAuth(t.Context(), &person, &c, nil)
+		return err
+	}
+	revision := s.Machine().Auth().Revision()
+	if err := conditional(revision - 1); !errors.Is(err, failure.Precondition) {
+		t.Errorf("a condition that does not hold any more: %v", err)
+	}
+	enforce := kv.EncodeCommand(kv.AuthCommand(root.Author(), &auth.Change{Action: auth.SetState, State: auth.Enforcing}))
+	log.Decide(func(p *raft.Proposal) {
+		if enforce != nil {
+			log.Deliver(enforce)
+			enforce = nil
+		}
+		log.Choose(p)
+	})
+	if err := conditional(revision + 1); err == nil || s.Machine().Auth().Named("intruder") != nil {
+		t.Errorf("an admin was made behind the entry that enforces identities: %v", err)
+	}
+	other, _ := newServer(t, func(c *settings) { c.Level = 3 })
+	newIdentity(t, other, "root", "root0000", adminRule)
+	s = other
+	if err := conditional(other.Machine().Auth().Revision()); err != nil {
+		t.Errorf("a condition that holds: %v", err)
+	}
+}

@@ -87,7 +87,7 @@ var authMutants = []mutant{
 	inService("AU80", "TestNobodyBecomesAdmin", "a person without a token makes itself admin while identities are observed", "access.go",
 		"t.State() == auth.Observing && !t.HasAdmin()", "t.State() == auth.Observing"),
 	inService("AU81", "TestAPersonsChange", "a change by a person is made behind the entry that enforces identities", "access.go",
-		"\t\t\ttied.Match = t.Revision() + 1\n", ""),
+		"\t\ttied.Match = t.Revision() + 1\n", "\t\ttied.Match = change.Match\n"),
 	// What the doors and the log do behind a revocation.
 	inService("AU64", "TestALockThatIsGranted", "a lock that was granted to a token that was revoked stays with a lease that nobody knows", "lock.go",
 		"\tif err == nil && r.Status == kv.StatusLockHeld && made && key == \"\" {\n\t\t// Released first, as", "\tif false && made && key == \"\" {\n\t\t// Released first, as"),
