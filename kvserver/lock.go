@@ -180,14 +180,14 @@ func (w *lockWait) again(alive bool) (r kv.Result, over bool, err error) {
 	if w.acquire.IdempotencyKey == "" {
 		return r, true, w.refused(alive)
 	}
-	ctx, cancel := w.server.Context(w.client)
-	defer cancel()
 	c := kv.AcquireCommand(w.acquire.Acquire)
 	c.IdempotencyKey = w.acquire.IdempotencyKey
-	if r, err = w.command(ctx, c); err == nil && r.Status == kv.StatusQueued {
+	if r, err = w.heard(w.server.acquireNow(w.client, w.who, c, w.road)); err == nil && r.Status == kv.StatusQueued {
 		err = w.catchUp()
 	}
 	switch {
+	case failure.OfCaller(err): // nothing was asked for
+		return r, true, err
 	case err != nil:
 		return r, true, failure.Of(failure.Timeout, err, "the lease left the queue of the lock, and the request could not be made again: ask again with the same lease or idempotency key")
 	case r.Status == kv.StatusOK:
@@ -230,7 +230,11 @@ func (w *lockWait) refused(alive bool) error {
 
 // command takes a command through the log.
 func (w *lockWait) command(ctx context.Context, c kv.Command) (kv.Result, error) {
-	r, elsewhere, err := w.server.Write(ctx, w.who, c, nil, w.road.Carry(c))
+	return w.heard(w.server.Write(ctx, w.who, c, nil, w.road.Carry(c)))
+}
+
+// heard is a command's result, which may have come by the road.
+func (w *lockWait) heard(r kv.Result, elsewhere bool, err error) (kv.Result, error) {
 	if elsewhere {
 		carried, known := w.road.Result()
 		if r = carried; !known {
@@ -329,9 +333,8 @@ func (w *lockWait) forsake() {
 // AwaitLock waits until a lease that was in the queue of a lock holds it, for some time at
 // most, on any node. It returns the token, which is greater than after; 0: the lease waits
 // still. Nothing comes into the log, and the place in the queue stays what it is, however
-// this ends. The errors are failure.NotWaiting, failure.LeaseGone, failure.Stopping,
-// failure.TooManyWatches, failure.IdentityLimited, those of access.Gate.Allow and those of a
-// linearizable read.
+// this ends. The errors are failure.NotWaiting, LeaseGone, Stopping, TooManyWatches and
+// IdentityLimited, those of access.Gate.Allow and those of a linearizable read.
 func (s *Server) AwaitLock(ctx context.Context, who *Caller, name string, lease int64, after uint64, limit time.Duration) (token uint64, err error) {
 	if err := s.Serving(); err != nil {
 		return 0, err

@@ -107,7 +107,7 @@ func (g *Gate) Charge(c *Caller, bytes int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if wait, ok := m.bytes.spend(float64(bytes), float64(l.BytesPerSecond), time.Now()); !ok {
-		return g.limited(c, wait+time.Second/2, "bytes per second", l.BytesPerSecond) // rounded up
+		return g.limited(c, wait, "bytes per second", l.BytesPerSecond)
 	}
 	return nil
 }
@@ -230,7 +230,7 @@ func (g *Gate) meterOf(c *Caller) *meter {
 func (g *Gate) limited(c *Caller, wait time.Duration, what string, limit uint64) error {
 	name := cmp.Or(c.name, auth.Anonymous)
 	g.config.Observer.Limited(name)
-	wait = max(time.Second, wait.Round(time.Second))
+	wait = max(1, (wait+time.Second-1)/time.Second) * time.Second // rounded up: sooner, it would be refused again
 	return failure.RetryAfter(failure.IdentityLimited, wait, "the identity %s has used its %s on this node (limit %d)", name, what, limit)
 }
 

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/raft"
 )
 
 // jsonAs is the header of a token and of a body of JSON.
@@ -187,4 +189,36 @@ func acquired(t *testing.T, a answer) (held api.Acquired) {
 	t.Helper()
 	a.read(t, &held)
 	return held
+}
+
+// Goal (S6): a request that has lost its place in the queue of a lock with another copy of it,
+// and asks for a new one, is refused like any other if its token is revoked before the log brings
+// that: it is not told that nobody knows what became of it.
+// Method: two copies under one key wait; one is abandoned, and the log brings the revocation
+// before what the other one asks for.
+func TestARequestForALockThatIsMadeOnceMoreEndsWithItsToken(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, log, root, _ := enforced(t, nil)
+		worker := newIdentityBy(t, s, callerOf(t, s, root), "worker", "worker00", auth.Rule{Space: auth.Locks, Text: "jobs", Rights: auth.RightsOf(auth.Acquire, auth.Lease)})
+		wantStatus(t, ask(s, "POST", "/v1/locks/jobs", `{"ttl":"600s"}`, jsonAs(root)...), 200)
+		header := append(jsonAs(worker), api.HeaderIdempotencyKey, "once")
+		goesOn := later(func() answer { return ask(s, "POST", "/v1/locks/jobs?wait=60s", `{"ttl":"90s"}`, header...) })
+		synctest.Wait()
+		ctx, leave := context.WithCancel(t.Context())
+		gone := later(func() answer { return askCtx(ctx, s, "POST", "/v1/locks/jobs?wait=60s", `{"ttl":"90s"}`, header...) })
+		synctest.Wait()
+		proposed := 0
+		log.Decide(func(p *raft.Proposal) {
+			if proposed++; proposed == 2 { // the first takes the abandoned copy out of the queue
+				log.Deliver(revocation(t, s, root, worker))
+			}
+			log.Choose(p)
+		})
+		leave()
+		<-gone
+		wantProblem(t, <-goesOn, 403, api.CodeForbidden, api.OutcomeNotApplied)
+		if proposed < 2 {
+			t.Fatalf("void: %d proposals", proposed)
+		}
+	})
 }

@@ -160,8 +160,8 @@ func (x *exchange) changeID() (string, error) {
 		id = strings.ToLower(rand.Text()[:16])
 		x.r.Header.Set(api.HeaderIdempotencyKey, id)
 	}
-	if err == nil && strings.HasPrefix(id, membership.Upkeep) {
-		return "", failure.Of(failure.BadRequest, nil, "the id %.80q of the change begins with %s, as those of the leader's own changes do; choose another one", id, membership.Upkeep)
+	if err == nil && membership.IsOwnID(id) {
+		return "", failure.Of(failure.BadRequest, nil, "the id %.80q of the change, in the header %s, is like those that nodes give to their own changes (upkeep-…, token-…, join-…); choose another one", id, api.HeaderIdempotencyKey)
 	}
 	if err == nil && len(id) > members.MaxChangeIDBytes {
 		return "", failure.Of(failure.BadRequest, nil, "the header %s names the change, and has %d bytes; give it 1 to %d", api.HeaderIdempotencyKey, len(id), members.MaxChangeIDBytes)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -199,5 +200,15 @@ func TestAForwardedChangeIsWaitedFor(t *testing.T) {
 	wantStatus(t, a, 200)
 	if query := <-asked; query != "wait=30s" || !hasState(a, api.ChangeDone) {
 		t.Errorf("the leader was asked with %q, and the answer is %s", query, a.body)
+	}
+}
+
+// Goal: a client that gives its change the id of one that nodes make themselves is told so.
+// Method: the change that would drop a join token.
+func TestAChangeHasNoIDOfANodesOwn(t *testing.T) {
+	s, _ := newServer(t, atLevel3)
+	a := ask(s, "POST", "/v1/members", `{"wanted":5}`, "Content-Type", api.MediaJSON, api.HeaderIdempotencyKey, "token-abcdefgh-drop")
+	if p := wantProblem(t, a, 400, api.CodeBadRequest, api.OutcomeNotApplied); !strings.Contains(p.Detail, "token-abcdefgh-drop") {
+		t.Errorf("told %q", p.Detail)
 	}
 }

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,14 @@ func (p *Plan) guardVersion(v *View) error {
 // Upkeep begins the ids of changes that a leader makes to keep the record true: addresses
 // and data directories. They change nothing that a client asks about.
 const Upkeep = "upkeep-"
+
+// ownIDs are the forms of the ids of changes that nodes make themselves: upkeep, tokens made
+// and dropped (MakeToken, DropToken), and joins with what goes before them (changeOf, makeRoom).
+var ownIDs = regexp.MustCompile(`^(` + Upkeep + `|token-|join-[0-9a-f]{24}(-|$))`)
+
+// IsOwnID reports whether an id is for changes that nodes make themselves. A client may not
+// give it: a change whose id is taken counts as made, so that a token would not be dropped.
+func IsOwnID(id string) bool { return ownIDs.MatchString(id) }
 
 // onlyUpkeepSince reports whether nothing but upkeep has changed the configuration of a
 // version.

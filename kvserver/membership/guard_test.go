@@ -417,3 +417,20 @@ func TestUpkeepIsNoChangeThatAClientAsksAbout(t *testing.T) {
 		}
 	}
 }
+
+// Goal: nobody takes the id of a change that a node makes itself, which would then count as
+// made: a token would not be dropped. Ids as clients choose them are theirs.
+// Method: the ids of all such changes, and ids of clients that begin alike.
+func TestIDsOfChangesThatNodesMakeAreTheirs(t *testing.T) {
+	join := changeOf(api.Join{ID: "n4", Token: "secret"})
+	for _, id := range []string{join, join + leaveSuffix, join + voterSuffix, "token-" + ThisProcess.tokenID(), "token-" + Nobody.tokenID() + "-drop", Upkeep + "pin"} {
+		if !IsOwnID(id) {
+			t.Errorf("a client may take the id %q", id)
+		}
+	}
+	for _, id := range []string{"join-n4", "grow", "tokens", "7c3f", join + "0", "my-" + join} {
+		if IsOwnID(id) {
+			t.Errorf("a client may not choose the id %q", id)
+		}
+	}
+}
