@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // calm is what is known of the phase in which a majority is healed: it must have a
 // leader before long, and keep it, however slow its disks are.
@@ -31,12 +34,35 @@ func (c *calm) begin(w *world) {
 	if w.options.Labs {
 		return // without a no-op a leader may have nothing to commit
 	}
-	patience := w.options.ledWithin() + w.network.behind()
+	patience := w.options.ledWithin() + w.network.behind() + w.catchesUpWithin()
 	w.after(patience, then(func() {
 		if !c.led {
 			w.fail("leader", "no leader within %s after the last fault:%s", clock(patience), w.describe())
 		}
 	}))
+}
+
+// entrySize is about how large an entry is.
+const entrySize = 100
+
+// catchesUpWithin is how long the servers that are healed may take to get the entries that the
+// longest of their logs has and the shortest lacks. A leader commits no entry of its term before
+// a majority has those in front of it, and in a world whose messages hold one entry each, new
+// voters that lack thousands take seconds.
+func (w *world) catchesUpWithin() int64 {
+	o, shortest, longest := &w.options, uint64(math.MaxUint64), uint64(0)
+	for _, s := range w.core {
+		if s.up {
+			last := s.replica.Observe().LastIndex
+			shortest, longest = min(shortest, last), max(longest, last)
+		}
+	}
+	if longest <= shortest {
+		return 0
+	}
+	missing := int64(longest - shortest)
+	messages := min(missing, missing*entrySize/int64(o.AppendBytes))
+	return messages * (2*o.DelayHigh + o.SaveHigh + o.SlowSync + 2*o.LoopDelay)
 }
 
 func (c *calm) end(w *world) {
