@@ -361,3 +361,29 @@ func TestANoisyIdentityLeavesOthersAlone(t *testing.T) {
 		})
 	}
 }
+
+// Goal (S16): a request to join, which needs no token of an identity, counts among those of the
+// callers without one: the leader reads its log for it. Probes of health count for nobody.
+// Method: such callers may make two requests a second; then more of both kinds come.
+func TestRequestsToJoinAreHeldToTheLimitsOfStrangers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _, root, _ := enforced(t, nil)
+		grantNobody(t, s, root, auth.Limits{RequestsPerSecond: 2})
+		join := func() answer {
+			return ask(s, "POST", "/v1/join", `{"id":"n9","token":"none"}`, "Content-Type", api.MediaJSON)
+		}
+		for range 2 {
+			if a := join(); a.status == 429 {
+				t.Errorf("answered %d %s", a.status, a.body)
+			}
+		}
+		wantProblem(t, join(), 429, api.CodeIdentityLimited, api.OutcomeNotApplied)
+		for range 3 {
+			wantStatus(t, ask(s, "GET", "/livez", ""), 200)
+		}
+		time.Sleep(time.Second)
+		if a := join(); a.status == 429 {
+			t.Errorf("a second later: %d %s", a.status, a.body)
+		}
+	})
+}

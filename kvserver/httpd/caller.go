@@ -54,7 +54,10 @@ func (x *exchange) let(r *route) error {
 		if err := x.checkAgainst(r.Route); err != nil {
 			return err
 		}
-		return x.reserve(r) // what needs no token may be an act all the same: to join
+		if r.Method == http.MethodPost { // to join, which needs another kind of token
+			return x.letStranger(r)
+		}
+		return x.reserve(r)
 	}
 	if err := x.authenticate(); err != nil {
 		return err
@@ -81,6 +84,22 @@ func (x *exchange) let(r *route) error {
 			}
 			x.counted = true
 		}
+	}
+	if err := x.reserve(r); err != nil {
+		x.letOut()
+		return err
+	}
+	return nil
+}
+
+// letStranger is let for an act that needs no token of an identity. It counts among the
+// requests of the callers without one: it costs the leader a read of its log.
+func (x *exchange) letStranger(r *route) error {
+	if gate := x.door.server.Gate(); gate.State() != auth.Off {
+		if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
+			return err
+		}
+		x.counted = true
 	}
 	if err := x.reserve(r); err != nil {
 		x.letOut()
