@@ -95,11 +95,11 @@ func (s *clerkSettings) askAuth(ctx context.Context, method, path string, body, 
 			return nil
 		}
 		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
-			return exit.With(exit.Failed, fmt.Errorf("%s: %w", endpoint, err))
+			return reasons.Final(exit.Failed, endpoint, err)
 		}
 		reasons.Add(endpoint, err)
 	}
-	return exit.With(exit.Unavailable, fmt.Errorf("no node did it: %w", &reasons))
+	return reasons.Ended(exit.Unavailable, "no node did it: ")
 }
 
 // askAuthAt is askAuth at one node.

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,5 +204,33 @@ func TestARestoreKeepsIdentitiesUnlessTold(t *testing.T) {
 			t.Errorf("with --reset-auth: %v: the identities are %q", reset, out)
 		}
 		Must(t, again.Close())
+	}
+}
+
+// Goal: a change of identities whose answer was lost at one node is not said to be refused
+// because another node refuses it: it ends by exit code 4. Method: two servers.
+func TestALostAnswerIsNotHiddenByARefusal(t *testing.T) {
+	withoutToken(t)
+	lost := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		Must(t, err)
+		conn.Close()
+	}))
+	defer lost.Close()
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(401)
+		_, _ = io.WriteString(w, `{"code":"unauthenticated","outcome":"not_applied","detail":"no token"}`)
+	}))
+	defer refuses.Close()
+	endpoints := strings.TrimPrefix(lost.URL, "http://") + "," + strings.TrimPrefix(refuses.URL, "http://")
+	for _, args := range [][]string{
+		{"auth", "token", "revoke", "8xUfa3Kp", "--endpoints", endpoints},
+		{"leader", "--to", "n2", "--endpoints", endpoints},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(args, &out, &errs); code != exit.Unknown || !strings.Contains(errs.String(), "not known whether it was done") {
+			t.Errorf("%v: code %d, %s", args, code, errs.String())
+		}
 	}
 }

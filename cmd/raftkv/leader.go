@@ -140,5 +140,5 @@ func (s *clerkSettings) handOver(ctx context.Context, to string) (l shownLeader,
 		}
 		reasons.Add(endpoint, err)
 	}
-	return none, exit.With(exit.Unavailable, fmt.Errorf("leadership was not handed to %s: %w", to, &reasons))
+	return none, reasons.Ended(exit.Unavailable, fmt.Sprintf("leadership was not handed to %s: ", to))
 }

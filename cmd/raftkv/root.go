@@ -169,7 +169,7 @@ Exit codes of all commands:
   2  wrong usage: flags, settings, a data directory of another node, endpoints
      of two clusters
   3  no server could do it in time; nothing was changed (delete --prefix and
-     import say how far they came)
+     import say how far they came; bench and verify may have written before)
   4  the outcome of a write is not known: it may have happened, or happen yet,
      once
   5  verify: the search for an order of the history did not end in time
@@ -182,7 +182,7 @@ Exit codes of all commands:
  12  lock: the lock was not got within --wait, and nothing was run
  13  it was done, but what it printed could not be written (a full disk)
  14  the servers refused the caller: the token is missing or opens nothing, or
-     its identity lacks a right; nothing was changed
+     its identity lacks a right; nothing was changed (with what 3 excepts)
 A stack trace means that raftkv found itself in a state that its rules exclude
 and would not go on; that is a bug worth reporting.`,
 		Example: `  raftkv dev                     a durable cluster of three in this terminal

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 
@@ -123,27 +124,65 @@ func Node(ctx context.Context, endpoint, method, path string, body io.Reader, he
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
+	connected := false // the request may have gone out
+	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}))
+	changes := method != http.MethodGet && !strings.HasPrefix(path, checkPath)
 	response, err := nodeClient.Do(request)
 	if err != nil {
-		if told := worded(err); told != nil {
-			return nil, told
-		}
-	}
-	var header tls.RecordHeaderError
-	if errors.As(err, &header) || errors.Is(err, http.ErrSchemeMismatch) {
-		return nil, errors.New("no answer by TLS: the port speaks in clear; write http:// in place of https://, if that is meant")
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, errors.New("closes connections without an answer (is it a peer port? Clients ask at the address of serve --http)")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("no answer: %w", exit.LastCause(err))
+		return nil, unanswered(err, changes && connected)
 	}
 	if response.StatusCode/100 != 2 {
 		defer response.Body.Close()
-		return nil, problemOf(response)
+		return nil, problemOf(response, changes)
 	}
 	return response, nil
+}
+
+// checkPath is where a POST asks and changes nothing.
+const checkPath = "/v1/auth/check"
+
+// unanswered words the error of a request that got no answer. maybeDone says that the node may
+// have done it all the same.
+func unanswered(err error, maybeDone bool) error {
+	if told := worded(err); told != nil {
+		return told
+	}
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) || errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Errorf("no answer by TLS: the port speaks in clear; write http:// in place of https://, if that is meant%w", quiet{err})
+	}
+	text := "no answer: " + exit.LastCause(err).Error()
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		text = "closes connections without an answer (is it a peer port? Clients ask at the address of serve --http)"
+	}
+	if maybeDone {
+		return &UnheardError{text + "; it may have done what was asked", err}
+	}
+	return fmt.Errorf("%s%w", text, quiet{err})
+}
+
+// quiet keeps the cause of an error whose sentence has said enough.
+type quiet struct{ err error }
+
+func (quiet) Error() string { return "" }
+
+func (q quiet) Unwrap() error { return q.err }
+
+// UnheardError is the error of a change that was sent, and whose answer did not come.
+type UnheardError struct {
+	text string
+	err  error
+}
+
+func (e *UnheardError) Error() string { return e.text }
+
+func (e *UnheardError) Unwrap() error { return e.err }
+
+// MayBeDone reports whether an error of Node leaves open if what was asked was done.
+func MayBeDone(err error) bool {
+	var unheard *UnheardError
+	var refused *RefusedError
+	return errors.As(err, &unheard) || errors.As(err, &refused) && refused.unknown
 }
 
 // RefusedError is what a node answered in place of what it was asked for.
@@ -151,6 +190,8 @@ type RefusedError struct {
 	status int
 	Code   api.Code // "" if it is no answer of a node
 	text   string
+	// unknown says that the node does not know whether a change was made, or will be.
+	unknown bool
 }
 
 func (e *RefusedError) Error() string { return e.text }
@@ -165,12 +206,13 @@ func (e *RefusedError) IsGuard() bool {
 	return e.status == http.StatusConflict || e.status == http.StatusPreconditionFailed
 }
 
-// problemOf reads an error that a node answered with.
-func problemOf(response *http.Response) error {
+// problemOf reads an error that a node answered with; changes says that something was to be
+// changed.
+func problemOf(response *http.Response, changes bool) error {
 	var problem api.Problem
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxStatusBytes))
 	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Code == "" {
-		return &RefusedError{response.StatusCode, "", fmt.Sprintf("answers %s, and not like a node", response.Status)}
+		return &RefusedError{status: response.StatusCode, text: fmt.Sprintf("answers %s, and not like a node", response.Status)}
 	}
 	if problem.Code == api.CodeBadRequest && SaysTLSOnly(problem.Detail) {
 		if told := worded(ErrTLSOnly); told != nil {
@@ -180,9 +222,9 @@ func problemOf(response *http.Response) error {
 	if problem.Code == api.CodeUnauthenticated {
 		problem.Detail = "serves nobody without a good token"
 	}
-	return &RefusedError{response.StatusCode, problem.Code, fmt.Sprintf("%s (%s)", problem.Detail, problem.Code)}
+	return &RefusedError{response.StatusCode, problem.Code, fmt.Sprintf("%s (%s)", problem.Detail, problem.Code), changes && problem.Outcome == api.OutcomeUnknown}
 }
 
 // Refused returns the error of a caller whom servers refused by a code, for questions that did
 // not go through Node.
-func Refused(code api.Code, text string) *RefusedError { return &RefusedError{0, code, text} }
+func Refused(code api.Code, text string) *RefusedError { return &RefusedError{Code: code, text: text} }

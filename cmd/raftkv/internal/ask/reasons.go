@@ -1,6 +1,12 @@
 package ask
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"raftkv/cmd/raftkv/internal/exit"
+)
 
 // Reasons are why each of several nodes did not do what it was asked for. The zero value is
 // ready; it is an error once a reason was added.
@@ -29,6 +35,26 @@ func (r *Reasons) Error() string {
 		clauses = append(clauses, strings.Join(r.from[i], ", ")+": "+text)
 	}
 	return strings.Join(clauses, "; ")
+}
+
+// Ended ends a command that no node did, with a sentence about that in front of the reasons. A
+// node that may have done it all the same ends it with exit.Unknown, and not with the code that
+// is given.
+func (r *Reasons) Ended(code int, sentence string) error {
+	if slices.ContainsFunc(r.all, MayBeDone) {
+		return exit.With(exit.Unknown, fmt.Errorf("it is not known whether it was done: %w", r))
+	}
+	return exit.With(code, fmt.Errorf("%s%w", sentence, r))
+}
+
+// Final is Ended behind the refusal of a node that holds for all of them: it alone is told,
+// unless a node that was asked before may have done it.
+func (r *Reasons) Final(code int, endpoint string, err error) error {
+	if slices.ContainsFunc(r.all, MayBeDone) {
+		r.Add(endpoint, err)
+		return r.Ended(code, "")
+	}
+	return exit.With(code, fmt.Errorf("%s: %w", endpoint, err))
 }
 
 // Unwrap returns the reasons one by one.

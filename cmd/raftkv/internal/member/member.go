@@ -107,11 +107,11 @@ func (c *caller) call(ctx context.Context, method, path string, body, to any, he
 			if refused.IsGuard() {
 				return exit.With(exit.Refused, err)
 			}
-			return exit.With(exit.Failed, fmt.Errorf("%s: %w", endpoint, err))
+			return reasons.Final(exit.Failed, endpoint, err)
 		}
 		reasons.Add(endpoint, err)
 	}
-	return exit.With(exit.Unavailable, &reasons)
+	return reasons.Ended(exit.Unavailable, "")
 }
 
 // isOlder reports whether a node, or the leader to which it passed the request on, runs a
