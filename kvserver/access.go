@@ -87,7 +87,7 @@ func (s *Server) AwaitStale(ctx context.Context) error {
 		s.shownAt.Store(asked.UnixNano())
 		return nil
 	}
-	return failure.Of(failure.Behind, nil, "this node has not shown yet, since it began, all that the leader knows, so it may not know who may read; ask another node, or retry")
+	return failure.Of(failure.Behind, nil, "this node has not shown yet, since its start, all that the leader knows, so it may not know who may read; ask another node, or retry")
 }
 
 const (

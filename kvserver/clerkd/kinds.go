@@ -110,7 +110,7 @@ func (r *reader) limited(h clerkwire.Header) error {
 		return nil
 	}
 	if unknown := r.server.Allow(r.conn.who.Load(), auth.Known, auth.Range{}); unknown != nil {
-		return unknown // whose limits are nobody's business
+		return unknown // and its limits are not told
 	}
 	return err
 }

@@ -148,7 +148,7 @@ var instruments = struct {
 	watchEnds:     table.Counts("watch_ended_total", "Watches that this node ended, by reason.", "reason", watchEnds()),
 	historyBytes:  table.Gauge("history_bytes", "What the events in the history are charged with."),
 	historyEvents: table.Gauge("history_events", "Events in the history."),
-	historyAge:    table.Gauge("history_oldest_age_seconds", "For how long this node has known the eldest change in the history, since its start at most; 0 if there is none. A watch that was away for longer begins anew."),
+	historyAge:    table.Gauge("history_oldest_age_seconds", "For how long this node has known the eldest change in the history, since its start at most; 0 if there is none. A watch that was away for longer may have to begin anew."),
 
 	// Leases, likewise.
 	leases:           table.Gauge("leases_active", "Leases that are alive."),

@@ -19,13 +19,13 @@ type Hub struct {
 	history  kv.History
 	revision uint64 // up to which the cursors were told
 	all      []*Cursor
-	keys     map[string]*crowd
-	locks    map[string]*crowd
-	prefixes map[string]*crowd
+	keys     map[string]*group
+	locks    map[string]*group
+	prefixes map[string]*group
 	// lengths are those of the prefixes, rising, and how many cursors have each. A key
 	// can have one prefix of each length.
 	lengths []prefixLength
-	ranged  crowd     // that have ranges
+	ranged  group     // that have ranges
 	waiting []*Cursor // for the hub to come to a revision
 }
 
@@ -46,9 +46,9 @@ type Cursor struct {
 	asleep bool   // wake was not called since the last Take
 }
 
-// crowd is cursors that are found together, each once. One leaves it at a cost that does not
+// group is cursors that are found together, each once. One leaves it at a cost that does not
 // depend on how many there are, for a whole fleet may watch one prefix.
-type crowd struct {
+type group struct {
 	cursors []*Cursor
 	at      map[*Cursor]int // places in cursors; nil while they are few
 }
@@ -56,7 +56,7 @@ type crowd struct {
 // fewCursors may be looked through.
 const fewCursors = 32
 
-func (g *crowd) place(c *Cursor) int {
+func (g *group) place(c *Cursor) int {
 	if g.at == nil {
 		return slices.Index(g.cursors, c)
 	}
@@ -66,7 +66,7 @@ func (g *crowd) place(c *Cursor) int {
 	return -1
 }
 
-func (g *crowd) add(c *Cursor) {
+func (g *group) add(c *Cursor) {
 	if g.place(c) >= 0 {
 		return
 	}
@@ -82,7 +82,7 @@ func (g *crowd) add(c *Cursor) {
 	}
 }
 
-func (g *crowd) remove(c *Cursor) {
+func (g *group) remove(c *Cursor) {
 	at, last := g.place(c), len(g.cursors)-1
 	if at < 0 {
 		return
@@ -98,7 +98,7 @@ func (g *crowd) remove(c *Cursor) {
 
 // NewHub returns a hub that stands at the end of a history.
 func NewHub(h kv.History) *Hub {
-	return &Hub{history: h, revision: h.Revision(), keys: map[string]*crowd{}, locks: map[string]*crowd{}, prefixes: map[string]*crowd{}}
+	return &Hub{history: h, revision: h.Revision(), keys: map[string]*group{}, locks: map[string]*group{}, prefixes: map[string]*group{}}
 }
 
 // Revision returns the revision up to which the cursors were told.
@@ -153,18 +153,18 @@ func (h *Hub) Remove(c *Cursor) {
 }
 
 // with puts a cursor among those of a name.
-func with(crowds map[string]*crowd, name string, c *Cursor) {
-	if crowds[name] == nil {
-		crowds[name] = &crowd{}
+func with(groups map[string]*group, name string, c *Cursor) {
+	if groups[name] == nil {
+		groups[name] = &group{}
 	}
-	crowds[name].add(c)
+	groups[name].add(c)
 }
 
 // without takes a cursor out from among those of a name, if it is there.
-func without(crowds map[string]*crowd, name string, c *Cursor) {
-	if g := crowds[name]; g != nil {
+func without(groups map[string]*group, name string, c *Cursor) {
+	if g := groups[name]; g != nil {
 		if g.remove(c); len(g.cursors) == 0 {
-			delete(crowds, name)
+			delete(groups, name)
 		}
 	}
 }
@@ -243,8 +243,8 @@ func (h *Hub) match(e *kv.Event) {
 	}
 }
 
-// note adds a revision to what waits at each cursor of a crowd, which may be nil.
-func (g *crowd) note(revision uint64) {
+// note adds a revision to what waits at each cursor of a group, which may be nil.
+func (g *group) note(revision uint64) {
 	if g == nil {
 		return
 	}

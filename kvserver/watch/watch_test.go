@@ -210,7 +210,7 @@ func TestWatchesLeaveACrowd(t *testing.T) {
 			t.Fatalf("%+v of one change", due)
 		}
 	}
-	for _, g := range []*crowd{n.hub.keys["a/1"], n.hub.prefixes["a/"], n.hub.locks["l"], &n.hub.ranged} {
+	for _, g := range []*group{n.hub.keys["a/1"], n.hub.prefixes["a/"], n.hub.locks["l"], &n.hub.ranged} {
 		if len(g.cursors) <= fewCursors || len(g.at) != len(g.cursors) {
 			t.Errorf("void: %d follow the same, and %d are found without a look at the others", len(g.cursors), len(g.at))
 		}
@@ -224,7 +224,7 @@ func TestWatchesLeaveACrowd(t *testing.T) {
 		n.hub.Remove(there[at])
 	}
 	if n.hub.Len()+len(n.hub.keys)+len(n.hub.prefixes)+len(n.hub.locks)+len(n.hub.lengths)+len(n.hub.ranged.cursors) != 0 {
-		t.Error("something is left of the crowd")
+		t.Error("something is left of the group")
 	}
 }
 

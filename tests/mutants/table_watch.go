@@ -39,7 +39,7 @@ var watchMutants = []mutant{
 		"part.From, whole = key, false", "part.From, whole = key+\"\\x00\", false", "test ./kvserver/watch"),
 	inFile("WT37", "ranges of selectors that overlap are both walked", "kvserver/watch/selectors.go",
 		"joined[last].To != \"\" && joined[last].To < r.From:", "joined[last].From < r.From:", "test ./kvserver/watch"),
-	inWatch("WT40", "a watch that leaves a crowd takes the place of another with it", "watch/hub.go",
+	inWatch("WT40", "a watch that leaves a group takes the place of another with it", "watch/hub.go",
 		"\t\tg.at[moved] = at\n", ""),
 }
 
