@@ -54,10 +54,8 @@ func (x *exchange) let(r *route) error {
 		if err := x.checkAgainst(r.Route); err != nil {
 			return err
 		}
-		if r.Method == http.MethodPost { // to join, which needs another kind of token
-			return x.letStranger(r)
-		}
-		return x.reserve(r)
+		// To join needs another kind of token, is an act, and costs the leader a read of its log.
+		return x.enter(r, r.Method == http.MethodPost)
 	}
 	if err := x.authenticate(); err != nil {
 		return err
@@ -65,8 +63,8 @@ func (x *exchange) let(r *route) error {
 	if err := x.checkAgainst(r.Route); err != nil {
 		return err
 	}
-	gate := x.door.server.Gate()
-	if gate.State() != auth.Off {
+	linked := false
+	if x.door.server.Gate().State() != auth.Off {
 		spans, err := r.span(x)
 		if err != nil {
 			return err
@@ -74,28 +72,17 @@ func (x *exchange) let(r *route) error {
 		if err := x.allowAll(right, spans); err != nil {
 			return err
 		}
-		linked := x.isLink()
+		linked = x.isLink()
 		if err := x.own(linked); err != nil {
 			return err
 		}
-		if !linked || r.Path != clerkPath { // which asks for nothing but the connection
-			if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
-				return err
-			}
-			x.counted = true
-		}
 	}
-	if err := x.reserve(r); err != nil {
-		x.letOut()
-		return err
-	}
-	return nil
+	return x.enter(r, !linked || r.Path != clerkPath) // which asks for nothing but the connection
 }
 
-// letStranger is let for an act that needs no token of an identity. It counts among the
-// requests of the callers without one: it costs the leader a read of its log.
-func (x *exchange) letStranger(r *route) error {
-	if gate := x.door.server.Gate(); gate.State() != auth.Off {
+// enter counts a request in, if it counts for its caller, and takes what its route needs.
+func (x *exchange) enter(r *route, counts bool) error {
+	if gate := x.door.server.Gate(); counts && gate.State() != auth.Off {
 		if err := gate.Enter(&x.who, x.r.ContentLength); err != nil {
 			return err
 		}
