@@ -217,7 +217,7 @@ hexadecimal, or dec: before a decimal one.`,
 			}
 			text, err := a.Extend(old, serials, time.Now(), s.valid())
 			if err != nil {
-				return exit.Fail(fmt.Errorf("%s: %w", list.Path, err))
+				return exit.Fail(fmt.Errorf("%s: %w; name its CA with --ca and --ca-key, or begin a new list with --force if no node trusts that CA any more", list.Path, err))
 			}
 			if err := list.Write(func(to io.Writer) error { _, err := to.Write(text); return err }); err != nil {
 				return exit.Fail(err)
@@ -395,7 +395,7 @@ func (s *certSettings) authority() (*issue.Authority, error) {
 	}
 	a, err := issue.LoadAuthority(certPEM, keyPEM)
 	if err != nil {
-		return nil, exit.Fail(err)
+		return nil, exit.Fail(fmt.Errorf("%s and %s: %w; name the certificate and the key of one CA with --ca and --ca-key", ca, key, err))
 	}
 	return a, nil
 }

@@ -58,8 +58,11 @@ func TestCertificatesAreMade(t *testing.T) {
 	if said := cert(exit.Failed, "crl --dir DIR/other"); !strings.Contains(said, "--force") {
 		t.Errorf("something else is in place of a list: %s", said)
 	}
-	if said := cert(exit.Failed, "crl --dir DIR --ca DIR/other/ca.pem --ca-key DIR/other/ca-key.pem --revoke 0x1"); !strings.Contains(said, "not of this CA") || inspect() != before {
+	if said := cert(exit.Failed, "crl --dir DIR --ca DIR/other/ca.pem --ca-key DIR/other/ca-key.pem --revoke 0x1"); !strings.Contains(said, "not of this CA") || !strings.Contains(said, "--force") || inspect() != before {
 		t.Errorf("a list of another CA: %s", said)
+	}
+	if said := cert(exit.Failed, "node --dir DIR --id n9 --ca DIR/other/ca.pem"); !strings.Contains(said, filepath.Join(dir, "ca-key.pem")) || !strings.Contains(said, filepath.Join(dir, "other", "ca.pem")) || !strings.Contains(said, "--ca-key") {
+		t.Errorf("the key of one CA and the certificate of another: %s", said)
 	}
 	cert(exit.Done, "crl --dir DIR/other --force")
 	if said := cert(exit.Done, "inspect DIR/other/crl.pem"); !strings.Contains(said, "revoked  none") {
