@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,10 +15,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raftkv/client"
 	"raftkv/cmd/raftkv/internal/credential"
 	"raftkv/cmd/raftkv/internal/exit"
 	"raftkv/cmd/raftkv/internal/host"
 	"raftkv/cmd/raftkv/internal/secure"
+	"raftkv/kvserver/api"
 	"raftkv/raft/vfs"
 )
 
@@ -244,5 +247,19 @@ func walk(command *cobra.Command, what func(*cobra.Command)) {
 	}
 	if command.Runnable() && !command.HasSubCommands() {
 		what(command)
+	}
+}
+
+// Goal: where each server was refused for what the caller can mend, nobody is sent to look for
+// a majority. Method: the sentence for a CA that nobody knows, and for nodes without a leader.
+func TestAMistakeOfTheCallerIsNoLostMajority(t *testing.T) {
+	s := &clerkSettings{timeout: time.Second}
+	said := s.explain(&client.Error{Code: api.CodeNoLeader, Refusals: []client.Refusal{{Address: "a:1", Err: x509.UnknownAuthorityError{}}}})
+	if !strings.Contains(said, "--tls-ca") || strings.Contains(said, "majority") {
+		t.Errorf("a CA that is not known: %s", said)
+	}
+	said = s.explain(&client.Error{Code: api.CodeNoLeader, Refusals: []client.Refusal{{Address: "a:1", Node: "n1", Code: api.CodeNoLeader, Reason: "knows no leader"}}})
+	if !strings.Contains(said, "A majority of the nodes must run") {
+		t.Errorf("no leader: %s", said)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -332,8 +333,22 @@ func (s *clerkSettings) explain(e *client.Error) string {
 	if e.Outcome == api.OutcomeUnknown {
 		b.WriteString(" (the write may have happened or may still happen, once)")
 	}
-	b.WriteString(adviceFor(e, answered))
+	if !s.mended(e) {
+		b.WriteString(adviceFor(e, answered))
+	}
 	return b.String()
+}
+
+// mended reports whether what each server said was put in words that say what to do.
+func (s *clerkSettings) mended(e *client.Error) bool {
+	caller := s.caller()
+	return !slices.ContainsFunc(e.Refusals, func(r client.Refusal) bool {
+		cause := r.Err
+		if cause == nil && ask.SaysTLSOnly(r.Reason) {
+			cause = ask.ErrTLSOnly
+		}
+		return caller.Mistake(cause) == ""
+	})
 }
 
 // adviceFor says what to do about a call that failed; "" if that was said.
