@@ -173,7 +173,8 @@ func (g *Gate) MayOpenSession(c *Caller, has int) error {
 		return nil
 	}
 	if limit := g.limitsOf(c).Sessions; limit != 0 && uint64(has) >= limit {
-		return g.limited(c, time.Second, "sessions", limit)
+		g.config.Observer.Limited(c.name)
+		return failure.RetryAfter(failure.IdentityLimited, time.Second, "the identity %s has %d sessions of Clerks in the cluster (limit %d), and the cluster keeps them; raise its limit sessions, or write over HTTP, which needs none", c.name, has, limit)
 	}
 	return nil
 }
