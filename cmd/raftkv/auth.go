@@ -95,7 +95,11 @@ func (s *clerkSettings) askAuth(ctx context.Context, method, path string, body, 
 			return nil
 		}
 		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
-			return reasons.Final(exit.Failed, endpoint, err)
+			code := exit.Failed
+			if refused.Code == api.CodeBadRequest {
+				code = exit.Usage // the same mistake, seen by the server
+			}
+			return reasons.Final(code, endpoint, err)
 		}
 		reasons.Add(endpoint, err)
 	}
@@ -155,6 +159,9 @@ as docs/security.md describes it.`,
 			asked := api.Identity{Rules: json.RawMessage("[" + strings.Join(rules, ",") + "]"), Disabled: disabled}
 			if limits != "" {
 				asked.Limits = json.RawMessage(limits)
+			}
+			if slices.Contains(rules, "") {
+				return errors.New("a --rule is empty, and would take the rules of the identity away; give a rule, or --disabled, which ends what its tokens open")
 			}
 			if err := s.keepOthers(ctx, args[0], &asked, put.Flags().Changed); err != nil {
 				return err

@@ -102,3 +102,49 @@ func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
 		t.Errorf("health without a token: %q", out)
 	}
 }
+
+// Goal: a rule or limit that is mistyped is refused with wrong usage, in words that name the
+// field and what it takes, and changes nothing; an empty --rule, as an unset variable leaves
+// it, takes no rules away; an identity with as many sessions as it may have hears that they
+// are of the cluster. Method: one node that enforces identities.
+func TestMistypedRulesAndLimitsSayWhatToWrite(t *testing.T) {
+	dir := withoutToken(t)
+	configs := testConfigs(t, vfs.NewCrashable())
+	configs[0].Level = 3
+	nodes := startNodes(t, configs)
+	t.Cleanup(func() { Must(t, nodes[0].Close()) })
+	c := &commands{t: t, endpoints: nodes[0].Address()}
+	root, svc := filepath.Join(dir, "root"), filepath.Join(dir, "svc")
+	c.want(exit.Done, "auth", "init", "root", "--token-to", root)
+	c.tokenFile = root
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"prefix":"svc/","rights":["read","write"]}`)
+	before := c.want(exit.Done, "auth", "identity", "get", "svc")
+	for _, wrong := range []struct{ flag, text, says string }{
+		{"--rule", "", "is empty"},
+		{"--rule", `{"prefix":"svc/","right":["read"]}`, `unknown field "right"; its fields are prefix,`},
+		{"--rule", `{"prefix":"svc/","rights":"read"}`, `must be a list of names, such as ["read","list"]`},
+		{"--rule", `{"prefix":7,"rights":["read"]}`, "the prefix of a rule is a number; it must be a string"},
+		{"--rule", `7`, "it must be an object such as"},
+		{"--rule", `{"rights":["read"]}`, "without prefix, key or lock cannot grant read"},
+		{"--rule", `{"prefix":"svc/","rights":["status"]}`, "on a prefix or a key cannot grant status"},
+		{"--rule", `{"lock":"a","rights":["read"]}`, "on locks cannot grant read"},
+		{"--limits", `{"request_per_second":1}`, `unknown field "request_per_second"`},
+		{"--limits", `{"requests_per_second":-1}`, "requests_per_second is the number -1; it must be a whole number"},
+	} {
+		said := c.want(exit.Usage, "auth", "identity", "put", "svc", wrong.flag, wrong.text)
+		if !strings.Contains(said, wrong.says) || strings.Contains(said, "Go ") || strings.Contains(said, "json:") {
+			t.Errorf("%s %s: %s; want %q", wrong.flag, wrong.text, said, wrong.says)
+		}
+	}
+	if after := c.want(exit.Done, "auth", "identity", "get", "svc"); after != before {
+		t.Errorf("the identity was %s and is %s", before, after)
+	}
+	c.want(exit.Done, "auth", "identity", "put", "svc", "--limits", `{"sessions":1}`)
+	c.want(exit.Done, "auth", "token", "create", "svc", "--token-to", svc)
+	c.want(exit.Done, "auth", "state", "enforce")
+	c.tokenFile = svc
+	c.want(exit.Done, "put", "svc/a", "1")
+	if said := c.want(exit.Unavailable, "put", "svc/a", "2", "--timeout", "1s"); !strings.Contains(said, "the identity svc has 1 sessions of Clerks in the cluster (limit 1)") {
+		t.Errorf("one session more than it may have: %s", said)
+	}
+}

@@ -125,6 +125,17 @@ var (
 	forBreakGlass = RightsOf(Status, Metrics, Members, Backup, Auth)
 )
 
+// ofRule says what a rule of this space names, for errors.
+func (s Space) ofRule() string {
+	switch s {
+	case Keys:
+		return "on a prefix or a key"
+	case Locks:
+		return "on locks"
+	}
+	return "without prefix, key or lock"
+}
+
 // rights returns what a rule of the space may grant.
 func (s Space) rights() Rights {
 	switch s {

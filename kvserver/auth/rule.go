@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -71,7 +72,7 @@ func (rule *Rule) check() error {
 	case rule.Rights == 0:
 		return errors.New("a rule grants nothing; name at least one right")
 	case rule.Rights&^rule.Space.rights() != 0:
-		return fmt.Errorf("a rule of this kind cannot grant %s; it can grant %s", rule.Rights&^rule.Space.rights(), rule.Space.rights())
+		return fmt.Errorf("a rule %s cannot grant %s; it can grant %s", rule.Space.ofRule(), rule.Rights&^rule.Space.rights(), rule.Space.rights())
 	case len(rule.Text) > MaxTextBytes:
 		return fmt.Errorf("a rule has a text of %d bytes; the longest may have %d", len(rule.Text), MaxTextBytes)
 	case rule.Single && (rule.Text == "" || rule.Space != Keys):
@@ -145,6 +146,20 @@ func (rule Rule) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
+// unreadable says in the words of a rule why the decoder of JSON refuses one.
+func unreadable(err error) error {
+	wrong := (*json.UnmarshalTypeError)(nil)
+	switch {
+	case errors.As(err, &wrong) && strings.HasPrefix(wrong.Field, "rights"):
+		return fmt.Errorf("the rights of a rule are a %s; they must be a list of names, such as [\"read\",\"list\"]", wrong.Value)
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fmt.Errorf("the %s of a rule is a %s; it must be a string", wrong.Field, wrong.Value)
+	case errors.As(err, &wrong):
+		return fmt.Errorf("a rule is a %s; it must be an object such as {\"prefix\":\"orders/\",\"rights\":[\"read\"]}", wrong.Value)
+	}
+	return fmt.Errorf("a rule cannot be read: %s; its fields are prefix, prefix_base64, key, key_base64, lock and rights", strings.TrimPrefix(err.Error(), "json: "))
+}
+
 // UnmarshalJSON reads a rule and refuses what it does not know: a field that is
 // ignored might have been a restriction.
 func (rule *Rule) UnmarshalJSON(text []byte) error {
@@ -152,7 +167,7 @@ func (rule *Rule) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&j); err != nil {
-		return fmt.Errorf("a rule cannot be read: %w", err)
+		return unreadable(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return errors.New("something follows a rule")

@@ -51,7 +51,10 @@ func strictJSON(body []byte, v any, example string) error {
 		}
 		return nil
 	}
-	return failure.Of(failure.BadRequest, err, "the body cannot be read as %s: %.200s", example, err.Error())
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" && wrong.Type.Kind() == reflect.Uint64 {
+		return failure.Of(failure.BadRequest, err, "%s is the %.40s; it must be a whole number from 0 on", wrong.Field, wrong.Value)
+	}
+	return failure.Of(failure.BadRequest, err, "the body cannot be read as %s: %.200s", example, strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // fieldsOf returns the names of an object's fields, none of which stands there twice.
