@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -81,7 +82,7 @@ func TestASetIsMadeWholeOrNotAtAll(t *testing.T) {
 		"a key of another certificate": {certs.Files{Cert: good.Cert, Key: other.Key}, "do not fit"},
 		"no key":                       {certs.Files{Cert: good.Cert}, "cert.pem alone"},
 		"no certificate":               {certs.Files{Key: good.Key}, "key.pem alone"},
-		"half a certificate":           {certs.Files{Cert: file(string(half)), Key: good.Key}, "odd.pem holds no certificate"},
+		"half a certificate":           {certs.Files{Cert: file(string(half)), Key: good.Key}, "odd.pem is damaged or half written"},
 		"an empty key":                 {certs.Files{Cert: good.Cert, Key: file("")}, "odd.pem holds no private key"},
 		"expired":                      {filesOf(t, a, expired), "this machine's clock shows"},
 		"not yet valid":                {filesOf(t, a, early), "this machine's clock shows"},
@@ -102,6 +103,38 @@ func TestASetIsMadeWholeOrNotAtAll(t *testing.T) {
 	}
 	good.CRL = crl(t, b) // of a CA that is not in the bundle, or has left it
 	parse(t, good)
+}
+
+// Goal: a file of several blocks of which not all are there, or one is damaged, changes
+// nothing. Taken for a shorter one, it would end the connections of a CA that is still
+// trusted, or make a revoked certificate good again.
+// Method: a bundle, a file of lists, and a certificate with those that lead to its CA, cut
+// within the last block at each length, and with a damaged one; the whole file is taken.
+func TestAFileThatIsHalfThereIsRefused(t *testing.T) {
+	a, b := newAuthority(t, "a"), newAuthority(t, "b")
+	pair := filesOf(t, a, node("n1"))
+	for what, c := range map[string]struct {
+		first, second []byte
+		in            func(certs.File) certs.Files
+	}{
+		"bundle":      {a.CertPEM, b.CertPEM, func(f certs.File) certs.Files { return certs.Files{CA: f} }},
+		"lists":       {crl(t, a).PEM, crl(t, b).PEM, func(f certs.File) certs.Files { return certs.Files{CRL: f} }},
+		"certificate": {pair.Cert.PEM, b.CertPEM, func(f certs.File) certs.Files { return certs.Files{Cert: f, Key: pair.Key} }},
+	} {
+		whole := slices.Concat(c.first, c.second)
+		parse(t, c.in(certs.File{Name: "odd.pem", PEM: whole}))
+		var texts [][]byte
+		for n := len(c.first) + len("-----BEGIN "); n < len(whole)-1; n++ { // the last byte is the end of the line
+			texts = append(texts, whole[:n])
+		}
+		damaged := bytes.Clone(whole)
+		damaged[len(c.first)/2] = '!'
+		for _, text := range append(texts, damaged) {
+			if _, err := certs.Parse(c.in(certs.File{Name: "odd.pem", PEM: text}), time.Now()); err == nil || !strings.Contains(err.Error(), "odd.pem is damaged or half written") {
+				t.Fatalf("%s: %d of %d bytes: %v", what, len(text), len(whole), err)
+			}
+		}
+	}
 }
 
 // meeting makes a handshake between a dialler and a listener and returns how both ended.

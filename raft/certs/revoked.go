@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"sync"
 )
@@ -31,11 +30,11 @@ func parseRevocations(f File, bundle []*x509.Certificate) (*revocations, error) 
 	if !f.given() {
 		return r, nil
 	}
-	for rest := f.PEM; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
+	blocks, err := f.blocks()
+	if err != nil {
+		return nil, err
+	}
+	for _, block := range blocks {
 		if block.Type != "X509 CRL" {
 			return nil, fmt.Errorf("%s holds a block %q; it may hold revocation lists alone (\"X509 CRL\")", f.Name, block.Type)
 		}

@@ -22,6 +22,29 @@ type File struct {
 // given reports whether a file was named.
 func (f File) given() bool { return f.Name != "" }
 
+// blocks returns the blocks of the file. pem.Decode passes over what is no whole block, so
+// without the count a file that is being written would be taken for one that holds less: a
+// bundle without its last CA, or a revocation list fewer.
+func (f File) blocks() (all []*pem.Block, err error) {
+	begun := 0
+	for line := range bytes.Lines(f.PEM) {
+		if bytes.HasPrefix(line, []byte("-----BEGIN ")) {
+			begun++
+		}
+	}
+	for rest := f.PEM; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		all = append(all, block)
+	}
+	if begun != len(all) {
+		return nil, fmt.Errorf("%s is damaged or half written: %d blocks of PEM begin in it and %d are whole; write it anew, beside its place, and move it there", f.Name, begun, len(all))
+	}
+	return all, nil
+}
+
 // Files are what a Set is made of. Cert and Key go together. Without a CA bundle the
 // certificates of others are judged by the roots of the system.
 type Files struct {
@@ -118,11 +141,11 @@ const maxBundle = 256
 func ParseCertificates(f File) ([]*x509.Certificate, error) { return parseCertificates(f) }
 
 func parseCertificates(f File) (all []*x509.Certificate, err error) {
-	for rest := f.PEM; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
+	blocks, err := f.blocks()
+	if err != nil {
+		return nil, err
+	}
+	for _, block := range blocks {
 		if block.Type != "CERTIFICATE" {
 			continue // keys may stand in the same file
 		}
