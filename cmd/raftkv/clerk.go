@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -295,9 +294,10 @@ func (s *clerkSettings) ending(err error) error {
 }
 
 // refusals returns the refusals that an error holds, those that the caller can mend in words
-// for that, and whether a server runs at any of the addresses.
-func (s *clerkSettings) refusals(e *client.Error) (all []client.Refusal, answered bool) {
+// for that, whether a server runs at any of the addresses, and whether the caller can mend all.
+func (s *clerkSettings) refusals(e *client.Error) (all []client.Refusal, answered, mendable bool) {
 	caller := s.caller()
+	mendable = true
 	for _, r := range e.Refusals {
 		cause := r.Err
 		if cause == nil && ask.SaysTLSOnly(r.Reason) {
@@ -305,10 +305,11 @@ func (s *clerkSettings) refusals(e *client.Error) (all []client.Refusal, answere
 		}
 		mistake := caller.Mistake(cause)
 		answered = answered || r.Node != "" || r.Code != "" || mistake != ""
+		mendable = mendable && mistake != ""
 		r.Reason = cmp.Or(mistake, r.Reason)
 		all = append(all, r)
 	}
-	return all, answered
+	return all, answered, mendable
 }
 
 // explain says in one sentence why a call failed: what each server said, and what
@@ -317,7 +318,7 @@ func (s *clerkSettings) explain(e *client.Error) string {
 	if len(e.Refusals) == 0 {
 		return strings.TrimPrefix(e.Error(), "raftkv: ") // run puts the name before it
 	}
-	refusals, answered := s.refusals(e)
+	refusals, answered, mendable := s.refusals(e)
 	var b strings.Builder
 	switch {
 	case errors.Is(e, context.Canceled):
@@ -333,22 +334,10 @@ func (s *clerkSettings) explain(e *client.Error) string {
 	if e.Outcome == api.OutcomeUnknown {
 		b.WriteString(" (the write may have happened or may still happen, once)")
 	}
-	if !s.mended(e) {
+	if !mendable {
 		b.WriteString(adviceFor(e, answered))
 	}
 	return b.String()
-}
-
-// mended reports whether what each server said was put in words that say what to do.
-func (s *clerkSettings) mended(e *client.Error) bool {
-	caller := s.caller()
-	return !slices.ContainsFunc(e.Refusals, func(r client.Refusal) bool {
-		cause := r.Err
-		if cause == nil && ask.SaysTLSOnly(r.Reason) {
-			cause = ask.ErrTLSOnly
-		}
-		return caller.Mistake(cause) == ""
-	})
 }
 
 // adviceFor says what to do about a call that failed; "" if that was said.
