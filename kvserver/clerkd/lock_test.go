@@ -570,7 +570,7 @@ func TestAWatchOfAClerkHearsOfEnds(t *testing.T) {
 		s, _ := newServer(t, atLevel3)
 		c := leaseClerk(t, s, nil)
 		defer c.Close()
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // or a Clerk that understands nothing asks for ever
 		defer cancel()
 		if _, err := c.Put(ctx, "k", []byte("v"), client.WithTTL(time.Second)); err != nil {
 			t.Fatal(err)
@@ -639,7 +639,7 @@ func TestALaggingNodeTellsOfNoEarlierGrant(t *testing.T) {
 		synctest.Wait()
 		deliver(kv.Release("a", 2), ask(7), ask(8))
 		if len(answered) != 0 {
-			t.Errorf("while another one holds the lock it is answered with %d", <-answered)
+			t.Fatalf("while another one holds the lock it is answered with %d", <-answered)
 		}
 		deliver(kv.Release("a", 4))
 		if token := <-answered; token != 6 {
