@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"raftkv/raft/identity"
@@ -37,22 +38,72 @@ func (t *Transport) accept() {
 	}
 }
 
+// doorstep is the accepted connections on which no valid hello has come yet.
+type doorstep struct {
+	strangers int
+	unproved  []net.Conn        // those of them that have shown no good certificate, the oldest first
+	gaveWay   map[net.Conn]bool // no strangers any more, and their goroutines do not know it yet
+	lastWay   time.Time         // when the last one gave way
+}
+
+// wayPause is the least time between two strangers that give way. It bounds the handshakes
+// that strangers can make us compute by coming again and again, and leaves one that has just
+// come the time for its own.
+const wayPause = 5 * time.Millisecond
+
+// enter gives a fresh connection a place among max. Where all are taken, the oldest that has
+// proved nothing gives way: a peer says hello within milliseconds, and whoever holds places
+// in silence would keep out every peer that comes. It returns that one, if any, and whether
+// there is a place.
+func (d *doorstep) enter(conn net.Conn, limit int, now time.Time) (gone net.Conn, ok bool) {
+	switch {
+	case d.strangers < limit:
+		d.strangers++
+	case len(d.unproved) == 0 || now.Sub(d.lastWay) < wayPause:
+		return nil, false
+	default:
+		gone, d.unproved = d.unproved[0], d.unproved[1:]
+		d.gaveWay[gone], d.lastWay = true, now
+	}
+	d.unproved = append(d.unproved, conn)
+	return gone, true
+}
+
+// proved notes that a stranger has shown the certificate of a peer: it gives way to nobody.
+func (d *doorstep) proved(conn net.Conn) {
+	d.unproved = slices.DeleteFunc(d.unproved, func(c net.Conn) bool { return c == conn })
+}
+
+// leave is the opposite of enter. It reports whether the stranger had given way.
+func (d *doorstep) leave(conn net.Conn) (gaveWay bool) {
+	if d.gaveWay[conn] {
+		delete(d.gaveWay, conn)
+		return true
+	}
+	d.proved(conn)
+	d.strangers--
+	return false
+}
+
 // admit gives an accepted connection its reader, unless too many others are
 // still waiting to say hello.
 func (t *Transport) admit(conn net.Conn) {
+	conn = t.line(conn)
 	t.mu.Lock()
-	crowded := t.strangers >= t.config.MaxStrangers
-	if !crowded {
-		t.strangers++
-	}
+	gone, ok := t.doorstep.enter(conn, t.config.MaxStrangers, time.Now())
 	t.mu.Unlock()
-	if crowded {
+	if !ok {
 		conn.Close()
-		t.turnedDown(conn, &rejection{reason: ReasonCrowded, detail: "too many connections have not yet said hello"})
+		t.turnedDown(conn, errCrowded)
 		return
+	}
+	if gone != nil {
+		gone.Close()
 	}
 	t.work.Go(func() { t.serve(conn) })
 }
+
+var errCrowded = &rejection{reason: ReasonCrowded, detail: "too many connections have not yet said hello"}
 
 // serve is the reader goroutine of an accepted connection, from the hello to
 // the end.
@@ -77,13 +128,14 @@ func (t *Transport) serve(conn net.Conn) {
 // meet reads the hello on an accepted connection. If the hello is turned down, it
 // closes the connection and returns nil.
 func (t *Transport) meet(conn net.Conn) (*stranger, *peer) {
-	conn = t.line(conn)
 	if !t.track(conn, func(error) { conn.Close() }) {
-		t.noLongerStranger()
+		t.noLongerStranger(conn)
 		return nil, nil
 	}
 	s, p, err := t.receive(conn)
-	t.noLongerStranger()
+	if t.noLongerStranger(conn) {
+		err = errCrowded
+	}
 	if err != nil {
 		conn.Close()
 		t.forget(conn)
@@ -125,10 +177,12 @@ func (t *Transport) establish(s *stranger, p *peer) *inbound {
 	return in
 }
 
-func (t *Transport) noLongerStranger() {
+// noLongerStranger gives back the place of an accepted connection. It reports whether that
+// had given way to another one already.
+func (t *Transport) noLongerStranger(conn net.Conn) (gaveWay bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.strangers--
+	return t.doorstep.leave(conn)
 }
 
 // install makes in the peer's connection and returns the one it replaces. If Close

@@ -113,7 +113,8 @@ type Config struct {
 	MaxRequests     int
 	MaxRequestBytes int64
 	// MaxStrangers bounds the accepted connections on which no valid hello has come
-	// yet; beyond it new ones are closed at once. Default 64.
+	// yet; beyond it the oldest that has shown no certificate is closed for a new one, or
+	// the new one where others come too fast. Default 64.
 	MaxStrangers int
 
 	// Snapshots holds the snapshots that are sent to peers, and takes those that peers

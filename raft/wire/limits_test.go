@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"raftkv/raft/core"
 )
@@ -123,8 +125,8 @@ func TestRequestsWithoutAnAnswerAreBounded(t *testing.T) {
 }
 
 // Goal: connections that have not said hello are bounded in all, and the bound
-// leaves no trace once they are gone. Method: open more than the bound; the one
-// beyond is closed at once; after the others leave, a peer gets in.
+// leaves no trace once they are gone. Method: open more than the bound; the oldest
+// is closed at once; after the others leave, a peer gets in.
 func TestStrangersAreBounded(t *testing.T) {
 	s := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": "127.0.0.1:1"}, func(c *Config) { c.MaxStrangers = 3 }, nil)
 	addr := s.config.Listener.Addr().String()
@@ -133,8 +135,9 @@ func TestStrangersAreBounded(t *testing.T) {
 		silent = append(silent, dialRaw(t, addr))
 	}
 	eventually(t, "three strangers", func() bool { return s.Stats().Strangers == 3 })
-	dialRaw(t, addr).ended(t)
-	eventually(t, "the fourth is counted", func() bool { return s.Stats().Rejected[ReasonCrowded] == 1 })
+	silent = append(silent, dialRaw(t, addr))
+	silent[0].ended(t)
+	eventually(t, "the first is counted", func() bool { return s.Stats().Rejected[ReasonCrowded] == 1 })
 	for _, p := range silent {
 		p.Close()
 	}
@@ -142,6 +145,80 @@ func TestStrangersAreBounded(t *testing.T) {
 	greetRaw(t, s, "n2")
 	if n := s.Stats().Rejected[ReasonCrowded]; n != 1 {
 		t.Fatalf("%d were turned away", n)
+	}
+}
+
+// Goal: silent strangers, who need no certificate, do not keep a peer out by holding all
+// places. Method: all places held, and taken again as soon as one is free; a peer dials.
+func TestSilentStrangersKeepNoPeerOut(t *testing.T) {
+	s := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": "127.0.0.1:1"}, func(c *Config) {
+		c.MaxStrangers = 8
+	}, nil)
+	addr := s.config.Listener.Addr().String()
+	var holding sync.WaitGroup
+	stop := make(chan struct{})
+	for range 8 {
+		holding.Go(func() {
+			for {
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				over := make(chan struct{})
+				go func() { defer close(over); _, _ = conn.Read(make([]byte, 1)) }()
+				select {
+				case <-over:
+					conn.Close()
+					time.Sleep(50 * time.Millisecond)
+				case <-stop:
+					conn.Close()
+					<-over
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "all places are taken", func() bool { return s.Stats().Strangers == 8 })
+	greetRaw(t, s, "n2")
+	if n := s.Stats().Strangers; n > 8 {
+		t.Errorf("%d strangers have a place of 8", n)
+	}
+	close(stop)
+	holding.Wait()
+}
+
+// Goal: who has shown the certificate of a peer gives way to nobody, and places change hands
+// no faster than handshakes may be computed. Method: connections that come and go at given
+// times.
+func TestWhoGivesWayOnTheDoorstep(t *testing.T) {
+	d := doorstep{gaveWay: map[net.Conn]bool{}}
+	conns := make([]net.Conn, 6)
+	for i := range conns {
+		conns[i], _ = net.Pipe()
+	}
+	now := time.Now()
+	enter := func(i int, after time.Duration, gone net.Conn, ok bool) {
+		t.Helper()
+		now = now.Add(after)
+		if g, is := d.enter(conns[i], 2, now); g != gone || is != ok || d.strangers != 2 && i > 0 {
+			t.Errorf("connection %d: %v gives way, let in: %t, %d strangers", i, g, is, d.strangers)
+		}
+	}
+	enter(0, 0, nil, true)
+	enter(1, 0, nil, true)
+	d.proved(conns[0])
+	enter(2, 0, conns[1], true)
+	enter(3, wayPause-1, nil, false)
+	enter(4, 1, conns[2], true)
+	d.proved(conns[4])
+	enter(5, time.Hour, nil, false)
+	for i, gaveWay := range map[int]bool{1: true, 2: true, 0: false, 4: false} {
+		if d.leave(conns[i]) != gaveWay {
+			t.Errorf("connection %d gave way: %t", i, !gaveWay)
+		}
+	}
+	if d.strangers != 0 || len(d.unproved)+len(d.gaveWay) != 0 {
+		t.Errorf("what is left: %+v", d)
 	}
 }
 

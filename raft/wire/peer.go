@@ -218,7 +218,7 @@ type PeerStats struct {
 // Stats may be called at any time, from any goroutine.
 func (t *Transport) Stats() Stats {
 	t.mu.Lock()
-	strangers := t.strangers
+	strangers := t.doorstep.strangers
 	peers := t.now().members
 	accepted := make(map[core.ID]*inbound, len(peers))
 	sending, receiving := make(map[core.ID]bool), make(map[core.ID]bool)

@@ -95,7 +95,13 @@ func (t *Transport) secureInbound(conn net.Conn) error {
 	from := &prefixed{l.raw, first}
 	s := t.config.TLS
 	if first[0] == certs.RecordHandshake {
-		return t.handshake(l, tls.Server(from, certs.PeerListener(s.Store, s.Identity)), x509.ExtKeyUsageClientAuth)
+		err := t.handshake(l, tls.Server(from, certs.PeerListener(s.Store, s.Identity)), x509.ExtKeyUsageClientAuth)
+		if err == nil {
+			t.mu.Lock()
+			t.doorstep.proved(l)
+			t.mu.Unlock()
+		}
+		return err
 	}
 	if s.Requires {
 		s.Store.Count(certs.ResultClear)

@@ -66,16 +66,16 @@ type Transport struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // every goroutine
 
-	mu        sync.Mutex // guards the fields below, and those of every peer that say so
-	started   bool
-	closed    bool
-	words     identity.Words                 // what peers say of our data directory
-	trial     int                            // counts how often all words were taken back
-	hearsay   identity.Hearsay               // which uids peers name, while ours is not known
-	atOdds    bool                           // they name different ones
-	strangers int                            // accepted connections without a valid hello
-	newest    *snapshotReceiver              // the one with the latest offer
-	conns     map[net.Conn]func(cause error) // every open connection and the function that ends it
+	mu       sync.Mutex // guards the fields below, and those of every peer that say so
+	started  bool
+	closed   bool
+	words    identity.Words                 // what peers say of our data directory
+	trial    int                            // counts how often all words were taken back
+	hearsay  identity.Hearsay               // which uids peers name, while ours is not known
+	atOdds   bool                           // they name different ones
+	doorstep doorstep                       // accepted connections without a valid hello
+	newest   *snapshotReceiver              // the one with the latest offer
+	conns    map[net.Conn]func(cause error) // every open connection and the function that ends it
 
 	announcing bool             // see Announce
 	unaware    map[core.ID]bool // the peers that have not taken our announcement
@@ -108,6 +108,7 @@ func New(config Config) (*Transport, error) {
 		levels:          levels.Range{Min: levels.Min, Max: config.LevelMax},
 		log:             newThrottledLog(config.Logger.With("server", string(config.ID))),
 		rejected:        make(map[identity.Reason]*atomic.Uint64),
+		doorstep:        doorstep{gaveWay: map[net.Conn]bool{}},
 		snapshotLimiter: &limiter{rate: config.SnapshotBytesPerSecond},
 		turn:            make(chan struct{}, 1),
 		remembering:     make(chan struct{}, 1),
