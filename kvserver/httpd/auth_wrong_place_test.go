@@ -34,6 +34,7 @@ func TestATokenInTheWrongPlaceDoesNotComeBack(t *testing.T) {
 			{"PUT", "/v1/kv/a/1", "v", []string{api.HeaderIfLock, user}},
 			{"PUT", "/v1/kv/a/1", "v", []string{api.HeaderIfLock, "a;token=" + user}},
 			{"PUT", "/v1/kv/a/1", "v", []string{"If-Match", user}},
+			{"PUT", "/v1/kv/a/1?token=1", "v", []string{api.HeaderRequestID, user}},
 			{"POST", "/v1/kv/a/1?op=" + user, "v", nil},
 			{"GET", "/v1/kv/a/1?consistency=" + user, "", nil},
 			{"GET", "/v1/kv?token=" + user, "", nil},

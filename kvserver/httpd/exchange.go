@@ -90,7 +90,8 @@ func (d *Door) serveWith(serve func(*exchange) error, w http.ResponseWriter, r *
 	}
 }
 
-// requestID returns the name that the client gave the request, or draws one.
+// requestID returns the name that the client gave the request, or draws one. A name that
+// holds a token is none: it would come back in the answer, and stand in the audit.
 func (d *Door) requestID(r *http.Request) string {
 	given := r.Header[api.HeaderRequestID]
 	if len(given) == 0 || len(given[0]) == 0 || len(given[0]) > api.MaxRequestIDBytes {
@@ -101,6 +102,9 @@ func (d *Door) requestID(r *http.Request) string {
 		if id[i] <= ' ' || id[i] > '~' {
 			return d.server.NextRequestID()
 		}
+	}
+	if auth.Conceal(id) != id {
+		return d.server.NextRequestID()
 	}
 	return id
 }
