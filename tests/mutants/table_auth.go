@@ -48,7 +48,7 @@ var authMutants = []mutant{
 		"auth.Change{Action: auth.SetState, State: auth.Enforcing, Match: 1}", "auth.Change{Action: auth.SetState, State: auth.Off, Match: 1}"),
 	inService("AU26", "TestAnIdentityHolds", "what an identity holds is not counted", "access/limits.go",
 		"\tm.held[h]++\n", ""),
-	inService("AU153", "TestATokenInTheWrongPlace", "a token that is sent as the name of a request comes back", "httpd/exchange.go",
+	inService("AU156", "TestATokenInTheWrongPlace", "a token that is sent as the name of a request comes back", "httpd/exchange.go",
 		"\tif auth.Conceal(id) != id {\n", "\tif false {\n"),
 	inService("AU27", "TestTheAuditHas", "the wish to join has no line in the audit", "httpd/caller.go",
 		"\tif err := x.reserve(r); err != nil {", "\tif r.Right == auth.Open {\n\t\treturn nil\n\t}\n\tif err := x.reserve(r); err != nil {"),
