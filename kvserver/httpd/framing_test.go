@@ -138,7 +138,7 @@ func TestARequestWithTwoLengthsDoesNothing(t *testing.T) {
 	for _, raw := range doubtful() {
 		head, _, _ := strings.Cut(raw, "\r\n\r\n")
 		head = strings.ToLower(head)
-		if !strings.HasPrefix(raw, "POST /v1/kv") || !strings.Contains(head, "content-length") || strings.Contains(head, "\n\n") {
+		if !strings.HasPrefix(raw, "POST /v1/kv") || !strings.Contains(head, "content-length") && !strings.Contains(head, "http/1.0") || strings.Contains(head, "\n\n") {
 			continue
 		}
 		n++
