@@ -330,10 +330,12 @@ func (d *Door) serveNewToken(x *exchange) error {
 	rand.Read(random[:])
 	secret := auth.MakeToken(token.ID, random)
 	token.Hash = auth.HashOf(secret.Reveal())
+	x.about = asked.Identity
 	_, replayed, elsewhere, err := x.change(&auth.Change{Action: auth.CreateToken, Name: asked.Identity, Token: &token}, body)
 	if err != nil || elsewhere {
 		return err
 	}
+	x.about += " " + token.ID.String()
 	made := describeToken(asked.Identity, &token)
 	if replayed {
 		x.w.Header().Set(api.HeaderIdempotencyReplayed, "true")
@@ -378,6 +380,7 @@ func (d *Door) servePutAuthState(x *exchange) error {
 	if !known || asked.Revision != 0 || asked.WouldDeny != nil {
 		return failure.Of(failure.BadRequest, nil, "the body must be an object with the state off, observe or enforce; it is %.20q", asked.State)
 	}
+	x.about = asked.State
 	_, _, elsewhere, err := x.change(&auth.Change{Action: auth.SetState, Match: match, State: state}, body)
 	if err != nil || elsewhere {
 		return err

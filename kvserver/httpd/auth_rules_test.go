@@ -348,7 +348,8 @@ func (s *sink) lines(t *testing.T) (all []access.Line) {
 
 // Goal (S14): every act has exactly one line with its true outcome: writes, refusals,
 // changes of identities, over HTTP and by Clerks; reads have none. With --audit-required
-// nothing happens for which no line can be kept. Method: a list of acts, and a file that
+// nothing happens for which no line can be kept. The line of a new token says whose it is, and
+// its id; that of a state, which. Method: a list of acts, and a file that
 // takes nothing.
 func TestEveryActHasOneLine(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -361,7 +362,9 @@ func TestEveryActHasOneLine(t *testing.T) {
 		ask(s, "GET", "/v1/kv/b", "", as(user)...)
 		ask(s, "GET", "/v1/kv/a/1", "")
 		ask(s, "PUT", "/v1/kv/a/1", "x", append(as(user), "If-None-Match", "*")...)
-		ask(s, "POST", "/v1/auth/tokens", `{"identity":"user"}`, append(as(root), "Content-Type", api.MediaJSON)...)
+		var made api.AuthToken
+		ask(s, "POST", "/v1/auth/tokens", `{"identity":"user"}`, append(as(root), "Content-Type", api.MediaJSON)...).read(t, &made)
+		ask(s, "PUT", "/v1/auth/state", `{"state":"enforce"}`, append(as(root), "Content-Type", api.MediaJSON)...)
 		c, _ := dialRaw(t, s, user)
 		code, body := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
 		var opened clerkwire.Opened
@@ -374,7 +377,7 @@ func TestEveryActHasOneLine(t *testing.T) {
 		synctest.Wait()
 		want := []string{
 			"put a/1 user applied ", "put b user not_applied forbidden", "get b user not_applied forbidden", "get a/1  not_applied unauthenticated",
-			"put a/1 user not_applied precondition_failed", "POST /v1/auth/tokens  root applied ", "put a/2 user applied ", "delete b user not_applied forbidden",
+			"put a/1 user not_applied precondition_failed", "POST /v1/auth/tokens user " + made.ID + " root applied ", "PUT /v1/auth/state enforce root applied ", "put a/2 user applied ", "delete b user not_applied forbidden",
 		}
 		var got []string
 		for _, l := range file.lines(t) {
