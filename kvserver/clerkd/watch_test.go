@@ -365,6 +365,9 @@ func TestASlowWatchHoldsUpOnlyItself(t *testing.T) {
 				}
 				return
 			}
+			if time.Since(begun) > 10*time.Minute {
+				t.Fatalf("a watch without credit has not ended; it is told %q", says)
+			}
 		}
 	})
 }

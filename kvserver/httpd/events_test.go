@@ -156,9 +156,13 @@ func TestARevokedTokenEndsTheStream(t *testing.T) {
 		}
 		revoke(t, s, root, token)
 		s.peers.cluster.feed.Tell("note", map[string]string{"behind": "the revocation"})
+		revoked := time.Now()
 		for e := w.next(); ; e = w.next() {
 			if strings.Contains(e.data, "the revocation") {
 				t.Error("what happens behind the revocation is told")
+			}
+			if time.Since(revoked) > time.Minute {
+				t.Fatalf("a minute behind the revocation it is told %+v", e)
 			}
 			if e.name == "end" {
 				if !strings.Contains(e.data, string(api.CodeUnauthenticated)) {
