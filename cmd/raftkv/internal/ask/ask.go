@@ -147,42 +147,36 @@ func unanswered(err error, maybeDone bool) error {
 	if told := worded(err); told != nil {
 		return told
 	}
-	var header tls.RecordHeaderError
-	if errors.As(err, &header) || errors.Is(err, http.ErrSchemeMismatch) {
-		return fmt.Errorf("no answer by TLS: the port speaks in clear; write http:// in place of https://, if that is meant%w", quiet{err})
-	}
 	text := "no answer: " + exit.LastCause(err).Error()
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	var header tls.RecordHeaderError
+	switch {
+	case errors.As(err, &header) || errors.Is(err, http.ErrSchemeMismatch):
+		text = "no answer by TLS: the port speaks in clear; write http:// in place of https://, if that is meant"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		text = "closes connections without an answer (is it a peer port? Clients ask at the address of serve --http)"
 	}
 	if maybeDone {
-		return &UnheardError{text + "; it may have done what was asked", err}
+		text += "; it may have done what was asked"
 	}
-	return fmt.Errorf("%s%w", text, quiet{err})
+	return &UnansweredError{text, err, maybeDone}
 }
 
-// quiet keeps the cause of an error whose sentence has said enough.
-type quiet struct{ err error }
-
-func (quiet) Error() string { return "" }
-
-func (q quiet) Unwrap() error { return q.err }
-
-// UnheardError is the error of a change that was sent, and whose answer did not come.
-type UnheardError struct {
-	text string
-	err  error
+// UnansweredError is the error of a request that got no answer.
+type UnansweredError struct {
+	text      string
+	err       error
+	maybeDone bool // a change was sent
 }
 
-func (e *UnheardError) Error() string { return e.text }
+func (e *UnansweredError) Error() string { return e.text }
 
-func (e *UnheardError) Unwrap() error { return e.err }
+func (e *UnansweredError) Unwrap() error { return e.err }
 
 // MayBeDone reports whether an error of Node leaves open if what was asked was done.
 func MayBeDone(err error) bool {
-	var unheard *UnheardError
+	var unanswered *UnansweredError
 	var refused *RefusedError
-	return errors.As(err, &unheard) || errors.As(err, &refused) && refused.unknown
+	return errors.As(err, &unanswered) && unanswered.maybeDone || errors.As(err, &refused) && refused.unknown
 }
 
 // RefusedError is what a node answered in place of what it was asked for.

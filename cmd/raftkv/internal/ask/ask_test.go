@@ -65,7 +65,7 @@ func TestWhatMayBeDone(t *testing.T) {
 // Goal: where one node may have done what another one refuses, a command ends by exit.Unknown
 // and tells both reasons. Method: reasons in both orders, and without the first.
 func TestARefusalDoesNotHideWhatMayBeDone(t *testing.T) {
-	lost, denied := &UnheardError{"closes", io.EOF}, Refused("unauthenticated", "nobody knows the token")
+	lost, denied := &UnansweredError{"closes", io.EOF, true}, Refused("unauthenticated", "nobody knows the token")
 	code := func(err error) int {
 		var e *exit.Ending
 		errors.As(err, &e)
