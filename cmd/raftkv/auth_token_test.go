@@ -71,19 +71,28 @@ func TestNoTokenIsMadeOrEndedByMistake(t *testing.T) {
 	}
 }
 
-// Goal: whoever has the right members alone hands leadership over and hears that it was done;
-// without the right status nobody is told who leads, in words that name it; health needs no
-// token. Method: one node that enforces identities, to which leadership goes from itself.
-func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
-	dir := withoutToken(t)
+// commandsAsRoot returns commands that ask one node by the token of its first admin, and a
+// directory for more tokens.
+func commandsAsRoot(t *testing.T) (c *commands, dir string) {
+	t.Helper()
+	dir = withoutToken(t)
 	configs := testConfigs(t, vfs.NewCrashable())
 	configs[0].Level = 3
 	nodes := startNodes(t, configs)
 	t.Cleanup(func() { Must(t, nodes[0].Close()) })
-	c := &commands{t: t, endpoints: nodes[0].Address()}
-	root, mover := filepath.Join(dir, "root"), filepath.Join(dir, "mover")
+	c = &commands{t: t, endpoints: nodes[0].Address()}
+	root := filepath.Join(dir, "root")
 	c.want(exit.Done, "auth", "init", "root", "--token-to", root)
 	c.tokenFile = root
+	return c, dir
+}
+
+// Goal: whoever has the right members alone hands leadership over and hears that it was done;
+// without the right status nobody is told who leads, in words that name it; health needs no
+// token. Method: one node that enforces identities, to which leadership goes from itself.
+func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
+	c, dir := commandsAsRoot(t)
+	mover := filepath.Join(dir, "mover")
 	c.want(exit.Done, "auth", "identity", "put", "mover", "--rule", `{"rights":["members"]}`)
 	c.want(exit.Done, "auth", "token", "create", "mover", "--token-to", mover)
 	c.want(exit.Done, "auth", "state", "enforce")
@@ -108,15 +117,8 @@ func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
 // it, takes no rules away; an identity with as many sessions as it may have hears that they
 // are of the cluster. Method: one node that enforces identities.
 func TestMistypedRulesAndLimitsSayWhatToWrite(t *testing.T) {
-	dir := withoutToken(t)
-	configs := testConfigs(t, vfs.NewCrashable())
-	configs[0].Level = 3
-	nodes := startNodes(t, configs)
-	t.Cleanup(func() { Must(t, nodes[0].Close()) })
-	c := &commands{t: t, endpoints: nodes[0].Address()}
-	root, svc := filepath.Join(dir, "root"), filepath.Join(dir, "svc")
-	c.want(exit.Done, "auth", "init", "root", "--token-to", root)
-	c.tokenFile = root
+	c, dir := commandsAsRoot(t)
+	svc := filepath.Join(dir, "svc")
 	c.want(exit.Done, "auth", "identity", "put", "svc", "--rule", `{"prefix":"svc/","rights":["read","write"]}`)
 	before := c.want(exit.Done, "auth", "identity", "get", "svc")
 	for _, wrong := range []struct{ flag, text, says string }{

@@ -149,27 +149,7 @@ func TestWaitsForLocksAreNoMoreThanAnIdentityMayHave(t *testing.T) {
 		rules := []auth.Rule{{Space: auth.Locks, Text: "jobs/", Rights: auth.RightsOf(auth.Acquire)}, {Space: auth.Keys, Text: "jobs/", Rights: auth.RightsOf(auth.Lease)}}
 		worker := newIdentityBy(t, s, callerOf(t, s, root), "worker", "worker00", rules...)
 		change(t, s, callerOf(t, s, root), auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "worker", Rules: rules, Limits: auth.Limits{Watches: 1}}})
-		held := ask(s, "POST", "/v1/locks/jobs%2F1", `{"ttl":"10m"}`, append(as(root), "Content-Type", api.MediaJSON)...)
-		wantStatus(t, held, 200)
-		var holds api.Acquired
-		held.read(t, &holds)
-		c, _ := dialRaw(t, s, worker)
-		_, body := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
-		var opened clerkwire.Opened
-		if err := opened.Parse(body); err != nil {
-			t.Fatal(err)
-		}
-		_, body = askFrame(t, c, clerkwire.KindGrant, clerkwire.Grant{Session: opened.Session, Seq: 1, TTL: 600_000})
-		var granted clerkwire.Granted
-		if err := granted.Parse(body); err != nil {
-			t.Fatal(err)
-		}
-		_, body = askFrame(t, c, clerkwire.KindAcquire, clerkwire.Acquire{Session: opened.Session, Seq: 2, Lock: []byte("jobs/1"), Lease: granted.Lease, Limit: 1, Queue: true})
-		var queued clerkwire.Acquired
-		if err := queued.Parse(body); err != nil || queued.Token != 0 {
-			t.Fatalf("%+v, %v", queued, err)
-		}
-		wait := clerkwire.Acquire{Lock: []byte("jobs/1"), Lease: granted.Lease, After: queued.After, Wait: 60_000}
+		c, wait, holds := queueForLock(t, s, root, worker, 60_000)
 		first := c.last + 1
 		c.last = first
 		if _, err := c.conn.Write(clerkwire.AppendFrame(nil, clerkwire.KindAcquire, first, wait)); err != nil {
@@ -179,7 +159,7 @@ func TestWaitsForLocksAreNoMoreThanAnIdentityMayHave(t *testing.T) {
 		if code, _ := askFrame(t, c, clerkwire.KindAcquire, wait); code != api.CodeIdentityLimited {
 			t.Errorf("a second wait beside the first: %q", code)
 		}
-		wantStatus(t, ask(s, "DELETE", "/v1/locks/jobs%2F1?token="+number(holds.Token), "", as(root)...), 204)
+		wantStatus(t, ask(s, "DELETE", "/v1/locks/jobs%2F1?token="+number(holds), "", as(root)...), 204)
 		if h, _ := nextFrame(t, c); h.Number != first || h.Kind != clerkwire.KindAcquired {
 			t.Errorf("the first wait ends with %+v", h)
 		}

@@ -215,6 +215,33 @@ func TestAReadOfIdentitiesIsDecidedByWhatItShows(t *testing.T) {
 	})
 }
 
+// queueForLock lets root hold the lock jobs/1, by the token holds, and a lease of worker's Clerk
+// queue for it. wait is the frame that waits for the lock, this number of milliseconds.
+func queueForLock(t *testing.T, s *testServer, root, worker string, limit uint64) (c *rawClerk, wait clerkwire.Acquire, holds uint64) {
+	t.Helper()
+	held := ask(s, "POST", "/v1/locks/jobs%2F1", `{"ttl":"10m"}`, jsonAs(root)...)
+	wantStatus(t, held, 200)
+	var has api.Acquired
+	held.read(t, &has)
+	c, _ = dialRaw(t, s, worker)
+	code, body := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
+	var opened clerkwire.Opened
+	if code != "" || opened.Parse(body) != nil {
+		t.Fatal(code)
+	}
+	_, body = askFrame(t, c, clerkwire.KindGrant, clerkwire.Grant{Session: opened.Session, Seq: 1, TTL: 600_000})
+	var granted clerkwire.Granted
+	if err := granted.Parse(body); err != nil {
+		t.Fatal(err)
+	}
+	code, body = askFrame(t, c, clerkwire.KindAcquire, clerkwire.Acquire{Session: opened.Session, Seq: 2, Lock: []byte("jobs/1"), Lease: granted.Lease, Limit: 1, Queue: true})
+	var queued clerkwire.Acquired
+	if err := queued.Parse(body); err != nil || queued.Token != 0 {
+		t.Fatalf("%s, %+v, %v", code, queued, err)
+	}
+	return c, clerkwire.Acquire{Lock: []byte("jobs/1"), Lease: granted.Lease, After: queued.After, Wait: limit}, has.Token
+}
+
 // Goal (S6): a request that waits for a lock learns nothing once its token was revoked.
 // Method: an identity with two tokens waits for a lock by the one that is revoked; then the
 // lock is let go.
@@ -222,35 +249,14 @@ func TestAWaitForALockEndsWithTheToken(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s, _, root, _ := enforced(t, nil)
 		worker := newIdentityBy(t, s, callerOf(t, s, root), "worker", "worker00", auth.Rule{Space: auth.Locks, Text: "jobs/", Rights: auth.RightsOf(auth.Acquire, auth.Lease)})
-		json := []string{"Content-Type", api.MediaJSON}
-		held := ask(s, "POST", "/v1/locks/jobs%2F1", `{"ttl":"10m"}`, append(as(root), json...)...)
-		wantStatus(t, held, 200)
-		var holds api.Acquired
-		held.read(t, &holds)
-		c, _ := dialRaw(t, s, worker)
-		code, body := askFrame(t, c, clerkwire.KindOpen, clerkwire.Empty{})
-		var opened clerkwire.Opened
-		if code != "" || opened.Parse(body) != nil {
-			t.Fatal(code)
-		}
-		_, body = askFrame(t, c, clerkwire.KindGrant, clerkwire.Grant{Session: opened.Session, Seq: 1, TTL: 600_000})
-		var granted clerkwire.Granted
-		if err := granted.Parse(body); err != nil {
-			t.Fatal(err)
-		}
-		code, body = askFrame(t, c, clerkwire.KindAcquire, clerkwire.Acquire{Session: opened.Session, Seq: 2, Lock: []byte("jobs/1"), Lease: granted.Lease, Limit: 1, Queue: true})
-		var queued clerkwire.Acquired
-		if err := queued.Parse(body); err != nil || queued.Token != 0 {
-			t.Fatalf("%s, %+v, %v", code, queued, err)
-		}
+		c, wait, holds := queueForLock(t, s, root, worker, 300_000)
 		c.last++
-		wait := clerkwire.Acquire{Lock: []byte("jobs/1"), Lease: granted.Lease, After: queued.After, Wait: 300_000}
 		if _, err := c.conn.Write(clerkwire.AppendFrame(nil, clerkwire.KindAcquire, c.last, wait)); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		revoke(t, s, root, worker)
-		wantStatus(t, ask(s, "DELETE", "/v1/locks/jobs%2F1?token="+number(holds.Token), "", as(root)...), 204)
+		wantStatus(t, ask(s, "DELETE", "/v1/locks/jobs%2F1?token="+number(holds), "", as(root)...), 204)
 		h, body := nextFrame(t, c)
 		var refused clerkwire.Refused
 		if h.Kind != clerkwire.KindRefused || refused.Parse(body) != nil || refused.Code != api.CodeUnauthenticated {
