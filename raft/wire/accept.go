@@ -51,7 +51,7 @@ type doorstep struct {
 // come the time for its own.
 const wayPause = 5 * time.Millisecond
 
-// enter gives a fresh connection a place among max. Where all are taken, the oldest that has
+// enter gives a fresh connection one of limit places. Where all are taken, the oldest that has
 // proved nothing gives way: a peer says hello within milliseconds, and whoever holds places
 // in silence would keep out every peer that comes. It returns that one, if any, and whether
 // there is a place.

@@ -231,9 +231,9 @@ func strayAt(n *nemesis, f *fault, d dice) (func(), bool) {
 }
 
 // strangeUID draws the uid of a cluster that is not ours, all of whose uids are odd
-// (newUID), and that no other stray has. Were two strays of one cluster to stand in for
-// all the others of a server that lost its disk, it would join them: that it must believe,
-// as only one cluster answers (docs/architecture.md, "Two cases remain").
+// (newUID), and that no other stray has. A server that lost its disk would join two strays
+// of one cluster that stand in for all the others, and would be right to: only one cluster
+// answers it (docs/architecture.md, "Two cases remain").
 func strangeUID(d dice) (uid core.UID) {
 	binary.BigEndian.PutUint64(uid[:], d.Uint64()&^1)
 	return uid
