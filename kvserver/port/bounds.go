@@ -4,18 +4,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
-	"time"
 )
 
 const (
 	// loopbackReserve is how many of the places are for connections from this
 	// machine, so that its operator is never locked out.
 	loopbackReserve = 64
-	// evictionAge is how long a connection must have kept the server waiting
-	// before it makes room for another: many honest clients that come at once must
-	// not drive each other out.
-	evictionAge = time.Second
 	// strangersShare is which part of the places may be those of strangers where that is
 	// bounded: one in this number.
 	strangersShare = 4
@@ -32,7 +26,7 @@ func (p *Port) take(conn net.Conn) *Conn {
 	}
 	// The strangers' share comes first: nobody makes room for one that gets no place.
 	stranger := !ip.IsLoopback()
-	if stranger && p.strangers >= max(p.config.MaxConnections/strangersShare, 1) && p.config.Strict != nil && p.config.Strict() && !p.evictLocked(true) {
+	if stranger && p.strangers >= max(p.config.MaxConnections/strangersShare, 1) && p.config.Strict != nil && p.config.Strict() && !p.evictLocked(&p.waitingStrangers) {
 		p.refused++
 		return nil
 	}
@@ -40,7 +34,7 @@ func (p *Port) take(conn net.Conn) *Conn {
 	if stranger {
 		places -= min(loopbackReserve, p.config.MaxConnections/2)
 	}
-	if len(p.all) >= places && !p.evictLocked(false) {
+	if len(p.all) >= places && !p.evictLocked(&p.waiting) {
 		p.refused++
 		return nil
 	}
@@ -53,36 +47,6 @@ func (p *Port) take(conn net.Conn) *Conn {
 	p.count.Store(int64(len(p.all)))
 	p.perIP[ip]++
 	return c
-}
-
-// evictLocked closes some connections whose clients keep the server waiting and
-// reports whether there were any: one in sixteen at once, so that looking for
-// them costs little for each. With strangers set it closes connections of strangers only.
-func (p *Port) evictLocked(strangers bool) bool {
-	type candidate struct {
-		conn  *Conn
-		since int64
-	}
-	for _, waitsFor := range []phase{phaseReceiving, phaseIdle} {
-		var candidates []candidate
-		before := p.now() - int64(evictionAge)
-		for c := range p.all {
-			if since := c.since.Load(); phase(c.phase.Load()) == waitsFor && since < before && !c.atGate.Load() && (c.stranger || !strangers) {
-				candidates = append(candidates, candidate{c, since})
-			}
-		}
-		if len(candidates) == 0 {
-			continue
-		}
-		slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.since-b.since, -1), 1)) })
-		for _, c := range candidates[:max(1, min(len(candidates), len(p.all)/16))] {
-			p.forgetLocked(c.conn)
-			p.evicted++
-			c.conn.raw.Close()
-		}
-		return true
-	}
-	return false
 }
 
 func (p *Port) forget(c *Conn) {

@@ -146,6 +146,7 @@ func TestWhoWaitsAtTheGateMakesNoRoom(t *testing.T) {
 			t.Error(err)
 		}
 		c.LeaveGate()
+		time.Sleep(evictionPause) // until the next look
 		if p.take(&fakeConn{from: "127.0.0.1:1000"}) == nil {
 			t.Error("a connection that keeps the server waiting made no room")
 		}

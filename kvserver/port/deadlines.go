@@ -52,12 +52,16 @@ func (c *Conn) hasten(d time.Duration) time.Duration {
 	if c == nil || d <= 0 {
 		return 0
 	}
-	left := d - time.Duration(c.haste*float64(d)/2)
+	left := c.spread(d)
 	if c.port.short() {
 		left /= 3
 	}
 	return d - left
 }
+
+// spread returns a part of d, at least half, that was drawn when the connection came:
+// thousands that came at the same moment do not end at the same moment.
+func (c *Conn) spread(d time.Duration) time.Duration { return d - time.Duration(c.haste*float64(d)/2) }
 
 // short reports whether more than three in four places are taken.
 func (p *Port) short() bool { return p.count.Load()*4 > int64(p.config.MaxConnections)*3 }

@@ -73,7 +73,11 @@ func (l *listener) Close() error {
 // process has no file descriptor left for another one.
 func (p *Port) MakeRoom(err error) {
 	p.mu.Lock()
-	p.evictLocked(false)
+	for range max(1, len(p.all)/evictionBatch) {
+		if !p.evictLocked(&p.waiting) {
+			break
+		}
+	}
 	now, evicted := len(p.all), p.evicted
 	p.mu.Unlock()
 	p.shortages.Warn("no connection can be made: the process or the machine has no file descriptor left; raise the limit (ulimit -n, LimitNOFILE) or lower --max-connections",

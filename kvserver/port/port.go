@@ -49,6 +49,9 @@ type Port struct {
 	// strangers are how many of all have no owner and are not from this machine.
 	strangers int
 	perIP     map[netip.Addr]int
+	// waiting are connections that make room for others, waitingStrangers those that make
+	// room for strangers.
+	waiting, waitingStrangers queue
 	// evicted and refused count connections since the start.
 	evicted, refused uint64
 
@@ -70,7 +73,7 @@ func New(config Config) *Port {
 	if config.AnswerGrace == 0 {
 		config.AnswerGrace = bodyGrace
 	}
-	return &Port{config: config, shortages: NewThrottledLog(config.Logger), begun: time.Now(), gate: newGate(), handshakes: newHandshakes(), failed: NewThrottledLog(config.Logger), all: map[*Conn]bool{}, perIP: map[netip.Addr]int{}}
+	return &Port{config: config, shortages: NewThrottledLog(config.Logger), begun: time.Now(), gate: newGate(), handshakes: newHandshakes(), failed: NewThrottledLog(config.Logger), all: map[*Conn]bool{}, perIP: map[netip.Addr]int{}, waitingStrangers: queue{strangers: true}}
 }
 
 // Listener makes the client port out of a listener: the same connections, but

@@ -32,7 +32,7 @@ type Secure struct {
 }
 
 // handshakeLimit bounds the time from the first look at a connection to the end of its
-// handshake.
+// handshake; see Conn.spread.
 const handshakeLimit = 5 * time.Second
 
 // handshakes bounds how many handshakes are computed at one time: half as many as there
@@ -116,7 +116,8 @@ func (c *Conn) closeBelow() error {
 // called by the first Read. An error means that the connection has ended.
 func (c *Conn) secure() error {
 	p, terms := c.port, c.port.config.TLS
-	late := time.AfterFunc(handshakeLimit, func() { c.raw.Close() }) // no deadline: that is net/http's to set
+	limit := c.spread(handshakeLimit)
+	late := time.AfterFunc(limit, func() { c.raw.Close() }) // no deadline: that is net/http's to set
 	defer func() { late.Stop() }()
 	if !terms.Required {
 		late.Stop() // a client in clear may connect ahead of its first request
@@ -137,7 +138,7 @@ func (c *Conn) secure() error {
 		return nil
 	}
 	if !terms.Required {
-		late.Reset(handshakeLimit)
+		late.Reset(limit)
 	}
 	below := &source{Conn: c.raw, turn: p.handshakes, early: first, inner: true}
 	conn := tls.Server(below, terms.Terms)
