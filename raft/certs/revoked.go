@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -73,6 +74,30 @@ func (l *revocationList) checkSigner(bundle []*x509.Certificate) error {
 		return fmt.Errorf("the revocation list of %q is not signed by the CA of this name in the bundle", l.list.Issuer.String())
 	}
 	return nil // of a CA between the bundle and a leaf, or of one that has left the bundle
+}
+
+// ForeignLists returns the issuers of the sets' revocation lists that are in no bundle of
+// them. Such a list counts only where its issuer stands between a CA of the bundle and a
+// certificate; most often the wrong file was named, and nothing is revoked. Sets without a
+// bundle, which go by the roots of the system, say nothing.
+func ForeignLists(sets ...*Set) (issuers []string) {
+	var bundles []*x509.Certificate
+	for _, s := range sets {
+		bundles = append(bundles, s.bundle...)
+	}
+	if len(bundles) == 0 {
+		return nil
+	}
+	for _, s := range sets {
+		for _, l := range s.revoked.lists {
+			issuer := l.list.Issuer.String()
+			known := slices.ContainsFunc(bundles, func(ca *x509.Certificate) bool { return bytes.Equal(l.list.RawIssuer, ca.RawSubject) })
+			if !known && !slices.Contains(issuers, issuer) {
+				issuers = append(issuers, issuer)
+			}
+		}
+	}
+	return issuers
 }
 
 // signedBy reports whether a CA of the list's name has signed it. The answer is

@@ -11,4 +11,8 @@ var secureMutants = []mutant{
 		"\t\tif p.Client != Require {", "\t\tif p.Client == Off {"),
 	inFile("AU31", "a data directory of before the rule is held to it once identities are enforced", "cmd/raftkv/internal/secure/mark.go",
 		"\tm.Older, m.Identities = !m.Holds(), is\n", "\tm.Identities = is\n", "test ./cmd/raftkv/internal/secure TestADirectory"),
+	inTests("TLS44", "TestAListOfAnotherCA", "a list that revokes nothing is taken without a word", "cmd/raftkv/internal/secure/keys.go",
+		"\t\tk.warnOfForeignLists(p.crl, own, others)\n", ""),
+	inFile("TLS45", "every revocation list is one of another CA", "raft/certs/revoked.go",
+		"if !known && !slices.Contains(issuers, issuer) {", "if known || !slices.Contains(issuers, issuer) {", "test ./cmd/raftkv/internal/secure TestAListOfAnotherCA"),
 }

@@ -151,6 +151,7 @@ func checkPods(t *testing.T, name string, set *kubernetesObject, known map[strin
 	for flag, want := range map[string]string{
 		"--tls-cert": "/tls/node-$(POD).pem", "--tls-key": "/tls/node-$(POD)-key.pem", "--tls-ca": "/tls/ca.pem",
 		"--peer-tls-cert": "/tls/node-$(POD).pem", "--peer-tls-key": "/tls/node-$(POD)-key.pem", "--peer-tls-ca": "/tls/ca.pem",
+		"--tls-crl": "/tls/crl.pem", "--peer-tls-crl": "/tls/crl.pem",
 		"--auth-file": "/auth/auth.toml", "--insecure": "",
 	} {
 		if given[flag] != want {
@@ -205,7 +206,7 @@ func TestTheCertificatesOfCertManagerFit(t *testing.T) {
 		}
 	}
 	objects := kubernetesObjects(t, "cert-manager.yaml")
-	want := map[string]string{"ca.pem": "raftkv-0-tls ca.crt"}
+	want := map[string]string{"ca.pem": "raftkv-0-tls ca.crt", "crl.pem": "raftkv-crl crl.pem"}
 	for i := range set.Spec.Replicas {
 		pod := fmt.Sprintf("raftkv-%d", i)
 		c := objects["Certificate/"+pod].Spec

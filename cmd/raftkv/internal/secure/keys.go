@@ -97,7 +97,18 @@ func (k *Keys) loadClient(now time.Time) (apply func() int, is digest, err error
 	if err := k.checkClient(own, others, ca.Name != "", now); err != nil {
 		return nil, is, fmt.Errorf("%s: %w", cert.Name, err)
 	}
-	return func() int { return k.client.Swap(own, nil) + k.forward.Swap(others, nil) }, is, nil
+	return func() int {
+		k.warnOfForeignLists(p.crl, own, others)
+		return k.client.Swap(own, nil) + k.forward.Swap(others, nil)
+	}, is, nil
+}
+
+// warnOfForeignLists says which revocation lists of a file revoke nothing, as far as it can be
+// told.
+func (k *Keys) warnOfForeignLists(file string, sets ...*certs.Set) {
+	for _, issuer := range certs.ForeignLists(sets...) {
+		k.logger.Warn("a revocation list is of a CA that is not in the CA bundle; unless certificates have that CA between them and the bundle, it revokes nothing: name the list of the bundle's CA", "file", file, "issuer", issuer)
+	}
 }
 
 // checkClient refuses a certificate by which clients or other nodes would refuse this one.
@@ -168,7 +179,10 @@ func (k *Keys) loadPeer(now time.Time) (apply func() int, is digest, err error) 
 	if err != nil {
 		return nil, is, fmt.Errorf("%s: %w", f.Cert.Name, err)
 	}
-	return func() int { return k.peer.Swap(set, func() { time.Sleep(peerPause) }) }, is, nil
+	return func() int {
+		k.warnOfForeignLists(p.peerCRL, set)
+		return k.peer.Swap(set, func() { time.Sleep(peerPause) })
+	}, is, nil
 }
 
 // peerPause is the time between the ends of two connections with peers whose certificates

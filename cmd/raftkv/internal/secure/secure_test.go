@@ -70,14 +70,26 @@ func (f *folder) node(id string) Settings {
 	return ForDev(f.write("cert.pem", cert), f.write("key.pem", key), f.path("ca.pem"))
 }
 
-func (f *folder) open(s Settings) (*Keys, error) {
+func (f *folder) open(s Settings) (*Keys, error) { return f.openWith(s, slog.New(slog.DiscardHandler)) }
+
+func (f *folder) openWith(s Settings, logger *slog.Logger) (*Keys, error) {
 	f.t.Helper()
 	plan, err := s.Plan("c", "n1", false)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	plan.Hosts = []string{"127.0.0.1"}
-	return Open(plan, slog.New(slog.DiscardHandler))
+	return Open(plan, logger)
+}
+
+// list writes the revocation list of a CA.
+func (f *folder) list(a *issue.Authority, revoked ...*x509.Certificate) (name string) {
+	f.t.Helper()
+	list, err := a.Revoke(revoked, time.Now(), time.Hour)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.write("crl.pem", list)
 }
 
 // Goal: settings that lack others, or are none of the words, are refused in a sentence
@@ -142,11 +154,7 @@ func TestWrongFilesStopTheStart(t *testing.T) {
 			if err != nil {
 				f.t.Fatal(err)
 			}
-			list, err := f.Revoke([]*x509.Certificate{set.Leaf()}, time.Now(), time.Hour)
-			if err != nil {
-				f.t.Fatal(err)
-			}
-			s.peerCRL = f.write("crl.pem", list)
+			s.peerCRL = f.list(f.Authority, set.Leaf())
 		},
 		"with --tls-client-ca nodes show it to each other": func(f *folder, s *Settings) { s.clientCA = f.write("clients.pem", newFolder(f.t).CertPEM) },
 	} {
