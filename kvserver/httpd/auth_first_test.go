@@ -8,6 +8,7 @@ import (
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
 )
 
@@ -93,6 +94,12 @@ func TestWhoMayNotAskHearsNothingOfTheCluster(t *testing.T) {
 		page := ask(s, "PUT", "/v1/kv/a/1", "x", append(as(root), "Origin", "http://page.example.org")...)
 		if wantProblem(t, page, 403, api.CodeForbidden, api.OutcomeNotApplied); page.header.Get(api.HeaderNode)+page.header.Get(api.HeaderLeader)+page.header.Get(api.HeaderTerm) != "" {
 			t.Errorf("a page of another site is told %v", page.header)
+		}
+		noHTTP := string(s.door.Problem(failure.Of(failure.BadRequest, nil, "this is no request")))
+		for _, tells := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm, "n1", "n2", `"term": 3`} {
+			if strings.Contains(noHTTP, tells) {
+				t.Errorf("what is no request of HTTP is answered with %s:\n%s", tells, noHTTP)
+			}
 		}
 		if sent < 20 {
 			t.Errorf("void: %d requests are sent to the leader", sent)

@@ -158,9 +158,15 @@ func (r *route) asksMore(request *http.Request) bool {
 
 // keepSilent takes out of a refusal of the caller what one that may not ask need not know.
 func (x *exchange) keepSilent(r *kvserver.Refusal) {
-	r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0
 	x.silent = true
-	x.id = strings.TrimPrefix(x.id, x.door.nodeID+"-") // a name that this node drew begins with its own
+	x.id = x.door.hideNode(r, x.id)
+}
+
+// hideNode takes the node, the leader and the term out of a refusal, and the node out of the
+// name of its request.
+func (d *Door) hideNode(r *kvserver.Refusal, requestID string) (hidden string) {
+	r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0
+	return strings.TrimPrefix(requestID, d.nodeID+"-") // a name that this node drew begins with its own
 }
 
 // holdBack lets a caller that is not known wait for its answer where many such came from its

@@ -173,9 +173,7 @@ func (x *exchange) begin(status, length int) {
 		h["Cache-Control"] = valueNoCache
 	}
 	if x.silent {
-		for _, name := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm} {
-			h.Del(name)
-		}
+		unstampNode(h)
 	}
 	x.conn.Serving()
 	x.door.port.AllowWriting(x.w, length)
@@ -267,13 +265,21 @@ func stampError(h http.Header, r kvserver.Refusal) {
 }
 
 // Problem renders an error as a whole answer for a connection whose request no
-// handler has seen. The connection ends with it.
+// handler has seen. The connection ends with it. While identities are enforced it names
+// no node, since nobody was asked who he is.
 func (d *Door) Problem(err error) []byte {
 	id := d.server.NextRequestID()
 	refusal := d.server.Describe(err)
+	silent := d.server.Gate().State() == auth.Enforcing
+	if silent {
+		id = d.hideNode(&refusal, id)
+	}
 	body := encodeProblem(problemOf(refusal, id))
 	h := http.Header{"Connection": {"close"}, "Content-Length": {strconv.Itoa(len(body))}}
 	d.stampHeader(h, []string{id})
+	if silent {
+		unstampNode(h)
+	}
 	stampError(h, refusal)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", refusal.Status, http.StatusText(refusal.Status))

@@ -58,6 +58,13 @@ func (d *Door) stampHeader(h http.Header, requestID []string) {
 	stampSafety(h)
 }
 
+// unstampNode takes the node, the leader and the term out of the header of an answer.
+func unstampNode(h http.Header) {
+	for _, name := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm} {
+		h.Del(name)
+	}
+}
+
 // stampSafety says what no cache, browser or site may make of an answer.
 func stampSafety(h http.Header) {
 	// What was read a moment ago is not linearizable any more.

@@ -178,4 +178,6 @@ var authMutants = []mutant{
 		"\tm.conn.uncount(unanswered)", "\tm.conn.uncount(min(unanswered, 0))"),
 	inService("AU149", "TestAnAnswerThatIsRead", "a large answer is in flight when its client has it", "httpd/exchange.go",
 		"x.counted && last >= bufferBytes", "x.counted && last < 0"),
+	inService("AU157", "TestWhoMayNotAsk", "what is no request of HTTP is told who leads", "httpd/exchange.go",
+		"\tsilent := d.server.Gate().State() == auth.Enforcing\n", "\tsilent := d.server.Gate().State() > auth.Enforcing\n"),
 }
