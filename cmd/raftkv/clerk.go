@@ -358,7 +358,7 @@ func adviceFor(e *client.Error, answered bool) string {
 	case e.Code == api.CodeNoLeader && answered:
 		return ". A majority of the nodes must run and reach each other; `raftkv status` shows which do"
 	case unreachable == len(e.Refusals) && !answered:
-		return ". Does a cluster run there? `raftkv dev` starts one; --endpoints names another"
+		return ask.NobodyThere
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 
 	"raftkv/cmd/raftkv/internal/exit"
@@ -83,6 +84,18 @@ func TestARefusalDoesNotHideWhatMayBeDone(t *testing.T) {
 	if err := other.Final(exit.Failed, "b", denied); code(err) != exit.Failed || err.Error() != "b: nobody knows the token" {
 		t.Errorf("code %d, %v", code(err), err)
 	}
+	refused := &UnansweredError{"no answer: connection refused", syscall.ECONNREFUSED, false}
+	var nobody Reasons
+	nobody.Add("a", refused)
+	if err := nobody.Ended(exit.Unavailable, ""); code(err) != exit.Unavailable || !strings.HasSuffix(err.Error(), NobodyThere) {
+		t.Errorf("where nobody listens: code %d, %v", code(err), err)
+	}
+	other.Add("b", refused)
+	if err := other.Ended(exit.Unavailable, ""); strings.HasSuffix(err.Error(), NobodyThere) {
+		t.Errorf("where one listens: %v", err)
+	}
+	other = Reasons{}
+	other.Add("a", errors.New("no answer"))
 	if err := other.Ended(exit.Unavailable, "no node did it: "); code(err) != exit.Unavailable || err.Error() != "no node did it: a: no answer" {
 		t.Errorf("code %d, %v", code(err), err)
 	}

@@ -1,9 +1,11 @@
 package ask
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"raftkv/cmd/raftkv/internal/exit"
 )
@@ -44,7 +46,19 @@ func (r *Reasons) Ended(code int, sentence string) error {
 	if slices.ContainsFunc(r.all, MayBeDone) {
 		return exit.With(exit.Unknown, fmt.Errorf("it is not known whether it was done: %w", r))
 	}
-	return exit.With(code, fmt.Errorf("%s%w", sentence, r))
+	return exit.With(code, fmt.Errorf("%s%w%s", sentence, r, r.advice()))
+}
+
+// NobodyThere says what to do where nobody listens at any endpoint.
+const NobodyThere = ". Does a cluster run there? `raftkv dev` starts one; --endpoints names another"
+
+func (r *Reasons) advice() string {
+	for _, err := range r.all {
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return ""
+		}
+	}
+	return NobodyThere
 }
 
 // Final is Ended behind the refusal of a node that holds for all of them: it alone is told,

@@ -63,10 +63,16 @@ func TestWhereATokenComesFrom(t *testing.T) {
 			t.Errorf("a file that the profile names: %v", err)
 		}
 	}
-	for _, text := range []string{"token = 1", "tokens = \"x\"", "token = \"rkt1_short\"", "token = \"" + good + "\"\ntoken-file = \"x\""} {
+	for text, want := range map[string]string{
+		"token = 1":                "it is no TOML of lines like endpoints",
+		"tokens = \"x\"":           "\"tokens\" is not known; there are endpoints",
+		"token = \"rkt1_short\"":   path + " holds no token",
+		"token-file = \"/none/x\"": "the token's file /none/x does not exist; correct the path",
+		"token = \"" + good + "\"\ntoken-file = \"x\"": "leave one out",
+	} {
 		write(t, path, text, 0o600)
-		if _, err := (Source{}).Token(); err == nil || strings.Contains(err.Error(), "rkt1_short") {
-			t.Errorf("%s: %v", text, err)
+		if _, err := (Source{}).Token(); err == nil || strings.Contains(err.Error(), "rkt1_short") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
 	t.Setenv(Variable, good)

@@ -66,7 +66,9 @@ func readProfile() (profile, error) {
 		return profile{}, err
 	}
 	meta, err := toml.Decode(string(text), &p)
-	if err == nil && len(meta.Undecoded()) > 0 {
+	if err != nil {
+		err = fmt.Errorf("it is no TOML of lines like endpoints = \"127.0.0.1:8701\": %w", err)
+	} else if len(meta.Undecoded()) > 0 {
 		err = fmt.Errorf("%q is not known; there are endpoints, tls-ca, tls-cert, tls-key, token and token-file", meta.Undecoded()[0])
 	}
 	if err != nil {

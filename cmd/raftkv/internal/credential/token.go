@@ -1,7 +1,9 @@
 package credential
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -104,7 +106,10 @@ func (s Source) Token() (auth.Secret, error) {
 // fromFile reads a file that holds a token and the end of a line.
 func fromFile(path string) (auth.Secret, error) {
 	text, err := readSmall(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return auth.Secret{}, fmt.Errorf("the token's file %s does not exist; correct the path, or make a token with raftkv auth token create --token-to", path)
+	case err != nil:
 		return auth.Secret{}, fmt.Errorf("the token's file cannot be read: %w", err)
 	}
 	return parse(string(text), path)
