@@ -160,13 +160,13 @@ func (c *devCluster) introduce(w io.Writer) {
 		file = c.admin.Token
 	}
 	fmt.Fprintf(w, "\nIdentities are enforced: nobody is served without a token. The admin's is in a file that only\nyou can read. For all commands in a terminal, and programs with the Go client:\n\n  export RAFTKV_TOKEN_FILE=%s\n", terminal.Harmless(file))
-	if c.tls {
-		if ca, err := filepath.Abs(filepath.Join(c.dir, inventory.DevCAFile)); err == nil {
-			fmt.Fprintf(w, "  export RAFTKV_TLS_CA=%s\n", terminal.Harmless(ca))
-		}
+	lines := fmt.Sprintf("  token-file = %q\n", file)
+	if ca, err := filepath.Abs(filepath.Join(c.dir, inventory.DevCAFile)); c.tls && err == nil {
+		fmt.Fprintf(w, "  export RAFTKV_TLS_CA=%s\n", terminal.Harmless(ca))
+		lines += fmt.Sprintf("  tls-ca = %q\n", ca)
 	}
 	if profile := credential.Profile(); profile != "" {
-		fmt.Fprintf(w, "\nor for good, as a line of %s (mode 0600):\n\n  token-file = %q\n", terminal.Harmless(profile), file)
+		fmt.Fprintf(w, "\nor for good, in %s (mode 0600):\n\n%s", terminal.Harmless(profile), lines)
 	}
 	if !c.tokenMade.IsZero() {
 		fmt.Fprintf(w, "\nThe token, as the page in a browser asks for it; it is shown this once:\n\n  %s\n", c.tokenMade.Reveal())

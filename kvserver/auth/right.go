@@ -146,3 +146,17 @@ func (s Space) rights() Rights {
 	}
 	return onSystem
 }
+
+// CheckAbout returns why nobody can use a right on a range: each right is about keys, locks
+// or the system, lease about all of them.
+func CheckAbout(right Right, r Range) error {
+	switch {
+	case r.space.rights().Has(right):
+		return nil
+	case onKeys.Has(right):
+		return fmt.Errorf("the right %s is about keys; name a key or a prefix", right)
+	case onLocks.Has(right):
+		return fmt.Errorf("the right %s is about locks; name a lock", right)
+	}
+	return fmt.Errorf("the right %s is about the system; name no key, prefix or lock", right)
+}

@@ -415,6 +415,9 @@ func (d *Door) serveAuthCheck(x *exchange) error {
 	if given > 1 {
 		return failure.Of(failure.BadRequest, nil, "the body names several of key, prefix and lock; give one, or none for a right on the system")
 	}
+	if err := auth.CheckAbout(right, r); err != nil {
+		return failure.Of(failure.BadRequest, err, "%s", err.Error())
+	}
 	t, err := x.authTable()
 	if err != nil {
 		return err
