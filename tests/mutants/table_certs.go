@@ -24,4 +24,6 @@ var certsMutants = []mutant{
 		"err != nil || !demand {\n\t\t\treturn err\n\t\t}\n\t\treturn store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageClientAuth,", "err != nil || !demand {\n\t\t\treturn err\n\t\t}\n\t\treturn store.Set().verify(cs.PeerCertificates, x509.ExtKeyUsageAny,", "test ./kvserver/port TestClientsWithTheWrong", "test ./raft/certs"),
 	inTests("AU153", "TestAFileThatIsHalfThere", "a file of certificates that is half written is taken for a shorter one", "raft/certs/set.go",
 		"\tif begun != len(all) {\n", "\tif false {\n"),
+	inFile("TLS45", "every revocation list is one of another CA", "raft/certs/revoked.go",
+		"if !known && !slices.Contains(issuers, issuer) {", "if known || !slices.Contains(issuers, issuer) {", "test ./cmd/raftkv/internal/secure TestAListOfAnotherCA"),
 }
