@@ -41,6 +41,7 @@ campaign.observe-test = $(real) 20m -run TestObserve -observe
 campaign.members      = $(real) $$(($(or $(MINUTES),10) + 10))m -run CampaignOfMembers -members $(or $(MINUTES),10)m -members.seed $(or $(SEED),1)
 campaign.securing     = $(real) 20m -run 'TestCampaignOfSecuring$$' -securing
 campaign.secure-cost  = $(real) 30m -run TestWhatSecurityCosts -securityrounds $(or $(ROUNDS),5)
+campaign.statefulset  = $(real) 20m -run TestALifeOfPods -statefulset
 campaign.strangers    = $(real) 20m -run TestCampaignOfTLSStrangers -tlsstrangers $(or $(CONNS),10000)
 campaign.renewals     = ./tests/system -timeout 20m -run TestCertificatesAreReplacedUnderLoad -args -renewals $(or $(TIMES),100)
 campaign.strays       = ./tests/system -timeout 60m -run 'TestAStrayNodeEndsNobody|TestAHotCopyThatIsPutBackIsFound' -args -stray.runs $(or $(TIMES),20)
