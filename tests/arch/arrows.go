@@ -163,7 +163,7 @@ var modules = map[string][]string{
 	"github.com/BurntSushi/toml":          {"raft/datadir", "cmd/raftkv"},
 	"github.com/anishathalye/porcupine":   {"tests/lab", "tests/sim", "client/verify"},
 	"github.com/schollz/progressbar/v3":   {"cmd/raftkv"},
-	"go.yaml.in/yaml/v3":                  {"tests/system"},
+	"go.yaml.in/yaml/v3":                  {"tests/campaign", "tests/system"},
 	"golang.org/x/term":                   {"cmd/raftkv"},
 }
 

@@ -155,7 +155,15 @@ func launchOn(t *testing.T, name string, stderr *os.File, arguments []string) *c
 func fullPipe(t *testing.T) *os.File {
 	t.Helper()
 	var ends [2]int
-	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
+	// As os.Pipe does where there is no pipe2: no process may begin between the two calls.
+	syscall.ForkLock.RLock()
+	err := syscall.Pipe(ends[:])
+	if err == nil {
+		syscall.CloseOnExec(ends[0])
+		syscall.CloseOnExec(ends[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.SetNonblock(ends[1], true); err != nil {
