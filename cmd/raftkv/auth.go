@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -317,8 +318,9 @@ observe first.`,
 		func(ctx context.Context, s *clerkSettings, out io.Writer, _ []string) error {
 			told := map[string]bool{}
 			for {
-				if err := s.observe(ctx, out, told); err != nil || !watch {
-					return err
+				missing, err := s.observe(ctx, out, told)
+				if err != nil || !watch {
+					return cmp.Or(err, missing)
 				}
 				select {
 				case <-time.After(time.Second):
@@ -331,29 +333,39 @@ observe first.`,
 	return command
 }
 
-// observe prints what was not told yet.
-func (s *clerkSettings) observe(ctx context.Context, out io.Writer, told map[string]bool) error {
+// observe prints what was not told yet. missing says which nodes told nothing.
+func (s *clerkSettings) observe(ctx context.Context, out io.Writer, told map[string]bool) (missing, err error) {
 	endpoints, err := s.servers()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	var reasons ask.Reasons
 	for _, endpoint := range endpoints {
 		var state api.AuthState
-		if err := askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/state", nil, &state, nil); err != nil {
-			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", endpoint, err))
+		err := askAuthAt(ctx, endpoint, http.MethodGet, "/v1/auth/state", nil, &state, nil)
+		if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && slices.Contains(finalCodes, refused.Code) {
+			return nil, exit.With(exit.Unavailable, fmt.Errorf("%s: %w", endpoint, err))
 		}
-		for _, what := range state.WouldDeny {
+		lines := state.WouldDeny
+		if err != nil {
+			reasons.Add(endpoint, err)
+			lines = []string{"is not heard, so what it served is missing here: " + err.Error()}
+		}
+		for _, what := range lines {
 			if line := endpoint + "  " + terminal.Harmless(what); !told[line] {
 				told[line] = true
 				if _, err := fmt.Fprintln(out, line); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 	}
-	return nil
+	if reasons.Unwrap() != nil {
+		return reasons.Ended(exit.Unavailable, "the list lacks a node: "), nil
+	}
+	return nil, nil
 }
 
 func newAuthFileEntryCommand() *cobra.Command {
