@@ -3,6 +3,7 @@ package kvserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -159,8 +160,30 @@ func Named(s *watch.Selectors) string {
 	for _, r := range s.Ranges {
 		all = append(all, r.From)
 	}
+	return joined(all)
+}
+
+// Changed are the keys that something on several keys may change, as the audit shows them: the
+// first of them, and of a range its beginning. each is kv.Command.EachChange, or that of a
+// transaction.
+func Changed(each func(fn func(from string))) string {
+	var all []string
+	each(func(from string) {
+		if !slices.Contains(all, from) {
+			all = append(all, from)
+		}
+	})
+	return joined(all)
+}
+
+// joined shows the first of several names, and how many others there are.
+func joined(all []string) string {
 	const shown = 4
-	return strings.Join(all[:min(len(all), shown)], ", ")
+	text := strings.Join(all[:min(len(all), shown)], ", ")
+	if more := len(all) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // RangesOf are the ranges of keys that a transaction reads, whichever branches it takes.

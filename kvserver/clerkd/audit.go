@@ -9,6 +9,7 @@ import (
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/kv"
 )
 
 // act is a request as the audit sees it.
@@ -24,6 +25,15 @@ var actions = map[clerkwire.Kind]string{
 	clerkwire.KindGrant: "grant", clerkwire.KindKeepAlive: "keep-alive", clerkwire.KindRevoke: "revoke", clerkwire.KindLeases: "leases", clerkwire.KindTouch: "touch",
 	clerkwire.KindAcquire: "acquire", clerkwire.KindRelease: "release", clerkwire.KindLeaveQueue: "leave-queue", clerkwire.KindPublish: "publish", clerkwire.KindLocks: "locks",
 	clerkwire.KindWatch: "watch",
+}
+
+// about is what a command is about, as the audit shows it: its key or lock, or the first of
+// its keys; "" without an audit.
+func (d *Door) about(c *kv.Command) string {
+	if len(c.Key) > 0 || d.server.Gate().Audit() == nil {
+		return string(c.Key)
+	}
+	return kvserver.Changed(c.EachChange)
 }
 
 // begin asks the audit for room for the line of an act.

@@ -121,7 +121,7 @@ func (f *forward) check() error {
 	if err := server.CheckLag(f.class); err != nil || server.Gate().Audit() == nil || f.class == kvserver.KeepAlives {
 		return err // to keep a lease alive changes nothing that the audit would tell
 	}
-	f.act, err = f.conn.door.begin(f.who, f.id, string(f.command.Key))
+	f.act, err = f.conn.door.begin(f.who, f.id, f.conn.door.about(&f.command))
 	return err
 }
 
@@ -231,7 +231,7 @@ func (f *forward) refuse(err error) {
 	if d := f.conn.door; f.act.reserved {
 		d.end(f.act, f.action(), f.begun, &refused, 0)
 	} else {
-		d.noteRefusal(f.who, clerkwire.KindForward, string(f.command.Key), &refused)
+		d.noteRefusal(f.who, clerkwire.KindForward, d.about(&f.command), &refused)
 	}
 	f.conn.refuse(f.number, refused)
 }

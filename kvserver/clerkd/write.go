@@ -97,13 +97,8 @@ func (w write) refuse(err error) {
 	w.conn.refuse(w.header.Number, refused)
 }
 
-// about is the key or lock of the write, for the audit.
-func (w *write) about() string {
-	if w.made != nil {
-		return string(w.made.Key)
-	}
-	return string(w.message.Key)
-}
+// about is the key or lock of the write, or its keys, for the audit.
+func (w *write) about() string { return w.conn.door.about(w.asked()) }
 
 // wait proposes the write when there is room, or refuses it. Others on the
 // connection are not held up.

@@ -334,6 +334,9 @@ func (d *Door) serveTxn(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if d.server.Gate().Audit() != nil {
+		x.about = kvserver.Changed(t.EachChange)
+	}
 	if err := d.server.AllowTxn(&x.who, t); err != nil {
 		return err
 	}

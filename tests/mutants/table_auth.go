@@ -180,4 +180,8 @@ var authMutants = []mutant{
 		"x.counted && last >= bufferBytes", "x.counted && last < 0"),
 	inService("AU157", "TestWhoMayNotAsk", "what is no request of HTTP is told who leads", "httpd/exchange.go",
 		"\tsilent := d.server.Gate().State() == auth.Enforcing\n", "\tsilent := d.server.Gate().State() > auth.Enforcing\n"),
+	inService("AU158", "TestALineOfSeveralKeys", "a transaction over HTTP leaves no key in the audit", "httpd/write.go",
+		"\t\tx.about = kvserver.Changed(t.EachChange)\n", ""),
+	inFile("AU159", "what a transaction removes is not in the audit", "kvserver/txn/txn.go",
+		"\t\tif o.Writes() {\n\t\t\tfn(o.From)", "\t\tif o.Writes() && o.Kind != Delete {\n\t\t\tfn(o.From)", "test ./kvserver/httpd TestALineOfSeveralKeys"),
 }
