@@ -167,11 +167,11 @@ func (s *Server) watchHistory() {
 	}
 }
 
-// setHistory proposes the setting, if this node leads and the cluster has another one.
+// setHistory proposes the setting if the cluster has another one. It is refused here, as every
+// proposal is, unless this node leads.
 func (s *Server) setHistory() {
 	wanted := uint64(max(s.config.HistoryBytes, 0))
-	leader, _ := s.leader()
-	if leader != s.config.NodeID || s.machine.Level() < kv.LevelHistory || s.machine.HistoryLimit() == wanted || s.Serving() != nil {
+	if s.machine.Level() < kv.LevelHistory || s.machine.HistoryLimit() == wanted || s.Serving() != nil {
 		return
 	}
 	ctx, cancel := s.OwnContext()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/kv"
@@ -36,5 +37,28 @@ func TestAKnownEndIsToldAlthoughTimeEndsToo(t *testing.T) {
 		if i%2 == 1 && !errors.Is(err, failure.NoLeader) {
 			t.Fatalf("the loss was certain, but the write ended with %v", err)
 		}
+	}
+}
+
+// Goal: a command that this node proposed in an earlier life, and that is applied now, is not
+// taken for the request of this life which has the same number. Method: the first command of two
+// machines in the log of the second one, that of the first machine before its own.
+func TestACommandOfAnEarlierLifeIsNotOneOfThis(t *testing.T) {
+	commandOf := func(t *testing.T, value string) []byte {
+		m, log := newMachine(t, nil)
+		mustPut(t, m, "k", value)
+		return log.Proposals[0].Command
+	}
+	earlier := commandOf(t, "of an earlier life")
+	m, log := newMachine(t, nil)
+	log.OnPropose = func(p *raft.Proposal) {
+		log.Deliver(earlier)
+		log.Deliver(p.Command)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := m.Propose(ctx, kv.Command{Op: kv.OpPut, Key: []byte("k"), Value: []byte("of this one")})
+	if err != nil || r.Revision != 2 {
+		t.Errorf("the request ended with %+v, %v; want revision 2", r, err)
 	}
 }

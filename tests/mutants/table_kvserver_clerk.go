@@ -5,7 +5,7 @@ var kvserverClerkMutants = []mutant{
 	ofClerks("WT22", "a watch without credit goes on being sent", "TestASlowWatch", "clerkd/watches.go",
 		"\tif credit <= 0 {\n", "\tif credit <= -maxCredit {\n"),
 	ofClerks("WT23", "a watch whose client takes nothing stays for ever", "TestASlowWatch", "clerkd/watches.go",
-		"\tcase left <= 0:\n", "\tcase left <= -time.Hour:\n"),
+		"\tleft := slowAfter - time.Since(f.dry)\n", "\tleft := slowAfter\n"),
 	ofClerks("WT24", "a piece of a change is said to be all of it", "TestALargeChange", "clerkwire/notes.go",
 		"Changes{More: more, Content: p.room}", "Changes{More: more && p.room == nil, Content: p.room}"),
 	inFile("WT39", "the place of a Clerk among the lasting connections is never free again", "kvserver/clerkd/door.go",
