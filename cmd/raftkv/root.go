@@ -284,9 +284,9 @@ func refuseUnknownTopics(root *cobra.Command) {
 	}
 }
 
-// showHelp is what a command does that only has others below it. That it does
-// something makes cobra refuse what it does not know; it would else show the help
-// and end well, and a script with a slip of the pen would have no backup.
+// showHelp is the RunE of commands that only group subcommands. With it cobra refuses an
+// unknown subcommand; without it cobra prints the help and exits with 0, and a script with
+// a slip of the pen would have no backup.
 func showHelp(command *cobra.Command, _ []string) error { return command.Help() }
 
 const (
