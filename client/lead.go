@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Candidate says who stands for election, and how.
+// Candidate is one side of an election: its name, and how it campaigns.
 type Candidate struct {
 	// Value is published while it leads: its address, say; up to 1 KiB.
 	Value []byte
@@ -116,10 +116,10 @@ func (c *Clerk) resignLease(l *Lease) {
 	_ = l.Revoke(ctx)
 }
 
-// Observe yields who leads under the name of a lock: first who does now, and then each leader
+// Observe yields the leader under the name of a lock: first that of now, and then each leader
 // and each time that there is none, in order. A Token of 0 says that nobody leads. A leader
 // that publishes another value comes once more. Where too much was missed to tell all, it
-// goes on with who leads then. It ends with ctx, with the Clerk, or with an error that no
+// goes on with the leader of then. It ends with ctx, with the Clerk, or with an error that no
 // server mends, which comes last.
 func (c *Clerk) Observe(ctx context.Context, name string) iter.Seq2[Holder, error] {
 	return func(yield func(Holder, error) bool) {

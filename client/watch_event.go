@@ -133,7 +133,7 @@ func Range(from, to string) WatchOption {
 	})
 }
 
-// WatchLock follows a lock: who holds it, and that nobody does.
+// WatchLock follows a lock: its holder, or that it has none.
 func WatchLock(name string) WatchOption {
 	return watchOption(func(m *clerkwire.Watch) error {
 		m.Locks = append(m.Locks, []byte(name))

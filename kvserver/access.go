@@ -16,7 +16,7 @@ import (
 	"raftkv/kvserver/watch"
 )
 
-// Caller is who makes a request; see access.Caller.
+// Caller is the maker of a request; see access.Caller.
 type Caller = access.Caller
 
 // Gate returns what finds callers and decides about them.
@@ -65,7 +65,7 @@ func (s *Server) MayOpenSession(who *Caller) error {
 	return s.gate.MayOpenSession(who, s.machine.SessionsOf(who.Author().Identity))
 }
 
-// AwaitStale refuses a stale read where this node may not know any more who may read: for
+// AwaitStale refuses a stale read where this node's table of identities may be too old: for
 // longer than Config.StaleLimit, nobody has confirmed that its store shows all that was
 // acknowledged, and a token may have been revoked since. That a node hears its leader is not
 // enough: it may wait for a snapshot, or be slow to apply what it has. A node for which nobody
@@ -224,8 +224,8 @@ func (s *Server) ChangeAuth(ctx context.Context, who *Caller, change *auth.Chang
 }
 
 // personMay reports whether a person on the machine may change a table without a token:
-// while identities are off, and while they are observed if there is no admin who could
-// make the change, because else nobody could end the observation. A caller who is let in
+// while identities are off, and while they are observed if there is no admin that could
+// make the change, because else nobody could end the observation. A caller that is let in
 // then can make itself admin, and stays one when identities are enforced.
 func personMay(t *auth.Table) bool {
 	return t.State() == auth.Off || t.State() == auth.Observing && !t.HasAdmin()
@@ -282,7 +282,7 @@ func (s *Server) refusedChange(r kv.Result, change *auth.Change) error {
 }
 
 // AuthTable returns the table of identities as it is when the call begins, or later, to a
-// caller who has a right on the system by that very table.
+// caller that has a right on the system by that very table.
 func (s *Server) AuthTable(ctx context.Context, who *Caller, right auth.Right) (*auth.Table, error) {
 	if err := s.awaitLevel(ctx, LevelAuth, "identities"); err != nil {
 		return nil, err

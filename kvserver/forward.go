@@ -16,7 +16,7 @@ type Forwarder interface {
 	// Forward sends a command once; id names the request. An error of kind
 	// failure.NoLeader says that the command had no effect and may be tried again,
 	// ErrOtherRoad that it was not sent and belongs on a Remote; others are final.
-	// token is the caller's, who is judged there again.
+	// token is that of the caller, which is judged there again.
 	Forward(ctx context.Context, leader, id string, token auth.Secret, c kv.Command) (Forwarded, error)
 }
 

@@ -75,7 +75,7 @@ func (s *Server) LeaderAddr(leader string) string {
 	return s.config.ClientAddr(leader)
 }
 
-// FindLeader waits until this node knows who leads and where that node takes
+// FindLeader waits until this node knows the leader and where that node takes
 // clients. here says that this node leads.
 func (s *Server) FindLeader(ctx context.Context) (address string, here bool, err error) {
 	found := s.whileLeaderless(ctx, func() bool {

@@ -18,7 +18,7 @@ import (
 
 // WatchRequest is a watch as a door asks for it.
 type WatchRequest struct {
-	Who       *Caller // who must have the right watch on all that is selected, and keep it
+	Who       *Caller // must have the right watch on all that is selected, and keep it
 	Selectors watch.Selectors
 	Mirror    bool // the state first, and again after a gap
 	// Resume: go on behind After, which is a revision that the client was given.

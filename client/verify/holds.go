@@ -10,12 +10,12 @@ import (
 	"raftkv/client"
 )
 
-// holds judges who holds locks. Two never hold one, neither in the log nor by what they
+// holds judges the holders of locks. Two never hold one, neither in the log nor by what they
 // believe; what is written under a lock is written by its holder alone; and what the holders
 // heard is what the log says. It is safe for concurrent use.
 //
 // The log is brought by one watch of all locks and of the keys that they guard, so it shows
-// in one order who held a lock and who wrote under it. It is gone through at the end. What
+// in one order the holders of a lock and the writes under it. It is gone through at the end. What
 // holders believe is judged at once.
 type holds struct {
 	*ledger
@@ -60,7 +60,7 @@ func (h *holds) take(revision uint64, changes []client.Change) {
 	}
 }
 
-// believer is somebody who was given a lock, and believes to hold it until ctx ends.
+// believer was given a lock, and believes to hold it until ctx ends.
 type believer struct {
 	hold
 	ctx context.Context
@@ -210,7 +210,7 @@ func (j *judgement) end(c *logged, l *held) {
 	}
 }
 
-// write judges a write under a lock: by who holds it, and the next one.
+// write judges a write under a lock: by its holder, and the next one.
 func (j *judgement) write(c *logged, l *held) {
 	value := string(c.Item.Value)
 	var token uint64

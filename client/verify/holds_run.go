@@ -15,7 +15,7 @@ import (
 )
 
 // RunLocks lets clients hold a few locks in turn, write under them, release them, die under
-// them and go on as if they lived, and judges who held them and who wrote. The cluster must
+// them and go on as if they lived, and judges the holders and their writes. The cluster must
 // work at level 3.
 func RunLocks(ctx context.Context, clerks []*client.Clerk, config Config) (Report, error) {
 	h := newHolds()

@@ -13,7 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Caption describes a picture, for people who open it later.
+// Caption describes a picture, for those that open it later.
 type Caption struct {
 	Cluster   string   // the name of the cluster that was tested; "" if it is not known
 	Endpoints []string // the addresses that were asked

@@ -90,7 +90,7 @@ func (s *clerkSettings) checkTokenOf(ctx context.Context, identity, id string) e
 }
 
 // lastUses returns the last uses of tokens by their ids, as the nodes at the endpoints
-// remember them, and who was asked.
+// remember them, and the nodes that were asked.
 func (s *clerkSettings) lastUses(ctx context.Context) (uses map[string]credential.Use, asked string) {
 	endpoints, err := s.servers()
 	if err != nil {

@@ -88,7 +88,7 @@ func commandsAsRoot(t *testing.T) (c *commands, dir string) {
 }
 
 // Goal: whoever has the right members alone hands leadership over and hears that it was done;
-// without the right status nobody is told who leads, in words that name it; health needs no
+// without the right status nobody is told the leader, in words that name it; health needs no
 // token. Method: one node that enforces identities, to which leadership goes from itself.
 func TestLeadershipIsHandedOverByMembersAlone(t *testing.T) {
 	c, dir := commandsAsRoot(t)

@@ -11,7 +11,7 @@ import (
 	"raftkv/cmd/raftkv/internal/exit"
 )
 
-// Goal: who writes an entry of --auth-file by hand and gets it wrong is told a command that
+// Goal: a person that writes an entry of --auth-file by hand and gets it wrong is told a command that
 // there is. Method: a file with a wrong hash; the command in the error is looked up.
 func TestTheErrorOfAnAuthFileNamesACommand(t *testing.T) {
 	dir := t.TempDir()

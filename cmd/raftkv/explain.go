@@ -96,7 +96,7 @@ of two clusters.`,
 }
 
 // leadIn is how much more than the time that was asked for is looked at, so that it is
-// known who led when that time began: nodes record their leader once a minute.
+// known which node led when that time began: nodes record their leader once a minute.
 const leadIn = 2 * time.Minute
 
 // longest is how far back a node can be asked.
@@ -319,7 +319,7 @@ func (s *explainSettings) gather(ctx context.Context, paths []string) (answers [
 }
 
 // beginToAskForCluster asks endpoints of which cluster they are, and the owners' files of
-// data directories, beside whatever else they are asked: a node that hangs costs one wait.
+// data directories, in addition to whatever else they are asked: a node that hangs costs one wait.
 // ofOne waits, and returns an error if there are several. What does not say it, such as a
 // file or a node that does not answer, is of any.
 func (s *explainSettings) beginToAskForCluster(ctx context.Context, endpoints, paths []string) (ofOne func() error) {
@@ -381,7 +381,7 @@ func missing(answers []gather.Answer) string {
 // lineWidth is the longest line of a story.
 const lineWidth = 80
 
-// text writes stories for people: who did not answer, and a paragraph for each story.
+// text writes stories for people: the nodes that did not answer, and a paragraph for each story.
 func (s *explainSettings) text(answers []gather.Answer, stories []explain.Story, colour bool) string {
 	var b strings.Builder
 	for _, a := range answers {

@@ -87,7 +87,7 @@ func (s *clerkSettings) printLeader(ctx context.Context, out io.Writer) error {
 	return s.show(out, l)
 }
 
-// show prints who leads.
+// show prints the leader.
 func (s *clerkSettings) show(out io.Writer, l shownLeader) error {
 	if s.json {
 		return terminal.PrintJSON(out, l)

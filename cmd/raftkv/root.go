@@ -5,7 +5,7 @@
 // or a log. Everything that has an algorithm is below internal: host runs a node,
 // inventory judges what a directory holds, logging makes the logger, process divides what
 // the process may use, settings reads flags, variables and files, address opens ports,
-// ask and status question the nodes, member changes who they are, secure has the certificates, credential the tokens, terminal shows and target
+// ask and status question the nodes, member changes their list, secure has the certificates, credential the tokens, terminal shows and target
 // writes files.
 package main
 

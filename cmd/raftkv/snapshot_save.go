@@ -155,7 +155,7 @@ func (s *clerkSettings) saveFrom(ctx context.Context, endpoint string, stderr io
 	node, err := status.Fetch(begin, endpoint)
 	cancelStatus()
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) && refused.Code == api.CodeForbidden {
-		// The right backup is enough for a backup. The status says only who sends it, and how
+		// The right backup is enough for a backup. The status says only which node sends it, and how
 		// long it will be.
 		node, err = status.Answer{Status: &api.Status{Node: endpoint}}, nil
 	}

@@ -247,7 +247,7 @@ func (s *watchSettings) printPlain(e *client.WatchEvent, out io.Writer) (err err
 	return err
 }
 
-// holderLine is the part of a line that says who holds a lock.
+// holderLine is the part of a line that names the holder of a lock.
 func holderLine(h *client.Holder) string {
 	return fmt.Sprintf("%s\t%d\t%d", terminal.Readable(h.Lock), h.Token, h.Lease)
 }

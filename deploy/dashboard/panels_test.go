@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// Goal: somebody on call who looks at a panel is told what a good value is and where to
+// Goal: a person on call that looks at a panel is told what a good value is and where to
 // look next. Method: every panel has a description, every description a panel, and no two
 // panels one title, by which descriptions are found.
 func TestEveryPanelIsDescribed(t *testing.T) {

@@ -87,7 +87,7 @@ func New(c Config) *Gate {
 	return &Gate{config: c, meters: map[uint64]*meter{}, logged: map[string]time.Time{}, slow: slowdown{seen: map[string]refusals{}}, used: newUses()}
 }
 
-// Caller is who makes a request. The zero value is nobody, which is a caller without a
+// Caller is the maker of a request. The zero value is nobody, which is a caller without a
 // token.
 type Caller struct {
 	// Remote is the address that the request came from.

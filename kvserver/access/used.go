@@ -10,7 +10,7 @@ import (
 
 // uses remember when tokens were last used on this node since its start. They are no part of
 // the replicated state: to write down each use would make a write of each read. So each node
-// knows its own, and who wants to know of the cluster asks all of them.
+// knows its own, so a question about the cluster goes to all of them.
 type uses struct {
 	begun time.Time
 

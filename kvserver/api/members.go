@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Members is the answer to GET /v1/members: who the members of the cluster are.
+// Members is the answer to GET /v1/members: the members of the cluster.
 type Members struct {
 	// Version is the index of the log entry that holds this configuration, which is the
 	// answer's ETag; 0 while the cluster has no record and its list stands in --cluster.

@@ -26,7 +26,7 @@ type Status struct {
 	// Rejoin is the node's progress in coming back after it lost its disk; nil on
 	// a full member.
 	Rejoin *Rejoin `json:"rejoin,omitempty"`
-	// Membership is who the members are, as this node knows them.
+	// Membership is the members, as this node knows them.
 	Membership *Members `json:"membership,omitempty"`
 	// ListDiffers says that --cluster of this node names others than the record, which rules.
 	ListDiffers bool `json:"bootstrap_list_differs,omitempty"`

@@ -192,7 +192,7 @@ func (t *Table) addToken(c *Change) error {
 // oneself.
 func (t *Table) judge(by Author, c *Change) error {
 	if by.Identity == Vouched {
-		// A person on the machine, who names no token, must leave an admin behind.
+		// A person on the machine names no token, and must leave an admin behind.
 		if c.Action == SetState && c.State == Enforcing && by.Token == (TokenID{}) && !t.HasAdmin() {
 			return ErrLastAdmin
 		}

@@ -1,4 +1,4 @@
-// Package auth decides who may do what: identities, their tokens and rules, and one
+// Package auth decides what a caller may do: identities, their tokens and rules, and one
 // function, [Decide], from rules, a right and a range to yes or no.
 //
 // # Mental model

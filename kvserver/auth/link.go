@@ -10,7 +10,7 @@ import (
 // port, on which the requests of many callers travel. Such a connection is nobody's but the
 // node's. A header that only says so could be anybody's. So the node proves it by what all
 // nodes of the cluster have and no client is ever shown: the hashes of the admins' tokens. A
-// caller who knows all of these tokens is an admin himself.
+// caller that knows all of these tokens is an admin himself.
 
 // linkKey is what nodes prove their connections by; the zero value: there is none.
 type linkKey [sha256.Size]byte

@@ -3,9 +3,9 @@ package auth
 import "testing"
 
 // Goal (S18): what proves a connection to be another node's is known to whoever has the
-// table, and to nobody who has tokens of it only: it depends on the token of each admin, on
+// table, and to no holder of tokens of it only: it depends on the token of each admin, on
 // the cluster, and on both nodes and their order.
-// Method: one table; then other names, another admin, an admin who is one no more.
+// Method: one table; then other names, another admin, an admin that is one no more.
 func TestWhatProvesALink(t *testing.T) {
 	w := &world{t: t}
 	if proof := w.table.LinkProof("c1", "n1", "n2"); proof != "" || w.table.IsLinkProof("", "c1", "n1", "n2") {

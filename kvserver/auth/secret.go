@@ -20,7 +20,7 @@ type Secret struct {
 // NewSecret returns a text as a secret.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal returns the text. Its callers hand it to the network or to the person who
+// Reveal returns the text. Its callers hand it to the network or to the person that
 // asked for the token, and to nobody else.
 func (s Secret) Reveal() string {
 	if s.text == nil {

@@ -120,7 +120,7 @@ func (d *Door) enter(c *conn) error {
 	case len(d.conns) >= d.limit:
 		return failure.Of(failure.Overloaded, nil, "too many connections of Clerks (limit %d, three quarters of --max-connections); close some, or connect to another node", d.limit)
 	}
-	// A node that forwards has its place in any case, but who says to be one may be anybody.
+	// A node that forwards has its place in any case, but any client can say to be one.
 	if c.forwards = c.forwards && d.links < maxLinks; c.forwards {
 		d.links++
 	} else if err := d.server.EnterOrRefuse(kvserver.Lasting); err != nil {

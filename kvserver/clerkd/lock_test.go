@@ -609,7 +609,7 @@ func TestAWatchOfAClerkHearsOfEnds(t *testing.T) {
 	})
 }
 
-// Goal (K2, K7): a node that lags tells of no grant of an earlier time: who waits is answered
+// Goal (K2, K7): a node that lags tells of no grant of an earlier time: a client that waits is answered
 // when the lease holds the lock that it waits for now. Method: a follower that has the
 // lease's first grant, and is behind its release, its second request and the grant to another
 // one; they come while it waits.

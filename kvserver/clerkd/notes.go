@@ -38,7 +38,7 @@ func (f *watched) event(e *kv.Event) clerkwire.Event {
 	switch {
 	case e.Item.Version != 0:
 		to.After = f.state(&e.Item, e.Lease)
-	case e.OfLock(): // a release says who held it
+	case e.OfLock(): // a release names the holder before
 		to.After = f.state(&e.Prev, e.PrevLease)
 	}
 	if f.prev && e.Existed() && !e.OfLock() {

@@ -24,7 +24,7 @@ func TestTooManyClerksAreTold(t *testing.T) {
 }
 
 // Goal: Clerks and watches together leave an eighth of the connections to plain requests,
-// whichever came first; who finds no room is told the limit, and finds it when one leaves.
+// whichever came first; a client that finds no room is told the limit, and finds it when one leaves.
 // Method: 16 connections, of which 12 may be Clerks' and 4 watches, and 14 both; a node that
 // forwards writes is none of them.
 func TestClerksAndWatchesLeaveRoomForRequests(t *testing.T) {

@@ -135,7 +135,7 @@ func (t *teller) tellUnhurt(s Story, from, to int64, evidence []int) {
 	t.tell(s, from, to, evidence...)
 }
 
-// leaderAt returns who led at a time, "" if no event shows it.
+// leaderAt returns the leader at a time, "" if no event shows it.
 func (t *teller) leaderAt(at int64) (leader string) {
 	for i := range t.reigns {
 		if t.events[t.reigns[i].begin].at <= at {

@@ -35,8 +35,8 @@ func wantTold(t *testing.T, told string, want, never []string) {
 	}
 }
 
-// Goal (I1): who turns hellos down is not taken for the one that is wrong.
-// Method: n3 does not take the others, who do not take it: the odd one is likely. Two that
+// Goal (I1): the node that turns hellos down is not taken for the one that is wrong.
+// Method: n3 does not take the others, and they do not take it: the odd one is likely. Two that
 // do not take each other: nobody is named. One that ended itself for that: it is certain.
 func TestWhoTurnsDownIsNotTheOneThatIsWrong(t *testing.T) {
 	wantTold(t, toldOf(t, `
@@ -91,7 +91,7 @@ func TestResetsAreNotCertainlyAnEnd(t *testing.T) {
 // Goal: what one node of a minority recorded is not told as a time in which nobody could
 // write.
 // Method: the recording of a follower that is cut off, alone, and with those of the others,
-// who went on.
+// that went on.
 func TestAMinorityDoesNotSpeakForAll(t *testing.T) {
 	all := rings(t, among+`
 n3 10.4s timeout peer=n1 term=1 a=400ms

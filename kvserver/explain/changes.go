@@ -301,7 +301,7 @@ func (t *teller) staysConnected(node string, from, to int64) bool {
 	}) < 0
 }
 
-// finish adds who followed, and what clients felt, and tells the story.
+// finish adds the next leader, and what clients felt, and tells the story.
 func (t *teller) finish(s Story, c change) {
 	t.succession(&s, &c)
 	t.feel(&s, &c)
@@ -315,7 +315,7 @@ func (t *teller) endOf(c change) int64 {
 	return c.at
 }
 
-// succession says who campaigned, how long after, and who voted.
+// succession names the candidate and the voters, and says how long after it was.
 func (t *teller) succession(s *Story, c *change) {
 	stands := t.find(c.loss, c.at, func(e *event) bool {
 		return e.Kind == recorder.Campaign && e.node == c.b.leader && e.Term == c.b.term

@@ -1,11 +1,11 @@
 // Package explain tells what happened in a cluster: it makes stories out of the events
 // that the nodes recorded (kvserver/recorder).
 //
-// The mental model is an investigator who comes afterwards and has the recorders of all
+// The mental model is an investigator that comes afterwards and has the recorders of all
 // nodes, or of some. It first puts the events into one order. The order comes from the
-// protocol (a campaign precedes its votes, an election those who follow), not from the
+// protocol (a campaign precedes its votes, an election its followers), not from the
 // clocks of the machines, which may be hours apart. Then it looks for incidents, and
-// for each says who caused it, how certain that is, and what clients felt of it.
+// for each names its cause, how certain that is, and what clients felt of it.
 //
 // Everything is a pure function of the events: the same rings give the same text.
 //

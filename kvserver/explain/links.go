@@ -94,7 +94,7 @@ func (t *teller) there(node, third string, from, to int64) bool {
 // processes ran.
 func (t *teller) cutOffs() {
 	if len(t.nodes) < 3 {
-		return // who of two is cut off is not known
+		return // which of two is cut off is not known
 	}
 	for _, node := range t.nodes {
 		for _, lost := range t.runs(t.all(t.from, t.to, func(e *event) bool {

@@ -12,7 +12,7 @@ type refusal struct {
 	events []int
 }
 
-// refusals tells of nodes that were turned down. Who turns a hello down is not always the
+// refusals tells of nodes that were turned down. The server that turns a hello down is not always the
 // one that is as it was: a node that was started with the wrong list or name turns down all
 // the others. So a node is named only if it ended itself for that reason, or if it and a
 // majority of the others do not take each other and that is so of nobody else.

@@ -82,7 +82,7 @@ type Reference struct {
 type Span struct{ From, To int64 }
 
 // Stories tells what the rings hold of the time in span. Events before it are used to
-// know who led. The stories are in the order in which they began.
+// know which node led. The stories are in the order in which they began.
 func Stories(rings []recorder.Ring, span Span) []Story { return newOrder(rings).stories(span) }
 
 func (o *order) stories(span Span) []Story {
@@ -277,7 +277,7 @@ func Now(rings []recorder.Ring) int64 {
 	return 0
 }
 
-// Line is one event for people who want to see them all.
+// Line is one event, in a list of all.
 type Line struct {
 	At    int64  `json:"at_ms"` // Unix milliseconds of the common clock
 	Node  string `json:"node"`

@@ -93,7 +93,7 @@ var kinds = [...]Kind{
 // Kinds returns the whole table, which the caller may keep.
 func Kinds() []Kind { return slices.Clone(kinds[:]) }
 
-// OfCaller reports whether an error is about who asks, and what that one may.
+// OfCaller reports whether an error is about the caller's identity and rights.
 func OfCaller(err error) bool {
 	return errors.Is(err, Unauthenticated) || errors.Is(err, Denied)
 }

@@ -18,7 +18,7 @@ import (
 // beyond the cluster's service: profiles, and how much is logged. It belongs on
 // a listener of its own that nobody else can reach, never on the client port: a
 // profile stops nothing, but it costs time and shows memory. On TCP it serves admins alone
-// as soon as identities are enforced; a socket in the file system says by its mode who may
+// as soon as identities are enforced; a socket in the file system says by its mode which users may
 // connect.
 //
 //	GET /debug/pprof/…   the profiles of net/http/pprof

@@ -96,7 +96,7 @@ func TestTheAdminPortServesNoPage(t *testing.T) {
 }
 
 // Goal: with identities enforced the admin port serves admins alone on TCP, and on a socket
-// everybody who can connect to it, without a token; a page is refused there, too. What is
+// every process that can connect to it, without a token; a page is refused there, too. What is
 // done has a line in the audit that says where it came from.
 // Method: both kinds of listener over one server, with and without tokens.
 func TestTheAdminPortOnASocketNeedsNoToken(t *testing.T) {

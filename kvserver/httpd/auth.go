@@ -440,7 +440,7 @@ func decisionOf(i *auth.Identity, right auth.Right, r auth.Range) api.AuthChecke
 	return api.AuthChecked{Allowed: true, Rule: mustJSON(*rule), Why: "this rule grants it"}
 }
 
-// serveMe tells callers who they are here.
+// serveMe tells callers their identity.
 func (d *Door) serveMe(x *exchange) error {
 	i := x.who.Identity()
 	if i == nil {

@@ -14,9 +14,9 @@ import (
 
 // Goal (S1, S4): a caller that may not ask for something hears that first, at a node that does not
 // lead as well, and nothing of the cluster: no node, leader, address or term, and is sent
-// nowhere. So does one whose token was revoked on a connection that stands. Who may is told who
-// leads. Method: all kinds of frames, forwarded commands, and all routes that take ?redirect, at
-// a node that follows, by an identity without the right, one that may write and not read, one
+// nowhere. So does one whose token was revoked on a connection that stands. A caller with
+// the right is told the leader. Method: all kinds of frames, forwarded commands, and all routes
+// that take ?redirect, at a node that follows, by an identity without the right, one that may write and not read, one
 // that nobody knows, and admin.
 func TestWhoMayNotAskHearsNothingOfTheCluster(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestWhoMayNotAskHearsNothingOfTheCluster(t *testing.T) {
 				}
 			}
 		}
-		// Nor is one told who is not even asked for a token.
+		// Nor is a caller told that is not even asked for a token.
 		page := ask(s, "PUT", "/v1/kv/a/1", "x", append(as(root), "Origin", "http://page.example.org")...)
 		if wantProblem(t, page, 403, api.CodeForbidden, api.OutcomeNotApplied); page.header.Get(api.HeaderNode)+page.header.Get(api.HeaderLeader)+page.header.Get(api.HeaderTerm) != "" {
 			t.Errorf("a page of another site is told %v", page.header)

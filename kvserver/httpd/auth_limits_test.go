@@ -109,7 +109,7 @@ func TestAnIdentityHoldsNoMoreThanItMay(t *testing.T) {
 		c.conn.Close()
 		synctest.Wait()
 		limitUser(t, s, root, auth.Limits{Connections: 2})
-		one, _ := dialRaw(t, s, user) // beside that of the watch
+		one, _ := dialRaw(t, s, user) // in addition to that of the watch
 		if _, status := dialRaw(t, s, user); status != 429 {
 			t.Errorf("a third connection is answered with %d", status)
 		}

@@ -126,7 +126,7 @@ type call struct {
 	target string
 	body   string
 	header []string
-	judged bool // the log judges it once more, so that one who may ask may be refused
+	judged bool // the log judges it once more, so that a caller that may ask may be refused
 }
 
 // calls returns the requests of a route: about keys inside and outside of the prefix.
@@ -485,7 +485,7 @@ func (m *matrix) wantUnchanged(t *testing.T, name string, before kv.Digest, aske
 // seesNoMore checks that an answer shows no value that its caller may not read.
 func (a asker) seesNoMore(t *testing.T, name string, got answer) {
 	t.Helper()
-	if a.right == auth.Admin || a.right == auth.Backup || a.glass { // who see all of it
+	if a.right == auth.Admin || a.right == auth.Backup || a.glass { // which see all of it
 		return
 	}
 	text := got.body

@@ -30,7 +30,7 @@ var (
 	onA       = auth.Rule{Space: auth.Keys, Text: "a/", Rights: auth.RightsOf(auth.Read, auth.List, auth.Write, auth.Delete)}
 )
 
-// enforced starts a server that enforces identities: root, who is admin, and user, who
+// enforced starts a server that enforces identities: root, which is admin, and user, which
 // may do everything on a/.
 func enforced(t *testing.T, more func(*settings)) (s *testServer, log *fakelog.Log, root, user string) {
 	t.Helper()

@@ -91,7 +91,7 @@ func TestARestartedNodeServesNobodyBeforeItKnows(t *testing.T) {
 		wantStatus(t, ask(s, "GET", "/readyz", ""), 503)
 		close(confirm)
 		wantStatus(t, ask(s, "GET", "/readyz", ""), 200)
-		wantStatus(t, ask(s, "GET", "/v1/kv/k?consistency=stale", ""), 200) // who is ready serves
+		wantStatus(t, ask(s, "GET", "/v1/kv/k?consistency=stale", ""), 200) // a node that is ready serves
 	})
 }
 
@@ -151,7 +151,7 @@ func TestARestartedNodeReadsNothingStaleBeforeItCaughtUp(t *testing.T) {
 			if c.state == auth.Enforcing {
 				reads(func(target string, a answer) { wantStatus(t, a, 401) })
 			}
-			if c.name == "enforced" { // who may read is served at once
+			if c.name == "enforced" { // a caller that may read is served at once
 				wantStatus(t, ask(s, "GET", "/v1/kv/a/1?consistency=stale", "", as(root)...), 200)
 			}
 		})

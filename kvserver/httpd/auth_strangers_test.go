@@ -312,7 +312,7 @@ func TestNoHeaderChangesALimit(t *testing.T) {
 // Goal (S16): an identity, or callers without a token, at twenty times the limit leave others
 // as they are: what is refused takes no place and no time of theirs.
 // Method: in virtual time, reads that take 100 ms on a node with room for sixteen; 200 a second
-// of the noisy one, who may have ten, and 20 a second of another. All of them together would
+// of the noisy one, which may have ten, and 20 a second of another. All of them together would
 // need 22 places, and those that are let in need 12.
 func TestANoisyIdentityLeavesOthersAlone(t *testing.T) {
 	for name, noisy := range map[string]func(user string) []string{"an identity": as, "nobody": func(string) []string { return nil }} {

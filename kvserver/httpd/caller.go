@@ -16,7 +16,7 @@ import (
 	"raftkv/kvserver/watch"
 )
 
-// authenticate finds who makes the request. It comes before everything that the
+// authenticate finds the caller of the request. It comes before everything that the
 // request says, so that a caller without a token does not even learn which paths
 // there are.
 func (x *exchange) authenticate() error {

@@ -87,7 +87,7 @@ func TestViewersAreToldWhatHappens(t *testing.T) {
 
 // Goal (I15): all viewers together cost what one costs, and without viewers nobody is asked;
 // there is room for sixteen, and the next one is told that there is none and what to do.
-// Method: sixteen viewers for ten seconds in virtual time; a peer counts who asks it.
+// Method: sixteen viewers for ten seconds in virtual time; a peer counts its askers.
 func TestViewersAreBoundedAndShareOneRound(t *testing.T) {
 	var asked atomic.Int64
 	inBubble(t, func(t *testing.T) {

@@ -224,7 +224,7 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	x.answer(refusal.Status, encodeProblem(problem))
 }
 
-// isOfCaller reports whether a refusal is about who asks, and what that one may. While
+// isOfCaller reports whether a refusal is about the caller's identity and rights. While
 // identities are enforced, those are of the kind which come before anybody is asked for.
 func (x *exchange) isOfCaller(kind error) bool {
 	ofPages := kind == failure.Forbidden || kind == failure.UnknownHost
@@ -266,7 +266,7 @@ func stampError(h http.Header, r kvserver.Refusal) {
 
 // Problem renders an error as a whole answer for a connection whose request no
 // handler has seen. The connection ends with it. While identities are enforced it names
-// no node, since nobody was asked who he is.
+// no node, since no token was looked at.
 func (d *Door) Problem(err error) []byte {
 	id := d.server.NextRequestID()
 	refusal := d.server.Describe(err)

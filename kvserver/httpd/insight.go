@@ -19,7 +19,7 @@ import (
 )
 
 // This file answers what asks how nodes are and were, rather than for their content:
-// metrics and recorded events of this node; and for a person who looks at the whole
+// metrics and recorded events of this node; and for a person that looks at the whole
 // cluster through one node the page, what all nodes say of themselves, and what happened.
 // For these the node asks the others, and only while somebody looks.
 

@@ -427,7 +427,7 @@ func TestExplanationsKeepNobodyFromTheMetrics(t *testing.T) {
 	}
 }
 
-// Goal: two viewers who ask for different times do not undo each other's answers, and whoever
+// Goal: two viewers that ask for different times do not undo each other's answers, and whoever
 // goes does not wait on.
 func TestAnswersAreSharedByWhatWasAsked(t *testing.T) {
 	var s shared[int]

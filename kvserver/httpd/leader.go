@@ -128,7 +128,7 @@ func (d *Door) redirect(x *exchange) (sent bool, err error) {
 	u := *x.r.URL
 	u.Scheme, u.Host, u.User = "http", address, nil
 	if port.Of(x.r).Secret() {
-		u.Scheme = "https" // who came by TLS goes on by TLS
+		u.Scheme = "https" // a client that came by TLS goes on by TLS
 	}
 	u.Path, u.RawPath = x.r.URL.Path, keepDots(x.r.URL.EscapedPath())
 	x.w.Header().Set("Location", u.String())
@@ -137,7 +137,7 @@ func (d *Door) redirect(x *exchange) (sent bool, err error) {
 }
 
 // redirectCommand is redirect for a command, about which is decided before: it may need more
-// than its route says, and who may not ask for it is not told where the leader is.
+// than its route says, and a caller without that right is not told where the leader is.
 func (d *Door) redirectCommand(x *exchange, c *kv.Command) (sent bool, err error) {
 	if err := d.server.MayAsk(&x.who, c); err != nil {
 		return false, err

@@ -49,7 +49,7 @@ func (d *Door) serveList(x *exchange) error {
 	p, err := d.server.List(ctx, &x.who, l.query(), f)
 	if err != nil {
 		if f.Pinned && l.after != "" {
-			x.next = x.nextPage(l.after, "at_revision", "") // for who takes a list of several states
+			x.next = x.nextPage(l.after, "at_revision", "") // for a client that takes a list of several states
 		}
 		return err
 	}

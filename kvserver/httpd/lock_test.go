@@ -498,7 +498,7 @@ func TestAKeyIsNoLock(t *testing.T) {
 	})
 }
 
-// Goal (K7): a node that has found its state to be wrong says of no lock who holds it, to
+// Goal (K7): a node that has found its state to be wrong names the holder of no lock, to
 // those that wait already, either. Method: a request that waits and a Clerk's that does, for
 // another lease, when the node finds that.
 func TestAWaitForALockEndsWhenTheStateIsWrong(t *testing.T) {

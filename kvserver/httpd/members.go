@@ -34,7 +34,7 @@ const (
 	maxChangeWait = 10 * time.Minute
 )
 
-// serveMembers says who the members are: as the leader knows it, or with
+// serveMembers lists the members: as the leader knows it, or with
 // ?consistency=stale as this node does.
 func (d *Door) serveMembers(x *exchange) error {
 	switch consistency, given := x.query["consistency"]; {
@@ -253,7 +253,7 @@ func (x *exchange) waitContext(wait time.Duration) (context.Context, context.Can
 	return x.door.server.WaitContext(x.r.Context(), wait)
 }
 
-// meet asks a server that is to be added who it is.
+// meet asks a server that is to be added for its identity.
 func meet(ctx context.Context, driver *membership.Driver, one api.MemberToAdd) (membership.Addition, error) {
 	add := membership.Addition{
 		ID: members.ID(one.ID), Role: members.Learner, Peer: one.Peer, Replaces: members.ID(one.Replaces), Promote: one.Promote == nil || *one.Promote,

@@ -321,7 +321,7 @@ func (d *Door) serveTxn(x *exchange) error {
 		return err
 	}
 	x.repeatable = key != ""
-	// What it needs stands in the body. Where that counts, who may not ask for it is not told
+	// What it needs stands in the body. Where that counts, a caller without it is not told
 	// where the leader is.
 	decides := d.server.Gate().State() != auth.Off
 	if !decides {

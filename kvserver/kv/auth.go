@@ -25,7 +25,7 @@ func AuthCommand(by auth.Author, change *auth.Change) Command {
 	return Command{Op: AuthOp(change.Action), Caller: by, Value: append([]byte{bodyVersion}, change.Encode()...)}
 }
 
-// EndEnforcing returns the command by which a person who has a node's disk ends the
+// EndEnforcing returns the command by which a person with a node's disk ends the
 // enforcing of identities, where all tokens of admins are lost. Identities and tokens stay.
 func EndEnforcing() Command {
 	return AuthCommand(auth.Author{Identity: auth.Vouched}, &auth.Change{Action: auth.SetState, State: auth.Off})

@@ -14,7 +14,7 @@ import (
 // Digest is a short hash of the whole state, kept up to date by every change.
 // Servers that stand at the same index must have equal digests. Differences, one
 // or many, are missed with a probability of one in 2^64 (in 2^32, if only values
-// of equal lengths differ). A digest is no protection against an attacker who
+// of equal lengths differ). A digest is no protection against an attacker that
 // searches for two states with the same one.
 type Digest uint64
 

@@ -173,7 +173,7 @@ func (v *View) usedBy(author auth.Author, id int64) bool {
 
 // mayEnd reports whether an author may end a lease, which removes its keys and frees its
 // locks. Its owner may; one that was granted before identities counted has none, and is
-// ended by who may delete those keys and acquire those locks himself.
+// ended by a caller that may delete those keys and acquire those locks himself.
 func (s *Store) mayEnd(by auth.Author, id int64) bool {
 	if l, found := s.leases.Get(id); !found || l.Owner != 0 || s.auth.State() != auth.Enforcing {
 		return found

@@ -181,7 +181,7 @@ func (s *Store) acquire(f *reader, c *Command) Result {
 		if a.Queue { // it keeps its place
 			return Result{Status: StatusQueued, Revision: s.revision, Version: uint64(a.Lease)}
 		}
-		// Who hears that the lock is held must not be given it later.
+		// A client that hears that the lock is held must not be given it later.
 		s.leave(name, a.Lease)
 		return s.refusedLock(StatusLockHeld)
 	case lock.Taken:

@@ -90,7 +90,7 @@ func lockEvents(s *Store) string {
 }
 
 // Goal (K3, K8, L7): a lease that ends frees its keys and locks in one change, and then the
-// locks are handed over, each in a change of its own; events say who, and why.
+// locks are handed over, each in a change of its own; events say to which client, and why.
 // Method: a lease with a key and two locks expires, for which others wait.
 func TestTheLocksOfALeaseEndWithIt(t *testing.T) {
 	s := lockStore(1)

@@ -48,7 +48,7 @@ type View struct {
 	records      recordQueue
 	answers      answers
 	history      history
-	leases       lease.Table // its Sum counts in the digest beside sum, as does that of locks
+	leases       lease.Table // its Sum counts in the digest with sum, as does that of locks
 	locks        lock.Table
 	auth         *auth.Table // never changes; nil: nobody has set anything
 }

@@ -1,4 +1,4 @@
-// Package lock is the locks of one store as a plain object: who holds them, who waits,
+// Package lock is the locks of one store as a plain object: their holders, the queues,
 // and which places stay free for a while.
 //
 // # Mental model

@@ -67,7 +67,7 @@ func TestWatchingRestsWhileNobodyWaits(t *testing.T) {
 	})
 }
 
-// Goal: nobody is overlooked who comes at the moment in which the watcher falls asleep.
+// Goal: no request is overlooked that comes at the moment in which the watcher falls asleep.
 // Method: both at once, many times; whoever was counted before it called wake must find
 // the watcher awake soon.
 func TestNobodyComesUnseenWhileTheWatcherFallsAsleep(t *testing.T) {

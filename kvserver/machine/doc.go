@@ -11,14 +11,14 @@
 //
 // A [Machine] is given consensus, which orders commands, and the channel on which
 // the ordered commands come back. One goroutine, the applier, is the only writer of
-// the store. Beside it run, where they are asked for: one that writes a snapshot
+// the store. With it run, where they are asked for: one that writes a snapshot
 // when one is due, one that compares the state with that of the peers, and one that
 // ends writes whose leader or whose time is over.
 //
 // A write waits under the identity that its machine drew for it and that travels in
 // the command. It has exactly one [Ending]: its result; or an error that says that
 // it never will be applied; or one that says that this is not known, because time,
-// the leader or the node ended first. No ending is ever guessed from who leads now:
+// the leader or the node ended first. No ending is ever guessed from the leader of now:
 // an entry of a deposed leader may still be chosen.
 //
 // A machine that finds its state to differ from that of a majority quarantines
@@ -45,5 +45,5 @@
 //
 // # What it does not know
 //
-// HTTP, Clerks, connections, admission, and who leads beyond what consensus says.
+// HTTP, Clerks, connections, admission, and the leader beyond what consensus says.
 package machine

@@ -30,7 +30,7 @@ type tenure struct {
 	timer  *time.Timer // of a past one
 }
 
-// see notes who leads.
+// see notes the leader.
 func (t *tenures) see(leader string, term uint64) *tenure {
 	t.mu.Lock()
 	defer t.mu.Unlock()

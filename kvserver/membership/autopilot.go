@@ -13,7 +13,7 @@ import (
 
 // electionRest is for how long a new leader leaves the members as they are: an election is
 // a sign that something is going on. maxLookGap is the longest time between two looks that
-// counts as silence: a leader that was stopped itself has not seen who was silent meanwhile.
+// counts as silence: a leader that was stopped itself has not seen which members were silent meanwhile.
 // minDeadAfter and minReplaceAfter are the least that may be chosen for Settings.DeadAfter
 // and ReplaceAfter, in milliseconds.
 const (

@@ -21,7 +21,7 @@ type pilotWorld struct {
 	added uint64
 }
 
-// look is one look of the leader: when, in which term, and who did not answer.
+// look is one look of the leader: when, in which term, and which members did not answer.
 type look struct {
 	at     time.Time
 	term   uint64

@@ -126,7 +126,7 @@ func (d *Driver) settlePatience() time.Duration {
 }
 
 // settle waits a moment for the change before to end. A leader that was just elected also waits
-// for the first answers of the voters: it cannot know yet who is healthy.
+// for the first answers of the voters: it cannot know yet which are healthy.
 func (d *Driver) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.settlePatience())
 	defer cancel()

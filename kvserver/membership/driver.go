@@ -40,7 +40,7 @@ type Config struct {
 	// Shown returns what a node has said of itself in its newest boot, nil if it has not
 	// been heard since this process began.
 	Shown func(members.ID) *Shown
-	// Dial asks an address who is there. It is for servers that are to become members.
+	// Dial asks an address which server is there. It is for servers that are to become members.
 	Dial func(ctx context.Context, address string) (Greeting, error)
 	// Enforces reports whether the cluster enforces identities. nil: it does not.
 	Enforces func() bool
@@ -49,7 +49,7 @@ type Config struct {
 	Logger  *slog.Logger
 }
 
-// Greeting is what a server says that was asked who it is.
+// Greeting is what a server says of itself when it is asked.
 type Greeting struct {
 	ID members.ID
 	Shown

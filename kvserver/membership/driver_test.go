@@ -82,7 +82,7 @@ func TestOnlyTheLeaderActs(t *testing.T) {
 
 // Goal: M11 and planted bug 11: a learner is promoted after it has kept up for
 // PromoteAfter without a break, and growing from one to three is one change. Method: two
-// learners beside one voter; one of them lags, keeps up, lags again for a moment, and
+// learners and one voter; one of them lags, keeps up, lags again for a moment, and
 // keeps up.
 func TestLearnersArePromotedInPairsWhenTheyHaveKeptUp(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -309,7 +309,7 @@ func TestANewAddressIsWrittenDown(t *testing.T) {
 	})
 }
 
-// Goal: a leader says who answers it, how many learners wait for a vote, and how changes ended; a
+// Goal: a leader says which members answer it, how many learners wait for a vote, and how changes ended; a
 // spare that has caught up does not wait, and another node says nothing. Method: changes that are
 // made and refused, a silent voter, a spare that lags and catches up.
 func TestALeaderSaysWhoAnswersAndWaits(t *testing.T) {

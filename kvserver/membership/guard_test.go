@@ -174,7 +174,7 @@ func TestTheGuardCountsHealthyVotersOfBothHalves(t *testing.T) {
 }
 
 // Goal: a plan says both halves, the tolerance before, during and after, what to think of,
-// and who leads then. Method: typical changes.
+// and the leader of then. Method: typical changes.
 func TestAPlanSaysWhatItWillBeLike(t *testing.T) {
 	for _, c := range []struct {
 		name                  string
@@ -292,7 +292,7 @@ func TestPromotionMakesOddNumbers(t *testing.T) {
 }
 
 // Goal: the level rises when every member, connected or not, has shown in its newest boot
-// that it knows the next one, and nobody holds it; who holds it back is named. Method: a
+// that it knows the next one, and nobody holds it; the member that holds it back is named. Method: a
 // cluster without a record and one with, with each obstacle.
 func TestTheLevelRisesWhenEveryMemberKnowsTheNext(t *testing.T) {
 	static := View{Self: "n1", Level: 3, Static: []Static{{ID: "n1", Peer: "a:1"}, {ID: "n2"}}, Settled: true, UID: members.UID{7},

@@ -62,7 +62,7 @@ func (f *fakeLog) addStatic(t *testing.T, ids ...members.ID) {
 }
 
 // Goal: M19: a level that is held before there is a record does not rise, whoever leads
-// and although only one member was told; who was told is named; it rises soon after any
+// and although only one member was told; that member is named; it rises soon after any
 // node was asked to let it go. Method: three nodes that all know the level; one of them
 // holds it from the beginning, as --hold-level makes it; leadership goes round; a follower
 // lets the level go.

@@ -272,7 +272,7 @@ func TestNobodyTakesAPlaceWithNothingToShow(t *testing.T) {
 				}
 			})
 			if c.enforces && c.code == api.CodeJoinRefused {
-				known := incarnationOf("n3") // who knows a member's directory hears no more
+				known := incarnationOf("n3") // a server that knows a member's directory hears no more
 				b.Incarnation = hex.EncodeToString(known[:])
 				if joined, err := f.nodes["n1"].driver.Join(t.Context(), b); err == nil {
 					t.Errorf("%s: a stranger hears of the members: %+v", name, joined)

@@ -276,7 +276,7 @@ func (p *Plan) finish(v *View) {
 	}
 	if !slices.Contains(p.After.Voters, v.Self) {
 		p.Leaves = true
-		// Only who votes already can lead before the change. Where nobody of those that stay
+		// Only a voter of today can lead before the change. Where nobody of those that stay
 		// does, the leader makes the change and hands over at its end (R9).
 		for _, id := range p.After.Healthy {
 			if slices.Contains(p.Before.Voters, id) {

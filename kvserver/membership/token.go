@@ -12,7 +12,7 @@ import (
 	"raftkv/raft/members"
 )
 
-// Maker is who made a token: the number of an identity that held the right to, or one of the
+// Maker is the maker of a token: the number of an identity that held the right to, or one of the
 // constants. The token's id says it, behind a dash, so that the record needs no field for it;
 // the id of a token that nobody made has no dash. No client chooses an id.
 type Maker uint64
@@ -35,12 +35,12 @@ func (m Maker) tokenID() string {
 	return id + "-" + strconv.FormatUint(uint64(m), 10)
 }
 
-// madeByNobody reports whether nobody made the token of an id who held the right to.
+// madeByNobody reports whether no holder of the right made the token of an id.
 func madeByNobody(id string) bool { return !strings.Contains(id, "-") }
 
 // mayUse reports whether a token of an id opens anything: while identities are enforced, one
 // that nobody made does not. Whoever reached the cluster before could make one, and nobody is
-// to hold more than was granted by one who held it.
+// to hold more than a holder of the right has granted.
 func (d *Driver) mayUse(id string) bool {
 	return !madeByNobody(id) || d.config.Enforces == nil || !d.config.Enforces()
 }

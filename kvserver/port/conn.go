@@ -63,7 +63,7 @@ func (c *Conn) Close() error {
 // names. One without a port belongs to everybody.
 func (c *Conn) Belongs(to uint64) bool { return c == nil || c.owner.Load() == to }
 
-// Belong makes the connection that of an owner who has proved who he is. It is no
+// Belong makes the connection that of an owner that has proved its identity. It is no
 // stranger's any more. take counts it in among those of the owner, and drop, which it
 // returns, out again when the connection ends or gets another owner. An error of take is
 // returned; the connection is then as it was.
@@ -75,8 +75,8 @@ func (c *Conn) Belong(to uint64, take func() (drop func(), err error)) error {
 	return nil
 }
 
-// Lodge is Belong for a connection that has no owner, on which somebody was let in who has
-// not proved who he is: it is counted in once, and stays a stranger's.
+// Lodge is Belong for a connection that has no owner, on which a caller was let in that has
+// not proved its identity: it is counted in once, and stays a stranger's.
 func (c *Conn) Lodge(to uint64, take func() (drop func(), err error)) error {
 	if c == nil || c.owner.Load() != 0 {
 		return nil

@@ -314,7 +314,7 @@ func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {
 	})
 }
 
-// Goal (S12): where identities are enforced, connections on which nobody has proved who he is
+// Goal (S12): where identities are enforced, connections on which nobody has proved an identity
 // have at most a quarter of the places; old ones make room for new ones, and those of known
 // owners and of this machine are neither counted nor closed for them. A connection counts for
 // its owner once, until it ends or gets another one.

@@ -23,7 +23,7 @@
 // # The parts
 //
 //	port.go        what a Port is made of
-//	bounds.go      how many connections there may be, from where, and who makes room
+//	bounds.go      how many connections there may be, from where, and which make room
 //	tls.go         TLS, between the bounds and the reading of headers
 //	conn.go        one connection, its states, and the hooks of http.Server
 //	deadlines.go   how long a client may take
@@ -38,7 +38,7 @@
 //	lock              guards                               held while
 //	Port.mu           the list of connections, counters    one comes, goes or is evicted
 //	Conn.mu           the record of a request's header     bytes come, or the header is read
-//	gate.mu           who is inside the gate, who waits    one comes to the gate, or leaves
+//	gate.mu           what is inside the gate, and waits   one comes to the gate, or leaves
 //
 // Conn.mu and gate.mu are never taken while another is held. None is held during I/O but for
 // closing connections that are evicted, which does not wait.

@@ -95,7 +95,7 @@ func TestALookInVainIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// Goal: silent connections that came together do not end together, for then those who come
+// Goal: silent connections that came together do not end together, for then those that come
 // again do so together.
 // Method: forty handshakes that do not begin, in virtual time. All would be early, or all late,
 // once in half a trillion runs.

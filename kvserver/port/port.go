@@ -25,7 +25,7 @@ type Config struct {
 	// request no handler has seen. The connection ends with it.
 	Problem func(error) []byte
 	Logger  *slog.Logger
-	// Strict says whether connections on which nobody has proved who he is may be a quarter of
+	// Strict says whether connections on which nobody has proved an identity may be a quarter of
 	// the places only; those from this machine do not count. It must not block. nil: they may
 	// be all.
 	Strict func() bool

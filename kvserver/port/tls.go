@@ -36,7 +36,7 @@ type Secure struct {
 const handshakeLimit = 5 * time.Second
 
 // handshakes bounds how many handshakes are computed at one time: half as many as there
-// are processors, so that strangers who come by the thousand leave the rest to consensus.
+// are processors, so that strangers that come by the thousand leave the rest to consensus.
 type handshakes chan struct{}
 
 func newHandshakes() handshakes { return make(handshakes, max(1, runtime.GOMAXPROCS(0)/2)) }

@@ -321,7 +321,7 @@ func TestAHandshakeThatNeverEnds(t *testing.T) {
 }
 
 // Goal: however many strangers come at once, few handshakes are computed at one time, and
-// strangers who wait hold no place among those.
+// strangers that wait hold no place among those.
 // Method: a source whose reads are held, with all places taken and given back.
 func TestHandshakesAreComputedFewAtATime(t *testing.T) {
 	virtual.Time(t, func(t *testing.T) {

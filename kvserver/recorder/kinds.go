@@ -11,7 +11,7 @@ type Kind uint16
 const (
 	Timeout         Kind = 1 + iota // no leader was heard for A
 	Suspected                       // the connection to Peer, the leader, was ended by its side
-	PreVote                         // the node asks who would vote for it in Term
+	PreVote                         // the node asks for votes that would be given to it in Term
 	Campaign                        // the node campaigns in Term; its log ends at Index, of term A
 	PreVoteGranted                  // it would vote for Peer
 	PreVoteRefused                  // it would not

@@ -37,7 +37,7 @@ type Result struct {
 
 // Bytes is about the length of the outcome's encoding.
 func (o *Outcome) Bytes() int {
-	const each = 32 // about what a result or an item takes beside its texts
+	const each = 32 // about what a result or an item takes in addition to its texts
 	size := 0
 	for i := range o.Results {
 		r := &o.Results[i]

@@ -259,7 +259,7 @@ func TestADateInAHandshakeNamesTheClock(t *testing.T) {
 }
 
 // Goal: the peer port speaks TLS 1.3 and its own protocol, and shows its certificate to
-// nobody who shows none.
+// no client that shows none.
 // Method: clients of other kinds.
 func TestThePeerPortHasItsTerms(t *testing.T) {
 	a := newAuthority(t, "a")

@@ -12,7 +12,7 @@
 //
 //	raft.go           Figure 2 "State"; the inputs; Ready
 //	configuration.go  §6: which configuration is in force; what is kept of each member
-//	membership.go     §6: changes by joint consensus (who the members are, and majorities: package members)
+//	membership.go     §6: changes by joint consensus (the members, and majorities: package members)
 //	types.go          IDs, Config, persistent state, errors
 //	entry.go          log entries: kinds, checksum, encoding
 //	uid.go            the number that tells clusters of one name apart

@@ -112,7 +112,7 @@ type exForm struct {
 func (w *exWorld) itemForms() []exForm {
 	forms := make([]exForm, 0, 32)
 	for k, m := range w.flight {
-		place := 0 // in any order it does not matter who left first
+		place := 0 // in any order it does not matter which left first
 		if w.bounds.fifo {
 			for _, earlier := range w.flight[:k] {
 				if earlier.sameConnection(m) {

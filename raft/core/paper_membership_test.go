@@ -357,7 +357,7 @@ func TestSection6_ALeaderThatIsOutLeadsUntilTheCommit(t *testing.T) {
 	}
 }
 
-// Goal: a leader that is left out, and finds nobody who would lead in its place, steps
+// Goal: a leader that is left out, and finds no server that would lead in its place, steps
 // down all the same, after an election timeout.
 // Method: 2 and 3 had both better not lead; 1 removes itself.
 func TestSection6_ALeaderThatIsOutStepsDownInAnyCase(t *testing.T) {

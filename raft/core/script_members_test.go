@@ -37,7 +37,7 @@ func cmdChange(s *script, args []string) error {
 		return fmt.Errorf("there is no record: found comes first")
 	}
 	wanted := now.Record.Clone()
-	if now.Record.Joint() { // as somebody who does not know of the change under way
+	if now.Record.Joint() { // as a caller that does not know of the change under way
 		wanted = now.Record.Final()
 	}
 	if err := edit(&wanted, args[1:]); err != nil {

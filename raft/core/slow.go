@@ -17,7 +17,7 @@ package core
 //     never wins keeps no other from campaigning.
 //   - While a server's vote is being written, it would vote for nobody else. Answers
 //     to pre-votes wait for the same write as the vote does. If all of them were yes,
-//     all who had asked would campaign at the same moment and split the votes. That
+//     all that had asked would campaign at the same moment and split the votes. That
 //     would happen again and again where a vote takes longer than the wait for the
 //     next campaign.
 //   - A heartbeat is answered without waiting for entries to be written

@@ -125,7 +125,7 @@ const (
 	_                   NoteKind = iota
 	NoteTimeout                  // no leader was heard for A ticks; Peer was followed before, if anybody
 	NoteSuspected                // the connection to Peer, the leader, was ended by its side, A ticks after it was heard
-	NotePreVote                  // it asks who would vote for it in Term; its log ends at Index, of term A
+	NotePreVote                  // it asks for votes that would be given to it in Term; its log ends at Index, of term A
 	NoteCampaign                 // it campaigns in Term; its log ends at Index, of term A
 	NotePreVoteGranted           // it would vote for Peer in Term
 	NotePreVoteRefused           // it would not, for the reason in Why; see NoteVoteRefused

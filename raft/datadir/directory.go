@@ -96,7 +96,7 @@ func (d *Directory) Begin(state *core.State, rejoin bool) error {
 	if d.found && !d.joins {
 		err = d.otherMembers
 		if hasConfiguration(state) {
-			err = nil // the log says who they are, and lists are hints for addresses
+			err = nil // the log names them, and lists are hints for addresses
 		}
 		if err == nil {
 			err = d.owner.checkUID(d.path, state)

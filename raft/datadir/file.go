@@ -25,7 +25,7 @@ const TmpSuffix = ".tmp"
 // Fault is an error of the directory or its disk, and not of the caller's request.
 type Fault struct{ err error }
 
-// NewFault returns a Fault with a cause, for those who look into data directories.
+// NewFault returns a Fault with a cause, for commands that look into data directories.
 func NewFault(cause error) *Fault { return &Fault{cause} }
 
 func (f *Fault) Error() string { return f.err.Error() }

@@ -107,7 +107,7 @@ func (want Owner) check(fsys vfs.FS, dir string) (is Owner, found bool, err erro
 }
 
 // otherMembersError says that a node was given another list of members than its directory
-// has. It matters as long as the log does not say who the members are.
+// has. It matters as long as the log does not name the members.
 type otherMembersError struct {
 	dir      string
 	is, want []string
@@ -121,7 +121,7 @@ func (e *otherMembersError) Error() string {
 		e.dir, strings.Join(e.is, ", "), strings.Join(e.want, ", "))
 }
 
-// hasConfiguration reports whether a log says who the members are.
+// hasConfiguration reports whether a log names the members.
 func hasConfiguration(state *core.State) bool {
 	return state.Snapshot.Members.Record != nil || slices.ContainsFunc(state.Entries, func(e core.Entry) bool { return e.Kind == core.KindConfiguration })
 }

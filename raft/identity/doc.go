@@ -1,4 +1,4 @@
-// Package identity judges who a peer is, and remembers what that judgement needs.
+// Package identity judges the identity of a peer, and remembers what that judgement needs.
 //
 // A server is the peer that its name says only together with its disk, because its
 // promises, the votes and the entries that it confirmed, are there. A name on an

@@ -17,7 +17,7 @@ func First(uid UID, level uint32, voters []ID) Record {
 
 // Next makes of what is wanted the edition that the log gets next (§6). now is the
 // configuration in force, and current its record, nil while it is a static list.
-// wanted says who is to be a member in which role; a member that it leaves out is to
+// wanted lists the members to be, each with its role; a member that it leaves out is to
 // go. Everything else is taken from it as it is.
 //
 // If the voters differ, the result is joint: former voters that are to go stay in it,

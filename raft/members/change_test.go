@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// roles writes who is a member as what: "n1 voter, n2 learner<-voter".
+// roles lists the members, each with its role: "n1 voter, n2 learner<-voter".
 func roles(r *Record) string {
 	text := ""
 	for i := range r.Members {
@@ -24,7 +24,7 @@ func roles(r *Record) string {
 }
 
 // Goal: §6: other voters take a joint edition and a final one, the same voters one
-// edition; who leaves stays in the joint one and is removed by the final one.
+// edition; one that leaves stays in the joint one and is removed by the final one.
 // Method: one change after the other, with what the log gets of each.
 func TestNext_MakesAJointEditionWhereVotersDiffer(t *testing.T) {
 	for _, c := range []struct {
@@ -78,7 +78,7 @@ func TestNext_MakesAJointEditionWhereVotersDiffer(t *testing.T) {
 	}
 }
 
-// Goal: a member that does not vote goes with the first edition; who votes anew no
+// Goal: a member that does not vote goes with the first edition; one that votes anew no
 // longer says whose place it takes; the index of an entry stands where it is meant.
 // Method: a spare takes the place of a voter while a learner goes, at index 30 and 31.
 func TestNext_ReplacesAVoterByASpare(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package members says who the servers of a cluster are, and in which of its
+// Package members says which servers a cluster has, and in which of its
 // decisions each of them counts (§6 of the paper; thesis chapter 4).
 //
 // The mental model is a register of which the log keeps every edition. A Record is
@@ -15,11 +15,11 @@
 // voters out. Change makes the first from an edition and what is wanted; nothing
 // else decides what a change means.
 //
-// A Configuration is what consensus reads of a record: who votes in which half. Its
+// A Configuration is what consensus reads of a record: the voters of each half. Its
 // methods HasQuorum and QuorumIndex are the only place that counts servers.
 //
 // All of this is plain values. The package draws no random numbers, has no clock, and
 // reads and writes nothing. What it does not know: whether an edition is committed,
-// which server leads, and when a change is allowed (raft/core); who may ask for one and
+// which server leads, and when a change is allowed (raft/core); which caller may ask for one and
 // which servers are healthy (the service).
 package members

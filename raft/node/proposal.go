@@ -53,7 +53,7 @@ type Proposal struct {
 // functions that are told what becomes of it. It ends as a Proposal does, and Chosen or
 // Failed is called at most once, or neither if the node stops first and cannot know.
 type Reconfiguration struct {
-	// Wanted says who is to be a member, in which role; see members.Next. It must not be
+	// Wanted lists the members to be, each with its role; see members.Next. It must not be
 	// changed after the call.
 	Wanted members.Record
 	// From is the index of the newest configuration, from which Wanted was made; 0 for the

@@ -143,7 +143,7 @@ func TestWhoIsFoundIsJudged(t *testing.T) {
 	})
 }
 
-// Goal: M16: a server that does not know yet how it begins says who it is to those who ask
+// Goal: M16: a server that does not know yet how it begins tells its identity to all that ask
 // that, belongs to no cluster, and is silent to everybody else; afterwards its listener serves
 // the transport that it begins with. Method: over TCP, before and after.
 func TestAServerThatDoesNotKnowHowItBeginsOnlySaysWhoItIs(t *testing.T) {

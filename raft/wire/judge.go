@@ -161,7 +161,7 @@ func (t *Transport) SetUID(uid core.UID) {
 	t.tellAll()
 }
 
-// errAnswered ends a connection whose dialler wanted to know who is there, and does.
+// errAnswered ends a connection whose dialler wanted to know which server is there, and does.
 var errAnswered = errors.New("it was answered who is there")
 
 // judgeAnybody judges a hello that is for nobody in particular: whether its sender and
@@ -175,7 +175,7 @@ func (t *Transport) judgeAnybody(h *hello) error {
 	return h.judgeLevel(t.levels, t.now().level)
 }
 
-// answerAnybody answers a hello that is for nobody in particular: with who is here, or
+// answerAnybody answers a hello that is for nobody in particular: with the server's name, or
 // with a refusal. It takes no note of the sender. The error is errAnswered or a
 // *rejection.
 func (t *Transport) answerAnybody(s *stranger, h *hello) error {
@@ -197,7 +197,7 @@ func (t *Transport) answerAnybody(s *stranger, h *hello) error {
 // entry that adds it must be committed.
 const joinTimeout = 15 * time.Second
 
-// hearJoin waits for what a server that knows now who is here says more: nothing, or that it
+// hearJoin waits for what a server that knows this one now says more: nothing, or that it
 // wants to become a member, which only one with a certificate may.
 func (t *Transport) hearJoin(s *stranger, h *hello) {
 	if l, ok := s.conn.(*line); !ok || !l.secret || t.config.Join == nil {

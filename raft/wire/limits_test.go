@@ -148,7 +148,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 }
 
-// Goal: silent strangers, who need no certificate, do not keep a peer out by holding all
+// Goal: silent strangers, which need no certificate, do not keep a peer out by holding all
 // places. Method: all places held, and taken again as soon as one is free; a peer dials.
 func TestSilentStrangersKeepNoPeerOut(t *testing.T) {
 	s := start(t, "n1", listen(t, "127.0.0.1:0"), map[core.ID]string{"n2": "127.0.0.1:1"}, func(c *Config) {
@@ -187,7 +187,7 @@ func TestSilentStrangersKeepNoPeerOut(t *testing.T) {
 	holding.Wait()
 }
 
-// Goal: who has shown the certificate of a peer gives way to nobody, and places change hands
+// Goal: a peer that has shown its certificate gives way to nobody, and places change hands
 // no faster than handshakes may be computed. Method: connections that come and go at given
 // times.
 func TestWhoGivesWayOnTheDoorstep(t *testing.T) {

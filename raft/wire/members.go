@@ -339,7 +339,7 @@ func (t *Transport) ask(ctx context.Context, address string, more func(*stranger
 	return h.shown(), nil
 }
 
-// AnswerOnly answers those who ask who is there, and turns everybody else away without a
+// AnswerOnly answers the question which server is there, and turns everybody else away without a
 // word, until ctx ends. It is for a server that does not know yet how it begins, in place of
 // Start, and takes no note of anybody. It leaves the listener open for another transport;
 // until it returns it uses that one's deadline, which a *net.TCPListener has.

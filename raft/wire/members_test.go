@@ -190,7 +190,7 @@ func TestServersThatAreNotListedAreTakenAsGuests(t *testing.T) {
 	})
 }
 
-// Goal: a directory that was removed is turned down by everybody who goes by the
+// Goal: a directory that was removed is turned down by every server that goes by the
 // removal, is told at its next connection, and believes only members of its cluster that
 // know more than it does. Method: n2 is removed at n1 and not at itself; then a server
 // that goes by an older configuration says the same.
@@ -358,7 +358,7 @@ func TestANameCountsOnlyFromItsDirectory(t *testing.T) {
 	})
 }
 
-// Goal: whoever asks an address hears who is there, with its directory, levels and
+// Goal: whoever asks an address hears which server is there, with its directory, levels and
 // addresses, and neither side takes note of the other; a server of another cluster
 // refuses. Method: a server that nobody knows asks two.
 func TestAnAddressSaysWhoIsThere(t *testing.T) {

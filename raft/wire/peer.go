@@ -107,7 +107,7 @@ func (p *peer) nextAddress() string {
 }
 
 // Suggest says that a member may be reached at an address. It is dialled in turn with those
-// that are known, and who answers there is judged as everywhere. Who is no member is not
+// that are known, and the server that answers there is judged as everywhere. One that is no member is not
 // dialled. It may be called by any goroutine.
 func (t *Transport) Suggest(id core.ID, address string) {
 	if p := t.now().members[id]; p != nil {

@@ -32,7 +32,7 @@ func everyKind() map[kind]bool {
 
 // Goal (S1, S3): of no kind of frame does a peer port take one from a connection that does not
 // prove to be the peer that its hello names: nothing comes to the Handler, from which alone terms,
-// logs and votes change, nor to the snapshots, nor to who lets servers join; and it is counted.
+// logs and votes change, nor to the snapshots, nor to what lets servers join; and it is counted.
 // A kind that is added needs its row here.
 // Method: a frame of each kind behind a hello that fits, in clear, and in turns without a
 // certificate, with one of another CA, and with that of another node; and, so that it is not void,

@@ -161,7 +161,7 @@ func TestThePeerPortIsForPeersAlone(t *testing.T) {
 	}
 }
 
-// Goal (S3): a server talks to nobody who answers at a peer's address with a certificate
+// Goal (S3): a server talks to no process that answers at a peer's address with a certificate
 // that is not that peer's, and says its hello to nobody else.
 // Method: other servers at the address of n2.
 func TestADiallerTalksToThePeerAlone(t *testing.T) {
@@ -417,7 +417,7 @@ func TestAHandshakeThatNeverEndsIsGivenUp(t *testing.T) {
 	})
 }
 
-// Goal: a server that is asked who it is, whoever that may be, must prove to be the one
+// Goal: a server that is asked for its identity, whoever that may be, must prove to be the one
 // that its hello names, and so must the one that asks.
 // Method: servers with certificates of their own and of others, asked by address.
 func TestWhoIsThereMustBeProved(t *testing.T) {

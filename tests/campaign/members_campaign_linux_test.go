@@ -53,7 +53,7 @@ type membersCampaign struct {
 	doing string
 
 	mends []time.Duration   // from the mend of a cut until ten writes were acknowledged
-	terms map[uint64]string // who was seen to lead
+	terms map[uint64]string // the node that was seen to lead
 
 	held map[string]int // how often a promise was put to the test and held
 	did  map[string]int

@@ -166,7 +166,7 @@ func (s *membersSite) join() {
 }
 
 // moveAll gives nodes other addresses while they are down, all at once, and starts them again:
-// they look for each other at the addresses, which say nothing of who is where.
+// they look for each other at the addresses, which say nothing of which node is where.
 func (s *membersSite) moveAll(nodes ...*membersNode) {
 	s.t.Helper()
 	for _, n := range nodes {
@@ -250,7 +250,7 @@ func (s *membersSite) plan(remove []string) (status int, got string) {
 	return s.ask("POST", "/v1/members?dry_run", string(body))
 }
 
-// members asks who the members are.
+// members asks for the members.
 func (s *membersSite) members() (m api.Members) {
 	s.t.Helper()
 	cluster.Eventually(s.t, cluster.Patience, func() error {

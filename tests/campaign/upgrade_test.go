@@ -152,7 +152,7 @@ func (u *upgrade) sum() (n int64) {
 	return n
 }
 
-// phase kills the leader, wants progress of all who append, and compares digests.
+// phase kills the leader, wants progress of all that append, and compares digests.
 func (u *upgrade) phase(name string) {
 	u.t.Helper()
 	leader := u.c.Leader()
@@ -167,7 +167,7 @@ func (u *upgrade) phase(name string) {
 	}
 }
 
-// progress waits until all who append have gone on.
+// progress waits until all that append have gone on.
 func (u *upgrade) progress(name string) {
 	u.t.Helper()
 	byNew, byOld := u.sum(), u.byOld.Load()

@@ -79,7 +79,7 @@ func (c *Cluster) Start() {
 
 // awaitLevel waits until the node works at the highest level that its program knows, or
 // says that the level is held. A program that does not know the call has one level only, and
-// who may not ask is told nothing.
+// a caller without the right is told nothing.
 func (s *Node) awaitLevel() {
 	s.Cluster.T.Helper()
 	Eventually(s.Cluster.T, Patience, func() error {

@@ -17,7 +17,7 @@ var taken sync.Map
 const lowestPort = 10000
 
 // FreePorts returns addresses on which nobody listens at the moment. The kernel gives
-// their ports to nobody who does not name them: so a node finds its port free again
+// their ports to no process that does not name them: so a node finds its port free again
 // after a restart, whatever connections were made meanwhile.
 func FreePorts(t *testing.T, n int) (addresses []string) {
 	t.Helper()

@@ -18,7 +18,7 @@ import (
 
 // Automatic mutants are drawn from all places of a package, by a seed, so that their
 // rate says something that the rows of the tables cannot: those were chosen by people
-// who knew the tests.
+// that knew the tests.
 
 // drawn is what a sample is and may use.
 type drawn struct {
@@ -150,7 +150,7 @@ func (b *bench) build(ctx context.Context, overlay string, flags ...string) (str
 	return string(out), err
 }
 
-// ownFlags are what the tests of a package are told beside. The explorer of raft/core
+// ownFlags are what the tests of a package are told in addition. The explorer of raft/core
 // shall judge by promises: that counts have changed says only that behaviour has.
 var ownFlags = map[string][]string{"raft/core": {"-explore.promises"}}
 

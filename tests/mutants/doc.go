@@ -6,7 +6,7 @@
 //	go run ./tests/mutants -only labs   all whose ids begin so, or whose file is there
 //	go run ./tests/mutants -patience 3  on a machine that others use
 //
-// Rows are chosen by people who know the tests. A rate that says something is that of
+// Rows are chosen by people that know the tests. A rate that says something is that of
 // mutants drawn from all places of a package:
 //
 //	go run ./tests/mutants -auto raft/core,raft/wal -sample 200 -seed 7

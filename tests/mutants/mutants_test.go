@@ -40,7 +40,7 @@ func TestEveryMutantApplies(t *testing.T) {
 	}
 }
 
-// Goal: a developer who changes a package finds its rows in its tables. Method: the
+// Goal: a developer that changes a package finds its rows in its tables. Method: the
 // file of every row is in the folder of its table or below it.
 func TestTablesAreNamedByThePackage(t *testing.T) {
 	for _, table := range tables {

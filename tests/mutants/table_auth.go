@@ -1,6 +1,6 @@
 package main
 
-// Who may do what: kvserver/auth, and what asks it.
+// The rights of callers: kvserver/auth, and what asks it.
 var authMutants = []mutant{
 	inTests("AU1", "TestARangeIsDecided", "a list behind a key is decided as if it ended with what begins with that key", "kvserver/auth/span.go",
 		"\t\tr.from, r.open = after, true\n", "\t\tr.from, r.open, r.end = after, true, following(after)\n"),
@@ -136,7 +136,7 @@ var authMutants = []mutant{
 		"\td.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)\n", "\tif h.Kind < clerkwire.KindGrant {\n\t\td.end(noted, actions[h.Kind], begun, refused, e.Result.Revision)\n\t}\n"),
 	inService("AU112", "TestTheMatrix", "a refusal has two lines in the audit", "httpd/caller.go",
 		"\tcode, outcome, _ := strings.Cut(h.Get(api.HeaderError), \"; outcome=\")\n", "\tcode, outcome, _ := strings.Cut(h.Get(api.HeaderError), \"; outcome=\")\n\tif refused && a.Reserve() == nil {\n\t\ta.Put(access.Line{Node: x.door.nodeID})\n\t}\n"),
-	// What callers without a token may use, what is said to those who may not ask, and when a node knows who may.
+	// What callers without a token may use, what is said to those that may not ask, and when a node knows which may.
 	inService("AU130", "TestRequestsWithoutAToken", "the limits of anonymous bind nobody", "access/limits.go",
 		"\t\treturn i.Limits\n", "\t\treturn auth.Limits{}\n"),
 	inService("AU131", "TestWatchesWithoutAToken", "callers without a token have all watches", "access/limits.go",

@@ -1,6 +1,6 @@
 package main
 
-// Who the members are, and majorities (raft/members).
+// The members, and majorities (raft/members).
 var membersMutants = []mutant{
 	{
 		id: "M11", bug: "half of the servers count as a majority",

@@ -129,7 +129,7 @@ func levelOf(e *core.Entry) uint32 {
 	}
 	record, err := members.Decode(e.Data)
 	if err != nil {
-		return 0 // it was damaged; who hands it on finds out
+		return 0 // it was damaged; the node that hands it on finds out
 	}
 	return record.Level
 }

@@ -8,7 +8,7 @@ import (
 	"raftkv/raft/core"
 )
 
-// answerer is who waits for a command of its own.
+// answerer waits for a command of its own.
 type answerer interface{ answer(outcome) }
 
 // newStore is a store before the first entry.

@@ -124,7 +124,7 @@ func TestCommandOfUnknownOutcome(t *testing.T) {
 	}
 }
 
-// Goal: status shows every node, the dead ones too, who leads, and what a
+// Goal: status shows every node, the dead ones too, the leader, and what a
 // dashboard would show: the disk, the pace, the sizes.
 func TestStatusCommand(t *testing.T) {
 	t.Parallel()

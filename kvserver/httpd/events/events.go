@@ -177,7 +177,7 @@ func (f *Format) eventOf(w *bufio.Writer, e *kv.Event) {
 	_ = w.WriteByte('}')
 }
 
-// lockEvent describes an event of a lock: a release says who held it.
+// lockEvent describes an event of a lock: a release names the holder before.
 func (f *Format) lockEvent(e *kv.Event) api.WatchLockEvent {
 	holder, lease := e.Item, e.Lease
 	if holder.Version == 0 {

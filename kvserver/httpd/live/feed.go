@@ -59,7 +59,7 @@ type Feed struct {
 	turns     map[string]*turn
 }
 
-// turn is who gathers one sort of thing, and when that was done.
+// turn is the viewer that gathers one sort of thing, and when that was done.
 type turn struct {
 	taken  bool
 	last   time.Time

@@ -97,7 +97,7 @@ func (f *Log) Status() *raft.Status {
 	return &status
 }
 
-// StatusOf is the status of a node that knows who leads: itself or nobody.
+// StatusOf is the status of a node by which it leads itself, or nobody does.
 func StatusOf(id string, role core.Role, term uint64) raft.Status {
 	var s raft.Status
 	s.ID, s.Leader, s.Role, s.Term, s.FirstIndex = core.ID(id), core.ID(id), role, term, 1

@@ -126,7 +126,7 @@ func (s *raftStore) lead(ctx context.Context) error {
 	return nil
 }
 
-// apply applies one batch after the other, and then tells all who wait for it.
+// apply applies one batch after the other, and then tells all that wait for it.
 func (s *raftStore) apply(batches <-chan raft.Batch) {
 	var ended []chan error
 	for batch := range batches {
@@ -148,7 +148,7 @@ func (s *raftStore) apply(batches <-chan raft.Batch) {
 	}
 }
 
-// take adds those who wait for a batch to ended.
+// take adds those that wait for a batch to ended.
 func (s *raftStore) take(batch raft.Batch, ended []chan error) []chan error {
 	s.waiting.Lock()
 	defer s.waiting.Unlock()

@@ -23,7 +23,7 @@ func Profile() string {
 	return filepath.Join(dir, "raftkv", "config.toml")
 }
 
-// profile is a user's own file. The zero value is that of a user who has none.
+// profile is a user's own file. The zero value is that of a user without one.
 type profile struct {
 	Endpoints string `toml:"endpoints"`
 	CA        string `toml:"tls-ca"`
@@ -35,7 +35,7 @@ type profile struct {
 	path string
 }
 
-// Settings are what a profile says beside the token, under the names of the flags. An empty
+// Settings are what a profile says in addition to the token, under the names of the flags. An empty
 // one is not given; names of files are absolute.
 type Settings struct {
 	Endpoints     string

@@ -31,7 +31,7 @@ const LockVariable = "RAFTKV_TOKEN"
 // tokenPrefix begins every token.
 const tokenPrefix = "rkt1_"
 
-// Misnamed says to somebody who sends no token that there is one in LockVariable, where nobody
+// Misnamed says to a user without a token that there is one in LockVariable, where nobody
 // looks for it; "" if there is none.
 func Misnamed() string {
 	if !strings.HasPrefix(os.Getenv(LockVariable), tokenPrefix) || os.Getenv(Variable) != "" {

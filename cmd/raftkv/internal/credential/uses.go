@@ -16,7 +16,7 @@ type Use struct {
 }
 
 // LastUses returns the last uses of tokens by their ids, as far as the nodes at endpoints
-// remember them, and who was asked, for people: since when each node remembers, and why
+// remember them, and the nodes that were asked, for people: since when each node remembers, and why
 // others did not answer. It asks all at once, so one that hangs costs nobody's answer; ask
 // must end by itself. What nodes say is not made harmless for a terminal.
 func LastUses(endpoints []string, ask func(endpoint string, of *api.AuthTokens) error) (uses map[string]Use, asked string) {

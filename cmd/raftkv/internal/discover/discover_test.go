@@ -109,7 +109,7 @@ func TestASeekerLooksWhileMembersAreMissing(t *testing.T) {
 		dns := &fakeDNS{hosts: map[string][]string{"peers": {"a", "b"}}}
 		var mu sync.Mutex
 		var lacks []string
-		is := map[string]string{"a:1": "n1", "b:1": "n7", "c:1": "n2"} // who is where
+		is := map[string]string{"a:1": "n1", "b:1": "n7", "c:1": "n2"} // which server is where
 		found := map[string]string{}
 		sources, err := Parse("dns:peers:1")
 		if err != nil {

@@ -6,10 +6,10 @@
 //
 // [Sources] are what an operator named: names of DNS, or plain addresses. A [Seeker] looks
 // while a node is not connected with a majority: it resolves the sources anew, asks each
-// address who is there, and tells the address of a member that is missing to the transport,
-// which dials it beside those that it knows.
+// address which server is there, and tells the address of a member that is missing to the transport,
+// which dials it in addition to those that it knows.
 //
-// Discovery finds addresses and never members: who is a member stands in the record, or in
+// Discovery finds addresses and never members: the members stand in the record, or in
 // --cluster. It begins no cluster. What answers at an address is judged when it is dialled,
 // as every peer is.
 //

@@ -85,7 +85,7 @@ func askOne(ctx context.Context, endpoint string, seconds int) (rings []recorder
 }
 
 // AskRequest asks all endpoints what their nodes keep of the requests of a name. The
-// answers say who gave nothing; they hold no rings.
+// answers say which nodes gave nothing; they hold no rings.
 func AskRequest(ctx context.Context, endpoints []string, id string, timeout time.Duration) (trails []api.RequestTrail, asked []Answer) {
 	ctx, cancel := context.WithTimeout(ctx, min(timeout, MaxWait))
 	defer cancel()

@@ -25,7 +25,7 @@ func TestSpansAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-// Goal: who follows is told each story once, when it is certain or over, and not that nothing
+// Goal: a follower of the stories is told each one once, when it is certain or over, and not that nothing
 // happened.
 func TestStoriesAreToldOnceTheyAreCertain(t *testing.T) {
 	var told Told

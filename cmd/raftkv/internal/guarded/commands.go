@@ -116,7 +116,7 @@ func (t *terms) grant(ctx context.Context, clerk *client.Clerk, what string) (*c
 	return clerk.Grant(ctx, t.ttl, client.LeaseNote(noteFor(what)))
 }
 
-// noteFor says for people who has a lease.
+// noteFor says for people which process has a lease.
 func noteFor(what string) string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -210,7 +210,7 @@ func (t *terms) stand(ctx context.Context, clerk *client.Clerk, command *cobra.C
 	})
 }
 
-// observed prints who leads until it is interrupted.
+// observed prints the leader, and each later one, until it is interrupted.
 func observed(ctx context.Context, t terms, clerk *client.Clerk, out io.Writer, name string) error {
 	for h, err := range clerk.Observe(ctx, name) {
 		switch {

@@ -91,7 +91,7 @@ func (n *Node) settleBeginning(ctx context.Context) error {
 	}
 }
 
-// answer lets a probe answer those who ask who is there, until what it returns is called.
+// answer lets a probe answer the question which server is there, until what it returns is called.
 func answer(ctx context.Context, probe *wire.Transport) (end func()) {
 	answering, stop := context.WithCancel(ctx)
 	var answers sync.WaitGroup
@@ -101,7 +101,7 @@ func answer(ctx context.Context, probe *wire.Transport) (end func()) {
 
 // askBeforeList asks those whom discovery finds, before a node with an empty directory begins as
 // one of its list. A cluster that has grown has members that an old list lacks: one of them may
-// answer where nobody of the list does, and beside it the node must begin no second cluster. The
+// answer where nobody of the list does, and in addition to it the node must begin no second cluster. The
 // error says how to start the node instead.
 func (n *Node) askBeforeList(ctx context.Context) error {
 	probe, err := n.newProbe()
@@ -150,7 +150,7 @@ func newestMembers(known []seenMembers) (newest api.Members) {
 }
 
 // judgeBeginning decides by what was heard: from the others of the list, from others that
-// discovery found, and from those of them that said who the members are. The sentence says
+// discovery found, and from those of them that named the members. The sentence says
 // why.
 func judgeBeginning(self, replaces core.ID, list Members, shown, more []wire.Shown, known []seenMembers) (beginning, string) {
 	var uid string
@@ -195,7 +195,7 @@ func judgeBeginning(self, replaces core.ID, list Members, shown, more []wire.Sho
 	return waits, "a cluster runs, and no node of it has said who its members are"
 }
 
-// askAround asks the addresses of discovery, and the peer ports to join at, who is there.
+// askAround asks the addresses of discovery, and the peer ports to join at, which server is there.
 func (n *Node) askAround(ctx context.Context, probe *wire.Transport) (shown []wire.Shown) {
 	ctx, cancel := context.WithTimeout(ctx, aroundTimeout)
 	defer cancel()
@@ -216,7 +216,7 @@ func (n *Node) askAround(ctx context.Context, probe *wire.Transport) (shown []wi
 	return shown
 }
 
-// askMembers asks who the members are: the nodes to join, and those that were met.
+// askMembers asks the nodes to join, and those that were met, for the members.
 func (n *Node) askMembers(ctx context.Context, met []wire.Shown) []seenMembers {
 	ctx, cancel := context.WithTimeout(ctx, aroundTimeout)
 	defer cancel()

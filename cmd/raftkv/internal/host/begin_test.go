@@ -14,7 +14,7 @@ import (
 )
 
 // Goal: M16: a node that has both a list and nodes to join begins only if a majority of its
-// list answers, it among them, and nobody who answers belongs to a cluster; it joins a
+// list answers, it among them, and no server that answers belongs to a cluster; it joins a
 // cluster that does not know it, begins late in one that does, and waits while it cannot
 // tell. Method: a table of what was heard.
 func TestHowANodeWithAListBeginsBesideACluster(t *testing.T) {

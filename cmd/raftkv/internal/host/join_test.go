@@ -77,7 +77,7 @@ func TestAMemberDoesNotAskToJoin(t *testing.T) {
 }
 
 // Goal: a node is said to serve once a request would be served, and not while it is shut
-// because it does not know yet who may do what. Method: a cluster of one begins with
+// because it does not know the rights of callers yet. Method: a cluster of one begins with
 // identities in its own file, which enforces them some time after the node leads; ask as
 // soon as it is said to serve.
 func TestANodeThatIsShutIsNotSaidToServe(t *testing.T) {
@@ -136,7 +136,7 @@ func TestAClusterOfSeveralNodesBeginsWithIdentities(t *testing.T) {
 	}
 }
 
-// Goal (S7): a node that joins notes that it must not serve before it knows who may do what, so
+// Goal (S7): a node that joins notes that it must not serve before it knows the rights of callers, so
 // that it is shut at its next start, too, if it is killed before it knows; and takes the note
 // back where nobody enforces identities. Method: a node joins, and its mark is read.
 func TestAJoinerIsShutUntilItKnows(t *testing.T) {

@@ -136,7 +136,7 @@ func shownOf(s wire.Shown) membership.Shown {
 	}
 }
 
-// greeting asks an address who is there.
+// greeting asks an address which server is there.
 func (n *Node) greeting(ctx context.Context, address string) (membership.Greeting, error) {
 	s, err := n.transport.Ask(ctx, address)
 	if err != nil {

@@ -31,7 +31,7 @@ func atNewestLevel(configs []Config) []Config {
 	return configs
 }
 
-// membersOf asks a node who the members are.
+// membersOf asks a node for the members.
 func membersOf(t *testing.T, n *Node) api.Members {
 	t.Helper()
 	var m api.Members
@@ -61,7 +61,7 @@ func joinToken(t *testing.T, n *Node, wish string) string {
 	return token.Token
 }
 
-// roles writes who is a member as what.
+// roles lists the members, each with its role.
 func roles(m api.Members) string {
 	var each []string
 	for _, one := range m.Members {

@@ -70,7 +70,7 @@ func showPeer(s *metrics.Scrape, c *raft.Status, p core.PeerStatus) {
 	}
 }
 
-// memberMetrics shows who the members are, as this node knows them. Only the leader knows
+// memberMetrics shows the members, as this node knows them. Only the leader knows
 // of the others' health.
 func memberMetrics(driver *membership.Driver) metrics.Shown {
 	return func(s *metrics.Scrape) {

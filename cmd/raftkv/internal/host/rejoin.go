@@ -136,7 +136,7 @@ func checkRejoin(self core.ID, members int, why string) error {
 // In a cluster that has a record of its members, a node that lost its disk comes back as
 // every other new directory does: it joins, as a learner, and takes the place of its own
 // name (membership.md, section 7). A majority suffices for that, and it is the record that
-// says who counts, not the list in --cluster. A cluster without a record is asked in
+// says which servers count, not the list in --cluster. A cluster without a record is asked in
 // another way (core.Rejoining), which needs all other nodes. So first the others are asked
 // which it is: those of the list, and those whom discovery finds, since the list may be older
 // than the cluster. If none that answers has a record, the node begins as without one, and ends
@@ -183,7 +183,7 @@ func (n *Node) settleReturn(ctx context.Context) error {
 	}
 }
 
-// newProbe returns a transport that can ask and answer who is where, and does nothing else.
+// newProbe returns a transport that can ask and answer which server is where, and does nothing else.
 func (n *Node) newProbe() (*wire.Transport, error) {
 	c := &n.config
 	return wire.New(wire.Config{
@@ -215,7 +215,7 @@ func (n *Node) returned(c raft.Configurations) {
 	}
 }
 
-// askOthers asks all other nodes of the list who they are.
+// askOthers asks all other nodes of the list for their identities.
 func (n *Node) askOthers(ctx context.Context, probe *wire.Transport) (shown []wire.Shown, silent []core.ID) {
 	others := n.config.Members.Others(n.config.ID)
 	var mu sync.Mutex

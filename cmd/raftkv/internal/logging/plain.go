@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// plainHandler writes log lines for somebody who looks at a terminal, as dev's:
+// plainHandler writes log lines for a terminal, as dev's:
 //
 //	warning n1: a peer was turned down (remote=127.0.0.1:4711)
 //

@@ -1,5 +1,5 @@
 // Package panel is the page of raftkv dev by which somebody breaks things: a port of its
-// own beside those of the nodes, with a button for each of what a stage can do.
+// own in addition to those of the nodes, with a button for each of what a stage can do.
 //
 // The mental model is the prompter's box of a theatre: it has ropes, and the audience sees
 // only the stage. No node has these routes, and raftkv serve has no panel. The port is open

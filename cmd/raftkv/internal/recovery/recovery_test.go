@@ -366,7 +366,7 @@ func five(r *members.Record) {
 	}
 }
 
-// Goal: the plan says who the node is, what its log holds, what is uncertain and what may be
+// Goal: the plan names the node, and says what its log holds, what is uncertain and what may be
 // missing, and changes nothing. Method: its text, and the log afterwards.
 func TestThePlanSaysWhatMayBeLost(t *testing.T) {
 	s := newSite(t, unchanged)

@@ -8,7 +8,7 @@
 //   - the next term and the node's own vote in it, so that no vote of before counts;
 //   - a configuration of the node alone, of the next generation. All other directories are
 //     removed by it, and every node that belongs to an older generation is refused by
-//     everybody who has heard of this one;
+//     every server that has heard of this one;
 //   - a command that raises the store's revision by 2^40, as a restore from a backup does:
 //     no ETag, bookmark or lock token of before names another thing;
 //   - if that is asked for, a command that ends the enforcing of identities.
@@ -137,7 +137,7 @@ func (s *Survivor) Print(to io.Writer) error {
 	return err
 }
 
-// described writes who the members are.
+// described lists the members.
 func described(r *members.Record, own members.ID) string {
 	var b strings.Builder
 	for i := range r.Members {

@@ -21,7 +21,7 @@ type Caller struct {
 	CA, Cert string // files of --tls-ca and --tls-cert; "": not given
 	Clear    bool   // an endpoint was written with http://
 	Token    string // where the token comes from, for people; "": none is sent
-	Hint     string // what else there is to say to somebody who sends none; "": nothing
+	Hint     string // what else there is to say to a caller without one; "": nothing
 }
 
 // atPeerPort is the end of a sentence about a server that was asked at its peer port.

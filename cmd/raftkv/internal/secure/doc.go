@@ -14,7 +14,7 @@
 // # The parts
 //
 //	settings.go    the settings, and the plan that they make
-//	files.go       reading files, and who may read a key
+//	files.go       reading files, and which users may read a key
 //	keys.go        the two groups, and what each must be
 //	reload.go      looking at the files while the node runs
 //	dial.go        calling the client port of another node

@@ -163,7 +163,7 @@ func (w *world) healed(ids ...core.ID) []core.ID {
 	return ids
 }
 
-// whoTookPart are kinds of stories that name who had a part in something, and not who caused
+// whoTookPart are kinds of stories that name those with a part in something, and not the cause of
 // an incident.
 var whoTookPart = []explain.Kind{explain.SplitVote, explain.LogBehind, explain.TailDropped, explain.SnapshotSent, explain.ClockJumped, explain.Lagging, explain.CollectorPauses}
 

@@ -47,7 +47,7 @@ func played(t *testing.T, name string, then func(w *world)) (captions, told stri
 }
 
 // Goal (X5): in the play of Figure 8 an entry that is on two of five disks is overwritten,
-// and explain tells that, who was killed, and that somebody did it; the entry was
+// and explain tells that, which node was killed, and that somebody did it; the entry was
 // acknowledged to nobody, and no node shows it afterwards.
 // Method: the play as raftkv dev gives it, in virtual time.
 func TestFigure8IsPlayedAndTold(t *testing.T) {

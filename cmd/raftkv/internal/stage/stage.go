@@ -190,7 +190,7 @@ func (s *Stage) start(id core.ID, rejoin bool) error {
 func (s *Stage) serve(ctx context.Context, a *actor, node *host.Node, ended chan struct{}) {
 	err := node.Serve(ctx, func() {})
 	wanted := ctx.Err() != nil
-	close(ended) // first: who starts the node anew waits for it, and has mu
+	close(ended) // first: a start of the node waits for it, and has mu
 	if !wanted {
 		s.mu.Lock()
 		if a.node == node {

@@ -53,7 +53,7 @@ func (d Drawing) trouble(text string) []string {
 	return lines
 }
 
-// heading says which cluster it is, who leads, how many answer, and when.
+// heading names the cluster and its leader, and says how many nodes answer, and when.
 func (d Drawing) heading(v Verdict, now time.Time) string {
 	var parts []string
 	if v.Cluster != "" {
