@@ -54,8 +54,10 @@ func TestAWaitForALockSurvivesItsServer(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			var k *Lock
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
 			go func() {
-				k, err = l.Lock(t.Context(), "jobs")
+				k, err = l.Lock(ctx, "jobs")
 				ended <- err
 			}()
 			time.Sleep(20 * time.Second)
