@@ -63,8 +63,11 @@ func put(revision uint64, key string) clerkwire.Note {
 	}}
 }
 
-// said are the events of a watch in words, n of them at most, and its error.
+// saidOf returns the events of a watch in words, n of them at most, and its error. Behind an hour
+// of virtual time it gives up, lest a watch that is never told anything be waited for for ever.
 func saidOf(ctx context.Context, c *Clerk, n int, options ...WatchOption) (all []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
 	for e, err := range c.Watch(ctx, options...) {
 		if err != nil {
 			return all, err
@@ -217,9 +220,7 @@ func TestAStateThatBreaksOffComesAgain(t *testing.T) {
 				w.send(clerkwire.Note{Kind: clerkwire.NoteState, Revision: 4, Items: 1}, put(5, "b"))
 			})
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		got, err := saidOf(ctx, c, 5, Prefix(""), WithState())
+		got, err := saidOf(t.Context(), c, 5, Prefix(""), WithState())
 		wantSaid(t, got, err, "3:0", "5:0", "3:0", "4:4", "1:5 put b")
 		f.end(c)
 	})
@@ -286,7 +287,9 @@ func TestAnOldServerServesANewClient(t *testing.T) {
 		f := newFakeCluster(t, "n1")
 		f.old = map[string]bool{"n1": true, "n2": true, "n3": true}
 		c := f.dial(nil)
-		if _, err := c.Put(t.Context(), "k", []byte("v")); err != nil || f.value("k") != "v" {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := c.Put(ctx, "k", []byte("v")); err != nil || f.value("k") != "v" {
 			t.Errorf("a put: %v", err)
 		}
 		_, err := saidOf(t.Context(), c, 1, Prefix(""))
