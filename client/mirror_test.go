@@ -226,7 +226,9 @@ func TestAMirrorCanBeWaitedFor(t *testing.T) {
 			w.send(changeNote(at-1, "+k"))
 			synctest.Wait()
 			if len(over) > 0 {
-				t.Errorf("at %d the wait for %d is over: %v", m.mirror.Revision(), at, <-over)
+				err := <-over
+				t.Errorf("at %d the wait for %d is over: %v", m.mirror.Revision(), at, err)
+				over <- err
 			}
 			w.send(progressNote(at))
 			if err := <-over; err != nil || m.mirror.Revision() != at {
@@ -243,13 +245,16 @@ func TestAMirrorCanBeWaitedFor(t *testing.T) {
 			cancel()
 		}
 		over := make(chan error, 2)
-		go func() { over <- m.mirror.Sync(t.Context()) }()
-		go func() { over <- m.mirror.Wait(t.Context(), 1000) }()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go func() { over <- m.mirror.Sync(ctx) }()
+		go func() { over <- m.mirror.Wait(ctx, 1000) }()
 		synctest.Wait()
+		begun := time.Now()
 		w.end(api.CodeRevisionGone)
 		for range 2 {
-			if err := <-over; !errors.Is(err, ErrRevisionGone) || err != m.mirror.Err() {
-				t.Errorf("the mirror has ended, and a call that waits with %v", err)
+			if err := <-over; !errors.Is(err, ErrRevisionGone) || err != m.mirror.Err() || time.Since(begun) > time.Second {
+				t.Errorf("the mirror has ended, and after %v a call that waits with %v", time.Since(begun), err)
 			}
 		}
 		<-m.mirror.Done()

@@ -67,7 +67,6 @@ var clientMutants = []mutant{
 		old:     "func() { end(context.Cause(m.following)) })",
 		new:     "func() { _ = context.Cause(m.following) })",
 		oracles: []string{"test ./client TestAMirrorCan"},
-		hangs:   true,
 	},
 	inFile("MI8", "what changed while a loop was busy is not told", "client/mirror.go",
 		"\t\t\tseen = v\n", "\t\t\tseen = m.View()\n", "test ./client TestWhatChanged"),
