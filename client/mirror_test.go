@@ -278,7 +278,9 @@ func TestWhatChangedComesTogether(t *testing.T) {
 			cancel()
 		}
 		var turns []string
-		for keys := range m.mirror.Changed(t.Context()) {
+		ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for keys := range m.mirror.Changed(ctx) {
 			turns = append(turns, strings.Join(keys, " "))
 			switch len(turns) {
 			case 1:
@@ -347,7 +349,11 @@ func TestAMirrorThatCannotBe(t *testing.T) {
 		synctest.Wait()
 		wantShown(t, m.mirror.View(), "8: a@5 d@8")
 		w.send(changeNote(9, "+e"))
-		<-m.mirror.Done()
+		select {
+		case <-m.mirror.Done():
+		case <-time.After(time.Hour):
+			t.Error("it goes on without room")
+		}
 		if err := m.mirror.Err(); !errors.Is(err, ErrMirrorFull) || !strings.Contains(err.Error(), "MirrorLimit") {
 			t.Errorf("it ends with %v", err)
 		}

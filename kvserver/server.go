@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"raftkv/kvserver/access"
-	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
 	"raftkv/kvserver/machine"
@@ -219,23 +218,3 @@ func (s *Server) Integrity() machine.Integrity { return s.machine.Integrity() }
 // Revision returns the store's revision: how many writes have changed it, as far as
 // this node has applied them.
 func (s *Server) Revision() uint64 { return s.machine.Revision() }
-
-// CheckKey refuses a key that cannot be one. where begins the part of the sentence
-// that says how long a key is, as in "it has 1 to 4096 bytes".
-func CheckKey[K []byte | string](key K, where string) error {
-	switch {
-	case len(key) == 0:
-		return failure.Of(failure.BadRequest, nil, "the key is empty; it %s 1 to %d bytes", where, api.MaxKeyBytes)
-	case len(key) > api.MaxKeyBytes:
-		return CheckKeyLength("key", string(key))
-	}
-	return nil
-}
-
-// CheckKeyLength refuses a text that is longer than any key.
-func CheckKeyLength(what, key string) error {
-	if len(key) > api.MaxKeyBytes {
-		return failure.Of(failure.KeyTooLong, nil, "the %s has %d bytes; the longest key may have %d", what, len(key), api.MaxKeyBytes)
-	}
-	return nil
-}

@@ -176,16 +176,3 @@ func whyTooMany(r kv.Result) string {
 	}
 	return fmt.Sprintf("the ranges reach more than %d keys, or the change replaces more than %d MiB of keys and values: nothing was done; split the request", txn.MaxKeys, txn.MaxBytes>>20)
 }
-
-// CheckValue refuses a value whose length, in bytes, is beyond the limit; -1 stands
-// for a length that is not known and beyond it.
-func (s *Server) CheckValue(length int64) error {
-	limit := s.config.MaxValueBytes
-	switch {
-	case length < 0:
-		return failure.Of(failure.ValueTooLarge, nil, "the value has more than %d bytes, the limit of this node (--max-value-bytes); send a smaller one", limit)
-	case length > limit:
-		return failure.Of(failure.ValueTooLarge, nil, "the value has %d bytes; this node takes %d (--max-value-bytes)", length, limit)
-	}
-	return nil
-}

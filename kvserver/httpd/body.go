@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/failure"
+	"raftkv/kvserver/port"
 )
 
 // checkLength decides by the header alone whether the body may be read, and
@@ -177,4 +179,38 @@ func (x *exchange) readWhole(b *body, length int64) error {
 			return failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(b.bytes))
 		}
 	}
+}
+
+// jsonBody reads a small body that must say that it is JSON: a form that some
+// page made a browser send does not. example says what it could be.
+func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
+	if err := x.checkJSON(example); err != nil {
+		return nil, err
+	}
+	if x.r.ContentLength > limit {
+		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, limit)
+	}
+	if err := x.charge(0); err != nil {
+		return nil, err
+	}
+	x.allowReading(0)
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	charged := x.charge(len(body))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, failure.Of(failure.ValueTooLarge, err, "the body has more than %d bytes, the limit", limit)
+	}
+	if err != nil {
+		return nil, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
+	}
+	port.Of(x.r).Serving()
+	return body, charged
+}
+
+// checkJSON refuses a body that does not say that it is JSON.
+func (x *exchange) checkJSON(example string) error {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || media != api.MediaJSON {
+		return failure.Of(failure.UnsupportedMedia, err, "the body must be JSON, with Content-Type: %s, as in %s", api.MediaJSON, example)
+	}
+	return nil
 }

@@ -153,7 +153,7 @@ var authMutants = []mutant{
 		"\tcase <-timer.C:\n\tcase <-x.door.server.Machine()", "\tcase <-timer.C:\n\tcase <-x.r.Context().Done():\n\tcase <-x.door.server.Machine()"),
 	inService("AU137", "TestWhoMayNotAsk", "a Clerk that may not write hears where the leader is", "clerkd/write.go",
 		"\tif !failure.OfCaller(denied) { // else", "\tif true { // else"),
-	inService("AU138", "TestWhoMayNotAsk", "who may write and not read is sent to the leader for what was there", "httpd/leader.go",
+	inService("AU138", "TestWhoMayNotAsk", "who may write and not read is sent to the leader for what was there", "httpd/leader_redirect.go",
 		"\tif err := d.server.MayAsk(&x.who, c); err != nil {\n", "\tif err := d.server.MayAsk(&x.who, c); err != nil && c == nil {\n"),
 	inService("AU139", "TestWhoMayNotAsk", "a transaction is sent to the leader before its body is decided about", "httpd/write.go",
 		"\tdecides := d.server.Gate().State() != auth.Off\n", "\tdecides := d.server.Gate().State() == auth.Observing\n"),

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -50,40 +49,6 @@ func (d *Door) serveTransfer(x *exchange) error {
 	}
 	leader, term := d.server.Leader()
 	return x.answerJSON(http.StatusOK, api.Leader{Leader: leader, Term: term})
-}
-
-// jsonBody reads a small body that must say that it is JSON: a form that some
-// page made a browser send does not. example says what it could be.
-func (x *exchange) jsonBody(limit int64, example string) ([]byte, error) {
-	if err := x.checkJSON(example); err != nil {
-		return nil, err
-	}
-	if x.r.ContentLength > limit {
-		return nil, failure.Of(failure.ValueTooLarge, nil, "the body has %d bytes; the limit is %d", x.r.ContentLength, limit)
-	}
-	if err := x.charge(0); err != nil {
-		return nil, err
-	}
-	x.allowReading(0)
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
-	charged := x.charge(len(body))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, failure.Of(failure.ValueTooLarge, err, "the body has more than %d bytes, the limit", limit)
-	}
-	if err != nil {
-		return nil, failure.Of(failure.BadRequest, err, "the body ended after %d bytes, before it was complete", len(body))
-	}
-	port.Of(x.r).Serving()
-	return body, charged
-}
-
-// checkJSON refuses a body that does not say that it is JSON.
-func (x *exchange) checkJSON(example string) error {
-	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if err != nil || media != api.MediaJSON {
-		return failure.Of(failure.UnsupportedMedia, err, "the body must be JSON, with Content-Type: %s, as in %s", api.MediaJSON, example)
-	}
-	return nil
 }
 
 // parseTransfer reads an api.Transfer: one object, no field that is unknown or
