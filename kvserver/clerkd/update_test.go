@@ -22,6 +22,8 @@ func TestUpdatesRestOnWhatIsThere(t *testing.T) {
 		s, _ := newServer(t, atLevel3)
 		pipes := servePipes(t, s)
 		const clerks, turns, most = 6, 12, 10
+		limit, end := context.WithTimeout(t.Context(), time.Hour)
+		defer end()
 		var working sync.WaitGroup
 		for i := range clerks {
 			dialled := i
@@ -35,7 +37,7 @@ func TestUpdatesRestOnWhatIsThere(t *testing.T) {
 			defer c.Close()
 			working.Go(func() {
 				for turn := range turns {
-					if _, err := c.Update(t.Context(), func(tx *client.Tx) error {
+					if _, err := c.Update(limit, func(tx *client.Tx) error {
 						item, err := tx.Get("counter")
 						if err != nil && !errors.Is(err, client.ErrNotFound) {
 							return err
@@ -85,6 +87,33 @@ func TestUpdatesRestOnWhatIsThere(t *testing.T) {
 		})
 		if !errors.Is(err, client.ErrConflict) || !errors.Is(err, context.DeadlineExceeded) || calls < 10 || stored(s, "counter") == "(none)" {
 			t.Errorf("%d calls: %v", calls, err)
+		}
+	})
+}
+
+// Goal: an update that rests on a key's absence is done again when somebody else has made the
+// key meanwhile. Method: a put between the reads of an update and its end.
+func TestUpdatesRestOnWhatIsNotThere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _ := newServer(t, atLevel3)
+		c := leaseClerk(t, s, nil)
+		defer c.Close()
+		calls := 0
+		_, err := c.Update(t.Context(), func(tx *client.Tx) error {
+			_, err := tx.Get("k")
+			if calls++; calls == 1 {
+				if _, err := c.Put(t.Context(), "k", []byte("another's")); err != nil {
+					t.Error(err)
+				}
+			}
+			if errors.Is(err, client.ErrNotFound) {
+				tx.Put("k", []byte("of the update"))
+				return nil
+			}
+			return err
+		})
+		if err != nil || calls != 2 || stored(s, "k") != "another's" {
+			t.Errorf("after %d calls and %v the value is %q", calls, err, stored(s, "k"))
 		}
 	})
 }
