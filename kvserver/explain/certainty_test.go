@@ -173,6 +173,12 @@ n2 18.4s unreachable no_answer peer=n3
 n1 19.8s unreachable no_answer peer=n3
 `), nil, []string{"pair_cut", "sees both"})
 	wantTold(t, toldOf(t, `
+n1 8s ended call_timeout peer=n3
+n2 15s ended call_timeout peer=n3
+n2 18.4s unreachable no_answer peer=n3
+n1 19s slow_commit a=21ms
+`), nil, []string{"pair_cut", "sees both"})
+	wantTold(t, toldOf(t, `
 n2 15s ended call_timeout peer=n3
 n2 18.4s unreachable no_answer peer=n3
 n1 19s slow_commit a=21ms

@@ -143,9 +143,8 @@ func (t *teller) tellHandOver(c change, taken int) {
 	s := Story{Kind: HandedOver, Culprits: []string{l}, Certainty: Certain}
 	// What an earlier process was asked, or this one in an earlier term, is no reason.
 	began := max(c.loss-10*second, t.events[c.a.begin].at-witnessBefore)
-	process := t.processAt(l, c.loss)
 	own := func(kind recorder.Kind) int {
-		return t.last(began, c.at, func(e *event) bool { return e.node == l && e.process == process && e.Kind == kind })
+		return t.last(began, c.at, func(e *event) bool { return e.node == l && e.Kind == kind })
 	}
 	told, asked, wrong := own(recorder.EndAsked), own(recorder.TransferAsked), own(recorder.Quarantined)
 	c.evidence = append(c.evidence, taken, told, asked, wrong, own(recorder.Transfer))

@@ -45,7 +45,7 @@ var explainMutants = []mutant{
 	inTests("I33", "TestRemovedNodes", "every name is a voter", "kvserver/explain/story.go",
 		"\treturn int(t.events[i].B)\n", "\treturn len(t.nodes)\n"),
 	inTests("I34", "TestAReasonOfAnEarlier", "an order to an earlier process is why this one handed over", "kvserver/explain/changes.go",
-		"return e.node == l && e.process == process && e.Kind == kind", "return e.node == l && process >= -1 && e.Kind == kind"),
+		"began := max(c.loss-10*second, t.events[c.a.begin].at-witnessBefore)", "began := c.loss - 10*second"),
 	inTests("I35", "TestTheSpan", "the time that is told about ends by the asker's clock", "kvserver/explain/story.go",
 		"\tif asked := o.now(); asked != 0 {\n\t\tto =", "\tif asked := o.now(); asked < 0 {\n\t\tto ="),
 	inTests("I36", "TestNothingHappened", "nothing known is nothing happened", "kvserver/explain/links.go",
