@@ -47,7 +47,7 @@ func StartRaftkv(t *testing.T, name, program string) (*Raftkv, error) {
 		s.Group = append(s.Group, n.Process)
 	}
 	for range clerks {
-		clerk, err := client.Dial(t.Context(), client.Config{Endpoints: cluster.Addresses(s.cluster.Nodes)})
+		clerk, err := client.Dial(t.Context(), client.Config{Endpoints: s.Addresses()})
 		if err != nil {
 			return nil, err
 		}
@@ -61,6 +61,9 @@ func StartRaftkv(t *testing.T, name, program string) (*Raftkv, error) {
 
 // Name returns the name that the side was started with.
 func (s *Raftkv) Name() string { return s.name }
+
+// Addresses returns where the nodes take clients, host:port by node.
+func (s *Raftkv) Addresses() []string { return cluster.Addresses(s.cluster.Nodes) }
 
 // Serves reports whether the row's clients are outside of the processes.
 func (s *Raftkv) Serves(r Row) bool { return r.Face != InProcess }

@@ -66,6 +66,14 @@ func (g Group) Processes() (all []*os.Process) {
 	return all
 }
 
+// PIDs returns the numbers of the servers' processes, as the system counts them.
+func (g Group) PIDs() (all []int) {
+	for _, p := range g.Processes() {
+		all = append(all, p.Pid)
+	}
+	return all
+}
+
 // Ready does nothing.
 func (Group) Ready() error { return nil }
 
