@@ -82,6 +82,9 @@ bench: ## raftkv against what this machine can do at all (QUICK=1 BEFORE=old/raf
 bench-peers: build ## raftkv against etcd and dragonboat, 15 minutes (ROUNDS=3)
 	cd tests/bench/peers && $(GO) test -v -count=1 -timeout 30m . -cluster.program $(CURDIR)/bin/raftkv -rounds $(or $(ROUNDS),3) $(if $(LOG),-log $(abspath $(LOG)))
 
+bench-coordination: build ## watches, transactions, leases and locks against etcd, 15 minutes (ROUNDS=3 ROW=lock)
+	cd tests/bench/peers && $(GO) test -v -count=1 -timeout 17m . -run CoordinationAgainst -cluster.program $(CURDIR)/bin/raftkv -rounds $(or $(ROUNDS),3) $(if $(ROW),-coordination.only '$(ROW)')
+
 gate: ## is this source dearer or slower than an earlier one? 15 minutes (BASE=commit ROUNDS=8)
 	@test -n '$(BASE)' || { echo 'say BASE=, the commit to compare with'; exit 1; }
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
@@ -142,4 +145,4 @@ clean: ## remove bin/ and ui-shots/
 $(CAMPAIGNS):
 	$(GO) test -v -count=1 $(campaign.$@)
 
-.PHONY: $(CAMPAIGNS) help build run test lint gate bench bench-peers microbench allocations fuzz sim explore ui-shots mutants labs labs-realtime labs-race campaign rename clean
+.PHONY: $(CAMPAIGNS) help build run test lint gate bench bench-peers bench-coordination microbench allocations fuzz sim explore ui-shots mutants labs labs-realtime labs-race campaign rename clean

@@ -43,7 +43,7 @@ type session interface {
 	// lock waits until the session holds a lock, and unlock gives that back.
 	lock(ctx context.Context, name string) error
 	unlock(ctx context.Context) error
-	// end revokes the lease.
+	// end revokes the lease: errLeaseGone if the server has none.
 	end(ctx context.Context) error
 }
 
@@ -60,6 +60,9 @@ type event struct {
 	gone  bool
 	err   error // the watch has failed, and brings nothing more
 }
+
+// errLeaseGone says that a lease had ended before it was revoked.
+var errLeaseGone = errors.New("the lease had ended before it was revoked")
 
 // errNoThird says that the compare of putTwo did not hold.
 var errNoThird = errors.New("the transaction's compare did not hold; the row must create the key first")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
@@ -145,4 +146,10 @@ func (s *etcdSession) lock(ctx context.Context, name string) error {
 
 func (s *etcdSession) unlock(ctx context.Context) error { return s.held.Unlock(ctx) }
 
-func (s *etcdSession) end(context.Context) error { return s.lease.Close() }
+func (s *etcdSession) end(context.Context) error {
+	err := s.lease.Close()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return errLeaseGone
+	}
+	return err
+}

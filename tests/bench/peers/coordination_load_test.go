@@ -152,27 +152,38 @@ type measured struct {
 	ops      float64 // a second
 	done     int
 	p50, p99 time.Duration
-	cpu      time.Duration // of the servers and of this process, for each operation
+	servers  time.Duration // processor time of the servers in all
+	client   time.Duration // and of this process
+}
+
+// cpu is the processor time of all processes for each operation.
+func (m measured) cpu() time.Duration { return (m.servers + m.client) / time.Duration(m.done) }
+
+// processors returns the processor time that the servers and this process have used.
+func processors(c coordinator) (servers, client time.Duration, err error) {
+	servers, err = bench.CPU(c.PIDs()...)
+	client, failed := bench.CPU(os.Getpid())
+	return servers, client, errors.Join(err, failed)
 }
 
 // run puts a load on a coordinator and measures it. A failure is an error. begin and end
 // of the config may be set, and what is zero in it is filled in.
 func run(ctx context.Context, c coordinator, config bench.Config, target bench.Target) (m measured, err error) {
 	config.Keys, config.ValueSize, config.Mix, config.Timeout = max(config.Keys, 1), rod.ValueBytes, rod.PutRow(1).Mix, 20*time.Second
-	pids := append(c.PIDs(), os.Getpid())
-	var before time.Duration
+	var servers, client time.Duration
 	var failed error
 	begin := config.Begin
 	config.Begin = func() {
-		if before, failed = bench.CPU(pids...); begin != nil {
+		if servers, client, failed = processors(c); begin != nil {
 			begin()
 		}
 	}
 	result := bench.Run(ctx, config, target)
-	after, err := bench.CPU(pids...)
+	m.servers, m.client, err = processors(c)
 	if err = errors.Join(failed, err); err != nil {
 		return m, err
 	}
+	m.servers, m.client = m.servers-servers, m.client-client
 	for _, of := range result.ByOp {
 		for what, n := range of.Failures {
 			return m, fmt.Errorf("%d operations failed: %s", n, what)
@@ -184,7 +195,6 @@ func run(ctx context.Context, c coordinator, config bench.Config, target bench.T
 		return m, errors.Join(errors.New("no operation was done"), ctx.Err())
 	}
 	m.ops = float64(m.done) / result.Elapsed.Seconds()
-	m.cpu = (after - before) / time.Duration(m.done)
 	return m, nil
 }
 

@@ -31,8 +31,8 @@ func transactions(ctx context.Context, c coordinator, s size) ([]figure, error) 
 	}
 	return []figure{
 		{"txns", perSecond, txns.ops},
-		{"cpu", micros, us(txns.cpu)},
-		{"cpu-of-two-puts", ratio, us(txns.cpu) / max(2*us(single.cpu), 1)},
+		{"cpu", micros, us(txns.cpu())},
+		{"cpu-of-two-puts", ratio, us(txns.cpu()) / max(2*us(single.cpu()), 1)},
 	}, nil
 }
 
@@ -86,7 +86,7 @@ func handOverMany(ctx context.Context, c coordinator, s size) ([]figure, error) 
 // handOver hands a lock from session to session. A holder releases it when all others
 // wait. The time counts from there to the return of the next session's lock.
 func handOver(ctx context.Context, c coordinator, waiters int, s size) ([]figure, error) {
-	all, conns, err := openSessions(ctx, c, waiters+1, time.Minute)
+	all, conns, err := openSessions(ctx, c, loadConns, waiters+1, time.Minute)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +108,12 @@ func handOver(ctx context.Context, c coordinator, waiters int, s size) ([]figure
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	if err := endSessions(ctx, all); err != nil {
+	lost, err := endSessions(ctx, all)
+	if err != nil {
 		return nil, err
+	}
+	if lost > 0 {
+		return nil, fmt.Errorf("%d of %d sessions were lost", lost, len(all))
 	}
 	if r.seen.Count() == 0 {
 		return nil, errors.New("no hand-over was measured in time")

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -110,7 +111,7 @@ func (c raftkvConnection) session(ctx context.Context, ttl time.Duration) (sessi
 	if err != nil {
 		return nil, err
 	}
-	return &raftkvSession{lease: lease}, nil
+	return &raftkvSession{clerk: c.clerk, lease: lease}, nil
 }
 
 func (c raftkvConnection) waiting(ctx context.Context, lock string) (int, error) {
@@ -119,6 +120,7 @@ func (c raftkvConnection) waiting(ctx context.Context, lock string) (int, error)
 }
 
 type raftkvSession struct {
+	clerk *client.Clerk
 	lease *client.Lease
 	held  *client.Lock
 }
@@ -132,4 +134,11 @@ func (s *raftkvSession) lock(ctx context.Context, name string) (err error) {
 
 func (s *raftkvSession) unlock(ctx context.Context) error { return s.held.Release(ctx) }
 
-func (s *raftkvSession) end(ctx context.Context) error { return s.lease.Revoke(ctx) }
+func (s *raftkvSession) end(ctx context.Context) error {
+	s.lease.Abandon()
+	err := s.clerk.Revoke(ctx, s.lease.ID()) // that of the lease hides that there is none
+	if errors.Is(err, client.ErrLeaseLost) {
+		return errLeaseGone
+	}
+	return err
+}

@@ -25,7 +25,7 @@ const (
 	perSecond    unit = "/s"
 	milliseconds unit = "ms"
 	seconds      unit = "s"
-	micros       unit = "µs/op"
+	micros       unit = "µs each"
 	msPerSecond  unit = "ms/s"
 	megabytes    unit = "MiB"
 	bytesEach    unit = "B"

@@ -110,9 +110,12 @@ func fanOut(ctx context.Context, c coordinator, s size) ([]figure, error) {
 			return nil, err
 		}
 	}
+	came := max(float64(last-first), 1)
 	return []figure{
 		{"deliveries", perSecond, deliveries},
 		{"puts", perSecond, m.ops},
+		{"server-cpu", micros, us(m.servers) / came}, // for each delivery, as the next one
+		{"client-cpu", micros, us(m.client) / came},
 	}, nil
 }
 
@@ -260,7 +263,7 @@ func catchUp(ctx context.Context, c coordinator, s size) ([]figure, error) {
 	}
 	defer p.to.close()
 	value := slices.Repeat([]byte{'v'}, rod.ValueBytes)
-	err = inParallel(ctx, 256, s.behind, func(ctx context.Context, i int) error {
+	err = inParallel(ctx, 1024, s.behind, func(ctx context.Context, i int) error {
 		if failure := p.Do(ctx, i, bench.Put, "", value); failure != "" {
 			return errors.New(failure)
 		}
