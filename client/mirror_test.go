@@ -278,7 +278,7 @@ func TestWhatChangedComesTogether(t *testing.T) {
 			cancel()
 		}
 		var turns []string
-		ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for keys := range m.mirror.Changed(ctx) {
 			turns = append(turns, strings.Join(keys, " "))
@@ -351,7 +351,7 @@ func TestAMirrorThatCannotBe(t *testing.T) {
 		w.send(changeNote(9, "+e"))
 		select {
 		case <-m.mirror.Done():
-		case <-time.After(time.Hour):
+		case <-time.After(time.Minute):
 			t.Error("it goes on without room")
 		}
 		if err := m.mirror.Err(); !errors.Is(err, ErrMirrorFull) || !strings.Contains(err.Error(), "MirrorLimit") {
