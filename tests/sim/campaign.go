@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -93,9 +94,17 @@ func (c *campaign) take() (uint64, bool) {
 	return c.next - 1, true
 }
 
+// longSeed is the real time after which a seed is named that has not ended: most take less
+// than a second.
+const longSeed = time.Minute
+
 // try runs one seed, twice if asked.
 func (c *campaign) try(seed uint64, twice bool) {
 	o := drawOptions(seed)
+	late := time.AfterFunc(longSeed, func() {
+		fmt.Fprintf(os.Stderr, "seed %d has taken %v so far; replay: %s\n", seed, longSeed, reproducer(seed, o))
+	})
+	defer late.Stop()
 	began := threadTime()
 	r := run(seed, o, &trace{})
 	busy := threadTime() - began
