@@ -46,7 +46,18 @@ func Main(m *testing.M) int {
 	if *buildRace {
 		arguments = append(arguments, "-race")
 	}
-	build := exec.Command("go", append(arguments, "raftkv/cmd/raftkv")...)
+	const program = "raftkv/cmd/raftkv"
+	// It is built in its own module: one that only uses this package, as tests/bench/peers
+	// does, need not know the sums of what the program imports.
+	list := exec.Command("go", "list", "-find", "-f", "{{.Module.Dir}}", program)
+	list.Stderr = os.Stderr
+	home, err := list.Output()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "looking for the program's module:", err)
+		return 1
+	}
+	build := exec.Command("go", append(arguments, program)...)
+	build.Dir = strings.TrimSpace(string(home))
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the program:", err)
