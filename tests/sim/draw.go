@@ -202,7 +202,10 @@ func (o options) eventsPerSecond() int64 {
 
 // opsPerSecond estimates how many operations clients begin in a virtual second.
 func (o options) opsPerSecond() float64 {
-	latency := o.Think + 4*o.DelayHigh + 2*o.SaveHigh + 2*o.SlowSync + o.ApplyDelay + 10*o.LoopDelay
+	latency := o.Think + 2*o.SaveHigh + 2*o.SlowSync + o.ApplyDelay + 10*o.LoopDelay
+	if o.Servers > 1 { // one alone asks nobody
+		latency += 4 * o.DelayHigh
+	}
 	return float64(o.Clients*o.Lanes+o.Coordinators) * float64(second) / float64(latency)
 }
 

@@ -14,3 +14,29 @@ func TestDrawnDisksDoNotCountAsHanging(t *testing.T) {
 		}
 	}
 }
+
+// Goal: the world of one server costs what others do: it asks nobody, so its clients have their
+// answers a hundred times sooner, and all that they wrote is applied again at each of its starts.
+// Method: the operations that clients can begin in the worlds of many seeds, and of one that
+// went on for twelve minutes.
+func TestAWorldOfOneServerIsNotLarger(t *testing.T) {
+	const endless = 1796243728075528907
+	alone := 0
+	for seed := range uint64(20_000) {
+		if seed == 0 {
+			seed = endless
+		}
+		o := drawOptions(seed)
+		if o.Servers != 1 {
+			continue
+		}
+		alone++
+		each := o.Think + 2*o.SaveLow + o.ApplyDelay + 2*o.SlowSync
+		if begun := o.Faulty / each * int64(o.Clients*o.Lanes+o.Coordinators); begun > 2*worldEvents {
+			t.Errorf("seed %d: clients can begin %d operations in %s, one in %d µs each", seed, begun, clock(o.Faulty), each)
+		}
+	}
+	if alone < 100 {
+		t.Errorf("void: %d of the worlds have one server", alone)
+	}
+}
