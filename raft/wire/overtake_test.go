@@ -103,7 +103,12 @@ func TestAnswersInAnyOrderReachTheirCalls(t *testing.T) {
 		if term <= n && len(open) < 100 && dice.IntN(2) == 0 {
 			request := []core.Request{heartbeat(term), entries(term), entries(term), &core.TimeoutNow{Term: term, LeaderID: "n1"}}[dice.IntN(4)]
 			n1.Send(core.Call{To: "n2", Request: request}, o.done)
-			open = append(open, <-requests)
+			select {
+			case h := <-requests:
+				open = append(open, h)
+			case <-time.After(patience):
+				t.Fatalf("call %d did not arrive; %d have ended, %d of them lost; %+v", term, o.count(), o.countLost(), n1.Stats().Total)
+			}
 			term++
 		} else if len(open) > 0 {
 			i := dice.IntN(len(open))
