@@ -11,7 +11,7 @@
 //
 // A [Machine] is given consensus, which orders commands, and the channel on which
 // the ordered commands come back. One goroutine, the applier, is the only writer of
-// the store. With it run, where they are asked for: one that writes a snapshot
+// the store. Others run where they are asked for: one that writes a snapshot
 // when one is due, one that compares the state with that of the peers, and one that
 // ends writes whose leader or whose time is over.
 //

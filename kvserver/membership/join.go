@@ -20,7 +20,7 @@ import (
 // at its peer port.
 const dialTimeout = 3 * time.Second
 
-// Meet asks the address of a server which server is there, before it is added: it must be the one
+// Meet asks an address which server is there, before it is added: it must be the one
 // that is meant, on that data directory (zero: on any), and be able to work here.
 func (d *Driver) Meet(ctx context.Context, id members.ID, address string, incarnation members.Incarnation) (Greeting, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)

@@ -23,7 +23,8 @@
 // # The parts
 //
 //	port.go        what a Port is made of
-//	bounds.go      how many connections there may be, from where, and which make room
+//	bounds.go      how many connections there may be, and from where
+//	eviction.go    which of them make room for others
 //	tls.go         TLS, between the bounds and the reading of headers
 //	conn.go        one connection, its states, and the hooks of http.Server
 //	deadlines.go   how long a client may take
