@@ -21,7 +21,7 @@ func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 	right = r.Right(right)
 	i := c.present(t)
 	if i != nil && c.token != nil {
-		g.used.note(c.token.ID, t) // on a Clerk's connection nobody authenticates again
+		note(c.used) // on a Clerk's connection nobody authenticates again
 	}
 	if g.allows(t, i, right, r) {
 		return nil
@@ -34,6 +34,12 @@ func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 		return unknownBy(t)
 	}
 	return failure.Of(failure.Denied, nil, "the identity %s needs the right %s for %s", c.name, right, r)
+}
+
+// Grants reports, without deciding anew, whether what Allow has granted a caller is granted
+// still: by is the table from before Allow was asked. It reports false where it cannot tell.
+func (g *Gate) Grants(c *Caller, by *auth.Table) bool {
+	return g.config.Table() == by && (c.token == nil || c.token.Expires == 0)
 }
 
 // Refuse returns the error for a caller that lacks a right on the system.

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"raftkv/kvserver/auth"
@@ -102,6 +103,8 @@ type Caller struct {
 	token    *auth.Token // nil: an identity of this node's file, or nobody
 	table    *auth.Table // by which the identity was found
 	secret   auth.Secret
+	meter    *meter        // of the identity; nil: the caller is nobody
+	used     *atomic.Int64 // when the token was last used; nil: there is none in the table
 }
 
 // Name returns the name of the caller's identity, "" for nobody.
@@ -169,7 +172,7 @@ func (g *Gate) AuthenticateToken(text string) (Caller, error) {
 		if b := &g.config.BreakGlass[i]; b.Is(id, &hash) {
 			g.config.Observer.Authenticated(Found)
 			author := auth.Author{Identity: auth.Vouched, Token: id}
-			return Caller{name: b.Identity.Name, author: author, identity: &b.Identity, table: t, secret: auth.NewSecret(text)}, nil
+			return Caller{name: b.Identity.Name, author: author, identity: &b.Identity, table: t, secret: auth.NewSecret(text), meter: g.meterOf(author.Identity)}, nil
 		}
 	}
 	i, k := t.Find(id, &hash, now())
@@ -177,9 +180,10 @@ func (g *Gate) AuthenticateToken(text string) (Caller, error) {
 		return g.wrong(t)
 	}
 	g.config.Observer.Authenticated(Found)
-	g.used.note(id, t)
 	author := auth.Author{Identity: i.Number, Token: id}
-	return Caller{name: i.Name, author: author, identity: i, token: k, table: t, secret: auth.NewSecret(text)}, nil
+	c := Caller{name: i.Name, author: author, identity: i, token: k, table: t, secret: auth.NewSecret(text), meter: g.meterOf(i.Number), used: g.used.of(id, t)}
+	note(c.used)
+	return c, nil
 }
 
 // now returns the time by which tokens expire, in Unix seconds.
@@ -216,6 +220,9 @@ func (g *Gate) wrong(t *auth.Table) (Caller, error) {
 	}
 	return Caller{}, unknownBy(t)
 }
+
+// Table returns the table by which this node decides now.
+func (g *Gate) Table() *auth.Table { return g.config.Table() }
 
 // State returns how far identities count on this node now.
 func (g *Gate) State() auth.State { return g.config.Table().State() }

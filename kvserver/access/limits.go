@@ -72,7 +72,7 @@ func (b *bucket) fill(perSecond float64, now time.Time) {
 // it may, one of kind failure.Overloaded that callers without an identity, together, have;
 // nothing happened.
 func (g *Gate) Enter(c *Caller, bytes int64) error {
-	l, m := g.limitsOf(c), g.meterOf(c)
+	l, m := g.limitsOf(c), g.counts(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Time{}
@@ -100,7 +100,7 @@ func (g *Gate) Enter(c *Caller, bytes int64) error {
 // more than it may has used the node all the same. Of 0 bytes it is an error while the caller
 // owes for earlier ones, so that a body need not be read that will not be taken.
 func (g *Gate) Charge(c *Caller, bytes int64) error {
-	l, m := g.limitsOf(c), g.meterOf(c)
+	l, m := g.limitsOf(c), g.counts(c)
 	if l.BytesPerSecond == 0 {
 		return nil
 	}
@@ -112,12 +112,12 @@ func (g *Gate) Charge(c *Caller, bytes int64) error {
 	return nil
 }
 
-// Leave counts out a request that Enter has counted in.
-func (g *Gate) Leave(c *Caller) {
-	m := g.meterOf(c)
+// Leave counts out n requests that Enter has counted in.
+func (g *Gate) Leave(c *Caller, n int) {
+	m := g.counts(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.inFlight--
+	m.inFlight -= int64(n)
 }
 
 // Held is what an identity may have so many of at one time on a node.
@@ -143,7 +143,7 @@ func (g *Gate) Hold(c *Caller, h Held) error {
 	if h == Watches {
 		limit, what = l.Watches, "watches"
 	}
-	m := g.meterOf(c)
+	m := g.counts(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if limit != 0 && m.held[h] >= int64(limit) && g.State() != auth.Off {
@@ -161,7 +161,7 @@ func (g *Gate) Drop(c *Caller, h Held) {
 	if c == nil {
 		return
 	}
-	m := g.meterOf(c)
+	m := g.counts(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held[h]--
@@ -208,22 +208,27 @@ func (g *Gate) limitsOf(c *Caller) auth.Limits {
 	return l
 }
 
-// meterOf returns what counts for a caller. Those without an identity have one meter.
-func (g *Gate) meterOf(c *Caller) *meter {
-	if c.identity == nil {
+// counts returns the meter of a caller. Those without an identity have one meter.
+func (g *Gate) counts(c *Caller) *meter {
+	if c.meter == nil {
 		return &g.strangers
 	}
+	return c.meter
+}
+
+// meterOf returns the meter of an identity.
+func (g *Gate) meterOf(identity uint64) *meter {
 	g.metersMu.RLock()
-	m := g.meters[c.author.Identity]
+	m := g.meters[identity]
 	g.metersMu.RUnlock()
 	if m != nil {
 		return m
 	}
 	g.metersMu.Lock()
 	defer g.metersMu.Unlock()
-	if m = g.meters[c.author.Identity]; m == nil {
+	if m = g.meters[identity]; m == nil {
 		m = new(meter)
-		g.meters[c.author.Identity] = m
+		g.meters[identity] = m
 	}
 	return m
 }

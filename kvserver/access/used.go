@@ -24,16 +24,21 @@ func newUses() uses { return uses{begun: time.Now(), at: map[auth.TokenID]*atomi
 // spareUses is how many tokens that are gone are remembered in addition to those of a table.
 const spareUses = 64
 
-// note notes that a token of a table is used now, to the second.
-func (u *uses) note(id auth.TokenID, t *auth.Table) {
+// of returns when a token of a table was last used, for note.
+func (u *uses) of(id auth.TokenID, t *auth.Table) *atomic.Int64 {
 	u.mu.RLock()
 	at := u.at[id]
 	u.mu.RUnlock()
 	if at == nil {
 		at = u.add(id, t)
 	}
-	if seconds := time.Now().Unix(); at.Load() != seconds {
-		at.Store(seconds)
+	return at
+}
+
+// note notes that a token is used now, to the second.
+func note(used *atomic.Int64) {
+	if seconds := time.Now().Unix(); used.Load() != seconds {
+		used.Store(seconds)
 	}
 }
 

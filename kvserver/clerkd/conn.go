@@ -201,8 +201,8 @@ func (c *conn) uncount(n int) {
 	counted := min(n, c.counted) // the limits may have been off when some of them came
 	c.counted -= counted
 	c.mu.Unlock()
-	for range counted {
-		c.door.server.Gate().Leave(&c.first)
+	if counted > 0 {
+		c.door.server.Gate().Leave(&c.first, counted)
 	}
 }
 

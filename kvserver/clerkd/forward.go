@@ -101,7 +101,7 @@ func (f *forward) count(bytes int64) error {
 func (f *forward) leave() {
 	if f.counted {
 		f.counted = false
-		f.conn.door.server.Gate().Leave(f.who)
+		f.conn.door.server.Gate().Leave(f.who, 1)
 	}
 }
 

@@ -30,6 +30,7 @@ type read struct {
 	number uint32
 	keyEnd int // the key of a get ends here in keys
 	who    *kvserver.Caller
+	by     *auth.Table     // by which it was granted
 	denied error           // the caller may not read it any more
 	noted  *act            // the audit has promised room for its line; nil: it has none
 	list   *clerkwire.List // nil: a get
@@ -60,10 +61,11 @@ func (g *reads) need(c clerkwire.Consistency, minRevision uint64) {
 	g.minRevision = max(g.minRevision, minRevision)
 }
 
-func (g *reads) addGet(number uint32, m clerkwire.Get, who *kvserver.Caller, noted *act) {
+// addGet adds a get, which was granted; by is the table from before that.
+func (g *reads) addGet(number uint32, m clerkwire.Get, who *kvserver.Caller, by *auth.Table, noted *act) {
 	g.need(m.Consistency, m.MinRevision)
 	g.keys = append(g.keys, m.Key...)
-	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), who: who, noted: noted})
+	g.reads = append(g.reads, read{number: number, keyEnd: len(g.keys), who: who, by: by, noted: noted})
 }
 
 func (g *reads) addList(number uint32, m clerkwire.List, who *kvserver.Caller, noted *act) {
@@ -170,7 +172,8 @@ func (g *reads) await() error {
 }
 
 // decide decides about the gets once more, now that the store shows what they must see:
-// a token that was revoked since they came reads nothing.
+// a token that was revoked since they came reads nothing. Mostly the table is still the same,
+// and there is nothing to decide.
 func (g *reads) decide() {
 	s := g.conn.door.server
 	if s.Gate().State() == auth.Off {
@@ -178,10 +181,14 @@ func (g *reads) decide() {
 	}
 	next := 0
 	for i := range g.reads {
-		if r := &g.reads[i]; r.list == nil {
-			r.denied = s.Allow(r.who, auth.Read, auth.OneKey(string(g.lookups[next].Key)))
-			next++
+		r := &g.reads[i]
+		if r.list != nil {
+			continue
 		}
+		if !s.Gate().Grants(r.who, r.by) {
+			r.denied = s.Allow(r.who, auth.Read, auth.OneKey(string(g.lookups[next].Key)))
+		}
+		next++
 	}
 }
 

@@ -166,7 +166,7 @@ func (r *reader) get(h clerkwire.Header, body []byte) {
 		r.refuse(h, "", err)
 		return
 	}
-	who := r.conn.who.Load()
+	who, by := r.conn.who.Load(), r.server.Gate().Table()
 	if err := r.server.Allow(who, kinds[h.Kind].right, auth.OneKey(string(m.Key))); err != nil {
 		r.refuse(h, string(m.Key), err)
 		return
@@ -185,11 +185,11 @@ func (r *reader) get(h clerkwire.Header, body []byte) {
 		return
 	}
 	if m.MinRevision == 0 && r.server.Enter(kvserver.Reads, 0) {
-		r.gather(m.Consistency).addGet(h.Number, m, who, noted)
+		r.gather(m.Consistency).addGet(h.Number, m, who, by, noted)
 		return
 	}
 	g := newReads(r.conn)
-	g.addGet(h.Number, m, who, noted)
+	g.addGet(h.Number, m, who, by, noted)
 	r.door.work.Go(g.serveAlone)
 }
 

@@ -120,7 +120,7 @@ func TestAnAnswerThatIsReadCountsNoMore(t *testing.T) {
 						if err := s.Gate().Enter(callerOf(t, s, user), 0); err != nil {
 							t.Errorf("%d bytes as %s: %v", length, accept, err)
 						} else {
-							s.Gate().Leave(callerOf(t, s, user))
+							s.Gate().Leave(callerOf(t, s, user), 1)
 						}
 					}
 					return n, err

@@ -63,7 +63,7 @@ func TestAForwardedWriteCountsForItsOwnCaller(t *testing.T) {
 		if err := leader.Gate().Enter(callerOf(t, leader, root), 0); err != nil {
 			t.Error(err)
 		}
-		leader.Gate().Leave(callerOf(t, leader, root))
+		leader.Gate().Leave(callerOf(t, leader, root), 1)
 	})
 }
 

@@ -303,7 +303,7 @@ func TestAnIdentityIsHeldToItsLimits(t *testing.T) {
 		if got := get(user); got != 429 {
 			t.Errorf("a second request in flight: %d", got)
 		}
-		s.Gate().Leave(c)
+		s.Gate().Leave(c, 1)
 		if got := get(user); got != 404 {
 			t.Errorf("after it has left: %d", got)
 		}

@@ -83,7 +83,7 @@ func TestRequestsWithoutATokenAreHeldToLimits(t *testing.T) {
 		if got := get(); got != 429 {
 			t.Errorf("a second request in flight: %d", got)
 		}
-		s.Gate().Leave(&access.Caller{})
+		s.Gate().Leave(&access.Caller{}, 1)
 		if got := get(); got != 404 {
 			t.Errorf("after it has left: %d", got)
 		}

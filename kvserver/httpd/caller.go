@@ -137,7 +137,7 @@ func (x *exchange) own(linked bool) error {
 func (x *exchange) letOut() {
 	if x.counted {
 		x.counted = false
-		x.door.server.Gate().Leave(&x.who)
+		x.door.server.Gate().Leave(&x.who, 1)
 	}
 }
 
