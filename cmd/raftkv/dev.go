@@ -371,9 +371,9 @@ func (c *devCluster) start() error {
 
 // attend waits for the end: nil if it was asked for. It calls ready once when as many nodes
 // serve as there are to be. A node that is removed from the members ends, and the others go
-// on.
+// on; if there is none, the error is that of the last one.
 func (c *devCluster) attend(ctx context.Context, ready func(), stderr io.Writer) error {
-	serving, awaiting := make(chan error, 1), sync.WaitGroup{}
+	serving, awaiting, left := make(chan error, 1), sync.WaitGroup{}, len(c.nodes)
 	ctx, cancel := context.WithCancel(ctx)
 	defer awaiting.Wait() // it may change the nodes that there are
 	defer cancel()
@@ -397,6 +397,10 @@ func (c *devCluster) attend(ctx context.Context, ready func(), stderr io.Writer)
 			}
 			fmt.Fprintf(stderr, "raftkv: node %s was removed from the cluster and has ended\n", f.node.ID())
 			c.removed <- f.node
+			if left--; left == 0 {
+				return f.err
+			}
+			awaiting.Go(func() { _ = f.node.Close() }) // its directory is not used again
 		case <-ctx.Done():
 			return nil
 		}

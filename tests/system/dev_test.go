@@ -1,7 +1,9 @@
 package system
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"raftkv/kvserver/api"
 	"raftkv/tests/cluster"
 )
 
@@ -109,6 +112,49 @@ func TestDevGrowsAndShrinks(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "n*")); err != nil || len(left) != 1 {
 		t.Errorf("the directories %v are left, %v", left, err)
 	}
+}
+
+// Goal: dev ends by code 6 when the last of its nodes was removed from the cluster, with a
+// sentence that says so, and the cluster goes on without it. Method: dev of one node; a node
+// joins it by serve; dev's node, which leads, is removed.
+func TestDevEndsWithItsLastNode(t *testing.T) {
+	t.Parallel()
+	port := devPort(t, 1)
+	p, node := dev(t, filepath.Join(t.TempDir(), "data"), port, 1, "--nodes", "1")
+	first := node(0)
+	var token api.JoinToken
+	if status, _, body, err := first.AskJSON("POST", "/v1/join-tokens", `{"for":"n2"}`); err != nil || status != 201 || json.Unmarshal([]byte(body), &token) != nil {
+		t.Fatalf("a token: %d %s (%v)", status, body, err)
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ports := cluster.FreePorts(t, 2)
+	cluster.Launch(t, "n2", nil, "serve", "--cluster-id", "dev", "--id", "n2", "--data-dir", filepath.Join(t.TempDir(), "n2"),
+		"--http", ports[0], "--peer", ports[1], "--join", first.HTTP, "--join-token-file", file)
+	second := &cluster.Node{Cluster: first.Cluster, ID: "n2", HTTP: ports[0]}
+	cluster.Eventually(t, cluster.Patience, func() error {
+		status, _, body, err := second.Ask("POST", "/v1/members/n2?op=promote", "")
+		if err != nil || status != 200 && status != 409 {
+			return fmt.Errorf("promoting n2: %d %s (%v)", status, body, err)
+		}
+		_, _, members, _ := second.Ask("GET", "/v1/members", "")
+		if strings.Count(members, `"role":"voter"`) != 2 {
+			return fmt.Errorf("the members are %s", members)
+		}
+		return nil
+	})
+	cluster.Eventually(t, cluster.Patience, func() error {
+		if status, _, body, err := second.Ask("DELETE", "/v1/members/n1", ""); err != nil || status != 200 {
+			return fmt.Errorf("removing n1: %d %s (%v)", status, body, err)
+		}
+		return nil
+	})
+	if code := p.ExitCode(cluster.Patience); code != 6 || !strings.Contains(p.Output.String(), "never a member again") {
+		t.Errorf("dev without a node ends by code %d: %s", code, p.Output.String())
+	}
+	second.Must(201, "PUT", "/v1/kv/after", "x")
 }
 
 // Goal: a dev cluster of one and of five work as well.

@@ -73,8 +73,14 @@ func (n *Node) Drain() {
 }
 
 // Close ends everything that Start began, in the order in which the parts need
-// each other. Requests that still wait are answered. The error is the disk's.
+// each other. Requests that still wait are answered. The error is the disk's. It may be called
+// again, also meanwhile: it returns when everything has ended.
 func (n *Node) Close() error {
+	n.closing.Do(func() { n.closed = n.close() })
+	return n.closed
+}
+
+func (n *Node) close() error {
 	if n.watching != nil {
 		n.watching()
 	}

@@ -51,6 +51,9 @@ type Node struct {
 	loaded    atomic.Pointer[kvserver.Server] // service, for the transport's goroutines
 	clients   *clientPort
 
+	closing sync.Once
+	closed  error // that closing has met
+
 	announcing sync.Mutex // guards announced
 	announced  bool       // all others know that this node comes back; see rejoin.go
 
