@@ -39,6 +39,7 @@ campaign.rejoin       = $(real) 40m -run TestANodeRejoins -rejoin.keys $(or $(KE
 campaign.upgrade      = $(real) 30m -run 'TestUpgrade$$' -upgrade.appends $(or $(APPENDS),2000)
 campaign.observe-test = $(real) 20m -run TestObserve -observe
 campaign.members      = $(real) $$(($(or $(MINUTES),10) + 10))m -run CampaignOfMembers -members $(or $(MINUTES),10)m -members.seed $(or $(SEED),1)
+campaign.growth       = $(real) 30m -run 'TestCampaignOfGrowth$$' -growths $(or $(TIMES),20)
 campaign.securing     = $(real) 20m -run 'TestCampaignOfSecuring$$' -securing
 campaign.secure-cost  = $(real) 30m -run TestWhatSecurityCosts -securityrounds $(or $(ROUNDS),5)
 campaign.statefulset  = $(real) 20m -run TestALifeOfPods -statefulset

@@ -32,6 +32,7 @@ type membersSite struct {
 	dir   string
 	nodes []*membersNode // that are members
 	count int            // nodes that there ever were
+	named string         // the cluster's name; "": the default one
 	made  int            // changes of the members
 
 	network *network // nil: all are on loopback
@@ -70,6 +71,9 @@ func (s *membersSite) node() *membersNode {
 func (s *membersSite) launch(n *membersNode, arguments ...string) {
 	s.t.Helper()
 	arguments = append([]string{"serve", "--id", n.id, "--data-dir", n.dir, "--http", n.http}, arguments...)
+	if s.named != "" {
+		arguments = append(arguments, "--cluster-id", s.named)
+	}
 	if s.network != nil { // its addresses are not loopback, and nobody but the test reaches them
 		arguments = append(arguments, "--insecure", "client,peer,auth")
 	}
