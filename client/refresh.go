@@ -19,7 +19,9 @@ import (
 // Clerk has heard of a newer one than it goes by, it asks where clients are served, after a
 // pause that keeps thousands of Clerks from asking in the same moment, and goes by that:
 //
-//   - what the caller has named is never forgotten; what else the cluster names no more is;
+//   - what the caller has named is never forgotten; what else the cluster names no more is tried
+//     only where nobody else answers: it may have come back, and all others have moved, before
+//     the Clerk heard of that;
 //   - an address that has never answered is tried after all others, since it may be one of
 //     a network that this client is not in, and for a while not again;
 //   - another cluster's answer is none.
@@ -30,7 +32,8 @@ const (
 	// refreshRounds is after how many rounds the Clerk waits to hear of a configuration
 	// again. The pauses before that make about two minutes.
 	refreshRounds = 8
-	// missedPause is for how long an address that has never answered is not tried again.
+	// missedPause is for how long an address that has never answered, or that the cluster names
+	// no more, is not tried again.
 	missedPause = 10 * time.Second
 	// maxEndpointsBytes bounds the answer that is read.
 	maxEndpointsBytes = 64 << 10
@@ -69,25 +72,32 @@ func (c *Clerk) refresh() {
 	c.asking = false
 }
 
-// candidates returns the servers to ask, those that were met first.
+// candidates returns the servers to ask: those that the cluster names, then those that it names
+// no more.
 func (c *Clerk) candidates() (all []*server) {
 	skip, late := c.worth()
+	var last []*server
 	for i, s := range *c.serverList.Load() {
-		if !skip.has(i) && !late.has(i) {
+		switch {
+		case skip.has(i):
+		case !late.has(i):
 			all = append(all, s)
+		case s.gone.Load():
+			last = append(last, s)
 		}
 	}
-	return all
+	return append(all, last...)
 }
 
 // worth returns the servers that are not worth an attempt now, and those to be tried last.
 func (c *Clerk) worth() (skip, late servers) {
 	for i, s := range *c.serverList.Load() {
-		unmet := !s.seed && s.node.Load() == nil
-		if s.gone.Load() || unmet && s.misses.Load() > 0 && time.Since(time.UnixMilli(s.missed.Load())) < missedPause {
+		unmet, gone := !s.seed && s.node.Load() == nil, s.gone.Load()
+		missed := s.misses.Load() > 0 && time.Since(time.UnixMilli(s.missed.Load())) < missedPause
+		if (unmet || gone) && missed || unmet && gone {
 			skip.add(i)
 		}
-		if unmet {
+		if unmet || gone {
 			late.add(i)
 		}
 	}

@@ -102,6 +102,45 @@ func TestAClerkOutlivesAllItsNodes(t *testing.T) {
 	})
 }
 
+// Goal: a Clerk finds its cluster again where it was told that a node is no member, and that one
+// has come back, and all others have moved, before the Clerk heard of it; and it learns the new
+// addresses there. Method: n4 goes; behind that the members are n4 and n5, nobody tells of it, and
+// the others end.
+func TestAClerkTriesWhatIsNoMemberAnyMoreLast(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFakeCluster(t, "n1")
+		f.changeTo(5, "n1", "n2", "n3", "n4")
+		c := f.dial(nil)
+		defer f.end(c)
+		time.Sleep(refreshPause)
+		for _, leader := range []string{"n4", "n1"} { // it has met both
+			f.set(func() { f.leader = leader })
+			if _, err := c.Put(t.Context(), "k", nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(refreshPause)
+		}
+		f.changeTo(6, "n1", "n2", "n3")
+		f.tell()
+		time.Sleep(refreshPause)
+		synctest.Wait()
+		f.changeTo(8, "n4", "n5")
+		f.set(func() { f.leader = "n4" })
+		for _, node := range []string{"n1", "n2", "n3"} {
+			f.kill(node)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := c.Put(ctx, "k", []byte("v")); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(8 * refreshPause)
+		if known := c.knows(); !slices.Contains(known, "n4:1") || !slices.Contains(known, "n5:1") {
+			t.Errorf("the Clerk knows %v", known)
+		}
+	})
+}
+
 // Goal: a Clerk takes addresses only from its own cluster, only of a newer configuration, as
 // many as there is room for, and none if it is told to keep to its endpoints; it asks the
 // next server if one does not know yet. Method: each case, and what the Clerk knows after a
