@@ -173,7 +173,8 @@ Exit codes of all commands:
   4  the outcome of a write is not known: it may have happened, or happen yet,
      once
   5  verify: the search for an order of the history did not end in time
-  6  serve: the cluster has removed this node from its members; dev: all its nodes
+  6  serve: the cluster has removed this node from its members; dev: all of its
+     nodes
   7  a change of the members, or a recovery, was refused by a guard
   8  watch: the changes behind which it is to go on are not kept any more
   9  txn: a compare did not hold, and the else branch was done
