@@ -19,9 +19,9 @@ import (
 // Clerk has heard of a newer one than it goes by, it asks where clients are served, after a
 // pause that keeps thousands of Clerks from asking in the same moment, and goes by that:
 //
-//   - what the caller has named is never forgotten; what else the cluster names no more is tried
-//     only where nobody else answers: it may have come back, and all others have moved, before
-//     the Clerk heard of that;
+//   - an address that the caller named is never forgotten. Any other that the cluster no longer
+//     names is tried only when no other server answers: its node may have come back, and all
+//     others moved, before the Clerk heard of it;
 //   - an address that has never answered is tried after all others, since it may be one of
 //     a network that this client is not in, and for a while not again;
 //   - another cluster's answer is none.
@@ -159,7 +159,8 @@ func (c *Clerk) follow(e api.Endpoints) bool {
 		return false
 	}
 	for _, s := range *c.serverList.Load() {
-		if !s.seed && !slices.Contains(named, s.address) && !s.gone.Swap(true) {
+		if !s.seed && !slices.Contains(named, s.address) {
+			s.gone.Store(true)
 			s.sendAway()
 		}
 	}

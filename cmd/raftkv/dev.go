@@ -227,6 +227,7 @@ func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
 	if s.staged() {
 		return c, s.openStage(c, configs, again)
 	}
+	var removed error // the end of a node that is left out
 	for i, config := range configs {
 		var n *host.Node
 		err := s.enforceFrom(&config)
@@ -238,6 +239,7 @@ func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
 		}
 		if host.IsRemoved(err) {
 			logger.Info("a node is left out: it was removed from the cluster", "node", string(config.ID))
+			removed = err
 			continue
 		}
 		if err != nil {
@@ -249,7 +251,10 @@ func (s *devSettings) open(logger *slog.Logger) (c *devCluster, err error) {
 		}
 		c.nodes = append(c.nodes, n)
 	}
-	if s.nodes <= s.held {
+	switch {
+	case len(c.nodes) == 0:
+		return c, removed
+	case s.nodes <= s.held:
 		return c, nil
 	}
 	return c, inventory.WriteDev(vfs.OS{}, s.dataDir, s.nodes)
@@ -370,10 +375,23 @@ func (c *devCluster) start() error {
 }
 
 // attend waits for the end: nil if it was asked for. It calls ready once when as many nodes
-// serve as there are to be. A node that is removed from the members ends, and the others go
-// on; if there is none, the error is that of the last one.
+// serve as there are to be. A node that is removed from the members is closed, and the others go
+// on. When the last one is removed, attend returns its error.
 func (c *devCluster) attend(ctx context.Context, ready func(), stderr io.Writer) error {
-	serving, awaiting, left := make(chan error, 1), sync.WaitGroup{}, len(c.nodes)
+	serving, awaiting := make(chan error, 1), sync.WaitGroup{}
+	begun, removed := len(c.nodes), map[*host.Node]bool{}
+	var last error // the end of the node that was removed last
+	// While serving is awaited, that goroutine starts nodes, closes them and changes c.nodes.
+	left := func() (count int) {
+		for _, n := range c.nodes {
+			if !removed[n] {
+				count++
+				continue
+			}
+			awaiting.Go(func() { _ = n.Close() }) // its directory is not used again
+		}
+		return count
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer awaiting.Wait() // it may change the nodes that there are
 	defer cancel()
@@ -388,6 +406,9 @@ func (c *devCluster) attend(ctx context.Context, ready func(), stderr io.Writer)
 			}
 			ready()
 			serving = nil
+			if len(removed) > 0 && left() == 0 {
+				return last
+			}
 			patience.Stop()
 		case <-patience.C:
 			fmt.Fprintln(stderr, "raftkv: there is no leader yet; is the disk very slow? --log-level info tells more")
@@ -397,10 +418,10 @@ func (c *devCluster) attend(ctx context.Context, ready func(), stderr io.Writer)
 			}
 			fmt.Fprintf(stderr, "raftkv: node %s was removed from the cluster and has ended\n", f.node.ID())
 			c.removed <- f.node
-			if left--; left == 0 {
-				return f.err
+			removed[f.node], last = true, f.err
+			if serving == nil && left() == 0 || len(removed) == begun {
+				return last
 			}
-			awaiting.Go(func() { _ = f.node.Close() }) // its directory is not used again
 		case <-ctx.Done():
 			return nil
 		}
@@ -458,26 +479,4 @@ func (c *devCluster) shrink(ctx context.Context) error {
 	}
 	c.nodes = left
 	return inventory.ShrinkDev(vfs.OS{}, c.dir, len(c.ids))
-}
-
-// end ends all nodes, together so that none waits for another. Requests under
-// way may finish first if there is no hurry.
-func (c *devCluster) end(inOrder bool) error {
-	if c.stage != nil {
-		c.stage.End(inOrder)
-		return nil
-	}
-	each := func(do func(i int, n *host.Node)) {
-		var all sync.WaitGroup
-		for i, n := range c.nodes {
-			all.Go(func() { do(i, n) })
-		}
-		all.Wait()
-	}
-	if inOrder {
-		each(func(_ int, n *host.Node) { n.Drain() })
-	}
-	errs := make([]error, len(c.nodes))
-	each(func(i int, n *host.Node) { errs[i] = n.Close() })
-	return errors.Join(errs...)
 }

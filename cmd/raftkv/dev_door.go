@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"raftkv/cmd/raftkv/internal/ask"
@@ -300,4 +301,30 @@ func (s *devSettings) openStage(c *devCluster, configs []host.Config, again func
 		c.nodes = append(c.nodes, c.stage.Node(id))
 	}
 	return nil
+}
+
+// end ends all nodes, together so that none waits for another. Requests under
+// way may finish first if there is no hurry.
+func (c *devCluster) end(inOrder bool) error {
+	if c.stage != nil {
+		c.stage.End(inOrder)
+		return nil
+	}
+	each := func(do func(i int, n *host.Node)) {
+		var all sync.WaitGroup
+		for i, n := range c.nodes {
+			all.Go(func() { do(i, n) })
+		}
+		all.Wait()
+	}
+	if inOrder {
+		each(func(_ int, n *host.Node) { n.Drain() })
+	}
+	errs := make([]error, len(c.nodes))
+	each(func(i int, n *host.Node) {
+		if errs[i] = n.Close(); host.IsRemoved(errs[i]) {
+			errs[i] = nil // attend has said so
+		}
+	})
+	return errors.Join(errs...)
 }

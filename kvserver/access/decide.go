@@ -36,8 +36,8 @@ func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 	return failure.Of(failure.Denied, nil, "the identity %s needs the right %s for %s", c.name, right, r)
 }
 
-// Grants reports, without deciding anew, whether what Allow has granted a caller is granted
-// still: by is the table from before Allow was asked. It reports false where it cannot tell.
+// Grants reports whether a decision of Allow certainly still holds, without deciding again. by
+// is the table as it was before that call of Allow. If false, ask Allow again.
 func (g *Gate) Grants(c *Caller, by *auth.Table) bool {
 	return g.config.Table() == by && (c.token == nil || c.token.Expires == 0)
 }

@@ -104,7 +104,7 @@ type Caller struct {
 	table    *auth.Table // by which the identity was found
 	secret   auth.Secret
 	meter    *meter        // of the identity; nil: the caller is nobody
-	used     *atomic.Int64 // when the token was last used; nil: there is none in the table
+	used     *atomic.Int64 // where uses of the token are noted; nil if token is
 }
 
 // Name returns the name of the caller's identity, "" for nobody.
@@ -181,7 +181,7 @@ func (g *Gate) AuthenticateToken(text string) (Caller, error) {
 	}
 	g.config.Observer.Authenticated(Found)
 	author := auth.Author{Identity: i.Number, Token: id}
-	c := Caller{name: i.Name, author: author, identity: i, token: k, table: t, secret: auth.NewSecret(text), meter: g.meterOf(i.Number), used: g.used.of(id, t)}
+	c := Caller{name: i.Name, author: author, identity: i, token: k, table: t, secret: auth.NewSecret(text), meter: g.meterOf(i.Number), used: g.used.of(id, g.config.Table)}
 	note(c.used)
 	return c, nil
 }

@@ -24,13 +24,14 @@ func newUses() uses { return uses{begun: time.Now(), at: map[auth.TokenID]*atomi
 // spareUses is how many tokens that are gone are remembered in addition to those of a table.
 const spareUses = 64
 
-// of returns when a token of a table was last used, for note.
-func (u *uses) of(id auth.TokenID, t *auth.Table) *atomic.Int64 {
+// of returns the place where uses of a token are noted, and makes one if there is none. table is
+// the newest one.
+func (u *uses) of(id auth.TokenID, table func() *auth.Table) *atomic.Int64 {
 	u.mu.RLock()
 	at := u.at[id]
 	u.mu.RUnlock()
 	if at == nil {
-		at = u.add(id, t)
+		at = u.add(id, table)
 	}
 	return at
 }
@@ -43,9 +44,10 @@ func note(used *atomic.Int64) {
 }
 
 // add makes room for one more token, and forgets those that are gone if they are many.
-func (u *uses) add(id auth.TokenID, t *auth.Table) *atomic.Int64 {
+func (u *uses) add(id auth.TokenID, table func() *auth.Table) *atomic.Int64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	t := table() // not before: it has all tokens whose places are there, if they are not gone
 	if len(u.at) >= len(t.Tokens())+spareUses {
 		for known := range u.at { // any order will do
 			if t.Token(known) == nil {

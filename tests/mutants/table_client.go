@@ -109,7 +109,7 @@ var clientMutants = []mutant{
 	inTests("CE1", "TestAClerkOutlives", "a Clerk does not hear of the members on an open connection", "client/conn.go",
 		"\t\t\t\tc.configured(api.ConfigurationNumber(m))\n", "\t\t\t\t_ = m\n"),
 	inTests("CE2", "TestAClerkOutlives", "a Clerk forgets no node that it has learned", "client/refresh.go",
-		"!slices.Contains(named, s.address) && !s.gone.Swap(true)", "!slices.Contains(named, s.address) && s.gone.Load()"),
+		"\t\t\ts.gone.Store(true)\n", "\t\t\ts.gone.Store(false)\n"),
 	inTests("CE3", "TestAClerkOutlives", "a Clerk forgets nodes that it was given", "client/refresh.go",
 		"if !s.seed && !slices.Contains(", "if !slices.Contains("),
 	inTests("CE4", "TestWhatAClerkLearns", "a Clerk takes addresses from another cluster", "client/refresh.go",

@@ -115,12 +115,12 @@ func TestDevGrowsAndShrinks(t *testing.T) {
 }
 
 // Goal: dev ends by code 6 when the last of its nodes was removed from the cluster, with a
-// sentence that says so, and the cluster goes on without it. Method: dev of one node; a node
+// sentence that says so, and so does each later start; the cluster goes on without it. Method: dev of one node; a node
 // joins it by serve; dev's node, which leads, is removed.
 func TestDevEndsWithItsLastNode(t *testing.T) {
 	t.Parallel()
-	port := devPort(t, 1)
-	p, node := dev(t, filepath.Join(t.TempDir(), "data"), port, 1, "--nodes", "1")
+	dir, port := filepath.Join(t.TempDir(), "data"), devPort(t, 1)
+	p, node := dev(t, dir, port, 1, "--nodes", "1")
 	first := node(0)
 	var token api.JoinToken
 	if status, _, body, err := first.AskJSON("POST", "/v1/join-tokens", `{"for":"n2"}`); err != nil || status != 201 || json.Unmarshal([]byte(body), &token) != nil {
@@ -155,6 +155,10 @@ func TestDevEndsWithItsLastNode(t *testing.T) {
 		t.Errorf("dev without a node ends by code %d: %s", code, p.Output.String())
 	}
 	second.Must(201, "PUT", "/v1/kv/after", "x")
+	again := cluster.Launch(t, "again", nil, "dev", "--data-dir", dir, "--port", fmt.Sprint(port))
+	if code := again.ExitCode(cluster.Patience); code != 6 {
+		t.Errorf("dev that is started again without a node ends by code %d: %s", code, again.Output.String())
+	}
 }
 
 // Goal: a dev cluster of one and of five work as well.
