@@ -203,7 +203,7 @@ func (g *growth) phase(name string, do func()) {
 	g.lull, g.late = 0, 0
 	g.mu.Unlock()
 	watching, end := context.WithCancel(g.ctx)
-	go g.watchLateness(watching)
+	go watchLateness(watching, &g.mu, &g.late)
 	term := g.term()
 	do()
 	g.serve()
@@ -229,18 +229,6 @@ func (g *growth) term() (term uint64) {
 		term = max(term, is.Term)
 	}
 	return term
-}
-
-// watchLateness measures how late a process that does nothing comes to its turn.
-func (g *growth) watchLateness(ctx context.Context) {
-	const pause = 5 * time.Millisecond
-	for ctx.Err() == nil {
-		begun := time.Now()
-		time.Sleep(pause)
-		g.mu.Lock()
-		g.late = max(g.late, time.Since(begun)-pause)
-		g.mu.Unlock()
-	}
 }
 
 // leave removes a node and waits for its end.

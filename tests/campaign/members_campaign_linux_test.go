@@ -217,7 +217,7 @@ func (c *membersCampaign) under(n int, a membersAction) int {
 	c.mu.Lock()
 	c.doing, c.last, c.lull, c.late = a.name, time.Now(), 0, 0
 	c.mu.Unlock()
-	go c.watchLateness(driving)
+	go watchLateness(driving, &c.mu, &c.late)
 	go func() {
 		done <- verify.Run(driving, []*client.Clerk{c.clerk}, verify.Config{
 			Clients: membersClients, Keys: membersKeys, Duration: time.Hour, Timeout: cluster.Patience, Rate: membersRate,
@@ -259,17 +259,16 @@ func (c *membersCampaign) answered(a verify.Answer) {
 	c.last = a.Answered
 }
 
-// watchLateness measures how late a process that does nothing comes to its turn, until ctx ends:
-// the nodes are as late as it is.
-func (c *membersCampaign) watchLateness(ctx context.Context) {
+// watchLateness measures how late a process that does nothing comes to its turn, until ctx ends,
+// and keeps the longest time in late, under mu: the nodes are as late as it is.
+func watchLateness(ctx context.Context, mu *sync.Mutex, late *time.Duration) {
 	const pause = 5 * time.Millisecond
 	for ctx.Err() == nil {
 		begun := time.Now()
 		time.Sleep(pause)
-		late := time.Since(begun) - pause
-		c.mu.Lock()
-		c.late = max(c.late, late)
-		c.mu.Unlock()
+		mu.Lock()
+		*late = max(*late, time.Since(begun)-pause)
+		mu.Unlock()
 	}
 }
 
