@@ -290,7 +290,8 @@ func askHealth(ctx context.Context, endpoint string) nodeHealth {
 	if err == nil {
 		response.Body.Close()
 		n.Node = response.Header.Get(api.HeaderNode)
-		if n.Ready = n.Node != ""; !n.Ready {
+		// Where identities are enforced, an answer to a stranger does not name its node.
+		if n.Ready = response.Header.Get(api.HeaderRequestID) != ""; !n.Ready {
 			err = fmt.Errorf("answers %s, and not like a node", response.Status)
 		}
 	}

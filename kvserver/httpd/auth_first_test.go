@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,33 @@ func TestWhoMayNotAskHearsNothingOfTheCluster(t *testing.T) {
 		page := ask(s, "PUT", "/v1/kv/a/1", "x", append(as(root), "Origin", "http://page.example.org")...)
 		if wantProblem(t, page, 403, api.CodeForbidden, api.OutcomeNotApplied); page.header.Get(api.HeaderNode)+page.header.Get(api.HeaderLeader)+page.header.Get(api.HeaderTerm) != "" {
 			t.Errorf("a page of another site is told %v", page.header)
+		}
+		unasked := map[string]answer{
+			"a content coding": ask(s, "PUT", "/v1/kv/a/1", "x", "Content-Encoding", "gzip"),
+			"an unknown host":  ask(s, "GET", "http://evil.example/v1/kv/a/1", ""),
+			"a parameter":      ask(s, "GET", "/livez?x=1", ""),
+			"a bad join":       ask(s, "POST", "/v1/join", "{", "Content-Type", api.MediaJSON),
+			"a forged link":    ask(s, "GET", "/livez", "", api.HeaderForwarded, "n9", api.HeaderLink, "00"),
+			"a wrong token":    ask(s, "GET", "/livez", "", as("rkt1_x")...),
+		}
+		for _, path := range []string{"/livez", "/readyz", "/v1/integrity?at=1"} {
+			unasked[path] = ask(s, "GET", path, "")
+		}
+		for name, a := range unasked {
+			for _, tells := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm, api.HeaderConfiguration} {
+				if a.header.Get(tells) != "" {
+					t.Errorf("%s is answered with %s: %d %v", name, tells, a.status, a.header)
+				}
+			}
+			// A digest is of a node, which its body names; see docs/security.md.
+			if whole := fmt.Sprint(a.header, a.body); !strings.HasPrefix(name, "/v1/integrity") && strings.Contains(whole, "n1") || strings.Contains(whole, "n2") {
+				t.Errorf("%s is answered with the name of a node: %s", name, whole)
+			}
+		}
+		for _, path := range []string{"/livez", "/readyz"} {
+			if a := ask(s, "GET", path, "", as(viewer.token)...); a.header.Get(api.HeaderNode) != "n1" {
+				t.Errorf("%s with a token: %d %v", path, a.status, a.header)
+			}
 		}
 		noHTTP := string(s.door.Problem(failure.Of(failure.BadRequest, nil, "this is no request")))
 		for _, tells := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm, "n1", "n2", `"term": 3`} {

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -125,6 +126,34 @@ func TestWatchesWithoutATokenHaveAQuarter(t *testing.T) {
 		known := follow(t, s, anyTime+"prefix=public/", as(root)...)
 		if open := known.next(); open.name != "open" {
 			t.Errorf("a watch with a token begins with %+v", open)
+		}
+	})
+}
+
+// Goal (S12): an answer to a stranger ends its connection where the places of strangers are
+// nearly used up, and one to an identity does not.
+// Method: four places for strangers; probes on four connections that stay, and then a request
+// with a token.
+func TestAnAnswerToAStrangerEndsItsConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, _, _, user := enforced(t, func(c *settings) { c.MaxConnections = 16 })
+		pipes := servePipes(t, s)
+		hold := func() net.Conn { return pipes.Open(t, "GET /livez HTTP/1.1\r\nHost: kv\r\n\r\n") }
+		ends := func(conn net.Conn) bool {
+			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer.Close
+		}
+		for n := 1; n <= 4; n++ {
+			if ended := ends(hold()); ended != (n == 4) {
+				t.Errorf("with %d strangers, the answer to one ends its connection: %v", n, ended)
+			}
+		}
+		synctest.Wait() // the fourth one's place is free
+		if ends(pipes.Open(t, "GET /v1/kv/a/1 HTTP/1.1\r\nHost: kv\r\nAuthorization: "+as(user)[1]+"\r\n\r\n")) {
+			t.Error("the connection of an identity ends with its answer")
 		}
 	})
 }
@@ -377,7 +406,9 @@ func TestRequestsToJoinAreHeldToTheLimitsOfStrangers(t *testing.T) {
 				t.Errorf("answered %d %s", a.status, a.body)
 			}
 		}
-		wantProblem(t, join(), 429, api.CodeIdentityLimited, api.OutcomeNotApplied)
+		if a := join(); a.status != 429 || !strings.HasPrefix(a.header.Get(api.HeaderError), string(api.CodeIdentityLimited)) {
+			t.Errorf("a third one is answered %d %v", a.status, a.header)
+		}
 		for range 3 {
 			wantStatus(t, ask(s, "GET", "/livez", ""), 200)
 		}

@@ -51,6 +51,9 @@ func (x *exchange) let(r *route) error {
 		right = auth.Status
 	}
 	if right == auth.Open {
+		if !x.isVouchedFor() {
+			x.meetStranger()
+		}
 		if err := x.checkAgainst(r.Route); err != nil {
 			return err
 		}
@@ -93,6 +96,20 @@ func (x *exchange) enter(r *route, counts bool) error {
 		return err
 	}
 	return nil
+}
+
+// isVouchedFor reports whether the maker of a request that needs no token is known all the
+// same: it sends the token of an identity, or another node passes the request on.
+func (x *exchange) isVouchedFor() bool {
+	if x.isLink() {
+		return true
+	}
+	lines := x.r.Header["Authorization"]
+	if len(lines) == 0 {
+		return false
+	}
+	who, err := x.door.server.Gate().Authenticate(lines)
+	return err == nil && who.Known()
 }
 
 // ofNodes owns the connections of other nodes, ofNobody those of callers without a token.
@@ -156,17 +173,27 @@ func (r *route) asksMore(request *http.Request) bool {
 	return r.Path == "/readyz" && request.URL.Query().Has("verbose")
 }
 
-// keepSilent takes out of a refusal of the caller what one that may not ask need not know.
-func (x *exchange) keepSilent(r *kvserver.Refusal) {
-	x.silent = true
-	x.id = x.door.hideNode(r, x.id)
+// meetStranger makes the answer say nothing of the cluster while identities are enforced. It
+// is for requests that are answered before anybody has asked who makes them.
+func (x *exchange) meetStranger() {
+	if x.door.server.Gate().State() == auth.Enforcing {
+		x.keepSilent()
+	}
 }
 
-// hideNode takes the node, the leader and the term out of a refusal, and the node out of the
-// name of its request.
-func (d *Door) hideNode(r *kvserver.Refusal, requestID string) (hidden string) {
-	r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0
-	return strings.TrimPrefix(requestID, d.nodeID+"-") // a name that this node drew begins with its own
+// keepSilent makes the answer say nothing of the cluster.
+func (x *exchange) keepSilent() {
+	x.silent = true
+	x.id = x.door.hideInName(x.id)
+}
+
+// hideNode takes the node, the leader and the term out of a refusal.
+func hideNode(r *kvserver.Refusal) { r.Node, r.Leader, r.LeaderAddr, r.Term = "", "", "", 0 }
+
+// hideInName takes the node out of the name of a request, if this node drew the name, which
+// begins with its own then.
+func (d *Door) hideInName(requestID string) string {
+	return strings.TrimPrefix(requestID, d.nodeID+"-")
 }
 
 // holdBack lets a caller that is not known wait for its answer where many such came from its

@@ -175,6 +175,9 @@ func (x *exchange) begin(status, length int) {
 	if x.silent {
 		unstampNode(h)
 	}
+	if x.conn.MustEnd() {
+		h["Connection"] = valueClose
+	}
 	x.conn.Serving()
 	x.door.port.AllowWriting(x.w, length)
 	x.answering(status, length)
@@ -202,8 +205,11 @@ func (x *exchange) answerError(err error, checks []string) {
 
 // answerRefusal sends a refusal, of this node or of the leader, as a problem document.
 func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
-	if x.isOfCaller(refusal.Err) {
-		x.keepSilent(&refusal)
+	if failure.OfCaller(refusal.Err) {
+		x.keepSilent()
+	}
+	if x.silent {
+		hideNode(&refusal)
 	}
 	if refusal.Err == failure.Unauthenticated {
 		x.holdBack()
@@ -222,13 +228,6 @@ func (x *exchange) answerRefusal(refusal kvserver.Refusal, checks []string) {
 	}
 	stampError(x.w.Header(), refusal)
 	x.answer(refusal.Status, encodeProblem(problem))
-}
-
-// isOfCaller reports whether a refusal is about the caller's identity and rights. While
-// identities are enforced, those are of the kind which come before anybody is asked for.
-func (x *exchange) isOfCaller(kind error) bool {
-	ofPages := kind == failure.Forbidden || kind == failure.UnknownHost
-	return failure.OfCaller(kind) || ofPages && x.door.server.Gate().State() == auth.Enforcing
 }
 
 // problemOf writes a refusal as an api.Problem.
@@ -272,7 +271,8 @@ func (d *Door) Problem(err error) []byte {
 	refusal := d.server.Describe(err)
 	silent := d.server.Gate().State() == auth.Enforcing
 	if silent {
-		id = d.hideNode(&refusal, id)
+		hideNode(&refusal)
+		id = d.hideInName(id)
 	}
 	body := encodeProblem(problemOf(refusal, id))
 	h := http.Header{"Connection": {"close"}, "Content-Length": {strconv.Itoa(len(body))}}

@@ -20,6 +20,7 @@ import (
 
 	"raftkv/kvserver"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkd"
 	"raftkv/kvserver/httpd/page"
 	"raftkv/kvserver/internal/fakelog"
@@ -153,6 +154,7 @@ func wired(c settings) (*testServer, error) {
 	s.port = port.New(port.Config{
 		MaxConnections: c.MaxConnections, MaxPerIP: c.MaxConnectionsPerIP, BodyGrace: c.bodyGrace, AnswerGrace: c.answerGrace,
 		Problem: func(err error) []byte { return s.door.Problem(err) }, Logger: c.Logger,
+		Strict: func() bool { return s.Gate().State() == auth.Enforcing },
 	})
 	prove := func(to string) string { return s.LinkProof(to) }
 	s.peers = NewPeers(PeersConfig{

@@ -35,7 +35,10 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = g.check(r)
 	}
 	if err != nil {
-		g.door.handle(func(x *exchange) error { return err })(w, r)
+		g.door.handle(func(x *exchange) error {
+			x.meetStranger()
+			return err
+		})(w, r)
 		return
 	}
 	g.next.ServeHTTP(w, r)

@@ -20,6 +20,7 @@ var (
 	valueNosniff      = []string{"nosniff"}
 	valueNoReferrer   = []string{"no-referrer"}
 	valueAccept       = []string{"Accept"}
+	valueClose        = []string{"close"}
 	valueJSON         = []string{api.MediaJSON}
 	valueBytes        = []string{"application/octet-stream"}
 	valueLinearizable = []string{api.ConsistencyLinearizable}
@@ -58,9 +59,9 @@ func (d *Door) stampHeader(h http.Header, requestID []string) {
 	stampSafety(h)
 }
 
-// unstampNode takes the node, the leader and the term out of the header of an answer.
+// unstampNode takes the node, and what it knows of the cluster, out of the header of an answer.
 func unstampNode(h http.Header) {
-	for _, name := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm} {
+	for _, name := range []string{api.HeaderNode, api.HeaderLeader, api.HeaderTerm, api.HeaderConfiguration} {
 		h.Del(name)
 	}
 }

@@ -26,7 +26,7 @@ func (p *Port) take(conn net.Conn) *Conn {
 	}
 	// The strangers' share comes first: nobody makes room for one that gets no place.
 	stranger := !ip.IsLoopback()
-	if stranger && p.strangers >= max(p.config.MaxConnections/strangersShare, 1) && p.config.Strict != nil && p.config.Strict() && !p.evictLocked(&p.waitingStrangers) {
+	if stranger && p.strangers.Load() >= p.strangersPlaces() && p.isStrict() && !p.evictLocked(&p.waitingStrangers) {
 		p.refused++
 		return nil
 	}
@@ -38,9 +38,13 @@ func (p *Port) take(conn net.Conn) *Conn {
 		p.refused++
 		return nil
 	}
-	c := &Conn{Conn: conn, raw: conn, port: p, ip: ip, stranger: stranger, recording: true, haste: rand.Float64()}
+	c := &Conn{Conn: conn, raw: conn, port: p, ip: ip, recording: true, haste: rand.Float64()}
+	if p.config.TLS != nil {
+		c.gone = make(chan struct{})
+	}
 	if stranger {
-		p.strangers++
+		c.stranger.Store(true)
+		p.strangers.Add(1)
 	}
 	c.enter(phaseReceiving)
 	p.all[c] = true
@@ -76,10 +80,27 @@ func (p *Port) known(c *Conn) {
 }
 
 func (p *Port) knownLocked(c *Conn) {
-	if c.stranger {
-		c.stranger = false
-		p.strangers--
+	if c.stranger.CompareAndSwap(true, false) {
+		p.strangers.Add(-1)
 	}
+}
+
+// strangersPlaces is how many places strangers may have where they are bounded.
+func (p *Port) strangersPlaces() int64 { return int64(max(p.config.MaxConnections/strangersShare, 1)) }
+
+// isStrict reports whether strangers are bounded.
+func (p *Port) isStrict() bool { return p.config.Strict != nil && p.config.Strict() }
+
+// MustEnd reports whether the connection must end with the answer that is about to be sent: it
+// is a stranger's, and of the places of strangers more than three in four are taken. A stranger
+// that asks once a second for what needs no token would keep its place for ever, since no
+// client keeps the server waiting for long enough to be closed for another.
+func (c *Conn) MustEnd() bool {
+	if c == nil || !c.stranger.Load() {
+		return false
+	}
+	p := c.port
+	return p.strangers.Load()*4 > p.strangersPlaces()*3 && p.isStrict()
 }
 
 func addressOf(conn net.Conn) netip.Addr {

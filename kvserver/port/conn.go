@@ -24,11 +24,14 @@ const (
 type Conn struct {
 	net.Conn                        // what requests are read from: raw, or TLS on it
 	raw      net.Conn               // as it was accepted
+	severed  sync.Once              // closes gone
+	gone     chan struct{}          // closed when raw was closed from this side; nil where the port speaks no TLS
 	secured  bool                   // the first Read has made Conn what it is
 	secret   atomic.Pointer[secret] // nil: it does not speak TLS, or not yet
 	port     *Port
 	ip       netip.Addr
-	stranger bool // it counts among Port.strangers; guarded by Port.mu
+	// stranger: it counts among Port.strangers. Port.mu is held where it changes.
+	stranger atomic.Bool
 	phase    atomic.Int32
 	inside   atomic.Bool  // of the gate
 	atGate   atomic.Bool  // inside it or waiting to be: it is the server that keeps the client waiting
@@ -57,6 +60,14 @@ func (c *Conn) Close() error {
 	c.port.forget(c)
 	c.disown()
 	return c.closeBelow()
+}
+
+// sever closes the connection as it was accepted, and wakes its reader wherever that waits.
+func (c *Conn) sever() error {
+	if c.gone != nil {
+		c.severed.Do(func() { close(c.gone) })
+	}
+	return c.raw.Close()
 }
 
 // Belongs reports whether the connection belongs to an owner, of whom numbers above 0 are
@@ -133,7 +144,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.secured = true
 		if c.port.config.TLS != nil {
 			if err := c.secure(); err != nil {
-				c.raw.Close()
+				c.sever()
 				return 0, err
 			}
 		}

@@ -314,6 +314,35 @@ func TestCrumbsDoNotQueueAtTheGate(t *testing.T) {
 	})
 }
 
+// Goal (S12): where the places of strangers are nearly used up, a stranger's connection ends with
+// its answer, so that one that asks again and again within a second does not keep its place.
+// Connections of known owners and of this machine stay, and all do where nothing is enforced.
+// Method: a port of forty places, of which strangers may have ten, and a question at each number.
+func TestAStrangersConnectionEndsWherePlacesAreShort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		strict := true
+		p := newPort(func(c *Config) { c.MaxConnections, c.Strict = 40, func() bool { return strict } })
+		owned, near := p.take(&fakeConn{from: "10.0.0.1:1"}), p.take(&fakeConn{from: "127.0.0.1:1"})
+		if err := owned.Belong(7, func() (func(), error) { return nil, nil }); err != nil {
+			t.Fatal(err)
+		}
+		for n := 1; n <= 10; n++ {
+			stranger := p.take(&fakeConn{from: "10.0.0.2:1"})
+			if must := stranger.MustEnd(); must != (n > 7) {
+				t.Errorf("with %d strangers, one must end: %v", n, must)
+			}
+			if owned.MustEnd() || near.MustEnd() || (*Conn)(nil).MustEnd() {
+				t.Errorf("with %d strangers another must end", n)
+			}
+			strict = false
+			if stranger.MustEnd() {
+				t.Errorf("with %d connections one must end where nothing is enforced", n)
+			}
+			strict = true
+		}
+	})
+}
+
 // Goal (S12): where identities are enforced, connections on which nobody has proved an identity
 // have at most a quarter of the places; old ones make room for new ones, and those of known
 // owners and of this machine are neither counted nor closed for them. A connection counts for
@@ -360,8 +389,8 @@ func TestStrangersHaveAQuarterOfThePlaces(t *testing.T) {
 				t.Error("strangers that wait make no room for another")
 			}
 		}
-		if owned.raw.(*fakeConn).closed || extra.raw.(*fakeConn).closed || p.strangers > 10 {
-			t.Errorf("connections of a known owner make room, or there are %d strangers", p.strangers)
+		if owned.raw.(*fakeConn).closed || extra.raw.(*fakeConn).closed || p.strangers.Load() > 10 {
+			t.Errorf("connections of a known owner make room, or there are %d strangers", p.strangers.Load())
 		}
 		belong(extra, 8)
 		owned.Close()

@@ -62,10 +62,10 @@ func (p *Port) closeFirstLocked(q *queue) bool {
 	for len(q.waiting) > 0 {
 		w := q.waiting[0]
 		q.waiting = q.waiting[1:]
-		if p.all[w.conn] && (w.conn.stranger || !q.strangers) && w.still() {
+		if p.all[w.conn] && (w.conn.stranger.Load() || !q.strangers) && w.still() {
 			p.forgetLocked(w.conn)
 			p.evicted++
-			w.conn.raw.Close()
+			w.conn.sever()
 			return true
 		}
 	}
@@ -79,7 +79,7 @@ func (p *Port) longestLocked(strangers bool, before int64) []waiting {
 	for _, in := range []phase{phaseReceiving, phaseIdle} {
 		var found []waiting
 		for c := range p.all {
-			if w := (waiting{c, in, c.since.Load()}); w.since < before && (c.stranger || !strangers) && w.still() {
+			if w := (waiting{c, in, c.since.Load()}); w.since < before && (c.stranger.Load() || !strangers) && w.still() {
 				found = append(found, w)
 			}
 		}

@@ -44,11 +44,13 @@ type Port struct {
 
 	count atomic.Int64 // len(all), readable without the lock
 
-	mu  sync.Mutex // guards the fields below
-	all map[*Conn]bool
-	// strangers are how many of all have no owner and are not from this machine.
-	strangers int
-	perIP     map[netip.Addr]int
+	// strangers are how many of all have no owner and are not from this machine. It changes
+	// under the lock.
+	strangers atomic.Int64
+
+	mu    sync.Mutex // guards the fields below
+	all   map[*Conn]bool
+	perIP map[netip.Addr]int
 	// waiting are connections that make room for others, waitingStrangers those that make
 	// room for strangers.
 	waiting, waitingStrangers queue

@@ -47,13 +47,15 @@ func newHandshakes() handshakes { return make(handshakes, max(1, runtime.GOMAXPR
 type source struct {
 	net.Conn
 	turn    handshakes
-	early   []byte // read before the handshake began
-	inner   bool   // a handshake is pending
+	gone    <-chan struct{} // see Conn.gone
+	early   []byte          // read before the handshake began
+	inner   bool            // a handshake is pending
 	holds   bool
 	closing atomic.Bool
 }
 
-// Read gives the place back while it waits for bytes.
+// Read gives the place back while it waits for bytes. A connection that ends while it waits
+// for a place is woken: nobody computes its handshake any more.
 func (s *source) Read(p []byte) (n int, err error) {
 	if len(s.early) > 0 {
 		n = copy(p, s.early)
@@ -65,11 +67,21 @@ func (s *source) Read(p []byte) (n int, err error) {
 	}
 	s.leave()
 	n, err = s.Conn.Read(p)
-	if n > 0 {
-		s.turn <- struct{}{}
-		s.holds = true
+	if n == 0 {
+		return 0, err
 	}
-	return n, err
+	select {
+	case s.turn <- struct{}{}:
+		s.holds = true
+	case <-s.gone:
+	}
+	select {
+	case <-s.gone: // perhaps at the same moment as the turn came
+		s.leave()
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
 }
 
 func (s *source) leave() {
@@ -105,7 +117,7 @@ func (c *Conn) Secret() bool { return c != nil && c.secret.Load() != nil }
 func (c *Conn) closeBelow() error {
 	s := c.secret.Swap(nil)
 	if s == nil {
-		return c.raw.Close()
+		return c.sever()
 	}
 	s.standing.Forget()
 	s.below.closing.Store(true)
@@ -117,7 +129,7 @@ func (c *Conn) closeBelow() error {
 func (c *Conn) secure() error {
 	p, terms := c.port, c.port.config.TLS
 	limit := c.spread(handshakeLimit)
-	late := time.AfterFunc(limit, func() { c.raw.Close() }) // no deadline: that is net/http's to set
+	late := time.AfterFunc(limit, func() { c.sever() }) // no deadline: that is net/http's to set
 	defer func() { late.Stop() }()
 	if !terms.Required {
 		late.Stop() // a client in clear may connect ahead of its first request
@@ -140,7 +152,7 @@ func (c *Conn) secure() error {
 	if !terms.Required {
 		late.Reset(limit)
 	}
-	below := &source{Conn: c.raw, turn: p.handshakes, early: first, inner: true}
+	below := &source{Conn: c.raw, turn: p.handshakes, gone: c.gone, early: first, inner: true}
 	conn := tls.Server(below, terms.Terms)
 	err := conn.Handshake()
 	below.leave()
@@ -153,7 +165,7 @@ func (c *Conn) secure() error {
 	}
 	standing, err := terms.Store.Track(conn.ConnectionState(), x509.ExtKeyUsageClientAuth, func(why error) {
 		p.config.Logger.Warn("a client's connection ends: its certificate is not good any more", "remote", c.raw.RemoteAddr().String(), "cause", why)
-		c.raw.Close()
+		c.sever()
 	})
 	if err != nil {
 		return err

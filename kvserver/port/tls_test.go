@@ -446,3 +446,47 @@ func TestNobodyRenegotiates(t *testing.T) {
 		}
 	}
 }
+
+// Goal (S12): a connection that ends while its handshake waits for a turn takes none, and
+// nothing of it stays behind: strangers that come and go by the thousand cost no handshakes.
+// Method: a port whose turns are all taken; connections that are ended by the limit of time,
+// for another, and by the server, and one that ends at the moment of its turn.
+func TestAConnectionThatEndsTakesNoTurn(t *testing.T) {
+	ca := newTestCA(t)
+	for name, end := range map[string]func(p *Port, c *Conn){
+		"late":      func(*Port, *Conn) { time.Sleep(handshakeLimit) },
+		"evicted":   func(p *Port, _ *Conn) { p.take(&fakeConn{from: "127.0.0.1:1"}) },
+		"closed":    func(_ *Port, c *Conn) { c.Close() },
+		"and turns": func(p *Port, c *Conn) { c.Close(); <-p.handshakes },
+	} {
+		virtual.Time(t, func(t *testing.T) {
+			p := newPort(func(c *Config) { c.MaxConnections, c.TLS = 1, ca.secure(true, false) })
+			for range cap(p.handshakes) {
+				p.handshakes <- struct{}{}
+			}
+			ours, theirs := net.Pipe()
+			conn := p.take(ours)
+			read := make(chan error, 1)
+			go func() { _, err := conn.Read(make([]byte, 100)); read <- err }()
+			go tls.Client(theirs, ca.dialer(nil)).Handshake()
+			time.Sleep(evictionAge + time.Millisecond)
+			end(p, conn)
+			synctest.Wait()
+			select {
+			case err := <-read:
+				if err == nil {
+					t.Errorf("%s: it can still be read", name)
+				}
+			default:
+				t.Errorf("%s: it still waits for its turn", name)
+				<-p.handshakes
+			}
+			theirs.Close()
+			conn.Close()
+			synctest.Wait()
+			if name != "and turns" && len(p.handshakes) != cap(p.handshakes) || len(p.handshakes) < cap(p.handshakes)-1 {
+				t.Errorf("%s: %d of %d turns are taken", name, len(p.handshakes), cap(p.handshakes))
+			}
+		})
+	}
+}
