@@ -24,7 +24,7 @@ func (r *Raft) clone() *Raft {
 		p := &c.leaving[i].progress
 		p.inflight, p.inflightSizes = slices.Clone(p.inflight), slices.Clone(p.inflightSizes)
 	}
-	c.log.entries = slices.Clip(r.log.entries)
+	c.log.entries, c.log.sums = slices.Clip(r.log.entries), slices.Clip(r.log.sums)
 	c.log.editions = slices.Clone(r.log.editions)
 	c.held = slices.Clone(r.held)
 	c.reads = slices.Clone(r.reads)
@@ -42,6 +42,7 @@ var sharedByClones = map[string]string{
 	"configuration":      "a configuration is made once and never changed",
 	"log.entries":        "entries never change, and the copy is clipped: what it appends goes elsewhere; the origin is not used any more",
 	"log.entries[].Data": "entries never change",
+	"log.sums":           "as log.entries",
 	"log.snapshot.Data":  "a snapshot's data is only passed on",
 
 	"log.snapshot.Members.Record":   "a record never changes",

@@ -80,6 +80,7 @@ var outsideTheKey = map[string]string{
 	"Raft.unsavedBytes":     "Check compares it with the log",
 	"Raft.unappliedBytes":   "Check compares it with the log",
 	"Raft.appliedBytes":     "for Config.TrailingBytes alone, which are not set",
+	"log.sums":              "Check compares them with the log",
 	"log.size":              "Check compares it with the log",
 	"Snapshot.Data":         "what is committed up to there says it",
 	"Entry.Data":            "the sum stands for it",

@@ -14,13 +14,20 @@ type log struct {
 	base     position // what comes before the first entry
 	entries  []Entry  // entries[i] has index base.Index+1+i
 	size     int      // of the entries, in bytes
-	uid      UID      // that the log holds, committed or not; zero if none
-	uidAt    uint64   // index of the entry that brought it, or of a snapshot that carries it
-	static   edition  // the configuration before the first record
+	// sums holds, for every index in memory that is a multiple of sumEvery, the size of the
+	// entries up to it. With them the size of any part of a long log takes a look at no more
+	// than 2*sumEvery entries, and an append pays an eighth of a byte for that.
+	sums   []int
+	uid    UID     // that the log holds, committed or not; zero if none
+	uidAt  uint64  // index of the entry that brought it, or of a snapshot that carries it
+	static edition // the configuration before the first record
 	// editions are the configurations that the log holds, ascending. The first is that
 	// at or below the newest snapshot, the last is in force (configuration.go).
 	editions []edition
 }
+
+// sumEvery is the distance of the entries up to which the log knows its size.
+const sumEvery = 64
 
 // position is one entry's position in the log.
 type position struct{ Index, Term uint64 }
@@ -40,7 +47,7 @@ func newLog(static edition, snapshot Snapshot, entries []Entry) log {
 		last = position{e.Index, e.Term}
 		l.noteUID(e)
 		l.noteConfiguration(e)
-		l.size += e.size()
+		l.count(e)
 	}
 	return l
 }
@@ -75,18 +82,28 @@ func (l *log) append(e Entry) {
 	l.noteUID(&e)
 	l.noteConfiguration(&e)
 	l.entries = append(l.entries, e)
-	l.size += e.size()
+	l.count(&e)
 }
+
+// count takes an entry at the end into the sizes.
+func (l *log) count(e *Entry) {
+	l.size += e.size()
+	if e.Index%sumEvery == 0 {
+		l.sums = append(l.sums, l.size)
+	}
+}
+
+// sumsUpTo returns how many of the sums stand for entries up to index.
+func (l *log) sumsUpTo(index uint64) int { return int(index/sumEvery - l.base.Index/sumEvery) }
 
 // truncate drops the entries at index and above. The capacity is clipped, so
 // that what is appended later never overwrites a slice handed out before.
 func (l *log) truncate(index uint64) {
 	assert(index > l.snapshot.Index && index <= l.lastIndex(), "truncation at %d outside (%d, %d]", index, l.snapshot.Index, l.lastIndex())
 	keep := int(index - l.base.Index - 1)
-	for _, e := range l.entries[keep:] {
-		l.size -= e.size()
-	}
-	l.entries = l.entries[:keep:keep]
+	sums := l.sumsUpTo(index - 1)
+	l.size -= l.bytes(index)
+	l.entries, l.sums = l.entries[:keep:keep], l.sums[:sums:sums]
 	if l.uidAt >= index {
 		l.uid, l.uidAt = UID{}, 0
 	}
@@ -102,10 +119,12 @@ func (l *log) forget(keep uint64) {
 	term, ok := l.term(keep - 1)
 	assert(ok, "the log would forget up to %d and ends at %d", keep-1, l.lastIndex())
 	dropped := keep - l.firstIndex()
-	for _, e := range l.entries[:dropped] {
-		l.size -= e.size()
+	before := l.sizeUpTo(keep - 1)
+	l.size -= before
+	l.entries, l.sums = slices.Clone(l.entries[dropped:]), slices.Clone(l.sums[l.sumsUpTo(keep-1):])
+	for i := range l.sums {
+		l.sums[i] -= before
 	}
-	l.entries = slices.Clone(l.entries[dropped:])
 	l.base = position{keep - 1, term}
 }
 
@@ -142,7 +161,7 @@ func (l *log) slice(from, to uint64, maxBytes int) []Entry {
 	return l.entries[start:end:end]
 }
 
-// bytes returns the size of the entries at index and above.
+// bytes returns the size of the entries at index and above that are in memory.
 func (l *log) bytes(index uint64) int { return l.sizeOf(index, l.lastIndex()) }
 
 // isSmaller reports whether the entries at index and above, all in memory, have fewer
@@ -157,8 +176,27 @@ func (l *log) isSmaller(index uint64, bytes int) bool {
 // sizeOf returns the size of the entries in memory from index from up to and
 // including to.
 func (l *log) sizeOf(from, to uint64) int {
-	total := 0
-	for i := max(from, l.firstIndex()); i <= min(to, l.lastIndex()); i++ {
+	from, to = max(from, l.firstIndex()), min(to, l.lastIndex())
+	if to >= from+sumEvery {
+		return l.sizeUpTo(to) - l.sizeUpTo(from-1)
+	}
+	return l.walk(from, to)
+}
+
+// sizeUpTo returns the size of the entries in memory up to and including index, which is
+// the base's or that of one of them.
+func (l *log) sizeUpTo(index uint64) int {
+	n := l.sumsUpTo(index)
+	if n == 0 {
+		return l.walk(l.firstIndex(), index)
+	}
+	return l.sums[n-1] + l.walk(index-index%sumEvery+1, index)
+}
+
+// walk adds up the sizes of the entries from index from up to and including to, all in
+// memory.
+func (l *log) walk(from, to uint64) (total int) {
+	for i := from; i <= to; i++ {
 		total += l.entries[i-l.base.Index-1].size()
 	}
 	return total
@@ -203,8 +241,11 @@ func (l *log) check() error {
 		}
 		term = e.Term
 		size += e.size()
+		if n := l.sumsUpTo(e.Index); e.Index%sumEvery == 0 && (n > len(l.sums) || l.sums[n-1] != size) {
+			return fmt.Errorf("core: the entries in memory up to %d are %d bytes, and are counted otherwise", e.Index, size)
+		}
 	}
-	if size != l.size {
+	if size != l.size || len(l.sums) != l.sumsUpTo(l.lastIndex()) {
 		return fmt.Errorf("core: the entries in memory are counted as %d bytes, are %d", l.size, size)
 	}
 	if term, ok := l.term(l.snapshot.Index); ok && term != l.snapshot.Term {

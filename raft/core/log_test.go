@@ -149,6 +149,42 @@ func TestLog_SlicesKeepToTheirLimit(t *testing.T) {
 	}
 }
 
+// Goal: the size of any part of a log is that of its entries, however the log came to be,
+// and of a long one it takes no walk. Method: random appends, truncations and forgetting;
+// after each the sizes of random parts against a sum over the entries, and all of check.
+func TestLog_KnowsTheSizeOfItsParts(t *testing.T) {
+	chance := rand.New(rand.NewPCG(7, 6))
+	l := termsLog(Snapshot{})
+	for range 2000 {
+		switch last := l.lastIndex(); chance.IntN(8) {
+		case 0:
+			if last > l.base.Index {
+				l.truncate(last - chance.Uint64N(min(last-l.base.Index, 3*sumEvery)))
+			}
+		case 1:
+			l.forget(l.firstIndex() + chance.Uint64N(min(last+1-l.base.Index, 2*sumEvery)))
+		default:
+			for range chance.IntN(sumEvery) {
+				l.append(Entry{Index: l.lastIndex() + 1, Term: 1, Data: make([]byte, chance.IntN(50))})
+			}
+		}
+		if err := l.check(); err != nil {
+			t.Fatal(err)
+		}
+		from := l.base.Index + chance.Uint64N(l.lastIndex()-l.base.Index+2)
+		to := from + chance.Uint64N(4*sumEvery)
+		want := 0
+		for _, e := range l.entries {
+			if from <= e.Index && e.Index <= to {
+				want += e.size()
+			}
+		}
+		if got := l.sizeOf(from, to); got != want {
+			t.Fatalf("entries %d to %d of (%d, %d] have %d bytes, and %d were counted", from, to, l.base.Index, l.lastIndex(), want, got)
+		}
+	}
+}
+
 // Goal: what cannot come about by the rules is stopped at the log itself.
 // Method: a gap, a term that falls, a truncation outside, a slice of what was
 // forgotten.

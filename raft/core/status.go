@@ -27,7 +27,10 @@ type Status struct {
 	RatherNot     bool // this server would rather not lead
 	// UncommittedBytes is, on a leader, the size of the entries above CommitIndex.
 	UncommittedBytes int
-	Peers            []PeerStatus // leader only: the other members, sorted by ID, and behind them the servers that leave
+	// CommittedInTerm says that a leader has committed an entry of its own term. Before
+	// that, entries above CommitIndex may be committed already.
+	CommittedInTerm bool
+	Peers           []PeerStatus // leader only: the other members, sorted by ID, and behind them the servers that leave
 	Configurations
 }
 
@@ -45,6 +48,9 @@ type Counts struct {
 type PeerStatus struct {
 	ID         ID
 	MatchIndex uint64
+	// LacksBytes is the size of the entries above MatchIndex. Where MatchIndex+1 is below
+	// Status.FirstIndex, only what is in memory counts.
+	LacksBytes int
 	NextIndex  uint64
 	Pipelining bool
 	Silent     bool // its last call was lost
@@ -81,11 +87,12 @@ func (r *Raft) Status() Status {
 	if r.role != Leader {
 		return s
 	}
+	s.CommittedInTerm = r.committedInTerm()
 	for p := range r.followers {
 		at := r.configuration.Position(p.id)
 		s.Peers = append(s.Peers, PeerStatus{
 			Leaving: at < 0, Unheard: p.unheard,
-			ID: p.id, MatchIndex: p.matchIndex, NextIndex: p.nextIndex,
+			ID: p.id, MatchIndex: p.matchIndex, LacksBytes: r.log.bytes(p.matchIndex + 1), NextIndex: p.nextIndex,
 			Pipelining: p.pipelining, Silent: p.silent, RatherNot: p.ratherNot, Inflight: len(p.inflight),
 			InflightBytes: p.inflightBytes, Installing: p.installing,
 			Rounds: p.catchUp.rounds, RoundTicks: p.catchUp.last, RoundAge: p.catchUp.age,
