@@ -49,6 +49,8 @@ type fakeLog struct {
 	dialled int
 	// listens are the servers that answer at an address.
 	listens map[string]Greeting
+	// shows, if set, changes what the leader's status says.
+	shows   func(s *raft.Status)
 	holding map[members.ID]bool // those that were told to hold the level
 	deaf    map[members.ID]bool // those that cannot be asked for that
 	older   map[members.ID]bool // those that do not know what that is
@@ -169,6 +171,9 @@ func (n *fakeNode) Status() *raft.Status {
 		if !f.silent[p.ID] {
 			s.Contacts[p.ID] = time.Now()
 		}
+	}
+	if f.shows != nil {
+		f.shows(s)
 	}
 	return s
 }

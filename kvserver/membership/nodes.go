@@ -8,12 +8,12 @@ import (
 	"raftkv/raft/members"
 )
 
-// A node is healthy that has answered within healthyTimeouts election timeouts and whose
-// log is within maxLag entries of the leader's. Ten rounds of catching up without keeping
-// up are enough to say that a learner cannot.
+// A node is healthy that has answered within healthyTimeouts election timeouts and that lacks
+// no more than maxLacks bytes of the log (far). Ten rounds of catching up without keeping up
+// are enough to say that a learner cannot.
 const (
 	healthyTimeouts = 2
-	maxLag          = 10_000
+	maxLacks        = 4 << 20
 	maxRounds       = 10
 )
 
@@ -93,16 +93,14 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 		n := Node{Shown: d.config.Shown(p.ID)}
 		at, heard := s.Contacts[p.ID]
 		silence, limit := now.Sub(at), healthyTimeouts*d.config.ElectionTimeout
-		lag := s.LastIndex - min(p.MatchIndex, s.LastIndex)
 		switch n.Answers = heard && silence <= limit; {
 		case !heard:
 			n.Why = "has not answered this leader"
 		case !n.Answers:
 			n.Why = fmt.Sprintf("has not answered for %v", silence.Round(100*time.Millisecond))
-		case lag > maxLag || p.MatchIndex == 0 && s.LastIndex > 0:
-			n.Why = fmt.Sprintf("has entry %d of %d", p.MatchIndex, s.LastIndex)
 		default:
-			n.Healthy = true
+			n.Why = far(p, s)
+			n.Healthy = n.Why == ""
 		}
 		nodes[p.ID] = n
 	}
@@ -118,6 +116,31 @@ func (d *Driver) nodes(s *raft.Status, record *members.Record) map[members.ID]No
 	}
 	d.keepUp(nodes, s, record, now)
 	return nodes
+}
+
+// far returns why a member is too far behind to be healthy, "" if it is not.
+//
+// The bytes that it lacks decide, since they say how long it takes to catch up: ten thousand
+// entries may be gigabytes or a few hundred kilobytes. The core counts 16 bytes for an entry
+// in addition to its data, so that bounds the number of entries, too.
+//
+// What is not committed counts for nobody once this leader has committed something: no
+// majority has it either. Else all followers of a leader whose clients write large values were
+// unhealthy: 64 clients with values of 900 kB keep some 50 MB under way.
+func far(p *raft.PeerStatus, s *raft.Status) string {
+	lacks := p.LacksBytes
+	if s.CommittedInTerm {
+		lacks -= s.UncommittedBytes
+	}
+	switch {
+	case p.MatchIndex == 0 && s.LastIndex > 0: // or it has not said what it has
+		return fmt.Sprintf("has entry %d of %d", p.MatchIndex, s.LastIndex)
+	case p.MatchIndex+1 < s.FirstIndex:
+		return fmt.Sprintf("needs a snapshot: it has entry %d of %d, and the leader keeps those from %d on", p.MatchIndex, s.LastIndex, s.FirstIndex)
+	case lacks > maxLacks:
+		return fmt.Sprintf("lacks %.1f MiB of the log (healthy: %d MiB at most)", float64(lacks)/(1<<20), maxLacks>>20)
+	}
+	return ""
 }
 
 // ids returns the members of a record, or of the list.

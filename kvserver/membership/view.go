@@ -12,7 +12,7 @@ import (
 
 // Node is what a leader knows of a node in addition to the record.
 type Node struct {
-	// Healthy says that the node answers, and that its log is near the leader's. Why says
+	// Healthy says that the node answers, and that it lacks little of the log. Why says
 	// why it is not, as the end of a sentence that begins with the node.
 	Healthy bool
 	Why     string
