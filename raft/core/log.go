@@ -245,7 +245,10 @@ func (l *log) check() error {
 			return fmt.Errorf("core: the entries in memory up to %d are %d bytes, and are counted otherwise", e.Index, size)
 		}
 	}
-	if size != l.size || len(l.sums) != l.sumsUpTo(l.lastIndex()) {
+	if want := l.sumsUpTo(l.lastIndex()); len(l.sums) != want {
+		return fmt.Errorf("core: the log holds %d sums of sizes, and its entries make %d", len(l.sums), want)
+	}
+	if size != l.size {
 		return fmt.Errorf("core: the entries in memory are counted as %d bytes, are %d", l.size, size)
 	}
 	if term, ok := l.term(l.snapshot.Index); ok && term != l.snapshot.Term {

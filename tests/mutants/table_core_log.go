@@ -127,4 +127,10 @@ var coreLogMutants = []mutant{
 		new:     "return false",
 		oracles: []string{"test ./raft/core", "test ./raft/node", "sim"},
 	},
+	inTests("MB65", "TestLog_KnowsTheSize", "sizes of entries that were overwritten are kept", "raft/core/log.go",
+		"l.entries[:keep:keep], l.sums[:sums:sums]", "l.entries[:keep:keep], l.sums[:min(sums+1, len(l.sums)):min(sums+1, len(l.sums))]"),
+	inTests("MB66", "TestLog_KnowsTheSize", "sizes count entries that were forgotten", "raft/core/log.go",
+		"\t\tl.sums[i] -= before\n", "\t\t_ = i\n"),
+	inTests("MB67", "TestStatus_SaysHowMany", "what is on its way to a follower is not lacking", "raft/core/status.go",
+		"r.log.bytes(p.matchIndex + 1)", "r.log.bytes(p.nextIndex)"),
 }

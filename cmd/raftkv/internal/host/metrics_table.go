@@ -85,7 +85,7 @@ var instruments = struct {
 
 	// The members.
 	members:              table.Gauge("members", "Members of the cluster by role, as this node knows them.", "role"),
-	votersHealthy:        table.Gauge("voters_healthy", "On the leader, voters that answer and whose logs are near its own."),
+	votersHealthy:        table.Gauge("voters_healthy", "On the leader, voters that answer and lack at most 4 MiB of its log."),
 	failureTolerance:     table.Gauge("failure_tolerance", "On the leader, healthy voters that may fail before no majority is left; -1 if there is none."),
 	configurationVersion: table.Gauge("configuration_version", "Log index of the configuration that this node goes by; 0 while the members stand in --cluster."),
 	configurationJoint:   table.Gauge("configuration_joint", "1 while a change to other voters has not ended."),
