@@ -3,9 +3,6 @@ package kvserver
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"raftkv/kvserver/access"
@@ -154,36 +151,9 @@ func Spans(s *watch.Selectors) (spans []auth.Range) {
 	return spans
 }
 
-// Named are selectors of a watch as the audit shows them: the first of them.
-func Named(s *watch.Selectors) string {
-	all := slices.Concat(s.Keys, s.Prefixes, s.Locks)
-	for _, r := range s.Ranges {
-		all = append(all, r.From)
-	}
-	return joined(all)
-}
-
-// Changed are the keys that something on several keys may change, as the audit shows them: the
-// first of them, and of a range its beginning. each is kv.Command.EachChange, or that of a
-// transaction.
-func Changed(each func(fn func(from string))) string {
-	var all []string
-	each(func(from string) {
-		if !slices.Contains(all, from) {
-			all = append(all, from)
-		}
-	})
-	return joined(all)
-}
-
-// joined shows the first of several names, and how many others there are.
-func joined(all []string) string {
-	const shown = 4
-	text := strings.Join(all[:min(len(all), shown)], ", ")
-	if more := len(all) - shown; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
+// NeedsOf are what a transaction asks for, whichever branches it takes, for the audit.
+func NeedsOf(t *txn.Txn) access.Needs {
+	return func(fn func(auth.Right, auth.Range) bool) { kv.NeedsOfTxn(t, fn) }
 }
 
 // RangesOf are the ranges of keys that a transaction reads, whichever branches it takes.

@@ -1,8 +1,6 @@
 package access
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -22,11 +20,22 @@ type Line struct {
 	TokenID   string    `json:"token_id,omitempty"`
 	Remote    string    `json:"remote"`
 	Action    string    `json:"action"` // as "put", or "PUT /v1/auth/state"
-	Key       string    `json:"key,omitempty"`
-	Outcome   string    `json:"outcome"`
-	Code      string    `json:"code,omitempty"`
-	Revision  uint64    `json:"revision,omitempty"`
-	TookMs    float64   `json:"took_ms"`
+	// Key is the one key, lock or name that the act is about, or the beginning of the first
+	// range. If it is "", Put takes it from Needs. One that is not valid UTF-8 is written as
+	// KeyBase64.
+	Key       string `json:"key,omitempty"`
+	KeyBase64 string `json:"key_base64,omitempty"`
+	// Keys are what an act on several keys or a range is about, and KeysLeftOut how many
+	// others there are. Put makes them of Needs.
+	Keys        []Span  `json:"keys,omitempty"`
+	KeysLeftOut int     `json:"keys_left_out,omitempty"`
+	Outcome     string  `json:"outcome"`
+	Code        string  `json:"code,omitempty"`
+	Revision    uint64  `json:"revision,omitempty"`
+	TookMs      float64 `json:"took_ms"`
+
+	Needs Needs `json:"-"` // of an act on several keys or a range; nil: it is about Key
+	Lack  *Lack `json:"-"` // why it was refused; nil: it was not, or that is not known
 }
 
 // AuditKeys says how keys appear in the audit.
@@ -35,7 +44,7 @@ type AuditKeys string
 // The ways in which keys appear.
 const (
 	FullKeys AuditKeys = "full"
-	HashKeys AuditKeys = "hash" // the beginning of the SHA-256
+	HashKeys AuditKeys = "hash" // the beginning of the SHA-256 of each key and end of a range
 	NoKeys   AuditKeys = "none"
 )
 
@@ -158,16 +167,7 @@ func (a *Audit) Put(l Line) {
 	if a == nil {
 		return
 	}
-	l.Key = auth.Conceal(l.Key) // a token may stand where a name belongs
-	switch a.config.Keys {
-	case NoKeys:
-		l.Key = ""
-	case HashKeys:
-		if l.Key != "" {
-			sum := sha256.Sum256([]byte(l.Key))
-			l.Key = "sha256:" + hex.EncodeToString(sum[:8])
-		}
-	}
+	a.describe(&l)
 	text, err := json.Marshal(l)
 	if err != nil {
 		panic("access: a line of the audit cannot be written as JSON: " + err.Error())

@@ -12,7 +12,7 @@ import (
 // Allow decides whether a caller may use a right on a range, by the table as it is
 // now. While identities are enforced, an error of kind failure.Unauthenticated says that
 // the caller is not or no longer known, one of kind failure.Denied that no rule grants
-// it. It names the right and the range, and nothing that the store holds.
+// it. It names the right and the range, and nothing that the store holds; see LackOf.
 func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 	t := g.config.Table()
 	if t.State() == auth.Off {
@@ -31,9 +31,9 @@ func (g *Gate) Allow(c *Caller, right auth.Right, r auth.Range) error {
 		return nil
 	}
 	if i == nil {
-		return unknownBy(t)
+		return unknownBy(t, &Lack{right, r})
 	}
-	return failure.Of(failure.Denied, nil, "the identity %s needs the right %s for %s", c.name, right, r)
+	return failure.Of(failure.Denied, &Lack{right, r}, "the identity %s needs the right %s for %s", c.name, right, r)
 }
 
 // Grants reports whether a decision of Allow certainly still holds, without deciding again. by
@@ -45,7 +45,7 @@ func (g *Gate) Grants(c *Caller, by *auth.Table) bool {
 // Refuse returns the error for a caller that lacks a right on the system.
 func (g *Gate) Refuse(c *Caller, right auth.Right) error {
 	if t := g.config.Table(); c.present(t) == nil {
-		return unknownBy(t)
+		return unknownBy(t, nil)
 	}
 	return failure.Of(failure.Denied, nil, "the identity %s needs the right %s for %s", c.name, right, auth.Range{})
 }

@@ -131,9 +131,9 @@ func (c *Caller) Expires() uint64 {
 func (c *Caller) Identity() *auth.Identity { return c.identity }
 
 // unauthenticated is the one answer to every token that opens nothing, so that it does
-// not tell which of the reasons it was.
-func unauthenticated() error {
-	return failure.Of(failure.Unauthenticated, nil, "this needs the token of an identity: send Authorization: Bearer with one that is known, in time and not revoked")
+// not tell which of the reasons it was. The cause, which may be nil, is for the audit.
+func unauthenticated(cause error) error {
+	return failure.Of(failure.Unauthenticated, cause, "this needs the token of an identity: send Authorization: Bearer with one that is known, in time and not revoked")
 }
 
 // scheme begins the header Authorization.
@@ -197,18 +197,18 @@ func (g *Gate) nobody(t *auth.Table) (Caller, error) {
 		return Caller{}, nil
 	}
 	if i := t.Named(auth.Anonymous); i == nil || i.Disabled || len(i.Rules) == 0 {
-		return Caller{}, unknownBy(t)
+		return Caller{}, unknownBy(t, nil)
 	}
 	return Caller{}, nil
 }
 
 // unknownBy returns the error for a caller that is nobody by a table. A node that has no
 // table yet cannot tell a wrong token from a right one, and says that it lags.
-func unknownBy(t *auth.Table) error {
+func unknownBy(t *auth.Table, cause error) error {
 	if t.IsShut() {
 		return failure.Of(failure.Behind, nil, "this node has begun and does not know yet who may do what: it has not applied the log as far as the cluster has come; ask another node, or retry")
 	}
-	return unauthenticated()
+	return unauthenticated(cause)
 }
 
 // wrong is a caller whose token opens nothing. It is never taken for one without a
@@ -218,7 +218,7 @@ func (g *Gate) wrong(t *auth.Table) (Caller, error) {
 	if t.State() != auth.Enforcing {
 		return Caller{}, nil
 	}
-	return Caller{}, unknownBy(t)
+	return Caller{}, unknownBy(t, nil)
 }
 
 // Table returns the table by which this node decides now.

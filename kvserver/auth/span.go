@@ -113,6 +113,25 @@ func (r *Range) within(rule *Rule) bool {
 	return r.beginsIn(rule.Text) && r.end.atMost(following(rule.Text))
 }
 
+// Space returns what the range is a range of.
+func (r *Range) Space() Space { return r.space }
+
+// Bounds returns the ends of the range: all from the one on and before the other, where an
+// empty one is no end. If one is true, the range is just what from names.
+func (r *Range) Bounds() (from, to string, one bool) {
+	if r.one {
+		return r.from, "", true
+	}
+	from, to = r.from, r.end.text
+	if r.open && from != "" {
+		from += "\x00"
+	}
+	if last := len(to) - 1; r.end.follow && last >= 0 {
+		to = to[:last] + string([]byte{r.end.at(last)})
+	}
+	return from, to, false
+}
+
 // Meets reports whether a key that begins with prefix may be in the range.
 func (r *Range) Meets(prefix string) bool {
 	switch {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/failure"
@@ -228,10 +229,12 @@ func (f *forward) refuse(err error) {
 	refused := refusedAs(f.conn.door.server.Refuse(err))
 	refused.RequestID = f.id
 	f.conn.door.tellsNothing(&refused)
-	if d := f.conn.door; f.act.reserved {
+	switch d := f.conn.door; {
+	case f.act.reserved:
+		f.act.lack = access.LackOf(err)
 		d.end(f.act, f.action(), f.begun, &refused, 0)
-	} else {
-		d.noteRefusal(f.who, clerkwire.KindForward, d.about(&f.command), &refused)
+	case ofCaller(&refused):
+		d.noteRefusal(f.who, clerkwire.KindForward, d.about(&f.command).refusedBy(err), &refused)
 	}
 	f.conn.refuse(f.number, refused)
 }

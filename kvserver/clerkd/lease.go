@@ -140,7 +140,7 @@ func (r *reader) keepAlive(h clerkwire.Header, body []byte) {
 		d.observer.Clerk(h.Kind, time.Since(begun))
 		if err != nil {
 			refused := d.refusal(err)
-			d.noteRefusal(who, h.Kind, "", &refused)
+			d.noteRefusal(who, h.Kind, subject{}, &refused)
 			conn.refuse(h.Number, refused)
 			return
 		}
@@ -170,7 +170,7 @@ func (r *reader) leases(h clerkwire.Header, body []byte) {
 		}
 		if err != nil {
 			refused := d.refusal(err)
-			d.noteRefusal(who, h.Kind, "", &refused)
+			d.noteRefusal(who, h.Kind, subject{}, &refused)
 			conn.refuse(h.Number, refused)
 			return
 		}

@@ -115,7 +115,7 @@ func (r *reader) awaitLock(h clerkwire.Header, m *clerkwire.Acquire) {
 		}
 		if err != nil {
 			refused := d.refusal(err)
-			d.noteRefusal(who, h.Kind, name, &refused)
+			d.noteRefusal(who, h.Kind, subject{key: name}, &refused)
 			conn.out.End(clerkwire.AppendFrame(conn.out.Begin(), clerkwire.KindRefused, h.Number, refused))
 		} else {
 			conn.out.End(clerkwire.AppendFrame(conn.out.Begin(), clerkwire.KindAcquired, h.Number, acquired))
@@ -148,8 +148,9 @@ func (r *reader) locks(h clerkwire.Header, body []byte) {
 	if name != "" {
 		span = auth.OneLock(name)
 	}
+	about := d.over(name+prefix, kinds[h.Kind].right, span)
 	if err := r.server.Allow(who, kinds[h.Kind].right, span); err != nil {
-		r.refuse(h, name+prefix, err)
+		r.refuseAbout(h, about, err)
 		return
 	}
 	f := kvserver.Freshness{Linearizable: m.Consistency == clerkwire.Linearizable, MinRevision: m.MinRevision}
@@ -175,7 +176,7 @@ func (r *reader) locks(h clerkwire.Header, body []byte) {
 		}
 		if err != nil {
 			refused := d.refusal(err)
-			d.noteRefusal(who, h.Kind, name+prefix, &refused)
+			d.noteRefusal(who, h.Kind, about.refusedBy(err), &refused)
 			conn.refuse(h.Number, refused)
 			return
 		}

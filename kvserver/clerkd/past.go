@@ -15,10 +15,10 @@ func (r *reader) pinnedGet(h clerkwire.Header, key string, at uint64, who *kvser
 		defer cancel()
 		read, err := d.server.Get(ctx, who, key, kvserver.Freshness{Pinned: true, At: at})
 		if err != nil {
-			d.refusePinned(conn, h, who, noted, begun, key, err)
+			d.refusePinned(conn, h, who, noted, begun, subject{key: key}, err)
 			return
 		}
-		d.endRead(noted, who, h.Kind, key, begun, nil, read.Revision)
+		d.endRead(noted, who, h.Kind, subject{key: key}, begun, nil, read.Revision)
 		got := clerkwire.Got{Found: read.Found, Revision: read.Item.Revision, Version: read.Item.Version, Store: read.Revision, Value: read.Item.Value}
 		if read.Found {
 			got.Created, got.Lease = read.Item.Creation(), read.Lease
@@ -36,10 +36,10 @@ func (r *reader) pinnedList(h clerkwire.Header, m clerkwire.List, q kvserver.Que
 		defer cancel()
 		page, err := d.server.List(ctx, who, q, kvserver.Freshness{Pinned: true, At: at})
 		if err != nil {
-			d.refusePinned(conn, h, who, noted, begun, string(m.Prefix), err)
+			d.refusePinned(conn, h, who, noted, begun, d.aboutList(&q), err)
 			return
 		}
-		d.endRead(noted, who, h.Kind, "", begun, nil, page.Revision)
+		d.endRead(noted, who, h.Kind, subject{}, begun, nil, page.Revision)
 		d.answerPinned(conn, h, begun, clerkwire.KindListed, conn.listedOf(&m, &page))
 	}
 }
@@ -51,8 +51,8 @@ func (d *Door) answerPinned(conn *conn, h clerkwire.Header, begun time.Time, kin
 	d.observer.Clerk(h.Kind, time.Since(begun))
 }
 
-func (d *Door) refusePinned(conn *conn, h clerkwire.Header, who *kvserver.Caller, noted *act, begun time.Time, key string, err error) {
+func (d *Door) refusePinned(conn *conn, h clerkwire.Header, who *kvserver.Caller, noted *act, begun time.Time, about subject, err error) {
 	refused := d.refusal(err)
-	d.endRead(noted, who, h.Kind, key, begun, &refused, 0)
+	d.endRead(noted, who, h.Kind, about.refusedBy(err), begun, &refused, 0)
 	conn.refuse(h.Number, refused)
 }

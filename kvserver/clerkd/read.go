@@ -84,7 +84,7 @@ func (g *reads) serve() {
 	if err != nil {
 		for i := range g.reads {
 			d.server.Leave(kvserver.Reads, 0)
-			g.refuse(&g.reads[i], "", err)
+			g.refuse(&g.reads[i], subject{}, err)
 		}
 		return
 	}
@@ -129,7 +129,7 @@ func (g *reads) answerGets() {
 			next++
 			if r.denied != nil {
 				refused := g.conn.door.refusal(r.denied)
-				g.end(r, string(l.Key), &refused, 0)
+				g.end(r, subject{key: string(l.Key)}.refusedBy(r.denied), &refused, 0)
 				pending = clerkwire.AppendFrame(pending, clerkwire.KindRefused, r.number, refused)
 				continue
 			}
@@ -138,7 +138,7 @@ func (g *reads) answerGets() {
 				got.Created, got.Lease = l.Item.Creation(), l.Lease
 			}
 			if r.noted != nil {
-				g.end(r, "", nil, revision)
+				g.end(r, subject{}, nil, revision)
 			}
 			pending = clerkwire.AppendFrame(pending, clerkwire.KindGot, r.number, got)
 		}
@@ -153,7 +153,7 @@ func (g *reads) serveAlone() {
 	ctx, cancel := d.server.OwnContext()
 	defer cancel()
 	if err := d.server.AdmitRead(ctx, g.minRevision); err != nil {
-		g.refuse(&g.reads[0], "", err)
+		g.refuse(&g.reads[0], subject{}, err)
 		g.release()
 		return
 	}
@@ -192,20 +192,20 @@ func (g *reads) decide() {
 	}
 }
 
-// refuse answers one of the reads, which is about a key or a prefix, with an error.
-func (g *reads) refuse(r *read, key string, err error) {
+// refuse answers one of the reads with an error.
+func (g *reads) refuse(r *read, about subject, err error) {
 	refused := g.conn.door.refusal(err)
-	g.end(r, key, &refused, 0)
+	g.end(r, about.refusedBy(err), &refused, 0)
 	g.conn.refuse(r.number, refused)
 }
 
 // end notes how one of the reads ended; see Door.endRead.
-func (g *reads) end(r *read, key string, refused *clerkwire.Refused, revision uint64) {
+func (g *reads) end(r *read, about subject, refused *clerkwire.Refused, revision uint64) {
 	kind := clerkwire.KindGet
 	if r.list != nil {
 		kind = clerkwire.KindList
 	}
-	g.conn.door.endRead(r.noted, r.who, kind, key, g.begun, refused, revision)
+	g.conn.door.endRead(r.noted, r.who, kind, about, g.begun, refused, revision)
 }
 
 // answerList answers a list, about which is decided likewise.
@@ -219,10 +219,10 @@ func (g *reads) answerList(r *read) {
 		page, err = d.server.Machine().List(ctx, q)
 	}
 	if err != nil {
-		g.refuse(r, q.Prefix, err)
+		g.refuse(r, d.aboutList(&q), err)
 		return
 	}
-	g.end(r, "", nil, page.Revision)
+	g.end(r, subject{}, nil, page.Revision)
 	answer(g.conn, clerkwire.KindListed, r.number, g.conn.listedOf(r.list, &page))
 }
 

@@ -70,19 +70,23 @@ func (r *reader) step() bool {
 // turnAway refuses a request before it counts for any limit, and passes over its body. It
 // reports false at the end.
 func (r *reader) turnAway(h clerkwire.Header, err error) bool {
-	reply(r.conn, clerkwire.KindRefused, h.Number, r.refusal(h, "", err))
+	reply(r.conn, clerkwire.KindRefused, h.Number, r.refusal(h, subject{}, err))
 	return r.frames.Skip(h) == nil
 }
 
 // refuse refuses a request, which is about a key or a prefix or "".
 func (r *reader) refuse(h clerkwire.Header, key string, err error) {
-	r.conn.refuse(h.Number, r.refusal(h, key, err))
+	r.refuseAbout(h, subject{key: key}, err)
+}
+
+func (r *reader) refuseAbout(h clerkwire.Header, about subject, err error) {
+	r.conn.refuse(h.Number, r.refusal(h, about, err))
 }
 
 // refusal notes that a request is refused, and returns what its client is told.
-func (r *reader) refusal(h clerkwire.Header, key string, err error) clerkwire.Refused {
+func (r *reader) refusal(h clerkwire.Header, about subject, err error) clerkwire.Refused {
 	refused := r.door.refusal(err)
-	r.door.noteRefusal(r.conn.who.Load(), h.Kind, key, &refused)
+	r.door.noteRefusal(r.conn.who.Load(), h.Kind, about.refusedBy(err), &refused)
 	return refused
 }
 
@@ -175,7 +179,7 @@ func (r *reader) get(h clerkwire.Header, body []byte) {
 	if r.server.Gate().Audit().ReadsToo() {
 		var err error
 		key := string(m.Key)
-		if noted, err = r.door.beginRead(who, key, func() []auth.Range { return []auth.Range{auth.OneKey(key)} }); err != nil {
+		if noted, err = r.door.beginRead(who, subject{key: key}, func() []auth.Range { return []auth.Range{auth.OneKey(key)} }); err != nil {
 			r.refuse(h, key, err)
 			return
 		}
@@ -203,7 +207,7 @@ func (r *reader) list(h clerkwire.Header, body []byte) {
 	who := r.conn.who.Load()
 	q := queryOf(&m)
 	if err := r.server.Allow(who, kinds[h.Kind].right, q.Range()); err != nil {
-		r.refuse(h, string(m.Prefix), err)
+		r.refuseAbout(h, r.door.aboutList(&q), err)
 		return
 	}
 	m.Prefix, m.After = bytes.Clone(m.Prefix), bytes.Clone(m.After)
@@ -211,10 +215,9 @@ func (r *reader) list(h clerkwire.Header, body []byte) {
 		r.malformed(h.Number, fmt.Errorf("a range that ends at %.40q, which does not stand behind its beginning, %.40q", q.To, q.From))
 		return
 	}
-	key := cmp.Or(q.Prefix, q.From)
-	noted, err := r.door.beginRead(who, key, func() []auth.Range { return []auth.Range{q.Range()} })
+	noted, err := r.door.beginRead(who, r.door.aboutList(&q), func() []auth.Range { return []auth.Range{q.Range()} })
 	if err != nil {
-		r.refuse(h, key, err)
+		r.refuse(h, cmp.Or(q.Prefix, q.From), err)
 		return
 	}
 	if m.More != nil && m.More.Pinned.Set {

@@ -59,9 +59,10 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 	d, conn, who, begun := r.door, r.conn, r.conn.who.Load(), time.Now()
 	c := kv.Command{Op: kv.OpTxn, Value: bytes.Clone(m.Body)}
 	var noted *act
+	var about subject
 	refuse := func(err error) {
 		refused := d.refusal(err)
-		d.endRead(noted, who, h.Kind, "", begun, &refused, 0)
+		d.endRead(noted, who, h.Kind, about.refusedBy(err), begun, &refused, 0)
 		conn.refuse(h.Number, refused)
 	}
 	err := d.checkMany(&c)
@@ -73,7 +74,8 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 		refuse(err)
 		return
 	}
-	if noted, err = d.beginRead(who, "", func() []auth.Range { return kvserver.RangesOf(t) }); err != nil {
+	about.needs = kvserver.NeedsOf(t)
+	if noted, err = d.beginRead(who, about, func() []auth.Range { return kvserver.RangesOf(t) }); err != nil {
 		refuse(err)
 		return
 	}
@@ -97,7 +99,7 @@ func (r *reader) readTxn(h clerkwire.Header, m clerkwire.Txn) {
 			refuse(err)
 			return
 		}
-		d.endRead(noted, who, h.Kind, "", begun, nil, revision)
+		d.endRead(noted, who, h.Kind, about, begun, nil, revision)
 		answerTxn(conn, h, clerkwire.TxnDone{Revision: revision}, outcome)
 	})
 }

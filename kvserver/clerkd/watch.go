@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
@@ -60,8 +61,11 @@ func selectorsOf(m *clerkwire.Watch) (s watch.Selectors) {
 
 // place puts a watch in place, or says why not.
 func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest, begun time.Time) {
-	conn, key := f.watches.conn, kvserver.Named(&asked.Selectors)
-	noted, err := d.beginRead(asked.Who, key, func() []auth.Range { return kvserver.Spans(&asked.Selectors) })
+	conn, about := f.watches.conn, subject{}
+	if d.server.Gate().Audit() != nil {
+		about.needs = access.Over(auth.Watch, kvserver.Spans(&asked.Selectors)...)
+	}
+	noted, err := d.beginRead(asked.Who, about, func() []auth.Range { return kvserver.Spans(&asked.Selectors) })
 	var w *kvserver.Watching
 	if err == nil {
 		ctx, cancel := d.server.OwnContext()
@@ -69,7 +73,7 @@ func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest
 		cancel()
 	}
 	if err == nil {
-		d.endRead(noted, asked.Who, h.Kind, key, begun, nil, 0)
+		d.endRead(noted, asked.Who, h.Kind, about, begun, nil, 0)
 		conn.uncount(1)
 		conn.watch(1)
 		if !f.watches.add(f, w) {
@@ -82,7 +86,7 @@ func (d *Door) place(f *watched, h clerkwire.Header, asked kvserver.WatchRequest
 	}
 	f.watches.forget(f)
 	ended := d.endOf(err)
-	d.endRead(noted, asked.Who, h.Kind, key, begun, &ended.Why, 0)
+	d.endRead(noted, asked.Who, h.Kind, about.refusedBy(err), begun, &ended.Why, 0)
 	if ended.Oldest != 0 { // the client must hear how far the history reaches
 		answer(conn, clerkwire.KindEnded, h.Number, ended)
 		return

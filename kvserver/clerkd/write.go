@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
@@ -89,16 +90,18 @@ func (d *Door) mayPropose(w *write) error {
 func (w write) refuse(err error) {
 	d := w.conn.door
 	refused := d.refusal(err)
-	if w.act.reserved {
+	switch {
+	case w.act.reserved:
+		w.act.lack = access.LackOf(err)
 		d.end(w.act, actions[w.header.Kind], w.begun, &refused, 0)
-	} else {
-		d.noteRefusal(w.who, w.header.Kind, w.about(), &refused)
+	case ofCaller(&refused):
+		d.noteRefusal(w.who, w.header.Kind, w.about().refusedBy(err), &refused)
 	}
 	w.conn.refuse(w.header.Number, refused)
 }
 
-// about is the key or lock of the write, or its keys, for the audit.
-func (w *write) about() string { return w.conn.door.about(w.asked()) }
+// about is what the write is about, for the audit.
+func (w *write) about() subject { return w.conn.door.about(w.asked()) }
 
 // wait proposes the write when there is room, or refuses it. Others on the
 // connection are not held up.

@@ -107,6 +107,14 @@ func Detail(err error) string {
 	return ""
 }
 
+// Cause returns the cause of an error of Of, nil if it has none.
+func Cause(err error) error {
+	if f, ok := err.(*failure); ok {
+		return f.cause
+	}
+	return nil
+}
+
 // RetryIn returns when the client may send the request again: the error's own
 // time or that of its kind. 0: nothing is said.
 func RetryIn(err error) time.Duration {

@@ -1,14 +1,20 @@
 package httpd
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
+	"raftkv/kvserver/auth"
 	"raftkv/kvserver/clerkwire"
+	"raftkv/kvserver/internal/fakelog"
+	"raftkv/kvserver/txn"
 )
 
 // Goal (S14): a refusal is answered as ever while the audit takes nothing, also where acts
@@ -47,37 +53,165 @@ func TestRefusalsWithoutALineAreCounted(t *testing.T) {
 	})
 }
 
-// Goal (S14): the line of a transaction and of a removal of a range names the keys that it may
-// change, over HTTP and by a Clerk, whether it was allowed or refused. Method: such requests, and
-// the keys of their lines.
+// abouts are the parts of each line that say what it is about, as they are written.
+func (s *sink) abouts(t *testing.T) (all []string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for line := range strings.Lines(s.text.String()) {
+		var parts map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(line), &parts); err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, name := range []string{"key", "key_base64", "keys", "keys_left_out"} {
+			if part, has := parts[name]; has {
+				text += fmt.Sprintf(" %s=%s", name, part)
+			}
+		}
+		all = append(all, strings.TrimSpace(text))
+	}
+	return all
+}
+
+// wantAbouts compares them.
+func wantAbouts(t *testing.T, file *sink, want []string) {
+	t.Helper()
+	if got := file.abouts(t); !slices.Equal(got, want) {
+		t.Errorf("the lines are about\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Goal (S14): the line of a request about several keys or a range shows each of them by itself,
+// ranges with both ends, and first the one for which the caller lacks a right, with that right.
+// A name cannot pass for another one, or for two. Method: writes, removals and reads over HTTP,
+// allowed and refused, and what their lines say.
 func TestALineOfSeveralKeysNamesThem(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		file := &sink{}
 		audit := access.NewAudit(access.AuditConfig{To: file})
-		s, _, _, user := enforced(t, func(c *settings) { c.Access.Audit = audit })
-		send := func(body string, want int) {
-			t.Helper()
-			wantStatus(t, ask(s, "POST", "/v1/txn", body, append(as(user), "Content-Type", api.MediaJSON)...), want)
+		s, _, root, user := enforced(t, func(c *settings) { c.Access.Audit = audit })
+		var want []string
+		for _, r := range []struct {
+			method, target, body, token string
+			status                      int
+			about                       string
+		}{
+			{"POST", "/v1/txn", `{"if":[{"key":"a/0","absent":true}],"then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/2","text":"x"},{"op":"get","key":"a/3"},
+				{"op":"txn","then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/4","text":"x"}]}],"else":[{"op":"put","key":"a/5","text":"x"},{"op":"delete","key":"a/6"}]}`, user, 200,
+				`key="a/1" keys=[{"key":"a/1"},{"key":"a/2"},{"key":"a/4"},{"key":"a/5"},{"key":"a/6"}]`},
+			{"POST", "/v1/txn", `{"then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/2","text":"x"},{"op":"put","key":"a/3","text":"x"},{"op":"put","key":"a/4","text":"x"},{"op":"put","key":"b","text":"x"}]}`, user, 403,
+				`key="b" keys=[{"key":"b","lacks":"write"},{"key":"a/1"},{"key":"a/2"},{"key":"a/3"},{"key":"a/4"}]`},
+			{"POST", "/v1/txn", `{"then":[{"op":"put","key":"a/1","text":"x"},{"op":"delete","prefix":"b/"}]}`, user, 403,
+				`key="b/" keys=[{"from":"b/","to":"b0","lacks":"delete"},{"key":"a/1"}]`},
+			{"POST", "/v1/txn", `{"if":[{"key":"b","absent":true}],"then":[{"op":"put","key":"a/1","text":"x"}]}`, user, 403,
+				`key="b" keys=[{"key":"b","lacks":"read"},{"key":"a/1"}]`},
+			{"POST", "/v1/txn", `{"then":[{"op":"get","key":"a/1"},{"op":"get","key":"b"}]}`, user, 403,
+				`key="b" keys=[{"key":"b","lacks":"read"},{"key":"a/1"}]`},
+			{"POST", "/v1/txn", `{"then":[{"op":"put","key":"a/1, a/2","text":"x"},{"op":"put","key":"a/\"}","text":"x"}]}`, user, 200,
+				`key="a/1, a/2" keys=[{"key":"a/1, a/2"},{"key":"a/\"}"}]`},
+			{"POST", "/v1/txn", `{"then":[{"op":"put","key":"b","text":"x"}]}`, user, 403, `key="b"`},
+			{"DELETE", "/v1/kv?from=a/1&to=a/3", "", user, 200, `key="a/1" keys=[{"from":"a/1","to":"a/3"}]`},
+			{"DELETE", "/v1/kv?prefix=a", "", user, 403, `key="a" keys=[{"from":"a","to":"b","lacks":"delete"}]`},
+			{"GET", "/v1/kv?prefix=a&after=a/1", "", user, 403, `key="a" keys=[{"from":"a/1\u0000","to":"b","lacks":"list"}]`},
+			{"GET", "/v1/watch?prefix=a/&prefix=b/", "", user, 403, `key="a/" keys=[{"from":"a/","to":"a0","lacks":"watch"},{"from":"b/","to":"b0"}]`},
+			{"DELETE", "/v1/kv?prefix=&all=true", "", root, 200, `keys=[{"from":"","to":""}]`},
+			{"PUT", "/v1/kv/a%FF", "x", root, 201, `key_base64="Yf8="`},
+		} {
+			header := as(r.token)
+			if r.method == "POST" {
+				header = append(header, "Content-Type", api.MediaJSON)
+			}
+			wantStatus(t, ask(s, r.method, r.target, r.body, header...), r.status)
+			want = append(want, r.about)
 		}
-		send(`{"if":[{"key":"a/0","absent":true}],"then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/2","text":"x"},{"op":"get","key":"a/3"},
-			{"op":"txn","then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/4","text":"x"}]}],"else":[{"op":"put","key":"a/5","text":"x"},{"op":"delete","key":"a/6"}]}`, 200)
-		send(`{"then":[{"op":"put","key":"b","text":"x"}]}`, 403)
+		synctest.Wait()
+		audit.Close()
+		wantAbouts(t, file, want)
+	})
+}
+
+// Goal (S14): a Clerk's requests about several keys have the lines that those over HTTP have.
+// Method: transactions that write and that read, removals and lists.
+func TestAClerksLineOfSeveralKeysNamesThem(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		file := &sink{}
+		audit := access.NewAudit(access.AuditConfig{To: file, ReadsToo: true})
+		s, _, _, user := enforced(t, func(c *settings) { c.Access.Audit = audit })
 		c, _ := dialRaw(t, s, user)
 		session := openSession(t, c)
-		for _, kind := range []clerkwire.Kind{clerkwire.KindTxn, clerkwire.KindDeleteRange} {
-			for _, on := range []string{"a/7", "b"} {
-				frameCalls[kind].ask(t, c, session, on)
+		on := func(kind txn.Kind, keys ...string) []byte {
+			x := &txn.Txn{}
+			for _, key := range keys {
+				x.Then = append(x.Then, txn.Op{Kind: kind, Span: txn.Key(key)})
 			}
+			return x.Body(1 << 20)
 		}
+		removal := func(from, to string) []byte {
+			d := txn.DeleteRange{From: from, To: to}
+			return d.Body(0)
+		}
+		var want []string
+		for i, r := range []struct {
+			kind    clerkwire.Kind
+			session uint64
+			body    []byte
+			about   string
+		}{
+			{clerkwire.KindTxn, session, on(txn.Put, "a/1", "a/2"), `key="a/1" keys=[{"key":"a/1"},{"key":"a/2"}]`},
+			{clerkwire.KindTxn, session, on(txn.Put, "a/1", "a/2", "a/3", "a/4", "b"), `key="b" keys=[{"key":"b","lacks":"write"},{"key":"a/1"},{"key":"a/2"},{"key":"a/3"},{"key":"a/4"}]`},
+			{clerkwire.KindTxn, 0, on(txn.Get, "a/1", "b"), `key="b" keys=[{"key":"b","lacks":"read"},{"key":"a/1"}]`},
+			{clerkwire.KindTxn, 0, on(txn.Get, "a/1", "a/2"), `key="a/1" keys=[{"key":"a/1"},{"key":"a/2"}]`},
+			{clerkwire.KindDeleteRange, session, removal("a/1", "a/3"), `key="a/1" keys=[{"from":"a/1","to":"a/3"}]`},
+			{clerkwire.KindDeleteRange, session, removal("", ""), `keys=[{"from":"","to":"","lacks":"delete"}]`},
+		} {
+			m := clerkwire.Txn{Session: r.session, Body: r.body}
+			if r.session != 0 {
+				m.Seq = uint64(i) + 1
+			}
+			code, _ := askFrame(t, c, r.kind, m)
+			if refused := strings.Contains(r.about, "lacks"); refused != (code == api.CodeForbidden) {
+				t.Errorf("request %d is answered %q", i, code)
+			}
+			want = append(want, r.about)
+		}
+		askFrame(t, c, clerkwire.KindList, clerkwire.List{Prefix: []byte("a/"), Limit: 1})
+		askFrame(t, c, clerkwire.KindList, clerkwire.List{More: &clerkwire.ListMore{From: []byte("b"), To: []byte("d")}})
+		want = append(want, `key="a/" keys=[{"from":"a/","to":"a0"}]`, `key="b" keys=[{"from":"b","to":"d","lacks":"list"}]`)
 		c.conn.Close()
 		synctest.Wait()
 		audit.Close()
-		var keys []string
-		for _, l := range file.lines(t) {
-			keys = append(keys, l.Key)
+		wantAbouts(t, file, want)
+	})
+}
+
+// Goal (S14): where the leader refuses a forwarded transaction, its line names first the range
+// that it refused, whatever the node that passed it on knows. Method: a leader at which the
+// caller may do less.
+func TestTheLeadersLineNamesWhatItRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		files := map[string]*sink{"n1": {}, "n2": {}}
+		audits := map[string]*access.Audit{}
+		for id, file := range files {
+			audits[id] = access.NewAudit(access.AuditConfig{To: file})
 		}
-		if want := []string{"a/1, a/2, a/4, a/5 and 1 more", "b", "a/7", "b", "a/7", "b"}; !slices.Equal(keys, want) {
-			t.Errorf("the lines name %q, want %q", keys, want)
+		leader := newServerOver(t, fakelog.New("n2"), func(c *settings) { c.Level, c.Access.Audit = 3, audits["n2"] })
+		root, _ := enforce(t, leader)
+		less := auth.Rule{Space: auth.Keys, Text: "a/1", Rights: auth.RightsOf(auth.Write)}
+		change(t, leader, callerOf(t, leader, root), auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "user", Rules: []auth.Rule{less}}})
+		address := strings.TrimPrefix(serveHTTP(t, leader).URL, "http://")
+		s, log := newServer(t, func(c *settings) {
+			c.Level, c.frames, c.LeaderWait, c.RequestTimeout, c.Access.Audit = 3, true, time.Minute, time.Minute, audits["n1"]
+			c.ClientAddr = func(string) string { return address }
+		})
+		_, user := enforce(t, s)
+		log.SetLeader("n2")
+		body := `{"then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/2","text":"x"}]}`
+		wantStatus(t, ask(s, "POST", "/v1/txn", body, append(as(user), "Content-Type", api.MediaJSON)...), 403)
+		for _, a := range audits {
+			a.Close()
 		}
+		wantAbouts(t, files["n1"], []string{`key="a/1" keys=[{"key":"a/1"},{"key":"a/2"}]`})
+		wantAbouts(t, files["n2"], []string{`key="a/2" keys=[{"key":"a/2","lacks":"write"},{"key":"a/1"}]`})
 	})
 }

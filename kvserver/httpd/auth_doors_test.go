@@ -341,7 +341,7 @@ func TestReadsThatLastAreAudited(t *testing.T) {
 			{"another by frame", frame(clerkwire.KindWatch, clerkwire.Watch{Prefixes: [][]byte{[]byte("t/")}, ProgressMs: 60_000}), ""},
 			{"a watch", watch("prefix=s/"), "GET /v1/watch s/ applied"}, {"another watch", watch("prefix=t/"), ""},
 			{"a watch by a body that cannot be", body(`{"selectors":[]}`), ""},
-			{"a transaction", frame(clerkwire.KindTxn, clerkwire.Txn{Body: get("s/1")}), "txn  applied"},
+			{"a transaction", frame(clerkwire.KindTxn, clerkwire.Txn{Body: get("s/1")}), "txn s/1 applied"},
 			{"another transaction", frame(clerkwire.KindTxn, clerkwire.Txn{Body: get("t/1")}), ""},
 			{"a pinned get", frame(clerkwire.KindGet, clerkwire.Get{Key: []byte("s/1"), Pinned: pinned}), "get s/1 applied"},
 			{"another pinned get", frame(clerkwire.KindGet, clerkwire.Get{Key: []byte("t/1"), Pinned: pinned}), ""},

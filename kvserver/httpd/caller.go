@@ -273,8 +273,10 @@ func (x *exchange) isAct(r *route) bool {
 // reserveWatch asks the audit for room for the line of a watch, if reads of what it follows
 // are noted. The selectors may stand in the body.
 func (x *exchange) reserveWatch(s *watch.Selectors) error {
-	x.about = kvserver.Named(s)
 	a := x.door.server.Gate().Audit()
+	if a != nil {
+		x.needs = access.Over(auth.Watch, kvserver.Spans(s)...)
+	}
 	if !a.ReadsToo() || !a.Reads(kvserver.Spans(s)...) {
 		return nil
 	}
@@ -317,10 +319,14 @@ func (x *exchange) audited() {
 	if x.begun.IsZero() {
 		x.begun = time.Now() // nothing is measured
 	}
+	needs := x.needsForAudit()
+	if refused && x.lack == nil && x.needs != nil { // the log has refused it, or the leader
+		x.lack = x.door.server.Gate().Lacks(&x.who, needs)
+	}
 	x.reserved = false
 	a.Put(access.Line{
 		Time: x.begun, Node: x.door.nodeID, RequestID: x.id, Identity: x.who.Name(), TokenID: x.who.Author().Token.String(), Remote: x.r.RemoteAddr,
-		Action: x.action(), Key: x.keyForAudit(), Outcome: outcome, Code: code, Revision: revision,
+		Action: x.action(), Key: x.keyForAudit(), Needs: needs, Lack: x.lack, Outcome: outcome, Code: code, Revision: revision,
 		TookMs: float64(time.Since(x.begun).Microseconds()) / 1000,
 	})
 }
@@ -345,6 +351,19 @@ func (x *exchange) action() string {
 		return "delete"
 	}
 	return "get"
+}
+
+// needsForAudit are what a request about several keys or a range asks for, nil for every other.
+// The range of one that was refused before its query was read is not known.
+func (x *exchange) needsForAudit() access.Needs {
+	if x.needs != nil || x.route == nil || x.rawKey != "" || !x.reserved && x.lack == nil {
+		return x.needs
+	}
+	ranges, err := x.route.span(x)
+	if err != nil || len(ranges) == 0 || ranges[0].Space() == auth.System {
+		return nil
+	}
+	return access.Over(x.route.Right, ranges...)
 }
 
 // keyForAudit is the key, the prefix or the beginning of the range that the request is

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftkv/kvserver"
+	"raftkv/kvserver/access"
 	"raftkv/kvserver/api"
 	"raftkv/kvserver/auth"
 	"raftkv/kvserver/failure"
@@ -31,7 +32,11 @@ type exchange struct {
 	id     string
 	lock   string // that the request asks for, "" if it does not
 	act    string // what the request does, for the audit, where no route says it
-	about  string // and about which keys, where no path says it
+	about  string // and what it is about, where no path says it
+	// needs are of a request about several keys, for the audit, and lack is what its caller
+	// lacks, if this node has refused it for that.
+	needs access.Needs
+	lack  *access.Lack
 	// who makes the request; nobody until authenticate has looked.
 	who kvserver.Caller
 	// counted is set while the request counts for its caller's limits;
@@ -200,6 +205,7 @@ func (x *exchange) answerJSON(status int, body any) error {
 // answerError sends err as a problem document. checks are the lines of a
 // readiness probe, if any.
 func (x *exchange) answerError(err error, checks []string) {
+	x.lack = access.LackOf(err)
 	x.answerRefusal(x.door.server.Refuse(err), checks)
 }
 

@@ -335,7 +335,7 @@ func (d *Door) serveTxn(x *exchange) error {
 		return err
 	}
 	if d.server.Gate().Audit() != nil {
-		x.about = kvserver.Changed(t.EachChange)
+		x.needs = kvserver.NeedsOf(t)
 	}
 	if err := d.server.AllowTxn(&x.who, t); err != nil {
 		return err

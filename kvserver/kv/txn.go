@@ -120,18 +120,6 @@ func (c *Command) needsOfMany(fn func(auth.Right, auth.Range) bool) {
 	NeedsOfTxn(c.body.txn, fn)
 }
 
-// EachChange calls fn for each key that a command on several keys may change, and for the
-// beginning of each range that it may remove. Of a body that cannot be read there are none.
-func (c *Command) EachChange(fn func(from string)) {
-	switch {
-	case c.open() != nil || c.body == nil:
-	case c.body.span != nil:
-		fn(c.body.span.From)
-	default:
-		c.body.txn.EachChange(fn)
-	}
-}
-
 // NeedsOfTxn calls fn for every right and range that a transaction needs, until fn
 // returns false.
 func NeedsOfTxn(t *txn.Txn, fn func(auth.Right, auth.Range) bool) {

@@ -180,17 +180,6 @@ func (t *Txn) Writes() bool {
 	return writes
 }
 
-// EachChange calls fn for each key that an operation of any branch may change, in their order,
-// and for the beginning of each range that one may remove.
-func (t *Txn) EachChange(fn func(from string)) {
-	t.EachOp(func(o *Op) bool {
-		if o.Writes() {
-			fn(o.From)
-		}
-		return true
-	})
-}
-
 // Writes reports whether the operation by itself can change something.
 func (o *Op) Writes() bool {
 	return o.Kind == Put || o.Kind == Append || o.Kind == Delete || o.Kind == Touch
