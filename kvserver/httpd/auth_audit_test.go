@@ -15,6 +15,7 @@ import (
 	"raftkv/kvserver/clerkwire"
 	"raftkv/kvserver/internal/fakelog"
 	"raftkv/kvserver/txn"
+	"raftkv/raft"
 )
 
 // Goal (S14): a refusal is answered as ever while the audit takes nothing, also where acts
@@ -213,5 +214,53 @@ func TestTheLeadersLineNamesWhatItRefused(t *testing.T) {
 		}
 		wantAbouts(t, files["n1"], []string{`key="a/1" keys=[{"key":"a/1"},{"key":"a/2"}]`})
 		wantAbouts(t, files["n2"], []string{`key="a/2" keys=[{"key":"a/2","lacks":"write"},{"key":"a/1"}]`})
+	})
+}
+
+// Goal (S14): a transaction that the log refuses has what was refused first in its line, over
+// HTTP and by a Clerk. Method: the caller's rules change behind the decision of the node and
+// before the transaction comes to its place in the log.
+func TestTheLineNamesWhatTheLogRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		file := &sink{}
+		audit := access.NewAudit(access.AuditConfig{To: file})
+		s, log, root, user := enforced(t, func(c *settings) { c.Access.Audit = audit })
+		c, _ := dialRaw(t, s, user)
+		session := openSession(t, c)
+		rules := func(text string) {
+			rule := auth.Rule{Space: auth.Keys, Text: text, Rights: auth.RightsOf(auth.Write)}
+			change(t, s, callerOf(t, s, root), auth.Change{Action: auth.PutIdentity, Identity: &auth.Identity{Name: "user", Rules: []auth.Rule{rule}}})
+		}
+		x := txn.Txn{Then: []txn.Op{{Kind: txn.Put, Span: txn.Key("a/1")}, {Kind: txn.Put, Span: txn.Key("a/2")}}}
+		body := `{"then":[{"op":"put","key":"a/1","text":"x"},{"op":"put","key":"a/2","text":"x"}]}`
+		for _, send := range []func(){
+			func() {
+				wantStatus(t, ask(s, "POST", "/v1/txn", body, append(as(user), "Content-Type", api.MediaJSON)...), 403)
+			},
+			func() {
+				if code, _ := askFrame(t, c, clerkwire.KindTxn, clerkwire.Txn{Session: session, Seq: 1, Body: x.Body(0)}); code != api.CodeForbidden {
+					t.Errorf("the Clerk is answered %q", code)
+				}
+			},
+		} {
+			rules("a/")
+			var held *raft.Proposal
+			log.Decide(func(p *raft.Proposal) { held = p })
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				send()
+			}()
+			synctest.Wait()
+			log.Decide(nil)
+			rules("a/1")
+			log.Choose(held)
+			<-done
+		}
+		c.conn.Close()
+		synctest.Wait()
+		audit.Close()
+		about := `key="a/2" keys=[{"key":"a/2","lacks":"write"},{"key":"a/1"}]`
+		wantAbouts(t, file, []string{about, about})
 	})
 }
