@@ -33,7 +33,7 @@ var kvserverHTTPMutants = []mutant{
 	inService("G63", "TestAConnectionThatIsUsedAgain", "a connection makes room that was used since it was chosen", "port/eviction.go",
 		" && w.still() {\n\t\t\tp.forgetLocked", " {\n\t\t\tp.forgetLocked"),
 	inService("G64", "TestANewcomerClosesOne", "a newcomer closes all that were chosen", "port/eviction.go",
-		"\t\t\tw.conn.raw.Close()\n\t\t\treturn true\n", "\t\t\tw.conn.raw.Close()\n\t\t\tp.closeFirstLocked(q)\n\t\t\treturn true\n"),
+		"\t\t\tw.conn.sever()\n\t\t\treturn true\n", "\t\t\tw.conn.sever()\n\t\t\tp.closeFirstLocked(q)\n\t\t\treturn true\n"),
 	inService("G65", "TestALookInVain", "each newcomer looks at all connections in vain", "port/eviction.go",
 		"if q.vain && age < evictionPause {", "if false {"),
 	inService("G66", "TestSilentConnectionsEndByAndBy", "silent connections that came together end together", "port/tls.go",
